@@ -1,0 +1,169 @@
+"""The shape of the house: imports run one way, nothing runs a user's text, nothing knows a model by name."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import emdsl
+
+PACKAGE = Path(emdsl.__file__).parent
+FILES = sorted(PACKAGE.rglob("*.py"))
+LAYERS = ("errors", "language", "families", "derive", "generate", "fit", "report", "compiler", "cli")
+RUNTIME_MAY_IMPORT = {"numpy", "scipy", *sys.stdlib_module_names}
+LONGEST = 400
+
+# A generated module becomes a live one in a single place, and from text that the printer wrote.
+MAY_EXECUTE = {"fit/model.py"}
+FORBIDDEN_CALLS = {"eval", "exec", "sympify", "parse_expr", "S", "__import__"}
+FORBIDDEN_MODULES = {"pickle", "shelve", "marshal", "dill", "cloudpickle", "joblib"}
+MODEL_NAMES = re.compile(
+    r"(?<![a-z])(hmm|lda|gmm|kalman_?model|kalman_?filter|baum_?welch|viterbi_hmm|dawid_?skene|old_?faithful|"
+    r"mixture_of|latent_dirichlet|factor_?anal\w*|is_mixture|is_chain_model)(?![a-z])",
+    re.IGNORECASE,
+)
+
+
+def relative(path: Path) -> str:
+    return path.relative_to(PACKAGE).as_posix()
+
+
+def module_of(path: Path) -> tuple[str, ...]:
+    """`emdsl/fit/model.py` -> ("fit", "model"); `emdsl/fit/__init__.py` -> ("fit",)."""
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    return parts[:-1] if parts[-1] == "__init__" else parts
+
+
+def imports(tree: ast.AST) -> Iterator[tuple[int, str]]:
+    """Every module named by an import anywhere in a file, inside functions too, with its line."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.Import(names=names):
+                yield from ((node.lineno, alias.name) for alias in names)
+            case ast.ImportFrom(module=str(module), level=0, names=names):
+                yield node.lineno, module
+                if module == "emdsl":  # from emdsl import errors
+                    yield from ((node.lineno, f"emdsl.{a.name}") for a in names)
+            case ast.ImportFrom(level=level) if level > 0:
+                yield node.lineno, "<relative>"
+
+
+def parse(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def violations(own: tuple[str, ...], tree: ast.AST) -> list[str]:
+    """What a module at `own` may not import. The runtime stands outside the line: see `runtime_violations`."""
+    if not own or own == ("__main__",):  # emdsl/__init__.py hands names on, __main__ starts the command line
+        return []
+    known = (*LAYERS, "runtime")
+    if own[0] not in known:
+        return [f"{own[0]} has no place among {', '.join(known)}"]
+    out = []
+    for line, module in imports(tree):
+        target = module.split(".")
+        if module == "<relative>":
+            out.append(f"line {line}: a relative import")
+        elif target[0] == "emdsl" and len(target) > 1 and target[1] in LAYERS:
+            if own[0] == "runtime" or LAYERS.index(target[1]) > LAYERS.index(own[0]):
+                out.append(f"line {line}: {own[0]} imports {module}")
+    return out
+
+
+def runtime_violations(tree: ast.AST) -> list[str]:
+    """The runtime is printed into modules that run without emdsl: numpy, scipy, the standard library, itself."""
+    found = []
+    for line, module in imports(tree):
+        if not module.startswith("emdsl.runtime.") and module.split(".")[0] not in RUNTIME_MAY_IMPORT:
+            found.append(f"line {line}: {module}")
+    return found
+
+
+def test_the_walk_sees_the_package() -> None:
+    assert {"errors", "language", "families", "derive", "generate", "fit", "compiler", "cli", "runtime"} <= {
+        module_of(p)[0] for p in FILES if module_of(p)
+    }
+
+
+@pytest.mark.parametrize("path", FILES, ids=relative)
+def test_imports_run_one_way(path: Path) -> None:
+    assert violations(module_of(path), parse(path)) == []
+
+
+@pytest.mark.parametrize("path", [p for p in FILES if module_of(p)[:1] == ("runtime",)], ids=relative)
+def test_the_runtime_stands_alone(path: Path) -> None:
+    assert runtime_violations(parse(path)) == []
+
+
+def test_the_walk_would_see_an_import_against_the_direction() -> None:
+    upward = ast.parse("def f():\n    from emdsl.generate.printer import show\n")
+    assert violations(("derive", "split"), upward) == ["line 2: derive imports emdsl.generate.printer"]
+    assert violations(("generate", "printer"), upward) == []
+    assert violations(("runtime", "table"), ast.parse("import emdsl.errors")) == ["line 1: runtime imports emdsl.errors"]
+    assert violations(("derive", "split"), ast.parse("from emdsl import cli")) == ["line 1: derive imports emdsl.cli"]
+    assert violations(("derive", "split"), ast.parse("from . import plan")) == ["line 1: a relative import"]
+    assert runtime_violations(ast.parse("import sympy")) == ["line 1: sympy"]
+
+
+@pytest.mark.parametrize("path", FILES, ids=relative)
+def test_no_text_is_run(path: Path) -> None:
+    for node in ast.walk(parse(path)):
+        if isinstance(node, ast.Call):
+            name = node.func.id if isinstance(node.func, ast.Name) else getattr(node.func, "attr", "")
+            bare = isinstance(node.func, ast.Name) or name in ("sympify", "parse_expr", "S")
+            if bare and name in FORBIDDEN_CALLS and not (name == "exec" and relative(path) in MAY_EXECUTE):
+                pytest.fail(f"{relative(path)}:{node.lineno}: {name}(")
+        if isinstance(node, ast.ExceptHandler):
+            assert node.type is not None, f"{relative(path)}:{node.lineno}: a bare except"
+    found = {module.split(".")[0] for _, module in imports(parse(path))}
+    assert not found & FORBIDDEN_MODULES
+
+
+@pytest.mark.parametrize("path", FILES, ids=relative)
+def test_nothing_knows_a_model_by_name(path: Path) -> None:
+    names = {n.id for n in ast.walk(parse(path)) if isinstance(n, ast.Name)}
+    names |= {n.name for n in ast.walk(parse(path)) if isinstance(n, ast.FunctionDef | ast.ClassDef)}
+    names |= {n.attr for n in ast.walk(parse(path)) if isinstance(n, ast.Attribute)}
+    names |= {n.value for n in ast.walk(parse(path)) if isinstance(n, ast.Constant) and isinstance(n.value, str)
+              and len(n.value) < 40}  # fmt: skip
+    assert [n for n in sorted(names) if MODEL_NAMES.search(n)] == []
+
+
+def test_a_model_s_name_would_be_seen() -> None:
+    assert MODEL_NAMES.search("fit_hmm") and MODEL_NAMES.search("GMM") and not MODEL_NAMES.search("sigmoid")
+
+
+@pytest.mark.parametrize("path", FILES, ids=relative)
+def test_files_are_short(path: Path) -> None:
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= LONGEST
+
+
+def loaded_after(code: str) -> set[str]:
+    """The top-level modules in memory after `code`, in a fresh interpreter that finds the same emdsl."""
+    script = f"{code}\nimport sys; print(' '.join(sorted({{m.split('.')[0] for m in sys.modules}})))"
+    root = f"import sys; sys.path.insert(0, {str(PACKAGE.parent)!r})\n"
+    done = subprocess.run([sys.executable, "-c", root + script], capture_output=True, text=True, check=True)
+    return set(done.stdout.split())
+
+
+def test_import_emdsl_is_light() -> None:
+    heavy = {"sympy", "lark", "scipy", "mpmath", "rich", "click", "numpy"}
+    assert not loaded_after("import emdsl") & heavy
+    assert "lark" in loaded_after("import emdsl; emdsl.compile")  # the probe does see what is loaded
+
+
+def test_names_are_handed_on() -> None:
+    from emdsl.errors import EmdslError
+
+    assert emdsl.EmdslError is EmdslError
+    assert set(emdsl.__all__) <= set(dir(emdsl))
+    for name in emdsl.__all__:
+        assert getattr(emdsl, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'compiles'"):
+        emdsl.compiles  # noqa: B018
