@@ -1,0 +1,55 @@
+"""Every example in the documentation is read and typed; every mistake it shows gives the error it names."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from emdsl.errors import ModelError
+from emdsl.families import PRELUDE
+from emdsl.language import parse_model
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+FENCE = re.compile(r"^```(em|em-error)(?: +(\S+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+class Example(NamedTuple):
+    place: str
+    text: str
+    code: str | None  # the error it must give
+
+
+def examples() -> list[Example]:
+    found = []
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        for block in FENCE.finditer(text):
+            place = f"{page.relative_to(ROOT)}:{text[: block.start()].count(chr(10)) + 2}"
+            body = block[3] if re.search(r"^model\b", block[3], re.MULTILINE) else f"model Example\n{block[3]}"
+            found.append(Example(place, body, block[2]))
+    return found
+
+
+EXAMPLES = examples()
+
+
+def test_no_example_is_overlooked() -> None:
+    fences = sum(page.read_text(encoding="utf-8").count("```em") for page in PAGES)
+    assert len(EXAMPLES) == fences >= 25
+
+
+@pytest.mark.parametrize("example", [e for e in EXAMPLES if e.code is None], ids=lambda e: e.place)
+def test_an_example_reads(example: Example) -> None:
+    model = parse_model(example.text, example.place, PRELUDE())
+    assert model.variables
+
+
+@pytest.mark.parametrize("example", [e for e in EXAMPLES if e.code is not None], ids=lambda e: e.place)
+def test_a_mistake_is_named(example: Example) -> None:
+    with pytest.raises(ModelError) as caught:
+        parse_model(example.text, example.place, PRELUDE())
+    assert example.code in [p.code for p in caught.value.problems]
