@@ -42,7 +42,8 @@ def test_the_installed_package_is_complete() -> None:
     package = files("emdsl")
     assert package.joinpath("families", "prelude.em").is_file()
     assert package.joinpath("py.typed").is_file()
-    assert package.joinpath("grammar", "em.lark").is_file() or (Path(emdsl.__file__).parents[1] / "grammar" / "em.lark").is_file()
+    checkout = Path(emdsl.__file__).parents[1] / "grammar" / "em.lark"
+    assert package.joinpath("grammar", "em.lark").is_file() or checkout.is_file()
 
 
 def test_the_version_is_one() -> None:

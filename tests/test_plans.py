@@ -1,0 +1,68 @@
+"""What the compiler chose for every gallery model, as a table: a silent change of method fails here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import emdsl
+
+MODELS = Path(__file__).parents[1] / "models"
+
+ENUMERATED = "exact:enumeration"
+CONJUGATE = "exact:conjugate"
+CLOSED = "closed form"
+SOLVE = "linear solve"
+NEWTON = "newton"
+
+# model: (latent -> method, parameter -> kind of update)
+TABLE: dict[str, tuple[dict[str, str], dict[str, str]]] = {
+    "blood_groups": ({"genotype": ENUMERATED}, {"allele": CLOSED}),
+    "dawid_skene": ({"truth": ENUMERATED}, {"prevalence": CLOSED, "confusion": CLOSED}),
+    "diagonal_gaussian_mixture": ({"z": ENUMERATED}, {"weights": CLOSED, "mean": CLOSED, "sd": CLOSED}),
+    "genetic_linkage": ({"cell": ENUMERATED}, {"t": CLOSED}),
+    "latent_classes": ({"z": ENUMERATED}, {"weights": CLOSED, "yes": CLOSED}),
+    "mixture_of_regressions": ({"z": ENUMERATED}, {"weights": CLOSED, "coef": SOLVE, "sd": CLOSED}),
+    "negative_binomial": ({"rate": CONJUGATE}, {"mean": CLOSED, "shape": NEWTON}),
+    "old_faithful": ({"z": ENUMERATED}, {"weights": CLOSED, "mean": CLOSED, "cov": CLOSED}),
+    "poisson_mixture": ({"z": ENUMERATED}, {"weights": CLOSED, "rate": CLOSED}),
+    "rayleigh_mixture": ({"z": ENUMERATED}, {"weights": CLOSED, "scale": CLOSED}),
+    "robust_regression": ({"u": CONJUGATE}, {"a": SOLVE, "b": SOLVE, "s2": CLOSED}),
+    "student": ({"u": CONJUGATE}, {"mean": CLOSED, "s2": CLOSED}),
+    "student_free_df": ({"u": CONJUGATE}, {"mean": CLOSED, "s2": CLOSED, "df": NEWTON}),
+    "tied_gaussian_mixture": ({"z": ENUMERATED}, {"weights": CLOSED, "mean": CLOSED, "cov": CLOSED}),
+    "word_alignment": ({"align": ENUMERATED}, {"dictionary": CLOSED}),
+    "zero_inflated_poisson": ({"immune": ENUMERATED}, {"zero": CLOSED, "rate": CLOSED}),
+}
+
+
+def test_every_gallery_model_is_in_the_table() -> None:
+    assert set(TABLE) == {path.stem for path in MODELS.glob("*.em")}
+
+
+@pytest.mark.parametrize("name", TABLE)
+def test_the_plan_is_the_table_s(name: str) -> None:
+    model = emdsl.compile(MODELS / f"{name}.em")
+    methods, kinds = TABLE[name]
+    assert {latent: plan.method for latent, plan in model.plan.items()} == methods
+    assert {param: update.kind for param, update in model.updates.items()} == kinds
+    for chosen in (*model.plan.values(), *model.updates.values()):
+        assert chosen.reason.strip()
+
+
+@pytest.mark.parametrize("name", TABLE)
+def test_the_header_tells_the_plan(name: str) -> None:
+    """The first comment of a gallery file promises a plan; it must speak of every method that the table holds."""
+    lines = (MODELS / f"{name}.em").read_text(encoding="utf-8").split("\nmodel ")[0]
+    header = " ".join(line.lstrip("# ") for line in lines.splitlines())
+    methods, kinds = TABLE[name]
+    spoken = {
+        ENUMERATED: "enumeration",
+        CONJUGATE: "conjugate",
+        CLOSED: "closed form",
+        SOLVE: "linear solve",
+        NEWTON: "Newton",
+    }
+    for method in {*methods.values(), *kinds.values()}:
+        assert spoken[method] in header
