@@ -1,0 +1,132 @@
+"""Parameters as one unconstrained vector, by the domains that a model's text declares, and climbing there.
+
+The declared domains are read off the text with a regular expression, so nothing of emdsl takes part.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+from scipy.special import expit, logit, softmax
+
+Array = NDArray[np.float64]
+Params = Mapping[str, Array]
+_DECLARED = re.compile(r"^\s*(?:for .*:\s*)?param\s+(\w+)\s*(?:\[[^]]*\])?\s*:\s*(\w+)(?:\(([^)]*)\))?", re.M)
+_TINY = 1e-12
+
+
+def domains(text: str) -> dict[str, tuple[str, str]]:
+    """Name -> (kind, bounds as written) of every param in a model's text."""
+    return {name: (kind, bounds or "") for name, kind, bounds in _DECLARED.findall(text)}
+
+
+def _free(kind: str, bounds: str, value: Array) -> Array:
+    low, high = (re.search(rf"{side}\s*=\s*([-\d.]+)", bounds) for side in ("min", "max"))
+    if kind == "real" and low and high:
+        a, b = float(low[1]), float(high[1])
+        return logit(np.clip((value - a) / (b - a), _TINY, 1 - _TINY))
+    if kind == "real" and low:
+        return np.log(np.maximum(value - float(low[1]), _TINY))
+    match kind:
+        case "real":
+            return value
+        case "positive":
+            return np.log(np.maximum(value, 1e-300))
+        case "unit":
+            return logit(np.clip(value, _TINY, 1 - _TINY))
+        case "simplex":
+            logs = np.log(np.maximum(value, _TINY))
+            return logs[..., 1:] - logs[..., :1]
+        case "ordered":
+            return np.concatenate([value[..., :1], np.log(np.diff(value, axis=-1))], -1)
+        case "zero_sum":
+            return value[..., :-1]
+        case "spd":
+            lower = np.linalg.cholesky(value)
+            size = value.shape[-1]
+            i, j = np.tril_indices(size, -1)
+            return np.concatenate([np.log(np.diagonal(lower, axis1=-2, axis2=-1)), lower[..., i, j]], -1)
+    raise NotImplementedError(kind)
+
+
+def _constrained(kind: str, bounds: str, free: Array, like: Array) -> Array:
+    low, high = (re.search(rf"{side}\s*=\s*([-\d.]+)", bounds) for side in ("min", "max"))
+    if kind == "real" and low and high:
+        a, b = float(low[1]), float(high[1])
+        return a + (b - a) * expit(free)
+    if kind == "real" and low:
+        return float(low[1]) + np.exp(free)
+    match kind:
+        case "real":
+            return free
+        case "positive":
+            return np.exp(free)
+        case "unit":
+            return expit(free)
+        case "simplex":
+            return softmax(np.concatenate([np.zeros((*free.shape[:-1], 1)), free], -1), axis=-1)
+        case "ordered":
+            return np.concatenate([free[..., :1], free[..., :1] + np.cumsum(np.exp(free[..., 1:]), -1)], -1)
+        case "zero_sum":
+            return np.concatenate([free, -free.sum(-1, keepdims=True)], -1)
+        case "spd":
+            size = like.shape[-1]
+            lower = np.zeros(like.shape)
+            lower[..., np.arange(size), np.arange(size)] = np.exp(free[..., :size])
+            i, j = np.tril_indices(size, -1)
+            lower[..., i, j] = free[..., size:]
+            return lower @ np.swapaxes(lower, -1, -2)
+    raise NotImplementedError(kind)
+
+
+class Space:
+    """The map between the parameters of a model's text and one unconstrained vector."""
+
+    def __init__(self, text: str, params: Params) -> None:
+        self._domains = domains(text)
+        self._like = {name: np.asarray(params[name], float) for name in self._domains}
+
+    def vector(self, params: Params) -> Array:
+        parts = [_free(*self._domains[n], np.asarray(params[n], float)).ravel() for n in self._domains]
+        return np.concatenate(parts) if parts else np.zeros(0)
+
+    def params(self, vector: Array) -> dict[str, Array]:
+        out, at = {}, 0
+        for name, (kind, bounds) in self._domains.items():
+            shape = np.shape(_free(kind, bounds, self._like[name]))
+            size = int(np.prod(shape))
+            out[name] = _constrained(kind, bounds, vector[at : at + size].reshape(shape), self._like[name])
+            at += size
+        return out
+
+
+def gradient(f: Callable[[Array], float], x: Array) -> Array:
+    """Central differences with one Richardson step: fourth order."""
+    out = np.empty_like(x)
+    for i in range(len(x)):
+        step = np.zeros_like(x)
+        step[i] = 1e-4 * max(1.0, abs(x[i]))
+        near, far = f(x + step) - f(x - step), f(x + 2 * step) - f(x - 2 * step)
+        out[i] = (8 * near - far) / (12 * step[i])
+    return out
+
+
+def maximise(text: str, objective: Callable[[Params], float], start: Params) -> tuple[float, dict[str, Array]]:
+    """The local maximum of `objective` over the declared domains reached from `start`, and where it is."""
+    space = Space(text, start)
+
+    def loss(vector: Array) -> float:
+        with np.errstate(all="ignore"):
+            value = -objective(space.params(vector))
+        return value if np.isfinite(value) else 1e300
+
+    x = space.vector(start)
+    best = loss(x)
+    result = minimize(loss, x, jac=lambda v: gradient(loss, v), method="BFGS", options={"gtol": 1e-7, "maxiter": 300})
+    if result.fun < best:
+        x, best = result.x, float(result.fun)
+    return -best, space.params(x)
