@@ -72,8 +72,8 @@ def negative_binomial(y: Array, start: Params, steps: int, weight: Array) -> Pat
     return climb(expect, maximise, start, steps)
 
 
-def mixture_of_regressions(X: Array, y: Array, start: Params, steps: int) -> Path:
-    """weights (K,), coef (K, P), sd (K,)."""
+def mixture_of_regressions(X: Array, y: Array, start: Params, steps: int, lost: int = 0) -> Path:
+    """weights (K,), coef (K, P), sd (K,). flexmix divides by N - `lost` where maximum likelihood divides by N."""
 
     def log_density(p: Params) -> Array:
         return norm.logpdf(y[:, None], X @ p["coef"].T, p["sd"])
@@ -81,7 +81,8 @@ def mixture_of_regressions(X: Array, y: Array, start: Params, steps: int) -> Pat
     def m_step(r: Array) -> Params:
         root = np.sqrt(r)
         coef = np.stack([np.linalg.lstsq(X * w[:, None], y * w, rcond=None)[0] for w in root.T])
-        return {"coef": coef, "sd": np.sqrt((r * (y[:, None] - X @ coef.T) ** 2).sum(0) / r.sum(0))}
+        variance = (r * (y[:, None] - X @ coef.T) ** 2).sum(0) / r.sum(0)
+        return {"coef": coef, "sd": np.sqrt(variance * len(y) / (len(y) - lost))}
 
     return mixture(log_density, m_step, start, steps, np.ones(len(y)))
 
