@@ -1,0 +1,57 @@
+"""Models that are in no gallery, as a table: a text, data drawn from it, and its log-likelihood written directly.
+
+A case needs no EM oracle. `test_unusual.py` fits it and asks that the log-likelihood reported is the one written here,
+that scipy cannot climb from where the fit stopped, and that the fit is above the parameters that made the data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import logsumexp
+
+Array = NDArray[np.float64]
+Values = Mapping[str, Any]
+Maker = Callable[[np.random.Generator], tuple[dict[str, Any], dict[str, Any]]]
+
+
+@dataclass(frozen=True)
+class Case:
+    """`make(rng)` gives data and the parameters that made them; `value(params, data)` is the log-likelihood."""
+
+    name: str
+    text: str
+    make: Maker
+    value: Callable[[Values, Values], float]
+    prior: Callable[[Values], float] | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)  # of the fitter
+    plan: Mapping[str, str] = field(default_factory=dict)  # latent -> method, where a case insists on it
+    updates: Mapping[str, str] = field(default_factory=dict)  # param -> kind, where a case insists on it
+    weight: str | None = None  # the entry of the data that holds sample weights
+
+
+def mix(weights: Any, log_density: Any) -> float:
+    """sum_n log sum_k w_k exp(log_density[n, k]); `weights` (K,) or (N, K)."""
+    with np.errstate(divide="ignore"):
+        return float(logsumexp(np.log(weights) + log_density, axis=-1).sum())
+
+
+def normal(x: Any, mean: Any, sd: Any) -> Any:
+    """The log density, elementwise; scipy's own is slow in a loop."""
+    return -0.5 * ((x - mean) / sd) ** 2 - np.log(sd) - 0.5 * np.log(2 * np.pi)
+
+
+def mvn(x: Array, mean: Array, cov: Array) -> Any:
+    """Log density of the rows of `x`; `mean` (D,) or (N, D), `cov` (D, D)."""
+    lower = np.linalg.cholesky(cov)
+    z = np.linalg.solve(lower, np.swapaxes(np.atleast_2d(x - mean), -1, -2))
+    return -0.5 * (z**2).sum(0) - np.log(np.diag(lower)).sum() - 0.5 * len(cov) * np.log(2 * np.pi)
+
+
+def pick(rng: np.random.Generator, weights: Any, n: int) -> NDArray[np.int64]:
+    """`n` draws of a category."""
+    return rng.choice(len(weights), n, p=np.asarray(weights) / np.sum(weights))

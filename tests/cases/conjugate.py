@@ -1,0 +1,428 @@
+"""Continuous latents whose conditional is a known family, alone, by group, and inside a mixture."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.special import betaln, gammaln
+from scipy.stats import betabinom, betanbinom, invgamma, multivariate_t, nbinom, t
+
+from cases import Case, mix, mvn, normal, pick
+
+GAMMA_POISSON = """
+    model AccidentsByDriver
+    param a : positive
+    param b : positive
+    for g in G:
+        latent lam[g] ~ Gamma(a, b)
+    for n in N:
+        given    driver[n] : index[G]
+        given    miles[n] : positive
+        observed y[n] ~ Poisson(miles[n] * lam[driver[n]])
+"""
+
+
+def _drivers(rng):
+    lam, driver, miles = rng.gamma(2.0, 1 / 1.5, 25), np.arange(100) % 25, rng.uniform(0.5, 3, 100)
+    return {"driver": driver, "miles": miles, "y": rng.poisson(miles * lam[driver])}, {"a": 2.0, "b": 1.5}
+
+
+def _drivers_value(p, d):
+    y, e = np.bincount(d["driver"], d["y"]), np.bincount(d["driver"], d["miles"])
+    a, b = p["a"], p["b"]
+    fixed = (d["y"] * np.log(d["miles"]) - gammaln(d["y"] + 1)).sum()
+    return fixed + (gammaln(a + y) - gammaln(a) + a * np.log(b) - (a + y) * np.log(b + e)).sum()
+
+
+BETA_BINOMIAL = """
+    model Batting
+    param a : positive
+    param b : positive
+    for n in N:
+        given    at_bats[n] : count
+        latent   p[n] ~ Beta(a, b)
+        observed hits[n] ~ Binomial(at_bats[n], p[n])
+"""
+
+
+def _batting(rng):
+    n = rng.integers(5, 40, 50)
+    return {"at_bats": n, "hits": rng.binomial(n, rng.beta(3.0, 6.0, 50))}, {"a": 3.0, "b": 6.0}
+
+
+DIRICHLET = """
+    model WordsOfAuthor
+    param alpha : {domain}
+    for d in D:
+        latent   theta[d] ~ Dirichlet(alpha)
+        observed y[d] : count[V] ~ Multinomial(theta[d])
+"""
+
+
+def _authors(alpha):
+    def make(rng):
+        theta = rng.dirichlet(alpha * np.ones(4), 40)
+        return {"y": np.stack([rng.multinomial(m, q) for m, q in zip(rng.integers(5, 30, 40), theta, strict=True)])}, {
+            "alpha": alpha
+        }
+
+    return make
+
+
+def _polya(y, alpha):
+    a, n = np.sum(alpha), y.sum(1)
+    head = gammaln(a) - gammaln(a + n) + gammaln(n + 1) - gammaln(y + 1).sum(1)
+    return (head + (gammaln(alpha + y) - gammaln(alpha)).sum(1)).sum()
+
+
+TOKENS = """
+    model Tokens
+    size V = 4
+    param alpha : positive[V]
+    for d in D:
+        latent theta[d] ~ Dirichlet(alpha)
+        for i in L[d]:
+            observed w[d, i] ~ Categorical(theta[d])
+"""
+
+
+def _tokens(rng):
+    alpha = np.array([0.5, 1.0, 2.0, 3.0])
+    return {"w": [pick(rng, rng.dirichlet(alpha), 5 + k % 9) for k in range(40)]}, {"alpha": alpha}
+
+
+def _tokens_value(p, d):
+    y = np.stack([np.bincount(w, minlength=4) for w in d["w"]])
+    n = y.sum(1)
+    return _polya(y, p["alpha"]) - (gammaln(n + 1) - gammaln(y + 1).sum(1)).sum()
+
+
+INTERCEPTS = """
+    model RandomIntercepts
+    param mean : real
+    param slope : real
+    param sd : positive
+    param sd_b : positive
+    for g in G:
+        latent b[g] ~ Normal(0, sd_b)
+    for n in N:
+        given    group[n] : index[G]
+        given    t[n] : real
+        observed y[n] ~ Normal(mean + slope * t[n] + b[group[n]], sd)
+"""
+
+
+def _intercepts(rng):
+    group, t = np.concatenate([np.arange(15), rng.integers(0, 15, 60)]), rng.normal(size=75)
+    y = 5 + 0.7 * t + rng.normal(0, 1.5, 15)[group] + rng.normal(size=75)
+    return {"group": group, "t": t, "y": y}, {"mean": 5.0, "slope": 0.7, "sd": 1.0, "sd_b": 1.5}
+
+
+def _intercepts_value(p, d):
+    same = d["group"][:, None] == d["group"]
+    cov = p["sd"] ** 2 * np.eye(75) + p["sd_b"] ** 2 * same
+    return mvn((d["y"] - p["mean"] - p["slope"] * d["t"])[None], np.zeros(75), cov).sum()
+
+
+META = """
+    model MetaAnalysis
+    param mu : real
+    param tau : positive
+    for i in I:
+        given    se[i] : positive
+        latent   theta[i] ~ Normal(mu, tau)
+        observed y[i] ~ Normal(theta[i], se[i])
+"""
+
+
+def _meta(rng):
+    se = rng.uniform(0.3, 1.0, 40)
+    return {"se": se, "y": rng.normal(rng.normal(1, 0.8, 40), se)}, {"mu": 1.0, "tau": 0.8}
+
+
+NORMAL_GAMMA = """
+    model NormalGamma
+    param m : real
+    param k : positive
+    param a : positive
+    param b : positive
+    for g in G:
+        latent tau[g] ~ Gamma(a, b)
+        latent mu[g]  ~ Normal(m, precision = k * tau[g])
+        for i in I:
+            observed x[g, i] ~ Normal(mu[g], precision = tau[g])
+"""
+
+
+def _normal_gamma(rng):
+    tau = rng.gamma(3.0, 1 / 2.0, 40)
+    mu = rng.normal(1.0, (0.2 * tau) ** -0.5)
+    return {"x": rng.normal(mu[:, None], tau[:, None] ** -0.5, (40, 5))}, {"m": 1.0, "k": 0.2, "a": 3.0, "b": 2.0}
+
+
+def _normal_gamma_value(p, d):
+    shape = (np.eye(5) + np.ones((5, 5)) / p["k"]) * p["b"] / p["a"]
+    return multivariate_t.logpdf(d["x"], p["m"] * np.ones(5), shape, 2 * p["a"]).sum()
+
+
+LOMAX = """
+    model Lomax
+    param a : positive
+    param b : positive
+    for n in N:
+        latent   rate[n] ~ Gamma(a, b)
+        observed wait[n] ~ Exponential(rate[n])
+"""
+
+
+def _lomax_value(p, d):
+    return (np.log(p["a"]) + p["a"] * np.log(p["b"]) - (p["a"] + 1) * np.log(p["b"] + d["wait"])).sum()
+
+
+VARIANCES = """
+    model VarianceByDay
+    param a : positive
+    param b : positive
+    for g in G:
+        latent v[g] ~ InverseGamma(a, b)
+        for i in I:
+            observed x[g, i] ~ Normal(0, var = v[g])
+"""
+
+
+def _variances(rng):
+    v = invgamma.rvs(3.0, scale=2.0, size=60, random_state=rng)
+    return {"x": rng.normal(0, np.sqrt(v)[:, None], (60, 4))}, {"a": 3.0, "b": 2.0}
+
+
+def _variances_value(p, d):
+    s, a, b = (d["x"] ** 2).sum(1) / 2, p["a"], p["b"]
+    return (a * np.log(b) - gammaln(a) + gammaln(a + 2) - (a + 2) * np.log(b + s) - 2 * np.log(2 * np.pi)).sum()
+
+
+GAMMAS = """
+    model GammaByMachine
+    param a : positive
+    param b : positive
+    for g in G:
+        latent rate[g] ~ Gamma(a, b)
+        for i in I:
+            observed x[g, i] ~ Gamma(2, rate[g])
+"""
+
+
+def _gammas(rng):
+    rate = rng.gamma(3.0, 1 / 2.0, 50)
+    return {"x": rng.gamma(2.0, 1 / rate[:, None], (50, 3))}, {"a": 3.0, "b": 2.0}
+
+
+def _gammas_value(p, d):
+    s, a, b = d["x"].sum(1), p["a"], p["b"]
+    each = a * np.log(b) - gammaln(a) + gammaln(a + 6) - (a + 6) * np.log(b + s) + np.log(d["x"]).sum(1)
+    return each.sum()
+
+
+BETA_GEOMETRIC = """
+    model Cycles
+    param a : positive
+    param b : positive
+    for n in N:
+        latent   p[n] ~ Beta(a, b)
+        observed y[n] ~ Geometric(p[n])
+"""
+
+BETA_BERNOULLI = """
+    model Coins
+    param mean : unit
+    param strength : positive
+    for g in G:
+        latent p[g] ~ Beta(mean * strength, (1 - mean) * strength)
+        for i in I:
+            observed y[g, i] ~ Bernoulli(p[g])
+"""
+
+
+def _coins(rng):
+    p = rng.beta(0.3 * 4, 0.7 * 4, 60)
+    return {"y": (rng.random((60, 6)) < p[:, None]).astype(int)}, {"mean": 0.3, "strength": 4.0}
+
+
+def _coins_value(p, d):
+    a, b, k = p["mean"] * p["strength"], (1 - p["mean"]) * p["strength"], d["y"].sum(1)
+    return (betaln(a + k, b + 6 - k) - betaln(a, b)).sum()
+
+
+STUDENT = """
+    model StudentMixture
+    size K = 2
+    given nu : positive = 5
+    param w : simplex[K]
+    param mean[K] : real
+    param scale[K] : positive
+    for n in N:
+        latent   z[n] ~ Categorical(w)
+        latent   u[n] ~ Gamma(nu / 2, nu / 2)
+        observed x[n] ~ Normal(mean[z[n]], sd = scale[z[n]] / sqrt(u[n]))
+"""
+
+
+def _students(rng):
+    w, mean, scale = np.array([0.4, 0.6]), np.array([-5.0, 4.0]), np.array([1.0, 0.7])
+    z = pick(rng, w, 100)
+    return {"x": mean[z] + scale[z] * rng.standard_t(5, 100)}, {"w": w, "mean": mean, "scale": scale}
+
+
+CLOUDS = """
+    model StudentClouds
+    size K = 2
+    param w : simplex[K]
+    param mean[K] : real[D]
+    param cov[K] : spd[D]
+    for n in N:
+        latent   z[n] ~ Categorical(w)
+        latent   u[n] ~ Gamma(2.5, 2.5)
+        observed x[n] ~ MvNormal(mean[z[n]], cov[z[n]] / u[n])
+"""
+
+
+def _student_clouds(rng):
+    w, mean = np.array([0.4, 0.6]), np.array([[-4.0, 0.0], [4.0, 3.0]])
+    z, u = pick(rng, w, 100), rng.gamma(2.5, 1 / 2.5, 100)
+    x = mean[z] + rng.normal(size=(100, 2)) / np.sqrt(u)[:, None]
+    return {"x": x}, {"w": w, "mean": mean, "cov": np.stack([np.eye(2)] * 2)}
+
+
+def _student_clouds_value(p, d):
+    rows = [multivariate_t.logpdf(d["x"], m, c, 5) for m, c in zip(p["mean"], p["cov"], strict=True)]
+    return mix(p["w"], np.stack(rows, -1))
+
+
+NEGATIVE_BINOMIALS = """
+    model NegativeBinomialMixture
+    size K = 2
+    param w : simplex[K]
+    param shape : positive
+    param mean[K] : positive
+    for n in N:
+        latent   z[n] ~ Categorical(w)
+        latent   rate[n] ~ Gamma(shape, shape / mean[z[n]])
+        observed y[n] ~ Poisson(rate[n])
+"""
+
+
+def _negative_binomials(rng):
+    w, mean = np.array([0.4, 0.6]), np.array([2.0, 25.0])
+    rate = rng.gamma(4.0, mean[pick(rng, w, 120)] / 4.0)
+    return {"y": rng.poisson(rate)}, {"w": w, "shape": 4.0, "mean": mean}
+
+
+def _negative_binomials_value(p, d):
+    return mix(p["w"], nbinom.logpmf(d["y"][:, None], p["shape"], p["shape"] / (p["shape"] + p["mean"])))
+
+
+MIXED_GROUPS = """
+    model GroupsOfTwoKinds
+    size K = 2
+    param w : simplex[K]
+    param a[K] : positive
+    param b[K] : positive
+    for g in G:
+        latent z[g] ~ Categorical(w)
+        latent lam[g] ~ Gamma(a[z[g]], b[z[g]])
+        for i in I:
+            observed y[g, i] ~ Poisson(lam[g])
+"""
+
+
+def _mixed_groups(rng):
+    w, a, b = np.array([0.4, 0.6]), np.array([6.0, 20.0]), np.array([3.0, 1.0])
+    z = pick(rng, w, 60)
+    return {"y": rng.poisson(rng.gamma(a[z], 1 / b[z])[:, None], (60, 4))}, {"w": w, "a": a, "b": b}
+
+
+def _mixed_groups_value(p, d):
+    y, a, b = d["y"].sum(1)[:, None], p["a"], p["b"]
+    each = gammaln(a + y) - gammaln(a) + a * np.log(b) - (a + y) * np.log(b + 4)
+    return mix(p["w"], each) - gammaln(d["y"] + 1).sum()
+
+
+FACTOR = """
+    model OneFactor
+    param load : real[D]
+    param noise : positive[D]
+    for n in N:
+        latent   f[n] ~ Normal(0, 1)
+        for j in D:
+            observed x[n, j] ~ Normal(load[j] * f[n], sd = noise[j])
+"""
+
+
+def _factor(rng):
+    load, noise = np.array([1.0, -2.0, 0.5, 1.5]), np.array([0.5, 0.8, 1.0, 0.6])
+    x = np.outer(rng.normal(size=80), load) + noise * rng.normal(size=(80, 4))
+    return {"x": x}, {"load": load, "noise": noise}
+
+
+def _factor_value(p, d):
+    return mvn(d["x"], 0.0, np.outer(p["load"], p["load"]) + np.diag(p["noise"] ** 2)).sum()
+
+
+CASES = [
+    Case("gamma-poisson by group, exposure", GAMMA_POISSON, _drivers, _drivers_value, plan={"lam": "exact:conjugate"}),
+    Case(
+        "beta-binomial",
+        BETA_BINOMIAL,
+        _batting,
+        lambda p, d: betabinom.logpmf(d["hits"], d["at_bats"], p["a"], p["b"]).sum(),
+        plan={"p": "exact:conjugate"},
+    ),
+    Case(
+        "dirichlet-multinomial, vector",
+        DIRICHLET.format(domain="positive[V]"),
+        _authors(np.array([0.5, 1.0, 2.0, 3.0])),
+        lambda p, d: _polya(d["y"], p["alpha"]),
+    ),
+    Case(
+        "dirichlet-multinomial, symmetric",
+        DIRICHLET.format(domain="positive"),
+        _authors(1.5),
+        lambda p, d: _polya(d["y"], p["alpha"] * np.ones(4)),
+    ),
+    Case("dirichlet-categorical, ragged", TOKENS, _tokens, _tokens_value),
+    Case("random intercepts", INTERCEPTS, _intercepts, _intercepts_value),
+    Case("meta-analysis", META, _meta, lambda p, d: normal(d["y"], p["mu"], np.hypot(p["tau"], d["se"])).sum()),
+    Case("normal-gamma by group", NORMAL_GAMMA, _normal_gamma, _normal_gamma_value),
+    Case(
+        "gamma-exponential",
+        LOMAX,
+        lambda rng: ({"wait": rng.exponential(1 / rng.gamma(3.0, 1 / 2.0, 100))}, {"a": 3.0, "b": 2.0}),
+        _lomax_value,
+        options={"max_iter": 20_000},
+    ),
+    Case("inverse gamma variances", VARIANCES, _variances, _variances_value, plan={"v": "exact:conjugate"}),
+    Case("gamma-gamma", GAMMAS, _gammas, _gammas_value),
+    Case(
+        "beta-geometric",
+        BETA_GEOMETRIC,
+        lambda rng: ({"y": rng.geometric(rng.beta(4.0, 3.0, 80)) - 1}, {"a": 4.0, "b": 3.0}),
+        lambda p, d: betanbinom.logpmf(d["y"], 1, p["a"], p["b"]).sum(),
+        options={"max_iter": 20_000},
+    ),
+    Case("beta-bernoulli by mean and strength", BETA_BERNOULLI, _coins, _coins_value),
+    Case(
+        "mixture of student t's",
+        STUDENT,
+        _students,
+        lambda p, d: mix(p["w"], t.logpdf(d["x"][:, None], 5, p["mean"], p["scale"])),
+        options={"n_init": 3},
+    ),
+    Case("mixture of multivariate t's", CLOUDS, _student_clouds, _student_clouds_value, options={"n_init": 3}),
+    Case(
+        "mixture of negative binomials by rates",
+        NEGATIVE_BINOMIALS,
+        _negative_binomials,
+        _negative_binomials_value,
+        options={"n_init": 3},
+    ),
+    Case("gamma-poisson groups of two kinds", MIXED_GROUPS, _mixed_groups, _mixed_groups_value, options={"n_init": 4}),
+    Case("one factor", FACTOR, _factor, _factor_value),
+]
