@@ -1,7 +1,7 @@
 """Models that are in no gallery, as a table: a text, data drawn from it, and its log-likelihood written directly.
 
 A case needs no EM oracle. `test_unusual.py` fits it and asks that the log-likelihood reported is the one written here,
-that scipy cannot climb from where the fit stopped, and that the fit is above the parameters that made the data.
+and that scipy, climbing from where the fit stopped and from the parameters that made the data, gets no higher.
 """
 
 from __future__ import annotations
