@@ -1,0 +1,191 @@
+"""Kernels of the posteriors that no family of the language is: generalised inverse Gaussian, truncated normal."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from scipy import special
+
+from emdsl.families.records import Array
+
+LOG_2PI = float(np.log(2 * np.pi))
+GIG_NODES = 160
+
+
+# ---------------------------------------------------------------- generalised inverse Gaussian
+
+
+def _gig_tilt(p: Array, omega: Array) -> tuple[Array, Array]:
+    """log 2 K_p(omega) and d/dp of it, by the trapezoid rule on int exp(p t - omega cosh t) dt.
+
+    The integrand is analytic and falls doubly exponentially, so that the rule converges
+    geometrically; the ends are where it has fallen by exp(-45).
+    """
+    peak = np.arcsinh(p / omega)
+
+    def fall(t: Array) -> Array:
+        # omega (cosh t - cosh peak) - p (t - peak), without overflow
+        return np.asarray(omega * (np.cosh(np.clip(t, -700, 700)) - np.cosh(peak)) - p * (t - peak))
+
+    ends = []
+    for side in (-1.0, 1.0):
+        near, far = np.zeros_like(peak), np.full_like(peak, 1e-6)
+        for _ in range(64):
+            far = np.where(fall(peak + side * far) < 45, far * 2, far)
+        near = far / 2
+        for _ in range(12):
+            middle = (near + far) / 2
+            low = fall(peak + side * middle) < 45
+            near, far = np.where(low, middle, near), np.where(low, far, middle)
+        ends.append(peak + side * far)
+    t = ends[0][..., None] + (ends[1] - ends[0])[..., None] * np.linspace(0, 1, GIG_NODES)
+    f = p[..., None] * t - omega[..., None] * np.cosh(t)
+    top = f.max(-1, keepdims=True)
+    w = np.exp(f - top)
+    total = w.sum(-1)
+    return np.log(total) + top[..., 0] + np.log((ends[1] - ends[0]) / (GIG_NODES - 1)), (w * t).sum(-1) / total
+
+
+def gig_log_bessel(p: Any, omega: Any) -> tuple[Array, Array]:
+    """log 2 K_p(omega) and its derivative in p, in chunks of rows."""
+    p, omega = np.broadcast_arrays(np.asarray(p, float), np.asarray(omega, float))
+    flat_p, flat_w = p.ravel(), np.maximum(omega.ravel(), 1e-150)
+    value, slope = np.empty(p.size), np.empty(p.size)
+    for i in range(0, p.size, 16384):
+        rows = slice(i, i + 16384)
+        value[rows], slope[rows] = _gig_tilt(flat_p[rows], flat_w[rows])
+    return value.reshape(p.shape), slope.reshape(p.shape)
+
+
+def gig_parts(p: Any, a: Any, b: Any) -> tuple[Array, Array]:
+    """sqrt(a b) and sqrt(b / a)."""
+    a, b = np.asarray(a, float), np.maximum(np.asarray(b, float), 1e-300)
+    return np.sqrt(a) * np.sqrt(b), np.sqrt(b) / np.sqrt(a)
+
+
+def gig_log_normaliser(p: Any, a: Any, b: Any) -> Array:
+    """log int x^(p-1) exp(-(a x + b/x)/2) dx = log 2 K_p(sqrt(ab)) + p log(b/a)/2; Jorgensen (1982), 2.1."""
+    omega, scale = gig_parts(p, a, b)
+    return np.asarray(gig_log_bessel(p, omega)[0] + p * np.log(scale))
+
+
+def gig_power(s: float, p: Any, a: Any, b: Any) -> Array:
+    """E[x^s]."""
+    omega, scale = gig_parts(p, a, b)
+    ratio = gig_log_bessel(np.asarray(p, float) + s, omega)[0] - gig_log_bessel(p, omega)[0]
+    return np.asarray(np.exp(ratio) * scale**s)
+
+
+def gig_log_mean(p: Any, a: Any, b: Any) -> Array:
+    """E[log x]."""
+    omega, scale = gig_parts(p, a, b)
+    return np.asarray(gig_log_bessel(p, omega)[1] + np.log(scale))
+
+
+def gig_log_density(x: Any, p: Any, a: Any, b: Any) -> Array:
+    x = np.asarray(x, float)
+    y = np.where(x > 0, x, 1.0)
+    value = (np.asarray(p) - 1) * np.log(y) - (a * y + b / y) / 2 - gig_log_normaliser(p, a, b)
+    return np.where(x > 0, value, -np.inf)
+
+
+def gig_mode(p: Any, a: Any, b: Any) -> Array:
+    q = np.asarray(p, float) - 1
+    root = np.sqrt(q**2 + np.asarray(a) * b)
+    return np.asarray(np.where(q > 0, (q + root) / a, b / (root - np.minimum(q, 0))))
+
+
+def gig_sample(rng: np.random.Generator, shape: tuple[int, ...], p: Any, a: Any, b: Any) -> Array:
+    """Devroye (2014): rejection for t = log x, whose density is log-concave; vectorised over the rows."""
+    omega, scale = gig_parts(p, a, b)
+    p, omega, scale = (np.broadcast_to(v, shape).ravel() for v in (np.asarray(p, float), omega, scale))
+    peak = np.arcsinh(p / omega)
+
+    def fall(t: Array, rows: Any) -> Array:
+        w, q, m = omega[rows], p[rows], peak[rows]
+        return np.asarray(w * (np.cosh(np.clip(m + t, -700, 700)) - np.cosh(m)) - q * t)
+
+    every = np.arange(p.size)
+    cut = {}
+    for side in (-1.0, 1.0):  # where the log density has fallen by 1
+        near, far = np.zeros(p.size), np.full(p.size, 1e-8)
+        for _ in range(64):
+            far = np.where(fall(side * far, every) < 1, far * 2, far)
+        for _ in range(40):
+            middle = (near + far) / 2
+            low = fall(side * middle, every) < 1
+            near, far = np.where(low, middle, near), np.where(low, far, middle)
+        cut[side] = far
+    # the tangents at the cuts bound both tails from above
+    slope = {s: np.abs(omega * np.sinh(peak + s * cut[s]) - p) for s in cut}
+    height = {s: fall(s * cut[s], every) for s in cut}
+    tail = {s: np.exp(-height[s]) / slope[s] for s in cut}
+    out, left = np.empty(p.size), every
+    while left.size:
+        middle = cut[1.0][left] + cut[-1.0][left]
+        u = rng.random(left.size) * (middle + tail[1.0][left] + tail[-1.0][left])
+        e = rng.standard_exponential(left.size)
+        t = u - cut[-1.0][left]
+        bound = np.zeros(left.size)
+        right, lower = u > middle, u > middle + tail[1.0][left]
+        for side, where in ((1.0, right & ~lower), (-1.0, lower)):
+            rows = left[where]
+            t[where] = side * (cut[side][rows] + e[where] / slope[side][rows])
+            bound[where] = height[side][rows] + e[where]
+        good = rng.standard_exponential(left.size) >= fall(t, left) - bound
+        out[left[good]] = t[good]
+        left = left[~good]
+    return np.asarray((scale * np.exp(peak + out)).reshape(shape))
+
+
+# ---------------------------------------------------------------- truncated normal
+
+
+def log_normal_mass(low: Any, high: Any) -> Array:
+    """log(Phi(high) - Phi(low)), right in both tails."""
+    low, high = np.asarray(low, float), np.asarray(high, float)
+    flip = low > 0
+    a, b = np.where(flip, -high, low), np.where(flip, -low, high)
+    top = special.log_ndtr(b)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.asarray(top + np.log1p(-np.exp(np.minimum(special.log_ndtr(a) - top, 0))))
+
+
+def _truncated_parts(mean: Any, sd: Any, low: Any, high: Any) -> tuple[Array, Array, Array]:
+    """E and E of the square of z = (x - mean) / sd, and log mass."""
+    a, b = (np.asarray(low, float) - mean) / sd, (np.asarray(high, float) - mean) / sd
+    log_mass = log_normal_mass(a, b)
+    at_a, at_b = (np.exp(-np.square(v) / 2 - LOG_2PI / 2 - log_mass) for v in (a, b))
+    finite_a, finite_b = (np.where(np.isfinite(v), v, 0.0) for v in (a, b))
+    return at_a - at_b, 1 + finite_a * at_a - finite_b * at_b, log_mass
+
+
+def truncated_normal_log_density(x: Any, mean: Any, sd: Any, low: Any, high: Any) -> Array:
+    x = np.asarray(x, float)
+    z, a, b = ((np.asarray(v, float) - mean) / sd for v in (x, low, high))
+    value = -np.square(z) / 2 - LOG_2PI / 2 - np.log(sd) - log_normal_mass(a, b)
+    return np.where((x >= low) & (x <= high), value, -np.inf)
+
+
+def truncated_normal_mean(mean: Any, sd: Any, low: Any, high: Any) -> Array:
+    return np.asarray(np.clip(mean + sd * _truncated_parts(mean, sd, low, high)[0], low, high))
+
+
+def truncated_normal_variance(mean: Any, sd: Any, low: Any, high: Any) -> Array:
+    first, second, _ = _truncated_parts(mean, sd, low, high)
+    return np.asarray(np.square(sd) * np.maximum(second - first**2, 0))
+
+
+def truncated_normal_sample(
+    rng: np.random.Generator, shape: tuple[int, ...], mean: Any, sd: Any, low: Any, high: Any
+) -> Array:
+    """Inverse distribution function, in logs and from the nearer tail."""
+    a, b = np.broadcast_arrays(*((np.asarray(v, float) - mean) / sd for v in (low, high)))
+    flip = a > 0
+    lower, upper = np.where(flip, -b, a), np.where(flip, -a, b)
+    u = rng.random(shape)
+    with np.errstate(divide="ignore"):
+        log_u = np.logaddexp(special.log_ndtr(lower), np.log(u) + log_normal_mass(lower, upper))
+    z = special.ndtri_exp(np.minimum(log_u, special.log_ndtr(upper)))
+    return np.asarray(np.clip(mean + sd * np.where(flip, -z, z), low, high))

@@ -1,0 +1,95 @@
+"""What a family's record holds beside its declaration: forms, kernels, natural parameters.
+
+Knowledge is in these tables, control is elsewhere: nothing in emdsl asks for a family by name.
+Everywhere below, arrays broadcast over leading (batch) axes; the last axes are the family's own:
+none for a scalar family, (D,) for a vector, (D, D) for a matrix.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+Function = Callable[..., Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """One parameterisation: its arguments, and the canonical arguments made of them.
+
+    `log_density`, where given, takes these arguments as they stand and is used instead of the
+    canonical one, because going through the canonical arguments loses digits (a logit, a precision).
+    `given` is a function of x on which the density is conditional (a Multinomial's total).
+    `event` says that `canonical` takes the shape of one variate after the arguments.
+    """
+
+    arguments: tuple[str, ...]
+    canonical: Function | None = None
+    log_density: Function | None = None
+    given: Function | None = None
+    event: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Kernel:
+    """What the language cannot say of a family, in its canonical arguments.
+
+    log_density(x, *args) -> batch: stable, -inf outside the support.
+    sample(rng, shape, *args) -> shape + event.
+    mean(*args) -> batch + event; variance(*args) -> batch + event for scalars and matrices
+    (elementwise), batch + (D, D) for vectors; mode(*args) -> batch + event.
+    cdf(x, *args), sf(x, *args): scalar families only; used to normalise a truncated density.
+    marginal(keep, *args) -> args of the entries where the boolean vector `keep` holds.
+    A moment that does not exist is inf or NaN.
+    """
+
+    arguments: tuple[str, ...]
+    log_density: Function
+    sample: Function
+    mean: Function
+    variance: Function
+    mode: Function
+    cdf: Function | None = None
+    sf: Function | None = None
+    marginal: Function | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Natural:
+    """A family usable as a posterior: exp(<eta, T(x)> - A(eta)), base measure 1 unless `base` says else.
+
+    `statistics` names the T_j, keys of `emdsl.families.statistics.STATISTICS`; `axes` counts the own
+    axes of each (0 scalar, 1 vector, 2 matrix), which are those of its eta too. Every function takes the
+    eta_j in this order. `moments` returns E[T_j] in this order; `extra` gives further cheap
+    moments by the statistic's name, `id` always among them or among the statistics.
+    `valid(*eta)` is a boolean per batch element: the density can be normalised.
+    `family` and `arguments(*eta)` name the family of the language (or of the table below it) that this is.
+    """
+
+    family: str
+    support: str
+    statistics: tuple[str, ...]
+    axes: tuple[int, ...]
+    arguments: Function
+    natural: Function
+    log_normaliser: Function
+    moments: Function
+    valid: Function
+    extra: Mapping[str, Function] = field(default_factory=dict)
+    base: Function | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """All that is known of one family beside its declaration in the language."""
+
+    name: str
+    kernel: Kernel
+    forms: tuple[Form, ...] = ()
+    attains: tuple[float, ...] = ()  # ends of the open domain that an observation may take all the same
+    atom: bool = False  # a point mass: its log density is that of a comparison
+    reasons: Mapping[str, str] = field(default_factory=dict)

@@ -1,0 +1,154 @@
+"""What names mean at one place in a model, for many rows at once: values, sizes, loops, ragged lengths."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, assert_never
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emdsl.errors import DataError, Problem, Span
+from emdsl.language.model import Dim, Let, Ragged, Shape, Size
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Lengths:
+    """A ragged plate's lengths per parent row, and the first flat row of each parent."""
+
+    lengths: Array
+    start: Array
+    parents: tuple[Size, ...]
+
+    @staticmethod
+    def of(lengths: Any, parents: tuple[Size, ...] = ()) -> Lengths:
+        n = np.asarray(lengths).ravel().astype(np.int64)
+        return Lengths(n, np.concatenate([[0], np.cumsum(n)[:-1]]).astype(np.int64), parents)
+
+
+@dataclass(slots=True)
+class Watch:
+    """Which elements of which arrays are known so far; rows that read an unknown one are marked."""
+
+    known: Mapping[str, Array]
+    blocked: Array
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What names mean at one place, for `count` rows at once.
+
+    `values` are whole arrays; `local` are per row (leading axis 1 or count); `loops` are integers
+    per row; `stack` are the enclosing loops, outermost first; `row` numbers the rows for `watch`.
+    """
+
+    values: Mapping[str, Array] = field(default_factory=dict)
+    sizes: Mapping[str, int] = field(default_factory=dict)
+    lets: Mapping[str, Let] = field(default_factory=dict)
+    ragged: Mapping[str, Lengths] = field(default_factory=dict)
+    loops: Mapping[str, Array] = field(default_factory=dict)
+    local: Mapping[str, Array] = field(default_factory=dict)
+    stack: tuple[tuple[str, Size], ...] = ()
+    count: int = 1
+    row: Array | None = None
+    watch: Watch | None = None
+
+    def take(self, rows: Array) -> Scope:
+        """The scope of some of the rows (integers)."""
+        return replace(
+            self,
+            loops={k: v[rows] for k, v in self.loops.items()},
+            local={k: v if v.shape[0] == 1 else v[rows] for k, v in self.local.items()},
+            count=len(rows),
+            row=None if self.row is None else self.row[rows],
+        )
+
+    def enter(self, name: str, size: Size) -> tuple[Scope, Array]:
+        """The scope inside a loop, rows times elements; and each new row's old row."""
+        n = np.broadcast_to(length(size, self), (self.count,))
+        old = np.repeat(np.arange(self.count), n)
+        position = np.arange(n.sum()) - np.repeat(np.cumsum(n) - n, n)
+        inner = self.take(old)
+        loops = {**inner.loops, name: position.astype(np.int64)}
+        return replace(inner, loops=loops, stack=(*self.stack, (name, size))), old
+
+
+def fail(message: str, span: Span, hint: str | None = None) -> DataError:
+    """A mistake that only data show. E091: an index or a value outside its range."""
+    return DataError(Problem("E091", message, span, hint))
+
+
+# ---------------------------------------------------------------- lengths and rows
+
+
+def length(size: Size, s: Scope) -> Array:
+    """A length per row: leading axis 1, or the rows for a ragged one."""
+    match size:
+        case Dim():
+            return np.array([size.value(s.sizes)])
+        case Ragged(name, by):
+            table = s.ragged[name]
+            at = max(i for i, (loop, _) in enumerate(s.stack) if loop == by)
+            row = flat_row(table.parents or (s.stack[at][1],), _ancestors(table, s, at), s)
+            return np.asarray(table.lengths[row])
+        case _:
+            assert_never(size)
+
+
+def _ancestors(table: Lengths, s: Scope, at: int) -> list[Array]:
+    depth = max(1, len(table.parents))
+    return [s.loops[loop] for loop, _ in s.stack[at + 1 - depth : at + 1]]
+
+
+def flat_row(axes: Shape, index: list[Array], s: Scope) -> Array:
+    """The flat row of nested positions: row * n + i on a regular axis, start[row] + i on a ragged one."""
+    row: Array = np.zeros(1, np.int64)
+    for axis, i in zip(axes, index, strict=True):
+        row = row * axis.value(s.sizes) + i if isinstance(axis, Dim) else s.ragged[axis.name].start[row] + i
+    return row
+
+
+def own_shape(shape: Shape, s: Scope) -> tuple[int, ...]:
+    """The numbers of a shape; ragged lengths must agree between the rows."""
+    out = []
+    for size in shape:
+        n = np.unique(length(size, s))
+        if len(n) > 1:
+            raise Uneven(size)
+        out.append(int(n[0]) if len(n) else 0)
+    return tuple(out)
+
+
+class Uneven(Exception):
+    """Rows have different lengths where one array is asked for: evaluate them in groups of equal length."""
+
+    def __init__(self, size: Size) -> None:
+        self.size = size
+
+
+def lift(value: Array, own: int, rank: int) -> Array:
+    """Axes of length 1 after the batch axis, so that `own` axes become `rank`."""
+    return value.reshape(value.shape[0], *((1,) * (rank - own)), *value.shape[1:]) if own < rank else value
+
+
+def split_rows(cond: Array, s: Scope, then: Any, other: Any) -> Array:
+    """then(rows where cond) and other(the rest), put back in order; neither is called on no rows."""
+    yes = np.broadcast_to(cond != 0, (s.count,))
+    if yes.all():
+        return np.asarray(then(s))
+    if not yes.any():
+        return np.asarray(other(s))
+    rows = [np.flatnonzero(yes), np.flatnonzero(~yes)]
+    return scatter(rows, [then(s.take(rows[0])), other(s.take(rows[1]))], s.count)
+
+
+def scatter(rows: list[Array], parts: list[Array], count: int) -> Array:
+    if not parts:
+        return np.zeros(0)
+    out = np.empty((count, *parts[0].shape[1:]), np.result_type(*parts))
+    for r, part in zip(rows, parts, strict=True):
+        out[r] = part
+    return out

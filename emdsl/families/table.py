@@ -1,0 +1,39 @@
+"""All records by name, the prelude, and the ways from a family's declaration to its record."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from importlib import resources
+from types import MappingProxyType
+
+from emdsl.families.continuous import CONTINUOUS
+from emdsl.families.kernels_discrete import DISCRETE
+from emdsl.families.kernels_vector import VECTOR
+from emdsl.families.naturals import NATURALS
+from emdsl.families.posteriors import POSTERIORS
+from emdsl.families.records import Form, Natural, Record
+from emdsl.language.model import Family
+
+RECORDS: Mapping[str, Record] = MappingProxyType({r.name: r for r in (*DISCRETE, *CONTINUOUS, *VECTOR, *POSTERIORS)})
+NATURAL: Mapping[str, Natural] = MappingProxyType({n.family: n for n in NATURALS})
+
+
+@cache
+def PRELUDE() -> Mapping[str, Family]:
+    """The families of `prelude.em`, by name."""
+    from emdsl.language import parse_families
+
+    text = resources.files("emdsl.families").joinpath("prelude.em").read_text(encoding="utf-8")
+    return MappingProxyType({f.name: f for f in parse_families(text, "prelude.em")})
+
+
+def record(family: Family) -> Record | None:
+    """The record of a family of the prelude; None for a user's own."""
+    return None if family.user else RECORDS.get(family.name)
+
+
+def form(family: Family, signature: int) -> Form | None:
+    """The form that computes one of the prelude's signatures: rows stand in the order of the declarations."""
+    found = record(family)
+    return None if found is None else found.forms[signature]
