@@ -1,0 +1,144 @@
+"""What a fitted estimator answers: posteriors, predictions, scores, information criteria."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import log
+from typing import Any
+
+import numpy as np
+
+from emdsl.runtime.binding import Bound, outer_plates
+from emdsl.runtime.columns import Array
+from emdsl.runtime.faults import DataError
+from emdsl.runtime.plates import nest_rows
+from emdsl.runtime.settings import Settings
+from emdsl.runtime.sizes import size_value
+
+DISCRETE = ("category", "bool", "index", "count")
+
+
+class Answers(Settings):
+    """Questions put to the parameters of a fit; data are given as to `fit`, options by keyword."""
+
+    def _see(self, data: Any, **beside: Any) -> tuple[Bound, Mapping[str, Any]]:
+        raise NotImplementedError
+
+    def _fault(self, error: DataError) -> Exception:
+        """The exception that users see for wrong data; emdsl's own fitter has its own kind."""
+        return error
+
+    # -------------------------------------------------------------- posteriors
+
+    @property
+    def posterior_(self) -> dict[str, Any]:
+        """The posterior at `params_` given the data of the fit; computed when first asked for."""
+        if "_posterior" not in self.__dict__:
+            self.params_  # noqa: B018  (not fitted: says so)
+            self._posterior = self._nested(self._module.posterior(self.params_, *self._training), self._training[0])
+        return self._posterior
+
+    def posterior(self, data: Any, **beside: Any) -> dict[str, Any]:
+        """Moments of each latent's posterior at `params_` given new data.
+
+        Discrete latents: probabilities, (N, K) for a category, (N, 2) for a bool. Gaussian ones: a
+        dict with mean and cov or var. Others: mean and the family's parameters. Lists on ragged plates.
+        """
+        bound, prepared = self._see(data, **beside)
+        return self._nested(self._module.posterior(self.params_, bound, prepared), bound)
+
+    def _nested(self, posterior: Mapping[str, Any], bound: Bound) -> dict[str, Any]:
+        """Ragged plates as nested lists, by the plates of each variable."""
+        plates = {v["name"]: [p[1] for p in v["plates"]] for v in self._module.SPEC["variables"]}
+
+        def nested(name: str, value: Any) -> Any:
+            if isinstance(value, Mapping):
+                return {n: nested(name, v) for n, v in value.items()}
+            return nest_rows(np.asarray(value), plates.get(name, []), bound.ragged, bound.sizes)
+
+        return {name: nested(name, value) for name, value in posterior.items()}
+
+    def predict_proba(self, data: Any, **beside: Any) -> Any:
+        """Posterior probabilities of the discrete latent, (N, K); lists on ragged plates, a dict where several."""
+        posterior = self.posterior(data, **beside)
+        names = self._discrete([n for n, value in posterior.items() if not isinstance(value, Mapping)])
+        return posterior[names[0]] if len(names) == 1 else {n: posterior[n] for n in names}
+
+    def predict(self, data: Any, **beside: Any) -> Any:
+        """The most probable value of the discrete latent (the most probable path of a chain), as integers.
+
+        A list of arrays on ragged plates, a dict by name where there are several discrete latents.
+        """
+        bound, prepared = self._see(data, **beside)
+        if hasattr(self._module, "most_probable"):
+            found = self._module.most_probable(self.params_, bound, prepared)
+        else:
+            posterior = self._module.posterior(self.params_, bound, prepared)
+            found = {n: np.argmax(p, -1) for n, p in posterior.items() if not isinstance(p, Mapping)}
+        names = self._discrete(found)
+        nested = self._nested({n: np.asarray(found[n]) for n in names}, bound)
+        return nested[names[0]] if len(names) == 1 else nested
+
+    def _discrete(self, known: Any) -> list[str]:
+        latents = [
+            v["name"] for v in self._module.SPEC["variables"] if v["kind"] == "latent" and v["domain"] in DISCRETE
+        ]
+        names = [n for n in latents if n in known]
+        if not names:
+            raise NotImplementedError(
+                f"{self._module.SPEC['model']} has no discrete latent to predict; see posterior(data)"
+            )
+        return names
+
+    # -------------------------------------------------------------- scores
+
+    def score_samples(self, data: Any, **beside: Any) -> Array:
+        """The log-likelihood of each unit of the outermost observed plate, at `params_`; shape (N,)."""
+        bound, prepared = self._see(data, **beside)
+        return np.asarray(self._module.log_likelihood_rows(self.params_, bound, prepared))
+
+    def score(self, data: Any, sample_weight: Any = None, **beside: Any) -> float:
+        """The mean log-likelihood per unit of the outermost observed plate, at `params_`."""
+        bound, prepared = self._see(data, sample_weight=sample_weight, **beside)
+        try:
+            rows = np.asarray(self._module.log_likelihood_rows(self.params_, bound, prepared))
+        except (NotImplementedError, ValueError):
+            total = float(self._module.e_step(self.params_, bound, prepared)["log_likelihood"])
+            return total / self._units(bound)
+        return float(np.average(rows, weights=bound.weights))
+
+    def _units(self, bound: Bound) -> float:
+        """How many units the data hold: elements of the outermost observed plate, or their weights' sum."""
+        plates = outer_plates(self._module.SPEC)
+        if bound.weights is not None:
+            return float(bound.weights.sum())
+        return float(size_value(plates[0], bound.sizes)) if plates else 1.0
+
+    def aic(self) -> float:
+        """Akaike's criterion, 2 k - 2 log L: smaller is better."""
+        return float(2 * self.n_parameters_) - 2 * self._likelihood()
+
+    def bic(self) -> float:
+        """Schwarz's criterion, k log n - 2 log L, n counting the outermost observed plate: smaller is better."""
+        return float(self.n_parameters_ * log(self.n_units_)) - 2 * self._likelihood()
+
+    def _likelihood(self) -> float:
+        if self.log_likelihood_ is None:
+            raise ValueError("this fit has no log-likelihood: its E-step is a bound or a sample (see objective_)")
+        return float(self.log_likelihood_)
+
+    # -------------------------------------------------------------- beyond the data
+
+    def sample(self, n: int | None = None, seed: int | None = None, **beside: Any) -> dict[str, Any]:
+        """Data and latents drawn from the fitted model; emdsl's own fitter does this."""
+        if not hasattr(self._module, "sample"):
+            raise NotImplementedError("this generated module cannot sample: use emdsl.load(path).sample(n)")
+        drawn: dict[str, Any] = self._module.sample(self.params_, self.sizes_, n, np.random.default_rng(seed), **beside)
+        return drawn
+
+    def forecast(self, steps: int, givens: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """The next `steps` elements of the ordered plate: means and covariances, or probabilities."""
+        if not hasattr(self._module, "forecast"):
+            raise NotImplementedError(f"{self._module.SPEC['model']} cannot forecast: it has no ordered plate")
+        ahead: dict[str, Any] = self._module.forecast(self.params_, *self._training[:2], int(steps), givens or {})
+        return ahead

@@ -1,0 +1,292 @@
+"""The estimator that drives a generated module, in the manner of scikit-learn."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, Self
+
+import numpy as np
+
+from emdsl.runtime.answers import Answers
+from emdsl.runtime.binding import BindOptions, Bound, bind_data
+from emdsl.runtime.columns import Array
+from emdsl.runtime.domains import free_parameters
+from emdsl.runtime.faults import ConvergenceWarning, DataError, DegenerateFit
+from emdsl.runtime.loop import Climb, Setup, best_climb, climb, is_exact, print_progress
+from emdsl.runtime.settings import NotFitted, check_options, sizes_of_parameters, starting_values, tied_sizes
+from emdsl.runtime.storage import FIT_FORMAT, check_same_model, read_document, spec_hash, write_document
+from emdsl.runtime.table import read_data
+
+RESTARTS = 10  # new starts after a degenerate one, under on_degenerate="restart"
+Start = tuple[dict[str, Array], dict[str, Any]]  # starting parameters, starting factors of latents
+
+
+class Estimator(Answers):
+    """Fits one model by EM. Keyword options only; sizes by their names (`K=3`) or in `sizes={...}`.
+
+    max_iter : most M-steps. tol : stop when the objective moves by less than tol * (1 + |objective|);
+    0 never stops early. n_init : number of seeded starts, the best kept. seed : int or None.
+    init : starting values by name, some or all. fixed : parameters held at these values.
+    progress : True, or a function of (iteration, objective). on_degenerate : raise, keep, restart or
+    regularise.
+    """
+
+    _reference: dict[str, Any] | None = None  # constants used for centring, from the first data seen
+    _anchor: tuple[Mapping[str, Any], Mapping[str, Array]] | None = None  # what m_step needs beside statistics
+
+    def __getstate__(self) -> dict[str, Any]:
+        if "_training" in self.__dict__:
+            self.posterior_  # noqa: B018  (computed now: the data do not travel)
+        return {n: v for n, v in self.__dict__.items() if n not in ("_training", "_anchor")}
+
+    # -------------------------------------------------------------- data
+
+    def _constants(self) -> dict[str, Any]:
+        """Givens that the estimator itself holds (parameters that are fixed)."""
+        return {}
+
+    def _bind(self, data: Any, params: Mapping[str, Array] | None = None, **beside: Any) -> Bound:
+        """Data as the module reads them; with `params`, by their sizes and the text codings of the fit."""
+        spec = self._module.SPEC
+        passed, origin = self.passed_sizes(), "what was passed"
+        labels: Mapping[str, list[str]] = {}
+        if params is not None:
+            before: Mapping[str, int] = self.__dict__.get("sizes_", {})
+            spec = {
+                **spec,
+                "sizes": {n: passed.get(n, before.get(n) if d is None else d) for n, d in spec["sizes"].items()},
+            }
+            passed, origin = sizes_of_parameters(spec, params), "the parameters"
+            tied = tied_sizes(spec, passed)
+            labels = {n: text for n, text in self.__dict__.get("labels_", {}).items() if n in tied}
+        read = read_data(spec, data, beside.pop("columns", None), beside.pop("index", None))
+        lengths = beside.pop("lengths", None)
+        lengths = read.lengths or None if lengths is None else lengths
+        options = BindOptions(passed, origin, lengths=lengths, labels=labels, fitting=params is None, **beside)
+        module = self._module
+        bound = bind_data(
+            spec, {**self._constants(), **read.values}, options, module.default_givens, getattr(module, "kept", None)
+        )
+        bound.labels.update({n: text for n, text in read.labels.items() if n not in bound.labels})
+        return bound
+
+    def _prepare(self, bound: Bound) -> Mapping[str, Any]:
+        if self._reference is None:
+            self._reference = self._module.reference(bound)
+        prepared: Mapping[str, Any] = self._module.prepare(bound, self._reference)
+        return prepared
+
+    def _see(self, data: Any, **beside: Any) -> tuple[Bound, Mapping[str, Any]]:
+        """New data for the fitted model, bound and prepared."""
+        if "params_" not in self.__dict__:
+            raise NotFitted(f"{type(self).__name__} is not fitted yet: call fit first")
+        try:
+            bound = self._bind(data, self.params_, **beside)
+        except DataError as error:
+            raise self._fault(error) from None
+        return bound, self._prepare(bound)
+
+    # -------------------------------------------------------------- fitting
+
+    def fit(
+        self,
+        data: Any,
+        sample_weight: Any = None,
+        init: Any = None,
+        *,
+        columns: Mapping[str, Any] | None = None,
+        index: Mapping[str, str] | None = None,
+        lengths: Any = None,
+        weights_over: str | None = None,
+    ) -> Self:
+        """Climb from each start and keep the best; results are in the attributes that end in `_`.
+
+        data : dict of arrays by name, one array where one variable is observed, or a data frame with
+        `columns={"x": ["a", "b"]}` where names differ and `index={"s": "subject"}` for nested plates.
+        sample_weight : one number per element of the outermost plate. init : starting values by name.
+        lengths : of a ragged plate whose arrays are flat. Raises DataError for wrong data, and
+        DegenerateFit where every start collapses under on_degenerate="raise".
+        """
+        for name in [n for n in self.__dict__ if n.endswith("_") or n in ("_training", "_posterior")]:
+            del self.__dict__[name]
+        try:
+            check_options(self._options)
+            self._hold_fixed(self._options["fixed"])
+            beside = {"columns": columns, "index": index, "lengths": lengths}
+            bound = self._bind(data, sample_weight=sample_weight, weights_over=weights_over, **beside)
+            self._reference = self._module.reference(bound)
+            init = self._options["init"] if init is None else init
+            start = starting_values(self._module.SPEC, init, bound.sizes, self._constants())
+            setup = self._setup(bound)
+            climbs = self._climb_all(setup, start)
+        except DataError as error:
+            raise self._fault(error) from None
+        best = best_climb(climbs)
+        self._refuse_degenerate(best)
+        self._keep(best, setup, interrupted=climbs[-1].status == "interrupted")
+        return self
+
+    def _hold_fixed(self, fixed: Mapping[str, Any] | None) -> None:
+        if fixed:
+            raise NotImplementedError(
+                "a generated module cannot hold parameters fixed, because their updates are already derived: "
+                "use model.fitter(fixed=...) of emdsl, or declare them as `given` and compile again"
+            )
+
+    def _setup(self, bound: Bound) -> Setup:
+        o = self._options
+        progress = print_progress() if o["progress"] is True else (o["progress"] or None)
+        prepared = self._prepare(bound)
+        return Setup(self._module, bound, prepared, int(o["max_iter"]), float(o["tol"]), o["on_degenerate"], progress)
+
+    def _climb_all(self, setup: Setup, start: Start) -> list[Climb]:
+        """One climb from each seeded start; one alone where every value is given. Ctrl-C ends the list."""
+        seeds = np.random.SeedSequence(self._options["seed"])
+        self.seed_ = seeds.entropy
+        complete = all(v["name"] in start[0] for v in self._module.SPEC["variables"] if v["kind"] == "param")
+        climbs: list[Climb] = []
+        for child in seeds.spawn(1 if complete and start[0] else int(self._options["n_init"])):
+            try:
+                climbs.append(self._climb_one(setup, start, child))
+            except KeyboardInterrupt:
+                if not climbs:
+                    raise
+                return [*climbs[:-1], replace(best_climb(climbs), status="interrupted")]
+            if climbs[-1].status == "interrupted":
+                break
+        return climbs
+
+    def _climb_one(self, setup: Setup, start: Start, seed: np.random.SeedSequence) -> Climb:
+        """EM from one seeded start, and under "restart" from new ones for as long as it collapses."""
+        module, again = self._module, RESTARTS if setup.policy == "restart" else 0
+        for attempt in [seed, *seed.spawn(again)]:
+            rng = np.random.default_rng(attempt)
+            drawn = module.initial(setup.data, setup.prepared, rng)
+            params = {n: start[0].get(n, np.asarray(value, np.float64)) for n, value in drawn.items()}
+            state = (
+                module.start(params, setup.data, setup.prepared, rng, start[1]) if hasattr(module, "start") else None
+            )
+            end = climb(setup, params, state)
+            if end.status != "degenerate":
+                break
+        return end
+
+    def _refuse_degenerate(self, best: Climb) -> None:
+        if isinstance(best.failure, DataError):
+            raise self._fault(best.failure)
+        if best.failure is not None or (best.status == "degenerate" and self._options["on_degenerate"] == "raise"):
+            hint = "n_init=10 tries other starts, on_degenerate='keep' or 'regularise' goes on"
+            raise DegenerateFit(f"{best.message} ({hint})")
+
+    def _keep(self, best: Climb, setup: Setup, interrupted: bool) -> None:
+        """The attributes that a fit leaves, and a warning where it did not converge."""
+        self.params_ = {**best.params, **{n: np.asarray(v) for n, v in self._constants().items()}}
+        self.history_ = list(best.history)
+        self.objective_ = best.objective
+        self.log_likelihood_ = best.log_likelihood if is_exact(self._module) else None
+        self.status_ = "interrupted" if interrupted else best.status
+        self.message_ = best.message
+        self.converged_ = self.status_ in ("converged", "boundary")
+        self.n_iter_ = best.n_iter
+        self.sizes_ = dict(setup.data.sizes)
+        self.labels_ = dict(setup.data.labels)
+        variables = self._module.SPEC["variables"]
+        self.n_parameters_ = sum(free_parameters(v, self.sizes_) for v in variables if v["kind"] == "param")
+        self.n_units_ = self._units(setup.data)
+        self._training = (
+            (setup.data, setup.prepared) if best.state is None else (setup.data, setup.prepared, best.state)
+        )
+        self._anchor = (setup.prepared, self.params_)
+        if not self.converged_ and self.status_ != "interrupted":
+            warnings.warn(self.message_, ConvergenceWarning, stacklevel=3)
+
+    # -------------------------------------------------------------- the two halves
+
+    def e_step(self, params: Mapping[str, Any], data: Any, **beside: Any) -> dict[str, Any]:
+        """Expected sufficient statistics at `params`: additive over data, with their "log_likelihood"."""
+        values = {n: np.asarray(v, np.float64) for n, v in params.items()}
+        try:
+            bound = self._bind(data, values, **beside)
+        except DataError as error:
+            raise self._fault(error) from None
+        prepared = self._prepare(bound)
+        self._anchor = (prepared, values)
+        state: tuple[Any, ...] = ()
+        if hasattr(self._module, "start"):
+            rng = np.random.default_rng(self._options["seed"])
+            state = (self._module.start(values, bound, prepared, rng, {}),)
+        statistics: dict[str, Any] = self._module.e_step(values, bound, prepared, *state)
+        return statistics
+
+    def m_step(self, statistics: Mapping[str, Any], params: Mapping[str, Any] | None = None) -> dict[str, Array]:
+        """The parameters that maximise the expected log joint with these statistics.
+
+        `params`, the current ones, matter where an update is conditional on others (ECM, Newton);
+        left out, they are those of the last `e_step` or fit.
+        """
+        if self._anchor is None:
+            raise NotFitted("m_step needs the constants of an e_step or a fit on this estimator: call one first")
+        prepared, current = self._anchor
+        here = current if params is None else params
+        updated: dict[str, Array] = self._module.m_step(statistics, here, prepared, self._options["on_degenerate"])
+        return updated
+
+    # -------------------------------------------------------------- on disk
+
+    def document(self) -> dict[str, Any]:
+        """The fit as INTERFACE's FIT.json says it, arrays still arrays."""
+        spec = self._module.SPEC
+        return {
+            "format": FIT_FORMAT,
+            "model": spec["model"],
+            "model_hash": spec_hash(spec),
+            "params": self.params_,
+            "objective": self.objective_,
+            "log_likelihood": self.log_likelihood_,
+            "history": self.history_,
+            "converged": self.converged_,
+            "status": self.status_,
+            "message": self.message_,
+            "n_iter": self.n_iter_,
+            "n_parameters": self.n_parameters_,
+            "n_units": self.n_units_,
+            "sizes": self.sizes_,
+            "labels": self.labels_,
+            "plan": {n: method for n, (method, *_) in spec.get("plan", {}).items()},
+            "updates": {n: kind for n, (kind, *_) in spec.get("updates", {}).items()},
+            "seed": self.seed_,
+            "reference": self._reference or {},
+            "emdsl_version": spec.get("emdsl_version"),
+        }
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the fit as JSON, or npz where the path ends so; whole or not at all."""
+        write_document(path, self.document())
+
+    def restore(self, path: str | os.PathLike[str] | Mapping[str, Any]) -> Self:
+        """Take over a saved fit of this model; DataError where the file is not one."""
+        try:
+            saved = read_document(path)
+            check_same_model(saved, self._module.SPEC)
+            params, _ = starting_values(self._module.SPEC, saved["params"], saved["sizes"], self._constants())
+        except DataError as error:
+            raise self._fault(error) from None
+        self.params_ = {**params, **{n: np.asarray(v) for n, v in self._constants().items()}}
+        self.history_ = [float("nan") if v is None else v for v in saved.get("history", [])]
+        for name in (
+            "objective",
+            "log_likelihood",
+            "converged",
+            "status",
+            "message",
+            "n_iter",
+            "n_parameters",
+            "n_units",
+        ):
+            setattr(self, f"{name}_", saved.get(name))
+        self.sizes_, self.labels_, self.seed_ = dict(saved["sizes"]), dict(saved.get("labels") or {}), saved.get("seed")
+        self._reference = {n: np.asarray(v) for n, v in (saved.get("reference") or {}).items()} or None
+        return self

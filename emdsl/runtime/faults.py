@@ -1,0 +1,37 @@
+"""What goes wrong with data and fits, as exceptions and warnings that carry their way out."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class DataError(ValueError):
+    """The data, the starting values or the options of a fit are wrong.
+
+    `code` is stable ("D004"); `hint` is the way out; `row` is the first offending row, from 0, where there is one.
+    """
+
+    def __init__(self, message: str, hint: str | None = None, code: str = "D001", row: int | None = None) -> None:
+        super().__init__(message, hint, code, row)
+        self.message, self.hint, self.code, self.row = message, hint, code, row
+
+    def __str__(self) -> str:
+        return self.message if self.hint is None else f"{self.message}\n    hint: {self.hint}"
+
+
+class DegenerateFit(RuntimeError):
+    """The likelihood has no maximum here: a component is empty, or collapsed on too few points."""
+
+
+class ConvergenceWarning(UserWarning):
+    """A fit ended without having converged; `status_` and `message_` say how."""
+
+
+def closest(name: str, known: Iterable[str]) -> str | None:
+    """A hint with the known name nearest to a misspelt one, or None."""
+    names = sorted(known)
+    found = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    if found:
+        return f"did you mean {found[0]}?"
+    return f"known are {', '.join(names)}" if names else None

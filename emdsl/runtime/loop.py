@@ -1,0 +1,257 @@
+"""The EM loop: E-step, M-step, and how a climb ended, in words.
+
+`Module` is a generated module as seen from here; it is only ever called, never changed.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from emdsl.runtime.binding import Bound
+from emdsl.runtime.columns import Array
+from emdsl.runtime.domains import on_boundary
+from emdsl.runtime.faults import DataError
+
+Params = dict[str, Array]
+Progress = Callable[[int, float], Any]
+FALL = 1e-9  # an objective may fall by this much of 1 + |objective| before it is called a fall
+SAME = 1e-5  # two starts reach the same optimum when they differ by less of 1 + |objective|
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What stays fixed during a fit."""
+
+    module: Any
+    data: Bound
+    prepared: Mapping[str, Any]
+    max_iter: int
+    tol: float
+    policy: str
+    progress: Progress | None = None
+
+
+@dataclass(frozen=True)
+class Climb:
+    """One climb from one start. `history[-1]` is the objective at `params`.
+
+    `status` is one of converged, max_iter, boundary, degenerate, decreased, interrupted;
+    `log_likelihood` excludes the priors; `state` is the E-step's own memory (variational factors, draws).
+    """
+
+    params: Params
+    history: tuple[float, ...]
+    log_likelihood: float
+    status: str
+    message: str
+    state: Any = None
+    failure: Exception | None = None
+
+    @property
+    def objective(self) -> float:
+        return self.history[-1]
+
+    @property
+    def n_iter(self) -> int:
+        return len(self.history) - 1
+
+
+@dataclass(frozen=True)
+class Point:
+    """A place on the way up: parameters and what the E-step there gave."""
+
+    params: Params
+    statistics: Mapping[str, Any]
+    log_likelihood: float
+    objective: float
+
+
+def is_sampled(module: Any) -> bool:
+    """Whether the E-step draws, so that the objective moves up and down by chance."""
+    return any(method.startswith(("mcmc", "saem")) for method, *_ in module.SPEC.get("plan", {}).values())
+
+
+def is_exact(module: Any) -> bool:
+    """Whether the E-step's total is the log-likelihood itself (or its quadrature), not a bound or a draw."""
+    return not is_sampled(module) and not any(m == "meanfield" for m, *_ in module.SPEC.get("plan", {}).values())
+
+
+def evaluate(setup: Setup, params: Params, state: Any) -> Point:
+    """E-step at `params`: log-likelihood (or bound), and with the priors' log densities the objective."""
+    extra = () if state is None else (state,)
+    statistics = setup.module.e_step(params, setup.data, setup.prepared, *extra)
+    value = float(statistics["log_likelihood"])
+    return Point(params, statistics, value, value + float(setup.module.log_prior(params, setup.prepared)))
+
+
+def advance(setup: Setup, here: Point) -> tuple[Params, str | None]:
+    """M-step, and what was repaired on the way where the policy allows repairs."""
+    module, repaired = setup.module, None
+    try:
+        params = module.m_step(here.statistics, here.params, setup.prepared, "raise")
+    except module.Degenerate as fault:
+        if setup.policy not in ("keep", "regularise"):
+            raise
+        repaired = str(fault.message)
+        params = module.m_step(here.statistics, here.params, setup.prepared, setup.policy)
+    if hasattr(module, "refine"):
+        params = module.refine(here.params, params, setup.data, setup.prepared)
+    return {name: np.asarray(value, np.float64) for name, value in params.items()}, repaired
+
+
+def climb(setup: Setup, start: Params, state: Any = None) -> Climb:
+    """EM from `start` to convergence, `max_iter` M-steps, a fall, a collapse or Ctrl-C.
+
+    Keeps the best parameters seen. A collapse at the start, or data that the start gives zero
+    density, comes back as a Climb with its `failure`.
+    """
+    module = setup.module
+    repairs: dict[str, int] = {}
+    degenerate = (module.Degenerate, np.linalg.LinAlgError)
+    with np.errstate(all="ignore"):
+        try:
+            here = evaluate(setup, start, state)
+        except degenerate as fault:
+            return Climb(start, (-np.inf,), -np.inf, "degenerate", _words(fault), state, fault)
+        if not np.isfinite(here.objective):
+            return _bad_start(setup, here, state)
+        history, status, message = [here.objective], "max_iter", ""
+        while len(history) <= setup.max_iter:
+            try:
+                params, repaired = advance(setup, here)
+                there = evaluate(setup, params, here.statistics.get("state"))
+            except degenerate as fault:
+                status, message = "degenerate", _words(fault)
+                break
+            except KeyboardInterrupt:
+                status = "interrupted"
+                break
+            status = _verdict(setup, here.objective, there.objective)
+            if repaired:
+                repairs[repaired] = repairs.get(repaired, 0) + 1
+                status = {"decreased": "max_iter", "converged": _SETTLED[setup.policy]}.get(status, status)
+            if status == "decreased" or (status == "degenerate" and not repaired):
+                message = _why_stopped(status, here.objective, there.objective)
+                break
+            here = there
+            history.append(here.objective)
+            if setup.progress is not None:
+                setup.progress(len(history) - 1, here.objective)
+            if status in ("converged", "degenerate"):
+                message = f"settled at a repaired estimate: {repaired}"
+                break
+    end = Climb(here.params, tuple(history), here.log_likelihood, status, message, here.statistics.get("state"))
+    return _conclude(setup, end, repairs)
+
+
+_SETTLED = {"keep": "degenerate", "regularise": "converged"}  # what a repaired fit that stops moving is called
+
+
+def _words(fault: Exception) -> str:
+    return str(getattr(fault, "message", fault)) or "a matrix is singular"
+
+
+def _verdict(setup: Setup, before: float, after: float) -> str:
+    """How an iteration went: degenerate, decreased, converged, or max_iter for not yet."""
+    if not np.isfinite(after) and not after == -np.inf:
+        return "degenerate"
+    change = after - before
+    if change < -FALL * (1 + abs(before)) and not is_sampled(setup.module):
+        return "decreased"
+    return "converged" if abs(change) < setup.tol * (1 + abs(after)) else "max_iter"
+
+
+def _why_stopped(status: str, before: float, after: float) -> str:
+    if status == "decreased":
+        return (
+            f"the objective fell from {before:.10g} to {after:.10g}, which EM never does: the parameters before "
+            "the fall are kept; please report the model and data"
+        )
+    return f"the objective became {after}: a component has collapsed"
+
+
+def _bad_start(setup: Setup, here: Point, state: Any) -> Climb:
+    """A start whose objective is not finite: the row of zero density where it can be named."""
+    message, row = "the objective is not a number at the starting parameters", None
+    if here.objective == -np.inf:
+        message = "the data have zero density at the starting parameters"
+        try:
+            rows = setup.module.log_likelihood_rows(here.params, setup.data, setup.prepared)
+            bad = np.flatnonzero(np.isneginf(rows))
+        except (NotImplementedError, ValueError):
+            bad = np.zeros(0, int)
+        if bad.size:
+            row = int(bad[0])
+            message = f"{bad.size} rows have zero density at the starting parameters, the first is row {row}"
+    fault = DataError(message, hint="start elsewhere: init= or another seed", code="D015", row=row)
+    return Climb(here.params, (here.objective,), here.log_likelihood, "degenerate", message, state, fault)
+
+
+def remaining(history: Sequence[float]) -> float | None:
+    """Aitken's estimate of how far the objective still has to climb, from its last three values."""
+    if len(history) < 3:
+        return None
+    first, second = history[-2] - history[-3], history[-1] - history[-2]
+    rate = second / first if first else 0.0
+    return second * rate / (1 - rate) if 0 < rate < 1 else None
+
+
+def _conclude(setup: Setup, end: Climb, repairs: Mapping[str, int]) -> Climb:
+    """The climb with its last word: boundary estimates, repairs, and what may remain to climb."""
+    status, message = end.status, end.message
+    gap = remaining(end.history)
+    about = f"; about {gap:.1e} of the objective may remain (Aitken)" if gap is not None and gap > 0 else ""
+    iterations = f"{end.n_iter} iteration" + ("" if end.n_iter == 1 else "s")
+    if status == "converged":
+        message = f"converged after {iterations}: the objective moves by less than {setup.tol:g} of 1 + its size{about}"
+        edge = [v["name"] for v in setup.module.SPEC["variables"] if v["name"] in end.params]
+        edge = [n for n in edge if on_boundary(_variable(setup, n), end.params[n])]
+        if edge:
+            status, message = "boundary", f"{message}; {', '.join(edge)} lies on the boundary of its domain"
+    elif status == "max_iter":
+        message = f"not converged: stopped after max_iter = {setup.max_iter} iterations{about}"
+    elif status == "interrupted":
+        message = f"interrupted after {iterations}: the best parameters so far are kept"
+    elif status == "degenerate":
+        message = f"degenerate after {iterations}: {message}"
+    for what, count in repairs.items():
+        message += f"; repaired ({setup.policy}) in {count} of {iterations}: {what}"
+    return replace(end, status=status, message=message)
+
+
+def _variable(setup: Setup, name: str) -> Mapping[str, Any]:
+    return next(v for v in setup.module.SPEC["variables"] if v["name"] == name)
+
+
+def best_climb(climbs: Sequence[Climb]) -> Climb:
+    """The climb with the highest objective; one that collapsed wins only where all did.
+
+    With several starts the message counts how many reached the best.
+    """
+    sound = [c for c in climbs if c.status != "degenerate"] or [c for c in climbs if c.failure is None] or list(climbs)
+    best = max(sound, key=lambda c: c.objective)
+    if len(climbs) == 1:
+        return best
+    hits = sum(abs(c.objective - best.objective) <= SAME * (1 + abs(best.objective)) for c in sound)
+    lost = len(climbs) - sum(c.status != "degenerate" for c in climbs)
+    message = f"{best.message}; best objective reached by {hits} of {len(climbs)} starts"
+    return replace(best, message=message + (f", {lost} of them degenerate" if lost else ""))
+
+
+def print_progress(every: float = 0.5) -> Progress:
+    """A progress callback that prints to standard error, at most every half second."""
+    last = [-every]
+
+    def show(iteration: int, objective: float) -> None:
+        now = time.monotonic()
+        if iteration == 1 or now - last[0] >= every:
+            last[0] = now
+            print(f"iteration {iteration:6d}  objective {objective:.8f}", file=sys.stderr)
+
+    return show

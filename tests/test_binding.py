@@ -1,0 +1,376 @@
+"""Data binding: every accepted form gives the same arrays, every fault names the variable, row and count."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+import pytest
+
+from emdsl.runtime.binding import BindOptions, Bound, bind_data
+from emdsl.runtime.columns import read_column
+from emdsl.runtime.faults import DataError
+from emdsl.runtime.plates import nest_rows
+from emdsl.runtime.sizes import Equation, parse_size, settle_sizes
+from emdsl.runtime.table import Table, read_data
+
+
+def variable(
+    name: str, domain: str = "real", plates: str = "N", event: tuple[str, ...] = (), **more: Any
+) -> dict[str, Any]:
+    """One record of a SPEC; plates "S T[s]" are two."""
+    base = {"kind": "observed", "array": [], "levels": None, "lower": None, "upper": None, "default": False}
+    loops = [[size[0].lower(), size, None] for size in plates.split()]
+    return (
+        base
+        | {"name": name, "domain": domain, "plates": loops, "event": list(event), "missing": "drop", "support": None}
+        | more
+    )
+
+
+def spec_of(
+    *variables: dict[str, Any], equal: tuple[Any, ...] = (), ordered: Any = False, **sizes: Any
+) -> dict[str, Any]:
+    return {"model": "M", "sizes": sizes, "equal": list(equal), "variables": list(variables), "ordered": ordered}
+
+
+def bound(spec: dict[str, Any], data: Any, defaults: Any = None, kept: Any = None, **options: Any) -> Bound:
+    return bind_data(spec, data, BindOptions(**options), defaults, kept)
+
+
+SCALAR = spec_of(variable("x"), N=None)
+VECTOR = spec_of(variable("x", event=("D",)), N=None, D=None)
+COUNT = spec_of(variable("y", "count"), N=None)
+CATEGORY = spec_of(variable("c", "category", levels="V"), N=None, V=None)
+RAGGED = spec_of(variable("y", plates="S T[s]"), S=None, T=None)
+
+
+def refused(spec: dict[str, Any], data: Any, **options: Any) -> str:
+    with pytest.raises(DataError) as info:
+        bound(spec, data, **options)
+    return str(info.value)
+
+
+# ---------------------------------------------------------------- forms of data
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        [1, 2, 3],
+        (1.0, 2.0, 3.0),
+        np.array([1, 2, 3], np.int8),
+        np.array([1, 2, 3], ">f4"),
+        np.array([9, 1, 9, 2, 9, 3])[1::2],
+        np.array([1, 2, 3], np.uint64),
+        np.array([1, 2, 3], np.longdouble),
+        [Decimal(1), 2, np.float32(3)],
+        np.array([1, 2, 3], object),
+        np.ma.array([1.0, 2.0, 3.0], mask=False),
+    ],
+)
+def test_forms_of_numbers(data: Any) -> None:
+    got = bound(SCALAR, {"x": data}).values["x"]
+    assert got.dtype == np.float64 and got.flags.c_contiguous
+    np.testing.assert_array_equal(got, [1, 2, 3])
+
+
+def test_read_only_data_bind_and_stay_untouched() -> None:
+    x = np.array([1.0, np.nan, 3.0])
+    x.setflags(write=False)
+    b = bound(SCALAR, {"x": x})
+    np.testing.assert_array_equal(b.values["x"], [1, 0, 3])
+    np.testing.assert_array_equal(b.masks["x"], [True, False, True])
+    assert np.isnan(x[1])
+
+
+@pytest.mark.parametrize("data", [[1.0, None, 3.0], [1, float("nan"), 3], np.ma.array([1, 99, 3], mask=[0, 1, 0])])
+def test_missing_is_missing_however_it_is_written(data: Any) -> None:
+    b = bound(SCALAR, {"x": data})
+    np.testing.assert_array_equal(b.values["x"], [1, 0, 3])
+    np.testing.assert_array_equal(b.masks["x"], [True, False, True])
+
+
+def test_nothing_missing_has_no_mask() -> None:
+    assert bound(SCALAR, {"x": [1.0]}).masks["x"] is None
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars", "pyarrow"])
+def test_frames(library: str) -> None:
+    frames = pytest.importorskip(library)
+    make = {"pandas": "DataFrame", "polars": "DataFrame", "pyarrow": "table"}[library]
+    frame = getattr(frames, make)({"a": [1, 2, None], "b": [4.0, 5.0, 6.0], "who": ["u", "v", "w"]})
+    b = bound(VECTOR, read_data(VECTOR, frame, {"x": ["b", "a"]}, None).values)
+    np.testing.assert_array_equal(b.values["x"], [[4, 1], [5, 2], [6, 0]])
+    np.testing.assert_array_equal(b.masks["x"][:, 1], [True, True, False])
+    every = bound(VECTOR, read_data(VECTOR, frame, None, None).values)
+    assert every.sizes["D"] == 2
+    coded = bound(CATEGORY, read_data(CATEGORY, frame, {"c": "who"}, None).values)
+    assert coded.labels == {"V": ["u", "v", "w"]}
+
+
+def test_pandas_extension_types() -> None:
+    pandas = pytest.importorskip("pandas")
+    x = pandas.Series([1, pandas.NA, 3], dtype="Int64")
+    np.testing.assert_array_equal(bound(SCALAR, {"x": x}).masks["x"], [True, False, True])
+    c = pandas.Series(["b", "a", "b"], dtype="category")
+    np.testing.assert_array_equal(bound(CATEGORY, {"c": c}).values["c"], [1, 0, 1])
+
+
+def test_one_array_is_enough_for_one_variable() -> None:
+    assert list(read_data(SCALAR, [1.0, 2.0], None, None).values) == ["x"]
+    two = spec_of(variable("x"), variable("u", kind="given"), N=None)
+    with pytest.raises(DataError, match="x, u"):
+        read_data(two, [1.0], None, None)
+
+
+# ---------------------------------------------------------------- what is refused
+
+
+@pytest.mark.parametrize(
+    ("spec", "data", "words"),
+    [
+        (SCALAR, {"x": [1.0, np.inf, -np.inf]}, ["x: must be finite", "2 values", "row 1", "inf"]),
+        (SCALAR, {"x": ["1", "a"]}, ["holds text", "row 0", "'1'"]),
+        (SCALAR, {"x": [1, "a"]}, ["numbers and text", "row 1", "'a'"]),
+        (SCALAR, {"x": np.array([1j])}, ["complex"]),
+        (SCALAR, {"x": np.array(["2020-01-01"], "M8[D]")}, ["dates"]),
+        (SCALAR, {"x": [[1.0], [2.0]]}, ["shape (2, 1)", "(N,)", "x[..., 0]"]),
+        (VECTOR, {"x": [1.0, 2.0]}, ["shape (2,)", "(N, D)", "x[..., None]"]),
+        (VECTOR, {"x": [[1.0], [2.0, 3.0]]}, ["uneven"]),
+        (SCALAR, {"x": []}, ["no rows"]),
+        (SCALAR, {"x": [np.nan, np.nan]}, ["every value is missing"]),
+        (VECTOR, {"x": [[1, np.nan], [2, np.nan]]}, ["column 1"]),
+        (SCALAR, {}, ["lack x", "observed"]),
+        (SCALAR, {"x": [1.0], "X": [1.0]}, ["no observed variable or given X"]),
+        (COUNT, {"y": [1, -1, -2]}, ["0 or more", "2 values", "row 1", "-1"]),
+        (COUNT, {"y": [1, 1.5]}, ["not whole", "row 1", "1.5"]),
+        (CATEGORY, {"c": [0, -1]}, ["0 or more", "row 1"]),
+        (RAGGED, {"y": 1.0}, ["list of arrays"]),
+        (RAGGED, {"y": [[[1.0]], [[1.0, 2.0]]]}, ["shapes"]),
+    ],
+)
+def test_refusals_name_place_and_count(spec: dict[str, Any], data: Any, words: list[str]) -> None:
+    message = refused(spec, data)
+    for word in words:
+        assert word in message
+
+
+@pytest.mark.parametrize(
+    ("domain", "event", "good", "bad"),
+    [
+        ("positive", (), 0.5, 0.0),
+        ("unit", (), 0.5, 1.0),
+        ("bool", (), True, 2),
+        ("simplex", ("D",), [0.25, 0.75], [0.25, 0.7]),
+        ("ordered", ("D",), [1.0, 2.0], [2.0, 2.0]),
+        ("zero_sum", ("D",), [1.0, -1.0], [1.0, 1.0]),
+        ("spd", ("D", "D"), [[2.0, 1.0], [1.0, 2.0]], [[1.0, 2.0], [2.0, 1.0]]),
+        ("correlation", ("D", "D"), [[1.0, 0.5], [0.5, 1.0]], [[2.0, 0.5], [0.5, 1.0]]),
+    ],
+)
+def test_domains(domain: str, event: tuple[str, ...], good: Any, bad: Any) -> None:
+    spec = spec_of(variable("x", domain, event=event), N=None, **({"D": None} if event else {}))
+    bound(spec, {"x": [good, good]})
+    message = refused(spec, {"x": [good, bad]})
+    assert "x: " in message and "row 1" in message
+
+
+def test_bounds_and_support() -> None:
+    spec = spec_of(variable("x", lower=1.0, support=[0, 5, "real"]), N=None)
+    bound(spec, {"x": [1.0, 5.0]})
+    assert "1 or more" in refused(spec, {"x": [0.5]})
+    assert "5 or less" in refused(spec, {"x": [5.5]})
+
+
+def test_missing_is_refused_where_the_model_cannot_leave_it_out() -> None:
+    spec = spec_of(variable("x", missing="refuse"), N=None)
+    assert "2 values are missing, the first in row 1" in refused(spec, {"x": [1, np.nan, np.nan]})
+    given = spec_of(variable("x"), variable("u", kind="given"), N=None)
+    assert "a given may not be missing" in refused(given, {"x": [1.0, 2.0], "u": [np.nan, 1.0]})
+
+
+def test_entries_that_a_condition_drops_are_not_judged() -> None:
+    spec = spec_of(variable("a", "bool", "N M"), N=None, M=None)
+    spec["variables"][0]["plates"][1][2] = "m < n"
+    data = {"a": np.array([[np.nan, 7], [1, -3]])}
+    keep = {"a": np.array([[False, False], [True, False]])}
+    b = bound(spec, data, kept=lambda sizes, values: keep)
+    assert b.masks["a"] is None or b.masks["a"][1, 0]
+    assert b.values["a"][1, 0] == 1
+
+
+# ---------------------------------------------------------------- sizes
+
+
+def test_size_expressions() -> None:
+    assert parse_size("2*Q - 1") == {("Q",): 2, (): -1}
+    found: dict[str, Any] = {}
+    settle_sizes(found, [Equation("2*Q - 1", "5", "axis"), Equation("P", "Q*Q", "use")])
+    assert (found["Q"].value, found["P"].value) == (3, 9)
+
+
+def test_sizes_are_solved_in_order() -> None:
+    spec = spec_of(variable("x", event=("Q + 1",)), equal=(("D", "Q + 1"),), N=None, Q=5, D=None, K=2)
+    assert bound(spec, {"x": np.zeros((4, 3))}).sizes == {"N": 4, "Q": 2, "D": 3, "K": 2}
+    levels = spec_of(variable("c", "category", levels="V"), N=None, V=9)
+    assert bound(levels, {"c": [0, 3]}).sizes["V"] == 4
+    assert bound(levels, {"c": [0, 3]}, sizes={"V": 7}).sizes["V"] == 7
+
+
+def test_sizes_that_disagree_are_both_named() -> None:
+    two = spec_of(variable("x"), variable("y"), N=None)
+    message = refused(two, {"x": [1.0, 2.0], "y": [1.0]})
+    assert "axis 0 of x" in message and "axis 0 of y" in message
+    assert "what was passed" in refused(VECTOR, {"x": np.zeros((3, 2))}, sizes={"D": 3})
+    assert "no whole number Q" in refused(
+        spec_of(variable("x", event=("2*Q",)), N=None, Q=None), {"x": np.zeros((2, 3))}
+    )
+    assert "nothing determines the size K" in refused(spec_of(variable("x"), N=None, K=None), {"x": [1.0]})
+
+
+def test_levels() -> None:
+    assert "below V = 3" in refused(CATEGORY, {"c": [0, 5]}, sizes={"V": 3})
+    assert "c - 1" in refused(CATEGORY, {"c": [1, 2, 3]}, sizes={"V": 3})
+
+
+# ---------------------------------------------------------------- text
+
+
+def test_text_is_coded_in_sorted_order_and_kept() -> None:
+    b = bound(CATEGORY, {"c": ["NA", "b", None, "None"]})
+    assert b.labels == {"V": ["NA", "None", "b"]}
+    np.testing.assert_array_equal(b.values["c"], [0, 2, 0, 1])
+    np.testing.assert_array_equal(b.masks["c"], [True, True, False, True])
+    again = bound(CATEGORY, {"c": ["b"]}, labels=b.labels)
+    assert again.values["c"][0] == 2 and again.sizes["V"] == 3
+    assert "'q'" in refused(CATEGORY, {"c": ["b", "q"]}, labels=b.labels)
+
+
+def test_variables_of_one_size_share_a_coding() -> None:
+    spec = spec_of(variable("c", "category", levels="V"), variable("d", "category", levels="V"), N=None, V=None)
+    b = bound(spec, {"c": ["b", "a"], "d": ["c", "a"]})
+    assert b.labels["V"] == ["a", "b", "c"] and b.values["d"].tolist() == [2, 0]
+
+
+def test_text_index_of_a_plate_with_data_by_position_is_refused() -> None:
+    group = variable("g", "index", levels="G", kind="given")
+    spec = spec_of(variable("x"), group, N=None, G=None)
+    assert bound(spec, {"x": [1.0, 2.0], "g": ["b", "a"]}).labels["G"] == ["a", "b"]
+    by_position = spec_of(variable("x"), group, variable("u", plates="G", kind="given"), N=None, G=None)
+    assert "by position" in refused(by_position, {"x": [1.0, 2.0], "g": ["b", "a"], "u": [1.0, 2.0]})
+
+
+# ---------------------------------------------------------------- ragged plates
+
+
+def test_ragged_forms_agree() -> None:
+    nested = bound(RAGGED, {"y": [[1.0, 2.0], [], np.array([3, 4, 5])]})
+    flat = bound(RAGGED, {"y": [1.0, 2, 3, 4, 5]}, lengths=[2, 0, 3])
+    named = bound(RAGGED, {"y": [1.0, 2, 3, 4, 5], "T": [2, 0, 3]})
+    for b in (nested, flat, named):
+        assert b.sizes == {"S": 3}
+        t = b.ragged["T"]
+        assert b.values["y"].tolist() == [1, 2, 3, 4, 5]
+        assert (t.lengths.tolist(), t.row.tolist()) == ([2, 0, 3], [0, 0, 2, 2, 2])
+        assert (t.position.tolist(), t.start.tolist()) == ([0, 1, 0, 1, 2], [0, 2, 2])
+    back = nest_rows(nested.values["y"], ["S", "T[s]"], nested.ragged, nested.sizes)
+    assert [part.tolist() for part in back] == [[1, 2], [], [3, 4, 5]]
+
+
+def test_ragged_in_ragged() -> None:
+    spec = spec_of(variable("w", plates="S T[s] L[t]"), S=None, T=None, L=None)
+    data = [[[1.0, 2.0], [3.0]], [], [[4.0]]]
+    b = bound(spec, {"w": data})
+    assert b.ragged["T"].lengths.tolist() == [2, 0, 1] and b.ragged["L"].lengths.tolist() == [2, 1, 1]
+    flat = bound(spec, {"w": [1.0, 2, 3, 4]}, lengths={"T": [2, 0, 1], "L": [2, 1, 1]})
+    assert flat.ragged["L"].row.tolist() == b.ragged["L"].row.tolist() and flat.sizes == b.sizes
+    back = nest_rows(b.values["w"], ["S", "T[s]", "L[t]"], b.ragged, b.sizes)
+    assert [[leaf.tolist() for leaf in part] for part in back] == data
+
+
+def test_ragged_faults() -> None:
+    assert "sum to 3" in refused(RAGGED, {"y": [1.0, 2.0]}, lengths=[1, 2])
+    two = spec_of(variable("y", plates="S T[s]"), variable("u", plates="S T[s]"), S=None, T=None)
+    assert "differ from those of y" in refused(two, {"y": [[1.0], [1.0]], "u": [[1.0], [1.0, 2.0]]})
+    assert "no ragged size Q" in refused(RAGGED, {"y": [1.0]}, lengths={"Q": [1]})
+    inside = variable("i", "index", "S T[s]", levels="T", kind="given")
+    spec = spec_of(variable("y", plates="S T[s]"), inside, S=None, T=None)
+    bound(spec, {"y": [[1.0], [1.0, 2.0]], "i": [[0], [1, 0]]})
+    assert "past the end" in refused(spec, {"y": [[1.0], [1.0, 2.0]], "i": [[1], [1, 0]]})
+
+
+# ---------------------------------------------------------------- weights, defaults
+
+
+@pytest.mark.parametrize(
+    ("weights", "word"),
+    [
+        ([1, -1], "0 or more"),
+        ([1, np.nan], "missing"),
+        ([0, 0], "all weights are 0"),
+        ([1], "N = 2"),
+        ([1, np.inf], "finite"),
+    ],
+)
+def test_weights_are_checked(weights: Any, word: str) -> None:
+    assert word in refused(SCALAR, {"x": [1.0, 2.0]}, sample_weight=weights)
+
+
+def test_weights_over_an_ordered_plate_are_refused() -> None:
+    spec = spec_of(variable("x"), N=None, ordered=["N"])
+    assert "ordered" in refused(spec, {"x": [1.0]}, sample_weight=[1.0])
+    assert bound(SCALAR, {"x": [1.0]}, sample_weight=[2]).weighted == "N"
+
+
+def test_defaults_fill_what_is_left_out() -> None:
+    spec = spec_of(variable("x"), variable("a", plates="", kind="given", default=True), N=None)
+    assert bound(spec, {"x": [1.0]}, lambda sizes, given: {"a": 3.0, **given}).values["a"] == 3
+    assert bound(spec, {"x": [1.0], "a": 5}, lambda sizes, given: {"a": 3.0, **given}).values["a"] == 5
+
+
+# ---------------------------------------------------------------- long tables
+
+LONG = {"subject": ["b", "a", "b", "a"], "t": [1, 0, 0, 1], "y": [4.0, 1.0, 3.0, 2.0]}
+
+
+def test_long_tables_are_ordered_and_grouped() -> None:
+    read = read_data(RAGGED, Table(LONG), None, {"s": "subject"})
+    assert read.values["y"].tolist() == [1, 2, 3, 4] and read.lengths["T"].tolist() == [2, 2]
+    dense = spec_of(variable("y", plates="S T"), S=None, T=None)
+    read = read_data(dense, Table({k: v[:3] for k, v in LONG.items()}), None, {"s": "subject"})
+    b = bound(dense, read.values)
+    assert b.values["y"].tolist() == [[1, 0], [3, 4]] and not b.masks["y"][0, 1]
+    assert read.labels["S"] == ["a", "b"]
+
+
+def test_long_tables_hold_givens_of_the_outer_plate() -> None:
+    spec = spec_of(variable("y", plates="S T[s]"), variable("u", plates="S", kind="given"), S=None, T=None)
+    read = read_data(spec, Table({**LONG, "u": [9, 7, 9, 7]}), None, {"s": "subject"})
+    assert read.values["u"].tolist() == [7, 9]
+    with pytest.raises(DataError, match="varies within"):
+        read_data(spec, Table({**LONG, "u": [9, 7, 8, 7]}), None, {"s": "subject"})
+
+
+def test_long_table_faults() -> None:
+    with pytest.raises(DataError, match="told apart"):
+        read_data(RAGGED, Table(LONG), None, None)
+    with pytest.raises(DataError, match="repeat"):
+        read_data(RAGGED, Table({**LONG, "t": [0, 0, 0, 1]}), None, {"s": "subject"})
+    with pytest.raises(DataError, match="no column sbject"):
+        read_data(RAGGED, Table(LONG), None, {"s": "sbject"})
+
+
+def test_columns_by_name_number_and_mapping() -> None:
+    numbered = Table({"x_1": [1.0], "x_2": [2.0], "z": [3.0]})
+    assert read_data(VECTOR, numbered, None, None).values["x"].tolist() == [[1, 2]]
+    with pytest.raises(DataError, match="its columns are a, b"):
+        read_data(SCALAR, Table({"a": [1.0], "b": [1.0]}), None, None)
+    with pytest.raises(DataError, match="did you mean waiting"):
+        read_data(SCALAR, Table({"waiting": [1.0]}), {"x": "wating"}, None)
+
+
+def test_integers_too_large_are_not_wrapped() -> None:
+    column = read_column("x", np.array([2**63], np.uint64))
+    assert column.values.dtype == np.float64 and column.values[0] == 2.0**63
