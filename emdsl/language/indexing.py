@@ -1,0 +1,107 @@
+"""Brackets: `m[k, d]`, latent indices, ragged rows; the lengths that an index equates."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from emdsl.errors import Span
+from emdsl.language import syntax as s
+from emdsl.language.entries import entry_of
+from emdsl.language.functions import show
+from emdsl.language.integers import integral, places, plain_domain, row_names
+from emdsl.language.model import Dim, Expr, Index, Loop, Num, Ragged, Shape, Size, SizeOf, Var
+from emdsl.language.positions import ragged
+from emdsl.language.scope import Entry, Env, IndexUse, Reference, wrong
+from emdsl.language.transform import loops_in
+
+Typing = Callable[[s.Node, Env], Expr]
+
+
+def subscript(base: s.Node, args: tuple[s.Node, ...], span: Span, env: Env, typed: Typing) -> Expr:
+    """`base[args]`. Raises Stop where there are too many indices, or one is no integer."""
+    entry = None
+    if isinstance(base, s.Name) and base.name not in env.loops:
+        name = base.name
+        if env.arguments is None and name in env.scope.ragged and name not in env.scope.items:
+            return SizeOf(ragged(name, args, span, env), span)
+        if env.arguments is None and name in env.scope.items:
+            entry = entry_of(name, env.scope, base.span)
+    value = Var(entry.name, entry.shape, base.span) if entry is not None else typed(base, env)  # type: ignore[union-attr]
+    if len(args) > len(value.shape):
+        shown = show(env.scope.lengths.settle(value.shape))
+        what = f"`{entry.name}`" if entry is not None else "this"
+        hint = f"`{entry.name}` is a {entry.kind} of {len(value.shape)} axes" if entry is not None and value.shape else None
+        raise wrong("E031", f"too many indices: {what} is {shown}", span, hint)
+    indices = tuple(_index(a, env, typed) for a in args)
+    axes = _axes(value.shape, entry, indices)
+    for index, axis in zip(indices, axes, strict=False):
+        _match(index, axis, entry, env)
+    if entry is not None:
+        loops = tuple(env.loops.items())
+        env.scope.references.append(Reference(env.owner, entry.name, indices, env.guards, loops, span))
+    rest = axes[len(indices) :]
+    if isinstance(value, Index):
+        return Index(value.base, value.args + indices, rest, span)
+    return Index(value, indices, rest, span)
+
+
+def _index(node: s.Node, env: Env, typed: Typing) -> Expr:
+    value = typed(node, env)
+    if value.shape:
+        raise wrong("E033", f"an index is an integer, not {show(env.scope.lengths.settle(value.shape))}", node.span)
+    if not integral(value, env):
+        hint = "declare it `index[N]` or `category[K]`" if isinstance(value, Var | Index) else None
+        raise wrong("E033", "an index is an integer; this is a real number", node.span, hint)
+    found = plain_domain(value, env)
+    if found is not None and found[0].kind == "count" and env.arguments is None:
+        _bounded(value, found[0].upper is not None, found[1], env)
+    return value
+
+
+def _bounded(value: Expr, has_bound: bool, entry: Entry | None, env: Env) -> None:
+    """An unbounded count indexes nothing. An inferred domain gets its bound later: its family tells."""
+    if has_bound or entry is None:
+        return
+    item = env.scope.items[entry.name].statement
+    if isinstance(item, s.Declaration) and item.domain is None and item.value is not None:
+        leaves = [n for n, _ in s.descend(item.value) if isinstance(n, s.Apply) and n.name in env.scope.families]
+        if any(env.scope.families[n.name].x.domain.upper is not None for n in leaves):
+            return
+    hint = "declare it `index[N]` or `category[K]`, or bound it: `count(max = 5)`"
+    raise wrong("E033", f"`{entry.name}` has no bound, so it cannot be an index", value.span, hint)
+
+
+def _axes(shape: Shape, entry: Entry | None, indices: tuple[Expr, ...]) -> Shape:
+    """The shape with ragged lengths said in the loop names that stand in the brackets."""
+    if entry is None or not any(isinstance(size, Ragged) for size in shape):
+        return shape
+    rows = row_names(entry, indices)
+    return tuple(Ragged(x.name, rows.get(x.by, x.by)) if isinstance(x, Ragged) else x for x in shape)
+
+
+def _match(index: Expr, axis: Size, entry: Entry | None, env: Env) -> None:
+    """Equates the number of values of the index with the axis; leaves the range to be checked later."""
+    lengths = env.scope.lengths
+    name = entry.name if entry is not None else None
+    use = IndexUse(index, axis, env.guards, tuple(env.loops.items()), name, env.owner)
+    env.scope.uses.append(use)
+    count = places(index, env)
+    if count is None:
+        return
+    if isinstance(index, Loop) and any(index.name in loops_in(cond) for cond, _ in env.guards):
+        return
+    known = lengths.known(axis)
+    if count == Dim.of(2) and _is_bool(index, env) and isinstance(known, Dim) and (known.constant or 0) >= 2:
+        return
+    if not lengths.equate(count, axis, index.span):
+        place = f"the axis of `{name}`" if name else "the axis"
+        message = f"this index takes {lengths.known(count)} values, {place} that it indexes has length {known}"
+        raise wrong("E030", message, index.span)
+
+
+def _is_bool(index: Expr, env: Env) -> bool:
+    found = plain_domain(index, env)
+    return found is not None and found[0].kind == "bool"
+
+
+__all__ = ["Num", "subscript"]

@@ -1,0 +1,84 @@
+"""`infer` lines: whose names, which method, which options."""
+
+from __future__ import annotations
+
+from emdsl.errors import Problem, nearest
+from emdsl.language import syntax as s
+from emdsl.language.model import Infer
+from emdsl.language.scope import Scope, wrong
+
+KERNELS = ("gibbs", "slice", "hmc", "metropolis")
+# method -> option -> what it takes
+METHODS: dict[str, dict[str, str]] = {
+    "exact": {},
+    "meanfield": {},
+    "mcmc": {"kernel": "kernel", "sweeps": "count", "burn_in": "count", "chains": "count"},
+    "saem": {"kernel": "kernel", "warm": "count", "sweeps": "count", "burn_in": "count", "chains": "count"},
+    "quadrature": {"points": "count"},
+}
+POINTWISE = frozenset({"mcmc", "saem", "quadrature"})  # these evaluate the density pointwise
+LARGEST = 10**7
+
+
+def infer_lines(lines: list[s.InferLine], scope: Scope) -> list[Infer]:
+    """The lines checked; problems go to the scope."""
+    out: list[Infer] = []
+    seen: set[str] = set()
+    for line in lines:
+        with scope.catching():
+            _check_names(line, seen, scope)
+            _check_method(line)
+            options = tuple((n, v) for n, v, _ in line.options)
+            names = tuple(g.names for g in line.groups)
+            out.append(Infer(names, tuple(g.grouped for g in line.groups), line.method, options, line.span))
+    return out
+
+
+def _check_names(line: s.InferLine, seen: set[str], scope: Scope) -> None:
+    for group in line.groups:
+        for name, span in zip(group.names, group.spans, strict=True):
+            if name in seen:
+                raise wrong("E063", f"`{name}` is already in an `infer` line", span)
+            seen.add(name)
+            item = scope.items.get(name)
+            if item is None and name in scope.unread:
+                continue
+            kind = item.statement.kind if item is not None and isinstance(item.statement, s.Declaration) else None
+            if kind not in ("latent", "observed"):
+                latents = [n for n, i in scope.items.items() if isinstance(i.statement, s.Declaration) and i.statement.kind == "latent"]
+                near = nearest(name, latents)
+                what = f"is a {kind or 'let'}, not a latent" if item is not None else "is no latent"
+                hint = f"did you mean `{near}`?" if near else (f"latents: {', '.join(latents)}" if latents else None)
+                raise wrong("E060", f"`{name}` {what}", span, hint)
+
+
+def _check_method(line: s.InferLine) -> None:
+    if line.method not in METHODS:
+        near = nearest(line.method, list(METHODS))
+        hint = f"did you mean `{near}`?" if near else f"methods: {', '.join(METHODS)}"
+        raise wrong("E061", f"there is no method `{line.method}`", line.method_span, hint)
+    options = METHODS[line.method]
+    names = [n for n, _, _ in line.options]
+    for name, value, span in line.options:
+        if name not in options:
+            near = nearest(name, list(options))
+            known = f"options: {', '.join(options)}" if options else f"`{line.method}` takes no options"
+            raise wrong("E062", f"`{line.method}` has no option `{name}`", span, f"did you mean `{near}`?" if near else known)
+        if names.count(name) > 1:
+            raise wrong("E062", f"`{name}` is given twice", span)
+        _check_option(name, value, options[name], span)
+
+
+def _check_option(name: str, value: str | int | float, takes: str, span: object) -> None:
+    from emdsl.errors import Span
+
+    assert isinstance(span, Span)
+    if takes == "kernel" and value not in KERNELS:
+        near = nearest(str(value), KERNELS)
+        raise wrong("E062", f"there is no kernel `{value}`", span, f"did you mean `{near}`?" if near else f"kernels: {', '.join(KERNELS)}")
+    least = 0 if name in ("burn_in", "warm") else 1
+    if takes == "count" and not (isinstance(value, int) and least <= value <= LARGEST):
+        raise wrong("E062", f"`{name}` is a whole number from {least}, not {value}", span)
+
+
+__all__ = ["METHODS", "POINTWISE", "Problem", "infer_lines"]

@@ -1,0 +1,103 @@
+"""Lengths put in: the last step from what was inferred to the typed model."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from emdsl.language.integers import DISCRETE
+from emdsl.language.model import (
+    Branch, Dist, Domain, Expr, FamilyCall, Let, Num, Plate, Potential, Shape, Size, Variable,
+)  # fmt: skip
+from emdsl.language.scope import Scope
+from emdsl.language.transform import mapped, names_in, substituted
+
+
+def _expr(e: Expr | None, scope: Scope) -> Expr | None:
+    return None if e is None else mapped(e, scope.lengths.known)
+
+
+def _sure(e: Expr, scope: Scope) -> Expr:
+    return mapped(e, scope.lengths.known)
+
+
+def _plates(plates: tuple[Plate, ...], scope: Scope) -> tuple[Plate, ...]:
+    return tuple(replace(p, size=scope.lengths.known(p.size), condition=_expr(p.condition, scope)) for p in plates)
+
+
+def _dist(dist: Dist, scope: Scope) -> Dist:
+    if isinstance(dist, Branch):
+        return replace(dist, cond=_sure(dist.cond, scope), then=_dist(dist.then, scope), other=_dist(dist.other, scope))
+    known = scope.lengths.known
+    return replace(
+        dist,
+        args=tuple((n, _sure(v, scope)) for n, v in dist.args),
+        event=tuple(known(x) for x in dist.event),
+        sizes=tuple((n, known(x)) for n, x in dist.sizes),
+    )
+
+
+def _domain(domain: Domain, scope: Scope) -> Domain:
+    known = scope.lengths.known
+    dims: Shape = tuple(known(x) for x in domain.dims)
+    levels: Size | None = None if domain.levels is None else known(domain.levels)
+    return replace(domain, dims=dims, levels=levels, lower=_expr(domain.lower, scope), upper=_expr(domain.upper, scope))
+
+
+def settled_variable(v: Variable, scope: Scope) -> Variable:
+    """The variable with all lengths known, and the bounds of a domain that nobody wrote taken from its family."""
+    dist = None if v.distribution is None else _dist(v.distribution, scope)
+    domain = _domain(v.domain, scope)
+    if dist is not None and v.kind in ("latent", "observed") and not _written(v, scope):
+        domain = _bounded(domain, dist, scope)
+    return replace(v, plates=_plates(v.plates, scope), array=tuple(map(scope.lengths.known, v.array)), domain=domain,
+                   distribution=dist, default=_expr(v.default, scope))  # fmt: skip
+
+
+def _written(v: Variable, scope: Scope) -> bool:
+    from emdsl.language import syntax as s
+
+    statement = scope.items[v.name].statement
+    return isinstance(statement, s.Declaration) and statement.domain is not None
+
+
+def _bounded(domain: Domain, dist: Dist, scope: Scope) -> Domain:
+    """Bounds of the family that speak of its arguments (`count(max = trials)`), where these hold no unknowns."""
+    if not isinstance(dist, FamilyCall):
+        return domain
+    own = dist.family.x.domain
+    lower, upper = _bound(own.lower, dist, scope), _bound(own.upper, dist, scope)
+    if upper is not None and lower is None and domain.kind in DISCRETE:
+        lower = Num(0)
+    return replace(domain, lower=domain.lower or lower, upper=domain.upper or upper)
+
+
+def _bound(bound: Expr | None, dist: FamilyCall, scope: Scope) -> Expr | None:
+    if bound is None:
+        return None
+    values = dict(dist.args)
+    value = substituted(bound, values, dict(dist.sizes))
+    return None if _unknowns(value, scope) else value
+
+
+def _unknowns(e: Expr, scope: Scope) -> bool:
+    """True where the value holds a param or a latent, directly or through lets."""
+    open_names, seen = list(names_in(e)), set()
+    while open_names:
+        name = open_names.pop()
+        if name in seen:
+            continue
+        seen.add(name)
+        entry = scope.entries.get(name)
+        if entry is None or entry.kind in ("param", "latent"):
+            return True
+        if entry.body is not None:
+            open_names += names_in(entry.body)
+    return False
+
+
+def settled_let(v: Let, scope: Scope) -> Let:
+    return replace(v, plates=_plates(v.plates, scope), body=_sure(v.body, scope))
+
+
+def settled_potential(v: Potential, scope: Scope) -> Potential:
+    return replace(v, plates=_plates(v.plates, scope), expression=_sure(v.expression, scope))

@@ -1,0 +1,98 @@
+"""Typed expressions rebuilt: lengths settled, names replaced."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import assert_never
+
+from emdsl.language.lengths import rename
+from emdsl.language.model import (
+    Call, Dim, Each, Expr, If, Index, Loop, Num, Pi, Size, SizeOf, Stack, SumOver, Var, walk,
+)  # fmt: skip
+
+
+def mapped(e: Expr, size: Callable[[Size], Size], leaf: Callable[[Expr], Expr] = lambda e: e) -> Expr:
+    """The expression with `size` applied to every length, and `leaf` to every Var after that."""
+
+    def again(inner: Expr) -> Expr:
+        return mapped(inner, size, leaf)
+
+    shape = tuple(size(x) for x in e.shape)
+    match e:
+        case Num() | Pi():
+            return e
+        case Var():
+            return leaf(replace(e, shape=shape))
+        case Loop() | SizeOf():
+            return replace(e, size=size(e.size))
+        case Index():
+            return replace(e, base=again(e.base), args=tuple(map(again, e.args)), shape=shape)
+        case Call():
+            return replace(e, args=tuple(map(again, e.args)), shape=shape)
+        case If():
+            return replace(e, cond=again(e.cond), then=again(e.then), other=again(e.other), shape=shape)
+        case Stack():
+            return replace(e, items=tuple(map(again, e.items)), shape=shape)
+        case Each():
+            return replace(e, size=size(e.size), body=again(e.body), shape=shape)
+        case SumOver():
+            cond = None if e.cond is None else again(e.cond)
+            return replace(e, size=size(e.size), cond=cond, body=again(e.body), shape=shape)
+        case _:
+            assert_never(e)
+
+
+def substituted(e: Expr, values: Mapping[str, Expr], sizes: Mapping[str, Size]) -> Expr:
+    """A family's expression with its arguments and sizes put in."""
+
+    def size(x: Size) -> Size:
+        return rename(x, dict(sizes))
+
+    def leaf(v: Expr) -> Expr:
+        return values.get(v.name, v) if isinstance(v, Var) else v
+
+    return mapped(e, size, leaf)
+
+
+def names_in(e: Expr) -> set[str]:
+    """The variables, lets and arguments that an expression speaks of."""
+    return {x.name for x in walk(e) if isinstance(x, Var)}
+
+
+def loops_in(e: Expr) -> set[str]:
+    return {x.name for x in walk(e) if isinstance(x, Loop)}
+
+
+def negated(e: Expr) -> Expr:
+    """-e, folded on literals."""
+    if isinstance(e, Num):
+        return Num(-e.value, e.span)
+    return Call("neg", (e,), e.shape, e.span)
+
+
+def constant(e: Expr) -> float | None:
+    """The number that an expression of literals is, for checks of domains."""
+    match e:
+        case Num(value):
+            return float(value)
+        case Call("div", (Num(a), Num(b))) if b != 0:
+            return float(a) / float(b)
+        case _:
+            return None
+
+
+def as_dim(e: Expr) -> Dim | None:
+    """An integer expression of literals and sizes as a length."""
+    match e:
+        case Num(value) if isinstance(value, int):
+            return Dim.of(value)
+        case SizeOf(size) if isinstance(size, Dim):
+            return size
+        case Call("add" | "sub" | "mul" as fn, (a, b)):
+            x, y = as_dim(a), as_dim(b)
+            if x is None or y is None:
+                return None
+            return x + y if fn == "add" else x - y if fn == "sub" else x * y
+        case _:
+            return None
