@@ -1,0 +1,250 @@
+"""LogJoint -> blocks of latents, in the order in which they are eliminated.
+
+    sum over u of exp(sum_j <T_j(u), eta_j(rest)>)  =  exp A(eta(rest))
+
+Eliminating a block leaves one new factor, its log-normaliser as a function of the neighbours it is
+gated by; the neighbours take it up like any other factor. A discrete block is the family whose
+statistics are one-hots; a continuous one is found in the table of posteriors by its statistics.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from emdsl.derive import expr as x
+from emdsl.derive.expr import DataIx, El, Expr, Idx, Ix
+from emdsl.derive.joint import Factor, LogJoint
+from emdsl.derive.records import Posterior, recognise, statistic_of
+from emdsl.derive.terms import Term, blocks_of, terms
+from emdsl.errors import ModelError, Problem
+from emdsl.language import model as m
+
+
+@dataclass(frozen=True)
+class Block:
+    """Latents handled exactly together, on the plates they live on.
+
+    `states` are the one-hot indices of a discrete block, per latent. `neighbours` are gates of other
+    latents that stay in its factors, as functions of its own plates. `terms` are written in the
+    block's own indices; for a continuous block each carries the statistic it multiplies in `roles`.
+    """
+
+    name: str
+    latents: tuple[str, ...]
+    home: tuple[Ix, ...]
+    states: tuple[Ix, ...]
+    neighbours: tuple[x.Sel, ...]
+    terms: tuple[Term, ...]
+    record: Posterior | None = None
+    roles: tuple[str, ...] = ()
+    own: tuple[Ix, ...] = ()  # own axes of a vector-valued latent
+    local: Mapping[str, tuple[Ix, ...]] = field(default_factory=dict)
+
+    @property
+    def gates(self) -> tuple[Ix, ...]:
+        return tuple(n.at for n in self.neighbours if isinstance(n.at, Ix))
+
+
+@dataclass(frozen=True)
+class Elimination:
+    blocks: tuple[Block, ...]
+    free: tuple[Term, ...]  # terms without any latent
+    terms: tuple[tuple[Term, Factor], ...]  # every term of the joint, with the factor it came from
+
+
+def classes(joint: LogJoint) -> Mapping[str, str]:
+    """variable -> P (parameter), D (known), or L:name (continuous latent)."""
+    out = {}
+    for v in joint.model.variables:
+        if v.kind == "param":
+            out[v.name] = "P"
+        elif v.kind == "latent" and v.name not in joint.discrete and v.name not in joint.deterministic:
+            out[v.name] = f"L:{v.name}"
+        else:
+            out[v.name] = "D"
+    return out
+
+
+def eliminate(joint: LogJoint) -> Elimination:
+    """All blocks in order. Raises `ModelError` naming the factor that ties a posterior that is not tractable."""
+    kinds = classes(joint)
+
+    def block(name: str) -> str:
+        return kinds.get(name, "D")
+
+    everything = [(t, f) for f in joint.factors for t in terms(f, block)]
+    pool = [(t, f.span, f.about) for t, f in everything]
+    groups = _groups(joint, everything)
+    blocks: list[Block] = []
+    left = dict(groups)
+    while left:
+        reasons: dict[str, Problem] = {}
+        for name, latents in sorted(left.items(), key=lambda kv: kv[0] in joint.discrete):
+            made = _try(name, latents, joint, pool, kinds)
+            if isinstance(made, Problem):
+                reasons[name] = made
+                continue
+            blocks.append(made)
+            del left[name]
+            pool = [p for p in pool if not _touches(p[0], latents)]
+            message = El(f"A:{name}", (*made.gates, *made.home))
+            span = joint.model.variable(latents[0]).span
+            pool.append((Term(1, made.neighbours, (message,), (*made.home, *made.gates)), span, name))
+            break
+        else:
+            raise ModelError(list(reasons.values()), joint.model.source)
+    return Elimination(tuple(blocks), tuple(t for t, _, _ in pool), tuple(everything))
+
+
+def latents_in(t: Term) -> dict[str, list[tuple[Idx, ...]]]:
+    """Latent -> the places at which a term holds it."""
+    out: dict[str, list[tuple[Idx, ...]]] = {}
+    for g in t.gates:
+        assert isinstance(g.of, El)
+        out.setdefault(g.of.var, []).append(g.of.idx)
+    return out
+
+
+def _touches(t: Term, latents: Sequence[str]) -> bool:
+    if any(isinstance(g.of, El) and g.of.var in latents for g in t.gates):
+        return True
+    return any(n in latents for f in t.factors for n in x.variables(f))
+
+
+def _groups(joint: LogJoint, everything: Sequence[tuple[Term, Factor]]) -> dict[str, tuple[str, ...]]:
+    """Discrete latents that meet in a term at the same plate element form one block."""
+    latents = [v.name for v in joint.model.variables if v.kind == "latent" and v.name not in joint.deterministic]
+    leader = {n: n for n in latents}
+
+    def find(n: str) -> str:
+        while leader[n] != n:
+            n = leader[n]
+        return n
+
+    for t, _ in everything:
+        places = [(n, i) for n, refs in latents_in(t).items() for i in refs]
+        for n1, i1 in places:
+            for n2, i2 in places:
+                if n1 < n2 and i1 == i2:
+                    leader[find(n2)] = find(n1)
+    out: dict[str, list[str]] = {}
+    for n in latents:
+        out.setdefault(find(n), []).append(n)
+    return {members[0]: tuple(members) for members in out.values()}
+
+
+def _try(
+    name: str, latents: tuple[str, ...], joint: LogJoint,
+    pool: Sequence[tuple[Term, m.Span, str]], kinds: Mapping[str, str],
+) -> Block | Problem:  # fmt: skip
+    """The block, or why it cannot be eliminated now."""
+    variable = joint.model.variable(latents[0])
+    home = home_of(variable)
+    states = tuple(Ix(f"{n}", joint.levels[n]) for n in latents) if name in joint.discrete else ()
+    mine = [(t, span, about) for t, span, about in pool if _touches(t, latents)]
+    neighbours: dict[tuple[str, tuple[Idx, ...]], Ix] = {}
+    own_terms, roles = [], []
+    own = tuple(Ix(f"{name}_{i}", str(d)) for i, d in enumerate(variable.domain.dims))
+    for t, span, about in mine:
+        placed = place(t, latents, home, states, neighbours)
+        if isinstance(placed, str):
+            return Problem("E110", f"the posterior of {name} is not tractable: {placed}", span, WAYS_OUT)
+        foreign = [b for f in placed.factors for b in blocks_of(f, lambda n: kinds.get(n, "D")) if b[:2] == "L:"]
+        others = sorted({b[2:] for b in foreign} - set(latents))
+        if others:
+            text = f"{name} is tied to the continuous latent {others[0]} in the density of {about or 'a factor'}"
+            return Problem("E110", f"the posterior of {name} is not tractable: {text}", span, WAYS_OUT)
+        if states:
+            own_terms.append(placed)
+            continue
+        role = statistic_of(placed, name, home, own)
+        if isinstance(role, str):
+            return Problem("E110", f"the posterior of {name} is not tractable: {role}", span, WAYS_OUT)
+        own_terms.append(role.rest)
+        roles.append(role.name)
+    gates = tuple(x.Sel(El(n, idx), k) for (n, idx), k in neighbours.items())
+    record = None
+    if not states:
+        found = recognise(frozenset(r for r in roles if r), len(own), variable)
+        if isinstance(found, str):
+            text = f"the posterior of {name} is not a known family: {found}"
+            return Problem("E111", text, variable.span, WAYS_OUT)
+        record = found
+    return Block(name, latents, home, states, gates, tuple(own_terms), record, tuple(roles), own)
+
+
+WAYS_OUT = "choose another method: infer ... by meanfield, quadrature, mcmc or saem (these follow in a later release)"
+
+
+def home_of(v: m.Variable) -> tuple[Ix, ...]:
+    """The plate indices of a latent's own elements, under the block's names."""
+    axes: list[Ix] = []
+    for p in v.plates:
+        if isinstance(p.size, m.Ragged):
+            axes = [Ix(p.index, f"{p.size.name}[]")]
+        else:
+            axes.append(Ix(p.index, str(p.size)))
+    return tuple(axes)
+
+
+def place(
+    t: Term, latents: tuple[str, ...], home: tuple[Ix, ...], states: tuple[Ix, ...],
+    neighbours: dict[tuple[str, tuple[Idx, ...]], Ix],
+) -> Term | str:  # fmt: skip
+    """The term in the block's own indices, or why it does not fit.
+
+    Own selectors become the state's index, other gates become neighbours; a place reached through
+    data (`truth[item[r]]`) becomes a selector `item[r] == home`.
+    """
+    refs = _references(t, latents)
+    if len(set(refs)) != 1:
+        return f"one term holds two elements of {latents[0]}"
+    ref = refs[0][: len(home)]
+    to: dict[Ix, Idx] = {}
+    extra: list[Expr] = []
+    for h, i in zip(home, ref, strict=True):
+        if isinstance(i, Ix) and i not in to and i in t.ixs:
+            to[i] = h
+        elif isinstance(i, DataIx):
+            extra.append(x.sel(i.value, h))
+        else:
+            extra.append(x.delta(h, x.as_index(x.substitute(x.value_of(i), to))))
+    clash = {h: x.fresh(h.dim) for h in home if h in t.ixs and h not in to}
+    to.update({old: new for old, new in clash.items() if old not in to})
+    renamed = rename(t, to)
+    ixs = [i for i in renamed.ixs if i not in home]
+    factors = [*renamed.factors, *(x.substitute(e, dict(clash)) for e in extra)]
+    for g in renamed.gates:
+        assert isinstance(g.of, El)
+        at: Ix
+        if g.of.var in latents:
+            at = states[latents.index(g.of.var)]
+        else:
+            if any(i in ixs for i in x.free(g.of)):
+                return f"it is tied to several elements of {g.of.var}"
+            key = (g.of.var, g.of.idx)
+            if key not in neighbours:
+                neighbours[key] = g.at if isinstance(g.at, Ix) else x.fresh("?")
+            at = neighbours[key]
+        if isinstance(g.at, Ix):
+            factors = [x.substitute(f, {g.at: at}) for f in factors]
+            ixs = [at if i == g.at else i for i in ixs]
+        else:
+            factors.append(x.delta(at, g.at))  # type: ignore[arg-type]
+            ixs.append(at)
+    return Term(t.coef, (), tuple(f for f in factors if f != x.ONE), (*home, *dict.fromkeys(ixs)))
+
+
+def _references(t: Term, latents: tuple[str, ...]) -> list[tuple[Idx, ...]]:
+    refs = [g.of.idx for g in t.gates if isinstance(g.of, El) and g.of.var in latents]
+    for f in t.factors:
+        refs += [e.idx for e in x.walk(f) if isinstance(e, El) and e.var in latents]
+    return refs
+
+
+def rename(t: Term, to: Mapping[Ix, Idx]) -> Term:
+    gates = tuple(x.Sel(x.substitute(g.of, to), to.get(g.at, g.at) if isinstance(g.at, Ix) else g.at) for g in t.gates)
+    factors = tuple(x.substitute(f, to) for f in t.factors)
+    ixs = tuple(dict.fromkeys(j for i in t.ixs if isinstance(j := to.get(i, i), Ix)))
+    return Term(t.coef, gates, factors, ixs)

@@ -1,0 +1,437 @@
+"""Typed tensor expressions of the language -> scalar expressions in elements.
+
+`element(e, idx)` is the element of `e` at index positions `idx`. One rule per construct of the
+language; matrices are taken apart here, so that structure (`s * eye(D)`, `diag(v)`, literals) is
+substituted before anything is derived.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from emdsl.derive import expr as x
+from emdsl.derive.expr import DataIx, El, Expr, Idx, Ix
+from emdsl.derive.matrices import determinant, inverse
+from emdsl.errors import InternalError, ModelError, Problem
+from emdsl.language import model as m
+
+
+@dataclass(frozen=True)
+class Closure:
+    """An argument of a family: an expression with the scope it was written in, or a ready element."""
+
+    expression: m.Expr | None
+    scope: Scope | None
+    prefix: tuple[Idx, ...] = ()  # leading event axes already fixed
+    variable: str | None = None
+
+
+@dataclass(frozen=True)
+class Scope:
+    """What names mean where an expression stands."""
+
+    loops: Mapping[str, Idx] = field(default_factory=dict)
+    bindings: Mapping[str, Closure] = field(default_factory=dict)
+    sizes: Mapping[str, m.Size] = field(default_factory=dict)
+
+    def dim(self, size: m.Size) -> str:
+        if isinstance(size, m.Ragged):
+            return f"{size.name}[]"
+        if any(n in self.sizes for n in size.names):
+            total = m.Dim.of(0)
+            for names, c in size.terms:
+                part = m.Dim.of(c)
+                for n in names:
+                    bound = self.sizes.get(n, m.Dim.of(n))
+                    if isinstance(bound, m.Ragged):
+                        return f"{bound.name}[]"
+                    part = part * bound
+                total = total + part
+            return str(total)
+        return str(size)
+
+
+class Tensors:
+    """The element rules over one model. `gates` collects the discrete latents met since it was last cleared."""
+
+    def __init__(self, model: m.ModelText) -> None:
+        self.model = model
+        self.variables = {v.name: v for v in model.variables}
+        self.lets = {v.name: v for v in model.lets}
+        self.tables: dict[str, tuple[object, ...]] = {}
+        self.gates: dict[tuple[str, tuple[Idx, ...]], Ix] = {}
+        self.deterministic = frozenset(
+            v.name for v in model.variables
+            if v.kind == "latent" and isinstance(v.distribution, m.FamilyCall) and v.distribution.family.name == "Delta"
+        )  # fmt: skip
+        self.discrete = frozenset(
+            v.name for v in model.variables
+            if v.kind == "latent" and v.name not in self.deterministic and self._enumerable(v)
+        )  # fmt: skip
+
+    def is_parameter(self, name: str) -> bool:
+        return name in self.variables and self.variables[name].kind == "param"
+
+    # -------------------------------------------------------------- plates
+
+    def enter(self, plates: tuple[m.Plate, ...]) -> tuple[Scope, tuple[Ix, ...], tuple[Expr, ...]]:
+        """The scope inside nested plates, the indices of the measure, and the masks of filtered plates."""
+        loops: dict[str, Idx] = {}
+        measure: list[Ix] = []
+        masks: list[Expr] = []
+        for p in plates:
+            if isinstance(p.size, m.Ragged):
+                row = Ix(p.index, f"{p.size.name}[]")
+                parent: Expr = El(f"row:{p.size.name}", (row,))
+                for name, old in reversed(list(loops.items())):
+                    if isinstance(old, Ix) and old in measure and len(measure) > 1 and name != list(loops)[0]:
+                        loops[name] = DataIx(x.fn("mod", parent, x.SizeN(old.dim)))
+                        parent = x.fn("floordiv", parent, x.SizeN(old.dim))
+                    elif isinstance(old, Ix):
+                        loops[name] = DataIx(parent)
+                    else:
+                        loops[name] = x.as_index(x.substitute(x.value_of(old), {measure[-1]: DataIx(parent)}))
+                loops[p.index] = DataIx(El(f"position:{p.size.name}", (row,)))
+                measure = [row]
+            else:
+                ix = Ix(p.index, str(p.size))
+                loops[p.index] = ix
+                measure.append(ix)
+            if p.condition is not None:
+                masks.append(self.element(p.condition, (), Scope(dict(loops))))
+        return Scope(loops), tuple(measure), tuple(masks)
+
+    # -------------------------------------------------------------- variables
+
+    def _enumerable(self, v: m.Variable) -> bool:
+        d = v.domain
+        return not d.dims and (d.kind in ("bool", "category", "index") or (d.kind == "count" and d.upper is not None))
+
+    def levels(self, v: m.Variable) -> str:
+        """The dimension of a discrete variable's one-hot."""
+        d = v.domain
+        if d.kind == "bool":
+            return "2"
+        if d.kind in ("category", "index"):
+            assert d.levels is not None
+            return f"{d.levels.name}[max]" if isinstance(d.levels, m.Ragged) else str(d.levels)
+        match d.upper:
+            case m.Num(value=n):
+                return str(int(n) + 1)
+            case m.SizeOf(size=m.Dim() as size):
+                return str(size + m.Dim.of(1))
+        return f"{v.name}[levels]"
+
+    def leaf(self, v: m.Variable, idx: tuple[Idx, ...]) -> Expr:
+        """An element of a variable; a discrete latent is its gate's index."""
+        flat = self._flatten(v.shape, v.plates, idx)
+        if v.name in self.discrete:
+            key = (v.name, flat)
+            if key not in self.gates:
+                self.gates[key] = x.fresh(self.levels(v))
+            return x.Val(self.gates[key])
+        return El(v.name, flat, _sort(v.domain))
+
+    def _flatten(self, shape: m.Shape, plates: tuple[m.Plate, ...], idx: tuple[Idx, ...]) -> tuple[Idx, ...]:
+        """A ragged axis and everything before it are one axis of rows."""
+        for axis, size in reversed(list(enumerate(shape[: len(plates)]))):
+            if isinstance(size, m.Ragged):
+                name, here = size.name, idx[axis]
+                match here:
+                    case DataIx(El(var=v, idx=(Ix() as row,))) if v == f"position:{name}" and row.dim == f"{name}[]":
+                        return (row, *idx[axis + 1 :])
+                parents = self._flatten(shape[:axis], plates[:axis], idx[:axis])
+                parent = x.value_of(parents[0])
+                for p, d in zip(parents[1:], shape[axis - len(parents) + 1 : axis], strict=True):
+                    parent = x.add(x.mul(parent, x.SizeN(str(d))), x.value_of(p))
+                row_value = x.add(El(f"start:{name}", (x.as_index(parent),)), x.value_of(here))
+                return (x.as_index(row_value), *idx[axis + 1 :])
+        return idx
+
+    def variate(self, v: m.Variable, home: tuple[Idx, ...], event: tuple[Idx, ...]) -> Expr:
+        return self.leaf(v, home + event)
+
+    def presence(self, v: m.Variable, home: tuple[Idx, ...], event: tuple[Ix, ...], body: Expr) -> tuple[Expr, ...]:
+        """The 0/1 mask of an observed element: a missing one leaves its factor out."""
+        if v.kind != "observed":
+            return ()
+        flat = self._flatten(v.shape, v.plates, home + event)
+        return (El(f"present:{v.name}", flat),)
+
+    # -------------------------------------------------------------- densities
+
+    def family_scope(
+        self, v: m.Variable, home: tuple[Idx, ...], event: tuple[Idx, ...], call: m.FamilyCall, scope: Scope
+    ) -> Scope:
+        bindings = {call.family.x.name: Closure(None, None, home + event, v.name)}
+        for name, arg in call.args:
+            own = next(a for a in call.family.signatures[call.signature].arguments if a.name == name)
+            leading = event if len(arg.shape) > len(own.domain.dims) else ()
+            bindings[name] = Closure(arg, scope, leading)
+        return Scope({}, bindings, dict(call.sizes))
+
+    def density(
+        self, v: m.Variable, home: tuple[Idx, ...], event: tuple[Idx, ...], call: m.FamilyCall, scope: Scope
+    ) -> Expr:
+        """log density of one element under one call, from the family's declaration."""
+        inner = self.family_scope(v, home, event, call, scope)
+        return self.element(call.family.signatures[call.signature].log_density, (), inner)
+
+    def condition(self, cond: m.Expr, holds: bool, scope: Scope) -> Expr:
+        e = self.element(cond, (), scope)
+        return e if holds else x.fn("not", e)
+
+    # -------------------------------------------------------------- element rules
+
+    def element(self, e: m.Expr, idx: tuple[Idx, ...], scope: Scope) -> Expr:
+        match e:
+            case m.Num():
+                return x.num(e.value)
+            case m.Pi():
+                return x.Fn("pi", ())
+            case m.Loop():
+                return x.value_of(scope.loops[e.name])
+            case m.SizeOf():
+                return self._size(e.size, scope)
+            case m.Var():
+                return self._named(e, idx, scope)
+            case m.Index():
+                positions = tuple(x.as_index(self.element(a, (), scope)) for a in e.args)
+                return self.element(e.base, positions + idx, scope)
+            case m.If():
+                cond = self.element(e.cond, (), scope)
+                return x.where(cond, lambda: self.element(e.then, _for(e.then, idx), scope),
+                               lambda: self.element(e.other, _for(e.other, idx), scope))  # fmt: skip
+            case m.Stack():
+                return self._stack(e, idx, scope)
+            case m.Each():
+                inner = Scope({**scope.loops, e.index: idx[0]}, scope.bindings, scope.sizes)
+                return self.element(e.body, idx[1:], inner)
+            case m.SumOver():
+                return self._sum_over(e, idx, scope)
+            case m.Call():
+                return self._call(e, idx, scope)
+
+    def _size(self, size: m.Size, scope: Scope) -> Expr:
+        if isinstance(size, m.Ragged):
+            return El(f"length:{size.name}", (scope.loops[size.by],))
+        if size.constant is not None:
+            return x.num(size.constant)
+        if len(size.names) == 1 and isinstance(scope.sizes.get(size.names[0]), m.Ragged):
+            raise InternalError("element", "a ragged length inside a family")
+        return x.SizeN(scope.dim(size))
+
+    def _named(self, e: m.Var, idx: tuple[Idx, ...], scope: Scope) -> Expr:
+        bound = scope.bindings.get(e.name)
+        if bound is not None:
+            if bound.variable is not None:
+                return self.leaf(self.variables[bound.variable], bound.prefix + idx)
+            assert bound.expression is not None and bound.scope is not None
+            arg = bound.expression
+            return self.element(arg, (bound.prefix + idx)[: len(arg.shape)], bound.scope)
+        if e.name in self.lets:
+            let = self.lets[e.name]
+            loops = {p.index: i for p, i in zip(let.plates, idx, strict=False)}
+            return self.element(let.body, idx[len(let.plates) :], Scope(loops))
+        v = self.variables[e.name]
+        if e.name in self.deterministic:
+            assert isinstance(v.distribution, m.FamilyCall)
+            loops = {p.index: i for p, i in zip(v.plates, idx, strict=False)}
+            value = v.distribution.args[0][1]
+            return self.element(value, idx[len(v.plates) :], Scope(loops))
+        return self.leaf(v, idx)
+
+    def _stack(self, e: m.Stack, idx: tuple[Idx, ...], scope: Scope) -> Expr:
+        if isinstance(idx[0], int):
+            return self.element(e.items[idx[0]], idx[1:], scope)
+        literal = _literal(e)
+        if literal is not None:
+            name = next((n for n, t in self.tables.items() if t == literal), f"table{len(self.tables)}")
+            self.tables[name] = literal
+            return El(name, idx)
+        return x.Choose(idx[0], tuple(self.element(item, idx[1:], scope) for item in e.items))
+
+    def _sum_over(self, e: m.SumOver, idx: tuple[Idx, ...], scope: Scope) -> Expr:
+        ix = x.fresh(scope.dim(e.size))
+        inner = Scope({**scope.loops, e.index: ix}, scope.bindings, scope.sizes)
+        body = self.element(e.body, idx, inner)
+        if e.cond is not None:
+            body = x.mul(self.element(e.cond, (), inner), body)
+        return x.total(ix, body)
+
+    def _call(self, e: m.Call, idx: tuple[Idx, ...], scope: Scope) -> Expr:
+        rule = _ELEMENTWISE.get(e.fn)
+        if rule is not None:
+            return rule(*(self.element(a, _for(a, idx), scope) for a in e.args))
+        if e.fn in _REDUCTIONS and len(e.args) == 1 and e.args[0].shape:
+            return self._reduce(e, scope)
+        method = getattr(self, f"_{e.fn}", None)
+        if method is not None:
+            result: Expr = method(e, idx, scope)
+            return result
+        return x.fn(e.fn, *(self.element(a, _for(a, idx), scope) for a in e.args))
+
+    def _fresh(self, e: m.Expr, axis: int, scope: Scope) -> Ix:
+        return x.fresh(scope.dim(e.shape[axis]))
+
+    def _reduce(self, e: m.Call, scope: Scope) -> Expr:
+        (a,) = e.args
+        ixs = tuple(self._fresh(a, i, scope) for i in range(len(a.shape)))
+        if e.fn == "sum":
+            body = self.element(a, ixs, scope)
+            for i in reversed(ixs):
+                body = x.total(i, body)
+            return body
+        if e.fn == "logsumexp":
+            return x.fn("log", x.total(ixs[0], x.fn("exp", self.element(a, ixs, scope))))
+        n = e.args[0].shape[0]
+        size = n.constant if isinstance(n, m.Dim) else None
+        if size is None or len(ixs) != 1:
+            raise ModelError(Problem("E102", f"{e.fn} of a vector needs a length known from the text", e.span), self.model.source)
+        items = [self.element(a, (i,), scope) for i in range(size)]
+        out = items[0]
+        for item in items[1:]:
+            out = x.fn(e.fn, out, item)
+        return out
+
+    def _matmul(self, e: m.Call, idx: tuple[Idx, ...], scope: Scope) -> Expr:
+        a, b = e.args
+        k = self._fresh(a, len(a.shape) - 1, scope)
+        left, right = (idx[:1], idx[1:]) if len(a.shape) == 2 else ((), idx)
+        return x.total(k, x.mul(self.element(a, (*left, k), scope), self.element(b, (k, *right), scope)))
+
+    def _transpose(self, e: m.Call, idx: tuple[Idx, ...], scope: Scope) -> Expr:
+        return self.element(e.args[0], (idx[1], idx[0]), scope)
+
+    def _diag(self, e: m.Call, idx: tuple[Idx, ...], scope: Scope) -> Expr:
+        (a,) = e.args
+        if len(a.shape) == 2:
+            return self.element(a, (idx[0], idx[0]), scope)
+        return x.mul(x.delta(idx[0], idx[1]), self.element(a, idx[:1], scope))
+
+    def _eye(self, e: m.Call, idx: tuple[Idx, ...], scope: Scope) -> Expr:
+        return x.delta(idx[0], idx[1])
+
+    def _zeros(self, e: m.Call, idx: tuple[Idx, ...], scope: Scope) -> Expr:
+        return x.ZERO
+
+    def _ones(self, e: m.Call, idx: tuple[Idx, ...], scope: Scope) -> Expr:
+        return x.ONE
+
+    def _outer(self, e: m.Call, idx: tuple[Idx, ...], scope: Scope) -> Expr:
+        return x.mul(self.element(e.args[0], idx[:1], scope), self.element(e.args[1], idx[1:], scope))
+
+    def _trace(self, e: m.Call, idx: tuple[Idx, ...], scope: Scope) -> Expr:
+        k = self._fresh(e.args[0], 0, scope)
+        return x.total(k, self.element(e.args[0], (k, k), scope))
+
+    def _quad(self, e: m.Call, idx: tuple[Idx, ...], scope: Scope) -> Expr:
+        a, v = e.args
+        i, j = self._fresh(v, 0, scope), self._fresh(v, 0, scope)
+        body = x.mul(self.element(a, (i, j), scope), self.element(v, (i,), scope), self.element(v, (j,), scope))
+        return x.total(i, x.total(j, body))
+
+    def _inv(self, e: m.Call, idx: tuple[Idx, ...], scope: Scope) -> Expr:
+        i, j = self._fresh(e.args[0], 0, scope), self._fresh(e.args[0], 0, scope)
+        return inverse(i, j, self.element(e.args[0], (i, j), scope), (idx[0], idx[1]))
+
+    def _logdet(self, e: m.Call, idx: tuple[Idx, ...], scope: Scope) -> Expr:
+        i, j = self._fresh(e.args[0], 0, scope), self._fresh(e.args[0], 0, scope)
+        return determinant(i, j, self.element(e.args[0], (i, j), scope))
+
+    def _softmax(self, e: m.Call, idx: tuple[Idx, ...], scope: Scope) -> Expr:
+        k = self._fresh(e.args[0], 0, scope)
+        norm = x.total(k, x.fn("exp", self.element(e.args[0], (k,), scope)))
+        return x.mul(x.fn("exp", self.element(e.args[0], idx, scope)), x.power(norm, x.num(-1)))
+
+    def _cumsum(self, e: m.Call, idx: tuple[Idx, ...], scope: Scope) -> Expr:
+        k = self._fresh(e.args[0], 0, scope)
+        within = x.fn("le", x.Val(k), x.value_of(idx[0]))
+        return x.total(k, x.mul(within, self.element(e.args[0], (k,), scope)))
+
+    def _concat(self, e: m.Call, idx: tuple[Idx, ...], scope: Scope) -> Expr:
+        """Joined vectors and scalars, cut at offsets known from the sizes."""
+        offset: Expr = x.ZERO
+        parts: list[tuple[Expr, m.Expr]] = []
+        for a in e.args:
+            parts.append((offset, a))
+            offset = x.add(offset, self._size(a.shape[0], scope) if a.shape else x.ONE)
+        at = x.value_of(idx[0])
+        out: Expr | None = None
+        for start, a in reversed(parts):
+            place = x.as_index(x.add(at, x.neg(start)))
+            item = self.element(a, (place,) if a.shape else (), scope)
+            out = item if out is None else x.where(x.fn("ge", at, last), lambda o=out: o, lambda i=item: i)  # type: ignore[has-type,misc]
+            last = start
+        assert out is not None
+        return out
+
+    def _lchoose(self, e: m.Call, idx: tuple[Idx, ...], scope: Scope) -> Expr:
+        n, k = (self.element(a, _for(a, idx), scope) for a in e.args)
+        one = x.ONE
+        return x.add(x.fn("lgamma", x.add(n, one)), x.neg(x.fn("lgamma", x.add(k, one))),
+                     x.neg(x.fn("lgamma", x.add(n, x.neg(k), one))))  # fmt: skip
+
+    def _beta_ln(self, e: m.Call, idx: tuple[Idx, ...], scope: Scope) -> Expr:
+        a, b = (self.element(v, _for(v, idx), scope) for v in e.args)
+        return x.add(x.fn("lgamma", a), x.fn("lgamma", b), x.neg(x.fn("lgamma", x.add(a, b))))
+
+
+_REDUCTIONS = frozenset({"sum", "logsumexp", "min", "max"})
+
+_ELEMENTWISE = {
+    "add": x.add,
+    "sub": lambda a, b: x.add(a, x.neg(b)),
+    "mul": x.mul,
+    "div": lambda a, b: x.mul(a, x.power(b, x.num(-1))),
+    "neg": x.neg,
+    "pow": x.power,
+    "sqrt": lambda a: x.power(a, x.HALF),
+    "exp": lambda a: x.fn("exp", a),
+    "log": lambda a: x.fn("log", a),
+}
+
+
+def _for(e: m.Expr, idx: tuple[Idx, ...]) -> tuple[Idx, ...]:
+    """Index positions for an operand: a scalar operand takes none."""
+    return idx if e.shape else ()
+
+
+def _literal(e: m.Expr) -> tuple[object, ...] | None:
+    """The numbers of a literal list of (lists of) numbers."""
+    if not isinstance(e, m.Stack):
+        return None
+    out: list[object] = []
+    for item in e.items:
+        value = _number(item) if not isinstance(item, m.Stack) else _literal(item)
+        if value is None:
+            return None
+        out.append(value)
+    return tuple(out)
+
+
+def _number(e: m.Expr) -> float | int | None:
+    match e:
+        case m.Num(value=v):
+            return v if isinstance(v, int) else float(v)
+        case m.Call(fn="neg", args=(a,)):
+            inner = _number(a)
+            return None if inner is None else -inner
+        case m.Call(fn="div", args=(a, b)):
+            top, bottom = _number(a), _number(b)
+            return None if top is None or bottom is None or bottom == 0 else top / bottom
+    return None
+
+
+def _sort(d: m.Domain) -> x.Sort:
+    if d.kind == "unit":
+        return "unit"
+    if d.kind in ("positive", "simplex"):
+        return "positive"
+    if d.kind in ("spd", "correlation"):
+        return "spd"
+    match d.lower:
+        case m.Num(value=v) if v > 0:
+            return "positive"
+    return "real"

@@ -1,0 +1,250 @@
+"""ModelText -> LogJoint: the log joint density as a sum of indexed scalar factors.
+
+`log p(x, y | theta) = sum over factors, sum over their indices, prod(gates) * prod(masks) * body`.
+Discrete latents enter as gates (one-hot selectors) and nowhere else: under a gate the latent's
+value is the gate's index. `let`s, family densities and literal tables are substituted here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+
+from emdsl.derive import expr as x
+from emdsl.derive.element import Scope, Tensors
+from emdsl.derive.expr import DataIx, El, Expr, Idx, Ix
+from emdsl.errors import ModelError, Problem, Span
+from emdsl.language import model as m
+
+
+@dataclass(frozen=True)
+class Factor:
+    """`sum over plates and gates of prod(gates) * prod(masks) * body`.
+
+    `gates` are selectors of discrete latents (`Sel(El(z, n), k)`); `masks` are 0/1 expressions of
+    data (conditions, presence). `plates` lists every index of the factor's measure, whether the
+    body carries it or not. `about` is the variable whose density this is ("" for a potential).
+    """
+
+    about: str
+    role: m.VariableKind | str
+    gates: tuple[x.Sel, ...]
+    masks: tuple[Expr, ...]
+    body: Expr
+    plates: tuple[Ix, ...]
+    span: Span
+
+
+@dataclass(frozen=True)
+class LogJoint:
+    """The factors, and what the algebra may know of the variables."""
+
+    model: m.ModelText
+    factors: tuple[Factor, ...]
+    tables: Mapping[str, tuple[object, ...]]  # literal constant arrays by name
+    levels: Mapping[str, str]  # discrete latent -> dimension of its one-hot
+    discrete: frozenset[str]
+    deterministic: frozenset[str]
+
+
+def expand(model: m.ModelText) -> LogJoint:
+    """The log joint of a resolved model. Raises `ModelError` for what has no density here."""
+    tensors = Tensors(model)
+    factors: list[Factor] = []
+    problems: list[Problem] = []
+    for v in model.variables:
+        if v.distribution is None or v.name in tensors.deterministic:
+            continue
+        try:
+            factors += _variable_factors(v, tensors)
+        except ModelError as e:
+            problems += e.problems
+    for p in model.potentials:
+        try:
+            scope, plates, masks = tensors.enter(p.plates)
+            tensors.gates.clear()
+            body = tensors.element(p.expression, (), scope)
+            base = Factor("", "potential", (), masks, body, plates, p.span)
+            factors += list(_lift(_with_gates(base, tensors)))
+        except ModelError as e:
+            problems += e.problems
+    if problems:
+        raise ModelError(problems, model.source)
+    levels = {n: tensors.levels(model.variable(n)) for n in sorted(tensors.discrete)}
+    return LogJoint(model, tuple(factors), dict(tensors.tables), levels, tensors.discrete, tensors.deterministic)
+
+
+def _variable_factors(v: m.Variable, tensors: Tensors) -> list[Factor]:
+    scope, plates, masks = tensors.enter(v.plates)
+    array = tuple(x.fresh(str(d)) for d in v.array)
+    home: tuple[Idx, ...] = tuple(scope.loops[p.index] for p in v.plates) + array
+    out: list[Factor] = []
+    assert v.distribution is not None
+    atoms = _atoms(v) if v.domain.kind in ("real", "positive", "unit") else ()
+    for conds, call in _leaves(v.distribution, ()):
+        tensors.gates.clear()
+        event = tuple(x.fresh(str(d)) for d in call.event[: len(call.event) - len(call.family.x.domain.dims)])
+        conditions = tuple(tensors.condition(c, positive, scope) for c, positive in conds)
+        body = tensors.density(v, home, event, call, scope)
+        body = x.add(body, *_support(v, home, event, call, atoms, tensors, scope))
+        present = tensors.presence(v, home, event, body)
+        measure = plates + array + event
+        base = Factor(v.name, v.kind, (), masks + conditions + present, body, measure, call.span)
+        out += _lift(_with_gates(base, tensors))
+    return out
+
+
+def _leaves(
+    d: m.Dist, conds: tuple[tuple[m.Expr, bool], ...]
+) -> Iterator[tuple[tuple[tuple[m.Expr, bool], ...], m.FamilyCall]]:
+    if isinstance(d, m.FamilyCall):
+        yield conds, d
+    else:
+        yield from _leaves(d.then, (*conds, (d.cond, True)))
+        yield from _leaves(d.other, (*conds, (d.cond, False)))
+
+
+def _atoms(v: m.Variable) -> tuple[m.Expr, ...]:
+    """Values at which a point mass stands beside densities: there the densities do not count."""
+    assert v.distribution is not None
+    calls = [c for _, c in _leaves(v.distribution, ())]
+    masses = [c for c in calls if is_point_mass(c.family)]
+    return tuple(c.args[0][1] for c in masses) if 0 < len(masses) < len(calls) else ()
+
+
+def is_point_mass(family: m.Family) -> bool:
+    """A family whose log density is `log(x == value)`."""
+    d = family.signatures[0].log_density
+    return isinstance(d, m.Call) and d.fn == "log" and isinstance(d.args[0], m.Call) and d.args[0].fn == "eq"
+
+
+def _support(
+    v: m.Variable, home: tuple[Idx, ...], event: tuple[Ix, ...], call: m.FamilyCall,
+    atoms: tuple[m.Expr, ...], tensors: Tensors, scope: Scope,
+) -> list[Expr]:  # fmt: skip
+    """`log(1 or 0)` terms of observed data: support narrower than the variable's, and atoms beside a density."""
+    if v.kind != "observed" or is_point_mass(call.family) or call.family.x.domain.dims:
+        return []
+    value = tensors.variate(v, home, event)
+    own, declared = call.family.x.domain, v.domain
+    out: list[Expr] = []
+    if own.kind != declared.kind:
+        if own.kind in ("positive", "unit"):
+            out.append(x.fn("log", x.fn("gt", value, x.ZERO)))
+        if own.kind == "unit":
+            out.append(x.fn("log", x.fn("lt", value, x.ONE)))
+        if own.kind == "count":
+            out.append(x.fn("log", x.fn("ge", value, x.ZERO)))
+    inner = tensors.family_scope(v, home, event, call, scope)
+    for bound, op in ((own.lower, "ge"), (own.upper, "le")):
+        if bound is not None:
+            limit = tensors.element(bound, (), inner)
+            if any(tensors.is_parameter(n) for n in x.variables(limit)):
+                hint = "make the bound a given, or a number"
+                raise ModelError(Problem("E101", "the support of this family depends on a parameter", call.span, hint))
+            out.append(x.fn("log", x.fn(op, value, limit)))
+    out += [x.fn("log", x.fn("ne", value, tensors.element(a, event if a.shape else (), scope))) for a in atoms]
+    return [t for t in out if t != x.ZERO]
+
+
+def _with_gates(f: Factor, tensors: Tensors) -> Factor:
+    gates = tuple(x.Sel(El(name, idx), k) for (name, idx), k in tensors.gates.items())
+    return replace(f, gates=gates, plates=f.plates + tuple(tensors.gates.values()))
+
+
+def _lift(f: Factor) -> Iterator[Factor]:
+    """Literal lists and conditionals inside a factor become cases of the whole factor.
+
+    `f(sum_k d_k a_k) = sum_k d_k f(a_k)` for one-hot d, so the density stays closed and each case splits.
+    """
+    work = [f]
+    while work:
+        g = work.pop()
+        g = replace(g, body=_unroll(g.body))
+        decided = [c for c in g.masks if isinstance(c, x.Num)]
+        if any(c.value == 0 for c in decided):
+            continue
+        if decided:
+            g = replace(g, masks=tuple(c for c in g.masks if not isinstance(c, x.Num)))
+        node = next((e for e in _nodes(g) if isinstance(e, x.Choose | x.Where) and _liftable(e, g)), None)
+        if node is None:
+            pinned = _pin(g)
+            if pinned is None:
+                yield g
+            else:
+                work.append(pinned)
+        elif isinstance(node, x.Where):
+            for cond, branch in ((node.cond, node.then), (x.fn("not", node.cond), node.other)):
+                body = x.rebuild(g.body, lambda e, n=node, b=branch: b if e == n else None)  # type: ignore[misc]
+                work.append(replace(g, masks=(*g.masks, cond), body=body))
+        else:
+            work += list(reversed(_cases(g, node)))
+
+
+def _nodes(f: Factor) -> Iterator[Expr]:
+    for e in (f.body, *f.masks):
+        yield from x.walk(e)
+
+
+def _liftable(e: Expr, f: Factor) -> bool:
+    index = e.at if isinstance(e, x.Choose) else None
+    if isinstance(index, Ix):
+        return index in f.plates
+    return all(i in f.plates for i in x.free(e.cond if isinstance(e, x.Where) else index.value))  # type: ignore[union-attr]
+
+
+def _cases(f: Factor, node: x.Choose) -> list[Factor]:
+    out = []
+    for value in range(len(node.options)):
+        if isinstance(node.at, Ix):
+            out.append(pin(f, node.at, value))
+        else:
+            assert isinstance(node.at, DataIx)
+            option = node.options[value]
+            body = x.rebuild(f.body, lambda e, o=option: o if e == node else None)  # type: ignore[misc]
+            out.append(replace(f, masks=(*f.masks, x.sel(node.at.value, value)), body=body))
+    return out
+
+
+def pin(f: Factor, ix: Ix, value: int) -> Factor:
+    """The part of a factor in which an index has one value."""
+    to: Mapping[Ix, Idx] = {ix: value}
+    gates = tuple(x.Sel(x.substitute(g.of, to), value if g.at == ix else g.at) for g in f.gates)
+    masks = tuple(x.substitute(c, to) for c in f.masks)
+    return replace(f, gates=gates, masks=masks, body=x.substitute(f.body, to), plates=tuple(p for p in f.plates if p != ix))
+
+
+def _pin(f: Factor) -> Factor | None:
+    """A mask `k == 1` on a gate pins the gate, as `k != 1` does with two levels."""
+    for c in f.masks:
+        match c:
+            case x.Fn("eq" | "ne" as op, (x.Val(k), x.Num(v))) | x.Fn("eq" | "ne" as op, (x.Num(v), x.Val(k))):
+                pass
+            case x.Fn("not", (x.Fn("eq" | "ne" as inner, (x.Val(k), x.Num(v))),)):
+                op = "ne" if inner == "eq" else "eq"
+            case x.Delta(Ix() as k, int(v)):
+                op = "eq"
+            case _:
+                continue
+        if k not in f.plates:
+            continue
+        if op == "eq":
+            return pin(f, k, int(v))
+        if k.dim == "2" and v in (0, 1):
+            return pin(f, k, 1 - int(v))
+    return None
+
+
+def _unroll(e: Expr) -> Expr:
+    """Sums over the items of a literal list are written out."""
+
+    def open_sum(s: Expr) -> Expr | None:
+        if not isinstance(s, x.Sum):
+            return None
+        for node in x.walk(s.body):
+            if isinstance(node, x.Choose) and node.at == s.ix:
+                cases = (_unroll(x.substitute(s.body, {s.ix: v})) for v in range(len(node.options)))
+                return x.add(*cases)
+        return None
+
+    return x.rebuild(e, open_sum)

@@ -1,0 +1,174 @@
+"""Rule 4: one scalar. Q = sum_j c_j f_j(v); sympy solves sum_j c_j f_j'(v) = 0 once per set of functions.
+
+The bridge between the indexed algebra and sympy is here: leaves become opaque symbols with the
+assumptions of their domain, and come back by the same table. No text passes between the two.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import sympy as sp
+
+from emdsl.derive import expr as x
+from emdsl.derive.expr import El, Expr
+from emdsl.errors import InternalError
+
+_SYMPY: dict[str, Any] = {
+    "log": sp.log, "exp": sp.exp, "sin": sp.sin, "cos": sp.cos, "tanh": sp.tanh, "abs": sp.Abs, "lgamma": sp.loggamma,
+    "digamma": sp.digamma, "trigamma": lambda a: sp.polygamma(1, a), "sign": sp.sign,
+    "log1p": lambda a: sp.log(1 + a), "softplus": lambda a: sp.log(1 + sp.exp(a)), "logistic": lambda a: 1 / (1 + sp.exp(-a)),
+    "logit": lambda a: sp.log(a / (1 - a)), "Phi": lambda a: (1 + sp.erf(a / sp.sqrt(2))) / 2,
+}  # fmt: skip
+
+
+class Symbols:
+    """Opaque symbols for sub-expressions, made in one place, each with its assumptions."""
+
+    def __init__(self) -> None:
+        self.symbols: dict[Expr, sp.Symbol] = {}
+        self.meaning: dict[sp.Symbol, Expr] = {}
+
+    def of(self, e: Expr, name: str | None = None, **assumptions: bool) -> sp.Symbol:
+        if e not in self.symbols:
+            facts = assumptions or ({"positive": True} if x.positive(e) else {"real": True})
+            symbol = sp.Symbol(name or f"s{len(self.symbols)}", **facts)
+            self.symbols[e] = symbol
+            self.meaning[symbol] = e
+        return self.symbols[e]
+
+    def to_sympy(self, e: Expr, opaque: frozenset[str] = frozenset()) -> sp.Expr:
+        """A scalar expression as sympy; sums, matrices and indicators stay opaque."""
+        match e:
+            case x.Num(v):
+                return sp.Rational(v.numerator, v.denominator) if isinstance(v, Fraction) else sp.Float(v)
+            case x.Add():
+                return sp.Add(*(self.to_sympy(t) for t in e.terms))
+            case x.Mul():
+                return sp.Mul(*(self.to_sympy(t) for t in e.factors))
+            case x.Pow():
+                return self.to_sympy(e.base) ** self.to_sympy(e.exponent)
+            case x.Fn("pi", ()):
+                return sp.pi
+            case x.Fn(name, args) if name in _SYMPY:
+                return _SYMPY[name](*(self.to_sympy(a) for a in args))
+        return self.of(e)
+
+    def from_sympy(self, s: sp.Expr) -> Expr:
+        """Back again; every symbol must be one of ours."""
+        if isinstance(s, sp.Symbol):
+            return self.meaning[s]
+        if isinstance(s, sp.Rational):
+            return x.Num(Fraction(int(s.p), int(s.q)))
+        if isinstance(s, sp.Float):
+            return x.num(float(s))
+        if isinstance(s, sp.Add):
+            return x.add(*(self.from_sympy(a) for a in s.args))
+        if isinstance(s, sp.Mul):
+            return x.mul(*(self.from_sympy(a) for a in s.args))
+        if isinstance(s, sp.Pow):
+            return x.power(self.from_sympy(s.base), self.from_sympy(s.exp))
+        if s is sp.pi:
+            return x.Fn("pi", ())
+        if s is sp.E:
+            return x.fn("exp", x.ONE)
+        if isinstance(s, sp.polygamma) and s.args[0] in (0, 1):
+            return x.Fn(("digamma", "trigamma")[int(s.args[0])], (self.from_sympy(s.args[1]),))
+        for kind, name in _BACK.items():
+            if isinstance(s, kind):
+                return x.fn(name, *(self.from_sympy(a) for a in s.args))
+        raise InternalError("scalars", f"no way back for {s.func.__name__}")
+
+
+_BACK: dict[Any, str] = {
+    sp.log: "log", sp.exp: "exp", sp.sin: "sin", sp.cos: "cos", sp.tanh: "tanh", sp.Abs: "abs", sp.loggamma: "lgamma",
+    sp.digamma: "digamma", sp.sign: "sign",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Root:
+    """A closed root of the score: `value` in the coefficients; where `several`, all candidates, the best to be kept."""
+
+    value: Expr
+    candidates: tuple[Expr, ...]
+    evidence: str
+
+
+def solve_score(leaf: El, functions: tuple[Expr, ...], coefficients: tuple[Expr, ...]) -> Root | None:
+    """The maximum of sum_j c_j f_j(v), in closed form where the score is linear or quadratic in v, 1/v, exp(v).
+
+    Coefficients are plain symbols while solving. None where there is no such form.
+    """
+    table = Symbols()
+    facts: dict[str, bool] = {"positive": True} if leaf.sort in ("positive", "unit") else {"real": True}
+    v = table.of(leaf, "v", **facts)
+    cs = [sp.Symbol(f"c{n}", real=True) for n in range(len(functions))]
+    for c, e in zip(cs, coefficients, strict=True):
+        table.meaning[c] = e
+    q = sp.Add(*(c * table.to_sympy(f) for c, f in zip(cs, functions, strict=True)))
+    found = _circular(functions, leaf, cs) or _polynomial_root(sp.diff(q, v), v, leaf.sort)
+    if found is None:
+        return None
+    roots, evidence = found
+    values = tuple(table.from_sympy(r) for r in roots)
+    return Root(values[0], values, evidence)
+
+
+def _circular(functions: tuple[Expr, ...], leaf: El, cs: list[sp.Symbol]) -> tuple[list[sp.Expr], str] | None:
+    kinds = {f.name: c for f, c in zip(functions, cs, strict=True) if isinstance(f, x.Fn) and f.args == (leaf,)}
+    if len(kinds) == len(functions) and set(kinds) <= {"cos", "sin"} and leaf.sort == "real":
+        return None
+    return None
+
+
+def _polynomial_root(score: sp.Expr, v: sp.Symbol, sort: str) -> tuple[list[sp.Expr], str] | None:
+    w = sp.Symbol("w", positive=True)
+    for transformed, unknown, back in (
+        (score, v, lambda r: r),
+        (sp.expand_power_exp(score).subs(sp.exp(v), w).subs(sp.exp(-v), 1 / w), w, sp.log),
+    ):
+        if unknown is w and transformed.has(v):
+            continue
+        numerator = sp.numer(sp.together(transformed))
+        if not numerator.is_polynomial(unknown):
+            continue
+        poly = sp.Poly(numerator, unknown)
+        degree = poly.degree()
+        if degree == 1:
+            a, b = poly.all_coeffs()
+            return [back(-b / a)], "the score has one root"
+        if degree == 2:
+            return _quadratic_root(poly, sort if unknown is v else "positive", back)
+    return None
+
+
+def _quadratic_root(poly: sp.Poly, sort: str, back: Any) -> tuple[list[sp.Expr], str] | None:
+    a, b, c = poly.all_coeffs()
+    if b == 0:
+        if sort in ("positive", "unit"):
+            return [back(sp.sqrt(-c / a))], "the score has one positive root"
+        return None
+    disc = sp.sqrt(b * b - 4 * a * c)
+    roots = [back((-b + disc) / (2 * a)), back((-b - disc) / (2 * a))]
+    return roots, "of the two roots of the score the feasible one with the larger Q is kept"
+
+
+def derivatives(leaf: El, value: Expr, order: int = 2) -> list[Expr] | None:
+    """value, d/dleaf, ... as expressions; None where the element stands where sympy cannot see it."""
+    table = Symbols()
+    facts: dict[str, bool] = {"positive": True} if leaf.sort in ("positive", "unit") else {"real": True}
+    v = table.of(leaf, "v", **facts)
+    s = table.to_sympy(value)
+    hidden = [e for e in table.symbols if e != leaf and leaf.var in x.variables(e)]
+    if hidden:
+        return None
+    out = [value]
+    for _ in range(order):
+        s = sp.diff(s, v)
+        if s.has(sp.Derivative) or s.has(sp.DiracDelta):
+            return None
+        out.append(table.from_sympy(s))
+    return out

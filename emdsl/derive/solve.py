@@ -1,0 +1,340 @@
+"""Q -> how each parameter is updated: seven rules tried in order, then a schedule.
+
+1 simplex, 2 quadratic, 3 covariance, 4 one scalar, 5 (a canonical family is 4 per element),
+6 an order that closes, else ECM over a strongly connected component, 7 numeric. Eligibility is
+decided on the whole of Q, never on one factor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from emdsl.derive import expr as x
+from emdsl.derive.coefficients import Scalar, about, axes_of, matrix_term, scalar_term, total_of
+from emdsl.derive.expr import El, Expr, Idx, Ix
+from emdsl.derive.quadratic import Linear, quadratic
+from emdsl.derive.records import show
+from emdsl.derive.scalars import Root, derivatives, solve_score
+from emdsl.derive.statistics import Expected
+from emdsl.derive.terms import Term
+from emdsl.language import model as m
+
+
+@dataclass(frozen=True)
+class Simplex:
+    """p = c / sum c, for Q = sum c_k log p_k (Lagrange)."""
+
+    counts: Expr
+    axes: tuple[Ix, ...]
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Q = a logdet V + <C, inv V> (or <C, V> where the parameter is a precision): V = C / a, or inv(-C / a)."""
+
+    weight: Expr
+    scatter: Expr
+    axes: tuple[Ix, ...]
+    precision: bool
+
+
+@dataclass(frozen=True)
+class Closed:
+    """The root(s) of the score of one scalar, elementwise over the axes."""
+
+    root: Root
+    axes: tuple[Ix, ...]
+    functions: tuple[Scalar, ...]
+
+
+@dataclass(frozen=True)
+class Newton:
+    """Elementwise Newton on the score; `inside` are partners replaced by their closed forms (profile)."""
+
+    leaf: El
+    axes: tuple[Ix, ...]
+    score: Expr
+    curvature: Expr
+    inside: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Numeric:
+    """Quasi-Newton in unconstrained coordinates with the symbolic gradient."""
+
+    terms: tuple[Term, ...]
+    data: bool = False  # some terms need a pass over the data
+
+
+Rule = Simplex | Spread | Closed | Newton | Numeric | Linear
+
+
+@dataclass(frozen=True)
+class Update:
+    """How some parameters are updated together. `kind` is INTERFACE's word for it."""
+
+    params: tuple[str, ...]
+    kind: str
+    rule: Rule
+    reason: str
+    conditional_on: tuple[str, ...] = ()
+
+    @property
+    def depends(self) -> frozenset[str]:
+        return _parameters_in(self.rule)
+
+
+def _parameters_in(rule: Rule) -> frozenset[str]:
+    match rule:
+        case Simplex():
+            parts: Sequence[Expr] = (rule.counts,)
+        case Spread():
+            parts = (rule.weight, rule.scatter)
+        case Closed():
+            parts = rule.root.candidates
+        case Newton():
+            parts = (rule.score, rule.curvature)
+        case Linear():
+            return rule.parameters()
+        case Numeric():
+            parts = tuple(f for t in rule.terms for f in t.factors)
+    return frozenset(n for e in parts for n in x.variables(e))
+
+
+def solve(model: m.ModelText, q: Expected) -> tuple[Update, ...]:
+    """Updates in the order in which the M-step makes them."""
+    params = {v.name: v for v in model.variables if v.kind == "param"}
+    every = q.terms + q.prior
+    used = {n for t in every for f in t.factors for n in x.variables(f) if n in params}
+    mixed = {n for mx in q.mixed for f in mx.term.factors for n in x.variables(f) if n in params}
+    groups = [_alone(params[n], q, every) for n in params if n in used and n not in mixed]
+    groups = _joined(groups, q, every, params)
+    ordered = _schedule(groups, q, every, params)
+    if mixed:
+        ordered.append(_by_data(tuple(n for n in params if n in mixed), q, every))
+    return tuple(ordered)
+
+
+def _by_data(names: tuple[str, ...], q: Expected, every: Sequence[Term]) -> Update:
+    held = tuple(t for t in every if any(set(names) & x.variables(f) for f in t.factors))
+    first = q.mixed[0].term
+    ties = next(f for f in first.factors if any(n in names for n in x.variables(f)))
+    reason = f"{show(ties)} ties {', '.join(names)} to the data: no finite statistics; quasi-Newton over the data, to convergence"
+    return Update(names, "gradient", Numeric(held, data=True), reason)
+
+
+def _alone(v: m.Variable, q: Expected, every: Sequence[Term]) -> Update:
+    """The first rule that applies to one parameter, all others held."""
+    mine = about(every, frozenset((v.name,)), q.symmetry)
+    for rule in (_simplex, _quadratic, _spread, _scalar):
+        found = rule(v, mine, q)
+        if found is not None:
+            return found
+    held = tuple(t for t in every if any(v.name in x.variables(f) for f in t.factors))
+    return Update((v.name,), "gradient", Numeric(held), f"{_why(v, mine)}; quasi-Newton on Q, to convergence")
+
+
+def _why(v: m.Variable, mine: Sequence[Term]) -> str:
+    for t in mine:
+        for f in t.factors:
+            if v.name in x.variables(f) and not isinstance(f, El):
+                return f"{show(f)} leaves no closed form for {v.name} ({v.domain.kind})"
+    return f"no closed form on the domain {v.domain.kind}"
+
+
+def _simplex(v: m.Variable, mine: Sequence[Term], q: Expected) -> Update | None:
+    if v.domain.kind != "simplex":
+        return None
+    axes = axes_of(v)
+    leaf = El(v.name, axes, "positive")
+    counts: list[Expr] = []
+    for t in mine:
+        s = scalar_term(t, v, axes)
+        if s is None or s.function != x.Fn("log", (leaf,)):
+            return None
+        counts.append(s.coefficient)
+    reason = "sum of c log p on a simplex: Lagrange multiplier, normalise; Q is concave where all c >= 0"
+    return Update((v.name,), "closed form", Simplex(total_of(counts), axes), reason)
+
+
+def _unbounded(v: m.Variable) -> bool:
+    return v.domain.kind == "real" and v.domain.lower is None and v.domain.upper is None
+
+
+def _quadratic(v: m.Variable, mine: Sequence[Term], q: Expected) -> Update | None:
+    if not _unbounded(v):
+        return None
+    found = quadratic(mine, (v,))
+    return None if found is None else _linear_update(found, (v,))
+
+
+def _linear_update(found: Linear, group: Sequence[m.Variable]) -> Update:
+    scalar = len(group) == 1 and not found.second
+    kind = "closed form" if scalar else "linear solve"
+    reason = "Q is quadratic: " + ("one equation per element" if scalar else "normal equations")
+    return Update(tuple(v.name for v in group), kind, found, reason + "; concave where the coefficient is positive definite")
+
+
+def _spread(v: m.Variable, mine: Sequence[Term], q: Expected) -> Update | None:
+    if v.domain.kind != "spd":
+        return None
+    axes = axes_of(v)
+    parts: dict[str, list[Expr]] = {"logdet": [], "inverse": [], "matrix": []}
+    for t in mine:
+        found = matrix_term(t, v, axes)
+        if found is None:
+            return None
+        parts[found[0]].append(found[1])
+    if not parts["logdet"] or bool(parts["inverse"]) == bool(parts["matrix"]):
+        return None
+    precision = bool(parts["matrix"])
+    scatter = total_of(parts["matrix"] if precision else parts["inverse"])
+    reason = "Q = a logdet - <C, .>: the stationary point is C / a, unique and the maximum for a, C positive"
+    return Update((v.name,), "closed form", Spread(total_of(parts["logdet"]), scatter, axes, precision), reason)
+
+
+def _scalar(v: m.Variable, mine: Sequence[Term], q: Expected) -> Update | None:
+    if v.domain.kind not in ("real", "positive", "unit"):
+        return None
+    axes = axes_of(v)
+    found: dict[Expr, Expr] = {}
+    for t in mine:
+        s = scalar_term(t, v, axes)
+        if s is None:
+            return None
+        found[s.function] = x.add(found.get(s.function, x.ZERO), s.coefficient)
+    functions, coefficients = tuple(found), tuple(found.values())
+    leaf = next(e for f in functions for e in x.walk(f) if isinstance(e, El) and e.var == v.name)
+    root = solve_score(leaf, functions, coefficients)
+    if root is not None:
+        scalars = tuple(Scalar(f, c) for f, c in found.items())
+        return Update((v.name,), "closed form", Closed(root, axes, scalars), root.evidence)
+    value = x.add(*(x.mul(c, f) for f, c in found.items()))
+    return _newton(leaf, axes, value, f"no closed root for {', '.join(show(f) for f in functions)}")
+
+
+def _newton(leaf: El, axes: tuple[Ix, ...], value: Expr, reason: str) -> Update | None:
+    found = derivatives(leaf, value)
+    if found is None:
+        return None
+    _, score, curvature = found
+    return Update((leaf.var,), "newton", Newton(leaf, axes, score, curvature), reason + "; Newton to convergence")
+
+
+def _joined(
+    groups: list[Update], q: Expected, every: Sequence[Term], params: Mapping[str, m.Variable]
+) -> list[Update]:
+    """Quadratic groups that need each other become one system: slope and intercept are one quadratic."""
+    changed = True
+    while changed:
+        changed = False
+        for a in groups:
+            for b in groups:
+                if a is b or not (isinstance(a.rule, Linear) and isinstance(b.rule, Linear)):
+                    continue
+                if not (a.depends & set(b.params) and b.depends & set(a.params)):
+                    continue
+                group = tuple(params[n] for n in (*a.params, *b.params))
+                both = quadratic(about(every, frozenset(v.name for v in group), q.symmetry), group)
+                if both is not None:
+                    groups = [g for g in groups if g is not a and g is not b] + [_linear_update(both, group)]
+                    changed = True
+                    break
+            if changed:
+                break
+    return groups
+
+
+def _schedule(
+    groups: list[Update], q: Expected, every: Sequence[Term], params: Mapping[str, m.Variable]
+) -> list[Update]:
+    """Strongly connected components in topological order; a larger one is profiled, solved jointly, or ECM."""
+    out: list[Update] = []
+    for component in _components(groups):
+        if len(component) == 1:
+            out.append(component[0])
+        elif all(u.kind in ("closed form", "linear solve") for u in component):
+            names = {n for u in component for n in u.params}
+            for u in component:
+                held = tuple(sorted(u.depends & (names - set(u.params))))
+                out.append(replace(u, conditional_on=held, reason=u.reason + f"; given {', '.join(held)} (ECM)"))
+        else:
+            out += _profiled(component) or [_together(component, every)]
+    return out
+
+
+def _together(component: Sequence[Update], every: Sequence[Term]) -> Update:
+    names = tuple(n for u in component for n in u.params)
+    held = tuple(t for t in every if any(set(names) & x.variables(f) for f in t.factors))
+    why = next(u.reason for u in component if u.kind not in ("closed form", "linear solve"))
+    return Update(names, "gradient", Numeric(held), f"{why.split(';')[0]}; {', '.join(names)} jointly by quasi-Newton, to convergence")
+
+
+def _profiled(component: Sequence[Update]) -> list[Update]:
+    """One Newton scalar whose partners are closed forms in it: they are substituted into its score.
+
+    By the envelope theorem the score of the profile is dQ/dv at the partners' optimum.
+    """
+    hard = [u for u in component if u.kind == "newton"]
+    easy = [u for u in component if isinstance(u.rule, Closed) and len(u.rule.root.candidates) == 1]
+    if len(hard) != 1 or len(easy) + 1 != len(component):
+        return []
+    newton = hard[0].rule
+    assert isinstance(newton, Newton)
+    score = newton.score
+    for u in easy:
+        assert isinstance(u.rule, Closed)
+        if [a.dim for a in u.rule.axes] != [a.dim for a in newton.axes]:
+            return []
+        to: dict[Ix, Idx] = dict(zip(u.rule.axes, newton.axes, strict=True))
+        value = x.substitute(u.rule.root.value, to)
+        if set(x.variables(value)) & {p for other in easy for p in other.params}:
+            return []
+
+        def put(e: Expr, name: str = u.params[0], v: Expr = value) -> Expr | None:
+            return v if isinstance(e, El) and e.var == name and e.idx == newton.axes else None
+
+        score = x.rebuild(score, put)
+        if u.params[0] in x.variables(score):
+            return []
+    found = derivatives(newton.leaf, score, order=1)
+    if found is None:
+        return []
+    inside = tuple(n for u in easy for n in u.params)
+    rule = replace(newton, score=score, curvature=found[1], inside=inside)
+    reason = f"{hard[0].reason} on the profile over {', '.join(inside)}"
+    return [replace(hard[0], rule=rule, reason=reason), *easy]
+
+
+def _components(groups: Sequence[Update]) -> list[list[Update]]:
+    """Tarjan's strongly connected components of "needs", dependencies first."""
+    owner = {n: k for k, u in enumerate(groups) for n in u.params}
+    needs = [sorted({owner[n] for n in u.depends if n in owner and owner[n] != k}) for k, u in enumerate(groups)]
+    index: dict[int, int] = {}
+    low: dict[int, int] = {}
+    stack: list[int] = []
+    out: list[list[Update]] = []
+
+    def visit(k: int) -> None:
+        index[k] = low[k] = len(index)
+        stack.append(k)
+        for n in needs[k]:
+            if n not in index:
+                visit(n)
+                low[k] = min(low[k], low[n])
+            elif n in stack:
+                low[k] = min(low[k], index[n])
+        if low[k] == index[k]:
+            members = []
+            while True:
+                n = stack.pop()
+                members.append(n)
+                if n == k:
+                    break
+            out.append([groups[n] for n in sorted(members)])
+
+    for k in range(len(groups)):
+        if k not in index:
+            visit(k)
+    return out

@@ -1,0 +1,264 @@
+"""The expected complete-data log-likelihood as a function of parameters and expected sufficient statistics.
+
+    Q(theta) = sum over terms of coef * prod(functions of theta) * S,    S = E_q[ sum over data of the rest ]
+
+A sufficient statistic is never written down by hand: it is what multiplies a function of parameters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from emdsl.derive import expr as x
+from emdsl.derive.blocks import Block, Elimination, classes, place
+from emdsl.derive.expr import DataIx, El, Expr, Idx, Ix
+from emdsl.derive.joint import Factor, LogJoint
+from emdsl.derive.records import function_of, show
+from emdsl.derive.terms import Symmetry, Term, blocks_of, canonical_names, merge, spell
+from emdsl.errors import ModelError, Problem
+
+
+@dataclass(frozen=True)
+class Statistic:
+    """`S[axes] = sum of prod(factors)` over every other index of the factors and over `ixs`.
+
+    Factors hold data, weights (`weight`), posterior probabilities (`q:block`) and moments (`E:latent:function`).
+    `definition` is the same product before expectations were taken.
+    """
+
+    name: str
+    axes: tuple[Ix, ...]
+    factors: tuple[Expr, ...]
+    ixs: tuple[Ix, ...]
+    definition: tuple[Expr, ...] = ()
+
+
+@dataclass(frozen=True)
+class Mixed:
+    """A term in which data and parameters do not come apart: its factors after expectation."""
+
+    term: Term
+    factor: Factor
+
+
+@dataclass(frozen=True)
+class Expected:
+    """Q: its statistics, its terms (statistics appear as `El("S:name", ...)`), and what does not come apart."""
+
+    statistics: tuple[Statistic, ...]
+    terms: tuple[Term, ...]
+    prior: tuple[Term, ...]
+    mixed: tuple[Mixed, ...]
+    symmetry: Symmetry
+
+
+def expected(joint: LogJoint, elimination: Elimination, weighted: str | None) -> Expected:
+    """Q and its statistics, for every term that holds a parameter."""
+    kinds = classes(joint)
+    symmetry = Symmetry(frozenset(v.name for v in joint.model.variables if v.domain.kind in ("spd", "correlation")))
+    found: dict[tuple[object, ...], Statistic] = {}
+    terms, prior, mixed = [], [], []
+    for t, factor in elimination.terms:
+        if not any(kinds.get(n) == "P" for f in t.factors for n in x.variables(f)):
+            continue
+        averaged = average(t, elimination.blocks, joint)
+        if isinstance(averaged, str):
+            raise ModelError(Problem("E112", averaged, factor.span), joint.model.source)
+        whole = selectors(weigh(averaged, weighted, elimination.blocks), joint, kinds)
+        if any(len(blocks_of(f, lambda n: _side(n, kinds))) > 1 for f in whole.factors):
+            mixed.append(Mixed(whole, factor))
+            continue
+        ours = tuple(f for f in whole.factors if _is_parameter(f, kinds))
+        rest = tuple(f for f in whole.factors if f not in ours)
+        if not rest and not any(i.dim == weighted for i in whole.ixs):
+            sized = _multiplicity(Term(whole.coef, (), ours, whole.ixs))
+            (prior if factor.role in ("param", "potential") else terms).append(sized)
+            continue
+        terms.append(_with_statistic(whole, ours, rest, found, symmetry, joint))
+    return Expected(tuple(found.values()), tuple(merge(terms, symmetry)), tuple(merge(prior, symmetry)), tuple(mixed), symmetry)
+
+
+def _side(name: str, kinds: Mapping[str, str]) -> str:
+    return "P" if kinds.get(name) == "P" else "D"
+
+
+def _is_parameter(f: Expr, kinds: Mapping[str, str]) -> bool:
+    return any(kinds.get(n) == "P" for n in x.variables(f))
+
+
+def average(t: Term, blocks: Sequence[Block], joint: LogJoint) -> Term | str:
+    """E_q of a term: gates become posterior probabilities, functions of latents their moments."""
+    held = {g.of.var for g in t.gates if isinstance(g.of, El)}
+    held |= {n for f in t.factors for n in x.variables(f) if any(n in b.latents for b in blocks)}
+    block = next((b for b in blocks if held & set(b.latents)), None)
+    if block is None:
+        return t
+    neighbours: dict[tuple[str, tuple[Idx, ...]], Ix] = {}
+    for n in block.neighbours:
+        assert isinstance(n.of, El) and isinstance(n.at, Ix)
+        neighbours[n.of.var, n.of.idx] = n.at
+    before = set(neighbours)
+    placed = place(t, block.latents, block.home, block.states, neighbours)
+    assert isinstance(placed, Term) and set(neighbours) == before, placed
+    if block.states:
+        q = El(f"q:{block.name}", (*block.states, *block.gates, *block.home))
+        ixs = tuple(dict.fromkeys((*placed.ixs, *block.states, *block.gates)))
+        return Term(placed.coef, (), (*placed.factors, q), ixs)
+    return _moments(placed, block)
+
+
+def _moments(t: Term, block: Block) -> Term | str:
+    name = block.latents[0]
+    mine = [f for f in t.factors if name in x.variables(f)]
+    rest = tuple(f for f in t.factors if name not in x.variables(f))
+    factors = rest
+    if mine:
+        leaf = next(e for f in mine for e in x.walk(f) if isinstance(e, El) and e.var == name)
+        whole = x.mul(*mine)
+        kind = function_of(whole, leaf)
+        if kind is None or block.record is None or kind not in block.record.moments:
+            return f"no closed expectation of {show(whole)} under the posterior of {name}"
+        factors = (*rest, El(f"E:{name}:{kind}", (*block.gates, *block.home, *leaf.idx[len(block.home) :])))
+    if not block.gates:
+        return replace(t, factors=factors)
+    q = El(f"q:{block.name}", (*block.gates, *block.home))
+    return Term(t.coef, (), (*factors, q), tuple(dict.fromkeys((*t.ixs, *block.gates))))
+
+
+def weigh(t: Term, weighted: str | None, blocks: Sequence[Block]) -> Term:
+    """Sample weights are the measure of their plate: every sum over it carries them."""
+    extra = tuple(El("weight", (i,)) for i in t.ixs if i.dim == weighted)
+    return replace(t, factors=(*t.factors, *extra)) if extra else t
+
+
+def selectors(t: Term, joint: LogJoint, kinds: Mapping[str, str]) -> Term:
+    """A parameter read through data, `beta[group[n]]`, becomes a selector and a dummy: `sum_g [group[n] = g] beta[g]`."""
+    found: dict[tuple[Expr, str], Ix] = {}
+
+    def replace_index(e: Expr) -> Expr | None:
+        if not isinstance(e, El) or kinds.get(e.var) != "P" or not any(isinstance(i, DataIx) for i in e.idx):
+            return None
+        shape = joint.model.variable(e.var).shape
+        idx: list[Idx] = []
+        for i, size in zip(e.idx, shape, strict=True):
+            if isinstance(i, DataIx):
+                key = (i.value, str(size))
+                if key not in found:
+                    found[key] = x.fresh(str(size))
+                idx.append(found[key])
+            else:
+                idx.append(i)
+        return El(e.var, tuple(idx), e.sort)
+
+    factors = []
+    for f in t.factors:
+        sides = blocks_of(f, lambda n: _side(n, kinds))
+        factors.append(x.rebuild(f, replace_index) if "P" in sides and _only_indices(f, kinds) else f)
+    chosen = tuple(x.sel(value, ix) for (value, _), ix in found.items())
+    return replace(t, factors=(*factors, *chosen), ixs=(*t.ixs, *found.values()))
+
+
+def _only_indices(f: Expr, kinds: Mapping[str, str]) -> bool:
+    """Whether data enters an expression of parameters through index positions alone."""
+
+    def known(e: Expr) -> bool:
+        match e:
+            case El():
+                return kinds.get(e.var) == "P"
+            case x.Val() | x.Sel():
+                return False
+            case x.MatInv() | x.LogDet() | x.Sum():
+                return known(e.body)
+            case _:
+                return all(known(c) for c in x.children(e))
+
+    return known(f)
+
+
+def _multiplicity(t: Term) -> Term:
+    """An index that nothing carries counts its length."""
+    carried = {i for f in t.factors for i in x.free(f)}
+    extra = tuple(x.num(int(i.dim)) if i.dim.isdigit() else x.SizeN(i.dim) for i in t.ixs if i not in carried)
+    if not extra:
+        return t
+    c, rest = x.split_number(x.mul(*extra))
+    more = tuple(f for f in x.factors_of(rest) if f != x.ONE)
+    return Term(t.coef * c, (), (*t.factors, *more), tuple(i for i in t.ixs if i in carried))
+
+
+def _with_statistic(
+    t: Term, ours: tuple[Expr, ...], rest: tuple[Expr, ...],
+    found: dict[tuple[object, ...], Statistic], symmetry: Symmetry, joint: LogJoint,
+) -> Term:  # fmt: skip
+    """The term with everything but functions of parameters replaced by its statistic."""
+    t = _multiplicity(t)
+    rest = (*rest, *(f for f in t.factors if f not in ours and f not in rest))
+    rest, present = drop_presence(rest)
+    wanted = {i for f in ours for i in x.free(f)}
+    out = tuple(i for i in t.ixs if i in wanted and any(i in x.free(f) for f in rest))
+    marks = tuple(El("out", (i,)) for i in out)
+    inside = tuple(i for i in t.ixs if any(i in x.free(f) for f in rest))
+    names = canonical_names((*rest, *marks), inside, symmetry)
+    key = spell((*rest, *marks), names, symmetry)
+    axes = tuple(sorted((names[i] for i in out), key=lambda i: (not _is_state(i, names, rest), i.name, i.dim)))
+    if key not in found:
+        to: dict[Ix, Idx] = dict(names)
+        factors = tuple(x.substitute(f, to) for f in rest)
+        used = {s.name for s in found.values()}
+        found[key] = Statistic(_name(factors, used), axes, factors, tuple(names[i] for i in inside))
+    stat = found[key]
+    back = {v: k for k, v in names.items()}
+    statistic = El(f"S:{stat.name}", tuple(back[i] for i in stat.axes))
+    ixs = tuple(i for i in t.ixs if i in wanted)
+    return Term(t.coef, (), (*ours, statistic), ixs)
+
+
+def _is_state(i: Ix, names: Mapping[Ix, Ix], rest: Sequence[Expr]) -> bool:
+    originals = [k for k, v in names.items() if v == i]
+    return any(isinstance(f, El) and f.var.startswith("q:") and o in f.idx for f in rest for o in originals)
+
+
+def drop_presence(factors: tuple[Expr, ...]) -> tuple[tuple[Expr, ...], bool]:
+    """A missing value is stored as 0, so a factor that vanishes with it needs no mask."""
+    vanishing = {e.var for f in factors for e in _vanishes_with(f)}
+    kept = tuple(f for f in factors if not (isinstance(f, El) and f.var.startswith("present:") and f.var[8:] in vanishing))
+    return kept, len(kept) < len(factors)
+
+
+def _vanishes_with(f: Expr) -> tuple[El, ...]:
+    match f:
+        case El():
+            return (f,)
+        case x.Pow(El() as e, x.Num(v)) if v > 0:
+            return (e,)
+    return ()
+
+
+def _name(factors: Sequence[Expr], used: set[str]) -> str:
+    """A readable name: what is summed, joined by underscores; squares and products repeat a name."""
+    parts: list[str] = []
+    for f in factors:
+        match f:
+            case El() if f.var.startswith("q:"):
+                parts.insert(0, f.var[2:])
+            case El() if f.var.startswith("E:"):
+                _, latent, kind = f.var.split(":")
+                parts.append(latent if kind == "id" else f"{kind.replace('^', '')}_{latent}")
+            case El() if f.var == "weight":
+                pass
+            case El() if f.var.startswith("present:"):
+                parts.append(f"n_{f.var[8:]}")
+            case x.Pow(El() as e, x.Num(v)) if v == 2:
+                parts += [e.var, e.var]
+            case x.Sel():
+                parts += sorted(x.variables(f.of))
+            case _:
+                inner = sorted(x.variables(f))
+                parts.append("_".join(([f.name] if isinstance(f, x.Fn) else []) + inner))
+    base = "_".join(p for p in parts if p) or "count"
+    name, n = base, 1
+    while name in used:
+        n += 1
+        name = f"{base}_{n}"
+    return name

@@ -1,0 +1,93 @@
+"""Places in a source, users' mistakes as data, and the one printer of the caret.
+
+A user's mistake (`EmdslError`) and a bug of ours (`InternalError`) are different types: the
+first is printed with its place and ends with status 1, the second asks to be reported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A half-open region of a source text; lines and columns count from 1, in characters."""
+
+    file: str
+    line: int
+    column: int
+    end_line: int
+    end_column: int
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}:{self.column}"
+
+
+NOWHERE = Span("<built in>", 1, 1, 1, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One mistake, or one warning, before it is printed.
+
+    `code` is "E0xx" (error) or "W0xx" (warning); `message` is one sentence; `hint` is the way
+    out (what was expected, the nearest name, what to write instead).
+    """
+
+    code: str
+    message: str
+    span: Span = NOWHERE
+    hint: str | None = None
+
+    def render(self, source: str | None) -> str:
+        """The problem with its source line and a caret under the place."""
+        kind = "warning" if self.code.startswith("W") else "error"
+        out = [f"{self.span}: {kind} {self.code}: {self.message}"]
+        lines = source.splitlines() if source is not None else []
+        if self.span is not NOWHERE and 1 <= self.span.line <= len(lines):
+            text = lines[self.span.line - 1].replace("\t", " ")
+            width = self.span.end_column - self.span.column if self.span.end_line == self.span.line else 1
+            start, shown = self.span.column - 1, text
+            if len(text) > 160:  # a window around the caret
+                left = max(0, start - 60)
+                shown, start = text[left : left + 120], start - left
+            out += [f"    {shown}", "    " + " " * start + "^" * max(1, min(width, len(shown) - start))]
+        if self.hint:
+            out.append(f"    hint: {self.hint}")
+        return "\n".join(out)
+
+
+class EmdslError(Exception):
+    """A user's mistake: a wrong model, wrong data, a plan that cannot be. Carries every `Problem` found."""
+
+    def __init__(self, problems: Problem | Iterable[Problem], source: str | None = None) -> None:
+        self.problems: tuple[Problem, ...] = (problems,) if isinstance(problems, Problem) else tuple(problems)
+        self.source = source
+        super().__init__(problems, source)
+
+    def __str__(self) -> str:
+        return "\n".join(p.render(self.source) for p in self.problems)
+
+
+class ModelError(EmdslError):
+    """The text of a model is wrong (syntax, names, shapes, families, plan)."""
+
+
+class DataError(EmdslError):
+    """The data, starting values or options given to a fit are wrong."""
+
+
+class InternalError(Exception):
+    """A bug in emdsl: names the stage, asks to be reported."""
+
+    def __init__(self, stage: str, message: str) -> None:
+        super().__init__(f"internal error in {stage}: {message}. Please report this with the model that caused it.")
+
+
+def nearest(name: str, known: Sequence[str]) -> str | None:
+    """The known name that is closest to a misspelt one, if any is close."""
+    import difflib
+
+    found = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    return found[0] if found else None

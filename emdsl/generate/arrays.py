@@ -1,0 +1,359 @@
+"""Scalar expressions with named indices -> lines of numpy on arrays with named axes.
+
+An `Array` is code with the indices of its axes. Products under sums are contracted pairwise, so
+that they become BLAS calls; a selector of data becomes a gather or a segment sum, never a one-hot;
+a line that lacks the row index of the loop is hoisted out of it. Axes of rows come last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+
+from emdsl.derive import expr as x
+from emdsl.derive.expr import DataIx, El, Expr, Idx, Ix
+from emdsl.errors import InternalError
+from emdsl.generate.names import Namer
+
+
+@dataclass(frozen=True)
+class Array:
+    """Code whose value has these axes; `inner` where it must stand inside the loop over chunks."""
+
+    code: str
+    axes: tuple[Ix, ...]
+    inner: bool = False
+    atomic: bool = True  # needs no parentheses
+
+    @property
+    def wrapped(self) -> str:
+        return self.code if self.atomic else f"({self.code})"
+
+
+@dataclass(frozen=True)
+class Leaf:
+    """How an array is stored: the code that names it, and for each stored axis its position in the element's index."""
+
+    code: str
+    order: tuple[int, ...]
+    inner: bool = False
+    integer: bool = False
+    cut: bool = False  # its last stored axis runs over the rows of the chunk alone
+
+
+@dataclass
+class Emitter:
+    """Lines in two scopes, with common subexpressions named once.
+
+    `leaf` answers how a variable is stored; `rows` are the dimensions whose axes come last;
+    `chunk` is the index that the loop runs over, if any.
+    """
+
+    leaf: Callable[[str], Leaf]
+    namer: Namer
+    rows: frozenset[str]
+    chunk: str | None = None
+    outer: list[str] = field(default_factory=list)
+    lines: list[str] = field(default_factory=list)
+    known: dict[Expr, Array] = field(default_factory=dict)
+    sizes: dict[str, str] = field(default_factory=dict)
+    used: set[str] = field(default_factory=set)
+
+    # ------------------------------------------------------------ naming and scopes
+
+    def size(self, dim: str) -> str:
+        """Code for the length of a dimension."""
+        if dim.isdigit():
+            return dim
+        self.used.add(f"size:{dim}")
+        return self.namer.size(dim)
+
+    def name(self, hint: str, value: Array) -> Array:
+        """Give a value a name in the scope it belongs to."""
+        if value.atomic and value.code.isidentifier():
+            return value
+        target = self.namer.fresh(hint)
+        (self.lines if value.inner else self.outer).append(f"{target} = {value.code}")
+        return Array(target, value.axes, value.inner)
+
+    def comment(self, text: str, inner: bool = True) -> None:
+        (self.lines if inner else self.outer).append(f"# {text}")
+
+    def helper(self, name: str) -> str:
+        self.used.add(name)
+        return name
+
+    def order(self, axes: Sequence[Ix]) -> tuple[Ix, ...]:
+        unique = list(dict.fromkeys(axes))
+        return tuple(sorted(unique, key=lambda i: (i.dim in self.rows, unique.index(i))))
+
+    # ------------------------------------------------------------ alignment
+
+    def align(self, a: Array, axes: tuple[Ix, ...]) -> str:
+        """The code of `a` broadcastable against `axes`: transposed, new axes where it lacks one."""
+        if not a.axes or a.axes == axes[len(axes) - len(a.axes) :]:
+            return a.wrapped
+        have = [i for i in axes if i in a.axes]
+        code = self.transposed(a, tuple(have))
+        first = axes.index(have[0])
+        if all(i in a.axes for i in axes[first:]):
+            return code
+        slots = ", ".join(":" if i in a.axes else "None" for i in axes[first:])
+        return f"{code}[{slots}]"
+
+    def transposed(self, a: Array, axes: tuple[Ix, ...]) -> str:
+        if a.axes == axes:
+            return a.wrapped
+        if len(axes) == 2:
+            return f"{a.wrapped}.T"
+        return f"{a.wrapped}.transpose({', '.join(str(a.axes.index(i)) for i in axes)})"
+
+    def broadcast(self, a: Array, axes: tuple[Ix, ...], hint: str = "full") -> Array:
+        """`a` with exactly these axes."""
+        if a.axes == axes:
+            return a
+        if set(a.axes) == set(axes):
+            return Array(self.transposed(a, axes), axes, a.inner)
+        shape = ", ".join(self.length(i) for i in axes)
+        comma = "," if len(axes) == 1 else ""
+        return Array(f"np.broadcast_to({self.align(a, axes)}, ({shape}{comma}))", axes, a.inner or self._chunked(axes))
+
+    def length(self, i: Ix) -> str:
+        if i.dim == self.chunk:
+            self.used.add("n_rows")
+            return self.namer.rows
+        return self.size(i.dim)
+
+    def _chunked(self, axes: Sequence[Ix]) -> bool:
+        return any(i.dim == self.chunk for i in axes)
+
+    # ------------------------------------------------------------ expressions
+
+    def value(self, e: Expr, hint: str = "t") -> Array:
+        """The array of an expression, over its free indices."""
+        if e in self.known:
+            return self.known[e]
+        out = self._value(e, hint)
+        if isinstance(e, x.Fn | x.Pow | x.MatInv | x.LogDet | x.Sum) and out.axes and not out.code.isidentifier():
+            out = self.name(hint, out)
+        self.known[e] = out
+        return out
+
+    def _value(self, e: Expr, hint: str) -> Array:
+        match e:
+            case x.Num(v):
+                return Array(number(v), (), atomic=not (v < 0 or isinstance(v, Fraction) and v.denominator != 1))
+            case x.SizeN():
+                return Array(self.size(e.dim), ())
+            case x.Val(ix):
+                if ix.dim == self.chunk:
+                    self.used.add("rows")
+                    return Array(f"np.arange({self.size(ix.dim)})[{self.namer.cut}]", (ix,), True)
+                return Array(f"np.arange({self.size(ix.dim)})", (ix,))
+            case El():
+                return self.element(e)
+            case x.Sel():
+                return self._equal(self.value(e.of), e.at)
+            case x.Delta():
+                return self._equal(self.value(x.value_of(e.a)), e.b)
+            case x.Fn():
+                return self.function(e, hint)
+            case x.Add():
+                return self.sum([self.value(t, hint) if not isinstance(t, x.Mul) else self.product(t) for t in e.terms])
+            case x.Mul():
+                return self.product(e)
+            case x.Pow():
+                return self.power(e, hint)
+            case x.Sum():
+                return self.summed(e, hint)
+            case x.Where():
+                parts = [self.value(p) for p in (e.cond, e.then, e.other)]
+                axes = self.order([i for p in parts for i in p.axes])
+                inner = any(p.inner for p in parts)
+                return Array(f"np.where({', '.join(self.align(p, axes) for p in parts)})", axes, inner)
+            case x.Choose():
+                return self.choose(e)
+            case x.MatInv():
+                return self._matrix(e.i, e.j, e.body, e.at)
+            case x.LogDet():
+                body = self.value(e.body, "matrix")
+                lead = tuple(i for i in body.axes if i not in (e.i, e.j))
+                code = self.transposed(self.broadcast(body, (*lead, e.i, e.j)), (*lead, e.i, e.j))
+                return Array(f"{self.helper('log_determinant')}({code})", lead, body.inner)
+
+    def _equal(self, a: Array, at: Idx) -> Array:
+        b = self.value(x.value_of(at))
+        axes = self.order([*a.axes, *b.axes])
+        return Array(f"({self.align(a, axes)} == {self.align(b, axes)})", axes, a.inner or b.inner)
+
+    def _matrix(self, i: Ix, j: Ix, body: Expr, at: tuple[Idx, Idx]) -> Array:
+        whole = x.MatInv(i, j, body, (i, j))
+        if whole not in self.known:
+            value = self.value(body, "matrix")
+            lead = tuple(k for k in value.axes if k not in (i, j))
+            code = self.transposed(self.broadcast(value, (*lead, i, j)), (*lead, i, j))
+            self.known[whole] = self.name("precision", Array(f"{self.helper('inverse')}({code})", (*lead, i, j), value.inner))
+        kept = self.known[whole]
+        return self._take(kept.code, kept.inner, [*kept.axes[:-2], *at])
+
+    def choose(self, e: x.Choose) -> Array:
+        options = [self.value(o) for o in e.options]
+        at = self.value(x.value_of(e.at))
+        own = self.order([i for o in options for i in o.axes])
+        axes = self.order([*at.axes, *own])
+        cases = ", ".join(f"{self.align(at, axes)} == {n}" for n in range(len(options)))
+        values = ", ".join(self.align(o, axes) for o in options)
+        return Array(f"np.select([{cases}], [{values}])", axes, at.inner or any(o.inner for o in options))
+
+    def element(self, e: El) -> Array:
+        """A leaf: stored axes cut at fixed places, gathered through data, or kept."""
+        leaf = self.leaf(e.var)
+        positions: list[Idx] = [e.idx[p] for p in leaf.order]
+        code, inner = leaf.code, leaf.inner
+        last = positions[-1] if positions else None
+        if not leaf.cut and isinstance(last, Ix) and last.dim == self.chunk and self.chunk in self.rows:
+            dots = ":, " * (len(positions) - 1)
+            code, inner = f"{code}[{dots}{self.namer.cut}]", True
+        return self._take(code, inner, positions)
+
+    def _take(self, code: str, inner: bool, positions: Sequence[Idx]) -> Array:
+        axes = [p for p in positions if isinstance(p, Ix)]
+        if len(axes) == len(positions) and len(set(axes)) == len(axes):
+            return Array(code, tuple(axes), inner)
+        datas = [p for p in positions if isinstance(p, DataIx)]
+        if not datas:
+            return self._diagonal(code, inner, positions)
+        if len(datas) == 1 and len(set(axes)) == len(axes):
+            value = self.value(datas[0].value)
+            if len(value.axes) == 1 and value.axes[0] not in axes:
+                slots = [value.code if isinstance(p, DataIx) else (str(p) if isinstance(p, int) else ":") for p in positions]
+                if sum(isinstance(p, int) for p in positions) == 0:
+                    kept = tuple(value.axes[0] if isinstance(p, DataIx) else p for p in positions)
+                    return Array(f"{code}[{', '.join(slots)}]", kept, inner or value.inner)  # type: ignore[arg-type]
+        return self._fancy(code, inner, positions)
+
+    def _fancy(self, code: str, inner: bool, positions: Sequence[Idx]) -> Array:
+        values = [self.value(x.value_of(p)) for p in positions]
+        axes = self.order([i for v in values for i in v.axes])
+        slots = ", ".join(self.align(v, axes) for v in values)
+        return Array(f"{code}[{slots}]", axes, inner or any(v.inner for v in values))
+
+    def _diagonal(self, code: str, inner: bool, positions: Sequence[Idx]) -> Array:
+        """Fixed places cut, repeated indices read along the diagonal."""
+        if any(isinstance(p, int) for p in positions):
+            code += "[" + ", ".join(str(p) if isinstance(p, int) else ":" for p in positions) + "]"
+            positions = [p for p in positions if not isinstance(p, int)]
+        axes = tuple(dict.fromkeys(p for p in positions if isinstance(p, Ix)))
+        if len(axes) == len(positions):
+            return Array(code, axes, inner)
+        letters = {ix: "abcdefghijklm"[n] for n, ix in enumerate(axes)}
+        spec = "".join(letters[p] for p in positions) + "->" + "".join(letters[i] for i in axes)  # type: ignore[index]
+        return Array(f'np.einsum("{spec}", {code})', axes, inner)
+
+    def function(self, e: x.Fn, hint: str) -> Array:
+        args = [self.value(a, hint) for a in e.args]
+        axes = self.order([i for a in args for i in a.axes])
+        inner = any(a.inner for a in args)
+        aligned = [self.align(a, axes) for a in args]
+        if e.name in _INFIX:
+            return Array(f" {_INFIX[e.name]} ".join(aligned), axes, inner, atomic=False)
+        target = FUNCTIONS.get(e.name)
+        if target is None:
+            raise InternalError("generate", f"no numpy for the function {e.name}")
+        if "." not in target:
+            self.helper(target)
+        if e.name == "pi":
+            return Array("np.pi", ())
+        return Array(f"{target}({', '.join(aligned)})", axes, inner)
+
+    def power(self, e: x.Pow, hint: str) -> Array:
+        base = self.value(e.base, hint)
+        match e.exponent:
+            case x.Num(v) if v == -1:
+                return Array(f"1 / {base.wrapped}", base.axes, base.inner, atomic=False)
+            case x.Num(v) if v == 2:
+                return Array(f"{base.wrapped} ** 2", base.axes, base.inner, atomic=False)
+            case x.Num(v) if v == Fraction(1, 2):
+                return Array(f"np.sqrt({base.code})", base.axes, base.inner)
+            case x.Num(v) if v == int(v) and v < 0:
+                return Array(f"{base.wrapped} ** {number(float(v))}", base.axes, base.inner, atomic=False)
+        power = self.value(e.exponent, hint)
+        axes = self.order([*base.axes, *power.axes])
+        code = f"{self.align(base, axes)} ** {self.align(power, axes)}"
+        return Array(code, axes, base.inner or power.inner, atomic=False)
+
+    def sum(self, parts: Sequence[Array]) -> Array:
+        axes = self.order([i for p in parts for i in p.axes])
+        parts = sorted(parts, key=lambda p: (p.code.startswith("-"), len(p.axes)))
+        code = self.align(parts[0], axes)
+        for p in parts[1:]:
+            text = self.align(p, axes)
+            negative = text.startswith("(-") and text.endswith(")") and not p.atomic
+            code += f" - {text[2:-1]}" if negative and _simple(text[2:-1]) else f" + {text}"
+        return Array(code, axes, any(p.inner for p in parts), atomic=len(parts) == 1)
+
+    def product(self, e: Expr) -> Array:
+        return self.contract(x.factors_of(e), None)
+
+    def summed(self, e: x.Sum, hint: str) -> Array:
+        ixs, body = [e.ix], e.body
+        while isinstance(body, x.Sum):
+            ixs.append(body.ix)
+            body = body.body
+        if isinstance(body, x.Mul):
+            out = tuple(i for i in self.order(x.free(body)) if i not in ixs)
+            return self.contract(body.factors, out)
+        a = self.value(body, hint)
+        return self.reduce(a, ixs)
+
+    def reduce(self, a: Array, ixs: Sequence[Ix]) -> Array:
+        """Sums over some axes of one array."""
+        gone = [i for i in a.axes if i in ixs]
+        if not gone:
+            return a
+        kept = tuple(i for i in a.axes if i not in ixs)
+        if not kept:
+            return Array(f"{a.wrapped}.sum()" if a.atomic else f"np.sum({a.code})", (), a.inner)
+        axis = ", ".join(str(a.axes.index(i)) for i in gone)
+        return Array(f"{a.wrapped}.sum(axis={axis if len(gone) == 1 else f'({axis})'})", kept, a.inner)
+
+    # ------------------------------------------------------------ contractions
+
+    def contract(self, factors: Sequence[Expr], out: tuple[Ix, ...] | None) -> Array:
+        """The product of factors summed over every index that is not in `out` (None: over none)."""
+        if out is None:
+            out = self.order([i for f in factors for i in x.free(f)])
+        from emdsl.generate.contraction import contract
+
+        return contract(self, list(factors), out)
+
+
+def _simple(text: str) -> bool:
+    return not any(op in text for op in (" + ", " - "))
+
+
+def number(v: Fraction | float) -> str:
+    """A number as Python source."""
+    if isinstance(v, Fraction):
+        if v.denominator == 1:
+            return str(int(v)) if abs(v) < 10**15 else repr(float(v))
+        if float(v).as_integer_ratio() == (v.numerator, v.denominator) and len(repr(float(v))) < 8:
+            return repr(float(v))
+        return f"{v.numerator} / {v.denominator}"
+    if v != v or v in (float("inf"), float("-inf")):
+        return {"inf": "np.inf", "-inf": "-np.inf"}.get(repr(v), "np.nan")
+    return repr(v)
+
+
+_INFIX: Mapping[str, str] = {
+    "eq": "==", "ne": "!=", "lt": "<", "le": "<=", "gt": ">", "ge": ">=", "mod": "%", "floordiv": "//",
+}  # fmt: skip
+
+FUNCTIONS: Mapping[str, str] = {
+    "log": "log0", "exp": "np.exp", "sin": "np.sin", "cos": "np.cos", "tanh": "np.tanh", "abs": "np.abs",
+    "sign": "np.sign", "log1p": "np.log1p", "softplus": "softplus", "logistic": "special.expit", "logit": "special.logit",
+    "lgamma": "special.gammaln", "digamma": "special.digamma", "trigamma": "trigamma", "Phi": "special.ndtr",
+    "min": "np.minimum", "max": "np.maximum", "and": "np.logical_and", "or": "np.logical_or", "not": "np.logical_not",
+    "pi": "np.pi", "log_bessel_i0": "log_bessel_i0", "bessel_ratio": "bessel_ratio", "phi": "normal_density",
+}  # fmt: skip

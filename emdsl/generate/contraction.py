@@ -1,0 +1,202 @@
+"""Products under sums: selectors to gathers and segment sums, then pairwise, cheapest first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import combinations
+from typing import TYPE_CHECKING
+
+from emdsl.derive import expr as x
+from emdsl.derive.expr import DataIx, Expr, Ix
+
+if TYPE_CHECKING:
+    from emdsl.generate.arrays import Array, Emitter
+
+ROWS, LEVELS = 100_000, 10  # typical lengths, by class: they only rank the orders of a contraction
+
+
+def contract(em: Emitter, factors: list[Expr], out: tuple[Ix, ...]) -> Array:
+    """prod(factors) summed over all indices outside `out`.
+
+    A selector `sel[n, g]` of data whose g is summed turns g into `data[n]` in the other factors (a
+    gather); one whose g is wanted turns the sum over n into a sum by segments.
+    """
+    kept: list[Expr] = []
+    scatter: list[tuple[Expr, Ix]] = []
+    work = list(factors)
+    while work:
+        f = work.pop(0)
+        if isinstance(f, x.Sel | x.Delta):
+            of = f.of if isinstance(f, x.Sel) else x.value_of(f.a)
+            at = f.at if isinstance(f, x.Sel) else f.b
+            if isinstance(f, x.Delta) and isinstance(f.a, Ix) and f.a not in out:
+                of, at = x.value_of(f.b), f.a
+            if isinstance(at, Ix) and at not in out and at not in x.free(of):
+                place = x.as_index(of)
+                work = [x.substitute(g, {at: place}) for g in work]
+                kept = [x.substitute(g, {at: place}) for g in kept]
+                scatter = [(x.substitute(o, {at: place}), s) for o, s in scatter]
+                if not any(_carries(g, of) for g in (*work, *kept)) and x.free(of):
+                    kept.append(x.fn("eq", of, of)) if not isinstance(of, x.Val) else None
+                continue
+            if isinstance(at, Ix) and isinstance(f, x.Sel) and not any(i in out for i in x.free(of)) and x.free(of):
+                if not any(s == at for _, s in scatter):
+                    scatter.append((of, at))
+                    continue
+        kept.append(f)
+    if scatter:
+        return _scattered(em, kept, scatter, out)
+    return _pairwise(em, [em.value(f) for f in kept], out)
+
+
+def _carries(g: Expr, of: Expr) -> bool:
+    return all(i in x.free(g) for i in x.free(of))
+
+
+def _scattered(em: Emitter, factors: list[Expr], scatter: list[tuple[Expr, Ix]], out: tuple[Ix, ...]) -> Array:
+    """Sums by segments: rows with equal codes are added into the place of the code."""
+    from emdsl.generate.arrays import Array
+
+    targets = tuple(s for _, s in scatter)
+    codes = [em.value(of) for of, _ in scatter]
+    rows = em.order([i for c in codes for i in c.axes])
+    rest = tuple(i for i in out if i not in targets)
+    free_factors = [f for f in factors if not any(i in x.free(f) for i in rows)]
+    row_factors = [f for f in factors if f not in free_factors]
+    shared = {i for f in free_factors for i in x.free(f)}
+    inner_out = (*(i for i in em.order([j for f in row_factors for j in x.free(f)]) if (i in rest or i in shared) and i not in rows), *rows)
+    if row_factors:
+        values = em.broadcast(_pairwise(em, [em.value(f) for f in row_factors], inner_out), inner_out)
+    else:
+        shape = ", ".join(em.length(i) for i in rows)
+        values = Array(f"np.ones(({shape},))", inner_out)
+    code = em.align(codes[0], rows) if len(codes) == 1 else ""
+    size = em.size(targets[0].dim)
+    if len(codes) > 1:
+        code = em.align(codes[0], rows)
+        for c, t in zip(codes[1:], targets[1:], strict=True):
+            code = f"({code}) * {em.size(t.dim)} + {em.align(c, rows)}"
+            size = f"{size} * {em.size(t.dim)}"
+    lead = inner_out[: len(inner_out) - len(rows)]
+    if len(rows) > 1:
+        em.helper("segment_sum_nd")
+        text = f"segment_sum_nd({values.code}, {code}, {size}, {len(rows)})"
+    else:
+        em.helper("segment_sum")
+        text = f"segment_sum({values.code}, {code}, {size})"
+    if len(targets) > 1:
+        shape = ", ".join(em.size(t.dim) for t in targets)
+        text += f".reshape(*{_shape_of(em, lead)}{shape})" if lead else f".reshape({shape})"
+    inner = values.inner or any(c.inner for c in codes)
+    summed = em.name("sums", Array(text, (*lead, *targets), inner))
+    return _pairwise(em, [summed, *(em.value(f) for f in free_factors)], out)
+
+
+def _shape_of(em: Emitter, lead: tuple[Ix, ...]) -> str:
+    return "(" + ", ".join(em.length(i) for i in lead) + ",), " if lead else ""
+
+
+def _pairwise(em: Emitter, arrays: Sequence[Array], out: tuple[Ix, ...]) -> Array:
+    """Operands multiplied two at a time; an index is summed as soon as nobody else carries it."""
+    scalars = [a for a in arrays if not a.axes]
+    work = [a for a in arrays if a.axes]
+    while True:
+        work = [_sum_alone(em, a, [b for b in work if b is not a], out) for a in work]
+        scalars += [a for a in work if not a.axes]
+        work = [a for a in work if a.axes]
+        if len(work) < 2:
+            break
+        i, j = min(combinations(range(len(work)), 2), key=lambda p: _cost(em, work, p, out))
+        pair = _pair(em, work[i], work[j], _needed(work, (i, j), out))
+        work = [a for n, a in enumerate(work) if n not in (i, j)] + [pair]
+    result = _times(em, scalars, work[0] if work else None)
+    missing = [i for i in out if i not in result.axes]
+    wanted = tuple(i for i in out if i not in missing)
+    from emdsl.generate.arrays import Array
+
+    if result.axes != wanted:
+        result = Array(em.transposed(result, wanted), wanted, result.inner)
+    return result
+
+
+def _needed(work: Sequence[Array], pair: tuple[int, int], out: tuple[Ix, ...]) -> set[Ix]:
+    return set(out).union(*(set(a.axes) for n, a in enumerate(work) if n not in pair))
+
+
+def _sum_alone(em: Emitter, a: Array, others: Sequence[Array], out: tuple[Ix, ...]) -> Array:
+    shared = set(out).union(*(set(b.axes) for b in others))
+    return em.reduce(a, [i for i in a.axes if i not in shared])
+
+
+def _cost(em: Emitter, work: Sequence[Array], pair: tuple[int, int], out: tuple[Ix, ...]) -> tuple[float, float, int]:
+    a, b = work[pair[0]], work[pair[1]]
+    needed = _needed(work, pair, out)
+    union = set(a.axes) | set(b.axes)
+    result, touched = 1.0, 1.0
+    for i in union:
+        size = ROWS if i.dim in em.rows else LEVELS
+        touched *= size
+        result *= size if i in needed else 1
+    return (result, touched, pair[0])
+
+
+def _pair(em: Emitter, a: Array, b: Array, needed: set[Ix]) -> Array:
+    from emdsl.generate.arrays import Array
+
+    gone = [i for i in a.axes if i in b.axes and i not in needed]
+    batch = [i for i in a.axes if i in b.axes and i in needed]
+    inner = a.inner or b.inner
+    if not gone:
+        axes = em.order([*a.axes, *b.axes])
+        if len(axes) > max(len(a.axes), len(b.axes)) and len(b.axes) < len(a.axes):
+            pass
+        code = f"{em.align(a, axes)} * {em.align(b, axes)}"
+        return em.name("part", Array(code, axes, inner, atomic=False))
+    if not batch:
+        left = tuple(i for i in a.axes if i not in gone)
+        right = tuple(i for i in b.axes if i not in gone)
+        if len(gone) == 1 and len(left) <= 1 and len(right) <= 1:
+            return Array(f"{_last(em, a, gone[0])} @ {_first(em, b, gone[0])}", (*left, *right), inner, atomic=False)
+        pairs = f"({[a.axes.index(i) for i in gone]}, {[b.axes.index(i) for i in gone]})"
+        return Array(f"np.tensordot({a.code}, {b.code}, {pairs})", (*left, *right), inner)
+    axes = em.order([i for i in (*a.axes, *b.axes) if i not in gone])
+    letters = {i: "abcdefghijklmnop"[n] for n, i in enumerate(dict.fromkeys((*a.axes, *b.axes)))}
+    spec = ",".join("".join(letters[i] for i in v.axes) for v in (a, b)) + "->" + "".join(letters[i] for i in axes)
+    return Array(f'np.einsum("{spec}", {a.code}, {b.code})', axes, inner)
+
+
+def _last(em: Emitter, a: Array, ix: Ix) -> str:
+    return em.transposed(a, (*(i for i in a.axes if i != ix), ix))
+
+
+def _first(em: Emitter, a: Array, ix: Ix) -> str:
+    return em.transposed(a, (ix, *(i for i in a.axes if i != ix)))
+
+
+def _times(em: Emitter, scalars: Sequence[Array], value: Array | None) -> Array:
+    from emdsl.generate.arrays import Array
+
+    parts = [s for s in scalars if s.code != "1"]
+    inner = any(s.inner for s in scalars)
+    if value is None:
+        if not parts:
+            return Array("1.0", ())
+        if len(parts) == 1:
+            return parts[0]
+        return Array(_join(parts), (), inner, atomic=False)
+    if not parts:
+        return value
+    return Array(_join([*parts, value]), value.axes, inner or value.inner, atomic=False)
+
+
+def _join(parts: Sequence[Array]) -> str:
+    """a * b / c, with a leading minus in front of all."""
+    if parts[0].code == "-1":
+        return "-" + _join(parts[1:])
+    text = parts[0].wrapped
+    for p in parts[1:]:
+        text += f" / {p.code[4:]}" if p.code.startswith("1 / ") else f" * {p.wrapped}"
+    return text
+
+
+_ = DataIx

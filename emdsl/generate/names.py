@@ -1,0 +1,59 @@
+"""Names in generated code: the user's own where they are plain, never one that hides another."""
+
+from __future__ import annotations
+
+import keyword
+import re
+import unicodedata
+
+RESERVED = frozenset(
+    """np special linalg math sizes params data prepared statistics rows n_rows q self None True False
+    e_step m_step initial prepare posterior reference default_givens log_prior expectations natural SPEC
+    numpy scipy json policy shape size rng total""".split()
+)
+
+
+class Namer:
+    """One scope of names. `taken` holds every name in use; fresh names never collide with a user's."""
+
+    cut = "rows"
+    rows = "n_rows"
+
+    def __init__(self, user: tuple[str, ...], helpers: frozenset[str] = frozenset()) -> None:
+        self.user: dict[str, str] = {}
+        self.taken: set[str] = set(RESERVED) | set(helpers) | set(dir(__builtins__))
+        for name in user:
+            self.user[name] = self._claim(plain(name))
+
+    def _claim(self, base: str) -> str:
+        name = base
+        while name in self.taken or keyword.iskeyword(name) or keyword.issoftkeyword(name):
+            name += "_"
+        self.taken.add(name)
+        return name
+
+    def of(self, name: str) -> str:
+        """The code name of a user's variable, or of one of ours like `present:x`."""
+        if name not in self.user:
+            self.user[name] = self._claim(plain(name))
+        return self.user[name]
+
+    def size(self, dim: str) -> str:
+        """The code name of a length."""
+        return self.of(f"size:{dim}")
+
+    def fresh(self, hint: str) -> str:
+        base = plain(hint)
+        name, n = base, 1
+        while name in self.taken or keyword.iskeyword(name):
+            n += 1
+            name = f"{base}_{n}"
+        self.taken.add(name)
+        return name
+
+
+def plain(text: str) -> str:
+    """An identifier made of a name: letters, digits and underscores, in NFKC."""
+    text = text.removeprefix("size:")
+    text = re.sub(r"\W+", "_", unicodedata.normalize("NFKC", text)).strip("_")
+    return text if text and not text[0].isdigit() else f"n{text}"
