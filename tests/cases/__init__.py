@@ -34,10 +34,22 @@ class Case:
     weight: str | None = None  # the entry of the data that holds sample weights
 
 
+_TRACED: list[Array] = []
+
+
 def mix(weights: Any, log_density: Any) -> float:
     """sum_n log sum_k w_k exp(log_density[n, k]); `weights` (K,) or (N, K)."""
     with np.errstate(divide="ignore"):
-        return float(logsumexp(np.log(weights) + log_density, axis=-1).sum())
+        joint = np.log(weights) + log_density
+    _TRACED.append(joint)
+    return float(logsumexp(joint, axis=-1).sum())
+
+
+def joint(case: Case, params: Values, data: Values) -> Array | None:
+    """log p(x_n, z_n = k), (N, K), where the case's likelihood is one call of `mix`; else None."""
+    _TRACED.clear()
+    case.value(params, data)
+    return _TRACED[0] if len(_TRACED) == 1 else None
 
 
 def normal(x: Any, mean: Any, sd: Any) -> Any:
