@@ -43,7 +43,8 @@ class Problem:
     def render(self, source: str | None) -> str:
         """The problem with its source line and a caret under the place."""
         kind = "warning" if self.code.startswith("W") else "error"
-        out = [f"{self.span}: {kind} {self.code}: {self.message}"]
+        place = "" if self.span is NOWHERE else f"{self.span}: "
+        out = [f"{place}{kind} {self.code}: {self.message}"]
         lines = source.splitlines() if source is not None else []
         if self.span is not NOWHERE and 1 <= self.span.line <= len(lines):
             text = lines[self.span.line - 1].replace("\t", " ")
@@ -74,7 +75,7 @@ class ModelError(EmdslError):
     """The text of a model is wrong (syntax, names, shapes, families, plan)."""
 
 
-class DataError(EmdslError):
+class DataError(EmdslError, ValueError):
     """The data, starting values or options given to a fit are wrong."""
 
 
