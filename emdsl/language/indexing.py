@@ -9,7 +9,7 @@ from emdsl.language import syntax as s
 from emdsl.language.entries import entry_of
 from emdsl.language.functions import show
 from emdsl.language.integers import integral, places, plain_domain, row_names
-from emdsl.language.model import Dim, Expr, Index, Loop, Num, Ragged, Shape, Size, SizeOf, Var
+from emdsl.language.model import Dim, Expr, Index, Loop, Ragged, Shape, Size, SizeOf, Var
 from emdsl.language.positions import ragged
 from emdsl.language.scope import Entry, Env, IndexUse, Reference, wrong
 from emdsl.language.transform import loops_in
@@ -91,6 +91,8 @@ def _match(index: Expr, axis: Size, entry: Entry | None, env: Env) -> None:
     if isinstance(index, Loop) and any(index.name in loops_in(cond) for cond, _ in env.guards):
         return
     known = lengths.known(axis)
+    if isinstance(lengths.known(count), Ragged) != isinstance(known, Ragged):
+        return  # one length against many: the data are asked
     if count == Dim.of(2) and _is_bool(index, env) and isinstance(known, Dim) and (known.constant or 0) >= 2:
         return
     if not lengths.equate(count, axis, index.span):
@@ -102,6 +104,3 @@ def _match(index: Expr, axis: Size, entry: Entry | None, env: Env) -> None:
 def _is_bool(index: Expr, env: Env) -> bool:
     found = plain_domain(index, env)
     return found is not None and found[0].kind == "bool"
-
-
-__all__ = ["Num", "subscript"]

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from emdsl.errors import Problem, nearest
+from collections.abc import Mapping
+from dataclasses import replace
+
+from emdsl.errors import NOWHERE, Problem, Span, nearest
 from emdsl.language import syntax as s
+from emdsl.language.lexing import lex
 from emdsl.language.model import Infer
+from emdsl.language.parser import parse_line
 from emdsl.language.scope import Scope, wrong
 
 KERNELS = ("gibbs", "slice", "hmc", "metropolis")
@@ -31,6 +36,44 @@ def infer_lines(lines: list[s.InferLine], scope: Scope) -> list[Infer]:
             options = tuple((n, v) for n, v, _ in line.options)
             names = tuple(g.names for g in line.groups)
             out.append(Infer(names, tuple(g.grouped for g in line.groups), line.method, options, line.span))
+    return out
+
+
+def overridden(lines: list[Infer], infer: Mapping[str, str], scope: Scope) -> list[Infer]:
+    """The lines with the methods of `infer` (`{"z": "mcmc(kernel = hmc)", "(a, b)": "meanfield"}`) in place of theirs.
+
+    Neighbours of one method become one line, as if written so.
+    """
+    made: list[Infer] = []
+    for key, method in infer.items():
+        text = f"infer {key} by {method}"
+        lexed = lex(text, "<infer>")
+        found = parse_line(lexed.lines[0].tokens) if len(lexed.lines) == 1 and not lexed.problems else None
+        if not isinstance(found, s.InferLine):
+            reason = found.message if isinstance(found, Problem) else "not a name and a method"
+            scope.problems.append(Problem("E064", f"infer: `{key}` by `{method}`: {reason}", NOWHERE))
+            continue
+        known = len(scope.problems)
+        made += infer_lines([found], scope)
+        scope.problems[known:] = [replace(p, span=NOWHERE, message=f"infer: {p.message}") for p in scope.problems[known:]]
+    names = {n for line in made for g in line.groups for n in g}
+    kept = [_without(line, names) for line in lines]
+    return _merged([line for line in kept if line.groups] + made)
+
+
+def _without(line: Infer, names: set[str]) -> Infer:
+    left = [(tuple(n for n in g if n not in names), b) for g, b in zip(line.groups, line.grouped, strict=True)]
+    left = [(g, b) for g, b in left if g]
+    return replace(line, groups=tuple(g for g, _ in left), grouped=tuple(b for _, b in left))
+
+
+def _merged(lines: list[Infer]) -> list[Infer]:
+    out: list[Infer] = []
+    for line in lines:
+        if out and (out[-1].method, out[-1].options) == (line.method, line.options):
+            out[-1] = replace(out[-1], groups=out[-1].groups + line.groups, grouped=out[-1].grouped + line.grouped)
+        else:
+            out.append(line)
     return out
 
 
@@ -69,10 +112,7 @@ def _check_method(line: s.InferLine) -> None:
         _check_option(name, value, options[name], span)
 
 
-def _check_option(name: str, value: str | int | float, takes: str, span: object) -> None:
-    from emdsl.errors import Span
-
-    assert isinstance(span, Span)
+def _check_option(name: str, value: str | int | float, takes: str, span: Span) -> None:
     if takes == "kernel" and value not in KERNELS:
         near = nearest(str(value), KERNELS)
         raise wrong("E062", f"there is no kernel `{value}`", span, f"did you mean `{near}`?" if near else f"kernels: {', '.join(KERNELS)}")
@@ -80,5 +120,3 @@ def _check_option(name: str, value: str | int | float, takes: str, span: object)
     if takes == "count" and not (isinstance(value, int) and least <= value <= LARGEST):
         raise wrong("E062", f"`{name}` is a whole number from {least}, not {value}", span)
 
-
-__all__ = ["METHODS", "POINTWISE", "Problem", "infer_lines"]

@@ -55,10 +55,11 @@ class Lengths:
         a, b = self.known(a), self.known(b)
         if isinstance(a, Ragged) or isinstance(b, Ragged):
             return self._ragged(a, b)
+        unknown = _linear(a - b, unknown=True)
         difference = self.reduced(a) - self.reduced(b)
         if difference.constant is not None:
             return difference.constant == 0
-        unknown = _linear(difference, unknown=True)
+        unknown = unknown or _linear(difference, unknown=True)
         if unknown is not None:
             name, value = unknown
             self.solved[name] = value

@@ -162,7 +162,7 @@ def _close_at(node: _Node, problems: list[Problem], depth: int) -> s.Statement |
     if node.statement is None or not isinstance(node.statement, s.ForBlock):
         return node.statement
     if not node.body and not _has_statement(node.statement):
-        problems.append(Problem("E012", "this `for` has no block", first.span, "indent the lines that belong to it"))
+        problems.append(Problem("E018", "this `for` has no block", first.span, "indent the lines that belong to it"))
     return _with_body(node.statement, body)
 
 

@@ -6,13 +6,14 @@ from collections.abc import Mapping
 
 from emdsl.errors import ModelError, Problem, Span
 from emdsl.language import syntax as s
+from emdsl.language.bounds import bounded_counts
 from emdsl.language.checks import final_problems, warnings
 from emdsl.language.declarations import array_of, entry_typing, plates_of
 from emdsl.language.distributions import distribution, leaves
 from emdsl.language.entries import entry_of
 from emdsl.language.expressions import scalar, typed
 from emdsl.language.families import declare_families
-from emdsl.language.inference import infer_lines
+from emdsl.language.inference import infer_lines, overridden
 from emdsl.language.lengths import is_open
 from emdsl.language.model import (
     Dim, Domain, Family, Let, ModelText, Potential, SizeDecl, Variable,
@@ -25,16 +26,18 @@ from emdsl.language.scope import Entry, Env, Item, Scope, Stop, wrong
 from emdsl.language.settle import settled_let, settled_potential, settled_variable
 
 
-def parse_model(text: str | bytes, file: str, families: Mapping[str, Family]) -> ModelText:
+def parse_model(
+    text: str | bytes, file: str, families: Mapping[str, Family], infer: Mapping[str, str] | None = None
+) -> ModelText:
     """The resolved model of a text.
 
-    `families` are those every model knows. Raises ModelError with all problems found, each with
+    `families` are those every model knows; `infer` replaces the file's `infer` lines for the names it gives. Raises ModelError with all problems found, each with
     its place; never any other exception, whatever the bytes.
     """
     clean = read_text(text, file)
     parsed = parse_text(clean, file)
     try:
-        return _resolved(parsed, clean, file, families)
+        return _resolved(parsed, clean, file, families, infer or {})
     except RecursionError:
         span = Span(file, 1, 1, 1, 2)
         raise ModelError(Problem("E010", "the model nests too deeply", span), printable(clean)) from None
@@ -55,7 +58,9 @@ def parse_families(text: str | bytes, file: str) -> tuple[Family, ...]:
     return tuple(scope.families.values())
 
 
-def _resolved(parsed: Parsed, text: str, file: str, families: Mapping[str, Family]) -> ModelText:
+def _resolved(
+    parsed: Parsed, text: str, file: str, families: Mapping[str, Family], override: Mapping[str, str]
+) -> ModelText:
     scope = Scope(dict(families), entry_typing, unread=parsed.unread, problems=list(parsed.problems))
     items = list(flatten(parsed.statements))
     name = _model_name(items, scope, file)
@@ -72,9 +77,11 @@ def _resolved(parsed: Parsed, text: str, file: str, families: Mapping[str, Famil
         if isinstance(item.statement, s.ForBlock):
             with scope.catching():
                 plates_of((*item.headers, item.statement), scope, "")
+    bounded_counts(variables, scope)
     sizes = _sizes(items, scope)
     _open_lengths(variables, scope)
     infer = infer_lines([i.statement for i in items if isinstance(i.statement, s.InferLine)], scope)
+    infer = overridden(infer, override, scope)
     own = tuple(scope.families[f] for f in scope.families if f not in families)
     model = ModelText(
         name, tuple(sizes),

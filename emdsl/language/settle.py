@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from emdsl.language.integers import DISCRETE
+from emdsl.language.bounds import with_bounds
 from emdsl.language.model import (
-    Branch, Dist, Domain, Expr, FamilyCall, Let, Num, Plate, Potential, Shape, Size, Variable,
+    Branch, Dist, Domain, Expr, Let, Plate, Potential, Shape, Size, Variable,
 )  # fmt: skip
 from emdsl.language.scope import Scope
-from emdsl.language.transform import mapped, names_in, substituted
+from emdsl.language.transform import mapped
 
 
 def _expr(e: Expr | None, scope: Scope) -> Expr | None:
@@ -48,7 +48,7 @@ def settled_variable(v: Variable, scope: Scope) -> Variable:
     dist = None if v.distribution is None else _dist(v.distribution, scope)
     domain = _domain(v.domain, scope)
     if dist is not None and v.kind in ("latent", "observed") and not _written(v, scope):
-        domain = _bounded(domain, dist, scope)
+        domain = with_bounds(domain, dist, scope)
     return replace(v, plates=_plates(v.plates, scope), array=tuple(map(scope.lengths.known, v.array)), domain=domain,
                    distribution=dist, default=_expr(v.default, scope))  # fmt: skip
 
@@ -58,41 +58,6 @@ def _written(v: Variable, scope: Scope) -> bool:
 
     statement = scope.items[v.name].statement
     return isinstance(statement, s.Declaration) and statement.domain is not None
-
-
-def _bounded(domain: Domain, dist: Dist, scope: Scope) -> Domain:
-    """Bounds of the family that speak of its arguments (`count(max = trials)`), where these hold no unknowns."""
-    if not isinstance(dist, FamilyCall):
-        return domain
-    own = dist.family.x.domain
-    lower, upper = _bound(own.lower, dist, scope), _bound(own.upper, dist, scope)
-    if upper is not None and lower is None and domain.kind in DISCRETE:
-        lower = Num(0)
-    return replace(domain, lower=domain.lower or lower, upper=domain.upper or upper)
-
-
-def _bound(bound: Expr | None, dist: FamilyCall, scope: Scope) -> Expr | None:
-    if bound is None:
-        return None
-    values = dict(dist.args)
-    value = substituted(bound, values, dict(dist.sizes))
-    return None if _unknowns(value, scope) else value
-
-
-def _unknowns(e: Expr, scope: Scope) -> bool:
-    """True where the value holds a param or a latent, directly or through lets."""
-    open_names, seen = list(names_in(e)), set()
-    while open_names:
-        name = open_names.pop()
-        if name in seen:
-            continue
-        seen.add(name)
-        entry = scope.entries.get(name)
-        if entry is None or entry.kind in ("param", "latent"):
-            return True
-        if entry.body is not None:
-            open_names += names_in(entry.body)
-    return False
 
 
 def settled_let(v: Let, scope: Scope) -> Let:

@@ -1,0 +1,92 @@
+"""Indices that leave their axis whatever the data are: a lag without a start, a step past the end, a literal too large."""
+
+from __future__ import annotations
+
+from emdsl.errors import Problem
+from emdsl.language.model import Call, Expr, Loop, Num
+from emdsl.language.scope import IndexUse, Scope
+from emdsl.language.small import Sizes, assignments, reached, shift, simple_constants, value
+from emdsl.language.transform import loops_in
+
+_POINTS = 4000
+
+
+def range_problems(scope: Scope) -> list[Problem]:
+    """One problem for every index that is out of range for every choice of sizes tried."""
+    out: list[Problem] = []
+    seen = set()
+    for use in scope.uses:
+        if use.arg.span in seen:
+            continue
+        seen.add(use.arg.span)
+        problem = _look_ahead(use, scope) or _out_of_range(use, scope)
+        if problem is not None:
+            out.append(problem)
+    return out
+
+
+def _look_ahead(use: IndexUse, scope: Scope) -> Problem | None:
+    """`z[t+1]` of a latent on the plate of `t`: time runs one way."""
+    entry = scope.entries.get(use.target or "")
+    moved = shift(use.arg)
+    if entry is None or entry.kind != "latent" or moved is None or moved[1] <= 0:
+        return None
+    lengths = scope.lengths
+    if lengths.known(moved[0].size) != lengths.known(use.axis):
+        return None
+    message = f"`{use.target}` is looked up ahead of `{moved[0].name}`: an element depends on earlier ones alone"
+    return Problem("E051", message, use.arg.span, f"turn it round: write how the later element depends on `{moved[0].name}-{moved[1]}`")
+
+
+def _out_of_range(use: IndexUse, scope: Scope) -> Problem | None:
+    if isinstance(use.arg, Loop) and not use.guards and scope.lengths.known(use.arg.size) == scope.lengths.known(use.axis):
+        return None
+    base = 7 + min(60, max(simple_constants(e) for e in (use.arg, *(c for c, _ in use.guards))))
+    found: tuple[dict[str, int], int] | None = None
+    for sizes in (Sizes(scope.lengths, base), Sizes(scope.lengths, base, 2), Sizes(scope.lengths, base + 14, -2)):
+        found = _witness(use, sizes, scope)
+        if found is None:
+            return None
+    assert found is not None
+    return _problem(use, *found)
+
+
+def _witness(use: IndexUse, sizes: Sizes, scope: Scope) -> tuple[dict[str, int], int] | None:
+    """A point that is surely reached, where the index is surely out of range."""
+    names = loops_in(use.arg).union(*(loops_in(c) for c, _ in use.guards))
+    loops = {n: size for n, size in use.loops if n in names}
+    length = sizes(use.axis)
+    for point in assignments(loops, sizes, _POINTS):
+        index = value(use.arg, point, sizes)
+        if index is None:
+            return None
+        if not 0 <= index < length and reached(use.guards, point, sizes):
+            return point, index
+    return None
+
+
+def _problem(use: IndexUse, point: dict[str, int], index: int) -> Problem:
+    where = f"`{use.target}`" if use.target else "what it indexes"
+    used = {n: v for n, v in point.items() if n in loops_in(use.arg)}
+    at = ", ".join(f"{n} = {v}" for n, v in used.items())
+    if index < 0 and used:
+        moved = shift(use.arg)
+        name = moved[0].name if moved else next(iter(used))
+        test = f"{name} == 0" if moved is None or moved[1] == -1 else f"{name} < {-moved[1]}"
+        hint = f"give the start its own branch: `... if {test} else ...`"
+        return Problem("E052", f"this index is {index} at {at}: nothing says how {where} starts", use.arg.span, hint)
+    if index < 0:
+        return Problem("E034", f"this index is {index}; indices start at 0 and never wrap", use.arg.span)
+    if used:
+        name = next(iter(used))
+        hint = f"reach it only where it exists: `... if {name} < ... else ...`"
+        return Problem("E034", f"this index goes past the end of {where}", use.arg.span, hint)
+    return Problem("E034", f"this index is past the end of {where}, of length {_length(use)}", use.arg.span, _from_zero(use.arg))
+
+
+def _length(use: IndexUse) -> str:
+    return str(use.axis)
+
+
+def _from_zero(e: Expr) -> str | None:
+    return "indices start at 0" if isinstance(e, Num | Call) else None
