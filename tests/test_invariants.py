@@ -1,4 +1,4 @@
-"""What holds for every compiled model, tried on the gallery: additive statistics, weights, order, scores, posteriors."""
+"""What holds for every compiled model, tried on the gallery: sums over rows, weights, order, scores, posteriors."""
 
 from __future__ import annotations
 
@@ -176,7 +176,7 @@ SPHERICAL = """
 
 
 def test_spherical_step_by_step() -> None:
-    x = matrix("faithful", "eruptions", "waiting")[:80] + [1e7, -1e7]
+    x = matrix("faithful", "eruptions", "waiting")[:80] + np.array([1e7, -1e7])
     start = {"weights": np.array([0.4, 0.6]), "mean": x[[0, 1]], "s2": np.array([30.0, 50.0])}
     path = gaussian.spherical(x, start, 25)
     est = emdsl.compile(text=SPHERICAL).fitter(max_iter=25, tol=0).fit({"x": x}, init=start)
