@@ -6,10 +6,14 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import pytest
+from plausible import plausible
 
 from emdsl.errors import ModelError
 from emdsl.families import PRELUDE
+from emdsl.fit.interpret import log_joint
+from emdsl.fit.sampling import sample
 from emdsl.language import parse_model
 
 ROOT = Path(__file__).parents[1]
@@ -51,6 +55,15 @@ def test_no_example_is_overlooked() -> None:
 def test_an_example_reads(example: Example) -> None:
     model = parse_model(example.text, "example.em", PRELUDE())
     assert model.variables
+
+
+@pytest.mark.parametrize("example", [e for e in EXAMPLES if e.code is None], ids=lambda e: e.place)
+def test_an_example_is_sampled_and_evaluated(example: Example) -> None:
+    """What cannot be fitted yet can be drawn from and has a density all the same."""
+    model = parse_model(example.text, "example.em", PRELUDE())
+    sizes, lengths, params, givens = plausible(model)
+    drawn = sample(model, params, sizes, 0, givens, lengths)
+    assert np.isfinite(log_joint(model, {**params, **givens, **drawn}, sizes, lengths))
 
 
 @pytest.mark.parametrize("example", [e for e in EXAMPLES if e.code is not None], ids=lambda e: e.place)
