@@ -49,7 +49,7 @@ def test_unusual(case: Case) -> None:
 
 def one_step(case: Case, model: Any, data: Any, given: Any, weight: Any, truth: Any) -> None:
     """E-step and M-step from parameters that no M-step made: objective, posterior, and the greatest Q."""
-    sizes = {k: v for k, v in case.options.items() if k not in ("n_init", "max_iter")}
+    sizes = case.options_sizes()
     start = model.fitter(max_iter=0, **sizes).fit(given, sample_weight=weight, init=truth)
     assert start.history_[0] == pytest.approx(objective(case, truth, data), rel=1e-9)
     before = joint(case, truth, data)

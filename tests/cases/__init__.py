@@ -33,6 +33,10 @@ class Case:
     updates: Mapping[str, str] = field(default_factory=dict)  # param -> kind, where a case insists on it
     weight: str | None = None  # the entry of the data that holds sample weights
 
+    def options_sizes(self) -> dict[str, Any]:
+        """The options that are sizes of the model."""
+        return {name: value for name, value in self.options.items() if name not in ("n_init", "max_iter")}
+
 
 _TRACED: list[Array] = []
 

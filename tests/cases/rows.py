@@ -188,8 +188,8 @@ def _rows_missing(rng):
 
 
 def _rows_missing_value(p, d):
-    x = d["x"][~np.isnan(d["x"][:, 0])]
-    return mix(p["w"], np.stack([mvn(x, m, c) for m, c in zip(p["mean"], p["cov"], strict=True)], -1))
+    rows = [mvn(d["x"], m, c) for m, c in zip(p["mean"], p["cov"], strict=True)]
+    return mix(p["w"], np.nan_to_num(np.stack(rows, -1)))
 
 
 SUPERVISED = """
