@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from emdsl.families.evaluate import rows_of
+from emdsl.families.kernels_vector import is_spd
 from emdsl.families.scope import Array, Scope, lift, own_shape
 from emdsl.families.table import form, record
 from emdsl.language.model import Domain, Family
@@ -134,16 +135,11 @@ def contains(domain: Domain, x: Array, s: Scope) -> Array:
     return np.asarray(CONSTRAINTS[domain.kind](x.astype(float)))
 
 
-def _is_spd(x: Array) -> Array:
-    even = np.isclose(x, np.swapaxes(x, -1, -2), rtol=1e-8, atol=1e-12).all((-1, -2))
-    return np.asarray(even & (np.linalg.eigvalsh(x)[..., 0] > 0))
-
-
 # On rows + own axes.
-CONSTRAINTS: Mapping[str, Callable[[Array], Array]] = {
+CONSTRAINTS: Mapping[str, Callable[[Array], Any]] = {
     "simplex": lambda x: (x >= 0).all(-1) & (np.abs(x.sum(-1) - 1) < 1e-6),
-    "spd": _is_spd,
-    "correlation": lambda x: _is_spd(x) & (np.abs(np.diagonal(x, axis1=-2, axis2=-1) - 1) < 1e-9).all(-1),
+    "spd": is_spd,
+    "correlation": lambda x: is_spd(x) & (np.abs(np.diagonal(x, axis1=-2, axis2=-1) - 1) < 1e-9).all(-1),
     "ordered": lambda x: (np.diff(x, axis=-1) > 0).all(-1),
     "zero_sum": lambda x: np.abs(x.sum(-1)) < 1e-9 * (1 + np.abs(x).sum(-1)),
 }

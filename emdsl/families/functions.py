@@ -94,6 +94,17 @@ def _logdet(a: Array, rank: int) -> Array:
     return np.where(sign > 0, value, np.nan)
 
 
+def inv(a: Array, rank: int) -> Array:
+    """NaN where a matrix is singular, so that one row does not spoil the others."""
+    try:
+        return np.asarray(np.linalg.inv(a))
+    except np.linalg.LinAlgError:
+        good = np.abs(np.linalg.slogdet(a)[0]) > 0
+        out = np.full(a.shape, np.nan)
+        out[good] = np.linalg.inv(a[good])
+        return out
+
+
 def _concat(*parts_and_ranks: Any) -> Array:
     half = len(parts_and_ranks) // 2
     parts = [p[:, None] if r == 0 else p for p, r in zip(parts_and_ranks[:half], parts_and_ranks[half:], strict=True)]
@@ -116,7 +127,7 @@ VECTOR_FUNCTIONS: Mapping[str, Function] = {
     "outer": lambda a, b, *ranks: a[:, :, None] * b[:, None, :],
     "diag": _diag,
     "logdet": _logdet,
-    "inv": lambda a, rank: np.linalg.inv(a),
+    "inv": inv,
     "trace": lambda a, rank: np.trace(a, axis1=-2, axis2=-1),
     "quad": _quad,
     "concat": _concat,

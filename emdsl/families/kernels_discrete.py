@@ -194,9 +194,8 @@ def geometric_sf(x: Any, p: Any) -> Array:
 
 def _onehot_variance(p: Any, trials: Any = 1.0) -> Array:
     p = np.asarray(p, float)
-    return np.asarray(trials)[..., None, None] * (
-        p[..., :, None] * np.eye(p.shape[-1]) - p[..., :, None] * p[..., None, :]
-    )
+    one = p[..., :, None] * np.eye(p.shape[-1]) - p[..., :, None] * p[..., None, :]
+    return np.asarray(np.asarray(trials)[..., None, None] * one)
 
 
 def _category_variance(p: Any) -> Array:
@@ -261,7 +260,7 @@ DISCRETE: tuple[Record, ...] = (
             variance=_onehot_variance,
             mode=multinomial_mode,
         ),
-        (Form(("p",), lambda p: (p,), given=lambda x: np.sum(x, -1)), Form(("p", "trials"))),
+        (Form(("p",), given=lambda x: np.sum(x, -1)), Form(("p", "trials"))),
         reasons={"sample": "Multinomial without `trials` is the split of a total that only data give"},
     ),
     Record(

@@ -80,13 +80,12 @@ def dirichlet_variance(concentration: Any) -> Array:
 
 
 def dirichlet_mode(concentration: Any) -> Array:
-    """(a - 1) / (sum a - K) where every a > 1; otherwise the density peaks at a corner of the largest a."""
+    """(a - 1) / (sum a - K) where every a >= 1; NaN where some a < 1, for the density is unbounded there."""
     a = np.asarray(concentration, float)
-    inner = (a > 1).all(-1, keepdims=True)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        inside = (a - 1) / (a.sum(-1, keepdims=True) - a.shape[-1])
-    corner = (np.arange(a.shape[-1]) == np.argmax(a, -1)[..., None]).astype(float)
-    return np.asarray(np.where(inner, inside, corner))
+    bounded = (a >= 1).all(-1, keepdims=True)
+    excess = np.where(bounded, a - 1, 0).sum(-1, keepdims=True)
+    inside = np.where(excess > 0, (a - 1) / np.where(excess > 0, excess, 1.0), 1 / a.shape[-1])
+    return np.where(bounded, inside, np.nan)
 
 
 def symmetric(concentration: Any, event: Shape) -> tuple[Array]:
@@ -112,7 +111,9 @@ def mvnormal_precision_log_density(x: Any, mean: Any, precision: Any) -> Array:
 def mvnormal_sample(rng: np.random.Generator, shape: Shape, mean: Any, cov: Any) -> Array:
     chol = np.linalg.cholesky(np.asarray(cov, float))
     z = rng.standard_normal((*shape, chol.shape[-1]))
-    return np.asarray(mean + (chol @ z[..., None])[..., 0] if chol.ndim > 2 else mean + z @ chol.T)
+    if chol.size == chol.shape[-1] ** 2:  # one covariance for every row
+        return np.asarray(mean + z @ chol.reshape(chol.shape[-2:]).T)
+    return np.asarray(mean + (chol @ z[..., None])[..., 0])
 
 
 def mvstudent_log_density(x: Any, df: Any, mean: Any, scale_matrix: Any) -> Array:
@@ -149,13 +150,13 @@ def wishart_log_density(x: Any, df: Any, scale: Any) -> Array:
     scale_chol = np.linalg.cholesky(np.asarray(scale, float))
     value = (df - d - 1) * _half_logdet_or_inf(x) - np.einsum("...ij,...ji->...", spd_inverse(scale), x) / 2
     constant = -df * half_logdet(scale_chol) - df * d / 2 * np.log(2) - multigammaln(df / 2, d)
-    return np.where(_is_spd(x), value + constant, -np.inf)
+    return np.where(is_spd(x), value + constant, -np.inf)
 
 
 def inverse_wishart_log_density(x: Any, df: Any, scale: Any) -> Array:
     x, df = np.asarray(x, float), np.asarray(df, float)
     d = x.shape[-1]
-    good = _is_spd(x)
+    good = is_spd(x)
     safe = np.where(good[..., None, None], x, np.eye(d))
     scale_chol = np.linalg.cholesky(np.asarray(scale, float))
     value = (
@@ -166,28 +167,38 @@ def inverse_wishart_log_density(x: Any, df: Any, scale: Any) -> Array:
     return np.where(good, value + constant, -np.inf)
 
 
-def _is_spd(x: Array) -> Array:
-    even = np.isclose(x, transpose(x), rtol=1e-8, atol=1e-12).all((-1, -2))
-    return np.asarray(even & (np.linalg.eigvalsh(x)[..., 0] > 0))
+def is_spd(x: Array) -> Array:
+    finite = np.isfinite(x).all((-1, -2))
+    x = np.where(finite[..., None, None], x, np.eye(x.shape[-1]))
+    even = np.isclose(x, np.swapaxes(x, -1, -2), rtol=1e-8, atol=1e-12).all((-1, -2))
+    return np.asarray(finite & even & (np.linalg.eigvalsh(x)[..., 0] > 0))
 
 
 def _half_logdet_or_inf(x: Array) -> Array:
     return np.asarray(np.linalg.slogdet(x)[1] / 2)
 
 
-def wishart_sample(rng: np.random.Generator, shape: Shape, df: Any, scale: Any) -> Array:
-    """Bartlett's decomposition."""
-    chol = np.linalg.cholesky(np.asarray(scale, float))
-    d = chol.shape[-1]
+def _bartlett(rng: np.random.Generator, shape: Shape, df: Any, d: int) -> Array:
+    """Lower triangular A with A A' a Wishart(df, I)."""
     a = np.tril(rng.standard_normal((*shape, d, d)), -1)
     df = np.broadcast_to(np.asarray(df, float), shape)
     a[..., np.arange(d), np.arange(d)] = np.sqrt(rng.chisquare(df[..., None] - np.arange(d)))
-    root = chol @ a
+    return a
+
+
+def wishart_sample(rng: np.random.Generator, shape: Shape, df: Any, scale: Any) -> Array:
+    """(L A)(L A)' with scale = L L'; Bartlett (1933)."""
+    chol = np.linalg.cholesky(np.asarray(scale, float))
+    root = chol @ _bartlett(rng, shape, df, chol.shape[-1])
     return np.asarray(root @ transpose(root))
 
 
 def inverse_wishart_sample(rng: np.random.Generator, shape: Shape, df: Any, scale: Any) -> Array:
-    return spd_inverse(wishart_sample(rng, shape, df, spd_inverse(scale)))
+    """The inverse of a Wishart(df, scale^-1), by its triangular root: no product is inverted."""
+    chol = np.linalg.cholesky(spd_inverse(scale))
+    root = chol @ _bartlett(rng, shape, df, chol.shape[-1])
+    half = np.linalg.inv(root)
+    return np.asarray(transpose(half) @ half)
 
 
 def _matrix(v: Any) -> Array:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 import numpy as np
+from scipy import special
 
 from emdsl.errors import Problem
 from emdsl.families.density import expression_log_density, limits
@@ -13,6 +14,7 @@ from emdsl.language.model import Domain, Family
 
 TRIALS = 3
 TOLERANCE = 1e-3
+ENDS = 100.0  # a bounded interval is cut off at a share of exp(-100)
 Density = Callable[[Array], Array]
 
 # Gauss-Kronrod 7-15; Piessens et al. (1983), QUADPACK.
@@ -56,20 +58,28 @@ def _wrong(family: Family, signature: int, args: Mapping[str, Array], total: flo
 
 
 def random_arguments(
-    family: Family, signature: int, sizes: Mapping[str, int], rng: np.random.Generator, rows: int = 1
+    family: Family,
+    signature: int,
+    sizes: Mapping[str, int],
+    rng: np.random.Generator,
+    rows: int = 1,
+    reach: float = 1.0,
 ) -> dict[str, Array] | None:
-    """Arguments from their domains, rows + own axes; bounds may speak of arguments that stand before."""
+    """Arguments from their domains, rows + own axes; bounds may speak of arguments that stand before.
+
+    `reach` multiplies the distance from a lower or an upper bound.
+    """
     out: dict[str, Array] = {}
     for argument in family.signatures[signature].arguments:
         scope = Scope(sizes=sizes, local=out, count=rows)
-        drawn = random_element(argument.domain, scope, rng)
+        drawn = random_element(argument.domain, scope, rng, reach)
         if drawn is None:
             return None
         out[argument.name] = drawn
     return out
 
 
-def random_element(domain: Domain, s: Scope, rng: np.random.Generator) -> Array | None:
+def random_element(domain: Domain, s: Scope, rng: np.random.Generator, reach: float = 1.0) -> Array | None:
     """One element of a domain per row, of moderate size."""
     shape = (s.count, *(d.value(s.sizes) if hasattr(d, "value") else 2 for d in domain.dims))
     z = rng.standard_normal(shape)
@@ -83,7 +93,8 @@ def random_element(domain: Domain, s: Scope, rng: np.random.Generator) -> Array 
             span = np.where(bounded, high - np.where(below, low, 0), 1)
             start, stop = np.where(below, low, 0), np.where(np.isfinite(high), high, 0)
             inside = start + span * (0.1 + 0.8 / (1 + np.exp(-z)))
-            half = np.where(below, start + np.exp(0.3 + 0.5 * z), stop - np.exp(0.3 + 0.5 * z))
+            far = reach * np.exp(0.3 + 0.6 * z)
+            half = np.where(below, start + far, stop - far)
             free = 0.7 * np.sort(z, -1) if domain.kind == "ordered" else 0.7 * z
             free = free - free.mean(-1, keepdims=True) if domain.kind == "zero_sum" else free
             return np.where(bounded, inside, np.where(below | np.isfinite(high), half, free))
@@ -152,6 +163,7 @@ def quadrature(f: Density, low: float, high: float) -> float | None:
     for _ in range(30):
         half, middle = (b - a) / 2, (a + b) / 2
         value = f((middle[:, None] + half[:, None] * NODES).ravel()).reshape(len(a), -1)
+        value = np.where(np.isfinite(value), value, 0.0)  # a node that rounding has put on a singular end
         fine, coarse = (value @ KRONROD) * half, (value @ GAUSS) * half
         error = np.abs(fine - coarse)
         done = ~(error > 1e-7 / 50) | (half < 1e-13 * np.abs(middle))
@@ -189,15 +201,17 @@ def _tensor(f: Density, domain: Domain, shape: tuple[int, ...], low: float, high
     points = {1: 2401, 2: 321, 3: 97}[n]
     axis = np.linspace(-1, 1, points)
     h = axis[1] - axis[0]
-    fine = coarse = 0.0
+    fine = coarse = edge = 0.0
     for first in [np.arange(points)] if n < 3 else np.arange(points)[:, None]:
         index = np.stack(np.meshgrid(first, *[np.arange(points)] * (n - 1), indexing="ij"), -1).reshape(-1, n)
         x, log_jacobian = constrain(domain, shape, axis[index], low, high)
         value = f(x) * np.exp(log_jacobian)
         fine += float(value.sum())
         coarse += float(value[(index % 2 == 0).all(1)].sum())
+        edge += float(value[((index == 0) | (index == points - 1)).any(1)].sum())
     fine, coarse = fine * h**n, coarse * (2 * h) ** n
-    return fine if abs(fine - coarse) < TOLERANCE / 3 else None
+    cut = edge * h ** (n - 1)  # what still stands at the faces of the cube, and so lies beyond them
+    return fine if abs(fine - coarse) < TOLERANCE / 3 and cut < TOLERANCE else None
 
 
 def free_dimension(domain: Domain, shape: tuple[int, ...]) -> int | None:
@@ -225,32 +239,36 @@ def constrain(domain: Domain, shape: tuple[int, ...], t: Array, low: float, high
 
 
 def _line(t: Array, low: float, high: float) -> tuple[Array, Array]:
-    """Elementwise: the cube's edge to (low, high), with doubly spread ends."""
+    """Elementwise: the cube's edge to (low, high), with geometrically spaced ends."""
     if np.isfinite(low) and np.isfinite(high):
-        u = 1 / (1 + np.exp(-30 * t))
-        return low + (high - low) * u, np.log(30 * (high - low)) + np.log(u) + np.log1p(-u)
+        s = ENDS * t
+        log_jacobian = np.log(ENDS * (high - low)) + special.log_expit(s) + special.log_expit(-s)
+        return low + (high - low) * special.expit(s), log_jacobian
     if np.isfinite(low) or np.isfinite(high):
-        s = 20 * t
-        return (low + np.exp(s) if np.isfinite(low) else high - np.exp(s)), np.log(20) + s
-    return np.sinh(9 * t), np.log(9) + np.log(np.cosh(9 * t))
+        reach = 60 if t.shape[1] < 3 else 16
+        s = reach * t
+        return (low + np.exp(s) if np.isfinite(low) else high - np.exp(s)), np.log(reach) + s
+    reach = 14 if t.shape[1] < 3 else 7
+    return np.sinh(reach * t), np.log(reach) + np.log(np.cosh(reach * t))
 
 
 def _sticks(t: Array) -> tuple[Array, Array]:
     """Stick breaking: each entry takes a share of what is left."""
-    share, log_jacobian = _line(t, 0.0, 1.0)
-    rest = np.cumprod(1 - share, 1)
-    before = np.concatenate([np.ones((len(t), 1)), rest[:, :-1]], 1)
-    x = np.concatenate([share * before, rest[:, -1:]], 1)
-    return x, (log_jacobian + np.log(before)).sum(1)
+    log_share, log_rest = special.log_expit(ENDS * t), special.log_expit(-ENDS * t)
+    left = np.cumsum(log_rest, 1)
+    before = np.concatenate([np.zeros((len(t), 1)), left[:, :-1]], 1)
+    x = np.exp(np.concatenate([log_share + before, left[:, -1:]], 1))
+    return x, (np.log(ENDS) + log_share + log_rest + before).sum(1)
 
 
 def _factors(t: Array, d: int) -> tuple[Array, Array]:
     """x = L L'; |dx/dL| = 2^d prod L_ii^(d - i)."""
     factor = np.zeros((len(t), d, d))
-    diagonal, log_a = _line(t[:, :d], 0.0, np.inf)
-    below, log_b = _line(t[:, d:], -np.inf, np.inf)
+    every_a, log_a = _line(t, 0.0, np.inf)
+    every_b, log_b = _line(t, -np.inf, np.inf)
+    diagonal, log_a, log_b = every_a[:, :d], log_a[:, :d], log_b[:, d:]
     factor[:, np.arange(d), np.arange(d)] = np.sqrt(diagonal)
-    factor[(slice(None), *np.tril_indices(d, -1))] = below
+    factor[(slice(None), *np.tril_indices(d, -1))] = every_b[:, d:]
     log_jacobian = log_a.sum(1) + log_b.sum(1) + (np.log(diagonal) / 2 * (d - np.arange(d))).sum(1)
     log_jacobian -= (np.log(diagonal) / 2).sum(1)  # the diagonal of L is the root of what t gave
     return factor @ np.swapaxes(factor, -1, -2), log_jacobian

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from emdsl.families.functions import inv
 from emdsl.families.records import Array, Function
 
 
@@ -15,6 +16,11 @@ def _logdet(x: Array) -> Array:
 
 def _outer(x: Array) -> Array:
     return np.asarray(x[..., :, None] * x[..., None, :])
+
+
+def _onehot(x: Array) -> Array:
+    """Over as many levels as x shows."""
+    return np.eye(int(np.max(x, initial=0)) + 1)[x]
 
 
 # Each takes x as batch + the element's own axes and returns batch + the statistic's own axes.
@@ -32,7 +38,8 @@ STATISTICS: Mapping[str, Function] = {
     "log1m": lambda x: np.log1p(-x),
     "cos": np.cos,
     "sin": np.sin,
+    "onehot": _onehot,
     "outer": _outer,
-    "inv": np.linalg.inv,
+    "inv": lambda x: inv(x, 2),
     "logdet": _logdet,
 }
