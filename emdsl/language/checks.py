@@ -151,7 +151,7 @@ def _default(v: Variable, default: Expr, model: ModelText) -> Iterator[Problem]:
 def needs_normaliser(model: ModelText, potential: Potential) -> str | None:
     """Why the density is not normalised beside this factor, or None where it is (or its constant is constant)."""
     known = kinds(model)
-    touched = {name for name, _ in spoken(potential.expression, model)}
+    touched = list(dict.fromkeys(name for name, _ in spoken(potential.expression, model)))
     params = [n for n in touched if n in known and known[n].kind == "param"]
     random = [n for n in touched if n in known and known[n].kind in ("latent", "observed")]
     if not random:

@@ -61,9 +61,10 @@ def entry_typing(name: str, scope: Scope) -> Entry:
     statement = item.statement
     plates, env = plates_of(item.headers, scope, name)
     if isinstance(statement, s.LetLine):
-        if array_of(statement.target, item, env):
+        if len(statement.target.indices or ()) > len(item.headers):
             hint = "write `let name = [... for k in K]`"
             raise wrong("E023", "a `let` has brackets for its plates alone", statement.target.span, hint)
+        array_of(statement.target, item, env)
         body = typed(statement.body, env)
         return Entry("let", name, plates, tuple(p.size for p in plates) + body.shape, None, (), body)
     assert isinstance(statement, s.Declaration)

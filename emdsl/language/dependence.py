@@ -16,13 +16,14 @@ _ELEMENTS = 600
 
 def cycle_problems(scope: Scope) -> list[Problem]:
     """One problem for each group of names whose elements depend on each other in a ring."""
-    edges: dict[str, list[Reference]] = defaultdict(list)
-    for reference in scope.references:
-        if reference.owner and scope.entries.get(reference.owner) and scope.entries.get(reference.target):
-            edges[reference.owner].append(reference)
+    graph: dict[str, set[str]] = defaultdict(set)
+    entries = scope.entries
+    known = [r for r in scope.references if r.owner and entries.get(r.owner) and entries.get(r.target)]
+    for reference in known:
+        graph[reference.owner].add(reference.target)
     out = []
-    for group in components({name: {r.target for r in rs} for name, rs in edges.items()}):
-        inner = [r for name in group for r in edges[name] if r.target in group]
+    for group in components(graph):
+        inner = [r for r in known if r.owner in group and r.target in group]
         if inner:
             problem = _ring(inner, scope)
             if problem is not None:
@@ -129,8 +130,8 @@ def _first_cycle(edges: Mapping[Element, list[tuple[Element, Span]]]) -> Problem
                 names = [name for name, _ in ring] + [there[0]]
                 short = [n for i, n in enumerate(names) if i == 0 or n != names[i - 1] or len(names) == 2]
                 shown = " -> ".join(short if len(short) > 1 else names[:2])
-                return Problem("E050", f"`{there[0]}` depends on itself: {shown}", span,
-                               "an element may depend on earlier elements alone")  # fmt: skip
+                hint = "an element may depend on earlier elements alone" if there[1] else None
+                return Problem("E050", f"`{there[0]}` depends on itself: {shown}", span, hint)
             if there not in state:
                 state[there] = 1
                 path.append((there, list(edges.get(there, ()))))

@@ -126,9 +126,10 @@ def _matched(node: s.Apply, family: Family) -> list[int]:
     strange = next((k for k in node.keywords if k.name not in known), None)
     if strange is not None:
         raise wrong("E040", f"{family.name} has no argument `{strange.name}`", strange.span, signatures(family))
-    count = len(node.args) + len(keywords)
-    given_text = f"{count} argument{'s' if count != 1 else ''}" + (f" ({', '.join(keywords)} by name)" if keywords else "")
-    raise wrong("E040", f"{family.name} does not take these {given_text}", node.span, signatures(family))
+    count = len(node.args)
+    plain = [f"{count} argument{'s' if count != 1 else ''}{' by position' if keywords else ''}"] if count or not keywords else []
+    given_text = " and ".join(plain + [f"`{k}`" for k in keywords])
+    raise wrong("E040", f"{family.name} cannot be made of {given_text}", node.span, signatures(family))
 
 
 def _named(node: s.Apply, signature: Signature) -> dict[str, s.Node]:

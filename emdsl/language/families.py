@@ -59,7 +59,7 @@ def _family(line: s.FamilyLine, scope: Scope, user: bool) -> Family:
         if a.default is not None:
             scalar(a.default, inside, "a default")
     arguments = tuple(Argument(a.name, domains[a.name]) for a in line.arguments)
-    _nothing_left_open(line, body.span and domains, scope)
+    _nothing_left_open(line, domains, scope)
     x = Argument(line.x.name, domains[line.x.name])
     return Family(line.name, x, (Signature(arguments, body, optional),), sizes, user, line.span)
 
@@ -67,11 +67,11 @@ def _family(line: s.FamilyLine, scope: Scope, user: bool) -> Family:
 def _nothing_left_open(line: s.FamilyLine, domains: dict[str, Domain], scope: Scope) -> None:
     """Lengths of a family's own sizes stay apart: `x : real[D]` and `m : real[Q]` may not be added."""
     own = {n for d in domains.values() for x in (*d.dims, *([d.levels] if d.levels else [])) for n in getattr(x, "names", ())}
-    for a, b, span in scope.lengths.equal:
+    for a, b, _ in scope.lengths.equal:
         if {*getattr(a, "names", ()), *getattr(b, "names", ())} & own:
             scope.lengths.equal.clear()
             scope.lengths.named.clear()
-            raise Stop(Problem("E030", f"{line.name} needs {a} and {b} to be equal", span, "use one size name for both"))
+            raise Stop(Problem("E030", f"{line.name} needs {a} and {b} to be equal", line.body.span, "use one size name for both"))
 
 
 def _size_names(domain: s.DomainText) -> Iterator[str]:

@@ -30,7 +30,7 @@ def subscript(base: s.Node, args: tuple[s.Node, ...], span: Span, env: Env, type
     if len(args) > len(value.shape):
         shown = show(env.scope.lengths.settle(value.shape))
         what = f"`{entry.name}`" if entry is not None else "this"
-        hint = f"`{entry.name}` is a {entry.kind} of {len(value.shape)} axes" if entry is not None and value.shape else None
+        hint = f"it takes at most {len(value.shape)}" if entry is not None and value.shape else None
         raise wrong("E031", f"too many indices: {what} is {shown}", span, hint)
     indices = tuple(_index(a, env, typed) for a in args)
     axes = _axes(value.shape, entry, indices)

@@ -141,6 +141,8 @@ def _logical(rows: list[str], at: int, file: str, line: list[Lexeme], out: Lexed
 
 def _goes_on(rows: list[str], at: int, line: list[Lexeme]) -> bool:
     """True where a line ends in `=` or `~` and its right side stands, indented further, on the next."""
+    if rows[at - 1].rstrip().endswith("\\"):
+        return True  # told already, where it stands
     if not line or line[-1].text not in ("=", "~"):
         return False
     row = rows[at]

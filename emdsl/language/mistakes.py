@@ -69,8 +69,8 @@ def _unknown_statement(tokens: tuple[Lexeme, ...]) -> Problem:
             hint = f"did you mean `{near}`?"
     elif first.type in ("IF", "ELSE"):
         hint = "a condition stands inside an expression: `a if cond else b`"
-    return Problem("E015" if hint else "E014", f"unexpected `{first.text}`: expected a declaration ({', '.join(known)}) or `for`",
-                   first.span, hint)  # fmt: skip
+    what = "expected a declaration" if hint else f"expected {', '.join(known)} or `for`"
+    return Problem("E015" if hint else "E014", f"unexpected `{first.text}`: {what}", first.span, hint)
 
 
 def _habit(tokens: tuple[Lexeme, ...], position: int, expected: frozenset[str]) -> str | None:

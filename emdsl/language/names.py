@@ -9,6 +9,8 @@ from emdsl.language import syntax as s
 from emdsl.language.functions import MAKERS
 from emdsl.language.scope import Item, Scope
 
+_GREEK = str.maketrans("ΑΒΕΖΗΙΚΜΝΟΡΤΥΧοϲ", "ABEZHIKMNOPTYXoc")
+
 
 def flatten(statements: tuple[s.Statement, ...]) -> Iterator[Item]:
     """Every statement with the `for` lines around it; the `for` lines themselves too."""
@@ -53,10 +55,22 @@ def collect(items: list[Item], scope: Scope) -> None:
                 scope.problems.append(Problem("E018", "a size is declared outside all plates", item.statement.span))
         else:
             scope.items[name] = item
+    _lookalikes(first, scope)
     for item in items:
         _size_names(item, scope)
     for item in items:
         _check_loop(item, scope)
+
+
+def _lookalikes(names: dict[str, Span], scope: Scope) -> None:
+    """A Greek letter that looks like a Latin one never makes a second variable silently."""
+    seen: dict[str, str] = {}
+    for name, span in names.items():
+        plain = name.translate(_GREEK)
+        if plain in seen:
+            message = f"`{name}` and `{seen[plain]}` look the same: one has Greek letters"
+            scope.problems.append(Problem("E019", message, span, "choose another name"))
+        seen.setdefault(plain, name)
 
 
 def _check_loop(item: Item, scope: Scope) -> None:

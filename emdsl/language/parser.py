@@ -105,11 +105,13 @@ def _blocks(lines: list[Line], problems: list[Problem]) -> list[_Node]:
         indent, block = open_blocks[-1]
         if line.indent > indent:
             header = block[-1] if block else None
-            if header is not None and _takes_block(header):
+            if header is not None and not header.body and _takes_block(header):
                 open_blocks.append((line.indent, header.body))
                 block = header.body
             else:
-                problems.append(_indent_problem(line, header, open_blocks))
+                problems.append(_indent_problem(line, header))
+                if header is not None and header.body:
+                    block = header.body  # most likely meant so; nothing more is said of it
         block.append(node)
     return roots
 
@@ -137,7 +139,7 @@ def _innermost(block: s.ForBlock) -> s.ForBlock:
     return block
 
 
-def _indent_problem(line: Line, header: _Node | None, open_blocks: list[tuple[int, list[_Node]]]) -> Problem:
+def _indent_problem(line: Line, header: _Node | None) -> Problem:
     span = line.tokens[0].span
     place = Span(span.file, span.line, 1, span.line, span.column)
     if header is None or not header.body:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from emdsl.errors import Problem
 from emdsl.language.model import Call, Expr, Loop, Num
-from emdsl.language.scope import IndexUse, Scope
+from emdsl.language.scope import IndexUse, Reference, Scope
 from emdsl.language.small import Sizes, assignments, reached, shift, simple_constants, value
 from emdsl.language.transform import loops_in
 
@@ -12,30 +12,35 @@ _POINTS = 4000
 
 
 def range_problems(scope: Scope) -> list[Problem]:
-    """One problem for every index that is out of range for every choice of sizes tried."""
-    out: list[Problem] = []
-    seen = set()
+    """One problem for every index that is out of range for every choice of sizes tried, and for every look ahead."""
+    out = [p for p in (_look_ahead(r, scope) for r in scope.references) if p is not None]
+    seen = {p.span for p in out}
     for use in scope.uses:
         if use.arg.span in seen:
             continue
         seen.add(use.arg.span)
-        problem = _look_ahead(use, scope) or _out_of_range(use, scope)
+        problem = _out_of_range(use, scope)
         if problem is not None:
             out.append(problem)
     return out
 
 
-def _look_ahead(use: IndexUse, scope: Scope) -> Problem | None:
-    """`z[t+1]` of a latent on the plate of `t`: time runs one way."""
-    entry = scope.entries.get(use.target or "")
-    moved = shift(use.arg)
-    if entry is None or entry.kind != "latent" or moved is None or moved[1] <= 0:
+def _look_ahead(reference: Reference, scope: Scope) -> Problem | None:
+    """`z[t+1]` of a latent on the plate of `t`: time runs one way. `z[i-1, j+1]` is an earlier row."""
+    entry = scope.entries.get(reference.target)
+    if entry is None or entry.kind != "latent" or not reference.owner:
         return None
     lengths = scope.lengths
-    if lengths.known(moved[0].size) != lengths.known(use.axis):
-        return None
-    message = f"`{use.target}` is looked up ahead of `{moved[0].name}`: an element depends on earlier ones alone"
-    return Problem("E051", message, use.arg.span, f"turn it round: write how the later element depends on `{moved[0].name}-{moved[1]}`")
+    for arg, plate in zip(reference.args, entry.plates, strict=False):
+        moved = shift(arg)
+        if moved is None or moved[1] < 0:
+            return None
+        loop, steps = moved
+        if steps > 0 and lengths.known(loop.size) == lengths.known(plate.size):
+            message = f"`{entry.name}` is looked up ahead of `{loop.name}`: an element depends on earlier ones alone"
+            hint = f"turn it round: write how `{entry.name}` at `{loop.name}` depends on it at `{loop.name}-{steps}`"
+            return Problem("E051", message, arg.span, hint)
+    return None
 
 
 def _out_of_range(use: IndexUse, scope: Scope) -> Problem | None:

@@ -1,0 +1,3 @@
+model M
+param x : real
+let y = x.__dict__

@@ -1,0 +1,3 @@
+model M
+let a = 1 + \
+  2

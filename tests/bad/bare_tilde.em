@@ -1,0 +1,2 @@
+model M
+x ~ Normal(0, 1)

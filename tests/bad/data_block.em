@@ -1,0 +1,2 @@
+model M
+data x : real

@@ -1,0 +1,24 @@
+model M
+for i0 in N:
+    for i1 in N:
+        for i2 in N:
+            for i3 in N:
+                for i4 in N:
+                    for i5 in N:
+                        for i6 in N:
+                            for i7 in N:
+                                for i8 in N:
+                                    for i9 in N:
+                                        for i10 in N:
+                                            for i11 in N:
+                                                for i12 in N:
+                                                    for i13 in N:
+                                                        for i14 in N:
+                                                            for i15 in N:
+                                                                for i16 in N:
+                                                                    for i17 in N:
+                                                                        for i18 in N:
+                                                                            for i19 in N:
+                                                                                for i20 in N:
+                                                                                    for i21 in N:
+                                                                                        let a = 1

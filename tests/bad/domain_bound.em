@@ -1,0 +1,3 @@
+model M
+param a : real(low = 3)
+param b : simplex[K](min = 0)

@@ -1,0 +1,3 @@
+model M
+param a : simplex
+param b : spd[D, D]

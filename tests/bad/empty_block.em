@@ -1,0 +1,3 @@
+model M
+for n in N:
+param a : real

@@ -1,0 +1,3 @@
+model M
+param a : real[D]
+factor -a^2

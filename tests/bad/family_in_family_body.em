@@ -1,0 +1,3 @@
+model M
+param c : real
+family F(x : real | m : real) = -(x - m)^2 - c

@@ -1,0 +1,3 @@
+model M
+family F(x : real | m : real) = -(x - m)^2
+family F(x : positive | r : real) = -r*x

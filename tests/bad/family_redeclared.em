@@ -1,0 +1,2 @@
+model M
+family Normal(x : real | m : real) = -(x - m)^2

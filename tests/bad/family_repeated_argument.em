@@ -1,0 +1,2 @@
+model M
+family F(x : real | x : real) = -x^2

@@ -1,0 +1,3 @@
+model M
+given a : real = b
+given b : real = a

@@ -1,0 +1,2 @@
+model M
+given a : real ~ Normal(0, 1)

@@ -1,0 +1,3 @@
+model M
+param m[3] : real
+let a = m[-1]

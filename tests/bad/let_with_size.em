@@ -1,0 +1,2 @@
+model M
+let a[K] = 3

@@ -1,0 +1,3 @@
+model M
+param a : real[K]
+let b = [a[k] for k in K if k > 0]

@@ -1,0 +1,4 @@
+model M
+param A : real
+param Α : real
+let b = A + Α

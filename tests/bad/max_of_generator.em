@@ -1,0 +1,3 @@
+model M
+param a : real[K]
+let b = max(a[k] for k in K)

@@ -1,0 +1,2 @@
+model M
+param µ : real

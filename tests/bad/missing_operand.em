@@ -1,0 +1,2 @@
+model M
+let a = 1 +

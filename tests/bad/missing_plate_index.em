@@ -1,0 +1,3 @@
+model M
+for n in N:
+    observed z ~ Normal(0, 1)

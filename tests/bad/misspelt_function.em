@@ -1,0 +1,3 @@
+model M
+param a : positive
+let b = srqt(a)

@@ -1,0 +1,3 @@
+model M
+parm a : real
+observerd x ~ Normal(0, 1)

@@ -1,0 +1,2 @@
+param a : real
+model M

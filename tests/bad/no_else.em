@@ -1,0 +1,3 @@
+model M
+for t in T:
+    latent z[t] ~ Normal(0, 1) if t == 0

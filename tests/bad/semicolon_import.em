@@ -1,0 +1,2 @@
+model M
+param a : real;import os

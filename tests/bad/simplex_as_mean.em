@@ -1,0 +1,4 @@
+model M
+param w : simplex[K]
+for n in N:
+    observed x[n] ~ Normal(w, 1)

@@ -1,0 +1,3 @@
+model M
+size K = 3
+param K : real

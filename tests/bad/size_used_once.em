@@ -1,0 +1,4 @@
+model M
+param mean[Kk] : real
+for n in N:
+    observed x[n] ~ Normal(mean[0], 1)

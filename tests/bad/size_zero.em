@@ -1,0 +1,3 @@
+model M
+size K = 0
+param a[K] : real

@@ -1,0 +1,2 @@
+model M
+given title : real = "a"

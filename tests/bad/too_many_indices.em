@@ -1,0 +1,3 @@
+model M
+param a : real[D]
+let b = a[0, 1]

@@ -1,0 +1,2 @@
+model M
+model N

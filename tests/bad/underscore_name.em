@@ -1,0 +1,3 @@
+model M
+param __class__ : real
+param _x : real

@@ -1,0 +1,2 @@
+model M
+latent w ~ Dirichlet(1.0)

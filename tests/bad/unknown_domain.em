@@ -1,0 +1,3 @@
+model M
+param a : reel
+param b : int

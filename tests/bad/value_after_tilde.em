@@ -1,0 +1,4 @@
+model M
+param a : real
+for n in N:
+    observed x[n] ~ a + 1

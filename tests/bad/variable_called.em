@@ -1,0 +1,3 @@
+model M
+param a : real[K]
+let b = a(0)
