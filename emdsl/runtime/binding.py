@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from emdsl.runtime.columns import Array, Column, read_column, refuse_where
+from emdsl.runtime.columns import Array, Column, read_column, refuse_text, refuse_where
 from emdsl.runtime.domains import checked_values
 from emdsl.runtime.faults import DataError, closest
 from emdsl.runtime.plates import Ragged, Record, ragged_rows, read_all, read_lengths
@@ -134,8 +134,7 @@ def _code_text(
     for name, column in columns.items():
         variable = variables[name]
         if column.text and (variable["domain"] not in ("category", "index") or not variable.get("levels")):
-            refuse_where(name, column.present, column.values, "must be numbers, but holds text", code="D004")
-            columns = {**columns, name: Column(np.zeros(column.values.shape), column.missing)}
+            refuse_text(name, column)
         elif column.text:
             groups.setdefault(variable["levels"], []).append(name)
     labels, out = dict(kept), dict(columns)

@@ -204,3 +204,25 @@ def real_numbers(name: str, column: Column) -> Array:
         name, np.isinf(values), values, "must be finite", "leave out, or mark as missing, what was not seen", "D006"
     )
     return np.ascontiguousarray(values).reshape(column.values.shape)
+
+
+def refuse_text(name: str, column: Column) -> None:
+    """Raise DataError for text where numbers are needed: the cells that are no numbers, or all where each is one."""
+    flat = column.values.reshape(-1)
+    bad = np.fromiter((not _is_numeral(v) for v in flat), bool, flat.size).reshape(column.values.shape) & column.present
+    if not bad.any():
+        hint = f"convert it: {name}.astype(float)"
+        refuse_where(name, column.present, column.values, "holds numbers written as text", hint, "D004")
+        raise DataError(f"{name}: every value is missing", code="D009")
+    first = str(flat[int(np.flatnonzero(bad)[0])])
+    comma = first.replace(",", "", 1).lstrip("-").isdigit() and "," in first
+    wrong = "decimal commas: write 1.5, not 1,5" if comma else None
+    refuse_where(name, bad, column.values, "must be numbers, but holds text", wrong, "D004")
+
+
+def _is_numeral(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

@@ -62,14 +62,14 @@ class Estimator(Answers):
             passed, origin = sizes_of_parameters(spec, params), "the parameters"
             tied = tied_sizes(spec, passed)
             labels = {n: text for n, text in self.__dict__.get("labels_", {}).items() if n in tied}
-        read = read_data(spec, data, beside.pop("columns", None), beside.pop("index", None))
+        held = self._constants()
+        asked = {**spec, "variables": [v for v in spec["variables"] if v["name"] not in held]}
+        read = read_data(asked, data, beside.pop("columns", None), beside.pop("index", None))
         lengths = beside.pop("lengths", None)
         lengths = read.lengths or None if lengths is None else lengths
         options = BindOptions(passed, origin, lengths=lengths, labels=labels, fitting=params is None, **beside)
         module = self._module
-        bound = bind_data(
-            spec, {**self._constants(), **read.values}, options, module.default_givens, getattr(module, "kept", None)
-        )
+        bound = bind_data(spec, {**held, **read.values}, options, module.default_givens, getattr(module, "kept", None))
         bound.labels.update({n: text for n, text in read.labels.items() if n not in bound.labels})
         return bound
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from emdsl.runtime.columns import Array, Column, read_column
+from emdsl.runtime.columns import Array, Column, read_column, refuse_text
 from emdsl.runtime.faults import DataError, closest
 from emdsl.runtime.plates import Record
 from emdsl.runtime.sizes import ragged_name
@@ -95,9 +95,12 @@ def read_table(spec: Mapping[str, Any], table: Table, columns: Mapping[str, Any]
     layout = layout_of(spec, used, table, index)
     values: dict[str, Any] = {}
     for variable in used:
-        stacked = _stack(
-            [_column(table, n) for n in chosen[variable["name"]]], bool(variable["array"] or variable["event"])
-        )
+        parts = {n: _column(table, n) for n in chosen[variable["name"]]}
+        if variable["domain"] not in ("category", "index"):
+            for n, part in parts.items():
+                if part.text:
+                    refuse_text(variable["name"] if n == variable["name"] else f"{variable['name']} (column {n})", part)
+        stacked = _stack(list(parts.values()), bool(variable["array"] or variable["event"]))
         values[variable["name"]] = layout.arrange(variable, stacked)
     return ReadData(values, layout.lengths, layout.labels)
 

@@ -1,0 +1,350 @@
+"""The command line. Each command imports what it needs, so that `emdsl --help` is quick."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from emdsl.errors import DataError, EmdslError, InternalError, Problem
+from emdsl.report.output import as_text, check_output, problem_facts, put
+
+if TYPE_CHECKING:
+    from emdsl.fit.fitter import Fitter
+    from emdsl.fit.model import Model
+
+MODEL = click.argument("model", metavar="MODEL.em", type=click.Path())
+OUTPUT = click.option("-o", "--output", type=click.Path(), metavar="FILE", help="Write there, not to the terminal.")
+INFER = click.option(
+    "--infer", multiple=True, metavar="NAME=METHOD", help="Infer a latent so, as an `infer` line would."
+)
+SEED = click.option("--seed", type=click.IntRange(0), help="Repeat the same random numbers.")
+SIZE = click.option("--size", multiple=True, metavar="NAME=N", help="A size: K=3.")
+AS_JSON = click.option("--json", "as_json", is_flag=True, help="The same facts for programs.")
+
+
+def pairs(option: str, items: Sequence[str]) -> dict[str, str]:
+    """`NAME=VALUE` options as a dict."""
+    out: dict[str, str] = {}
+    for item in items:
+        name, sign, value = item.partition("=")
+        if not sign or not name.strip() or not value.strip():
+            raise click.UsageError(f"{option} needs NAME=VALUE, not {item!r}")
+        if name.strip() in out:
+            raise click.UsageError(f"{option} names {name.strip()} twice")
+        out[name.strip()] = value.strip()
+    return out
+
+
+def size_pairs(items: Sequence[str]) -> dict[str, int]:
+    """`--size K=3` options as numbers."""
+    found = pairs("--size", items)
+    for name, value in found.items():
+        if not value.isdigit() or len(value) > 12 or int(value) < 1:
+            raise click.UsageError(f"--size {name}={value}: a size is a positive whole number")
+    return {name: int(value) for name, value in found.items()}
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="emdsl", message="%(prog)s %(version)s")
+def commands() -> None:
+    """Write a probabilistic model; emdsl derives its EM algorithm, prints it and runs it."""
+
+
+# ------------------------------------------------------------------ helpers
+
+
+def compiled(path: str, infer: Sequence[str] = ()) -> Model:
+    """The compiled model of a file, under `--infer` options."""
+    from emdsl.compiler import compile
+
+    return compile(path, infer=pairs("--infer", infer) or None)
+
+
+def model_text(path: str) -> str | bytes:
+    """The content of a model file; bytes are decoded by the parser, which says where they are wrong."""
+    try:
+        return sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()
+    except OSError as error:
+        raise DataError(Problem("D030", f"{path}: cannot be read: {error.strerror or error}")) from None
+
+
+def refused(what: str) -> EmdslError:
+    """What this release cannot do, in one line."""
+    return EmdslError(Problem("E090", f"{what} is not available in this release"))
+
+
+# ------------------------------------------------------------------ fit
+
+
+@commands.command()
+@MODEL
+@click.argument("data", metavar="DATA", type=click.Path())
+@OUTPUT
+@SIZE
+@click.option("--column", multiple=True, metavar="X=A,B", help="The columns that hold a variable.")
+@click.option("--index", multiple=True, metavar="S=COLUMN", help="The column that tells a plate's elements apart.")
+@click.option("--weights", metavar="COLUMN", help="A column of weights: 2 is the row twice.")
+@INFER
+@SEED
+@click.option("--init", type=click.Path(), metavar="FIT.json", help="Start from a saved fit.")
+@click.option(
+    "--n-init", type=click.IntRange(1), default=1, show_default=True, help="Number of starts; the best is kept."
+)
+@click.option("--max-iter", type=click.IntRange(0), default=500, show_default=True, help="Most iterations.")
+@click.option(
+    "--tol", type=click.FloatRange(0), default=1e-6, show_default=True, help="Relative change to stop at; 0 never."
+)
+@click.option(
+    "--on-degenerate",
+    type=click.Choice(["raise", "keep", "restart", "regularise"]),
+    default="raise",
+    show_default=True,
+    help="What to do when a component collapses.",
+)
+@click.option("--plot", type=click.Path(), metavar="FILE.svg", help="Draw the objective by iteration.")
+@click.option("--progress", is_flag=True, help="Say how far the fit is, on standard error.")
+@AS_JSON
+def fit(model: str, data: str, **options: Any) -> None:
+    """Fit MODEL.em to DATA (CSV or Parquet) and print the estimates."""
+    from emdsl.fit.readers import read_table_file
+    from emdsl.fit.tables import fit_table
+
+    for path in (options["output"], options["plot"]):
+        check_output(path)
+    if options["plot"] and not options["plot"].lower().endswith(".svg"):
+        raise click.UsageError("--plot writes SVG: give a name that ends in .svg")
+    sizes, index = size_pairs(options["size"]), pairs("--index", options["index"])
+    columns = {n: [c.strip() for c in v.split(",")] for n, v in pairs("--column", options["column"]).items()}
+    built = compiled(model, options["infer"])
+    table = read_table_file(data)
+    fitter = prepared_fitter(built, sizes, options)
+    fit_table(fitter, table, columns, index, options["weights"])
+    report_fit(fitter, data, options)
+    if fitter.status_ == "interrupted":
+        raise KeyboardInterrupt
+
+
+def prepared_fitter(built: Model, sizes: Mapping[str, int], options: Mapping[str, Any]) -> Fitter:
+    """The estimator under the options of the command line; an unknown size is a wrong command line."""
+    names = ("n_init", "max_iter", "tol", "seed", "init", "on_degenerate")
+    chosen = {n: options[n] for n in names}
+    try:
+        fitter: Fitter = built.fitter(sizes=dict(sizes), progress=options["progress"] or None, **chosen)
+        fitter.passed_sizes()
+    except TypeError as error:
+        raise click.UsageError(f"--size: {error}") from None
+    return fitter
+
+
+def report_fit(fitter: Fitter, data: str, options: Mapping[str, Any]) -> None:
+    """Save first, then print."""
+    from emdsl.report.plot import history_svg
+    from emdsl.report.summary import print_fit
+
+    spec = fitter.model.module.SPEC
+    if options["output"]:
+        try:
+            fitter.save(options["output"])
+        except OSError as error:
+            click.echo(f"error D040: {options['output']}: cannot be written: {error.strerror or error}", err=True)
+    if options["as_json"]:
+        click.echo(as_text(fitter.document()))
+    else:
+        print_fit(fitter, spec, data, sys.stdout)
+    if options["plot"]:
+        put(options["plot"], history_svg(fitter.history_, f"{spec['model']}: objective by iteration"))
+
+
+# ------------------------------------------------------------------ derive, compile, check, format
+
+
+@commands.command()
+@MODEL
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["text", "latex", "html", "markdown", "json"]),
+    default="text",
+    show_default=True,
+)
+@INFER
+@OUTPUT
+@AS_JSON
+def derive(model: str, form: str, infer: Sequence[str], output: str | None, as_json: bool) -> None:
+    """Print the derivation: posterior, statistics, updates, and why."""
+    check_output(output)
+    derivation: Any = compiled(model, infer).derivation
+    method = {"latex": "to_latex", "html": "to_html", "markdown": "to_markdown", "json": "to_dict"}
+    form = "json" if as_json else form
+    if form == "text":
+        put(output, str(derivation))
+        return
+    if not hasattr(derivation, method[form]):
+        raise refused(f"the derivation as {form}")
+    written = getattr(derivation, method[form])()
+    put(output, as_text(written) if form == "json" else written)
+
+
+@commands.command("compile")
+@MODEL
+@INFER
+@OUTPUT
+def compile_(model: str, infer: Sequence[str], output: str | None) -> None:
+    """Print the generated module, which runs without emdsl."""
+    check_output(output)
+    put(output, compiled(model, infer).source)
+
+
+@commands.command()
+@click.argument("models", metavar="MODEL.em...", nargs=-1, required=True, type=click.Path())
+@AS_JSON
+def check(models: Sequence[str], as_json: bool) -> None:
+    """Parse and type models; say what is wrong with them."""
+    from emdsl.families import PRELUDE
+    from emdsl.language import parse_model
+
+    found, wrong = [], False
+    for path in models:
+        problems: Sequence[Problem] = ()
+        source: str | None = None
+        try:
+            text = parse_model(model_text(path), path, PRELUDE())
+            problems, source = text.warnings, text.source
+        except EmdslError as error:
+            problems, source, wrong = error.problems, error.source, True
+        ok = not any(p.code[0] != "W" for p in problems)
+        found.append({"file": path, "ok": ok, "problems": [problem_facts(p) for p in problems]})
+        if not as_json:
+            click.echo("\n".join(p.render(source) for p in problems) if problems else f"{path}: ok", err=bool(problems))
+    if as_json:
+        click.echo(as_text(found))
+    if wrong:
+        raise SystemExit(1)
+
+
+@commands.command("format")
+@MODEL
+@click.option("--check", "only_check", is_flag=True, help="Change nothing; status 1 if the layout is not canonical.")
+def format_(model: str, only_check: bool) -> None:
+    """Lay out MODEL.em canonically, in place ("-" from standard input to standard output)."""
+    from emdsl.language import format_text
+
+    content = model_text(model)
+    laid_out = format_text(content, model)
+    before = content.decode("utf-8", "replace") if isinstance(content, bytes) else content
+    if only_check:
+        if laid_out != before:
+            click.echo(f"{model}: not in canonical layout; run emdsl format {model}", err=True)
+            raise SystemExit(1)
+    elif model == "-" or laid_out != before:
+        put(None if model == "-" else model, laid_out)
+
+
+# ------------------------------------------------------------------ verify, sample, graph
+
+
+@commands.command()
+@MODEL
+@INFER
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+def verify(model: str, infer: Sequence[str], seed: int) -> None:
+    """Check the derivation by numbers; status 1 where it fails."""
+    built: Any = compiled(model, infer)
+    if not hasattr(built, "verify"):
+        raise refused("verify")
+    certificate = built.verify(seed=seed)
+    click.echo(str(certificate))
+    if not getattr(certificate, "passed", certificate):
+        raise SystemExit(1)
+
+
+@commands.command()
+@MODEL
+@click.option(
+    "--params", "fit_path", type=click.Path(), required=True, metavar="FIT.json", help="Parameters: a saved fit."
+)
+@SIZE
+@SEED
+@click.option("--data", "given_path", type=click.Path(), metavar="GIVENS.csv", help="Columns of the givens.")
+@OUTPUT
+def sample(
+    model: str, fit_path: str, size: Sequence[str], seed: int | None, given_path: str | None, output: str | None
+) -> None:
+    """Draw synthetic data from MODEL.em at the parameters of a fit, as CSV (or JSON by the name of -o)."""
+    from emdsl.fit.tables import draw_rows
+
+    check_output(output)
+    put(output, draw_rows(compiled(model), fit_path, size_pairs(size), seed, given_path, output or ""))
+
+
+@commands.command()
+@MODEL
+@OUTPUT
+def graph(model: str, output: str | None) -> None:
+    """Draw the plates and arrows of MODEL.em as SVG."""
+    check_output(output)
+    built: Any = compiled(model)
+    if not hasattr(built, "graph"):
+        raise refused("graph")
+    put(output, built.graph())
+
+
+# ------------------------------------------------------------------ the boundary
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command: 0 done, 1 a wrong model or wrong data, 2 a wrong command line, 130 interrupted. Exits."""
+    raise SystemExit(run(arguments))
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """The exit status of a command; what went wrong is on standard error, in one block."""
+    try:
+        status = commands.main(
+            args=None if arguments is None else list(arguments), prog_name="emdsl", standalone_mode=False
+        )
+        sys.stdout.flush()
+        return status if isinstance(status, int) else 0
+    except click.UsageError as error:
+        error.show()
+        return 2
+    except click.ClickException as error:
+        error.show()
+        return 1
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("interrupted", err=True)
+        return 130
+    except SystemExit as stop:
+        return stop.code if isinstance(stop.code, int) else 1
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except (EmdslError, InternalError) as error:
+        click.echo(str(error), err=True)
+        return 1
+    except NotImplementedError as error:
+        click.echo(f"error E090: {error or 'this is not available in this release'}", err=True)
+        return 1
+    except Exception as error:  # noqa: BLE001  (the last boundary: a traceback is a defect)
+        return last_resort(error)
+
+
+def last_resort(error: Exception) -> int:
+    """A collapsed fit, lack of memory, or a bug of ours: one block, no traceback unless EMDSL_DEBUG is set."""
+    from emdsl.runtime.faults import DegenerateFit
+
+    if isinstance(error, DegenerateFit):
+        click.echo(f"error D050: {error}", err=True)
+    elif isinstance(error, MemoryError):
+        click.echo("error D051: there is not enough memory for this model and data", err=True)
+    elif os.environ.get("EMDSL_DEBUG"):
+        raise error
+    else:
+        stage = type(error).__name__
+        click.echo(f"internal error ({stage}): {error}\nPlease report this with the model that caused it.", err=True)
+    return 1

@@ -1,0 +1,125 @@
+"""The estimator of a compiled model: the runtime's, with what only emdsl itself can do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Protocol, Self
+
+import numpy as np
+
+from emdsl.errors import DataError, Problem, nearest
+from emdsl.runtime import faults
+from emdsl.runtime.binding import outer_plates
+from emdsl.runtime.estimator import Estimator
+from emdsl.runtime.storage import read_document
+
+
+class CompiledModel(Protocol):
+    """What a fitter needs of `emdsl.fit.model.Model`."""
+
+    @property
+    def text(self) -> str: ...
+    @property
+    def infer(self) -> Mapping[str, str] | None: ...
+    @property
+    def module(self) -> Any: ...
+    def fix(self, names: tuple[str, ...]) -> CompiledModel: ...
+    def sample(self, params: Any, sizes: Any, seed: Any, data: Any = None) -> dict[str, Any]: ...
+
+
+class Fitter(Estimator):
+    """What `model.fitter(...)` gives; see `Estimator`. `fixed` compiles the model again with those params given."""
+
+    def __init__(self, model: CompiledModel, **options: Any) -> None:
+        self.model = model
+        self._module = model.module
+        self._held: dict[str, Any] = {}
+        super().__init__(**options)
+
+    def __sklearn_clone__(self) -> Fitter:
+        return type(self)(self.model, **self.get_params())
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {n: v for n, v in super().__getstate__().items() if n != "_module"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._module = (self.model.fix(tuple(sorted(self._held))) if self._held else self.model).module
+
+    def _fault(self, error: faults.DataError) -> Exception:
+        wrong = DataError(Problem(error.code, error.message, hint=error.hint))
+        wrong.row = error.row  # type: ignore[attr-defined]  # the command line finds the line of the file by it
+        return wrong
+
+    def _constants(self) -> dict[str, Any]:
+        return self._held
+
+    def _hold_fixed(self, fixed: Mapping[str, Any] | None) -> None:
+        """Parameters held at given values are givens: the model is compiled again with them as such."""
+        fixed = {n: np.asarray(v, np.float64) for n, v in (fixed or {}).items()}
+        known = [v["name"] for v in self.model.module.SPEC["variables"] if v["kind"] == "param"]
+        for name in fixed:
+            if name not in known:
+                guess = nearest(name, known)
+                hint = f"did you mean {guess}?" if guess else None
+                raise faults.DataError(f"fixed: the model has no parameter {name}", hint=hint, code="D002")
+        self._module = (self.model.fix(tuple(sorted(fixed))) if fixed else self.model).module
+        self._held = fixed
+
+    def sample(self, n: int | None = None, seed: int | None = None, **beside: Any) -> dict[str, Any]:
+        """Data and latents drawn from the fitted model, as arrays by name.
+
+        n : elements of the outermost plate, left out: as many as were fitted. data : the givens, by
+        name, where the model has some (left out and without n: those of the fit). Lengths of ragged
+        plates are those of the fit, drawn again with replacement for another n.
+        """
+        if "params_" not in self.__dict__:
+            self.params_  # noqa: B018  (not fitted: says so)
+        rng = np.random.default_rng(seed)
+        bound = self._training[0] if "_training" in self.__dict__ else None
+        sizes: dict[str, Any] = dict(self.sizes_)
+        plates = outer_plates(self._module.SPEC)
+        if n is not None and plates:
+            sizes[plates[0]] = int(n)
+        for name, ragged in (bound.ragged if bound is not None else {}).items():
+            sizes[name] = ragged.lengths if n is None else rng.choice(ragged.lengths, int(n))
+        data = beside.get("data")
+        if data is None and bound is not None:
+            observed = {v["name"] for v in self._module.SPEC["variables"] if v["kind"] == "observed"}
+            data = {k: v for k, v in bound.values.items() if k not in observed and k not in self._held}
+        return self.model.sample(self.params_, sizes, int(rng.integers(2**63)), data)
+
+    def document(self) -> dict[str, Any]:
+        """The fit with its model's text, so that `emdsl.load` needs nothing else."""
+        from emdsl import __version__
+
+        more = {"source": self.model.text, "infer": dict(self.model.infer or {}), "fixed": sorted(self._held)}
+        return {**super().document(), **more, "emdsl_version": __version__}
+
+    def restore(self, path: Any) -> Self:
+        """Take over a saved fit of this model, parameters that were fixed included."""
+        try:
+            saved = read_document(path)
+            held = {n: saved["params"][n] for n in saved.get("fixed") or () if n in saved["params"]}
+            self.set_params(fixed=held or None)
+            self._hold_fixed(held)
+        except faults.DataError as error:
+            raise self._fault(error) from None
+        super().restore(saved)
+        return self
+
+
+def load_fit(path: str | Path, build: Callable[[str, Mapping[str, str] | None], CompiledModel]) -> Fitter:
+    """A saved fit, ready to predict, score and sample; `build` compiles a text with its `infer` lines.
+
+    Raises DataError where the file is no fit, is cut short, or holds no model text.
+    """
+    try:
+        saved = read_document(path)
+    except faults.DataError as error:
+        raise DataError(Problem(error.code, error.message, hint=error.hint)) from None
+    if not isinstance(saved.get("source"), str):
+        message = f"{path}: holds no model text: it was saved by a generated module"
+        raise DataError(Problem("D020", message, hint="load it with that module: Estimator.restore(path)"))
+    return Fitter(build(saved["source"], saved.get("infer") or None)).restore(saved)

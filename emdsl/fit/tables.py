@@ -1,0 +1,155 @@
+"""Tables in and out: a fit to a table read from a file, and draws from a model as a table."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from emdsl.errors import DataError, Problem
+from emdsl.fit.fitter import CompiledModel, Fitter
+from emdsl.fit.readers import FileTable, read_table_file
+from emdsl.runtime import faults
+from emdsl.runtime.sizes import ragged_name
+from emdsl.runtime.storage import plain_value, read_document
+from emdsl.runtime.table import Table, read_data
+
+Array = np.ndarray[Any, np.dtype[Any]]
+Record = Mapping[str, Any]
+
+
+def fit_table(
+    fitter: Fitter, table: FileTable, columns: Mapping[str, list[str]], index: Mapping[str, str], weights: str | None
+) -> None:
+    """Fit a table read from a file; the row of a fault is told as a line of that file. Does not warn: see `status_`."""
+    more: dict[str, Any] = {}
+    if weights is not None:
+        if weights not in table.columns:
+            raise DataError(Problem("D018", f"--weights: {table.path} has no column {weights}"))
+        more["sample_weight"] = table.columns[weights]
+    used = Table({n: c for n, c in table.columns.items() if n != weights})
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", faults.ConvergenceWarning)
+        try:
+            fitter.fit(used, columns=columns or None, index=index or None, **more)
+        except DataError as error:
+            row = getattr(error, "row", None)
+            if row is None or index or row >= len(table.lines):
+                raise
+            place = f" (row {row} is line {table.lines[row]} of {table.path})"
+            told = [Problem(p.code, p.message + place, p.span, p.hint) for p in error.problems]
+            raise DataError(told) from None
+
+
+def draw_rows(
+    model: CompiledModel, fit_path: str, sizes: Mapping[str, int], seed: int | None, givens: str | None, output: str
+) -> str:
+    """Draws from a model at saved parameters: CSV text, or JSON where `output` ends so."""
+    spec = model.module.SPEC
+    params, saved = read_parameters(fit_path, spec)
+    data = {}
+    try:
+        if givens is not None:
+            inputs = [v for v in spec["variables"] if v["kind"] == "given"]
+            data = read_data({**spec, "variables": inputs}, read_table_file(givens), None, None).values
+    except faults.DataError as error:
+        raise DataError(Problem(error.code, error.message, hint=error.hint)) from None
+    tied = _tied(spec)
+    all_sizes = {**{n: v for n, v in saved.items() if n in tied or not data}, **sizes}
+    drawn = model.sample(params, all_sizes, seed, {n: np.asarray(v) for n, v in data.items()} or None)
+    if output.lower().endswith(".json"):
+        return json.dumps(plain_value(drawn), allow_nan=False) + "\n"
+    return rows_text(spec, {**data, **drawn}, all_sizes)
+
+
+def _tied(spec: Mapping[str, Any]) -> set[str]:
+    """Sizes in shapes of parameters."""
+    params = [v for v in spec["variables"] if v["kind"] == "param"]
+    return {d for v in params for d in [*(p[1] for p in v["plates"]), *v["array"], *v["event"]]}
+
+
+def read_parameters(path: str, spec: Mapping[str, Any]) -> tuple[dict[str, Array], dict[str, int]]:
+    """Parameters and sizes from a saved fit, or from JSON that maps names of parameters to numbers."""
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8")) if not path.endswith(".npz") else None
+    except (OSError, ValueError):
+        content = None  # told below
+    if isinstance(content, dict) and "format" not in content:
+        params = content.get("params", content)
+        sizes = content.get("sizes", {})
+    else:
+        try:
+            document = read_document(path)
+        except faults.DataError as error:
+            raise DataError(Problem(error.code, error.message, hint=error.hint)) from None
+        params, sizes = document["params"], document["sizes"]
+        if document["model"] != spec["model"]:
+            raise DataError(Problem("D020", f"{path}: is a fit of {document['model']}, not of {spec['model']}"))
+    absent = [v["name"] for v in spec["variables"] if v["kind"] == "param" and v["name"] not in params]
+    if absent:
+        raise DataError(Problem("D020", f"{path}: lacks the parameters {', '.join(absent)}"))
+    return {n: np.asarray(v, np.float64) for n, v in params.items()}, {n: int(v) for n, v in sizes.items()}
+
+
+def rows_text(spec: Mapping[str, Any], drawn: Mapping[str, Any], sizes: Mapping[str, Any]) -> str:
+    """One row per element of the innermost plate of the observed variables; index columns where plates nest."""
+    variables = [v for v in spec["variables"] if v["name"] in drawn and v["plates"]]
+    observed = [v for v in variables if v["kind"] == "observed"]
+    if not observed:
+        raise DataError(Problem("D041", "nothing observed lies on a plate, so there are no rows", hint="-o DRAWS.json"))
+    deepest = max(observed, key=lambda v: len(v["plates"]))
+    plates = [p[1] for p in deepest["plates"]]
+    apart = [v["name"] for v in observed if [p[1] for p in v["plates"]] != plates[: len(v["plates"])]]
+    if apart:
+        message = f"{apart[0]} and {deepest['name']} lie over different plates, which one table cannot hold"
+        raise DataError(Problem("D041", message, hint="-o DRAWS.json"))
+    places = _places(plates, np.asarray(drawn[deepest["name"]]).shape, sizes)
+    columns: dict[str, Array] = {}
+    if len(plates) > 1:
+        columns = {loop[0]: place for loop, place in zip(deepest["plates"], places, strict=True)}
+    for v in variables:
+        depth = len(v["plates"])
+        if [p[1] for p in v["plates"]] == plates[:depth]:
+            columns |= _spread(v["name"], _at(np.asarray(drawn[v["name"]]), plates[:depth], places))
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(zip(*(c.tolist() for c in columns.values()), strict=True))
+    return text.getvalue()
+
+
+def _places(plates: Sequence[str], shape: tuple[int, ...], sizes: Mapping[str, Any]) -> list[Array]:
+    """For each row of the table, its position on each plate."""
+    ragged = ragged_name(plates[-1])
+    if ragged is None:
+        return [i.reshape(-1) for i in np.indices(shape[: len(plates)])]
+    if any(ragged_name(p) for p in plates[:-1]):
+        raise DataError(Problem("D041", "a table holds one ragged plate, the innermost", hint="-o DRAWS.json"))
+    parents = [int(sizes[p]) for p in plates[:-1]]
+    lengths = np.broadcast_to(np.asarray(sizes[ragged]), (int(np.prod(parents)),))
+    rows = np.repeat(np.arange(len(lengths)), lengths)
+    inner = np.arange(len(rows)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    return [*np.unravel_index(rows, parents), inner]
+
+
+def _at(value: Array, plates: Sequence[str], places: Sequence[Array]) -> Array:
+    """A variable's element for each row."""
+    if plates and ragged_name(plates[-1]) is not None:
+        return value
+    return np.asarray(value[tuple(places[: len(plates)])])
+
+
+def _spread(name: str, value: Array) -> dict[str, Array]:
+    """One column for a scalar, numbered columns for a vector (x1, x2) or a matrix (x1_1, x1_2)."""
+    if value.ndim == 1:
+        return {name: value}
+    return {
+        name + "_".join(str(i + 1) for i in index): value[(slice(None), *index)]
+        for index in np.ndindex(*value.shape[1:])
+    }

@@ -1,0 +1,54 @@
+"""Where a command's output goes: checked before the work, written whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from emdsl.errors import DataError, Problem
+
+
+def check_output(path: str | None) -> None:
+    """Refuse an output path that cannot be written before any work is done."""
+    if path is None or path == "-":
+        return
+    folder = Path(path).resolve().parent
+    reason = None
+    if Path(path).is_dir():
+        reason = "it is a directory"
+    elif not folder.is_dir():
+        reason = f"there is no directory {folder}"
+    elif not os.access(folder, os.W_OK):
+        reason = f"the directory {folder} is not writable"
+    if reason:
+        raise DataError(Problem("D040", f"{path}: cannot be written: {reason}"))
+
+
+def put(path: str | None, content: str) -> None:
+    """Write to a file, whole or not at all, or to standard output."""
+    from emdsl.runtime.storage import write_whole
+
+    if path is None or path == "-":
+        sys.stdout.write(content if content.endswith("\n") else content + "\n")
+        return
+    try:
+        write_whole(path, content.encode())
+    except OSError as error:
+        raise DataError(Problem("D040", f"{path}: cannot be written: {error.strerror or error}")) from None
+
+
+def as_text(document: Any) -> str:
+    """JSON that any program reads: NaN and infinities as null."""
+    from emdsl.runtime.storage import plain_value
+
+    return json.dumps(plain_value(document), allow_nan=False, ensure_ascii=False, indent=1)
+
+
+def problem_facts(problem: Problem) -> dict[str, Any]:
+    """A problem for programs; columns count from 1, the end is exclusive."""
+    s = problem.span
+    place = {"line": s.line, "column": s.column, "end_line": s.end_line, "end_column": s.end_column}
+    return {"code": problem.code, "message": problem.message, "hint": problem.hint, "file": s.file, **place}

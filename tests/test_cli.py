@@ -1,0 +1,258 @@
+"""The command line: exit status, one block on standard error, numbers that can be read off, files that fit."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from fixtures.fake_model import FakeModel
+
+from emdsl import cli
+from emdsl.errors import DataError
+from emdsl.fit.readers import parse_csv, read_table_file
+from emdsl.runtime.table import as_table
+
+ROOT = Path(__file__).parents[1]
+FAITHFUL = str(ROOT / "models/data/faithful.csv")
+
+
+@pytest.fixture(autouse=True)
+def without_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cli, "compiled", lambda path, infer=(): FakeModel("poisson" if "poisson" in path else "gmm"))
+
+
+class Ran:
+    def __init__(self, status: int, out: str, err: str) -> None:
+        self.status, self.out, self.err = status, out, err
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Any:
+    def runs(*arguments: str) -> Ran:
+        status = cli.run(arguments)
+        got = capsys.readouterr()
+        assert "Traceback" not in got.err
+        return Ran(status, got.out, got.err)
+
+    return runs
+
+
+# ---------------------------------------------------------------- fit
+
+
+def test_fit_prints_plan_parameters_likelihood_and_why(run: Any, tmp_path: Path) -> None:
+    done = run("fit", "gmm.em", FAITHFUL, "--seed", "1", "--tol", "1e-10", "-o", str(tmp_path / "fit.json"))
+    assert done.status == 0 and done.err == ""
+    assert "-1130.26396" in done.out
+    assert "z by exact:enumeration; weights, mean, cov by closed form" in done.out
+    assert "N = 272" in done.out and "converged after" in done.out and "11 free parameters" in done.out
+    assert all(len(line) <= 80 for line in done.out.splitlines()) and "\x1b" not in done.out
+    document = json.loads((tmp_path / "fit.json").read_text())
+    assert document["log_likelihood"] == pytest.approx(-1130.263960, abs=1e-5)
+    again = run("fit", "gmm.em", FAITHFUL, "--init", str(tmp_path / "fit.json"), "--json")
+    assert json.loads(again.out)["n_iter"] == 1
+
+
+def test_fit_options_reach_the_fit(run: Any, tmp_path: Path) -> None:
+    svg = tmp_path / "h.svg"
+    done = run("fit", "gmm.em", FAITHFUL, "--size", "K=1", "--column", "x=waiting", "--plot", str(svg), "--json")
+    facts = json.loads(done.out)
+    assert facts["sizes"]["K"] == 1 and facts["sizes"]["D"] == 1
+    assert svg.read_text().startswith("<svg")
+    short = run("fit", "gmm.em", FAITHFUL, "--max-iter", "2", "--seed", "0")
+    assert short.status == 0 and "not converged" in short.out
+
+
+def test_fit_with_weights(run: Any, tmp_path: Path) -> None:
+    data = tmp_path / "w.csv"
+    data.write_text("a,b,count\n" + "\n".join(f"{i % 7},{i % 5},2" for i in range(40)))
+    done = run("fit", "gmm.em", str(data), "--size", "K=1", "--weights", "count", "--json")
+    assert json.loads(done.out)["n_units"] == 80 and json.loads(done.out)["sizes"]["D"] == 2
+    assert "no column wt" in run("fit", "gmm.em", str(data), "--weights", "wt").err
+
+
+def test_fit_of_a_long_table(run: Any, tmp_path: Path) -> None:
+    data = tmp_path / "long.csv"
+    data.write_text("subject,y\nb,1\na,2\nb,9\na,11\nb,NA\n")
+    done = run("fit", "poisson.em", str(data), "--index", "s=subject", "--json", "--seed", "0")
+    facts = json.loads(done.out)
+    assert facts["sizes"] == {"S": 2, "K": 2} and facts["labels"]["S"] == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "words"),
+    [
+        (["fit", "gmm.em", "absent.csv"], 1, ["absent.csv: cannot be read: No such file"]),
+        (["fit", "gmm.em", FAITHFUL, "--size", "K"], 2, ["--size needs NAME=VALUE"]),
+        (["fit", "gmm.em", FAITHFUL, "--size", "K=-2"], 2, ["positive whole number"]),
+        (["fit", "gmm.em", FAITHFUL, "--size", "Q=2"], 2, ["no size Q"]),
+        (["fit", "gmm.em", FAITHFUL, "--column", "x=wating"], 1, ["no column wating", "did you mean waiting"]),
+        (["fit", "gmm.em", FAITHFUL, "--tol", "-1"], 2, ["--tol"]),
+        (["fit", "gmm.em", FAITHFUL, "--plot", "a.pdf"], 2, [".svg"]),
+        (["fit", "gmm.em", FAITHFUL, "-o", "/no/such/dir/fit.json"], 1, ["cannot be written"]),
+        (["fit", "gmm.em", FAITHFUL, "--init", "absent.json"], 1, ["absent.json: cannot be read"]),
+        (["fit", "gmm.em"], 2, ["DATA"]),
+        (["fti"], 2, ["No such command"]),
+        (["verify", "gmm.em"], 1, ["verify is not available in this release"]),
+        (["graph", "gmm.em"], 1, ["graph is not available in this release"]),
+        (["derive", "gmm.em", "--format", "latex"], 1, ["not available in this release"]),
+        (["check", "absent.em"], 1, ["absent.em: cannot be read"]),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_block(run: Any, arguments: list[str], status: int, words: list[str]) -> None:
+    done = run(*arguments)
+    assert done.status == status and done.out == ""
+    for word in words:
+        assert word in done.err
+
+
+def test_a_bad_cell_is_told_with_its_line(run: Any, tmp_path: Path) -> None:
+    data = tmp_path / "bad.csv"
+    data.write_text("x1,x2\n1,2\n3,abc\n4,5\n")
+    done = run("fit", "gmm.em", str(data))
+    assert done.status == 1 and "'abc'" in done.err and f"line 3 of {data}" in done.err
+    data.write_text("x1;x2\n1,5;2\n2,5;3\n")
+    assert "decimal commas" in run("fit", "gmm.em", str(data)).err
+
+
+def test_ctrl_c_keeps_the_fit_and_ends_with_130(run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from fixtures import hand_gmm
+
+    honest, calls = hand_gmm.m_step, []
+
+    def m_step(*args: Any) -> Any:
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return honest(*args)
+
+    monkeypatch.setattr(hand_gmm, "m_step", m_step)
+    done = run("fit", "gmm.em", FAITHFUL, "--seed", "0", "-o", str(tmp_path / "fit.json"))
+    assert done.status == 130 and "interrupted" in done.err
+    assert json.loads((tmp_path / "fit.json").read_text())["status"] == "interrupted"
+
+
+def test_a_bug_of_ours_is_no_traceback(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cli, "compiled", lambda path, infer=(): 1 / 0)
+    done = run("derive", "gmm.em")
+    assert done.status == 1 and "internal error (ZeroDivisionError)" in done.err and "report" in done.err
+
+
+def test_collapse_is_said(run: Any, tmp_path: Path) -> None:
+    data = tmp_path / "same.csv"
+    data.write_text("x1,x2\n" + "1,1\n" * 20)
+    done = run("fit", "gmm.em", str(data))
+    assert done.status == 1 and "D050" in done.err
+
+
+# ---------------------------------------------------------------- the other commands
+
+
+def test_derive_and_compile(run: Any, tmp_path: Path) -> None:
+    assert run("derive", "gmm.em").out == "the derivation\n"
+    assert run("compile", "gmm.em", "-o", str(tmp_path / "m.py")).status == 0
+    assert (tmp_path / "m.py").read_text() == "# the module"
+
+
+def test_check(run: Any, tmp_path: Path) -> None:
+    good, bad = tmp_path / "good.em", tmp_path / "bad.em"
+    good.write_text("model M\nparam m : real\nfor n in N:\n    observed x[n] ~ Normal(m, 1)\n")
+    bad.write_text("model M\nfor n in N:\n    observed x[n] ~ Norml(0, 1)\n")
+    assert run("check", str(good)).status == 0
+    done = run("check", str(good), str(bad))
+    assert done.status == 1 and f"{bad}:3:" in done.err and "Normal" in done.err
+    facts = json.loads(run("check", "--json", str(good), str(bad)).out)
+    assert [f["ok"] for f in facts] == [True, False] and facts[1]["problems"][0]["line"] == 3
+
+
+def test_sample_is_a_table_that_fits(run: Any, tmp_path: Path) -> None:
+    fit, draws = tmp_path / "fit.json", tmp_path / "draws.csv"
+    run("fit", "gmm.em", FAITHFUL, "--seed", "1", "-o", str(fit))
+    done = run("sample", "gmm.em", "--params", str(fit), "--size", "N=500", "--seed", "3", "-o", str(draws))
+    assert done.status == 0 and done.out == ""
+    table = read_table_file(str(draws))
+    assert list(table.columns) == ["z", "x1", "x2"] and len(table.columns["z"]) == 500
+    again = run("fit", "gmm.em", str(draws), "--seed", "1", "--json")
+    assert json.loads(again.out)["sizes"] == {"N": 500, "K": 2, "D": 2}
+    assert "lacks the parameters" in run("sample", "gmm.em", "--params", _json(tmp_path, {"mean": [1]})).err
+
+
+def _json(folder: Path, document: Any) -> str:
+    (folder / "p.json").write_text(json.dumps(document))
+    return str(folder / "p.json")
+
+
+def test_help_is_quick_and_light() -> None:
+    code = (
+        "import sys; from emdsl.cli import run; run(['--help']); print(sorted({m.split('.')[0] for m in sys.modules}))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    for command in ("fit", "derive", "compile", "check", "verify", "sample", "graph", "format"):
+        assert f"  {command}" in done.stdout
+    assert not {"numpy", "sympy", "lark", "rich", "scipy"} & set(done.stdout.splitlines()[-1].split("'"))
+
+
+# ---------------------------------------------------------------- tables
+
+
+def columns(text: str | bytes) -> dict[str, list[Any]]:
+    content = text.encode() if isinstance(text, str) else text
+    return {n: list(c) for n, c in parse_csv(content, "t.csv").columns.items()}
+
+
+def test_csv_forms() -> None:
+    assert columns("a,b\r\n1,x\r\n2,y\r\n") == {"a": [1, 2], "b": ["x", "y"]}
+    assert columns(b"\xef\xbb\xbfa\n1\n") == {"a": [1]}
+    assert columns("a;b\n1;2\n") == columns("a\tb\n1\t2\n") == {"a": [1], "b": [2]}
+    assert columns('"a, b",c\n"x, ""y""",2\n') == {"a, b": ['x, "y"'], "c": [2]}
+    assert columns(" a , b\n1, 2\n\n3,4\n") == {"a": [1, 3], "b": [2, 4]}
+    assert columns("a\nTRUE\nfalse\n") == {"a": [1.0, 0.0]}
+
+
+def test_missing_cells_by_the_kind_of_column() -> None:
+    got = columns("number,label\n1,NA\n,None\nNA,x\nNaN,null\n2,\n")
+    np.testing.assert_array_equal(got["number"], [1, np.nan, np.nan, np.nan, 2])
+    assert got["label"] == ["NA", "None", "x", "null", None]
+    assert columns("a,b\n1_000,1\n") == {"a": ["1_000"], "b": [1]}
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "the file is empty"),
+        (b"a,b\n", "no rows"),
+        (b"a,b\n1,2\n3\n", "t.csv:3:1: error D035: the row has 1 cells, but the header has 2"),
+        (b"a,a\n1,2\n", "two columns are named a"),
+        (b"1,2\n3,4\n", "the first line holds numbers"),
+        (b"a\n\xff\n", "byte 0xff at offset 2"),
+        (b"a\n\0\n", "NUL"),
+        (b'a,b\n"1,2\n', "cannot be split"),
+        (b"a,\n1,2\n", "column 2 has no name"),
+    ],
+)
+def test_csv_faults(content: bytes, words: str) -> None:
+    with pytest.raises(DataError) as info:
+        parse_csv(content, "t.csv")
+    assert words in str(info.value)
+
+
+def test_files_that_cannot_be_read(tmp_path: Path) -> None:
+    for path in (tmp_path, tmp_path / "x.csv", tmp_path / "x.parquet"):
+        with pytest.raises(DataError):
+            read_table_file(str(path))
+
+
+def test_parquet(tmp_path: Path) -> None:
+    pyarrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    parquet.write_table(pyarrow.table({"a": [1.0, None], "b": ["u", "v"]}), tmp_path / "t.parquet")
+    table = as_table(read_table_file(str(tmp_path / "t.parquet")))
+    assert table is not None and list(table.columns) == ["a", "b"]
+    (tmp_path / "bad.parquet").write_bytes(b"nothing")
+    with pytest.raises(DataError, match="D032"):
+        read_table_file(str(tmp_path / "bad.parquet"))

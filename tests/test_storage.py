@@ -1,0 +1,150 @@
+"""Saved fits: bit for bit, whole or not at all, and refused with a reason where they are not fits."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from fixtures.fake_model import FakeModel, build
+from fixtures.hand_gmm import GaussianMixture
+from fixtures.hand_poisson import RaggedPoisson
+
+from emdsl.errors import DataError, EmdslError
+from emdsl.fit.fitter import load_fit
+from emdsl.runtime import faults, storage
+
+RNG = np.random.default_rng(7)
+X = np.concatenate([RNG.normal(0, 1, (60, 2)), RNG.normal(4, 1, (90, 2))])
+
+
+@pytest.mark.parametrize("name", ["fit.json", "fit.npz"])
+def test_saved_and_loaded_scores_bit_for_bit(tmp_path: Path, name: str) -> None:
+    fit = GaussianMixture(seed=0).fit(X)
+    fit.save(tmp_path / name)
+    again = GaussianMixture().restore(tmp_path / name)
+    assert again.score(X) == fit.score(X)
+    assert again.history_ == fit.history_ and again.status_ == fit.status_ and again.sizes_ == fit.sizes_
+    assert again.bic() == fit.bic()
+    np.testing.assert_array_equal(again.predict(X), fit.predict(X))
+    assert os.listdir(tmp_path) == [name]
+
+
+def test_json_holds_what_the_interface_names(tmp_path: Path) -> None:
+    GaussianMixture(seed=4).fit(X).save(tmp_path / "fit.json")
+    document = json.loads((tmp_path / "fit.json").read_text())
+    keys = "model params objective log_likelihood history converged n_iter sizes plan updates seed emdsl_version"
+    assert set(keys.split()) <= set(document)
+    assert (
+        document["model"] == "GaussianMixture"
+        and document["seed"] == 4
+        and document["plan"] == {"z": "exact:enumeration"}
+    )
+    assert np.shape(document["params"]["cov"]) == (2, 2, 2)
+
+
+def test_nan_is_null(tmp_path: Path) -> None:
+    storage.write_document(tmp_path / "a.json", {"params": {"a": np.array([np.nan, 1.0])}, "history": [float("inf")]})
+    assert json.loads((tmp_path / "a.json").read_text()) == {"params": {"a": [None, 1.0]}, "history": [None]}
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "fit.json"
+    path.write_text("old")
+
+    def fail(fd: int) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(OSError, match="disk full"):
+        storage.write_whole(path, b"new")
+    assert path.read_text() == "old" and os.listdir(tmp_path) == ["fit.json"]
+
+
+def refused(path: Path) -> str:
+    with pytest.raises(faults.DataError) as info:
+        GaussianMixture().restore(path)
+    return str(info.value)
+
+
+def test_what_is_no_fit_is_refused(tmp_path: Path) -> None:
+    good, path = tmp_path / "good.json", tmp_path / "bad"
+    GaussianMixture(seed=0).fit(X).save(good)
+    document = json.loads(good.read_text())
+
+    def written(**changes: Any) -> Path:
+        path.write_text(json.dumps({**document, **changes}))
+        return path
+
+    assert "format 99" in refused(written(format=99))
+    assert "of model Other" in refused(written(model="Other"))
+    assert "another version" in refused(written(model_hash="0"))
+    assert "no array of numbers" in refused(written(params={"mean": [[1], [1, 2]]}))
+    assert "declared with shape" in refused(written(params={**document["params"], "mean": [0.0]}))
+    path.write_text(good.read_text()[:-40])
+    assert "no whole JSON" in refused(path)
+    path.write_text("[1, 2]")
+    assert "is no saved fit" in refused(path)
+    path.write_bytes(pickle.dumps({"params": {}}))
+    assert "pickles are not read" in refused(path)
+    assert "cannot be read" in refused(tmp_path / "absent.json")
+
+
+def test_npz_with_objects_or_cut_short_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "fit.npz"
+    np.savez(path, document=np.array([{"a": 1}], object), history=np.zeros(1))
+    assert "no whole saved fit" in refused(path)
+    GaussianMixture(seed=0).fit(X).save(path)
+    path.write_bytes(path.read_bytes()[:-100])
+    assert "no whole saved fit" in refused(path)
+
+
+def test_labels_travel_with_the_fit(tmp_path: Path) -> None:
+    fit = RaggedPoisson(seed=0).fit([[1, 2], [9]])
+    fit.labels_["V"] = ["a", "b"]
+    fit.save(tmp_path / "fit.json")
+    assert RaggedPoisson().restore(tmp_path / "fit.json").labels_ == {"V": ["a", "b"]}
+
+
+# ---------------------------------------------------------------- emdsl's own fitter
+
+
+def test_a_fitter_loads_from_the_file_alone(tmp_path: Path) -> None:
+    fit = FakeModel().fitter(seed=0).fit(X)
+    fit.save(tmp_path / "fit.json")
+    again = load_fit(tmp_path / "fit.json", build)
+    assert again.score(X) == fit.score(X)
+    assert again.sample(10, seed=1)["x"].shape == (10, 2)
+    GaussianMixture(seed=0).fit(X).save(tmp_path / "alone.json")
+    with pytest.raises(EmdslError, match="holds no model text"):
+        load_fit(tmp_path / "alone.json", build)
+
+
+def test_a_fitter_pickles_and_clones() -> None:
+    fit = FakeModel().fitter(K=2, seed=0).fit(X)
+    assert pickle.loads(pickle.dumps(fit)).score(X) == fit.score(X)  # noqa: S301
+    base = pytest.importorskip("sklearn.base")
+    assert base.clone(fit).get_params() == fit.get_params()
+
+
+def test_faults_are_emdsl_s_own() -> None:
+    with pytest.raises(DataError, match="D003"):
+        FakeModel().fitter().fit(X[:, 0])
+
+
+def test_fixed_parameters_stay_and_are_not_counted(tmp_path: Path) -> None:
+    mean = np.array([[0.0, 0.0], [4.0, 4.0]])
+    fit = FakeModel().fitter(fixed={"mean": mean}, seed=0).fit(X)
+    np.testing.assert_array_equal(fit.params_["mean"], mean)
+    assert fit.n_parameters_ == 1 + 6
+    fit.save(tmp_path / "fit.json")
+    again = load_fit(tmp_path / "fit.json", build)
+    assert again.score(X) == fit.score(X) and pickle.loads(pickle.dumps(fit)).score(X) == fit.score(X)  # noqa: S301
+    free = FakeModel().fitter(seed=0).fit(X)
+    assert free.objective_ > fit.objective_
+    with pytest.raises(DataError, match="did you mean mean"):
+        FakeModel().fitter(fixed={"men": mean}).fit(X)
