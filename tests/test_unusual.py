@@ -11,12 +11,14 @@ import pytest
 from cases import (
     Case,
     conjugate,
+    curves,
     domains,
     families,
     hybrid,
     joint,
     latents,
     names,
+    odds,
     plates,
     priors,
     regressions,
@@ -27,7 +29,21 @@ from oracles.space import maximise
 
 import emdsl
 
-MODULES = (names, shapes, domains, regressions, priors, latents, plates, conjugate, hybrid, families, rows)
+MODULES = (
+    names,
+    shapes,
+    domains,
+    regressions,
+    priors,
+    latents,
+    plates,
+    conjugate,
+    hybrid,
+    families,
+    rows,
+    odds,
+    curves,
+)
 CASES = [case for module in MODULES for case in module.CASES]
 
 
