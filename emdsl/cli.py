@@ -95,9 +95,9 @@ def refused(what: str) -> EmdslError:
 @click.option(
     "--n-init", type=click.IntRange(1), default=1, show_default=True, help="Number of starts; the best is kept."
 )
-@click.option("--max-iter", type=click.IntRange(0), default=500, show_default=True, help="Most iterations.")
+@click.option("--max-iter", type=click.IntRange(0), default=5000, show_default=True, help="Most iterations.")
 @click.option(
-    "--tol", type=click.FloatRange(0), default=1e-6, show_default=True, help="Relative change to stop at; 0 never."
+    "--tol", type=click.FloatRange(0), default=1e-9, show_default=True, help="Relative change to stop at; 0 never."
 )
 @click.option(
     "--on-degenerate",

@@ -201,6 +201,9 @@ def test_entries_that_a_condition_drops_are_not_judged() -> None:
     b = bound(spec, data, kept=lambda sizes, values: keep)
     assert b.masks["a"] is None or b.masks["a"][1, 0]
     assert b.values["a"][1, 0] == 1
+    again = bound(spec, data)
+    assert again.masks["a"] is None and again.values["a"][1, 0] == 1
+    assert "must be 0 or 1" in refused(spec, {"a": np.array([[0, 0], [2, 0]])})
 
 
 # ---------------------------------------------------------------- sizes

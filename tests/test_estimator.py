@@ -21,6 +21,7 @@ from emdsl.runtime.bundle import bundle
 from emdsl.runtime.estimator import Estimator
 from emdsl.runtime.faults import ConvergenceWarning, DataError, DegenerateFit
 from emdsl.runtime.loop import remaining
+from emdsl.runtime.table import Table
 
 RNG = np.random.default_rng(7)
 X = np.concatenate([RNG.normal(0, 1, (60, 2)), RNG.normal(4, 1, (90, 2))])
@@ -205,6 +206,26 @@ def test_interrupt_keeps_the_best_so_far() -> None:
     assert fit.status_ == "interrupted" and fit.n_iter_ == 2 and not fit.converged_
 
 
+def test_interrupt_between_starts_keeps_the_best() -> None:
+    calls = []
+
+    def initial(data: Any, prepared: Any, rng: Any) -> Any:
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return hand_gmm.initial(data, prepared, rng)
+
+    fit = changed(initial=initial)(n_init=5, seed=0).fit(X)
+    assert fit.status_ == "interrupted" and "of 2 starts" in fit.message_ and np.isfinite(fit.objective_)
+
+
+def test_a_sampled_objective_needs_more_than_one_small_step() -> None:
+    spec = {**hand_gmm.SPEC, "plan": {"z": ["mcmc:gibbs", ""]}}
+    exact = GaussianMixture(init=START, tol=1e-6).fit(X)
+    sampled = changed(SPEC=spec)(init=START, tol=1e-6).fit(X)
+    assert sampled.n_iter_ == exact.n_iter_ + 9 and sampled.log_likelihood_ is None
+
+
 def test_zero_density_names_the_row() -> None:
     def rows(params: Any, data: Any, prepared: Any) -> Any:
         return np.where(np.arange(len(X)) == 17, -np.inf, 0.0)
@@ -301,6 +322,12 @@ def test_posteriors_predictions_scores() -> None:
     assert fit.bic() == pytest.approx(11 * np.log(len(X)) - 2 * fit.log_likelihood_)
     with pytest.raises(DataError, match="the parameters"):
         fit.predict(X[:, :1])
+
+
+def test_columns_of_the_fit_serve_later_frames() -> None:
+    table = Table({"u": X[:, 0], "v": X[:, 1], "w": X[:, 0]})
+    fit = GaussianMixture(seed=0).fit(table, columns={"x": ["u", "v"]})
+    np.testing.assert_array_equal(fit.predict(table), fit.predict(X))
 
 
 def test_ragged_answers_are_lists() -> None:

@@ -64,7 +64,8 @@ class Fitter(Estimator):
                 guess = nearest(name, known)
                 hint = f"did you mean {guess}?" if guess else None
                 raise faults.DataError(f"fixed: the model has no parameter {name}", hint=hint, code="D002")
-        self._module = (self.model.fix(tuple(sorted(fixed))) if fixed else self.model).module
+        if set(fixed) != set(self._held):
+            self._module = (self.model.fix(tuple(sorted(fixed))) if fixed else self.model).module
         self._held = fixed
 
     def sample(self, n: int | None = None, seed: int | None = None, **beside: Any) -> dict[str, Any]:

@@ -7,11 +7,10 @@ from typing import IO, Any
 
 import numpy as np
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 MOST_ROWS = 24  # of one parameter; the rest is in the saved fit
-MOST_NUMBERS = 6  # in one row
+NUMBERS = 4  # in one row of 80 characters
 
 
 def plan_words(spec: Mapping[str, Any]) -> str:
@@ -35,44 +34,49 @@ def parameter_rows(
     """A parameter as rows of a table: the last axis along a row, the axes before it as the index."""
     array = np.asarray(value, float)
     if array.ndim == 0:
-        yield name, number(float(array))
+        yield name, f"{number(float(array)):>12}"
         return
     leading = array.shape[:-1]
+    each = -(-array.shape[-1] // NUMBERS)
     for count, index in enumerate(np.ndindex(*leading)):
-        if count == MOST_ROWS:
-            yield f"{name}[...]", f"{int(np.prod(leading)) - count} more rows"
+        if count * each >= MOST_ROWS:
+            yield f"{name}[...]", f"{int(np.prod(leading)) - count} more"
             return
         shown = [labels[i] if labels and axis == 0 and i < len(labels) else str(i) for axis, i in enumerate(index)]
-        numbers = [f"{number(v):>12}" for v in array[index][:MOST_NUMBERS]]
-        more = array.shape[-1] - MOST_NUMBERS
-        yield (
-            name + (f"[{', '.join(shown)}]" if shown else ""),
-            " ".join(numbers) + (f"  ... {more} more" if more > 0 else ""),
-        )
+        label = name + (f"[{', '.join(shown)}]" if shown else "")
+        numbers = [f"{number(v):>12}" for v in array[index]]
+        lines = [" ".join(numbers[i : i + NUMBERS]) for i in range(0, len(numbers), NUMBERS)]
+        for i, line in enumerate(lines[:MOST_ROWS]):
+            yield "" if i else label, line
+        if len(lines) > MOST_ROWS:
+            yield "", f"... {len(numbers) - MOST_ROWS * NUMBERS} more"
 
 
 def print_fit(fit: Any, spec: Mapping[str, Any], source: str, file: IO[str]) -> None:
     """The whole summary of one fit; no colour codes where `file` is not a terminal."""
     console = Console(file=file, highlight=False)
-    sizes = ", ".join(f"{n} = {v}" for n, v in fit.sizes_.items())
-    console.print(Text.assemble((spec["model"], "bold"), f" fitted to {source}: {sizes}"))
+    sizes = ", ".join(f"{n} = {fit.sizes_[n]}" for n in spec["sizes"] if n in fit.sizes_)
+    console.print(Text.assemble((spec["model"], "bold"), f" fitted to {source}"))
+    console.print(Text(sizes))
     console.print(Text(plan_words(spec)))
-    if fit.params_:
-        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-        table.add_column("parameter", no_wrap=True)
-        table.add_column("estimate")
-        outer = {v["name"]: [*(p[1] for p in v["plates"]), *v["array"]] for v in spec["variables"]}
-        for name, value in fit.params_.items():
-            labels = fit.labels_.get(outer[name][0]) if outer.get(name) else None
-            for label, numbers in parameter_rows(name, value, labels):
-                table.add_row(Text(label), Text(numbers))
-        console.print()
-        console.print(table)
     console.print()
+    rows = list(all_rows(fit, spec))
+    if rows:
+        width = max(len("parameter"), *(len(label) for label, _ in rows)) + 2
+        console.print(Text(f"{'parameter':<{width}}{'estimate':>12}", style="bold"))
+        for label, numbers in rows:
+            console.print(Text(f"{label:<{width}}{numbers}"), soft_wrap=True)
+        console.print()
     for line in outcome_lines(fit):
         console.print(Text(line))
-    style = "green" if fit.converged_ else "bold yellow"
-    console.print(Text(fit.message_, style=style))
+    console.print(Text(fit.message_, style="green" if fit.converged_ else "bold yellow"))
+
+
+def all_rows(fit: Any, spec: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """The rows of every parameter; a first axis that the data named in text is shown by its labels."""
+    axes = {v["name"]: [*(p[1] for p in v["plates"]), *v["array"]] for v in spec["variables"]}
+    for name, value in fit.params_.items():
+        yield from parameter_rows(name, value, fit.labels_.get(axes[name][0]) if axes.get(name) else None)
 
 
 def outcome_lines(fit: Any) -> Iterator[str]:

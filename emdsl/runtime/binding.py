@@ -17,7 +17,7 @@ import numpy as np
 from emdsl.runtime.columns import Array, Column, read_column, refuse_text, refuse_where
 from emdsl.runtime.domains import checked_values
 from emdsl.runtime.faults import DataError, closest
-from emdsl.runtime.plates import Ragged, Record, ragged_rows, read_all, read_lengths
+from emdsl.runtime.plates import Ragged, Record, kept_entries, ragged_rows, read_all, read_lengths
 from emdsl.runtime.sizes import Equation, Levels, SizeValue, ragged_name, size_value, solve_sizes
 
 Spec = Mapping[str, Any]
@@ -199,7 +199,7 @@ def _check_all(
     for name, column in columns.items():
         variable = variables[name]
         tops = _tops(variable, ragged, column.values.ndim)
-        use = uses.get(name)
+        use = uses.get(name, kept_entries(variable, column.values.shape))
         values[name] = checked_values(variable, column, sizes, use, tops)
         read = column.present if use is None else column.present | ~use
         if not read.all():

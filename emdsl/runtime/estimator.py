@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any, Self
 
 import numpy as np
@@ -18,7 +17,7 @@ from emdsl.runtime.faults import ConvergenceWarning, DataError, DegenerateFit
 from emdsl.runtime.loop import Climb, Setup, best_climb, climb, is_exact, print_progress
 from emdsl.runtime.settings import NotFitted, check_options, sizes_of_parameters, starting_values, tied_sizes
 from emdsl.runtime.storage import FIT_FORMAT, check_same_model, read_document, spec_hash, write_document
-from emdsl.runtime.table import read_data
+from emdsl.runtime.table import as_table, read_data
 
 RESTARTS = 10  # new starts after a degenerate one, under on_degenerate="restart"
 Start = tuple[dict[str, Array], dict[str, Any]]  # starting parameters, starting factors of latents
@@ -35,6 +34,7 @@ class Estimator(Answers):
     """
 
     _reference: dict[str, Any] | None = None  # constants used for centring, from the first data seen
+    _frame: tuple[Any, Any] = (None, None)  # the columns and index of the fit, for frames that come later
     _anchor: tuple[Mapping[str, Any], Mapping[str, Array]] | None = None  # what m_step needs beside statistics
 
     def __getstate__(self) -> dict[str, Any]:
@@ -64,7 +64,10 @@ class Estimator(Answers):
             labels = {n: text for n, text in self.__dict__.get("labels_", {}).items() if n in tied}
         held = self._constants()
         asked = {**spec, "variables": [v for v in spec["variables"] if v["name"] not in held]}
-        read = read_data(asked, data, beside.pop("columns", None), beside.pop("index", None))
+        columns, index = beside.pop("columns", None), beside.pop("index", None)
+        if params is not None and columns is None and index is None and as_table(data) is not None:
+            columns, index = self._frame
+        read = read_data(asked, data, columns, index)
         lengths = beside.pop("lengths", None)
         lengths = read.lengths or None if lengths is None else lengths
         options = BindOptions(passed, origin, lengths=lengths, labels=labels, fitting=params is None, **beside)
@@ -117,16 +120,16 @@ class Estimator(Answers):
             self._hold_fixed(self._options["fixed"])
             beside = {"columns": columns, "index": index, "lengths": lengths}
             bound = self._bind(data, sample_weight=sample_weight, weights_over=weights_over, **beside)
-            self._reference = self._module.reference(bound)
+            self._reference, self._frame = self._module.reference(bound), (columns, index)
             init = self._options["init"] if init is None else init
             start = starting_values(self._module.SPEC, init, bound.sizes, self._constants())
             setup = self._setup(bound)
-            climbs = self._climb_all(setup, start)
+            climbs, interrupted = self._climb_all(setup, start)
         except DataError as error:
             raise self._fault(error) from None
         best = best_climb(climbs)
         self._refuse_degenerate(best)
-        self._keep(best, setup, interrupted=climbs[-1].status == "interrupted")
+        self._keep(best, setup, interrupted)
         return self
 
     def _hold_fixed(self, fixed: Mapping[str, Any] | None) -> None:
@@ -142,8 +145,8 @@ class Estimator(Answers):
         prepared = self._prepare(bound)
         return Setup(self._module, bound, prepared, int(o["max_iter"]), float(o["tol"]), o["on_degenerate"], progress)
 
-    def _climb_all(self, setup: Setup, start: Start) -> list[Climb]:
-        """One climb from each seeded start; one alone where every value is given. Ctrl-C ends the list."""
+    def _climb_all(self, setup: Setup, start: Start) -> tuple[list[Climb], bool]:
+        """One climb from each seeded start, one alone where every value is given; and whether Ctrl-C ended the list."""
         seeds = np.random.SeedSequence(self._options["seed"])
         self.seed_ = seeds.entropy
         complete = all(v["name"] in start[0] for v in self._module.SPEC["variables"] if v["kind"] == "param")
@@ -154,10 +157,10 @@ class Estimator(Answers):
             except KeyboardInterrupt:
                 if not climbs:
                     raise
-                return [*climbs[:-1], replace(best_climb(climbs), status="interrupted")]
+                return climbs, True
             if climbs[-1].status == "interrupted":
-                break
-        return climbs
+                return climbs, True
+        return climbs, False
 
     def _climb_one(self, setup: Setup, start: Start, seed: np.random.SeedSequence) -> Climb:
         """EM from one seeded start, and under "restart" from new ones for as long as it collapses."""
@@ -188,7 +191,8 @@ class Estimator(Answers):
         self.objective_ = best.objective
         self.log_likelihood_ = best.log_likelihood if is_exact(self._module) else None
         self.status_ = "interrupted" if interrupted else best.status
-        self.message_ = best.message
+        early = interrupted and best.status != "interrupted"
+        self.message_ = ("interrupted; the best so far: " if early else "") + best.message
         self.converged_ = self.status_ in ("converged", "boundary")
         self.n_iter_ = best.n_iter
         self.sizes_ = dict(setup.data.sizes)
@@ -209,6 +213,7 @@ class Estimator(Answers):
         """Expected sufficient statistics at `params`: additive over data, with their "log_likelihood"."""
         values = {n: np.asarray(v, np.float64) for n, v in params.items()}
         try:
+            self._hold_fixed(self._options["fixed"])
             bound = self._bind(data, values, **beside)
         except DataError as error:
             raise self._fault(error) from None

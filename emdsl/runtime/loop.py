@@ -136,6 +136,8 @@ def climb(setup: Setup, start: Params, state: Any = None) -> Climb:
             if repaired:
                 repairs[repaired] = repairs.get(repaired, 0) + 1
                 status = {"decreased": "max_iter", "converged": _SETTLED[setup.policy]}.get(status, status)
+            if status == "converged" and is_sampled(module) and not _settled(setup, history, there.objective):
+                status = "max_iter"
             if status == "decreased" or (status == "degenerate" and not repaired):
                 message = _why_stopped(status, here.objective, there.objective)
                 break
@@ -167,6 +169,12 @@ def _verdict(setup: Setup, before: float, after: float) -> str:
     return "converged" if abs(change) < setup.tol * (1 + abs(after)) else "max_iter"
 
 
+def _settled(setup: Setup, history: Sequence[float], last: float) -> bool:
+    """Whether a sampled objective, which one small step says little about, has made ten of them in a row."""
+    recent = np.diff([*history[-10:], last])
+    return len(recent) == 10 and bool((np.abs(recent) < setup.tol * (1 + abs(last))).all())
+
+
 def _why_stopped(status: str, before: float, after: float) -> str:
     if status == "decreased":
         return (
@@ -189,7 +197,9 @@ def _bad_start(setup: Setup, here: Point, state: Any) -> Climb:
         if bad.size:
             row = int(bad[0])
             message = f"{bad.size} rows have zero density at the starting parameters, the first is row {row}"
-    fault = DataError(message, hint="start elsewhere: init= or another seed", code="D015", row=row)
+    largest = max((float(np.abs(v).max(initial=0)) for v in setup.data.values.values()), default=0.0)
+    hint = "rescale the data: they reach beyond 1e100" if largest > 1e100 else "start elsewhere: init= or another seed"
+    fault = DataError(message, hint=hint, code="D015", row=row)
     return Climb(here.params, (here.objective,), here.log_likelihood, "degenerate", message, state, fault)
 
 
@@ -206,7 +216,7 @@ def _conclude(setup: Setup, end: Climb, repairs: Mapping[str, int]) -> Climb:
     """The climb with its last word: boundary estimates, repairs, and what may remain to climb."""
     status, message = end.status, end.message
     gap = remaining(end.history)
-    about = f"; about {gap:.1e} of the objective may remain (Aitken)" if gap is not None and gap > 0 else ""
+    about = f"; about {gap:.1e} may remain to climb (Aitken)" if gap is not None and gap > 0 else ""
     iterations = f"{end.n_iter} iteration" + ("" if end.n_iter == 1 else "s")
     if status == "converged":
         message = f"converged after {iterations}: the objective moves by less than {setup.tol:g} of 1 + its size{about}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -144,6 +145,34 @@ def ragged_rows(lengths: Array) -> Ragged:
     start = np.concatenate([[0], np.cumsum(lengths)[:-1]]).astype(np.int64) if len(lengths) else np.zeros(0, np.int64)
     row = np.repeat(np.arange(len(lengths)), lengths)
     return Ragged(lengths, row, np.arange(total) - start[row] if total else np.zeros(0, np.int64), start)
+
+
+_COMPARISON = re.compile(r"^\s*(\w+)\s*(<=|>=|==|!=|<|>)\s*(\w+)\s*$")
+_COMPARE = {
+    "<": np.less,
+    "<=": np.less_equal,
+    ">": np.greater,
+    ">=": np.greater_equal,
+    "==": np.equal,
+    "!=": np.not_equal,
+}
+
+
+def kept_entries(variable: Record, shape: Sequence[int]) -> Array | None:
+    """The entries that plates' conditions keep, where each compares two loop names of dense plates; else None."""
+    plates = variable["plates"]
+    names = [p[0] for p in plates]
+    conditions = [p[2] for p in plates if len(p) > 2 and p[2]]
+    if not conditions or any(ragged_name(p[1]) for p in plates):
+        return None
+    place = np.indices(tuple(shape[: len(plates)]), sparse=True)
+    keep = np.ones(tuple(shape[: len(plates)]), bool)
+    for condition in conditions:
+        found = _COMPARISON.match(condition)
+        if found is None or found[1] not in names or found[3] not in names:
+            return None
+        keep &= _COMPARE[found[2]](place[names.index(found[1])], place[names.index(found[3])])
+    return np.broadcast_to(keep.reshape(*keep.shape, *[1] * (len(shape) - len(plates))), tuple(shape))
 
 
 def nest_rows(values: Array, plates: Sequence[str], ragged: Mapping[str, Ragged], sizes: Mapping[str, int]) -> Any:
