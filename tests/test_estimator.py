@@ -411,3 +411,14 @@ def test_the_bundle_defines_each_name_once() -> None:
         )
     ]
     assert sorted({n for n in names if names.count(n) > 1}) == []
+
+
+def test_the_bundle_and_the_numeric_helpers_share_no_name() -> None:
+    import ast
+
+    from emdsl.runtime import numerics
+
+    tree = ast.parse(bundle()[1]).body
+    mine = {node.name for node in tree if isinstance(node, (ast.FunctionDef, ast.ClassDef))}
+    theirs = {n for n, v in vars(numerics).items() if getattr(v, "__module__", "") == numerics.__name__}
+    assert mine & theirs == set() and theirs

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from math import log
 from typing import Any
 
 import numpy as np
@@ -120,7 +119,7 @@ class Answers(Settings):
 
     def bic(self) -> float:
         """Schwarz's criterion, k log n - 2 log L, n counting the outermost observed plate: smaller is better."""
-        return float(self.n_parameters_ * log(self.n_units_)) - 2 * self._likelihood()
+        return float(self.n_parameters_ * np.log(self.n_units_)) - 2 * self._likelihood()
 
     def _likelihood(self) -> float:
         if self.log_likelihood_ is None:

@@ -19,20 +19,23 @@ def runtime_source(name: str) -> str:
 
 
 def bundle() -> tuple[list[str], str]:
-    """The imports that the runtime needs, sorted, and its body: every file without its imports.
+    """The imports that the runtime needs, one line for each module, and its body: every file without its imports.
 
     Imports inside functions stay. `from __future__ import annotations` must head the module.
     """
-    imports: set[str] = set()
+    plain: set[str] = set()
+    taken: dict[str, set[str]] = {}
     bodies = []
     for name in BUNDLED:
         text = runtime_source(name)
         for line in IMPORT.findall(text):
-            plain = " ".join(line.split()).replace("( ", "").replace(", )", "").replace(" )", "").replace("(", "")
-            if "emdsl." not in plain and "__future__" not in plain:
-                imports.add(plain)
-        body = IMPORT.sub("", text)
-        title, _, rest = body.partition('"""\n')
+            words = line.replace("(", " ").replace(")", " ").replace(",", " ").split()
+            if words[0] == "import":
+                plain.add(" ".join(words))
+            elif words[1] != "__future__" and not words[1].startswith("emdsl."):
+                taken.setdefault(words[1], set()).update(words[3:])
+        title, _, rest = IMPORT.sub("", text).partition('"""\n')
         heading = title.removeprefix('"""').split("\n")[0].rstrip(".")
         bodies.append(f"# {'-' * 20} {heading}\n\n\n{rest.strip()}\n")
-    return sorted(imports), "\n\n".join(bodies)
+    imports = [f"from {module} import {', '.join(sorted(names))}" for module, names in taken.items()]
+    return [*sorted(plain), *sorted(imports)], "\n\n".join(bodies)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from math import prod
 from typing import Any
 
 import numpy as np
@@ -140,7 +140,7 @@ def _refuse_elements(name: str, bad: Array, read: Array, values: Array, what: st
 def free_parameters(variable: Mapping[str, Any], sizes: Mapping[str, int]) -> int:
     """How many numbers a parameter holds that can move: its domain's dimension, times its elements."""
     event = [size_value(d, sizes) for d in variable["event"]]
-    copies = prod(
+    copies = math.prod(
         [size_value(size, sizes) for _, size, *_ in variable["plates"]]
         + [size_value(d, sizes) for d in variable["array"]]
     )
@@ -152,7 +152,7 @@ def free_parameters(variable: Mapping[str, Any], sizes: Mapping[str, int]) -> in
         case "correlation":
             return copies * event[-1] * (event[-1] - 1) // 2
         case _:
-            return copies * prod(event)
+            return copies * math.prod(event)
 
 
 def on_boundary(variable: Mapping[str, Any], value: Array) -> bool:
