@@ -17,7 +17,7 @@ from emdsl.derive.expr import DataIx, El, Expr, Idx, Ix
 from emdsl.derive.joint import Factor, LogJoint
 from emdsl.derive.records import Posterior, recognise, statistic_of
 from emdsl.derive.terms import Term, blocks_of, terms
-from emdsl.errors import ModelError, Problem
+from emdsl.errors import ModelError, Problem, Span
 from emdsl.language import model as m
 
 
@@ -49,7 +49,8 @@ class Block:
 @dataclass(frozen=True)
 class Elimination:
     blocks: tuple[Block, ...]
-    free: tuple[Term, ...]  # terms without any latent
+    free: tuple[Term, ...]  # terms without any latent: the log-likelihood is their sum
+    prior: tuple[Term, ...]  # terms in parameters alone
     terms: tuple[tuple[Term, Factor], ...]  # every term of the joint, with the factor it came from
 
 
@@ -66,7 +67,7 @@ def classes(joint: LogJoint) -> Mapping[str, str]:
     return out
 
 
-def eliminate(joint: LogJoint) -> Elimination:
+def eliminate(joint: LogJoint, weighted: str | None) -> Elimination:
     """All blocks in order. Raises `ModelError` naming the factor that ties a posterior that is not tractable."""
     kinds = classes(joint)
 
@@ -74,14 +75,15 @@ def eliminate(joint: LogJoint) -> Elimination:
         return kinds.get(name, "D")
 
     everything = [(t, f) for f in joint.factors for t in terms(f, block)]
-    pool = [(t, f.span, f.about) for t, f in everything]
+    prior = tuple(t for t, f in everything if _is_prior(t, f, kinds))
+    pool = [(t, f.span, f.about) for t, f in everything if not _is_prior(t, f, kinds)]
     groups = _groups(joint, everything)
     blocks: list[Block] = []
     left = dict(groups)
     while left:
         reasons: dict[str, Problem] = {}
         for name, latents in sorted(left.items(), key=lambda kv: kv[0] in joint.discrete):
-            made = _try(name, latents, joint, pool, kinds)
+            made = _try(name, latents, joint, pool, kinds, weighted)
             if isinstance(made, Problem):
                 reasons[name] = made
                 continue
@@ -94,7 +96,21 @@ def eliminate(joint: LogJoint) -> Elimination:
             break
         else:
             raise ModelError(list(reasons.values()), joint.model.source)
-    return Elimination(tuple(blocks), tuple(t for t, _, _ in pool), tuple(everything))
+    free = tuple(_weighed(t, weighted, ()) for t, _, _ in pool)
+    return Elimination(tuple(blocks), free, prior, tuple(everything))
+
+
+def _is_prior(t: Term, f: Factor, kinds: Mapping[str, str]) -> bool:
+    if f.role == "param":
+        return True
+    names = {n for e in t.factors for n in x.variables(e)}
+    return f.role == "potential" and not t.gates and all(kinds.get(n) in ("P", None) for n in names)
+
+
+def _weighed(t: Term, weighted: str | None, home: tuple[Ix, ...]) -> Term:
+    """A term summed over the weighted plate carries the weights; inside its own block's plates it does not."""
+    extra = tuple(El("weight", (i,)) for i in t.ixs if i.dim == weighted and i not in home)
+    return Term(t.coef, t.gates, (*t.factors, *extra), t.ixs)
 
 
 def latents_in(t: Term) -> dict[str, list[tuple[Idx, ...]]]:
@@ -136,7 +152,7 @@ def _groups(joint: LogJoint, everything: Sequence[tuple[Term, Factor]]) -> dict[
 
 def _try(
     name: str, latents: tuple[str, ...], joint: LogJoint,
-    pool: Sequence[tuple[Term, m.Span, str]], kinds: Mapping[str, str],
+    pool: Sequence[tuple[Term, Span, str]], kinds: Mapping[str, str], weighted: str | None,
 ) -> Block | Problem:  # fmt: skip
     """The block, or why it cannot be eliminated now."""
     variable = joint.model.variable(latents[0])
@@ -155,6 +171,7 @@ def _try(
         if others:
             text = f"{name} is tied to the continuous latent {others[0]} in the density of {about or 'a factor'}"
             return Problem("E110", f"the posterior of {name} is not tractable: {text}", span, WAYS_OUT)
+        placed = _weighed(placed, weighted, home)
         if states:
             own_terms.append(placed)
             continue

@@ -392,6 +392,12 @@ def _log(a: Expr) -> Expr:
             return mul(a.exponent, _log(a.base))
         case Mul() if sum(not positive(f) for f in a.factors) <= 1:
             return add(*(_log(f) for f in a.factors))
+    if isinstance(a, Add):
+        constant = next((t.value for t in a.terms if isinstance(t, Num)), None)
+        if constant is not None and constant > 0 and constant != 1:  # log(c - c t) = log c + log(1 - t)
+            scaled = add(*(mul(Num(1 / constant), t) for t in a.terms))
+            if positive(scaled):
+                return add(_log(Num(constant)), _log(scaled))
     return Fn("log", (a,))
 
 

@@ -1,0 +1,127 @@
+"""Model -> Plan: everything that is derived, with its reasons, before any code is printed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from emdsl.derive import expr as x
+from emdsl.derive.blocks import Elimination, eliminate
+from emdsl.derive.centre import Shift, recentre
+from emdsl.derive.joint import LogJoint, expand, is_point_mass
+from emdsl.derive.solve import Closed, Update, solve
+from emdsl.derive.statistics import Expected, expected
+from emdsl.errors import ModelError, Problem
+from emdsl.language import model as m
+
+
+@dataclass(frozen=True)
+class Choice:
+    """How the posterior of one latent is found, and why that way."""
+
+    method: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The derivation of one model: exact posteriors, statistics, updates. `weighted` is the plate of sample weights."""
+
+    joint: LogJoint
+    shifts: Mapping[str, Shift]
+    centred: tuple[str, ...]
+    elimination: Elimination
+    expected: Expected
+    updates: tuple[Update, ...]
+    choices: Mapping[str, Choice]
+    weighted: str | None
+    scale_power: Mapping[str, int]
+
+    def presence_axes(self, v: m.Variable) -> int:
+        """How many of a variable's own axes its presence mask carries."""
+        return presence_axes(v)
+
+
+def presence_axes(v: m.Variable) -> int:
+    """Axes over which an observed variable's family is independent, so that cells may be missing one by one."""
+    d = v.distribution
+    while isinstance(d, m.Branch):
+        d = d.then
+    own = len(d.family.x.domain.dims) if d is not None else 0
+    return len(v.array) + len(v.domain.dims) - own
+
+
+def derive(model: m.ModelText) -> Plan:
+    """The plan of a resolved model. Raises `ModelError` with the factor that stands in the way, and ways out."""
+    _refuse(model)
+    joint, shifts, centred = recentre(expand(model))
+    weighted = weighted_plate(model)
+    elimination = eliminate(joint, weighted)
+    q = expected(joint, elimination, weighted)
+    updates = solve(model, q)
+    return Plan(joint, shifts, centred, elimination, q, updates, _choices(elimination, joint), weighted, _scale_powers(updates, centred))
+
+
+def _scale_powers(updates: tuple[Update, ...], centred: tuple[str, ...]) -> dict[str, int]:
+    """Closed positive roots made of squares of centred data: 1 for a standard deviation, 2 for a variance."""
+    out: dict[str, int] = {}
+    for u in updates:
+        if not isinstance(u.rule, Closed):
+            continue
+        for s in u.rule.functions:
+            if isinstance(s.function, x.Pow) and isinstance(s.function.exponent, x.Num):
+                names = {n[2:] for n in x.variables(s.coefficient) if n.startswith("S:")}
+                power = -int(s.function.exponent.value)
+                if power in (1, 2) and any(f"{c}_{c}" in n for n in names for c in centred):
+                    out[u.params[0]] = 3 - power
+    return out
+
+
+def weighted_plate(model: m.ModelText) -> str | None:
+    """The outermost plate of the observed data, where there is one alone."""
+    outer = {_dimension(v.plates[0].size) for v in model.of_kind("observed") if v.plates}
+    return next(iter(outer)) if len(outer) == 1 else None
+
+
+def _dimension(size: m.Size) -> str:
+    return f"{size.name}[]" if isinstance(size, m.Ragged) else str(size)
+
+
+def _choices(elimination: Elimination, joint: LogJoint) -> dict[str, Choice]:
+    out: dict[str, Choice] = {}
+    for b in elimination.blocks:
+        gates = ", ".join(sorted({n.of.var for n in b.neighbours}))  # type: ignore[union-attr]
+        for latent in b.latents:
+            if b.record is None:
+                states = " x ".join(joint.levels[n] for n in b.latents)
+                reason = f"{states} states per element, enumerated"
+                inside = [c.name for c in elimination.blocks if c.record and any(n.of.var in b.latents for n in c.neighbours)]  # type: ignore[union-attr]
+                method = "exact:hybrid" if inside else "exact:enumeration"
+                if inside:
+                    reason += f"; {', '.join(inside)} integrated out inside each"
+            else:
+                stats = ", ".join(b.record.statistics)
+                method, reason = b.record.plan, f"the statistics {stats} make it {b.record.name}"
+                if gates:
+                    method = "exact:hybrid"
+            if gates:
+                reason += f", given {gates}"
+            out[latent] = Choice(method, reason)
+    for name in sorted(joint.deterministic):
+        out[name] = Choice("exact:conjugate", "a function of others: substituted")
+    return out
+
+
+def _refuse(model: m.ModelText) -> None:
+    """What parses, types and samples, but whose inference follows in a later release."""
+    problems: list[Problem] = []
+    for line in model.infer:
+        if line.method != "exact":
+            names = ", ".join(n for g in line.groups for n in g)
+            text = f"the method {line.method} for {names} is not available yet"
+            problems.append(Problem("E120", text, line.span, "leave out the infer line, or write by exact"))
+    if problems:
+        raise ModelError(problems, model.source)
+
+
+_ = is_point_mass

@@ -1,0 +1,165 @@
+"""What the generator knows while it prints: the plan, how arrays are stored, and names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from emdsl.derive.plan import Plan
+from emdsl.generate.arrays import Emitter, Leaf
+from emdsl.generate.names import Namer
+from emdsl.language import model as m
+
+
+@dataclass
+class Function:
+    """One function being printed: its emitter, and which arrays it must unpack first, in order of use."""
+
+    plan: Plan
+    emitter: Emitter
+    unpacked: dict[str, str] = field(default_factory=dict)  # code name -> the line that makes it
+    runtime: dict[str, Leaf] = field(default_factory=dict)
+
+    def prologue(self) -> list[str]:
+        return list(self.unpacked.values())
+
+
+def row_dimensions(plan: Plan) -> frozenset[str]:
+    """Dimensions whose axes are stored last: the plates of data and latents."""
+    out: set[str] = set()
+    for v in plan.joint.model.variables:
+        if v.kind != "param":
+            for p in v.plates:
+                out.add(f"{p.size.name}[]" if isinstance(p.size, m.Ragged) else str(p.size))
+    return frozenset(out)
+
+
+def chunk_dimension(plan: Plan) -> str | None:
+    """The plate that data can be cut along: the single home of every block, touched in no other way."""
+    homes = {b.home for b in plan.elimination.blocks}
+    if len(homes) > 1 or any(len(h) != 1 for h in homes) or any(b.neighbours for b in plan.elimination.blocks):
+        return None
+    observed = plan.joint.model.of_kind("observed")
+    outer = {dimension(v.plates[0].size) for v in observed if v.plates}
+    if len(outer) != 1 or any(not v.plates for v in observed):
+        return None
+    (dim,) = outer
+    if homes and next(iter(homes))[0].dim != dim:
+        return None
+    if dim.endswith("[]"):
+        return None
+    for v in plan.joint.model.variables:
+        axes = [str(s) for s in v.shape]
+        if v.kind == "param" and dim in axes:
+            return None
+        if v.kind != "param" and (dim in axes[1:] or v.domain.levels is not None and str(v.domain.levels) == dim):
+            return None
+        if v.kind in ("given", "observed") and dim in axes and not v.plates:
+            return None
+    return dim
+
+
+def dimension(size: m.Size) -> str:
+    return f"{size.name}[]" if isinstance(size, m.Ragged) else str(size)
+
+
+def stored_order(v: m.Variable) -> tuple[int, ...]:
+    """Where a flat data array keeps its axes: its own first, its plates last."""
+    plates, rest = flat_axes(v)
+    return (*range(plates, plates + rest), *range(plates))
+
+
+def flat_axes(v: m.Variable) -> tuple[int, int]:
+    """(plate axes after ragged ones are flattened, other axes)."""
+    plates = 0
+    for p in v.plates:
+        plates = 1 if isinstance(p.size, m.Ragged) else plates + 1
+    return plates, len(v.array) + len(v.domain.dims)
+
+
+def function(plan: Plan, helpers: frozenset[str], chunk: str | None, rows: frozenset[str]) -> Function:
+    """A fresh function whose leaves unpack themselves."""
+    names = tuple(v.name for v in plan.joint.model.variables) + tuple(s.name for s in plan.joint.model.sizes)
+    namer = Namer(names, helpers)
+    holder: dict[str, Function] = {}
+
+    def leaf(name: str) -> Leaf:
+        return _leaf(holder["f"], name)
+
+    made = Function(plan, Emitter(leaf, namer, rows, chunk))
+    holder["f"] = made
+    original = made.emitter.size
+
+    def size(dim: str) -> str:
+        code = original(dim)
+        if not dim.isdigit():
+            made.unpacked.setdefault(code, f"{code} = {size_expression(dim)}")
+        return code
+
+    made.emitter.size = size  # type: ignore[method-assign]
+    return made
+
+
+def size_expression(dim: str) -> str:
+    """Code for a length: `sizes["K"]`, or a polynomial of these."""
+    import re
+
+    if dim.endswith("]"):
+        return f'sizes["{dim}"]'
+    return re.sub(r"[^\W\d]\w*", lambda n: f'sizes["{n[0]}"]', dim)
+
+
+def _leaf(f: Function, name: str) -> Leaf:
+    if name in f.runtime:
+        return f.runtime[name]
+    em = f.emitter
+    model = f.plan.joint.model
+    kind, _, rest = name.partition(":")
+    if name in f.plan.joint.tables:
+        return Leaf(name, tuple(range(_depth(f.plan.joint.tables[name]))))
+    if rest:
+        return _special(f, kind, rest, name)
+    if name == "weight":
+        code = em.namer.of("weight")
+        f.unpacked.setdefault(code, f'{code} = prepared["weight"]')
+        return Leaf(code, (0,))
+    v = model.variable(name)
+    code = em.namer.of(name)
+    if v.kind == "param":
+        f.unpacked.setdefault(code, _working(f, v, code))
+        return Leaf(code, tuple(range(len(v.shape))))
+    f.unpacked.setdefault(code, f'{code} = prepared["{name}"]')
+    integer = v.domain.kind in ("category", "index", "bool", "count")
+    return Leaf(code, stored_order(v), integer=integer)
+
+
+def _working(f: Function, v: m.Variable, code: str) -> str:
+    shift = f.plan.shifts.get(v.name)
+    if shift is None:
+        return f'{code} = params["{v.name}"]'
+    value = f.emitter.value(shift.value)
+    return f'{code} = params["{v.name}"] - {f.emitter.align(value, shift.axes)}'
+
+
+def _special(f: Function, kind: str, rest: str, name: str) -> Leaf:
+    em, model = f.emitter, f.plan.joint.model
+    if kind == "S":
+        code = em.namer.of(f"S:{rest}")
+        f.unpacked.setdefault(code, f'{code} = statistics["{rest}"]')
+        stat = next(s for s in f.plan.expected.statistics if s.name == rest)
+        return Leaf(code, tuple(range(len(stat.axes))))
+    key = f"{kind} {rest}"
+    code = em.namer.of(f"{kind}_{rest}")
+    f.unpacked.setdefault(code, f'{code} = prepared["{key}"]')
+    if kind == "present":
+        v = model.variable(rest)
+        plates, _ = flat_axes(v)
+        event = f.plan.presence_axes(v)
+        return Leaf(code, (*range(plates, plates + event), *range(plates)))
+    if kind == "reference":
+        return Leaf(code, tuple(range(len(model.variable(rest).domain.dims))))
+    return Leaf(code, (0,), integer=True)  # row, position, start, length
+
+
+def _depth(table: object) -> int:
+    return 1 + _depth(table[0]) if isinstance(table, tuple) else 0

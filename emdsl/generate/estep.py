@@ -1,0 +1,325 @@
+"""Printing the E-step: log-normalisers, posterior probabilities and moments, block by block.
+
+Data-only products of one row (`1, x_i, x_i x_j`) are stacked into one array of features, so that all
+log-densities of a discrete block are one matrix product, `coefficients @ features`, and the
+statistics another, `q @ features.T`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from emdsl.derive import expr as x
+from emdsl.derive.blocks import Block
+from emdsl.derive.expr import El, Expr, Idx, Ix
+from emdsl.derive.statistics import drop_presence
+from emdsl.derive.terms import Term
+from emdsl.generate.arrays import Array, Leaf
+from emdsl.generate.context import Function
+
+
+@dataclass(frozen=True)
+class Feature:
+    """A product of data on one row: its factors in canonical indices, its own axes, whether it is symmetric in two."""
+
+    factors: tuple[Expr, ...]
+    axes: tuple[Ix, ...]
+
+    @property
+    def symmetric(self) -> bool:
+        if len(self.axes) != 2 or len(self.factors) != 2:
+            return False
+        a, b = self.factors
+        i, j = self.axes
+        return isinstance(a, El) and isinstance(b, El) and i.dim == j.dim and x.substitute(a, {i: j}) == b
+
+    def width(self, f: Function) -> str:
+        sizes = [f.emitter.size(i.dim) for i in self.axes]
+        if self.symmetric:
+            return f"{sizes[0]} * ({sizes[0]} + 1) // 2"
+        return " * ".join(sizes) if sizes else "1"
+
+
+@dataclass
+class Stacked:
+    """The features of one discrete block and where each stands in the stack."""
+
+    block: Block
+    row: Ix
+    features: list[Feature] = field(default_factory=list)
+    coefficients: dict[Feature, list[Expr]] = field(default_factory=dict)
+    code: str = ""
+    cuts: dict[Feature, str] = field(default_factory=dict)
+
+
+def kinds_of(f: Function) -> dict[str, str]:
+    return {v.name: v.kind for v in f.plan.joint.model.variables}
+
+
+def is_data(e: Expr, kinds: dict[str, str]) -> bool:
+    """Known before the fit: data, presence, numbers and sizes alone."""
+    for n in x.variables(e):
+        kind, _, rest = n.partition(":")
+        if rest:
+            if kind != "present":
+                return False
+        elif kinds.get(n) not in ("observed", "given"):
+            return False
+    return True
+
+
+def features_of(f: Function, block: Block) -> tuple[Stacked | None, list[Term]]:
+    """The block's terms that are linear in features of a row, and the others."""
+    if len(block.home) != 1 or block.neighbours or block.home[0].dim != f.emitter.chunk:
+        return None, list(block.terms)
+    stack = Stacked(block, block.home[0])
+    kinds = kinds_of(f)
+    others: list[Term] = []
+    for t in block.terms:
+        found = _as_feature(t, block, kinds)
+        if found is None:
+            others.append(t)
+            continue
+        feature, coefficient = found
+        if feature not in stack.coefficients:
+            stack.features.append(feature)
+            stack.coefficients[feature] = []
+        stack.coefficients[feature].append(coefficient)
+    if not any(feature.axes or feature.factors for feature in stack.features):
+        return None, list(block.terms)
+    return stack, others
+
+
+def _as_feature(t: Term, block: Block, kinds: dict[str, str]) -> tuple[Feature, Expr] | None:
+    """(feature, coefficient over states and the feature's axes) where the term is a product of the two."""
+    row = block.home[0]
+    data = tuple(e for e in t.factors if is_data(e, kinds) and row in x.free(e))
+    rest = tuple(e for e in t.factors if e not in data)
+    data, _ = drop_presence(data)
+    if any(row in x.free(e) for e in rest) or any(i in block.states for e in data for i in x.free(e)):
+        return None
+    if any(_unbounded(e) for e in data) or any(isinstance(e, x.Sel) for e in data):
+        return None
+    own = [i for i in t.ixs if i != row and any(i in x.free(e) for e in data)]
+    wanted = [i for i in own if any(i in x.free(e) for e in rest)]
+    if len(own) != len(wanted):
+        return None
+    names: dict[Ix, Idx] = {}
+    ordered = tuple(sorted(data, key=lambda e: _shape_key(e, row)))
+    for e in ordered:
+        for i in x.free(e):
+            if i in own and i not in names:
+                names[i] = Ix(f"feature{len(names)}", i.dim)
+    axes = tuple(i for i in names.values() if isinstance(i, Ix))
+    if len(axes) > 2:
+        return None
+    coefficient = x.mul(x.Num(t.coef), *(x.substitute(e, names) for e in rest))
+    for i in t.ixs:
+        if i not in names and i != row and i not in block.states:
+            coefficient = x.total(i, coefficient)
+    return Feature(tuple(x.substitute(e, names) for e in ordered), axes), coefficient
+
+
+def _shape_key(e: Expr, row: Ix) -> str:
+    return repr(x.substitute(e, {i: Ix("", i.dim) for i in x.free(e) if i != row}))
+
+
+def _unbounded(e: Expr) -> bool:
+    """Whether a data factor can be infinite (log of an indicator): kept out of matrix products."""
+    return any(isinstance(n, x.Fn) and n.name == "log" and _indicates(n.args[0]) for n in x.walk(e))
+
+
+def _indicates(e: Expr) -> bool:
+    return isinstance(e, x.Fn) and e.name in x.COMPARISONS or isinstance(e, x.Mul) and any(_indicates(f) for f in e.factors)
+
+
+def emit_stack(f: Function, stack: Stacked) -> Array:
+    """`coefficients @ features`, the coefficients hoisted; returns the table (states, rows)."""
+    em = f.emitter
+    columns, parts, at = [], [], ["0"]
+    states = stack.block.states
+    for feature in stack.features:
+        coefficient = x.add(*stack.coefficients[feature])
+        value = em.broadcast(em.value(coefficient), (*states, *feature.axes))
+        count = " * ".join(em.size(s.dim) for s in states)
+        if feature.symmetric:
+            em.helper("packed")
+            columns.append(f"packed({value.code}).reshape({count}, -1)")
+        else:
+            columns.append(f"{value.wrapped}.reshape({count}, -1)")
+        parts.append(_feature_rows(f, feature, stack.row))
+        at.append(f"{at[-1]} + {feature.width(f)}" if at[-1] != "0" else feature.width(f))
+    coefficients = em.namer.fresh("coefficients")
+    em.outer.append(f"{coefficients} = np.concatenate([{', '.join(columns)}], axis=1)")
+    stack.code = em.namer.fresh("features")
+    em.lines.append(f"{stack.code} = np.concatenate([{', '.join(parts)}])")
+    for n, feature in enumerate(stack.features):
+        stack.cuts[feature] = f"{at[n]}:{at[n + 1]}"
+    return Array(f"{coefficients} @ {stack.code}", (Ix("flat", "states"), stack.row), True, atomic=False)
+
+
+def _feature_rows(f: Function, feature: Feature, row: Ix) -> str:
+    em = f.emitter
+    if not feature.factors:
+        em.used.add("n_rows")
+        return f"np.ones((1, {em.namer.rows}))"
+    if feature.symmetric:
+        em.helper("pairs")
+        return f"pairs({em.value(feature.factors[0]).code})"
+    value = em.contract(feature.factors, (*feature.axes, row))
+    if len(feature.axes) == 0:
+        return f"{value.wrapped}[None]"
+    return value.code if len(feature.axes) == 1 else f"{value.wrapped}.reshape(-1, {em.namer.rows})"
+
+
+def emit_block(f: Function, block: Block) -> Stacked | None:
+    """The lines of one block: its table or natural parameters, and what elimination leaves."""
+    return _emit_discrete(f, block) if block.states else _emit_continuous(f, block)
+
+
+def _emit_discrete(f: Function, block: Block) -> Stacked | None:
+    em = f.emitter
+    axes = (*block.states, *block.gates, *block.home)
+    names = ", ".join(block.latents)
+    em.comment(f"log joint of {names} with its data, for every state; then its posterior and log-normaliser")
+    stack, others = features_of(f, block)
+    table = em.namer.fresh(f"log_{block.name}")
+    if stack is not None:
+        product = emit_stack(f, stack)
+        em.lines.append(f"{table} = {product.code}")
+        if len(block.states) > 1:
+            shape = ", ".join(em.length(i) for i in axes)
+            em.lines.append(f"{table} = {table}.reshape({shape})")
+    else:
+        shape = ", ".join(em.length(i) for i in axes)
+        em.lines.append(f"{table} = np.zeros(({shape},))")
+    _add_terms(f, table, others, axes)
+    em.helper("normalise")
+    q, log_z = em.namer.fresh(f"q_{block.name}"), em.namer.fresh(f"log_z_{block.name}")
+    em.lines.append(f"{q}, {log_z} = normalise({table}, {len(block.states)})")
+    cut = bool(block.home) and block.home[-1].dim == em.chunk
+    f.runtime[f"c:{block.name}"] = Leaf(q, tuple(range(len(axes))), True, cut=cut)
+    f.runtime[f"A:{block.name}"] = Leaf(log_z, tuple(range(len(axes) - len(block.states))), True, cut=cut)
+    return stack
+
+
+def _add_terms(f: Function, table: str, terms: Sequence[Term], axes: tuple[Ix, ...]) -> None:
+    """Adds contracted terms to a table in place; those without data are summed first, outside the loop."""
+    em = f.emitter
+    hoisted: list[Array] = []
+    for t in terms:
+        value = _contracted(f, t, axes)
+        if value.inner:
+            em.lines.append(f"{table} += {em.align(value, axes)}")
+        else:
+            hoisted.append(value)
+    if hoisted:
+        total = em.name("constant", em.sum(hoisted))
+        em.lines.append(f"{table} += {em.align(total, axes)}")
+
+
+def _contracted(f: Function, t: Term, axes: tuple[Ix, ...]) -> Array:
+    """A placed term summed over all but `axes`; axes it does not carry are left out."""
+    em = f.emitter
+    factors, _ = drop_presence(t.factors)
+    carried = {i for e in factors for i in x.free(e)}
+    missing = [x.SizeN(i.dim) if not i.dim.isdigit() else x.num(int(i.dim)) for i in t.ixs if i not in carried and i not in axes]
+    out = tuple(i for i in axes if i in carried)
+    return em.contract([x.Num(t.coef), *missing, *factors], out)
+
+
+def _emit_continuous(f: Function, block: Block) -> None:
+    em, record = f.emitter, block.record
+    assert record is not None
+    name = block.name
+    em.comment(f"natural parameters of the posterior of {name} ({record.name}); its moments and log-normaliser")
+    axes = em.order((*block.gates, *block.own, *block.home))
+    arguments = []
+    for statistic in record.statistics:
+        parts = [_contracted(f, t, axes) for t, r in zip(block.terms, block.roles, strict=True) if r == statistic]
+        value = em.sum(parts) if parts else Array("0.0", ())
+        if record.rank:
+            value = em.broadcast(value, em.order((*[i for i in axes if i in value.axes or i in block.own],)))
+        value = em.name(f"eta_{statistic.replace('^', '')}_{name}", value)
+        if not value.axes:
+            value = Array(value.code, (), value.inner)
+        arguments.append(value)
+    union = em.order([i for a in arguments for i in a.axes])
+    aligned = [em.align(a, union) if a.axes else a.code for a in arguments]
+    if record.rank:
+        aligned.append(f"axis={union.index(block.own[0])}")
+    inner = any(a.inner for a in arguments)
+    scope = em.lines if inner else em.outer
+    em.helper(record.kernel)
+    log_z, moments = em.namer.fresh(f"log_z_{name}"), em.namer.fresh(f"moments_{name}")
+    scope.append(f"{log_z}, {moments} = {record.kernel}({', '.join(aligned)})")
+    cut = em.chunk is not None and any(i.dim == em.chunk for i in union)
+    order = (*block.gates, *block.home, *block.own)
+    stored = tuple(order.index(i) for i in union)
+    for kind in record.moments:
+        f.runtime[f"E:{name}:{kind}"] = Leaf(f'{moments}["{kind}"]', stored, inner, cut=cut)
+    f.runtime[f"moments:{name}"] = Leaf(moments, stored, inner, cut=cut)
+    _emit_normaliser(f, block, Array(log_z, tuple(i for i in union if i not in block.own), inner))
+
+
+def _emit_normaliser(f: Function, block: Block, log_z: Array) -> None:
+    """A = the family's log-normaliser plus the block's terms without the latent."""
+    em = f.emitter
+    axes = (*block.gates, *block.home)
+    rest = [_contracted(f, t, axes) for t, r in zip(block.terms, block.roles, strict=True) if not r]
+    parts = [log_z, *rest]
+    total = em.name(f"log_norm_{block.name}", em.sum(parts))
+    cut = em.chunk is not None and any(i.dim == em.chunk for i in total.axes)
+    if cut or total.axes == axes:
+        full = em.name(f"log_norm_{block.name}", em.broadcast(total, axes))
+        f.runtime[f"A:{block.name}"] = Leaf(full.code, tuple(range(len(axes))), full.inner, cut=cut)
+        return
+    full = em.broadcast(total, axes)
+    named = em.name(f"log_norm_{block.name}", full)
+    whole = em.chunk is not None and any(i.dim == em.chunk for i in axes)
+    f.runtime[f"A:{block.name}"] = Leaf(named.code, tuple(range(len(axes))), named.inner or whole, cut=whole)
+
+
+def emit_joint_probabilities(f: Function, blocks: Sequence[Block]) -> None:
+    """Backward: each block's posterior together with its neighbours', `q(block, gates) = q(block | gates) q(gates)`."""
+    em = f.emitter
+    done: list[Block] = []
+    for block in reversed(blocks):
+        axes = (*block.states, *block.gates, *block.home)
+        outside = _neighbour_probability(f, block, done)
+        cut = bool(block.home) and block.home[-1].dim == em.chunk
+        if block.states:
+            own = f.runtime[f"c:{block.name}"]
+            if outside is None:
+                f.runtime[f"q:{block.name}"] = own
+            else:
+                joint = em.namer.fresh(f"q_{block.name}_joint")
+                em.lines.append(f"{joint} = {own.code} * {em.align(outside, axes)}")
+                f.runtime[f"q:{block.name}"] = Leaf(joint, tuple(range(len(axes))), True, cut=cut)
+        elif outside is not None:
+            named = em.name(f"q_gates_{block.name}", Array(em.transposed(outside, axes), axes, outside.inner))
+            f.runtime[f"q:{block.name}"] = Leaf(named.code, tuple(range(len(axes))), named.inner, cut=cut)
+        done.append(block)
+
+
+def _neighbour_probability(f: Function, block: Block, done: Sequence[Block]) -> Array | None:
+    """q of a block's gates, on the block's own plates, from the block that eliminated them first."""
+    if not block.neighbours:
+        return None
+    names = {n.of.var for n in block.neighbours if isinstance(n.of, El)}
+    owner = next(b for b in reversed(done) if names & set(b.latents))
+    idx: dict[Ix, Idx] = {}
+    for n in block.neighbours:
+        assert isinstance(n.of, El) and isinstance(n.at, Ix)
+        if n.of.var in owner.latents:
+            idx[owner.states[owner.latents.index(n.of.var)]] = n.at
+            idx.update(dict(zip(owner.home, n.of.idx, strict=True)))
+    for n in block.neighbours:
+        assert isinstance(n.of, El) and isinstance(n.at, Ix)
+        for other in owner.neighbours:
+            if isinstance(other.of, El) and other.of.var == n.of.var:
+                idx[other.at] = n.at  # type: ignore[index]
+    places = tuple(idx.get(i, i) for i in (*owner.states, *owner.gates, *owner.home))
+    axes = (*block.gates, *block.home)
+    return f.emitter.contract([El(f"q:{owner.name}", places)], tuple(i for i in axes if i in {*block.gates, *x.free(El("", places))}))

@@ -1,0 +1,293 @@
+"""Printing the M-step: each update under its rule, in the order of the plan."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import assert_never
+
+from emdsl.derive import expr as x
+from emdsl.derive.coefficients import axes_of
+from emdsl.derive.expr import El, Expr, Ix
+from emdsl.derive.gradient import gradient
+from emdsl.derive.quadratic import Linear
+from emdsl.derive.solve import Closed, Newton, Numeric, Simplex, Spread, Update
+from emdsl.derive.terms import Term
+from emdsl.generate.arrays import Array, Leaf, number
+from emdsl.generate.context import Function
+from emdsl.language import model as m
+
+
+def emit_update(f: Function, u: Update) -> None:
+    """The lines of one update; the parameter's local name is bound to its new value."""
+    f.emitter.comment(f"{', '.join(u.params)}: {u.kind}. {u.reason}", inner=False)
+    match u.rule:
+        case Simplex():
+            _simplex(f, u.params[0], u.rule)
+        case Linear():
+            _linear(f, u.rule)
+        case Spread():
+            _spread(f, u.params[0], u.rule)
+        case Closed():
+            _closed(f, u.params[0], u.rule)
+        case Newton():
+            _newton(f, u.params[0], u.rule)
+        case Numeric():
+            if not u.rule.data:
+                emit_numeric(f, u.params, u.rule.terms)
+        case _:
+            assert_never(u.rule)
+    forget(f, u.params)
+
+
+def forget(f: Function, params: Sequence[str]) -> None:
+    """What was computed from old values of parameters is not used again."""
+    known = f.emitter.known
+    for e in [e for e in known if set(params) & x.variables(e)]:
+        del known[e]
+
+
+def _code(f: Function, name: str) -> str:
+    return f.emitter.leaf(name).code
+
+
+def _assign(f: Function, name: str, code: str) -> None:
+    f.emitter.outer.append(f"{_code(f, name)} = {code}")
+
+
+def _exact(f: Function, e: Expr, axes: tuple[Ix, ...]) -> str:
+    """Code of an expression with exactly these axes."""
+    return f.emitter.broadcast(f.emitter.value(e), axes).code
+
+
+def _simplex(f: Function, name: str, rule: Simplex) -> None:
+    f.emitter.helper("shares")
+    _assign(f, name, f'shares({_exact(f, rule.counts, rule.axes)}, "{name}", {_code(f, name)}, policy)')
+
+
+def _spread(f: Function, name: str, rule: Spread) -> None:
+    em = f.emitter
+    for h in ("spread", "inverse", "cholesky"):
+        em.helper(h)
+    scatter = em.name(f"scatter_{name}", Array(_exact(f, rule.scatter, rule.axes), rule.axes))
+    weight = em.name(f"weight_{name}", Array(_exact(f, rule.weight, rule.axes[:-2]), rule.axes[:-2]))
+    old = _code(f, name)
+    scale = 'prepared["scale"]'
+    if rule.precision:
+        _assign(f, name, f'inverse(spread(-{scatter.code}, {weight.code}, "{name}", inverse({old}), policy, {scale}))')
+    else:
+        _assign(f, name, f'spread({scatter.code}, {weight.code}, "{name}", {old}, policy, {scale})')
+
+
+def _linear(f: Function, rule: Linear) -> None:
+    em = f.emitter
+    em.helper("solve_normal")
+    em.helper("checked")
+    batch = rule.batch
+    own = [[s for s in c.slots if s not in batch] for c in rule.columns]
+    if not rule.second:
+        left = em.value(rule.left[0, 0])
+        right = em.value(rule.right[0])
+        slots = rule.columns[0].slots
+        ratio = Array(f"{em.align(right, slots)} / {em.align(left, slots)}" if left.axes else f"{right.wrapped} / {left.wrapped}", slots)
+        name = rule.columns[0].name
+        code = em.broadcast(ratio, slots).code if set(right.axes) | set(left.axes) != set(slots) else ratio.code
+        _assign(f, name, f'checked({code}, "{name}", {_code(f, name)}, policy, -np.inf, np.inf)')
+        return
+    rows, sides = [], []
+    carried = _carried(rule, batch)
+    for i, c in enumerate(rule.columns):
+        cells = []
+        for j, d in enumerate(rule.columns):
+            second = [rule.second[s] for s in own[j]]
+            block = rule.left.get((i, j), x.ZERO)
+            axes = (*carried, *own[i], *second)
+            cells.append(_flattened(f, block, axes, len(carried), len(own[i]), d.name))
+        rows.append(f"np.concatenate([{', '.join(cells)}], axis=-1)" if len(cells) > 1 else cells[0])
+        sides.append(_flat_side(f, rule.right[i], batch, own[i]))
+    h = em.name("left", Array(f"np.concatenate([{', '.join(rows)}], axis=-2)" if len(rows) > 1 else rows[0], ()))
+    g = em.name("right", Array(f"np.concatenate([{', '.join(sides)}], axis=-1)" if len(sides) > 1 else sides[0], ()))
+    spread = ", ".join(":" if b in carried else "None" for b in batch)
+    if any(b not in carried for b in batch):
+        h = Array(f"{h.code}[{spread}, :, :]", ())
+    olds = ", ".join(_flat_old(f, c, batch, o) for c, o in zip(rule.columns, own, strict=True))
+    names = " and ".join(c.name for c in rule.columns)
+    old = f"np.concatenate([{olds}], axis=-1)" if len(rule.columns) > 1 else olds
+    solved = em.name("solved", Array(f'solve_normal({h.code}, {g.code}, "{names}", {old}, policy)', ()))
+    at = "0"
+    for c, o in zip(rule.columns, own, strict=True):
+        width = " * ".join(em.size(s.dim) for s in o) or "1"
+        end = f"{at} + {width}" if at != "0" else width
+        part = f"{solved.code}[..., {at}:{end}]" if len(rule.columns) > 1 else solved.code
+        shape = ", ".join(em.length(i) for i in (*batch, *o))
+        code = f"{part}.reshape({shape})" if shape else f"{part}[..., 0]"
+        order = (*batch, *o)
+        _assign(f, c.name, em.transposed(Array(code, order), c.slots))
+        at = end
+
+
+def _carried(rule: Linear, batch: tuple[Ix, ...]) -> tuple[Ix, ...]:
+    free = {i for e in rule.left.values() for i in x.free(e)}
+    return tuple(b for b in batch if b in free)
+
+
+def _flattened(f: Function, e: Expr, axes: tuple[Ix, ...], lead: int, first: int, name: str) -> str:
+    em = f.emitter
+    value = em.broadcast(em.value(e), axes)
+    shape = [em.length(i) for i in axes]
+    a = " * ".join(shape[lead : lead + first]) or "1"
+    b = " * ".join(shape[lead + first :]) or "1"
+    return f"{value.wrapped}.reshape({', '.join([*shape[:lead], a, b])})" if value.axes else f"np.full(({a}, {b}), {value.code})"
+
+
+def _flat_side(f: Function, e: Expr, batch: tuple[Ix, ...], own: Sequence[Ix]) -> str:
+    em = f.emitter
+    axes = (*batch, *own)
+    value = em.broadcast(em.value(e), axes)
+    shape = [em.length(i) for i in batch] + [" * ".join(em.length(i) for i in own) or "1"]
+    return f"{value.wrapped}.reshape({', '.join(shape)})" if value.axes else f"np.full(({', '.join(shape)},), {value.code})"
+
+
+def _flat_old(f: Function, c: object, batch: tuple[Ix, ...], own: Sequence[Ix]) -> str:
+    from emdsl.derive.quadratic import Column
+
+    assert isinstance(c, Column)
+    em = f.emitter
+    code = em.transposed(Array(_code(f, c.name), c.slots), (*batch, *own))
+    shape = [em.length(i) for i in batch] + [" * ".join(em.length(i) for i in own) or "1"]
+    return f"np.reshape({code}, ({', '.join(shape)},))"
+
+
+def bounds(v: m.Variable) -> tuple[str, str]:
+    """Code of a parameter's bounds: literals only; `None` where there is none."""
+
+    def code(e: m.Expr | None) -> str:
+        match e:
+            case m.Num(value=n):
+                return repr(float(n))
+            case m.Call(fn="neg", args=(m.Num(value=n),)):
+                return repr(-float(n))
+        return "None"
+
+    return code(v.domain.lower), code(v.domain.upper)
+
+
+def _limits(v: m.Variable) -> tuple[str, str]:
+    low, high = bounds(v)
+    if v.domain.kind == "unit":
+        return "0.0" if low == "None" else low, "1.0" if high == "None" else high
+    floor = "0.0" if v.domain.kind == "positive" else "-np.inf"
+    return floor if low == "None" else low, "np.inf" if high == "None" else high
+
+
+def _closed(f: Function, name: str, rule: Closed) -> None:
+    em = f.emitter
+    v = f.plan.joint.model.variable(name)
+    low, high = _limits(v)
+    if len(rule.root.candidates) == 1:
+        code = _exact(f, rule.root.value, rule.axes)
+    else:
+        candidates = [_exact(f, c, rule.axes) for c in rule.root.candidates]
+        em.helper("best_root")
+        value = x.add(*(x.mul(s.coefficient, s.function) for s in rule.functions))
+        objective = _function_of(f, name, (value,), rule.axes, f"objective_of_{name}")
+        code = f"best_root([{', '.join(candidates)}], {objective}, {low}, {high})"
+    if v.domain.kind == "positive" and low == "0.0":
+        em.helper("positive")
+        _assign(f, name, f'positive({code}, "{name}", {_code(f, name)}, policy, {_floor(f, name)})')
+        if high != "np.inf":
+            _assign(f, name, f"np.minimum({_code(f, name)}, {high})")
+    else:
+        em.helper("checked")
+        _assign(f, name, f'checked({code}, "{name}", {_code(f, name)}, policy, {low}, {high})')
+
+
+def _floor(f: Function, name: str) -> str:
+    """Below this a positive root is rounding: a scale of centred data, else nothing."""
+    if f.plan.scale_power.get(name):
+        return f'1e-14 * prepared["spread"] ** {f.plan.scale_power[name]}'
+    return "0.0"
+
+
+def _function_of(f: Function, name: str, values: tuple[Expr, ...], axes: tuple[Ix, ...], hint: str) -> str:
+    """A nested function of one parameter, everything that lacks it hoisted out of the function."""
+    em = f.emitter
+    code = _code(f, name)
+    argument = em.namer.fresh(code)
+    original = em.leaf
+    kept, lines, chunk = dict(em.known), em.lines, em.chunk
+    forget(f, (name,))
+    em.lines = []
+
+    def leaf(n: str) -> Leaf:
+        return Leaf(argument, tuple(range(len(axes))), True) if n == name else original(n)
+
+    em.leaf = leaf
+    results = ", ".join(em.broadcast(em.value(v), axes).code for v in values)
+    body = em.lines
+    em.leaf, em.lines, em.chunk = original, lines, chunk
+    inside = [e for e, a in em.known.items() if a.inner]
+    for e in inside:
+        del em.known[e]
+    em.known.update({e: a for e, a in kept.items() if e not in em.known})
+    target = em.namer.fresh(hint)
+    em.outer += [f"def {target}({argument}):", *(f"    {line}" for line in body), f"    return {results}"]
+    return target
+
+
+def _newton(f: Function, name: str, rule: Newton) -> None:
+    em = f.emitter
+    em.helper("maximise_scalar")
+    v = f.plan.joint.model.variable(name)
+    target = _function_of(f, name, (rule.score, rule.curvature), rule.axes, f"score_of_{name}")
+    low, high = _limits(v)
+    code = f'maximise_scalar({target}, {_code(f, name)}, "{v.domain.kind}", {low}, {high})'
+    em.helper("checked")
+    _assign(f, name, f'checked({code}, "{name}", {_code(f, name)}, policy, {low}, {high})')
+
+
+def emit_numeric(f: Function, params: Sequence[str], terms: Sequence[Term]) -> None:
+    """Quasi-Newton on Q with its symbolic gradient, several parameters jointly."""
+    em = f.emitter
+    for h in ("maximise", "to_free", "from_free", "pullback", "_factor"):
+        em.helper(h)
+    model = f.plan.joint.model
+    original, kept, lines = em.leaf, dict(em.known), em.lines
+    codes = {n: _code(f, n) for n in params}
+    arguments = {n: em.namer.fresh(codes[n]) for n in params}
+    forget(f, params)
+    em.lines = []
+
+    def leaf(n: str) -> Leaf:
+        if n in arguments:
+            return Leaf(arguments[n], tuple(range(len(model.variable(n).shape))), True)
+        return original(n)
+
+    em.leaf = leaf
+    values = [em.contract([x.Num(t.coef), *t.factors], ()) for t in terms]
+    total = em.sum(values).code if values else "0.0"
+    slopes = []
+    for n in params:
+        axes = axes_of(model.variable(n))
+        parts = [em.contract([c, *factors], tuple(a for a in axes if any(a in x.free(g) for g in factors)))
+                 for c, factors, _ in gradient(terms, n, axes)]  # fmt: skip
+        slope = em.broadcast(em.sum(parts), axes) if parts else Array("0.0", ())
+        slopes.append(f'"{n}": {slope.code}')
+    body = em.lines
+    em.leaf, em.lines = original, lines
+    for e in [e for e, a in em.known.items() if a.inner]:
+        del em.known[e]
+    em.known.update({e: a for e, a in kept.items() if e not in em.known})
+    target, values_name = em.namer.fresh("objective"), em.namer.fresh("values")
+    unpack = [f'    {arguments[n]} = {values_name}["{n}"]' for n in params]
+    result = [f"    return {total}, {{{', '.join(slopes)}}}"]
+    em.outer += [f"def {target}({values_name}):", *unpack, *(f"    {line}" for line in body), *result]
+    start = ", ".join(f'"{n}": {codes[n]}' for n in params)
+    domains = ", ".join(f'"{n}": "{model.variable(n).domain.kind}"' for n in params)
+    limits = ", ".join(f'"{n}": ({", ".join(bounds(model.variable(n)))})' for n in params)
+    found = em.namer.fresh("found")
+    em.outer.append(f"{found} = maximise({target}, {{{start}}}, {{{domains}}}, {{{limits}}})")
+    for n in params:
+        _assign(f, n, f'{found}["{n}"]')
+
+
+_ = number, El

@@ -1,0 +1,90 @@
+"""Printing `posterior`: the moments of q at given parameters, in the shapes users expect."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from emdsl.derive.blocks import Block
+from emdsl.derive.expr import El, Ix
+from emdsl.generate.arrays import Array
+from emdsl.generate.context import Function
+
+if TYPE_CHECKING:
+    from emdsl.generate.module import Printer
+
+
+def posterior_lines(printer: Printer) -> list[str]:
+    """`posterior(params, data, prepared)`: probabilities of discrete latents, moments of the others."""
+    f = printer.reader()
+    em = f.emitter
+    entries: list[tuple[str, str, Array]] = []  # latent, field, array with rows last
+    for block in printer.plan.elimination.blocks:
+        for latent in block.latents:
+            entries += [(latent, field, value) for field, value in _fields(f, block, latent)]
+    gather, parts = [], []
+    for n, (_, _, value) in enumerate(entries):
+        name = em.namer.fresh(f"part_{n}")
+        parts.append(name)
+        if printer.chunk:
+            gather.append(f"{name}.append(np.array({value.code}))")
+        else:
+            gather.append(f"{name} = {value.code}")
+    lines = ['sizes = prepared["sizes"]', *f.prologue()]
+    if printer.plan.elimination.blocks:
+        lines.append("on = expectations(params, prepared)")
+    lines += em.outer
+    if printer.chunk:
+        lines += [f"{p} = []" for p in parts]
+    lines += printer.loop(f, [*em.lines, *gather]) if entries else []
+    lines += ["return {", *_results(printer, entries, parts), "}"]
+    printer.used |= em.used
+    doc = '"""Posterior of each latent at these parameters: plates first, then its own axes."""'
+    return ["def posterior(params, data, prepared):", *("    " + line for line in (doc, *lines))]
+
+
+def _fields(f: Function, block: Block, latent: str) -> list[tuple[str, Array]]:
+    em = f.emitter
+    if block.states:
+        state = block.states[block.latents.index(latent)]
+        q = El(f"q:{block.name}", (*block.states, *block.gates, *block.home))
+        return [("", em.contract([q], (state, *block.home)))]
+    record = block.record
+    assert record is not None
+    out = []
+    for kind in dict.fromkeys(("id", "square", *record.statistics)):
+        if kind not in record.moments:
+            continue
+        axes = (*block.own, *block.home)
+        factors: list[El] = [El(f"E:{latent}:{kind}", (*block.gates, *block.home, *block.own))]
+        if block.gates:
+            factors.append(El(f"q:{block.name}", (*block.gates, *block.home)))
+        value = em.contract(factors, tuple(i for i in axes if _carried(f, factors, i)))
+        out.append((kind, em.broadcast(value, axes)))
+    return out
+
+
+def _carried(f: Function, factors: list[El], i: Ix) -> bool:
+    return any(i in f.emitter.value(e).axes for e in factors)
+
+
+def _results(printer: Printer, entries: list[tuple[str, str, Array]], parts: list[str]) -> list[str]:
+    out: list[str] = []
+    by_latent: dict[str, list[tuple[str, str]]] = {}
+    for (latent, field, value), part in zip(entries, parts, strict=True):
+        home = sum(1 for i in value.axes if i.dim in printer.rows)
+        code = f"np.concatenate({part}, axis=-1)" if printer.chunk else f"np.asarray({part})"
+        printer.used.add("plates_first")
+        by_latent.setdefault(latent, []).append((field, f"plates_first({code}, {home})"))
+    blocks = {n: b for b in printer.plan.elimination.blocks for n in b.latents}
+    for latent, fields in by_latent.items():
+        if fields[0][0] == "":
+            out.append(f'    "{latent}": {fields[0][1]},')
+            continue
+        codes = dict(fields)
+        cells = [f'"mean": {codes["id"]}'] if "id" in codes else []
+        if "square" in codes and "id" in codes:
+            cells.append(f'"var": {codes["square"]} - {codes["id"]} ** 2')
+        cells += [f'"E[{k}]": {c}' for k, c in codes.items() if k not in ("id", "square")]
+        _ = blocks
+        out.append(f'    "{latent}": {{{", ".join(cells)}}},')
+    return out

@@ -1,0 +1,202 @@
+"""Printing what happens once: defaults of givens, reference points, prepared data, a seeded start."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from emdsl.derive import expr as x
+from emdsl.derive.element import Scope, Tensors
+from emdsl.derive.expr import Ix
+from emdsl.derive.solve import Numeric
+from emdsl.generate.arrays import Emitter, Leaf
+from emdsl.generate.context import flat_axes, function
+from emdsl.generate.mstep import bounds
+from emdsl.generate.names import Namer
+from emdsl.language import model as m
+
+if TYPE_CHECKING:
+    from emdsl.generate.module import Printer
+
+
+def default_lines(printer: Printer) -> list[str]:
+    """`default_givens(sizes, given)`: the values of givens that the data leave out."""
+    model = printer.plan.joint.model
+    tensors = Tensors(model)
+    lines = ["out = dict(given)"]
+    for v in model.of_kind("given"):
+        if v.default is None:
+            continue
+        axes = tuple(Ix(f"i{n}", str(d)) for n, d in enumerate(v.shape))
+        scope = Scope(dict(zip([p.index for p in v.plates], axes, strict=False)))
+        own = axes[len(v.plates) :]
+        em = Emitter(lambda n: Leaf(f'out["{n}"]', tuple(range(len(model.variable(n).shape)))), Namer(()), frozenset())
+        em.size = _size  # type: ignore[method-assign]
+        value = em.value(tensors.element(v.default, own if v.default.shape else (), scope))
+        code = em.broadcast(value, axes).code if axes else value.code
+        printer.used |= em.used
+        tables = [f"{n} = np.array({_nested(t)})" for n, t in tensors.tables.items()]
+        body = [*tables, *em.outer, *em.lines, f'out["{v.name}"] = np.array({code}, float)']
+        lines += [f'if "{v.name}" not in out:', *("    " + b for b in body)]
+    doc = '"""The givens, those that the data leave out at their defaults."""'
+    return ["def default_givens(sizes, given):", *("    " + line for line in (doc, *lines, "return out"))]
+
+
+def _size(dim: str) -> str:
+    from emdsl.generate.context import size_expression
+
+    return dim if dim.isdigit() else f"({size_expression(dim)})"
+
+
+def _nested(v: object) -> str:
+    return "[" + ", ".join(map(_nested, v)) + "]" if isinstance(v, tuple) else repr(v)
+
+
+def reference_lines(printer: Printer) -> list[str]:
+    """`reference(data)`: the points that data are centred at, the same for every part of the data."""
+    doc = '"""Reference points: data are held as differences from these, so that squares lose no digits."""'
+    cells = []
+    for name in printer.plan.centred:
+        printer.used.add("centre")
+        plates, _ = flat_axes(printer.plan.joint.model.variable(name))
+        own = len(printer.plan.joint.model.variable(name).domain.dims)
+        _ = plates
+        cells.append(f'"{name}": centre(data.values["{name}"], data.masks.get("{name}"), {own}),')
+    return ["def reference(data):", *("    " + line for line in (doc, "return {", *("    " + c for c in cells), "}"))]
+
+
+def as_index(printer: Printer) -> frozenset[str]:
+    """Data that stand in an index position or a selector: kept as integers."""
+    out: set[str] = set()
+    for t, _ in printer.plan.elimination.terms:
+        for e in (*t.factors, *t.gates):
+            for node in x.walk(e):
+                for i in (*getattr(node, "idx", ()), *((node.at,) if isinstance(node, x.Sel | x.Choose) else ())):
+                    if isinstance(i, x.DataIx):
+                        out |= x.variables(i.value)
+                if isinstance(node, x.Sel):
+                    out |= x.variables(node.of)
+    return frozenset(out)
+
+
+def prepare_lines(printer: Printer) -> list[str]:
+    """`prepare(data, reference)`: sizes, centred data with rows last, presence, weights, chunks."""
+    plan = printer.plan
+    model = plan.joint.model
+    indices = as_index(printer)
+    lines = ["sizes = dict(data.sizes)", 'out = {"sizes": sizes}']
+    for v in model.variables:
+        if v.kind not in ("observed", "given"):
+            continue
+        plates, own = flat_axes(v)
+        lines.append(f'values = data.values["{v.name}"]')
+        if v.name in plan.centred:
+            lines.append(f'values = values - reference["{v.name}"]')
+            lines.append(f'out["reference {v.name}"] = reference["{v.name}"]')
+        integer = v.domain.kind in ("category", "index") or v.name in indices
+        kind = "np.int64" if integer else "float"
+        if v.kind == "observed":
+            printer.used.add("without_missing")
+            lines.append(f'values = without_missing(values, data.masks.get("{v.name}"))')
+            printer.used.add("presence")
+            axes = plan.presence_axes(v)
+            lines.append(f'out["present {v.name}"] = presence(data.masks.get("{v.name}"), values.shape, {plates}, {plates + axes}, "{v.name}")')
+        printer.used.add("rows_last")
+        lines.append(f'out["{v.name}"] = rows_last(np.asarray(values, {kind}), {plates})')
+        _ = own
+    for name in _ragged(model):
+        lines += [f'sizes["{name}[]"] = len(data.ragged["{name}"].row)', f'sizes["{name}[max]"] = int(max(data.ragged["{name}"].lengths, default=0))']
+        for field, source in (("row", "row"), ("position", "position"), ("start", "start"), ("length", "lengths")):
+            lines.append(f'out["{field} {name}"] = data.ragged["{name}"].{source}')
+    lines += _level_lines(printer)
+    if plan.weighted is not None:
+        lines.append(f'n = sizes["{plan.weighted}"]' if not _is_polynomial(plan.weighted) else f"n = {_size(plan.weighted)}")
+        lines.append('out["weight"] = np.ones(n) if data.weights is None else np.asarray(data.weights, float)')
+    if printer.chunk:
+        lines.append(f'out["chunks"] = chunks({_size(printer.chunk)}, {_chunk_size(printer)})')
+    cells = ", ".join(f'out["{n}"]' for n in plan.centred)
+    printer.used.add("data_scale")
+    lines += [f'out["scale"] = out["spread"] = data_scale([{cells}])', "return out"]
+    doc = '"""What is computed once: centred data with rows last, masks, weights, and the chunks of rows."""'
+    return ["def prepare(data, reference):", *("    " + line for line in (doc, *lines))]
+
+
+def _is_polynomial(dim: str) -> bool:
+    return any(c in dim for c in " *+-")
+
+
+def _chunk_size(printer: Printer) -> str:
+    """Rows per chunk, so that features, table and their products stay in cache."""
+    width = [f.width(printer.inference) for s in printer.stacks for f in s.features] or ["8"]
+    states = [" * ".join(_size(i.dim) for i in b.states) for b in printer.plan.elimination.blocks if b.states] or ["1"]
+    import re
+
+    total = " + ".join([*width, *(f"2 * {s}" for s in states)])
+    names = {printer.inference.emitter.namer.size(d): d for d in _dims(printer)}
+    for code, dim in sorted(names.items(), key=lambda kv: -len(kv[0])):
+        total = re.sub(rf'(?<![\w"]){re.escape(code)}(?![\w"])', _size(dim), total)
+    return f"max(512, min(16384, 2**18 // ({total})))"
+
+
+def _dims(printer: Printer) -> set[str]:
+    return {i.dim for s in printer.stacks for f in s.features for i in f.axes if not i.dim.isdigit()}
+
+
+def _ragged(model: m.ModelText) -> list[str]:
+    names: dict[str, None] = {}
+    for v in model.variables:
+        for p in v.plates:
+            if isinstance(p.size, m.Ragged):
+                names[p.size.name] = None
+    return list(names)
+
+
+def _level_lines(printer: Printer) -> list[str]:
+    """Sizes of one-hots whose length the data decide: one more than the largest bound."""
+    model = printer.plan.joint.model
+    out = []
+    for name, dim in printer.plan.joint.levels.items():
+        if dim == f"{name}[levels]":
+            v = model.variable(name)
+            bound = v.domain.upper
+            base = bound.base if isinstance(bound, m.Index) else bound
+            assert isinstance(base, m.Var)
+            out.append(f'sizes["{dim}"] = int(np.max(data.values["{base.name}"], initial=0)) + 1')
+    return out
+
+
+def initial_lines(printer: Printer) -> list[str]:
+    """`initial(data, prepared, rng)`: neutral values, then one M-step from a seeded division of the rows."""
+    plan = printer.plan
+    params = plan.joint.model.of_kind("param")
+    f = function(plan, printer.helpers, None, printer.rows)
+    em = f.emitter
+    numeric = {n for u in plan.updates if isinstance(u.rule, Numeric) for n in u.params}
+    numeric |= {n for u in plan.updates if u.kind == "newton" for n in u.params}
+    cells = []
+    for v in params:
+        printer.used.add("neutral")
+        shape = ", ".join(em.size(str(d)) for d in v.shape)
+        comma = "," if len(v.shape) == 1 else ""
+        shift = plan.shifts.get(v.name)
+        jitter = "rng" if v.name in numeric and v.array + tuple(p.size for p in v.plates) else "None"
+        low, high = bounds(v)
+        code = f'neutral("{v.domain.kind}", ({shape}{comma}), {len(v.domain.dims)}, {low}, {high}, {jitter})'
+        target = em.namer.of(v.name)
+        if shift is not None:
+            own = [n for n in x.variables(shift.value) if n in {p.name for p in params}]
+            if not own:
+                code = f"{code} + {em.align(em.value(shift.value), shift.axes)}"
+        cells.append(f'"{v.name}": {code},')
+        _ = target
+    lines = ['sizes = prepared["sizes"]', *f.prologue(), *em.outer, "params = {", *("    " + c for c in cells), "}"]
+    if printer.chunk and plan.elimination.blocks:
+        printer.used.add("sample_rows")
+        lines.append(f'some = {{**prepared, "chunks": [sample_rows({_size(printer.chunk)}, rng)]}}')
+    else:
+        lines.append("some = prepared")
+    seed = "rng" if plan.elimination.blocks else "None"
+    lines += ["with np.errstate(all=\"ignore\"):", f"    statistics = e_step(params, data, some, {seed})",
+              '    return m_step(statistics, params, prepared, "keep")']  # fmt: skip
+    printer.used |= em.used
+    doc = '"""Starting values: neutral ones, then the M-step of a seeded division of the rows among the states."""'
+    return ["def initial(data, prepared, rng):", *("    " + line for line in (doc, *lines))]

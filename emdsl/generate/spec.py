@@ -1,0 +1,60 @@
+"""Printing SPEC: what the module tells its estimator about the model, as literals."""
+
+from __future__ import annotations
+
+from pprint import pformat
+from typing import Any
+
+from emdsl.derive.plan import Plan
+from emdsl.language import model as m
+
+
+def spec(plan: Plan) -> dict[str, Any]:
+    """The module's SPEC as a dictionary of plain values."""
+    model = plan.joint.model
+    sizes = {s.name: s.default.constant if s.default is not None else None for s in model.sizes}
+    defaults = [[s.name, str(s.default)] for s in model.sizes if s.default is not None and s.default.constant is None]
+    return {
+        "model": model.name,
+        "sizes": sizes,
+        "equal": [[str(a), str(b)] for a, b, _ in model.equal_sizes] + defaults,
+        "variables": [variable(v, plan) for v in model.variables],
+        "plan": {n: [c.method, c.reason] for n, c in plan.choices.items()},
+        "updates": {n: [u.kind, "", u.reason] for u in plan.updates for n in u.params},
+        "ordered": False,
+    }
+
+
+def variable(v: m.Variable, plan: Plan) -> dict[str, Any]:
+    return {
+        "name": v.name,
+        "kind": v.kind,
+        "plates": [[p.index, str(p.size), None if p.condition is None else "filtered"] for p in v.plates],
+        "array": [str(d) for d in v.array],
+        "event": [str(d) for d in v.domain.dims],
+        "domain": v.domain.kind,
+        "levels": None if v.domain.levels is None else str(v.domain.levels),
+        "lower": literal(v.domain.lower),
+        "upper": literal(v.domain.upper),
+        "default": v.default is not None,
+        "missing": "drop" if v.kind == "observed" else "refuse",
+        "support": None,
+    }
+
+
+def literal(e: m.Expr | None) -> float | None:
+    """The number of a literal bound; None where it is an expression of givens."""
+    match e:
+        case m.Num(value=v):
+            return float(v)
+        case m.Call(fn="neg", args=(m.Num(value=v),)):
+            return -float(v)
+        case m.Pi():
+            return 3.141592653589793
+        case m.Call(fn="neg", args=(m.Pi(),)):
+            return -3.141592653589793
+    return None
+
+
+def spec_lines(plan: Plan) -> list[str]:
+    return [f"SPEC = {pformat(spec(plan), width=118, sort_dicts=False, compact=True)}"]
