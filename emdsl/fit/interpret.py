@@ -261,6 +261,8 @@ class Density:
         domain, wide = self.variable.domain, call.family.x.domain
         if wide.dims or wide.lower or wide.upper or wide.kind not in ("real", "positive", "unit", "count"):
             return np.zeros(1)
+        if not is_density(call) and wide.kind not in WHOLE:
+            return np.zeros(1)  # a point mass is inside or outside, whole
         low, high = limits(domain, s)
         least, most = BOUNDS[wide.kind]
         if np.all(low <= least) and np.all(high >= most):
