@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
@@ -124,9 +125,11 @@ def fit(model: str, data: str, **options: Any) -> None:
     table = read_table_file(data)
     fitter = prepared_fitter(built, sizes, options)
     fit_table(fitter, table, columns, index, options["weights"])
-    report_fit(fitter, data, options)
+    saved = report_fit(fitter, data, options)
     if fitter.status_ == "interrupted":
         raise KeyboardInterrupt
+    if not saved:
+        raise SystemExit(1)
 
 
 def prepared_fitter(built: Model, sizes: Mapping[str, int], options: Mapping[str, Any]) -> Fitter:
@@ -141,16 +144,17 @@ def prepared_fitter(built: Model, sizes: Mapping[str, int], options: Mapping[str
     return fitter
 
 
-def report_fit(fitter: Fitter, data: str, options: Mapping[str, Any]) -> None:
-    """Save first, then print."""
+def report_fit(fitter: Fitter, data: str, options: Mapping[str, Any]) -> bool:
+    """Save first, then print; False where it could not be saved, and the print is all there is."""
     from emdsl.report.plot import history_svg
     from emdsl.report.summary import print_fit
 
-    spec = fitter.model.module.SPEC
+    spec, saved = fitter.model.module.SPEC, True
     if options["output"]:
         try:
             fitter.save(options["output"])
         except OSError as error:
+            saved = False
             click.echo(f"error D040: {options['output']}: cannot be written: {error.strerror or error}", err=True)
     if options["as_json"]:
         click.echo(as_text(fitter.document()))
@@ -158,6 +162,7 @@ def report_fit(fitter: Fitter, data: str, options: Mapping[str, Any]) -> None:
         print_fit(fitter, spec, data, sys.stdout)
     if options["plot"]:
         put(options["plot"], history_svg(fitter.history_, f"{spec['model']}: objective by iteration"))
+    return saved
 
 
 # ------------------------------------------------------------------ derive, compile, check, format
@@ -297,8 +302,13 @@ def graph(model: str, output: str | None) -> None:
 # ------------------------------------------------------------------ the boundary
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run a command: 0 done, 1 a wrong model or wrong data, 2 a wrong command line, 130 interrupted. Exits."""
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, stop)  # a fit that is told to end keeps its best, as with Ctrl-C
     raise SystemExit(run(arguments))
 
 

@@ -104,6 +104,10 @@ def test_frames(library: str) -> None:
     b = bound(VECTOR, read_data(VECTOR, frame, {"x": ["b", "a"]}, None).values)
     np.testing.assert_array_equal(b.values["x"], [[4, 1], [5, 2], [6, 0]])
     np.testing.assert_array_equal(b.masks["x"][:, 1], [True, True, False])
+    np.testing.assert_array_equal(
+        bound(VECTOR, {"x": frame.select(["b", "a"]) if library != "pandas" else frame[["b", "a"]]}).values["x"],
+        b.values["x"],
+    )
     every = bound(VECTOR, read_data(VECTOR, frame, None, None).values)
     assert every.sizes["D"] == 2
     coded = bound(CATEGORY, read_data(CATEGORY, frame, {"c": "who"}, None).values)

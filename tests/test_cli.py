@@ -137,6 +137,15 @@ def test_ctrl_c_keeps_the_fit_and_ends_with_130(run: Any, tmp_path: Path, monkey
     assert json.loads((tmp_path / "fit.json").read_text())["status"] == "interrupted"
 
 
+def test_a_fit_that_cannot_be_saved_is_still_printed(run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(path: Any, document: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("emdsl.runtime.estimator.write_document", full)
+    done = run("fit", "gmm.em", FAITHFUL, "--seed", "0", "-o", str(tmp_path / "fit.json"))
+    assert done.status == 1 and "No space left" in done.err and "log-likelihood" in done.out
+
+
 def test_a_bug_of_ours_is_no_traceback(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cli, "compiled", lambda path, infer=(): 1 / 0)
     done = run("derive", "gmm.em")

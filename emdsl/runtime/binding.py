@@ -252,7 +252,8 @@ def _refuse_empty(
 ) -> None:
     for name, variable in variables.items():
         if variable["kind"] == "observed" and name in values and values[name].size == 0:
-            raise DataError(f"{name}: there are no rows", code="D013")
+            what = "no columns" if values[name].ndim and len(values[name]) else "no rows"
+            raise DataError(f"{name}: there are {what}", code="D013")
 
 
 def outer_plates(spec: Spec) -> list[str]:

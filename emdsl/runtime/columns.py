@@ -127,7 +127,9 @@ def _plain(data: Any) -> Any:
     """A column of a foreign library as a numpy array; numpy arrays and sequences as they are."""
     if isinstance(data, np.ndarray):
         return data
-    if hasattr(data, "to_pylist"):  # pyarrow
+    if hasattr(data, "column_names") and hasattr(data, "columns"):  # a pyarrow table
+        return np.stack([_objects(c.to_pylist()) for c in data.columns], -1)
+    if hasattr(data, "to_pylist"):  # a pyarrow array
         primitive = data.null_count == 0 and str(data.type) in ("double", "float", "int64", "int32", "int16", "int8")
         return (
             data.to_numpy(zero_copy_only=False) if primitive and hasattr(data, "chunks") else _objects(data.to_pylist())

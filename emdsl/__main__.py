@@ -1,0 +1,5 @@
+"""`python -m emdsl` is `emdsl`."""
+
+from emdsl.cli import main
+
+main()
