@@ -103,18 +103,13 @@ class Printer:
     def loop(self, f: Function, lines: Sequence[str], call: str = "") -> list[str]:
         """The loop over chunks (or one pass) around lines that use the results."""
         names = ", ".join(self.results())
-        results = f"{names} = on(rows{call})" if names else ""
-        if len(self.results()) == 1 and results:
-            results = f"{names} = on(rows{call})"
         if not self.chunk:
-            single = f"{names} = on({call.lstrip(', ')})" if names else ""
-            return [*([single] if single else []), *lines]
-        head = ['for rows in prepared["chunks"]:'] if not call else []
-        depth = 1 if head else 0
-        count = f"{f.emitter.namer.rows} = row_count(rows)"
+            return [*([f"{names} = on({call})"] if names else []), *lines]
+        arguments = ", ".join(["rows", *([call] if call else [])])
         self.used.add("row_count")
-        body = [count, *([results] if results else []), *lines]
-        return [*head, *_indent(body, depth)]
+        count = f"{f.emitter.namer.rows} = row_count(rows)"
+        body = [count, *([f"{names} = on({arguments})"] if names else []), *lines]
+        return ['for rows in prepared["chunks"]:', *_indent(body, 1)]
 
     def statistic_value(self, f: Function, s: Statistic) -> Array | None:
         """A statistic as a contraction; None where it is a slice of the stacked product."""
@@ -222,7 +217,7 @@ class Printer:
             lines.append("on = expectations(params, prepared)")
         lines += [*em.outer, "log_likelihood = 0.0"]
         if body or self.results():
-            lines += self.loop(f, body) if (body or self.plan.elimination.blocks) else []
+            lines += self.loop(f, body, "rng" if self.plan.elimination.blocks else "")
         lines += [*outside, *outside_ll]
         lines += ["return {", '    "log_likelihood": float(log_likelihood),', *_indent(entries, 1), "}"]
         self.used |= em.used

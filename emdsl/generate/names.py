@@ -40,7 +40,7 @@ class Namer:
 
     def size(self, dim: str) -> str:
         """The code name of a length."""
-        return self.of(f"size:{dim}")
+        return self.user[dim] if dim in self.user else self.of(f"size:{dim}")
 
     def fresh(self, hint: str) -> str:
         base = plain(hint)

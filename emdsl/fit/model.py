@@ -1,0 +1,258 @@
+"""A compiled model: what it declares, what was derived, the module that was printed, and its estimator."""
+
+from __future__ import annotations
+
+import re
+import sys
+import types
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from emdsl.errors import DataError, ModelError, Problem
+from emdsl.language import model as m
+
+if TYPE_CHECKING:
+    import sympy as sp
+
+    from emdsl.derive.plan import Plan as Derived
+    from emdsl.fit.fitter import Fitter
+    from emdsl.report.derivation import Derivation
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How the posterior of a latent is found."""
+
+    method: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Update:
+    """How a parameter is updated; `equation` is a sympy object."""
+
+    kind: str
+    equation: sp.Basic
+    reason: str
+    conditional_on: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Statistic:
+    """An expected sufficient statistic: its symbolic definition and the names of its axes' sizes."""
+
+    name: str
+    definition: sp.Basic
+    shape: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Declared:
+    """A declared variable: its domain and shape as the file spells them."""
+
+    name: str
+    kind: str
+    domain: str
+    shape: tuple[str, ...]
+
+
+class Model:
+    """A compiled model. Made by `emdsl.compile`; see INTERFACE in the documentation for its members."""
+
+    def __init__(self, resolved: m.ModelText, text: str, infer: Mapping[str, str] | None, fixed: tuple[str, ...] = ()) -> None:
+        from emdsl.derive.plan import derive
+        from emdsl.generate.module import print_module
+
+        self.text, self.infer, self.fixed = text, infer, fixed
+        self.resolved = resolved
+        self.derived: Derived = derive(resolved)
+        self.source: str = print_module(self.derived)
+        self.warnings = resolved.warnings
+
+    @classmethod
+    def from_text(
+        cls, source: str | bytes, file: str, infer: Mapping[str, str] | None = None, fixed: tuple[str, ...] = ()
+    ) -> Model:
+        """Parse, resolve and derive; the mistakes of all stages carry the source."""
+        from emdsl.families import PRELUDE
+        from emdsl.language import parse_model
+
+        text = source.decode("utf-8", "replace") if isinstance(source, bytes) else source
+        resolved = replace_inference(parse_model(source, file, PRELUDE()), infer)
+        resolved = hold(resolved, fixed) if fixed else resolved
+        try:
+            return cls(resolved, text, infer, fixed)
+        except ModelError as error:
+            raise ModelError(error.problems, error.source or resolved.source or text) from None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (Model.from_text, (self.text, "<text>", self.infer, self.fixed))
+
+    def fix(self, names: tuple[str, ...]) -> Model:
+        """The same model with these parameters known: givens that the data must bring."""
+        return Model(hold(self.resolved, names), self.text, self.infer, names)
+
+    # ------------------------------------------------------------ what the file declares
+
+    @property
+    def name(self) -> str:
+        return self.resolved.name
+
+    def _declared(self, kind: m.VariableKind) -> dict[str, Declared]:
+        return {
+            v.name: Declared(v.name, v.kind, v.domain.kind, tuple(str(s) for s in v.shape))
+            for v in self.resolved.of_kind(kind)
+        }
+
+    @property
+    def params(self) -> dict[str, Declared]:
+        return self._declared("param")
+
+    @property
+    def latents(self) -> dict[str, Declared]:
+        return self._declared("latent")
+
+    @property
+    def observed(self) -> dict[str, Declared]:
+        return self._declared("observed")
+
+    @property
+    def givens(self) -> dict[str, Declared]:
+        return self._declared("given")
+
+    @property
+    def sizes(self) -> dict[str, int | None]:
+        return {s.name: None if s.default is None else s.default.constant for s in self.resolved.sizes}
+
+    # ------------------------------------------------------------ what was derived
+
+    @property
+    def plan(self) -> dict[str, Plan]:
+        return {n: Plan(c.method, c.reason) for n, c in self.derived.choices.items()}
+
+    @cached_property
+    def updates(self) -> dict[str, Update]:
+        from emdsl.report.equations import update_equation
+
+        out = {}
+        for u in self.derived.updates:
+            for name in u.params:
+                out[name] = Update(u.kind, update_equation(u, name, self.derived), u.reason, u.conditional_on)
+        return {n: out[n] for n in self.params if n in out}
+
+    @cached_property
+    def statistics(self) -> dict[str, Statistic]:
+        from emdsl.report.equations import statistic_equation
+
+        return {
+            s.name: Statistic(s.name, statistic_equation(s, self.derived), tuple(i.dim for i in s.axes))
+            for s in self.derived.expected.statistics
+        }
+
+    @property
+    def derivation(self) -> Derivation:
+        from emdsl.report.derivation import Derivation
+
+        return Derivation.of(self.derived)
+
+    # ------------------------------------------------------------ the generated module
+
+    @cached_property
+    def module(self) -> types.ModuleType:
+        """The generated module, loaded. Its text is ours alone: users' names pass through one table of identifiers."""
+        made = types.ModuleType(f"emdsl_generated_{re.sub(r'[^0-9A-Za-z]+', '_', self.name)}_{id(self):x}")
+        made.__dict__["__file__"] = f"<generated from {self.name}>"
+        sys.modules[made.__name__] = made
+        code = compile_source(self.source, made.__dict__["__file__"])
+        exec(code, made.__dict__)  # noqa: S102  (the printer's own text)
+        return made
+
+    def write(self, path: str | Path) -> None:
+        """Write the generated module; it runs where emdsl is not installed."""
+        Path(path).write_text(self.source, encoding="utf-8")
+
+    def fitter(self, **options: Any) -> Fitter:
+        """An estimator for this model: sizes by their names, `max_iter`, `tol`, `n_init`, `seed`, `init`, ..."""
+        from emdsl.fit.fitter import Fitter
+
+        return Fitter(self, **options)
+
+    def sample(self, params: Any, sizes: Any = None, seed: Any = None, data: Any = None) -> dict[str, Any]:
+        """Latents and data drawn from the model; `data` holds the givens."""
+        from emdsl.fit.sampling import sample
+
+        return sample(self.resolved, params, sizes or {}, seed, data)
+
+    def graph(self) -> str:
+        raise ModelError(Problem("E121", "plate diagrams are not available yet", hint="see the derivation instead"))
+
+    def verify(self, seed: int = 0) -> Any:
+        raise ModelError(Problem("E121", "verify is not available yet", hint="the project's tests verify the gallery"))
+
+    def __repr__(self) -> str:
+        plans = ", ".join(f"{n}: {p.method}" for n, p in self.plan.items()) or "no latents"
+        ups = ", ".join(f"{n}: {u.kind}" for u in self.derived.updates for n in u.params)
+        return f"Model {self.name} ({plans}; {ups})"
+
+
+def compile_source(source: str, name: str) -> types.CodeType:
+    import builtins
+
+    code: types.CodeType = builtins.compile(source, name, "exec")
+    return code
+
+
+def hold(resolved: m.ModelText, names: tuple[str, ...]) -> m.ModelText:
+    """Parameters as givens without priors."""
+    variables = tuple(
+        replace(v, kind="given", distribution=None) if v.kind == "param" and v.name in names else v
+        for v in resolved.variables
+    )
+    return replace(resolved, variables=variables)
+
+
+def replace_inference(resolved: m.ModelText, infer: Mapping[str, str] | None) -> m.ModelText:
+    """`infer` lines replaced for the names that a mapping gives."""
+    if not infer:
+        return resolved
+    known = {v.name for v in resolved.of_kind("latent")}
+    lines: list[m.Infer] = []
+    renamed: set[str] = set()
+    for key, method in infer.items():
+        names = tuple(n.strip() for n in key.strip("() ").split(","))
+        for n in names:
+            if n not in known:
+                raise DataError(Problem("E063", f"infer: the model has no latent {n}", hint="latents: " + ", ".join(sorted(known))))
+        renamed |= set(names)
+        found = re.fullmatch(r"\s*([A-Za-z_]+)\s*(?:\(\s*(.*?)\s*\))?\s*", method)
+        if found is None:
+            raise DataError(Problem("E063", f"infer: {method} is not a method", hint="write meanfield, or mcmc(sweeps=50)"))
+        options = tuple(_option(o) for o in (found[2] or "").split(",") if o.strip())
+        lines.append(m.Infer((names,), (key.strip().startswith("("),), found[1], options))
+    for line in resolved.infer:
+        kept = [(g, b) for g, b in zip(line.groups, line.grouped, strict=True) if not set(g) & renamed]
+        if kept:
+            lines.append(replace(line, groups=tuple(g for g, _ in kept), grouped=tuple(b for _, b in kept)))
+    return replace(resolved, infer=tuple(lines))
+
+
+def _option(text: str) -> tuple[str, str | int | float]:
+    name, _, value = (p.strip() for p in text.partition("="))
+    try:
+        return name, int(value)
+    except ValueError:
+        pass
+    try:
+        return name, float(value)
+    except ValueError:
+        return name, value
+
+
+def load(path: str | Path) -> Fitter:
+    """A saved fit, ready to predict, score and sample. Raises DataError for what is no fit."""
+    from emdsl.fit.fitter import load_fit
+
+    return load_fit(path, lambda text, infer: Model.from_text(text, "<saved model>", infer))
