@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+from emdsl import __version__
 from emdsl.errors import DataError, EmdslError, InternalError, Problem
 from emdsl.report.output import as_text, check_output, problem_facts, put
 
@@ -51,7 +52,7 @@ def size_pairs(items: Sequence[str]) -> dict[str, int]:
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.version_option(package_name="emdsl", message="%(prog)s %(version)s")
+@click.version_option(__version__, message="%(prog)s %(version)s")
 def commands() -> None:
     """Write a probabilistic model; emdsl derives its EM algorithm, prints it and runs it."""
 

@@ -111,9 +111,8 @@ def climb(setup: Setup, start: Params, state: Any = None) -> Climb:
     Keeps the best parameters seen. A collapse at the start, or data that the start gives zero
     density, comes back as a Climb with its `failure`.
     """
-    module = setup.module
+    degenerate = (setup.module.Degenerate, np.linalg.LinAlgError)
     repairs: dict[str, int] = {}
-    degenerate = (module.Degenerate, np.linalg.LinAlgError)
     with np.errstate(all="ignore"):
         try:
             here = evaluate(setup, start, state)
@@ -121,67 +120,55 @@ def climb(setup: Setup, start: Params, state: Any = None) -> Climb:
             return Climb(start, (-np.inf,), -np.inf, "degenerate", _words(fault), state, fault)
         if not np.isfinite(here.objective):
             return _bad_start(setup, here, state)
-        history, status, message = [here.objective], "max_iter", ""
-        while len(history) <= setup.max_iter:
+        history, status, message = [here.objective], "climbing", ""
+        while status == "climbing" and len(history) <= setup.max_iter:
             try:
                 params, repaired = advance(setup, here)
                 there = evaluate(setup, params, here.statistics.get("state"))
+                status, message = _verdict(setup, history, there.objective, repaired)
+                if repaired:
+                    repairs[repaired] = repairs.get(repaired, 0) + 1
+                if status in ("climbing", "converged", "repaired"):
+                    here = there
+                    history.append(here.objective)
+                    if setup.progress is not None:
+                        setup.progress(len(history) - 1, here.objective)
             except degenerate as fault:
                 status, message = "degenerate", _words(fault)
-                break
             except KeyboardInterrupt:
                 status = "interrupted"
-                break
-            status = _verdict(setup, here.objective, there.objective)
-            if repaired:
-                repairs[repaired] = repairs.get(repaired, 0) + 1
-                status = {"decreased": "max_iter", "converged": _SETTLED[setup.policy]}.get(status, status)
-            if status == "converged" and is_sampled(module) and not _settled(setup, history, there.objective):
-                status = "max_iter"
-            if status == "decreased" or (status == "degenerate" and not repaired):
-                message = _why_stopped(status, here.objective, there.objective)
-                break
-            here = there
-            history.append(here.objective)
-            if setup.progress is not None:
-                setup.progress(len(history) - 1, here.objective)
-            if status in ("converged", "degenerate"):
-                message = f"settled at a repaired estimate: {repaired}"
-                break
     end = Climb(here.params, tuple(history), here.log_likelihood, status, message, here.statistics.get("state"))
     return _conclude(setup, end, repairs)
-
-
-_SETTLED = {"keep": "degenerate", "regularise": "converged"}  # what a repaired fit that stops moving is called
 
 
 def _words(fault: Exception) -> str:
     return str(getattr(fault, "message", fault)) or "a matrix is singular"
 
 
-def _verdict(setup: Setup, before: float, after: float) -> str:
-    """How an iteration went: degenerate, decreased, converged, or max_iter for not yet."""
-    if not np.isfinite(after) and not after == -np.inf:
-        return "degenerate"
-    change = after - before
-    if change < -FALL * (1 + abs(before)) and not is_sampled(setup.module):
-        return "decreased"
-    return "converged" if abs(change) < setup.tol * (1 + abs(after)) else "max_iter"
+def _verdict(setup: Setup, history: Sequence[float], after: float, repaired: str | None) -> tuple[str, str]:
+    """How an iteration went, and why where it was the last: climbing, converged, repaired, degenerate, decreased.
+
+    Under "keep", a fit that stops moving at a repaired estimate has not converged, it is degenerate.
+    """
+    before, sampled = history[-1], is_sampled(setup.module)
+    if not np.isfinite(after):
+        return "degenerate", f"the objective became {after}: a component has collapsed"
+    if after - before < -FALL * (1 + abs(before)) and not sampled and not repaired:
+        return "decreased", (
+            f"the objective fell from {before:.10g} to {after:.10g}, which EM never does: the parameters before "
+            "the fall are kept; please report the model and data"
+        )
+    if abs(after - before) >= setup.tol * (1 + abs(after)) or (sampled and not _settled(setup, history, after)):
+        return "climbing", ""
+    if repaired and setup.policy == "keep":
+        return "repaired", f"settled at a repaired estimate: {repaired}"
+    return "converged", ""
 
 
 def _settled(setup: Setup, history: Sequence[float], last: float) -> bool:
     """Whether a sampled objective, which one small step says little about, has made ten of them in a row."""
     recent = np.diff([*history[-10:], last])
     return len(recent) == 10 and bool((np.abs(recent) < setup.tol * (1 + abs(last))).all())
-
-
-def _why_stopped(status: str, before: float, after: float) -> str:
-    if status == "decreased":
-        return (
-            f"the objective fell from {before:.10g} to {after:.10g}, which EM never does: the parameters before "
-            "the fall are kept; please report the model and data"
-        )
-    return f"the objective became {after}: a component has collapsed"
 
 
 def _bad_start(setup: Setup, here: Point, state: Any) -> Climb:
@@ -214,7 +201,8 @@ def remaining(history: Sequence[float]) -> float | None:
 
 def _conclude(setup: Setup, end: Climb, repairs: Mapping[str, int]) -> Climb:
     """The climb with its last word: boundary estimates, repairs, and what may remain to climb."""
-    status, message = end.status, end.message
+    status = {"climbing": "max_iter", "repaired": "degenerate"}.get(end.status, end.status)
+    message = end.message
     gap = remaining(end.history)
     about = f"; about {gap:.1e} may remain to climb (Aitken)" if gap is not None and gap > 0 else ""
     iterations = f"{end.n_iter} iteration" + ("" if end.n_iter == 1 else "s")
