@@ -15,7 +15,7 @@ import emdsl
 
 PACKAGE = Path(emdsl.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
-LAYERS = ("errors", "language", "families", "derive", "generate", "fit", "report", "compiler", "cli")
+LAYERS = ("errors", "language", "families", "derive", "generate", "report", "fit", "compiler", "cli")
 RUNTIME_MAY_IMPORT = {"numpy", "scipy", *sys.stdlib_module_names}
 LONGEST = 400
 
@@ -141,7 +141,8 @@ def test_a_model_s_name_would_be_seen() -> None:
 
 @pytest.mark.parametrize("path", FILES, ids=relative)
 def test_files_are_short(path: Path) -> None:
-    assert len(path.read_text(encoding="utf-8").splitlines()) <= LONGEST
+    lines = path.read_text(encoding="utf-8").count("\n")
+    assert lines <= LONGEST
 
 
 def loaded_after(code: str) -> set[str]:
@@ -155,7 +156,7 @@ def loaded_after(code: str) -> set[str]:
 def test_import_emdsl_is_light() -> None:
     heavy = {"sympy", "lark", "scipy", "mpmath", "rich", "click", "numpy"}
     assert not loaded_after("import emdsl") & heavy
-    assert "lark" in loaded_after("import emdsl; emdsl.compile")  # the probe does see what is loaded
+    assert "lark" in loaded_after("from emdsl.families import PRELUDE; PRELUDE()")  # the probe does see what is loaded
 
 
 def test_names_are_handed_on() -> None:
