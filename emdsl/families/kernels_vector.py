@@ -168,7 +168,7 @@ def inverse_wishart_log_density(x: Any, df: Any, scale: Any) -> Array:
 
 
 def is_spd(x: Array) -> Array:
-    finite = np.isfinite(x).all((-1, -2))
+    finite = np.asarray(np.isfinite(x).all((-1, -2)))
     x = np.where(finite[..., None, None], x, np.eye(x.shape[-1]))
     even = np.isclose(x, np.swapaxes(x, -1, -2), rtol=1e-8, atol=1e-12).all((-1, -2))
     return np.asarray(finite & even & (np.linalg.eigvalsh(x)[..., 0] > 0))

@@ -1,0 +1,125 @@
+"""The exponential-family structure that sympy finds in declared densities, against the densities themselves."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import sympy as sp
+
+from emdsl.families import PRELUDE, record
+from emdsl.families.density import draw, expression_log_density
+from emdsl.families.normalised import check_normalised, random_arguments
+from emdsl.families.numeric import tabulate
+from emdsl.families.split import Exponential, describe, split
+from emdsl.language import parse_families
+
+USERS = """
+family Rayleigh(x : positive | s : positive) = log(x) - 2*log(s) - x^2 / (2*s^2)
+family Maxwell(x : positive | a : positive) = log(x^2 * exp(-x^2/(2*a^2)) / a^3 * sqrt(2/pi))
+family Kumaraswamy(x : unit | a : positive, b : positive) = log(a*b*x^(a-1)*(1-x^a)^(b-1))
+family Zeta2(x : count | a : unit) = log(1 - a) + x*log(a)
+family Cauchy(x : real | m : real, s : positive) = -log(pi*s) - log(1 + ((x-m)/s)^2)
+family Triangle(x : unit | c : unit) = log(2) + (log(x/c) if x < c else log((1 - x)/(1 - c)))
+family Pareto(x : real(min = 1) | a : positive) = log(a) - (a + 1)*log(x)
+family Trinomial(x : category[3] | p : unit) = log([p^2, 2*p*(1-p), (1-p)^2][x])
+"""
+OWN = {f.name: f for f in parse_families(USERS, "users.em")}
+FAMILIES = {**PRELUDE(), **OWN}
+SCALAR = [(n, k) for n, f in FAMILIES.items() if not f.x.domain.dims for k in range(len(f.signatures))]
+
+# What is found, statistic by statistic; None: no finite statistics; a prefix: with these arguments known.
+FOUND = {
+    "Bernoulli": "x", "Binomial": "trials known: x", "Categorical": "KroneckerDelta(k, x)", "Poisson": "x",
+    "Geometric": "x",
+    "NegativeBinomial": "size known: x", "Normal": "x, x**2", "Laplace": "mean known: Abs(mean - x)", "StudentT": None,
+    "VonMises": "sin(x), cos(x)", "Uniform": None, "Delta": None, "LogNormal": "log(x), log(x)**2", "Exponential": "x",
+    "Gamma": "x, log(x)", "InverseGamma": "1/x, log(x)", "Weibull": "shape known: x**shape",
+    "InverseGaussian": "x, 1/x",
+    "Beta": "log(x), log(1 - x)", "Rayleigh": "x**2", "Maxwell": "x**2", "Kumaraswamy": "a known: log(1 - x**a)",
+    "Zeta2": "x",
+    "Cauchy": None, "Triangle": None, "Pareto": "log(x)", "Trinomial": "KroneckerDelta(k, x)",
+}  # fmt: skip
+
+
+def found(name: str, signature: int) -> tuple[Exponential | None, str | None]:
+    """The decomposition and how FOUND writes it."""
+    family = FAMILIES[name]
+    parts = split(family, signature)
+    prefix = ""
+    if not isinstance(parts, Exponential):
+        assert parts.reason
+        if not parts.fixed:
+            return None, None
+        prefix = f"{', '.join(parts.fixed[0])} known: "
+        parts = split(family, signature, parts.fixed[0])
+    assert isinstance(parts, Exponential)
+    return parts, prefix + ", ".join(sp.sstr(t) for t in parts.statistics)
+
+
+@pytest.mark.parametrize(("name", "signature"), SCALAR)
+def test_what_is_found(name, signature):
+    assert found(name, signature)[1] == FOUND[name]
+
+
+@pytest.mark.parametrize(("name", "signature"), SCALAR)
+def test_parts_add_up_to_the_density(name, signature):
+    family, (parts, _) = FAMILIES[name], found(name, signature)
+    if parts is None or family.x.domain.kind == "category":
+        return
+    rng = np.random.default_rng(signature)
+    rows = 5
+    args = random_arguments(family, signature, {}, rng, rows)
+    x = draw(family, signature, rng, (rows,), list(args.values()), ())
+    said = expression_log_density(family, signature, x, list(args.values()))
+    whole = (
+        sum(t * e for t, e in zip(parts.statistics, parts.natural, strict=True)) - parts.log_partition + parts.log_base
+    )
+    for k in range(rows):
+        at = {s: args[str(s)][k] if str(s) in args else x[k] for s in whole.free_symbols}
+        assert float(whole.subs(at).evalf()) == pytest.approx(said[k], rel=1e-9, abs=1e-9)
+    free = {a.name for a in family.signatures[signature].arguments} - set(parts.fixed)
+    for t, e in zip(parts.statistics, parts.natural, strict=True):
+        assert not {str(s) for s in t.free_symbols} & free
+        assert parts.x not in e.free_symbols
+
+
+@pytest.mark.parametrize("name", [n for n, f in FAMILIES.items() if n in OWN])
+def test_a_users_family_is_checked_and_drawn_from(name):
+    family = OWN[name]
+    assert check_normalised(family) is None
+    rng = np.random.default_rng(1)
+    args = [v[:1] for v in random_arguments(family, 0, {}, rng).values()]
+    n = 40_000
+    x = draw(family, 0, rng, (n,), args, ())
+    table = tabulate(family, 0, args, 1)
+    assert table.mass.sum() == pytest.approx(1, abs=2e-3)
+    for q in np.quantile(x, [0.1, 0.5, 0.9]):
+        share = (x <= q).mean()
+        points = table.x[0] if table.whole else table.x[0][1:]
+        assert share == pytest.approx(table.mass[0][points <= q].sum(), abs=5 * np.sqrt(0.25 / n) + 2e-3)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "family R(x : positive | s : positive) = log(x) - log(s) - x^2 / (2*s^2)",
+        "family H(x : real | s : positive) = -log(s) + log(2/pi)/2 - x^2/(2*s^2)",
+        "family P(x : count | r : positive) = x*log(r) - r",
+        "family C(x : category[3] | p : unit) = log(p)",
+        "family V(x : real[2] | s : positive) = -sum(x[i]^2 for i in 2)/(2*s) - log(s)",
+    ],
+)
+def test_a_density_that_does_not_integrate_to_one_is_found(text):
+    family = parse_families(text, "users.em")[0]
+    problem = check_normalised(family)
+    assert problem is not None
+    assert problem.code == "E090"
+    assert family.name in problem.message
+
+
+def test_reasons_name_the_term():
+    text = describe(OWN["Kumaraswamy"])
+    assert "not an exponential family: log(1 - x**a) ties `a` to x" in text
+    assert "with a known" in text
+    assert all(describe(f) for f in PRELUDE().values())
+    assert record(OWN["Rayleigh"]) is None
