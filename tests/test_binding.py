@@ -11,9 +11,10 @@ import pytest
 from emdsl.runtime.binding import BindOptions, Bound, bind_data
 from emdsl.runtime.columns import read_column
 from emdsl.runtime.faults import DataError
+from emdsl.runtime.frames import Table
 from emdsl.runtime.plates import nest_rows
 from emdsl.runtime.sizes import Equation, parse_size, settle_sizes
-from emdsl.runtime.table import Table, read_data
+from emdsl.runtime.table import read_data
 
 
 def variable(
@@ -360,6 +361,16 @@ def test_long_tables_hold_givens_of_the_outer_plate() -> None:
     assert read.values["u"].tolist() == [7, 9]
     with pytest.raises(DataError, match="varies within"):
         read_data(spec, Table({**LONG, "u": [9, 7, 8, 7]}), None, {"s": "subject"})
+
+
+def test_wide_tables_hold_the_last_plate_along_columns() -> None:
+    spec = spec_of(variable("x", "bool", "N I"), N=None, I=None)
+    wide = Table({"a": [0, 1, 1], "b": [1, 0, 1], "who": ["u", "v", "w"]})
+    for columns in (None, {"x": ["a", "b"]}):
+        b = bound(spec, read_data(spec, wide, columns, None).values)
+        assert b.sizes == {"N": 3, "I": 2} and b.values["x"].tolist() == [[0, 1], [1, 0], [1, 1]]
+    long = Table({"n": [0, 0, 1, 1], "i": [0, 1, 0, 1], "x": [0, 1, 1, 0]})
+    assert bound(spec, read_data(spec, long, None, None).values).values["x"].tolist() == [[0, 1], [1, 0]]
 
 
 def test_long_table_faults() -> None:

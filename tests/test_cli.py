@@ -15,7 +15,7 @@ from fixtures.fake_model import FakeModel
 from emdsl import cli
 from emdsl.errors import DataError
 from emdsl.fit.readers import parse_csv, read_table_file
-from emdsl.runtime.table import as_table
+from emdsl.runtime.frames import as_table
 
 ROOT = Path(__file__).parents[1]
 FAITHFUL = str(ROOT / "models/data/faithful.csv")

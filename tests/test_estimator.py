@@ -20,8 +20,8 @@ from fixtures.hand_poisson import RaggedPoisson
 from emdsl.runtime.bundle import bundle
 from emdsl.runtime.estimator import Estimator
 from emdsl.runtime.faults import ConvergenceWarning, DataError, DegenerateFit
+from emdsl.runtime.frames import Table
 from emdsl.runtime.loop import remaining
-from emdsl.runtime.table import Table
 
 RNG = np.random.default_rng(7)
 X = np.concatenate([RNG.normal(0, 1, (60, 2)), RNG.normal(4, 1, (90, 2))])

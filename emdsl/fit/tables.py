@@ -16,9 +16,10 @@ from emdsl.errors import DataError, Problem
 from emdsl.fit.fitter import CompiledModel, Fitter
 from emdsl.fit.readers import FileTable, read_table_file
 from emdsl.runtime import faults
+from emdsl.runtime.frames import Table
 from emdsl.runtime.sizes import ragged_name
 from emdsl.runtime.storage import plain_value, read_document
-from emdsl.runtime.table import Table, read_data
+from emdsl.runtime.table import read_data
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Record = Mapping[str, Any]

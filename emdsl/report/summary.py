@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator, Mapping
 from typing import IO, Any
 
@@ -57,8 +58,8 @@ def print_fit(fit: Any, spec: Mapping[str, Any], source: str, file: IO[str]) -> 
     console = Console(file=file, highlight=False)
     sizes = ", ".join(f"{n} = {fit.sizes_[n]}" for n in spec["sizes"] if n in fit.sizes_)
     console.print(Text.assemble((spec["model"], "bold"), f" fitted to {source}"))
-    console.print(Text(sizes))
-    console.print(Text(plan_words(spec)))
+    console.print(Text(wrapped(sizes, console)))
+    console.print(Text(wrapped(plan_words(spec), console)))
     console.print()
     rows = list(all_rows(fit, spec))
     if rows:
@@ -69,7 +70,12 @@ def print_fit(fit: Any, spec: Mapping[str, Any], source: str, file: IO[str]) -> 
         console.print()
     for line in outcome_lines(fit):
         console.print(Text(line))
-    console.print(Text(fit.message_, style="green" if fit.converged_ else "bold yellow"))
+    console.print(Text(wrapped(fit.message_, console), style="green" if fit.converged_ else "bold yellow"))
+
+
+def wrapped(text: str, console: Console) -> str:
+    """Lines that fit, none with a blank at its end."""
+    return textwrap.fill(text, console.width, break_long_words=False, break_on_hyphens=False)
 
 
 def all_rows(fit: Any, spec: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -14,10 +14,11 @@ from emdsl.runtime.binding import BindOptions, Bound, bind_data
 from emdsl.runtime.columns import Array
 from emdsl.runtime.domains import free_parameters
 from emdsl.runtime.faults import ConvergenceWarning, DataError, DegenerateFit
+from emdsl.runtime.frames import as_table
 from emdsl.runtime.loop import Climb, Setup, best_climb, climb, is_exact, print_progress
 from emdsl.runtime.settings import NotFitted, check_options, sizes_of_parameters, starting_values, tied_sizes
 from emdsl.runtime.storage import FIT_FORMAT, check_same_model, read_document, spec_hash, write_document
-from emdsl.runtime.table import as_table, read_data
+from emdsl.runtime.table import read_data
 
 RESTARTS = 10  # new starts after a degenerate one, under on_degenerate="restart"
 Start = tuple[dict[str, Array], dict[str, Any]]  # starting parameters, starting factors of latents

@@ -14,15 +14,9 @@ import numpy as np
 
 from emdsl.runtime.columns import Array, Column, read_column, refuse_text
 from emdsl.runtime.faults import DataError, closest
+from emdsl.runtime.frames import Table, as_table
 from emdsl.runtime.plates import Record
 from emdsl.runtime.sizes import ragged_name
-
-
-@dataclass(frozen=True)
-class Table:
-    """Columns of equal length by name, in order."""
-
-    columns: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -32,24 +26,6 @@ class ReadData:
     values: dict[str, Any]
     lengths: dict[str, Array] = field(default_factory=dict)
     labels: dict[str, list[str]] = field(default_factory=dict)
-
-
-def as_table(data: Any) -> Table | None:
-    """A pandas, polars or pyarrow frame as a Table, None for anything else; DataError for repeated names."""
-    if isinstance(data, Table):
-        return data
-    if hasattr(data, "collect") and hasattr(data, "collect_schema"):
-        data = data.collect()
-    if hasattr(data, "column_names") and hasattr(data, "column"):
-        names, column = list(data.column_names), data.column
-    elif hasattr(data, "columns") and hasattr(data, "__getitem__") and not isinstance(data, (Mapping, np.ndarray)):
-        names, column = list(data.columns), data.__getitem__
-    else:
-        return None
-    twice = sorted({str(n) for n in names if names.count(n) > 1})
-    if twice:
-        raise DataError(f"the table has two columns named {', '.join(twice)}", code="D017")
-    return Table({str(n): column(n) for n in names})
 
 
 def read_data(
@@ -88,6 +64,7 @@ def read_table(spec: Mapping[str, Any], table: Table, columns: Mapping[str, Any]
                 hint=closest(name, [v["name"] for v in variables]),
                 code="D002",
             )
+    variables = [spread_over_columns(v, table, columns, index) for v in variables]
     chosen = {
         v["name"]: names for v in variables if (names := columns_of(v, variables, table, columns, index)) is not None
     }
@@ -103,6 +80,22 @@ def read_table(spec: Mapping[str, Any], table: Table, columns: Mapping[str, Any]
         stacked = _stack(list(parts.values()), bool(variable["array"] or variable["event"]))
         values[variable["name"]] = layout.arrange(variable, stacked)
     return ReadData(values, layout.lengths, layout.labels)
+
+
+def spread_over_columns(variable: Record, table: Table, columns: Mapping[str, Any], index: Mapping[str, str]) -> Record:
+    """A scalar over nested plates `x[n, i]` that a wide table holds, its last plate along columns: as a vector x[n].
+
+    So where several columns are named for it, or where it has no column of its own and none tells its plates apart.
+    """
+    plates, named = variable["plates"], columns.get(variable["name"])
+    if len(plates) < 2 or ragged_name(plates[-1][1]) or variable["array"] or variable["event"]:
+        return variable
+    several = named is not None and not isinstance(named, (str, int)) and len(named) > 1
+    loops = [p[0] for p in plates]
+    long = variable["name"] in table.columns or any(n in index or n in table.columns for n in loops)
+    if not several and (named is not None or long):
+        return variable
+    return {**variable, "plates": plates[:-1], "array": [plates[-1][1]]}
 
 
 def _column(table: Table, name: str) -> Column:
