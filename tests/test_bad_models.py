@@ -57,7 +57,9 @@ def test_every_model_has_its_file() -> None:
     assert {p.stem for p in BAD.glob("*.expected")} == {p.stem for p in FILES}
 
 
-@pytest.mark.parametrize("text", ["model M\nlet a = 1" + " + 1" * 70_000, "model M\n# " + "x" * 1_000_001], ids=["tokens", "characters"])
+@pytest.mark.parametrize(
+    "text", ["model M\nlet a = 1" + " + 1" * 70_000, "model M\n# " + "x" * 1_000_001], ids=["tokens", "characters"]
+)
 def test_a_model_too_large(text: str) -> None:
     with pytest.raises(ModelError) as caught:
         parse_model(text, "f.em", PRELUDE())

@@ -34,7 +34,9 @@ def check_domain(family: Family, argument: str, wanted: Domain, value: Expr, env
     if entry.kind not in ("param", "latent"):
         return
     if wanted.kind == "count" and domain.kind not in DISCRETE:
-        raise wrong("E041", f"{family.name}'s `{argument}` is a whole number, `{entry.name}` is {domain.kind}", value.span)
+        raise wrong(
+            "E041", f"{family.name}'s `{argument}` is a whole number, `{entry.name}` is {domain.kind}", value.span
+        )
     safe = _SAFE.get(wanted.kind)
     bounded = domain.lower is not None and (wanted.kind == "positive" or domain.upper is not None)
     if safe is not None and domain.kind not in safe and not bounded:

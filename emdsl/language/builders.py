@@ -14,6 +14,8 @@ from lark import Token
 from emdsl.errors import Problem, Span
 from emdsl.language import syntax as s
 
+MOST_INDICES = 50
+
 
 class Misuse(Exception):
     """A text that the grammar allows and the language does not."""
@@ -79,6 +81,8 @@ def subscript(c: list[Any]) -> s.Subscript:
     """Nested brackets are merged: `m[k][d]` is `m[k, d]`."""
     args = tuple(nodes(c[1:]))
     if isinstance(c[0], s.Subscript):
+        if len(c[0].args) > MOST_INDICES:
+            raise Misuse(Problem("E031", f"more than {MOST_INDICES} indices", cover(c)))
         return s.Subscript(c[0].base, c[0].args + args, cover(c))
     return s.Subscript(c[0], args, cover(c))
 
@@ -197,15 +201,15 @@ def group(c: list[Any]) -> s.Group:
     return s.Group(tuple(text(t) for t in names), len(c) > 1, tuple(span_of(t) for t in names))
 
 
-def option(c: list[Any]) -> tuple[str, str | int | float, Span]:
+def option(c: list[Any]) -> s.Option:
     written = text(c[2])
     value = written if is_token(c[2], "NAME") else int(written) if written.isdigit() else float(written)
-    return text(c[0]), value, cover(c)
+    return s.Option(text(c[0]), value, cover(c))
 
 
 def infer(c: list[Any]) -> s.InferLine:
     groups = tuple(g for g in c if isinstance(g, s.Group))
-    options = tuple(o for o in c if isinstance(o, tuple))
+    options = tuple(o for o in c if isinstance(o, s.Option))
     method = after(c, "BY")
     return s.InferLine(groups, text(method), options, cover(c), span_of(method))
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 from emdsl.errors import Problem, Span
 from emdsl.language.dependence import cycle_problems
@@ -10,27 +11,39 @@ from emdsl.language.distributions import is_atom
 from emdsl.language.inference import POINTWISE
 from emdsl.language.integers import DISCRETE
 from emdsl.language.model import (
-    Branch, Dist, Expr, FamilyCall, If, ModelText, Plate, Potential, Ragged, Size, SumOver, Var, Variable, walk,
+    Branch,
+    Dist,
+    Expr,
+    If,
+    ModelText,
+    Plate,
+    Potential,
+    SumOver,
+    Var,
+    Variable,
+    walk,
 )  # fmt: skip
 from emdsl.language.ranges import range_problems
 from emdsl.language.scope import Scope
+from emdsl.language.transform import names_in
 
 
 def final_problems(model: ModelText, scope: Scope) -> list[Problem]:
     """Problems of indices, cycles, conditions, priors, defaults and factors."""
     out = [*range_problems(scope), *cycle_problems(scope)]
+    facts = facts_of(model)
     pointwise = any(line.method in POINTWISE for line in model.infer)
     for v in model.variables:
-        out += _plate_conditions(v.plates, model)
-        out += _bounds(v, model)
+        out += _plate_conditions(v.plates, facts)
+        out += _bounds(v, facts)
         if v.distribution is not None and v.kind == "param":
-            out += _prior(v, v.distribution, model)
+            out += _prior(v, v.distribution, facts)
         if v.distribution is not None and not pointwise:
-            out += _conditions(v.distribution, model)
+            out += _conditions(v.distribution, facts)
         if v.default is not None:
-            out += _default(v, v.default, model)
+            out += _default(v, v.default, facts)
     for potential in model.potentials:
-        reason = needs_normaliser(model, potential)
+        reason = needs_normaliser(facts, potential)
         if reason:
             hint = "a factor over parameters alone is a penalty; write the dependence as a distribution"
             out.append(Problem("E056", reason, potential.span, hint))
@@ -40,26 +53,34 @@ def final_problems(model: ModelText, scope: Scope) -> list[Problem]:
 # ---------------------------------------------------------------------------- names behind names
 
 
-def spoken(e: Expr, model: ModelText) -> Iterator[tuple[str, Span]]:
-    """The variables that an expression speaks of, directly or through lets, with the place where it does."""
-    lets = {x.name: x for x in model.lets}
-    for x in walk(e):
-        if not isinstance(x, Var):
-            continue
-        names, seen = [x.name], set()
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """The variables by name, and what every let speaks of in the end."""
+
+    known: Mapping[str, Variable]
+    behind: Mapping[str, tuple[str, ...]]
+
+
+def facts_of(model: ModelText) -> Facts:
+    lets = {x.name: tuple(names_in(x.body)) for x in model.lets}
+    behind: dict[str, tuple[str, ...]] = {}
+    for name in lets:
+        names, found = [name], dict[str, None]()
         while names:
-            name = names.pop()
-            if name in seen:
-                continue
-            seen.add(name)
-            if name in lets:
-                names += [y.name for y in walk(lets[name].body) if isinstance(y, Var)]
-            else:
+            here = names.pop()
+            if here not in found:
+                found[here] = None
+                names += sorted(lets.get(here, ()))
+        behind[name] = tuple(n for n in found if n not in lets)
+    return Facts({v.name: v for v in model.variables}, behind)
+
+
+def spoken(e: Expr, facts: Facts) -> Iterator[tuple[str, Span]]:
+    """The variables that an expression speaks of, directly or through lets, with the place where it does."""
+    for x in walk(e):
+        if isinstance(x, Var):
+            for name in facts.behind.get(x.name, (x.name,)):
                 yield name, x.span
-
-
-def kinds(model: ModelText) -> dict[str, Variable]:
-    return {v.name: v for v in model.variables}
 
 
 def expressions_of(dist: Dist) -> Iterator[Expr]:
@@ -75,11 +96,10 @@ def expressions_of(dist: Dist) -> Iterator[Expr]:
 # ---------------------------------------------------------------------------- conditions
 
 
-def _open(e: Expr, model: ModelText) -> tuple[str, str, Span] | None:
+def _open(e: Expr, facts: Facts) -> tuple[str, str, Span] | None:
     """A parameter or continuous latent that a condition holds: its name, what it is, where."""
-    known = kinds(model)
-    for name, span in spoken(e, model):
-        v = known.get(name)
+    for name, span in spoken(e, facts):
+        v = facts.known.get(name)
         if v is not None and v.kind == "param":
             return name, "a param", span
         if v is not None and v.kind == "latent" and v.domain.kind not in DISCRETE:
@@ -87,7 +107,7 @@ def _open(e: Expr, model: ModelText) -> tuple[str, str, Span] | None:
     return None
 
 
-def _conditions(dist: Dist, model: ModelText) -> Iterator[Problem]:
+def _conditions(dist: Dist, facts: Facts) -> Iterator[Problem]:
     """Conditions outside point masses, where no line asks for a method that evaluates pointwise."""
     conds: list[Expr] = []
     stack: list[Dist] = [dist]
@@ -100,18 +120,17 @@ def _conditions(dist: Dist, model: ModelText) -> Iterator[Problem]:
             conds += [x.cond for _, e in here.args for x in walk(e) if isinstance(x, If)]
             conds += [x.cond for _, e in here.args for x in walk(e) if isinstance(x, SumOver) and x.cond is not None]
     for cond in conds:
-        found = _open(cond, model)
+        found = _open(cond, facts)
         if found is not None:
             name, what, span = found
             hint = "conditions hold loop names, sizes, data and discrete latents; for others say `infer ... by mcmc`"
             yield Problem("E053", f"this condition holds {what}, `{name}`", span, hint)
 
 
-def _plate_conditions(plates: tuple[Plate, ...], model: ModelText) -> Iterator[Problem]:
-    known = kinds(model)
+def _plate_conditions(plates: tuple[Plate, ...], facts: Facts) -> Iterator[Problem]:
     for plate in plates:
-        for name, span in spoken(plate.condition, model) if plate.condition is not None else ():
-            v = known.get(name)
+        for name, span in spoken(plate.condition, facts) if plate.condition is not None else ():
+            v = facts.known.get(name)
             if v is not None and v.kind in ("param", "latent"):
                 hint = "which elements a plate has is known: loop names, sizes, givens"
                 yield Problem("E053", f"the condition of a plate holds the {v.kind} `{name}`", span, hint)
@@ -120,64 +139,66 @@ def _plate_conditions(plates: tuple[Plate, ...], model: ModelText) -> Iterator[P
 # ---------------------------------------------------------------------------- priors, bounds, defaults, factors
 
 
-def _prior(v: Variable, dist: Dist, model: ModelText) -> Iterator[Problem]:
-    known = kinds(model)
+def _prior(v: Variable, dist: Dist, facts: Facts) -> Iterator[Problem]:
     for e in expressions_of(dist):
-        for name, span in spoken(e, model):
-            other = known.get(name)
+        for name, span in spoken(e, facts):
+            other = facts.known.get(name)
             if other is not None and other.kind in ("latent", "observed"):
                 hint = "a prior holds givens, sizes and other params"
                 yield Problem("E054", f"the prior of `{v.name}` holds the {other.kind} `{name}`", span, hint)
 
 
-def _bounds(v: Variable, model: ModelText) -> Iterator[Problem]:
-    known = kinds(model)
+def _bounds(v: Variable, facts: Facts) -> Iterator[Problem]:
     for bound in (v.domain.lower, v.domain.upper):
-        for name, span in spoken(bound, model) if bound is not None else ():
-            other = known.get(name)
+        for name, span in spoken(bound, facts) if bound is not None else ():
+            other = facts.known.get(name)
             if other is not None and other.kind in ("param", "latent"):
-                yield Problem("E027", f"the bound of `{v.name}` holds the {other.kind} `{name}`", span, "bounds hold givens and numbers")
+                yield Problem(
+                    "E027",
+                    f"the bound of `{v.name}` holds the {other.kind} `{name}`",
+                    span,
+                    "bounds hold givens and numbers",
+                )
 
 
-def _default(v: Variable, default: Expr, model: ModelText) -> Iterator[Problem]:
-    known = kinds(model)
-    for name, span in spoken(default, model):
-        other = known.get(name)
+def _default(v: Variable, default: Expr, facts: Facts) -> Iterator[Problem]:
+    for name, span in spoken(default, facts):
+        other = facts.known.get(name)
         if other is not None and other.kind != "given":
             hint = "a default is an expression of constants, sizes and other givens"
             yield Problem("E055", f"the default of `{v.name}` holds the {other.kind} `{name}`", span, hint)
 
 
-def needs_normaliser(model: ModelText, potential: Potential) -> str | None:
+def needs_normaliser(facts: Facts, potential: Potential) -> str | None:
     """Why the density is not normalised beside this factor, or None where it is (or its constant is constant)."""
-    known = kinds(model)
-    touched = list(dict.fromkeys(name for name, _ in spoken(potential.expression, model)))
-    params = [n for n in touched if n in known and known[n].kind == "param"]
-    random = [n for n in touched if n in known and known[n].kind in ("latent", "observed")]
+    touched = list(dict.fromkeys(name for name, _ in spoken(potential.expression, facts)))
+    params = [n for n in touched if n in facts.known and facts.known[n].kind == "param"]
+    random = [n for n in touched if n in facts.known and facts.known[n].kind in ("latent", "observed")]
     if not random:
         return None
     if params:
-        return f"this factor holds the param `{params[0]}` beside `{random[0]}`: its normaliser depends on `{params[0]}`"
+        return (
+            f"this factor holds the param `{params[0]}` beside `{random[0]}`: its normaliser depends on `{params[0]}`"
+        )
     for name in sorted(random):
-        param = _param_behind(name, model)
+        param = _param_behind(name, facts)
         if param is not None:
             return f"this factor couples `{name}`, whose distribution depends on the param `{param}`: its normaliser would too"
     return None
 
 
-def _param_behind(name: str, model: ModelText) -> str | None:
-    known = kinds(model)
+def _param_behind(name: str, facts: Facts) -> str | None:
     names, seen = [name], set()
     while names:
         here = names.pop()
-        v = known.get(here)
+        v = facts.known.get(here)
         if here in seen or v is None:
             continue
         seen.add(here)
         if v.kind == "param":
             return here
         if v.distribution is not None:
-            names += [n for e in expressions_of(v.distribution) for n, _ in spoken(e, model)]
+            names += [n for e in expressions_of(v.distribution) for n, _ in spoken(e, facts)]
     return None
 
 
@@ -195,9 +216,9 @@ def warnings(model: ModelText, scope: Scope) -> tuple[Problem, ...]:
     out += [Problem("W005", f"nothing uses `{x.name}`", x.span) for x in model.lets if x.name not in used]
     uses = _size_uses(model)
     equated = {n for a, b, _ in model.equal_sizes for x in (a, b) for n in getattr(x, "names", ())}
+    plates = {n for v in model.variables for p in v.plates for n in getattr(p.size, "names", ())}
     for size in model.sizes:
-        plate = any(p.size == x for v in model.variables for p in v.plates for x in p_sizes(p, size.name))
-        if scope.size_uses.get(size.name, 0) <= 1 and uses.get(size.name, 0) <= 1 and not plate:
+        if scope.size_uses.get(size.name, 0) <= 1 and uses.get(size.name, 0) <= 1 and size.name not in plates:
             if size.name in equated and size.declared:
                 continue
             hint = "is it another size, misspelt?" if not size.declared else None
@@ -205,21 +226,14 @@ def warnings(model: ModelText, scope: Scope) -> tuple[Problem, ...]:
     return tuple(sorted(out, key=lambda p: (p.span.line, p.span.column)))
 
 
-def p_sizes(plate: Plate, name: str) -> list[Size]:
-    """The plate's own size where it is plainly this name."""
-    size = plate.size
-    return [size] if not isinstance(size, Ragged) and name in size.names else []
-
-
 def _size_uses(model: ModelText) -> dict[str, int]:
     """In how many variables and lets each size takes part."""
     out: dict[str, int] = {}
     for v in (*model.variables, *model.lets):
         levels = v.domain.levels if isinstance(v, Variable) else None
-        found = {n for size in (*v.shape, *([levels] if levels is not None else [])) for n in getattr(size, "names", ())}
+        found = {
+            n for size in (*v.shape, *([levels] if levels is not None else [])) for n in getattr(size, "names", ())
+        }
         for n in found:
             out[n] = out.get(n, 0) + 1
     return out
-
-
-__all__ = ["FamilyCall", "final_problems", "needs_normaliser", "spoken", "warnings"]

@@ -10,10 +10,10 @@ from emdsl.language.distributions import family_of, is_atom, leaves
 from emdsl.language.domains import domain_of, joined
 from emdsl.language.entries import Circular
 from emdsl.language.expressions import scalar, typed
+from emdsl.language.functions import COMPARISONS
 from emdsl.language.integers import DISCRETE, integral, plain_domain, rowed
 from emdsl.language.lengths import rename
 from emdsl.language.model import Call, Domain, Expr, Family, Num, Plate, Ragged, Shape, Size
-from emdsl.language.functions import COMPARISONS
 from emdsl.language.positions import length
 from emdsl.language.scope import Entry, Env, Item, Scope, Stop, wrong
 
@@ -51,7 +51,12 @@ def array_of(target: s.Target, item: Item, env: Env) -> Shape:
         right = f"{target.name}[{', '.join(loops)}]"
         if not written:
             raise wrong("E023", f"`{target.name}` stands in the plate `{loops[-1]}`", target.span, f"write `{right}`")
-        raise wrong("E023", f"the brackets begin with the names of the enclosing plates: `{', '.join(loops)}`", target.span, f"write `{right}`")
+        raise wrong(
+            "E023",
+            f"the brackets begin with the names of the enclosing plates: `{', '.join(loops)}`",
+            target.span,
+            f"write `{right}`",
+        )
     return tuple(length(n, env) for n in written[len(loops) :])
 
 
@@ -66,7 +71,9 @@ def entry_typing(name: str, scope: Scope) -> Entry:
             raise wrong("E023", "a `let` has brackets for its plates alone", statement.target.span, hint)
         array_of(statement.target, item, env)
         body = typed(statement.body, env)
-        return Entry("let", name, plates, tuple(p.size for p in plates) + body.shape, None, (), body)
+        return Entry(
+            "let", name, plates, tuple(p.size for p in plates) + body.shape, None, (), body, integral(body, env)
+        )
     assert isinstance(statement, s.Declaration)
     array = array_of(statement.target, item, env)
     if statement.kind == "param" and any(isinstance(p.size, Ragged) for p in plates):
@@ -74,7 +81,12 @@ def entry_typing(name: str, scope: Scope) -> Entry:
     if statement.domain is not None:
         domain = domain_of(statement.domain, env)
     elif statement.value is None:
-        raise wrong("E042", f"`{name}` has no distribution", statement.target.span, f"write `{statement.kind} {name} ~ Family(...)`")
+        raise wrong(
+            "E042",
+            f"`{name}` has no distribution",
+            statement.target.span,
+            f"write `{statement.kind} {name} ~ Family(...)`",
+        )
     else:
         domain = inferred(statement.value, env)
     shape = tuple(p.size for p in plates) + array + domain.dims

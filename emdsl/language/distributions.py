@@ -39,7 +39,9 @@ def family_of(node: s.Node, env: Env) -> tuple[s.Apply, Family]:
     family = env.scope.families.get(node.name)
     if family is None:
         if node.name in FUNCTIONS:
-            raise wrong("E042", f"`{node.name}` is a function, not a distribution", node.span, "a fixed value is `Delta(value)`")
+            raise wrong(
+                "E042", f"`{node.name}` is a function, not a distribution", node.span, "a fixed value is `Delta(value)`"
+            )
         raise unknown_function(node.name, env.scope, node.name_span, families=True)
     return node, family
 
@@ -65,7 +67,9 @@ def _call(node: s.Apply, family: Family, env: Env, domain: Domain, array: Shape,
     if refusal:
         raise wrong("E044", f"`{name}` cannot be {family.name}: {refusal}", node.span)
     if len(domain.dims) < len(own.dims):
-        raise wrong("E044", f"{family.name} is about {_rank(len(own.dims))}, `{name}` is {_rank(len(domain.dims))}", node.span)
+        raise wrong(
+            "E044", f"{family.name} is about {_rank(len(own.dims))}, `{name}` is {_rank(len(domain.dims))}", node.span
+        )
     extra = len(domain.dims) - len(own.dims)
     index = _by_rank(family, written, values, extra, array)
     signature = family.signatures[index]
@@ -118,7 +122,12 @@ def _matched(node: s.Apply, family: Family) -> list[int]:
         names = [a.name for a in sig.arguments]
         given = names[: len(node.args)] + keywords
         needed = [n for n in names if n not in sig.optional]
-        if len(node.args) <= len(names) and len(set(given)) == len(given) and set(given) <= set(names) and set(needed) <= set(given):
+        if (
+            len(node.args) <= len(names)
+            and len(set(given)) == len(given)
+            and set(given) <= set(names)
+            and set(needed) <= set(given)
+        ):
             fitting.append(index)
     if fitting:
         return fitting
@@ -127,7 +136,11 @@ def _matched(node: s.Apply, family: Family) -> list[int]:
     if strange is not None:
         raise wrong("E040", f"{family.name} has no argument `{strange.name}`", strange.span, signatures(family))
     count = len(node.args)
-    plain = [f"{count} argument{'s' if count != 1 else ''}{' by position' if keywords else ''}"] if count or not keywords else []
+    plain = (
+        [f"{count} argument{'s' if count != 1 else ''}{' by position' if keywords else ''}"]
+        if count or not keywords
+        else []
+    )
     given_text = " and ".join(plain + [f"`{k}`" for k in keywords])
     raise wrong("E040", f"{family.name} cannot be made of {given_text}", node.span, signatures(family))
 
@@ -162,12 +175,23 @@ def _bind_variate(
         shown = f"{show(lengths.settle(own))}, `{name}` is {show(lengths.settle(event))}"
         raise wrong("E030", f"{family.name} is about {shown}", span)
     levels = family.x.domain.levels
-    if levels is not None and domain.levels is not None and not lengths.equate(rename(levels, local), domain.levels, span):
+    if (
+        levels is not None
+        and domain.levels is not None
+        and not lengths.equate(rename(levels, local), domain.levels, span)
+    ):
         raise wrong("E030", f"`{name}` has {lengths.known(domain.levels)} levels, {family.name} here has others", span)
 
 
 def _bind_argument(
-    family: Family, argument: str, wanted: Domain, value: Expr, leading: Shape, local: dict[str, Size], env: Env, name: str
+    family: Family,
+    argument: str,
+    wanted: Domain,
+    value: Expr,
+    leading: Shape,
+    local: dict[str, Size],
+    env: Env,
+    name: str,
 ) -> None:
     lengths = env.scope.lengths
     own = tuple(rename(d, local) for d in wanted.dims)
@@ -178,7 +202,12 @@ def _bind_argument(
         return
     found, asked = show(lengths.settle(value.shape)), show(lengths.settle(shape))
     if len(value.shape) != len(shape):
-        raise wrong("E032", f"{family.name}'s `{argument}` is {asked}, not {found}", value.span, _rank_hint(wanted, value, name, family))
+        raise wrong(
+            "E032",
+            f"{family.name}'s `{argument}` is {asked}, not {found}",
+            value.span,
+            _rank_hint(wanted, value, name, family),
+        )
     raise wrong("E030", f"{family.name}'s `{argument}` is {asked} here, not {found}", value.span)
 
 

@@ -79,9 +79,16 @@ def joined(a: Domain, b: Domain, env: Env) -> Domain | None:
 
 def allows(declared: Domain, own: Domain) -> str | None:
     """Why a variable of the declared domain cannot have a family about `own`; None where it can."""
-    if own.kind in ("simplex", "spd") and declared.kind not in (own.kind, "correlation" if own.kind == "spd" else own.kind):
+    if own.kind in ("simplex", "spd") and declared.kind not in (
+        own.kind,
+        "correlation" if own.kind == "spd" else own.kind,
+    ):
         return f"the family is about `{own.kind}`, the variable is declared `{declared.kind}`"
-    if declared.kind in ("simplex", "spd", "correlation") and own.kind not in STRUCTURED and len(own.dims) < len(declared.dims):
+    if (
+        declared.kind in ("simplex", "spd", "correlation")
+        and own.kind not in STRUCTURED
+        and len(own.dims) < len(declared.dims)
+    ):
         return None
     discrete = (declared.kind in DISCRETE, own.kind in DISCRETE)
     if discrete[0] != discrete[1]:

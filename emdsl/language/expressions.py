@@ -7,7 +7,16 @@ from typing import assert_never
 from emdsl.errors import Span
 from emdsl.language import syntax as s
 from emdsl.language.entries import entry_of
-from emdsl.language.functions import FUNCTIONS, MAKERS, OPERATORS, PRELUDE_FUNCTIONS, BadShape, elementwise, matmul, transpose
+from emdsl.language.functions import (
+    FUNCTIONS,
+    MAKERS,
+    OPERATORS,
+    PRELUDE_FUNCTIONS,
+    BadShape,
+    elementwise,
+    matmul,
+    transpose,
+)
 from emdsl.language.indexing import subscript
 from emdsl.language.integers import integral
 from emdsl.language.model import Call, Each, Expr, If, Loop, Num, Pi, Size, SizeOf, Stack, SumOver, Var
@@ -256,11 +265,21 @@ def _apply(node: s.Apply, env: Env) -> Expr:
         raise wrong("E035", f"`{name}` takes no keyword arguments", node.keywords[0].span, f"write `{function.form}`")
     if node.clauses:
         if name != "sum":
-            raise wrong("E016", f"only `sum` runs over a size; `{name}` takes a list", node.span, f"write `{name}([... for i in SIZE])`")
+            raise wrong(
+                "E016",
+                f"only `sum` runs over a size; `{name}` takes a list",
+                node.span,
+                f"write `{name}([... for i in SIZE])`",
+            )
         return _sum_over(node, env)
     count = len(node.args)
     if count < function.least or (function.most is not None and count > function.most):
-        raise wrong("E035", f"`{name}` takes {_number(function.least, function.most)}, not {count}", node.span, f"write `{function.form}`")
+        raise wrong(
+            "E035",
+            f"`{name}` takes {_number(function.least, function.most)}, not {count}",
+            node.span,
+            f"write `{function.form}`",
+        )
     args = tuple(typed(a, env) for a in node.args)
     return Call(name, args, _shaped(function.shape, args, node.span, env), node.span)
 

@@ -20,7 +20,9 @@ def declare_families(lines: list[s.FamilyLine], scope: Scope, user: bool) -> Non
     for line in lines:
         with scope.catching():
             if line.name in builtin:
-                raise wrong("E045", f"{line.name} is a family that every model knows", line.name_span, "choose another name")
+                raise wrong(
+                    "E045", f"{line.name} is a family that every model knows", line.name_span, "choose another name"
+                )
             if line.name in FUNCTIONS or line.name in MAKERS:
                 raise wrong("E045", f"`{line.name}` is a function", line.name_span, "choose another name")
             made = _family(line, scope, user)
@@ -30,7 +32,9 @@ def declare_families(lines: list[s.FamilyLine], scope: Scope, user: bool) -> Non
 
 def _added(known: Family, made: Family, line: s.FamilyLine) -> Family:
     if (known.x, set(known.sizes)) != (made.x, set(made.sizes)):
-        message = f"{line.name} was declared for another `{known.x.name}`: every parameterisation is about the same variate"
+        message = (
+            f"{line.name} was declared for another `{known.x.name}`: every parameterisation is about the same variate"
+        )
         raise wrong("E045", message, line.x.span)
     new = made.signatures[0]
     if any(s_.arguments == new.arguments for s_ in known.signatures):
@@ -66,12 +70,21 @@ def _family(line: s.FamilyLine, scope: Scope, user: bool) -> Family:
 
 def _nothing_left_open(line: s.FamilyLine, domains: dict[str, Domain], scope: Scope) -> None:
     """Lengths of a family's own sizes stay apart: `x : real[D]` and `m : real[Q]` may not be added."""
-    own = {n for d in domains.values() for x in (*d.dims, *([d.levels] if d.levels else [])) for n in getattr(x, "names", ())}
+    own = {
+        n
+        for d in domains.values()
+        for x in (*d.dims, *([d.levels] if d.levels else []))
+        for n in getattr(x, "names", ())
+    }
     for a, b, _ in scope.lengths.equal:
         if {*getattr(a, "names", ()), *getattr(b, "names", ())} & own:
             scope.lengths.equal.clear()
             scope.lengths.named.clear()
-            raise Stop(Problem("E030", f"{line.name} needs {a} and {b} to be equal", line.body.span, "use one size name for both"))
+            raise Stop(
+                Problem(
+                    "E030", f"{line.name} needs {a} and {b} to be equal", line.body.span, "use one size name for both"
+                )
+            )
 
 
 def _size_names(domain: s.DomainText) -> Iterator[str]:

@@ -26,6 +26,7 @@ class Function:
 
 def show(shape: Shape) -> str:
     """A shape in words: `a number`, `a vector of length D`, `a D x Q matrix`."""
+
     def one(size: object) -> str:
         return "?" if "?" in str(size) else str(size)
 
@@ -61,8 +62,6 @@ def matmul(shapes: tuple[Shape, ...], lengths: Lengths) -> Shape:
     if not lengths.equate(a[-1], b[0], NOWHERE):
         raise BadShape(f"{show(lengths.settle(a))} @ {show(lengths.settle(b))}: the inner lengths differ")
     return a[:-1] + b[1:]
-
-
 
 
 def transpose(shapes: tuple[Shape, ...], _: Lengths) -> Shape:

@@ -33,7 +33,7 @@ def infer_lines(lines: list[s.InferLine], scope: Scope) -> list[Infer]:
         with scope.catching():
             _check_names(line, seen, scope)
             _check_method(line)
-            options = tuple((n, v) for n, v, _ in line.options)
+            options = tuple((o.name, o.value) for o in line.options)
             names = tuple(g.names for g in line.groups)
             out.append(Infer(names, tuple(g.grouped for g in line.groups), line.method, options, line.span))
     return out
@@ -55,7 +55,9 @@ def overridden(lines: list[Infer], infer: Mapping[str, str], scope: Scope) -> li
             continue
         known = len(scope.problems)
         made += infer_lines([found], scope)
-        scope.problems[known:] = [replace(p, span=NOWHERE, message=f"infer: {p.message}") for p in scope.problems[known:]]
+        scope.problems[known:] = [
+            replace(p, span=NOWHERE, message=f"infer: {p.message}") for p in scope.problems[known:]
+        ]
     names = {n for line in made for g in line.groups for n in g}
     kept = [_without(line, names) for line in lines]
     return _merged([line for line in kept if line.groups] + made)
@@ -88,7 +90,11 @@ def _check_names(line: s.InferLine, seen: set[str], scope: Scope) -> None:
                 continue
             kind = item.statement.kind if item is not None and isinstance(item.statement, s.Declaration) else None
             if kind not in ("latent", "observed"):
-                latents = [n for n, i in scope.items.items() if isinstance(i.statement, s.Declaration) and i.statement.kind == "latent"]
+                latents = [
+                    n
+                    for n, i in scope.items.items()
+                    if isinstance(i.statement, s.Declaration) and i.statement.kind == "latent"
+                ]
                 near = nearest(name, latents)
                 what = f"is a {kind or 'let'}, not a latent" if item is not None else "is no latent"
                 hint = f"did you mean `{near}`?" if near else (f"latents: {', '.join(latents)}" if latents else None)
@@ -101,12 +107,14 @@ def _check_method(line: s.InferLine) -> None:
         hint = f"did you mean `{near}`?" if near else f"methods: {', '.join(METHODS)}"
         raise wrong("E061", f"there is no method `{line.method}`", line.method_span, hint)
     options = METHODS[line.method]
-    names = [n for n, _, _ in line.options]
-    for name, value, span in line.options:
+    names = [o.name for o in line.options]
+    for name, value, span in ((o.name, o.value, o.span) for o in line.options):
         if name not in options:
             near = nearest(name, list(options))
             known = f"options: {', '.join(options)}" if options else f"`{line.method}` takes no options"
-            raise wrong("E062", f"`{line.method}` has no option `{name}`", span, f"did you mean `{near}`?" if near else known)
+            raise wrong(
+                "E062", f"`{line.method}` has no option `{name}`", span, f"did you mean `{near}`?" if near else known
+            )
         if names.count(name) > 1:
             raise wrong("E062", f"`{name}` is given twice", span)
         _check_option(name, value, options[name], span)
@@ -115,8 +123,12 @@ def _check_method(line: s.InferLine) -> None:
 def _check_option(name: str, value: str | int | float, takes: str, span: Span) -> None:
     if takes == "kernel" and value not in KERNELS:
         near = nearest(str(value), KERNELS)
-        raise wrong("E062", f"there is no kernel `{value}`", span, f"did you mean `{near}`?" if near else f"kernels: {', '.join(KERNELS)}")
+        raise wrong(
+            "E062",
+            f"there is no kernel `{value}`",
+            span,
+            f"did you mean `{near}`?" if near else f"kernels: {', '.join(KERNELS)}",
+        )
     least = 0 if name in ("burn_in", "warm") else 1
     if takes == "count" and not (isinstance(value, int) and least <= value <= LARGEST):
         raise wrong("E062", f"`{name}` is a whole number from {least}, not {value}", span)
-

@@ -6,7 +6,22 @@ from collections.abc import Mapping
 
 from emdsl.language.functions import COMPARISONS
 from emdsl.language.model import (
-    Call, Dim, Domain, Each, Expr, If, Index, Loop, Num, Pi, Ragged, Size, SizeOf, Stack, SumOver, Var,
+    Call,
+    Dim,
+    Domain,
+    Each,
+    Expr,
+    If,
+    Index,
+    Loop,
+    Num,
+    Pi,
+    Ragged,
+    Size,
+    SizeOf,
+    Stack,
+    SumOver,
+    Var,
 )  # fmt: skip
 from emdsl.language.scope import Entry, Env
 
@@ -33,7 +48,12 @@ def integral(e: Expr, env: Env) -> bool:
                 return True
             if fn == "pow":
                 exponent = args[1]
-                return integral(args[0], env) and isinstance(exponent, Num) and isinstance(exponent.value, int) and exponent.value >= 0
+                return (
+                    integral(args[0], env)
+                    and isinstance(exponent, Num)
+                    and isinstance(exponent.value, int)
+                    and exponent.value >= 0
+                )
             return fn in _KEEPS and all(integral(a, env) for a in args)
         case If(_, then, other):
             return integral(then, env) and integral(other, env)
@@ -50,7 +70,7 @@ def _integral_name(name: str, env: Env) -> bool:
     if entry is None:
         return False
     if entry.body is not None:
-        return integral(entry.body, env)
+        return entry.whole
     return entry.domain is not None and entry.domain.kind in DISCRETE
 
 

@@ -43,11 +43,18 @@ class Lengths:
 
     def reduced(self, size: Dim) -> Dim:
         """The length with named equations put in as well, for comparing."""
+        passed: list[str] = []
         for _ in range(len(self.named) + 1):
             name = next((n for n in size.names if n in self.named), None)
             if name is None:
-                return size
+                break
+            if size.name == name:
+                passed.append(name)
+            else:
+                passed.clear()
             size = replaced(size, name, self.named[name])
+        for name in passed:  # shorter next time
+            self.named[name] = size
         return size
 
     def equate(self, a: Size, b: Size, span: Span) -> bool:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from emdsl.errors import Problem, Span
 
 DEEPEST = 100  # nesting of brackets, and of expressions
-MOST_TOKENS = 120_000
+MOST_TOKENS = 80_000
 MOST_PROBLEMS = 50
 MOST_UNCLOSED = 3  # each one costs a second reading of what follows
 
@@ -201,7 +201,9 @@ def _bracket(token: Lexeme, stack: list[Lexeme], out: Lexed) -> None:
         out.problems.append(Problem("E009", message, token.span, "brackets close in the order they open"))
         raise _Recover(token.span.line)
     else:
-        out.problems.append(Problem("E009", f"`{token.text}` closes nothing", token.span, "an opening bracket is missing"))
+        out.problems.append(
+            Problem("E009", f"`{token.text}` closes nothing", token.span, "an opening bracket is missing")
+        )
         raise _Recover(token.span.line)
 
 
@@ -235,7 +237,9 @@ def _wrong_name(token: Lexeme) -> Problem | None:
     for c in text:
         latin = c == "_" or unicodedata.name(c, "").startswith(("LATIN ", "GREEK "))
         if not latin and not (c.isascii() and c.isdigit()):
-            return Problem("E013", f"`{c}` in `{text}`: names are of Latin and Greek letters, digits and `_`", token.span)
+            return Problem(
+                "E013", f"`{c}` in `{text}`: names are of Latin and Greek letters, digits and `_`", token.span
+            )
     return None
 
 

@@ -19,7 +19,10 @@ def explain(tokens: tuple[Lexeme, ...], position: int, expected: frozenset[str])
         found, span = f"`{tokens[position].text}`", tokens[position].span
     else:
         last = tokens[-1].span
-        found, span = "the end of the line", Span(last.file, last.end_line, last.end_column, last.end_line, last.end_column + 1)
+        found, span = (
+            "the end of the line",
+            Span(last.file, last.end_line, last.end_column, last.end_line, last.end_column + 1),
+        )
     hint = _habit(tokens, position, expected)
     wanted = _wanted(expected)
     code = "E015" if hint else "E014"

@@ -62,7 +62,11 @@ class Dim:
     @property
     def name(self) -> str | None:
         """The size's name, where the length is a single named size."""
-        return self.terms[0][0][0] if len(self.terms) == 1 and len(self.terms[0][0]) == 1 and self.terms[0][1] == 1 else None
+        return (
+            self.terms[0][0][0]
+            if len(self.terms) == 1 and len(self.terms[0][0]) == 1 and self.terms[0][1] == 1
+            else None
+        )
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -17,6 +17,9 @@ from emdsl.language import syntax as s
 from emdsl.language.lexing import DEEPEST, Comment, Lexeme, Line, lex
 from emdsl.language.mistakes import explain
 
+MOST_LOOPS = 60  # in one logical line
+DEEPEST_PLATES = 20
+
 
 @dataclass(frozen=True, slots=True)
 class Parsed:
@@ -65,6 +68,9 @@ def parse_text(text: str, file: str) -> Parsed:
 
 def parse_line(tokens: tuple[Lexeme, ...]) -> s.Statement | Problem:
     """One logical line, or what is wrong with it."""
+    loops = [t for t in tokens if t.type == "FOR"]
+    if len(loops) > MOST_LOOPS:
+        return Problem("E010", f"more than {MOST_LOOPS} loops in one line", loops[MOST_LOOPS].span)
     state = grammar().parse_interactive()
     last: Lexeme | None = None
     try:
@@ -89,7 +95,9 @@ def _too_deep(statement: s.Statement) -> Problem | None:
     for expression in s.expressions(statement):
         for node, depth in s.descend(expression):
             if depth > DEEPEST:
-                return Problem("E010", f"an expression nests deeper than {DEEPEST}", node.span, "name a part with `let`")
+                return Problem(
+                    "E010", f"an expression nests deeper than {DEEPEST}", node.span, "name a part with `let`"
+                )
     return None
 
 
@@ -132,11 +140,16 @@ def _takes_block(header: _Node) -> bool:
     return isinstance(header.statement, s.ForBlock) and not _innermost(header.statement).body
 
 
+def _headers(block: s.ForBlock) -> list[s.ForBlock]:
+    """`for a in A: for b in B:` on one line: both, outermost first. The block belongs to the last."""
+    out = [block]
+    while out[-1].body and isinstance(out[-1].body[0], s.ForBlock):
+        out.append(out[-1].body[0])
+    return out
+
+
 def _innermost(block: s.ForBlock) -> s.ForBlock:
-    """`for a in A: for b in B:` on one line: the block belongs to the last `for`."""
-    while block.body and isinstance(block.body[0], s.ForBlock):
-        block = block.body[0]
-    return block
+    return _headers(block)[-1]
 
 
 def _indent_problem(line: Line, header: _Node | None) -> Problem:
@@ -146,7 +159,9 @@ def _indent_problem(line: Line, header: _Node | None) -> Problem:
         what = "this line is indented, and nothing above it opens a block"
         return Problem("E011", what, place, "a block is opened by `for i in SIZE:`")
     before = header.body[-1].line.tokens[0].span
-    message = f"inconsistent indents: line {before.line} begins at column {before.column}, line {span.line} at {span.column}"
+    message = (
+        f"inconsistent indents: line {before.line} begins at column {before.column}, line {span.line} at {span.column}"
+    )
     return Problem("E011", message, place, "the lines of a block begin at the same column")
 
 
@@ -157,8 +172,10 @@ def _close(node: _Node, problems: list[Problem]) -> s.Statement | None:
 
 def _close_at(node: _Node, problems: list[Problem], depth: int) -> s.Statement | None:
     first = node.line.tokens[0]
-    if depth > 20:
-        problems.append(Problem("E010", "plates nest deeper than 20", first.span))
+    if isinstance(node.statement, s.ForBlock):
+        depth += len(_headers(node.statement)) - 1
+    if depth > DEEPEST_PLATES:
+        problems.append(Problem("E010", f"plates nest deeper than {DEEPEST_PLATES}", first.span))
         return None
     body = tuple(b for b in (_close_at(inner, problems, depth + 1) for inner in node.body) if b is not None)
     if node.statement is None or not isinstance(node.statement, s.ForBlock):
@@ -173,9 +190,7 @@ def _has_statement(block: s.ForBlock) -> bool:
 
 
 def _with_body(block: s.ForBlock, body: tuple[s.Statement, ...]) -> s.ForBlock:
-    headers = [block]
-    while headers[-1].body and isinstance(headers[-1].body[0], s.ForBlock):
-        headers.append(headers[-1].body[0])
+    headers = _headers(block)
     out = replace(headers[-1], body=headers[-1].body + body)
     for header in reversed(headers[:-1]):
         out = replace(header, body=(out,))

@@ -60,7 +60,12 @@ def _named(name: str, span: Span, env: Env) -> Size:
             found = env.loops[by[0]]
             assert isinstance(found, Ragged)
             return found
-        raise wrong("E026", f"`{name}` is ragged: its length differs", span, f"write `{name}[...]` with the loop name it depends on")
+        raise wrong(
+            "E026",
+            f"`{name}` is ragged: its length differs",
+            span,
+            f"write `{name}[...]` with the loop name it depends on",
+        )
     if name in env.loops:
         raise wrong("E025", f"`{name}` is a loop name, not a size", span)
     if env.arguments is not None and name in env.arguments:
@@ -83,7 +88,9 @@ def ragged(name: str, args: tuple[s.Node, ...], span: Span, env: Env) -> Ragged:
         raise wrong("E026", f"`{name}[...]` takes the one loop name that its length depends on", span)
     by = args[0].name
     if by not in env.loops:
-        raise wrong("E026", f"`{by}` is not a loop name here", args[0].span, f"`{name}[{by}]` stands inside `for {by} in ...:`")
+        raise wrong(
+            "E026", f"`{by}` is not a loop name here", args[0].span, f"`{name}[{by}]` stands inside `for {by} in ...:`"
+        )
     if isinstance(env.loops[by], Ragged):
         raise wrong("E026", "a ragged plate inside a ragged plate is not supported", span,
                     "flatten the outer one: one plate over all its rows, with a given for the group")  # fmt: skip

@@ -44,7 +44,11 @@ def _look_ahead(reference: Reference, scope: Scope) -> Problem | None:
 
 
 def _out_of_range(use: IndexUse, scope: Scope) -> Problem | None:
-    if isinstance(use.arg, Loop) and not use.guards and scope.lengths.known(use.arg.size) == scope.lengths.known(use.axis):
+    if (
+        isinstance(use.arg, Loop)
+        and not use.guards
+        and scope.lengths.known(use.arg.size) == scope.lengths.known(use.axis)
+    ):
         return None
     base = 7 + min(60, max(simple_constants(e) for e in (use.arg, *(c for c, _ in use.guards))))
     found: tuple[dict[str, int], int] | None = None
@@ -86,7 +90,9 @@ def _problem(use: IndexUse, point: dict[str, int], index: int) -> Problem:
         name = next(iter(used))
         hint = f"reach it only where it exists: `... if {name} < ... else ...`"
         return Problem("E034", f"this index goes past the end of {where}", use.arg.span, hint)
-    return Problem("E034", f"this index is past the end of {where}, of length {_length(use)}", use.arg.span, _from_zero(use.arg))
+    return Problem(
+        "E034", f"this index is past the end of {where}, of length {_length(use)}", use.arg.span, _from_zero(use.arg)
+    )
 
 
 def _length(use: IndexUse) -> str:

@@ -16,7 +16,14 @@ from emdsl.language.families import declare_families
 from emdsl.language.inference import infer_lines, overridden
 from emdsl.language.lengths import is_open
 from emdsl.language.model import (
-    Dim, Domain, Family, Let, ModelText, Potential, SizeDecl, Variable,
+    Dim,
+    Domain,
+    Family,
+    Let,
+    ModelText,
+    Potential,
+    SizeDecl,
+    Variable,
 )  # fmt: skip
 from emdsl.language.names import collect, flatten
 from emdsl.language.parser import Parsed, parse_text
@@ -112,7 +119,9 @@ def _model_name(items: list[Item], scope: Scope, file: str) -> str:
             scope.problems.append(Problem("E017", "no `model` line", where, "the first statement is `model Name`"))
         return ""
     for again in found[1:]:
-        scope.problems.append(Problem("E017", f"a second `model` line: the first is line {found[0].span.line}", again.span))
+        scope.problems.append(
+            Problem("E017", f"a second `model` line: the first is line {found[0].span.line}", again.span)
+        )
     if found and items[0].statement is not found[0] and not scope.problems:
         scope.problems.append(Problem("E017", "the `model` line is the first statement", found[0].span))
     return found[0].name if found else ""
@@ -159,7 +168,9 @@ def _default(made: Variable, value: s.Node, env: Env) -> object:
     if default.shape and not lengths.equate_shapes(default.shape, shape, value.span):
         from emdsl.language.functions import show
 
-        message = f"`{made.name}` is {show(lengths.settle(shape))}, its default is {show(lengths.settle(default.shape))}"
+        message = (
+            f"`{made.name}` is {show(lengths.settle(shape))}, its default is {show(lengths.settle(default.shape))}"
+        )
         raise wrong("E030", message, value.span)
     return default
 
@@ -211,7 +222,9 @@ def _size_cycle(defaults: Mapping[str, Dim | None], scope: Scope) -> None:
             chain.append(step)
             if step == name:
                 span = scope.sizes[name]
-                scope.problems.append(Problem("E050", f"the size `{name}` depends on itself: {' -> '.join(chain)}", span))
+                scope.problems.append(
+                    Problem("E050", f"the size `{name}` depends on itself: {' -> '.join(chain)}", span)
+                )
                 return
             at = defaults[step]
 

@@ -44,6 +44,7 @@ class Entry:
     domain: Domain | None = None  # of a variable
     array: Shape = ()
     body: Expr | None = None  # of a let
+    whole: bool = False  # of a let: its values are integers
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +141,9 @@ def undeclared(name: str, env: Env, span: Span) -> Stop:
     near = nearest(name, known)
     inner = next((i for i in scope.items.values() for h in i.headers if h.index == name), None)
     if near is None and inner is not None:
-        return wrong("E021", f"`{name}` is not declared here", span, f"it is a loop name of another block: `for {name} in ...:`")
+        return wrong(
+            "E021", f"`{name}` is not declared here", span, f"it is a loop name of another block: `for {name} in ...:`"
+        )
     where = " in this family" if env.arguments is not None else ""
     return wrong("E021", f"`{name}` is not declared{where}", span, f"did you mean `{near}`?" if near else None)
 
@@ -159,4 +162,16 @@ def unknown_function(name: str, scope: Scope, span: Span, families: bool) -> Sto
     return wrong("E024", f"there is no {what} `{name}`", span, hint)
 
 
-__all__ = ["NOWHERE", "Entry", "Env", "IndexUse", "Item", "Reference", "Scope", "Stop", "undeclared", "unknown_function", "wrong"]
+__all__ = [
+    "NOWHERE",
+    "Entry",
+    "Env",
+    "IndexUse",
+    "Item",
+    "Reference",
+    "Scope",
+    "Stop",
+    "undeclared",
+    "unknown_function",
+    "wrong",
+]

@@ -6,7 +6,16 @@ from dataclasses import replace
 
 from emdsl.language.bounds import with_bounds
 from emdsl.language.model import (
-    Branch, Dist, Domain, Expr, Let, Plate, Potential, Shape, Size, Variable,
+    Branch,
+    Dist,
+    Domain,
+    Expr,
+    Let,
+    Plate,
+    Potential,
+    Shape,
+    Size,
+    Variable,
 )  # fmt: skip
 from emdsl.language.scope import Scope
 from emdsl.language.transform import mapped

@@ -264,10 +264,17 @@ class Group:
 
 
 @dataclass(frozen=True, slots=True)
+class Option:
+    name: str
+    value: str | int | float
+    span: Span = place()
+
+
+@dataclass(frozen=True, slots=True)
 class InferLine:
     groups: tuple[Group, ...]
     method: str
-    options: tuple[tuple[str, str | int | float, Span], ...]
+    options: tuple[Option, ...]
     span: Span = place()
     method_span: Span = place()
 

@@ -8,7 +8,21 @@ from typing import assert_never
 
 from emdsl.language.lengths import rename
 from emdsl.language.model import (
-    Call, Dim, Each, Expr, If, Index, Loop, Num, Pi, Size, SizeOf, Stack, SumOver, Var, walk,
+    Call,
+    Dim,
+    Each,
+    Expr,
+    If,
+    Index,
+    Loop,
+    Num,
+    Pi,
+    Size,
+    SizeOf,
+    Stack,
+    SumOver,
+    Var,
+    walk,
 )  # fmt: skip
 
 
