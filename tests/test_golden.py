@@ -5,29 +5,23 @@ After a change that is meant: `pytest tests/test_golden.py --update-golden`, and
 
 from __future__ import annotations
 
-import csv
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Callable
-from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from gallery import MODELS, ROOT, compiled, matrix, table
 
 import emdsl
+from emdsl.runtime.bundle import bundle
 
-ROOT = Path(__file__).parents[1]
-MODELS = ROOT / "models"
 NAMES = sorted(path.stem for path in MODELS.glob("*.em"))
 HOME = str(Path(emdsl.__file__).parents[1])
-
-
-@cache
-def compiled(name: str) -> Any:
-    return emdsl.compile(MODELS / f"{name}.em")
+BELOW = "# -------------------- numeric helpers\n"  # what follows is the runtime's own source, the same in every module
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -37,9 +31,110 @@ def test_the_derivation_reads_as_it_did(name: str, golden: Callable[[str, str], 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_module_reads_as_it_did(name: str, golden: Callable[[str, str], None]) -> None:
-    golden(f"{name}.py", compiled(name).source)
+    derived, mark, runtime = compiled(name).source.partition(BELOW)
+    golden(f"{name}.py", derived)
+    assert mark and bundle()[1] in runtime
 
 
 def test_no_golden_file_is_left_over() -> None:
     found = {path.name for path in (ROOT / "tests" / "golden").iterdir()}
     assert found == {f"{name}.{end}" for name in NAMES for end in ("py", "txt")}
+
+
+# ------------------------------------------------------------------------------------------ alone, without emdsl
+
+
+def columns(name: str, *names: str) -> dict[str, list[Any]]:
+    return {n: table(name)[n].tolist() for n in names}
+
+
+FAITHFUL = {"x": matrix("faithful", "eruptions", "waiting")[:40].tolist()}
+WEIGHTS = {"blood_groups": "abo", "genetic_linkage": "linkage", "latent_classes": "lsat6_patterns"}
+WEIGHTS |= {"negative_binomial": "accidents", "zero_inflated_poisson": "accidents"}
+DATA: dict[str, dict[str, Any]] = {
+    "blood_groups": columns("abo", "phenotype"),
+    "dawid_skene": columns("anaesthetists", "patient", "observer", "label"),
+    "diagonal_gaussian_mixture": FAITHFUL,
+    "genetic_linkage": columns("linkage", "phenotype"),
+    "latent_classes": {"x": matrix("lsat6_patterns", "i1", "i2", "i3", "i4", "i5").tolist()},
+    "mixture_of_regressions": {"x": table("npreg")["x"].tolist(), "y": table("npreg")["yn"].tolist()},
+    "negative_binomial": columns("accidents", "y"),
+    "old_faithful": FAITHFUL,
+    "poisson_mixture": {"y": table("earthquakes")["count"].tolist()},
+    "rayleigh_mixture": {"h": [0.3, 0.5, 1.1, 0.9, 4.0, 6.5, 5.2, 0.7]},
+    "robust_regression": {
+        "X": matrix("stackloss", "air_flow", "water_temp", "acid_conc").tolist(),
+        "y": table("stackloss")["loss"].tolist(),
+    },
+    "student": columns("newcomb", "x"),
+    "student_free_df": columns("newcomb", "x"),
+    "tied_gaussian_mixture": FAITHFUL,
+    "word_alignment": {"source": [[0, 1], [0, 2], [3, 2]], "target": [[1, 0], [1, 2], [3, 2]]},
+    "zero_inflated_poisson": columns("accidents", "y"),
+}
+
+ALONE = """
+import importlib, json, sys
+
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in ("emdsl", "sympy", "lark"):
+            raise ImportError(f"{name} is not installed here")
+
+sys.meta_path.insert(0, Absent())
+sys.path.insert(0, sys.argv[1])
+out = {}
+for name, job in json.load(open(sys.argv[2], encoding="utf-8")).items():
+    try:
+        fitter = getattr(importlib.import_module(f"alone_{name}"), job["model"])(max_iter=4, tol=0, seed=5)
+        out[name] = fitter.fit(job["data"], sample_weight=job["weight"]).history_
+    except Exception as error:
+        out[name] = repr(error)
+assert not {"emdsl", "sympy", "lark"} & {name.split(".")[0] for name in sys.modules}
+json.dump(out, sys.stdout)
+"""
+
+
+def job(name: str) -> dict[str, Any]:
+    weight = table(WEIGHTS[name])["count"].astype(float).tolist() if name in WEIGHTS else None
+    return {"model": compiled(name).name, "data": DATA[name], "weight": weight}
+
+
+def test_the_modules_run_where_emdsl_is_not(tmp_path: Path) -> None:
+    """In an isolated process that cannot import emdsl, the written modules give what emdsl's own fitter gives."""
+    jobs = {name: job(name) for name in NAMES}
+    for name in NAMES:
+        compiled(name).write(tmp_path / f"alone_{name}.py")
+    (tmp_path / "jobs.json").write_text(json.dumps(jobs), encoding="utf-8")
+    (tmp_path / "run.py").write_text(ALONE, encoding="utf-8")
+    command = [sys.executable, "-I", str(tmp_path / "run.py"), str(tmp_path), str(tmp_path / "jobs.json")]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    alone = json.loads(done.stdout)
+    assert {name: said for name, said in alone.items() if isinstance(said, str)} == {}
+    for name, what in jobs.items():
+        fit = compiled(name).fitter(max_iter=4, tol=0, seed=5).fit(what["data"], sample_weight=what["weight"])
+        assert len(alone[name]) == 5 and np.isfinite(alone[name]).all()
+        assert alone[name] == fit.history_, name
+
+
+TWICE = """
+import hashlib, sys
+sys.path.insert(0, sys.argv[1])
+import emdsl
+for path in sys.argv[2:]:
+    model = emdsl.compile(path)
+    print(hashlib.sha256((model.source + str(model.derivation)).encode()).hexdigest())
+"""
+
+
+def test_the_same_bytes_in_every_process() -> None:
+    """Nothing printed depends on the order of a set, on an address or on the time."""
+    paths = [str(MODELS / f"{name}.em") for name in NAMES]
+    seen = []
+    for seed in ("1", "2"):
+        command = [sys.executable, "-c", TWICE, HOME, *paths]
+        done = subprocess.run(command, capture_output=True, text=True, env={"PYTHONHASHSEED": seed})
+        assert done.returncode == 0, done.stderr
+        seen.append(done.stdout.split())
+    assert seen[0] == seen[1] and len(set(seen[0])) == len(NAMES)
