@@ -131,11 +131,10 @@ def divide(body: Any, x: Any, free: Iterable[Any]) -> Exponential | NotExponenti
         outside, inside = term.as_independent(x, as_Add=False)
         if inside.free_symbols & free:
             return NotExponential(_why(inside, x, free), inside)
-        if inside == 1:
-            partition, base = (
-                (partition - outside, base) if outside.free_symbols & free else (partition, base + outside)
-            )
-        elif outside.free_symbols & free:
+        holds = bool(outside.free_symbols & free)
+        if inside == 1 and holds:
+            partition = partition - outside
+        elif holds:
             known, eta = outside.as_independent(*free, as_Add=False)
             sign, known = known.as_coeff_Mul()
             gathered[known * inside] = gathered.get(known * inside, sp.Integer(0)) + sign * eta
