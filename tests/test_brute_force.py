@@ -23,6 +23,8 @@ from emdsl.fit.sampling import sample
 from emdsl.language import parse_model
 from emdsl.language.model import ModelText, Ragged, Variable
 
+pytestmark = pytest.mark.filterwarnings("ignore::emdsl.runtime.faults.ConvergenceWarning")
+
 ROWS, MOST = 3, 3000
 LENGTHS = [2, 0, 1]
 

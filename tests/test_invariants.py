@@ -12,7 +12,9 @@ from scipy.stats import norm
 
 import emdsl
 from emdsl.errors import EmdslError
+from emdsl.runtime.faults import DegenerateFit
 
+pytestmark = pytest.mark.filterwarnings("ignore::emdsl.runtime.faults.ConvergenceWarning")
 RNG = np.random.default_rng(11)
 CLOUD = np.concatenate([RNG.normal(0, 1, (25, 2)), RNG.normal(5, 1.5, (35, 2))])
 ITEMS = (RNG.random((60, 5)) < np.where(np.arange(60)[:, None] < 25, 0.8, 0.3)).astype(int)
@@ -195,7 +197,7 @@ def collapsed(policy: str, **options: Any) -> Any:
 
 
 def test_collapse_raises_and_says_what() -> None:
-    with pytest.raises(EmdslError, match="sd"):
+    with pytest.raises(DegenerateFit, match="sd"):
         collapsed("raise", init=TO_THE_SPIKE)
 
 
@@ -214,7 +216,7 @@ def test_collapse_restarts_elsewhere() -> None:
 
 
 def test_one_row_cannot_have_a_spread() -> None:
-    with pytest.raises(EmdslError):
+    with pytest.raises(DegenerateFit, match="cov"):
         fit("old_faithful", {"x": np.array([[1.0, 2.0]])}, K=1)
 
 
@@ -227,11 +229,31 @@ def test_no_accidents_at_all() -> None:
     assert est.status_ == "boundary"
 
 
+CATEGORIES = """
+    model Categories
+    param w : simplex[2]
+    param p[2] : simplex[3]
+    for n in N:
+        latent   z[n] ~ Categorical(w)
+        observed y[n] ~ Categorical(p[z[n]])
+"""
+
+
 def test_zero_density_is_honest() -> None:
     """A row that no component can have made: an error that names the row, not a NaN."""
-    text = "model M\nparam p : simplex[3]\nfor n in N:\n    observed y[n] ~ Categorical(p)\n"
+    start = {"w": np.ones(2) / 2, "p": np.array([[0.5, 0.5, 0.0], [0.2, 0.8, 0.0]])}
     with pytest.raises(EmdslError, match="row 2"):
-        emdsl.compile(text=text).fitter().fit({"y": np.array([0, 1, 2])}, init={"p": np.array([0.5, 0.5, 0.0])})
+        emdsl.compile(text=CATEGORIES).fitter().fit({"y": np.array([0, 1, 2, 1])}, init=start)
+
+
+def test_a_fit_on_the_boundary_starts_another() -> None:
+    """Items that everyone answers: the probability is 1, and `init=params_` takes it."""
+    x = ITEMS.copy()
+    x[:, 2] = 1
+    est = fit("latent_classes", {"x": x}, tol=1e-10)
+    np.testing.assert_allclose(est.params_["yes"][:, 2], 1.0, rtol=1e-12)
+    again = fit("latent_classes", {"x": x}, init=est.params_, max_iter=0)
+    assert again.history_[0] == pytest.approx(est.log_likelihood_, rel=1e-9)
 
 
 def test_mixture_of_identical_starts_is_left() -> None:

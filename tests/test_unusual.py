@@ -29,6 +29,8 @@ from oracles.space import maximise
 
 import emdsl
 
+pytestmark = pytest.mark.filterwarnings("ignore::emdsl.runtime.faults.ConvergenceWarning")
+
 MODULES = (
     names,
     shapes,
