@@ -196,6 +196,18 @@ def _json(folder: Path, document: Any) -> str:
     return str(folder / "p.json")
 
 
+def test_the_whole_way_from_text_to_estimates(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "emdsl", "fit", str(ROOT / "models/old_faithful.em"), FAITHFUL, "--seed", "0"]
+    done = subprocess.run([*command, "-o", str(tmp_path / "fit.json")], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0 and done.stderr == "" and "-1130.26396" in done.stdout
+    import emdsl
+
+    x = np.loadtxt(FAITHFUL, delimiter=",", skiprows=1)
+    again = emdsl.load(tmp_path / "fit.json")
+    assert again.score(x) * len(x) == pytest.approx(-1130.26396018, abs=1e-6)
+    assert again.sample(4, seed=0)["x"].shape == (4, 2)
+
+
 def test_help_is_quick_and_light() -> None:
     code = (
         "import sys; from emdsl.cli import run; run(['--help']); print(sorted({m.split('.')[0] for m in sys.modules}))"

@@ -34,7 +34,7 @@ ARRAYS = hnp.arrays(
 SPECS = {"x": [SCALAR, VECTOR], "y": [COUNT, RAGGED], "c": [CATEGORY]}
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.one_of(LISTS, ARRAYS), st.sampled_from(["x", "y", "c"]), st.booleans())
 def test_any_data(data: Any, name: str, fitting: bool) -> None:
     for spec in SPECS[name]:
@@ -50,7 +50,7 @@ def test_any_data(data: Any, name: str, fitting: bool) -> None:
         assert b.masks[name] is None or b.masks[name].shape == values.shape
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(st.one_of(LISTS, ARRAYS), st.one_of(LISTS, ARRAYS))
 def test_any_weights_and_lengths(weights: Any, lengths: Any) -> None:
     for spec, data in ((SCALAR, {"x": [1.0, 2.0]}), (RAGGED, {"y": [1.0, 2.0]})):
@@ -60,7 +60,7 @@ def test_any_weights_and_lengths(weights: Any, lengths: Any) -> None:
             assert str(error)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.binary(max_size=40) | st.text(alphabet='ab1,;\t\n\r" .-', max_size=40).map(str.encode))
 def test_any_csv(content: bytes) -> None:
     try:
@@ -84,7 +84,7 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.fixed_dictionaries({}, optional=dict.fromkeys(("model", "params", "sizes", "format", "source"), JSON)) | JSON)
 def test_any_json_document(document: Any) -> None:
     import tempfile

@@ -27,6 +27,11 @@ class Answers(Settings):
         """The exception that users see for wrong data; emdsl's own fitter has its own kind."""
         return error
 
+    def _ask(self, function: str, *arguments: Any) -> Any:
+        """A function of the generated module; log 0 and overflow are numbers there, not warnings."""
+        with np.errstate(all="ignore"):
+            return getattr(self._module, function)(*arguments)
+
     # -------------------------------------------------------------- posteriors
 
     @property
@@ -34,7 +39,7 @@ class Answers(Settings):
         """The posterior at `params_` given the data of the fit; computed when first asked for."""
         if "_posterior" not in self.__dict__:
             self.params_  # noqa: B018  (not fitted: says so)
-            self._posterior = self._nested(self._module.posterior(self.params_, *self._training), self._training[0])
+            self._posterior = self._nested(self._ask("posterior", self.params_, *self._training), self._training[0])
         return self._posterior
 
     def posterior(self, data: Any, **beside: Any) -> dict[str, Any]:
@@ -44,7 +49,7 @@ class Answers(Settings):
         dict with mean and cov or var. Others: mean and the family's parameters. Lists on ragged plates.
         """
         bound, prepared = self._see(data, **beside)
-        return self._nested(self._module.posterior(self.params_, bound, prepared), bound)
+        return self._nested(self._ask("posterior", self.params_, bound, prepared), bound)
 
     def _nested(self, posterior: Mapping[str, Any], bound: Bound) -> dict[str, Any]:
         """Ragged plates as nested lists, by the plates of each variable."""
@@ -70,9 +75,9 @@ class Answers(Settings):
         """
         bound, prepared = self._see(data, **beside)
         if hasattr(self._module, "most_probable"):
-            found = self._module.most_probable(self.params_, bound, prepared)
+            found = self._ask("most_probable", self.params_, bound, prepared)
         else:
-            posterior = self._module.posterior(self.params_, bound, prepared)
+            posterior = self._ask("posterior", self.params_, bound, prepared)
             found = {n: np.argmax(p, -1) for n, p in posterior.items() if not isinstance(p, Mapping)}
         names = self._discrete(found)
         nested = self._nested({n: np.asarray(found[n]) for n in names}, bound)
@@ -94,15 +99,15 @@ class Answers(Settings):
     def score_samples(self, data: Any, **beside: Any) -> Array:
         """The log-likelihood of each unit of the outermost observed plate, at `params_`; shape (N,)."""
         bound, prepared = self._see(data, **beside)
-        return np.asarray(self._module.log_likelihood_rows(self.params_, bound, prepared))
+        return np.asarray(self._ask("log_likelihood_rows", self.params_, bound, prepared))
 
     def score(self, data: Any, sample_weight: Any = None, **beside: Any) -> float:
         """The mean log-likelihood per unit of the outermost observed plate, at `params_`."""
         bound, prepared = self._see(data, sample_weight=sample_weight, **beside)
         try:
-            rows = np.asarray(self._module.log_likelihood_rows(self.params_, bound, prepared))
+            rows = np.asarray(self._ask("log_likelihood_rows", self.params_, bound, prepared))
         except (NotImplementedError, ValueError):
-            total = float(self._module.e_step(self.params_, bound, prepared)["log_likelihood"])
+            total = float(self._ask("e_step", self.params_, bound, prepared)["log_likelihood"])
             return total / self._units(bound)
         return float(np.average(rows, weights=bound.weights))
 
@@ -132,12 +137,12 @@ class Answers(Settings):
         """Data and latents drawn from the fitted model; emdsl's own fitter does this."""
         if not hasattr(self._module, "sample"):
             raise NotImplementedError("this generated module cannot sample: use emdsl.load(path).sample(n)")
-        drawn: dict[str, Any] = self._module.sample(self.params_, self.sizes_, n, np.random.default_rng(seed), **beside)
+        drawn: dict[str, Any] = self._ask("sample", self.params_, self.sizes_, n, np.random.default_rng(seed))
         return drawn
 
     def forecast(self, steps: int, givens: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """The next `steps` elements of the ordered plate: means and covariances, or probabilities."""
         if not hasattr(self._module, "forecast"):
             raise NotImplementedError(f"{self._module.SPEC['model']} cannot forecast: it has no ordered plate")
-        ahead: dict[str, Any] = self._module.forecast(self.params_, *self._training[:2], int(steps), givens or {})
+        ahead: dict[str, Any] = self._ask("forecast", self.params_, *self._training[:2], int(steps), givens or {})
         return ahead

@@ -79,8 +79,8 @@ class Estimator(Answers):
 
     def _prepare(self, bound: Bound) -> Mapping[str, Any]:
         if self._reference is None:
-            self._reference = self._module.reference(bound)
-        prepared: Mapping[str, Any] = self._module.prepare(bound, self._reference)
+            self._reference = self._ask("reference", bound)
+        prepared: Mapping[str, Any] = self._ask("prepare", bound, self._reference)
         return prepared
 
     def _see(self, data: Any, **beside: Any) -> tuple[Bound, Mapping[str, Any]]:
@@ -121,7 +121,7 @@ class Estimator(Answers):
             self._hold_fixed(self._options["fixed"])
             beside = {"columns": columns, "index": index, "lengths": lengths}
             bound = self._bind(data, sample_weight=sample_weight, weights_over=weights_over, **beside)
-            self._reference, self._frame = self._module.reference(bound), (columns, index)
+            self._reference, self._frame = self._ask("reference", bound), (columns, index)
             init = self._options["init"] if init is None else init
             start = starting_values(self._module.SPEC, init, bound.sizes, self._constants())
             setup = self._setup(bound)
@@ -168,10 +168,12 @@ class Estimator(Answers):
         module, again = self._module, RESTARTS if setup.policy == "restart" else 0
         for attempt in [seed, *seed.spawn(again)]:
             rng = np.random.default_rng(attempt)
-            drawn = module.initial(setup.data, setup.prepared, rng)
+            drawn = self._ask("initial", setup.data, setup.prepared, rng)
             params = {n: start[0].get(n, np.asarray(value, np.float64)) for n, value in drawn.items()}
             state = (
-                module.start(params, setup.data, setup.prepared, rng, start[1]) if hasattr(module, "start") else None
+                self._ask("start", params, setup.data, setup.prepared, rng, start[1])
+                if hasattr(module, "start")
+                else None
             )
             end = climb(setup, params, state)
             if end.status != "degenerate":
@@ -223,8 +225,8 @@ class Estimator(Answers):
         state: tuple[Any, ...] = ()
         if hasattr(self._module, "start"):
             rng = np.random.default_rng(self._options["seed"])
-            state = (self._module.start(values, bound, prepared, rng, {}),)
-        statistics: dict[str, Any] = self._module.e_step(values, bound, prepared, *state)
+            state = (self._ask("start", values, bound, prepared, rng, {}),)
+        statistics: dict[str, Any] = self._ask("e_step", values, bound, prepared, *state)
         return statistics
 
     def m_step(self, statistics: Mapping[str, Any], params: Mapping[str, Any] | None = None) -> dict[str, Array]:
@@ -237,7 +239,9 @@ class Estimator(Answers):
             raise NotFitted("m_step needs the constants of an e_step or a fit on this estimator: call one first")
         prepared, current = self._anchor
         here = current if params is None else params
-        updated: dict[str, Array] = self._module.m_step(statistics, here, prepared, self._options["on_degenerate"])
+        policy = self._options["on_degenerate"]
+        policy = "raise" if policy == "restart" else policy
+        updated: dict[str, Array] = self._ask("m_step", statistics, here, prepared, policy)
         return updated
 
     # -------------------------------------------------------------- on disk
