@@ -48,8 +48,12 @@ def blocks_of(e: Expr, block: Block) -> frozenset[str]:
 
 
 def opened(e: Expr, block: Block) -> list[tuple[Fraction | float, tuple[Expr, ...], tuple[Ix, ...]]]:
-    """e = sum of (coef, factors, new summed indices), opened as little as the blocks allow."""
-    if len(blocks_of(e, block)) <= 1:
+    """e = sum of (coef, factors, new summed indices), opened as little as the blocks allow.
+
+    A block that is asked about (a latent `L:...`, or `V`) is opened down to its statistics.
+    """
+    held = blocks_of(e, block)
+    if len(held) <= 1 and not any(b == "V" or b.startswith("L:") for b in held):
         return [_pure(e)]
     match e:
         case x.Add():

@@ -84,7 +84,7 @@ class Printer:
             if " = normalise(" in line:
                 q = line.split(",")[0].strip()
                 states = line.rsplit(", ", 1)[1].rstrip(")")
-                block = next(b for b in self.plan.elimination.blocks if self.inference.runtime[f"c:{b.name}"].code == q)
+                block = next(b for b in self.plan.elimination.blocks if b.states and self.inference.runtime[f"c:{b.name}"].code == q)
                 stack = next((s for s in self.stacks if s.block is block), None)
                 seed = stack.code if stack is not None else "None"
                 self.used.add("seeded")

@@ -178,7 +178,7 @@ def initial_lines(printer: Printer) -> list[str]:
         shape = ", ".join(em.size(str(d)) for d in v.shape)
         comma = "," if len(v.shape) == 1 else ""
         shift = plan.shifts.get(v.name)
-        jitter = "rng" if v.name in numeric and v.array + tuple(p.size for p in v.plates) else "None"
+        jitter = "rng" if v.name in numeric else "None"
         low, high = bounds(v)
         code = f'neutral("{v.domain.kind}", ({shape}{comma}), {len(v.domain.dims)}, {low}, {high}, {jitter})'
         target = em.namer.of(v.name)

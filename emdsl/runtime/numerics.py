@@ -463,7 +463,7 @@ def centre(values, mask, own):
 
 def data_scale(arrays):
     """The smallest standard deviation of centred data, 1 where there is none: what rounding is measured against."""
-    found = [float(np.sqrt(np.mean(a**2))) for a in arrays if a.size]
+    found = [float(s) for a in arrays if a.size for s in np.sqrt(np.mean(a**2, axis=-1)).ravel()]
     return min((s for s in found if s > 0), default=1.0)
 
 

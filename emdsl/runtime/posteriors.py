@@ -92,12 +92,11 @@ def generalised_inverse_gaussian_posterior(log, id, recip):
     }  # fmt: skip
 
 
-def dirichlet_posterior(log):
-    """exp(sum_k log_k log u_k) on the simplex, own axis last: Dirichlet(log + 1)."""
+def dirichlet_posterior(log, axis=-1):
+    """exp(sum_k log_k log u_k) on the simplex along `axis`: Dirichlet(log + 1)."""
     c = log + 1.0
-    total = c.sum(-1)
-    a = special.gammaln(c).sum(-1) - special.gammaln(total)
+    total = c.sum(axis, keepdims=True)
+    a = special.gammaln(c).sum(axis) - special.gammaln(total.squeeze(axis))
     return a, {
-        "id": c / total[..., None], "log": special.digamma(c) - special.digamma(total)[..., None],
-        "arguments": {"concentration": c},
+        "id": c / total, "log": special.digamma(c) - special.digamma(total), "arguments": {"concentration": c},
     }  # fmt: skip
