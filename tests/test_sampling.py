@@ -75,19 +75,19 @@ DISCRETE = {
     ),
     "ragged chain": (
         """model M
-        param t[2] : simplex[2]
+        param t[2] : unit
         for s in S:
             for i in T[s]:
-                observed x[s, i] ~ Bernoulli(0.4) if i == 0 else Bernoulli(t[x[s, i-1], 1])""",
-        {"t": HALF}, {}, {"S": 2}, {"T": [3, 2]}, {"x": 2},
+                observed x[s, i] ~ Bernoulli(0.4) if i == 0 else Bernoulli(t[x[s, i-1]])""",
+        {"t": HALF[:, 1]}, {}, {"S": 2}, {"T": [3, 2]}, {"x": 2},
     ),
     "tree": (
         """model M
-        param t[2] : simplex[2]
+        param t[2] : unit
         for n in N:
             given parent[n] : index[N]
-            observed x[n] ~ Bernoulli(0.4) if parent[n] == n else Bernoulli(t[x[parent[n]], 1])""",
-        {"t": HALF}, {"parent": np.array([3, 3, 0, 3])}, {"N": 4}, {}, {"x": 2},
+            observed x[n] ~ Bernoulli(0.4) if parent[n] == n else Bernoulli(t[x[parent[n]]])""",
+        {"t": HALF[:, 1]}, {"parent": np.array([3, 3, 0, 3])}, {"N": 4}, {}, {"x": 2},
     ),
     "filtered": (
         """model M
