@@ -1,10 +1,164 @@
-"""Equations as sympy objects (first version)."""
+"""Updates and statistics as sympy equations, in the user's own coordinates.
+
+closed form    Eq(v[...], its value)               simplex, one root, C / a
+linear solve   Eq(H v, g), row by row, v unknown   normal equations
+newton         Eq(dQ/dv, 0)
+gradient       Eq(dQ/dv, 0)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import lru_cache
+from typing import Any, assert_never
+
 import sympy as sp
 
+from emdsl.derive import expr as x
+from emdsl.derive.blocks import eliminate
+from emdsl.derive.coefficients import axes_of
+from emdsl.derive.expr import El, Expr, Ix
+from emdsl.derive.gradient import gradient
+from emdsl.derive.joint import expand
+from emdsl.derive.plan import Plan, weighted_plate
+from emdsl.derive.quadratic import Linear
+from emdsl.derive.solve import Closed, Newton, Numeric, Simplex, Spread, Update, solve
+from emdsl.derive.statistics import Statistic, expected
+from emdsl.errors import InternalError
+from emdsl.language import model as m
+from emdsl.report.symbolic import Symbolic, symbolic
 
-def update_equation(update, name, plan):
-    return sp.Symbol(name)
+
+def readable(plan: Plan) -> Plan:
+    """The same derivation in the coordinates of the model file: reference points are for computing only."""
+    return _uncentred(plan) if plan.shifts else plan
 
 
-def statistic_equation(statistic, plan):
-    return sp.Symbol(statistic.name)
+def _uncentred(plan: Plan) -> Plan:
+    joint, elimination, q, updates = _derived(plan.joint.model)
+    return replace(plan, joint=joint, shifts={}, centred=(), elimination=elimination, expected=q, updates=updates)
+
+
+@lru_cache(maxsize=16)
+def _derived(model: m.ModelText) -> tuple[Any, Any, Any, Any]:
+    joint = expand(model)
+    weighted = weighted_plate(model)
+    elimination = eliminate(joint, weighted)
+    q = expected(joint, elimination, weighted)
+    return joint, elimination, q, solve(model, q)
+
+
+def update_equation(update: Update, name: str, plan: Plan) -> sp.Basic:
+    """The equation that updates one parameter; statistics are the symbols `S_...` of `statistic_equation`.
+
+    An update of several parameters gives each its own rows of the joint system.
+    """
+    shown = readable(plan)
+    mine = next((u for u in shown.updates if name in u.params), update)
+    return equation(mine.rule, name, shown)
+
+
+def equation(rule: object, name: str, plan: Plan) -> sp.Basic:
+    symbols = symbolic(plan.joint.model)
+    match rule:
+        case Simplex():
+            return _simplex(rule, name, symbols)
+        case Spread():
+            return _spread(rule, name, symbols)
+        case Closed():
+            return _closed(rule, name, symbols)
+        case Linear():
+            return _linear(rule, name, symbols)
+        case Newton():
+            names = symbols.letters.extend({}, rule.axes)
+            return _equal(symbols.of(rule.score, names), sp.Integer(0))
+        case Numeric():
+            return _stationary(rule, name, plan, symbols)
+    raise InternalError("report", f"no equation for {type(rule).__name__}")
+
+
+def _equal(left: Any, right: Any) -> sp.Basic:
+    return sp.Eq(left, right, evaluate=False)
+
+
+def _simplex(rule: Simplex, name: str, symbols: Symbolic) -> sp.Basic:
+    names = symbols.letters.extend({}, rule.axes)
+    last = rule.axes[-1]
+    other = x.fresh(last.dim)
+    whole = x.total(other, x.substitute(rule.counts, {last: other}))
+    left = symbols.of(El(name, rule.axes, "positive"), names)
+    return _equal(left, symbols.of(rule.counts, names) / symbols.of(whole, names))
+
+
+def _spread(rule: Spread, name: str, symbols: Symbolic) -> sp.Basic:
+    names = symbols.letters.extend({}, rule.axes)
+    *lead, i, j = rule.axes
+    value = x.mul(rule.scatter, x.power(rule.weight, x.num(-1)))
+    half = x.mul(x.HALF, x.add(value, x.substitute(value, {i: j, j: i})))
+    if not rule.precision:
+        return _equal(symbols.of(El(name, rule.axes), names), symbols.of(half, names))
+    inverse = x.MatInv(i, j, El(name, rule.axes), (i, j))
+    return _equal(symbols.of(inverse, names), symbols.of(x.neg(half), names))
+
+
+def _closed(rule: Closed, name: str, symbols: Symbolic) -> sp.Basic:
+    names = symbols.letters.extend({}, rule.axes)
+    left = symbols.of(El(name, rule.axes), names)
+    roots = [_equal(left, symbols.of(c, names)) for c in rule.root.candidates]
+    return roots[0] if len(roots) == 1 else sp.Or(*roots, evaluate=False)
+
+
+def _linear(rule: Linear, name: str, symbols: Symbolic) -> sp.Basic:
+    at = next(n for n, c in enumerate(rule.columns) if c.name == name)
+    row = rule.columns[at]
+    names = symbols.letters.extend({}, row.slots)
+    if not rule.second:
+        ratio = x.mul(rule.right[at], x.power(rule.left[at, at], x.num(-1)))
+        return _equal(symbols.of(El(name, row.slots), names), symbols.of(ratio, names))
+    return _equal(symbols.of(left_side(rule, at), names), symbols.of(rule.right[at], names))
+
+
+def left_side(rule: Linear, at: int) -> Expr:
+    """Row `at` of `H v`: the unknowns summed against their coefficients."""
+    parts = []
+    for n, c in enumerate(rule.columns):
+        coefficient = rule.left.get((at, n))
+        if coefficient is None:
+            continue
+        slots = tuple(rule.second.get(s, s) for s in c.slots)
+        body = x.mul(coefficient, El(c.name, slots))
+        for s in reversed(slots):
+            if s in rule.second.values():
+                body = x.total(s, body)
+        parts.append(body)
+    return x.add(*parts)
+
+
+def _stationary(rule: Numeric, name: str, plan: Plan, symbols: Symbolic) -> sp.Basic:
+    axes = axes_of(plan.joint.model.variable(name))
+    terms = (*rule.terms, *(mx.term for mx in plan.expected.mixed)) if rule.data else rule.terms
+    parts = []
+    for c, factors, ixs in gradient(terms, name, axes):
+        parts.append(_summed(x.mul(c, *factors), [i for i in ixs if i not in axes]))
+    names = symbols.letters.extend({}, axes)
+    return _equal(symbols.of(x.add(*parts), names), sp.Integer(0))
+
+
+def _summed(body: Expr, ixs: Sequence[Ix]) -> Expr:
+    for i in reversed(ixs):
+        body = x.total(i, body)
+    return body
+
+
+def statistic_equation(statistic: Statistic, plan: Plan) -> sp.Basic:
+    """`S_name[axes] = sum of q times data`: the definition of an expected sufficient statistic."""
+    symbols = symbolic(plan.joint.model)
+    axes = statistic.axes
+    names = symbols.letters.extend({}, axes)
+    inner = [i for i in statistic.ixs if i not in axes]
+    value = symbols.total(inner, x.mul(*statistic.factors), names)
+    return _equal(symbols.element(f"S:{statistic.name}", [symbols.index(i, names) for i in axes]), value)
+
+
+_ = assert_never
