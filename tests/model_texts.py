@@ -1,4 +1,5 @@
 """Models of every kind, with the domains and lengths that must be found in them."""
+# ruff: noqa: E501
 
 # name -> (text, variable -> domain and lengths)
 TEXTS: dict[str, tuple[str, dict[str, str]]] = {

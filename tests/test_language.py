@@ -1,4 +1,5 @@
 """The language: what models mean when they are read, the layout, and hostile input."""
+# ruff: noqa: E501
 
 from __future__ import annotations
 

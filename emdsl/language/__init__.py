@@ -1,4 +1,7 @@
-"""Text to the typed model. The names below are imported when first used: `lark` is not loaded before something is parsed."""
+"""Text to the typed model.
+
+The names below are imported when first used: `lark` is not loaded before something is parsed.
+"""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any

@@ -1,16 +1,16 @@
-"""Is an argument clearly outside its domain? Expressions are trusted; a parameter or number that stands alone is not."""
+"""Arguments clearly outside their domains: expressions are trusted, a parameter or number that stands alone is not."""
 
 from __future__ import annotations
 
 from emdsl.language.integers import DISCRETE, plain_domain
-from emdsl.language.model import Domain, Expr, Family
+from emdsl.language.model import Domain, Expr, Family, Stack
 from emdsl.language.scope import Env, wrong
 from emdsl.language.transform import constant
 
 _SAFE = {
     "positive": {"positive", "unit", "count", "category", "index", "bool"},
     "unit": {"unit", "bool", "positive", "count", "category", "index"},
-    "simplex": {"simplex", "positive", "unit", "count", "bool"},
+    "simplex": {"simplex"},
     "spd": {"spd", "correlation"},
 }
 _HINTS = {
@@ -27,11 +27,13 @@ def check_domain(family: Family, argument: str, wanted: Domain, value: Expr, env
     if number is not None:
         _check_number(family, argument, wanted, number, value)
         return
+    if wanted.kind == "simplex" and isinstance(value, Stack):
+        _check_probabilities(family, argument, value)
     found = plain_domain(value, env)
-    if found is None or found[1] is None:
+    if found is None:
         return
     domain, entry = found
-    if entry.kind not in ("param", "latent"):
+    if entry is None or entry.kind not in ("param", "latent"):
         return
     if wanted.kind == "count" and domain.kind not in DISCRETE:
         raise wrong(
@@ -42,6 +44,14 @@ def check_domain(family: Family, argument: str, wanted: Domain, value: Expr, env
     if safe is not None and domain.kind not in safe and not bounded:
         message = f"{family.name}'s `{argument}` is {wanted.kind}, `{entry.name}` is {domain.kind}"
         raise wrong("E041", message, value.span, _HINTS[wanted.kind])
+
+
+def _check_probabilities(family: Family, argument: str, value: Stack) -> None:
+    numbers = [constant(item) for item in value.items]
+    known = [n for n in numbers if n is not None]
+    if len(known) == len(numbers) and (min(known) < 0 or abs(sum(known) - 1) > 1e-9):
+        message = f"{family.name}'s `{argument}` holds probabilities; these add up to {sum(known):g}"
+        raise wrong("E041", message, value.span)
 
 
 def _check_number(family: Family, argument: str, wanted: Domain, number: float, value: Expr) -> None:

@@ -7,6 +7,7 @@ nodes and tokens in reading order; every token is kept, which is where spans com
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 from lark import Token
@@ -26,7 +27,8 @@ class Misuse(Exception):
 
 
 def span_of(item: Any) -> Span:
-    return item.lexeme_span if isinstance(item, Leaf) else item.span  # type: ignore[no-any-return]
+    span: Span = item.lexeme_span if isinstance(item, Leaf) else item.span
+    return span
 
 
 class Leaf(Token):
@@ -55,7 +57,7 @@ def text(item: Any) -> str:
 
 def after(children: Sequence[Any], *types: str) -> Any | None:
     """The child that follows the first token of one of these types."""
-    for here, following in zip(children, children[1:], strict=False):
+    for here, following in pairwise(children):
         if is_token(here, *types):
             return following
     return None

@@ -18,6 +18,7 @@ from emdsl.language.model import (
     ModelText,
     Plate,
     Potential,
+    Shape,
     SumOver,
     Var,
     Variable,
@@ -183,7 +184,7 @@ def needs_normaliser(facts: Facts, potential: Potential) -> str | None:
     for name in sorted(random):
         param = _param_behind(name, facts)
         if param is not None:
-            return f"this factor couples `{name}`, whose distribution depends on the param `{param}`: its normaliser would too"
+            return f"this factor couples `{name}`, whose distribution depends on the param `{param}`: so would a normaliser"
     return None
 
 
@@ -229,11 +230,9 @@ def warnings(model: ModelText, scope: Scope) -> tuple[Problem, ...]:
 def _size_uses(model: ModelText) -> dict[str, int]:
     """In how many variables and lets each size takes part."""
     out: dict[str, int] = {}
-    for v in (*model.variables, *model.lets):
-        levels = v.domain.levels if isinstance(v, Variable) else None
-        found = {
-            n for size in (*v.shape, *([levels] if levels is not None else [])) for n in getattr(size, "names", ())
-        }
-        for n in found:
+    shapes: list[Shape] = [x.shape for x in model.lets]
+    shapes += [v.shape if v.domain.levels is None else (*v.shape, v.domain.levels) for v in model.variables]
+    for shape in shapes:
+        for n in {n for size in shape for n in getattr(size, "names", ())}:
             out[n] = out.get(n, 0) + 1
     return out

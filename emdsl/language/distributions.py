@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from emdsl.errors import Span
 from emdsl.language import syntax as s
 from emdsl.language.arguments import check_domain
@@ -213,7 +211,8 @@ def _bind_argument(
 
 def _rank_hint(wanted: Domain, value: Expr, name: str, family: Family) -> str | None:
     if not wanted.dims and len(value.shape) == 1 and not family.x.domain.dims:
-        return f"for a vector of independent elements declare the domain: `{name} : {family.x.domain.kind}[D] ~ {family.name}(...)`"
+        form = f"`{name} : {family.x.domain.kind}[D] ~ {family.name}(...)`"
+        return f"for a vector of independent elements declare the domain: {form}"
     if wanted.kind == "spd" and not value.shape:
         return "a multiple of the identity is `s2 * eye(D)`"
     if wanted.kind == "spd" and len(value.shape) == 1:
@@ -221,6 +220,3 @@ def _rank_hint(wanted: Domain, value: Expr, name: str, family: Family) -> str | 
     if len(wanted.dims) == 1 and not value.shape:
         return "`zeros(D)` and `ones(D)` make vectors; `[a, b]` stacks numbers"
     return None
-
-
-__all__ = ["distribution", "family_of", "is_atom", "leaves", "replace", "signatures"]

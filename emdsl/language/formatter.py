@@ -32,7 +32,10 @@ class Row:
 
 
 def format_text(text: str | bytes, file: str) -> str:
-    """The text in canonical layout: idempotent, of equal syntax, with every comment. Raises ModelError on bad syntax."""
+    """The text in canonical layout: idempotent, of equal syntax, with every comment.
+
+    Raises ModelError where the text does not parse.
+    """
     clean = read_text(text, file)
     parsed = parse_text(clean, file)
     if parsed.problems:

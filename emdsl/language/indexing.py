@@ -26,7 +26,7 @@ def subscript(base: s.Node, args: tuple[s.Node, ...], span: Span, env: Env, type
             return SizeOf(ragged(name, args, span, env), span)
         if env.arguments is None and name in env.scope.items:
             entry = entry_of(name, env.scope, base.span)
-    value = Var(entry.name, entry.shape, base.span) if entry is not None else typed(base, env)  # type: ignore[union-attr]
+    value = Var(entry.name, entry.shape, base.span) if entry is not None else typed(base, env)
     if len(args) > len(value.shape):
         shown = show(env.scope.lengths.settle(value.shape))
         what = f"`{entry.name}`" if entry is not None else "this"

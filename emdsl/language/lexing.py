@@ -100,7 +100,8 @@ def lex(text: str, file: str) -> Lexed:
     rows = text.split("\n")
     at, total, unclosed = 0, 0, 0
     while at < len(rows) and len(out.problems) < MOST_PROBLEMS and unclosed < MOST_UNCLOSED:
-        line, start = [], at
+        line: list[Lexeme] = []
+        start = at
         known = len(out.problems)
         try:
             at = _logical(rows, at, file, line, out)

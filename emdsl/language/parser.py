@@ -1,4 +1,4 @@
-"""Logical lines to syntax: every line on its own, so that all mistakes of a file are found at once; blocks by indents."""
+"""Logical lines to syntax: every line on its own, to find all mistakes of a file at once; blocks by indents."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from lark import Lark, UnexpectedToken
+from lark import Lark, Token, UnexpectedToken
 
 from emdsl.errors import Problem, Span
 from emdsl.language import builders
@@ -79,13 +79,19 @@ def parse_line(tokens: tuple[Lexeme, ...]) -> s.Statement | Problem:
             leaf.lexeme_span = token.span
             state.feed_token(leaf)
             last = token
-        statement: s.Statement = state.feed_eof()
+        statement: s.Statement = state.feed_token(Token("$END", ""))
     except UnexpectedToken as error:
         position = len(tokens) if error.token.type == "$END" else tokens.index(last) + 1 if last else 0
-        return explain(tokens, position, frozenset(state.accepts()))
+        return explain(tokens, position, frozenset(_accepted(state)))
     except builders.Misuse as error:
         return error.problem
     return _too_deep(statement) or statement
+
+
+def _accepted(state: Any) -> set[str]:
+    """The terminals that could stand where the parser stopped."""
+    found: set[str] = state.accepts()
+    return found
 
 
 def _too_deep(statement: s.Statement) -> Problem | None:

@@ -91,6 +91,9 @@ def ragged(name: str, args: tuple[s.Node, ...], span: Span, env: Env) -> Ragged:
         raise wrong(
             "E026", f"`{by}` is not a loop name here", args[0].span, f"`{name}[{by}]` stands inside `for {by} in ...:`"
         )
+    if not scope.lengths.equate(scope.parents.setdefault(name, env.loops[by]), env.loops[by], span):
+        message = f"`{name}[{by}]`: `{name}` runs over {scope.parents[name]} elsewhere, `{by}` over {env.loops[by]}"
+        raise wrong("E026", message, span)
     if isinstance(env.loops[by], Ragged):
         raise wrong("E026", "a ragged plate inside a ragged plate is not supported", span,
                     "flatten the outer one: one plate over all its rows, with a given for the group")  # fmt: skip

@@ -1,4 +1,4 @@
-"""Indices that leave their axis whatever the data are: a lag without a start, a step past the end, a literal too large."""
+"""Indices that leave their axis whatever the data are: lags without a start, steps past the end, large literals."""
 
 from __future__ import annotations
 

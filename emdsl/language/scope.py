@@ -1,4 +1,4 @@
-"""What resolving one file knows: its names, the lengths found so far, the problems, and what must be checked at the end."""
+"""What resolving one file knows: its names, lengths and problems, and what must be checked at the end."""
 
 from __future__ import annotations
 
@@ -81,6 +81,7 @@ class Scope:
     sizes: dict[str, Span] = field(default_factory=dict)
     declared: set[str] = field(default_factory=set)  # sizes with a `size` line
     ragged: dict[str, Span] = field(default_factory=dict)
+    parents: dict[str, Size] = field(default_factory=dict)  # ragged size -> the size of the plate it depends on
     unread: frozenset[str] = frozenset()
     prelude: bool = False
     lengths: Lengths = field(default_factory=Lengths)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from emdsl.language.lexing import Lexeme
+from emdsl.language.lexing import RESERVED, STATEMENTS, Lexeme
 
-_WORDS = frozenset({"FOR", "IN", "IF", "ELSE", "AND", "OR", "NOT", "BY", "MODEL", "SIZE", "PARAM", "GIVEN", "LET", "LATENT",
-                    "OBSERVED", "FACTOR", "FAMILY", "INFER"})  # fmt: skip
+_WORDS = frozenset({w.upper() for w in (*STATEMENTS, *RESERVED, "by")})
 _PRODUCT = frozenset({"STAR", "SLASH", "DOUBLESLASH", "PERCENT", "AT"})
 _BINARY = _PRODUCT | {"PLUS", "MINUS"}
 _VALUES = frozenset({"NAME", "NUMBER", "RPAR", "RSQB"})

@@ -10,46 +10,40 @@ from dataclasses import dataclass, field
 
 from emdsl.errors import NOWHERE, Span
 
-
-def place() -> Span:
-    """The span of a node: shown in messages, ignored in comparisons."""
-    return field(default=NOWHERE, compare=False, repr=False)  # type: ignore[no-any-return]
-
-
 # ---------------------------------------------------------------------------- expressions
 
 
 @dataclass(frozen=True, slots=True)
 class Number:
     value: int | float
-    span: Span = place()
+    span: Span = field(default=NOWHERE, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Name:
     name: str
-    span: Span = place()
+    span: Span = field(default=NOWHERE, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Subscript:
     base: Node
     args: tuple[Node, ...]
-    span: Span = place()
+    span: Span = field(default=NOWHERE, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Attribute:
     base: Node
     name: str
-    span: Span = place()
+    span: Span = field(default=NOWHERE, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Keyword:
     name: str
     value: Node
-    span: Span = place()
+    span: Span = field(default=NOWHERE, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +53,7 @@ class Clause:
     index: str
     size: Node
     cond: Node | None
-    span: Span = place()
+    span: Span = field(default=NOWHERE, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +64,8 @@ class Apply:
     args: tuple[Node, ...]
     keywords: tuple[Keyword, ...] = ()
     clauses: tuple[Clause, ...] = ()
-    span: Span = place()
-    name_span: Span = place()
+    span: Span = field(default=NOWHERE, compare=False, repr=False)
+    name_span: Span = field(default=NOWHERE, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +74,7 @@ class Chain:
 
     first: Node
     rest: tuple[tuple[str, Node], ...]
-    span: Span = place()
+    span: Span = field(default=NOWHERE, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +83,7 @@ class Comparison:
 
     first: Node
     rest: tuple[tuple[str, Node], ...]
-    span: Span = place()
+    span: Span = field(default=NOWHERE, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +92,7 @@ class Logic:
 
     operator: str
     items: tuple[Node, ...]
-    span: Span = place()
+    span: Span = field(default=NOWHERE, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,14 +101,14 @@ class Unary:
 
     operator: str
     operand: Node
-    span: Span = place()
+    span: Span = field(default=NOWHERE, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Power:
     base: Node
     exponent: Node
-    span: Span = place()
+    span: Span = field(default=NOWHERE, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +116,7 @@ class Conditional:
     cond: Node
     then: Node
     other: Node
-    span: Span = place()
+    span: Span = field(default=NOWHERE, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +125,7 @@ class ListOf:
 
     items: tuple[Node, ...]
     clauses: tuple[Clause, ...] = ()
-    span: Span = place()
+    span: Span = field(default=NOWHERE, compare=False, repr=False)
 
 
 Node = (
@@ -188,7 +182,7 @@ class DomainText:
     name: str
     dims: tuple[Node, ...] | None
     bounds: tuple[Keyword, ...] = ()
-    span: Span = place()
+    span: Span = field(default=NOWHERE, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,21 +191,21 @@ class Target:
 
     name: str
     indices: tuple[Node, ...] | None
-    span: Span = place()
+    span: Span = field(default=NOWHERE, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class ModelLine:
     name: str
-    span: Span = place()
+    span: Span = field(default=NOWHERE, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class SizeLine:
     name: str
     default: Node | None
-    span: Span = place()
-    name_span: Span = place()
+    span: Span = field(default=NOWHERE, compare=False, repr=False)
+    name_span: Span = field(default=NOWHERE, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,20 +216,20 @@ class Declaration:
     target: Target
     domain: DomainText | None
     value: Node | None
-    span: Span = place()
+    span: Span = field(default=NOWHERE, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class LetLine:
     target: Target
     body: Node
-    span: Span = place()
+    span: Span = field(default=NOWHERE, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class FactorLine:
     expression: Node
-    span: Span = place()
+    span: Span = field(default=NOWHERE, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,7 +237,7 @@ class ArgumentText:
     name: str
     domain: DomainText
     default: Node | None
-    span: Span = place()
+    span: Span = field(default=NOWHERE, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,8 +246,8 @@ class FamilyLine:
     x: ArgumentText
     arguments: tuple[ArgumentText, ...]
     body: Node
-    span: Span = place()
-    name_span: Span = place()
+    span: Span = field(default=NOWHERE, compare=False, repr=False)
+    name_span: Span = field(default=NOWHERE, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,7 +261,7 @@ class Group:
 class Option:
     name: str
     value: str | int | float
-    span: Span = place()
+    span: Span = field(default=NOWHERE, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,8 +269,8 @@ class InferLine:
     groups: tuple[Group, ...]
     method: str
     options: tuple[Option, ...]
-    span: Span = place()
-    method_span: Span = place()
+    span: Span = field(default=NOWHERE, compare=False, repr=False)
+    method_span: Span = field(default=NOWHERE, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,8 +281,8 @@ class ForBlock:
     size: Node
     cond: Node | None
     body: tuple[Statement, ...]
-    span: Span = place()
-    index_span: Span = place()
+    span: Span = field(default=NOWHERE, compare=False, repr=False)
+    index_span: Span = field(default=NOWHERE, compare=False, repr=False)
 
 
 Statement = ModelLine | SizeLine | Declaration | LetLine | FactorLine | FamilyLine | InferLine | ForBlock

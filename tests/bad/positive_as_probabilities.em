@@ -1,0 +1,4 @@
+model M
+param w : positive[K]
+for n in N:
+    observed x[n] ~ Categorical(w)
