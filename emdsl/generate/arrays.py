@@ -225,7 +225,7 @@ class Emitter:
         if not datas:
             return self._diagonal(code, inner, positions)
         if len(datas) == 1 and len(set(axes)) == len(axes):
-            value = self.value(datas[0].value)
+            value = self.index(datas[0], code, list(positions).index(datas[0]))
             if len(value.axes) == 1 and value.axes[0] not in axes:
                 slots = [value.code if isinstance(p, DataIx) else (str(p) if isinstance(p, int) else ":") for p in positions]
                 if sum(isinstance(p, int) for p in positions) == 0:
@@ -234,10 +234,17 @@ class Emitter:
         return self._fancy(code, inner, positions)
 
     def _fancy(self, code: str, inner: bool, positions: Sequence[Idx]) -> Array:
-        values = [self.value(x.value_of(p)) for p in positions]
+        values = [self.index(p, code, n) for n, p in enumerate(positions)]
         axes = self.order([i for v in values for i in v.axes])
         slots = ", ".join(self.align(v, axes) for v in values)
         return Array(f"{code}[{slots}]", axes, inner or any(v.inner for v in values))
+
+    def index(self, p: Idx, code: str, axis: int) -> Array:
+        """An index position as an integer array; a computed one is kept inside the axis (a branch not taken may leave it)."""
+        value = self.value(x.value_of(p))
+        if isinstance(p, DataIx) and not isinstance(p.value, El):
+            return Array(f"np.clip({value.code}, 0, {code}.shape[{axis}] - 1)", value.axes, value.inner)
+        return value
 
     def _diagonal(self, code: str, inner: bool, positions: Sequence[Idx]) -> Array:
         """Fixed places cut, repeated indices read along the diagonal."""

@@ -12,7 +12,8 @@ from emdsl.derive.solve import Numeric
 from emdsl.derive.statistics import Statistic, drop_presence
 from emdsl.derive.terms import Term
 from emdsl.generate.arrays import Array
-from emdsl.generate.context import Function, chunk_dimension, flat_axes, function, row_dimensions
+from emdsl.derive.blocks import Block
+from emdsl.generate.context import Function, chunk_dimension, dimension, flat_axes, function, row_dimensions
 from emdsl.generate.estep import Stacked, emit_block, emit_joint_probabilities
 from emdsl.generate.mstep import emit_numeric, emit_update, forget
 from emdsl.generate.posterior import posterior_lines
@@ -65,13 +66,14 @@ class Printer:
         f = self.inference
         if not self.plan.elimination.blocks:
             return []
+        inner = self._seeded(f.emitter.lines)
         body = ['sizes = prepared["sizes"]', *f.prologue(), *f.emitter.outer]
         result = f"return {', '.join(self.results())}"
         body += ["", "def on(rows, rng=None):"] if self.chunk else ["", "def on(rng=None):"]
         if self.chunk:
             body.append(f"    {f.emitter.namer.rows} = row_count(rows)")
             self.used.add("row_count")
-        body += _indent([*self._seeded(f.emitter.lines), result], 1)
+        body += _indent([*inner, result], 1)
         body.append("return on")
         doc = '"""Posteriors at these parameters: what lacks the rows once, then a function of the rows."""'
         return ["def expectations(params, prepared):", *_indent([doc, *body], 1)]
@@ -85,11 +87,21 @@ class Printer:
                 q = line.split(",")[0].strip()
                 states = line.rsplit(", ", 1)[1].rstrip(")")
                 block = next(b for b in self.plan.elimination.blocks if b.states and self.inference.runtime[f"c:{b.name}"].code == q)
-                stack = next((s for s in self.stacks if s.block is block), None)
-                seed = stack.code if stack is not None else "None"
                 self.used.add("seeded")
-                out += ["if rng is not None:", f"    {q} = seeded({q}, {states}, {seed}, rng)"]
+                out += ["if rng is not None:", f"    {q} = seeded({q}, {states}, {self._rows_of_data(block)}, rng)"]
         return out
+
+    def _rows_of_data(self, block: Block) -> str:
+        """What rows are told apart by when a start is drawn: the observed arrays on the block's own plates."""
+        f = self.inference
+        home = [i.dim for i in block.home]
+        parts = []
+        for v in self.plan.joint.model.of_kind("observed"):
+            if home and [dimension(p.size) for p in v.plates] == home:
+                leaf = f.emitter.leaf(v.name)
+                cut = f"[..., {f.emitter.namer.cut}]" if self.chunk else ""
+                parts.append(f"{leaf.code}{cut}")
+        return f"[{', '.join(parts)}]"
 
     # ------------------------------------------------------------ E-step
 
@@ -100,11 +112,21 @@ class Printer:
         f.emitter.namer.taken |= set(self.results())
         return f
 
+    def opening(self, f: Function, call: str = "") -> list[str]:
+        """What stands before the loop: unpacked arrays, the hoisted part, and without chunks the one pass."""
+        names = ", ".join(self.results())
+        lines = ['sizes = prepared["sizes"]', *f.prologue()]
+        if names:
+            lines.append("on = expectations(params, prepared)")
+        if names and not self.chunk:
+            lines.append(f"{names} = on({call})")
+        return [*lines, *f.emitter.outer]
+
     def loop(self, f: Function, lines: Sequence[str], call: str = "") -> list[str]:
-        """The loop over chunks (or one pass) around lines that use the results."""
+        """The loop over chunks (or the lines alone) around lines that use the results."""
         names = ", ".join(self.results())
         if not self.chunk:
-            return [*([f"{names} = on({call})"] if names else []), *lines]
+            return list(lines)
         arguments = ", ".join(["rows", *([call] if call else [])])
         self.used.add("row_count")
         count = f"{f.emitter.namer.rows} = row_count(rows)"
@@ -212,12 +234,10 @@ class Printer:
             entries.append(f'"{s.name}": {target},')
         outside_ll = self._log_likelihood(f, value_lines)
         body = [*em.lines, *inner, *value_lines]
-        lines = ['sizes = prepared["sizes"]', *f.prologue()]
-        if self.plan.elimination.blocks:
-            lines.append("on = expectations(params, prepared)")
-        lines += [*em.outer, "log_likelihood = 0.0"]
-        if body or self.results():
-            lines += self.loop(f, body, "rng" if self.plan.elimination.blocks else "")
+        call = "rng" if self.plan.elimination.blocks else ""
+        lines = [*self.opening(f, call), "log_likelihood = 0.0"]
+        if body:
+            lines += self.loop(f, body, call)
         lines += [*outside, *outside_ll]
         lines += ["return {", '    "log_likelihood": float(log_likelihood),', *_indent(entries, 1), "}"]
         self.used |= em.used
@@ -265,21 +285,14 @@ class Printer:
             body += em.lines
             em.lines = []
             body.append(f"{total} = {total} + {value.code}")
-        lines = ['sizes = prepared["sizes"]', *f.prologue()]
-        if self.plan.elimination.blocks:
-            lines.append("on = expectations(params, prepared)")
         length = em.size(dim) if not self.chunk else em.namer.rows
         start = [f"{total} = np.zeros({length})"]
         if self.chunk:
             parts = em.namer.fresh("parts")
             looped = self.loop(f, [*start, *body, f"{parts}.append({total})"])
-            size = em.size(dim)
-            lines = ['sizes = prepared["sizes"]', *f.prologue(), *(["on = expectations(params, prepared)"] if self.plan.elimination.blocks else [])]
-            lines += [*em.outer, f"{parts} = [np.zeros(0)]", *looped, f"return np.concatenate({parts})"]
-            _ = size
+            lines = [*self.opening(f), f"{parts} = [np.zeros(0)]", *looped, f"return np.concatenate({parts})"]
         else:
-            lines = ['sizes = prepared["sizes"]', *f.prologue(), *(["on = expectations(params, prepared)"] if self.plan.elimination.blocks else [])]
-            lines += [*em.outer, *self.loop(f, [*start, *body]), f"return {total}"]
+            lines = [*self.opening(f), *start, *body, f"return {total}"]
         self.used |= em.used
         return [head, *_indent([doc, *lines], 1)]
 
@@ -397,7 +410,7 @@ def helper_source(used: set[str]) -> list[str]:
     from emdsl.runtime import numerics, posteriors
 
     out: list[str] = []
-    constants = {"LOWEST": "LOWEST = -1e300"}
+    constants = {"LOWEST": "LOWEST = -1e300", "REACH": "REACH = 20.0  # how far one numeric M-step may go"}
     available = {n: o for mod in (numerics, posteriors) for n, o in vars(mod).items() if inspect.isfunction(o) or inspect.isclass(o)}
     wanted: dict[str, None] = {}
 

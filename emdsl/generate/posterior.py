@@ -29,10 +29,7 @@ def posterior_lines(printer: Printer) -> list[str]:
             gather.append(f"{name}.append(np.array({value.code}))")
         else:
             gather.append(f"{name} = {value.code}")
-    lines = ['sizes = prepared["sizes"]', *f.prologue()]
-    if printer.plan.elimination.blocks:
-        lines.append("on = expectations(params, prepared)")
-    lines += em.outer
+    lines = printer.opening(f)
     if printer.chunk:
         lines += [f"{p} = []" for p in parts]
     lines += printer.loop(f, [*em.lines, *gather]) if entries else []

@@ -178,7 +178,7 @@ def initial_lines(printer: Printer) -> list[str]:
         shape = ", ".join(em.size(str(d)) for d in v.shape)
         comma = "," if len(v.shape) == 1 else ""
         shift = plan.shifts.get(v.name)
-        jitter = "rng" if v.name in numeric else "None"
+        jitter = "rng" if v.name in numeric or (v.domain.kind == "real" and shift is None) else "None"
         low, high = bounds(v)
         code = f'neutral("{v.domain.kind}", ({shape}{comma}), {len(v.domain.dims)}, {low}, {high}, {jitter})'
         target = em.namer.of(v.name)
@@ -188,15 +188,23 @@ def initial_lines(printer: Printer) -> list[str]:
                 code = f"{code} + {em.align(em.value(shift.value), shift.axes)}"
         cells.append(f'"{v.name}": {code},')
         _ = target
-    lines = ['sizes = prepared["sizes"]', *f.prologue(), *em.outer, "params = {", *("    " + c for c in cells), "}"]
-    if printer.chunk and plan.elimination.blocks:
-        printer.used.add("sample_rows")
-        lines.append(f'some = {{**prepared, "chunks": [sample_rows({_size(printer.chunk)}, rng)]}}')
+    body = ["params = {", *("    " + c for c in cells), "}"]
+    first = ['sizes = prepared["sizes"]', *f.prologue(), *em.outer]
+    if not plan.elimination.blocks:
+        lines = [*first, *body, "statistics = e_step(params, data, prepared)", 'return m_step(statistics, params, prepared, "keep")']
     else:
-        lines.append("some = prepared")
-    seed = "rng" if plan.elimination.blocks else "None"
-    lines += ["with np.errstate(all=\"ignore\"):", f"    statistics = e_step(params, data, some, {seed})",
-              '    return m_step(statistics, params, prepared, "keep")']  # fmt: skip
+        printer.used.add("best_start")
+        some = "prepared"
+        if printer.chunk:
+            printer.used.add("sample_rows")
+            first.append(f'some = {{**prepared, "chunks": [sample_rows({_size(printer.chunk)}, rng)]}}')
+            some = "some"
+        draw = ["", "def draw():", *("    " + b for b in body), f"    statistics = e_step(params, data, {some}, rng)",
+                '    return m_step(statistics, params, prepared, "keep")']  # fmt: skip
+        step = ["", "def step(params):", f"    statistics = e_step(params, data, {some})",
+                '    value = statistics["log_likelihood"] + log_prior(params, prepared)',
+                '    return m_step(statistics, params, prepared, "keep"), value', ""]  # fmt: skip
+        lines = [*first, *draw, *step, 'with np.errstate(all="ignore"):', "    return best_start(draw, step, 5, 6)"]
     printer.used |= em.used
     doc = '"""Starting values: neutral ones, then the M-step of a seeded division of the rows among the states."""'
     return ["def initial(data, prepared, rng):", *("    " + line for line in (doc, *lines))]

@@ -8,6 +8,7 @@ import numpy as np
 from scipy import linalg, optimize, special
 
 LOWEST = -1e300
+REACH = 20.0  # how far one numeric M-step may go in unconstrained coordinates, relative to 1 + the start
 
 
 class Degenerate(Exception):
@@ -283,6 +284,8 @@ def maximise(objective, start, domains, bounds):
     shapes = {n: np.shape(to_free(start[n], domains[n], bounds[n])) for n in names}
     cuts = np.cumsum([0] + [int(np.prod(shapes[n])) for n in names])
 
+    first = np.concatenate([np.ravel(to_free(start[n], domains[n], bounds[n])) for n in names])
+
     def values_at(flat):
         return {
             n: from_free(flat[cuts[i] : cuts[i + 1]].reshape(shapes[n]), domains[n], bounds[n], np.shape(start[n]))
@@ -290,6 +293,8 @@ def maximise(objective, start, domains, bounds):
         }
 
     def loss(flat):
+        if np.abs(flat - first).max(initial=0.0) > REACH * (1 + np.abs(first).max(initial=0.0)):
+            return 1e300, np.zeros_like(flat)
         with np.errstate(all="ignore"):
             values = values_at(flat)
             value, gradient = objective(values)
@@ -305,13 +310,12 @@ def maximise(objective, start, domains, bounds):
         return -value / scale, -slope / scale
 
     scale = 1.0
-    first = np.concatenate([np.ravel(to_free(start[n], domains[n], bounds[n])) for n in names])
     before, slope = loss(first)
     scale = max(1.0, float(np.abs(slope).max()) if slope.size else 1.0)
     found = optimize.minimize(
         loss, first, jac=True, method="BFGS" if first.size <= 200 else "L-BFGS-B", options={"maxiter": 500}
     )
-    if not found.fun <= before / scale:
+    if not found.fun <= before / scale or not np.isfinite(found.x).all():
         return {n: start[n] for n in names}
     return values_at(found.x)
 
@@ -472,32 +476,50 @@ def sample_rows(n, rng, most=20000):
     return slice(0, n) if n <= most else np.sort(rng.choice(n, most, replace=False))
 
 
-def seeded(q, states, features, rng):
+def seeded(q, states, data, rng):
     """A start for the posterior of a discrete block: rows near seeded rows belong together.
 
-    Seeds are drawn as in k-means++ (Arthur and Vassilvitskii 2007) on standardised features; without
-    features each element gets a state at random. Every state keeps a tenth of each element.
+    Seeds are drawn as in k-means++ (Arthur and Vassilvitskii 2007) on standardised data, a list of arrays
+    with rows last; without data each element gets a state at random. Every state keeps a tenth of each element.
     """
-    flat = q.reshape(int(np.prod(q.shape[:states])), -1)
-    k, n = flat.shape
+    k = int(np.prod(q.shape[:states]))
+    n = q.size // max(k, 1)
     if k == 1 or n == 0:
         return np.ones_like(q)
-    if features is None or features.shape[-1] != n:
-        choice = rng.integers(k, size=n)
-    else:
-        sd = features.std(axis=1)
-        z = (features[sd > 0] - features[sd > 0].mean(axis=1, keepdims=True)) / sd[sd > 0, None]
-        seed = z[:, rng.integers(n)] if z.size else np.zeros(0)
-        distances = [((z - seed[:, None]) ** 2).sum(0)]
-        for _ in range(k - 1):
-            nearest = np.min(distances, axis=0)
-            total = nearest.sum()
-            pick = rng.choice(n, p=nearest / total) if total > 0 else rng.integers(n)
+    choice = rng.integers(k, size=n)
+    z = [np.asarray(a, float).reshape(-1, n) for a in data if a.size % n == 0]
+    if z:
+        z = np.concatenate(z)
+        sd = z.std(axis=1)
+        z = (z[sd > 0] - z[sd > 0].mean(axis=1, keepdims=True)) / sd[sd > 0, None]
+        pick, distances = rng.integers(n), []
+        for _ in range(k):
             distances.append(((z - z[:, [pick]]) ** 2).sum(0) + 1e-9 * rng.random(n))
+            nearest = np.min(distances, axis=0)
+            pick = rng.choice(n, p=nearest / nearest.sum())
         choice = np.argmin(distances, axis=0)
     soft = np.full((k, n), 0.1 / k)
     soft[choice, np.arange(n)] += 0.9
     return soft.reshape(q.shape)
+
+
+def best_start(draw, step, tries, steps):
+    """The best of a few seeded starts after a few EM steps each (Biernacki, Celeux and Govaert 2003).
+
+    `draw()` gives parameters, `step(params)` (new parameters, log-likelihood before the step).
+    """
+    best, top = None, -np.inf
+    for _ in range(tries):
+        params, value = draw(), -np.inf
+        first = params
+        try:
+            for _ in range(steps):
+                params, value = step(params)
+        except (Degenerate, np.linalg.LinAlgError):
+            value = -np.inf
+        if best is None or value > top:
+            best, top = (params if np.isfinite(value) else first), value
+    return best
 
 
 def neutral(domain, shape, own, low, high, rng):
