@@ -1,0 +1,269 @@
+"""The theorem as a test: the log joint is `<T, eta>` plus what does not hold the block, for every block.
+
+At random points the interpreter's log joint, which shares no code with the derivation, equals the
+sum of the factors, of the opened terms, of each block's statistics against natural parameters, and of Q
+where the posterior is a point; and for each parameter, of its terms and those without it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from algebra import World, dimensions, rows
+from plausible import Setting, plausible
+from test_unusual import CASES
+
+from emdsl.derive import expr as x
+from emdsl.derive.blocks import Block
+from emdsl.derive.coefficients import about
+from emdsl.derive.plan import Plan, derive, presence_axes
+from emdsl.derive.statistics import Statistic
+from emdsl.derive.terms import Term
+from emdsl.errors import EmdslError
+from emdsl.families import PRELUDE
+from emdsl.fit.interpret import log_joint, model_scope
+from emdsl.fit.sampling import sample
+from emdsl.language import parse_model
+from emdsl.language.model import Dim, ModelText
+from emdsl.report.equations import readable
+
+GALLERY = {p.stem: p.read_text(encoding="utf-8") for p in sorted((Path(__file__).parents[1] / "models").glob("*.em"))}
+TEXTS = GALLERY | {case.name: case.text for case in CASES}
+
+STATISTICS = {
+    "id": lambda u: u, "square": lambda u: u * u, "recip": lambda u: 1 / u, "log": math.log, "exp": math.exp,
+    "cos": math.cos, "sin": math.sin, "log1m": lambda u: math.log1p(-u), "log^2": lambda u: math.log(u) ** 2,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Point:
+    """A model at one point: its plan, the values of everything, the log joint there."""
+
+    model: ModelText
+    setting: Setting
+    values: Mapping[str, Any]
+    missing: Mapping[str, Any]
+    value: float
+
+
+@cache
+def planned(name: str) -> Plan:
+    """The plan, in the coordinates it was derived in. Skips what is refused."""
+    try:
+        return derive(parse_model(TEXTS[name], name, PRELUDE()))
+    except EmdslError as error:
+        pytest.skip(f"refused: {error}")
+
+
+@cache
+def point(name: str, gaps: bool) -> Point:
+    """Parameters from their domains, data and latents drawn there; with gaps, a third of the data missing."""
+    joint = planned(name).joint
+    model = joint.model
+    s = plausible(_sized(model), 3)
+    counts = {
+        v.name: np.full([d.value(s.sizes) for d in v.shape], 2) for v in model.of_kind("observed") if v.domain.dims
+    }
+    drawn = sample(model, s.params, s.sizes, 3, {**counts, **s.givens}, s.lengths)
+    scope = model_scope(model, {**s.params, **s.givens, **drawn}, s.sizes, s.lengths)
+    missing = {}
+    rng = np.random.default_rng(7)
+    read = {n for f in joint.factors for e in (f.body, *f.masks) for n in _read(e, f.about)}
+    for v in model.of_kind("observed") if gaps else ():
+        if v.name in read:  # a missing value that others are given by is no gap
+            continue
+        array = np.asarray(drawn[v.name])
+        own = array.ndim - _axes(v, array)
+        gone = rng.random(array.shape[: array.ndim - own]) < 1 / 3
+        missing[v.name] = np.broadcast_to(gone.reshape(gone.shape + (1,) * own), array.shape)
+    return Point(model, s, scope.values, missing, log_joint(model, scope.values, s.sizes, s.lengths, missing))
+
+
+def _read(e: x.Expr, about: str) -> set[str]:
+    """What a density is given, other than at its own place."""
+    shifted = {n.var for n in x.walk(e) if isinstance(n, x.El) and any(isinstance(i, x.DataIx) for i in n.idx)}
+    return {n for n in x.variables(e) if n != about} | shifted
+
+
+def _sized(model: ModelText) -> ModelText:
+    """Lengths that a use equates with a number, as defaults."""
+    known = {}
+    for a, b, _ in model.equal_sizes:
+        for one, other in ((a, b), (b, a)):
+            if isinstance(one, Dim) and isinstance(other, Dim) and one.name and other.constant is not None:
+                known[one.name] = other
+    return replace(model, sizes=tuple(replace(s, default=known.get(s.name, s.default)) for s in model.sizes))
+
+
+def _axes(v: Any, array: Any) -> int:
+    """How many axes of the array a presence mask has: all but those of the family's own variate."""
+    return int(array.ndim - len(v.domain.dims) - len(v.array) + presence_axes(v))
+
+
+def world(plan: Plan, p: Point) -> World:
+    """Everything that the plan's expressions can name: values, presence, posteriors that are points."""
+    lengths = dimensions(p.model, p.setting.sizes, p.setting.lengths)
+    arrays: dict[str, Any] = {n: np.asarray(v, float) for n, v in p.values.items()}
+    for name, levels in plan.joint.levels.items():
+        lengths.setdefault(levels, int(arrays[name].max()) + 1)
+    for name, each in p.setting.lengths.items():
+        arrays |= rows(name, each)
+    arrays |= {n: np.asarray(v, float) for n, v in plan.joint.tables.items()}
+    out = World(lengths, arrays)
+    _centre(plan, out)
+    for v in p.model.of_kind("observed"):
+        gone = p.missing.get(v.name)
+        if gone is not None:
+            arrays[v.name] = np.where(gone, 0.0, arrays[v.name])
+        arrays[f"present:{v.name}"] = _presence(gone)
+    for block in plan.elimination.blocks:
+        arrays[f"q:{block.name}"] = _probability(block, out)
+        arrays[f"A:{block.name}"] = _message(block, out)
+        for kind, function in STATISTICS.items():
+            arrays[f"E:{block.name}:{kind}"] = _moment(block, function, out)
+    arrays["weight"] = lambda i: 1.0
+    for s in plan.expected.statistics:
+        arrays[f"S:{s.name}"] = _statistic(s, out)
+    return out
+
+
+def _statistic(s: Statistic, w: World) -> Any:
+    inner = [i for i in s.ixs if i not in s.axes]
+
+    def statistic(*at: int) -> float:
+        return w.total(1, s.factors, inner, dict(zip(s.axes, at, strict=True)))
+
+    return statistic
+
+
+def _centre(plan: Plan, w: World) -> None:
+    """Data and parameters in the plan's own coordinates, about reference points at random."""
+    rng = np.random.default_rng(11)
+    for name in plan.centred:
+        own = len(plan.joint.model.variable(name).domain.dims)
+        array = w.arrays[name]
+        at = rng.normal(size=array.shape[array.ndim - own :])
+        w.arrays[f"reference:{name}"] = at
+        w.arrays[name] = array - at
+    moved = {}
+    for name, shift in plan.shifts.items():
+        array = np.array(w.arrays[name], float)
+        for at in np.ndindex(array.shape):
+            array[at] -= w.value(shift.value, dict(zip(shift.axes, at, strict=True)))
+        moved[name] = array
+    w.arrays.update(moved)
+
+
+def _presence(gone: Any) -> Any:
+    def present(*at: int) -> float:
+        return 1.0 if gone is None else float(not np.any(gone[at]))
+
+    return present
+
+
+def _places(block: Block, at: Sequence[int], axes: Sequence[x.Ix]) -> dict[x.Ix, int]:
+    return dict(zip(axes, at, strict=True))
+
+
+def _probability(block: Block, w: World) -> Any:
+    """1 where the states and the neighbours' gates are what they are."""
+
+    def q(*at: int) -> float:
+        here = _places(block, at, (*block.states, *block.gates, *block.home))
+        own = (x.Sel(x.El(n, block.home), s) for n, s in zip(block.latents, block.states, strict=False))
+        return w.product([*own, *block.neighbours], here)
+
+    return q
+
+
+def _moment(block: Block, function: Any, w: World) -> Any:
+    def moment(*at: int) -> float:
+        return float(function(float(w.arrays[block.name][at[len(block.gates) :]])))
+
+    return moment
+
+
+def _message(block: Block, w: World) -> Any:
+    """`<T, eta>` of the block and its terms without it, at the latents' values: what its log-normaliser stands for."""
+
+    def message(*at: int) -> float:
+        here = _places(block, at, (*block.gates, *block.home))
+        for n, s in zip(block.latents, block.states, strict=False):
+            here[s] = int(w.value(x.El(n, block.home), here))
+        total = 0.0
+        for k, t in enumerate(block.terms):
+            inner = [i for i in t.ixs if i not in here]
+            role = block.roles[k] if block.roles else ""
+            factors = list(t.factors)
+            if role:
+                factors.append(x.El(f"E:{block.name}:{role}", (*block.gates, *block.home, *block.own)))
+            total += w.total(t.coef, factors, inner, here)
+        return total
+
+    return message
+
+
+def total(terms: Sequence[Term], w: World) -> float:
+    return sum(w.total(t.coef, (*t.gates, *t.factors), t.ixs) for t in terms)
+
+
+def close(found: float, wanted: float) -> bool:
+    return found == wanted or abs(found - wanted) <= 1e-9 * (1 + abs(wanted))
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_theorem_with_gaps(name: str) -> None:
+    theorem(name, True)
+
+
+@pytest.mark.parametrize("name", GALLERY)
+def test_theorem(name: str) -> None:
+    theorem(name, False)
+
+
+def theorem(name: str, gaps: bool) -> None:
+    plan = planned(name)
+    try:
+        p = point(name, gaps)
+    except EmdslError as error:
+        pytest.skip(f"not sampled here: {error}")
+    for view in (plan, readable(plan)) if plan.shifts else (plan,):
+        w = world(view, p)
+        factors = sum(w.total(1, (*f.gates, *f.masks, f.body), f.plates) for f in view.joint.factors)
+        assert close(factors, p.value), ("factors", factors, p.value)
+        opened = total([t for t, _ in view.elimination.terms], w)
+        assert close(opened, p.value), ("terms", opened, p.value)
+        eliminated = total((*view.elimination.free, *view.elimination.prior), w)
+        assert close(eliminated, p.value), ("blocks", eliminated, p.value)
+        _averaged(view, w, p.value)
+
+
+def _averaged(plan: Plan, w: World, value: float) -> None:
+    """Q at a posterior that is a point, with the terms that hold no parameter; then parameter by parameter."""
+    params = {v.name for v in plan.joint.model.of_kind("param")}
+    q = plan.expected
+    mine = (*q.terms, *q.prior)
+    constant = [t for t, _ in plan.elimination.terms if not _holds(t, params)]
+    mixed = total([m.term for m in q.mixed], w)
+    whole, rest = total(mine, w), total(constant, w) + mixed
+    assert close(whole + rest, value), ("Q", whole + rest, value)
+    other = plausible(_sized(plan.joint.model), 4).params
+    for name in sorted(params):
+        held = about(mine, frozenset((name,)), q.symmetry)
+        before = total(held, w) - whole
+        kept, w.arrays[name] = w.arrays[name], np.asarray(other[name], float)
+        after = total(held, w) - total(mine, w)
+        w.arrays[name] = kept
+        assert close(before, after), (name, before, after)
+
+
+def _holds(t: Term, names: set[str]) -> bool:
+    return any(names & x.variables(f) for f in t.factors)
