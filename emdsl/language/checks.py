@@ -184,7 +184,8 @@ def needs_normaliser(facts: Facts, potential: Potential) -> str | None:
     for name in sorted(random):
         param = _param_behind(name, facts)
         if param is not None:
-            return f"this factor couples `{name}`, whose distribution depends on the param `{param}`: so would a normaliser"
+            behind = f"whose distribution depends on the param `{param}`"
+            return f"this factor couples `{name}`, {behind}: so would a normaliser"
     return None
 
 

@@ -45,9 +45,10 @@ HABITS = {
 SUPERSCRIPTS = "⁰¹²³⁴⁵⁶⁷⁸⁹"
 CLOSING = {")": "(", "]": "["}
 
+_NUMBER = re.compile(r"(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 _TOKEN = re.compile(
     r"(?P<space>[ \t]+)|(?P<comment>#.*)"
-    r"|(?P<number>(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)"
+    rf"|(?P<number>{_NUMBER.pattern})"
     r"|(?P<word>\w+)"
     r"|(?P<habit>\*\*|&&|\|\||:=|->|[!;{}\\\"'$?&](?!=))"
     r"|(?P<symbol>==|!=|<=|>=|//|[-+*/%@^()\[\],:=<>~.|])"
@@ -246,7 +247,7 @@ def _wrong_name(token: Lexeme) -> Problem | None:
 
 def _wrong_number(token: Lexeme) -> Problem | None:
     text, span = token.text, token.span
-    if not _TOKEN.fullmatch(text) or not re.fullmatch(r"[0-9.eE+-]+", text):
+    if not _NUMBER.fullmatch(text):
         hint = f"write `{text.replace('_', '')}`" if re.fullmatch(r"[0-9_.]+", text) else "a name begins with a letter"
         return Problem("E006", f"`{text[:40]}` is not a number", span, hint)
     if len(text) > 400:
