@@ -15,6 +15,8 @@ from emdsl.families.density import arrange, draw, expression_log_density, limits
 from emdsl.families.normalised import check_normalised, integral, quadrature, random_arguments
 from emdsl.families.scope import Scope
 
+pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")  # the ends of every domain are reached on purpose
+
 FORMS = [(name, k) for name, family in PRELUDE().items() for k in range(len(family.signatures))]
 KERNELS = sorted(RECORDS)
 ROWS = 10
@@ -192,7 +194,8 @@ def test_draws_have_the_mean_and_the_variance(name):
     square = centred[..., :, None] * centred[..., None, :] if variance.ndim == centred.ndim else centred**2
     each = np.diagonal(variance, axis1=-2, axis2=-1) if variance.ndim == centred.ndim else variance
     error = np.sqrt(each / n) + 1e-12
-    good = np.isfinite(mean) & np.isfinite(error) & (np.abs(x.std(0) / np.sqrt(each) - 1) < 0.2)
+    alike = np.abs(x.std(0) - np.sqrt(each)) < 0.2 * np.sqrt(each)
+    good = np.isfinite(mean) & np.isfinite(error) & alike
     assert good.any() or not each.any()
     assert (np.abs(x.mean(0) - mean) < 5 * error)[good].all()
     if x.ndim > 2 or x.dtype != float:

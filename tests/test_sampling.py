@@ -3,15 +3,19 @@ and draws fall on each configuration as often as it says."""
 
 from __future__ import annotations
 
+import re
 from inspect import cleandoc
 from itertools import product
+from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy import stats
 
+import emdsl
 from emdsl.errors import DataError, ModelError
 from emdsl.families import PRELUDE
+from emdsl.families.codes import CODES
 from emdsl.fit.interpret import evaluate, log_joint
 from emdsl.fit.sampling import sample
 from emdsl.language import parse_model
@@ -311,3 +315,10 @@ def test_only_the_branch_taken_is_evaluated():
         evaluate(Index(v, (Num(3),), ()), {"v": np.zeros(3)})
     nothing = Call("mul", (Num(0), Call("log", (Num(0),), ())), ())
     assert evaluate(nothing, {}) == 0
+
+
+def test_codes_are_those_in_the_table():
+    text = "".join(
+        p.read_text(encoding="utf-8") for d in ("families", "fit") for p in Path(emdsl.__path__[0], d).glob("*.py")
+    )
+    assert set(re.findall(r'"((?:E09|D05)\d)"', text)) == set(CODES)

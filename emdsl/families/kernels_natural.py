@@ -10,41 +10,44 @@ from scipy import special
 from emdsl.families.records import Array
 
 LOG_2PI = float(np.log(2 * np.pi))
-GIG_NODES = 160
+GIG_NODES = 201
 
 
 # ---------------------------------------------------------------- generalised inverse Gaussian
 
 
+def _below_top(t: Array, p: Array, omega: Array, peak: Array) -> Array:
+    """How far p s - omega cosh s at s = peak + t lies below its top: a product, so that no digits cancel."""
+    half = np.clip(t / 2, -300, 300)
+    return np.asarray(2 * omega * np.sinh(half) * np.sinh(np.clip(peak + half, -300, 300)) - p * t)
+
+
+def _reach(side: float, drop: float, p: Array, omega: Array, peak: Array) -> Array:
+    """How far from the peak, on one side, the log integrand has fallen by `drop`."""
+    far = np.full(np.shape(peak), 1e-8)
+    for _ in range(48):
+        far = np.where(_below_top(side * far, p, omega, peak) < drop, far * 2, far)
+    near = far / 2
+    for _ in range(12):
+        middle = (near + far) / 2
+        inside = _below_top(side * middle, p, omega, peak) < drop
+        near, far = np.where(inside, middle, near), np.where(inside, far, middle)
+    return far
+
+
 def _gig_tilt(p: Array, omega: Array) -> tuple[Array, Array]:
     """log 2 K_p(omega) and d/dp of it, by the trapezoid rule on int exp(p t - omega cosh t) dt.
 
-    The integrand is analytic and falls doubly exponentially, so that the rule converges
-    geometrically; the ends are where it has fallen by exp(-45).
+    The integrand is analytic and falls doubly exponentially, so that the rule is right to rounding,
+    also where Bessel functions overflow (order 200, argument 1).
     """
     peak = np.arcsinh(p / omega)
-
-    def fall(t: Array) -> Array:
-        # omega (cosh t - cosh peak) - p (t - peak), without overflow
-        return np.asarray(omega * (np.cosh(np.clip(t, -700, 700)) - np.cosh(peak)) - p * (t - peak))
-
-    ends = []
-    for side in (-1.0, 1.0):
-        near, far = np.zeros_like(peak), np.full_like(peak, 1e-6)
-        for _ in range(64):
-            far = np.where(fall(peak + side * far) < 45, far * 2, far)
-        near = far / 2
-        for _ in range(12):
-            middle = (near + far) / 2
-            low = fall(peak + side * middle) < 45
-            near, far = np.where(low, middle, near), np.where(low, far, middle)
-        ends.append(peak + side * far)
-    t = ends[0][..., None] + (ends[1] - ends[0])[..., None] * np.linspace(0, 1, GIG_NODES)
-    f = p[..., None] * t - omega[..., None] * np.cosh(t)
-    top = f.max(-1, keepdims=True)
-    w = np.exp(f - top)
+    low, high = (side * _reach(side, 60.0, p, omega, peak) for side in (-1.0, 1.0))
+    step = (high - low) / (GIG_NODES - 1)
+    t = low[..., None] + step[..., None] * np.arange(GIG_NODES)
+    w = np.exp(-_below_top(t, p[..., None], omega[..., None], peak[..., None]))
     total = w.sum(-1)
-    return np.log(total) + top[..., 0] + np.log((ends[1] - ends[0]) / (GIG_NODES - 1)), (w * t).sum(-1) / total
+    return np.log(total * step) + p * peak - omega * np.cosh(peak), (w * t).sum(-1) / total + peak
 
 
 def gig_log_bessel(p: Any, omega: Any) -> tuple[Array, Array]:
@@ -103,20 +106,10 @@ def gig_sample(rng: np.random.Generator, shape: tuple[int, ...], p: Any, a: Any,
     peak = np.arcsinh(p / omega)
 
     def fall(t: Array, rows: Any) -> Array:
-        w, q, m = omega[rows], p[rows], peak[rows]
-        return np.asarray(w * (np.cosh(np.clip(m + t, -700, 700)) - np.cosh(m)) - q * t)
+        return _below_top(t, p[rows], omega[rows], peak[rows])
 
     every = np.arange(p.size)
-    cut = {}
-    for side in (-1.0, 1.0):  # where the log density has fallen by 1
-        near, far = np.zeros(p.size), np.full(p.size, 1e-8)
-        for _ in range(64):
-            far = np.where(fall(side * far, every) < 1, far * 2, far)
-        for _ in range(40):
-            middle = (near + far) / 2
-            low = fall(side * middle, every) < 1
-            near, far = np.where(low, middle, near), np.where(low, far, middle)
-        cut[side] = far
+    cut = {side: _reach(side, 1.0, p, omega, peak) for side in (-1.0, 1.0)}
     # the tangents at the cuts bound both tails from above
     slope = {s: np.abs(omega * np.sinh(peak + s * cut[s]) - p) for s in cut}
     height = {s: fall(s * cut[s], every) for s in cut}

@@ -30,7 +30,7 @@ def sample_by_table(
     """Draws by inverting the distribution function of the declared density, tabulated once per distinct row."""
     if family.x.domain.dims:
         hint = "draw from it by Monte Carlo, or write it with families of the language"
-        raise ModelError(Problem("E092", f"{family.name} has no sampler: its variate is no number", family.span, hint))
+        raise ModelError(Problem("E091", f"{family.name} has no sampler: its variate is no number", family.span, hint))
     ranks = [len(a.domain.dims) for a in family.signatures[signature].arguments]
     owns = [a.shape[a.ndim - r :] for a, r in zip(args, ranks, strict=True)]
     flat = [

@@ -77,8 +77,8 @@ class Scope:
 
 
 def fail(message: str, span: Span, hint: str | None = None) -> DataError:
-    """A mistake that only data show. E091: an index or a value outside its range."""
-    return DataError(Problem("E091", message, span, hint))
+    """A mistake that only data show. D050: an index or a value outside its range."""
+    return DataError(Problem("D050", message, span, hint))
 
 
 # ---------------------------------------------------------------- lengths and rows

@@ -101,7 +101,7 @@ def given_order(model: ModelText) -> list[Variable]:
         names = {v.name for v in pending}
         ready = [v for v in pending if not names & (read_names(v.default, model) - {v.name})]
         if not ready:
-            raise DataError(Problem("E093", "the defaults of givens refer to one another in a circle", pending[0].span))
+            raise DataError(Problem("D053", "the defaults of givens refer to one another in a circle", pending[0].span))
         out += ready
         pending = [v for v in pending if v not in ready]
     return out
@@ -241,7 +241,7 @@ class Density:
         """Rows grouped by which entries are missing, each group under the marginal of the others."""
         known, by = record(call.family), form(call.family, call.signature)
         if known is None or by is None or known.kernel.marginal is None or x.ndim != 2:
-            raise DataError(Problem("E094", f"part of a `{self.variable.name}` is missing, and {call.family.name} "
+            raise DataError(Problem("D054", f"part of a `{self.variable.name}` is missing, and {call.family.name} "
                                             "has no marginal", self.variable.span))  # fmt: skip
         args = arrange(call.family, call.signature, arguments(call, s), 1)
         if by.canonical is not None:
@@ -280,7 +280,7 @@ def interval_mass(call: FamilyCall, low: Array, high: Array, args: list[Array], 
     """log P(low <= x <= high), from the tail that is smaller."""
     known, by = record(call.family), form(call.family, call.signature)
     if known is None or by is None or known.kernel.cdf is None or known.kernel.sf is None:
-        raise DataError(Problem("E094", f"the mass of {call.family.name} on a narrower domain is not known", call.span))
+        raise DataError(Problem("D054", f"the mass of {call.family.name} on a narrower domain is not known", call.span))
     canonical = list(by.canonical(*args)) if by.canonical is not None else args
     whole = call.family.x.domain.kind in WHOLE
     a, b = (v.reshape(-1, *(1,) * rank) for v in ((low - 1 if whole else low), high))

@@ -89,21 +89,21 @@ def to_draw(model: ModelText, params: Mapping[str, Any] | None) -> list[Variable
     out = [v for v in model.variables if v.kind in ("latent", "observed") or (v.kind == "param" and params is None)]
     for v in out:
         if v.distribution is None:
-            raise DataError(Problem("E095", f"`{v.name}` has no prior to draw it from", v.span, "give `params`"))
+            raise DataError(Problem("D051", f"`{v.name}` has no prior to draw it from", v.span, "give `params`"))
     names = {v.name for v in out}
     for p in model.potentials:
         touched = sorted(names & read_names(p.expression, model))
         if touched:
             message = f"a model with a factor on `{touched[0]}` has no ancestral order to draw it in"
             hint = "draw from its posterior by Monte Carlo, or leave the factor out"
-            raise ModelError(Problem("E095", message, p.span, hint), model.source)
+            raise ModelError(Problem("E091", message, p.span, hint), model.source)
     return out
 
 
 def _need_all(model: ModelText, scope: Scope, drawn: Sequence[Variable]) -> None:
     have = set(scope.values) | {v.name for v in drawn}
     problems = [
-        Problem("E095", f"`{v.name}` is needed to draw from the model and was not given", v.span)
+        Problem("D051", f"`{v.name}` is needed to draw from the model and was not given", v.span)
         for v in model.variables
         if v.name not in have
     ]
@@ -222,7 +222,7 @@ class Sampler:
         stuck = [v for v in component if len(late[v.name])]
         if stuck:
             at = f"`{stuck[0].name}` depends on itself"
-            raise DataError(Problem("E096", f"{at}: the data make a cycle, or a lag has no first case", stuck[0].span))
+            raise DataError(Problem("D053", f"{at}: the data make a cycle, or a lag has no first case", stuck[0].span))
 
     def plate_shape(self, v: Variable, scope: Scope) -> tuple[int, ...]:
         array = scope.values[v.name]
@@ -308,7 +308,7 @@ class Sampler:
 
     def total(self, v: Variable, reason: str, s: Scope) -> Array:
         if v.name not in self.totals:
-            raise DataError(Problem("E095", reason, v.span, f"give `trials`, or the totals through `{v.name}` in data"))
+            raise DataError(Problem("D051", reason, v.span, f"give `trials`, or the totals through `{v.name}` in data"))
         return np.asarray(self.totals[v.name][self.position(v, s, s)])
 
     def inside(self, v: Variable, s: Scope, value: Array, again: Any) -> Array:
@@ -317,7 +317,7 @@ class Sampler:
         if kind == "ordered":
             return np.sort(value, -1)
         if kind in ("zero_sum", "correlation"):
-            raise ModelError(Problem("E095", f"no way to draw `{v.name}` on {kind} from its prior", v.span))
+            raise ModelError(Problem("E091", f"no way to draw `{v.name}` on {kind} from its prior", v.span))
         if kind not in ("real", "positive", "unit", "count"):
             return value
         low, high = (x.reshape(-1, *(1,) * (value.ndim - 1)) for x in limits(v.domain, s))
@@ -326,4 +326,4 @@ class Sampler:
             if not bad.any():
                 return value
             value = np.where(bad, again(), value)
-        raise DataError(Problem("E095", f"draws of `{v.name}` hardly ever fall into its domain", v.span))
+        raise DataError(Problem("D051", f"draws of `{v.name}` hardly ever fall into its domain", v.span))

@@ -35,10 +35,10 @@ def complete_sizes(model: ModelText, arrays: Mapping[str, Array], sizes: Mapping
     lost = [n for n in names if n not in known and n not in ragged]
     if lost:
         span = next(s.span for s in model.sizes if s.name == lost[0])
-        raise DataError(Problem("E097", f"the size {lost[0]} is not determined", span, f"give {lost[0]} in `sizes`"))
+        raise DataError(Problem("D052", f"the size {lost[0]} is not determined", span, f"give {lost[0]} in `sizes`"))
     for dim, n in facts:
         if set(dim.names) <= set(known) and dim.value(known) != n:
-            raise DataError(Problem("E097", f"an axis of length {dim} is {n} long, not {dim.value(known)}"))
+            raise DataError(Problem("D052", f"an axis of length {dim} is {n} long, not {dim.value(known)}"))
     return known
 
 
@@ -51,7 +51,7 @@ def axis_facts(model: ModelText, arrays: Mapping[str, Array]) -> Iterator[tuple[
             shape = np.shape(arrays[v.name])
             if len(shape) != len(axes) + (last >= 0):
                 raise DataError(
-                    Problem("E097", f"`{v.name}` needs {len(axes) + (last >= 0)} axes, not {len(shape)}", v.span)
+                    Problem("D052", f"`{v.name}` needs {len(axes) + (last >= 0)} axes, not {len(shape)}", v.span)
                 )
             for axis, n in zip(axes, shape[last >= 0 :] if last >= 0 else shape, strict=True):
                 if isinstance(axis, Dim):
