@@ -160,6 +160,35 @@ def test_families_of_a_file() -> None:
     assert [g.name for g in m.families] == ["Wave"] and m.families[0].user and len(m.families[0].signatures) == 2
 
 
+MIXTURE = TEXTS["mixture"][0]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        "\ufeff" + MIXTURE,
+        ("\ufeff" + MIXTURE).encode(),
+        MIXTURE.replace("\n", "\r\n"),
+        MIXTURE.replace("\n", "\r"),
+        MIXTURE.replace("    ", "\t"),
+        MIXTURE.rstrip("\n"),
+        MIXTURE.replace("\n", "\n    ").strip(),
+        "\n\n# before\n" + MIXTURE + "# after",
+    ],
+    ids=["mark", "mark in bytes", "windows", "old mac", "tabs", "no last line end", "indented", "comments around"],
+)
+def test_what_a_file_may_look_like(data: str | bytes) -> None:
+    if isinstance(data, str) and data.startswith("model") and "\n    \n" in data:
+        data = "    " + data  # `compile(text=...)` takes an indented text
+    assert shapes(parse_model(data, "m.em", PRELUDE())) == shapes(model(MIXTURE))
+
+
+def test_columns_count_characters() -> None:
+    with pytest.raises(ModelError) as caught:
+        model("model M\r\nfor n in N:\r\n\tlatent μμ[n] ~ Norml(0, 1)\r\n")
+    assert str(caught.value.problems[0].span) == "m.em:3:17"
+
+
 def test_importing_does_not_load_the_parser() -> None:
     code = "import sys, emdsl.language; assert 'lark' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -26,7 +26,7 @@ from emdsl.language.model import (
 )  # fmt: skip
 from emdsl.language.ranges import range_problems
 from emdsl.language.scope import Scope
-from emdsl.language.transform import names_in
+from emdsl.language.transform import constant, names_in
 
 
 def final_problems(model: ModelText, scope: Scope) -> list[Problem]:
@@ -150,6 +150,9 @@ def _prior(v: Variable, dist: Dist, facts: Facts) -> Iterator[Problem]:
 
 
 def _bounds(v: Variable, facts: Facts) -> Iterator[Problem]:
+    low, high = (None if b is None else constant(b) for b in (v.domain.lower, v.domain.upper))
+    if low is not None and high is not None and low >= high:
+        yield Problem("E027", f"nothing lies between the bounds of `{v.name}`: {low:g} and {high:g}", v.domain.span)
     for bound in (v.domain.lower, v.domain.upper):
         for name, span in spoken(bound, facts) if bound is not None else ():
             other = facts.known.get(name)
@@ -163,11 +166,30 @@ def _bounds(v: Variable, facts: Facts) -> Iterator[Problem]:
 
 
 def _default(v: Variable, default: Expr, facts: Facts) -> Iterator[Problem]:
+    number = constant(default)
+    if number is not None and _outside(v.domain.kind, number):
+        yield Problem(
+            "E055", f"the default of `{v.name}` is {number:g}, and its domain is {v.domain.kind}", default.span
+        )
     for name, span in spoken(default, facts):
         other = facts.known.get(name)
         if other is not None and other.kind != "given":
             hint = "a default is an expression of constants, sizes and other givens"
             yield Problem("E055", f"the default of `{v.name}` holds the {other.kind} `{name}`", span, hint)
+
+
+def _outside(kind: str, number: float) -> bool:
+    match kind:
+        case "positive":
+            return number <= 0
+        case "unit":
+            return not 0 < number < 1
+        case "bool":
+            return number not in (0, 1)
+        case "count" | "category" | "index":
+            return number < 0 or number != int(number)
+        case _:
+            return False
 
 
 def needs_normaliser(facts: Facts, potential: Potential) -> str | None:

@@ -171,7 +171,7 @@ def _bind_variate(
     own = tuple(rename(d, local) for d in family.x.domain.dims)
     if not lengths.equate_shapes(own, event[extra:], span):
         shown = f"{show(lengths.settle(own))}, `{name}` is {show(lengths.settle(event))}"
-        raise wrong("E030", f"{family.name} is about {shown}", span)
+        raise wrong("E030", f"{family.name} is about {shown}", span, lengths.because())
     levels = family.x.domain.levels
     if (
         levels is not None
@@ -206,7 +206,7 @@ def _bind_argument(
             value.span,
             _rank_hint(wanted, value, name, family),
         )
-    raise wrong("E030", f"{family.name}'s `{argument}` is {asked} here, not {found}", value.span)
+    raise wrong("E030", f"{family.name}'s `{argument}` is {asked} here, not {found}", value.span, lengths.because())
 
 
 def _rank_hint(wanted: Domain, value: Expr, name: str, family: Family) -> str | None:

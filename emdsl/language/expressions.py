@@ -22,7 +22,6 @@ from emdsl.language.integers import integral
 from emdsl.language.model import Call, Each, Expr, If, Loop, Num, Pi, Size, SizeOf, Stack, SumOver, Var
 from emdsl.language.positions import length
 from emdsl.language.scope import Env, Reference, Stop, undeclared, unknown_function, wrong
-from emdsl.language.transform import negated
 
 _LONG = 8  # operands of one precedence before a sum is built as a balanced tree
 
@@ -80,10 +79,11 @@ def combine(fn: str, a: Expr, b: Expr, span: Span, env: Env) -> Expr:
 
 
 def _shaped(rule: object, args: tuple[Expr, ...], span: Span, env: Env) -> tuple[Size, ...]:
+    env.scope.lengths.place = span
     try:
         return rule(tuple(a.shape for a in args), env.scope.lengths)  # type: ignore[operator,no-any-return]
     except BadShape as error:
-        raise wrong("E030", str(error), span) from None
+        raise wrong("E030", str(error), span, env.scope.lengths.because()) from None
 
 
 def _show(e: Expr, env: Env) -> str:
@@ -128,7 +128,7 @@ def _attribute(base: s.Node, name: str, span: Span, env: Env) -> Expr:
 def _unary(operator: str, value: Expr, span: Span) -> Expr:
     match operator:
         case "-":
-            return negated(value) if isinstance(value, Num) else Call("neg", (value,), value.shape, span)
+            return Num(-value.value, span) if isinstance(value, Num) else Call("neg", (value,), value.shape, span)
         case "not":
             return Call("not", (value,), value.shape, span)
         case _:

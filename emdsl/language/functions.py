@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from emdsl.errors import NOWHERE
 from emdsl.language.lengths import Lengths
 from emdsl.language.model import Dim, Shape
 
@@ -59,7 +58,7 @@ def matmul(shapes: tuple[Shape, ...], lengths: Lengths) -> Shape:
     a, b = shapes
     if len(a) not in (1, 2) or len(b) not in (1, 2):
         raise BadShape(f"`@` takes vectors and matrices, not {show(a if len(a) not in (1, 2) else b)}")
-    if not lengths.equate(a[-1], b[0], NOWHERE):
+    if not lengths.equate(a[-1], b[0]):
         raise BadShape(f"{show(lengths.settle(a))} @ {show(lengths.settle(b))}: the inner lengths differ")
     return a[:-1] + b[1:]
 
@@ -78,7 +77,7 @@ def _need(shape: Shape, rank: int, what: str) -> None:
 
 def _square(shape: Shape, lengths: Lengths, what: str) -> None:
     _need(shape, 2, what)
-    if not lengths.equate(shape[0], shape[1], NOWHERE):
+    if not lengths.equate(shape[0], shape[1]):
         raise BadShape(f"{what} takes a square matrix, not {show(lengths.settle(shape))}")
 
 
@@ -123,7 +122,7 @@ def _diag(shapes: tuple[Shape, ...], lengths: Lengths) -> Shape:
 def _quad(shapes: tuple[Shape, ...], lengths: Lengths) -> Shape:
     _square(shapes[0], lengths, "quad")
     _need(shapes[1], 1, "the second argument of quad")
-    if not lengths.equate(shapes[0][0], shapes[1][0], NOWHERE):
+    if not lengths.equate(shapes[0][0], shapes[1][0]):
         raise BadShape(f"quad of {show(lengths.settle(shapes[0]))} and {show(lengths.settle(shapes[1]))}")
     return ()
 

@@ -98,7 +98,7 @@ def _match(index: Expr, axis: Size, entry: Entry | None, env: Env) -> None:
     if not lengths.equate(count, axis, index.span):
         place = f"the axis of `{name}`" if name else "the axis"
         message = f"this index takes {lengths.known(count)} values, {place} that it indexes has length {known}"
-        raise wrong("E030", message, index.span)
+        raise wrong("E030", message, index.span, lengths.because())
 
 
 def _is_bool(index: Expr, env: Env) -> bool:

@@ -20,6 +20,8 @@ class Lengths:
     named: dict[str, Dim] = field(default_factory=dict)
     equal: list[tuple[Size, Size, Span]] = field(default_factory=list)
     count: int = 0
+    place: Span = NOWHERE  # where lengths are being equated, for rules that know no place themselves
+    conflict: tuple[Size, ...] = ()  # the last two lengths that could not be equal
 
     def fresh(self) -> Dim:
         """A length to be found."""
@@ -57,9 +59,24 @@ class Lengths:
             self.named[name] = size
         return size
 
-    def equate(self, a: Size, b: Size, span: Span) -> bool:
+    def equate(self, a: Size, b: Size, span: Span = NOWHERE) -> bool:
         """Sets two lengths equal; False where they cannot be."""
         a, b = self.known(a), self.known(b)
+        done = self._equate(a, b, self.place if span is NOWHERE else span)
+        self.conflict = () if done else (a, b)
+        return done
+
+    def because(self) -> str | None:
+        """What fixed the named lengths of the last conflict: `D = 2 by line 4`."""
+        names = {n for size in self.conflict if isinstance(size, Dim) for n in size.names if n in self.named}
+        found = []
+        for a, b, span in self.equal:
+            if span is not NOWHERE and isinstance(a, Dim) and isinstance(b, Dim) and names & {*a.names, *b.names}:
+                a, b = (b, a) if a.constant is not None else (a, b)
+                found.append(f"{a} = {b} by line {span.line}")
+        return "; ".join(dict.fromkeys(found[:4])) or None
+
+    def _equate(self, a: Size, b: Size, span: Span) -> bool:
         if isinstance(a, Ragged) or isinstance(b, Ragged):
             return self._ragged(a, b)
         unknown = _linear(a - b, unknown=True)

@@ -78,13 +78,6 @@ def loops_in(e: Expr) -> set[str]:
     return {x.name for x in walk(e) if isinstance(x, Loop)}
 
 
-def negated(e: Expr) -> Expr:
-    """-e, folded on literals."""
-    if isinstance(e, Num):
-        return Num(-e.value, e.span)
-    return Call("neg", (e,), e.shape, e.span)
-
-
 def constant(e: Expr) -> float | None:
     """The number that an expression of literals is, for checks of domains."""
     match e:
