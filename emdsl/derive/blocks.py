@@ -16,7 +16,7 @@ from emdsl.derive import expr as x
 from emdsl.derive.expr import DataIx, El, Expr, Idx, Ix
 from emdsl.derive.joint import Factor, LogJoint
 from emdsl.derive.records import Posterior, recognise, statistic_of
-from emdsl.derive.terms import Term, blocks_of, terms
+from emdsl.derive.terms import Symmetry, Term, blocks_of, merge, symmetry_of, terms
 from emdsl.errors import ModelError, Problem, Span
 from emdsl.language import model as m
 
@@ -36,8 +36,8 @@ class Block:
     states: tuple[Ix, ...]
     neighbours: tuple[x.Sel, ...]
     terms: tuple[Term, ...]
-    record: Posterior | None = None
     roles: tuple[str, ...] = ()
+    record: Posterior | None = None
     own: tuple[Ix, ...] = ()  # own axes of a vector-valued latent
     local: Mapping[str, tuple[Ix, ...]] = field(default_factory=dict)
 
@@ -96,7 +96,7 @@ def eliminate(joint: LogJoint, weighted: str | None) -> Elimination:
             break
         else:
             raise ModelError(list(reasons.values()), joint.model.source)
-    free = tuple(_weighed(t, weighted, ()) for t, _, _ in pool)
+    free = tuple(merge((_weighed(t, weighted, ()) for t, _, _ in pool), symmetry_of(joint)))
     return Elimination(tuple(blocks), free, prior, tuple(everything))
 
 
@@ -188,7 +188,22 @@ def _try(
             text = f"the posterior of {name} is not a known family: {found}"
             return Problem("E111", text, variable.span, WAYS_OUT)
         record = found
-    return Block(name, latents, home, states, gates, tuple(own_terms), record, tuple(roles), own)
+    fixed = (*home, *states, *own, *(k for k in neighbours.values()))
+    merged = _merged(own_terms, roles, symmetry_of(joint), fixed)
+    return Block(name, latents, home, states, gates, *merged, own=own, record=record)
+
+
+def _merged(
+    own_terms: Sequence[Term], roles: Sequence[str], symmetry: Symmetry, fixed: tuple[Ix, ...]
+) -> tuple[tuple[Term, ...], tuple[str, ...]]:
+    """Equal terms of one statistic added up."""
+    if not roles:
+        return tuple(merge(own_terms, symmetry, fixed)), ()
+    out: list[tuple[Term, str]] = []
+    for role in dict.fromkeys(roles):
+        mine = [t for t, r in zip(own_terms, roles, strict=True) if r == role]
+        out += [(t, role) for t in merge(mine, symmetry, fixed)]
+    return tuple(t for t, _ in out), tuple(r for _, r in out)
 
 
 WAYS_OUT = "choose another method: infer ... by meanfield, quadrature, mcmc or saem (these follow in a later release)"

@@ -15,7 +15,7 @@ from emdsl.derive.blocks import Block, Elimination, classes, place
 from emdsl.derive.expr import DataIx, El, Expr, Idx, Ix
 from emdsl.derive.joint import Factor, LogJoint
 from emdsl.derive.records import function_of, show
-from emdsl.derive.terms import Symmetry, Term, blocks_of, canonical_names, merge, spell
+from emdsl.derive.terms import Symmetry, Term, blocks_of, canonical_names, merge, spell, symmetry_of
 from emdsl.errors import ModelError, Problem
 
 
@@ -56,7 +56,7 @@ class Expected:
 def expected(joint: LogJoint, elimination: Elimination, weighted: str | None) -> Expected:
     """Q and its statistics, for every term that holds a parameter."""
     kinds = classes(joint)
-    symmetry = Symmetry(frozenset(v.name for v in joint.model.variables if v.domain.kind in ("spd", "correlation")))
+    symmetry = symmetry_of(joint)
     found: dict[tuple[object, ...], Statistic] = {}
     terms, prior, mixed = [], [], []
     for t, factor in elimination.terms:

@@ -18,7 +18,7 @@ from math import factorial
 
 from emdsl.derive import expr as x
 from emdsl.derive.expr import DataIx, El, Expr, Idx, Ix
-from emdsl.derive.joint import Factor
+from emdsl.derive.joint import Factor, LogJoint
 
 Block = Callable[[str], str]  # variable name -> the block it belongs to, "" for none
 
@@ -202,17 +202,23 @@ def canonical_names(factors: tuple[Expr, ...], dummies: tuple[Ix, ...], symmetry
     return best[1] if best is not None else {}
 
 
-def merge(items: Iterable[Term], symmetry: Symmetry) -> list[Term]:
-    """Coefficients of equal terms added; the first writing of each is kept."""
+def merge(items: Iterable[Term], symmetry: Symmetry, fixed: tuple[Ix, ...] = ()) -> list[Term]:
+    """Coefficients of equal terms added; the first writing of each is kept. `fixed` indices are not summed here."""
     found: dict[tuple[object, ...], Term] = {}
     for t in items:
         parts = (*t.gates, *t.factors)
-        rename = canonical_names(parts, t.ixs, symmetry)
+        dummies = tuple(i for i in t.ixs if i not in fixed)
+        rename = canonical_names(parts, dummies, symmetry)
         carried = spell(parts, rename, symmetry)
-        key = (carried, tuple(sorted(rename[i].dim for i in t.ixs)))
+        key = (carried, tuple(sorted(i.dim for i in dummies)), tuple(sorted(map(repr, set(t.ixs) & set(fixed)))))
         old = found.get(key)
         found[key] = t if old is None else replace(old, coef=old.coef + t.coef)
     return [t for t in found.values() if t.coef != 0]
+
+
+def symmetry_of(joint: LogJoint) -> Symmetry:
+    """The symmetric arrays of a model, by their domains."""
+    return Symmetry(frozenset(v.name for v in joint.model.variables if v.domain.kind in ("spd", "correlation")))
 
 
 def data_indices(e: Expr) -> list[DataIx]:

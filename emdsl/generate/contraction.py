@@ -59,7 +59,7 @@ def _scattered(em: Emitter, factors: list[Expr], scatter: list[tuple[Expr, Ix]],
     from emdsl.generate.arrays import Array
 
     targets = tuple(s for _, s in scatter)
-    codes = [em.value(of) for of, _ in scatter]
+    codes = [_code(em, of, s) for of, s in scatter]
     rows = em.order([i for c in codes for i in c.axes])
     rest = tuple(i for i in out if i not in targets)
     free_factors = [f for f in factors if not any(i in x.free(f) for i in rows)]
@@ -91,6 +91,16 @@ def _scattered(em: Emitter, factors: list[Expr], scatter: list[tuple[Expr, Ix]],
     inner = values.inner or any(c.inner for c in codes)
     summed = em.name("sums", Array(text, (*lead, *targets), inner))
     return _pairwise(em, [summed, *(em.value(f) for f in free_factors)], out)
+
+
+def _code(em: Emitter, of: Expr, target: Ix) -> Array:
+    """The integer codes of a segment sum; computed ones are kept in range (a branch not taken may leave it)."""
+    from emdsl.generate.arrays import Array
+
+    value = em.value(of)
+    if isinstance(of, x.El):
+        return value
+    return em.name("codes", Array(f"np.clip({value.code}, 0, {em.size(target.dim)} - 1).astype(np.int64)", value.axes, value.inner))
 
 
 def _shape_of(em: Emitter, lead: tuple[Ix, ...]) -> str:

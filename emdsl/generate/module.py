@@ -168,12 +168,13 @@ class Printer:
             found = {s.name: c for s in self.plan.expected.statistics if (c := self._slice(f, stack, s, total)) is not None}
             if not found:
                 continue
-            q = f.runtime[f"q:{stack.block.name}"]
-            weight = ""
-            if any(isinstance(e, El) and e.var == "weight" for s in self.plan.expected.statistics for e in s.factors):
-                weight = f" * {em.value(El('weight', (stack.row,))).code}"
-            flat = q.code if len(stack.block.states) == 1 else f"{q.code}.reshape(-1, {em.namer.rows})"
-            product = f"({flat}{weight}) @ {stack.code}.T" if weight else f"{flat} @ {stack.code}.T"
+            q: Expr = El(f"q:{stack.block.name}", (*stack.block.states, stack.row))
+            if self.plan.weighted == stack.row.dim:
+                (q,) = self._weighted(f, [q, El("weight", (stack.row,))])
+            assert isinstance(q, El)
+            code = f.runtime[q.var].code
+            flat = code if len(stack.block.states) == 1 else f"{code}.reshape(-1, {em.namer.rows})"
+            product = f"{flat} @ {stack.code}.T"
             lines += [f"{total} = {total} + {product}"]
             em.outer.append(f"{total} = 0.0")
             slices.update(found)

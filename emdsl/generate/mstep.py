@@ -84,7 +84,7 @@ def _linear(f: Function, rule: Linear) -> None:
     em.helper("checked")
     batch = rule.batch
     own = [[s for s in c.slots if s not in batch] for c in rule.columns]
-    if not rule.second:
+    if not rule.second and len(rule.columns) == 1:
         left = em.value(rule.left[0, 0])
         right = em.value(rule.right[0])
         slots = rule.columns[0].slots

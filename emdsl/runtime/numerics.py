@@ -7,6 +7,8 @@ them stay zero; a total at that level is reported as -inf.
 import numpy as np
 from scipy import linalg, optimize, special
 
+from emdsl.runtime.faults import DataError
+
 LOWEST = -1e300
 REACH = 20.0  # how far one numeric M-step may go in unconstrained coordinates, relative to 1 + the start
 
@@ -22,7 +24,7 @@ class Degenerate(Exception):
 def log0(p):
     """log p, with log 0 = LOWEST."""
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.maximum(np.log(p), LOWEST)
+        return np.maximum(np.log(np.asarray(p, float)), LOWEST)
 
 
 def chunks(n, size):
@@ -426,7 +428,7 @@ def row_count(rows):
 
 def rows_last(values, plates):
     """An array with its leading plate axes moved to the end, contiguous."""
-    return np.ascontiguousarray(np.moveaxis(values, range(plates), range(-plates, 0)))
+    return np.array(np.moveaxis(values, range(plates), range(-plates, 0)), order="C")
 
 
 def plates_first(values, plates):
@@ -447,7 +449,7 @@ def presence(mask, shape, plates, axes, name):
         own = tuple(range(axes, mask.ndim))
         some, every = mask.any(own), mask.all(own)
         if (some != every).any():
-            raise ValueError(f"{int((some != every).sum())} elements of {name} are partly missing, which its family cannot leave out")
+            raise DataError(f"{int((some != every).sum())} elements of {name} are partly missing, which its family cannot leave out")
         mask = every
     return rows_last(mask.astype(float), plates)
 
