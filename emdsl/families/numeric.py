@@ -13,6 +13,7 @@ from emdsl.language.model import Family
 
 COUNT_LIMIT = 1 << 20
 ROWS = 512  # tables made at a time
+QUANTILES = 400
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,21 +49,18 @@ def sample_by_table(
         part = [f[rows].reshape(len(rows), *own) for f, own in zip(flat, owns, strict=True)]
         table = tabulate(family, signature, part, len(rows))
         mine = np.flatnonzero((which >= start) & (which < start + ROWS))
-        out[mine] = invert(table, which[mine] - start, rng)
+        out[mine] = quantile(table, which[mine] - start, rng.random(len(mine)))
     whole = family.x.domain.kind in ("bool", "count", "category", "index")
     return out.reshape(shape).astype(np.int64) if whole else out.reshape(shape)
 
 
-def invert(table: Table, rows: Array, rng: np.random.Generator) -> Array:
-    """One draw from each of the table's `rows`."""
+def quantile(table: Table, rows: Array, u: Array) -> Array:
+    """Where the distribution function of each of the table's `rows` reaches u."""
     heads = np.cumsum(table.mass, 1)
     heads = heads / heads[:, -1:]
     k = heads.shape[1]
-    u = rng.random(len(rows))
-    cell = np.minimum(
-        np.searchsorted((heads + np.arange(len(heads))[:, None]).ravel(), u + rows, "right") - rows * k, k - 1
-    )
-    cell = np.maximum(cell, 0)
+    every = (heads + np.arange(len(heads))[:, None]).ravel()
+    cell = np.clip(np.searchsorted(every, u + rows, "right") - rows * k, 0, k - 1)
     if table.whole:
         return np.asarray(table.x[rows, cell])
     before = np.where(cell > 0, heads[rows, cell - 1], 0.0)
@@ -83,11 +81,20 @@ def tabulate(family: Family, signature: int, args: list[Array], rows: int) -> Ta
 
     if family.x.domain.kind in ("bool", "count", "category", "index"):
         return _whole_table(density, low, high, rows)
-    x = multiscale(low, high)
-    for _ in range(3):
-        peak = np.take_along_axis(x, np.argmax(density(x), 1)[:, None], 1)
-        x = np.sort(np.concatenate([x, np.clip(around(peak), low[:, None], high[:, None])], 1), 1)
-    f = density(x)
+    coarse = multiscale(low, high)
+    peak = coarse[np.arange(rows), np.argmax(density(coarse), 1)][:, None]
+    for _ in range(4):  # the peak, to within the finest scale
+        near = np.clip(around(peak, 60), low[:, None], high[:, None])
+        peak = near[np.arange(rows), np.argmax(density(near), 1)][:, None]
+    x = np.sort(np.concatenate([coarse, np.clip(around(peak, 200), low[:, None], high[:, None])], 1), 1)
+    rough = trapezoids(x, density(x))
+    every = np.arange(rows).repeat(QUANTILES)
+    share = np.tile((np.arange(QUANTILES) + 0.5) / QUANTILES, rows)
+    x = np.sort(np.concatenate([x, quantile(rough, every, share).reshape(rows, -1)], 1), 1)
+    return trapezoids(x, density(x))
+
+
+def trapezoids(x: Array, f: Array) -> Table:
     return Table(x, (f[:, 1:] + f[:, :-1]) / 2 * np.diff(x, axis=1), whole=False)
 
 
@@ -103,15 +110,15 @@ def _whole_table(density: object, low: Array, high: Array, rows: int) -> Table:
         n *= 2
 
 
-def around(centre: Array) -> Array:
+def around(centre: Array, points: int) -> Array:
     """Points about `centre` (rows, 1) at every scale."""
-    steps = np.exp(np.linspace(-16, 6, 400)) * np.maximum(np.abs(centre), 1.0)
+    steps = np.exp(np.linspace(-16, 6, points)) * np.maximum(np.abs(centre), 1.0)
     return np.concatenate([centre - steps, centre, centre + steps], 1)
 
 
 def multiscale(low: Array, high: Array) -> Array:
     """Points from end to end, dense near zero and near finite ends; rows + points."""
-    steps = np.exp(np.linspace(-40, 40, 400))
+    steps = np.exp(np.linspace(-40, 40, 150))
     both = np.concatenate([-steps[::-1], [0.0], steps])
     rows = []
     for a, b in zip(low, high, strict=True):
