@@ -75,8 +75,8 @@ def eliminate(joint: LogJoint, weighted: str | None) -> Elimination:
         return kinds.get(name, "D")
 
     everything = [(t, f) for f in joint.factors for t in terms(f, block)]
-    prior = tuple(t for t, f in everything if _is_prior(t, f, kinds))
-    pool = [(t, f.span, f.about) for t, f in everything if not _is_prior(t, f, kinds)]
+    prior = tuple(t for t, f in everything if is_prior(t, f, joint))
+    pool = [(t, f.span, f.about) for t, f in everything if not is_prior(t, f, joint)]
     groups = _groups(joint, everything)
     blocks: list[Block] = []
     left = dict(groups)
@@ -100,11 +100,13 @@ def eliminate(joint: LogJoint, weighted: str | None) -> Elimination:
     return Elimination(tuple(blocks), free, prior, tuple(everything))
 
 
-def _is_prior(t: Term, f: Factor, kinds: Mapping[str, str]) -> bool:
+def is_prior(t: Term, f: Factor, joint: LogJoint) -> bool:
+    """Whether a term is about parameters and hyperparameters alone: a prior or a penalty."""
     if f.role == "param":
         return True
     names = {n for e in t.factors for n in x.variables(e)}
-    return f.role == "potential" and not t.gates and all(kinds.get(n) in ("P", None) for n in names)
+    data = {v.name for v in joint.model.variables if v.kind in ("latent", "observed")}
+    return f.role == "potential" and not t.gates and not names & data
 
 
 def _weighed(t: Term, weighted: str | None, home: tuple[Ix, ...]) -> Term:

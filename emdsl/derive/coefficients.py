@@ -56,7 +56,7 @@ def scalar_term(t: Term, v: m.Variable, axes: tuple[Ix, ...]) -> Scalar | None:
     if len(leaves) != 1:
         return None
     (leaf,) = leaves
-    if any(isinstance(i, DataIx) for i in leaf.idx):
+    if any(isinstance(i, DataIx) for i in leaf.idx) or bound_inside(x.mul(*mine), leaf):
         return None
     target = El(v.name, axes, leaf.sort)
     whole = x.rebuild(x.mul(*mine), lambda e: target if e == leaf else None)
@@ -69,6 +69,11 @@ def scalar_term(t: Term, v: m.Variable, axes: tuple[Ix, ...]) -> Scalar | None:
         if i not in to:
             c = x.total(i, c)
     return Scalar(x.substitute(whole, to), c)
+
+
+def bound_inside(whole: Expr, leaf: El) -> bool:
+    """Whether an index of the element is a dummy of a sum inside the expression: then it stands for many."""
+    return any(isinstance(i, Ix) and i not in x.free(whole) for i in leaf.idx)
 
 
 def _to_axes(idx: tuple[Idx, ...], axes: tuple[Ix, ...], ixs: tuple[Ix, ...]) -> tuple[dict[Ix, Idx], list[Expr]]:

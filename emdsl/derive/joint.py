@@ -86,12 +86,51 @@ def _variable_factors(v: m.Variable, tensors: Tensors) -> list[Factor]:
         event = tuple(x.fresh(str(d)) for d in call.event[: len(call.event) - len(call.family.x.domain.dims)])
         conditions = tuple(tensors.condition(c, positive, scope) for c, positive in conds)
         body = tensors.density(v, home, event, call, scope)
-        body = x.add(body, *_support(v, home, event, call, atoms, tensors, scope))
+        body = x.add(body, *_support(v, home, event, call, atoms, tensors, scope), *_levels_reached(v, home, tensors, scope))
+        cells = _by_cell(v, body) if v.kind == "observed" and len(call.family.x.domain.dims) == 1 else None
+        if cells is not None:
+            body, event = cells[1], (*event, cells[0])
         present = tensors.presence(v, home, event, body)
         measure = plates + array + event
         base = Factor(v.name, v.kind, (), masks + conditions + present, body, measure, call.span)
         out += _lift(_with_gates(base, tensors))
     return out
+
+
+def _by_cell(v: m.Variable, body: Expr) -> tuple[Ix, Expr] | None:
+    """(d, b) with body = sum_d b(d), where a vector's density is a sum over its entries."""
+    terms = body.terms if isinstance(body, x.Add) else (body,)
+    axis = x.fresh(str(v.domain.dims[-1]))
+    out: list[Expr] = []
+    for t in terms:
+        factors = list(x.factors_of(t))
+        sums = [f for f in factors if isinstance(f, x.Sum) and f.ix.dim == axis.dim]
+        lengths = [f for f in factors if f == x.SizeN(axis.dim)]
+        if sums:
+            factors.remove(sums[0])
+            factors.append(x.substitute(sums[0].body, {sums[0].ix: axis}))
+        elif lengths:
+            factors.remove(lengths[0])
+        else:
+            return None
+        if any(isinstance(e, El) and e.var == v.name and e.idx[-1] != axis for f in factors for e in x.walk(f)):
+            return None
+        out.append(x.mul(*factors))
+    return axis, x.add(*out)
+
+
+def _levels_reached(v: m.Variable, home: tuple[Idx, ...], tensors: Tensors, scope: Scope) -> list[Expr]:
+    """A discrete latent whose number of levels differs by row: no mass beyond its own."""
+    if v.name not in tensors.discrete:
+        return []
+    value = tensors.variate(v, home, ())
+    if isinstance(v.domain.levels, m.Ragged):
+        length = El(f"length:{v.domain.levels.name}", (scope.loops[v.domain.levels.by],))
+        return [x.fn("log", x.fn("lt", value, length))]
+    if tensors.levels(v).endswith("[levels]"):
+        assert v.domain.upper is not None
+        return [x.fn("log", x.fn("le", value, tensors.element(v.domain.upper, (), scope)))]
+    return []
 
 
 def _leaves(

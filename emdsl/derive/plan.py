@@ -38,17 +38,12 @@ class Plan:
     scale_power: Mapping[str, int]
 
     def presence_axes(self, v: m.Variable) -> int:
-        """How many of a variable's own axes its presence mask carries."""
-        return presence_axes(v)
-
-
-def presence_axes(v: m.Variable) -> int:
-    """Axes over which an observed variable's family is independent, so that cells may be missing one by one."""
-    d = v.distribution
-    while isinstance(d, m.Branch):
-        d = d.then
-    own = len(d.family.x.domain.dims) if d is not None else 0
-    return len(v.array) + len(v.domain.dims) - own
+        """How many of a variable's own axes its presence mask carries: cells that may be missing one by one."""
+        name = f"present:{v.name}"
+        found = [len(c.idx) for f in self.joint.factors for c in f.masks if isinstance(c, x.El) and c.var == name]
+        after = [n for n, p in enumerate(v.plates) if isinstance(p.size, m.Ragged)]
+        plates = len(v.plates) - after[-1] if after else len(v.plates)
+        return min(found, default=plates) - plates
 
 
 def derive(model: m.ModelText) -> Plan:

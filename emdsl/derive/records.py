@@ -80,6 +80,8 @@ def statistic_of(t: Term, name: str, home: tuple[Ix, ...], own: tuple[Ix, ...]) 
         return f"one term holds two elements of {name}"
     leaf = leaves[0]
     whole = x.mul(*mine)
+    if any(isinstance(i, Ix) and i not in x.free(whole) for i in leaf.idx):
+        return f"{show(whole)} holds all elements of {name} together"
     found = function_of(whole, leaf)
     if found is None:
         return f"{show(whole)} is not a statistic of a family in the table"

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from emdsl.derive import expr as x
-from emdsl.derive.blocks import Block, Elimination, classes, place
+from emdsl.derive.blocks import Block, Elimination, classes, is_prior, place
 from emdsl.derive.expr import DataIx, El, Expr, Idx, Ix
 from emdsl.derive.joint import Factor, LogJoint
 from emdsl.derive.records import function_of, show
@@ -62,6 +62,9 @@ def expected(joint: LogJoint, elimination: Elimination, weighted: str | None) ->
     for t, factor in elimination.terms:
         if not any(kinds.get(n) == "P" for f in t.factors for n in x.variables(f)):
             continue
+        if is_prior(t, factor, joint):
+            prior.append(_multiplicity(t))
+            continue
         averaged = average(t, elimination.blocks, joint)
         if isinstance(averaged, str):
             raise ModelError(Problem("E112", averaged, factor.span), joint.model.source)
@@ -72,8 +75,7 @@ def expected(joint: LogJoint, elimination: Elimination, weighted: str | None) ->
         ours = tuple(f for f in whole.factors if _is_parameter(f, kinds))
         rest = tuple(f for f in whole.factors if f not in ours)
         if not rest and not any(i.dim == weighted for i in whole.ixs):
-            sized = _multiplicity(Term(whole.coef, (), ours, whole.ixs))
-            (prior if factor.role in ("param", "potential") else terms).append(sized)
+            terms.append(_multiplicity(Term(whole.coef, (), ours, whole.ixs)))
             continue
         terms.append(_with_statistic(whole, ours, rest, found, symmetry, joint))
     return Expected(tuple(found.values()), tuple(merge(terms, symmetry)), tuple(merge(prior, symmetry)), tuple(mixed), symmetry)

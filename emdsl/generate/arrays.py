@@ -57,7 +57,7 @@ class Emitter:
     outer: list[str] = field(default_factory=list)
     lines: list[str] = field(default_factory=list)
     known: dict[Expr, Array] = field(default_factory=dict)
-    sizes: dict[str, str] = field(default_factory=dict)
+    named: dict[tuple[str, bool], str] = field(default_factory=dict)
     used: set[str] = field(default_factory=set)
 
     # ------------------------------------------------------------ naming and scopes
@@ -73,7 +73,10 @@ class Emitter:
         """Give a value a name in the scope it belongs to."""
         if value.atomic and value.code.isidentifier():
             return value
-        target = self.namer.fresh(hint)
+        key = (value.code, value.inner)
+        if key in self.named:
+            return Array(self.named[key], value.axes, value.inner)
+        target = self.named[key] = self.namer.fresh(hint)
         (self.lines if value.inner else self.outer).append(f"{target} = {value.code}")
         return Array(target, value.axes, value.inner)
 
@@ -185,7 +188,7 @@ class Emitter:
     def _equal(self, a: Array, at: Idx) -> Array:
         b = self.value(x.value_of(at))
         axes = self.order([*a.axes, *b.axes])
-        return Array(f"({self.align(a, axes)} == {self.align(b, axes)})", axes, a.inner or b.inner)
+        return Array(f"(({self.align(a, axes)} == {self.align(b, axes)}) + 0.0)", axes, a.inner or b.inner)
 
     def _matrix(self, i: Ix, j: Ix, body: Expr, at: tuple[Idx, Idx]) -> Array:
         whole = x.MatInv(i, j, body, (i, j))
@@ -263,6 +266,10 @@ class Emitter:
         axes = self.order([i for a in args for i in a.axes])
         inner = any(a.inner for a in args)
         aligned = [self.align(a, axes) for a in args]
+        if e.name in x.COMPARISONS and e.name in _INFIX:
+            return Array(f"(({aligned[0]} {_INFIX[e.name]} {aligned[1]}) + 0.0)", axes, inner)
+        if e.name in ("and", "or", "not"):
+            return Array(f"({FUNCTIONS[e.name]}({', '.join(aligned)}) + 0.0)", axes, inner)
         if e.name in _INFIX:
             return Array(f" {_INFIX[e.name]} ".join(aligned), axes, inner, atomic=False)
         target = FUNCTIONS.get(e.name)

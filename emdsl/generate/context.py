@@ -137,7 +137,12 @@ def _working(f: Function, v: m.Variable, code: str) -> str:
     shift = f.plan.shifts.get(v.name)
     if shift is None:
         return f'{code} = params["{v.name}"]'
-    value = f.emitter.value(shift.value)
+    em = f.emitter
+    before = len(em.outer)
+    value = em.value(shift.value)
+    for line in em.outer[before:]:
+        f.unpacked.setdefault(line, line)
+    del em.outer[before:]
     return f'{code} = params["{v.name}"] - {f.emitter.align(value, shift.axes)}'
 
 

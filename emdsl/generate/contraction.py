@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from itertools import combinations
 from typing import TYPE_CHECKING
@@ -203,8 +202,7 @@ def _times(em: Emitter, scalars: Sequence[Array], value: Array | None) -> Array:
 def _join(parts: Sequence[Array]) -> str:
     """a * b / c, with a leading minus in front of all."""
     if parts[0].code == "-1":
-        truth = all(re.fullmatch(r"\(?.* (==|!=|<|<=|>|>=) .*\)?", p.code) for p in parts[1:])
-        return ("-1.0 * " if truth else "-") + _join(parts[1:])
+        return "-" + _join(parts[1:])
     text = parts[0].wrapped
     for p in parts[1:]:
         text += f" / {p.code[4:]}" if p.code.startswith("1 / ") else f" * {p.wrapped}"

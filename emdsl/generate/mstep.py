@@ -42,6 +42,7 @@ def emit_update(f: Function, u: Update) -> None:
 def forget(f: Function, params: Sequence[str]) -> None:
     """What was computed from old values of parameters is not used again."""
     known = f.emitter.known
+    f.emitter.named.clear()
     for e in [e for e in known if set(params) & x.variables(e)]:
         del known[e]
 
@@ -225,6 +226,7 @@ def _function_of(f: Function, name: str, values: tuple[Expr, ...], axes: tuple[I
     results = ", ".join(em.broadcast(em.value(v), axes).code for v in values)
     body = em.lines
     em.leaf, em.lines, em.chunk = original, lines, chunk
+    em.named.clear()
     inside = [e for e, a in em.known.items() if a.inner]
     for e in inside:
         del em.known[e]
@@ -274,6 +276,7 @@ def emit_numeric(f: Function, params: Sequence[str], terms: Sequence[Term]) -> N
         slopes.append(f'"{n}": {slope.code}')
     body = em.lines
     em.leaf, em.lines = original, lines
+    em.named.clear()
     for e in [e for e, a in em.known.items() if a.inner]:
         del em.known[e]
     em.known.update({e: a for e, a in kept.items() if e not in em.known})

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from emdsl.derive import expr as x
 from emdsl.derive.element import Scope, Tensors
 from emdsl.derive.expr import Ix
@@ -29,7 +31,7 @@ def default_lines(printer: Printer) -> list[str]:
         axes = tuple(Ix(f"i{n}", str(d)) for n, d in enumerate(v.shape))
         scope = Scope(dict(zip([p.index for p in v.plates], axes, strict=False)))
         own = axes[len(v.plates) :]
-        em = Emitter(lambda n: Leaf(f'out["{n}"]', tuple(range(len(model.variable(n).shape)))), Namer(()), frozenset())
+        em = Emitter(lambda n: _given_leaf(n, model, tensors), Namer(()), frozenset())
         em.size = _size  # type: ignore[method-assign]
         value = em.value(tensors.element(v.default, own if v.default.shape else (), scope))
         code = em.broadcast(value, axes).code if axes else value.code
@@ -39,6 +41,12 @@ def default_lines(printer: Printer) -> list[str]:
         lines += [f'if "{v.name}" not in out:', *("    " + b for b in body)]
     doc = '"""The givens, those that the data leave out at their defaults."""'
     return ["def default_givens(sizes, given):", *("    " + line for line in (doc, *lines, "return out"))]
+
+
+def _given_leaf(name: str, model: m.ModelText, tensors: Tensors) -> Leaf:
+    if name in tensors.tables:
+        return Leaf(name, tuple(range(np.ndim(tensors.tables[name]))))
+    return Leaf(f'out["{name}"]', tuple(range(len(model.variable(name).shape))))
 
 
 def _size(dim: str) -> str:

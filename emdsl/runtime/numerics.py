@@ -160,20 +160,34 @@ def shares(counts, name, old, policy):
 
 
 def solve_normal(left, right, name, old, policy):
-    """Solves H v = g over leading batch axes: (..., p, p), (..., p) -> (..., p)."""
-    try:
-        left = np.broadcast_to(left, (*right.shape, right.shape[-1]))
-        out = np.linalg.solve(left, right[..., None])[..., 0]
-    except np.linalg.LinAlgError:
-        out = np.full(right.shape, np.nan)
-    bad = ~np.isfinite(out).all(axis=-1, keepdims=True)
-    if bad.any():
+    """Solves H v = g for positive semidefinite H over leading batch axes: (..., p, p), (..., p) -> (..., p).
+
+    Where H is singular (what is only identified together), the solution nearest to the old values is taken.
+    """
+    left = np.broadcast_to(left, (*right.shape, right.shape[-1]))
+    diagonal = np.diagonal(left, axis1=-2, axis2=-1)
+    empty = ~(diagonal > 0).any(-1)
+    if empty.any() or not np.isfinite(left).all() or not np.isfinite(right).all():
         if policy != "keep":
-            raise Degenerate(
-                [name], f"the normal equations of {name} are singular (collinear covariates or an empty component)"
-            )
-        out = np.where(bad, old, out)
-    return out
+            raise Degenerate([name], f"nothing is left to estimate {name} from: its expected counts are 0")
+        left = np.where(empty[..., None, None], np.eye(left.shape[-1]), np.nan_to_num(left))
+        right = np.where(empty[..., None], old, np.nan_to_num(right))
+        diagonal = np.diagonal(left, axis1=-2, axis2=-1)
+    scale = 1 / np.sqrt(np.where(diagonal > 0, diagonal, 1.0))
+    scaled = left * scale[..., :, None] * scale[..., None, :]
+    residual = (right - (left @ old[..., None])[..., 0]) * scale
+    try:
+        low = np.linalg.cholesky(scaled)
+        singular = np.diagonal(low, axis1=-2, axis2=-1).min() ** 2 < 1e-12
+    except np.linalg.LinAlgError:
+        singular = True
+    if not singular:
+        return np.linalg.solve(scaled, (right * scale)[..., None])[..., 0] * scale
+    values, vectors = np.linalg.eigh(scaled)
+    kept = values > 1e-11 * values[..., -1:]
+    inverse = np.where(kept, 1 / np.where(kept, values, 1.0), 0.0)
+    step = vectors @ (inverse[..., None] * (np.swapaxes(vectors, -1, -2) @ residual[..., None]))
+    return old + step[..., 0] * scale
 
 
 def spread(scatter, weight, name, old, policy, scale):
