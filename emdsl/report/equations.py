@@ -113,7 +113,7 @@ def _linear(rule: Linear, name: str, symbols: Symbolic) -> sp.Basic:
     at = next(n for n, c in enumerate(rule.columns) if c.name == name)
     row = rule.columns[at]
     names = symbols.letters.extend({}, row.slots)
-    if not rule.second:
+    if len(rule.columns) == 1 and not rule.second:
         ratio = x.mul(rule.right[at], x.power(rule.left[at, at], x.num(-1)))
         return _equal(symbols.of(El(name, row.slots), names), symbols.of(ratio, names))
     return _equal(symbols.of(left_side(rule, at), names), symbols.of(rule.right[at], names))

@@ -1,0 +1,137 @@
+"""The equations that are shown, against what the generated module computes: at the M-step's result each one holds.
+
+The equations are sympy's, evaluated by walking them; the statistics are those of the generated E-step, with
+reference points at the origin, so that both sides speak of the same numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from zlib import crc32
+
+import numpy as np
+import pytest
+import sympy as sp
+from cases import Case
+from test_unusual import CASES
+
+import emdsl
+from emdsl.derive.coefficients import axes_of
+from emdsl.derive.solve import Numeric
+from emdsl.errors import EmdslError
+from emdsl.report.equations import readable, update_equation
+from emdsl.report.symbolic import spelt, symbolic
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+
+class Numbers:
+    """Values of sympy expressions in arrays by name; sizes are among them."""
+
+    def __init__(self, arrays: Mapping[str, Any]) -> None:
+        self.arrays = dict(arrays)
+
+    def of(self, e: Any, at: Mapping[Any, int]) -> Any:
+        if e in at:
+            return at[e]
+        if isinstance(e, sp.Symbol):
+            return float(np.asarray(self.arrays[e.name]))
+        if isinstance(e, sp.Indexed):
+            return float(self.arrays[e.base.label.name][tuple(int(self.of(i, at)) for i in e.indices)])
+        if isinstance(e, sp.Sum):
+            return self.total(e.function, list(reversed(e.limits)), at)
+        if isinstance(e, sp.Piecewise):
+            return next(self.of(v, at) for v, c in e.args if self.of(c, at))
+        if isinstance(e, sp.core.function.AppliedUndef):
+            return self.matrix(e, at)
+        if isinstance(e, sp.And | sp.Or | sp.Not) or not e.args:
+            parts = [bool(self.of(a, at)) for a in e.args]
+            return e.func(*map(sp.sympify, parts)) if parts else e
+        return e.func(*(self.of(a, at) for a in e.args))
+
+    def total(self, body: Any, limits: Any, at: Mapping[Any, int]) -> float:
+        if not limits:
+            return float(sp.N(self.of(body, at)))
+        (index, low, high), *rest = limits
+        span = range(int(self.of(low, at)), int(self.of(high, at)) + 1)
+        return sum(self.total(body, rest, {**at, index: i}) for i in span)
+
+    def matrix(self, e: Any, at: Mapping[Any, int]) -> float:
+        """`inv` and `logdet` of a matrix given by its element."""
+        (i, j), body = e.args[0].variables, e.args[0].expr
+        element = next(a for a in body.atoms(sp.Indexed) if i in a.indices)
+        n = self.arrays[element.base.label.name].shape[element.indices.index(i)]
+        dense = np.array([[float(sp.N(self.of(body, {**at, i: a, j: b}))) for b in range(n)] for a in range(n)])
+        if e.func.__name__ == "logdet":
+            return float(np.linalg.slogdet(dense)[1])
+        row, column = (int(self.of(k, at)) for k in e.args[1:])
+        return float(np.linalg.inv(dense)[row, column])
+
+
+def halves(case: Case) -> Any:
+    """The compiled model, statistics at the truth about the origin, the parameters before and after, sizes."""
+    model = emdsl.compile(text=case.text)
+    data, truth = case.make(np.random.default_rng(crc32(case.name.encode())))
+    given = {k: v for k, v in data.items() if k != case.weight}
+    estimator = model.fitter(**case.options_sizes())
+    before = {n: np.asarray(v, float) for n, v in truth.items()}
+    estimator.e_step(before, given)
+    estimator._reference = {n: np.zeros_like(v) for n, v in (estimator._reference or {}).items()}
+    statistics = estimator.e_step(before, given)
+    prepared, _ = estimator._anchor
+    return model, statistics, before, estimator.m_step(statistics), prepared, given
+
+
+def residual(equation: Any, numbers: Numbers, at: Mapping[Any, int]) -> float:
+    if isinstance(equation, sp.Or):
+        return min(residual(e, numbers, at) for e in equation.args)
+    left, right = (complex(sp.N(numbers.of(side, at))) for side in (equation.lhs, equation.rhs))
+    parts = [abs(complex(sp.N(numbers.of(t, at)))) for side in equation.args for t in sp.Add.make_args(side)]
+    return abs(left - right) / (1 + sum(parts))
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda c: c.name)
+def test_equations_hold_after_an_m_step(case: Case) -> None:
+    try:
+        model, statistics, before, after, prepared, data = halves(case)
+    except EmdslError as error:
+        pytest.skip(f"no M-step: {error}")
+    plan = readable(model.derived)
+    regular = {n: v for n, v in data.items() if not isinstance(v, list)}
+    arrays = {n: np.asarray(v) for n, v in {**regular, **prepared["sizes"], **before}.items()}
+    arrays |= {v.name: prepared[v.name] for v in model.resolved.of_kind("given") if not v.shape and v.name in prepared}
+    arrays |= {n: np.asarray(v) for n, v in plan.joint.tables.items()}
+    arrays |= {spelt(f"S:{n}"): np.asarray(v) for n, v in statistics.items() if n != "log_likelihood"}
+    checked = 0
+    for update in plan.updates:
+        arrays |= {n: after[n] for n in update.params}
+        if isinstance(update.rule, Numeric) and update.rule.data:
+            continue
+        for name in update.params:
+            checked += hold(model, name, Numbers(arrays), arrays[name])
+    if not checked:
+        pytest.skip("no equation without data")
+
+
+def hold(model: Any, name: str, numbers: Numbers, value: Any) -> int:
+    """The equation of one parameter holds at each element; those at a boundary have none."""
+    variable = model.resolved.variable(name)
+    equation = update_equation(next(u for u in model.derived.updates if name in u.params), name, model.derived)
+    names = symbolic(model.resolved).letters.extend({}, axes_of(variable))
+    symbols = [sp.Symbol(n, integer=True, nonnegative=True) for n in names.values()]
+    exact = model.updates[name].kind in ("closed form", "linear solve")
+    wanted = 1e-8 if exact else 1e-4
+    if (
+        variable.domain.lower is not None
+        or variable.domain.upper is not None
+        or (variable.domain.kind in COUPLED and not exact)
+    ):
+        return 0
+    for at in np.ndindex(np.shape(value)):
+        found = residual(equation, numbers, dict(zip(symbols, at, strict=True)))
+        assert found < wanted, (name, at, found, equation)
+    return 1
+
+
+COUPLED = {"simplex", "spd", "ordered", "correlation", "zero_sum"}  # a gradient need not vanish where elements are tied
