@@ -410,6 +410,18 @@ HOSTILE = {
     "many names alike": "model M\n" + "".join(f"param name{i} : real\n" for i in range(2_000)) + "let a = " + " + ".join(f"nome{i}" for i in range(2_000)),
     "plates": "model M\n" + "".join("    " * i + f"for i{i} in N:\n" for i in range(12)) + "    " * 12
               + "latent z[" + ", ".join(f"i{i}" for i in range(12)) + "] ~ Normal(z[" + ", ".join(f"i{i}-1" for i in range(12)) + "], 1)\n",
+    "doubled lets as an index": "model M\nparam m[K] : real\nlet a0 = 1\n"
+    + "".join(f"let a{i + 1} = a{i} + a{i}\n" for i in range(200)) + "let b = m[a200]\n",
+    "a long chain of lets": "model M\nparam p : real\nlet a0 = p\n" + "".join(f"let a{i + 1} = a{i} + 1\n" for i in range(5_000))
+    + "given g : real = a5000\n",
+    "a long chain of lengths": "model M\n" + "".join(f"param a{i} : real[D{i}]\n" for i in range(1_500))
+    + "".join(f"let b{i} = a{i} + a{i + 1}\n" for i in range(1_499)),
+    "a length of many names": "model M\n" + "let a = concat(" + ", ".join(f"zeros(D{i})" for i in range(2_000)) + ")\n",
+    "many makers": "model M\nlet a = " + " + ".join(["zeros(2)"] * 5_000) + "\n",
+    "many unknown names": "model M\n" + "".join(f"let name{i} = nome{i}\n" for i in range(4_000)),
+    "many lags": "model M\nfor i in A:\n    for j in B:\n        for k in C:\n"
+    + "".join(f"            latent z{n}[i, j, k] ~ Normal(z{n}[i-1, j-1, k-1] if i > 0 and j > 0 and k > 0 else 0, 1)\n" for n in range(700)),
+    "a ring of many": "model M\nfor i in N:\n" + "".join(f"    latent z{n}[i] ~ Normal(z{(n + 1) % 2000}[i], 1)\n" for n in range(2_000)),
     "nulls": b"\x00" * 1000,
     "surrogates": "model M\nparam \ud800 : real",
 }  # fmt: skip

@@ -63,16 +63,18 @@ class Facts:
 
 
 def facts_of(model: ModelText) -> Facts:
-    lets = {x.name: tuple(names_in(x.body)) for x in model.lets}
+    lets = {x.name: sorted(names_in(x.body)) for x in model.lets}
     behind: dict[str, tuple[str, ...]] = {}
-    for name in lets:
-        names, found = [name], dict[str, None]()
-        while names:
-            here = names.pop()
-            if here not in found:
-                found[here] = None
-                names += sorted(lets.get(here, ()))
-        behind[name] = tuple(n for n in found if n not in lets)
+    work = list(reversed(lets))
+    while work:
+        name = work[-1]
+        waiting = [n for n in lets[name] if n in lets and n not in behind]
+        if waiting and name not in behind:
+            work += waiting
+            continue
+        work.pop()
+        found = dict.fromkeys(v for n in lets[name] for v in (behind[n] if n in lets else (n,)))
+        behind.setdefault(name, tuple(found))
     return Facts({v.name: v for v in model.variables}, behind)
 
 

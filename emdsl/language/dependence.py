@@ -12,6 +12,7 @@ from emdsl.language.small import Sizes, assignments, reached, value
 
 Element = tuple[str, tuple[int, ...]]
 _ELEMENTS = 600
+_EDGES = 100_000
 
 
 def cycle_problems(scope: Scope) -> list[Problem]:
@@ -36,6 +37,7 @@ def components(graph: Mapping[str, set[str]]) -> list[set[str]]:
     index: dict[str, int] = {}
     low: dict[str, int] = {}
     stack: list[str] = []
+    waiting: set[str] = set()
     out: list[set[str]] = []
     for root in graph:
         if root in index:
@@ -43,6 +45,7 @@ def components(graph: Mapping[str, set[str]]) -> list[set[str]]:
         work: list[tuple[str, list[str]]] = [(root, sorted(graph.get(root, ())))]
         index[root] = low[root] = len(index)
         stack.append(root)
+        waiting.add(root)
         while work:
             node, rest = work[-1]
             if rest:
@@ -50,8 +53,9 @@ def components(graph: Mapping[str, set[str]]) -> list[set[str]]:
                 if after not in index:
                     index[after] = low[after] = len(index)
                     stack.append(after)
+                    waiting.add(after)
                     work.append((after, sorted(graph.get(after, ()))))
-                elif after in stack:
+                elif after in waiting:
                     low[node] = min(low[node], index[after])
                 continue
             work.pop()
@@ -60,6 +64,7 @@ def components(graph: Mapping[str, set[str]]) -> list[set[str]]:
             if low[node] == index[node]:
                 cut = stack.index(node)
                 out.append(set(stack[cut:]))
+                waiting -= out[-1]
                 del stack[cut:]
     return out
 
@@ -82,6 +87,8 @@ def _element_edges(
         owner = scope.entries[reference.owner]
         assert owner is not None
         loops = dict(reference.loops)
+        if sum(map(len, out.values())) > _EDGES:
+            return None
         points = list(assignments(loops, sizes, _ELEMENTS))
         if not points and all(sizes(size) for size in loops.values()):
             return None

@@ -96,13 +96,14 @@ def _size_names(item: Item, scope: Scope) -> None:
     for position in _positions(item):
         _add_sizes(position, scope, loops)
     for expression in s.expressions(item.statement):
+        inner = loops | _clause_loops(expression)
         for node, _ in s.descend(expression):
             match node:
                 case s.Clause(_, size):
-                    _add_sizes(size, scope, loops | _clause_loops(expression))
+                    _add_sizes(size, scope, inner)
                 case s.Apply(name, args) if name in MAKERS:
                     for arg in args:
-                        _add_sizes(arg, scope, loops | _clause_loops(expression))
+                        _add_sizes(arg, scope, inner)
                 case _:
                     pass
 

@@ -8,16 +8,21 @@ from emdsl.language.scope import IndexUse, Reference, Scope
 from emdsl.language.small import Sizes, assignments, reached, shift, simple_constants, value
 from emdsl.language.transform import loops_in
 
-_POINTS = 4000
+_POINTS = 4000  # for one index
+_ALL_POINTS = 150_000  # for all; beyond, indices are checked when data are bound
 
 
 def range_problems(scope: Scope) -> list[Problem]:
     """One problem for every index that is out of range for every choice of sizes tried, and for every look ahead."""
     out = [p for p in (_look_ahead(r, scope) for r in scope.references) if p is not None]
     seen = {p.span for p in out}
+    left = _ALL_POINTS
     for use in scope.uses:
         if use.arg.span in seen:
             continue
+        left -= _cost(use)
+        if left < 0:
+            break
         seen.add(use.arg.span)
         problem = _out_of_range(use, scope)
         if problem is not None:
@@ -72,6 +77,12 @@ def _witness(use: IndexUse, sizes: Sizes, scope: Scope) -> tuple[dict[str, int],
         if not 0 <= index < length and reached(use.guards, point, sizes):
             return point, index
     return None
+
+
+def _cost(use: IndexUse) -> int:
+    """The number of points that checking this index may take."""
+    names = loops_in(use.arg).union(*(loops_in(c) for c, _ in use.guards))
+    return int(min(10 ** len(names), _POINTS) * (1 + len(use.guards)))
 
 
 def _problem(use: IndexUse, point: dict[str, int], index: int) -> Problem:

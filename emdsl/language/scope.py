@@ -13,6 +13,10 @@ from emdsl.language.lengths import Lengths
 from emdsl.language.model import Domain, Expr, Family, Plate, Shape, Size
 
 
+MOST_PROBLEMS = 500  # more are not collected
+MOST_HINTS = 50  # nor are nearest names looked for after so many
+
+
 class Stop(Exception):
     """Resolving of one statement ends; without a problem where it was told already."""
 
@@ -99,7 +103,7 @@ class Scope:
         try:
             yield
         except Stop as stop:
-            if stop.problem is not None and stop.problem not in self.problems:
+            if stop.problem is not None and len(self.problems) < MOST_PROBLEMS:
                 self.problems.append(stop.problem)
 
     def taken(self, name: str) -> bool:
@@ -139,7 +143,7 @@ def undeclared(name: str, env: Env, span: Span) -> Stop:
         return wrong("E021", f"`{name}` is a family", span, f"write `{name}(...)` after `~`")
     known: list[str] = [*env.loops]
     known += [*env.arguments, *env.sizes] if env.arguments is not None else [*scope.items, *scope.sizes, *scope.ragged]
-    near = nearest(name, known)
+    near = nearest(name, known) if len(scope.problems) < MOST_HINTS else None
     inner = next((i for i in scope.items.values() for h in i.headers if h.index == name), None)
     if near is None and inner is not None:
         return wrong(
