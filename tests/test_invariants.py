@@ -145,6 +145,16 @@ def test_far_from_the_origin() -> None:
     assert far.log_likelihood_ == pytest.approx(near.log_likelihood_, rel=1e-7)
 
 
+def test_clusters_far_from_each_other() -> None:
+    """Components 2e7 apart with sd 1, so that no one origin suits both: each variance to seven digits."""
+    low, high = CLOUD[:30], CLOUD[30:] + 2e7
+    start = {"weights": np.ones(2) / 2, "mean": np.array([[0.0, 0.0], [2e7, 2e7]]), "cov": np.stack([np.eye(2)] * 2)}
+    est = fit("old_faithful", {"x": np.concatenate([low, high])}, init=start, max_iter=5, tol=0)
+    for k, part in enumerate((low, high)):
+        np.testing.assert_allclose(est.params_["cov"][k], np.cov(part.T, bias=True), rtol=1e-7)
+        np.testing.assert_allclose(est.params_["mean"][k], part.mean(0), rtol=1e-15, atol=1e-6)
+
+
 def test_regression_far_from_the_origin() -> None:
     """Covariates at 1e7 with sd 1: the slope to nine digits, where opened squares kept three."""
     text = """

@@ -174,14 +174,13 @@ def test_dawid_skene() -> None:
     close(est.params_["confusion"][0, 1], [0.071, 0.876, 0.053, 0], 1e-3)
 
 
-SENTENCES = [([1, 2], [3, 1]), ([1, 0], [3, 2]), ([3, 0], [0, 2])]  # das Haus, das Buch, ein Buch; sorted words
-
-
 def test_word_alignment() -> None:
     """Koehn 2010, figure 4.5: the third iteration gives t(the | das) = .7479, t(house | das) = .1313."""
-    data = {"source": [np.array(s) for s, _ in SENTENCES], "target": [np.array(t) for _, t in SENTENCES]}
+    words = table("words")
+    data = {name: [words[name][words["sentence"] == s] for s in range(3)] for name in ("source", "target")}
     est = fit("word_alignment", data, init={"dictionary": np.ones((4, 4)) / 4}, max_iter=3, tol=0)
-    close(est.params_["dictionary"][1], [0, 0.1313, 0.1208, 0.7479], 5e-5)
+    assert est.labels_ == {"E": ["Buch", "Haus", "das", "ein"], "F": ["a", "book", "house", "the"]}
+    close(est.params_["dictionary"][2], [0, 0.1208, 0.1313, 0.7479], 5e-5)
 
 
 # ------------------------------------------------------------------------------------------ EM by hand, step by step
