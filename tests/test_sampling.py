@@ -245,6 +245,8 @@ def test_priors_factors_and_truncation():
     expected += stats.norm(1.5, 1).logpdf(2) - stats.norm(1.5, 1).logsf(0) - 0.125
     expected += stats.poisson(1.5).logpmf([1, 3]).sum() - 2 * np.log1p(-np.exp(-1.5))
     assert log_joint(m, values, {"N": 2}) == pytest.approx(expected)
+    assert log_joint(m, {**values, "a": -0.5}, {"N": 2}) == -np.inf
+    assert log_joint(m, {**values, "x": np.array([0, 3])}, {"N": 2}) == -np.inf
     drawn = sample(m, {"a": 0.4, "b": 1.0}, {"N": 500}, 0)
     assert drawn["x"].min() == 1
 

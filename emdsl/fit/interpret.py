@@ -9,7 +9,7 @@ code with `emdsl.derive`.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, assert_never
 
 import numpy as np
@@ -17,8 +17,9 @@ import numpy as np
 from emdsl.errors import DataError, Problem
 from emdsl.families.density import BOUNDS, WHOLE, arrange, limits, log_density
 from emdsl.families.evaluate import evaluate, rows_of
-from emdsl.families.scope import Array, Lengths, Scope, Uneven, length, split_rows
+from emdsl.families.scope import Array, Lengths, Scope, split_rows
 from emdsl.families.table import form, record
+from emdsl.fit.branches import has_atom, is_density, split_leaves
 from emdsl.language.model import (
     Branch,
     Dim,
@@ -61,11 +62,14 @@ def log_joint(
     for v in model.variables:
         if v.distribution is not None:
             gone = None if missing is None or v.name not in missing else np.asarray(missing[v.name], bool)
-            total += sum(float(part.sum()) for part in log_prob(model, v, scope, gone))
+            for part in log_prob(model, v, scope, gone):
+                if np.any(part == -np.inf):
+                    return -np.inf  # whatever the rest is: outside its domain a parameter may spoil others
+                total += float(part.sum())
     for p in model.potentials:
-        for part in chunks(plate_rows(p.plates, scope)):
-            value = rows_of(p.expression, part)
-            total += float(np.broadcast_to(value, (part.count, *value.shape[1:])).sum())
+        for some in chunks(plate_rows(p.plates, scope)):
+            value = rows_of(p.expression, some)
+            total += float(np.broadcast_to(value, (some.count, *value.shape[1:])).sum())
     return total
 
 
@@ -181,12 +185,12 @@ def element(v: Variable, array: Array, part: Scope) -> Array:
     return rows_of(Index(Var(v.name, v.shape), loops, v.shape[len(loops) :]), named)
 
 
+@dataclass(frozen=True, slots=True)
 class Density:
-    """How one variable's rows are scored; holds the model for what conditions can be decided without latents."""
+    """How one variable's rows are scored; the model says which conditions can be decided without latents."""
 
-    def __init__(self, model: ModelText, variable: Variable) -> None:
-        self.model, self.variable = model, variable
-        self.random = {v.name for v in model.variables if v.kind in ("latent", "param")}
+    model: ModelText
+    variable: Variable
 
     def rows(self, dist: Dist, x: Array, lost: Array, s: Scope) -> Array:
         """log p(x) per row, an observation equal to a reachable atom having only the atom's mass."""
@@ -211,7 +215,7 @@ class Density:
                     return np.zeros(s.count, np.int64)
                 return np.asarray(self.leaf(dist, s) == 0).astype(np.int64)
             case Branch(cond, then, other):
-                if read_names(cond, self.model) & self.random:
+                if any(self.model.variable(n).kind in ("latent", "param") for n in read_names(cond, self.model)):
                     return np.maximum(self.atoms(then, s), self.atoms(other, s))
                 c = rows_of(cond, s)
                 return split_rows(c, s, lambda p: self.atoms(then, p), lambda p: self.atoms(other, p))
@@ -233,7 +237,7 @@ class Density:
             safe = np.where(whole.reshape(*whole.shape, *(1,) * own), stand_in(call, x), safe)
         arranged = arrange(call.family, call.signature, args, rank)
         value = log_density(call.family, call.signature, safe, arranged, sizes=s.sizes)
-        value = value - self.truncation(call, s, arranged, rank)
+        value = value - self.truncation(call, s, arranged, safe)
         value = np.where(whole, 0.0, np.broadcast_to(value, whole.shape))
         return np.asarray(value.reshape(s.count, -1).sum(1))
 
@@ -256,8 +260,8 @@ class Density:
                 out[rows] = known.kernel.log_density(x[rows][:, ~pattern], *kept)
         return out
 
-    def truncation(self, call: FamilyCall, s: Scope, args: list[Array], rank: int) -> Array:
-        """log of the mass that the family puts on the variable's own narrower domain."""
+    def truncation(self, call: FamilyCall, s: Scope, args: list[Array], x: Array) -> Array:
+        """log of the mass that the family puts on the variable's own narrower domain; inf where x is outside it."""
         domain, wide = self.variable.domain, call.family.x.domain
         if wide.dims or wide.lower or wide.upper or wide.kind not in ("real", "positive", "unit", "count"):
             return np.zeros(1)
@@ -267,9 +271,11 @@ class Density:
         least, most = BOUNDS[wide.kind]
         if np.all(low <= least) and np.all(high >= most):
             return np.zeros(1)
-        if self.variable.kind == "param" and not self.on_params(call):
-            return np.zeros(1)
-        return interval_mass(call, low, high, args, rank)
+        rank = x.ndim - 1
+        a, b = (v.reshape(-1, *(1,) * rank) for v in (low, high))
+        drop = self.variable.kind == "param" and not self.on_params(call)
+        mass = np.zeros(1) if drop else interval_mass(call, low, high, args, rank)
+        return np.where((x >= a) & (x <= b), mass, np.inf)
 
     def on_params(self, call: FamilyCall) -> bool:
         read = set().union(*(read_names(e, self.model) for _, e in call.args))
@@ -300,50 +306,3 @@ def stand_in(call: FamilyCall, x: Array) -> Array:
     if kind in ("spd", "correlation"):
         return np.eye(shape[-1])
     return np.full(shape, 1 / shape[-1]) if kind == "simplex" else np.zeros(shape)
-
-
-def split_leaves(dist: Dist, s: Scope, leaf: Any) -> Array:
-    """leaf(call, rows) for each row's own family, put back in order."""
-    match dist:
-        case FamilyCall():
-            return by_length(s, lambda part: leaf(dist, part))
-        case Branch(cond, then, other):
-            c = rows_of(cond, s)
-            return split_rows(c, s, lambda p: split_leaves(then, p, leaf), lambda p: split_leaves(other, p, leaf))
-        case _:
-            assert_never(dist)
-
-
-def by_length(s: Scope, score: Any) -> Array:
-    """score(rows), in groups of equal ragged length where one array is needed per group."""
-    try:
-        return np.asarray(score(s))
-    except Uneven as uneven:
-        n = np.broadcast_to(length(uneven.size, s), (s.count,))
-        out = np.empty(s.count)
-        for v in np.unique(n):
-            rows = np.flatnonzero(n == v)
-            out[rows] = by_length(s.take(rows), score)
-        return out
-
-
-def leaves(dist: Dist) -> Iterable[FamilyCall]:
-    match dist:
-        case FamilyCall():
-            yield dist
-        case Branch(_, then, other):
-            yield from leaves(then)
-            yield from leaves(other)
-        case _:
-            assert_never(dist)
-
-
-def has_atom(dist: Dist) -> bool:
-    found = [record(call.family) for call in leaves(dist)]
-    return any(r is not None and r.atom for r in found)
-
-
-def is_density(call: FamilyCall) -> bool:
-    """Continuous: no single value has mass."""
-    found = record(call.family)
-    return call.family.x.domain.kind not in WHOLE and not (found is not None and found.atom)

@@ -17,6 +17,7 @@ from emdsl.errors import DataError, ModelError, Problem
 from emdsl.families.density import WHOLE, arrange, draw, limits
 from emdsl.families.scope import Array, Scope, Watch, flat_row, own_shape
 from emdsl.families.table import form, record
+from emdsl.fit.branches import split_leaves
 from emdsl.fit.interpret import (
     arguments,
     chunks,
@@ -25,7 +26,6 @@ from emdsl.fit.interpret import (
     ragged_axes,
     read_names,
     rows_in,
-    split_leaves,
 )
 from emdsl.fit.sizes import complete_sizes
 from emdsl.language.model import (
