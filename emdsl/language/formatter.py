@@ -209,12 +209,11 @@ def _with_columns(rows: list[Row]) -> list[Row]:
 
 def _columned(run: list[Row]) -> list[Row]:
     words = max((len(r.word) for r in run), default=0)
-    out = []
+    targets: dict[bool, int] = {}  # definitions have a column of their own
     for row in run:
-        like = [r for r in run if (r.rest[0] == "=") == (row.rest[0] == "=")]
-        width = max(len(r.target) for r in like)
-        out.append(replace(row, text=f"{row.word.ljust(words)} {row.target.ljust(width)} {row.rest}"))
-    return out
+        lets = row.rest[0] == "="
+        targets[lets] = max(targets.get(lets, 0), len(row.target))
+    return [replace(r, text=f"{r.word.ljust(words)} {r.target.ljust(targets[r.rest[0] == '='])} {r.rest}") for r in run]
 
 
 def _printed(rows: list[Row]) -> str:

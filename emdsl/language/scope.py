@@ -12,7 +12,6 @@ from emdsl.language.functions import FUNCTIONS, MAKERS, PRELUDE_FUNCTIONS
 from emdsl.language.lengths import Lengths
 from emdsl.language.model import Domain, Expr, Family, Plate, Shape, Size
 
-
 MOST_PROBLEMS = 500  # more are not collected
 MOST_HINTS = 50  # nor are nearest names looked for after so many
 
