@@ -254,11 +254,14 @@ def _name(factors: Sequence[Expr], used: set[str]) -> str:
             case x.Pow(El() as e, x.Num(v)) if v == 2:
                 parts += [e.var, e.var]
             case x.Sel():
-                parts += sorted(x.variables(f.of))
+                parts += sorted(n for n in x.variables(f.of) if ":" not in n)
+            case El() if ":" in f.var:
+                pass
             case _:
-                inner = sorted(x.variables(f))
+                inner = sorted(n for n in x.variables(f) if ":" not in n)
                 parts.append("_".join(([f.name] if isinstance(f, x.Fn) else []) + inner))
     base = "_".join(p for p in parts if p) or "count"
+    used = used | {"log_likelihood", "state"}
     name, n = base, 1
     while name in used:
         n += 1

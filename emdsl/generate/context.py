@@ -120,8 +120,8 @@ def _leaf(f: Function, name: str) -> Leaf:
     if rest:
         return _special(f, kind, rest, name)
     if name == "weight":
-        code = em.namer.of("weight")
-        f.unpacked.setdefault(code, f'{code} = prepared["weight"]')
+        code = em.namer.of(":weight")
+        f.unpacked.setdefault(code, f'{code} = prepared["the weight"]')
         return Leaf(code, (0,))
     v = model.variable(name)
     code = em.namer.of(name)
@@ -154,7 +154,7 @@ def _special(f: Function, kind: str, rest: str, name: str) -> Leaf:
         stat = next(s for s in f.plan.expected.statistics if s.name == rest)
         return Leaf(code, tuple(range(len(stat.axes))))
     key = f"{kind} {rest}"
-    code = em.namer.of(f"{kind}_{rest}")
+    code = em.namer.of(f"{kind}:{rest}")
     f.unpacked.setdefault(code, f'{code} = prepared["{key}"]')
     if kind == "present":
         v = model.variable(rest)

@@ -37,7 +37,7 @@ class Printer:
         self.rows = row_dimensions(plan)
         self.chunk = chunk_dimension(plan)
         self.helpers = helper_names()
-        self.used: set[str] = {"Degenerate", "chunks"}
+        self.used: set[str] = {"Degenerate", "chunks", "honest"}
         self.inference, self.stacks = self._inference()
 
     def function(self) -> Function:
@@ -67,7 +67,7 @@ class Printer:
         if not self.plan.elimination.blocks:
             return []
         inner = self._seeded(f.emitter.lines)
-        body = ['sizes = prepared["sizes"]', *f.prologue(), *f.emitter.outer]
+        body = ['sizes = prepared["the sizes"]', *f.prologue(), *f.emitter.outer]
         result = f"return {', '.join(self.results())}"
         body += ["", "def on(rows, rng=None):"] if self.chunk else ["", "def on(rng=None):"]
         if self.chunk:
@@ -115,7 +115,7 @@ class Printer:
     def opening(self, f: Function, call: str = "") -> list[str]:
         """What stands before the loop: unpacked arrays, the hoisted part, and without chunks the one pass."""
         names = ", ".join(self.results())
-        lines = ['sizes = prepared["sizes"]', *f.prologue()]
+        lines = ['sizes = prepared["the sizes"]', *f.prologue()]
         if names:
             lines.append("on = expectations(params, prepared)")
         if names and not self.chunk:
@@ -131,7 +131,7 @@ class Printer:
         self.used.add("row_count")
         count = f"{f.emitter.namer.rows} = row_count(rows)"
         body = [count, *([f"{names} = on({arguments})"] if names else []), *lines]
-        return ['for rows in prepared["chunks"]:', *_indent(body, 1)]
+        return ['for rows in prepared["the chunks"]:', *_indent(body, 1)]
 
     def statistic_value(self, f: Function, s: Statistic) -> Array | None:
         """A statistic as a contraction; None where it is a slice of the stacked product."""
@@ -240,7 +240,7 @@ class Printer:
         if body:
             lines += self.loop(f, body, call)
         lines += [*outside, *outside_ll]
-        lines += ["return {", '    "log_likelihood": float(log_likelihood),', *_indent(entries, 1), "}"]
+        lines += ["return {", '    "log_likelihood": float(honest(log_likelihood)),', *_indent(entries, 1), "}"]
         self.used |= em.used
         doc = '"""Expected sufficient statistics (additive over data) and the log-likelihood, at these parameters."""'
         return ["def e_step(params, data, prepared, rng=None):", *_indent([doc, *lines], 1)]
@@ -290,10 +290,10 @@ class Printer:
         start = [f"{total} = np.zeros({length})"]
         if self.chunk:
             parts = em.namer.fresh("parts")
-            looped = self.loop(f, [*start, *body, f"{parts}.append({total})"])
+            looped = self.loop(f, [*start, *body, f"{parts}.append(honest({total}))"])
             lines = [*self.opening(f), f"{parts} = [np.zeros(0)]", *looped, f"return np.concatenate({parts})"]
         else:
-            lines = [*self.opening(f), *start, *body, f"return {total}"]
+            lines = [*self.opening(f), *start, *body, f"return honest({total})"]
         self.used |= em.used
         return [head, *_indent([doc, *lines], 1)]
 
@@ -317,7 +317,7 @@ class Printer:
                 value = em.value(shift.value)
                 code = f"{code} + {em.align(value, shift.axes)}"
             returned.append(f'"{v.name}": {code},')
-        lines = ['sizes = prepared["sizes"]', *f.prologue(), *em.outer, "return {", *_indent(returned, 1), "}"]
+        lines = ['sizes = prepared["the sizes"]', *f.prologue(), *em.outer, "return {", *_indent(returned, 1), "}"]
         self.used |= em.used
         doc = '"""The parameters that maximise the expected log joint with these statistics. Raises Degenerate."""'
         return ['def m_step(statistics, params, prepared, policy="raise"):', *_indent([doc, *lines], 1)]
@@ -353,7 +353,7 @@ class Printer:
         if names:
             rows = f"slice(0, {em.size(self.chunk)})" if self.chunk else ""
             statistics.append(f"{names} = expectations(before, prepared)({rows})")
-        lines = ['sizes = prepared["sizes"]', *[p for p in f.prologue() if '= sizes["' in p], *statistics]
+        lines = ['sizes = prepared["the sizes"]', *[p for p in f.prologue() if '= sizes["' in p], *statistics]
         lines += [p for p in f.prologue() if '= sizes["' not in p]
         lines += [*em.outer, "return {", "    **params,", *_indent(returned, 1), "}"]
         self.used |= em.used
@@ -372,7 +372,7 @@ class Printer:
         em.chunk = None
         parts = [self.term_value(f, t, ()) for t in self.plan.elimination.prior]
         total = em.sum(parts).code if parts else "0.0"
-        lines = (['sizes = prepared["sizes"]', *f.prologue(), *em.outer, *em.lines] if parts else []) + [f"return float({total})"]
+        lines = (['sizes = prepared["the sizes"]', *f.prologue(), *em.outer, *em.lines] if parts else []) + [f"return float({total})"]
         self.used |= em.used
         doc = '"""Log density of the priors and penalties at these parameters."""'
         return ["def log_prior(params, prepared):", *_indent([doc, *lines], 1)]
@@ -411,7 +411,7 @@ def helper_source(used: set[str]) -> list[str]:
     from emdsl.runtime import numerics, posteriors
 
     out: list[str] = []
-    constants = {"LOWEST": "LOWEST = -1e300", "REACH": "REACH = 20.0  # how far one numeric M-step may go"}
+    constants = {"LOWEST": "LOWEST = -1e200", "REACH": "REACH = 20.0  # how far one numeric M-step may go"}
     available = {n: o for mod in (numerics, posteriors) for n, o in vars(mod).items() if inspect.isfunction(o) or inspect.isclass(o)}
     wanted: dict[str, None] = {}
 
@@ -451,7 +451,7 @@ def print_module(plan: Plan) -> str:
     imports, runtime = bundle()
     wanted = {"import numpy as np", "from scipy import linalg, optimize, special", "import sys", *imports}
     model = plan.joint.model
-    name = printer.function().emitter.namer.fresh(model.name)
+    name = class_name(model.name, runtime)
     doc = ['"""' + f"{model.name}, fitted by EM. Generated by emdsl; runs on numpy and scipy alone.", ""]
     source = model.source.replace("\\", "\\\\").replace('"""', "'''")
     doc += ["The model:", "", *[f"    {line}".rstrip() for line in source.strip().splitlines()], '"""']
@@ -463,6 +463,22 @@ def print_module(plan: Plan) -> str:
         f"\nclass {name}(Estimator):\n    \"\"\"The estimator of this model.\"\"\"\n\n    _module = sys.modules[__name__]",
     ]  # fmt: skip
     return "\n\n".join(p.rstrip() for p in parts) + "\n"
+
+
+def class_name(name: str, runtime: str) -> str:
+    """The estimator's class is called as the model, unless that name already means something in the module."""
+    import builtins
+    import keyword
+    import re
+
+    from emdsl.generate.names import RESERVED, plain
+
+    taken = set(re.findall(r"^(?:class|def) (\w+)|^(\w+)\b.* = ", runtime, re.MULTILINE))
+    taken_names = {n for pair in taken for n in pair if n} | RESERVED | helper_names() | set(dir(builtins))
+    found = plain(name)
+    while found in taken_names or keyword.iskeyword(found) or keyword.issoftkeyword(found):
+        found += "_"
+    return found
 
 
 def _nested(v: object) -> str:

@@ -72,7 +72,7 @@ def _spread(f: Function, name: str, rule: Spread) -> None:
     scatter = em.name(f"scatter_{name}", Array(_exact(f, rule.scatter, rule.axes), rule.axes))
     weight = em.name(f"weight_{name}", Array(_exact(f, rule.weight, rule.axes[:-2]), rule.axes[:-2]))
     old = _code(f, name)
-    scale = 'prepared["scale"]'
+    scale = 'prepared["the scale"]'
     if rule.precision:
         _assign(f, name, f'inverse(spread(-{scatter.code}, {weight.code}, "{name}", inverse({old}), policy, {scale}))')
     else:
@@ -194,7 +194,7 @@ def _closed(f: Function, name: str, rule: Closed) -> None:
         code = f"best_root([{', '.join(candidates)}], {objective}, {low}, {high})"
     if v.domain.kind == "positive" and low == "0.0":
         em.helper("positive")
-        _assign(f, name, f'positive({code}, "{name}", {_code(f, name)}, policy, {_floor(f, name)})')
+        _assign(f, name, f'positive({code}, "{name}", {_code(f, name)}, policy, {_floor(f, name)}, {_log_weight(f, rule)})')
         if high != "np.inf":
             _assign(f, name, f"np.minimum({_code(f, name)}, {high})")
     else:
@@ -202,10 +202,16 @@ def _closed(f: Function, name: str, rule: Closed) -> None:
         _assign(f, name, f'checked({code}, "{name}", {_code(f, name)}, policy, {low}, {high})')
 
 
+def _log_weight(f: Function, rule: Closed) -> str:
+    """The coefficient of log v in Q: where it is 0, Q stays bounded as v goes to 0."""
+    found = [s.coefficient for s in rule.functions if isinstance(s.function, x.Fn) and s.function.name == "log"]
+    return _exact(f, found[0], rule.axes) if len(found) == 1 and len(rule.functions) == 2 else "1.0"
+
+
 def _floor(f: Function, name: str) -> str:
     """Below this a positive root is rounding: a scale of centred data, else nothing."""
     if f.plan.scale_power.get(name):
-        return f'1e-14 * prepared["spread"] ** {f.plan.scale_power[name]}'
+        return f'1e-14 * prepared["the spread"] ** {f.plan.scale_power[name]}'
     return "0.0"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import keyword
 import re
 import unicodedata
@@ -9,7 +10,8 @@ import unicodedata
 RESERVED = frozenset(
     """np special linalg math sizes params data prepared statistics rows n_rows q self None True False
     e_step m_step initial prepare posterior reference default_givens log_prior expectations natural SPEC
-    numpy scipy json policy shape size rng total""".split()
+    numpy scipy json policy rng on log_likelihood some draw step value before out values given refine
+    log_likelihood_rows row_count""".split()
 )
 
 
@@ -21,7 +23,7 @@ class Namer:
 
     def __init__(self, user: tuple[str, ...], helpers: frozenset[str] = frozenset()) -> None:
         self.user: dict[str, str] = {}
-        self.taken: set[str] = set(RESERVED) | set(helpers) | set(dir(__builtins__))
+        self.taken: set[str] = set(RESERVED) | set(helpers) | set(dir(builtins))
         for name in user:
             self.user[name] = self._claim(plain(name))
 

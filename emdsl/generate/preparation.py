@@ -91,7 +91,7 @@ def prepare_lines(printer: Printer) -> list[str]:
     plan = printer.plan
     model = plan.joint.model
     indices = as_index(printer)
-    lines = ["sizes = dict(data.sizes)", 'out = {"sizes": sizes}']
+    lines = ["sizes = dict(data.sizes)", 'out = {"the sizes": sizes}']
     for v in model.variables:
         if v.kind not in ("observed", "given"):
             continue
@@ -118,12 +118,12 @@ def prepare_lines(printer: Printer) -> list[str]:
     lines += _level_lines(printer)
     if plan.weighted is not None:
         lines.append(f'n = sizes["{plan.weighted}"]' if not _is_polynomial(plan.weighted) else f"n = {_size(plan.weighted)}")
-        lines.append('out["weight"] = np.ones(n) if data.weights is None else np.asarray(data.weights, float)')
+        lines.append('out["the weight"] = np.ones(n) if data.weights is None else np.asarray(data.weights, float)')
     if printer.chunk:
-        lines.append(f'out["chunks"] = chunks({_size(printer.chunk)}, {_chunk_size(printer)})')
+        lines.append(f'out["the chunks"] = chunks({_size(printer.chunk)}, {_chunk_size(printer)})')
     cells = ", ".join(f'out["{n}"]' for n in plan.centred)
     printer.used.add("data_scale")
-    lines += [f'out["scale"] = out["spread"] = data_scale([{cells}])', "return out"]
+    lines += [f'out["the scale"] = out["the spread"] = data_scale([{cells}])', "return out"]
     doc = '"""What is computed once: centred data with rows last, masks, weights, and the chunks of rows."""'
     return ["def prepare(data, reference):", *("    " + line for line in (doc, *lines))]
 
@@ -197,7 +197,7 @@ def initial_lines(printer: Printer) -> list[str]:
         cells.append(f'"{v.name}": {code},')
         _ = target
     body = ["params = {", *("    " + c for c in cells), "}"]
-    first = ['sizes = prepared["sizes"]', *f.prologue(), *em.outer]
+    first = ['sizes = prepared["the sizes"]', *f.prologue(), *em.outer]
     if not plan.elimination.blocks:
         lines = [*first, *body, "statistics = e_step(params, data, prepared)", 'return m_step(statistics, params, prepared, "keep")']
     else:
@@ -205,7 +205,7 @@ def initial_lines(printer: Printer) -> list[str]:
         some = "prepared"
         if printer.chunk:
             printer.used.add("sample_rows")
-            first.append(f'some = {{**prepared, "chunks": [sample_rows({_size(printer.chunk)}, rng)]}}')
+            first.append(f'some = {{**prepared, "the chunks": [sample_rows({_size(printer.chunk)}, rng)]}}')
             some = "some"
         draw = ["", "def draw():", *("    " + b for b in body), f"    statistics = e_step(params, data, {some}, rng)",
                 '    return m_step(statistics, params, prepared, "keep")']  # fmt: skip

@@ -9,7 +9,7 @@ from scipy import linalg, optimize, special
 
 from emdsl.runtime.faults import DataError
 
-LOWEST = -1e300
+LOWEST = -1e200
 REACH = 20.0  # how far one numeric M-step may go in unconstrained coordinates, relative to 1 + the start
 
 
@@ -25,6 +25,11 @@ def log0(p):
     """log p, with log 0 = LOWEST."""
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.maximum(np.log(np.asarray(p, float)), LOWEST)
+
+
+def honest(value):
+    """A log-probability, -inf where a zero probability took part."""
+    return np.where(np.asarray(value) < -1e100, -np.inf, value)
 
 
 def chunks(n, size):
@@ -74,7 +79,7 @@ def normalise(table, states):
     flat[flat < 1e-300] = 0.0
     mass = flat.sum(axis=0)
     flat /= mass
-    return flat.reshape(table.shape), np.where(top <= LOWEST / 10, -np.inf, top + np.log(mass))
+    return flat.reshape(table.shape), honest(top + np.log(mass))
 
 
 def segment_sum(values, codes, size):
@@ -227,11 +232,16 @@ def checked(value, name, old, policy, low, high):
     return np.clip(value, low, high)
 
 
-def positive(value, name, old, policy, floor):
-    """A root that must be positive; below `floor` (rounding) it has collapsed."""
+def positive(value, name, old, policy, floor, log_weight):
+    """A root that must be positive.
+
+    At 0 it is a boundary estimate where Q has no log left (`log_weight`, its coefficient, is 0: all counts
+    are zero); else Q is unbounded there and the parameter has collapsed. Below `floor` is rounding.
+    """
     value = np.asarray(value, float)
     with np.errstate(invalid="ignore"):
-        bad = ~(value > floor) | ~np.isfinite(value)
+        bounded = (value == 0) & (np.asarray(log_weight) == 0)
+        bad = ~((value > floor) | bounded) | ~np.isfinite(value)
     if bad.any():
         where = f" {tuple(int(i) for i in np.argwhere(bad)[0])}" if bad.ndim else ""
         if policy == "regularise":
