@@ -8,7 +8,7 @@ import sympy as sp
 
 from emdsl.families import PRELUDE, record
 from emdsl.families.density import draw, expression_log_density
-from emdsl.families.normalised import check_normalised, random_arguments
+from emdsl.families.normalised import check_families, check_normalised, random_arguments
 from emdsl.families.numeric import tabulate
 from emdsl.families.split import Exponential, describe, split
 from emdsl.language import parse_families
@@ -20,6 +20,7 @@ family Kumaraswamy(x : unit | a : positive, b : positive) = log(a*b*x^(a-1)*(1-x
 family Zeta2(x : count | a : unit) = log(1 - a) + x*log(a)
 family Cauchy(x : real | m : real, s : positive) = -log(pi*s) - log(1 + ((x-m)/s)^2)
 family Triangle(x : unit | c : unit) = log(2) + (log(x/c) if x < c else log((1 - x)/(1 - c)))
+family Yule(x : count(min = 1) | r : positive) = log(r) + lgamma(x) + lgamma(r + 1) - lgamma(x + r + 1)
 family Pareto(x : real(min = 1) | a : positive) = log(a) - (a + 1)*log(x)
 family Trinomial(x : category[3] | p : unit) = log([p^2, 2*p*(1-p), (1-p)^2][x])
 """
@@ -37,7 +38,7 @@ FOUND = {
     "InverseGaussian": "x, 1/x",
     "Beta": "log(x), log(1 - x)", "Rayleigh": "x**2", "Maxwell": "x**2", "Kumaraswamy": "a known: log(1 - x**a)",
     "Zeta2": "x",
-    "Cauchy": None, "Triangle": None, "Pareto": "log(x)", "Trinomial": "KroneckerDelta(k, x)",
+    "Yule": None, "Cauchy": None, "Triangle": None, "Pareto": "log(x)", "Trinomial": "KroneckerDelta(k, x)",
 }  # fmt: skip
 
 
@@ -115,6 +116,14 @@ def test_a_density_that_does_not_integrate_to_one_is_found(text):
     assert problem is not None
     assert problem.code == "E090"
     assert family.name in problem.message
+
+
+def test_arguments_that_pass_one_another_are_no_alarm():
+    text = "family Box(x : real(min = a, max = b) | a : real, b : real) = -log(b - a)"
+    assert check_normalised(parse_families(text, "users.em")[0]) is None
+    wrong = parse_families(text.replace("-log(b - a)", "-log(b - a) - 1"), "users.em")
+    assert check_normalised(wrong[0]) is not None
+    assert check_families(PRELUDE().values()) == ()
 
 
 def test_reasons_name_the_term():

@@ -70,7 +70,7 @@ ELEMENTWISE: Mapping[str, Function] = {
     "Phi": special.ndtr,
     "lgamma": lambda a: special.gammaln(np.asarray(a, float)),
     "digamma": special.digamma,
-    "beta_ln": lambda a, b: special.gammaln(a) + special.gammaln(b) - special.gammaln(np.asarray(a) + b),
+    "beta_ln": special.betaln,
     "lchoose": _lchoose,
     "log_bessel_i0": log_bessel_i0,
 }
