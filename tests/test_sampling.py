@@ -230,6 +230,20 @@ def test_an_atom_takes_the_whole_mass_of_its_value():
     assert log_joint(m, {**values, "z": np.array([0, 0, 1])}, {"N": 3}) == -np.inf
 
 
+def test_an_atom_whose_value_exists_in_its_branch_only():
+    m = model(
+        """model Lookup
+        given v[K] : real
+        for n in N:
+            latent z[n] ~ Categorical([1/2, 1/4, 1/4])
+            observed x[n] ~ Delta(v[z[n] - 1]) if z[n] > 0 else Normal(0, 1)"""
+    )
+    given = {"v": np.array([1.0, 2.0])}
+    drawn = sample(m, {}, {"N": 50}, 3, given)
+    assert np.isfinite(log_joint(m, {**given, **drawn}, {"N": 50, "K": 2}))
+    assert set(drawn["x"][drawn["z"] > 0]) == {1.0, 2.0}
+
+
 def test_priors_factors_and_truncation():
     m = model(
         """model M

@@ -207,13 +207,17 @@ class Density:
         return split_leaves(dist, s, self.leaf)
 
     def atoms(self, dist: Dist, s: Scope) -> Array:
-        """Whether x equals the value of a point mass that the row can reach, whatever the latents are."""
+        """Whether x equals the value of a point mass that the row can reach, whatever the latents in conditions are.
+
+        The atom's own value is taken at the latents given; where it has none there (an index that exists
+        only in its branch) it is not reached.
+        """
         match dist:
             case FamilyCall():
                 found = record(dist.family)
                 if found is None or not found.atom:
                     return np.zeros(s.count, np.int64)
-                return np.asarray(self.leaf(dist, s) == 0).astype(np.int64)
+                return self.at_atom(dist, s)
             case Branch(cond, then, other):
                 if any(self.model.variable(n).kind in ("latent", "param") for n in read_names(cond, self.model)):
                     return np.maximum(self.atoms(then, s), self.atoms(other, s))
@@ -221,6 +225,14 @@ class Density:
                 return split_rows(c, s, lambda p: self.atoms(then, p), lambda p: self.atoms(other, p))
             case _:
                 assert_never(dist)
+
+    def at_atom(self, call: FamilyCall, s: Scope) -> Array:
+        try:
+            return np.asarray(self.leaf(call, s) == 0).astype(np.int64)
+        except DataError:
+            if s.count == 1:
+                return np.zeros(1, np.int64)
+            return np.concatenate([self.at_atom(call, s.take(np.array([k]))) for k in range(s.count)])
 
     def leaf(self, call: FamilyCall, s: Scope) -> Array:
         """log p per row under one family, missing entries left out."""

@@ -12,7 +12,7 @@ from emdsl.language.model import Dim, ModelText, Size
 
 
 def complete_sizes(model: ModelText, arrays: Mapping[str, Array], sizes: Mapping[str, int]) -> dict[str, int]:
-    """All sizes: those given, then the axes of `arrays`, then lengths equated by use, then defaults.
+    """All sizes: those given, then the axes of `arrays`, lengths equated by use, defaults, and levels seen.
 
     Raises DataError for a size that nothing determines and for an array whose axis disagrees.
     """
@@ -28,6 +28,7 @@ def complete_sizes(model: ModelText, arrays: Mapping[str, Array], sizes: Mapping
                 ((s.name, s.default.value(known)) for s in model.sizes
                  if s.name not in known and s.default is not None and set(s.default.names) <= set(known)), None
             )  # fmt: skip
+        found = found or next((f for d, n in level_facts(model, arrays) if (f := solve(d, n, known))), None)
         if found is None:
             break
         known[found[0]] = found[1]
@@ -56,6 +57,13 @@ def axis_facts(model: ModelText, arrays: Mapping[str, Array]) -> Iterator[tuple[
             for axis, n in zip(axes, shape[last >= 0 :] if last >= 0 else shape, strict=True):
                 if isinstance(axis, Dim):
                     yield axis, n
+
+
+def level_facts(model: ModelText, arrays: Mapping[str, Array]) -> Iterator[tuple[Dim, int]]:
+    """The least number of levels of each coded array; asked last, for it is a lower bound only."""
+    for v in model.variables:
+        if v.name in arrays and isinstance(v.domain.levels, Dim) and np.size(arrays[v.name]):
+            yield v.domain.levels, int(np.nanmax(arrays[v.name])) + 1
 
 
 def solve(dim: Dim, n: int, known: Mapping[str, int]) -> tuple[str, int] | None:
