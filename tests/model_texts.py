@@ -409,4 +409,256 @@ for t in T:
 """,
         {"z": "category[K] T A", "y": "real T"},
     ),
+    "vectors and point masses": (
+        """model D
+param A : real[D, Q]
+param w[K] : real ~ Normal(w0, 1)
+given w0 : real[K]
+for n in N:
+    latent h[n] ~ MvNormal(zeros(Q), eye(Q))
+    latent y[n] ~ Delta(A @ h[n])
+    observed x[n] ~ MvNormal(y[n], eye(D))
+    observed c[n] ~ Normal(sum(w), 1)
+""",
+        {"h": "real N Q", "y": "real N D", "x": "real N D", "c": "real N"},
+    ),
+    "ragged twice": (
+        """model R
+for s in S:
+    for t in T[s]:
+        given a[s,t] : real
+for u in S:
+    for t in T[u]:
+        observed y[u, t] ~ Normal(a[u, t] if t == 0 else a[u, t-1] + T[u], 1)
+    observed m[u] ~ Normal(sum(a[u]) + sum(a[u, k] for k in T[u]), 1)
+""",
+        {"y": "real S T[u]", "m": "real S"},
+    ),
+    "array of categories": (
+        """model A
+param p[J] : simplex[K]
+for n in N:
+    observed y[n, J] : category[K] ~ Categorical(p)
+""",
+        {"y": "category[K] N J"},
+    ),
+    "factors in a plate": (
+        """model P
+for i in N:
+    latent z[i] ~ Bernoulli(0.5)
+for i in N:
+    factor 0 if i == 0 else 2*(z[i] == z[i-1])
+    observed x[i] ~ Normal(z[i], 1)
+""",
+        {"z": "bool N", "x": "real N"},
+    ),
+    "truncated": (
+        """model P
+param m : real
+for i in N:
+    given lo[i] : real
+    observed x[i] : real(min = lo[i]) ~ Normal(m, 1)
+    observed w[i] : count(min = 1) ~ Poisson(2)
+""",
+        {"x": "real N", "w": "count N"},
+    ),
+    "switching states": (
+        """model S
+size K = 2
+param A[K] : real[Q, Q]
+param tr[K] : simplex[K]
+for t in T:
+    latent z[t] ~ Categorical(ones(K)/K) if t == 0 else Categorical(tr[z[t-1]])
+    latent h[t] ~ MvNormal(zeros(Q), eye(Q)) if t == 0 else MvNormal(A[z[t]] @ h[t-1], eye(Q))
+    observed x[t] ~ MvNormal(h[t], eye(Q))
+infer h by mcmc
+""",
+        {"z": "category[K] T", "h": "real T Q", "x": "real T Q"},
+    ),
+    "binary features": (
+        """model F
+size Q = 4
+param pi : unit
+param W : real[Q, D]
+for n in N:
+    for q in Q:
+        latent z[n, q] ~ Bernoulli(pi)
+    observed x[n] ~ MvNormal(z[n] @ W, 0.1*eye(D))
+""",
+        {"z": "bool N Q", "x": "real N D"},
+    ),
+    "data decide": (
+        """model L
+param m : real
+for t in T:
+    given flag[t] : bool
+    given c[t] : index[T]
+    observed x[t] ~ Normal(m if not flag[t] else x[c[t]], 1)
+    observed y[t] ~ Normal([m, -m][flag[t]], 1)
+""",
+        {"x": "real T", "y": "real T"},
+    ),
+    "censored": (
+        """model Cens
+param m : real
+param s : positive
+for n in N:
+    given c[n] : real
+    latent y[n] ~ Normal(m, s)
+    observed cens[n] ~ Delta(y[n] > c[n])
+    observed v[n] ~ Delta(c[n] if y[n] > c[n] else y[n])
+""",
+        {"y": "real N", "cens": "bool N", "v": "real N"},
+    ),
+    "stick breaking": (
+        """model St
+size K = 5
+param v : unit[K-1]
+let w = [v[k]*exp(sum(log1p(-v[j]) for j in K-1 if j < k)) if k < K-1 else 1 - sum(v) for k in K]
+for n in N: observed x[n] ~ Categorical(w)
+""",
+        {"x": "category[K] N"},
+    ),
+    "spike of a vector": (
+        """model A
+param S : spd[D]
+for n in N:
+    latent z[n] ~ Bernoulli(0.5)
+    latent x[n] ~ Delta(zeros(D)) if z[n] == 0 else MvNormal(zeros(D), S)
+    observed y[n] ~ MvNormal(x[n], eye(D))
+""",
+        {"z": "bool N", "x": "real N D", "y": "real N D"},
+    ),
+    "running sum": (
+        """model A
+for t in T:
+    latent e[t] ~ Normal(0, 1)
+    latent c[t] ~ Delta(e[t]) if t == 0 else Delta(c[t-1] + e[t])
+    observed y[t] ~ Normal(c[t], 1)
+""",
+        {"e": "real T", "c": "real T", "y": "real T"},
+    ),
+    "counter": (
+        """model A
+param p : unit
+for t in T:
+    latent b[t] ~ Bernoulli(p)
+    latent c[t] ~ Delta(0) if t == 0 else Delta(c[t-1] + b[t])
+    observed y[t] ~ Normal(c[t], 1)
+""",
+        {"b": "bool T", "c": "count T", "y": "real T"},
+    ),
+    "lets of latents": (
+        """model A
+param w : simplex[K]
+for n in N:
+    latent z[n] ~ Categorical(w)
+    let on[n] = z[n] == 0
+    let two[n] = [z[n], z[n] + 1]
+    observed y[n] ~ Normal(on[n] + two[n][1], 1)
+""",
+        {"z": "category[K] N", "y": "real N"},
+    ),
+    "nested indices": (
+        """model A
+param m[A, B] : real[D]
+for n in N:
+    given a[n] : category[A]
+    latent b[n] ~ Categorical(ones(B)/B)
+    observed y[n] ~ MvNormal(m[a[n]][b[n]], eye(D))
+    observed v[n] ~ Normal(m[a[n], b[n], 0], 1)
+""",
+        {"b": "category[B] N", "y": "real N D", "v": "real N"},
+    ),
+    "tables of data": (
+        """model A
+given tab[K, J] : category[V]
+param e[V] : real
+for n in N:
+    given j[n] : index[J]
+    latent k[n] ~ Categorical(ones(K)/K)
+    observed y[n] ~ Normal(e[tab[k[n], j[n]]], 1)
+""",
+        {"k": "category[K] N", "y": "real N"},
+    ),
+    "odd names": (
+        """model model
+param param : real
+given given : real = 1
+size size = 2
+param p[size] : real
+factor -sum(p)^2
+let let = size + given
+for for_ in infer:
+    latent latent[for_] ~ Normal(param, 1)
+    observed observed[for_] ~ Normal(latent[for_] + let, 1)
+factor -param^2
+""",
+        {"latent": "real infer", "observed": "real infer"},
+    ),
+    "structured priors": (
+        """model W
+param S[K] : spd[D] ~ InverseWishart(D + 2, eye(D))
+param m[K] : real[D] ~ MvNormal(zeros(D), eye(D))
+param w : simplex[K] ~ Dirichlet(2*ones(K))
+param rho : correlation[D]
+param a : ordered[3]
+param z0 : zero_sum[J] ~ Normal(0, 1)
+for j in J: observed w0[j] ~ Normal(z0[j], 1)
+for n in N:
+    latent z[n] ~ Categorical(w)
+    observed x[n] ~ MvNormal(m[z[n]], S[z[n]])
+    observed x2[n] ~ MvNormal(m[z[n]], rho)
+    observed q[n] ~ Normal(a[0] + z0[0], 1)
+""",
+        {"w0": "real J", "z": "category[K] N", "x": "real N D", "x2": "real N D", "q": "real N"},
+    ),
+    "filtered": (
+        """model E
+param b : real
+for i in N:
+    for j in N if j != i:
+        given has[i,j] : bool
+        observed e[i,j] ~ Bernoulli(logit = b) if has[i,j] else Bernoulli(0.5)
+""",
+        {"e": "bool N N"},
+    ),
+    "arguments inside bounds": (
+        """model A
+latent s ~ Uniform(0, 10)
+param w : simplex[3]
+param S : spd[D]
+param lo : real(min = 0)
+for n in N:
+    latent b[n] ~ Bernoulli(w[0])
+    latent c[n] ~ Bernoulli(0.3)
+    latent tot[n] ~ Delta(b[n] + c[n])
+    observed x[n] ~ Normal([0, 1, 2][tot[n]], s)
+    observed y[n] ~ Normal(0, var = S[0, 0])
+    observed q[n] ~ Normal(0, w[1])
+    observed r[n] ~ Normal(0, lo)
+    observed u[n] ~ MvNormal(zeros(D), S)
+""",
+        {
+            "s": "real",
+            "b": "bool N",
+            "c": "bool N",
+            "tot": "count N",
+            "x": "real N",
+            "y": "real N",
+            "q": "real N",
+            "r": "real N",
+            "u": "real N D",
+        },
+    ),
+    "penalty on differences": (
+        """model A
+for t in T:
+    latent z[t] ~ Normal(0, 1)
+    let d[t] = z[t+1] - z[t] if t < T-1 else 0
+    factor -d[t]^2
+    observed x[t] ~ Normal(z[t], 1)
+""",
+        {"z": "real T", "x": "real T"},
+    ),
 }

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 from emdsl.language.integers import DISCRETE, plain_domain
-from emdsl.language.model import Domain, Expr, Family, Stack
-from emdsl.language.scope import Env, wrong
+from emdsl.language.mixed import own_domains
+from emdsl.language.model import Domain, DomainKind, Expr, Family, Stack
+from emdsl.language.scope import Entry, Env, wrong
 from emdsl.language.transform import constant
 
-_SAFE = {
-    "positive": {"positive", "unit", "count", "category", "index", "bool"},
-    "unit": {"unit", "bool", "positive", "count", "category", "index"},
-    "simplex": {"simplex"},
-    "spd": {"spd", "correlation"},
+_ALL = frozenset(get_args(DomainKind))
+_NOT = {
+    "positive": frozenset({"real", "ordered", "zero_sum"}),
+    "unit": frozenset({"real", "ordered", "zero_sum"}),
+    "simplex": _ALL - {"simplex"},
+    "spd": _ALL - {"spd", "correlation"},
 }
 _HINTS = {
     "positive": "declare it `positive`, or write `exp(...)`",
@@ -39,11 +43,16 @@ def check_domain(family: Family, argument: str, wanted: Domain, value: Expr, env
         raise wrong(
             "E041", f"{family.name}'s `{argument}` is a whole number, `{entry.name}` is {domain.kind}", value.span
         )
-    safe = _SAFE.get(wanted.kind)
-    bounded = domain.lower is not None and (wanted.kind == "positive" or domain.upper is not None)
-    if safe is not None and domain.kind not in safe and not bounded:
+    if domain.kind in _NOT.get(wanted.kind, ()) and not _bounded(wanted, domain, entry, env):
         message = f"{family.name}'s `{argument}` is {wanted.kind}, `{entry.name}` is {domain.kind}"
         raise wrong("E041", message, value.span, _HINTS[wanted.kind])
+
+
+def _bounded(wanted: Domain, domain: Domain, entry: Entry, env: Env) -> bool:
+    """True where bounds may keep a real value inside: `real(min = 0)`, or a latent that is Uniform."""
+    if wanted.dims:
+        return False
+    return any(d.lower is not None for d in (domain, *own_domains(entry, env.scope)))
 
 
 def _check_probabilities(family: Family, argument: str, value: Stack) -> None:

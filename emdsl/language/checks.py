@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from emdsl.errors import Problem, Span
 from emdsl.language.dependence import cycle_problems
-from emdsl.language.distributions import is_atom
 from emdsl.language.inference import POINTWISE
 from emdsl.language.integers import DISCRETE
+from emdsl.language.mixed import is_atom
 from emdsl.language.model import (
     Branch,
     Dist,

@@ -6,13 +6,14 @@ from dataclasses import replace
 
 from emdsl.errors import Problem, Span
 from emdsl.language import syntax as s
-from emdsl.language.distributions import family_of, is_atom, leaves
+from emdsl.language.distributions import family_of
 from emdsl.language.domains import domain_of, joined
 from emdsl.language.entries import Circular
 from emdsl.language.expressions import scalar, typed
 from emdsl.language.functions import COMPARISONS
 from emdsl.language.integers import DISCRETE, integral, plain_domain, rowed
 from emdsl.language.lengths import rename
+from emdsl.language.mixed import is_atom, leaves
 from emdsl.language.model import Call, Domain, Expr, Family, Num, Plate, Ragged, Shape, Size
 from emdsl.language.positions import length
 from emdsl.language.scope import Entry, Env, Item, Scope, Stop, wrong

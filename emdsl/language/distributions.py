@@ -9,24 +9,9 @@ from emdsl.language.domains import allows
 from emdsl.language.expressions import scalar, typed
 from emdsl.language.functions import FUNCTIONS, show
 from emdsl.language.lengths import rename
-from emdsl.language.model import Branch, Call, Dist, Domain, Expr, Family, FamilyCall, Shape, Signature, Size, Var
+from emdsl.language.mixed import is_atom
+from emdsl.language.model import Branch, Dist, Domain, Expr, Family, FamilyCall, Shape, Signature, Size
 from emdsl.language.scope import Env, unknown_function, wrong
-
-
-def is_atom(family: Family) -> bool:
-    """A point mass: the log density is `log(x == value)`."""
-    match family.signatures[0].log_density:
-        case Call("log", (Call("eq", (Var(x), Var(_)), _),), _):
-            return x == family.x.name
-        case _:
-            return False
-
-
-def leaves(node: s.Node) -> list[s.Node]:
-    """What stands in the branches of a distribution's conditionals, in reading order."""
-    if isinstance(node, s.Conditional):
-        return leaves(node.then) + leaves(node.other)
-    return [node]
 
 
 def family_of(node: s.Node, env: Env) -> tuple[s.Apply, Family]:

@@ -9,6 +9,7 @@ from emdsl.language import syntax as s
 from emdsl.language.entries import entry_of
 from emdsl.language.functions import show
 from emdsl.language.integers import integral, places, plain_domain, row_names
+from emdsl.language.mixed import is_atom, unwritten
 from emdsl.language.model import Dim, Expr, Index, Loop, Ragged, Shape, Size, SizeOf, Var
 from emdsl.language.positions import ragged
 from emdsl.language.scope import Entry, Env, IndexUse, Reference, wrong
@@ -62,11 +63,9 @@ def _bounded(value: Expr, has_bound: bool, entry: Entry | None, env: Env) -> Non
     """An unbounded count indexes nothing. An inferred domain gets its bound later: its family tells."""
     if has_bound or entry is None:
         return
-    item = env.scope.items[entry.name].statement
-    if isinstance(item, s.Declaration) and item.domain is None and item.value is not None:
-        leaves = [n for n, _ in s.descend(item.value) if isinstance(n, s.Apply) and n.name in env.scope.families]
-        if any(env.scope.families[n.name].x.domain.upper is not None for n in leaves):
-            return
+    families = unwritten(entry, env.scope)
+    if families and all(is_atom(f) or f.x.domain.upper is not None for f in families):
+        return  # a sum of bounded terms, or a Binomial
     hint = "declare it `index[N]` or `category[K]`, or bound it: `count(max = 5)`"
     raise wrong("E033", f"`{entry.name}` has no bound, so it cannot be an index", value.span, hint)
 

@@ -33,7 +33,8 @@ def range_problems(scope: Scope) -> list[Problem]:
 def _look_ahead(reference: Reference, scope: Scope) -> Problem | None:
     """`z[t+1]` of a latent on the plate of `t`: time runs one way. `z[i-1, j+1]` is an earlier row."""
     entry = scope.entries.get(reference.target)
-    if entry is None or entry.kind != "latent" or not reference.owner:
+    owner = scope.entries.get(reference.owner)
+    if entry is None or entry.kind != "latent" or owner is None or owner.kind == "let":
         return None
     lengths = scope.lengths
     for arg, plate in zip(reference.args, entry.plates, strict=False):
