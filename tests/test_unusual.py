@@ -17,6 +17,8 @@ from cases import (
     hybrid,
     joint,
     latents,
+    links,
+    matrices,
     names,
     odds,
     plates,
@@ -45,6 +47,8 @@ MODULES = (
     rows,
     odds,
     curves,
+    links,
+    matrices,
 )
 CASES = [case for module in MODULES for case in module.CASES]
 
@@ -96,7 +100,7 @@ def one_step(case: Case, model: Any, data: Any, given: Any, weight: Any, truth: 
 def climbs_to_the_top(case: Case, model: Any, data: Any, given: Any, weight: Any, truth: Any) -> None:
     """A fit from the model's own seeded starts: what it reports is true, never fell, and no one gets higher."""
     fitter = model.fitter(**{"seed": 1, "tol": 1e-12, "max_iter": 5000, **case.options})
-    est = fitter.fit(given, sample_weight=weight)
+    est = fitter.fit(given, sample_weight=weight, init=truth if case.near else None)
     scale = 1 + abs(est.objective_)
     assert abs(est.log_likelihood_ - case.value(est.params_, data)) < 1e-8 * scale
     assert abs(est.objective_ - objective(case, est.params_, data)) < 1e-8 * scale

@@ -32,6 +32,7 @@ class Case:
     plan: Mapping[str, str] = field(default_factory=dict)  # latent -> method, where a case insists on it
     updates: Mapping[str, str] = field(default_factory=dict)  # param -> kind, where a case insists on it
     weight: str | None = None  # the entry of the data that holds sample weights
+    near: bool = False  # climb from the parameters that made the data: too many local optima for seeded starts
 
     def options_sizes(self) -> dict[str, Any]:
         """The options that are sizes of the model."""

@@ -316,7 +316,7 @@ def _switch_value(p, d):
 
 
 CASES = [
-    Case("two latents add up", ADDITIVE, _additive, _additive_value, options={"n_init": 15}),
+    Case("two latents add up", ADDITIVE, _additive, _additive_value, near=True),
     Case("outliers", OUTLIERS, _outliers, _outliers_value, options={"n_init": 4}),
     Case("a latent's latent", CHAIN, _chain, _chain_value, options={"n_init": 10}),
     Case("parents' alleles", PARENTS, _parents, _parents_value),

@@ -240,7 +240,7 @@ CASES = [
         _prior_table,
         lambda p, d: mix(p["w"], normal(d["x"][:, None], p["m"], 1.0)),
         lambda p: normal(p["m"], np.array([-5.0, 0.0, 5.0]), 1.0).sum(),
-        options={"n_init": 3},
+        options={"n_init": 20},
     ),
     Case("two tables, one class", TWO_TABLES, _two_tables, _two_tables_value, options={"n_init": 4}),
     Case("inflation by group", BY_GROUP, _by_group, _by_group_value),
