@@ -127,6 +127,8 @@ def world(plan: Plan, p: Point) -> World:
     for block in plan.elimination.blocks:
         arrays[f"q:{block.name}"] = _probability(block, out)
         arrays[f"A:{block.name}"] = _message(block, out)
+        arrays[f"location:{block.name}"] = _moment(block, lambda u: u, out)  # of a Gaussian whose scale is another latent
+        arrays[f"variance:{block.name}"] = arrays[f"fit:{block.name}"] = lambda *at: 0.0
         for kind, function in STATISTICS.items():
             arrays[f"E:{block.name}:{kind}"] = _moment(block, function, out)
     arrays["weight"] = lambda i: 1.0
@@ -206,6 +208,8 @@ def _message(block: Block, w: World) -> Any:
             if role:
                 factors.append(x.El(f"E:{block.name}:{role}", (*block.gates, *block.home, *block.own)))
             total += w.total(t.coef, factors, inner, here)
+        if block.scale is not None:  # its message holds half the logarithm of the scale beside
+            total += math.log(w.value(block.scale, here)) / 2
         return total
 
     return message

@@ -1,80 +1,163 @@
-"""The derivation of a model as numbered steps, for people and for programs (first version)."""
+"""The derivation of a model: numbered steps, as text, Markdown, LaTeX, HTML and data.
+
+Everything is read off the plan that the generated module was printed from; nothing is derived twice.
+"""
 
 from __future__ import annotations
 
-import html
+import re
 from dataclasses import dataclass
+from html import escape
 from typing import Any
 
-import sympy as sp
-
 from emdsl.derive.plan import Plan
-from emdsl.report.equations import equation, readable, statistic_equation
+from emdsl.report.equations import readable
+from emdsl.report.latex import escaped, tex
+from emdsl.report.mathml import mathml
+from emdsl.report.page import Say, Show, Step
+from emdsl.report.steps import steps
+from emdsl.report.unicode import text
 
-
-@dataclass(frozen=True)
-class Step:
-    title: str
-    lines: tuple[str, ...]
-    data: dict[str, Any]
+STYLE = (
+    "body{font:16px/1.5 Georgia,serif;max-width:52em;margin:2em auto;padding:0 1em;color:#111}"
+    "h1{font-size:1.5em}h2{font-size:1.15em;margin-top:1.8em}code{font-size:.9em}"
+    "pre{background:#f5f5f2;padding:.8em;overflow-x:auto}"
+    ".show{display:flex;align-items:center;margin:.5em 0;overflow-x:auto}.show math{flex:1}"
+    ".show code{color:#666;margin-left:1em}@media print{body{margin:0;max-width:none}h2{break-after:avoid}}"
+)
+PREAMBLE = r"""\documentclass{article}
+\usepackage[T1]{fontenc}
+\usepackage[utf8]{inputenc}
+\usepackage{amsmath,amssymb}
+\usepackage[margin=2.5cm]{geometry}
+\setlength{\parindent}{0pt}
+\setlength{\parskip}{4pt plus 2pt}
+\allowdisplaybreaks
+"""
 
 
 @dataclass(frozen=True)
 class Derivation:
-    """Numbered steps in textbook order."""
+    """Numbered steps in textbook order: joint, posteriors, statistics, Q, updates, objective."""
 
     model: str
+    source: str
     steps: tuple[Step, ...]
+    centred: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, plan: Plan) -> Derivation:
-        shown = readable(plan)
-        steps = [
-            Step("Posterior", (f"{n}: {c.method} ({c.reason})",), {"latent": n, "method": c.method, "reason": c.reason})
-            for n, c in plan.choices.items()
-        ]
-        for s in shown.expected.statistics:
-            eq = statistic_equation(s, shown)
-            steps.append(Step("Statistic", (str(eq),), {"statistic": s.name, "definition": str(eq)}))
-        for u in shown.updates:
-            for n in u.params:
-                eq = equation(u.rule, n, shown)
-                steps.append(
-                    Step(
-                        "Update",
-                        (f"{n}: {u.kind}. {u.reason}", str(eq)),
-                        {
-                            "parameter": n,
-                            "kind": u.kind,
-                            "reason": u.reason,
-                            "equation": str(eq),
-                            "conditional_on": list(u.conditional_on),
-                        },
-                    )
-                )
-        return cls(plan.joint.model.name, tuple(steps))
+        """The derivation of a plan, in the coordinates of the model file."""
+        model = plan.joint.model
+        return cls(model.name, model.source, steps(readable(plan)), plan.centred)
+
+    @property
+    def note(self) -> str:
+        """What the generated module does differently, if anything."""
+        if not self.centred:
+            return ""
+        names = ", ".join(f"`{n}`" for n in self.centred)
+        return f"The generated module takes {names} about a reference point, for accuracy: the same equations, shifted."
+
+    # ------------------------------------------------------------ forms
 
     def __str__(self) -> str:
-        return "\n".join(f"{k}. {s.title}: " + "\n   ".join(s.lines) for k, s in enumerate(self.steps, 1))
+        out = [self.model, "=" * len(self.model), ""]
+        for k, step in enumerate(self.steps, 1):
+            out.append(f"{k}. {step.title.replace('`', '')}")
+            for line in step.body:
+                out.append(f"   {line.text.replace('`', '')}" if isinstance(line, Say) else _plain(line))
+            out.append("")
+        return "\n".join([*out, self.note.replace("`", "")]).rstrip()
 
     def to_dict(self) -> dict[str, Any]:
-        return {"model": self.model, "steps": [{"title": s.title, **s.data} for s in self.steps]}
+        """Every step as data: facts, sentences, equations as text and as LaTeX."""
+        return {
+            "model": self.model,
+            "steps": [
+                {"number": k, "title": s.title.replace("`", ""), **s.facts, "lines": [_data(line) for line in s.body]}
+                for k, s in enumerate(self.steps, 1)
+            ],
+            "centred": list(self.centred),
+        }
 
     def to_markdown(self) -> str:
-        return f"# {self.model}\n\n```\n{self}\n```\n"
+        """Markdown with `$$` equations."""
+        out = [f"# {_quiet(self.model)}", "", *_fenced(self.source)]
+        for k, step in enumerate(self.steps, 1):
+            out += [f"## {k}. {step.title}", ""]
+            for line in step.body:
+                if isinstance(line, Say):
+                    out += [line.text, ""]
+                else:
+                    name = f"`{line.name}`:\n\n" if line.name else ""
+                    out += [f"{name}$$\n{tex(line.formula)}\n$$", ""]
+        return "\n".join([*out, self.note]).rstrip() + "\n"
 
     def to_latex(self) -> str:
-        return (
-            "\\documentclass{article}\\begin{document}\\begin{verbatim}\n"
-            + str(self)
-            + "\n\\end{verbatim}\\end{document}\n"
-        )
+        """A document of the article class."""
+        out = [PREAMBLE + rf"\title{{{escaped(self.model)}}}", r"\date{}", r"\begin{document}", r"\maketitle"]
+        for step in self.steps:
+            out.append(rf"\section{{{_ticked(step.title)}}}")
+            for line in step.body:
+                if isinstance(line, Say):
+                    out.append(_ticked(line.text) + "\n")
+                else:
+                    tag = rf" \tag*{{\small\texttt{{{escaped(line.name)}}}}}" if line.name else ""
+                    out.append(rf"\[ {tex(line.formula)}{tag} \]")
+        return "\n".join([*out, _ticked(self.note), r"\end{document}", ""])
 
     def to_html(self) -> str:
-        return f"<!doctype html><meta charset=utf-8><title>{html.escape(self.model)}</title><pre>{html.escape(str(self))}</pre>"
+        """One page: MathML, no script, nothing loaded."""
+        title = escape(self.model)
+        out = ["<!DOCTYPE html>", '<html lang="en">', "<head>", '<meta charset="utf-8">', f"<title>{title}</title>"]
+        out += [f"<style>{STYLE}</style>", "</head>", "<body>", f"<h1>{title}</h1>"]
+        out += [f"<pre>{escape(self.source.strip())}</pre>"] if self.source.strip() else []
+        for k, step in enumerate(self.steps, 1):
+            out.append(f'<h2 id="step-{k}">{k}. {_coded(step.title)}</h2>')
+            for line in step.body:
+                if isinstance(line, Say):
+                    out.append(f"<p>{_coded(line.text)}</p>")
+                else:
+                    name = f"<code>{escape(line.name)}</code>" if line.name else ""
+                    out.append(f'<div class="show">{mathml(line.formula)}{name}</div>')
+        out += [f"<p>{_coded(self.note)}</p>"] if self.note else []
+        return "\n".join([*out, "</body>", "</html>", ""])
 
     def _repr_markdown_(self) -> str:
         return self.to_markdown()
 
 
-_ = sp
+def _plain(line: Show) -> str:
+    return f"       {text(line.formula)}"
+
+
+def _data(line: Say | Show) -> dict[str, str]:
+    if isinstance(line, Say):
+        return {"say": line.text.replace("`", "")}
+    named = {"name": line.name} if line.name else {}
+    return {"text": text(line.formula), "latex": tex(line.formula), **named}
+
+
+def _quiet(name: str) -> str:
+    """A name that Markdown does not read as markup."""
+    return re.sub(r"([\\`*_{}\[\]<>#|])", r"\\\1", name)
+
+
+def _fenced(source: str) -> list[str]:
+    """The model's text in a fence longer than any that it holds."""
+    if not source.strip():
+        return []
+    longest = max((len(ticks) for ticks in re.findall("`+", source)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return [fence, source.strip(), fence, ""]
+
+
+def _ticked(said: str) -> str:
+    parts = said.split("`")
+    return "".join(rf"\texttt{{{escaped(p)}}}" if n % 2 else escaped(p) for n, p in enumerate(parts))
+
+
+def _coded(said: str) -> str:
+    parts = said.split("`")
+    return "".join(f"<code>{escape(p)}</code>" if n % 2 else escape(p) for n, p in enumerate(parts))

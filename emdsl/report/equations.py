@@ -93,7 +93,7 @@ def _simplex(rule: Simplex, name: str, symbols: Symbolic) -> sp.Basic:
 
 def _spread(rule: Spread, name: str, symbols: Symbolic) -> sp.Basic:
     names = symbols.letters.extend({}, rule.axes)
-    *lead, i, j = rule.axes
+    *_, i, j = rule.axes
     value = x.mul(rule.scatter, x.power(rule.weight, x.num(-1)))
     half = x.mul(x.HALF, x.add(value, x.substitute(value, {i: j, j: i})))
     if not rule.precision:

@@ -1,0 +1,178 @@
+"""Formulas as they stand on paper: a small tree that each printer (text, LaTeX, MathML) walks.
+
+Precedence is a property of a node, `level`; printers put brackets where a part's level is lower than its place asks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+RELATION, SUM, PRODUCT, POWER, ATOM = range(5)
+
+
+@dataclass(frozen=True, slots=True)
+class Name:
+    """A name as the user wrote it (or one of ours, like `S_z_x`)."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """Digits."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """An upright word or operator that is no name: `log`, `observed`, `pi`."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class At:
+    """`base[i, j]`."""
+
+    base: Formula
+    places: tuple[Formula, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Raised:
+    """`base^exponent`; an exponent `T` transposes."""
+
+    base: Formula
+    exponent: Formula
+
+
+@dataclass(frozen=True, slots=True)
+class Plus:
+    """Terms with their signs: True for one that is subtracted."""
+
+    terms: tuple[tuple[bool, Formula], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    factors: tuple[Formula, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Over:
+    """A fraction."""
+
+    top: Formula
+    bottom: Formula
+
+
+@dataclass(frozen=True, slots=True)
+class Root:
+    body: Formula
+
+
+@dataclass(frozen=True, slots=True)
+class Big:
+    """A sum over indices, each up to its size; `where` says which elements count."""
+
+    indices: tuple[tuple[Formula, Formula], ...]
+    where: Formula | None
+    body: Formula
+
+
+@dataclass(frozen=True, slots=True)
+class Apply:
+    """`function(arguments)`."""
+
+    function: Formula
+    arguments: tuple[Formula, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Bracket:
+    """1 where the condition holds, else 0."""
+
+    body: Formula
+
+
+@dataclass(frozen=True, slots=True)
+class Mean:
+    """`E[body | given]` under q."""
+
+    body: Formula
+    given: Formula | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Relation:
+    """`left op right`, op one of = ~ < > <= >= != and or | proportional."""
+
+    op: str
+    left: Formula
+    right: Formula
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """Formulas side by side, with commas."""
+
+    items: tuple[Formula, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Cases:
+    """Values with their conditions; a condition of None is "otherwise"."""
+
+    options: tuple[tuple[Formula, Formula | None], ...]
+
+
+Formula = (
+    Name
+    | Number
+    | Word
+    | At
+    | Raised
+    | Plus
+    | Times
+    | Over
+    | Root
+    | Big
+    | Apply
+    | Bracket
+    | Mean
+    | Relation
+    | Listed
+    | Cases
+)
+
+
+def level(f: Formula) -> int:
+    """How tightly a formula holds together."""
+    match f:
+        case Relation() | Listed():
+            return RELATION
+        case Plus():
+            return SUM
+        case Times() | Over() | Big():
+            return PRODUCT
+        case Raised():
+            return POWER
+    return ATOM
+
+
+def times(*factors: Formula) -> Formula:
+    """A product, flat; 1 where nothing is left."""
+    flat: list[Formula] = []
+    for f in factors:
+        if isinstance(f, Times):
+            flat += f.factors
+        elif f != Number("1"):
+            flat.append(f)
+    if not flat:
+        return Number("1")
+    return flat[0] if len(flat) == 1 else Times(tuple(flat))
+
+
+def at(base: Formula, *places: Formula) -> Formula:
+    return At(base, places) if places else base

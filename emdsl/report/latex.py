@@ -1,0 +1,149 @@
+"""Formulas in LaTeX, for a plain article class with amsmath; every name of the user's is escaped."""
+
+from __future__ import annotations
+
+import unicodedata
+from typing import assert_never
+
+from emdsl.report import formula as f
+from emdsl.report.formula import Formula
+
+SIGNS = {
+    "=": "=", "~": r"\sim", "<": "<", ">": ">", "<=": r"\le", ">=": r"\ge", "!=": r"\ne", "and": r"\text{ and }",
+    "or": r"\text{ or }", "|": r"\mid", "∝": r"\propto", "is": r"\text{ is }",
+}  # fmt: skip
+WORDS = {
+    "pi": r"\pi", "log": r"\log", "exp": r"\exp", "sin": r"\sin", "cos": r"\cos", "tanh": r"\tanh", "Gamma": r"\Gamma",
+    "digamma": r"\psi", "trigamma": r"\psi'", "min": r"\min", "max": r"\max", "logdet": r"\log\det", "q": "q", "Q": "Q",
+    "Phi": r"\Phi", "phi": r"\phi", "p": "p", "T": r"\top", "A": "A", "": "", "ell": r"\ell", "∂": r"\partial",
+}  # fmt: skip
+GREEK = (
+    "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi pi rho sigma tau upsilon phi chi psi "
+    "omega Gamma Delta Theta Lambda Xi Pi Sigma Upsilon Phi Psi Omega"
+).split()
+SPECIAL = {
+    "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "%": r"\%", "_": r"\_",
+    "^": r"\textasciicircum{}", "~": r"\textasciitilde{}", "<": r"\textless{}", ">": r"\textgreater{}",
+    "|": r"\textbar{}", '"': "''", "—": "---", "–": "--", "’": "'",
+}  # fmt: skip
+
+
+def tex(e: Formula) -> str:
+    """The formula in math mode."""
+    match e:
+        case f.Name(name):
+            return _name(name)
+        case f.Number(digits):
+            return digits
+        case f.Word(word):
+            return WORDS.get(word) or rf"\mathrm{{{escaped(word)}}}" if word else ""
+        case f.At(base, places):
+            return f"{_based(base)}_{{{', '.join(map(tex, places))}}}"
+        case f.Raised(base, exponent):
+            return f"{{{_in(base, f.ATOM)}}}^{{{tex(exponent)}}}"
+        case f.Plus(terms):
+            return _terms(terms)
+        case f.Times(factors):
+            return _factors(factors)
+        case f.Over(top, bottom):
+            return rf"\frac{{{tex(top)}}}{{{tex(bottom)}}}"
+        case f.Root(body):
+            return rf"\sqrt{{{tex(body)}}}"
+        case f.Big(indices, where, body):
+            return _sums(indices, where) + " " + _in(body, f.PRODUCT)
+        case f.Apply(function, arguments):
+            return rf"{tex(function)}\left({', '.join(map(tex, arguments))}\right)"
+        case f.Bracket(body):
+            return rf"\left[{tex(body)}\right]"
+        case f.Mean(body, given):
+            rest = rf" \mid {tex(given)}" if given is not None else ""
+            return rf"\mathrm{{E}}\left[{tex(body)}{rest}\right]"
+        case f.Relation(op, left, right):
+            return f"{tex(left)} {SIGNS.get(op, op)} {tex(right)}"
+        case f.Listed(items):
+            return ", ".join(map(tex, items))
+        case f.Cases(options):
+            rows = (tex(v) + " & " + (tex(c) if c is not None else r"\text{otherwise}") for v, c in options)
+            return r"\begin{cases} " + r" \\ ".join(rows) + r" \end{cases}"
+        case _:
+            assert_never(e)
+
+
+def _in(e: Formula, level: int) -> str:
+    return tex(e) if f.level(e) >= level else rf"\left({tex(e)}\right)"
+
+
+def _based(base: Formula) -> str:
+    return tex(base) if isinstance(base, f.Name | f.Bracket) else rf"\left({tex(base)}\right)"
+
+
+def _terms(terms: tuple[tuple[bool, Formula], ...]) -> str:
+    out = ""
+    for negative, t in terms:
+        out += (" - " if negative else " + ") if out else ("-" if negative else "")
+        out += _in(t, f.PRODUCT)
+    return out
+
+
+def _factors(factors: tuple[Formula, ...]) -> str:
+    out = []
+    for n, e in enumerate(factors):
+        open_end = isinstance(e, f.Big) and n < len(factors) - 1
+        out.append(rf"\left({tex(e)}\right)" if open_end else _in(e, f.PRODUCT))
+    return r" \, ".join(out)
+
+
+def _sums(indices: tuple[tuple[Formula, Formula], ...], where: Formula | None) -> str:
+    """One sign for each index, with its range; a condition stands under the last."""
+    out = []
+    for n, (index, size) in enumerate(indices):
+        condition = rf" :\, {tex(where)}" if where is not None and n == len(indices) - 1 else ""
+        if condition or size == f.Word(""):
+            out.append(rf"\sum_{{{tex(index)}{condition}}}")
+        elif isinstance(size, f.Number):
+            out.append(rf"\sum_{{{tex(index)}=0}}^{{{int(size.text) - 1}}}")
+        else:
+            out.append(rf"\sum_{{{tex(index)}=0}}^{{{tex(size)}-1}}")
+    return "".join(out)
+
+
+def _name(name: str) -> str:
+    bare = name.rstrip("'")
+    primes = "'" * (len(name) - len(bare))
+    if bare.startswith("S:"):
+        return rf"S^{{\mathrm{{{escaped(bare[2:])}}}}}{primes}"
+    if bare in GREEK:
+        return rf"\{bare}{primes}"
+    if len(bare) == 1 and bare.isascii():
+        return bare + primes
+    greek = _greek(bare)
+    return (greek or rf"\mathrm{{{escaped(bare)}}}") + primes
+
+
+def _greek(letter: str) -> str:
+    """The command of a single Greek letter, by its Unicode name."""
+    if len(letter) != 1:
+        return ""
+    words = unicodedata.name(letter, "").split()
+    if len(words) == 4 and words[0] == "GREEK" and words[2] == "LETTER":
+        name = words[3].lower().replace("lamda", "lambda")
+        name = name.capitalize() if words[1] == "CAPITAL" else name
+        return rf"\{name}" if name in GREEK else ""
+    return ""
+
+
+def escaped(text: str) -> str:
+    """Text that LaTeX prints as it stands; what a plain engine lacks is spelt."""
+    out = []
+    for c in unicodedata.normalize("NFC", text):
+        if c in SPECIAL:
+            out.append(SPECIAL[c])
+        elif ord(c) < 128:
+            out.append(c if c.isprintable() else " ")
+        elif _greek(c):
+            out.append(rf"\ensuremath{{{_greek(c)}}}")
+        elif len(plain := unicodedata.normalize("NFKD", c).encode("ascii", "ignore").decode()) > 0:
+            out.append("".join(SPECIAL.get(p, p) for p in plain))
+        else:
+            out.append(f"u{ord(c):04X}")
+    return "".join(out)

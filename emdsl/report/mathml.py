@@ -1,0 +1,130 @@
+"""Formulas in MathML, for browsers: no script, nothing loaded; every name is escaped."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import assert_never
+
+from emdsl.report import formula as f
+from emdsl.report.formula import Formula
+from emdsl.report.latex import GREEK
+
+SIGNS = {
+    "=": "=", "~": "∼", "<": "&lt;", ">": "&gt;", "<=": "≤", ">=": "≥", "!=": "≠", "and": "and", "or": "or", "|": "|",
+    "∝": "∝", "is": "is",
+}  # fmt: skip
+WORDS = {
+    "pi": "π",
+    "digamma": "ψ",
+    "trigamma": "ψ′",
+    "Gamma": "Γ",
+    "logdet": "log det",
+    "Phi": "Φ",
+    "phi": "φ",
+    "ell": "ℓ",
+}
+LETTERS = dict(zip(GREEK, "αβγδϵζηθικλμνξπρστυϕχψωΓΔΘΛΞΠΣΥΦΨΩ", strict=True))
+
+
+def mathml(e: Formula) -> str:
+    """A display equation."""
+    return f'<math display="block">{_row(e)}</math>'
+
+
+def _row(e: Formula) -> str:
+    return f"<mrow>{_of(e)}</mrow>"
+
+
+def _of(e: Formula) -> str:
+    match e:
+        case f.Name(name):
+            return f"<mi>{_letters(name)}</mi>"
+        case f.Number(digits):
+            return f"<mn>{escape(digits)}</mn>"
+        case f.Word(word):
+            return f'<mi mathvariant="normal">{escape(WORDS.get(word, word))}</mi>'
+        case f.At(base, places):
+            return f"<msub>{_row_in(base, f.ATOM)}<mrow>{_listed(places)}</mrow></msub>"
+        case f.Raised(base, exponent):
+            high = "<mo>⊤</mo>" if exponent == f.Word("T") else _row(exponent)
+            return f"<msup>{_row_in(base, f.ATOM)}{high}</msup>"
+        case f.Plus(terms):
+            return _terms(terms)
+        case f.Times(factors):
+            return _factors(factors)
+        case f.Over(top, bottom):
+            return f"<mfrac>{_row(top)}{_row(bottom)}</mfrac>"
+        case f.Root(body):
+            return f"<msqrt>{_of(body)}</msqrt>"
+        case f.Big(indices, where, body):
+            return _sums(indices, where) + _in(body, f.PRODUCT)
+        case f.Apply(function, arguments):
+            return f"{_of(function)}<mo>&#x2061;</mo><mrow><mo>(</mo>{_listed(arguments)}<mo>)</mo></mrow>"
+        case f.Bracket(body):
+            return f"<mrow><mo>[</mo>{_of(body)}<mo>]</mo></mrow>"
+        case f.Mean(body, given):
+            rest = f"<mo>|</mo>{_of(given)}" if given is not None else ""
+            return f'<mi mathvariant="normal">E</mi><mrow><mo>[</mo>{_of(body)}{rest}<mo>]</mo></mrow>'
+        case f.Relation(op, left, right):
+            sign = SIGNS.get(op, escape(op))
+            word = f"<mtext>&#xa0;{sign}&#xa0;</mtext>" if sign.isalpha() else f"<mo>{sign}</mo>"
+            return f"{_of(left)}{word}{_of(right)}"
+        case f.Listed(items):
+            return _listed(items)
+        case f.Cases(options):
+            rows = (_case(v, c) for v, c in options)
+            return f"<mrow><mo>{{</mo><mtable>{''.join(rows)}</mtable></mrow>"
+        case _:
+            assert_never(e)
+
+
+def _case(value: Formula, condition: Formula | None) -> str:
+    text = f"<mtext>if&#xa0;</mtext>{_of(condition)}" if condition is not None else "<mtext>otherwise</mtext>"
+    return f"<mtr><mtd>{_row(value)}</mtd><mtd><mrow>{text}</mrow></mtd></mtr>"
+
+
+def _letters(name: str) -> str:
+    bare = name.rstrip("'")
+    if bare.startswith("S:"):
+        return "S_" + escape(bare[2:])
+    return escape(LETTERS.get(bare, bare)) + "′" * (len(name) - len(bare))
+
+
+def _in(e: Formula, level: int) -> str:
+    return _of(e) if f.level(e) >= level else f"<mrow><mo>(</mo>{_of(e)}<mo>)</mo></mrow>"
+
+
+def _row_in(e: Formula, level: int) -> str:
+    return f"<mrow>{_in(e, level)}</mrow>"
+
+
+def _listed(items: tuple[Formula, ...]) -> str:
+    return "<mo>,</mo>".join(map(_of, items))
+
+
+def _terms(terms: tuple[tuple[bool, Formula], ...]) -> str:
+    out = ""
+    for n, (negative, t) in enumerate(terms):
+        sign = "−" if negative else "+" if n else ""
+        out += (f"<mo>{sign}</mo>" if sign else "") + _in(t, f.PRODUCT)
+    return out
+
+
+def _factors(factors: tuple[Formula, ...]) -> str:
+    out = []
+    for n, e in enumerate(factors):
+        open_end = isinstance(e, f.Big) and n < len(factors) - 1
+        out.append(f"<mrow><mo>(</mo>{_of(e)}<mo>)</mo></mrow>" if open_end else _in(e, f.PRODUCT))
+    return "<mspace width='0.17em'/>".join(out)
+
+
+def _sums(indices: tuple[tuple[Formula, Formula], ...], where: Formula | None) -> str:
+    out = ""
+    for n, (index, size) in enumerate(indices):
+        condition = f"<mo>:</mo>{_of(where)}" if where is not None and n == len(indices) - 1 else ""
+        if condition or size == f.Word(""):
+            out += f"<munder><mo>∑</mo><mrow>{_of(index)}{condition}</mrow></munder>"
+            continue
+        top = f"<mn>{int(size.text) - 1}</mn>" if isinstance(size, f.Number) else f"{_of(size)}<mo>−</mo><mn>1</mn>"
+        out += f"<munderover><mo>∑</mo><mrow>{_of(index)}<mo>=</mo><mn>0</mn></mrow><mrow>{top}</mrow></munderover>"
+    return out

@@ -1,0 +1,46 @@
+"""What a derivation is written with: sentences and equations, gathered into steps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from emdsl.derive import expr as x
+from emdsl.derive.expr import Expr, Ix
+from emdsl.report.formula import Formula
+
+
+@dataclass(frozen=True)
+class Say:
+    """A sentence. Names in backticks are the user's."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Show:
+    """An equation on its own line, with what it is called in the code."""
+
+    formula: Formula
+    name: str = ""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step: its title, what is said and shown, and the same as data."""
+
+    title: str
+    body: tuple[Say | Show, ...]
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+def whole(ixs: Sequence[Ix], body: Expr) -> Expr:
+    """The sum of a body over indices."""
+    for i in reversed(ixs):
+        body = x.total(i, body)
+    return body
+
+
+def names_of(*names: str) -> str:
+    return ", ".join(f"`{n}`" for n in names)

@@ -1,0 +1,243 @@
+"""Plan -> the numbered steps of a derivation, in the order of a textbook, each with its facts as data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from emdsl.derive import expr as x
+from emdsl.derive.blocks import Block, place
+from emdsl.derive.expr import El, Expr, Ix
+from emdsl.derive.joint import Factor
+from emdsl.derive.plan import Plan
+from emdsl.derive.records import statistic_of
+from emdsl.derive.statistics import Statistic
+from emdsl.derive.terms import Term, merge, opened, settle
+from emdsl.report import formula as f
+from emdsl.report.formula import Formula
+from emdsl.report.indices import Names
+from emdsl.report.page import Say, Show, Step, names_of, whole
+from emdsl.report.tidy import tidy
+from emdsl.report.typeset import Typeset, statistic, typeset
+from emdsl.report.updates import update_steps
+
+
+def steps(plan: Plan) -> tuple[Step, ...]:
+    """All steps of a plan that is in the model's own coordinates."""
+    t = typeset(plan)
+    out = [_joint(plan, t)]
+    out += [_posterior(plan, b, t) for b in plan.elimination.blocks]
+    if plan.joint.deterministic:
+        out.append(_substituted(plan))
+    if plan.expected.statistics:
+        out.append(_statistics(plan, t))
+    out.append(_expected(plan, t))
+    out += update_steps(plan, t)
+    out.append(_objective(plan, t))
+    return tuple(out)
+
+
+# ------------------------------------------------------------------ the joint
+
+
+def _joint(plan: Plan, t: Typeset) -> Step:
+    model = plan.joint.model
+    latent = [v.name for v in model.of_kind("latent")]
+    random = [v.name for v in (*model.of_kind("observed"), *model.of_kind("latent"))]
+    left = f.Apply(f.Word("log"), (density(random, [v.name for v in model.of_kind("param")]),))
+    body: list[Say | Show] = [
+        Say(
+            ("The complete data" if latent else "The data")
+            + " have this log density, a sum over the declarations of the model"
+            + ("; `[...]` is 1 where it holds, else 0." if plan.joint.levels else ".")
+        )
+    ]
+    parts = list(_factors(plan, t))
+    prior = any(f_.role == "param" for f_ in plan.joint.factors)
+    body.append(Show(f.Relation("=", left, f.Word("the sum of"))))
+    body += [Show(e, about) for about, e in parts]
+    if prior:
+        body.append(Say("Lines of parameters are their log priors; what is climbed includes them."))
+    return Step("The log joint density", tuple(body), {"kind": "joint", "variables": random})
+
+
+def density(random: Sequence[str], given: Sequence[str]) -> Formula:
+    left: Formula = f.Listed(tuple(map(f.Name, random)))
+    if given:
+        left = f.Relation("|", left, f.Listed(tuple(map(f.Name, given))))
+    return f.Apply(f.Word("p"), (left,))
+
+
+def _factors(plan: Plan, t: Typeset) -> Iterator[tuple[str, Formula]]:
+    for factor in plan.joint.factors:
+        body = tidy(x.mul(*factor.gates, *factor.masks, factor.body), t.known)
+        yield factor.about or "factor", t.sum(factor.plates, body, {})
+
+
+# ------------------------------------------------------------------ posteriors
+
+
+def _posterior(plan: Plan, block: Block, t: Typeset) -> Step:
+    latents = names_of(*block.latents)
+    choice = plan.choices[block.latents[0]]
+    body: list[Say | Show] = [Say(f"{latents}: {choice.method}, because {choice.reason}.")]
+    body += list(_discrete(plan, block, t) if block.states else _continuous(plan, block, t))
+    facts = {"kind": "posterior", "latents": list(block.latents), "method": choice.method, "reason": choice.reason}
+    return Step(f"The posterior of {latents}", tuple(body), facts)
+
+
+def closed_blocks(plan: Plan, block: Block) -> list[tuple[Factor, Term]]:
+    """The factors that hold a block, in the block's own indices, squares left closed."""
+    out: list[tuple[Factor, Term]] = []
+    gates = {(n.of.var, n.of.idx): n.at for n in block.neighbours if isinstance(n.of, El) and isinstance(n.at, Ix)}
+    for factor in plan.joint.factors:
+        held = {g.of.var for g in factor.gates if isinstance(g.of, El)} | set(x.variables(factor.body))
+        if not held & set(block.latents):
+            continue
+        for c, factors, sums in opened(factor.body, lambda n: "V" if n in block.latents else "R"):
+            number, rest = x.split_number(x.mul(*factors))
+            kept = tuple(e for e in x.factors_of(rest) if e != x.ONE)
+            term = settle(Term(c * number, factor.gates, factor.masks + kept, factor.plates + sums))
+            if not _touches(term, block):
+                continue
+            placed = place(term, block.latents, block.home, block.states, gates)
+            if isinstance(placed, Term):
+                out.append((factor, placed))
+    return out
+
+
+def _touches(t: Term, block: Block) -> bool:
+    gated = any(isinstance(g.of, El) and g.of.var in block.latents for g in t.gates)
+    return gated or any(n in block.latents for e in t.factors for n in x.variables(e))
+
+
+def block_names(block: Block, t: Typeset) -> Names:
+    return t.letters.extend({}, (*block.home, *block.own, *block.states, *block.gates))
+
+
+def _inner(term: Term, block: Block) -> Expr:
+    held = {*block.home, *block.own, *block.states, *block.gates}
+    return whole([i for i in term.ixs if i not in held], term.body)
+
+
+def _discrete(plan: Plan, block: Block, t: Typeset) -> Iterator[Say | Show]:
+    names = block_names(block, t)
+    q = t.of(El(f"q:{block.name}", (*block.states, *block.gates, *block.home)), names)
+    parts = [tidy(_inner(term, block), t.known) for _, term in closed_blocks(plan, block)]
+    total = t.of(x.add(*parts), names)
+    inside = [
+        b for b in plan.elimination.blocks if b.record is not None
+        and any(isinstance(n.of, El) and n.of.var in block.latents for n in b.neighbours)
+    ]  # fmt: skip
+    if inside:
+        latents = names_of(*(b.name for b in inside))
+        yield Say(f"{latents} is integrated out first: its log-normaliser A, given the state, stands for its terms.")
+    const = f.Word("const")
+    yield Show(f.Relation("=", f.Apply(f.Word("log"), (q,)), f.Plus(((False, total), (False, const)))))
+    yield Say(
+        "The constant makes the probabilities of the states sum to one; its negative is the block's log-likelihood."
+    )
+
+
+def _continuous(plan: Plan, block: Block, t: Typeset) -> Iterator[Say | Show]:
+    assert block.record is not None
+    names = block_names(block, t)
+    found: dict[str, list[Expr]] = {}
+    for term in merge([term for _, term in closed_blocks(plan, block)], plan.expected.symmetry):
+        role = statistic_of(term, block.name, block.home, block.own)
+        if isinstance(role, str):
+            found = {}
+            break
+        found.setdefault(role.name, []).append(_inner(role.rest, block))
+    if not found:
+        for opened_term, name in zip(block.terms, block.roles, strict=True):
+            found.setdefault(name, []).append(_inner(opened_term, block))
+    latent = t.of(El(block.name, (*block.home, *block.own)), names)
+    yield Say(f"Its log joint is a sum of natural parameters times statistics, which are those of {block.record.name}:")
+    for name, parts in found.items():
+        if name:
+            eta = t.of(tidy(x.add(*parts), t.known), names)
+            yield Show(f.Relation("=", f.Apply(f.Word("coefficient of"), (statistic(name, latent),)), eta))
+    yield Say(
+        f"So q is {block.record.name} with these natural parameters; its moments and log-normaliser are the family's."
+    )
+
+
+def _substituted(plan: Plan) -> Step:
+    names = sorted(plan.joint.deterministic)
+    text = f"{names_of(*names)}: functions of other variables, substituted where they are used."
+    return Step("What is substituted", (Say(text),), {"kind": "substitution", "latents": names})
+
+
+# ------------------------------------------------------------------ statistics and Q
+
+
+def statistic_formula(s: Statistic, t: Typeset) -> Formula:
+    """`S[axes] = sum of q times data`."""
+    names = t.letters.extend({}, s.axes)
+    value = tidy(whole([i for i in s.ixs if i not in s.axes], x.mul(*s.factors)), t.known)
+    return f.Relation("=", t.of(El(f"S:{s.name}", s.axes), names), t.of(value, names))
+
+
+def _statistics(plan: Plan, t: Typeset) -> Step:
+    say = "What the E-step hands to the M-step: the expectations, under q, of what multiplies functions of parameters."
+    body: list[Say | Show] = [Say(say)]
+    facts = []
+    for s in plan.expected.statistics:
+        body.append(Show(statistic_formula(s, t), s.name))
+        facts.append({"name": s.name, "shape": [i.dim for i in s.axes]})
+    notes = []
+    if plan.weighted is not None:
+        notes.append(f"Sums over {plan.weighted.removesuffix('[]')} carry the sample weights, 1 unless given.")
+    if any("present:" in repr(s.factors) for s in plan.expected.statistics):
+        notes.append("A missing value leaves its factor out: it is 0 in these sums.")
+    body += [Say(n) for n in notes]
+    return Step("Expected sufficient statistics", tuple(body), {"kind": "statistics", "statistics": facts})
+
+
+def _expected(plan: Plan, t: Typeset) -> Step:
+    q = plan.expected
+    parts = [tidy(whole(term.ixs, term.body), t.known) for term in (*q.terms, *q.prior, *(mx.term for mx in q.mixed))]
+    total = t.of(x.add(*parts), {})
+    terms = (
+        (*total.terms, (False, f.Word("const")))
+        if isinstance(total, f.Plus)
+        else ((False, total), (False, f.Word("const")))
+    )
+    params = tuple(f.Name(v.name) for v in plan.joint.model.of_kind("param"))
+    body: list[Say | Show] = [Say("The expected log joint, as a function of the parameters, with the statistics held:")]
+    body.append(Show(f.Relation("=", f.Apply(f.Word("Q"), params), f.Plus(terms))))
+    if q.mixed:
+        body.append(Say("Some terms do not come apart from the data: they are evaluated in passes over it."))
+    return Step("The expected complete-data log-likelihood", tuple(body), {"kind": "Q", "terms": len(parts)})
+
+
+# ------------------------------------------------------------------ the objective
+
+
+def _objective(plan: Plan, t: Typeset) -> Step:
+    model = plan.joint.model
+    observed, params = [v.name for v in model.of_kind("observed")], [v.name for v in model.of_kind("param")]
+    ell = f.Apply(f.Word("log"), (density(observed, params),))
+    prior = any(factor.role in ("param", "potential") for factor in plan.joint.factors)
+    kinds = {u.kind for u in plan.updates}
+    ecm = [n for u in plan.updates if u.conditional_on for n in u.params]
+    say = "What is reported is the log-likelihood of the data, computed in the same pass as the statistics"
+    say += ", plus the log priors." if prior else "."
+    body: list[Say | Show] = [Say(say), Show(f.Relation("=", f.Word("ell"), ell))]
+    if ecm:
+        how = f"{names_of(*ecm)} maximise Q in turn, the others held (ECM), so each iteration climbs"
+    elif kinds <= {"closed form", "linear solve"}:
+        how = (
+            "Each M-step is the maximum of Q"
+            if model.of_kind("latent")
+            else "The M-step is the maximum itself: one is enough"
+        )
+    else:
+        how = "Each M-step raises Q (generalised EM)"
+    fact = (
+        "the objective never falls: the posterior makes the bound touch, and raising the bound raises what it touches."
+    )
+    text = how + (": " if not how.endswith("enough") else "; ") + fact if model.of_kind("latent") else how + "."
+    body.append(Say(text))
+    facts = {"kind": "objective", "exact": True, "priors": prior, "climbs": True, "conditional": ecm}
+    return Step("The objective", tuple(body), facts)

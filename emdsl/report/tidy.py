@@ -1,0 +1,175 @@
+"""Expressions as a person would write them: the same values, fewer signs and halves.
+
+Numbers are gathered at the front of a product, a sign or a common factor is taken out of a ratio's
+sums, floats that stand for roots go back under the root, short literal sums are written out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from math import gcd, lcm
+
+from emdsl.derive import expr as x
+from emdsl.derive.expr import El, Expr, Idx, Ix
+from emdsl.derive.plan import Plan
+
+Pairs = Mapping[str, tuple[int, int]]  # arrays that are symmetric in two of their axes
+SHORT = 4  # literal sums up to this length are written out
+
+
+@dataclass(frozen=True)
+class Known:
+    """Arrays symmetric in two of their axes; posteriors (`q:z`) that sum to one over the states of one latent."""
+
+    pairs: Pairs
+    single: frozenset[str]
+
+
+def known(plan: Plan) -> Known:
+    blocks = plan.elimination.blocks
+    single = frozenset(f"q:{b.name}" for b in blocks if len(b.states) == 1 and not b.neighbours)
+    return Known(symmetric(plan), single)
+
+
+def tidy(e: Expr, facts: Known) -> Expr:
+    """The expression, bottom-up."""
+
+    def step(n: Expr) -> Expr | None:
+        match n:
+            case El() if n.var in facts.pairs:
+                return _sorted(n, facts.pairs[n.var])
+            case x.Mul():
+                return _product([go(f) for f in n.factors])
+            case x.Pow(base, exponent):
+                return _power(go(base), go(exponent))
+            case x.Sum(ix, body):
+                return _total(ix, go(body), facts)
+        return None
+
+    def go(n: Expr) -> Expr:
+        return x.rebuild(n, step)
+
+    return go(e)
+
+
+def symmetric(plan: Plan) -> Pairs:
+    """Matrices by domain, and statistics whose definition is the same with two axes exchanged."""
+    out = {v.name: (len(v.shape) - 2, len(v.shape) - 1) for v in plan.joint.model.variables if v.domain.kind == "spd"}
+    for s in plan.expected.statistics:
+        for a in range(len(s.axes)):
+            for b in range(a):
+                swap: dict[Ix, Idx] = {s.axes[a]: s.axes[b], s.axes[b]: s.axes[a]}
+                swapped = [x.substitute(f, swap) for f in s.factors]
+                if sorted(map(repr, swapped)) == sorted(map(repr, s.factors)):
+                    out[f"S:{s.name}"] = (b, a)
+    return out
+
+
+def _sorted(e: El, pair: tuple[int, int]) -> El:
+    a, b = pair
+    places = list(e.idx)
+    places[a], places[b] = sorted((places[a], places[b]), key=repr)
+    return El(e.var, tuple(places), e.sort)
+
+
+def content(e: x.Add) -> tuple[Fraction, Expr]:
+    """`c * rest`: the rest has integer coefficients without a common divisor, the first one positive."""
+    numbers = [x.split_number(t)[0] for t in e.terms]
+    exact = [n for n in numbers if isinstance(n, Fraction)]
+    if len(exact) < len(numbers):
+        return Fraction(1), e
+    size = Fraction(gcd(*(n.numerator for n in exact)), lcm(*(n.denominator for n in exact)))
+    c = -size if exact[0] < 0 else size
+    return c, x.add(*(x.mul(x.num(1 / c), t) for t in e.terms))
+
+
+def _product(factors: list[Expr]) -> Expr:
+    ratio = any(isinstance(f, x.Pow) and _negative(f.exponent) for f in factors)
+    c: Fraction | float = Fraction(1)
+    rest: list[Expr] = []
+    for f in factors:
+        match f:
+            case x.Num(v):
+                c = c * v
+            case x.Add() if ratio or (len(factors) > 1 and _all_negative(f)):
+                inner, whole = content(f)
+                c = c * inner
+                rest.append(whole)
+            case _:
+                inner_c, whole = x.split_number(f)
+                c = c * inner_c
+                rest.append(whole)
+    return _roots(c, x.mul(*rest))
+
+
+def _roots(c: Fraction | float, rest: Expr) -> Expr:
+    """`1.414 sqrt(a)` is `sqrt(2 a)`."""
+    roots = [f for f in x.factors_of(rest) if isinstance(f, x.Pow) and f.exponent == x.HALF]
+    square = _rational(float(c) ** 2)
+    if isinstance(c, Fraction) or not roots or square is None:
+        return x.mul(x.Num(c), rest)
+    others = [f for f in x.factors_of(rest) if f not in roots]
+    inside = _product([x.Num(square), *(f.base for f in roots if isinstance(f, x.Pow))])
+    root = _power(inside, x.HALF)
+    return x.mul(x.num(1 if c > 0 else -1), *others, root)
+
+
+def _rational(v: float) -> Fraction | None:
+    near = Fraction(v).limit_denominator(1000)
+    return near if near and abs(float(near) - v) <= 1e-14 * abs(v) else None
+
+
+def _negative(e: Expr) -> bool:
+    return isinstance(e, x.Num) and e.value < 0
+
+
+def _all_negative(e: x.Add) -> bool:
+    return all(x.split_number(t)[0] < 0 for t in e.terms)
+
+
+def _power(base: Expr, exponent: Expr) -> Expr:
+    if isinstance(base, x.Add) and isinstance(exponent, x.Num) and exponent.value in (-1, -2, 2):
+        c, whole = content(base)
+        if c < 0 or exponent.value < 0:
+            return x.mul(x.num(c ** int(exponent.value)), x.power(whole, exponent))
+    if exponent == x.HALF:
+        return x.Pow(base, exponent) if not isinstance(base, x.Num) else x.power(base, exponent)
+    return x.power(base, exponent)
+
+
+def _total(ix: Ix, body: Expr, facts: Known) -> Expr:
+    """A sum; over few literal values of an index that stands as a number, or is compared, written out."""
+    if ix.dim.isdigit() and int(ix.dim) <= SHORT and _counted(ix, body):
+        return x.add(*(x.substitute(body, {ix: n}) for n in range(int(ix.dim))))
+    certain = _certain(ix, body, facts)
+    return certain if certain is not None else x.total(ix, body)
+
+
+def _certain(ix: Ix, e: Expr, facts: Known) -> Expr | None:
+    """The sum over all states of a posterior, where nothing else holds the state: 1."""
+    match e:
+        case El() if e.var in facts.single and e.idx[0] == ix and ix not in e.idx[1:]:
+            return x.ONE
+        case x.Sum():
+            inner = _certain(ix, e.body, facts)
+            return None if inner is None else x.total(e.ix, inner)
+        case x.Mul():
+            holders = [f for f in e.factors if ix in x.free(f)]
+            inner = _certain(ix, holders[0], facts) if len(holders) == 1 else None
+            return None if inner is None else x.mul(*(f for f in e.factors if f is not holders[0]), inner)
+    return None
+
+
+def _counted(ix: Ix, body: Expr) -> bool:
+    """Whether the index stands as a number, or beside a fixed one."""
+    for n in x.walk(body):
+        match n:
+            case x.Val(i) if i == ix:
+                return True
+            case x.Delta(a, b) if ix in (a, b) and (isinstance(a, int) or isinstance(b, int)):
+                return True
+            case x.Sel(_, i) if i == ix and any(isinstance(m, x.Val) for m in x.walk(body)):
+                return True
+    return False

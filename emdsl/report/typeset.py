@@ -1,0 +1,368 @@
+"""Expr -> Formula: the algebra in the user's names, with plates as sums and posteriors as `q(z[n] = k)`.
+
+Sample weights are left out (a note says that every sum carries them); what is missing becomes a condition of
+its sum; the rows of a ragged plate are written by their two indices again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+from emdsl.derive import expr as x
+from emdsl.derive.blocks import Block
+from emdsl.derive.expr import El, Expr, Idx, Ix
+from emdsl.derive.plan import Plan
+from emdsl.language import model as m
+from emdsl.report import formula as f
+from emdsl.report.formula import Formula
+from emdsl.report.indices import Letters, Names, letters
+from emdsl.report.tidy import Known, known
+
+RELATIONS = {"eq": "=", "ne": "!=", "lt": "<", "le": "<=", "gt": ">", "ge": ">=", "and": "and", "or": "or"}
+OPPOSITE = {"=": "!=", "!=": "=", "<": ">=", ">=": "<", ">": "<=", "<=": ">"}
+ONE = f.Number("1")
+
+
+@dataclass(frozen=True)
+class Typeset:
+    """How the expressions of one plan are written."""
+
+    letters: Letters
+    blocks: Mapping[str, Block]
+    parents: Mapping[str, tuple[str, ...]]  # ragged size -> loop names of what encloses it
+    known: Known
+    tables: Mapping[str, str]  # literal tables by the names of the `let`s that hold them
+
+    # ------------------------------------------------------------ indices
+
+    def index(self, i: Idx, names: Names) -> tuple[Formula, ...]:
+        """An index position; a row of a ragged plate is the indices of its parents and its own."""
+        match i:
+            case Ix() if i.dim.endswith("[]"):
+                return (*map(f.Name, self.parents.get(i.dim[:-2], ())), f.Name(names.get(i, i.name)))
+            case Ix():
+                return (f.Name(names.get(i, i.name)),)
+            case int():
+                return (f.Number(str(i)),)
+        row = _started(i.value)
+        if row is not None:
+            parent = self.index(row[0], names)
+            return (*parent, self.of(row[1], names))
+        return (self.of(i.value, names),)
+
+    def places(self, idx: Sequence[Idx], names: Names) -> tuple[Formula, ...]:
+        return tuple(p for i in idx for p in self.index(i, names))
+
+    def range(self, i: Ix, names: Names) -> tuple[tuple[Formula, Formula], ...]:
+        """What a sum over an index says: the index with its length."""
+        if i.dim.endswith("[]"):
+            parents = self.parents.get(i.dim[:-2], ())
+            own = (
+                f.Name(names[i]),
+                f.At(f.Name(i.dim[:-2]), (f.Name(parents[-1]),)) if parents else f.Name(i.dim[:-2]),
+            )
+            return (*((f.Name(p), f.Word("")) for p in parents), own)
+        dim = i.dim.removesuffix("[max]")
+        return ((f.Name(names[i]), f.Number(dim) if dim.isdigit() else f.Name(dim)),)
+
+    # ------------------------------------------------------------ expressions
+
+    def of(self, e: Expr, names: Names) -> Formula:
+        """The expression; `names` are those of its free indices."""
+        match e:
+            case x.Num(v):
+                return _number(v)
+            case El():
+                return self._element(e, names)
+            case x.Val():
+                return self.index(e.ix, names)[-1]
+            case x.SizeN():
+                return f.Name(e.dim.removesuffix("[]"))
+            case x.Sel() | x.Delta():
+                return f.Bracket(self.condition(e, names))
+            case x.Fn():
+                return self._function(e, names)
+            case x.Add():
+                return _plus([self._signed(t, names) for t in e.terms])
+            case x.Mul() | x.Pow() | x.Sum():
+                return self._product(e, names)
+            case x.MatInv():
+                return f.At(f.Raised(self.matrix(e, names), f.Number("-1")), self.places(e.at, names))
+            case x.LogDet():
+                return f.Apply(f.Word("logdet"), (self.matrix(e, names),))
+            case x.Where():
+                yes, no = self.of(e.then, names), self.of(e.other, names)
+                return f.Cases(((yes, self.condition(e.cond, names)), (no, None)))
+            case x.Choose():
+                options = f.Listed(tuple(self.of(o, names) for o in e.options))
+                return f.At(f.Bracket(options), self.index(e.at, names))
+
+    def matrix(self, e: x.MatInv | x.LogDet, names: Names) -> Formula:
+        """The matrix whose element is the body: its name, where it is one array in order, else its element."""
+        match e.body:
+            case El(var, idx) if idx[-2:] in ((e.i, e.j), (e.j, e.i)):
+                return self._named(var, idx[:-2], names)
+        inner = self.letters.extend({i: n for i, n in names.items() if i not in (e.i, e.j)}, (e.i, e.j))
+        at = (*self.index(e.i, inner), *self.index(e.j, inner))
+        return f.Apply(f.Word("matrix"), (f.Relation("|", self.of(e.body, inner), f.Listed(at)),))
+
+    def _signed(self, t: Expr, names: Names) -> tuple[bool, Formula]:
+        c, rest = x.split_number(t)
+        if c < 0:
+            return True, self.of(x.mul(x.Num(-c), rest), names)
+        return False, self.of(t, names)
+
+    # ------------------------------------------------------------ leaves
+
+    def _named(self, var: str, idx: Sequence[Idx], names: Names) -> Formula:
+        return f.at(f.Name(var), *self.places(idx, names))
+
+    def _element(self, e: El, names: Names) -> Formula:
+        head, _, rest = e.var.partition(":")
+        if not rest:
+            return ONE if head == "weight" else self._named(self.tables.get(head, head), e.idx, names)
+        match head:
+            case "S":
+                return f.at(f.Name(f"S:{rest}"), *self.places(e.idx, names))
+            case "q":
+                return self._probability(self.blocks[rest], e.idx, names)
+            case "E":
+                latent, _, kind = rest.partition(":")
+                return self._moment(self.blocks[latent], kind, e.idx, names)
+            case "location" | "variance" | "fit":
+                block = self.blocks[rest]
+                return f.Apply(f.Word(head), (self._home(block, e.idx, names),))
+            case "A":
+                return f.Apply(f.Word("A"), (self._home(self.blocks[rest], e.idx, names),))
+            case "present":
+                return f.Bracket(self._seen(e, names))
+            case "length":
+                return f.at(f.Name(rest), *self.places(e.idx, names))
+            case "row":
+                return f.Name(self.parents[rest][-1]) if self.parents.get(rest) else f.Name("row")
+            case "position":
+                return self.places(e.idx, names)[-1]
+        return f.at(f.Name(f"{head} {rest}"), *self.places(e.idx, names))
+
+    def _seen(self, e: El, names: Names) -> Formula:
+        return f.Relation("is", self._named(e.var.partition(":")[2], e.idx, names), f.Word("seen"))
+
+    def _states(self, block: Block, at: Mapping[Ix, Idx], names: Names) -> list[Formula]:
+        """`z[n] = k` for the block's discrete latents and its gates."""
+        places = tuple(at.get(h, h) for h in block.home)
+        out: list[Formula] = []
+        for latent, s in zip(block.latents, block.states, strict=False):
+            out.append(f.Relation("=", self._named(latent, places, names), self.index(at.get(s, s), names)[-1]))
+        for gate in block.neighbours:
+            assert isinstance(gate.of, El)
+            of = x.substitute(gate.of, at)
+            level = at.get(gate.at, gate.at) if isinstance(gate.at, Ix) else gate.at
+            out.append(f.Relation("=", self.of(of, names), self.index(level, names)[-1]))
+        return out
+
+    def _probability(self, block: Block, idx: Sequence[Idx], names: Names) -> Formula:
+        at = dict(zip((*block.states, *block.gates, *block.home), idx, strict=True))
+        return f.Apply(f.Word("q"), tuple(self._states(block, at, names)))
+
+    def _moment(self, block: Block, kind: str, idx: Sequence[Idx], names: Names) -> Formula:
+        axes = (*block.gates, *block.home)
+        at = dict(zip(axes, idx, strict=False))
+        latent = self._named(block.name, idx[len(block.gates) :], names)
+        given = tuple(self._states(block, at, names))
+        return f.Mean(statistic(kind, latent), f.Listed(given) if given else None)
+
+    def _home(self, block: Block, idx: Sequence[Idx], names: Names) -> Formula:
+        places = self.places(idx[len(block.gates) :], names)
+        return f.Listed(tuple(f.at(f.Name(n), *places) for n in block.latents))
+
+    # ------------------------------------------------------------ functions and conditions
+
+    def _function(self, e: x.Fn, names: Names) -> Formula:
+        if e.name in x.COMPARISONS:
+            return f.Bracket(self.condition(e, names))
+        args = tuple(self.of(a, names) for a in e.args)
+        match e.name:
+            case "pi":
+                return f.Word("pi")
+            case "lgamma":
+                return f.Apply(f.Word("log"), (f.Apply(f.Word("Gamma"), args),))
+            case "floordiv" | "mod":
+                return self._quotient(e, names)
+        return f.Apply(f.Word(e.name), args)
+
+    def _quotient(self, e: x.Fn, names: Names) -> Formula:
+        """A parent of a ragged row is written by its loop name."""
+        steps, inner = 0, e.args[0]
+        while isinstance(inner, x.Fn) and inner.name == "floordiv":
+            steps, inner = steps + 1, inner.args[0]
+        if isinstance(inner, El) and inner.var.startswith("row:"):
+            parents = self.parents.get(inner.var[4:], ())
+            at = len(parents) - 1 - steps - (e.name == "floordiv")
+            if 0 <= at < len(parents):
+                return f.Name(parents[at])
+        return f.Apply(f.Word(e.name), tuple(self.of(a, names) for a in e.args))
+
+    def condition(self, e: Expr, names: Names) -> Formula:
+        match e:
+            case x.Sel():
+                return f.Relation("=", self.of(e.of, names), self.index(e.at, names)[-1])
+            case x.Delta():
+                return f.Relation("=", self.index(e.a, names)[-1], self.index(e.b, names)[-1])
+            case x.Fn(name, (a, b)) if name in ("and", "or"):
+                return f.Relation(name, self.condition(a, names), self.condition(b, names))
+            case x.Fn(name, (a, b)) if name in RELATIONS:
+                return f.Relation(RELATIONS[name], self.of(a, names), self.of(b, names))
+            case x.Fn("not", (a,)):
+                inner = self.condition(a, names)
+                if isinstance(inner, f.Relation) and inner.op in OPPOSITE:
+                    return f.Relation(OPPOSITE[inner.op], inner.left, inner.right)
+                return f.Apply(f.Word("not"), (inner,))
+            case El() if e.var.startswith("present:"):
+                return self._seen(e, names)
+        return f.Relation("!=", self.of(e, names), f.Number("0"))
+
+    # ------------------------------------------------------------ products
+
+    def _product(self, e: Expr, names: Names) -> Formula:
+        """A product: number, what stands above and below the line, conditions as brackets, sums last."""
+        c, rest = x.split_number(e)
+        above: list[Formula] = []
+        below: list[Formula] = []
+        last: list[Formula] = []
+        for p in x.factors_of(rest):
+            match p:
+                case x.Sum():
+                    last.append(self.total(p, names))
+                case x.Pow(base, x.Num(v)) if v < 0:
+                    below.append(self._power(base, x.Num(-v), names))
+                case x.Pow(base, exponent):
+                    above.append(self._power(base, exponent, names))
+                case x.Num(v) if v == 1:
+                    continue
+                case _:
+                    above.append(self.of(p, names))
+        above.sort(key=_turn)
+        return _assembled(c, [*above, *last], below)
+
+    def _power(self, base: Expr, exponent: Expr, names: Names) -> Formula:
+        if exponent == x.ONE:
+            return self.of(base, names)
+        if exponent == x.HALF:
+            return f.Root(self.of(base, names))
+        return f.Raised(self.of(base, names), self.of(exponent, names))
+
+    def total(self, e: Expr, names: Names) -> Formula:
+        """Nested sums as one; presence becomes the condition under the sign."""
+        ixs: list[Ix] = []
+        body = e
+        while isinstance(body, x.Sum):
+            ix, body = body.ix, body.body
+            if ix in ixs or ix in names:
+                fresh = x.fresh(ix.dim)
+                ix, body = fresh, x.substitute(body, {ix: fresh})
+            ixs.append(ix)
+        return self.sum(ixs, body, names)
+
+    def sum(self, ixs: Sequence[Ix], body: Expr, names: Names) -> Formula:
+        inner = self.letters.extend(names, ixs)
+        c, whole = x.split_number(body)
+        factors = x.factors_of(whole)
+        seen = [p for p in factors if isinstance(p, El) and p.var.startswith("present:")] if ixs else []
+        rest = x.mul(*(p for p in factors if p not in seen))
+        conditions = [self._seen(p, inner) for p in seen]
+        where = f.Listed(tuple(conditions)) if len(conditions) > 1 else conditions[0] if conditions else None
+        ranges = tuple(r for i in ixs for r in self.range(i, inner))
+        value = self.of(rest, inner)
+        if ranges and isinstance(value, f.Big) and where is None and value.where is None:
+            value = f.Big((*ranges, *value.indices), None, value.body)
+        elif ranges:
+            value = f.Big(ranges, where, value)
+        return _assembled(c, [value], [])
+
+
+def statistic(kind: str, latent: Formula) -> Formula:
+    """A function of a latent by the name it has in the table of posteriors."""
+    match kind:
+        case "id" | "":
+            return latent
+        case "square":
+            return f.Raised(latent, f.Number("2"))
+        case "recip":
+            return f.Over(ONE, latent)
+        case "log1m":
+            return f.Apply(f.Word("log"), (f.Plus(((False, ONE), (True, latent))),))
+        case "log^2":
+            return f.Raised(f.Apply(f.Word("log"), (latent,)), f.Number("2"))
+    return f.Apply(f.Word(kind), (latent,))
+
+
+def _number(v: Fraction | float) -> Formula:
+    if isinstance(v, Fraction):
+        top = f.Number(str(abs(v.numerator)))
+        value: Formula = top if v.denominator == 1 else f.Over(top, f.Number(str(v.denominator)))
+    else:
+        value = f.Number(f"{abs(v):.15g}")
+    return f.Plus(((True, value),)) if v < 0 else value
+
+
+def _assembled(c: Fraction | float, above: list[Formula], below: list[Formula]) -> Formula:
+    size = abs(c)
+    number = [] if size == 1 else [_number(size)]
+    if below:
+        top, bottom = list(above), list(below)
+        if isinstance(size, Fraction):
+            top = ([f.Number(str(size.numerator))] if size.numerator != 1 else []) + top
+            bottom = ([f.Number(str(size.denominator))] if size.denominator != 1 else []) + bottom
+        else:
+            top = number + top
+        whole: Formula = f.Over(f.times(*top), f.times(*bottom))
+    else:
+        whole = f.times(*number, *above)
+    return f.Plus(((True, whole),)) if c < 0 else whole
+
+
+def _turn(e: Formula) -> int:
+    """Conditions and probabilities stand first in a product, sums last."""
+    if isinstance(e, f.Bracket) or (isinstance(e, f.Apply) and e.function == f.Word("q")):
+        return 0
+    return 2 if isinstance(e, f.Plus) else 1
+
+
+def _plus(terms: list[tuple[bool, Formula]]) -> Formula:
+    """A sum that starts with a term that is added, where there is one."""
+    first = next((n for n, (negative, _) in enumerate(terms) if not negative), 0)
+    return f.Plus((terms[first], *terms[:first], *terms[first + 1 :]))
+
+
+def literal(e: m.Expr) -> object:
+    """The numbers of a literal list, nested as it is; None for anything else."""
+    match e:
+        case m.Num(value=v):
+            return float(v)
+        case m.Stack(items=items):
+            return tuple(literal(i) for i in items)
+    return None
+
+
+def _started(e: Expr) -> tuple[Idx, Expr] | None:
+    """`start:T[parent] + position`: the parent's index and the position."""
+    if isinstance(e, x.Add):
+        for t in e.terms:
+            if isinstance(t, El) and t.var.startswith("start:"):
+                return t.idx[0], x.add(*(o for o in e.terms if o is not t))
+    return None
+
+
+def typeset(plan: Plan) -> Typeset:
+    """The writing of one plan."""
+    parents: dict[str, tuple[str, ...]] = {}
+    for v in plan.joint.model.variables:
+        for n, p in enumerate(v.plates):
+            if isinstance(p.size, m.Ragged):
+                parents[p.size.name] = tuple(q.index for q in v.plates[:n])
+    blocks = {b.name: b for b in plan.elimination.blocks}
+    lets = {literal(let.body): let.name for let in plan.joint.model.lets}
+    tables = {n: lets[t] for n, t in plan.joint.tables.items() if t in lets}
+    return Typeset(letters(plan.joint.model), blocks, parents, known(plan), tables)

@@ -1,0 +1,108 @@
+"""Formulas in plain Unicode, one line each."""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+from emdsl.report import formula as f
+from emdsl.report.formula import Formula
+
+SIGNS = {
+    "=": "=",
+    "~": "~",
+    "<": "<",
+    ">": ">",
+    "<=": "≤",
+    ">=": "≥",
+    "!=": "≠",
+    "and": "and",
+    "or": "or",
+    "|": "|",
+    "∝": "∝",
+}
+WORDS = {"pi": "π", "digamma": "ψ", "trigamma": "ψ′", "sum": "Σ", "Gamma": "Γ", "const": "const"}
+HALVES = {("1", "2"): "½", ("1", "4"): "¼", ("3", "4"): "¾", ("1", "3"): "⅓", ("2", "3"): "⅔", ("1", "8"): "⅛"}
+HIGH = str.maketrans("0123456789-+n", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺ⁿ")
+
+
+def text(e: Formula) -> str:
+    """One line of Unicode."""
+    match e:
+        case f.Name(name):
+            return f"S_{name[2:]}" if name.startswith("S:") else name
+        case f.Number(digits):
+            return digits
+        case f.Word(word):
+            return WORDS.get(word, word)
+        case f.At(base, places):
+            return f"{_in(base, f.ATOM)}[{', '.join(map(text, places))}]"
+        case f.Raised(base, exponent):
+            return _in(base, f.ATOM) + _raised(exponent)
+        case f.Plus(terms):
+            return _terms(terms)
+        case f.Times(factors):
+            return _factors(factors)
+        case f.Over(f.Number(a), f.Number(b)):
+            return HALVES.get((a, b), f"{a}/{b}")
+        case f.Over(top, bottom):
+            low = text(bottom)
+            simple = f.level(bottom) >= f.POWER
+            return f"{_in(top, f.PRODUCT)} / {low if simple else f'({low})'}"
+        case f.Root(body):
+            return f"√{text(body)}" if f.level(body) == f.ATOM else f"√({text(body)})"
+        case f.Big(indices, where, body):
+            names = ", ".join(text(i) for i, _ in indices)
+            condition = f" : {text(where)}" if where is not None else ""
+            names = f"{{{names}{condition}}}" if condition or len(indices) > 1 else names
+            return f"Σ_{names} {_in(body, f.PRODUCT)}"
+        case f.Apply(function, arguments):
+            return f"{text(function)}({', '.join(map(text, arguments))})"
+        case f.Bracket(body):
+            return f"[{text(body)}]"
+        case f.Mean(body, given):
+            return f"E[{text(body)}{f' | {text(given)}' if given is not None else ''}]"
+        case f.Relation(op, left, right):
+            return f"{text(left)} {SIGNS.get(op, op)} {text(right)}"
+        case f.Listed(items):
+            return ", ".join(map(text, items))
+        case f.Cases(options):
+            return (
+                "{"
+                + "; ".join(text(v) + (f" if {text(c)}" if c is not None else " otherwise") for v, c in options)
+                + "}"
+            )
+        case _:
+            assert_never(e)
+
+
+def _in(e: Formula, level: int) -> str:
+    return text(e) if f.level(e) >= level else f"({text(e)})"
+
+
+def _raised(exponent: Formula) -> str:
+    match exponent:
+        case f.Word("T"):
+            return "ᵀ"
+        case f.Number(digits) if all(c in "0123456789-" for c in digits):
+            return digits.translate(HIGH)
+    return f"^{_in(exponent, f.ATOM)}"
+
+
+def _terms(terms: tuple[tuple[bool, Formula], ...]) -> str:
+    out = ""
+    for negative, t in terms:
+        sign = (" - " if negative else " + ") if out else ("-" if negative else "")
+        out += sign + _in(t, f.PRODUCT)
+    return out
+
+
+def _factors(factors: tuple[Formula, ...]) -> str:
+    """Side by side; a sum that is not the last factor is bracketed, so is a fraction after something."""
+    out = []
+    for n, e in enumerate(factors):
+        last = n == len(factors) - 1
+        open_end = isinstance(e, f.Big) and not last
+        literal = isinstance(e, f.Over) and isinstance(e.top, f.Number) and isinstance(e.bottom, f.Number)
+        fraction = isinstance(e, f.Over) and not literal
+        out.append(f"({text(e)})" if open_end or fraction else _in(e, f.PRODUCT))
+    return " ".join(out)

@@ -1,0 +1,170 @@
+"""The steps of a derivation that update parameters: the part of Q, the rule, the equation, why it is the maximum."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from emdsl.derive import expr as x
+from emdsl.derive.coefficients import about, axes_of
+from emdsl.derive.expr import El, Expr, Ix
+from emdsl.derive.gradient import gradient
+from emdsl.derive.plan import Plan
+from emdsl.derive.quadratic import Linear
+from emdsl.derive.solve import Closed, Newton, Numeric, Simplex, Spread, Update
+from emdsl.derive.terms import Term
+from emdsl.errors import InternalError
+from emdsl.report import formula as f
+from emdsl.report.equations import left_side
+from emdsl.report.explicit import explicit, normalised
+from emdsl.report.formula import Formula
+from emdsl.report.page import Say, Show, Step, names_of, whole
+from emdsl.report.tidy import tidy
+from emdsl.report.typeset import Typeset
+
+SHORT_CASES = 6  # an equation over a literal axis that is compared with numbers is written out up to this length
+
+
+def update_steps(plan: Plan, t: Typeset) -> list[Step]:
+    """One step for each update, in the order of the M-step."""
+    return [_update(plan, u, t) for u in plan.updates]
+
+
+def _update(plan: Plan, u: Update, t: Typeset) -> Step:
+    names = names_of(*u.params)
+    body: list[Say | Show] = [Say(f"{names}: {u.kind}. {_sentence(u.reason)}"), *_part(plan, u, t)]
+    body += list(_rule(plan, u, t))
+    if u.conditional_on:
+        body.append(Say(f"This maximises Q with {names_of(*u.conditional_on)} held (ECM)."))
+    facts = {
+        "kind": "update", "parameters": list(u.params), "update": u.kind, "rule": type(u.rule).__name__.lower(),
+        "reason": u.reason, "conditional_on": list(u.conditional_on),
+    }  # fmt: skip
+    return Step(f"The update of {names}", tuple(body), facts)
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:] + ("" if text.endswith(".") else ".")
+
+
+def _part(plan: Plan, u: Update, t: Typeset) -> Iterator[Say | Show]:
+    """Q as a function of these parameters alone."""
+    q = plan.expected
+    held = about((*q.terms, *q.prior), frozenset(u.params), q.symmetry)
+    if not held:
+        return
+    total = t.of(x.add(*(tidy(whole(term.ixs, term.body), t.known) for term in held)), {})
+    left = f.Apply(f.Word("Q"), tuple(f.Name(n) for n in u.params))
+    yield Show(f.Relation("=", left, f.Plus(((False, total), (False, f.Word("const"))))))
+
+
+def _rule(plan: Plan, u: Update, t: Typeset) -> Iterator[Say | Show]:
+    match u.rule:
+        case Simplex():
+            yield from _equations(*normalised(u.params[0], u.rule.axes, u.rule.counts), u.params[0], t)
+        case Spread():
+            yield Say("Stationary where the derivative by the inverse vanishes.")
+            yield from _equations(*_spread(u.rule, u.params[0]), u.params[0], t)
+        case Closed():
+            yield from _closed(u.rule, u.params[0], t)
+        case Linear():
+            yield from _linear(u.rule, t)
+        case Newton():
+            yield from _newton(u.rule, t)
+        case Numeric():
+            yield from _numeric(plan, u, t)
+    found = explicit(plan, u)
+    if found is not None:
+        yield Say("In terms of the data:")
+        yield from _equations(*found, "", t)
+
+
+def _equations(left: Expr, right: Expr, name: str, t: Typeset) -> Iterator[Show]:
+    """`left = right`; element by element where a literal axis is compared with numbers."""
+    free = x.free(left)
+    for i in free:
+        if i.dim.isdigit() and int(i.dim) <= SHORT_CASES and _compared(i, right):
+            for n in range(int(i.dim)):
+                yield from _equations(x.substitute(left, {i: n}), x.substitute(right, {i: n}), name, t)
+            return
+    names = t.letters.extend({}, free)
+    yield Show(f.Relation("=", t.of(left, names), t.of(tidy(right, t.known), names)), name)
+
+
+def _compared(i: Ix, e: Expr) -> bool:
+    return any(
+        isinstance(n, x.Delta) and i in (n.a, n.b) and not (isinstance(n.a, Ix) and isinstance(n.b, Ix))
+        for n in x.walk(e)
+    )
+
+
+def _spread(rule: Spread, name: str) -> tuple[Expr, Expr]:
+    i, j = rule.axes[-2:]
+    value = x.mul(rule.scatter, x.power(rule.weight, x.num(-1)))
+    half = x.mul(x.HALF, x.add(rule.scatter, x.substitute(rule.scatter, {i: j, j: i})))
+    value = x.mul(half, x.power(rule.weight, x.num(-1)))
+    if rule.precision:
+        return x.MatInv(i, j, El(name, rule.axes), (i, j)), x.neg(value)
+    return El(name, rule.axes), value
+
+
+def _closed(rule: Closed, name: str, t: Typeset) -> Iterator[Say | Show]:
+    left = El(name, rule.axes)
+    score = x.add(*(x.mul(s.coefficient, _slope(s.function, left)) for s in rule.functions))
+    if score != x.ZERO:
+        names = t.letters.extend({}, rule.axes)
+        slope = f.Over(f.times(f.Word("∂"), f.Word("Q")), f.times(f.Word("∂"), t.of(left, names)))
+        yield Show(f.Relation("=", slope, f.Relation("=", t.of(tidy(score, t.known), names), f.Number("0"))))
+    if len(rule.root.candidates) > 1:
+        yield Say("The roots of the score; of those in the domain the one with the larger Q is taken:")
+    for root in rule.root.candidates:
+        yield from _equations(left, root, name, t)
+
+
+def _slope(function: Expr, leaf: El) -> Expr:
+    """The derivative of a function of one element by that element; 0 where it is not known."""
+    from emdsl.derive.scalars import derivatives
+
+    own = next((e for e in x.walk(function) if isinstance(e, El) and e.var == leaf.var), None)
+    found = derivatives(own, function, order=1) if own is not None else None
+    return found[1] if found is not None else x.ZERO
+
+
+def _linear(rule: Linear, t: Typeset) -> Iterator[Say | Show]:
+    if len(rule.columns) == 1 and not rule.second:
+        name, slots = rule.columns[0].name, rule.columns[0].slots
+        yield from _equations(El(name, slots), x.mul(rule.right[0], x.power(rule.left[0, 0], x.num(-1))), name, t)
+        return
+    yield Say("Stationary where these equations hold; they are linear in what is sought, and solved together:")
+    for n, c in enumerate(rule.columns):
+        names = t.letters.extend({}, c.slots)
+        left, right = (t.of(tidy(e, t.known), names) for e in (left_side(rule, n), rule.right[n]))
+        yield Show(f.Relation("=", left, right), c.name)
+
+
+def _partial(name: str, axes: Sequence[Ix], names: dict[Ix, str], t: Typeset) -> Formula:
+    return f.Over(f.times(f.Word("∂"), f.Word("Q")), f.times(f.Word("∂"), t.of(El(name, tuple(axes)), names)))
+
+
+def _newton(rule: Newton, t: Typeset) -> Iterator[Say | Show]:
+    names = t.letters.extend({}, rule.axes)
+    score = t.of(tidy(rule.score, t.known), names)
+    if rule.inside:
+        yield Say(f"With {names_of(*rule.inside)} at their own maxima (the profile), the score is")
+    yield Show(f.Relation("=", _partial(rule.leaf.var, rule.axes, names, t), f.Relation("=", score, f.Number("0"))))
+    yield Say("Newton's method with step-halving, to convergence, on this score and its derivative")
+    yield Show(t.of(tidy(rule.curvature, t.known), names))
+
+
+def _numeric(plan: Plan, u: Update, t: Typeset) -> Iterator[Say | Show]:
+    assert isinstance(u.rule, Numeric)
+    mixed: tuple[Term, ...] = tuple(mx.term for mx in plan.expected.mixed) if u.rule.data else ()
+    yield Say("Raised by quasi-Newton steps in unconstrained coordinates, with the gradient")
+    for name in u.params:
+        axes = axes_of(plan.joint.model.variable(name))
+        try:
+            parts = gradient((*u.rule.terms, *mixed), name, axes)
+        except InternalError:
+            continue
+        slope = x.add(*(whole([i for i in ixs if i not in axes], x.mul(c, *fs)) for c, fs, ixs in parts))
+        names = t.letters.extend({}, axes)
+        yield Show(f.Relation("=", _partial(name, axes, names, t), t.of(tidy(slope, t.known), names)), name)
