@@ -10,7 +10,7 @@ statistics are one-hots; a continuous one is found in the table of posteriors by
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from emdsl.derive import expr as x
 from emdsl.derive.expr import DataIx, El, Expr, Idx, Ix
@@ -39,7 +39,7 @@ class Block:
     roles: tuple[str, ...] = ()
     record: Posterior | None = None
     own: tuple[Ix, ...] = ()  # own axes of a vector-valued latent
-    local: Mapping[str, tuple[Ix, ...]] = field(default_factory=dict)
+    scale: El | None = None  # a neighbouring latent that scales the whole precision of a Gaussian, and cancels
 
     @property
     def gates(self) -> tuple[Ix, ...]:
@@ -90,9 +90,8 @@ def eliminate(joint: LogJoint, weighted: str | None) -> Elimination:
             blocks.append(made)
             del left[name]
             pool = [p for p in pool if not _touches(p[0], latents)]
-            message = El(f"A:{name}", (*made.gates, *made.home))
             span = joint.model.variable(latents[0]).span
-            pool.append((Term(1, made.neighbours, (message,), (*made.home, *made.gates)), span, name))
+            pool += [(t, span, name) for t in messages(made)]
             break
         else:
             raise ModelError(list(reasons.values()), joint.model.source)
@@ -113,6 +112,24 @@ def _weighed(t: Term, weighted: str | None, home: tuple[Ix, ...]) -> Term:
     """A term summed over the weighted plate carries the weights; inside its own block's plates it does not."""
     extra = tuple(El("weight", (i,)) for i in t.ixs if i.dim == weighted and i not in home)
     return Term(t.coef, t.gates, (*t.factors, *extra), t.ixs)
+
+
+def messages(block: Block) -> list[Term]:
+    """What elimination leaves: the log-normaliser as a function of the gates.
+
+    For a Gaussian with precision tau M and linear term tau b it is linear in the statistics of tau,
+    `tau b^2 / (2 M) - 1/2 log tau - 1/2 log M + const`: cancellation is conjugacy.
+    """
+    axes = (*block.gates, *block.home)
+    ixs = (*block.home, *block.gates)
+    if block.scale is None:
+        return [Term(1, block.neighbours, (El(f"A:{block.name}", axes),), ixs)]
+    half = x.HALF.value
+    return [
+        Term(half, block.neighbours, (block.scale, El(f"fit:{block.name}", axes)), ixs),
+        Term(-half, block.neighbours, (x.fn("log", block.scale),), ixs),
+        Term(1, block.neighbours, (El(f"A:{block.name}", axes),), ixs),
+    ]
 
 
 def latents_in(t: Term) -> dict[str, list[tuple[Idx, ...]]]:
@@ -163,6 +180,7 @@ def _try(
     mine = [(t, span, about) for t, span, about in pool if _touches(t, latents)]
     neighbours: dict[tuple[str, tuple[Idx, ...]], Ix] = {}
     own_terms, roles = [], []
+    scales: set[str] = set()
     own = tuple(Ix(f"{name}_{i}", str(d)) for i, d in enumerate(variable.domain.dims))
     for t, span, about in mine:
         placed = place(t, latents, home, states, neighbours)
@@ -170,7 +188,9 @@ def _try(
             return Problem("E110", f"the posterior of {name} is not tractable: {placed}", span, WAYS_OUT)
         foreign = [b for f in placed.factors for b in blocks_of(f, lambda n: kinds.get(n, "D")) if b[:2] == "L:"]
         others = sorted({b[2:] for b in foreign} - set(latents))
-        if others:
+        if others and not states and len(others) == 1 and not own:
+            scales.add(others[0])
+        elif others:
             text = f"{name} is tied to the continuous latent {others[0]} in the density of {about or 'a factor'}"
             return Problem("E110", f"the posterior of {name} is not tractable: {text}", span, WAYS_OUT)
         placed = _weighed(placed, weighted, home)
@@ -190,9 +210,31 @@ def _try(
             text = f"the posterior of {name} is not a known family: {found}"
             return Problem("E111", text, variable.span, WAYS_OUT)
         record = found
+    scale: El | None = None
+    if scales:
+        found_scale = _common_scale(own_terms, roles, scales, home)
+        if found_scale is None or record is None or record.name != "Normal":
+            text = f"{name} is tied to the continuous latent {sorted(scales)[0]}, which does not scale all of it"
+            return Problem("E110", f"the posterior of {name} is not tractable: {text}", mine[0][1], WAYS_OUT)
+        scale, own_terms = found_scale
     fixed = (*home, *states, *own, *(k for k in neighbours.values()))
     merged = _merged(own_terms, roles, symmetry_of(joint), fixed)
-    return Block(name, latents, home, states, gates, *merged, own=own, record=record)
+    return Block(name, latents, home, states, gates, *merged, own=own, record=record, scale=scale)
+
+
+def _common_scale(
+    own_terms: Sequence[Term], roles: Sequence[str], scales: set[str], home: tuple[Ix, ...]
+) -> tuple[El, list[Term]] | None:
+    """The neighbour that multiplies every quadratic and every linear term once, and the terms without it."""
+    out: list[Term] = []
+    found: set[El] = set()
+    for t, role in zip(own_terms, roles, strict=True):
+        mine = [f for f in t.factors if scales & x.variables(f)]
+        if not role or len(mine) != 1 or not isinstance(mine[0], El) or not set(x.free(mine[0])) <= set(home):
+            return None
+        found.add(mine[0])
+        out.append(Term(t.coef, t.gates, tuple(f for f in t.factors if f != mine[0]), t.ixs))
+    return (next(iter(found)), out) if len(found) == 1 else None
 
 
 def _merged(

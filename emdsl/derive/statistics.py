@@ -68,17 +68,25 @@ def expected(joint: LogJoint, elimination: Elimination, weighted: str | None) ->
         averaged = average(t, elimination.blocks, joint)
         if isinstance(averaged, str):
             raise ModelError(Problem("E112", averaged, factor.span), joint.model.source)
-        whole = selectors(weigh(averaged, weighted, elimination.blocks), joint, kinds)
-        if any(len(blocks_of(f, lambda n: _side(n, kinds))) > 1 for f in whole.factors):
-            mixed.append(Mixed(whole, factor))
-            continue
-        ours = tuple(f for f in whole.factors if _is_parameter(f, kinds))
-        rest = tuple(f for f in whole.factors if f not in ours)
-        if not rest and not any(i.dim == weighted for i in whole.ixs):
-            terms.append(_multiplicity(Term(whole.coef, (), ours, whole.ixs)))
-            continue
-        terms.append(_with_statistic(whole, ours, rest, found, symmetry, joint))
+        for part in averaged:
+            _collect(selectors(weigh(part, weighted, elimination.blocks), joint, kinds), factor, kinds, mixed, terms, found, symmetry, joint, weighted)
     return Expected(tuple(found.values()), tuple(merge(terms, symmetry)), tuple(merge(prior, symmetry)), tuple(mixed), symmetry)
+
+
+def _collect(
+    whole: Term, factor: Factor, kinds: Mapping[str, str], mixed: list[Mixed], terms: list[Term],
+    found: dict[tuple[object, ...], Statistic], symmetry: Symmetry, joint: LogJoint, weighted: str | None,
+) -> None:  # fmt: skip
+    """One averaged term: into the mixed ones, or as functions of parameters times a statistic."""
+    if any(len(blocks_of(f, lambda n: _side(n, kinds))) > 1 for f in whole.factors):
+        mixed.append(Mixed(whole, factor))
+        return
+    ours = tuple(f for f in whole.factors if _is_parameter(f, kinds))
+    rest = tuple(f for f in whole.factors if f not in ours)
+    if not rest and not any(i.dim == weighted for i in whole.ixs):
+        terms.append(_multiplicity(Term(whole.coef, (), ours, whole.ixs)))
+    else:
+        terms.append(_with_statistic(whole, ours, rest, found, symmetry, joint))
 
 
 def _side(name: str, kinds: Mapping[str, str]) -> str:
@@ -89,25 +97,55 @@ def _is_parameter(f: Expr, kinds: Mapping[str, str]) -> bool:
     return any(kinds.get(n) == "P" for n in x.variables(f))
 
 
-def average(t: Term, blocks: Sequence[Block], joint: LogJoint) -> Term | str:
+def average(t: Term, blocks: Sequence[Block], joint: LogJoint) -> list[Term] | str:
     """E_q of a term: gates become posterior probabilities, functions of latents their moments."""
     held = {g.of.var for g in t.gates if isinstance(g.of, El)}
     held |= {n for f in t.factors for n in x.variables(f) if any(n in b.latents for b in blocks)}
+    # a block that is averaged out leaves only its arrays (`location:u`) behind
     block = next((b for b in blocks if held & set(b.latents)), None)
     if block is None:
-        return t
+        return [t]
     neighbours: dict[tuple[str, tuple[Idx, ...]], Ix] = {}
     for n in block.neighbours:
         assert isinstance(n.of, El) and isinstance(n.at, Ix)
         neighbours[n.of.var, n.of.idx] = n.at
     before = set(neighbours)
     placed = place(t, block.latents, block.home, block.states, neighbours)
+    if block.scale is not None and isinstance(placed, Term):
+        return _given_scale(t, placed, block, blocks, joint)
     assert isinstance(placed, Term) and set(neighbours) == before, placed
     if block.states:
         q = El(f"q:{block.name}", (*block.states, *block.gates, *block.home))
         ixs = tuple(dict.fromkeys((*placed.ixs, *block.states, *block.gates)))
-        return Term(placed.coef, (), (*placed.factors, q), ixs)
-    return _moments(placed, block)
+        return [Term(placed.coef, (), (*placed.factors, q), ixs)]
+    found = _moments(placed, block)
+    return found if isinstance(found, str) else [found]
+
+
+def _given_scale(t: Term, placed: Term, block: Block, blocks: Sequence[Block], joint: LogJoint) -> list[Term] | str:
+    """u -> location, u^2 -> location^2 + variance / scale; then the scale's own block averages what is left."""
+    name, axes = block.name, (*block.gates, *block.home)
+    mine = [f for f in placed.factors if name in x.variables(f)]
+    rest = tuple(f for f in placed.factors if name not in x.variables(f))
+    location, variance = El(f"location:{name}", axes), El(f"variance:{name}", axes)
+    leaf = next(e for f in mine for e in x.walk(f) if isinstance(e, El) and e.var == name)
+    kind = function_of(x.mul(*mine), leaf)
+    assert block.scale is not None
+    if kind == "id":
+        parts: list[tuple[Expr, ...]] = [(location,)]
+    elif kind == "square":
+        parts = [(x.power(location, x.num(2)),), (variance, x.power(block.scale, x.num(-1)))]
+    else:
+        return f"no closed expectation of {show(x.mul(*mine))} under the posterior of {name}"
+    out: list[Term] = []
+    for p in parts:
+        c, body = x.split_number(x.mul(*rest, *p))
+        term = Term(placed.coef * c, block.neighbours, tuple(f for f in x.factors_of(body) if f != x.ONE), placed.ixs)
+        later = average(term, [b for b in blocks if b is not block], joint)
+        if isinstance(later, str):
+            return later
+        out += later
+    return out
 
 
 def _moments(t: Term, block: Block) -> Term | str:
@@ -260,7 +298,7 @@ def _name(factors: Sequence[Expr], used: set[str]) -> str:
             case _:
                 inner = sorted(n for n in x.variables(f) if ":" not in n)
                 parts.append("_".join(([f.name] if isinstance(f, x.Fn) else []) + inner))
-    base = "_".join(p for p in parts if p) or "count"
+    base = "_".join(p.rpartition(":")[2] for p in parts if p) or "count"
     used = used | {"log_likelihood", "state"}
     name, n = base, 1
     while name in used:

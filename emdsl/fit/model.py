@@ -63,14 +63,30 @@ class Model:
     """A compiled model. Made by `emdsl.compile`; see INTERFACE in the documentation for its members."""
 
     def __init__(self, resolved: m.ModelText, text: str, infer: Mapping[str, str] | None, fixed: tuple[str, ...] = ()) -> None:
-        from emdsl.derive.plan import derive
-        from emdsl.generate.module import print_module
-
         self.text, self.infer, self.fixed = text, infer, fixed
         self.resolved = resolved
-        self.derived: Derived = derive(resolved)
-        self.source: str = print_module(self.derived)
         self.warnings = resolved.warnings
+        self.refusal: ModelError | None = None
+        try:
+            self.derived  # noqa: B018  (derived now, so that a refusal is known)
+        except ModelError as error:
+            self.refusal = ModelError(error.problems, error.source or resolved.source or text)
+
+    @cached_property
+    def derived(self) -> Derived:
+        """What the planner made of it. Raises ModelError where it refuses; such a model still samples."""
+        from emdsl.derive.plan import derive
+
+        if self.__dict__.get("refusal") is not None:
+            raise self.refusal  # type: ignore[misc]
+        return derive(self.resolved)
+
+    @cached_property
+    def source(self) -> str:
+        """The text of the generated module."""
+        from emdsl.generate.module import print_module
+
+        return print_module(self.derived)
 
     @classmethod
     def from_text(
@@ -83,10 +99,7 @@ class Model:
         text = source.decode("utf-8", "replace") if isinstance(source, bytes) else source
         resolved = replace_inference(parse_model(source, file, PRELUDE()), infer)
         resolved = hold(resolved, fixed) if fixed else resolved
-        try:
-            return cls(resolved, text, infer, fixed)
-        except ModelError as error:
-            raise ModelError(error.problems, error.source or resolved.source or text) from None
+        return cls(resolved, text, infer, fixed)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (Model.from_text, (self.text, "<text>", self.infer, self.fixed))
@@ -186,6 +199,12 @@ class Model:
 
         return sample(self.resolved, params, sizes or {}, seed, data)
 
+    def log_joint(self, values: Mapping[str, Any], sizes: Mapping[str, int], lengths: Any = None) -> float:
+        """The log joint density at given values of every variable, latents included."""
+        from emdsl.fit.interpret import log_joint
+
+        return float(log_joint(self.resolved, values, sizes, lengths))
+
     def graph(self) -> str:
         raise ModelError(Problem("E121", "plate diagrams are not available yet", hint="see the derivation instead"))
 
@@ -193,6 +212,8 @@ class Model:
         raise ModelError(Problem("E121", "verify is not available yet", hint="the project's tests verify the gallery"))
 
     def __repr__(self) -> str:
+        if self.refusal is not None:
+            return f"Model {self.name} (refused: {self.refusal.problems[0].message})"
         plans = ", ".join(f"{n}: {p.method}" for n, p in self.plan.items()) or "no latents"
         ups = ", ".join(f"{n}: {u.kind}" for u in self.derived.updates for n in u.params)
         return f"Model {self.name} ({plans}; {ups})"

@@ -64,9 +64,14 @@ def dimension(size: m.Size) -> str:
 
 
 def stored_order(v: m.Variable) -> tuple[int, ...]:
-    """Where a flat data array keeps its axes: its own first, its plates last."""
+    """Where a flat data array keeps its axes: its own first, inner plates, the outermost plate last."""
     plates, rest = flat_axes(v)
-    return (*range(plates, plates + rest), *range(plates))
+    return (*range(plates, plates + rest), *plates_last(plates))
+
+
+def plates_last(plates: int) -> tuple[int, ...]:
+    """The order in which plate axes are stored."""
+    return (*range(1, plates), 0) if plates else ()
 
 
 def flat_axes(v: m.Variable) -> tuple[int, int]:
@@ -160,7 +165,7 @@ def _special(f: Function, kind: str, rest: str, name: str) -> Leaf:
         v = model.variable(rest)
         plates, _ = flat_axes(v)
         event = f.plan.presence_axes(v)
-        return Leaf(code, (*range(plates, plates + event), *range(plates)))
+        return Leaf(code, (*range(plates, plates + event), *plates_last(plates)))
     if kind == "reference":
         return Leaf(code, tuple(range(len(model.variable(rest).domain.dims))))
     return Leaf(code, (0,), integer=True)  # row, position, start, length

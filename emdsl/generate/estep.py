@@ -251,6 +251,9 @@ def _emit_continuous(f: Function, block: Block) -> None:
         aligned.append(f"axis={union.index(block.own[0])}")
     inner = any(a.inner for a in arguments)
     scope = em.lines if inner else em.outer
+    if block.scale is not None:
+        _emit_scaled(f, block, arguments, union)
+        return
     em.helper(record.kernel)
     log_z, moments = em.namer.fresh(f"log_z_{name}"), em.namer.fresh(f"moments_{name}")
     scope.append(f"{log_z}, {moments} = {record.kernel}({', '.join(aligned)})")
@@ -261,6 +264,24 @@ def _emit_continuous(f: Function, block: Block) -> None:
         f.runtime[f"E:{name}:{kind}"] = Leaf(f'{moments}["{kind}"]', stored, inner, cut=cut)
     f.runtime[f"moments:{name}"] = Leaf(moments, stored, inner, cut=cut)
     _emit_normaliser(f, block, Array(log_z, tuple(i for i in union if i not in block.own), inner))
+
+
+def _emit_scaled(f: Function, block: Block, arguments: Sequence[Array], union: tuple[Ix, ...]) -> None:
+    """A Gaussian whose precision is tau M and linear term tau b: location b / M, and what tau takes up."""
+    em, name = f.emitter, block.name
+    linear, square = (em.align(a, union) if a.axes else a.code for a in arguments)
+    inner = any(a.inner for a in arguments)
+    order = (*block.gates, *block.home)
+    stored = tuple(order.index(i) for i in union)
+    cut = em.chunk is not None and any(i.dim == em.chunk for i in union)
+    variance = em.name(f"variance_{name}", Array(f"-0.5 / {square}", union, inner, atomic=False))
+    location = em.name(f"location_{name}", Array(f"{linear} * {variance.code}", union, inner, atomic=False))
+    fit = em.name(f"fit_{name}", Array(f"{linear} * {location.code}", union, inner, atomic=False))
+    log_norm = em.name(f"log_norm_{name}", Array(f"0.5 * np.log(2 * np.pi * {variance.code})", union, inner))
+    for kind, value in (("variance", variance), ("location", location), ("fit", fit)):
+        f.runtime[f"{kind}:{name}"] = Leaf(value.code, stored, inner, cut=cut)
+    full = em.name(f"log_norm_{name}", em.broadcast(log_norm, order))
+    f.runtime[f"A:{name}"] = Leaf(full.code, tuple(range(len(order))), full.inner, cut=cut)
 
 
 def _emit_normaliser(f: Function, block: Block, log_z: Array) -> None:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from emdsl.derive import expr as x
 from emdsl.derive.blocks import Block
 from emdsl.derive.expr import El, Ix
+from emdsl.derive.statistics import average
+from emdsl.derive.terms import Term
 from emdsl.generate.arrays import Array
 from emdsl.generate.context import Function
 
@@ -52,12 +55,26 @@ def _fields(f: Function, block: Block, latent: str) -> list[tuple[str, Array]]:
         if kind not in record.moments:
             continue
         axes = (*block.own, *block.home)
+        if block.scale is not None:
+            out.append((kind, _averaged(f, block, kind, axes)))
+            continue
         factors: list[El] = [El(f"E:{latent}:{kind}", (*block.gates, *block.home, *block.own))]
         if block.gates:
             factors.append(El(f"q:{block.name}", (*block.gates, *block.home)))
         value = em.contract(factors, tuple(i for i in axes if _carried(f, factors, i)))
         out.append((kind, em.broadcast(value, axes)))
     return out
+
+
+def _averaged(f: Function, block: Block, kind: str, axes: tuple[Ix, ...]) -> Array:
+    """A moment that needs another block's moments too."""
+    em = f.emitter
+    leaf = El(block.name, block.home)
+    value = leaf if kind == "id" else x.power(leaf, x.num(2))
+    found = average(Term(1, (), (value,), axes), f.plan.elimination.blocks, f.plan.joint)
+    assert not isinstance(found, str), found
+    parts = [em.contract([x.Num(t.coef), *t.factors], axes) for t in found]
+    return em.broadcast(em.sum(parts), axes)
 
 
 def _carried(f: Function, factors: list[El], i: Ix) -> bool:

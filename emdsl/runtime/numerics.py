@@ -451,8 +451,9 @@ def row_count(rows):
 
 
 def rows_last(values, plates):
-    """An array with its leading plate axes moved to the end, contiguous."""
-    return np.array(np.moveaxis(values, range(plates), range(-plates, 0)), order="C")
+    """An array with its leading plate axes moved to the end, the outermost last, contiguous."""
+    order = (*range(plates, values.ndim), *range(1, plates), *range(min(plates, 1)))
+    return np.array(np.transpose(values, order), order="C")
 
 
 def plates_first(values, plates):
@@ -468,7 +469,8 @@ def without_missing(values, mask):
 def presence(mask, shape, plates, axes, name):
     """1.0 where present, over the first `axes` axes, plates last. The other axes are present together or not at all."""
     if mask is None:
-        return rows_last(np.broadcast_to(1.0, shape[:axes]), plates) if plates > 1 and axes > plates else _ones(shape[:axes], plates)
+        order = (*range(plates, axes), *range(1, plates), *range(min(plates, 1)))
+        return np.broadcast_to(1.0, tuple(shape[i] for i in order))
     if mask.ndim > axes:
         own = tuple(range(axes, mask.ndim))
         some, every = mask.any(own), mask.all(own)
@@ -476,10 +478,6 @@ def presence(mask, shape, plates, axes, name):
             raise DataError(f"{int((some != every).sum())} elements of {name} are partly missing, which its family cannot leave out")
         mask = every
     return rows_last(mask.astype(float), plates)
-
-
-def _ones(shape, plates):
-    return np.broadcast_to(1.0, (*shape[plates:], *shape[:plates]))
 
 
 def centre(values, mask, own):
