@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import mpmath as mp
 import numpy as np
 import pytest
 
 from emdsl.derive.records import POSTERIORS
 from emdsl.families import NATURALS
+from emdsl.families.kernels_natural import gig_log_mean, gig_log_normaliser, gig_power, standard_truncated
 from emdsl.families.normalised import random_arguments
 from emdsl.families.table import PRELUDE, RECORDS
 from emdsl.runtime import posteriors
+
+pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")  # overflow to infinity is a right answer here
 
 SAME = {"log^2": "log_square"}
 ROWS = 8
@@ -69,3 +73,34 @@ def test_wide_range_of_natural_parameters(record):
         for name in record.statistics:
             assert np.isfinite(said[name])[proper].all(), (name, scale)
         np.testing.assert_allclose(np.asarray(value)[proper], row.log_normaliser(*ours)[proper], rtol=1e-8)
+
+
+@pytest.mark.parametrize(
+    ("low", "high"),
+    [(0, np.inf), (30, np.inf), (1e4, np.inf), (-np.inf, -8), (1, 1.0000001), (20, 20.01), (-30, 2), (-1, 1)],
+)
+def test_a_cut_normal_keeps_its_digits(low: float, high: float) -> None:
+    """Against sixty digits: where the ends' densities cancel, and where the mass is below the smallest double."""
+    with mp.workdps(60):
+        mass = mp.ncdf(-low) - mp.ncdf(-high) if low > 0 else mp.ncdf(high) - mp.ncdf(low)
+        at = [mp.npdf(v) if np.isfinite(v) else mp.mpf(0) for v in (low, high)]
+        mean = (at[0] - at[1]) / mass
+        ends = [mp.mpf(v) if np.isfinite(v) else mp.mpf(0) for v in (low, high)]
+        variance = 1 + (ends[0] * at[0] - ends[1] * at[1]) / mass - mean**2
+        expected = [float(v) for v in (mp.log(mass), mean, variance)]
+    np.testing.assert_allclose([float(v) for v in standard_truncated(low, high)], expected, rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize(
+    ("p", "a", "b"), [(0.5, 1, 1e-12), (200, 1, 1), (-300, 2, 1), (3, 1e-6, 1e-6), (2.5, 1e6, 1e6)]
+)
+def test_bessel_functions_beyond_their_range(p: float, a: float, b: float) -> None:
+    with mp.workdps(40):
+        omega, scale, h = mp.sqrt(mp.mpf(a) * b), mp.sqrt(mp.mpf(b) / a), mp.mpf(10) ** -12
+        bessel = mp.besselk(p, omega)
+        slope = (mp.log(mp.besselk(p + h, omega)) - mp.log(mp.besselk(p - h, omega))) / (2 * h)
+        ratio = mp.besselk(p + 1, omega) / bessel
+        expected = [mp.log(2 * bessel) + p * mp.log(scale), scale * ratio, slope + mp.log(scale)]
+        expected = [float(v) for v in expected]
+    found = gig_log_normaliser(p, a, b), gig_power(1, p, a, b), gig_log_mean(p, a, b)
+    np.testing.assert_allclose(np.array(found, float), expected, rtol=1e-11)

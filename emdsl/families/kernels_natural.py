@@ -10,7 +10,7 @@ from scipy import special
 from emdsl.families.records import Array
 
 LOG_2PI = float(np.log(2 * np.pi))
-GIG_NODES = 201
+GIG_NODES = 257
 
 
 # ---------------------------------------------------------------- generalised inverse Gaussian
@@ -35,30 +35,32 @@ def _reach(side: float, drop: float, p: Array, omega: Array, peak: Array) -> Arr
     return far
 
 
-def _gig_tilt(p: Array, omega: Array) -> tuple[Array, Array]:
-    """log 2 K_p(omega) and d/dp of it, by the trapezoid rule on int exp(p t - omega cosh t) dt.
+def _gig_tilt(p: Array, omega: Array, power: float) -> tuple[Array, Array, Array]:
+    """log 2 K_p(omega), its d/dp, and K_{p+power} / K_p, by the trapezoid rule on int exp(p t - omega cosh t) dt.
 
     The integrand is analytic and falls doubly exponentially, so that the rule is right to rounding,
     also where Bessel functions overflow (order 200, argument 1).
     """
     peak = np.arcsinh(p / omega)
-    low, high = (side * _reach(side, 60.0, p, omega, peak) for side in (-1.0, 1.0))
+    low, high = (side * _reach(side, 110.0, p, omega, peak) for side in (-1.0, 1.0))
     step = (high - low) / (GIG_NODES - 1)
     t = low[..., None] + step[..., None] * np.arange(GIG_NODES)
     w = np.exp(-_below_top(t, p[..., None], omega[..., None], peak[..., None]))
     total = w.sum(-1)
-    return np.log(total * step) + p * peak - omega * np.cosh(peak), (w * t).sum(-1) / total + peak
+    tilt = (w * np.exp(power * t)).sum(-1) / total * np.exp(power * peak)
+    return np.log(total * step) + p * peak - omega * np.cosh(peak), (w * t).sum(-1) / total + peak, tilt
 
 
-def gig_log_bessel(p: Any, omega: Any) -> tuple[Array, Array]:
-    """log 2 K_p(omega) and its derivative in p, in chunks of rows."""
+def gig_log_bessel(p: Any, omega: Any, power: float = 0.0) -> tuple[Array, Array, Array]:
+    """What `_gig_tilt` gives, in chunks of rows."""
     p, omega = np.broadcast_arrays(np.asarray(p, float), np.asarray(omega, float))
     flat_p, flat_w = p.ravel(), np.maximum(omega.ravel(), 1e-150)
-    value, slope = np.empty(p.size), np.empty(p.size)
+    out = np.empty((3, p.size))
     for i in range(0, p.size, 16384):
         rows = slice(i, i + 16384)
-        value[rows], slope[rows] = _gig_tilt(flat_p[rows], flat_w[rows])
-    return value.reshape(p.shape), slope.reshape(p.shape)
+        out[:, rows] = _gig_tilt(flat_p[rows], flat_w[rows], power)
+    value, slope, tilt = out.reshape(3, *p.shape)
+    return value, slope, tilt
 
 
 def gig_parts(p: Any, a: Any, b: Any) -> tuple[Array, Array]:
@@ -76,8 +78,7 @@ def gig_log_normaliser(p: Any, a: Any, b: Any) -> Array:
 def gig_power(s: float, p: Any, a: Any, b: Any) -> Array:
     """E[x^s]."""
     omega, scale = gig_parts(p, a, b)
-    ratio = gig_log_bessel(np.asarray(p, float) + s, omega)[0] - gig_log_bessel(p, omega)[0]
-    return np.asarray(np.exp(ratio) * scale**s)
+    return np.asarray(gig_log_bessel(p, omega, s)[2] * scale**s)
 
 
 def gig_log_mean(p: Any, a: Any, b: Any) -> Array:
@@ -135,23 +136,45 @@ def gig_sample(rng: np.random.Generator, shape: tuple[int, ...], p: Any, a: Any,
 # ---------------------------------------------------------------- truncated normal
 
 
-def log_normal_mass(low: Any, high: Any) -> Array:
-    """log(Phi(high) - Phi(low)), right in both tails."""
-    low, high = np.asarray(low, float), np.asarray(high, float)
-    flip = low > 0
+def standard_truncated(low: Any, high: Any) -> tuple[Array, Array, Array]:
+    """log mass, mean and variance of a standard normal on [low, high], right in far tails and narrow intervals."""
+    low, high = np.broadcast_arrays(np.asarray(low, float), np.asarray(high, float))
+    with np.errstate(invalid="ignore"):
+        flip = low + high < 0
     a, b = np.where(flip, -high, low), np.where(flip, -low, high)
+    tilted = (a > 2) | (b - a < 5)
+    log_mass, mean, variance = (np.where(tilted, t, u) for t, u in zip(_by_tilt(a, b), _by_tails(a, b), strict=True))
+    return log_mass, np.where(flip, -mean, mean), variance
+
+
+def _by_tails(a: Array, b: Array) -> tuple[Array, Array, Array]:
+    """From densities at the ends: right where the interval is wide and holds the middle."""
     top = special.log_ndtr(b)
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.asarray(top + np.log1p(-np.exp(np.minimum(special.log_ndtr(a) - top, 0))))
+        log_mass = top + np.log1p(-np.exp(np.minimum(special.log_ndtr(a) - top, 0)))
+        at_a, at_b = (np.exp(-np.square(v) / 2 - LOG_2PI / 2 - log_mass) for v in (a, b))
+        mean = at_a - at_b
+        variance = 1 + np.where(at_a > 0, a, 0) * at_a - np.where(at_b > 0, b, 0) * at_b - mean**2
+    return log_mass, mean, variance
 
 
-def _truncated_parts(mean: Any, sd: Any, low: Any, high: Any) -> tuple[Array, Array, Array]:
-    """E and E of the square of z = (x - mean) / sd, and log mass."""
-    a, b = (np.asarray(low, float) - mean) / sd, (np.asarray(high, float) - mean) / sd
-    log_mass = log_normal_mass(a, b)
-    at_a, at_b = (np.exp(-np.square(v) / 2 - LOG_2PI / 2 - log_mass) for v in (a, b))
-    finite_a, finite_b = (np.where(np.isfinite(v), v, 0.0) for v in (a, b))
-    return at_a - at_b, 1 + finite_a * at_a - finite_b * at_b, log_mass
+def _by_tilt(a: Array, b: Array) -> tuple[Array, Array, Array]:
+    """With z = a + w, by Gauss-Legendre on exp(-a w - w^2 / 2): every term is positive, nothing cancels."""
+    with np.errstate(invalid="ignore"):
+        reach = np.minimum(b - a, 90 / (np.maximum(a, 0) + np.sqrt(np.square(np.maximum(a, 0)) + 90)))
+    t, weight = np.polynomial.legendre.leggauss(48)
+    w = reach[..., None] * (t + 1) / 2
+    with np.errstate(invalid="ignore", over="ignore"):
+        f = weight * np.exp(-a[..., None] * w - w**2 / 2)
+        total = f.sum(-1)
+        first = (f * w).sum(-1) / total
+        spread = (f * (w - first[..., None]) ** 2).sum(-1) / total
+        return np.log(total * reach / 2) - np.square(a) / 2 - LOG_2PI / 2, a + first, spread
+
+
+def log_normal_mass(low: Any, high: Any) -> Array:
+    """log(Phi(high) - Phi(low))."""
+    return standard_truncated(low, high)[0]
 
 
 def truncated_normal_log_density(x: Any, mean: Any, sd: Any, low: Any, high: Any) -> Array:
@@ -162,12 +185,13 @@ def truncated_normal_log_density(x: Any, mean: Any, sd: Any, low: Any, high: Any
 
 
 def truncated_normal_mean(mean: Any, sd: Any, low: Any, high: Any) -> Array:
-    return np.asarray(np.clip(mean + sd * _truncated_parts(mean, sd, low, high)[0], low, high))
+    a, b = ((np.asarray(v, float) - mean) / sd for v in (low, high))
+    return np.asarray(np.clip(mean + sd * standard_truncated(a, b)[1], low, high))
 
 
 def truncated_normal_variance(mean: Any, sd: Any, low: Any, high: Any) -> Array:
-    first, second, _ = _truncated_parts(mean, sd, low, high)
-    return np.asarray(np.square(sd) * np.maximum(second - first**2, 0))
+    a, b = ((np.asarray(v, float) - mean) / sd for v in (low, high))
+    return np.asarray(np.square(sd) * standard_truncated(a, b)[2])
 
 
 def truncated_normal_sample(
