@@ -105,6 +105,14 @@ class Mean:
 
 
 @dataclass(frozen=True, slots=True)
+class Slope:
+    """The derivative of `of` by `by`."""
+
+    of: Formula
+    by: Formula
+
+
+@dataclass(frozen=True, slots=True)
 class Relation:
     """`left op right`, op one of = ~ < > <= >= != and or | proportional."""
 
@@ -142,6 +150,7 @@ Formula = (
     | Bracket
     | Mean
     | Relation
+    | Slope
     | Listed
     | Cases
 )
@@ -172,6 +181,20 @@ def times(*factors: Formula) -> Formula:
     if not flat:
         return Number("1")
     return flat[0] if len(flat) == 1 else Times(tuple(flat))
+
+
+def plus(*terms: Formula) -> Formula:
+    """A sum, flat."""
+    flat: list[tuple[bool, Formula]] = []
+    for t in terms:
+        flat += t.terms if isinstance(t, Plus) else [(False, t)]
+    return Plus(tuple(flat))
+
+
+def plain_log(e: Formula) -> bool:
+    """`log a` of something that holds together: it needs no brackets where nothing follows."""
+    simple = isinstance(e, Apply) and e.function == Word("log") and len(e.arguments) == 1
+    return simple and isinstance(e, Apply) and isinstance(e.arguments[0], Name | At | Number | Word)
 
 
 def at(base: Formula, *places: Formula) -> Formula:

@@ -36,7 +36,7 @@ def tex(e: Formula) -> str:
         case f.Number(digits):
             return digits
         case f.Word(word):
-            return WORDS.get(word) or rf"\mathrm{{{escaped(word)}}}" if word else ""
+            return WORDS.get(word) or (rf"\text{{{escaped(word)}}}" if word else "")
         case f.At(base, places):
             return f"{_based(base)}_{{{', '.join(map(tex, places))}}}"
         case f.Raised(base, exponent):
@@ -51,6 +51,8 @@ def tex(e: Formula) -> str:
             return rf"\sqrt{{{tex(body)}}}"
         case f.Big(indices, where, body):
             return _sums(indices, where) + " " + _in(body, f.PRODUCT)
+        case f.Apply(function, (argument,)) if f.plain_log(e):
+            return rf"{tex(function)} {tex(argument)}"
         case f.Apply(function, arguments):
             return rf"{tex(function)}\left({', '.join(map(tex, arguments))}\right)"
         case f.Bracket(body):
@@ -58,6 +60,8 @@ def tex(e: Formula) -> str:
         case f.Mean(body, given):
             rest = rf" \mid {tex(given)}" if given is not None else ""
             return rf"\mathrm{{E}}\left[{tex(body)}{rest}\right]"
+        case f.Slope(of, by):
+            return rf"\frac{{\partial {tex(of)}}}{{\partial {tex(by)}}}"
         case f.Relation(op, left, right):
             return f"{tex(left)} {SIGNS.get(op, op)} {tex(right)}"
         case f.Listed(items):
@@ -88,7 +92,7 @@ def _terms(terms: tuple[tuple[bool, Formula], ...]) -> str:
 def _factors(factors: tuple[Formula, ...]) -> str:
     out = []
     for n, e in enumerate(factors):
-        open_end = isinstance(e, f.Big) and n < len(factors) - 1
+        open_end = (isinstance(e, f.Big) or f.plain_log(e)) and n < len(factors) - 1
         out.append(rf"\left({tex(e)}\right)" if open_end else _in(e, f.PRODUCT))
     return r" \, ".join(out)
 

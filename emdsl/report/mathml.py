@@ -58,6 +58,8 @@ def _of(e: Formula) -> str:
             return f"<msqrt>{_of(body)}</msqrt>"
         case f.Big(indices, where, body):
             return _sums(indices, where) + _in(body, f.PRODUCT)
+        case f.Apply(function, (argument,)) if f.plain_log(e):
+            return f"{_of(function)}<mspace width='0.17em'/>{_of(argument)}"
         case f.Apply(function, arguments):
             return f"{_of(function)}<mo>&#x2061;</mo><mrow><mo>(</mo>{_listed(arguments)}<mo>)</mo></mrow>"
         case f.Bracket(body):
@@ -65,6 +67,8 @@ def _of(e: Formula) -> str:
         case f.Mean(body, given):
             rest = f"<mo>|</mo>{_of(given)}" if given is not None else ""
             return f'<mi mathvariant="normal">E</mi><mrow><mo>[</mo>{_of(body)}{rest}<mo>]</mo></mrow>'
+        case f.Slope(of, by):
+            return f"<mfrac><mrow><mo>∂</mo>{_of(of)}</mrow><mrow><mo>∂</mo>{_of(by)}</mrow></mfrac>"
         case f.Relation(op, left, right):
             sign = SIGNS.get(op, escape(op))
             word = f"<mtext>&#xa0;{sign}&#xa0;</mtext>" if sign.isalpha() else f"<mo>{sign}</mo>"
@@ -113,7 +117,7 @@ def _terms(terms: tuple[tuple[bool, Formula], ...]) -> str:
 def _factors(factors: tuple[Formula, ...]) -> str:
     out = []
     for n, e in enumerate(factors):
-        open_end = isinstance(e, f.Big) and n < len(factors) - 1
+        open_end = (isinstance(e, f.Big) or f.plain_log(e)) and n < len(factors) - 1
         out.append(f"<mrow><mo>(</mo>{_of(e)}<mo>)</mo></mrow>" if open_end else _in(e, f.PRODUCT))
     return "<mspace width='0.17em'/>".join(out)
 

@@ -18,7 +18,7 @@ from emdsl.report.indices import Names
 from emdsl.report.page import Say, Show, Step, names_of, whole
 from emdsl.report.tidy import tidy
 from emdsl.report.typeset import Typeset, statistic, typeset
-from emdsl.report.updates import update_steps
+from emdsl.report.updates import equation, update_steps
 
 
 def steps(plan: Plan) -> tuple[Step, ...]:
@@ -79,7 +79,7 @@ def _factors(plan: Plan, t: Typeset) -> Iterator[tuple[str, Formula]]:
 def _posterior(plan: Plan, block: Block, t: Typeset) -> Step:
     latents = names_of(*block.latents)
     choice = plan.choices[block.latents[0]]
-    body: list[Say | Show] = [Say(f"{latents}: {choice.method}, because {choice.reason}.")]
+    body: list[Say | Show] = [Say(f"{latents}: {choice.method}: {choice.reason}.")]
     body += list(_discrete(plan, block, t) if block.states else _continuous(plan, block, t))
     facts = {"kind": "posterior", "latents": list(block.latents), "method": choice.method, "reason": choice.reason}
     return Step(f"The posterior of {latents}", tuple(body), facts)
@@ -132,7 +132,7 @@ def _discrete(plan: Plan, block: Block, t: Typeset) -> Iterator[Say | Show]:
         latents = names_of(*(b.name for b in inside))
         yield Say(f"{latents} is integrated out first: its log-normaliser A, given the state, stands for its terms.")
     const = f.Word("const")
-    yield Show(f.Relation("=", f.Apply(f.Word("log"), (q,)), f.Plus(((False, total), (False, const)))))
+    yield Show(f.Relation("=", f.Apply(f.Word("log"), (q,)), f.plus(total, const)))
     yield Say(
         "The constant makes the probabilities of the states sum to one; its negative is the block's log-likelihood."
     )
@@ -156,7 +156,7 @@ def _continuous(plan: Plan, block: Block, t: Typeset) -> Iterator[Say | Show]:
     for name, parts in found.items():
         if name:
             eta = t.of(tidy(x.add(*parts), t.known), names)
-            yield Show(f.Relation("=", f.Apply(f.Word("coefficient of"), (statistic(name, latent),)), eta))
+            yield Show(f.Relation("=", f.Times((f.Word("coefficient of"), statistic(name, latent))), eta))
     yield Say(
         f"So q is {block.record.name} with these natural parameters; its moments and log-normaliser are the family's."
     )
@@ -173,9 +173,8 @@ def _substituted(plan: Plan) -> Step:
 
 def statistic_formula(s: Statistic, t: Typeset) -> Formula:
     """`S[axes] = sum of q times data`."""
-    names = t.letters.extend({}, s.axes)
     value = tidy(whole([i for i in s.ixs if i not in s.axes], x.mul(*s.factors)), t.known)
-    return f.Relation("=", t.of(El(f"S:{s.name}", s.axes), names), t.of(value, names))
+    return equation(El(f"S:{s.name}", s.axes), value, t)
 
 
 def _statistics(plan: Plan, t: Typeset) -> Step:
@@ -198,14 +197,9 @@ def _expected(plan: Plan, t: Typeset) -> Step:
     q = plan.expected
     parts = [tidy(whole(term.ixs, term.body), t.known) for term in (*q.terms, *q.prior, *(mx.term for mx in q.mixed))]
     total = t.of(x.add(*parts), {})
-    terms = (
-        (*total.terms, (False, f.Word("const")))
-        if isinstance(total, f.Plus)
-        else ((False, total), (False, f.Word("const")))
-    )
     params = tuple(f.Name(v.name) for v in plan.joint.model.of_kind("param"))
     body: list[Say | Show] = [Say("The expected log joint, as a function of the parameters, with the statistics held:")]
-    body.append(Show(f.Relation("=", f.Apply(f.Word("Q"), params), f.Plus(terms))))
+    body.append(Show(f.Relation("=", f.Apply(f.Word("Q"), params), f.plus(total, f.Word("const")))))
     if q.mixed:
         body.append(Say("Some terms do not come apart from the data: they are evaluated in passes over it."))
     return Step("The expected complete-data log-likelihood", tuple(body), {"kind": "Q", "terms": len(parts)})

@@ -101,7 +101,20 @@ def _product(factors: list[Expr]) -> Expr:
                 inner_c, whole = x.split_number(f)
                 c = c * inner_c
                 rest.append(whole)
-    return _roots(c, x.mul(*rest))
+    return _roots(c, x.mul(*_ordered(rest)))
+
+
+def _ordered(factors: list[Expr]) -> list[Expr]:
+    """Elements of one array beside each other in the order of their places, so that like products meet."""
+    out = list(factors)
+    places: dict[str, list[int]] = {}
+    for n, f in enumerate(factors):
+        if isinstance(f, El):
+            places.setdefault(f.var, []).append(n)
+    for at in places.values():
+        for n, f in zip(at, sorted((factors[k] for k in at), key=repr), strict=True):
+            out[n] = f
+    return out
 
 
 def _roots(c: Fraction | float, rest: Expr) -> Expr:

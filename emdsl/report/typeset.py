@@ -19,6 +19,7 @@ from emdsl.report import formula as f
 from emdsl.report.formula import Formula
 from emdsl.report.indices import Letters, Names, letters
 from emdsl.report.tidy import Known, known
+from emdsl.report.vectors import chain, tensor
 
 RELATIONS = {"eq": "=", "ne": "!=", "lt": "<", "le": "<=", "gt": ">", "ge": ">=", "and": "and", "or": "or"}
 OPPOSITE = {"=": "!=", "!=": "=", "<": ">=", ">=": "<", ">": "<=", "<=": ">"}
@@ -34,6 +35,7 @@ class Typeset:
     parents: Mapping[str, tuple[str, ...]]  # ragged size -> loop names of what encloses it
     known: Known
     tables: Mapping[str, str]  # literal tables by the names of the `let`s that hold them
+    axes: Mapping[str, int]  # how many of an array's last axes are its elements' own
 
     # ------------------------------------------------------------ indices
 
@@ -85,7 +87,7 @@ class Typeset:
             case x.Fn():
                 return self._function(e, names)
             case x.Add():
-                return _plus([self._signed(t, names) for t in e.terms])
+                return self.plus([self._signed(t, names) for t in e.terms])
             case x.Mul() | x.Pow() | x.Sum():
                 return self._product(e, names)
             case x.MatInv():
@@ -104,6 +106,9 @@ class Typeset:
         match e.body:
             case El(var, idx) if idx[-2:] in ((e.i, e.j), (e.j, e.i)):
                 return self._named(var, idx[:-2], names)
+        whole = tensor(self, e.body, (e.i, e.j), names)
+        if whole is not None:
+            return whole
         inner = self.letters.extend({i: n for i, n in names.items() if i not in (e.i, e.j)}, (e.i, e.j))
         at = (*self.index(e.i, inner), *self.index(e.j, inner))
         return f.Apply(f.Word("matrix"), (f.Relation("|", self.of(e.body, inner), f.Listed(at)),))
@@ -115,6 +120,19 @@ class Typeset:
         return False, self.of(t, names)
 
     # ------------------------------------------------------------ leaves
+
+    def own(self, e: El) -> int:
+        """How many of its last places are an element's own axes."""
+        if e.var.startswith("E:"):
+            return len(self.blocks[e.var.split(":")[1]].own)
+        return self.axes.get(e.var, 0)
+
+    def named(self, e: El, lead: Sequence[Idx], names: Names) -> Formula:
+        """An element without its own axes."""
+        return self._element(El(e.var, tuple(lead), e.sort), names)
+
+    def plus(self, terms: list[tuple[bool, Formula]]) -> Formula:
+        return _plus(terms)
 
     def _named(self, var: str, idx: Sequence[Idx], names: Names) -> Formula:
         return f.at(f.Name(var), *self.places(idx, names))
@@ -227,6 +245,10 @@ class Typeset:
 
     def _product(self, e: Expr, names: Names) -> Formula:
         """A product: number, what stands above and below the line, conditions as brackets, sums last."""
+        if any(isinstance(p, x.Sum) for p in x.factors_of(e)):
+            matrices = chain(self, e, (), names)
+            if matrices is not None:
+                return matrices
         c, rest = x.split_number(e)
         above: list[Formula] = []
         below: list[Formula] = []
@@ -271,10 +293,13 @@ class Typeset:
         factors = x.factors_of(whole)
         seen = [p for p in factors if isinstance(p, El) and p.var.startswith("present:")] if ixs else []
         rest = x.mul(*(p for p in factors if p not in seen))
-        conditions = [self._seen(p, inner) for p in seen]
+        return self.big(ixs, seen, c, self.of(rest, inner), inner)
+
+    def big(self, ixs: Sequence[Ix], seen: Sequence[El], c: Fraction | float, value: Formula, names: Names) -> Formula:
+        """`c * sum over ixs` of a value, where what is needed is seen; the indices have their names."""
+        conditions = [self._seen(p, names) for p in seen]
         where = f.Listed(tuple(conditions)) if len(conditions) > 1 else conditions[0] if conditions else None
-        ranges = tuple(r for i in ixs for r in self.range(i, inner))
-        value = self.of(rest, inner)
+        ranges = tuple(r for i in ixs for r in self.range(i, names))
         if ranges and isinstance(value, f.Big) and where is None and value.where is None:
             value = f.Big((*ranges, *value.indices), None, value.body)
         elif ranges:
@@ -327,7 +352,7 @@ def _turn(e: Formula) -> int:
     """Conditions and probabilities stand first in a product, sums last."""
     if isinstance(e, f.Bracket) or (isinstance(e, f.Apply) and e.function == f.Word("q")):
         return 0
-    return 2 if isinstance(e, f.Plus) else 1
+    return 2 if isinstance(e, f.Plus) else 3 if isinstance(e, f.Apply) else 1
 
 
 def _plus(terms: list[tuple[bool, Formula]]) -> Formula:
@@ -365,4 +390,25 @@ def typeset(plan: Plan) -> Typeset:
     blocks = {b.name: b for b in plan.elimination.blocks}
     lets = {literal(let.body): let.name for let in plan.joint.model.lets}
     tables = {n: lets[t] for n, t in plan.joint.tables.items() if t in lets}
-    return Typeset(letters(plan.joint.model), blocks, parents, known(plan), tables)
+    return Typeset(letters(plan.joint.model), blocks, parents, known(plan), tables, own_axes(plan))
+
+
+def own_axes(plan: Plan) -> dict[str, int]:
+    """The own axes of vectors and matrices, and those of statistics that come from them, where they stand last."""
+    out = {v.name: len(v.domain.dims) for v in plan.joint.model.variables}
+    blocks = {f"E:{b.name}": len(b.own) for b in plan.elimination.blocks}
+    for s in plan.expected.statistics:
+        inside: set[Ix] = set()
+        outside: set[Ix] = set()
+        for e in (n for p in s.factors for n in x.walk(p)):
+            if isinstance(e, El):
+                count = out.get(e.var, blocks.get(e.var.rpartition(":")[0], 0))
+                inside |= set(x.free(El("", e.idx[len(e.idx) - count :])))
+                outside |= set(x.free(El("", e.idx[: len(e.idx) - count])))
+            elif isinstance(e, x.Sel | x.Val | x.Pow):
+                outside |= set(x.free(e))
+        count = 0
+        while count < len(s.axes) and s.axes[-1 - count] in inside - outside:
+            count += 1
+        out[f"S:{s.name}"] = count
+    return out

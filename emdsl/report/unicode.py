@@ -20,7 +20,7 @@ SIGNS = {
     "|": "|",
     "∝": "∝",
 }
-WORDS = {"pi": "π", "digamma": "ψ", "trigamma": "ψ′", "sum": "Σ", "Gamma": "Γ", "const": "const"}
+WORDS = {"pi": "π", "digamma": "ψ", "trigamma": "ψ′", "sum": "Σ", "Gamma": "Γ", "const": "const", "ell": "ℓ"}
 HALVES = {("1", "2"): "½", ("1", "4"): "¼", ("3", "4"): "¾", ("1", "3"): "⅓", ("2", "3"): "⅔", ("1", "8"): "⅛"}
 HIGH = str.maketrans("0123456789-+n", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺ⁿ")
 
@@ -54,15 +54,17 @@ def text(e: Formula) -> str:
             names = ", ".join(text(i) for i, _ in indices)
             condition = f" : {text(where)}" if where is not None else ""
             names = f"{{{names}{condition}}}" if condition or len(indices) > 1 else names
-            return f"Σ_{names} {_in(body, f.PRODUCT)}"
+            return f"Σ_{names} {_in(body, f.PRODUCT, loose=True)}"
         case f.Apply(function, arguments):
             return f"{text(function)}({', '.join(map(text, arguments))})"
         case f.Bracket(body):
             return f"[{text(body)}]"
         case f.Mean(body, given):
             return f"E[{text(body)}{f' | {text(given)}' if given is not None else ''}]"
+        case f.Slope(of, by):
+            return f"∂{text(of)}/∂{text(by)}"
         case f.Relation(op, left, right):
-            return f"{text(left)} {SIGNS.get(op, op)} {text(right)}"
+            return f"{_loose(left)} {SIGNS.get(op, op)} {_loose(right)}"
         case f.Listed(items):
             return ", ".join(map(text, items))
         case f.Cases(options):
@@ -75,8 +77,15 @@ def text(e: Formula) -> str:
             assert_never(e)
 
 
-def _in(e: Formula, level: int) -> str:
-    return text(e) if f.level(e) >= level else f"({text(e)})"
+def _in(e: Formula, level: int, loose: bool = False) -> str:
+    if f.level(e) < level:
+        return f"({_loose(e)})"
+    return _loose(e) if loose else text(e)
+
+
+def _loose(e: Formula) -> str:
+    """Where nothing follows, a logarithm of one thing needs no brackets."""
+    return f"log {text(e.arguments[0])}" if isinstance(e, f.Apply) and f.plain_log(e) else text(e)
 
 
 def _raised(exponent: Formula) -> str:
@@ -92,7 +101,7 @@ def _terms(terms: tuple[tuple[bool, Formula], ...]) -> str:
     out = ""
     for negative, t in terms:
         sign = (" - " if negative else " + ") if out else ("-" if negative else "")
-        out += sign + _in(t, f.PRODUCT)
+        out += sign + _in(t, f.PRODUCT, loose=True)
     return out
 
 
@@ -104,5 +113,5 @@ def _factors(factors: tuple[Formula, ...]) -> str:
         open_end = isinstance(e, f.Big) and not last
         literal = isinstance(e, f.Over) and isinstance(e.top, f.Number) and isinstance(e.bottom, f.Number)
         fraction = isinstance(e, f.Over) and not literal
-        out.append(f"({text(e)})" if open_end or fraction else _in(e, f.PRODUCT))
+        out.append(f"({text(e)})" if open_end or fraction else _in(e, f.PRODUCT, loose=last))
     return " ".join(out)

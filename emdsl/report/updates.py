@@ -9,7 +9,7 @@ from emdsl.derive.coefficients import about, axes_of
 from emdsl.derive.expr import El, Expr, Ix
 from emdsl.derive.gradient import gradient
 from emdsl.derive.plan import Plan
-from emdsl.derive.quadratic import Linear
+from emdsl.derive.quadratic import Column, Linear
 from emdsl.derive.solve import Closed, Newton, Numeric, Simplex, Spread, Update
 from emdsl.derive.terms import Term
 from emdsl.errors import InternalError
@@ -20,6 +20,7 @@ from emdsl.report.formula import Formula
 from emdsl.report.page import Say, Show, Step, names_of, whole
 from emdsl.report.tidy import tidy
 from emdsl.report.typeset import Typeset
+from emdsl.report.vectors import tensor
 
 SHORT_CASES = 6  # an equation over a literal axis that is compared with numbers is written out up to this length
 
@@ -54,7 +55,7 @@ def _part(plan: Plan, u: Update, t: Typeset) -> Iterator[Say | Show]:
         return
     total = t.of(x.add(*(tidy(whole(term.ixs, term.body), t.known) for term in held)), {})
     left = f.Apply(f.Word("Q"), tuple(f.Name(n) for n in u.params))
-    yield Show(f.Relation("=", left, f.Plus(((False, total), (False, f.Word("const"))))))
+    yield Show(f.Relation("=", left, f.plus(total, f.Word("const"))))
 
 
 def _rule(plan: Plan, u: Update, t: Typeset) -> Iterator[Say | Show]:
@@ -86,8 +87,22 @@ def _equations(left: Expr, right: Expr, name: str, t: Typeset) -> Iterator[Show]
             for n in range(int(i.dim)):
                 yield from _equations(x.substitute(left, {i: n}), x.substitute(right, {i: n}), name, t)
             return
-    names = t.letters.extend({}, free)
-    yield Show(f.Relation("=", t.of(left, names), t.of(tidy(right, t.known), names)), name)
+    yield Show(equation(left, tidy(right, t.known), t), name)
+
+
+def equation(left: Expr, right: Expr, t: Typeset) -> Formula:
+    """`left = right`, between vectors or matrices where both can be written so."""
+    leaf = left.body if isinstance(left, x.MatInv) else left
+    own = t.own(leaf) if isinstance(leaf, El) else 0
+    places = left.at if isinstance(left, x.MatInv) else leaf.idx[len(leaf.idx) - own :] if isinstance(leaf, El) else ()
+    open_ = tuple(i for i in places if isinstance(i, Ix))
+    names = t.letters.extend({}, (i for i in x.free(left) if i not in open_))
+    if 0 < len(open_) == len(places) == own:
+        sides = tensor(t, left, open_, names), tensor(t, right, open_, names)
+        if sides[0] is not None and sides[1] is not None:
+            return f.Relation("=", sides[0], sides[1])
+    names = t.letters.extend({}, x.free(left))
+    return f.Relation("=", t.of(left, names), t.of(right, names))
 
 
 def _compared(i: Ix, e: Expr) -> bool:
@@ -112,7 +127,7 @@ def _closed(rule: Closed, name: str, t: Typeset) -> Iterator[Say | Show]:
     score = x.add(*(x.mul(s.coefficient, _slope(s.function, left)) for s in rule.functions))
     if score != x.ZERO:
         names = t.letters.extend({}, rule.axes)
-        slope = f.Over(f.times(f.Word("∂"), f.Word("Q")), f.times(f.Word("∂"), t.of(left, names)))
+        slope = f.Slope(f.Word("Q"), t.of(left, names))
         yield Show(f.Relation("=", slope, f.Relation("=", t.of(tidy(score, t.known), names), f.Number("0"))))
     if len(rule.root.candidates) > 1:
         yield Say("The roots of the score; of those in the domain the one with the larger Q is taken:")
@@ -136,13 +151,23 @@ def _linear(rule: Linear, t: Typeset) -> Iterator[Say | Show]:
         return
     yield Say("Stationary where these equations hold; they are linear in what is sought, and solved together:")
     for n, c in enumerate(rule.columns):
-        names = t.letters.extend({}, c.slots)
-        left, right = (t.of(tidy(e, t.known), names) for e in (left_side(rule, n), rule.right[n]))
-        yield Show(f.Relation("=", left, right), c.name)
+        yield Show(_row(c, *(tidy(e, t.known) for e in (left_side(rule, n), rule.right[n])), t), c.name)
+
+
+def _row(c: Column, left: Expr, right: Expr, t: Typeset) -> Formula:
+    """One tensor's part of the normal equations."""
+    own = t.own(El(c.name, c.slots))
+    open_ = c.slots[len(c.slots) - own :]
+    names = t.letters.extend({}, (i for i in c.slots if i not in open_))
+    sides = [tensor(t, e, open_, names) for e in (left, right)] if open_ else [None, None]
+    if sides[0] is not None and sides[1] is not None:
+        return f.Relation("=", sides[0], sides[1])
+    names = t.letters.extend({}, c.slots)
+    return f.Relation("=", t.of(left, names), t.of(right, names))
 
 
 def _partial(name: str, axes: Sequence[Ix], names: dict[Ix, str], t: Typeset) -> Formula:
-    return f.Over(f.times(f.Word("∂"), f.Word("Q")), f.times(f.Word("∂"), t.of(El(name, tuple(axes)), names)))
+    return f.Slope(f.Word("Q"), t.of(El(name, tuple(axes)), names))
 
 
 def _newton(rule: Newton, t: Typeset) -> Iterator[Say | Show]:

@@ -1,0 +1,233 @@
+"""Sums of components as products of matrices: `sum_d a[d] M[d, d'] b[d']` is `aᵀ M b`.
+
+    a product of factors, each with at most two open places, joined by summed indices in pairs,
+    is a set of paths: from an open row to an open column, between two vectors, or round (a trace)
+
+Only the own axes of vectors and matrices are written so; plates stay sums. None means that an
+expression has no such form, and its components are shown instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import TYPE_CHECKING
+
+from emdsl.derive import expr as x
+from emdsl.derive.expr import El, Expr, Ix
+from emdsl.report import formula as f
+from emdsl.report.formula import Formula
+
+if TYPE_CHECKING:
+    from emdsl.report.indices import Names
+    from emdsl.report.typeset import Typeset
+
+T = f.Word("T")
+IDENTITY = f.Word("I")
+
+
+@dataclass(frozen=True)
+class Product:
+    """`number * prod(factors)` summed over `sums`."""
+
+    number: Fraction | float
+    factors: tuple[Expr, ...]
+    sums: tuple[Ix, ...]
+
+
+def flatten(e: Expr) -> Product | None:
+    """Nested sums and products as one; None where an index would be bound twice."""
+    c, rest = x.split_number(e)
+    factors: list[Expr] = []
+    sums: list[Ix] = []
+    for p in x.factors_of(rest):
+        match p:
+            case x.Sum(ix, body):
+                inner = flatten(body)
+                if inner is None or ix in sums or set(inner.sums) & {*sums, ix}:
+                    return None
+                c = c * inner.number
+                factors += inner.factors
+                sums += [ix, *inner.sums]
+            case x.Pow(base, x.Num(v)) if v == 2 and sums:
+                factors += [base, base]
+            case x.Num(v):
+                c = c * v
+            case _:
+                factors.append(p)
+    squared = [p for p in factors if isinstance(p, x.Pow) and p.exponent == x.num(2) and set(x.free(p)) & set(sums)]
+    for p in squared:
+        if isinstance(p, x.Pow):
+            at = factors.index(p)
+            factors[at : at + 1] = [p.base, p.base]
+    return Product(c, tuple(factors), tuple(sums))
+
+
+def tensor(t: Typeset, e: Expr, places: tuple[Ix, ...], names: Names) -> Formula | None:
+    """The expression as a vector (one open place) or a matrix (two), written without its open indices."""
+    match e:
+        case El():
+            return _element(t, e, places, names)
+        case x.MatInv(at=at):
+            if len(places) == 2 and set(at) == set(places):
+                return f.Raised(t.matrix(e, names), f.Number("-1"))
+            return None
+        case x.Delta(a, b) if {a, b} == set(places) and len(places) == 2:
+            return IDENTITY
+        case x.Add():
+            return _sum(t, e, places, names)
+        case x.Mul() | x.Sum():
+            return chain(t, e, places, names)
+    return None
+
+
+def _element(t: Typeset, e: El, places: tuple[Ix, ...], names: Names) -> Formula | None:
+    own = t.own(e)
+    lead, slots = e.idx[: len(e.idx) - own], e.idx[len(e.idx) - own :]
+    if any(i in x.free(El("", lead)) for i in places):
+        return None
+    base = t.named(e, lead, names)
+    if tuple(slots) == places:
+        return base
+    if tuple(reversed(slots)) == places and len(places) == 2:
+        return base if e.var in t.known.pairs else f.Raised(base, T)
+    return None
+
+
+def _sum(t: Typeset, e: x.Add, places: tuple[Ix, ...], names: Names) -> Formula | None:
+    parts: list[tuple[bool, Formula]] = []
+    for term in e.terms:
+        c, rest = x.split_number(term)
+        part = tensor(t, x.mul(x.Num(abs(c)), rest), places, names)
+        if part is None:
+            return None
+        parts.append((c < 0, part))
+    return t.plus(parts)
+
+
+def chain(t: Typeset, e: Expr, places: tuple[Ix, ...], names: Names) -> Formula | None:
+    """A product as matrices in order; sums over plates stand before it."""
+    flat = flatten(e)
+    if flat is None:
+        return None
+    plates = tuple(i for i in flat.sums if any(i in x.free(p) and not _in_own(t, p, i) for p in flat.factors))
+    joined = tuple(i for i in flat.sums if i not in plates)
+    if not joined and not places:
+        return None
+    inner = t.letters.extend(names, plates)
+    open_ = {*joined, *places}
+    tensors = [p for p in flat.factors if open_ & set(x.free(p))]
+    scalars = [p for p in flat.factors if not open_ & set(x.free(p))]
+    pieces = paths(t, tensors, joined, places, inner)
+    if pieces is None:
+        return None
+    seen = [p for p in scalars if isinstance(p, El) and p.var.startswith("present:")] if plates else []
+    body = beside(t.of(x.mul(*(p for p in scalars if p not in seen)), inner), pieces)
+    return t.big(plates, seen, flat.number, body, inner)
+
+
+def beside(scalar: Formula, pieces: Sequence[Formula]) -> Formula:
+    """A scalar before a product of matrices; what is below the line stays there."""
+    if isinstance(scalar, f.Over):
+        return f.Over(f.times(scalar.top, *pieces), scalar.bottom)
+    return f.times(scalar, *pieces)
+
+
+def _in_own(t: Typeset, e: Expr, i: Ix) -> bool:
+    """Whether an index stands in an expression at the own axes of its elements alone."""
+    for n in x.walk(e):
+        match n:
+            case El(idx=idx):
+                own = t.own(n)
+                if any(i in x.free(El("", (p,))) for p in idx[: len(idx) - own]):
+                    return False
+                if any(isinstance(p, x.DataIx) and i in x.free(p.value) for p in idx):
+                    return False
+            case x.Val() if n.ix == i:
+                return False
+            case x.Sel() if n.at == i or i in x.free(n.of):
+                return False
+            case x.Fn() | x.Pow() | x.Where() if i in x.free(n):
+                return False
+    return True
+
+
+def paths(
+    t: Typeset, tensors: Sequence[Expr], joined: Sequence[Ix], places: tuple[Ix, ...], names: Names
+) -> list[Formula] | None:
+    """The factors in order along their shared indices: open paths first, then scalars."""
+    open_ = {*joined, *places}
+    ends = [[i for i in x.free(p) if i in open_] for p in tensors]
+    count = {i: sum(i in own for own in ends) for i in open_}
+    if any(len(own) > 2 for own in ends) or any(count[i] != 2 for i in joined) or any(count[i] != 1 for i in places):
+        return None
+    left = list(range(len(tensors)))
+    out: list[Formula] = []
+    if places:
+        first = _walk(t, tensors, ends, left, places[0], names)
+        if first is None:
+            return None
+        factors, end = first
+        if len(places) == 2 and end != places[1]:
+            if end is not None:
+                return None
+            second = _walk(t, tensors, ends, left, places[1], names)
+            if second is None or second[1] is not None:
+                return None
+            factors = [*factors, f.Raised(_one(second[0]), T)]
+        elif len(places) == 1 and end is not None:
+            return None
+        out += factors
+    scalars: list[Formula] = []
+    while left:
+        closed = _scalar(t, tensors, ends, left, names)
+        if closed is None:
+            return None
+        scalars.append(closed)
+    return [*scalars, *out]
+
+
+def _one(factors: Sequence[Formula]) -> Formula:
+    return f.times(*factors)
+
+
+def _walk(
+    t: Typeset, tensors: Sequence[Expr], ends: list[list[Ix]], left: list[int], at: Ix, names: Names
+) -> tuple[list[Formula], Ix | None] | None:
+    """Factors from an index on, until a vector (end None) or an index that nothing else holds."""
+    out: list[Formula] = []
+    here: Ix = at
+    while True:
+        k = next((n for n in left if here in ends[n]), None)
+        if k is None:
+            return out, here
+        left.remove(k)
+        others = [i for i in ends[k] if i != here]
+        part = tensor(t, tensors[k], (here, *others), names)
+        if part is None:
+            return None
+        out.append(part)
+        if not others:
+            return out, None
+        here = others[0]
+
+
+def _scalar(t: Typeset, tensors: Sequence[Expr], ends: list[list[Ix]], left: list[int], names: Names) -> Formula | None:
+    """A path between two vectors, `aᵀ M b`, or round, `tr(M N)`."""
+    k = next((n for n in left if len(ends[n]) == 1), None)
+    if k is not None:
+        start = ends[k][0]
+        left.remove(k)
+        row = tensor(t, tensors[k], (start,), names)
+        rest = _walk(t, tensors, ends, left, start, names)
+        if row is None or rest is None or rest[1] is not None:
+            return None
+        return f.times(f.Raised(row, T), *rest[0])
+    k = left.pop(0)
+    a, b = ends[k] if len(ends[k]) == 2 else (ends[k][0], ends[k][0])
+    matrix = tensor(t, tensors[k], (a, b), names)
+    rest = _walk(t, tensors, ends, left, b, names)
+    if matrix is None or rest is None or rest[1] != a:
+        return None
+    return f.Apply(f.Word("tr"), (f.times(matrix, *rest[0]),))
