@@ -348,7 +348,7 @@ def power(base: Expr, exponent: Expr) -> Expr:
             if b == 0:
                 return ZERO if x > 0 else Pow(base, exponent)
             return num(b ** int(x))
-        case Num(b), Num(x) if b > 0:
+        case Num(b), Num(x) if b > 0 and not (isinstance(b, Fraction) and isinstance(x, Fraction)):
             return num(float(b) ** float(x))
         case Pow(), Num(x) if (isinstance(x, Fraction) and x.denominator == 1) or positive(base.base):
             return power(base.base, mul(base.exponent, exponent))

@@ -25,6 +25,7 @@ class Posterior:
     moments: tuple[str, ...]
     kernel: str
     support: frozenset[str]
+    fields: tuple[str, ...] = ()
     rank: int = 0
     plan: str = "exact:conjugate"
 
@@ -32,14 +33,14 @@ class Posterior:
 REAL, POSITIVE, UNIT, SIMPLEX = frozenset({"real"}), frozenset({"positive"}), frozenset({"unit"}), frozenset({"simplex"})
 
 POSTERIORS = (
-    Posterior("Gamma", ("log", "id"), ("log", "id", "recip", "square"), "gamma_posterior", POSITIVE),
-    Posterior("InverseGamma", ("log", "recip"), ("log", "id", "recip"), "inverse_gamma_posterior", POSITIVE),
-    Posterior("Beta", ("log", "log1m"), ("log", "log1m", "id", "square"), "beta_posterior", UNIT),
-    Posterior("Normal", ("id", "square"), ("id", "square", "exp"), "normal_posterior", REAL, 0, "exact:gaussian"),
-    Posterior("LogNormal", ("log", "log^2"), ("log", "log^2", "id", "recip", "square"), "log_normal_posterior", POSITIVE),
-    Posterior("VonMises", ("cos", "sin"), ("cos", "sin"), "von_mises_posterior", REAL),
-    Posterior("InverseGaussian", ("log", "id", "recip"), ("log", "id", "recip"), "generalised_inverse_gaussian_posterior", POSITIVE),
-    Posterior("Dirichlet", ("log",), ("log", "id"), "dirichlet_posterior", SIMPLEX, 1),
+    Posterior("Gamma", ("log", "id"), ("log", "id", "recip", "square"), "gamma_posterior", POSITIVE, ("shape", "rate",)),
+    Posterior("InverseGamma", ("log", "recip"), ("log", "id", "recip"), "inverse_gamma_posterior", POSITIVE, ("shape", "scale",)),
+    Posterior("Beta", ("log", "log1m"), ("log", "log1m", "id", "square"), "beta_posterior", UNIT, ("a", "b",)),
+    Posterior("Normal", ("id", "square"), ("id", "square", "exp"), "normal_posterior", REAL, (), 0, "exact:gaussian"),
+    Posterior("LogNormal", ("log", "log^2"), ("log", "log^2", "id", "recip", "square"), "log_normal_posterior", POSITIVE, ("mean", "var",)),
+    Posterior("VonMises", ("cos", "sin"), ("cos", "sin"), "von_mises_posterior", REAL, ("mean", "concentration",)),
+    Posterior("InverseGaussian", ("log", "id", "recip"), ("log", "id", "recip"), "generalised_inverse_gaussian_posterior", POSITIVE, ("p", "a", "b",)),
+    Posterior("Dirichlet", ("log",), ("log", "id"), "dirichlet_posterior", SIMPLEX, ("concentration",), 1),
 )  # fmt: skip
 
 

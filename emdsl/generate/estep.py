@@ -262,6 +262,8 @@ def _emit_continuous(f: Function, block: Block) -> None:
     stored = tuple(order.index(i) for i in union)
     for kind in record.moments:
         f.runtime[f"E:{name}:{kind}"] = Leaf(f'{moments}["{kind}"]', stored, inner, cut=cut)
+    for field in record.fields:
+        f.runtime[f"argument:{name}:{field}"] = Leaf(f'{moments}["arguments"]["{field}"]', stored, inner, cut=cut)
     f.runtime[f"moments:{name}"] = Leaf(moments, stored, inner, cut=cut)
     _emit_normaliser(f, block, Array(log_z, tuple(i for i in union if i not in block.own), inner))
 

@@ -63,6 +63,11 @@ def _fields(f: Function, block: Block, latent: str) -> list[tuple[str, Array]]:
             factors.append(El(f"q:{block.name}", (*block.gates, *block.home)))
         value = em.contract(factors, tuple(i for i in axes if _carried(f, factors, i)))
         out.append((kind, em.broadcast(value, axes)))
+    if not block.gates and block.scale is None:
+        for field in record.fields:
+            value = em.value(El(f"argument:{latent}:{field}", (*block.home, *block.own)))
+            axes = (*(i for i in block.own if i in value.axes), *block.home)
+            out.append((f"argument {field}", em.broadcast(value, axes)))
     return out
 
 
@@ -98,7 +103,8 @@ def _results(printer: Printer, entries: list[tuple[str, str, Array]], parts: lis
         cells = [f'"mean": {codes["id"]}'] if "id" in codes else []
         if "square" in codes and "id" in codes:
             cells.append(f'"var": {codes["square"]} - {codes["id"]} ** 2')
-        cells += [f'"E[{k}]": {c}' for k, c in codes.items() if k not in ("id", "square")]
+        own = [f'"{k[9:]}": {c}' for k, c in codes.items() if k.startswith("argument ") and k != "argument mean"]
+        cells += own or [f'"E[{k}]": {c}' for k, c in codes.items() if k not in ("id", "square")]
         _ = blocks
         out.append(f'    "{latent}": {{{", ".join(cells)}}},')
     return out
