@@ -34,6 +34,12 @@ def record(family: Family) -> Record | None:
 
 
 def form(family: Family, signature: int) -> Form | None:
-    """The form that computes one of the prelude's signatures: rows stand in the order of the declarations."""
+    """The form that computes one of the prelude's signatures; None for one that a user has declared or added.
+
+    Rows stand in the order of the declarations.
+    """
     found = record(family)
-    return None if found is None else found.forms[signature]
+    if found is None or signature >= len(found.forms):
+        return None
+    names = tuple(a.name for a in family.signatures[signature].arguments)
+    return found.forms[signature] if found.forms[signature].arguments == names else None
