@@ -251,6 +251,89 @@ def test_long_sums(terms: int) -> None:
     assert time.perf_counter() - started < 10  # a hang, not a speed
 
 
+@pytest.mark.parametrize(
+    "text, shape",
+    [
+        ("exp(v)", "D"), ("sum(v)", ""), ("sum(A)", ""), ("cumsum(v)", "D"), ("softmax(v)", "D"), ("logsumexp(v)", ""),
+        ("max(v)", ""), ("min(v, 0)", "D"), ("max(1, 2, v)", "D"), ("outer(v, w)", "D Q"), ("diag(v)", "D D"),
+        ("diag(S)", "D"), ("inv(S)", "D D"), ("logdet(S)", ""), ("trace(S)", ""), ("quad(S, v)", ""), ("A @ w", "D"),
+        ("v @ A", "Q"), ("v @ v", ""), ("A @ A.T", "D D"), ("A.T", "Q D"), ("concat(v, w, 1)", "D + Q + 1"), ("v + 1", "D"),
+        ("v < 0", "D"), ("not v", "D"), ("[v, v]", "2 D"), ("[A for k in 3]", "3 D Q"), ("sum(A for k in 3)", "D Q"),
+        ("zeros(Q, 2)", "Q 2"), ("eye(Q + 1)", "Q + 1 Q + 1"), ("ones(3)", "3"), ("A[0]", "Q"), ("A[0, 1]", ""), ("[v, v][0][1]", ""),
+        ("v if D == 2 else 2*v", "D"), ("lchoose(v, 2)", "D"), ("beta_ln(v, v)", "D"), ("-A/2", "D Q"), ("A^2", "D Q"),
+    ],
+)  # fmt: skip
+def test_shapes(text: str, shape: str) -> None:
+    body = expression(text, "param v : real[D]\nparam w : real[Q]\nparam A : real[D, Q]\nparam S : spd[D]\n")
+    assert " ".join(map(str, body.shape)) == shape  # type: ignore[attr-defined]
+
+
+PICK = "model M\nparam m[{places}] : real\nfor n in N:\n    {declaration}\n    observed x[n] ~ Normal(m[k[n]], 1)\n"
+
+
+@pytest.mark.parametrize(
+    "places, declaration, equal",
+    [
+        ("K", "latent k[n] ~ Bernoulli(0.5)", [("2", "K")]),
+        ("2", "latent k[n] ~ Bernoulli(0.5)", []),
+        ("3", "latent k[n] ~ Bernoulli(0.5)", []),
+        ("1", "latent k[n] ~ Bernoulli(0.5)", None),
+        ("K", "latent k[n] ~ Binomial(3, 0.5)", [("K", "4")]),
+        ("4", "latent k[n] ~ Binomial(3, 0.5)", []),
+        ("5", "latent k[n] ~ Binomial(3, 0.5)", []),
+        ("3", "latent k[n] ~ Binomial(3, 0.5)", None),
+        ("4", "given k[n] : count(max = 3)", []),
+        ("3", "given k[n] : count(max = 3)", None),
+        ("K", "given k[n] : category[J]", [("J", "K")]),
+        ("3", "given k[n] : category[4]", None),
+        ("N", "given k[n] : index[N]", []),
+    ],
+)
+def test_what_an_index_says_of_its_axis(places: str, declaration: str, equal: list[tuple[str, str]] | None) -> None:
+    text = PICK.format(places=places, declaration=declaration)
+    if equal is None:
+        with pytest.raises(ModelError, match="E030"):
+            model(text)
+    else:
+        assert [(str(a), str(b)) for a, b, _ in model(text).equal_sizes] == equal
+
+
+LAG = "model M\nfor t in T:\n    given f[t] : bool\n    observed x[t] ~ Normal({}, 1)\n"
+
+
+@pytest.mark.parametrize(
+    "value, code",
+    [
+        ("x[t-1] if t > 0 else 0", None),
+        ("0 if t == 0 else x[t-1]", None),
+        ("0 if not t > 0 else x[t-1]", None),
+        ("x[t-1] if t > 0 and f[t] else 0", None),
+        ("0 if t == 0 or f[t] else x[t-1]", None),
+        ("x[t-1] if f[t] else 0", None),  # the data decide
+        ("x[t-1] if t > 0 or f[t] else 0", None),
+        ("x[t-1] if t >= 0 else 0", "E052"),
+        ("x[t-1] if t == 0 else 0", "E052"),
+        ("x[t-2] if t > 0 else 0", "E052"),
+        ("x[t-1]*(t > 0)", "E052"),
+        ("sum(x[u] for u in T if u < t)", None),
+        ("sum(x[u] for u in T if u <= t)", "E050"),
+        ("x[t] if f[t] else 0", "E050"),
+        ("t > 0 and x[t-1] > 0", None),
+        ("x[min(t, 0)] if t > 0 else 0", None),
+        ("x[t // 2] if t > 0 else 0", None),
+        ("x[abs(t - 1)] if t > 0 else 0", None),
+        ("x[t % 2]", "E050"),
+    ],
+)
+def test_guards(value: str, code: str | None) -> None:
+    text = LAG.format(value)
+    if code is None:
+        model(text)
+    else:
+        with pytest.raises(ModelError, match=code):
+            model(text)
+
+
 # ---------------------------------------------------------------------------- layout
 
 

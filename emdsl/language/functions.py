@@ -25,19 +25,16 @@ class Function:
 
 def show(shape: Shape) -> str:
     """A shape in words: `a number`, `a vector of length D`, `a D x Q matrix`."""
-
-    def one(size: object) -> str:
-        return "?" if "?" in str(size) else str(size)
-
+    known = not any("?" in str(size) for size in shape)
     match len(shape):
         case 0:
             return "a number"
         case 1:
-            return f"a vector of length {one(shape[0])}"
+            return f"a vector of length {shape[0]}" if known else "a vector"
         case 2:
-            return f"a {one(shape[0])} x {one(shape[1])} matrix"
+            return f"a {shape[0]} x {shape[1]} matrix" if known else "a matrix"
         case _:
-            return "an array of " + " x ".join(one(s) for s in shape)
+            return "an array of " + " x ".join(map(str, shape)) if known else f"an array of {len(shape)} axes"
 
 
 def elementwise(shapes: tuple[Shape, ...], lengths: Lengths) -> Shape:
