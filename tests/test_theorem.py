@@ -127,11 +127,13 @@ def world(plan: Plan, p: Point) -> World:
     for block in plan.elimination.blocks:
         arrays[f"q:{block.name}"] = _probability(block, out)
         arrays[f"A:{block.name}"] = _message(block, out)
-        arrays[f"location:{block.name}"] = _moment(block, lambda u: u, out)  # of a Gaussian whose scale is another latent
+        arrays[f"location:{block.name}"] = _moment(
+            block, lambda u: u, out
+        )  # of a Gaussian whose scale is another latent
         arrays[f"variance:{block.name}"] = arrays[f"fit:{block.name}"] = lambda *at: 0.0
         for kind, function in STATISTICS.items():
             arrays[f"E:{block.name}:{kind}"] = _moment(block, function, out)
-    arrays["weight"] = lambda i: 1.0
+    arrays[":weight"] = lambda i: 1.0
     for s in plan.expected.statistics:
         arrays[f"S:{s.name}"] = _statistic(s, out)
     return out

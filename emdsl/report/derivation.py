@@ -44,12 +44,14 @@ class Derivation:
     source: str
     steps: tuple[Step, ...]
     centred: tuple[str, ...] = ()
+    shifted: bool = False
 
     @classmethod
     def of(cls, plan: Plan) -> Derivation:
         """The derivation of a plan, in the coordinates of the model file."""
         model = plan.joint.model
-        return cls(model.name, model.source, steps(readable(plan)), plan.centred)
+        shown = readable(plan)
+        return cls(model.name, model.source, steps(shown), plan.centred, bool(shown.shifts))
 
     @property
     def note(self) -> str:
@@ -57,6 +59,10 @@ class Derivation:
         if not self.centred:
             return ""
         names = ", ".join(f"`{n}`" for n in self.centred)
+        if self.shifted:
+            return (
+                f"Here, as in the generated module, {names} and what locates them are measured from a reference point."
+            )
         return f"The generated module takes {names} about a reference point, for accuracy: the same equations, shifted."
 
     # ------------------------------------------------------------ forms

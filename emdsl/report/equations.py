@@ -8,15 +8,16 @@ gradient       Eq(dQ/dv, 0)
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any, assert_never
+from typing import Any
 
 import sympy as sp
 
 from emdsl.derive import expr as x
 from emdsl.derive.blocks import eliminate
+from emdsl.derive.centre import at_reference
 from emdsl.derive.coefficients import axes_of
 from emdsl.derive.expr import El, Expr, Ix
 from emdsl.derive.gradient import gradient
@@ -27,12 +28,23 @@ from emdsl.derive.solve import Closed, Newton, Numeric, Simplex, Spread, Update,
 from emdsl.derive.statistics import Statistic, expected
 from emdsl.errors import InternalError
 from emdsl.language import model as m
+from emdsl.report.indices import Letters, Names
 from emdsl.report.symbolic import Symbolic, symbolic
+from emdsl.report.tidy import Known, known, tidy
+
+Origin = Callable[[Expr], Expr]
 
 
 def readable(plan: Plan) -> Plan:
-    """The same derivation in the coordinates of the model file: reference points are for computing only."""
-    return _uncentred(plan) if plan.shifts else plan
+    """The same derivation in the coordinates of the model file: reference points are for computing only.
+
+    Where the statistics differ (a location that only some of the data are measured from), the plan as it is.
+    """
+    if not plan.shifts:
+        return plan
+    shown = _uncentred(plan)
+    same = {s.name for s in shown.expected.statistics} == {s.name for s in plan.expected.statistics}
+    return shown if same else plan
 
 
 def _uncentred(plan: Plan) -> Plan:
@@ -60,7 +72,7 @@ def update_equation(update: Update, name: str, plan: Plan) -> sp.Basic:
 
 
 def equation(rule: object, name: str, plan: Plan) -> sp.Basic:
-    symbols = symbolic(plan.joint.model)
+    symbols = Tidied(symbolic(plan.joint.model), known(plan), _origin(plan))
     match rule:
         case Simplex():
             return _simplex(rule, name, symbols)
@@ -78,11 +90,42 @@ def equation(rule: object, name: str, plan: Plan) -> sp.Basic:
     raise InternalError("report", f"no equation for {type(rule).__name__}")
 
 
+@dataclass(frozen=True)
+class Tidied:
+    """Expressions as sympy, written as a person would, in the model's own coordinates."""
+
+    symbols: Symbolic
+    facts: Known
+    origin: Origin
+
+    @property
+    def letters(self) -> Letters:
+        return self.symbols.letters
+
+    def of(self, e: Expr, names: Names) -> Any:
+        return self.symbols.of(tidy(self.origin(e), self.facts), names)
+
+
+def _origin(plan: Plan) -> Origin:
+    """What is measured from a reference point, written out: `x - reference(x)`."""
+    variables = {v.name: v for v in plan.joint.model.variables}
+
+    def moved(e: Expr) -> Expr | None:
+        if isinstance(e, El) and e.var in plan.shifts:
+            shift = plan.shifts[e.var]
+            return x.add(e, x.neg(x.substitute(shift.value, dict(zip(shift.axes, e.idx, strict=True)))))
+        if isinstance(e, El) and e.var in plan.centred:
+            return x.add(e, x.neg(at_reference(e, variables)))
+        return None
+
+    return (lambda e: x.rebuild(e, moved)) if plan.shifts else (lambda e: e)
+
+
 def _equal(left: Any, right: Any) -> sp.Basic:
     return sp.Eq(left, right, evaluate=False)
 
 
-def _simplex(rule: Simplex, name: str, symbols: Symbolic) -> sp.Basic:
+def _simplex(rule: Simplex, name: str, symbols: Tidied) -> sp.Basic:
     names = symbols.letters.extend({}, rule.axes)
     last = rule.axes[-1]
     other = x.fresh(last.dim)
@@ -91,7 +134,7 @@ def _simplex(rule: Simplex, name: str, symbols: Symbolic) -> sp.Basic:
     return _equal(left, symbols.of(rule.counts, names) / symbols.of(whole, names))
 
 
-def _spread(rule: Spread, name: str, symbols: Symbolic) -> sp.Basic:
+def _spread(rule: Spread, name: str, symbols: Tidied) -> sp.Basic:
     names = symbols.letters.extend({}, rule.axes)
     *_, i, j = rule.axes
     value = x.mul(rule.scatter, x.power(rule.weight, x.num(-1)))
@@ -102,14 +145,14 @@ def _spread(rule: Spread, name: str, symbols: Symbolic) -> sp.Basic:
     return _equal(symbols.of(inverse, names), symbols.of(x.neg(half), names))
 
 
-def _closed(rule: Closed, name: str, symbols: Symbolic) -> sp.Basic:
+def _closed(rule: Closed, name: str, symbols: Tidied) -> sp.Basic:
     names = symbols.letters.extend({}, rule.axes)
     left = symbols.of(El(name, rule.axes), names)
     roots = [_equal(left, symbols.of(c, names)) for c in rule.root.candidates]
     return roots[0] if len(roots) == 1 else sp.Or(*roots, evaluate=False)
 
 
-def _linear(rule: Linear, name: str, symbols: Symbolic) -> sp.Basic:
+def _linear(rule: Linear, name: str, symbols: Tidied) -> sp.Basic:
     at = next(n for n, c in enumerate(rule.columns) if c.name == name)
     row = rule.columns[at]
     names = symbols.letters.extend({}, row.slots)
@@ -135,7 +178,7 @@ def left_side(rule: Linear, at: int) -> Expr:
     return x.add(*parts)
 
 
-def _stationary(rule: Numeric, name: str, plan: Plan, symbols: Symbolic) -> sp.Basic:
+def _stationary(rule: Numeric, name: str, plan: Plan, symbols: Tidied) -> sp.Basic:
     axes = axes_of(plan.joint.model.variable(name))
     terms = (*rule.terms, *(mx.term for mx in plan.expected.mixed)) if rule.data else rule.terms
     parts = []
@@ -153,12 +196,9 @@ def _summed(body: Expr, ixs: Sequence[Ix]) -> Expr:
 
 def statistic_equation(statistic: Statistic, plan: Plan) -> sp.Basic:
     """`S_name[axes] = sum of q times data`: the definition of an expected sufficient statistic."""
-    symbols = symbolic(plan.joint.model)
-    axes = statistic.axes
-    names = symbols.letters.extend({}, axes)
-    inner = [i for i in statistic.ixs if i not in axes]
-    value = symbols.total(inner, x.mul(*statistic.factors), names)
-    return _equal(symbols.element(f"S:{statistic.name}", [symbols.index(i, names) for i in axes]), value)
-
-
-_ = assert_never
+    plan = readable(plan)
+    symbols = Tidied(symbolic(plan.joint.model), known(plan), _origin(plan))
+    names = symbols.letters.extend({}, statistic.axes)
+    inner = [i for i in statistic.ixs if i not in statistic.axes]
+    value = symbols.of(_summed(x.mul(*statistic.factors), inner), names)
+    return _equal(symbols.of(El(f"S:{statistic.name}", statistic.axes), names), value)

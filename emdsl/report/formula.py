@@ -183,6 +183,17 @@ def times(*factors: Formula) -> Formula:
     return flat[0] if len(flat) == 1 else Times(tuple(flat))
 
 
+def over(number: Formula, value: Formula) -> Formula:
+    """A number times a value; a fraction takes it in."""
+    match number, value:
+        case Over(Number(a), Number(b)), Over(top, bottom):
+            upper = top if a == "1" else times(Number(a), top)
+            return Over(upper, times(Number(b), bottom))
+        case Number(), Over(top, bottom):
+            return Over(times(number, top), bottom)
+    return times(number, value)
+
+
 def plus(*terms: Formula) -> Formula:
     """A sum, flat."""
     flat: list[tuple[bool, Formula]] = []

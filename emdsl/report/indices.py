@@ -60,9 +60,10 @@ class Letters:
 def letters(model: m.ModelText) -> Letters:
     """The loop names of a model's plates, by the dimension that they run over."""
     loops: dict[str, dict[str, None]] = {}
-    for declared in (*model.variables, *model.lets, *model.potentials):
-        for p in declared.plates:
+    plates = [v.plates for v in model.variables] + [v.plates for v in model.lets] + [v.plates for v in model.potentials]
+    for own in plates:
+        for p in own:
             dim = f"{p.size.name}[]" if isinstance(p.size, m.Ragged) else str(p.size)
             loops.setdefault(dim, {})[p.index] = None
-    names = {v.name for v in (*model.variables, *model.lets)} | {s.name for s in model.sizes}
+    names = {v.name for v in model.variables} | {v.name for v in model.lets} | {s.name for s in model.sizes}
     return Letters({d: tuple(n) for d, n in loops.items()}, frozenset(names))

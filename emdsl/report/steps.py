@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from emdsl.derive import expr as x
 from emdsl.derive.blocks import Block, place
 from emdsl.derive.expr import El, Expr, Ix
-from emdsl.derive.joint import Factor
+from emdsl.derive.factors import Factor
 from emdsl.derive.plan import Plan
 from emdsl.derive.records import statistic_of
 from emdsl.derive.statistics import Statistic

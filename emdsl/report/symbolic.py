@@ -158,6 +158,8 @@ def spelt(name: str) -> str:
     if not rest:
         return name
     match head:
+        case "":
+            return f"sample {rest}"
         case "S":
             return f"S_{rest}"
         case "q":
@@ -172,6 +174,6 @@ def symbolic(model: m.ModelText) -> Symbolic:
     """The symbols of a model, with what its domains say of them."""
     facts = {v.name: _FACTS.get(v.domain.kind, {"real": True}) for v in model.variables}
     dims: dict[str, m.Dim] = {}
-    for declared in (*model.variables, *model.lets):
-        dims.update({str(d): d for d in declared.shape if isinstance(d, m.Dim)})
+    for shape in (*(v.shape for v in model.variables), *(v.shape for v in model.lets)):
+        dims.update({str(d): d for d in shape if isinstance(d, m.Dim)})
     return Symbolic(letters(model), facts, dims)

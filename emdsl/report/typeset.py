@@ -140,8 +140,10 @@ class Typeset:
     def _element(self, e: El, names: Names) -> Formula:
         head, _, rest = e.var.partition(":")
         if not rest:
-            return ONE if head == "weight" else self._named(self.tables.get(head, head), e.idx, names)
+            return self._named(self.tables.get(head, head), e.idx, names)
         match head:
+            case "":  # the sample weights
+                return ONE
             case "S":
                 return f.at(f.Name(f"S:{rest}"), *self.places(e.idx, names))
             case "q":
@@ -293,10 +295,10 @@ class Typeset:
         factors = x.factors_of(whole)
         seen = [p for p in factors if isinstance(p, El) and p.var.startswith("present:")] if ixs else []
         rest = x.mul(*(p for p in factors if p not in seen))
-        return self.big(ixs, seen, c, self.of(rest, inner), inner)
+        return _assembled(c, [self.big(ixs, seen, self.of(rest, inner), inner)], [])
 
-    def big(self, ixs: Sequence[Ix], seen: Sequence[El], c: Fraction | float, value: Formula, names: Names) -> Formula:
-        """`c * sum over ixs` of a value, where what is needed is seen; the indices have their names."""
+    def big(self, ixs: Sequence[Ix], seen: Sequence[El], value: Formula, names: Names) -> Formula:
+        """The sum over indices of a value, where what is needed is seen; the indices have their names."""
         conditions = [self._seen(p, names) for p in seen]
         where = f.Listed(tuple(conditions)) if len(conditions) > 1 else conditions[0] if conditions else None
         ranges = tuple(r for i in ixs for r in self.range(i, names))
@@ -304,7 +306,7 @@ class Typeset:
             value = f.Big((*ranges, *value.indices), None, value.body)
         elif ranges:
             value = f.Big(ranges, where, value)
-        return _assembled(c, [value], [])
+        return value
 
 
 def statistic(kind: str, latent: Formula) -> Formula:
@@ -333,16 +335,18 @@ def _number(v: Fraction | float) -> Formula:
 
 
 def _assembled(c: Fraction | float, above: list[Formula], below: list[Formula]) -> Formula:
-    size = abs(c)
+    size = -c if c < 0 else c
     number = [] if size == 1 else [_number(size)]
-    if below:
+    if len(above) == 1 and not below and number:
+        whole: Formula = f.over(number[0], above[0])
+    elif below:
         top, bottom = list(above), list(below)
         if isinstance(size, Fraction):
             top = ([f.Number(str(size.numerator))] if size.numerator != 1 else []) + top
             bottom = ([f.Number(str(size.denominator))] if size.denominator != 1 else []) + bottom
         else:
             top = number + top
-        whole: Formula = f.Over(f.times(*top), f.times(*bottom))
+        whole = f.Over(f.times(*top), f.times(*bottom))
     else:
         whole = f.times(*number, *above)
     return f.Plus(((True, whole),)) if c < 0 else whole

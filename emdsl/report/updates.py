@@ -151,7 +151,8 @@ def _linear(rule: Linear, t: Typeset) -> Iterator[Say | Show]:
         return
     yield Say("Stationary where these equations hold; they are linear in what is sought, and solved together:")
     for n, c in enumerate(rule.columns):
-        yield Show(_row(c, *(tidy(e, t.known) for e in (left_side(rule, n), rule.right[n])), t), c.name)
+        left, right = tidy(left_side(rule, n), t.known), tidy(rule.right[n], t.known)
+        yield Show(_row(c, left, right, t), c.name)
 
 
 def _row(c: Column, left: Expr, right: Expr, t: Typeset) -> Formula:

@@ -52,8 +52,8 @@ def flatten(e: Expr) -> Product | None:
                 sums += [ix, *inner.sums]
             case x.Pow(base, x.Num(v)) if v == 2 and sums:
                 factors += [base, base]
-            case x.Num(v):
-                c = c * v
+            case x.Num():
+                c = c * p.value
             case _:
                 factors.append(p)
     squared = [p for p in factors if isinstance(p, x.Pow) and p.exponent == x.num(2) and set(x.free(p)) & set(sums)]
@@ -99,7 +99,7 @@ def _sum(t: Typeset, e: x.Add, places: tuple[Ix, ...], names: Names) -> Formula 
     parts: list[tuple[bool, Formula]] = []
     for term in e.terms:
         c, rest = x.split_number(term)
-        part = tensor(t, x.mul(x.Num(abs(c)), rest), places, names)
+        part = tensor(t, x.mul(x.Num(-c if c < 0 else c), rest), places, names)
         if part is None:
             return None
         parts.append((c < 0, part))
@@ -122,15 +122,22 @@ def chain(t: Typeset, e: Expr, places: tuple[Ix, ...], names: Names) -> Formula 
     pieces = paths(t, tensors, joined, places, inner)
     if pieces is None:
         return None
-    seen = [p for p in scalars if isinstance(p, El) and p.var.startswith("present:")] if plates else []
-    body = beside(t.of(x.mul(*(p for p in scalars if p not in seen)), inner), pieces)
-    return t.big(plates, seen, flat.number, body, inner)
+    held = [p for p in scalars if set(plates) & set(x.free(p))]
+    seen = [p for p in held if isinstance(p, El) and p.var.startswith("present:")]
+    body = beside(t.of(x.mul(*(p for p in held if p not in seen)), inner), pieces)
+    outside = t.of(x.mul(x.Num(flat.number), *(p for p in scalars if p not in held)), names)
+    return beside(outside, [t.big(plates, seen, body, inner)])
 
 
 def beside(scalar: Formula, pieces: Sequence[Formula]) -> Formula:
     """A scalar before a product of matrices; what is below the line stays there."""
-    if isinstance(scalar, f.Over):
-        return f.Over(f.times(scalar.top, *pieces), scalar.bottom)
+    match scalar:
+        case f.Over(f.Number(), f.Number()):
+            return f.over(scalar, f.times(*pieces))
+        case f.Over(top, bottom):
+            return f.Over(f.times(top, *pieces), bottom)
+        case f.Plus(((True, positive),)):
+            return f.Plus(((True, beside(positive, pieces)),))
     return f.times(scalar, *pieces)
 
 
