@@ -16,6 +16,7 @@ from model_texts import TEXTS
 from emdsl.errors import ModelError
 from emdsl.families import PRELUDE
 from emdsl.language import format_text, parse_families, parse_model
+from emdsl.language.bounds import is_cut
 from emdsl.language.model import (
     Branch,
     Call,
@@ -113,6 +114,18 @@ def test_bounds_come_from_the_family() -> None:
     x, u = m.variable("x").domain, m.variable("u").domain
     assert x.lower == Num(0) and isinstance(x.upper, Index)
     assert (u.kind, u.lower, u.upper) == ("real", Num(-1), Num(2))
+
+
+def test_a_domain_cuts_a_family_where_it_has_other_bounds() -> None:
+    m = model("model M\nfor n in N:\n    given k[n] : count\n    observed a[n] ~ Binomial(k[n], 0.5)\n    observed b[n] ~ Uniform(0, 1)\n"
+              "    observed c[n] : real(min = 0) ~ Normal(0, 1)\n    observed d[n] : count(max = k[n]) ~ Binomial(k[n], 0.5)\n"
+              "    observed e[n] : count(max = 3) ~ Binomial(k[n], 0.5)\n    observed f[n] ~ Poisson(1)\n")  # fmt: skip
+    cut = {
+        v.name: is_cut(v.domain, v.distribution)
+        for v in m.of_kind("observed")
+        if isinstance(v.distribution, FamilyCall)
+    }
+    assert cut == {"a": False, "b": False, "c": True, "d": False, "e": True, "f": False}
 
 
 def test_parameterisations() -> None:

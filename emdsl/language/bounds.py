@@ -37,19 +37,27 @@ def with_bounds(domain: Domain, dist: Dist, scope: Scope) -> Domain:
     """Bounds of the family that speak of its arguments (`count(max = trials)`), where these hold no unknowns."""
     if not isinstance(dist, FamilyCall):
         return domain
-    own = dist.family.x.domain
-    lower, upper = _bound(own.lower, dist, scope), _bound(own.upper, dist, scope)
-    if upper is not None and lower is None and domain.kind in DISCRETE:
-        lower = Num(0)
+    lower, upper = (None if b is None or _unknowns(b, scope) else b for b in own_bounds(dist))
+    if upper is None and domain.kind in DISCRETE:
+        lower = None
     return replace(domain, lower=domain.lower or lower, upper=domain.upper or upper)
 
 
-def _bound(bound: Expr | None, dist: FamilyCall, scope: Scope) -> Expr | None:
-    if bound is None:
-        return None
-    values = dict(dist.args)
-    value = substituted(bound, values, dict(dist.sizes))
-    return None if _unknowns(value, scope) else value
+def own_bounds(call: FamilyCall) -> tuple[Expr | None, Expr | None]:
+    """The ends of the support that the family itself has at these arguments: 0 and `trials`, `low` and `high`."""
+    own = call.family.x.domain
+    values, sizes = dict(call.args), dict(call.sizes)
+    lower = None if own.lower is None else substituted(own.lower, values, sizes)
+    upper = None if own.upper is None else substituted(own.upper, values, sizes)
+    if lower is None and upper is not None and own.kind in DISCRETE:
+        lower = Num(0)
+    return lower, upper
+
+
+def is_cut(domain: Domain, call: FamilyCall) -> bool:
+    """True where the variable's domain has a bound that the family's own support does not have."""
+    lower, upper = own_bounds(call)
+    return (domain.lower is not None and domain.lower != lower) or (domain.upper is not None and domain.upper != upper)
 
 
 def _unknowns(e: Expr, scope: Scope) -> bool:
