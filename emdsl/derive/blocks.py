@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from emdsl.derive import expr as x
 from emdsl.derive.expr import DataIx, El, Expr, Idx, Ix
-from emdsl.derive.joint import Factor, LogJoint
+from emdsl.derive.factors import Factor, LogJoint
 from emdsl.derive.records import Posterior, recognise, statistic_of
 from emdsl.derive.terms import Symmetry, Term, blocks_of, merge, symmetry_of, terms
 from emdsl.errors import ModelError, Problem, Span
@@ -110,7 +110,7 @@ def is_prior(t: Term, f: Factor, joint: LogJoint) -> bool:
 
 def _weighed(t: Term, weighted: str | None, home: tuple[Ix, ...]) -> Term:
     """A term summed over the weighted plate carries the weights; inside its own block's plates it does not."""
-    extra = tuple(El("weight", (i,)) for i in t.ixs if i.dim == weighted and i not in home)
+    extra = tuple(El(":weight", (i,)) for i in t.ixs if i.dim == weighted and i not in home)
     return Term(t.coef, t.gates, (*t.factors, *extra), t.ixs)
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 from emdsl.derive import expr as x
 from emdsl.derive.expr import El, Expr, Idx, Ix
-from emdsl.derive.joint import LogJoint
+from emdsl.derive.factors import LogJoint
 from emdsl.language import model as m
 
 

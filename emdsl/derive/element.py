@@ -25,6 +25,7 @@ class Closure:
     scope: Scope | None
     prefix: tuple[Idx, ...] = ()  # leading event axes already fixed
     variable: str | None = None
+    ready: Expr | None = None
 
 
 @dataclass(frozen=True)
@@ -126,12 +127,26 @@ class Tensors:
     def leaf(self, v: m.Variable, idx: tuple[Idx, ...]) -> Expr:
         """An element of a variable; a discrete latent is its gate's index."""
         flat = self._flatten(v.shape, v.plates, idx)
+        if len(flat) == len(v.shape):
+            flat = tuple(self._reaching(i, size) for i, size in zip(flat, v.shape, strict=True))
         if v.name in self.discrete:
             key = (v.name, flat)
             if key not in self.gates:
                 self.gates[key] = x.fresh(self.levels(v))
             return x.Val(self.gates[key])
         return El(v.name, flat, _sort(v.domain))
+
+    def _reaching(self, i: Idx, size: m.Size) -> Idx:
+        """An index over another dimension than the axis (a part of a `concat`): read by its value, kept in range."""
+        if not isinstance(size, m.Dim):
+            return i
+        if isinstance(i, Ix) and i.dim != str(size) and not i.dim.endswith("]"):
+            return DataIx(x.Fn("value", (x.Val(i),)))
+        if isinstance(i, DataIx) and isinstance(i.value, El) and i.value.var in self.variables:
+            v = self.variables[i.value.var]
+            if v.kind != "latent" and (v.domain.levels is None or str(v.domain.levels) != str(size)):
+                return DataIx(x.Fn("value", (i.value,)))
+        return i
 
     def _flatten(self, shape: m.Shape, plates: tuple[m.Plate, ...], idx: tuple[Idx, ...]) -> tuple[Idx, ...]:
         """A ragged axis and everything before it are one axis of rows."""
@@ -225,6 +240,8 @@ class Tensors:
     def _named(self, e: m.Var, idx: tuple[Idx, ...], scope: Scope) -> Expr:
         bound = scope.bindings.get(e.name)
         if bound is not None:
+            if bound.ready is not None:
+                return bound.ready
             if bound.variable is not None:
                 return self.leaf(self.variables[bound.variable], bound.prefix + idx)
             assert bound.expression is not None and bound.scope is not None

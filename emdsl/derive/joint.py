@@ -8,43 +8,15 @@ value is the gate's index. `let`s, family densities and literal tables are subst
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from emdsl.derive import expr as x
-from emdsl.derive.element import Scope, Tensors
+from emdsl.derive.element import Closure, Scope, Tensors
 from emdsl.derive.expr import DataIx, El, Expr, Idx, Ix
+from emdsl.derive.factors import Factor, LogJoint
+from emdsl.derive.truncation import is_cut, limits, log_mass
 from emdsl.errors import ModelError, Problem, Span
 from emdsl.language import model as m
-
-
-@dataclass(frozen=True)
-class Factor:
-    """`sum over plates and gates of prod(gates) * prod(masks) * body`.
-
-    `gates` are selectors of discrete latents (`Sel(El(z, n), k)`); `masks` are 0/1 expressions of
-    data (conditions, presence). `plates` lists every index of the factor's measure, whether the
-    body carries it or not. `about` is the variable whose density this is ("" for a potential).
-    """
-
-    about: str
-    role: m.VariableKind | str
-    gates: tuple[x.Sel, ...]
-    masks: tuple[Expr, ...]
-    body: Expr
-    plates: tuple[Ix, ...]
-    span: Span
-
-
-@dataclass(frozen=True)
-class LogJoint:
-    """The factors, and what the algebra may know of the variables."""
-
-    model: m.ModelText
-    factors: tuple[Factor, ...]
-    tables: Mapping[str, tuple[object, ...]]  # literal constant arrays by name
-    levels: Mapping[str, str]  # discrete latent -> dimension of its one-hot
-    discrete: frozenset[str]
-    deterministic: frozenset[str]
 
 
 def expand(model: m.ModelText) -> LogJoint:
@@ -87,6 +59,7 @@ def _variable_factors(v: m.Variable, tensors: Tensors) -> list[Factor]:
         conditions = tuple(tensors.condition(c, positive, scope) for c, positive in conds)
         body = tensors.density(v, home, event, call, scope)
         body = x.add(body, *_support(v, home, event, call, atoms, tensors, scope), *_levels_reached(v, home, tensors, scope))
+        body = x.add(body, x.neg(_cut(v, home, event, call, tensors, scope)))
         cells = _by_cell(v, body) if v.kind == "observed" and len(call.family.x.domain.dims) == 1 else None
         if cells is not None:
             body, event = cells[1], (*event, cells[0])
@@ -95,6 +68,30 @@ def _variable_factors(v: m.Variable, tensors: Tensors) -> list[Factor]:
         base = Factor(v.name, v.kind, (), masks + conditions + present, body, measure, call.span)
         out += _lift(_with_gates(base, tensors))
     return out
+
+
+def _cut(
+    v: m.Variable, home: tuple[Idx, ...], event: tuple[Ix, ...], call: m.FamilyCall, tensors: Tensors, scope: Scope
+) -> Expr:
+    """The log mass that a narrower domain leaves, where it depends on a parameter (else it is a constant of a prior)."""
+    own = call.family.x.domain
+    if is_point_mass(call.family) or v.kind == "latent" or not is_cut(own, v.domain):
+        return x.ZERO
+    inner = tensors.family_scope(v, home, event, call, scope)
+    arguments = [tensors.element(a, event if a.shape else (), scope) for _, a in call.args]
+    held = {n for e in arguments for n in x.variables(e) if tensors.is_parameter(n)}
+    if v.kind == "param" and not held:
+        return x.ZERO
+    low, high = limits(v.domain, lambda e: tensors.element(e, (), scope))
+    if own.kind == v.domain.kind and (low, high) == limits(own, lambda e: tensors.element(e, (), inner)):
+        return x.ZERO
+    name = call.family.x.name
+
+    def density(value: Expr) -> Expr:
+        at = Scope(inner.loops, {**inner.bindings, name: Closure(None, None, ready=value)}, inner.sizes)
+        return tensors.element(call.family.signatures[call.signature].log_density, (), at)
+
+    return log_mass(density, own, low, high, call)
 
 
 def _by_cell(v: m.Variable, body: Expr) -> tuple[Ix, Expr] | None:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from emdsl.derive import expr as x
 from emdsl.derive.blocks import Elimination, eliminate
 from emdsl.derive.centre import Shift, recentre
-from emdsl.derive.joint import LogJoint, expand, is_point_mass
+from emdsl.derive.factors import LogJoint
+from emdsl.derive.joint import expand, is_point_mass
 from emdsl.derive.solve import Closed, Update, solve
 from emdsl.derive.statistics import Expected, expected
 from emdsl.errors import ModelError, Problem

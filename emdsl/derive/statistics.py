@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from emdsl.derive import expr as x
 from emdsl.derive.blocks import Block, Elimination, classes, is_prior, place
 from emdsl.derive.expr import DataIx, El, Expr, Idx, Ix
-from emdsl.derive.joint import Factor, LogJoint
+from emdsl.derive.factors import Factor, LogJoint
 from emdsl.derive.records import function_of, show
 from emdsl.derive.terms import Symmetry, Term, blocks_of, canonical_names, merge, spell, symmetry_of
 from emdsl.errors import ModelError, Problem
@@ -168,7 +168,7 @@ def _moments(t: Term, block: Block) -> Term | str:
 
 def weigh(t: Term, weighted: str | None, blocks: Sequence[Block]) -> Term:
     """Sample weights are the measure of their plate: every sum over it carries them."""
-    extra = tuple(El("weight", (i,)) for i in t.ixs if i.dim == weighted)
+    extra = tuple(El(":weight", (i,)) for i in t.ixs if i.dim == weighted)
     return replace(t, factors=(*t.factors, *extra)) if extra else t
 
 
@@ -285,7 +285,7 @@ def _name(factors: Sequence[Expr], used: set[str]) -> str:
             case El() if f.var.startswith("E:"):
                 _, latent, kind = f.var.split(":")
                 parts.append(latent if kind == "id" else f"{kind.replace('^', '')}_{latent}")
-            case El() if f.var == "weight":
+            case El() if f.var == ":weight":
                 pass
             case El() if f.var.startswith("present:"):
                 parts.append(f"n_{f.var[8:]}")

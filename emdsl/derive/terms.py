@@ -18,7 +18,7 @@ from math import factorial
 
 from emdsl.derive import expr as x
 from emdsl.derive.expr import DataIx, El, Expr, Idx, Ix
-from emdsl.derive.joint import Factor, LogJoint
+from emdsl.derive.factors import Factor, LogJoint
 
 Block = Callable[[str], str]  # variable name -> the block it belongs to, "" for none
 

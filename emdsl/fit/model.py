@@ -94,10 +94,15 @@ class Model:
     ) -> Model:
         """Parse, resolve and derive; the mistakes of all stages carry the source."""
         from emdsl.families import PRELUDE
+        from emdsl.families.normalised import check_families
         from emdsl.language import parse_model
 
         text = source.decode("utf-8", "replace") if isinstance(source, bytes) else source
-        resolved = replace_inference(parse_model(source, file, PRELUDE()), infer)
+        parsed = parse_model(source, file, PRELUDE())
+        wrong = check_families(parsed.families)
+        if wrong:
+            raise ModelError(wrong, parsed.source)
+        resolved = replace_inference(parsed, infer)
         resolved = hold(resolved, fixed) if fixed else resolved
         return cls(resolved, text, infer, fixed)
 

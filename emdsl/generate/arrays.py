@@ -272,6 +272,8 @@ class Emitter:
             return Array(f"({FUNCTIONS[e.name]}({', '.join(aligned)}) + 0.0)", axes, inner)
         if e.name in _INFIX:
             return Array(f" {_INFIX[e.name]} ".join(aligned), axes, inner, atomic=False)
+        if e.name == "value":
+            return args[0]
         target = FUNCTIONS.get(e.name)
         if target is None:
             raise InternalError("generate", f"no numpy for the function {e.name}")

@@ -122,12 +122,12 @@ def _leaf(f: Function, name: str) -> Leaf:
     kind, _, rest = name.partition(":")
     if name in f.plan.joint.tables:
         return Leaf(name, tuple(range(_depth(f.plan.joint.tables[name]))))
-    if rest:
-        return _special(f, kind, rest, name)
-    if name == "weight":
+    if name == ":weight":
         code = em.namer.of(":weight")
         f.unpacked.setdefault(code, f'{code} = prepared["the weight"]')
         return Leaf(code, (0,))
+    if rest:
+        return _special(f, kind, rest, name)
     v = model.variable(name)
     code = em.namer.of(name)
     if v.kind == "param":

@@ -143,7 +143,7 @@ class Printer:
 
     def _weighted(self, f: Function, factors: Sequence[Expr]) -> list[Expr]:
         """q times the sample weights is one array, made once."""
-        weights = [e for e in factors if isinstance(e, El) and e.var == "weight"]
+        weights = [e for e in factors if isinstance(e, El) and e.var == ":weight"]
         for w in weights:
             for e in factors:
                 if isinstance(e, El) and e.var.startswith("q:") and w.idx[0] in e.idx and e.idx[-1] == w.idx[0]:
@@ -170,7 +170,7 @@ class Printer:
                 continue
             q: Expr = El(f"q:{stack.block.name}", (*stack.block.states, stack.row))
             if self.plan.weighted == stack.row.dim:
-                (q,) = self._weighted(f, [q, El("weight", (stack.row,))])
+                (q,) = self._weighted(f, [q, El(":weight", (stack.row,))])
             assert isinstance(q, El)
             code = f.runtime[q.var].code
             flat = code if len(stack.block.states) == 1 else f"{code}.reshape(-1, {em.namer.rows})"
@@ -187,7 +187,7 @@ class Printer:
         if len(mine) != 1:
             return None
         states, row = mine[0].idx[:-1], mine[0].idx[-1]
-        weights = [e for e in s.factors if isinstance(e, El) and e.var == "weight"]
+        weights = [e for e in s.factors if isinstance(e, El) and e.var == ":weight"]
         if (self.plan.weighted == stack.row.dim) != bool(weights):
             return None
         rest = tuple(e for e in s.factors if e is not mine[0] and e not in weights)
@@ -281,7 +281,7 @@ class Printer:
         body: list[str] = []
         for t in self.plan.elimination.free:
             row = next(i for i in t.ixs if i.dim == dim)
-            bare = Term(t.coef, t.gates, tuple(e for e in t.factors if e != El("weight", (row,))), t.ixs)
+            bare = Term(t.coef, t.gates, tuple(e for e in t.factors if e != El(":weight", (row,))), t.ixs)
             value = self.term_value(f, bare, (row,))
             body += em.lines
             em.lines = []

@@ -22,9 +22,16 @@ CLOSE = 1e-8  # how far from its sum or symmetry a value may be
 EDGE = 1e-8  # how near its bound an estimate is called on the boundary
 
 
-def outside_domain(domain: str, values: Array, rank: int) -> tuple[Array, str]:
-    """Where elements (the last `rank` axes) lie outside a real domain, and what they must be."""
+def outside_domain(domain: str, values: Array, rank: int, closed: bool = False) -> tuple[Array, str]:
+    """Where elements (the last `rank` axes) lie outside a real domain, and what they must be.
+
+    `closed` admits the bounds: an estimate on the boundary may start another fit.
+    """
     match domain:
+        case "positive" if closed:
+            return ~(values >= 0), "must not be negative"
+        case "unit" if closed:
+            return ~((values >= 0) & (values <= 1)), "must lie between 0 and 1"
         case "positive":
             return ~(values > 0), "must be positive"
         case "unit":
@@ -193,7 +200,7 @@ def check_parameter(variable: Mapping[str, Any], value: Any, shape: Sequence[int
         )
     rank = len(variable["event"])
     refuse_where(name, ~np.isfinite(array), array, "its value must be finite", code="D006")
-    bad, what = outside_domain(variable["domain"], array, rank)
+    bad, what = outside_domain(variable["domain"], array, rank, closed=True)
     if bad.any():
         raise DataError(f"{name}: its value {what}", code="D005")
     low, high = _bounds(variable)

@@ -1,0 +1,41 @@
+"""The log joint as a value: factors, and what the algebra may know of the variables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from emdsl.derive import expr as x
+from emdsl.derive.expr import Expr, Ix
+from emdsl.errors import Span
+from emdsl.language import model as m
+
+
+@dataclass(frozen=True)
+class Factor:
+    """`sum over plates and gates of prod(gates) * prod(masks) * body`.
+
+    `gates` are selectors of discrete latents (`Sel(El(z, n), k)`); `masks` are 0/1 expressions of
+    data (conditions, presence). `plates` lists every index of the factor's measure, whether the
+    body carries it or not. `about` is the variable whose density this is ("" for a potential).
+    """
+
+    about: str
+    role: m.VariableKind | str
+    gates: tuple[x.Sel, ...]
+    masks: tuple[Expr, ...]
+    body: Expr
+    plates: tuple[Ix, ...]
+    span: Span
+
+
+@dataclass(frozen=True)
+class LogJoint:
+    """The factors, and what the algebra may know of the variables."""
+
+    model: m.ModelText
+    factors: tuple[Factor, ...]
+    tables: Mapping[str, tuple[object, ...]]  # literal constant arrays by name
+    levels: Mapping[str, str]  # discrete latent -> dimension of its one-hot
+    discrete: frozenset[str]
+    deterministic: frozenset[str]

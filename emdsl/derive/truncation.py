@@ -1,0 +1,103 @@
+"""The normaliser of a family that its variable's domain cuts: `- log P(lower <= x <= upper)`.
+
+Counts: the mass left out below a literal bound is summed from the density itself, so any family
+will do. On the line: where the density is quadratic in x it is a Gaussian, whatever its name, and
+its mass is a difference of Phi.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from emdsl.derive import expr as x
+from emdsl.derive.expr import El, Expr, Ix
+from emdsl.derive.records import function_of
+from emdsl.derive.terms import opened
+from emdsl.errors import ModelError, Problem
+from emdsl.language import model as m
+
+MOST = 1000  # terms of a count's mass that are written out
+
+
+def is_cut(own: m.Domain, declared: m.Domain) -> bool:
+    """Whether a declared domain is narrower than the family's support."""
+    if own.dims or own.kind not in ("real", "positive", "count"):
+        return False
+    inside = {"real": ("positive", "unit"), "positive": ("unit",), "count": ()}[own.kind]
+    if declared.kind in inside:
+        return True
+    bounds = (declared.lower, declared.upper) != (own.lower, own.upper)
+    return declared.kind == own.kind and bounds and (declared.lower is not None or declared.upper is not None)
+
+
+def limits(declared: m.Domain, element: Callable[[m.Expr], Expr]) -> tuple[Expr | None, Expr | None]:
+    """(lower, upper) of a domain as scalar expressions."""
+    low = x.ZERO if declared.kind in ("positive", "unit") else None
+    high = x.ONE if declared.kind == "unit" else None
+    if declared.lower is not None:
+        low = element(declared.lower)
+    if declared.upper is not None:
+        high = element(declared.upper)
+    return low, high
+
+
+def log_mass(
+    density: Callable[[Expr], Expr], own: m.Domain, low: Expr | None, high: Expr | None, call: m.FamilyCall
+) -> Expr:
+    """log of the mass between two limits; `density(x)` is the log density at a value. Raises ModelError."""
+    if own.kind == "count":
+        return _count_mass(density, low, high, call)
+    probe = El("truncated variate", (Ix("here", ""),))
+    found = _gaussian(density(probe), probe)
+    if found is None:
+        raise ModelError(refusal(call))
+    mean, sd = found
+    above = x.Fn("Phi", (x.mul(x.add(high, x.neg(mean)), x.power(sd, x.num(-1))),)) if high is not None else x.ONE
+    if low is None:
+        return x.fn("log", above)
+    if high is None:
+        return x.fn("log", x.Fn("Phi", (x.mul(x.add(mean, x.neg(low)), x.power(sd, x.num(-1))),)))
+    below = x.Fn("Phi", (x.mul(x.add(low, x.neg(mean)), x.power(sd, x.num(-1))),))
+    return x.fn("log", x.add(above, x.neg(below)))
+
+
+def refusal(call: m.FamilyCall) -> Problem:
+    hint = "widen the variable's domain, or declare the truncated family with its own normaliser"
+    return Problem("E103", f"the normaliser of {call.family.name} cut by this domain is not known", call.span, hint)
+
+
+def _count_mass(density: Callable[[Expr], Expr], low: Expr | None, high: Expr | None, call: m.FamilyCall) -> Expr:
+    first = _literal(low, 0)
+    last = _literal(high, -1)
+    if first is None or last is None or max(first, last) > MOST:
+        raise ModelError(refusal(call))
+    if high is not None:
+        return x.fn("log", x.add(*(x.fn("exp", density(x.num(n))) for n in range(first, last + 1))))
+    below = [x.fn("exp", density(x.num(n))) for n in range(first)]
+    return x.fn("log", x.add(x.ONE, *(x.neg(b) for b in below)))
+
+
+def _literal(e: Expr | None, default: int) -> int | None:
+    if e is None:
+        return default
+    return int(e.value) if isinstance(e, x.Num) else None
+
+
+def _gaussian(body: Expr, probe: El) -> tuple[Expr, Expr] | None:
+    """(mean, sd) of a log density that is quadratic in the variate."""
+    linear: list[Expr] = []
+    square: list[Expr] = []
+    for c, factors, sums in opened(body, lambda n: "V" if n == probe.var else "R"):
+        mine = [f for f in factors if probe.var in x.variables(f)]
+        rest = x.mul(x.Num(c), *(f for f in factors if f not in mine))
+        if sums and mine:
+            return None
+        if mine:
+            kind = function_of(x.mul(*mine), probe)
+            if kind not in ("id", "square"):
+                return None
+            (linear if kind == "id" else square).append(rest)
+    if not square:
+        return None
+    variance = x.power(x.mul(x.num(-2), x.add(*square)), x.num(-1))
+    return x.mul(x.add(*linear), variance) if linear else x.ZERO, x.power(variance, x.HALF)
