@@ -129,12 +129,16 @@ for path in sys.argv[2:]:
 
 
 def test_the_same_bytes_in_every_process() -> None:
-    """Nothing printed depends on the order of a set, on an address or on the time."""
-    paths = [str(MODELS / f"{name}.em") for name in NAMES]
+    """Nothing printed depends on the order of a set, on an address or on the time.
+
+    Two processes for four models; the golden files are the third process, with a hash seed of its own, for all.
+    """
+    chosen = ("dawid_skene", "old_faithful", "student_free_df", "word_alignment")
+    paths = [str(MODELS / f"{name}.em") for name in chosen]
     seen = []
     for seed in ("1", "2"):
         command = [sys.executable, "-c", TWICE, HOME, *paths]
         done = subprocess.run(command, capture_output=True, text=True, env={"PYTHONHASHSEED": seed})
         assert done.returncode == 0, done.stderr
         seen.append(done.stdout.split())
-    assert seen[0] == seen[1] and len(set(seen[0])) == len(NAMES)
+    assert seen[0] == seen[1] and len(set(seen[0])) == len(chosen)

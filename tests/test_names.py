@@ -61,9 +61,9 @@ def test_the_names_are_found() -> None:
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("shift", range(8))
+@pytest.mark.parametrize("shift", range(0, 8, 2))
 def test_names_of_generated_code_are_free_for_models(shift: int) -> None:
-    """Each such name in each of the eight roles, eight at a time: always the same fit."""
+    """Each such name in four of the eight roles, eight names at a time: always the same fit."""
     names = used_names()
     wrong = {}
     for start in range(0, len(names), 8):
