@@ -382,6 +382,8 @@ def _log(a: Expr) -> Expr:
             return ZERO
         case Fn("exp", (x,)):
             return x
+        case Fn("Phi", x):
+            return Fn("log_Phi", x)
         case Fn("logistic", (x,)):
             return neg(Fn("softplus", (neg(x),)))
         case Add((Num(one), t)) | Add((t, Num(one))) if one == 1 and _is_minus(t, "logistic"):

@@ -13,6 +13,8 @@ from emdsl.derive.expr import El, Expr, Ix
 from emdsl.derive.terms import Term
 from emdsl.errors import InternalError
 
+_LOG_ROOT = x.neg(x.mul(x.HALF, x.fn("log", x.mul(x.num(2), x.Fn("pi", ())))))  # -log sqrt(2 pi)
+
 Partial = tuple[El, Expr, tuple[Ix, ...]]  # occurrence, cofactor, indices that are summed
 
 
@@ -99,6 +101,7 @@ def derivative(e: x.Fn, n: int) -> Expr:
         "digamma": lambda: x.Fn("trigamma", (a,)),
         "log_bessel_i0": lambda: x.Fn("bessel_ratio", (a,)),
         "Phi": lambda: x.Fn("phi", (a,)),
+        "log_Phi": lambda: x.fn("exp", x.add(x.neg(e), x.mul(x.num(-1), x.HALF, x.power(a, x.num(2))), _LOG_ROOT)),
         "phi": lambda: x.neg(x.mul(a, e)),
     }.get(e.name)
     if one is not None:

@@ -14,9 +14,10 @@ from emdsl.derive import expr as x
 from emdsl.derive.element import Closure, Scope, Tensors
 from emdsl.derive.expr import DataIx, El, Expr, Idx, Ix
 from emdsl.derive.factors import Factor, LogJoint
-from emdsl.derive.truncation import is_cut, limits, log_mass
+from emdsl.derive.truncation import limits, log_mass
 from emdsl.errors import ModelError, Problem, Span
 from emdsl.language import model as m
+from emdsl.language.bounds import is_cut
 
 
 def expand(model: m.ModelText) -> LogJoint:
@@ -75,7 +76,7 @@ def _cut(
 ) -> Expr:
     """The log mass that a narrower domain leaves, where it depends on a parameter (else it is a constant of a prior)."""
     own = call.family.x.domain
-    if is_point_mass(call.family) or v.kind == "latent" or not is_cut(own, v.domain):
+    if is_point_mass(call.family) or v.kind == "latent" or not is_cut(v.domain, call):
         return x.ZERO
     inner = tensors.family_scope(v, home, event, call, scope)
     arguments = [tensors.element(a, event if a.shape else (), scope) for _, a in call.args]
@@ -83,8 +84,6 @@ def _cut(
     if v.kind == "param" and not held:
         return x.ZERO
     low, high = limits(v.domain, lambda e: tensors.element(e, (), scope))
-    if own.kind == v.domain.kind and (low, high) == limits(own, lambda e: tensors.element(e, (), inner)):
-        return x.ZERO
     name = call.family.x.name
 
     def density(value: Expr) -> Expr:

@@ -21,6 +21,7 @@ _SYMPY: dict[str, Any] = {
     "digamma": sp.digamma, "trigamma": lambda a: sp.polygamma(1, a), "sign": sp.sign,
     "log1p": lambda a: sp.log(1 + a), "softplus": lambda a: sp.log(1 + sp.exp(a)), "logistic": lambda a: 1 / (1 + sp.exp(-a)),
     "logit": lambda a: sp.log(a / (1 - a)), "Phi": lambda a: (1 + sp.erf(a / sp.sqrt(2))) / 2,
+    "log_Phi": lambda a: sp.log((1 + sp.erf(a / sp.sqrt(2))) / 2),
 }  # fmt: skip
 
 
@@ -76,6 +77,9 @@ class Symbols:
             return x.fn("exp", x.ONE)
         if isinstance(s, sp.polygamma) and s.args[0] in (0, 1):
             return x.Fn(("digamma", "trigamma")[int(s.args[0])], (self.from_sympy(s.args[1]),))
+        if isinstance(s, sp.erf):  # erf(a) = 2 Phi(a sqrt 2) - 1
+            scaled = x.mul(self.from_sympy(s.args[0]), x.power(x.num(2), x.HALF))
+            return x.add(x.mul(x.num(2), x.Fn("Phi", (scaled,))), x.num(-1))
         for kind, name in _BACK.items():
             if isinstance(s, kind):
                 return x.fn(name, *(self.from_sympy(a) for a in s.args))

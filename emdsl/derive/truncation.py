@@ -19,20 +19,9 @@ from emdsl.language import model as m
 MOST = 1000  # terms of a count's mass that are written out
 
 
-def is_cut(own: m.Domain, declared: m.Domain) -> bool:
-    """Whether a declared domain is narrower than the family's support."""
-    if own.dims or own.kind not in ("real", "positive", "count"):
-        return False
-    inside = {"real": ("positive", "unit"), "positive": ("unit",), "count": ()}[own.kind]
-    if declared.kind in inside:
-        return True
-    bounds = (declared.lower, declared.upper) != (own.lower, own.upper)
-    return declared.kind == own.kind and bounds and (declared.lower is not None or declared.upper is not None)
-
-
 def limits(declared: m.Domain, element: Callable[[m.Expr], Expr]) -> tuple[Expr | None, Expr | None]:
     """(lower, upper) of a domain as scalar expressions."""
-    low = x.ZERO if declared.kind in ("positive", "unit") else None
+    low = x.ZERO if declared.kind in ("positive", "unit", "count") else None
     high = x.ONE if declared.kind == "unit" else None
     if declared.lower is not None:
         low = element(declared.lower)

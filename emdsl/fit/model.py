@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from emdsl.errors import DataError, ModelError, Problem
+from emdsl.errors import ModelError, Problem
 from emdsl.language import model as m
 
 if TYPE_CHECKING:
@@ -98,12 +98,11 @@ class Model:
         from emdsl.language import parse_model
 
         text = source.decode("utf-8", "replace") if isinstance(source, bytes) else source
-        parsed = parse_model(source, file, PRELUDE())
+        parsed = parse_model(source, file, PRELUDE(), infer)
         wrong = check_families(parsed.families)
         if wrong:
             raise ModelError(wrong, parsed.source)
-        resolved = replace_inference(parsed, infer)
-        resolved = hold(resolved, fixed) if fixed else resolved
+        resolved = hold(parsed, fixed) if fixed else parsed
         return cls(resolved, text, infer, fixed)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -238,43 +237,6 @@ def hold(resolved: m.ModelText, names: tuple[str, ...]) -> m.ModelText:
         for v in resolved.variables
     )
     return replace(resolved, variables=variables)
-
-
-def replace_inference(resolved: m.ModelText, infer: Mapping[str, str] | None) -> m.ModelText:
-    """`infer` lines replaced for the names that a mapping gives."""
-    if not infer:
-        return resolved
-    known = {v.name for v in resolved.of_kind("latent")}
-    lines: list[m.Infer] = []
-    renamed: set[str] = set()
-    for key, method in infer.items():
-        names = tuple(n.strip() for n in key.strip("() ").split(","))
-        for n in names:
-            if n not in known:
-                raise DataError(Problem("E063", f"infer: the model has no latent {n}", hint="latents: " + ", ".join(sorted(known))))
-        renamed |= set(names)
-        found = re.fullmatch(r"\s*([A-Za-z_]+)\s*(?:\(\s*(.*?)\s*\))?\s*", method)
-        if found is None:
-            raise DataError(Problem("E063", f"infer: {method} is not a method", hint="write meanfield, or mcmc(sweeps=50)"))
-        options = tuple(_option(o) for o in (found[2] or "").split(",") if o.strip())
-        lines.append(m.Infer((names,), (key.strip().startswith("("),), found[1], options))
-    for line in resolved.infer:
-        kept = [(g, b) for g, b in zip(line.groups, line.grouped, strict=True) if not set(g) & renamed]
-        if kept:
-            lines.append(replace(line, groups=tuple(g for g, _ in kept), grouped=tuple(b for _, b in kept)))
-    return replace(resolved, infer=tuple(lines))
-
-
-def _option(text: str) -> tuple[str, str | int | float]:
-    name, _, value = (p.strip() for p in text.partition("="))
-    try:
-        return name, int(value)
-    except ValueError:
-        pass
-    try:
-        return name, float(value)
-    except ValueError:
-        return name, value
 
 
 def load(path: str | Path) -> Fitter:

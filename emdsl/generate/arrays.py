@@ -369,7 +369,7 @@ _INFIX: Mapping[str, str] = {
 FUNCTIONS: Mapping[str, str] = {
     "log": "log0", "exp": "np.exp", "sin": "np.sin", "cos": "np.cos", "tanh": "np.tanh", "abs": "np.abs",
     "sign": "np.sign", "log1p": "np.log1p", "softplus": "softplus", "logistic": "special.expit", "logit": "special.logit",
-    "lgamma": "special.gammaln", "digamma": "special.digamma", "trigamma": "trigamma", "Phi": "special.ndtr",
+    "lgamma": "special.gammaln", "digamma": "special.digamma", "trigamma": "trigamma", "Phi": "special.ndtr", "log_Phi": "special.log_ndtr",
     "min": "np.minimum", "max": "np.maximum", "and": "np.logical_and", "or": "np.logical_or", "not": "np.logical_not",
     "pi": "np.pi", "log_bessel_i0": "log_bessel_i0", "bessel_ratio": "bessel_ratio", "phi": "normal_density",
 }  # fmt: skip

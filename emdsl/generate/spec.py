@@ -5,6 +5,7 @@ from __future__ import annotations
 from pprint import pformat
 from typing import Any
 
+from emdsl.derive import expr as x
 from emdsl.derive.plan import Plan
 from emdsl.language import model as m
 
@@ -37,9 +38,19 @@ def variable(v: m.Variable, plan: Plan) -> dict[str, Any]:
         "lower": literal(v.domain.lower),
         "upper": literal(v.domain.upper),
         "default": v.default is not None,
-        "missing": "drop" if v.kind == "observed" else "refuse",
+        "missing": "drop" if v.kind == "observed" and not _needed_by_others(v, plan) else "refuse",
         "support": None,
     }
+
+
+def _needed_by_others(v: m.Variable, plan: Plan) -> bool:
+    """Whether another density reads an observed variable: a missing entry of it cannot simply be left out."""
+    return any(
+        v.name in x.variables(e)
+        for f in plan.joint.factors
+        if f.about != v.name
+        for e in (f.body, *f.masks, *f.gates)
+    )
 
 
 def literal(e: m.Expr | None) -> float | None:
