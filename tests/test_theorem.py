@@ -23,7 +23,8 @@ from test_unusual import CASES
 from emdsl.derive import expr as x
 from emdsl.derive.blocks import Block
 from emdsl.derive.coefficients import about
-from emdsl.derive.plan import Plan, derive, presence_axes
+from emdsl.derive.joint import LogJoint
+from emdsl.derive.plan import Plan, derive
 from emdsl.derive.statistics import Statistic
 from emdsl.derive.terms import Term
 from emdsl.errors import EmdslError
@@ -81,7 +82,7 @@ def point(name: str, gaps: bool) -> Point:
         if v.name in read:  # a missing value that others are given by is no gap
             continue
         array = np.asarray(drawn[v.name])
-        own = array.ndim - _axes(v, array)
+        own = array.ndim - _axes(v.name, joint)
         gone = rng.random(array.shape[: array.ndim - own]) < 1 / 3
         missing[v.name] = np.broadcast_to(gone.reshape(gone.shape + (1,) * own), array.shape)
     return Point(model, s, scope.values, missing, log_joint(model, scope.values, s.sizes, s.lengths, missing))
@@ -103,9 +104,10 @@ def _sized(model: ModelText) -> ModelText:
     return replace(model, sizes=tuple(replace(s, default=known.get(s.name, s.default)) for s in model.sizes))
 
 
-def _axes(v: Any, array: Any) -> int:
-    """How many axes of the array a presence mask has: all but those of the family's own variate."""
-    return int(array.ndim - len(v.domain.dims) - len(v.array) + presence_axes(v))
+def _axes(name: str, joint: LogJoint) -> int:
+    """How many axes a presence mask has."""
+    masks = (c for f in joint.factors for c in f.masks)
+    return min(len(c.idx) for c in masks if isinstance(c, x.El) and c.var == f"present:{name}")
 
 
 def world(plan: Plan, p: Point) -> World:
@@ -209,6 +211,7 @@ def _message(block: Block, w: World) -> Any:
             factors = list(t.factors)
             if role:
                 factors.append(x.El(f"E:{block.name}:{role}", (*block.gates, *block.home, *block.own)))
+                factors += [block.scale] if block.scale is not None else []
             total += w.total(t.coef, factors, inner, here)
         if block.scale is not None:  # its message holds half the logarithm of the scale beside
             total += math.log(w.value(block.scale, here)) / 2

@@ -12,11 +12,13 @@ from typing import Any
 
 from emdsl.derive.plan import Plan
 from emdsl.report.equations import readable
-from emdsl.report.latex import escaped, tex
+from emdsl.report.latex import display, escaped, tex
 from emdsl.report.mathml import mathml
 from emdsl.report.page import Say, Show, Step
 from emdsl.report.steps import steps
-from emdsl.report.unicode import text
+from emdsl.report.unicode import lines, text
+
+WIDTH = 105  # of an equation in text
 
 STYLE = (
     "body{font:16px/1.5 Georgia,serif;max-width:52em;margin:2em auto;padding:0 1em;color:#111}"
@@ -109,8 +111,7 @@ class Derivation:
                 if isinstance(line, Say):
                     out.append(_ticked(line.text) + "\n")
                 else:
-                    tag = rf" \tag*{{\small\texttt{{{escaped(line.name)}}}}}" if line.name else ""
-                    out.append(rf"\[ {tex(line.formula)}{tag} \]")
+                    out.append(display(line.formula))
         return "\n".join([*out, _ticked(self.note), r"\end{document}", ""])
 
     def to_html(self) -> str:
@@ -135,7 +136,7 @@ class Derivation:
 
 
 def _plain(line: Show) -> str:
-    return f"       {text(line.formula)}"
+    return "\n".join(f"       {row}" for row in lines(line.formula, WIDTH))
 
 
 def _data(line: Say | Show) -> dict[str, str]:

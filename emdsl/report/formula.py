@@ -5,6 +5,7 @@ Precedence is a property of a node, `level`; printers put brackets where a part'
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 RELATION, SUM, PRODUCT, POWER, ATOM = range(5)
@@ -156,6 +157,9 @@ Formula = (
 )
 
 
+Terms = tuple[tuple[bool, Formula], ...]
+
+
 def level(f: Formula) -> int:
     """How tightly a formula holds together."""
     match f:
@@ -200,6 +204,22 @@ def plus(*terms: Formula) -> Formula:
     for t in terms:
         flat += t.terms if isinstance(t, Plus) else [(False, t)]
     return Plus(tuple(flat))
+
+
+def broken(e: Formula, text: Callable[[Formula], str], width: int) -> tuple[Formula, list[Terms]] | None:
+    """`left` and the rows of a sum that is too long for one line; None where there is nothing to break."""
+    if not (isinstance(e, Relation) and e.op == "=" and isinstance(e.right, Plus)) or len(text(e)) <= width:
+        return None
+    rows: list[list[tuple[bool, Formula]]] = [[]]
+    length = len(text(e.left))
+    for term in e.right.terms:
+        size = len(text(term[1])) + 3
+        if rows[-1] and length + size > width:
+            rows.append([])
+            length = 0
+        rows[-1].append(term)
+        length += size
+    return (e.left, [tuple(row) for row in rows]) if len(rows) > 1 else None
 
 
 def plain_log(e: Formula) -> bool:

@@ -6,8 +6,10 @@ import unicodedata
 from typing import assert_never
 
 from emdsl.report import formula as f
+from emdsl.report import unicode
 from emdsl.report.formula import Formula
 
+WIDE = 72  # of a display equation, in characters of its plain text
 SIGNS = {
     "=": "=", "~": r"\sim", "<": "<", ">": ">", "<=": r"\le", ">=": r"\ge", "!=": r"\ne", "and": r"\text{ and }",
     "or": r"\text{ or }", "|": r"\mid", "∝": r"\propto", "is": r"\text{ is }",
@@ -73,6 +75,18 @@ def tex(e: Formula) -> str:
             assert_never(e)
 
 
+def display(e: Formula) -> str:
+    """A display equation; a long sum is broken over lines."""
+    parts = f.broken(e, unicode.text, WIDE)
+    if parts is None:
+        return rf"\[ {tex(e)} \]"
+    left, rows = parts
+    first, *rest = (_terms(row) for row in rows)
+    signed = [r if r.startswith("-") else f"+ {r}" for r in rest]
+    body = r" \\ & \quad ".join([f"{tex(left)} = {{}} & {first}", *signed])
+    return rf"\begin{{align*}} {body} \end{{align*}}"
+
+
 def _in(e: Formula, level: int) -> str:
     return tex(e) if f.level(e) >= level else rf"\left({tex(e)}\right)"
 
@@ -115,13 +129,13 @@ def _name(name: str) -> str:
     bare = name.rstrip("'")
     primes = "'" * (len(name) - len(bare))
     if bare.startswith("S:"):
-        return rf"S^{{\mathrm{{{escaped(bare[2:])}}}}}{primes}"
+        return rf"S^{{\mathrm{{{escaped(bare[2:], math=True)}}}}}{primes}"
     if bare in GREEK:
         return rf"\{bare}{primes}"
     if len(bare) == 1 and bare.isascii():
         return bare + primes
     greek = _greek(bare)
-    return (greek or rf"\mathrm{{{escaped(bare)}}}") + primes
+    return (greek or rf"\mathrm{{{escaped(bare, math=True)}}}") + primes
 
 
 def _greek(letter: str) -> str:
@@ -136,8 +150,8 @@ def _greek(letter: str) -> str:
     return ""
 
 
-def escaped(text: str) -> str:
-    """Text that LaTeX prints as it stands; what a plain engine lacks is spelt."""
+def escaped(text: str, math: bool = False) -> str:
+    """Text that LaTeX prints as it stands; what a plain engine lacks is spelt. `math`: inside math mode already."""
     out = []
     for c in unicodedata.normalize("NFC", text):
         if c in SPECIAL:
@@ -145,7 +159,7 @@ def escaped(text: str) -> str:
         elif ord(c) < 128:
             out.append(c if c.isprintable() else " ")
         elif _greek(c):
-            out.append(rf"\ensuremath{{{_greek(c)}}}")
+            out.append(f"{{{_greek(c)}}}" if math else rf"\ensuremath{{{_greek(c)}}}")
         elif len(plain := unicodedata.normalize("NFKD", c).encode("ascii", "ignore").decode()) > 0:
             out.append("".join(SPECIAL.get(p, p) for p in plain))
         else:

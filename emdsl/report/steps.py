@@ -79,7 +79,7 @@ def _factors(plan: Plan, t: Typeset) -> Iterator[tuple[str, Formula]]:
 def _posterior(plan: Plan, block: Block, t: Typeset) -> Step:
     latents = names_of(*block.latents)
     choice = plan.choices[block.latents[0]]
-    body: list[Say | Show] = [Say(f"{latents}: {choice.method}: {choice.reason}.")]
+    body: list[Say | Show] = [Say(f"{latents}: {choice.method} ({choice.reason}).")]
     body += list(_discrete(plan, block, t) if block.states else _continuous(plan, block, t))
     facts = {"kind": "posterior", "latents": list(block.latents), "method": choice.method, "reason": choice.reason}
     return Step(f"The posterior of {latents}", tuple(body), facts)
@@ -178,7 +178,8 @@ def statistic_formula(s: Statistic, t: Typeset) -> Formula:
 
 
 def _statistics(plan: Plan, t: Typeset) -> Step:
-    say = "What the E-step hands to the M-step: the expectations, under q, of what multiplies functions of parameters."
+    say = "What the E-step hands to the M-step: expectations under q of what multiplies functions of parameters. "
+    say += "In the code each has the name that follows S."
     body: list[Say | Show] = [Say(say)]
     facts = []
     for s in plan.expected.statistics:
@@ -218,20 +219,17 @@ def _objective(plan: Plan, t: Typeset) -> Step:
     say = "What is reported is the log-likelihood of the data, computed in the same pass as the statistics"
     say += ", plus the log priors." if prior else "."
     body: list[Say | Show] = [Say(say), Show(f.Relation("=", f.Word("ell"), ell))]
+    latent = bool(model.of_kind("latent"))
     if ecm:
-        how = f"{names_of(*ecm)} maximise Q in turn, the others held (ECM), so each iteration climbs"
-    elif kinds <= {"closed form", "linear solve"}:
-        how = (
-            "Each M-step is the maximum of Q"
-            if model.of_kind("latent")
-            else "The M-step is the maximum itself: one is enough"
-        )
+        how = f"{names_of(*ecm)} maximise Q in turn, the others held (ECM)."
+    elif not kinds <= {"closed form", "linear solve"}:
+        how = "Each M-step raises Q (generalised EM)." if latent else "Each step raises it."
     else:
-        how = "Each M-step raises Q (generalised EM)"
-    fact = (
-        "the objective never falls: the posterior makes the bound touch, and raising the bound raises what it touches."
-    )
-    text = how + (": " if not how.endswith("enough") else "; ") + fact if model.of_kind("latent") else how + "."
-    body.append(Say(text))
+        how = "Each M-step is the maximum of Q." if latent else "The M-step is the maximum itself: one is enough."
+    if latent:
+        how += (
+            " So the objective never falls: q makes the bound touch it, and raising the bound raises what it touches."
+        )
+    body.append(Say(how))
     facts = {"kind": "objective", "exact": True, "priors": prior, "climbs": True, "conditional": ecm}
     return Step("The objective", tuple(body), facts)

@@ -26,8 +26,9 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "logistic": lambda a: 1 / (1 + sp.exp(-a)),
     "logit": lambda a: sp.log(a / (1 - a)), "Phi": lambda a: (1 + sp.erf(a / sp.sqrt(2))) / 2,
     "phi": lambda a: sp.exp(-(a**2) / 2) / sp.sqrt(2 * sp.pi), "pi": lambda: sp.pi,
+    "log_Phi": lambda a: sp.log((1 + sp.erf(a / sp.sqrt(2))) / 2),
     "log_bessel_i0": lambda a: sp.log(sp.besseli(0, a)), "bessel_ratio": lambda a: sp.besseli(1, a) / sp.besseli(0, a),
-    "floordiv": lambda a, b: sp.floor(a / b), "mod": sp.Mod,
+    "value": lambda a: a, "floordiv": lambda a, b: sp.floor(a / b), "mod": sp.Mod,
 }  # fmt: skip
 _RELATIONS: dict[str, Callable[..., Any]] = {
     "eq": sp.Eq, "ne": sp.Ne, "lt": sp.Lt, "le": sp.Le, "gt": sp.Gt, "ge": sp.Ge,

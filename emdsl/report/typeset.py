@@ -206,8 +206,17 @@ class Typeset:
         match e.name:
             case "pi":
                 return f.Word("pi")
+            case "value":  # an index that stands for a number of its own
+                return args[0]
             case "lgamma":
                 return f.Apply(f.Word("log"), (f.Apply(f.Word("Gamma"), args),))
+            case "log_Phi":
+                return f.Apply(f.Word("log"), (f.Apply(f.Word("Phi"), args),))
+            case "log_bessel_i0":
+                return f.Apply(f.Word("log"), (f.Apply(f.at(f.Word("I"), f.Number("0")), args),))
+            case "bessel_ratio":
+                ones, noughts = (f.Apply(f.at(f.Word("I"), f.Number(n)), args) for n in "10")
+                return f.Over(ones, noughts)
             case "floordiv" | "mod":
                 return self._quotient(e, names)
         return f.Apply(f.Word(e.name), args)

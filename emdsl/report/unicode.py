@@ -77,6 +77,18 @@ def text(e: Formula) -> str:
             assert_never(e)
 
 
+def lines(e: Formula, width: int) -> list[str]:
+    """A long sum over several lines, its terms under the first."""
+    parts = f.broken(e, text, width)
+    if parts is None:
+        return [text(e)]
+    left, rows = parts
+    first, *rest = (_terms(row) for row in rows)
+    head = f"{text(left)} = "
+    signed = [f"- {r[1:]}" if r.startswith("-") else f"+ {r}" for r in rest]
+    return [head + first, *(" " * (len(head) - 2) + r for r in signed)]
+
+
 def _in(e: Formula, level: int, loose: bool = False) -> str:
     if f.level(e) < level:
         return f"({_loose(e)})"
