@@ -137,7 +137,8 @@ def _indicates(e: Expr) -> bool:
 def emit_stack(f: Function, stack: Stacked) -> Array:
     """`coefficients @ features`, the coefficients hoisted; returns the table (states, rows)."""
     em = f.emitter
-    columns, parts, at = [], [], ["0"]
+    columns, fills, at = [], [], ["0"]
+    stack.code = em.namer.fresh("features")
     states = stack.block.states
     for feature in stack.features:
         coefficient = x.add(*stack.coefficients[feature])
@@ -148,29 +149,36 @@ def emit_stack(f: Function, stack: Stacked) -> Array:
             columns.append(f"packed({value.code}).reshape({count}, -1)")
         else:
             columns.append(f"{value.wrapped}.reshape({count}, -1)")
-        parts.append(_feature_rows(f, feature, stack.row))
-        at.append(f"{at[-1]} + {feature.width(f)}" if at[-1] != "0" else feature.width(f))
+        at.append(_plus(at[-1], feature.width(f)))
+        stack.cuts[feature] = f"{at[-2]}:{at[-1]}"
+        fills.append(_fill(f, feature, stack.row, f"{stack.code}[{stack.cuts[feature]}]"))
     coefficients = em.namer.fresh("coefficients")
     em.outer.append(f"{coefficients} = np.concatenate([{', '.join(columns)}], axis=1)")
-    stack.code = em.namer.fresh("features")
-    em.lines.append(f"{stack.code} = np.concatenate([{', '.join(parts)}])")
-    for n, feature in enumerate(stack.features):
-        stack.cuts[feature] = f"{at[n]}:{at[n + 1]}"
+    em.lines += [f"{stack.code} = np.empty(({at[-1]}, {em.namer.rows}))", *fills]
     return Array(f"{coefficients} @ {stack.code}", (Ix("flat", "states"), stack.row), True, atomic=False)
 
 
-def _feature_rows(f: Function, feature: Feature, row: Ix) -> str:
+def _plus(a: str, b: str) -> str:
+    """Code of a sum, numbers added up."""
+    if a == "0":
+        return b
+    head, _, last = a.rpartition(" + ")
+    if last.isdigit() and b.isdigit():
+        return (f"{head} + " if head else "") + str(int(last) + int(b))
+    return f"{a} + {b}"
+
+
+def _fill(f: Function, feature: Feature, row: Ix, target: str) -> str:
+    """The line that writes a feature into its rows of the stack."""
     em = f.emitter
     if not feature.factors:
-        em.used.add("n_rows")
-        return f"np.ones((1, {em.namer.rows}))"
+        return f"{target} = 1.0"
     if feature.symmetric:
         em.helper("pairs")
-        return f"pairs({em.value(feature.factors[0]).code})"
+        return f"pairs({em.value(feature.factors[0]).code}, {target})"
     value = em.contract(feature.factors, (*feature.axes, row))
-    if len(feature.axes) == 0:
-        return f"{value.wrapped}[None]"
-    return value.code if len(feature.axes) == 1 else f"{value.wrapped}.reshape(-1, {em.namer.rows})"
+    code = value.code if len(feature.axes) < 2 else f"{value.wrapped}.reshape(-1, {em.namer.rows})"
+    return f"{target} = {code}"
 
 
 def emit_block(f: Function, block: Block) -> Stacked | None:

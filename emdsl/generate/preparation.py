@@ -133,16 +133,17 @@ def _is_polynomial(dim: str) -> bool:
 
 
 def _chunk_size(printer: Printer) -> str:
-    """Rows per chunk, so that features, table and their products stay in cache."""
+    """Rows per chunk: features and table stay in cache, and a product stays too small to be split among threads."""
     width = [f.width(printer.inference) for s in printer.stacks for f in s.features] or ["8"]
     states = [" * ".join(_size(i.dim) for i in b.states) for b in printer.plan.elimination.blocks if b.states] or ["1"]
     import re
 
-    total = " + ".join([*width, *(f"2 * {s}" for s in states)])
+    count = " * ".join(dict.fromkeys(states))
+    total = f"max(8 * ({' + '.join(width)} + 2 * {count}), ({' + '.join(width)}) * {count})"
     names = {printer.inference.emitter.namer.size(d): d for d in _dims(printer)}
     for code, dim in sorted(names.items(), key=lambda kv: -len(kv[0])):
         total = re.sub(rf'(?<![\w"]){re.escape(code)}(?![\w"])', _size(dim), total)
-    return f"max(512, min(16384, 2**18 // ({total})))"
+    return f"max(512, min(8192, 2**20 // {total}))"
 
 
 def _dims(printer: Printer) -> set[str]:

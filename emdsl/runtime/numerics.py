@@ -37,14 +37,12 @@ def chunks(n, size):
     return [slice(a, min(a + size, n)) for a in range(0, n, size)]
 
 
-def pairs(x):
-    """Products x_i x_j for i <= j, row by row of the upper triangle: (d, n) -> (d (d + 1) / 2, n)."""
-    out = np.empty((x.shape[0] * (x.shape[0] + 1) // 2, x.shape[1]))
+def pairs(x, out):
+    """Products x_i x_j for i <= j, row by row of the upper triangle, into out: (d, n) -> (d (d + 1) / 2, n)."""
     at = 0
     for i in range(x.shape[0]):
         np.multiply(x[i:], x[i], out=out[at : at + len(x) - i])
         at += len(x) - i
-    return out
 
 
 def packed(a):
@@ -74,11 +72,14 @@ def normalise(table, states):
     flat = table.reshape(-1, *table.shape[states:])
     top = flat.max(axis=0)
     flat -= top
-    np.maximum(flat, -700.0, out=flat)
+    wide = flat.size > 0 and flat.min() < -700.0  # exp of less is slow, and nothing
+    if wide:
+        np.maximum(flat, -700.0, out=flat)
     np.exp(flat, out=flat)
-    flat[flat < 1e-300] = 0.0
+    if wide:
+        flat[flat < 1e-303] = 0.0
     mass = flat.sum(axis=0)
-    flat /= mass
+    flat *= 1 / mass
     return flat.reshape(table.shape), honest(top + np.log(mass))
 
 
