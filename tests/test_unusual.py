@@ -14,6 +14,7 @@ from cases import (
     curves,
     domains,
     families,
+    gates,
     hybrid,
     joint,
     latents,
@@ -49,6 +50,7 @@ MODULES = (
     curves,
     links,
     matrices,
+    gates,
 )
 CASES = [case for module in MODULES for case in module.CASES]
 
