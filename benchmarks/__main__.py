@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from importlib import import_module
 
 from benchmarks.timing import table
@@ -16,6 +17,7 @@ def main(names: list[str]) -> int:
     if unknown:
         print(f"no benchmark {', '.join(unknown)}; there are {', '.join(NAMES)}", file=sys.stderr)
         return 2
+    warnings.simplefilter("ignore")  # both sides stop after so many iterations, and say so
     for name in names or NAMES:
         print(f"\n{name}\n{table(import_module(f'benchmarks.{name}').run())}", flush=True)
     return 0
