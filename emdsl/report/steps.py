@@ -5,19 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from emdsl.derive import expr as x
-from emdsl.derive.blocks import Block, place
-from emdsl.derive.expr import El, Expr, Ix
-from emdsl.derive.factors import Factor
+from emdsl.derive.expr import El
 from emdsl.derive.plan import Plan
-from emdsl.derive.records import statistic_of
 from emdsl.derive.statistics import Statistic
-from emdsl.derive.terms import Term, merge, opened, settle
 from emdsl.report import formula as f
 from emdsl.report.formula import Formula
-from emdsl.report.indices import Names
+from emdsl.report.latents import posterior_step
 from emdsl.report.page import Say, Show, Step, names_of, whole
 from emdsl.report.tidy import tidy
-from emdsl.report.typeset import Typeset, statistic, typeset
+from emdsl.report.typeset import Typeset, typeset
 from emdsl.report.updates import equation, update_steps
 
 
@@ -25,7 +21,7 @@ def steps(plan: Plan) -> tuple[Step, ...]:
     """All steps of a plan that is in the model's own coordinates."""
     t = typeset(plan)
     out = [_joint(plan, t)]
-    out += [_posterior(plan, b, t) for b in plan.elimination.blocks]
+    out += [posterior_step(plan, b, t) for b in plan.elimination.blocks]
     if plan.joint.deterministic:
         out.append(_substituted(plan))
     if plan.expected.statistics:
@@ -71,95 +67,6 @@ def _factors(plan: Plan, t: Typeset) -> Iterator[tuple[str, Formula]]:
     for factor in plan.joint.factors:
         body = tidy(x.mul(*factor.gates, *factor.masks, factor.body), t.known)
         yield factor.about or "factor", t.sum(factor.plates, body, {})
-
-
-# ------------------------------------------------------------------ posteriors
-
-
-def _posterior(plan: Plan, block: Block, t: Typeset) -> Step:
-    latents = names_of(*block.latents)
-    choice = plan.choices[block.latents[0]]
-    body: list[Say | Show] = [Say(f"{latents}: {choice.method} ({choice.reason}).")]
-    body += list(_discrete(plan, block, t) if block.states else _continuous(plan, block, t))
-    facts = {"kind": "posterior", "latents": list(block.latents), "method": choice.method, "reason": choice.reason}
-    return Step(f"The posterior of {latents}", tuple(body), facts)
-
-
-def closed_blocks(plan: Plan, block: Block) -> list[tuple[Factor, Term]]:
-    """The factors that hold a block, in the block's own indices, squares left closed."""
-    out: list[tuple[Factor, Term]] = []
-    gates = {(n.of.var, n.of.idx): n.at for n in block.neighbours if isinstance(n.of, El) and isinstance(n.at, Ix)}
-    for factor in plan.joint.factors:
-        held = {g.of.var for g in factor.gates if isinstance(g.of, El)} | set(x.variables(factor.body))
-        if not held & set(block.latents):
-            continue
-        for c, factors, sums in opened(factor.body, lambda n: "V" if n in block.latents else "R"):
-            number, rest = x.split_number(x.mul(*factors))
-            kept = tuple(e for e in x.factors_of(rest) if e != x.ONE)
-            term = settle(Term(c * number, factor.gates, factor.masks + kept, factor.plates + sums))
-            if not _touches(term, block):
-                continue
-            placed = place(term, block.latents, block.home, block.states, gates)
-            if isinstance(placed, Term):
-                out.append((factor, placed))
-    return out
-
-
-def _touches(t: Term, block: Block) -> bool:
-    gated = any(isinstance(g.of, El) and g.of.var in block.latents for g in t.gates)
-    return gated or any(n in block.latents for e in t.factors for n in x.variables(e))
-
-
-def block_names(block: Block, t: Typeset) -> Names:
-    return t.letters.extend({}, (*block.home, *block.own, *block.states, *block.gates))
-
-
-def _inner(term: Term, block: Block) -> Expr:
-    held = {*block.home, *block.own, *block.states, *block.gates}
-    return whole([i for i in term.ixs if i not in held], term.body)
-
-
-def _discrete(plan: Plan, block: Block, t: Typeset) -> Iterator[Say | Show]:
-    names = block_names(block, t)
-    q = t.of(El(f"q:{block.name}", (*block.states, *block.gates, *block.home)), names)
-    parts = [tidy(_inner(term, block), t.known) for _, term in closed_blocks(plan, block)]
-    total = t.of(x.add(*parts), names)
-    inside = [
-        b for b in plan.elimination.blocks if b.record is not None
-        and any(isinstance(n.of, El) and n.of.var in block.latents for n in b.neighbours)
-    ]  # fmt: skip
-    if inside:
-        latents = names_of(*(b.name for b in inside))
-        yield Say(f"{latents} is integrated out first: its log-normaliser A, given the state, stands for its terms.")
-    const = f.Word("const")
-    yield Show(f.Relation("=", f.Apply(f.Word("log"), (q,)), f.plus(total, const)))
-    yield Say(
-        "The constant makes the probabilities of the states sum to one; its negative is the block's log-likelihood."
-    )
-
-
-def _continuous(plan: Plan, block: Block, t: Typeset) -> Iterator[Say | Show]:
-    assert block.record is not None
-    names = block_names(block, t)
-    found: dict[str, list[Expr]] = {}
-    for term in merge([term for _, term in closed_blocks(plan, block)], plan.expected.symmetry):
-        role = statistic_of(term, block.name, block.home, block.own)
-        if isinstance(role, str):
-            found = {}
-            break
-        found.setdefault(role.name, []).append(_inner(role.rest, block))
-    if not found:
-        for opened_term, name in zip(block.terms, block.roles, strict=True):
-            found.setdefault(name, []).append(_inner(opened_term, block))
-    latent = t.of(El(block.name, (*block.home, *block.own)), names)
-    yield Say(f"Its log joint is a sum of natural parameters times statistics, which are those of {block.record.name}:")
-    for name, parts in found.items():
-        if name:
-            eta = t.of(tidy(x.add(*parts), t.known), names)
-            yield Show(f.Relation("=", f.Times((f.Word("coefficient of"), statistic(name, latent))), eta))
-    yield Say(
-        f"So q is {block.record.name} with these natural parameters; its moments and log-normaliser are the family's."
-    )
 
 
 def _substituted(plan: Plan) -> Step:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 
 from emdsl.derive import expr as x
 from emdsl.derive.blocks import Block
@@ -18,12 +17,12 @@ from emdsl.language import model as m
 from emdsl.report import formula as f
 from emdsl.report.formula import Formula
 from emdsl.report.indices import Letters, Names, letters
+from emdsl.report.pieces import ONE, assembled, literal, number, signed_sum, started, statistic, turn
 from emdsl.report.tidy import Known, known
-from emdsl.report.vectors import chain, tensor
+from emdsl.report.vectors import chain, own_axes, tensor
 
 RELATIONS = {"eq": "=", "ne": "!=", "lt": "<", "le": "<=", "gt": ">", "ge": ">=", "and": "and", "or": "or"}
 OPPOSITE = {"=": "!=", "!=": "=", "<": ">=", ">=": "<", ">": "<=", "<=": ">"}
-ONE = f.Number("1")
 
 
 @dataclass(frozen=True)
@@ -48,7 +47,7 @@ class Typeset:
                 return (f.Name(names.get(i, i.name)),)
             case int():
                 return (f.Number(str(i)),)
-        row = _started(i.value)
+        row = started(i.value)
         if row is not None:
             parent = self.index(row[0], names)
             return (*parent, self.of(row[1], names))
@@ -75,7 +74,7 @@ class Typeset:
         """The expression; `names` are those of its free indices."""
         match e:
             case x.Num(v):
-                return _number(v)
+                return number(v)
             case El():
                 return self._element(e, names)
             case x.Val():
@@ -132,7 +131,7 @@ class Typeset:
         return self._element(El(e.var, tuple(lead), e.sort), names)
 
     def plus(self, terms: list[tuple[bool, Formula]]) -> Formula:
-        return _plus(terms)
+        return signed_sum(terms)
 
     def _named(self, var: str, idx: Sequence[Idx], names: Names) -> Formula:
         return f.at(f.Name(var), *self.places(idx, names))
@@ -155,7 +154,10 @@ class Typeset:
                 block = self.blocks[rest]
                 return f.Apply(f.Word(head), (self._home(block, e.idx, names),))
             case "A":
-                return f.Apply(f.Word("A"), (self._home(self.blocks[rest], e.idx, names),))
+                block = self.blocks[rest]
+                at = dict(zip((*block.gates, *block.home), e.idx, strict=True))
+                own, given = self._home(block, e.idx, names), self._gates(block, at, names)
+                return f.Apply(f.Word("A"), (f.Relation("|", own, f.Listed(tuple(given))) if given else own,))
             case "present":
                 return f.Bracket(self._seen(e, names))
             case "length":
@@ -175,6 +177,11 @@ class Typeset:
         out: list[Formula] = []
         for latent, s in zip(block.latents, block.states, strict=False):
             out.append(f.Relation("=", self._named(latent, places, names), self.index(at.get(s, s), names)[-1]))
+        return out + self._gates(block, at, names)
+
+    def _gates(self, block: Block, at: Mapping[Ix, Idx], names: Names) -> list[Formula]:
+        """`z[n] = k` for the neighbours that a block is given."""
+        out: list[Formula] = []
         for gate in block.neighbours:
             assert isinstance(gate.of, El)
             of = x.substitute(gate.of, at)
@@ -238,7 +245,8 @@ class Typeset:
             case x.Sel():
                 return f.Relation("=", self.of(e.of, names), self.index(e.at, names)[-1])
             case x.Delta():
-                return f.Relation("=", self.index(e.a, names)[-1], self.index(e.b, names)[-1])
+                a, b = (e.b, e.a) if isinstance(e.a, int) else (e.a, e.b)
+                return f.Relation("=", self.index(a, names)[-1], self.index(b, names)[-1])
             case x.Fn(name, (a, b)) if name in ("and", "or"):
                 return f.Relation(name, self.condition(a, names), self.condition(b, names))
             case x.Fn(name, (a, b)) if name in RELATIONS:
@@ -276,8 +284,8 @@ class Typeset:
                     continue
                 case _:
                     above.append(self.of(p, names))
-        above.sort(key=_turn)
-        return _assembled(c, [*above, *last], below)
+        above.sort(key=turn)
+        return assembled(c, [*above, *last], below)
 
     def _power(self, base: Expr, exponent: Expr, names: Names) -> Formula:
         if exponent == x.ONE:
@@ -304,7 +312,7 @@ class Typeset:
         factors = x.factors_of(whole)
         seen = [p for p in factors if isinstance(p, El) and p.var.startswith("present:")] if ixs else []
         rest = x.mul(*(p for p in factors if p not in seen))
-        return _assembled(c, [self.big(ixs, seen, self.of(rest, inner), inner)], [])
+        return assembled(c, [self.big(ixs, seen, self.of(rest, inner), inner)], [])
 
     def big(self, ixs: Sequence[Ix], seen: Sequence[El], value: Formula, names: Names) -> Formula:
         """The sum over indices of a value, where what is needed is seen; the indices have their names."""
@@ -318,81 +326,6 @@ class Typeset:
         return value
 
 
-def statistic(kind: str, latent: Formula) -> Formula:
-    """A function of a latent by the name it has in the table of posteriors."""
-    match kind:
-        case "id" | "":
-            return latent
-        case "square":
-            return f.Raised(latent, f.Number("2"))
-        case "recip":
-            return f.Over(ONE, latent)
-        case "log1m":
-            return f.Apply(f.Word("log"), (f.Plus(((False, ONE), (True, latent))),))
-        case "log^2":
-            return f.Raised(f.Apply(f.Word("log"), (latent,)), f.Number("2"))
-    return f.Apply(f.Word(kind), (latent,))
-
-
-def _number(v: Fraction | float) -> Formula:
-    if isinstance(v, Fraction):
-        top = f.Number(str(abs(v.numerator)))
-        value: Formula = top if v.denominator == 1 else f.Over(top, f.Number(str(v.denominator)))
-    else:
-        value = f.Number(f"{abs(v):.15g}")
-    return f.Plus(((True, value),)) if v < 0 else value
-
-
-def _assembled(c: Fraction | float, above: list[Formula], below: list[Formula]) -> Formula:
-    size = -c if c < 0 else c
-    number = [] if size == 1 else [_number(size)]
-    if len(above) == 1 and not below and number:
-        whole: Formula = f.over(number[0], above[0])
-    elif below:
-        top, bottom = list(above), list(below)
-        if isinstance(size, Fraction):
-            top = ([f.Number(str(size.numerator))] if size.numerator != 1 else []) + top
-            bottom = ([f.Number(str(size.denominator))] if size.denominator != 1 else []) + bottom
-        else:
-            top = number + top
-        whole = f.Over(f.times(*top), f.times(*bottom))
-    else:
-        whole = f.times(*number, *above)
-    return f.Plus(((True, whole),)) if c < 0 else whole
-
-
-def _turn(e: Formula) -> int:
-    """Conditions and probabilities stand first in a product, sums last."""
-    if isinstance(e, f.Bracket) or (isinstance(e, f.Apply) and e.function == f.Word("q")):
-        return 0
-    return 2 if isinstance(e, f.Plus) else 3 if isinstance(e, f.Apply) else 1
-
-
-def _plus(terms: list[tuple[bool, Formula]]) -> Formula:
-    """A sum that starts with a term that is added, where there is one."""
-    first = next((n for n, (negative, _) in enumerate(terms) if not negative), 0)
-    return f.Plus((terms[first], *terms[:first], *terms[first + 1 :]))
-
-
-def literal(e: m.Expr) -> object:
-    """The numbers of a literal list, nested as it is; None for anything else."""
-    match e:
-        case m.Num(value=v):
-            return float(v)
-        case m.Stack(items=items):
-            return tuple(literal(i) for i in items)
-    return None
-
-
-def _started(e: Expr) -> tuple[Idx, Expr] | None:
-    """`start:T[parent] + position`: the parent's index and the position."""
-    if isinstance(e, x.Add):
-        for t in e.terms:
-            if isinstance(t, El) and t.var.startswith("start:"):
-                return t.idx[0], x.add(*(o for o in e.terms if o is not t))
-    return None
-
-
 def typeset(plan: Plan) -> Typeset:
     """The writing of one plan."""
     parents: dict[str, tuple[str, ...]] = {}
@@ -404,24 +337,3 @@ def typeset(plan: Plan) -> Typeset:
     lets = {literal(let.body): let.name for let in plan.joint.model.lets}
     tables = {n: lets[t] for n, t in plan.joint.tables.items() if t in lets}
     return Typeset(letters(plan.joint.model), blocks, parents, known(plan), tables, own_axes(plan))
-
-
-def own_axes(plan: Plan) -> dict[str, int]:
-    """The own axes of vectors and matrices, and those of statistics that come from them, where they stand last."""
-    out = {v.name: len(v.domain.dims) for v in plan.joint.model.variables}
-    blocks = {f"E:{b.name}": len(b.own) for b in plan.elimination.blocks}
-    for s in plan.expected.statistics:
-        inside: set[Ix] = set()
-        outside: set[Ix] = set()
-        for e in (n for p in s.factors for n in x.walk(p)):
-            if isinstance(e, El):
-                count = out.get(e.var, blocks.get(e.var.rpartition(":")[0], 0))
-                inside |= set(x.free(El("", e.idx[len(e.idx) - count :])))
-                outside |= set(x.free(El("", e.idx[: len(e.idx) - count])))
-            elif isinstance(e, x.Sel | x.Val | x.Pow):
-                outside |= set(x.free(e))
-        count = 0
-        while count < len(s.axes) and s.axes[-1 - count] in inside - outside:
-            count += 1
-        out[f"S:{s.name}"] = count
-    return out

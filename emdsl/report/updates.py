@@ -44,7 +44,8 @@ def _update(plan: Plan, u: Update, t: Typeset) -> Step:
 
 
 def _sentence(text: str) -> str:
-    return text[:1].upper() + text[1:] + ("" if text.endswith(".") else ".")
+    plain = text.split(" ")[0].isalpha()
+    return (text[:1].upper() + text[1:] if plain else text) + ("" if text.endswith(".") else ".")
 
 
 def _part(plan: Plan, u: Update, t: Typeset) -> Iterator[Say | Show]:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from emdsl.derive import expr as x
 from emdsl.derive.expr import El, Expr, Ix
+from emdsl.derive.plan import Plan
 from emdsl.report import formula as f
 from emdsl.report.formula import Formula
 
@@ -238,3 +239,24 @@ def _scalar(t: Typeset, tensors: Sequence[Expr], ends: list[list[Ix]], left: lis
     if matrix is None or rest is None or rest[1] != a:
         return None
     return f.Apply(f.Word("tr"), (f.times(matrix, *rest[0]),))
+
+
+def own_axes(plan: Plan) -> dict[str, int]:
+    """The own axes of vectors and matrices, and those of statistics that come from them, where they stand last."""
+    out = {v.name: len(v.domain.dims) for v in plan.joint.model.variables}
+    blocks = {f"E:{b.name}": len(b.own) for b in plan.elimination.blocks}
+    for s in plan.expected.statistics:
+        inside: set[Ix] = set()
+        outside: set[Ix] = set()
+        for e in (n for p in s.factors for n in x.walk(p)):
+            if isinstance(e, El):
+                count = out.get(e.var, blocks.get(e.var.rpartition(":")[0], 0))
+                inside |= set(x.free(El("", e.idx[len(e.idx) - count :])))
+                outside |= set(x.free(El("", e.idx[: len(e.idx) - count])))
+            elif isinstance(e, x.Sel | x.Val | x.Pow):
+                outside |= set(x.free(e))
+        count = 0
+        while count < len(s.axes) and s.axes[-1 - count] in inside - outside:
+            count += 1
+        out[f"S:{s.name}"] = count
+    return out

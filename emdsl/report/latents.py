@@ -1,0 +1,125 @@
+"""The steps of a derivation that find posteriors, block by block in the order of elimination."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from emdsl.derive import expr as x
+from emdsl.derive.blocks import Block, messages, place
+from emdsl.derive.expr import El, Expr, Ix
+from emdsl.derive.plan import Plan
+from emdsl.derive.records import statistic_of
+from emdsl.derive.terms import Term, merge, opened, settle
+from emdsl.report import formula as f
+from emdsl.report.indices import Names
+from emdsl.report.page import Say, Show, Step, names_of, whole
+from emdsl.report.pieces import statistic
+from emdsl.report.tidy import tidy
+from emdsl.report.typeset import Typeset
+
+
+def posterior_step(plan: Plan, block: Block, t: Typeset) -> Step:
+    """What q of a block is, and why."""
+    latents = names_of(*block.latents)
+    choice = plan.choices[block.latents[0]]
+    body: list[Say | Show] = [Say(f"{latents}: {choice.method} ({choice.reason})."), *_inside(plan, block)]
+    body += list(_discrete(plan, block, t) if block.states else _continuous(plan, block, t))
+    facts = {"kind": "posterior", "latents": list(block.latents), "method": choice.method, "reason": choice.reason}
+    return Step(f"The posterior of {latents}", tuple(body), facts)
+
+
+def earlier(plan: Plan, block: Block) -> tuple[Block, ...]:
+    """The blocks that are eliminated before this one."""
+    every = plan.elimination.blocks
+    return every[: [b.name for b in every].index(block.name)]
+
+
+def _inside(plan: Plan, block: Block) -> Iterator[Say]:
+    """What was integrated out, and stands in this block as a function of it."""
+    for b in earlier(plan, block):
+        if not any(_touches(m, block) for m in messages(b)):
+            continue
+        name = names_of(*b.latents)
+        if b.scale is None:
+            given = "" if block.record is not None else ", given the state,"
+            yield Say(f"{name} is integrated out first: its log-normaliser A{given} stands for its terms.")
+        else:
+            family = b.record.name if b.record else "Normal"
+            scaled = f"{name} is integrated out first. It is {family}, and its precision is this latent times a number,"
+            yield Say(f"{scaled} so what is left is linear in the statistics here.")
+            yield Say(
+                "`location`, `variance` and `fit` are its mean, variance and weighted square of the mean at scale 1."
+            )
+
+
+def closed_terms(plan: Plan, block: Block) -> list[Term]:
+    """The terms that hold a block, in the block's own indices: squares closed, earlier blocks integrated out."""
+    before = earlier(plan, block)
+    gone = {n for b in before for n in b.latents}
+    side = dict.fromkeys(block.latents, "V") | dict.fromkeys(gone, "G")
+    found: list[Term] = [m for b in before for m in messages(b)]
+    for factor in plan.joint.factors:
+        for c, factors, sums in opened(factor.body, lambda n: side.get(n, "R")):
+            number, rest = x.split_number(x.mul(*factors))
+            kept = tuple(e for e in x.factors_of(rest) if e != x.ONE)
+            found.append(settle(Term(c * number, factor.gates, factor.masks + kept, factor.plates + sums)))
+    gates = {(n.of.var, n.of.idx): n.at for n in block.neighbours if isinstance(n.of, El) and isinstance(n.at, Ix)}
+    out: list[Term] = []
+    for term in found:
+        if _touches(term, block) and not any(_touches(term, b) for b in before):
+            placed = place(term, block.latents, block.home, block.states, gates)
+            if isinstance(placed, Term):
+                out.append(placed)
+    return out
+
+
+def _touches(t: Term, block: Block) -> bool:
+    gated = any(isinstance(g.of, El) and g.of.var in block.latents for g in t.gates)
+    return gated or any(n in block.latents for e in t.factors for n in x.variables(e))
+
+
+def block_names(block: Block, t: Typeset) -> Names:
+    return t.letters.extend({}, (*block.home, *block.own, *block.states, *block.gates))
+
+
+def _inner(term: Term, block: Block) -> Expr:
+    held = {*block.home, *block.own, *block.states, *block.gates}
+    return whole([i for i in term.ixs if i not in held], term.body)
+
+
+def _discrete(plan: Plan, block: Block, t: Typeset) -> Iterator[Say | Show]:
+    names = block_names(block, t)
+    q = t.of(El(f"q:{block.name}", (*block.states, *block.gates, *block.home)), names)
+    total = t.of(x.add(*(tidy(_inner(term, block), t.known) for term in closed_terms(plan, block))), names)
+    yield Show(f.Relation("=", f.Apply(f.Word("log"), (q,)), f.plus(total, f.Word("const"))))
+    yield Say(
+        "The constant makes the probabilities sum to one; its negative is the block's share of the log-likelihood."
+    )
+
+
+def _continuous(plan: Plan, block: Block, t: Typeset) -> Iterator[Say | Show]:
+    assert block.record is not None
+    names, family = block_names(block, t), block.record.name
+    latent = t.of(El(block.name, (*block.home, *block.own)), names)
+    yield Say(f"Its log joint is a sum of natural parameters times statistics, which are those of {family}:")
+    for name, parts in _natural(plan, block).items():
+        if name:
+            eta = t.of(tidy(x.add(*parts), t.known), names)
+            yield Show(f.Relation("=", f.Times((f.Word("coefficient of"), statistic(name, latent))), eta))
+    yield Say(f"So q is {family} with these natural parameters; its moments and log-normaliser are the family's.")
+
+
+def _natural(plan: Plan, block: Block) -> dict[str, list[Expr]]:
+    """Statistic -> the parts of its natural parameter, squares closed where that can be."""
+    found: dict[str, list[Expr]] = {}
+    for term in merge(closed_terms(plan, block), plan.expected.symmetry):
+        role = statistic_of(term, block.name, block.home, block.own)
+        if isinstance(role, str):
+            break
+        found.setdefault(role.name, []).append(_inner(role.rest, block))
+    else:
+        return found
+    found = {}
+    for opened_term, name in zip(block.terms, block.roles, strict=True):
+        found.setdefault(name, []).append(_inner(opened_term, block))
+    return found
