@@ -136,27 +136,8 @@ class Cases:
     options: tuple[tuple[Formula, Formula | None], ...]
 
 
-Formula = (
-    Name
-    | Number
-    | Word
-    | At
-    | Raised
-    | Plus
-    | Times
-    | Over
-    | Root
-    | Big
-    | Apply
-    | Bracket
-    | Mean
-    | Relation
-    | Slope
-    | Listed
-    | Cases
-)
-
-
+Wide = Plus | Times | Over | Big | Relation | Listed | Cases
+Formula = Name | Number | Word | At | Raised | Root | Apply | Bracket | Mean | Slope | Wide
 Terms = tuple[tuple[bool, Formula], ...]
 
 

@@ -43,16 +43,8 @@ def tex(e: Formula) -> str:
             return f"{_based(base)}_{{{', '.join(map(tex, places))}}}"
         case f.Raised(base, exponent):
             return f"{{{_in(base, f.ATOM)}}}^{{{tex(exponent)}}}"
-        case f.Plus(terms):
-            return _terms(terms)
-        case f.Times(factors):
-            return _factors(factors)
-        case f.Over(top, bottom):
-            return rf"\frac{{{tex(top)}}}{{{tex(bottom)}}}"
         case f.Root(body):
             return rf"\sqrt{{{tex(body)}}}"
-        case f.Big(indices, where, body):
-            return _sums(indices, where) + " " + _in(body, f.PRODUCT)
         case f.Apply(function, (argument,)) if f.plain_log(e):
             return rf"{tex(function)} {tex(argument)}"
         case f.Apply(function, arguments):
@@ -64,6 +56,21 @@ def tex(e: Formula) -> str:
             return rf"\mathrm{{E}}\left[{tex(body)}{rest}\right]"
         case f.Slope(of, by):
             return rf"\frac{{\partial {tex(of)}}}{{\partial {tex(by)}}}"
+        case _:
+            return _wide(e)
+
+
+def _wide(e: f.Wide) -> str:
+    """What does not hold together of itself: sums, products, relations."""
+    match e:
+        case f.Plus(terms):
+            return _terms(terms)
+        case f.Times(factors):
+            return _factors(factors)
+        case f.Over(top, bottom):
+            return rf"\frac{{{tex(top)}}}{{{tex(bottom)}}}"
+        case f.Big(indices, where, body):
+            return _sums(indices, where) + " " + _in(body, f.PRODUCT)
         case f.Relation(op, left, right):
             return f"{tex(left)} {SIGNS.get(op, op)} {tex(right)}"
         case f.Listed(items):

@@ -48,16 +48,8 @@ def _of(e: Formula) -> str:
         case f.Raised(base, exponent):
             high = "<mo>⊤</mo>" if exponent == f.Word("T") else _row(exponent)
             return f"<msup>{_row_in(base, f.ATOM)}{high}</msup>"
-        case f.Plus(terms):
-            return _terms(terms)
-        case f.Times(factors):
-            return _factors(factors)
-        case f.Over(top, bottom):
-            return f"<mfrac>{_row(top)}{_row(bottom)}</mfrac>"
         case f.Root(body):
             return f"<msqrt>{_of(body)}</msqrt>"
-        case f.Big(indices, where, body):
-            return _sums(indices, where) + _in(body, f.PRODUCT)
         case f.Apply(function, (argument,)) if f.plain_log(e):
             return f"{_of(function)}<mspace width='0.17em'/>{_of(argument)}"
         case f.Apply(function, arguments):
@@ -69,6 +61,21 @@ def _of(e: Formula) -> str:
             return f'<mi mathvariant="normal">E</mi><mrow><mo>[</mo>{_of(body)}{rest}<mo>]</mo></mrow>'
         case f.Slope(of, by):
             return f"<mfrac><mrow><mo>∂</mo>{_of(of)}</mrow><mrow><mo>∂</mo>{_of(by)}</mrow></mfrac>"
+        case _:
+            return _wide(e)
+
+
+def _wide(e: f.Wide) -> str:
+    """What does not hold together of itself: sums, products, relations."""
+    match e:
+        case f.Plus(terms):
+            return _terms(terms)
+        case f.Times(factors):
+            return _factors(factors)
+        case f.Over(top, bottom):
+            return f"<mfrac>{_row(top)}{_row(bottom)}</mfrac>"
+        case f.Big(indices, where, body):
+            return _sums(indices, where) + _in(body, f.PRODUCT)
         case f.Relation(op, left, right):
             sign = SIGNS.get(op, escape(op))
             word = f"<mtext>&#xa0;{sign}&#xa0;</mtext>" if sign.isalpha() else f"<mo>{sign}</mo>"

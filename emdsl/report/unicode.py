@@ -38,6 +38,23 @@ def text(e: Formula) -> str:
             return f"{_in(base, f.ATOM)}[{', '.join(map(text, places))}]"
         case f.Raised(base, exponent):
             return _in(base, f.ATOM) + _raised(exponent)
+        case f.Root(body):
+            return f"√{text(body)}" if f.level(body) == f.ATOM else f"√({text(body)})"
+        case f.Apply(function, arguments):
+            return f"{text(function)}({', '.join(map(text, arguments))})"
+        case f.Bracket(body):
+            return f"[{text(body)}]"
+        case f.Mean(body, given):
+            return f"E[{text(body)}{f' | {text(given)}' if given is not None else ''}]"
+        case f.Slope(of, by):
+            return f"∂{text(of)}/∂{text(by)}"
+        case _:
+            return _wide(e)
+
+
+def _wide(e: f.Wide) -> str:
+    """What does not hold together of itself: sums, products, relations."""
+    match e:
         case f.Plus(terms):
             return _terms(terms)
         case f.Times(factors):
@@ -48,21 +65,11 @@ def text(e: Formula) -> str:
             low = text(bottom)
             simple = f.level(bottom) >= f.POWER
             return f"{_in(top, f.PRODUCT)} / {low if simple else f'({low})'}"
-        case f.Root(body):
-            return f"√{text(body)}" if f.level(body) == f.ATOM else f"√({text(body)})"
         case f.Big(indices, where, body):
             names = ", ".join(text(i) for i, _ in indices)
             condition = f" : {text(where)}" if where is not None else ""
             names = f"{{{names}{condition}}}" if condition or len(indices) > 1 else names
             return f"Σ_{names} {_in(body, f.PRODUCT, loose=True)}"
-        case f.Apply(function, arguments):
-            return f"{text(function)}({', '.join(map(text, arguments))})"
-        case f.Bracket(body):
-            return f"[{text(body)}]"
-        case f.Mean(body, given):
-            return f"E[{text(body)}{f' | {text(given)}' if given is not None else ''}]"
-        case f.Slope(of, by):
-            return f"∂{text(of)}/∂{text(by)}"
         case f.Relation(op, left, right):
             return f"{_loose(left)} {SIGNS.get(op, op)} {_loose(right)}"
         case f.Listed(items):
