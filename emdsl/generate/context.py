@@ -20,6 +20,12 @@ class Function:
     unpacked: dict[str, str] = field(default_factory=dict)  # code name -> the line that makes it
     runtime: dict[str, Leaf] = field(default_factory=dict)
 
+    helpers: frozenset[str] = frozenset()
+
+    def another(self) -> Function:
+        """A fresh function of the same module."""
+        return function(self.plan, self.helpers, self.emitter.chunk, self.emitter.rows)
+
     def prologue(self) -> list[str]:
         return list(self.unpacked.values())
 
@@ -91,7 +97,7 @@ def function(plan: Plan, helpers: frozenset[str], chunk: str | None, rows: froze
     def leaf(name: str) -> Leaf:
         return _leaf(holder["f"], name)
 
-    made = Function(plan, Emitter(leaf, namer, rows, chunk))
+    made = Function(plan, Emitter(leaf, namer, rows, chunk), helpers=helpers)
     holder["f"] = made
     original = made.emitter.size
 

@@ -7,7 +7,7 @@ statistics another, `q @ features.T`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from emdsl.derive import expr as x
@@ -17,6 +17,7 @@ from emdsl.derive.statistics import drop_presence
 from emdsl.derive.terms import Term
 from emdsl.generate.arrays import Array, Leaf
 from emdsl.generate.context import Function
+from emdsl.generate.names import plain
 
 
 @dataclass(frozen=True)
@@ -34,8 +35,9 @@ class Feature:
         i, j = self.axes
         return isinstance(a, El) and isinstance(b, El) and i.dim == j.dim and x.substitute(a, {i: j}) == b
 
-    def width(self, f: Function) -> str:
-        sizes = [f.emitter.size(i.dim) for i in self.axes]
+    def width(self, size: Callable[[str], str]) -> str:
+        """Code of its number of rows in the stack; `size` gives the code of a length."""
+        sizes = [size(i.dim) for i in self.axes]
         if self.symmetric:
             return f"{sizes[0]} * ({sizes[0]} + 1) // 2"
         return " * ".join(sizes) if sizes else "1"
@@ -50,6 +52,7 @@ class Stacked:
     features: list[Feature] = field(default_factory=list)
     coefficients: dict[Feature, list[Expr]] = field(default_factory=dict)
     code: str = ""
+    function: list[str] = field(default_factory=list)
     cuts: dict[Feature, str] = field(default_factory=dict)
 
 
@@ -139,6 +142,7 @@ def emit_stack(f: Function, stack: Stacked) -> Array:
     em = f.emitter
     columns, fills, at = [], [], ["0"]
     stack.code = em.namer.fresh("features")
+    rows_only, ends = f.another(), ["0"]
     states = stack.block.states
     for feature in stack.features:
         coefficient = x.add(*stack.coefficients[feature])
@@ -149,13 +153,26 @@ def emit_stack(f: Function, stack: Stacked) -> Array:
             columns.append(f"packed({value.code}).reshape({count}, -1)")
         else:
             columns.append(f"{value.wrapped}.reshape({count}, -1)")
-        at.append(_plus(at[-1], feature.width(f)))
+        at.append(_plus(at[-1], feature.width(em.size)))
         stack.cuts[feature] = f"{at[-2]}:{at[-1]}"
-        fills.append(_fill(f, feature, stack.row, f"{stack.code}[{stack.cuts[feature]}]"))
+        ends.append(_plus(ends[-1], feature.width(rows_only.emitter.size)))
+        fills.append(_fill(rows_only, feature, stack.row, f"features[{ends[-2]}:{ends[-1]}]"))
     coefficients = em.namer.fresh("coefficients")
     em.outer.append(f"{coefficients} = np.concatenate([{', '.join(columns)}], axis=1)")
-    em.lines += [f"{stack.code} = np.empty(({at[-1]}, {em.namer.rows}))", *fills]
+    em.helper("row_features")
+    name = plain(f"features_of_{stack.block.name}")
+    em.lines.append(f"{stack.code} = row_features(prepared, rows, {name})")
+    stack.function = _features_function(rows_only, name, ends[-1], fills)
     return Array(f"{coefficients} @ {stack.code}", (Ix("flat", "states"), stack.row), True, atomic=False)
+
+
+def _features_function(f: Function, name: str, height: str, fills: Sequence[str]) -> list[str]:
+    """The generated function that makes the stack of one block for some rows."""
+    em = f.emitter
+    body = ['sizes = prepared["the sizes"]', f"{em.namer.rows} = row_count(rows)", *f.prologue(), *em.outer, *em.lines]
+    body += [f"features = np.empty(({height}, {em.namer.rows}))", *fills, "return features"]
+    doc = '"""What the rows enter through: products of data, one row of the result each."""'
+    return [f"def {name}(prepared, rows):", *("    " + line for line in (doc, *body))]
 
 
 def _plus(a: str, b: str) -> str:

@@ -381,7 +381,7 @@ class Printer:
 
     def functions(self) -> list[list[str]]:
         made = [
-            default_lines(self), reference_lines(self), prepare_lines(self), self.expectations(), self.e_step(),
+            default_lines(self), reference_lines(self), *(s.function for s in self.stacks), prepare_lines(self), self.expectations(), self.e_step(),
             self.m_step(), self.refine(), self.log_prior(), posterior_lines(self), self.rows_function(), initial_lines(self),
         ]  # fmt: skip
         return [fn for fn in made if fn]

@@ -121,6 +121,13 @@ def prepare_lines(printer: Printer) -> list[str]:
         lines.append('out["the weight"] = np.ones(n) if data.weights is None else np.asarray(data.weights, float)')
     if printer.chunk:
         lines.append(f'out["the chunks"] = chunks({_size(printer.chunk)}, {_chunk_size(printer)})')
+    if printer.stacks:
+        lines.append('out["the features"] = {}')
+    for stack in printer.stacks:
+        printer.used.add("row_features")
+        name = stack.function[0].split("(")[0].removeprefix("def ")
+        lines.append(f'out["the features"] |= cached_features(out, {name}, ({_height(printer)}) * {_size(printer.chunk or "1")})')
+        printer.used.add("cached_features")
     cells = ", ".join(f'out["{n}"]' for n in plan.centred)
     printer.used.add("data_scale")
     lines += [f'out["the scale"] = out["the spread"] = data_scale([{cells}])', "return out"]
@@ -134,20 +141,16 @@ def _is_polynomial(dim: str) -> bool:
 
 def _chunk_size(printer: Printer) -> str:
     """Rows per chunk: features and table stay in cache, and a product stays too small to be split among threads."""
-    width = [f.width(printer.inference) for s in printer.stacks for f in s.features] or ["8"]
+    width = _height(printer)
     states = [" * ".join(_size(i.dim) for i in b.states) for b in printer.plan.elimination.blocks if b.states] or ["1"]
-    import re
-
     count = " * ".join(dict.fromkeys(states))
-    total = f"max(8 * ({' + '.join(width)} + 2 * {count}), ({' + '.join(width)}) * {count})"
-    names = {printer.inference.emitter.namer.size(d): d for d in _dims(printer)}
-    for code, dim in sorted(names.items(), key=lambda kv: -len(kv[0])):
-        total = re.sub(rf'(?<![\w"]){re.escape(code)}(?![\w"])', _size(dim), total)
+    total = f"max(8 * ({width} + 2 * {count}), ({width}) * {count})"
     return f"max(512, min(8192, 2**20 // {total}))"
 
 
-def _dims(printer: Printer) -> set[str]:
-    return {i.dim for s in printer.stacks for f in s.features for i in f.axes if not i.dim.isdigit()}
+def _height(printer: Printer) -> str:
+    """Code of the number of features."""
+    return " + ".join(f.width(_size) for s in printer.stacks for f in s.features) or "8"
 
 
 def _ragged(model: m.ModelText) -> list[str]:

@@ -168,8 +168,10 @@ class Estimator(Answers):
         module, again = self._module, RESTARTS if setup.policy == "restart" else 0
         for attempt in [seed, *seed.spawn(again)]:
             rng = np.random.default_rng(attempt)
-            drawn = self._ask("initial", setup.data, setup.prepared, rng)
-            params = {n: start[0].get(n, np.asarray(value, np.float64)) for n, value in drawn.items()}
+            params = dict(start[0])
+            if any(v["kind"] == "param" and v["name"] not in params for v in module.SPEC["variables"]):
+                drawn = self._ask("initial", setup.data, setup.prepared, rng)
+                params = {n: start[0].get(n, np.asarray(value, np.float64)) for n, value in drawn.items()}
             state = (
                 self._ask("start", params, setup.data, setup.prepared, rng, start[1])
                 if hasattr(module, "start")

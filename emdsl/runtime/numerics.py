@@ -451,6 +451,19 @@ def row_count(rows):
     return rows.stop - rows.start if isinstance(rows, slice) else len(rows)
 
 
+def cached_features(prepared, make, numbers):
+    """Features of every chunk, where all of them together are small (64 MB); else none, and they are made again each time."""
+    if numbers * 8 > 64e6:
+        return {}
+    return {(make.__name__, rows.start, rows.stop): make(prepared, rows) for rows in prepared["the chunks"]}
+
+
+def row_features(prepared, rows, make):
+    """The features of some rows: those kept at preparation, or made now."""
+    kept = prepared["the features"].get((make.__name__, rows.start, rows.stop)) if isinstance(rows, slice) else None
+    return make(prepared, rows) if kept is None else kept
+
+
 def rows_last(values, plates):
     """An array with its leading plate axes moved to the end, the outermost last, contiguous."""
     order = (*range(plates, values.ndim), *range(1, plates), *range(min(plates, 1)))
