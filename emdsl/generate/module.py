@@ -168,6 +168,8 @@ class Printer:
             found = {s.name: c for s in self.plan.expected.statistics if (c := self._slice(f, stack, s, total)) is not None}
             if not found:
                 continue
+            for dim in dict.fromkeys(i.dim for feature in stack.features for i in feature.axes):
+                em.size(dim)  # the cuts of the stack are written with these lengths
             q: Expr = El(f"q:{stack.block.name}", (*stack.block.states, stack.row))
             if self.plan.weighted == stack.row.dim:
                 (q,) = self._weighted(f, [q, El(":weight", (stack.row,))])
