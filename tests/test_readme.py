@@ -28,9 +28,10 @@ def test_the_model_is_the_gallery_s() -> None:
 
 
 def test_the_equations_are_the_derivation_s() -> None:
-    derived = {line.strip() for line in str(compiled("old_faithful").derivation).splitlines()}
-    shown = [line for line in blocks("text")[0].splitlines() if line]
-    assert len(shown) == 4 and [line for line in shown if line not in derived] == []
+    derived = " ".join(str(compiled("old_faithful").derivation).split())
+    shown = [" ".join(equation.split()) for equation in re.split(r"\n+(?=\S)", blocks("text")[0])]
+    assert len(shown) == 4
+    assert [equation for equation in shown if equation not in derived] == []
 
 
 def numbers_apart(text: str) -> tuple[str, list[float]]:
