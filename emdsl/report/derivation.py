@@ -6,6 +6,7 @@ Everything is read off the plan that the generated module was printed from; noth
 from __future__ import annotations
 
 import re
+import textwrap
 from dataclasses import dataclass
 from html import escape
 from typing import Any
@@ -74,9 +75,9 @@ class Derivation:
         for k, step in enumerate(self.steps, 1):
             out.append(f"{k}. {step.title.replace('`', '')}")
             for line in step.body:
-                out.append(f"   {line.text.replace('`', '')}" if isinstance(line, Say) else _plain(line))
+                out += _said(line.text) if isinstance(line, Say) else _plain(line)
             out.append("")
-        return "\n".join([*out, self.note.replace("`", "")]).rstrip()
+        return "\n".join([*out, *_said(self.note)]).rstrip()
 
     def to_dict(self) -> dict[str, Any]:
         """Every step as data: facts, sentences, equations as text and as LaTeX."""
@@ -135,8 +136,12 @@ class Derivation:
         return self.to_markdown()
 
 
-def _plain(line: Show) -> str:
-    return "\n".join(f"       {row}" for row in lines(line.formula, WIDTH))
+def _said(said: str) -> list[str]:
+    return textwrap.wrap(said.replace("`", ""), WIDTH, initial_indent="   ", subsequent_indent="   ")
+
+
+def _plain(line: Show) -> list[str]:
+    return [f"       {row}" for row in lines(line.formula, WIDTH)]
 
 
 def _data(line: Say | Show) -> dict[str, str]:

@@ -137,8 +137,8 @@ def _simplex(rule: Simplex, name: str, symbols: Tidied) -> sp.Basic:
 def _spread(rule: Spread, name: str, symbols: Tidied) -> sp.Basic:
     names = symbols.letters.extend({}, rule.axes)
     *_, i, j = rule.axes
-    value = x.mul(rule.scatter, x.power(rule.weight, x.num(-1)))
-    half = x.mul(x.HALF, x.add(value, x.substitute(value, {i: j, j: i})))
+    scatter = x.mul(x.HALF, x.add(rule.scatter, x.substitute(rule.scatter, {i: j, j: i})))
+    half = x.mul(scatter, x.power(rule.weight, x.num(-1)))
     if not rule.precision:
         return _equal(symbols.of(El(name, rule.axes), names), symbols.of(half, names))
     inverse = x.MatInv(i, j, El(name, rule.axes), (i, j))

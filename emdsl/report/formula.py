@@ -107,10 +107,11 @@ class Mean:
 
 @dataclass(frozen=True, slots=True)
 class Slope:
-    """The derivative of `of` by `by`."""
+    """The derivative of `of` by `by`, of first or second order."""
 
     of: Formula
     by: Formula
+    order: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,7 +207,11 @@ def broken(e: Formula, text: Callable[[Formula], str], width: int) -> tuple[Form
 def plain_log(e: Formula) -> bool:
     """`log a` of something that holds together: it needs no brackets where nothing follows."""
     simple = isinstance(e, Apply) and e.function == Word("log") and len(e.arguments) == 1
-    return simple and isinstance(e, Apply) and isinstance(e.arguments[0], Name | At | Number | Word)
+    if not simple or not isinstance(e, Apply):
+        return False
+    inner = e.arguments[0]
+    function = isinstance(inner, Apply) and inner.function in (Word("p"), Word("q"), Word("Gamma"))
+    return function or isinstance(inner, Name | At | Number | Word)
 
 
 def at(base: Formula, *places: Formula) -> Formula:

@@ -54,8 +54,9 @@ def tex(e: Formula) -> str:
         case f.Mean(body, given):
             rest = rf" \mid {tex(given)}" if given is not None else ""
             return rf"\mathrm{{E}}\left[{tex(body)}{rest}\right]"
-        case f.Slope(of, by):
-            return rf"\frac{{\partial {tex(of)}}}{{\partial {tex(by)}}}"
+        case f.Slope(of, by, order):
+            high = "^{2}" if order == 2 else ""
+            return rf"\frac{{\partial{high} {tex(of)}}}{{\partial {{{tex(by)}}}{high}}}"
         case _:
             return _wide(e)
 

@@ -59,8 +59,11 @@ def _of(e: Formula) -> str:
         case f.Mean(body, given):
             rest = f"<mo>|</mo>{_of(given)}" if given is not None else ""
             return f'<mi mathvariant="normal">E</mi><mrow><mo>[</mo>{_of(body)}{rest}<mo>]</mo></mrow>'
-        case f.Slope(of, by):
-            return f"<mfrac><mrow><mo>∂</mo>{_of(of)}</mrow><mrow><mo>∂</mo>{_of(by)}</mrow></mfrac>"
+        case f.Slope(of, by, order):
+            sign, below = "<mo>∂</mo>", _row(by)
+            if order == 2:
+                sign, below = f"<msup>{sign}<mn>2</mn></msup>", f"<msup>{below}<mn>2</mn></msup>"
+            return f"<mfrac><mrow>{sign}{_of(of)}</mrow><mrow><mo>∂</mo>{below}</mrow></mfrac>"
         case _:
             return _wide(e)
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from emdsl.derive import expr as x
 from emdsl.derive.expr import El
+from emdsl.derive.factors import Factor
 from emdsl.derive.plan import Plan
 from emdsl.derive.statistics import Statistic
 from emdsl.report import formula as f
@@ -21,6 +22,8 @@ def steps(plan: Plan) -> tuple[Step, ...]:
     """All steps of a plan that is in the model's own coordinates."""
     t = typeset(plan)
     out = [_joint(plan, t)]
+    if plan.elimination.blocks:
+        out.append(_bound(plan))
     out += [posterior_step(plan, b, t) for b in plan.elimination.blocks]
     if plan.joint.deterministic:
         out.append(_substituted(plan))
@@ -39,34 +42,60 @@ def _joint(plan: Plan, t: Typeset) -> Step:
     model = plan.joint.model
     latent = [v.name for v in model.of_kind("latent")]
     random = [v.name for v in (*model.of_kind("observed"), *model.of_kind("latent"))]
-    left = f.Apply(f.Word("log"), (density(random, [v.name for v in model.of_kind("param")]),))
-    body: list[Say | Show] = [
-        Say(
-            ("The complete data" if latent else "The data")
-            + " have this log density, a sum over the declarations of the model"
-            + ("; `[...]` is 1 where it holds, else 0." if plan.joint.levels else ".")
-        )
-    ]
+    say = ("The complete data have" if latent else "The data have") + " this log density"
+    say += "; `[...]` is 1 where it holds, else 0:" if plan.joint.levels else ":"
     parts = list(_factors(plan, t))
-    prior = any(f_.role == "param" for f_ in plan.joint.factors)
-    body.append(Show(f.Relation("=", left, f.Word("the sum of"))))
-    body += [Show(e, about) for about, e in parts]
-    if prior:
-        body.append(Say("Lines of parameters are their log priors; what is climbed includes them."))
+    whole_ = log_density(random, [v.name for v in model.of_kind("param")])
+    lefts = [left for _, left, _ in parts]
+    body: list[Say | Show] = [Say(say), Show(f.Relation("=", whole_, f.plus(*lefts)))]
+    body += [Show(f.Relation("=", left, right), about) for about, left, right in parts]
     return Step("The log joint density", tuple(body), {"kind": "joint", "variables": random})
 
 
-def density(random: Sequence[str], given: Sequence[str]) -> Formula:
+def log_density(random: Sequence[str], given: Sequence[str]) -> Formula:
+    """`log p(random | given)`."""
     left: Formula = f.Listed(tuple(map(f.Name, random)))
     if given:
         left = f.Relation("|", left, f.Listed(tuple(map(f.Name, given))))
-    return f.Apply(f.Word("p"), (left,))
+    return f.Apply(f.Word("log"), (f.Apply(f.Word("p"), (left,)),))
 
 
-def _factors(plan: Plan, t: Typeset) -> Iterator[tuple[str, Formula]]:
+def _factors(plan: Plan, t: Typeset) -> Iterator[tuple[str, Formula, Formula]]:
+    """Variable by variable: its name, `log p(it | what it reads)`, and the density."""
+    model = plan.joint.model
+    own: dict[str, list[Factor]] = {}
     for factor in plan.joint.factors:
-        body = tidy(x.mul(*factor.gates, *factor.masks, factor.body), t.known)
-        yield factor.about or "factor", t.sum(factor.plates, body, {})
+        own.setdefault(factor.about, []).append(factor)
+    for about, factors in own.items():
+        read = {n for factor in factors for e in (*factor.gates, *factor.masks, factor.body) for n in x.variables(e)}
+        given = [v.name for v in model.variables if v.name in read - {about}]
+        left = log_density([about], given) if about else f.Word("factors")
+        bodies = (x.mul(*factor.gates, *factor.masks, factor.body) for factor in factors)
+        parts = (t.sum(factor.plates, tidy(e, t.known), {}) for factor, e in zip(factors, bodies, strict=True))
+        yield about or "factor", left, f.plus(*parts)
+
+
+# ------------------------------------------------------------------ the bound
+
+
+def _bound(plan: Plan) -> Step:
+    """The lower bound that EM climbs, and what q is."""
+    model = plan.joint.model
+    observed, latent = ([v.name for v in model.of_kind(k)] for k in ("observed", "latent"))
+    params = [v.name for v in model.of_kind("param")]
+    hidden = f.Listed(tuple(map(f.Name, latent)))
+    entropy = f.Mean(f.Apply(f.Word("log"), (f.Apply(f.Word("q"), (hidden,)),)))
+    right = f.Plus(((False, f.Mean(log_density([*observed, *latent], params))), (True, entropy)))
+    body: list[Say | Show] = [
+        Say("For any distribution q of what is latent, the log-likelihood is at least"),
+        Show(f.Relation(">=", log_density(observed, params), right)),
+        Say(
+            "with equality where q is the posterior at the current parameters (E is the mean under q). Here q is "
+            "that posterior, "
+            "exactly; the next steps find it. The M-step maximises the first part with q held."
+        ),
+    ]
+    return Step("The bound", tuple(body), {"kind": "bound", "exact": True})
 
 
 def _substituted(plan: Plan) -> Step:
@@ -119,7 +148,7 @@ def _expected(plan: Plan, t: Typeset) -> Step:
 def _objective(plan: Plan, t: Typeset) -> Step:
     model = plan.joint.model
     observed, params = [v.name for v in model.of_kind("observed")], [v.name for v in model.of_kind("param")]
-    ell = f.Apply(f.Word("log"), (density(observed, params),))
+    ell = log_density(observed, params)
     prior = any(factor.role in ("param", "potential") for factor in plan.joint.factors)
     kinds = {u.kind for u in plan.updates}
     ecm = [n for u in plan.updates if u.conditional_on for n in u.params]

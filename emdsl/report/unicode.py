@@ -45,9 +45,10 @@ def text(e: Formula) -> str:
         case f.Bracket(body):
             return f"[{text(body)}]"
         case f.Mean(body, given):
-            return f"E[{text(body)}{f' | {text(given)}' if given is not None else ''}]"
-        case f.Slope(of, by):
-            return f"∂{text(of)}/∂{text(by)}"
+            return f"E[{_loose(body)}{f' | {text(given)}' if given is not None else ''}]"
+        case f.Slope(of, by, order):
+            high = "²" if order == 2 else ""
+            return f"∂{high}{text(of)}/∂{text(by)}{high}"
         case _:
             return _wide(e)
 

@@ -78,6 +78,8 @@ def _rule(plan: Plan, u: Update, t: Typeset) -> Iterator[Say | Show]:
     if found is not None:
         yield Say("In terms of the data:")
         yield from _equations(*found, "", t)
+    if isinstance(u.rule, Closed):
+        yield from _second(u.rule, u.params[0], t)
 
 
 def _equations(left: Expr, right: Expr, name: str, t: Typeset) -> Iterator[Show]:
@@ -115,7 +117,6 @@ def _compared(i: Ix, e: Expr) -> bool:
 
 def _spread(rule: Spread, name: str) -> tuple[Expr, Expr]:
     i, j = rule.axes[-2:]
-    value = x.mul(rule.scatter, x.power(rule.weight, x.num(-1)))
     half = x.mul(x.HALF, x.add(rule.scatter, x.substitute(rule.scatter, {i: j, j: i})))
     value = x.mul(half, x.power(rule.weight, x.num(-1)))
     if rule.precision:
@@ -125,27 +126,46 @@ def _spread(rule: Spread, name: str) -> tuple[Expr, Expr]:
 
 def _closed(rule: Closed, name: str, t: Typeset) -> Iterator[Say | Show]:
     left = El(name, rule.axes)
-    score = x.add(*(x.mul(s.coefficient, _slope(s.function, left)) for s in rule.functions))
-    if score != x.ZERO:
+    score = _derivative(rule, left, 0)
+    if score is not None:
         names = t.letters.extend({}, rule.axes)
-        slope = f.Slope(f.Word("Q"), t.of(left, names))
-        yield Show(f.Relation("=", slope, f.Relation("=", t.of(tidy(score, t.known), names), f.Number("0"))))
+        zero = f.Relation("=", t.of(tidy(score, t.known), names), f.Number("0"))
+        yield Show(f.Relation("=", f.Slope(f.Word("Q"), t.of(left, names)), zero))
     if len(rule.root.candidates) > 1:
         yield Say("The roots of the score; of those in the domain the one with the larger Q is taken:")
     for root in rule.root.candidates:
         yield from _equations(left, root, name, t)
 
 
-def _slope(function: Expr, leaf: El) -> Expr:
-    """The derivative of a function of one element by that element; 0 where it is not known."""
+def _second(rule: Closed, name: str, t: Typeset) -> Iterator[Say | Show]:
+    """The second-order condition."""
+    left = El(name, rule.axes)
+    curvature = _derivative(rule, left, 1)
+    if curvature is not None:
+        names = t.letters.extend({}, rule.axes)
+        yield Say("The second derivative, which is negative at a maximum:")
+        slope = f.Slope(f.Word("Q"), t.of(left, names), 2)
+        yield Show(f.Relation("=", slope, t.of(tidy(curvature, t.known), names)))
+
+
+def _derivative(rule: Closed, leaf: El, n: int) -> Expr | None:
+    """The first (0) or second (1) derivative of Q by one element; None where it is not known."""
+    slopes = [_slopes(s.function, leaf) for s in rule.functions]
+    if not all(slopes):
+        return None
+    return x.add(*(x.mul(s.coefficient, own[n]) for s, own in zip(rule.functions, slopes, strict=True)))
+
+
+def _slopes(function: Expr, leaf: El) -> list[Expr]:
+    """The first two derivatives of a function of one element by that element; nothing where they are not known."""
     from emdsl.derive.scalars import derivatives
 
     own = next((e for e in x.walk(function) if isinstance(e, El) and e.var == leaf.var), None)
     try:
-        found = derivatives(own, function, order=1) if own is not None else None
+        found = derivatives(own, function) if own is not None else None
     except InternalError:  # a function without a derivative in the algebra: the equation is shown without its score
-        return x.ZERO
-    return found[1] if found is not None else x.ZERO
+        return []
+    return found[1:] if found is not None else []
 
 
 def _linear(rule: Linear, t: Typeset) -> Iterator[Say | Show]:
