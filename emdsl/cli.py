@@ -346,12 +346,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
 
 
 def last_resort(error: Exception) -> int:
-    """A collapsed fit, lack of memory, or a bug of ours: one block, no traceback unless EMDSL_DEBUG is set."""
-    from emdsl.runtime.faults import DegenerateFit
-
-    if isinstance(error, DegenerateFit):
-        click.echo(f"error D050: {error}", err=True)
-    elif isinstance(error, MemoryError):
+    """Lack of memory, or a bug of ours: one block, no traceback unless EMDSL_DEBUG is set."""
+    if isinstance(error, MemoryError):
         click.echo("error D051: there is not enough memory for this model and data", err=True)
     elif os.environ.get("EMDSL_DEBUG"):
         raise error

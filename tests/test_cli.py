@@ -156,7 +156,7 @@ def test_collapse_is_said(run: Any, tmp_path: Path) -> None:
     data = tmp_path / "same.csv"
     data.write_text("x1,x2\n" + "1,1\n" * 20)
     done = run("fit", "gmm.em", str(data))
-    assert done.status == 1 and "D050" in done.err
+    assert done.status == 1 and "D020" in done.err
 
 
 # ---------------------------------------------------------------- the other commands

@@ -8,11 +8,16 @@ from typing import Any, Protocol, Self
 
 import numpy as np
 
-from emdsl.errors import DataError, Problem, nearest
+from emdsl.errors import DataError, EmdslError, Problem, nearest
 from emdsl.runtime import faults
 from emdsl.runtime.binding import outer_plates
 from emdsl.runtime.estimator import Estimator
+from emdsl.runtime.loop import Climb
 from emdsl.runtime.storage import read_document
+
+
+class DegenerateError(EmdslError, faults.DegenerateFit):
+    """A fit that collapsed, under `on_degenerate="raise"`: the likelihood has no maximum here."""
 
 
 class CompiledModel(Protocol):
@@ -51,6 +56,12 @@ class Fitter(Estimator):
         wrong = DataError(Problem(error.code, error.message, hint=error.hint))
         wrong.row = error.row  # type: ignore[attr-defined]  # the command line finds the line of the file by it
         return wrong
+
+    def _refuse_degenerate(self, best: Climb) -> None:
+        try:
+            super()._refuse_degenerate(best)
+        except faults.DegenerateFit as error:
+            raise DegenerateError(Problem("D020", str(error))) from None
 
     def _constants(self) -> dict[str, Any]:
         return self._held

@@ -29,8 +29,12 @@ class Answers(Settings):
 
     def _ask(self, function: str, *arguments: Any) -> Any:
         """A function of the generated module; log 0 and overflow are numbers there, not warnings."""
-        with np.errstate(all="ignore"):
-            return getattr(self._module, function)(*arguments)
+        own = getattr(self._module, "DataError", DataError)  # a loaded module's own copy of the class
+        try:
+            with np.errstate(all="ignore"):
+                return getattr(self._module, function)(*arguments)
+        except own as error:
+            raise DataError(error.message, error.hint, error.code, error.row) from None
 
     # -------------------------------------------------------------- posteriors
 
