@@ -24,7 +24,7 @@ from emdsl.report.equations import readable
 from emdsl.report.explicit import explicit, normalised
 from emdsl.report.tidy import known, tidy
 
-SOME = [*GALLERY, *[name for name in TEXTS if name not in GALLERY][::3]]
+SOME = [*GALLERY, *[name for name in TEXTS if name not in GALLERY][::4]]
 HOSTILE = """model Names_of_$$
 param lambda : positive
 param N_1 : positive
@@ -206,6 +206,6 @@ LINES = {
 
 @pytest.mark.parametrize("name", LINES)
 def test_equations_read_as_a_textbook_has_them(name: str) -> None:
-    shown = str(Derivation.of(planned(name)))
+    shown = " ".join(str(Derivation.of(planned(name))).split())  # lines may be broken anywhere
     for line in LINES[name]:
         assert line in shown, shown

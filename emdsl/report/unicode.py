@@ -86,15 +86,23 @@ def _wide(e: f.Wide) -> str:
 
 
 def lines(e: Formula, width: int) -> list[str]:
-    """A long sum over several lines, its terms under the first."""
+    """A long sum over several lines, its terms under the first; a long fraction with what is below on its own line."""
     parts = f.broken(e, text, width)
     if parts is None:
-        return [text(e)]
+        return _fraction(e) if len(text(e)) > width else [text(e)]
     left, rows = parts
     first, *rest = (_terms(row) for row in rows)
     head = f"{text(left)} = "
     signed = [f"- {r[1:]}" if r.startswith("-") else f"+ {r}" for r in rest]
     return [head + first, *(" " * (len(head) - 2) + r for r in signed)]
+
+
+def _fraction(e: Formula) -> list[str]:
+    match e:
+        case f.Relation("=", left, f.Over(top, bottom)):
+            head = f"{text(left)} = "
+            return [head + _in(top, f.PRODUCT), " " * (len(head) - 2) + f"/ {_in(bottom, f.POWER)}"]
+    return [text(e)]
 
 
 def _in(e: Formula, level: int, loose: bool = False) -> str:
