@@ -124,7 +124,7 @@ class World:
 
 def _turn(f: Expr) -> int:
     """Probabilities and presence first, then selectors and conditions, then what may not exist where these are 0."""
-    if any(n.startswith(("present:", "q:")) for n in x.variables(f)):
+    if any(n.startswith(("present:", "q:", "S:")) for n in x.variables(f)):
         return 0
     return 1 if isinstance(f, x.Sel | x.Delta) or (isinstance(f, x.Fn) and f.name in x.COMPARISONS) else 2
 

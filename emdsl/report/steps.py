@@ -29,7 +29,8 @@ def steps(plan: Plan) -> tuple[Step, ...]:
         out.append(_substituted(plan))
     if plan.expected.statistics:
         out.append(_statistics(plan, t))
-    out.append(_expected(plan, t))
+    if plan.updates:
+        out.append(_expected(plan, t))
     out += update_steps(plan, t)
     out.append(_objective(plan, t))
     return tuple(out)
@@ -47,7 +48,9 @@ def _joint(plan: Plan, t: Typeset) -> Step:
     parts = list(_factors(plan, t))
     whole_ = log_density(random, [v.name for v in model.of_kind("param")])
     lefts = [left for _, left, _ in parts]
-    body: list[Say | Show] = [Say(say), Show(f.Relation("=", whole_, f.plus(*lefts)))]
+    body: list[Say | Show] = [Say(say)]
+    if lefts != [whole_]:
+        body.append(Show(f.Relation("=", whole_, f.plus(*lefts))))
     body += [Show(f.Relation("=", left, right), about) for about, left, right in parts]
     return Step("The log joint density", tuple(body), {"kind": "joint", "variables": random})
 
@@ -166,6 +169,7 @@ def _objective(plan: Plan, t: Typeset) -> Step:
         how += (
             " So the objective never falls: q makes the bound touch it, and raising the bound raises what it touches."
         )
-    body.append(Say(how))
+    if plan.updates:
+        body.append(Say(how))
     facts = {"kind": "objective", "exact": True, "priors": prior, "climbs": True, "conditional": ecm}
     return Step("The objective", tuple(body), facts)

@@ -92,7 +92,7 @@ def lines(e: Formula, width: int) -> list[str]:
         return _fraction(e) if len(text(e)) > width else [text(e)]
     left, rows = parts
     first, *rest = (_terms(row) for row in rows)
-    head = f"{text(left)} = "
+    head = f"{_loose(left)} = "
     signed = [f"- {r[1:]}" if r.startswith("-") else f"+ {r}" for r in rest]
     return [head + first, *(" " * (len(head) - 2) + r for r in signed)]
 
@@ -100,7 +100,7 @@ def lines(e: Formula, width: int) -> list[str]:
 def _fraction(e: Formula) -> list[str]:
     match e:
         case f.Relation("=", left, f.Over(top, bottom)):
-            head = f"{text(left)} = "
+            head = f"{_loose(left)} = "
             return [head + _in(top, f.PRODUCT), " " * (len(head) - 2) + f"/ {_in(bottom, f.POWER)}"]
     return [text(e)]
 
