@@ -1,6 +1,6 @@
 """The passes in order: the table of contents of the whole.
 
-    text --parse--> ModelText --derive--> Plan --print--> module text --load--> Model
+text --parse--> ModelText --derive--> Plan --print--> module text --load--> Model
 """
 
 from __future__ import annotations

@@ -125,7 +125,9 @@ def _only_location(joint: LogJoint, name: str, variables: Mapping[str, m.Variabl
         direct = 0
         for node in x.walk(f.body):
             if isinstance(node, x.Add):
-                own = [t for t in node.terms if isinstance(x.split_number(t)[1], El) and x.split_number(t)[1].var == name]  # type: ignore[union-attr]
+                own = [
+                    t for t in node.terms if isinstance(x.split_number(t)[1], El) and x.split_number(t)[1].var == name
+                ]  # type: ignore[union-attr]
                 located = _location(node, variables)
                 if f.role == "param" or (located is not None and located[0].param == name):
                     direct += len(own)

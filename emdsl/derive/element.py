@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 from emdsl.derive import expr as x
 from emdsl.derive.expr import DataIx, El, Expr, Idx, Ix
@@ -86,7 +87,7 @@ class Tensors:
                 row = Ix(p.index, f"{p.size.name}[]")
                 parent: Expr = El(f"row:{p.size.name}", (row,))
                 for name, old in reversed(list(loops.items())):
-                    if isinstance(old, Ix) and old in measure and len(measure) > 1 and name != list(loops)[0]:
+                    if isinstance(old, Ix) and old in measure and len(measure) > 1 and name != next(iter(loops)):
                         loops[name] = DataIx(x.fn("mod", parent, x.SizeN(old.dim)))
                         parent = x.fn("floordiv", parent, x.SizeN(old.dim))
                     elif isinstance(old, Ix):
@@ -305,7 +306,9 @@ class Tensors:
         n = e.args[0].shape[0]
         size = n.constant if isinstance(n, m.Dim) else None
         if size is None or len(ixs) != 1:
-            raise ModelError(Problem("E102", f"{e.fn} of a vector needs a length known from the text", e.span), self.model.source)
+            raise ModelError(
+                Problem("E102", f"{e.fn} of a vector needs a length known from the text", e.span), self.model.source
+            )
         items = [self.element(a, (i,), scope) for i in range(size)]
         out = items[0]
         for item in items[1:]:
@@ -375,13 +378,14 @@ class Tensors:
             parts.append((offset, a))
             offset = x.add(offset, self._size(a.shape[0], scope) if a.shape else x.ONE)
         at = x.value_of(idx[0])
-        out: Expr | None = None
-        for start, a in reversed(parts):
-            place = x.as_index(x.add(at, x.neg(start)))
-            item = self.element(a, (place,) if a.shape else (), scope)
-            out = item if out is None else x.where(x.fn("ge", at, last), lambda o=out: o, lambda i=item: i)  # type: ignore[has-type,misc]
+        items = [
+            (start, self.element(a, (x.as_index(x.add(at, x.neg(start))),) if a.shape else (), scope))
+            for start, a in reversed(parts)
+        ]
+        last, out = items[0]
+        for start, item in items[1:]:
+            out = x.where(x.fn("ge", at, last), partial(_same, out), partial(_same, item))
             last = start
-        assert out is not None
         return out
 
     def _lchoose(self, e: m.Call, idx: tuple[Idx, ...], scope: Scope) -> Expr:
@@ -408,6 +412,10 @@ _ELEMENTWISE = {
     "exp": lambda a: x.fn("exp", a),
     "log": lambda a: x.fn("log", a),
 }
+
+
+def _same(e: Expr) -> Expr:
+    return e
 
 
 def _for(e: m.Expr, idx: tuple[Idx, ...]) -> tuple[Idx, ...]:

@@ -17,7 +17,10 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True)
 class Ix:
-    """A dummy index, typed by the dimension it runs over (`"N"`, `"3"`, `"Q + 1"`; `"T[]"` for the rows of a ragged plate)."""
+    """A dummy index, typed by the dimension it runs over.
+
+    Dimensions are spelled as sizes are: `"N"`, `"3"`, `"Q + 1"`; `"T[]"` are the rows of a ragged plate.
+    """
 
     name: str
     dim: str
@@ -352,11 +355,13 @@ def power(base: Expr, exponent: Expr) -> Expr:
             return num(float(b) ** float(x))
         case Pow(), Num(x) if (isinstance(x, Fraction) and x.denominator == 1) or positive(base.base):
             return power(base.base, mul(base.exponent, exponent))
-        case Mul(), Num(x) if (isinstance(x, Fraction) and x.denominator == 1) or all(positive(f) for f in base.factors):
+        case Mul(), Num(x) if (isinstance(x, Fraction) and x.denominator == 1) or all(
+            positive(f) for f in base.factors
+        ):
             return mul(*(power(f, exponent) for f in base.factors))
         case Fn("exp", (a,)), _:
             return fn("exp", mul(a, exponent))
-        case (Sel() | Delta()), Num(x) if x > 0:
+        case ((Sel() | Delta()), Num(x)) if x > 0:
             return base
     return Pow(base, exponent)
 
@@ -482,6 +487,7 @@ def sel(of: Expr, at: Idx) -> Expr:
 
 # ------------------------------------------------------------------ facts
 
+
 def positive(e: Expr) -> bool:
     """Whether the expression is known to be positive, from domains alone."""
     match e:
@@ -510,7 +516,9 @@ def positive(e: Expr) -> bool:
 
 def _is_unit_minus(t: Expr) -> bool:
     c, rest = split_number(t)
-    return c == -1 and ((isinstance(rest, El) and rest.sort == "unit") or (isinstance(rest, Fn) and rest.name == "logistic"))
+    return c == -1 and (
+        (isinstance(rest, El) and rest.sort == "unit") or (isinstance(rest, Fn) and rest.name == "logistic")
+    )
 
 
 # ------------------------------------------------------------------ substitution

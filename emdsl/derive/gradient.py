@@ -1,6 +1,6 @@
 """Derivatives of indexed expressions by elements of a variable: the chain rule with indices.
 
-    d e / d v[J] = sum over occurrences v[I] in e of (partial of e) * prod(delta(J, I))
+d e / d v[J] = sum over occurrences v[I] in e of (partial of e) * prod(delta(J, I))
 """
 
 from __future__ import annotations
@@ -114,7 +114,9 @@ def derivative(e: x.Fn, n: int) -> Expr:
     raise InternalError("gradient", f"no derivative of {e.name}")
 
 
-def gradient(terms: Sequence[Term], name: str, axes: tuple[Ix, ...]) -> list[tuple[Expr, tuple[Expr, ...], tuple[Ix, ...]]]:
+def gradient(
+    terms: Sequence[Term], name: str, axes: tuple[Ix, ...]
+) -> list[tuple[Expr, tuple[Expr, ...], tuple[Ix, ...]]]:
     """d Q / d name over its axes, as (coefficient, factors, summed indices) products."""
     out = []
     for t in terms:
@@ -124,7 +126,9 @@ def gradient(terms: Sequence[Term], name: str, axes: tuple[Ix, ...]) -> list[tup
                     continue
                 rest = [g for j, g in enumerate(t.factors) if j != i]
                 to, extra = _to_axes(leaf.idx, axes, (*t.ixs, *sums))
-                factors = tuple(x.substitute(g, to) for g in (*x.factors_of(p), *rest)) + tuple(_place(e) for e in extra)
+                factors = tuple(x.substitute(g, to) for g in (*x.factors_of(p), *rest)) + tuple(
+                    _place(e) for e in extra
+                )
                 left = tuple(k for k in (*t.ixs, *sums) if k not in to)
                 out.append((x.Num(t.coef), factors, left))
     return out

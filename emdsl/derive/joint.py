@@ -15,7 +15,7 @@ from emdsl.derive.element import Closure, Scope, Tensors
 from emdsl.derive.expr import DataIx, El, Expr, Idx, Ix
 from emdsl.derive.factors import Factor, LogJoint
 from emdsl.derive.truncation import limits, log_mass
-from emdsl.errors import ModelError, Problem, Span
+from emdsl.errors import ModelError, Problem
 from emdsl.language import model as m
 from emdsl.language.bounds import is_cut
 
@@ -59,7 +59,9 @@ def _variable_factors(v: m.Variable, tensors: Tensors) -> list[Factor]:
         event = tuple(x.fresh(str(d)) for d in call.event[: len(call.event) - len(call.family.x.domain.dims)])
         conditions = tuple(tensors.condition(c, positive, scope) for c, positive in conds)
         body = tensors.density(v, home, event, call, scope)
-        body = x.add(body, *_support(v, home, event, call, atoms, tensors, scope), *_levels_reached(v, home, tensors, scope))
+        body = x.add(
+            body, *_support(v, home, event, call, atoms, tensors, scope), *_levels_reached(v, home, tensors, scope)
+        )
         body = x.add(body, x.neg(_cut(v, home, event, call, tensors, scope)))
         cells = _by_cell(v, body) if v.kind == "observed" and len(call.family.x.domain.dims) == 1 else None
         if cells is not None:
@@ -74,7 +76,7 @@ def _variable_factors(v: m.Variable, tensors: Tensors) -> list[Factor]:
 def _cut(
     v: m.Variable, home: tuple[Idx, ...], event: tuple[Ix, ...], call: m.FamilyCall, tensors: Tensors, scope: Scope
 ) -> Expr:
-    """The log mass that a narrower domain leaves, where it depends on a parameter (else it is a constant of a prior)."""
+    """The log mass that a narrower domain leaves, where it depends on a parameter (else it is a prior's constant)."""
     own = call.family.x.domain
     if is_point_mass(call.family) or v.kind == "latent" or not is_cut(v.domain, call):
         return x.ZERO
@@ -246,7 +248,9 @@ def pin(f: Factor, ix: Ix, value: int) -> Factor:
     to: Mapping[Ix, Idx] = {ix: value}
     gates = tuple(x.Sel(x.substitute(g.of, to), value if g.at == ix else g.at) for g in f.gates)
     masks = tuple(x.substitute(c, to) for c in f.masks)
-    return replace(f, gates=gates, masks=masks, body=x.substitute(f.body, to), plates=tuple(p for p in f.plates if p != ix))
+    return replace(
+        f, gates=gates, masks=masks, body=x.substitute(f.body, to), plates=tuple(p for p in f.plates if p != ix)
+    )
 
 
 def _pin(f: Factor) -> Factor | None:

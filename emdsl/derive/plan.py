@@ -55,7 +55,17 @@ def derive(model: m.ModelText) -> Plan:
     elimination = eliminate(joint, weighted)
     q = expected(joint, elimination, weighted)
     updates = solve(model, q)
-    return Plan(joint, shifts, centred, elimination, q, updates, _choices(elimination, joint), weighted, _scale_powers(updates, centred))
+    return Plan(
+        joint,
+        shifts,
+        centred,
+        elimination,
+        q,
+        updates,
+        _choices(elimination, joint),
+        weighted,
+        _scale_powers(updates, centred),
+    )
 
 
 def _scale_powers(updates: tuple[Update, ...], centred: tuple[str, ...]) -> dict[str, int]:
@@ -91,7 +101,9 @@ def _choices(elimination: Elimination, joint: LogJoint) -> dict[str, Choice]:
             if b.record is None:
                 states = " x ".join(joint.levels[n] for n in b.latents)
                 reason = f"{states} states per element, enumerated"
-                inside = [c.name for c in elimination.blocks if c.record and any(n.of.var in b.latents for n in c.neighbours)]  # type: ignore[union-attr]
+                inside = [
+                    c.name for c in elimination.blocks if c.record and any(n.of.var in b.latents for n in c.neighbours)
+                ]  # type: ignore[union-attr]
                 method = "exact:hybrid" if inside else "exact:enumeration"
                 if inside:
                     reason += f"; {', '.join(inside)} integrated out inside each"

@@ -30,7 +30,10 @@ class Column:
 
 @dataclass(frozen=True)
 class Linear:
-    """H v = g over `batch`; `left[a, b]` has axes batch + columns of a + columns of b (second copy), `right[a]` batch + columns."""
+    """H v = g over `batch`.
+
+    `left[a, b]` has axes batch + columns of a + columns of b (second copy), `right[a]` batch + columns.
+    """
 
     columns: tuple[Column, ...]
     batch: tuple[Ix, ...]
@@ -118,7 +121,10 @@ def _batches(group: Sequence[m.Variable], quads: Sequence[Parsed]) -> list[Slots
     order = [v.name for v in group]
     found: list[Slots] = []
     for combo in _alignments(group):
-        if any(set(zip(range(len(order)), combo, strict=True)) & set(zip(range(len(order)), old, strict=True)) for old in found):
+        if any(
+            set(zip(range(len(order)), combo, strict=True)) & set(zip(range(len(order)), old, strict=True))
+            for old in found
+        ):
             continue
         if all(a.idx[combo[order.index(a.var)]] == b.idx[combo[order.index(b.var)]] for _, (a, b), _ in quads):
             found.append(combo)
@@ -128,7 +134,9 @@ def _batches(group: Sequence[m.Variable], quads: Sequence[Parsed]) -> list[Slots
 def _alignments(group: Sequence[m.Variable]) -> list[Slots]:
     """One slot of each tensor, all of one dimension."""
     shapes = [[str(d) for d in v.shape] for v in group]
-    return [c for c in product(*(range(len(s)) for s in shapes)) if len({s[i] for s, i in zip(shapes, c, strict=True)}) == 1]
+    return [
+        c for c in product(*(range(len(s)) for s in shapes)) if len({s[i] for s, i in zip(shapes, c, strict=True)}) == 1
+    ]
 
 
 def _batch_names(group: Sequence[m.Variable], atom: El, classes: Sequence[Slots]) -> dict[Ix, Idx]:
@@ -142,9 +150,7 @@ def _batch_names(group: Sequence[m.Variable], atom: El, classes: Sequence[Slots]
     return out
 
 
-def _cancel_common(
-    group: Sequence[m.Variable], everything: list[Parsed], classes: Sequence[Slots]
-) -> list[Parsed]:
+def _cancel_common(group: Sequence[m.Variable], everything: list[Parsed], classes: Sequence[Slots]) -> list[Parsed]:
     """Positive factors that carry batch indices alone and stand in every term are removed from each."""
     while True:
         spelt = []
@@ -153,7 +159,10 @@ def _cancel_common(
             keys = {
                 x.alpha(x.substitute(f, names)): f
                 for f in rest
-                if not _is_statistic(f) and not isinstance(f, x.Delta | x.Sel) and set(x.free(f)) <= set(names) and x.positive(f)
+                if not _is_statistic(f)
+                and not isinstance(f, x.Delta | x.Sel)
+                and set(x.free(f)) <= set(names)
+                and x.positive(f)
             }
             spelt.append(keys)
         shared = [k for k in spelt[0] if all(k in other for other in spelt[1:])]

@@ -30,16 +30,22 @@ class Posterior:
     plan: str = "exact:conjugate"
 
 
-REAL, POSITIVE, UNIT, SIMPLEX = frozenset({"real"}), frozenset({"positive"}), frozenset({"unit"}), frozenset({"simplex"})
+REAL, POSITIVE = frozenset({"real"}), frozenset({"positive"})
+UNIT, SIMPLEX = frozenset({"unit"}), frozenset({"simplex"})
 
 POSTERIORS = (
-    Posterior("Gamma", ("log", "id"), ("log", "id", "recip", "square"), "gamma_posterior", POSITIVE, ("shape", "rate",)),
-    Posterior("InverseGamma", ("log", "recip"), ("log", "id", "recip"), "inverse_gamma_posterior", POSITIVE, ("shape", "scale",)),
-    Posterior("Beta", ("log", "log1m"), ("log", "log1m", "id", "square"), "beta_posterior", UNIT, ("a", "b",)),
+    Posterior("Gamma", ("log", "id"), ("log", "id", "recip", "square"), "gamma_posterior", POSITIVE,
+              ("shape", "rate")),
+    Posterior("InverseGamma", ("log", "recip"), ("log", "id", "recip"), "inverse_gamma_posterior", POSITIVE,
+              ("shape", "scale")),
+    Posterior("Beta", ("log", "log1m"), ("log", "log1m", "id", "square"), "beta_posterior", UNIT, ("a", "b")),
     Posterior("Normal", ("id", "square"), ("id", "square", "exp"), "normal_posterior", REAL, (), 0, "exact:gaussian"),
-    Posterior("LogNormal", ("log", "log^2"), ("log", "log^2", "id", "recip", "square"), "log_normal_posterior", POSITIVE, ("mean", "var",)),
-    Posterior("VonMises", ("cos", "sin"), ("cos", "sin"), "von_mises_posterior", REAL, ("mean", "concentration",)),
-    Posterior("InverseGaussian", ("log", "id", "recip"), ("log", "id", "recip"), "generalised_inverse_gaussian_posterior", POSITIVE, ("p", "a", "b",)),
+    Posterior("LogNormal", ("log", "log^2"), ("log", "log^2", "id", "recip", "square"), "log_normal_posterior",
+              POSITIVE, ("mean", "var")),
+    Posterior("VonMises", ("cos", "sin"), ("cos", "sin"), "von_mises_posterior", REAL,
+              ("mean", "concentration")),
+    Posterior("InverseGaussian", ("log", "id", "recip"), ("log", "id", "recip"),
+              "generalised_inverse_gaussian_posterior", POSITIVE, ("p", "a", "b")),
     Posterior("Dirichlet", ("log",), ("log", "id"), "dirichlet_posterior", SIMPLEX, ("concentration",), 1),
 )  # fmt: skip
 
@@ -120,7 +126,11 @@ def show(e: Expr) -> str:
         case x.SizeN():
             return e.dim
         case x.Sel() | x.Delta():
-            return "[" + (f"{show(e.of)} = {_index(e.at)}" if isinstance(e, x.Sel) else f"{_index(e.a)} = {_index(e.b)}") + "]"
+            return (
+                "["
+                + (f"{show(e.of)} = {_index(e.at)}" if isinstance(e, x.Sel) else f"{_index(e.a)} = {_index(e.b)}")
+                + "]"
+            )
         case x.Fn("pi", ()):
             return "pi"
         case x.Fn():

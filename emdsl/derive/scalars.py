@@ -19,7 +19,8 @@ from emdsl.errors import InternalError
 _SYMPY: dict[str, Any] = {
     "log": sp.log, "exp": sp.exp, "sin": sp.sin, "cos": sp.cos, "tanh": sp.tanh, "abs": sp.Abs, "lgamma": sp.loggamma,
     "digamma": sp.digamma, "trigamma": lambda a: sp.polygamma(1, a), "sign": sp.sign,
-    "log1p": lambda a: sp.log(1 + a), "softplus": lambda a: sp.log(1 + sp.exp(a)), "logistic": lambda a: 1 / (1 + sp.exp(-a)),
+    "log1p": lambda a: sp.log(1 + a), "softplus": lambda a: sp.log(1 + sp.exp(a)),
+    "logistic": lambda a: 1 / (1 + sp.exp(-a)),
     "logit": lambda a: sp.log(a / (1 - a)), "Phi": lambda a: (1 + sp.erf(a / sp.sqrt(2))) / 2,
     "log_Phi": lambda a: sp.log((1 + sp.erf(a / sp.sqrt(2))) / 2),
 }  # fmt: skip

@@ -120,7 +120,10 @@ def _by_data(names: tuple[str, ...], q: Expected, every: Sequence[Term]) -> Upda
     held = tuple(t for t in every if any(set(names) & x.variables(f) for f in t.factors))
     first = q.mixed[0].term
     ties = next(f for f in first.factors if any(n in names for n in x.variables(f)))
-    reason = f"{show(ties)} ties {', '.join(names)} to the data: no finite statistics; quasi-Newton over the data, to convergence"
+    reason = (
+        f"{show(ties)} ties {', '.join(names)} to the data: no finite statistics; "
+        "quasi-Newton over the data, to convergence"
+    )
     return Update(names, "gradient", Numeric(held, data=True), reason)
 
 
@@ -173,7 +176,9 @@ def _linear_update(found: Linear, group: Sequence[m.Variable]) -> Update:
     scalar = len(group) == 1 and not found.second
     kind = "closed form" if scalar else "linear solve"
     reason = "Q is quadratic: " + ("one equation per element" if scalar else "normal equations")
-    return Update(tuple(v.name for v in group), kind, found, reason + "; concave where the coefficient is positive definite")
+    return Update(
+        tuple(v.name for v in group), kind, found, reason + "; concave where the coefficient is positive definite"
+    )
 
 
 def _spread(v: m.Variable, mine: Sequence[Term], q: Expected) -> Update | None:
@@ -222,9 +227,7 @@ def _newton(leaf: El, axes: tuple[Ix, ...], value: Expr, reason: str) -> Update 
     return Update((leaf.var,), "newton", Newton(leaf, axes, score, curvature), reason + "; Newton to convergence")
 
 
-def _joined(
-    groups: list[Update], q: Expected, every: Sequence[Term], params: Mapping[str, m.Variable]
-) -> list[Update]:
+def _joined(groups: list[Update], q: Expected, every: Sequence[Term], params: Mapping[str, m.Variable]) -> list[Update]:
     """Quadratic groups that need each other become one system: slope and intercept are one quadratic."""
     changed = True
     while changed:
@@ -268,7 +271,12 @@ def _together(component: Sequence[Update], every: Sequence[Term]) -> Update:
     names = tuple(n for u in component for n in u.params)
     held = tuple(t for t in every if any(set(names) & x.variables(f) for f in t.factors))
     why = next(u.reason for u in component if u.kind not in ("closed form", "linear solve"))
-    return Update(names, "gradient", Numeric(held), f"{why.split(';')[0]}; {', '.join(names)} jointly by quasi-Newton, to convergence")
+    return Update(
+        names,
+        "gradient",
+        Numeric(held),
+        f"{why.split(';')[0]}; {', '.join(names)} jointly by quasi-Newton, to convergence",
+    )
 
 
 def _profiled(component: Sequence[Update]) -> list[Update]:

@@ -69,8 +69,20 @@ def expected(joint: LogJoint, elimination: Elimination, weighted: str | None) ->
         if isinstance(averaged, str):
             raise ModelError(Problem("E112", averaged, factor.span), joint.model.source)
         for part in averaged:
-            _collect(selectors(weigh(part, weighted, elimination.blocks), joint, kinds), factor, kinds, mixed, terms, found, symmetry, joint, weighted)
-    return Expected(tuple(found.values()), tuple(merge(terms, symmetry)), tuple(merge(prior, symmetry)), tuple(mixed), symmetry)
+            _collect(
+                selectors(weigh(part, weighted, elimination.blocks), joint, kinds),
+                factor,
+                kinds,
+                mixed,
+                terms,
+                found,
+                symmetry,
+                joint,
+                weighted,
+            )
+    return Expected(
+        tuple(found.values()), tuple(merge(terms, symmetry)), tuple(merge(prior, symmetry)), tuple(mixed), symmetry
+    )
 
 
 def _collect(
@@ -173,7 +185,10 @@ def weigh(t: Term, weighted: str | None, blocks: Sequence[Block]) -> Term:
 
 
 def selectors(t: Term, joint: LogJoint, kinds: Mapping[str, str]) -> Term:
-    """A parameter read through data, `beta[group[n]]`, becomes a selector and a dummy: `sum_g [group[n] = g] beta[g]`."""
+    """A parameter read through data becomes a selector and a dummy.
+
+    `beta[group[n]] = sum_g [group[n] = g] beta[g]`
+    """
     found: dict[tuple[Expr, str], Ix] = {}
 
     def replace_index(e: Expr) -> Expr | None:
@@ -234,7 +249,7 @@ def _with_statistic(
     """The term with everything but functions of parameters replaced by its statistic."""
     t = _multiplicity(t)
     rest = (*rest, *(f for f in t.factors if f not in ours and f not in rest))
-    rest, present = drop_presence(rest)
+    rest, _ = drop_presence(rest)
     wanted = {i for f in ours for i in x.free(f)}
     out = tuple(i for i in t.ixs if i in wanted and any(i in x.free(f) for f in rest))
     marks = tuple(El("out", (i,)) for i in out)
@@ -262,7 +277,9 @@ def _is_state(i: Ix, names: Mapping[Ix, Ix], rest: Sequence[Expr]) -> bool:
 def drop_presence(factors: tuple[Expr, ...]) -> tuple[tuple[Expr, ...], bool]:
     """A missing value is stored as 0, so a factor that vanishes with it needs no mask."""
     vanishing = {e.var for f in factors for e in _vanishes_with(f)}
-    kept = tuple(f for f in factors if not (isinstance(f, El) and f.var.startswith("present:") and f.var[8:] in vanishing))
+    kept = tuple(
+        f for f in factors if not (isinstance(f, El) and f.var.startswith("present:") and f.var[8:] in vanishing)
+    )
     return kept, len(kept) < len(factors)
 
 

@@ -120,9 +120,7 @@ def _split_sum(name: str, a: x.Add, block: Block) -> Expr | None:
 
 _ADDITION: dict[str, Callable[[Expr, Expr], Expr]] = {
     "exp": lambda a, b: x.mul(x.fn("exp", a), x.fn("exp", b)),
-    "cos": lambda a, b: x.add(
-        x.mul(x.fn("cos", a), x.fn("cos", b)), x.neg(x.mul(x.fn("sin", a), x.fn("sin", b)))
-    ),
+    "cos": lambda a, b: x.add(x.mul(x.fn("cos", a), x.fn("cos", b)), x.neg(x.mul(x.fn("sin", a), x.fn("sin", b)))),
     "sin": lambda a, b: x.add(x.mul(x.fn("sin", a), x.fn("cos", b)), x.mul(x.fn("cos", a), x.fn("sin", b))),
 }
 
@@ -195,7 +193,9 @@ def canonical_names(factors: tuple[Expr, ...], dummies: tuple[Ix, ...], symmetry
         choices.append(list(permutations(g)) if tries <= 720 else [tuple(g)])
     best: tuple[tuple[str, ...], dict[Ix, Ix]] | None = None
     for combo in product(*choices):
-        rename = {old: Ix(f"{'abcdefgh'[n] if n < 8 else 'z'}{n}", old.dim) for order in combo for n, old in enumerate(order)}
+        rename = {
+            old: Ix(f"{'abcdefgh'[n] if n < 8 else 'z'}{n}", old.dim) for order in combo for n, old in enumerate(order)
+        }
         spelt = spell(factors, rename, symmetry)
         if best is None or spelt < best[0]:
             best = (spelt, rename)

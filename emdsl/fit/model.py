@@ -62,7 +62,9 @@ class Declared:
 class Model:
     """A compiled model. Made by `emdsl.compile`; see INTERFACE in the documentation for its members."""
 
-    def __init__(self, resolved: m.ModelText, text: str, infer: Mapping[str, str] | None, fixed: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, resolved: m.ModelText, text: str, infer: Mapping[str, str] | None, fixed: tuple[str, ...] = ()
+    ) -> None:
         self.text, self.infer, self.fixed = text, infer, fixed
         self.resolved = resolved
         self.warnings = resolved.warnings

@@ -146,7 +146,7 @@ class Emitter:
     def _value(self, e: Expr, hint: str) -> Array:
         match e:
             case x.Num(v):
-                return Array(number(v), (), atomic=not (v < 0 or isinstance(v, Fraction) and v.denominator != 1))
+                return Array(number(v), (), atomic=not (v < 0 or (isinstance(v, Fraction) and v.denominator != 1)))
             case x.SizeN():
                 return Array(self.size(e.dim), ())
             case x.Val(ix):
@@ -196,7 +196,9 @@ class Emitter:
             value = self.value(body, "matrix")
             lead = tuple(k for k in value.axes if k not in (i, j))
             code = self.transposed(self.broadcast(value, (*lead, i, j)), (*lead, i, j))
-            self.known[whole] = self.name("precision", Array(f"{self.helper('inverse')}({code})", (*lead, i, j), value.inner))
+            self.known[whole] = self.name(
+                "precision", Array(f"{self.helper('inverse')}({code})", (*lead, i, j), value.inner)
+            )
         kept = self.known[whole]
         return self._take(kept.code, kept.inner, [*kept.axes[:-2], *at])
 
@@ -230,7 +232,9 @@ class Emitter:
         if len(datas) == 1 and len(set(axes)) == len(axes):
             value = self.index(datas[0], code, list(positions).index(datas[0]))
             if len(value.axes) == 1 and value.axes[0] not in axes:
-                slots = [value.code if isinstance(p, DataIx) else (str(p) if isinstance(p, int) else ":") for p in positions]
+                slots = [
+                    value.code if isinstance(p, DataIx) else (str(p) if isinstance(p, int) else ":") for p in positions
+                ]
                 if sum(isinstance(p, int) for p in positions) == 0:
                     kept = tuple(value.axes[0] if isinstance(p, DataIx) else p for p in positions)
                     return Array(f"{code}[{', '.join(slots)}]", kept, inner or value.inner)  # type: ignore[arg-type]
@@ -243,7 +247,10 @@ class Emitter:
         return Array(f"{code}[{slots}]", axes, inner or any(v.inner for v in values))
 
     def index(self, p: Idx, code: str, axis: int) -> Array:
-        """An index position as an integer array; a computed one is kept inside the axis (a branch not taken may leave it)."""
+        """An index position as an integer array.
+
+        A computed one is kept inside the axis: a branch that is not taken may leave it.
+        """
         value = self.value(x.value_of(p))
         if isinstance(p, DataIx) and not isinstance(p.value, El):
             return Array(f"np.clip({value.code}, 0, {code}.shape[{axis}] - 1)", value.axes, value.inner)
@@ -368,8 +375,9 @@ _INFIX: Mapping[str, str] = {
 
 FUNCTIONS: Mapping[str, str] = {
     "log": "log0", "exp": "np.exp", "sin": "np.sin", "cos": "np.cos", "tanh": "np.tanh", "abs": "np.abs",
-    "sign": "np.sign", "log1p": "np.log1p", "softplus": "softplus", "logistic": "special.expit", "logit": "special.logit",
-    "lgamma": "special.gammaln", "digamma": "special.digamma", "trigamma": "trigamma", "Phi": "special.ndtr", "log_Phi": "special.log_ndtr",
+    "sign": "np.sign", "log1p": "np.log1p", "softplus": "softplus", "logistic": "special.expit",
+    "logit": "special.logit", "lgamma": "special.gammaln", "digamma": "special.digamma", "trigamma": "trigamma",
+    "Phi": "special.ndtr", "log_Phi": "special.log_ndtr",
     "min": "np.minimum", "max": "np.maximum", "and": "np.logical_and", "or": "np.logical_or", "not": "np.logical_not",
     "pi": "np.pi", "log_bessel_i0": "log_bessel_i0", "bessel_ratio": "bessel_ratio", "phi": "normal_density",
 }  # fmt: skip

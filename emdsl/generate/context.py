@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from emdsl.derive.plan import Plan
@@ -58,7 +57,7 @@ def chunk_dimension(plan: Plan) -> str | None:
         axes = [str(s) for s in v.shape]
         if v.kind == "param" and dim in axes:
             return None
-        if v.kind != "param" and (dim in axes[1:] or v.domain.levels is not None and str(v.domain.levels) == dim):
+        if v.kind != "param" and (dim in axes[1:] or (v.domain.levels is not None and str(v.domain.levels) == dim)):
             return None
         if v.kind in ("given", "observed") and dim in axes and not v.plates:
             return None

@@ -64,7 +64,14 @@ def _scattered(em: Emitter, factors: list[Expr], scatter: list[tuple[Expr, Ix]],
     free_factors = [f for f in factors if not any(i in x.free(f) for i in rows)]
     row_factors = [f for f in factors if f not in free_factors]
     shared = {i for f in free_factors for i in x.free(f)}
-    inner_out = (*(i for i in em.order([j for f in row_factors for j in x.free(f)]) if (i in rest or i in shared) and i not in rows), *rows)
+    inner_out = (
+        *(
+            i
+            for i in em.order([j for f in row_factors for j in x.free(f)])
+            if (i in rest or i in shared) and i not in rows
+        ),
+        *rows,
+    )
     if row_factors:
         values = em.broadcast(_pairwise(em, [em.value(f) for f in row_factors], inner_out), inner_out)
     else:
@@ -99,7 +106,9 @@ def _code(em: Emitter, of: Expr, target: Ix) -> Array:
     value = em.value(of)
     if isinstance(of, x.El):
         return value
-    return em.name("codes", Array(f"np.clip({value.code}, 0, {em.size(target.dim)} - 1).astype(np.int64)", value.axes, value.inner))
+    return em.name(
+        "codes", Array(f"np.clip({value.code}, 0, {em.size(target.dim)} - 1).astype(np.int64)", value.axes, value.inner)
+    )
 
 
 def _shape_of(em: Emitter, lead: tuple[Ix, ...]) -> str:

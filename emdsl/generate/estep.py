@@ -134,7 +134,9 @@ def _unbounded(e: Expr) -> bool:
 
 
 def _indicates(e: Expr) -> bool:
-    return isinstance(e, x.Fn) and e.name in x.COMPARISONS or isinstance(e, x.Mul) and any(_indicates(f) for f in e.factors)
+    return (isinstance(e, x.Fn) and e.name in x.COMPARISONS) or (
+        isinstance(e, x.Mul) and any(_indicates(f) for f in e.factors)
+    )
 
 
 def emit_stack(f: Function, stack: Stacked) -> Array:
@@ -249,7 +251,11 @@ def _contracted(f: Function, t: Term, axes: tuple[Ix, ...]) -> Array:
     em = f.emitter
     factors, _ = drop_presence(t.factors)
     carried = {i for e in factors for i in x.free(e)}
-    missing = [x.SizeN(i.dim) if not i.dim.isdigit() else x.num(int(i.dim)) for i in t.ixs if i not in carried and i not in axes]
+    missing = [
+        x.SizeN(i.dim) if not i.dim.isdigit() else x.num(int(i.dim))
+        for i in t.ixs
+        if i not in carried and i not in axes
+    ]
     out = tuple(i for i in axes if i in carried)
     return em.contract([x.Num(t.coef), *missing, *factors], out)
 
@@ -287,8 +293,8 @@ def _emit_continuous(f: Function, block: Block) -> None:
     stored = tuple(order.index(i) for i in union)
     for kind in record.moments:
         f.runtime[f"E:{name}:{kind}"] = Leaf(f'{moments}["{kind}"]', stored, inner, cut=cut)
-    for field in record.fields:
-        f.runtime[f"argument:{name}:{field}"] = Leaf(f'{moments}["arguments"]["{field}"]', stored, inner, cut=cut)
+    for argument in record.fields:
+        f.runtime[f"argument:{name}:{argument}"] = Leaf(f'{moments}["arguments"]["{argument}"]', stored, inner, cut=cut)
     f.runtime[f"moments:{name}"] = Leaf(moments, stored, inner, cut=cut)
     _emit_normaliser(f, block, Array(log_z, tuple(i for i in union if i not in block.own), inner))
 
@@ -370,4 +376,6 @@ def _neighbour_probability(f: Function, block: Block, done: Sequence[Block]) -> 
                 idx[other.at] = n.at  # type: ignore[index]
     places = tuple(idx.get(i, i) for i in (*owner.states, *owner.gates, *owner.home))
     axes = (*block.gates, *block.home)
-    return f.emitter.contract([El(f"q:{owner.name}", places)], tuple(i for i in axes if i in {*block.gates, *x.free(El("", places))}))
+    return f.emitter.contract(
+        [El(f"q:{owner.name}", places)], tuple(i for i in axes if i in {*block.gates, *x.free(El("", places))})
+    )

@@ -6,13 +6,13 @@ import inspect
 from collections.abc import Sequence
 
 from emdsl.derive import expr as x
+from emdsl.derive.blocks import Block
 from emdsl.derive.expr import El, Expr, Ix
 from emdsl.derive.plan import Plan
 from emdsl.derive.solve import Numeric
 from emdsl.derive.statistics import Statistic, drop_presence
 from emdsl.derive.terms import Term
 from emdsl.generate.arrays import Array
-from emdsl.derive.blocks import Block
 from emdsl.generate.context import Function, chunk_dimension, dimension, flat_axes, function, row_dimensions
 from emdsl.generate.estep import Stacked, emit_block, emit_joint_probabilities
 from emdsl.generate.mstep import emit_numeric, emit_update, forget
@@ -86,7 +86,11 @@ class Printer:
             if " = normalise(" in line:
                 q = line.split(",")[0].strip()
                 states = line.rsplit(", ", 1)[1].rstrip(")")
-                block = next(b for b in self.plan.elimination.blocks if b.states and self.inference.runtime[f"c:{b.name}"].code == q)
+                block = next(
+                    b
+                    for b in self.plan.elimination.blocks
+                    if b.states and self.inference.runtime[f"c:{b.name}"].code == q
+                )
                 self.used.add("seeded")
                 out += ["if rng is not None:", f"    {q} = seeded({q}, {states}, {self._rows_of_data(block)}, rng)"]
         return out
@@ -165,7 +169,9 @@ class Printer:
         em = f.emitter
         for stack in self.stacks:
             total = em.namer.fresh(f"sums_{stack.block.name}")
-            found = {s.name: c for s in self.plan.expected.statistics if (c := self._slice(f, stack, s, total)) is not None}
+            found = {
+                s.name: c for s in self.plan.expected.statistics if (c := self._slice(f, stack, s, total)) is not None
+            }
             if not found:
                 continue
             for dim in dict.fromkeys(i.dim for feature in stack.features for i in feature.axes):
@@ -208,7 +214,11 @@ class Printer:
             if feature.symmetric:
                 em.helper("unpacked")
                 shaped = f"unpacked({part}, {em.size(own[0].dim)})"
-                shaped = shaped if len(states) == 1 else f"{shaped}.reshape({count}, {', '.join(em.size(i.dim) for i in own)})"
+                shaped = (
+                    shaped
+                    if len(states) == 1
+                    else f"{shaped}.reshape({count}, {', '.join(em.size(i.dim) for i in own)})"
+                )
             else:
                 shape = ", ".join(em.size(i.dim) for i in (*states, *named))  # type: ignore[union-attr]
                 shaped = f"{part}.reshape({shape})"
@@ -265,7 +275,9 @@ class Printer:
         """A term without latents, summed over all but `out`."""
         factors, _ = drop_presence(t.factors)
         carried = {i for e in factors for i in x.free(e)}
-        sizes = [x.num(int(i.dim)) if i.dim.isdigit() else x.SizeN(i.dim) for i in t.ixs if i not in carried and i not in out]
+        sizes = [
+            x.num(int(i.dim)) if i.dim.isdigit() else x.SizeN(i.dim) for i in t.ixs if i not in carried and i not in out
+        ]
         return f.emitter.contract([x.Num(t.coef), *sizes, *factors], tuple(i for i in out if i in carried))
 
     def rows_function(self) -> list[str]:
@@ -349,7 +361,7 @@ class Printer:
                     forget(f, [p.name for p in model.of_kind("param")])
                     code = f"{code} + {em.align(em.value(shift.value), shift.axes)}"
                 returned.append(f'"{v.name}": {code},')
-        needs = any(line.startswith(tuple(f'{c} = statistics' for c in f.unpacked)) for line in f.prologue())
+        needs = any(line.startswith(tuple(f"{c} = statistics" for c in f.unpacked)) for line in f.prologue())
         statistics = ["statistics = e_step(before, data, prepared)"] if needs else []
         names = ", ".join(self.results())
         if names:
@@ -359,7 +371,9 @@ class Printer:
         lines += [p for p in f.prologue() if '= sizes["' not in p]
         lines += [*em.outer, "return {", "    **params,", *_indent(returned, 1), "}"]
         self.used |= em.used
-        doc = '"""Raises the expected log joint in what the data do not come apart from, posteriors held at `before`."""'
+        doc = (
+            '"""Raises the expected log joint in what the data do not come apart from, posteriors held at `before`."""'
+        )
         return ["def refine(before, params, data, prepared):", *_indent([doc, *lines], 1)]
 
     def _sized(self, t: Term) -> Term:
@@ -374,7 +388,9 @@ class Printer:
         em.chunk = None
         parts = [self.term_value(f, t, ()) for t in self.plan.elimination.prior]
         total = em.sum(parts).code if parts else "0.0"
-        lines = (['sizes = prepared["the sizes"]', *f.prologue(), *em.outer, *em.lines] if parts else []) + [f"return float({total})"]
+        lines = (['sizes = prepared["the sizes"]', *f.prologue(), *em.outer, *em.lines] if parts else []) + [
+            f"return float({total})"
+        ]
         self.used |= em.used
         doc = '"""Log density of the priors and penalties at these parameters."""'
         return ["def log_prior(params, prepared):", *_indent([doc, *lines], 1)]
@@ -390,7 +406,12 @@ class Printer:
 
 
 def _same_feature(
-    factors: tuple[Expr, ...], axes: tuple[Ix, ...], row: Ix, rest: tuple[Expr, ...], own: tuple[Ix, ...], own_row: object
+    factors: tuple[Expr, ...],
+    axes: tuple[Ix, ...],
+    row: Ix,
+    rest: tuple[Expr, ...],
+    own: tuple[Ix, ...],
+    own_row: object,
 ) -> tuple[Ix, ...] | None:
     """The statistic's axes in the feature's order, where its data factors are the feature's."""
     from itertools import permutations
@@ -414,7 +435,12 @@ def helper_source(used: set[str]) -> list[str]:
 
     out: list[str] = []
     constants = {"LOWEST": "LOWEST = -1e200", "REACH": "REACH = 20.0  # how far one numeric M-step may go"}
-    available = {n: o for mod in (numerics, posteriors) for n, o in vars(mod).items() if inspect.isfunction(o) or inspect.isclass(o)}
+    available = {
+        n: o
+        for mod in (numerics, posteriors)
+        for n, o in vars(mod).items()
+        if inspect.isfunction(o) or inspect.isclass(o)
+    }
     wanted: dict[str, None] = {}
 
     def add(name: str) -> None:
@@ -433,7 +459,9 @@ def helper_source(used: set[str]) -> list[str]:
     out += [v for k, v in constants.items() if _mentions(joined, k)]
     blocks = [*texts.values()]
     if _mentions(joined, "_COORDINATES"):
-        blocks.append(inspect.getsource(numerics).split("_COORDINATES = ")[1].join(["_COORDINATES = ", ""]).split("\n\n\n")[0])
+        blocks.append(
+            inspect.getsource(numerics).split("_COORDINATES = ")[1].join(["_COORDINATES = ", ""]).split("\n\n\n")[0]
+        )
     return out + ["\n\n".join(["", *(f"\n{b}" for b in blocks)])]
 
 

@@ -89,14 +89,17 @@ def _linear(f: Function, rule: Linear) -> None:
         left = em.value(rule.left[0, 0])
         right = em.value(rule.right[0])
         slots = rule.columns[0].slots
-        ratio = Array(f"{em.align(right, slots)} / {em.align(left, slots)}" if left.axes else f"{right.wrapped} / {left.wrapped}", slots)
+        ratio = Array(
+            f"{em.align(right, slots)} / {em.align(left, slots)}" if left.axes else f"{right.wrapped} / {left.wrapped}",
+            slots,
+        )
         name = rule.columns[0].name
         code = em.broadcast(ratio, slots).code if set(right.axes) | set(left.axes) != set(slots) else ratio.code
         _assign(f, name, f'checked({code}, "{name}", {_code(f, name)}, policy, -np.inf, np.inf)')
         return
     rows, sides = [], []
     carried = _carried(rule, batch)
-    for i, c in enumerate(rule.columns):
+    for i in range(len(rule.columns)):
         cells = []
         for j, d in enumerate(rule.columns):
             second = [rule.second[s] for s in own[j]]
@@ -137,7 +140,11 @@ def _flattened(f: Function, e: Expr, axes: tuple[Ix, ...], lead: int, first: int
     shape = [em.length(i) for i in axes]
     a = " * ".join(shape[lead : lead + first]) or "1"
     b = " * ".join(shape[lead + first :]) or "1"
-    return f"{value.wrapped}.reshape({', '.join([*shape[:lead], a, b])})" if value.axes else f"np.full(({a}, {b}), {value.code})"
+    return (
+        f"{value.wrapped}.reshape({', '.join([*shape[:lead], a, b])})"
+        if value.axes
+        else f"np.full(({a}, {b}), {value.code})"
+    )
 
 
 def _flat_side(f: Function, e: Expr, batch: tuple[Ix, ...], own: Sequence[Ix]) -> str:
@@ -145,7 +152,11 @@ def _flat_side(f: Function, e: Expr, batch: tuple[Ix, ...], own: Sequence[Ix]) -
     axes = (*batch, *own)
     value = em.broadcast(em.value(e), axes)
     shape = [em.length(i) for i in batch] + [" * ".join(em.length(i) for i in own) or "1"]
-    return f"{value.wrapped}.reshape({', '.join(shape)})" if value.axes else f"np.full(({', '.join(shape)},), {value.code})"
+    return (
+        f"{value.wrapped}.reshape({', '.join(shape)})"
+        if value.axes
+        else f"np.full(({', '.join(shape)},), {value.code})"
+    )
 
 
 def _flat_old(f: Function, c: object, batch: tuple[Ix, ...], own: Sequence[Ix]) -> str:
@@ -194,7 +205,9 @@ def _closed(f: Function, name: str, rule: Closed) -> None:
         code = f"best_root([{', '.join(candidates)}], {objective}, {low}, {high})"
     if v.domain.kind == "positive" and low == "0.0":
         em.helper("positive")
-        _assign(f, name, f'positive({code}, "{name}", {_code(f, name)}, policy, {_floor(f, name)}, {_log_weight(f, rule)})')
+        _assign(
+            f, name, f'positive({code}, "{name}", {_code(f, name)}, policy, {_floor(f, name)}, {_log_weight(f, rule)})'
+        )
         if high != "np.inf":
             _assign(f, name, f"np.minimum({_code(f, name)}, {high})")
     else:

@@ -107,17 +107,23 @@ def prepare_lines(printer: Printer) -> list[str]:
             lines.append(f'values = without_missing(values, data.masks.get("{v.name}"))')
             printer.used.add("presence")
             axes = plan.presence_axes(v)
-            lines.append(f'out["present {v.name}"] = presence(data.masks.get("{v.name}"), values.shape, {plates}, {plates + axes}, "{v.name}")')
+            arguments = f'data.masks.get("{v.name}"), values.shape, {plates}, {plates + axes}, "{v.name}"'
+            lines.append(f'out["present {v.name}"] = presence({arguments})')
         printer.used.add("rows_last")
         lines.append(f'out["{v.name}"] = rows_last(np.asarray(values, {kind}), {plates})')
         _ = own
     for name in _ragged(model):
-        lines += [f'sizes["{name}[]"] = len(data.ragged["{name}"].row)', f'sizes["{name}[max]"] = int(max(data.ragged["{name}"].lengths, default=0))']
+        lines += [
+            f'sizes["{name}[]"] = len(data.ragged["{name}"].row)',
+            f'sizes["{name}[max]"] = int(max(data.ragged["{name}"].lengths, default=0))',
+        ]
         for field, source in (("row", "row"), ("position", "position"), ("start", "start"), ("length", "lengths")):
             lines.append(f'out["{field} {name}"] = data.ragged["{name}"].{source}')
     lines += _level_lines(printer)
     if plan.weighted is not None:
-        lines.append(f'n = sizes["{plan.weighted}"]' if not _is_polynomial(plan.weighted) else f"n = {_size(plan.weighted)}")
+        lines.append(
+            f'n = sizes["{plan.weighted}"]' if not _is_polynomial(plan.weighted) else f"n = {_size(plan.weighted)}"
+        )
         lines.append('out["the weight"] = np.ones(n) if data.weights is None else np.asarray(data.weights, float)')
     if printer.chunk:
         lines.append(f'out["the chunks"] = chunks({_size(printer.chunk)}, {_chunk_size(printer)})')
@@ -126,7 +132,9 @@ def prepare_lines(printer: Printer) -> list[str]:
     for stack in printer.stacks:
         printer.used.add("row_features")
         name = stack.function[0].split("(")[0].removeprefix("def ")
-        lines.append(f'out["the features"] |= cached_features(out, {name}, ({_height(printer)}) * {_size(printer.chunk or "1")})')
+        lines.append(
+            f'out["the features"] |= cached_features(out, {name}, ({_height(printer)}) * {_size(printer.chunk or "1")})'
+        )
         printer.used.add("cached_features")
     cells = ", ".join(f'out["{n}"]' for n in plan.centred)
     printer.used.add("data_scale")
@@ -203,7 +211,12 @@ def initial_lines(printer: Printer) -> list[str]:
     body = ["params = {", *("    " + c for c in cells), "}"]
     first = ['sizes = prepared["the sizes"]', *f.prologue(), *em.outer]
     if not plan.elimination.blocks:
-        lines = [*first, *body, "statistics = e_step(params, data, prepared)", 'return m_step(statistics, params, prepared, "keep")']
+        lines = [
+            *first,
+            *body,
+            "statistics = e_step(params, data, prepared)",
+            'return m_step(statistics, params, prepared, "keep")',
+        ]
     else:
         printer.used.add("best_start")
         some = "prepared"

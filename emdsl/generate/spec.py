@@ -46,10 +46,7 @@ def variable(v: m.Variable, plan: Plan) -> dict[str, Any]:
 def _needed_by_others(v: m.Variable, plan: Plan) -> bool:
     """Whether another density reads an observed variable: a missing entry of it cannot simply be left out."""
     return any(
-        v.name in x.variables(e)
-        for f in plan.joint.factors
-        if f.about != v.name
-        for e in (f.body, *f.masks, *f.gates)
+        v.name in x.variables(e) for f in plan.joint.factors if f.about != v.name for e in (f.body, *f.masks, *f.gates)
     )
 
 

@@ -223,7 +223,7 @@ def spread(scatter, weight, name, old, policy, scale):
 
 
 def checked(value, name, old, policy, low, high):
-    """A closed root inside its domain: a value that is not a number is a collapse, one outside is put on the boundary."""
+    """A closed root inside its domain: not a number is a collapse, a value outside is put on the boundary."""
     value = np.asarray(value, float)
     bad = ~np.isfinite(value)
     if bad.any():
@@ -369,7 +369,7 @@ def to_free(value, domain, bounds):
     d = value.shape[-1]
     i, j = np.tril_indices(d, -1)
     if domain == "correlation":
-        return np.stack([low[..., a, b] / low[..., a, a] for a, b in zip(i, j)], axis=-1)
+        return np.stack([low[..., a, b] / low[..., a, a] for a, b in zip(i, j, strict=True)], axis=-1)
     diagonal = np.log(np.diagonal(low, axis1=-2, axis2=-1))
     return np.concatenate([diagonal, low[..., i, j]], axis=-1)
 
@@ -452,7 +452,7 @@ def row_count(rows):
 
 
 def cached_features(prepared, make, numbers):
-    """Features of every chunk, where all of them together are small (64 MB); else none, and they are made again each time."""
+    """Features of every chunk, where all of them together are small (64 MB); else none: they are made each time."""
     if numbers * 8 > 64e6:
         return {}
     return {(make.__name__, rows.start, rows.stop): make(prepared, rows) for rows in prepared["the chunks"]}
@@ -489,7 +489,9 @@ def presence(mask, shape, plates, axes, name):
         own = tuple(range(axes, mask.ndim))
         some, every = mask.any(own), mask.all(own)
         if (some != every).any():
-            raise DataError(f"{int((some != every).sum())} elements of {name} are partly missing, which its family cannot leave out")
+            raise DataError(
+                f"{int((some != every).sum())} elements of {name} are partly missing, which its family cannot leave out"
+            )
         mask = every
     return rows_last(mask.astype(float), plates)
 
@@ -572,7 +574,7 @@ def neutral(domain, shape, own, low, high, rng):
         return np.broadcast_to(np.linspace(-1.0, 1.0, shape[-1]), shape) + 0.0
     if domain == "zero_sum":
         return noise - noise.mean(-1, keepdims=True)
-    if low is not None and high is not None or domain == "unit":
+    if (low is not None and high is not None) or domain == "unit":
         a, b = low or 0.0, 1.0 if high is None else high
         return a + (b - a) * special.expit(0.5 * noise)
     if low is not None or domain == "positive":
