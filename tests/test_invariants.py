@@ -6,11 +6,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from cases import rows
 from gallery import compiled, fit, matrix, table
 from oracles import gaussian
 from scipy.stats import norm
-
-from cases import rows
 
 import emdsl
 from emdsl.errors import EmdslError
@@ -309,7 +308,7 @@ def test_normal_and_its_numbers() -> None:
 
 
 def test_a_missing_label_that_others_read_is_refused() -> None:
-    """A missing category through which other data are indexed is a latent of its row: not built yet, so never taken for 0."""
+    """A missing category that other data are indexed by is a latent of its row: not built yet, so never taken for 0."""
     data, _ = rows._labels(np.random.default_rng(0))
     with pytest.raises(emdsl.DataError, match="z"):
         emdsl.compile(text=rows.LABELS).fitter(seed=0).fit(data)

@@ -27,6 +27,7 @@ from cases import (
     regressions,
     rows,
     shapes,
+    shared,
 )
 from oracles.space import maximise
 
@@ -51,6 +52,7 @@ MODULES = (
     links,
     matrices,
     gates,
+    shared,
 )
 CASES = [case for module in MODULES for case in module.CASES]
 
