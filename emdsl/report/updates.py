@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import product
 
 from emdsl.derive import expr as x
 from emdsl.derive.coefficients import about, axes_of
-from emdsl.derive.expr import El, Expr, Ix
+from emdsl.derive.expr import El, Expr, Idx, Ix
 from emdsl.derive.gradient import gradient
 from emdsl.derive.plan import Plan
 from emdsl.derive.quadratic import Column, Linear
@@ -176,18 +177,28 @@ def _linear(rule: Linear, t: Typeset) -> Iterator[Say | Show]:
     yield Say("Stationary where these equations hold; they are linear in what is sought, and solved together:")
     for n, c in enumerate(rule.columns):
         left, right = tidy(left_side(rule, n), t.known), tidy(rule.right[n], t.known)
-        yield Show(_row(c, left, right, t), c.name)
+        for at in _written_out(c.slots, left):
+            one, other = (tidy(x.substitute(e, at), t.known) for e in (left, right))
+            slots = tuple(i for i in c.slots if i not in at)
+            yield Show(_row(c, slots, one, other, t), c.name)
 
 
-def _row(c: Column, left: Expr, right: Expr, t: Typeset) -> Formula:
-    """One tensor's part of the normal equations."""
-    own = t.own(El(c.name, c.slots))
-    open_ = c.slots[len(c.slots) - own :]
-    names = t.letters.extend({}, (i for i in c.slots if i not in open_))
+def _written_out(slots: Sequence[Ix], e: Expr) -> Iterator[dict[Ix, Idx]]:
+    """Settings of short literal axes that are compared with numbers: one equation each."""
+    short = [i for i in slots if i.dim.isdigit() and int(i.dim) <= SHORT_CASES and _compared(i, e)]
+    for values in product(*(range(int(i.dim)) for i in short)):
+        yield dict(zip(short, values, strict=True))
+
+
+def _row(c: Column, slots: tuple[Ix, ...], left: Expr, right: Expr, t: Typeset) -> Formula:
+    """One tensor's part of the normal equations, or one element's where its axes are written out."""
+    own = t.own(El(c.name, c.slots)) if slots == c.slots else 0
+    open_ = slots[len(slots) - own :]
+    names = t.letters.extend({}, (i for i in slots if i not in open_))
     sides = [tensor(t, e, open_, names) for e in (left, right)] if open_ else [None, None]
     if sides[0] is not None and sides[1] is not None:
         return f.Relation("=", sides[0], sides[1])
-    names = t.letters.extend({}, c.slots)
+    names = t.letters.extend({}, slots)
     return f.Relation("=", t.of(left, names), t.of(right, names))
 
 
