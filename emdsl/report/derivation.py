@@ -139,8 +139,6 @@ class Derivation:
 def _said(said: str) -> list[str]:
     plain, indent = said.replace("`", ""), "   "
     return textwrap.wrap(plain, WIDTH, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False)
-        said.replace("`", ""), WIDTH, initial_indent="   ", subsequent_indent="   ", break_on_hyphens=False
-    )
 
 
 def _plain(line: Show) -> list[str]:
