@@ -46,7 +46,9 @@ def _joint(plan: Plan, t: Typeset) -> Step:
     say = ("The complete data have" if latent else "The data have") + " this log density"
     say += "; `[...]` is 1 where it holds, else 0:" if plan.joint.levels else ":"
     parts = list(_factors(plan, t))
-    whole_ = log_density(random, [v.name for v in model.of_kind("param")])
+    prior = [v.name for v in model.of_kind("param") if v.distribution is not None]
+    free = [v.name for v in model.of_kind("param") if v.distribution is None]
+    whole_ = log_density([*random, *prior], free)
     lefts = [left for _, left, _ in parts]
     body: list[Say | Show] = [Say(say)]
     if lefts != [whole_]:
