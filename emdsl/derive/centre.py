@@ -8,7 +8,7 @@ is approximated, and the numbers c cancel before anything is opened.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from emdsl.derive import expr as x
@@ -47,10 +47,61 @@ def recentre(joint: LogJoint) -> tuple[LogJoint, Mapping[str, Shift], tuple[str,
             if old is None and _only_location(joint, shift.param, variables):
                 shifts[shift.param] = shift
                 centred.update(dict.fromkeys(data))
+    for found_shifts, data_name in _through_latents(joint, variables):
+        if not set(found_shifts) & set(shifts):
+            shifts.update(found_shifts)
+            centred[data_name] = None
     if not shifts:
         return joint, {}, ()
     factors = tuple(replace(f, body=_centred(f.body, shifts, tuple(centred), variables)) for f in joint.factors)
     return replace(joint, factors=factors), shifts, tuple(centred)
+
+
+def _through_latents(joint: LogJoint, variables: Mapping[str, m.Variable]) -> list[tuple[dict[str, Shift], str]]:
+    """`x - u` with a latent u that stands at a location m of its own: u and m move with x."""
+    out = []
+    for u in joint.model.of_kind("latent"):
+        if u.domain.kind != "real" or u.name in joint.discrete or u.name in joint.deterministic:
+            continue
+        own = [n for f in joint.factors if f.about == u.name for n in x.walk(f.body) if isinstance(n, x.Add)]
+        seen = [n for f in joint.factors if f.role == "observed" for n in x.walk(f.body) if isinstance(n, x.Add)]
+        below = _opposite(own, u.name, lambda e: _free_location(e, variables))
+        above = _opposite(seen, u.name, lambda e: _is_data(e, variables))
+        if below is None or above is None or not all(_only_in_sums(joint, n) for n in (u.name, below[1].var)):
+            continue
+        point = at_reference(above[1], variables)
+        if point.idx:
+            continue  # vectors: their latents are not integrated out one by one
+        shifts = {e.var: Shift(e.var, _axes(variables[e.var]), point) for e in (below[0], below[1])}
+        out.append((shifts, above[1].var))
+    return out
+
+
+def _axes(v: m.Variable) -> tuple[Ix, ...]:
+    return tuple(Ix(f"{v.name}_{n}", str(d)) for n, d in enumerate(v.shape))
+
+
+def _opposite(nodes: list[x.Add], name: str, other: Callable[[Expr], bool]) -> tuple[El, El] | None:
+    """(element of `name`, another element) that stand in one sum with opposite signs."""
+    for node in nodes:
+        parts = [x.split_number(t) for t in node.terms]
+        own = [(c, e) for c, e in parts if isinstance(e, El) and e.var == name and abs(c) == 1]
+        for c, e in parts:
+            if own and isinstance(e, El) and c == -own[0][0] and other(e):
+                leaf = own[0][1]
+                assert isinstance(leaf, El)
+                return leaf, e
+    return None
+
+
+def _only_in_sums(joint: LogJoint, name: str) -> bool:
+    """Whether every occurrence of a variable is a term of a sum."""
+    for f in joint.factors:
+        count = sum(isinstance(e, El) and e.var == name for e in x.walk(f.body))
+        terms = [x.split_number(t)[1] for n in x.walk(f.body) if isinstance(n, x.Add) for t in n.terms]
+        if count != sum(isinstance(t, El) and t.var == name for t in terms):
+            return False
+    return True
 
 
 def _is_data(e: Expr, variables: Mapping[str, m.Variable]) -> bool:
