@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import ast
 import builtins
+import importlib
 import keyword
 import re
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -100,3 +102,30 @@ def test_every_identifier() -> None:
         slots = [SLOTS[(i + start // len(SLOTS)) % len(SLOTS)] for i in range(len(chosen))]
         mapping = dict(zip(slots, chosen, strict=True))
         assert history(mapping) == pytest.approx(plain, rel=1e-9), mapping
+
+
+def test_every_local_and_key_as_the_name_of_data() -> None:
+    """Data are read in every function and kept beside what a module prepares: no local or key may be their name."""
+    derived = emdsl.compile(text=TEXT).source.partition("# -------------------- ")[0]
+    found = set()
+    for node in (n for f in ast.parse(derived).body if isinstance(f, ast.FunctionDef) for n in ast.walk(f)):
+        match node:
+            case ast.Name(id=name) | ast.Constant(value=str(name)) if re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name):
+                found.add(name)
+    names, plain = sorted(found - RESERVED - set(SLOTS)), history({})
+    assert {"log_likelihood", "features"} <= set(names)
+    for start in range(0, len(names) - 2, 3):
+        mapping = dict(zip(("value", "covariate", "tally"), names[start : start + 3], strict=True))
+        assert history(mapping) == pytest.approx(plain, rel=1e-9), mapping
+
+
+@pytest.mark.filterwarnings("ignore")  # xdist cannot carry a warning of a generated module
+@pytest.mark.parametrize("name", ["Bound", "Estimator", "SPEC", "np", "self", "class", "initial", "dict", "float"])
+def test_a_model_s_name_hides_nothing(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The module's class has the model's name, or that name and underscores; either way it fits."""
+    emdsl.compile(text=TEXT.replace("Template", name)).write(tmp_path / f"generated_{name}.py")
+    monkeypatch.syspath_prepend(tmp_path)
+    module = importlib.import_module(f"generated_{name}")
+    (made,) = [c for c in vars(module).values() if isinstance(c, type) and c.__bases__ == (module.Estimator,)]
+    assert made.__name__.rstrip("_") == name
+    assert made(max_iter=2, tol=0).fit(DATA, init=START).history_ == pytest.approx(history({}), rel=1e-9)
