@@ -175,7 +175,7 @@ CASES = [
         LAPLACES,
         _laplaces,
         lambda p, d: mix(p["w"], laplace.logpdf(d["x"][:, None], p["m"], p["s"])),
-        options={"n_init": 3},
+        options={"n_init": 1},
     ),
     Case("a factor's covariance", FACTOR, _factor, _factor_value),
 ]

@@ -118,5 +118,5 @@ CASES = [
         _negative_binomials_value,
         options={"n_init": 3},
     ),
-    Case("gamma-poisson groups of two kinds", MIXED_GROUPS, _mixed_groups, _mixed_groups_value, options={"n_init": 4}),
+    Case("gamma-poisson groups of two kinds", MIXED_GROUPS, _mixed_groups, _mixed_groups_value, options={"n_init": 2}),
 ]

@@ -184,9 +184,9 @@ def _tensor_value(p, d):
 
 
 CASES = [
-    Case("covariances in a ratio", STACK, _stack, _stack_value, options={"n_init": 3}),
+    Case("covariances in a ratio", STACK, _stack, _stack_value, options={"n_init": 1}),
     Case("one shift for all coordinates", SHIFT, _shift, _shift_value, options={"n_init": 3}),
-    Case("matrices by class", EXPERTS, _experts, _experts_value, options={"n_init": 6}),
+    Case("matrices by class", EXPERTS, _experts, _experts_value, options={"n_init": 3}),
     Case("precisions by class", PRECISION, _precision, _precision_value, options={"n_init": 3}),
     Case("mixture of wisharts", WISHARTS, _wisharts, _wisharts_value, options={"n_init": 2}),
     Case("mixture of dirichlets", DIRICHLETS, _dirichlets, _dirichlets_value, options={"n_init": 3}),

@@ -240,7 +240,7 @@ CASES = [
         lambda p, d: betanbinom.logpmf(d["y"], 3, p["a"], p["b"]).sum(),
         options={"max_iter": 20_000},
     ),
-    Case("kinds of authors", KINDS, _kinds, _kinds_value, options={"n_init": 4}),
+    Case("kinds of authors", KINDS, _kinds, _kinds_value, options={"n_init": 2}),
     Case("some groups differ", SPIKE, _spike, _spike_value),
     Case("two instruments", TWO_LEVELS, _two_levels, _two_levels_value, options={"max_iter": 20_000}),
     Case(
