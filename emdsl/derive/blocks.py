@@ -307,7 +307,7 @@ def place(
             factors = [x.substitute(f, {g.at: at}) for f in factors]
             ixs = [at if i == g.at else i for i in ixs]
         else:
-            factors.append(x.delta(at, g.at))  # type: ignore[arg-type]
+            factors.append(x.delta(at, g.at))
             ixs.append(at)
     return Term(t.coef, (), tuple(f for f in factors if f != x.ONE), (*home, *dict.fromkeys(ixs)))
 

@@ -128,7 +128,7 @@ def _location(node: x.Add, variables: Mapping[str, m.Variable]) -> tuple[Shift, 
         return None
     (sign, data), (_, place) = observed[0], places[0]
     assert isinstance(data, El) and isinstance(place, El)
-    value = at_reference(data, variables)
+    value: Expr = at_reference(data, variables)
     names = [data.var]
     for c, e in parts:
         if e is data or e is place:
@@ -176,9 +176,7 @@ def _only_location(joint: LogJoint, name: str, variables: Mapping[str, m.Variabl
         direct = 0
         for node in x.walk(f.body):
             if isinstance(node, x.Add):
-                own = [
-                    t for t in node.terms if isinstance(x.split_number(t)[1], El) and x.split_number(t)[1].var == name
-                ]  # type: ignore[union-attr]
+                own = [e for t in node.terms if isinstance(e := x.split_number(t)[1], El) and e.var == name]
                 located = _location(node, variables)
                 if f.role == "param" or (located is not None and located[0].param == name):
                     direct += len(own)

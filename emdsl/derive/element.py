@@ -7,51 +7,11 @@ substituted before anything is derived.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from functools import partial
-
 from emdsl.derive import expr as x
 from emdsl.derive.expr import DataIx, El, Expr, Idx, Ix
-from emdsl.derive.matrices import determinant, inverse
-from emdsl.errors import InternalError, ModelError, Problem
+from emdsl.derive.functions import call
+from emdsl.derive.scope import Closure, Scope, operand, size_number
 from emdsl.language import model as m
-
-
-@dataclass(frozen=True)
-class Closure:
-    """An argument of a family: an expression with the scope it was written in, or a ready element."""
-
-    expression: m.Expr | None
-    scope: Scope | None
-    prefix: tuple[Idx, ...] = ()  # leading event axes already fixed
-    variable: str | None = None
-    ready: Expr | None = None
-
-
-@dataclass(frozen=True)
-class Scope:
-    """What names mean where an expression stands."""
-
-    loops: Mapping[str, Idx] = field(default_factory=dict)
-    bindings: Mapping[str, Closure] = field(default_factory=dict)
-    sizes: Mapping[str, m.Size] = field(default_factory=dict)
-
-    def dim(self, size: m.Size) -> str:
-        if isinstance(size, m.Ragged):
-            return f"{size.name}[]"
-        if any(n in self.sizes for n in size.names):
-            total = m.Dim.of(0)
-            for names, c in size.terms:
-                part = m.Dim.of(c)
-                for n in names:
-                    bound = self.sizes.get(n, m.Dim.of(n))
-                    if isinstance(bound, m.Ragged):
-                        return f"{bound.name}[]"
-                    part = part * bound
-                total = total + part
-            return str(total)
-        return str(size)
 
 
 class Tensors:
@@ -209,7 +169,7 @@ class Tensors:
             case m.Loop():
                 return x.value_of(scope.loops[e.name])
             case m.SizeOf():
-                return self._size(e.size, scope)
+                return size_number(e.size, scope)
             case m.Var():
                 return self._named(e, idx, scope)
             case m.Index():
@@ -217,8 +177,8 @@ class Tensors:
                 return self.element(e.base, positions + idx, scope)
             case m.If():
                 cond = self.element(e.cond, (), scope)
-                return x.where(cond, lambda: self.element(e.then, _for(e.then, idx), scope),
-                               lambda: self.element(e.other, _for(e.other, idx), scope))  # fmt: skip
+                return x.where(cond, lambda: self.element(e.then, operand(e.then, idx), scope),
+                               lambda: self.element(e.other, operand(e.other, idx), scope))  # fmt: skip
             case m.Stack():
                 return self._stack(e, idx, scope)
             case m.Each():
@@ -227,16 +187,7 @@ class Tensors:
             case m.SumOver():
                 return self._sum_over(e, idx, scope)
             case m.Call():
-                return self._call(e, idx, scope)
-
-    def _size(self, size: m.Size, scope: Scope) -> Expr:
-        if isinstance(size, m.Ragged):
-            return El(f"length:{size.name}", (scope.loops[size.by],))
-        if size.constant is not None:
-            return x.num(size.constant)
-        if len(size.names) == 1 and isinstance(scope.sizes.get(size.names[0]), m.Ragged):
-            raise InternalError("element", "a ragged length inside a family")
-        return x.SizeN(scope.dim(size))
+                return call(self.element, e, idx, scope)
 
     def _named(self, e: m.Var, idx: tuple[Idx, ...], scope: Scope) -> Expr:
         bound = scope.bindings.get(e.name)
@@ -277,150 +228,6 @@ class Tensors:
         if e.cond is not None:
             body = x.mul(self.element(e.cond, (), inner), body)
         return x.total(ix, body)
-
-    def _call(self, e: m.Call, idx: tuple[Idx, ...], scope: Scope) -> Expr:
-        rule = _ELEMENTWISE.get(e.fn)
-        if rule is not None:
-            return rule(*(self.element(a, _for(a, idx), scope) for a in e.args))
-        if e.fn in _REDUCTIONS and len(e.args) == 1 and e.args[0].shape:
-            return self._reduce(e, scope)
-        method = getattr(self, f"_{e.fn}", None)
-        if method is not None:
-            result: Expr = method(e, idx, scope)
-            return result
-        return x.fn(e.fn, *(self.element(a, _for(a, idx), scope) for a in e.args))
-
-    def _fresh(self, e: m.Expr, axis: int, scope: Scope) -> Ix:
-        return x.fresh(scope.dim(e.shape[axis]))
-
-    def _reduce(self, e: m.Call, scope: Scope) -> Expr:
-        (a,) = e.args
-        ixs = tuple(self._fresh(a, i, scope) for i in range(len(a.shape)))
-        if e.fn == "sum":
-            body = self.element(a, ixs, scope)
-            for i in reversed(ixs):
-                body = x.total(i, body)
-            return body
-        if e.fn == "logsumexp":
-            return x.fn("log", x.total(ixs[0], x.fn("exp", self.element(a, ixs, scope))))
-        n = e.args[0].shape[0]
-        size = n.constant if isinstance(n, m.Dim) else None
-        if size is None or len(ixs) != 1:
-            raise ModelError(
-                Problem("E102", f"{e.fn} of a vector needs a length known from the text", e.span), self.model.source
-            )
-        items = [self.element(a, (i,), scope) for i in range(size)]
-        out = items[0]
-        for item in items[1:]:
-            out = x.fn(e.fn, out, item)
-        return out
-
-    def _matmul(self, e: m.Call, idx: tuple[Idx, ...], scope: Scope) -> Expr:
-        a, b = e.args
-        k = self._fresh(a, len(a.shape) - 1, scope)
-        left, right = (idx[:1], idx[1:]) if len(a.shape) == 2 else ((), idx)
-        return x.total(k, x.mul(self.element(a, (*left, k), scope), self.element(b, (k, *right), scope)))
-
-    def _transpose(self, e: m.Call, idx: tuple[Idx, ...], scope: Scope) -> Expr:
-        return self.element(e.args[0], (idx[1], idx[0]), scope)
-
-    def _diag(self, e: m.Call, idx: tuple[Idx, ...], scope: Scope) -> Expr:
-        (a,) = e.args
-        if len(a.shape) == 2:
-            return self.element(a, (idx[0], idx[0]), scope)
-        return x.mul(x.delta(idx[0], idx[1]), self.element(a, idx[:1], scope))
-
-    def _eye(self, e: m.Call, idx: tuple[Idx, ...], scope: Scope) -> Expr:
-        return x.delta(idx[0], idx[1])
-
-    def _zeros(self, e: m.Call, idx: tuple[Idx, ...], scope: Scope) -> Expr:
-        return x.ZERO
-
-    def _ones(self, e: m.Call, idx: tuple[Idx, ...], scope: Scope) -> Expr:
-        return x.ONE
-
-    def _outer(self, e: m.Call, idx: tuple[Idx, ...], scope: Scope) -> Expr:
-        return x.mul(self.element(e.args[0], idx[:1], scope), self.element(e.args[1], idx[1:], scope))
-
-    def _trace(self, e: m.Call, idx: tuple[Idx, ...], scope: Scope) -> Expr:
-        k = self._fresh(e.args[0], 0, scope)
-        return x.total(k, self.element(e.args[0], (k, k), scope))
-
-    def _quad(self, e: m.Call, idx: tuple[Idx, ...], scope: Scope) -> Expr:
-        a, v = e.args
-        i, j = self._fresh(v, 0, scope), self._fresh(v, 0, scope)
-        body = x.mul(self.element(a, (i, j), scope), self.element(v, (i,), scope), self.element(v, (j,), scope))
-        return x.total(i, x.total(j, body))
-
-    def _inv(self, e: m.Call, idx: tuple[Idx, ...], scope: Scope) -> Expr:
-        i, j = self._fresh(e.args[0], 0, scope), self._fresh(e.args[0], 0, scope)
-        return inverse(i, j, self.element(e.args[0], (i, j), scope), (idx[0], idx[1]))
-
-    def _logdet(self, e: m.Call, idx: tuple[Idx, ...], scope: Scope) -> Expr:
-        i, j = self._fresh(e.args[0], 0, scope), self._fresh(e.args[0], 0, scope)
-        return determinant(i, j, self.element(e.args[0], (i, j), scope))
-
-    def _softmax(self, e: m.Call, idx: tuple[Idx, ...], scope: Scope) -> Expr:
-        k = self._fresh(e.args[0], 0, scope)
-        norm = x.total(k, x.fn("exp", self.element(e.args[0], (k,), scope)))
-        return x.mul(x.fn("exp", self.element(e.args[0], idx, scope)), x.power(norm, x.num(-1)))
-
-    def _cumsum(self, e: m.Call, idx: tuple[Idx, ...], scope: Scope) -> Expr:
-        k = self._fresh(e.args[0], 0, scope)
-        within = x.fn("le", x.Val(k), x.value_of(idx[0]))
-        return x.total(k, x.mul(within, self.element(e.args[0], (k,), scope)))
-
-    def _concat(self, e: m.Call, idx: tuple[Idx, ...], scope: Scope) -> Expr:
-        """Joined vectors and scalars, cut at offsets known from the sizes."""
-        offset: Expr = x.ZERO
-        parts: list[tuple[Expr, m.Expr]] = []
-        for a in e.args:
-            parts.append((offset, a))
-            offset = x.add(offset, self._size(a.shape[0], scope) if a.shape else x.ONE)
-        at = x.value_of(idx[0])
-        items = [
-            (start, self.element(a, (x.as_index(x.add(at, x.neg(start))),) if a.shape else (), scope))
-            for start, a in reversed(parts)
-        ]
-        last, out = items[0]
-        for start, item in items[1:]:
-            out = x.where(x.fn("ge", at, last), partial(_same, out), partial(_same, item))
-            last = start
-        return out
-
-    def _lchoose(self, e: m.Call, idx: tuple[Idx, ...], scope: Scope) -> Expr:
-        n, k = (self.element(a, _for(a, idx), scope) for a in e.args)
-        one = x.ONE
-        return x.add(x.fn("lgamma", x.add(n, one)), x.neg(x.fn("lgamma", x.add(k, one))),
-                     x.neg(x.fn("lgamma", x.add(n, x.neg(k), one))))  # fmt: skip
-
-    def _beta_ln(self, e: m.Call, idx: tuple[Idx, ...], scope: Scope) -> Expr:
-        a, b = (self.element(v, _for(v, idx), scope) for v in e.args)
-        return x.add(x.fn("lgamma", a), x.fn("lgamma", b), x.neg(x.fn("lgamma", x.add(a, b))))
-
-
-_REDUCTIONS = frozenset({"sum", "logsumexp", "min", "max"})
-
-_ELEMENTWISE = {
-    "add": x.add,
-    "sub": lambda a, b: x.add(a, x.neg(b)),
-    "mul": x.mul,
-    "div": lambda a, b: x.mul(a, x.power(b, x.num(-1))),
-    "neg": x.neg,
-    "pow": x.power,
-    "sqrt": lambda a: x.power(a, x.HALF),
-    "exp": lambda a: x.fn("exp", a),
-    "log": lambda a: x.fn("log", a),
-}
-
-
-def _same(e: Expr) -> Expr:
-    return e
-
-
-def _for(e: m.Expr, idx: tuple[Idx, ...]) -> tuple[Idx, ...]:
-    """Index positions for an operand: a scalar operand takes none."""
-    return idx if e.shape else ()
 
 
 def _literal(e: m.Expr) -> tuple[object, ...] | None:

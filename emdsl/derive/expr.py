@@ -2,248 +2,54 @@
 
 A tensor expression of the language becomes a scalar expression in the elements of tensors:
 `X[n] @ beta` is `Sum(p, El(X, n p) * El(beta, p))`. Constructors (`add`, `mul`, `power`, `fn`)
-keep a light normal form; nothing is opened that need not be.
+keep a light normal form; nothing is opened that need not be. The nodes themselves are in `nodes`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from fractions import Fraction
-from functools import lru_cache
-from itertools import count
-from typing import Literal
 
-
-@dataclass(frozen=True, slots=True)
-class Ix:
-    """A dummy index, typed by the dimension it runs over.
-
-    Dimensions are spelled as sizes are: `"N"`, `"3"`, `"Q + 1"`; `"T[]"` are the rows of a ragged plate.
-    """
-
-    name: str
-    dim: str
-
-
-@dataclass(frozen=True, slots=True)
-class DataIx:
-    """An index position whose integer value is read off data: `b[group[n]]`."""
-
-    value: Expr
-
-
-Idx = Ix | int | DataIx
-Sort = Literal["real", "positive", "unit", "spd"]
-
-
-@dataclass(frozen=True, slots=True)
-class Num:
-    value: Fraction | float
-
-
-@dataclass(frozen=True, slots=True)
-class El:
-    """One element of a variable, a statistic or a constant table. `sort` is what its domain says of its sign."""
-
-    var: str
-    idx: tuple[Idx, ...]
-    sort: Sort = "real"
-
-
-@dataclass(frozen=True, slots=True)
-class Val:
-    """The value of an index as a number."""
-
-    ix: Ix
-
-
-@dataclass(frozen=True, slots=True)
-class SizeN:
-    """A size as a number, by the spelling of its dimension."""
-
-    dim: str
-
-
-@dataclass(frozen=True, slots=True)
-class Sel:
-    """One-hot: 1 where the integer `of` equals `at`."""
-
-    of: Expr
-    at: Idx
-
-
-@dataclass(frozen=True, slots=True)
-class Delta:
-    """1 where two index positions are equal."""
-
-    a: Idx
-    b: Idx
-
-
-@dataclass(frozen=True, slots=True)
-class Fn:
-    """An elementwise function; comparisons give 0 or 1; `pi` takes no argument."""
-
-    name: str
-    args: tuple[Expr, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Add:
-    terms: tuple[Expr, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Mul:
-    factors: tuple[Expr, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Pow:
-    base: Expr
-    exponent: Expr
-
-
-@dataclass(frozen=True, slots=True)
-class Sum:
-    ix: Ix
-    body: Expr
-
-
-@dataclass(frozen=True, slots=True)
-class MatInv:
-    """Element `at` of the inverse of the symmetric matrix whose element (i, j) is `body`."""
-
-    i: Ix
-    j: Ix
-    body: Expr
-    at: tuple[Idx, Idx]
-
-
-@dataclass(frozen=True, slots=True)
-class LogDet:
-    i: Ix
-    j: Ix
-    body: Expr
-
-
-@dataclass(frozen=True, slots=True)
-class Where:
-    """`then` where the condition holds, else `other`; only the branch taken is evaluated."""
-
-    cond: Expr
-    then: Expr
-    other: Expr
-
-
-@dataclass(frozen=True, slots=True)
-class Choose:
-    """Item number `at` of a literal list."""
-
-    at: Idx
-    options: tuple[Expr, ...]
-
-
-Expr = Num | El | Val | SizeN | Sel | Delta | Fn | Add | Mul | Pow | Sum | MatInv | LogDet | Where | Choose
-
-ZERO, ONE, HALF = Num(Fraction(0)), Num(Fraction(1)), Num(Fraction(1, 2))
-_fresh = count()
-
-
-def fresh(dim: str) -> Ix:
-    """A dummy that no other expression holds. Names are canonical only after `terms.canonical`."""
-    return Ix(f"_{next(_fresh)}", dim)
-
-
-def num(value: int | float | Fraction) -> Num:
-    return Num(value if isinstance(value, float) and not value.is_integer() else Fraction(value))
-
-
-def children(e: Expr) -> tuple[Expr, ...]:
-    """Direct sub-expressions, those inside data-valued index positions included."""
-    match e:
-        case Num() | Val() | SizeN():
-            return ()
-        case El():
-            return _inside(e.idx)
-        case Sel():
-            return (e.of, *_inside((e.at,)))
-        case Delta():
-            return _inside((e.a, e.b))
-        case Fn():
-            return e.args
-        case Add():
-            return e.terms
-        case Mul():
-            return e.factors
-        case Pow():
-            return (e.base, e.exponent)
-        case Sum() | LogDet():
-            return (e.body,)
-        case MatInv():
-            return (e.body, *_inside(e.at))
-        case Where():
-            return (e.cond, e.then, e.other)
-        case Choose():
-            return (*_inside((e.at,)), *e.options)
-
-
-def _inside(idx: tuple[Idx, ...]) -> tuple[Expr, ...]:
-    return tuple(i.value for i in idx if isinstance(i, DataIx))
-
-
-def walk(e: Expr) -> Iterator[Expr]:
-    stack = [e]
-    while stack:
-        node = stack.pop()
-        yield node
-        stack.extend(reversed(children(node)))
-
-
-@lru_cache(maxsize=100_000)
-def free(e: Expr) -> tuple[Ix, ...]:
-    """Free indices, in order of first appearance."""
-    out: dict[Ix, None] = {}
-    match e:
-        case El():
-            _positions(e.idx, out)
-        case Val():
-            out[e.ix] = None
-        case Sel():
-            out.update(dict.fromkeys(free(e.of)))
-            _positions((e.at,), out)
-        case Delta():
-            _positions((e.a, e.b), out)
-        case Choose():
-            _positions((e.at,), out)
-            for o in e.options:
-                out.update(dict.fromkeys(free(o)))
-        case Sum():
-            out.update(dict.fromkeys(i for i in free(e.body) if i != e.ix))
-        case MatInv() | LogDet():
-            out.update(dict.fromkeys(i for i in free(e.body) if i not in (e.i, e.j)))
-            if isinstance(e, MatInv):
-                _positions(e.at, out)
-        case _:
-            for c in children(e):
-                out.update(dict.fromkeys(free(c)))
-    return tuple(out)
-
-
-def _positions(idx: tuple[Idx, ...], out: dict[Ix, None]) -> None:
-    for i in idx:
-        if isinstance(i, Ix):
-            out[i] = None
-        elif isinstance(i, DataIx):
-            out.update(dict.fromkeys(free(i.value)))
-
-
-@lru_cache(maxsize=100_000)
-def variables(e: Expr) -> frozenset[str]:
-    """Names of all variables below, data-valued index positions included."""
-    own = frozenset((e.var,)) if isinstance(e, El) else frozenset[str]()
-    return own.union(*(variables(c) for c in children(e)))
+from emdsl.derive.alpha import alpha
+from emdsl.derive.facts import COMPARISONS, decided, factors_of, positive, split_number
+from emdsl.derive.nodes import (
+    HALF,
+    ONE,
+    ZERO,
+    Add,
+    Choose,
+    DataIx,
+    Delta,
+    El,
+    Expr,
+    Fn,
+    Idx,
+    Ix,
+    LogDet,
+    MatInv,
+    Mul,
+    Num,
+    Pow,
+    Sel,
+    SizeN,
+    Sort,
+    Sum,
+    Val,
+    Where,
+    children,
+    free,
+    fresh,
+    num,
+    variables,
+    walk,
+)
+
+__all__ = [
+    "COMPARISONS", "HALF", "ONE", "ZERO", "Add", "Choose", "DataIx", "Delta", "El", "Expr", "Fn", "Idx", "Ix",
+    "LogDet", "MatInv", "Mul", "Num", "Pow", "Sel", "SizeN", "Sort", "Sum", "Val", "Where", "add", "alpha",
+    "as_index", "children", "delta", "factors_of", "fn", "free", "fresh", "mul", "neg", "num", "positive", "power",
+    "rebuild", "refresh", "sel", "split_number", "substitute", "total", "value_of", "variables", "walk", "where",
+]  # fmt: skip
 
 
 # ------------------------------------------------------------------ constructors
@@ -277,16 +83,6 @@ def _flat(terms: tuple[Expr, ...]) -> Iterator[Expr]:
             yield t
 
 
-def split_number(e: Expr) -> tuple[Fraction | float, Expr]:
-    """`c * rest` with the number taken out."""
-    if isinstance(e, Num):
-        return e.value, ONE
-    if isinstance(e, Mul) and isinstance(e.factors[0], Num):
-        rest = e.factors[1:]
-        return e.factors[0].value, rest[0] if len(rest) == 1 else Mul(rest)
-    return Fraction(1), e
-
-
 def mul(*factors: Expr) -> Expr:
     """Product in normal form: flat, number first, powers of equal bases merged."""
     c: Fraction | float = Fraction(1)
@@ -316,7 +112,8 @@ def mul(*factors: Expr) -> Expr:
         if isinstance(p, Num):
             c = c * p.value
         elif isinstance(p, Mul):
-            return mul(Num(c), *out, *factors_of(p), *(_repeat(b, x) for b, x in list(powers.items())[len(out) + 1 :]))
+            rest = list(powers.items())[len(out) + 1 :]
+            return mul(Num(c), *out, *p.factors, *(power(b, add(*xs)) for b, xs in rest))
         else:
             out.append(p)
     if len(out) == 1 and isinstance(out[0], Add) and c != 1:
@@ -326,22 +123,12 @@ def mul(*factors: Expr) -> Expr:
     return out[0] if len(out) == 1 else Mul(tuple(out))
 
 
-def _repeat(base: Expr, exponents: list[Expr]) -> Expr:
-    return power(base, add(*exponents))
-
-
 def _indicator(e: Expr) -> bool:
     return isinstance(e, Fn) and e.name in COMPARISONS
 
 
-COMPARISONS = frozenset({"eq", "ne", "lt", "le", "gt", "ge", "and", "or", "not"})
-
-
-def factors_of(e: Expr) -> tuple[Expr, ...]:
-    return e.factors if isinstance(e, Mul) else (e,)
-
-
 def power(base: Expr, exponent: Expr) -> Expr:
+    """`base ** exponent`; powers of powers and of products are opened where every sign allows it."""
     if exponent == ONE or base == ONE:
         return base
     if exponent == ZERO:
@@ -376,7 +163,7 @@ def fn(name: str, *args: Expr) -> Expr:
         return ONE
     if name == "log1p" and isinstance(args[0], Fn) and args[0].name == "exp":
         return Fn("softplus", args[0].args)
-    if name in COMPARISONS and (folded := _compare(name, args)) is not None:
+    if name in COMPARISONS and (folded := decided(name, args)) is not None:
         return folded
     return Fn(name, args)
 
@@ -391,8 +178,8 @@ def _log(a: Expr) -> Expr:
             return Fn("log_Phi", x)
         case Fn("logistic", (x,)):
             return neg(Fn("softplus", (neg(x),)))
-        case Add((Num(one), t)) | Add((t, Num(one))) if one == 1 and _is_minus(t, "logistic"):
-            return neg(Fn("softplus", _negated_argument(t)))
+        case Add((Num(one), t)) | Add((t, Num(one))) if one == 1 and (arguments := _minus_logistic(t)) is not None:
+            return neg(Fn("softplus", arguments))
         case Add((Num(one), Fn("exp", x))) | Add((Fn("exp", x), Num(one))) if one == 1:
             return Fn("softplus", x)
         case Pow() if positive(a.base):
@@ -408,37 +195,16 @@ def _log(a: Expr) -> Expr:
     return Fn("log", (a,))
 
 
-def _is_minus(t: Expr, name: str) -> bool:
-    c, rest = split_number(t)
-    return c == -1 and isinstance(rest, Fn) and rest.name == name
-
-
-def _negated_argument(t: Expr) -> tuple[Expr, ...]:
-    rest = split_number(t)[1]
-    assert isinstance(rest, Fn)
-    return rest.args
-
-
-_DECIDE: dict[str, Callable[[float | Fraction, float | Fraction], bool]] = {
-    "eq": lambda a, b: a == b, "ne": lambda a, b: a != b, "lt": lambda a, b: a < b,
-    "le": lambda a, b: a <= b, "gt": lambda a, b: a > b, "ge": lambda a, b: a >= b,
-    "and": lambda a, b: bool(a) and bool(b), "or": lambda a, b: bool(a) or bool(b),
-}  # fmt: skip
-
-
-def _compare(name: str, args: tuple[Expr, ...]) -> Expr | None:
-    if name == "not":
-        return num(int(args[0].value == 0)) if isinstance(args[0], Num) else None
-    a, b = args
-    if isinstance(a, Num) and isinstance(b, Num):
-        return num(int(_DECIDE[name](a.value, b.value)))
-    for x, y in ((a, b), (b, a)):
-        if isinstance(x, Num) and name in ("and", "or"):
-            return y if (x.value != 0) == (name == "and") else x
+def _minus_logistic(t: Expr) -> tuple[Expr, ...] | None:
+    """The argument of `-logistic(a)`."""
+    match split_number(t):
+        case -1, Fn("logistic", arguments):
+            return arguments
     return None
 
 
 def neg(e: Expr) -> Expr:
+    """`-e`."""
     return mul(Num(Fraction(-1)), e)
 
 
@@ -468,6 +234,7 @@ def _delta_of(body: Expr, ix: Ix) -> Delta | None:
 
 
 def delta(a: Idx, b: Idx) -> Expr:
+    """1 where two index positions are equal; decided where both are literal."""
     if a == b:
         return ONE
     if isinstance(a, int) and isinstance(b, int):
@@ -476,6 +243,7 @@ def delta(a: Idx, b: Idx) -> Expr:
 
 
 def sel(of: Expr, at: Idx) -> Expr:
+    """1 where the integer `of` equals `at`: a delta where `of` is an index or a number."""
     if isinstance(of, Val):
         return delta(of.ix, at)
     if isinstance(of, Num) and isinstance(at, int):
@@ -483,42 +251,6 @@ def sel(of: Expr, at: Idx) -> Expr:
     if isinstance(of, Num) and isinstance(at, Ix):
         return delta(int(of.value), at)
     return Sel(of, at)
-
-
-# ------------------------------------------------------------------ facts
-
-
-def positive(e: Expr) -> bool:
-    """Whether the expression is known to be positive, from domains alone."""
-    match e:
-        case Num(v):
-            return v > 0
-        case El():
-            return e.sort in ("positive", "unit")
-        case SizeN() | Fn("exp" | "logistic" | "softplus" | "pi" | "Phi", _):
-            return True
-        case Mul():
-            return all(positive(f) for f in e.factors)
-        case Pow():
-            return positive(e.base)
-        case Sum():
-            return positive(e.body)
-        case Add((Num(one), t)) | Add((t, Num(one))) if one == 1 and _is_unit_minus(t):
-            return True
-        case Add():
-            return all(positive(t) for t in e.terms)
-        case Where():
-            return positive(e.then) and positive(e.other)
-        case Choose():
-            return all(positive(o) for o in e.options)
-    return False
-
-
-def _is_unit_minus(t: Expr) -> bool:
-    c, rest = split_number(t)
-    return c == -1 and (
-        (isinstance(rest, El) and rest.sort == "unit") or (isinstance(rest, Fn) and rest.name == "logistic")
-    )
 
 
 # ------------------------------------------------------------------ substitution
@@ -541,7 +273,7 @@ def rebuild(e: Expr, replace: Callable[[Expr], Expr | None], to: Mapping[Ix, Idx
             case Num() | SizeN():
                 return x
             case Val():
-                return _value(table.get(x.ix, x.ix))
+                return value_of(table.get(x.ix, x.ix))
             case El():
                 return El(x.var, tuple(idx(i) for i in x.idx), x.sort)
             case Sel():
@@ -577,12 +309,14 @@ def rebuild(e: Expr, replace: Callable[[Expr], Expr | None], to: Mapping[Ix, Idx
 
 
 def where(cond: Expr, then: Callable[[], Expr], other: Callable[[], Expr]) -> Expr:
+    """`then` where the condition holds; the branch that a literal condition rules out is not built."""
     if isinstance(cond, Num):
         return then() if cond.value != 0 else other()
     return Where(cond, then(), other())
 
 
-def _value(i: Idx) -> Expr:
+def value_of(i: Idx) -> Expr:
+    """An index position as a number; the inverse of `as_index`."""
     match i:
         case Ix():
             return Val(i)
@@ -590,9 +324,6 @@ def _value(i: Idx) -> Expr:
             return num(i)
         case DataIx():
             return i.value
-
-
-value_of = _value
 
 
 def as_index(e: Expr) -> Idx:
@@ -609,53 +340,3 @@ def refresh(e: Sum) -> tuple[Ix, Expr]:
     """The body of a sum under a new dummy."""
     new = fresh(e.ix.dim)
     return new, substitute(e.body, {e.ix: new})
-
-
-@lru_cache(maxsize=100_000)
-def alpha(e: Expr) -> Expr:
-    """The expression with bound indices named by depth: equal up to bound names means equal here."""
-    return _alpha(e, {}, 0)
-
-
-def _alpha(e: Expr, names: Mapping[Ix, Ix], depth: int) -> Expr:
-    if not any(isinstance(x, Sum | MatInv | LogDet) for x in walk(e)) and not names:
-        return e
-
-    def idx(i: Idx) -> Idx:
-        if isinstance(i, DataIx):
-            return DataIx(_alpha(i.value, names, depth))
-        return names.get(i, i) if isinstance(i, Ix) else i
-
-    def sub(x: Expr) -> Expr:
-        return _alpha(x, names, depth)
-
-    match e:
-        case Num() | SizeN():
-            return e
-        case Val():
-            return Val(names.get(e.ix, e.ix))
-        case El():
-            return El(e.var, tuple(map(idx, e.idx)), e.sort)
-        case Sel():
-            return Sel(sub(e.of), idx(e.at))
-        case Delta():
-            return Delta(idx(e.a), idx(e.b))
-        case Fn():
-            return Fn(e.name, tuple(map(sub, e.args)))
-        case Add():
-            return Add(tuple(map(sub, e.terms)))
-        case Mul():
-            return Mul(tuple(map(sub, e.factors)))
-        case Pow():
-            return Pow(sub(e.base), sub(e.exponent))
-        case Sum():
-            new = Ix(f"#{depth}", e.ix.dim)
-            return Sum(new, _alpha(e.body, {**names, e.ix: new}, depth + 1))
-        case MatInv() | LogDet():
-            a, b = Ix(f"#{depth}", e.i.dim), Ix(f"#{depth + 1}", e.j.dim)
-            body = _alpha(e.body, {**names, e.i: a, e.j: b}, depth + 2)
-            return LogDet(a, b, body) if isinstance(e, LogDet) else MatInv(a, b, body, (idx(e.at[0]), idx(e.at[1])))
-        case Where():
-            return Where(sub(e.cond), sub(e.then), sub(e.other))
-        case Choose():
-            return Choose(idx(e.at), tuple(map(sub, e.options)))

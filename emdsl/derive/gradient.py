@@ -5,7 +5,7 @@ d e / d v[J] = sum over occurrences v[I] in e of (partial of e) * prod(delta(J, 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from emdsl.derive import expr as x
 from emdsl.derive.coefficients import _to_axes
@@ -82,30 +82,32 @@ def _function(e: x.Fn, name: str) -> list[Partial]:
     return out
 
 
+_UNARY: Mapping[str, Callable[[x.Fn, Expr], Expr]] = {  # f'(a), given f(a) and a
+    "log": lambda e, a: x.power(a, x.num(-1)),
+    "exp": lambda e, a: e,
+    "log1p": lambda e, a: x.power(x.add(x.ONE, a), x.num(-1)),
+    "softplus": lambda e, a: x.Fn("logistic", (a,)),
+    "logistic": lambda e, a: x.mul(e, x.add(x.ONE, x.neg(e))),
+    "logit": lambda e, a: x.power(x.mul(a, x.add(x.ONE, x.neg(a))), x.num(-1)),
+    "sin": lambda e, a: x.fn("cos", a),
+    "cos": lambda e, a: x.neg(x.fn("sin", a)),
+    "tanh": lambda e, a: x.add(x.ONE, x.neg(x.power(e, x.num(2)))),
+    "abs": lambda e, a: x.Fn("sign", (a,)),
+    "sign": lambda e, a: x.ZERO,
+    "lgamma": lambda e, a: x.Fn("digamma", (a,)),
+    "digamma": lambda e, a: x.Fn("trigamma", (a,)),
+    "log_bessel_i0": lambda e, a: x.Fn("bessel_ratio", (a,)),
+    "Phi": lambda e, a: x.Fn("phi", (a,)),
+    "log_Phi": lambda e, a: x.fn("exp", x.add(x.neg(e), x.mul(x.num(-1), x.HALF, x.power(a, x.num(2))), _LOG_ROOT)),
+    "phi": lambda e, a: x.neg(x.mul(a, e)),
+}
+
+
 def derivative(e: x.Fn, n: int) -> Expr:
     """d e / d (argument n)."""
-    a = e.args[0] if e.args else x.ZERO
-    one = {
-        "log": lambda: x.power(a, x.num(-1)),
-        "exp": lambda: e,
-        "log1p": lambda: x.power(x.add(x.ONE, a), x.num(-1)),
-        "softplus": lambda: x.Fn("logistic", (a,)),
-        "logistic": lambda: x.mul(e, x.add(x.ONE, x.neg(e))),
-        "logit": lambda: x.power(x.mul(a, x.add(x.ONE, x.neg(a))), x.num(-1)),
-        "sin": lambda: x.fn("cos", a),
-        "cos": lambda: x.neg(x.fn("sin", a)),
-        "tanh": lambda: x.add(x.ONE, x.neg(x.power(e, x.num(2)))),
-        "abs": lambda: x.Fn("sign", (a,)),
-        "sign": lambda: x.ZERO,
-        "lgamma": lambda: x.Fn("digamma", (a,)),
-        "digamma": lambda: x.Fn("trigamma", (a,)),
-        "log_bessel_i0": lambda: x.Fn("bessel_ratio", (a,)),
-        "Phi": lambda: x.Fn("phi", (a,)),
-        "log_Phi": lambda: x.fn("exp", x.add(x.neg(e), x.mul(x.num(-1), x.HALF, x.power(a, x.num(2))), _LOG_ROOT)),
-        "phi": lambda: x.neg(x.mul(a, e)),
-    }.get(e.name)
-    if one is not None:
-        return one()
+    slope = _UNARY.get(e.name)
+    if slope is not None:
+        return slope(e, e.args[0])
     if e.name in x.COMPARISONS or e.name == "value":
         return x.ZERO
     if e.name in ("min", "max"):
@@ -118,7 +120,7 @@ def gradient(
     terms: Sequence[Term], name: str, axes: tuple[Ix, ...]
 ) -> list[tuple[Expr, tuple[Expr, ...], tuple[Ix, ...]]]:
     """d Q / d name over its axes, as (coefficient, factors, summed indices) products."""
-    out = []
+    out: list[tuple[Expr, tuple[Expr, ...], tuple[Ix, ...]]] = []
     for t in terms:
         for i, f in enumerate(t.factors):
             for leaf, p, sums in partials(f, name):

@@ -11,9 +11,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from emdsl.derive import expr as x
-from emdsl.derive.element import Closure, Scope, Tensors
+from emdsl.derive.element import Tensors
 from emdsl.derive.expr import DataIx, El, Expr, Idx, Ix
 from emdsl.derive.factors import Factor, LogJoint
+from emdsl.derive.scope import Closure, Scope
 from emdsl.derive.truncation import limits, log_mass
 from emdsl.errors import ModelError, Problem
 from emdsl.language import model as m

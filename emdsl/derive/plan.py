@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from emdsl.derive import expr as x
-from emdsl.derive.blocks import Elimination, eliminate
+from emdsl.derive.blocks import Block, Elimination, eliminate
 from emdsl.derive.centre import Shift, recentre
+from emdsl.derive.expr import El
 from emdsl.derive.factors import LogJoint
-from emdsl.derive.joint import expand, is_point_mass
+from emdsl.derive.joint import expand
 from emdsl.derive.solve import Closed, Update, solve
 from emdsl.derive.statistics import Expected, expected
 from emdsl.errors import ModelError, Problem
@@ -93,17 +94,20 @@ def _dimension(size: m.Size) -> str:
     return f"{size.name}[]" if isinstance(size, m.Ragged) else str(size)
 
 
+def _gates(b: Block) -> list[str]:
+    """The discrete latents that a block is gated by."""
+    return sorted({n.of.var for n in b.neighbours if isinstance(n.of, El)})
+
+
 def _choices(elimination: Elimination, joint: LogJoint) -> dict[str, Choice]:
     out: dict[str, Choice] = {}
     for b in elimination.blocks:
-        gates = ", ".join(sorted({n.of.var for n in b.neighbours}))  # type: ignore[union-attr]
+        gates = ", ".join(_gates(b))
         for latent in b.latents:
             if b.record is None:
                 states = " x ".join(joint.levels[n] for n in b.latents)
                 reason = f"{states} states per element, enumerated"
-                inside = [
-                    c.name for c in elimination.blocks if c.record and any(n.of.var in b.latents for n in c.neighbours)
-                ]  # type: ignore[union-attr]
+                inside = [c.name for c in elimination.blocks if c.record and set(_gates(c)) & set(b.latents)]
                 method = "exact:hybrid" if inside else "exact:enumeration"
                 if inside:
                     reason += f"; {', '.join(inside)} integrated out inside each"
@@ -134,6 +138,3 @@ def _refuse(model: m.ModelText) -> None:
             problems.append(Problem("E120", text, line.span, "leave out the infer line, or write by exact"))
     if problems:
         raise ModelError(problems, model.source)
-
-
-_ = is_point_mass

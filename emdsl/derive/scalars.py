@@ -41,7 +41,7 @@ class Symbols:
             self.meaning[symbol] = e
         return self.symbols[e]
 
-    def to_sympy(self, e: Expr, opaque: frozenset[str] = frozenset()) -> sp.Expr:
+    def to_sympy(self, e: Expr) -> sp.Expr:
         """A scalar expression as sympy; sums, matrices and indicators stay opaque."""
         match e:
             case x.Num(v):
@@ -114,19 +114,12 @@ def solve_score(leaf: El, functions: tuple[Expr, ...], coefficients: tuple[Expr,
     for c, e in zip(cs, coefficients, strict=True):
         table.meaning[c] = e
     q = sp.Add(*(c * table.to_sympy(f) for c, f in zip(cs, functions, strict=True)))
-    found = _circular(functions, leaf, cs) or _polynomial_root(sp.diff(q, v), v, leaf.sort)
+    found = _polynomial_root(sp.diff(q, v), v, leaf.sort)
     if found is None:
         return None
     roots, evidence = found
     values = tuple(table.from_sympy(r) for r in roots)
     return Root(values[0], values, evidence)
-
-
-def _circular(functions: tuple[Expr, ...], leaf: El, cs: list[sp.Symbol]) -> tuple[list[sp.Expr], str] | None:
-    kinds = {f.name: c for f, c in zip(functions, cs, strict=True) if isinstance(f, x.Fn) and f.args == (leaf,)}
-    if len(kinds) == len(functions) and set(kinds) <= {"cos", "sin"} and leaf.sort == "real":
-        return None
-    return None
 
 
 def _polynomial_root(score: sp.Expr, v: sp.Symbol, sort: str) -> tuple[list[sp.Expr], str] | None:

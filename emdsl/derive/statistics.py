@@ -58,7 +58,9 @@ def expected(joint: LogJoint, elimination: Elimination, weighted: str | None) ->
     kinds = classes(joint)
     symmetry = symmetry_of(joint)
     found: dict[tuple[object, ...], Statistic] = {}
-    terms, prior, mixed = [], [], []
+    terms: list[Term] = []
+    prior: list[Term] = []
+    mixed: list[Mixed] = []
     for t, factor in elimination.terms:
         if not any(kinds.get(n) == "P" for f in t.factors for n in x.variables(f)):
             continue

@@ -17,7 +17,7 @@ from itertools import permutations, product
 from math import factorial
 
 from emdsl.derive import expr as x
-from emdsl.derive.expr import DataIx, El, Expr, Idx, Ix
+from emdsl.derive.expr import El, Expr, Idx, Ix
 from emdsl.derive.factors import Factor, LogJoint
 
 Block = Callable[[str], str]  # variable name -> the block it belongs to, "" for none
@@ -219,13 +219,3 @@ def merge(items: Iterable[Term], symmetry: Symmetry, fixed: tuple[Ix, ...] = ())
 def symmetry_of(joint: LogJoint) -> Symmetry:
     """The symmetric arrays of a model, by their domains."""
     return Symmetry(frozenset(v.name for v in joint.model.variables if v.domain.kind in ("spd", "correlation")))
-
-
-def data_indices(e: Expr) -> list[DataIx]:
-    """Data-valued index positions in an expression, outermost first."""
-    out: list[DataIx] = []
-    for node in x.walk(e):
-        for i in getattr(node, "idx", ()):
-            if isinstance(i, DataIx) and i not in out:
-                out.append(i)
-    return out

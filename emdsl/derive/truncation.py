@@ -21,8 +21,8 @@ MOST = 1000  # terms of a count's mass that are written out
 
 def limits(declared: m.Domain, element: Callable[[m.Expr], Expr]) -> tuple[Expr | None, Expr | None]:
     """(lower, upper) of a domain as scalar expressions."""
-    low = x.ZERO if declared.kind in ("positive", "unit", "count") else None
-    high = x.ONE if declared.kind == "unit" else None
+    low: Expr | None = x.ZERO if declared.kind in ("positive", "unit", "count") else None
+    high: Expr | None = x.ONE if declared.kind == "unit" else None
     if declared.lower is not None:
         low = element(declared.lower)
     if declared.upper is not None:

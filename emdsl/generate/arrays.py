@@ -58,7 +58,6 @@ class Emitter:
     lines: list[str] = field(default_factory=list)
     known: dict[Expr, Array] = field(default_factory=dict)
     named: dict[tuple[str, bool], str] = field(default_factory=dict)
-    used: set[str] = field(default_factory=set)
 
     # ------------------------------------------------------------ naming and scopes
 
@@ -66,7 +65,6 @@ class Emitter:
         """Code for the length of a dimension."""
         if dim.isdigit():
             return dim
-        self.used.add(f"size:{dim}")
         return self.namer.size(dim)
 
     def name(self, hint: str, value: Array) -> Array:
@@ -82,10 +80,6 @@ class Emitter:
 
     def comment(self, text: str, inner: bool = True) -> None:
         (self.lines if inner else self.outer).append(f"# {text}")
-
-    def helper(self, name: str) -> str:
-        self.used.add(name)
-        return name
 
     def order(self, axes: Sequence[Ix]) -> tuple[Ix, ...]:
         unique = list(dict.fromkeys(axes))
@@ -124,7 +118,6 @@ class Emitter:
 
     def length(self, i: Ix) -> str:
         if i.dim == self.chunk:
-            self.used.add("n_rows")
             return self.namer.rows
         return self.size(i.dim)
 
@@ -151,7 +144,6 @@ class Emitter:
                 return Array(self.size(e.dim), ())
             case x.Val(ix):
                 if ix.dim == self.chunk:
-                    self.used.add("rows")
                     return Array(f"np.arange({self.size(ix.dim)})[{self.namer.cut}]", (ix,), True)
                 return Array(f"np.arange({self.size(ix.dim)})", (ix,))
             case El():
@@ -183,7 +175,7 @@ class Emitter:
                 body = self.value(e.body, "matrix")
                 lead = tuple(i for i in body.axes if i not in (e.i, e.j))
                 code = self.transposed(self.broadcast(body, (*lead, e.i, e.j)), (*lead, e.i, e.j))
-                return Array(f"{self.helper('log_determinant')}({code})", lead, body.inner)
+                return Array(f"log_determinant({code})", lead, body.inner)
 
     def _equal(self, a: Array, at: Idx) -> Array:
         b = self.value(x.value_of(at))
@@ -196,9 +188,7 @@ class Emitter:
             value = self.value(body, "matrix")
             lead = tuple(k for k in value.axes if k not in (i, j))
             code = self.transposed(self.broadcast(value, (*lead, i, j)), (*lead, i, j))
-            self.known[whole] = self.name(
-                "precision", Array(f"{self.helper('inverse')}({code})", (*lead, i, j), value.inner)
-            )
+            self.known[whole] = self.name("precision", Array(f"inverse({code})", (*lead, i, j), value.inner))
         kept = self.known[whole]
         return self._take(kept.code, kept.inner, [*kept.axes[:-2], *at])
 
@@ -284,8 +274,6 @@ class Emitter:
         target = FUNCTIONS.get(e.name)
         if target is None:
             raise InternalError("generate", f"no numpy for the function {e.name}")
-        if "." not in target:
-            self.helper(target)
         if e.name == "pi":
             return Array("np.pi", ())
         return Array(f"{target}({', '.join(aligned)})", axes, inner)

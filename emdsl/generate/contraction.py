@@ -7,7 +7,7 @@ from itertools import combinations
 from typing import TYPE_CHECKING
 
 from emdsl.derive import expr as x
-from emdsl.derive.expr import DataIx, Expr, Ix
+from emdsl.derive.expr import Expr, Ix
 
 if TYPE_CHECKING:
     from emdsl.generate.arrays import Array, Emitter
@@ -86,10 +86,8 @@ def _scattered(em: Emitter, factors: list[Expr], scatter: list[tuple[Expr, Ix]],
             size = f"{size} * {em.size(t.dim)}"
     lead = inner_out[: len(inner_out) - len(rows)]
     if len(rows) > 1:
-        em.helper("segment_sum_nd")
         text = f"segment_sum_nd({values.code}, {code}, {size}, {len(rows)})"
     else:
-        em.helper("segment_sum")
         text = f"segment_sum({values.code}, {code}, {size})"
     if len(targets) > 1:
         shape = ", ".join(em.size(t.dim) for t in targets)
@@ -216,6 +214,3 @@ def _join(parts: Sequence[Array]) -> str:
     for p in parts[1:]:
         text += f" / {p.code[4:]}" if p.code.startswith("1 / ") else f" * {p.wrapped}"
     return text
-
-
-_ = DataIx

@@ -151,7 +151,6 @@ def emit_stack(f: Function, stack: Stacked) -> Array:
         value = em.broadcast(em.value(coefficient), (*states, *feature.axes))
         count = " * ".join(em.size(s.dim) for s in states)
         if feature.symmetric:
-            em.helper("packed")
             columns.append(f"packed({value.code}).reshape({count}, -1)")
         else:
             columns.append(f"{value.wrapped}.reshape({count}, -1)")
@@ -161,7 +160,6 @@ def emit_stack(f: Function, stack: Stacked) -> Array:
         fills.append(_fill(rows_only, feature, stack.row, f"features[{ends[-2]}:{ends[-1]}]"))
     coefficients = em.namer.fresh("coefficients")
     em.outer.append(f"{coefficients} = np.concatenate([{', '.join(columns)}], axis=1)")
-    em.helper("row_features")
     name = plain(f"features_of_{stack.block.name}")
     em.lines.append(f"{stack.code} = row_features(prepared, rows, {name})")
     stack.function = _features_function(rows_only, name, ends[-1], fills)
@@ -193,7 +191,6 @@ def _fill(f: Function, feature: Feature, row: Ix, target: str) -> str:
     if not feature.factors:
         return f"{target} = 1.0"
     if feature.symmetric:
-        em.helper("pairs")
         return f"pairs({em.value(feature.factors[0]).code}, {target})"
     value = em.contract(feature.factors, (*feature.axes, row))
     code = value.code if len(feature.axes) < 2 else f"{value.wrapped}.reshape(-1, {em.namer.rows})"
@@ -202,7 +199,10 @@ def _fill(f: Function, feature: Feature, row: Ix, target: str) -> str:
 
 def emit_block(f: Function, block: Block) -> Stacked | None:
     """The lines of one block: its table or natural parameters, and what elimination leaves."""
-    return _emit_discrete(f, block) if block.states else _emit_continuous(f, block)
+    if block.states:
+        return _emit_discrete(f, block)
+    _emit_continuous(f, block)
+    return None
 
 
 def _emit_discrete(f: Function, block: Block) -> Stacked | None:
@@ -222,7 +222,6 @@ def _emit_discrete(f: Function, block: Block) -> Stacked | None:
         shape = ", ".join(em.length(i) for i in axes)
         em.lines.append(f"{table} = np.zeros(({shape},))")
     _add_terms(f, table, others, axes)
-    em.helper("normalise")
     q, log_z = em.namer.fresh(f"q_{block.name}"), em.namer.fresh(f"log_z_{block.name}")
     em.lines.append(f"{q}, {log_z} = normalise({table}, {len(block.states)})")
     cut = bool(block.home) and block.home[-1].dim == em.chunk
@@ -285,7 +284,6 @@ def _emit_continuous(f: Function, block: Block) -> None:
     if block.scale is not None:
         _emit_scaled(f, block, arguments, union)
         return
-    em.helper(record.kernel)
     log_z, moments = em.namer.fresh(f"log_z_{name}"), em.namer.fresh(f"moments_{name}")
     scope.append(f"{log_z}, {moments} = {record.kernel}({', '.join(aligned)})")
     cut = em.chunk is not None and any(i.dim == em.chunk for i in union)

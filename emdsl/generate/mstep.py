@@ -7,12 +7,12 @@ from typing import assert_never
 
 from emdsl.derive import expr as x
 from emdsl.derive.coefficients import axes_of
-from emdsl.derive.expr import El, Expr, Ix
+from emdsl.derive.expr import Expr, Ix
 from emdsl.derive.gradient import gradient
 from emdsl.derive.quadratic import Linear
 from emdsl.derive.solve import Closed, Newton, Numeric, Simplex, Spread, Update
 from emdsl.derive.terms import Term
-from emdsl.generate.arrays import Array, Leaf, number
+from emdsl.generate.arrays import Array, Leaf
 from emdsl.generate.context import Function
 from emdsl.language import model as m
 
@@ -61,14 +61,11 @@ def _exact(f: Function, e: Expr, axes: tuple[Ix, ...]) -> str:
 
 
 def _simplex(f: Function, name: str, rule: Simplex) -> None:
-    f.emitter.helper("shares")
     _assign(f, name, f'shares({_exact(f, rule.counts, rule.axes)}, "{name}", {_code(f, name)}, policy)')
 
 
 def _spread(f: Function, name: str, rule: Spread) -> None:
     em = f.emitter
-    for h in ("spread", "inverse", "cholesky"):
-        em.helper(h)
     scatter = em.name(f"scatter_{name}", Array(_exact(f, rule.scatter, rule.axes), rule.axes))
     weight = em.name(f"weight_{name}", Array(_exact(f, rule.weight, rule.axes[:-2]), rule.axes[:-2]))
     old = _code(f, name)
@@ -81,8 +78,6 @@ def _spread(f: Function, name: str, rule: Spread) -> None:
 
 def _linear(f: Function, rule: Linear) -> None:
     em = f.emitter
-    em.helper("solve_normal")
-    em.helper("checked")
     batch = rule.batch
     own = [[s for s in c.slots if s not in batch] for c in rule.columns]
     if not rule.second and len(rule.columns) == 1:
@@ -192,26 +187,22 @@ def _limits(v: m.Variable) -> tuple[str, str]:
 
 
 def _closed(f: Function, name: str, rule: Closed) -> None:
-    em = f.emitter
     v = f.plan.joint.model.variable(name)
     low, high = _limits(v)
     if len(rule.root.candidates) == 1:
         code = _exact(f, rule.root.value, rule.axes)
     else:
         candidates = [_exact(f, c, rule.axes) for c in rule.root.candidates]
-        em.helper("best_root")
         value = x.add(*(x.mul(s.coefficient, s.function) for s in rule.functions))
         objective = _function_of(f, name, (value,), rule.axes, f"objective_of_{name}")
         code = f"best_root([{', '.join(candidates)}], {objective}, {low}, {high})"
     if v.domain.kind == "positive" and low == "0.0":
-        em.helper("positive")
         _assign(
             f, name, f'positive({code}, "{name}", {_code(f, name)}, policy, {_floor(f, name)}, {_log_weight(f, rule)})'
         )
         if high != "np.inf":
             _assign(f, name, f"np.minimum({_code(f, name)}, {high})")
     else:
-        em.helper("checked")
         _assign(f, name, f'checked({code}, "{name}", {_code(f, name)}, policy, {low}, {high})')
 
 
@@ -256,21 +247,16 @@ def _function_of(f: Function, name: str, values: tuple[Expr, ...], axes: tuple[I
 
 
 def _newton(f: Function, name: str, rule: Newton) -> None:
-    em = f.emitter
-    em.helper("maximise_scalar")
     v = f.plan.joint.model.variable(name)
     target = _function_of(f, name, (rule.score, rule.curvature), rule.axes, f"score_of_{name}")
     low, high = _limits(v)
     code = f'maximise_scalar({target}, {_code(f, name)}, "{v.domain.kind}", {low}, {high})'
-    em.helper("checked")
     _assign(f, name, f'checked({code}, "{name}", {_code(f, name)}, policy, {low}, {high})')
 
 
 def emit_numeric(f: Function, params: Sequence[str], terms: Sequence[Term]) -> None:
     """Quasi-Newton on Q with its symbolic gradient, several parameters jointly."""
     em = f.emitter
-    for h in ("maximise", "to_free", "from_free", "pullback", "_factor"):
-        em.helper(h)
     model = f.plan.joint.model
     original, kept, lines = em.leaf, dict(em.known), em.lines
     codes = {n: _code(f, n) for n in params}
@@ -310,6 +296,3 @@ def emit_numeric(f: Function, params: Sequence[str], terms: Sequence[Term]) -> N
     em.outer.append(f"{found} = maximise({target}, {{{start}}}, {{{domains}}}, {{{limits}}})")
     for n in params:
         _assign(f, n, f'{found}["{n}"]')
-
-
-_ = number, El

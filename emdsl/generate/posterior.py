@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from emdsl.derive import expr as x
 from emdsl.derive.blocks import Block
 from emdsl.derive.expr import El, Ix
@@ -11,9 +9,7 @@ from emdsl.derive.statistics import average
 from emdsl.derive.terms import Term
 from emdsl.generate.arrays import Array
 from emdsl.generate.context import Function
-
-if TYPE_CHECKING:
-    from emdsl.generate.module import Printer
+from emdsl.generate.printer import Printer
 
 
 def posterior_lines(printer: Printer) -> list[str]:
@@ -37,7 +33,6 @@ def posterior_lines(printer: Printer) -> list[str]:
         lines += [f"{p} = []" for p in parts]
     lines += printer.loop(f, [*em.lines, *gather]) if entries else []
     lines += ["return {", *_results(printer, entries, parts), "}"]
-    printer.used |= em.used
     doc = '"""Posterior of each latent at these parameters: plates first, then its own axes."""'
     return ["def posterior(params, data, prepared):", *("    " + line for line in (doc, *lines))]
 
@@ -86,25 +81,31 @@ def _carried(f: Function, factors: list[El], i: Ix) -> bool:
     return any(i in f.emitter.value(e).axes for e in factors)
 
 
+def _moved(printer: Printer, latent: str) -> str:
+    """What takes a centred latent back to the user's origin."""
+    shift = printer.plan.shifts.get(latent)
+    if shift is None:
+        return ""
+    assert isinstance(shift.value, El)
+    return f' + prepared["reference {shift.value.var.partition(":")[2]}"]'
+
+
 def _results(printer: Printer, entries: list[tuple[str, str, Array]], parts: list[str]) -> list[str]:
     out: list[str] = []
     by_latent: dict[str, list[tuple[str, str]]] = {}
     for (latent, field, value), part in zip(entries, parts, strict=True):
         home = sum(1 for i in value.axes if i.dim in printer.rows)
         code = f"np.concatenate({part}, axis=-1)" if printer.chunk else f"np.asarray({part})"
-        printer.used.add("plates_first")
         by_latent.setdefault(latent, []).append((field, f"plates_first({code}, {home})"))
-    blocks = {n: b for b in printer.plan.elimination.blocks for n in b.latents}
     for latent, fields in by_latent.items():
         if fields[0][0] == "":
             out.append(f'    "{latent}": {fields[0][1]},')
             continue
         codes = dict(fields)
-        cells = [f'"mean": {codes["id"]}'] if "id" in codes else []
+        cells = [f'"mean": {codes["id"]}{_moved(printer, latent)}'] if "id" in codes else []
         if "square" in codes and "id" in codes:
             cells.append(f'"var": {codes["square"]} - {codes["id"]} ** 2')
         own = [f'"{k[9:]}": {c}' for k, c in codes.items() if k.startswith("argument ") and k != "argument mean"]
         cells += own or [f'"E[{k}]": {c}' for k, c in codes.items() if k not in ("id", "square")]
-        _ = blocks
         out.append(f'    "{latent}": {{{", ".join(cells)}}},')
     return out

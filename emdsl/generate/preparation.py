@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from emdsl.derive import expr as x
-from emdsl.derive.element import Scope, Tensors
+from emdsl.derive.element import Tensors
 from emdsl.derive.expr import Ix
+from emdsl.derive.scope import Scope
 from emdsl.derive.solve import Numeric
 from emdsl.generate.arrays import Emitter, Leaf
 from emdsl.generate.context import flat_axes, function
 from emdsl.generate.mstep import bounds
 from emdsl.generate.names import Namer
+from emdsl.generate.printer import Printer
+from emdsl.generate.spec import nested
 from emdsl.language import model as m
-
-if TYPE_CHECKING:
-    from emdsl.generate.module import Printer
 
 
 def default_lines(printer: Printer) -> list[str]:
@@ -35,8 +33,7 @@ def default_lines(printer: Printer) -> list[str]:
         em.size = _size  # type: ignore[method-assign]
         value = em.value(tensors.element(v.default, own if v.default.shape else (), scope))
         code = em.broadcast(value, axes).code if axes else value.code
-        printer.used |= em.used
-        tables = [f"{n} = np.array({_nested(t)})" for n, t in tensors.tables.items()]
+        tables = [f"{n} = np.array({nested(t)})" for n, t in tensors.tables.items()]
         body = [*tables, *em.outer, *em.lines, f'out["{v.name}"] = np.array({code}, float)']
         lines += [f'if "{v.name}" not in out:', *("    " + b for b in body)]
     doc = '"""The givens, those that the data leave out at their defaults."""'
@@ -45,7 +42,7 @@ def default_lines(printer: Printer) -> list[str]:
 
 def _given_leaf(name: str, model: m.ModelText, tensors: Tensors) -> Leaf:
     if name in tensors.tables:
-        return Leaf(name, tuple(range(np.ndim(tensors.tables[name]))))
+        return Leaf(name, tuple(range(np.asarray(tensors.tables[name]).ndim)))
     return Leaf(f'out["{name}"]', tuple(range(len(model.variable(name).shape))))
 
 
@@ -55,19 +52,12 @@ def _size(dim: str) -> str:
     return dim if dim.isdigit() else f"({size_expression(dim)})"
 
 
-def _nested(v: object) -> str:
-    return "[" + ", ".join(map(_nested, v)) + "]" if isinstance(v, tuple) else repr(v)
-
-
 def reference_lines(printer: Printer) -> list[str]:
     """`reference(data)`: the points that data are centred at, the same for every part of the data."""
     doc = '"""Reference points: data are held as differences from these, so that squares lose no digits."""'
     cells = []
     for name in printer.plan.centred:
-        printer.used.add("centre")
-        plates, _ = flat_axes(printer.plan.joint.model.variable(name))
         own = len(printer.plan.joint.model.variable(name).domain.dims)
-        _ = plates
         cells.append(f'"{name}": centre(data.values["{name}"], data.masks.get("{name}"), {own}),')
     return ["def reference(data):", *("    " + line for line in (doc, "return {", *("    " + c for c in cells), "}"))]
 
@@ -95,7 +85,7 @@ def prepare_lines(printer: Printer) -> list[str]:
     for v in model.variables:
         if v.kind not in ("observed", "given"):
             continue
-        plates, own = flat_axes(v)
+        plates, _ = flat_axes(v)
         lines.append(f'values = data.values["{v.name}"]')
         if v.name in plan.centred:
             lines.append(f'values = values - reference["{v.name}"]')
@@ -103,15 +93,11 @@ def prepare_lines(printer: Printer) -> list[str]:
         integer = v.domain.kind in ("category", "index") or v.name in indices
         kind = "np.int64" if integer else "float"
         if v.kind == "observed":
-            printer.used.add("without_missing")
             lines.append(f'values = without_missing(values, data.masks.get("{v.name}"))')
-            printer.used.add("presence")
             axes = plan.presence_axes(v)
             arguments = f'data.masks.get("{v.name}"), values.shape, {plates}, {plates + axes}, "{v.name}"'
             lines.append(f'out["present {v.name}"] = presence({arguments})')
-        printer.used.add("rows_last")
         lines.append(f'out["{v.name}"] = rows_last(np.asarray(values, {kind}), {plates})')
-        _ = own
     for name in _ragged(model):
         lines += [
             f'sizes["{name}[]"] = len(data.ragged["{name}"].row)',
@@ -130,14 +116,11 @@ def prepare_lines(printer: Printer) -> list[str]:
     if printer.stacks:
         lines.append('out["the features"] = {}')
     for stack in printer.stacks:
-        printer.used.add("row_features")
         name = stack.function[0].split("(")[0].removeprefix("def ")
         lines.append(
             f'out["the features"] |= cached_features(out, {name}, ({_height(printer)}) * {_size(printer.chunk or "1")})'
         )
-        printer.used.add("cached_features")
     cells = ", ".join(f'out["{n}"]' for n in plan.centred)
-    printer.used.add("data_scale")
     lines += [f'out["the scale"] = out["the spread"] = data_scale([{cells}])', "return out"]
     doc = '"""What is computed once: centred data with rows last, masks, weights, and the chunks of rows."""'
     return ["def prepare(data, reference):", *("    " + line for line in (doc, *lines))]
@@ -194,20 +177,18 @@ def initial_lines(printer: Printer) -> list[str]:
     numeric |= {n for u in plan.updates if u.kind == "newton" for n in u.params}
     cells = []
     for v in params:
-        printer.used.add("neutral")
         shape = ", ".join(em.size(str(d)) for d in v.shape)
         comma = "," if len(v.shape) == 1 else ""
         shift = plan.shifts.get(v.name)
         jitter = "rng" if v.name in numeric or (v.domain.kind == "real" and shift is None) else "None"
         low, high = bounds(v)
         code = f'neutral("{v.domain.kind}", ({shape}{comma}), {len(v.domain.dims)}, {low}, {high}, {jitter})'
-        target = em.namer.of(v.name)
+        em.namer.of(v.name)
         if shift is not None:
             own = [n for n in x.variables(shift.value) if n in {p.name for p in params}]
             if not own:
                 code = f"{code} + {em.align(em.value(shift.value), shift.axes)}"
         cells.append(f'"{v.name}": {code},')
-        _ = target
     body = ["params = {", *("    " + c for c in cells), "}"]
     first = ['sizes = prepared["the sizes"]', *f.prologue(), *em.outer]
     if not plan.elimination.blocks:
@@ -218,10 +199,8 @@ def initial_lines(printer: Printer) -> list[str]:
             'return m_step(statistics, params, prepared, "keep")',
         ]
     else:
-        printer.used.add("best_start")
         some = "prepared"
         if printer.chunk:
-            printer.used.add("sample_rows")
             first.append(f'some = {{**prepared, "the chunks": [sample_rows({_size(printer.chunk)}, rng)]}}')
             some = "some"
         draw = ["", "def draw():", *("    " + b for b in body), f"    statistics = e_step(params, data, {some}, rng)",
@@ -230,6 +209,5 @@ def initial_lines(printer: Printer) -> list[str]:
                 '    value = statistics["log_likelihood"] + log_prior(params, prepared)',
                 '    return m_step(statistics, params, prepared, "keep"), value', ""]  # fmt: skip
         lines = [*first, *draw, *step, 'with np.errstate(all="ignore"):', "    return best_start(draw, step, 5, 6)"]
-    printer.used |= em.used
     doc = '"""Starting values: neutral ones, then the M-step of a seeded division of the rows among the states."""'
     return ["def initial(data, prepared, rng):", *("    " + line for line in (doc, *lines))]

@@ -66,3 +66,8 @@ def literal(e: m.Expr | None) -> float | None:
 
 def spec_lines(plan: Plan) -> list[str]:
     return [f"SPEC = {pformat(spec(plan), width=118, sort_dicts=False, compact=True)}"]
+
+
+def nested(table: object) -> str:
+    """A table of numbers as the literal of nested lists."""
+    return "[" + ", ".join(map(nested, table)) + "]" if isinstance(table, tuple) else repr(table)

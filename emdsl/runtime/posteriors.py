@@ -5,11 +5,20 @@ Each function takes the natural parameters of its statistics, arrays that broadc
 expectations. The gradient of A gives the moments of the T_j (Wainwright and Jordan 2008, section 3).
 """
 
+# mypy: disable-error-code="no-any-return"
+# (operators on arrays of any dtype, and all of scipy, are Any to mypy)
+
+from __future__ import annotations
+
+from typing import Any
+
 import numpy as np
 from scipy import special
 
+from emdsl.runtime.columns import Array
 
-def gamma_posterior(log, id):
+
+def gamma_posterior(log: Array, id: Array) -> tuple[Array, dict[str, Any]]:
     """exp(log * log u + id * u) on u > 0: Gamma(shape = log + 1, rate = -id)."""
     shape, rate = log + 1.0, -id
     a = special.gammaln(shape) - shape * np.log(rate)
@@ -21,7 +30,7 @@ def gamma_posterior(log, id):
     }  # fmt: skip
 
 
-def inverse_gamma_posterior(log, recip):
+def inverse_gamma_posterior(log: Array, recip: Array) -> tuple[Array, dict[str, Any]]:
     """exp(log * log u + recip / u) on u > 0: InverseGamma(shape = -log - 1, scale = -recip)."""
     shape, scale = -log - 1.0, -recip
     a = special.gammaln(shape) - shape * np.log(scale)
@@ -33,7 +42,7 @@ def inverse_gamma_posterior(log, recip):
     }  # fmt: skip
 
 
-def beta_posterior(log, log1m):
+def beta_posterior(log: Array, log1m: Array) -> tuple[Array, dict[str, Any]]:
     """exp(log * log u + log1m * log(1 - u)) on 0 < u < 1: Beta(log + 1, log1m + 1)."""
     a, b = log + 1.0, log1m + 1.0
     total = special.digamma(a + b)
@@ -43,7 +52,7 @@ def beta_posterior(log, log1m):
     }  # fmt: skip
 
 
-def normal_posterior(id, square):
+def normal_posterior(id: Array, square: Array) -> tuple[Array, dict[str, Any]]:
     """exp(id * u + square * u^2) on the line: Normal(mean = -id / (2 square), var = -1 / (2 square))."""
     var = -0.5 / square
     mean = id * var
@@ -54,7 +63,7 @@ def normal_posterior(id, square):
     }  # fmt: skip
 
 
-def log_normal_posterior(log, log2):
+def log_normal_posterior(log: Array, log2: Array) -> tuple[Array, dict[str, Any]]:
     """exp(log * log u + log2 * (log u)^2) on u > 0: LogNormal, whose log is Normal after the Jacobian."""
     var = -0.5 / log2
     mean = (log + 1.0) * var
@@ -65,7 +74,7 @@ def log_normal_posterior(log, log2):
     }  # fmt: skip
 
 
-def von_mises_posterior(cos, sin):
+def von_mises_posterior(cos: Array, sin: Array) -> tuple[Array, dict[str, Any]]:
     """exp(cos * cos u + sin * sin u) on the circle: VonMises."""
     k = np.hypot(cos, sin)
     mean = np.arctan2(sin, cos)
@@ -76,7 +85,7 @@ def von_mises_posterior(cos, sin):
     }  # fmt: skip
 
 
-def generalised_inverse_gaussian_posterior(log, id, recip):
+def generalised_inverse_gaussian_posterior(log: Array, id: Array, recip: Array) -> tuple[Array, dict[str, Any]]:
     """exp(log * log u + id * u + recip / u) on u > 0 (Jorgensen 1982), with p = log + 1, a = -2 id, b = -2 recip.
 
     With u = sqrt(b/a) e^t the normaliser is int exp(p t - omega cosh t) dt = 2 K_p(omega), omega = sqrt(ab). The
@@ -87,7 +96,7 @@ def generalised_inverse_gaussian_posterior(log, id, recip):
     omega, log_scale = np.sqrt(a) * np.sqrt(b), 0.5 * (np.log(b) - np.log(a))
     peak = np.arcsinh(p / omega)
 
-    def below_top(t, p, omega, peak):
+    def below_top(t: Array, p: Array, omega: Array, peak: Array) -> Array:
         half = np.clip(t / 2, -300, 300)
         return 2 * omega * np.sinh(half) * np.sinh(np.clip(peak + half, -300, 300)) - p * t
 
@@ -109,7 +118,7 @@ def generalised_inverse_gaussian_posterior(log, id, recip):
     }
 
 
-def dirichlet_posterior(log, axis=-1):
+def dirichlet_posterior(log: Array, axis: int = -1) -> tuple[Array, dict[str, Any]]:
     """exp(sum_k log_k log u_k) on the simplex along `axis`: Dirichlet(log + 1)."""
     c = log + 1.0
     total = c.sum(axis, keepdims=True)

@@ -1,0 +1,18 @@
+"""Every code of a model that is right but that the planner refuses, with what it means."""
+
+from __future__ import annotations
+
+CODES: dict[str, str] = {
+    # densities
+    "E101": "the support of a family depends on a parameter",
+    "E102": "min or max of a vector whose length is not known from the text",
+    "E103": "a family cut by its variable's domain, whose normaliser is not known",
+    "E104": "a parameter that is discrete",
+    # posteriors
+    "E110": "a posterior that is not tractable: latents tied to each other, or a term that is no statistic",
+    "E111": "a posterior whose statistics are those of no known family",
+    "E112": "an expectation that has no closed form",
+    # what a later release brings
+    "E120": "a method of inference that is not available yet",
+    "E121": "a question to a model that is not answered yet",
+}

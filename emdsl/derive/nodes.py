@@ -1,0 +1,245 @@
+"""The nodes of the algebra: frozen values, what stands below them, and their free indices."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import lru_cache
+from itertools import count
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True)
+class Ix:
+    """A dummy index, typed by the dimension it runs over.
+
+    Dimensions are spelled as sizes are: `"N"`, `"3"`, `"Q + 1"`; `"T[]"` are the rows of a ragged plate.
+    """
+
+    name: str
+    dim: str
+
+
+@dataclass(frozen=True, slots=True)
+class DataIx:
+    """An index position whose integer value is read off data: `b[group[n]]`."""
+
+    value: Expr
+
+
+Idx = Ix | int | DataIx
+Sort = Literal["real", "positive", "unit", "spd"]
+
+
+@dataclass(frozen=True, slots=True)
+class Num:
+    value: Fraction | float
+
+
+@dataclass(frozen=True, slots=True)
+class El:
+    """One element of a variable, a statistic or a constant table. `sort` is what its domain says of its sign."""
+
+    var: str
+    idx: tuple[Idx, ...]
+    sort: Sort = "real"
+
+
+@dataclass(frozen=True, slots=True)
+class Val:
+    """The value of an index as a number."""
+
+    ix: Ix
+
+
+@dataclass(frozen=True, slots=True)
+class SizeN:
+    """A size as a number, by the spelling of its dimension."""
+
+    dim: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sel:
+    """One-hot: 1 where the integer `of` equals `at`."""
+
+    of: Expr
+    at: Idx
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """1 where two index positions are equal."""
+
+    a: Idx
+    b: Idx
+
+
+@dataclass(frozen=True, slots=True)
+class Fn:
+    """An elementwise function; comparisons give 0 or 1; `pi` takes no argument."""
+
+    name: str
+    args: tuple[Expr, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Add:
+    terms: tuple[Expr, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Mul:
+    factors: tuple[Expr, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Pow:
+    base: Expr
+    exponent: Expr
+
+
+@dataclass(frozen=True, slots=True)
+class Sum:
+    ix: Ix
+    body: Expr
+
+
+@dataclass(frozen=True, slots=True)
+class MatInv:
+    """Element `at` of the inverse of the symmetric matrix whose element (i, j) is `body`."""
+
+    i: Ix
+    j: Ix
+    body: Expr
+    at: tuple[Idx, Idx]
+
+
+@dataclass(frozen=True, slots=True)
+class LogDet:
+    i: Ix
+    j: Ix
+    body: Expr
+
+
+@dataclass(frozen=True, slots=True)
+class Where:
+    """`then` where the condition holds, else `other`; only the branch taken is evaluated."""
+
+    cond: Expr
+    then: Expr
+    other: Expr
+
+
+@dataclass(frozen=True, slots=True)
+class Choose:
+    """Item number `at` of a literal list."""
+
+    at: Idx
+    options: tuple[Expr, ...]
+
+
+Expr = Num | El | Val | SizeN | Sel | Delta | Fn | Add | Mul | Pow | Sum | MatInv | LogDet | Where | Choose
+
+
+ZERO, ONE, HALF = Num(Fraction(0)), Num(Fraction(1)), Num(Fraction(1, 2))
+
+
+_fresh = count()
+
+
+def fresh(dim: str) -> Ix:
+    """A dummy that no other expression holds. Names are canonical only after `terms.canonical`."""
+    return Ix(f"_{next(_fresh)}", dim)
+
+
+def num(value: int | float | Fraction) -> Num:
+    """A number; integers and fractions are exact."""
+    return Num(value if isinstance(value, float) and not value.is_integer() else Fraction(value))
+
+
+def children(e: Expr) -> tuple[Expr, ...]:
+    """Direct sub-expressions, those inside data-valued index positions included."""
+    match e:
+        case Num() | Val() | SizeN():
+            return ()
+        case El():
+            return _inside(e.idx)
+        case Sel():
+            return (e.of, *_inside((e.at,)))
+        case Delta():
+            return _inside((e.a, e.b))
+        case Fn():
+            return e.args
+        case Add():
+            return e.terms
+        case Mul():
+            return e.factors
+        case Pow():
+            return (e.base, e.exponent)
+        case Sum() | LogDet():
+            return (e.body,)
+        case MatInv():
+            return (e.body, *_inside(e.at))
+        case Where():
+            return (e.cond, e.then, e.other)
+        case Choose():
+            return (*_inside((e.at,)), *e.options)
+
+
+def _inside(idx: tuple[Idx, ...]) -> tuple[Expr, ...]:
+    return tuple(i.value for i in idx if isinstance(i, DataIx))
+
+
+def walk(e: Expr) -> Iterator[Expr]:
+    stack = [e]
+    while stack:
+        node = stack.pop()
+        yield node
+        stack.extend(reversed(children(node)))
+
+
+@lru_cache(maxsize=100_000)
+def free(e: Expr) -> tuple[Ix, ...]:
+    """Free indices, in order of first appearance."""
+    out: dict[Ix, None] = {}
+    match e:
+        case El():
+            _positions(e.idx, out)
+        case Val():
+            out[e.ix] = None
+        case Sel():
+            out.update(dict.fromkeys(free(e.of)))
+            _positions((e.at,), out)
+        case Delta():
+            _positions((e.a, e.b), out)
+        case Choose():
+            _positions((e.at,), out)
+            for o in e.options:
+                out.update(dict.fromkeys(free(o)))
+        case Sum():
+            out.update(dict.fromkeys(i for i in free(e.body) if i != e.ix))
+        case MatInv() | LogDet():
+            out.update(dict.fromkeys(i for i in free(e.body) if i not in (e.i, e.j)))
+            if isinstance(e, MatInv):
+                _positions(e.at, out)
+        case _:
+            for c in children(e):
+                out.update(dict.fromkeys(free(c)))
+    return tuple(out)
+
+
+def _positions(idx: tuple[Idx, ...], out: dict[Ix, None]) -> None:
+    for i in idx:
+        if isinstance(i, Ix):
+            out[i] = None
+        elif isinstance(i, DataIx):
+            out.update(dict.fromkeys(free(i.value)))
+
+
+@lru_cache(maxsize=100_000)
+def variables(e: Expr) -> frozenset[str]:
+    """Names of all variables below, data-valued index positions included."""
+    own = frozenset((e.var,)) if isinstance(e, El) else frozenset[str]()
+    return own.union(*(variables(c) for c in children(e)))

@@ -1,0 +1,66 @@
+"""What names, sizes and positions mean where an expression stands."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from emdsl.derive import expr as x
+from emdsl.derive.expr import El, Expr, Idx
+from emdsl.errors import InternalError
+from emdsl.language import model as m
+
+
+@dataclass(frozen=True)
+class Closure:
+    """An argument of a family: an expression with the scope it was written in, or a ready element."""
+
+    expression: m.Expr | None
+    scope: Scope | None
+    prefix: tuple[Idx, ...] = ()  # leading event axes already fixed
+    variable: str | None = None
+    ready: Expr | None = None
+
+
+@dataclass(frozen=True)
+class Scope:
+    """What names mean where an expression stands."""
+
+    loops: Mapping[str, Idx] = field(default_factory=dict)
+    bindings: Mapping[str, Closure] = field(default_factory=dict)
+    sizes: Mapping[str, m.Size] = field(default_factory=dict)
+
+    def dim(self, size: m.Size) -> str:
+        if isinstance(size, m.Ragged):
+            return f"{size.name}[]"
+        if any(n in self.sizes for n in size.names):
+            total = m.Dim.of(0)
+            for names, c in size.terms:
+                part = m.Dim.of(c)
+                for n in names:
+                    bound = self.sizes.get(n, m.Dim.of(n))
+                    if isinstance(bound, m.Ragged):
+                        return f"{bound.name}[]"
+                    part = part * bound
+                total = total + part
+            return str(total)
+        return str(size)
+
+
+Element = Callable[[m.Expr, tuple[Idx, ...], Scope], Expr]  # the element of an expression at index positions
+
+
+def size_number(size: m.Size, scope: Scope) -> Expr:
+    """A length as a number: of a ragged plate, data; else a constant or a named size."""
+    if isinstance(size, m.Ragged):
+        return El(f"length:{size.name}", (scope.loops[size.by],))
+    if size.constant is not None:
+        return x.num(size.constant)
+    if len(size.names) == 1 and isinstance(scope.sizes.get(size.names[0]), m.Ragged):
+        raise InternalError("element", "a ragged length inside a family")
+    return x.SizeN(scope.dim(size))
+
+
+def operand(e: m.Expr, idx: tuple[Idx, ...]) -> tuple[Idx, ...]:
+    """Index positions for an operand: a scalar operand takes none."""
+    return idx if e.shape else ()

@@ -1,0 +1,55 @@
+"""Printing `expectations`: posteriors as a function of the rows; a seeded start draws them instead."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from emdsl.derive.blocks import Block
+from emdsl.generate.context import dimension
+from emdsl.generate.printer import Printer, indent
+
+
+def expectations_lines(printer: Printer) -> list[str]:
+    f = printer.inference
+    if not printer.plan.elimination.blocks:
+        return []
+    inner = _seeded(printer, f.emitter.lines)
+    body = ['sizes = prepared["the sizes"]', *f.prologue(), *f.emitter.outer]
+    result = f"return {', '.join(printer.results())}"
+    body += ["", "def on(rows, rng=None):"] if printer.chunk else ["", "def on(rng=None):"]
+    if printer.chunk:
+        body.append(f"    {f.emitter.namer.rows} = row_count(rows)")
+    body += indent([*inner, result], 1)
+    body.append("return on")
+    doc = '"""Posteriors at these parameters: what lacks the rows once, then a function of the rows."""'
+    return ["def expectations(params, prepared):", *indent([doc, *body], 1)]
+
+
+def _seeded(printer: Printer, lines: Sequence[str]) -> list[str]:
+    """Where a seeded start is asked for, posteriors of discrete blocks are drawn, not computed."""
+    out = []
+    for line in lines:
+        out.append(line)
+        if " = normalise(" in line:
+            q = line.split(",")[0].strip()
+            states = line.rsplit(", ", 1)[1].rstrip(")")
+            block = next(
+                b
+                for b in printer.plan.elimination.blocks
+                if b.states and printer.inference.runtime[f"c:{b.name}"].code == q
+            )
+            out += ["if rng is not None:", f"    {q} = seeded({q}, {states}, {_rows_of_data(printer, block)}, rng)"]
+    return out
+
+
+def _rows_of_data(printer: Printer, block: Block) -> str:
+    """What rows are told apart by when a start is drawn: the observed arrays on the block's own plates."""
+    f = printer.inference
+    home = [i.dim for i in block.home]
+    parts = []
+    for v in printer.plan.joint.model.of_kind("observed"):
+        if home and [dimension(p.size) for p in v.plates] == home:
+            leaf = f.emitter.leaf(v.name)
+            cut = f"[..., {f.emitter.namer.cut}]" if printer.chunk else ""
+            parts.append(f"{leaf.code}{cut}")
+    return f"[{', '.join(parts)}]"

@@ -1,0 +1,62 @@
+"""The runtime's numeric helpers as text: those that a generated module uses, and what they use."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Mapping
+from functools import cache
+
+from emdsl.runtime.bundle import runtime_source
+
+MODULES = ("numerics", "updates", "unconstrained", "starts", "preparation", "posteriors")
+ALWAYS = {"Degenerate"}  # read by the estimator, off the module
+
+
+@cache
+def definitions() -> Mapping[str, tuple[str, frozenset[str]]]:
+    """Constants, then functions and classes of the helper files: name -> (text, names it reads)."""
+    constants: dict[str, tuple[str, frozenset[str]]] = {}
+    others: dict[str, tuple[str, frozenset[str]]] = {}
+    for module in MODULES:
+        text = runtime_source(module)
+        lines = text.splitlines()
+        for node in ast.parse(text).body:
+            match node:
+                case ast.FunctionDef(name=name) | ast.ClassDef(name=name):
+                    kept = others
+                case ast.Assign(targets=[ast.Name(id=name)]) | ast.AnnAssign(target=ast.Name(id=name)):
+                    kept = constants
+                case _:
+                    continue
+            read = frozenset(n.id for n in ast.walk(node) if isinstance(n, ast.Name))
+            kept[name] = ("\n".join(lines[node.lineno - 1 : node.end_lineno]), read)
+    return constants | others
+
+
+@cache
+def helper_names() -> frozenset[str]:
+    """Everything at the top level of the helper files: names that generated code may not hide."""
+    imported = {
+        alias.asname or alias.name
+        for module in MODULES
+        for node in ast.parse(runtime_source(module)).body
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for alias in node.names
+    }
+    return frozenset(definitions()) | imported
+
+
+def helper_source(text: str) -> list[str]:
+    """The helpers that a text reads, and what they read, as they stand in the tested files: one block each."""
+    available = definitions()
+    wanted: dict[str, None] = {}
+
+    def want(name: str) -> None:
+        if name in available and name not in wanted:
+            wanted[name] = None
+            for other in sorted(available[name][1]):
+                want(other)
+
+    for name in sorted({n.id for n in ast.walk(ast.parse(text)) if isinstance(n, ast.Name)} | ALWAYS):
+        want(name)
+    return [text for name, (text, _) in available.items() if name in wanted]

@@ -1,0 +1,65 @@
+"""Printing what the data and the priors say of parameters: `log_likelihood_rows` and `log_prior`."""
+
+from __future__ import annotations
+
+from emdsl.derive import expr as x
+from emdsl.derive.expr import El, Ix
+from emdsl.derive.statistics import drop_presence
+from emdsl.derive.terms import Term
+from emdsl.generate.arrays import Array
+from emdsl.generate.context import Function
+from emdsl.generate.printer import Printer, indent
+
+
+def term_value(printer: Printer, f: Function, t: Term, out: tuple[Ix, ...]) -> Array:
+    """A term without latents, summed over all but `out`."""
+    factors, _ = drop_presence(t.factors)
+    carried = {i for e in factors for i in x.free(e)}
+    sizes = [
+        x.num(int(i.dim)) if i.dim.isdigit() else x.SizeN(i.dim) for i in t.ixs if i not in carried and i not in out
+    ]
+    return f.emitter.contract([x.Num(t.coef), *sizes, *factors], tuple(i for i in out if i in carried))
+
+
+def rows_lines(printer: Printer) -> list[str]:
+    """Log-likelihood of each element of the outermost plate, where every term lies on it."""
+    head = "def log_likelihood_rows(params, data, prepared):"
+    doc = '"""Log-likelihood of each row of the outermost plate of the data."""'
+    dim = printer.plan.weighted
+    bad = dim is None or any(not any(i.dim == dim for i in t.ixs) for t in printer.plan.elimination.free)
+    if bad or dim is None:
+        why = "the log-likelihood is no sum over one plate: its elements are tied by what they share"
+        return [head, *indent([doc, f'raise ValueError("{why}")'], 1)]
+    f = printer.reader()
+    em = f.emitter
+    total = em.namer.fresh("total")
+    body: list[str] = []
+    for t in printer.plan.elimination.free:
+        row = next(i for i in t.ixs if i.dim == dim)
+        bare = Term(t.coef, t.gates, tuple(e for e in t.factors if e != El(":weight", (row,))), t.ixs)
+        value = term_value(printer, f, bare, (row,))
+        body += em.lines
+        em.lines = []
+        body.append(f"{total} = {total} + {value.code}")
+    length = em.size(dim) if not printer.chunk else em.namer.rows
+    start = [f"{total} = np.zeros({length})"]
+    if printer.chunk:
+        parts = em.namer.fresh("parts")
+        looped = printer.loop(f, [*start, *body, f"{parts}.append(honest({total}))"])
+        lines = [*printer.opening(f), f"{parts} = [np.zeros(0)]", *looped, f"return np.concatenate({parts})"]
+    else:
+        lines = [*printer.opening(f), *start, *body, f"return honest({total})"]
+    return [head, *indent([doc, *lines], 1)]
+
+
+def log_prior_lines(printer: Printer) -> list[str]:
+    f = printer.function()
+    em = f.emitter
+    em.chunk = None
+    parts = [term_value(printer, f, t, ()) for t in printer.plan.elimination.prior]
+    total = em.sum(parts).code if parts else "0.0"
+    lines = (['sizes = prepared["the sizes"]', *f.prologue(), *em.outer, *em.lines] if parts else []) + [
+        f"return float({total})"
+    ]
+    doc = '"""Log density of the priors and penalties at these parameters."""'
+    return ["def log_prior(params, prepared):", *indent([doc, *lines], 1)]

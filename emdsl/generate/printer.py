@@ -1,0 +1,72 @@
+"""What the functions of one module share: names, rows, the chunked plate, the body of inference."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from emdsl.derive.plan import Plan
+from emdsl.generate.context import Function, chunk_dimension, function, row_dimensions
+from emdsl.generate.estep import Stacked, emit_block, emit_joint_probabilities
+from emdsl.generate.helpers import helper_names
+
+
+class Printer:
+    """Prints one module; holds what its functions share: names, rows, the chunked plate."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.rows = row_dimensions(plan)
+        self.chunk = chunk_dimension(plan)
+        self.helpers = helper_names()
+        self.inference, self.stacks = self._inference()
+
+    def function(self) -> Function:
+        return function(self.plan, self.helpers, self.chunk, self.rows)
+
+    def _inference(self) -> tuple[Function, list[Stacked]]:
+        """The body of `expectations`: every block forward, then joint probabilities backward."""
+        f = self.function()
+        stacks = []
+        for block in self.plan.elimination.blocks:
+            stack = emit_block(f, block)
+            if stack is not None:
+                stacks.append(stack)
+        emit_joint_probabilities(f, self.plan.elimination.blocks)
+        return f, stacks
+
+    def results(self) -> list[str]:
+        """What `expectations` hands to the others: names of posteriors, normalisers, moments, features."""
+        codes = [leaf.code.split("[")[0] for leaf in self.inference.runtime.values()]
+        return list(dict.fromkeys([*codes, *(s.code for s in self.stacks)]))
+
+    def reader(self) -> Function:
+        """A function that reads the results of `expectations` under the same names."""
+        f = self.function()
+        f.runtime.update(self.inference.runtime)
+        f.emitter.namer.taken |= set(self.results())
+        return f
+
+    def opening(self, f: Function, call: str = "") -> list[str]:
+        """What stands before the loop: unpacked arrays, the hoisted part, and without chunks the one pass."""
+        names = ", ".join(self.results())
+        lines = ['sizes = prepared["the sizes"]', *f.prologue()]
+        if names:
+            lines.append("on = expectations(params, prepared)")
+        if names and not self.chunk:
+            lines.append(f"{names} = on({call})")
+        return [*lines, *f.emitter.outer]
+
+    def loop(self, f: Function, lines: Sequence[str], call: str = "") -> list[str]:
+        """The loop over chunks (or the lines alone) around lines that use the results."""
+        names = ", ".join(self.results())
+        if not self.chunk:
+            return list(lines)
+        arguments = ", ".join(["rows", *([call] if call else [])])
+        count = f"{f.emitter.namer.rows} = row_count(rows)"
+        body = [count, *([f"{names} = on({arguments})"] if names else []), *lines]
+        return ['for rows in prepared["the chunks"]:', *indent(body, 1)]
+
+
+def indent(lines: Sequence[str], depth: int) -> list[str]:
+    """Lines moved to the right; empty ones stay empty."""
+    return [("    " * depth + line) if line else line for line in lines]

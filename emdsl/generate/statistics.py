@@ -1,0 +1,171 @@
+"""Printing `e_step`: expected sufficient statistics, most of them slices of one product."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import permutations
+
+from emdsl.derive import expr as x
+from emdsl.derive.expr import El, Expr, Ix
+from emdsl.derive.statistics import Statistic, drop_presence
+from emdsl.generate.arrays import Array
+from emdsl.generate.context import Function
+from emdsl.generate.estep import Stacked
+from emdsl.generate.objective import term_value
+from emdsl.generate.printer import Printer, indent
+
+
+def e_step_lines(printer: Printer) -> list[str]:
+    f = printer.reader()
+    em = f.emitter
+    inner, slices = _stack_lines(printer, f)
+    outside: list[str] = []
+    value_lines: list[str] = []
+    entries = []
+    for s in printer.plan.expected.statistics:
+        if s.name in slices:
+            entries.append(f'"{s.name}": {slices[s.name]},')
+            continue
+        target = em.namer.of(f"S:{s.name}")
+        value = _statistic_value(printer, f, s)
+        assert value is not None
+        if value.inner:
+            em.outer.append(f"{target} = 0.0")
+            em.lines.append(f"{target} = {target} + {value.code}")
+        else:
+            outside.append(f"{target} = {value.code}")
+        entries.append(f'"{s.name}": {target},')
+    outside_ll = _log_likelihood(printer, f, value_lines)
+    body = [*em.lines, *inner, *value_lines]
+    call = "rng" if printer.plan.elimination.blocks else ""
+    lines = [*printer.opening(f, call), "log_likelihood = 0.0"]
+    if body:
+        lines += printer.loop(f, body, call)
+    lines += [*outside, *outside_ll]
+    lines += ["return {", '    "log_likelihood": float(honest(log_likelihood)),', *indent(entries, 1), "}"]
+    doc = '"""Expected sufficient statistics (additive over data) and the log-likelihood, at these parameters."""'
+    return ["def e_step(params, data, prepared, rng=None):", *indent([doc, *lines], 1)]
+
+
+def _log_likelihood(printer: Printer, f: Function, inner: list[str]) -> list[str]:
+    em = f.emitter
+    outside = []
+    for t in printer.plan.elimination.free:
+        before = len(em.lines)
+        value = term_value(printer, f, t, ())
+        made = em.lines[before:]
+        del em.lines[before:]
+        if value.inner:
+            inner += [*made, f"log_likelihood += {value.code}"]
+        else:
+            outside.append(f"log_likelihood += {value.code}")
+    return outside
+
+
+def _statistic_value(printer: Printer, f: Function, s: Statistic) -> Array | None:
+    """A statistic as a contraction; None where it is a slice of the stacked product."""
+    factors, _ = drop_presence(s.factors)
+    carried = {i for e in factors for i in x.free(e)}
+    sizes = [x.SizeN(i.dim) for i in s.ixs if i not in carried and i not in s.axes]
+    value = f.emitter.contract([*sizes, *_weighted(printer, f, factors)], tuple(s.axes))
+    return f.emitter.broadcast(value, tuple(s.axes))
+
+
+def _weighted(printer: Printer, f: Function, factors: Sequence[Expr]) -> list[Expr]:
+    """q times the sample weights is one array, made once."""
+    weights = [e for e in factors if isinstance(e, El) and e.var == ":weight"]
+    for w in weights:
+        for e in factors:
+            if isinstance(e, El) and e.var.startswith("q:") and w.idx[0] in e.idx and e.idx[-1] == w.idx[0]:
+                name = f"w{e.var}"
+                if name not in f.runtime:
+                    q = f.runtime[e.var]
+                    code = f.emitter.namer.fresh(f"{q.code}_weighted")
+                    weight = f.emitter.value(w)
+                    f.emitter.lines.append(f"{code} = {q.code} * {weight.code}")
+                    f.runtime[name] = type(q)(code, q.order, True, cut=q.cut)
+                swapped = El(name, e.idx)
+                return [swapped if g is e else g for g in factors if g is not w]
+    return list(factors)
+
+
+def _stack_lines(printer: Printer, f: Function) -> tuple[list[str], dict[str, str]]:
+    """The one product behind all statistics that are sums of features, and each one's slice of it."""
+    lines: list[str] = []
+    slices: dict[str, str] = {}
+    em = f.emitter
+    for stack in printer.stacks:
+        total = em.namer.fresh(f"sums_{stack.block.name}")
+        found = {
+            s.name: c
+            for s in printer.plan.expected.statistics
+            if (c := _slice(printer, f, stack, s, total)) is not None
+        }
+        if not found:
+            continue
+        for dim in dict.fromkeys(i.dim for feature in stack.features for i in feature.axes):
+            em.size(dim)  # the cuts of the stack are written with these lengths
+        q: Expr = El(f"q:{stack.block.name}", (*stack.block.states, stack.row))
+        if printer.plan.weighted == stack.row.dim:
+            (q,) = _weighted(printer, f, [q, El(":weight", (stack.row,))])
+        assert isinstance(q, El)
+        code = f.runtime[q.var].code
+        flat = code if len(stack.block.states) == 1 else f"{code}.reshape(-1, {em.namer.rows})"
+        product = f"{flat} @ {stack.code}.T"
+        lines += [f"{total} = {total} + {product}"]
+        em.outer.append(f"{total} = 0.0")
+        slices.update(found)
+    return lines, slices
+
+
+def _slice(printer: Printer, f: Function, stack: Stacked, s: Statistic, total: str) -> str | None:
+    em = f.emitter
+    q = El(f"q:{stack.block.name}", (*stack.block.states, *stack.block.home))
+    mine = [e for e in s.factors if isinstance(e, El) and e.var == q.var]
+    if len(mine) != 1:
+        return None
+    states, row = mine[0].idx[:-1], mine[0].idx[-1]
+    weights = [e for e in s.factors if isinstance(e, El) and e.var == ":weight"]
+    if (printer.plan.weighted == stack.row.dim) != bool(weights):
+        return None
+    rest = tuple(e for e in s.factors if e is not mine[0] and e not in weights)
+    if any(i in x.free(e) for e in rest for i in states) or len(set(states)) < len(states):
+        return None
+    rest, _ = drop_presence(rest)
+    own = tuple(i for i in s.axes if i not in states)
+    if any(not isinstance(i, Ix) for i in states) or set(states) - set(s.axes):
+        return None
+    for feature in stack.features:
+        named = _same_feature(feature.factors, feature.axes, stack.row, rest, own, row)
+        if named is None:
+            continue
+        count = ", ".join(em.size(i.dim) for i in states)  # type: ignore[union-attr]
+        part = f"{total}[:, {stack.cuts[feature]}]"
+        if feature.symmetric:
+            shaped = f"unpacked({part}, {em.size(own[0].dim)})"
+            shaped = (
+                shaped if len(states) == 1 else f"{shaped}.reshape({count}, {', '.join(em.size(i.dim) for i in own)})"
+            )
+        else:
+            shape = ", ".join(em.size(i.dim) for i in (*states, *named))  # type: ignore[union-attr]
+            shaped = f"{part}.reshape({shape})"
+        return em.transposed(Array(shaped, (*states, *named)), tuple(s.axes))  # type: ignore[arg-type]
+    return None
+
+
+def _same_feature(
+    factors: tuple[Expr, ...],
+    axes: tuple[Ix, ...],
+    row: Ix,
+    rest: tuple[Expr, ...],
+    own: tuple[Ix, ...],
+    own_row: object,
+) -> tuple[Ix, ...] | None:
+    """The statistic's axes in the feature's order, where its data factors are the feature's."""
+    if len(axes) != len(own) or len(factors) != len(rest) or not isinstance(own_row, Ix):
+        return None
+    for order in permutations(own):
+        to = dict(zip(axes, order, strict=True)) | {row: own_row}
+        if sorted(repr(x.substitute(e, to)) for e in factors) == sorted(map(repr, rest)):
+            return tuple(order)
+    return None

@@ -1,0 +1,88 @@
+"""Bound data as generated code keeps them: rows last and contiguous, in chunks, centred, missing entries marked."""
+
+# mypy: disable-error-code="no-any-return"
+# (operators on arrays of any dtype, and all of scipy, are Any to mypy)
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from emdsl.runtime.columns import Array
+from emdsl.runtime.faults import DataError
+
+
+def chunks(n: int, size: int) -> list[slice]:
+    """Slices of `size` rows that cover n rows."""
+    return [slice(a, min(a + size, n)) for a in range(0, n, size)]
+
+
+def row_count(rows: slice | Array) -> int:
+    """How many rows a slice or an array of row numbers stands for."""
+    return rows.stop - rows.start if isinstance(rows, slice) else len(rows)
+
+
+def cached_features(
+    prepared: Mapping[str, Any], make: Callable[[Mapping[str, Any], slice], Array], numbers: int
+) -> dict[Any, Array]:
+    """Features of every chunk, where all of them together are small (64 MB); else none: they are made each time."""
+    if numbers * 8 > 64e6:
+        return {}
+    return {(make.__name__, rows.start, rows.stop): make(prepared, rows) for rows in prepared["the chunks"]}
+
+
+def row_features(
+    prepared: Mapping[str, Any], rows: slice | Array, make: Callable[[Mapping[str, Any], slice | Array], Array]
+) -> Array:
+    """The features of some rows: those kept at preparation, or made now."""
+    kept = prepared["the features"].get((make.__name__, rows.start, rows.stop)) if isinstance(rows, slice) else None
+    return make(prepared, rows) if kept is None else kept
+
+
+def rows_last(values: Array, plates: int) -> Array:
+    """An array with its leading plate axes moved to the end, the outermost last, contiguous."""
+    order = (*range(plates, values.ndim), *range(1, plates), *range(min(plates, 1)))
+    return np.array(np.transpose(values, order), order="C")
+
+
+def plates_first(values: Array, plates: int) -> Array:
+    """An array with its trailing plate axes moved to the front."""
+    return np.moveaxis(values, range(-plates, 0), range(plates))
+
+
+def without_missing(values: Array, mask: Array | None) -> Array:
+    """Values with 0 where missing."""
+    return values if mask is None else np.where(mask, values, 0)
+
+
+def presence(mask: Array | None, shape: tuple[int, ...], plates: int, axes: int, name: str) -> Array:
+    """1.0 where present, over the first `axes` axes, plates last. The other axes are present together or not at all."""
+    if mask is None:
+        order = (*range(plates, axes), *range(1, plates), *range(min(plates, 1)))
+        return np.broadcast_to(1.0, tuple(shape[i] for i in order))
+    if mask.ndim > axes:
+        own = tuple(range(axes, mask.ndim))
+        some, every = np.asarray(mask.any(own)), np.asarray(mask.all(own))
+        if (some != every).any():
+            raise DataError(
+                f"{int((some != every).sum())} elements of {name} are partly missing, which its family cannot leave out"
+            )
+        mask = every
+    return rows_last(mask.astype(float), plates)
+
+
+def centre(values: Array, mask: Array | None, own: int) -> Array:
+    """The mean over all but the last `own` axes, missing entries left out; 0 where nothing is left."""
+    axes = tuple(range(values.ndim - own))
+    if mask is None:
+        return np.mean(values, axis=axes) if values.size else np.zeros(values.shape[values.ndim - own :])
+    count = mask.sum(axes)
+    return np.where(mask, values, 0.0).sum(axes) / np.maximum(count, 1)
+
+
+def data_scale(arrays: Sequence[Array]) -> float:
+    """The smallest standard deviation of centred data, 1 where there is none: what rounding is measured against."""
+    found = [float(s) for a in arrays if a.size for s in np.sqrt(np.mean(a**2, axis=-1)).ravel()]
+    return min((s for s in found if s > 0), default=1.0)

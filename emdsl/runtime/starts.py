@@ -1,0 +1,99 @@
+"""Starting values: neutral points of a domain, seeded posteriors, the best of a few starts."""
+
+# mypy: disable-error-code="no-any-return"
+# (operators on arrays of any dtype, and all of scipy, are Any to mypy)
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from scipy import special
+
+from emdsl.runtime.columns import Array
+from emdsl.runtime.numerics import Degenerate
+
+
+def seeded(q: Array, states: int, data: Sequence[Any], rng: np.random.Generator) -> Array:
+    """A start for the posterior of a discrete block: rows near seeded rows belong together.
+
+    Seeds are drawn as in k-means++ (Arthur and Vassilvitskii 2007) on standardised data, a list of arrays
+    with rows last; without data each element gets a state at random. Every state keeps a tenth of each element.
+    """
+    k = int(np.prod(q.shape[:states]))
+    n = q.size // max(k, 1)
+    if k == 1 or n == 0:
+        return np.ones_like(q)
+    choice = rng.integers(k, size=n)
+    parts = [np.asarray(a, float).reshape(-1, n) for a in data if a.size % n == 0]
+    if parts:
+        z = np.concatenate(parts)
+        sd = z.std(axis=1)
+        z = (z[sd > 0] - z[sd > 0].mean(axis=1, keepdims=True)) / sd[sd > 0, None]
+        pick, distances = int(rng.integers(n)), []
+        for _ in range(k):
+            distances.append(((z - z[:, [pick]]) ** 2).sum(0) + 1e-9 * rng.random(n))
+            nearest = np.min(distances, axis=0)
+            pick = int(rng.choice(n, p=nearest / nearest.sum()))
+        choice = np.argmin(distances, axis=0)
+    soft = np.full((k, n), 0.1 / k)
+    soft[choice, np.arange(n)] += 0.9
+    return soft.reshape(q.shape)
+
+
+def best_start(
+    draw: Callable[[], dict[str, Array]],
+    step: Callable[[dict[str, Array]], tuple[dict[str, Array], float]],
+    tries: int,
+    steps: int,
+) -> dict[str, Array]:
+    """The best of a few seeded starts after a few EM steps each (Biernacki, Celeux and Govaert 2003).
+
+    `draw()` gives parameters, `step(params)` (new parameters, log-likelihood before the step).
+    """
+    best: dict[str, Array] = {}
+    top = -np.inf
+    for _ in range(tries):
+        first = params = draw()
+        value = -np.inf
+        try:
+            for _ in range(steps):
+                params, value = step(params)
+        except (Degenerate, np.linalg.LinAlgError):
+            value = -np.inf
+        if not best or value > top:
+            best, top = (params if np.isfinite(value) else first), value
+    return best
+
+
+def neutral(
+    domain: str,
+    shape: tuple[int, ...],
+    own: int,
+    low: float | None,
+    high: float | None,
+    rng: np.random.Generator | None,
+) -> Array:
+    """A plain value of a parameter's domain; with a generator, different in every element."""
+    noise = np.zeros(shape) if rng is None else rng.normal(size=shape)
+    if domain == "simplex":
+        p = np.exp(0.3 * noise)
+        return p / p.sum(-1, keepdims=True)
+    if domain in ("spd", "correlation"):
+        return np.broadcast_to(np.eye(shape[-1]), shape).copy()
+    if domain == "ordered":
+        return np.broadcast_to(np.linspace(-1.0, 1.0, shape[-1]), shape) + 0.0
+    if domain == "zero_sum":
+        return noise - noise.mean(-1, keepdims=True)
+    if (low is not None and high is not None) or domain == "unit":
+        a, b = low or 0.0, 1.0 if high is None else high
+        return a + (b - a) * special.expit(0.5 * noise)
+    if low is not None or domain == "positive":
+        return (low or 0.0) + np.exp(0.5 * noise)
+    return noise if high is None else high - np.exp(0.5 * noise)
+
+
+def sample_rows(n: int, rng: np.random.Generator, most: int = 20000) -> slice | Array:
+    """All rows, or a seeded sample of them in order."""
+    return slice(0, n) if n <= most else np.sort(rng.choice(n, most, replace=False))

@@ -1,0 +1,162 @@
+"""Several parameters raised together, by quasi-Newton in coordinates without bounds."""
+
+# mypy: disable-error-code="no-any-return"
+# (operators on arrays of any dtype, and all of scipy, are Any to mypy)
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from scipy import optimize, special
+
+from emdsl.runtime.columns import Array
+
+REACH = 20.0  # how far one numeric M-step may go in unconstrained coordinates, relative to 1 + the start
+
+
+def maximise(
+    objective: Callable[[dict[str, Array]], tuple[float, Mapping[str, Array]]],
+    start: Mapping[str, Array],
+    domains: Mapping[str, str],
+    bounds: Mapping[str, tuple[float | None, float | None]],
+) -> dict[str, Array]:
+    """Quasi-Newton over several parameters in unconstrained coordinates.
+
+    `objective(values)` gives (value, {name: gradient}); `domains` maps names to their domain. Never returns
+    a point below the start.
+    """
+    names = list(domains)
+    shapes = {n: np.shape(to_free(start[n], domains[n], bounds[n])) for n in names}
+    cuts = np.cumsum([0] + [int(np.prod(shapes[n])) for n in names])
+
+    first = np.concatenate([np.ravel(to_free(start[n], domains[n], bounds[n])) for n in names])
+
+    def values_at(flat: Array) -> dict[str, Array]:
+        return {
+            n: from_free(flat[cuts[i] : cuts[i + 1]].reshape(shapes[n]), domains[n], bounds[n], np.shape(start[n]))
+            for i, n in enumerate(names)
+        }
+
+    def loss(flat: Array) -> tuple[float, Array]:
+        if np.abs(flat - first).max(initial=0.0) > REACH * (1 + np.abs(first).max(initial=0.0)):
+            return 1e300, np.zeros_like(flat)
+        with np.errstate(all="ignore"):
+            values = values_at(flat)
+            value, gradient = objective(values)
+            parts = [
+                pullback(
+                    flat[cuts[i] : cuts[i + 1]].reshape(shapes[n]), gradient[n], domains[n], bounds[n], values[n]
+                ).ravel()
+                for i, n in enumerate(names)
+            ]
+        slope = np.concatenate(parts)
+        if not np.isfinite(value) or not np.isfinite(slope).all():
+            return 1e300, np.zeros_like(flat)
+        return -value / scale, -slope / scale
+
+    scale = 1.0
+    before, slope = loss(first)
+    scale = max(1.0, float(np.abs(slope).max()) if slope.size else 1.0)
+    found = optimize.minimize(
+        loss, first, jac=True, method="BFGS" if first.size <= 200 else "L-BFGS-B", options={"maxiter": 500}
+    )
+    if not found.fun <= before / scale or not np.isfinite(found.x).all():
+        return {n: start[n] for n in names}
+    return values_at(found.x)
+
+
+def to_free(value: Any, domain: str, bounds: tuple[float | None, float | None]) -> Array:
+    """A parameter in unconstrained coordinates."""
+    value, (low, high) = np.asarray(value, float), bounds
+    if domain in ("positive", "unit", "real"):
+        low = 0.0 if domain != "real" and low is None else low
+        high = 1.0 if domain == "unit" and high is None else high
+        if low is not None and high is not None:
+            return special.logit(np.clip((value - low) / (high - low), 1e-12, 1 - 1e-12))
+        if low is not None:
+            return np.log(np.maximum(value - low, 1e-300))
+        return value if high is None else np.log(np.maximum(high - value, 1e-300))
+    if domain == "simplex":
+        log = np.log(np.maximum(value, 1e-300))
+        return log[..., :-1] - log[..., -1:]
+    if domain == "ordered":
+        return np.concatenate([value[..., :1], np.log(np.maximum(np.diff(value), 1e-300))], axis=-1)
+    if domain == "zero_sum":
+        return value[..., :-1]
+    factor = np.linalg.cholesky(value)
+    i, j = np.tril_indices(value.shape[-1], -1)
+    if domain == "correlation":
+        return np.stack([factor[..., a, b] / factor[..., a, a] for a, b in zip(i, j, strict=True)], axis=-1)
+    diagonal = np.log(np.diagonal(factor, axis1=-2, axis2=-1))
+    return np.concatenate([diagonal, factor[..., i, j]], axis=-1)
+
+
+def from_free(free: Array, domain: str, bounds: tuple[float | None, float | None], shape: tuple[int, ...]) -> Array:
+    """The inverse of `to_free`."""
+    low, high = bounds
+    if domain in ("positive", "unit", "real"):
+        low = 0.0 if domain != "real" and low is None else low
+        high = 1.0 if domain == "unit" and high is None else high
+        if low is not None and high is not None:
+            return low + (high - low) * special.expit(free)
+        if low is not None:
+            return low + np.exp(np.clip(free, -690, 690))
+        return free if high is None else high - np.exp(np.clip(free, -690, 690))
+    if domain == "simplex":
+        return special.softmax(np.concatenate([free, np.zeros((*free.shape[:-1], 1))], axis=-1), axis=-1)
+    if domain == "ordered":
+        return np.cumsum(np.concatenate([free[..., :1], np.exp(np.clip(free[..., 1:], -690, 690))], axis=-1), axis=-1)
+    if domain == "zero_sum":
+        return np.concatenate([free, -free.sum(-1, keepdims=True)], axis=-1)
+    factor = _factor(free, domain, shape[-1])
+    return factor @ np.swapaxes(factor, -1, -2)
+
+
+def _factor(free: Array, domain: str, d: int) -> Array:
+    """The Cholesky factor that free coordinates stand for."""
+    i, j = np.tril_indices(d, -1)
+    factor = np.zeros((*free.shape[:-1], d, d))
+    if domain == "correlation":
+        factor[..., np.arange(d), np.arange(d)] = 1.0
+        factor[..., i, j] = free
+        return factor / np.linalg.norm(factor, axis=-1, keepdims=True)
+    factor[..., np.arange(d), np.arange(d)] = np.exp(np.clip(free[..., :d], -340, 340))
+    factor[..., i, j] = free[..., d:]
+    return factor
+
+
+def pullback(free: Array, gradient: Any, domain: str, bounds: tuple[float | None, float | None], value: Array) -> Array:
+    """Gradient in unconstrained coordinates from the gradient in the parameter."""
+    low, high = bounds
+    gradient = np.broadcast_to(gradient, np.shape(value))
+    if domain in ("positive", "unit", "real"):
+        low = 0.0 if domain != "real" and low is None else low
+        high = 1.0 if domain == "unit" and high is None else high
+        if low is not None and high is not None:
+            return gradient * (value - low) * (high - value) / (high - low)
+        if low is not None:
+            return gradient * (value - low)
+        return gradient if high is None else -gradient * (high - value)
+    if domain == "simplex":
+        full = value * (gradient - (gradient * value).sum(-1, keepdims=True))
+        return full[..., :-1]
+    if domain == "ordered":
+        tail = np.cumsum(gradient[..., ::-1], axis=-1)[..., ::-1]
+        return np.concatenate([tail[..., :1], tail[..., 1:] * np.diff(value)], axis=-1)
+    if domain == "zero_sum":
+        return gradient[..., :-1] - gradient[..., -1:]
+    d = np.shape(value)[-1]
+    factor = _factor(free, domain, d)
+    by_factor = (gradient + np.swapaxes(gradient, -1, -2)) @ factor
+    i, j = np.tril_indices(d, -1)
+    if domain == "correlation":
+        raw = np.zeros((*free.shape[:-1], d, d))
+        raw[..., np.arange(d), np.arange(d)] = 1.0
+        raw[..., i, j] = free
+        norm = np.linalg.norm(raw, axis=-1, keepdims=True)
+        by_raw = (by_factor - factor * (by_factor * factor).sum(-1, keepdims=True)) / norm
+        return by_raw[..., i, j]
+    diagonal = np.diagonal(by_factor, axis1=-2, axis2=-1) * np.diagonal(factor, axis1=-2, axis2=-1)
+    return np.concatenate([diagonal, by_factor[..., i, j]], axis=-1)

@@ -1,0 +1,173 @@
+"""Maximisers of one parameter from its statistics, each refusing what the data cannot settle.
+
+`old` are the values before the M-step, `policy` what is done about a component that is empty or has
+collapsed: "raise" Degenerate, "keep" the old values, or "regularise".
+"""
+
+# mypy: disable-error-code="no-any-return"
+# (operators on arrays of any dtype, and all of scipy, are Any to mypy)
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from scipy import special
+
+from emdsl.runtime.columns import Array
+from emdsl.runtime.numerics import Degenerate
+
+# How a scalar of each domain is written without bounds: v -> t, t -> v, and (dv/dt, d2v/dt2) at v.
+_COORDINATES: dict[str, tuple[Callable[..., Array], Callable[..., Array], Callable[..., tuple[Any, Any]]]] = {
+    "real": (lambda v: v, lambda t: t, lambda v: (1.0, 0.0)),
+    "positive": (np.log, np.exp, lambda v: (v, v)),
+    "unit": (special.logit, special.expit, lambda v: (v * (1 - v), v * (1 - v) * (1 - 2 * v))),
+}
+_LIMITS = {"real": (-1e300, 1e300), "positive": (-230.0, 230.0), "unit": (-36.0, 36.0)}
+
+
+def shares(counts: Array, name: str, old: Array, policy: str) -> Array:
+    """p = c / sum c over the last axis: the maximum of sum c log p on a simplex.
+
+    A negative count (a prior below 1 on an empty level) has its maximum on the boundary, at 0.
+    """
+    counts = np.maximum(counts, 0.0)
+    mass = counts.sum(-1, keepdims=True)
+    empty = ~(mass > 0)
+    if empty.any():
+        if policy == "raise":
+            raise Degenerate([name], f"nothing is left to estimate {name} from: all its expected counts are 0")
+        counts = np.where(empty, old, counts)
+        mass = counts.sum(-1, keepdims=True)
+    return counts / mass
+
+
+def solve_normal(left: Array, right: Array, name: str, old: Array, policy: str) -> Array:
+    """Solves H v = g for positive semidefinite H over leading batch axes: (..., p, p), (..., p) -> (..., p).
+
+    Where H is singular (what is only identified together), the solution nearest to the old values is taken.
+    """
+    left = np.broadcast_to(left, (*right.shape, right.shape[-1]))
+    diagonal = np.diagonal(left, axis1=-2, axis2=-1)
+    empty = np.asarray(~(diagonal > 0).any(-1))
+    if empty.any() or not np.isfinite(left).all() or not np.isfinite(right).all():
+        if policy != "keep":
+            raise Degenerate([name], f"nothing is left to estimate {name} from: its expected counts are 0")
+        left = np.where(empty[..., None, None], np.eye(left.shape[-1]), np.nan_to_num(left))
+        right = np.where(empty[..., None], old, np.nan_to_num(right))
+        diagonal = np.diagonal(left, axis1=-2, axis2=-1)
+    scale = 1 / np.sqrt(np.where(diagonal > 0, diagonal, 1.0))
+    scaled = left * scale[..., :, None] * scale[..., None, :]
+    residual = (right - (left @ old[..., None])[..., 0]) * scale
+    try:
+        low = np.linalg.cholesky(scaled)
+        singular = np.diagonal(low, axis1=-2, axis2=-1).min() ** 2 < 1e-12
+    except np.linalg.LinAlgError:
+        singular = True
+    if not singular:
+        return np.linalg.solve(scaled, (right * scale)[..., None])[..., 0] * scale
+    values, vectors = np.linalg.eigh(scaled)
+    kept = values > 1e-11 * values[..., -1:]
+    inverse = np.where(kept, 1 / np.where(kept, values, 1.0), 0.0)
+    step = vectors @ (inverse[..., None] * (np.swapaxes(vectors, -1, -2) @ residual[..., None]))
+    return old + step[..., 0] * scale
+
+
+def spread(scatter: Array, weight: Any, name: str, old: Array, policy: str, scale: Any) -> Array:
+    """C / a as covariance matrices, checked: (..., d, d), (...) -> (..., d, d)."""
+    with np.errstate(all="ignore"):
+        out = scatter / np.asarray(weight)[..., None, None]
+    out = (out + np.swapaxes(out, -1, -2)) / 2
+    d = out.shape[-1]
+    diagonal = np.sqrt(np.abs(np.diagonal(out, axis1=-2, axis2=-1)))
+    with np.errstate(all="ignore"):
+        correlation = out / (diagonal[..., :, None] * diagonal[..., None, :])
+    usable = np.isfinite(correlation).all((-1, -2))
+    smallest = np.full(usable.shape, -1.0)
+    if usable.any():
+        smallest[usable] = np.linalg.eigvalsh(correlation[usable])[..., 0]
+    small = np.diagonal(out, axis1=-2, axis2=-1) <= 1e-14 * np.asarray(scale) ** 2
+    bad = ~usable | (smallest < 1e-12 * d) | small.any(-1)
+    if bad.any():
+        where = f" {tuple(int(i) for i in np.argwhere(bad)[0])}" if bad.ndim else ""
+        if policy == "regularise":
+            ridge = 1e-6 * np.mean(np.asarray(scale) ** 2)
+            return np.where(bad[..., None, None], np.nan_to_num(out) + ridge * np.eye(d), out)
+        if policy != "keep":
+            raise Degenerate([name], f"{name}{where} has collapsed: its matrix is singular")
+        out = np.where(bad[..., None, None], old, out)
+    return out
+
+
+def checked(value: Any, name: str, old: Any, policy: str, low: Any, high: Any) -> Array:
+    """A closed root inside its domain: not a number is a collapse, a value outside is put on the boundary."""
+    value = np.asarray(value, float)
+    bad = ~np.isfinite(value)
+    if bad.any():
+        if policy != "keep":
+            raise Degenerate([name], f"nothing is left to estimate {name} from: its expected counts are 0")
+        value = np.where(bad, old, value)
+    return np.clip(value, low, high)
+
+
+def positive(value: Any, name: str, old: Any, policy: str, floor: float, log_weight: Any) -> Array:
+    """A root that must be positive.
+
+    At 0 it is a boundary estimate where Q has no log left (`log_weight`, its coefficient, is 0: all counts
+    are zero); else Q is unbounded there and the parameter has collapsed. Below `floor` is rounding.
+    """
+    value = np.asarray(value, float)
+    with np.errstate(invalid="ignore"):
+        bounded = (value == 0) & (np.asarray(log_weight) == 0)
+        bad = ~((value > floor) | bounded) | ~np.isfinite(value)
+    if bad.any():
+        where = f" {tuple(int(i) for i in np.argwhere(bad)[0])}" if bad.ndim else ""
+        if policy == "regularise":
+            return np.where(bad, max(1e3 * floor, 1e-6), value)
+        if policy != "keep":
+            raise Degenerate([name], f"{name}{where} has collapsed to its boundary")
+        value = np.where(bad, old, value)
+    return value
+
+
+def best_root(candidates: Sequence[Array], objective: Callable[[Array], Array], low: float, high: float) -> Array:
+    """Of several roots, elementwise, the feasible one with the largest value of `objective`."""
+    best, value = np.asarray(np.nan), np.asarray(-np.inf)
+    for c in candidates:
+        with np.errstate(all="ignore"):
+            q = np.where(np.isfinite(c) & (c > low) & (c < high), objective(np.clip(c, low, high)), -np.inf)
+        best, value = np.where(q > value, c, best), np.maximum(q, value)
+    return np.where(np.isfinite(value), best, np.nan)
+
+
+def maximise_scalar(
+    score: Callable[[Array], tuple[Array, Array]], start: Any, domain: str, low: float = -np.inf, high: float = np.inf
+) -> Array:
+    """Elementwise root of a score that falls through zero, by Newton kept inside a bracket.
+
+    `score(v)` gives (first, second derivative). Steps are taken in unconstrained coordinates (log of a
+    positive, logit of a unit); a step that leaves the bracket is replaced by its middle.
+    """
+    to, back, slope = _COORDINATES[domain]
+    t = to(np.array(np.clip(start, max(low, 1e-300) if domain == "positive" else low, high), float))
+    lower, upper = np.full(t.shape, -np.inf), np.full(t.shape, np.inf)
+    for step in range(200):
+        v = back(t)
+        with np.errstate(all="ignore"):
+            first, second = score(v)
+            d1, d2 = slope(v)
+            gradient, curvature = first * d1, second * d1**2 + first * d2
+            lower, upper = np.where(gradient > 0, t, lower), np.where(gradient < 0, t, upper)
+            move = np.where(curvature < 0, -gradient / curvature, np.sign(gradient) * 2.0 ** min(step, 4))
+        move = np.clip(np.nan_to_num(move), -4.0, 4.0)
+        new = t + move
+        inside = (new > lower) & (new < upper)
+        middle = np.where(np.isfinite(lower) & np.isfinite(upper), (lower + upper) / 2, new)
+        new = np.where(inside | (gradient == 0), new, middle)
+        new = np.clip(new, *_LIMITS[domain])
+        if np.all(np.abs(new - t) <= 1e-13 * (1 + np.abs(t))):
+            t = new
+            break
+        t = new
+    return np.clip(back(t), low, high)
