@@ -1,0 +1,73 @@
+"""Right models that the planner refuses, each with exactly what is said. `--update-golden` writes the files anew."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+import emdsl
+from emdsl.derive.codes import CODES
+from emdsl.errors import ModelError
+
+REFUSED = Path(__file__).parent / "refused"
+FILES = sorted(REFUSED.glob("*.em"))
+ELSEWHERE = {
+    "E112",  # a guard: every statistic by which a posterior is recognised has its moment
+    "E121",  # a question to a model that derives: below
+}
+
+
+def refusal(path: Path) -> ModelError:
+    """Why a model cannot be fitted. It parses, so it compiles and samples all the same."""
+    model = emdsl.compile(text=path.read_text(encoding="utf-8"))
+    assert model.refusal is not None, "the planner takes this model now"
+    return model.refusal
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: p.stem)
+def test_what_is_said(path: Path, request: pytest.FixtureRequest) -> None:
+    found = refusal(path)
+    expected = path.with_suffix(".expected")
+    if request.config.getoption("--update-golden"):
+        expected.write_text(f"{found}\n", encoding="utf-8")
+    assert expected.exists(), "read what is said, then run pytest --update-golden"
+    assert f"{found}\n" == expected.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: p.stem)
+def test_it_is_located_and_refused_again(path: Path) -> None:
+    found = refusal(path)
+    lines = path.read_text(encoding="utf-8").splitlines()
+    for p in found.problems:
+        assert p.code in CODES and 1 <= p.span.line <= len(lines)
+        assert lines[p.span.line - 1][p.span.column - 1 : p.span.end_column - 1].strip()
+    with pytest.raises(ModelError) as caught:
+        emdsl.compile(text=path.read_text(encoding="utf-8")).fitter()
+    assert caught.value.problems == found.problems
+
+
+def test_every_code_has_a_model() -> None:
+    everything = "".join(p.read_text(encoding="utf-8") for p in REFUSED.glob("*.expected"))
+    assert {c for c in CODES if f" {c}: " not in everything} == ELSEWHERE
+
+
+def test_every_code_used_is_listed() -> None:
+    package = Path(emdsl.__file__).parent
+    table = package / "derive" / "codes.py"
+    files = [p for p in package.rglob("*.py") if p != table]
+    used = {c for p in files for c in re.findall(r'"(E1\d\d)"', p.read_text(encoding="utf-8"))}
+    assert used == set(CODES)
+
+
+def test_every_model_has_its_file() -> None:
+    assert {p.stem for p in REFUSED.glob("*.expected")} == {p.stem for p in FILES}
+
+
+def test_questions_that_are_not_answered_yet() -> None:
+    model = emdsl.compile(text="model M\nparam m : real\nfor n in N:\n    observed x[n] ~ Normal(m, 1)\n")
+    for ask in (model.graph, model.verify):
+        with pytest.raises(ModelError) as caught:
+            ask()
+        assert [p.code for p in caught.value.problems] == ["E121"]
