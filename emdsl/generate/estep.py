@@ -17,7 +17,6 @@ from emdsl.derive.statistics import drop_presence
 from emdsl.derive.terms import Term
 from emdsl.generate.arrays import Array, Leaf
 from emdsl.generate.context import Function
-from emdsl.generate.names import plain
 
 
 @dataclass(frozen=True)
@@ -160,7 +159,7 @@ def emit_stack(f: Function, stack: Stacked) -> Array:
         fills.append(_fill(rows_only, feature, stack.row, f"features[{ends[-2]}:{ends[-1]}]"))
     coefficients = em.namer.fresh("coefficients")
     em.outer.append(f"{coefficients} = np.concatenate([{', '.join(columns)}], axis=1)")
-    name = plain(f"features_of_{stack.block.name}")
+    name = em.namer.fresh(f"features_of_{stack.block.name}")
     em.lines.append(f"{stack.code} = row_features(prepared, rows, {name})")
     stack.function = _features_function(rows_only, name, ends[-1], fills)
     return Array(f"{coefficients} @ {stack.code}", (Ix("flat", "states"), stack.row), True, atomic=False)
