@@ -33,6 +33,7 @@ class Tensors:
         )  # fmt: skip
 
     def is_parameter(self, name: str) -> bool:
+        """Whether a name is that of a parameter."""
         return name in self.variables and self.variables[name].kind == "param"
 
     # -------------------------------------------------------------- plates
@@ -126,6 +127,7 @@ class Tensors:
         return idx
 
     def variate(self, v: m.Variable, home: tuple[Idx, ...], event: tuple[Idx, ...]) -> Expr:
+        """The variable's own element: `home` are its plates, `event` its own axes."""
         return self.leaf(v, home + event)
 
     def presence(self, v: m.Variable, home: tuple[Idx, ...], event: tuple[Ix, ...], body: Expr) -> tuple[Expr, ...]:
@@ -140,6 +142,7 @@ class Tensors:
     def family_scope(
         self, v: m.Variable, home: tuple[Idx, ...], event: tuple[Idx, ...], call: m.FamilyCall, scope: Scope
     ) -> Scope:
+        """The scope inside a family: its variate and arguments bound to what the call gives them."""
         bindings = {call.family.x.name: Closure(None, None, home + event, v.name)}
         for name, arg in call.args:
             own = next(a for a in call.family.signatures[call.signature].arguments if a.name == name)
@@ -155,12 +158,14 @@ class Tensors:
         return self.element(call.family.signatures[call.signature].log_density, (), inner)
 
     def condition(self, cond: m.Expr, holds: bool, scope: Scope) -> Expr:
+        """A branch condition as 0 or 1; its negation for the other branch."""
         e = self.element(cond, (), scope)
         return e if holds else x.fn("not", e)
 
     # -------------------------------------------------------------- element rules
 
     def element(self, e: m.Expr, idx: tuple[Idx, ...], scope: Scope) -> Expr:
+        """The element of a typed expression at index positions, as many as it has axes."""
         match e:
             case m.Num():
                 return x.num(e.value)

@@ -34,6 +34,8 @@ Sort = Literal["real", "positive", "unit", "spd"]
 
 @dataclass(frozen=True, slots=True)
 class Num:
+    """A number, exact where it is a fraction."""
+
     value: Fraction | float
 
 
@@ -86,22 +88,30 @@ class Fn:
 
 @dataclass(frozen=True, slots=True)
 class Add:
+    """A sum of at least two terms."""
+
     terms: tuple[Expr, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Mul:
+    """A product of at least two factors, its number first."""
+
     factors: tuple[Expr, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Pow:
+    """`base ** exponent`."""
+
     base: Expr
     exponent: Expr
 
 
 @dataclass(frozen=True, slots=True)
 class Sum:
+    """The sum of `body` over all values of `ix`."""
+
     ix: Ix
     body: Expr
 
@@ -118,6 +128,8 @@ class MatInv:
 
 @dataclass(frozen=True, slots=True)
 class LogDet:
+    """The log-determinant of the symmetric matrix whose element (i, j) is `body`."""
+
     i: Ix
     j: Ix
     body: Expr
@@ -193,6 +205,7 @@ def _inside(idx: tuple[Idx, ...]) -> tuple[Expr, ...]:
 
 
 def walk(e: Expr) -> Iterator[Expr]:
+    """The expression and everything below it, parents first."""
     stack = [e]
     while stack:
         node = stack.pop()

@@ -34,6 +34,7 @@ class Symbols:
         self.meaning: dict[sp.Symbol, Expr] = {}
 
     def of(self, e: Expr, name: str | None = None, **assumptions: bool) -> sp.Symbol:
+        """The symbol of a sub-expression, made when first asked for."""
         if e not in self.symbols:
             facts = assumptions or ({"positive": True} if x.positive(e) else {"real": True})
             symbol = sp.Symbol(name or f"s{len(self.symbols)}", **facts)

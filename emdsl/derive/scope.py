@@ -31,6 +31,7 @@ class Scope:
     sizes: Mapping[str, m.Size] = field(default_factory=dict)
 
     def dim(self, size: m.Size) -> str:
+        """The spelling of a size as the dimension of an index."""
         if isinstance(size, m.Ragged):
             return f"{size.name}[]"
         if any(n in self.sizes for n in size.names):

@@ -51,6 +51,7 @@ def log_mass(
 
 
 def refusal(call: m.FamilyCall) -> Problem:
+    """What is said of a family whose cut normaliser is not known."""
     hint = "widen the variable's domain, or declare the truncated family with its own normaliser"
     return Problem("E103", f"the normaliser of {call.family.name} cut by this domain is not known", call.span, hint)
 

@@ -28,6 +28,7 @@ class Array:
 
     @property
     def wrapped(self) -> str:
+        """The code, in parentheses where it needs them."""
         return self.code if self.atomic else f"({self.code})"
 
 
@@ -79,9 +80,11 @@ class Emitter:
         return Array(target, value.axes, value.inner)
 
     def comment(self, text: str, inner: bool = True) -> None:
+        """A comment line in one of the two scopes."""
         (self.lines if inner else self.outer).append(f"# {text}")
 
     def order(self, axes: Sequence[Ix]) -> tuple[Ix, ...]:
+        """Axes without repeats, those of rows last."""
         unique = list(dict.fromkeys(axes))
         return tuple(sorted(unique, key=lambda i: (i.dim in self.rows, unique.index(i))))
 
@@ -100,6 +103,7 @@ class Emitter:
         return f"{code}[{slots}]"
 
     def transposed(self, a: Array, axes: tuple[Ix, ...]) -> str:
+        """The code of `a` with its own axes in another order."""
         if a.axes == axes:
             return a.wrapped
         if len(axes) == 2:
@@ -117,6 +121,7 @@ class Emitter:
         return Array(f"np.broadcast_to({self.align(a, axes)}, ({shape}{comma}))", axes, a.inner or self._chunked(axes))
 
     def length(self, i: Ix) -> str:
+        """Code for the length of an axis: of the chunk, where the axis is cut."""
         if i.dim == self.chunk:
             return self.namer.rows
         return self.size(i.dim)
@@ -193,6 +198,7 @@ class Emitter:
         return self._take(kept.code, kept.inner, [*kept.axes[:-2], *at])
 
     def choose(self, e: x.Choose) -> Array:
+        """One of several options, by an integer array."""
         options = [self.value(o) for o in e.options]
         at = self.value(x.value_of(e.at))
         own = self.order([i for o in options for i in o.axes])
@@ -259,6 +265,7 @@ class Emitter:
         return Array(f'np.einsum("{spec}", {code})', axes, inner)
 
     def function(self, e: x.Fn, hint: str) -> Array:
+        """An elementwise function of broadcast arguments."""
         args = [self.value(a, hint) for a in e.args]
         axes = self.order([i for a in args for i in a.axes])
         inner = any(a.inner for a in args)
@@ -279,6 +286,7 @@ class Emitter:
         return Array(f"{target}({', '.join(aligned)})", axes, inner)
 
     def power(self, e: x.Pow, hint: str) -> Array:
+        """A power; reciprocals, squares and roots in their own spelling."""
         base = self.value(e.base, hint)
         match e.exponent:
             case x.Num(v) if v == -1:
@@ -295,6 +303,7 @@ class Emitter:
         return Array(code, axes, base.inner or power.inner, atomic=False)
 
     def sum(self, parts: Sequence[Array]) -> Array:
+        """A sum of broadcast parts, those that are subtracted last."""
         axes = self.order([i for p in parts for i in p.axes])
         parts = sorted(parts, key=lambda p: (p.code.startswith("-"), len(p.axes)))
         code = self.align(parts[0], axes)
@@ -305,9 +314,11 @@ class Emitter:
         return Array(code, axes, any(p.inner for p in parts), atomic=len(parts) == 1)
 
     def product(self, e: Expr) -> Array:
+        """A product without a sum."""
         return self.contract(x.factors_of(e), None)
 
     def summed(self, e: x.Sum, hint: str) -> Array:
+        """A sum of products as a contraction."""
         ixs, body = [e.ix], e.body
         while isinstance(body, x.Sum):
             ixs.append(body.ix)

@@ -26,6 +26,7 @@ class Function:
         return function(self.plan, self.helpers, self.emitter.chunk, self.emitter.rows)
 
     def prologue(self) -> list[str]:
+        """The lines that unpack what the function reads."""
         return list(self.unpacked.values())
 
 
@@ -65,6 +66,7 @@ def chunk_dimension(plan: Plan) -> str | None:
 
 
 def dimension(size: m.Size) -> str:
+    """The dimension of a plate: of a ragged one, its rows."""
     return f"{size.name}[]" if isinstance(size, m.Ragged) else str(size)
 
 

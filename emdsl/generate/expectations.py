@@ -10,6 +10,7 @@ from emdsl.generate.printer import Printer, indent
 
 
 def expectations_lines(printer: Printer) -> list[str]:
+    """`expectations(params, prepared)`: a function of the rows; none where nothing is latent."""
     f = printer.inference
     if not printer.plan.elimination.blocks:
         return []

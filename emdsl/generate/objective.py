@@ -53,6 +53,7 @@ def rows_lines(printer: Printer) -> list[str]:
 
 
 def log_prior_lines(printer: Printer) -> list[str]:
+    """`log_prior(params, prepared)`: the terms that hold parameters alone."""
     f = printer.function()
     em = f.emitter
     em.chunk = None

@@ -21,6 +21,7 @@ class Printer:
         self.inference, self.stacks = self._inference()
 
     def function(self) -> Function:
+        """An empty function of this module."""
         return function(self.plan, self.helpers, self.chunk, self.rows)
 
     def _inference(self) -> tuple[Function, list[Stacked]]:

@@ -16,6 +16,7 @@ from emdsl.generate.printer import Printer, indent
 
 
 def e_step_lines(printer: Printer) -> list[str]:
+    """`e_step(params, data, prepared, rng)`: statistics and log-likelihood, summed over the chunks."""
     f = printer.reader()
     em = f.emitter
     inner, slices = _stack_lines(printer, f)
