@@ -48,6 +48,8 @@ class Block:
 
 @dataclass(frozen=True)
 class Elimination:
+    """Blocks in the order of elimination, the terms of the joint, and what no latent is left in."""
+
     blocks: tuple[Block, ...]
     free: tuple[Term, ...]  # terms without any latent: the log-likelihood is their sum
     prior: tuple[Term, ...]  # terms in parameters alone
@@ -183,7 +185,7 @@ def _try(
     scales: set[str] = set()
     own = tuple(Ix(f"{name}_{i}", str(d)) for i, d in enumerate(variable.domain.dims))
     for t, span, about in mine:
-        placed = place(t, latents, home, states, neighbours)
+        placed = place(t, latents, home, states, neighbours, joint.levels)
         if isinstance(placed, str):
             return Problem("E110", f"the posterior of {name} is not tractable: {placed}", span, WAYS_OUT)
         foreign = [b for f in placed.factors for b in blocks_of(f, lambda n: kinds.get(n, "D")) if b[:2] == "L:"]
@@ -266,12 +268,13 @@ def home_of(v: m.Variable) -> tuple[Ix, ...]:
 
 def place(
     t: Term, latents: tuple[str, ...], home: tuple[Ix, ...], states: tuple[Ix, ...],
-    neighbours: dict[tuple[str, tuple[Idx, ...]], Ix],
+    neighbours: dict[tuple[str, tuple[Idx, ...]], Ix], levels: Mapping[str, str] | None = None,
 ) -> Term | str:  # fmt: skip
     """The term in the block's own indices, or why it does not fit.
 
     Own selectors become the state's index, other gates become neighbours; a place reached through
-    data (`truth[item[r]]`) becomes a selector `item[r] == home`.
+    data (`truth[item[r]]`) becomes a selector `item[r] == home`. `levels` are the dimensions of gates that
+    are met for the first time.
     """
     refs = _references(t, latents)
     if len(set(refs)) != 1:
@@ -301,7 +304,7 @@ def place(
                 return f"it is tied to several elements of {g.of.var}"
             key = (g.of.var, g.of.idx)
             if key not in neighbours:
-                neighbours[key] = g.at if isinstance(g.at, Ix) else x.fresh("?")
+                neighbours[key] = g.at if isinstance(g.at, Ix) else x.fresh((levels or {})[g.of.var])
             at = neighbours[key]
         if isinstance(g.at, Ix):
             factors = [x.substitute(f, {g.at: at}) for f in factors]
@@ -320,6 +323,7 @@ def _references(t: Term, latents: tuple[str, ...]) -> list[tuple[Idx, ...]]:
 
 
 def rename(t: Term, to: Mapping[Ix, Idx]) -> Term:
+    """The term under other indices."""
     gates = tuple(x.Sel(x.substitute(g.of, to), to.get(g.at, g.at) if isinstance(g.at, Ix) else g.at) for g in t.gates)
     factors = tuple(x.substitute(f, to) for f in t.factors)
     ixs = tuple(dict.fromkeys(j for i in t.ixs if isinstance(j := to.get(i, i), Ix)))

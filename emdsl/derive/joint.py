@@ -50,7 +50,8 @@ def expand(model: m.ModelText) -> LogJoint:
 
 def _variable_factors(v: m.Variable, tensors: Tensors) -> list[Factor]:
     scope, plates, masks = tensors.enter(v.plates)
-    array = tuple(x.fresh(str(d)) for d in v.array)
+    whole = any(len(c.event) > len(v.domain.dims) for _, c in _leaves(v.distribution, ())) if v.distribution else False
+    array = () if whole else tuple(x.fresh(str(d)) for d in v.array)  # else the calls' events hold the array axes
     home: tuple[Idx, ...] = tuple(scope.loops[p.index] for p in v.plates) + array
     out: list[Factor] = []
     assert v.distribution is not None

@@ -107,10 +107,20 @@ def statistic_of(t: Term, name: str, home: tuple[Ix, ...], own: tuple[Ix, ...]) 
 
 def recognise(statistics: frozenset[str], rank: int, v: m.Variable) -> Posterior | str:
     """The first record that holds all these statistics on this support."""
+    kind = _support(v.domain)
     for p in POSTERIORS:
-        if statistics <= set(p.statistics) and p.rank == rank and v.domain.kind in p.support:
+        if statistics <= set(p.statistics) and p.rank == rank and kind in p.support:
             return p
     return f"no family on {v.domain.kind} has the statistics " + ", ".join(sorted(statistics))
+
+
+def _support(d: m.Domain) -> str:
+    """The kind of a domain, bounds counted: `real(min = 0, max = 1)` is the unit interval."""
+    low = d.lower.value if isinstance(d.lower, m.Num) else None
+    high = d.upper.value if isinstance(d.upper, m.Num) else None
+    if d.kind in ("real", "positive") and low in (0, None) and high == 1 and (low == 0 or d.kind == "positive"):
+        return "unit"
+    return "positive" if d.kind == "real" and low == 0 and d.upper is None else d.kind
 
 
 def show(e: Expr) -> str:

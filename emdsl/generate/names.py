@@ -11,7 +11,7 @@ RESERVED = frozenset(
     """np special linalg math sizes params data prepared statistics rows n_rows q self None True False
     e_step m_step initial prepare posterior reference default_givens log_prior expectations natural SPEC
     numpy scipy json policy rng on log_likelihood some draw step value before out values given refine
-    log_likelihood_rows row_count""".split()
+    log_likelihood_rows row_count features""".split()
 )
 
 
@@ -45,6 +45,7 @@ class Namer:
         return self.user[dim] if dim in self.user else self.of(f"size:{dim}")
 
     def fresh(self, hint: str) -> str:
+        """A name that nothing else in the scope has."""
         base = plain(hint)
         name, n = base, 1
         while name in self.taken or keyword.iskeyword(name):

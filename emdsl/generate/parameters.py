@@ -11,6 +11,7 @@ from emdsl.generate.printer import Printer, indent
 
 
 def m_step_lines(printer: Printer) -> list[str]:
+    """`m_step(statistics, params, prepared, policy)`: the updates in the order of the plan."""
     f = printer.function()
     em = f.emitter
     em.chunk = None
@@ -59,16 +60,16 @@ def refine_lines(printer: Printer) -> list[str]:
                 code = f"{code} + {em.align(em.value(shift.value), shift.axes)}"
             returned.append(f'"{v.name}": {code},')
     needs = any(line.startswith(tuple(f"{c} = statistics" for c in f.unpacked)) for line in f.prologue())
-    statistics = ["statistics = e_step(before, data, prepared)"] if needs else []
+    statistics = ["statistics = e_step(before, data, prepared, rng)"] if needs else []
     names = ", ".join(printer.results())
     if names:
-        rows = f"slice(0, {em.size(printer.chunk)})" if printer.chunk else ""
+        rows = f"slice(0, {em.size(printer.chunk)}), rng" if printer.chunk else "rng"
         statistics.append(f"{names} = expectations(before, prepared)({rows})")
     lines = ['sizes = prepared["the sizes"]', *[p for p in f.prologue() if '= sizes["' in p], *statistics]
     lines += [p for p in f.prologue() if '= sizes["' not in p]
     lines += [*em.outer, "return {", "    **params,", *indent(returned, 1), "}"]
     doc = '"""Raises the expected log joint in what the data do not come apart from, posteriors held at `before`."""'
-    return ["def refine(before, params, data, prepared):", *indent([doc, *lines], 1)]
+    return ["def refine(before, params, data, prepared, rng=None):", *indent([doc, *lines], 1)]
 
 
 def _sized(t: Term) -> Term:

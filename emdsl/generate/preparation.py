@@ -7,6 +7,7 @@ import numpy as np
 from emdsl.derive import expr as x
 from emdsl.derive.element import Tensors
 from emdsl.derive.expr import Ix
+from emdsl.derive.plan import Plan
 from emdsl.derive.scope import Scope
 from emdsl.derive.solve import Numeric
 from emdsl.generate.arrays import Emitter, Leaf
@@ -83,28 +84,9 @@ def prepare_lines(printer: Printer) -> list[str]:
     indices = as_index(printer)
     lines = ["sizes = dict(data.sizes)", 'out = {"the sizes": sizes}']
     for v in model.variables:
-        if v.kind not in ("observed", "given"):
-            continue
-        plates, _ = flat_axes(v)
-        lines.append(f'values = data.values["{v.name}"]')
-        if v.name in plan.centred:
-            lines.append(f'values = values - reference["{v.name}"]')
-            lines.append(f'out["reference {v.name}"] = reference["{v.name}"]')
-        integer = v.domain.kind in ("category", "index") or v.name in indices
-        kind = "np.int64" if integer else "float"
-        if v.kind == "observed":
-            lines.append(f'values = without_missing(values, data.masks.get("{v.name}"))')
-            axes = plan.presence_axes(v)
-            arguments = f'data.masks.get("{v.name}"), values.shape, {plates}, {plates + axes}, "{v.name}"'
-            lines.append(f'out["present {v.name}"] = presence({arguments})')
-        lines.append(f'out["{v.name}"] = rows_last(np.asarray(values, {kind}), {plates})')
-    for name in _ragged(model):
-        lines += [
-            f'sizes["{name}[]"] = len(data.ragged["{name}"].row)',
-            f'sizes["{name}[max]"] = int(max(data.ragged["{name}"].lengths, default=0))',
-        ]
-        for field, source in (("row", "row"), ("position", "position"), ("start", "start"), ("length", "lengths")):
-            lines.append(f'out["{field} {name}"] = data.ragged["{name}"].{source}')
+        if v.kind in ("observed", "given"):
+            lines += _data_lines(plan, v, v.name in indices)
+    lines += _ragged_lines(model)
     lines += _level_lines(printer)
     if plan.weighted is not None:
         lines.append(
@@ -124,6 +106,36 @@ def prepare_lines(printer: Printer) -> list[str]:
     lines += [f'out["the scale"] = out["the spread"] = data_scale([{cells}])', "return out"]
     doc = '"""What is computed once: centred data with rows last, masks, weights, and the chunks of rows."""'
     return ["def prepare(data, reference):", *("    " + line for line in (doc, *lines))]
+
+
+def _data_lines(plan: Plan, v: m.Variable, index: bool) -> list[str]:
+    """One array of data: centred, 0 where missing, rows last; integers where it stands in an `index` position."""
+    plates, _ = flat_axes(v)
+    integer = v.domain.kind in ("category", "index") or index
+    kind = "np.int64" if integer else "float"
+    values, mask = f'data.values["{v.name}"]', f'data.masks.get("{v.name}")'
+    reference = f'reference["{v.name}"]' if v.name in plan.centred else "None"
+    lines = [f'out["{v.name}"] = stored({values}, {mask}, {kind}, {plates}, {reference})']
+    if v.name in plan.centred:
+        lines.append(f'out["reference {v.name}"] = {reference}')
+    if v.kind == "observed":
+        axes = plan.presence_axes(v)
+        arguments = f'{mask}, {values}.shape, {plates}, {plates + axes}, "{v.name}"'
+        lines.append(f'out["present {v.name}"] = presence({arguments})')
+    return lines
+
+
+def _ragged_lines(model: m.ModelText) -> list[str]:
+    """Sizes and tables of ragged plates: the parent, position, start and length of their rows."""
+    lines: list[str] = []
+    for name in _ragged(model):
+        lines += [
+            f'sizes["{name}[]"] = len(data.ragged["{name}"].row)',
+            f'sizes["{name}[max]"] = int(max(data.ragged["{name}"].lengths, default=0))',
+        ]
+        for field, source in (("row", "row"), ("position", "position"), ("start", "start"), ("length", "lengths")):
+            lines.append(f'out["{field} {name}"] = data.ragged["{name}"].{source}')
+    return lines
 
 
 def _is_polynomial(dim: str) -> bool:
@@ -203,8 +215,12 @@ def initial_lines(printer: Printer) -> list[str]:
         if printer.chunk:
             first.append(f'some = {{**prepared, "the chunks": [sample_rows({_size(printer.chunk)}, rng)]}}')
             some = "some"
+        refined = any(isinstance(u.rule, Numeric) and u.rule.data for u in plan.updates)
+        after = "    return refine(params, params, data, prepared, rng) if few else params" if refined else "    return params"
+        if refined:
+            first.append("few = max(prepared[\"the sizes\"].values(), default=0) <= 20000  # else numeric starts cost too much")
         draw = ["", "def draw():", *("    " + b for b in body), f"    statistics = e_step(params, data, {some}, rng)",
-                '    return m_step(statistics, params, prepared, "keep")']  # fmt: skip
+                '    params = m_step(statistics, params, prepared, "keep")', after]  # fmt: skip
         step = ["", "def step(params):", f"    statistics = e_step(params, data, {some})",
                 '    value = statistics["log_likelihood"] + log_prior(params, prepared)',
                 '    return m_step(statistics, params, prepared, "keep"), value', ""]  # fmt: skip

@@ -22,11 +22,30 @@ def spec(plan: Plan) -> dict[str, Any]:
         "variables": [variable(v, plan) for v in model.variables],
         "plan": {n: [c.method, c.reason] for n, c in plan.choices.items()},
         "updates": {n: [u.kind, "", u.reason] for u in plan.updates for n in u.params},
-        "ordered": False,
+        "ordered": tied_plates(plan),
     }
 
 
+def tied_plates(plan: Plan) -> list[str]:
+    """Plates whose elements one density reads several of (a lag, an edge): weights on them mean nothing."""
+    out: dict[str, None] = {}
+    for f in plan.joint.factors:
+        dims = [i.dim for i in f.plates]
+        out.update(dict.fromkeys(d for d in dims if dims.count(d) > 1 and d in _data_plates(plan)))
+        for e in (f.body, *f.masks):
+            for node in x.walk(e):
+                for i in getattr(node, "idx", ()):
+                    if isinstance(i, x.DataIx) and isinstance(i.value, x.Add):
+                        out.update(dict.fromkeys(k.dim for k in x.free(i.value) if k.dim in _data_plates(plan)))
+    return sorted(out)
+
+
+def _data_plates(plan: Plan) -> set[str]:
+    return {str(p.size) for v in plan.joint.model.of_kind("observed") for p in v.plates}
+
+
 def variable(v: m.Variable, plan: Plan) -> dict[str, Any]:
+    """One entry of `SPEC["variables"]`."""
     return {
         "name": v.name,
         "kind": v.kind,
@@ -65,6 +84,7 @@ def literal(e: m.Expr | None) -> float | None:
 
 
 def spec_lines(plan: Plan) -> list[str]:
+    """The line of `SPEC`."""
     return [f"SPEC = {pformat(spec(plan), width=118, sort_dicts=False, compact=True)}"]
 
 

@@ -52,9 +52,15 @@ def plates_first(values: Array, plates: int) -> Array:
     return np.moveaxis(values, range(-plates, 0), range(plates))
 
 
-def without_missing(values: Array, mask: Array | None) -> Array:
-    """Values with 0 where missing."""
-    return values if mask is None else np.where(mask, values, 0)
+def stored(values: Array, mask: Array | None, kind: type, plates: int, reference: Array | None) -> Array:
+    """Data as they are computed with: of one type, plates last, less their reference point, 0 where missing."""
+    order = (*range(plates, values.ndim), *range(1, plates), *range(min(plates, 1)))
+    out = np.array(np.transpose(values, order), dtype=kind, order="C")
+    if reference is not None:
+        out -= np.reshape(reference, (*np.shape(reference), *(1,) * plates))
+    if mask is not None:
+        out[~np.transpose(mask, order)] = 0
+    return out
 
 
 def presence(mask: Array | None, shape: tuple[int, ...], plates: int, axes: int, name: str) -> Array:
