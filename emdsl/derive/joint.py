@@ -15,7 +15,7 @@ from emdsl.derive.element import Tensors
 from emdsl.derive.expr import DataIx, El, Expr, Idx, Ix
 from emdsl.derive.factors import Factor, LogJoint
 from emdsl.derive.scope import Closure, Scope
-from emdsl.derive.truncation import limits, log_mass
+from emdsl.derive.truncation import limits, log_mass, narrower
 from emdsl.errors import ModelError, Problem
 from emdsl.language import model as m
 from emdsl.language.bounds import is_cut
@@ -80,7 +80,7 @@ def _cut(
 ) -> Expr:
     """The log mass that a narrower domain leaves, where it depends on a parameter (else it is a prior's constant)."""
     own = call.family.x.domain
-    if is_point_mass(call.family) or v.kind == "latent" or not is_cut(v.domain, call):
+    if is_point_mass(call.family) or v.kind == "latent" or not (is_cut(v.domain, call) or narrower(own, v.domain)):
         return x.ZERO
     inner = tensors.family_scope(v, home, event, call, scope)
     arguments = [tensors.element(a, event if a.shape else (), scope) for _, a in call.args]

@@ -19,6 +19,12 @@ from emdsl.language import model as m
 MOST = 1000  # terms of a count's mass that are written out
 
 
+def narrower(own: m.Domain, declared: m.Domain) -> bool:
+    """Whether the declared kind of values leaves out some of the family's: a positive variable with a family on the line."""
+    kinds = {"real": ("positive", "unit"), "positive": ("unit",)}.get(own.kind, ())
+    return not own.dims and declared.kind in kinds
+
+
 def limits(declared: m.Domain, element: Callable[[m.Expr], Expr]) -> tuple[Expr | None, Expr | None]:
     """(lower, upper) of a domain as scalar expressions."""
     low: Expr | None = x.ZERO if declared.kind in ("positive", "unit", "count") else None

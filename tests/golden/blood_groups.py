@@ -31,7 +31,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
-from scipy import linalg, optimize, special
+from scipy import linalg, special
 from typing import Any, Self
 import difflib
 import io
@@ -90,7 +90,7 @@ SPEC = {'model': 'BloodGroups',
  'updates': {'allele': ['closed form', '',
                         'sum of c log p on a simplex: Lagrange multiplier, normalise; Q is concave where all c >= '
                         '0']},
- 'ordered': False}
+ 'ordered': []}
 table0 = np.array([[1, 0, 0, 0], [1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
 
 
@@ -110,10 +110,8 @@ def prepare(data, reference):
     """What is computed once: centred data with rows last, masks, weights, and the chunks of rows."""
     sizes = dict(data.sizes)
     out = {"the sizes": sizes}
-    values = data.values["phenotype"]
-    values = without_missing(values, data.masks.get("phenotype"))
-    out["present phenotype"] = presence(data.masks.get("phenotype"), values.shape, 1, 1, "phenotype")
-    out["phenotype"] = rows_last(np.asarray(values, np.int64), 1)
+    out["phenotype"] = stored(data.values["phenotype"], data.masks.get("phenotype"), np.int64, 1, None)
+    out["present phenotype"] = presence(data.masks.get("phenotype"), data.values["phenotype"].shape, 1, 1, "phenotype")
     n = sizes["N"]
     out["the weight"] = np.ones(n) if data.weights is None else np.asarray(data.weights, float)
     out["the chunks"] = chunks((sizes["N"]), max(512, min(8192, 2**20 // max(8 * (8 + 2 * 6), (8) * 6))))
@@ -238,7 +236,8 @@ def initial(data, prepared, rng):
             "allele": neutral("simplex", (3,), 1, None, None, None),
         }
         statistics = e_step(params, data, some, rng)
-        return m_step(statistics, params, prepared, "keep")
+        params = m_step(statistics, params, prepared, "keep")
+        return params
     
     def step(params):
         statistics = e_step(params, data, some)

@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
-from scipy import linalg, optimize, special
+from scipy import linalg, special
 from typing import Any, Self
 import difflib
 import io
@@ -122,7 +122,7 @@ SPEC = {'model': 'DawidSkene',
              'confusion': ['closed form', '',
                            'sum of c log p on a simplex: Lagrange multiplier, normalise; Q is concave where all c >= '
                            '0']},
- 'ordered': False}
+ 'ordered': []}
 
 
 def default_givens(sizes, given):
@@ -141,14 +141,10 @@ def prepare(data, reference):
     """What is computed once: centred data with rows last, masks, weights, and the chunks of rows."""
     sizes = dict(data.sizes)
     out = {"the sizes": sizes}
-    values = data.values["patient"]
-    out["patient"] = rows_last(np.asarray(values, np.int64), 1)
-    values = data.values["observer"]
-    out["observer"] = rows_last(np.asarray(values, np.int64), 1)
-    values = data.values["label"]
-    values = without_missing(values, data.masks.get("label"))
-    out["present label"] = presence(data.masks.get("label"), values.shape, 1, 1, "label")
-    out["label"] = rows_last(np.asarray(values, np.int64), 1)
+    out["patient"] = stored(data.values["patient"], data.masks.get("patient"), np.int64, 1, None)
+    out["observer"] = stored(data.values["observer"], data.masks.get("observer"), np.int64, 1, None)
+    out["label"] = stored(data.values["label"], data.masks.get("label"), np.int64, 1, None)
+    out["present label"] = presence(data.masks.get("label"), data.values["label"].shape, 1, 1, "label")
     n = sizes["R"]
     out["the weight"] = np.ones(n) if data.weights is None else np.asarray(data.weights, float)
     out["the scale"] = out["the spread"] = data_scale([])
@@ -263,7 +259,8 @@ def initial(data, prepared, rng):
             "confusion": neutral("simplex", (J, K, K), 1, None, None, None),
         }
         statistics = e_step(params, data, prepared, rng)
-        return m_step(statistics, params, prepared, "keep")
+        params = m_step(statistics, params, prepared, "keep")
+        return params
     
     def step(params):
         statistics = e_step(params, data, prepared)

@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
-from scipy import linalg, optimize, special
+from scipy import linalg, special
 from typing import Any, Self
 import difflib
 import io
@@ -91,7 +91,7 @@ SPEC = {'model': 'NegativeBinomialByRates',
  'updates': {'mean': ['closed form', '', 'the score has one root'],
              'shape': ['newton', '',
                        'no closed root for shape log(shape), shape, lgamma(shape); Newton to convergence']},
- 'ordered': False}
+ 'ordered': []}
 
 
 def default_givens(sizes, given):
@@ -110,10 +110,8 @@ def prepare(data, reference):
     """What is computed once: centred data with rows last, masks, weights, and the chunks of rows."""
     sizes = dict(data.sizes)
     out = {"the sizes": sizes}
-    values = data.values["y"]
-    values = without_missing(values, data.masks.get("y"))
-    out["present y"] = presence(data.masks.get("y"), values.shape, 1, 1, "y")
-    out["y"] = rows_last(np.asarray(values, float), 1)
+    out["y"] = stored(data.values["y"], data.masks.get("y"), float, 1, None)
+    out["present y"] = presence(data.masks.get("y"), data.values["y"].shape, 1, 1, "y")
     n = sizes["N"]
     out["the weight"] = np.ones(n) if data.weights is None else np.asarray(data.weights, float)
     out["the chunks"] = chunks((sizes["N"]), max(512, min(8192, 2**20 // max(8 * (8 + 2 * 1), (8) * 1))))
@@ -253,7 +251,8 @@ def initial(data, prepared, rng):
             "shape": neutral("positive", (), 0, None, None, rng),
         }
         statistics = e_step(params, data, some, rng)
-        return m_step(statistics, params, prepared, "keep")
+        params = m_step(statistics, params, prepared, "keep")
+        return params
     
     def step(params):
         statistics = e_step(params, data, some)

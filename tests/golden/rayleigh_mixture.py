@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
-from scipy import linalg, optimize, special
+from scipy import linalg, special
 from typing import Any, Self
 import difflib
 import io
@@ -96,7 +96,7 @@ SPEC = {'model': 'RayleighMixture',
                          'sum of c log p on a simplex: Lagrange multiplier, normalise; Q is concave where all c >= '
                          '0'],
              'scale': ['closed form', '', 'the score has one positive root']},
- 'ordered': False}
+ 'ordered': []}
 
 
 def default_givens(sizes, given):
@@ -132,10 +132,8 @@ def prepare(data, reference):
     """What is computed once: centred data with rows last, masks, weights, and the chunks of rows."""
     sizes = dict(data.sizes)
     out = {"the sizes": sizes}
-    values = data.values["h"]
-    values = without_missing(values, data.masks.get("h"))
-    out["present h"] = presence(data.masks.get("h"), values.shape, 1, 1, "h")
-    out["h"] = rows_last(np.asarray(values, float), 1)
+    out["h"] = stored(data.values["h"], data.masks.get("h"), float, 1, None)
+    out["present h"] = presence(data.masks.get("h"), data.values["h"].shape, 1, 1, "h")
     n = sizes["N"]
     out["the weight"] = np.ones(n) if data.weights is None else np.asarray(data.weights, float)
     out["the chunks"] = chunks((sizes["N"]), max(512, min(8192, 2**20 // max(8 * (1 + 1 + 1 + 1 + 2 * (sizes["K"])), (1 + 1 + 1 + 1) * (sizes["K"])))))
@@ -160,12 +158,12 @@ def expectations(params, prepared):
     def on(rows, rng=None):
         n_rows = row_count(rows)
         # log joint of z with its data, for every state; then its posterior and log-normaliser
-        features = row_features(prepared, rows, features_of_z)
-        log_z = coefficients @ features
+        features_2 = row_features(prepared, rows, features_of_z)
+        log_z = coefficients @ features_2
         q_z, log_z_z = normalise(log_z, 1)
         if rng is not None:
             q_z = seeded(q_z, 1, [h[..., rows]], rng)
-        return q_z, log_z_z, features
+        return q_z, log_z_z, features_2
     return on
 
 
@@ -179,9 +177,9 @@ def e_step(params, data, prepared, rng=None):
     log_likelihood = 0.0
     for rows in prepared["the chunks"]:
         n_rows = row_count(rows)
-        q_z, log_z_z, features = on(rows, rng)
+        q_z, log_z_z, features_2 = on(rows, rng)
         q_z_weighted = q_z * weight[rows]
-        sums_z = sums_z + q_z_weighted @ features.T
+        sums_z = sums_z + q_z_weighted @ features_2.T
         log_likelihood += log_z_z @ weight[rows]
     return {
         "log_likelihood": float(honest(log_likelihood)),
@@ -224,7 +222,7 @@ def posterior(params, data, prepared):
     part_0 = []
     for rows in prepared["the chunks"]:
         n_rows = row_count(rows)
-        q_z, log_z_z, features = on(rows)
+        q_z, log_z_z, features_2 = on(rows)
         part_0.append(np.array(q_z))
     return {
         "z": plates_first(np.concatenate(part_0, axis=-1), 1),
@@ -238,7 +236,7 @@ def log_likelihood_rows(params, data, prepared):
     parts = [np.zeros(0)]
     for rows in prepared["the chunks"]:
         n_rows = row_count(rows)
-        q_z, log_z_z, features = on(rows)
+        q_z, log_z_z, features_2 = on(rows)
         total = np.zeros(n_rows)
         total = total + log_z_z
         parts.append(honest(total))
@@ -257,7 +255,8 @@ def initial(data, prepared, rng):
             "scale": neutral("positive", (K,), 0, None, None, None),
         }
         statistics = e_step(params, data, some, rng)
-        return m_step(statistics, params, prepared, "keep")
+        params = m_step(statistics, params, prepared, "keep")
+        return params
     
     def step(params):
         statistics = e_step(params, data, some)

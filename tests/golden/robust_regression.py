@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
-from scipy import linalg, optimize, special
+from scipy import linalg, special
 from typing import Any, Self
 import difflib
 import io
@@ -132,7 +132,7 @@ SPEC = {'model': 'RobustRegression',
              'b': ['linear solve', '',
                    'Q is quadratic: normal equations; concave where the coefficient is positive definite'],
              's2': ['closed form', '', 'the score has one root']},
- 'ordered': False}
+ 'ordered': []}
 
 
 def default_givens(sizes, given):
@@ -155,18 +155,12 @@ def prepare(data, reference):
     """What is computed once: centred data with rows last, masks, weights, and the chunks of rows."""
     sizes = dict(data.sizes)
     out = {"the sizes": sizes}
-    values = data.values["df"]
-    out["df"] = rows_last(np.asarray(values, float), 0)
-    values = data.values["X"]
-    values = values - reference["X"]
+    out["df"] = stored(data.values["df"], data.masks.get("df"), float, 0, None)
+    out["X"] = stored(data.values["X"], data.masks.get("X"), float, 1, reference["X"])
     out["reference X"] = reference["X"]
-    out["X"] = rows_last(np.asarray(values, float), 1)
-    values = data.values["y"]
-    values = values - reference["y"]
+    out["y"] = stored(data.values["y"], data.masks.get("y"), float, 1, reference["y"])
     out["reference y"] = reference["y"]
-    values = without_missing(values, data.masks.get("y"))
-    out["present y"] = presence(data.masks.get("y"), values.shape, 1, 1, "y")
-    out["y"] = rows_last(np.asarray(values, float), 1)
+    out["present y"] = presence(data.masks.get("y"), data.values["y"].shape, 1, 1, "y")
     n = sizes["N"]
     out["the weight"] = np.ones(n) if data.weights is None else np.asarray(data.weights, float)
     out["the chunks"] = chunks((sizes["N"]), max(512, min(8192, 2**20 // max(8 * (8 + 2 * 1), (8) * 1))))
@@ -349,7 +343,8 @@ def initial(data, prepared, rng):
             "s2": neutral("positive", (), 0, None, None, None),
         }
         statistics = e_step(params, data, some, rng)
-        return m_step(statistics, params, prepared, "keep")
+        params = m_step(statistics, params, prepared, "keep")
+        return params
     
     def step(params):
         statistics = e_step(params, data, some)

@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
-from scipy import linalg, optimize, special
+from scipy import linalg, special
 from typing import Any, Self
 import difflib
 import io
@@ -104,7 +104,7 @@ SPEC = {'model': 'Student',
  'updates': {'mean': ['closed form', '',
                       'Q is quadratic: one equation per element; concave where the coefficient is positive definite'],
              's2': ['closed form', '', 'the score has one root']},
- 'ordered': False}
+ 'ordered': []}
 
 
 def default_givens(sizes, given):
@@ -126,14 +126,10 @@ def prepare(data, reference):
     """What is computed once: centred data with rows last, masks, weights, and the chunks of rows."""
     sizes = dict(data.sizes)
     out = {"the sizes": sizes}
-    values = data.values["df"]
-    out["df"] = rows_last(np.asarray(values, float), 0)
-    values = data.values["x"]
-    values = values - reference["x"]
+    out["df"] = stored(data.values["df"], data.masks.get("df"), float, 0, None)
+    out["x"] = stored(data.values["x"], data.masks.get("x"), float, 1, reference["x"])
     out["reference x"] = reference["x"]
-    values = without_missing(values, data.masks.get("x"))
-    out["present x"] = presence(data.masks.get("x"), values.shape, 1, 1, "x")
-    out["x"] = rows_last(np.asarray(values, float), 1)
+    out["present x"] = presence(data.masks.get("x"), data.values["x"].shape, 1, 1, "x")
     n = sizes["N"]
     out["the weight"] = np.ones(n) if data.weights is None else np.asarray(data.weights, float)
     out["the chunks"] = chunks((sizes["N"]), max(512, min(8192, 2**20 // max(8 * (8 + 2 * 1), (8) * 1))))
@@ -283,7 +279,8 @@ def initial(data, prepared, rng):
             "s2": neutral("positive", (), 0, None, None, None),
         }
         statistics = e_step(params, data, some, rng)
-        return m_step(statistics, params, prepared, "keep")
+        params = m_step(statistics, params, prepared, "keep")
+        return params
     
     def step(params):
         statistics = e_step(params, data, some)

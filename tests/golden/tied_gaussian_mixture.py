@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
-from scipy import linalg, optimize, special
+from scipy import linalg, special
 from typing import Any, Self
 import difflib
 import io
@@ -110,7 +110,7 @@ SPEC = {'model': 'TiedGaussianMixture',
              'cov': ['closed form', '',
                      'Q = a logdet - <C, .>: the stationary point is C / a, unique and the maximum for a, C '
                      'positive']},
- 'ordered': False}
+ 'ordered': []}
 
 
 def default_givens(sizes, given):
@@ -145,12 +145,9 @@ def prepare(data, reference):
     """What is computed once: centred data with rows last, masks, weights, and the chunks of rows."""
     sizes = dict(data.sizes)
     out = {"the sizes": sizes}
-    values = data.values["x"]
-    values = values - reference["x"]
+    out["x"] = stored(data.values["x"], data.masks.get("x"), float, 1, reference["x"])
     out["reference x"] = reference["x"]
-    values = without_missing(values, data.masks.get("x"))
-    out["present x"] = presence(data.masks.get("x"), values.shape, 1, 1, "x")
-    out["x"] = rows_last(np.asarray(values, float), 1)
+    out["present x"] = presence(data.masks.get("x"), data.values["x"].shape, 1, 1, "x")
     n = sizes["N"]
     out["the weight"] = np.ones(n) if data.weights is None else np.asarray(data.weights, float)
     out["the chunks"] = chunks((sizes["N"]), max(512, min(8192, 2**20 // max(8 * (1 + 1 + (sizes["D"]) * ((sizes["D"]) + 1) // 2 + (sizes["D"]) + 2 * (sizes["K"])), (1 + 1 + (sizes["D"]) * ((sizes["D"]) + 1) // 2 + (sizes["D"])) * (sizes["K"])))))
@@ -180,12 +177,12 @@ def expectations(params, prepared):
     def on(rows, rng=None):
         n_rows = row_count(rows)
         # log joint of z with its data, for every state; then its posterior and log-normaliser
-        features = row_features(prepared, rows, features_of_z)
-        log_z = coefficients @ features
+        features_2 = row_features(prepared, rows, features_of_z)
+        log_z = coefficients @ features_2
         q_z, log_z_z = normalise(log_z, 1)
         if rng is not None:
             q_z = seeded(q_z, 1, [x[..., rows]], rng)
-        return q_z, log_z_z, features
+        return q_z, log_z_z, features_2
     return on
 
 
@@ -204,12 +201,12 @@ def e_step(params, data, prepared, rng=None):
     log_likelihood = 0.0
     for rows in prepared["the chunks"]:
         n_rows = row_count(rows)
-        q_z, log_z_z, features = on(rows, rng)
+        q_z, log_z_z, features_2 = on(rows, rng)
         q_z_weighted = q_z * weight[rows]
         S_z_n_x = S_z_n_x + present_x[rows] @ q_z_weighted.sum(axis=0)
         part = x[:, rows] * q_z_weighted.sum(axis=0)
         S_z_x_x = S_z_x_x + (x[:, rows] @ part.T).T
-        sums_z = sums_z + q_z_weighted @ features.T
+        sums_z = sums_z + q_z_weighted @ features_2.T
         log_likelihood += log_z_z @ weight[rows]
     return {
         "log_likelihood": float(honest(log_likelihood)),
@@ -263,7 +260,7 @@ def posterior(params, data, prepared):
     part_0 = []
     for rows in prepared["the chunks"]:
         n_rows = row_count(rows)
-        q_z, log_z_z, features = on(rows)
+        q_z, log_z_z, features_2 = on(rows)
         part_0.append(np.array(q_z))
     return {
         "z": plates_first(np.concatenate(part_0, axis=-1), 1),
@@ -277,7 +274,7 @@ def log_likelihood_rows(params, data, prepared):
     parts = [np.zeros(0)]
     for rows in prepared["the chunks"]:
         n_rows = row_count(rows)
-        q_z, log_z_z, features = on(rows)
+        q_z, log_z_z, features_2 = on(rows)
         total = np.zeros(n_rows)
         total = total + log_z_z
         parts.append(honest(total))
@@ -299,7 +296,8 @@ def initial(data, prepared, rng):
             "cov": neutral("spd", (D, D), 2, None, None, None),
         }
         statistics = e_step(params, data, some, rng)
-        return m_step(statistics, params, prepared, "keep")
+        params = m_step(statistics, params, prepared, "keep")
+        return params
     
     def step(params):
         statistics = e_step(params, data, some)

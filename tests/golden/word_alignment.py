@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
-from scipy import linalg, optimize, special
+from scipy import linalg, special
 from typing import Any, Self
 import difflib
 import io
@@ -93,7 +93,7 @@ SPEC = {'model': 'WordAlignment',
  'updates': {'dictionary': ['closed form', '',
                             'sum of c log p on a simplex: Lagrange multiplier, normalise; Q is concave where all c '
                             '>= 0']},
- 'ordered': False}
+ 'ordered': []}
 
 
 def default_givens(sizes, given):
@@ -112,12 +112,9 @@ def prepare(data, reference):
     """What is computed once: centred data with rows last, masks, weights, and the chunks of rows."""
     sizes = dict(data.sizes)
     out = {"the sizes": sizes}
-    values = data.values["source"]
-    out["source"] = rows_last(np.asarray(values, np.int64), 1)
-    values = data.values["target"]
-    values = without_missing(values, data.masks.get("target"))
-    out["present target"] = presence(data.masks.get("target"), values.shape, 1, 1, "target")
-    out["target"] = rows_last(np.asarray(values, np.int64), 1)
+    out["source"] = stored(data.values["source"], data.masks.get("source"), np.int64, 1, None)
+    out["target"] = stored(data.values["target"], data.masks.get("target"), np.int64, 1, None)
+    out["present target"] = presence(data.masks.get("target"), data.values["target"].shape, 1, 1, "target")
     sizes["L[]"] = len(data.ragged["L"].row)
     sizes["L[max]"] = int(max(data.ragged["L"].lengths, default=0))
     out["row L"] = data.ragged["L"].row
@@ -236,7 +233,8 @@ def initial(data, prepared, rng):
             "dictionary": neutral("simplex", (E, F), 1, None, None, None),
         }
         statistics = e_step(params, data, prepared, rng)
-        return m_step(statistics, params, prepared, "keep")
+        params = m_step(statistics, params, prepared, "keep")
+        return params
     
     def step(params):
         statistics = e_step(params, data, prepared)

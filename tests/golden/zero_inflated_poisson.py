@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
-from scipy import linalg, optimize, special
+from scipy import linalg, special
 from typing import Any, Self
 import difflib
 import io
@@ -90,7 +90,7 @@ SPEC = {'model': 'ZeroInflatedPoisson',
  'plan': {'immune': ['exact:enumeration', '2 states per element, enumerated']},
  'updates': {'zero': ['closed form', '', 'the score has one root'],
              'rate': ['closed form', '', 'the score has one root']},
- 'ordered': False}
+ 'ordered': []}
 
 
 def default_givens(sizes, given):
@@ -125,10 +125,8 @@ def prepare(data, reference):
     """What is computed once: centred data with rows last, masks, weights, and the chunks of rows."""
     sizes = dict(data.sizes)
     out = {"the sizes": sizes}
-    values = data.values["y"]
-    values = without_missing(values, data.masks.get("y"))
-    out["present y"] = presence(data.masks.get("y"), values.shape, 1, 1, "y")
-    out["y"] = rows_last(np.asarray(values, float), 1)
+    out["y"] = stored(data.values["y"], data.masks.get("y"), float, 1, None)
+    out["present y"] = presence(data.masks.get("y"), data.values["y"].shape, 1, 1, "y")
     n = sizes["N"]
     out["the weight"] = np.ones(n) if data.weights is None else np.asarray(data.weights, float)
     out["the chunks"] = chunks((sizes["N"]), max(512, min(8192, 2**20 // max(8 * (1 + 1 + 1 + 1 + 2 * 2), (1 + 1 + 1 + 1) * 2))))
@@ -150,8 +148,8 @@ def expectations(params, prepared):
     def on(rows, rng=None):
         n_rows = row_count(rows)
         # log joint of immune with its data, for every state; then its posterior and log-normaliser
-        features = row_features(prepared, rows, features_of_immune)
-        log_immune = coefficients @ features
+        features_2 = row_features(prepared, rows, features_of_immune)
+        log_immune = coefficients @ features_2
         t = ((y[rows] == 0) + 0.0)
         t_2 = log0(t)
         part = present_y[rows] * t_2
@@ -160,7 +158,7 @@ def expectations(params, prepared):
         q_immune, log_z_immune = normalise(log_immune, 1)
         if rng is not None:
             q_immune = seeded(q_immune, 1, [y[..., rows]], rng)
-        return q_immune, log_z_immune, features
+        return q_immune, log_z_immune, features_2
     return on
 
 
@@ -177,11 +175,11 @@ def e_step(params, data, prepared, rng=None):
     log_likelihood = 0.0
     for rows in prepared["the chunks"]:
         n_rows = row_count(rows)
-        q_immune, log_z_immune, features = on(rows, rng)
+        q_immune, log_z_immune, features_2 = on(rows, rng)
         q_immune_weighted = q_immune * weight[rows]
         S_immune_y = S_immune_y + y[rows] @ q_immune_weighted[0, :]
         S_immune_n_y = S_immune_n_y + present_y[rows] @ q_immune_weighted[0, :]
-        sums_immune = sums_immune + q_immune_weighted @ features.T
+        sums_immune = sums_immune + q_immune_weighted @ features_2.T
         log_likelihood += log_z_immune @ weight[rows]
     return {
         "log_likelihood": float(honest(log_likelihood)),
@@ -221,7 +219,7 @@ def posterior(params, data, prepared):
     part_0 = []
     for rows in prepared["the chunks"]:
         n_rows = row_count(rows)
-        q_immune, log_z_immune, features = on(rows)
+        q_immune, log_z_immune, features_2 = on(rows)
         part_0.append(np.array(q_immune))
     return {
         "immune": plates_first(np.concatenate(part_0, axis=-1), 1),
@@ -235,7 +233,7 @@ def log_likelihood_rows(params, data, prepared):
     parts = [np.zeros(0)]
     for rows in prepared["the chunks"]:
         n_rows = row_count(rows)
-        q_immune, log_z_immune, features = on(rows)
+        q_immune, log_z_immune, features_2 = on(rows)
         total = np.zeros(n_rows)
         total = total + log_z_immune
         parts.append(honest(total))
@@ -253,7 +251,8 @@ def initial(data, prepared, rng):
             "rate": neutral("positive", (), 0, None, None, None),
         }
         statistics = e_step(params, data, some, rng)
-        return m_step(statistics, params, prepared, "keep")
+        params = m_step(statistics, params, prepared, "keep")
+        return params
     
     def step(params):
         statistics = e_step(params, data, some)
