@@ -20,7 +20,7 @@ MOST = 1000  # terms of a count's mass that are written out
 
 
 def narrower(own: m.Domain, declared: m.Domain) -> bool:
-    """Whether the declared kind of values leaves out some of the family's: a positive variable with a family on the line."""
+    """Whether the declared kind leaves out some of the family's values: a positive variable, a family on the line."""
     kinds = {"real": ("positive", "unit"), "positive": ("unit",)}.get(own.kind, ())
     return not own.dims and declared.kind in kinds
 

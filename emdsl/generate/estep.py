@@ -104,9 +104,6 @@ def _as_feature(t: Term, block: Block, kinds: dict[str, str]) -> tuple[Feature, 
     if any(_unbounded(e) for e in data) or any(isinstance(e, x.Sel) for e in data):
         return None
     own = [i for i in t.ixs if i != row and any(i in x.free(e) for e in data)]
-    wanted = [i for i in own if any(i in x.free(e) for e in rest)]
-    if len(own) != len(wanted):
-        return None
     names: dict[Ix, Idx] = {}
     ordered = tuple(sorted(data, key=lambda e: _shape_key(e, row)))
     for e in ordered:

@@ -92,6 +92,7 @@ def prepare_lines(printer: Printer) -> list[str]:
         lines.append(
             f'n = sizes["{plan.weighted}"]' if not _is_polynomial(plan.weighted) else f"n = {_size(plan.weighted)}"
         )
+        lines.append('out["the weights are even"] = data.weights is None')
         lines.append('out["the weight"] = np.ones(n) if data.weights is None else np.asarray(data.weights, float)')
     if printer.chunk:
         lines.append(f'out["the chunks"] = chunks({_size(printer.chunk)}, {_chunk_size(printer)})')
@@ -216,9 +217,15 @@ def initial_lines(printer: Printer) -> list[str]:
             first.append(f'some = {{**prepared, "the chunks": [sample_rows({_size(printer.chunk)}, rng)]}}')
             some = "some"
         refined = any(isinstance(u.rule, Numeric) and u.rule.data for u in plan.updates)
-        after = "    return refine(params, params, data, prepared, rng) if few else params" if refined else "    return params"
+        after = (
+            "    return refine(params, params, data, prepared, rng) if few else params"
+            if refined
+            else "    return params"
+        )
         if refined:
-            first.append("few = max(prepared[\"the sizes\"].values(), default=0) <= 20000  # else numeric starts cost too much")
+            first.append(
+                'few = max(prepared["the sizes"].values(), default=0) <= 20000  # else numeric starts cost too much'
+            )
         draw = ["", "def draw():", *("    " + b for b in body), f"    statistics = e_step(params, data, {some}, rng)",
                 '    params = m_step(statistics, params, prepared, "keep")', after]  # fmt: skip
         step = ["", "def step(params):", f"    statistics = e_step(params, data, {some})",

@@ -83,7 +83,8 @@ def _weighted(printer: Printer, f: Function, factors: Sequence[Expr]) -> list[Ex
                     q = f.runtime[e.var]
                     code = f.emitter.namer.fresh(f"{q.code}_weighted")
                     weight = f.emitter.value(w)
-                    f.emitter.lines.append(f"{code} = {q.code} * {weight.code}")
+                    even = 'prepared["the weights are even"]'
+                    f.emitter.lines.append(f"{code} = {q.code} if {even} else {q.code} * {weight.code}")
                     f.runtime[name] = type(q)(code, q.order, True, cut=q.cut)
                 swapped = El(name, e.idx)
                 return [swapped if g is e else g for g in factors if g is not w]

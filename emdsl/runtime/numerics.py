@@ -46,10 +46,20 @@ def pairs(x: Array, out: Array) -> None:
         at += len(x) - i
 
 
+_TRIANGLES: dict[int, tuple[Array, Array]] = {}
+
+
+def triangle(d: int) -> tuple[Array, Array]:
+    """Rows and columns of the upper triangle, made once for each size: numpy takes as long as a small fit's E-step."""
+    if d not in _TRIANGLES:
+        _TRIANGLES[d] = np.triu_indices(d)
+    return _TRIANGLES[d]
+
+
 def packed(a: Array) -> Array:
     """Coefficients of `pairs`: a symmetric (..., d, d) as its upper triangle, off the diagonal doubled."""
     d = a.shape[-1]
-    i, j = np.triu_indices(d)
+    i, j = triangle(d)
     both = a + np.swapaxes(a, -1, -2)
     both[..., np.arange(d), np.arange(d)] /= 2
     return both[..., i, j]
@@ -57,7 +67,7 @@ def packed(a: Array) -> Array:
 
 def unpacked(s: Array, d: int) -> Array:
     """Sums over `pairs` as symmetric matrices: (..., d (d + 1) / 2) -> (..., d, d)."""
-    i, j = np.triu_indices(d)
+    i, j = triangle(d)
     out = np.empty((*s.shape[:-1], d, d))
     out[..., i, j] = s
     out[..., j, i] = s
@@ -104,9 +114,7 @@ def segment_sum_nd(values: Array, codes: Array, size: int, axes: int) -> Array:
 
 def inverse(a: Array) -> Array:
     """Inverse of symmetric positive definite matrices, by Cholesky; Degenerate where one is not."""
-    low = cholesky(a)
-    eye = np.broadcast_to(np.eye(a.shape[-1]), a.shape)
-    half = np.linalg.solve(low, eye)
+    half = np.linalg.inv(cholesky(a))  # of the triangular factor, whose condition is the root of the matrix's own
     return np.swapaxes(half, -1, -2) @ half
 
 

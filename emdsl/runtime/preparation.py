@@ -55,7 +55,7 @@ def plates_first(values: Array, plates: int) -> Array:
 def stored(values: Array, mask: Array | None, kind: type, plates: int, reference: Array | None) -> Array:
     """Data as they are computed with: of one type, plates last, less their reference point, 0 where missing."""
     order = (*range(plates, values.ndim), *range(1, plates), *range(min(plates, 1)))
-    out = np.array(np.transpose(values, order), dtype=kind, order="C")
+    out: Array = np.array(np.transpose(values, order), dtype=kind, order="C")
     if reference is not None:
         out -= np.reshape(reference, (*np.shape(reference), *(1,) * plates))
     if mask is not None:

@@ -83,11 +83,13 @@ def spread(scatter: Array, weight: Any, name: str, old: Array, policy: str, scal
     diagonal = np.sqrt(np.abs(np.diagonal(out, axis1=-2, axis2=-1)))
     with np.errstate(all="ignore"):
         correlation = out / (diagonal[..., :, None] * diagonal[..., None, :])
+    small = np.diagonal(out, axis1=-2, axis2=-1) <= 1e-14 * np.asarray(scale) ** 2
+    if not small.any() and _well_conditioned(correlation):
+        return out
     usable = np.isfinite(correlation).all((-1, -2))
     smallest = np.full(usable.shape, -1.0)
     if usable.any():
         smallest[usable] = np.linalg.eigvalsh(correlation[usable])[..., 0]
-    small = np.diagonal(out, axis1=-2, axis2=-1) <= 1e-14 * np.asarray(scale) ** 2
     bad = ~usable | (smallest < 1e-12 * d) | small.any(-1)
     if bad.any():
         where = f" {tuple(int(i) for i in np.argwhere(bad)[0])}" if bad.ndim else ""
@@ -98,6 +100,15 @@ def spread(scatter: Array, weight: Any, name: str, old: Array, policy: str, scal
             raise Degenerate([name], f"{name}{where} has collapsed: its matrix is singular")
         out = np.where(bad[..., None, None], old, out)
     return out
+
+
+def _well_conditioned(correlation: Array) -> bool:
+    """Whether Cholesky sees no small pivot: the common case, without eigenvalues."""
+    try:
+        low = np.linalg.cholesky(correlation)
+    except np.linalg.LinAlgError:
+        return False
+    return bool(np.diagonal(low, axis1=-2, axis2=-1).min() > 1e-4)
 
 
 def checked(value: Any, name: str, old: Any, policy: str, low: Any, high: Any) -> Array:

@@ -113,6 +113,7 @@ def prepare(data, reference):
     out["phenotype"] = stored(data.values["phenotype"], data.masks.get("phenotype"), np.int64, 1, None)
     out["present phenotype"] = presence(data.masks.get("phenotype"), data.values["phenotype"].shape, 1, 1, "phenotype")
     n = sizes["N"]
+    out["the weights are even"] = data.weights is None
     out["the weight"] = np.ones(n) if data.weights is None else np.asarray(data.weights, float)
     out["the chunks"] = chunks((sizes["N"]), max(512, min(8192, 2**20 // max(8 * (8 + 2 * 6), (8) * 6))))
     out["the scale"] = out["the spread"] = data_scale([])
@@ -157,7 +158,7 @@ def e_step(params, data, prepared, rng=None):
     for rows in prepared["the chunks"]:
         n_rows = row_count(rows)
         q_genotype, log_z_genotype = on(rows, rng)
-        q_genotype_weighted = q_genotype * weight[rows]
+        q_genotype_weighted = q_genotype if prepared["the weights are even"] else q_genotype * weight[rows]
         S_genotype = S_genotype + q_genotype_weighted[0, :].sum()
         S_genotype_2 = S_genotype_2 + q_genotype_weighted[1, :].sum()
         S_genotype_3 = S_genotype_3 + q_genotype_weighted[2, :].sum()

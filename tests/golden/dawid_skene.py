@@ -146,6 +146,7 @@ def prepare(data, reference):
     out["label"] = stored(data.values["label"], data.masks.get("label"), np.int64, 1, None)
     out["present label"] = presence(data.masks.get("label"), data.values["label"].shape, 1, 1, "label")
     n = sizes["R"]
+    out["the weights are even"] = data.weights is None
     out["the weight"] = np.ones(n) if data.weights is None else np.asarray(data.weights, float)
     out["the scale"] = out["the spread"] = data_scale([])
     return out

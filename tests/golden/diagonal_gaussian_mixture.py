@@ -148,6 +148,7 @@ def prepare(data, reference):
     out["reference x"] = reference["x"]
     out["present x"] = presence(data.masks.get("x"), data.values["x"].shape, 1, 2, "x")
     n = sizes["N"]
+    out["the weights are even"] = data.weights is None
     out["the weight"] = np.ones(n) if data.weights is None else np.asarray(data.weights, float)
     out["the chunks"] = chunks((sizes["N"]), max(512, min(8192, 2**20 // max(8 * (1 + (sizes["D"]) + (sizes["D"]) + (sizes["D"]) + 2 * (sizes["K"])), (1 + (sizes["D"]) + (sizes["D"]) + (sizes["D"])) * (sizes["K"])))))
     out["the features"] = {}
@@ -165,7 +166,6 @@ def expectations(params, prepared):
     reference_x = prepared["reference x"]
     mean = params["mean"] - reference_x
     D = sizes["D"]
-    present_x = prepared["present x"]
     x = prepared["x"]
     t = log0(weights)
     t_2 = log0(sd)
@@ -173,15 +173,13 @@ def expectations(params, prepared):
     t_4 = sd ** -2.0
     part = t_3 * t_4
     part_2 = mean * t_4
-    coefficients = np.concatenate([t.reshape(K, -1), (((-0.5) * part) - t_2).reshape(K, -1), ((-0.5) * t_4).reshape(K, -1), part_2.reshape(K, -1)], axis=1)
+    coefficients = np.concatenate([t.reshape(K, -1), (((-0.5) * log0(2)) + ((-0.5) * log0(np.pi)) + ((-0.5) * part) - t_2).reshape(K, -1), ((-0.5) * t_4).reshape(K, -1), part_2.reshape(K, -1)], axis=1)
 
     def on(rows, rng=None):
         n_rows = row_count(rows)
         # log joint of z with its data, for every state; then its posterior and log-normaliser
         features_2 = row_features(prepared, rows, features_of_z)
         log_z = coefficients @ features_2
-        log_z += ((-0.5) * log0(2) * present_x[:, rows].sum(axis=0))
-        log_z += ((-0.5) * log0(np.pi) * present_x[:, rows].sum(axis=0))
         q_z, log_z_z = normalise(log_z, 1)
         if rng is not None:
             q_z = seeded(q_z, 1, [x[..., rows]], rng)
@@ -201,7 +199,7 @@ def e_step(params, data, prepared, rng=None):
     for rows in prepared["the chunks"]:
         n_rows = row_count(rows)
         q_z, log_z_z, features_2 = on(rows, rng)
-        q_z_weighted = q_z * weight[rows]
+        q_z_weighted = q_z if prepared["the weights are even"] else q_z * weight[rows]
         sums_z = sums_z + q_z_weighted @ features_2.T
         log_likelihood += log_z_z @ weight[rows]
     return {

@@ -105,6 +105,7 @@ def prepare(data, reference):
     out["phenotype"] = stored(data.values["phenotype"], data.masks.get("phenotype"), np.int64, 1, None)
     out["present phenotype"] = presence(data.masks.get("phenotype"), data.values["phenotype"].shape, 1, 1, "phenotype")
     n = sizes["N"]
+    out["the weights are even"] = data.weights is None
     out["the weight"] = np.ones(n) if data.weights is None else np.asarray(data.weights, float)
     out["the chunks"] = chunks((sizes["N"]), max(512, min(8192, 2**20 // max(8 * (8 + 2 * 5), (8) * 5))))
     out["the scale"] = out["the spread"] = data_scale([])
@@ -147,7 +148,7 @@ def e_step(params, data, prepared, rng=None):
     for rows in prepared["the chunks"]:
         n_rows = row_count(rows)
         q_cell, log_z_cell = on(rows, rng)
-        q_cell_weighted = q_cell * weight[rows]
+        q_cell_weighted = q_cell if prepared["the weights are even"] else q_cell * weight[rows]
         S_cell = S_cell + q_cell_weighted[1, :].sum()
         S_cell_2 = S_cell_2 + q_cell_weighted[2, :].sum()
         S_cell_3 = S_cell_3 + q_cell_weighted[3, :].sum()

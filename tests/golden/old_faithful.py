@@ -149,6 +149,7 @@ def prepare(data, reference):
     out["reference x"] = reference["x"]
     out["present x"] = presence(data.masks.get("x"), data.values["x"].shape, 1, 1, "x")
     n = sizes["N"]
+    out["the weights are even"] = data.weights is None
     out["the weight"] = np.ones(n) if data.weights is None else np.asarray(data.weights, float)
     out["the chunks"] = chunks((sizes["N"]), max(512, min(8192, 2**20 // max(8 * (1 + 1 + (sizes["D"]) * ((sizes["D"]) + 1) // 2 + (sizes["D"]) + 2 * (sizes["K"])), (1 + 1 + (sizes["D"]) * ((sizes["D"]) + 1) // 2 + (sizes["D"])) * (sizes["K"])))))
     out["the features"] = {}
@@ -199,7 +200,7 @@ def e_step(params, data, prepared, rng=None):
     for rows in prepared["the chunks"]:
         n_rows = row_count(rows)
         q_z, log_z_z, features_2 = on(rows, rng)
-        q_z_weighted = q_z * weight[rows]
+        q_z_weighted = q_z if prepared["the weights are even"] else q_z * weight[rows]
         sums_z = sums_z + q_z_weighted @ features_2.T
         log_likelihood += log_z_z @ weight[rows]
     return {

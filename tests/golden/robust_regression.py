@@ -162,6 +162,7 @@ def prepare(data, reference):
     out["reference y"] = reference["y"]
     out["present y"] = presence(data.masks.get("y"), data.values["y"].shape, 1, 1, "y")
     n = sizes["N"]
+    out["the weights are even"] = data.weights is None
     out["the weight"] = np.ones(n) if data.weights is None else np.asarray(data.weights, float)
     out["the chunks"] = chunks((sizes["N"]), max(512, min(8192, 2**20 // max(8 * (8 + 2 * 1), (8) * 1))))
     out["the scale"] = out["the spread"] = data_scale([out["y"], out["X"]])

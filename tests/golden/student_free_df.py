@@ -129,6 +129,7 @@ def prepare(data, reference):
     out["reference x"] = reference["x"]
     out["present x"] = presence(data.masks.get("x"), data.values["x"].shape, 1, 1, "x")
     n = sizes["N"]
+    out["the weights are even"] = data.weights is None
     out["the weight"] = np.ones(n) if data.weights is None else np.asarray(data.weights, float)
     out["the chunks"] = chunks((sizes["N"]), max(512, min(8192, 2**20 // max(8 * (8 + 2 * 1), (8) * 1))))
     out["the scale"] = out["the spread"] = data_scale([out["x"]])

@@ -149,6 +149,7 @@ def prepare(data, reference):
     out["reference x"] = reference["x"]
     out["present x"] = presence(data.masks.get("x"), data.values["x"].shape, 1, 1, "x")
     n = sizes["N"]
+    out["the weights are even"] = data.weights is None
     out["the weight"] = np.ones(n) if data.weights is None else np.asarray(data.weights, float)
     out["the chunks"] = chunks((sizes["N"]), max(512, min(8192, 2**20 // max(8 * (1 + 1 + (sizes["D"]) * ((sizes["D"]) + 1) // 2 + (sizes["D"]) + 2 * (sizes["K"])), (1 + 1 + (sizes["D"]) * ((sizes["D"]) + 1) // 2 + (sizes["D"])) * (sizes["K"])))))
     out["the features"] = {}
@@ -202,7 +203,7 @@ def e_step(params, data, prepared, rng=None):
     for rows in prepared["the chunks"]:
         n_rows = row_count(rows)
         q_z, log_z_z, features_2 = on(rows, rng)
-        q_z_weighted = q_z * weight[rows]
+        q_z_weighted = q_z if prepared["the weights are even"] else q_z * weight[rows]
         S_z_n_x = S_z_n_x + present_x[rows] @ q_z_weighted.sum(axis=0)
         part = x[:, rows] * q_z_weighted.sum(axis=0)
         S_z_x_x = S_z_x_x + (x[:, rows] @ part.T).T

@@ -128,6 +128,7 @@ def prepare(data, reference):
     out["start M"] = data.ragged["M"].start
     out["length M"] = data.ragged["M"].lengths
     n = sizes["S"]
+    out["the weights are even"] = data.weights is None
     out["the weight"] = np.ones(n) if data.weights is None else np.asarray(data.weights, float)
     out["the scale"] = out["the spread"] = data_scale([])
     return out

@@ -128,6 +128,7 @@ def prepare(data, reference):
     out["y"] = stored(data.values["y"], data.masks.get("y"), float, 1, None)
     out["present y"] = presence(data.masks.get("y"), data.values["y"].shape, 1, 1, "y")
     n = sizes["N"]
+    out["the weights are even"] = data.weights is None
     out["the weight"] = np.ones(n) if data.weights is None else np.asarray(data.weights, float)
     out["the chunks"] = chunks((sizes["N"]), max(512, min(8192, 2**20 // max(8 * (1 + 1 + 1 + 1 + 2 * 2), (1 + 1 + 1 + 1) * 2))))
     out["the features"] = {}
@@ -176,7 +177,7 @@ def e_step(params, data, prepared, rng=None):
     for rows in prepared["the chunks"]:
         n_rows = row_count(rows)
         q_immune, log_z_immune, features_2 = on(rows, rng)
-        q_immune_weighted = q_immune * weight[rows]
+        q_immune_weighted = q_immune if prepared["the weights are even"] else q_immune * weight[rows]
         S_immune_y = S_immune_y + y[rows] @ q_immune_weighted[0, :]
         S_immune_n_y = S_immune_n_y + present_y[rows] @ q_immune_weighted[0, :]
         sums_immune = sums_immune + q_immune_weighted @ features_2.T
