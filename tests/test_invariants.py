@@ -307,8 +307,16 @@ def test_normal_and_its_numbers() -> None:
     assert est.n_parameters_ == 2 and est.converged_ and est.n_iter_ <= 2
 
 
-def test_a_missing_label_that_others_read_is_refused() -> None:
-    """A missing category that other data are indexed by is a latent of its row: not built yet, so never taken for 0."""
+def test_missing_labels_are_latents_of_their_rows() -> None:
+    """A missing category that other data are indexed by has a posterior; without emdsl its module refuses it."""
     data, _ = rows._labels(np.random.default_rng(0))
-    with pytest.raises(emdsl.DataError, match="z"):
-        emdsl.compile(text=rows.LABELS).fitter(seed=0).fit(data)
+    model = emdsl.compile(text=rows.LABELS)
+    est = model.fitter(seed=0).fit(data)
+    known = ~np.isnan(data["z"])
+    assert est.posterior_["z"].shape == (len(known), 2)
+    np.testing.assert_array_equal(est.posterior_["z"][known].argmax(1), data["z"][known])
+    np.testing.assert_array_equal(est.posterior_["z"][known].max(1), 1.0)
+    assert est.fit({**data, "z": np.where(known, data["z"], 0)}).posterior_ == {}  # all seen: no latent is left
+    alone = next(c for n, c in vars(model.module).items() if n == "SomeLabels")
+    with pytest.raises(ValueError, match=r"z: .* entries are missing"):
+        alone(seed=0).fit(data)

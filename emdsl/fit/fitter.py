@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol, Self
 
@@ -10,7 +11,7 @@ import numpy as np
 
 from emdsl.errors import DataError, EmdslError, Problem, nearest
 from emdsl.runtime import faults
-from emdsl.runtime.binding import outer_plates
+from emdsl.runtime.binding import Bound, outer_plates
 from emdsl.runtime.estimator import Estimator
 from emdsl.runtime.loop import Climb
 from emdsl.runtime.storage import read_document
@@ -30,6 +31,7 @@ class CompiledModel(Protocol):
     @property
     def module(self) -> Any: ...
     def fix(self, names: tuple[str, ...]) -> CompiledModel: ...
+    def complete(self, names: tuple[str, ...]) -> CompiledModel: ...
     def sample(self, params: Any, sizes: Any, seed: Any, data: Any = None) -> dict[str, Any]: ...
 
 
@@ -40,6 +42,7 @@ class Fitter(Estimator):
         self.model = model
         self._module = model.module
         self._held: dict[str, Any] = {}
+        self._completed: tuple[str, ...] = ()
         super().__init__(**options)
 
     def __sklearn_clone__(self) -> Fitter:
@@ -50,7 +53,33 @@ class Fitter(Estimator):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self._module = (self.model.fix(tuple(sorted(self._held))) if self._held else self.model).module
+        self._module = self._whole().module
+        if self._completed:
+            self._module = self._whole().complete(self._completed).module
+
+    def _whole(self) -> CompiledModel:
+        """The model with its fixed parameters, its data complete."""
+        return self.model.fix(tuple(sorted(self._held))) if self._held else self.model
+
+    def fit(self, data: Any, *arguments: Any, **beside: Any) -> Self:
+        """See `Estimator.fit`. Missing entries of discrete data that other densities read are latents of their rows."""
+        self._completed = ()
+        return super().fit(data, *arguments, **beside)
+
+    def _bind(self, data: Any, params: Any = None, **beside: Any) -> Bound:
+        """Data as the model is written; where entries that others read are missing, the completed model takes over."""
+        whole = self._whole()
+        self._module = whole.module
+        bound = super()._bind(data, params, **beside)
+        spec = self._module.SPEC["variables"]
+        found = {v["name"] for v in spec if v.get("missing") == "complete" and bound.masks.get(v["name"]) is not None}
+        self._completed = tuple(sorted(found | set(self._completed)))
+        if not self._completed:
+            return bound
+        self._module = whole.complete(self._completed).module
+        named = {n: f"{n} seen" for n in self._completed}
+        values = {named.get(n, n): a for n, a in bound.values.items()}
+        return replace(bound, values=values, masks={named.get(n, n): a for n, a in bound.masks.items()})
 
     def _fault(self, error: faults.DataError) -> Exception:
         wrong = DataError(Problem(error.code, error.message, hint=error.hint))

@@ -114,6 +114,10 @@ class Model:
         """The same model with these parameters known: givens that the data must bring."""
         return Model(hold(self.resolved, names), self.text, self.infer, names)
 
+    def complete(self, names: tuple[str, ...]) -> Model:
+        """The same model where entries of these observed variables are missing: they are latents of their rows."""
+        return Model(seen_through_points(self.resolved, names), self.text, self.infer, self.fixed)
+
     # ------------------------------------------------------------ what the file declares
 
     @property
@@ -239,6 +243,27 @@ def hold(resolved: m.ModelText, names: tuple[str, ...]) -> m.ModelText:
         for v in resolved.variables
     )
     return replace(resolved, variables=variables)
+
+
+def seen(name: str) -> str:
+    """The name of the data of a variable that is a latent where they are missing; no user's name has a blank."""
+    return f"{name} seen"
+
+
+def seen_through_points(resolved: m.ModelText, names: tuple[str, ...]) -> m.ModelText:
+    """`observed z` becomes `latent z` with `observed (z seen) ~ Delta(z)`; missing ones leave that factor out."""
+    from emdsl.families import PRELUDE
+
+    variables: list[m.Variable] = []
+    for v in resolved.variables:
+        if v.name not in names:
+            variables.append(v)
+            continue
+        places = tuple(m.Loop(p.index, p.size) for p in v.plates)
+        element = m.Index(m.Var(v.name, v.shape), places, ()) if places else m.Var(v.name, ())
+        point = m.FamilyCall(PRELUDE()["Delta"], 0, (("value", element),), (), (), v.span)
+        variables += [replace(v, kind="latent"), replace(v, name=seen(v.name), distribution=point)]
+    return replace(resolved, variables=tuple(variables))
 
 
 def load(path: str | Path) -> Fitter:

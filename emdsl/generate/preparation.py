@@ -15,7 +15,7 @@ from emdsl.generate.context import flat_axes, function
 from emdsl.generate.mstep import bounds
 from emdsl.generate.names import Namer
 from emdsl.generate.printer import Printer
-from emdsl.generate.spec import nested
+from emdsl.generate.spec import missing_policy, nested
 from emdsl.language import model as m
 
 
@@ -119,6 +119,8 @@ def _data_lines(plan: Plan, v: m.Variable, index: bool) -> list[str]:
     lines = [f'out["{v.name}"] = stored({values}, {mask}, {kind}, {plates}, {reference})']
     if v.name in plan.centred:
         lines.append(f'out["reference {v.name}"] = {reference}')
+    if missing_policy(v, plan) == "complete":
+        lines.insert(0, f'without_gaps({mask}, "{v.name}")')
     if v.kind == "observed":
         axes = plan.presence_axes(v)
         arguments = f'{mask}, {values}.shape, {plates}, {plates + axes}, "{v.name}"'

@@ -57,9 +57,18 @@ def variable(v: m.Variable, plan: Plan) -> dict[str, Any]:
         "lower": literal(v.domain.lower),
         "upper": literal(v.domain.upper),
         "default": v.default is not None,
-        "missing": "drop" if v.kind == "observed" and not _needed_by_others(v, plan) else "refuse",
+        "missing": missing_policy(v, plan),
         "support": None,
     }
+
+
+def missing_policy(v: m.Variable, plan: Plan) -> str:
+    """What a missing entry gets: its factor is left out ("drop"); it is a latent of its row ("complete"); an error."""
+    if v.kind != "observed":
+        return "refuse"
+    if not _needed_by_others(v, plan):
+        return "drop"
+    return "complete" if not v.domain.dims and v.domain.kind in ("bool", "category") else "refuse"
 
 
 def _needed_by_others(v: m.Variable, plan: Plan) -> bool:

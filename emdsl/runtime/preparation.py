@@ -63,6 +63,16 @@ def stored(values: Array, mask: Array | None, kind: type, plates: int, reference
     return out
 
 
+def without_gaps(mask: Array | None, name: str) -> None:
+    """Refuses missing entries of data that other densities read: they would have to be latents of their rows."""
+    if mask is not None:
+        raise DataError(
+            f"{name}: {int((~mask).sum())} entries are missing, but other densities read them",
+            hint="fit with emdsl itself, which takes them as latents of their rows, or declare them latent",
+            code="D009",
+        )
+
+
 def presence(mask: Array | None, shape: tuple[int, ...], plates: int, axes: int, name: str) -> Array:
     """1.0 where present, over the first `axes` axes, plates last. The other axes are present together or not at all."""
     if mask is None:

@@ -112,6 +112,12 @@ def _labels(rng):
     return {"z": seen, "x": rng.normal(mean[z], sd[z])}, {"w": W, "mean": mean, "sd": sd}
 
 
+def _labels_value(p, d):
+    each = np.log(p["w"]) + normal(d["x"][:, None], p["mean"], p["sd"])
+    known = ~np.isnan(d["z"])
+    return each[known, d["z"][known].astype(int)].sum() + np.logaddexp(*each[~known].T).sum()
+
+
 REGRESSION = """
     model FarRegression
     param a : real
@@ -228,6 +234,7 @@ CASES = [
     Case("cells missing, independent coordinates", DIAGONAL, _holes, _holes_value, options={"n_init": 3}),
     Case("cells missing, diagonal covariance", BY_DIAG, _holes, _holes_value, options={"n_init": 3}),
     Case("items missing", ITEMS, _items, _items_value, options={"n_init": 3}),
+    Case("labels missing: semi-supervised", LABELS, _labels, _labels_value),
     Case(
         "regression at 1e7",
         REGRESSION,
