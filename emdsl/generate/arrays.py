@@ -86,7 +86,7 @@ class Emitter:
     def order(self, axes: Sequence[Ix]) -> tuple[Ix, ...]:
         """Axes without repeats, those of rows last."""
         unique = list(dict.fromkeys(axes))
-        return tuple(sorted(unique, key=lambda i: (i.dim in self.rows, unique.index(i))))
+        return tuple(sorted(unique, key=lambda i: (i.dim in self.rows, i.dim == self.chunk, unique.index(i))))
 
     # ------------------------------------------------------------ alignment
 

@@ -150,7 +150,7 @@ def _chunk_size(printer: Printer) -> str:
     width = _height(printer)
     states = [" * ".join(_size(i.dim) for i in b.states) for b in printer.plan.elimination.blocks if b.states] or ["1"]
     count = " * ".join(dict.fromkeys(states))
-    total = f"max(8 * ({width} + 2 * {count}), ({width}) * {count})"
+    total = f"max(10 * ({width} + 2 * {count}), ({width}) * {count})"
     return f"max(512, min(8192, 2**20 // {total}))"
 
 

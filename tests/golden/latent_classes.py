@@ -117,11 +117,11 @@ def features_of_z(prepared, rows):
     I = sizes["I"]
     x = prepared["x"]
     present_x = prepared["present x"]
-    part = (1 + (-x[:, rows]).T) * present_x[:, rows].T
+    part = (1 - x[:, rows]) * present_x[:, rows]
     features = np.empty((1 + I + I, n_rows))
     features[0:1] = 1.0
     features[1:1 + I] = x[:, rows]
-    features[1 + I:1 + I + I] = part.T
+    features[1 + I:1 + I + I] = part
     return features
 
 
@@ -134,7 +134,7 @@ def prepare(data, reference):
     n = sizes["N"]
     out["the weights are even"] = data.weights is None
     out["the weight"] = np.ones(n) if data.weights is None else np.asarray(data.weights, float)
-    out["the chunks"] = chunks((sizes["N"]), max(512, min(8192, 2**20 // max(8 * (1 + (sizes["I"]) + (sizes["I"]) + 2 * (sizes["K"])), (1 + (sizes["I"]) + (sizes["I"])) * (sizes["K"])))))
+    out["the chunks"] = chunks((sizes["N"]), max(512, min(8192, 2**20 // max(10 * (1 + (sizes["I"]) + (sizes["I"]) + 2 * (sizes["K"])), (1 + (sizes["I"]) + (sizes["I"])) * (sizes["K"])))))
     out["the features"] = {}
     out["the features"] |= cached_features(out, features_of_z, (1 + (sizes["I"]) + (sizes["I"])) * (sizes["N"]))
     out["the scale"] = out["the spread"] = data_scale([])
