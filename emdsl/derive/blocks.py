@@ -13,10 +13,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from emdsl.derive import expr as x
+from emdsl.derive.chains import Chain, Neighbours, Placed, depth, lags, place_in_chain, references
 from emdsl.derive.expr import DataIx, El, Expr, Idx, Ix
 from emdsl.derive.factors import Factor, LogJoint
+from emdsl.derive.plates import home_of, outside
 from emdsl.derive.records import Posterior, recognise, statistic_of
 from emdsl.derive.terms import Symmetry, Term, blocks_of, merge, symmetry_of, terms
+from emdsl.derive.weights import weigh
 from emdsl.errors import ModelError, Problem, Span
 from emdsl.language import model as m
 
@@ -40,10 +43,21 @@ class Block:
     record: Posterior | None = None
     own: tuple[Ix, ...] = ()  # own axes of a vector-valued latent
     scale: El | None = None  # a neighbouring latent that scales the whole precision of a Gaussian, and cancels
+    chain: Chain | None = None  # of a discrete block: how its elements follow one another
 
     @property
     def gates(self) -> tuple[Ix, ...]:
         return tuple(n.at for n in self.neighbours if isinstance(n.at, Ix))
+
+    @property
+    def nodes(self) -> tuple[Term, ...]:
+        """The terms of a discrete block that are functions of one element's states."""
+        return tuple(t for t, role in zip(self.terms, self.roles or ("",) * len(self.terms), strict=True) if not role)
+
+    @property
+    def outside(self) -> tuple[Ix, ...]:
+        """The plates that are left when the block has been eliminated: of a chain, those of whole sequences."""
+        return self.home if self.chain is None else self.chain.outer
 
 
 @dataclass(frozen=True)
@@ -97,7 +111,7 @@ def eliminate(joint: LogJoint, weighted: str | None) -> Elimination:
             break
         else:
             raise ModelError(list(reasons.values()), joint.model.source)
-    free = tuple(merge((_weighed(t, weighted, ()) for t, _, _ in pool), symmetry_of(joint)))
+    free = tuple(merge((weigh(t, weighted, joint.model) for t, _, _ in pool), symmetry_of(joint)))
     return Elimination(tuple(blocks), free, prior, tuple(everything))
 
 
@@ -110,28 +124,34 @@ def is_prior(t: Term, f: Factor, joint: LogJoint) -> bool:
     return f.role == "potential" and not t.gates and not names & data
 
 
-def _weighed(t: Term, weighted: str | None, home: tuple[Ix, ...]) -> Term:
-    """A term summed over the weighted plate carries the weights; inside its own block's plates it does not."""
-    extra = tuple(El(":weight", (i,)) for i in t.ixs if i.dim == weighted and i not in home)
-    return Term(t.coef, t.gates, (*t.factors, *extra), t.ixs)
-
-
 def messages(block: Block) -> list[Term]:
     """What elimination leaves: the log-normaliser as a function of the gates.
 
     For a Gaussian with precision tau M and linear term tau b it is linear in the statistics of tau,
     `tau b^2 / (2 M) - 1/2 log tau - 1/2 log M + const`: cancellation is conjugacy.
     """
-    axes = (*block.gates, *block.home)
-    ixs = (*block.home, *block.gates)
+    axes = (*block.gates, *block.outside)
+    ixs = (*block.outside, *block.gates)
     if block.scale is None:
-        return [Term(1, block.neighbours, (El(f"A:{block.name}", axes),), ixs)]
+        return [Term(1, _outside(block), (El(f"A:{block.name}", axes),), ixs)]
     half = x.HALF.value
     return [
         Term(half, block.neighbours, (block.scale, El(f"fit:{block.name}", axes)), ixs),
         Term(-half, block.neighbours, (x.fn("log", block.scale),), ixs),
         Term(1, block.neighbours, (El(f"A:{block.name}", axes),), ixs),
     ]
+
+
+def _outside(block: Block) -> tuple[x.Sel, ...]:
+    """The gates of a block as the plates outside it see them."""
+    if block.chain is None:
+        return block.neighbours
+    seen = dict(zip(block.chain.rows, block.chain.outer, strict=True))
+    out = []
+    for n in block.neighbours:
+        assert isinstance(n.of, El)
+        out.append(x.Sel(El(n.of.var, tuple(seen.get(i, i) for i in n.of.idx), n.of.sort), n.at))
+    return tuple(out)
 
 
 def latents_in(t: Term) -> dict[str, list[tuple[Idx, ...]]]:
@@ -150,8 +170,14 @@ def _touches(t: Term, latents: Sequence[str]) -> bool:
 
 
 def _groups(joint: LogJoint, everything: Sequence[tuple[Term, Factor]]) -> dict[str, tuple[str, ...]]:
-    """Discrete latents that meet in a term at the same plate element form one block."""
+    """Discrete latents that meet in a term, at one plate element or along an ordered plate, form one block.
+
+    A latent that only meets a chain element by element is a block of its own inside it.
+    """
     latents = [v.name for v in joint.model.variables if v.kind == "latent" and v.name not in joint.deterministic]
+    discrete = [n for n in latents if n in joint.discrete]
+    terms_in = [t for t, _ in everything if t.gates]
+    alone = {n for n in discrete if _inside(n, discrete, terms_in)}
     leader = {n: n for n in latents}
 
     def find(n: str) -> str:
@@ -159,11 +185,12 @@ def _groups(joint: LogJoint, everything: Sequence[tuple[Term, Factor]]) -> dict[
             n = leader[n]
         return n
 
-    for t, _ in everything:
+    for t in terms_in:
         places = [(n, i) for n, refs in latents_in(t).items() for i in refs]
         for n1, i1 in places:
             for n2, i2 in places:
-                if n1 < n2 and i1 == i2:
+                apart = n1 in alone and n2 not in alone or n2 in alone and n1 not in alone
+                if n1 < n2 and not apart and (i1 == i2 or (len(i1) == len(i2) and _follow(i1, i2))):
                     leader[find(n2)] = find(n1)
     out: dict[str, list[str]] = {}
     for n in latents:
@@ -171,11 +198,29 @@ def _groups(joint: LogJoint, everything: Sequence[tuple[Term, Factor]]) -> dict[
     return {members[0]: tuple(members) for members in out.values()}
 
 
+def _follow(a: tuple[Idx, ...], b: tuple[Idx, ...]) -> bool:
+    """Whether one place is before the other along an ordered plate."""
+    found = lags([a, b]) or lags([b, a])
+    return found is not None and max(found[1]) > 0
+
+
+def _inside(name: str, discrete: Sequence[str], everything: Sequence[Term]) -> bool:
+    """Whether a latent that is not chained meets a chained one, each time at one element of it."""
+    mine = [t for t in everything if references(t, [name])]
+    if depth(mine, [name]):
+        return False
+    others = {n for t in mine for n, _ in references(t, discrete)} - {name}
+    chained = {n for n in others if depth(everything, [n])}
+    return bool(chained) and all(len({p for _, p in references(t, list(chained))}) <= 1 for t in mine)
+
+
 def _try(
     name: str, latents: tuple[str, ...], joint: LogJoint,
     pool: Sequence[tuple[Term, Span, str]], kinds: Mapping[str, str], weighted: str | None,
 ) -> Block | Problem:  # fmt: skip
     """The block, or why it cannot be eliminated now."""
+    if name in joint.discrete:
+        return _discrete(name, latents, joint, pool, kinds, weighted)
     variable = joint.model.variable(latents[0])
     home = home_of(variable)
     states = tuple(Ix(f"{n}", joint.levels[n]) for n in latents) if name in joint.discrete else ()
@@ -195,7 +240,7 @@ def _try(
         elif others:
             text = f"{name} is tied to the continuous latent {others[0]} in the density of {about or 'a factor'}"
             return Problem("E110", f"the posterior of {name} is not tractable: {text}", span, WAYS_OUT)
-        placed = _weighed(placed, weighted, home)
+        placed = weigh(placed, weighted, joint.model, home)
         if states:
             own_terms.append(placed)
             continue
@@ -222,6 +267,61 @@ def _try(
     fixed = (*home, *states, *own, *(k for k in neighbours.values()))
     merged = _merged(own_terms, roles, symmetry_of(joint), fixed)
     return Block(name, latents, home, states, gates, *merged, own=own, record=record, scale=scale)
+
+
+def _discrete(
+    name: str, latents: tuple[str, ...], joint: LogJoint,
+    pool: Sequence[tuple[Term, Span, str]], kinds: Mapping[str, str], weighted: str | None,
+) -> Block | Problem:  # fmt: skip
+    """A block of discrete latents: enumerated at each element, or along an ordered plate."""
+    home = home_of(joint.model.variable(latents[0]))
+    states = tuple(Ix(n, joint.levels[n]) for n in latents)
+    mine = [(t, span, about) for t, span, about in pool if _touches(t, latents)]
+    block = Block(name, latents, home, states, (), (), chain=_chain(latents, joint, [t for t, _, _ in mine]))
+    neighbours: Neighbours = {}
+    found: list[Placed] = []
+    for t, span, about in mine:
+        placed = placements(t, block, neighbours, joint.levels)
+        why = placed if isinstance(placed, str) else _foreign([p.term for p in placed], kinds, about)
+        if why or isinstance(placed, str):
+            return Problem("E110", f"the posterior of {name} is not tractable: {why}", span, WAYS_OUT)
+        found += [Placed(weigh(p.term, weighted, joint.model, (*home, *block.outside)), p.role) for p in placed]
+    gates = tuple(x.Sel(El(n, idx), k) for (n, idx), k in neighbours.items())
+    before = block.chain.before if block.chain else ()
+    fixed = (*home, *block.outside, *states, *before, *neighbours.values())
+    merged = _merged([p.term for p in found], [p.role for p in found], symmetry_of(joint), fixed)
+    return Block(name, latents, home, states, gates, *merged, chain=block.chain)
+
+
+def _foreign(terms: Sequence[Term], kinds: Mapping[str, str], about: str) -> str:
+    """Why terms do not belong to a discrete block: a continuous latent that they hold."""
+    held = {b for t in terms for f in t.factors for b in blocks_of(f, lambda n: kinds.get(n, "D")) if b[:2] == "L:"}
+    other = min(held, default="")[2:]
+    return f"it is tied to the continuous latent {other} in the density of {about or 'a factor'}" if held else ""
+
+
+def _chain(latents: tuple[str, ...], joint: LogJoint, terms: Sequence[Term]) -> Chain | None:
+    """How the elements of a block follow one another, where some term holds an element and one before it."""
+    reach = depth(terms, latents)
+    variable = joint.model.variable(latents[0])
+    if not reach or not variable.plates:
+        return None
+    outer, rows = outside(variable, joint.model)
+    past = tuple(tuple(Ix(f"{n}_{k + 1}", joint.levels[n]) for n in latents) for k in range(reach))
+    last = variable.plates[-1].size
+    return Chain(home_of(variable)[-1], outer, past, rows, last.name if isinstance(last, m.Ragged) else "")
+
+
+def placements(
+    t: Term, block: Block, neighbours: Neighbours, levels: Mapping[str, str] | None = None
+) -> list[Placed] | str:
+    """A term in a discrete block's own indices, once for each of its roles; a text that says why it does not fit."""
+    if block.chain is not None:
+        found = place_in_chain(t, block.latents, block.home, block.states, block.chain, neighbours, levels)
+        if found is not None:
+            return found
+    one = place(t, block.latents, block.home, block.states, neighbours, levels)
+    return one if isinstance(one, str) else [Placed(one, "")]
 
 
 def _common_scale(
@@ -253,17 +353,6 @@ def _merged(
 
 
 WAYS_OUT = "choose another method: infer ... by meanfield, quadrature, mcmc or saem (these follow in a later release)"
-
-
-def home_of(v: m.Variable) -> tuple[Ix, ...]:
-    """The plate indices of a latent's own elements, under the block's names."""
-    axes: list[Ix] = []
-    for p in v.plates:
-        if isinstance(p.size, m.Ragged):
-            axes = [Ix(p.index, f"{p.size.name}[]")]
-        else:
-            axes.append(Ix(p.index, str(p.size)))
-    return tuple(axes)
 
 
 def place(

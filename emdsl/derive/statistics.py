@@ -11,11 +11,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from emdsl.derive import expr as x
-from emdsl.derive.blocks import Block, Elimination, classes, is_prior, place
+from emdsl.derive.blocks import Block, Elimination, classes, is_prior, place, placements
+from emdsl.derive.chains import EDGE, FIRST, Placed
 from emdsl.derive.expr import DataIx, El, Expr, Idx, Ix
 from emdsl.derive.factors import Factor, LogJoint
 from emdsl.derive.records import function_of, show
 from emdsl.derive.terms import Symmetry, Term, blocks_of, canonical_names, merge, spell, symmetry_of
+from emdsl.derive.weights import weigh
 from emdsl.errors import ModelError, Problem
 
 
@@ -72,7 +74,7 @@ def expected(joint: LogJoint, elimination: Elimination, weighted: str | None) ->
             raise ModelError(Problem("E112", averaged, factor.span), joint.model.source)
         for part in averaged:
             _collect(
-                selectors(weigh(part, weighted, elimination.blocks), joint, kinds),
+                selectors(weigh(part, weighted, joint.model), joint, kinds),
                 factor,
                 kinds,
                 mixed,
@@ -124,16 +126,35 @@ def average(t: Term, blocks: Sequence[Block], joint: LogJoint) -> list[Term] | s
         assert isinstance(n.of, El) and isinstance(n.at, Ix)
         neighbours[n.of.var, n.of.idx] = n.at
     before = set(neighbours)
+    if block.states:
+        found = placements(t, block, neighbours)
+        assert not isinstance(found, str) and set(neighbours) == before, found
+        return [probable(p, block) for p in found]
     placed = place(t, block.latents, block.home, block.states, neighbours)
     if block.scale is not None and isinstance(placed, Term):
         return _given_scale(t, placed, block, blocks, joint)
     assert isinstance(placed, Term) and set(neighbours) == before, placed
-    if block.states:
-        q = El(f"q:{block.name}", (*block.states, *block.gates, *block.home))
-        ixs = tuple(dict.fromkeys((*placed.ixs, *block.states, *block.gates)))
-        return [Term(placed.coef, (), (*placed.factors, q), ixs)]
-    found = _moments(placed, block)
-    return found if isinstance(found, str) else [found]
+    moment = _moments(placed, block)
+    return moment if isinstance(moment, str) else [moment]
+
+
+def probable(p: Placed, block: Block) -> Term:
+    """A term in the states of a discrete block under its posterior.
+
+    `q:z` is the probability of an element's states, `pair:z` of those before it and its own, `first0:z`, ... the
+    same at the positions that have fewer than L elements behind them.
+    """
+    chain = block.chain
+    kind, home = "q", block.home
+    behind: tuple[Ix, ...] = ()
+    if chain is not None and p.role == EDGE:
+        kind, behind = "pair", chain.before
+    elif chain is not None and p.role:
+        kind, home = p.role, chain.outer
+        behind = chain.before if p.role != f"{FIRST}0" else ()
+    axes = (*behind, *block.states, *block.gates, *home)
+    return Term(p.term.coef, (), (*p.term.factors, El(f"{kind}:{block.name}", axes)),
+                tuple(dict.fromkeys((*p.term.ixs, *axes))))  # fmt: skip
 
 
 def _given_scale(t: Term, placed: Term, block: Block, blocks: Sequence[Block], joint: LogJoint) -> list[Term] | str:
@@ -178,12 +199,6 @@ def _moments(t: Term, block: Block) -> Term | str:
         return replace(t, factors=factors)
     q = El(f"q:{block.name}", (*block.gates, *block.home))
     return Term(t.coef, (), (*factors, q), tuple(dict.fromkeys((*t.ixs, *block.gates))))
-
-
-def weigh(t: Term, weighted: str | None, blocks: Sequence[Block]) -> Term:
-    """Sample weights are the measure of their plate: every sum over it carries them."""
-    extra = tuple(El(":weight", (i,)) for i in t.ixs if i.dim == weighted)
-    return replace(t, factors=(*t.factors, *extra)) if extra else t
 
 
 def selectors(t: Term, joint: LogJoint, kinds: Mapping[str, str]) -> Term:

@@ -34,13 +34,17 @@ class Array:
 
 @dataclass(frozen=True)
 class Leaf:
-    """How an array is stored: the code that names it, and for each stored axis its position in the element's index."""
+    """How an array is stored: the code that names it, and for each stored axis its position in the element's index.
+
+    One that is never made is a product of `parts`, each a name and the positions of its own index.
+    """
 
     code: str
     order: tuple[int, ...]
     inner: bool = False
     integer: bool = False
     cut: bool = False  # its last stored axis runs over the rows of the chunk alone
+    parts: tuple[tuple[str, tuple[int, ...]], ...] = ()
 
 
 @dataclass
@@ -348,7 +352,14 @@ class Emitter:
             out = self.order([i for f in factors for i in x.free(f)])
         from emdsl.generate.contraction import contract
 
-        return contract(self, list(factors), out)
+        return contract(self, [p for f in factors for p in self.parts(f)], out)
+
+    def parts(self, f: Expr) -> tuple[Expr, ...]:
+        """The factors of an element that is kept as a product; anything else is its own."""
+        if not isinstance(f, El) or ":" not in f.var:
+            return (f,)
+        made = self.leaf(f.var).parts
+        return tuple(El(name, tuple(f.idx[i] for i in at)) for name, at in made) if made else (f,)
 
 
 def _simple(text: str) -> bool:

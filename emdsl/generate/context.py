@@ -43,6 +43,8 @@ def row_dimensions(plan: Plan) -> frozenset[str]:
 def chunk_dimension(plan: Plan) -> str | None:
     """The plate that data can be cut along: the single home of every block, touched in no other way."""
     homes = {b.home for b in plan.elimination.blocks}
+    if any(b.chain is not None for b in plan.elimination.blocks):
+        return None
     if len(homes) > 1 or any(len(h) != 1 for h in homes) or any(b.neighbours for b in plan.elimination.blocks):
         return None
     observed = plan.joint.model.of_kind("observed")

@@ -16,6 +16,7 @@ from emdsl.derive.expr import El, Expr, Idx, Ix
 from emdsl.derive.statistics import drop_presence
 from emdsl.derive.terms import Term
 from emdsl.generate.arrays import Array, Leaf
+from emdsl.generate.chains import emit_chain
 from emdsl.generate.context import Function
 
 
@@ -74,11 +75,11 @@ def is_data(e: Expr, kinds: dict[str, str]) -> bool:
 def features_of(f: Function, block: Block) -> tuple[Stacked | None, list[Term]]:
     """The block's terms that are linear in features of a row, and the others."""
     if len(block.home) != 1 or block.neighbours or block.home[0].dim != f.emitter.chunk:
-        return None, list(block.terms)
+        return None, list(block.nodes)
     stack = Stacked(block, block.home[0])
     kinds = kinds_of(f)
     others: list[Term] = []
-    for t in block.terms:
+    for t in block.nodes:
         found = _as_feature(t, block, kinds)
         if found is None:
             others.append(t)
@@ -89,7 +90,7 @@ def features_of(f: Function, block: Block) -> tuple[Stacked | None, list[Term]]:
             stack.coefficients[feature] = []
         stack.coefficients[feature].append(coefficient)
     if not any(feature.axes or feature.factors for feature in stack.features):
-        return None, list(block.terms)
+        return None, list(block.nodes)
     return stack, others
 
 
@@ -218,6 +219,9 @@ def _emit_discrete(f: Function, block: Block) -> Stacked | None:
         shape = ", ".join(em.length(i) for i in axes)
         em.lines.append(f"{table} = np.zeros(({shape},))")
     _add_terms(f, table, others, axes)
+    if block.chain is not None:
+        emit_chain(f, block, table)
+        return stack
     q, log_z = em.namer.fresh(f"q_{block.name}"), em.namer.fresh(f"log_z_{block.name}")
     em.lines.append(f"{q}, {log_z} = normalise({table}, {len(block.states)})")
     cut = bool(block.home) and block.home[-1].dim == em.chunk

@@ -30,6 +30,10 @@ def _seeded(printer: Printer, lines: Sequence[str]) -> list[str]:
     """Where a seeded start is asked for, posteriors of discrete blocks are drawn, not computed."""
     out = []
     for line in lines:
+        if " = chains(" in line:
+            table, block = line.split("chains(")[1].split(",")[0], _chained(printer, line)
+            rows = _rows_of_data(printer, block)
+            out += ["if rng is not None:", f"    {table} = np.log(seeded({table}, {len(block.states)}, {rows}, rng))"]
         out.append(line)
         if " = normalise(" in line:
             q = line.split(",")[0].strip()
@@ -41,6 +45,12 @@ def _seeded(printer: Printer, lines: Sequence[str]) -> list[str]:
             )
             out += ["if rng is not None:", f"    {q} = seeded({q}, {states}, {_rows_of_data(printer, block)}, rng)"]
     return out
+
+
+def _chained(printer: Printer, line: str) -> Block:
+    """The block whose recursion a line calls."""
+    q, blocks = line.split(",")[0], printer.plan.elimination.blocks
+    return next(b for b in blocks if b.chain and printer.inference.runtime[f"c:{b.name}"].code == q)
 
 
 def _rows_of_data(printer: Printer, block: Block) -> str:

@@ -8,7 +8,7 @@ from functools import cache
 
 from emdsl.runtime.bundle import runtime_source
 
-MODULES = ("numerics", "updates", "unconstrained", "starts", "preparation", "posteriors")
+MODULES = ("numerics", "updates", "unconstrained", "starts", "preparation", "posteriors", "chains")
 ALWAYS = {"Degenerate"}  # read by the estimator, off the module
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from emdsl.derive import expr as x
 from emdsl.derive.expr import El, Ix
+from emdsl.derive.plates import outermost
 from emdsl.derive.statistics import drop_presence
 from emdsl.derive.terms import Term
 from emdsl.generate.arrays import Array
@@ -26,17 +29,15 @@ def rows_lines(printer: Printer) -> list[str]:
     head = "def log_likelihood_rows(params, data, prepared):"
     doc = '"""Log-likelihood of each row of the outermost plate of the data."""'
     dim = printer.plan.weighted
-    bad = dim is None or any(not any(i.dim == dim for i in t.ixs) for t in printer.plan.elimination.free)
-    if bad or dim is None:
+    rows = [None if dim is None else _by_row(printer, t, dim) for t in printer.plan.elimination.free]
+    if dim is None or any(r is None for r in rows):
         why = "the log-likelihood is no sum over one plate: its elements are tied by what they share"
         return [head, *indent([doc, f'raise ValueError("{why}")'], 1)]
     f = printer.reader()
     em = f.emitter
     total = em.namer.fresh("total")
     body: list[str] = []
-    for t in printer.plan.elimination.free:
-        row = next(i for i in t.ixs if i.dim == dim)
-        bare = Term(t.coef, t.gates, tuple(e for e in t.factors if e != El(":weight", (row,))), t.ixs)
+    for bare, row in (r for r in rows if r is not None):
         value = term_value(printer, f, bare, (row,))
         body += em.lines
         em.lines = []
@@ -50,6 +51,23 @@ def rows_lines(printer: Printer) -> list[str]:
     else:
         lines = [*printer.opening(f), *start, *body, f"return honest({total})"]
     return [head, *indent([doc, *lines], 1)]
+
+
+def _by_row(printer: Printer, t: Term, dim: str) -> tuple[Term, Ix] | None:
+    """A term without its weight, and the index over the outermost plate that it is a sum over.
+
+    Rows of a ragged plate are added up within the element of the outermost plate that they lie in.
+    """
+    bare = replace(t, factors=tuple(e for e in t.factors if not (isinstance(e, El) and e.var == ":weight")))
+    own = next((i for i in t.ixs if i.dim == dim), None)
+    if own is not None:
+        return bare, own
+    for i in t.ixs:
+        place = outermost(i, printer.plan.joint.model)
+        if place != i:
+            row = x.fresh(dim)
+            return replace(bare, factors=(*bare.factors, x.sel(x.value_of(place), row)), ixs=(*t.ixs, row)), row
+    return None
 
 
 def log_prior_lines(printer: Printer) -> list[str]:

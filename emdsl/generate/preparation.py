@@ -11,6 +11,7 @@ from emdsl.derive.plan import Plan
 from emdsl.derive.scope import Scope
 from emdsl.derive.solve import Numeric
 from emdsl.generate.arrays import Emitter, Leaf
+from emdsl.generate.chains import sequence_lines
 from emdsl.generate.context import flat_axes, function
 from emdsl.generate.mstep import bounds
 from emdsl.generate.names import Namer
@@ -88,6 +89,7 @@ def prepare_lines(printer: Printer) -> list[str]:
             lines += _data_lines(plan, v, v.name in indices)
     lines += _ragged_lines(model)
     lines += _level_lines(printer)
+    lines += [line for b in plan.elimination.blocks for line in sequence_lines(b)]
     if plan.weighted is not None:
         lines.append(
             f'n = sizes["{plan.weighted}"]' if not _is_polynomial(plan.weighted) else f"n = {_size(plan.weighted)}"

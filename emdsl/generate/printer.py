@@ -37,7 +37,7 @@ class Printer:
 
     def results(self) -> list[str]:
         """What `expectations` hands to the others: names of posteriors, normalisers, moments, features."""
-        codes = [leaf.code.split("[")[0] for leaf in self.inference.runtime.values()]
+        codes = [leaf.code.split("[")[0] for leaf in self.inference.runtime.values() if leaf.code]
         return list(dict.fromkeys([*codes, *(s.code for s in self.stacks)]))
 
     def reader(self) -> Function:

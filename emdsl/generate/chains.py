@@ -1,0 +1,84 @@
+"""Printing the posterior of a chain: its tables, one call of the recursion, and the probabilities it leaves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from emdsl.derive.blocks import Block
+from emdsl.derive.chains import EDGE, FIRST, Chain
+from emdsl.derive.expr import Ix
+from emdsl.derive.terms import Term
+from emdsl.generate.arrays import Array, Leaf
+from emdsl.generate.context import Function, size_expression
+
+
+def add_up(f: Function, terms: Sequence[Term], axes: tuple[Ix, ...]) -> Array:
+    """The sum of placed terms, over those of the axes that one of them carries."""
+    from emdsl.generate.estep import _contracted
+
+    if not terms:
+        return Array("0.0", ())
+    return f.emitter.sum([_contracted(f, t, axes) for t in terms])
+
+
+def tables(f: Function, block: Block, chain: Chain) -> tuple[Array, list[Array]]:
+    """The edge table (states before, states, and rows where it differs by row), and those of the first positions."""
+    em = f.emitter
+    pairs = (*chain.before, *block.states)
+    own = (*block.gates, *block.home)
+    edge = add_up(f, [t for t, r in zip(block.terms, block.roles, strict=True) if r == EDGE], (*pairs, *own))
+    axes = (*pairs, *(own if any(i in edge.axes for i in own) else ()))
+    edge = em.name(f"log_edge_{block.name}", em.broadcast(edge, axes))
+    first = []
+    for position in range(chain.depth):
+        mine = [t for t, r in zip(block.terms, block.roles, strict=True) if r == f"{FIRST}{position}"]
+        at = (*(chain.before if position else ()), *block.states, *block.gates, *chain.outer)
+        first.append(em.name(f"log_first_{block.name}", em.broadcast(add_up(f, mine, at), at)))
+    return edge, first
+
+
+def sequence_lines(block: Block) -> list[str]:
+    """The line of `prepare` that says where the sequences of a chain lie among its rows."""
+    chain = block.chain
+    if chain is None:
+        return []
+    target = f'out["the sequences of {block.name}"]'
+    if chain.ragged:
+        return [f'{target} = sequences(data.ragged["{chain.ragged}"].start, data.ragged["{chain.ragged}"].lengths)']
+    length = size_expression(chain.order.dim)
+    count = " * ".join(f"({size_expression(i.dim)})" for i in chain.outer) or "1"
+    return [f"{target} = sequences(np.arange({count}) * ({length}), np.full({count}, {length}))"]
+
+
+def emit_chain(f: Function, block: Block, table: str) -> None:
+    """The recursion over one block: `table` names the array of its nodes, (states, gates, home)."""
+    em, chain, name = f.emitter, block.chain, block.name
+    assert chain is not None
+    edge, first = tables(f, block, chain)
+    q, log_z, parts = (em.namer.fresh(f"{part}_{name}") for part in ("q", "log_z", "chain"))
+    arguments = f"{table}, {edge.code}, [{', '.join(a.code for a in first)}]"
+    shape = f"{len(block.states)}, {len(block.gates)}, {len(block.home)}, {chain.depth}"
+    em.lines.append(f'{q}, {log_z}, {parts} = chains({arguments}, prepared["the sequences of {name}"], ({shape}), rng)')
+    own, outer = (*block.states, *block.gates, *block.home), (*block.gates, *chain.outer)
+    pair = (*chain.before, *own)
+
+    def stored(at: Sequence[Ix], within: Sequence[Ix]) -> tuple[int, ...]:
+        return tuple(within.index(i) for i in at)
+
+    def keep(kind: str, code: str, axes: Sequence[Ix]) -> None:
+        f.runtime[f"{kind}:{name}"] = Leaf(code, tuple(range(len(axes))), True)
+
+    rest = (*block.gates, *block.home)
+    after = (*pair[len(block.states) : len(chain.before)], *own)
+    keep("c", q, own)
+    keep("A", log_z, outer)
+    keep("from", f'{parts}["from"]', (*chain.before, *rest))
+    keep("edge", f'{parts}["edge"]', edge.axes)
+    keep("to", f'{parts}["to"]', after)
+    for position, a in enumerate(first):
+        keep(f"{FIRST}{position}", f'{parts}["first"][{position}]', a.axes)
+    f.runtime[f"pair:{name}"] = Leaf("", (), True, parts=(
+        (f"from:{name}", stored((*chain.before, *rest), pair)),
+        (f"edge:{name}", stored(edge.axes, pair)),
+        (f"to:{name}", stored(after, pair)),
+    ))  # fmt: skip
