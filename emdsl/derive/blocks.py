@@ -133,7 +133,7 @@ def messages(block: Block) -> list[Term]:
     axes = (*block.gates, *block.outside)
     ixs = (*block.outside, *block.gates)
     if block.scale is None:
-        return [Term(1, _outside(block), (El(f"A:{block.name}", axes),), ixs)]
+        return [Term(1, gates_outside(block), (El(f"A:{block.name}", axes),), ixs)]
     half = x.HALF.value
     return [
         Term(half, block.neighbours, (block.scale, El(f"fit:{block.name}", axes)), ixs),
@@ -142,7 +142,7 @@ def messages(block: Block) -> list[Term]:
     ]
 
 
-def _outside(block: Block) -> tuple[x.Sel, ...]:
+def gates_outside(block: Block) -> tuple[x.Sel, ...]:
     """The gates of a block as the plates outside it see them."""
     if block.chain is None:
         return block.neighbours
@@ -189,7 +189,7 @@ def _groups(joint: LogJoint, everything: Sequence[tuple[Term, Factor]]) -> dict[
         places = [(n, i) for n, refs in latents_in(t).items() for i in refs]
         for n1, i1 in places:
             for n2, i2 in places:
-                apart = n1 in alone and n2 not in alone or n2 in alone and n1 not in alone
+                apart = (n1 in alone and n2 not in alone) or (n2 in alone and n1 not in alone)
                 if n1 < n2 and not apart and (i1 == i2 or (len(i1) == len(i2) and _follow(i1, i2))):
                     leader[find(n2)] = find(n1)
     out: dict[str, list[str]] = {}

@@ -89,7 +89,7 @@ def references(t: Term, latents: Sequence[str]) -> list[tuple[str, tuple[Idx, ..
 
 def lags(places: Sequence[tuple[Idx, ...]]) -> tuple[Ix | int, tuple[int, ...]] | None:
     """The element that places are counted from, and each one's distance; None where they are not along one plate."""
-    if not places or len({p[:-1] for p in places}) != 1:
+    if not places or not all(places) or len({p[:-1] for p in places}) != 1:
         return None
     last = [p[-1] for p in places]
     if all(isinstance(i, int) for i in last):

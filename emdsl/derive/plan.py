@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from emdsl.derive import expr as x
 from emdsl.derive.blocks import Block, Elimination, eliminate
 from emdsl.derive.centre import Shift, recentre
+from emdsl.derive.chains import Chain, distance
 from emdsl.derive.expr import El
 from emdsl.derive.factors import LogJoint
 from emdsl.derive.joint import expand
@@ -52,7 +53,7 @@ def derive(model: m.ModelText) -> Plan:
     """The plan of a resolved model. Raises `ModelError` with the factor that stands in the way, and ways out."""
     _refuse(model)
     joint, shifts, centred = recentre(expand(model))
-    weighted = weighted_plate(model)
+    weighted = weighted_plate(model, joint)
     elimination = eliminate(joint, weighted)
     q = expected(joint, elimination, weighted)
     updates = solve(model, q)
@@ -84,10 +85,17 @@ def _scale_powers(updates: tuple[Update, ...], centred: tuple[str, ...]) -> dict
     return out
 
 
-def weighted_plate(model: m.ModelText) -> str | None:
-    """The outermost plate of the observed data, where there is one alone."""
+def weighted_plate(model: m.ModelText, joint: LogJoint) -> str | None:
+    """The outermost plate of the observed data, where there is one alone and no latent is chained along it."""
     outer = {_dimension(v.plates[0].size) for v in model.of_kind("observed") if v.plates}
-    return next(iter(outer)) if len(outer) == 1 else None
+    return next(iter(outer)) if len(outer) == 1 and not outer & chained_plates(joint) else None
+
+
+def chained_plates(joint: LogJoint) -> set[str]:
+    """The plates along which some density holds a discrete latent at a distance."""
+    places = [i for f in joint.factors for g in f.gates if isinstance(g.of, El) for i in g.of.idx]
+    found = [distance(i) for i in places]
+    return {at[0].dim for at in found if at is not None and at[1] > 0}
 
 
 def _dimension(size: m.Size) -> str:
@@ -106,10 +114,12 @@ def _choices(elimination: Elimination, joint: LogJoint) -> dict[str, Choice]:
         for latent in b.latents:
             if b.record is None:
                 states = " x ".join(joint.levels[n] for n in b.latents)
-                reason = f"{states} states per element, enumerated"
+                method, reason = "exact:enumeration", f"{states} states per element, enumerated"
+                if b.chain is not None:
+                    method, reason = "exact:chain", _chain_reason(states, b.chain)
                 inside = [c.name for c in elimination.blocks if c.record and set(_gates(c)) & set(b.latents)]
-                method = "exact:hybrid" if inside else "exact:enumeration"
                 if inside:
+                    method = "exact:hybrid"
                     reason += f"; {', '.join(inside)} integrated out inside each"
             else:
                 stats = ", ".join(b.record.statistics)
@@ -122,6 +132,11 @@ def _choices(elimination: Elimination, joint: LogJoint) -> dict[str, Choice]:
     for name in sorted(joint.deterministic):
         out[name] = Choice("exact:conjugate", "a function of others: substituted")
     return out
+
+
+def _chain_reason(states: str, chain: Chain) -> str:
+    lag = "" if chain.depth == 1 else f", each tied to the {chain.depth} before it"
+    return f"{states} states per element, a chain along {chain.ragged or chain.order.dim}{lag}: forward and backward"
 
 
 def _refuse(model: m.ModelText) -> None:

@@ -352,7 +352,7 @@ class Emitter:
             out = self.order([i for f in factors for i in x.free(f)])
         from emdsl.generate.contraction import contract
 
-        return contract(self, [p for f in factors for p in self.parts(f)], out)
+        return contract(self, list(factors), out)
 
     def parts(self, f: Expr) -> tuple[Expr, ...]:
         """The factors of an element that is kept as a product; anything else is its own."""

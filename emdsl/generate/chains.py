@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from emdsl.derive import expr as x
 from emdsl.derive.blocks import Block
 from emdsl.derive.chains import EDGE, FIRST, Chain
 from emdsl.derive.expr import Ix
@@ -21,13 +22,17 @@ def add_up(f: Function, terms: Sequence[Term], axes: tuple[Ix, ...]) -> Array:
     return f.emitter.sum([_contracted(f, t, axes) for t in terms])
 
 
+TABLE = "table"
+
+
 def tables(f: Function, block: Block, chain: Chain) -> tuple[Array, list[Array]]:
     """The edge table (states before, states, and rows where it differs by row), and those of the first positions."""
     em = f.emitter
     pairs = (*chain.before, *block.states)
     own = (*block.gates, *block.home)
     edge = add_up(f, [t for t, r in zip(block.terms, block.roles, strict=True) if r == EDGE], (*pairs, *own))
-    axes = (*pairs, *(own if any(i in edge.axes for i in own) else ()))
+    gates = block.gates if any(i in edge.axes for i in block.gates) else ()
+    axes = (*pairs, *gates, *(block.home if varies(block) else ()))
     edge = em.name(f"log_edge_{block.name}", em.broadcast(edge, axes))
     first = []
     for position in range(chain.depth):
@@ -50,6 +55,18 @@ def sequence_lines(block: Block) -> list[str]:
     return [f"{target} = sequences(np.arange({count}) * ({length}), np.full({count}, {length}))"]
 
 
+def varies(block: Block) -> bool:
+    """Whether what ties an element to those before it differs from row to row."""
+    edges = [t for t, role in zip(block.terms, block.roles, strict=True) if role == EDGE]
+    return any(i in block.home for t in edges for e in t.factors for i in x.free(e))
+
+
+def shape_of(block: Block) -> str:
+    """What the recursion must know of its tables' axes, as code."""
+    assert block.chain is not None
+    return f"{len(block.states)}, {len(block.gates)}, {block.chain.depth}, {varies(block)}"
+
+
 def emit_chain(f: Function, block: Block, table: str) -> None:
     """The recursion over one block: `table` names the array of its nodes, (states, gates, home)."""
     em, chain, name = f.emitter, block.chain, block.name
@@ -57,8 +74,8 @@ def emit_chain(f: Function, block: Block, table: str) -> None:
     edge, first = tables(f, block, chain)
     q, log_z, parts = (em.namer.fresh(f"{part}_{name}") for part in ("q", "log_z", "chain"))
     arguments = f"{table}, {edge.code}, [{', '.join(a.code for a in first)}]"
-    shape = f"{len(block.states)}, {len(block.gates)}, {len(block.home)}, {chain.depth}"
-    em.lines.append(f'{q}, {log_z}, {parts} = chains({arguments}, prepared["the sequences of {name}"], ({shape}), rng)')
+    arguments += f', prepared["the sequences of {name}"], ({shape_of(block)}), rng'
+    em.lines.append(f"{q}, {log_z}, {parts} = chains({arguments})")
     own, outer = (*block.states, *block.gates, *block.home), (*block.gates, *chain.outer)
     pair = (*chain.before, *own)
 
@@ -72,6 +89,10 @@ def emit_chain(f: Function, block: Block, table: str) -> None:
     after = (*pair[len(block.states) : len(chain.before)], *own)
     keep("c", q, own)
     keep("A", log_z, outer)
+    keep("node", table, own)
+    for position, a in enumerate(first):
+        keep(f"{TABLE}{position}", a.code, a.axes)
+    keep("transition", edge.code, edge.axes)
     keep("from", f'{parts}["from"]', (*chain.before, *rest))
     keep("edge", f'{parts}["edge"]', edge.axes)
     keep("to", f'{parts}["to"]', after)
@@ -82,3 +103,20 @@ def emit_chain(f: Function, block: Block, table: str) -> None:
         (f"edge:{name}", stored(edge.axes, pair)),
         (f"to:{name}", stored(after, pair)),
     ))  # fmt: skip
+
+
+def gate_chain(f: Function, block: Block, rows: Array, whole: Array) -> None:
+    """A chain together with its gates, whose q is `rows` by element and `whole` by sequence."""
+    em, chain, name = f.emitter, block.chain, block.name
+    assert chain is not None
+    pair = (*chain.before, *block.states)
+    after = (*pair[len(block.states) :], *block.gates, *block.home)
+    made = em.namer.fresh(f"to_{name}")
+    em.lines.append(f"{made} = {f.runtime[f'to:{name}'].code} * {em.align(rows, after)}")
+    f.runtime[f"to:{name}"] = Leaf(made, tuple(range(len(after))), True)
+    for position in range(chain.depth):
+        axes = (*(pair if position else block.states), *block.gates, *chain.outer)
+        key = f"{FIRST}{position}:{name}"
+        made = em.namer.fresh(f"first_{name}")
+        em.lines.append(f"{made} = {f.runtime[key].code} * {em.align(whole, axes)}")
+        f.runtime[key] = Leaf(made, tuple(range(len(axes))), True)

@@ -23,7 +23,7 @@ def contract(em: Emitter, factors: list[Expr], out: tuple[Ix, ...]) -> Array:
     """
     kept: list[Expr] = []
     scatter: list[tuple[Expr, Ix]] = []
-    work = list(factors)
+    work = [p for f in factors for p in em.parts(f)]
     while work:
         f = work.pop(0)
         if isinstance(f, x.Sel | x.Delta):

@@ -11,12 +11,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from emdsl.derive import expr as x
-from emdsl.derive.blocks import Block
+from emdsl.derive.blocks import Block, gates_outside
 from emdsl.derive.expr import El, Expr, Idx, Ix
 from emdsl.derive.statistics import drop_presence
 from emdsl.derive.terms import Term
 from emdsl.generate.arrays import Array, Leaf
-from emdsl.generate.chains import emit_chain
+from emdsl.generate.chains import emit_chain, gate_chain
 from emdsl.generate.context import Function
 
 
@@ -339,7 +339,7 @@ def emit_joint_probabilities(f: Function, blocks: Sequence[Block]) -> None:
     done: list[Block] = []
     for block in reversed(blocks):
         axes = (*block.states, *block.gates, *block.home)
-        outside = _neighbour_probability(f, block, done)
+        outside = _neighbour_probability(f, block, done, block.neighbours, block.home)
         cut = bool(block.home) and block.home[-1].dim == em.chunk
         if block.states:
             own = f.runtime[f"c:{block.name}"]
@@ -349,31 +349,37 @@ def emit_joint_probabilities(f: Function, blocks: Sequence[Block]) -> None:
                 joint = em.namer.fresh(f"q_{block.name}_joint")
                 em.lines.append(f"{joint} = {own.code} * {em.align(outside, axes)}")
                 f.runtime[f"q:{block.name}"] = Leaf(joint, tuple(range(len(axes))), True, cut=cut)
+                if block.chain is not None:
+                    whole = _neighbour_probability(f, block, done, gates_outside(block), block.chain.outer)
+                    assert whole is not None
+                    gate_chain(f, block, outside, whole)
         elif outside is not None:
             named = em.name(f"q_gates_{block.name}", Array(em.transposed(outside, axes), axes, outside.inner))
             f.runtime[f"q:{block.name}"] = Leaf(named.code, tuple(range(len(axes))), named.inner, cut=cut)
         done.append(block)
 
 
-def _neighbour_probability(f: Function, block: Block, done: Sequence[Block]) -> Array | None:
+def _neighbour_probability(
+    f: Function, block: Block, done: Sequence[Block], gates: Sequence[x.Sel], home: tuple[Ix, ...]
+) -> Array | None:
     """q of a block's gates, on the block's own plates, from the block that eliminated them first."""
-    if not block.neighbours:
+    if not gates:
         return None
-    names = {n.of.var for n in block.neighbours if isinstance(n.of, El)}
+    names = {n.of.var for n in gates if isinstance(n.of, El)}
     owner = next(b for b in reversed(done) if names & set(b.latents))
     idx: dict[Ix, Idx] = {}
-    for n in block.neighbours:
+    for n in gates:
         assert isinstance(n.of, El) and isinstance(n.at, Ix)
         if n.of.var in owner.latents:
             idx[owner.states[owner.latents.index(n.of.var)]] = n.at
             idx.update(dict(zip(owner.home, n.of.idx, strict=True)))
-    for n in block.neighbours:
+    for n in gates:
         assert isinstance(n.of, El) and isinstance(n.at, Ix)
         for other in owner.neighbours:
             if isinstance(other.of, El) and other.of.var == n.of.var:
                 idx[other.at] = n.at  # type: ignore[index]
     places = tuple(idx.get(i, i) for i in (*owner.states, *owner.gates, *owner.home))
-    axes = (*block.gates, *block.home)
+    axes = (*block.gates, *home)
     return f.emitter.contract(
         [El(f"q:{owner.name}", places)], tuple(i for i in axes if i in {*block.gates, *x.free(El("", places))})
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from emdsl.derive.blocks import Block
-from emdsl.generate.context import dimension
+from emdsl.derive.plates import plate_indices
 from emdsl.generate.printer import Printer, indent
 
 
@@ -59,7 +59,7 @@ def _rows_of_data(printer: Printer, block: Block) -> str:
     home = [i.dim for i in block.home]
     parts = []
     for v in printer.plan.joint.model.of_kind("observed"):
-        if home and [dimension(p.size) for p in v.plates] == home:
+        if home and [i.dim for i in plate_indices(v.plates)] == home:
             leaf = f.emitter.leaf(v.name)
             cut = f"[..., {f.emitter.namer.cut}]" if printer.chunk else ""
             parts.append(f"{leaf.code}{cut}")

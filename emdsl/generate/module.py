@@ -12,6 +12,7 @@ from emdsl.generate.helpers import helper_names, helper_source
 from emdsl.generate.names import RESERVED, plain
 from emdsl.generate.objective import log_prior_lines, rows_lines
 from emdsl.generate.parameters import m_step_lines, refine_lines
+from emdsl.generate.paths import path_lines
 from emdsl.generate.posterior import posterior_lines
 from emdsl.generate.preparation import default_lines, initial_lines, prepare_lines, reference_lines
 from emdsl.generate.printer import Printer
@@ -56,7 +57,7 @@ def module_functions(printer: Printer) -> list[list[str]]:
     made = [
         default_lines(printer), reference_lines(printer), *stacks, prepare_lines(printer), expectations_lines(printer),
         e_step_lines(printer), m_step_lines(printer), refine_lines(printer), log_prior_lines(printer),
-        posterior_lines(printer), rows_lines(printer), initial_lines(printer),
+        posterior_lines(printer), path_lines(printer), rows_lines(printer), initial_lines(printer),
     ]  # fmt: skip
     return [lines for lines in made if lines]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from emdsl.derive import expr as x
 from emdsl.derive.solve import Numeric
 from emdsl.derive.statistics import drop_presence
@@ -42,7 +44,7 @@ def refine_lines(printer: Printer) -> list[str]:
     f = printer.reader()
     em = f.emitter
     em.chunk = None
-    f.runtime = {k: type(v)(v.code, v.order, False, cut=True) for k, v in f.runtime.items()}
+    f.runtime = {k: replace(v, inner=False, cut=True) for k, v in f.runtime.items()}
     (update,) = updates
     rule = update.rule
     assert isinstance(rule, Numeric)

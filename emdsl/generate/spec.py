@@ -32,7 +32,7 @@ def tied_plates(plan: Plan) -> list[str]:
     for f in plan.joint.factors:
         dims = [i.dim for i in f.plates]
         out.update(dict.fromkeys(d for d in dims if dims.count(d) > 1 and d in _data_plates(plan)))
-        for e in (f.body, *f.masks):
+        for e in (f.body, *f.masks, *f.gates):
             for node in x.walk(e):
                 for i in getattr(node, "idx", ()):
                     if isinstance(i, x.DataIx) and isinstance(i.value, x.Add):

@@ -55,7 +55,7 @@ def _uncentred(plan: Plan) -> Plan:
 @lru_cache(maxsize=16)
 def _derived(model: m.ModelText) -> tuple[Any, Any, Any, Any]:
     joint = expand(model)
-    weighted = weighted_plate(model)
+    weighted = weighted_plate(model, joint)
     elimination = eliminate(joint, weighted)
     q = expected(joint, elimination, weighted)
     return joint, elimination, q, solve(model, q)

@@ -301,39 +301,38 @@ def chain_posterior(
 
 
 def chains(
-    node: Array, edge: Array, first: Sequence[Array], lanes: tuple[Lanes, Lanes], shape: tuple[int, int, int, int],
+    node: Array, edge: Array, first: Sequence[Array], lanes: tuple[Lanes, Lanes], shape: tuple[int, int, int, bool],
     rng: Any = None,
 ) -> tuple[Array, Array, dict[str, Any]]:  # fmt: skip
     """`chain_posterior` for arrays with an axis for each latent, gate and plate.
 
-    node : (*states, *gates, *home), edge : (*before, *states) or with gates and home behind them, first[r] :
-    (*before if r, *states, *gates, *outer). `shape` counts the axes of states, gates and home, and the elements
-    that an edge looks back. With `rng`, a start is drawn: every element's states are taken as the nodes have them.
+    node : (*states, *gates, *home), edge : (*before, *states), with gates and home behind them where it differs by
+    these, first[r] : (*before if r, *states, *gates, *outer). `shape` is the number of axes of states and gates, the
+    elements that an edge looks back, and whether edges differ by row. With `rng`, a start is drawn: every
+    element's states are taken as its node has them.
     """
-    n, gates, home, depth = shape
+    n, gates, depth, varies = shape
     states, kept, own = node.shape[:n], node.shape[n : n + gates], node.shape[n + gates :]
     k, g = int(np.prod(states)), int(np.prod(kept))
-    varies = edge.ndim > n * (depth + 1)
-    flat = edge.reshape(k**depth, k, *((g, -1) if varies else (1,)))
+    gated = edge.ndim - n * (depth + 1) - varies * len(own) > 0
+    flat = edge.reshape(k**depth, k, g if gated else 1, *((-1,) if varies else ()))
     if rng is not None:
         flat, first = np.zeros_like(flat), [np.zeros_like(a) for a in first]
     nodes = node.reshape(k, g, -1)
-    outer = first[0].shape[n + gates :]
     begins = [a.reshape(*((k**depth,) if r else ()), k, g, -1) for r, a in enumerate(first)]
     made = [
-        chain_posterior(nodes[:, j], flat[:, :, j] if varies else flat[:, :, 0], [b[..., j, :] for b in begins], lanes)
+        chain_posterior(nodes[:, j], flat[:, :, j if gated else 0], [b[..., j, :] for b in begins], lanes)
         for j in range(g)
     ]
-    behind, before = states * (depth - 1), states * depth
-    parts = {
+    behind, before, outer = states * (depth - 1), states * depth, first[0].shape[n + gates :]
+    q, log_z = np.stack([q for q, _, _ in made], axis=1), np.stack([a for _, a, _ in made])
+    several = range(g if gated else 1)
+    return q.reshape(node.shape), log_z.reshape((*kept, *outer)), {
         "from": np.stack([p["from"] for _, _, p in made], axis=1).reshape((*before, *kept, *own)),
         "to": np.stack([p["to"] for _, _, p in made], axis=1).reshape((*behind, *states, *kept, *own)),
-        "edge": np.stack([p["edge"] for _, _, p in made], axis=2) if varies else made[0][2]["edge"],
+        "edge": np.stack([made[j][2]["edge"] for j in several], axis=2).reshape(edge.shape),
         "first": [np.stack([p["first"][r] for _, _, p in made], axis=-2).reshape(a.shape) for r, a in enumerate(first)],
-    }
-    parts["edge"] = parts["edge"].reshape(edge.shape)
-    q = np.stack([q for q, _, _ in made], axis=1).reshape(node.shape)
-    return q, np.stack([a for _, a, _ in made]).reshape((*kept, *outer)), parts
+    }  # fmt: skip
 
 
 def _node_tops(r: Recursion, count: int) -> Array:
@@ -487,3 +486,24 @@ def most_probable_path(node: Array, edge: Array, first: Sequence[Array], lanes: 
         oldest = back[step].reshape(states, n)[here, np.arange(n)]
         here = oldest * middle + here // k
     return path
+
+
+def paths(
+    node: Array, edge: Array, first: Sequence[Array], lanes: tuple[Lanes, Lanes], shape: tuple[int, int, int, bool],
+    given: Sequence[Array],
+) -> list[Array]:  # fmt: skip
+    """The most probable path of each latent of a chain, (*home,), given the gates' states; arguments as `chains`."""
+    n, gates, depth, varies = shape
+    states, kept, own = node.shape[:n], node.shape[n : n + gates], node.shape[n + gates :]
+    k, g = int(np.prod(states)), int(np.prod(kept))
+    gated = edge.ndim - n * (depth + 1) - varies * len(own) > 0
+    flat = edge.reshape(k**depth, k, g if gated else 1, *((-1,) if varies else ()))
+    nodes = node.reshape(k, g, -1)
+    begins = [a.reshape(*((k**depth,) if r else ()), k, g, -1) for r, a in enumerate(first)]
+    found = [
+        most_probable_path(nodes[:, j], flat[:, :, j if gated else 0], [b[..., j, :] for b in begins], lanes)
+        for j in range(g)
+    ]
+    which = np.ravel_multi_index([np.broadcast_to(a, own).ravel() for a in given], kept) if gates else 0
+    path = np.choose(which, found) if gates else found[0]
+    return [p.reshape(own) for p in np.unravel_index(path, states)]

@@ -1,0 +1,76 @@
+"""Structured posteriors (`structures/`): every configuration enumerated, at parameters that no M-step made."""
+
+from __future__ import annotations
+
+from typing import Any
+from zlib import crc32
+
+import numpy as np
+import pytest
+from structures import Structure, chains, enumerate_all
+
+import emdsl
+
+CASES = [*chains.CASES]
+pytestmark = pytest.mark.filterwarnings("ignore::emdsl.runtime.faults.ConvergenceWarning")
+
+
+def flat(value: Any) -> Any:
+    """Lists of ragged sequences one after the other."""
+    return np.concatenate([np.asarray(v) for v in value]) if isinstance(value, list) else np.asarray(value)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda c: c.name)
+def test_exact(case: Structure) -> None:
+    """Log-likelihood, marginals, path; then EM: each value is that of its parameters, and none is below the last."""
+    rng = np.random.default_rng(crc32(case.name.encode()))
+    data, truth = case.make(rng)
+    model = emdsl.compile(text=case.text)
+    assert {n: model.plan[n].method for n in case.plan} == dict(case.plan)
+    fit = model.fitter(max_iter=0, **case.options).fit(data, init=truth)
+    value, marginals, best = enumerate_all(case, truth, data)
+    assert fit.log_likelihood_ == pytest.approx(value, rel=1e-11)
+    for name, p in marginals.items():
+        np.testing.assert_allclose(flat(fit.posterior_[name]), p, rtol=1e-9, atol=1e-12)
+    path = fit.predict(data)
+    if len(marginals) == 1:
+        (name,) = marginals
+        np.testing.assert_array_equal(flat(path), best[name])
+    fisher(case, model, truth, data)
+    climbed = model.fitter(max_iter=4, tol=0, **case.options).fit(data, init=truth)
+    assert (np.diff(climbed.history_) > -1e-9).all()
+    assert climbed.log_likelihood_ == pytest.approx(enumerate_all(case, climbed.params_, data)[0], rel=1e-9)
+
+
+def fisher(case: Structure, model: Any, params: Any, data: Any) -> None:
+    """A small step of the M-step's way raises the log-likelihood at first order by as much as it raises Q (Fisher)."""
+    step = model.fitter(max_iter=1, tol=0, **case.options).fit(data, init=params).params_
+    posterior = weights(case, params, data)
+
+    def q(at: Any) -> float:
+        return float(sum(w * case.log_joint(at, data, z) for w, z in posterior if w > 0))
+
+    def between(s: float) -> Any:
+        return {n: np.asarray(v) + s * (np.asarray(step[n]) - np.asarray(v)) for n, v in params.items()}
+
+    h = 1e-4
+    slope = (enumerate_all(case, between(h), data)[0] - enumerate_all(case, between(-h), data)[0]) / (2 * h)
+    assert (q(between(h)) - q(between(-h))) / (2 * h) == pytest.approx(slope, rel=1e-5, abs=1e-6)
+    hybrid = any(p.method == "exact:hybrid" for p in model.plan.values())  # Q is then of more than these latents
+    ecm = any(u.conditional_on for u in model.updates.values())
+    if not (hybrid or ecm or any("~" in line for line in case.text.splitlines() if line.strip().startswith("param"))):
+        top = (q(between(1 + 1e-6)) - q(between(1 - 1e-6))) / 2e-6  # the M-step's result is a stationary point of Q
+        assert abs(top) < 1e-5 * (1 + abs(slope))
+
+
+def weights(case: Structure, params: Any, data: Any) -> list[tuple[float, Any]]:
+    """Every configuration with its posterior probability."""
+    found: list[tuple[float, Any]] = []
+
+    def seen(p: Any, d: Any, z: Any) -> float:
+        value = case.log_joint(p, d, z)
+        found.append((value, {n: v.copy() for n, v in z.items()}))
+        return value
+
+    total = enumerate_all(Structure(case.name, case.text, case.make, case.latents, seen), params, data)[0]
+    return [(float(np.exp(v - total)), z) for v, z in found]
