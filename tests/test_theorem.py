@@ -21,7 +21,7 @@ from plausible import Setting, plausible
 from test_unusual import CASES
 
 from emdsl.derive import expr as x
-from emdsl.derive.blocks import Block
+from emdsl.derive.block import Block
 from emdsl.derive.coefficients import about
 from emdsl.derive.joint import LogJoint
 from emdsl.derive.plan import Plan, derive

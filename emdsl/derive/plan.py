@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from emdsl.derive import expr as x
-from emdsl.derive.blocks import Block, Elimination, eliminate
+from emdsl.derive.block import Block
+from emdsl.derive.blocks import Elimination, eliminate
 from emdsl.derive.centre import Shift, recentre
 from emdsl.derive.chains import Chain, distance
 from emdsl.derive.expr import El

@@ -11,8 +11,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from emdsl.derive import expr as x
-from emdsl.derive.blocks import Block, Elimination, classes, is_prior, place, placements
+from emdsl.derive.block import Block, place
+from emdsl.derive.blocks import Elimination, classes, is_prior
 from emdsl.derive.chains import EDGE, FIRST, Placed
+from emdsl.derive.discrete import placements
 from emdsl.derive.expr import DataIx, El, Expr, Idx, Ix
 from emdsl.derive.factors import Factor, LogJoint
 from emdsl.derive.records import function_of, show

@@ -356,7 +356,7 @@ class Emitter:
 
     def parts(self, f: Expr) -> tuple[Expr, ...]:
         """The factors of an element that is kept as a product; anything else is its own."""
-        if not isinstance(f, El) or ":" not in f.var:
+        if not isinstance(f, El) or not f.var.startswith("pair:"):
             return (f,)
         made = self.leaf(f.var).parts
         return tuple(El(name, tuple(f.idx[i] for i in at)) for name, at in made) if made else (f,)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from emdsl.derive import expr as x
-from emdsl.derive.blocks import Block
+from emdsl.derive.block import Block
 from emdsl.derive.chains import EDGE, FIRST, Chain
 from emdsl.derive.expr import Ix
 from emdsl.derive.terms import Term

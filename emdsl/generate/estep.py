@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from emdsl.derive import expr as x
-from emdsl.derive.blocks import Block, gates_outside
+from emdsl.derive.block import Block, gates_outside
 from emdsl.derive.expr import El, Expr, Idx, Ix
 from emdsl.derive.statistics import drop_presence
 from emdsl.derive.terms import Term

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from emdsl.derive.blocks import Block
+from emdsl.derive.block import Block
 from emdsl.derive.plates import plate_indices
 from emdsl.generate.printer import Printer, indent
 

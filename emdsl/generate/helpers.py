@@ -8,7 +8,18 @@ from functools import cache
 
 from emdsl.runtime.bundle import runtime_source
 
-MODULES = ("numerics", "updates", "unconstrained", "starts", "preparation", "posteriors", "chains")
+MODULES = (
+    "numerics",
+    "updates",
+    "unconstrained",
+    "starts",
+    "preparation",
+    "posteriors",
+    "lanes",
+    "recursion",
+    "chains",
+    "paths",
+)
 ALWAYS = {"Degenerate"}  # read by the estimator, off the module
 
 

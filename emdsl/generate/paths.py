@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from emdsl.derive.blocks import Block
+from emdsl.derive.block import Block
 from emdsl.derive.expr import El
 from emdsl.generate.arrays import Array, Leaf
 from emdsl.generate.chains import TABLE, shape_of

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from emdsl.derive import expr as x
-from emdsl.derive.blocks import Block
+from emdsl.derive.block import Block
 from emdsl.derive.expr import El, Ix
 from emdsl.derive.statistics import average
 from emdsl.derive.terms import Term

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from emdsl.derive import expr as x
-from emdsl.derive.blocks import classes, place
+from emdsl.derive.block import place
+from emdsl.derive.blocks import classes
 from emdsl.derive.coefficients import axes_of, matrix_term, scalar_term, total_of
 from emdsl.derive.expr import El, Expr
 from emdsl.derive.plan import Plan

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from emdsl.derive import expr as x
-from emdsl.derive.blocks import Block, messages, place
+from emdsl.derive.block import Block, place
+from emdsl.derive.blocks import messages
 from emdsl.derive.expr import El, Expr, Ix
 from emdsl.derive.plan import Plan
 from emdsl.derive.records import statistic_of

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from emdsl.derive import expr as x
-from emdsl.derive.blocks import Block
+from emdsl.derive.block import Block
 from emdsl.derive.expr import El, Expr, Idx, Ix
 from emdsl.derive.plan import Plan
 from emdsl.language import model as m

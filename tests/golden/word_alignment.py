@@ -160,7 +160,7 @@ def expectations(params, prepared):
         log_align += constant
         q_align, log_z_align = normalise(log_align, 1)
         if rng is not None:
-            q_align = seeded(q_align, 1, [], rng)
+            q_align = seeded(q_align, 1, [target], rng)
         return q_align, log_z_align
     return on
 
@@ -174,16 +174,18 @@ def e_step(params, data, prepared, rng=None):
     L_max = sizes["L[max]"]
     target = prepared["target"]
     present_target = prepared["present target"]
+    weight = prepared["the weight"]
     E = sizes["E"]
     F = sizes["F"]
     on = expectations(params, prepared)
     q_align, log_z_align = on(rng)
+    part = present_target * weight[row_M]
     S_align_n_target_source_target = 0.0
     log_likelihood = 0.0
-    part = present_target * q_align
-    sums = segment_sum_nd(part, (source[np.clip(start_L[row_M] + np.arange(L_max)[:, None], 0, source.shape[0] - 1)]) * F + target, E * F, 2).reshape(E, F)
+    part_2 = q_align * part
+    sums = segment_sum_nd(part_2, (source[np.clip(start_L[row_M] + np.arange(L_max)[:, None], 0, source.shape[0] - 1)]) * F + target, E * F, 2).reshape(E, F)
     S_align_n_target_source_target = S_align_n_target_source_target + sums
-    log_likelihood += log_z_align.sum()
+    log_likelihood += log_z_align @ weight[row_M]
     return {
         "log_likelihood": float(honest(log_likelihood)),
         "align_n_target_source_target": S_align_n_target_source_target,
@@ -220,7 +222,15 @@ def posterior(params, data, prepared):
 
 def log_likelihood_rows(params, data, prepared):
     """Log-likelihood of each row of the outermost plate of the data."""
-    raise ValueError("the log-likelihood is no sum over one plate: its elements are tied by what they share")
+    sizes = prepared["the sizes"]
+    row_M = prepared["row M"]
+    S = sizes["S"]
+    on = expectations(params, prepared)
+    q_align, log_z_align = on()
+    total = np.zeros(S)
+    sums = segment_sum(log_z_align, row_M, S)
+    total = total + sums
+    return honest(total)
 
 
 def initial(data, prepared, rng):

@@ -1,0 +1,140 @@
+"""A block of latents, and its terms in its own indices."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from emdsl.derive import expr as x
+from emdsl.derive.chains import Chain
+from emdsl.derive.expr import DataIx, El, Expr, Idx, Ix
+from emdsl.derive.records import Posterior
+from emdsl.derive.terms import Term
+
+
+@dataclass(frozen=True)
+class Block:
+    """Latents handled exactly together, on the plates they live on.
+
+    `states` are the one-hot indices of a discrete block, per latent. `neighbours` are gates of other
+    latents that stay in its factors, as functions of its own plates. `terms` are written in the
+    block's own indices; for a continuous block each carries the statistic it multiplies in `roles`.
+    """
+
+    name: str
+    latents: tuple[str, ...]
+    home: tuple[Ix, ...]
+    states: tuple[Ix, ...]
+    neighbours: tuple[x.Sel, ...]
+    terms: tuple[Term, ...]
+    roles: tuple[str, ...] = ()
+    record: Posterior | None = None
+    own: tuple[Ix, ...] = ()  # own axes of a vector-valued latent
+    scale: El | None = None  # a neighbouring latent that scales the whole precision of a Gaussian, and cancels
+    chain: Chain | None = None  # of a discrete block: how its elements follow one another
+
+    @property
+    def gates(self) -> tuple[Ix, ...]:
+        return tuple(n.at for n in self.neighbours if isinstance(n.at, Ix))
+
+    @property
+    def nodes(self) -> tuple[Term, ...]:
+        """The terms of a discrete block that are functions of one element's states."""
+        return tuple(t for t, role in zip(self.terms, self.roles or ("",) * len(self.terms), strict=True) if not role)
+
+    @property
+    def outside(self) -> tuple[Ix, ...]:
+        """The plates that are left when the block has been eliminated: of a chain, those of whole sequences."""
+        return self.home if self.chain is None else self.chain.outer
+
+
+def gates_outside(block: Block) -> tuple[x.Sel, ...]:
+    """The gates of a block as the plates outside it see them."""
+    if block.chain is None:
+        return block.neighbours
+    seen = dict(zip(block.chain.rows, block.chain.outer, strict=True))
+    out = []
+    for n in block.neighbours:
+        assert isinstance(n.of, El)
+        out.append(x.Sel(El(n.of.var, tuple(seen.get(i, i) for i in n.of.idx), n.of.sort), n.at))
+    return tuple(out)
+
+
+def latents_in(t: Term) -> dict[str, list[tuple[Idx, ...]]]:
+    """Latent -> the places at which a term holds it."""
+    out: dict[str, list[tuple[Idx, ...]]] = {}
+    for g in t.gates:
+        assert isinstance(g.of, El)
+        out.setdefault(g.of.var, []).append(g.of.idx)
+    return out
+
+
+def touches(t: Term, latents: Sequence[str]) -> bool:
+    """Whether a term holds one of these latents."""
+    if any(isinstance(g.of, El) and g.of.var in latents for g in t.gates):
+        return True
+    return any(n in latents for f in t.factors for n in x.variables(f))
+
+
+def place(
+    t: Term, latents: tuple[str, ...], home: tuple[Ix, ...], states: tuple[Ix, ...],
+    neighbours: dict[tuple[str, tuple[Idx, ...]], Ix], levels: Mapping[str, str] | None = None,
+) -> Term | str:  # fmt: skip
+    """The term in the block's own indices, or why it does not fit.
+
+    Own selectors become the state's index, other gates become neighbours; a place reached through
+    data (`truth[item[r]]`) becomes a selector `item[r] == home`. `levels` are the dimensions of gates that
+    are met for the first time.
+    """
+    refs = _references(t, latents)
+    if len(set(refs)) != 1:
+        return f"one term holds two elements of {latents[0]}"
+    ref = refs[0][: len(home)]
+    to: dict[Ix, Idx] = {}
+    extra: list[Expr] = []
+    for h, i in zip(home, ref, strict=True):
+        if isinstance(i, Ix) and i not in to and i in t.ixs:
+            to[i] = h
+        elif isinstance(i, DataIx):
+            extra.append(x.sel(i.value, h))
+        else:
+            extra.append(x.delta(h, x.as_index(x.substitute(x.value_of(i), to))))
+    clash = {h: x.fresh(h.dim) for h in home if h in t.ixs and h not in to}
+    to.update({old: new for old, new in clash.items() if old not in to})
+    renamed = rename(t, to)
+    ixs = [i for i in renamed.ixs if i not in home]
+    factors = [*renamed.factors, *(x.substitute(e, dict(clash)) for e in extra)]
+    for g in renamed.gates:
+        assert isinstance(g.of, El)
+        at: Ix
+        if g.of.var in latents:
+            at = states[latents.index(g.of.var)]
+        else:
+            if any(i in ixs for i in x.free(g.of)):
+                return f"it is tied to several elements of {g.of.var}"
+            key = (g.of.var, g.of.idx)
+            if key not in neighbours:
+                neighbours[key] = g.at if isinstance(g.at, Ix) else x.fresh((levels or {})[g.of.var])
+            at = neighbours[key]
+        if isinstance(g.at, Ix):
+            factors = [x.substitute(f, {g.at: at}) for f in factors]
+            ixs = [at if i == g.at else i for i in ixs]
+        else:
+            factors.append(x.delta(at, g.at))
+            ixs.append(at)
+    return Term(t.coef, (), tuple(f for f in factors if f != x.ONE), (*home, *dict.fromkeys(ixs)))
+
+
+def _references(t: Term, latents: tuple[str, ...]) -> list[tuple[Idx, ...]]:
+    refs = [g.of.idx for g in t.gates if isinstance(g.of, El) and g.of.var in latents]
+    for f in t.factors:
+        refs += [e.idx for e in x.walk(f) if isinstance(e, El) and e.var in latents]
+    return refs
+
+
+def rename(t: Term, to: Mapping[Ix, Idx]) -> Term:
+    """The term under other indices."""
+    gates = tuple(x.Sel(x.substitute(g.of, to), to.get(g.at, g.at) if isinstance(g.at, Ix) else g.at) for g in t.gates)
+    factors = tuple(x.substitute(f, to) for f in t.factors)
+    ixs = tuple(dict.fromkeys(j for i in t.ixs if isinstance(j := to.get(i, i), Ix)))
+    return Term(t.coef, gates, factors, ixs)

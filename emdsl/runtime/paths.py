@@ -1,0 +1,67 @@
+"""Max-product along chains: most probable paths."""
+
+# mypy: disable-error-code="no-any-return"
+# (operators on arrays of any dtype, and all of scipy, are Any to mypy)
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from emdsl.runtime.columns import Array
+from emdsl.runtime.lanes import Lanes
+from emdsl.runtime.numerics import LOWEST
+
+
+def most_probable_path(node: Array, edge: Array, first: Sequence[Array], lanes: tuple[Lanes, Lanes]) -> Array:
+    """The path of largest weight through each sequence, (rows,) (Viterbi 1967); arguments as `chain_posterior`."""
+    whole = lanes[0]
+    k, states = node.shape[0], edge.shape[0]
+    middle, n = states // k, len(whole.start)
+    logs, shape = whole.gather(node), (k, middle, k, -1)
+    rows = None if edge.ndim == 2 else whole.gather(edge)
+    best = np.full((states, n), LOWEST)
+    back = np.zeros((whole.steps, middle, k, n), np.int64)
+    ends = np.zeros((states, n))
+    for step in range(whole.steps):
+        if step == 0:
+            best[:k] = logs[0] + first[0][:, whole.sequence]
+        else:
+            early = step < len(first)
+            table = first[step][..., whole.sequence] if early else (edge[:, :, None] if rows is None else rows[step])
+            score = best.reshape(k, middle, 1, n) + table.reshape(shape)
+            back[step] = score.argmax(axis=0)
+            best = (score.max(axis=0) + logs[step]).reshape(states, n)
+        done = whole.length == step + 1
+        ends[:, done] = best[:, done]
+    path = np.zeros(node.shape[-1], np.int64)
+    here = np.zeros(n, int)
+    for step in range(whole.steps - 1, -1, -1):
+        here = np.where(whole.length == step + 1, ends.argmax(axis=0), here)
+        running = whole.valid[step]
+        path[whole.rows[step][running]] = here[running] % k
+        oldest = back[step].reshape(states, n)[here, np.arange(n)]
+        here = oldest * middle + here // k
+    return path
+
+
+def paths(
+    node: Array, edge: Array, first: Sequence[Array], lanes: tuple[Lanes, Lanes], shape: tuple[int, int, int, bool],
+    given: Sequence[Array],
+) -> list[Array]:  # fmt: skip
+    """The most probable path of each latent of a chain, (*home,), given the gates' states; arguments as `chains`."""
+    n, gates, depth, varies = shape
+    states, kept, own = node.shape[:n], node.shape[n : n + gates], node.shape[n + gates :]
+    k, g = int(np.prod(states)), int(np.prod(kept))
+    gated = edge.ndim - n * (depth + 1) - varies * len(own) > 0
+    flat = edge.reshape(k**depth, k, g if gated else 1, *((-1,) if varies else ()))
+    nodes = node.reshape(k, g, -1)
+    begins = [a.reshape(*((k**depth,) if r else ()), k, g, -1) for r, a in enumerate(first)]
+    found = [
+        most_probable_path(nodes[:, j], flat[:, :, j if gated else 0], [b[..., j, :] for b in begins], lanes)
+        for j in range(g)
+    ]
+    which = np.ravel_multi_index([np.broadcast_to(a, own).ravel() for a in given], kept) if gates else 0
+    path = np.choose(which, found) if gates else found[0]
+    return [p.reshape(own) for p in np.unravel_index(path, states)]
