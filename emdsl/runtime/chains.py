@@ -30,21 +30,24 @@ def chain_posterior(
     positions r < L. Returns q (K, rows); the log-normaliser of each sequence; and `from` (K^L, rows),
     `edge`, `to` (K^L, rows), whose product is the joint probability of L + 1 elements, and `first`.
     """
-    rows = node.shape[-1]
-    count = first[0].shape[-1]
+    rows, count = node.shape[-1], first[0].shape[-1]
     r = Recursion(node, edge, first, lanes[1])
     alpha, beta = forward(r, node), backward(r)
     if _lost(r, node, alpha, beta):
         r = Recursion(node, edge, first, lanes[0])
-        alpha, beta = _in_logs(r, node, edge)
-    both = alpha * beta
-    total = both.sum(axis=1)
-    safe = np.where(total > 0, total, 1.0)
-    q = (both / safe[:, None]).reshape(r.lanes.steps, r.middle, r.k, -1).sum(axis=1)
+        belief, alpha, after = _in_logs(r, node, edge)
+    else:
+        belief = alpha * beta
+        mass = belief.sum(axis=1)
+        belief /= np.where(mass > 0, mass, 1.0)[:, None]
+        mass *= r.mass
+        after = (beta.reshape(r.lanes.steps, r.middle, r.k, -1) * r.e[:, None]).reshape(beta.shape)
+        after /= np.where(mass > 0, mass, 1.0)[:, None]
+    q = belief if r.middle == 1 else belief.reshape(r.lanes.steps, r.middle, r.k, -1).sum(axis=1)
     scale = np.where(r.lanes.valid, r.scale, 0.0).sum(axis=0)
     log_z = np.bincount(r.lanes.sequence, weights=scale, minlength=count) + _node_tops(r, count)
-    parts = {"edge": r.w if r.fixed else np.exp(edge - r.offset), "first": _first_positions(r, alpha, beta, q, count)}
-    parts["from"], parts["to"] = _pair_factors(r, alpha, beta, r.mass * total, rows)
+    parts = {"edge": r.w if r.fixed else np.exp(edge - r.offset), "first": _first_positions(r, alpha, after, q, count)}
+    parts["from"], parts["to"] = _pair_factors(r, alpha, after, rows)
     return r.lanes.scatter(q, rows), honest(np.where(np.isnan(log_z), -np.inf, log_z)), parts
 
 
@@ -89,11 +92,9 @@ def _node_tops(r: Recursion, count: int) -> Array:
     return np.bincount(r.lanes.sequence, weights=tops, minlength=count)
 
 
-def _pair_factors(r: Recursion, alpha: Array, beta: Array, mass: Array, rows: int) -> tuple[Array, Array]:
-    """`from` and `to` by row; 0 where an element has fewer than L behind it. `mass` is what their product sums to."""
-    lanes, n = r.lanes, len(r.lanes.start)
-    after = (beta.reshape(lanes.steps, r.middle, r.k, n) * r.e[:, None]).reshape(beta.shape)
-    after /= np.where(mass > 0, mass, 1.0)[:, None]
+def _pair_factors(r: Recursion, alpha: Array, after: Array, rows: int) -> tuple[Array, Array]:
+    """`from` and `to` by row; 0 where an element has fewer than L behind it."""
+    lanes = r.lanes
     inside = np.zeros_like(alpha)
     if lanes.steps:
         inside[1:] = alpha[:-1]
@@ -104,7 +105,7 @@ def _pair_factors(r: Recursion, alpha: Array, beta: Array, mass: Array, rows: in
     return lanes.scatter(inside, rows), lanes.scatter(after, rows)
 
 
-def _first_positions(r: Recursion, alpha: Array, beta: Array, q: Array, count: int) -> list[Array]:
+def _first_positions(r: Recursion, alpha: Array, after: Array, q: Array, count: int) -> list[Array]:
     """Probabilities at the first L positions of each sequence: (K, sequences), then (K^L, K, sequences)."""
     lanes = r.lanes
     out = [np.zeros((r.k, count)), *(np.zeros((r.states, r.k, count)) for _ in r.first[1:])]
@@ -114,8 +115,7 @@ def _first_positions(r: Recursion, alpha: Array, beta: Array, q: Array, count: i
     for step in range(1, min(len(r.first), lanes.steps)):
         there = lanes.first[lanes.length[lanes.first] > step]
         w, _ = r.start_table(step, there)
-        after = r.seen(beta[step], step)[:, there].reshape(r.middle, r.k, -1)
-        pair = w.reshape(r.k, r.middle, r.k, -1) * after
+        pair = w.reshape(r.k, r.middle, r.k, -1) * after[step][:, there].reshape(r.middle, r.k, -1)
         pair = pair.reshape(r.states, r.k, -1) * alpha[step - 1][:, None, there]
         out[step][..., lanes.sequence[there]] = pair / pair.sum(axis=(0, 1))
     return out
@@ -166,8 +166,11 @@ def _structural(r: Recursion, small: Array, possible: Array, step_of: int) -> bo
     return True
 
 
-def _in_logs(r: Recursion, node: Array, edge: Array) -> tuple[Array, Array]:
-    """alpha and beta by recursions in logs, for chains whose probabilities span more than a float holds."""
+def _in_logs(r: Recursion, node: Array, edge: Array) -> tuple[Array, Array, Array]:
+    """The posterior, `from` and `to` by recursions in logs, where probabilities span more than a float holds.
+
+    `from` and `to` are scaled by the most probable state before, so that their product loses nothing that counts.
+    """
     lanes, n = r.lanes, len(r.lanes.start)
     logs = lanes.gather(np.maximum(node, LOWEST))
     table = edge[:, :, None] if edge.ndim == 2 else None
@@ -196,9 +199,8 @@ def _in_logs(r: Recursion, node: Array, edge: Array) -> tuple[Array, Array]:
     total = special.logsumexp(alpha[last, :, np.arange(n)], axis=1)
     r.scale = np.zeros((lanes.steps, n))
     r.scale[0] = honest(total) - np.where(lanes.valid, r.top[lanes.rows], 0.0).sum(axis=0)
-    top = alpha.max(axis=1, keepdims=True)
-    alpha, beta = np.exp(alpha - top), np.exp(np.minimum(beta - (total - top), 700.0))
-    for step in range(1, lanes.steps):
-        r.mass[step] = (r.ahead(alpha[step - 1], step) * r.seen(beta[step], step)).sum(axis=0)
-    r.mass /= np.maximum((alpha * beta).sum(axis=1), TINY)
-    return alpha, beta
+    belief = alpha + beta - total[None, None]
+    top = np.take_along_axis(alpha, belief.argmax(axis=1)[:, None], axis=1)
+    after = (beta.reshape(lanes.steps, r.middle, r.k, n) + logs[:, None]).reshape(beta.shape) - total + r.offset
+    after[1:] += top[:-1]
+    return tuple(np.exp(np.minimum(a, 700.0)) for a in (belief, alpha - top, after))
