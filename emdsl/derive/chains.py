@@ -114,6 +114,17 @@ def depth(terms: Sequence[Term], latents: Sequence[str]) -> int:
     return out
 
 
+def behind(home: tuple[Idx, ...], chain: Chain, lag: int) -> tuple[Idx, ...]:
+    """The place `lag` elements before a place of the chain."""
+    if not lag:
+        return home
+    here = x.value_of(home[-1])
+    if chain.ragged:
+        row = DataIx(El(f"row:{chain.ragged}", (home[-1],)))
+        here = x.add(El(f"start:{chain.ragged}", (row,)), El(f"position:{chain.ragged}", (home[-1],)))
+    return (*home[:-1], DataIx(x.add(here, x.num(-lag))))
+
+
 # ------------------------------------------------------------------ where a term holds
 
 

@@ -290,7 +290,9 @@ def _with_statistic(
 
 def _is_state(i: Ix, names: Mapping[Ix, Ix], rest: Sequence[Expr]) -> bool:
     originals = [k for k, v in names.items() if v == i]
-    return any(isinstance(f, El) and f.var.startswith("q:") and o in f.idx for f in rest for o in originals)
+    return any(
+        isinstance(f, El) and f.var.startswith(("q:", "pair:", FIRST)) and o in f.idx for f in rest for o in originals
+    )
 
 
 def drop_presence(factors: tuple[Expr, ...]) -> tuple[tuple[Expr, ...], bool]:
@@ -318,6 +320,13 @@ def _name(factors: Sequence[Expr], used: set[str]) -> str:
         match f:
             case El() if f.var.startswith("q:"):
                 parts.insert(0, f.var[2:])
+            case El() if f.var.startswith("pair:"):
+                parts.insert(0, f"{f.var[5:]}_pair")
+            case El() if f.var.startswith(FIRST):
+                kind, _, latent = f.var.partition(":")
+                parts.insert(
+                    0, f"{latent}_first" if kind == f"{FIRST}0" else f"{latent}_pair_{kind.removeprefix(FIRST)}"
+                )
             case El() if f.var.startswith("E:"):
                 _, latent, kind = f.var.split(":")
                 parts.append(latent if kind == "id" else f"{kind.replace('^', '')}_{latent}")

@@ -7,11 +7,14 @@ from collections.abc import Iterator
 from emdsl.derive import expr as x
 from emdsl.derive.block import Block, place
 from emdsl.derive.blocks import messages
+from emdsl.derive.chains import Neighbours, Placed
+from emdsl.derive.discrete import placements
 from emdsl.derive.expr import El, Expr, Ix
 from emdsl.derive.plan import Plan
 from emdsl.derive.records import statistic_of
 from emdsl.derive.terms import Term, merge, opened, settle
 from emdsl.report import formula as f
+from emdsl.report.chains import chain_lines
 from emdsl.report.indices import Names
 from emdsl.report.page import Say, Show, Step, names_of, whole
 from emdsl.report.pieces import statistic
@@ -53,7 +56,7 @@ def _inside(plan: Plan, block: Block) -> Iterator[Say]:
             )
 
 
-def closed_terms(plan: Plan, block: Block) -> list[Term]:
+def closed_terms(plan: Plan, block: Block) -> list[Placed]:
     """The terms that hold a block, in the block's own indices: squares closed, earlier blocks integrated out."""
     before = earlier(plan, block)
     gone = {n for b in before for n in b.latents}
@@ -65,13 +68,20 @@ def closed_terms(plan: Plan, block: Block) -> list[Term]:
             kept = tuple(e for e in x.factors_of(rest) if e != x.ONE)
             found.append(settle(Term(c * number, factor.gates, factor.masks + kept, factor.plates + sums)))
     gates = {(n.of.var, n.of.idx): n.at for n in block.neighbours if isinstance(n.of, El) and isinstance(n.at, Ix)}
-    out: list[Term] = []
+    out: list[Placed] = []
     for term in found:
         if _touches(term, block) and not any(_touches(term, b) for b in before):
-            placed = place(term, block.latents, block.home, block.states, gates)
-            if isinstance(placed, Term):
-                out.append(placed)
+            out += _placed(term, block, gates)
     return out
+
+
+def _placed(term: Term, block: Block, gates: Neighbours) -> list[Placed]:
+    """A term in the block's own indices, with its roles; nothing where it does not fit as it stands."""
+    if block.states:
+        found = placements(term, block, gates)
+        return [] if isinstance(found, str) else found
+    one = place(term, block.latents, block.home, block.states, gates)
+    return [Placed(one, "")] if isinstance(one, Term) else []
 
 
 def _touches(t: Term, block: Block) -> bool:
@@ -89,9 +99,12 @@ def _inner(term: Term, block: Block) -> Expr:
 
 
 def _discrete(plan: Plan, block: Block, t: Typeset) -> Iterator[Say | Show]:
+    if block.chain is not None:
+        yield from chain_lines(block, closed_terms(plan, block), t)
+        return
     names = block_names(block, t)
     q = t.of(El(f"q:{block.name}", (*block.states, *block.gates, *block.home)), names)
-    total = t.of(x.add(*(tidy(_inner(term, block), t.known) for term in closed_terms(plan, block))), names)
+    total = t.of(x.add(*(tidy(_inner(p.term, block), t.known) for p in closed_terms(plan, block))), names)
     yield Show(f.Relation("=", f.Apply(f.Word("log"), (q,)), f.plus(total, f.Word("const"))))
     yield Say(
         "The constant makes the probabilities sum to one; its negative is the block's share of the log-likelihood."
@@ -113,7 +126,7 @@ def _continuous(plan: Plan, block: Block, t: Typeset) -> Iterator[Say | Show]:
 def _natural(plan: Plan, block: Block) -> dict[str, list[Expr]]:
     """Statistic -> the parts of its natural parameter, squares closed where that can be."""
     found: dict[str, list[Expr]] = {}
-    for term in merge(closed_terms(plan, block), plan.expected.symmetry):
+    for term in merge([p.term for p in closed_terms(plan, block)], plan.expected.symmetry):
         role = statistic_of(term, block.name, block.home, block.own)
         if isinstance(role, str):
             break

@@ -15,6 +15,8 @@ SIGNS = {
 }  # fmt: skip
 WORDS = {
     "pi": "π",
+    "alpha": "α",
+    "beta": "β",
     "digamma": "ψ",
     "trigamma": "ψ′",
     "Gamma": "Γ",

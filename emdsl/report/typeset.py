@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from emdsl.derive import expr as x
-from emdsl.derive.block import Block
+from emdsl.derive.block import Block, gates_outside
+from emdsl.derive.chains import FIRST, behind
 from emdsl.derive.expr import El, Expr, Idx, Ix
 from emdsl.derive.plan import Plan
 from emdsl.language import model as m
@@ -147,6 +148,8 @@ class Typeset:
                 return f.at(f.Name(f"S:{rest}"), *self.places(e.idx, names))
             case "q":
                 return self._probability(self.blocks[rest], e.idx, names)
+            case "pair":
+                return self._neighbours(self.blocks[rest], e.idx, names)
             case "E":
                 latent, _, kind = rest.partition(":")
                 return self._moment(self.blocks[latent], kind, e.idx, names)
@@ -155,7 +158,7 @@ class Typeset:
                 return f.Apply(f.Word(head), (self._home(block, e.idx, names),))
             case "A":
                 block = self.blocks[rest]
-                at = dict(zip((*block.gates, *block.home), e.idx, strict=True))
+                at = dict(zip((*block.gates, *block.outside), e.idx, strict=True))
                 own, given = self._home(block, e.idx, names), self._gates(block, at, names)
                 return f.Apply(f.Word("A"), (f.Relation("|", own, f.Listed(tuple(given))) if given else own,))
             case "present":
@@ -166,7 +169,45 @@ class Typeset:
                 return f.Name(self.parents[rest][-1]) if self.parents.get(rest) else f.Name("row")
             case "position":
                 return self.places(e.idx, names)[-1]
+        if head.startswith(FIRST) and rest in self.blocks:
+            return self._at_start(self.blocks[rest], int(head.removeprefix(FIRST)), e.idx, names)
         return f.at(f.Name(f"{head} {rest}"), *self.places(e.idx, names))
+
+    def named_at(self, var: str, idx: Sequence[Idx], names: Names) -> Formula:
+        """A variable's element at a place."""
+        return self._named(var, idx, names)
+
+    def _neighbours(self, block: Block, idx: Sequence[Idx], names: Names) -> Formula:
+        """q of the states behind an element and its own."""
+        chain = block.chain
+        assert chain is not None
+        at = dict(zip((*chain.before, *block.states, *block.gates, *block.home), idx, strict=True))
+        home = tuple(at[h] for h in block.home)
+        out: list[Formula] = []
+        for lag in range(chain.depth, 0, -1):
+            for latent, s in zip(block.latents, chain.past[lag - 1], strict=True):
+                place = self._named(latent, behind(home, chain, lag), names)
+                out.append(f.Relation("=", place, self.index(at[s], names)[-1]))
+        return f.Apply(f.Word("q"), (*out, *self._states(block, at, names)))
+
+    def _at_start(self, block: Block, position: int, idx: Sequence[Idx], names: Names) -> Formula:
+        """q of the states from a sequence's start to a position."""
+        chain = block.chain
+        assert chain is not None
+        axes = (*(chain.before if position else ()), *block.states, *block.gates, *chain.outer)
+        at = dict(zip(axes, idx, strict=True))
+        outer = tuple(at[h] for h in chain.outer)
+        out: list[Formula] = []
+        for lag in range(position, -1, -1):
+            for latent, s in zip(block.latents, chain.past[lag - 1] if lag else block.states, strict=True):
+                place = self._named(latent, (*outer, position - lag), names)
+                out.append(f.Relation("=", place, self.index(at[s], names)[-1]))
+        given = dict(zip(chain.rows, chain.outer, strict=True))
+        gates = [x.Sel(x.substitute(g.of, at), g.at) for g in gates_outside(block)] if given or block.gates else []
+        for g in gates:
+            level = at.get(g.at, g.at) if isinstance(g.at, Ix) else g.at
+            out.append(f.Relation("=", self.of(g.of, names), self.index(level, names)[-1]))
+        return f.Apply(f.Word("q"), tuple(out))
 
     def _seen(self, e: El, names: Names) -> Formula:
         return f.Relation("is", self._named(e.var.partition(":")[2], e.idx, names), f.Word("seen"))

@@ -20,7 +20,17 @@ SIGNS = {
     "|": "|",
     "∝": "∝",
 }
-WORDS = {"pi": "π", "digamma": "ψ", "trigamma": "ψ′", "sum": "Σ", "Gamma": "Γ", "const": "const", "ell": "ℓ"}
+WORDS = {
+    "pi": "π",
+    "alpha": "α",
+    "beta": "β",
+    "digamma": "ψ",
+    "trigamma": "ψ′",
+    "sum": "Σ",
+    "Gamma": "Γ",
+    "const": "const",
+    "ell": "ℓ",
+}
 HALVES = {("1", "2"): "½", ("1", "4"): "¼", ("3", "4"): "¾", ("1", "3"): "⅓", ("2", "3"): "⅔", ("1", "8"): "⅛"}
 HIGH = str.maketrans("0123456789-+n", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺ⁿ")
 
