@@ -184,7 +184,8 @@ class Emitter:
                 body = self.value(e.body, "matrix")
                 lead = tuple(i for i in body.axes if i not in (e.i, e.j))
                 code = self.transposed(self.broadcast(body, (*lead, e.i, e.j)), (*lead, e.i, e.j))
-                return Array(f"log_determinant({code})", lead, body.inner)
+                low = self.name("cholesky", Array(f"cholesky({code})", (*lead, e.i, e.j), body.inner))
+                return Array(f"log_determinant({low.code})", lead, body.inner)
 
     def _equal(self, a: Array, at: Idx) -> Array:
         b = self.value(x.value_of(at))
@@ -197,7 +198,8 @@ class Emitter:
             value = self.value(body, "matrix")
             lead = tuple(k for k in value.axes if k not in (i, j))
             code = self.transposed(self.broadcast(value, (*lead, i, j)), (*lead, i, j))
-            self.known[whole] = self.name("precision", Array(f"inverse({code})", (*lead, i, j), value.inner))
+            low = self.name("cholesky", Array(f"cholesky({code})", (*lead, i, j), value.inner))
+            self.known[whole] = self.name("precision", Array(f"inverse({low.code})", (*lead, i, j), value.inner))
         kept = self.known[whole]
         return self._take(kept.code, kept.inner, [*kept.axes[:-2], *at])
 
@@ -287,6 +289,8 @@ class Emitter:
             raise InternalError("generate", f"no numpy for the function {e.name}")
         if e.name == "pi":
             return Array("np.pi", ())
+        if e.name == "log" and (isinstance(e.args[0], x.Num) and e.args[0].value > 0 or e.args[0] == x.Fn("pi", ())):
+            return Array(f"math.log({aligned[0]})", ())
         return Array(f"{target}({', '.join(aligned)})", axes, inner)
 
     def power(self, e: x.Pow, hint: str) -> Array:

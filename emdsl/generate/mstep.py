@@ -71,7 +71,7 @@ def _spread(f: Function, name: str, rule: Spread) -> None:
     old = _code(f, name)
     scale = 'prepared["the scale"]'
     if rule.precision:
-        _assign(f, name, f'inverse(spread(-{scatter.code}, {weight.code}, "{name}", inverse({old}), policy, {scale}))')
+        _assign(f, name, f'inverse(cholesky(spread(-{scatter.code}, {weight.code}, "{name}", inverse(cholesky({old})), policy, {scale})))')
     else:
         _assign(f, name, f'spread({scatter.code}, {weight.code}, "{name}", {old}, policy, {scale})')
 

@@ -9,6 +9,7 @@ them stay zero; a total at that level is reported as -inf.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -28,9 +29,8 @@ class Degenerate(Exception):
 
 
 def log0(p: Any) -> Array:
-    """log p, with log 0 = LOWEST."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.maximum(np.log(np.asarray(p, float)), LOWEST)
+    """log p, with log 0 = LOWEST; numpy warns of zeros unless told not to, as the estimator does."""
+    return np.maximum(np.log(p), LOWEST)
 
 
 def honest(value: Any) -> Array:
@@ -46,32 +46,28 @@ def pairs(x: Array, out: Array) -> None:
         at += len(x) - i
 
 
-_TRIANGLES: dict[int, tuple[Array, Array]] = {}
+_TRIANGLES: dict[int, tuple[Array, Array, Array]] = {}
 
 
-def triangle(d: int) -> tuple[Array, Array]:
-    """Rows and columns of the upper triangle, made once for each size: numpy takes as long as a small fit's E-step."""
+def triangle(d: int) -> tuple[Array, Array, Array]:
+    """Rows and columns of the upper triangle, and the place in it of every entry; made once for each size."""
     if d not in _TRIANGLES:
-        _TRIANGLES[d] = np.triu_indices(d)
+        rows, columns = np.triu_indices(d)
+        place = np.empty((d, d), int)
+        place[rows, columns] = place[columns, rows] = np.arange(len(rows))
+        _TRIANGLES[d] = rows, columns, place
     return _TRIANGLES[d]
 
 
 def packed(a: Array) -> Array:
-    """Coefficients of `pairs`: a symmetric (..., d, d) as its upper triangle, off the diagonal doubled."""
-    d = a.shape[-1]
-    i, j = triangle(d)
-    both = a + np.swapaxes(a, -1, -2)
-    both[..., np.arange(d), np.arange(d)] /= 2
-    return both[..., i, j]
+    """Coefficients of `pairs`: a (..., d, d) as the sums of its entries (i, j) and (j, i), the diagonal's once."""
+    rows, columns, _ = triangle(a.shape[-1])
+    return a[..., rows, columns] + a[..., columns, rows] * (rows != columns)
 
 
 def unpacked(s: Array, d: int) -> Array:
     """Sums over `pairs` as symmetric matrices: (..., d (d + 1) / 2) -> (..., d, d)."""
-    i, j = triangle(d)
-    out = np.empty((*s.shape[:-1], d, d))
-    out[..., i, j] = s
-    out[..., j, i] = s
-    return out
+    return s[..., triangle(d)[2]]
 
 
 def normalise(table: Array, states: int) -> tuple[Array, Array]:
@@ -91,7 +87,7 @@ def normalise(table: Array, states: int) -> tuple[Array, Array]:
         flat[flat < 1e-303] = 0.0
     mass = flat.sum(axis=0)
     flat *= 1 / mass
-    return flat.reshape(table.shape), honest(top + np.log(mass))
+    return flat.reshape(table.shape), np.log(mass) + top
 
 
 def segment_sum(values: Array, codes: Array, size: int) -> Array:
@@ -112,16 +108,15 @@ def segment_sum_nd(values: Array, codes: Array, size: int, axes: int) -> Array:
     return segment_sum(values.reshape(*values.shape[: values.ndim - axes], -1), codes, size)
 
 
-def inverse(a: Array) -> Array:
-    """Inverse of symmetric positive definite matrices, by Cholesky; Degenerate where one is not."""
-    half = np.linalg.inv(cholesky(a))  # of the triangular factor, whose condition is the root of the matrix's own
-    return np.swapaxes(half, -1, -2) @ half
+def inverse(low: Array) -> Array:
+    """Inverse of symmetric positive definite matrices, from their Cholesky factors."""
+    half = np.linalg.inv(low)  # of the triangular factor, whose condition is the root of the matrix's own
+    return half.swapaxes(-1, -2) @ half
 
 
-def log_determinant(a: Array) -> Array:
-    """log det of symmetric positive definite matrices."""
-    low = cholesky(a)
-    return 2 * np.log(np.diagonal(low, axis1=-2, axis2=-1)).sum(-1)
+def log_determinant(low: Array) -> Array:
+    """log det of symmetric positive definite matrices, from their Cholesky factors."""
+    return 2 * np.log(low.diagonal(0, -2, -1)).sum(-1)
 
 
 def cholesky(a: Array) -> Array:
@@ -129,8 +124,8 @@ def cholesky(a: Array) -> Array:
     try:
         low = np.linalg.cholesky(a)
     except np.linalg.LinAlgError:
-        low = np.full(a.shape, np.nan)
-    if not np.isfinite(low).all():
+        raise Degenerate([], "a covariance matrix is not positive definite") from None
+    if not math.isfinite(low.sum()):  # numpy hands not-a-number through without a word
         raise Degenerate([], "a covariance matrix is not positive definite")
     return low
 

@@ -9,6 +9,7 @@ collapsed: "raise" Degenerate, "keep" the old values, or "regularise".
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -34,8 +35,8 @@ def shares(counts: Array, name: str, old: Array, policy: str) -> Array:
     """
     counts = np.maximum(counts, 0.0)
     mass = counts.sum(-1, keepdims=True)
-    empty = ~(mass > 0)
-    if empty.any():
+    if mass.size and not mass.min() > 0:
+        empty = ~(mass > 0)
         if policy == "raise":
             raise Degenerate([name], f"nothing is left to estimate {name} from: all its expected counts are 0")
         counts = np.where(empty, old, counts)
@@ -76,16 +77,14 @@ def solve_normal(left: Array, right: Array, name: str, old: Array, policy: str) 
 
 def spread(scatter: Array, weight: Any, name: str, old: Array, policy: str, scale: Any) -> Array:
     """C / a as covariance matrices, checked: (..., d, d), (...) -> (..., d, d)."""
-    with np.errstate(all="ignore"):
-        out = scatter / np.asarray(weight)[..., None, None]
-    out = (out + np.swapaxes(out, -1, -2)) / 2
-    d = out.shape[-1]
-    diagonal = np.sqrt(np.abs(np.diagonal(out, axis1=-2, axis2=-1)))
-    with np.errstate(all="ignore"):
-        correlation = out / (diagonal[..., :, None] * diagonal[..., None, :])
-    small = np.diagonal(out, axis1=-2, axis2=-1) <= 1e-14 * np.asarray(scale) ** 2
-    if not small.any() and _well_conditioned(correlation):
+    out = scatter / np.asarray(weight)[..., None, None]
+    out = (out + out.swapaxes(-1, -2)) / 2
+    d, variances = out.shape[-1], out.diagonal(0, -2, -1)
+    small = ~(variances > 1e-14 * np.asarray(scale) ** 2)
+    if not small.any() and _well_conditioned(out, variances):
         return out
+    diagonal = np.sqrt(np.abs(variances))
+    correlation = out / (diagonal[..., :, None] * diagonal[..., None, :])
     usable = np.isfinite(correlation).all((-1, -2))
     smallest = np.full(usable.shape, -1.0)
     if usable.any():
@@ -102,24 +101,25 @@ def spread(scatter: Array, weight: Any, name: str, old: Array, policy: str, scal
     return out
 
 
-def _well_conditioned(correlation: Array) -> bool:
-    """Whether Cholesky sees no small pivot: the common case, without eigenvalues."""
+def _well_conditioned(a: Array, diagonal: Array) -> bool:
+    """Whether Cholesky sees no small pivot, each against its own diagonal entry: the common case."""
     try:
-        low = np.linalg.cholesky(correlation)
+        pivots = np.linalg.cholesky(a).diagonal(0, -2, -1)
     except np.linalg.LinAlgError:
         return False
-    return bool(np.diagonal(low, axis1=-2, axis2=-1).min() > 1e-4)
+    return bool((pivots * pivots > 1e-8 * diagonal).all())
 
 
 def checked(value: Any, name: str, old: Any, policy: str, low: Any, high: Any) -> Array:
     """A closed root inside its domain: not a number is a collapse, a value outside is put on the boundary."""
     value = np.asarray(value, float)
-    bad = ~np.isfinite(value)
-    if bad.any():
-        if policy != "keep":
+    if not math.isfinite(value.sum()):
+        bad = ~np.isfinite(value)
+        if bad.any() and policy != "keep":
             raise Degenerate([name], f"nothing is left to estimate {name} from: its expected counts are 0")
         value = np.where(bad, old, value)
-    return np.clip(value, low, high)
+    unbounded = isinstance(low, float) and isinstance(high, float) and math.isinf(low) and math.isinf(high)
+    return value if unbounded else np.minimum(np.maximum(value, low), high)
 
 
 def positive(value: Any, name: str, old: Any, policy: str, floor: float, log_weight: Any) -> Array:
@@ -129,10 +129,11 @@ def positive(value: Any, name: str, old: Any, policy: str, floor: float, log_wei
     are zero); else Q is unbounded there and the parameter has collapsed. Below `floor` is rounding.
     """
     value = np.asarray(value, float)
-    with np.errstate(invalid="ignore"):
+    if value.size and not floor < value.min() <= value.max() < math.inf:
         bounded = (value == 0) & (np.asarray(log_weight) == 0)
         bad = ~((value > floor) | bounded) | ~np.isfinite(value)
-    if bad.any():
+        if not bad.any():
+            return value
         where = f" {tuple(int(i) for i in np.argwhere(bad)[0])}" if bad.ndim else ""
         if policy == "regularise":
             return np.where(bad, max(1e3 * floor, 1e-6), value)
