@@ -289,7 +289,7 @@ class Emitter:
             raise InternalError("generate", f"no numpy for the function {e.name}")
         if e.name == "pi":
             return Array("np.pi", ())
-        if e.name == "log" and (isinstance(e.args[0], x.Num) and e.args[0].value > 0 or e.args[0] == x.Fn("pi", ())):
+        if e.name == "log" and ((isinstance(e.args[0], x.Num) and e.args[0].value > 0) or e.args[0] == x.Fn("pi", ())):
             return Array(f"math.log({aligned[0]})", ())
         return Array(f"{target}({', '.join(aligned)})", axes, inner)
 

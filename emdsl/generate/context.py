@@ -21,9 +21,9 @@ class Function:
 
     helpers: frozenset[str] = frozenset()
 
-    def another(self) -> Function:
-        """A fresh function of the same module."""
-        return function(self.plan, self.helpers, self.emitter.chunk, self.emitter.rows)
+    def another(self, chunk: str | None) -> Function:
+        """A fresh function of the same module, over rows of `chunk`."""
+        return function(self.plan, self.helpers, chunk, self.emitter.rows)
 
     def prologue(self) -> list[str]:
         """The lines that unpack what the function reads."""

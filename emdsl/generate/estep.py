@@ -1,197 +1,21 @@
 """Printing the E-step: log-normalisers, posterior probabilities and moments, block by block.
 
-Data-only products of one row (`1, x_i, x_i x_j`) are stacked into one array of features, so that all
-log-densities of a discrete block are one matrix product, `coefficients @ features`, and the
-statistics another, `q @ features.T`.
+Of a discrete block, what is linear in data is one matrix product (`features`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 
 from emdsl.derive import expr as x
 from emdsl.derive.block import Block, gates_outside
-from emdsl.derive.expr import El, Expr, Idx, Ix
+from emdsl.derive.expr import El, Idx, Ix
 from emdsl.derive.statistics import drop_presence
 from emdsl.derive.terms import Term
 from emdsl.generate.arrays import Array, Leaf
 from emdsl.generate.chains import emit_chain, gate_chain
 from emdsl.generate.context import Function
-
-
-@dataclass(frozen=True)
-class Feature:
-    """A product of data on one row: its factors in canonical indices, its own axes, whether it is symmetric in two."""
-
-    factors: tuple[Expr, ...]
-    axes: tuple[Ix, ...]
-
-    @property
-    def symmetric(self) -> bool:
-        if len(self.axes) != 2 or len(self.factors) != 2:
-            return False
-        a, b = self.factors
-        i, j = self.axes
-        return isinstance(a, El) and isinstance(b, El) and i.dim == j.dim and x.substitute(a, {i: j}) == b
-
-    def width(self, size: Callable[[str], str]) -> str:
-        """Code of its number of rows in the stack; `size` gives the code of a length."""
-        sizes = [size(i.dim) for i in self.axes]
-        if self.symmetric:
-            return f"{sizes[0]} * ({sizes[0]} + 1) // 2"
-        return " * ".join(sizes) if sizes else "1"
-
-
-@dataclass
-class Stacked:
-    """The features of one discrete block and where each stands in the stack."""
-
-    block: Block
-    row: Ix
-    features: list[Feature] = field(default_factory=list)
-    coefficients: dict[Feature, list[Expr]] = field(default_factory=dict)
-    code: str = ""
-    function: list[str] = field(default_factory=list)
-    cuts: dict[Feature, str] = field(default_factory=dict)
-
-
-def kinds_of(f: Function) -> dict[str, str]:
-    return {v.name: v.kind for v in f.plan.joint.model.variables}
-
-
-def is_data(e: Expr, kinds: dict[str, str]) -> bool:
-    """Known before the fit: data, presence, numbers and sizes alone."""
-    for n in x.variables(e):
-        kind, _, rest = n.partition(":")
-        if rest:
-            if kind != "present":
-                return False
-        elif kinds.get(n) not in ("observed", "given"):
-            return False
-    return True
-
-
-def features_of(f: Function, block: Block) -> tuple[Stacked | None, list[Term]]:
-    """The block's terms that are linear in features of a row, and the others."""
-    if len(block.home) != 1 or block.neighbours or block.home[0].dim != f.emitter.chunk:
-        return None, list(block.nodes)
-    stack = Stacked(block, block.home[0])
-    kinds = kinds_of(f)
-    others: list[Term] = []
-    for t in block.nodes:
-        found = _as_feature(t, block, kinds)
-        if found is None:
-            others.append(t)
-            continue
-        feature, coefficient = found
-        if feature not in stack.coefficients:
-            stack.features.append(feature)
-            stack.coefficients[feature] = []
-        stack.coefficients[feature].append(coefficient)
-    if not any(feature.axes or feature.factors for feature in stack.features):
-        return None, list(block.nodes)
-    return stack, others
-
-
-def _as_feature(t: Term, block: Block, kinds: dict[str, str]) -> tuple[Feature, Expr] | None:
-    """(feature, coefficient over states and the feature's axes) where the term is a product of the two."""
-    row = block.home[0]
-    data = tuple(e for e in t.factors if is_data(e, kinds) and row in x.free(e))
-    rest = tuple(e for e in t.factors if e not in data)
-    data, _ = drop_presence(data)
-    if any(row in x.free(e) for e in rest) or any(i in block.states for e in data for i in x.free(e)):
-        return None
-    if any(_unbounded(e) for e in data) or any(isinstance(e, x.Sel) for e in data):
-        return None
-    own = [i for i in t.ixs if i != row and any(i in x.free(e) for e in data)]
-    names: dict[Ix, Idx] = {}
-    ordered = tuple(sorted(data, key=lambda e: _shape_key(e, row)))
-    for e in ordered:
-        for i in x.free(e):
-            if i in own and i not in names:
-                names[i] = Ix(f"feature{len(names)}", i.dim)
-    axes = tuple(i for i in names.values() if isinstance(i, Ix))
-    if len(axes) > 2:
-        return None
-    coefficient = x.mul(x.Num(t.coef), *(x.substitute(e, names) for e in rest))
-    for i in t.ixs:
-        if i not in names and i != row and i not in block.states:
-            coefficient = x.total(i, coefficient)
-    return Feature(tuple(x.substitute(e, names) for e in ordered), axes), coefficient
-
-
-def _shape_key(e: Expr, row: Ix) -> str:
-    return repr(x.substitute(e, {i: Ix("", i.dim) for i in x.free(e) if i != row}))
-
-
-def _unbounded(e: Expr) -> bool:
-    """Whether a data factor can be infinite (log of an indicator): kept out of matrix products."""
-    return any(isinstance(n, x.Fn) and n.name == "log" and _indicates(n.args[0]) for n in x.walk(e))
-
-
-def _indicates(e: Expr) -> bool:
-    return (isinstance(e, x.Fn) and e.name in x.COMPARISONS) or (
-        isinstance(e, x.Mul) and any(_indicates(f) for f in e.factors)
-    )
-
-
-def emit_stack(f: Function, stack: Stacked) -> Array:
-    """`coefficients @ features`, the coefficients hoisted; returns the table (states, rows)."""
-    em = f.emitter
-    columns, fills, at = [], [], ["0"]
-    stack.code = em.namer.fresh("features")
-    rows_only, ends = f.another(), ["0"]
-    states = stack.block.states
-    for feature in stack.features:
-        coefficient = x.add(*stack.coefficients[feature])
-        value = em.broadcast(em.value(coefficient), (*states, *feature.axes))
-        count = " * ".join(em.size(s.dim) for s in states)
-        if feature.symmetric:
-            columns.append(f"packed({value.code}).reshape({count}, -1)")
-        else:
-            columns.append(f"{value.wrapped}.reshape({count}, -1)")
-        at.append(_plus(at[-1], feature.width(em.size)))
-        stack.cuts[feature] = f"{at[-2]}:{at[-1]}"
-        ends.append(_plus(ends[-1], feature.width(rows_only.emitter.size)))
-        fills.append(_fill(rows_only, feature, stack.row, f"features[{ends[-2]}:{ends[-1]}]"))
-    coefficients = em.namer.fresh("coefficients")
-    em.outer.append(f"{coefficients} = np.concatenate([{', '.join(columns)}], axis=1)")
-    name = em.namer.fresh(f"features_of_{stack.block.name}")
-    em.lines.append(f"{stack.code} = row_features(prepared, rows, {name})")
-    stack.function = _features_function(rows_only, name, ends[-1], fills)
-    return Array(f"{coefficients} @ {stack.code}", (Ix("flat", "states"), stack.row), True, atomic=False)
-
-
-def _features_function(f: Function, name: str, height: str, fills: Sequence[str]) -> list[str]:
-    """The generated function that makes the stack of one block for some rows."""
-    em = f.emitter
-    body = ['sizes = prepared["the sizes"]', f"{em.namer.rows} = row_count(rows)", *f.prologue(), *em.outer, *em.lines]
-    body += [f"features = np.empty(({height}, {em.namer.rows}))", *fills, "return features"]
-    doc = '"""What the rows enter through: products of data, one row of the result each."""'
-    return [f"def {name}(prepared, rows):", *("    " + line for line in (doc, *body))]
-
-
-def _plus(a: str, b: str) -> str:
-    """Code of a sum, numbers added up."""
-    if a == "0":
-        return b
-    head, _, last = a.rpartition(" + ")
-    if last.isdigit() and b.isdigit():
-        return (f"{head} + " if head else "") + str(int(last) + int(b))
-    return f"{a} + {b}"
-
-
-def _fill(f: Function, feature: Feature, row: Ix, target: str) -> str:
-    """The line that writes a feature into its rows of the stack."""
-    em = f.emitter
-    if not feature.factors:
-        return f"{target} = 1.0"
-    if feature.symmetric:
-        return f"pairs({em.value(feature.factors[0]).code}, {target})"
-    value = em.contract(feature.factors, (*feature.axes, row))
-    code = value.code if len(feature.axes) < 2 else f"{value.wrapped}.reshape(-1, {em.namer.rows})"
-    return f"{target} = {code}"
+from emdsl.generate.features import Stacked, emit_stack, features_of
 
 
 def emit_block(f: Function, block: Block) -> Stacked | None:

@@ -71,7 +71,9 @@ def _spread(f: Function, name: str, rule: Spread) -> None:
     old = _code(f, name)
     scale = 'prepared["the scale"]'
     if rule.precision:
-        _assign(f, name, f'inverse(cholesky(spread(-{scatter.code}, {weight.code}, "{name}", inverse(cholesky({old})), policy, {scale})))')
+        before = f"inverse(cholesky({old}))"
+        covariance = f'spread(-{scatter.code}, {weight.code}, "{name}", {before}, policy, {scale})'
+        _assign(f, name, f"inverse(cholesky({covariance}))")
     else:
         _assign(f, name, f'spread({scatter.code}, {weight.code}, "{name}", {old}, policy, {scale})')
 

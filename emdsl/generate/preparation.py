@@ -13,6 +13,7 @@ from emdsl.derive.solve import Numeric
 from emdsl.generate.arrays import Emitter, Leaf
 from emdsl.generate.chains import sequence_lines
 from emdsl.generate.context import flat_axes, function
+from emdsl.generate.features import fold_lines
 from emdsl.generate.mstep import bounds
 from emdsl.generate.names import Namer
 from emdsl.generate.printer import Printer
@@ -99,11 +100,14 @@ def prepare_lines(printer: Printer) -> list[str]:
     if printer.chunk:
         lines.append(f'out["the chunks"] = chunks({_size(printer.chunk)}, {_chunk_size(printer)})')
     if printer.stacks:
+        if not printer.chunk:
+            lines.append(f'out["the chunks"] = [slice(0, {_size(printer.stacks[0].row.dim)})]')
         lines.append('out["the features"] = {}')
     for stack in printer.stacks:
+        lines += fold_lines(stack, _size)
         name = stack.function[0].split("(")[0].removeprefix("def ")
         lines.append(
-            f'out["the features"] |= cached_features(out, {name}, ({_height(printer)}) * {_size(printer.chunk or "1")})'
+            f'out["the features"] |= cached_features(out, {name}, ({_height(printer)}) * {_size(stack.row.dim)})'
         )
     cells = ", ".join(f'out["{n}"]' for n in plan.centred)
     lines += [f'out["the scale"] = out["the spread"] = data_scale([{cells}])', "return out"]

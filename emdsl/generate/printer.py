@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from emdsl.derive.plan import Plan
 from emdsl.generate.context import Function, chunk_dimension, function, row_dimensions
-from emdsl.generate.estep import Stacked, emit_block, emit_joint_probabilities
+from emdsl.generate.estep import emit_block, emit_joint_probabilities
+from emdsl.generate.features import Stacked
 from emdsl.generate.helpers import helper_names
 
 

@@ -10,7 +10,7 @@ from emdsl.derive.expr import El, Expr, Ix
 from emdsl.derive.statistics import Statistic, drop_presence
 from emdsl.generate.arrays import Array
 from emdsl.generate.context import Function
-from emdsl.generate.estep import Stacked
+from emdsl.generate.features import Stacked, fold_of
 from emdsl.generate.objective import term_value
 from emdsl.generate.printer import Printer, indent
 
@@ -19,8 +19,7 @@ def e_step_lines(printer: Printer) -> list[str]:
     """`e_step(params, data, prepared, rng)`: statistics and log-likelihood, summed over the chunks."""
     f = printer.reader()
     em = f.emitter
-    inner, slices = _stack_lines(printer, f)
-    outside: list[str] = []
+    inner, outside, slices = _stack_lines(printer, f)
     value_lines: list[str] = []
     entries = []
     for s in printer.plan.expected.statistics:
@@ -91,9 +90,10 @@ def _weighted(printer: Printer, f: Function, factors: Sequence[Expr]) -> list[Ex
     return list(factors)
 
 
-def _stack_lines(printer: Printer, f: Function) -> tuple[list[str], dict[str, str]]:
-    """The one product behind all statistics that are sums of features, and each one's slice of it."""
+def _stack_lines(printer: Printer, f: Function) -> tuple[list[str], list[str], dict[str, str]]:
+    """The one product behind all statistics that are sums of features, in the loop and after it; each one's slice."""
     lines: list[str] = []
+    after: list[str] = []
     slices: dict[str, str] = {}
     em = f.emitter
     for stack in printer.stacks:
@@ -112,12 +112,14 @@ def _stack_lines(printer: Printer, f: Function) -> tuple[list[str], dict[str, st
             (q,) = _weighted(printer, f, [q, El(":weight", (stack.row,))])
         assert isinstance(q, El)
         code = f.runtime[q.var].code
-        flat = code if len(stack.block.states) == 1 else f"{code}.reshape(-1, {em.namer.rows})"
+        flat = code if len(stack.block.states) == 1 else f"{code}.reshape(-1, {em.length(stack.row)})"
         product = f"{flat} @ {stack.code}.T"
         lines += [f"{total} = {total} + {product}"]
         em.outer.append(f"{total} = 0.0")
+        if stack.gapless is not None:
+            after.append(f"{total} = unfolded({total}, {fold_of(stack)})")
         slices.update(found)
-    return lines, slices
+    return lines, after, slices
 
 
 def _slice(printer: Printer, f: Function, stack: Stacked, s: Statistic, total: str) -> str | None:

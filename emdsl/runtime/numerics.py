@@ -35,6 +35,8 @@ def log0(p: Any) -> Array:
 
 def honest(value: Any) -> Array:
     """A log-probability, -inf where a zero probability took part."""
+    if isinstance(value, float):
+        return value if value >= -1e100 or value != value else -math.inf
     return np.where(np.asarray(value) < -1e100, -np.inf, value)
 
 
@@ -59,10 +61,18 @@ def triangle(d: int) -> tuple[Array, Array, Array]:
     return _TRIANGLES[d]
 
 
+_FOLDS: dict[int, Array] = {}
+
+
 def packed(a: Array) -> Array:
     """Coefficients of `pairs`: a (..., d, d) as the sums of its entries (i, j) and (j, i), the diagonal's once."""
-    rows, columns, _ = triangle(a.shape[-1])
-    return a[..., rows, columns] + a[..., columns, rows] * (rows != columns)
+    d = a.shape[-1]
+    rows, columns, place = triangle(d)
+    if d > 16:
+        return a[..., rows, columns] + a[..., columns, rows] * (rows != columns)
+    if d not in _FOLDS:  # for small matrices one product takes less time than two indexed reads
+        _FOLDS[d] = np.eye(len(rows))[place.ravel()]
+    return a.reshape(*a.shape[:-2], d * d) @ _FOLDS[d]
 
 
 def unpacked(s: Array, d: int) -> Array:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 
 from emdsl.runtime.columns import Array
 from emdsl.runtime.faults import DataError
+from emdsl.runtime.numerics import triangle
 
 
 def chunks(n: int, size: int) -> list[slice]:
@@ -31,6 +33,45 @@ def cached_features(
     if numbers * 8 > 64e6:
         return {}
     return {(make.__name__, rows.start, rows.stop): make(prepared, rows) for rows in prepared["the chunks"]}
+
+
+def fold(
+    masks: Sequence[Array | None], heights: Sequence[int], kept: Sequence[int], parts: Sequence[Any]
+) -> Array | None:
+    """M with features = M @ fewer features, where nothing is missing; None with gaps.
+
+    Feature i has heights[i] rows; parts[i] are (number, j) for each feature j left, of kept[j] rows, whose multiples
+    add up to it: row by row, one row for all, or the pairs i <= j for all pairs.
+    """
+    if any(m is not None for m in masks):
+        return None
+    out = np.zeros((sum(heights), sum(kept)))
+    rows, columns = np.cumsum([0, *heights]), np.cumsum([0, *kept])
+    for i, found in enumerate(parts):
+        for number, j in found:
+            if kept[j] in (1, heights[i]):
+                block = np.eye(heights[i]) if kept[j] == heights[i] else np.ones((heights[i], 1))
+            else:
+                block = np.eye(kept[j])[triangle(math.isqrt(heights[i]))[2].ravel()]
+            out[rows[i] : rows[i + 1], columns[j] : columns[j + 1]] += number * block
+    return out
+
+
+def log_table(coefficients: Array, features: Array, matrix: Array | None) -> Array:
+    """coefficients @ all features, which are matrix @ features: (states, rows).
+
+    Logs of zero cancel between all features of a row, not between sums of their coefficients.
+    """
+    if matrix is None:
+        return coefficients @ features
+    if np.abs(coefficients).max(initial=0.0) < 1e100:
+        return (coefficients @ matrix) @ features
+    return coefficients @ (matrix @ features)
+
+
+def unfolded(sums: Array, matrix: Array | None) -> Array:
+    """Sums over all features, from those over the ones that are left."""
+    return sums if matrix is None else sums @ matrix.T
 
 
 def row_features(

@@ -126,7 +126,7 @@ def expectations(params, prepared):
     allele = params["allele"]
     present_phenotype = prepared["present phenotype"]
     phenotype = prepared["phenotype"]
-    constant = (2 * log0(allele[0]) * ((np.arange(6) == 0) + 0.0)) + ((log0(2) + log0(allele[0]) + log0(allele[2])) * ((np.arange(6) == 1) + 0.0)) + ((log0(2) + log0(allele[0]) + log0(allele[1])) * ((np.arange(6) == 2) + 0.0)) + (2 * log0(allele[1]) * ((np.arange(6) == 3) + 0.0)) + ((log0(2) + log0(allele[1]) + log0(allele[2])) * ((np.arange(6) == 4) + 0.0)) + (2 * log0(allele[2]) * ((np.arange(6) == 5) + 0.0))
+    constant = (2 * log0(allele[0]) * ((np.arange(6) == 0) + 0.0)) + ((math.log(2) + log0(allele[0]) + log0(allele[2])) * ((np.arange(6) == 1) + 0.0)) + ((math.log(2) + log0(allele[0]) + log0(allele[1])) * ((np.arange(6) == 2) + 0.0)) + (2 * log0(allele[1]) * ((np.arange(6) == 3) + 0.0)) + ((math.log(2) + log0(allele[1]) + log0(allele[2])) * ((np.arange(6) == 4) + 0.0)) + (2 * log0(allele[2]) * ((np.arange(6) == 5) + 0.0))
 
     def on(rows, rng=None):
         n_rows = row_count(rows)

@@ -129,13 +129,20 @@ def features_of_z(prepared, rows):
     sizes = prepared["the sizes"]
     n_rows = row_count(rows)
     D = sizes["D"]
-    present_x = prepared["present x"]
     x = prepared["x"]
-    t = x[:, rows] ** 2
+    present_x = prepared["present x"]
+    if prepared["the fold of z"] is not None:
+        t = x[:, rows] ** 2
+        features = np.empty((1 + D + D, n_rows))
+        features[0:1] = 1.0
+        features[1:1 + D] = t
+        features[1 + D:1 + D + D] = x[:, rows]
+        return features
+    t_2 = x[:, rows] ** 2
     features = np.empty((1 + D + D + D, n_rows))
     features[0:1] = 1.0
     features[1:1 + D] = present_x[:, rows]
-    features[1 + D:1 + D + D] = t
+    features[1 + D:1 + D + D] = t_2
     features[1 + D + D:1 + D + D + D] = x[:, rows]
     return features
 
@@ -152,6 +159,7 @@ def prepare(data, reference):
     out["the weight"] = np.ones(n) if data.weights is None else np.asarray(data.weights, float)
     out["the chunks"] = chunks((sizes["N"]), max(512, min(8192, 2**20 // max(10 * (1 + (sizes["D"]) + (sizes["D"]) + (sizes["D"]) + 2 * (sizes["K"])), (1 + (sizes["D"]) + (sizes["D"]) + (sizes["D"])) * (sizes["K"])))))
     out["the features"] = {}
+    out["the fold of z"] = fold([data.masks.get("x")], [1, (sizes["D"]), (sizes["D"]), (sizes["D"])], [1, (sizes["D"]), (sizes["D"])], [[(1.0, 0)], [(1.0, 0)], [(1.0, 1)], [(1.0, 2)]])
     out["the features"] |= cached_features(out, features_of_z, (1 + (sizes["D"]) + (sizes["D"]) + (sizes["D"])) * (sizes["N"]))
     out["the scale"] = out["the spread"] = data_scale([out["x"]])
     return out
@@ -160,8 +168,8 @@ def prepare(data, reference):
 def expectations(params, prepared):
     """Posteriors at these parameters: what lacks the rows once, then a function of the rows."""
     sizes = prepared["the sizes"]
-    weights = params["weights"]
     K = sizes["K"]
+    weights = params["weights"]
     sd = params["sd"]
     reference_x = prepared["reference x"]
     mean = params["mean"] - reference_x
@@ -173,13 +181,13 @@ def expectations(params, prepared):
     t_4 = sd ** -2.0
     part = t_3 * t_4
     part_2 = mean * t_4
-    coefficients = np.concatenate([t.reshape(K, -1), (((-0.5) * log0(2)) + ((-0.5) * log0(np.pi)) + ((-0.5) * part) - t_2).reshape(K, -1), ((-0.5) * t_4).reshape(K, -1), part_2.reshape(K, -1)], axis=1)
+    coefficients = np.concatenate([t.reshape(K, -1), (((-0.5) * math.log(2)) + ((-0.5) * math.log(np.pi)) + ((-0.5) * part) - t_2).reshape(K, -1), ((-0.5) * t_4).reshape(K, -1), part_2.reshape(K, -1)], axis=1)
 
     def on(rows, rng=None):
         n_rows = row_count(rows)
         # log joint of z with its data, for every state; then its posterior and log-normaliser
         features_2 = row_features(prepared, rows, features_of_z)
-        log_z = coefficients @ features_2
+        log_z = log_table(coefficients, features_2, prepared["the fold of z"])
         q_z, log_z_z = normalise(log_z, 1)
         if rng is not None:
             q_z = seeded(q_z, 1, [x[..., rows]], rng)
@@ -202,6 +210,7 @@ def e_step(params, data, prepared, rng=None):
         q_z_weighted = q_z if prepared["the weights are even"] else q_z * weight[rows]
         sums_z = sums_z + q_z_weighted @ features_2.T
         log_likelihood += log_z_z @ weight[rows]
+    sums_z = unfolded(sums_z, prepared["the fold of z"])
     return {
         "log_likelihood": float(honest(log_likelihood)),
         "z": sums_z[:, 0:1].reshape(K),

@@ -118,7 +118,7 @@ def expectations(params, prepared):
     t = params["t"]
     present_phenotype = prepared["present phenotype"]
     phenotype = prepared["phenotype"]
-    constant = (log0((0.5)) * ((np.arange(5) == 0) + 0.0)) + ((log0((0.25)) + log0(t)) * ((np.arange(5) == 1) + 0.0)) + ((log0((0.25)) + log0((1 - t))) * ((np.arange(5) == 2) + 0.0)) + ((log0((0.25)) + log0((1 - t))) * ((np.arange(5) == 3) + 0.0)) + ((log0((0.25)) + log0(t)) * ((np.arange(5) == 4) + 0.0))
+    constant = (math.log((0.5)) * ((np.arange(5) == 0) + 0.0)) + ((math.log((0.25)) + log0(t)) * ((np.arange(5) == 1) + 0.0)) + ((math.log((0.25)) + log0((1 - t))) * ((np.arange(5) == 2) + 0.0)) + ((math.log((0.25)) + log0((1 - t))) * ((np.arange(5) == 3) + 0.0)) + ((math.log((0.25)) + log0(t)) * ((np.arange(5) == 4) + 0.0))
 
     def on(rows, rng=None):
         n_rows = row_count(rows)

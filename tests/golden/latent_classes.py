@@ -117,6 +117,11 @@ def features_of_z(prepared, rows):
     I = sizes["I"]
     x = prepared["x"]
     present_x = prepared["present x"]
+    if prepared["the fold of z"] is not None:
+        features = np.empty((1 + I, n_rows))
+        features[0:1] = 1.0
+        features[1:1 + I] = x[:, rows]
+        return features
     part = (1 - x[:, rows]) * present_x[:, rows]
     features = np.empty((1 + I + I, n_rows))
     features[0:1] = 1.0
@@ -136,6 +141,7 @@ def prepare(data, reference):
     out["the weight"] = np.ones(n) if data.weights is None else np.asarray(data.weights, float)
     out["the chunks"] = chunks((sizes["N"]), max(512, min(8192, 2**20 // max(10 * (1 + (sizes["I"]) + (sizes["I"]) + 2 * (sizes["K"])), (1 + (sizes["I"]) + (sizes["I"])) * (sizes["K"])))))
     out["the features"] = {}
+    out["the fold of z"] = fold([data.masks.get("x")], [1, (sizes["I"]), (sizes["I"])], [1, (sizes["I"])], [[(1.0, 0)], [(1.0, 1)], [(-1.0, 1), (1.0, 0)]])
     out["the features"] |= cached_features(out, features_of_z, (1 + (sizes["I"]) + (sizes["I"])) * (sizes["N"]))
     out["the scale"] = out["the spread"] = data_scale([])
     return out
@@ -144,8 +150,8 @@ def prepare(data, reference):
 def expectations(params, prepared):
     """Posteriors at these parameters: what lacks the rows once, then a function of the rows."""
     sizes = prepared["the sizes"]
-    weights = params["weights"]
     K = sizes["K"]
+    weights = params["weights"]
     yes = params["yes"]
     I = sizes["I"]
     t = log0(weights)
@@ -157,7 +163,7 @@ def expectations(params, prepared):
         n_rows = row_count(rows)
         # log joint of z with its data, for every state; then its posterior and log-normaliser
         features_2 = row_features(prepared, rows, features_of_z)
-        log_z = coefficients @ features_2
+        log_z = log_table(coefficients, features_2, prepared["the fold of z"])
         q_z, log_z_z = normalise(log_z, 1)
         if rng is not None:
             q_z = seeded(q_z, 1, [], rng)
@@ -180,6 +186,7 @@ def e_step(params, data, prepared, rng=None):
         q_z_weighted = q_z if prepared["the weights are even"] else q_z * weight[rows]
         sums_z = sums_z + q_z_weighted @ features_2.T
         log_likelihood += log_z_z @ weight[rows]
+    sums_z = unfolded(sums_z, prepared["the fold of z"])
     return {
         "log_likelihood": float(honest(log_likelihood)),
         "z": sums_z[:, 0:1].reshape(K),

@@ -189,8 +189,8 @@ def prepare(data, reference):
 def expectations(params, prepared):
     """Posteriors at these parameters: what lacks the rows once, then a function of the rows."""
     sizes = prepared["the sizes"]
-    weights = params["weights"]
     K = sizes["K"]
+    weights = params["weights"]
     sd = params["sd"]
     coef = params["coef"]
     y = prepared["y"]
@@ -212,7 +212,7 @@ def expectations(params, prepared):
     part_11 = t_4 * part_10
     t_6 = coef[:, 2] ** 2
     part_12 = t_6 * t_4
-    coefficients = np.concatenate([t.reshape(K, -1), (((-0.5) * log0(2)) + ((-0.5) * log0(np.pi)) + ((-0.5) * part) - t_2).reshape(K, -1), ((-0.5) * t_4).reshape(K, -1), part_2.reshape(K, -1), part_3.reshape(K, -1), part_4.reshape(K, -1), (-part_6).reshape(K, -1), (((-0.5) * part_9) - part_8).reshape(K, -1), (-part_11).reshape(K, -1), ((-0.5) * part_12).reshape(K, -1)], axis=1)
+    coefficients = np.concatenate([t.reshape(K, -1), (((-0.5) * math.log(2)) + ((-0.5) * math.log(np.pi)) + ((-0.5) * part) - t_2).reshape(K, -1), ((-0.5) * t_4).reshape(K, -1), part_2.reshape(K, -1), part_3.reshape(K, -1), part_4.reshape(K, -1), (-part_6).reshape(K, -1), (((-0.5) * part_9) - part_8).reshape(K, -1), (-part_11).reshape(K, -1), ((-0.5) * part_12).reshape(K, -1)], axis=1)
 
     def on(rows, rng=None):
         n_rows = row_count(rows)

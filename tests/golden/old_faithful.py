@@ -161,20 +161,21 @@ def prepare(data, reference):
 def expectations(params, prepared):
     """Posteriors at these parameters: what lacks the rows once, then a function of the rows."""
     sizes = prepared["the sizes"]
-    weights = params["weights"]
     K = sizes["K"]
+    weights = params["weights"]
     cov = params["cov"]
     D = sizes["D"]
     reference_x = prepared["reference x"]
     mean = params["mean"] - reference_x
     x = prepared["x"]
     t = log0(weights)
-    t_2 = log_determinant(cov)
-    precision = inverse(cov)
+    cholesky_2 = cholesky(cov)
+    t_2 = log_determinant(cholesky_2)
+    precision = inverse(cholesky_2)
     t_3 = np.einsum("ab,abc->ac", mean, precision)
     t_4 = np.einsum("ab,ab->a", mean, t_3)
     t_5 = np.einsum("abc,ac->ab", precision, mean)
-    coefficients = np.concatenate([t.reshape(K, -1), (((-0.5) * D * (log0(2) + log0(np.pi))) + ((-0.5) * t_2) + ((-0.5) * t_4)).reshape(K, -1), packed((-0.5) * precision).reshape(K, -1), t_5.reshape(K, -1)], axis=1)
+    coefficients = np.concatenate([t.reshape(K, -1), (((-0.5) * D * (math.log(2) + math.log(np.pi))) + ((-0.5) * t_2) + ((-0.5) * t_4)).reshape(K, -1), packed((-0.5) * precision).reshape(K, -1), t_5.reshape(K, -1)], axis=1)
 
     def on(rows, rng=None):
         n_rows = row_count(rows)

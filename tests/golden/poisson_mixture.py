@@ -114,8 +114,15 @@ def features_of_z(prepared, rows):
     n_rows = row_count(rows)
     y = prepared["y"]
     present_y = prepared["present y"]
-    t = special.gammaln((1 + y[rows]))
-    part = present_y[rows] * t
+    if prepared["the fold of z"] is not None:
+        t = special.gammaln((1 + y[rows]))
+        features = np.empty((3, n_rows))
+        features[0:1] = 1.0
+        features[1:2] = y[rows]
+        features[2:3] = t
+        return features
+    t_2 = special.gammaln((1 + y[rows]))
+    part = present_y[rows] * t_2
     features = np.empty((4, n_rows))
     features[0:1] = 1.0
     features[1:2] = y[rows]
@@ -135,6 +142,7 @@ def prepare(data, reference):
     out["the weight"] = np.ones(n) if data.weights is None else np.asarray(data.weights, float)
     out["the chunks"] = chunks((sizes["N"]), max(512, min(8192, 2**20 // max(10 * (1 + 1 + 1 + 1 + 2 * (sizes["K"])), (1 + 1 + 1 + 1) * (sizes["K"])))))
     out["the features"] = {}
+    out["the fold of z"] = fold([data.masks.get("y")], [1, 1, 1, 1], [1, 1, 1], [[(1.0, 0)], [(1.0, 1)], [(1.0, 0)], [(1.0, 2)]])
     out["the features"] |= cached_features(out, features_of_z, (1 + 1 + 1 + 1) * (sizes["N"]))
     out["the scale"] = out["the spread"] = data_scale([])
     return out
@@ -143,8 +151,8 @@ def prepare(data, reference):
 def expectations(params, prepared):
     """Posteriors at these parameters: what lacks the rows once, then a function of the rows."""
     sizes = prepared["the sizes"]
-    weights = params["weights"]
     K = sizes["K"]
+    weights = params["weights"]
     rate = params["rate"]
     y = prepared["y"]
     t = log0(weights)
@@ -155,7 +163,7 @@ def expectations(params, prepared):
         n_rows = row_count(rows)
         # log joint of z with its data, for every state; then its posterior and log-normaliser
         features_2 = row_features(prepared, rows, features_of_z)
-        log_z = coefficients @ features_2
+        log_z = log_table(coefficients, features_2, prepared["the fold of z"])
         q_z, log_z_z = normalise(log_z, 1)
         if rng is not None:
             q_z = seeded(q_z, 1, [y[..., rows]], rng)
@@ -177,6 +185,7 @@ def e_step(params, data, prepared, rng=None):
         q_z_weighted = q_z if prepared["the weights are even"] else q_z * weight[rows]
         sums_z = sums_z + q_z_weighted @ features_2.T
         log_likelihood += log_z_z @ weight[rows]
+    sums_z = unfolded(sums_z, prepared["the fold of z"])
     return {
         "log_likelihood": float(honest(log_likelihood)),
         "z": sums_z[:, 0:1].reshape(K),

@@ -115,16 +115,24 @@ def features_of_z(prepared, rows):
     """What the rows enter through: products of data, one row of the result each."""
     sizes = prepared["the sizes"]
     n_rows = row_count(rows)
-    present_h = prepared["present h"]
     h = prepared["h"]
-    t = log0(h[rows])
-    part = present_h[rows] * t
-    t_2 = h[rows] ** 2
+    present_h = prepared["present h"]
+    if prepared["the fold of z"] is not None:
+        t = log0(h[rows])
+        t_2 = h[rows] ** 2
+        features = np.empty((3, n_rows))
+        features[0:1] = 1.0
+        features[1:2] = t
+        features[2:3] = t_2
+        return features
+    t_3 = log0(h[rows])
+    part = present_h[rows] * t_3
+    t_4 = h[rows] ** 2
     features = np.empty((4, n_rows))
     features[0:1] = 1.0
     features[1:2] = part
     features[2:3] = present_h[rows]
-    features[3:4] = t_2
+    features[3:4] = t_4
     return features
 
 
@@ -139,6 +147,7 @@ def prepare(data, reference):
     out["the weight"] = np.ones(n) if data.weights is None else np.asarray(data.weights, float)
     out["the chunks"] = chunks((sizes["N"]), max(512, min(8192, 2**20 // max(10 * (1 + 1 + 1 + 1 + 2 * (sizes["K"])), (1 + 1 + 1 + 1) * (sizes["K"])))))
     out["the features"] = {}
+    out["the fold of z"] = fold([data.masks.get("h")], [1, 1, 1, 1], [1, 1, 1], [[(1.0, 0)], [(1.0, 1)], [(1.0, 0)], [(1.0, 2)]])
     out["the features"] |= cached_features(out, features_of_z, (1 + 1 + 1 + 1) * (sizes["N"]))
     out["the scale"] = out["the spread"] = data_scale([])
     return out
@@ -147,8 +156,8 @@ def prepare(data, reference):
 def expectations(params, prepared):
     """Posteriors at these parameters: what lacks the rows once, then a function of the rows."""
     sizes = prepared["the sizes"]
-    weights = params["weights"]
     K = sizes["K"]
+    weights = params["weights"]
     scale = params["scale"]
     h = prepared["h"]
     t = log0(weights)
@@ -160,7 +169,7 @@ def expectations(params, prepared):
         n_rows = row_count(rows)
         # log joint of z with its data, for every state; then its posterior and log-normaliser
         features_2 = row_features(prepared, rows, features_of_z)
-        log_z = coefficients @ features_2
+        log_z = log_table(coefficients, features_2, prepared["the fold of z"])
         q_z, log_z_z = normalise(log_z, 1)
         if rng is not None:
             q_z = seeded(q_z, 1, [h[..., rows]], rng)
@@ -182,6 +191,7 @@ def e_step(params, data, prepared, rng=None):
         q_z_weighted = q_z if prepared["the weights are even"] else q_z * weight[rows]
         sums_z = sums_z + q_z_weighted @ features_2.T
         log_likelihood += log_z_z @ weight[rows]
+    sums_z = unfolded(sums_z, prepared["the fold of z"])
     return {
         "log_likelihood": float(honest(log_likelihood)),
         "z": sums_z[:, 0:1].reshape(K),

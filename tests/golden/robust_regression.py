@@ -232,11 +232,11 @@ def e_step(params, data, prepared, rng=None):
         S_n_y_X_u = S_n_y_X_u + X[:, rows] @ part_5
         part_6 = X[:, rows] * part_5
         S_n_y_X_X_u = S_n_y_X_X_u + (X[:, rows] @ part_6.T).T
-        log_likelihood += (0.5) * df * (log0((0.5)) + log0(df)) * weight[rows].sum()
+        log_likelihood += (0.5) * df * (math.log((0.5)) + log0(df)) * weight[rows].sum()
         log_likelihood += -special.gammaln(((0.5) * df)) * weight[rows].sum()
         log_likelihood += (-0.5) * log0(s2) * (present_y[rows] @ weight[rows])
-        log_likelihood += (-0.5) * log0(2) * (present_y[rows] @ weight[rows])
-        log_likelihood += (-0.5) * log0(np.pi) * (present_y[rows] @ weight[rows])
+        log_likelihood += (-0.5) * math.log(2) * (present_y[rows] @ weight[rows])
+        log_likelihood += (-0.5) * math.log(np.pi) * (present_y[rows] @ weight[rows])
         log_likelihood += log_z_u @ weight[rows]
     return {
         "log_likelihood": float(honest(log_likelihood)),
@@ -321,11 +321,11 @@ def log_likelihood_rows(params, data, prepared):
         n_rows = row_count(rows)
         moments_u, log_z_u = on(rows)
         total = np.zeros(n_rows)
-        total = total + (0.5) * df * (log0((0.5)) + log0(df))
+        total = total + (0.5) * df * (math.log((0.5)) + log0(df))
         total = total + -special.gammaln(((0.5) * df))
         total = total + (-0.5) * log0(s2) * present_y[rows]
-        total = total + (-0.5) * log0(2) * present_y[rows]
-        total = total + (-0.5) * log0(np.pi) * present_y[rows]
+        total = total + (-0.5) * math.log(2) * present_y[rows]
+        total = total + (-0.5) * math.log(np.pi) * present_y[rows]
         total = total + log_z_u
         parts.append(honest(total))
     return np.concatenate(parts)

@@ -184,11 +184,11 @@ def e_step(params, data, prepared, rng=None):
         S_x_u = S_x_u + weight[rows] @ part_2
         part_3 = present_x[rows] * moments_u["id"]
         S_n_x_u = S_n_x_u + weight[rows] @ part_3
-        log_likelihood += (0.5) * df * (log0((0.5)) + log0(df)) * weight[rows].sum()
+        log_likelihood += (0.5) * df * (math.log((0.5)) + log0(df)) * weight[rows].sum()
         log_likelihood += -special.gammaln(((0.5) * df)) * weight[rows].sum()
         log_likelihood += (-0.5) * log0(s2) * (present_x[rows] @ weight[rows])
-        log_likelihood += (-0.5) * log0(2) * (present_x[rows] @ weight[rows])
-        log_likelihood += (-0.5) * log0(np.pi) * (present_x[rows] @ weight[rows])
+        log_likelihood += (-0.5) * math.log(2) * (present_x[rows] @ weight[rows])
+        log_likelihood += (-0.5) * math.log(np.pi) * (present_x[rows] @ weight[rows])
         log_likelihood += log_z_u @ weight[rows]
     return {
         "log_likelihood": float(honest(log_likelihood)),
@@ -258,11 +258,11 @@ def log_likelihood_rows(params, data, prepared):
         n_rows = row_count(rows)
         moments_u, log_z_u = on(rows)
         total = np.zeros(n_rows)
-        total = total + (0.5) * df * (log0((0.5)) + log0(df))
+        total = total + (0.5) * df * (math.log((0.5)) + log0(df))
         total = total + -special.gammaln(((0.5) * df))
         total = total + (-0.5) * log0(s2) * present_x[rows]
-        total = total + (-0.5) * log0(2) * present_x[rows]
-        total = total + (-0.5) * log0(np.pi) * present_x[rows]
+        total = total + (-0.5) * math.log(2) * present_x[rows]
+        total = total + (-0.5) * math.log(np.pi) * present_x[rows]
         total = total + log_z_u
         parts.append(honest(total))
     return np.concatenate(parts)

@@ -161,19 +161,20 @@ def prepare(data, reference):
 def expectations(params, prepared):
     """Posteriors at these parameters: what lacks the rows once, then a function of the rows."""
     sizes = prepared["the sizes"]
-    weights = params["weights"]
     K = sizes["K"]
+    weights = params["weights"]
     cov = params["cov"]
     D = sizes["D"]
     reference_x = prepared["reference x"]
     mean = params["mean"] - reference_x
     x = prepared["x"]
     t = log0(weights)
-    precision = inverse(cov)
+    cholesky_2 = cholesky(cov)
+    precision = inverse(cholesky_2)
     t_2 = mean @ precision
     t_3 = np.einsum("ab,ab->a", mean, t_2)
     t_4 = precision @ mean.T
-    coefficients = np.concatenate([t.reshape(K, -1), (((-0.5) * log_determinant(cov)) + ((-0.5) * D * (log0(2) + log0(np.pi))) + ((-0.5) * t_3)).reshape(K, -1), packed(np.broadcast_to(((-0.5) * precision), (K, D, D))).reshape(K, -1), t_4.T.reshape(K, -1)], axis=1)
+    coefficients = np.concatenate([t.reshape(K, -1), (((-0.5) * log_determinant(cholesky_2)) + ((-0.5) * D * (math.log(2) + math.log(np.pi))) + ((-0.5) * t_3)).reshape(K, -1), packed(np.broadcast_to(((-0.5) * precision), (K, D, D))).reshape(K, -1), t_4.T.reshape(K, -1)], axis=1)
 
     def on(rows, rng=None):
         n_rows = row_count(rows)

@@ -111,8 +111,15 @@ def features_of_immune(prepared, rows):
     n_rows = row_count(rows)
     y = prepared["y"]
     present_y = prepared["present y"]
-    t = special.gammaln((1 + y[rows]))
-    part = present_y[rows] * t
+    if prepared["the fold of immune"] is not None:
+        t = special.gammaln((1 + y[rows]))
+        features = np.empty((3, n_rows))
+        features[0:1] = 1.0
+        features[1:2] = y[rows]
+        features[2:3] = t
+        return features
+    t_2 = special.gammaln((1 + y[rows]))
+    part = present_y[rows] * t_2
     features = np.empty((4, n_rows))
     features[0:1] = 1.0
     features[1:2] = y[rows]
@@ -132,6 +139,7 @@ def prepare(data, reference):
     out["the weight"] = np.ones(n) if data.weights is None else np.asarray(data.weights, float)
     out["the chunks"] = chunks((sizes["N"]), max(512, min(8192, 2**20 // max(10 * (1 + 1 + 1 + 1 + 2 * 2), (1 + 1 + 1 + 1) * 2))))
     out["the features"] = {}
+    out["the fold of immune"] = fold([data.masks.get("y")], [1, 1, 1, 1], [1, 1, 1], [[(1.0, 0)], [(1.0, 1)], [(1.0, 0)], [(1.0, 2)]])
     out["the features"] |= cached_features(out, features_of_immune, (1 + 1 + 1 + 1) * (sizes["N"]))
     out["the scale"] = out["the spread"] = data_scale([])
     return out
@@ -150,7 +158,7 @@ def expectations(params, prepared):
         n_rows = row_count(rows)
         # log joint of immune with its data, for every state; then its posterior and log-normaliser
         features_2 = row_features(prepared, rows, features_of_immune)
-        log_immune = coefficients @ features_2
+        log_immune = log_table(coefficients, features_2, prepared["the fold of immune"])
         t = ((y[rows] == 0) + 0.0)
         t_2 = log0(t)
         part = present_y[rows] * t_2
@@ -182,6 +190,7 @@ def e_step(params, data, prepared, rng=None):
         S_immune_n_y = S_immune_n_y + present_y[rows] @ q_immune_weighted[0, :]
         sums_immune = sums_immune + q_immune_weighted @ features_2.T
         log_likelihood += log_z_immune @ weight[rows]
+    sums_immune = unfolded(sums_immune, prepared["the fold of immune"])
     return {
         "log_likelihood": float(honest(log_likelihood)),
         "immune": sums_immune[:, 0:1].reshape(2),
