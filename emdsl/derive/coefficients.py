@@ -71,6 +71,34 @@ def scalar_term(t: Term, v: m.Variable, axes: tuple[Ix, ...]) -> Scalar | None:
     return Scalar(x.substitute(whole, to), c)
 
 
+def per_element(terms: Sequence[Term], names: frozenset[str], axes: tuple[Ix, ...]) -> Expr | None:
+    """f, where Q is a sum over the elements of `axes` of one function f of these parameters' elements there.
+
+    None where elements meet, or stand at places read from data.
+    """
+    out: list[Expr] = []
+    for t in terms:
+        mine, rest = split(t, names)
+        whole = x.mul(*mine)
+        leaves = {e for e in x.walk(whole) if isinstance(e, El) and e.var in names}
+        places = {leaf.idx for leaf in leaves}
+        if len(places) != 1 or any(bound_inside(whole, leaf) for leaf in leaves):
+            return None
+        (idx,) = places
+        if len(idx) != len(axes) or any(isinstance(i, DataIx) for i in idx):
+            return None
+        to, extra = _to_axes(idx, axes, t.ixs)
+        on_axes = x.rebuild(whole, lambda e: El(e.var, axes, e.sort) if e in leaves else None)  # noqa: B023
+        if set(x.free(on_axes)) - set(axes) - set(to):
+            return None
+        c = x.mul(x.Num(t.coef), x.substitute(on_axes, to), *(x.substitute(f, to) for f in rest), *extra)
+        for i in t.ixs:
+            if i not in to:
+                c = x.total(i, c)
+        out.append(c)
+    return x.add(*out)
+
+
 def bound_inside(whole: Expr, leaf: El) -> bool:
     """Whether an index of the element is a dummy of a sum inside the expression: then it stands for many."""
     return any(isinstance(i, Ix) and i not in x.free(whole) for i in leaf.idx)

@@ -1,19 +1,21 @@
 """Derivatives of indexed expressions by elements of a variable: the chain rule with indices.
 
+Indices are followed here; the functions of numbers at the leaves are differentiated by sympy (`scalars.slope`).
+
 d e / d v[J] = sum over occurrences v[I] in e of (partial of e) * prod(delta(J, I))
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 
 from emdsl.derive import expr as x
 from emdsl.derive.coefficients import _to_axes
 from emdsl.derive.expr import El, Expr, Ix
+from emdsl.derive.scalars import slope
 from emdsl.derive.terms import Term
 from emdsl.errors import InternalError
-
-_LOG_ROOT = x.neg(x.mul(x.HALF, x.fn("log", x.mul(x.num(2), x.Fn("pi", ())))))  # -log sqrt(2 pi)
+from emdsl.families.special import ELEMENTARY
 
 Partial = tuple[El, Expr, tuple[Ix, ...]]  # occurrence, cofactor, indices that are summed
 
@@ -82,38 +84,15 @@ def _function(e: x.Fn, name: str) -> list[Partial]:
     return out
 
 
-_UNARY: Mapping[str, Callable[[x.Fn, Expr], Expr]] = {  # f'(a), given f(a) and a
-    "log": lambda e, a: x.power(a, x.num(-1)),
-    "exp": lambda e, a: e,
-    "log1p": lambda e, a: x.power(x.add(x.ONE, a), x.num(-1)),
-    "softplus": lambda e, a: x.Fn("logistic", (a,)),
-    "logistic": lambda e, a: x.mul(e, x.add(x.ONE, x.neg(e))),
-    "logit": lambda e, a: x.power(x.mul(a, x.add(x.ONE, x.neg(a))), x.num(-1)),
-    "sin": lambda e, a: x.fn("cos", a),
-    "cos": lambda e, a: x.neg(x.fn("sin", a)),
-    "tanh": lambda e, a: x.add(x.ONE, x.neg(x.power(e, x.num(2)))),
-    "abs": lambda e, a: x.Fn("sign", (a,)),
-    "sign": lambda e, a: x.ZERO,
-    "lgamma": lambda e, a: x.Fn("digamma", (a,)),
-    "digamma": lambda e, a: x.Fn("trigamma", (a,)),
-    "log_bessel_i0": lambda e, a: x.Fn("bessel_ratio", (a,)),
-    "Phi": lambda e, a: x.Fn("phi", (a,)),
-    "log_Phi": lambda e, a: x.fn("exp", x.add(x.neg(e), x.mul(x.num(-1), x.HALF, x.power(a, x.num(2))), _LOG_ROOT)),
-    "phi": lambda e, a: x.neg(x.mul(a, e)),
-}
-
-
 def derivative(e: x.Fn, n: int) -> Expr:
-    """d e / d (argument n)."""
-    slope = _UNARY.get(e.name)
-    if slope is not None:
-        return slope(e, e.args[0])
+    """d e / d (argument n): sympy's derivative of the function, at these arguments."""
     if e.name in x.COMPARISONS or e.name == "value":
         return x.ZERO
-    if e.name in ("min", "max"):
-        other = e.args[1 - n]
-        return x.fn("lt" if e.name == "min" else "gt", e.args[n], other)
-    raise InternalError("gradient", f"no derivative of {e.name}")
+    if e.name not in ELEMENTARY:
+        raise InternalError("gradient", f"no derivative of {e.name}")
+    places, found = slope(e.name, len(e.args), n)
+    at: dict[Expr, Expr] = dict(zip(places, e.args, strict=True))
+    return x.rebuild(found, at.get)
 
 
 def gradient(

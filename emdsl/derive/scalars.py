@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 from typing import Any
 
 import sympy as sp
@@ -15,16 +16,7 @@ import sympy as sp
 from emdsl.derive import expr as x
 from emdsl.derive.expr import El, Expr
 from emdsl.errors import InternalError
-
-_SYMPY: dict[str, Any] = {
-    "log": sp.log, "exp": sp.exp, "sin": sp.sin, "cos": sp.cos, "tanh": sp.tanh, "abs": sp.Abs, "lgamma": sp.loggamma,
-    "digamma": sp.digamma, "trigamma": lambda a: sp.polygamma(1, a), "sign": sp.sign,
-    "log1p": lambda a: sp.log(1 + a), "softplus": lambda a: sp.log(1 + sp.exp(a)),
-    "logistic": lambda a: 1 / (1 + sp.exp(-a)),
-    "logit": lambda a: sp.log(a / (1 - a)), "Phi": lambda a: (1 + sp.erf(a / sp.sqrt(2))) / 2,
-    "log_Phi": lambda a: sp.log((1 + sp.erf(a / sp.sqrt(2))) / 2),
-}  # fmt: skip
-
+from emdsl.families.special import ELEMENTARY
 
 class Symbols:
     """Opaque symbols for sub-expressions, made in one place, each with its assumptions."""
@@ -55,8 +47,8 @@ class Symbols:
                 return self.to_sympy(e.base) ** self.to_sympy(e.exponent)
             case x.Fn("pi", ()):
                 return sp.pi
-            case x.Fn(name, args) if name in _SYMPY:
-                return _SYMPY[name](*(self.to_sympy(a) for a in args))
+            case x.Fn(name, args) if name in ELEMENTARY:
+                return ELEMENTARY[name](*(self.to_sympy(a) for a in args))
         return self.of(e)
 
     def from_sympy(self, s: sp.Expr) -> Expr:
@@ -77,21 +69,32 @@ class Symbols:
             return x.Fn("pi", ())
         if s is sp.E:
             return x.fn("exp", x.ONE)
-        if isinstance(s, sp.polygamma) and s.args[0] in (0, 1):
-            return x.Fn(("digamma", "trigamma")[int(s.args[0])], (self.from_sympy(s.args[1]),))
-        if isinstance(s, sp.erf):  # erf(a) = 2 Phi(a sqrt 2) - 1
-            scaled = x.mul(self.from_sympy(s.args[0]), x.power(x.num(2), x.HALF))
-            return x.add(x.mul(x.num(2), x.Fn("Phi", (scaled,))), x.num(-1))
-        for kind, name in _BACK.items():
-            if isinstance(s, kind):
-                return x.fn(name, *(self.from_sympy(a) for a in s.args))
-        raise InternalError("scalars", f"no way back for {s.func.__name__}")
+        if isinstance(s, sp.polygamma) and s.args[0].is_Integer:
+            order, inner = int(s.args[0]), self.from_sympy(s.args[1])
+            return x.Fn(_POLYGAMMA[order], (inner,)) if order < 2 else x.Fn("polygamma", (x.num(order), inner))
+        if isinstance(s, sp.log) and isinstance(s.args[0], sp.gamma):
+            return x.fn("lgamma", self.from_sympy(s.args[0].args[0]))
+        if isinstance(s, sp.Heaviside):
+            return x.fn("gt", self.from_sympy(s.args[0]), x.ZERO)
+        name = _BACK.get(s.func)
+        if name is None:
+            raise InternalError("scalars", f"no way back for {s.func.__name__}")
+        return x.fn(name, *(self.from_sympy(a) for a in s.args))
 
 
-_BACK: dict[Any, str] = {
-    sp.log: "log", sp.exp: "exp", sp.sin: "sin", sp.cos: "cos", sp.tanh: "tanh", sp.Abs: "abs", sp.loggamma: "lgamma",
-    sp.digamma: "digamma", sp.sign: "sign",
-}  # fmt: skip
+_POLYGAMMA = ("digamma", "trigamma")
+_BACK: dict[Any, str] = {f: name for name, f in ELEMENTARY.items() if isinstance(f, type)}
+
+
+@lru_cache(maxsize=256)
+def slope(name: str, arity: int, n: int) -> tuple[tuple[El, ...], Expr]:
+    """The derivative of a function of numbers by argument n, and the places its arguments stand in."""
+    table = Symbols()
+    places = tuple(El(f":argument {k}", ()) for k in range(arity))
+    arguments = [table.of(place, f"a{k}", real=True) for k, place in enumerate(places)]
+    found = sp.diff(ELEMENTARY[name](*arguments), arguments[n])
+    flat = found.replace(sp.DiracDelta, lambda *_: sp.Integer(0))  # of a jump: 0 but for one point
+    return places, table.from_sympy(flat)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from emdsl.derive import expr as x
-from emdsl.derive.coefficients import Scalar, about, axes_of, matrix_term, scalar_term, total_of
+from emdsl.derive.coefficients import Scalar, about, axes_of, matrix_term, per_element, scalar_term, total_of
 from emdsl.derive.expr import El, Expr, Idx, Ix
 from emdsl.derive.quadratic import Linear, quadratic
 from emdsl.derive.records import show
@@ -50,10 +50,14 @@ class Closed:
 
 @dataclass(frozen=True)
 class Newton:
-    """Elementwise Newton on the score; `inside` are partners replaced by their closed forms (profile)."""
+    """Newton with step-halving on Q as a function of one element, sympy's first and second derivative.
+
+    `inside` are partners replaced by their closed forms: then all three are of the profile.
+    """
 
     leaf: El
     axes: tuple[Ix, ...]
+    value: Expr
     score: Expr
     curvature: Expr
     inside: tuple[str, ...] = ()
@@ -94,7 +98,7 @@ def _parameters_in(rule: Rule) -> frozenset[str]:
         case Closed():
             parts = rule.root.candidates
         case Newton():
-            parts = (rule.score, rule.curvature)
+            parts = (rule.value, rule.score, rule.curvature)
         case Linear():
             return rule.parameters()
         case Numeric():
@@ -223,8 +227,8 @@ def _newton(leaf: El, axes: tuple[Ix, ...], value: Expr, reason: str) -> Update 
     found = derivatives(leaf, value)
     if found is None:
         return None
-    _, score, curvature = found
-    return Update((leaf.var,), "newton", Newton(leaf, axes, score, curvature), reason + "; Newton to convergence")
+    rule = Newton(leaf, axes, *found)
+    return Update((leaf.var,), "newton", rule, reason + "; Newton with step-halving, to convergence")
 
 
 def _joined(groups: list[Update], q: Expected, every: Sequence[Term], params: Mapping[str, m.Variable]) -> list[Update]:
@@ -263,7 +267,7 @@ def _schedule(
                 held = tuple(sorted(u.depends & (names - set(u.params))))
                 out.append(replace(u, conditional_on=held, reason=u.reason + f"; given {', '.join(held)} (ECM)"))
         else:
-            out += _profiled(component) or [_together(component, every)]
+            out += _profiled(component, q, every) or [_together(component, every)]
     return out
 
 
@@ -279,8 +283,8 @@ def _together(component: Sequence[Update], every: Sequence[Term]) -> Update:
     )
 
 
-def _profiled(component: Sequence[Update]) -> list[Update]:
-    """One Newton scalar whose partners are closed forms in it: they are substituted into its score.
+def _profiled(component: Sequence[Update], q: Expected, every: Sequence[Term]) -> list[Update]:
+    """One Newton scalar whose partners are closed forms in it: they are substituted into Q and its score.
 
     By the envelope theorem the score of the profile is dQ/dv at the partners' optimum.
     """
@@ -290,29 +294,35 @@ def _profiled(component: Sequence[Update]) -> list[Update]:
         return []
     newton = hard[0].rule
     assert isinstance(newton, Newton)
-    score = newton.score
+    inside = tuple(n for u in easy for n in u.params)
+    names = frozenset((newton.leaf.var, *inside))
+    value = per_element(about(every, names, q.symmetry), names, newton.axes)
+    roots = _roots(easy, newton)
+    if value is None or roots is None:
+        return []
+
+    def put(e: Expr) -> Expr | None:
+        return roots.get(e.var) if isinstance(e, El) and e.idx == newton.axes else None
+
+    value, score = x.rebuild(value, put), x.rebuild(newton.score, put)
+    found = derivatives(newton.leaf, score, order=1)
+    if found is None or set(inside) & (x.variables(score) | x.variables(value)):
+        return []
+    rule = replace(newton, value=value, score=score, curvature=found[1], inside=inside)
+    reason = f"{hard[0].reason} on the profile over {', '.join(inside)}"
+    return [replace(hard[0], rule=rule, reason=reason), *easy]
+
+
+def _roots(easy: Sequence[Update], newton: Newton) -> dict[str, Expr] | None:
+    """The closed forms on the axes of another parameter; None where they need each other, or other axes."""
+    out: dict[str, Expr] = {}
     for u in easy:
         assert isinstance(u.rule, Closed)
         if [a.dim for a in u.rule.axes] != [a.dim for a in newton.axes]:
-            return []
+            return None
         to: dict[Ix, Idx] = dict(zip(u.rule.axes, newton.axes, strict=True))
-        value = x.substitute(u.rule.root.value, to)
-        if set(x.variables(value)) & {p for other in easy for p in other.params}:
-            return []
-
-        def put(e: Expr, name: str = u.params[0], v: Expr = value) -> Expr | None:
-            return v if isinstance(e, El) and e.var == name and e.idx == newton.axes else None
-
-        score = x.rebuild(score, put)
-        if u.params[0] in x.variables(score):
-            return []
-    found = derivatives(newton.leaf, score, order=1)
-    if found is None:
-        return []
-    inside = tuple(n for u in easy for n in u.params)
-    rule = replace(newton, score=score, curvature=found[1], inside=inside)
-    reason = f"{hard[0].reason} on the profile over {', '.join(inside)}"
-    return [replace(hard[0], rule=rule, reason=reason), *easy]
+        out[u.params[0]] = x.substitute(u.rule.root.value, to)
+    return None if any(out.keys() & x.variables(e) for e in out.values()) else out
 
 
 def _components(groups: Sequence[Update]) -> list[list[Update]]:

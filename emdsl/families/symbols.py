@@ -11,6 +11,7 @@ from typing import Any
 
 import sympy as sp
 
+from emdsl.families.special import OPEN, log_bessel_i0
 from emdsl.language.model import (
     Call,
     Dim,
@@ -46,6 +47,8 @@ ASSUMPTIONS: Mapping[str, dict[str, bool]] = {
 }
 
 FUNCTIONS: Mapping[str, Callable[..., Any]] = {
+    **OPEN,
+    "log_bessel_i0": log_bessel_i0,
     "add": lambda a, b: a + b,
     "sub": lambda a, b: a - b,
     "mul": lambda a, b: a * b,
@@ -62,24 +65,9 @@ FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     "and": sp.And,
     "or": sp.Or,
     "not": sp.Not,
-    "exp": sp.exp,
-    "log": sp.log,
-    "log1p": lambda a: sp.log(1 + a),
     "sqrt": sp.sqrt,
-    "abs": sp.Abs,
-    "min": sp.Min,
-    "max": sp.Max,
-    "logistic": lambda a: 1 / (1 + sp.exp(-a)),
-    "logit": lambda a: sp.log(a) - sp.log(1 - a),
-    "tanh": sp.tanh,
-    "sin": sp.sin,
-    "cos": sp.cos,
-    "Phi": lambda a: (1 + sp.erf(a / sp.sqrt(2))) / 2,
-    "lgamma": sp.loggamma,
-    "digamma": sp.digamma,
     "beta_ln": lambda a, b: sp.loggamma(a) + sp.loggamma(b) - sp.loggamma(a + b),
     "lchoose": lambda n, k: sp.loggamma(n + 1) - sp.loggamma(k + 1) - sp.loggamma(n - k + 1),
-    "log_bessel_i0": lambda a: sp.log(sp.besseli(0, a)),
 }
 TRUTHS = (sp.Rel, sp.logic.boolalg.BooleanFunction, sp.logic.boolalg.BooleanAtom)  # a Symbol is a Boolean too
 

@@ -394,4 +394,5 @@ FUNCTIONS: Mapping[str, str] = {
     "Phi": "special.ndtr", "log_Phi": "special.log_ndtr",
     "min": "np.minimum", "max": "np.maximum", "and": "np.logical_and", "or": "np.logical_or", "not": "np.logical_not",
     "pi": "np.pi", "log_bessel_i0": "log_bessel_i0", "bessel_ratio": "bessel_ratio", "phi": "normal_density",
+    "polygamma": "special.polygamma",
 }  # fmt: skip

@@ -250,7 +250,7 @@ def _function_of(f: Function, name: str, values: tuple[Expr, ...], axes: tuple[I
 
 def _newton(f: Function, name: str, rule: Newton) -> None:
     v = f.plan.joint.model.variable(name)
-    target = _function_of(f, name, (rule.score, rule.curvature), rule.axes, f"score_of_{name}")
+    target = _function_of(f, name, (rule.value, rule.score, rule.curvature), rule.axes, f"objective_of_{name}")
     low, high = _limits(v)
     code = f'maximise_scalar({target}, {_code(f, name)}, "{v.domain.kind}", {low}, {high})'
     _assign(f, name, f'checked({code}, "{name}", {_code(f, name)}, policy, {low}, {high})')

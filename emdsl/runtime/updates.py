@@ -154,32 +154,44 @@ def best_root(candidates: Sequence[Array], objective: Callable[[Array], Array], 
 
 
 def maximise_scalar(
-    score: Callable[[Array], tuple[Array, Array]], start: Any, domain: str, low: float = -np.inf, high: float = np.inf
+    objective: Callable[[Array], tuple[Array, Array, Array]],
+    start: Any,
+    domain: str,
+    low: float = -np.inf,
+    high: float = np.inf,
 ) -> Array:
-    """Elementwise root of a score that falls through zero, by Newton kept inside a bracket.
+    """Elementwise maximum by Newton with step-halving, kept inside a bracket of the score's sign.
 
-    `score(v)` gives (first, second derivative). Steps are taken in unconstrained coordinates (log of a
-    positive, logit of a unit); a step that leaves the bracket is replaced by its middle.
+    `objective(v)` gives Q, its first and its second derivative. Steps are taken in unconstrained coordinates (log
+    of a positive, logit of a unit). One that leaves the bracket goes to its middle; one that lowers Q is halved.
     """
     to, back, slope = _COORDINATES[domain]
-    t = to(np.array(np.clip(start, max(low, 1e-300) if domain == "positive" else low, high), float))
+    with np.errstate(all="ignore"):
+        least, most = np.clip(to(np.array([max(low, 0.0) if domain != "real" else low, high])), *_LIMITS[domain])
+        t = np.clip(to(np.array(start, float)), least, most)
+        value, first, second = objective(back(t))
     lower, upper = np.full(t.shape, -np.inf), np.full(t.shape, np.inf)
     for step in range(200):
-        v = back(t)
         with np.errstate(all="ignore"):
-            first, second = score(v)
-            d1, d2 = slope(v)
+            d1, d2 = slope(back(t))
             gradient, curvature = first * d1, second * d1**2 + first * d2
             lower, upper = np.where(gradient > 0, t, lower), np.where(gradient < 0, t, upper)
             move = np.where(curvature < 0, -gradient / curvature, np.sign(gradient) * 2.0 ** min(step, 4))
-        move = np.clip(np.nan_to_num(move), -4.0, 4.0)
-        new = t + move
+        new = t + np.clip(np.nan_to_num(move), -4.0, 4.0)
         inside = (new > lower) & (new < upper)
         middle = np.where(np.isfinite(lower) & np.isfinite(upper), (lower + upper) / 2, new)
-        new = np.where(inside | (gradient == 0), new, middle)
-        new = np.clip(new, *_LIMITS[domain])
-        if np.all(np.abs(new - t) <= 1e-13 * (1 + np.abs(t))):
-            t = new
-            break
+        new = np.clip(np.where(inside | (gradient == 0), new, middle), least, most)
+        # what Q gains is below its rounding: nothing to be seen in its value
+        fine = np.abs(gradient * (new - t)) <= 1e-9 * (1 + np.abs(value))
+        for _ in range(60):
+            with np.errstate(all="ignore"):
+                there, first, second = objective(back(new))
+                fell = ~fine & ((there < value) | (np.isnan(there) & ~np.isnan(value))) & (new != t)
+            if not fell.any():
+                break
+            new = np.where(fell, (t + new) / 2, new)
+        value, still = there, np.abs(new - t) <= 1e-13 * (1 + np.abs(t))
         t = new
+        if np.all(still):
+            break
     return np.clip(back(t), low, high)
