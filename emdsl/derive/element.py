@@ -96,7 +96,7 @@ class Tensors:
             if key not in self.gates:
                 self.gates[key] = x.fresh(self.levels(v))
             return x.Val(self.gates[key])
-        return El(v.name, flat, _sort(v.domain))
+        return El(v.name, flat, sort_of(v.domain))
 
     def _reaching(self, i: Idx, size: m.Size) -> Idx:
         """An index over another dimension than the axis (a part of a `concat`): read by its value, kept in range."""
@@ -261,7 +261,7 @@ def _number(e: m.Expr) -> float | int | None:
     return None
 
 
-def _sort(d: m.Domain) -> x.Sort:
+def sort_of(d: m.Domain) -> x.Sort:
     if d.kind == "unit":
         return "unit"
     if d.kind in ("positive", "simplex"):

@@ -1,53 +1,76 @@
-"""Posterior families, found by their statistics: a block's record is whatever holds all its T_j."""
+"""Posterior families, found by their statistics: a block's record is whatever holds all its T_j.
+
+Which statistics a family has is read off its declaration in the prelude, as for a user's family.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from fractions import Fraction
+from functools import cache
 
 from emdsl.derive import expr as x
+from emdsl.derive.exponential import exponential, functions_in, only
 from emdsl.derive.expr import El, Expr, Ix
+from emdsl.derive.show import show
 from emdsl.derive.terms import Term
+from emdsl.errors import InternalError
+from emdsl.families import PRELUDE
 from emdsl.language import model as m
 
 
 @dataclass(frozen=True)
 class Posterior:
-    """A family that a block's posterior can be.
+    """A family of the prelude that a block's posterior can be, and what its declaration cannot say.
 
-    `statistics` are functions of the latent, in the order in which `kernel` (a function of
-    `emdsl.runtime.posteriors`) takes their natural parameters. `moments` are all functions of the
-    latent whose expectation the kernel gives. `fields` are the family's arguments in `posterior_`.
+    `kernel` is a function of `emdsl.runtime.posteriors`, from natural parameters to log-normaliser and moments;
+    `moments` are all functions of the latent whose expectation it gives. `fields` are the family's arguments in
+    `posterior_`. The statistics, the rank and the support are those of the declaration.
     """
 
     name: str
-    statistics: tuple[str, ...]
-    moments: tuple[str, ...]
     kernel: str
-    support: frozenset[str]
+    moments: tuple[str, ...]
     fields: tuple[str, ...] = ()
-    rank: int = 0
     plan: str = "exact:conjugate"
 
+    @property
+    def statistics(self) -> tuple[str, ...]:
+        """Functions of the latent, in the order in which the kernel takes their natural parameters."""
+        return statistics_of(self.name)
 
-REAL, POSITIVE = frozenset({"real"}), frozenset({"positive"})
-UNIT, SIMPLEX = frozenset({"unit"}), frozenset({"simplex"})
+    @property
+    def rank(self) -> int:
+        return len(PRELUDE()[self.name].x.domain.dims)
+
+    @property
+    def support(self) -> str:
+        return _support(PRELUDE()[self.name].x.domain)
+
 
 POSTERIORS = (
-    Posterior("Gamma", ("log", "id"), ("log", "id", "recip", "square"), "gamma_posterior", POSITIVE,
-              ("shape", "rate")),
-    Posterior("InverseGamma", ("log", "recip"), ("log", "id", "recip"), "inverse_gamma_posterior", POSITIVE,
-              ("shape", "scale")),
-    Posterior("Beta", ("log", "log1m"), ("log", "log1m", "id", "square"), "beta_posterior", UNIT, ("a", "b")),
-    Posterior("Normal", ("id", "square"), ("id", "square", "exp"), "normal_posterior", REAL, (), 0, "exact:gaussian"),
-    Posterior("LogNormal", ("log", "log^2"), ("log", "log^2", "id", "recip", "square"), "log_normal_posterior",
-              POSITIVE, ("mean", "var")),
-    Posterior("VonMises", ("cos", "sin"), ("cos", "sin"), "von_mises_posterior", REAL,
-              ("mean", "concentration")),
-    Posterior("InverseGaussian", ("log", "id", "recip"), ("log", "id", "recip"),
-              "generalised_inverse_gaussian_posterior", POSITIVE, ("p", "a", "b")),
-    Posterior("Dirichlet", ("log",), ("log", "id"), "dirichlet_posterior", SIMPLEX, ("concentration",), 1),
-)  # fmt: skip
+    Posterior("Gamma", "gamma_posterior", ("log", "id", "recip", "square"), ("shape", "rate")),
+    Posterior("InverseGamma", "inverse_gamma_posterior", ("log", "id", "recip"), ("shape", "scale")),
+    Posterior("Beta", "beta_posterior", ("log", "log1m", "id", "square"), ("a", "b")),
+    Posterior("Normal", "normal_posterior", ("id", "square", "exp"), plan="exact:gaussian"),
+    Posterior("LogNormal", "log_normal_posterior", ("log", "log^2", "id", "recip", "square"), ("mean", "var")),
+    Posterior("VonMises", "von_mises_posterior", ("cos", "sin"), ("mean", "concentration")),
+    Posterior("InverseGaussian", "generalised_inverse_gaussian_posterior", ("log", "id", "recip"), ("p", "a", "b")),
+    Posterior("Dirichlet", "dirichlet_posterior", ("log", "id"), ("concentration",)),
+)
+ORDER = ("log", "log1m", "log^2", "cos", "sin", "id", "square", "recip", "exp")  # in which kernels take statistics
+
+
+@cache
+def statistics_of(name: str) -> tuple[str, ...]:
+    """The functions of x in a declared density, statistics and base measure: a posterior may have any multiple."""
+    family = PRELUDE()[name]
+    found = set()
+    for e in functions_in(only(exponential(family, 0))):
+        leaf = next(n for n in x.walk(e) if isinstance(n, El) and n.var == family.x.name)
+        found.add(function_of(e, leaf))
+    if not found <= set(ORDER):
+        raise InternalError("records", f"a statistic of {name} has no name")
+    return tuple(n for n in ORDER if n in found)
 
 
 @dataclass(frozen=True)
@@ -109,7 +132,7 @@ def recognise(statistics: frozenset[str], rank: int, v: m.Variable) -> Posterior
     """The first record that holds all these statistics on this support."""
     kind = _support(v.domain)
     for p in POSTERIORS:
-        if statistics <= set(p.statistics) and p.rank == rank and kind in p.support:
+        if p.rank == rank and p.support == kind and statistics <= set(p.statistics):
             return p
     return f"no family on {v.domain.kind} has the statistics " + ", ".join(sorted(statistics))
 
@@ -121,49 +144,3 @@ def _support(d: m.Domain) -> str:
     if d.kind in ("real", "positive") and low in (0, None) and high == 1 and (low == 0 or d.kind == "positive"):
         return "unit"
     return "positive" if d.kind == "real" and low == 0 and d.upper is None else d.kind
-
-
-def show(e: Expr) -> str:
-    """A short text of an expression, in the user's names, for messages."""
-    match e:
-        case x.Num(v):
-            return str(v) if isinstance(v, Fraction) else f"{v:g}"
-        case El():
-            inner = ", ".join(_index(i) for i in e.idx)
-            return f"{e.var}[{inner}]" if inner else e.var
-        case x.Val():
-            return _index(e.ix)
-        case x.SizeN():
-            return e.dim
-        case x.Sel() | x.Delta():
-            return (
-                "["
-                + (f"{show(e.of)} = {_index(e.at)}" if isinstance(e, x.Sel) else f"{_index(e.a)} = {_index(e.b)}")
-                + "]"
-            )
-        case x.Fn("pi", ()):
-            return "pi"
-        case x.Fn():
-            return f"{e.name}({', '.join(map(show, e.args))})"
-        case x.Add():
-            return "(" + " + ".join(map(show, e.terms)).replace("+ -", "- ") + ")"
-        case x.Mul():
-            return " ".join(map(show, e.factors))
-        case x.Pow():
-            return f"{show(e.base)}^{show(e.exponent)}"
-        case x.Sum():
-            return f"sum({show(e.body)} for {_index(e.ix)})"
-        case x.MatInv():
-            return f"inv({show(e.body)})[{_index(e.at[0])}, {_index(e.at[1])}]"
-        case x.LogDet():
-            return f"logdet({show(e.body)})"
-        case x.Where():
-            return f"({show(e.then)} if {show(e.cond)} else {show(e.other)})"
-        case x.Choose():
-            return f"[{', '.join(map(show, e.options))}][{_index(e.at)}]"
-
-
-def _index(i: x.Idx) -> str:
-    if isinstance(i, Ix):
-        return i.dim.lower()[0] if i.name.startswith("_") else i.name
-    return str(i) if isinstance(i, int) else show(i.value)

@@ -18,6 +18,7 @@ from emdsl.derive.expr import El, Expr
 from emdsl.errors import InternalError
 from emdsl.families.special import ELEMENTARY
 
+
 class Symbols:
     """Opaque symbols for sub-expressions, made in one place, each with its assumptions."""
 

@@ -14,8 +14,8 @@ from emdsl.derive import expr as x
 from emdsl.derive.coefficients import Scalar, about, axes_of, matrix_term, per_element, scalar_term, total_of
 from emdsl.derive.expr import El, Expr, Idx, Ix
 from emdsl.derive.quadratic import Linear, quadratic
-from emdsl.derive.records import show
 from emdsl.derive.scalars import Root, derivatives, solve_score
+from emdsl.derive.show import show
 from emdsl.derive.statistics import Expected
 from emdsl.derive.terms import Term
 from emdsl.language import model as m

@@ -17,7 +17,8 @@ from emdsl.derive.chains import EDGE, FIRST, Placed
 from emdsl.derive.discrete import placements
 from emdsl.derive.expr import DataIx, El, Expr, Idx, Ix
 from emdsl.derive.factors import Factor, LogJoint
-from emdsl.derive.records import function_of, show
+from emdsl.derive.records import function_of
+from emdsl.derive.show import show
 from emdsl.derive.terms import Symmetry, Term, blocks_of, canonical_names, merge, spell, symmetry_of
 from emdsl.derive.weights import weigh
 from emdsl.errors import ModelError, Problem
