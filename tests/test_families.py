@@ -9,8 +9,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import scipy.stats as st
+from natural import NATURALS, STATISTICS
 
-from emdsl.families import NATURALS, PRELUDE, RECORDS, STATISTICS, form, recognise, record
+from emdsl.families import PRELUDE, RECORDS, form, record
 from emdsl.families.density import arrange, draw, expression_log_density, limits, log_density
 from emdsl.families.normalised import check_normalised, integral, quadrature, random_arguments
 from emdsl.families.scope import Scope
@@ -326,13 +327,6 @@ def test_other_moments_match_the_density_or_draws(row):
             error = t.std(0) / np.sqrt(n)
             trusted = np.isfinite(value) & (error < 0.01 * largest(value))
             assert (np.abs(t.mean(0) - value) < 6 * error + 1e-9)[trusted].all(), name
-
-
-def test_recognise_finds_the_smallest():
-    assert [r.family for r in recognise({"log", "id"}, "positive")] == ["Gamma", "GeneralizedInverseGaussian"]
-    assert next(r.family for r in recognise({"id"}, "positive")) == "Gamma"
-    assert [r.family for r in recognise({"recip", "id"}, "positive")] == ["GeneralizedInverseGaussian"]
-    assert recognise({"id", "exp"}, "real") == ()
 
 
 def test_prelude_passes_the_check_it_asks_of_users():

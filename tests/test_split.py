@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import sympy as sp
 
-from emdsl.families import PRELUDE, record
+from emdsl.families import PRELUDE
 from emdsl.families.density import draw, expression_log_density
 from emdsl.families.normalised import check_families, check_normalised, random_arguments
 from emdsl.families.numeric import tabulate
-from emdsl.families.split import Exponential, describe, split
+from emdsl.families.split import Exponential, split
 from emdsl.language import parse_families
 
 USERS = """
@@ -124,11 +124,3 @@ def test_arguments_that_pass_one_another_are_no_alarm():
     wrong = parse_families(text.replace("-log(b - a)", "-log(b - a) - 1"), "users.em")
     assert check_normalised(wrong[0]) is not None
     assert check_families(PRELUDE().values()) == ()
-
-
-def test_reasons_name_the_term():
-    text = describe(OWN["Kumaraswamy"])
-    assert "not an exponential family: log(1 - x**a) ties `a` to x" in text
-    assert "with a known" in text
-    assert all(describe(f) for f in PRELUDE().values())
-    assert record(OWN["Rayleigh"]) is None

@@ -10,8 +10,9 @@ categories are opened by the same rules as a model's log joint (`indexed`).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import Any
 
 import sympy as sp
 
@@ -20,9 +21,8 @@ from emdsl.derive.element import Tensors, sort_of
 from emdsl.derive.expr import El, Expr, Idx, Ix
 from emdsl.derive.scalars import Symbols
 from emdsl.derive.scope import Closure, Scope
-from emdsl.derive.show import show
 from emdsl.derive.terms import Symmetry, Term, canonical_names, merge, opened, settle
-from emdsl.errors import InternalError
+from emdsl.errors import InternalError, ModelError
 from emdsl.families import split as sympy_split
 from emdsl.families.symbols import symbol
 from emdsl.language import model as m
@@ -49,35 +49,61 @@ class Exponential:
 
 @dataclass(frozen=True)
 class NotExponential:
-    """Why there are no finite statistics, and what is left where some arguments are known."""
+    """Why there are no finite statistics, the term that says so, and what is left where some arguments are known."""
 
     reason: str
+    tie: Expr | None = None
     given: Exponential | None = None
 
 
 @lru_cache(maxsize=256)
 def exponential(family: m.Family, signature: int) -> Exponential | NotExponential:
     """One parameterisation of a family, numbers by sympy and everything else by its indices."""
+    try:
+        return _exponential(family, signature)
+    except ModelError as e:  # what can be taken apart only in a model, where lengths are known
+        return NotExponential(e.problems[0].message)
+
+
+def _exponential(family: m.Family, signature: int) -> Exponential | NotExponential:
     if family.x.domain.dims or family.x.domain.kind == "category":
         return indexed(family, signature)
     found = sympy_split.split(family, signature)
     if isinstance(found, sympy_split.Exponential):
         return _carried(found, family, signature)
-    for fixed in found.fixed[:1]:
-        part = sympy_split.split(family, signature, fixed)
-        if isinstance(part, sympy_split.Exponential):
-            return NotExponential(found.reason, _carried(part, family, signature))
-    return NotExponential(found.reason)
+    known = (sympy_split.split(family, signature, fixed) for fixed in found.fixed[:1])
+    given = next((_carried(k, family, signature) for k in known if isinstance(k, sympy_split.Exponential)), None)
+    mine = indexed(family, signature)
+    if not isinstance(mine, NotExponential):
+        return NotExponential(found.reason, given=given)
+    return replace(mine, tie=_shorter(found.term, mine.tie, family, signature), given=given)
 
 
-def _carried(found: sympy_split.Exponential, family: m.Family, signature: int) -> Exponential:
-    """sympy's parts as expressions in the family's own names."""
+def _shorter(term: Any, tie: Expr | None, family: m.Family, signature: int) -> Expr | None:
+    """Of the two terms that cannot be divided, sympy's and ours, the one that says it in fewer words."""
+    if term is None:
+        return tie
+    try:
+        other = _symbols(family, signature).from_sympy(term)
+    except InternalError:
+        return tie
+    return tie if tie is not None and len(list(x.walk(tie))) <= len(list(x.walk(other))) else other
+
+
+def _symbols(family: m.Family, signature: int) -> Symbols:
+    """The symbols that sympy's answer is written in."""
     table = Symbols()
     for a in (family.x, *family.signatures[signature].arguments):
         if not a.domain.dims:
             table.meaning[symbol(a.name, a.domain)] = El(a.name, (), sort_of(a.domain))
     for name in family.sizes:
         table.meaning[sp.Symbol(name, integer=True, positive=True)] = x.SizeN(name)
+    return table
+
+
+def _carried(found: sympy_split.Exponential, family: m.Family, signature: int) -> Exponential:
+    """sympy's parts as expressions in the family's own names."""
+    table = _symbols(family, signature)
     pairs = [
         Pair(table.from_sympy(t), table.from_sympy(eta)) for t, eta in zip(found.statistics, found.natural, strict=True)
     ]
@@ -106,7 +132,7 @@ def indexed(family: m.Family, signature: int, fixed: tuple[str, ...] = ()) -> Ex
         ties = next((f for f in mine if free & x.variables(f)), None)
         if ties is not None:
             names = ", ".join(f"`{n}`" for n in sorted(free & x.variables(ties)))
-            return NotExponential(f"{show(ties)} ties {names} to {family.x.name}")
+            return NotExponential(f"{names} and {family.x.name} do not come apart", ties)
         if free.isdisjoint(n for f in t.factors for n in x.variables(f)):
             base.append(_summed(t.ixs, t.body))
         elif not mine:
@@ -172,7 +198,8 @@ def _with_selector(parts: Exponential, family: m.Family) -> Exponential:
     if family.x.domain.kind != "category" or parts.pairs:
         return parts
     level = Ix(_LEVEL, str(levels))
-    carried, constant = [], []
+    carried: list[Expr] = []
+    constant: list[Expr] = []
     for t in _addends(x.neg(parts.log_partition)):
         (carried if level in x.free(t) else constant).append(t)
     pair = Pair(x.Sel(El(family.x.name, ()), level), x.add(*carried), (level,))

@@ -143,12 +143,15 @@ def _leaves(
         yield from _leaves(d.other, (*conds, (d.cond, False)))
 
 
+def calls(v: m.Variable) -> tuple[m.FamilyCall, ...]:
+    """The families that a variable may come from."""
+    return () if v.distribution is None else tuple(c for _, c in _leaves(v.distribution, ()))
+
+
 def _atoms(v: m.Variable) -> tuple[m.Expr, ...]:
     """Values at which a point mass stands beside densities: there the densities do not count."""
-    assert v.distribution is not None
-    calls = [c for _, c in _leaves(v.distribution, ())]
-    masses = [c for c in calls if is_point_mass(c.family)]
-    return tuple(c.args[0][1] for c in masses) if 0 < len(masses) < len(calls) else ()
+    masses = [c for c in calls(v) if is_point_mass(c.family)]
+    return tuple(c.args[0][1] for c in masses) if 0 < len(masses) < len(calls(v)) else ()
 
 
 def is_point_mass(family: m.Family) -> bool:

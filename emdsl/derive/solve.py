@@ -227,7 +227,8 @@ def _newton(leaf: El, axes: tuple[Ix, ...], value: Expr, reason: str) -> Update 
     found = derivatives(leaf, value)
     if found is None:
         return None
-    rule = Newton(leaf, axes, *found)
+    value, score, curvature = found
+    rule = Newton(leaf, axes, value, score, curvature)
     return Update((leaf.var,), "newton", rule, reason + "; Newton with step-halving, to convergence")
 
 

@@ -14,12 +14,13 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import lru_cache
 from itertools import permutations, product
-from math import factorial
+from math import factorial, prod
 
 from emdsl.derive import expr as x
 from emdsl.derive.expr import El, Expr, Idx, Ix
 from emdsl.derive.factors import Factor, LogJoint
 
+LONGEST = 5000  # terms: a product that would have more stays closed
 Block = Callable[[str], str]  # variable name -> the block it belongs to, "" for none
 
 
@@ -59,9 +60,13 @@ def opened(e: Expr, block: Block) -> list[tuple[Fraction | float, tuple[Expr, ..
         case x.Add():
             return [m for t in e.terms for m in opened(t, block)]
         case x.Mul():
-            return _product([opened(f, block) for f in e.factors])
+            parts = [opened(f, block) for f in e.factors]
+            if prod(map(len, parts)) <= LONGEST:
+                return _product(parts)
         case x.Pow(base, x.Num(v)) if isinstance(v, Fraction) and v.denominator == 1 and 2 <= v <= 8:
-            return _product([_renamed(base, block) for _ in range(int(v))])
+            parts = [_renamed(base, block) for _ in range(int(v))]
+            if prod(map(len, parts)) <= LONGEST:
+                return _product(parts)
         case x.Sum():
             ix, body = x.refresh(e)
             return [(c, f, (ix, *s)) for c, f, s in opened(body, block)]

@@ -1,4 +1,4 @@
-"""What a family's record holds beside its declaration: forms, kernels, natural parameters.
+"""What a family's record holds beside its declaration: forms and kernels.
 
 Knowledge is in these tables, control is elsewhere: nothing in emdsl asks for a family by name.
 Everywhere below, arrays broadcast over leading (batch) axes; the last axes are the family's own:
@@ -56,31 +56,6 @@ class Kernel:
     cdf: Function | None = None
     sf: Function | None = None
     marginal: Function | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Natural:
-    """A family usable as a posterior: exp(<eta, T(x)> - A(eta)), base measure 1 unless `base` says else.
-
-    `statistics` names the T_j, keys of `emdsl.families.statistics.STATISTICS`; `axes` counts the own
-    axes of each (0 scalar, 1 vector, 2 matrix), which are those of its eta too. Every function takes the
-    eta_j in this order. `moments` returns E[T_j] in this order; `extra` gives further cheap
-    moments by the statistic's name, `id` always among them or among the statistics.
-    `valid(*eta)` is a boolean per batch element: the density can be normalised.
-    `family` and `arguments(*eta)` name the family of the language (or of the table below it) that this is.
-    """
-
-    family: str
-    support: str
-    statistics: tuple[str, ...]
-    axes: tuple[int, ...]
-    arguments: Function
-    natural: Function
-    log_normaliser: Function
-    moments: Function
-    valid: Function
-    extra: Mapping[str, Function] = field(default_factory=dict)
-    base: Function | None = None
 
 
 @dataclass(frozen=True, slots=True)

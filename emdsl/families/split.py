@@ -13,13 +13,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import combinations
+from math import prod
 from typing import Any
 
 import sympy as sp
 
-from emdsl.families.naturals import NATURALS
 from emdsl.families.symbols import NoSymbol, symbol, to_sympy
 from emdsl.language.model import Family, Var, walk
+
+LONGEST = 2000  # terms: a density that would have more is not multiplied out
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +109,20 @@ def _holds(family: Family, signature: int, fixed: tuple[str, ...]) -> bool:
 
 def opened(body: Any) -> Any:
     """Products of sums, logs of products, cosines of differences opened; what sympy cannot prove is tried."""
+    if length(body) > LONGEST:
+        return body
     loose = sp.expand(sp.expand_log(sp.expand(body, trig=True), force=True), trig=True)
     return loose if same_value(body, loose) else sp.expand(sp.expand_log(body))
+
+
+def length(e: Any) -> int:
+    """At most how many terms an expression has when its products are multiplied out."""
+    if e.is_Add:
+        return sum(map(length, e.args))
+    inside = [length(a) for a in e.args]
+    if e.is_Pow and e.exp.is_Integer and e.exp > 1:
+        return int(min(inside[0] ** min(int(e.exp), 64), 10**9))
+    return int(min(prod(inside), 10**9))
 
 
 def same_value(a: Any, b: Any) -> bool:
@@ -162,35 +176,3 @@ def _category(family: Family, signature: int, fixed: tuple[str, ...]) -> Exponen
     k = sp.Symbol("k", integer=True, nonnegative=True)
     x = symbol(family.x.name, family.x.domain)
     return Exponential(x, (sp.KroneckerDelta(x, k),), (sp.Function("log_p")(k),), sp.Integer(0), sp.Integer(0), fixed)
-
-
-def describe(family: Family) -> str:
-    """What was found of a family, a paragraph per parameterisation."""
-    out = []
-    for k, signature in enumerate(family.signatures):
-        head = f"{family.name}({', '.join(a.name for a in signature.arguments)})"
-        row = None if family.user else next((n for n in NATURALS if n.family == family.name), None)
-        if family.x.domain.dims:
-            known = "" if row is None else f": exponential family in {', '.join(row.statistics)}"
-            out.append(f"{head}{known or ': split term by term in each model'}")
-            continue
-        found = split(family, k)
-        if isinstance(found, Exponential):
-            out.append(f"{head}: exponential family\n{_lines(found)}")
-            continue
-        out.append(f"{head}: not an exponential family: {found.reason}")
-        for fixed in found.fixed[:1]:
-            part = split(family, k, fixed)
-            if isinstance(part, Exponential):
-                out.append(f"  with {', '.join(fixed)} known:\n{_lines(part)}")
-    return "\n".join(out)
-
-
-def _lines(found: Exponential) -> str:
-    rows = [
-        ("T(x)", ", ".join(sp.sstr(t) for t in found.statistics)),
-        ("eta", ", ".join(sp.sstr(e) for e in found.natural)),
-        ("A", sp.sstr(found.log_partition)),
-        ("log h(x)", sp.sstr(found.log_base)),
-    ]
-    return "\n".join(f"  {name:9} = {text}" for name, text in rows)

@@ -10,13 +10,11 @@ from types import MappingProxyType
 from emdsl.families.continuous import CONTINUOUS
 from emdsl.families.kernels_discrete import DISCRETE
 from emdsl.families.kernels_vector import VECTOR
-from emdsl.families.naturals import NATURALS
 from emdsl.families.posteriors import POSTERIORS
-from emdsl.families.records import Form, Natural, Record
+from emdsl.families.records import Form, Record
 from emdsl.language.model import Family
 
 RECORDS: Mapping[str, Record] = MappingProxyType({r.name: r for r in (*DISCRETE, *CONTINUOUS, *VECTOR, *POSTERIORS)})
-NATURAL: Mapping[str, Natural] = MappingProxyType({n.family: n for n in NATURALS})
 
 
 @cache

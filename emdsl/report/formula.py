@@ -210,7 +210,7 @@ def plain_log(e: Formula) -> bool:
     if not simple or not isinstance(e, Apply):
         return False
     inner = e.arguments[0]
-    function = isinstance(inner, Apply) and inner.function in (Word("p"), Word("q"), Word("Gamma"))
+    function = isinstance(inner, Apply) and inner.function in (Word("p"), Word("q"), Name("h"), Word("Gamma"))
     return function or isinstance(inner, Name | At | Number | Word)
 
 

@@ -18,6 +18,7 @@ WORDS = {
     "alpha": "α",
     "beta": "β",
     "digamma": "ψ",
+    "eta": "η",
     "trigamma": "ψ′",
     "Gamma": "Γ",
     "logdet": "log det",

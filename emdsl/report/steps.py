@@ -10,6 +10,7 @@ from emdsl.derive.factors import Factor
 from emdsl.derive.plan import Plan
 from emdsl.derive.statistics import Statistic
 from emdsl.report import formula as f
+from emdsl.report.families import family_steps
 from emdsl.report.formula import Formula
 from emdsl.report.latents import posterior_step
 from emdsl.report.page import Say, Show, Step, names_of, whole
@@ -21,7 +22,7 @@ from emdsl.report.updates import equation, update_steps
 def steps(plan: Plan) -> tuple[Step, ...]:
     """All steps of a plan that is in the model's own coordinates."""
     t = typeset(plan)
-    out = [_joint(plan, t)]
+    out = [_joint(plan, t), *family_steps(plan)]
     if plan.elimination.blocks:
         out.append(_bound(plan))
     out += [posterior_step(plan, b, t) for b in plan.elimination.blocks]

@@ -25,6 +25,7 @@ WORDS = {
     "alpha": "α",
     "beta": "β",
     "digamma": "ψ",
+    "eta": "η",
     "trigamma": "ψ′",
     "sum": "Σ",
     "Gamma": "Γ",

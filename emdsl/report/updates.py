@@ -212,9 +212,7 @@ def _newton(rule: Newton, t: Typeset) -> Iterator[Say | Show]:
     if rule.inside:
         yield Say(f"With {names_of(*rule.inside)} at their own maxima (the profile), the score is")
     yield Show(f.Relation("=", _partial(rule.leaf.var, rule.axes, names, t), f.Relation("=", score, f.Number("0"))))
-    yield Say(
-        "Newton's method, to convergence, a step that lowers Q halved until it does not; the second derivative is"
-    )
+    yield Say("Newton's method to convergence, steps that lower Q halved; the second derivative is")
     slope = f.Slope(f.Word("Q"), t.of(El(rule.leaf.var, rule.axes), names), 2)
     yield Show(f.Relation("=", slope, t.of(tidy(rule.curvature, t.known), names)))
 

@@ -1,22 +1,48 @@
-"""Families usable as posteriors: p(x) = exp(<eta, T(x)> - A(eta)), looked up by their statistics and support.
+"""Families as p(x) = exp(<eta, T(x)> - A(eta)), written down by hand: what posteriors are held against.
 
 Each row gives, for its eta: the family's arguments, A, E[T] and other moments that have closed forms.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 from scipy import special
 
 from emdsl.families import kernels_natural as gig
-from emdsl.families import moments as at
 from emdsl.families.kernels_continuous import log_bessel_i0
 from emdsl.families.kernels_vector import spd_inverse
-from emdsl.families.records import Natural
+from emdsl.families.records import Function
+from natural import moments as at
 
 LOG_2PI = float(np.log(2 * np.pi))
+
+
+@dataclass(frozen=True, slots=True)
+class Natural:
+    """A family in natural parameters: exp(<eta, T(x)> - A(eta)), base measure 1 unless `base` says else.
+
+    `statistics` names the T_j, keys of `natural.statistics.STATISTICS`; `axes` counts the own
+    axes of each (0 scalar, 1 vector, 2 matrix), which are those of its eta too. Every function takes the
+    eta_j in this order. `moments` returns E[T_j] in this order; `extra` gives further cheap
+    moments by the statistic's name, `id` always among them or among the statistics.
+    `valid(*eta)` is a boolean per batch element: the density can be normalised.
+    `family` and `arguments(*eta)` name the family of the language (or of the table below it) that this is.
+    """
+
+    family: str
+    support: str
+    statistics: tuple[str, ...]
+    axes: tuple[int, ...]
+    arguments: Function
+    natural: Function
+    log_normaliser: Function
+    moments: Function
+    valid: Function
+    extra: Mapping[str, Function] = field(default_factory=dict)
+    base: Function | None = None
 
 
 NATURALS: tuple[Natural, ...] = (
@@ -224,10 +250,3 @@ NATURALS: tuple[Natural, ...] = (
         valid=lambda eta: at.real(eta) < 0,
     ),
 )
-
-
-def recognise(statistics: Collection[str], support: str) -> tuple[Natural, ...]:
-    """The rows over `support` whose statistics include all of `statistics`, smallest first; an absent one has eta 0."""
-    wanted = set(statistics)
-    found = [row for row in NATURALS if row.support == support and wanted <= set(row.statistics) and row.base is None]
-    return tuple(sorted(found, key=lambda row: len(row.statistics)))

@@ -1,0 +1,113 @@
+"""The step of a derivation that says what the families in a model are: statistics, natural parameters, log-partition.
+
+Families of the prelude get a line or two; one that the user has declared is told in full, with its
+reason where it has no finite statistics.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from emdsl.derive.exponential import Exponential, NotExponential, Pair, exponential
+from emdsl.derive.joint import calls, is_point_mass
+from emdsl.derive.plan import Plan
+from emdsl.language import model as m
+from emdsl.report import formula as f
+from emdsl.report.formula import Formula
+from emdsl.report.indices import Letters
+from emdsl.report.page import Say, Show, Step, names_of
+from emdsl.report.tidy import Known, tidy
+from emdsl.report.typeset import Typeset
+from emdsl.report.vectors import tensor
+
+ETA, T, H, X, J = f.Word("eta"), f.Name("T"), f.Name("h"), f.Name("x"), f.Name("j")
+
+
+def family_steps(plan: Plan) -> list[Step]:
+    """One step for all families of a model, in the order in which it calls them; none where it calls none."""
+    used = _used(plan.joint.model)
+    if not used:
+        return []
+    terms = f.Big(((J, f.Word("")),), None, f.Times((f.At(ETA, (J,)), f.Apply(f.At(T, (J,)), (X,)))))
+    body: list[Say | Show] = [
+        Say("An exponential family has statistics T, natural parameters η and a log-partition A, with"),
+        Show(f.Relation("=", _log("p", X), f.Plus(((False, terms), (True, f.Word("A")), (False, _log("h", X)))))),
+        Say("Found of the families that the model calls:"),
+    ]
+    facts = []
+    for family, signature in used:
+        found = exponential(family, signature)
+        body += list(_family(family, signature, found))
+        facts.append(
+            {
+                "family": family.name,
+                "arguments": [a.name for a in family.signatures[signature].arguments],
+                "exponential": isinstance(found, Exponential),
+                "user": family.user,
+            }
+        )
+    return [Step("The families", tuple(body), {"kind": "families", "families": facts})]
+
+
+def _used(model: m.ModelText) -> list[tuple[m.Family, int]]:
+    """Families with the parameterisation called, once each; a point mass is no density."""
+    found = {(c.family, c.signature): None for v in model.variables for c in calls(v)}
+    return [(family, k) for family, k in found if not is_point_mass(family)]
+
+
+def _family(family: m.Family, signature: int, found: Exponential | NotExponential) -> Iterator[Say | Show]:
+    t = _typeset(family, signature)
+    name = f"`{family.name}({', '.join(a.name for a in family.signatures[signature].arguments)})`"
+    if isinstance(found, Exponential):
+        yield Say(f"{name}{', declared here' if family.user else ''}:")
+        yield from _parts(family, found, t)
+        return
+    yield Say(f"{name}{', declared here,' if family.user else ''} is not an exponential family: {_because(found)}")
+    if found.tie is not None:
+        yield Show(t.of(tidy(found.tie, t.known), {}))
+    if family.user:
+        yield Say("So it has no finite statistics: parameters in it are found numerically, in passes over the data.")
+    if found.given is not None:
+        yield Say(f"With {names_of(*found.given.fixed)} known it is one:")
+        yield from _parts(family, found.given, t)
+
+
+def _because(found: NotExponential) -> str:
+    return found.reason + ("." if found.tie is None else ", in")
+
+
+def _parts(family: m.Family, found: Exponential, t: Typeset) -> Iterator[Show]:
+    statistics, naturals = zip(*(_pair(p, t) for p in found.pairs), strict=True) if found.pairs else ((), ())
+    variate = f.Name(family.x.name)
+    yield Show(f.Relation("=", f.Apply(T, (variate,)), _listed(statistics)))
+    yield Show(f.Relation("=", ETA, _listed(naturals)))
+    if family.user:
+        yield Show(f.Relation("=", f.Word("A"), t.of(tidy(found.log_partition, t.known), {})))
+        yield Show(f.Relation("=", _log("h", variate), t.of(tidy(found.log_base, t.known), {})))
+
+
+def _log(function: str, of: Formula) -> Formula:
+    return f.Apply(f.Word("log"), (f.Apply(H if function == "h" else f.Word(function), (of,)),))
+
+
+def _listed(items: Sequence[Formula]) -> Formula:
+    return items[0] if len(items) == 1 else f.Listed(tuple(items))
+
+
+def _pair(p: Pair, t: Typeset) -> tuple[Formula, Formula]:
+    """A statistic with its natural parameter, as vectors or matrices where both can be written so."""
+    statistic, natural = tidy(p.statistic, t.known), tidy(p.natural, t.known)
+    if p.ixs:
+        sides = tensor(t, statistic, p.ixs, {}), tensor(t, natural, p.ixs, {})
+        if sides[0] is not None and sides[1] is not None:
+            return sides[0], sides[1]
+    names = t.letters.extend({}, p.ixs)
+    return t.of(statistic, names), t.of(natural, names)
+
+
+def _typeset(family: m.Family, signature: int) -> Typeset:
+    """How the expressions of one declaration are written: in its own names."""
+    declared = (family.x, *family.signatures[signature].arguments)
+    pairs = {a.name: (0, 1) for a in declared if a.domain.kind in ("spd", "correlation")}
+    letters = Letters({}, frozenset((*(a.name for a in declared), *family.sizes)))
+    return Typeset(letters, {}, {}, Known(pairs, frozenset()), {}, {a.name: len(a.domain.dims) for a in declared})

@@ -1,0 +1,90 @@
+"""Derivatives by sympy, and the Newton steps of single elements that use them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import sympy as sp
+from algebra import FUNCTIONS, World
+from scipy import special
+
+from emdsl.derive.scalars import slope
+from emdsl.families.special import ELEMENTARY, OPEN, SPECIAL
+from emdsl.runtime.updates import maximise_scalar
+
+PAIRS = {"min", "max"}
+INSIDE = {"logit": (0.1, 0.9), "log": (0.2, 3.0)}
+
+
+@pytest.mark.parametrize("name", SPECIAL)
+def test_written_derivatives_are_sympys_of_the_definition(name):
+    a = sp.Symbol("a", real=True)
+    theirs = sp.diff(OPEN[name](a), a)
+    for at in (0.3, 1.7, 4.0):
+        ours = ELEMENTARY[name](a).diff(a).subs(a, at)
+        assert float(ours.evalf()) == pytest.approx(float(theirs.subs(a, at).evalf()), rel=1e-9)
+
+
+@pytest.mark.parametrize("name", ELEMENTARY)
+def test_slopes_are_differences_of_the_functions(name):
+    """Against numeric functions that know nothing of sympy, in the form that modules print."""
+    low, high = INSIDE.get(name, (0.2, 2.5))
+    arity = 2 if name in PAIRS else 1
+    for seed in range(5):
+        at = np.random.default_rng(seed).uniform(low, high, arity)
+        for n in range(arity):
+            places, found = slope(name, arity, n)
+            world = World({}, {p.var: np.array(v) for p, v in zip(places, at, strict=True)})
+            step = 1e-5 * np.eye(arity)[n]
+            difference = (FUNCTIONS[name](*(at + step)) - FUNCTIONS[name](*(at - step))) / 2e-5
+            assert world.value(found, {}) == pytest.approx(difference, rel=1e-6, abs=1e-8)
+
+
+def test_slopes_do_not_overflow_where_the_functions_do_not():
+    for name in ("logistic", "softplus", "log_Phi"):
+        places, found = slope(name, 1, 0)
+        for at in (-30.0, 30.0):
+            assert np.isfinite(World({}, {places[0].var: np.array(at)}).value(found, {})), (name, at)
+
+
+def gamma_shape(mean_log, log_mean):
+    """The profile of a Gamma's shape, per element."""
+
+    def objective(a):
+        value = a * np.log(a / np.exp(log_mean)) - special.gammaln(a) + (a - 1) * mean_log - a
+        return value, np.log(a) - log_mean + mean_log - special.digamma(a), 1 / a - special.polygamma(1, a)
+
+    return objective
+
+
+def test_elements_are_found_together_to_the_last_digits():
+    true = np.array([[1e-3, 0.2, 1.0], [3.0, 50.0, 1e5]])
+    objective = gamma_shape(special.digamma(true) - np.log(true), np.zeros_like(true))
+    for start in (1e-6, 1.0, 1e7):
+        found = maximise_scalar(objective, np.full(true.shape, start), "positive", 0.0, np.inf)
+        assert np.abs(objective(found)[1]).max() < 1e-11 * (1 + 1 / true.min())
+        np.testing.assert_allclose(found[true < 100], true[true < 100], rtol=1e-10)
+
+
+def test_q_never_falls_where_it_has_several_maxima():
+    """From the flank of the higher of two peaks Newton's step would land on the lower one."""
+
+    def objective(v):
+        terms = [(2.0, 0.0, 0.05), (1.0, 3.0, 1.0)]
+        parts = [(h * np.exp(-((v - m) ** 2) / (2 * s)), m, s) for h, m, s in terms]
+        return (
+            sum(p for p, _, _ in parts),
+            sum(-p * (v - m) / s for p, m, s in parts),
+            sum(p * ((v - m) ** 2 / s**2 - 1 / s) for p, m, s in parts),
+        )
+
+    starts = np.linspace(-1.5, 6, 400)
+    found = maximise_scalar(objective, starts, "real")
+    assert (objective(found)[0] >= objective(starts)[0] * (1 - 1e-12)).all()
+    assert np.abs(objective(found)[1]).max() < 1e-9
+
+
+@pytest.mark.parametrize(("low", "high", "answer"), [(-np.inf, np.inf, 1.0), (2.0, np.inf, 2.0), (-1.0, 0.5, 0.5)])
+def test_bounds_hold_the_maximum(low, high, answer):
+    found = maximise_scalar(lambda v: (-((v - 1) ** 2), -2 * (v - 1), -2 + 0 * v), np.array([5.0]), "real", low, high)
+    assert found == pytest.approx([answer], abs=1e-12)
