@@ -179,7 +179,8 @@ def maximise_scalar(
             move = np.where(curvature < 0, -gradient / curvature, np.sign(gradient) * 2.0 ** min(step, 4))
         new = t + np.clip(np.nan_to_num(move), -4.0, 4.0)
         inside = (new > lower) & (new < upper)
-        middle = np.where(np.isfinite(lower) & np.isfinite(upper), (lower + upper) / 2, new)
+        both = np.isfinite(lower) & np.isfinite(upper)
+        middle = np.where(both, (np.where(both, lower, 0.0) + np.where(both, upper, 0.0)) / 2, new)
         new = np.clip(np.where(inside | (gradient == 0), new, middle), least, most)
         # what Q gains is below its rounding: nothing to be seen in its value
         fine = np.abs(gradient * (new - t)) <= 1e-9 * (1 + np.abs(value))
