@@ -189,11 +189,11 @@ def e_step(params, data, prepared, rng=None):
         S_x_u = S_x_u + weight[rows] @ part_2
         part_3 = present_x[rows] * moments_u["id"]
         S_n_x_u = S_n_x_u + weight[rows] @ part_3
-        log_likelihood += (0.5) * df * (log0((0.5)) + log0(df)) * weight[rows].sum()
+        log_likelihood += (0.5) * df * (math.log((0.5)) + log0(df)) * weight[rows].sum()
         log_likelihood += -special.gammaln(((0.5) * df)) * weight[rows].sum()
         log_likelihood += (-0.5) * log0(s2) * (present_x[rows] @ weight[rows])
-        log_likelihood += (-0.5) * log0(2) * (present_x[rows] @ weight[rows])
-        log_likelihood += (-0.5) * log0(np.pi) * (present_x[rows] @ weight[rows])
+        log_likelihood += (-0.5) * math.log(2) * (present_x[rows] @ weight[rows])
+        log_likelihood += (-0.5) * math.log(np.pi) * (present_x[rows] @ weight[rows])
         log_likelihood += log_z_u @ weight[rows]
     return {
         "log_likelihood": float(honest(log_likelihood)),
@@ -223,7 +223,7 @@ def m_step(statistics, params, prepared, policy="raise"):
     S_n_x = statistics["n_x"]
     # df: newton. no closed root for df, df log(df), lgamma(1/2 df); Newton with step-halving, to convergence
     def objective_of_df(df_2):
-        return ((((0.5) * log0((0.5)) * S_count) + ((0.5) * S_log_u) + ((-0.5) * S_u)) * df_2) + ((0.5) * S_count * df_2 * log0(df_2)) - S_count * special.gammaln(((0.5) * df_2)), ((0.5) * S_count) + ((0.5) * S_log_u) + ((-0.5) * S_u) + ((0.5) * S_count * log0(df_2)) + ((-0.5) * S_count * log0(2)) + ((-0.5) * S_count * special.digamma(((0.5) * df_2))), ((0.5) * S_count / df_2) + ((-0.25) * S_count * trigamma(((0.5) * df_2)))
+        return ((((0.5) * math.log((0.5)) * S_count) + ((0.5) * S_log_u) + ((-0.5) * S_u)) * df_2) + ((0.5) * S_count * df_2 * log0(df_2)) - S_count * special.gammaln(((0.5) * df_2)), ((0.5) * S_count) + ((0.5) * S_log_u) + ((-0.5) * S_u) + ((0.5) * S_count * log0(df_2)) + ((-0.5) * S_count * math.log(2)) + ((-0.5) * S_count * special.digamma(((0.5) * df_2))), ((0.5) * S_count / df_2) + ((-0.25) * S_count * trigamma(((0.5) * df_2)))
     df = checked(maximise_scalar(objective_of_df, df, "positive", 0.0, np.inf), "df", df, policy, 0.0, np.inf)
     # mean: closed form. Q is quadratic: one equation per element; concave where the coefficient is positive definite
     mean = checked(S_x_u / S_n_x_u, "mean", mean, policy, -np.inf, np.inf)
@@ -275,11 +275,11 @@ def log_likelihood_rows(params, data, prepared):
         n_rows = row_count(rows)
         moments_u, log_z_u = on(rows)
         total = np.zeros(n_rows)
-        total = total + (0.5) * df * (log0((0.5)) + log0(df))
+        total = total + (0.5) * df * (math.log((0.5)) + log0(df))
         total = total + -special.gammaln(((0.5) * df))
         total = total + (-0.5) * log0(s2) * present_x[rows]
-        total = total + (-0.5) * log0(2) * present_x[rows]
-        total = total + (-0.5) * log0(np.pi) * present_x[rows]
+        total = total + (-0.5) * math.log(2) * present_x[rows]
+        total = total + (-0.5) * math.log(np.pi) * present_x[rows]
         total = total + log_z_u
         parts.append(honest(total))
     return np.concatenate(parts)
