@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol, Self
 
@@ -79,7 +78,7 @@ class Fitter(Estimator):
         self._module = whole.complete(self._completed).module
         named = {n: f"{n} seen" for n in self._completed}
         values = {named.get(n, n): a for n, a in bound.values.items()}
-        return replace(bound, values=values, masks={named.get(n, n): a for n, a in bound.masks.items()})
+        return bound._replace(values=values, masks={named.get(n, n): a for n, a in bound.masks.items()})
 
     def _fault(self, error: faults.DataError) -> Exception:
         wrong = DataError(Problem(error.code, error.message, hint=error.hint))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ BOOLEANS = {"true": 1, "false": 0}
 class FileTable(Table):
     """A table with where it came from; `lines[i]` is the line of row i in the file, where that has lines."""
 
+    columns: Mapping[str, Any]
     path: str = ""
     lines: Sequence[int] = ()
 

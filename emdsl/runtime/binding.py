@@ -9,8 +9,8 @@ the first bad value, its row and the count.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -23,29 +23,27 @@ from emdsl.runtime.sizes import Equation, Levels, SizeValue, ragged_name, size_v
 Spec = Mapping[str, Any]
 
 
-@dataclass(frozen=True)
-class Bound:
+class Bound(NamedTuple):
     """Data as generated code reads it; `values` are int64 or float64, C-contiguous, 0 where missing."""
 
     sizes: dict[str, int]
     values: dict[str, Array]
     masks: dict[str, Array | None]
-    weights: Array | None = None
-    weighted: str | None = None
-    ragged: dict[str, Ragged] = field(default_factory=dict)
-    labels: dict[str, list[str]] = field(default_factory=dict)
+    weights: Array | None
+    weighted: str | None
+    ragged: dict[str, Ragged]
+    labels: dict[str, list[str]]
 
 
-@dataclass(frozen=True)
-class BindOptions:
+class BindOptions(NamedTuple):
     """What may stand beside the data: see `bind_data`."""
 
-    sizes: Mapping[str, int] = field(default_factory=dict)
+    sizes: Mapping[str, int] = MappingProxyType({})
     origin: str = "what was passed"
     sample_weight: Any = None
     weights_over: str | None = None
     lengths: Any = None
-    labels: Mapping[str, list[str]] = field(default_factory=dict)
+    labels: Mapping[str, list[str]] = MappingProxyType({})
     fitting: bool = True
 
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numbers
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -14,8 +13,7 @@ from emdsl.runtime.faults import DataError
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
-@dataclass(frozen=True)
-class Column:
+class Column(NamedTuple):
     """`values`: int64, float64, or text as objects, any axes; `missing`: True where nothing was seen, or None."""
 
     values: Array

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,11 +10,11 @@ import numpy as np
 from emdsl.runtime.faults import DataError
 
 
-@dataclass(frozen=True)
 class Table:
     """Columns of equal length by name, in order."""
 
-    columns: Mapping[str, Any]
+    def __init__(self, columns: Mapping[str, Any]) -> None:
+        self.columns = columns
 
 
 def as_table(data: Any) -> Table | None:

@@ -8,8 +8,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -24,8 +23,7 @@ FALL = 1e-9  # an objective may fall by this much of 1 + |objective| before it i
 SAME = 1e-5  # two starts reach the same optimum when they differ by less of 1 + |objective|
 
 
-@dataclass(frozen=True)
-class Setup:
+class Setup(NamedTuple):
     """What stays fixed during a fit."""
 
     module: Any
@@ -37,8 +35,7 @@ class Setup:
     progress: Progress | None = None
 
 
-@dataclass(frozen=True)
-class Climb:
+class Climb(NamedTuple):
     """One climb from one start. `history[-1]` is the objective at `params`.
 
     `status` is one of converged, max_iter, boundary, degenerate, decreased, interrupted;
@@ -62,8 +59,7 @@ class Climb:
         return len(self.history) - 1
 
 
-@dataclass(frozen=True)
-class Point:
+class Point(NamedTuple):
     """A place on the way up: parameters and what the E-step there gave."""
 
     params: Params
@@ -220,7 +216,7 @@ def _conclude(setup: Setup, end: Climb, repairs: Mapping[str, int]) -> Climb:
         message = f"degenerate after {iterations}: {message}"
     for what, count in repairs.items():
         message += f"; repaired ({setup.policy}) in {count} of {iterations}: {what}"
-    return replace(end, status=status, message=message)
+    return end._replace(status=status, message=message)
 
 
 def _variable(setup: Setup, name: str) -> Mapping[str, Any]:
@@ -239,7 +235,7 @@ def best_climb(climbs: Sequence[Climb]) -> Climb:
     hits = sum(abs(c.objective - best.objective) <= SAME * (1 + abs(best.objective)) for c in sound)
     lost = len(climbs) - sum(c.status != "degenerate" for c in climbs)
     message = f"{best.message}; best objective reached by {hits} of {len(climbs)} starts"
-    return replace(best, message=message + (f", {lost} of them degenerate" if lost else ""))
+    return best._replace(message=message + (f", {lost} of them degenerate" if lost else ""))
 
 
 def print_progress(every: float = 0.5) -> Progress:

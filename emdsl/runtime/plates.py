@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -16,8 +15,7 @@ from emdsl.runtime.sizes import Equation, ragged_name, size_value
 Record = Mapping[str, Any]  # one variable of a SPEC
 
 
-@dataclass(frozen=True)
-class Ragged:
+class Ragged(NamedTuple):
     """The rows of a ragged plate `T[s]`, one flat axis over all its parents.
 
     `lengths` and `start` (first flat row) per parent row; `row` (parent) and `position` (t) per flat row.

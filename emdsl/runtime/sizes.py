@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from emdsl.runtime.faults import DataError
 
 Polynomial = dict[tuple[str, ...], int]  # sorted names of a product -> coefficient
 
 
-@dataclass(frozen=True)
-class Equation:
+class Equation(NamedTuple):
     """`left = right`, and where that was seen ("axis 1 of x")."""
 
     left: str
@@ -24,8 +23,7 @@ class Equation:
     source: str
 
 
-@dataclass(frozen=True)
-class SizeValue:
+class SizeValue(NamedTuple):
     """A size that is settled, and what settled it."""
 
     value: int
@@ -122,8 +120,7 @@ def settle_sizes(found: dict[str, SizeValue], equations: Sequence[Equation]) -> 
                 found[name], moved = SizeValue(value, equation.source), True
 
 
-@dataclass(frozen=True)
-class Levels:
+class Levels(NamedTuple):
     """A number of levels seen in the data: `size` is at least `seen`."""
 
     size: str

@@ -7,8 +7,8 @@ columns, one for each plate: `index={"s": "subject"}`, or columns that bear the 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -19,13 +19,12 @@ from emdsl.runtime.plates import Record
 from emdsl.runtime.sizes import ragged_name
 
 
-@dataclass(frozen=True)
-class ReadData:
+class ReadData(NamedTuple):
     """Arrays by variable; `lengths` of ragged plates whose arrays are flat; `labels` of plates named in text."""
 
     values: dict[str, Any]
-    lengths: dict[str, Array] = field(default_factory=dict)
-    labels: dict[str, list[str]] = field(default_factory=dict)
+    lengths: Mapping[str, Array] = MappingProxyType({})
+    labels: Mapping[str, list[str]] = MappingProxyType({})
 
 
 def read_data(
@@ -171,8 +170,7 @@ def _all_numeric(
 # ------------------------------------------------------------------ rows
 
 
-@dataclass(frozen=True)
-class Layout:
+class Layout(NamedTuple):
     """How the table's rows lie in the plates: `order` sorts them; `cell` is each sorted row's place in
     the dense grid `shape` (None where rows are simply taken in order); `ragged` names a ragged last plate."""
 
@@ -182,8 +180,8 @@ class Layout:
     cell: Array | None = None
     ragged: bool = False
     codes: tuple[Array, ...] = ()
-    lengths: dict[str, Array] = field(default_factory=dict)
-    labels: dict[str, list[str]] = field(default_factory=dict)
+    lengths: Mapping[str, Array] = MappingProxyType({})
+    labels: Mapping[str, list[str]] = MappingProxyType({})
 
     def arrange(self, variable: Record, column: Column) -> Any:
         """One variable's column in the shape of its plates, missing where the grid has no row."""

@@ -19,11 +19,11 @@ The model:
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 from scipy import linalg, special
-from typing import Any, Self
+from types import MappingProxyType
+from typing import Any, NamedTuple, Self
 import difflib
 import io
 import json
