@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Protocol, Self
 
@@ -72,13 +72,19 @@ class Fitter(Estimator):
         bound = super()._bind(data, params, **beside)
         spec = self._module.SPEC["variables"]
         found = {v["name"] for v in spec if v.get("missing") == "complete" and bound.masks.get(v["name"]) is not None}
-        self._completed = tuple(sorted(found | set(self._completed)))
+        self._complete(found | set(self._completed))
         if not self._completed:
             return bound
-        self._module = whole.complete(self._completed).module
         named = {n: f"{n} seen" for n in self._completed}
         values = {named.get(n, n): a for n, a in bound.values.items()}
         return bound._replace(values=values, masks={named.get(n, n): a for n, a in bound.masks.items()})
+
+    def _complete(self, names: Iterable[str]) -> None:
+        """Take over the model in which missing entries of these observed variables are latents."""
+        may = {v["name"] for v in self._whole().module.SPEC["variables"] if v.get("missing") == "complete"}
+        self._completed = tuple(sorted(may.intersection(names)))
+        if self._completed:
+            self._module = self._whole().complete(self._completed).module
 
     def _fault(self, error: faults.DataError) -> Exception:
         wrong = DataError(Problem(error.code, error.message, hint=error.hint))
@@ -135,7 +141,7 @@ class Fitter(Estimator):
         from emdsl import __version__
 
         more = {"source": self.model.text, "infer": dict(self.model.infer or {}), "fixed": sorted(self._held)}
-        return {**super().document(), **more, "emdsl_version": __version__}
+        return {**super().document(), **more, "completed": list(self._completed), "emdsl_version": __version__}
 
     def restore(self, path: Any) -> Self:
         """Take over a saved fit of this model, parameters that were fixed included."""
@@ -144,6 +150,7 @@ class Fitter(Estimator):
             held = {n: saved["params"][n] for n in saved.get("fixed") or () if n in saved["params"]}
             self.set_params(fixed=held or None)
             self._hold_fixed(held)
+            self._complete(saved.get("completed") or ())
         except faults.DataError as error:
             raise self._fault(error) from None
         super().restore(saved)

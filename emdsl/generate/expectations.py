@@ -43,7 +43,8 @@ def _seeded(printer: Printer, lines: Sequence[str]) -> list[str]:
                 for b in printer.plan.elimination.blocks
                 if b.states and printer.inference.runtime[f"c:{b.name}"].code == q
             )
-            out += ["if rng is not None:", f"    {q} = seeded({q}, {states}, {_rows_of_data(printer, block)}, rng)"]
+            arguments = f"{q}, {states}, {_rows_of_data(printer, block)}, rng{_weights_of_rows(printer, block)}"
+            out += ["if rng is not None:", f"    {q} = seeded({arguments})"]
     return out
 
 
@@ -51,6 +52,14 @@ def _chained(printer: Printer, line: str) -> Block:
     """The block whose recursion a line calls."""
     q, blocks = line.split(",")[0], printer.plan.elimination.blocks
     return next(b for b in blocks if b.chain and printer.inference.runtime[f"c:{b.name}"].code == q)
+
+
+def _weights_of_rows(printer: Printer, block: Block) -> str:
+    """The argument that holds sample weights, where they are weights of this block's elements."""
+    over = printer.plan.weighted
+    if over is None or [i.dim for i in block.home] != [over] or printer.chunk not in (None, over):
+        return ""
+    return f', prepared["the weight"]{"[rows]" if printer.chunk else ""}'
 
 
 def _rows_of_data(printer: Printer, block: Block) -> str:

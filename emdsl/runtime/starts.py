@@ -15,11 +15,14 @@ from emdsl.runtime.columns import Array
 from emdsl.runtime.numerics import Degenerate
 
 
-def seeded(q: Array, states: int, data: Sequence[Any], rng: np.random.Generator) -> Array:
+def seeded(
+    q: Array, states: int, data: Sequence[Any], rng: np.random.Generator, weight: Array | None = None
+) -> Array:
     """A start for the posterior of a discrete block: rows near seeded rows belong together.
 
     Seeds are drawn as in k-means++ (Arthur and Vassilvitskii 2007) on standardised data, a list of arrays
     with rows last; without data each element gets a state at random. Every state keeps a tenth of each element.
+    A row of `weight` 0 is as good as absent: no seed, and no part of what data are standardised by.
     """
     k = int(np.prod(q.shape[:states]))
     n = q.size // max(k, 1)
@@ -29,12 +32,13 @@ def seeded(q: Array, states: int, data: Sequence[Any], rng: np.random.Generator)
     parts = [np.asarray(a, float).reshape(-1, n) for a in data if a.size % n == 0]
     if parts:
         z = np.concatenate(parts)
-        sd = z.std(axis=1)
-        z = (z[sd > 0] - z[sd > 0].mean(axis=1, keepdims=True)) / sd[sd > 0, None]
-        pick, distances = int(rng.integers(n)), []
+        counted = np.ones(n, bool) if weight is None or not weight.any() else weight > 0
+        sd = z[:, counted].std(axis=1)
+        z = (z[sd > 0] - z[sd > 0][:, counted].mean(axis=1, keepdims=True)) / sd[sd > 0, None]
+        pick, distances = int(rng.choice(np.flatnonzero(counted))), []
         for _ in range(k):
             distances.append(((z - z[:, [pick]]) ** 2).sum(0) + 1e-9 * rng.random(n))
-            nearest = np.min(distances, axis=0)
+            nearest = np.min(distances, axis=0) * counted
             pick = int(rng.choice(n, p=nearest / nearest.sum()))
         choice = np.argmin(distances, axis=0)
     soft = np.full((k, n), 0.1 / k)
