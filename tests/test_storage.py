@@ -14,6 +14,7 @@ from fixtures.fake_model import FakeModel, build
 from fixtures.hand_gmm import GaussianMixture
 from fixtures.hand_poisson import RaggedPoisson
 
+import emdsl
 from emdsl.errors import DataError, EmdslError
 from emdsl.fit.fitter import load_fit
 from emdsl.runtime import faults, storage
@@ -148,3 +149,21 @@ def test_fixed_parameters_stay_and_are_not_counted(tmp_path: Path) -> None:
     assert free.objective_ > fit.objective_
     with pytest.raises(DataError, match="did you mean mean"):
         FakeModel().fitter(fixed={"men": mean}).fit(X)
+
+
+def test_a_fit_whose_labels_were_partly_missing(tmp_path: Path) -> None:
+    """It is a fit of the model with those labels as latents, and is loaded as such."""
+    text = """
+        model PartlySeen
+        param a : unit
+        param m[2] : real
+        for n in N:
+            observed g[n] ~ Bernoulli(a)
+            observed h[n] ~ Normal(m[g[n]], 1)
+    """
+    data = {"g": [0.0, 1.0, np.nan, 1.0, 0.0], "h": [0.1, 4.2, 3.9, 4.0, -0.3]}
+    fit = emdsl.compile(text=text).fitter(seed=1).fit(data)
+    fit.save(tmp_path / "fit.json")
+    again = emdsl.load(tmp_path / "fit.json")
+    assert again.score(data) == fit.score(data)
+    np.testing.assert_array_equal(again.posterior(data)["g"], fit.posterior_["g"])

@@ -156,6 +156,10 @@ def _centre(plan: Plan, w: World) -> None:
         at = rng.normal(size=array.shape[array.ndim - own :])
         w.arrays[f"reference:{name}"] = at
         w.arrays[name] = array - at
+    for plane in plan.planes:
+        at = rng.normal(size=w.arrays[plane.design].shape[-1:])
+        w.arrays[f"reference:{plane.param}"] = at
+        w.arrays[plane.data] = w.arrays[plane.data] - w.arrays[plane.design] @ at
     moved = {}
     for name, shift in plan.shifts.items():
         array = np.array(w.arrays[name], float)

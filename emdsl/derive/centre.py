@@ -72,12 +72,12 @@ def _through_latents(joint: LogJoint, variables: Mapping[str, m.Variable]) -> li
         point = at_reference(above[1], variables)
         if point.idx:
             continue  # vectors: their latents are not integrated out one by one
-        shifts = {e.var: Shift(e.var, _axes(variables[e.var]), point) for e in (below[0], below[1])}
+        shifts = {e.var: Shift(e.var, axes_of(variables[e.var]), point) for e in (below[0], below[1])}
         out.append((shifts, above[1].var))
     return out
 
 
-def _axes(v: m.Variable) -> tuple[Ix, ...]:
+def axes_of(v: m.Variable) -> tuple[Ix, ...]:
     return tuple(Ix(f"{v.name}_{n}", str(d)) for n, d in enumerate(v.shape))
 
 
@@ -115,8 +115,8 @@ def _free_location(e: Expr, variables: Mapping[str, m.Variable]) -> bool:
     if not isinstance(e, El) or e.var not in variables:
         return False
     v = variables[e.var]
-    real = v.kind == "param" and v.domain.kind == "real" and v.domain.lower is None and v.domain.upper is None
-    return real and all(isinstance(i, Ix) for i in e.idx) and len(set(e.idx)) == len(e.idx)
+    moves = v.domain.kind in ("real", "ordered") and v.domain.lower is None and v.domain.upper is None
+    return v.kind == "param" and moves and len(e.idx) == len(v.shape)
 
 
 def _location(node: x.Add, variables: Mapping[str, m.Variable]) -> tuple[Shift, list[str]] | None:
@@ -137,7 +137,11 @@ def _location(node: x.Add, variables: Mapping[str, m.Variable]) -> tuple[Shift, 
         if moved is not None and set(x.free(moved[1])) <= set(place.idx):
             value = x.add(value, x.mul(x.num(c * sign), moved[1]))
             names.append(moved[0])
-    if not set(x.free(value)) <= set(place.idx):
+    free, ordered = set(x.free(value)), variables[place.var].domain.kind == "ordered"
+    if not free:
+        return Shift(place.var, axes_of(variables[place.var]), value), names  # the same for every element
+    plain = all(isinstance(i, Ix) for i in place.idx) and len(set(place.idx)) == len(place.idx)
+    if ordered or not plain or not free <= set(place.idx):
         return None
     axes = tuple(Ix(f"{place.var}_{n}", i.dim) for n, i in enumerate(place.idx) if isinstance(i, Ix))
     to: dict[Ix, Idx] = dict(zip(place.idx, axes, strict=True))  # type: ignore[arg-type]

@@ -13,6 +13,7 @@ from emdsl.derive.chains import Chain, distance
 from emdsl.derive.expr import El
 from emdsl.derive.factors import LogJoint
 from emdsl.derive.joint import expand
+from emdsl.derive.planes import Plane, plane_shift, planes
 from emdsl.derive.solve import Closed, Update, solve
 from emdsl.derive.statistics import Expected, expected
 from emdsl.errors import ModelError, Problem
@@ -34,6 +35,7 @@ class Plan:
     joint: LogJoint
     shifts: Mapping[str, Shift]
     centred: tuple[str, ...]
+    planes: tuple[Plane, ...]
     elimination: Elimination
     expected: Expected
     updates: tuple[Update, ...]
@@ -54,6 +56,8 @@ def derive(model: m.ModelText) -> Plan:
     """The plan of a resolved model. Raises `ModelError` with the factor that stands in the way, and ways out."""
     _refuse(model)
     joint, shifts, centred = recentre(expand(model))
+    flat = planes(joint, (*centred, *shifts))
+    shifts = {**shifts, **{p.param: plane_shift(p, joint) for p in flat}}
     weighted = weighted_plate(model, joint)
     elimination = eliminate(joint, weighted)
     q = expected(joint, elimination, weighted)
@@ -62,6 +66,7 @@ def derive(model: m.ModelText) -> Plan:
         joint,
         shifts,
         centred,
+        flat,
         elimination,
         q,
         updates,

@@ -54,8 +54,8 @@ def chunk_dimension(plan: Plan) -> str | None:
     (dim,) = outer
     if homes and next(iter(homes))[0].dim != dim:
         return None
-    if dim.endswith("[]"):
-        return None
+    if any(isinstance(p.size, m.Ragged) for v in plan.joint.model.variables for p in v.plates):
+        return None  # rows of a ragged plate are no slice of the outer one's
     for v in plan.joint.model.variables:
         axes = [str(s) for s in v.shape]
         if v.kind == "param" and dim in axes:

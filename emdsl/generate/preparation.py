@@ -62,6 +62,9 @@ def reference_lines(printer: Printer) -> list[str]:
     for name in printer.plan.centred:
         own = len(printer.plan.joint.model.variable(name).domain.dims)
         cells.append(f'"{name}": centre(data.values["{name}"], data.masks.get("{name}"), {own}),')
+    for p in printer.plan.planes:
+        y, design = f'data.values["{p.data}"]', f'data.values["{p.design}"]'
+        cells.append(f'"{p.param}": plane({y}, data.masks.get("{p.data}"), {design}),')
     return ["def reference(data):", *("    " + line for line in (doc, "return {", *("    " + c for c in cells), "}"))]
 
 
@@ -88,6 +91,7 @@ def prepare_lines(printer: Printer) -> list[str]:
     for v in model.variables:
         if v.kind in ("observed", "given"):
             lines += _data_lines(plan, v, v.name in indices)
+    lines += [f'out["reference {p.param}"] = reference["{p.param}"]' for p in plan.planes]
     lines += _ragged_lines(model)
     lines += _level_lines(printer)
     lines += [line for b in plan.elimination.blocks for line in sequence_lines(b)]
@@ -122,7 +126,11 @@ def _data_lines(plan: Plan, v: m.Variable, index: bool) -> list[str]:
     kind = "np.int64" if integer else "float"
     values, mask = f'data.values["{v.name}"]', f'data.masks.get("{v.name}")'
     reference = f'reference["{v.name}"]' if v.name in plan.centred else "None"
-    lines = [f'out["{v.name}"] = stored({values}, {mask}, {kind}, {plates}, {reference})']
+    stored = values
+    for p in plan.planes:
+        if p.data == v.name:
+            stored = f'{values} - data.values["{p.design}"] @ reference["{p.param}"]'
+    lines = [f'out["{v.name}"] = stored({stored}, {mask}, {kind}, {plates}, {reference})']
     if v.name in plan.centred:
         lines.append(f'out["reference {v.name}"] = {reference}')
     if missing_policy(v, plan) == "complete":

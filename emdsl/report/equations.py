@@ -49,7 +49,9 @@ def readable(plan: Plan) -> Plan:
 
 def _uncentred(plan: Plan) -> Plan:
     joint, elimination, q, updates = _derived(plan.joint.model)
-    return replace(plan, joint=joint, shifts={}, centred=(), elimination=elimination, expected=q, updates=updates)
+    return replace(
+        plan, joint=joint, shifts={}, centred=(), planes=(), elimination=elimination, expected=q, updates=updates
+    )
 
 
 @lru_cache(maxsize=16)

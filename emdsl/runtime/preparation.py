@@ -139,6 +139,15 @@ def centre(values: Array, mask: Array | None, own: int) -> Array:
     return np.where(mask, values, 0.0).sum(axes) / np.maximum(count, 1)
 
 
+def plane(values: Array, mask: Array | None, design: Array) -> Array:
+    """The least-squares coefficients of data on a design, missing entries left out; any other vector would do too."""
+    x, y = np.reshape(design, (-1, design.shape[-1])), np.ravel(values)
+    kept = np.isfinite(y) if mask is None else np.ravel(mask)
+    if x.shape[1] == 0 or not kept.any():
+        return np.zeros(x.shape[1])
+    return np.linalg.lstsq(x[kept], y[kept], rcond=None)[0]
+
+
 def data_scale(arrays: Sequence[Array]) -> float:
     """The smallest standard deviation of centred data, 1 where there is none: what rounding is measured against."""
     found = [float(s) for a in arrays if a.size for s in np.sqrt(np.mean(a**2, axis=-1)).ravel()]

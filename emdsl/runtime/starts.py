@@ -15,9 +15,7 @@ from emdsl.runtime.columns import Array
 from emdsl.runtime.numerics import Degenerate
 
 
-def seeded(
-    q: Array, states: int, data: Sequence[Any], rng: np.random.Generator, weight: Array | None = None
-) -> Array:
+def seeded(q: Array, states: int, data: Sequence[Any], rng: np.random.Generator, weight: Array | None = None) -> Array:
     """A start for the posterior of a discrete block: rows near seeded rows belong together.
 
     Seeds are drawn as in k-means++ (Arthur and Vassilvitskii 2007) on standardised data, a list of arrays

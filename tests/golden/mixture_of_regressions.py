@@ -221,7 +221,7 @@ def expectations(params, prepared):
         log_z = coefficients @ features_2
         q_z, log_z_z = normalise(log_z, 1)
         if rng is not None:
-            q_z = seeded(q_z, 1, [y[..., rows]], rng)
+            q_z = seeded(q_z, 1, [y[..., rows]], rng, prepared["the weight"][rows])
         return q_z, log_z_z, features_2
     return on
 

@@ -172,7 +172,7 @@ def expectations(params, prepared):
         log_z = log_table(coefficients, features_2, prepared["the fold of z"])
         q_z, log_z_z = normalise(log_z, 1)
         if rng is not None:
-            q_z = seeded(q_z, 1, [h[..., rows]], rng)
+            q_z = seeded(q_z, 1, [h[..., rows]], rng, prepared["the weight"][rows])
         return q_z, log_z_z, features_2
     return on
 

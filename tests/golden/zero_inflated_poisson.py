@@ -166,7 +166,7 @@ def expectations(params, prepared):
         log_immune += part_2
         q_immune, log_z_immune = normalise(log_immune, 1)
         if rng is not None:
-            q_immune = seeded(q_immune, 1, [y[..., rows]], rng)
+            q_immune = seeded(q_immune, 1, [y[..., rows]], rng, prepared["the weight"][rows])
         return q_immune, log_z_immune, features_2
     return on
 

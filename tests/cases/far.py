@@ -1,0 +1,155 @@
+"""Data far from the origin, where squares lose every digit unless locations are measured from a reference point."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from cases import Case, mix, mvn, normal, pick
+
+FAR = 1e7
+W = np.array([0.4, 0.6])
+
+PLANE = """
+    model Plane
+    param beta : real[P]
+    param s : positive
+    for n in N:
+        given X[n] : real[P]
+        observed y[n] ~ Normal(X[n] @ beta, s)
+"""
+
+
+def _design(rng, n):
+    return np.column_stack([np.ones(n), rng.normal(size=(n, 2))])
+
+
+def _plane(rng, n=80):
+    X, beta = _design(rng, n), np.array([1.0, 2.0, -1.0])
+    return {"X": X, "y": FAR + rng.normal(X @ beta, 0.5)}, {"beta": beta + np.array([FAR, 0, 0]), "s": 0.5}
+
+
+PLANES = """
+    model Planes
+    param w : simplex[2]
+    param beta[2] : real[P]
+    param s[2] : positive
+    for n in N:
+        given X[n] : real[P]
+        latent z[n] ~ Categorical(w)
+        observed y[n] ~ Normal(X[n] @ beta[z[n]], s[z[n]])
+"""
+
+
+def _planes(rng, n=150):
+    X, beta = _design(rng, n), np.array([[-3.0, -2.0, 1.0], [5.0, 2.0, -1.0]])
+    y = rng.normal((X * beta[pick(rng, W, n)]).sum(1), 0.5)
+    return {"X": X, "y": y + 1e6}, {"w": W, "beta": beta + np.array([1e6, 0, 0]), "s": np.array([0.5, 0.5])}
+
+
+TWO_WAY = """
+    model TwoWay
+    param a[G] : real
+    param b : zero_sum[H]
+    param s : positive
+    for n in N:
+        given g[n] : category[G]
+        given h[n] : category[H]
+        observed y[n] ~ Normal(a[g[n]] + b[h[n]], s)
+"""
+
+
+def _two_way(rng, n=100):
+    g, h, b = rng.integers(0, 3, n), rng.integers(0, 3, n), np.array([-1.0, 0.0, 1.0])
+    y = FAR + rng.normal(2.0 * g + b[h], 0.5)
+    return {"g": g, "h": h, "y": y}, {
+        "a": FAR + 2.0 * np.arange(3),
+        "b": b,
+        "s": 0.5,
+    }
+
+
+ORDERED = """
+    model FarOrdered
+    param w : simplex[2]
+    param m : ordered[2]
+    param s : positive
+    for n in N:
+        latent z[n] ~ Categorical(w)
+        observed y[n] ~ Normal(m[z[n]], s)
+"""
+
+
+def _ordered(rng, n=150):
+    m = FAR + np.array([-3.0, 3.0])
+    return {"y": rng.normal(m[pick(rng, W, n)], 1)}, {"w": W, "m": m, "s": 1.0}
+
+
+RAGGED = """
+    model FarIntercepts
+    param m : real
+    param tau : positive
+    param s : positive
+    for g in G:
+        latent b[g] ~ Normal(m, tau)
+        for n in N[g]:
+            observed y[g, n] ~ Normal(b[g], s)
+"""
+
+
+def _ragged(rng):
+    y = [FAR + rng.normal(rng.normal(0, 2), 1.0, size=rng.integers(1, 6)) for _ in range(40)]
+    return {"y": y}, {"m": FAR, "tau": 2.0, "s": 1.0}
+
+
+def _ragged_value(p, d):
+    cov = {n: p["s"] ** 2 * np.eye(n) + p["tau"] ** 2 for n in range(1, 6)}
+    return sum(mvn(y[None], np.full(len(y), p["m"]), cov[len(y)])[0] for y in d["y"])
+
+
+WEIGHTS = """
+    model WeightsOfNothing
+    param w : simplex[2]
+    param m[2] : real
+    param s : positive
+    for n in N:
+        latent z[n] ~ Categorical(w)
+        observed x[n] ~ Normal(m[z[n]], s)
+"""
+
+
+def _weights(rng, n=100):
+    m = np.array([-3.0, 3.0])
+    x = np.append(rng.normal(m[pick(rng, W, n)]), 1e6)
+    return {"x": x, "weight": np.append(rng.integers(0, 3, n), 0.0)}, {"w": W, "m": m, "s": 1.0}
+
+
+def _weights_value(p, d):
+    each = np.logaddexp.reduce(np.log(p["w"]) + normal(d["x"][:, None], p["m"], p["s"]), axis=1)
+    return float(d["weight"] @ each)
+
+
+CASES = [
+    Case("a plane at 1e7", PLANE, _plane, lambda p, d: normal(d["y"], d["X"] @ p["beta"], p["s"]).sum()),
+    Case(
+        "two planes at 1e6",
+        PLANES,
+        _planes,
+        lambda p, d: mix(p["w"], normal(d["y"][:, None], d["X"] @ p["beta"].T, p["s"])),
+        near=True,
+    ),
+    Case(
+        "two ways at 1e7",
+        TWO_WAY,
+        _two_way,
+        lambda p, d: normal(d["y"], p["a"][d["g"]] + p["b"][d["h"]], p["s"]).sum(),
+    ),
+    Case(
+        "ordered means at 1e7",
+        ORDERED,
+        _ordered,
+        lambda p, d: mix(p["w"], normal(d["y"][:, None], p["m"], p["s"])),
+        near=True,
+    ),
+    Case("intercepts of ragged groups at 1e7", RAGGED, _ragged, _ragged_value, options={"max_iter": 20_000}),
+    Case("a row of weight 0, far away", WEIGHTS, _weights, _weights_value, weight="weight", options={"n_init": 2}),
+]
