@@ -42,11 +42,20 @@ def pairs(option: str, items: Sequence[str]) -> dict[str, str]:
     return out
 
 
+def column_lists(items: Sequence[str]) -> dict[str, list[str]]:
+    """`--column x=a,b` options as names of columns."""
+    found = {n: [c.strip() for c in v.split(",")] for n, v in pairs("--column", items).items()}
+    for name, columns in found.items():
+        if not all(columns):
+            raise click.UsageError(f"--column {name}: a name between commas is empty")
+    return found
+
+
 def size_pairs(items: Sequence[str]) -> dict[str, int]:
     """`--size K=3` options as numbers."""
     found = pairs("--size", items)
     for name, value in found.items():
-        if not value.isdigit() or len(value) > 12 or int(value) < 1:
+        if not (value.isascii() and value.isdigit()) or len(value) > 12 or int(value) < 1:
             raise click.UsageError(f"--size {name}={value}: a size is a positive whole number")
     return {name: int(value) for name, value in found.items()}
 
@@ -77,7 +86,7 @@ def model_text(path: str) -> str | bytes:
 
 def refused(what: str) -> EmdslError:
     """What this release cannot do, in one line."""
-    return EmdslError(Problem("E090", f"{what} is not available in this release"))
+    return EmdslError(Problem("E121", f"{what} is not available in this release"))
 
 
 # ------------------------------------------------------------------ fit
@@ -121,7 +130,7 @@ def fit(model: str, data: str, **options: Any) -> None:
     if options["plot"] and not options["plot"].lower().endswith(".svg"):
         raise click.UsageError("--plot writes SVG: give a name that ends in .svg")
     sizes, index = size_pairs(options["size"]), pairs("--index", options["index"])
-    columns = {n: [c.strip() for c in v.split(",")] for n, v in pairs("--column", options["column"]).items()}
+    columns = column_lists(options["column"])
     built = compiled(model, options["infer"])
     table = read_table_file(data)
     fitter = prepared_fitter(built, sizes, options)
@@ -282,10 +291,16 @@ def sample(
     model: str, fit_path: str, size: Sequence[str], seed: int | None, given_path: str | None, output: str | None
 ) -> None:
     """Draw synthetic data from MODEL.em at the parameters of a fit, as CSV (or JSON by the name of -o)."""
-    from emdsl.fit.tables import draw_rows
+    from emdsl.fit.tables import draw_rows, size_names
 
     check_output(output)
-    put(output, draw_rows(compiled(model), fit_path, size_pairs(size), seed, given_path, output or ""))
+    if output and output.lower().endswith((".parquet", ".pq", ".npz", ".xlsx")):
+        raise click.UsageError(f"-o {output}: draws are written as CSV, or as JSON where the name ends in .json")
+    built, sizes = compiled(model), size_pairs(size)
+    unknown = [n for n in sizes if n not in size_names(built)]
+    if unknown:
+        raise click.UsageError(f"--size: the model has no size {unknown[0]}")
+    put(output, draw_rows(built, fit_path, sizes, seed, given_path, output or ""))
 
 
 @commands.command()
@@ -339,7 +354,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
         click.echo(str(error), err=True)
         return 1
     except NotImplementedError as error:
-        click.echo(f"error E090: {error or 'this is not available in this release'}", err=True)
+        click.echo(f"error E121: {error or 'this is not available in this release'}", err=True)
         return 1
     except Exception as error:  # noqa: BLE001  (the last boundary: a traceback is a defect)
         return last_resort(error)
@@ -348,7 +363,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
 def last_resort(error: Exception) -> int:
     """Lack of memory, or a bug of ours: one block, no traceback unless EMDSL_DEBUG is set."""
     if isinstance(error, MemoryError):
-        click.echo("error D051: there is not enough memory for this model and data", err=True)
+        click.echo("error D043: there is not enough memory for this model and data", err=True)
     elif os.environ.get("EMDSL_DEBUG"):
         raise error
     else:

@@ -15,7 +15,6 @@ from emdsl.language.model import Family
 
 BAD = Path(__file__).parent / "bad"
 FILES = sorted(BAD.glob("*.em"))
-ELSEWHERE = {"E008", "E064"}  # a file too large to keep; an argument of compile: both are below
 
 
 def said(data: bytes, file: str, families: Mapping[str, Family]) -> str:
@@ -36,11 +35,6 @@ def test_what_is_said(path: Path, request: pytest.FixtureRequest) -> None:
     assert expected.exists(), "read what is said, then run pytest --update-golden"
     assert found == expected.read_text(encoding="utf-8")
     assert found and ":" in found
-
-
-def test_every_code_has_a_model() -> None:
-    everything = "".join(p.read_text(encoding="utf-8") for p in BAD.glob("*.expected"))
-    assert [code for code in CODES if f" {code}: " not in everything and code not in ELSEWHERE] == []
 
 
 def test_every_code_used_is_listed() -> None:

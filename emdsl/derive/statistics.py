@@ -21,7 +21,7 @@ from emdsl.derive.records import function_of
 from emdsl.derive.show import show
 from emdsl.derive.terms import Symmetry, Term, blocks_of, canonical_names, merge, spell, symmetry_of
 from emdsl.derive.weights import weigh
-from emdsl.errors import ModelError, Problem
+from emdsl.errors import InternalError
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def expected(joint: LogJoint, elimination: Elimination, weighted: str | None) ->
             continue
         averaged = average(t, elimination.blocks, joint)
         if isinstance(averaged, str):
-            raise ModelError(Problem("E112", averaged, factor.span), joint.model.source)
+            raise InternalError("statistics", averaged)  # a posterior has the moments of the statistics that found it
         for part in averaged:
             _collect(
                 selectors(weigh(part, weighted, joint.model), joint, kinds),

@@ -17,6 +17,7 @@ from emdsl.fit.fitter import CompiledModel, Fitter
 from emdsl.fit.readers import FileTable, read_table_file
 from emdsl.runtime import faults
 from emdsl.runtime.frames import Table
+from emdsl.runtime.settings import sizes_of_parameters, starting_values
 from emdsl.runtime.sizes import ragged_name
 from emdsl.runtime.storage import plain_value, read_document
 from emdsl.runtime.table import read_data
@@ -69,6 +70,13 @@ def draw_rows(
     return rows_text(spec, {**data, **drawn}, all_sizes)
 
 
+def size_names(model: CompiledModel) -> set[str]:
+    """The names that a size may be given for: those of the model, and of ragged lengths."""
+    spec = model.module.SPEC
+    lengths = {ragged_name(p[1]) for v in spec["variables"] for p in v["plates"]}
+    return {*spec["sizes"], *(n for n in lengths if n is not None)}
+
+
 def _tied(spec: Mapping[str, Any]) -> set[str]:
     """Sizes in shapes of parameters."""
     params = [v for v in spec["variables"] if v["kind"] == "param"]
@@ -84,6 +92,8 @@ def read_parameters(path: str, spec: Mapping[str, Any]) -> tuple[dict[str, Array
     if isinstance(content, dict) and "format" not in content:
         params = content.get("params", content)
         sizes = content.get("sizes", {})
+        if not isinstance(params, dict):
+            raise DataError(Problem("D020", f"{path}: its params must be numbers by name"))
     else:
         try:
             document = read_document(path)
@@ -95,7 +105,29 @@ def read_parameters(path: str, spec: Mapping[str, Any]) -> tuple[dict[str, Array
     absent = [v["name"] for v in spec["variables"] if v["kind"] == "param" and v["name"] not in params]
     if absent:
         raise DataError(Problem("D020", f"{path}: lacks the parameters {', '.join(absent)}"))
-    return {n: np.asarray(v, np.float64) for n, v in params.items()}, {n: int(v) for n, v in sizes.items()}
+    return _checked(path, params, spec), _whole(path, sizes)
+
+
+def _checked(path: str, params: Mapping[str, Any], spec: Mapping[str, Any]) -> dict[str, Array]:
+    """The model's parameters as arrays of the declared shapes, inside their domains; else DataError."""
+    arrays: dict[str, Array] = {}
+    for name in (v["name"] for v in spec["variables"] if v["kind"] == "param"):
+        try:
+            arrays[name] = np.array(params[name], np.float64)
+        except (TypeError, ValueError):
+            raise DataError(Problem("D020", f"{path}: the parameter {name} is no array of numbers")) from None
+    try:
+        starting_values(spec, arrays, sizes_of_parameters(spec, arrays), {})
+    except faults.DataError as error:
+        raise DataError(Problem(error.code, f"{path}: {error.message}", hint=error.hint)) from None
+    return arrays
+
+
+def _whole(path: str, sizes: Any) -> dict[str, int]:
+    """Saved sizes, each a whole number."""
+    if not isinstance(sizes, dict) or not all(type(v) is int and v >= 0 for v in sizes.values()):
+        raise DataError(Problem("D020", f"{path}: its sizes must be whole numbers by name"))
+    return sizes
 
 
 def rows_text(spec: Mapping[str, Any], drawn: Mapping[str, Any], sizes: Mapping[str, Any]) -> str:

@@ -54,7 +54,7 @@ def overridden(lines: list[Infer], infer: Mapping[str, str], scope: Scope) -> li
             scope.problems.append(Problem("E064", f"infer: `{key}` by `{method}`: {reason}", NOWHERE))
             continue
         known = len(scope.problems)
-        made += infer_lines([found], scope)
+        made += [replace(line, span=NOWHERE) for line in infer_lines([found], scope)]
         scope.problems[known:] = [
             replace(p, span=NOWHERE, message=f"infer: {p.message}") for p in scope.problems[known:]
         ]

@@ -13,7 +13,7 @@ from emdsl.errors import DataError, Problem
 
 def check_output(path: str | None) -> None:
     """Refuse an output path that cannot be written before any work is done."""
-    if path is None or path == "-":
+    if path is None or path == "-" or (os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path)):
         return
     folder = Path(path).resolve().parent
     reason = None

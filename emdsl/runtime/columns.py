@@ -220,9 +220,16 @@ def refuse_text(name: str, column: Column) -> None:
     refuse_where(name, bad, column.values, "must be numbers, but holds text", wrong, "D004")
 
 
+def holds_numbers(column: Column) -> bool:
+    """Whether text is a column of numbers spoilt by some cells: some are numerals, perhaps with decimal commas."""
+    cells = [str(v) for v in column.values[column.present]]
+    spoilt = not all(_is_numeral(c) for c in cells)
+    return spoilt and any(_is_numeral(c.replace(",", ".", 1)) and any(map(str.isdigit, c)) for c in cells)
+
+
 def _is_numeral(text: str) -> bool:
     try:
         float(text)
     except ValueError:
         return False
-    return True
+    return "_" not in text  # 1_000 is Python's, no file's

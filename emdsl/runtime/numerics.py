@@ -33,7 +33,7 @@ def log0(p: Any) -> Array:
     return np.maximum(np.log(p), LOWEST)
 
 
-def honest(value: Any) -> Array:
+def honest(value: Any) -> Any:
     """A log-probability, -inf where a zero probability took part."""
     if isinstance(value, float):
         return value if value >= -1e100 or value != value else -math.inf

@@ -44,8 +44,14 @@ def plain_value(value: Any) -> Any:
 
 
 def write_whole(path: str | os.PathLike[str], content: bytes) -> None:
-    """Write a file whole or not at all: a temporary file beside it, then a rename. OSError as it comes."""
-    path = Path(path)
+    """Write a file whole or not at all: a temporary file beside it, then a rename. OSError as it comes.
+
+    A link stays a link to the new content; a device or a pipe is written to, never replaced.
+    """
+    if os.path.exists(path) and not os.path.isfile(path):
+        Path(path).write_bytes(content)
+        return
+    path = Path(os.path.realpath(path))
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:

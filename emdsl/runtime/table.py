@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from emdsl.runtime.columns import Array, Column, read_column, refuse_text
+from emdsl.runtime.columns import Array, Column, holds_numbers, read_column, refuse_text
 from emdsl.runtime.faults import DataError, closest
 from emdsl.runtime.frames import Table, as_table
 from emdsl.runtime.plates import Record
@@ -159,7 +159,11 @@ def _all_numeric(
     taken = {v["name"] for v in variables} | set(index.values())
     for named in columns.values():
         taken |= {named} if isinstance(named, str) else set(named)
-    found = [n for n in table.columns if n not in taken and not _column(table, n).text]
+    left = {n: _column(table, n) for n in table.columns if n not in taken}
+    for n, column in left.items():
+        if column.text and holds_numbers(column):  # a wrong cell must not take its whole column out of the fit
+            refuse_text(f"{name} (column {n})", column)
+    found = [n for n, column in left.items() if not column.text]
     if not found:
         raise DataError(
             f"{name}: the table has no numeric column left", hint=f"say which: columns={{{name!r}: [...]}}", code="D018"

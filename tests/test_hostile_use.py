@@ -1,0 +1,122 @@
+"""The command line on real models, used wrongly: one block on standard error, a status, never a traceback."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from emdsl import cli
+
+ROOT = Path(__file__).parents[1]
+MODEL = str(ROOT / "models/old_faithful.em")
+DATA = str(ROOT / "models/data/faithful.csv")
+PARAMS = {"weights": [0.5, 0.5], "mean": [[2, 50], [4, 80]], "cov": [[[1, 0], [0, 9]], [[1, 0], [0, 9]]]}
+
+
+@pytest.fixture
+def said(capsys: pytest.CaptureFixture[str]) -> Any:
+    """What a wrong use prints on standard error; nothing goes to standard output, and no bug of ours shows."""
+
+    def runs(status: int, *arguments: str) -> str:
+        assert cli.run(arguments) == status
+        got = capsys.readouterr()
+        assert got.out == "" and got.err and "Traceback" not in got.err and "internal error" not in got.err
+        return got.err
+
+    return runs
+
+
+def saved(folder: Path, document: Any) -> str:
+    (folder / "p.json").write_text(json.dumps(document))
+    return str(folder / "p.json")
+
+
+@pytest.mark.parametrize("number", ["²", "٣", "1.0", "+2", "1_0"])
+def test_a_size_is_written_in_plain_digits(said: Any, number: str) -> None:
+    assert "a size is a positive whole number" in said(2, "fit", MODEL, DATA, "--size", f"K={number}")
+
+
+@pytest.mark.parametrize("columns", [",", "a,", ",b", "a,,b"])
+def test_no_name_of_a_column_is_empty(said: Any, columns: str) -> None:
+    assert "between commas is empty" in said(2, "fit", MODEL, DATA, "--column", f"x={columns}")
+
+
+def test_an_infer_option_points_at_no_line_of_the_model(said: Any) -> None:
+    told = said(1, "derive", MODEL, "--infer", "z=mcmc")
+    assert told.startswith("error E120: the method mcmc for z") and "^" not in told
+
+
+def test_a_number_that_only_python_reads_is_the_one_pointed_at(said: Any, tmp_path: Path) -> None:
+    data = tmp_path / "d.csv"
+    data.write_text("a,b\n1,2\n1_000,3\n4,5\n")
+    told = said(1, "fit", MODEL, str(data))
+    assert "'1_000'" in told and f"line 3 of {data}" in told
+
+
+@pytest.mark.parametrize("cell", ["1_000", "abc", "2,5", "1 000", "?", "1.2.3"])
+def test_a_wrong_cell_does_not_take_its_column_away(said: Any, tmp_path: Path, cell: str) -> None:
+    data = tmp_path / "d.csv"
+    data.write_text(f'who,a,b\nu,1,2\nv,"{cell}",3\nw,4,5\n')
+    told = said(1, "fit", MODEL, str(data))
+    assert "x (column a)" in told and repr(cell) in told and f"line 3 of {data}" in told
+
+
+def test_columns_of_names_are_no_data(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lines = (ROOT / "models/data/faithful.csv").read_text().splitlines()
+    data = tmp_path / "d.csv"
+    data.write_text("\n".join([f"who,{lines[0]}", *(f"{'uvw'[i % 3]},{line}" for i, line in enumerate(lines[1:]))]))
+    assert cli.run(["fit", MODEL, str(data), "--max-iter", "3", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["sizes"]["D"] == 2
+
+
+@pytest.mark.parametrize(
+    ("document", "words"),
+    [
+        ({**PARAMS, "weights": [0.9, 0.9]}, "weights: its value must be probabilities that sum to 1"),
+        ({**PARAMS, "weights": "abc"}, "weights is no array of numbers"),
+        ({**PARAMS, "weights": [[0.5], [0.2, 0.3]]}, "weights is no array of numbers"),
+        ({**PARAMS, "weights": [0.5, None]}, "weights: its value must be finite"),
+        ({**PARAMS, "weights": [1.0]}, "sizes disagree"),
+        ({**PARAMS, "cov": [[1]]}, "cov: its value has shape (1, 1)"),
+        ({"params": PARAMS, "sizes": {"N": "x"}}, "sizes must be whole numbers"),
+        ({"params": PARAMS, "sizes": {"N": 2.5}}, "sizes must be whole numbers"),
+        ({"params": PARAMS, "sizes": [3]}, "sizes must be whole numbers"),
+        ({"params": [1]}, "params must be numbers by name"),
+    ],
+)
+def test_draws_need_parameters_of_the_model(said: Any, tmp_path: Path, document: Any, words: str) -> None:
+    path = saved(tmp_path, document)
+    told = said(1, "sample", MODEL, "--params", path, "--size", "N=3")
+    assert words in told and path in told
+
+
+def test_draws_are_of_known_sizes_and_in_a_known_format(said: Any, tmp_path: Path) -> None:
+    path = saved(tmp_path, PARAMS)
+    assert "no size Q" in said(2, "sample", MODEL, "--params", path, "--size", "N=3", "--size", "Q=3")
+    out = tmp_path / "draws.parquet"
+    assert "CSV" in said(2, "sample", MODEL, "--params", path, "--size", "N=3", "-o", str(out))
+    assert not out.exists()
+
+
+def test_a_link_stays_a_link(tmp_path: Path) -> None:
+    target, link = tmp_path / "target.py", tmp_path / "link.py"
+    target.write_text("old")
+    link.symlink_to(target)
+    assert cli.run(["compile", MODEL, "-o", str(link)]) == 0
+    assert link.is_symlink() and "class GaussianMixture" in target.read_text()
+
+
+def test_a_pipe_is_written_to_and_not_replaced(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        assert cli.run(["derive", str(ROOT / "models/student.em"), "-o", str(pipe)]) == 0
+        assert os.read(reader, 20) and stat.S_ISFIFO(os.stat(pipe).st_mode)
+    finally:
+        os.close(reader)
