@@ -151,7 +151,7 @@ def test_density_integrates_to_one(name, signature):
     if record(family).atom:
         return
     totals = []
-    for seed in range(4):
+    for seed in range(2 if len(family.x.domain.dims) == 2 else 4):  # an integral over matrices takes seconds
         rng = np.random.default_rng([seed, signature])
         sizes = dict.fromkeys(family.sizes, 2)
         args = random_arguments(family, signature, sizes, rng)
