@@ -87,6 +87,15 @@ def is_prior(t: Term, f: Factor, joint: LogJoint) -> bool:
     return f.role == "potential" and not t.gates and not names & data
 
 
+def _kept(block: Block) -> tuple[Expr, ...]:
+    """The conditions of a filtered plate, which every term of a block carries: elements left out have no normaliser."""
+    if block.chain is not None or not block.terms:
+        return ()
+    first, *others = block.terms
+    found = [e for e in first.factors if isinstance(e, x.Fn) and e.name in x.COMPARISONS]
+    return tuple(e for e in found if set(x.free(e)) <= set(block.home) and all(e in t.factors for t in others))
+
+
 def messages(block: Block) -> list[Term]:
     """What elimination leaves: the log-normaliser as a function of the gates.
 
@@ -96,7 +105,7 @@ def messages(block: Block) -> list[Term]:
     axes = (*block.gates, *block.outside)
     ixs = (*block.outside, *block.gates)
     if block.scale is None:
-        return [Term(1, gates_outside(block), (El(f"A:{block.name}", axes),), ixs)]
+        return [Term(1, gates_outside(block), (El(f"A:{block.name}", axes), *_kept(block)), ixs)]
     half = x.HALF.value
     return [
         Term(half, block.neighbours, (block.scale, El(f"fit:{block.name}", axes)), ixs),

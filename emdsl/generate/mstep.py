@@ -277,8 +277,11 @@ def emit_numeric(f: Function, params: Sequence[str], terms: Sequence[Term]) -> N
     slopes = []
     for n in params:
         axes = axes_of(model.variable(n))
-        parts = [em.contract([c, *factors], tuple(a for a in axes if any(a in x.free(g) for g in factors)))
-                 for c, factors, _ in gradient(terms, n, axes)]  # fmt: skip
+        parts = []
+        for c, factors, summed in gradient(terms, n, axes):
+            carried = {i for g in factors for i in x.free(g)}
+            counts = [x.SizeN(i.dim) for i in summed if i not in carried]
+            parts.append(em.contract([c, *factors, *counts], tuple(a for a in axes if a in carried)))
         slope = em.broadcast(em.sum(parts), axes) if parts else Array("0.0", ())
         slopes.append(f'"{n}": {slope.code}')
     body = em.lines
