@@ -109,7 +109,7 @@ class World:
             case x.Mul(factors):
                 return self.product(factors, at)
             case x.Pow(base, exponent):
-                return float(self.value(base, at) ** self.value(exponent, at))
+                return float(np.float64(self.value(base, at)) ** self.value(exponent, at))  # 1/0 is inf
             case x.Sum(ix, body):
                 return sum(self.value(body, here) for here in self.over((ix,), at))
             case x.MatInv():

@@ -87,8 +87,8 @@ def is_prior(t: Term, f: Factor, joint: LogJoint) -> bool:
     return f.role == "potential" and not t.gates and not names & data
 
 
-def _kept(block: Block) -> tuple[Expr, ...]:
-    """The conditions of a filtered plate, which every term of a block carries: elements left out have no normaliser."""
+def _kept(block: Block) -> tuple[x.Expr, ...]:
+    """The conditions of a filtered plate, which every term of a block carries: what is left out has no normaliser."""
     if block.chain is not None or not block.terms:
         return ()
     first, *others = block.terms
