@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from scipy.special import logsumexp
-from scipy.stats import binom, poisson
+from scipy.stats import poisson
 
 from cases import Case, mix, normal, pick
 
@@ -166,28 +166,6 @@ def _shifted_value(p, d):
     return np.log((rows[np.arange(100), :, d["seen"]] * p["keep"]).sum(1)).sum()
 
 
-FILTERED = """
-    model LatentsOfPairs
-    param q[2] : unit
-    param b : unit
-    for i in N:
-        for j in N if i < j:
-            latent   z[i, j] ~ Bernoulli(b)
-            observed y[i, j] ~ Binomial(5, q[z[i, j]])
-"""
-
-
-def _filtered(rng, n=12):
-    q, b = np.array([0.1, 0.8]), 0.4
-    return {"y": rng.binomial(5, q[(rng.random((n, n)) < b).astype(int)])}, {"q": q, "b": b}
-
-
-def _filtered_value(p, d):
-    y = d["y"][np.triu_indices(12, 1)]
-    off, on = (np.log(w) + binom.logpmf(y, 5, q) for w, q in zip((1 - p["b"], p["b"]), p["q"], strict=True))
-    return float(np.logaddexp(off, on).sum())
-
-
 CASES = [
     Case("class of a group", GROUPS, _groups, _groups_value, options={"n_init": 3}, plan={"z": "exact:enumeration"}),
     Case("class of a ragged group, some empty", RAGGED, _ragged, _ragged_value, options={"n_init": 3}),
@@ -195,5 +173,4 @@ CASES = [
     Case("class through a given index", INDEXED, _indexed, _indexed_value, options={"n_init": 4}),
     Case("binary raters", RATERS, _raters, _raters_value, options={"n_init": 4}),
     Case("index by arithmetic", SHIFTED, _shifted, _shifted_value, options={"n_init": 10}),
-    Case("latents of a filtered plate", FILTERED, _filtered, _filtered_value, near=True),
 ]

@@ -194,26 +194,6 @@ TRUNCATED = """
         observed x[n] ~ Normal(m, 1)
 """
 
-CUT = """
-    model CutTogether
-    param s : positive
-    param c : positive ~ Gamma(2, 1)
-    param m[3] : real(min = 0) ~ Normal(1, c)
-    for n in N:
-        given    g[n] : category[3]
-        observed x[n] ~ Normal(m[g[n]], s)
-"""
-
-
-def _cut(rng, n=60):
-    g, m = rng.integers(0, 3, n), np.array([0.5, 1.0, 3.0])
-    return {"g": g, "x": rng.normal(m[g], 0.5)}, {"s": 0.5, "c": 1.0, "m": m}
-
-
-def _cut_prior(p):
-    return gamma.logpdf(p["c"], 2) + (normal(p["m"], 1, p["c"]) - norm.logcdf(1 / p["c"])).sum()
-
-
 CASES = [
     _mixture(
         "dirichlet, normal, inverse gamma",
@@ -334,12 +314,5 @@ CASES = [
         lambda rng: ({"x": rng.normal(3, 1, 25)}, {"m": 3.0, "sd": 1.0}),
         lambda p, d: normal(d["x"], p["m"], p["sd"]).sum(),
         lambda p: laplace.logpdf(p["m"], 0, 5) + expon.logpdf(p["sd"], scale=2),
-    ),
-    Case(
-        "three cut priors of one spread",
-        CUT,
-        _cut,
-        lambda p, d: normal(d["x"], p["m"][d["g"]], p["s"]).sum(),
-        _cut_prior,
     ),
 ]
