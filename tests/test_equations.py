@@ -13,7 +13,7 @@ from zlib import crc32
 import numpy as np
 import pytest
 import sympy as sp
-from cases import Case
+from cases import Case, far
 from test_unusual import CASES
 
 import emdsl
@@ -89,7 +89,11 @@ def residual(equation: Any, numbers: Numbers, at: Mapping[Any, int]) -> float:
     return abs(left - right) / (1 + sum(parts))
 
 
-@pytest.mark.parametrize("case", CASES[::3], ids=lambda c: c.name)
+# statistics about the origin, which the shown equations are in, have no digits left of data far away
+NEAR = [case for case in CASES if case.name not in {c.name for c in far.CASES}]
+
+
+@pytest.mark.parametrize("case", NEAR[::3], ids=lambda c: c.name)
 def test_equations_hold_after_an_m_step(case: Case) -> None:
     model, statistics, before, after, bound = halves(case)
     plan = readable(model.derived)
