@@ -7,11 +7,11 @@ from zlib import crc32
 
 import numpy as np
 import pytest
-from structures import Structure, chains, enumerate_all
+from structures import Structure, chains, enumerate_all, networks
 
 import emdsl
 
-CASES = [*chains.CASES]
+CASES = [*chains.CASES, *networks.CASES]
 pytestmark = pytest.mark.filterwarnings("ignore::emdsl.runtime.faults.ConvergenceWarning")
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from emdsl.derive import expr as x
 from emdsl.derive.chains import Chain
 from emdsl.derive.expr import DataIx, El, Expr, Idx, Ix
+from emdsl.derive.networks import Clique
 from emdsl.derive.records import Posterior
 from emdsl.derive.terms import Term
 
@@ -32,6 +33,7 @@ class Block:
     own: tuple[Ix, ...] = ()  # own axes of a vector-valued latent
     scale: El | None = None  # a neighbouring latent that scales the whole precision of a Gaussian, and cancels
     chain: Chain | None = None  # of a discrete block: how its elements follow one another
+    network: tuple[Clique, ...] = ()  # of discrete latents that are tied in any other way: what ties them
 
     @property
     def gates(self) -> tuple[Ix, ...]:

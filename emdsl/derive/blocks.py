@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from emdsl.derive import expr as x
 from emdsl.derive.block import Block, gates_outside, place, touches
-from emdsl.derive.discrete import WAYS_OUT, discrete_block, groups
+from emdsl.derive.discrete import WAYS_OUT, discrete_block, groups, network_block
 from emdsl.derive.expr import El, Idx, Ix
 from emdsl.derive.factors import Factor, LogJoint
 from emdsl.derive.plates import home_of
@@ -61,19 +61,21 @@ def eliminate(joint: LogJoint, weighted: str | None) -> Elimination:
     blocks: list[Block] = []
     while left:
         reasons: dict[str, Problem] = {}
+        made: Block | Problem | None = None
         for name, latents in sorted(left.items(), key=lambda kv: kv[0] in joint.discrete):
             made = _try(name, latents, joint, pool, kinds, weighted)
-            if isinstance(made, Problem):
-                reasons[name] = made
-                continue
-            blocks.append(made)
-            del left[name]
-            pool = [p for p in pool if not touches(p[0], latents)]
-            span = joint.model.variable(latents[0]).span
-            pool += [(t, span, name) for t in messages(made)]
-            break
+            if isinstance(made, Block):
+                break
+            reasons[name] = made
         else:
+            made = network_block(left, joint, pool, kinds)
+        if not isinstance(made, Block):
             raise ModelError(list(reasons.values()), joint.model.source)
+        blocks.append(made)
+        left = {n: latents for n, latents in left.items() if not set(latents) & set(made.latents)}
+        span = joint.model.variable(made.latents[0]).span
+        pool = [p for p in pool if not touches(p[0], made.latents)]
+        pool += [(t, span, made.name) for t in messages(made)]
     free = tuple(merge((weigh(t, weighted, joint.model) for t, _, _ in pool), symmetry_of(joint)))
     return Elimination(tuple(blocks), free, prior, tuple(everything))
 

@@ -9,6 +9,7 @@ from emdsl.derive.block import Block, latents_in, place, touches
 from emdsl.derive.chains import Chain, Neighbours, Placed, depth, lags, place_in_chain, references
 from emdsl.derive.expr import El, Idx, Ix
 from emdsl.derive.factors import Factor, LogJoint
+from emdsl.derive.networks import cliques_of
 from emdsl.derive.plates import home_of, outside
 from emdsl.derive.terms import Term, blocks_of, merge_roles, symmetry_of
 from emdsl.derive.weights import weigh
@@ -116,3 +117,33 @@ def placements(
             return found
     one = place(t, block.latents, block.home, block.states, neighbours, levels)
     return one if isinstance(one, str) else [Placed(one, "")]
+
+
+def network_block(
+    left: Mapping[str, tuple[str, ...]], joint: LogJoint, pool: Sequence[tuple[Term, Span, str]],
+    kinds: Mapping[str, str],
+) -> Block | None:  # fmt: skip
+    """Discrete latents that no simpler block holds, as one network with all that terms tie them to; None where a
+    continuous latent is among these."""
+    for leader in left:
+        if leader not in joint.discrete:
+            continue
+        latents = _tied(left[leader], joint, [t for t, _, _ in pool])
+        mine = [t for t, _, _ in pool if touches(t, latents)]
+        if _foreign(mine, kinds, ""):
+            continue
+        found = cliques_of(mine, latents, joint.levels)
+        if not isinstance(found, str):
+            states = tuple(Ix(n, joint.levels[n]) for n in latents)
+            return Block(latents[0], latents, (), states, (), (), network=found)
+    return None
+
+
+def _tied(latents: tuple[str, ...], joint: LogJoint, terms: Sequence[Term]) -> tuple[str, ...]:
+    """The discrete latents that terms tie to these, directly or through others, in order of declaration."""
+    found = set(latents)
+    while True:
+        more = {n for t in terms if touches(t, tuple(found)) for n in latents_in(t)} | found
+        if more == found:
+            return tuple(v.name for v in joint.model.variables if v.name in found)
+        found = more

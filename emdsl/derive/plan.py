@@ -10,7 +10,7 @@ from emdsl.derive.block import Block
 from emdsl.derive.blocks import Elimination, eliminate
 from emdsl.derive.centre import Shift, recentre
 from emdsl.derive.chains import Chain, distance
-from emdsl.derive.expr import El
+from emdsl.derive.expr import El, Idx
 from emdsl.derive.factors import LogJoint
 from emdsl.derive.joint import expand
 from emdsl.derive.planes import Plane, plane_shift, planes
@@ -98,10 +98,18 @@ def weighted_plate(model: m.ModelText, joint: LogJoint) -> str | None:
 
 
 def chained_plates(joint: LogJoint) -> set[str]:
-    """The plates along which some density holds a discrete latent at a distance."""
-    places = [i for f in joint.factors for g in f.gates if isinstance(g.of, El) for i in g.of.idx]
-    found = [distance(i) for i in places]
-    return {at[0].dim for at in found if at is not None and at[1] > 0}
+    """The plates whose elements some density ties to one another: it holds a discrete latent at two of them."""
+    out: set[str] = set()
+    for f in joint.factors:
+        places: dict[str, list[tuple[Idx, ...]]] = {}
+        for g in f.gates:
+            if isinstance(g.of, El):
+                places.setdefault(g.of.var, []).append(g.of.idx)
+        for found in places.values():
+            for at in zip(*found, strict=True):
+                if len(set(at)) > 1 or ((found_lag := distance(at[0])) is not None and found_lag[1] > 0):
+                    out |= {i.dim for i in x.free(El("", at))}
+    return out
 
 
 def _dimension(size: m.Size) -> str:
@@ -123,6 +131,8 @@ def _choices(elimination: Elimination, joint: LogJoint) -> dict[str, Choice]:
                 method, reason = "exact:enumeration", f"{states} states per element, enumerated"
                 if b.chain is not None:
                     method, reason = "exact:chain", _chain_reason(states, b.chain)
+                if b.network:
+                    method, reason = "exact:tree", _network_reason(states, b)
                 inside = [c.name for c in elimination.blocks if c.record and set(_gates(c)) & set(b.latents)]
                 if inside:
                     method = "exact:hybrid"
@@ -143,6 +153,14 @@ def _choices(elimination: Elimination, joint: LogJoint) -> dict[str, Choice]:
 def _chain_reason(states: str, chain: Chain) -> str:
     lag = "" if chain.depth == 1 else f", each tied to the {chain.depth} before it"
     return f"{states} states per element, a chain along {chain.ragged or chain.order.dim}{lag}: forward and backward"
+
+
+def _network_reason(states: str, b: Block) -> str:
+    ties = len([c for c in b.network if len(c.places) > 1])
+    return (
+        f"{states} states per element, tied in {ties} way{'' if ties == 1 else 's'}: summed out one element after the "
+        "other, in an order chosen when data are bound"
+    )
 
 
 def _refuse(model: m.ModelText) -> None:

@@ -17,6 +17,7 @@ from emdsl.derive.chains import EDGE, FIRST, Placed
 from emdsl.derive.discrete import placements
 from emdsl.derive.expr import DataIx, El, Expr, Idx, Ix
 from emdsl.derive.factors import Factor, LogJoint
+from emdsl.derive.networks import clique_key, in_clique
 from emdsl.derive.records import function_of
 from emdsl.derive.show import show
 from emdsl.derive.terms import Symmetry, Term, blocks_of, canonical_names, merge, spell, symmetry_of
@@ -129,6 +130,8 @@ def average(t: Term, blocks: Sequence[Block], joint: LogJoint) -> list[Term] | s
         assert isinstance(n.of, El) and isinstance(n.at, Ix)
         neighbours[n.of.var, n.of.idx] = n.at
     before = set(neighbours)
+    if block.network:
+        return [_in_network(t, block, joint)]
     if block.states:
         found = placements(t, block, neighbours)
         assert not isinstance(found, str) and set(neighbours) == before, found
@@ -158,6 +161,16 @@ def probable(p: Placed, block: Block) -> Term:
     axes = (*behind, *block.states, *block.gates, *home)
     return Term(p.term.coef, (), (*p.term.factors, El(f"{kind}:{block.name}", axes)),
                 tuple(dict.fromkeys((*p.term.ixs, *axes))))  # fmt: skip
+
+
+def _in_network(t: Term, block: Block, joint: LogJoint) -> Term:
+    """A term under the probabilities of the clique that it stands in."""
+    made = in_clique(t, block.latents, joint.levels)
+    assert not isinstance(made, str), made
+    n = next(n for n, c in enumerate(block.network) if clique_key(c) == clique_key(made))
+    (own,) = made.terms
+    q = El(f"clique{n}:{block.name}", made.axes)
+    return Term(own.coef, (), (*made.masks, *own.factors, q), own.ixs)
 
 
 def _given_scale(t: Term, placed: Term, block: Block, blocks: Sequence[Block], joint: LogJoint) -> list[Term] | str:
@@ -291,9 +304,8 @@ def _with_statistic(
 
 def _is_state(i: Ix, names: Mapping[Ix, Ix], rest: Sequence[Expr]) -> bool:
     originals = [k for k, v in names.items() if v == i]
-    return any(
-        isinstance(f, El) and f.var.startswith(("q:", "pair:", FIRST)) and o in f.idx for f in rest for o in originals
-    )
+    probabilities = [f for f in rest if isinstance(f, El) and f.var.startswith(("q:", "pair:", "clique", FIRST))]
+    return any(o in f.idx for f in probabilities for o in originals)
 
 
 def drop_presence(factors: tuple[Expr, ...]) -> tuple[tuple[Expr, ...], bool]:
@@ -328,6 +340,8 @@ def _name(factors: Sequence[Expr], used: set[str]) -> str:
                 parts.insert(
                     0, f"{latent}_first" if kind == f"{FIRST}0" else f"{latent}_pair_{kind.removeprefix(FIRST)}"
                 )
+            case El() if f.var.startswith("clique"):
+                parts.insert(0, f.var.partition(":")[2])
             case El() if f.var.startswith("E:"):
                 _, latent, kind = f.var.split(":")
                 parts.append(latent if kind == "id" else f"{kind.replace('^', '')}_{latent}")
@@ -337,6 +351,8 @@ def _name(factors: Sequence[Expr], used: set[str]) -> str:
                 parts.append(f"n_{f.var[8:]}")
             case x.Pow(El() as e, x.Num(v)) if v == 2:
                 parts += [e.var, e.var]
+            case x.Fn() if f.name in x.COMPARISONS:
+                pass
             case x.Sel():
                 parts += sorted(n for n in x.variables(f.of) if ":" not in n)
             case El() if ":" in f.var:

@@ -16,10 +16,14 @@ from emdsl.generate.arrays import Array, Leaf
 from emdsl.generate.chains import emit_chain, gate_chain
 from emdsl.generate.context import Function
 from emdsl.generate.features import Stacked, emit_stack, features_of
+from emdsl.generate.networks import emit_network
 
 
 def emit_block(f: Function, block: Block) -> Stacked | None:
     """The lines of one block: its table or natural parameters, and what elimination leaves."""
+    if block.network:
+        emit_network(f, block)
+        return None
     if block.states:
         return _emit_discrete(f, block)
     _emit_continuous(f, block)
@@ -162,6 +166,9 @@ def emit_joint_probabilities(f: Function, blocks: Sequence[Block]) -> None:
     em = f.emitter
     done: list[Block] = []
     for block in reversed(blocks):
+        if block.network:
+            done.append(block)
+            continue
         axes = (*block.states, *block.gates, *block.home)
         outside = _neighbour_probability(f, block, done, block.neighbours, block.home)
         cut = bool(block.home) and block.home[-1].dim == em.chunk

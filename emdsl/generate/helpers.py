@@ -19,6 +19,7 @@ MODULES = (
     "recursion",
     "chains",
     "paths",
+    "networks",
 )
 ALWAYS = {"Degenerate"}  # read by the estimator, off the module
 

@@ -7,6 +7,7 @@ from emdsl.derive.expr import El
 from emdsl.generate.arrays import Array, Leaf
 from emdsl.generate.chains import TABLE, shape_of
 from emdsl.generate.context import Function
+from emdsl.generate.networks import network_path
 from emdsl.generate.printer import Printer, indent
 
 
@@ -14,12 +15,13 @@ def path_lines(printer: Printer) -> list[str]:
     """`most_probable(params, data, prepared)`: the path of largest weight of each chain; of other discrete latents the
     most probable state, of a chain inside other latents' states the path given those."""
     blocks = [b for b in printer.plan.elimination.blocks if b.states]
-    if not any(b.chain for b in blocks):
+    if not any(b.chain or b.network for b in blocks):
         return []
     f = printer.reader()
     entries: list[str] = []
     for block in reversed(blocks):
-        entries += _path(f, block) if block.chain else _state(f, block)
+        kind = network_path if block.network else _path if block.chain else _state
+        entries += kind(f, block)
     lines = [*printer.opening(f), *f.emitter.lines, "return {", *(f"    {e}" for e in entries), "}"]
     doc = '"""The most probable path of each chain, and state of each other discrete latent."""'
     return ["def most_probable(params, data, prepared):", *indent([doc, *lines], 1)]

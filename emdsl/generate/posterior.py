@@ -5,6 +5,7 @@ from __future__ import annotations
 from emdsl.derive import expr as x
 from emdsl.derive.block import Block
 from emdsl.derive.expr import El, Ix
+from emdsl.derive.plates import home_of
 from emdsl.derive.statistics import average
 from emdsl.derive.terms import Term
 from emdsl.generate.arrays import Array
@@ -39,6 +40,10 @@ def posterior_lines(printer: Printer) -> list[str]:
 
 def _fields(f: Function, block: Block, latent: str) -> list[tuple[str, Array]]:
     em = f.emitter
+    if block.network:
+        home = home_of(f.plan.joint.model.variable(latent))
+        state = block.states[block.latents.index(latent)]
+        return [("", em.contract([El(f"q:{latent}", (state, *home))], (state, *home)))]
     if block.states:
         state = block.states[block.latents.index(latent)]
         q = El(f"q:{block.name}", (*block.states, *block.gates, *block.home))

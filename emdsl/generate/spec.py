@@ -6,7 +6,7 @@ from pprint import pformat
 from typing import Any
 
 from emdsl.derive import expr as x
-from emdsl.derive.plan import Plan
+from emdsl.derive.plan import Plan, chained_plates
 from emdsl.language import model as m
 
 
@@ -37,6 +37,7 @@ def tied_plates(plan: Plan) -> list[str]:
                 for i in getattr(node, "idx", ()):
                     if isinstance(i, x.DataIx) and isinstance(i.value, x.Add):
                         out.update(dict.fromkeys(k.dim for k in x.free(i.value) if k.dim in _data_plates(plan)))
+    out.update(dict.fromkeys(chained_plates(plan.joint)))
     return sorted(out)
 
 

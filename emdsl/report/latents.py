@@ -16,6 +16,7 @@ from emdsl.derive.terms import Term, merge, opened, settle
 from emdsl.report import formula as f
 from emdsl.report.chains import chain_lines
 from emdsl.report.indices import Names
+from emdsl.report.networks import network_steps
 from emdsl.report.page import Say, Show, Step, names_of, whole
 from emdsl.report.pieces import statistic
 from emdsl.report.tidy import tidy
@@ -77,6 +78,8 @@ def closed_terms(plan: Plan, block: Block) -> list[Placed]:
 
 def _placed(term: Term, block: Block, gates: Neighbours) -> list[Placed]:
     """A term in the block's own indices, with its roles; nothing where it does not fit as it stands."""
+    if block.network:
+        return [Placed(term, "")]
     if block.states:
         found = placements(term, block, gates)
         return [] if isinstance(found, str) else found
@@ -99,6 +102,9 @@ def _inner(term: Term, block: Block) -> Expr:
 
 
 def _discrete(plan: Plan, block: Block, t: Typeset) -> Iterator[Say | Show]:
+    if block.network:
+        yield from network_steps(plan, block, [p.term for p in closed_terms(plan, block)], t)
+        return
     if block.chain is not None:
         yield from chain_lines(block, closed_terms(plan, block), t)
         return

@@ -169,6 +169,8 @@ class Typeset:
                 return f.Name(self.parents[rest][-1]) if self.parents.get(rest) else f.Name("row")
             case "position":
                 return self.places(e.idx, names)[-1]
+        if head.startswith("clique") and rest in self.blocks:
+            return self._clique(self.blocks[rest], int(head.removeprefix("clique")), e.idx, names)
         if head.startswith(FIRST) and rest in self.blocks:
             return self._at_start(self.blocks[rest], int(head.removeprefix(FIRST)), e.idx, names)
         return f.at(f.Name(f"{head} {rest}"), *self.places(e.idx, names))
@@ -189,6 +191,17 @@ class Typeset:
                 place = self._named(latent, behind(home, chain, lag), names)
                 out.append(f.Relation("=", place, self.index(at[s], names)[-1]))
         return f.Apply(f.Word("q"), (*out, *self._states(block, at, names)))
+
+    def _clique(self, block: Block, number: int, idx: Sequence[Idx], names: Names) -> Formula:
+        """q of the states at the places that a clique holds."""
+        clique = block.network[number]
+        at = dict(zip(clique.axes, idx, strict=True))
+        out: list[Formula] = []
+        for (latent, place), s in zip(clique.places, clique.states, strict=True):
+            moved = x.substitute(El(latent, place), at)
+            assert isinstance(moved, El)
+            out.append(f.Relation("=", self._named(latent, moved.idx, names), self.index(at[s], names)[-1]))
+        return f.Apply(f.Word("q"), tuple(out))
 
     def _at_start(self, block: Block, position: int, idx: Sequence[Idx], names: Names) -> Formula:
         """q of the states from a sequence's start to a position."""

@@ -1,0 +1,34 @@
+"""The step of a derivation for a network: what ties its elements, and how they are summed out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from emdsl.derive import expr as x
+from emdsl.derive.block import Block
+from emdsl.derive.networks import cliques_of
+from emdsl.derive.plan import Plan
+from emdsl.derive.terms import Term
+from emdsl.report import formula as f
+from emdsl.report.page import Say, Show, whole
+from emdsl.report.tidy import tidy
+from emdsl.report.typeset import Typeset
+
+
+def network_steps(plan: Plan, block: Block, terms: Sequence[Term], t: Typeset) -> Iterator[Say | Show]:
+    """The factors of the joint density of all states, by the places that they hold; `terms` have closed squares."""
+    yield Say("The density of all states is a product of factors, each of a few elements. Their logs are")
+    found = cliques_of(terms, block.latents, plan.joint.levels)
+    for clique in found if not isinstance(found, str) else ():
+        names = t.letters.extend({}, (*clique.plates, *clique.states))
+        held = {*clique.plates, *clique.states}
+        parts = [whole([i for i in p.ixs if i not in held], x.mul(*clique.masks, p.body)) for p in clique.terms]
+        states = [
+            f.Relation("=", t.named_at(latent, idx, names), f.Name(names[s]))
+            for (latent, idx), s in zip(clique.places, clique.states, strict=True)
+        ]
+        value = t.of(x.add(*(tidy(e, t.known) for e in parts)), names)
+        yield Show(f.Relation("=", f.Apply(f.Word("factor"), tuple(states)), value))
+    yield Say("Elements are summed out one after the other; each leaves the log of its sum, a factor of those it was")
+    yield Say("tied to. Backward, q of an element given these is its share of the sum. The order is chosen when data")
+    yield Say("are bound, an element with the fewest ties first; in a tree that is one tie each, level by level.")

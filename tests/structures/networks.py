@@ -1,0 +1,122 @@
+"""Discrete latents tied by data or by a grid: trees, small graphs, all to all."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.stats import norm, poisson
+
+from structures import Structure
+from structures.chains import LOG, _simplex
+
+TREE = """
+    model Tree
+    size K = 2
+    param root : simplex[K]
+    param trans[K] : simplex[K]
+    param mean[K] : real
+    for i in N:
+        given    parent[i] : index[N]
+        latent   z[i] ~ Categorical(root) if i == 0 else Categorical(trans[z[parent[i]]])
+        observed x[i] ~ Normal(mean[z[i]], 1)
+"""
+
+
+def _tree(rng):
+    p = {"root": _simplex(rng, 2), "trans": _simplex(rng, 2, 2), "mean": np.array([-1.0, 2.0])}
+    return {"parent": np.array([0, 0, 0, 1, 1, 2, 3]), "x": rng.normal(0, 2, 7)}, p
+
+
+def _tree_joint(p, d, z):
+    z = z["z"]
+    out = LOG(p["root"][z[0]]) + sum(LOG(p["trans"][z[d["parent"][i]], z[i]]) for i in range(1, len(z)))
+    return out + norm.logpdf(d["x"], p["mean"][z], 1).sum()
+
+
+FOREST = """
+    model Forest
+    size K = 3
+    param trans[K] : simplex[K] ~ Dirichlet(1.5 * ones(K))
+    param first : simplex[K] ~ Dirichlet(1.5 * ones(K))
+    param rate[K] : positive ~ Gamma(2, 0.3)
+    for i in N:
+        given    up[i] : real
+        given    mother[i] : index[N]
+        latent   z[i] ~ Categorical(first) if up[i] == 0 else Categorical(trans[z[mother[i]]])
+        observed x[i] ~ Poisson(rate[z[i]])
+"""
+
+
+def _forest(rng):
+    p = {"first": _simplex(rng, 3), "trans": _simplex(rng, 3, 3), "rate": np.array([1.0, 4.0, 9.0])}
+    up, mother = np.array([1.0, 0, 1, 1, 0, 1]), np.array([1, 0, 1, 2, 0, 4])
+    return {"up": up, "mother": mother, "x": rng.poisson(4, 6).astype(float)}, p
+
+
+def _forest_joint(p, d, z):
+    z = z["z"]
+    out = sum(LOG(p["trans"][z[m], z[i]] if u else p["first"][z[i]])
+              for i, (u, m) in enumerate(zip(d["up"], d["mother"], strict=True)))  # fmt: skip
+    return out + poisson.logpmf(d["x"], p["rate"][z]).sum()
+
+
+GRID = """
+    model Grid
+    param edge : unit
+    param across[2, 2] : unit
+    param mean[2] : real
+    param sd : positive
+    for i in I:
+        for j in J:
+            latent   s[i, j] ~ (Bernoulli(edge) if i == 0 or j == 0 else Bernoulli(across[s[i-1, j], s[i, j-1]]))
+            observed y[i, j] ~ Normal(mean[s[i, j]], sd)
+"""
+
+
+def _grid(rng):
+    p = {"edge": 0.4, "across": rng.uniform(0.2, 0.8, (2, 2)), "mean": np.array([-1.0, 1.0]), "sd": 1.1}
+    return {"y": rng.normal(0, 1.5, (3, 3))}, p
+
+
+def _grid_joint(p, d, z):
+    s, out = z["s"], 0.0
+    for i in range(3):
+        for j in range(3):
+            on = p["edge"] if i == 0 or j == 0 else p["across"][s[i - 1, j], s[i, j - 1]]
+            out += LOG(on if s[i, j] else 1 - on)
+    return out + norm.logpdf(d["y"], p["mean"][s], p["sd"]).sum()
+
+
+LINKS = """
+    model Links
+    size K = 2
+    param share : simplex[K]
+    param link[K, K] : unit
+    for i in N:
+        latent z[i] ~ Categorical(share)
+    for i in N:
+        for j in N if j != i:
+            observed tie[i, j] ~ Bernoulli(link[z[i], z[j]])
+"""
+
+
+def _links(rng):
+    p = {"share": _simplex(rng, 2), "link": rng.uniform(0.1, 0.9, (2, 2))}
+    return {"tie": rng.integers(0, 2, (5, 5)).astype(float)}, p
+
+
+def _links_joint(p, d, z):
+    z = z["z"]
+    out = LOG(p["share"][z]).sum()
+    for i in range(5):
+        for j in range(5):
+            if i != j:
+                out += LOG(p["link"][z[i], z[j]] if d["tie"][i, j] else 1 - p["link"][z[i], z[j]])
+    return out
+
+
+CASES = [
+    Structure("tree", TREE, _tree, lambda d: {"z": ((7,), 2)}, _tree_joint, {"z": "exact:tree"}),
+    Structure("forest", FOREST, _forest, lambda d: {"z": ((6,), 3)}, _forest_joint, {"z": "exact:tree"}),
+    Structure("grid", GRID, _grid, lambda d: {"s": ((3, 3), 2)}, _grid_joint, {"s": "exact:tree"}),
+    Structure("links", LINKS, _links, lambda d: {"z": ((5,), 2)}, _links_joint, {"z": "exact:tree"}),
+]
