@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from emdsl.derive import expr as x
 from emdsl.derive.chains import Chain
 from emdsl.derive.expr import DataIx, El, Expr, Idx, Ix
+from emdsl.derive.gaussian import Gaussian
 from emdsl.derive.networks import Clique
 from emdsl.derive.records import Posterior
 from emdsl.derive.terms import Term
@@ -33,6 +34,7 @@ class Block:
     own: tuple[Ix, ...] = ()  # own axes of a vector-valued latent
     scale: El | None = None  # a neighbouring latent that scales the whole precision of a Gaussian, and cancels
     chain: Chain | None = None  # of a discrete block: how its elements follow one another
+    gaussian: Gaussian | None = None  # of latents that are jointly Gaussian: the axes of their precision
     network: tuple[Clique, ...] = ()  # of discrete latents that are tied in any other way: what ties them
 
     @property
@@ -88,10 +90,10 @@ def place(
     data (`truth[item[r]]`) becomes a selector `item[r] == home`. `levels` are the dimensions of gates that
     are met for the first time.
     """
-    refs = _references(t, latents)
+    refs = [ref[: len(home)] for ref in _references(t, latents)]
     if len(set(refs)) != 1:
         return f"one term holds two elements of {latents[0]}"
-    ref = refs[0][: len(home)]
+    ref = refs[0]
     to: dict[Ix, Idx] = {}
     extra: list[Expr] = []
     for h, i in zip(home, ref, strict=True):

@@ -17,6 +17,7 @@ from emdsl.derive.block import Block, gates_outside, place, touches
 from emdsl.derive.discrete import WAYS_OUT, discrete_block, groups, network_block
 from emdsl.derive.expr import El, Idx, Ix
 from emdsl.derive.factors import Factor, LogJoint
+from emdsl.derive.joint_gaussian import gaussian_block
 from emdsl.derive.plates import home_of
 from emdsl.derive.records import recognise, statistic_of
 from emdsl.derive.terms import Term, blocks_of, merge, merge_roles, symmetry_of, terms
@@ -68,7 +69,9 @@ def eliminate(joint: LogJoint, weighted: str | None) -> Elimination:
                 break
             reasons[name] = made
         else:
-            made = network_block(left, joint, pool, kinds)
+            found = gaussian_block(left, joint, pool, kinds, weighted, WAYS_OUT)
+            made = found if isinstance(found, Block) else network_block(left, joint, pool, kinds)
+            reasons |= {} if isinstance(found, Block) else {n: p for n, p in found.items() if n in reasons}
         if not isinstance(made, Block):
             raise ModelError(list(reasons.values()), joint.model.source)
         blocks.append(made)

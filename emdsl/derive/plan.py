@@ -126,14 +126,20 @@ def _choices(elimination: Elimination, joint: LogJoint) -> dict[str, Choice]:
     for b in elimination.blocks:
         gates = ", ".join(_gates(b))
         for latent in b.latents:
-            if b.record is None:
+            if b.gaussian is not None:
+                held = ", ".join(b.latents)
+                reason = f"every term is linear or quadratic in {held}: one Gaussian for each element"
+                method = "exact:hybrid" if gates else "exact:gaussian"
+            elif b.record is None:
                 states = " x ".join(joint.levels[n] for n in b.latents)
                 method, reason = "exact:enumeration", f"{states} states per element, enumerated"
                 if b.chain is not None:
                     method, reason = "exact:chain", _chain_reason(states, b.chain)
                 if b.network:
                     method, reason = "exact:tree", _network_reason(states, b)
-                inside = [c.name for c in elimination.blocks if c.record and set(_gates(c)) & set(b.latents)]
+                inside = [
+                    c.name for c in elimination.blocks if (c.record or c.gaussian) and set(_gates(c)) & set(b.latents)
+                ]
                 if inside:
                     method = "exact:hybrid"
                     reason += f"; {', '.join(inside)} integrated out inside each"

@@ -17,6 +17,7 @@ from emdsl.derive.chains import EDGE, FIRST, Placed
 from emdsl.derive.discrete import placements
 from emdsl.derive.expr import DataIx, El, Expr, Idx, Ix
 from emdsl.derive.factors import Factor, LogJoint
+from emdsl.derive.gaussian import covariance_axes, polynomial_role
 from emdsl.derive.networks import clique_key, in_clique
 from emdsl.derive.records import function_of
 from emdsl.derive.show import show
@@ -132,6 +133,8 @@ def average(t: Term, blocks: Sequence[Block], joint: LogJoint) -> list[Term] | s
     before = set(neighbours)
     if block.network:
         return [_in_network(t, block, joint)]
+    if block.gaussian is not None:
+        return _under_gaussian(t, block, blocks, joint)
     if block.states:
         found = placements(t, block, neighbours)
         assert not isinstance(found, str) and set(neighbours) == before, found
@@ -161,6 +164,30 @@ def probable(p: Placed, block: Block) -> Term:
     axes = (*behind, *block.states, *block.gates, *home)
     return Term(p.term.coef, (), (*p.term.factors, El(f"{kind}:{block.name}", axes)),
                 tuple(dict.fromkeys((*p.term.ixs, *axes))))  # fmt: skip
+
+
+def _under_gaussian(t: Term, block: Block, blocks: Sequence[Block], joint: LogJoint) -> list[Term] | str:
+    """y_a -> m_a,  y_a y_b -> m_a m_b + V_ab: the moments of a joint Gaussian, under q of the gates."""
+    g = block.gaussian
+    assert g is not None
+    neighbours = {(n.of.var, n.of.idx): n.at for n in block.neighbours if isinstance(n.of, El) and isinstance(n.at, Ix)}
+    placed = place(t, block.latents, block.home, (), neighbours)
+    assert isinstance(placed, Term), placed
+    found = polynomial_role(placed, block.latents, block.home, g)
+    if isinstance(found, str):
+        return f"no closed expectation under the posterior of {', '.join(block.latents)}: {found}"
+    role, rest = found
+    own = (*block.gates, *block.home)
+    held = role.split(" ")[1:]
+    products: list[tuple[Expr, ...]] = [
+        tuple(El(f"mean:{n}", (*own, *(g.rows, g.columns)[k][n])) for k, n in enumerate(held))
+    ]
+    if len(held) == 2:
+        first, second = held
+        products.append((El(f"cov:{first}:{second}", (*covariance_axes(block), *g.rows[first], *g.columns[second])),))
+    gates = (El(f"q:{block.name}", own),) if block.gates else ()
+    ixs = tuple(dict.fromkeys((*rest.ixs, *block.gates)))
+    return [Term(rest.coef, (), (*rest.factors, *p, *gates), ixs) for p in products]
 
 
 def _in_network(t: Term, block: Block, joint: LogJoint) -> Term:
@@ -340,6 +367,9 @@ def _name(factors: Sequence[Expr], used: set[str]) -> str:
                 parts.insert(
                     0, f"{latent}_first" if kind == f"{FIRST}0" else f"{latent}_pair_{kind.removeprefix(FIRST)}"
                 )
+            case El() if f.var.startswith(("mean:", "cov:")):
+                kind, *latents = f.var.split(":")
+                parts += latents if kind == "mean" else [f"cov_{'_'.join(dict.fromkeys(latents))}"]
             case El() if f.var.startswith("clique"):
                 parts.insert(0, f.var.partition(":")[2])
             case El() if f.var.startswith("E:"):

@@ -19,7 +19,7 @@ MODULES = (
     "recursion",
     "chains",
     "paths",
-    "networks",
+    "networks", "gaussian",
 )
 ALWAYS = {"Degenerate"}  # read by the estimator, off the module
 

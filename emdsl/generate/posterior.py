@@ -10,6 +10,7 @@ from emdsl.derive.statistics import average
 from emdsl.derive.terms import Term
 from emdsl.generate.arrays import Array
 from emdsl.generate.context import Function
+from emdsl.generate.gaussian import gaussian_fields
 from emdsl.generate.printer import Printer
 
 
@@ -44,6 +45,8 @@ def _fields(f: Function, block: Block, latent: str) -> list[tuple[str, Array]]:
         home = home_of(f.plan.joint.model.variable(latent))
         state = block.states[block.latents.index(latent)]
         return [("", em.contract([El(f"q:{latent}", (state, *home))], (state, *home)))]
+    if block.gaussian is not None:
+        return gaussian_fields(f, block, latent)
     if block.states:
         state = block.states[block.latents.index(latent)]
         q = El(f"q:{block.name}", (*block.states, *block.gates, *block.home))
@@ -108,6 +111,14 @@ def _results(printer: Printer, entries: list[tuple[str, str, Array]], parts: lis
             continue
         codes = dict(fields)
         cells = [f'"mean": {codes["id"]}{_moved(printer, latent)}'] if "id" in codes else []
+        if "cov" in codes:
+            cells.append(f'"cov": {codes["cov"]}')
+            out.append(f'    "{latent}": {{{", ".join(cells)}}},')
+            continue
+        if "outer" in codes:
+            cells.append(f'"cov": less_outer({codes["outer"]}, {codes["id"]})')
+            out.append(f'    "{latent}": {{{", ".join(cells)}}},')
+            continue
         if "square" in codes and "id" in codes:
             cells.append(f'"var": {codes["square"]} - {codes["id"]} ** 2')
         own = [f'"{k[9:]}": {c}' for k, c in codes.items() if k.startswith("argument ") and k != "argument mean"]

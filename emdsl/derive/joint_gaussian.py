@@ -1,0 +1,81 @@
+"""Blocks of jointly Gaussian latents: which continuous latents belong together, and what makes them Gaussian."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from emdsl.derive import expr as x
+from emdsl.derive.block import Block, place, touches
+from emdsl.derive.chains import Neighbours
+from emdsl.derive.expr import El
+from emdsl.derive.factors import LogJoint
+from emdsl.derive.gaussian import gaussian_axes, polynomial_role
+from emdsl.derive.plates import home_of
+from emdsl.derive.terms import Term, blocks_of, merge_roles, symmetry_of
+from emdsl.derive.weights import weigh
+from emdsl.errors import Problem, Span
+
+
+def gaussian_block(
+    left: Mapping[str, tuple[str, ...]], joint: LogJoint, pool: Sequence[tuple[Term, Span, str]],
+    kinds: Mapping[str, str], weighted: str | None, ways_out: str,
+) -> Block | dict[str, Problem]:  # fmt: skip
+    """The first set of continuous latents that is jointly Gaussian on shared plates; why the others are not."""
+    reasons: dict[str, Problem] = {}
+    for name in left:
+        if name in joint.discrete or name in reasons:
+            continue
+        latents = _together(name, joint, pool, kinds)
+        made = _made(latents, joint, pool, weighted, ways_out)
+        if isinstance(made, Block):
+            return made
+        reasons.update(dict.fromkeys(latents, made))
+    return reasons
+
+
+def _together(
+    name: str, joint: LogJoint, pool: Sequence[tuple[Term, Span, str]], kinds: Mapping[str, str]
+) -> tuple[str, ...]:
+    """The continuous latents that terms hold together with this one, in order of declaration."""
+    found = {name}
+    while True:
+        terms = [t for t, _, _ in pool if touches(t, tuple(found))]
+        held = {b[2:] for t in terms for f in t.factors for b in blocks_of(f, lambda n: kinds.get(n, "D"))}
+        more = found | {n for n in held if n and kinds.get(n) == f"L:{n}"}
+        if more == found:
+            return tuple(v.name for v in joint.model.variables if v.name in found)
+        found = more
+
+
+def _made(
+    latents: tuple[str, ...], joint: LogJoint, pool: Sequence[tuple[Term, Span, str]], weighted: str | None,
+    ways_out: str,
+) -> Block | Problem:  # fmt: skip
+    name, names = latents[0], ", ".join(latents)
+    variables = [joint.model.variable(n) for n in latents]
+    home = home_of(variables[0])
+    for v in variables:
+        if [i.dim for i in home_of(v)] != [i.dim for i in home]:
+            text = f"the posterior of {names} is not tractable: they lie on different plates and one density ties them"
+            return Problem("E110", text, v.span, ways_out)
+    g = gaussian_axes({v.name: [str(d) for d in (*v.array, *v.domain.dims)] for v in variables})
+    neighbours: Neighbours = {}
+    terms: list[Term] = []
+    roles: list[str] = []
+    for t, span, _ in pool:
+        if not touches(t, latents):
+            continue
+        placed = place(t, latents, home, (), neighbours, joint.levels)
+        role = placed if isinstance(placed, str) else polynomial_role(placed, latents, home, g)
+        if isinstance(role, str):
+            return Problem("E110", f"the posterior of {names} is not tractable: {role}", span, ways_out)
+        roles.append(role[0])
+        terms.append(weigh(role[1], weighted, joint.model, home))
+    for v in variables:
+        if f"J {v.name} {v.name}" not in roles or v.domain.kind != "real" or v.domain.lower or v.domain.upper:
+            text = f"the posterior of {v.name} is not a known family: it has no square that keeps it near its mean"
+            return Problem("E111", text, v.span, ways_out)
+    gates = tuple(x.Sel(El(n, idx), k) for (n, idx), k in neighbours.items())
+    own = tuple(i for axes in (g.rows, g.columns) for n in latents for i in axes[n])
+    merged = merge_roles(terms, roles, symmetry_of(joint), (*home, *own, *neighbours.values()))
+    return Block(name, latents, home, (), gates, *merged, gaussian=g)

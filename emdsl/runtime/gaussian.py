@@ -1,0 +1,88 @@
+"""Joint Gaussian posteriors in information form: precision J, linear term h; many elements side by side."""
+
+# mypy: disable-error-code="no-any-return"
+# (operators on arrays of any dtype, and all of scipy, are Any to mypy)
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from emdsl.runtime.columns import Array
+from emdsl.runtime.numerics import cholesky, inverse, log_determinant
+
+Shape = tuple[int, Sequence[int], int]  # how many axes: of gates, of each latent's own, of plates
+
+
+def _sizes(a: Array, gates: int, own: Sequence[int]) -> tuple[int, ...]:
+    """The lengths of an array's gates, of each run of own axes and of its plates, each multiplied up."""
+    ends = np.cumsum([0, gates, *own])
+    runs = [a.shape[ends[i] : ends[i + 1]] for i in range(len(ends) - 1)]
+    return tuple(math.prod(r) for r in (*runs, a.shape[ends[-1] :]))
+
+
+def gaussian_covariance(quadratic: Sequence[Sequence[Any]], shape: Shape) -> tuple[list[list[Array]], Array]:
+    """Covariances of the latents of a block and log det of its precision.
+
+    quadratic[i][j - i] : what multiplies the products of latents i <= j, (gates, rows, columns, plates), so that
+    J = -(A + A'); 0.0 where nothing does. Returns covariances likewise, and log det J of (gates, plates).
+    """
+    gates, own, _ = shape
+    diagonal = [np.asarray(row[0]) for row in quadratic]
+    parts = [_sizes(a, gates, (n, n)) for a, n in zip(diagonal, own, strict=True)]
+    (g, _, _, r), sizes = parts[0], [p[1] for p in parts]
+    ends = np.cumsum([0, *sizes])
+    a = np.zeros((g, r, ends[-1], ends[-1]))
+    for i, row in enumerate(quadratic):
+        for j, part in enumerate(row, i):
+            if np.ndim(part):
+                block = np.moveaxis(np.reshape(part, (g, sizes[i], sizes[j], r)), 3, 1)
+                a[:, :, ends[i] : ends[i + 1], ends[j] : ends[j + 1]] = block
+    low = cholesky(-(a + a.swapaxes(-1, -2)))
+    whole = np.moveaxis(inverse(low), 1, 3)
+    lead, plates = diagonal[0].shape[:gates], diagonal[0].shape[gates + 2 * own[0] :]
+    axes = [d.shape[gates : gates + n] for d, n in zip(diagonal, own, strict=True)]
+    out = [
+        [
+            whole[:, ends[i] : ends[i + 1], ends[j] : ends[j + 1]].reshape((*lead, *axes[i], *axes[j], *plates))
+            for j in range(i, len(own))
+        ]
+        for i in range(len(own))
+    ]
+    return out, log_determinant(low)
+
+
+def gaussian_mean(
+    cov: Sequence[Sequence[Array]], log_det: Array, linear: Sequence[Array], shape: Shape
+) -> tuple[list[Array], Array]:
+    """Means of the latents, (gates, rows, plates), and the log-normaliser, (gates, plates).
+
+    linear : what multiplies each latent's atoms, (gates, rows, plates). `cov` may lack gates or plates.
+    A = h' V h / 2 + (d log 2 pi - log det J) / 2.
+    """
+    gates, own, _ = shape
+    lead, plates = linear[0].shape[:gates], linear[0].shape[gates + own[0] :]
+    g, r = math.prod(lead), math.prod(plates)
+    sizes = [_sizes(h, gates, (n,))[1] for h, n in zip(linear, own, strict=True)]
+    h = np.concatenate([np.reshape(a, (g, n, r)) for a, n in zip(linear, sizes, strict=True)], axis=1)
+    held = log_det.shape
+    blocks = [[np.reshape(c, (held[0], sizes[i], sizes[i + k], held[1])) for k, c in enumerate(row)]
+              for i, row in enumerate(cov)]  # fmt: skip
+    whole = [
+        [blocks[i][j - i] if j >= i else blocks[j][i - j].swapaxes(1, 2) for j in range(len(own))]
+        for i in range(len(own))
+    ]
+    v = np.concatenate([np.concatenate(row, axis=2) for row in whole], axis=1)
+    mean = v[..., 0] @ h if held[1] == 1 else np.einsum("gijr,gjr->gir", v, h)
+    log_z = 0.5 * ((h * mean).sum(1) + sum(sizes) * math.log(2 * math.pi) - log_det)
+    ends = np.cumsum([0, *sizes])
+    means = [mean[:, ends[i] : ends[i + 1]].reshape(a.shape) for i, a in enumerate(linear)]
+    return means, log_z.reshape((*lead, *plates))
+
+
+def less_outer(second: Array, mean: Array) -> Array:
+    """E[y y'] - m m': plates first, (..., d, d) and (..., d)."""
+    return second - mean[..., :, None] * mean[..., None, :]
