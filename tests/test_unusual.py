@@ -16,6 +16,7 @@ from cases import (
     families,
     far,
     gates,
+    gaussian,
     hybrid,
     joint,
     latents,
@@ -54,6 +55,7 @@ MODULES = (
     links,
     matrices,
     gates,
+    gaussian,
     shared,
 )
 CASES = [case for module in MODULES for case in module.CASES]

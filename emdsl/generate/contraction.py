@@ -118,7 +118,7 @@ def _pairwise(em: Emitter, arrays: Sequence[Array], out: tuple[Ix, ...]) -> Arra
     scalars = [a for a in arrays if not a.axes]
     work = [a for a in arrays if a.axes]
     while True:
-        work = [_sum_alone(em, a, [b for b in work if b is not a], out) for a in work]
+        work = [_sum_alone(em, a, [*work[:n], *work[n + 1 :]], out) for n, a in enumerate(work)]
         scalars += [a for a in work if not a.axes]
         work = [a for a in work if a.axes]
         if len(work) < 2:

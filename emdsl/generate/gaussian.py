@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from emdsl.derive.block import Block
 from emdsl.derive.expr import El, Ix
@@ -46,8 +47,12 @@ def _quadratic(f: Function, block: Block, a: str, b: str, held: Sequence[Ix]) ->
     g = block.gaussian
     assert g is not None
     gates, home = [i for i in held if i not in block.home], [i for i in held if i in block.home]
-    axes = (*gates, *g.rows[a], *g.columns[b], *home)
-    mine = [t for t, role in zip(block.terms, block.roles, strict=True) if role == quadratic_role(a, b)]
+    axes, own = (*gates, *g.rows[a], *g.columns[b], *home), (*block.gates, *block.home)
+    mine = [
+        replace(t, ixs=tuple(i for i in t.ixs if i in axes or i not in own))  # one term serves all states of a gate
+        for t, role in zip(block.terms, block.roles, strict=True)
+        if role == quadratic_role(a, b)
+    ]
     return f.emitter.broadcast(add_up(f, mine, axes), axes).code if mine else "0.0"
 
 
