@@ -19,7 +19,8 @@ MODULES = (
     "recursion",
     "chains",
     "paths",
-    "networks", "gaussian",
+    "networks",
+    "gaussian",
 )
 ALWAYS = {"Degenerate"}  # read by the estimator, off the module
 

@@ -15,6 +15,7 @@ from emdsl.derive.records import statistic_of
 from emdsl.derive.terms import Term, merge, opened, settle
 from emdsl.report import formula as f
 from emdsl.report.chains import chain_lines
+from emdsl.report.gaussian import gaussian_lines
 from emdsl.report.indices import Names
 from emdsl.report.networks import network_steps
 from emdsl.report.page import Say, Show, Step, names_of, whole
@@ -118,6 +119,10 @@ def _discrete(plan: Plan, block: Block, t: Typeset) -> Iterator[Say | Show]:
 
 
 def _continuous(plan: Plan, block: Block, t: Typeset) -> Iterator[Say | Show]:
+    if block.gaussian is not None:
+        found = merge([p.term for p in closed_terms(plan, block)], plan.expected.symmetry, (*block.home, *block.gates))
+        yield from gaussian_lines(block, found, t)
+        return
     assert block.record is not None
     names, family = block_names(block, t), block.record.name
     latent = t.of(El(block.name, (*block.home, *block.own)), names)

@@ -10,8 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from emdsl.derive import expr as x
-from emdsl.derive.block import Block, gates_outside
-from emdsl.derive.chains import FIRST, behind
+from emdsl.derive.block import Block
 from emdsl.derive.expr import El, Expr, Idx, Ix
 from emdsl.derive.plan import Plan
 from emdsl.language import model as m
@@ -19,6 +18,7 @@ from emdsl.report import formula as f
 from emdsl.report.formula import Formula
 from emdsl.report.indices import Letters, Names, letters
 from emdsl.report.pieces import ONE, assembled, literal, number, signed_sum, started, statistic, turn
+from emdsl.report.structured import structured
 from emdsl.report.tidy import Known, known
 from emdsl.report.vectors import chain, own_axes, tensor
 
@@ -148,8 +148,6 @@ class Typeset:
                 return f.at(f.Name(f"S:{rest}"), *self.places(e.idx, names))
             case "q":
                 return self._probability(self.blocks[rest], e.idx, names)
-            case "pair":
-                return self._neighbours(self.blocks[rest], e.idx, names)
             case "E":
                 latent, _, kind = rest.partition(":")
                 return self._moment(self.blocks[latent], kind, e.idx, names)
@@ -159,7 +157,7 @@ class Typeset:
             case "A":
                 block = self.blocks[rest]
                 at = dict(zip((*block.gates, *block.outside), e.idx, strict=True))
-                own, given = self._home(block, e.idx, names), self._gates(block, at, names)
+                own, given = self._home(block, e.idx, names), self.gates(block, at, names)
                 return f.Apply(f.Word("A"), (f.Relation("|", own, f.Listed(tuple(given))) if given else own,))
             case "present":
                 return f.Bracket(self._seen(e, names))
@@ -169,71 +167,27 @@ class Typeset:
                 return f.Name(self.parents[rest][-1]) if self.parents.get(rest) else f.Name("row")
             case "position":
                 return self.places(e.idx, names)[-1]
-        if head.startswith("clique") and rest in self.blocks:
-            return self._clique(self.blocks[rest], int(head.removeprefix("clique")), e.idx, names)
-        if head.startswith(FIRST) and rest in self.blocks:
-            return self._at_start(self.blocks[rest], int(head.removeprefix(FIRST)), e.idx, names)
+        found = structured(self, e, names)
+        if found is not None:
+            return found
         return f.at(f.Name(f"{head} {rest}"), *self.places(e.idx, names))
 
     def named_at(self, var: str, idx: Sequence[Idx], names: Names) -> Formula:
         """A variable's element at a place."""
         return self._named(var, idx, names)
 
-    def _neighbours(self, block: Block, idx: Sequence[Idx], names: Names) -> Formula:
-        """q of the states behind an element and its own."""
-        chain = block.chain
-        assert chain is not None
-        at = dict(zip((*chain.before, *block.states, *block.gates, *block.home), idx, strict=True))
-        home = tuple(at[h] for h in block.home)
-        out: list[Formula] = []
-        for lag in range(chain.depth, 0, -1):
-            for latent, s in zip(block.latents, chain.past[lag - 1], strict=True):
-                place = self._named(latent, behind(home, chain, lag), names)
-                out.append(f.Relation("=", place, self.index(at[s], names)[-1]))
-        return f.Apply(f.Word("q"), (*out, *self._states(block, at, names)))
-
-    def _clique(self, block: Block, number: int, idx: Sequence[Idx], names: Names) -> Formula:
-        """q of the states at the places that a clique holds."""
-        clique = block.network[number]
-        at = dict(zip(clique.axes, idx, strict=True))
-        out: list[Formula] = []
-        for (latent, place), s in zip(clique.places, clique.states, strict=True):
-            moved = x.substitute(El(latent, place), at)
-            assert isinstance(moved, El)
-            out.append(f.Relation("=", self._named(latent, moved.idx, names), self.index(at[s], names)[-1]))
-        return f.Apply(f.Word("q"), tuple(out))
-
-    def _at_start(self, block: Block, position: int, idx: Sequence[Idx], names: Names) -> Formula:
-        """q of the states from a sequence's start to a position."""
-        chain = block.chain
-        assert chain is not None
-        axes = (*(chain.before if position else ()), *block.states, *block.gates, *chain.outer)
-        at = dict(zip(axes, idx, strict=True))
-        outer = tuple(at[h] for h in chain.outer)
-        out: list[Formula] = []
-        for lag in range(position, -1, -1):
-            for latent, s in zip(block.latents, chain.past[lag - 1] if lag else block.states, strict=True):
-                place = self._named(latent, (*outer, position - lag), names)
-                out.append(f.Relation("=", place, self.index(at[s], names)[-1]))
-        given = dict(zip(chain.rows, chain.outer, strict=True))
-        gates = [x.Sel(x.substitute(g.of, at), g.at) for g in gates_outside(block)] if given or block.gates else []
-        for g in gates:
-            level = at.get(g.at, g.at) if isinstance(g.at, Ix) else g.at
-            out.append(f.Relation("=", self.of(g.of, names), self.index(level, names)[-1]))
-        return f.Apply(f.Word("q"), tuple(out))
-
     def _seen(self, e: El, names: Names) -> Formula:
         return f.Relation("is", self._named(e.var.partition(":")[2], e.idx, names), f.Word("seen"))
 
-    def _states(self, block: Block, at: Mapping[Ix, Idx], names: Names) -> list[Formula]:
+    def states(self, block: Block, at: Mapping[Ix, Idx], names: Names) -> list[Formula]:
         """`z[n] = k` for the block's discrete latents and its gates."""
         places = tuple(at.get(h, h) for h in block.home)
         out: list[Formula] = []
         for latent, s in zip(block.latents, block.states, strict=False):
             out.append(f.Relation("=", self._named(latent, places, names), self.index(at.get(s, s), names)[-1]))
-        return out + self._gates(block, at, names)
+        return out + self.gates(block, at, names)
 
-    def _gates(self, block: Block, at: Mapping[Ix, Idx], names: Names) -> list[Formula]:
+    def gates(self, block: Block, at: Mapping[Ix, Idx], names: Names) -> list[Formula]:
         """`z[n] = k` for the neighbours that a block is given."""
         out: list[Formula] = []
         for gate in block.neighbours:
@@ -245,13 +199,13 @@ class Typeset:
 
     def _probability(self, block: Block, idx: Sequence[Idx], names: Names) -> Formula:
         at = dict(zip((*block.states, *block.gates, *block.home), idx, strict=True))
-        return f.Apply(f.Word("q"), tuple(self._states(block, at, names)))
+        return f.Apply(f.Word("q"), tuple(self.states(block, at, names)))
 
     def _moment(self, block: Block, kind: str, idx: Sequence[Idx], names: Names) -> Formula:
         axes = (*block.gates, *block.home)
         at = dict(zip(axes, idx, strict=False))
         latent = self._named(block.name, idx[len(block.gates) :], names)
-        given = tuple(self._states(block, at, names))
+        given = tuple(self.states(block, at, names))
         return f.Mean(statistic(kind, latent), f.Listed(given) if given else None)
 
     def _home(self, block: Block, idx: Sequence[Idx], names: Names) -> Formula:

@@ -1,0 +1,54 @@
+"""The step of a derivation that finds a joint Gaussian posterior: its precision and linear term, its moments."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from emdsl.derive import expr as x
+from emdsl.derive.block import Block
+from emdsl.derive.expr import El, Expr, Ix
+from emdsl.derive.gaussian import linear_role, polynomial_role, quadratic_role
+from emdsl.derive.terms import Term
+from emdsl.report import formula as f
+from emdsl.report.formula import Formula
+from emdsl.report.indices import Names
+from emdsl.report.page import Say, Show, whole
+from emdsl.report.tidy import tidy
+from emdsl.report.typeset import Typeset
+
+
+def gaussian_lines(block: Block, terms: Sequence[Term], t: Typeset) -> Iterator[Say | Show]:
+    """J and h, entry by entry; `terms` are the block's, as little opened as they may be."""
+    g = block.gaussian
+    assert g is not None
+    own = [i for table in (g.rows, g.columns) for n in block.latents for i in table[n]]
+    names = t.letters.extend({}, (*block.home, *block.gates, *own))
+    found: dict[str, list[Expr]] = {}
+    for term in terms:
+        role = polynomial_role(term, block.latents, block.home, g)
+        if isinstance(role, str):
+            continue
+        held = {*block.home, *block.gates, *own}
+        found.setdefault(role[0], []).append(whole([i for i in role[1].ixs if i not in held], role[1].body))
+    yield Say("Its log joint is linear and quadratic, so it is Gaussian, with precision J and linear term h:")
+    for k, a in enumerate(block.latents):
+        for b in block.latents[k:]:
+            parts = found.get(quadratic_role(a, b))
+            if parts:
+                scale = x.num(-2) if a == b else x.num(-1)
+                pair = (_entry(a, g.rows[a], block, t, names), _entry(b, g.columns[b], block, t, names))
+                value = _value([x.mul(scale, p) for p in parts], t, names)
+                yield Show(f.Relation("=", f.Apply(f.Word("J"), pair), value))
+    for a in block.latents:
+        entry = f.Apply(f.Word("h"), (_entry(a, g.rows[a], block, t, names),))
+        yield Show(f.Relation("=", entry, _value(found.get(linear_role(a), []), t, names)))
+    yield Say("Its covariance is the inverse of J and its mean that times h. Summed out it leaves")
+    yield Say("A = (h' J⁻¹ h - logdet(J) + d log 2π) / 2, with d its dimension, and the terms without it.")
+
+
+def _value(parts: Sequence[Expr], t: Typeset, names: Names) -> Formula:
+    return t.of(tidy(x.add(*parts), t.known), names)
+
+
+def _entry(latent: str, axes: tuple[Ix, ...], block: Block, t: Typeset, names: Names) -> Formula:
+    return t.of(El(latent, (*block.home, *axes)), names)

@@ -1,0 +1,106 @@
+"""How what chains, networks and joint Gaussians leave to the M-step is written: probabilities and moments."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from emdsl.derive import expr as x
+from emdsl.derive.block import Block, gates_outside
+from emdsl.derive.chains import FIRST, behind
+from emdsl.derive.expr import El, Idx, Ix
+from emdsl.derive.gaussian import covariance_axes
+from emdsl.report import formula as f
+from emdsl.report.formula import Formula
+from emdsl.report.indices import Names
+
+if TYPE_CHECKING:
+    from emdsl.report.typeset import Typeset
+
+
+def structured(t: Typeset, e: El, names: Names) -> Formula | None:
+    """The writing of an element that such a block leaves; None for any other."""
+    head, _, rest = e.var.partition(":")
+    if head == "pair":
+        return _neighbours(t, t.blocks[rest], e.idx, names)
+    if head == "mean":
+        return _gaussian_mean(t, rest, e.idx, names)
+    if head == "cov":
+        return _gaussian_covariance(t, rest, e.idx, names)
+    if head.startswith("clique") and rest in t.blocks:
+        return _clique(t, t.blocks[rest], int(head.removeprefix("clique")), e.idx, names)
+    if head.startswith(FIRST) and rest in t.blocks:
+        return _at_start(t, t.blocks[rest], int(head.removeprefix(FIRST)), e.idx, names)
+    return None
+
+
+def _neighbours(t: Typeset, block: Block, idx: Sequence[Idx], names: Names) -> Formula:
+    """q of the states behind an element and its own."""
+    chain = block.chain
+    assert chain is not None
+    at = dict(zip((*chain.before, *block.states, *block.gates, *block.home), idx, strict=True))
+    home = tuple(at[h] for h in block.home)
+    out: list[Formula] = []
+    for lag in range(chain.depth, 0, -1):
+        for latent, s in zip(block.latents, chain.past[lag - 1], strict=True):
+            place = t.named_at(latent, behind(home, chain, lag), names)
+            out.append(f.Relation("=", place, t.index(at[s], names)[-1]))
+    return f.Apply(f.Word("q"), (*out, *t.states(block, at, names)))
+
+
+def _clique(t: Typeset, block: Block, number: int, idx: Sequence[Idx], names: Names) -> Formula:
+    """q of the states at the places that a clique holds."""
+    clique = block.network[number]
+    at = dict(zip(clique.axes, idx, strict=True))
+    out: list[Formula] = []
+    for (latent, place), s in zip(clique.places, clique.states, strict=True):
+        moved = x.substitute(El(latent, place), at)
+        assert isinstance(moved, El)
+        out.append(f.Relation("=", t.named_at(latent, moved.idx, names), t.index(at[s], names)[-1]))
+    return f.Apply(f.Word("q"), tuple(out))
+
+
+def _at_start(t: Typeset, block: Block, position: int, idx: Sequence[Idx], names: Names) -> Formula:
+    """q of the states from a sequence's start to a position."""
+    chain = block.chain
+    assert chain is not None
+    axes = (*(chain.before if position else ()), *block.states, *block.gates, *chain.outer)
+    at = dict(zip(axes, idx, strict=True))
+    outer = tuple(at[h] for h in chain.outer)
+    out: list[Formula] = []
+    for lag in range(position, -1, -1):
+        for latent, s in zip(block.latents, chain.past[lag - 1] if lag else block.states, strict=True):
+            place = t.named_at(latent, (*outer, position - lag), names)
+            out.append(f.Relation("=", place, t.index(at[s], names)[-1]))
+    given = dict(zip(chain.rows, chain.outer, strict=True))
+    gates = [x.Sel(x.substitute(g.of, at), g.at) for g in gates_outside(block)] if given or block.gates else []
+    for g in gates:
+        level = at.get(g.at, g.at) if isinstance(g.at, Ix) else g.at
+        out.append(f.Relation("=", t.of(g.of, names), t.index(level, names)[-1]))
+    return f.Apply(f.Word("q"), tuple(out))
+
+
+def _joint(t: Typeset, latent: str) -> Block:
+    """The Gaussian block of a latent."""
+    return next(b for b in t.blocks.values() if latent in b.latents)
+
+
+def _gaussian_mean(t: Typeset, latent: str, idx: Sequence[Idx], names: Names) -> Formula:
+    block = _joint(t, latent)
+    at = dict(zip((*block.gates, *block.home), idx, strict=False))
+    given = tuple(t.gates(block, at, names))
+    return f.Mean(t.named_at(latent, idx[len(block.gates) :], names), f.Listed(given) if given else None)
+
+
+def _gaussian_covariance(t: Typeset, pair: str, idx: Sequence[Idx], names: Names) -> Formula:
+    first, _, second = pair.partition(":")
+    block = _joint(t, first)
+    assert block.gaussian is not None
+    held = covariance_axes(block)
+    at = dict(zip(held, idx, strict=False))
+    places = tuple(at.get(h, h) for h in block.home)
+    own, k = idx[len(held) :], len(block.gaussian.rows[first])
+    items = (t.named_at(first, (*places, *own[:k]), names), t.named_at(second, (*places, *own[k:]), names))
+    given = tuple(t.gates(block, at, names)) if set(block.gates) <= set(held) else ()
+    inside = f.Listed(items)
+    return f.Apply(f.Word("cov"), (f.Relation("|", inside, f.Listed(given)) if given else inside,))
