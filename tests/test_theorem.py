@@ -130,6 +130,8 @@ def world(plan: Plan, p: Point) -> World:
             block, lambda u: u, out
         )  # of a Gaussian whose scale is another latent
         arrays[f"variance:{block.name}"] = arrays[f"fit:{block.name}"] = lambda *at: 0.0
+        if block.gaussian is not None:
+            arrays |= {k: v for n in block.latents for k, v in _sharp(block, n, out).items()}
         for kind, function in STATISTICS.items():
             arrays[f"E:{block.name}:{kind}"] = _moment(block, function, out)
     arrays[":weight"] = lambda i: 1.0
@@ -198,6 +200,28 @@ def _moment(block: Block, function: Any, w: World) -> Any:
     return moment
 
 
+def _sharp(block: Block, name: str, w: World) -> Mapping[str, Any]:
+    """A Gaussian latent whose posterior is a point: its mean is its value, its covariances are none."""
+    out: dict[str, Any] = {f"mean:{name}": lambda *at: float(w.arrays[name][at[len(block.gates) :]])}
+    out |= {f"cov:{name}:{b}": lambda *at: 0.0 for b in block.latents}
+    ties = () if block.field is None else block.field.ties
+    return out | {f"cov:{':'.join(t.latents)}:{k}": lambda *at: 0.0 for k, t in enumerate(ties)}
+
+
+def _held(block: Block, role: str) -> list[x.Expr]:
+    """The elements of Gaussian latents that a term of this role multiplies."""
+    assert block.gaussian is not None
+    kind, *names = role.split(" ")
+    homes: Any = dict.fromkeys(block.latents, block.home) if block.field is None else block.field.homes
+    places = [homes[n] for n in names if n in homes]
+    if kind == "tie":
+        assert block.field is not None
+        tie = block.field.ties[int(names[0])]
+        names, places = list(tie.latents), list(tie.places)
+    axes = (block.gaussian.rows, block.gaussian.columns)
+    return [x.El(n, (*p, *a[n])) for n, p, a in zip(names, places, axes, strict=False)]
+
+
 def _message(block: Block, w: World) -> Any:
     """`<T, eta>` of the block and its terms without it, at the latents' values: what its log-normaliser stands for."""
 
@@ -210,7 +234,9 @@ def _message(block: Block, w: World) -> Any:
             inner = [i for i in t.ixs if i not in here]
             role = block.roles[k] if block.roles else ""
             factors = list(t.factors)
-            if role:
+            if role and block.gaussian is not None:
+                factors += _held(block, role)
+            elif role:
                 factors.append(x.El(f"E:{block.name}:{role}", (*block.gates, *block.home, *block.own)))
                 factors += [block.scale] if block.scale is not None else []
             total += w.total(t.coef, factors, inner, here)

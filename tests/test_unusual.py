@@ -30,6 +30,7 @@ from cases import (
     rows,
     shapes,
     shared,
+    tied,
 )
 from oracles.space import maximise
 
@@ -57,6 +58,7 @@ MODULES = (
     gates,
     gaussian,
     shared,
+    tied,
 )
 CASES = [case for module in MODULES for case in module.CASES]
 

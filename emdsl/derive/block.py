@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from emdsl.derive import expr as x
 from emdsl.derive.chains import Chain
 from emdsl.derive.expr import DataIx, El, Expr, Idx, Ix
+from emdsl.derive.fields import Field
 from emdsl.derive.gaussian import Gaussian
 from emdsl.derive.networks import Clique
 from emdsl.derive.records import Posterior
@@ -35,6 +36,7 @@ class Block:
     scale: El | None = None  # a neighbouring latent that scales the whole precision of a Gaussian, and cancels
     chain: Chain | None = None  # of a discrete block: how its elements follow one another
     gaussian: Gaussian | None = None  # of latents that are jointly Gaussian: the axes of their precision
+    field: Field | None = None  # of these, where elements are tied to one another: how
     network: tuple[Clique, ...] = ()  # of discrete latents that are tied in any other way: what ties them
 
     @property

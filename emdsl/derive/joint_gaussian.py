@@ -9,11 +9,13 @@ from emdsl.derive.block import Block, place, touches
 from emdsl.derive.chains import Neighbours
 from emdsl.derive.expr import El
 from emdsl.derive.factors import LogJoint
+from emdsl.derive.fields import Field, Tie, field_role
 from emdsl.derive.gaussian import gaussian_axes, polynomial_role
 from emdsl.derive.plates import home_of
 from emdsl.derive.terms import Term, blocks_of, merge_roles, symmetry_of
 from emdsl.derive.weights import weigh
 from emdsl.errors import Problem, Span
+from emdsl.language import model as m
 
 
 def gaussian_block(
@@ -29,6 +31,10 @@ def gaussian_block(
         made = _made(latents, joint, pool, weighted, ways_out)
         if isinstance(made, Block):
             return made
+        tied = _tied(latents, joint, pool, weighted, ways_out)
+        if isinstance(tied, Block):
+            return tied
+        made = tied
         reasons.update(dict.fromkeys(latents, made))
     return reasons
 
@@ -71,11 +77,46 @@ def _made(
             return Problem("E110", f"the posterior of {names} is not tractable: {role}", span, ways_out)
         roles.append(role[0])
         terms.append(weigh(role[1], weighted, joint.model, home))
-    for v in variables:
-        if f"J {v.name} {v.name}" not in roles or v.domain.kind != "real" or v.domain.lower or v.domain.upper:
-            text = f"the posterior of {v.name} is not a known family: it has no square that keeps it near its mean"
-            return Problem("E111", text, v.span, ways_out)
+    if loose := _loose(variables, roles, ways_out):
+        return loose
     gates = tuple(x.Sel(El(n, idx), k) for (n, idx), k in neighbours.items())
     own = tuple(i for axes in (g.rows, g.columns) for n in latents for i in axes[n])
     merged = merge_roles(terms, roles, symmetry_of(joint), (*home, *own, *neighbours.values()))
     return Block(name, latents, home, (), gates, *merged, gaussian=g)
+
+
+def _loose(variables: Sequence[m.Variable], roles: Sequence[str], ways_out: str) -> Problem | None:
+    """A latent that no square keeps near its mean, or that is not free on the line."""
+    for v in variables:
+        if f"J {v.name} {v.name}" not in roles or v.domain.kind != "real" or v.domain.lower or v.domain.upper:
+            text = f"the posterior of {v.name} is not a known family: it has no square that keeps it near its mean"
+            return Problem("E111", text, v.span, ways_out)
+    return None
+
+
+def _tied(
+    latents: tuple[str, ...], joint: LogJoint, pool: Sequence[tuple[Term, Span, str]], weighted: str | None,
+    ways_out: str,
+) -> Block | Problem:  # fmt: skip
+    """All elements of these latents as one Gaussian, whatever ties them."""
+    names = ", ".join(latents)
+    variables = [joint.model.variable(n) for n in latents]
+    homes = {v.name: home_of(v) for v in variables}
+    g = gaussian_axes({v.name: [str(d) for d in (*v.array, *v.domain.dims)] for v in variables})
+    ties: list[Tie] = []
+    terms: list[Term] = []
+    roles: list[str] = []
+    for t, span, _ in pool:
+        if not touches(t, latents):
+            continue
+        role = field_role(t, latents, homes, g, ties)
+        if isinstance(role, str):
+            return Problem("E110", f"the posterior of {names} is not tractable: {role}", span, ways_out)
+        roles.append(role[0])
+        terms.append(weigh(role[1], weighted, joint.model))
+    if loose := _loose(variables, roles, ways_out):
+        return loose
+    own = [i for axes in (g.rows, g.columns) for n in latents for i in axes[n]]
+    fixed = (*dict.fromkeys([*(i for home in homes.values() for i in home), *(i for t in ties for i in t.ixs), *own]),)
+    merged = merge_roles(terms, roles, symmetry_of(joint), fixed)
+    return Block(latents[0], latents, (), (), (), *merged, gaussian=g, field=Field(homes, tuple(ties)))

@@ -12,6 +12,7 @@ from emdsl.derive.centre import Shift, recentre
 from emdsl.derive.chains import Chain, distance
 from emdsl.derive.expr import El, Idx
 from emdsl.derive.factors import LogJoint
+from emdsl.derive.fields import Field
 from emdsl.derive.joint import expand
 from emdsl.derive.planes import Plane, plane_shift, planes
 from emdsl.derive.solve import Closed, Update, solve
@@ -60,6 +61,9 @@ def derive(model: m.ModelText) -> Plan:
     shifts = {**shifts, **{p.param: plane_shift(p, joint) for p in flat}}
     weighted = weighted_plate(model, joint)
     elimination = eliminate(joint, weighted)
+    if any(weighted == i.dim for b in elimination.blocks if b.field for h in b.field.homes.values() for i in h):
+        weighted = None  # the elements of the plate are tied to one another
+        elimination = eliminate(joint, weighted)
     q = expected(joint, elimination, weighted)
     updates = solve(model, q)
     return Plan(
@@ -130,6 +134,8 @@ def _choices(elimination: Elimination, joint: LogJoint) -> dict[str, Choice]:
                 held = ", ".join(b.latents)
                 reason = f"every term is linear or quadratic in {held}: one Gaussian for each element"
                 method = "exact:hybrid" if gates else "exact:gaussian"
+                if b.field is not None:
+                    method, reason = _field_choice(held, b.field)
             elif b.record is None:
                 states = " x ".join(joint.levels[n] for n in b.latents)
                 method, reason = "exact:enumeration", f"{states} states per element, enumerated"
@@ -159,6 +165,17 @@ def _choices(elimination: Elimination, joint: LogJoint) -> dict[str, Choice]:
 def _chain_reason(states: str, chain: Chain) -> str:
     lag = "" if chain.depth == 1 else f", each tied to the {chain.depth} before it"
     return f"{states} states per element, a chain along {chain.ragged or chain.order.dim}{lag}: forward and backward"
+
+
+def _field_choice(held: str, field: Field) -> tuple[str, str]:
+    """A chain where each tie is along an ordered plate; else one Gaussian whose precision has the ties' pattern."""
+    reason = f"every term is linear or quadratic in {held}"
+    lags = [t.lag for t in field.ties]
+    if lags and all(lag is not None for lag in lags):
+        furthest = max(lag for lag in lags if lag is not None)
+        reach = "the one before it" if furthest == 1 else f"those up to {furthest} before it"
+        return "exact:kalman", f"{reason}, an element tied to {reach}: elimination along the plate"
+    return "exact:gaussian", f"{reason}: one Gaussian over all elements, with the pattern of their ties"
 
 
 def _network_reason(states: str, b: Block) -> str:

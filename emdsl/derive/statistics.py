@@ -17,6 +17,7 @@ from emdsl.derive.chains import EDGE, FIRST, Placed
 from emdsl.derive.discrete import placements
 from emdsl.derive.expr import DataIx, El, Expr, Idx, Ix
 from emdsl.derive.factors import Factor, LogJoint
+from emdsl.derive.fields import Field, atoms_of, tie_of
 from emdsl.derive.gaussian import covariance_axes, polynomial_role
 from emdsl.derive.networks import clique_key, in_clique
 from emdsl.derive.records import function_of
@@ -170,6 +171,8 @@ def _under_gaussian(t: Term, block: Block, blocks: Sequence[Block], joint: LogJo
     """y_a -> m_a,  y_a y_b -> m_a m_b + V_ab: the moments of a joint Gaussian, under q of the gates."""
     g = block.gaussian
     assert g is not None
+    if block.field is not None:
+        return _in_field(t, block, block.field)
     neighbours = {(n.of.var, n.of.idx): n.at for n in block.neighbours if isinstance(n.of, El) and isinstance(n.at, Ix)}
     placed = place(t, block.latents, block.home, (), neighbours)
     assert isinstance(placed, Term), placed
@@ -188,6 +191,23 @@ def _under_gaussian(t: Term, block: Block, blocks: Sequence[Block], joint: LogJo
     gates = (El(f"q:{block.name}", own),) if block.gates else ()
     ixs = tuple(dict.fromkeys((*rest.ixs, *block.gates)))
     return [Term(rest.coef, (), (*rest.factors, *p, *gates), ixs) for p in products]
+
+
+def _in_field(t: Term, block: Block, field: Field) -> list[Term] | str:
+    """y_a -> m_a,  y_a y_b -> m_a m_b + V_ab at the places where the elements stand."""
+    a = atoms_of(t, block.latents, field.homes)
+    held = [e for e in a.rest if set(block.latents) & x.variables(e)]
+    if t.gates or held or len(a.places) > 2:
+        return f"no closed expectation under the posterior of {', '.join(block.latents)}"
+    means = tuple(El(f"mean:{n}", (*p, *o)) for n, p, o in zip(a.latents, a.places, a.own, strict=True))
+    products: list[tuple[Expr, ...]] = [means]
+    if len(a.places) == 2:
+        own, place, name = (*a.own[0], *a.own[1]), a.places[0], ":".join(a.latents)
+        if a.places[0] != a.places[1]:
+            tie, names = tie_of(a)
+            name, place = f"{name}:{field.ties.index(tie)}", tuple(names)
+        products.append((El(f"cov:{name}", (*place, *own)),))
+    return [Term(t.coef, (), (*a.rest, *p), t.ixs) for p in products]
 
 
 def _in_network(t: Term, block: Block, joint: LogJoint) -> Term:
@@ -369,7 +389,8 @@ def _name(factors: Sequence[Expr], used: set[str]) -> str:
                 )
             case El() if f.var.startswith(("mean:", "cov:")):
                 kind, *latents = f.var.split(":")
-                parts += latents if kind == "mean" else [f"cov_{'_'.join(dict.fromkeys(latents))}"]
+                names = dict.fromkeys(n for n in latents if not n.isdigit())
+                parts += latents if kind == "mean" else [f"{'cov' if len(latents) == 2 else 'tie'}_{'_'.join(names)}"]
             case El() if f.var.startswith("clique"):
                 parts.insert(0, f.var.partition(":")[2])
             case El() if f.var.startswith("E:"):

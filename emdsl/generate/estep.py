@@ -16,6 +16,7 @@ from emdsl.generate.arrays import Array, Leaf
 from emdsl.generate.chains import emit_chain, gate_chain
 from emdsl.generate.context import Function
 from emdsl.generate.features import Stacked, emit_stack, features_of
+from emdsl.generate.fields import emit_field
 from emdsl.generate.gaussian import emit_gaussian
 from emdsl.generate.networks import emit_network
 
@@ -24,6 +25,9 @@ def emit_block(f: Function, block: Block) -> Stacked | None:
     """The lines of one block: its table or natural parameters, and what elimination leaves."""
     if block.network:
         emit_network(f, block)
+        return None
+    if block.field is not None:
+        emit_field(f, block, block.field)
         return None
     if block.gaussian is not None:
         _emit_normaliser(f, block, emit_gaussian(f, block))

@@ -20,6 +20,7 @@ MODULES = (
     "chains",
     "paths",
     "networks",
+    "fields",
     "gaussian",
 )
 ALWAYS = {"Degenerate"}  # read by the estimator, off the module

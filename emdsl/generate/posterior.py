@@ -10,6 +10,7 @@ from emdsl.derive.statistics import average
 from emdsl.derive.terms import Term
 from emdsl.generate.arrays import Array
 from emdsl.generate.context import Function
+from emdsl.generate.fields import field_fields
 from emdsl.generate.gaussian import gaussian_fields
 from emdsl.generate.printer import Printer
 
@@ -45,6 +46,8 @@ def _fields(f: Function, block: Block, latent: str) -> list[tuple[str, Array]]:
         home = home_of(f.plan.joint.model.variable(latent))
         state = block.states[block.latents.index(latent)]
         return [("", em.contract([El(f"q:{latent}", (state, *home))], (state, *home)))]
+    if block.field is not None:
+        return field_fields(f, block, block.field, latent)
     if block.gaussian is not None:
         return gaussian_fields(f, block, latent)
     if block.states:

@@ -16,6 +16,7 @@ from emdsl.generate.context import flat_axes, function
 from emdsl.generate.features import fold_lines
 from emdsl.generate.mstep import bounds
 from emdsl.generate.names import Namer
+from emdsl.generate.fields import field_line
 from emdsl.generate.networks import network_size
 from emdsl.generate.printer import Printer
 from emdsl.generate.spec import missing_policy, nested
@@ -97,6 +98,7 @@ def prepare_lines(printer: Printer) -> list[str]:
     lines += _level_lines(printer)
     lines += [line for b in plan.elimination.blocks for line in sequence_lines(b)]
     lines += [network_size(b) for b in plan.elimination.blocks if b.network]
+    lines += [field_line(b, b.field) for b in plan.elimination.blocks if b.field]
     if plan.weighted is not None:
         lines.append(
             f'n = sizes["{plan.weighted}"]' if not _is_polynomial(plan.weighted) else f"n = {_size(plan.weighted)}"

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 
 from emdsl.derive import expr as x
 from emdsl.derive.block import Block
-from emdsl.derive.expr import El, Expr, Ix
+from emdsl.derive.expr import El, Expr, Idx, Ix
+from emdsl.derive.fields import Field, Tie, field_role, tie_role
 from emdsl.derive.gaussian import linear_role, polynomial_role, quadratic_role
 from emdsl.derive.terms import Term
 from emdsl.report import formula as f
@@ -52,3 +53,53 @@ def _value(parts: Sequence[Expr], t: Typeset, names: Names) -> Formula:
 
 def _entry(latent: str, axes: tuple[Ix, ...], block: Block, t: Typeset, names: Names) -> Formula:
     return t.of(El(latent, (*block.home, *axes)), names)
+
+
+def field_lines(block: Block, field: Field, terms: Sequence[Term], t: Typeset) -> Iterator[Say | Show]:
+    """J and h over all elements: at one element, and where two are tied."""
+    g = block.gaussian
+    assert g is not None
+    ties = list(field.ties)
+    found: dict[str, list[tuple[Expr, Names]]] = {}
+    own = [i for table in (g.rows, g.columns) for n in block.latents for i in table[n]]
+    for term in terms:
+        role = field_role(term, block.latents, field.homes, g, ties)
+        if isinstance(role, str):
+            continue
+        held = [*_places(role[0], field, ties), *own]
+        names = t.letters.extend({}, tuple(held))
+        inside = whole([i for i in role[1].ixs if i not in held], role[1].body)
+        found.setdefault(role[0], []).append((inside, names))
+    yield Say("Its log joint is linear and quadratic, so all elements are jointly Gaussian, with precision J and")
+    yield Say("linear term h. J holds what stands beside pairs of elements that one density ties, and no more:")
+    for k, a in enumerate(block.latents):
+        for b in block.latents[k:]:
+            if parts := found.get(quadratic_role(a, b)):
+                places = ((*field.homes[a], *g.rows[a]), (*field.homes[b], *g.columns[b]))
+                yield _shown("J", (a, b), places, x.num(-2) if a == b else x.num(-1), parts, t)
+    for k, tie in enumerate(ties):
+        if parts := found.get(tie_role(k)):
+            a, b = tie.latents
+            places = ((*tie.places[0], *g.rows[a]), (*tie.places[1], *g.columns[b]))
+            yield _shown("J", (a, b), places, x.num(-1), parts, t)
+    for a in block.latents:
+        if parts := found.get(linear_role(a)):
+            yield _shown("h", (a,), ((*field.homes[a], *g.rows[a]),), x.ONE, parts, t)
+    yield Say("Its mean is J⁻¹ h; of its covariance J⁻¹ only what stands beside an entry of J is needed, and found by")
+    yield Say("eliminating elements one after the other. Summed out it leaves (h' J⁻¹ h - logdet(J) + d log 2π) / 2.")
+
+
+def _places(role: str, field: Field, ties: Sequence[Tie]) -> tuple[Ix, ...]:
+    kind, *names = role.split(" ")
+    return ties[int(names[0])].ixs if kind == "tie" else field.homes[names[0]]
+
+
+def _shown(
+    letter: str, latents: tuple[str, ...], places: tuple[tuple[Idx, ...], ...], scale: Expr,
+    parts: Sequence[tuple[Expr, Names]], t: Typeset,
+) -> Show:  # fmt: skip
+    names = parts[0][1]
+    entries = tuple(t.of(El(n, p), names) for n, p in zip(latents, places, strict=True))
+    return Show(
+        f.Relation("=", f.Apply(f.Word(letter), entries), _value([x.mul(scale, p) for p, _ in parts], t, names))
+    )

@@ -15,7 +15,7 @@ from emdsl.derive.records import statistic_of
 from emdsl.derive.terms import Term, merge, opened, settle
 from emdsl.report import formula as f
 from emdsl.report.chains import chain_lines
-from emdsl.report.gaussian import gaussian_lines
+from emdsl.report.gaussian import field_lines, gaussian_lines
 from emdsl.report.indices import Names
 from emdsl.report.networks import network_steps
 from emdsl.report.page import Say, Show, Step, names_of, whole
@@ -79,7 +79,7 @@ def closed_terms(plan: Plan, block: Block) -> list[Placed]:
 
 def _placed(term: Term, block: Block, gates: Neighbours) -> list[Placed]:
     """A term in the block's own indices, with its roles; nothing where it does not fit as it stands."""
-    if block.network:
+    if block.network or block.field is not None:
         return [Placed(term, "")]
     if block.states:
         found = placements(term, block, gates)
@@ -119,6 +119,10 @@ def _discrete(plan: Plan, block: Block, t: Typeset) -> Iterator[Say | Show]:
 
 
 def _continuous(plan: Plan, block: Block, t: Typeset) -> Iterator[Say | Show]:
+    if block.field is not None:
+        every = merge([p.term for p in closed_terms(plan, block)], plan.expected.symmetry)
+        yield from field_lines(block, block.field, every, t)
+        return
     if block.gaussian is not None:
         found = merge([p.term for p in closed_terms(plan, block)], plan.expected.symmetry, (*block.home, *block.gates))
         yield from gaussian_lines(block, found, t)

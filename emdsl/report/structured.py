@@ -9,6 +9,7 @@ from emdsl.derive import expr as x
 from emdsl.derive.block import Block, gates_outside
 from emdsl.derive.chains import FIRST, behind
 from emdsl.derive.expr import El, Idx, Ix
+from emdsl.derive.fields import Field
 from emdsl.derive.gaussian import covariance_axes
 from emdsl.report import formula as f
 from emdsl.report.formula import Formula
@@ -93,9 +94,11 @@ def _gaussian_mean(t: Typeset, latent: str, idx: Sequence[Idx], names: Names) ->
 
 
 def _gaussian_covariance(t: Typeset, pair: str, idx: Sequence[Idx], names: Names) -> Formula:
-    first, _, second = pair.partition(":")
+    first, second, *tie = pair.split(":")
     block = _joint(t, first)
     assert block.gaussian is not None
+    if block.field is not None:
+        return _field_covariance(t, block, block.field, (first, second), int(tie[0]) if tie else None, idx, names)
     held = covariance_axes(block)
     at = dict(zip(held, idx, strict=False))
     places = tuple(at.get(h, h) for h in block.home)
@@ -104,3 +107,22 @@ def _gaussian_covariance(t: Typeset, pair: str, idx: Sequence[Idx], names: Names
     given = tuple(t.gates(block, at, names)) if set(block.gates) <= set(held) else ()
     inside = f.Listed(items)
     return f.Apply(f.Word("cov"), (f.Relation("|", inside, f.Listed(given)) if given else inside,))
+
+
+def _field_covariance(
+    t: Typeset, block: Block, field: Field, pair: tuple[str, str], tie: int | None, idx: Sequence[Idx], names: Names
+) -> Formula:
+    """Of two elements that a tie holds, or of one with itself."""
+    assert block.gaussian is not None
+    places: tuple[tuple[Idx, ...], ...] = (field.homes[pair[0]], field.homes[pair[1]])
+    ixs = field.homes[pair[0]]
+    if tie is not None:
+        places, ixs = field.ties[tie].places, field.ties[tie].ixs
+    to = dict(zip(ixs, idx, strict=False))
+    own, k = idx[len(ixs) :], len(block.gaussian.rows[pair[0]])
+    items = []
+    for n, place, rest in zip(pair, places, (own[:k], own[k:]), strict=True):
+        moved = x.substitute(El(n, place), to)
+        assert isinstance(moved, El)
+        items.append(t.named_at(n, (*moved.idx, *rest), names))
+    return f.Apply(f.Word("cov"), (f.Listed(tuple(items)),))

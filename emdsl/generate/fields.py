@@ -1,0 +1,108 @@
+"""Printing the posterior of Gaussian latents whose elements are tied: pieces of h and J, one call, the moments."""
+
+from __future__ import annotations
+
+from emdsl.derive import expr as x
+from emdsl.derive.block import Block
+from emdsl.derive.expr import El, Expr, Idx, Ix
+from emdsl.derive.fields import Field, tie_role
+from emdsl.derive.gaussian import linear_role, quadratic_role
+from emdsl.generate.arrays import Array, Leaf
+from emdsl.generate.chains import add_up
+from emdsl.generate.context import Function, size_expression
+
+
+def emit_field(f: Function, block: Block, field: Field) -> None:
+    """The pieces of h and J, and what the posterior leaves: means, covariances beside each piece, the normaliser."""
+    em, g, name = f.emitter, block.gaussian, block.name
+    assert g is not None
+    em.comment(f"linear terms and precision of {', '.join(block.latents)}, piece by piece; then their joint posterior")
+    linear = ", ".join(
+        _piece(f, block, linear_role(a), (*field.homes[a], *g.rows[a])) for a in block.latents
+    )  # fmt: skip
+    homes = ", ".join(str(len(field.homes[a])) for a in block.latents)
+    means, covariances, log_z = (em.namer.fresh(f"{part}_{name}") for part in ("means", "covariances", "log_z"))
+    pieces = _pieces(f, block, field, covariances)
+    em.lines.append(f"{means}, {covariances}, {log_z} = gaussian_field(")
+    em.lines.append(f'    prepared["the field of {name}"], [{linear}], [{homes}], [')
+    em.lines += [f"        {p}," for p in pieces]
+    em.lines.append("    ],")
+    em.lines.append(")")
+    f.runtime[f"A:{name}"] = Leaf(log_z, (), True)
+    for k, a in enumerate(block.latents):
+        axes = len(field.homes[a]) + len(g.rows[a])
+        f.runtime[f"mean:{a}"] = Leaf(f"{means}[{k}]", tuple(range(axes)), True)
+
+
+def _pieces(f: Function, block: Block, field: Field, covariances: str) -> list[str]:
+    """Code of each piece of J; where the covariances beside it will be stored."""
+    g = block.gaussian
+    assert g is not None
+    order = {n: k for k, n in enumerate(block.latents)}
+    out: list[str] = []
+    for a in block.latents:
+        for b in block.latents[order[a] :]:
+            if quadratic_role(a, b) not in block.roles:
+                continue
+            home = field.homes[a]
+            axes = (*home, *g.rows[a], *g.columns[b])
+            f.runtime[f"cov:{a}:{b}"] = Leaf(f"{covariances}[{len(out)}]", tuple(range(len(axes))), True)
+            every = f"np.arange({' * '.join(f.emitter.size(i.dim) for i in home) or '1'})"
+            out.append(f"({order[a]}, {order[b]}, {every}, {every}, {_piece(f, block, quadratic_role(a, b), axes)})")
+    for k, tie in enumerate(field.ties):
+        a, b = tie.latents
+        axes = (*tie.ixs, *g.rows[a], *g.columns[b])
+        f.runtime[f"cov:{a}:{b}:{k}"] = Leaf(f"{covariances}[{len(out)}]", tuple(range(len(axes))), True)
+        at = [
+            _spread(f, _number(place, field.homes[n]), tie.ixs)
+            for n, place in zip(tie.latents, tie.places, strict=True)
+        ]
+        out.append(f"({order[a]}, {order[b]}, {', '.join(at)}, {_piece(f, block, tie_role(k), axes)})")
+    return out
+
+
+def _piece(f: Function, block: Block, role: str, axes: tuple[Ix, ...]) -> str:
+    """Code of the terms of one role, over all its axes."""
+    mine = [t for t, r in zip(block.terms, block.roles, strict=True) if r == role]
+    return f.emitter.broadcast(add_up(f, mine, axes), axes).code
+
+
+def _spread(f: Function, number: Expr, ixs: tuple[Ix, ...]) -> str:
+    value = f.emitter.value(number)
+    return f.emitter.broadcast(value, ixs).code if ixs else f"np.array([{value.code}])"
+
+
+def _number(place: tuple[Idx, ...], home: tuple[Ix, ...]) -> Expr:
+    """An element's number among all of its plates, kept in range: a branch not taken may leave it."""
+    number: Expr = x.ZERO
+    for i, h in zip(place, home, strict=True):
+        inside = x.Fn("min", (x.Fn("max", (x.value_of(i), x.ZERO)), x.add(x.SizeN(h.dim), x.num(-1))))
+        number = x.add(x.mul(number, x.SizeN(h.dim)), x.value_of(i) if isinstance(i, Ix | int) else inside)
+    return number
+
+
+def field_line(block: Block, field: Field) -> str:
+    """The line of `prepare` that keeps where the elements stand; it is settled at the first call."""
+    g = block.gaussian
+    assert g is not None
+    order = {n: k for k, n in enumerate(block.latents)}
+    families, counts = [], []
+    for family in field.families:
+        widths = (" * ".join(f"({size_expression(i.dim)})" for i in g.rows[n]) or "1" for n in family)
+        families.append("[" + ", ".join(f"({order[n]}, {w})" for n, w in zip(family, widths, strict=True)) + "]")
+        counts.append(" * ".join(f"({size_expression(i.dim)})" for i in field.homes[family[0]]) or "1")
+    names = ", ".join(block.latents)
+    return f'out["the field of {block.name}"] = Field([{", ".join(families)}], [{", ".join(counts)}], "{names}")'
+
+
+def field_fields(f: Function, block: Block, field: Field, latent: str) -> list[tuple[str, Array]]:
+    """Mean and covariance (of a number its mean square) of each element of a latent."""
+    em, g = f.emitter, block.gaussian
+    assert g is not None
+    rows, columns, home = g.rows[latent], g.columns[latent], field.homes[latent]
+    mean = El(f"mean:{latent}", (*home, *rows))
+    cov = El(f"cov:{latent}:{latent}", (*home, *rows, *columns))
+    found = em.contract([mean], (*rows, *home))
+    if rows:
+        return [("id", found), ("cov", em.contract([cov], (*rows, *columns, *home)))]
+    return [("id", found), ("square", em.sum([em.contract([mean, mean], home), em.contract([cov], home)]))]

@@ -1,0 +1,201 @@
+"""Gaussian latents whose elements are tied to one another: along a chain, through what data point at, in a tree.
+
+    log p(y)  =  <h, y> - 1/2 y' J y,     J sparse: an entry for every pair of elements that a term holds
+
+Elements are put in an order that keeps tied ones close, and cut into blocks of neighbours, so that J is block
+tridiagonal; odd blocks are eliminated all at once, then the odd ones of what is left (cyclic reduction, Golub and
+Van Loan 2013, section 4.5.4). Of the covariance only what stands beside an entry of J is computed.
+"""
+
+# mypy: disable-error-code="no-any-return"
+# (operators on arrays of any dtype, and all of scipy, are Any to mypy)
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+
+from emdsl.runtime.columns import Array
+from emdsl.runtime.faults import DataError
+from emdsl.runtime.numerics import cholesky, inverse, log_determinant
+
+LARGEST = 30_000_000  # entries of the blocks that a posterior may need
+
+
+class Field:
+    """Where the elements of a joint Gaussian stand among the blocks; found at the first call, it is the data's alone."""
+
+    def __init__(self, families: Sequence[Sequence[tuple[int, int]]], counts: Sequence[int], names: str) -> None:
+        """families : for each set of plates, (latent, length of its elements); counts : elements of each."""
+        self.names = names
+        self.first = np.cumsum([0, *counts])
+        widths = [sum(d for _, d in family) for family in families]
+        self.width = np.repeat(widths, counts).astype(np.int64)
+        self.at: dict[int, tuple[int, int]] = {}  # latent -> (family, its place among the numbers of an element)
+        for k, family in enumerate(families):
+            start = 0
+            for latent, d in family:
+                self.at[latent] = (k, start)
+                start += d
+        self.ready = False
+
+    def nodes(self, latent: int, elements: Any) -> Array:
+        """The elements of one latent as numbers among those of all."""
+        return np.asarray(elements, np.int64).ravel() + self.first[self.at[latent][0]]
+
+    def settle(self, ties: Sequence[tuple[Array, Array]]) -> None:
+        """Order the elements and cut them into blocks."""
+        n = len(self.width)
+        a = np.concatenate([np.zeros(0, np.int64), *(t[0] for t in ties)])
+        b = np.concatenate([np.zeros(0, np.int64), *(t[1] for t in ties)])
+        graph = sparse.csr_array((np.ones(len(a)), (a, b)), shape=(n, n))
+        place = np.empty(n, np.int64)
+        place[sparse.csgraph.reverse_cuthill_mckee((graph + graph.T).tocsr(), symmetric_mode=True)] = np.arange(n)
+        natural = int(np.abs(a - b).max(initial=1))
+        apart = max(1, int(np.abs(place[a] - place[b]).max(initial=1)))
+        if natural <= apart:
+            place, apart = np.arange(n), max(natural, 1)
+        largest, total = int(self.width.max(initial=1)), int(self.width.sum())
+        if 3 * n * (apart * largest) ** 2 * largest > total**3 or apart * 2 >= n:
+            apart = n  # one dense block costs no more
+        block = place // apart
+        order = np.argsort(place)
+        ends = np.cumsum(self.width[order]) - self.width[order]
+        within = np.empty(n, np.int64)
+        within[order] = ends - ends[np.searchsorted(block[order], block[order])]
+        self.count = int(block.max(initial=0)) + 1
+        self.size = int((within + self.width).max(initial=1))
+        if self.count * self.size**2 > LARGEST:
+            raise DataError(
+                f"{self.names} are jointly Gaussian over {total} numbers, tied so that blocks of {self.size} hang "
+                f"together: that is {self.count * self.size**2:.3g} entries (at most {LARGEST} are allowed)",
+                hint="fewer elements, or fewer ties between them",
+                code="D016",
+            )
+        self.block, self.within, self.total, self.ready = block, within, total, True
+
+    def scalars(self, latent: int, nodes: Array, length: int) -> tuple[Array, Array]:
+        """Block of each element, and place in it of each of its numbers."""
+        inside = self.within[nodes][:, None] + self.at[latent][1] + np.arange(length)
+        return self.block[nodes], inside
+
+
+def gaussian_field(
+    field: Field, linear: Sequence[Array], homes: Sequence[int], pieces: Sequence[tuple[int, int, Any, Any, Array]]
+) -> tuple[list[Array], list[Array], float]:
+    """Means of the latents, covariances beside every piece of J, the log-normaliser.
+
+    linear : for each latent what multiplies it, (plates, own); `homes` says how many axes are plates.
+    pieces : what multiplies products of two elements, (rows, own of a, own of b) with their numbers.
+    """
+    flat = [_flat(h, k) for h, k in zip(linear, homes, strict=True)]
+    placed = []
+    for a, b, at_a, at_b, value in pieces:
+        na, nb = field.nodes(a, at_a), field.nodes(b, at_b)
+        placed.append((a, b, na, nb, np.reshape(value, (len(na), flat[a].shape[1], flat[b].shape[1]))))
+    if not field.ready:
+        field.settle([(na, nb) for _, _, na, nb, _ in placed])
+    m, w = field.count, field.size
+    h = np.zeros((m, w))
+    where = []
+    for latent, f in enumerate(flat):
+        nodes = field.nodes(latent, np.arange(len(f)))
+        block, inside = field.scalars(latent, nodes, f.shape[1])
+        where.append((block, inside))
+        np.add.at(h, (block[:, None], inside), f)
+    diagonal, below = _assembled(field, placed)
+    v, c, mean, log_det = tridiagonal_moments(diagonal, below, h)
+    means = [mean[b[:, None], i].reshape(linear[k].shape) for k, (b, i) in enumerate(where)]
+    covariances = [_between(field, v, c, p).reshape(np.shape(q[4])) for p, q in zip(placed, pieces, strict=True)]
+    log_z = 0.5 * (float((h * mean).sum()) + field.total * math.log(2 * math.pi) - log_det)
+    return means, covariances, log_z
+
+
+def _flat(a: Array, plates: int) -> Array:
+    """(plates, own) as (elements, numbers)."""
+    return np.reshape(a, (math.prod(a.shape[:plates]), math.prod(a.shape[plates:])))
+
+
+def _assembled(field: Field, placed: Sequence[tuple[int, int, Array, Array, Array]]) -> tuple[Array, Array]:
+    """The blocks of J on its diagonal (m, w, w), and those below it (m - 1, w, w)."""
+    m, w = field.count, field.size
+    diagonal, below = np.zeros(m * w * w), np.zeros((m - 1) * w * w)
+    for a, b, na, nb, value in placed:
+        ba, ia = field.scalars(a, na, value.shape[1])
+        bb, ib = field.scalars(b, nb, value.shape[2])
+        for same, target, block, swap in (
+            (ba == bb, diagonal, ba, False), (ba == bb, diagonal, ba, True),
+            (ba == bb + 1, below, bb, False), (bb == ba + 1, below, ba, True),
+        ):  # fmt: skip
+            if not same.any():
+                continue
+            rows, columns = (ib, ia) if swap else (ia, ib)
+            part = value[same].swapaxes(1, 2) if swap else value[same]
+            at = (block[same][:, None, None] * w + rows[same][:, :, None]) * w + columns[same][:, None, :]
+            target -= np.bincount(at.ravel(), part.ravel(), len(target))
+    diagonal, below = diagonal.reshape(m, w, w), below.reshape(m - 1, w, w)
+    # blocks that are not full are filled up with ones on the diagonal
+    reach = np.zeros((m, w + 1), np.int64)
+    np.add.at(reach, (field.block, field.within), 1)
+    np.add.at(reach, (field.block, field.within + field.width), -1)
+    empty = np.cumsum(reach, axis=1)[:, :w] == 0
+    diagonal[:, np.arange(w), np.arange(w)] += empty
+    return diagonal, below
+
+
+def _between(field: Field, v: Array, c: Array, p: tuple[int, int, Array, Array, Array]) -> Array:
+    """Covariances of the pairs of a piece."""
+    a, b, na, nb, value = p
+    ba, ia = field.scalars(a, na, value.shape[1])
+    bb, ib = field.scalars(b, nb, value.shape[2])
+    out = np.zeros(value.shape)
+    for same, source, block, swap in (
+        (ba == bb, v, ba, False), (ba == bb + 1, c, bb, False), (bb == ba + 1, c, ba, True),
+    ):  # fmt: skip
+        if same.any():
+            rows, columns = (ib, ia) if swap else (ia, ib)
+            found = source[block[same][:, None, None], rows[same][:, :, None], columns[same][:, None, :]]
+            out[same] = found.swapaxes(1, 2) if swap else found
+    return out
+
+
+def tridiagonal_moments(diagonal: Array, below: Array, h: Array) -> tuple[Array, Array, Array, float]:
+    """Of a Gaussian with block tridiagonal precision: covariances of each block (m, w, w), of each with the one
+    before it (m - 1, w, w), means (m, w), and log det of the precision.
+
+    Odd blocks given their neighbours are independent: y_i | y_l, y_r ~ N(P (h - L y_l - R y_r), P), P = inv(J_ii).
+    """
+    if len(diagonal) == 1:
+        low = cholesky(diagonal)
+        v = inverse(low)
+        return v, below, (v @ h[..., None])[..., 0], float(log_determinant(low).sum())
+    low = cholesky(diagonal[1::2])
+    p, k = inverse(low), len(low)
+    left, right = below[0::2], below[1::2]
+    n = len(right)  # odd blocks that have one after them
+    to_left, to_right = p @ left, p[:n] @ right.swapaxes(1, 2)
+    ph = (p @ h[1::2, :, None])[..., 0]
+    rest, rest_h = diagonal[0::2].copy(), h[0::2].copy()
+    rest[:k] -= left.swapaxes(1, 2) @ to_left
+    rest[1 : 1 + n] -= right @ to_right
+    rest_h[:k] -= (left.swapaxes(1, 2) @ ph[..., None])[..., 0]
+    rest_h[1 : 1 + n] -= (right @ ph[:n, :, None])[..., 0]
+    rest = 0.5 * (rest + rest.swapaxes(1, 2))
+    ve, ce, me, log_det = tridiagonal_moments(rest, -(right @ to_left[:n]), rest_h)
+    vl, vr = ve[:k], ve[1 : 1 + n]
+    with_left = -(to_left @ vl)
+    with_left[:n] -= to_right @ ce
+    own = p + to_left @ vl @ to_left.swapaxes(1, 2)
+    cross = to_right @ ce @ to_left[:n].swapaxes(1, 2)
+    own[:n] += to_right @ vr @ to_right.swapaxes(1, 2) + cross + cross.swapaxes(1, 2)
+    mean = ph - (to_left @ me[:k, :, None])[..., 0]
+    mean[:n] -= (to_right @ me[1 : 1 + n, :, None])[..., 0]
+    v, c, m = np.empty_like(diagonal), np.empty_like(below), np.empty_like(h)
+    v[0::2], v[1::2], m[0::2], m[1::2] = ve, 0.5 * (own + own.swapaxes(1, 2)), me, mean
+    c[0::2] = with_left
+    c[1::2] = -(vr @ to_right.swapaxes(1, 2) + ce @ to_left[:n].swapaxes(1, 2))
+    return v, c, m, log_det + float(log_determinant(low).sum())
