@@ -9,7 +9,7 @@ from emdsl.derive.block import Block, place, touches
 from emdsl.derive.chains import Neighbours
 from emdsl.derive.expr import El
 from emdsl.derive.factors import LogJoint
-from emdsl.derive.fields import Field, Tie, field_role
+from emdsl.derive.fields import Field, Tie, atoms_of, field_role
 from emdsl.derive.gaussian import gaussian_axes, polynomial_role
 from emdsl.derive.plates import home_of
 from emdsl.derive.terms import Term, blocks_of, merge_roles, symmetry_of
@@ -24,18 +24,20 @@ def gaussian_block(
 ) -> Block | dict[str, Problem]:  # fmt: skip
     """The first set of continuous latents that is jointly Gaussian on shared plates; why the others are not."""
     reasons: dict[str, Problem] = {}
+    seen: set[str] = set()
     for name in left:
-        if name in joint.discrete or name in reasons:
+        if name in joint.discrete or name in seen:
             continue
         latents = _together(name, joint, pool, kinds)
+        seen |= set(latents)
         made = _made(latents, joint, pool, weighted, ways_out)
         if isinstance(made, Block):
             return made
         tied = _tied(latents, joint, pool, weighted, ways_out)
         if isinstance(tied, Block):
             return tied
-        made = tied
-        reasons.update(dict.fromkeys(latents, made))
+        if _meant(latents, joint, pool):
+            reasons.update(dict.fromkeys(latents, tied))
     return reasons
 
 
@@ -83,6 +85,14 @@ def _made(
     own = tuple(i for axes in (g.rows, g.columns) for n in latents for i in axes[n])
     merged = merge_roles(terms, roles, symmetry_of(joint), (*home, *own, *neighbours.values()))
     return Block(name, latents, home, (), gates, *merged, gaussian=g)
+
+
+def _meant(latents: tuple[str, ...], joint: LogJoint, pool: Sequence[tuple[Term, Span, str]]) -> bool:
+    """Whether a joint Gaussian is the nearest thing: numbers on the line, and elements that one term holds together."""
+    variables = [joint.model.variable(n) for n in latents]
+    homes = {v.name: home_of(v) for v in variables}
+    places = [set(atoms_of(t, latents, homes).places) for t, _, _ in pool if touches(t, latents)]
+    return all(v.domain.kind == "real" for v in variables) and (len(latents) > 1 or any(len(p) > 1 for p in places))
 
 
 def _loose(variables: Sequence[m.Variable], roles: Sequence[str], ways_out: str) -> Problem | None:

@@ -17,8 +17,7 @@ from emdsl.derive.chains import EDGE, FIRST, Placed
 from emdsl.derive.discrete import placements
 from emdsl.derive.expr import DataIx, El, Expr, Idx, Ix
 from emdsl.derive.factors import Factor, LogJoint
-from emdsl.derive.fields import Field, atoms_of, tie_of
-from emdsl.derive.gaussian import covariance_axes, polynomial_role
+from emdsl.derive.gaussian_moments import under_gaussian
 from emdsl.derive.networks import clique_key, in_clique
 from emdsl.derive.records import function_of
 from emdsl.derive.show import show
@@ -135,7 +134,7 @@ def average(t: Term, blocks: Sequence[Block], joint: LogJoint) -> list[Term] | s
     if block.network:
         return [_in_network(t, block, joint)]
     if block.gaussian is not None:
-        return _under_gaussian(t, block, blocks, joint)
+        return under_gaussian(t, block)
     if block.states:
         found = placements(t, block, neighbours)
         assert not isinstance(found, str) and set(neighbours) == before, found
@@ -165,49 +164,6 @@ def probable(p: Placed, block: Block) -> Term:
     axes = (*behind, *block.states, *block.gates, *home)
     return Term(p.term.coef, (), (*p.term.factors, El(f"{kind}:{block.name}", axes)),
                 tuple(dict.fromkeys((*p.term.ixs, *axes))))  # fmt: skip
-
-
-def _under_gaussian(t: Term, block: Block, blocks: Sequence[Block], joint: LogJoint) -> list[Term] | str:
-    """y_a -> m_a,  y_a y_b -> m_a m_b + V_ab: the moments of a joint Gaussian, under q of the gates."""
-    g = block.gaussian
-    assert g is not None
-    if block.field is not None:
-        return _in_field(t, block, block.field)
-    neighbours = {(n.of.var, n.of.idx): n.at for n in block.neighbours if isinstance(n.of, El) and isinstance(n.at, Ix)}
-    placed = place(t, block.latents, block.home, (), neighbours)
-    assert isinstance(placed, Term), placed
-    found = polynomial_role(placed, block.latents, block.home, g)
-    if isinstance(found, str):
-        return f"no closed expectation under the posterior of {', '.join(block.latents)}: {found}"
-    role, rest = found
-    own = (*block.gates, *block.home)
-    held = role.split(" ")[1:]
-    products: list[tuple[Expr, ...]] = [
-        tuple(El(f"mean:{n}", (*own, *(g.rows, g.columns)[k][n])) for k, n in enumerate(held))
-    ]
-    if len(held) == 2:
-        first, second = held
-        products.append((El(f"cov:{first}:{second}", (*covariance_axes(block), *g.rows[first], *g.columns[second])),))
-    gates = (El(f"q:{block.name}", own),) if block.gates else ()
-    ixs = tuple(dict.fromkeys((*rest.ixs, *block.gates)))
-    return [Term(rest.coef, (), (*rest.factors, *p, *gates), ixs) for p in products]
-
-
-def _in_field(t: Term, block: Block, field: Field) -> list[Term] | str:
-    """y_a -> m_a,  y_a y_b -> m_a m_b + V_ab at the places where the elements stand."""
-    a = atoms_of(t, block.latents, field.homes)
-    held = [e for e in a.rest if set(block.latents) & x.variables(e)]
-    if t.gates or held or len(a.places) > 2:
-        return f"no closed expectation under the posterior of {', '.join(block.latents)}"
-    means = tuple(El(f"mean:{n}", (*p, *o)) for n, p, o in zip(a.latents, a.places, a.own, strict=True))
-    products: list[tuple[Expr, ...]] = [means]
-    if len(a.places) == 2:
-        own, place, name = (*a.own[0], *a.own[1]), a.places[0], ":".join(a.latents)
-        if a.places[0] != a.places[1]:
-            tie, names = tie_of(a)
-            name, place = f"{name}:{field.ties.index(tie)}", tuple(names)
-        products.append((El(f"cov:{name}", (*place, *own)),))
-    return [Term(t.coef, (), (*a.rest, *p), t.ixs) for p in products]
 
 
 def _in_network(t: Term, block: Block, joint: LogJoint) -> Term:

@@ -14,9 +14,9 @@ from emdsl.generate.arrays import Emitter, Leaf
 from emdsl.generate.chains import sequence_lines
 from emdsl.generate.context import flat_axes, function
 from emdsl.generate.features import fold_lines
+from emdsl.generate.fields import field_line
 from emdsl.generate.mstep import bounds
 from emdsl.generate.names import Namer
-from emdsl.generate.fields import field_line
 from emdsl.generate.networks import network_size
 from emdsl.generate.printer import Printer
 from emdsl.generate.spec import missing_policy, nested

@@ -66,8 +66,8 @@ def field_lines(block: Block, field: Field, terms: Sequence[Term], t: Typeset) -
         role = field_role(term, block.latents, field.homes, g, ties)
         if isinstance(role, str):
             continue
-        held = [*_places(role[0], field, ties), *own]
-        names = t.letters.extend({}, tuple(held))
+        held = (*_places(role[0], field, ties), *own)
+        names = t.letters.extend({}, held)
         inside = whole([i for i in role[1].ixs if i not in held], role[1].body)
         found.setdefault(role[0], []).append((inside, names))
     yield Say("Its log joint is linear and quadratic, so all elements are jointly Gaussian, with precision J and")
@@ -80,8 +80,8 @@ def field_lines(block: Block, field: Field, terms: Sequence[Term], t: Typeset) -
     for k, tie in enumerate(ties):
         if parts := found.get(tie_role(k)):
             a, b = tie.latents
-            places = ((*tie.places[0], *g.rows[a]), (*tie.places[1], *g.columns[b]))
-            yield _shown("J", (a, b), places, x.num(-1), parts, t)
+            apart = ((*tie.places[0], *g.rows[a]), (*tie.places[1], *g.columns[b]))
+            yield _shown("J", (a, b), apart, x.num(-1), parts, t)
     for a in block.latents:
         if parts := found.get(linear_role(a)):
             yield _shown("h", (a,), ((*field.homes[a], *g.rows[a]),), x.ONE, parts, t)

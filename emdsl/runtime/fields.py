@@ -27,7 +27,7 @@ LARGEST = 30_000_000  # entries of the blocks that a posterior may need
 
 
 class Field:
-    """Where the elements of a joint Gaussian stand among the blocks; found at the first call, it is the data's alone."""
+    """Where the elements of a joint Gaussian stand among the blocks: found at the first call, the data's alone."""
 
     def __init__(self, families: Sequence[Sequence[tuple[int, int]]], counts: Sequence[int], names: str) -> None:
         """families : for each set of plates, (latent, length of its elements); counts : elements of each."""
@@ -137,14 +137,14 @@ def _assembled(field: Field, placed: Sequence[tuple[int, int, Array, Array, Arra
             part = value[same].swapaxes(1, 2) if swap else value[same]
             at = (block[same][:, None, None] * w + rows[same][:, :, None]) * w + columns[same][:, None, :]
             target -= np.bincount(at.ravel(), part.ravel(), len(target))
-    diagonal, below = diagonal.reshape(m, w, w), below.reshape(m - 1, w, w)
+    blocks = diagonal.reshape(m, w, w)
     # blocks that are not full are filled up with ones on the diagonal
     reach = np.zeros((m, w + 1), np.int64)
     np.add.at(reach, (field.block, field.within), 1)
     np.add.at(reach, (field.block, field.within + field.width), -1)
     empty = np.cumsum(reach, axis=1)[:, :w] == 0
-    diagonal[:, np.arange(w), np.arange(w)] += empty
-    return diagonal, below
+    blocks[:, np.arange(w), np.arange(w)] += empty
+    return blocks, below.reshape(m - 1, w, w)
 
 
 def _between(field: Field, v: Array, c: Array, p: tuple[int, int, Array, Array, Array]) -> Array:

@@ -65,7 +65,7 @@ def _system(rng, n=60):
 
 
 def _system_value(p, d):
-    n, (k, q) = len(d["x"]), p["C"].shape
+    n, q = len(d["x"]), p["C"].shape[1]
     state, mean = np.zeros((n, q, n * q)), [p["m0"]]
     for t in range(n):
         state[t] = p["A"] @ state[t - 1] if t else 0.0
@@ -272,7 +272,8 @@ CASES = [
          plan={"level": KALMAN, "slope": KALMAN, "season": KALMAN}, near=True),
     Case("many driven series", SERIES, _series, _series_value, plan={"h": KALMAN}),
     Case("crossed effects", CROSSED, _crossed, _crossed_value, plan={"u": JOINT, "v": JOINT}),
-    Case("nested effects of vectors", NESTED, _nested, _nested_value, plan={"school": JOINT, "pupil": JOINT}, near=True),
+    Case("nested effects of vectors", NESTED, _nested, _nested_value,
+         plan={"school": JOINT, "pupil": JOINT}, near=True),
     Case("traits on a tree", TREE, _tree, _tree_value, plan={"h": JOINT}),
     Case("drifting coefficients", COEFFICIENTS, _drift, _drift_value, plan={"beta": KALMAN}),
 ]  # fmt: skip

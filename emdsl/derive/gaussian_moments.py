@@ -1,0 +1,53 @@
+"""Expectations under a joint Gaussian: means, products of means, covariances."""
+
+from __future__ import annotations
+
+from emdsl.derive import expr as x
+from emdsl.derive.block import Block, place
+from emdsl.derive.expr import El, Expr, Ix
+from emdsl.derive.fields import Field, atoms_of, tie_of
+from emdsl.derive.gaussian import covariance_axes, polynomial_role
+from emdsl.derive.terms import Term
+
+
+def under_gaussian(t: Term, block: Block) -> list[Term] | str:
+    """y_a -> m_a,  y_a y_b -> m_a m_b + V_ab: the moments of a joint Gaussian, under q of the gates."""
+    g = block.gaussian
+    assert g is not None
+    if block.field is not None:
+        return _in_field(t, block, block.field)
+    neighbours = {(n.of.var, n.of.idx): n.at for n in block.neighbours if isinstance(n.of, El) and isinstance(n.at, Ix)}
+    placed = place(t, block.latents, block.home, (), neighbours)
+    assert isinstance(placed, Term), placed
+    found = polynomial_role(placed, block.latents, block.home, g)
+    if isinstance(found, str):
+        return f"no closed expectation under the posterior of {', '.join(block.latents)}: {found}"
+    role, rest = found
+    own = (*block.gates, *block.home)
+    held = role.split(" ")[1:]
+    products: list[tuple[Expr, ...]] = [
+        tuple(El(f"mean:{n}", (*own, *(g.rows, g.columns)[k][n])) for k, n in enumerate(held))
+    ]
+    if len(held) == 2:
+        first, second = held
+        products.append((El(f"cov:{first}:{second}", (*covariance_axes(block), *g.rows[first], *g.columns[second])),))
+    gates = (El(f"q:{block.name}", own),) if block.gates else ()
+    ixs = tuple(dict.fromkeys((*rest.ixs, *block.gates)))
+    return [Term(rest.coef, (), (*rest.factors, *p, *gates), ixs) for p in products]
+
+
+def _in_field(t: Term, block: Block, field: Field) -> list[Term] | str:
+    """y_a -> m_a,  y_a y_b -> m_a m_b + V_ab at the places where the elements stand."""
+    a = atoms_of(t, block.latents, field.homes)
+    held = [e for e in a.rest if set(block.latents) & x.variables(e)]
+    if t.gates or held or len(a.places) > 2:
+        return f"no closed expectation under the posterior of {', '.join(block.latents)}"
+    means = tuple(El(f"mean:{n}", (*p, *o)) for n, p, o in zip(a.latents, a.places, a.own, strict=True))
+    products: list[tuple[Expr, ...]] = [means]
+    if len(a.places) == 2:
+        own, place, name = (*a.own[0], *a.own[1]), a.places[0], ":".join(a.latents)
+        if a.places[0] != a.places[1]:
+            tie, names = tie_of(a)
+            name, place = f"{name}:{field.ties.index(tie)}", tuple(names)
+        products.append((El(f"cov:{name}", (*place, *own)),))
+    return [Term(t.coef, (), (*a.rest, *p), t.ixs) for p in products]
