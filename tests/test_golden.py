@@ -54,7 +54,28 @@ def columns(name: str, *names: str) -> dict[str, list[Any]]:
 FAITHFUL = {"x": matrix("faithful", "eruptions", "waiting")[:40].tolist()}
 WEIGHTS = {"blood_groups": "abo", "genetic_linkage": "linkage", "latent_classes": "lsat6_patterns"}
 WEIGHTS |= {"negative_binomial": "accidents", "zero_inflated_poisson": "accidents"}
+SLEEP = {"y": table("sleepstudy")["Reaction"].tolist(), "subject": np.repeat(np.arange(18), 10).tolist()}
+PLANE = {"x": matrix("stackloss", "air_flow", "water_temp", "loss").tolist()}
+FLOW = table("nile")["flow"].astype(float)
 DATA: dict[str, dict[str, Any]] = {
+    "crossed_effects": {
+        "row": (np.arange(60) % 12).tolist(),
+        "column": (np.arange(60) // 12).tolist(),
+        "y": (FLOW[:60] / 100 + np.arange(60) % 12).tolist(),
+    },
+    "factor_analysis": PLANE,
+    "growth_mixture": {
+        "day": np.tile(np.arange(10.0), (18, 1)).tolist(),
+        "y": table("sleepstudy")["Reaction"].reshape(18, 10).tolist(),
+    },
+    "linear_dynamical_system": {"x": np.stack([FLOW[:-1], FLOW[1:]], 1).tolist()},
+    "local_level": {"flow": FLOW.tolist(), "start": 1120.0, "start_s2": 1e4},
+    "measurement_error": {"x": PLANE["x"], "y": table("stackloss")["loss"].tolist()},
+    "mixture_of_factor_analysers": PLANE,
+    "probabilistic_pca": PLANE,
+    "random_intercepts": {**SLEEP, "X": [[1.0, float(d)] for d in table("sleepstudy")["Days"]]},
+    "random_slopes": {**SLEEP, "day": table("sleepstudy")["Days"].tolist()},
+    "structural_series": {"y": FLOW.tolist(), "start": 1120.0, "spread": 1e4},
     "blood_groups": columns("abo", "phenotype"),
     "dawid_skene": columns("anaesthetists", "patient", "observer", "label"),
     "diagonal_gaussian_mixture": FAITHFUL,

@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 
 import emdsl
+from emdsl.generate import helpers
+from emdsl.runtime.bundle import runtime_source
 
 PACKAGE = Path(emdsl.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
@@ -168,3 +170,14 @@ def test_names_are_handed_on() -> None:
         assert getattr(emdsl, name) is not None
     with pytest.raises(AttributeError, match="no attribute 'compiles'"):
         emdsl.compiles  # noqa: B018
+
+
+def test_helpers_of_modules_have_names_of_their_own() -> None:
+    """The helper files are printed into one module: a name that two of them give would be the last one's."""
+    found = [
+        node.name
+        for module in helpers.MODULES
+        for node in ast.parse(runtime_source(module)).body
+        if isinstance(node, ast.FunctionDef | ast.ClassDef)
+    ]
+    assert sorted(found) == sorted(set(found))

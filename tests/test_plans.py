@@ -12,6 +12,7 @@ MODELS = Path(__file__).parents[1] / "models"
 
 ENUMERATED = "exact:enumeration"
 CONJUGATE = "exact:conjugate"
+GAUSSIAN, KALMAN, HYBRID = "exact:gaussian", "exact:kalman", "exact:hybrid"
 CLOSED = "closed form"
 SOLVE = "linear solve"
 NEWTON = "newton"
@@ -34,6 +35,26 @@ TABLE: dict[str, tuple[dict[str, str], dict[str, str]]] = {
     "tied_gaussian_mixture": ({"z": ENUMERATED}, {"weights": CLOSED, "mean": CLOSED, "cov": CLOSED}),
     "word_alignment": ({"align": ENUMERATED}, {"dictionary": CLOSED}),
     "zero_inflated_poisson": ({"immune": ENUMERATED}, {"zero": CLOSED, "rate": CLOSED}),
+    "crossed_effects": ({"u": GAUSSIAN, "v": GAUSSIAN}, {"mean": CLOSED, "s2_u": CLOSED, "s2_v": CLOSED, "s2": CLOSED}),
+    "factor_analysis": ({"y": GAUSSIAN}, {"mean": SOLVE, "load": SOLVE, "noise": CLOSED}),
+    "growth_mixture": ({"z": HYBRID, "b": HYBRID}, {"weights": CLOSED, "mean": CLOSED, "cov": CLOSED, "s2": CLOSED}),
+    "linear_dynamical_system": ({"h": KALMAN}, {"A": SOLVE, "C": SOLVE, "start": CLOSED, "noise": CLOSED}),
+    "local_level": ({"level": KALMAN}, {"noise": CLOSED, "drift": CLOSED}),
+    "measurement_error": (
+        {"truth": GAUSSIAN},
+        {"mean": CLOSED, "s2": CLOSED, "a": SOLVE, "b": SOLVE, "s2_x": CLOSED, "s2_y": CLOSED},
+    ),
+    "mixture_of_factor_analysers": (
+        {"z": HYBRID, "y": HYBRID},
+        {"weights": CLOSED, "mean": SOLVE, "load": SOLVE, "noise": CLOSED},
+    ),
+    "probabilistic_pca": ({"y": GAUSSIAN}, {"mean": SOLVE, "load": SOLVE, "s2": CLOSED}),
+    "random_intercepts": ({"b": GAUSSIAN}, {"beta": SOLVE, "s2_b": CLOSED, "s2": CLOSED}),
+    "random_slopes": ({"b": GAUSSIAN}, {"beta": CLOSED, "cov": CLOSED, "s2": CLOSED}),
+    "structural_series": (
+        {"level": KALMAN, "slope": KALMAN, "season": KALMAN},
+        {"noise": CLOSED, "drift": CLOSED, "bend": CLOSED, "turn": CLOSED},
+    ),
 }
 
 
@@ -58,6 +79,9 @@ def test_the_header_tells_the_plan(name: str) -> None:
     header = " ".join(line.lstrip("# ") for line in lines.splitlines())
     methods, kinds = TABLE[name]
     spoken = {
+        GAUSSIAN: "Gaussian",
+        KALMAN: "Kalman",
+        HYBRID: "hybrid",
         ENUMERATED: "enumeration",
         CONJUGATE: "conjugate",
         CLOSED: "closed form",

@@ -92,7 +92,7 @@ def gaussian_field(
     linear : for each latent what multiplies it, (plates, own); `homes` says how many axes are plates.
     pieces : what multiplies products of two elements, (rows, own of a, own of b) with their numbers.
     """
-    flat = [_flat(h, k) for h, k in zip(linear, homes, strict=True)]
+    flat = [in_rows(h, k) for h, k in zip(linear, homes, strict=True)]
     placed = []
     for a, b, at_a, at_b, value in pieces:
         na, nb = field.nodes(a, at_a), field.nodes(b, at_b)
@@ -115,7 +115,7 @@ def gaussian_field(
     return means, covariances, log_z
 
 
-def _flat(a: Array, plates: int) -> Array:
+def in_rows(a: Array, plates: int) -> Array:
     """(plates, own) as (elements, numbers)."""
     return np.reshape(a, (math.prod(a.shape[:plates]), math.prod(a.shape[plates:])))
 
