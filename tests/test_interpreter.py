@@ -34,7 +34,7 @@ def bound(case: Case) -> tuple[Any, dict[str, Any], dict[str, Any], dict[str, in
     given = {k: v for k, v in values.items() if any(x.name == k for x in model.variables)}
     for v in model.variables:
         if v.domain.kind == "index" and v.name in data:
-            known[str(v.domain.levels)] = int(np.max(data[v.name])) + 1
+            known.setdefault(str(v.domain.levels), int(np.max(data[v.name])) + 1)
     parents = {v.plates[0].size.name: len(n) for v in model.variables for n in lengths.values() if v.plates}
     sizes = complete_sizes(model, given, {**known, **(parents if lengths else {})})
     return model, data, given, sizes, lengths

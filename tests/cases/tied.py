@@ -274,6 +274,6 @@ CASES = [
     Case("crossed effects", CROSSED, _crossed, _crossed_value, plan={"u": JOINT, "v": JOINT}),
     Case("nested effects of vectors", NESTED, _nested, _nested_value,
          plan={"school": JOINT, "pupil": JOINT}, near=True),
-    Case("traits on a tree", TREE, _tree, _tree_value, {"N": 60}, plan={"h": JOINT}),
+    Case("traits on a tree", TREE, _tree, _tree_value, options={"N": 60}, plan={"h": JOINT}),
     Case("drifting coefficients", COEFFICIENTS, _drift, _drift_value, plan={"beta": KALMAN}),
 ]  # fmt: skip
