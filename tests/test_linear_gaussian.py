@@ -16,6 +16,7 @@ from gallery import compiled, fit, matrix, table
 from scipy.special import logsumexp
 
 from emdsl.fit.sizes import complete_sizes
+from emdsl.runtime.gaussian import gaussian_covariance, gaussian_mean
 
 CLASSES = {"mixture_of_factor_analysers": ("z", 2), "growth_mixture": ("z", 2)}
 RNG = np.random.default_rng(20)
@@ -122,6 +123,24 @@ def test_no_step_falls(name: str) -> None:
     assert (np.diff(steps.history_) > -1e-9).all()
     again = fit(name, data, init=steps.params_, max_iter=0)
     assert steps.log_likelihood_ == pytest.approx(again.log_likelihood_, rel=1e-11)
+
+
+@pytest.mark.parametrize("alike", [True, False])
+@pytest.mark.parametrize("plates", [(6,), (2, 3)])
+def test_one_precision_for_all_rows_or_one_for_each(alike: bool, plates: tuple[int, ...]) -> None:
+    rng = np.random.default_rng(2)
+    half = rng.normal(size=(2, 2, *(np.ones_like(plates) if alike else plates))) * 0.2
+    a = np.broadcast_to(half - 2 * np.eye(2).reshape(2, 2, *np.ones_like(plates)), (2, 2, *plates))
+    h = rng.normal(size=(2, *plates))
+    cov, log_det = gaussian_covariance([[a]], (0, [1], len(plates)))
+    (mean,), log_z = gaussian_mean(cov, log_det, [h], (0, [1], len(plates)))
+    for at in np.ndindex(plates):
+        j = -(a[:, :, *at] + a[:, :, *at].T)
+        v = np.linalg.inv(j)
+        np.testing.assert_allclose(cov[0][0][:, :, *at], v, rtol=1e-12)
+        np.testing.assert_allclose(mean[:, *at], v @ h[:, *at], rtol=1e-12)
+        value = (h[:, *at] @ v @ h[:, *at] + 2 * np.log(2 * np.pi) - np.linalg.slogdet(j)[1]) / 2
+        assert log_z[at] == pytest.approx(value, rel=1e-12)
 
 
 # ------------------------------------------------------------------------------------------ numbers of others

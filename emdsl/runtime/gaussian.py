@@ -28,7 +28,8 @@ def gaussian_covariance(quadratic: Sequence[Sequence[Any]], shape: Shape) -> tup
     """Covariances of the latents of a block and log det of its precision.
 
     quadratic[i][j - i] : what multiplies the products of latents i <= j, (gates, rows, columns, plates), so that
-    J = -(A + A'); 0.0 where nothing does. Returns covariances likewise, and log det J of (gates, plates).
+    J = -(A + A'); 0.0 where nothing does. Returns covariances likewise, and log det J of (gates, plates), of one
+    plate where it is the same for all.
     """
     gates, own, _ = shape
     diagonal = [np.asarray(row[0]) for row in quadratic]
@@ -41,8 +42,11 @@ def gaussian_covariance(quadratic: Sequence[Sequence[Any]], shape: Shape) -> tup
             if np.ndim(part):
                 block = np.moveaxis(np.reshape(part, (g, sizes[i], sizes[j], r)), 3, 1)
                 a[:, :, ends[i] : ends[i + 1], ends[j] : ends[j + 1]] = block
+    if r > 1 and (a == a[:, :1]).all():  # nothing is missing: one precision for all
+        a = a[:, :1]
     low = cholesky(-(a + a.swapaxes(-1, -2)))
-    whole = np.moveaxis(inverse(low), 1, 3)
+    inverses = np.moveaxis(inverse(low), 1, 3)
+    whole = np.broadcast_to(inverses, (*inverses.shape[:3], r))
     lead, plates = diagonal[0].shape[:gates], diagonal[0].shape[gates + 2 * own[0] :]
     axes = [d.shape[gates : gates + n] for d, n in zip(diagonal, own, strict=True)]
     out = [
@@ -69,7 +73,7 @@ def gaussian_mean(
     sizes = [_sizes(h, gates, (n,))[1] for h, n in zip(linear, own, strict=True)]
     h = np.concatenate([np.reshape(a, (g, n, r)) for a, n in zip(linear, sizes, strict=True)], axis=1)
     held = log_det.shape
-    blocks = [[np.reshape(c, (held[0], sizes[i], sizes[i + k], held[1])) for k, c in enumerate(row)]
+    blocks = [[np.reshape(c, (held[0], sizes[i], sizes[i + k], -1))[..., : held[1]] for k, c in enumerate(row)]
               for i, row in enumerate(cov)]  # fmt: skip
     whole = [
         [blocks[i][j - i] if j >= i else blocks[j][i - j].swapaxes(1, 2) for j in range(len(own))]
