@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 import sympy as sp
 from algebra import FUNCTIONS, World
-from scipy import special
+from scipy import optimize, special, stats
 
+import emdsl
 from emdsl.derive.scalars import slope
 from emdsl.families.special import ELEMENTARY, OPEN, SPECIAL
+from emdsl.runtime.unconstrained import maximise_elements
 from emdsl.runtime.updates import maximise_scalar
 
 PAIRS = {"min", "max"}
@@ -88,3 +90,73 @@ def test_q_never_falls_where_it_has_several_maxima():
 def test_bounds_hold_the_maximum(low, high, answer):
     found = maximise_scalar(lambda v: (-((v - 1) ** 2), -2 * (v - 1), -2 + 0 * v), np.array([5.0]), "real", low, high)
     assert found == pytest.approx([answer], abs=1e-12)
+
+
+def beta(log, log1m):
+    """The mean log-likelihood of a Beta's arguments, per element, with slopes and the upper Hessian."""
+
+    def objective(a, b):
+        total, curve = special.digamma(a + b), special.polygamma(1, a + b)
+        return (
+            a * log + b * log1m - special.betaln(a, b),
+            log + total - special.digamma(a),
+            log1m + total - special.digamma(b),
+            curve - special.polygamma(1, a),
+            curve,
+            curve - special.polygamma(1, b),
+        )
+
+    return objective
+
+
+def test_elements_that_meet_are_found_to_the_last_digits():
+    a, b = np.array([[0.05, 2.0, 300.0], [1.0, 70.0, 0.4]]), np.array([[3.0, 2.0, 0.2], [1.0, 5000.0, 0.3]])
+    total = special.digamma(a + b)
+    objective = beta(special.digamma(a) - total, special.digamma(b) - total)
+    for start in (0.01, 1.0, 1e4):
+        begun = [np.full(a.shape, start), np.full(a.shape, 1.0)]
+        found = maximise_elements(objective, begun, ["positive"] * 2, [(None, None)] * 2)
+        np.testing.assert_allclose(found, [a, b], rtol=1e-7)
+        assert (objective(*found)[0] >= objective(*begun)[0]).all()
+
+
+def test_a_saddle_is_left_upwards():
+    """u v - (u^4 + v^4) / 4 has a saddle at 0 and its maxima at (1, 1) and (-1, -1)."""
+
+    def objective(u, v):
+        return u * v - (u**4 + v**4) / 4, v - u**3, u - v**3, -3 * u**2, 1 + 0 * u, -3 * v**2
+
+    grid = np.meshgrid(np.linspace(-2, 2.13, 9), np.linspace(-2.3, 1.97, 9))
+    found = maximise_elements(objective, grid, ["real"] * 2, [(None, None)] * 2)
+    np.testing.assert_allclose(objective(*found)[0], 0.5, rtol=1e-12)
+
+
+COUPLED = """
+model Shares
+size K = 2
+param w : simplex[K]
+param a[K] : positive
+param b[K] : positive
+for n in N:
+    latent z[n] ~ Categorical(w)
+    observed x[n] ~ Beta(a[z[n]], b[z[n]])
+"""
+
+
+def test_coupled_scalars_of_a_model_go_by_newton():
+    model = emdsl.compile(text=COUPLED)
+    assert {n: u.kind for n, u in model.updates.items()} == {"w": "closed form", "a": "newton", "b": "newton"}
+    assert "∂²Q/∂a[k]∂b[k] = " in str(model.derivation)
+    rng = np.random.default_rng(0)
+    x = np.concatenate([rng.beta(2, 9, 300), rng.beta(8, 3, 200)])
+    fit = model.fitter(seed=0, tol=0, max_iter=400).fit({"x": x})
+    assert np.diff(fit.history_).min() > -1e-9
+
+    def loss(p):
+        w = special.expit(p[0])
+        a, b = np.exp(p[1:3]), np.exp(p[3:])
+        return -np.log(w * stats.beta.pdf(x, a[0], b[0]) + (1 - w) * stats.beta.pdf(x, a[1], b[1])).sum()
+
+    start = [0.3, *np.log([2, 8]), *np.log([9, 3])]
+    found = optimize.minimize(loss, start, method="BFGS", options={"gtol": 1e-7})
+    assert fit.log_likelihood_ == pytest.approx(-found.fun, abs=1e-6)

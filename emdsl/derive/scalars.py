@@ -162,12 +162,10 @@ def _quadratic_root(poly: sp.Poly, sort: str, back: Any) -> tuple[list[sp.Expr],
 def derivatives(leaf: El, value: Expr, order: int = 2) -> list[Expr] | None:
     """value, d/dleaf, ... as expressions; None where the element stands where sympy cannot see it."""
     table = Symbols()
-    facts: dict[str, bool] = {"positive": True} if leaf.sort in ("positive", "unit") else {"real": True}
-    v = table.of(leaf, "v", **facts)
-    s = table.to_sympy(value)
-    hidden = [e for e in table.symbols if e != leaf and leaf.var in x.variables(e)]
-    if hidden:
+    seen = _seen((leaf,), value, table)
+    if seen is None:
         return None
+    s, (v,) = seen
     out = [value]
     for _ in range(order):
         s = sp.diff(s, v)
@@ -175,3 +173,30 @@ def derivatives(leaf: El, value: Expr, order: int = 2) -> list[Expr] | None:
             return None
         out.append(table.from_sympy(s))
     return out
+
+
+def second_order(leaves: tuple[El, ...], value: Expr) -> tuple[tuple[Expr, ...], tuple[tuple[Expr, ...], ...]] | None:
+    """The slopes by several elements, and the upper triangle of the Hessian row by row; None as above."""
+    table = Symbols()
+    seen = _seen(leaves, value, table)
+    if seen is None:
+        return None
+    s, vs = seen
+    slopes = [sp.diff(s, v) for v in vs]
+    hessian = [[sp.diff(slope, w) for w in vs[i:]] for i, slope in enumerate(slopes)]
+    if any(e.has(sp.Derivative, sp.DiracDelta) for row in (slopes, *hessian) for e in row):
+        return None
+    rows = tuple(tuple(map(table.from_sympy, row)) for row in hessian)
+    return tuple(map(table.from_sympy, slopes)), rows
+
+
+def _seen(leaves: tuple[El, ...], value: Expr, table: Symbols) -> tuple[sp.Expr, list[sp.Symbol]] | None:
+    """The expression as sympy and the symbols of its elements; None where one hides in something opaque."""
+    vs = []
+    for n, leaf in enumerate(leaves):
+        facts: dict[str, bool] = {"positive": True} if leaf.sort in ("positive", "unit") else {"real": True}
+        vs.append(table.of(leaf, f"v{n}", **facts))
+    s = table.to_sympy(value)
+    names = {leaf.var for leaf in leaves}
+    hidden = [e for e in table.symbols if e not in leaves and names & x.variables(e)]
+    return None if hidden else (s, vs)

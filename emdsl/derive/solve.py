@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from emdsl.derive import expr as x
 from emdsl.derive.coefficients import Scalar, about, axes_of, matrix_term, per_element, scalar_term, total_of
 from emdsl.derive.expr import El, Expr, Idx, Ix
+from emdsl.derive.newton import Newton, Together, alone, together
 from emdsl.derive.quadratic import Linear, quadratic
 from emdsl.derive.scalars import Root, derivatives, solve_score
 from emdsl.derive.show import show
@@ -49,21 +50,6 @@ class Closed:
 
 
 @dataclass(frozen=True)
-class Newton:
-    """Newton with step-halving on Q as a function of one element, sympy's first and second derivative.
-
-    `inside` are partners replaced by their closed forms: then all three are of the profile.
-    """
-
-    leaf: El
-    axes: tuple[Ix, ...]
-    value: Expr
-    score: Expr
-    curvature: Expr
-    inside: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
 class Numeric:
     """Quasi-Newton in unconstrained coordinates with the symbolic gradient."""
 
@@ -71,7 +57,7 @@ class Numeric:
     data: bool = False  # some terms need a pass over the data
 
 
-Rule = Simplex | Spread | Closed | Newton | Numeric | Linear
+Rule = Simplex | Spread | Closed | Newton | Together | Numeric | Linear
 
 
 @dataclass(frozen=True)
@@ -99,6 +85,8 @@ def _parameters_in(rule: Rule) -> frozenset[str]:
             parts = rule.root.candidates
         case Newton():
             parts = (rule.value, rule.score, rule.curvature)
+        case Together():
+            parts = rule.parts
         case Linear():
             return rule.parameters()
         case Numeric():
@@ -220,16 +208,11 @@ def _scalar(v: m.Variable, mine: Sequence[Term], q: Expected) -> Update | None:
         scalars = tuple(Scalar(f, c) for f, c in found.items())
         return Update((v.name,), "closed form", Closed(root, axes, scalars), root.evidence)
     value = x.add(*(x.mul(c, f) for f, c in found.items()))
-    return _newton(leaf, axes, value, f"no closed root for {', '.join(show(f) for f in functions)}")
-
-
-def _newton(leaf: El, axes: tuple[Ix, ...], value: Expr, reason: str) -> Update | None:
-    found = derivatives(leaf, value)
-    if found is None:
-        return None
-    value, score, curvature = found
-    rule = Newton(leaf, axes, value, score, curvature)
-    return Update((leaf.var,), "newton", rule, reason + "; Newton with step-halving, to convergence")
+    rule = alone(leaf, axes, value)
+    why = f"no closed root for {', '.join(show(f) for f in functions)}"
+    return (
+        None if rule is None else Update((v.name,), "newton", rule, f"{why}; Newton with step-halving, to convergence")
+    )
 
 
 def _joined(groups: list[Update], q: Expected, every: Sequence[Term], params: Mapping[str, m.Variable]) -> list[Update]:
@@ -268,12 +251,19 @@ def _schedule(
                 held = tuple(sorted(u.depends & (names - set(u.params))))
                 out.append(replace(u, conditional_on=held, reason=u.reason + f"; given {', '.join(held)} (ECM)"))
         else:
-            out += _profiled(component, q, every) or [_together(component, every)]
+            out += _profiled(component, q, every) or [_together(component, q, every, params)]
     return out
 
 
-def _together(component: Sequence[Update], every: Sequence[Term]) -> Update:
+def _together(
+    component: Sequence[Update], q: Expected, every: Sequence[Term], params: Mapping[str, m.Variable]
+) -> Update:
     names = tuple(n for u in component for n in u.params)
+    joint = together([params[n] for n in names], q, every)
+    if joint is not None:
+        hard = next(u.reason for u in component if u.kind == "newton")
+        reason = f"{hard.split(';')[0]}; {', '.join(names)} together by Newton with step-halving, to convergence"
+        return Update(names, "newton", joint, reason)
     held = tuple(t for t in every if any(set(names) & x.variables(f) for f in t.factors))
     why = next(u.reason for u in component if u.kind not in ("closed form", "linear solve"))
     return Update(

@@ -9,8 +9,9 @@ from emdsl.derive import expr as x
 from emdsl.derive.coefficients import axes_of
 from emdsl.derive.expr import Expr, Ix
 from emdsl.derive.gradient import gradient
+from emdsl.derive.newton import Newton, Together
 from emdsl.derive.quadratic import Linear
-from emdsl.derive.solve import Closed, Newton, Numeric, Simplex, Spread, Update
+from emdsl.derive.solve import Closed, Numeric, Simplex, Spread, Update
 from emdsl.derive.terms import Term
 from emdsl.generate.arrays import Array, Leaf
 from emdsl.generate.context import Function
@@ -31,6 +32,8 @@ def emit_update(f: Function, u: Update) -> None:
             _closed(f, u.params[0], u.rule)
         case Newton():
             _newton(f, u.params[0], u.rule)
+        case Together():
+            _together(f, u.params, u.rule)
         case Numeric():
             if not u.rule.data:
                 emit_numeric(f, u.params, u.rule.terms)
@@ -196,7 +199,7 @@ def _closed(f: Function, name: str, rule: Closed) -> None:
     else:
         candidates = [_exact(f, c, rule.axes) for c in rule.root.candidates]
         value = x.add(*(x.mul(s.coefficient, s.function) for s in rule.functions))
-        objective = _function_of(f, name, (value,), rule.axes, f"objective_of_{name}")
+        objective = _function_of(f, (name,), (value,), rule.axes, f"objective_of_{name}")
         code = f"best_root([{', '.join(candidates)}], {objective}, {low}, {high})"
     if v.domain.kind == "positive" and low == "0.0":
         _assign(
@@ -221,18 +224,19 @@ def _floor(f: Function, name: str) -> str:
     return "0.0"
 
 
-def _function_of(f: Function, name: str, values: tuple[Expr, ...], axes: tuple[Ix, ...], hint: str) -> str:
-    """A nested function of one parameter, everything that lacks it hoisted out of the function."""
+def _function_of(
+    f: Function, params: tuple[str, ...], values: tuple[Expr, ...], axes: tuple[Ix, ...], hint: str
+) -> str:
+    """A nested function of parameters of one shape, everything that lacks them hoisted out of the function."""
     em = f.emitter
-    code = _code(f, name)
-    argument = em.namer.fresh(code)
+    arguments = {n: em.namer.fresh(_code(f, n)) for n in params}
     original = em.leaf
     kept, lines, chunk = dict(em.known), em.lines, em.chunk
-    forget(f, (name,))
+    forget(f, params)
     em.lines = []
 
     def leaf(n: str) -> Leaf:
-        return Leaf(argument, tuple(range(len(axes))), True) if n == name else original(n)
+        return Leaf(arguments[n], tuple(range(len(axes))), True) if n in arguments else original(n)
 
     em.leaf = leaf
     results = ", ".join(em.broadcast(em.value(v), axes).code for v in values)
@@ -244,16 +248,38 @@ def _function_of(f: Function, name: str, values: tuple[Expr, ...], axes: tuple[I
         del em.known[e]
     em.known.update({e: a for e, a in kept.items() if e not in em.known})
     target = em.namer.fresh(hint)
-    em.outer += [f"def {target}({argument}):", *(f"    {line}" for line in body), f"    return {results}"]
+    em.outer += [
+        f"def {target}({', '.join(arguments.values())}):",
+        *(f"    {line}" for line in body),
+        f"    return {results}",
+    ]
     return target
 
 
 def _newton(f: Function, name: str, rule: Newton) -> None:
     v = f.plan.joint.model.variable(name)
-    target = _function_of(f, name, (rule.value, rule.score, rule.curvature), rule.axes, f"objective_of_{name}")
+    target = _function_of(f, (name,), (rule.value, rule.score, rule.curvature), rule.axes, f"objective_of_{name}")
     low, high = _limits(v)
     code = f'maximise_scalar({target}, {_code(f, name)}, "{v.domain.kind}", {low}, {high})'
     _assign(f, name, f'checked({code}, "{name}", {_code(f, name)}, policy, {low}, {high})')
+
+
+def _together(f: Function, params: tuple[str, ...], rule: Together) -> None:
+    em, model = f.emitter, f.plan.joint.model
+    target = _function_of(f, params, rule.parts, rule.axes, f"objective_of_{'_'.join(params)}")
+    found = em.namer.fresh("found")
+    start, kinds, limits = (
+        ", ".join(codes)
+        for codes in (
+            [_code(f, n) for n in params],
+            [f'"{model.variable(n).domain.kind}"' for n in params],
+            [f"({', '.join(bounds(model.variable(n)))})" for n in params],
+        )
+    )
+    em.outer.append(f"{found} = maximise_elements({target}, [{start}], [{kinds}], [{limits}])")
+    for k, n in enumerate(params):
+        low, high = _limits(model.variable(n))
+        _assign(f, n, f'checked({found}[{k}], "{n}", {_code(f, n)}, policy, {low}, {high})')
 
 
 def emit_numeric(f: Function, params: Sequence[str], terms: Sequence[Term]) -> None:

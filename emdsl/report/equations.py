@@ -22,9 +22,10 @@ from emdsl.derive.coefficients import axes_of
 from emdsl.derive.expr import El, Expr, Ix
 from emdsl.derive.gradient import gradient
 from emdsl.derive.joint import expand
+from emdsl.derive.newton import Newton, Together
 from emdsl.derive.plan import Plan, weighted_plate
 from emdsl.derive.quadratic import Linear
-from emdsl.derive.solve import Closed, Newton, Numeric, Simplex, Spread, Update, solve
+from emdsl.derive.solve import Closed, Numeric, Simplex, Spread, Update, solve
 from emdsl.derive.statistics import Statistic, expected
 from emdsl.errors import InternalError
 from emdsl.language import model as m
@@ -87,6 +88,10 @@ def equation(rule: object, name: str, plan: Plan) -> sp.Basic:
         case Newton():
             names = symbols.letters.extend({}, rule.axes)
             return _equal(symbols.of(rule.score, names), sp.Integer(0))
+        case Together():
+            names = symbols.letters.extend({}, rule.axes)
+            slope = next(e for leaf, e in zip(rule.leaves, rule.slopes, strict=True) if leaf.var == name)
+            return _equal(symbols.of(slope, names), sp.Integer(0))
         case Numeric():
             return _stationary(rule, name, plan, symbols)
     raise InternalError("report", f"no equation for {type(rule).__name__}")

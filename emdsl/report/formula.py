@@ -107,11 +107,12 @@ class Mean:
 
 @dataclass(frozen=True, slots=True)
 class Slope:
-    """The derivative of `of` by `by`, of first or second order."""
+    """The derivative of `of` by `by`, of first or second order; by `by` and `other`, where there is one."""
 
     of: Formula
     by: Formula
     order: int = 1
+    other: Formula | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,6 +56,8 @@ def tex(e: Formula) -> str:
         case f.Mean(body, given):
             rest = rf" \mid {tex(given)}" if given is not None else ""
             return rf"\mathrm{{E}}\left[{tex(body)}{rest}\right]"
+        case f.Slope(of, by, _, other) if other is not None:
+            return rf"\frac{{\partial^{{2}} {tex(of)}}}{{\partial {{{tex(by)}}} \, \partial {{{tex(other)}}}}}"
         case f.Slope(of, by, order):
             high = "^{2}" if order == 2 else ""
             return rf"\frac{{\partial{high} {tex(of)}}}{{\partial {{{tex(by)}}}{high}}}"

@@ -62,6 +62,9 @@ def _of(e: Formula) -> str:
         case f.Mean(body, given):
             rest = f"<mo>|</mo>{_of(given)}" if given is not None else ""
             return f'<mi mathvariant="normal">E</mi><mrow><mo>[</mo>{_of(body)}{rest}<mo>]</mo></mrow>'
+        case f.Slope(of, by, _, other) if other is not None:
+            over = f"<mrow><msup><mo>∂</mo><mn>2</mn></msup>{_of(of)}</mrow>"
+            return f"<mfrac>{over}<mrow><mo>∂</mo>{_row(by)}<mo>∂</mo>{_row(other)}</mrow></mfrac>"
         case f.Slope(of, by, order):
             sign, below = "<mo>∂</mo>", _row(by)
             if order == 2:

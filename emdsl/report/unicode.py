@@ -57,6 +57,8 @@ def text(e: Formula) -> str:
             return f"[{text(body)}]"
         case f.Mean(body, given):
             return f"E[{_loose(body)}{f' | {text(given)}' if given is not None else ''}]"
+        case f.Slope(of, by, _, other) if other is not None:
+            return f"∂²{text(of)}/∂{text(by)}∂{text(other)}"
         case f.Slope(of, by, order):
             high = "²" if order == 2 else ""
             return f"∂{high}{text(of)}/∂{text(by)}{high}"

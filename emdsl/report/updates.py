@@ -9,9 +9,10 @@ from emdsl.derive import expr as x
 from emdsl.derive.coefficients import about, axes_of
 from emdsl.derive.expr import El, Expr, Idx, Ix
 from emdsl.derive.gradient import gradient
+from emdsl.derive.newton import Newton, Together
 from emdsl.derive.plan import Plan
 from emdsl.derive.quadratic import Column, Linear
-from emdsl.derive.solve import Closed, Newton, Numeric, Simplex, Spread, Update
+from emdsl.derive.solve import Closed, Numeric, Simplex, Spread, Update
 from emdsl.derive.terms import Term
 from emdsl.errors import InternalError
 from emdsl.report import formula as f
@@ -73,6 +74,8 @@ def _rule(plan: Plan, u: Update, t: Typeset) -> Iterator[Say | Show]:
             yield from _linear(u.rule, t)
         case Newton():
             yield from _newton(u.rule, t)
+        case Together():
+            yield from _together(u.rule, t)
         case Numeric():
             yield from _numeric(plan, u, t)
     found = explicit(plan, u)
@@ -215,6 +218,19 @@ def _newton(rule: Newton, t: Typeset) -> Iterator[Say | Show]:
     yield Say("Newton's method to convergence, steps that lower Q halved; the second derivative is")
     slope = f.Slope(f.Word("Q"), t.of(El(rule.leaf.var, rule.axes), names), 2)
     yield Show(f.Relation("=", slope, t.of(tidy(rule.curvature, t.known), names)))
+
+
+def _together(rule: Together, t: Typeset) -> Iterator[Say | Show]:
+    names = t.letters.extend({}, rule.axes)
+    leaves = [t.of(leaf, names) for leaf in rule.leaves]
+    for leaf, slope in zip(leaves, rule.slopes, strict=True):
+        zero = f.Relation("=", t.of(tidy(slope, t.known), names), f.Number("0"))
+        yield Show(f.Relation("=", f.Slope(f.Word("Q"), leaf), zero))
+    yield Say("Newton's method to convergence, steps that lower Q halved; the Hessian is")
+    for i, row in enumerate(rule.hessian):
+        for leaf, entry in zip(leaves[i:], row, strict=True):
+            by = f.Slope(f.Word("Q"), leaves[i], 2, None if leaf is leaves[i] else leaf)
+            yield Show(f.Relation("=", by, t.of(tidy(entry, t.known), names)))
 
 
 def _numeric(plan: Plan, u: Update, t: Typeset) -> Iterator[Say | Show]:

@@ -1,11 +1,11 @@
-"""Several parameters raised together, by quasi-Newton in coordinates without bounds."""
+"""Several parameters raised together, by Newton or quasi-Newton in coordinates without bounds."""
 
 # mypy: disable-error-code="no-any-return"
 # (operators on arrays of any dtype, and all of scipy, are Any to mypy)
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -67,12 +67,94 @@ def maximise(
     return values_at(found.x)
 
 
+def maximise_elements(
+    objective: Callable[..., tuple[Array, ...]],
+    start: Sequence[Array],
+    domains: Sequence[str],
+    bounds: Sequence[tuple[float | None, float | None]],
+) -> list[Array]:
+    """Elementwise maxima over a few numbers that meet in Q, by Newton with its Hessian and step-halving.
+
+    `objective(*values)` gives Q, its slopes and the upper triangle of its Hessian, row by row. Where the Hessian is
+    not negative definite its eigenvalues are turned, so that every step leads upwards.
+    """
+    shape = np.shape(start[0])
+
+    def values_at(t: Array) -> list[Array]:
+        return [from_free(t[..., k], domains[k], bounds[k], shape) for k in range(len(start))]
+
+    t = np.stack([to_free(*z) for z in zip(start, domains, bounds, strict=True)], -1)
+    value, gradient, hessian = curved(objective, values_at(t), domains, bounds)
+    for _ in range(200):
+        new = t + uphill(gradient, hessian, 4.0 * (1 + np.abs(t).max(-1, keepdims=True)))
+        # what Q gains is below its rounding: nothing to be seen in its value
+        fine = np.abs((gradient * (new - t)).sum(-1)) <= 1e-9 * (1 + np.abs(value))
+        for _ in range(60):
+            there, gradient, hessian = curved(objective, values_at(new), domains, bounds)
+            fell = ~fine & ((there < value) | (np.isnan(there) & ~np.isnan(value))) & (new != t).any(-1)
+            if not fell.any():
+                break
+            new = np.where(fell[..., None], (t + new) / 2, new)
+        still = np.abs(new - t) <= 1e-13 * (1 + np.abs(t))
+        t, value = new, there
+        if still.all():
+            break
+    return values_at(t)
+
+
+def uphill(gradient: Array, hessian: Array, reach: Array) -> Array:
+    """Newton's step, eigenvalues turned negative, no longer than `reach`."""
+    spectrum, vectors = np.linalg.eigh(hessian)
+    steep = np.maximum(np.abs(spectrum), 1e-12 * np.abs(spectrum).max(-1, keepdims=True) + 1e-300)
+    step = (vectors @ ((np.swapaxes(vectors, -1, -2) @ gradient[..., None]) / steep[..., None]))[..., 0]
+    return step * np.minimum(1.0, reach / np.maximum(np.abs(step).max(-1, keepdims=True), 1e-300))
+
+
+def curved(
+    objective: Callable[..., tuple[Array, ...]],
+    values: Sequence[Array],
+    domains: Sequence[str],
+    bounds: Sequence[tuple[float | None, float | None]],
+) -> tuple[Array, Array, Array]:
+    """Q, its gradient and its Hessian in unconstrained coordinates: (...), (..., n), (..., n, n)."""
+    n, shape = len(values), np.shape(values[0])
+    rows, columns = np.triu_indices(n)
+    with np.errstate(all="ignore"):
+        parts = [np.broadcast_to(p, shape) for p in objective(*values)]
+        pairs = [stretch(*z) for z in zip(values, domains, bounds, strict=True)]
+        first, second = (np.stack([p[k] for p in pairs], -1) for k in (0, 1))
+        slopes = np.stack(parts[1 : 1 + n], -1)
+        hessian = np.zeros((*shape, n, n))
+        hessian[..., rows, columns] = hessian[..., columns, rows] = np.stack(parts[1 + n :], -1)
+        hessian = hessian * first[..., :, None] * first[..., None, :]
+        hessian[..., np.arange(n), np.arange(n)] += slopes * second
+    return parts[0], np.nan_to_num(slopes * first), np.nan_to_num(hessian)
+
+
+def stretch(value: Array, domain: str, bounds: tuple[float | None, float | None]) -> tuple[Array, Array]:
+    """The first two derivatives of a number by its free coordinate, at the number."""
+    low, high = _ends(domain, bounds)
+    if low is not None and high is not None:
+        slope = (value - low) * (high - value) / (high - low)
+        return slope, slope * (low + high - 2 * value) / (high - low)
+    if low is not None:
+        return value - low, value - low
+    if high is not None:
+        return value - high, value - high
+    return np.ones_like(value), np.zeros_like(value)
+
+
+def _ends(domain: str, bounds: tuple[float | None, float | None]) -> tuple[float | None, float | None]:
+    low, high = bounds
+    low = 0.0 if domain != "real" and low is None else low
+    return low, 1.0 if domain == "unit" and high is None else high
+
+
 def to_free(value: Any, domain: str, bounds: tuple[float | None, float | None]) -> Array:
     """A parameter in unconstrained coordinates."""
     value, (low, high) = np.asarray(value, float), bounds
     if domain in ("positive", "unit", "real"):
-        low = 0.0 if domain != "real" and low is None else low
-        high = 1.0 if domain == "unit" and high is None else high
+        low, high = _ends(domain, bounds)
         if low is not None and high is not None:
             return special.logit(np.clip((value - low) / (high - low), 1e-12, 1 - 1e-12))
         if low is not None:
@@ -97,8 +179,7 @@ def from_free(free: Array, domain: str, bounds: tuple[float | None, float | None
     """The inverse of `to_free`."""
     low, high = bounds
     if domain in ("positive", "unit", "real"):
-        low = 0.0 if domain != "real" and low is None else low
-        high = 1.0 if domain == "unit" and high is None else high
+        low, high = _ends(domain, bounds)
         if low is not None and high is not None:
             return low + (high - low) * special.expit(free)
         if low is not None:
@@ -132,8 +213,7 @@ def pullback(free: Array, gradient: Any, domain: str, bounds: tuple[float | None
     low, high = bounds
     gradient = np.broadcast_to(gradient, np.shape(value))
     if domain in ("positive", "unit", "real"):
-        low = 0.0 if domain != "real" and low is None else low
-        high = 1.0 if domain == "unit" and high is None else high
+        low, high = _ends(domain, bounds)
         if low is not None and high is not None:
             return gradient * (value - low) * (high - value) / (high - low)
         if low is not None:

@@ -170,14 +170,15 @@ def maximise_scalar(
         least, most = np.clip(to(np.array([max(low, 0.0) if domain != "real" else low, high])), *_LIMITS[domain])
         t = np.clip(to(np.array(start, float)), least, most)
         value, first, second = objective(back(t))
+    reach = 4.0 * (1 + np.abs(t)) if domain == "real" else 4.0
     lower, upper = np.full(t.shape, -np.inf), np.full(t.shape, np.inf)
     for step in range(200):
         with np.errstate(all="ignore"):
             d1, d2 = slope(back(t))
             gradient, curvature = first * d1, second * d1**2 + first * d2
             lower, upper = np.where(gradient > 0, t, lower), np.where(gradient < 0, t, upper)
-            move = np.where(curvature < 0, -gradient / curvature, np.sign(gradient) * 2.0 ** min(step, 4))
-        new = t + np.clip(np.nan_to_num(move), -4.0, 4.0)
+            move = np.where(curvature < 0, -gradient / curvature, np.sign(gradient) * reach * 2.0 ** min(step - 2, 2))
+        new = t + np.clip(np.nan_to_num(move), -reach, reach)
         inside = (new > lower) & (new < upper)
         both = np.isfinite(lower) & np.isfinite(upper)
         middle = np.where(both, (np.where(both, lower, 0.0) + np.where(both, upper, 0.0)) / 2, new)
