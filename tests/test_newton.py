@@ -9,7 +9,9 @@ from algebra import FUNCTIONS, World
 from scipy import optimize, special, stats
 
 import emdsl
-from emdsl.derive.scalars import slope
+from emdsl.derive import expr as x
+from emdsl.derive.expr import El
+from emdsl.derive.scalars import slope, solve_score
 from emdsl.families.special import ELEMENTARY, OPEN, SPECIAL
 from emdsl.runtime.unconstrained import maximise_elements
 from emdsl.runtime.updates import maximise_scalar
@@ -148,15 +150,47 @@ def test_coupled_scalars_of_a_model_go_by_newton():
     assert {n: u.kind for n, u in model.updates.items()} == {"w": "closed form", "a": "newton", "b": "newton"}
     assert "∂²Q/∂a[k]∂b[k] = " in str(model.derivation)
     rng = np.random.default_rng(0)
-    x = np.concatenate([rng.beta(2, 9, 300), rng.beta(8, 3, 200)])
-    fit = model.fitter(seed=0, tol=0, max_iter=400).fit({"x": x})
+    drawn = np.concatenate([rng.beta(2, 9, 300), rng.beta(8, 3, 200)])
+    fit = model.fitter(seed=0, tol=0, max_iter=400).fit({"x": drawn})
     assert np.diff(fit.history_).min() > -1e-9
 
     def loss(p):
         w = special.expit(p[0])
         a, b = np.exp(p[1:3]), np.exp(p[3:])
-        return -np.log(w * stats.beta.pdf(x, a[0], b[0]) + (1 - w) * stats.beta.pdf(x, a[1], b[1])).sum()
+        return -np.log(w * stats.beta.pdf(drawn, a[0], b[0]) + (1 - w) * stats.beta.pdf(drawn, a[1], b[1])).sum()
 
     start = [0.3, *np.log([2, 8]), *np.log([9, 3])]
     found = optimize.minimize(loss, start, method="BFGS", options={"gtol": 1e-7})
     assert fit.log_likelihood_ == pytest.approx(-found.fun, abs=1e-6)
+
+
+ROOTS = {  # Q of one element, with positive coefficients c0, c1, ...; the domain
+    "a variance": (lambda v: (x.neg(x.fn("log", v)), x.neg(x.power(v, x.num(-1)))), "positive"),
+    "a rate": (lambda v: (x.fn("log", v), x.neg(v)), "positive"),
+    "a deviation": (lambda v: (x.neg(x.fn("log", v)), x.neg(x.power(v, x.num(-2)))), "positive"),
+    "a probability": (lambda v: (x.fn("log", v), x.fn("log", x.add(x.ONE, x.neg(v)))), "unit"),
+    "a log rate": (lambda v: (v, x.neg(x.fn("exp", v))), "real"),
+    "a mean": (lambda v: (v, x.neg(x.power(v, x.num(2)))), "real"),
+}
+
+
+@pytest.mark.parametrize("name", ROOTS)
+def test_the_curvature_at_a_closed_root(name):
+    """Negative, and the second difference of Q there."""
+    of, sort = ROOTS[name]
+    leaf = El("v", (), sort)
+    functions = of(leaf)
+    coefficients = tuple(El(f"c{n}", ()) for n in range(len(functions)))
+    root = solve_score(leaf, functions, coefficients)
+    arrays = {"c0": np.array(1.7), "c1": np.array(2.9)}
+    v = World({}, arrays).value(root.value, {})
+    q = x.add(*(x.mul(c, g) for c, g in zip(coefficients, functions, strict=True)))
+
+    def value(at):
+        return World({}, {**arrays, "v": np.array(at)}).value(q, {})
+
+    h = 1e-4 * abs(v)
+    difference = (value(v + h) - 2 * value(v) + value(v - h)) / h**2
+    curvature = World({}, arrays).value(root.curvature, {})
+    assert curvature < 0
+    assert curvature == pytest.approx(difference, rel=1e-5)

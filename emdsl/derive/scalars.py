@@ -100,11 +100,15 @@ def slope(name: str, arity: int, n: int) -> tuple[tuple[El, ...], Expr]:
 
 @dataclass(frozen=True)
 class Root:
-    """A closed root of the score: `value` in the coefficients; where `several`, all candidates, the best to be kept."""
+    """A closed root of the score, in its coefficients: `candidates` has all of several, the best to be kept.
+
+    `curvature` is the second derivative at a single root.
+    """
 
     value: Expr
     candidates: tuple[Expr, ...]
     evidence: str
+    curvature: Expr | None = None
 
 
 def solve_score(leaf: El, functions: tuple[Expr, ...], coefficients: tuple[Expr, ...]) -> Root | None:
@@ -122,12 +126,15 @@ def solve_score(leaf: El, functions: tuple[Expr, ...], coefficients: tuple[Expr,
     found = _polynomial_root(sp.diff(q, v), v, leaf.sort)
     if found is None:
         return None
-    roots, evidence = found
+    roots, evidence, curvature = found
     values = tuple(table.from_sympy(r) for r in roots)
-    return Root(values[0], values, evidence)
+    return Root(values[0], values, evidence, None if curvature is None else table.from_sympy(curvature))
 
 
-def _polynomial_root(score: sp.Expr, v: sp.Symbol, sort: str) -> tuple[list[sp.Expr], str] | None:
+Solved = tuple[list[sp.Expr], str, sp.Expr | None]  # roots, what is known of them, the score's slope at a single one
+
+
+def _polynomial_root(score: sp.Expr, v: sp.Symbol, sort: str) -> Solved | None:
     w = sp.Symbol("w", positive=True)
     for transformed, unknown, back in (
         (score, v, lambda r: r),
@@ -135,27 +142,32 @@ def _polynomial_root(score: sp.Expr, v: sp.Symbol, sort: str) -> tuple[list[sp.E
     ):
         if unknown is w and transformed.has(v):
             continue
-        numerator = sp.numer(sp.together(transformed))
+        numerator, denominator = sp.fraction(sp.together(transformed))
         if not numerator.is_polynomial(unknown):
             continue
         poly = sp.Poly(numerator, unknown)
-        degree = poly.degree()
-        if degree == 1:
-            a, b = poly.all_coeffs()
-            return [back(-b / a)], "the score has one root"
-        if degree == 2:
-            return _quadratic_root(poly, sort if unknown is v else "positive", back)
+        found = _root(poly, sort if unknown is v else "positive")
+        if found is not None:
+            roots, evidence = found
+            # where the numerator vanishes, the slope of a ratio is the numerator's over the denominator
+            slope = poly.diff().as_expr() / denominator * (unknown if unknown is w else 1)
+            at = sp.factor(slope.subs(unknown, roots[0])) if len(roots) == 1 else None
+            return [back(r) for r in roots], evidence, at
     return None
 
 
-def _quadratic_root(poly: sp.Poly, sort: str, back: Any) -> tuple[list[sp.Expr], str] | None:
+def _root(poly: sp.Poly, sort: str) -> tuple[list[sp.Expr], str] | None:
+    """The roots of a polynomial of degree 1 or 2 that can lie in the domain."""
+    if poly.degree() == 1:
+        a, b = poly.all_coeffs()
+        return [-b / a], "the score has one root"
+    if poly.degree() != 2:
+        return None
     a, b, c = poly.all_coeffs()
     if b == 0:
-        if sort in ("positive", "unit"):
-            return [back(sp.sqrt(-c / a))], "the score has one positive root"
-        return None
+        return ([sp.sqrt(-c / a)], "the score has one positive root") if sort in ("positive", "unit") else None
     disc = sp.sqrt(b * b - 4 * a * c)
-    roots = [back((-b + disc) / (2 * a)), back((-b - disc) / (2 * a))]
+    roots = [(-b + disc) / (2 * a), (-b - disc) / (2 * a)]
     return roots, "of the two roots of the score the feasible one with the larger Q is kept"
 
 

@@ -87,7 +87,7 @@ def _wide(e: f.Wide) -> str:
         case f.Relation(op, left, right):
             return f"{_loose(left)} {SIGNS.get(op, op)} {_loose(right)}"
         case f.Listed(items):
-            return ", ".join(map(text, items))
+            return ", ".join(map(_loose, items))
         case f.Cases(options):
             return (
                 "{"

@@ -147,9 +147,12 @@ def _second(rule: Closed, name: str, t: Typeset) -> Iterator[Say | Show]:
     curvature = _derivative(rule, left, 1)
     if curvature is not None:
         names = t.letters.extend({}, rule.axes)
-        yield Say("The second derivative, which is negative at a maximum:")
         slope = f.Slope(f.Word("Q"), t.of(left, names), 2)
+        yield Say("The second derivative, which is negative at a maximum:")
         yield Show(f.Relation("=", slope, t.of(tidy(curvature, t.known), names)))
+        if rule.root.curvature is not None:
+            yield Say("At the root it is")
+            yield Show(t.of(tidy(rule.root.curvature, t.known), names))
 
 
 def _derivative(rule: Closed, leaf: El, n: int) -> Expr | None:
