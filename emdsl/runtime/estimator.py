@@ -15,7 +15,7 @@ from emdsl.runtime.columns import Array
 from emdsl.runtime.domains import free_parameters
 from emdsl.runtime.faults import ConvergenceWarning, DataError, DegenerateFit
 from emdsl.runtime.frames import as_table
-from emdsl.runtime.loop import Climb, Setup, best_climb, climb, is_exact, print_progress
+from emdsl.runtime.loop import Climb, Setup, best_climb, climb, is_exact, is_sampled, print_progress
 from emdsl.runtime.settings import NotFitted, check_options, sizes_of_parameters, starting_values, tied_sizes
 from emdsl.runtime.storage import FIT_FORMAT, check_same_model, read_document, spec_hash, write_document
 from emdsl.runtime.table import read_data
@@ -143,8 +143,8 @@ class Estimator(Answers):
     def _setup(self, bound: Bound) -> Setup:
         o = self._options
         progress = print_progress() if o["progress"] is True else (o["progress"] or None)
-        prepared = self._prepare(bound)
-        return Setup(self._module, bound, prepared, int(o["max_iter"]), float(o["tol"]), o["on_degenerate"], progress)
+        module, prepared, limits = self._module, self._prepare(bound), (int(o["max_iter"]), float(o["tol"]))
+        return Setup(module, bound, prepared, *limits, o["on_degenerate"], progress, is_sampled(module))
 
     def _climb_all(self, setup: Setup, start: Start) -> tuple[list[Climb], bool]:
         """One climb from each seeded start, one alone where every value is given; and whether Ctrl-C ended the list."""

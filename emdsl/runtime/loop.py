@@ -33,6 +33,7 @@ class Setup(NamedTuple):
     tol: float
     policy: str
     progress: Progress | None = None
+    sampled: bool = False
 
 
 class Climb(NamedTuple):
@@ -146,7 +147,7 @@ def _verdict(setup: Setup, history: Sequence[float], after: float, repaired: str
 
     Under "keep", a fit that stops moving at a repaired estimate has not converged, it is degenerate.
     """
-    before, sampled = history[-1], is_sampled(setup.module)
+    before, sampled = history[-1], setup.sampled
     if not np.isfinite(after):
         return "degenerate", f"the objective became {after}: a component has collapsed"
     if after - before < -FALL * (1 + abs(before)) and not sampled and not repaired:

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
+from types import MappingProxyType
 from typing import NamedTuple
 
 from emdsl.runtime.faults import DataError
 
-Polynomial = dict[tuple[str, ...], int]  # sorted names of a product -> coefficient
+Polynomial = Mapping[tuple[str, ...], int]  # sorted names of a product -> coefficient
 
 
 class Equation(NamedTuple):
@@ -35,9 +37,10 @@ def ragged_name(size: str) -> str | None:
     return size.split("[")[0].strip() if "[" in size else None
 
 
+@lru_cache(maxsize=4096)
 def parse_size(text: str) -> Polynomial:
     """The polynomial of a size expression: sums and differences of products."""
-    out: Polynomial = {}
+    out: dict[tuple[str, ...], int] = {}
     for sign, term in re.findall(r"([+-]?)\s*([^\s+-][^+-]*)", text):
         coefficient, names = (-1 if sign == "-" else 1), []
         for factor in term.split("*"):
@@ -47,12 +50,12 @@ def parse_size(text: str) -> Polynomial:
                 names.append(factor.strip())
         key = tuple(sorted(names))
         out[key] = out.get(key, 0) + coefficient
-    return out
+    return MappingProxyType(out)
 
 
 def substitute_sizes(poly: Polynomial, known: Mapping[str, int]) -> Polynomial:
     """The polynomial left after known names are replaced; terms that cancel vanish."""
-    out: Polynomial = {}
+    out: dict[tuple[str, ...], int] = {}
     for names, coefficient in poly.items():
         left = tuple(n for n in names if n not in known)
         for n in names:
@@ -63,6 +66,8 @@ def substitute_sizes(poly: Polynomial, known: Mapping[str, int]) -> Polynomial:
 
 def size_value(text: str, known: Mapping[str, int]) -> int:
     """The number that a size expression comes to; DataError where a name in it is unknown."""
+    if text in known:
+        return known[text]
     left = substitute_sizes(parse_size(text), known)
     if any(names for names in left):
         raise DataError(f"the size {text} is not determined", code="D010")
@@ -96,16 +101,22 @@ def _disagreement(equation: Equation, found: Mapping[str, SizeValue]) -> DataErr
     )
 
 
+@lru_cache(maxsize=4096)
+def _difference(left: str, right: str) -> Polynomial:
+    out = dict(parse_size(left))
+    for names, c in parse_size(right).items():
+        out[names] = out.get(names, 0) - c
+    return MappingProxyType(out)
+
+
 def settle_sizes(found: dict[str, SizeValue], equations: Sequence[Equation]) -> None:
     """Solve, in `found`, every equation that has one unknown left, until none has; check the rest."""
-    moved = True
-    while moved:
-        moved = False
-        for equation in equations:
-            difference = parse_size(equation.left)
-            for names, c in parse_size(equation.right).items():
-                difference[names] = difference.get(names, 0) - c
-            rest = substitute_sizes(difference, {n: f.value for n, f in found.items()})
+    known = {n: f.value for n, f in found.items()}
+    waiting, before = list(equations), -1
+    while len(waiting) != before:
+        trying, waiting, before = waiting, [], len(waiting)
+        for equation in trying:
+            rest = substitute_sizes(_difference(equation.left, equation.right), known)
             unknown = {n for names in rest for n in names}
             if not unknown and rest:
                 raise _disagreement(equation, found)
@@ -117,7 +128,9 @@ def settle_sizes(found: dict[str, SizeValue], equations: Sequence[Equation]) -> 
                         f"{equation.source}: no whole number {name} makes {equation.left} = {equation.right}",
                         code="D011",
                     )
-                found[name], moved = SizeValue(value, equation.source), True
+                known[name], found[name] = value, SizeValue(value, equation.source)
+            elif unknown:
+                waiting.append(equation)
 
 
 class Levels(NamedTuple):

@@ -78,11 +78,12 @@ def solve_normal(left: Array, right: Array, name: str, old: Array, policy: str) 
 def spread(scatter: Array, weight: Any, name: str, old: Array, policy: str, scale: Any) -> Array:
     """C / a as covariance matrices, checked: (..., d, d), (...) -> (..., d, d)."""
     out = scatter / np.asarray(weight)[..., None, None]
-    out = (out + out.swapaxes(-1, -2)) / 2
-    d, variances = out.shape[-1], out.diagonal(0, -2, -1)
-    small = ~(variances > 1e-14 * np.asarray(scale) ** 2)
-    if not small.any() and _well_conditioned(out, variances):
+    out = (out + out.swapaxes(-1, -2)) * 0.5
+    variances = out.diagonal(0, -2, -1)
+    large = variances > 1e-14 * scale * scale
+    if np.logical_and.reduce(large, axis=None) and _well_conditioned(out, variances):
         return out
+    d, small = out.shape[-1], ~large
     diagonal = np.sqrt(np.abs(variances))
     correlation = out / (diagonal[..., :, None] * diagonal[..., None, :])
     usable = np.isfinite(correlation).all((-1, -2))
@@ -107,7 +108,7 @@ def _well_conditioned(a: Array, diagonal: Array) -> bool:
         pivots = np.linalg.cholesky(a).diagonal(0, -2, -1)
     except np.linalg.LinAlgError:
         return False
-    return bool((pivots * pivots > 1e-8 * diagonal).all())
+    return bool(np.logical_and.reduce(pivots * pivots > 1e-8 * diagonal, axis=None))
 
 
 def checked(value: Any, name: str, old: Any, policy: str, low: Any, high: Any) -> Array:
