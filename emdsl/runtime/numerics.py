@@ -87,13 +87,15 @@ def normalise(table: Array, states: int) -> tuple[Array, Array]:
     Returns (probabilities of the same shape, log-sum over the leading axes).
     """
     flat = table.reshape(-1, *table.shape[states:])
-    top = np.maximum.reduce(flat)  # the ufuncs themselves: for a few hundred rows the methods around them cost more
-    flat -= top
-    wide = flat.size > 0 and np.minimum.reduce(flat, axis=None) < -700.0  # exp of less is slow, and nothing
-    if wide:
-        np.maximum(flat, -700.0, out=flat)
+    # the ufuncs themselves: for a few hundred rows the methods around them cost more than the work
+    low, high = np.minimum.reduce(flat, axis=None, initial=0.0), np.maximum.reduce(flat, axis=None, initial=0.0)
+    top = 0.0
+    if not (low > -300.0 and high < 300.0):  # else exp loses nothing, and rows need not be shifted
+        top = np.maximum.reduce(flat)
+        flat -= top
+        np.maximum(flat, -700.0, out=flat)  # exp of less is slow, and nothing
     np.exp(flat, out=flat)
-    if wide:
+    if low - high < -700.0:
         flat[flat < 1e-303] = 0.0
     mass = np.add.reduce(flat)
     flat *= 1 / mass

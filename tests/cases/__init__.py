@@ -69,6 +69,16 @@ def mvn(x: Array, mean: Array, cov: Array) -> Any:
     return -0.5 * (z**2).sum(0) - np.log(np.diag(lower)).sum() - 0.5 * len(cov) * np.log(2 * np.pi)
 
 
+def seen(x: Array, mean: Array, cov: Array) -> Any:
+    """Log density of what is there of each row: x (N, D) with nan for gaps, mean (D,) or (N, D), cov (..., D, D)."""
+    there = ~np.isnan(x)
+    both = there[:, :, None] & there[:, None, :]
+    lower = np.linalg.cholesky(np.where(both, cov, np.eye(x.shape[1])))  # a gap: standard normal, at its mean
+    z = np.linalg.solve(lower, np.where(there, x - mean, 0.0)[..., None])[..., 0]
+    logs = np.log(np.diagonal(lower, axis1=-2, axis2=-1)).sum(-1)
+    return -0.5 * (z**2).sum(-1) - logs - 0.5 * there.sum(-1) * np.log(2 * np.pi)
+
+
 def pick(rng: np.random.Generator, weights: Any, n: int) -> NDArray[np.int64]:
     """`n` draws of a category."""
     return rng.choice(len(weights), n, p=np.asarray(weights) / np.sum(weights))

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.special import logsumexp
 
-from cases import Case, mix, mvn, pick
+from cases import Case, mix, mvn, pick, seen
 
 FACTORS = """
     model Factors
@@ -27,7 +26,7 @@ def _factors(rng):
 
 def _factors_value(p, d):
     cov = p["load"] @ p["load"].T + np.diag(p["noise"])
-    return sum(mvn(x[None, o], p["mean"][o], cov[np.ix_(o, o)])[0] for x in d["x"] if (o := ~np.isnan(x)).any())
+    return seen(d["x"], p["mean"], cov).sum()
 
 
 def _gaps(rng):
@@ -183,13 +182,9 @@ def _growth(rng):
 
 
 def _growth_value(p, d):
-    out = 0.0
-    for age, y in zip(d["age"], d["y"], strict=True):
-        o = ~np.isnan(y)
-        x = np.stack([np.ones(o.sum()), age[o]], 1)
-        out += logsumexp([np.log(w) + _dense(y[o], x @ m, x, p["S"], p["sd"])
-                          for w, m in zip(p["w"], p["mean"], strict=True)])  # fmt: skip
-    return out
+    x = np.stack([np.ones_like(d["age"]), d["age"]], -1)
+    cov = x @ p["S"] @ np.swapaxes(x, -1, -2) + p["sd"] ** 2 * np.eye(x.shape[1])
+    return mix(p["w"], np.stack([seen(d["y"], x @ m, cov) for m in p["mean"]], -1))
 
 
 ERRORS = """
