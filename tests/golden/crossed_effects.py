@@ -26,6 +26,7 @@ The model:
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
 from scipy import linalg, sparse, special
