@@ -1,13 +1,15 @@
 """A compiled model: what it declares, what was derived, the module that was printed, and its estimator."""
 
 from __future__ import annotations
+import __future__
 
+import builtins
 import re
 import sys
 import types
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -84,11 +86,17 @@ class Model:
         return derive(self.resolved)
 
     @cached_property
+    def _parts(self) -> list[str]:
+        from emdsl.generate.module import module_parts
+
+        return module_parts(self.derived)
+
+    @property
     def source(self) -> str:
         """The text of the generated module."""
         from emdsl.generate.module import print_module
 
-        return print_module(self.derived)
+        return print_module(self._parts)
 
     @classmethod
     def from_text(
@@ -189,8 +197,8 @@ class Model:
         made = types.ModuleType(f"emdsl_generated_{re.sub(r'[^0-9A-Za-z]+', '_', self.name)}_{id(self):x}")
         made.__dict__["__file__"] = f"<generated from {self.name}>"
         sys.modules[made.__name__] = made
-        code = compile_source(self.source, made.__dict__["__file__"])
-        exec(code, made.__dict__)  # noqa: S102  (the printer's own text)
+        for part in self._parts:
+            exec(code_of(part), made.__dict__)  # noqa: S102  (the printer's own text)
         return made
 
     def write(self, path: str | Path) -> None:
@@ -229,10 +237,11 @@ class Model:
         return f"Model {self.name} ({plans}; {ups})"
 
 
-def compile_source(source: str, name: str) -> types.CodeType:
-    import builtins
-
-    code: types.CodeType = builtins.compile(source, name, "exec")
+@lru_cache(maxsize=1024)
+def code_of(part: str) -> types.CodeType:
+    """A part of a module, compiled; helpers and runtime are the same in many models."""
+    flags = __future__.annotations.compiler_flag  # what heads the whole module
+    code: types.CodeType = builtins.compile(part, "<generated module>", "exec", flags=flags, dont_inherit=True)
     return code
 
 

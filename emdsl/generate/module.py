@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 import keyword
 import re
+from functools import cache
 
 from emdsl.derive.plan import Plan
 from emdsl.generate.expectations import expectations_lines
@@ -22,13 +23,17 @@ from emdsl.generate.statistics import e_step_lines
 from emdsl.runtime.bundle import bundle
 
 
-def print_module(plan: Plan) -> str:
-    """The module's text: its model, specification, functions, the helpers they use, and the estimator."""
+def module_parts(plan: Plan) -> list[str]:
+    """The module's text in parts, each a text of whole statements.
+
+    In order: its model and imports, specification, functions, the helpers they use one by one, the runtime,
+    and the estimator. Helpers and runtime are the same text in every module that has them.
+    """
     printer = Printer(plan)
     functions = module_functions(printer)
     helpers = helper_source("\n".join(line for lines in functions for line in lines))
     spec = spec_lines(plan)
-    imports, runtime = bundle()
+    imports, runtime = runtime_bundle()
     ours = "\n".join([*(line for lines in functions for line in lines), *helpers, runtime])
     parts_of_scipy = [n for n in ("linalg", "optimize", "sparse", "special") if re.search(rf"\b{n}\.", ours)]
     wanted = {"import numpy as np", "import sys", *imports}
@@ -46,10 +51,28 @@ def print_module(plan: Plan) -> str:
     parts = [
         "\n".join(doc), "from __future__ import annotations", "\n".join(sorted(wanted)), "\n".join([*spec, *tables]),
         *("\n" + "\n".join(fn) for fn in functions),
-        "\n# " + "-" * 20 + " numeric helpers", "\n" + "\n\n\n".join(helpers), "\n" + runtime,
+        "\n# " + "-" * 20 + " numeric helpers", *("\n" + helper for helper in helpers), "\n" + runtime,
         "\n" + estimator,
     ]  # fmt: skip
-    return "\n\n".join(p.rstrip() for p in parts) + "\n"
+    return [part.rstrip() for part in parts]
+
+
+def print_module(parts: list[str]) -> str:
+    """The module's text from its parts."""
+    return "\n\n".join(parts) + "\n"
+
+
+@cache
+def runtime_bundle() -> tuple[list[str], str]:
+    """The runtime's imports and text, read once."""
+    return bundle()
+
+
+@cache
+def names_of_runtime(runtime: str) -> frozenset[str]:
+    """Every name at the top level of the runtime."""
+    taken = re.findall(r"^(?:class|def) (\w+)|^(\w+)\b.* = ", runtime, re.MULTILINE)
+    return frozenset(n for pair in taken for n in pair if n)
 
 
 def module_functions(printer: Printer) -> list[list[str]]:
@@ -67,8 +90,7 @@ def module_functions(printer: Printer) -> list[list[str]]:
 
 def class_name(name: str, runtime: str) -> str:
     """The estimator's class is called as the model, unless that name already means something in the module."""
-    taken = set(re.findall(r"^(?:class|def) (\w+)|^(\w+)\b.* = ", runtime, re.MULTILINE))
-    taken_names = {n for pair in taken for n in pair if n} | RESERVED | helper_names() | set(dir(builtins))
+    taken_names = names_of_runtime(runtime) | RESERVED | helper_names() | set(dir(builtins))
     found = plain(name)
     while found in taken_names or keyword.iskeyword(found) or keyword.issoftkeyword(found):
         found += "_"
