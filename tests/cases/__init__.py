@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import logsumexp
 
 Array = NDArray[np.float64]
 Values = Mapping[str, Any]
@@ -47,7 +46,8 @@ def mix(weights: Any, log_density: Any) -> float:
     with np.errstate(divide="ignore"):
         joint = np.log(weights) + log_density
     _TRACED.append(joint)
-    return float(logsumexp(joint, axis=-1).sum())
+    top = np.maximum(joint.max(-1, keepdims=True), -1e300)  # scipy's logsumexp takes ten times as long
+    return float((np.log(np.exp(joint - top).sum(-1)) + top[..., 0]).sum())
 
 
 def joint(case: Case, params: Values, data: Values) -> Array | None:

@@ -54,7 +54,7 @@ SYSTEM = """
 """
 
 
-def _system(rng, n=60):
+def _system(rng, n=30):
     p = {"A": np.array([[0.9, 0.2], [-0.2, 0.8]]), "C": rng.normal(size=(3, 2)), "R": np.full(3, 0.3),
          "m0": np.array([1.0, -1.0])}  # fmt: skip
     h, x = p["m0"] + rng.normal(size=2), []

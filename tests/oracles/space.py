@@ -5,8 +5,10 @@ The declared domains are read off the text with a regular expression, so nothing
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Mapping
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,13 +26,19 @@ def domains(text: str) -> dict[str, tuple[str, str]]:
     return {name: (kind, bounds or "") for name, kind, bounds in _DECLARED.findall(text)}
 
 
-def _free(kind: str, bounds: str, value: Array) -> Array:
+@cache
+def _limits(bounds: str) -> tuple[float | None, float | None]:
     low, high = (re.search(rf"{side}\s*=\s*([-\d.]+)", bounds) for side in ("min", "max"))
-    if kind == "real" and low and high:
-        a, b = float(low[1]), float(high[1])
+    return low and float(low[1]), high and float(high[1])
+
+
+def _free(kind: str, bounds: str, value: Array) -> Array:
+    low, high = _limits(bounds)
+    if kind == "real" and low is not None and high is not None:
+        a, b = low, high
         return logit(np.clip((value - a) / (b - a), _TINY, 1 - _TINY))
-    if kind == "real" and low:
-        return np.log(np.maximum(value - float(low[1]), _TINY))
+    if kind == "real" and low is not None:
+        return np.log(np.maximum(value - low, _TINY))
     match kind:
         case "real":
             return value
@@ -54,12 +62,12 @@ def _free(kind: str, bounds: str, value: Array) -> Array:
 
 
 def _constrained(kind: str, bounds: str, free: Array, like: Array) -> Array:
-    low, high = (re.search(rf"{side}\s*=\s*([-\d.]+)", bounds) for side in ("min", "max"))
-    if kind == "real" and low and high:
-        a, b = float(low[1]), float(high[1])
+    low, high = _limits(bounds)
+    if kind == "real" and low is not None and high is not None:
+        a, b = low, high
         return a + (b - a) * expit(free)
-    if kind == "real" and low:
-        return float(low[1]) + np.exp(free)
+    if kind == "real" and low is not None:
+        return low + np.exp(free)
     match kind:
         case "real":
             return free
@@ -89,6 +97,7 @@ class Space:
     def __init__(self, text: str, params: Params) -> None:
         self._domains = domains(text)
         self._like = {name: np.asarray(params[name], float) for name in self._domains}
+        self._shapes = {n: np.shape(_free(*self._domains[n], like)) for n, like in self._like.items()}
 
     def vector(self, params: Params) -> Array:
         parts = [_free(*self._domains[n], np.asarray(params[n], float)).ravel() for n in self._domains]
@@ -97,8 +106,8 @@ class Space:
     def params(self, vector: Array) -> dict[str, Array]:
         out, at = {}, 0
         for name, (kind, bounds) in self._domains.items():
-            shape = np.shape(_free(kind, bounds, self._like[name]))
-            size = int(np.prod(shape))
+            shape = self._shapes[name]
+            size = math.prod(shape)
             out[name] = _constrained(kind, bounds, vector[at : at + size].reshape(shape), self._like[name])
             at += size
         return out
