@@ -42,10 +42,12 @@ def recentre(joint: LogJoint) -> tuple[LogJoint, Mapping[str, Shift], tuple[str,
             found = _location(node, variables) if isinstance(node, x.Add) else None
             if found is None:
                 continue
-            shift, data = found
+            shift, place, data = found
             old = shifts.get(shift.param)
-            if old is None and _only_location(joint, shift.param, variables):
-                shifts[shift.param] = shift
+            apart = old is None or _moved(old, place) == x.ZERO  # another literal position of the same parameter
+            if apart and _only_location(joint, shift, variables):
+                total = shift.value if old is None else x.add(old.value, shift.value)
+                shifts[shift.param] = replace(shift, value=total)
                 centred.update(dict.fromkeys(data))
     for found_shifts, data_name in _through_latents(joint, variables):
         if not set(found_shifts) & set(shifts):
@@ -119,33 +121,53 @@ def _free_location(e: Expr, variables: Mapping[str, m.Variable]) -> bool:
     return v.kind == "param" and moves and len(e.idx) == len(v.shape)
 
 
-def _location(node: x.Add, variables: Mapping[str, m.Variable]) -> tuple[Shift, list[str]] | None:
-    """`s * (x - m - linear terms in other data)`: the shift of m, and all data arrays in it."""
+def _location(node: x.Add, variables: Mapping[str, m.Variable]) -> tuple[Shift, El, list[str]] | None:
+    """`s * (m - linear terms in data)`: the shift of m, m as it stands there, all data arrays in it.
+
+    Data beside a power or another function of themselves stay: a shift would open more than it saves.
+    """
     parts = [x.split_number(t) for t in node.terms]
-    observed = [(c, e) for c, e in parts if _is_data(e, variables) and abs(c) == 1]
     places = [(c, e) for c, e in parts if _free_location(e, variables) and abs(c) == 1]
-    if len(observed) != 1 or not places or places[0][0] != -observed[0][0]:
+    if not places:
         return None
-    (sign, data), (_, place) = observed[0], places[0]
-    assert isinstance(data, El) and isinstance(place, El)
-    value: Expr = at_reference(data, variables)
-    names = [data.var]
-    for c, e in parts:
-        if e is data or e is place:
-            continue
-        moved = _linear_in_data(e, variables)
-        if moved is not None and set(x.free(moved[1])) <= set(place.idx):
-            value = x.add(value, x.mul(x.num(c * sign), moved[1]))
-            names.append(moved[0])
-    free, ordered = set(x.free(value)), variables[place.var].domain.kind == "ordered"
-    if not free:
-        return Shift(place.var, axes_of(variables[place.var]), value), names  # the same for every element
-    plain = all(isinstance(i, Ix) for i in place.idx) and len(set(place.idx)) == len(place.idx)
-    if ordered or not plain or not free <= set(place.idx):
-        return None
-    axes = tuple(Ix(f"{place.var}_{n}", i.dim) for n, i in enumerate(place.idx) if isinstance(i, Ix))
-    to: dict[Ix, Idx] = dict(zip(place.idx, axes, strict=True))  # type: ignore[arg-type]
-    return Shift(place.var, axes, x.substitute(value, to)), names
+    sign, place = places[0]
+    assert isinstance(place, El)
+    linear = [(c, moved) for c, e in parts if (moved := _linear_in_data(e, variables)) is not None]
+    value: Expr = x.ZERO
+    names: list[str] = []
+    for name in dict.fromkeys(moved[0] for _, moved in linear):
+        mine = [x.mul(x.num(-c * sign), point) for c, (n, point) in linear if n == name]
+        shift = _over_axes(place, x.add(*mine), variables[place.var])
+        if shift is not None and len(mine) == sum(_holds(t, name) for t in node.terms):
+            value = x.add(value, shift.value)
+            names.append(name)
+    return (Shift(place.var, axes_of(variables[place.var]), value), place, names) if names else None
+
+
+def _holds(e: Expr, name: str) -> bool:
+    """Whether a term holds data outside the sums within it (which have locations of their own)."""
+    if isinstance(e, El):
+        return e.var == name
+    return not isinstance(e, x.Add) and any(_holds(c, name) for c in x.children(e))
+
+
+def _over_axes(place: El, value: Expr, v: m.Variable) -> Shift | None:
+    """The shift of the whole parameter that moves `place` by `value`: positions become axes, a literal one a delta.
+
+    An ordered parameter moves by one number or not at all.
+    """
+    axes = axes_of(v)
+    if v.domain.kind == "ordered":
+        return None if x.free(value) else Shift(v.name, axes, value)
+    to: dict[Idx, Ix] = {i: axis for i, axis in zip(place.idx, axes, strict=True) if not isinstance(i, int)}
+
+    def move(e: Expr) -> Expr | None:
+        return El(e.var, tuple(to.get(i, i) for i in e.idx), e.sort) if isinstance(e, El) else None
+
+    slots = [x.delta(axis, i) for i, axis in zip(place.idx, axes, strict=True) if isinstance(i, int)]
+    moved = x.mul(*slots, x.rebuild(value, move, {i: to[i] for i in to if isinstance(i, Ix)}))
+    repeated = len(to) + len(slots) < len(axes)
+    return None if repeated or not set(x.free(moved)) <= set(axes) else Shift(v.name, axes, moved)
 
 
 def at_reference(e: El, variables: Mapping[str, m.Variable]) -> El:
@@ -170,23 +192,35 @@ def _linear_in_data(e: Expr, variables: Mapping[str, m.Variable]) -> tuple[str, 
 
 
 def _touches_data(f: Expr, variables: Mapping[str, m.Variable]) -> bool:
-    return any(n not in variables or variables[n].kind != "param" for n in x.variables(f))
+    named = {f.var} if isinstance(f, El) else x.variables(f)  # what only tells which element is meant does not count
+    return any(n not in variables or variables[n].kind != "param" for n in named)
 
 
-def _only_location(joint: LogJoint, name: str, variables: Mapping[str, m.Variable]) -> bool:
-    """Whether the parameter stands only as a term of sums, beside data or in its own prior."""
+def _only_location(joint: LogJoint, shift: Shift, variables: Mapping[str, m.Variable]) -> bool:
+    """Whether what is shifted of the parameter stands only as a term of sums beside data, or in a prior."""
+    name = shift.param
+
+    def moves(e: Expr) -> bool:
+        return isinstance(e, El) and e.var == name and _moved(shift, e) != x.ZERO
+
     for f in joint.factors:
-        count = sum(isinstance(e, El) and e.var == name for e in x.walk(f.body))
+        if f.role == "param":
+            continue
+        count = sum(moves(e) for e in x.walk(f.body))
         direct = 0
         for node in x.walk(f.body):
             if isinstance(node, x.Add):
-                own = [e for t in node.terms if isinstance(e := x.split_number(t)[1], El) and e.var == name]
                 located = _location(node, variables)
-                if f.role == "param" or (located is not None and located[0].param == name):
-                    direct += len(own)
+                if located is not None and located[0].param == name:
+                    direct += sum(moves(x.split_number(t)[1]) for t in node.terms)
         if count != direct:
             return False
     return True
+
+
+def _moved(shift: Shift, e: El) -> Expr:
+    """What is added to one element of a shifted parameter."""
+    return x.substitute(shift.value, dict(zip(shift.axes, e.idx, strict=True)))
 
 
 def _centred(
@@ -198,8 +232,7 @@ def _centred(
         if isinstance(e, El) and e.var in centred:
             return x.add(e, at_reference(e, variables))
         if isinstance(e, El) and e.var in shifts:
-            shift = shifts[e.var]
-            return x.add(e, x.substitute(shift.value, dict(zip(shift.axes, e.idx, strict=True))))
+            return x.add(e, _moved(shifts[e.var], e))
         if isinstance(e, x.Add):
             return x.add(*(_term(t) for t in e.terms))
         return None

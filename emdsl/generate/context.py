@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from emdsl.derive import expr as x
+from emdsl.derive.expr import El
 from emdsl.derive.plan import Plan
 from emdsl.generate.arrays import Emitter, Leaf
 from emdsl.generate.names import Namer
@@ -153,11 +156,20 @@ def _working(f: Function, v: m.Variable, code: str) -> str:
         return f'{code} = params["{v.name}"]'
     em = f.emitter
     before = len(em.outer)
-    value = em.value(shift.value)
+    value = em.value(x.rebuild(shift.value, as_given((v.name,))))
     for line in em.outer[before:]:
         f.unpacked.setdefault(line, line)
     del em.outer[before:]
     return f'{code} = params["{v.name}"] - {f.emitter.align(value, shift.axes)}'
+
+
+def as_given(names: Sequence[str]) -> Callable[[x.Expr], x.Expr | None]:
+    """Elements of parameters that a shift holds, read as they stand in `params`: those are not shifted."""
+
+    def read(e: x.Expr) -> x.Expr | None:
+        return El(f"params:{e.var}", e.idx, e.sort) if isinstance(e, El) and e.var in names else None
+
+    return read
 
 
 def _special(f: Function, kind: str, rest: str, name: str) -> Leaf:
@@ -167,6 +179,8 @@ def _special(f: Function, kind: str, rest: str, name: str) -> Leaf:
         f.unpacked.setdefault(code, f'{code} = statistics["{rest}"]')
         stat = next(s for s in f.plan.expected.statistics if s.name == rest)
         return Leaf(code, tuple(range(len(stat.axes))))
+    if kind == "params":
+        return Leaf(f'params["{rest}"]', tuple(range(len(model.variable(rest).shape))))
     key = f"{kind} {rest}"
     code = em.namer.of(f"{kind}:{rest}")
     f.unpacked.setdefault(code, f'{code} = prepared["{key}"]')

@@ -12,7 +12,7 @@ from emdsl.derive.scope import Scope
 from emdsl.derive.solve import Numeric
 from emdsl.generate.arrays import Emitter, Leaf
 from emdsl.generate.chains import sequence_lines
-from emdsl.generate.context import flat_axes, function
+from emdsl.generate.context import as_given, flat_axes, function
 from emdsl.generate.features import fold_lines
 from emdsl.generate.fields import field_line
 from emdsl.generate.mstep import bounds
@@ -208,7 +208,7 @@ def initial_lines(printer: Printer) -> list[str]:
     em = f.emitter
     numeric = {n for u in plan.updates if isinstance(u.rule, Numeric) for n in u.params}
     numeric |= {n for u in plan.updates if u.kind == "newton" for n in u.params}
-    cells = []
+    cells, moves = [], []
     for v in params:
         shape = ", ".join(em.size(str(d)) for d in v.shape)
         comma = "," if len(v.shape) == 1 else ""
@@ -221,8 +221,13 @@ def initial_lines(printer: Printer) -> list[str]:
             own = [n for n in x.variables(shift.value) if n in {p.name for p in params}]
             if not own:
                 code = f"{code} + {em.align(em.value(shift.value), shift.axes)}"
+            else:
+                before = len(em.outer)
+                value = em.value(x.rebuild(shift.value, as_given(own)))
+                moves += [*em.outer[before:], f'params["{v.name}"] += {em.align(value, shift.axes)}']
+                del em.outer[before:]
         cells.append(f'"{v.name}": {code},')
-    body = ["params = {", *("    " + c for c in cells), "}"]
+    body = ["params = {", *("    " + c for c in cells), "}", *moves]
     first = ['sizes = prepared["the sizes"]', *f.prologue(), *em.outer]
     if not plan.elimination.blocks:
         lines = [

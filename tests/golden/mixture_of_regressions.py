@@ -136,6 +136,7 @@ def default_givens(sizes, given):
 def reference(data):
     """Reference points: data are held as differences from these, so that squares lose no digits."""
     return {
+        "y": centre(data.values["y"], data.masks.get("y"), 0),
     }
 
 
@@ -175,7 +176,8 @@ def prepare(data, reference):
     sizes = dict(data.sizes)
     out = {"the sizes": sizes}
     out["x"] = stored(data.values["x"], data.masks.get("x"), float, 1, None)
-    out["y"] = stored(data.values["y"], data.masks.get("y"), float, 1, None)
+    out["y"] = stored(data.values["y"], data.masks.get("y"), float, 1, reference["y"])
+    out["reference y"] = reference["y"]
     out["present y"] = presence(data.masks.get("y"), data.values["y"].shape, 1, 1, "y")
     n = sizes["N"]
     out["the weights are even"] = data.weights is None
@@ -183,7 +185,7 @@ def prepare(data, reference):
     out["the chunks"] = chunks((sizes["N"]), max(512, min(8192, 2**20 // max(10 * (1 + 1 + 1 + 1 + 1 + 1 + 1 + 1 + 1 + 1 + 2 * (sizes["K"])), (1 + 1 + 1 + 1 + 1 + 1 + 1 + 1 + 1 + 1) * (sizes["K"])))))
     out["the features"] = {}
     out["the features"] |= cached_features(out, features_of_z, (1 + 1 + 1 + 1 + 1 + 1 + 1 + 1 + 1 + 1) * (sizes["N"]))
-    out["the scale"] = out["the spread"] = data_scale([])
+    out["the scale"] = out["the spread"] = data_scale([out["y"]])
     return out
 
 
@@ -193,7 +195,8 @@ def expectations(params, prepared):
     K = sizes["K"]
     weights = params["weights"]
     sd = params["sd"]
-    coef = params["coef"]
+    reference_y = prepared["reference y"]
+    coef = params["coef"] - (reference_y * ((np.arange(3) == 0) + 0.0))
     y = prepared["y"]
     t = log0(weights)
     t_2 = log0(sd)
@@ -260,7 +263,8 @@ def m_step(statistics, params, prepared, policy="raise"):
     """The parameters that maximise the expected log joint with these statistics. Raises Degenerate."""
     sizes = prepared["the sizes"]
     weights = params["weights"]
-    coef = params["coef"]
+    reference_y = prepared["reference y"]
+    coef = params["coef"] - (reference_y * ((np.arange(3) == 0) + 0.0))
     sd = params["sd"]
     S_z = statistics["z"]
     S_z_n_y = statistics["z_n_y"]
@@ -314,10 +318,10 @@ def m_step(statistics, params, prepared, policy="raise"):
     t_4 = 1 / S_z_n_y
     part_28 = (((-0.5) * S_z_y_y) + part_16 + part_17 + part_18 + ((-0.5) * part_19) + ((-0.5) * part_24) + ((-0.5) * part_27) - part_21 - part_23 - part_26) * t_4
     t_5 = np.sqrt(-part_28)
-    sd = positive(np.sqrt(2) * t_5, "sd", sd, policy, 0.0, -S_z_n_y)
+    sd = positive(np.sqrt(2) * t_5, "sd", sd, policy, 1e-14 * prepared["the spread"] ** 1, -S_z_n_y)
     return {
         "weights": weights,
-        "coef": coef,
+        "coef": coef + (reference_y * ((np.arange(3) == 0) + 0.0)),
         "sd": sd,
     }
 
@@ -359,12 +363,13 @@ def initial(data, prepared, rng):
     """Starting values: neutral ones, then the M-step of a seeded division of the rows among the states."""
     sizes = prepared["the sizes"]
     K = sizes["K"]
+    reference_y = prepared["reference y"]
     some = {**prepared, "the chunks": [sample_rows((sizes["N"]), rng)]}
     
     def draw():
         params = {
             "weights": neutral("simplex", (K,), 1, None, None, None),
-            "coef": neutral("real", (K, 3), 1, None, None, rng),
+            "coef": neutral("real", (K, 3), 1, None, None, None) + (reference_y * ((np.arange(3) == 0) + 0.0)),
             "sd": neutral("positive", (K,), 0, None, None, None),
         }
         statistics = e_step(params, data, some, rng)

@@ -335,6 +335,8 @@ def log_likelihood_rows(params, data, prepared):
 def initial(data, prepared, rng):
     """Starting values: neutral ones, then the M-step of a seeded division of the rows among the states."""
     sizes = prepared["the sizes"]
+    reference_y = prepared["reference y"]
+    reference_X = prepared["reference X"]
     P = sizes["P"]
     some = {**prepared, "the chunks": [sample_rows((sizes["N"]), rng)]}
     
@@ -344,6 +346,7 @@ def initial(data, prepared, rng):
             "b": neutral("real", (P,), 1, None, None, rng),
             "s2": neutral("positive", (), 0, None, None, None),
         }
+        params["a"] += (reference_y - (params["b"] @ reference_X))
         statistics = e_step(params, data, some, rng)
         params = m_step(statistics, params, prepared, "keep")
         return params
