@@ -38,10 +38,24 @@ class Block:
     gaussian: Gaussian | None = None  # of latents that are jointly Gaussian: the axes of their precision
     field: Field | None = None  # of these, where elements are tied to one another: how
     network: tuple[Clique, ...] = ()  # of discrete latents that are tied in any other way: what ties them
+    filters: tuple[tuple[Expr, ...], ...] = ()  # for each latent, the conditions of filtered plates, 0 or 1
 
     @property
     def gates(self) -> tuple[Ix, ...]:
         return tuple(n.at for n in self.neighbours if isinstance(n.at, Ix))
+
+    @property
+    def filtered(self) -> bool:
+        return any(self.filters)
+
+    def conditions(self, latent: str) -> tuple[Expr, ...]:
+        return self.filters[self.latents.index(latent)] if self.filters else ()
+
+    @property
+    def exists(self) -> tuple[Expr, ...]:
+        """Conditions, 0 or 1, without which no latent of the block has anything here, in the plates outside."""
+        first, *others = self.filters or ((),)
+        return tuple(e for e in first if set(x.free(e)) <= set(self.outside) and all(e in c for c in others))
 
     @property
     def nodes(self) -> tuple[Term, ...]:

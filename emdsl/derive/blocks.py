@@ -10,7 +10,7 @@ statistics are one-hots; a continuous one is found in the table of posteriors by
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from emdsl.derive import expr as x
 from emdsl.derive.block import Block, gates_outside, place, touches
@@ -18,7 +18,7 @@ from emdsl.derive.discrete import WAYS_OUT, discrete_block, groups, network_bloc
 from emdsl.derive.expr import El, Idx, Ix
 from emdsl.derive.factors import Factor, LogJoint
 from emdsl.derive.joint_gaussian import gaussian_block
-from emdsl.derive.plates import home_of
+from emdsl.derive.plates import conditions_of, home_of
 from emdsl.derive.records import recognise, statistic_of
 from emdsl.derive.terms import Term, blocks_of, merge, merge_roles, symmetry_of, terms
 from emdsl.derive.weights import weigh
@@ -74,6 +74,8 @@ def eliminate(joint: LogJoint, weighted: str | None) -> Elimination:
             reasons |= {} if isinstance(found, Block) else {n: p for n, p in found.items() if n in reasons}
         if not isinstance(made, Block):
             raise ModelError(list(reasons.values()), joint.model.source)
+        filters = tuple(conditions_of(joint.model.variable(n), joint.model) for n in made.latents)
+        made = replace(made, filters=filters)
         blocks.append(made)
         left = {n: latents for n, latents in left.items() if not set(latents) & set(made.latents)}
         span = joint.model.variable(made.latents[0]).span
@@ -92,30 +94,23 @@ def is_prior(t: Term, f: Factor, joint: LogJoint) -> bool:
     return f.role == "potential" and not t.gates and not names & data
 
 
-def _kept(block: Block) -> tuple[x.Expr, ...]:
-    """The conditions of a filtered plate, which every term of a block carries: what is left out has no normaliser."""
-    if block.chain is not None or not block.terms:
-        return ()
-    first, *others = block.terms
-    found = [e for e in first.factors if isinstance(e, x.Fn) and e.name in x.COMPARISONS]
-    return tuple(e for e in found if set(x.free(e)) <= set(block.home) and all(e in t.factors for t in others))
-
-
 def messages(block: Block) -> list[Term]:
     """What elimination leaves: the log-normaliser as a function of the gates.
 
     For a Gaussian with precision tau M and linear term tau b it is linear in the statistics of tau,
-    `tau b^2 / (2 M) - 1/2 log tau - 1/2 log M + const`: cancellation is conjugacy.
+    `tau b^2 / (2 M) - 1/2 log tau - 1/2 log M + const`: cancellation is conjugacy. An element that a filtered plate
+    leaves out has none.
     """
+    there = block.exists
     axes = (*block.gates, *block.outside)
     ixs = (*block.outside, *block.gates)
     if block.scale is None:
-        return [Term(1, gates_outside(block), (El(f"A:{block.name}", axes), *_kept(block)), ixs)]
+        return [Term(1, gates_outside(block), (El(f"A:{block.name}", axes), *there), ixs)]
     half = x.HALF.value
     return [
-        Term(half, block.neighbours, (block.scale, El(f"fit:{block.name}", axes)), ixs),
-        Term(-half, block.neighbours, (x.fn("log", block.scale),), ixs),
-        Term(1, block.neighbours, (El(f"A:{block.name}", axes),), ixs),
+        Term(half, block.neighbours, (block.scale, El(f"fit:{block.name}", axes), *there), ixs),
+        Term(-half, block.neighbours, (x.fn("log", block.scale), *there), ixs),
+        Term(1, block.neighbours, (El(f"A:{block.name}", axes), *there), ixs),
     ]
 
 

@@ -36,13 +36,16 @@ class Tensors:
         """Whether a name is that of a parameter."""
         return name in self.variables and self.variables[name].kind == "param"
 
+    def is_data(self, name: str) -> bool:
+        """Whether a name is that of data."""
+        return name in self.variables and self.variables[name].kind in ("given", "observed")
+
     # -------------------------------------------------------------- plates
 
     def enter(self, plates: tuple[m.Plate, ...]) -> tuple[Scope, tuple[Ix, ...], tuple[Expr, ...]]:
         """The scope inside nested plates, the indices of the measure, and the masks of filtered plates."""
         loops: dict[str, Idx] = {}
         measure: list[Ix] = []
-        masks: list[Expr] = []
         for p in plates:
             if isinstance(p.size, m.Ragged):
                 row = Ix(p.index, f"{p.size.name}[]")
@@ -61,9 +64,9 @@ class Tensors:
                 ix = Ix(p.index, str(p.size))
                 loops[p.index] = ix
                 measure.append(ix)
-            if p.condition is not None:
-                masks.append(self.element(p.condition, (), Scope(dict(loops))))
-        return Scope(loops), tuple(measure), tuple(masks)
+        scope = Scope(loops)  # conditions last: a ragged plate changes how the loops outside it are reached
+        masks = [self.element(p.condition, (), scope) for p in plates if p.condition is not None]
+        return scope, tuple(measure), tuple(masks)
 
     # -------------------------------------------------------------- variables
 

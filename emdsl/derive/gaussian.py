@@ -87,8 +87,11 @@ def _all(g: Gaussian) -> set[Ix]:
 
 
 def covariance_axes(block: Block) -> tuple[Ix, ...]:
-    """What the precision, and so the covariance, depends on: all gates or none, all plates or none."""
+    """What the precision, and so the covariance, depends on: all gates or none, all plates or none.
+
+    Elements that a filtered plate leaves out have a precision of their own.
+    """
     quadratic = [t for t, role in zip(block.terms, block.roles, strict=True) if role.startswith("J ")]
     held = {i for t in quadratic for f in t.factors for i in x.free(f)}
     gates = block.gates if held & set(block.gates) else ()
-    return (*gates, *(block.home if held & set(block.home) else ()))
+    return (*gates, *(block.home if held & set(block.home) or block.filtered else ()))

@@ -39,7 +39,7 @@ def expand(model: m.ModelText) -> LogJoint:
             tensors.gates.clear()
             body = tensors.element(p.expression, (), scope)
             base = Factor("", "potential", (), masks, body, plates, p.span)
-            factors += list(_lift(_with_gates(base, tensors)))
+            factors += [_guarded(g, tensors) for g in _lift(_with_gates(base, tensors))]
         except ModelError as e:
             problems += e.problems
     if problems:
@@ -71,8 +71,37 @@ def _variable_factors(v: m.Variable, tensors: Tensors) -> list[Factor]:
         present = tensors.presence(v, home, event, body)
         measure = plates + array + event
         base = Factor(v.name, v.kind, (), masks + conditions + present, body, measure, call.span)
-        out += _lift(_with_gates(base, tensors))
+        out += (_guarded(g, tensors) for g in _lift(_with_gates(base, tensors)))
     return out
+
+
+def _guarded(f: Factor, tensors: Tensors) -> Factor:
+    """Functions of data that need not exist where a condition on data fails are 0 there: branches not taken are not."""
+    conditions = [c for c in f.masks if x.variables(c) and all(map(tensors.is_data, x.variables(c)))]
+    if not conditions:
+        return f
+    here = x.mul(*conditions)
+
+    def guard(e: Expr) -> Expr | None:
+        argument = _partial(e)
+        names = x.variables(e)
+        if argument is None or x.positive(argument) or not names or not all(map(tensors.is_data, names)):
+            return None
+        return x.Where(here, e, x.ZERO) if set(x.free(e)) <= set(f.plates) else None
+
+    return replace(f, body=x.rebuild(f.body, guard))
+
+
+def _partial(e: Expr) -> Expr | None:
+    """The argument of a function that need not exist at every number."""
+    match e:
+        case x.Fn("log" | "log1p" | "logit" | "lgamma" | "digamma", (a,)):
+            return a
+        case x.Pow(a, x.Num(v)) if v > 0 and v == int(v):
+            return None
+        case x.Pow(a, _):
+            return a
+    return None
 
 
 def _cut(

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from emdsl.derive import expr as x
 from emdsl.derive.element import Tensors
-from emdsl.derive.expr import Idx, Ix
+from emdsl.derive.expr import Expr, Idx, Ix
 from emdsl.language import model as m
 
 
 def home_of(v: m.Variable) -> tuple[Ix, ...]:
     """The plate indices of a latent's own elements, under the block's names."""
     return plate_indices(v.plates)
+
+
+def conditions_of(v: m.Variable, model: m.ModelText) -> tuple[Expr, ...]:
+    """The conditions of filtered plates, 0 or 1, in the indices of `home_of`."""
+    return Tensors(model).enter(v.plates)[2]
 
 
 def plate_indices(plates: tuple[m.Plate, ...]) -> tuple[Ix, ...]:

@@ -24,12 +24,14 @@ class Posterior:
 
     `kernel` is a function of `emdsl.runtime.posteriors`, from natural parameters to log-normaliser and moments;
     `moments` are all functions of the latent whose expectation it gives. `fields` are the family's arguments in
-    `posterior_`. The statistics, the rank and the support are those of the declaration.
+    `posterior_`. `neutral` are natural parameters of some proper member, for elements that are not there. The
+    statistics, the rank and the support are those of the declaration.
     """
 
     name: str
     kernel: str
     moments: tuple[str, ...]
+    neutral: tuple[float, ...]
     fields: tuple[str, ...] = ()
     plan: str = "exact:conjugate"
 
@@ -48,14 +50,22 @@ class Posterior:
 
 
 POSTERIORS = (
-    Posterior("Gamma", "gamma_posterior", ("log", "id", "recip", "square"), ("shape", "rate")),
-    Posterior("InverseGamma", "inverse_gamma_posterior", ("log", "id", "recip"), ("shape", "scale")),
-    Posterior("Beta", "beta_posterior", ("log", "log1m", "id", "square"), ("a", "b")),
-    Posterior("Normal", "normal_posterior", ("id", "square", "exp"), plan="exact:gaussian"),
-    Posterior("LogNormal", "log_normal_posterior", ("log", "log^2", "id", "recip", "square"), ("mean", "var")),
-    Posterior("VonMises", "von_mises_posterior", ("cos", "sin"), ("mean", "concentration")),
-    Posterior("InverseGaussian", "generalised_inverse_gaussian_posterior", ("log", "id", "recip"), ("p", "a", "b")),
-    Posterior("Dirichlet", "dirichlet_posterior", ("log", "id"), ("concentration",)),
+    Posterior("Gamma", "gamma_posterior", ("log", "id", "recip", "square"), (0.0, -1.0), ("shape", "rate")),
+    Posterior("InverseGamma", "inverse_gamma_posterior", ("log", "id", "recip"), (-2.0, -1.0), ("shape", "scale")),
+    Posterior("Beta", "beta_posterior", ("log", "log1m", "id", "square"), (0.0, 0.0), ("a", "b")),
+    Posterior("Normal", "normal_posterior", ("id", "square", "exp"), (0.0, -1.0), plan="exact:gaussian"),
+    Posterior(
+        "LogNormal", "log_normal_posterior", ("log", "log^2", "id", "recip", "square"), (0.0, -1.0), ("mean", "var")
+    ),
+    Posterior("VonMises", "von_mises_posterior", ("cos", "sin"), (0.0, 0.0), ("mean", "concentration")),
+    Posterior(
+        "InverseGaussian",
+        "generalised_inverse_gaussian_posterior",
+        ("log", "id", "recip"),
+        (0.0, -1.0, -1.0),
+        ("p", "a", "b"),
+    ),
+    Posterior("Dirichlet", "dirichlet_posterior", ("log", "id"), (0.0,), ("concentration",)),
 )
 ORDER = ("log", "log1m", "log^2", "cos", "sin", "id", "square", "recip", "exp")  # in which kernels take statistics
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from emdsl.derive import expr as x
 from emdsl.derive.block import Block, gates_outside
-from emdsl.derive.expr import El, Idx, Ix
+from emdsl.derive.expr import El, Expr, Idx, Ix
 from emdsl.derive.statistics import drop_presence
 from emdsl.derive.terms import Term
 from emdsl.generate.arrays import Array, Leaf
@@ -55,6 +55,7 @@ def _emit_discrete(f: Function, block: Block) -> Stacked | None:
         shape = ", ".join(em.length(i) for i in axes)
         em.lines.append(f"{table} = np.zeros(({shape},))")
     _add_terms(f, table, others, axes)
+    _add_terms(f, table, absent(block), axes)
     if block.chain is not None:
         emit_chain(f, block, table)
         return stack
@@ -64,6 +65,28 @@ def _emit_discrete(f: Function, block: Block) -> Stacked | None:
     f.runtime[f"c:{block.name}"] = Leaf(q, tuple(range(len(axes))), True, cut=cut)
     f.runtime[f"A:{block.name}"] = Leaf(log_z, tuple(range(len(axes) - len(block.states))), True, cut=cut)
     return stack
+
+
+def absent(block: Block) -> list[Term]:
+    """A latent that a filtered plate leaves out of a block that is there: all of its states alike."""
+    out = []
+    for latent, state in zip(block.latents, block.states, strict=True):
+        alone = [e for e in block.conditions(latent) if e not in block.exists]
+        if alone:
+            gone = (x.add(x.ONE, x.neg(x.mul(*alone))), x.fn("log", x.SizeN(state.dim)))
+            out.append(Term(-1, (), gone, (*block.states, *block.home)))
+    return out
+
+
+def where_there(f: Function, exists: Sequence[Expr], value: Array, otherwise: float) -> Array:
+    """A value where an element is there; where a filtered plate leaves it out, one that nothing depends on."""
+    if not exists:
+        return value
+    em = f.emitter
+    there = em.name("there", em.value(x.mul(*exists)))
+    axes = em.order((*dict.fromkeys([*value.axes, *there.axes]),))
+    code = f"np.where({em.align(there, axes)}, {em.align(value, axes) if value.axes else value.code}, {otherwise})"
+    return Array(code, axes, value.inner or there.inner)
 
 
 def _add_terms(f: Function, table: str, terms: Sequence[Term], axes: tuple[Ix, ...]) -> None:
@@ -102,9 +125,10 @@ def _emit_continuous(f: Function, block: Block) -> None:
     em.comment(f"natural parameters of the posterior of {name} ({record.name}); its moments and log-normaliser")
     axes = em.order((*block.gates, *block.own, *block.home))
     arguments = []
-    for statistic in record.statistics:
+    for statistic, neutral in zip(record.statistics, record.neutral, strict=True):
         parts = [_contracted(f, t, axes) for t, r in zip(block.terms, block.roles, strict=True) if r == statistic]
         value = em.sum(parts) if parts else Array("0.0", ())
+        value = where_there(f, block.exists, value, neutral)
         if record.rank:
             value = em.broadcast(value, em.order((*[i for i in axes if i in value.axes or i in block.own],)))
         value = em.name(f"eta_{statistic.replace('^', '')}_{name}", value)

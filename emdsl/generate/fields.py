@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from emdsl.derive import expr as x
 from emdsl.derive.block import Block
 from emdsl.derive.expr import El, Expr, Idx, Ix
 from emdsl.derive.fields import Field, tie_role
 from emdsl.derive.gaussian import linear_role, quadratic_role
+from emdsl.derive.terms import Term
 from emdsl.generate.arrays import Array, Leaf
 from emdsl.generate.chains import add_up
 from emdsl.generate.context import Function, size_expression
+from emdsl.generate.gaussian import absent_precision
 
 
 def emit_field(f: Function, block: Block, field: Field) -> None:
@@ -48,7 +52,10 @@ def _pieces(f: Function, block: Block, field: Field, covariances: str) -> list[s
             axes = (*home, *g.rows[a], *g.columns[b])
             f.runtime[f"cov:{a}:{b}"] = Leaf(f"{covariances}[{len(out)}]", tuple(range(len(axes))), True)
             every = f"np.arange({' * '.join(f.emitter.size(i.dim) for i in home) or '1'})"
-            out.append(f"({order[a]}, {order[b]}, {every}, {every}, {_piece(f, block, quadratic_role(a, b), axes)})")
+            there = block.conditions(a) if a == b else ()
+            more = [absent_precision(there, g.rows[a], g.columns[a], axes)] if there else []
+            piece = _piece(f, block, quadratic_role(a, b), axes, more)
+            out.append(f"({order[a]}, {order[b]}, {every}, {every}, {piece})")
     for k, tie in enumerate(field.ties):
         a, b = tie.latents
         axes = (*tie.ixs, *g.rows[a], *g.columns[b])
@@ -61,9 +68,9 @@ def _pieces(f: Function, block: Block, field: Field, covariances: str) -> list[s
     return out
 
 
-def _piece(f: Function, block: Block, role: str, axes: tuple[Ix, ...]) -> str:
+def _piece(f: Function, block: Block, role: str, axes: tuple[Ix, ...], more: Sequence[Term] = ()) -> str:
     """Code of the terms of one role, over all its axes."""
-    mine = [t for t, r in zip(block.terms, block.roles, strict=True) if r == role]
+    mine = [*(t for t, r in zip(block.terms, block.roles, strict=True) if r == role), *more]
     return f.emitter.broadcast(add_up(f, mine, axes), axes).code
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from emdsl.derive import expr as x
 from emdsl.derive.block import Block
-from emdsl.derive.expr import El, Ix
+from emdsl.derive.expr import El, Expr, Ix
 from emdsl.derive.gaussian import covariance_axes, linear_role, quadratic_role
+from emdsl.derive.terms import Term
 from emdsl.generate.arrays import Array, Leaf
 from emdsl.generate.chains import add_up
 from emdsl.generate.context import Function
@@ -53,7 +55,15 @@ def _quadratic(f: Function, block: Block, a: str, b: str, held: Sequence[Ix]) ->
         for t, role in zip(block.terms, block.roles, strict=True)
         if role == quadratic_role(a, b)
     ]
+    if a == b and block.conditions(a):
+        mine.append(absent_precision(block.conditions(a), g.rows[a], g.columns[a], axes))
     return f.emitter.broadcast(add_up(f, mine, axes), axes).code if mine else "0.0"
+
+
+def absent_precision(exists: Sequence[Expr], rows: Sequence[Ix], columns: Sequence[Ix], axes: Sequence[Ix]) -> Term:
+    """The precision 2 pi, and so no normaliser, of elements that a filtered plate leaves out."""
+    diagonal = (x.delta(i, j) for i, j in zip(rows, columns, strict=True))
+    return Term(-1, (), (x.fn("pi"), x.add(x.ONE, x.neg(x.mul(*exists))), *diagonal), tuple(axes))
 
 
 def _linear(f: Function, block: Block, a: str) -> str:

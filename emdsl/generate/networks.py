@@ -21,6 +21,9 @@ def emit_network(f: Function, block: Block) -> None:
     weights = em.namer.fresh(f"weights_{name}")
     em.lines.append(f"{weights} = [{', '.join(tables)}]")
     em.lines.append(f'{q}, {log_z}, {cliques} = networks(prepared["the network of {name}"], {weights}, rng)')
+    gone = [em.contract(_absent(f, block, latent), ()) for latent in block.latents if block.conditions(latent)]
+    if gone:
+        em.lines.append(f"{log_z} = {log_z} - ({em.sum(gone).code})")
     f.runtime[f"A:{name}"] = Leaf(log_z, (), True)
     f.runtime[f"weights:{name}"] = Leaf(weights, (), True)
     for latent in block.latents:
@@ -28,6 +31,12 @@ def emit_network(f: Function, block: Block) -> None:
         f.runtime[f"q:{latent}"] = Leaf(f'{q}["{latent}"]', tuple(range(axes + 1)), True)
     for n, c in enumerate(block.network):
         f.runtime[f"clique{n}:{name}"] = Leaf(f"{cliques}[{n}]", tuple(range(len(c.axes))), True)
+
+
+def _absent(f: Function, block: Block, latent: str) -> list[Expr]:
+    """The log number of states of the elements that a filtered plate leaves out: no clique holds them."""
+    levels = x.fn("log", x.SizeN(f.plan.joint.levels[latent]))
+    return [levels, x.add(x.ONE, x.neg(x.mul(*block.conditions(latent))))]
 
 
 def network_lines(f: Function, block: Block) -> list[str]:
