@@ -305,14 +305,18 @@ def sample(
 
 @commands.command()
 @MODEL
+@click.option("--format", "form", type=click.Choice(["svg", "dot"]), help="Of the picture; else by the name of -o.")
 @OUTPUT
-def graph(model: str, output: str | None) -> None:
-    """Draw the plates and arrows of MODEL.em as SVG."""
+def graph(model: str, form: str | None, output: str | None) -> None:
+    """Draw the plates and arrows of MODEL.em as SVG, or say them as DOT text."""
+    from emdsl.families import PRELUDE
+    from emdsl.graph.diagram import Diagram
+    from emdsl.language import parse_model
+
     check_output(output)
-    built: Any = compiled(model)
-    if not hasattr(built, "graph"):
-        raise refused("graph")
-    put(output, built.graph())
+    named = (output or "").lower().rpartition(".")[2]
+    drawn = Diagram.of(parse_model(model_text(model), model, PRELUDE()))
+    put(output, drawn.dot if (form or named) in ("dot", "gv") else drawn)
 
 
 # ------------------------------------------------------------------ the boundary

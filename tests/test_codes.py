@@ -45,7 +45,7 @@ EXAMPLES: dict[str, Callable[[], object]] = {
     "E064": lambda: emdsl.compile(text=ONE, infer={"m": "exact; x"}),
     "E090": not_a_density,
     "E091": drawn("latent z ~ Normal(0, 1)\nfactor -abs(z)", {}, {}),
-    "E121": lambda: emdsl.compile(text=ONE).graph(),
+    "E121": lambda: emdsl.compile(text=ONE).verify(),
     "D050": drawn("param m[K] : real\nfor n in N:\n    given g[n] : index[K]\n    observed x[n] ~ Normal(m[g[n]], 1)",
                   {"m": [1.0, 2.0]}, {"N": 1, "K": 2}, {"g": [2]}),
     "D051": drawn("given s : positive\nfor n in N:\n    observed x[n] ~ Normal(0, s)", {}, {"N": 2}),

@@ -37,7 +37,7 @@ def test_the_module_reads_as_it_did(name: str, golden: Callable[[str, str], None
 
 
 def test_no_golden_file_is_left_over(request: pytest.FixtureRequest) -> None:
-    kept = {f"{name}.{end}" for name in NAMES for end in ("py", "txt")}
+    kept = {f"{name}.{end}" for name in NAMES for end in ("py", "txt", "svg")}
     for path in (ROOT / "tests" / "golden").iterdir():
         if path.name not in kept and request.config.getoption("--update-golden"):
             path.unlink()

@@ -17,7 +17,7 @@ from emdsl.runtime.bundle import runtime_source
 
 PACKAGE = Path(emdsl.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
-LAYERS = ("errors", "language", "families", "derive", "generate", "report", "fit", "compiler", "cli")
+LAYERS = ("errors", "language", "families", "derive", "generate", "report", "graph", "fit", "compiler", "cli")
 RUNTIME_MAY_IMPORT = {"numpy", "scipy", *sys.stdlib_module_names}
 LONGEST = 400
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from emdsl.derive.plan import Plan as Derived
     from emdsl.fit.fitter import Fitter
+    from emdsl.graph.diagram import Diagram
     from emdsl.report.derivation import Derivation
 
 
@@ -223,8 +224,11 @@ class Model:
 
         return float(log_joint(self.resolved, values, sizes, lengths))
 
-    def graph(self) -> str:
-        raise ModelError(Problem("E121", "plate diagrams are not available yet", hint="see the derivation instead"))
+    def graph(self) -> Diagram:
+        """The plate diagram: SVG text, which a notebook shows as a picture; `.dot` is the same graph as DOT text."""
+        from emdsl.graph.diagram import Diagram
+
+        return Diagram.of(self.resolved)
 
     def verify(self, seed: int = 0) -> Any:
         raise ModelError(Problem("E121", "verify is not available yet", hint="the project's tests verify the gallery"))

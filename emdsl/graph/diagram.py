@@ -1,0 +1,28 @@
+"""The plate diagram that users get: SVG text that a notebook shows as a picture."""
+
+from __future__ import annotations
+
+from emdsl.graph.build import graph
+from emdsl.graph.dot import dot
+from emdsl.graph.layout import layout
+from emdsl.graph.svg import svg
+from emdsl.language.model import ModelText
+
+
+class Diagram(str):
+    """The SVG, as a string; `dot` is the same graph as DOT text."""
+
+    dot: str
+
+    @classmethod
+    def of(cls, text: ModelText) -> Diagram:
+        found = graph(text)
+        out = cls(svg(layout(found)))
+        out.dot = dot(found)
+        return out
+
+    def _repr_svg_(self) -> str:
+        return str(self)
+
+    def __repr__(self) -> str:
+        return f"<plate diagram, {len(self)} characters of SVG>"

@@ -1,0 +1,187 @@
+"""Graph -> Layout: rows by dependence, an order by a search for few crossings, places by springs, ways around."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from emdsl.graph import names
+from emdsl.graph.boxes import STRIP, Box, boxes_of, depths, heights
+from emdsl.graph.figures import Figure, figure
+from emdsl.graph.parts import Edge, Graph, Node
+from emdsl.graph.place import across
+from emdsl.graph.ranks import rows
+from emdsl.graph.route import way
+from emdsl.graph.search import candidates
+from emdsl.graph.shapes import Point, Rect, around, crossing, distance, hits
+
+EDGE = 12.0  # around the whole
+FLAT, HIGHEST = 0.35, 240.0  # the least slope of a line between two rows, as far as it may drive them apart
+CLEAR = 5.0  # between a line and a node that it does not belong to
+
+
+@dataclass(frozen=True)
+class Placed:
+    node: Node
+    figure: Figure
+    at: Point
+
+    @property
+    def outline(self) -> Rect:
+        return self.figure.shape.at(self.at)
+
+    @property
+    def text(self) -> Rect | None:
+        return self.figure.text.moved(*self.at) if self.figure.text else None
+
+    @property
+    def room(self) -> Rect:
+        return self.figure.room.moved(*self.at)
+
+
+@dataclass(frozen=True)
+class Framed:
+    """A plate's box, and where its label stands."""
+
+    box: Box
+    rect: Rect
+    text: Rect
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """An edge from rim to rim; a self-arrow has no points, as its figure knows it."""
+
+    edge: Edge
+    points: tuple[Point, ...]
+    label: names.Line = ()
+    text: Rect | None = None
+
+
+@dataclass(frozen=True)
+class Layout:
+    graph: Graph
+    nodes: tuple[Placed, ...]
+    boxes: tuple[Framed, ...]
+    edges: tuple[Drawn, ...]
+    frame: Rect
+
+
+def layout(graph: Graph) -> Layout:
+    """The best of the candidates that the search brings."""
+    row = rows(graph)
+    figures = {n.key: figure(n, graph) for n in graph.nodes}
+    found = [arranged(graph, figures, order, row) for order in candidates(graph, row)]
+    return min(found, key=burden)
+
+
+def burden(done: Layout) -> float:
+    """What is ugly, added up: lines that cross, bend, run long or through boxes not their own; sheer size."""
+    total = 0.0
+    lines = [(d, p, q) for d in done.edges for p, q in pairwise(d.points)]
+    for n, (d, p, q) in enumerate(lines):
+        total += distance(p, q) / 60
+        for e, r, s in lines[n + 1 :]:
+            if d is not e and crossing(p, q, r, s):
+                total += 10
+        for b in done.boxes:
+            if not {d.edge.source, d.edge.target} & b.box.members and hits(p, q, b.rect):
+                total += 4
+    total += sum(6 * (len(d.points) - 2) for d in done.edges)
+    total += 0.3 * sum(q.at[0] < p.at[0] for p, q in pairwise(done.nodes))
+    wide, high = done.frame.right - done.frame.left, done.frame.bottom - done.frame.top
+    return total + (wide + high) / 60
+
+
+def arranged(graph: Graph, figures: Mapping[str, Figure], order: Sequence[str], row: Mapping[str, int]) -> Layout:
+    """The picture for one order of the nodes."""
+    boxes = boxes_of(graph, order, row)
+    x, sides = across(graph, figures, order, row, boxes)
+    top, foot = depths(boxes)
+    lines, down = heights(figures, row, boxes, top, foot, _steep(graph, row, x))
+    nodes = tuple(Placed(n, figures[n.key], (x[n.key], lines[row[n.key]])) for n in graph.nodes)
+    where = {p.node.key: p.at for p in nodes}
+    straight = [(where[e.source], where[e.target]) for e in graph.edges if e.source != e.target]
+    framed = []
+    for i, b in enumerate(boxes):
+        high = min(p.room.top for p in nodes if p.node.key in b.members)
+        rect = Rect(sides[i][0], high - top[i], sides[i][1], lines[b.last] + down[b.last] + foot[i])
+        framed.append(Framed(b, rect, _corner(b, rect, boxes, straight)))
+    drawn = _edges(graph, nodes, framed)
+    frame = around([p.room for p in nodes] + [f.rect for f in framed]
+                   + [Rect(*p, *p) for d in drawn for p in d.points] + [d.text for d in drawn if d.text]
+                   or [Rect(0, 0, 40, 40)])  # fmt: skip
+    return Layout(graph, nodes, tuple(framed), drawn, frame.grown(EDGE))
+
+
+def _steep(graph: Graph, row: Mapping[str, int], x: Mapping[str, float]) -> list[float]:
+    """How far each row should be below the last, so that a wide fan of lines does not lie flat."""
+    out = [0.0] * (1 + max(row.values(), default=0))
+    for e in graph.edges:
+        if row[e.target] == row[e.source] + 1:
+            out[row[e.target]] = max(out[row[e.target]], min(FLAT * abs(x[e.target] - x[e.source]), HIGHEST))
+    return out
+
+
+def _corner(box: Box, rect: Rect, boxes: Sequence[Box], straight: Sequence[tuple[Point, Point]]) -> Rect:
+    """A label stands in the right corner at the foot; in the left one where a box or lines are in its way."""
+    wide = names.width(box.label)
+    reaches = any(o.start > box.start and o.members & box.members and not o.members <= box.members for o in boxes)
+    reached = any(o.start < box.start and o.members & box.members and not box.members >= o.members for o in boxes)
+    corners = [
+        Rect(left, rect.bottom - STRIP + 2, left + wide, rect.bottom - 3)
+        for left in (rect.right - 8 - wide, rect.left + 8)
+    ]
+    if reaches != (reached and not reaches):
+        return corners[1] if reaches else corners[0]
+    return min(corners, key=lambda r: sum(hits(*pq, r.grown(2)) for pq in straight))
+
+
+def _edges(graph: Graph, nodes: Sequence[Placed], framed: Sequence[Framed]) -> tuple[Drawn, ...]:
+    by_key = {p.node.key: p for p in nodes}
+    texts = [f.text.grown(2) for f in framed]
+    drawn: list[Drawn] = []
+    for e in graph.edges:
+        if e.source == e.target:
+            drawn.append(Drawn(e, ()))
+            continue
+        s, t = by_key[e.source], by_key[e.target]
+        walls = [p.outline.grown(CLEAR) for p in nodes if p not in (s, t)] + texts + _texts(nodes)
+        points = way(s.at, t.at, walls)
+        first, last = s.figure.shape.rim(s.at, points[1]), t.figure.shape.rim(t.at, points[-2])
+        drawn.append(Drawn(e, (first, *points[1:-1], last)))
+    return tuple(_labelled(d, drawn, nodes, texts) if d.edge.label and d.points else d for d in drawn)
+
+
+def _texts(nodes: Sequence[Placed]) -> list[Rect]:
+    """Labels beside nodes, and the room of self-arrows."""
+    out = [p.text.grown(2) for p in nodes if p.text]
+    for p in nodes:
+        if p.figure.loop_text is not None:
+            beside = p.figure.loop_text.moved(*p.at)
+            out.append(Rect(p.outline.right, beside.top, beside.right + 2, beside.bottom))
+    return out
+
+
+def _labelled(d: Drawn, drawn: Sequence[Drawn], nodes: Sequence[Placed], texts: Sequence[Rect]) -> Drawn:
+    """The edge with its label beside the line, where it covers least."""
+    line = names.plain(d.edge.label)
+    wide, high = names.width(line) * 0.8, 15.0
+    walls = [p.outline for p in nodes] + [*texts, *_texts(nodes)]
+    lines = [pq for e in drawn for pq in pairwise(e.points)]
+    best: tuple[float, Rect] | None = None
+    pieces = list(pairwise(d.points))
+    p, q = max(pieces, key=lambda pq: distance(*pq))
+    for share in (0.5, 0.4, 0.6, 0.3, 0.7):
+        for side in (1, -1):
+            length = distance(p, q) or 1.0
+            ax, ay = side * (q[1] - p[1]) / length, -side * (q[0] - p[0]) / length
+            off = abs(ax) * wide / 2 + abs(ay) * high / 2 + 2
+            cx, cy = p[0] + share * (q[0] - p[0]) + ax * off, p[1] + share * (q[1] - p[1]) + ay * off
+            r = Rect(cx - wide / 2, cy - high / 2, cx + wide / 2, cy + high / 2)
+            cost = 10.0 * sum(r.meets(w) for w in walls) + sum(hits(*pq, r) for pq in lines) + abs(share - 0.5)
+            if best is None or cost < best[0] - 1e-9:
+                best = (cost, r)
+    assert best is not None
+    return Drawn(d.edge, d.points, line, best[1])
