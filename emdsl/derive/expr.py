@@ -7,6 +7,7 @@ keep a light normal form; nothing is opened that need not be. The nodes themselv
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from fractions import Fraction
 
@@ -50,6 +51,9 @@ __all__ = [
     "as_index", "children", "delta", "factors_of", "fn", "free", "fresh", "mul", "neg", "num", "positive", "power",
     "rebuild", "refresh", "sel", "split_number", "substitute", "total", "value_of", "variables", "walk", "where",
 ]  # fmt: skip
+
+
+LONGEST = 4000  # bits of a fraction that is kept exactly
 
 
 # ------------------------------------------------------------------ constructors
@@ -137,9 +141,9 @@ def power(base: Expr, exponent: Expr) -> Expr:
         case Num(b), Num(x) if isinstance(x, Fraction) and x.denominator == 1 and abs(x) < 1000:
             if b == 0:
                 return ZERO if x > 0 else Pow(base, exponent)
-            return num(b ** int(x))
-        case Num(b), Num(x) if b > 0 and not (isinstance(b, Fraction) and isinstance(x, Fraction)):
-            return num(float(b) ** float(x))
+            return num(b ** int(x)) if _held(b, x) else num(_float_power(b, x))
+        case Num(b), Num(x) if b > 0 and (not _held(b, x) or not (isinstance(b, Fraction) and isinstance(x, Fraction))):
+            return num(_float_power(b, x))
         case Pow(), Num(x) if (isinstance(x, Fraction) and x.denominator == 1) or positive(base.base):
             return power(base.base, mul(base.exponent, exponent))
         case Mul(), Num(x) if (isinstance(x, Fraction) and x.denominator == 1) or all(
@@ -151,6 +155,21 @@ def power(base: Expr, exponent: Expr) -> Expr:
         case ((Sel() | Delta()), Num(x)) if x > 0:
             return base
     return Pow(base, exponent)
+
+
+def _held(base: Fraction | float, exponent: Fraction | float) -> bool:
+    """Whether a power has so few digits that it is worth keeping exactly."""
+    size = exponent if exponent > 0 else -exponent
+    if not isinstance(base, Fraction):
+        return size < 1000
+    return max(base.numerator.bit_length(), base.denominator.bit_length()) * size < LONGEST
+
+
+def _float_power(base: Fraction | float, exponent: Fraction | float) -> float:
+    try:
+        return float(float(base) ** float(exponent))
+    except OverflowError:
+        return math.inf if base > 0 or exponent % 2 == 0 else -math.inf
 
 
 def fn(name: str, *args: Expr) -> Expr:

@@ -15,10 +15,11 @@ from emdsl.derive.element import Tensors
 from emdsl.derive.expr import DataIx, El, Expr, Idx, Ix
 from emdsl.derive.factors import Factor, LogJoint
 from emdsl.derive.scope import Closure, Scope
-from emdsl.derive.truncation import limits, log_mass, narrower
+from emdsl.derive.truncation import limits, log_mass, narrower, refusal
 from emdsl.errors import ModelError, Problem
 from emdsl.language import model as m
 from emdsl.language.bounds import is_cut
+from emdsl.language.domains import STRUCTURED
 
 
 def expand(model: m.ModelText) -> LogJoint:
@@ -109,6 +110,8 @@ def _cut(
 ) -> Expr:
     """The log mass that a narrower domain leaves, where it depends on a parameter (else it is a prior's constant)."""
     own = call.family.x.domain
+    if v.kind != "param" and v.domain.kind in STRUCTURED and own.kind not in STRUCTURED:
+        raise ModelError(refusal(call))  # numbers in order, on a simplex: the family has another mass there
     if is_point_mass(call.family) or v.kind == "latent" or not (is_cut(v.domain, call) or narrower(own, v.domain)):
         return x.ZERO
     inner = tensors.family_scope(v, home, event, call, scope)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import get_args
 
+from emdsl.language.constants import value as constant
 from emdsl.language.integers import DISCRETE, plain_domain
 from emdsl.language.mixed import own_domains
 from emdsl.language.model import Domain, DomainKind, Expr, Family, Stack
 from emdsl.language.scope import Entry, Env, wrong
-from emdsl.language.transform import constant
 
 _ALL = frozenset(get_args(DomainKind))
 _NOT = {

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from emdsl.errors import Problem
 from emdsl.language.integers import DISCRETE
-from emdsl.language.lengths import is_open
+from emdsl.language.lengths import Lengths, is_open, rename
 from emdsl.language.model import Dim, Dist, Domain, Expr, FamilyCall, Index, Num, Var, Variable
 from emdsl.language.scope import Scope
 from emdsl.language.transform import as_dim, names_in, substituted
@@ -58,6 +58,23 @@ def is_cut(domain: Domain, call: FamilyCall) -> bool:
     """True where the variable's domain has a bound that the family's own support does not have."""
     lower, upper = own_bounds(call)
     return (domain.lower is not None and domain.lower != lower) or (domain.upper is not None and domain.upper != upper)
+
+
+def other_values(domain: Domain, call: FamilyCall, lengths: Lengths) -> str | None:
+    """Why a bool, category or index has other values than its family; None where they are the same ones."""
+    own = call.family.x.domain
+    if domain.kind not in ("bool", "category", "index") or own.kind not in DISCRETE:
+        return None
+    declared = Dim.of(2) if domain.kind == "bool" else domain.levels
+    upper = own_bounds(call)[1]
+    last = None if upper is None else as_dim(upper)
+    levels = None if own.levels is None else rename(own.levels, dict(call.sizes))
+    count = Dim.of(2) if own.kind == "bool" else levels if own.kind == "category" else last and last + Dim.of(1)
+    if count is None:
+        return f"its values are those of a count{'' if upper is None else ' up to what the data say'}, not {domain.kind}"
+    if declared is None or lengths.equate(declared, count, call.span):
+        return None
+    return f"it has {lengths.known(count)} values, the variable is declared with {lengths.known(declared)}"
 
 
 def _unknowns(e: Expr, scope: Scope) -> bool:

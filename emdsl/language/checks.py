@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from emdsl.errors import Problem, Span
+from emdsl.language.constants import constant_problems
+from emdsl.language.constants import value as constant
 from emdsl.language.dependence import cycle_problems
 from emdsl.language.inference import POINTWISE
 from emdsl.language.integers import DISCRETE
@@ -26,12 +28,12 @@ from emdsl.language.model import (
 )  # fmt: skip
 from emdsl.language.ranges import range_problems
 from emdsl.language.scope import Scope
-from emdsl.language.transform import constant, names_in
+from emdsl.language.transform import expressions_of, names_in
 
 
 def final_problems(model: ModelText, scope: Scope) -> list[Problem]:
     """Problems of indices, cycles, conditions, priors, defaults and factors."""
-    out = [*range_problems(scope), *cycle_problems(scope)]
+    out = [*range_problems(scope), *cycle_problems(scope), *constant_problems(model)]
     facts = facts_of(model)
     pointwise = any(line.method in POINTWISE for line in model.infer)
     for v in model.variables:
@@ -84,16 +86,6 @@ def spoken(e: Expr, facts: Facts) -> Iterator[tuple[str, Span]]:
         if isinstance(x, Var):
             for name in facts.behind.get(x.name, (x.name,)):
                 yield name, x.span
-
-
-def expressions_of(dist: Dist) -> Iterator[Expr]:
-    """Every expression of a distribution: conditions and arguments."""
-    if isinstance(dist, Branch):
-        yield dist.cond
-        yield from expressions_of(dist.then)
-        yield from expressions_of(dist.other)
-    else:
-        yield from (e for _, e in dist.args)
 
 
 # ---------------------------------------------------------------------------- conditions

@@ -5,6 +5,7 @@ from __future__ import annotations
 from emdsl.errors import Span
 from emdsl.language import syntax as s
 from emdsl.language.arguments import check_domain
+from emdsl.language.bounds import other_values
 from emdsl.language.domains import allows
 from emdsl.language.expressions import scalar, typed
 from emdsl.language.functions import FUNCTIONS, show
@@ -69,7 +70,11 @@ def _call(node: s.Apply, family: Family, env: Env, domain: Domain, array: Shape,
         _bind_argument(family, argument, wanted, value, event[:extra], local, env, name)
         check_domain(family, argument, wanted, value, env)
     args = tuple((a.name, values[a.name]) for a in signature.arguments if a.name in values)
-    return FamilyCall(family, index, args, event, tuple(local.items()), node.span)
+    made = FamilyCall(family, index, args, event, tuple(local.items()), node.span)
+    refusal = None if is_atom(family) else other_values(domain, made, env.scope.lengths)
+    if refusal:
+        raise wrong("E044", f"`{name}` cannot be {family.name}: {refusal}", node.span)
+    return made
 
 
 def _own(signature: Signature, argument: str) -> Domain:

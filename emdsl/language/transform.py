@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import assert_never
 
 from emdsl.language.lengths import rename
 from emdsl.language.model import (
+    Branch,
     Call,
     Dim,
+    Dist,
     Each,
     Expr,
     If,
@@ -78,15 +80,14 @@ def loops_in(e: Expr) -> set[str]:
     return {x.name for x in walk(e) if isinstance(x, Loop)}
 
 
-def constant(e: Expr) -> float | None:
-    """The number that an expression of literals is, for checks of domains."""
-    match e:
-        case Num(value):
-            return float(value)
-        case Call("div", (Num(a), Num(b))) if b != 0:
-            return float(a) / float(b)
-        case _:
-            return None
+def expressions_of(dist: Dist) -> Iterator[Expr]:
+    """Every expression of a distribution: conditions and arguments."""
+    if isinstance(dist, Branch):
+        yield dist.cond
+        yield from expressions_of(dist.then)
+        yield from expressions_of(dist.other)
+    else:
+        yield from (e for _, e in dist.args)
 
 
 def as_dim(e: Expr) -> Dim | None:

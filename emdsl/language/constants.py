@@ -1,0 +1,94 @@
+"""Expressions of numbers alone: their value, and those that have none (`1/0`, `9^9^9^9`)."""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Callable, Iterator, Mapping
+
+from emdsl.errors import Problem
+from emdsl.language.model import Call, Expr, ModelText, Num, Pi, Var, children
+from emdsl.language.transform import expressions_of
+
+_OPERATORS: Mapping[str, Callable[[float, float], float]] = {
+    "add": operator.add, "sub": operator.sub, "mul": operator.mul, "div": operator.truediv, "pow": operator.pow,
+    "floordiv": operator.floordiv, "mod": operator.mod,
+}  # fmt: skip
+_FUNCTIONS: Mapping[str, Callable[[float], float]] = {
+    "neg": operator.neg, "abs": abs, "exp": math.exp, "log": math.log, "log1p": math.log1p, "sqrt": math.sqrt,
+    "tanh": math.tanh, "lgamma": math.lgamma, "sin": math.sin, "cos": math.cos,
+}  # fmt: skip
+
+
+def value(e: Expr, known: Mapping[str, float] | None = None) -> float | None:
+    """The number that an expression of literals (and of lets in `known`) is; None where it is more, or no number."""
+    match e:
+        case Num(number):
+            return float(number)
+        case Pi():
+            return math.pi
+        case Var(name) if known is not None:
+            return known.get(name)
+        case Call(fn, args) if fn in (_OPERATORS if len(args) == 2 else _FUNCTIONS):
+            held = [n for n in (value(a, known) for a in args) if n is not None]
+            found = _applied(fn, held) if len(held) == len(args) else None
+            return found if isinstance(found, float) else None
+        case _:
+            return None
+
+
+def _applied(fn: str, numbers: list[float]) -> float | str:
+    """The value, or why there is none. `log(0)` is the logarithm of a zero density, no mistake."""
+    if fn == "log" and numbers[0] == 0:
+        return -math.inf
+    try:
+        found = _OPERATORS[fn](*numbers) if len(numbers) == 2 else _FUNCTIONS[fn](*numbers)
+    except OverflowError:
+        return "too large"
+    except ZeroDivisionError:
+        return "a division by zero"
+    except ValueError:
+        return "not defined"
+    if isinstance(found, complex):
+        return "not a real number"
+    return float(found) if math.isfinite(found) or not all(map(math.isfinite, numbers)) else "too large"
+
+
+def constant_problems(model: ModelText) -> Iterator[Problem]:
+    """Constants that are no numbers, the innermost part that is none."""
+    known: dict[str, float] = {}
+    for let in sorted(model.lets, key=lambda x: (x.span.line, x.span.column)):
+        found = None if let.body.shape or let.plates else value(let.body, known)
+        if found is not None:
+            known[let.name] = found
+    for e in _expressions(model):
+        yield from _wrong(e, known)
+
+
+def _wrong(e: Expr, known: Mapping[str, float]) -> Iterator[Problem]:
+    stack = [e]
+    while stack:
+        node = stack.pop()
+        stack += children(node)
+        if not isinstance(node, Call) or node.fn not in (_OPERATORS if len(node.args) == 2 else _FUNCTIONS):
+            continue
+        held = [n for n in (value(a, known) for a in node.args) if n is not None]
+        found = _applied(node.fn, held) if len(held) == len(node.args) else 0.0
+        if isinstance(found, str):
+            code = "E007" if found == "too large" else "E035"
+            hint = "the largest number is about 1.8e308" if code == "E007" else None
+            yield Problem(code, f"this constant is {found}", node.span, hint)
+
+
+def _expressions(model: ModelText) -> Iterator[Expr]:
+    """Every expression of a model, and every branch condition."""
+    for v in model.variables:
+        for plate in v.plates:
+            if plate.condition is not None:
+                yield plate.condition
+        yield from (b for b in (v.domain.lower, v.domain.upper, v.default) if b is not None)
+        if v.distribution is not None:
+            yield from expressions_of(v.distribution)
+    yield from (let.body for let in model.lets)
+    yield from (p.expression for p in model.potentials)
+    yield from (s.log_density for f in model.families for s in f.signatures)
