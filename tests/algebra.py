@@ -17,6 +17,7 @@ from scipy import special
 from emdsl.derive import expr as x
 from emdsl.derive.expr import DataIx, Expr, Ix
 from emdsl.language.model import Dim, ModelText
+from emdsl.runtime import tails
 
 At = Mapping[Ix, int]
 
@@ -31,12 +32,17 @@ FUNCTIONS: dict[str, Callable[..., float]] = {
     "phi": lambda a: math.exp(-a * a / 2) / math.sqrt(2 * math.pi),
     "pi": lambda: math.pi, "value": lambda a: a,
     "min": min, "max": max, "floordiv": lambda a, b: a // b, "mod": lambda a, b: a % b,
+    "log1mexp": lambda a: math.log(-math.expm1(a)), "log_mass": math.log,
     "log_bessel_i0": lambda a: math.log(special.ive(0, a)) + abs(a),
     "bessel_ratio": lambda a: special.ive(1, a) / special.ive(0, a),
     "eq": lambda a, b: float(a == b), "ne": lambda a, b: float(a != b), "lt": lambda a, b: float(a < b),
     "le": lambda a, b: float(a <= b), "gt": lambda a, b: float(a > b), "ge": lambda a, b: float(a >= b),
     "and": lambda a, b: float(bool(a) and bool(b)), "or": lambda a, b: float(bool(a) or bool(b)),
     "not": lambda a: float(not a),
+    "gamma_cdf": special.gammainc, "gamma_sf": special.gammaincc, "beta_cdf": special.betainc,
+    "student_cdf": special.stdtr,
+    **{n: getattr(tails, n) for n in ("gamma_cdf_a", "gamma_cdf_a2", "beta_cdf_a", "beta_cdf_a2", "beta_cdf_ab")},
+    "student_cdf_df": tails.student_cdf_df, "student_cdf_df2": tails.student_cdf_df2,
 }
 # fmt: on
 

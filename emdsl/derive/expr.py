@@ -197,10 +197,12 @@ def _log(a: Expr) -> Expr:
             return Fn("log_Phi", x)
         case Fn("logistic", (x,)):
             return neg(Fn("softplus", (neg(x),)))
-        case Add((Num(one), t)) | Add((t, Num(one))) if one == 1 and (arguments := _minus_logistic(t)) is not None:
+        case Add((Num(one), t)) | Add((t, Num(one))) if one == 1 and (arguments := _minus("logistic", t)) is not None:
             return neg(Fn("softplus", arguments))
         case Add((Num(one), Fn("exp", x))) | Add((Fn("exp", x), Num(one))) if one == 1:
             return Fn("softplus", x)
+        case Add((Num(one), t)) | Add((t, Num(one))) if one == 1 and (arguments := _minus("exp", t)) is not None:
+            return Fn("log1mexp", arguments)
         case Pow() if positive(a.base):
             return mul(a.exponent, _log(a.base))
         case Mul() if sum(not positive(f) for f in a.factors) <= 1:
@@ -214,10 +216,10 @@ def _log(a: Expr) -> Expr:
     return Fn("log", (a,))
 
 
-def _minus_logistic(t: Expr) -> tuple[Expr, ...] | None:
-    """The argument of `-logistic(a)`."""
+def _minus(name: str, t: Expr) -> tuple[Expr, ...] | None:
+    """The argument of `-logistic(a)`, of `-exp(a)`."""
     match split_number(t):
-        case -1, Fn("logistic", arguments):
+        case -1, Fn(found, arguments) if found == name:
             return arguments
     return None
 

@@ -7,7 +7,7 @@ value is the gate's index. `let`s, family densities and literal tables are subst
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
 from emdsl.derive import expr as x
@@ -17,6 +17,7 @@ from emdsl.derive.factors import Factor, LogJoint
 from emdsl.derive.scope import Closure, Scope
 from emdsl.derive.truncation import limits, log_mass, narrower, refusal
 from emdsl.errors import ModelError, Problem
+from emdsl.families.tails import tails
 from emdsl.language import model as m
 from emdsl.language.bounds import is_cut
 from emdsl.language.domains import STRUCTURED
@@ -122,11 +123,16 @@ def _cut(
     low, high = limits(v.domain, lambda e: tensors.element(e, (), scope))
     name = call.family.x.name
 
-    def density(value: Expr) -> Expr:
-        at = Scope(inner.loops, {**inner.bindings, name: Closure(None, None, ready=value)}, inner.sizes)
-        return tensors.element(call.family.signatures[call.signature].log_density, (), at)
+    def at(body: m.Expr) -> Callable[[Expr], Expr]:
+        def element(value: Expr) -> Expr:
+            bound = {**inner.bindings, name: Closure(None, None, ready=value)}
+            return tensors.element(body, (), Scope(inner.loops, bound, inner.sizes))
 
-    return log_mass(density, own, low, high, call)
+        return element
+
+    known = tails(call.family, call.signature)
+    density = at(call.family.signatures[call.signature].log_density)
+    return log_mass(density, known and (at(known[0]), at(known[1])), own, low, high, call)
 
 
 def _by_cell(v: m.Variable, body: Expr) -> tuple[Ix, Expr] | None:

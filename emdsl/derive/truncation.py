@@ -1,8 +1,8 @@
 """The normaliser of a family that its variable's domain cuts: `- log P(lower <= x <= upper)`.
 
 Counts: the mass left out below a literal bound is summed from the density itself, so any family
-will do. On the line: where the density is quadratic in x it is a Gaussian, whatever its name, and
-its mass is a difference of Phi.
+will do. Where it is known what a family has below and above a value, that is used. On the line, where
+the density is quadratic in x it is a Gaussian, whatever its name, and its mass is a difference of Phi.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from emdsl.derive.terms import opened
 from emdsl.errors import ModelError, Problem
 from emdsl.language import model as m
 
+Tails = tuple[Callable[[Expr], Expr], Callable[[Expr], Expr]]
 MOST = 1000  # terms of a count's mass that are written out
 
 
@@ -37,23 +38,25 @@ def limits(declared: m.Domain, element: Callable[[m.Expr], Expr]) -> tuple[Expr 
 
 
 def log_mass(
-    density: Callable[[Expr], Expr], own: m.Domain, low: Expr | None, high: Expr | None, call: m.FamilyCall
-) -> Expr:
-    """log of the mass between two limits; `density(x)` is the log density at a value. Raises ModelError."""
-    if own.kind == "count":
-        return _count_mass(density, low, high, call)
+    density: Callable[[Expr], Expr], tails: Tails | None, own: m.Domain, low: Expr | None, high: Expr | None,
+    call: m.FamilyCall,
+) -> Expr:  # fmt: skip
+    """log of the mass between two limits; `density(x)` is the log density at a value, `tails` what is below and
+    above one. Raises ModelError."""
+    if own.kind == "count" and (mass := _count_mass(density, low, high)) is not None:
+        return mass
     probe = El("truncated variate", (Ix("here", ""),))
-    found = _gaussian(density(probe), probe)
-    if found is None:
+    found = None if tails is not None or own.kind == "count" else _gaussian(density(probe), probe)
+    if found is not None:
+        mean, sd = found
+        tails = (lambda v: _standard(v, mean, sd), lambda v: _standard(mean, v, sd))
+    if tails is None:
         raise ModelError(refusal(call))
-    mean, sd = found
-    above = x.Fn("Phi", (x.mul(x.add(high, x.neg(mean)), x.power(sd, x.num(-1))),)) if high is not None else x.ONE
-    if low is None:
-        return x.fn("log", above)
-    if high is None:
-        return x.fn("log", x.Fn("Phi", (x.mul(x.add(mean, x.neg(low)), x.power(sd, x.num(-1))),)))
-    below = x.Fn("Phi", (x.mul(x.add(low, x.neg(mean)), x.power(sd, x.num(-1))),))
-    return x.fn("log", x.add(above, x.neg(below)))
+    return _between(tails, own, low, high)
+
+
+def _standard(a: Expr, b: Expr, sd: Expr) -> Expr:
+    return x.Fn("Phi", (x.mul(x.add(a, x.neg(b)), x.power(sd, x.num(-1))),))
 
 
 def refusal(call: m.FamilyCall) -> Problem:
@@ -62,11 +65,39 @@ def refusal(call: m.FamilyCall) -> Problem:
     return Problem("E103", f"the normaliser of {call.family.name} cut by this domain is not known", call.span, hint)
 
 
-def _count_mass(density: Callable[[Expr], Expr], low: Expr | None, high: Expr | None, call: m.FamilyCall) -> Expr:
+def _between(tails: Tails, own: m.Domain, low: Expr | None, high: Expr | None) -> Expr:
+    """log(S(low) - S(high)) = log S(low) + log(1 - exp(log S(high) - log S(low))), S = P(X > .), which far out keeps
+    its digits; the family's own ends cut nothing off."""
+    below, above = tails
+    one = x.num(1) if own.kind == "count" else x.ZERO  # P(X >= low) = P(X > low - 1)
+    if low is not None and own.kind in ("positive", "unit", "count"):
+        low = _inside(low, own.kind == "count")
+    if high is not None and own.kind == "unit":
+        high = None if isinstance(high, x.Num) and high.value >= 1 else high
+    if low is None:
+        return x.ZERO if high is None else _log(below(high))
+    start = _log(above(x.add(low, x.neg(one))))
+    return start if high is None else x.add(start, x.Fn("log1mexp", (x.add(_log(above(high)), x.neg(start)),)))
+
+
+def _log(mass: Expr) -> Expr:
+    """The logarithm of a mass; one that underflows is no number, not a very small one: it stands in a denominator."""
+    out = x.fn("log", mass)
+    return x.Fn("log_mass", out.args) if isinstance(out, x.Fn) and out.name == "log" else out
+
+
+def _inside(low: Expr, count: bool) -> Expr | None:
+    """A lower limit within the support; None where it cuts nothing off."""
+    if isinstance(low, x.Num):
+        return None if (low.value < 1 if count else low.value <= 0) else low
+    return x.fn("max", low, x.ZERO)
+
+
+def _count_mass(density: Callable[[Expr], Expr], low: Expr | None, high: Expr | None) -> Expr | None:
     first = _literal(low, 0)
     last = _literal(high, -1)
     if first is None or last is None or max(first, last) > MOST:
-        raise ModelError(refusal(call))
+        return None
     if high is not None:
         return x.fn("log", x.add(*(x.fn("exp", density(x.num(n))) for n in range(first, last + 1))))
     below = [x.fn("exp", density(x.num(n))) for n in range(first)]

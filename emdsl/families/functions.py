@@ -73,6 +73,11 @@ ELEMENTWISE: Mapping[str, Function] = {
     "beta_ln": special.betaln,
     "lchoose": _lchoose,
     "log_bessel_i0": log_bessel_i0,
+    "sign": np.sign,
+    "gamma_cdf": special.gammainc,
+    "gamma_sf": special.gammaincc,
+    "beta_cdf": special.betainc,
+    "student_cdf": special.stdtr,
 }
 
 

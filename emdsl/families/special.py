@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import sympy as sp
+from sympy.core.function import ArgumentIndexError
 
 
 class Special(sp.Function):  # type: ignore[misc]
@@ -68,6 +69,20 @@ class log_Phi(Special):
     slope = staticmethod(lambda a: sp.exp(-(a**2) / 2 - sp.log(2 * sp.pi) / 2 - log_Phi(a)))
 
 
+class log1mexp(Special):
+    """log(1 - exp(a)) of a negative number."""
+
+    definition = staticmethod(lambda a: sp.log(1 - sp.exp(a)))
+    slope = staticmethod(lambda a: -sp.exp(a - log1mexp(a)))
+
+
+class log_mass(Special):
+    """log(a), of a mass that is positive."""
+
+    definition = staticmethod(lambda a: sp.log(a))
+    slope = staticmethod(lambda a: 1 / a)
+
+
 class bessel_ratio(Special):
     """I1(a) / I0(a)."""
 
@@ -82,8 +97,120 @@ class log_bessel_i0(Special):
     slope = staticmethod(lambda a: bessel_ratio(a))
 
 
+class Tail(sp.Function):  # type: ignore[misc]
+    """A distribution function of several arguments; `slopes` are its derivatives, one for each, as far as they go."""
+
+    is_real = True
+    slopes: tuple[Callable[..., Any], ...] = ()
+
+    def fdiff(self, argindex: int = 1) -> Any:
+        """The derivative by one argument. Raises ArgumentIndexError where none is known."""
+        if argindex > len(type(self).slopes):
+            raise ArgumentIndexError(self, argindex)
+        return type(self).slopes[argindex - 1](*self.args)
+
+
+class gamma_cdf_a2(Tail):
+    """The second derivative of gamma_cdf by its shape."""
+
+
+class gamma_cdf_a(Tail):
+    """The derivative of gamma_cdf by its shape."""
+
+    slopes = (lambda a, z: gamma_cdf_a2(a, z), lambda a, z: _gamma_density(a, z) * (sp.log(z) - sp.digamma(a)))
+
+
+class gamma_cdf(Tail):
+    """The regularised lower incomplete gamma function."""
+
+    is_positive = True
+    slopes = (lambda a, z: gamma_cdf_a(a, z), lambda a, z: _gamma_density(a, z))
+
+
+class gamma_sf(Tail):
+    """1 - gamma_cdf, with digits where that is small."""
+
+    is_positive = True
+    slopes = (lambda a, z: -gamma_cdf_a(a, z), lambda a, z: -_gamma_density(a, z))
+
+
+class beta_cdf_ab(Tail):
+    """The derivative of beta_cdf by both its shapes."""
+
+
+class beta_cdf_a2(Tail):
+    """The second derivative of beta_cdf by its first shape."""
+
+
+class beta_cdf_a(Tail):
+    """The derivative of beta_cdf by its first shape."""
+
+    slopes = (
+        lambda a, b, z: beta_cdf_a2(a, b, z),
+        lambda a, b, z: beta_cdf_ab(a, b, z),
+        lambda a, b, z: _beta_density(a, b, z) * (sp.log(z) - sp.digamma(a) + sp.digamma(a + b)),
+    )
+
+
+class beta_cdf(Tail):
+    """The regularised incomplete beta function."""
+
+    is_positive = True
+    slopes = (
+        lambda a, b, z: beta_cdf_a(a, b, z),
+        lambda a, b, z: -beta_cdf_a(b, a, 1 - z),
+        lambda a, b, z: _beta_density(a, b, z),
+    )
+
+
+class student_cdf_df2(Tail):
+    """The second derivative of student_cdf by its degrees of freedom."""
+
+
+class student_cdf_df(Tail):
+    """The derivative of student_cdf by its degrees of freedom."""
+
+    slopes = (
+        lambda v, t: student_cdf_df2(v, t),
+        lambda v, t: _student_density(v, t)
+        * (
+            sp.digamma((v + 1) / 2) / 2 - sp.digamma(v / 2) / 2 - 1 / (2 * v) - sp.log(1 + t**2 / v) / 2
+            + (v + 1) * t**2 / (2 * v * (v + t**2))
+        ),
+    )  # fmt: skip
+
+
+class student_cdf(Tail):
+    """The distribution function of Student's t."""
+
+    is_positive = True
+    slopes = (lambda v, t: student_cdf_df(v, t), lambda v, t: _student_density(v, t))
+
+
+def _gamma_density(a: Any, z: Any) -> Any:
+    return sp.exp((a - 1) * sp.log(z) - z - sp.loggamma(a))
+
+
+def _beta_density(a: Any, b: Any, z: Any) -> Any:
+    log_beta = sp.loggamma(a) + sp.loggamma(b) - sp.loggamma(a + b)
+    return sp.exp((a - 1) * sp.log(z) + (b - 1) * sp.log(1 - z) - log_beta)
+
+
+def _student_density(v: Any, t: Any) -> Any:
+    constant = sp.loggamma((v + 1) / 2) - sp.loggamma(v / 2) - sp.log(v * sp.pi) / 2
+    return sp.exp(constant - (v + 1) / 2 * sp.log(1 + t**2 / v))
+
+
+TAILS: Mapping[str, Any] = {
+    f.__name__: f
+    for f in (
+        gamma_cdf, gamma_sf, gamma_cdf_a, gamma_cdf_a2, beta_cdf, beta_cdf_a, beta_cdf_a2, beta_cdf_ab,
+        student_cdf, student_cdf_df, student_cdf_df2,
+    )
+}  # fmt: skip
+
 SPECIAL: Mapping[str, Any] = {
-    f.__name__: f for f in (logistic, softplus, phi, Phi, log_Phi, bessel_ratio, log_bessel_i0)
+    f.__name__: f for f in (logistic, softplus, phi, Phi, log_Phi, log1mexp, log_mass, bessel_ratio, log_bessel_i0)
 }
 
 # The functions of numbers of the algebra, under the names that expressions and printed modules have for them.
@@ -103,6 +230,7 @@ ELEMENTARY: Mapping[str, Callable[..., Any]] = {
     "log1p": lambda a: sp.log(1 + a),
     "logit": lambda a: sp.log(a) - sp.log(1 - a),
     **SPECIAL,
+    **TAILS,
 }
 
 # The same, all in sympy's own functions: to be shown, and to be taken apart.

@@ -7,7 +7,7 @@ a line that lacks the row index of the loop is hoisted out of it. Axes of rows c
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 
@@ -15,6 +15,7 @@ from emdsl.derive import expr as x
 from emdsl.derive.expr import DataIx, El, Expr, Idx, Ix
 from emdsl.errors import InternalError
 from emdsl.generate.names import Namer
+from emdsl.generate.spelling import FUNCTIONS, INFIX, number
 
 
 @dataclass(frozen=True)
@@ -276,12 +277,12 @@ class Emitter:
         axes = self.order([i for a in args for i in a.axes])
         inner = any(a.inner for a in args)
         aligned = [self.align(a, axes) for a in args]
-        if e.name in x.COMPARISONS and e.name in _INFIX:
-            return Array(f"(({aligned[0]} {_INFIX[e.name]} {aligned[1]}) + 0.0)", axes, inner)
+        if e.name in x.COMPARISONS and e.name in INFIX:
+            return Array(f"(({aligned[0]} {INFIX[e.name]} {aligned[1]}) + 0.0)", axes, inner)
         if e.name in ("and", "or", "not"):
             return Array(f"({FUNCTIONS[e.name]}({', '.join(aligned)}) + 0.0)", axes, inner)
-        if e.name in _INFIX:
-            return Array(f" {_INFIX[e.name]} ".join(aligned), axes, inner, atomic=False)
+        if e.name in INFIX:
+            return Array(f" {INFIX[e.name]} ".join(aligned), axes, inner, atomic=False)
         if e.name == "value":
             return args[0]
         target = FUNCTIONS.get(e.name)
@@ -368,31 +369,3 @@ class Emitter:
 
 def _simple(text: str) -> bool:
     return not any(op in text for op in (" + ", " - "))
-
-
-def number(v: Fraction | float) -> str:
-    """A number as Python source."""
-    if isinstance(v, Fraction):
-        if v.denominator == 1:
-            return str(int(v)) if abs(v) < 10**15 else repr(float(v))
-        if float(v).as_integer_ratio() == (v.numerator, v.denominator) and len(repr(float(v))) < 8:
-            return repr(float(v))
-        return f"{v.numerator} / {v.denominator}"
-    if v != v or v in (float("inf"), float("-inf")):
-        return {"inf": "np.inf", "-inf": "-np.inf"}.get(repr(v), "np.nan")
-    return repr(v)
-
-
-_INFIX: Mapping[str, str] = {
-    "eq": "==", "ne": "!=", "lt": "<", "le": "<=", "gt": ">", "ge": ">=", "mod": "%", "floordiv": "//",
-}  # fmt: skip
-
-FUNCTIONS: Mapping[str, str] = {
-    "log": "log0", "exp": "np.exp", "sin": "np.sin", "cos": "np.cos", "tanh": "np.tanh", "abs": "np.abs",
-    "sign": "np.sign", "log1p": "np.log1p", "softplus": "softplus", "logistic": "special.expit",
-    "logit": "special.logit", "lgamma": "special.gammaln", "digamma": "special.digamma", "trigamma": "trigamma",
-    "Phi": "special.ndtr", "log_Phi": "special.log_ndtr",
-    "min": "np.minimum", "max": "np.maximum", "and": "np.logical_and", "or": "np.logical_or", "not": "np.logical_not",
-    "pi": "np.pi", "log_bessel_i0": "log_bessel_i0", "bessel_ratio": "bessel_ratio", "phi": "normal_density",
-    "polygamma": "special.polygamma",
-}  # fmt: skip

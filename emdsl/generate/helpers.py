@@ -22,6 +22,7 @@ MODULES = (
     "networks",
     "fields",
     "gaussian",
+    "tails",
 )
 ALWAYS = {"Degenerate"}  # read by the estimator, off the module
 

@@ -71,7 +71,9 @@ def other_values(domain: Domain, call: FamilyCall, lengths: Lengths) -> str | No
     levels = None if own.levels is None else rename(own.levels, dict(call.sizes))
     count = Dim.of(2) if own.kind == "bool" else levels if own.kind == "category" else last and last + Dim.of(1)
     if count is None:
-        return f"its values are those of a count{'' if upper is None else ' up to what the data say'}, not {domain.kind}"
+        return (
+            f"its values are those of a count{'' if upper is None else ' up to what the data say'}, not {domain.kind}"
+        )
     if declared is None or lengths.equate(declared, count, call.span):
         return None
     return f"it has {lengths.known(count)} values, the variable is declared with {lengths.known(declared)}"

@@ -165,7 +165,14 @@ FUNCTIONS: dict[str, Function] = {
 MAKERS = {"eye": ("eye(D)", 1, 1), "zeros": ("zeros(D) or zeros(D, Q)", 1, 3), "ones": ("ones(D) or ones(D, Q)", 1, 3)}
 
 # Known to the prelude alone.
-PRELUDE_FUNCTIONS: dict[str, Function] = {"log_bessel_i0": _elementwise("log_bessel_i0(x)", 1)}
+PRELUDE_FUNCTIONS: dict[str, Function] = {
+    "log_bessel_i0": _elementwise("log_bessel_i0(x)", 1),
+    "sign": _elementwise("sign(x)", 1),
+    "gamma_cdf": _elementwise("gamma_cdf(shape, x)", 2),
+    "gamma_sf": _elementwise("gamma_sf(shape, x)", 2),
+    "beta_cdf": _elementwise("beta_cdf(a, b, x)", 3),
+    "student_cdf": _elementwise("student_cdf(df, x)", 2),
+}
 
 OPERATORS = {
     "+": "add", "-": "sub", "*": "mul", "/": "div", "//": "floordiv", "%": "mod", "@": "matmul",

@@ -225,6 +225,11 @@ class Typeset:
                 return args[0]
             case "lgamma":
                 return f.Apply(f.Word("log"), (f.Apply(f.Word("Gamma"), args),))
+            case "log_mass":
+                return f.Apply(f.Word("log"), args)
+            case "log1mexp":
+                rest = f.Plus(((False, f.Number("1")), (True, f.Apply(f.Word("exp"), args))))
+                return f.Apply(f.Word("log"), (rest,))
             case "log_Phi":
                 return f.Apply(f.Word("log"), (f.Apply(f.Word("Phi"), args),))
             case "log_bessel_i0":

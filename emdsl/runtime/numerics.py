@@ -147,6 +147,17 @@ def softplus(a: Any) -> Array:
     return np.logaddexp(0.0, a)
 
 
+def log1mexp(a: Any) -> Array:
+    """log(1 - exp(a)) for a < 0 (Maechler 2012)."""
+    near = np.asarray(a) > -0.6931471805599453
+    return np.where(near, np.log(-np.expm1(np.where(near, a, -1.0))), np.log1p(-np.exp(np.where(near, -1.0, a))))
+
+
+def log_mass(p: Any) -> Array:
+    """log p where p > 0; not a number where p has underflowed."""
+    return np.log(np.where(np.asarray(p) > 0, p, np.nan))
+
+
 def trigamma(a: Any) -> Array:
     """The second derivative of log Gamma."""
     return special.polygamma(1, a)

@@ -1,0 +1,45 @@
+"""How numbers and functions of numbers are spelled in numpy and scipy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from fractions import Fraction
+
+LONGEST = 1000  # bits of an integer that a float can hold
+
+
+def number(v: Fraction | float) -> str:
+    """A number as Python source."""
+    if isinstance(v, Fraction) and max(v.numerator.bit_length(), v.denominator.bit_length()) > LONGEST:
+        try:
+            v = float(v)
+        except OverflowError:
+            v = float("inf") if v > 0 else float("-inf")
+    if isinstance(v, Fraction):
+        if v.denominator == 1:
+            return str(int(v)) if abs(v) < 10**15 else repr(float(v))
+        if float(v).as_integer_ratio() == (v.numerator, v.denominator) and len(repr(float(v))) < 8:
+            return repr(float(v))
+        return f"{v.numerator} / {v.denominator}"
+    if v != v or v in (float("inf"), float("-inf")):
+        return {"inf": "np.inf", "-inf": "-np.inf"}.get(repr(v), "np.nan")
+    return repr(v)
+
+
+INFIX: Mapping[str, str] = {
+    "eq": "==", "ne": "!=", "lt": "<", "le": "<=", "gt": ">", "ge": ">=", "mod": "%", "floordiv": "//",
+}  # fmt: skip
+
+FUNCTIONS: Mapping[str, str] = {
+    "log": "log0", "exp": "np.exp", "sin": "np.sin", "cos": "np.cos", "tanh": "np.tanh", "abs": "np.abs",
+    "sign": "np.sign", "log1p": "np.log1p", "softplus": "softplus", "logistic": "special.expit",
+    "logit": "special.logit", "lgamma": "special.gammaln", "digamma": "special.digamma", "trigamma": "trigamma",
+    "Phi": "special.ndtr", "log_Phi": "special.log_ndtr",
+    "min": "np.minimum", "max": "np.maximum", "and": "np.logical_and", "or": "np.logical_or", "not": "np.logical_not",
+    "pi": "np.pi", "log_bessel_i0": "log_bessel_i0", "bessel_ratio": "bessel_ratio", "phi": "normal_density",
+    "log1mexp": "log1mexp", "log_mass": "log_mass", "polygamma": "special.polygamma",
+    "gamma_cdf": "special.gammainc", "gamma_sf": "special.gammaincc",
+    "beta_cdf": "special.betainc", "student_cdf": "special.stdtr", "gamma_cdf_a": "gamma_cdf_a",
+    "gamma_cdf_a2": "gamma_cdf_a2", "beta_cdf_a": "beta_cdf_a", "beta_cdf_a2": "beta_cdf_a2",
+    "beta_cdf_ab": "beta_cdf_ab", "student_cdf_df": "student_cdf_df", "student_cdf_df2": "student_cdf_df2",
+}  # fmt: skip
