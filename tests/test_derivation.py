@@ -16,6 +16,7 @@ from test_theorem import GALLERY, TEXTS, planned, point, world
 import emdsl
 from emdsl.derive import expr as x
 from emdsl.derive.plan import Plan
+from emdsl.derive.plates import home_of
 from emdsl.derive.quadratic import Linear
 from emdsl.derive.solve import Closed, Simplex, Spread
 from emdsl.report.derivation import Derivation
@@ -91,10 +92,26 @@ def soft(plan: Plan, w: Any) -> Any:
         q = rng.uniform(0.5, 1.5, [w.lengths[i.dim] for i in axes]) * possible(axes, w)
         gates = len(block.states) + len(block.gates)
         w.arrays[f"q:{block.name}"] = q / q.sum(tuple(range(gates)), keepdims=True)
+        for name, at in joints(block, plan).items():
+            w.arrays[name] = rng.uniform(0.5, 1.5, [w.lengths[i.dim] for i in at])
         own = [w.lengths[i.dim] for i in (*block.gates, *block.home, *block.own)]
         for kind in block.record.moments if block.record else ():
             w.arrays[f"E:{block.name}:{kind}"] = rng.uniform(0.5, 1.5, own)
     return w
+
+
+def joints(block: Any, plan: Plan) -> dict[str, tuple[x.Ix, ...]]:
+    """The axes of the probabilities of several elements, of chains and networks; and of a network's latents."""
+    out: dict[str, tuple[x.Ix, ...]] = {f"clique{n}:{block.name}": c.axes for n, c in enumerate(block.network)}
+    if block.network:
+        homes = [home_of(plan.joint.model.variable(n)) for n in block.latents]
+        out |= {f"q:{n}": (s, *h) for n, s, h in zip(block.latents, block.states, homes, strict=True)}
+    if block.chain is not None:
+        pair = (*block.chain.before, *block.states)
+        out[f"pair:{block.name}"] = (*pair, *block.gates, *block.home)
+        for r in range(block.chain.depth):
+            out[f"first{r}:{block.name}"] = (*(pair if r else block.states), *block.gates, *block.chain.outer)
+    return out
 
 
 def possible(axes: list[x.Ix], w: Any) -> Any:

@@ -57,7 +57,18 @@ WEIGHTS |= {"negative_binomial": "accidents", "zero_inflated_poisson": "accident
 SLEEP = {"y": table("sleepstudy")["Reaction"].tolist(), "subject": np.repeat(np.arange(18), 10).tolist()}
 PLANE = {"x": matrix("stackloss", "air_flow", "water_temp", "loss").tolist()}
 FLOW = table("nile")["flow"].astype(float)
+COUNTS = {"y": table("earthquakes")["count"].tolist()}
 DATA: dict[str, dict[str, Any]] = {
+    "ar_hmm": {"y": FLOW.tolist(), "start": 1000.0, "spread": 100.0},
+    "categorical_hmm": {"w": [[0, 2, 1, 2], [1], [2, 2, 0]]},
+    "factorial_hmm": {"x": FLOW.tolist()},
+    "gaussian_hmm": FAITHFUL,
+    "gmm_hmm": {"x": matrix("faithful", "eruptions", "waiting").tolist()},
+    "hidden_tree": {"x": FLOW[:30].tolist(), "parent": (np.arange(30) // 2).tolist()},
+    "negative_binomial_hmm": COUNTS,
+    "poisson_hmm": COUNTS,
+    "semi_supervised": {**FAITHFUL, "z": (matrix("faithful", "eruptions")[:40, 0] > 3).tolist()},
+    "switching_regression": {"X": [[1.0, v] for v in FLOW[:-1]], "y": FLOW[1:].tolist()},
     "crossed_effects": {
         "row": (np.arange(60) % 12).tolist(),
         "column": (np.arange(60) // 12).tolist(),

@@ -12,10 +12,12 @@ MODELS = Path(__file__).parents[1] / "models"
 
 ENUMERATED = "exact:enumeration"
 CONJUGATE = "exact:conjugate"
+CHAIN, TREE = "exact:chain", "exact:tree"
 GAUSSIAN, KALMAN, HYBRID = "exact:gaussian", "exact:kalman", "exact:hybrid"
 CLOSED = "closed form"
 SOLVE = "linear solve"
 NEWTON = "newton"
+STAY = {"first": CLOSED, "trans": CLOSED}
 
 # model: (latent -> method, parameter -> kind of update)
 TABLE: dict[str, tuple[dict[str, str], dict[str, str]]] = {
@@ -55,6 +57,27 @@ TABLE: dict[str, tuple[dict[str, str], dict[str, str]]] = {
         {"level": KALMAN, "slope": KALMAN, "season": KALMAN},
         {"noise": CLOSED, "drift": CLOSED, "bend": CLOSED, "turn": CLOSED},
     ),
+    "ar_hmm": ({"z": CHAIN}, {**STAY, "level": SOLVE, "slope": SOLVE, "sd": CLOSED}),
+    "categorical_hmm": ({"z": CHAIN}, {**STAY, "symbol": CLOSED}),
+    "factorial_hmm": (
+        {"a": CHAIN, "b": CHAIN},
+        {
+            "first_a": CLOSED,
+            "first_b": CLOSED,
+            "trans_a": CLOSED,
+            "trans_b": CLOSED,
+            "high": SOLVE,
+            "low": SOLVE,
+            "sd": CLOSED,
+        },
+    ),
+    "gaussian_hmm": ({"z": CHAIN}, {**STAY, "mean": CLOSED, "sd": CLOSED}),
+    "gmm_hmm": ({"z": CHAIN, "c": ENUMERATED}, {**STAY, "part": CLOSED, "mean": CLOSED, "cov": CLOSED}),
+    "hidden_tree": ({"z": TREE}, {"root": CLOSED, "trans": CLOSED, "mean": CLOSED, "sd": CLOSED}),
+    "negative_binomial_hmm": ({"z": HYBRID, "rate": HYBRID}, {**STAY, "mean": CLOSED, "shape": NEWTON}),
+    "poisson_hmm": ({"z": CHAIN}, {**STAY, "rate": CLOSED}),
+    "semi_supervised": ({}, {"weights": CLOSED, "mean": CLOSED, "cov": CLOSED}),
+    "switching_regression": ({"z": CHAIN}, {**STAY, "coef": SOLVE, "sd": CLOSED}),
 }
 
 
@@ -81,6 +104,8 @@ def test_the_header_tells_the_plan(name: str) -> None:
     spoken = {
         GAUSSIAN: "Gaussian",
         KALMAN: "Kalman",
+        CHAIN: "chain",
+        TREE: "tree",
         HYBRID: "hybrid",
         ENUMERATED: "enumeration",
         CONJUGATE: "conjugate",

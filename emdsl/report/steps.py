@@ -132,6 +132,8 @@ def _statistics(plan: Plan, t: Typeset) -> Step:
         notes.append(f"Sums over {plan.weighted.removesuffix('[]')} carry the sample weights, 1 unless given.")
     if any("present:" in repr(s.factors) for s in plan.expected.statistics):
         notes.append("A missing value leaves its factor out: it is 0 in these sums.")
+    if any(f.var.startswith("pair:") for s in plan.expected.statistics for f in s.factors if isinstance(f, El)):
+        notes.append("Where nothing stands before an element, the probability of the two together is 0 in these sums.")
     body += [Say(n) for n in notes]
     return Step("Expected sufficient statistics", tuple(body), {"kind": "statistics", "statistics": facts})
 

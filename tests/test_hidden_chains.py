@@ -1,0 +1,179 @@
+"""Gallery models with hidden chains and trees: numbers of the literature, EM by hand, every configuration enumerated.
+
+Enumeration needs no formula: each value is the interpreter's log joint at one configuration of the latents.
+"""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import Any
+
+import numpy as np
+import pytest
+from gallery import compiled, fit, matrix, table
+from oracles import chains
+from oracles.paths import Path
+
+pytestmark = pytest.mark.filterwarnings("ignore::emdsl.runtime.faults.ConvergenceWarning")
+
+STEPS = 10
+COUNTS = table("earthquakes")["count"].astype(float)
+ERUPTIONS = matrix("faithful", "eruptions", "waiting")[:80]
+STAY = {"first": np.array([0.4, 0.6]), "trans": np.array([[0.7, 0.3], [0.2, 0.8]])}
+
+# ------------------------------------------------------------------------------------------ numbers of the literature
+
+
+@pytest.mark.parametrize(
+    ("rate", "value", "rates"),
+    [([10.0, 30.0], -341.8787010, None), ([10.0, 20.0, 30.0], -328.5274834, [13.13376, 19.71316, 29.70972])],
+)
+def test_earthquakes(rate: list[float], value: float, rates: list[float] | None) -> None:
+    """Zucchini and MacDonald (2009), table 3.1, with a free start; theirs is stationary for two states."""
+    k = len(rate)
+    start = {"first": np.ones(k) / k, "trans": np.full((k, k), 0.1 / (k - 1)) + np.eye(k) * (0.9 - 0.1 / (k - 1))}
+    est = fit("poisson_hmm", {"y": COUNTS}, K=k, init={**start, "rate": np.array(rate)})
+    assert est.log_likelihood_ == pytest.approx(value, abs=1e-6)
+    if rates:
+        np.testing.assert_allclose(est.params_["rate"], rates, atol=1e-4)
+
+
+# ------------------------------------------------------------------------------------------ EM by hand, step by step
+
+
+def gaussian() -> tuple[Any, Any, Path]:
+    start = {**STAY, "mean": np.array([[2.0, 80.0], [4.0, 60.0]]), "sd": np.array([[0.5, 9.0], [0.7, 11.0]])}
+    return {"x": ERUPTIONS}, start, chains.gaussian_hmm(ERUPTIONS, start, STEPS)
+
+
+def counts() -> tuple[Any, Any, Path]:
+    start = {**STAY, "rate": np.array([12.0, 25.0])}
+    return {"y": COUNTS}, start, chains.poisson_hmm(COUNTS, start, STEPS)
+
+
+def symbols() -> tuple[Any, Any, Path]:
+    """Short, middle and long eruptions in four runs of unequal length."""
+    words = np.split(np.digitize(ERUPTIONS[:, 0], [2.5, 4.2]), [1, 30, 61])
+    start = {**STAY, "symbol": np.array([[0.5, 0.3, 0.2], [0.2, 0.3, 0.5]])}
+    return {"w": words}, start, chains.categorical_hmm(words, start, STEPS)
+
+
+def regressions() -> tuple[Any, Any, Path]:
+    X = np.column_stack([np.ones(80), ERUPTIONS[:, 0]])
+    start = {**STAY, "coef": np.array([[30.0, 10.0], [60.0, 5.0]]), "sd": np.array([5.0, 8.0])}
+    return {"X": X, "y": ERUPTIONS[:, 1]}, start, chains.switching_regression(X, ERUPTIONS[:, 1], start, STEPS)
+
+
+def autoregressions() -> tuple[Any, Any, Path]:
+    """The waiting times on the ones before them: a regression on a column made of the data, but for the first row."""
+    y = ERUPTIONS[:, 1]
+    start = {**STAY, "level": np.array([100.0, 60.0]), "slope": np.array([-0.3, 0.2]), "sd": np.array([9.0, 5.0])}
+    path = chains.autoregression(y, (70.0, 12.0), start, STEPS)
+    return {"y": y, "start": 70.0, "spread": 12.0}, start, path
+
+
+def mixtures() -> tuple[Any, Any, Path]:
+    mean = np.array([[[2.0, 50.0], [2.5, 60.0]], [[4.0, 75.0], [4.6, 85.0]]])
+    cov = np.broadcast_to(np.diag([0.3, 60.0]), (2, 2, 2, 2)).copy()
+    start = {**STAY, "part": np.array([[0.5, 0.5], [0.4, 0.6]]), "mean": mean, "cov": cov}
+    return {"x": ERUPTIONS}, start, chains.gmm_hmm(ERUPTIONS, start, STEPS)
+
+
+def overdispersed() -> tuple[Any, Any, Path]:
+    start = {**STAY, "mean": np.array([12.0, 25.0]), "shape": np.array([5.0, 20.0])}
+    return {"y": COUNTS}, start, chains.negative_binomial_hmm(COUNTS, start, STEPS)
+
+
+PATHS = {
+    "gaussian_hmm": gaussian,
+    "poisson_hmm": counts,
+    "categorical_hmm": symbols,
+    "switching_regression": regressions,
+    "ar_hmm": autoregressions,
+    "gmm_hmm": mixtures,
+    "negative_binomial_hmm": overdispersed,
+}
+
+
+@pytest.mark.parametrize("name", PATHS)
+def test_em_step_by_step(name: str) -> None:
+    """History and parameters after ten iterations are those of Baum-Welch by hand from the same start."""
+    data, start, path = PATHS[name]()
+    est = fit(name, data, init=start, max_iter=STEPS, tol=0)
+    np.testing.assert_allclose(est.history_, path.history, rtol=1e-10)
+    for param, expected in path.params.items():
+        np.testing.assert_allclose(est.params_[param], expected, rtol=1e-6, atol=1e-8, err_msg=param)
+
+
+def test_a_tree_that_is_a_path_is_a_chain() -> None:
+    """Each element the child of the one before it: two algorithms, one model."""
+    start = gaussian()[1]
+    own = {"mean": start["mean"][:, 1], "sd": start["sd"][:, 1], "trans": STAY["trans"]}
+    x = ERUPTIONS[:, 1:]
+    along = chains.gaussian_hmm(x, {**STAY, "mean": own["mean"][:, None], "sd": own["sd"][:, None]}, STEPS)
+    tree = {"x": x[:, 0], "parent": np.maximum(np.arange(80) - 1, 0)}
+    est = fit("hidden_tree", tree, init={**own, "root": STAY["first"]}, max_iter=STEPS, tol=0)
+    np.testing.assert_allclose(est.history_, along.history, rtol=1e-10)
+    np.testing.assert_allclose(est.params_["trans"], along.params["trans"], rtol=1e-7)
+    np.testing.assert_allclose(est.params_["sd"], along.params["sd"][:, 0], rtol=1e-7)
+
+
+# ------------------------------------------------------------------------------------------ every configuration
+
+RNG = np.random.default_rng(11)
+SIGNAL = RNG.normal(1, 2, 6)
+POINTS = RNG.normal(0, 2, (6, 2))
+TWO = np.array([[[1.0, 0.3], [0.3, 0.8]], [[0.6, -0.2], [-0.2, 1.1]]])
+
+SMALL: dict[str, tuple[Any, Any, dict[str, int]]] = {
+    "factorial_hmm": (
+        {"first_a": np.array([0.3, 0.7]), "first_b": np.array([0.6, 0.4]), "trans_a": STAY["trans"],
+         "trans_b": STAY["trans"][::-1], "high": np.array([0.0, 3.0]), "low": np.array([-1.0, 1.0]), "sd": 0.8},
+        {"x": SIGNAL[:4]}, {"a": 2, "b": 2}),
+    "hidden_tree": (
+        {"root": STAY["first"], "trans": STAY["trans"], "mean": np.array([-1.0, 2.0]), "sd": np.array([0.7, 1.4])},
+        {"x": SIGNAL, "parent": np.array([0, 0, 0, 1, 1, 2])}, {"z": 2}),
+    "gmm_hmm": (
+        {**STAY, "part": np.array([[0.5, 0.5], [0.3, 0.7]]), "mean": RNG.normal(0, 2, (2, 2, 2)),
+         "cov": np.stack([TWO, TWO[::-1]])},
+        {"x": POINTS[:4]}, {"z": 2, "c": 2}),
+    "semi_supervised": (
+        {"weights": STAY["first"], "mean": np.array([[-1.0, 0.0], [1.0, 0.5]]), "cov": TWO},
+        {"x": POINTS, "z": np.array([np.nan, 1, np.nan, 0, np.nan, 1])}, {"z": 2}),
+}  # fmt: skip
+
+
+def enumerated(name: str, params: Any, data: Any, latents: dict[str, int]) -> tuple[float, Any, Any]:
+    """log p(data), the marginals of each latent, and the most probable configuration."""
+    rows = len(data["x"])
+    sizes = {"T": rows, "N": rows, **dict.fromkeys("KABMD", 2)}
+    free = [(n, t) for n in latents for t in range(rows) if n not in data or np.isnan(data[n][t])]
+    logs, configurations = [], []
+    for states in product(*(range(latents[n]) for n, _ in free)):
+        z = {n: np.array(data[n], float) if n in data else np.zeros(rows) for n in latents}
+        for (n, t), state in zip(free, states, strict=True):
+            z[n][t] = state
+        z = {n: v.astype(int) for n, v in z.items()}
+        logs.append(compiled(name).log_joint({**params, **data, **z}, sizes))
+        configurations.append(z)
+    total = float(np.logaddexp.reduce(logs))
+    p = np.exp(np.array(logs) - total)
+    marginals = {n: sum(w * np.eye(k)[z[n]] for w, z in zip(p, configurations, strict=True))
+                 for n, k in latents.items()}  # fmt: skip
+    return total, marginals, configurations[int(np.argmax(logs))]
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_every_configuration(name: str) -> None:
+    """The log-likelihood, before any step and after; marginals; no step falls."""
+    params, data, latents = SMALL[name]
+    est = fit(name, data, init=params, max_iter=0)
+    value, marginals, _ = enumerated(name, params, data, latents)
+    assert est.log_likelihood_ == pytest.approx(value, rel=1e-11)
+    for latent, expected in marginals.items():
+        np.testing.assert_allclose(est.posterior_[latent], expected, rtol=1e-9, atol=1e-13)
+    if name in PATHS:
+        return  # its steps are compared above; four rows are too few for these covariances
+    climbed = fit(name, data, init=params, max_iter=4, tol=0)
+    assert (np.diff(climbed.history_) > -1e-10).all()
+    assert climbed.log_likelihood_ == pytest.approx(enumerated(name, climbed.params_, data, latents)[0], rel=1e-11)
