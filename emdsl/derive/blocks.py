@@ -26,6 +26,20 @@ from emdsl.errors import ModelError, Problem, Span
 
 
 @dataclass(frozen=True)
+class Part:
+    """One factor of q: its blocks, solved exactly given the others' expectations, and its share of the bound.
+
+    `log_norm` are the terms whose sum is log of the normaliser, `own` the expectations of what it normalises: the
+    entropy of this factor is their difference.
+    """
+
+    latents: tuple[str, ...]
+    blocks: tuple[Block, ...]
+    log_norm: tuple[Term, ...]
+    own: tuple[Term, ...]
+
+
+@dataclass(frozen=True)
 class Elimination:
     """Blocks in the order of elimination, the terms of the joint, and what no latent is left in."""
 
@@ -33,6 +47,7 @@ class Elimination:
     free: tuple[Term, ...]  # terms without any latent: the log-likelihood is their sum
     prior: tuple[Term, ...]  # terms in parameters alone
     terms: tuple[tuple[Term, Factor], ...]  # every term of the joint, with the factor it came from
+    parts: tuple[Part, ...] = ()  # of mean-field: the factors of q, in the order of their updates
 
 
 def classes(joint: LogJoint) -> Mapping[str, str]:
@@ -58,7 +73,17 @@ def eliminate(joint: LogJoint, weighted: str | None) -> Elimination:
     everything = [(t, f) for f in joint.factors for t in terms(f, block)]
     prior = tuple(t for t, f in everything if is_prior(t, f, joint))
     pool = [(t, f.span, f.about) for t, f in everything if not is_prior(t, f, joint)]
-    left = groups(joint, everything)
+    blocks, rest = eliminated(joint, groups(joint, everything), pool, kinds, weighted)
+    free = tuple(merge((weigh(t, weighted, joint.model) for t in rest), symmetry_of(joint)))
+    return Elimination(blocks, free, prior, tuple(everything))
+
+
+def eliminated(
+    joint: LogJoint, left: Mapping[str, tuple[str, ...]], pool: Sequence[tuple[Term, Span, str]],
+    kinds: Mapping[str, str], weighted: str | None,
+) -> tuple[tuple[Block, ...], list[Term]]:  # fmt: skip
+    """The blocks of these latents in order of elimination, and the terms that are left. Raises `ModelError`."""
+    pool = list(pool)
     blocks: list[Block] = []
     while left:
         reasons: dict[str, Problem] = {}
@@ -81,8 +106,7 @@ def eliminate(joint: LogJoint, weighted: str | None) -> Elimination:
         span = joint.model.variable(made.latents[0]).span
         pool = [p for p in pool if not touches(p[0], made.latents)]
         pool += [(t, span, made.name) for t in messages(made)]
-    free = tuple(merge((weigh(t, weighted, joint.model) for t, _, _ in pool), symmetry_of(joint)))
-    return Elimination(tuple(blocks), free, prior, tuple(everything))
+    return tuple(blocks), [t for t, _, _ in pool]
 
 
 def is_prior(t: Term, f: Factor, joint: LogJoint) -> bool:

@@ -10,10 +10,11 @@ from emdsl.derive.block import Block
 from emdsl.derive.blocks import Elimination, eliminate
 from emdsl.derive.centre import Shift, recentre
 from emdsl.derive.chains import Chain, distance
-from emdsl.derive.expr import El, Idx
+from emdsl.derive.expr import El, Idx, Ix
 from emdsl.derive.factors import LogJoint
 from emdsl.derive.fields import Field
 from emdsl.derive.joint import expand
+from emdsl.derive.meanfield import factorised, factors_of_q, moments
 from emdsl.derive.planes import Plane, plane_shift, planes
 from emdsl.derive.solve import Closed, Update, solve
 from emdsl.derive.statistics import Expected, expected
@@ -43,6 +44,7 @@ class Plan:
     choices: Mapping[str, Choice]
     weighted: str | None
     scale_power: Mapping[str, int]
+    moments: Mapping[str, tuple[Ix, ...]]  # of mean-field: what the factors of q hand to one another
 
     def presence_axes(self, v: m.Variable) -> int:
         """How many of a variable's own axes its presence mask carries: cells that may be missing one by one."""
@@ -60,10 +62,11 @@ def derive(model: m.ModelText) -> Plan:
     flat = planes(joint, (*centred, *shifts))
     shifts = {**shifts, **{p.param: plane_shift(p, joint) for p in flat}}
     weighted = weighted_plate(model, joint)
-    elimination = eliminate(joint, weighted)
+    wanted = factors_of_q(model, [v.name for v in model.of_kind("latent") if v.name not in joint.deterministic])
+    elimination = factorised(joint, weighted, wanted) if wanted else eliminate(joint, weighted)
     if any(weighted == i.dim for b in elimination.blocks if b.field for h in b.field.homes.values() for i in h):
         weighted = None  # the elements of the plate are tied to one another
-        elimination = eliminate(joint, weighted)
+        elimination = factorised(joint, weighted, wanted) if wanted else eliminate(joint, weighted)
     q = expected(joint, elimination, weighted)
     updates = solve(model, q)
     return Plan(
@@ -77,6 +80,7 @@ def derive(model: m.ModelText) -> Plan:
         _choices(elimination, joint),
         weighted,
         _scale_powers(updates, centred),
+        moments(elimination),
     )
 
 
@@ -159,6 +163,10 @@ def _choices(elimination: Elimination, joint: LogJoint) -> dict[str, Choice]:
             out[latent] = Choice(method, reason)
     for name in sorted(joint.deterministic):
         out[name] = Choice("exact:conjugate", "a function of others: substituted")
+    for part in elimination.parts:
+        for name in part.latents:
+            text = f"a factor of q for {', '.join(part.latents)}, the others averaged: {out[name].reason}"
+            out[name] = Choice("meanfield", text)
     return out
 
 
@@ -194,7 +202,7 @@ def _refuse(model: m.ModelText) -> None:
             text = f"the parameter {v.name} is discrete ({v.domain.kind}): it has no derivative to estimate it by"
             problems.append(Problem("E104", text, v.span, "declare it latent with a prior, or given"))
     for line in model.infer:
-        if line.method != "exact":
+        if line.method not in ("exact", "meanfield"):
             names = ", ".join(n for g in line.groups for n in g)
             text = f"the method {line.method} for {names} is not available yet"
             problems.append(Problem("E120", text, line.span, "leave out the infer line, or write by exact"))

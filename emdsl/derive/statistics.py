@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from emdsl.derive import expr as x
-from emdsl.derive.block import Block, place
+from emdsl.derive.block import Block, place, touches
 from emdsl.derive.blocks import Elimination, classes, is_prior
 from emdsl.derive.chains import EDGE, FIRST, Placed
 from emdsl.derive.discrete import placements
@@ -74,10 +74,7 @@ def expected(joint: LogJoint, elimination: Elimination, weighted: str | None) ->
         if is_prior(t, factor, joint):
             prior.append(_multiplicity(t))
             continue
-        averaged = average(t, elimination.blocks, joint)
-        if isinstance(averaged, str):
-            raise InternalError("statistics", averaged)  # a posterior has the moments of the statistics that found it
-        for part in averaged:
+        for part in _expectation(t, elimination, joint):
             _collect(
                 selectors(weigh(part, weighted, joint.model), joint, kinds),
                 factor,
@@ -92,6 +89,20 @@ def expected(joint: LogJoint, elimination: Elimination, weighted: str | None) ->
     return Expected(
         tuple(found.values()), tuple(merge(terms, symmetry)), tuple(merge(prior, symmetry)), tuple(mixed), symmetry
     )
+
+
+def _expectation(t: Term, elimination: Elimination, joint: LogJoint) -> list[Term]:
+    """A term under q: under the one posterior, or under each of the factors of q in turn."""
+    out = [t]
+    for blocks in [p.blocks for p in elimination.parts] or [elimination.blocks]:
+        apart = average if not elimination.parts else averaged
+        found = [apart(one, blocks, joint) for one in out]
+        out = []
+        for terms in found:
+            if isinstance(terms, str):
+                raise InternalError("statistics", terms)  # a posterior has the moments of the statistics that found it
+            out += terms
+    return out
 
 
 def _collect(
@@ -145,6 +156,27 @@ def average(t: Term, blocks: Sequence[Block], joint: LogJoint) -> list[Term] | s
     assert isinstance(placed, Term) and set(neighbours) == before, placed
     moment = _moments(placed, block)
     return moment if isinstance(moment, str) else [moment]
+
+
+def hidden(t: Term, latents: Sequence[str]) -> Term:
+    """Selectors of other latents among the factors, as those of data are."""
+    gates = tuple(g for g in t.gates if isinstance(g.of, El) and g.of.var in latents)
+    return Term(t.coef, gates, (*t.factors, *(g for g in t.gates if g not in gates)), t.ixs)
+
+
+def _shown(t: Term, joint: LogJoint) -> Term:
+    """Back again."""
+    found = [f for f in t.factors if isinstance(f, x.Sel) and isinstance(f.of, El) and f.of.var in joint.discrete]
+    return Term(t.coef, (*t.gates, *found), tuple(f for f in t.factors if f not in found), t.ixs)  # type: ignore[arg-type]
+
+
+def averaged(t: Term, blocks: Sequence[Block], joint: LogJoint) -> list[Term] | str:
+    """The expectation of a term over these blocks alone: what it holds of other latents stays."""
+    latents = [n for b in blocks for n in b.latents]
+    if not touches(t, latents):
+        return [t]
+    found = average(hidden(t, latents), blocks, joint)
+    return found if isinstance(found, str) else [_shown(p, joint) for p in found]
 
 
 def probable(p: Placed, block: Block) -> Term:

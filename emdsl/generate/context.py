@@ -45,6 +45,8 @@ def row_dimensions(plan: Plan) -> frozenset[str]:
 
 def chunk_dimension(plan: Plan) -> str | None:
     """The plate that data can be cut along: the single home of every block, touched in no other way."""
+    if plan.elimination.parts:
+        return None  # factors of q are kept whole between sweeps
     homes = {b.home for b in plan.elimination.blocks}
     if any(b.chain is not None for b in plan.elimination.blocks):
         return None
@@ -138,6 +140,12 @@ def _leaf(f: Function, name: str) -> Leaf:
         code = em.namer.of(":weight")
         f.unpacked.setdefault(code, f'{code} = prepared["the weight"]')
         return Leaf(code, (0,))
+    if name in f.plan.moments:
+        axes = f.plan.moments[name]
+        stored = em.order(axes)
+        code = em.namer.of(name)
+        f.unpacked.setdefault(code, f'{code} = factors["{name}"]')
+        return Leaf(code, tuple(axes.index(i) for i in stored))
     if rest:
         return _special(f, kind, rest, name)
     v = model.variable(name)

@@ -21,8 +21,11 @@ from emdsl.generate.gaussian import emit_gaussian
 from emdsl.generate.networks import emit_network
 
 
-def emit_block(f: Function, block: Block) -> Stacked | None:
-    """The lines of one block: its table or natural parameters, and what elimination leaves."""
+def emit_block(f: Function, block: Block, stacked: bool = True) -> Stacked | None:
+    """The lines of one block: its table or natural parameters, and what elimination leaves.
+
+    `stacked` is whether what it takes from data may be stacked once for all iterations.
+    """
     if block.network:
         emit_network(f, block)
         return None
@@ -33,17 +36,17 @@ def emit_block(f: Function, block: Block) -> Stacked | None:
         _emit_normaliser(f, block, emit_gaussian(f, block))
         return None
     if block.states:
-        return _emit_discrete(f, block)
+        return _emit_discrete(f, block, stacked)
     _emit_continuous(f, block)
     return None
 
 
-def _emit_discrete(f: Function, block: Block) -> Stacked | None:
+def _emit_discrete(f: Function, block: Block, stacked: bool) -> Stacked | None:
     em = f.emitter
     axes = (*block.states, *block.gates, *block.home)
     names = ", ".join(block.latents)
     em.comment(f"log joint of {names} with its data, for every state; then its posterior and log-normaliser")
-    stack, others = features_of(f, block)
+    stack, others = features_of(f, block) if stacked else (None, block.nodes)
     table = em.namer.fresh(f"log_{block.name}")
     if stack is not None:
         product = emit_stack(f, stack)

@@ -6,13 +6,14 @@ from collections.abc import Sequence
 
 from emdsl.derive.block import Block
 from emdsl.derive.plates import plate_indices
+from emdsl.generate.context import Function
 from emdsl.generate.printer import Printer, indent
 
 
 def expectations_lines(printer: Printer) -> list[str]:
     """`expectations(params, prepared)`: a function of the rows; none where nothing is latent."""
     f = printer.inference
-    if not printer.plan.elimination.blocks:
+    if not printer.plan.elimination.blocks or printer.plan.elimination.parts:
         return []
     inner = _seeded(printer, f.emitter.lines)
     body = ['sizes = prepared["the sizes"]', *f.prologue(), *f.emitter.outer]
@@ -32,7 +33,7 @@ def _seeded(printer: Printer, lines: Sequence[str]) -> list[str]:
     for line in lines:
         if " = chains(" in line:
             table, block = line.split("chains(")[1].split(",")[0], _chained(printer, line)
-            rows = _rows_of_data(printer, block)
+            rows = rows_of_data(printer, printer.inference, block)
             out += ["if rng is not None:", f"    {table} = np.log(seeded({table}, {len(block.states)}, {rows}, rng))"]
         out.append(line)
         if " = normalise(" in line:
@@ -43,7 +44,7 @@ def _seeded(printer: Printer, lines: Sequence[str]) -> list[str]:
                 for b in printer.plan.elimination.blocks
                 if b.states and printer.inference.runtime[f"c:{b.name}"].code == q
             )
-            arguments = f"{q}, {states}, {_rows_of_data(printer, block)}, rng{_weights_of_rows(printer, block)}"
+            arguments = f"{q}, {states}, {rows_of_data(printer, printer.inference, block)}, rng{_weights_of_rows(printer, block)}"
             out += ["if rng is not None:", f"    {q} = seeded({arguments})"]
     return out
 
@@ -62,9 +63,8 @@ def _weights_of_rows(printer: Printer, block: Block) -> str:
     return f', prepared["the weight"]{"[rows]" if printer.chunk else ""}'
 
 
-def _rows_of_data(printer: Printer, block: Block) -> str:
+def rows_of_data(printer: Printer, f: Function, block: Block) -> str:
     """What rows are told apart by when a start is drawn: the observed arrays on the block's own plates."""
-    f = printer.inference
     home = [i.dim for i in block.home]
     parts = []
     for v in printer.plan.joint.model.of_kind("observed"):

@@ -23,6 +23,7 @@ MODULES = (
     "fields",
     "gaussian",
     "tails",
+    "variational",
 )
 ALWAYS = {"Degenerate"}  # read by the estimator, off the module
 

@@ -10,6 +10,7 @@ from functools import cache
 from emdsl.derive.plan import Plan
 from emdsl.generate.expectations import expectations_lines
 from emdsl.generate.helpers import helper_names, helper_source
+from emdsl.generate.meanfield import functions_of_meanfield
 from emdsl.generate.names import RESERVED, plain
 from emdsl.generate.networks import network_lines
 from emdsl.generate.objective import log_prior_lines, rows_lines
@@ -81,7 +82,7 @@ def module_functions(printer: Printer) -> list[list[str]]:
     networks = [network_lines(printer.inference, b) for b in printer.plan.elimination.blocks if b.network]
     made = [
         default_lines(printer), reference_lines(printer), *stacks, *networks, prepare_lines(printer),
-        expectations_lines(printer),
+        *functions_of_meanfield(printer), expectations_lines(printer),
         e_step_lines(printer), m_step_lines(printer), refine_lines(printer), log_prior_lines(printer),
         posterior_lines(printer), path_lines(printer), rows_lines(printer), initial_lines(printer),
     ]  # fmt: skip

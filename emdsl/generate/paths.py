@@ -14,7 +14,7 @@ from emdsl.generate.printer import Printer, indent
 def path_lines(printer: Printer) -> list[str]:
     """`most_probable(params, data, prepared)`: the path of largest weight of each chain; of other discrete latents the
     most probable state, of a chain inside other latents' states the path given those."""
-    blocks = [b for b in printer.plan.elimination.blocks if b.states]
+    blocks = [b for b in printer.plan.elimination.blocks if b.states and not printer.plan.elimination.parts]
     if not any(b.chain or b.network for b in blocks):
         return []
     f = printer.reader()

@@ -37,6 +37,9 @@ def posterior_lines(printer: Printer) -> list[str]:
     lines += printer.loop(f, [*em.lines, *gather]) if entries else []
     lines += ["return {", *_results(printer, entries, parts), "}"]
     doc = '"""Posterior of each latent at these parameters: plates first, then its own axes."""'
+    if printer.plan.elimination.parts:
+        lines = ["factors = settle(params, data, prepared) if factors is None else factors", *lines]
+        return ["def posterior(params, data, prepared, factors=None):", *("    " + line for line in (doc, *lines))]
     return ["def posterior(params, data, prepared):", *("    " + line for line in (doc, *lines))]
 
 

@@ -229,7 +229,14 @@ def initial_lines(printer: Printer) -> list[str]:
         cells.append(f'"{v.name}": {code},')
     body = ["params = {", *("    " + c for c in cells), "}", *moves]
     first = ['sizes = prepared["the sizes"]', *f.prologue(), *em.outer]
-    if not plan.elimination.blocks:
+    if plan.elimination.parts:
+        lines = [
+            *first,
+            *body,
+            "statistics = e_step(params, data, prepared, start(params, data, prepared, rng, {}))",
+            'return m_step(statistics, params, prepared, "keep")',
+        ]
+    elif not plan.elimination.blocks:
         lines = [
             *first,
             *body,

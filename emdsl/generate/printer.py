@@ -29,6 +29,8 @@ class Printer:
         """The body of `expectations`: every block forward, then joint probabilities backward."""
         f = self.function()
         stacks = []
+        if self.plan.elimination.parts:
+            return f, []  # each factor of q has a function of its own
         for block in self.plan.elimination.blocks:
             stack = emit_block(f, block)
             if stack is not None:

@@ -11,6 +11,7 @@ from emdsl.derive.statistics import Statistic, drop_presence
 from emdsl.generate.arrays import Array
 from emdsl.generate.context import Function
 from emdsl.generate.features import Stacked, fold_of
+from emdsl.generate.meanfield import bound_lines, sweep_lines
 from emdsl.generate.objective import term_value
 from emdsl.generate.printer import Printer, indent
 
@@ -37,12 +38,18 @@ def e_step_lines(printer: Printer) -> list[str]:
         entries.append(f'"{s.name}": {target},')
     outside_ll = _log_likelihood(printer, f, value_lines)
     body = [*em.lines, *inner, *value_lines]
-    call = "rng" if printer.plan.elimination.blocks else ""
+    parts = printer.plan.elimination.parts
+    call = "rng" if printer.plan.elimination.blocks and not parts else ""
     lines = [*printer.opening(f, call), "log_likelihood = 0.0"]
     if body:
         lines += printer.loop(f, body, call)
-    lines += [*outside, *outside_ll]
+    lines += [*outside, *outside_ll, *(bound_lines(printer) if parts else [])]
+    entries += ['"state": factors,'] if parts else []
     lines += ["return {", '    "log_likelihood": float(honest(log_likelihood)),', *indent(entries, 1), "}"]
+    if parts:
+        doc = '"""One sweep over the factors of q; expected sufficient statistics and the bound, at these parameters."""'
+        head = "def e_step(params, data, prepared, factors=None, rng=None):"
+        return [head, *indent([doc, *sweep_lines(printer), *lines], 1)]
     doc = '"""Expected sufficient statistics (additive over data) and the log-likelihood, at these parameters."""'
     return ["def e_step(params, data, prepared, rng=None):", *indent([doc, *lines], 1)]
 

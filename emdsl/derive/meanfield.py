@@ -1,0 +1,146 @@
+"""Mean-field: q is a product of factors, each solved exactly given the others' expectations.
+
+    log q_g(y_g) = E_{q of the others}[ log p(x, y | theta) ] + const
+    ELBO         = sum of E_q[terms] + sum of entropies,   H(q_g) = A_g - E_{q_g}[ the terms that A_g normalises ]
+
+(Wainwright and Jordan 2008, section 5; Blei, Kucukelbir and McAuliffe 2017.) What a factor sees of another are its
+moments: arrays like data. So each factor is eliminated as an exact posterior is, from terms averaged over the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from emdsl.derive import expr as x
+from emdsl.derive.block import Block, touches
+from emdsl.derive.blocks import Elimination, Part, classes, eliminated, is_prior
+from emdsl.derive.discrete import groups
+from emdsl.derive.expr import El, Ix
+from emdsl.derive.factors import Factor, LogJoint
+from emdsl.derive.gaussian import covariance_axes
+from emdsl.derive.statistics import averaged, hidden
+from emdsl.derive.terms import Term, merge, symmetry_of, terms
+from emdsl.derive.weights import weigh
+from emdsl.errors import ModelError, Problem, Span
+from emdsl.language import model as m
+
+Pool = Sequence[tuple[Term, Span, str]]
+
+
+def factors_of_q(model: m.ModelText, latents: Sequence[str]) -> tuple[tuple[str, ...], ...]:
+    """The latents of each factor, in the order of the `infer` lines; () where none is by mean-field.
+
+    What no line names forms one last factor: it is exact, given the rest.
+    """
+    named = [g for line in model.infer if line.method == "meanfield" for g in line.groups]
+    if not named:
+        return ()
+    mine = {n for g in named for n in g}
+    rest = tuple(n for n in latents if n not in mine)
+    return (*named, rest) if rest else tuple(named)
+
+
+def factorised(joint: LogJoint, weighted: str | None, wanted: Sequence[tuple[str, ...]]) -> Elimination:
+    """The factors of q and the terms of the bound. Raises `ModelError` where an expectation does not close."""
+    kinds = classes(joint)
+    everything = [(t, f) for f in joint.factors for t in terms(f, lambda n: kinds.get(n, "D"))]
+    prior = tuple(t for t, f in everything if is_prior(t, f, joint))
+    mine = [(t, f) for t, f in everything if not is_prior(t, f, joint)]
+    alone = [_conditional(joint, latents, mine, kinds, weighted) for latents in wanted]
+    parts = []
+    for n, latents in enumerate(wanted):
+        others = [blocks for k, blocks in enumerate(alone) if k != n]
+        pool = [(p, f.span, f.about) for t, f in mine if touches(t, latents) for p in _over(t, f, others, joint)]
+        held = _known(kinds, latents)
+        blocks, rest = eliminated(joint, _groups(joint, latents, mine), pool, held, weighted)
+        own = [p for t, span, about in pool for p in _apart(t, span, about, blocks, joint)]
+        symmetry = symmetry_of(joint)
+        shares = [tuple(merge((weigh(t, weighted, joint.model) for t in ts), symmetry)) for ts in (rest, own)]
+        parts.append(Part(latents, blocks, *shares))
+    done = [p.blocks for p in parts]
+    free = merge(
+        (weigh(p, weighted, joint.model) for t, f in mine for p in _over(t, f, done, joint)), symmetry_of(joint)
+    )
+    blocks = tuple(b for p in parts for b in p.blocks)
+    return Elimination(blocks, tuple(free), prior, tuple(everything), tuple(parts))
+
+
+def _conditional(
+    joint: LogJoint, latents: tuple[str, ...], mine: Sequence[tuple[Term, Factor]], kinds: Mapping[str, str],
+    weighted: str | None,
+) -> tuple[Block, ...]:  # fmt: skip
+    """The blocks of one factor with all other latents known: they have the statistics that mean-field gives them."""
+    pool = [(hidden(t, latents), f.span, f.about) for t, f in mine if touches(t, latents)]
+    return eliminated(joint, _groups(joint, latents, mine), pool, _known(kinds, latents), weighted)[0]
+
+
+def _known(kinds: Mapping[str, str], latents: Sequence[str]) -> Mapping[str, str]:
+    """The classes of variables for one factor: the latents of others are known."""
+    return {n: "D" if k.startswith("L:") and n not in latents else k for n, k in kinds.items()}
+
+
+def _groups(
+    joint: LogJoint, latents: Sequence[str], mine: Sequence[tuple[Term, Factor]]
+) -> dict[str, tuple[str, ...]]:
+    own = [(hidden(t, latents), f) for t, f in mine if touches(t, latents)]
+    return {n: found for n, found in groups(joint, own).items() if set(found) <= set(latents)}
+
+
+def _apart(t: Term, span: Span, about: str, blocks: Sequence[Block], joint: LogJoint) -> list[Term]:
+    found = averaged(t, blocks, joint)
+    if isinstance(found, str):
+        text = f"mean-field cannot average the density of {about or 'a factor'}: {found}"
+        raise ModelError([Problem("E110", text, span)], joint.model.source)
+    return found
+
+
+def _over(t: Term, f: Factor, factors: Sequence[tuple[Block, ...]], joint: LogJoint) -> list[Term]:
+    """A term averaged over several factors, one after the other."""
+    out = [t]
+    for blocks in factors:
+        out = [p for one in out for p in _apart(one, f.span, f.about, blocks, joint)]
+    return out
+
+
+def moments_of(block: Block) -> dict[str, tuple[Ix, ...]]:
+    """What others may read of a factor's posterior: each array's name and the axes it has."""
+    name, own = block.name, (*block.gates, *block.home)
+    out: dict[str, tuple[Ix, ...]] = {f"q:{name}": (*block.states, *own)} if block.states or block.gates else {}
+    if block.chain is not None:
+        out[f"pair:{name}"] = (*block.chain.before, *block.states, *own)
+        for r in range(block.chain.depth):
+            behind = block.chain.before if r else ()
+            out[f"first{r}:{name}"] = (*behind, *block.states, *block.gates, *block.chain.outer)
+    if block.record is not None and block.scale is None:
+        out |= {f"E:{name}:{kind}": (*own, *block.own) for kind in block.record.moments}
+        out |= {f"argument:{name}:{a}": (*own, *block.own) for a in block.record.fields if not block.gates}
+    if block.scale is not None:
+        out |= {f"location:{name}": own, f"variance:{name}": own}
+    if block.gaussian is not None and block.field is None:
+        g, shared = block.gaussian, covariance_axes(block)
+        out |= {f"mean:{n}": (*own, *g.rows[n]) for n in block.latents}
+        out |= {f"cov:{a}:{b}": (*shared, *g.rows[a], *g.columns[b]) for a in block.latents for b in block.latents}
+    if block.gaussian is not None and block.field is not None:
+        g, homes = block.gaussian, block.field.homes
+        out |= {f"mean:{n}": (*homes[n], *g.rows[n]) for n in block.latents}
+        pairs = [(a, b) for a in block.latents for b in block.latents if homes[a] == homes[b]]
+        out |= {f"cov:{a}:{b}": (*homes[a], *g.rows[a], *g.columns[b]) for a, b in pairs}
+        for k, tie in enumerate(block.field.ties):
+            a, b = tie.latents
+            out[f"cov:{a}:{b}:{k}"] = (*tie.ixs, *g.rows[a], *g.columns[b])
+    return out
+
+
+def moments(elimination: Elimination) -> dict[str, tuple[Ix, ...]]:
+    """The arrays that one factor hands to the others, to the statistics, or to whoever asks for the posterior."""
+    read = {
+        e.var
+        for part in elimination.parts
+        for t in (*(t for b in part.blocks for t in b.terms), *part.own, *elimination.free)
+        for f in t.factors
+        for e in x.walk(f)
+        if isinstance(e, El)
+    }
+    kept = ("q:", "E:", "argument:", "mean:", "cov:", "location:", "variance:")
+    found = {k: axes for p in elimination.parts for b in p.blocks for k, axes in moments_of(b).items()}
+    return {k: axes for k, axes in found.items() if k in read or (k.startswith(kept) and k.count(":") < 3)}

@@ -1,0 +1,140 @@
+"""Printing mean-field: one function for each factor of q, their starts, and the sweep that an E-step is.
+
+Between sweeps the factors are a dict of arrays: `q:z` the probabilities of z, `E:theta:log` the expectation of
+log theta, `entropy theta` the entropy of that factor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from emdsl.derive.block import Block
+from emdsl.derive.blocks import Part
+from emdsl.derive.expr import El, Ix
+from emdsl.derive.meanfield import moments_of
+from emdsl.generate.context import Function
+from emdsl.generate.estep import emit_block, emit_joint_probabilities
+from emdsl.generate.expectations import rows_of_data
+from emdsl.generate.objective import term_value
+from emdsl.generate.printer import Printer, indent
+
+
+def part_name(printer: Printer, part: Part) -> str:
+    """The name of a factor's function."""
+    return "factor_of_" + "_".join(printer.inference.emitter.namer.of(n) for n in part.latents)
+
+
+def part_lines(printer: Printer, part: Part) -> list[str]:
+    """A factor of q, given the others: its moments, and its entropy as log-normaliser less what that normalises."""
+    f = printer.function()
+    em = f.emitter
+    for block in part.blocks:
+        emit_block(f, block, stacked=False)
+    emit_joint_probabilities(f, part.blocks)
+    cells = []
+    for key, axes in _kept(printer, part):
+        stored = em.order(axes)
+        value = em.broadcast(em.contract([El(key, axes)], stored), stored)
+        cells.append(f'"{key}": np.array({value.code}),')
+    log_norm = em.sum([term_value(printer, f, t, ()) for t in part.log_norm])
+    own = em.sum([term_value(printer, f, t, ()) for t in part.own])
+    names = ", ".join(part.latents)
+    lines = ['sizes = prepared["the sizes"]', *f.prologue(), *em.outer, *em.lines]
+    lines += [f"entropy = {log_norm.code} - ({own.code})", "return {", *indent(cells, 1)]
+    lines += [f'    "entropy {part.latents[0]}": float(entropy),', "}"]
+    doc = f'"""q({names}): exp of the expected log joint under the other factors; its moments and entropy."""'
+    head = f"def {part_name(printer, part)}(params, prepared, factors, rng=None):"
+    return [head, *indent([doc, *lines], 1)]
+
+
+def _kept(printer: Printer, part: Part) -> list[tuple[str, tuple[Ix, ...]]]:
+    """The arrays of a factor that anyone reads, and their axes."""
+    wanted = printer.plan.moments
+    return [(key, axes) for b in part.blocks for key, axes in moments_of(b).items() if key in wanted]
+
+
+def start_lines(printer: Printer) -> list[str]:
+    """`start(params, data, prepared, rng, given)`: factors to sweep from, seeded; those of `given` as they are."""
+    f = printer.function()
+    cells = [line for part in printer.plan.elimination.parts for b in part.blocks for line in _start(printer, f, b)]
+    discrete = [b for b in printer.plan.elimination.blocks if b.states and len(b.latents) == 1]
+    given = [
+        f'put(factors, given, "{b.name}", "q:{b.name}", {len(b.home)})' for b in discrete if not b.chain and not b.gates
+    ]
+    lines = ['sizes = prepared["the sizes"]', *f.prologue(), *f.emitter.outer, "factors = {", *indent(cells, 1), "}"]
+    lines += [*given, "refuse_factors(given)", "return factors"]
+    doc = '"""Factors of q to sweep from: seeded divisions of discrete latents, plain members of families near 1."""'
+    return ["def start(params, data, prepared, rng, given):", *indent([doc, *lines], 1)]
+
+
+def _start(printer: Printer, f: Function, block: Block) -> list[str]:
+    em, name = f.emitter, block.name
+    out = []
+    for key, axes in moments_of(block).items():
+        if key not in printer.plan.moments:
+            continue
+        kind = key.split(":")[0]
+        stored = em.order(axes)
+        shape = f"({', '.join(em.size(i.dim) for i in stored)}{',' if len(stored) == 1 else ''})"
+        if kind == "q":
+            states = len(block.states) + len(block.gates)
+            out.append(f'"{key}": seeded(np.empty({shape}), {states}, {rows_of_data(printer, f, block)}, rng),')
+        elif kind == "pair" or kind.startswith("first"):
+            chained = len([i for i in axes if i in (*block.states, *block.gates, *_before(block))])
+            out.append(f'"{key}": shares_of_ones({shape}, {chained}),')
+        elif kind == "cov":
+            a, b = key.split(":")[1:3]
+            g = block.gaussian
+            assert g is not None
+            same = a == b and key.count(":") == 2
+            places = [stored.index(i) for i in (*g.rows[a], *g.columns[b])] if same else []
+            out.append(f'"{key}": unit_covariance({shape}, {places}),' if same else f'"{key}": np.zeros({shape}),')
+        elif kind in ("mean", "location"):
+            out.append(f'"{key}": rng.normal(size={shape}),')
+        elif kind == "variance":
+            out.append(f'"{key}": np.ones({shape}),')
+    if block.record is not None and block.scale is None:
+        wanted = [k for k in moments_of(block) if k in printer.plan.moments and k.startswith(("E:", "argument:"))]
+        stored = em.order((*block.gates, *block.home, *block.own))
+        shape = f"({', '.join(em.size(i.dim) for i in stored)}{',' if len(stored) == 1 else ''})"
+        axis = f", axis={stored.index(block.own[0])}" if block.own else ""
+        kinds = [(k, k.split(":")[0], k.split(":")[2]) for k in wanted]
+        names = ", ".join(f'"{k}": ("{kind}", "{what}")' for k, kind, what in kinds)
+        natural = ", ".join(map(str, block.record.neutral))
+        out.append(f"**plain_member({block.record.kernel}, ({natural},), {shape}, {{{names}}}, rng{axis}),")
+    return out
+
+
+def _before(block: Block) -> tuple[Ix, ...]:
+    return block.chain.before if block.chain is not None else ()
+
+
+def sweep_lines(printer: Printer) -> list[str]:
+    """The lines at the head of `e_step`: each factor in turn."""
+    lines = ["factors = dict(settle(params, data, prepared) if factors is None else factors)"]
+    return lines + [
+        f"factors.update({part_name(printer, p)}(params, prepared, factors, rng))"
+        for p in printer.plan.elimination.parts
+    ]
+
+
+def settle_lines() -> list[str]:
+    """`settle(params, data, prepared)`: the factors of these data at these parameters."""
+    doc = '"""Factors of q at these parameters: sweeps from a seeded start until the bound stays."""'
+    lines = [
+        "factors = start(params, data, prepared, np.random.default_rng(0), {})",
+        "return settled(lambda here: e_step(params, data, prepared, here), factors)",
+    ]
+    return ["def settle(params, data, prepared):", *indent([doc, *lines], 1)]
+
+
+def bound_lines(printer: Printer) -> list[str]:
+    """The entropies, which with the expected log joint are the bound."""
+    return [f'log_likelihood += factors["entropy {p.latents[0]}"]' for p in printer.plan.elimination.parts]
+
+
+def functions_of_meanfield(printer: Printer) -> Sequence[list[str]]:
+    """The functions that only mean-field has."""
+    if not printer.plan.elimination.parts:
+        return []
+    return [*(part_lines(printer, p) for p in printer.plan.elimination.parts), start_lines(printer), settle_lines()]
