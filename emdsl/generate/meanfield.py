@@ -57,6 +57,7 @@ def start_lines(printer: Printer) -> list[str]:
     """`start(params, data, prepared, rng, given)`: factors to sweep from, seeded; those of `given` as they are."""
     f = printer.function()
     cells = [line for part in printer.plan.elimination.parts for b in part.blocks for line in _start(printer, f, b)]
+    cells += [f'"entropy {part.latents[0]}": 0.0,' for part in printer.plan.elimination.parts]
     discrete = [b for b in printer.plan.elimination.blocks if b.states and len(b.latents) == 1]
     given = [
         f'put(factors, given, "{b.name}", "q:{b.name}", {len(b.home)})' for b in discrete if not b.chain and not b.gates
@@ -112,10 +113,11 @@ def _before(block: Block) -> tuple[Ix, ...]:
 def sweep_lines(printer: Printer) -> list[str]:
     """The lines at the head of `e_step`: each factor in turn."""
     lines = ["factors = dict(settle(params, data, prepared) if factors is None else factors)"]
-    return lines + [
+    updates = [
         f"factors.update({part_name(printer, p)}(params, prepared, factors, rng))"
         for p in printer.plan.elimination.parts
     ]
+    return [*lines, "if sweep:", *indent(updates, 1)]
 
 
 def settle_lines() -> list[str]:

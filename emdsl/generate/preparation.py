@@ -233,7 +233,7 @@ def initial_lines(printer: Printer) -> list[str]:
         lines = [
             *first,
             *body,
-            "statistics = e_step(params, data, prepared, start(params, data, prepared, rng, {}))",
+            "statistics = e_step(params, data, prepared, start(params, data, prepared, rng, {}), sweep=False)",
             'return m_step(statistics, params, prepared, "keep")',
         ]
     elif not plan.elimination.blocks:
