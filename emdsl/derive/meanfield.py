@@ -18,6 +18,7 @@ from emdsl.derive.discrete import groups
 from emdsl.derive.expr import El, Ix
 from emdsl.derive.factors import Factor, LogJoint
 from emdsl.derive.gaussian import covariance_axes
+from emdsl.derive.records import WHOLE
 from emdsl.derive.statistics import averaged, hidden
 from emdsl.derive.terms import Term, merge, symmetry_of, terms
 from emdsl.derive.weights import weigh
@@ -112,8 +113,9 @@ def moments_of(block: Block) -> dict[str, tuple[Ix, ...]]:
             behind = block.chain.before if r else ()
             out[f"first{r}:{name}"] = (*behind, *block.states, *block.gates, *block.chain.outer)
     if block.record is not None and block.scale is None:
-        out |= {f"E:{name}:{kind}": (*own, *block.own) for kind in block.record.moments}
-        out |= {f"argument:{name}:{a}": (*own, *block.own) for a in block.record.fields if not block.gates}
+        shapes = {k: own if k in WHOLE else (*own, *block.own) for k in (*block.record.moments, *block.record.fields)}
+        out |= {f"E:{name}:{kind}": shapes[kind] for kind in block.record.moments}
+        out |= {f"argument:{name}:{a}": shapes[a] for a in block.record.fields if not block.gates}
     if block.scale is not None:
         out |= {f"location:{name}": own, f"variance:{name}": own}
     if block.gaussian is not None and block.field is None:

@@ -10,7 +10,7 @@ from functools import cache
 
 from emdsl.derive import expr as x
 from emdsl.derive.exponential import exponential, functions_in, only
-from emdsl.derive.expr import El, Expr, Ix
+from emdsl.derive.expr import El, Expr, Idx, Ix
 from emdsl.derive.show import show
 from emdsl.derive.terms import Term
 from emdsl.errors import InternalError
@@ -66,8 +66,13 @@ POSTERIORS = (
         ("p", "a", "b"),
     ),
     Posterior("Dirichlet", "dirichlet_posterior", ("log", "id"), (0.0,), ("concentration",)),
+    Posterior("Wishart", "wishart_posterior", ("logdet", "id", "inv"), (1.0, -0.5), ("df", "scale")),
+    Posterior("InverseWishart", "inverse_wishart_posterior", ("logdet", "inv", "id"), (-3.0, -0.5), ("df", "scale")),
 )
-ORDER = ("log", "log1m", "log^2", "cos", "sin", "id", "square", "recip", "exp")  # in which kernels take statistics
+WHOLE = ("logdet", "df")  # of a matrix: one number, without its own axes
+
+# in which order kernels take statistics
+ORDER = ("logdet", "log", "log1m", "log^2", "cos", "sin", "id", "square", "recip", "exp", "inv")
 
 
 @cache
@@ -92,7 +97,10 @@ class Role:
 
 
 def function_of(e: Expr, leaf: El) -> str | None:
-    """The name of an expression as a function of one element: id, square, log, recip, log1m, cos, sin, exp, log^2."""
+    """The name of an expression as a function of one element: id, square, log, recip, log1m, cos, sin, exp, log^2.
+
+    Of a matrix: id (an entry of it), inv (of its inverse), logdet.
+    """
     match e:
         case El() if e == leaf:
             return "id"
@@ -106,7 +114,21 @@ def function_of(e: Expr, leaf: El) -> str | None:
             return name
         case x.Fn("log", (x.Add(ts),)) if len(ts) == 2 and x.neg(leaf) in ts and x.ONE in ts:
             return "log1m"
+        case x.LogDet(body=b) if b == leaf:
+            return "logdet"
+        case x.MatInv(body=b) if b == leaf:
+            return "inv"
     return None
+
+
+def slots_of(e: Expr, leaf: El, home: int) -> tuple[Idx, ...]:
+    """Where in an element, whose plates are the first `home` indices, a function of it stands."""
+    match e:
+        case x.LogDet():
+            return ()
+        case x.MatInv():
+            return e.at
+    return leaf.idx[home:]
 
 
 def statistic_of(t: Term, name: str, home: tuple[Ix, ...], own: tuple[Ix, ...]) -> Role | str:
@@ -120,17 +142,19 @@ def statistic_of(t: Term, name: str, home: tuple[Ix, ...], own: tuple[Ix, ...]) 
         return f"one term holds two elements of {name}"
     leaf = leaves[0]
     whole = x.mul(*mine)
-    if any(isinstance(i, Ix) and i not in x.free(whole) for i in leaf.idx):
-        return f"{show(whole)} holds all elements of {name} together"
     found = function_of(whole, leaf)
+    if found not in ("logdet", "inv") and any(isinstance(i, Ix) and i not in x.free(whole) for i in leaf.idx):
+        return f"{show(whole)} holds all elements of {name} together"
     if found is None:
         return f"{show(whole)} is not a statistic of a family in the table"
-    slots = leaf.idx[len(home) :]
+    slots = list(slots_of(whole, leaf, len(home)))
     ixs, factors = list(t.ixs), list(rest)
-    for slot, axis in zip(slots, own, strict=True):
-        if isinstance(slot, Ix) and slot in ixs:
+    for n, axis in enumerate(own[: len(slots)]):
+        slot = slots[n]
+        if isinstance(slot, Ix) and slot in ixs and slot not in own:
             factors = [x.substitute(f, {slot: axis}) for f in factors]
             ixs = [axis if i == slot else i for i in ixs]
+            slots = [axis if s == slot else s for s in slots]
         else:
             selector = x.sel(slot.value, axis) if isinstance(slot, x.DataIx) else x.delta(slot, axis)
             factors.append(selector)

@@ -19,7 +19,7 @@ from emdsl.derive.expr import DataIx, El, Expr, Idx, Ix
 from emdsl.derive.factors import Factor, LogJoint
 from emdsl.derive.gaussian_moments import under_gaussian
 from emdsl.derive.networks import clique_key, in_clique
-from emdsl.derive.records import function_of
+from emdsl.derive.records import function_of, slots_of
 from emdsl.derive.show import show
 from emdsl.derive.terms import Symmetry, Term, blocks_of, canonical_names, merge, spell, symmetry_of
 from emdsl.derive.weights import weigh
@@ -245,7 +245,7 @@ def _moments(t: Term, block: Block) -> Term | str:
         kind = function_of(whole, leaf)
         if kind is None or block.record is None or kind not in block.record.moments:
             return f"no closed expectation of {show(whole)} under the posterior of {name}"
-        factors = (*rest, El(f"E:{name}:{kind}", (*block.gates, *block.home, *leaf.idx[len(block.home) :])))
+        factors = (*rest, El(f"E:{name}:{kind}", (*block.gates, *block.home, *slots_of(whole, leaf, len(block.home)))))
     if not block.gates:
         return replace(t, factors=factors)
     q = El(f"q:{block.name}", (*block.gates, *block.home))

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from emdsl.derive import expr as x
 from emdsl.derive.block import Block, gates_outside
 from emdsl.derive.expr import El, Expr, Idx, Ix
+from emdsl.derive.records import WHOLE
 from emdsl.derive.statistics import drop_presence
 from emdsl.derive.terms import Term
 from emdsl.generate.arrays import Array, Leaf
@@ -132,7 +133,7 @@ def _emit_continuous(f: Function, block: Block) -> None:
         parts = [_contracted(f, t, axes) for t, r in zip(block.terms, block.roles, strict=True) if r == statistic]
         value = em.sum(parts) if parts else Array("0.0", ())
         value = where_there(f, block.exists, value, neutral)
-        if record.rank:
+        if record.rank and statistic not in WHOLE:
             value = em.broadcast(value, em.order((*[i for i in axes if i in value.axes or i in block.own],)))
         value = em.name(f"eta_{statistic.replace('^', '')}_{name}", value)
         if not value.axes:
@@ -141,7 +142,8 @@ def _emit_continuous(f: Function, block: Block) -> None:
     union = em.order([i for a in arguments for i in a.axes])
     aligned = [em.align(a, union) if a.axes else a.code for a in arguments]
     if record.rank:
-        aligned.append(f"axis={union.index(block.own[0])}")
+        places = [union.index(i) for i in block.own]
+        aligned.append(f"axis={places[0]}" if record.rank == 1 else f"axes={tuple(places)}")
     inner = any(a.inner for a in arguments)
     scope = em.lines if inner else em.outer
     if block.scale is not None:
@@ -152,10 +154,13 @@ def _emit_continuous(f: Function, block: Block) -> None:
     cut = em.chunk is not None and any(i.dim == em.chunk for i in union)
     order = (*block.gates, *block.home, *block.own)
     stored = tuple(order.index(i) for i in union)
+    places_of = {k: stored for k in (*record.moments, *record.fields)}
+    places_of |= {k: tuple(order.index(i) for i in union if i not in block.own) for k in WHOLE if k in places_of}
     for kind in record.moments:
-        f.runtime[f"E:{name}:{kind}"] = Leaf(f'{moments}["{kind}"]', stored, inner, cut=cut)
+        f.runtime[f"E:{name}:{kind}"] = Leaf(f'{moments}["{kind}"]', places_of[kind], inner, cut=cut)
     for argument in record.fields:
-        f.runtime[f"argument:{name}:{argument}"] = Leaf(f'{moments}["arguments"]["{argument}"]', stored, inner, cut=cut)
+        code = f'{moments}["arguments"]["{argument}"]'
+        f.runtime[f"argument:{name}:{argument}"] = Leaf(code, places_of[argument], inner, cut=cut)
     f.runtime[f"moments:{name}"] = Leaf(moments, stored, inner, cut=cut)
     _emit_normaliser(f, block, Array(log_z, tuple(i for i in union if i not in block.own), inner))
 

@@ -98,7 +98,8 @@ def _start(printer: Printer, f: Function, block: Block) -> list[str]:
         wanted = [k for k in moments_of(block) if k in printer.plan.moments and k.startswith(("E:", "argument:"))]
         stored = em.order((*block.gates, *block.home, *block.own))
         shape = f"({', '.join(em.size(i.dim) for i in stored)}{',' if len(stored) == 1 else ''})"
-        axis = f", axis={stored.index(block.own[0])}" if block.own else ""
+        places = tuple(stored.index(i) for i in block.own)
+        axis = "" if not places else f", axis={places[0]}" if len(places) == 1 else f", axes={places}"
         kinds = [(k, k.split(":")[0], k.split(":")[2]) for k in wanted]
         names = ", ".join(f'"{k}": ("{kind}", "{what}")' for k, kind, what in kinds)
         natural = ", ".join(map(str, block.record.neutral))

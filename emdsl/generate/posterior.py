@@ -6,6 +6,7 @@ from emdsl.derive import expr as x
 from emdsl.derive.block import Block
 from emdsl.derive.expr import El, Ix
 from emdsl.derive.plates import home_of
+from emdsl.derive.records import WHOLE
 from emdsl.derive.statistics import average
 from emdsl.derive.terms import Term
 from emdsl.generate.arrays import Array
@@ -61,7 +62,7 @@ def _fields(f: Function, block: Block, latent: str) -> list[tuple[str, Array]]:
     assert record is not None
     out = []
     for kind in dict.fromkeys(("id", "square", *record.statistics)):
-        if kind not in record.moments:
+        if kind not in record.moments or kind in WHOLE:
             continue
         axes = (*block.own, *block.home)
         if block.scale is not None:
@@ -74,7 +75,8 @@ def _fields(f: Function, block: Block, latent: str) -> list[tuple[str, Array]]:
         out.append((kind, em.broadcast(value, axes)))
     if not block.gates and block.scale is None:
         for field in record.fields:
-            value = em.value(El(f"argument:{latent}:{field}", (*block.home, *block.own)))
+            own = () if field in WHOLE else block.own
+            value = em.value(El(f"argument:{latent}:{field}", (*block.home, *own)))
             axes = (*(i for i in block.own if i in value.axes), *block.home)
             out.append((f"argument {field}", em.broadcast(value, axes)))
     return out

@@ -30,13 +30,21 @@ def unit_covariance(shape: Sequence[int], places: Sequence[int]) -> Array:
 
 def plain_member(
     kernel: Callable[..., tuple[Any, Mapping[str, Any]]], natural: Sequence[float], shape: Sequence[int],
-    wanted: Mapping[str, tuple[str, str]], rng: np.random.Generator, **axis: int,
+    wanted: Mapping[str, tuple[str, str]], rng: np.random.Generator, **axis: Any,
 ) -> dict[str, Array]:  # fmt: skip
     """Moments of a family near its plain member; each element a little off, so that no two are alike."""
     near = [n * rng.uniform(0.8, 1.25, shape) if n else rng.uniform(0.0, 0.5, shape) for n in natural]
+    batch = list(shape)
+    if "axes" in axis:  # of matrices: numbers on the diagonal
+        near[1:] = [unit_covariance(shape, axis["axes"]) * n for n in near[1:]]
+        batch = [n for i, n in enumerate(shape) if i not in axis["axes"]]
     _, found = kernel(*near, **axis)
     fields = {"E": found, "argument": found.get("arguments", {})}
-    return {key: np.broadcast_to(fields[kind][name], shape).copy() for key, (kind, name) in wanted.items()}
+    whole = {"logdet", "df"} if "axes" in axis else set()
+    return {
+        key: np.broadcast_to(fields[kind][name], batch if name in whole else shape).copy()
+        for key, (kind, name) in wanted.items()
+    }
 
 
 def put(factors: dict[str, Array], given: dict[str, Any], latent: str, key: str, plates: int) -> None:
