@@ -114,21 +114,35 @@ def _before(block: Block) -> tuple[Ix, ...]:
 def sweep_lines(printer: Printer) -> list[str]:
     """The lines at the head of `e_step`: each factor in turn."""
     lines = ["factors = dict(settle(params, data, prepared) if factors is None else factors)"]
-    updates = [
-        f"factors.update({part_name(printer, p)}(params, prepared, factors, rng))"
-        for p in printer.plan.elimination.parts
-    ]
-    return [*lines, "if sweep:", *indent(updates, 1)]
+    for p in printer.plan.elimination.parts:
+        when = 'if sweep == "all":' if is_shared(printer, p) else "if sweep:"
+        if when not in lines[-2:]:
+            lines.append(when)
+        lines.append(f"    factors.update({part_name(printer, p)}(params, prepared, factors, rng))")
+    return lines
 
 
-def settle_lines() -> list[str]:
-    """`settle(params, data, prepared)`: the factors of these data at these parameters."""
-    doc = '"""Factors of q at these parameters: sweeps from a seeded start until the bound stays."""'
-    lines = [
-        "factors = start(params, data, prepared, np.random.default_rng(0), {})",
-        "return settled(lambda here: e_step(params, data, prepared, here), factors)",
+def is_shared(printer: Printer, part: Part) -> bool:
+    """Whether a factor is of the population, not of the rows of data: its latents lie on no plate of observed ones."""
+    model = printer.plan.joint.model
+    seen = {str(p.size) for v in model.of_kind("observed") for p in v.plates}
+    return not any(str(p.size) in seen for n in part.latents for p in model.variable(n).plates)
+
+
+def settle_lines(printer: Printer) -> list[str]:
+    """`settle(params, data, prepared, learned)`: the factors of these data at these parameters."""
+    doc = '"""Factors of q: sweeps until the bound stays; those of the population as they were `learned`, where given."""'
+    shared = [k for p in printer.plan.elimination.parts if is_shared(printer, p) for k, _ in _kept(printer, p)]
+    shared += [f"entropy {p.latents[0]}" for p in printer.plan.elimination.parts if is_shared(printer, p)]
+    names = ", ".join(f'"{k}"' for k in shared)
+    lines = ["factors = start(params, data, prepared, np.random.default_rng(0), {})"]
+    if shared:
+        lines += ["if learned is not None:", f"    factors.update({{k: learned[k] for k in ({names},)}})"]
+    lines += [
+        'sweep = "all" if learned is None else "rows"',
+        "return settled(lambda here: e_step(params, data, prepared, here, sweep=sweep), factors)",
     ]
-    return ["def settle(params, data, prepared):", *indent([doc, *lines], 1)]
+    return ["def settle(params, data, prepared, learned=None):", *indent([doc, *lines], 1)]
 
 
 def bound_lines(printer: Printer) -> list[str]:
@@ -140,4 +154,4 @@ def functions_of_meanfield(printer: Printer) -> Sequence[list[str]]:
     """The functions that only mean-field has."""
     if not printer.plan.elimination.parts:
         return []
-    return [*(part_lines(printer, p) for p in printer.plan.elimination.parts), start_lines(printer), settle_lines()]
+    return [*(part_lines(printer, p) for p in printer.plan.elimination.parts), start_lines(printer), settle_lines(printer)]

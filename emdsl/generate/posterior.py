@@ -39,8 +39,9 @@ def posterior_lines(printer: Printer) -> list[str]:
     lines += ["return {", *_results(printer, entries, parts), "}"]
     doc = '"""Posterior of each latent at these parameters: plates first, then its own axes."""'
     if printer.plan.elimination.parts:
-        lines = ["factors = settle(params, data, prepared) if factors is None else factors", *lines]
-        return ["def posterior(params, data, prepared, factors=None):", *("    " + line for line in (doc, *lines))]
+        lines = ["factors = settle(params, data, prepared, learned) if factors is None else factors", *lines]
+        head = "def posterior(params, data, prepared, factors=None, learned=None):"
+        return [head, *("    " + line for line in (doc, *lines))]
     return ["def posterior(params, data, prepared):", *("    " + line for line in (doc, *lines))]
 
 
@@ -110,7 +111,7 @@ def _results(printer: Printer, entries: list[tuple[str, str, Array]], parts: lis
     out: list[str] = []
     by_latent: dict[str, list[tuple[str, str]]] = {}
     for (latent, field, value), part in zip(entries, parts, strict=True):
-        home = sum(1 for i in value.axes if i.dim in printer.rows)
+        home = len(home_of(printer.plan.joint.model.variable(latent)))
         code = f"np.concatenate({part}, axis=-1)" if printer.chunk else f"np.asarray({part})"
         by_latent.setdefault(latent, []).append((field, f"plates_first({code}, {home})"))
     for latent, fields in by_latent.items():

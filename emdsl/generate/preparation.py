@@ -233,7 +233,7 @@ def initial_lines(printer: Printer) -> list[str]:
         lines = [
             *first,
             *body,
-            "statistics = e_step(params, data, prepared, start(params, data, prepared, rng, {}), sweep=False)",
+            'statistics = e_step(params, data, prepared, start(params, data, prepared, rng, {}), sweep="")',
             'return m_step(statistics, params, prepared, "keep")',
         ]
     elif not plan.elimination.blocks:

@@ -53,7 +53,12 @@ class Answers(Settings):
         dict with mean and cov or var. Others: mean and the family's parameters. Lists on ragged plates.
         """
         bound, prepared = self._see(data, **beside)
-        return self._nested(self._ask("posterior", self.params_, bound, prepared), bound)
+        return self._nested(self._ask("posterior", self.params_, bound, prepared, *self._learned()), bound)
+
+    def _learned(self) -> tuple[Any, ...]:
+        """Where q is factorised: (no factors of the new data yet, those of the fit)."""
+        learned = self.__dict__.get("factors_")
+        return () if learned is None else (None, learned)
 
     def _nested(self, posterior: Mapping[str, Any], bound: Bound) -> dict[str, Any]:
         """Ragged plates as nested lists, by the plates of each variable."""
@@ -81,7 +86,7 @@ class Answers(Settings):
         if hasattr(self._module, "most_probable"):
             found = self._ask("most_probable", self.params_, bound, prepared)
         else:
-            posterior = self._ask("posterior", self.params_, bound, prepared)
+            posterior = self._ask("posterior", self.params_, bound, prepared, *self._learned())
             found = {n: np.argmax(p, -1) for n, p in posterior.items() if not isinstance(p, Mapping)}
         names = self._discrete(found)
         nested = self._nested({n: np.asarray(found[n]) for n in names}, bound)

@@ -209,6 +209,7 @@ class Estimator(Answers):
             (setup.data, setup.prepared) if best.state is None else (setup.data, setup.prepared, best.state)
         )
         self._anchor = (setup.prepared, self.params_)
+        self.factors_ = best.state
         if not self.converged_ and self.status_ != "interrupted":
             warnings.warn(self.message_, ConvergenceWarning, stacklevel=3)
 
@@ -271,6 +272,7 @@ class Estimator(Answers):
             "updates": {n: kind for n, (kind, *_) in spec.get("updates", {}).items()},
             "seed": self.seed_,
             "reference": self._reference or {},
+            "factors": self.factors_ or {},
             "emdsl_version": spec.get("emdsl_version"),
         }
 
@@ -301,4 +303,5 @@ class Estimator(Answers):
             setattr(self, f"{name}_", saved.get(name))
         self.sizes_, self.labels_, self.seed_ = dict(saved["sizes"]), dict(saved.get("labels") or {}), saved.get("seed")
         self._reference = {n: np.asarray(v) for n, v in (saved.get("reference") or {}).items()} or None
+        self.factors_ = {n: np.asarray(v) for n, v in (saved.get("factors") or {}).items()} or None
         return self
