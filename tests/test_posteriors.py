@@ -25,11 +25,12 @@ ENDS = {"real": (-np.inf, np.inf), "positive": (0, np.inf), "unit": (0, 1)}
 T = {
     "id": lambda v: v, "square": np.square, "recip": lambda v: 1 / v, "log": np.log, "log1m": lambda v: np.log1p(-v),
     "log^2": lambda v: np.log(v) ** 2, "cos": np.cos, "sin": np.sin, "exp": np.exp,
+    "inv": np.linalg.inv, "logdet": lambda v: np.linalg.slogdet(v)[1],
 }  # fmt: skip
 
 
 def natural(record):
-    """Random arguments of the declared family, draws, its log density there, and the natural parameters.
+    """Random arguments of the declared family, its natural parameters, one array for each statistic, and A.
 
     These are solved from the density itself: it is linear in the statistics, with A as the constant.
     """
@@ -41,13 +42,15 @@ def natural(record):
     density = np.stack([expression_log_density(family, 0, p, args) for p in points])
     eta, constant = [], []
     for row in range(ROWS):
-        columns = [T[s](points[:, row]) for s in record.statistics]
+        columns = [np.asarray(T[s](points[:, row])).reshape(len(points), -1) for s in record.statistics]
         design = np.column_stack([*columns, np.ones(len(points))])
         found = np.linalg.lstsq(design, density[:, row], rcond=None)[0]
         assert np.abs(design @ found - density[:, row]).max() < 1e-7  # it is a family over these statistics
-        eta.append(found[:-1].reshape(n, *event))
+        eta.append(np.split(found[:-1], np.cumsum([c.shape[1] for c in columns])[:-1]))
         constant.append(-found[-1])
-    return args, np.moveaxis(np.array(eta), 1, 0), np.array(constant)
+    shapes = [() if s == "logdet" else event for s in record.statistics]
+    stacked = [np.stack([e[k] for e in eta]).reshape(ROWS, *shape) for k, shape in enumerate(shapes)]
+    return args, stacked, np.array(constant)
 
 
 @pytest.mark.parametrize("record", POSTERIORS, ids=lambda r: r.name)
@@ -72,10 +75,10 @@ def test_normaliser_and_moments_are_integrals(record):
     low, high = (-np.pi, np.pi) if record.name == "VonMises" else ENDS[record.support]
     compared = 0
     for scale in (1.0, 1.3):
-        value, said = getattr(posteriors, record.kernel)(*(scale * eta))
+        value, said = getattr(posteriors, record.kernel)(*(scale * e for e in eta))
         assert set(record.moments) <= set(said)
         for row in range(3):
-            here = scale * eta[:, row]
+            here = [scale * e[row] for e in eta]
 
             def density(v, here=here, a=value[row]):
                 return np.exp(sum(e * T[s](v) for s, e in zip(record.statistics, here, strict=True)) - a)
@@ -94,10 +97,10 @@ def test_moments_of_statistics_are_the_gradient_of_the_normaliser(record):
     _, eta, _ = natural(record)
     kernel = getattr(posteriors, record.kernel)
     said = kernel(*eta)[1]
-    way = np.random.default_rng(2).normal(size=eta.shape) * 0.05 * np.abs(eta)
-    up, down = (kernel(*(eta + s * 1e-4 * way))[0] for s in (1, -1))
-    own = tuple(range(1, 1 + record.rank))
-    expected = sum((w * said[s]).sum(own) if own else w * said[s] for s, w in zip(record.statistics, way, strict=True))
+    rng = np.random.default_rng(2)
+    way = [rng.normal(size=e.shape) * 0.05 * np.abs(e) for e in eta]
+    up, down = (kernel(*(e + s * 1e-4 * w for e, w in zip(eta, way, strict=True)))[0] for s in (1, -1))
+    expected = sum((w * said[s]).reshape(ROWS, -1).sum(1) for s, w in zip(record.statistics, way, strict=True))
     np.testing.assert_allclose((up - down) / 2e-4, expected, rtol=1e-5, atol=1e-6)
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from emdsl.derive import expr as x
+from emdsl.derive.averages import averaged, hidden
 from emdsl.derive.block import Block, touches
 from emdsl.derive.blocks import Elimination, Part, classes, eliminated, is_prior
 from emdsl.derive.discrete import groups
@@ -19,7 +20,6 @@ from emdsl.derive.expr import El, Ix
 from emdsl.derive.factors import Factor, LogJoint
 from emdsl.derive.gaussian import covariance_axes
 from emdsl.derive.records import WHOLE
-from emdsl.derive.statistics import averaged, hidden
 from emdsl.derive.terms import Term, merge, symmetry_of, terms
 from emdsl.derive.weights import weigh
 from emdsl.errors import ModelError, Problem, Span
@@ -63,7 +63,26 @@ def factorised(joint: LogJoint, weighted: str | None, wanted: Sequence[tuple[str
         (weigh(p, weighted, joint.model) for t, f in mine for p in _over(t, f, done, joint)), symmetry_of(joint)
     )
     blocks = tuple(b for p in parts for b in p.blocks)
+    _refuse_bare(joint.model, blocks)
     return Elimination(blocks, tuple(free), prior, tuple(everything), tuple(parts))
+
+
+def _refuse_bare(model: m.ModelText, blocks: Sequence[Block]) -> None:
+    """A bare name asks for a factor for each of its elements: only where they are not tied is that the block found."""
+    problems = []
+    for line in model.infer:
+        for group, grouped in zip(line.groups, line.grouped, strict=True):
+            block = next((b for b in blocks if group[0] in b.latents), None)
+            tied = block is not None and (block.chain or block.network or (block.field and block.field.ties))
+            if line.method == "meanfield" and not grouped and tied:
+                text = (
+                    f"the elements of {group[0]} are tied to one another, and factors for single ones do not follow yet"
+                )
+                problems.append(
+                    Problem("E120", text, line.span, f"keep them together: infer ({group[0]}) by meanfield")
+                )
+    if problems:
+        raise ModelError(problems, model.source)
 
 
 def _conditional(
@@ -80,9 +99,7 @@ def _known(kinds: Mapping[str, str], latents: Sequence[str]) -> Mapping[str, str
     return {n: "D" if k.startswith("L:") and n not in latents else k for n, k in kinds.items()}
 
 
-def _groups(
-    joint: LogJoint, latents: Sequence[str], mine: Sequence[tuple[Term, Factor]]
-) -> dict[str, tuple[str, ...]]:
+def _groups(joint: LogJoint, latents: Sequence[str], mine: Sequence[tuple[Term, Factor]]) -> dict[str, tuple[str, ...]]:
     own = [(hidden(t, latents), f) for t, f in mine if touches(t, latents)]
     return {n: found for n, found in groups(joint, own).items() if set(found) <= set(latents)}
 

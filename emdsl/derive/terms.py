@@ -223,7 +223,8 @@ def merge(items: Iterable[Term], symmetry: Symmetry, fixed: tuple[Ix, ...] = ())
 
 def symmetry_of(joint: LogJoint) -> Symmetry:
     """The symmetric arrays of a model, by their domains."""
-    return Symmetry(frozenset(v.name for v in joint.model.variables if v.domain.kind in ("spd", "correlation")))
+    names = [v.name for v in joint.model.variables if v.domain.kind in ("spd", "correlation")]
+    return Symmetry(frozenset(n for v in names for n in (v, f"E:{v}:id", f"E:{v}:inv")))
 
 
 def merge_roles(

@@ -140,7 +140,9 @@ def _emit_continuous(f: Function, block: Block) -> None:
             value = Array(value.code, (), value.inner)
         arguments.append(value)
     union = em.order([i for a in arguments for i in a.axes])
-    aligned = [em.align(a, union) if a.axes else a.code for a in arguments]
+    batch = tuple(i for i in union if i not in block.own)
+    axes_of = [batch if s in WHOLE else union for s in record.statistics]
+    aligned = [em.align(a, axes) if a.axes else a.code for a, axes in zip(arguments, axes_of, strict=True)]
     if record.rank:
         places = [union.index(i) for i in block.own]
         aligned.append(f"axis={places[0]}" if record.rank == 1 else f"axes={tuple(places)}")
@@ -154,7 +156,7 @@ def _emit_continuous(f: Function, block: Block) -> None:
     cut = em.chunk is not None and any(i.dim == em.chunk for i in union)
     order = (*block.gates, *block.home, *block.own)
     stored = tuple(order.index(i) for i in union)
-    places_of = {k: stored for k in (*record.moments, *record.fields)}
+    places_of = dict.fromkeys((*record.moments, *record.fields), stored)
     places_of |= {k: tuple(order.index(i) for i in union if i not in block.own) for k in WHOLE if k in places_of}
     for kind in record.moments:
         f.runtime[f"E:{name}:{kind}"] = Leaf(f'{moments}["{kind}"]', places_of[kind], inner, cut=cut)

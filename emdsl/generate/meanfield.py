@@ -69,7 +69,7 @@ def start_lines(printer: Printer) -> list[str]:
 
 
 def _start(printer: Printer, f: Function, block: Block) -> list[str]:
-    em, name = f.emitter, block.name
+    em = f.emitter
     out = []
     for key, axes in moments_of(block).items():
         if key not in printer.plan.moments:
@@ -98,8 +98,8 @@ def _start(printer: Printer, f: Function, block: Block) -> list[str]:
         wanted = [k for k in moments_of(block) if k in printer.plan.moments and k.startswith(("E:", "argument:"))]
         stored = em.order((*block.gates, *block.home, *block.own))
         shape = f"({', '.join(em.size(i.dim) for i in stored)}{',' if len(stored) == 1 else ''})"
-        places = tuple(stored.index(i) for i in block.own)
-        axis = "" if not places else f", axis={places[0]}" if len(places) == 1 else f", axes={places}"
+        at = tuple(stored.index(i) for i in block.own)
+        axis = "" if not at else f", axis={at[0]}" if len(at) == 1 else f", axes={at}"
         kinds = [(k, k.split(":")[0], k.split(":")[2]) for k in wanted]
         names = ", ".join(f'"{k}": ("{kind}", "{what}")' for k, kind, what in kinds)
         natural = ", ".join(map(str, block.record.neutral))
@@ -131,7 +131,9 @@ def is_shared(printer: Printer, part: Part) -> bool:
 
 def settle_lines(printer: Printer) -> list[str]:
     """`settle(params, data, prepared, learned)`: the factors of these data at these parameters."""
-    doc = '"""Factors of q: sweeps until the bound stays; those of the population as they were `learned`, where given."""'
+    doc = (
+        '"""Factors of q: sweeps until the bound stays; those of the population as they were `learned`, where given."""'
+    )
     shared = [k for p in printer.plan.elimination.parts if is_shared(printer, p) for k, _ in _kept(printer, p)]
     shared += [f"entropy {p.latents[0]}" for p in printer.plan.elimination.parts if is_shared(printer, p)]
     names = ", ".join(f'"{k}"' for k in shared)
@@ -154,4 +156,8 @@ def functions_of_meanfield(printer: Printer) -> Sequence[list[str]]:
     """The functions that only mean-field has."""
     if not printer.plan.elimination.parts:
         return []
-    return [*(part_lines(printer, p) for p in printer.plan.elimination.parts), start_lines(printer), settle_lines(printer)]
+    return [
+        *(part_lines(printer, p) for p in printer.plan.elimination.parts),
+        start_lines(printer),
+        settle_lines(printer),
+    ]

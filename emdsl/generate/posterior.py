@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from emdsl.derive import expr as x
+from emdsl.derive.averages import average
 from emdsl.derive.block import Block
 from emdsl.derive.expr import El, Ix
 from emdsl.derive.plates import home_of
 from emdsl.derive.records import WHOLE
-from emdsl.derive.statistics import average
 from emdsl.derive.terms import Term
 from emdsl.generate.arrays import Array
 from emdsl.generate.context import Function
@@ -110,7 +110,7 @@ def _moved(printer: Printer, latent: str) -> str:
 def _results(printer: Printer, entries: list[tuple[str, str, Array]], parts: list[str]) -> list[str]:
     out: list[str] = []
     by_latent: dict[str, list[tuple[str, str]]] = {}
-    for (latent, field, value), part in zip(entries, parts, strict=True):
+    for (latent, field, _), part in zip(entries, parts, strict=True):
         home = len(home_of(printer.plan.joint.model.variable(latent)))
         code = f"np.concatenate({part}, axis=-1)" if printer.chunk else f"np.asarray({part})"
         by_latent.setdefault(latent, []).append((field, f"plates_first({code}, {home})"))

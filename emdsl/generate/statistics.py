@@ -47,8 +47,10 @@ def e_step_lines(printer: Printer) -> list[str]:
     entries += ['"state": factors,'] if parts else []
     lines += ["return {", '    "log_likelihood": float(honest(log_likelihood)),', *indent(entries, 1), "}"]
     if parts:
-        doc = '"""One sweep over the factors of q; expected sufficient statistics and the bound, at these parameters."""'
-        head = "def e_step(params, data, prepared, factors=None, rng=None, sweep=\"all\"):"
+        doc = (
+            '"""One sweep over the factors of q; expected sufficient statistics and the bound, at these parameters."""'
+        )
+        head = 'def e_step(params, data, prepared, factors=None, rng=None, sweep="all"):'
         return [head, *indent([doc, *sweep_lines(printer), *lines], 1)]
     doc = '"""Expected sufficient statistics (additive over data) and the log-likelihood, at these parameters."""'
     return ["def e_step(params, data, prepared, rng=None):", *indent([doc, *lines], 1)]

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from emdsl.derive import expr as x
+from emdsl.derive.averages import expectation
 from emdsl.derive.block import place
 from emdsl.derive.blocks import classes
 from emdsl.derive.coefficients import axes_of, matrix_term, scalar_term, total_of
@@ -17,7 +18,7 @@ from emdsl.derive.plan import Plan
 from emdsl.derive.quadratic import Linear, quadratic
 from emdsl.derive.scalars import solve_score
 from emdsl.derive.solve import Closed, Simplex, Spread, Update
-from emdsl.derive.statistics import average, selectors
+from emdsl.derive.statistics import selectors
 from emdsl.derive.terms import Term, merge, opened, settle
 
 Found = tuple[Expr, Expr] | None  # left-hand and right-hand side
@@ -28,7 +29,7 @@ def closed_terms(plan: Plan, names: frozenset[str]) -> list[Term] | None:
 
     None where an expectation of a closed term is not a moment: then only the opened form is known.
     """
-    joint, blocks = plan.joint, plan.elimination.blocks
+    joint = plan.joint
     kinds = classes(joint)
     out: list[Term] = []
     for factor in joint.factors:
@@ -40,7 +41,7 @@ def closed_terms(plan: Plan, names: frozenset[str]) -> list[Term] | None:
             number, rest = x.split_number(x.mul(*factors))
             kept = tuple(f for f in x.factors_of(rest) if f != x.ONE)
             term = settle(Term(c * number, factor.gates, factor.masks + kept, factor.plates + sums))
-            averaged = average(term, blocks, joint)
+            averaged = expectation(term, plan.elimination, joint)
             if isinstance(averaged, str):
                 return None
             out += [selectors(part, joint, kinds) for part in averaged]

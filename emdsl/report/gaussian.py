@@ -18,17 +18,25 @@ from emdsl.report.tidy import tidy
 from emdsl.report.typeset import Typeset
 
 
-def gaussian_lines(block: Block, terms: Sequence[Term], t: Typeset) -> Iterator[Say | Show]:
-    """J and h, entry by entry; `terms` are the block's, as little opened as they may be."""
+def roles_of(block: Block, terms: Sequence[Term]) -> list[tuple[str, Term]]:
+    """What of J and h each of a block's terms adds to."""
+    g, field = block.gaussian, block.field
+    assert g is not None
+    if field is None:
+        found = [polynomial_role(term, block.latents, block.home, g) for term in terms]
+    else:
+        found = [field_role(term, block.latents, field.homes, g, list(field.ties)) for term in terms]
+    return [role for role in found if not isinstance(role, str)]
+
+
+def gaussian_lines(block: Block, terms: Sequence[tuple[str, Term]], t: Typeset) -> Iterator[Say | Show]:
+    """J and h, entry by entry; `terms` are the block's with their roles, as little opened as they may be."""
     g = block.gaussian
     assert g is not None
     own = [i for table in (g.rows, g.columns) for n in block.latents for i in table[n]]
     names = t.letters.extend({}, (*block.home, *block.gates, *own))
     found: dict[str, list[Expr]] = {}
-    for term in terms:
-        role = polynomial_role(term, block.latents, block.home, g)
-        if isinstance(role, str):
-            continue
+    for role in terms:
         held = {*block.home, *block.gates, *own}
         found.setdefault(role[0], []).append(whole([i for i in role[1].ixs if i not in held], role[1].body))
     yield Say("Its log joint is linear and quadratic, so it is Gaussian, with precision J and linear term h:")
@@ -55,17 +63,14 @@ def _entry(latent: str, axes: tuple[Ix, ...], block: Block, t: Typeset, names: N
     return t.of(El(latent, (*block.home, *axes)), names)
 
 
-def field_lines(block: Block, field: Field, terms: Sequence[Term], t: Typeset) -> Iterator[Say | Show]:
+def field_lines(block: Block, field: Field, terms: Sequence[tuple[str, Term]], t: Typeset) -> Iterator[Say | Show]:
     """J and h over all elements: at one element, and where two are tied."""
     g = block.gaussian
     assert g is not None
     ties = list(field.ties)
     found: dict[str, list[tuple[Expr, Names]]] = {}
     own = [i for table in (g.rows, g.columns) for n in block.latents for i in table[n]]
-    for term in terms:
-        role = field_role(term, block.latents, field.homes, g, ties)
-        if isinstance(role, str):
-            continue
+    for role in terms:
         held = (*_places(role[0], field, ties), *own)
         names = t.letters.extend({}, held)
         inside = whole([i for i in role[1].ixs if i not in held], role[1].body)

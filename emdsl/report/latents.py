@@ -15,7 +15,7 @@ from emdsl.derive.records import statistic_of
 from emdsl.derive.terms import Term, merge, opened, settle
 from emdsl.report import formula as f
 from emdsl.report.chains import chain_lines
-from emdsl.report.gaussian import field_lines, gaussian_lines
+from emdsl.report.gaussian import field_lines, gaussian_lines, roles_of
 from emdsl.report.indices import Names
 from emdsl.report.networks import network_steps
 from emdsl.report.page import Say, Show, Step, names_of, whole
@@ -60,6 +60,9 @@ def _inside(plan: Plan, block: Block) -> Iterator[Say]:
 
 def closed_terms(plan: Plan, block: Block) -> list[Placed]:
     """The terms that hold a block, in the block's own indices: squares closed, earlier blocks integrated out."""
+    if plan.elimination.parts:  # averaged over the other factors, they stand open
+        roles = block.roles or ("",) * len(block.terms)
+        return [Placed(term, role) for term, role in zip(block.terms, roles, strict=True)]
     before = earlier(plan, block)
     gone = {n for b in before for n in b.latents}
     side = dict.fromkeys(block.latents, "V") | dict.fromkeys(gone, "G")
@@ -114,18 +117,18 @@ def _discrete(plan: Plan, block: Block, t: Typeset) -> Iterator[Say | Show]:
     total = t.of(x.add(*(tidy(_inner(p.term, block), t.known) for p in closed_terms(plan, block))), names)
     yield Show(f.Relation("=", f.Apply(f.Word("log"), (q,)), f.plus(total, f.Word("const"))))
     yield Say(
-        "The constant makes the probabilities sum to one; its negative is the block's share of the log-likelihood."
+        "The constant makes the probabilities sum to one; its negative is the block's share of the "
+        + ("bound." if plan.elimination.parts else "log-likelihood.")
     )
 
 
 def _continuous(plan: Plan, block: Block, t: Typeset) -> Iterator[Say | Show]:
-    if block.field is not None:
-        every = merge([p.term for p in closed_terms(plan, block)], plan.expected.symmetry)
-        yield from field_lines(block, block.field, every, t)
-        return
     if block.gaussian is not None:
-        found = merge([p.term for p in closed_terms(plan, block)], plan.expected.symmetry, (*block.home, *block.gates))
-        yield from gaussian_lines(block, found, t)
+        fixed = () if block.field else (*block.home, *block.gates)
+        found = roles_of(block, merge([p.term for p in closed_terms(plan, block)], plan.expected.symmetry, fixed))
+        if plan.elimination.parts:
+            found = list(zip(block.roles, block.terms, strict=True))
+        yield from field_lines(block, block.field, found, t) if block.field else gaussian_lines(block, found, t)
         return
     assert block.record is not None
     names, family = block_names(block, t), block.record.name
@@ -141,13 +144,16 @@ def _continuous(plan: Plan, block: Block, t: Typeset) -> Iterator[Say | Show]:
 def _natural(plan: Plan, block: Block) -> dict[str, list[Expr]]:
     """Statistic -> the parts of its natural parameter, squares closed where that can be."""
     found: dict[str, list[Expr]] = {}
-    for term in merge([p.term for p in closed_terms(plan, block)], plan.expected.symmetry):
+    for term in (
+        [] if plan.elimination.parts else merge([p.term for p in closed_terms(plan, block)], plan.expected.symmetry)
+    ):
         role = statistic_of(term, block.name, block.home, block.own)
         if isinstance(role, str):
             break
         found.setdefault(role.name, []).append(_inner(role.rest, block))
     else:
-        return found
+        if not plan.elimination.parts:
+            return found
     found = {}
     for opened_term, name in zip(block.terms, block.roles, strict=True):
         found.setdefault(name, []).append(_inner(opened_term, block))

@@ -95,13 +95,26 @@ def _bound(plan: Plan) -> Step:
     body: list[Say | Show] = [
         Say("For any distribution q of what is latent, the log-likelihood is at least"),
         Show(f.Relation(">=", log_density(observed, params), right)),
-        Say(
+        Say(_factorised(plan))
+        if plan.elimination.parts
+        else Say(
             "with equality where q is the posterior at the current parameters (E is the mean under q). Here q is "
             "that posterior, "
             "exactly; the next steps find it. The M-step maximises the first part with q held."
         ),
     ]
-    return Step("The bound", tuple(body), {"kind": "bound", "exact": True})
+    return Step("The bound", tuple(body), {"kind": "bound", "exact": not plan.elimination.parts})
+
+
+def _factorised(plan: Plan) -> str:
+    """What mean-field is, with the factors of this q."""
+    parts = [f"q({', '.join(p.latents)})" for p in plan.elimination.parts]
+    return (
+        f"with equality where q is the posterior. Here q is a product, {' '.join(parts)}, so the bound lies below. For "
+        "one factor, the others held, the bound is greatest where the log of that factor is the log joint averaged "
+        "over the others, up to a constant: the next steps find each. An E-step takes the factors in this order, "
+        "once; the M-step maximises the first part with q held."
+    )
 
 
 def _substituted(plan: Plan) -> Step:
@@ -160,6 +173,8 @@ def _objective(plan: Plan, t: Typeset) -> Step:
     prior = any(factor.role in ("param", "potential") for factor in plan.joint.factors)
     kinds = {u.kind for u in plan.updates}
     ecm = [n for u in plan.updates if u.conditional_on for n in u.params]
+    if plan.elimination.parts:
+        return _bound_reported(plan)
     say = "What is reported is the log-likelihood of the data, computed in the same pass as the statistics"
     say += ", plus the log priors." if prior else "."
     body: list[Say | Show] = [Say(say), Show(f.Relation("=", f.Word("ell"), ell))]
@@ -178,3 +193,17 @@ def _objective(plan: Plan, t: Typeset) -> Step:
         body.append(Say(how))
     facts = {"kind": "objective", "exact": True, "priors": prior, "climbs": True, "conditional": ecm}
     return Step("The objective", tuple(body), facts)
+
+
+def _bound_reported(plan: Plan) -> Step:
+    """The objective of mean-field."""
+    prior = any(factor.role in ("param", "potential") for factor in plan.joint.factors)
+    say = "What is reported is the bound, not the log-likelihood, which lies above it by the divergence of q from the "
+    say += "posterior" + (", plus the log priors." if prior else ".")
+    how = "Neither a factor's update nor an M-step lowers it: each raises the bound with all else held."
+    body = (
+        Say(say),
+        Say("The entropy of a factor is its log-normaliser less the expectation of its log joint."),
+        Say(how),
+    )
+    return Step("The objective", body, {"kind": "objective", "exact": False, "priors": prior, "climbs": True})

@@ -128,14 +128,14 @@ def dirichlet_posterior(log: Array, axis: int = -1) -> tuple[Array, dict[str, An
     }  # fmt: skip
 
 
-def wishart_posterior(logdet: Array, id: Array, axes: tuple[int, int]) -> tuple[Array, dict[str, Any]]:
+def wishart_posterior(logdet: Array, id: Array, axes: tuple[int, int] = (-2, -1)) -> tuple[Array, dict[str, Any]]:
     """exp(logdet * log det W + sum_ij id_ij W_ij): Wishart(df = 2 logdet + D + 1, scale = inverse of -2 id).
 
-    `axes` are those of the matrices; the log-normaliser and what is one number for each matrix lack them.
+    `axes` are those of the matrices; `logdet` and all else that is one number for each matrix lack them.
     """
     a, df, low, lower = _wishart(logdet, id, axes)
-    d, scale = low.shape[-1], lower.swapaxes(-1, -2) @ lower
-    mean, inv = df[..., None, None] * scale, (low @ low.swapaxes(-1, -2)) / (df - d - 1)[..., None, None]
+    scale = lower.swapaxes(-1, -2) @ lower
+    mean, inv = df[..., None, None] * scale, _mean_inverse(df, low)
     return a, {
         "id": np.moveaxis(mean, (-2, -1), axes), "inv": np.moveaxis(inv, (-2, -1), axes),
         "logdet": _mean_logdet(df, low),
@@ -143,11 +143,13 @@ def wishart_posterior(logdet: Array, id: Array, axes: tuple[int, int]) -> tuple[
     }  # fmt: skip
 
 
-def inverse_wishart_posterior(logdet: Array, inv: Array, axes: tuple[int, int]) -> tuple[Array, dict[str, Any]]:
+def inverse_wishart_posterior(
+    logdet: Array, inv: Array, axes: tuple[int, int] = (-2, -1)
+) -> tuple[Array, dict[str, Any]]:
     """exp(logdet * log det S + sum_ij inv_ij (1/S)_ij): InverseWishart(df = -2 logdet - D - 1, scale = -2 inv)."""
     a, df, low, lower = _wishart(-logdet - (np.shape(inv)[axes[0]] + 1.0), inv, axes)
-    d, scale = low.shape[-1], low @ low.swapaxes(-1, -2)
-    precision, mean = df[..., None, None] * (lower.swapaxes(-1, -2) @ lower), scale / (df - d - 1)[..., None, None]
+    scale = low @ low.swapaxes(-1, -2)
+    precision, mean = df[..., None, None] * (lower.swapaxes(-1, -2) @ lower), _mean_inverse(df, low)
     return a, {
         "inv": np.moveaxis(precision, (-2, -1), axes), "id": np.moveaxis(mean, (-2, -1), axes),
         "logdet": -_mean_logdet(df, low),
@@ -157,14 +159,23 @@ def inverse_wishart_posterior(logdet: Array, inv: Array, axes: tuple[int, int]) 
 
 def _wishart(logdet: Array, id: Array, axes: tuple[int, int]) -> tuple[Array, Array, Array, Array]:
     """Log-normaliser, degrees of freedom, the Cholesky factor of the inverse scale, and that factor's inverse."""
-    whole, id = np.broadcast_arrays(logdet, id)
-    half = np.moveaxis(-id, axes, (-2, -1))
-    df = 2 * np.moveaxis(whole, axes, (-2, -1))[..., 0, 0] + half.shape[-1] + 1
+    half = np.moveaxis(-np.asarray(id), axes, (-2, -1))
+    df = np.broadcast_to(
+        2 * np.asarray(logdet) + half.shape[-1] + 1, np.broadcast_shapes(np.shape(logdet), half.shape[:-2])
+    )
     low = np.linalg.cholesky(half + half.swapaxes(-1, -2))
     d, i = low.shape[-1], np.arange(low.shape[-1])
     gammas = special.gammaln((df[..., None] - i) / 2).sum(-1) + d * (d - 1) / 4 * np.log(np.pi)
     log_det = 2 * np.log(low.diagonal(0, -2, -1)).sum(-1)
     return df * d / 2 * np.log(2) + gammas - df / 2 * log_det, df, low, np.linalg.inv(low)
+
+
+def _mean_inverse(df: Array, low: Array) -> Array:
+    """E of the inverse of a Wishart, infinite where it has none."""
+    rest = df - low.shape[-1] - 1
+    with np.errstate(all="ignore"):
+        factor = np.where(rest > 0, 1 / rest, np.inf)
+    return factor[..., None, None] * (low @ low.swapaxes(-1, -2))
 
 
 def _mean_logdet(df: Array, low: Array) -> Array:

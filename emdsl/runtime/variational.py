@@ -33,11 +33,10 @@ def plain_member(
     wanted: Mapping[str, tuple[str, str]], rng: np.random.Generator, **axis: Any,
 ) -> dict[str, Array]:  # fmt: skip
     """Moments of a family near its plain member; each element a little off, so that no two are alike."""
-    near = [n * rng.uniform(0.8, 1.25, shape) if n else rng.uniform(0.0, 0.5, shape) for n in natural]
-    batch = list(shape)
-    if "axes" in axis:  # of matrices: numbers on the diagonal
-        near[1:] = [unit_covariance(shape, axis["axes"]) * n for n in near[1:]]
-        batch = [n for i, n in enumerate(shape) if i not in axis["axes"]]
+    batch = [n for i, n in enumerate(shape) if i not in axis.get("axes", ())]
+    near = [n * rng.uniform(0.8, 1.25, batch) if n else rng.uniform(0.0, 0.5, batch) for n in natural]
+    if "axes" in axis:  # of matrices: the log-determinant's, then a multiple of the identity
+        near[1] = unit_covariance(shape, axis["axes"]) * natural[1]
     _, found = kernel(*near, **axis)
     fields = {"E": found, "argument": found.get("arguments", {})}
     whole = {"logdet", "df"} if "axes" in axis else set()
