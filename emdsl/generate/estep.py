@@ -132,7 +132,11 @@ def _emit_continuous(f: Function, block: Block) -> None:
     for statistic, neutral in zip(record.statistics, record.neutral, strict=True):
         parts = [_contracted(f, t, axes) for t, r in zip(block.terms, block.roles, strict=True) if r == statistic]
         value = em.sum(parts) if parts else Array("0.0", ())
-        value = where_there(f, block.exists, value, neutral)
+        if record.rank < 2 or statistic in WHOLE:
+            value = where_there(f, block.exists, value, neutral)
+        elif block.exists:  # a multiple of the identity where an element is not there
+            absent = x.add(x.ONE, x.neg(x.mul(*block.exists)))
+            value = em.sum([value, em.contract([x.num(neutral), absent, x.delta(*block.own)], axes)])
         if record.rank and statistic not in WHOLE:
             value = em.broadcast(value, em.order((*[i for i in axes if i in value.axes or i in block.own],)))
         value = em.name(f"eta_{statistic.replace('^', '')}_{name}", value)

@@ -88,7 +88,7 @@ def _weighted(printer: Printer, f: Function, factors: Sequence[Expr]) -> list[Ex
             if isinstance(e, El) and e.var.startswith("q:") and w.idx[0] in e.idx and e.idx[-1] == w.idx[0]:
                 name = f"w{e.var}"
                 if name not in f.runtime:
-                    q = f.runtime[e.var]
+                    q = f.emitter.leaf(e.var)
                     code = f.emitter.namer.fresh(f"{q.code}_weighted")
                     weight = f.emitter.value(w)
                     even = 'prepared["the weights are even"]'

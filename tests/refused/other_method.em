@@ -3,4 +3,4 @@ param m : real
 for n in N:
     latent   z[n] ~ Normal(m, 1)
     observed x[n] ~ Normal(z[n], 1)
-infer z by meanfield
+infer z by saem

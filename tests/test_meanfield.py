@@ -1,0 +1,307 @@
+"""Mean-field: bounds against numbers known, sums over all states, hand-written sweeps, and sampling from q."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from gallery import MODELS
+from scipy import special, stats
+
+import emdsl
+from emdsl.errors import ModelError
+
+pytestmark = pytest.mark.filterwarnings("ignore::emdsl.runtime.faults.ConvergenceWarning")
+
+NORMAL_GAMMA = """
+model NormalGamma
+latent tau ~ Gamma(0.001, 0.001)
+latent mu ~ Normal(0, var = 1/(0.001*tau))
+for n in N:
+    observed x[n] ~ Normal(mu, var = 1/tau)
+"""
+
+PAIR = """
+model Pair
+size K = 2
+size L = 3
+param a : simplex[K]
+param b : simplex[L]
+param m[K] : real
+param r[L] : real
+param s : positive
+for n in N:
+    latent   z[n] ~ Categorical(a)
+    latent   u[n] ~ Categorical(b)
+    observed y[n] ~ Normal(m[z[n]] + r[u[n]], s)
+"""
+
+CHAINS = """
+model Chains
+size K = 2
+param a[K] : simplex[K]
+param b[K] : simplex[K]
+param m[K] : real
+param r[K] : real
+for t in T:
+    latent   z[t] ~ Categorical(ones(K) / K) if t == 0 else Categorical(a[z[t-1]])
+    latent   u[t] ~ Categorical(ones(K) / K) if t == 0 else Categorical(b[u[t-1]])
+    observed x[t] ~ Normal(m[z[t]], 1)
+    observed y[t] ~ Normal(r[u[t]], 1)
+"""
+
+TOPICS = """
+model Topics
+size K = 2
+param topic[K] : simplex[V]
+given alpha : positive[K]
+for d in D:
+    latent theta[d] ~ Dirichlet(alpha)
+    for i in L[d]:
+        latent   z[d, i] ~ Categorical(theta[d])
+        observed w[d, i] ~ Categorical(topic[z[d, i]])
+infer theta, z by meanfield
+"""
+
+WISHARTS = """
+model Wisharts
+size K = 2
+latent weights ~ Dirichlet(2 * ones(K))
+for k in K:
+    latent prec[k] ~ Wishart(D + 2, eye(D))
+    latent mean[k] ~ MvNormal(zeros(D), precision = 0.1 * eye(D))
+for n in N:
+    latent   z[n] ~ Categorical(weights)
+    observed x[n] ~ MvNormal(mean[z[n]], precision = prec[z[n]])
+infer weights, mean, prec, z by meanfield
+"""
+
+COVARIANCE = """
+model Covariance
+latent cov ~ InverseWishart(D + 3, eye(D))
+latent mean ~ MvNormal(zeros(D), 4 * eye(D))
+for n in N:
+    observed x[n] ~ MvNormal(mean, cov)
+infer mean, cov by meanfield
+"""
+
+TOGETHER = """
+model Together
+size K = 2
+latent w ~ Dirichlet(ones(K))
+for k in K:
+    latent tau[k] ~ Gamma(2, 1)
+    latent mu[k] ~ Normal(0, var = 10/tau[k])
+for n in N:
+    latent   z[n] ~ Categorical(w)
+    observed x[n] ~ Normal(mu[z[n]], var = 1/tau[z[n]])
+infer w, (mu, tau), z by meanfield
+"""
+
+
+def by(text: str, line: str) -> emdsl.fit.model.Model:
+    return emdsl.compile(text=f"{text}{line}\n")
+
+
+def two_clusters(rng: np.random.Generator, n: int, d: int = 0) -> np.ndarray:
+    shape = (n,) if d == 0 else (n, d)
+    return rng.normal(size=shape) + 4.0 * rng.integers(0, 2, n).reshape(-1, *(1,) * (len(shape) - 1))
+
+
+def test_newcomb_by_a_normal_gamma() -> None:
+    """The bound of REFERENCE data, and the evidence above it (both published to more digits than are compared)."""
+    x = np.loadtxt(MODELS / "data" / "newcomb.csv", delimiter=",", skiprows=1, ndmin=2)[:, -1]
+    est = by(NORMAL_GAMMA, "infer mu, tau by meanfield").fitter(tol=1e-14, seed=1).fit(x)
+    assert est.objective_ == pytest.approx(-263.1661108922, abs=1e-8)
+    assert est.posterior_["mu"]["mean"] == pytest.approx(26.211724065, abs=1e-8)
+    assert est.log_likelihood_ is None
+    whole = by(NORMAL_GAMMA, "infer (mu, tau) by meanfield").fitter(seed=1).fit(x)
+    assert whole.objective_ == pytest.approx(-263.1585544950, abs=1e-8)  # one factor: the evidence itself
+
+
+@pytest.mark.parametrize(
+    ("text", "one", "several"),
+    [(PAIR, "infer (z, u) by meanfield", "infer z, u by meanfield"),
+     (CHAINS, "infer (z, u) by meanfield", "infer (z), (u) by meanfield")],
+    ids=["pair", "chains"],
+)  # fmt: skip
+def test_one_factor_is_exact_and_several_lie_below(text: str, one: str, several: str) -> None:
+    rng = np.random.default_rng(4)
+    data = {"y": two_clusters(rng, 40)} | ({"x": two_clusters(rng, 40)} if text is CHAINS else {})
+    exact = by(text, "").fitter(seed=2, max_iter=4).fit(data)
+    start = exact.params_
+    together = by(text, one).fitter(max_iter=0).fit(data, init=start)
+    assert together.objective_ == pytest.approx(exact.objective_, rel=1e-12)
+    apart = by(text, several).fitter(max_iter=300, tol=0).fit(data, init=start)
+    assert text is CHAINS or apart.history_[0] < exact.objective_ - 1e-3
+    assert np.diff(apart.history_).min() > -1e-9
+    at_end = by(text, "").fitter(max_iter=0).fit(data, init=apart.params_).objective_
+    assert apart.objective_ <= at_end + 1e-9
+    if text is CHAINS:  # nothing ties the two chains: the product is the posterior
+        assert apart.objective_ == pytest.approx(at_end, rel=1e-9)
+
+
+def test_a_bound_is_the_sum_over_all_states() -> None:
+    rng = np.random.default_rng(1)
+    y = two_clusters(rng, 30)
+    est = by(PAIR, "infer u, z by meanfield").fitter(seed=3, max_iter=5, tol=0).fit(y)
+    p, q, r = est.params_, est.posterior_["z"], est.posterior_["u"]
+    joint = stats.norm.logpdf(y[:, None, None], p["m"][:, None] + p["r"], p["s"])
+    joint += np.log(p["a"])[:, None] + np.log(p["b"])
+    both = q[:, :, None] * r[:, None, :]
+    bound = (both * (joint - np.log(q)[:, :, None] - np.log(r)[:, None, :])).sum()
+    assert est.objective_ == pytest.approx(bound, rel=1e-11)
+    # the last factor is the best there is, the first held: exp of the average log joint
+    best = np.exp((r[:, None, :] * joint).sum(-1))
+    np.testing.assert_allclose(q, best / best.sum(1, keepdims=True), rtol=1e-9)
+
+
+def by_hand(words, theta_from, topic, alpha):
+    """One sweep over theta and z in plain loops, from probabilities of z; the bound after it."""
+    bound, after, counts = 0.0, [], np.zeros_like(topic)
+    for w, q in zip(words, theta_from, strict=True):
+        gamma = alpha + q.sum(0)
+        mean_log = special.digamma(gamma) - special.digamma(gamma.sum())
+        z = topic[:, w].T * np.exp(mean_log)
+        z /= z.sum(1, keepdims=True)
+        bound += (z * (mean_log + np.log(topic[:, w].T) - np.log(z))).sum()
+        prior, post = stats.dirichlet(alpha), stats.dirichlet(gamma)
+        bound += ((alpha - 1) * mean_log).sum() - special.gammaln(alpha).sum() + special.gammaln(alpha.sum())
+        bound += post.entropy()
+        assert prior is not None
+        after.append(z)
+        np.add.at(counts.T, w, z)
+    return bound, after, counts / counts.sum(1, keepdims=True)
+
+
+def test_topics_step_by_step() -> None:
+    rng = np.random.default_rng(2)
+    words = [rng.integers(0, 5, n) for n in (6, 1, 9, 4)]
+    alpha, topic = np.array([0.7, 1.4]), rng.dirichlet(np.ones(5), 2)
+    z = [rng.dirichlet(np.ones(2), len(w)) for w in words]
+    model = emdsl.compile(text=TOPICS)
+    data = {"w": words, "alpha": alpha}
+    assert {n: p.method for n, p in model.plan.items()} == {"theta": "meanfield", "z": "meanfield"}
+    est = model.fitter(max_iter=6, tol=0).fit(data, init={"topic": topic, "z": np.concatenate(z)})
+    for step in range(7):
+        bound, z, better = by_hand(words, z, topic, alpha)
+        assert est.history_[step] == pytest.approx(bound, rel=1e-11), step
+        topic = better if step < 6 else topic
+    np.testing.assert_allclose(est.params_["topic"], topic, rtol=1e-9)
+
+
+# ------------------------------------------------------------------ any q, by sampling from it
+
+
+def frozen(name, fields):
+    """scipy's distributions of one latent's factor, element by element; probabilities as they are."""
+    if isinstance(fields, np.ndarray):
+        return [stats.multinomial(1, p) for p in fields.reshape(-1, fields.shape[-1])], fields.shape[:-1]
+    if "df" in fields:
+        kind = stats.invwishart if name == "cov" else stats.wishart
+        scales, shape = fields["scale"].reshape(-1, *fields["scale"].shape[-2:]), np.shape(fields["df"])
+        return [kind(float(v), s) for v, s in zip(np.ravel(fields["df"]), scales, strict=True)], shape
+    if "cov" in fields:
+        means = fields["mean"].reshape(-1, fields["mean"].shape[-1])
+        covs = np.broadcast_to(fields["cov"], (*fields["mean"].shape[:-1], *fields["cov"].shape[-2:]))
+        covs = covs.reshape(-1, *covs.shape[-2:])
+        kind = stats.multivariate_normal
+        return [kind(m, c) for m, c in zip(means, covs, strict=True)], fields["mean"].shape[:-1]
+    if "concentration" in fields:
+        rows = fields["concentration"].reshape(-1, fields["concentration"].shape[-1])
+        return [stats.dirichlet(a) for a in rows], fields["concentration"].shape[:-1]
+    raise NotImplementedError(name)
+
+
+@pytest.mark.parametrize("text", [WISHARTS, COVARIANCE], ids=["wisharts", "covariance"])
+def test_a_bound_is_the_mean_of_log_p_less_log_q(text: str) -> None:
+    """Draws from q as `posterior_` tells it, the log joint by the interpreter, log q by scipy."""
+    rng = np.random.default_rng(5)
+    x = two_clusters(rng, 12, 2)
+    model = emdsl.compile(text=text)
+    est = model.fitter(seed=1, max_iter=200).fit(x)
+    assert np.diff(est.history_).min() > -1e-9
+    factors = {name: frozen(name, fields) for name, fields in est.posterior_.items()}
+    found = []
+    for _ in range(400):
+        log_q, values = 0.0, {"x": x}
+        for name, (kinds, shape) in factors.items():
+            draws = [k.rvs(random_state=rng) for k in kinds]
+            if hasattr(kinds[0], "p"):  # one-hot rows
+                draws = [np.ravel(v) for v in draws]
+                log_q += sum(np.log(k.p[v.argmax()]) for k, v in zip(kinds, draws, strict=True))
+                draws = [v.argmax() for v in draws]
+            else:
+                draws = [np.asarray(v).reshape(-1) if name == "weights" else np.asarray(v) for v in draws]
+                log_q += sum(float(np.sum(k.logpdf(v))) for k, v in zip(kinds, draws, strict=True))
+            values[name] = np.array(draws).reshape(*shape, *np.shape(draws[0]))
+        found.append(model.log_joint(values, est.sizes_) - log_q)
+    error = np.std(found) / np.sqrt(len(found))
+    assert error < 0.15
+    assert est.objective_ == pytest.approx(np.mean(found), abs=4.5 * error)
+
+
+# ------------------------------------------------------------------ around the fit
+
+
+def test_weights_are_repetitions() -> None:
+    rng = np.random.default_rng(6)
+    x = two_clusters(rng, 15)
+    w = rng.integers(0, 3, 15).astype(float)
+    repeated = np.repeat(np.arange(15), w.astype(int))
+    q = rng.dirichlet(np.ones(2), 15)
+    model = emdsl.compile(text=TOGETHER)
+    one = model.fitter(seed=1, max_iter=20, tol=0).fit(x, sample_weight=w, init={"z": q})
+    two = model.fitter(seed=1, max_iter=20, tol=0).fit(x[repeated], init={"z": q[repeated]})
+    np.testing.assert_allclose(one.history_, two.history_, rtol=1e-11)
+    np.testing.assert_allclose(one.posterior_["mu"]["mean"], two.posterior_["mu"]["mean"], rtol=1e-9)
+
+
+def test_new_rows_meet_what_was_learned(tmp_path) -> None:
+    rng = np.random.default_rng(7)
+    x = two_clusters(rng, 40, 2)
+    est = emdsl.compile(text=WISHARTS).fitter(seed=1).fit(x)
+    np.testing.assert_allclose(est.posterior(x)["z"], est.posterior_["z"], atol=1e-5)
+    one = est.predict_proba(x[:1])
+    np.testing.assert_allclose(one, est.posterior_["z"][:1], atol=1e-5)
+    est.save(tmp_path / "fit.json")
+    np.testing.assert_allclose(emdsl.load(tmp_path / "fit.json").predict_proba(x[:3]), est.predict_proba(x[:3]))
+    with pytest.raises(ValueError, match="bound"):
+        est.score_samples(x)
+
+
+def test_missing_words_and_empty_documents() -> None:
+    rng = np.random.default_rng(8)
+    words = [rng.integers(0, 4, n).astype(float) for n in (5, 0, 3)]
+    words[0][2] = np.nan
+    est = emdsl.compile(text=TOPICS).fitter(seed=1, V=4).fit({"w": words, "alpha": np.ones(2)})
+    assert np.isfinite(est.objective_) and np.diff(est.history_).min() > -1e-9
+    assert [len(z) for z in est.posterior_["z"]] == [5, 0, 3]
+
+
+def test_it_is_told_what_is_bounded() -> None:
+    text = str(emdsl.compile(text=TOGETHER).derivation)
+    assert "q(w) q(mu, tau) q(z)" in text and "the bound, not the log-likelihood" in text
+
+
+@pytest.mark.parametrize(
+    ("line", "code", "what"),
+    [("infer z, u by meanfield", "E120", "tied to one another"), ("infer (z), u by meanfield", "E120", "of u")],
+)
+def test_single_elements_of_a_chain_are_refused(line: str, code: str, what: str) -> None:
+    with pytest.raises(ModelError) as caught:
+        by(CHAINS, line).source  # noqa: B018
+    assert caught.value.problems[0].code == code and any(what in p.message for p in caught.value.problems)
+
+
+def test_an_expectation_that_does_not_close_is_named() -> None:
+    text = """
+    model M
+    latent a ~ Normal(0, 1)
+    for n in N:
+        latent   b[n] ~ Normal(0, 1)
+        observed y[n] ~ Bernoulli(logit = a * b[n])
+    infer a, b by meanfield
+    """
+    with pytest.raises(ModelError) as caught:
+        emdsl.compile(text=text).source  # noqa: B018
+    assert caught.value.problems[0].code in ("E110", "E111")
