@@ -11,7 +11,7 @@ import pytest
 
 import emdsl
 from emdsl.derive import codes as derive
-from emdsl.derive import statistics
+from emdsl.derive import averages
 from emdsl.derive.records import POSTERIORS
 from emdsl.errors import EmdslError, InternalError
 from emdsl.families import PRELUDE
@@ -83,7 +83,7 @@ def test_the_example_brings_it_up(code: str) -> None:
 def test_posteriors_have_the_moments_of_their_statistics(monkeypatch: pytest.MonkeyPatch) -> None:
     for p in POSTERIORS:
         assert set(p.statistics) <= set(p.moments), p.name
-    monkeypatch.setattr(statistics, "_moments", lambda term, block: "no such moment")
+    monkeypatch.setattr(averages, "_moments", lambda term, block: "no such moment")
     text = cleandoc(
         """model M
         param a : positive
