@@ -59,6 +59,11 @@ def test_the_normaliser_and_the_arguments_are_the_declared_familys(record):
     value, said = getattr(posteriors, record.kernel)(*eta)
     np.testing.assert_allclose(value, constant, rtol=1e-6, atol=1e-6)
     declared = {a.name: v for a, v in zip(PRELUDE()[record.name].signatures[0].arguments, args, strict=True)}
+    declared |= {"precision": declared["sd"] ** -2.0} if "sd" in declared else {}
+    for argument, statistic, factor, constant_part in record.arguments:  # as derivations print them
+        linear = factor * eta[record.statistics.index(statistic)] + constant_part
+        known = declared[argument] if argument in declared else said["arguments"][argument]
+        np.testing.assert_allclose(linear, known, rtol=1e-4, atol=1e-6)
     for field in set(record.fields) & set(declared):
         ours, theirs = said["arguments"][field], declared[field]
         turn = 2 * np.pi if record.name == "VonMises" and field == "mean" else np.inf

@@ -24,7 +24,8 @@ class Posterior:
 
     `kernel` is a function of `emdsl.runtime.posteriors`, from natural parameters to log-normaliser and moments;
     `moments` are all functions of the latent whose expectation it gives. `fields` are the family's arguments in
-    `posterior_`. `neutral` are natural parameters of some proper member, for elements that are not there. The
+    `posterior_`. `arguments` are those that are linear in a natural parameter: argument, statistic, factor, constant.
+    `neutral` are natural parameters of some proper member, for elements that are not there. The
     statistics, the rank and the support are those of the declaration.
     """
 
@@ -34,6 +35,7 @@ class Posterior:
     neutral: tuple[float, ...]
     fields: tuple[str, ...] = ()
     plan: str = "exact:conjugate"
+    arguments: tuple[tuple[str, str, int, int], ...] = ()
 
     @property
     def statistics(self) -> tuple[str, ...]:
@@ -50,10 +52,22 @@ class Posterior:
 
 
 POSTERIORS = (
-    Posterior("Gamma", "gamma_posterior", ("log", "id", "recip", "square"), (0.0, -1.0), ("shape", "rate")),
-    Posterior("InverseGamma", "inverse_gamma_posterior", ("log", "id", "recip"), (-2.0, -1.0), ("shape", "scale")),
-    Posterior("Beta", "beta_posterior", ("log", "log1m", "id", "square"), (0.0, 0.0), ("a", "b")),
-    Posterior("Normal", "normal_posterior", ("id", "square", "exp"), (0.0, -1.0), plan="exact:gaussian"),
+    Posterior(
+        "Gamma", "gamma_posterior", ("log", "id", "recip", "square"), (0.0, -1.0), ("shape", "rate"),
+        arguments=(("shape", "log", 1, 1), ("rate", "id", -1, 0)),
+    ),
+    Posterior(
+        "InverseGamma", "inverse_gamma_posterior", ("log", "id", "recip"), (-2.0, -1.0), ("shape", "scale"),
+        arguments=(("shape", "log", -1, -1), ("scale", "recip", -1, 0)),
+    ),
+    Posterior(
+        "Beta", "beta_posterior", ("log", "log1m", "id", "square"), (0.0, 0.0), ("a", "b"),
+        arguments=(("a", "log", 1, 1), ("b", "log1m", 1, 1)),
+    ),
+    Posterior(
+        "Normal", "normal_posterior", ("id", "square", "exp"), (0.0, -1.0), plan="exact:gaussian",
+        arguments=(("precision", "square", -2, 0),),
+    ),
     Posterior(
         "LogNormal", "log_normal_posterior", ("log", "log^2", "id", "recip", "square"), (0.0, -1.0), ("mean", "var")
     ),
@@ -65,10 +79,13 @@ POSTERIORS = (
         (0.0, -1.0, -1.0),
         ("p", "a", "b"),
     ),
-    Posterior("Dirichlet", "dirichlet_posterior", ("log", "id"), (0.0,), ("concentration",)),
+    Posterior(
+        "Dirichlet", "dirichlet_posterior", ("log", "id"), (0.0,), ("concentration",),
+        arguments=(("concentration", "log", 1, 1),),
+    ),
     Posterior("Wishart", "wishart_posterior", ("logdet", "id", "inv"), (1.0, -0.5), ("df", "scale")),
     Posterior("InverseWishart", "inverse_wishart_posterior", ("logdet", "inv", "id"), (-3.0, -0.5), ("df", "scale")),
-)
+)  # fmt: skip
 WHOLE = ("logdet", "df")  # of a matrix: one number, without its own axes
 
 # in which order kernels take statistics

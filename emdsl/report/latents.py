@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from emdsl.derive import expr as x
 from emdsl.derive.block import Block, place
@@ -134,11 +134,28 @@ def _continuous(plan: Plan, block: Block, t: Typeset) -> Iterator[Say | Show]:
     names, family = block_names(block, t), block.record.name
     latent = t.of(El(block.name, (*block.home, *block.own)), names)
     yield Say(f"Its log joint is a sum of natural parameters times statistics, which are those of {family}:")
-    for name, parts in _natural(plan, block).items():
-        if name:
-            eta = t.of(tidy(x.add(*parts), t.known), names)
-            yield Show(f.Relation("=", f.Times((f.Word("coefficient of"), statistic(name, latent))), eta))
+    naturals = {name: x.add(*parts) for name, parts in _natural(plan, block).items() if name}
+    for name, value in naturals.items():
+        eta = t.of(tidy(value, t.known), names)
+        yield Show(f.Relation("=", f.Times((f.Word("coefficient of"), statistic(name, latent))), eta))
+    if block.scale is None and block.record.arguments:
+        yield from _arguments(block, naturals, names, t)
+        return
     yield Say(f"So q is {family} with these natural parameters; its moments and log-normaliser are the family's.")
+
+
+def _arguments(block: Block, naturals: Mapping[str, Expr], names: Names, t: Typeset) -> Iterator[Say | Show]:
+    """The posterior's arguments as the family has them; the mean of one that is symmetric about it."""
+    assert block.record is not None
+    latent = t.of(El(block.name, (*block.home, *block.own)), names)
+    yield Say(f"So q is {block.record.name}, with")
+    for argument, statistic_name, factor, constant in block.record.arguments:
+        value = x.add(x.mul(x.num(factor), naturals.get(statistic_name, x.ZERO)), x.num(constant))
+        yield Show(f.Relation("=", f.Apply(f.Word(argument), (latent,)), t.of(tidy(value, t.known), names)))
+        if statistic_name == "square":
+            top = t.of(tidy(naturals.get("id", x.ZERO), t.known), names)
+            yield Show(f.Relation("=", f.Mean(latent), f.Over(top, f.Apply(f.Word(argument), (latent,)))))
+    yield Say("Its other moments and its log-normaliser are the family's.")
 
 
 def _natural(plan: Plan, block: Block) -> dict[str, list[Expr]]:

@@ -71,8 +71,47 @@ def turn(e: Formula) -> int:
 
 def signed_sum(terms: list[tuple[bool, Formula]]) -> Formula:
     """A sum that starts with a term that is added, where there is one."""
+    if len(terms) == 1 and not terms[0][0]:
+        return terms[0][1]
     first = next((n for n, (negative, _) in enumerate(terms) if not negative), 0)
     return f.Plus((terms[first], *terms[:first], *terms[first + 1 :]))
+
+
+def joined_logs(terms: list[tuple[bool, Formula]]) -> list[tuple[bool, Formula]]:
+    """`a log 2 + a log π + a log b` as `a log(2 π b)`: logarithms of numbers join those with the same factors."""
+    split = [_as_log(t) for _, t in terms]
+    groups: dict[tuple[bool, tuple[Formula, ...]], list[int]] = {}
+    for n, (negative, _) in enumerate(terms):
+        found = split[n]
+        if found is not None:
+            groups.setdefault((negative, found[0]), []).append(n)
+    out: dict[int, tuple[bool, Formula] | None] = dict(enumerate(terms))
+    for (negative, others), members in groups.items():
+        inside = [found[1] for n in members if (found := split[n]) is not None]
+        if len(members) > 1 and any(_constant(a) for a in inside):
+            product = f.times(*sorted(inside, key=_before))
+            out |= dict.fromkeys(members)
+            out[members[0]] = (negative, f.times(*others, f.Apply(f.Word("log"), (product,))))
+    return [t for t in out.values() if t is not None]
+
+
+def _as_log(e: Formula) -> tuple[tuple[Formula, ...], Formula] | None:
+    """The other factors and the argument of a term that ends in a logarithm."""
+    others, last = (e.factors[:-1], e.factors[-1]) if isinstance(e, f.Times) else ((), e)
+    if not isinstance(last, f.Apply) or last.function != f.Word("log") or len(last.arguments) != 1:
+        return None
+    inner = last.arguments[0]
+    return None if isinstance(inner, f.Apply | f.Bracket) else (others, inner)
+
+
+def _constant(e: Formula) -> bool:
+    return e == f.Word("pi") or _before(e) == 0
+
+
+def _before(e: Formula) -> int:
+    """Numbers, then π, then the rest."""
+    number = isinstance(e, f.Number) or (isinstance(e, f.Over) and isinstance(e.top, f.Number))
+    return 0 if number else 1 if e == f.Word("pi") else 2
 
 
 def literal(e: m.Expr) -> object:

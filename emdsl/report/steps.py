@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from emdsl.derive import expr as x
 from emdsl.derive.expr import El
@@ -55,6 +56,8 @@ def _joint(plan: Plan, t: Typeset) -> Step:
     if lefts != [whole_]:
         body.append(Show(f.Relation("=", whole_, f.plus(*lefts))))
     body += [Show(f.Relation("=", left, right), about) for about, left, right in parts]
+    if any("present:" in repr(factor.masks) for factor in plan.joint.factors):
+        body.append(Say("A missing value leaves its term out, here and in all that follows."))
     return Step("The log joint density", tuple(body), {"kind": "joint", "variables": random})
 
 
@@ -128,8 +131,8 @@ def _substituted(plan: Plan) -> Step:
 
 def statistic_formula(s: Statistic, t: Typeset) -> Formula:
     """`S[axes] = sum of q times data`."""
-    value = tidy(whole([i for i in s.ixs if i not in s.axes], x.mul(*s.factors)), t.known)
-    return equation(El(f"S:{s.name}", s.axes), value, t)
+    value = tidy(whole([i for i in s.ixs if i not in s.axes], x.mul(*s.factors)), replace(t.known, complete=False))
+    return equation(El(f"S:{s.name}", s.axes), value, replace(t, known=replace(t.known, complete=False)))
 
 
 def _statistics(plan: Plan, t: Typeset) -> Step:

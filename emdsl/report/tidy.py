@@ -21,10 +21,14 @@ SHORT = 4  # literal sums up to this length are written out
 
 @dataclass(frozen=True)
 class Known:
-    """Arrays symmetric in two of their axes; posteriors (`q:z`) that sum to one over the states of one latent."""
+    """Arrays symmetric in two of their axes; posteriors (`q:z`) that sum to one over the states of one latent.
+
+    `complete`: nothing is missing, as textbooks have it.
+    """
 
     pairs: Pairs
     single: frozenset[str]
+    complete: bool = False
 
 
 def known(plan: Plan) -> Known:
@@ -51,7 +55,22 @@ def tidy(e: Expr, facts: Known) -> Expr:
     def go(n: Expr) -> Expr:
         return x.rebuild(n, step)
 
-    return go(e)
+    return go(filled(e) if facts.complete else e)
+
+
+def filled(e: Expr) -> Expr:
+    """The expression where nothing is missing: all that is asked whether it is seen is."""
+
+    def step(n: Expr) -> Expr | None:
+        match n:
+            case El() if n.var.startswith("present:"):
+                return x.ONE
+            case x.Sum(ix, body):
+                inner = filled(body)
+                return x.Sum(ix, inner) if ix in x.free(inner) else x.total(ix, inner)
+        return None
+
+    return x.rebuild(e, step) if any(isinstance(n, El) and n.var.startswith("present:") for n in x.walk(e)) else e
 
 
 def symmetric(plan: Plan) -> Pairs:

@@ -7,7 +7,7 @@ its sum; the rows of a ragged plate are written by their two indices again.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from emdsl.derive import expr as x
 from emdsl.derive.block import Block
@@ -17,7 +17,7 @@ from emdsl.language import model as m
 from emdsl.report import formula as f
 from emdsl.report.formula import Formula
 from emdsl.report.indices import Letters, Names, letters
-from emdsl.report.pieces import ONE, assembled, literal, number, signed_sum, started, statistic, turn
+from emdsl.report.pieces import ONE, assembled, joined_logs, literal, number, signed_sum, started, statistic, turn
 from emdsl.report.structured import structured
 from emdsl.report.tidy import Known, known
 from emdsl.report.vectors import chain, own_axes, tensor
@@ -132,7 +132,7 @@ class Typeset:
         return self._element(El(e.var, tuple(lead), e.sort), names)
 
     def plus(self, terms: list[tuple[bool, Formula]]) -> Formula:
-        return signed_sum(terms)
+        return signed_sum(joined_logs(terms))
 
     def _named(self, var: str, idx: Sequence[Idx], names: Names) -> Formula:
         return f.at(f.Name(var), *self.places(idx, names))
@@ -349,4 +349,5 @@ def typeset(plan: Plan) -> Typeset:
     blocks = {b.name: b for b in plan.elimination.blocks}
     lets = {literal(let.body): let.name for let in plan.joint.model.lets}
     tables = {n: lets[t] for n, t in plan.joint.tables.items() if t in lets}
-    return Typeset(letters(plan.joint.model), blocks, parents, known(plan), tables, own_axes(plan))
+    facts = replace(known(plan), complete=True)
+    return Typeset(letters(plan.joint.model), blocks, parents, facts, tables, own_axes(plan))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from fractions import Fraction
 from itertools import product
 
 from emdsl.derive import expr as x
@@ -152,7 +153,52 @@ def _second(rule: Closed, name: str, t: Typeset) -> Iterator[Say | Show]:
         yield Show(f.Relation("=", slope, t.of(tidy(curvature, t.known), names)))
         if rule.root.curvature is not None:
             yield Say("At the root it is")
-            yield Show(t.of(tidy(rule.root.curvature, t.known), names))
+            yield Show(t.of(tidy(_at_root(rule, left, curvature), t.known), names))
+
+
+def _at_root(rule: Closed, leaf: El, curvature: Expr) -> Expr:
+    """The second derivative at a single root `leaf = a / b`: with `b leaf` for `a`, where that is shorter."""
+    assert rule.root.curvature is not None
+    factors, power = _unrooted(rule.root.value)
+    tops = [p for p in factors if not isinstance(p, x.Num) and not _divides(p)]
+    scale = x.mul(*(x.power(p, x.num(-1)) for p in factors if p not in tops))
+    if len(tops) != 1:
+        return rule.root.curvature
+    leaf = next((n for n in x.walk(curvature) if isinstance(n, El) and n.var == leaf.var), leaf)  # with its sort
+    held = x.mul(scale, x.power(leaf, x.num(power)))
+    found = _gathered(x.rebuild(curvature, lambda n: held if n == tops[0] else None), leaf)
+    gone = found != curvature and not any(n == tops[0] for n in x.walk(found))
+    return found if gone and len(repr(found)) <= len(repr(rule.root.curvature)) else rule.root.curvature
+
+
+def _unrooted(value: Expr) -> tuple[list[Expr], int]:
+    """The factors of a value; of its square, with 2, where it is a square root."""
+    factors = list(x.factors_of(value))
+    if not all(isinstance(p, x.Pow) and p.exponent == x.HALF for p in factors):
+        return factors, 1
+    return [q for p in factors if isinstance(p, x.Pow) for q in x.factors_of(p.base)], 2
+
+
+def _gathered(e: Expr, leaf: El) -> Expr:
+    """`leaf leaf^-3` as `leaf^-2`, in every product, so that like terms meet."""
+
+    def step(n: Expr) -> Expr | None:
+        if not isinstance(n, x.Mul):
+            return None
+        exponents, rest = Fraction(0), []
+        for p in x.factors_of(n):
+            base, exponent = (p.base, p.exponent) if isinstance(p, x.Pow) else (p, x.ONE)
+            if base == leaf and isinstance(exponent, x.Num) and isinstance(exponent.value, Fraction):
+                exponents += exponent.value
+            else:
+                rest.append(p)
+        return x.mul(*rest, x.power(leaf, x.Num(exponents)))
+
+    return x.rebuild(e, step)
+
+
+def _divides(e: Expr) -> bool:
+    return isinstance(e, x.Pow) and isinstance(e.exponent, x.Num) and e.exponent.value < 0
 
 
 def _derivative(rule: Closed, leaf: El, n: int) -> Expr | None:
