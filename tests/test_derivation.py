@@ -15,10 +15,13 @@ from test_theorem import GALLERY, TEXTS, planned, point, world
 
 import emdsl
 from emdsl.derive import expr as x
+from emdsl.derive.numbering import numbers
 from emdsl.derive.plan import Plan
 from emdsl.derive.plates import home_of
 from emdsl.derive.quadratic import Linear
 from emdsl.derive.solve import Closed, Simplex, Spread
+from emdsl.generate.module import module_functions
+from emdsl.generate.printer import Printer
 from emdsl.report.derivation import Derivation
 from emdsl.report.equations import readable
 from emdsl.report.explicit import explicit, normalised
@@ -161,7 +164,8 @@ class Page(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: Any) -> None:
         assert tag not in ("script", "link", "img", "iframe"), tag
-        assert not any(key.startswith("on") or key in ("src", "href") for key, _ in attrs), attrs
+        assert not any(key.startswith("on") or key == "src" for key, _ in attrs), attrs
+        assert all(value.startswith("#eq-") for key, value in attrs if key == "href")
         if tag not in self.VOID:
             self.open.append(tag)
 
@@ -220,6 +224,32 @@ def test_markup_in_comments_is_text() -> None:
     check_forms(d)
     assert "<script>" not in d.to_html()
     assert "\n````\n" in d.to_markdown()
+
+
+# ------------------------------------------------------------------ numbers
+
+
+@pytest.mark.parametrize("name", list(GALLERY)[::4])
+def test_the_code_names_the_equations_by_the_derivation_s_numbers(name: str) -> None:
+    plan = planned(name)
+    steps = Derivation.of(plan).to_dict()["steps"]
+    found = numbers(plan)
+    kinds = {k: [s for s in steps if s["kind"] == k] for k in ("posterior", "statistics", "update", "objective")}
+    assert list(found.posterior.values()) == [s["number"] for s in kinds["posterior"]]
+    assert found.update == {p: s["number"] for s in kinds["update"] for p in s["parameters"]}
+    assert found.objective == kinds["objective"][0]["number"]
+    shown = {line["name"]: line["number"] for s in kinds["statistics"] for line in s["lines"] if "name" in line}
+    assert shown == dict(found.statistic)
+    labels = [line["number"] for s in steps for line in s["lines"] if "number" in line]
+    assert len(labels) == len(set(labels)) and all(any("number" in ln for ln in s["lines"]) for s in kinds["update"])
+    code = "\n".join(line for lines in module_functions(Printer(plan)) for line in lines)
+    for statistic, label in shown.items():
+        assert re.search(rf'^        "{re.escape(statistic)}": .*# \({re.escape(label)}\)$', code, re.MULTILINE)
+    known = {str(s["number"]) for s in steps} | set(labels)
+    assert set(re.findall(r"# \((\d+(?:\.\d+)?)\)", code)) <= known
+    for s in (*kinds["posterior"], *kinds["update"], *kinds["objective"]):
+        body = code.partition(f"def {s['code']}(")[2].partition("\ndef ")[0]
+        assert f"({s['number']})" in body, s["title"]
 
 
 # ------------------------------------------------------------------ reading

@@ -13,7 +13,7 @@ from emdsl.derive.blocks import Part
 from emdsl.derive.expr import El, Ix
 from emdsl.derive.meanfield import moments_of
 from emdsl.generate.context import Function
-from emdsl.generate.estep import emit_block, emit_joint_probabilities
+from emdsl.generate.estep import emit_joint_probabilities
 from emdsl.generate.expectations import rows_of_data
 from emdsl.generate.objective import term_value
 from emdsl.generate.printer import Printer, indent
@@ -29,7 +29,7 @@ def part_lines(printer: Printer, part: Part) -> list[str]:
     f = printer.function()
     em = f.emitter
     for block in part.blocks:
-        emit_block(f, block, stacked=False)
+        printer.block(f, block, stacked=False)
     emit_joint_probabilities(f, part.blocks)
     cells = []
     for key, axes in _kept(printer, part):

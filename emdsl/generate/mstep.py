@@ -18,9 +18,9 @@ from emdsl.generate.context import Function
 from emdsl.language import model as m
 
 
-def emit_update(f: Function, u: Update) -> None:
+def emit_update(f: Function, u: Update, number: int) -> None:
     """The lines of one update; the parameter's local name is bound to its new value."""
-    f.emitter.comment(f"{', '.join(u.params)}: {u.kind}. {u.reason}", inner=False)
+    f.emitter.comment(f"({number}) {', '.join(u.params)}: {u.kind}. {u.reason}", inner=False)
     match u.rule:
         case Simplex():
             _simplex(f, u.params[0], u.rule)

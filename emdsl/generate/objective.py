@@ -39,6 +39,7 @@ def rows_lines(printer: Printer) -> list[str]:
     em = f.emitter
     total = em.namer.fresh("total")
     body: list[str] = []
+    body.append(f"# ({printer.numbers.objective}) the log-likelihood, row by row")
     for bare, row in (r for r in rows if r is not None):
         value = term_value(printer, f, bare, (row,))
         body += em.lines
@@ -77,6 +78,8 @@ def log_prior_lines(printer: Printer) -> list[str]:
     f = printer.function()
     em = f.emitter
     em.chunk = None
+    if printer.plan.elimination.prior:
+        em.comment(f"({printer.numbers.objective}) the log priors and penalties", inner=False)
     parts = [term_value(printer, f, t, ()) for t in printer.plan.elimination.prior]
     total = em.sum(parts).code if parts else "0.0"
     lines = (['sizes = prepared["the sizes"]', *f.prologue(), *em.outer, *em.lines] if parts else []) + [

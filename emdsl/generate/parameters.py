@@ -21,7 +21,7 @@ def m_step_lines(printer: Printer) -> list[str]:
     for v in params:
         em.leaf(v.name)
     for u in printer.plan.updates:
-        emit_update(f, u)
+        emit_update(f, u, printer.numbers.update[u.params[0]])
     returned = []
     for v in params:
         code = em.leaf(v.name).code
@@ -48,7 +48,8 @@ def refine_lines(printer: Printer) -> list[str]:
     (update,) = updates
     rule = update.rule
     assert isinstance(rule, Numeric)
-    em.comment(f"{', '.join(update.params)}: {update.kind}. {update.reason}", inner=False)
+    number = printer.numbers.update[update.params[0]]
+    em.comment(f"({number}) {', '.join(update.params)}: {update.kind}. {update.reason}", inner=False)
     mixed = tuple(_sized(mx.term) for mx in printer.plan.expected.mixed)
     emit_numeric(f, update.params, (*rule.terms, *mixed))
     model = printer.plan.joint.model

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from emdsl.derive.block import Block
+from emdsl.derive.numbering import numbers
 from emdsl.derive.plan import Plan
 from emdsl.generate.context import Function, chunk_dimension, function, row_dimensions
 from emdsl.generate.estep import emit_block, emit_joint_probabilities
@@ -19,6 +21,7 @@ class Printer:
         self.rows = row_dimensions(plan)
         self.chunk = chunk_dimension(plan)
         self.helpers = helper_names()
+        self.numbers = numbers(plan)  # of the derivation's equations, which comments name
         self.inference, self.stacks = self._inference()
 
     def function(self) -> Function:
@@ -32,11 +35,28 @@ class Printer:
         if self.plan.elimination.parts:
             return f, []  # each factor of q has a function of its own
         for block in self.plan.elimination.blocks:
-            stack = emit_block(f, block)
+            stack = self.block(f, block)
             if stack is not None:
                 stacks.append(stack)
+        inner = len(f.emitter.lines)
         emit_joint_probabilities(f, self.plan.elimination.blocks)
+        if len(f.emitter.lines) > inner:
+            several = ", ".join(f"({n})" for n in self.numbers.posterior.values())
+            f.emitter.lines.insert(inner, f"# {several} together: each posterior with those that it is given")
         return f, stacks
+
+    def block(self, f: Function, block: Block, stacked: bool = True) -> Stacked | None:
+        """The lines of one block, under the number that the derivation has for its posterior."""
+        number, names, em = self.numbers.posterior[block.name], ", ".join(block.latents), f.emitter
+        inner, outer = len(em.lines), len(em.outer)
+        stack = emit_block(f, block, stacked)
+        if em.lines[inner : inner + 1] and em.lines[inner].startswith("# "):
+            em.lines[inner] = em.lines[inner].replace("# ", f"# ({number}) ", 1)
+        if len(em.outer) > outer:
+            em.outer.insert(outer, f"# ({number}) what the posterior of {names} takes from the parameters")
+        if stack is not None:
+            stack.function.insert(2, f"    # ({number}) the data's part of the log joint of {names}")
+        return stack
 
     def results(self) -> list[str]:
         """What `expectations` hands to the others: names of posteriors, normalisers, moments, features."""

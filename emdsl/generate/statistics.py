@@ -23,9 +23,10 @@ def e_step_lines(printer: Printer) -> list[str]:
     inner, outside, slices = _stack_lines(printer, f)
     value_lines: list[str] = []
     entries = []
+    number = printer.numbers.statistic
     for s in printer.plan.expected.statistics:
         if s.name in slices:
-            entries.append(f'"{s.name}": {slices[s.name]},')
+            entries.append(f'"{s.name}": {slices[s.name]},  # ({number[s.name]})')
             continue
         target = em.namer.of(f"S:{s.name}")
         value = _statistic_value(printer, f, s)
@@ -35,17 +36,21 @@ def e_step_lines(printer: Printer) -> list[str]:
             em.lines.append(f"{target} = {target} + {value.code}")
         else:
             outside.append(f"{target} = {value.code}")
-        entries.append(f'"{s.name}": {target},')
+        entries.append(f'"{s.name}": {target},  # ({number[s.name]})')
     outside_ll = _log_likelihood(printer, f, value_lines)
-    body = [*em.lines, *inner, *value_lines]
+    body = _headed(f"# ({printer.numbers.statistics}) expected statistics, added up", [*em.lines, *inner])
+    body += _headed(f"# ({printer.numbers.objective}) the log-likelihood, added up", value_lines)
     parts = printer.plan.elimination.parts
     call = "rng" if printer.plan.elimination.blocks and not parts else ""
     lines = [*printer.opening(f, call), "log_likelihood = 0.0"]
     if body:
         lines += printer.loop(f, body, call)
-    lines += [*outside, *outside_ll, *(bound_lines(printer) if parts else [])]
+    lines += _headed(f"# ({printer.numbers.statistics}) expected statistics that lack the rows", outside)
+    lines += _headed(f"# ({printer.numbers.objective}) the log-likelihood's terms that lack the rows", outside_ll)
+    lines += _headed(f"# ({printer.numbers.objective}) the bound's own terms", bound_lines(printer) if parts else [])
     entries += ['"state": factors,'] if parts else []
-    lines += ["return {", '    "log_likelihood": float(honest(log_likelihood)),', *indent(entries, 1), "}"]
+    said = f'    "log_likelihood": float(honest(log_likelihood)),  # ({printer.numbers.objective})'
+    lines += ["return {", said, *indent(entries, 1), "}"]
     if parts:
         doc = (
             '"""One sweep over the factors of q; expected sufficient statistics and the bound, at these parameters."""'
@@ -54,6 +59,11 @@ def e_step_lines(printer: Printer) -> list[str]:
         return [head, *indent([doc, *sweep_lines(printer), *lines], 1)]
     doc = '"""Expected sufficient statistics (additive over data) and the log-likelihood, at these parameters."""'
     return ["def e_step(params, data, prepared, rng=None):", *indent([doc, *lines], 1)]
+
+
+def _headed(comment: str, lines: Sequence[str]) -> list[str]:
+    """The lines under a comment, if there are any."""
+    return [comment, *lines] if lines else []
 
 
 def _log_likelihood(printer: Printer, f: Function, inner: list[str]) -> list[str]:

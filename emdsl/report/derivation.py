@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import re
 import textwrap
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from html import escape
 from typing import Any
 
@@ -15,7 +16,7 @@ from emdsl.derive.plan import Plan
 from emdsl.report.equations import readable
 from emdsl.report.latex import display, escaped, tex
 from emdsl.report.mathml import mathml
-from emdsl.report.page import Say, Show, Step
+from emdsl.report.page import Say, Show, Step, labels
 from emdsl.report.steps import steps
 from emdsl.report.unicode import lines, text
 
@@ -25,8 +26,12 @@ STYLE = (
     "body{font:16px/1.5 Georgia,serif;max-width:52em;margin:2em auto;padding:0 1em;color:#111}"
     "h1{font-size:1.5em}h2{font-size:1.15em;margin-top:1.8em}code{font-size:.9em}"
     "pre{background:#f5f5f2;padding:.8em;overflow-x:auto}"
-    ".show{display:flex;align-items:center;margin:.5em 0;overflow-x:auto}.show math{flex:1}"
-    ".show code{color:#666;margin-left:1em}@media print{body{margin:0;max-width:none}h2{break-after:avoid}}"
+    "h2{display:flex;justify-content:space-between}h2>code{font-weight:normal;color:#666}"
+    ".show{display:flex;align-items:center;margin:.3em 0;padding:.2em 0;overflow:auto hidden;break-inside:avoid}"
+    ".show math{flex:1}.show>span{text-align:right;margin-left:1em;white-space:nowrap}"
+    ".show code{color:#666;margin-right:.8em}.show a{color:inherit;text-decoration:none}"
+    "@media print{@page{margin:18mm}body{margin:0;padding:0;max-width:none;font-size:10pt}pre{white-space:pre-wrap}"
+    ".show{overflow:visible}h2,p:has(+.show){break-after:avoid}}"
 )
 PREAMBLE = r"""\documentclass{article}
 \usepackage[T1]{fontenc}
@@ -54,11 +59,22 @@ class Derivation:
         """The derivation of a plan, in the coordinates of the model file."""
         model = plan.joint.model
         shown = readable(plan)
+        place = {s.name: n for n, s in enumerate(plan.expected.statistics)}  # as the code has them: their numbers
+        ordered = sorted(shown.expected.statistics, key=lambda s: place.get(s.name, len(place)))
+        shown = replace(shown, expected=replace(shown.expected, statistics=tuple(ordered)))
         return cls(model.name, model.source, steps(shown), plan.centred, bool(shown.shifts))
 
     @property
     def note(self) -> str:
-        """What the generated module does differently, if anything."""
+        """Where the equations are in the generated module, and what it does differently, if anything."""
+        where = (
+            "The functions beside the titles are the generated module's; its comments name equations by their numbers."
+        )
+        return f"{where} {self.centring}".rstrip()
+
+    @property
+    def centring(self) -> str:
+        """What is said of reference points, if there are any."""
         if not self.centred:
             return ""
         names = ", ".join(f"`{n}`" for n in self.centred)
@@ -68,14 +84,20 @@ class Derivation:
             )
         return f"The generated module takes {names} about a reference point, for accuracy: the same equations, shifted."
 
+    def lines(self, k: int, step: Step) -> Iterator[tuple[Say | Show, str]]:
+        """The lines of a step with the numbers of its equations."""
+        return zip(step.body, labels(k, step), strict=True)
+
     # ------------------------------------------------------------ forms
 
     def __str__(self) -> str:
         out = [self.model, "=" * len(self.model), ""]
         for k, step in enumerate(self.steps, 1):
-            out.append(f"{k}. {step.title.replace('`', '')}")
-            for line in step.body:
-                out += _said(line.text) if isinstance(line, Say) else _plain(line)
+            title = f"{k}. {step.title.replace('`', '')}"
+            code = step.facts.get("code", "")
+            out.append(f"{title:<{WIDTH + 8 - len(code)}}{code}".rstrip())
+            for line, label in self.lines(k, step):
+                out += _said(line.text) if isinstance(line, Say) else _plain(line, label)
             out.append("")
         return "\n".join([*out, *_said(self.note)]).rstrip()
 
@@ -84,7 +106,12 @@ class Derivation:
         return {
             "model": self.model,
             "steps": [
-                {"number": k, "title": s.title.replace("`", ""), **s.facts, "lines": [_data(line) for line in s.body]}
+                {
+                    "number": k,
+                    "title": s.title.replace("`", ""),
+                    **s.facts,
+                    "lines": [_data(*line) for line in self.lines(k, s)],
+                }
                 for k, s in enumerate(self.steps, 1)
             ],
             "centred": list(self.centred),
@@ -94,25 +121,29 @@ class Derivation:
         """Markdown with `$$` equations."""
         out = [f"# {_quiet(self.model)}", "", *_fenced(self.source)]
         for k, step in enumerate(self.steps, 1):
-            out += [f"## {k}. {step.title}", ""]
-            for line in step.body:
+            code = f" · `{step.facts['code']}`" if "code" in step.facts else ""
+            out += [f"## {k}. {step.title}{code}", ""]
+            for line, label in self.lines(k, step):
                 if isinstance(line, Say):
                     out += [line.text, ""]
                 else:
                     name = f"`{line.name}`:\n\n" if line.name else ""
-                    out += [f"{name}$$\n{tex(line.formula)}\n$$", ""]
+                    tag = rf" \tag{{{label}}}" if label else ""
+                    out += [f"{name}$$\n{tex(line.formula)}{tag}\n$$", ""]
         return "\n".join([*out, self.note]).rstrip() + "\n"
 
     def to_latex(self) -> str:
         """A document of the article class."""
         out = [PREAMBLE + rf"\title{{{escaped(self.model)}}}", r"\date{}", r"\begin{document}", r"\maketitle"]
-        for step in self.steps:
-            out.append(rf"\section{{{_ticked(step.title)}}}")
-            for line in step.body:
+        for k, step in enumerate(self.steps, 1):
+            code = step.facts.get("code", "")
+            beside = rf"\hfill{{\normalfont\small\texttt{{{escaped(code)}}}}}" if code else ""
+            out.append(rf"\section[{_ticked(step.title)}]{{{_ticked(step.title)}{beside}}}")
+            for line, label in self.lines(k, step):
                 if isinstance(line, Say):
                     out.append(_ticked(line.text) + "\n")
                 else:
-                    out.append(display(line.formula))
+                    out.append(display(line.formula, label))
         return "\n".join([*out, _ticked(self.note), r"\end{document}", ""])
 
     def to_html(self) -> str:
@@ -122,13 +153,16 @@ class Derivation:
         out += [f"<style>{STYLE}</style>", "</head>", "<body>", f"<h1>{title}</h1>"]
         out += [f"<pre>{escape(self.source.strip())}</pre>"] if self.source.strip() else []
         for k, step in enumerate(self.steps, 1):
-            out.append(f'<h2 id="step-{k}">{k}. {_coded(step.title)}</h2>')
-            for line in step.body:
+            code = f"<code>{escape(step.facts['code'])}</code>" if "code" in step.facts else ""
+            out.append(f'<h2 id="step-{k}"><span>{k}. {_coded(step.title)}</span>{code}</h2>')
+            for line, label in self.lines(k, step):
                 if isinstance(line, Say):
                     out.append(f"<p>{_coded(line.text)}</p>")
                 else:
+                    place = f' id="eq-{label}"' if label else ""
                     name = f"<code>{escape(line.name)}</code>" if line.name else ""
-                    out.append(f'<div class="show">{mathml(line.formula)}{name}</div>')
+                    number = f'<a href="#eq-{label}">({label})</a>' if label else ""
+                    out.append(f'<div class="show"{place}>{mathml(line.formula)}<span>{name}{number}</span></div>')
         out += [f"<p>{_coded(self.note)}</p>"] if self.note else []
         return "\n".join([*out, "</body>", "</html>", ""])
 
@@ -141,14 +175,15 @@ def _said(said: str) -> list[str]:
     return textwrap.wrap(plain, WIDTH, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False)
 
 
-def _plain(line: Show) -> list[str]:
-    return [f"       {row}" for row in lines(line.formula, WIDTH)]
+def _plain(line: Show, label: str) -> list[str]:
+    *rows, last = (f"       {row}" for row in lines(line.formula, WIDTH))
+    return [*rows, f"{last:<{WIDTH + 2}}  ({label})" if label else last]
 
 
-def _data(line: Say | Show) -> dict[str, str]:
+def _data(line: Say | Show, label: str) -> dict[str, str]:
     if isinstance(line, Say):
         return {"say": line.text.replace("`", "")}
-    named = {"name": line.name} if line.name else {}
+    named = ({"name": line.name} if line.name else {}) | ({"number": label} if label else {})
     return {"text": text(line.formula), "latex": tex(line.formula), **named}
 
 

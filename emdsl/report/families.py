@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from emdsl.derive.exponential import Exponential, NotExponential, Pair, exponential
-from emdsl.derive.joint import calls, is_point_mass
+from emdsl.derive.numbering import families_called
 from emdsl.derive.plan import Plan
 from emdsl.language import model as m
 from emdsl.report import formula as f
@@ -25,7 +25,7 @@ ETA, T, H, X, J = f.Word("eta"), f.Name("T"), f.Name("h"), f.Name("x"), f.Name("
 
 def family_steps(plan: Plan) -> list[Step]:
     """One step for all families of a model, in the order in which it calls them; none where it calls none."""
-    used = _used(plan.joint.model)
+    used = families_called(plan.joint.model)
     if not used:
         return []
     terms = f.Big(((J, f.Word("")),), None, f.Times((f.At(ETA, (J,)), f.Apply(f.At(T, (J,)), (X,)))))
@@ -47,12 +47,6 @@ def family_steps(plan: Plan) -> list[Step]:
             }
         )
     return [Step("The families", tuple(body), {"kind": "families", "families": facts})]
-
-
-def _used(model: m.ModelText) -> list[tuple[m.Family, int]]:
-    """Families with the parameterisation called, once each; a point mass is no density."""
-    found = {(c.family, c.signature): None for v in model.variables for c in calls(v)}
-    return [(family, k) for family, k in found if not is_point_mass(family)]
 
 
 def _family(family: m.Family, signature: int, found: Exponential | NotExponential) -> Iterator[Say | Show]:

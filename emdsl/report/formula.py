@@ -193,16 +193,22 @@ def broken(e: Formula, text: Callable[[Formula], str], width: int) -> tuple[Form
     """`left` and the rows of a sum that is too long for one line; None where there is nothing to break."""
     if not (isinstance(e, Relation) and e.op == "=" and isinstance(e.right, Plus)) or len(text(e)) <= width:
         return None
+    rows = in_rows(e.right.terms, text, width, len(text(e.left)))
+    return (e.left, rows) if len(rows) > 1 else None
+
+
+def in_rows(terms: Terms, text: Callable[[Formula], str], width: int, used: int = 0) -> list[Terms]:
+    """The terms of a sum in rows no longer than `width`; the first has `used` letters before it."""
     rows: list[list[tuple[bool, Formula]]] = [[]]
-    length = len(text(e.left))
-    for term in e.right.terms:
+    length = used
+    for term in terms:
         size = len(text(term[1])) + 3
         if rows[-1] and length + size > width:
             rows.append([])
             length = 0
         rows[-1].append(term)
         length += size
-    return (e.left, [tuple(row) for row in rows]) if len(rows) > 1 else None
+    return [tuple(row) for row in rows]
 
 
 def plain_log(e: Formula) -> bool:

@@ -31,6 +31,7 @@ def posterior_step(plan: Plan, block: Block, t: Typeset) -> Step:
     body: list[Say | Show] = [Say(f"{latents}: {choice.method} ({choice.reason})."), *_inside(plan, block)]
     body += list(_discrete(plan, block, t) if block.states else _continuous(plan, block, t))
     facts = {"kind": "posterior", "latents": list(block.latents), "method": choice.method, "reason": choice.reason}
+    facts["code"] = "e_step" if plan.elimination.parts else "expectations"
     return Step(f"The posterior of {latents}", tuple(body), facts)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from typing import assert_never
 
@@ -9,7 +10,7 @@ from emdsl.report import formula as f
 from emdsl.report import unicode
 from emdsl.report.formula import Formula
 
-WIDE = 72  # of a display equation, in characters of its plain text
+WIDE, INNER = 72, 52  # of a display equation and of a sum within one, in characters of the plain text
 SIGNS = {
     "=": "=", "~": r"\sim", "<": "<", ">": ">", "<=": r"\le", ">=": r"\ge", "!=": r"\ne", "and": r"\text{ and }",
     "or": r"\text{ or }", "|": r"\mid", "∝": r"\propto", "is": r"\text{ is }",
@@ -69,6 +70,10 @@ def _wide(e: f.Wide) -> str:
     """What does not hold together of itself: sums, products, relations."""
     match e:
         case f.Plus(terms):
+            first, *rest = f.in_rows(terms, unicode.text, INNER)
+            if rest:  # within a fraction or brackets
+                rows = [_terms(first), *(r if r.startswith("-") else f"+ {r}" for r in map(_terms, rest))]
+                return r"\begin{aligned} & " + r" \\ & ".join(rows) + r" \end{aligned}"
             return _terms(terms)
         case f.Times(factors):
             return _factors(factors)
@@ -81,22 +86,23 @@ def _wide(e: f.Wide) -> str:
         case f.Listed(items):
             return ", ".join(map(tex, items))
         case f.Cases(options):
-            rows = (tex(v) + " & " + (tex(c) if c is not None else r"\text{otherwise}") for v, c in options)
-            return r"\begin{cases} " + r" \\ ".join(rows) + r" \end{cases}"
+            cases = (tex(v) + " & " + (tex(c) if c is not None else r"\text{otherwise}") for v, c in options)
+            return r"\begin{cases} " + r" \\ ".join(cases) + r" \end{cases}"
         case _:
             assert_never(e)
 
 
-def display(e: Formula) -> str:
-    """A display equation; a long sum is broken over lines."""
+def display(e: Formula, label: str = "") -> str:
+    """A display equation, with its number; a long sum is broken over lines."""
+    tag = rf" \tag{{{label}}}" if label else ""
     parts = f.broken(e, unicode.text, WIDE)
     if parts is None:
-        return rf"\[ {tex(e)} \]"
+        return rf"\begin{{equation*}} {tex(e)}{tag} \end{{equation*}}"
     left, rows = parts
     first, *rest = (_terms(row) for row in rows)
-    signed = [r if r.startswith("-") else f"+ {r}" for r in rest]
+    signed = [r if r.lstrip().startswith("-") else f"+ {r}" for r in rest]
     body = r" \\ & \quad ".join([f"{tex(left)} = {{}} & {first}", *signed])
-    return rf"\begin{{align*}} {body} \end{{align*}}"
+    return rf"\begin{{align*}} {body}{tag} \end{{align*}}"
 
 
 def _in(e: Formula, level: int) -> str:
@@ -165,8 +171,11 @@ def _greek(letter: str) -> str:
 def escaped(text: str, math: bool = False) -> str:
     """Text that LaTeX prints as it stands; what a plain engine lacks is spelt. `math`: inside math mode already."""
     out = []
-    for c in unicodedata.normalize("NFC", text):
-        if c in SPECIAL:
+    for c in re.findall("[⁻⁰¹²³⁴-⁹]+|.", unicodedata.normalize("NFC", text), re.DOTALL):
+        if c[0] in "⁻⁰¹²³⁴⁵⁶⁷⁸⁹":
+            high = f"^{{{unicodedata.normalize('NFKC', c).replace('−', '-')}}}"
+            out.append(high if math else rf"\ensuremath{{{high}}}")
+        elif c in SPECIAL:
             out.append(SPECIAL[c])
         elif ord(c) < 128:
             out.append(c if c.isprintable() else " ")

@@ -6,9 +6,12 @@ from html import escape
 from typing import assert_never
 
 from emdsl.report import formula as f
+from emdsl.report import unicode
 from emdsl.report.formula import Formula
 from emdsl.report.latex import GREEK
 
+WIDE = 84  # of a display equation, in characters of its plain text
+LEFT, RIGHT = 'style="text-align:left"', 'style="text-align:right"'
 SIGNS = {
     "=": "=", "~": "∼", "<": "&lt;", ">": "&gt;", "<=": "≤", ">=": "≥", "!=": "≠", "and": "and", "or": "or", "|": "|",
     "∝": "∝", "is": "is",
@@ -30,8 +33,21 @@ LETTERS = dict(zip(GREEK, "αβγδϵζηθικλμνξπρστυϕχψωΓΔΘ�
 
 
 def mathml(e: Formula) -> str:
-    """A display equation."""
-    return f'<math display="block">{_row(e)}</math>'
+    """A display equation; a long sum is broken over lines, as is one within it."""
+    parts = f.broken(e, unicode.text, WIDE)
+    if parts is None:
+        return f'<math display="block">{_row(e)}</math>'
+    left, rows = parts
+    head = f"<mtd {RIGHT}><mrow>{_of(left)}<mo>=</mo></mrow></mtd>"
+    lines = [f"<mtd {LEFT}><mrow>{r}</mrow></mtd>" for r in _signed(rows)]
+    table = "".join(f"<mtr>{head if n == 0 else '<mtd></mtd>'}{line}</mtr>" for n, line in enumerate(lines))
+    return f'<math display="block"><mtable displaystyle="true">{table}</mtable></math>'
+
+
+def _signed(rows: list[f.Terms]) -> list[str]:
+    """The rows of a sum, all after the first with the sign of their first term."""
+    first, *rest = rows
+    return [_terms(first), *((_terms(r) if r[0][0] else f"<mo>+</mo>{_terms(r)}") for r in rest)]
 
 
 def _row(e: Formula) -> str:
@@ -40,6 +56,8 @@ def _row(e: Formula) -> str:
 
 def _of(e: Formula) -> str:
     match e:
+        case f.Name(name) if name.startswith("S:"):
+            return f'<msup><mi>S</mi><mi mathvariant="normal">{escape(name[2:])}</mi></msup>'
         case f.Name(name):
             return f"<mi>{_letters(name)}</mi>"
         case f.Number(digits):
@@ -78,7 +96,11 @@ def _wide(e: f.Wide) -> str:
     """What does not hold together of itself: sums, products, relations."""
     match e:
         case f.Plus(terms):
-            return _terms(terms)
+            rows = f.in_rows(terms, unicode.text, WIDE)
+            if len(rows) == 1:
+                return _terms(terms)
+            lines = "".join(f"<mtr><mtd {LEFT}><mrow>{r}</mrow></mtd></mtr>" for r in _signed(rows))
+            return f'<mtable displaystyle="true">{lines}</mtable>'
         case f.Times(factors):
             return _factors(factors)
         case f.Over(top, bottom):
@@ -92,8 +114,8 @@ def _wide(e: f.Wide) -> str:
         case f.Listed(items):
             return _listed(items)
         case f.Cases(options):
-            rows = (_case(v, c) for v, c in options)
-            return f"<mrow><mo>{{</mo><mtable>{''.join(rows)}</mtable></mrow>"
+            cases = "".join(_case(v, c) for v, c in options)
+            return f"<mrow><mo>{{</mo><mtable>{cases}</mtable></mrow>"
         case _:
             assert_never(e)
 
@@ -105,8 +127,6 @@ def _case(value: Formula, condition: Formula | None) -> str:
 
 def _letters(name: str) -> str:
     bare = name.rstrip("'")
-    if bare.startswith("S:"):
-        return "S_" + escape(bare[2:])
     return escape(LETTERS.get(bare, bare)) + "′" * (len(name) - len(bare))
 
 

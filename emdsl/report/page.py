@@ -35,6 +35,21 @@ class Step:
     facts: Mapping[str, Any] = field(default_factory=dict)
 
 
+# Steps whose equations all have numbers; elsewhere those that the code computes have, which are called by a name.
+NUMBERED = ("joint", "bound", "posterior", "statistics", "Q", "objective")
+
+
+def labels(k: int, step: Step) -> list[str]:
+    """The number of each line of a step, empty for those without: `4`, or `4.1`, `4.2` where there are several."""
+    every = step.facts.get("kind") in NUMBERED
+    chosen = [isinstance(line, Show) and (every or bool(line.name)) for line in step.body]
+    out, n = [], 0
+    for one in chosen:
+        n += one
+        out.append("" if not one else str(k) if sum(chosen) == 1 else f"{k}.{n}")
+    return out
+
+
 def whole(ixs: Sequence[Ix], body: Expr) -> Expr:
     """The sum of a body over indices."""
     for i in reversed(ixs):

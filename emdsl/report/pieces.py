@@ -41,6 +41,7 @@ def number(v: Fraction | float) -> Formula:
 
 def assembled(c: Fraction | float, above: list[Formula], below: list[Formula]) -> Formula:
     size = -c if c < 0 else c
+    above, below = _squared(above), _squared(below)
     front = [] if size == 1 else [number(size)]
     if above and not below and isinstance(size, Fraction) and size.denominator not in GLYPHS:
         whole: Formula = f.Over(
@@ -60,6 +61,17 @@ def assembled(c: Fraction | float, above: list[Formula], below: list[Formula]) -
     else:
         whole = f.times(*front, *above)
     return f.Plus(((True, whole),)) if c < 0 else whole
+
+
+def _squared(factors: list[Formula]) -> list[Formula]:
+    """Equal sums side by side as a square: their bound indices have the same letters by now."""
+    out: list[Formula] = []
+    for e in factors:
+        if out and isinstance(e, f.Plus) and out[-1] == e:
+            out[-1] = f.Raised(e, f.Number("2"))
+        else:
+            out.append(e)
+    return out
 
 
 def turn(e: Formula) -> int:

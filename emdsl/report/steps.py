@@ -151,7 +151,9 @@ def _statistics(plan: Plan, t: Typeset) -> Step:
     if any(f.var.startswith("pair:") for s in plan.expected.statistics for f in s.factors if isinstance(f, El)):
         notes.append("Where nothing stands before an element, the probability of the two together is 0 in these sums.")
     body += [Say(n) for n in notes]
-    return Step("Expected sufficient statistics", tuple(body), {"kind": "statistics", "statistics": facts})
+    return Step(
+        "Expected sufficient statistics", tuple(body), {"kind": "statistics", "code": "e_step", "statistics": facts}
+    )
 
 
 def _expected(plan: Plan, t: Typeset) -> Step:
@@ -194,7 +196,7 @@ def _objective(plan: Plan, t: Typeset) -> Step:
         )
     if plan.updates:
         body.append(Say(how))
-    facts = {"kind": "objective", "exact": True, "priors": prior, "climbs": True, "conditional": ecm}
+    facts = {"kind": "objective", "exact": True, "priors": prior, "climbs": True, "conditional": ecm, "code": "e_step"}
     return Step("The objective", tuple(body), facts)
 
 

@@ -42,6 +42,7 @@ def _update(plan: Plan, u: Update, t: Typeset) -> Step:
     facts = {
         "kind": "update", "parameters": list(u.params), "update": u.kind, "rule": type(u.rule).__name__.lower(),
         "reason": u.reason, "conditional_on": list(u.conditional_on),
+        "code": "refine" if isinstance(u.rule, Numeric) and u.rule.data else "m_step",
     }  # fmt: skip
     return Step(f"The update of {names}", tuple(body), facts)
 
@@ -263,7 +264,10 @@ def _newton(rule: Newton, t: Typeset) -> Iterator[Say | Show]:
     score = t.of(tidy(rule.score, t.known), names)
     if rule.inside:
         yield Say(f"With {names_of(*rule.inside)} at their own maxima (the profile), the score is")
-    yield Show(f.Relation("=", _partial(rule.leaf.var, rule.axes, names, t), f.Relation("=", score, f.Number("0"))))
+    yield Show(
+        f.Relation("=", _partial(rule.leaf.var, rule.axes, names, t), f.Relation("=", score, f.Number("0"))),
+        rule.leaf.var,
+    )
     yield Say("Newton's method to convergence, steps that lower Q halved; the second derivative is")
     slope = f.Slope(f.Word("Q"), t.of(El(rule.leaf.var, rule.axes), names), 2)
     yield Show(f.Relation("=", slope, t.of(tidy(rule.curvature, t.known), names)))
@@ -272,9 +276,9 @@ def _newton(rule: Newton, t: Typeset) -> Iterator[Say | Show]:
 def _together(rule: Together, t: Typeset) -> Iterator[Say | Show]:
     names = t.letters.extend({}, rule.axes)
     leaves = [t.of(leaf, names) for leaf in rule.leaves]
-    for leaf, slope in zip(leaves, rule.slopes, strict=True):
+    for leaf, slope, name in zip(leaves, rule.slopes, (e.var for e in rule.leaves), strict=True):
         zero = f.Relation("=", t.of(tidy(slope, t.known), names), f.Number("0"))
-        yield Show(f.Relation("=", f.Slope(f.Word("Q"), leaf), zero))
+        yield Show(f.Relation("=", f.Slope(f.Word("Q"), leaf), zero), name)
     yield Say("Newton's method to convergence, steps that lower Q halved; the Hessian is")
     for i, row in enumerate(rule.hessian):
         for leaf, entry in zip(leaves[i:], row, strict=True):
