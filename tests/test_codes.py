@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 import emdsl
-from emdsl.derive import codes as derive
 from emdsl.derive import averages
+from emdsl.derive import codes as derive
 from emdsl.derive.records import POSTERIORS
 from emdsl.errors import EmdslError, InternalError
 from emdsl.families import PRELUDE
