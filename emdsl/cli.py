@@ -187,15 +187,20 @@ def report_fit(fitter: Fitter, data: str, options: Mapping[str, Any]) -> bool:
     default="text",
     show_default=True,
 )
+@click.option("--diff", metavar="OTHER.em", type=click.Path(), help="Which equations change from MODEL to OTHER.")
 @INFER
 @OUTPUT
 @AS_JSON
-def derive(model: str, form: str, infer: Sequence[str], output: str | None, as_json: bool) -> None:
+def derive(model: str, form: str, diff: str | None, infer: Sequence[str], output: str | None, as_json: bool) -> None:
     """Print the derivation: posterior, statistics, updates, and why."""
     check_output(output)
-    derivation: Any = compiled(model, infer).derivation
-    method = {"latex": "to_latex", "html": "to_html", "markdown": "to_markdown", "json": "to_dict"}
     form = "json" if as_json else form
+    if diff is not None and form not in ("text", "json"):
+        raise click.UsageError("--diff prints text, or JSON with --json")
+    derivation: Any = compiled(model, infer).derivation
+    if diff is not None:
+        derivation = derivation.difference(compiled(diff, infer).derivation)
+    method = {"latex": "to_latex", "html": "to_html", "markdown": "to_markdown", "json": "to_dict"}
     if form == "text":
         put(output, str(derivation))
         return

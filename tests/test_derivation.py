@@ -14,6 +14,7 @@ import pytest
 from test_theorem import GALLERY, TEXTS, planned, point, world
 
 import emdsl
+from emdsl.cli import run
 from emdsl.derive import expr as x
 from emdsl.derive.numbering import numbers
 from emdsl.derive.plan import Plan
@@ -250,6 +251,48 @@ def test_the_code_names_the_equations_by_the_derivation_s_numbers(name: str) -> 
     for s in (*kinds["posterior"], *kinds["update"], *kinds["objective"]):
         body = code.partition(f"def {s['code']}(")[2].partition("\ndef ")[0]
         assert f"({s['number']})" in body, s["title"]
+
+
+# ------------------------------------------------------------------ differences
+
+
+def test_what_a_changed_line_changes() -> None:
+    one, other = (Derivation.of(planned(n)) for n in ("old_faithful", "tied_gaussian_mixture"))
+    found = one.difference(other)
+    assert [c.title for c in found.changes] == [
+        "The log joint density", "The posterior of `z`", "Expected sufficient statistics",
+        "The expected complete-data log-likelihood", "The update of `mean`", "The update of `cov`",
+    ]  # fmt: skip
+    assert "The update of `weights`" in found.same and "The families" in found.same
+    said = str(found)
+    assert "  -     mean[k] = S_z_x[k] / S_z_n_x[k]  (8)\n" in said
+    assert "  +     mean[k] = S_z_x[k] / S_z_n_x_2[k]  (8)\n" in said
+    assert "  - param cov[K]  : spd[D]\n  + param cov     : spd[D]\n" in said
+    assert "S_z[k] = " not in said  # what is the same is not told
+    back = other.difference(one)
+    turned = {"-": "+", "+": "-"}
+    assert {(c.title, turned[n.sign], str(n.line)) for c in found.changes for n in c.lines} == {
+        (c.title, n.sign, str(n.line)) for c in back.changes for n in c.lines
+    }
+
+
+def test_the_command_tells_the_difference(capsys: pytest.CaptureFixture[str]) -> None:
+    models = Path(__file__).parents[1] / "models"
+    poisson = str(models / "poisson_mixture.em")
+    assert run(["derive", poisson, "--diff", str(models / "rayleigh_mixture.em"), "--json"]) == 0
+    assert "The families" in {c["title"] for c in json.loads(capsys.readouterr().out)["changes"]}
+    assert run(["derive", poisson, "--diff", "absent.em"]) == 1
+    assert "cannot read absent.em" in capsys.readouterr().err
+
+
+def test_steps_that_one_side_lacks_and_models_that_are_the_same() -> None:
+    one, other = (Derivation.of(planned(n)) for n in ("student", "student_free_df"))
+    facts = one.difference(other).to_dict()
+    update = next(c for c in facts["changes"] if c["title"] == "The update of df")
+    assert update["numbers"] == [None, 7] and {line["sign"] for line in update["lines"]} == {"+"}
+    assert "The update of s2" in facts["same"]  # its number is another, its equations are not
+    assert "7 → –. The update of df" in str(other.difference(one))
+    assert str(one.difference(one)) == "The derivations are the same." and one.difference(one).changes == ()
 
 
 # ------------------------------------------------------------------ reading

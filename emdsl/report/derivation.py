@@ -10,7 +10,7 @@ import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from html import escape
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from emdsl.derive.plan import Plan
 from emdsl.report.equations import readable
@@ -19,6 +19,9 @@ from emdsl.report.mathml import mathml
 from emdsl.report.page import Say, Show, Step, labels
 from emdsl.report.steps import steps
 from emdsl.report.unicode import lines, text
+
+if TYPE_CHECKING:
+    from emdsl.report.difference import Difference
 
 WIDTH = 105  # of an equation in text
 
@@ -165,6 +168,12 @@ class Derivation:
                     out.append(f'<div class="show"{place}>{mathml(line.formula)}<span>{name}{number}</span></div>')
         out += [f"<p>{_coded(self.note)}</p>"] if self.note else []
         return "\n".join([*out, "</body>", "</html>", ""])
+
+    def difference(self, other: Derivation) -> Difference:
+        """What changes from this derivation to another: equation by equation."""
+        from emdsl.report.difference import difference
+
+        return difference(self, other)
 
     def _repr_markdown_(self) -> str:
         return self.to_markdown()

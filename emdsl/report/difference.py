@@ -1,0 +1,164 @@
+"""Two derivations beside each other: which steps and equations a change of the model changes.
+
+Steps meet by their titles, then by the latents or parameters they speak of; their lines as in any comparison of texts.
+Numbers alone are no difference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+from typing import Any
+
+from emdsl.report.derivation import WIDTH, Derivation
+from emdsl.report.latex import tex
+from emdsl.report.page import Say, Show, Step, labels
+from emdsl.report.unicode import lines, text
+
+Numbered = tuple[int, Step]
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of one side alone: `-` of the first, `+` of the second; an equation with its number there."""
+
+    sign: str
+    line: Say | Show
+    number: str
+
+
+@dataclass(frozen=True)
+class Change:
+    """A step that is not the same: its number on each side (None where it is not), and the lines that differ."""
+
+    title: str
+    numbers: tuple[int | None, int | None]
+    lines: tuple[Line, ...]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """What changes from one derivation to another; `model` are the lines of the models' texts that differ."""
+
+    model: tuple[tuple[str, str], ...]
+    changes: tuple[Change, ...]
+    same: tuple[str, ...]  # titles of the steps without a change
+
+    def __str__(self) -> str:
+        if not self.changes:
+            return "The derivations are the same."
+        out = ["The model", *(f"  {sign} {line}" for sign, line in self.model), ""] if self.model else []
+        for c in self.changes:
+            out.append(f"{_number(c.numbers)} {c.title.replace('`', '')}")
+            for found in c.lines:
+                out += _plain(found)
+            out.append("")
+        if self.same:
+            out.append("The same: " + "; ".join(t.replace("`", "") for t in self.same) + ".")
+        return "\n".join(out).rstrip()
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as data."""
+        return {
+            "model": [{"sign": sign, "text": line} for sign, line in self.model],
+            "changes": [
+                {
+                    "title": c.title.replace("`", ""),
+                    "numbers": list(c.numbers),
+                    "lines": [{"sign": found.sign, **_data(found)} for found in c.lines],
+                }
+                for c in self.changes
+            ],
+            "same": [t.replace("`", "") for t in self.same],
+        }
+
+
+def difference(old: Derivation, new: Derivation) -> Difference:
+    """What changes from `old` to `new`."""
+    changes, same = [], []
+    for one, other in _met(old.steps, new.steps):
+        found = tuple(_lines(one, other))
+        if one is not None and other is not None and not found:
+            same.append(other[1].title)
+            continue
+        shown = other if other is not None else one
+        assert shown is not None
+        numbers = (None if one is None else one[0], None if other is None else other[0])
+        changes.append(Change(shown[1].title, numbers, found))
+    return Difference(tuple(_texts(old.source, new.source)), tuple(changes), tuple(same))
+
+
+def _met(old: Sequence[Step], new: Sequence[Step]) -> list[tuple[Numbered | None, Numbered | None]]:
+    """Steps in pairs, in the order of the second; one that the second lacks stands after what it followed."""
+    left = dict(enumerate(old, 1))
+    pairs: dict[int, int] = {}  # of the second's numbers to the first's
+    for alike in (lambda a, b: a.title == b.title, _shares):
+        for k, step in enumerate(new, 1):
+            found = next((n for n, s in left.items() if n not in pairs.values() and alike(s, step)), None)
+            if k not in pairs and found is not None:
+                pairs[k] = found
+    gone = [n for n in left if n not in pairs.values()]
+    out: list[tuple[Numbered | None, Numbered | None]] = []
+    for k, step in enumerate(new, 1):
+        n = pairs.get(k)
+        while gone and n is not None and gone[0] < n:
+            out.append(((gone[0], left[gone[0]]), None))
+            gone.pop(0)
+        out.append((None if n is None else (n, left[n]), (k, step)))
+    return out + [((n, left[n]), None) for n in gone]
+
+
+def _shares(a: Step, b: Step) -> bool:
+    """Whether two steps of one kind speak of a latent or parameter that is the same."""
+    names = [set(s.facts.get("parameters", ())) | set(s.facts.get("latents", ())) for s in (a, b)]
+    return a.facts.get("kind") == b.facts.get("kind") and bool(names[0] & names[1])
+
+
+def _lines(one: Numbered | None, other: Numbered | None) -> Iterator[Line]:
+    """The lines that one side has alone, in order, those of the first before those of the second."""
+    a, b = _keyed(one), _keyed(other)
+    for kind, i, j, k, m in SequenceMatcher(None, [t for t, _ in a], [t for t, _ in b], autojunk=False).get_opcodes():
+        if kind != "equal":
+            yield from (Line("-", line, label) for _, (line, label) in a[i:j])
+            yield from (Line("+", line, label) for _, (line, label) in b[k:m])
+
+
+def _keyed(step: Numbered | None) -> list[tuple[str, tuple[Say | Show, str]]]:
+    """The lines of a step by what they say, which the numbers have no part in."""
+    if step is None:
+        return []
+    return [
+        (line.text if isinstance(line, Say) else text(line.formula), (line, label))
+        for line, label in zip(step[1].body, labels(*step), strict=True)
+    ]
+
+
+def _texts(old: str, new: str) -> Iterator[tuple[str, str]]:
+    """The lines of two models that differ."""
+    a, b = ([line.rstrip() for line in s.strip().splitlines()] for s in (old, new))
+    for kind, i, j, k, m in SequenceMatcher(None, a, b, autojunk=False).get_opcodes():
+        if kind != "equal":
+            yield from (("-", line) for line in a[i:j] if line)
+            yield from (("+", line) for line in b[k:m] if line)
+
+
+def _number(numbers: tuple[int | None, int | None]) -> str:
+    """`7.` where both sides have it so, else `7 → 8.`; a step that one side lacks has a dash there."""
+    old, new = ("–" if n is None else str(n) for n in numbers)
+    return f"{new}." if old == new else f"{old} → {new}."
+
+
+def _plain(found: Line) -> list[str]:
+    if isinstance(found.line, Say):
+        return [f"  {found.sign} {found.line.text.replace('`', '')}"]
+    number = f"  ({found.number})" if found.number else ""
+    *rows, last = lines(found.line.formula, WIDTH)
+    return [f"  {found.sign}     {row}" for row in (*rows, last + number)]
+
+
+def _data(found: Line) -> dict[str, str]:
+    if isinstance(found.line, Say):
+        return {"say": found.line.text.replace("`", "")}
+    number = {"number": found.number} if found.number else {}
+    return {"text": text(found.line.formula), "latex": tex(found.line.formula), **number}
