@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -112,6 +113,18 @@ def test_a_million_steps_do_not_underflow() -> None:
     logs = top + np.log(np.exp(node - top).sum(0))
     assert log_z[0] == pytest.approx((logs - np.log(k)).sum(), rel=1e-12)
     np.testing.assert_allclose(q, np.exp(node - logs), atol=1e-12)
+
+
+def test_memory_is_of_states_by_steps() -> None:
+    """Not of pairs of states by steps: twelve arrays of K x T at the most, with twenty states."""
+    n, k = 6000, 20
+    node, edge, first, starts, lengths = chain(np.random.default_rng(9), k, [n])
+    lanes = sequences(starts, lengths)
+    tracemalloc.start()
+    chain_posterior(node, edge, first, lanes)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 12 * n * k * 8
 
 
 def test_most_probable_path_of_cut_and_short_sequences() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import prod
 
 from emdsl.derive import expr as x
 from emdsl.derive.block import Block
@@ -141,7 +142,7 @@ def _choices(elimination: Elimination, joint: LogJoint) -> dict[str, Choice]:
                 if b.field is not None:
                     method, reason = _field_choice(held, b.field)
             elif b.record is None:
-                states = " x ".join(joint.levels[n] for n in b.latents)
+                states = _states(b, joint)
                 method, reason = "exact:enumeration", f"{states} states per element, enumerated"
                 if b.chain is not None:
                     method, reason = "exact:chain", _chain_reason(states, b.chain)
@@ -168,6 +169,19 @@ def _choices(elimination: Elimination, joint: LogJoint) -> dict[str, Choice]:
             text = f"a factor of q for {', '.join(part.latents)}, the others averaged: {out[name].reason}"
             out[name] = Choice("meanfield", text)
     return out
+
+
+def _states(b: Block, joint: LogJoint) -> str:
+    """`A x B (4 by default)`: how many states one element has; and the elements before it, in a chain of some lag."""
+    depth = b.chain.depth if b.chain is not None else 1
+    own = [joint.levels[n] for n in b.latents]
+    states = " x ".join(own)
+    defaults = {s.name: s.default.constant for s in joint.model.sizes if s.default is not None}
+    counts = [int(n) if n.isdigit() else defaults.get(n) for n in own]
+    known = [n for n in counts if n is not None]
+    if b.network or len(own) * depth < 2 or len(known) < len(counts):
+        return states
+    return f"{states} ({prod(known)} by default)" if depth == 1 else f"{states} ({prod(known)}^{depth} by default)"
 
 
 def _chain_reason(states: str, chain: Chain) -> str:

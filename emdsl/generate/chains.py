@@ -42,6 +42,16 @@ def tables(f: Function, block: Block, chain: Chain) -> tuple[Array, list[Array]]
     return edge, first
 
 
+def reach_lines(block: Block) -> list[str]:
+    """The line of `prepare` that refuses a product of states too large to sum over; none where there is no product."""
+    lag = block.chain.depth if block.chain is not None else 0
+    if not block.states or block.network or (len(block.states) + len(block.gates)) * (lag + 1) < 2:
+        return []
+    states, gates = (", ".join(size_expression(i.dim) for i in axes) for axes in (block.states, block.gates))
+    rest = f", {lag}, [{gates}]" if gates else f", {lag}" if lag else ""
+    return [f'within_reach("{", ".join(block.latents)}", [{states}]{rest})']
+
+
 def sequence_lines(block: Block) -> list[str]:
     """The line of `prepare` that says where the sequences of a chain lie among its rows."""
     chain = block.chain

@@ -11,7 +11,7 @@ from emdsl.derive.plan import Plan
 from emdsl.derive.scope import Scope
 from emdsl.derive.solve import Numeric
 from emdsl.generate.arrays import Emitter, Leaf
-from emdsl.generate.chains import sequence_lines
+from emdsl.generate.chains import reach_lines, sequence_lines
 from emdsl.generate.context import as_given, flat_axes, function
 from emdsl.generate.features import fold_lines
 from emdsl.generate.fields import field_line
@@ -96,7 +96,7 @@ def prepare_lines(printer: Printer) -> list[str]:
     lines += [f'out["reference {p.param}"] = reference["{p.param}"]' for p in plan.planes]
     lines += _ragged_lines(model)
     lines += _level_lines(printer)
-    lines += [line for b in plan.elimination.blocks for line in sequence_lines(b)]
+    lines += [line for b in plan.elimination.blocks for line in (*reach_lines(b), *sequence_lines(b))]
     lines += [network_size(b) for b in plan.elimination.blocks if b.network]
     lines += [field_line(b, b.field) for b in plan.elimination.blocks if b.field]
     if plan.weighted is not None:

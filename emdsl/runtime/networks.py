@@ -18,9 +18,7 @@ from scipy import special
 
 from emdsl.runtime.columns import Array
 from emdsl.runtime.faults import DataError
-from emdsl.runtime.numerics import LOWEST
-
-WIDEST = 2**22  # entries of the largest table that elimination may make
+from emdsl.runtime.numerics import LOWEST, WIDEST
 
 
 class Network:

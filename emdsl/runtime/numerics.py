@@ -18,6 +18,7 @@ from scipy import special
 from emdsl.runtime.columns import Array
 
 LOWEST = -1e200
+WIDEST = 2**22  # entries of the largest table over the states of elements that meet
 
 
 class Degenerate(Exception):

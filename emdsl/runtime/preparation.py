@@ -13,12 +13,28 @@ import numpy as np
 
 from emdsl.runtime.columns import Array
 from emdsl.runtime.faults import DataError
-from emdsl.runtime.numerics import triangle
+from emdsl.runtime.numerics import WIDEST, triangle
 
 
 def chunks(n: int, size: int) -> list[slice]:
     """Slices of `size` rows that cover n rows."""
     return [slice(a, min(a + size, n)) for a in range(0, n, size)]
+
+
+def within_reach(latents: str, states: Sequence[int], lag: int = 0, gates: Sequence[int] = ()) -> None:
+    """Refuses too large a table over the states of latents that meet, of the `lag` elements before, and of gates."""
+    own = math.prod(states)
+    entries = own ** (lag + 1) * math.prod(gates)
+    if entries > WIDEST:
+        text = f"{' x '.join(map(str, states))} = {own}" if len(states) > 1 else str(own)
+        behind = f", and as many for {'the one' if lag == 1 else f'each of the {lag}'} before it" if lag else ""
+        inside = f", inside {math.prod(gates)} states of others" if gates else ""
+        raise DataError(
+            f"{latents}: an element has {text} states{behind}{inside}: summing over them exactly takes a table of "
+            f"{entries:.3g} entries (at most {WIDEST} are allowed)",
+            hint="fewer states, or fewer latents that meet in one density",
+            code="D016",
+        )
 
 
 def row_count(rows: slice | Array) -> int:

@@ -141,6 +141,7 @@ def prepare(data, reference):
     out["position T"] = data.ragged["T"].position
     out["start T"] = data.ragged["T"].start
     out["length T"] = data.ragged["T"].lengths
+    within_reach("z", [sizes["K"]], 1)
     out["the sequences of z"] = sequences(data.ragged["T"].start, data.ragged["T"].lengths)
     n = sizes["S"]
     out["the weights are even"] = data.weights is None

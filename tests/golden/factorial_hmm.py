@@ -171,8 +171,8 @@ SPEC = {'model': 'FactorialHMM',
                 'default': False,
                 'missing': 'drop',
                 'support': None}],
- 'plan': {'a': ['exact:chain', 'A x B states per element, a chain along T: forward and backward'],
-          'b': ['exact:chain', 'A x B states per element, a chain along T: forward and backward']},
+ 'plan': {'a': ['exact:chain', 'A x B (4 by default) states per element, a chain along T: forward and backward'],
+          'b': ['exact:chain', 'A x B (4 by default) states per element, a chain along T: forward and backward']},
  'updates': {'first_a': ['closed form', '',
                          'sum of c log p on a simplex: Lagrange multiplier, normalise; Q is concave where all c >= '
                          '0'],
@@ -228,6 +228,7 @@ def prepare(data, reference):
     out["x"] = stored(data.values["x"], data.masks.get("x"), float, 1, reference["x"])
     out["reference x"] = reference["x"]
     out["present x"] = presence(data.masks.get("x"), data.values["x"].shape, 1, 1, "x")
+    within_reach("a, b", [sizes["A"], sizes["B"]], 1)
     out["the sequences of a"] = sequences(np.arange(1) * (sizes["T"]), np.full(1, sizes["T"]))
     out["the chunks"] = [slice(0, (sizes["T"]))]
     out["the features"] = {}

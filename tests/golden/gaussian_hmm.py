@@ -172,6 +172,7 @@ def prepare(data, reference):
     out["x"] = stored(data.values["x"], data.masks.get("x"), float, 1, reference["x"])
     out["reference x"] = reference["x"]
     out["present x"] = presence(data.masks.get("x"), data.values["x"].shape, 1, 2, "x")
+    within_reach("z", [sizes["K"]], 1)
     out["the sequences of z"] = sequences(np.arange(1) * (sizes["T"]), np.full(1, sizes["T"]))
     out["the chunks"] = [slice(0, (sizes["T"]))]
     out["the features"] = {}

@@ -1,0 +1,71 @@
+"""How large a table over states may be: told in the plan, and refused with the number when data are bound."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from gallery import compiled
+
+import emdsl
+from emdsl.runtime.faults import DataError
+from emdsl.runtime.preparation import within_reach
+
+TWO_LAGS = """
+    model TwoLags
+    size K = 3
+    param first : simplex[K]
+    param second[K] : simplex[K]
+    param trans[K, K] : simplex[K]
+    param rate[K] : positive
+    for t in T:
+        latent z[t] ~ (Categorical(first) if t == 0 else Categorical(second[z[t-1]]) if t == 1
+                       else Categorical(trans[z[t-2], z[t-1]]))
+        observed x[t] ~ Poisson(rate[z[t]])
+"""
+PAIR = """
+    model Pair
+    size A = 2
+    param p : simplex[A]
+    param q : simplex[B]
+    param rate[A, B] : positive
+    for n in N:
+        latent   a[n] ~ Categorical(p)
+        latent   b[n] ~ Categorical(q)
+        observed x[n] ~ Poisson(rate[a[n], b[n]])
+"""
+
+
+def refusal(model: object, **sizes: int) -> str:
+    with pytest.raises(ValueError, match="D016") as caught:
+        model.fitter(max_iter=1, seed=0, **sizes).fit({"x": np.arange(5)})  # type: ignore[attr-defined]
+    return str(caught.value)
+
+
+def test_the_product_is_told() -> None:
+    assert "A x B (4 by default) states per element" in compiled("factorial_hmm").plan["a"].reason
+    assert "K states per element" in compiled("poisson_hmm").plan["z"].reason
+    assert "K (3^2 by default) states per element" in emdsl.compile(text=TWO_LAGS).plan["z"].reason
+    assert "A x B states per element" in emdsl.compile(text=PAIR).plan["a"].reason  # B has no default
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_a_table_too_large_is_refused_with_its_size() -> None:
+    said = refusal(compiled("factorial_hmm"), A=64, B=33)
+    assert "a, b" in said and "64 x 33 = 2112 states" in said and "4.46e+06 entries" in said and "4194304" in said
+    two = emdsl.compile(text=TWO_LAGS)
+    assert "each of the 2 before it" in (said := refusal(two, K=162)) and "4.25e+06 entries" in said
+    assert "2100 x 2000 = 4200000 states" in refusal(emdsl.compile(text=PAIR), A=2100, B=2000)
+
+
+def test_states_inside_others_count_too() -> None:
+    data = {"x": np.zeros((5, 1))}
+    with pytest.raises(ValueError, match=r"c: an element has 2100 states, inside 2000 states of others.*4\.2e\+06"):
+        compiled("gmm_hmm").fitter(M=2100, K=2000).fit(data)
+
+
+def test_the_limit_itself_is_allowed() -> None:
+    within_reach("z", [2048], 1)
+    within_reach("z", [1024], 1, [4])
+    for beyond in (([2049], 1), ([1024], 1, [5])):
+        with pytest.raises(DataError):
+            within_reach("z", *beyond)
