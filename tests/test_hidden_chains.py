@@ -168,10 +168,14 @@ def test_every_configuration(name: str) -> None:
     """The log-likelihood, before any step and after; marginals; no step falls."""
     params, data, latents = SMALL[name]
     est = fit(name, data, init=params, max_iter=0)
-    value, marginals, _ = enumerated(name, params, data, latents)
+    value, marginals, best = enumerated(name, params, data, latents)
     assert est.log_likelihood_ == pytest.approx(value, rel=1e-11)
     for latent, expected in marginals.items():
         np.testing.assert_allclose(est.posterior_[latent], expected, rtol=1e-9, atol=1e-13)
+    if not any(n in data for n in latents):
+        path = est.predict(data)
+        for latent in latents:
+            np.testing.assert_array_equal(path if len(latents) == 1 else path[latent], best[latent])
     if name in PATHS:
         return  # its steps are compared above; four rows are too few for these covariances
     climbed = fit(name, data, init=params, max_iter=4, tol=0)

@@ -129,7 +129,7 @@ def test_memory_is_of_states_by_steps() -> None:
 
 def test_most_probable_path_of_cut_and_short_sequences() -> None:
     node, edge, first, starts, lengths = chain(np.random.default_rng(8), 3, [300, 0, 1, 4])
-    path = most_probable_path(node, edge, first, sequences(starts, lengths))
+    path, weight = most_probable_path(node, edge, first, sequences(starts, lengths))
     for s, (a, n) in enumerate(zip(starts, lengths, strict=True)):
         best, back = first[0][:, s] + node[:, min(a, node.shape[1] - 1)], []
         for t in range(1, n):
@@ -141,3 +141,4 @@ def test_most_probable_path_of_cut_and_short_sequences() -> None:
             for step in reversed(back):
                 states.insert(0, int(step[states[0]]))
             np.testing.assert_array_equal(path[a : a + n], states)
+        assert weight[s] == pytest.approx(best.max() if n else 0.0, rel=1e-12)

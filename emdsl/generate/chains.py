@@ -22,9 +22,6 @@ def add_up(f: Function, terms: Sequence[Term], axes: tuple[Ix, ...]) -> Array:
     return f.emitter.sum([_contracted(f, t, axes) for t in terms])
 
 
-TABLE = "table"
-
-
 def tables(f: Function, block: Block, chain: Chain) -> tuple[Array, list[Array]]:
     """The edge table (states before, states, and rows where it differs by row), and those of the first positions."""
     em = f.emitter
@@ -84,8 +81,14 @@ def emit_chain(f: Function, block: Block, table: str) -> None:
     edge, first = tables(f, block, chain)
     q, log_z, parts = (em.namer.fresh(f"{part}_{name}") for part in ("q", "log_z", "chain"))
     arguments = f"{table}, {edge.code}, [{', '.join(a.code for a in first)}]"
-    arguments += f', prepared["the sequences of {name}"], ({shape_of(block)}), rng'
-    em.lines.append(f"{q}, {log_z}, {parts} = chains({arguments})")
+    arguments += f', prepared["the sequences of {name}"], ({shape_of(block)})'
+    if f.largest:
+        path = em.namer.fresh(f"paths_{name}")
+        em.lines.append(f"{path}, {log_z} = paths({arguments})")
+        f.runtime[f"c:{name}"] = Leaf(path, (), True)
+        f.runtime[f"A:{name}"] = Leaf(log_z, tuple(range(len(block.gates) + len(chain.outer))), True)
+        return
+    em.lines.append(f"{q}, {log_z}, {parts} = chains({arguments}, rng)")
     own, outer = (*block.states, *block.gates, *block.home), (*block.gates, *chain.outer)
     pair = (*chain.before, *own)
 
@@ -99,10 +102,6 @@ def emit_chain(f: Function, block: Block, table: str) -> None:
     after = (*pair[len(block.states) : len(chain.before)], *own)
     keep("c", q, own)
     keep("A", log_z, outer)
-    keep("node", table, own)
-    for position, a in enumerate(first):
-        keep(f"{TABLE}{position}", a.code, a.axes)
-    keep("transition", edge.code, edge.axes)
     keep("from", f'{parts}["from"]', (*chain.before, *rest))
     keep("edge", f'{parts}["edge"]', edge.axes)
     keep("to", f'{parts}["to"]', after)

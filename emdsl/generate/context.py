@@ -15,7 +15,10 @@ from emdsl.language import model as m
 
 @dataclass
 class Function:
-    """One function being printed: its emitter, and which arrays it must unpack first, in order of use."""
+    """One function being printed: its emitter, and which arrays it must unpack first, in order of use.
+
+    With `largest`, discrete blocks leave the largest weight over their states for the sum of all.
+    """
 
     plan: Plan
     emitter: Emitter
@@ -23,6 +26,7 @@ class Function:
     runtime: dict[str, Leaf] = field(default_factory=dict)
 
     helpers: frozenset[str] = frozenset()
+    largest: bool = False
 
     def another(self, chunk: str | None) -> Function:
         """A fresh function of the same module, over rows of `chunk`."""

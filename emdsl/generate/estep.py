@@ -46,7 +46,8 @@ def _emit_discrete(f: Function, block: Block, stacked: bool) -> Stacked | None:
     em = f.emitter
     axes = (*block.states, *block.gates, *block.home)
     names = ", ".join(block.latents)
-    em.comment(f"log joint of {names} with its data, for every state; then its posterior and log-normaliser")
+    then = "the largest" if f.largest else "its posterior and log-normaliser"
+    em.comment(f"log joint of {names} with its data, for every state; then {then}")
     stack, others = features_of(f, block) if stacked else (None, block.nodes)
     table = em.namer.fresh(f"log_{block.name}")
     if stack is not None:
@@ -64,7 +65,11 @@ def _emit_discrete(f: Function, block: Block, stacked: bool) -> Stacked | None:
         emit_chain(f, block, table)
         return stack
     q, log_z = em.namer.fresh(f"q_{block.name}"), em.namer.fresh(f"log_z_{block.name}")
-    em.lines.append(f"{q}, {log_z} = normalise({table}, {len(block.states)})")
+    if f.largest:
+        q = table
+        em.lines.append(f"{log_z} = {table}.max(axis={tuple(range(len(block.states)))})")
+    else:
+        em.lines.append(f"{q}, {log_z} = normalise({table}, {len(block.states)})")
     cut = bool(block.home) and block.home[-1].dim == em.chunk
     f.runtime[f"c:{block.name}"] = Leaf(q, tuple(range(len(axes))), True, cut=cut)
     f.runtime[f"A:{block.name}"] = Leaf(log_z, tuple(range(len(axes) - len(block.states))), True, cut=cut)

@@ -15,17 +15,20 @@ from emdsl.generate.context import Function, function
 def emit_network(f: Function, block: Block) -> None:
     """The tables of a network's cliques and its posterior: `q` of each latent, and of each clique."""
     em, name = f.emitter, block.name
-    em.comment(f"log weights of {', '.join(block.latents)}, clique by clique; then their posterior and log-normaliser")
+    then = "the largest" if f.largest else "their posterior and log-normaliser"
+    em.comment(f"log weights of {', '.join(block.latents)}, clique by clique; then {then}")
     tables = [em.broadcast(add_up(f, c.terms, c.axes), c.axes).code for c in block.network]
     q, log_z, cliques = (em.namer.fresh(f"{part}_{name}") for part in ("q", "log_z", "cliques"))
     weights = em.namer.fresh(f"weights_{name}")
     em.lines.append(f"{weights} = [{', '.join(tables)}]")
+    if f.largest:
+        f.runtime[f"c:{name}"] = Leaf(weights, (), True)
+        return
     em.lines.append(f'{q}, {log_z}, {cliques} = networks(prepared["the network of {name}"], {weights}, rng)')
     gone = [em.contract(_absent(f, block, latent), ()) for latent in block.latents if block.conditions(latent)]
     if gone:
         em.lines.append(f"{log_z} = {log_z} - ({em.sum(gone).code})")
     f.runtime[f"A:{name}"] = Leaf(log_z, (), True)
-    f.runtime[f"weights:{name}"] = Leaf(weights, (), True)
     for latent in block.latents:
         axes = len(home_of(f.plan.joint.model.variable(latent)))
         f.runtime[f"q:{latent}"] = Leaf(f'{q}["{latent}"]', tuple(range(axes + 1)), True)
@@ -90,7 +93,7 @@ def _number(g: Function, latent: str, idx: tuple[Idx, ...]) -> Expr:
 def network_path(f: Function, block: Block) -> list[str]:
     """The most probable configuration of a network, an entry for each latent."""
     found = f.emitter.namer.fresh(f"best_{block.name}")
-    weights = f.runtime[f"weights:{block.name}"].code
+    weights = f.runtime[f"c:{block.name}"].code
     f.emitter.lines.append(f'{found} = best_network(prepared["the network of {block.name}"], {weights})')
     out = []
     for latent in block.latents:

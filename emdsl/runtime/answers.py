@@ -78,7 +78,8 @@ class Answers(Settings):
         return posterior[names[0]] if len(names) == 1 else {n: posterior[n] for n in names}
 
     def predict(self, data: Any, **beside: Any) -> Any:
-        """The most probable value of the discrete latent (the most probable path of a chain), as integers.
+        """The most probable value of the discrete latent, as integers; where elements are tied (a chain's path, a
+        tree), the jointly most probable configuration of all discrete latents.
 
         A list of arrays on ragged plates, a dict by name where there are several discrete latents.
         """

@@ -14,15 +14,20 @@ from emdsl.runtime.lanes import Lanes
 from emdsl.runtime.numerics import LOWEST
 
 
-def most_probable_path(node: Array, edge: Array, first: Sequence[Array], lanes: tuple[Lanes, Lanes]) -> Array:
-    """The path of largest weight through each sequence, (rows,) (Viterbi 1967); arguments as `chain_posterior`."""
+def most_probable_path(
+    node: Array, edge: Array, first: Sequence[Array], lanes: tuple[Lanes, Lanes]
+) -> tuple[Array, Array]:
+    """The path of largest weight through each sequence, (rows,), and the log of its weight, (sequences,).
+
+    Viterbi (1967); arguments as of `chain_posterior`. An empty sequence has the log weight 0.
+    """
     whole = lanes[0]
     k, states = node.shape[0], edge.shape[0]
     middle, n = states // k, len(whole.start)
     logs, shape = whole.gather(node), (k, middle, k, -1)
     rows = None if edge.ndim == 2 else whole.gather(edge)
     best = np.full((states, n), LOWEST)
-    back = np.zeros((whole.steps, middle, k, n), np.int64)
+    back = np.zeros((whole.steps, middle, k, n), np.int32)
     ends = np.zeros((states, n))
     for step in range(whole.steps):
         if step == 0:
@@ -43,14 +48,16 @@ def most_probable_path(node: Array, edge: Array, first: Sequence[Array], lanes: 
         path[whole.rows[step][running]] = here[running] % k
         oldest = back[step].reshape(states, n)[here, np.arange(n)]
         here = oldest * middle + here // k
-    return path
+    weight = np.zeros(first[0].shape[-1])
+    weight[whole.sequence] = np.maximum(ends.max(axis=0, initial=LOWEST), LOWEST)
+    return path, weight
 
 
 def paths(
-    node: Array, edge: Array, first: Sequence[Array], lanes: tuple[Lanes, Lanes], shape: tuple[int, int, int, bool],
-    given: Sequence[Array],
-) -> list[Array]:  # fmt: skip
-    """The most probable path of each latent of a chain, (*home,), given the gates' states; arguments as `chains`."""
+    node: Array, edge: Array, first: Sequence[Array], lanes: tuple[Lanes, Lanes], shape: tuple[int, int, int, bool]
+) -> tuple[list[Array], Array]:
+    """The most probable path of each latent of a chain inside each state of its gates, (*gates, *home), and the logs of
+    the paths' weights, (*gates, *outer); arguments as of `chains`."""
     n, gates, depth, varies = shape
     states, kept, own = node.shape[:n], node.shape[n : n + gates], node.shape[n + gates :]
     k, g = int(np.prod(states)), int(np.prod(kept))
@@ -62,6 +69,22 @@ def paths(
         most_probable_path(nodes[:, j], flat[:, :, j if gated else 0], [b[..., j, :] for b in begins], lanes)
         for j in range(g)
     ]
-    which = np.ravel_multi_index([np.broadcast_to(a, own).ravel() for a in given], kept) if gates else 0
-    path = np.choose(which, found) if gates else found[0]
-    return [p.reshape(own) for p in np.unravel_index(path, states)]
+    path = np.unravel_index(np.stack([p for p, _ in found]), states)
+    weight = np.stack([w for _, w in found]).reshape((*kept, *first[0].shape[n + gates :]))
+    return [p.reshape((*kept, *own)) for p in path], weight
+
+
+def path_given(paths: Sequence[Array], given: Sequence[Array]) -> list[Array]:
+    """Of paths (*gates, *home), one for each latent, those inside the gates' states, each (*home,)."""
+    if not given:
+        return list(paths)
+    return [p[(*given, *np.indices(given[0].shape, sparse=True))] for p in paths]
+
+
+def states_given(table: Array, states: int, given: Sequence[Array]) -> list[Array]:
+    """The states of largest weight: table (*states, *gates, *home), the gates' states (*home,) each."""
+    flat = table.reshape(-1, *table.shape[states:])
+    if given:
+        flat = np.moveaxis(flat, 0, -1)[(*given, *np.indices(given[0].shape, sparse=True))]
+        return list(np.unravel_index(flat.argmax(axis=-1), table.shape[:states]))
+    return list(np.unravel_index(flat.argmax(axis=0), table.shape[:states]))

@@ -264,7 +264,7 @@ def expectations(params, prepared):
         if rng is not None:
             log_z = np.log(seeded(log_z, 1, [y], rng))
         q_z, log_z_z, chain_z = chains(log_z, t_5, [t_6], prepared["the sequences of z"], (1, 0, 1, False), rng)
-        return q_z, log_z_z, log_z, t_6, t_5, chain_z, features_2
+        return q_z, log_z_z, chain_z, features_2
     return on
 
 
@@ -278,7 +278,7 @@ def e_step(params, data, prepared, rng=None):
     reference_y = prepared["reference y"]
     start = prepared["start"]
     on = expectations(params, prepared)
-    q_z, log_z_z, log_z, t_6, t_5, chain_z, features_2 = on(rng)
+    q_z, log_z_z, chain_z, features_2 = on(rng)
     sums_z = 0.0
     S_z_first = 0.0
     S_z_pair = 0.0
@@ -364,7 +364,7 @@ def posterior(params, data, prepared):
     """Posterior of each latent at these parameters: plates first, then its own axes."""
     sizes = prepared["the sizes"]
     on = expectations(params, prepared)
-    q_z, log_z_z, log_z, t_6, t_5, chain_z, features_2 = on()
+    q_z, log_z_z, chain_z, features_2 = on()
     part_0 = q_z
     return {
         "z": plates_first(np.asarray(part_0), 1),
@@ -372,13 +372,36 @@ def posterior(params, data, prepared):
 
 
 def most_probable(params, data, prepared):
-    """The most probable path of each chain, and state of each other discrete latent."""
+    """The most probable configuration of all discrete latents together; continuous ones are integrated out."""
     sizes = prepared["the sizes"]
-    on = expectations(params, prepared)
-    q_z, log_z_z, log_z, t_6, t_5, chain_z, features_2 = on()
-    path_z = paths(log_z, t_5, [t_6], prepared["the sequences of z"], (1, 0, 1, False), [])
+    K = sizes["K"]
+    sd = params["sd"]
+    reference_y = prepared["reference y"]
+    slope = params["slope"]
+    level = params["level"] - (reference_y - reference_y * slope)
+    T = sizes["T"]
+    trans = params["trans"]
+    first = params["first"]
+    t = log0(sd)
+    t_2 = level ** 2
+    t_3 = sd ** -2.0
+    part = t_2 * t_3
+    part_2 = level * t_3
+    part_3 = slope * t_3
+    part_4 = level * slope
+    part_5 = t_3 * part_4
+    t_4 = slope ** 2
+    part_6 = t_4 * t_3
+    coefficients = np.concatenate([(((-0.5) * math.log(2)) + ((-0.5) * math.log(np.pi)) + ((-0.5) * part) - t).reshape(K, -1), ((-0.5) * t_3).reshape(K, -1), part_2.reshape(K, -1), part_3.reshape(K, -1), (-part_5).reshape(K, -1), ((-0.5) * part_6).reshape(K, -1)], axis=1)
+    t_5 = log0(trans)
+    t_6 = log0(first)
+    # log joint of z with its data, for every state; then the largest
+    features_2 = row_features(prepared, slice(0, T), features_of_z)
+    log_z = coefficients @ features_2
+    paths_z, log_z_z = paths(log_z, t_5, [t_6], prepared["the sequences of z"], (1, 0, 1, False))
+    best_z = path_given(paths_z, [])
     return {
-        "z": plates_first(path_z[0], 1),
+        "z": plates_first(best_z[0], 1),
     }
 
 

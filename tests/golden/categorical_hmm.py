@@ -175,7 +175,7 @@ def expectations(params, prepared):
         if rng is not None:
             log_z = np.log(seeded(log_z, 1, [w], rng))
         q_z, log_z_z, chain_z = chains(log_z, t_2, [log_first_z], prepared["the sequences of z"], (1, 0, 1, False), rng)
-        return q_z, log_z_z, log_z, log_first_z, t_2, chain_z
+        return q_z, log_z_z, chain_z
     return on
 
 
@@ -188,7 +188,7 @@ def e_step(params, data, prepared, rng=None):
     present_w = prepared["present w"]
     V = sizes["V"]
     on = expectations(params, prepared)
-    q_z, log_z_z, log_z, log_first_z, t_2, chain_z = on(rng)
+    q_z, log_z_z, chain_z = on(rng)
     S_z_first = 0.0
     S_z_pair = 0.0
     part_3 = present_w * weight[row_T]
@@ -243,7 +243,7 @@ def posterior(params, data, prepared):
     """Posterior of each latent at these parameters: plates first, then its own axes."""
     sizes = prepared["the sizes"]
     on = expectations(params, prepared)
-    q_z, log_z_z, log_z, log_first_z, t_2, chain_z = on()
+    q_z, log_z_z, chain_z = on()
     part_0 = q_z
     return {
         "z": plates_first(np.asarray(part_0), 1),
@@ -251,13 +251,28 @@ def posterior(params, data, prepared):
 
 
 def most_probable(params, data, prepared):
-    """The most probable path of each chain, and state of each other discrete latent."""
+    """The most probable configuration of all discrete latents together; continuous ones are integrated out."""
     sizes = prepared["the sizes"]
-    on = expectations(params, prepared)
-    q_z, log_z_z, log_z, log_first_z, t_2, chain_z = on()
-    path_z = paths(log_z, t_2, [log_first_z], prepared["the sequences of z"], (1, 0, 1, False), [])
+    K = sizes["K"]
+    T = sizes["T[]"]
+    present_w = prepared["present w"]
+    symbol = params["symbol"]
+    w = prepared["w"]
+    trans = params["trans"]
+    first = params["first"]
+    S = sizes["S"]
+    t = log0(symbol[:, w])
+    part = present_w * t
+    t_2 = log0(trans)
+    t_3 = log0(first)
+    log_first_z = np.broadcast_to(t_3[:, None], (K, S))
+    # log joint of z with its data, for every state; then the largest
+    log_z = np.zeros((K, T,))
+    log_z += part
+    paths_z, log_z_z = paths(log_z, t_2, [log_first_z], prepared["the sequences of z"], (1, 0, 1, False))
+    best_z = path_given(paths_z, [])
     return {
-        "z": plates_first(path_z[0], 1),
+        "z": plates_first(best_z[0], 1),
     }
 
 
@@ -266,7 +281,7 @@ def log_likelihood_rows(params, data, prepared):
     sizes = prepared["the sizes"]
     S = sizes["S"]
     on = expectations(params, prepared)
-    q_z, log_z_z, log_z, log_first_z, t_2, chain_z = on()
+    q_z, log_z_z, chain_z = on()
     total = np.zeros(S)
     # (10) the log-likelihood, row by row
     total = total + log_z_z

@@ -272,7 +272,7 @@ def expectations(params, prepared):
         if rng is not None:
             log_a = np.log(seeded(log_a, 2, [x], rng))
         q_a, log_z_a, chain_a = chains(log_a, log_edge_a, [log_first_a], prepared["the sequences of a"], (2, 0, 1, False), rng)
-        return q_a, log_z_a, log_a, log_first_a, log_edge_a, chain_a, features_2
+        return q_a, log_z_a, chain_a, features_2
     return on
 
 
@@ -285,7 +285,7 @@ def e_step(params, data, prepared, rng=None):
     present_x = prepared["present x"]
     x = prepared["x"]
     on = expectations(params, prepared)
-    q_a, log_z_a, log_a, log_first_a, log_edge_a, chain_a, features_2 = on(rng)
+    q_a, log_z_a, chain_a, features_2 = on(rng)
     sums_a = 0.0
     S_a_first = 0.0
     S_a_pair = 0.0
@@ -394,7 +394,7 @@ def posterior(params, data, prepared):
     """Posterior of each latent at these parameters: plates first, then its own axes."""
     sizes = prepared["the sizes"]
     on = expectations(params, prepared)
-    q_a, log_z_a, log_a, log_first_a, log_edge_a, chain_a, features_2 = on()
+    q_a, log_z_a, chain_a, features_2 = on()
     part_0 = q_a.sum(axis=1)
     part_1 = q_a.sum(axis=0)
     return {
@@ -404,14 +404,38 @@ def posterior(params, data, prepared):
 
 
 def most_probable(params, data, prepared):
-    """The most probable path of each chain, and state of each other discrete latent."""
+    """The most probable configuration of all discrete latents together; continuous ones are integrated out."""
     sizes = prepared["the sizes"]
-    on = expectations(params, prepared)
-    q_a, log_z_a, log_a, log_first_a, log_edge_a, chain_a, features_2 = on()
-    path_a = paths(log_a, log_edge_a, [log_first_a], prepared["the sequences of a"], (2, 0, 1, False), [])
+    A = sizes["A"]
+    B = sizes["B"]
+    sd = params["sd"]
+    reference_x = prepared["reference x"]
+    high = params["high"] - reference_x
+    low = params["low"]
+    T = sizes["T"]
+    trans_a = params["trans_a"]
+    trans_b = params["trans_b"]
+    first_a = params["first_a"]
+    first_b = params["first_b"]
+    t = high ** 2
+    part = high[:, None] * low
+    t_2 = low ** 2
+    coefficients = np.concatenate([(((-0.5) * math.log(2)) + ((-0.5) * math.log(np.pi)) + ((-0.5) * (sd ** -2.0) * t)[:, None] + ((-0.5) * (sd ** -2.0) * t_2) - log0(sd) - (sd ** -2.0) * part).reshape(A * B, -1), np.broadcast_to(((-0.5) * (sd ** -2.0)), (A, B)).reshape(A * B, -1), (((sd ** -2.0) * high)[:, None] + ((sd ** -2.0) * low)).reshape(A * B, -1)], axis=1)
+    t_3 = log0(trans_a)
+    t_4 = log0(trans_b)
+    log_edge_a = (t_3[:, :, None, None] + t_4).transpose(0, 2, 1, 3)
+    t_5 = log0(first_a)
+    t_6 = log0(first_b)
+    log_first_a = t_5[:, None] + t_6
+    # log joint of a, b with its data, for every state; then the largest
+    features_2 = row_features(prepared, slice(0, T), features_of_a)
+    log_a = coefficients @ features_2
+    log_a = log_a.reshape(A, B, T)
+    paths_a, log_z_a = paths(log_a, log_edge_a, [log_first_a], prepared["the sequences of a"], (2, 0, 1, False))
+    best_a = path_given(paths_a, [])
     return {
-        "a": plates_first(path_a[0], 1),
-        "b": plates_first(path_a[1], 1),
+        "a": plates_first(best_a[0], 1),
+        "b": plates_first(best_a[1], 1),
     }
 
 

@@ -231,7 +231,7 @@ def expectations(params, prepared):
         q_z, log_z_z, chain_z = chains(log_z, t_3, [t_4], prepared["the sequences of z"], (1, 0, 1, False), rng)
         # (4), (5) together: each posterior with those that it is given
         q_c_joint = q_c * q_z
-        return q_c, log_z_c, q_z, log_z_z, log_z, t_4, t_3, chain_z, q_c_joint
+        return q_c, log_z_c, q_z, log_z_z, chain_z, q_c_joint
     return on
 
 
@@ -241,7 +241,7 @@ def e_step(params, data, prepared, rng=None):
     present_x = prepared["present x"]
     x = prepared["x"]
     on = expectations(params, prepared)
-    q_c, log_z_c, q_z, log_z_z, log_z, t_4, t_3, chain_z, q_c_joint = on(rng)
+    q_c, log_z_c, q_z, log_z_z, chain_z, q_c_joint = on(rng)
     S_z_first = 0.0
     S_z_pair = 0.0
     S_c = 0.0
@@ -319,7 +319,7 @@ def posterior(params, data, prepared):
     """Posterior of each latent at these parameters: plates first, then its own axes."""
     sizes = prepared["the sizes"]
     on = expectations(params, prepared)
-    q_c, log_z_c, q_z, log_z_z, log_z, t_4, t_3, chain_z, q_c_joint = on()
+    q_c, log_z_c, q_z, log_z_z, chain_z, q_c_joint = on()
     part_0 = q_c_joint.sum(axis=1)
     part_1 = q_z
     return {
@@ -329,15 +329,43 @@ def posterior(params, data, prepared):
 
 
 def most_probable(params, data, prepared):
-    """The most probable path of each chain, and state of each other discrete latent."""
+    """The most probable configuration of all discrete latents together; continuous ones are integrated out."""
     sizes = prepared["the sizes"]
-    on = expectations(params, prepared)
-    q_c, log_z_c, q_z, log_z_z, log_z, t_4, t_3, chain_z, q_c_joint = on()
-    path_z = paths(log_z, t_3, [t_4], prepared["the sequences of z"], (1, 0, 1, False), [])
-    state_c = np.argmax(q_c_joint.sum(axis=1), axis=0)
+    M = sizes["M"]
+    K = sizes["K"]
+    T = sizes["T"]
+    part = params["part"]
+    present_x = prepared["present x"]
+    cov = params["cov"]
+    D = sizes["D"]
+    x = prepared["x"]
+    reference_x = prepared["reference x"]
+    mean = params["mean"] - reference_x
+    trans = params["trans"]
+    first = params["first"]
+    t = log0(part)
+    cholesky_2 = cholesky(cov)
+    t_2 = log_determinant(cholesky_2)
+    part_2 = present_x * t_2[:, :, None]
+    precision = inverse(cholesky_2)
+    part_3 = x[:, None, :] * x
+    part_4 = present_x * np.einsum("abc,abc->ab", mean, np.einsum("abc,abcd->abd", mean, precision))[:, :, None]
+    constant = ((-0.5) * D * (math.log(2) + math.log(np.pi)) * present_x) + t.T[:, :, None] + ((-0.5) * part_2).transpose(1, 0, 2) + ((-0.5) * np.tensordot(precision, part_3, ([2, 3], [0, 1]))).transpose(1, 0, 2) + np.tensordot(x, np.einsum("abcd,abd->abc", precision, mean), ([0], [2])).transpose(2, 1, 0) + ((-0.5) * part_4).transpose(1, 0, 2)
+    t_3 = log0(trans)
+    t_4 = log0(first)
+    # log joint of c with its data, for every state; then the largest
+    log_c = np.zeros((M, K, T,))
+    log_c += constant
+    log_z_c = log_c.max(axis=(0,))
+    # log joint of z with its data, for every state; then the largest
+    log_z = np.zeros((K, T,))
+    log_z += log_z_c
+    paths_z, log_z_z = paths(log_z, t_3, [t_4], prepared["the sequences of z"], (1, 0, 1, False))
+    best_z = path_given(paths_z, [])
+    best_c = states_given(log_c, 1, [best_z[0]])
     return {
-        "z": plates_first(path_z[0], 1),
-        "c": plates_first(state_c, 1),
+        "z": plates_first(best_z[0], 1),
+        "c": plates_first(best_c[0], 1),
     }
 
 

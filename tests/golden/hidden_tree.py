@@ -219,7 +219,7 @@ def expectations(params, prepared):
         # (4) log weights of z, clique by clique; then their posterior and log-normaliser
         weights_z = [t, np.broadcast_to(t_2.T[:, :, None], (K, K, N)), ((-0.5) * math.log(2) * present_x) + ((-0.5) * math.log(np.pi) * present_x) + ((-0.5) * part_2) + ((0.5) * part_4) + ((0.5) * part_4) + ((-0.5) * part_6) - part]
         q_z, log_z_z, cliques_z = networks(prepared["the network of z"], weights_z, rng)
-        return log_z_z, weights_z, q_z, cliques_z
+        return log_z_z, q_z, cliques_z
     return on
 
 
@@ -230,7 +230,7 @@ def e_step(params, data, prepared, rng=None):
     present_x = prepared["present x"]
     x = prepared["x"]
     on = expectations(params, prepared)
-    log_z_z, weights_z, q_z, cliques_z = on(rng)
+    log_z_z, q_z, cliques_z = on(rng)
     S_z = 0.0
     t = ((np.arange(N) == 0) + 0.0)
     t_2 = (np.logical_not(t) + 0.0)
@@ -302,7 +302,7 @@ def posterior(params, data, prepared):
     """Posterior of each latent at these parameters: plates first, then its own axes."""
     sizes = prepared["the sizes"]
     on = expectations(params, prepared)
-    log_z_z, weights_z, q_z, cliques_z = on()
+    log_z_z, q_z, cliques_z = on()
     part_0 = q_z["z"]
     return {
         "z": plates_first(np.asarray(part_0), 1),
@@ -310,10 +310,31 @@ def posterior(params, data, prepared):
 
 
 def most_probable(params, data, prepared):
-    """The most probable path of each chain, and state of each other discrete latent."""
+    """The most probable configuration of all discrete latents together; continuous ones are integrated out."""
     sizes = prepared["the sizes"]
-    on = expectations(params, prepared)
-    log_z_z, weights_z, q_z, cliques_z = on()
+    root = params["root"]
+    trans = params["trans"]
+    K = sizes["K"]
+    N = sizes["N"]
+    present_x = prepared["present x"]
+    sd = params["sd"]
+    x = prepared["x"]
+    reference_x = prepared["reference x"]
+    mean = params["mean"] - reference_x
+    t = log0(root)
+    t_2 = log0(trans)
+    t_3 = log0(sd)
+    part = present_x * t_3[:, None]
+    t_4 = x ** 2
+    t_5 = sd ** -2.0
+    part_2 = t_4 * t_5[:, None]
+    part_3 = mean * t_5
+    part_4 = x * part_3[:, None]
+    t_6 = mean ** 2
+    part_5 = t_6 * t_5
+    part_6 = present_x * part_5[:, None]
+    # log weights of z, clique by clique; then the largest
+    weights_z = [t, np.broadcast_to(t_2.T[:, :, None], (K, K, N)), ((-0.5) * math.log(2) * present_x) + ((-0.5) * math.log(np.pi) * present_x) + ((-0.5) * part_2) + ((0.5) * part_4) + ((0.5) * part_4) + ((-0.5) * part_6) - part]
     best_z = best_network(prepared["the network of z"], weights_z)
     return {
         "z": plates_first(best_z["z"], 1),

@@ -203,7 +203,7 @@ def expectations(params, prepared):
         if rng is not None:
             log_z = np.log(seeded(log_z, 1, [y], rng))
         q_z, log_z_z, chain_z = chains(log_z, t_5, [t_6], prepared["the sequences of z"], (1, 0, 1, False), rng)
-        return moments_rate, log_z_rate, q_z, log_z_z, log_z, t_6, t_5, chain_z
+        return moments_rate, log_z_rate, q_z, log_z_z, chain_z
     return on
 
 
@@ -213,7 +213,7 @@ def e_step(params, data, prepared, rng=None):
     present_y = prepared["present y"]
     y = prepared["y"]
     on = expectations(params, prepared)
-    moments_rate, log_z_rate, q_z, log_z_z, log_z, t_6, t_5, chain_z = on(rng)
+    moments_rate, log_z_rate, q_z, log_z_z, chain_z = on(rng)
     S_z_first = 0.0
     S_z_pair = 0.0
     S_z = 0.0
@@ -303,7 +303,7 @@ def posterior(params, data, prepared):
     """Posterior of each latent at these parameters: plates first, then its own axes."""
     sizes = prepared["the sizes"]
     on = expectations(params, prepared)
-    moments_rate, log_z_rate, q_z, log_z_z, log_z, t_6, t_5, chain_z = on()
+    moments_rate, log_z_rate, q_z, log_z_z, chain_z = on()
     part_0 = np.einsum("ab,ab->b", moments_rate["id"], q_z)
     part_1 = np.einsum("ab,ab->b", moments_rate["square"], q_z)
     part_2 = np.einsum("ab,ab->b", moments_rate["log"], q_z)
@@ -315,13 +315,36 @@ def posterior(params, data, prepared):
 
 
 def most_probable(params, data, prepared):
-    """The most probable path of each chain, and state of each other discrete latent."""
+    """The most probable configuration of all discrete latents together; continuous ones are integrated out."""
     sizes = prepared["the sizes"]
-    on = expectations(params, prepared)
-    moments_rate, log_z_rate, q_z, log_z_z, log_z, t_6, t_5, chain_z = on()
-    path_z = paths(log_z, t_5, [t_6], prepared["the sequences of z"], (1, 0, 1, False), [])
+    shape = params["shape"]
+    y = prepared["y"]
+    mean = params["mean"]
+    present_y = prepared["present y"]
+    K = sizes["K"]
+    T = sizes["T"]
+    trans = params["trans"]
+    first = params["first"]
+    eta_log_rate = (shape - 1)[:, None] + y
+    t = 1 / mean
+    part = shape * t
+    eta_id_rate = (-part)[:, None] - present_y
+    log_z_rate, moments_rate = gamma_posterior(eta_log_rate, eta_id_rate)
+    t_2 = log0(shape)
+    t_3 = log0(mean)
+    part_2 = shape * (t_2 - t_3)
+    t_4 = special.gammaln(shape)
+    constant = part_2[:, None] + log_z_rate + (-t_4)[:, None]
+    t_5 = log0(trans)
+    t_6 = log0(first)
+    # natural parameters of the posterior of rate (Gamma); its moments and log-normaliser
+    # log joint of z with its data, for every state; then the largest
+    log_z = np.zeros((K, T,))
+    log_z += constant
+    paths_z, log_z_z = paths(log_z, t_5, [t_6], prepared["the sequences of z"], (1, 0, 1, False))
+    best_z = path_given(paths_z, [])
     return {
-        "z": plates_first(path_z[0], 1),
+        "z": plates_first(best_z[0], 1),
     }
 
 

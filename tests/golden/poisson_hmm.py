@@ -179,7 +179,7 @@ def expectations(params, prepared):
         if rng is not None:
             log_z = np.log(seeded(log_z, 1, [y], rng))
         q_z, log_z_z, chain_z = chains(log_z, t_2, [t_3], prepared["the sequences of z"], (1, 0, 1, False), rng)
-        return q_z, log_z_z, log_z, t_3, t_2, chain_z, features_2
+        return q_z, log_z_z, chain_z, features_2
     return on
 
 
@@ -188,7 +188,7 @@ def e_step(params, data, prepared, rng=None):
     sizes = prepared["the sizes"]
     K = sizes["K"]
     on = expectations(params, prepared)
-    q_z, log_z_z, log_z, t_3, t_2, chain_z, features_2 = on(rng)
+    q_z, log_z_z, chain_z, features_2 = on(rng)
     sums_z = 0.0
     S_z_first = 0.0
     S_z_pair = 0.0
@@ -243,7 +243,7 @@ def posterior(params, data, prepared):
     """Posterior of each latent at these parameters: plates first, then its own axes."""
     sizes = prepared["the sizes"]
     on = expectations(params, prepared)
-    q_z, log_z_z, log_z, t_3, t_2, chain_z, features_2 = on()
+    q_z, log_z_z, chain_z, features_2 = on()
     part_0 = q_z
     return {
         "z": plates_first(np.asarray(part_0), 1),
@@ -251,13 +251,24 @@ def posterior(params, data, prepared):
 
 
 def most_probable(params, data, prepared):
-    """The most probable path of each chain, and state of each other discrete latent."""
+    """The most probable configuration of all discrete latents together; continuous ones are integrated out."""
     sizes = prepared["the sizes"]
-    on = expectations(params, prepared)
-    q_z, log_z_z, log_z, t_3, t_2, chain_z, features_2 = on()
-    path_z = paths(log_z, t_2, [t_3], prepared["the sequences of z"], (1, 0, 1, False), [])
+    K = sizes["K"]
+    rate = params["rate"]
+    T = sizes["T"]
+    trans = params["trans"]
+    first = params["first"]
+    t = log0(rate)
+    coefficients = np.concatenate([t.reshape(K, -1), (-rate).reshape(K, -1), np.broadcast_to((-1), (K,)).reshape(K, -1)], axis=1)
+    t_2 = log0(trans)
+    t_3 = log0(first)
+    # log joint of z with its data, for every state; then the largest
+    features_2 = row_features(prepared, slice(0, T), features_of_z)
+    log_z = coefficients @ features_2
+    paths_z, log_z_z = paths(log_z, t_2, [t_3], prepared["the sequences of z"], (1, 0, 1, False))
+    best_z = path_given(paths_z, [])
     return {
-        "z": plates_first(path_z[0], 1),
+        "z": plates_first(best_z[0], 1),
     }
 
 

@@ -231,7 +231,7 @@ def expectations(params, prepared):
         if rng is not None:
             log_z = np.log(seeded(log_z, 1, [y], rng))
         q_z, log_z_z, chain_z = chains(log_z, t_3, [t_4], prepared["the sequences of z"], (1, 0, 1, False), rng)
-        return q_z, log_z_z, log_z, t_4, t_3, chain_z, features_2
+        return q_z, log_z_z, chain_z, features_2
     return on
 
 
@@ -241,7 +241,7 @@ def e_step(params, data, prepared, rng=None):
     K = sizes["K"]
     P = sizes["P"]
     on = expectations(params, prepared)
-    q_z, log_z_z, log_z, t_4, t_3, chain_z, features_2 = on(rng)
+    q_z, log_z_z, chain_z, features_2 = on(rng)
     sums_z = 0.0
     S_z_first = 0.0
     S_z_pair = 0.0
@@ -316,7 +316,7 @@ def posterior(params, data, prepared):
     """Posterior of each latent at these parameters: plates first, then its own axes."""
     sizes = prepared["the sizes"]
     on = expectations(params, prepared)
-    q_z, log_z_z, log_z, t_4, t_3, chain_z, features_2 = on()
+    q_z, log_z_z, chain_z, features_2 = on()
     part_0 = q_z
     return {
         "z": plates_first(np.asarray(part_0), 1),
@@ -324,13 +324,30 @@ def posterior(params, data, prepared):
 
 
 def most_probable(params, data, prepared):
-    """The most probable path of each chain, and state of each other discrete latent."""
+    """The most probable configuration of all discrete latents together; continuous ones are integrated out."""
     sizes = prepared["the sizes"]
-    on = expectations(params, prepared)
-    q_z, log_z_z, log_z, t_4, t_3, chain_z, features_2 = on()
-    path_z = paths(log_z, t_3, [t_4], prepared["the sequences of z"], (1, 0, 1, False), [])
+    K = sizes["K"]
+    sd = params["sd"]
+    reference_coef = prepared["reference coef"]
+    coef = params["coef"] - reference_coef
+    P = sizes["P"]
+    T = sizes["T"]
+    trans = params["trans"]
+    first = params["first"]
+    t = log0(sd)
+    t_2 = sd ** -2.0
+    part = coef * t_2[:, None]
+    part_2 = coef[:, :, None] * part[:, None, :]
+    coefficients = np.concatenate([(((-0.5) * math.log(2)) + ((-0.5) * math.log(np.pi)) - t).reshape(K, -1), ((-0.5) * t_2).reshape(K, -1), part.reshape(K, -1), ((-0.5) * part_2).transpose(0, 2, 1).reshape(K, -1)], axis=1)
+    t_3 = log0(trans)
+    t_4 = log0(first)
+    # log joint of z with its data, for every state; then the largest
+    features_2 = row_features(prepared, slice(0, T), features_of_z)
+    log_z = log_table(coefficients, features_2, prepared["the fold of z"])
+    paths_z, log_z_z = paths(log_z, t_3, [t_4], prepared["the sequences of z"], (1, 0, 1, False))
+    best_z = path_given(paths_z, [])
     return {
-        "z": plates_first(path_z[0], 1),
+        "z": plates_first(best_z[0], 1),
     }
 
 
