@@ -130,10 +130,12 @@ class World:
 
 
 def _turn(f: Expr) -> int:
-    """Probabilities and presence first, then selectors and conditions, then what may not exist where these are 0."""
-    if any(n.startswith(("present:", "q:", "S:")) for n in x.variables(f)):
+    """Probabilities and presence first, then conditions, selectors, and what may not exist where these are 0."""
+    if any(n.startswith(("present:", "q:", "S:", "pair:", "clique", "first")) for n in x.variables(f)):
         return 0
-    return 1 if isinstance(f, x.Sel | x.Delta) or (isinstance(f, x.Fn) and f.name in x.COMPARISONS) else 2
+    if isinstance(f, x.Delta) or (isinstance(f, x.Fn) and f.name in x.COMPARISONS):
+        return 1
+    return 2 if isinstance(f, x.Sel) else 3
 
 
 def dimensions(model: ModelText, sizes: Mapping[str, int], lengths: Mapping[str, Sequence[int]]) -> dict[str, int]:

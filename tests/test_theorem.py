@@ -18,7 +18,9 @@ import numpy as np
 import pytest
 from algebra import World, dimensions, rows
 from plausible import Setting, plausible
+from structures import chains, networks
 from test_unusual import CASES
+from tied_states import tied
 
 from emdsl.derive import expr as x
 from emdsl.derive.block import Block
@@ -36,7 +38,7 @@ from emdsl.language.model import Dim, ModelText
 from emdsl.report.equations import readable
 
 GALLERY = {p.stem: p.read_text(encoding="utf-8") for p in sorted((Path(__file__).parents[1] / "models").glob("*.em"))}
-TEXTS = GALLERY | {case.name: case.text for case in CASES}
+TEXTS = GALLERY | {case.name: case.text for case in (*chains.CASES, *networks.CASES, *CASES)}
 
 STATISTICS = {
     "id": lambda u: u, "square": lambda u: u * u, "recip": lambda u: 1 / u, "log": math.log, "exp": math.exp,
@@ -126,6 +128,7 @@ def world(plan: Plan, p: Point) -> World:
     for block in plan.elimination.blocks:
         arrays[f"q:{block.name}"] = _probability(block, out)
         arrays[f"A:{block.name}"] = _message(block, out)
+        arrays |= tied(block, plan, out)
         arrays[f"location:{block.name}"] = _moment(
             block, lambda u: u, out
         )  # of a Gaussian whose scale is another latent

@@ -12,7 +12,6 @@ from emdsl.derive.block import Block
 from emdsl.derive.expr import El
 from emdsl.generate.arrays import Leaf
 from emdsl.generate.context import Function
-from emdsl.generate.estep import emit_block
 from emdsl.generate.networks import network_path
 from emdsl.generate.printer import Printer, indent
 
@@ -25,7 +24,7 @@ def path_lines(printer: Printer) -> list[str]:
     f = printer.function()
     f.largest = True
     for block in blocks:
-        emit_block(f, block)
+        printer.block(f, block)
     entries: list[str] = []
     for block in reversed([b for b in blocks if b.states]):
         entries += network_path(f, block) if block.network else _states(f, block)

@@ -382,6 +382,7 @@ def most_probable(params, data, prepared):
     T = sizes["T"]
     trans = params["trans"]
     first = params["first"]
+    # (4) what the posterior of z takes from the parameters
     t = log0(sd)
     t_2 = level ** 2
     t_3 = sd ** -2.0
@@ -395,7 +396,7 @@ def most_probable(params, data, prepared):
     coefficients = np.concatenate([(((-0.5) * math.log(2)) + ((-0.5) * math.log(np.pi)) + ((-0.5) * part) - t).reshape(K, -1), ((-0.5) * t_3).reshape(K, -1), part_2.reshape(K, -1), part_3.reshape(K, -1), (-part_5).reshape(K, -1), ((-0.5) * part_6).reshape(K, -1)], axis=1)
     t_5 = log0(trans)
     t_6 = log0(first)
-    # log joint of z with its data, for every state; then the largest
+    # (4) log joint of z with its data, for every state; then the largest
     features_2 = row_features(prepared, slice(0, T), features_of_z)
     log_z = coefficients @ features_2
     paths_z, log_z_z = paths(log_z, t_5, [t_6], prepared["the sequences of z"], (1, 0, 1, False))

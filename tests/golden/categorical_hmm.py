@@ -261,12 +261,13 @@ def most_probable(params, data, prepared):
     trans = params["trans"]
     first = params["first"]
     S = sizes["S"]
+    # (4) what the posterior of z takes from the parameters
     t = log0(symbol[:, w])
     part = present_w * t
     t_2 = log0(trans)
     t_3 = log0(first)
     log_first_z = np.broadcast_to(t_3[:, None], (K, S))
-    # log joint of z with its data, for every state; then the largest
+    # (4) log joint of z with its data, for every state; then the largest
     log_z = np.zeros((K, T,))
     log_z += part
     paths_z, log_z_z = paths(log_z, t_2, [log_first_z], prepared["the sequences of z"], (1, 0, 1, False))

@@ -417,6 +417,7 @@ def most_probable(params, data, prepared):
     trans_b = params["trans_b"]
     first_a = params["first_a"]
     first_b = params["first_b"]
+    # (4) what the posterior of a, b takes from the parameters
     t = high ** 2
     part = high[:, None] * low
     t_2 = low ** 2
@@ -427,7 +428,7 @@ def most_probable(params, data, prepared):
     t_5 = log0(first_a)
     t_6 = log0(first_b)
     log_first_a = t_5[:, None] + t_6
-    # log joint of a, b with its data, for every state; then the largest
+    # (4) log joint of a, b with its data, for every state; then the largest
     features_2 = row_features(prepared, slice(0, T), features_of_a)
     log_a = coefficients @ features_2
     log_a = log_a.reshape(A, B, T)

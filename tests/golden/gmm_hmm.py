@@ -343,6 +343,7 @@ def most_probable(params, data, prepared):
     mean = params["mean"] - reference_x
     trans = params["trans"]
     first = params["first"]
+    # (4) what the posterior of c takes from the parameters
     t = log0(part)
     cholesky_2 = cholesky(cov)
     t_2 = log_determinant(cholesky_2)
@@ -351,13 +352,14 @@ def most_probable(params, data, prepared):
     part_3 = x[:, None, :] * x
     part_4 = present_x * np.einsum("abc,abc->ab", mean, np.einsum("abc,abcd->abd", mean, precision))[:, :, None]
     constant = ((-0.5) * D * (math.log(2) + math.log(np.pi)) * present_x) + t.T[:, :, None] + ((-0.5) * part_2).transpose(1, 0, 2) + ((-0.5) * np.tensordot(precision, part_3, ([2, 3], [0, 1]))).transpose(1, 0, 2) + np.tensordot(x, np.einsum("abcd,abd->abc", precision, mean), ([0], [2])).transpose(2, 1, 0) + ((-0.5) * part_4).transpose(1, 0, 2)
+    # (5) what the posterior of z takes from the parameters
     t_3 = log0(trans)
     t_4 = log0(first)
-    # log joint of c with its data, for every state; then the largest
+    # (4) log joint of c with its data, for every state; then the largest
     log_c = np.zeros((M, K, T,))
     log_c += constant
     log_z_c = log_c.max(axis=(0,))
-    # log joint of z with its data, for every state; then the largest
+    # (5) log joint of z with its data, for every state; then the largest
     log_z = np.zeros((K, T,))
     log_z += log_z_c
     paths_z, log_z_z = paths(log_z, t_3, [t_4], prepared["the sequences of z"], (1, 0, 1, False))

@@ -321,6 +321,7 @@ def most_probable(params, data, prepared):
     x = prepared["x"]
     reference_x = prepared["reference x"]
     mean = params["mean"] - reference_x
+    # (4) what the posterior of z takes from the parameters
     t = log0(root)
     t_2 = log0(trans)
     t_3 = log0(sd)
@@ -333,7 +334,7 @@ def most_probable(params, data, prepared):
     t_6 = mean ** 2
     part_5 = t_6 * t_5
     part_6 = present_x * part_5[:, None]
-    # log weights of z, clique by clique; then the largest
+    # (4) log weights of z, clique by clique; then the largest
     weights_z = [t, np.broadcast_to(t_2.T[:, :, None], (K, K, N)), ((-0.5) * math.log(2) * present_x) + ((-0.5) * math.log(np.pi) * present_x) + ((-0.5) * part_2) + ((0.5) * part_4) + ((0.5) * part_4) + ((-0.5) * part_6) - part]
     best_z = best_network(prepared["the network of z"], weights_z)
     return {

@@ -325,11 +325,13 @@ def most_probable(params, data, prepared):
     T = sizes["T"]
     trans = params["trans"]
     first = params["first"]
+    # (4) what the posterior of rate takes from the parameters
     eta_log_rate = (shape - 1)[:, None] + y
     t = 1 / mean
     part = shape * t
     eta_id_rate = (-part)[:, None] - present_y
     log_z_rate, moments_rate = gamma_posterior(eta_log_rate, eta_id_rate)
+    # (5) what the posterior of z takes from the parameters
     t_2 = log0(shape)
     t_3 = log0(mean)
     part_2 = shape * (t_2 - t_3)
@@ -337,8 +339,8 @@ def most_probable(params, data, prepared):
     constant = part_2[:, None] + log_z_rate + (-t_4)[:, None]
     t_5 = log0(trans)
     t_6 = log0(first)
-    # natural parameters of the posterior of rate (Gamma); its moments and log-normaliser
-    # log joint of z with its data, for every state; then the largest
+    # (4) natural parameters of the posterior of rate (Gamma); its moments and log-normaliser
+    # (5) log joint of z with its data, for every state; then the largest
     log_z = np.zeros((K, T,))
     log_z += constant
     paths_z, log_z_z = paths(log_z, t_5, [t_6], prepared["the sequences of z"], (1, 0, 1, False))

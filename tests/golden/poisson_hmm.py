@@ -258,11 +258,12 @@ def most_probable(params, data, prepared):
     T = sizes["T"]
     trans = params["trans"]
     first = params["first"]
+    # (4) what the posterior of z takes from the parameters
     t = log0(rate)
     coefficients = np.concatenate([t.reshape(K, -1), (-rate).reshape(K, -1), np.broadcast_to((-1), (K,)).reshape(K, -1)], axis=1)
     t_2 = log0(trans)
     t_3 = log0(first)
-    # log joint of z with its data, for every state; then the largest
+    # (4) log joint of z with its data, for every state; then the largest
     features_2 = row_features(prepared, slice(0, T), features_of_z)
     log_z = coefficients @ features_2
     paths_z, log_z_z = paths(log_z, t_2, [t_3], prepared["the sequences of z"], (1, 0, 1, False))

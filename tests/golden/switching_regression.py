@@ -334,6 +334,7 @@ def most_probable(params, data, prepared):
     T = sizes["T"]
     trans = params["trans"]
     first = params["first"]
+    # (4) what the posterior of z takes from the parameters
     t = log0(sd)
     t_2 = sd ** -2.0
     part = coef * t_2[:, None]
@@ -341,7 +342,7 @@ def most_probable(params, data, prepared):
     coefficients = np.concatenate([(((-0.5) * math.log(2)) + ((-0.5) * math.log(np.pi)) - t).reshape(K, -1), ((-0.5) * t_2).reshape(K, -1), part.reshape(K, -1), ((-0.5) * part_2).transpose(0, 2, 1).reshape(K, -1)], axis=1)
     t_3 = log0(trans)
     t_4 = log0(first)
-    # log joint of z with its data, for every state; then the largest
+    # (4) log joint of z with its data, for every state; then the largest
     features_2 = row_features(prepared, slice(0, T), features_of_z)
     log_z = log_table(coefficients, features_2, prepared["the fold of z"])
     paths_z, log_z_z = paths(log_z, t_3, [t_4], prepared["the sequences of z"], (1, 0, 1, False))
