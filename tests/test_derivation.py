@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+import algebra
 import numpy as np
 import pytest
 from test_theorem import GALLERY, TEXTS, planned, point, world
@@ -50,8 +51,8 @@ def derivation(request: pytest.FixtureRequest) -> Derivation:
 # ------------------------------------------------------------------ values
 
 
-def right_hand_sides(plan: Plan, update: Any) -> list[tuple[x.Expr, x.Expr]]:
-    """(left, right) of an update: as derived, tidied, and in terms of the data."""
+def right_hand_sides(plan: Plan, update: Any, points: bool = False) -> list[tuple[x.Expr, x.Expr]]:
+    """(left, right) of an update: as derived, tidied, in terms of the data; `points`: those with means unopened, alone."""
     name, rule = update.params[0], update.rule
     if isinstance(rule, Simplex):
         derived = normalised(name, rule.axes, rule.counts)
@@ -64,6 +65,8 @@ def right_hand_sides(plan: Plan, update: Any) -> list[tuple[x.Expr, x.Expr]]:
     else:
         return []
     found = explicit(plan, update)
+    if found is not None and any(isinstance(n, x.Fn) and n.name == "E" for n in x.walk(found[1])) != points:
+        return []
     sides = [derived, (derived[0], tidy(derived[1], known(plan)))]
     return sides if found is None else [*sides, found, (found[0], tidy(found[1], known(plan)))]
 
@@ -87,6 +90,36 @@ def test_what_is_shown_is_what_is_computed(name: str) -> None:
             found = [values(side, w, symmetric) for side in sides]
             for other in found[1:]:
                 np.testing.assert_allclose(other, found[0], rtol=1e-8, atol=1e-10, err_msg=f"{name}: {update.params}")
+
+
+@pytest.mark.parametrize("name", ["random_intercepts", "measurement_error", "local_level", "factor_analysis"])
+def test_means_that_are_not_opened_are_those_of_the_statistics(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Under a posterior that is a point the mean of a square is the square at that point."""
+    plan, checked = readable(planned(name)), 0
+    w = world(plan, point(name, True))
+    monkeypatch.setitem(algebra.FUNCTIONS, "E", lambda v: v)
+    for update in plan.updates:
+        sides = right_hand_sides(plan, update, points=True)
+        found = [values(side, w, isinstance(update.rule, Spread)) for side in sides]
+        for other in found[1:]:
+            np.testing.assert_allclose(other, found[0], rtol=1e-8, err_msg=f"{name}: {update.params}")
+        checked += len(found) > 1
+    assert checked
+
+
+def test_the_pair_that_follows_an_element_is_told_by_its_place() -> None:
+    """`sum_s [s - 1 = t] [s > 0] a` is `[t < T - 1] a`, and nothing is moved that data stand at."""
+    plan = readable(planned("local_level"))
+    w = world(plan, point("local_level", True))
+    s, t = x.Ix("s", "T"), x.Ix("t", "T")
+    follows = x.sel(x.add(x.Val(s), x.num(-1)), t)
+    later = x.fn("not", x.fn("eq", x.Val(s), x.num(0)))
+    short = tidy(x.total(s, x.mul(follows, later)), known(plan))
+    assert s not in x.free(short) and not any(isinstance(n, x.Sum) for n in x.walk(short))
+    data = x.total(s, x.mul(follows, x.El("flow", (s,))))
+    for place in range(w.lengths["T"]):
+        assert w.value(short, {t: place}) == (place < w.lengths["T"] - 1)
+    assert tidy(data, known(plan)) == data
 
 
 @pytest.mark.parametrize("name", ["student", "diagonal_gaussian_mixture", "random_intercepts", "measurement_error"])
@@ -118,7 +151,9 @@ def soft(plan: Plan, w: Any) -> Any:
         gates = len(block.states) + len(block.gates)
         w.arrays[f"q:{block.name}"] = q / q.sum(tuple(range(gates)), keepdims=True)
         for name, at in joints(block, plan).items():
-            w.arrays[name] = rng.uniform(0.5, 1.5, [w.lengths[i.dim] for i in at])
+            joint = rng.uniform(0.5, 1.5, [w.lengths[i.dim] for i in at])
+            states = tuple(range(len(block.states) if name.startswith("first0:") else 0))
+            w.arrays[name] = joint / joint.sum(states, keepdims=True) if states else joint
         own = [w.lengths[i.dim] for i in (*block.gates, *block.home, *block.own)]
         for kind in block.record.moments if block.record else ():
             w.arrays[f"E:{block.name}:{kind}"] = rng.uniform(0.5, 1.5, own)

@@ -43,9 +43,26 @@ def closed_terms(plan: Plan, names: frozenset[str]) -> list[Term] | None:
             term = settle(Term(c * number, factor.gates, factor.masks + kept, factor.plates + sums))
             averaged = expectation(term, plan.elimination, joint)
             if isinstance(averaged, str):
-                return None
+                kept_whole = _mean(term, plan)
+                if kept_whole is None:
+                    return None
+                out.append(kept_whole)
+                continue
             out += [selectors(part, joint, kinds) for part in averaged]
     return merge(out, plan.expected.symmetry)
+
+
+def _mean(t: Term, plan: Plan) -> Term | None:
+    """The term with the mean under q of what holds a latent, unopened: `E[(y - b)^2]`; none beside discrete ones."""
+    latents = {n: b for b in plan.elimination.blocks for n in b.latents}
+    held = {n for f in (*t.gates, *t.factors) for n in x.variables(f)} & set(latents)
+    if t.gates or not held or any(latents[n].states or latents[n].neighbours for n in held):
+        return None
+    inside = [f for f in t.factors if x.variables(f) & held]
+    rest = [f for f in t.factors if f not in inside]
+    if any(i in t.ixs and not any(i in x.free(f) for f in (*inside, *rest)) for i in t.ixs):
+        return None
+    return Term(t.coef, (), (*rest, x.Fn("E", (x.mul(*inside),))), t.ixs)
 
 
 def explicit(plan: Plan, update: Update) -> Found:

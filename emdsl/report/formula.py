@@ -211,6 +211,12 @@ def in_rows(terms: Terms, text: Callable[[Formula], str], width: int, used: int 
     return [tuple(row) for row in rows]
 
 
+def filtered(e: Big) -> Formula | None:
+    """`t > 0` of a sum over t where t > 0: the condition says the index, too."""
+    own = len(e.indices) == 1 and isinstance(e.where, Relation) and e.where.left == e.indices[0][0]
+    return e.where if own else None
+
+
 def plain_log(e: Formula) -> bool:
     """`log a` of something that holds together: it needs no brackets where nothing follows."""
     simple = isinstance(e, Apply) and e.function == Word("log") and len(e.arguments) == 1

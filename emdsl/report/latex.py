@@ -79,6 +79,8 @@ def _wide(e: f.Wide) -> str:
             return _factors(factors)
         case f.Over(top, bottom):
             return rf"\frac{{{tex(top)}}}{{{tex(bottom)}}}"
+        case f.Big(_, _, body) if (own := f.filtered(e)) is not None:
+            return rf"\sum_{{{tex(own)}}} {_in(body, f.PRODUCT)}"
         case f.Big(indices, where, body):
             return _sums(indices, where) + " " + _in(body, f.PRODUCT)
         case f.Relation(op, left, right):

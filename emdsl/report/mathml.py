@@ -105,6 +105,8 @@ def _wide(e: f.Wide) -> str:
             return _factors(factors)
         case f.Over(top, bottom):
             return f"<mfrac>{_row(top)}{_row(bottom)}</mfrac>"
+        case f.Big(_, _, body) if (own := f.filtered(e)) is not None:
+            return f"<munder><mo>∑</mo>{_row(own)}</munder>{_in(body, f.PRODUCT)}"
         case f.Big(indices, where, body):
             return _sums(indices, where) + _in(body, f.PRODUCT)
         case f.Relation(op, left, right):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from math import prod
 
 from emdsl.derive import expr as x
 from emdsl.derive.expr import El, Expr, Idx
@@ -41,6 +42,11 @@ def number(v: Fraction | float) -> Formula:
 
 def assembled(c: Fraction | float, above: list[Formula], below: list[Formula]) -> Formula:
     size = -c if c < 0 else c
+    if isinstance(size, Fraction):
+        above = [p for e in above for p in (e.factors if isinstance(e, f.Times) else (e,))]
+        whole_numbers = [e for e in above if isinstance(e, f.Number) and e.text.isdigit()]  # `½ (2 a)`
+        size = prod((int(e.text) for e in whole_numbers), start=size)
+        above = [e for e in above if e not in whole_numbers]
     above, below = _squared(above), _squared(below)
     front = [] if size == 1 else [number(size)]
     if above and not below and isinstance(size, Fraction) and size.denominator not in GLYPHS:

@@ -33,8 +33,10 @@ class Known:
 
 def known(plan: Plan) -> Known:
     blocks = plan.elimination.blocks
-    single = frozenset(f"q:{b.name}" for b in blocks if len(b.states) == 1 and not b.neighbours)
-    return Known(symmetric(plan), single)
+    alone = [b.name for b in blocks if len(b.states) == 1 and not b.neighbours]
+    given = [b.name for b in blocks if not b.states and len(b.gates) == 1]  # the probability of its one gate
+    first = [f"first0:{n}" for n in alone]  # of a chain's start
+    return Known(symmetric(plan), frozenset([*(f"q:{n}" for n in (*alone, *given)), *first]))
 
 
 def tidy(e: Expr, facts: Known) -> Expr:
@@ -175,15 +177,58 @@ def _total(ix: Ix, body: Expr, facts: Known) -> Expr:
     """A sum; over few literal values of an index that stands as a number, or is compared, written out."""
     if ix.dim.isdigit() and int(ix.dim) <= SHORT and _counted(ix, body):
         return x.add(*(x.substitute(body, {ix: n}) for n in range(int(ix.dim))))
+    body = _moved(ix, body)
+    if ix not in x.free(body):
+        return body
     certain = _certain(ix, body, facts)
     return certain if certain is not None else x.total(ix, body)
+
+
+def _moved(ix: Ix, body: Expr) -> Expr:
+    """`sum_s [s - 1 = t] f(s)` is `[t < T - 1] f(t + 1)`: the body without the index, or as it was.
+
+    Only where what holds the index are conditions on it, whose values at t + 1 are known without data.
+    """
+    factors = x.factors_of(body)
+    for p in factors:
+        back = _back(p, ix)
+        if back is None:
+            continue
+        at, lag = back
+        others = [o for o in factors if o is not p and ix in x.free(o)]
+        if all(isinstance(o, x.Fn) and not x.variables(o) for o in others):
+            there = x.add(x.Val(at), x.num(lag))
+            inside = x.fn("lt", x.Val(at), x.add(x.SizeN(ix.dim), x.num(-lag)))
+            kept = [o for o in factors if o is not p and o not in others]
+            ahead = [_ahead(x.substitute(o, {ix: x.DataIx(there)})) for o in others]
+            return x.mul(*kept, *ahead, inside)
+    return body
+
+
+def _back(p: Expr, ix: Ix) -> tuple[Ix, int] | None:
+    """The other index and the lag of `[s - lag = t]`."""
+    if not isinstance(p, x.Sel) or not isinstance(p.at, Ix) or p.at == ix or p.at.dim != ix.dim or ix.dim.endswith("]"):
+        return None
+    match p.of:
+        case x.Add((x.Val(i), x.Num(v))) | x.Add((x.Num(v), x.Val(i))) if i == ix and v < 0 and v == int(v):
+            return p.at, -int(v)
+    return None
+
+
+def _ahead(e: Expr) -> Expr:
+    """A condition that an index ahead of another is not 0 holds."""
+    match e:
+        case x.Fn("not", (x.Fn("eq", (x.Add((x.Val(), x.Num(v))) | x.Add((x.Num(v), x.Val())), x.Num(w))),)):
+            return x.ONE if w == 0 and v > 0 else e
+    return e
 
 
 def _certain(ix: Ix, e: Expr, facts: Known) -> Expr | None:
     """The sum over all states of a posterior, where nothing else holds the state: 1."""
     match e:
         case El() if e.var in facts.single and e.idx[0] == ix and ix not in e.idx[1:]:
-            return x.ONE
+            empty = e.var.startswith("first0:") and len(e.idx) > 1  # a sequence of no elements has no start
+            return None if empty else x.ONE
         case x.Sum():
             inner = _certain(ix, e.body, facts)
             return None if inner is None else x.total(e.ix, inner)

@@ -81,7 +81,7 @@ class Typeset:
             case x.Val():
                 return self.index(e.ix, names)[-1]
             case x.SizeN():
-                return f.Name(e.dim.removesuffix("[]"))
+                return f.Number(e.dim) if e.dim.isdigit() else f.Name(e.dim.removesuffix("[]"))
             case x.Sel() | x.Delta():
                 return f.Bracket(self.condition(e, names))
             case x.Fn():
@@ -221,6 +221,8 @@ class Typeset:
         match e.name:
             case "pi":
                 return f.Word("pi")
+            case "E":  # under q, of what is not opened
+                return f.Mean(args[0])
             case "value":  # an index that stands for a number of its own
                 return args[0]
             case "lgamma":
@@ -267,7 +269,9 @@ class Typeset:
             case x.Fn("not", (a,)):
                 inner = self.condition(a, names)
                 if isinstance(inner, f.Relation) and inner.op in OPPOSITE:
-                    return f.Relation(OPPOSITE[inner.op], inner.left, inner.right)
+                    later = isinstance(a, x.Fn) and isinstance(a.args[0], x.Val) and inner.right == f.Number("0")
+                    op = ">" if later and inner.op == "=" else OPPOSITE[inner.op]  # an index is not below 0
+                    return f.Relation(op, inner.left, inner.right)
                 return f.Apply(f.Word("not"), (inner,))
             case El() if e.var.startswith("present:"):
                 return self._seen(e, names)
@@ -307,6 +311,10 @@ class Typeset:
             return f.Root(self.of(base, names))
         return f.Raised(self.of(base, names), self.of(exponent, names))
 
+    def filters(self, e: Expr, ixs: Sequence[Ix]) -> bool:
+        """Whether a factor stands under the sign of a sum."""
+        return filters(e, ixs)
+
     def total(self, e: Expr, names: Names) -> Formula:
         """Nested sums as one; presence becomes the condition under the sign."""
         ixs: list[Ix] = []
@@ -323,13 +331,13 @@ class Typeset:
         inner = self.letters.extend(names, ixs)
         c, whole = x.split_number(body)
         factors = x.factors_of(whole)
-        seen = [p for p in factors if isinstance(p, El) and p.var.startswith("present:")] if ixs else []
+        seen = [p for p in factors if filters(p, ixs)]
         rest = x.mul(*(p for p in factors if p not in seen))
         return assembled(c, [self.big(ixs, seen, self.of(rest, inner), inner)], [])
 
-    def big(self, ixs: Sequence[Ix], seen: Sequence[El], value: Formula, names: Names) -> Formula:
+    def big(self, ixs: Sequence[Ix], seen: Sequence[Expr], value: Formula, names: Names) -> Formula:
         """The sum over indices of a value, where what is needed is seen; the indices have their names."""
-        conditions = [self._seen(p, names) for p in seen]
+        conditions = [self.condition(p, names) for p in seen]
         where = f.Listed(tuple(conditions)) if len(conditions) > 1 else conditions[0] if conditions else None
         ranges = tuple(r for i in ixs for r in self.range(i, names))
         if ranges and isinstance(value, f.Big) and where is None and value.where is None:
@@ -337,6 +345,14 @@ class Typeset:
         elif ranges:
             value = f.Big(ranges, where, value)
         return value
+
+
+def filters(e: Expr, ixs: Sequence[Ix]) -> bool:
+    """Whether a factor says which elements of a sum over these indices count: what is seen, a condition on indices."""
+    if isinstance(e, El):
+        return bool(ixs) and e.var.startswith("present:")
+    alone = isinstance(e, x.Fn) and (e.name in x.COMPARISONS or e.name == "not")
+    return alone and not x.variables(e) and bool(x.free(e)) and set(x.free(e)) <= set(ixs)
 
 
 def typeset(plan: Plan) -> Typeset:

@@ -83,6 +83,8 @@ def _wide(e: f.Wide) -> str:
             names = ", ".join(text(i) for i, _ in indices)
             condition = f" : {text(where)}" if where is not None else ""
             names = f"{{{names}{condition}}}" if condition or len(indices) > 1 else names
+            own = f.filtered(e)
+            names = f"{{{text(own)}}}" if own is not None else names
             return f"Σ_{names} {_in(body, f.PRODUCT, loose=True)}"
         case f.Relation(op, left, right):
             return f"{_loose(left)} {SIGNS.get(op, op)} {_loose(right)}"

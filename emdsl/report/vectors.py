@@ -124,7 +124,7 @@ def chain(t: Typeset, e: Expr, places: tuple[Ix, ...], names: Names) -> Formula 
     if pieces is None:
         return None
     held = [p for p in scalars if set(plates) & set(x.free(p))]
-    seen = [p for p in held if isinstance(p, El) and p.var.startswith("present:")]
+    seen = [p for p in held if t.filters(p, plates)]
     body = beside(t.of(x.mul(*(p for p in held if p not in seen)), inner), pieces)
     outside = t.of(x.mul(x.Num(flat.number), *(p for p in scalars if p not in held)), names)
     return beside(outside, [t.big(plates, seen, body, inner)])
