@@ -52,7 +52,7 @@ def derivation(request: pytest.FixtureRequest) -> Derivation:
 
 
 def right_hand_sides(plan: Plan, update: Any, points: bool = False) -> list[tuple[x.Expr, x.Expr]]:
-    """(left, right) of an update: as derived, tidied, in terms of the data; `points`: those with means unopened, alone."""
+    """(left, right) of an update: as derived, tidied, in terms of the data; `points`: those with means unopened."""
     name, rule = update.params[0], update.rule
     if isinstance(rule, Simplex):
         derived = normalised(name, rule.axes, rule.counts)
