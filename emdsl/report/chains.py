@@ -32,8 +32,10 @@ def chain_lines(block: Block, placed: Sequence[Placed], t: Typeset) -> Iterator[
                               _sum(block, placed, f"{FIRST}{position}", t, names)))  # fmt: skip
     yield Say("Sums over all paths to an element, and from it, are taken step by step:")
     yield from _recursions(block, t, names)
-    yield Say("The sum of alpha over the last states is the probability of the sequence's data, its share of the")
-    yield Say("likelihood. In the code both are kept near 1, and the logs of what they are divided by are added up.")
+    yield Say(
+        "The sum of alpha over the last states is the probability of the sequence's data, its share of the "
+        "likelihood. In the code both are kept near 1, and the logs of what they are divided by are added up."
+    )
 
 
 def _recursions(block: Block, t: Typeset, names: Names) -> Iterator[Show]:

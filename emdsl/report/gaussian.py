@@ -51,8 +51,10 @@ def gaussian_lines(block: Block, terms: Sequence[tuple[str, Term]], t: Typeset) 
     for a in block.latents:
         entry = f.Apply(f.Word("h"), (_entry(a, g.rows[a], block, t, names),))
         yield Show(f.Relation("=", entry, _value(found.get(linear_role(a), []), t, names)))
-    yield Say("Its covariance is the inverse of J and its mean that times h. Summed out it leaves")
-    yield Say("A = (h' J⁻¹ h - logdet(J) + d log 2π) / 2, with d its dimension, and the terms without it.")
+    yield Say(
+        "Its covariance is the inverse of J and its mean that times h. Summed out it leaves "
+        "A = (h' J⁻¹ h - logdet(J) + d log 2π) / 2, with d its dimension, and the terms without it."
+    )
 
 
 def _value(parts: Sequence[Expr], t: Typeset, names: Names) -> Formula:
@@ -75,8 +77,10 @@ def field_lines(block: Block, field: Field, terms: Sequence[tuple[str, Term]], t
         names = t.letters.extend({}, held)
         inside = whole([i for i in role[1].ixs if i not in held], role[1].body)
         found.setdefault(role[0], []).append((inside, names))
-    yield Say("Its log joint is linear and quadratic, so all elements are jointly Gaussian, with precision J and")
-    yield Say("linear term h. J holds what stands beside pairs of elements that one density ties, and no more:")
+    yield Say(
+        "Its log joint is linear and quadratic, so all elements are jointly Gaussian, with precision J and "
+        "linear term h. J holds what stands beside pairs of elements that one density ties, and no more:"
+    )
     for k, a in enumerate(block.latents):
         for b in block.latents[k:]:
             if parts := found.get(quadratic_role(a, b)):
@@ -90,8 +94,10 @@ def field_lines(block: Block, field: Field, terms: Sequence[tuple[str, Term]], t
     for a in block.latents:
         if parts := found.get(linear_role(a)):
             yield _shown("h", (a,), ((*field.homes[a], *g.rows[a]),), x.ONE, parts, t)
-    yield Say("Its mean is J⁻¹ h; of its covariance J⁻¹ only what stands beside an entry of J is needed, and found by")
-    yield Say("eliminating elements one after the other. Summed out it leaves (h' J⁻¹ h - logdet(J) + d log 2π) / 2.")
+    yield Say(
+        "Its mean is J⁻¹ h; of its covariance J⁻¹ only what stands beside an entry of J is needed, and found by "
+        "eliminating elements one after the other. Summed out it leaves (h' J⁻¹ h - logdet(J) + d log 2π) / 2."
+    )
 
 
 def _places(role: str, field: Field, ties: Sequence[Tie]) -> tuple[Ix, ...]:

@@ -29,6 +29,8 @@ def network_steps(plan: Plan, block: Block, terms: Sequence[Term], t: Typeset) -
         ]
         value = t.of(x.add(*(tidy(e, t.known) for e in parts)), names)
         yield Show(f.Relation("=", f.Apply(f.Word("factor"), tuple(states)), value))
-    yield Say("Elements are summed out one after the other; each leaves the log of its sum, a factor of those it was")
-    yield Say("tied to. Backward, q of an element given these is its share of the sum. The order is chosen when data")
-    yield Say("are bound, an element with the fewest ties first; in a tree that is one tie each, level by level.")
+    yield Say(
+        "Elements are summed out one after the other; each leaves the log of its sum, a factor of those it was "
+        "tied to. Backward, q of an element given these is its share of the sum. The order is chosen when data "
+        "are bound, an element with the fewest ties first; in a tree that is one tie each, level by level."
+    )
