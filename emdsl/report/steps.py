@@ -211,4 +211,5 @@ def _bound_reported(plan: Plan) -> Step:
         Say("The entropy of a factor is its log-normaliser less the expectation of its log joint."),
         Say(how),
     )
-    return Step("The objective", body, {"kind": "objective", "exact": False, "priors": prior, "climbs": True})
+    facts = {"kind": "objective", "exact": False, "priors": prior, "climbs": True, "code": "e_step"}
+    return Step("The objective", body, facts)
