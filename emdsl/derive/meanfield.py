@@ -67,6 +67,38 @@ def factorised(joint: LogJoint, weighted: str | None, wanted: Sequence[tuple[str
     return Elimination(blocks, tuple(free), prior, tuple(everything), tuple(parts))
 
 
+def largest_factors(joint: LogJoint, weighted: str | None) -> Elimination | None:
+    """Factors of q as large as are tractable: those of single blocks, two made one wherever that can be.
+
+    None where even the smallest do not close. The order is that of declaration.
+    """
+    kinds = classes(joint)
+    everything = [(t, f) for f in joint.factors for t in terms(f, lambda n: kinds.get(n, "D"))]
+    wanted = list(groups(joint, everything).values())
+    best = _tractable(joint, weighted, wanted)
+    pairs = [(a, b) for k, a in enumerate(wanted) for b in wanted[k + 1 :]] if len(wanted) <= MOST else []
+    for a, b in pairs if best is not None else []:
+        first, second = (next(w for w in wanted if n in w) for n in (a[0], b[0]))
+        if first == second or not any(touches(t, first) and touches(t, second) for t, _ in everything):
+            continue
+        merged = tuple(v.name for v in joint.model.variables if v.name in (*first, *second))
+        fewer = [merged if w == first else w for w in wanted if w != second]
+        found = _tractable(joint, weighted, fewer) if len(fewer) > 1 else None
+        if found is not None:
+            wanted, best = fewer, found
+    return best
+
+
+MOST = 8  # latents of which all pairs are tried
+
+
+def _tractable(joint: LogJoint, weighted: str | None, wanted: Sequence[tuple[str, ...]]) -> Elimination | None:
+    try:
+        return factorised(joint, weighted, wanted)
+    except ModelError:
+        return None
+
+
 def _refuse_bare(model: m.ModelText, blocks: Sequence[Block]) -> None:
     """A bare name asks for a factor for each of its elements: only where they are not tied is that the block found."""
     problems = []

@@ -15,7 +15,7 @@ from emdsl.derive.expr import El, Idx, Ix
 from emdsl.derive.factors import LogJoint
 from emdsl.derive.fields import Field
 from emdsl.derive.joint import expand
-from emdsl.derive.meanfield import factorised, factors_of_q, moments
+from emdsl.derive.meanfield import factorised, factors_of_q, largest_factors, moments
 from emdsl.derive.planes import Plane, plane_shift, planes
 from emdsl.derive.solve import Closed, Update, solve
 from emdsl.derive.statistics import Expected, expected
@@ -63,11 +63,10 @@ def derive(model: m.ModelText) -> Plan:
     flat = planes(joint, (*centred, *shifts))
     shifts = {**shifts, **{p.param: plane_shift(p, joint) for p in flat}}
     weighted = weighted_plate(model, joint)
-    wanted = factors_of_q(model, [v.name for v in model.of_kind("latent") if v.name not in joint.deterministic])
-    elimination = factorised(joint, weighted, wanted) if wanted else eliminate(joint, weighted)
+    elimination, refused = posteriors(joint, weighted)
     if any(weighted == i.dim for b in elimination.blocks if b.field for h in b.field.homes.values() for i in h):
         weighted = None  # the elements of the plate are tied to one another
-        elimination = factorised(joint, weighted, wanted) if wanted else eliminate(joint, weighted)
+        elimination, refused = posteriors(joint, weighted)
     q = expected(joint, elimination, weighted)
     updates = solve(model, q)
     return Plan(
@@ -78,11 +77,30 @@ def derive(model: m.ModelText) -> Plan:
         elimination,
         q,
         updates,
-        _choices(elimination, joint),
+        _choices(elimination, joint, refused),
         weighted,
         _scale_powers(updates, centred),
         moments(elimination),
     )
+
+
+def posteriors(joint: LogJoint, weighted: str | None) -> tuple[Elimination, str]:
+    """Exact posteriors; by mean-field where an `infer` line asks for it, or where exact ones are not tractable.
+
+    The second part is then the reason why not. What an `infer` line wants exact is refused instead.
+    """
+    model = joint.model
+    latents = [v.name for v in model.of_kind("latent") if v.name not in joint.deterministic]
+    wanted = factors_of_q(model, latents)
+    if wanted:
+        return factorised(joint, weighted, wanted), ""
+    try:
+        return eliminate(joint, weighted), ""
+    except ModelError as refusal:
+        found = None if any(line.method == "exact" for line in model.infer) else largest_factors(joint, weighted)
+        if found is None:
+            raise
+        return found, refusal.problems[0].message
 
 
 def _scale_powers(updates: tuple[Update, ...], centred: tuple[str, ...]) -> dict[str, int]:
@@ -130,7 +148,7 @@ def _gates(b: Block) -> list[str]:
     return sorted({n.of.var for n in b.neighbours if isinstance(n.of, El)})
 
 
-def _choices(elimination: Elimination, joint: LogJoint) -> dict[str, Choice]:
+def _choices(elimination: Elimination, joint: LogJoint, refused: str) -> dict[str, Choice]:
     out: dict[str, Choice] = {}
     for b in elimination.blocks:
         gates = ", ".join(_gates(b))
@@ -167,6 +185,7 @@ def _choices(elimination: Elimination, joint: LogJoint) -> dict[str, Choice]:
     for part in elimination.parts:
         for name in part.latents:
             text = f"a factor of q for {', '.join(part.latents)}, the others averaged: {out[name].reason}"
+            text += f" (not exact: {refused})" if refused else ""
             out[name] = Choice("meanfield", text)
     return out
 

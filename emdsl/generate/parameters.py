@@ -63,7 +63,9 @@ def refine_lines(printer: Printer) -> list[str]:
                 code = f"{code} + {em.align(em.value(shift.value), shift.axes)}"
             returned.append(f'"{v.name}": {code},')
     needs = any(line.startswith(tuple(f"{c} = statistics" for c in f.unpacked)) for line in f.prologue())
-    statistics = ["statistics = e_step(before, data, prepared, rng)"] if needs else []
+    parts = printer.plan.elimination.parts
+    call = 'factors, sweep=""' if parts else "rng"
+    statistics = [f"statistics = e_step(before, data, prepared, {call})"] if needs else []
     names = ", ".join(printer.results())
     if names:
         rows = f"slice(0, {em.size(printer.chunk)}), rng" if printer.chunk else "rng"
@@ -72,6 +74,9 @@ def refine_lines(printer: Printer) -> list[str]:
     lines += [p for p in f.prologue() if '= sizes["' not in p]
     lines += [*em.outer, "return {", "    **params,", *indent(returned, 1), "}"]
     doc = '"""Raises the expected log joint in what the data do not come apart from, posteriors held at `before`."""'
+    if parts:
+        lines = ["factors = settle(before, data, prepared) if factors is None else factors", *lines]
+        return ["def refine(before, params, data, prepared, factors=None, rng=None):", *indent([doc, *lines], 1)]
     return ["def refine(before, params, data, prepared, rng=None):", *indent([doc, *lines], 1)]
 
 

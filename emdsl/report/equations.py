@@ -16,14 +16,13 @@ from typing import Any
 import sympy as sp
 
 from emdsl.derive import expr as x
-from emdsl.derive.blocks import eliminate
 from emdsl.derive.centre import at_reference
 from emdsl.derive.coefficients import axes_of
 from emdsl.derive.expr import El, Expr, Ix
 from emdsl.derive.gradient import gradient
 from emdsl.derive.joint import expand
 from emdsl.derive.newton import Newton, Together
-from emdsl.derive.plan import Plan, weighted_plate
+from emdsl.derive.plan import Plan, posteriors, weighted_plate
 from emdsl.derive.quadratic import Linear
 from emdsl.derive.solve import Closed, Numeric, Simplex, Spread, Update, solve
 from emdsl.derive.statistics import Statistic, expected
@@ -59,7 +58,7 @@ def _uncentred(plan: Plan) -> Plan:
 def _derived(model: m.ModelText) -> tuple[Any, Any, Any, Any]:
     joint = expand(model)
     weighted = weighted_plate(model, joint)
-    elimination = eliminate(joint, weighted)
+    elimination, _ = posteriors(joint, weighted)
     q = expected(joint, elimination, weighted)
     return joint, elimination, q, solve(model, q)
 

@@ -98,7 +98,8 @@ def advance(setup: Setup, here: Point) -> tuple[Params, str | None]:
         repaired = str(fault.message)
         params = module.m_step(here.statistics, here.params, setup.prepared, setup.policy)
     if hasattr(module, "refine"):
-        params = module.refine(here.params, params, setup.data, setup.prepared)
+        factors = (here.statistics["state"],) if "state" in here.statistics else ()
+        params = module.refine(here.params, params, setup.data, setup.prepared, *factors)
     return {name: np.asarray(value, np.float64) for name, value in params.items()}, repaired
 
 

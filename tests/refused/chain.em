@@ -6,3 +6,4 @@ for t in T:
     latent   z[t] ~ Bernoulli(0.5)
     latent   h[t] ~ Normal(0, 1) if t == 0 else Normal(a[z[t]]*h[t-1], 1)
     observed x[t] ~ Normal(h[t], s)
+infer z, h by exact
