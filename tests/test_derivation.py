@@ -232,7 +232,8 @@ def test_forms(derivation: Derivation) -> None:
     steps = derivation.to_dict()["steps"]
     assert steps[0]["kind"] == "joint"
     assert steps[-1]["kind"] == "objective"
-    assert {p for s in steps if s["kind"] == "update" for p in s["parameters"]}
+    updated = {p for s in steps if s["kind"] == "update" for p in s["parameters"]}
+    assert updated or not any(s["kind"] == "Q" for s in steps)  # where all is latent there is nothing to update
 
 
 @pytest.mark.parametrize("name", SOME)

@@ -72,8 +72,9 @@ for k in K:
 for n in N:
     latent   z[n] ~ Categorical(weights)
     observed x[n] ~ MvNormal(mean[z[n]], precision = prec[z[n]])
-infer weights, mean, prec, z by meanfield
 """
+
+EACH = "infer weights, mean, prec, z by meanfield\n"
 
 COVARIANCE = """
 model Covariance
@@ -212,7 +213,11 @@ def frozen(name, fields):
     raise NotImplementedError(name)
 
 
-@pytest.mark.parametrize("text", [WISHARTS, COVARIANCE], ids=["wisharts", "covariance"])
+@pytest.mark.parametrize(
+    "text",
+    [WISHARTS + EACH, WISHARTS.replace("0.1 * eye(D)", "0.1 * prec[k]") + EACH, COVARIANCE],
+    ids=["wisharts", "of one scale", "covariance"],
+)
 def test_a_bound_is_the_mean_of_log_p_less_log_q(text: str) -> None:
     """Draws from q as `posterior_` tells it, the log joint by the interpreter, log q by scipy."""
     rng = np.random.default_rng(5)
@@ -259,7 +264,7 @@ def test_weights_are_repetitions() -> None:
 def test_new_rows_meet_what_was_learned(tmp_path) -> None:
     rng = np.random.default_rng(7)
     x = two_clusters(rng, 40, 2)
-    est = emdsl.compile(text=WISHARTS).fitter(seed=1).fit(x)
+    est = by(WISHARTS, EACH).fitter(seed=1).fit(x)
     np.testing.assert_allclose(est.posterior(x)["z"], est.posterior_["z"], atol=1e-5)
     one = est.predict_proba(x[:1])
     np.testing.assert_allclose(one, est.posterior_["z"][:1], atol=1e-5)

@@ -21,6 +21,12 @@ STAY = {"first": CLOSED, "trans": CLOSED}
 
 # model: (latent -> method, parameter -> kind of update)
 TABLE: dict[str, tuple[dict[str, str], dict[str, str]]] = {
+    "bayesian_gaussian_mixture": (dict.fromkeys(("weights", "mean", "prec", "z"), "meanfield"), {}),
+    "latent_dirichlet_allocation": ({"theta": "meanfield", "z": "meanfield"}, {"topic": CLOSED, "alpha": "gradient"}),
+    "switching_linear_system": (
+        {"rule": "meanfield", "level": "meanfield"},
+        {"stay": CLOSED, "slope": CLOSED, "drift": CLOSED, "noise": CLOSED},
+    ),
     "blood_groups": ({"genotype": ENUMERATED}, {"allele": CLOSED}),
     "dawid_skene": ({"truth": ENUMERATED}, {"prevalence": CLOSED, "confusion": CLOSED}),
     "diagonal_gaussian_mixture": ({"z": ENUMERATED}, {"weights": CLOSED, "mean": CLOSED, "sd": CLOSED}),
@@ -112,6 +118,8 @@ def test_the_header_tells_the_plan(name: str) -> None:
         CLOSED: "closed form",
         SOLVE: "linear solve",
         NEWTON: "Newton",
+        "meanfield": "mean-field",
+        "gradient": "numeric",
     }
     for method in {*methods.values(), *kinds.values()}:
         assert spoken[method] in header

@@ -15,8 +15,9 @@ from emdsl.derive.factors import LogJoint
 from emdsl.derive.gaussian_moments import under_gaussian
 from emdsl.derive.networks import clique_key, in_clique
 from emdsl.derive.records import function_of, slots_of
+from emdsl.derive.scaled import under_scaled
 from emdsl.derive.show import show
-from emdsl.derive.terms import Term
+from emdsl.derive.terms import Term, settle
 
 
 def expectation(t: Term, elimination: Elimination, joint: LogJoint) -> list[Term] | str:
@@ -49,7 +50,7 @@ def average(t: Term, blocks: Sequence[Block], joint: LogJoint) -> list[Term] | s
     before = set(neighbours)
     if block.network:
         return [_in_network(t, block, joint)]
-    if block.gaussian is not None:
+    if block.gaussian is not None and block.scale is None:
         return under_gaussian(t, block)
     if block.states:
         found = placements(t, block, neighbours)
@@ -115,6 +116,22 @@ def _in_network(t: Term, block: Block, joint: LogJoint) -> Term:
 
 def _given_scale(t: Term, placed: Term, block: Block, blocks: Sequence[Block], joint: LogJoint) -> list[Term] | str:
     """u -> location, u^2 -> location^2 + variance / scale; then the scale's own block averages what is left."""
+    parts = under_scaled(placed, block) if block.gaussian is not None else _scaled_number(placed, block)
+    if isinstance(parts, str):
+        return parts
+    out: list[Term] = []
+    for p in parts:
+        c, body = x.split_number(x.mul(*p.factors))
+        kept = tuple(f for f in x.factors_of(body) if f != x.ONE)
+        left = settle(Term(p.coef * c, block.neighbours, kept, p.ixs))
+        later = average(left, [b for b in blocks if b is not block], joint)
+        if isinstance(later, str):
+            return later
+        out += later
+    return out
+
+
+def _scaled_number(placed: Term, block: Block) -> list[Term] | str:
     name, axes = block.name, (*block.gates, *block.home)
     mine = [f for f in placed.factors if name in x.variables(f)]
     rest = tuple(f for f in placed.factors if name not in x.variables(f))
@@ -128,15 +145,7 @@ def _given_scale(t: Term, placed: Term, block: Block, blocks: Sequence[Block], j
         parts = [(x.power(location, x.num(2)),), (variance, x.power(block.scale, x.num(-1)))]
     else:
         return f"no closed expectation of {show(x.mul(*mine))} under the posterior of {name}"
-    out: list[Term] = []
-    for p in parts:
-        c, body = x.split_number(x.mul(*rest, *p))
-        term = Term(placed.coef * c, block.neighbours, tuple(f for f in x.factors_of(body) if f != x.ONE), placed.ixs)
-        later = average(term, [b for b in blocks if b is not block], joint)
-        if isinstance(later, str):
-            return later
-        out += later
-    return out
+    return [Term(placed.coef, (), (*rest, *p), placed.ixs) for p in parts]
 
 
 def _moments(t: Term, block: Block) -> Term | str:

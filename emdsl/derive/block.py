@@ -33,7 +33,7 @@ class Block:
     roles: tuple[str, ...] = ()
     record: Posterior | None = None
     own: tuple[Ix, ...] = ()  # own axes of a vector-valued latent
-    scale: El | None = None  # a neighbouring latent that scales the whole precision of a Gaussian, and cancels
+    scale: Expr | None = None  # a neighbouring latent that scales the whole precision of a Gaussian, and cancels
     chain: Chain | None = None  # of a discrete block: how its elements follow one another
     gaussian: Gaussian | None = None  # of latents that are jointly Gaussian: the axes of their precision
     field: Field | None = None  # of these, where elements are tied to one another: how

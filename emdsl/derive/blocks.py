@@ -20,6 +20,7 @@ from emdsl.derive.factors import Factor, LogJoint
 from emdsl.derive.joint_gaussian import gaussian_block
 from emdsl.derive.plates import conditions_of, home_of
 from emdsl.derive.records import recognise, statistic_of
+from emdsl.derive.scaled import scaled_block, scaled_messages
 from emdsl.derive.terms import Term, blocks_of, merge, merge_roles, symmetry_of, terms
 from emdsl.derive.weights import weigh
 from emdsl.errors import ModelError, Problem, Span
@@ -94,6 +95,9 @@ def eliminated(
                 break
             reasons[name] = made
         else:
+            scaled = (scaled_block(m, joint, pool, kinds, weighted) for n, m in left.items() if n not in joint.discrete)
+            made = next((b for b in scaled if b is not None), None)
+        if made is None or isinstance(made, Problem):
             found = gaussian_block(left, joint, pool, kinds, weighted, WAYS_OUT)
             made = found if isinstance(found, Block) else network_block(left, joint, pool, kinds)
             reasons |= {} if isinstance(found, Block) else {n: p for n, p in found.items() if n in reasons}
@@ -128,6 +132,8 @@ def messages(block: Block) -> list[Term]:
     there = block.exists
     axes = (*block.gates, *block.outside)
     ixs = (*block.outside, *block.gates)
+    if block.scale is not None and block.gaussian is not None:
+        return scaled_messages(block)
     if block.scale is None:
         return [Term(1, gates_outside(block), (El(f"A:{block.name}", axes), *there), ixs)]
     half = x.HALF.value

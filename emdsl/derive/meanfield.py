@@ -20,6 +20,7 @@ from emdsl.derive.expr import El, Ix
 from emdsl.derive.factors import Factor, LogJoint
 from emdsl.derive.gaussian import covariance_axes
 from emdsl.derive.records import WHOLE
+from emdsl.derive.scaled import is_matrix
 from emdsl.derive.terms import Term, merge, symmetry_of, terms
 from emdsl.derive.weights import weigh
 from emdsl.errors import ModelError, Problem, Span
@@ -165,9 +166,12 @@ def moments_of(block: Block) -> dict[str, tuple[Ix, ...]]:
         shapes = {k: own if k in WHOLE else (*own, *block.own) for k in (*block.record.moments, *block.record.fields)}
         out |= {f"E:{name}:{kind}": shapes[kind] for kind in block.record.moments}
         out |= {f"argument:{name}:{a}": shapes[a] for a in block.record.fields if not block.gates}
-    if block.scale is not None:
+    if block.scale is not None and block.gaussian is None:
         out |= {f"location:{name}": own, f"variance:{name}": own}
-    if block.gaussian is not None and block.field is None:
+    if block.scale is not None and block.gaussian is not None:
+        both = () if is_matrix(block) else (*block.gaussian.rows[name], *block.gaussian.columns[name])
+        out |= {f"location:{name}": (*own, *block.own), f"variance:{name}": (*own, *both)}
+    elif block.gaussian is not None and block.field is None:
         g, shared = block.gaussian, covariance_axes(block)
         out |= {f"mean:{n}": (*own, *g.rows[n]) for n in block.latents}
         out |= {f"cov:{a}:{b}": (*shared, *g.rows[a], *g.columns[b]) for a in block.latents for b in block.latents}

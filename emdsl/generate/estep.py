@@ -20,6 +20,7 @@ from emdsl.generate.features import Stacked, emit_stack, features_of
 from emdsl.generate.fields import emit_field
 from emdsl.generate.gaussian import emit_gaussian
 from emdsl.generate.networks import emit_network
+from emdsl.generate.scaled import emit_scaled
 
 
 def emit_block(f: Function, block: Block, stacked: bool = True) -> Stacked | None:
@@ -32,6 +33,9 @@ def emit_block(f: Function, block: Block, stacked: bool = True) -> Stacked | Non
         return None
     if block.field is not None:
         emit_field(f, block, block.field)
+        return None
+    if block.gaussian is not None and block.scale is not None:
+        _emit_normaliser(f, block, emit_scaled(f, block))
         return None
     if block.gaussian is not None:
         _emit_normaliser(f, block, emit_gaussian(f, block))

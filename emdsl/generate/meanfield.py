@@ -93,7 +93,9 @@ def _start(printer: Printer, f: Function, block: Block) -> list[str]:
         elif kind in ("mean", "location"):
             out.append(f'"{key}": rng.normal(size={shape}),')
         elif kind == "variance":
-            out.append(f'"{key}": np.ones({shape}),')
+            own = axes[len(block.gates) + len(block.home) :]
+            places = [stored.index(i) for i in own]
+            out.append(f'"{key}": unit_covariance({shape}, {places}),')
     if block.record is not None and block.scale is None:
         wanted = [k for k in moments_of(block) if k in printer.plan.moments and k.startswith(("E:", "argument:"))]
         stored = em.order((*block.gates, *block.home, *block.own))

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from emdsl.derive import expr as x
-from emdsl.derive.averages import average
+from emdsl.derive.averages import expectation
 from emdsl.derive.block import Block
-from emdsl.derive.expr import El, Ix
+from emdsl.derive.expr import El, Expr, Ix
 from emdsl.derive.plates import home_of
 from emdsl.derive.records import WHOLE
 from emdsl.derive.terms import Term
@@ -53,6 +53,11 @@ def _fields(f: Function, block: Block, latent: str) -> list[tuple[str, Array]]:
         return [("", em.contract([El(f"q:{latent}", (state, *home))], (state, *home)))]
     if block.field is not None:
         return field_fields(f, block, block.field, latent)
+    if block.gaussian is not None and block.scale is not None:
+        (row,), (column,) = block.gaussian.rows[latent], block.gaussian.columns[latent]
+        one, other = El(latent, (*block.home, row)), El(latent, (*block.home, column))
+        mean = _averaged(f, (one,), (row, *block.home))
+        return [("id", mean), ("outer", _averaged(f, (one, other), (row, column, *block.home)))]
     if block.gaussian is not None:
         return gaussian_fields(f, block, latent)
     if block.states:
@@ -67,7 +72,8 @@ def _fields(f: Function, block: Block, latent: str) -> list[tuple[str, Array]]:
             continue
         axes = (*block.own, *block.home)
         if block.scale is not None:
-            out.append((kind, _averaged(f, block, kind, axes)))
+            leaf = El(block.name, block.home)
+            out.append((kind, _averaged(f, (leaf if kind == "id" else x.power(leaf, x.num(2)),), axes)))
             continue
         factors: list[El] = [El(f"E:{latent}:{kind}", (*block.gates, *block.home, *block.own))]
         if block.gates:
@@ -83,12 +89,10 @@ def _fields(f: Function, block: Block, latent: str) -> list[tuple[str, Array]]:
     return out
 
 
-def _averaged(f: Function, block: Block, kind: str, axes: tuple[Ix, ...]) -> Array:
-    """A moment that needs another block's moments too."""
+def _averaged(f: Function, values: tuple[Expr, ...], axes: tuple[Ix, ...]) -> Array:
+    """The mean of a product that needs another block's moments too."""
     em = f.emitter
-    leaf = El(block.name, block.home)
-    value = leaf if kind == "id" else x.power(leaf, x.num(2))
-    found = average(Term(1, (), (value,), axes), f.plan.elimination.blocks, f.plan.joint)
+    found = expectation(Term(1, (), values, axes), f.plan.elimination, f.plan.joint)
     assert not isinstance(found, str), found
     parts = [em.contract([x.Num(t.coef), *t.factors], axes) for t in found]
     return em.broadcast(em.sum(parts), axes)

@@ -129,6 +129,8 @@ def _continuous(plan: Plan, block: Block, t: Typeset) -> Iterator[Say | Show]:
         found = roles_of(block, merge([p.term for p in closed_terms(plan, block)], plan.expected.symmetry, fixed))
         if plan.elimination.parts:
             found = list(zip(block.roles, block.terms, strict=True))
+        if block.scale is not None:
+            yield Say("With what scales its precision taken out, its log joint is linear and quadratic:")
         yield from field_lines(block, block.field, found, t) if block.field else gaussian_lines(block, found, t)
         return
     assert block.record is not None
