@@ -167,6 +167,7 @@ def prepare(data, reference):
     out = {"the sizes": sizes}
     out["y"] = stored(data.values["y"], data.masks.get("y"), float, 1, None)
     out["present y"] = presence(data.masks.get("y"), data.values["y"].shape, 1, 1, "y")
+    within_reach("rule", [sizes["K"]], 1)
     out["the sequences of rule"] = sequences(np.arange(1) * (sizes["T"]), np.full(1, sizes["T"]))
     out["the field of level"] = Field([[(0, 1)]], [(sizes["T"])], "level")
     out["the scale"] = out["the spread"] = data_scale([])
