@@ -101,7 +101,40 @@ def _wide(e: f.Wide) -> str:
 
 
 def lines(e: Formula, width: int) -> list[str]:
-    """A long sum over several lines, its terms under the first; a long fraction with what is below on its own line."""
+    """A long sum over several lines, its terms under the first; a long fraction with what is below on its own line.
+
+    What is longer still is folded within its brackets.
+    """
+    return [line for row in _rows(e, width) for line in folded(row, width)]
+
+
+def folded(row: str, width: int, within: tuple[int, ...] = (), home: int | None = None) -> list[str]:
+    """A line that is too long, broken before signs in as few brackets as can be, under the start of what these hold.
+
+    `within` are the columns of the brackets that are open where the line starts; `home` is where terms outside stand.
+    """
+    if len(row) <= width:
+        return [row]
+    start = len(row) - len(row.lstrip())
+    if home is None:
+        home = row.find(" = ") + 1 or start
+    opened = list(within)
+    best: tuple[int, int, tuple[int, ...]] | None = None  # brackets around, minus the place, their columns
+    for i, c in enumerate(row[: width + 1]):
+        if c in "([{":
+            opened.append(i)
+        elif c in ")]}" and opened:
+            opened.pop()
+        elif row[i : i + 3] in (" + ", " - ") and i > start + 8 and (not opened or i > opened[-1] + 8):
+            best = min(best or (len(row), 0, ()), (len(opened), -i, tuple(opened)))
+    indent = home if best is None or not best[2] else best[2][-1] + 1
+    if best is None or indent > width // 2:
+        return [row]
+    rest = " " * indent + row[1 - best[1] :]
+    return [row[: -best[1]], *folded(rest, width, best[2], home)] if len(rest) < len(row) else [row]
+
+
+def _rows(e: Formula, width: int) -> list[str]:
     parts = f.broken(e, text, width)
     if parts is None:
         return _fraction(e) if len(text(e)) > width else [text(e)]
