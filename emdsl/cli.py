@@ -271,15 +271,15 @@ def format_(model: str, only_check: bool) -> None:
 @commands.command()
 @MODEL
 @INFER
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
-def verify(model: str, infer: Sequence[str], seed: int) -> None:
-    """Check the derivation by numbers; status 1 where it fails."""
-    built: Any = compiled(model, infer)
-    if not hasattr(built, "verify"):
-        raise refused("verify")
-    certificate = built.verify(seed=seed)
-    click.echo(str(certificate))
-    if not getattr(certificate, "passed", certificate):
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the data that are drawn.")
+@OUTPUT
+@AS_JSON
+def verify(model: str, infer: Sequence[str], seed: int, output: str | None, as_json: bool) -> None:
+    """Check the derivation by numbers, on data drawn from the model; status 1 where it fails."""
+    check_output(output)
+    certificate = compiled(model, infer).verify(seed=seed)
+    put(output, as_text(certificate.to_dict()) if as_json else certificate.table(output is None))
+    if not certificate.passed:
         raise SystemExit(1)
 
 

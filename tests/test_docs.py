@@ -8,13 +8,13 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
-from plausible import plausible
 
 import emdsl
 from emdsl.errors import ModelError
 from emdsl.families import PRELUDE
 from emdsl.fit.interpret import log_joint
 from emdsl.fit.sampling import sample
+from emdsl.fit.verify.setting import plausible
 from emdsl.language import parse_model
 
 ROOT = Path(__file__).parents[1]

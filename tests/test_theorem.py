@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 import pytest
 from algebra import World, dimensions, rows
-from plausible import Setting, plausible
 from structures import chains, networks
 from test_unusual import CASES
 from tied_states import tied
@@ -33,8 +32,9 @@ from emdsl.errors import EmdslError
 from emdsl.families import PRELUDE
 from emdsl.fit.interpret import log_joint, model_scope
 from emdsl.fit.sampling import sample
+from emdsl.fit.verify.setting import Setting, plausible, sized
 from emdsl.language import parse_model
-from emdsl.language.model import Dim, ModelText
+from emdsl.language.model import ModelText
 from emdsl.report.equations import readable
 
 GALLERY = {p.stem: p.read_text(encoding="utf-8") for p in sorted((Path(__file__).parents[1] / "models").glob("*.em"))}
@@ -68,7 +68,7 @@ def point(name: str, gaps: bool) -> Point:
     """Parameters from their domains, data and latents drawn there; with gaps, a third of the data missing."""
     joint = planned(name).joint
     model = joint.model
-    s = plausible(_sized(model), 3)
+    s = plausible(sized(model), 3)
     counts = {
         v.name: np.full([d.value(s.sizes) for d in v.shape], 2) for v in model.of_kind("observed") if v.domain.dims
     }
@@ -91,16 +91,6 @@ def _read(e: x.Expr, about: str) -> set[str]:
     """What a density is given, other than at its own place."""
     shifted = {n.var for n in x.walk(e) if isinstance(n, x.El) and any(isinstance(i, x.DataIx) for i in n.idx)}
     return {n for n in x.variables(e) if n != about} | shifted
-
-
-def _sized(model: ModelText) -> ModelText:
-    """Lengths that a use equates with a number, as defaults."""
-    known = {}
-    for a, b, _ in model.equal_sizes:
-        for one, other in ((a, b), (b, a)):
-            if isinstance(one, Dim) and isinstance(other, Dim) and one.name and other.constant is not None:
-                known[one.name] = other
-    return replace(model, sizes=tuple(replace(s, default=known.get(s.name, s.default)) for s in model.sizes))
 
 
 def _axes(name: str, joint: LogJoint) -> int:
@@ -296,7 +286,7 @@ def _averaged(plan: Plan, w: World, value: float) -> None:
     mixed = total([m.term for m in q.mixed], w)
     whole, rest = total(mine, w), total(constant, w) + mixed
     assert close(whole + rest, value), ("Q", whole + rest, value)
-    other = plausible(_sized(plan.joint.model), 4).params
+    other = plausible(sized(plan.joint.model), 4).params
     for name in sorted(params):
         held = about(mine, frozenset((name,)), q.symmetry)
         before = total(held, w) - whole

@@ -13,7 +13,7 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from emdsl.errors import ModelError, Problem
+from emdsl.errors import ModelError
 from emdsl.language import model as m
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from emdsl.derive.plan import Plan as Derived
     from emdsl.fit.fitter import Fitter
+    from emdsl.fit.verify.certificate import Certificate
     from emdsl.graph.diagram import Diagram
     from emdsl.report.derivation import Derivation
 
@@ -195,7 +196,12 @@ class Model:
     @cached_property
     def module(self) -> types.ModuleType:
         """The generated module, loaded. Its text is ours alone: users' names pass through one table of identifiers."""
-        made = types.ModuleType(f"emdsl_generated_{re.sub(r'[^0-9A-Za-z]+', '_', self.name)}_{id(self):x}")
+        return self.load_module()
+
+    def load_module(self) -> types.ModuleType:
+        """Another copy of the generated module, whose names are its own."""
+        made = types.ModuleType("emdsl_generated")
+        made.__name__ = f"emdsl_generated_{re.sub(r'[^0-9A-Za-z]+', '_', self.name)}_{id(made):x}"
         made.__dict__["__file__"] = f"<generated from {self.name}>"
         sys.modules[made.__name__] = made
         for part in self._parts:
@@ -230,8 +236,14 @@ class Model:
 
         return Diagram.of(self.resolved)
 
-    def verify(self, seed: int = 0) -> Any:
-        raise ModelError(Problem("E121", "verify is not available yet", hint="the project's tests verify the gallery"))
+    def verify(self, seed: int = 0) -> Certificate:
+        """The derivation checked by numbers, on data drawn from the model: see the page on verify in the documentation.
+
+        Raises ModelError where the model is refused.
+        """
+        from emdsl.fit.verify import certify
+
+        return certify(self, seed)
 
     def __repr__(self) -> str:
         if self.refusal is not None:

@@ -1,0 +1,58 @@
+"""The certificate: a derivation checked on data drawn from the model, by means that share no code with it.
+
+The model's interpreter and sampler are the semantics; the posterior, the statistics, the M-step and the printed
+module are what is tested.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from emdsl.errors import EmdslError, ModelError
+from emdsl.fit.verify import checks, invariance
+from emdsl.fit.verify.case import Case, Compiled, find_case
+from emdsl.fit.verify.cells import Unchecked
+from emdsl.fit.verify.certificate import Certificate, Check, skipped
+
+__all__ = ["Certificate", "Check", "certify"]
+
+CHECKS: tuple[tuple[str, Callable[[Case], Iterator[Check]]], ...] = (
+    ("draws have the density's moments", checks.sampler),
+    ("log-likelihood", checks.likelihood),
+    ("log-likelihood with gaps", checks.gaps),
+    ("posterior", checks.posterior),
+    ("Fisher's identity", checks.fisher),
+    ("M-step", checks.m_step),
+    ("EM climbs", invariance.climbs),
+    ("the module alone", invariance.alone),
+    ("rows", invariance.rows),
+)
+
+
+def certify(model: Compiled, seed: int = 0) -> Certificate:
+    """Every check of a compiled model. Raises ModelError where nothing was derived."""
+    try:
+        case = find_case(model, seed)
+    except ModelError as why:
+        return Certificate(model.name, seed, {}, (skipped("everything", "", why.problems[0].message),))
+    except (EmdslError, NotImplementedError) as why:
+        told = why.problems[0].message if isinstance(why, EmdslError) and why.problems else str(why)
+        return Certificate(model.name, seed, {}, (skipped("everything", "", told),))
+    found = tuple(c for name, run in CHECKS for c in _guarded(name, run, case))
+    return Certificate(model.name, seed, dict(case.drawn.setting.sizes), found)
+
+
+def _guarded(name: str, run: Callable[[Case], Iterator[Check]], case: Case) -> list[Check]:
+    """The checks of one kind; what no oracle reaches is said, and what raises has failed."""
+    out: list[Check] = []
+    with np.errstate(all="ignore"):
+        try:
+            for check in run(case):
+                out.append(check)
+        except Unchecked as why:
+            out.append(skipped(name, "", str(why)))
+        except Exception as error:  # noqa: BLE001  (whatever the derivation or its module raises is a failed check)
+            out.append(Check(name, "", "failed", note=f"{type(error).__name__}: {error}"))
+    return out

@@ -1,0 +1,128 @@
+"""The data that a certificate is made on: drawn from the model, as large as the oracle reaches."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from emdsl.errors import DataError, EmdslError
+from emdsl.families.scope import Array
+from emdsl.fit.fitter import DegenerateError
+from emdsl.fit.verify.cells import Unchecked, World
+from emdsl.fit.verify.oracle import Oracle, Table, tables
+from emdsl.fit.verify.setting import Drawn, as_data, draw, sized
+from emdsl.fit.verify.space import Space
+from emdsl.language.model import ModelText
+
+PLATES = (6, 5, 4, 3, 2)  # sizes tried in turn, until the oracle reaches the whole
+DRAWS = 12  # data on which a component is empty are drawn again
+
+
+class Compiled(Protocol):
+    """What is verified: `emdsl.fit.model.Model`."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def resolved(self) -> ModelText: ...
+    @property
+    def source(self) -> str: ...
+    @property
+    def plan(self) -> Mapping[str, Any]: ...
+    @property
+    def derived(self) -> Any: ...
+    def load_module(self) -> Any: ...
+    def fitter(self, **options: Any) -> Any: ...
+
+
+@dataclass(frozen=True)
+class Case:
+    """A model, data, parameters, one M-step from there, and the oracle (or why there is none)."""
+
+    model: Compiled
+    seed: int
+    drawn: Drawn
+    world: World
+    space: Space
+    start: Mapping[str, Array]
+    step: Mapping[str, Array]
+    oracle: Oracle | None
+    found: tuple[Table, ...]
+    reason: str
+
+    def rng(self, salt: int) -> np.random.Generator:
+        return np.random.default_rng([self.seed, salt])
+
+    def need(self) -> Oracle:
+        """The oracle. Raises Unchecked."""
+        if self.oracle is None:
+            raise Unchecked(self.reason)
+        return self.oracle
+
+    @property
+    def exact(self) -> bool:
+        """Whether the posterior is exact by the plan, so that the objective is the log-likelihood."""
+        return all(p.method.startswith(("exact", "quadrature")) for p in self.model.plan.values())
+
+    def fit(self, params: Mapping[str, Any], steps: int = 0, drawn: Drawn | None = None, **beside: Any) -> Any:
+        """The package's fitter after some M-steps."""
+        return fitted(self.model.fitter, self.model, drawn or self.drawn, params, steps, **beside)
+
+
+def fitted(
+    make: Any,
+    model: Compiled,
+    drawn: Drawn,
+    params: Mapping[str, Any],
+    steps: int,
+    policy: str = "raise",
+    **beside: Any,
+) -> Any:
+    """An estimator after `steps` M-steps from `params`."""
+    sizes = {n: v for n, v in drawn.setting.sizes.items() if any(s.name == n for s in model.resolved.sizes)}
+    data = as_data(model.resolved, drawn.data, drawn.setting.lengths)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a printed module has a warning class of its own
+        return make(max_iter=steps, tol=0, sizes=sizes, on_degenerate=policy).fit(data, init=params, **beside)
+
+
+def find_case(model: Compiled, seed: int) -> Case:
+    """The largest data of those tried that the oracle reaches; without one, a few rows. Raises EmdslError."""
+    reason, last = "", None
+    text = sized(model.resolved)
+    for plates in PLATES:
+        drawn, step = _draw(model, text, seed, plates)
+        world = World.of(text, drawn)
+        start = {n: np.asarray(v, float) for n, v in drawn.setting.params.items()}
+        space = Space.of(text.of_kind("param"), world.scope, start)
+        last = Case(model, seed, drawn, world, space, start, step, None, (), reason)
+        try:
+            oracle = Oracle.of(world, start, np.random.default_rng(seed))
+            found = tuple(tables(oracle.layout, start))
+            oracle.log_norm(found)
+        except Unchecked as why:
+            reason = reason or str(why)
+            continue
+        return Case(model, seed, drawn, world, space, start, step, oracle, found, "")
+    assert last is not None
+    return last
+
+
+def _draw(model: Compiled, text: ModelText, seed: int, plates: int) -> tuple[Drawn, Mapping[str, Array]]:
+    """Data on which an M-step has what it needs: others, and then more of them, where a component is empty."""
+    last: EmdslError | None = None
+    for attempt in range(DRAWS):
+        try:
+            drawn = draw(text, 1000 * seed + attempt, plates * 2 ** (attempt // 4))
+            fitted(model.fitter, model, drawn, drawn.setting.params, 3)
+            one = fitted(model.fitter, model, drawn, drawn.setting.params, 1)
+        except (DegenerateError, DataError) as why:
+            last = why
+            continue
+        return drawn, {n: np.asarray(v, float) for n, v in one.params_.items()}
+    assert last is not None
+    raise last

@@ -1,0 +1,164 @@
+"""Latents as cells, one for each number of their arrays, and which rows of the log joint each of them enters.
+
+The log joint is a sum over rows, one for each element of a declaration. What a row reads is found by
+trying: a cell is changed, and the rows that change are those that read it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from emdsl.families.density import WHOLE, limits
+from emdsl.families.evaluate import rows_of
+from emdsl.families.scope import Array, Scope, length
+from emdsl.fit.interpret import chunks, element, log_prob, model_scope, plate_rows
+from emdsl.fit.verify.setting import Drawn
+from emdsl.language.model import ModelText, Variable
+
+MOST_COUNT = 60  # a count without a bound is summed so far
+MOST_TRIED = 8  # levels of one cell, to see who reads it
+
+
+class Unchecked(Exception):
+    """Something that no oracle here reaches, with the reason."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One number of a latent: `levels` where it is discrete, else the ends of its domain."""
+
+    latent: str
+    at: int
+    levels: int | None
+    ends: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class World:
+    """A model with its data: the log joint as rows, at any parameters and latents.
+
+    `missing` marks entries of observed variables that are not seen: they are latents, and `latents` has their arrays.
+    """
+
+    model: ModelText
+    scope: Scope
+    latents: Mapping[str, Array]
+    missing: Mapping[str, Array] = field(default_factory=dict)
+
+    @staticmethod
+    def of(model: ModelText, drawn: Drawn) -> World:
+        s = drawn.setting
+        scope = model_scope(model, {**drawn.data, **s.params}, s.sizes, s.lengths)
+        return World(model, scope, drawn.latents)
+
+    def rows(self, params: Mapping[str, Array], latents: Mapping[str, Array]) -> Array:
+        """log p of every row, declarations in order, then factors."""
+        scope = replace(self.scope, values={**self.scope.values, **params, **latents})
+        out = [
+            part for v in self.model.variables if v.distribution is not None for part in log_prob(self.model, v, scope)
+        ]
+        for p in self.model.potentials:
+            for some in chunks(plate_rows(p.plates, scope)):
+                out.append(np.broadcast_to(rows_of(p.expression, some), (some.count,)))
+        return np.concatenate([np.asarray(part, float).reshape(-1) for part in out]) if out else np.zeros(0)
+
+    def priors(self, params: Mapping[str, Array]) -> float:
+        """The log density of what is declared of the parameters."""
+        scope = replace(self.scope, values={**self.scope.values, **params})
+        mine = [v for v in self.model.of_kind("param") if v.distribution is not None]
+        return float(sum(part.sum() for v in mine for part in log_prob(self.model, v, scope)))
+
+
+def cells_of(world: World) -> list[Cell]:
+    """Every number of every latent that the plates' conditions keep. Raises Unchecked."""
+    hidden = [v for v in world.model.variables if v.kind == "latent" or v.name in world.missing]
+    return [c for v in hidden for c in _cells(v, world)]
+
+
+def _cells(v: Variable, world: World) -> list[Cell]:
+    if v.domain.kind not in ("real", "positive", "unit", *WHOLE):
+        raise Unchecked(f"{v.name} lies on {v.domain.kind}, which no grid of numbers covers")
+    array = world.latents[v.name]
+    numbered = np.arange(array.size).reshape(array.shape)
+    gone = world.missing[v.name].reshape(-1) if v.name in world.missing else None
+    out = []
+    for part in chunks(plate_rows(v.plates, replace(world.scope, values={**world.scope.values, **world.latents}))):
+        at = element(v, numbered, part).reshape(part.count, -1)
+        low, high = (np.broadcast_to(e, (part.count,)) for e in limits_by_row(v, part))
+        for k in range(part.count):
+            ends = (float(low[k]), float(high[k]))
+            levels = None
+            if v.domain.kind in WHOLE:
+                levels = MOST_COUNT if np.isinf(ends[1]) else int(ends[1]) + 1
+            out += [Cell(v.name, int(i), levels, ends) for i in at[k] if gone is None or gone[i]]
+    return out
+
+
+def limits_by_row(v: Variable, part: Scope) -> tuple[Array, Array]:
+    """The ends of the domain for each row; the lengths of a ragged plate differ from row to row."""
+    if v.domain.levels is not None:
+        return np.zeros(1), np.asarray(length(v.domain.levels, part)) - 1
+    return limits(v.domain, part)
+
+
+def placed(world: World, cells: Sequence[Cell], values: Array) -> dict[str, Array]:
+    """The latents' arrays with these values in the cells."""
+    out = {n: np.array(a) for n, a in world.latents.items()}
+    for name in out:
+        mine = [(c.at, k) for k, c in enumerate(cells) if c.latent == name]
+        if mine:
+            at, k = np.array(mine).T
+            out[name].reshape(-1)[at] = values[k]
+    return out
+
+
+def drawn_values(world: World, cells: Sequence[Cell], rng: np.random.Generator) -> Array:
+    """Values of all cells at random: levels alike, numbers near those drawn and inside their domains."""
+    out = np.empty(len(cells))
+    for k, c in enumerate(cells):
+        low, high = c.ends
+        if c.levels is not None:
+            out[k] = rng.integers(0, min(c.levels, 4))
+        elif np.isfinite(low) and np.isfinite(high):
+            out[k] = low + (high - low) * rng.uniform(0.1, 0.9)
+        elif np.isfinite(low):
+            out[k] = low + np.exp(rng.normal(0, 0.7))
+        else:
+            out[k] = world.latents[c.latent].reshape(-1)[c.at] + rng.normal()
+    return out
+
+
+def reads(
+    world: World, params: Mapping[str, Array], cells: Sequence[Cell], rng: np.random.Generator, trials: int
+) -> Array:
+    """(rows, cells): whether a row changed when the cell did, in one of the trials at random values of the others."""
+    found: Array | None = None
+    for _ in range(trials):
+        base = drawn_values(world, cells, rng)
+        before = world.rows(params, placed(world, cells, base))
+        found = np.zeros((len(before), len(cells)), bool) if found is None else found
+        for k, c in enumerate(cells):
+            others = [drawn_values(world, [c], rng)[0]] if c.levels is None else range(min(c.levels, MOST_TRIED))
+            for value in others:
+                if value == base[k]:
+                    continue
+                moved = base.copy()
+                moved[k] = value
+                after = world.rows(params, placed(world, cells, moved))
+                with np.errstate(invalid="ignore"):
+                    near = np.isfinite(before) & (np.abs(after - before) <= 1e-13 * (1 + np.abs(before)))
+                found[:, k] |= ~((after == before) | near)
+    return np.zeros((0, 0), bool) if found is None else found
+
+
+def colours(reading: Array) -> Array:
+    """A colour for each cell so that no row reads two cells of one colour, greedily."""
+    together = (reading.T.astype(int) @ reading.astype(int)) > 0
+    out = np.full(reading.shape[1], -1)
+    for k in range(len(out)):
+        taken = set(out[together[k]])
+        out[k] = next(c for c in range(len(out) + 1) if c not in taken)
+    return out

@@ -1,0 +1,209 @@
+"""The checks against an oracle: log-likelihood, posterior, Fisher's identity, the M-step, and the sampler itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from emdsl.errors import DataError
+from emdsl.families.scope import Array
+from emdsl.fit.interpret import log_prob
+from emdsl.fit.verify.case import Case
+from emdsl.fit.verify.cells import Unchecked, World
+from emdsl.fit.verify.certificate import Check, measured, skipped
+from emdsl.fit.verify.oracle import Oracle
+from emdsl.fit.verify.setting import draw
+from emdsl.language.model import Variable
+
+EXACT, SLOPE, CURVE = 1e-8, 1e-5, 1e-4
+MOST_CELLS = 12  # of one latent whose moments are compared
+SMALL, WIDE = 1e-4, 3e-4  # steps of differences: first alone, first and second
+SAMPLED = 60  # elements of a plate in the data that try the sampler
+
+
+def sampler(case: Case) -> Iterator[Check]:
+    """E[d log p(row | what it depends on) / d theta] = 0: rows drawn and rows scored are of one model.
+
+    Given what comes before it, each row's score has mean zero, so their sum over the root of the sum of squares is
+    about standard normal for every direction in the parameters.
+    """
+    name = "draws have the density's moments"
+    drawn = draw(case.world.model, case.seed, SAMPLED)
+    world = World.of(case.world.model, drawn)
+    params = {n: np.asarray(v, float) for n, v in drawn.setting.params.items()}
+    space, rng = replace(case.space, like=params), case.rng(1)
+    mine = [v for v in world.model.variables if v.kind != "param" and v.distribution is not None]
+    for param in params:
+        step = _direction(space, param, rng)
+
+        def rows(size: float, param: str = param, step: Array = step) -> Array:
+            there = space.at(params, {param: size * step})
+            scope = replace(world.scope, values={**world.scope.values, **world.latents, **there})
+            return np.concatenate([part.reshape(-1) for v in mine for part in log_prob(world.model, v, scope)])
+
+        score = (rows(SMALL) - rows(-SMALL)) / (2 * SMALL)
+        size = float(np.sqrt((score**2).sum()))
+        yield measured(name, param, abs(float(score.sum())) / size if size > 0 else 0.0, 5.0)
+
+
+def likelihood(case: Case) -> Iterator[Check]:
+    """log p(x) by sums and integrals over everything; after three M-steps too, where nothing old may be left."""
+    name = "log-likelihood" if case.exact else "the bound is below the log-likelihood"
+    oracle = case.need()
+    for subject, steps in (("at the start", 0), ("after three M-steps", 3)):
+        fit = case.fit(case.start, steps)
+        params = {n: np.asarray(v, float) for n, v in fit.params_.items()}
+        total = oracle.total(params)
+        off = fit.history_[-1] - total
+        yield measured(name, subject, (abs(off) if case.exact else off) / (1 + abs(total)), EXACT)
+    if case.exact and not case.world.model.potentials:
+        fit = case.fit(case.start)
+        total = oracle.total(case.start) - case.world.priors(case.start)
+        yield measured(name, "without priors", abs(fit.log_likelihood_ - total) / (1 + abs(total)), EXACT)
+
+
+def posterior(case: Case) -> Iterator[Check]:
+    """Probabilities, means and variances of the latents given the data."""
+    name = "posterior"
+    oracle, shown = case.need(), case.fit(case.start).posterior_
+    for v in case.world.model.of_kind("latent"):
+        if not case.exact:
+            yield skipped(name, v.name, "the posterior is approximate by choice")
+            continue
+        mine = [k for k, c in enumerate(oracle.layout.cells) if c.latent == v.name][:MOST_CELLS]
+        try:
+            far = [_distance(case, shown[v.name], k) for k in mine]
+        except Unchecked as why:
+            yield skipped(name, v.name, str(why))
+            continue
+        yield measured(name, v.name, max(far, default=0.0), EXACT)
+
+
+def _distance(case: Case, shown: Any, k: int) -> float:
+    """How far the reported moments of a cell are from the oracle's."""
+    oracle = case.need()
+    cell = oracle.layout.cells[k]
+    wanted = oracle.marginal(case.found, k)
+    if cell.levels is not None:
+        table = _flat(shown)
+        if table.shape[-1] < cell.levels and table.ndim < 2:
+            raise Unchecked("its posterior is told by means alone")
+        row = table.reshape(-1, table.shape[-1])[cell.at][: cell.levels]
+        return float(np.abs(row - wanted[: len(row)]).max())
+    size = case.world.latents[cell.latent].size
+    mean = _flat(shown["mean"]).reshape(-1)[cell.at]
+    out = abs(mean - wanted[0]) / (1 + abs(wanted[0]))
+    if "cov" in shown:
+        cov = _flat(shown["cov"])
+        spread = np.diagonal(cov, axis1=-2, axis2=-1).reshape(-1)
+    elif "var" in shown:
+        spread = _flat(shown["var"]).reshape(-1)
+    else:
+        return float(out)
+    return float(max(out, abs(spread[cell.at] - wanted[1]) / (1 + wanted[1]))) if len(spread) == size else float(out)
+
+
+def _flat(value: Any) -> Array:
+    """Ragged sequences one after the other."""
+    return np.concatenate([np.asarray(v) for v in value]) if isinstance(value, list) else np.asarray(value)
+
+
+def fisher(case: Case) -> Iterator[Check]:
+    """d log p(x) / d theta, of the objective that is reported, equals dQ / d theta, of the oracle, at one point."""
+    name = "Fisher's identity"
+    oracle, rng = case.need(), case.rng(2)
+    for param in case.start:
+        if not case.exact:
+            yield skipped(name, param, "the posterior is approximate by choice")
+            continue
+        step = _direction(case.space, param, rng)
+        there = [case.space.at(case.start, {param: h * step}) for h in (SMALL, -SMALL)]
+        slope, q = (
+            (f(there[0]) - f(there[1])) / (2 * SMALL)
+            for f in (lambda p: case.fit(p).history_[0], lambda p: oracle.expectation(case.found, p))
+        )
+        yield measured(name, param, abs(slope - q) / (1 + abs(q)), SLOPE)
+
+
+def m_step(case: Case) -> Iterator[Check]:
+    """At the M-step's result Q has no slope and no upward curve in any parameter, and no point around is better."""
+    oracle, rng = case.need(), case.rng(3)
+    if not case.exact:
+        yield skipped("M-step: Q is stationary", "", "the posterior is approximate by choice")
+        return
+
+    def q(params: Mapping[str, Array]) -> float:
+        return oracle.expectation(case.found, params)
+
+    middle: dict[tuple[str, ...], float] = {}
+    curves = []
+    for param in case.step:
+        here, old = _held(case, param)
+        if old not in middle:
+            middle[old] = q(here)
+        step = _direction(case.space, param, rng)
+        up, down = (q(case.space.at(here, {param: h * step})) for h in (WIDE, -WIDE))
+        slope, curve = (up - down) / (2 * WIDE), (up - 2 * middle[old] + down) / WIDE**2
+        yield measured("M-step: Q is stationary", param, abs(slope) / (1 + abs(curve)), SLOPE)
+        curves.append(measured("M-step: Q curves down", param, curve / (1 + abs(curve)), CURVE))
+    yield from curves
+    top, scale = q(case.step), 1 + abs(q(case.start))
+    yield measured("M-step: Q rises", "", (q(case.start) - top) / scale, EXACT)
+    if any(u.conditional_on for u in case.model.derived.updates):
+        yield skipped("M-step: nothing around is better", "", "parameters are updated one given another (ECM)")
+        return
+    best = -np.inf
+    for size in (0.01, 0.1, 0.3, 0.5, 1.0, 2.0):
+        moves = {n: size * _direction(case.space, n, rng) for n in case.step}
+        best = max(best, q(case.space.at(case.step, moves)))
+    yield measured("M-step: nothing around is better", "", max((best - top) / scale, 0.0), EXACT)
+
+
+def _held(case: Case, param: str) -> tuple[Mapping[str, Array], tuple[str, ...]]:
+    """Where a parameter was updated: those that it is conditional on and that came after it had their old values."""
+    updates = case.model.derived.updates
+    mine = next((i for i, u in enumerate(updates) if param in u.params), len(updates))
+    later = {n for u in updates[mine + 1 :] for n in u.params}
+    old = later.intersection(*(u.conditional_on for u in updates[mine : mine + 1])) if mine < len(updates) else set()
+    return {n: case.start[n] if n in old else v for n, v in case.step.items()}, tuple(sorted(old))
+
+
+def _direction(space: Any, param: str, rng: np.random.Generator) -> Array:
+    try:
+        return np.asarray(space.direction(param, rng))
+    except (NotImplementedError, np.linalg.LinAlgError) as why:
+        raise Unchecked(f"{param}: {why}") from None
+
+
+def gaps(case: Case) -> Iterator[Check]:
+    """The log-likelihood where entries are missing: they are integrated out, whatever depends on them."""
+    case.need()
+    mine = [v for v in case.world.model.of_kind("observed") if case.drawn.data[v.name].dtype.kind == "f"]
+    if not mine or not case.exact:
+        raise Unchecked("no observed variable takes numbers with a fraction" if case.exact else "a bound is reported")
+    refused = ""
+    for whole in (False, True):  # entries; where a family cannot leave some of a vector out, all of it
+        masks = {v.name: _holes(v, case.drawn.data[v.name].shape, whole, case.rng(4)) for v in mine}
+        data = {n: np.where(masks[n], np.nan, a) if n in masks else a for n, a in case.drawn.data.items()}
+        try:
+            found = case.fit(case.start, 0, case.drawn._replace(data=data)).history_[-1]
+        except DataError as why:
+            refused = why.problems[0].message
+            continue
+        latents = {**case.world.latents, **{n: case.drawn.data[n] for n in masks}}
+        oracle = Oracle.of(replace(case.world, latents=latents, missing=masks), case.start, case.rng(6))
+        total = oracle.total(case.start)
+        yield measured("log-likelihood with gaps", ", ".join(masks), abs(found - total) / (1 + abs(total)), EXACT)
+        return
+    raise Unchecked(refused)
+
+
+def _holes(v: Variable, shape: tuple[int, ...], whole: bool, rng: np.random.Generator) -> Array:
+    """A quarter of the entries, or of the elements."""
+    own = len(v.domain.dims) if whole else 0
+    outer = shape[: len(shape) - own]
+    gone = (rng.random(outer) < 0.25).reshape(*outer, *(1,) * own)
+    return np.broadcast_to(gone, shape)

@@ -1,0 +1,159 @@
+"""What must not change anything: the order of rows, a weight for a repeated row, chunks, where the module runs."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from emdsl.errors import EmdslError
+from emdsl.families.scope import Array
+from emdsl.fit.verify.case import Case, fitted
+from emdsl.fit.verify.cells import Unchecked, World
+from emdsl.fit.verify.certificate import Check, measured, skipped
+from emdsl.fit.verify.setting import Drawn
+from emdsl.language.model import Dim, Ragged, Variable
+
+SAME = 1e-9
+IMPORT = re.compile(r"^\s*(?:from|import) (\w+)[\w.]*(?: import .*| as \w+)?$", re.MULTILINE)
+MAY_IMPORT = {"numpy", "scipy", *sys.stdlib_module_names}
+
+
+def climbs(case: Case) -> Iterator[Check]:
+    """The objective never falls."""
+    fit = case.fit(case.start, 8, policy="keep")
+    history = np.asarray(fit.history_)
+    fall = max(0.0, float(-np.diff(history).min(initial=0.0))) / (1 + abs(history[-1]))
+    yield measured("EM climbs", f"{len(history) - 1} steps", fall, SAME)
+
+
+def alone(case: Case) -> Iterator[Check]:
+    """The printed module imports numpy and scipy alone, fits as the package does, and its chunks can be any."""
+    extra = sorted(set(IMPORT.findall(case.model.source)) - MAY_IMPORT)
+    yield measured("the module alone", "imports beside numpy and scipy", len(extra), 0, ", ".join(extra))
+    module = case.model.load_module()
+    sys.modules.pop(module.__name__, None)
+    make = getattr(module, _estimator(module))
+    wanted = case.fit(case.start, 2)
+    found = fitted(make, case.model, case.drawn, case.start, 2)
+    yield measured("the module alone", "fits as the package does", _apart(found, wanted), 0.0)
+    if not hasattr(module, "chunks"):
+        yield skipped("chunks of two rows", "", "its rows are not cut into chunks")
+        return
+    module.chunks = lambda n, size: [slice(a, min(a + 2, n)) for a in range(0, n, 2)]
+    cut = fitted(make, case.model, case.drawn, case.start, 2)
+    yield measured("chunks of two rows", "", _apart(cut, wanted), SAME)
+
+
+def _estimator(module: Any) -> str:
+    """The name of the model's own estimator class, the last one of the module."""
+    base = module.Estimator
+    return str(
+        next(n for n, c in vars(module).items() if isinstance(c, type) and issubclass(c, base) and c is not base)
+    )
+
+
+def _apart(a: Any, b: Any) -> float:
+    """The largest difference of two fits, in parameters and history."""
+    off = [np.abs(np.asarray(a.history_) - b.history_).max() / (1 + abs(b.history_[-1]))]
+    off += [(np.abs(np.asarray(a.params_[n]) - v) / (1 + np.abs(v))).max(initial=0.0) for n, v in b.params_.items()]
+    return float(max(off))
+
+
+def rows(case: Case) -> Iterator[Check]:
+    """Plate by plate: elements in another order, and one of them given twice or with a weight of 2."""
+    model = case.world.model
+    for name in dict.fromkeys(v.plates[0].size.name for v in model.of_kind("observed") if v.plates
+                              and isinstance(v.plates[0].size, Dim) and v.plates[0].size.name):  # fmt: skip
+        for check, make in (("rows in another order", _permuted), ("a weight of 2 is the row twice", _repeated)):
+            try:
+                yield make(case, name)
+            except Unchecked as why:
+                yield skipped(check, name, str(why))
+
+
+def _permuted(case: Case, name: str) -> Check:
+    order = case.rng(5).permutation(case.drawn.setting.sizes[name])
+    while (order == np.arange(len(order))).all() and len(order) > 1:
+        order = order[::-1]
+    moved, params = taken(case, name, order, case.start)
+    there = World.of(case.world.model, moved)
+    before = case.world.rows(case.start, case.drawn.latents).sum()
+    after = there.rows(params, moved.latents).sum()
+    if not abs(before - after) <= 1e-9 * (1 + abs(before)):
+        raise Unchecked("the order is part of the model")
+    a, b = case.fit(params, 1, moved), case.fit(case.start, 1)
+    _, wanted = taken(case, name, order, {n: np.asarray(v) for n, v in b.params_.items()})
+    off = max([abs(np.asarray(a.history_) - b.history_).max() / (1 + abs(b.history_[-1]))]
+              + [(np.abs(a.params_[n] - v) / (1 + np.abs(v))).max(initial=0.0) for n, v in wanted.items()])  # fmt: skip
+    return measured("rows in another order", name, float(off), SAME)
+
+
+def _repeated(case: Case, name: str) -> Check:
+    model = case.world.model
+    for v in model.variables:
+        if v.kind == "param" and _axes(v, name):
+            raise Unchecked(f"the parameter {v.name} has an element for each")
+        if v.domain.levels is not None and getattr(v.domain.levels, "name", None) == name:
+            raise Unchecked(f"{v.name} points at its elements")
+    n = case.drawn.setting.sizes[name]
+    twice, _ = taken(case, name, np.array([0, *range(n)]), case.start)
+    weight = np.ones(n)
+    weight[0] = 2.0
+    try:
+        a = case.fit(case.start, 1, sample_weight=weight, weights_over=name)
+    except EmdslError as refused:
+        raise Unchecked(refused.problems[0].message) from None
+    b = case.fit(case.start, 1, twice)
+    return measured("a weight of 2 is the row twice", name, _apart(a, b), SAME)
+
+
+def taken(case: Case, name: str, order: Array, params: Mapping[str, Array]) -> tuple[Drawn, dict[str, Array]]:
+    """Data, latents and parameters with these elements of a plate, in this order. Raises Unchecked."""
+    model, s = case.world.model, case.drawn.setting
+    lengths = dict(s.lengths)
+    for ragged in lengths:
+        if any(_around(v, ragged) == name for v in model.variables):
+            lengths[ragged] = [s.lengths[ragged][i] for i in order]
+
+    def move(values: Mapping[str, Array]) -> dict[str, Array]:
+        return {n: _take(model.variable(n), a, name, order, s.lengths) for n, a in values.items()}
+
+    sizes = {**s.sizes, name: len(order)}
+    setting = s._replace(sizes=sizes, lengths=lengths, givens=move(s.givens))
+    return Drawn(setting, move(case.drawn.data), move(case.drawn.latents)), move(params)
+
+
+def _axes(v: Variable, name: str) -> list[int]:
+    """Which axes of a variable's array run over a size."""
+    return [k for k, d in enumerate(v.shape) if isinstance(d, Dim) and d.name == name]
+
+
+def _around(v: Variable, ragged: str) -> str | None:
+    """The size of the only axis around a ragged one."""
+    if len(v.shape) > 1 and isinstance(v.shape[1], Ragged) and v.shape[1].name == ragged:
+        return getattr(v.shape[0], "name", None)
+    return None
+
+
+def _take(v: Variable, value: Array, name: str, order: Array, lengths: Mapping[str, list[int]]) -> Array:
+    value = np.asarray(value)
+    axes = _axes(v, name)
+    if any(isinstance(d, Ragged) for d in v.shape):
+        if axes != [0] or not isinstance(v.shape[1], Ragged):
+            raise (
+                Unchecked(f"{v.name} lies over more than one ragged plate")
+                if axes
+                else Unchecked(f"{v.name} does not lie over it")
+            )
+        parts = np.split(value, np.cumsum(lengths[v.shape[1].name])[:-1])
+        return np.concatenate([parts[i] for i in order])
+    for axis in axes:
+        value = np.take(value, order, axis)
+    if getattr(v.domain.levels, "name", None) == name:
+        inverse = np.argsort(order, kind="stable")
+        value = inverse[value]
+    return value

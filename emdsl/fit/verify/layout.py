@@ -1,0 +1,138 @@
+"""At which values of the latents the rows of the log joint are asked for, so that each row is known at all of its own.
+
+Discrete cells take every level, and cells that neither enumeration nor Gaussian algebra reaches take the nodes of a
+quadrature; cells in which the log joint is a polynomial of degree two take a stencil, which determines it. Cells that
+no row reads together (one colour) move together, so that the calls do not grow with the data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations, product
+
+import numpy as np
+
+from emdsl.families.scope import Array
+from emdsl.fit.verify.cells import Cell, Unchecked, World, cells_of, colours, drawn_values, placed, reads
+
+MOST_CALLS = 6000
+Key = tuple[tuple[int, ...], tuple[int, ...]]  # a level for each colour, a step for each colour
+
+
+@dataclass(frozen=True)
+class RowPlan:
+    """The discrete and Gaussian cells of one row, and which calls show it at its own (values, stencil points)."""
+
+    discrete: tuple[int, ...]
+    gaussian: tuple[int, ...]
+    calls: Array
+
+
+@dataclass(frozen=True)
+class Layout:
+    world: World
+    cells: tuple[Cell, ...]
+    gaussian: tuple[bool, ...]
+    nodes: tuple[Array, ...]  # per cell the values it takes; none for Gaussian ones
+    weights: tuple[Array, ...]  # the logarithms of the quadrature's weights, 0 for levels
+    centre: Array  # about which the stencil lies
+    rows: tuple[RowPlan, ...]
+    points: tuple[Array, ...]  # per call a value for each cell
+
+    def calls(self, params: Mapping[str, Array]) -> Array:
+        """(calls, rows): the rows at every point."""
+        return np.array([self.world.rows(params, placed(self.world, self.cells, p)) for p in self.points])
+
+
+def find_cells(world: World, params: Mapping[str, Array], rng: np.random.Generator) -> tuple[list[Cell], Array]:
+    """Every cell, and (rows, cells) which rows read it."""
+    cells = cells_of(world)
+    return cells, reads(world, params, cells, rng, 3)
+
+
+def quadratic_cells(
+    world: World, params: Mapping[str, Array], cells: Sequence[Cell], rng: np.random.Generator
+) -> tuple[bool, ...]:
+    """Which cells are such that every row is a polynomial of degree two in all of them together."""
+    kept: set[str] = set()
+    names = dict.fromkeys(c.latent for c in cells if c.levels is None and np.isinf(c.ends).all())
+    if _quadratic(world, params, cells, set(names), rng):
+        kept = set(names)
+    else:
+        for name in names:
+            if _quadratic(world, params, cells, kept | {name}, rng):
+                kept.add(name)
+    return tuple(c.latent in kept for c in cells)
+
+
+def _quadratic(
+    world: World, params: Mapping[str, Array], cells: Sequence[Cell], names: set[str], rng: np.random.Generator
+) -> bool:
+    """Whether third differences along random directions vanish."""
+    if not names:
+        return True
+    mine = np.array([c.latent in names for c in cells])
+    for _ in range(3):
+        base, step = drawn_values(world, cells, rng), np.where(mine, rng.normal(size=len(cells)), 0.0)
+        f = [world.rows(params, placed(world, cells, base + k * step)) for k in (-1, 0, 1, 2)]
+        with np.errstate(invalid="ignore"):
+            third = np.abs(f[3] - 3 * f[2] + 3 * f[1] - f[0])
+        scale = 1 + np.max(np.abs(f), axis=0)
+        if (third[np.isfinite(third)] > 1e-9 * scale[np.isfinite(third)]).any():
+            return False
+    return True
+
+
+def lay_out(
+    world: World,
+    cells: Sequence[Cell],
+    reading: Array,
+    gaussian: Sequence[bool],
+    nodes: Sequence[Array],
+    weights: Sequence[Array],
+) -> Layout:
+    """The calls that show every row at every value of its cells. Raises Unchecked where they are too many."""
+    colour = colours(reading)
+    centre = np.array([world.latents[c.latent].reshape(-1)[c.at] for c in cells], float)
+    number: dict[Key, int] = {}
+    plans = []
+    for r in range(len(reading)):
+        mine = [int(k) for k in np.flatnonzero(reading[r])]
+        discrete, normal = [k for k in mine if not gaussian[k]], [k for k in mine if gaussian[k]]
+        if np.prod([float(len(nodes[k])) for k in discrete]) > MOST_CALLS:
+            raise Unchecked("a term of the log joint has too many configurations of latents")
+        calls = [
+            [number.setdefault(_key(colour, discrete, levels, steps), len(number)) for steps in stencil(normal)]
+            for levels in product(*(range(len(nodes[k])) for k in discrete))
+        ]
+        if len(number) > MOST_CALLS:
+            raise Unchecked("the terms of the log joint have too many configurations of latents")
+        plans.append(RowPlan(tuple(discrete), tuple(normal), np.array(calls)))
+    points = tuple(_point(key, colour, gaussian, nodes, centre) for key in number)
+    return Layout(world, tuple(cells), tuple(gaussian), tuple(nodes), tuple(weights), centre, tuple(plans), points)
+
+
+def stencil(cells: Sequence[int]) -> list[dict[int, int]]:
+    """The origin, a step up in each, a step down in each, a step up in each two."""
+    return [{}, *({k: 1} for k in cells), *({k: -1} for k in cells), *({i: 1, j: 1} for i, j in combinations(cells, 2))]
+
+
+def _key(colour: Array, discrete: Sequence[int], levels: Sequence[int], steps: Mapping[int, int]) -> Key:
+    count = int(colour.max(initial=-1)) + 1
+    level, step = [0] * count, [0] * count
+    for k, value in zip(discrete, levels, strict=True):
+        level[colour[k]] = value
+    for k, by in steps.items():
+        step[colour[k]] = by
+    return tuple(level), tuple(step)
+
+
+def _point(key: Key, colour: Array, gaussian: Sequence[bool], nodes: Sequence[Array], centre: Array) -> Array:
+    levels, steps = key
+    return np.array(
+        [
+            centre[k] + steps[colour[k]] if gaussian[k] else nodes[k][levels[colour[k]] % len(nodes[k])]
+            for k in range(len(centre))
+        ]
+    )

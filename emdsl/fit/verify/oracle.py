@@ -1,0 +1,286 @@
+"""Integrals over the latents of a model, from values of its log joint alone.
+
+    log p(x) = log sum_z int_h exp( sum over rows f_r(z, h) )
+
+Sums go cell by cell (each factor a table), Gaussian cells in every configuration by one dense Gaussian, others by the
+trapezoidal rule in coordinates without bounds. Posterior expectations are derivatives of the log-normaliser,
+
+    E[g] = d/ds log Z(f + s g)  at s = 0,
+
+taken by a complex step (Squire and Trapp 1998), so exact to rounding. Nothing of this knows what was derived.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+from scipy.special import expit, log_expit
+
+from emdsl.families.scope import Array
+from emdsl.fit.verify.cells import Cell, Unchecked, World, drawn_values, placed
+from emdsl.fit.verify.layout import Layout, find_cells, lay_out, quadratic_cells
+
+STEP = 1e-20  # of the complex step
+COARSE, FINE = 61, 40  # nodes that find where the mass is, nodes that integrate it
+DEPTH = 34.0  # mass below exp(-34) of the mode is left out
+MOST_STATES = 2_000_000
+
+
+@dataclass(frozen=True)
+class Table:
+    """One row: f(z, h) = a[z] + b[z] h + h' A[z] h / 2, h from the centre of the stencil."""
+
+    discrete: tuple[int, ...]
+    gaussian: tuple[int, ...]
+    a: Array
+    b: Array
+    A: Array
+
+
+@dataclass(frozen=True)
+class Tilt:
+    """A function of one cell, whose expectation is asked for: by level, linear, square."""
+
+    cell: int
+    levels: Array | None = None
+    linear: float = 0.0
+    square: float = 0.0
+
+
+@dataclass(frozen=True)
+class Oracle:
+    layout: Layout
+    components: tuple[tuple[int, ...], ...]
+
+    @staticmethod
+    def of(world: World, params: Mapping[str, Array], rng: np.random.Generator) -> Oracle:
+        """For the posterior at these parameters, which say where the nodes of a quadrature lie. Raises Unchecked."""
+        cells, reading = find_cells(world, params, rng)
+        gaussian = quadratic_cells(world, params, cells, rng)
+        nodes = [np.arange(c.levels or 1.0) for c in cells]
+        weights = [np.zeros(len(n)) for n in nodes]
+        by_grid = [k for k, c in enumerate(cells) if c.levels is None and not gaussian[k]]
+        at = dict.fromkeys(by_grid, np.linspace(-6.0, 40.0, COARSE))
+        for size in (FINE, FINE) if by_grid else ():  # where the mass is, and then more closely
+            for k in by_grid:
+                nodes[k], weights[k] = grid(cells[k], at[k])
+            found = lay_out(world, cells, reading, gaussian, nodes, weights)
+            mine = tables(found, params)
+            at = {k: _where(mine, found, k, at[k], size) for k in by_grid}
+        for k in by_grid:
+            nodes[k], weights[k] = grid(cells[k], at[k])
+        layout = lay_out(world, cells, reading, gaussian, nodes, weights)
+        oracle = Oracle(layout, _components(reading))
+        oracle.check(params, rng)
+        return oracle
+
+    def check(self, params: Mapping[str, Array], rng: np.random.Generator) -> None:
+        """The tables are the log joint, at random latents. Raises Unchecked where they are not."""
+        mine, layout = tables(self.layout, params), self.layout
+        for _ in range(3):
+            values = drawn_values(layout.world, layout.cells, rng)
+            at = np.zeros(len(values), int)
+            for k, c in enumerate(layout.cells):
+                if not layout.gaussian[k]:
+                    at[k] = rng.integers(len(layout.nodes[k])) if c.levels is None else values[k]
+                    values[k] = layout.nodes[k][at[k]]
+            wanted = float(layout.world.rows(params, placed(layout.world, layout.cells, values)).sum())
+            h = values - layout.centre
+            total = sum(_value(t, at, h, layout) for t in mine)
+            if not (wanted == total or abs(wanted - total) < 1e-8 * (1 + abs(wanted))):
+                raise Unchecked("which latents a term of the log joint reads was not found by trying")
+
+    def log_norm(self, found: Sequence[Table], along: Sequence[Table] | None = None) -> complex:
+        """log p(x, parameters) of the tables; with `along`, the imaginary part is STEP times their expectation."""
+        mixed = found if along is None else [_add(f, g) for f, g in zip(found, along, strict=True)]
+        free = sum(complex(t.a.reshape(-1)[0]) for t in mixed if not (t.discrete or t.gaussian))
+        return free + sum(_component(c, mixed, self.layout, None) for c in self.components)
+
+    def total(self, params: Mapping[str, Array]) -> float:
+        """The log-likelihood plus the log density of the priors."""
+        return float(self.log_norm(tables(self.layout, params)).real)
+
+    def expectation(self, found: Sequence[Table], params: Mapping[str, Array]) -> float:
+        """Q: the posterior expectation, under the tables found, of the log joint at other parameters."""
+        return float(self.log_norm(found, tables(self.layout, params)).imag / STEP)
+
+    def moment(self, found: Sequence[Table], tilt: Tilt) -> float:
+        """The posterior expectation of a function of one cell."""
+        mine = next(c for c in self.components if tilt.cell in c)
+        return float(_component(mine, found, self.layout, tilt).imag / STEP)
+
+    def marginal(self, found: Sequence[Table], k: int) -> Array:
+        """Probabilities of a discrete cell; mean and variance of another."""
+        cell, layout = self.layout.cells[k], self.layout
+        if cell.levels is not None:
+            return np.array([self.moment(found, Tilt(k, row)) for row in np.eye(cell.levels)])
+        if layout.gaussian[k]:
+            first, second = self.moment(found, Tilt(k, linear=1.0)), self.moment(found, Tilt(k, square=1.0))
+            return np.array([first + layout.centre[k], second - first**2])
+        first, second = (self.moment(found, Tilt(k, layout.nodes[k] ** p)) for p in (1, 2))
+        return np.array([first, second - first**2])
+
+
+def grid(cell: Cell, s: Array) -> tuple[Array, Array]:
+    """Nodes and log weights of the trapezoidal rule, even in coordinates in which tails fall off doubly fast.
+
+    Positive numbers are exp(s - exp(-s)), those of an interval the logistic function of 2 sinh (Takahasi, Mori 1974).
+    """
+    low, high = cell.ends
+    spacing = np.log(s[1] - s[0])
+    if np.isfinite(low) and np.isfinite(high):
+        t = 2 * np.sinh((s - 17) / 8)
+        p, slope = expit(t), np.log(np.cosh((s - 17) / 8) / 4)
+        return low + (high - low) * p, spacing + slope + np.log(high - low) + log_expit(t) + log_expit(-t)
+    if np.isinf(low) and np.isinf(high):
+        t = (s - 17) / 2
+        return np.sinh(t), spacing + np.log(np.cosh(t) / 2)
+    t = s - np.exp(-s)
+    sign, origin = (1, low) if np.isfinite(low) else (-1, high)
+    return origin + sign * np.exp(t), spacing + t + np.log1p(np.exp(-s))
+
+
+def _where(found: Sequence[Table], layout: Layout, k: int, s: Array, size: int) -> Array:
+    """Finer nodes over where a cell's mass can be, whatever the others are."""
+    score = layout.weights[k].copy()
+    for table in found:
+        if k in table.discrete:
+            axis = table.discrete.index(k)
+            value = table.a.reshape([len(layout.nodes[d]) for d in table.discrete])
+            score += np.moveaxis(value, axis, 0).reshape(len(s), -1).max(axis=1)
+    inside = np.flatnonzero(score > score.max() - DEPTH)
+    step = s[1] - s[0]
+    return np.linspace(s[inside[0]] - step, s[inside[-1]] + step, size)
+
+
+def tables(layout: Layout, params: Mapping[str, Array]) -> list[Table]:
+    """Every row as a table of its own cells, at these parameters."""
+    values = layout.calls(params)
+    out = []
+    for r, plan in enumerate(layout.rows):
+        f, m = values[plan.calls, r], len(plan.gaussian)
+        a = f[:, 0].copy()
+        with np.errstate(invalid="ignore"):
+            up, down = f[:, 1 : 1 + m], f[:, 1 + m : 1 + 2 * m]
+            b, A = (up - down) / 2, np.zeros((len(a), m, m))
+            for i in range(m):
+                A[:, i, i] = up[:, i] + down[:, i] - 2 * a
+            for n, (i, j) in enumerate(combinations(range(m), 2)):
+                A[:, i, j] = A[:, j, i] = f[:, 1 + 2 * m + n] - up[:, i] - up[:, j] + a
+        lost = ~np.isfinite(a)
+        a[lost], b[lost], A[lost] = -np.inf, 0.0, 0.0
+        out.append(Table(plan.discrete, plan.gaussian, a, b, A))
+    return out
+
+
+def _add(f: Table, g: Table) -> Table:
+    """f + i STEP g; where f is impossible g does not matter."""
+    gone = np.isneginf(f.a)
+    more = np.where(gone, 0.0, np.maximum(g.a, -1e250))
+    a = f.a + 1j * STEP * more
+    a[gone] = -np.inf
+    keep = ~gone[:, None]
+    b, A = f.b + 1j * STEP * g.b * keep, f.A + 1j * STEP * g.A * keep[..., None]
+    return Table(f.discrete, f.gaussian, a, b, A)
+
+
+def _value(t: Table, at: Array, h: Array, layout: Layout) -> float:
+    shape = [len(layout.nodes[d]) for d in t.discrete]
+    z = int(np.ravel_multi_index([at[d] for d in t.discrete], shape)) if shape else 0
+    mine = h[list(t.gaussian)]
+    return float(t.a[z] + t.b[z] @ mine + mine @ t.A[z] @ mine / 2)
+
+
+def _components(reading: Array) -> tuple[tuple[int, ...], ...]:
+    """Cells that meet in rows, directly or through others."""
+    left, out = set(range(reading.shape[1])), []
+    while left:
+        mine: set[int] = set()
+        edge = {min(left)}
+        while edge:
+            mine |= edge
+            rows = reading[:, sorted(edge)].any(1)
+            edge = {int(k) for k in np.flatnonzero(reading[rows].any(0))} - mine
+        left -= mine
+        out.append(tuple(sorted(mine)))
+    return tuple(out)
+
+
+def _component(cells: Sequence[int], found: Sequence[Table], layout: Layout, tilt: Tilt | None) -> complex:
+    """log Z of the rows that read these cells."""
+    inside = set(cells)
+    mine = [t for t in found if inside.intersection(t.discrete + t.gaussian)]
+    factors = [(t.discrete, np.asarray(t.a, complex)) for t in mine]
+    factors += [((k,), layout.weights[k].astype(complex)) for k in cells if not layout.gaussian[k]]
+    if tilt is not None and tilt.levels is not None:
+        factors.append(((tilt.cell,), 1j * STEP * tilt.levels))
+    normal = [k for k in cells if layout.gaussian[k]]
+    if normal:
+        discrete = tuple(k for k in cells if not layout.gaussian[k])
+        return _eliminate([*factors, (discrete, _gaussian(mine, discrete, normal, layout, tilt))], layout)
+    return _eliminate(factors, layout)
+
+
+def _gaussian(
+    mine: Sequence[Table], discrete: tuple[int, ...], normal: Sequence[int], layout: Layout, tilt: Tilt | None
+) -> Array:
+    """log int exp(b h + h' A h / 2) dh in every configuration of the discrete cells."""
+    shape, m = [len(layout.nodes[k]) for k in discrete], len(normal)
+    states = int(np.prod(shape, dtype=float)) if shape else 1
+    if states * m * m > MOST_STATES:
+        raise Unchecked(f"{states} configurations around {m} Gaussian numbers are too many")
+    at = dict(zip(discrete, np.indices(shape).reshape(len(shape), -1), strict=True)) if shape else {}
+    place = {k: i for i, k in enumerate(normal)}
+    b, A = np.zeros((states, m), complex), np.zeros((states, m, m), complex)
+    dead = np.zeros(states, bool)
+    for t in mine:
+        own = [len(layout.nodes[d]) for d in t.discrete]
+        z = np.ravel_multi_index([at[d] for d in t.discrete], own) if own else np.zeros(states, int)
+        own_places = [place[k] for k in t.gaussian]
+        dead |= np.isneginf(t.a[z].real)
+        b[:, own_places] += t.b[z]
+        A[np.ix_(range(states), own_places, own_places)] += t.A[z]
+    if tilt is not None and tilt.levels is None:
+        i = place[tilt.cell]
+        b[:, i] += 1j * STEP * tilt.linear
+        A[:, i, i] += 2j * STEP * tilt.square
+    precision = np.where(dead[:, None, None], np.eye(m), -A)
+    if not (np.linalg.eigvalsh(precision.real)[:, 0] > 0).all():
+        raise Unchecked("the log joint has no maximum in a Gaussian latent")
+    sign, size = np.linalg.slogdet(precision)
+    mean = np.linalg.solve(precision, b[..., None])[..., 0]
+    return np.asarray((b * mean).sum(1) / 2 - (np.log(sign) + size) / 2 + m / 2 * np.log(2 * np.pi))
+
+
+def _eliminate(factors: Sequence[tuple[tuple[int, ...], Array]], layout: Layout) -> complex:
+    """log of the sum over all discrete cells of exp of the sum of the factors, cell after cell."""
+    n = {k: len(layout.nodes[k]) for cells, _ in factors for k in cells}
+    pool = [(cells, value.reshape([n[k] for k in cells])) for cells, value in factors]
+    while n:
+        around = {k: {j for cells, _ in pool if k in cells for j in cells} for k in n}
+        k = min(n, key=lambda j: float(np.prod([float(n[i]) for i in around[j]])))
+        axes = sorted(around[k])
+        if np.prod([float(n[i]) for i in axes]) > MOST_STATES:
+            raise Unchecked("the configurations of the discrete latents are too many")
+        total = sum(_aligned(cells, value, axes) for cells, value in pool if k in cells)
+        pool = [(cells, value) for cells, value in pool if k not in cells]
+        pool.append((tuple(a for a in axes if a != k), _log_sum(np.asarray(total), axes.index(k))))
+        del n[k]
+    return complex(sum(complex(value) for _, value in pool))
+
+
+def _aligned(cells: tuple[int, ...], value: Array, axes: Sequence[int]) -> Array:
+    order = np.argsort(cells)
+    shape = [value.shape[cells.index(a)] if a in cells else 1 for a in axes]
+    return np.transpose(value, order).reshape(shape)
+
+
+def _log_sum(value: Array, axis: int) -> Array:
+    """log sum exp along an axis, of numbers whose imaginary parts are tiny."""
+    top = value.real.max(axis, keepdims=True)
+    top = np.where(np.isfinite(top), top, 0.0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.asarray(np.log(np.exp(value - top).sum(axis)) + top.squeeze(axis))

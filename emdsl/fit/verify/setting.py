@@ -1,0 +1,121 @@
+"""Sizes, givens, parameters and data of moderate size for any model: something to evaluate it at."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from emdsl.families.normalised import random_element
+from emdsl.families.scope import Array, Scope
+from emdsl.fit.interpret import ragged_axes
+from emdsl.fit.sampling import sample
+from emdsl.language.model import Dim, ModelText, Ragged, Variable
+
+LENGTHS = (2, 3, 1, 2)  # of a ragged plate, for the elements around it in turn
+TRIALS = 3  # of a vector of counts
+
+
+class Setting(NamedTuple):
+    sizes: dict[str, int]
+    lengths: dict[str, list[int]]
+    params: dict[str, Any]
+    givens: dict[str, Any]  # those without a default
+
+
+class Drawn(NamedTuple):
+    """A setting with data drawn in it."""
+
+    setting: Setting
+    data: dict[str, Array]  # givens and observed variables
+    latents: dict[str, Array]
+
+
+def plausible(model: ModelText, seed: int = 0, plates: int = 4, others: tuple[int, ...] = (4,)) -> Setting:
+    """Sizes that have no default are `plates`, or in turn `others` where no plate has them; values are from domains."""
+    rng = np.random.default_rng(seed)
+    around = set(_plates(model))
+    lengths = {name: [LENGTHS[i % 4] for i in range(plates)] for name in ragged_axes(model)}
+    sizes: dict[str, int] = {}
+    rest = [s for s in model.sizes if s.name not in lengths]
+    for k, size in enumerate([s for s in rest if s.name not in around and s.default is None]):
+        sizes[size.name] = others[k % len(others)]
+    for size in rest:
+        default = plates if size.default is None else size.default.value(sizes)
+        sizes.setdefault(size.name, default)
+    for _ in model.equal_sizes:
+        sizes |= _equated(model, sizes)
+    values: dict[str, Any] = {}
+    for variable in (*model.of_kind("given"), *model.of_kind("param")):
+        values[variable.name] = _values(variable, sizes, lengths, values, rng)
+    params = {v.name: values[v.name] for v in model.of_kind("param")}
+    givens = {v.name: values[v.name] for v in model.of_kind("given") if v.default is None}
+    return Setting(sizes, lengths, params, givens)
+
+
+def draw(model: ModelText, seed: int, plates: int, others: tuple[int, ...] = (2, 3)) -> Drawn:
+    """Parameters from their domains, then latents and data from the model. Raises what the sampler raises."""
+    s = plausible(model, seed, plates, others)
+    totals = {
+        v.name: np.full([d.value(s.sizes) for d in v.shape if isinstance(d, Dim)], TRIALS)
+        for v in model.of_kind("observed")
+        if v.domain.dims and v.domain.kind == "count"
+    }
+    drawn = sample(model, s.params, s.sizes, seed, {**totals, **s.givens}, s.lengths)
+    observed = {v.name: drawn[v.name] for v in model.of_kind("observed")}
+    return Drawn(s, {**s.givens, **observed}, {v.name: drawn[v.name] for v in model.of_kind("latent")})
+
+
+def sized(model: ModelText) -> ModelText:
+    """Lengths that a use equates with a number, as defaults."""
+    known = {}
+    for a, b, _ in model.equal_sizes:
+        for one, other in ((a, b), (b, a)):
+            if isinstance(one, Dim) and isinstance(other, Dim) and one.name and other.constant is not None:
+                known[one.name] = other
+    return replace(model, sizes=tuple(replace(s, default=known.get(s.name, s.default)) for s in model.sizes))
+
+
+def as_data(model: ModelText, data: Mapping[str, Array], lengths: Mapping[str, list[int]]) -> dict[str, Any]:
+    """What a fitter takes: ragged variables as lists of arrays, per element of the plates around."""
+    out: dict[str, Any] = dict(data)
+    for v in model.variables:
+        ragged = [s for s in v.shape if isinstance(s, Ragged)]
+        if v.name in out and ragged:
+            if len(ragged) > 1 or isinstance(v.shape[0], Ragged) or v.shape.index(ragged[0]) != 1:
+                raise NotImplementedError(f"`{v.name}` lies on more than one ragged plate")
+            ends = np.cumsum(lengths[ragged[0].name])[:-1]
+            out[v.name] = np.split(np.asarray(out[v.name]), ends)
+    return out
+
+
+def _plates(model: ModelText) -> list[str]:
+    """Names of sizes that a plate of data or latents has."""
+    drawn = [v for v in model.variables if v.kind != "param"]
+    return [n for v in drawn for p in v.plates if isinstance(p.size, Dim) for n in p.size.names]
+
+
+def _equated(model: ModelText, sizes: Mapping[str, int]) -> dict[str, int]:
+    """Sizes that a use equates with another: both are the first's."""
+    pairs = [(a, b) for a, b, _ in model.equal_sizes if isinstance(a, Dim) and isinstance(b, Dim)]
+    return {b.name: a.value(sizes) for a, b in pairs if b.name and set(a.names) <= set(sizes)}
+
+
+def _values(
+    v: Variable, sizes: dict[str, int], lengths: dict[str, list[int]], known: dict[str, Any], rng: np.random.Generator
+) -> Array:
+    shape: tuple[int, ...] = ()
+    for size in (*(plate.size for plate in v.plates), *v.array):
+        # a ragged plate and what encloses it are one axis of rows
+        shape = (sum(lengths[size.name]),) if isinstance(size, Ragged) else (*shape, size.value(sizes))
+    rows = math.prod(shape)
+    if isinstance(v.domain.levels, Dim):
+        drawn = rng.integers(0, v.domain.levels.value(sizes), rows)
+        if v.domain.kind == "index" and [p.size for p in v.plates] == [v.domain.levels]:
+            drawn = drawn % np.maximum(np.arange(rows), 1)  # an element of its own plate: one before it, as in a tree
+    else:
+        drawn = np.asarray(random_element(v.domain, Scope(sizes=sizes, count=rows, values=known), rng))
+    return drawn.reshape((*shape, *drawn.shape[1:]))

@@ -1,0 +1,104 @@
+"""Parameters as one vector without bounds, by the domains that a model declares.
+
+Written for the certificate alone: the generated modules have coordinates of their own, which are among what is checked.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import expit, logit, softmax
+
+from emdsl.families.density import limits
+from emdsl.families.scope import Array, Scope
+from emdsl.language.model import Variable
+
+TINY = 1e-12
+Ends = tuple[float, float]
+Params = Mapping[str, Array]
+
+
+def free(kind: str, ends: Ends, value: Array) -> Array:
+    """A value of the domain, or many side by side, as numbers without bounds. Raises NotImplementedError."""
+    low, high = ends
+    if kind in ("real", "positive", "unit"):
+        if math.isfinite(low) and math.isfinite(high):
+            return np.asarray(logit(np.clip((value - low) / (high - low), TINY, 1 - TINY)))
+        if math.isfinite(low):
+            return np.log(np.maximum(value - low, 1e-300))
+        return -np.log(np.maximum(high - value, 1e-300)) if math.isfinite(high) else value
+    match kind:
+        case "simplex":
+            logs = np.log(np.maximum(value, TINY))
+            return np.asarray(logs[..., 1:] - logs[..., :1])
+        case "ordered":
+            return np.concatenate([value[..., :1], np.log(np.diff(value, axis=-1))], -1)
+        case "zero_sum":
+            return np.asarray(value[..., :-1])
+        case "spd":
+            lower = np.linalg.cholesky(value)
+            i, j = np.tril_indices(value.shape[-1], -1)
+            return np.concatenate([np.log(np.diagonal(lower, axis1=-2, axis2=-1)), lower[..., i, j]], -1)
+    raise NotImplementedError(f"no coordinates for {kind}")
+
+
+def constrained(kind: str, ends: Ends, t: Array, size: int) -> Array:
+    """The inverse of `free`; `size` is the last axis of the value."""
+    low, high = ends
+    if kind in ("real", "positive", "unit"):
+        if math.isfinite(low) and math.isfinite(high):
+            return np.asarray(low + (high - low) * expit(t))
+        if math.isfinite(low):
+            return low + np.exp(t)
+        return high - np.exp(-t) if math.isfinite(high) else t
+    match kind:
+        case "simplex":
+            return np.asarray(softmax(np.concatenate([np.zeros((*t.shape[:-1], 1)), t], -1), axis=-1))
+        case "ordered":
+            return np.concatenate([t[..., :1], t[..., :1] + np.cumsum(np.exp(t[..., 1:]), -1)], -1)
+        case "zero_sum":
+            return np.concatenate([t, -t.sum(-1, keepdims=True)], -1)
+        case "spd":
+            lower = np.zeros((*t.shape[:-1], size, size))
+            lower[..., np.arange(size), np.arange(size)] = np.exp(t[..., :size])
+            i, j = np.tril_indices(size, -1)
+            lower[..., i, j] = t[..., size:]
+            return np.asarray(lower @ np.swapaxes(lower, -1, -2))
+    raise NotImplementedError(f"no coordinates for {kind}")
+
+
+@dataclass(frozen=True)
+class Space:
+    """`domains` are name -> (kind, ends); `like` are parameters of the right shapes."""
+
+    domains: Mapping[str, tuple[str, Ends]]
+    like: Params
+
+    @staticmethod
+    def of(variables: Sequence[Variable], scope: Scope, like: Params) -> Space:
+        """The domains of declared params, their bounds evaluated at the givens."""
+        found = {}
+        for v in variables:
+            low, high = limits(v.domain, scope)
+            found[v.name] = (v.domain.kind, (float(np.min(low)), float(np.max(high))))
+        return Space(found, {n: np.asarray(like[n], float) for n in found})
+
+    def at(self, params: Params, moves: Mapping[str, Array]) -> dict[str, Array]:
+        """The parameters where those of `moves` have gone by that much, in coordinates without bounds."""
+        out = {n: np.asarray(v) for n, v in params.items()}
+        for name, by in moves.items():
+            kind, ends = self.domains[name]
+            value = np.asarray(params[name], float)
+            t = free(kind, ends, value)
+            out[name] = constrained(kind, ends, t + by.reshape(t.shape), value.shape[-1] if value.ndim else 1)
+        return out
+
+    def direction(self, name: str, rng: np.random.Generator) -> Array:
+        """A random direction of unit length for one parameter."""
+        kind, ends = self.domains[name]
+        shape = free(kind, ends, self.like[name]).shape
+        step = rng.normal(size=shape)
+        return np.asarray(step / max(float(np.sqrt((step**2).sum())), 1e-9))
