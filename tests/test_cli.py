@@ -98,7 +98,6 @@ def test_fit_of_a_long_table(run: Any, tmp_path: Path) -> None:
         (["fit", "gmm.em", FAITHFUL, "--init", "absent.json"], 1, ["absent.json: cannot be read"]),
         (["fit", "gmm.em"], 2, ["DATA"]),
         (["fti"], 2, ["No such command"]),
-        (["verify", "gmm.em"], 1, ["verify is not available in this release"]),
         (["derive", "gmm.em", "--diff", "gmm.em", "--format", "html"], 2, ["--diff prints text"]),
         (["graph", "absent.em"], 1, ["absent.em: cannot be read"]),
         (["graph", "gmm.em", "--format", "png"], 2, ["--format"]),

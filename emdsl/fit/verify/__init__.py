@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from emdsl.errors import EmdslError, ModelError
+from emdsl.errors import DataError, EmdslError, ModelError
+from emdsl.fit.fitter import DegenerateError
 from emdsl.fit.verify import checks, invariance
 from emdsl.fit.verify.case import Case, Compiled, find_case
 from emdsl.fit.verify.cells import Unchecked
@@ -26,6 +27,7 @@ CHECKS: tuple[tuple[str, Callable[[Case], Iterator[Check]]], ...] = (
     ("Fisher's identity", checks.fisher),
     ("M-step", checks.m_step),
     ("EM climbs", invariance.climbs),
+    ("two steps are one, twice", invariance.memory),
     ("the module alone", invariance.alone),
     ("rows", invariance.rows),
 )
@@ -35,11 +37,14 @@ def certify(model: Compiled, seed: int = 0) -> Certificate:
     """Every check of a compiled model. Raises ModelError where nothing was derived."""
     try:
         case = find_case(model, seed)
-    except ModelError as why:
-        return Certificate(model.name, seed, {}, (skipped("everything", "", why.problems[0].message),))
-    except (EmdslError, NotImplementedError) as why:
-        told = why.problems[0].message if isinstance(why, EmdslError) and why.problems else str(why)
-        return Certificate(model.name, seed, {}, (skipped("everything", "", told),))
+    except (ModelError, DataError, NotImplementedError) as why:
+        told = why.problems[0].message if isinstance(why, EmdslError) else str(why)
+        return Certificate(model.name, seed, {}, (skipped("everything", "", f"no data could be drawn: {told}"),))
+    except DegenerateError as why:
+        told = f"an M-step collapses on all data drawn: {why.problems[0].message}"
+        return Certificate(model.name, seed, {}, (Check("EM climbs", "", "failed", note=told),))
+    except Exception as error:  # noqa: BLE001  (whatever the derivation or its module raises is a failed check)
+        return Certificate(model.name, seed, {}, (raised("EM climbs", error),))
     found = tuple(c for name, run in CHECKS for c in _guarded(name, run, case))
     return Certificate(model.name, seed, dict(case.drawn.setting.sizes), found)
 
@@ -54,5 +59,9 @@ def _guarded(name: str, run: Callable[[Case], Iterator[Check]], case: Case) -> l
         except Unchecked as why:
             out.append(skipped(name, "", str(why)))
         except Exception as error:  # noqa: BLE001  (whatever the derivation or its module raises is a failed check)
-            out.append(Check(name, "", "failed", note=f"{type(error).__name__}: {error}"))
+            out.append(raised(name, error))
     return out
+
+
+def raised(name: str, error: Exception) -> Check:
+    return Check(name, "", "failed", note=f"{type(error).__name__}: {error}")

@@ -14,9 +14,10 @@ import numpy as np
 from emdsl.families.density import WHOLE, limits
 from emdsl.families.evaluate import rows_of
 from emdsl.families.scope import Array, Scope, length
-from emdsl.fit.interpret import chunks, element, log_prob, model_scope, plate_rows
+from emdsl.fit.interpret import chunks, element, log_prob, model_scope, plate_rows, read_names
+from emdsl.fit.sampling import variable_reads
 from emdsl.fit.verify.setting import Drawn
-from emdsl.language.model import ModelText, Variable
+from emdsl.language.model import ModelText, Potential, Variable
 
 MOST_COUNT = 60  # a count without a bound is summed so far
 MOST_TRIED = 8  # levels of one cell, to see who reads it
@@ -54,16 +55,35 @@ class World:
         scope = model_scope(model, {**drawn.data, **s.params}, s.sizes, s.lengths)
         return World(model, scope, drawn.latents)
 
-    def rows(self, params: Mapping[str, Array], latents: Mapping[str, Array]) -> Array:
-        """log p of every row, declarations in order, then factors."""
+    def declarations(self) -> list[Variable | Potential]:
+        """What has rows, in their order."""
+        return [*(v for v in self.model.variables if v.distribution is not None), *self.model.potentials]
+
+    def parts(
+        self, some: Sequence[Variable | Potential], params: Mapping[str, Array], latents: Mapping[str, Array]
+    ) -> list[Array]:
+        """log p of every row, for some of the declarations."""
         scope = replace(self.scope, values={**self.scope.values, **params, **latents})
-        out = [
-            part for v in self.model.variables if v.distribution is not None for part in log_prob(self.model, v, scope)
-        ]
-        for p in self.model.potentials:
-            for some in chunks(plate_rows(p.plates, scope)):
-                out.append(np.broadcast_to(rows_of(p.expression, some), (some.count,)))
-        return np.concatenate([np.asarray(part, float).reshape(-1) for part in out]) if out else np.zeros(0)
+        out = []
+        for d in some:
+            if isinstance(d, Variable):
+                found = list(log_prob(self.model, d, scope))
+            else:
+                pieces = chunks(plate_rows(d.plates, scope))
+                found = [np.broadcast_to(rows_of(d.expression, part), (part.count,)) for part in pieces]
+            out.append(np.concatenate([np.asarray(f, float).reshape(-1) for f in found]) if found else np.zeros(0))
+        return out
+
+    def rows(self, params: Mapping[str, Array], latents: Mapping[str, Array]) -> Array:
+        """log p of every row, declarations in order."""
+        return np.concatenate([*self.parts(self.declarations(), params, latents), np.zeros(0)])
+
+    def reads(self, d: Variable | Potential) -> set[str]:
+        """The names that the rows of a declaration depend on."""
+        if isinstance(d, Variable):
+            return variable_reads(d, self.model) | {d.name}
+        every = [d.expression, *(p.condition for p in d.plates if p.condition is not None)]
+        return set().union(*(read_names(e, self.model) for e in every))
 
     def priors(self, params: Mapping[str, Array]) -> float:
         """The log density of what is declared of the parameters."""

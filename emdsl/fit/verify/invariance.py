@@ -30,6 +30,14 @@ def climbs(case: Case) -> Iterator[Check]:
     yield measured("EM climbs", f"{len(history) - 1} steps", fall, SAME)
 
 
+def memory(case: Case) -> Iterator[Check]:
+    """Two steps are one step, twice: nothing is kept from one to the next but the parameters."""
+    once = case.fit(case.step, 1)
+    twice = case.fit(case.start, 2)
+    off = max((_far(once.params_[n], v) for n, v in twice.params_.items()), default=0.0)
+    yield measured("two steps are one, twice", "", off, SAME)
+
+
 def alone(case: Case) -> Iterator[Check]:
     """The printed module imports numpy and scipy alone, fits as the package does, and its chunks can be any."""
     extra = sorted(set(IMPORT.findall(case.model.source)) - MAY_IMPORT)
@@ -59,8 +67,11 @@ def _estimator(module: Any) -> str:
 def _apart(a: Any, b: Any) -> float:
     """The largest difference of two fits, in parameters and history."""
     off = [np.abs(np.asarray(a.history_) - b.history_).max() / (1 + abs(b.history_[-1]))]
-    off += [(np.abs(np.asarray(a.params_[n]) - v) / (1 + np.abs(v))).max(initial=0.0) for n, v in b.params_.items()]
-    return float(max(off))
+    return float(max([*off, *(_far(a.params_[n], v) for n, v in b.params_.items())]))
+
+
+def _far(a: Any, b: Any) -> float:
+    return float((np.abs(np.asarray(a) - b) / (1 + np.abs(b))).max(initial=0.0))
 
 
 def rows(case: Case) -> Iterator[Check]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations, product
+from itertools import combinations, pairwise, product
 
 import numpy as np
 
@@ -30,6 +30,14 @@ class RowPlan:
 
 
 @dataclass(frozen=True)
+class Known:
+    """(calls, rows): the rows at every point, at these parameters."""
+
+    params: Mapping[str, Array]
+    values: Array
+
+
+@dataclass(frozen=True)
 class Layout:
     world: World
     cells: tuple[Cell, ...]
@@ -39,10 +47,23 @@ class Layout:
     centre: Array  # about which the stencil lies
     rows: tuple[RowPlan, ...]
     points: tuple[Array, ...]  # per call a value for each cell
+    spans: tuple[tuple[int, int], ...]  # which rows are each declaration's
 
-    def calls(self, params: Mapping[str, Array]) -> Array:
-        """(calls, rows): the rows at every point."""
-        return np.array([self.world.rows(params, placed(self.world, self.cells, p)) for p in self.points])
+    def known(self, params: Mapping[str, Array], near: Known | None = None) -> Known:
+        """The rows at every point; from those at other parameters only what a changed parameter enters is made anew."""
+        every = self.world.declarations()
+        if near is None:
+            latents = (placed(self.world, self.cells, p) for p in self.points)
+            return Known(params, np.array([self.world.rows(params, z) for z in latents]))
+        changed = {n for n, v in params.items() if not np.array_equal(v, near.params[n])}
+        values = near.values.copy()
+        for d, (start, stop) in zip(every, self.spans, strict=True):
+            if changed & self.world.reads(d):
+                needed = {int(p) for plan in self.rows[start:stop] for p in plan.calls.reshape(-1)}
+                for p in sorted(needed):
+                    latents_there = placed(self.world, self.cells, self.points[p])
+                    values[p, start:stop] = self.world.parts([d], params, latents_there)[0]
+        return Known(params, values)
 
 
 def find_cells(world: World, params: Mapping[str, Array], rng: np.random.Generator) -> tuple[list[Cell], Array]:
@@ -91,8 +112,12 @@ def lay_out(
     gaussian: Sequence[bool],
     nodes: Sequence[Array],
     weights: Sequence[Array],
+    counts: Sequence[int],
 ) -> Layout:
-    """The calls that show every row at every value of its cells. Raises Unchecked where they are too many."""
+    """The calls that show every row at every value of its cells; `counts` are the rows of each declaration.
+
+    Raises Unchecked where the calls are too many.
+    """
     colour = colours(reading)
     centre = np.array([world.latents[c.latent].reshape(-1)[c.at] for c in cells], float)
     number: dict[Key, int] = {}
@@ -110,7 +135,10 @@ def lay_out(
             raise Unchecked("the terms of the log joint have too many configurations of latents")
         plans.append(RowPlan(tuple(discrete), tuple(normal), np.array(calls)))
     points = tuple(_point(key, colour, gaussian, nodes, centre) for key in number)
-    return Layout(world, tuple(cells), tuple(gaussian), tuple(nodes), tuple(weights), centre, tuple(plans), points)
+    ends = np.cumsum([0, *counts])
+    spans = tuple((int(a), int(b)) for a, b in pairwise(ends))
+    kinds = (tuple(cells), tuple(gaussian), tuple(nodes), tuple(weights))
+    return Layout(world, *kinds, centre, tuple(plans), points, spans)
 
 
 def stencil(cells: Sequence[int]) -> list[dict[int, int]]:

@@ -21,7 +21,7 @@ from scipy.special import expit, log_expit
 
 from emdsl.families.scope import Array
 from emdsl.fit.verify.cells import Cell, Unchecked, World, drawn_values, placed
-from emdsl.fit.verify.layout import Layout, find_cells, lay_out, quadratic_cells
+from emdsl.fit.verify.layout import Known, Layout, find_cells, lay_out, quadratic_cells
 
 STEP = 1e-20  # of the complex step
 COARSE, FINE = 61, 40  # nodes that find where the mass is, nodes that integrate it
@@ -60,6 +60,7 @@ class Oracle:
         """For the posterior at these parameters, which say where the nodes of a quadrature lie. Raises Unchecked."""
         cells, reading = find_cells(world, params, rng)
         gaussian = quadratic_cells(world, params, cells, rng)
+        counts = [len(part) for part in world.parts(world.declarations(), params, world.latents)]
         nodes = [np.arange(c.levels or 1.0) for c in cells]
         weights = [np.zeros(len(n)) for n in nodes]
         by_grid = [k for k, c in enumerate(cells) if c.levels is None and not gaussian[k]]
@@ -67,12 +68,12 @@ class Oracle:
         for size in (FINE, FINE) if by_grid else ():  # where the mass is, and then more closely
             for k in by_grid:
                 nodes[k], weights[k] = grid(cells[k], at[k])
-            found = lay_out(world, cells, reading, gaussian, nodes, weights)
+            found = lay_out(world, cells, reading, gaussian, nodes, weights, counts)
             mine = tables(found, params)
             at = {k: _where(mine, found, k, at[k], size) for k in by_grid}
         for k in by_grid:
             nodes[k], weights[k] = grid(cells[k], at[k])
-        layout = lay_out(world, cells, reading, gaussian, nodes, weights)
+        layout = lay_out(world, cells, reading, gaussian, nodes, weights, counts)
         oracle = Oracle(layout, _components(reading))
         oracle.check(params, rng)
         return oracle
@@ -103,9 +104,9 @@ class Oracle:
         """The log-likelihood plus the log density of the priors."""
         return float(self.log_norm(tables(self.layout, params)).real)
 
-    def expectation(self, found: Sequence[Table], params: Mapping[str, Array]) -> float:
+    def expectation(self, found: Sequence[Table], params: Mapping[str, Array], near: Known | None = None) -> float:
         """Q: the posterior expectation, under the tables found, of the log joint at other parameters."""
-        return float(self.log_norm(found, tables(self.layout, params)).imag / STEP)
+        return float(self.log_norm(found, tables(self.layout, params, near)).imag / STEP)
 
     def moment(self, found: Sequence[Table], tilt: Tilt) -> float:
         """The posterior expectation of a function of one cell."""
@@ -156,9 +157,9 @@ def _where(found: Sequence[Table], layout: Layout, k: int, s: Array, size: int) 
     return np.linspace(s[inside[0]] - step, s[inside[-1]] + step, size)
 
 
-def tables(layout: Layout, params: Mapping[str, Array]) -> list[Table]:
+def tables(layout: Layout, params: Mapping[str, Array], near: Known | None = None) -> list[Table]:
     """Every row as a table of its own cells, at these parameters."""
-    values = layout.calls(params)
+    values = layout.known(params, near).values
     out = []
     for r, plan in enumerate(layout.rows):
         f, m = values[plan.calls, r], len(plan.gaussian)

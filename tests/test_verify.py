@@ -1,0 +1,263 @@
+"""The certificate: it passes for every model of the gallery, and derivations broken on purpose do not get it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from gallery import MODELS, compiled
+
+import emdsl
+from emdsl.derive import expr as x
+from emdsl.derive import plan as planner
+from emdsl.derive import statistics
+from emdsl.fit.model import Model
+from emdsl.fit.verify import Certificate, certify
+
+GALLERY = sorted(p.stem for p in MODELS.glob("*.em"))
+ALWAYS = {"log-likelihood", "Fisher's identity", "M-step: Q is stationary", "M-step: Q rises", "EM climbs",
+          "two steps are one, twice", "the module alone", "draws have the density's moments"}  # fmt: skip
+
+
+# A missing value that later ones depend on is left out, not integrated: to be mended.
+KNOWN = {("ar_hmm", "log-likelihood with gaps")}
+
+
+@pytest.mark.parametrize("name", GALLERY)
+def test_every_model_of_the_gallery(name: str) -> None:
+    """Nothing fails; and what matters was checked, for every parameter."""
+    model = compiled(name)
+    found = model.verify()
+    assert {(name, c.name) for c in found.failures} == {k for k in KNOWN if k[0] == name}, str(found)
+    made = {c.name for c in found.checks if c.status == "passed"}
+    assert made >= ALWAYS and (not model.latents or "posterior" in made), str(found)
+    for check in ("Fisher's identity", "M-step: Q is stationary", "M-step: Q curves down"):
+        assert {c.subject for c in found.checks if c.name == check} == set(model.params)
+
+
+# ---------------------------------------------------------------- broken on purpose
+
+
+def negated(term: Any) -> Any:
+    return replace(term, coef=-term.coef)
+
+
+def wrong_sign(q: Any) -> Any:
+    """The quadratic part of Q in the wrong direction: the first of its terms in two parameters or more."""
+    k = next(i for i, t in enumerate(q.terms) if len(t.factors) > 1)
+    return replace(q, terms=(*q.terms[:k], negated(q.terms[k]), *q.terms[k + 1 :]))
+
+
+def wrong_factor(q: Any) -> Any:
+    """A half lost on one term."""
+    k = next(i for i, t in enumerate(q.terms) if abs(t.coef) != 1)
+    return replace(q, terms=(*q.terms[:k], replace(q.terms[k], coef=2 * q.terms[k].coef), *q.terms[k + 1 :]))
+
+
+def lost_term(q: Any) -> Any:
+    return replace(q, terms=q.terms[1:])
+
+
+def swapped_index(q: Any) -> Any:
+    """A statistic with two axes of one length, transposed."""
+    k = next(i for i, s in enumerate(q.statistics) if len(s.axes) == 2 and s.axes[0].dim == s.axes[1].dim)
+    s = q.statistics[k]
+    return replace(q, statistics=(*q.statistics[:k], replace(s, axes=s.axes[::-1]), *q.statistics[k + 1 :]))
+
+
+def lost_prior(q: Any) -> Any:
+    """The prior is no part of what is maximised, though it is reported."""
+    return replace(q, prior=())
+
+
+def broken_q(change: Callable[[Any], Any]) -> Callable[[pytest.MonkeyPatch], None]:
+    def install(patch: pytest.MonkeyPatch) -> None:
+        honest = planner.expected
+        patch.setattr(planner, "expected", lambda *a: change(honest(*a)))
+
+    return install
+
+
+def broken_block(change: Callable[[Any], Any]) -> Callable[[pytest.MonkeyPatch], None]:
+    """The first block's terms changed: what the posterior is made of."""
+
+    def install(patch: pytest.MonkeyPatch) -> None:
+        honest = planner.eliminate
+
+        def eliminate(*a: Any) -> Any:
+            found = honest(*a)
+            return replace(found, blocks=(change(found.blocks[0]), *found.blocks[1:]))
+
+        patch.setattr(planner, "eliminate", eliminate)
+
+    return install
+
+
+def block_sign(block: Any) -> Any:
+    return replace(block, terms=(negated(block.terms[0]), *block.terms[1:]))
+
+
+def block_loses_a_term(block: Any) -> Any:
+    roles = block.roles[1:] if block.roles else block.roles
+    return replace(block, terms=block.terms[1:], roles=roles)
+
+
+def over_eager(patch: pytest.MonkeyPatch) -> None:
+    """Closed forms held one against another, told as if each were the whole answer."""
+    honest = planner.solve
+    patch.setattr(planner, "solve", lambda *a: tuple(replace(u, conditional_on=()) for u in honest(*a)))
+
+
+def in_text(old: str, new: str) -> Callable[[pytest.MonkeyPatch], None]:
+    """The printed module with one piece of text for another."""
+
+    def install(patch: pytest.MonkeyPatch) -> None:
+        honest = Model._parts.func  # type: ignore[attr-defined]
+
+        def parts(self: Model) -> list[str]:
+            found = honest(self)
+            assert any(old in p for p in found), f"{old} is not printed"
+            return [p.replace(old, new) for p in found]
+
+        patch.setattr(Model, "_parts", property(parts))
+
+    return install
+
+
+def dropped_plate(patch: pytest.MonkeyPatch) -> None:
+    """A term that lacks the index of its plate counts once, not once for each element."""
+
+    def once(t: Any) -> Any:
+        carried = {i for f in t.factors for i in x.free(f)}
+        return replace(t, ixs=tuple(i for i in t.ixs if i in carried))
+
+    patch.setattr(statistics, "_multiplicity", once)
+
+
+def stale_statistic(patch: pytest.MonkeyPatch) -> None:
+    """An E-step that goes on with the first statistics it found."""
+    honest = Model.load_module
+
+    def load(self: Model) -> Any:
+        made = honest(self)
+        e_step, kept = made.e_step, {}
+
+        def stale(*a: Any, **beside: Any) -> Any:
+            found = e_step(*a, **beside)
+            name = next(n for n in found if n != "log_likelihood")
+            return {**found, name: kept.setdefault(id(a[1]), found[name])}
+
+        made.e_step = stale
+        return made
+
+    patch.setattr(Model, "load_module", load)
+
+
+CONDITIONAL = """
+    model Conditional
+    param a : real
+    param s : positive
+    param t : positive
+    for n in N:
+        latent   z[n] ~ Bernoulli(0.4)
+        observed y[n] ~ Normal(a * (1 + z[n]), var = s)
+        observed x[n] ~ Normal(a, var = t)
+"""
+
+PRIOR = """
+    model Prior
+    param p : simplex[2] ~ Dirichlet([3, 4])
+    param m[2] : real ~ Normal(1, 2)
+    for n in N:
+        latent   z[n] ~ Categorical(p)
+        observed y[n] ~ Normal(m[z[n]], 1)
+"""
+
+BROKEN: dict[str, tuple[str, Callable[[pytest.MonkeyPatch], None]]] = {
+    "a wrong sign in Q": ("random_intercepts", broken_q(wrong_sign)),
+    "a factor of two in Q": ("diagonal_gaussian_mixture", broken_q(wrong_factor)),
+    "a term of Q lost": ("poisson_mixture", broken_q(lost_term)),
+    "a statistic transposed": ("gaussian_hmm", broken_q(swapped_index)),
+    "a prior left out of the M-step": (PRIOR, broken_q(lost_prior)),
+    "a wrong sign in a discrete posterior": ("latent_classes", broken_block(block_sign)),
+    "a term of a discrete posterior lost": ("old_faithful", broken_block(block_loses_a_term)),
+    "a wrong sign in a Gaussian posterior": ("random_slopes", broken_block(block_sign)),
+    "a term of a Gamma posterior lost": ("student", broken_block(block_loses_a_term)),
+    "a plate dropped": ("crossed_effects", dropped_plate),
+    "conditional closed forms told as whole": (CONDITIONAL, over_eager),
+    "a statistic of the step before": ("old_faithful", stale_statistic),
+}
+
+
+def certificate_of(name: str) -> Certificate:
+    """Compiled afresh, so that what is broken takes part."""
+    text = name if "model " in name else (MODELS / f"{name}.em").read_text(encoding="utf-8")
+    return certify(emdsl.compile(text=text))
+
+
+@pytest.mark.parametrize("what", BROKEN)
+def test_a_broken_derivation_gets_no_certificate(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    name, install = BROKEN[what]
+    install(monkeypatch)
+    found = certificate_of(name)
+    assert found.failures and not found.passed, str(found)
+
+
+@pytest.mark.parametrize("text", [CONDITIONAL, PRIOR])
+def test_the_same_models_unbroken(text: str) -> None:
+    assert certificate_of(text).passed
+
+
+def test_what_cannot_be_checked_is_said() -> None:
+    """A latent on a simplex has no grid; the checks that need none are made."""
+    text = """
+        model Proportions
+        param a : positive
+        for n in N:
+            latent   p[n] ~ Dirichlet(a * ones(3))
+            observed y[n] ~ Categorical(p[n])
+    """
+    found = certificate_of(text)
+    assert found.passed
+    reasons = {c.name: c.note for c in found.checks if c.status == "not checked"}
+    assert "simplex" in reasons["log-likelihood"] and "simplex" in reasons["M-step"]
+
+
+def test_an_approximate_posterior_is_only_a_bound() -> None:
+    found = emdsl.compile(str(MODELS / "crossed_effects.em"), infer={"u": "meanfield", "v": "meanfield"}).verify()
+    assert found.passed, str(found)
+    said = {c.name: c.status for c in found.checks}
+    assert said["the bound is below the log-likelihood"] == "passed" and said["posterior"] == "not checked"
+
+
+def test_an_oracle_by_hand() -> None:
+    """Three coins of two kinds: every number of the certificate's oracle against sums written out."""
+    from emdsl.fit.verify.case import find_case
+
+    case = find_case(emdsl.compile(text=PRIOR), 0)
+    p, m = case.start["p"], case.start["m"]
+    joint = p * np.exp(-((case.drawn.data["y"][:, None] - m) ** 2) / 2) / np.sqrt(2 * np.pi)
+    prior = case.world.priors(case.start)
+    assert case.need().total(case.start) == pytest.approx(np.log(joint.sum(1)).sum() + prior, rel=1e-13)
+    np.testing.assert_allclose(case.need().marginal(case.found, 1), joint[1] / joint[1].sum(), rtol=1e-12)
+
+
+def certificate(status: str) -> Certificate:
+    checks = (Check("EM climbs", "8 steps", status, 0.5, 1.0), Check("chunks", "", "not checked", note="too small"))
+    return Certificate("M", 0, {"N": 6}, checks)
+
+
+@pytest.mark.parametrize(("status", "exit_status"), [("passed", 0), ("failed", 1), ("not checked", 1)])
+def test_the_command(
+    status: str, exit_status: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(Model, "verify", lambda self, seed=0: certificate(status))
+    path = str(MODELS / "student.em")
+    assert cli.run(["verify", path]) == exit_status
+    shown = capsys.readouterr().out
+    assert "EM climbs" in shown and "5.0e-01" in shown and "not checked: too small" in shown
+    assert cli.run(["verify", path, "--json"]) == exit_status
+    told = json.loads(capsys.readouterr().out)
+    assert told["passed"] == (status == "passed") and told["checks"][1]["note"] == "too small"
