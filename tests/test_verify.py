@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 from gallery import MODELS, compiled
 
 import emdsl
+from emdsl import cli
 from emdsl.derive import expr as x
 from emdsl.derive import plan as planner
 from emdsl.derive import statistics
 from emdsl.fit.model import Model
 from emdsl.fit.verify import Certificate, certify
+from emdsl.fit.verify.certificate import Check
 
 GALLERY = sorted(p.stem for p in MODELS.glob("*.em"))
 ALWAYS = {"log-likelihood", "Fisher's identity", "M-step: Q is stationary", "M-step: Q rises", "EM climbs",
@@ -32,6 +36,9 @@ def test_every_model_of_the_gallery(name: str) -> None:
     found = model.verify()
     assert {(name, c.name) for c in found.failures} == {k for k in KNOWN if k[0] == name}, str(found)
     made = {c.name for c in found.checks if c.status == "passed"}
+    if any(p.method == "meanfield" for p in model.plan.values()):
+        assert made >= {"EM climbs", "the module alone"}
+        return
     assert made >= ALWAYS and (not model.latents or "posterior" in made), str(found)
     for check in ("Fisher's identity", "M-step: Q is stationary", "M-step: Q curves down"):
         assert {c.subject for c in found.checks if c.name == check} == set(model.params)

@@ -29,7 +29,7 @@ CHECKS: tuple[tuple[str, Callable[[Case], Iterator[Check]]], ...] = (
     ("EM climbs", invariance.climbs),
     ("two steps are one, twice", invariance.memory),
     ("the module alone", invariance.alone),
-    ("rows", invariance.rows),
+    ("rows in another order", invariance.rows),
 )
 
 

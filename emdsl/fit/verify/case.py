@@ -87,7 +87,7 @@ def fitted(
     data = as_data(model.resolved, drawn.data, drawn.setting.lengths)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a printed module has a warning class of its own
-        return make(max_iter=steps, tol=0, sizes=sizes, on_degenerate=policy).fit(data, init=params, **beside)
+        return make(max_iter=steps, tol=0, seed=0, sizes=sizes, on_degenerate=policy).fit(data, init=params, **beside)
 
 
 def find_case(model: Compiled, seed: int) -> Case:

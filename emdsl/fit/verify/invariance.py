@@ -32,6 +32,8 @@ def climbs(case: Case) -> Iterator[Check]:
 
 def memory(case: Case) -> Iterator[Check]:
     """Two steps are one step, twice: nothing is kept from one to the next but the parameters."""
+    if not case.exact:
+        raise Unchecked("an approximate posterior starts from the one before")
     once = case.fit(case.step, 1)
     twice = case.fit(case.start, 2)
     off = max((_far(once.params_[n], v) for n, v in twice.params_.items()), default=0.0)
@@ -77,6 +79,8 @@ def _far(a: Any, b: Any) -> float:
 def rows(case: Case) -> Iterator[Check]:
     """Plate by plate: elements in another order, and one of them given twice or with a weight of 2."""
     model = case.world.model
+    if not case.exact:
+        raise Unchecked("an approximate posterior starts at random, row by row")
     for name in dict.fromkeys(v.plates[0].size.name for v in model.of_kind("observed") if v.plates
                               and isinstance(v.plates[0].size, Dim) and v.plates[0].size.name):  # fmt: skip
         for check, make in (("rows in another order", _permuted), ("a weight of 2 is the row twice", _repeated)):
