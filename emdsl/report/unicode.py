@@ -117,7 +117,7 @@ def folded(row: str, width: int, within: tuple[int, ...] = (), home: int | None 
         return [row]
     start = len(row) - len(row.lstrip())
     if home is None:
-        home = row.find(" = ") + 1 or start
+        home = min((at + 1 for sign in "=≥∝" if (at := row.find(f" {sign} ")) >= 0), default=start)
     opened = list(within)
     best: tuple[int, int, tuple[int, ...]] | None = None  # brackets around, minus the place, their columns
     for i, c in enumerate(row[: width + 1]):
