@@ -6,10 +6,11 @@ import re
 from collections.abc import Callable
 from functools import cache
 from itertools import combinations
+from math import hypot
 from typing import Any
 
 import pytest
-from diagrams import ODD, Picture, away, read
+from diagrams import ODD, Arrow, Picture, away, read
 from gallery import MODELS
 
 import emdsl
@@ -19,8 +20,8 @@ from emdsl.language import parse_model
 from emdsl.language.model import ModelText
 
 GALLERY = (
-    "crossed_effects", "dawid_skene", "growth_mixture", "linear_dynamical_system", "measurement_error", "old_faithful",
-    "mixture_of_regressions", "random_intercepts", "structural_series", "word_alignment",
+    "crossed_effects", "dawid_skene", "factorial_hmm", "growth_mixture", "linear_dynamical_system", "measurement_error",
+    "old_faithful", "mixture_of_regressions", "random_intercepts", "structural_series", "word_alignment",
 )  # fmt: skip
 ALL = (*GALLERY, *ODD)
 
@@ -54,6 +55,10 @@ def test_nothing_lies_on_anything_else(name: str) -> None:
         assert picture.frame.holds(box)
 
 
+def picture_has_head(arrow: Arrow) -> bool:
+    return arrow.tip != arrow.points[-1]
+
+
 @pytest.mark.parametrize("name", ALL)
 def test_arrows_touch_their_nodes_and_no_others(name: str) -> None:
     picture = drawn(name)[1]
@@ -61,6 +66,8 @@ def test_arrows_touch_their_nodes_and_no_others(name: str) -> None:
     for arrow in picture.arrows:
         ends = (nodes[arrow.source], nodes[arrow.target])
         assert away(arrow.points[0], ends[0]) < 0.5 and away(arrow.tip, ends[1]) < 0.5, (arrow.source, arrow.target)
+        if picture_has_head(arrow):  # as long as it is drawn: no bend within it
+            assert hypot(arrow.points[-1][0] - arrow.tip[0], arrow.points[-1][1] - arrow.tip[1]) > 6
         for p in arrow.points:
             assert picture.frame.has(p)
             for n in picture.nodes:

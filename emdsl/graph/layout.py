@@ -18,6 +18,7 @@ from emdsl.graph.shapes import Point, Rect, around, crossing, distance, hits
 
 EDGE = 12.0  # around the whole
 FLAT, HIGHEST = 0.35, 240.0  # the least slope of a line between two rows, as far as it may drive them apart
+SHORT = 14.0  # the least length of an arrow's last leg
 CLEAR = 5.0  # between a line and a node that it does not belong to
 
 
@@ -149,9 +150,17 @@ def _edges(graph: Graph, nodes: Sequence[Placed], framed: Sequence[Framed]) -> t
         s, t = by_key[e.source], by_key[e.target]
         walls = [p.outline.grown(CLEAR) for p in nodes if p not in (s, t)] + texts + _texts(nodes)
         points = way(s.at, t.at, walls)
-        first, last = s.figure.shape.rim(s.at, points[1]), t.figure.shape.rim(t.at, points[-2])
-        drawn.append(Drawn(e, (first, *points[1:-1], last)))
+        drawn.append(Drawn(e, _rimmed(s, t, points)))
     return tuple(_labelled(d, drawn, nodes, texts) if d.edge.label and d.points else d for d in drawn)
+
+
+def _rimmed(s: Placed, t: Placed, points: tuple[Point, ...]) -> tuple[Point, ...]:
+    """The way from rim to rim; a last bend that leaves no room for an arrow's head is where the head points to."""
+    first, last = s.figure.shape.rim(s.at, points[1]), t.figure.shape.rim(t.at, points[-2])
+    between = points[1:-1]
+    if between and distance(between[-1], last) < SHORT:
+        between = between[:-1]
+    return (first, *between, last)
 
 
 def _texts(nodes: Sequence[Placed]) -> list[Rect]:
