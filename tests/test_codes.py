@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 import emdsl
+from emdsl.cli import refused
 from emdsl.derive import averages
 from emdsl.derive import codes as derive
 from emdsl.derive.records import POSTERIORS
@@ -40,12 +41,16 @@ def not_a_density() -> None:
         raise EmdslError(problem)
 
 
+def not_there() -> None:
+    raise refused("this")
+
+
 EXAMPLES: dict[str, Callable[[], object]] = {
     "E008": lambda: parse_model("model M\n" + "#" * 3_000_000, "m.em", PRELUDE()),
     "E064": lambda: emdsl.compile(text=ONE, infer={"m": "exact; x"}),
     "E090": not_a_density,
     "E091": drawn("latent z ~ Normal(0, 1)\nfactor -abs(z)", {}, {}),
-    "E121": lambda: emdsl.compile(text=ONE).verify(),
+    "E121": not_there,
     "D050": drawn("param m[K] : real\nfor n in N:\n    given g[n] : index[K]\n    observed x[n] ~ Normal(m[g[n]], 1)",
                   {"m": [1.0, 2.0]}, {"N": 1, "K": 2}, {"g": [2]}),
     "D051": drawn("given s : positive\nfor n in N:\n    observed x[n] ~ Normal(0, s)", {}, {"N": 2}),

@@ -54,10 +54,3 @@ def test_every_code_used_is_listed() -> None:
 
 def test_every_model_has_its_file() -> None:
     assert {p.stem for p in REFUSED.glob("*.expected")} == {p.stem for p in FILES}
-
-
-def test_questions_that_are_not_answered_yet() -> None:
-    model = emdsl.compile(text="model M\nparam m : real\nfor n in N:\n    observed x[n] ~ Normal(m, 1)\n")
-    with pytest.raises(ModelError) as caught:
-        model.verify()
-    assert [p.code for p in caught.value.problems] == ["E121"]
