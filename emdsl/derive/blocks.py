@@ -90,7 +90,8 @@ def eliminated(
         reasons: dict[str, Problem] = {}
         made: Block | Problem | None = None
         for name, latents in sorted(left.items(), key=lambda kv: kv[0] in joint.discrete):
-            made = _try(name, latents, joint, pool, kinds, weighted)
+            make = discrete_block if name in joint.discrete else conjugate_block
+            made = make(name, latents, joint, pool, kinds, weighted)
             if isinstance(made, Block):
                 break
             reasons[name] = made
@@ -144,59 +145,50 @@ def messages(block: Block) -> list[Term]:
     ]
 
 
-def _try(
+Tied = tuple[Term, Span, str]  # a term, the place of its factor, and whose density that is
+
+
+def conjugate_block(
     name: str, latents: tuple[str, ...], joint: LogJoint,
-    pool: Sequence[tuple[Term, Span, str]], kinds: Mapping[str, str], weighted: str | None,
+    pool: Sequence[Tied], kinds: Mapping[str, str], weighted: str | None,
 ) -> Block | Problem:  # fmt: skip
-    """The block, or why it cannot be eliminated now."""
-    if name in joint.discrete:
-        return discrete_block(name, latents, joint, pool, kinds, weighted)
-    variable = joint.model.variable(latents[0])
+    """One continuous latent, an element at a time, whose terms are those of a family in the table of posteriors."""
+    variable = joint.model.variable(name)
     home = home_of(variable)
-    states = tuple(Ix(f"{n}", joint.levels[n]) for n in latents) if name in joint.discrete else ()
-    mine = [(t, span, about) for t, span, about in pool if touches(t, latents)]
     neighbours: dict[tuple[str, tuple[Idx, ...]], Ix] = {}
+    own = tuple(Ix(f"{name}_{i}", str(d)) for i, d in enumerate(variable.domain.dims))
+    mine = [p for p in pool if touches(p[0], latents)]
     own_terms, roles = [], []
     scales: set[str] = set()
-    own = tuple(Ix(f"{name}_{i}", str(d)) for i, d in enumerate(variable.domain.dims))
     for t, span, about in mine:
-        placed = place(t, latents, home, states, neighbours, joint.levels)
+        placed = place(t, latents, home, (), neighbours, joint.levels)
         if isinstance(placed, str):
-            return Problem("E110", f"the posterior of {name} is not tractable: {placed}", span, WAYS_OUT)
-        foreign = [b for f in placed.factors for b in blocks_of(f, lambda n: kinds.get(n, "D")) if b[:2] == "L:"]
-        others = sorted({b[2:] for b in foreign} - set(latents))
-        if others and not states and len(others) == 1 and not own:
-            scales.add(others[0])
-        elif others:
-            text = f"{name} is tied to the continuous latent {others[0]} in the density of {about or 'a factor'}"
-            return Problem("E110", f"the posterior of {name} is not tractable: {text}", span, WAYS_OUT)
-        placed = weigh(placed, weighted, joint.model, home)
-        if states:
-            own_terms.append(placed)
-            continue
-        role = statistic_of(placed, name, home, own)
+            return _refused(name, placed, span)
+        foreign = {b[2:] for f in placed.factors for b in blocks_of(f, lambda n: kinds.get(n, "D")) if b[:2] == "L:"}
+        others = sorted(foreign - {name})
+        if others and (len(others) > 1 or own):
+            tied = f"{name} is tied to the continuous latent {others[0]} in the density of {about or 'a factor'}"
+            return _refused(name, tied, span)
+        scales |= set(others)
+        role = statistic_of(weigh(placed, weighted, joint.model, home), name, home, own)
         if isinstance(role, str):
-            return Problem("E110", f"the posterior of {name} is not tractable: {role}", span, WAYS_OUT)
+            return _refused(name, role, span)
         own_terms.append(role.rest)
         roles.append(role.name)
+    record = recognise(frozenset(r for r in roles if r), len(own), variable)
+    if isinstance(record, str):
+        return Problem("E111", f"the posterior of {name} is not a known family: {record}", variable.span, WAYS_OUT)
+    scaled = _common_scale(own_terms, roles, scales, home) if scales else (None, own_terms)
+    if scaled is None or (scales and record.name != "Normal"):
+        tied = f"{name} is tied to the continuous latent {min(scales)}, which does not scale all of it"
+        return _refused(name, tied, mine[0][1])
     gates = tuple(x.Sel(El(n, idx), k) for (n, idx), k in neighbours.items())
-    record = None
-    if not states:
-        found = recognise(frozenset(r for r in roles if r), len(own), variable)
-        if isinstance(found, str):
-            text = f"the posterior of {name} is not a known family: {found}"
-            return Problem("E111", text, variable.span, WAYS_OUT)
-        record = found
-    scale: El | None = None
-    if scales:
-        found_scale = _common_scale(own_terms, roles, scales, home)
-        if found_scale is None or record is None or record.name != "Normal":
-            text = f"{name} is tied to the continuous latent {sorted(scales)[0]}, which does not scale all of it"
-            return Problem("E110", f"the posterior of {name} is not tractable: {text}", mine[0][1], WAYS_OUT)
-        scale, own_terms = found_scale
-    fixed = (*home, *states, *own, *(k for k in neighbours.values()))
-    merged = merge_roles(own_terms, roles, symmetry_of(joint), fixed)
-    return Block(name, latents, home, states, gates, *merged, own=own, record=record, scale=scale)
+    merged = merge_roles(scaled[1], roles, symmetry_of(joint), (*home, *own, *neighbours.values()))
+    return Block(name, latents, home, (), gates, *merged, own=own, record=record, scale=scaled[0])
+
+
+def _refused(name: str, why: str, span: Span) -> Problem:
+    return Problem("E110", f"the posterior of {name} is not tractable: {why}", span, WAYS_OUT)
 
 
 def _common_scale(
