@@ -8,7 +8,16 @@ from importlib import import_module
 
 from benchmarks.timing import table
 
-NAMES = ("gaussian_full", "gaussian_diagonal", "old_faithful", "latent_classes", "memory", "compiling", "importing")
+NAMES = (
+    "gaussian_full",
+    "gaussian_diagonal",
+    "old_faithful",
+    "latent_classes",
+    "hidden_chains",
+    "memory",
+    "compiling",
+    "importing",
+)
 
 
 def main(names: list[str]) -> int:

@@ -146,13 +146,13 @@ def reach(factors: Sequence[Expr], position: Expr) -> Reach:
     while moved:  # `t != 1` says something once `t != 0` has been read
         moved, rest = False, []
         for f in pending:
-            found = _bound(f, position, low)
-            if found is None:
+            kind, c = _bound(f, position, low) or ("", 0)
+            if kind == "at" and c >= low and at in (None, c):
+                at, moved = c, True
+            elif kind == "from" and (at is None or c <= at):
+                low, moved = max(low, c), True
+            else:  # it says nothing here, or contradicts the others
                 rest.append(f)
-            elif found[0] == "at":
-                at, moved = found[1], True
-            else:
-                low, moved = max(low, found[1]), True
         pending = rest
     return Reach(low, at, tuple(rest))
 

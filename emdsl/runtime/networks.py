@@ -153,7 +153,7 @@ class _Forest:
             a, b = np.arange(own.shape[0])[:, None, None], np.arange(own.shape[1])[None, :, None]
             np.add.at(self.edge, (a, b, members[up, 0]), own[..., up])
             np.add.at(self.edge, (b, a, members[down, 1]), own[..., down])
-            diagonal = np.arange(len(own))
+            diagonal = np.arange(min(own.shape[:2]))  # two latents may have different numbers of states
             np.add.at(self.node, (diagonal[:, None], members[same, 0]), own[diagonal, diagonal][:, same])
         self.levels = [np.flatnonzero(net.rank == r) for r in range(int(net.rank.max(initial=0)) + 1)]
         self._up(largest)

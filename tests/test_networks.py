@@ -1,0 +1,105 @@
+"""Networks of discrete elements against enumeration: random graphs, trees, one element twice in a clique, zeros."""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import Any
+
+import numpy as np
+import pytest
+
+from emdsl.runtime.faults import DataError
+from emdsl.runtime.networks import Network, most_probable_network, network_posterior
+
+# of two latents: states and elements of each; cliques as rows of (latent, element)
+LEVELS = {"a": (3, 3), "b": (2, 3)}
+GRAPHS: dict[str, list[list[list[tuple[str, int]]]]] = {
+    "a tree": [[[("a", 0), ("a", 1)], [("a", 2), ("a", 1)]], [[("a", 1), ("b", 0)]], [[("b", 2)], [("a", 0)]]],
+    "twice in one": [[[("a", 0), ("a", 1)], [("a", 2), ("a", 2)]], [[("b", 1), ("b", 1)], [("b", 0), ("b", 2)]]],
+    "a loop": [[[("a", 0), ("a", 1)], [("a", 1), ("a", 2)], [("a", 2), ("a", 0)]], [[("a", 1), ("b", 1)]]],
+    "three together": [[[("a", 0), ("a", 2), ("b", 1)], [("a", 1), ("a", 1), ("b", 0)]], [[("b", 0), ("b", 2)]],
+                       [[("a", 0), ("a", 1), ("b", 2)]]],
+    "nothing tied": [[[("a", 0)], [("a", 2)]], [[("b", 1)]]],
+}  # fmt: skip
+
+
+def network(graph: list[list[list[tuple[str, int]]]], masks: bool, rng: Any) -> tuple[Network, list[Any], list[Any]]:
+    """The network, tables of random log weights, and the rows of each clique that count."""
+    cliques, tables, kept = [], [], []
+    for rows in graph:
+        latents = [name for name, _ in rows[0]]
+        latents = latents if all([n for n, _ in r] == latents for r in rows) else []
+        if not latents:  # elements of several latents cannot share a clique's place
+            continue
+        places = [(n, np.array([r[i][1] for r in rows])) for i, n in enumerate(latents)]
+        mask = rng.random(len(rows)) < 0.7 if masks else None
+        cliques.append((places, mask))
+        values = rng.normal(0, 2, (*(LEVELS[n][0] for n in latents), len(rows)))
+        tables.append(np.where(rng.random(values.shape) < 0.1, -1e200, values))
+        kept.append([r for i, r in enumerate(rows) if mask is None or mask[i]])
+    return Network(LEVELS, cliques), tables, kept
+
+
+def enumerated(net: Network, graph: Any, tables: Any) -> tuple[float, dict[str, Any], list[Any], dict[str, Any]]:
+    cells = [(n, i) for n, (_, count) in LEVELS.items() for i in range(count)]
+    logs, states = [], []
+    for values in product(*(range(LEVELS[n][0]) for n, _ in cells)):
+        at = dict(zip(cells, values, strict=True))
+        total = 0.0
+        for rows, table, members in zip(graph, tables, net.rows, strict=True):
+            total += sum(table[(*(at[c] for c in rows[m]), m)] for m in members)
+        logs.append(max(total, -1e300))
+        states.append(at)
+    value = float(np.logaddexp.reduce(logs))
+    p = np.exp(np.array(logs) - value)
+    q = {n: np.zeros((k, count)) for n, (k, count) in LEVELS.items()}
+    joint = [np.zeros(t.shape) for t in tables]
+    for w, at in zip(p, states, strict=True):
+        for (n, i), s in at.items():
+            q[n][s, i] += w
+        for rows, out, members in zip(graph, joint, net.rows, strict=True):
+            for m in members:
+                out[(*(at[c] for c in rows[m]), m)] += w
+    top = states[int(np.argmax(logs))]
+    best = {n: np.array([top[n, i] for i in range(count)]) for n, (_, count) in LEVELS.items()}
+    return value, q, joint, best
+
+
+@pytest.mark.parametrize("masks", [False, True])
+@pytest.mark.parametrize("name", GRAPHS)
+def test_every_configuration(name: str, masks: bool) -> None:
+    graph = [rows for rows in GRAPHS[name] if len({tuple(n for n, _ in r) for r in rows}) == 1]
+    for seed in range(4):
+        net, tables, _ = network(graph, masks, np.random.default_rng(seed))
+        assert net.forest == (name in ("a tree", "twice in one", "nothing tied")) or masks
+        value, q, joint, best = enumerated(net, graph, tables)
+        assert value > -1e100
+        found, log_z, cliques = network_posterior(net, tables)
+        assert log_z == pytest.approx(value, rel=1e-11)
+        for n in LEVELS:
+            np.testing.assert_allclose(found[n], q[n], rtol=1e-9, atol=1e-13)
+        for ours, theirs in zip(cliques, joint, strict=True):
+            np.testing.assert_allclose(ours, theirs, rtol=1e-9, atol=1e-13)
+        path, free = most_probable_network(net, tables), {c for rows in graph for r in rows for c in r}
+        for n, (_, count) in LEVELS.items():
+            told = [i for i in range(count) if (n, i) in free] if not masks else []
+            np.testing.assert_array_equal(path[n][told], best[n][told])
+
+
+def test_the_order_is_by_fewest_ties() -> None:
+    """A star of 40 leaves has width 1; taken from its centre it would have 40, and a table of 2^41."""
+    star = [[("a", np.zeros(40, int)), ("b", np.arange(40))]]
+    net = Network({"a": (2, 1), "b": (2, 40)}, [(places, None) for places in star])
+    assert net.width == 1 and net.forest
+
+
+def test_a_table_beyond_the_limit_is_refused() -> None:
+    """All to all: eliminating one element takes a table over the others. 2^22 entries are the most."""
+
+    def together(n: int) -> Network:
+        i, j = np.triu_indices(n, 1)
+        return Network({"z": (2, n)}, [([("z", i), ("z", j)], None)])
+
+    assert together(22).width == 21
+    with pytest.raises(DataError, match=r"23 of them with 8\.39e"):
+        together(23)
