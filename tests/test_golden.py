@@ -74,6 +74,7 @@ DATA: dict[str, dict[str, Any]] = {
         "column": (np.arange(60) // 12).tolist(),
         "y": (FLOW[:60] / 100 + np.arange(60) % 12).tolist(),
     },
+    "dynamic_factors": {"x": np.stack([FLOW[:-1], FLOW[1:]], 1).tolist()},
     "factor_analysis": PLANE,
     "growth_mixture": {
         "day": np.tile(np.arange(10.0), (18, 1)).tolist(),

@@ -78,6 +78,9 @@ def simulated(name: str) -> tuple[Any, Any, dict[str, tuple[int, ...]]]:
         "linear_dynamical_system": (
             {"A": np.array([[0.8, 0.3], [-0.2, 0.7]]), "C": rng.normal(size=(3, 2)), "start": np.array([1.0, -1.0]),
              "noise": np.array([0.5, 0.8, 1.1])}, {"x": x}, {"h": (5, 2)}),
+        "dynamic_factors": (
+            {**plane, "A": np.array([[0.8, 0.3], [-0.2, 0.7]]), "noise": np.array([0.5, 0.8, 1.1])},
+            {"x": x}, {"f": (5, 2)}),
         "mixture_of_factor_analysers": (
             {"weights": np.array([0.3, 0.7]), "mean": rng.normal(size=(2, 3)), "load": rng.normal(size=(2, 3, 1)),
              "noise": np.array([0.5, 1.0, 2.0])}, {"x": x[:3]}, {"y": (3, 1)}),
@@ -91,8 +94,8 @@ def simulated(name: str) -> tuple[Any, Any, dict[str, tuple[int, ...]]]:
 
 NAMES = (
     "factor_analysis", "probabilistic_pca", "measurement_error", "random_intercepts", "random_slopes",
-    "crossed_effects", "local_level", "structural_series", "linear_dynamical_system", "mixture_of_factor_analysers",
-    "growth_mixture",
+    "crossed_effects", "local_level", "structural_series", "linear_dynamical_system", "dynamic_factors",
+    "mixture_of_factor_analysers", "growth_mixture",
 )  # fmt: skip
 
 
@@ -193,6 +196,28 @@ def test_nile() -> None:
     assert est.log_likelihood_ == pytest.approx(dense(noise, drift), rel=1e-12)
     for s, r in product((0.98, 1.0, 1.02), repeat=2):
         assert dense(noise * s, drift * r) <= est.log_likelihood_ + 1e-9
+
+
+def test_one_dynamic_factor() -> None:
+    """The maximum that statsmodels 0.15 finds by BFGS (DynamicFactor, one factor that starts at N(0, 1)); and the dense
+    Gaussian likelihood at our parameters."""
+    rng = np.random.default_rng(12)
+    factor = rng.normal(size=50)
+    for t in range(1, 50):
+        factor[t] += 0.6 * factor[t - 1]
+    x = np.round(np.array([1, -2, 3]) + np.outer(factor, [1.2, -0.8, 1.0]) + rng.normal(size=(50, 3)), 2)
+    est = fit("dynamic_factors", {"x": x}, Q=1, tol=1e-11, max_iter=1000)
+    assert est.log_likelihood_ == pytest.approx(-239.7996998, abs=1e-6)
+    p = est.params_
+    a = float(p["A"][0, 0])
+    assert a == pytest.approx(0.6977, abs=1e-4)
+    np.testing.assert_allclose(p["load"][:, 0] * np.sign(p["load"][0, 0]), [1.1528, -0.6081, 0.6465], atol=2e-4)
+    np.testing.assert_allclose(p["noise"], [0.3814, 1.3262, 1.0466], atol=2e-4)
+    steps = np.linalg.inv(np.eye(50) - a * np.eye(50, k=-1))
+    cov = np.kron(steps @ steps.T, p["load"] @ p["load"].T) + np.kron(np.eye(50), np.diag(p["noise"]))
+    e = (x - p["mean"]).ravel()
+    value = -0.5 * (150 * np.log(2 * np.pi) + np.linalg.slogdet(cov)[1] + e @ np.linalg.solve(cov, e))
+    assert est.log_likelihood_ == pytest.approx(value, rel=1e-12)
 
 
 def test_principal_components_in_closed_form() -> None:

@@ -44,6 +44,7 @@ TABLE: dict[str, tuple[dict[str, str], dict[str, str]]] = {
     "word_alignment": ({"align": ENUMERATED}, {"dictionary": CLOSED}),
     "zero_inflated_poisson": ({"immune": ENUMERATED}, {"zero": CLOSED, "rate": CLOSED}),
     "crossed_effects": ({"u": GAUSSIAN, "v": GAUSSIAN}, {"mean": CLOSED, "s2_u": CLOSED, "s2_v": CLOSED, "s2": CLOSED}),
+    "dynamic_factors": ({"f": KALMAN}, {"A": SOLVE, "mean": SOLVE, "load": SOLVE, "noise": CLOSED}),
     "factor_analysis": ({"y": GAUSSIAN}, {"mean": SOLVE, "load": SOLVE, "noise": CLOSED}),
     "growth_mixture": ({"z": HYBRID, "b": HYBRID}, {"weights": CLOSED, "mean": CLOSED, "cov": CLOSED, "s2": CLOSED}),
     "linear_dynamical_system": ({"h": KALMAN}, {"A": SOLVE, "C": SOLVE, "start": CLOSED, "noise": CLOSED}),
