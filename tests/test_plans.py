@@ -23,6 +23,7 @@ STAY = {"first": CLOSED, "trans": CLOSED}
 TABLE: dict[str, tuple[dict[str, str], dict[str, str]]] = {
     "bayesian_gaussian_mixture": (dict.fromkeys(("weights", "mean", "prec", "z"), "meanfield"), {}),
     "latent_dirichlet_allocation": ({"theta": "meanfield", "z": "meanfield"}, {"topic": CLOSED, "alpha": "gradient"}),
+    "stochastic_block_model": ({"z": "meanfield"}, {"share": CLOSED, "link": CLOSED}),
     "switching_linear_system": (
         {"rule": "meanfield", "level": "meanfield"},
         {"stay": CLOSED, "slope": CLOSED, "drift": CLOSED, "noise": CLOSED},

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 from emdsl.derive import expr as x
 from emdsl.derive.block import Block, gates_outside, place, touches
-from emdsl.derive.discrete import WAYS_OUT, discrete_block, groups, network_block
+from emdsl.derive.discrete import WAYS_OUT, discrete_block, elements_apart, groups, network_block
 from emdsl.derive.expr import El, Idx, Ix
 from emdsl.derive.factors import Factor, LogJoint
 from emdsl.derive.joint_gaussian import gaussian_block
@@ -81,29 +81,17 @@ def eliminate(joint: LogJoint, weighted: str | None) -> Elimination:
 
 def eliminated(
     joint: LogJoint, left: Mapping[str, tuple[str, ...]], pool: Sequence[tuple[Term, Span, str]],
-    kinds: Mapping[str, str], weighted: str | None,
+    kinds: Mapping[str, str], weighted: str | None, apart: str | None = None,
 ) -> tuple[tuple[Block, ...], list[Term]]:  # fmt: skip
-    """The blocks of these latents in order of elimination, and the terms that are left. Raises `ModelError`."""
+    """The blocks of these latents in order of elimination, and the terms that are left. Raises `ModelError`.
+
+    `apart` is a latent whose single elements are factors of q, where terms hold two of them.
+    """
     pool = list(pool)
     blocks: list[Block] = []
     while left:
-        reasons: dict[str, Problem] = {}
-        made: Block | Problem | None = None
-        for name, latents in sorted(left.items(), key=lambda kv: kv[0] in joint.discrete):
-            make = discrete_block if name in joint.discrete else conjugate_block
-            made = make(name, latents, joint, pool, kinds, weighted)
-            if isinstance(made, Block):
-                break
-            reasons[name] = made
-        else:
-            scaled = (scaled_block(m, joint, pool, kinds, weighted) for n, m in left.items() if n not in joint.discrete)
-            made = next((b for b in scaled if b is not None), None)
-        if made is None or isinstance(made, Problem):
-            found = gaussian_block(left, joint, pool, kinds, weighted, WAYS_OUT)
-            made = found if isinstance(found, Block) else network_block(left, joint, pool, kinds)
-            reasons |= {} if isinstance(found, Block) else {n: p for n, p in found.items() if n in reasons}
-        if not isinstance(made, Block):
-            raise ModelError(list(reasons.values()), joint.model.source)
+        single = elements_apart(apart, joint, pool) if apart is not None and apart in left else None
+        made = single or _next_block(left, joint, pool, kinds, weighted)
         filters = tuple(conditions_of(joint.model.variable(n), joint.model) for n in made.latents)
         made = replace(made, filters=filters)
         blocks.append(made)
@@ -112,6 +100,31 @@ def eliminated(
         pool = [p for p in pool if not touches(p[0], made.latents)]
         pool += [(t, span, made.name) for t in messages(made)]
     return tuple(blocks), [t for t, _, _ in pool]
+
+
+def _next_block(
+    left: Mapping[str, tuple[str, ...]], joint: LogJoint, pool: Sequence[tuple[Term, Span, str]],
+    kinds: Mapping[str, str], weighted: str | None,
+) -> Block:  # fmt: skip
+    """The first block that can be eliminated now. Raises `ModelError` with each one's reason where none can."""
+    reasons: dict[str, Problem] = {}
+    for name, latents in sorted(left.items(), key=lambda kv: kv[0] in joint.discrete):
+        make = discrete_block if name in joint.discrete else conjugate_block
+        made = make(name, latents, joint, pool, kinds, weighted)
+        if isinstance(made, Block):
+            return made
+        reasons[name] = made
+    for name, latents in left.items():
+        scaled = scaled_block(latents, joint, pool, kinds, weighted) if name not in joint.discrete else None
+        if scaled is not None:
+            return scaled
+    found = gaussian_block(left, joint, pool, kinds, weighted, WAYS_OUT)
+    if isinstance(found, Block):
+        return found
+    network = network_block(left, joint, pool, kinds)
+    if network is not None:
+        return network
+    raise ModelError(list((reasons | {n: p for n, p in found.items() if n in reasons}).values()), joint.model.source)
 
 
 def is_prior(t: Term, f: Factor, joint: LogJoint) -> bool:

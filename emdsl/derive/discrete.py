@@ -139,6 +139,16 @@ def network_block(
     return None
 
 
+def elements_apart(latent: str, joint: LogJoint, pool: Sequence[tuple[Term, Span, str]]) -> Block | None:
+    """A latent whose single elements are factors of q; None where no term holds two of them."""
+    mine = [t for t, _, _ in pool if touches(t, (latent,))]
+    if latent not in joint.discrete or not any(len(set(latents_in(t).get(latent, ()))) > 1 for t in mine):
+        return None
+    found = cliques_of(mine, (latent,), joint.levels)
+    state = Ix(latent, joint.levels[latent])
+    return None if isinstance(found, str) else Block(latent, (latent,), (), (state,), (), (), network=found, apart=True)
+
+
 def _tied(latents: tuple[str, ...], joint: LogJoint, terms: Sequence[Term]) -> tuple[str, ...]:
     """The discrete latents that terms tie to these, directly or through others, in order of declaration."""
     found = set(latents)

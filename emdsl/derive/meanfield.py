@@ -19,6 +19,7 @@ from emdsl.derive.discrete import groups
 from emdsl.derive.expr import El, Ix
 from emdsl.derive.factors import Factor, LogJoint
 from emdsl.derive.gaussian import covariance_axes
+from emdsl.derive.plates import home_of
 from emdsl.derive.records import WHOLE
 from emdsl.derive.scaled import is_matrix
 from emdsl.derive.terms import Term, merge, symmetry_of, terms
@@ -54,7 +55,7 @@ def factorised(joint: LogJoint, weighted: str | None, wanted: Sequence[tuple[str
         others = [blocks for k, blocks in enumerate(alone) if k != n]
         pool = [(p, f.span, f.about) for t, f in mine if touches(t, latents) for p in _over(t, f, others, joint)]
         held = _known(kinds, latents)
-        blocks, rest = eliminated(joint, _groups(joint, latents, mine), pool, held, weighted)
+        blocks, rest = eliminated(joint, _groups(joint, latents, mine), pool, held, weighted, _bare(joint, latents))
         own = [p for t, span, about in pool for p in _apart(t, span, about, blocks, joint)]
         symmetry = symmetry_of(joint)
         shares = [tuple(merge((weigh(t, weighted, joint.model) for t in ts), symmetry)) for ts in (rest, own)]
@@ -100,13 +101,21 @@ def _tractable(joint: LogJoint, weighted: str | None, wanted: Sequence[tuple[str
         return None
 
 
+def _tied(block: Block) -> bool:
+    """Whether the elements of a block are handled together."""
+    field = block.field is not None and bool(block.field.ties)
+    return block.chain is not None or (bool(block.network) and not block.apart) or field
+
+
 def _refuse_bare(model: m.ModelText, blocks: Sequence[Block]) -> None:
     """A bare name asks for a factor for each of its elements: only where they are not tied is that the block found."""
     problems = []
     for line in model.infer:
         for group, grouped in zip(line.groups, line.grouped, strict=True):
             block = next((b for b in blocks if group[0] in b.latents), None)
-            tied = block is not None and (block.chain or block.network or (block.field and block.field.ties))
+            tied = block is not None and (
+                block.chain or (block.network and not block.apart) or (block.field and block.field.ties)
+            )
             if line.method == "meanfield" and not grouped and tied:
                 text = (
                     f"the elements of {group[0]} are tied to one another, and factors for single ones do not follow yet"
@@ -124,7 +133,17 @@ def _conditional(
 ) -> tuple[Block, ...]:  # fmt: skip
     """The blocks of one factor with all other latents known: they have the statistics that mean-field gives them."""
     pool = [(hidden(t, latents), f.span, f.about) for t, f in mine if touches(t, latents)]
-    return eliminated(joint, _groups(joint, latents, mine), pool, _known(kinds, latents), weighted)[0]
+    left, bare = _groups(joint, latents, mine), _bare(joint, latents)
+    return eliminated(joint, left, pool, _known(kinds, latents), weighted, bare)[0]
+
+
+def _bare(joint: LogJoint, latents: tuple[str, ...]) -> str | None:
+    """The latent that an `infer` line names without parentheses: each of its elements is a factor."""
+    for line in joint.model.infer:
+        for group, grouped in zip(line.groups, line.grouped, strict=True):
+            if line.method == "meanfield" and group == latents and not grouped:
+                return latents[0]
+    return None
 
 
 def _known(kinds: Mapping[str, str], latents: Sequence[str]) -> Mapping[str, str]:
@@ -153,9 +172,13 @@ def _over(t: Term, f: Factor, factors: Sequence[tuple[Block, ...]], joint: LogJo
     return out
 
 
-def moments_of(block: Block) -> dict[str, tuple[Ix, ...]]:
+def moments_of(block: Block, model: m.ModelText) -> dict[str, tuple[Ix, ...]]:
     """What others may read of a factor's posterior: each array's name and the axes it has."""
     name, own = block.name, (*block.gates, *block.home)
+    if block.network:
+        cliques = {f"clique{n}:{name}": c.axes for n, c in enumerate(block.network)}
+        places = [home_of(model.variable(n)) for n in block.latents]
+        return cliques | {f"q:{n}": (s, *h) for n, s, h in zip(block.latents, block.states, places, strict=True)}
     out: dict[str, tuple[Ix, ...]] = {f"q:{name}": (*block.states, *own)} if block.states or block.gates else {}
     if block.chain is not None:
         out[f"pair:{name}"] = (*block.chain.before, *block.states, *own)
@@ -186,7 +209,7 @@ def moments_of(block: Block) -> dict[str, tuple[Ix, ...]]:
     return out
 
 
-def moments(elimination: Elimination) -> dict[str, tuple[Ix, ...]]:
+def moments(elimination: Elimination, model: m.ModelText) -> dict[str, tuple[Ix, ...]]:
     """The arrays that one factor hands to the others, to the statistics, or to whoever asks for the posterior."""
     read = {
         e.var
@@ -197,5 +220,5 @@ def moments(elimination: Elimination) -> dict[str, tuple[Ix, ...]]:
         if isinstance(e, El)
     }
     kept = ("q:", "E:", "argument:", "mean:", "cov:", "location:", "variance:")
-    found = {k: axes for p in elimination.parts for b in p.blocks for k, axes in moments_of(b).items()}
+    found = {k: axes for p in elimination.parts for b in p.blocks for k, axes in moments_of(b, model).items()}
     return {k: axes for k, axes in found.items() if k in read or (k.startswith(kept) and k.count(":") < 3)}

@@ -74,13 +74,15 @@ def in_clique(t: Term, latents: tuple[str, ...], levels: Mapping[str, str]) -> C
         else:
             factors.append(x.delta(state, g.at))
     states = tuple(places.values())
-    masks = tuple(f for f in factors if _is_mask(f) and not set(x.free(f)) & set(states))
+    masks = tuple(f for f in factors if _is_mask(f, levels) and not set(x.free(f)) & set(states))
     rest = tuple(f for f in factors if f not in masks and f != x.ONE)
     plates = tuple(i for i in ixs if any(i in x.free(e) for e in (*masks, *(El("", p[1]) for p in places))))
     summed = tuple(i for i in ixs if i not in plates)
     return Clique(tuple(places), states, plates, masks, (Term(t.coef, (), rest, (*states, *plates, *summed)),))
 
 
-def _is_mask(f: Expr) -> bool:
-    """A condition: 0 or 1 whatever the data are."""
+def _is_mask(f: Expr, levels: Mapping[str, str]) -> bool:
+    """A condition: 0 or 1 whatever the data are. The selector of a latent of another factor of q is none."""
+    if isinstance(f, x.Sel) and isinstance(f.of, El) and f.of.var in levels:
+        return False
     return isinstance(f, x.Sel | x.Delta) or (isinstance(f, x.Fn) and f.name in x.COMPARISONS)

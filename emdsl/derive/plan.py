@@ -80,7 +80,7 @@ def derive(model: m.ModelText) -> Plan:
         _choices(elimination, joint, refused),
         weighted,
         _scale_powers(updates, centred),
-        moments(elimination),
+        moments(elimination, model),
     )
 
 
@@ -220,6 +220,8 @@ def _field_choice(held: str, field: Field) -> tuple[str, str]:
 
 
 def _network_reason(states: str, b: Block) -> str:
+    if b.apart:
+        return f"{states} states per element, each element a factor given the others it is tied to, in turn"
     ties = len([c for c in b.network if len(c.places) > 1])
     return (
         f"{states} states per element, tied in {ties} way{'' if ties == 1 else 's'}: summed out one element after the "

@@ -12,6 +12,7 @@ from emdsl.derive.block import Block
 from emdsl.derive.blocks import Part
 from emdsl.derive.expr import El, Ix
 from emdsl.derive.meanfield import moments_of
+from emdsl.derive.plates import home_of
 from emdsl.generate.context import Function
 from emdsl.generate.estep import emit_joint_probabilities
 from emdsl.generate.expectations import rows_of_data
@@ -50,36 +51,52 @@ def part_lines(printer: Printer, part: Part) -> list[str]:
 def _kept(printer: Printer, part: Part) -> list[tuple[str, tuple[Ix, ...]]]:
     """The arrays of a factor that anyone reads, and their axes."""
     wanted = printer.plan.moments
-    return [(key, axes) for b in part.blocks for key, axes in moments_of(b).items() if key in wanted]
+    return [
+        (key, axes)
+        for b in part.blocks
+        for key, axes in moments_of(b, printer.plan.joint.model).items()
+        if key in wanted
+    ]
 
 
 def start_lines(printer: Printer) -> list[str]:
     """`start(params, data, prepared, rng, given)`: factors to sweep from, seeded; those of `given` as they are."""
     f = printer.function()
-    cells = [line for part in printer.plan.elimination.parts for b in part.blocks for line in _start(printer, f, b)]
+    after: list[str] = []
+    parts = printer.plan.elimination.parts
+    cells = [line for part in parts for b in part.blocks for line in _start(printer, f, b, after)]
     cells += [f'"entropy {part.latents[0]}": 0.0,' for part in printer.plan.elimination.parts]
-    discrete = [b for b in printer.plan.elimination.blocks if b.states and len(b.latents) == 1]
-    given = [
-        f'put(factors, given, "{b.name}", "q:{b.name}", {len(b.home)})' for b in discrete if not b.chain and not b.gates
-    ]
+    discrete = [b for b in printer.plan.elimination.blocks if b.states and not b.chain and not b.gates]
+    homes = {b.name: len(home_of(printer.plan.joint.model.variable(b.name))) for b in discrete if len(b.latents) == 1}
+    given = [f'put(factors, given, "{n}", "q:{n}", {plates})' for n, plates in homes.items()]
     lines = ['sizes = prepared["the sizes"]', *f.prologue(), *f.emitter.outer, "factors = {", *indent(cells, 1), "}"]
-    lines += [*given, "refuse_factors(given)", "return factors"]
+    lines += [*given, "refuse_factors(given)", *after, "return factors"]
     doc = '"""Factors of q to sweep from: seeded divisions of discrete latents, plain members of families near 1."""'
     return ["def start(params, data, prepared, rng, given):", *indent([doc, *lines], 1)]
 
 
-def _start(printer: Printer, f: Function, block: Block) -> list[str]:
-    em = f.emitter
+def _start(printer: Printer, f: Function, block: Block, after: list[str]) -> list[str]:
+    """Entries of one block; `after` takes the lines that need the probabilities of single elements."""
+    em, model = f.emitter, printer.plan.joint.model
     out = []
-    for key, axes in moments_of(block).items():
+    for key, axes in moments_of(block, model).items():
         if key not in printer.plan.moments:
             continue
         kind = key.split(":")[0]
         stored = em.order(axes)
         shape = f"({', '.join(em.size(i.dim) for i in stored)}{',' if len(stored) == 1 else ''})"
-        if kind == "q":
+        if kind == "q" and block.network:
+            out.append(f'"{key}": seeded(np.empty({shape}), 1, [], rng),')
+        elif kind == "q":
             states = len(block.states) + len(block.gates)
             out.append(f'"{key}": seeded(np.empty({shape}), {states}, {rows_of_data(printer, f, block)}, rng),')
+        elif kind.startswith("clique"):
+            later = (
+                f'products(prepared["the network of {block.name}"], {kind.removeprefix("clique")}, factors, {shape})'
+            )
+            order = [axes.index(i) for i in stored]
+            assert order == sorted(order)
+            after.append(f'factors["{key}"] = {later}')
         elif kind == "pair" or kind.startswith("first"):
             chained = len([i for i in axes if i in (*block.states, *block.gates, *_before(block))])
             out.append(f'"{key}": shares_of_ones({shape}, {chained}),')
@@ -97,7 +114,9 @@ def _start(printer: Printer, f: Function, block: Block) -> list[str]:
             places = [stored.index(i) for i in own]
             out.append(f'"{key}": unit_covariance({shape}, {places}),')
     if block.record is not None and block.scale is None:
-        wanted = [k for k in moments_of(block) if k in printer.plan.moments and k.startswith(("E:", "argument:"))]
+        wanted = [
+            k for k in moments_of(block, model) if k in printer.plan.moments and k.startswith(("E:", "argument:"))
+        ]
         stored = em.order((*block.gates, *block.home, *block.own))
         shape = f"({', '.join(em.size(i.dim) for i in stored)}{',' if len(stored) == 1 else ''})"
         at = tuple(stored.index(i) for i in block.own)

@@ -24,7 +24,11 @@ def emit_network(f: Function, block: Block) -> None:
     if f.largest:
         f.runtime[f"c:{name}"] = Leaf(weights, (), True)
         return
-    em.lines.append(f'{q}, {log_z}, {cliques} = networks(prepared["the network of {name}"], {weights}, rng)')
+    network = f'prepared["the network of {name}"]'
+    if block.apart:
+        em.lines.append(f'{q}, {log_z}, {cliques} = networks_apart({network}, {weights}, factors["q:{name}"])')
+    else:
+        em.lines.append(f"{q}, {log_z}, {cliques} = networks({network}, {weights}, rng)")
     gone = [em.contract(_absent(f, block, latent), ()) for latent in block.latents if block.conditions(latent)]
     if gone:
         em.lines.append(f"{log_z} = {log_z} - ({em.sum(gone).code})")
@@ -53,9 +57,14 @@ def network_lines(f: Function, block: Block) -> list[str]:
         levels.append(f'"{latent}": ({em.size(f.plan.joint.levels[latent])}, {count})')
         shapes.append(f'"{latent}": ({"".join(em.size(i.dim) + ", " for i in home)})')
     cliques = [_members(g, block, c) for c in block.network]
+    ordered = ", False" if block.apart else ""
     body = ['sizes = prepared["the sizes"]', *g.prologue(), *em.outer, *em.lines]
     body += [f"levels = {{{', '.join(levels)}}}", "cliques = ["]
-    body += [*(f"    {c}," for c in cliques), "]", f"return Network(levels, cliques), {{{', '.join(shapes)}}}"]
+    body += [
+        *(f"    {c}," for c in cliques),
+        "]",
+        f"return Network(levels, cliques{ordered}), {{{', '.join(shapes)}}}",
+    ]
     doc = '"""Which elements each clique ties, and an order of elimination; the shapes of the latents."""'
     return [f"def network_of_{block.name}(prepared):", *("    " + line for line in (doc, *body))]
 

@@ -61,7 +61,7 @@ def _inside(plan: Plan, block: Block) -> Iterator[Say]:
 
 def closed_terms(plan: Plan, block: Block) -> list[Placed]:
     """The terms that hold a block, in the block's own indices: squares closed, earlier blocks integrated out."""
-    if plan.elimination.parts:  # averaged over the other factors, they stand open
+    if plan.elimination.parts and not block.network:  # averaged over the other factors, they stand open
         roles = block.roles or ("",) * len(block.terms)
         return [Placed(term, role) for term, role in zip(block.terms, roles, strict=True)]
     before = earlier(plan, block)

@@ -29,6 +29,13 @@ def network_steps(plan: Plan, block: Block, terms: Sequence[Term], t: Typeset) -
         ]
         value = t.of(x.add(*(tidy(e, t.known) for e in parts)), names)
         yield Show(f.Relation("=", f.Apply(f.Word("factor"), tuple(states)), value))
+    if block.apart:
+        yield Say(
+            "q is a product over elements. One is taken after the other: the log of its q is the sum of its factors, "
+            "averaged over the elements they hold beside it, up to a constant. The probability of elements together is "
+            "the product of theirs."
+        )
+        return
     yield Say(
         "Elements are summed out one after the other; each leaves the log of its sum, a factor of those it was "
         "tied to. Backward, q of an element given these is its share of the sum. The order is chosen when data "

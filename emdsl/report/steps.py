@@ -111,7 +111,11 @@ def _bound(plan: Plan) -> Step:
 
 def _factorised(plan: Plan) -> str:
     """What mean-field is, with the factors of this q."""
-    parts = [f"q({', '.join(p.latents)})" for p in plan.elimination.parts]
+    single = {n for b in plan.elimination.blocks if b.apart for n in b.latents}
+    parts = [
+        f"q({', '.join(p.latents)})" + (" (over all its elements)" if set(p.latents) & single else "")
+        for p in plan.elimination.parts
+    ]
     return (
         f"with equality where q is the posterior. Here q is a product, {' '.join(parts)}, so the bound lies below. For "
         "one factor, the others held, the bound is greatest where the log of that factor is the log joint averaged "

@@ -28,7 +28,9 @@ class Network:
     numbers by row) and a mask by row (or None). `scopes[v]` are an element and its separator, in order of elimination.
     """
 
-    def __init__(self, levels: Mapping[str, tuple[int, int]], cliques: Sequence[tuple[Sequence[Any], Any]]) -> None:
+    def __init__(
+        self, levels: Mapping[str, tuple[int, int]], cliques: Sequence[tuple[Sequence[Any], Any]], ordered: bool = True
+    ) -> None:
         self.first, self.levels, total = {}, levels, 0
         for name, (_, count) in levels.items():
             self.first[name] = total
@@ -41,7 +43,8 @@ class Network:
             rows = np.arange(len(ids)) if mask is None else np.flatnonzero(np.ravel(mask))
             self.members.append(ids[rows])
             self.rows.append(rows)
-        self._order(total)
+        if ordered:  # not where elements are factors for themselves: nothing is eliminated
+            self._order(total)
 
     def _order(self, total: int) -> None:
         """Least degree first; refuses a table of more than WIDEST entries, with its size."""

@@ -9,6 +9,7 @@ import numpy as np
 
 from emdsl.runtime.columns import Array
 from emdsl.runtime.faults import DataError
+from emdsl.runtime.networks import Network
 
 
 def shares_of_ones(shape: Sequence[int], states: int) -> Array:
@@ -77,3 +78,85 @@ def settled(sweep: Callable[[Any], Mapping[str, Any]], factors: Any, tol: float 
             break
         before = bound
     return factors
+
+
+def products(
+    network: tuple[Network, Mapping[str, tuple[int, ...]]], clique: int, factors: Mapping[str, Array],
+    shape: Sequence[int],
+) -> Array:  # fmt: skip
+    """Probabilities of a clique whose elements are independent: (*states, *plates), 0 where the clique is not there."""
+    net, _ = network
+    q = np.concatenate([factors[f"q:{name}"].reshape(k, -1) for name, (k, _) in net.levels.items()], axis=1)
+    members = net.members[clique]
+    out = np.zeros((*shape[: members.shape[1]], int(np.prod(shape[members.shape[1] :]))))
+    out[..., net.rows[clique]] = _product(q, members, out.shape[:-1])
+    return out.reshape(shape)
+
+
+def _product(q: Array, members: Array, states: Sequence[int]) -> Array:
+    """q of each row's members multiplied, (*states, rows); of one element in two places, where their states agree."""
+    out = np.ones((*states, len(members)))
+    grid = np.indices(tuple(states), sparse=True)
+    for at in range(members.shape[1]):
+        own = q[: states[at], members[:, at]]
+        own = own.reshape(*(states[at] if i == at else 1 for i in range(len(states))), len(members))
+        for other in range(at):
+            agree = (grid[other] == grid[at])[..., None] + 0.0
+            own = np.where(members[:, other] == members[:, at], agree, own)
+        out *= own
+    return out
+
+
+def networks_apart(
+    network: tuple[Network, Mapping[str, tuple[int, ...]]], tables: Sequence[Array], start: Array
+) -> tuple[dict[str, Array], float, list[Array]]:
+    """One sweep over the elements of one latent, each the best factor given the others': probabilities, bound, cliques.
+
+    tables : (*states, *plates) log weights of each clique; start : (states, *home) probabilities to begin from.
+    """
+    net, shapes = network
+    ((name, (k, n)),) = net.levels.items()
+    q = start.reshape(k, n).copy()
+    flat = [
+        t.reshape(*t.shape[: m.shape[1]], -1)[..., r] for t, m, r in zip(tables, net.members, net.rows, strict=True)
+    ]
+    where = [_places(m, n) for m in net.members]
+    for v in range(n):
+        log_q = np.zeros(k)
+        for table, members, places in zip(flat, net.members, where, strict=True):
+            for rows, own in places[v]:
+                log_q += _message(table[..., rows], members[rows], own, q)
+        q[:, v] = np.exp(log_q - log_q.max())
+        q[:, v] /= q[:, v].sum()
+    bound = -float(np.where(q > 0, q * np.log(np.where(q > 0, q, 1.0)), 0.0).sum())
+    cliques = []
+    for table, weights, members, kept in zip(tables, flat, net.members, net.rows, strict=True):
+        p = _product(q, members, weights.shape[:-1])
+        bound += float((p * weights).sum())
+        whole = np.zeros((*weights.shape[:-1], int(np.prod(table.shape[members.shape[1] :]))))
+        whole[..., kept] = p
+        cliques.append(whole.reshape(table.shape))
+    return {name: q.reshape(k, *shapes[name])}, bound, cliques
+
+
+def _places(members: Array, count: int) -> list[list[tuple[Array, tuple[int, ...]]]]:
+    """For each element: the rows that hold it, by the places at which they do."""
+    out: list[list[tuple[Array, tuple[int, ...]]]] = [[] for _ in range(count)]
+    for rows, v in ((np.flatnonzero((members == v).any(1)), v) for v in np.unique(members)):
+        held = members[rows] == v
+        for pattern in np.unique(held, axis=0):
+            out[v].append((rows[(held == pattern).all(1)], tuple(np.flatnonzero(pattern).tolist())))
+    return out
+
+
+def _message(table: Array, members: Array, own: tuple[int, ...], q: Array) -> Array:
+    """The expected log weight of an element's states: other places averaged, its own all in one state."""
+    letters = list(range(members.shape[1]))
+    for at in own:
+        letters[at] = own[0]
+    row = members.shape[1]
+    factors: list[Any] = [table, [*letters, row]]
+    for at in range(members.shape[1]):
+        if at not in own:
+            factors += [q[: table.shape[at], members[:, at]], [at, row]]
+    return np.asarray(np.einsum(*factors, [own[0]]))
