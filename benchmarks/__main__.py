@@ -14,6 +14,7 @@ NAMES = (
     "old_faithful",
     "latent_classes",
     "hidden_chains",
+    "linear_gaussian",
     "memory",
     "compiling",
     "importing",

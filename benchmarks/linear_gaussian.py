@@ -1,0 +1,88 @@
+"""Gaussian latents: factor analysis beside scikit-learn, a linear system and random intercepts beside statsmodels."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+import emdsl
+from benchmarks.timing import MODELS, Line, agreement, by_turns
+
+STEPS = 10
+
+
+def fitter(name: str, **options: Any) -> Any:
+    """The estimator of one model of the gallery."""
+    return emdsl.compile(str(MODELS / f"{name}.em")).fitter(**options)
+
+
+def factor_analysis() -> Line:
+    """An iteration each; theirs solves for the loadings exactly, so likelihoods are compared at their last point."""
+    from sklearn.decomposition import FactorAnalysis
+
+    rng, n, d, k = np.random.default_rng(0), 50_000, 50, 5
+    load = rng.normal(size=(d, k))
+    x = rng.normal(size=(n, k)) @ load.T + rng.normal(size=(n, d)) * rng.uniform(0.5, 1.5, d) + rng.normal(size=d)
+    start = {"mean": x.mean(0), "load": load + rng.normal(0, 0.3, load.shape), "noise": np.ones(d)}
+    climber = fitter("factor_analysis", Q=k, max_iter=STEPS, tol=0)
+    steps = 3
+
+    def theirs() -> Any:
+        return FactorAnalysis(k, tol=0, max_iter=steps, svd_method="lapack", noise_variance_init=np.ones(d)).fit(x)
+
+    mine, other, _, right = by_turns(lambda: climber.fit({"x": x}, init=start), theirs, 3)
+    there = {"mean": right.mean_, "load": right.components_.T, "noise": right.noise_variance_}
+    same = fitter("factor_analysis", Q=k, max_iter=0).fit({"x": x}, init=there).log_likelihood_
+    agree = agreement(same, float(right.score(x)) * n)
+    work = "factor analysis, N=5e4 D=50 K=5, an iteration"
+    return Line(work, "scikit-learn, lapack", other * 1e3 / steps, mine * 1e3 / STEPS, "100x", agree)
+
+
+def linear_system() -> Line:
+    """A whole iteration here, the smoother alone there; the likelihoods are those of the start."""
+    from statsmodels.tsa.statespace.kalman_smoother import KalmanSmoother
+
+    rng, n, d, k = np.random.default_rng(1), 5000, 8, 4
+    turn = np.linalg.qr(rng.normal(size=(k, k)))[0] * 0.9
+    load, noise = rng.normal(size=(d, k)), rng.uniform(0.5, 1.5, d)
+    h = rng.normal(size=(n, k))
+    for t in range(1, n):
+        h[t] += turn @ h[t - 1]
+    x = h @ load.T + rng.normal(size=(n, d)) * np.sqrt(noise)
+    start = {"A": turn, "C": load, "start": np.zeros(k), "noise": noise}
+    climber = fitter("linear_dynamical_system", Q=k, max_iter=STEPS, tol=0)
+
+    def theirs() -> float:
+        known: dict[str, Any] = {"design": load, "obs_cov": np.diag(noise), "transition": turn}
+        s = KalmanSmoother(d, k, k, selection=np.eye(k), state_cov=np.eye(k), tolerance=0.0, **known)
+        s.bind(x.copy())
+        s.initialize_known(np.zeros(k), np.eye(k))
+        return float(s.smooth().llf_obs.sum())
+
+    mine, other, left, right = by_turns(lambda: climber.fit({"x": x}, init=start).history_[0], theirs, 3)
+    work = "linear system, T=5000, 4 states, 8 outputs, an iteration"
+    return Line(work, "statsmodels, smoother", other * 1e3, mine * 1e3 / STEPS, "20x dynamax", agreement(left, right))
+
+
+def random_intercepts() -> Line:
+    """The whole fit by maximum likelihood, from each side's own start."""
+    from statsmodels.regression.mixed_linear_model import MixedLM
+
+    rng, n, groups = np.random.default_rng(2), 20_000, 1000
+    subject = rng.integers(0, groups, n)
+    X = np.column_stack([np.ones(n), rng.normal(size=(n, 2))])
+    y = X @ [1.0, -0.5, 2.0] + rng.normal(size=groups)[subject] * 1.2 + rng.normal(size=n)
+    climber = fitter("random_intercepts", max_iter=2000, tol=1e-11, seed=0)
+
+    def ours() -> float:
+        return float(climber.fit({"X": X, "subject": subject, "y": y}).log_likelihood_)
+
+    found = by_turns(ours, lambda: float(MixedLM(y, X, subject).fit(reml=False).llf), 3)
+    mine, other, left, right = found
+    work = "random intercepts, N=2e4, 1000 groups, whole fit"
+    return Line(work, "statsmodels, MixedLM", other * 1e3, mine * 1e3, "40x", agreement(left, right))
+
+
+def run() -> list[Line]:
+    return [factor_analysis(), linear_system(), random_intercepts()]
