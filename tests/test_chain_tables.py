@@ -147,6 +147,27 @@ def compare(node: Any, edge: Any, first: Any, lengths: list[int], shape: tuple[i
             np.testing.assert_array_equal(of(best[0], 0), path)
 
 
+def test_first_positions_that_rule_out_what_looked_likely() -> None:
+    """Only 000 and 111 may begin a chain of lag three: 000 looks hopeless, e^-750, until 111 has cost e^-800.
+
+    All later transitions are possible, so that no zero of the edges says that a state may be lost.
+    """
+    rng = np.random.default_rng(5)
+    node, edge, first = tables(rng, 2, 3, [6], 0, False, 0.0)
+    node[:, :3] = [[-750, 0, 0], [0, -400, -400]]
+    for r in (1, 2):
+        first[r][..., 0, 1, :] = first[r][..., 1, 0, :] = ZERO
+    compare(node, edge, first, [6], (1, 0, 3, False))
+
+
+def test_states_that_are_kept_for_ever_are_not_lost() -> None:
+    """Two states that never change: the first looks hopeless, e^-750, until the other has cost e^-800."""
+    node = np.array([[-750.0, 0, 0, 0], [0, -400, -400, 0]])
+    edge = np.array([[0.0, ZERO], [ZERO, 0.0]])
+    compare(node, edge, [np.zeros((2, 1))], [4], (1, 0, 1, False))
+    compare(node[:, ::-1].copy(), edge, [np.zeros((2, 1))], [4], (1, 0, 1, False))
+
+
 def test_a_start_is_drawn_as_its_nodes_have_it() -> None:
     rng = np.random.default_rng(4)
     node, edge, first = tables(rng, 3, 1, [5, 2], 0, False, 0.0)

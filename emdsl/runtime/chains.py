@@ -93,7 +93,7 @@ def _node_tops(r: Recursion, count: int) -> Array:
 
 
 def _pair_factors(r: Recursion, alpha: Array, after: Array, rows: int) -> tuple[Array, Array]:
-    """`from` and `to` by row; 0 where an element has fewer than L behind it."""
+    """`from` and `to` by row; `from` is 0 where an element has fewer than L behind it, and so is their product."""
     lanes = r.lanes
     inside = np.zeros_like(alpha)
     if lanes.steps:
@@ -101,7 +101,6 @@ def _pair_factors(r: Recursion, alpha: Array, after: Array, rows: int) -> tuple[
         inside[0][:, lanes.later] = alpha[-1][:, lanes.before[lanes.later]]
     for step in range(min(len(r.first), lanes.steps)):
         inside[step][:, lanes.first] = 0.0
-        after[step][:, lanes.first] = 0.0
     return lanes.scatter(inside, rows), lanes.scatter(after, rows)
 
 
@@ -124,12 +123,14 @@ def _first_positions(r: Recursion, alpha: Array, after: Array, q: Array, count: 
 def _lost(r: Recursion, node: Array, alpha: Array, beta: Array) -> bool:
     """Whether underflow may have lost a state that matters.
 
-    Where every transition is above CERTAIN, a state that is left with less than the square of it can be
-    replaced by a better one on every path through it. Else zeros must be the structure's own.
+    A path through a state that is left with nearly nothing can leave the likeliest state instead and come back to
+    itself after L transitions. Where these are above CERTAIN together, it was no loss: at the first positions by their
+    own tables, of which zeros must be asked as of the others. Else zeros must be the structure's own.
     """
     if not np.isfinite(r.scale[r.lanes.valid]).all():
         return True
-    if r.w.min(initial=1.0) >= CERTAIN:
+    early = [np.exp((t - t.max(axis=(0, 1))).min(initial=0.0)) for t in r.first[1:]]
+    if min(r.w.min(initial=1.0), *early, 1.0) ** len(r.first) >= CERTAIN:
         return False
     possible = r.lanes.gather((node - r.top > LOWEST / 2).astype(float))
     for values, step_of in ((alpha, 1), (beta, -1)):
