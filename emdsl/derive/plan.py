@@ -46,6 +46,7 @@ class Plan:
     weighted: str | None
     scale_power: Mapping[str, int]
     moments: Mapping[str, tuple[Ix, ...]]  # of mean-field: what the factors of q hand to one another
+    unweighted: Mapping[str, str]  # plates that cannot carry sample weights, with the reason
 
     def presence_axes(self, v: m.Variable) -> int:
         """How many of a variable's own axes its presence mask carries: cells that may be missing one by one."""
@@ -64,8 +65,11 @@ def derive(model: m.ModelText) -> Plan:
     shifts = {**shifts, **{p.param: plane_shift(p, joint) for p in flat}}
     weighted = weighted_plate(model, joint)
     elimination, refused = posteriors(joint, weighted)
-    if any(weighted == i.dim for b in elimination.blocks if b.field for h in b.field.homes.values() for i in h):
-        weighted = None  # the elements of the plate are tied to one another
+    bound_up = {
+        n for b in elimination.blocks if b.field for n in b.latents if weighted in plate_names(model.variable(n))
+    }
+    if bound_up:
+        weighted = None  # the plate's elements of a joint Gaussian are eliminated together, whatever each weighs
         elimination, refused = posteriors(joint, weighted)
     q = expected(joint, elimination, weighted)
     updates = solve(model, q)
@@ -81,6 +85,7 @@ def derive(model: m.ModelText) -> Plan:
         weighted,
         _scale_powers(updates, centred),
         moments(elimination, model),
+        _unweighted(model, weighted, bound_up),
     )
 
 
@@ -103,6 +108,21 @@ def posteriors(joint: LogJoint, weighted: str | None) -> tuple[Elimination, str]
         return found, refusal.problems[0].message
 
 
+def _unweighted(model: m.ModelText, weighted: str | None, bound_up: set[str]) -> dict[str, str]:
+    """The outermost plates of observed data that cannot carry sample weights, each with the reason."""
+    outer = dict.fromkeys(plate_names(v)[0] for v in model.of_kind("observed") if v.plates)
+    tied = ", ".join(v.name for v in model.variables if v.name in bound_up)
+    reason = "the observed data lie on several plates"
+    if tied:
+        reason = f"the elements of {tied} are one joint Gaussian, in which each counts once"
+    return {p: reason for p in outer if p != weighted}
+
+
+def plate_names(v: m.Variable) -> list[str]:
+    """The dimensions of a variable's plates, from outer to inner."""
+    return [_dimension(p.size) for p in v.plates]
+
+
 def _scale_powers(updates: tuple[Update, ...], centred: tuple[str, ...]) -> dict[str, int]:
     """Closed positive roots made of squares of centred data: 1 for a standard deviation, 2 for a variance."""
     out: dict[str, int] = {}
@@ -120,7 +140,7 @@ def _scale_powers(updates: tuple[Update, ...], centred: tuple[str, ...]) -> dict
 
 def weighted_plate(model: m.ModelText, joint: LogJoint) -> str | None:
     """The outermost plate of the observed data, where there is one alone and no latent is chained along it."""
-    outer = {_dimension(v.plates[0].size) for v in model.of_kind("observed") if v.plates}
+    outer = {plate_names(v)[0] for v in model.of_kind("observed") if v.plates}
     return next(iter(outer)) if len(outer) == 1 and not outer & chained_plates(joint) else None
 
 

@@ -15,6 +15,8 @@ def spec(plan: Plan) -> dict[str, Any]:
     model = plan.joint.model
     sizes = {s.name: s.default.constant if s.default is not None else None for s in model.sizes}
     defaults = [[s.name, str(s.default)] for s in model.sizes if s.default is not None and s.default.constant is None]
+    ordered = tied_plates(plan)
+    unweighted = {p.removesuffix("[]"): why for p, why in plan.unweighted.items() if p not in ordered}
     return {
         "model": model.name,
         "sizes": sizes,
@@ -22,7 +24,8 @@ def spec(plan: Plan) -> dict[str, Any]:
         "variables": [variable(v, plan) for v in model.variables],
         "plan": {n: [c.method, c.reason] for n, c in plan.choices.items()},
         "updates": {n: [u.kind, "", u.reason] for u in plan.updates for n in u.params},
-        "ordered": tied_plates(plan),
+        "ordered": ordered,
+        **({"unweighted": unweighted} if unweighted else {}),
     }
 
 

@@ -281,6 +281,12 @@ def _weights(
             hint="leave it out",
             code="D014",
         )
+    if reason := spec.get("unweighted", {}).get(over):
+        raise DataError(
+            f"sample_weight: rows of {over} cannot be weighted: {reason}",
+            hint="leave it out; where rows are independent of one another, repeat them in the data",
+            code="D014",
+        )
     column = read_column("sample_weight", options.sample_weight)
     length = size_value(over, sizes)
     if column.text or column.values.shape != (length,):

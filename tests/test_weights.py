@@ -1,0 +1,71 @@
+"""Sample weights beside joint Gaussians: a weight of 2 is the row twice, or a refusal that says why."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from gallery import compiled
+
+import emdsl
+from emdsl.errors import DataError
+
+SERIES = """
+    model Series
+    param noise : positive
+    param drift : positive
+    for s in S:
+        for t in {steps}:
+            latent level[s, t] ~ Normal(0, var = 4) if t == 0 else Normal(level[s, t-1], var = drift)
+            observed y[s, t] ~ Normal(level[s, t], var = noise)
+"""
+PARTNERS = """
+    model Partners
+    param s2 : positive
+    for g in G:
+        given partner[g] : index[G]
+        latent b[g] ~ Normal(0, var = 1)
+        observed y[g] ~ Normal(b[g] + b[partner[g]], var = s2)
+"""
+TWO_FILES = """
+    model TwoFiles
+    param a : real
+    for n in N:
+        observed x[n] ~ Normal(a, var = 1)
+    for k in M:
+        observed y[k] ~ Normal(a, var = 1)
+"""
+ROWS = np.random.default_rng(3).normal(size=(3, 4))
+REFUSED: dict[str, tuple[str, Any, str]] = {
+    "sequences": (SERIES.format(steps="T"), ROWS, "rows of S cannot be weighted: the elements of level"),
+    "ragged": (SERIES.format(steps="T[s]"), [ROWS[0], ROWS[1, :2], ROWS[2, :1]], "the elements of level"),
+    "edges": (PARTNERS, {"y": ROWS[:, 0], "partner": [1, 2, 0]}, "rows of G cannot be weighted: the elements of b"),
+    "two files": (TWO_FILES, {"x": ROWS[:, 0], "y": ROWS[0]}, "the observed data lie on several plates"),
+}
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_a_weight_is_the_row_so_many_times() -> None:
+    """Of crossed effects, whose elements do not lie on the weighted plate: two EM steps agree, weight 0 is absence."""
+    n, rng = 9, np.random.default_rng(1)
+    data = {"row": np.arange(n) % 4, "column": np.arange(n) // 3, "y": rng.normal(size=n)}
+    weight = np.array([2, 1, 1, 0, 1, 3, 1, 1, 1])
+    again = {k: np.repeat(v, weight) for k, v in data.items()}
+    start = {"mean": 0.4, "s2_u": 1.5, "s2_v": 0.7, "s2": 0.5}
+    fitter = compiled("crossed_effects").fitter(max_iter=2, tol=0)
+    heavy = fitter.fit(data, sample_weight=weight, init=start)
+    found, params = heavy.history_, heavy.params_
+    plain = fitter.fit(again, init=start)
+    np.testing.assert_allclose(found, plain.history_, rtol=1e-12)
+    for name, value in plain.params_.items():
+        np.testing.assert_allclose(params[name], value, rtol=1e-11)
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_weights_that_would_mean_nothing_are_refused(name: str) -> None:
+    text, data, reason = REFUSED[name]
+    over = {"weights_over": "N"} if name == "two files" else {}
+    with pytest.raises(DataError, match="D014") as caught:
+        emdsl.compile(text=text).fitter(max_iter=1, seed=0).fit(data, sample_weight=[2.0, 1.0, 1.0], **over)
+    assert reason in str(caught.value)
