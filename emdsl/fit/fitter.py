@@ -31,6 +31,7 @@ class CompiledModel(Protocol):
     def module(self) -> Any: ...
     def fix(self, names: tuple[str, ...]) -> CompiledModel: ...
     def complete(self, names: tuple[str, ...]) -> CompiledModel: ...
+    def with_copy(self, name: str) -> CompiledModel | None: ...
     def sample(self, params: Any, sizes: Any, seed: Any, data: Any = None) -> dict[str, Any]: ...
 
 
@@ -136,6 +137,19 @@ class Fitter(Estimator):
             data = {k: v for k, v in bound.values.items() if k not in observed and k not in self._held}
         return self.model.sample(self.params_, sizes, int(rng.integers(2**63)), data)
 
+    def _ahead(self, module: Any, bound: Bound, steps: int, givens: Mapping[str, Any]) -> dict[str, Any]:
+        """Latents, and the observed variables whose unseen copies have exact posteriors."""
+        out = super()._ahead(module, bound, steps, givens)
+        whole = self._whole().complete(self._completed) if self._completed else self._whole()
+        for v in module.SPEC["variables"]:
+            on = {p[1].split("[")[0] for p in v["plates"]} & set(module.SPEC["steps"])
+            if v["kind"] != "observed" or not on or v["name"].endswith(" seen"):
+                continue
+            copied = whole.with_copy(v["name"])
+            if copied is not None:
+                out[v["name"]] = super()._ahead(copied.module, bound, steps, givens)[unseen(v["name"])]
+        return out
+
     def document(self) -> dict[str, Any]:
         """The fit with its model's text, so that `emdsl.load` needs nothing else."""
         from emdsl import __version__
@@ -155,6 +169,11 @@ class Fitter(Estimator):
             raise self._fault(error) from None
         super().restore(saved)
         return self
+
+
+def unseen(name: str) -> str:
+    """The name of an observed variable's unseen copy; no user's name has a quote."""
+    return f"{name}'"
 
 
 def load_fit(path: str | Path, build: Callable[[str, Mapping[str, str] | None], CompiledModel]) -> Fitter:

@@ -71,6 +71,7 @@ class Model:
     ) -> None:
         self.text, self.infer, self.fixed = text, infer, fixed
         self.resolved = resolved
+        self._copies: dict[str, Model | None] = {}
         self.warnings = resolved.warnings
         self.refusal: ModelError | None = None
         try:
@@ -127,6 +128,16 @@ class Model:
     def complete(self, names: tuple[str, ...]) -> Model:
         """The same model where entries of these observed variables are missing: they are latents of their rows."""
         return Model(seen_through_points(self.resolved, names), self.text, self.infer, self.fixed)
+
+    def with_copy(self, name: str) -> Model | None:
+        """The same model with a second, unseen copy of an observed variable; None where it has no exact posterior.
+
+        Given the latents the copy is independent of what was seen: its posterior is the predictive distribution.
+        """
+        if name not in self._copies:
+            made = Model(with_unseen_copy(self.resolved, name), self.text, self.infer, self.fixed)
+            self._copies[name] = made if made.refusal is None else None
+        return self._copies[name]
 
     # ------------------------------------------------------------ what the file declares
 
@@ -289,6 +300,14 @@ def seen_through_points(resolved: m.ModelText, names: tuple[str, ...]) -> m.Mode
         point = m.FamilyCall(PRELUDE()["Delta"], 0, (("value", element),), (), (), v.span)
         variables += [replace(v, kind="latent"), replace(v, name=seen(v.name), distribution=point)]
     return replace(resolved, variables=tuple(variables))
+
+
+def with_unseen_copy(resolved: m.ModelText, name: str) -> m.ModelText:
+    """`latent y'` beside `observed y`, with the same density."""
+    from emdsl.fit.fitter import unseen
+
+    copy = replace(resolved.variable(name), kind="latent", name=unseen(name))
+    return replace(resolved, variables=(*resolved.variables, copy))
 
 
 def load(path: str | Path) -> Fitter:

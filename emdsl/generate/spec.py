@@ -6,6 +6,8 @@ from pprint import pformat
 from typing import Any
 
 from emdsl.derive import expr as x
+from emdsl.derive.chains import distance
+from emdsl.derive.expr import El
 from emdsl.derive.plan import Plan, chained_plates
 from emdsl.language import model as m
 
@@ -25,6 +27,7 @@ def spec(plan: Plan) -> dict[str, Any]:
         "plan": {n: [c.method, c.reason] for n, c in plan.choices.items()},
         "updates": {n: [u.kind, "", u.reason] for u in plan.updates for n in u.params},
         "ordered": ordered,
+        **({"steps": steps} if (steps := stepped_plates(plan)) else {}),
         **({"unweighted": unweighted} if unweighted else {}),
     }
 
@@ -42,6 +45,19 @@ def tied_plates(plan: Plan) -> list[str]:
                         out.update(dict.fromkeys(k.dim for k in x.free(i.value) if k.dim in _data_plates(plan)))
     out.update(dict.fromkeys(chained_plates(plan.joint)))
     return sorted(out)
+
+
+def stepped_plates(plan: Plan) -> dict[str, list[str]]:
+    """Ordered plates, along which a density reads what came before, and the variables that it reads there."""
+    out: dict[str, set[str]] = {}
+    for f in plan.joint.factors:
+        for node in (n for e in (f.body, *f.masks, *f.gates) for n in x.walk(e) if isinstance(n, El)):
+            if ":" in node.var:
+                continue
+            for i in node.idx:
+                if (found := distance(i)) is not None and found[1] > 0:
+                    out.setdefault(found[0].dim.removesuffix("[]"), set()).add(node.var)
+    return {plate: sorted(names) for plate, names in sorted(out.items())}
 
 
 def _data_plates(plan: Plan) -> set[str]:

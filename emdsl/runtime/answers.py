@@ -10,9 +10,10 @@ import numpy as np
 from emdsl.runtime.binding import Bound, outer_plates
 from emdsl.runtime.columns import Array
 from emdsl.runtime.faults import DataError
+from emdsl.runtime.forecast import ahead, last_rows, ordered_plates
 from emdsl.runtime.plates import nest_rows
-from emdsl.runtime.settings import Settings
-from emdsl.runtime.sizes import size_value
+from emdsl.runtime.settings import NotFitted, Settings
+from emdsl.runtime.sizes import ragged_name, size_value
 
 DISCRETE = ("category", "bool", "index", "count")
 
@@ -27,12 +28,13 @@ class Answers(Settings):
         """The exception that users see for wrong data; emdsl's own fitter has its own kind."""
         return error
 
-    def _ask(self, function: str, *arguments: Any) -> Any:
+    def _ask(self, function: str, *arguments: Any, of: Any = None) -> Any:
         """A function of the generated module; log 0 and overflow are numbers there, not warnings."""
-        own = getattr(self._module, "DataError", DataError)  # a loaded module's own copy of the class
+        module = self._module if of is None else of
+        own = getattr(module, "DataError", DataError)  # a loaded module's own copy of the class
         try:
             with np.errstate(all="ignore"):
-                return getattr(self._module, function)(*arguments)
+                return getattr(module, function)(*arguments)
         except own as error:
             raise DataError(error.message, error.hint, error.code, error.row) from None
 
@@ -151,8 +153,29 @@ class Answers(Settings):
         return drawn
 
     def forecast(self, steps: int, givens: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """The next `steps` elements of the ordered plate: means and covariances, or probabilities."""
-        if not hasattr(self._module, "forecast"):
-            raise NotImplementedError(f"{self._module.SPEC['model']} cannot forecast: it has no ordered plate")
-        ahead: dict[str, Any] = self._ask("forecast", self.params_, *self._training[:2], int(steps), givens or {})
-        return ahead
+        """The next `steps` elements of every sequence at `params_`, given the data of the fit.
+
+        dict latent -> as in `posterior_`, the plate of steps where the ordered plate was (ragged sequences: one
+        forecast each). givens : values of givens on the ordered plate for the steps ahead, (..., steps, ...). Of
+        observed variables emdsl's own fitter gives the moments, too, where they are exact. Raises DataError where a
+        given is needed, or an observation that later densities read.
+        """
+        self.params_  # noqa: B018  (not fitted: says so)
+        if "_training" not in self.__dict__:
+            raise NotFitted("forecast continues the data of a fit, which do not travel with a saved one: fit again")
+        try:
+            return self._ahead(self._module, self._training[0], steps, givens or {})
+        except DataError as error:
+            raise self._fault(error) from None
+
+    def _ahead(self, module: Any, bound: Bound, steps: int, givens: Mapping[str, Any]) -> dict[str, Any]:
+        """The forecast of all latents that a module has on ordered plates."""
+        plates = ordered_plates(module.SPEC)
+        if self._learned():
+            raise NotImplementedError("forecast needs an exact posterior: mean-field factors know no rows ahead")
+        longer = ahead(module.SPEC, bound, steps, givens, module.default_givens)
+        prepared = self._ask("prepare", longer, self._ask("reference", bound, of=module), of=module)
+        posterior = self._ask("posterior", self.params_, longer, prepared, of=module)
+        latents = {v["name"]: v for v in module.SPEC["variables"] if v["name"] in posterior}
+        on = {n: v for n, v in latents.items() if any((ragged_name(p[1]) or p[1]) in plates for p in v["plates"])}
+        return {n: last_rows(v, posterior[n], longer, int(steps), plates) for n, v in on.items()}
