@@ -136,7 +136,8 @@ class Model:
         """
         if name not in self._copies:
             made = Model(with_unseen_copy(self.resolved, name), self.text, self.infer, self.fixed)
-            self._copies[name] = made if made.refusal is None else None
+            exact = made.refusal is None and not made.derived.elimination.parts
+            self._copies[name] = made if exact else None
         return self._copies[name]
 
     # ------------------------------------------------------------ what the file declares
