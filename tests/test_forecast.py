@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from gallery import compiled, fit
 from oracles.chains import smoothed
-from scipy.stats import norm
+from scipy.stats import norm, poisson
 
 import emdsl
 from emdsl.errors import DataError
@@ -104,6 +104,19 @@ def test_givens_ahead() -> None:
         with pytest.raises(DataError) as caught:
             est.forecast(AHEAD, givens=givens)
         assert said in str(caught.value)
+
+
+def test_counts_by_the_moments_of_each_state() -> None:
+    """A Poisson has no finite table of values to sum over: its mean and variance are known in each state."""
+    y, rate = RNG.poisson(4.0, size=8), np.array([2.0, 7.0])
+    est = fit("poisson_hmm", {"y": y}, K=2, init={**STATES, "rate": rate}, max_iter=0)
+    found = est.forecast(AHEAD)
+    p = smoothed(STATES["first"], STATES["trans"], poisson.logpmf(y[:, None], rate))[1][-1]
+    for step in range(AHEAD):
+        p = p @ STATES["trans"]
+        m = p @ rate
+        assert found["y"]["mean"][step] == pytest.approx(m, rel=1e-10)
+        assert found["y"]["var"][step] == pytest.approx(p @ (rate + rate**2) - m**2, rel=1e-10)
 
 
 def test_the_generated_module_forecasts_latents(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,8 @@ from typing import Any, Protocol, Self
 import numpy as np
 
 from emdsl.errors import DataError, EmdslError, Problem, nearest
+from emdsl.fit.moments import moments_by_state
+from emdsl.language.model import ModelText
 from emdsl.runtime import faults
 from emdsl.runtime.binding import Bound, outer_plates
 from emdsl.runtime.estimator import Estimator
@@ -25,6 +27,8 @@ class CompiledModel(Protocol):
 
     @property
     def text(self) -> str: ...
+    @property
+    def resolved(self) -> ModelText: ...
     @property
     def infer(self) -> Mapping[str, str] | None: ...
     @property
@@ -138,8 +142,9 @@ class Fitter(Estimator):
         return self.model.sample(self.params_, sizes, int(rng.integers(2**63)), data)
 
     def _ahead(self, module: Any, bound: Bound, steps: int, givens: Mapping[str, Any]) -> dict[str, Any]:
-        """Latents, and the observed variables whose unseen copies have exact posteriors."""
-        out = super()._ahead(module, bound, steps, givens)
+        """Latents, and observed variables: by an unseen copy with an exact posterior, or by moments state by state."""
+        longer, posterior = self._continued(module, bound, steps, givens)
+        out = self._last(module, longer, posterior, int(steps))
         whole = self._whole().complete(self._completed) if self._completed else self._whole()
         for v in module.SPEC["variables"]:
             on = {p[1].split("[")[0] for p in v["plates"]} & set(module.SPEC["steps"])
@@ -148,6 +153,11 @@ class Fitter(Estimator):
             copied = whole.with_copy(v["name"])
             if copied is not None:
                 out[v["name"]] = super()._ahead(copied.module, bound, steps, givens)[unseen(v["name"])]
+                continue
+            declared = whole.resolved.variable(v["name"])
+            found = moments_by_state(whole.resolved, declared, posterior, self.params_, longer)
+            if found is not None:
+                out |= self._last(module, longer, {v["name"]: found}, int(steps))
         return out
 
     def document(self) -> dict[str, Any]:

@@ -170,12 +170,22 @@ class Answers(Settings):
 
     def _ahead(self, module: Any, bound: Bound, steps: int, givens: Mapping[str, Any]) -> dict[str, Any]:
         """The forecast of all latents that a module has on ordered plates."""
-        plates = ordered_plates(module.SPEC)
+        return self._last(module, *self._continued(module, bound, steps, givens), int(steps))
+
+    def _continued(
+        self, module: Any, bound: Bound, steps: int, givens: Mapping[str, Any]
+    ) -> tuple[Bound, Mapping[str, Any]]:
+        """The data with rows ahead, and the posterior of all rows."""
+        ordered_plates(module.SPEC)
         if self._learned():
             raise NotImplementedError("forecast needs an exact posterior: mean-field factors know no rows ahead")
         longer = ahead(module.SPEC, bound, steps, givens, module.default_givens)
         prepared = self._ask("prepare", longer, self._ask("reference", bound, of=module), of=module)
-        posterior = self._ask("posterior", self.params_, longer, prepared, of=module)
-        latents = {v["name"]: v for v in module.SPEC["variables"] if v["name"] in posterior}
-        on = {n: v for n, v in latents.items() if any((ragged_name(p[1]) or p[1]) in plates for p in v["plates"])}
-        return {n: last_rows(v, posterior[n], longer, int(steps), plates) for n, v in on.items()}
+        return longer, self._ask("posterior", self.params_, longer, prepared, of=module)
+
+    def _last(self, module: Any, longer: Bound, found: Mapping[str, Any], steps: int) -> dict[str, Any]:
+        """The rows ahead of those variables that lie on ordered plates."""
+        plates = ordered_plates(module.SPEC)
+        known = {v["name"]: v for v in module.SPEC["variables"] if v["name"] in found}
+        on = {n: v for n, v in known.items() if any((ragged_name(p[1]) or p[1]) in plates for p in v["plates"])}
+        return {n: last_rows(v, found[n], longer, steps, plates) for n, v in on.items()}

@@ -10,14 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from emdsl.runtime.binding import Bound, Defaults
+from emdsl.runtime.binding import Bound, Defaults, Spec
 from emdsl.runtime.columns import Array, read_column, refuse_where
 from emdsl.runtime.domains import checked_values
 from emdsl.runtime.faults import DataError
 from emdsl.runtime.plates import Ragged, Record, ragged_rows
 from emdsl.runtime.sizes import parse_size, ragged_name
 
-Spec = Mapping[str, Any]
 FEW = 100_000  # steps ahead, at most
 
 

@@ -167,7 +167,8 @@ SPEC = {'model': 'AutoregressiveHMM',
              'slope': ['linear solve', '',
                        'Q is quadratic: normal equations; concave where the coefficient is positive definite'],
              'sd': ['closed form', '', 'the score has one positive root']},
- 'ordered': ['T']}
+ 'ordered': ['T'],
+ 'steps': {'T': ['y', 'z']}}
 
 
 def default_givens(sizes, given):

@@ -114,7 +114,8 @@ SPEC = {'model': 'CategoricalHMM',
              'symbol': ['closed form', '',
                         'sum of c log p on a simplex: Lagrange multiplier, normalise; Q is concave where all c >= '
                         '0']},
- 'ordered': ['T[]']}
+ 'ordered': ['T[]'],
+ 'steps': {'T': ['z']}}
 
 
 def default_givens(sizes, given):

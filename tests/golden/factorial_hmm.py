@@ -190,7 +190,8 @@ SPEC = {'model': 'FactorialHMM',
              'low': ['linear solve', '',
                      'Q is quadratic: normal equations; concave where the coefficient is positive definite'],
              'sd': ['closed form', '', 'the score has one positive root']},
- 'ordered': ['T']}
+ 'ordered': ['T'],
+ 'steps': {'T': ['a', 'b']}}
 
 
 def default_givens(sizes, given):

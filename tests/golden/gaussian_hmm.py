@@ -126,7 +126,8 @@ SPEC = {'model': 'GaussianHMM',
              'mean': ['closed form', '',
                       'Q is quadratic: one equation per element; concave where the coefficient is positive definite'],
              'sd': ['closed form', '', 'the score has one positive root']},
- 'ordered': ['T']}
+ 'ordered': ['T'],
+ 'steps': {'T': ['z']}}
 
 
 def default_givens(sizes, given):

@@ -158,7 +158,8 @@ SPEC = {'model': 'GaussianMixtureHMM',
              'cov': ['closed form', '',
                      'Q = a logdet - <C, .>: the stationary point is C / a, unique and the maximum for a, C '
                      'positive']},
- 'ordered': ['T']}
+ 'ordered': ['T'],
+ 'steps': {'T': ['z']}}
 
 
 def default_givens(sizes, given):

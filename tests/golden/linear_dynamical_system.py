@@ -129,7 +129,8 @@ SPEC = {'model': 'LinearDynamicalSystem',
                        'Q is quadratic: one equation per element; concave where the coefficient is positive '
                        'definite'],
              'noise': ['closed form', '', 'the score has one root']},
- 'ordered': ['T']}
+ 'ordered': ['T'],
+ 'steps': {'T': ['h']}}
 
 
 def default_givens(sizes, given):

@@ -121,7 +121,8 @@ SPEC = {'model': 'LocalLevel',
                     'along the plate']},
  'updates': {'noise': ['closed form', '', 'the score has one root'],
              'drift': ['closed form', '', 'the score has one root']},
- 'ordered': ['T']}
+ 'ordered': ['T'],
+ 'steps': {'T': ['level']}}
 
 
 def default_givens(sizes, given):

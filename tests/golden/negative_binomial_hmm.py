@@ -142,7 +142,8 @@ SPEC = {'model': 'NegativeBinomialHMM',
              'shape': ['newton', '',
                        'no closed root for shape[shape_0] log(shape[shape_0]), shape[shape_0], '
                        'lgamma(shape[shape_0]); Newton with step-halving, to convergence']},
- 'ordered': ['T']}
+ 'ordered': ['T'],
+ 'steps': {'T': ['z']}}
 
 
 def default_givens(sizes, given):

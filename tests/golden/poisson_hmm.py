@@ -111,7 +111,8 @@ SPEC = {'model': 'PoissonHMM',
              'trans': ['closed form', '',
                        'sum of c log p on a simplex: Lagrange multiplier, normalise; Q is concave where all c >= 0'],
              'rate': ['closed form', '', 'the score has one root']},
- 'ordered': ['T']}
+ 'ordered': ['T'],
+ 'steps': {'T': ['z']}}
 
 
 def default_givens(sizes, given):

@@ -181,7 +181,8 @@ SPEC = {'model': 'StructuralSeries',
              'drift': ['closed form', '', 'the score has one root'],
              'bend': ['closed form', '', 'the score has one root'],
              'turn': ['closed form', '', 'the score has one root']},
- 'ordered': ['T']}
+ 'ordered': ['T'],
+ 'steps': {'T': ['level', 'season', 'slope']}}
 
 
 def default_givens(sizes, given):

@@ -146,7 +146,8 @@ SPEC = {'model': 'SwitchingLinearSystem',
                        'definite'],
              'drift': ['closed form', '', 'the score has one root'],
              'noise': ['closed form', '', 'the score has one root']},
- 'ordered': ['T']}
+ 'ordered': ['T'],
+ 'steps': {'T': ['level', 'rule']}}
 
 
 def default_givens(sizes, given):

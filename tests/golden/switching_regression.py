@@ -139,7 +139,8 @@ SPEC = {'model': 'SwitchingRegression',
              'coef': ['linear solve', '',
                       'Q is quadratic: normal equations; concave where the coefficient is positive definite'],
              'sd': ['closed form', '', 'the score has one positive root']},
- 'ordered': ['T']}
+ 'ordered': ['T'],
+ 'steps': {'T': ['z']}}
 
 
 def default_givens(sizes, given):
