@@ -128,7 +128,8 @@ SPEC = {'model': 'DynamicFactors',
              'load': ['linear solve', '',
                       'Q is quadratic: normal equations; concave where the coefficient is positive definite'],
              'noise': ['closed form', '', 'the score has one root']},
- 'ordered': ['T']}
+ 'ordered': ['T'],
+ 'steps': {'T': ['f']}}
 
 
 def default_givens(sizes, given):
