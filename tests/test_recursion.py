@@ -10,7 +10,7 @@ import pytest
 from scipy.special import logsumexp
 
 from emdsl.runtime.chains import chain_posterior
-from emdsl.runtime.lanes import sequences
+from emdsl.runtime.lanes import Lanes, sequences
 from emdsl.runtime.paths import most_probable_path
 
 
@@ -142,3 +142,17 @@ def test_most_probable_path_of_cut_and_short_sequences() -> None:
                 states.insert(0, int(step[states[0]]))
             np.testing.assert_array_equal(path[a : a + n], states)
         assert weight[s] == pytest.approx(best.max() if n else 0.0, rel=1e-12)
+
+
+@pytest.mark.parametrize("lengths", [[4, 4, 4], [4, 4, 2, 4], [2, 4, 0, 4, 4], [3], [0], []])
+def test_rows_go_into_lanes_and_back(lengths: list[int]) -> None:
+    """Whether lanes lie one after the other in the rows or not, beside rows that are in no sequence."""
+    sizes = np.array(lengths, int)
+    lanes = Lanes(np.cumsum(sizes) - sizes + 1, sizes, 4)
+    values = np.arange(2.0 * (sizes.sum() + 3)).reshape(2, -1) + 1
+    inside = np.arange(values.shape[1])
+    inside = (inside >= 1) & (inside <= sizes.sum())
+    gathered = lanes.gather(values)
+    for lane, (start, n) in enumerate(zip(lanes.start, lanes.length, strict=True)):
+        np.testing.assert_array_equal(gathered[:n, :, lane], values[:, start : start + n].T)
+    np.testing.assert_array_equal(lanes.scatter(gathered, values.shape[1]), values * inside)

@@ -33,20 +33,35 @@ class Lanes:
         self.first = np.flatnonzero(self.before < 0)
         self.later = np.flatnonzero(self.before >= 0)
         self.valid = np.arange(self.steps)[:, None] < self.length
+        self.tiled = self._tiled()
+        self.target = self.rows[:, self.tiled :][self.valid[:, self.tiled :]]
+
+    def _tiled(self) -> int:
+        """How many lanes of full length lie one after the other in the rows: they are moved as one transposed block."""
+        whole = int((self.length == self.steps).sum())
+        follow = self.start[:whole] == self.start[:1] + np.arange(whole) * self.steps
+        return whole if follow.all() else int(follow.argmin())
+
+    def _block(self, rows: Array) -> Array:
+        """The rows of the tiled lanes as (..., lanes, steps): a view."""
+        a = int(self.start[0]) if self.tiled else 0
+        return rows[..., a : a + self.tiled * self.steps].reshape(*rows.shape[:-1], self.tiled, self.steps)
 
     def gather(self, values: Array) -> Array:
         """(k, rows) -> (steps, k, lanes)."""
         out = np.empty((self.steps, *values.shape[:-1], len(self.start)))
         for place in np.ndindex(*values.shape[:-1]):
-            out[(slice(None), *place)] = values[place][self.rows]
+            out[(slice(None), *place, slice(self.tiled))] = self._block(values[place]).T
+            out[(slice(None), *place, slice(self.tiled, None))] = values[place][self.rows[:, self.tiled :]]
         return out
 
     def scatter(self, values: Array, rows: int) -> Array:
         """(steps, k, lanes) -> (k, rows); rows of no lane are 0."""
         out = np.zeros((values.shape[1], rows))
-        target = self.rows[self.valid]
-        for k in range(values.shape[1]):
-            out[k, target] = values[:, k][self.valid]
+        self._block(out)[...] = values[:, :, : self.tiled].transpose(1, 2, 0)
+        valid = self.valid[:, self.tiled :]
+        for k in range(values.shape[1]) if self.target.size else ():
+            out[k, self.target] = values[:, k, self.tiled :][valid]
         return out
 
 

@@ -125,18 +125,6 @@ def most_probable_network(net: Network, tables: Sequence[Array]) -> dict[str, Ar
     return {name: best[net.first[name] : net.first[name] + n] for name, (_, n) in net.levels.items()}
 
 
-def _same_element(table: Array, members: Array) -> Array:
-    """A table of two places that are one element: only equal states count, (K, K, rows) -> masked."""
-    twice = members[:, 0] == members[:, 1]
-    if twice.any():
-        unequal = ~np.eye(len(table), dtype=bool)
-        table = table.copy()
-        table[np.ix_(*map(np.arange, table.shape[:2]), np.flatnonzero(twice))] += np.where(unequal, LOWEST, 0)[
-            ..., None
-        ]
-    return table
-
-
 class _Forest:
     """Trees: every element has at most one neighbour left when it is eliminated."""
 
@@ -149,7 +137,6 @@ class _Forest:
             if members.shape[1] == 1:
                 np.add.at(self.node, (np.arange(len(own))[:, None], members[:, 0]), own)
                 continue
-            own = _same_element(own, members)
             same = members[:, 0] == members[:, 1]
             up = (net.parent[members[:, 0]] == members[:, 1]) & ~same
             down = ~up & ~same
