@@ -228,6 +228,15 @@ def _support(
 
 
 def _with_gates(f: Factor, tensors: Tensors) -> Factor:
+    """The factor in each configuration of the discrete latents it reads. Raises ModelError where they are not counted.
+
+    A latent that stands under a sum has as many elements there as the sum has terms, which one gate does not select.
+    """
+    for name, idx in tensors.gates:
+        if not {i for i in idx if isinstance(i, Ix)} <= set(f.plates):
+            what = f"the posterior of {name} is not tractable: a density reads the elements of {name} under a sum"
+            hint = "where they are few, write the sum out, element by element"
+            raise ModelError(Problem("E110", what, f.span, hint))
     gates = tuple(x.Sel(El(name, idx), k) for (name, idx), k in tensors.gates.items())
     return replace(f, gates=gates, plates=f.plates + tuple(tensors.gates.values()))
 
