@@ -114,9 +114,37 @@ def _links_joint(p, d, z):
     return out
 
 
+PINNED = """
+    model TwoKinds
+    param root : unit
+    param go[2] : unit
+    param rate : positive
+    param mean : real
+    for i in N:
+        given    parent[i] : index[N]
+        latent   z[i] ~ Bernoulli(root) if i == 0 else Bernoulli(go[z[parent[i]]])
+        observed x[i] ~ Exponential(rate) if z[i] == 0 else Normal(mean, 1)
+"""
+
+
+def _pinned(rng):
+    p = {"root": 0.4, "go": np.array([0.3, 0.8]), "rate": 0.7, "mean": 2.0}
+    return {"parent": np.array([0, 0, 0, 1, 2]), "x": rng.exponential(2, 5)}, p
+
+
+def _pinned_joint(p, d, z):
+    z, out = z["z"], 0.0
+    for i, x in enumerate(d["x"]):
+        on = p["go"][z[d["parent"][i]]] if i else p["root"]
+        out += LOG(on if z[i] else 1 - on)
+        out += norm.logpdf(x, p["mean"], 1) if z[i] else LOG(p["rate"]) - p["rate"] * x
+    return out
+
+
 CASES = [
     Structure("tree", TREE, _tree, lambda d: {"z": ((7,), 2)}, _tree_joint, {"z": "exact:tree"}),
     Structure("forest", FOREST, _forest, lambda d: {"z": ((6,), 3)}, _forest_joint, {"z": "exact:tree"}),
+    Structure("two kinds on a tree", PINNED, _pinned, lambda d: {"z": ((5,), 2)}, _pinned_joint, {"z": "exact:tree"}),
     Structure("grid", GRID, _grid, lambda d: {"s": ((3, 3), 2)}, _grid_joint, {"s": "exact:tree"}),
     Structure("links", LINKS, _links, lambda d: {"z": ((5,), 2)}, _links_joint, {"z": "exact:tree"}),
 ]
