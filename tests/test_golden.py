@@ -77,6 +77,7 @@ DATA: dict[str, dict[str, Any]] = {
     },
     "dynamic_factors": {"x": np.stack([FLOW[:-1], FLOW[1:]], 1).tolist()},
     "factor_analysis": PLANE,
+    "incomplete_gaussian": PLANE,
     "growth_mixture": {
         "day": np.tile(np.arange(10.0), (18, 1)).tolist(),
         "y": table("sleepstudy")["Reaction"].reshape(18, 10).tolist(),

@@ -48,6 +48,7 @@ TABLE: dict[str, tuple[dict[str, str], dict[str, str]]] = {
     "dynamic_factors": ({"f": KALMAN}, {"A": SOLVE, "mean": SOLVE, "load": SOLVE, "noise": CLOSED}),
     "factor_analysis": ({"y": GAUSSIAN}, {"mean": SOLVE, "load": SOLVE, "noise": CLOSED}),
     "growth_mixture": ({"z": HYBRID, "b": HYBRID}, {"weights": CLOSED, "mean": CLOSED, "cov": CLOSED, "s2": CLOSED}),
+    "incomplete_gaussian": ({}, {"mean": CLOSED, "cov": CLOSED}),
     "linear_dynamical_system": ({"h": KALMAN}, {"A": SOLVE, "C": SOLVE, "start": CLOSED, "noise": CLOSED}),
     "local_level": ({"level": KALMAN}, {"noise": CLOSED, "drift": CLOSED}),
     "measurement_error": (

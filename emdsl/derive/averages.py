@@ -50,8 +50,11 @@ def average(t: Term, blocks: Sequence[Block], joint: LogJoint) -> list[Term] | s
     before = set(neighbours)
     if block.network:
         return [_in_network(t, block, joint)]
-    if block.gaussian is not None and block.scale is None:
-        return under_gaussian(t, block)
+    if block.gaussian is not None and (block.scale is None or block.by_pattern):
+        under = under_gaussian(t, block)
+        if block.scale is None or isinstance(under, str):
+            return under
+        return _later(under, block, blocks, joint)
     if block.states:
         found = placements(t, block, neighbours)
         assert not isinstance(found, str) and set(neighbours) == before, found
@@ -119,6 +122,11 @@ def _given_scale(t: Term, placed: Term, block: Block, blocks: Sequence[Block], j
     parts = under_scaled(placed, block) if block.gaussian is not None else _scaled_number(placed, block)
     if isinstance(parts, str):
         return parts
+    return _later(parts, block, blocks, joint)
+
+
+def _later(parts: Sequence[Term], block: Block, blocks: Sequence[Block], joint: LogJoint) -> list[Term] | str:
+    """What the other blocks make of terms that one has averaged, given its gates."""
     out: list[Term] = []
     for p in parts:
         c, body = x.split_number(x.mul(*p.factors))

@@ -46,6 +46,11 @@ class Block:
         return tuple(n.at for n in self.neighbours if isinstance(n.at, Ix))
 
     @property
+    def by_pattern(self) -> bool:
+        """Whether it is jointly Gaussian with covariances by pattern of missing cells (all free: one pattern)."""
+        return self.gaussian is not None and self.gaussian.by_pattern
+
+    @property
     def filtered(self) -> bool:
         return any(self.filters)
 

@@ -17,7 +17,7 @@ from emdsl.derive.block import Block, gates_outside, place, touches
 from emdsl.derive.discrete import WAYS_OUT, discrete_block, elements_apart, groups, network_block
 from emdsl.derive.expr import El, Idx, Ix
 from emdsl.derive.factors import Factor, LogJoint
-from emdsl.derive.joint_gaussian import gaussian_block
+from emdsl.derive.joint_gaussian import common_scale, gaussian_block
 from emdsl.derive.plates import conditions_of, home_of
 from emdsl.derive.records import recognise, statistic_of
 from emdsl.derive.scaled import scaled_block, scaled_messages
@@ -57,7 +57,9 @@ def classes(joint: LogJoint) -> Mapping[str, str]:
     for v in joint.model.variables:
         if v.kind == "param":
             out[v.name] = "P"
-        elif v.kind == "latent" and v.name not in joint.discrete and v.name not in joint.deterministic:
+        elif v.name in joint.incomplete or (
+            v.kind == "latent" and v.name not in joint.discrete and v.name not in joint.deterministic
+        ):
             out[v.name] = f"L:{v.name}"
         else:
             out[v.name] = "D"
@@ -140,20 +142,21 @@ def messages(block: Block) -> list[Term]:
     """What elimination leaves: the log-normaliser as a function of the gates.
 
     For a Gaussian with precision tau M and linear term tau b it is linear in the statistics of tau,
-    `tau b^2 / (2 M) - 1/2 log tau - 1/2 log M + const`: cancellation is conjugacy. An element that a filtered plate
-    leaves out has none.
+    `tau b^2 / (2 M) - 1/2 log tau - 1/2 log M + const`: cancellation is conjugacy. (A vector has log tau once for
+    each of its free numbers.) An element that a filtered plate leaves out has none.
     """
     there = block.exists
     axes = (*block.gates, *block.outside)
     ixs = (*block.outside, *block.gates)
-    if block.scale is not None and block.gaussian is not None:
+    if block.scale is not None and block.gaussian is not None and not block.by_pattern:
         return scaled_messages(block)
     if block.scale is None:
         return [Term(1, gates_outside(block), (El(f"A:{block.name}", axes), *there), ixs)]
     half = x.HALF.value
+    rank = (El(f"free:{block.name}", block.home),) if block.gaussian is not None else ()
     return [
         Term(half, block.neighbours, (block.scale, El(f"fit:{block.name}", axes), *there), ixs),
-        Term(-half, block.neighbours, (x.fn("log", block.scale), *there), ixs),
+        Term(-half, block.neighbours, (x.fn("log", block.scale), *rank, *there), ixs),
         Term(1, block.neighbours, (El(f"A:{block.name}", axes), *there), ixs),
     ]
 
@@ -167,6 +170,9 @@ def conjugate_block(
 ) -> Block | Problem:  # fmt: skip
     """One continuous latent, an element at a time, whose terms are those of a family in the table of posteriors."""
     variable = joint.model.variable(name)
+    if name in joint.incomplete:
+        text = f"missing cells of {name} are integrated out where it is jointly Gaussian with what it meets"
+        return Problem("E110", text, variable.span, WAYS_OUT)
     home = home_of(variable)
     neighbours: dict[tuple[str, tuple[Idx, ...]], Ix] = {}
     own = tuple(Ix(f"{name}_{i}", str(d)) for i, d in enumerate(variable.domain.dims))
@@ -191,7 +197,7 @@ def conjugate_block(
     record = recognise(frozenset(r for r in roles if r), len(own), variable)
     if isinstance(record, str):
         return Problem("E111", f"the posterior of {name} is not a known family: {record}", variable.span, WAYS_OUT)
-    scaled = _common_scale(own_terms, roles, scales, home) if scales else (None, own_terms)
+    scaled = common_scale(own_terms, roles, scales, home) if scales else (None, own_terms)
     if scaled is None or (scales and record.name != "Normal"):
         tied = f"{name} is tied to the continuous latent {min(scales)}, which does not scale all of it"
         return _refused(name, tied, mine[0][1])
@@ -202,18 +208,3 @@ def conjugate_block(
 
 def _refused(name: str, why: str, span: Span) -> Problem:
     return Problem("E110", f"the posterior of {name} is not tractable: {why}", span, WAYS_OUT)
-
-
-def _common_scale(
-    own_terms: Sequence[Term], roles: Sequence[str], scales: set[str], home: tuple[Ix, ...]
-) -> tuple[El, list[Term]] | None:
-    """The neighbour that multiplies every quadratic and every linear term once, and the terms without it."""
-    out: list[Term] = []
-    found: set[El] = set()
-    for t, role in zip(own_terms, roles, strict=True):
-        mine = [f for f in t.factors if scales & x.variables(f)]
-        if not role or len(mine) != 1 or not isinstance(mine[0], El) or not set(x.free(mine[0])) <= set(home):
-            return None
-        found.add(mine[0])
-        out.append(Term(t.coef, t.gates, tuple(f for f in t.factors if f != mine[0]), t.ixs))
-    return (next(iter(found)), out) if len(found) == 1 else None

@@ -24,7 +24,10 @@ def groups(joint: LogJoint, everything: Sequence[tuple[Term, Factor]]) -> dict[s
 
     A latent that only meets a chain element by element is a block of its own inside it.
     """
-    latents = [v.name for v in joint.model.variables if v.kind == "latent" and v.name not in joint.deterministic]
+    latents = [
+        v.name for v in joint.model.variables
+        if v.name in joint.incomplete or (v.kind == "latent" and v.name not in joint.deterministic)
+    ]  # fmt: skip
     discrete = [n for n in latents if n in joint.discrete]
     terms_in = [t for t, _ in everything if t.gates]
     alone = {n for n in discrete if _inside(n, discrete, terms_in)}

@@ -39,3 +39,4 @@ class LogJoint:
     levels: Mapping[str, str]  # discrete latent -> dimension of its one-hot
     discrete: frozenset[str]
     deterministic: frozenset[str]
+    incomplete: frozenset[str] = frozenset()  # observed, but some cells are missing: latents held at what was seen

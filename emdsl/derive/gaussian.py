@@ -27,13 +27,15 @@ class Gaussian:
 
     rows: Mapping[str, tuple[Ix, ...]]
     columns: Mapping[str, tuple[Ix, ...]]
+    seen: tuple[str, ...] = ()  # data with missing cells: held at what was seen, the other cells are latent
+    by_pattern: bool = False  # covariances are by pattern of missing cells
 
 
-def gaussian_axes(dims: Mapping[str, Sequence[str]]) -> Gaussian:
-    """Axes for latents whose elements have these dimensions."""
+def gaussian_axes(dims: Mapping[str, Sequence[str]], incomplete: frozenset[str]) -> Gaussian:
+    """Axes for latents whose elements have these dimensions; some of them may be incomplete data."""
     rows = {n: tuple(Ix(f"{n}_{k}", d) for k, d in enumerate(own)) for n, own in dims.items()}
     columns = {n: tuple(Ix(f"{n}_{k}'", d) for k, d in enumerate(own)) for n, own in dims.items()}
-    return Gaussian(rows, columns)
+    return Gaussian(rows, columns, tuple(n for n in dims if n in incomplete))
 
 
 def linear_role(latent: str) -> str:
@@ -89,9 +91,23 @@ def _all(g: Gaussian) -> set[Ix]:
 def covariance_axes(block: Block) -> tuple[Ix, ...]:
     """What the precision, and so the covariance, depends on: all gates or none, all plates or none.
 
-    Elements that a filtered plate leaves out have a precision of their own.
+    Elements that a filtered plate leaves out have a precision of their own. Of incomplete data a covariance is that
+    of the missing cells given the others: it depends on which are missing, and elements share it by pattern.
     """
     quadratic = [t for t, role in zip(block.terms, block.roles, strict=True) if role.startswith("J ")]
     held = {i for t in quadratic for f in t.factors for i in x.free(f)}
     gates = block.gates if held & set(block.gates) else ()
-    return (*gates, *(block.home if held & set(block.home) or block.filtered else ()))
+    if held & set(block.home) or block.filtered:
+        return (*gates, *block.home)
+    return (*gates, pattern_index(block)) if block.by_pattern else gates
+
+
+def pattern_index(block: Block) -> Ix:
+    """The patterns of missing cells that the elements of a block have."""
+    return Ix("pattern", f"{block.name}[patterns]")
+
+
+def pattern_of(block: Block, axes: Sequence[Ix]) -> tuple[x.Sel, ...]:
+    """What says which pattern an element has, where covariances on these axes are by pattern."""
+    at = pattern_index(block)
+    return (x.Sel(El(f"pattern:{block.name}", block.home), at),) if at in axes else ()

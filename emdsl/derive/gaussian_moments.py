@@ -6,7 +6,7 @@ from emdsl.derive import expr as x
 from emdsl.derive.block import Block, place
 from emdsl.derive.expr import El, Expr, Ix
 from emdsl.derive.fields import Field, atoms_of, tie_of
-from emdsl.derive.gaussian import covariance_axes, polynomial_role
+from emdsl.derive.gaussian import covariance_axes, pattern_of, polynomial_role
 from emdsl.derive.terms import Term
 
 
@@ -25,15 +25,44 @@ def under_gaussian(t: Term, block: Block) -> list[Term] | str:
     role, rest = found
     own = (*block.gates, *block.home)
     held = role.split(" ")[1:]
+    if block.scale is not None:
+        return _times_scale(block, held, rest)
     products: list[tuple[Expr, ...]] = [
         tuple(El(f"mean:{n}", (*own, *(g.rows, g.columns)[k][n])) for k, n in enumerate(held))
     ]
     if len(held) == 2:
         first, second = held
-        products.append((El(f"cov:{first}:{second}", (*covariance_axes(block), *g.rows[first], *g.columns[second])),))
+        axes = covariance_axes(block)
+        cov = El(f"cov:{first}:{second}", (*axes, *g.rows[first], *g.columns[second]))
+        products.append((cov, *pattern_of(block, axes)))
     gates = (El(f"q:{block.name}", own),) if block.gates else ()
-    ixs = tuple(dict.fromkeys((*rest.ixs, *block.gates)))
-    return [Term(rest.coef, (), (*rest.factors, *p, *gates), ixs) for p in products]
+    ixs = (*rest.ixs, *block.gates)
+    patterns = [[e.at for e in p if isinstance(e, x.Sel) and isinstance(e.at, Ix)] for p in products]
+    return [
+        Term(rest.coef, (), (*rest.factors, *p, *gates), tuple(dict.fromkeys((*ixs, *more))))
+        for p, more in zip(products, patterns, strict=True)
+    ]
+
+
+def _times_scale(block: Block, held: list[str], rest: Term) -> list[Term]:
+    """y_a y_b -> m_a m_b + V_ab / scale: terms that the blocks of scale and gates have still to average."""
+    g = block.gaussian
+    assert g is not None and block.scale is not None
+    own = (*block.gates, *block.home)
+    parts: list[tuple[Expr, ...]] = [
+        tuple(El(f"mean:{n}", (*own, *(g.rows, g.columns)[k][n])) for k, n in enumerate(held))
+    ]
+    if len(held) == 2:
+        axes = covariance_axes(block)
+        cov = El(f"cov:{held[0]}:{held[1]}", (*axes, *g.rows[held[0]], *g.columns[held[1]]))
+        parts.append((cov, *pattern_of(block, axes), x.power(block.scale, x.num(-1))))
+    out = []
+    for p in parts:
+        c, body = x.split_number(x.mul(*rest.factors, *p))
+        more = (e.at for e in p if isinstance(e, x.Sel) and isinstance(e.at, Ix))
+        ixs = tuple(dict.fromkeys((*rest.ixs, *more)))
+        out.append(Term(rest.coef * c, block.neighbours, tuple(f for f in x.factors_of(body) if f != x.ONE), ixs))
+    return out
 
 
 def _in_field(t: Term, block: Block, field: Field) -> list[Term] | str:

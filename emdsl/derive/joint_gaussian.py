@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from emdsl.derive import expr as x
 from emdsl.derive.block import Block, place, touches
 from emdsl.derive.chains import Neighbours
-from emdsl.derive.expr import El
+from emdsl.derive.expr import El, Ix
 from emdsl.derive.factors import LogJoint
 from emdsl.derive.fields import Field, Tie, atoms_of, field_role
 from emdsl.derive.gaussian import gaussian_axes, polynomial_role
@@ -36,6 +37,9 @@ def gaussian_block(
         tied = _tied(latents, joint, pool, weighted, ways_out)
         if isinstance(tied, Block):
             return tied
+        scaled = _scaled(latents, joint, pool, weighted, ways_out)
+        if scaled is not None:
+            return scaled
         if _meant(latents, joint, pool):
             reasons.update(dict.fromkeys(latents, tied))
     return reasons
@@ -57,7 +61,7 @@ def _together(
 
 def _made(
     latents: tuple[str, ...], joint: LogJoint, pool: Sequence[tuple[Term, Span, str]], weighted: str | None,
-    ways_out: str,
+    ways_out: str, scale: str | None = None,
 ) -> Block | Problem:  # fmt: skip
     name, names = latents[0], ", ".join(latents)
     variables = [joint.model.variable(n) for n in latents]
@@ -66,7 +70,7 @@ def _made(
         if [i.dim for i in home_of(v)] != [i.dim for i in home]:
             text = f"the posterior of {names} is not tractable: they lie on different plates and one density ties them"
             return Problem("E110", text, v.span, ways_out)
-    g = gaussian_axes({v.name: [str(d) for d in (*v.array, *v.domain.dims)] for v in variables})
+    g = gaussian_axes({v.name: [str(d) for d in (*v.array, *v.domain.dims)] for v in variables}, joint.incomplete)
     neighbours: Neighbours = {}
     terms: list[Term] = []
     roles: list[str] = []
@@ -81,10 +85,28 @@ def _made(
         terms.append(weigh(role[1], weighted, joint.model, home))
     if loose := _loose(variables, roles, ways_out):
         return loose
+    cancelled = None if scale is None else common_scale(terms, roles, {scale}, home)
+    if scale is not None and cancelled is None:
+        return Problem("E110", f"{scale} does not scale all of {names}", variables[0].span, ways_out)
+    by, terms = cancelled or (None, terms)
     gates = tuple(x.Sel(El(n, idx), k) for (n, idx), k in neighbours.items())
     own = tuple(i for axes in (g.rows, g.columns) for n in latents for i in axes[n])
     merged = merge_roles(terms, roles, symmetry_of(joint), (*home, *own, *neighbours.values()))
-    return Block(name, latents, home, (), gates, *merged, gaussian=g)
+    return Block(name, latents, home, (), gates, *merged, gaussian=replace(g, by_pattern=bool(g.seen or by)), scale=by)
+
+
+def _scaled(
+    latents: tuple[str, ...], joint: LogJoint, pool: Sequence[tuple[Term, Span, str]], weighted: str | None,
+    ways_out: str,
+) -> Block | None:  # fmt: skip
+    """The latents but one, as a Gaussian whose whole precision that one multiplies: it cancels."""
+    for name in latents:
+        if joint.model.variable(name).domain.kind == "positive" and len(latents) > 1:
+            others = tuple(n for n in latents if n != name)
+            made = _made(others, joint, pool, weighted, ways_out, name)
+            if isinstance(made, Block):
+                return made
+    return None
 
 
 def _meant(latents: tuple[str, ...], joint: LogJoint, pool: Sequence[tuple[Term, Span, str]]) -> bool:
@@ -92,7 +114,8 @@ def _meant(latents: tuple[str, ...], joint: LogJoint, pool: Sequence[tuple[Term,
     variables = [joint.model.variable(n) for n in latents]
     homes = {v.name: home_of(v) for v in variables}
     places = [set(atoms_of(t, latents, homes).places) for t, _, _ in pool if touches(t, latents)]
-    return all(v.domain.kind == "real" for v in variables) and (len(latents) > 1 or any(len(p) > 1 for p in places))
+    apart = len(latents) > 1 or bool(joint.incomplete & set(latents)) or any(len(p) > 1 for p in places)
+    return apart and all(v.domain.kind == "real" for v in variables)
 
 
 def _loose(variables: Sequence[m.Variable], roles: Sequence[str], ways_out: str) -> Problem | None:
@@ -112,7 +135,7 @@ def _tied(
     names = ", ".join(latents)
     variables = [joint.model.variable(n) for n in latents]
     homes = {v.name: home_of(v) for v in variables}
-    g = gaussian_axes({v.name: [str(d) for d in (*v.array, *v.domain.dims)] for v in variables})
+    g = gaussian_axes({v.name: [str(d) for d in (*v.array, *v.domain.dims)] for v in variables}, joint.incomplete)
     ties: list[Tie] = []
     terms: list[Term] = []
     roles: list[str] = []
@@ -130,3 +153,18 @@ def _tied(
     fixed = (*dict.fromkeys([*(i for home in homes.values() for i in home), *(i for t in ties for i in t.ixs), *own]),)
     merged = merge_roles(terms, roles, symmetry_of(joint), fixed)
     return Block(latents[0], latents, (), (), (), *merged, gaussian=g, field=Field(homes, tuple(ties)))
+
+
+def common_scale(
+    own_terms: Sequence[Term], roles: Sequence[str], scales: set[str], home: tuple[Ix, ...]
+) -> tuple[El, list[Term]] | None:
+    """The neighbour that multiplies every quadratic and every linear term once, and the terms without it."""
+    out: list[Term] = []
+    found: set[El] = set()
+    for t, role in zip(own_terms, roles, strict=True):
+        mine = [f for f in t.factors if scales & x.variables(f)]
+        if not role or len(mine) != 1 or not isinstance(mine[0], El) or not set(x.free(mine[0])) <= set(home):
+            return None
+        found.add(mine[0])
+        out.append(Term(t.coef, t.gates, tuple(f for f in t.factors if f != mine[0]), t.ixs))
+    return (next(iter(found)), out) if len(found) == 1 else None

@@ -30,17 +30,28 @@ from emdsl.language import model as m
 Pool = Sequence[tuple[Term, Span, str]]
 
 
-def factors_of_q(model: m.ModelText, latents: Sequence[str]) -> tuple[tuple[str, ...], ...]:
+def factors_of_q(joint: LogJoint) -> tuple[tuple[str, ...], ...]:
     """The latents of each factor, in the order of the `infer` lines; () where none is by mean-field.
 
-    What no line names forms one last factor: it is exact, given the rest.
+    What no line names forms one last factor: it is exact, given the rest. Missing cells of data stand with the class
+    that their density is gated by: given the class they are exact.
     """
-    named = [g for line in model.infer if line.method == "meanfield" for g in line.groups]
+    named = [g for line in joint.model.infer if line.method == "meanfield" for g in line.groups]
     if not named:
         return ()
+    beside = {n: _gating(joint, n, named) for n in sorted(joint.incomplete)}
     mine = {n for g in named for n in g}
-    rest = tuple(n for n in latents if n not in mine)
-    return (*named, rest) if rest else tuple(named)
+    hidden = {v.name for v in joint.model.of_kind("latent")} - joint.deterministic | joint.incomplete
+    rest = tuple(v.name for v in joint.model.variables if v.name in hidden - mine and beside.get(v.name) is None)
+    whole = [(*g, *(n for n, at in beside.items() if at == k)) for k, g in enumerate(named)]
+    return (*whole, rest) if rest else tuple(whole)
+
+
+def _gating(joint: LogJoint, name: str, named: Sequence[tuple[str, ...]]) -> int | None:
+    """The one factor that holds the discrete latents in a variable's density."""
+    gates = {g.of.var for f in joint.factors if f.about == name for g in f.gates if isinstance(g.of, El)}
+    found = [k for k, group in enumerate(named) if gates & set(group)]
+    return found[0] if len(found) == 1 and gates <= set(named[found[0]]) else None
 
 
 def factorised(joint: LogJoint, weighted: str | None, wanted: Sequence[tuple[str, ...]]) -> Elimination:
@@ -191,7 +202,7 @@ def moments_of(block: Block, model: m.ModelText) -> dict[str, tuple[Ix, ...]]:
         out |= {f"argument:{name}:{a}": shapes[a] for a in block.record.fields if not block.gates}
     if block.scale is not None and block.gaussian is None:
         out |= {f"location:{name}": own, f"variance:{name}": own}
-    if block.scale is not None and block.gaussian is not None:
+    if block.scale is not None and block.gaussian is not None and not block.by_pattern:
         both = () if is_matrix(block) else (*block.gaussian.rows[name], *block.gaussian.columns[name])
         out |= {f"location:{name}": (*own, *block.own), f"variance:{name}": (*own, *both)}
     elif block.gaussian is not None and block.field is None:

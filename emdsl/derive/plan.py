@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 
 from emdsl.derive import expr as x
@@ -57,11 +57,16 @@ class Plan:
         return min(found, default=plates) - plates
 
 
-def derive(model: m.ModelText) -> Plan:
-    """The plan of a resolved model. Raises `ModelError` with the factor that stands in the way, and ways out."""
+def derive(model: m.ModelText, incomplete: tuple[str, ...] = ()) -> Plan:
+    """The plan of a resolved model. Raises `ModelError` with the factor that stands in the way, and ways out.
+
+    incomplete : observed variables of which some cells are missing. They are latents, held at the cells that were
+    seen; what is latent of them is only what is missing.
+    """
     _refuse(model)
     joint, shifts, centred = recentre(expand(model))
-    flat = planes(joint, (*centred, *shifts))
+    flat = planes(joint, (*centred, *shifts, *incomplete))
+    joint = _with_gaps(joint, incomplete)
     shifts = {**shifts, **{p.param: plane_shift(p, joint) for p in flat}}
     weighted = weighted_plate(model, joint)
     elimination, refused = posteriors(joint, weighted)
@@ -95,14 +100,14 @@ def posteriors(joint: LogJoint, weighted: str | None) -> tuple[Elimination, str]
     The second part is then the reason why not. What an `infer` line wants exact is refused instead.
     """
     model = joint.model
-    latents = [v.name for v in model.of_kind("latent") if v.name not in joint.deterministic]
-    wanted = factors_of_q(model, latents)
+    wanted = factors_of_q(joint)
     if wanted:
         return factorised(joint, weighted, wanted), ""
     try:
         return eliminate(joint, weighted), ""
     except ModelError as refusal:
-        found = None if any(line.method == "exact" for line in model.infer) else largest_factors(joint, weighted)
+        exact = any(line.method == "exact" for line in model.infer) or _exact_without_gaps(joint, weighted)
+        found = None if exact else largest_factors(joint, weighted)
         if found is None:
             raise
         return found, refusal.problems[0].message
@@ -121,6 +126,26 @@ def _unweighted(model: m.ModelText, weighted: str | None, bound_up: set[str]) ->
 def plate_names(v: m.Variable) -> list[str]:
     """The dimensions of a variable's plates, from outer to inner."""
     return [_dimension(p.size) for p in v.plates]
+
+
+def _exact_without_gaps(joint: LogJoint, weighted: str | None) -> bool:
+    """Whether it is missing cells alone that exact posteriors fail at: no fit turns into a bound because of a gap."""
+    if not joint.incomplete:
+        return False
+    try:
+        eliminate(replace(joint, incomplete=frozenset()), weighted)
+    except ModelError:
+        return False
+    return True
+
+
+def _with_gaps(joint: LogJoint, incomplete: tuple[str, ...]) -> LogJoint:
+    """The joint in which every cell of these data counts, seen or not."""
+    marks = {f"present:{n}" for n in incomplete}
+    factors = tuple(
+        replace(f, masks=tuple(c for c in f.masks if not (isinstance(c, El) and c.var in marks))) for f in joint.factors
+    )
+    return replace(joint, factors=factors, incomplete=frozenset(incomplete))
 
 
 def _scale_powers(updates: tuple[Update, ...], centred: tuple[str, ...]) -> dict[str, int]:

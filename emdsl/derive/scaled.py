@@ -33,9 +33,15 @@ def scaled_block(
     """The block of one Gaussian vector with such a neighbour; None where it has none, or more than that."""
     name, variable = latents[0], joint.model.variable(latents[0])
     dims = (*variable.array, *variable.domain.dims)
-    if len(latents) > 1 or len(dims) != 1 or variable.domain.kind != "real" or variable.domain.lower:
+    if (
+        name in joint.incomplete
+        or len(latents) > 1
+        or len(dims) != 1
+        or variable.domain.kind != "real"
+        or variable.domain.lower
+    ):
         return None
-    home, g = home_of(variable), gaussian_axes({name: [str(d) for d in dims]})
+    home, g = home_of(variable), gaussian_axes({name: [str(d) for d in dims]}, frozenset())
     neighbours: Neighbours = {}
     terms: list[Term] = []
     roles: list[str] = []

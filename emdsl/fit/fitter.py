@@ -8,7 +8,7 @@ from typing import Any, Protocol, Self
 
 import numpy as np
 
-from emdsl.errors import DataError, EmdslError, Problem, nearest
+from emdsl.errors import DataError, EmdslError, ModelError, Problem, nearest
 from emdsl.fit.moments import moments_by_state
 from emdsl.language.model import ModelText
 from emdsl.runtime import faults
@@ -66,27 +66,31 @@ class Fitter(Estimator):
         return self.model.fix(tuple(sorted(self._held))) if self._held else self.model
 
     def fit(self, data: Any, *arguments: Any, **beside: Any) -> Self:
-        """See `Estimator.fit`. Missing entries of discrete data that other densities read are latents of their rows."""
+        """See `Estimator.fit`. Missing entries are latents of their rows, where they cannot simply be left out."""
         self._completed = ()
         return super().fit(data, *arguments, **beside)
 
     def _bind(self, data: Any, params: Any = None, **beside: Any) -> Bound:
-        """Data as the model is written; where entries that others read are missing, the completed model takes over."""
+        """Data as the model is written; where entries cannot be left out, the completed model takes over."""
         whole = self._whole()
         self._module = whole.module
         bound = super()._bind(data, params, **beside)
-        spec = self._module.SPEC["variables"]
-        found = {v["name"] for v in spec if v.get("missing") == "complete" and bound.masks.get(v["name"]) is not None}
-        self._complete(found | set(self._completed))
+        found = {v["name"]: v for v in self._module.SPEC["variables"] if _gaps(v, bound.masks.get(v["name"]))}
+        try:
+            self._complete({*found, *self._completed})
+        except ModelError as error:
+            raise _located(error, found, bound) from None
         if not self._completed:
             return bound
-        named = {n: f"{n} seen" for n in self._completed}
+        known = {v["name"] for v in self._module.SPEC["variables"]}
+        named = {n: f"{n} seen" for n in self._completed if f"{n} seen" in known}
         values = {named.get(n, n): a for n, a in bound.values.items()}
         return bound._replace(values=values, masks={named.get(n, n): a for n, a in bound.masks.items()})
 
     def _complete(self, names: Iterable[str]) -> None:
         """Take over the model in which missing entries of these observed variables are latents."""
-        may = {v["name"] for v in self._whole().module.SPEC["variables"] if v.get("missing") == "complete"}
+        spec = self._whole().module.SPEC["variables"]
+        may = {v["name"] for v in spec if v.get("missing") in ("complete", "cells")}
         self._completed = tuple(sorted(may.intersection(names)))
         if self._completed:
             self._module = self._whole().complete(self._completed).module
@@ -184,6 +188,30 @@ class Fitter(Estimator):
 def unseen(name: str) -> str:
     """The name of an observed variable's unseen copy; no user's name has a quote."""
     return f"{name}'"
+
+
+def _gaps(variable: Mapping[str, Any], mask: Any) -> bool:
+    """Whether missing entries of a variable are to be integrated out, and not its elements left out."""
+    if mask is None or variable.get("missing") not in ("complete", "cells"):
+        return False
+    own = tuple(range(mask.ndim - len(variable["array"]) - len(variable["event"]), mask.ndim))
+    return variable["missing"] == "complete" or bool((mask.any(own) != mask.all(own)).any())
+
+
+def _located(error: ModelError, found: Mapping[str, Any], bound: Bound) -> faults.DataError:
+    """Which data are missing, and what in the model keeps them from being integrated out."""
+    name = next(iter(found))
+    mask = np.asarray(bound.masks[name])
+    row, count = int(np.argwhere(~mask)[0][0]), int((~mask).sum())
+    many = f"{count} cells are missing, the first" if count > 1 else "a cell is missing,"
+    problem = error.problems[0]
+    line = "" if problem.span is None else f" (line {problem.span.line} of the model)"
+    return faults.DataError(
+        f"{name}: {many} in row {row}; they cannot be integrated out: {problem.message}{line}",
+        hint=problem.hint,
+        code="D001",
+        row=row,
+    )
 
 
 def load_fit(path: str | Path, build: Callable[[str, Mapping[str, str] | None], CompiledModel]) -> Fitter:

@@ -67,9 +67,10 @@ class Model:
     """A compiled model. Made by `emdsl.compile`; see INTERFACE in the documentation for its members."""
 
     def __init__(
-        self, resolved: m.ModelText, text: str, infer: Mapping[str, str] | None, fixed: tuple[str, ...] = ()
-    ) -> None:
-        self.text, self.infer, self.fixed = text, infer, fixed
+        self, resolved: m.ModelText, text: str, infer: Mapping[str, str] | None, fixed: tuple[str, ...] = (),
+        incomplete: tuple[str, ...] = (),
+    ) -> None:  # fmt: skip
+        self.text, self.infer, self.fixed, self.incomplete = text, infer, fixed, incomplete
         self.resolved = resolved
         self._copies: dict[str, Model | None] = {}
         self.warnings = resolved.warnings
@@ -86,7 +87,7 @@ class Model:
 
         if self.__dict__.get("refusal") is not None:
             raise self.refusal  # type: ignore[misc]
-        return derive(self.resolved)
+        return derive(self.resolved, self.incomplete)
 
     @cached_property
     def _parts(self) -> list[str]:
@@ -126,8 +127,17 @@ class Model:
         return Model(hold(self.resolved, names), self.text, self.infer, names)
 
     def complete(self, names: tuple[str, ...]) -> Model:
-        """The same model where entries of these observed variables are missing: they are latents of their rows."""
-        return Model(seen_through_points(self.resolved, names), self.text, self.infer, self.fixed)
+        """The same model where entries of these observed variables are missing: they are latents of their rows.
+
+        Its module fits data with gaps where emdsl is not installed. Raises ModelError where they cannot be integrated
+        out, with the density that stands in the way.
+        """
+        discrete = tuple(n for n in names if self.resolved.variable(n).domain.kind in ("bool", "category"))
+        gaps = tuple(n for n in names if n not in discrete)
+        made = Model(seen_through_points(self.resolved, discrete), self.text, self.infer, self.fixed, gaps)
+        if made.refusal is not None:
+            raise made.refusal
+        return made
 
     def with_copy(self, name: str) -> Model | None:
         """The same model with a second, unseen copy of an observed variable; None where it has no exact posterior.

@@ -203,6 +203,11 @@ def _special(f: Function, kind: str, rest: str, name: str) -> Leaf:
         return Leaf(code, (*range(plates, plates + event), *plates_last(plates)))
     if kind == "reference":
         return Leaf(code, tuple(range(len(model.variable(rest).domain.dims))))
+    if kind == "unseen":
+        return Leaf(code, stored_order(model.variable(rest)))
+    if kind in ("pattern", "free"):
+        block = next(b for b in f.plan.elimination.blocks if b.name == rest)
+        return Leaf(code, plates_last(len(block.home)), integer=True)
     return Leaf(code, (0,), integer=True)  # row, position, start, length
 
 

@@ -31,7 +31,9 @@ def contract(em: Emitter, factors: list[Expr], out: tuple[Ix, ...]) -> Array:
             at = f.at if isinstance(f, x.Sel) else f.b
             if isinstance(f, x.Delta) and isinstance(f.a, Ix) and f.a not in out:
                 of, at = x.value_of(f.b), f.a
-            if isinstance(at, Ix) and at not in out and at not in x.free(of):
+            summed = at not in out and not any(i in out for i in x.free(of))
+            shared = summed and isinstance(at, Ix) and at.dim.endswith("[patterns]")  # few: rows are added up by them
+            if isinstance(at, Ix) and at not in out and at not in x.free(of) and not shared:
                 place = x.as_index(of)
                 work = [x.substitute(g, {at: place}) for g in work]
                 kept = [x.substitute(g, {at: place}) for g in kept]

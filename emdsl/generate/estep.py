@@ -34,7 +34,7 @@ def emit_block(f: Function, block: Block, stacked: bool = True) -> Stacked | Non
     if block.field is not None:
         emit_field(f, block, block.field)
         return None
-    if block.gaussian is not None and block.scale is not None:
+    if block.gaussian is not None and block.scale is not None and not block.by_pattern:
         _emit_normaliser(f, block, emit_scaled(f, block))
         return None
     if block.gaussian is not None:

@@ -31,6 +31,10 @@ def emit_field(f: Function, block: Block, field: Field) -> None:
     em.lines.append(f'    prepared["the field of {name}"], [{linear}], [{homes}], [')
     em.lines += [f"        {p}," for p in pieces]
     em.lines.append("    ],")
+    if g.seen:
+        seen = ", ".join(f"({block.latents.index(n)}, {_data(f, field, n, n)}, {_data(f, field, n, f'unseen:{n}')})"
+                         for n in g.seen)  # fmt: skip
+        em.lines.append(f"    [{seen}],")
     em.lines.append(")")
     f.runtime[f"A:{name}"] = Leaf(log_z, (), True)
     for k, a in enumerate(block.latents):
@@ -66,6 +70,14 @@ def _pieces(f: Function, block: Block, field: Field, covariances: str) -> list[s
         ]
         out.append(f"({order[a]}, {order[b]}, {', '.join(at)}, {_piece(f, block, tie_role(k), axes)})")
     return out
+
+
+def _data(f: Function, field: Field, latent: str, array: str) -> str:
+    """Code of an array like the latent's data, (plates, own)."""
+    g = next(b.gaussian for b in f.plan.elimination.blocks if b.field is field)
+    assert g is not None
+    axes = (*field.homes[latent], *g.rows[latent])
+    return f.emitter.broadcast(f.emitter.value(El(array, axes)), axes).code
 
 
 def _piece(f: Function, block: Block, role: str, axes: tuple[Ix, ...], more: Sequence[Term] = ()) -> str:

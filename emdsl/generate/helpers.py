@@ -24,6 +24,7 @@ MODULES = (
     "gaussian",
     "tails",
     "variational",
+    "incomplete",
 )
 ALWAYS = {"Degenerate"}  # read by the estimator, off the module
 

@@ -107,6 +107,10 @@ def _start(printer: Printer, f: Function, block: Block, after: list[str]) -> lis
             same = a == b and key.count(":") == 2
             places = [stored.index(i) for i in (*g.rows[a], *g.columns[b])] if same else []
             out.append(f'"{key}": unit_covariance({shape}, {places}),' if same else f'"{key}": np.zeros({shape}),')
+        elif kind == "mean" and block.gaussian is not None and key.split(":")[1] in block.gaussian.seen:
+            name = key.split(":")[1]
+            value = f.emitter.value(El(name, (*block.home, *block.gaussian.rows[name])))
+            out.append(f'"{key}": np.array({f.emitter.broadcast(value, stored).code}),')
         elif kind in ("mean", "location"):
             out.append(f'"{key}": rng.normal(size={shape}),')
         elif kind == "variance":

@@ -89,10 +89,7 @@ def _linear(f: Function, rule: Linear) -> None:
         left = em.value(rule.left[0, 0])
         right = em.value(rule.right[0])
         slots = rule.columns[0].slots
-        ratio = Array(
-            f"{em.align(right, slots)} / {em.align(left, slots)}" if left.axes else f"{right.wrapped} / {left.wrapped}",
-            slots,
-        )
+        ratio = Array(f"{em.align(right, slots)} / {em.align(left, slots)}", slots)
         name = rule.columns[0].name
         code = em.broadcast(ratio, slots).code if set(right.axes) | set(left.axes) != set(slots) else ratio.code
         _assign(f, name, f'checked({code}, "{name}", {_code(f, name)}, policy, -np.inf, np.inf)')

@@ -53,7 +53,7 @@ def _fields(f: Function, block: Block, latent: str) -> list[tuple[str, Array]]:
         return [("", em.contract([El(f"q:{latent}", (state, *home))], (state, *home)))]
     if block.field is not None:
         return field_fields(f, block, block.field, latent)
-    if block.gaussian is not None and block.scale is not None:
+    if block.gaussian is not None and block.scale is not None and not block.by_pattern:
         (row,), (column,) = block.gaussian.rows[latent], block.gaussian.columns[latent]
         one, other = El(latent, (*block.home, row)), El(latent, (*block.home, column))
         mean = _averaged(f, (one,), (row, *block.home))
@@ -104,6 +104,8 @@ def _carried(f: Function, factors: list[El], i: Ix) -> bool:
 
 def _moved(printer: Printer, latent: str) -> str:
     """What takes a centred latent back to the user's origin."""
+    if latent in printer.plan.joint.incomplete:
+        return f' + prepared["reference {latent}"]' if latent in printer.plan.centred else ""
     shift = printer.plan.shifts.get(latent)
     if shift is None:
         return ""

@@ -15,6 +15,7 @@ from emdsl.generate.chains import reach_lines, sequence_lines
 from emdsl.generate.context import as_given, flat_axes, function
 from emdsl.generate.features import fold_lines
 from emdsl.generate.fields import field_line
+from emdsl.generate.incomplete import pattern_lines
 from emdsl.generate.mstep import bounds
 from emdsl.generate.names import Namer
 from emdsl.generate.networks import network_size
@@ -99,6 +100,7 @@ def prepare_lines(printer: Printer) -> list[str]:
     lines += [line for b in plan.elimination.blocks for line in (*reach_lines(b), *sequence_lines(b))]
     lines += [network_size(b) for b in plan.elimination.blocks if b.network]
     lines += [field_line(b, b.field) for b in plan.elimination.blocks if b.field]
+    lines += [line for b in plan.elimination.blocks for line in pattern_lines(b)]
     if plan.weighted is not None:
         lines.append(
             f'n = sizes["{plan.weighted}"]' if not _is_polynomial(plan.weighted) else f"n = {_size(plan.weighted)}"
@@ -139,9 +141,13 @@ def _data_lines(plan: Plan, v: m.Variable, index: bool) -> list[str]:
         lines.append(f'out["reference {v.name}"] = {reference}')
     if missing_policy(v, plan) == "complete":
         lines.insert(0, f'without_gaps({mask}, "{v.name}")')
-    if v.kind == "observed":
+    if v.name in plan.joint.incomplete:
+        lines.append(f'out["unseen {v.name}"] = unseen({mask}, {values}.shape, {plates})')
+    elif v.kind == "observed":
         axes = plan.presence_axes(v)
         arguments = f'{mask}, {values}.shape, {plates}, {plates + axes}, "{v.name}"'
+        if plates + axes < sum(flat_axes(v)):
+            arguments += f", {v.span.line}"
         lines.append(f'out["present {v.name}"] = presence({arguments})')
     return lines
 

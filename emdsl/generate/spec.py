@@ -9,6 +9,7 @@ from emdsl.derive import expr as x
 from emdsl.derive.chains import distance
 from emdsl.derive.expr import El
 from emdsl.derive.plan import Plan, chained_plates
+from emdsl.derive.plates import home_of
 from emdsl.language import model as m
 
 
@@ -83,19 +84,30 @@ def variable(v: m.Variable, plan: Plan) -> dict[str, Any]:
 
 
 def missing_policy(v: m.Variable, plan: Plan) -> str:
-    """What a missing entry gets: its factor is left out ("drop"); it is a latent of its row ("complete"); an error."""
+    """What a missing entry gets: its factor is left out ("drop"); it is a latent of its row ("complete"), or is one
+    where others of its element were seen ("cells"); an error ("refuse").
+    """
     if v.kind != "observed":
         return "refuse"
-    if not _needed_by_others(v, plan):
+    gaussian = v.domain.kind == "real" and v.domain.lower is None and v.domain.upper is None
+    if v.name in plan.joint.incomplete:
         return "drop"
-    return "complete" if not v.domain.dims and v.domain.kind in ("bool", "category") else "refuse"
+    if not _needed_by_others(v, plan):
+        own = len(v.array) + len(v.domain.dims)
+        return "cells" if gaussian and plan.presence_axes(v) < own else "drop"
+    discrete = not v.domain.dims and v.domain.kind in ("bool", "category")
+    return "complete" if discrete or gaussian else "refuse"
 
 
 def _needed_by_others(v: m.Variable, plan: Plan) -> bool:
-    """Whether another density reads an observed variable: a missing entry of it cannot simply be left out."""
-    return any(
-        v.name in x.variables(e) for f in plan.joint.factors if f.about != v.name for e in (f.body, *f.masks, *f.gates)
-    )
+    """Whether the density of another element reads an observed one: a missing entry cannot simply be left out."""
+    plates = len(home_of(v))
+    for f in plan.joint.factors:
+        nodes = [e for whole in (f.body, *f.masks, *f.gates) for e in x.walk(whole)]
+        places = {e.idx[:plates] for e in nodes if isinstance(e, x.El) and e.var == v.name}
+        if places and (f.about != v.name or len(places) > 1):
+            return True
+    return False
 
 
 def literal(e: m.Expr | None) -> float | None:

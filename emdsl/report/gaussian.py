@@ -12,6 +12,7 @@ from emdsl.derive.gaussian import linear_role, polynomial_role, quadratic_role
 from emdsl.derive.terms import Term
 from emdsl.report import formula as f
 from emdsl.report.formula import Formula
+from emdsl.report.incomplete import conditional, grouped
 from emdsl.report.indices import Names
 from emdsl.report.page import Say, Show, whole
 from emdsl.report.tidy import tidy
@@ -51,6 +52,10 @@ def gaussian_lines(block: Block, terms: Sequence[tuple[str, Term]], t: Typeset) 
     for a in block.latents:
         entry = f.Apply(f.Word("h"), (_entry(a, g.rows[a], block, t, names),))
         yield Show(f.Relation("=", entry, _value(found.get(linear_role(a), []), t, names)))
+    if g.seen:
+        yield from conditional(g.seen, [n for n in block.latents if n not in g.seen])
+        yield grouped()
+        return
     yield Say(
         "Its covariance is the inverse of J and its mean that times h. Summed out it leaves "
         "A = (h' J⁻¹ h - logdet(J) + d log 2π) / 2, with d its dimension, and the terms without it."
@@ -94,6 +99,13 @@ def field_lines(block: Block, field: Field, terms: Sequence[tuple[str, Term]], t
     for a in block.latents:
         if parts := found.get(linear_role(a)):
             yield _shown("h", (a,), ((*field.homes[a], *g.rows[a]),), x.ONE, parts, t)
+    if g.seen:
+        yield from conditional(g.seen, [n for n in block.latents if n not in g.seen])
+        yield Say(
+            "found by eliminating elements one after the other; of the covariance only what stands beside an entry of "
+            "J is needed. The mean of a cell that was seen is its value, its covariance with any other 0."
+        )
+        return
     yield Say(
         "Its mean is J⁻¹ h; of its covariance J⁻¹ only what stands beside an entry of J is needed, and found by "
         "eliminating elements one after the other. Summed out it leaves (h' J⁻¹ h - logdet(J) + d log 2π) / 2."

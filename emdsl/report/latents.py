@@ -54,6 +54,11 @@ def _inside(plan: Plan, block: Block) -> Iterator[Say]:
             family = b.record.name if b.record else "Normal"
             scaled = f"{name} is integrated out first. It is {family}, and its precision is this latent times a number,"
             yield Say(f"{scaled} so what is left is linear in the statistics here.")
+            if b.by_pattern:
+                yield Say(
+                    "`fit` is h' J⁻¹ h at scale 1 (less what the cells seen add), `free` how many numbers are free."
+                )
+                continue
             yield Say(
                 "`location`, `variance` and `fit` are its mean, variance and weighted square of the mean at scale 1."
             )

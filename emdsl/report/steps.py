@@ -13,6 +13,7 @@ from emdsl.derive.statistics import Statistic
 from emdsl.report import formula as f
 from emdsl.report.families import family_steps
 from emdsl.report.formula import Formula
+from emdsl.report.incomplete import MISSING, SEEN, missing_cells, part
 from emdsl.report.latents import posterior_step
 from emdsl.report.page import Say, Show, Step, names_of, whole
 from emdsl.report.tidy import tidy
@@ -34,7 +35,8 @@ def steps(plan: Plan) -> tuple[Step, ...]:
     if plan.updates:
         out.append(_expected(plan, t))
     out += update_steps(plan, t)
-    out.append(_objective(plan, t))
+    last = _objective(plan, t)
+    out.append(replace(last, body=(*last.body, *missing_cells(plan))))
     return tuple(out)
 
 
@@ -63,9 +65,14 @@ def _joint(plan: Plan, t: Typeset) -> Step:
 
 def log_density(random: Sequence[str], given: Sequence[str]) -> Formula:
     """`log p(random | given)`."""
-    left: Formula = f.Listed(tuple(map(f.Name, random)))
+    return density(tuple(map(f.Name, random)), tuple(map(f.Name, given)))
+
+
+def density(random: tuple[Formula, ...], given: tuple[Formula, ...]) -> Formula:
+    """The same of formulas."""
+    left: Formula = f.Listed(random)
     if given:
-        left = f.Relation("|", left, f.Listed(tuple(map(f.Name, given))))
+        left = f.Relation("|", left, f.Listed(given))
     return f.Apply(f.Word("log"), (f.Apply(f.Word("p"), (left,)),))
 
 
@@ -92,12 +99,13 @@ def _bound(plan: Plan) -> Step:
     model = plan.joint.model
     observed, latent = ([v.name for v in model.of_kind(k)] for k in ("observed", "latent"))
     params = [v.name for v in model.of_kind("param")]
-    hidden = f.Listed(tuple(map(f.Name, latent)))
+    gaps = sorted(plan.joint.incomplete)
+    hidden = f.Listed((*map(f.Name, latent), *(part(n, MISSING) for n in gaps)))
     entropy = f.Mean(f.Apply(f.Word("log"), (f.Apply(f.Word("q"), (hidden,)),)))
     right = f.Plus(((False, f.Mean(log_density([*observed, *latent], params))), (True, entropy)))
     body: list[Say | Show] = [
         Say("For any distribution q of what is latent, the log-likelihood is at least"),
-        Show(f.Relation(">=", log_density(observed, params), right)),
+        Show(f.Relation(">=", _likelihood(plan), right)),
         Say(_factorised(plan))
         if plan.elimination.parts
         else Say(
@@ -124,6 +132,13 @@ def _factorised(plan: Plan) -> str:
     )
 
 
+def _likelihood(plan: Plan) -> Formula:
+    """`log p(observed | params)`, of incomplete data what was seen."""
+    model, gaps = plan.joint.model, plan.joint.incomplete
+    observed = (part(v.name, SEEN) if v.name in gaps else f.Name(v.name) for v in model.of_kind("observed"))
+    return density(tuple(observed), tuple(f.Name(v.name) for v in model.of_kind("param")))
+
+
 def _substituted(plan: Plan) -> Step:
     names = sorted(plan.joint.deterministic)
     text = f"{names_of(*names)}: functions of other variables, substituted where they are used."
@@ -148,6 +163,8 @@ def _statistics(plan: Plan, t: Typeset) -> Step:
         body.append(Show(statistic_formula(s, t), s.name))
         facts.append({"name": s.name, "shape": [i.dim for i in s.axes]})
     notes = []
+    if plan.joint.incomplete:
+        notes.append("Of a cell that was seen E is its value and cov is 0: what is averaged is what is missing.")
     if plan.weighted is not None:
         notes.append(f"Sums over {plan.weighted.removesuffix('[]')} carry the sample weights, 1 unless given.")
     if any("present:" in repr(s.factors) for s in plan.expected.statistics):
@@ -177,8 +194,7 @@ def _expected(plan: Plan, t: Typeset) -> Step:
 
 def _objective(plan: Plan, t: Typeset) -> Step:
     model = plan.joint.model
-    observed, params = [v.name for v in model.of_kind("observed")], [v.name for v in model.of_kind("param")]
-    ell = log_density(observed, params)
+    ell = _likelihood(plan)
     prior = any(factor.role in ("param", "potential") for factor in plan.joint.factors)
     kinds = {u.kind for u in plan.updates}
     ecm = [n for u in plan.updates if u.conditional_on for n in u.params]
@@ -187,7 +203,7 @@ def _objective(plan: Plan, t: Typeset) -> Step:
     say = "What is reported is the log-likelihood of the data, computed in the same pass as the statistics"
     say += ", plus the log priors." if prior else "."
     body: list[Say | Show] = [Say(say), Show(f.Relation("=", f.Word("ell"), ell))]
-    latent = bool(model.of_kind("latent"))
+    latent = bool(model.of_kind("latent")) or bool(plan.joint.incomplete)
     if ecm:
         how = f"{names_of(*ecm)} maximise Q in turn, the others held (ECM)."
     elif not kinds <= {"closed form", "linear solve"}:

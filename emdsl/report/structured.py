@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from emdsl.derive import expr as x
 from emdsl.derive.block import Block, gates_outside
 from emdsl.derive.chains import FIRST, behind
-from emdsl.derive.expr import El, Idx, Ix
+from emdsl.derive.expr import DataIx, El, Idx, Ix
 from emdsl.derive.fields import Field
-from emdsl.derive.gaussian import covariance_axes
+from emdsl.derive.gaussian import covariance_axes, pattern_index
 from emdsl.report import formula as f
 from emdsl.report.formula import Formula
 from emdsl.report.indices import Names
@@ -101,6 +101,9 @@ def _gaussian_covariance(t: Typeset, pair: str, idx: Sequence[Idx], names: Names
         return _field_covariance(t, block, block.field, (first, second), int(tie[0]) if tie else None, idx, names)
     held = covariance_axes(block)
     at = dict(zip(held, idx, strict=False))
+    pattern = at.get(pattern_index(block))
+    if isinstance(pattern, DataIx) and isinstance(pattern.value, El):
+        at.update(zip(block.home, pattern.value.idx, strict=True))
     places = tuple(at.get(h, h) for h in block.home)
     own, k = idx[len(held) :], len(block.gaussian.rows[first])
     items = (t.named_at(first, (*places, *own[:k]), names), t.named_at(second, (*places, *own[k:]), names))

@@ -177,6 +177,10 @@ def _total(ix: Ix, body: Expr, facts: Known) -> Expr:
     """A sum; over few literal values of an index that stands as a number, or is compared, written out."""
     if ix.dim.isdigit() and int(ix.dim) <= SHORT and _counted(ix, body):
         return x.add(*(x.substitute(body, {ix: n}) for n in range(int(ix.dim))))
+    pattern = next((e for e in x.factors_of(body) if isinstance(e, x.Sel) and e.at == ix), None)
+    if pattern is not None and ix.dim.endswith("[patterns]"):  # of an element, its own pattern
+        rest = x.mul(*(e for e in x.factors_of(body) if e is not pattern))
+        return x.substitute(rest, {ix: x.as_index(pattern.of)})
     body = _moved(ix, body)
     if ix not in x.free(body):
         return body

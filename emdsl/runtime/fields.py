@@ -85,12 +85,14 @@ class Field:
 
 
 def gaussian_field(
-    field: Field, linear: Sequence[Array], homes: Sequence[int], pieces: Sequence[tuple[int, int, Any, Any, Array]]
-) -> tuple[list[Array], list[Array], float]:
+    field: Field, linear: Sequence[Array], homes: Sequence[int], pieces: Sequence[tuple[int, int, Any, Any, Array]],
+    seen: Sequence[tuple[int, Array, Array]] = (),
+) -> tuple[list[Array], list[Array], float]:  # fmt: skip
     """Means of the latents, covariances beside every piece of J, the log-normaliser.
 
     linear : for each latent what multiplies it, (plates, own); `homes` says how many axes are plates.
     pieces : what multiplies products of two elements, (rows, own of a, own of b) with their numbers.
+    seen : of latents that are data with gaps, their values, 0 where missing, and 1.0 where missing, (plates, own).
     """
     flat = [in_rows(h, k) for h, k in zip(linear, homes, strict=True)]
     placed = []
@@ -108,11 +110,38 @@ def gaussian_field(
         where.append((block, inside))
         np.add.at(h, (block[:, None], inside), f)
     diagonal, below = _assembled(field, placed)
+    x, held = np.zeros((m, w)), np.zeros((m, w), bool)
+    for latent, values, free in seen:
+        block, inside = where[latent]
+        x[block[:, None], inside] = in_rows(values, homes[latent])
+        held[block[:, None], inside] = in_rows(free, homes[latent]) == 0
+    fit, h = _clamped(diagonal, below, h, x, held)
     v, c, mean, log_det = tridiagonal_moments(diagonal, below, h)
+    fit += 0.5 * float((h * mean).sum())
+    mean = mean + x
+    v[:, np.arange(w), np.arange(w)] -= held
     means = [mean[b[:, None], i].reshape(linear[k].shape) for k, (b, i) in enumerate(where)]
     covariances = [_between(field, v, c, p).reshape(np.shape(q[4])) for p, q in zip(placed, pieces, strict=True)]
-    log_z = 0.5 * (float((h * mean).sum()) + field.total * math.log(2 * math.pi) - log_det)
+    log_z = fit + 0.5 * ((field.total - int(held.sum())) * math.log(2 * math.pi) - log_det)
     return means, covariances, log_z
+
+
+def _clamped(diagonal: Array, below: Array, h: Array, x: Array, held: Array) -> tuple[float, Array]:
+    """<h, x> - 1/2 x' J x of the numbers that are held at x, and h of the others given these.
+
+    J loses the rows and columns of what is held, in place: there it is 1 on the diagonal.
+    """
+    if not held.any():
+        return 0.0, h
+    jx = (diagonal @ x[..., None])[..., 0]
+    jx[1:] += (below @ x[:-1, :, None])[..., 0]
+    jx[:-1] += (below.swapaxes(1, 2) @ x[1:, :, None])[..., 0]
+    diagonal[held] = 0.0
+    diagonal.swapaxes(1, 2)[held] = 0.0
+    diagonal[:, np.arange(h.shape[1]), np.arange(h.shape[1])] += held
+    below[held[1:]] = 0.0
+    below.swapaxes(1, 2)[held[:-1]] = 0.0
+    return float((x * (h - 0.5 * jx)).sum()), np.where(held, 0.0, h - jx)
 
 
 def in_rows(a: Array, plates: int) -> Array:

@@ -31,6 +31,21 @@ def gaussian_covariance(quadratic: Sequence[Sequence[Any]], shape: Shape) -> tup
     J = -(A + A'); 0.0 where nothing does. Returns covariances likewise, and log det J of (gates, plates), of one
     plate where it is the same for all.
     """
+    j, lead, axes = joint_precision(quadratic, shape)
+    r = j.shape[1]
+    if r > 1 and (j == j[:, :1]).all():  # nothing is missing: one precision for all
+        j = j[:, :1]
+    low = cholesky(j)
+    inverses = np.moveaxis(inverse(low), 1, 3)
+    whole = np.broadcast_to(inverses, (*inverses.shape[:3], r))
+    first = np.asarray(quadratic[0][0])
+    return cut_apart(whole, lead, axes, first.shape[shape[0] + 2 * shape[1][0] :]), log_determinant(low)
+
+
+def joint_precision(
+    quadratic: Sequence[Sequence[Any]], shape: Shape
+) -> tuple[Array, tuple[int, ...], list[tuple[int, ...]]]:
+    """J = -(A + A') of all numbers of a block, (gates, plates, numbers, numbers); lengths of gates and of own axes."""
     gates, own, _ = shape
     diagonal = [np.asarray(row[0]) for row in quadratic]
     parts = [_sizes(a, gates, (n, n)) for a, n in zip(diagonal, own, strict=True)]
@@ -42,21 +57,22 @@ def gaussian_covariance(quadratic: Sequence[Sequence[Any]], shape: Shape) -> tup
             if np.ndim(part):
                 block = np.moveaxis(np.reshape(part, (g, sizes[i], sizes[j], r)), 3, 1)
                 a[:, :, ends[i] : ends[i + 1], ends[j] : ends[j + 1]] = block
-    if r > 1 and (a == a[:, :1]).all():  # nothing is missing: one precision for all
-        a = a[:, :1]
-    low = cholesky(-(a + a.swapaxes(-1, -2)))
-    inverses = np.moveaxis(inverse(low), 1, 3)
-    whole = np.broadcast_to(inverses, (*inverses.shape[:3], r))
-    lead, plates = diagonal[0].shape[:gates], diagonal[0].shape[gates + 2 * own[0] :]
     axes = [d.shape[gates : gates + n] for d, n in zip(diagonal, own, strict=True)]
-    out = [
+    return -(a + a.swapaxes(-1, -2)), diagonal[0].shape[:gates], axes
+
+
+def cut_apart(
+    whole: Array, lead: tuple[int, ...], axes: Sequence[tuple[int, ...]], plates: tuple[int, ...]
+) -> list[list[Array]]:
+    """A matrix of all numbers, (gates, numbers, numbers, plates), as that of each pair i <= j of latents."""
+    ends = np.cumsum([0, *map(math.prod, axes)])
+    return [
         [
             whole[:, ends[i] : ends[i + 1], ends[j] : ends[j + 1]].reshape((*lead, *axes[i], *axes[j], *plates))
-            for j in range(i, len(own))
+            for j in range(i, len(axes))
         ]
-        for i in range(len(own))
+        for i in range(len(axes))
     ]
-    return out, log_determinant(low)
 
 
 def gaussian_mean(

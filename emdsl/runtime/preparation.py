@@ -130,8 +130,13 @@ def without_gaps(mask: Array | None, name: str) -> None:
         )
 
 
-def presence(mask: Array | None, shape: tuple[int, ...], plates: int, axes: int, name: str) -> Array:
-    """1.0 where present, over the first `axes` axes, plates last. The other axes are present together or not at all."""
+def presence(
+    mask: Array | None, shape: tuple[int, ...], plates: int, axes: int, name: str, line: int | None = None
+) -> Array:
+    """1.0 where present, over the first `axes` axes, plates last. The other axes are present together or not at all.
+
+    line : where the density stands in the model.
+    """
     if mask is None:
         order = (*range(plates, axes), *range(1, plates), *range(min(plates, 1)))
         return np.broadcast_to(1.0, tuple(shape[i] for i in order))
@@ -139,8 +144,12 @@ def presence(mask: Array | None, shape: tuple[int, ...], plates: int, axes: int,
         own = tuple(range(axes, mask.ndim))
         some, every = np.asarray(mask.any(own)), np.asarray(mask.all(own))
         if (some != every).any():
+            count, row = int((some != every).sum()), int(np.argwhere(some != every)[0][0])
+            many = f"{count} elements are partly missing, the first" if count > 1 else "an element is partly missing,"
             raise DataError(
-                f"{int((some != every).sum())} elements of {name} are partly missing, which its family cannot leave out"
+                f"{name}: {many} in row {row}; its density (line {line} of the model) is no sum over its cells",
+                hint="of a Gaussian, model.complete of emdsl integrates the missing cells out; drop other rows",
+                row=row,
             )
         mask = every
     return rows_last(mask.astype(float), plates)

@@ -155,7 +155,7 @@ SPEC = {'model': 'AutoregressiveHMM',
                 'lower': None,
                 'upper': None,
                 'default': False,
-                'missing': 'drop',
+                'missing': 'complete',
                 'support': None}],
  'plan': {'z': ['exact:chain', 'K states per element, a chain along T: forward and backward']},
  'updates': {'first': ['closed form', '',
@@ -219,6 +219,7 @@ def prepare(data, reference):
     out = {"the sizes": sizes}
     out["start"] = stored(data.values["start"], data.masks.get("start"), float, 0, None)
     out["spread"] = stored(data.values["spread"], data.masks.get("spread"), float, 0, None)
+    without_gaps(data.masks.get("y"), "y")
     out["y"] = stored(data.values["y"], data.masks.get("y"), float, 1, reference["y"])
     out["reference y"] = reference["y"]
     out["present y"] = presence(data.masks.get("y"), data.values["y"].shape, 1, 1, "y")

@@ -119,7 +119,7 @@ SPEC = {'model': 'BayesianGaussianMixture',
                 'lower': None,
                 'upper': None,
                 'default': False,
-                'missing': 'drop',
+                'missing': 'cells',
                 'support': None}],
  'plan': {'weights': ['meanfield',
                       'a factor of q for weights, the others averaged: the statistics log make it Dirichlet'],
@@ -153,7 +153,7 @@ def prepare(data, reference):
     out = {"the sizes": sizes}
     out["a0"] = stored(data.values["a0"], data.masks.get("a0"), float, 0, None)
     out["x"] = stored(data.values["x"], data.masks.get("x"), float, 1, None)
-    out["present x"] = presence(data.masks.get("x"), data.values["x"].shape, 1, 1, "x")
+    out["present x"] = presence(data.masks.get("x"), data.values["x"].shape, 1, 1, "x", 15)
     n = sizes["N"]
     out["the weights are even"] = data.weights is None
     out["the weight"] = np.ones(n) if data.weights is None else np.asarray(data.weights, float)

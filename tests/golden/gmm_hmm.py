@@ -143,7 +143,7 @@ SPEC = {'model': 'GaussianMixtureHMM',
                 'lower': None,
                 'upper': None,
                 'default': False,
-                'missing': 'drop',
+                'missing': 'cells',
                 'support': None}],
  'plan': {'c': ['exact:enumeration', 'M states per element, enumerated, given z'],
           'z': ['exact:chain', 'K states per element, a chain along T: forward and backward']},
@@ -181,7 +181,7 @@ def prepare(data, reference):
     out = {"the sizes": sizes}
     out["x"] = stored(data.values["x"], data.masks.get("x"), float, 1, reference["x"])
     out["reference x"] = reference["x"]
-    out["present x"] = presence(data.masks.get("x"), data.values["x"].shape, 1, 1, "x")
+    out["present x"] = presence(data.masks.get("x"), data.values["x"].shape, 1, 1, "x", 17)
     within_reach("c", [sizes["M"]], 0, [sizes["K"]])
     within_reach("z", [sizes["K"]], 1)
     out["the sequences of z"] = sequences(np.arange(1) * (sizes["T"]), np.full(1, sizes["T"]))

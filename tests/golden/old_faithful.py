@@ -102,7 +102,7 @@ SPEC = {'model': 'GaussianMixture',
                 'lower': None,
                 'upper': None,
                 'default': False,
-                'missing': 'drop',
+                'missing': 'cells',
                 'support': None}],
  'plan': {'z': ['exact:enumeration', 'K states per element, enumerated']},
  'updates': {'weights': ['closed form', '',
@@ -151,7 +151,7 @@ def prepare(data, reference):
     out = {"the sizes": sizes}
     out["x"] = stored(data.values["x"], data.masks.get("x"), float, 1, reference["x"])
     out["reference x"] = reference["x"]
-    out["present x"] = presence(data.masks.get("x"), data.values["x"].shape, 1, 1, "x")
+    out["present x"] = presence(data.masks.get("x"), data.values["x"].shape, 1, 1, "x", 12)
     n = sizes["N"]
     out["the weights are even"] = data.weights is None
     out["the weight"] = np.ones(n) if data.weights is None else np.asarray(data.weights, float)

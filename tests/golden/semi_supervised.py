@@ -103,7 +103,7 @@ SPEC = {'model': 'SemiSupervised',
                 'lower': None,
                 'upper': None,
                 'default': False,
-                'missing': 'drop',
+                'missing': 'cells',
                 'support': None}],
  'plan': {},
  'updates': {'weights': ['closed form', '',
@@ -139,7 +139,7 @@ def prepare(data, reference):
     out["present z"] = presence(data.masks.get("z"), data.values["z"].shape, 1, 1, "z")
     out["x"] = stored(data.values["x"], data.masks.get("x"), float, 1, reference["x"])
     out["reference x"] = reference["x"]
-    out["present x"] = presence(data.masks.get("x"), data.values["x"].shape, 1, 1, "x")
+    out["present x"] = presence(data.masks.get("x"), data.values["x"].shape, 1, 1, "x", 13)
     n = sizes["N"]
     out["the weights are even"] = data.weights is None
     out["the weight"] = np.ones(n) if data.weights is None else np.asarray(data.weights, float)

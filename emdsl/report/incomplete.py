@@ -1,0 +1,79 @@
+"""What a derivation says of missing cells: the Gaussian of those given the ones that were seen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from emdsl.derive.plan import Plan, derive
+from emdsl.errors import ModelError
+from emdsl.generate.spec import missing_policy
+from emdsl.language.model import ModelText
+from emdsl.report import formula as f
+from emdsl.report.formula import Formula
+from emdsl.report.page import Say, Show, names_of
+
+SEEN, MISSING = f.Word("seen"), f.Word("missing")
+
+
+def part(name: str, which: Formula) -> Formula:
+    """`x[seen]` or `x[missing]`."""
+    return f.At(f.Name(name), (which,))
+
+
+def conditional(names: Sequence[str], latents: Sequence[str]) -> Iterator[Say | Show]:
+    """The moments of what is missing given what was seen, from J and h; `latents` are missing altogether."""
+    hidden = _side_by_side([*(f.Name(n) for n in latents), *(part(n, MISSING) for n in names)])
+    given = _side_by_side([part(n, SEEN) for n in names])
+    inverse = f.Raised(_block("J", MISSING, MISSING), f.Number("-1"))
+    left = f.Plus(((False, _block("h", MISSING)), (True, f.Times((_block("J", MISSING, SEEN), given)))))
+    what = names_of(*names)
+    where = f"`missing` stands for the cells of {what} that are missing, `seen` for the others"
+    if latents:
+        where = where.replace("missing,", f"missing and for {names_of(*latents)},", 1)
+    yield Say(f"What was seen of {what} is held at its value ({where}). Given that, the rest is Gaussian with")
+    yield Show(f.Relation("=", f.Mean(hidden, given), f.Times((inverse, left))))
+    yield Show(f.Relation("=", f.Apply(f.Word("cov"), (f.Relation("|", hidden, given),)), inverse))
+
+
+def grouped() -> Say:
+    return Say(
+        "Elements are grouped by which cells are missing, and J[missing, missing] is inverted once for each group. "
+        "The mean of a cell that was seen is its value, its covariance with any other 0."
+    )
+
+
+def _side_by_side(items: Sequence[Formula]) -> Formula:
+    return items[0] if len(items) == 1 else f.Listed(tuple(items))
+
+
+def _block(letter: str, *which: Formula) -> Formula:
+    return f.At(f.Name(letter), which)
+
+
+def _possible(model: ModelText, name: str) -> bool:
+    """Whether the model has a plan for data of which cells of this variable are missing."""
+    try:
+        derive(model, (name,))
+    except ModelError:
+        return False
+    return True
+
+
+def missing_cells(plan: Plan) -> tuple[Say | Show, ...]:
+    """What is said of a model whose data may come with gaps that are no whole elements: what becomes of them."""
+    model = plan.joint.model
+    names = [v.name for v in model.of_kind("observed") if missing_policy(v, plan) in ("cells", "complete")]
+    names = [n for n in names if model.variable(n).domain.kind == "real" and _possible(model, n)]
+    if not names:
+        return ()
+    return (
+        Say(
+            f"Cells of {names_of(*names)} may be missing: they are latent then, and integrated out. -J stands for the "
+            "second derivatives of the log joint in the cells, h for its slope at 0."
+        ),
+        *conditional(names, ()),
+        Say(
+            "In the statistics the mean takes the place of a cell, and the product of the means plus the covariance "
+            "that of a product of two. `complete` of the model gives the whole derivation for data with gaps."
+        ),
+    )

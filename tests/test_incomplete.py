@@ -1,0 +1,293 @@
+"""Missing cells of vectors: against the density of what was seen, an EM row by row, and dense conditional Gaussians."""
+
+from __future__ import annotations
+
+import sys
+import types
+import warnings
+from functools import cache
+from zlib import crc32
+
+import numpy as np
+import pytest
+from cases import incomplete, seen
+from gallery import MODELS, compiled, fit
+from test_unusual import climbs_to_the_top, one_step
+
+import emdsl
+from emdsl.errors import DataError
+
+pytestmark = pytest.mark.filterwarnings("ignore::emdsl.runtime.faults.ConvergenceWarning")
+
+AIR = np.genfromtxt(MODELS / "data" / "airquality.csv", delimiter=",", skip_header=1)
+CASES = {case.name: case for case in incomplete.CASES}
+
+
+@cache
+def model_of(name):
+    return emdsl.compile(text=CASES[name].text)
+
+
+def made(name):
+    """A case, its model, its data with weights and without, the parameters that made them."""
+    case = CASES[name]
+    data, truth = case.make(np.random.default_rng(crc32(name.encode())))
+    return case, model_of(name), data, {k: v for k, v in data.items() if k != case.weight}, truth
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_incomplete(name: str) -> None:
+    case, model, data, given, truth = made(name)
+    weight = data[case.weight] if case.weight else None
+    one_step(case, model, data, given, weight, truth)
+    climbs_to_the_top(case, model, data, given, weight, truth)
+
+
+# ------------------------------------------------------------------------------------------ one Gaussian
+
+
+def conditional(x, mean, cov):
+    """The mean and covariance of one row given the cells that were seen, (D,) and (D, D)."""
+    o = ~np.isnan(x)
+    value, spread = np.array(x), np.zeros_like(cov)
+    slope = cov[np.ix_(~o, o)] @ np.linalg.inv(cov[np.ix_(o, o)])
+    value[~o] = mean[~o] + slope @ (x[o] - mean[o])
+    spread[np.ix_(~o, ~o)] = cov[np.ix_(~o, ~o)] - slope @ cov[np.ix_(o, ~o)]
+    return value, spread
+
+
+def em(x, r, mean, cov):
+    """One step, row by row (Little and Rubin 2019, section 11.2); `r` (N,) are weights."""
+    rows = [conditional(row, mean, cov) for row in x]
+    total = r.sum()
+    new = sum(w * m for w, (m, _) in zip(r, rows, strict=True)) / total
+    return new, sum(w * (np.outer(m - new, m - new) + v) for w, (m, v) in zip(r, rows, strict=True)) / total
+
+
+def test_air_quality() -> None:
+    est = fit("incomplete_gaussian", {"x": AIR})
+    assert est.log_likelihood_ == pytest.approx(-2326.69738280, abs=1e-7)
+    np.testing.assert_allclose(est.params_["mean"], [41.87117, 184.84681, 9.95752, 77.88235], atol=6e-6)
+    moments = [conditional(row, est.params_["mean"], est.params_["cov"]) for row in AIR]
+    np.testing.assert_allclose(est.posterior_["x"]["mean"], [m for m, _ in moments], rtol=1e-9)
+    np.testing.assert_allclose(est.posterior_["x"]["cov"], [v for _, v in moments], rtol=1e-8, atol=1e-8)
+    np.testing.assert_allclose(est.posterior_["x"]["mean"][~np.isnan(AIR)], AIR[~np.isnan(AIR)], rtol=1e-15)
+
+
+def test_every_step_of_one_gaussian() -> None:
+    mean, cov = np.nanmean(AIR, 0), np.diag(np.nanvar(AIR, 0))
+    est = fit("incomplete_gaussian", {"x": AIR}, init={"mean": mean, "cov": cov}, max_iter=6, tol=0)
+    for value in est.history_:
+        assert value == pytest.approx(seen(AIR, mean, cov).sum(), rel=1e-11)
+        last, (mean, cov) = (mean, cov), em(AIR, np.ones(len(AIR)), mean, cov)
+    np.testing.assert_allclose(est.params_["mean"], last[0], rtol=1e-10)
+    np.testing.assert_allclose(est.params_["cov"], last[1], rtol=1e-9)
+
+
+def test_every_step_of_a_mixture() -> None:
+    """Ghahramani and Jordan (1994): classes weigh the rows, and each completes them its own way."""
+    _, model, data, _, truth = made("mixture with gaps")
+    x, p, mean, cov = data["x"], *(np.array(truth[n]) for n in ("p", "mean", "cov"))
+    est = model.fitter(K=2, max_iter=4, tol=0).fit(data, init=truth)
+    for value in est.history_:
+        table = np.log(p) + np.column_stack([seen(x, m, c) for m, c in zip(mean, cov, strict=True)])
+        total = np.logaddexp.reduce(table, axis=1)
+        assert value == pytest.approx(total.sum(), rel=1e-11)
+        last, r = (p, mean, cov), np.exp(table - total[:, None])
+        steps = [em(x, r[:, k], mean[k], cov[k]) for k in range(2)]
+        p, mean, cov = r.mean(0), *(np.array(part) for part in zip(*steps, strict=True))
+    for name, value in zip(("p", "mean", "cov"), last, strict=True):
+        np.testing.assert_allclose(est.params_[name], value, rtol=1e-9)
+    moments = [[conditional(row, m, c) for m, c in zip(*last[1:], strict=True)] for row in x]
+    np.testing.assert_allclose(est.posterior_["z"], r, rtol=1e-8, atol=1e-12)
+    first = np.array([[m for m, _ in row] for row in moments])
+    mixed = np.einsum("nk,nki->ni", r, first)
+    second = np.array([[np.outer(m, m) + v for m, v in row] for row in moments])
+    spread = np.einsum("nk,nkij->nij", r, second) - mixed[:, :, None] * mixed[:, None]
+    np.testing.assert_allclose(est.posterior_["x"]["mean"], mixed, rtol=1e-9)
+    np.testing.assert_allclose(est.posterior_["x"]["cov"], spread, atol=1e-8)
+
+
+# ------------------------------------------------------------------------------------------ dense posteriors
+
+
+def dense_moments(y, mean, cov, of):
+    """Mean and variance of the numbers `of` of one long Gaussian vector, given those of it that are there."""
+    there = ~np.isnan(y)
+    slope = cov[np.ix_(of, there)] @ np.linalg.inv(cov[np.ix_(there, there)])
+    inside = cov[np.ix_(of, of)] - slope @ cov[np.ix_(there, of)]
+    return mean[of] + slope @ (y[there] - mean[there]), np.diag(inside)
+
+
+def test_a_series_and_its_missing_cells() -> None:
+    """The latent states and the cells that were not seen, of one dense Gaussian over all."""
+    _, model, data, _, truth = made("series with gaps in correlated noise")
+    est = model.fitter(max_iter=0).fit(data, init=truth)
+    n, load = len(data["x"]), incomplete.LOADS
+    back = np.linalg.inv(np.eye(n) - np.diag(np.full(n - 1, truth["a"]), -1))
+    prior = back @ back.T
+    cov = np.block([
+        [prior, np.kron(prior, load.T)],
+        [np.kron(prior, load), np.kron(prior, load @ load.T) + np.kron(np.eye(n), truth["R"])],
+    ])  # fmt: skip
+    y = np.r_[np.full(n, np.nan), data["x"].ravel()]
+    mean, var = dense_moments(y, np.zeros(4 * n), cov, np.arange(4 * n))
+    np.testing.assert_allclose(est.posterior_["h"]["mean"].ravel(), mean[:n], atol=1e-9)
+    np.testing.assert_allclose(est.posterior_["h"]["cov"].ravel(), var[:n], atol=1e-9)
+    np.testing.assert_allclose(est.posterior_["x"]["mean"].ravel(), mean[n:], atol=1e-9)
+    found = np.diagonal(est.posterior_["x"]["cov"], axis1=1, axis2=2).ravel()
+    np.testing.assert_allclose(found, var[n:], atol=1e-9)
+
+
+def test_missing_covariates_and_responses() -> None:
+    """What others read and was not seen is given what those others were: means and variances, under their names."""
+    _, model, data, _, p = made("gaps in covariates")
+    est = model.fitter(max_iter=0).fit(data, init=p)
+    b, s = p["b"], p["S"]
+    cov = np.block([[s, (s @ b)[:, None]], [(b @ s)[None], np.array([[b @ s @ b + p["s"] ** 2]])]])
+    whole, mean = np.column_stack([data["X"], data["y"]]), np.r_[p["m"], p["c"] + p["m"] @ b]
+    moments = [conditional(row, mean, cov) for row in whole]
+    np.testing.assert_allclose(est.posterior_["X"]["mean"], [m[:2] for m, _ in moments], rtol=1e-9)
+    np.testing.assert_allclose(est.posterior_["X"]["cov"], [v[:2, :2] for _, v in moments], atol=1e-9)
+    assert np.isnan(data["y"]).any()
+
+
+# ------------------------------------------------------------------------------------------ invariants
+
+
+def test_parts_add_up_and_weights_repeat_rows() -> None:
+    model, start = compiled("incomplete_gaussian"), {"mean": np.nanmean(AIR, 0), "cov": np.diag(np.nanvar(AIR, 0))}
+    fitter = model.fitter()
+    whole = fitter.e_step(start, {"x": AIR})
+    parts = [
+        fitter.e_step(start, {"x": part}) for part in (AIR[:4], AIR[4:60], AIR[60:])
+    ]  # of the first, none is missing
+    for name, value in whole.items():
+        np.testing.assert_allclose(sum(p[name] for p in parts), value, rtol=1e-10, atol=1e-8)
+    twice = fitter.e_step(start, {"x": np.vstack([AIR, AIR[:50]])})
+    weighted = fitter.e_step(start, {"x": AIR}, sample_weight=np.r_[np.full(50, 2.0), np.ones(103)])
+    assert weighted["log_likelihood"] == pytest.approx(twice["log_likelihood"], rel=1e-12)
+    np.testing.assert_allclose(weighted["cov_x"], twice["cov_x"], rtol=1e-10)
+
+
+def test_two_to_the_ten_patterns() -> None:
+    rng = np.random.default_rng(0)
+    cov = np.cov(rng.normal(size=(10, 40)))
+    x = 3 + rng.multivariate_normal(np.zeros(10), cov, 4096)
+    x[(np.arange(4096)[:, None] >> np.arange(10)) & 1 == 1] = np.nan
+    est = compiled("incomplete_gaussian").fitter(max_iter=0).fit({"x": x}, init={"mean": np.full(10, 3.0), "cov": cov})
+    np.testing.assert_allclose(est.score_samples({"x": x}), seen(x, np.full(10, 3.0), cov), rtol=1e-9, atol=1e-9)
+    assert est.score_samples({"x": x})[1023] == 0
+
+
+def test_nothing_missing_is_the_plain_model() -> None:
+    """The completed model, given all cells, takes the steps of the plain one."""
+    _, model, data, _, truth = made("mixture with gaps")
+    x = np.where(np.isnan(data["x"]), 100.0, data["x"])
+    plain = model.fitter(K=2, max_iter=3, tol=0).fit({"x": x}, init=truth)
+    full = model.complete(("x",)).fitter(K=2, max_iter=3, tol=0).fit({"x": x}, init=truth)
+    np.testing.assert_allclose(full.history_, plain.history_, rtol=1e-11)
+    np.testing.assert_allclose(full.params_["cov"], plain.params_["cov"], rtol=1e-8)
+
+
+def test_far_from_the_origin() -> None:
+    """Cells missing of data near 1e7: the steps are those of the data near 0."""
+    near = fit(
+        "incomplete_gaussian", {"x": AIR}, max_iter=3, tol=0, init={"mean": np.full(4, 50.0), "cov": 900 * np.eye(4)}
+    )
+    far = fit(
+        "incomplete_gaussian", {"x": AIR + 1e7}, max_iter=3, tol=0,
+        init={"mean": np.full(4, 50.0) + 1e7, "cov": 900 * np.eye(4)},
+    )  # fmt: skip
+    np.testing.assert_allclose(far.history_, near.history_, rtol=1e-8)
+    np.testing.assert_allclose(far.params_["cov"], near.params_["cov"], rtol=1e-6)
+
+
+def test_the_log_joint_of_what_was_seen() -> None:
+    model, params = compiled("incomplete_gaussian"), {"mean": np.nanmean(AIR, 0), "cov": np.diag(np.nanvar(AIR, 0)) + 5}
+    est = model.fitter(max_iter=0).fit({"x": AIR}, init=params)
+    assert model.log_joint({"x": AIR, **params}, {"N": 153, "D": 4}) == pytest.approx(est.log_likelihood_, rel=1e-12)
+
+
+# ------------------------------------------------------------------------------------------ the estimator around it
+
+
+def test_saved_loaded_and_alone(tmp_path) -> None:
+    model = compiled("incomplete_gaussian")
+    est = model.fitter(max_iter=3, tol=0).fit({"x": AIR})
+    est.save(tmp_path / "fit.json")
+    again = emdsl.load(tmp_path / "fit.json")
+    np.testing.assert_array_equal(again.score_samples({"x": AIR}), est.score_samples({"x": AIR}))
+    text = model.complete(("x",)).source
+    assert "import emdsl" not in text and "from emdsl" not in text
+    alone = types.ModuleType("alone_incomplete")
+    sys.modules[alone.__name__] = alone
+    exec(compile(text, "<alone>", "exec"), alone.__dict__)  # noqa: S102
+    with warnings.catch_warnings():  # its class is the module's own: no other process knows it
+        warnings.simplefilter("ignore")
+        other = alone.IncompleteGaussian(max_iter=3, tol=0).fit({"x": AIR}, init=est.params_)
+    assert other.history_[0] == pytest.approx(est.log_likelihood_, rel=1e-12)
+
+
+def test_the_derivation_tells_what_becomes_of_gaps() -> None:
+    plain, whole = (
+        str(m.derivation) for m in (compiled("incomplete_gaussian"), compiled("incomplete_gaussian").complete(("x",)))
+    )
+    for text in (plain, whole):
+        assert "E[x[missing] | x[seen]] = J[missing, missing]⁻¹ (h[missing] - J[missing, seen] x[seen])" in text
+        assert "cov(x[missing] | x[seen]) = J[missing, missing]⁻¹" in text
+    assert "S_cov_x[d, d'] = Σ_n cov(x[n, d], x[n, d'])" in whole
+
+
+REFUSED = {
+    "no sum over its cells": (
+        "model Counts\nparam p : simplex[3]\nfor n in N:\n    observed x[n] ~ Multinomial(p)",
+        {"x": [[1, 2, 0], [1, 0, np.nan], [3, 2, 1]]},
+        "line 4",
+    ),
+    r"exp\(x\[n, 0\]\) is not linear or quadratic": (
+        "model Read\nparam m : real[2]\nparam s : spd[2]\nfor n in N:\n    observed x[n] ~ MvNormal(m, s)\n"
+        "    observed y[n] ~ Poisson(exp(x[n, 0]))",
+        {"x": [[0.1, 0.2], [0.3, np.nan], [0.1, 1.0]], "y": [1, 0, 2]},
+        "line 6",
+    ),
+}
+
+
+@pytest.mark.parametrize("reason", REFUSED)
+def test_what_cannot_be_integrated_out_is_refused_in_its_place(reason: str) -> None:
+    text, data, line = REFUSED[reason]
+    with pytest.raises(DataError, match=rf"D001: x: .*row 1.*{reason}|x: .*row 1.*{line}.*{reason}") as caught:
+        emdsl.compile(text=text).fitter().fit(data)
+    assert line in str(caught.value)
+
+
+# ------------------------------------------------------------------------------------------ under mean-field
+
+
+def test_one_factor_is_exact() -> None:
+    """Classes and the cells missing under them in one factor: the bound is the log-likelihood, q the posterior."""
+    case, model, data, _, truth = made("mixture with gaps")
+    exact = model.fitter(K=2, max_iter=3, tol=0).fit(data, init=truth)
+    factor = emdsl.compile(text=case.text, infer={"z": "meanfield"})
+    bound = factor.fitter(K=2, max_iter=3, tol=0).fit(data, init=truth)
+    np.testing.assert_allclose(bound.history_, exact.history_, rtol=1e-9)
+    np.testing.assert_allclose(bound.posterior_["x"]["mean"], exact.posterior_["x"]["mean"], rtol=1e-6)
+
+
+def test_a_bound_below_the_log_likelihood() -> None:
+    """A random mean apart from the cells that are missing: below the evidence, and not far."""
+    text = (
+        "model Mean\nparam c : spd[D]\nlatent m ~ MvNormal(zeros(D), 10 * eye(D))\nfor n in N:\n"
+        "    observed x[n] ~ MvNormal(m, c)\n"
+    )
+    rng = np.random.default_rng(4)
+    x = incomplete.gaps(rng, incomplete.draw(rng, 30))
+    c = {"c": incomplete.COV}
+    exact, bound = (
+        emdsl.compile(text=text, infer=infer).fitter(max_iter=0).fit({"x": x}, init=c)
+        for infer in (None, {"m": "meanfield"})
+    )
+    whole = np.kron(np.ones((30, 30)), 10 * np.eye(3)) + np.kron(np.eye(30), incomplete.COV)
+    assert exact.log_likelihood_ == pytest.approx(incomplete.dense(x, np.zeros(90), whole), rel=1e-10)
+    assert exact.log_likelihood_ - 1 < bound.objective_ < exact.log_likelihood_
