@@ -208,7 +208,7 @@ def _located(error: ModelError, found: Mapping[str, Any], bound: Bound) -> fault
     line = "" if problem.span is None else f" (line {problem.span.line} of the model)"
     return faults.DataError(
         f"{name}: {many} in row {row}; they cannot be integrated out: {problem.message}{line}",
-        hint=problem.hint,
+        hint="drop these rows, or write the density as a Gaussian given latents (a scale, a class) of the row",
         code="D001",
         row=row,
     )
