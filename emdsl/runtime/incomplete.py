@@ -69,7 +69,9 @@ def clamped_covariance(
     held = np.einsum("pi,ij->pij", ~free, np.eye(j.shape[-1]))
     low = cholesky(np.where(both, j, 0.0) + held)
     v = np.moveaxis(inverse(low) - held, 1, 3)
-    return cut_apart(v, lead, axes, (v.shape[-1],)), log_determinant(low), j
+    first = np.shape(quadratic[0][0])
+    plates = first[len(first) - shape[2] :] if shape[2] else (v.shape[-1],)
+    return cut_apart(v, lead, axes, plates), log_determinant(low), j
 
 
 def clamped_mean(
@@ -92,7 +94,7 @@ def clamped_mean(
         [np.zeros((n, r)) if a is None else np.reshape(a, (n, r)) for a, n in zip(values, sizes, strict=True)]
     )
     jx = j[:, 0] @ x if j.shape[1] == 1 else np.einsum("grij,jr->gir", j, x)
-    v = put_together(cov, sizes)
+    v = put_together(cov, sizes, len(j))
     left = h - jx
     if j.shape[1] > 1:
         step, det = np.einsum("gijr,gjr->gir", v, left), log_det
@@ -119,11 +121,10 @@ def by_pattern(v: Array, left: Array, free: Array, which: Array) -> Array:
     return out
 
 
-def put_together(cov: Sequence[Sequence[Array]], sizes: Sequence[int]) -> Array:
+def put_together(cov: Sequence[Sequence[Array]], sizes: Sequence[int], gates: int) -> Array:
     """The covariance of all numbers, (gates, numbers, numbers, patterns), from that of each pair of latents."""
-    last = cov[0][0].shape[-1]
     blocks = [
-        [np.reshape(c, (-1, sizes[i], sizes[i + k], last)) for k, c in enumerate(row)] for i, row in enumerate(cov)
+        [np.reshape(c, (gates, sizes[i], sizes[i + k], -1)) for k, c in enumerate(row)] for i, row in enumerate(cov)
     ]
     whole = [
         [blocks[i][j - i] if j >= i else blocks[j][i - j].swapaxes(1, 2) for j in range(len(sizes))]

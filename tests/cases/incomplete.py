@@ -386,7 +386,53 @@ def _robust_value(p, d):
     return seen_t(d["x"], p["mean"], LOAD @ LOAD.T + p["noise"]).sum()
 
 
+PAIRS = """
+    model IncompletePairs
+    param m : real[2]
+    param c : spd[2]
+    for i in N:
+        for j in N if j < i:
+            observed x[i, j] ~ MvNormal(m, c)
+"""
+
+
+def _pairs(rng):
+    x = gaps(rng, draw(rng, 64, SMALL).reshape(8, 8, 2))
+    return {"x": x}, {"m": np.zeros(2), "c": SMALL}
+
+
+def _pairs_value(p, d):
+    return seen(d["x"][np.tril_indices(8, -1)], p["m"], p["c"]).sum()
+
+
+VISITS = """
+    model IncompleteVisits
+    param p : simplex[2]
+    param mean[2] : real[2]
+    param cov : spd[2]
+    for s in S:
+        latent z[s] ~ Categorical(p)
+        for t in T[s]:
+            observed x[s, t] ~ MvNormal(mean[z[s]], cov)
+"""
+
+
+def _visits(rng):
+    mean, lengths = np.array([[0.0, 0], [4.0, 3]]), [3, 0, 5, 2, 1, 4, 6, 2, 3, 4]
+    x = [gaps(rng, mean[s % 2] + draw(rng, max(k, 6), SMALL))[:k] for s, k in enumerate(lengths)]
+    return {"x": x}, {"p": [0.5, 0.5], "mean": mean, "cov": SMALL}
+
+
+def _visits_value(p, d):
+    return sum(
+        np.logaddexp.reduce([np.log(w) + seen(x, m, p["cov"]).sum() for w, m in zip(p["p"], p["mean"], strict=True)])
+        for x in d["x"]
+    )
+
+
 CASES = [
+    Case("gaps in filtered pairs", PAIRS, _pairs, _pairs_value),
+    Case("gaps in visits", VISITS, _visits, _visits_value, near=True),
     Case("Student mixture with gaps", STUDENT, _student, _student_value, near=True),
     Case("robust factors", ROBUST_FACTORS, _robust, _robust_value, near=True),
     Case(
