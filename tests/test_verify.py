@@ -25,16 +25,12 @@ ALWAYS = {"log-likelihood", "Fisher's identity", "M-step: Q is stationary", "M-s
           "two steps are one, twice", "the module alone", "draws have the density's moments"}  # fmt: skip
 
 
-# A missing value that later ones depend on is left out, not integrated: to be mended.
-KNOWN = {("ar_hmm", "log-likelihood with gaps")}
-
-
 @pytest.mark.parametrize("name", GALLERY)
 def test_every_model_of_the_gallery(name: str) -> None:
     """Nothing fails; and what matters was checked, for every parameter."""
     model = compiled(name)
     found = model.verify()
-    assert {(name, c.name) for c in found.failures} == {k for k in KNOWN if k[0] == name}, str(found)
+    assert not found.failures, str(found)
     made = {c.name for c in found.checks if c.status == "passed"}
     if any(p.method == "meanfield" for p in model.plan.values()):
         assert made >= {"EM climbs", "the module alone"}
