@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from gallery import compiled, fit, matrix, table
+from scipy.linalg import solve_discrete_are
 from scipy.special import logsumexp
 
 from emdsl.fit.sizes import complete_sizes
@@ -221,6 +222,24 @@ def test_one_dynamic_factor() -> None:
     e = (x - p["mean"]).ravel()
     value = -0.5 * (150 * np.log(2 * np.pi) + np.linalg.slogdet(cov)[1] + e @ np.linalg.solve(cov, e))
     assert est.log_likelihood_ == pytest.approx(value, rel=1e-12)
+
+
+def test_covariances_over_a_hundred_thousand_steps() -> None:
+    """Symmetric positive definite at every step; far from both ends, what two Riccati equations settle at say it is."""
+    a, c = np.array([[0.95, 0.3], [-0.2, 0.9]]), np.array([[1.0, 0.5]])
+    params = {"A": a, "C": c, "start": np.zeros(2), "noise": np.array([0.5])}
+    x = np.random.default_rng(0).normal(size=(100_000, 1))
+    cov = fit("linear_dynamical_system", {"x": x}, init=params, max_iter=0).posterior_["h"]["cov"]
+    np.testing.assert_allclose(cov, cov.swapaxes(1, 2), rtol=1e-12)
+    assert (cov[:, 0, 0] > 0).all() and (np.linalg.det(cov) > 0).all()
+    predicted = solve_discrete_are(a.T, c.T, np.eye(2), np.array([[0.5]]))  # given what came before
+    seen = c.T @ c / 0.5
+    filtered = np.linalg.inv(np.linalg.inv(predicted) + seen)
+    later = np.zeros((2, 2))  # the precision that what comes after brings
+    for _ in range(500):
+        later = a.T @ np.linalg.solve(np.eye(2) + later + seen, later + seen) @ a
+    middle = np.linalg.inv(np.linalg.inv(filtered) + later)
+    np.testing.assert_allclose(cov[1000:-1000], np.broadcast_to(middle, (98_000, 2, 2)), rtol=1e-10)
 
 
 def test_principal_components_in_closed_form() -> None:
