@@ -14,6 +14,7 @@ import pytest  # noqa: E402
 from hypothesis import HealthCheck, settings  # noqa: E402
 
 settings.register_profile("emdsl", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("nightly", settings.get_profile("emdsl"), derandomize=False, max_examples=300)
 settings.load_profile("emdsl")
 
 GOLDEN = Path(__file__).parent / "golden"

@@ -136,7 +136,8 @@ def _data_lines(plan: Plan, v: m.Variable, index: bool) -> list[str]:
     for p in plan.planes:
         if p.data == v.name:
             stored = f'{values} - data.values["{p.design}"] @ reference["{p.param}"]'
-    lines = [f'out["{v.name}"] = stored({stored}, {mask}, {kind}, {plates}, {reference})']
+    gap = ", 1e-60" if v.domain.kind in ("positive", "unit") and v.kind == "observed" else ""
+    lines = [f'out["{v.name}"] = stored({stored}, {mask}, {kind}, {plates}, {reference}{gap})']
     if v.name in plan.centred:
         lines.append(f'out["reference {v.name}"] = {reference}')
     if missing_policy(v, plan) == "complete":

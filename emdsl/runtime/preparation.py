@@ -109,14 +109,20 @@ def plates_first(values: Array, plates: int) -> Array:
     return np.moveaxis(values, range(-plates, 0), range(plates))
 
 
-def stored(values: Array, mask: Array | None, kind: type, plates: int, reference: Array | None) -> Array:
-    """Data as they are computed with: of one type, plates last, less their reference point, 0 where missing."""
+def stored(
+    values: Array, mask: Array | None, kind: type, plates: int, reference: Array | None, gap: float = 0.0
+) -> Array:
+    """Data as they are computed with: of one type, plates last, less their reference point, `gap` where missing.
+
+    A gap adds 0 to sums of powers. Numbers above 0 have one so near 0 that it adds nothing, and logarithms and
+    inverses of it, which are masked, are finite.
+    """
     order = (*range(plates, values.ndim), *range(1, plates), *range(min(plates, 1)))
     out: Array = np.array(np.transpose(values, order), dtype=kind, order="C")
     if reference is not None:
         out -= np.reshape(reference, (*np.shape(reference), *(1,) * plates))
     if mask is not None:
-        out[~np.transpose(mask, order)] = 0
+        out[~np.transpose(mask, order)] = gap
     return out
 
 

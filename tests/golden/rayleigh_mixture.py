@@ -144,7 +144,7 @@ def prepare(data, reference):
     """What is computed once: centred data with rows last, masks, weights, and the chunks of rows."""
     sizes = dict(data.sizes)
     out = {"the sizes": sizes}
-    out["h"] = stored(data.values["h"], data.masks.get("h"), float, 1, None)
+    out["h"] = stored(data.values["h"], data.masks.get("h"), float, 1, None, 1e-60)
     out["present h"] = presence(data.masks.get("h"), data.values["h"].shape, 1, 1, "h")
     n = sizes["N"]
     out["the weights are even"] = data.weights is None

@@ -103,6 +103,7 @@ def find_case(model: Compiled, seed: int) -> Case:
         try:
             oracle = Oracle.of(world, start, np.random.default_rng(seed))
             found = tuple(tables(oracle.layout, start))
+            oracle.settle(found)
             oracle.log_norm(found)
         except Unchecked as why:
             reason = reason or str(why)

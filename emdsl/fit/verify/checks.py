@@ -11,11 +11,12 @@ import numpy as np
 from emdsl.errors import DataError
 from emdsl.families.scope import Array
 from emdsl.fit.interpret import log_prob
+from emdsl.fit.sampling import variable_reads
 from emdsl.fit.verify.case import Case
 from emdsl.fit.verify.cells import Unchecked, World
 from emdsl.fit.verify.certificate import Check, measured, skipped
 from emdsl.fit.verify.layout import Known
-from emdsl.fit.verify.oracle import Oracle
+from emdsl.fit.verify.oracle import Oracle, tables
 from emdsl.fit.verify.setting import draw
 from emdsl.language.model import Variable
 
@@ -195,12 +196,28 @@ def gaps(case: Case) -> Iterator[Check]:
         except DataError as why:
             refused = why.problems[0].message
             continue
-        latents = {**case.world.latents, **{n: case.drawn.data[n] for n in masks}}
-        oracle = Oracle.of(replace(case.world, latents=latents, missing=masks), case.start, case.rng(6))
-        total = oracle.total(case.start)
+        total = _with_gaps(case, data, {v.name: masks[v.name] for v in mine if _is_read(v, case.world)})
         yield measured("log-likelihood with gaps", ", ".join(masks), abs(found - total) / (1 + abs(total)), EXACT)
         return
     raise Unchecked(refused)
+
+
+def _with_gaps(case: Case, data: Mapping[str, Array], read: Mapping[str, Array]) -> float:
+    """What is missing and read by others is a latent; the interpreter leaves out the terms of the rest."""
+    world = World.of(case.world.model, case.drawn._replace(data={**data, **{n: case.drawn.data[n] for n in read}}))
+    hidden = {**world.latents, **{n: case.drawn.data[n] for n in read}}
+    oracle = Oracle.of(replace(world, latents=hidden, missing=read), case.start, case.rng(6))
+    found = tables(oracle.layout, case.start)
+    oracle.settle(found)
+    return float(oracle.log_norm(found).real)
+
+
+def _is_read(v: Variable, world: World) -> bool:
+    """Whether a density reads the variable other than at its own place, or it is a vector, missing in part."""
+    others = [d for d in world.declarations() if d is not v]
+    return (
+        bool(v.domain.dims) or v.name in variable_reads(v, world.model) or any(v.name in world.reads(d) for d in others)
+    )
 
 
 def _holes(v: Variable, shape: tuple[int, ...], whole: bool, rng: np.random.Generator) -> Array:
