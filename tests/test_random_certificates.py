@@ -46,3 +46,23 @@ def test_a_gap_where_the_density_has_no_value_at_zero(family: str) -> None:
     )
     assert with_gap.history_[0] == pytest.approx(without.history_[0], rel=1e-13)
     np.testing.assert_allclose(with_gap.params_["p"], without.params_["p"], rtol=1e-12)
+
+
+BESIDE_A_STATE = """
+    model BesideAState
+    param share : simplex[2]
+    param m : real
+    param s[2] : positive
+    for g in G:
+        latent z[g] ~ Categorical(share)
+        latent b[g] ~ Normal(0, 1)
+        for n in N[g]:
+            observed y[g, n] ~ Normal(m + b[g], s[z[g]])
+"""
+
+
+def test_two_latents_of_a_group_of_any_size_meet_in_its_rows() -> None:
+    """Found by chance: the rows reach both through their group, which is one group: exact, not mean-field."""
+    model = emdsl.compile(text=BESIDE_A_STATE)
+    assert {p.method for p in model.plan.values()} == {"exact:hybrid"}
+    assert model.verify().passed

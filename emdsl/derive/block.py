@@ -130,7 +130,11 @@ def place(
     renamed = rename(t, to)
     ixs = [i for i in renamed.ixs if i not in home]
     factors = [*renamed.factors, *(x.substitute(e, dict(clash)) for e in extra)]
+    reached = {DataIx(x.substitute(i.value, to)): h for h, i in zip(home, ref, strict=True) if isinstance(i, DataIx)}
     for g in renamed.gates:
+        assert isinstance(g.of, El)
+        if g.of.var not in latents:  # where item[r] == home, what stands at item[r] stands at home
+            g = x.Sel(El(g.of.var, tuple(reached.get(i, i) for i in g.of.idx)), g.at)  # noqa: PLW2901
         assert isinstance(g.of, El)
         at: Ix
         if g.of.var in latents:
