@@ -130,11 +130,11 @@ def place(
     renamed = rename(t, to)
     ixs = [i for i in renamed.ixs if i not in home]
     factors = [*renamed.factors, *(x.substitute(e, dict(clash)) for e in extra)]
-    reached = {DataIx(x.substitute(i.value, to)): h for h, i in zip(home, ref, strict=True) if isinstance(i, DataIx)}
-    for g in renamed.gates:
-        assert isinstance(g.of, El)
-        if g.of.var not in latents:  # where item[r] == home, what stands at item[r] stands at home
-            g = x.Sel(El(g.of.var, tuple(reached.get(i, i) for i in g.of.idx)), g.at)  # noqa: PLW2901
+    reached: dict[Idx, Ix] = {
+        DataIx(x.substitute(i.value, to)): h for h, i in zip(home, ref, strict=True) if isinstance(i, DataIx)
+    }
+    for gate in renamed.gates:
+        g = _at_home(gate, latents, reached)
         assert isinstance(g.of, El)
         at: Ix
         if g.of.var in latents:
@@ -153,6 +153,13 @@ def place(
             factors.append(x.delta(at, g.at))
             ixs.append(at)
     return Term(t.coef, (), tuple(f for f in factors if f != x.ONE), (*home, *dict.fromkeys(ixs)))
+
+
+def _at_home(g: x.Sel, latents: tuple[str, ...], reached: Mapping[Idx, Ix]) -> x.Sel:
+    """Where item[r] == home, another latent's element at item[r] is the one at home."""
+    if not isinstance(g.of, El) or g.of.var in latents:
+        return g
+    return x.Sel(El(g.of.var, tuple(reached.get(i, i) for i in g.of.idx)), g.at)
 
 
 def _references(t: Term, latents: tuple[str, ...]) -> list[tuple[Idx, ...]]:
