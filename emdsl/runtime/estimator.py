@@ -15,9 +15,10 @@ from emdsl.runtime.columns import Array
 from emdsl.runtime.domains import free_parameters
 from emdsl.runtime.faults import ConvergenceWarning, DataError, DegenerateFit
 from emdsl.runtime.frames import as_table
-from emdsl.runtime.loop import Climb, Setup, best_climb, climb, is_exact, is_sampled, print_progress
+from emdsl.runtime.loop import SAME, Climb, Setup, best_climb, climb, is_exact, is_sampled, print_progress
 from emdsl.runtime.settings import NotFitted, check_options, sizes_of_parameters, starting_values, tied_sizes
 from emdsl.runtime.storage import FIT_FORMAT, check_same_model, read_document, spec_hash, write_document
+from emdsl.runtime.symmetry import SHARES, alike, moved, seeded_step
 from emdsl.runtime.table import read_data
 
 RESTARTS = 10  # new starts after a degenerate one, under on_degenerate="restart"
@@ -177,10 +178,32 @@ class Estimator(Answers):
                 if hasattr(module, "start")
                 else None
             )
-            end = climb(setup, params, state)
+            untied = self._untied(setup, params, rng) if start[0] and state is None else None
+            end = climb(setup, params, state) if untied is None else untied
             if end.status != "degenerate":
                 break
         return end
+
+    def _untied(self, setup: Setup, start: dict[str, Array], rng: np.random.Generator) -> Climb | None:
+        """From a start whose components are alike, which EM keeps so: a climb from beside it. None from any other."""
+        module, sizes = setup.module, setup.data.sizes
+        tied = alike(module.SPEC, start, sizes)
+        if not tied or not setup.max_iter:
+            return None
+        stuck = climb(setup._replace(progress=None), start)
+        tied = {n: p for n, p in alike(module.SPEC, stuck.params, sizes).items() if n in tied}
+        if not tied or stuck.status in ("degenerate", "interrupted") or not stuck.n_iter:
+            return stuck
+        seeded = seeded_step(module, start, setup.data, setup.prepared, rng)
+        for share in SHARES:
+            end = climb(setup, moved(start, seeded, share))
+            if end.status == "interrupted" or end.objective > stuck.objective + SAME * (1 + abs(stuck.objective)):
+                break
+        said = ", ".join(f"{i} and {j}" + ("" if n.isdigit() else f" of {n}") for n, (i, j) in tied.items())
+        return end._replace(
+            message=f"{end.message}; components {said} were alike at the start, which EM cannot leave (objective "
+            f"{stuck.objective:.10g}): it was moved {share:.0%} towards a seeded division of the rows"
+        )
 
     def _refuse_degenerate(self, best: Climb) -> None:
         if isinstance(best.failure, DataError):

@@ -1,0 +1,79 @@
+"""Starts that EM cannot leave: components that are alike stay alike, because every step treats them alike.
+
+The M-step commutes with renaming states, so parameters that a swap of two states leaves as they are keep that
+property; so do parameters whose values at two states are equal, whatever the states' probabilities are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+
+from emdsl.runtime.columns import Array
+from emdsl.runtime.settings import variable_axes
+
+MANY = 50  # states: beyond this only neighbours are compared
+SHARES = (0.1, 0.5, 1.0)  # how far towards a seeded division of the rows a start is moved, tried in order
+
+
+def alike(spec: Mapping[str, Any], params: Mapping[str, Array], sizes: Mapping[str, int]) -> dict[str, tuple[int, int]]:
+    """Size of a discrete latent's states -> two of them that the parameters do not tell apart."""
+    out: dict[str, tuple[int, int]] = {}
+    for size in _states(spec):
+        held = [(v, params[v["name"]]) for v in spec["variables"] if v["kind"] == "param" and v["name"] in params]
+        held = [(v, value) for v, value in held if size in variable_axes(v)]
+        if not any(size in _copies(v) for v, _ in held):
+            continue
+        k = int(size) if size.isdigit() else sizes.get(size, 0)
+        pairs = combinations(range(k), 2) if k <= MANY else zip(range(k - 1), range(1, k), strict=True)
+        for pair in pairs:
+            if all(_same(v, value, size, pair) for v, value in held):
+                out[size] = pair
+                break
+    return out
+
+
+def _states(spec: Mapping[str, Any]) -> list[str]:
+    """The sizes by which discrete latents choose."""
+    latents = [v for v in spec["variables"] if v["kind"] == "latent"]
+    found = [v["levels"] for v in latents if v["domain"] == "category"] + [
+        "2" for v in latents if v["domain"] == "bool"
+    ]
+    return list(dict.fromkeys(s for s in found if s))
+
+
+def _copies(variable: Mapping[str, Any]) -> list[str]:
+    """The axes along which a parameter is repeated, those of an element left out."""
+    return variable_axes(variable)[: len(variable["plates"]) + len(variable["array"])]
+
+
+def _same(variable: Mapping[str, Any], value: Array, size: str, pair: tuple[int, int]) -> bool:
+    order = np.arange(max(value.shape, default=0))
+    order[list(pair)] = pair[::-1]
+    swapped, equal = value, True
+    for axis, dim in enumerate(variable_axes(variable)):
+        if dim == size:
+            swapped = np.take(swapped, order[: value.shape[axis]], axis)
+        if dim == size and axis < len(_copies(variable)):
+            equal &= _close(np.take(value, pair[0], axis), np.take(value, pair[1], axis))
+    return equal or _close(swapped, value)
+
+
+def _close(a: Array, b: Array) -> bool:
+    """Equal but for rounding."""
+    return bool(np.allclose(a, b, rtol=1e-9, atol=1e-12 * np.abs(a).max(initial=0)))
+
+
+def seeded_step(module: Any, start: dict[str, Array], data: Any, prepared: Any, rng: np.random.Generator) -> Any:
+    """The M-step of a seeded division of the rows among the states."""
+    with np.errstate(all="ignore"):
+        params = module.m_step(module.e_step(start, data, prepared, rng), start, prepared, "keep")
+        return module.refine(start, params, data, prepared, rng) if hasattr(module, "refine") else params
+
+
+def moved(start: Mapping[str, Array], other: Mapping[str, Array], share: float) -> dict[str, Array]:
+    """Part of the way from one place to another: every domain is convex."""
+    return {n: (1 - share) * value + share * np.asarray(other[n]) for n, value in start.items()}

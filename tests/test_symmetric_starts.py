@@ -1,0 +1,79 @@
+"""Starts that EM cannot leave, because components are alike: broken, and said."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy.stats import norm
+
+import emdsl
+
+RNG = np.random.default_rng(0)
+X = np.concatenate([RNG.normal(-3, 1, 50), RNG.normal(3, 1, 50)])
+SHARES = np.concatenate([RNG.beta(2, 8, 60), RNG.beta(8, 2, 60)])
+MIXTURE = """
+    model M
+    size K = 2
+    param w : simplex[K]
+    param m[K] : real
+    param s[K] : positive
+    for n in N:
+        latent z[n] ~ Categorical(w)
+        observed x[n] ~ Normal(m[z[n]], s[z[n]])
+"""
+CHAIN = """
+    model H
+    param p : simplex[2]
+    param A[2] : simplex[2]
+    param m[2] : real
+    for t in T:
+        latent z[t] ~ Categorical(p) if t == 0 else Categorical(A[z[t-1]])
+        observed x[t] ~ Normal(m[z[t]], 1)
+"""
+SHAPES = """
+    model B
+    param a[2] : positive
+    param b[2] : positive
+    for n in N:
+        latent z[n] ~ Bernoulli(0.5)
+        observed x[n] ~ Beta(a[z[n]], b[z[n]])
+"""
+CASES: dict[str, tuple[str, Any, dict[str, Any]]] = {
+    "all alike": (MIXTURE, X, {"w": [0.5, 0.5], "m": [0, 0], "s": [1, 1]}),
+    "other weights": (MIXTURE, X, {"w": [0.3, 0.7], "m": [0, 0], "s": [1, 1]}),
+    "a chain that a swap leaves as it is": (CHAIN, X, {"p": [0.5, 0.5], "A": [[0.9, 0.1], [0.1, 0.9]], "m": [0, 0]}),
+    "shapes by passes over the data": (SHAPES, SHARES, {"a": [1, 1], "b": [1, 1]}),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_saddle_is_left_and_said(name: str) -> None:
+    text, data, start = CASES[name]
+    model = emdsl.compile(text=text)
+    fitted = model.fitter(seed=0, init=start).fit(data)
+    assert fitted.converged_
+    assert "components 0 and 1" in fitted.message_
+    assert "alike at the start" in fitted.message_
+    least = fitted.history_[0] if name.startswith("shapes") else norm.logpdf(X, X.mean(), X.std()).sum()
+    assert fitted.objective_ > least + 5
+    again = model.fitter(seed=0, init=start).fit(data)
+    assert again.history_ == fitted.history_
+
+
+def test_two_of_three_alike() -> None:
+    start = {"w": [0.2, 0.3, 0.5], "m": [0, 5, 0], "s": [1, 1, 1]}
+    fitted = emdsl.compile(text=MIXTURE).fitter(K=3, seed=0, init=start).fit(X)
+    assert "components 0 and 2 of K were alike" in fitted.message_
+
+
+def test_other_starts_are_taken_as_they_are() -> None:
+    """Equal scales are no saddle; and no step is taken where none is asked for."""
+    model = emdsl.compile(text=MIXTURE)
+    start = {"w": [0.5, 0.5], "m": [0, 1], "s": [1, 1]}
+    assert "alike" not in model.fitter(init=start).fit(X).message_
+    start["m"] = [0, 0]
+    with pytest.warns(UserWarning, match="max_iter"):
+        still = model.fitter(init=start, max_iter=0).fit(X)
+    np.testing.assert_array_equal(still.params_["m"], [0, 0])
