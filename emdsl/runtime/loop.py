@@ -16,6 +16,7 @@ from emdsl.runtime.binding import Bound
 from emdsl.runtime.columns import Array
 from emdsl.runtime.domains import on_boundary
 from emdsl.runtime.faults import DataError
+from emdsl.runtime.infinity import unlimited
 
 Params = dict[str, Array]
 Progress = Callable[[int, float], Any]
@@ -210,6 +211,10 @@ def _conclude(setup: Setup, end: Climb, repairs: Mapping[str, int]) -> Climb:
         edge = [n for n in edge if on_boundary(_variable(setup, n), end.params[n])]
         if edge:
             status, message = "boundary", f"{message}; {', '.join(edge)} lies on the boundary of its domain"
+        far = _far(setup, end) if end.state is None else {}
+        if far:
+            goes = ", ".join(f"{n} goes to {where}" for n, where in far.items())
+            status, message = "boundary", f"{message}; no finite estimate is best: {goes}"
     elif status == "max_iter":
         message = f"not converged: stopped after max_iter = {setup.max_iter} iterations{about}"
     elif status == "interrupted":
@@ -219,6 +224,17 @@ def _conclude(setup: Setup, end: Climb, repairs: Mapping[str, int]) -> Climb:
     for what, count in repairs.items():
         message += f"; repaired ({setup.policy}) in {count} of {iterations}: {what}"
     return end._replace(status=status, message=message)
+
+
+def _far(setup: Setup, end: Climb) -> dict[str, str]:
+    def objective(params: Params) -> float:
+        return evaluate(setup, params, None).objective
+
+    try:
+        with np.errstate(all="ignore"):
+            return unlimited(setup.module.SPEC, end.params, objective)
+    except (setup.module.Degenerate, np.linalg.LinAlgError):
+        return {}
 
 
 def _variable(setup: Setup, name: str) -> Mapping[str, Any]:
