@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from emdsl import __version__
-from emdsl.errors import DataError, EmdslError, InternalError, Problem
+from emdsl.errors import EmdslError, InternalError, Problem
 from emdsl.report.output import as_text, check_output, problem_facts, put
 
 if TYPE_CHECKING:
@@ -71,17 +71,16 @@ def commands() -> None:
 
 def compiled(path: str, infer: Sequence[str] = ()) -> Model:
     """The compiled model of a file, under `--infer` options."""
-    from emdsl.compiler import compile
+    from emdsl.fit.model import Model
 
-    return compile(path, infer=pairs("--infer", infer) or None)
+    return Model.from_text(model_text(path), "<stdin>" if path == "-" else path, pairs("--infer", infer) or None)
 
 
 def model_text(path: str) -> str | bytes:
     """The content of a model file; bytes are decoded by the parser, which says where they are wrong."""
-    try:
-        return sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()
-    except OSError as error:
-        raise DataError(Problem("D030", f"{path}: cannot be read: {error.strerror or error}")) from None
+    from emdsl.compiler import read_model
+
+    return sys.stdin.buffer.read() if path == "-" else read_model(Path(path))
 
 
 def refused(what: str) -> EmdslError:
@@ -121,7 +120,9 @@ def refused(what: str) -> EmdslError:
 @click.option("--progress", is_flag=True, help="Say how far the fit is, on standard error.")
 @AS_JSON
 def fit(model: str, data: str, **options: Any) -> None:
-    """Fit MODEL.em to DATA (CSV or Parquet) and print the estimates."""
+    """Fit MODEL.em to DATA (CSV or Parquet) and print the estimates; one of the two may be - (standard input)."""
+    if model == data == "-":
+        raise click.UsageError("the model and the data cannot both be standard input")
     from emdsl.fit.readers import read_table_file
     from emdsl.fit.tables import fit_table
 

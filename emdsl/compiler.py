@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from emdsl.errors import EmdslError, ModelError, Problem, Span
+from emdsl.errors import EmdslError, ModelError, Problem
 
 if TYPE_CHECKING:
     from emdsl.fit.model import Model
@@ -31,18 +31,21 @@ def compile(
 
     if (path is None) == (text is None):
         raise TypeError("compile takes a path or text=..., one of the two")
-    source, name = (_read(Path(path)), str(path)) if path is not None else (text, "<text>")
+    source, name = (read_model(Path(path)), str(path)) if path is not None else (text, "<text>")
     assert source is not None
     return Model.from_text(source, name, infer)
 
 
-def _read(path: Path) -> bytes:
+def read_model(path: Path) -> bytes:
+    """The bytes of a model file, no more of them than a model may have. Raises ModelError."""
+    from emdsl.language.reading import LONGEST_TEXT
+
     try:
-        return path.read_bytes()
-    except OSError as error:
-        where = Span(str(path), 1, 1, 1, 1)
-        why = error.strerror or type(error).__name__
-        raise ModelError(Problem("E000", f"cannot read {path}: {why}", where)) from None
+        with path.open("rb") as file:
+            return file.read(4 * LONGEST_TEXT + 1)
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        raise ModelError(Problem("D030", f"{path}: cannot be read: {why}")) from None
 
 
 __all__ = ["EmdslError", "compile"]

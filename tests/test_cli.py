@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 import sys
@@ -29,6 +30,9 @@ def without_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
 class Ran:
     def __init__(self, status: int, out: str, err: str) -> None:
         self.status, self.out, self.err = status, out, err
+
+
+COMPILED = cli.compiled
 
 
 @pytest.fixture
@@ -111,6 +115,24 @@ def test_what_is_wrong_is_said_in_one_block(run: Any, arguments: list[str], stat
     assert done.status == status and done.out == ""
     for word in words:
         assert word in done.err
+
+
+def test_the_model_from_standard_input(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cli, "compiled", COMPILED)
+    text = "model M\nparam m : real\nparam s : positive\nfor n in N: observed x[n] ~ Normal(m, s)\n"
+    typed = io.TextIOWrapper(io.BytesIO(text.encode()))
+    monkeypatch.setattr(sys, "stdin", typed)
+    done = run("fit", "-", FAITHFUL, "--column", "x=waiting")
+    assert done.status == 0 and "70.897" in done.out
+    assert run("fit", "-", "-").status == 2
+
+
+def test_an_absent_model_is_said_alike_everywhere(run: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(cli, "compiled", COMPILED)
+    said = set()
+    for command, *more in (["fit", FAITHFUL], ["sample", "--params", "p.json"], ["check"], ["derive"], ["compile"]):
+        said.add(run(command, "absent.em", *more).err)
+    assert said == {"error D030: absent.em: cannot be read: No such file or directory\n"}
 
 
 def test_a_bad_cell_is_told_with_its_line(run: Any, tmp_path: Path) -> None:

@@ -8,9 +8,12 @@ import stat
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+import emdsl
 from emdsl import cli
+from emdsl.errors import DataError, ModelError
 
 ROOT = Path(__file__).parents[1]
 MODEL = str(ROOT / "models/old_faithful.em")
@@ -120,3 +123,51 @@ def test_a_pipe_is_written_to_and_not_replaced(tmp_path: Path) -> None:
         assert os.read(reader, 20) and stat.S_ISFIFO(os.stat(pipe).st_mode)
     finally:
         os.close(reader)
+
+
+def test_rows_that_share_a_latent_have_no_scores_of_their_own() -> None:
+    """A plain ValueError without a code, where the way out is score(data)."""
+    text = "model M\nparam m : real\nfor g in G: latent b[g] ~ Normal(0, 1)\nfor n in N:\n    given k[n] : index[G]\n"
+    model = emdsl.compile(text=text + "    observed y[n] ~ Normal(m + b[k[n]], 1)")
+    data = {"y": [0.1, 0.5, 2.0, 1.0], "k": [0, 0, 1, 1]}
+    fitted = model.fitter().fit(data)
+    with pytest.raises(DataError, match=r"D021.*no sum over one plate"):
+        fitted.score_samples(data)
+    assert fitted.score(data) == pytest.approx(fitted.log_likelihood_ / 4)
+
+
+def test_lets_that_double_are_opened_once() -> None:
+    """2^59 terms if each let were put in wherever it stands."""
+    lets = "\n".join(f"let a{i} = a{i - 1} + a{i - 1}" for i in range(1, 60))
+    text = f"model M\nparam m : real\nlet a0 = 2^(-59)*m\n{lets}\nfor n in N: observed x[n] ~ Normal(a59, 1)"
+    fitted = emdsl.compile(text=text).fitter().fit({"x": [1.0, 2.0]})
+    assert float(fitted.params_["m"]) == pytest.approx(1.5)
+
+
+def test_lets_too_large_to_put_in() -> None:
+    lets = "\n".join(f"let a{i} = exp(a{i - 1}) * sin(a{i - 1})" for i in range(1, 40))
+    text = f"model M\nparam m : real\nlet a0 = m\n{lets}\nfor n in N: observed x[n] ~ Normal(a39, 1)"
+    with pytest.raises(ModelError, match=r"E008: `a\d+` has more than"):
+        emdsl.compile(text=text).source  # noqa: B018
+
+
+def test_many_branches() -> None:
+    """Each branch carries the negations of those before it: products of many masks."""
+    branches = "".join(f"Normal(m + {i}, 1) if k[n] == {i} else " for i in range(25))
+    text = f"model M\nparam m : real\nfor n in N:\n    given k[n] : count\n    observed x[n] ~ {branches}Normal(m, 1)"
+    data = {"x": np.arange(26.0), "k": np.arange(26)}
+    assert float(emdsl.compile(text=text).fitter().fit(data).params_["m"]) == pytest.approx(25 / 26)
+
+
+def test_sizes_that_no_machine_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sysconf", lambda name: 4096 if "SIZE" in name else 2**20)
+    text = "model M\nsize K = 1000000000\nparam w : simplex[K]\nfor n in N: observed x[n] ~ Categorical(w)"
+    with pytest.raises(DataError, match="D043: the parameters need 8 GB"):
+        emdsl.compile(text=text).fitter().fit({"x": [0, 1]})
+
+
+def test_latents_with_too_many_states_together() -> None:
+    latents = "\n".join(f"    latent z{i}[n] ~ Categorical(ones(300)/300)" for i in range(3))
+    text = f"model M\nparam m : real\nfor n in N:\n{latents}\n    observed x[n] ~ Normal(m + z0[n]*z1[n]*z2[n], 1)"
+    with pytest.raises((ModelError, DataError), match="3 of them"):
+        emdsl.compile(text=text).fitter().fit({"x": [1.0, 2.0]})

@@ -37,7 +37,8 @@ CASES: dict[str, tuple[str, dict[str, Any], str, float]] = {
         -50 * np.log(3),
     ),
     "one empty group of two": (
-        "model M\nparam v[2] : real\nfor n in N:\n    given g[n] : index[2]\n    observed y[n] ~ Poisson(log_rate = v[g[n]])",
+        "model M\nparam v[2] : real\nfor n in N:\n    given g[n] : index[2]\n"
+        "    observed y[n] ~ Poisson(log_rate = v[g[n]])",
         {"y": [0, 0, 3, 3], "g": [0, 0, 1, 1]},
         "v goes to minus infinity",
         2 * (3 * np.log(3) - 3 - np.log(6)),

@@ -78,7 +78,7 @@ def eliminate(joint: LogJoint, weighted: str | None) -> Elimination:
     pool = [(t, f.span, f.about) for t, f in everything if not is_prior(t, f, joint)]
     blocks, rest = eliminated(joint, groups(joint, everything), pool, kinds, weighted)
     free = tuple(merge((weigh(t, weighted, joint.model) for t in rest), symmetry_of(joint)))
-    return Elimination(blocks, free, prior, tuple(everything))
+    return Elimination(blocks, free, tuple(merge(prior, symmetry_of(joint))), tuple(everything))
 
 
 def eliminated(

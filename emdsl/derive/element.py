@@ -11,7 +11,10 @@ from emdsl.derive import expr as x
 from emdsl.derive.expr import DataIx, El, Expr, Idx, Ix
 from emdsl.derive.functions import call
 from emdsl.derive.scope import Closure, Scope, operand, size_number
+from emdsl.errors import ModelError, Problem
 from emdsl.language import model as m
+
+MOST_PARTS = 20_000  # of an expression
 
 
 class Tensors:
@@ -23,6 +26,8 @@ class Tensors:
         self.lets = {v.name: v for v in model.lets}
         self.tables: dict[str, tuple[object, ...]] = {}
         self.gates: dict[tuple[str, tuple[Idx, ...]], Ix] = {}
+        self.known: dict[tuple[str, tuple[Idx, ...]], Expr] = {}  # lets: one that stands twice is opened once
+        self.parts: dict[int, tuple[Expr, int]] = {}
         self.deterministic = frozenset(
             v.name for v in model.variables
             if v.kind == "latent" and isinstance(v.distribution, m.FamilyCall) and v.distribution.family.name == "Delta"
@@ -31,6 +36,11 @@ class Tensors:
             v.name for v in model.variables
             if v.kind == "latent" and v.name not in self.deterministic and self._enumerable(v)
         )  # fmt: skip
+
+    def begin(self) -> None:
+        """Start another factor: it has gates of its own."""
+        self.gates.clear()
+        self.known.clear()
 
     def is_parameter(self, name: str) -> bool:
         """Whether a name is that of a parameter."""
@@ -209,14 +219,21 @@ class Tensors:
             return self.element(arg, (bound.prefix + idx)[: len(arg.shape)], bound.scope)
         if e.name in self.lets:
             let = self.lets[e.name]
-            loops = {p.index: i for p, i in zip(let.plates, idx, strict=False)}
-            return self.element(let.body, idx[len(let.plates) :], Scope(loops))
+            key = (e.name, idx)
+            if key not in self.known:
+                loops = {p.index: i for p, i in zip(let.plates, idx, strict=False)}
+                value = self.element(let.body, idx[len(let.plates) :], Scope(loops))
+                if x.count_parts(value, self.parts) > MOST_PARTS:
+                    text = f"`{e.name}` has more than {MOST_PARTS:,} parts when all lets in it are put in"
+                    raise ModelError(Problem("E008", text, let.span))
+                self.known[key] = value
+            return self.known[key]
         v = self.variables[e.name]
         if e.name in self.deterministic:
             assert isinstance(v.distribution, m.FamilyCall)
             loops = {p.index: i for p, i in zip(v.plates, idx, strict=False)}
-            value = v.distribution.args[0][1]
-            return self.element(value, idx[len(v.plates) :], Scope(loops))
+            body = v.distribution.args[0][1]
+            return self.element(body, idx[len(v.plates) :], Scope(loops))
         return self.leaf(v, idx)
 
     def _stack(self, e: m.Stack, idx: tuple[Idx, ...], scope: Scope) -> Expr:

@@ -38,6 +38,7 @@ from emdsl.derive.nodes import (
     Val,
     Where,
     children,
+    count_parts,
     free,
     fresh,
     num,
@@ -48,8 +49,9 @@ from emdsl.derive.nodes import (
 __all__ = [
     "COMPARISONS", "HALF", "ONE", "ZERO", "Add", "Choose", "DataIx", "Delta", "El", "Expr", "Fn", "Idx", "Ix",
     "LogDet", "MatInv", "Mul", "Num", "Pow", "Sel", "SizeN", "Sort", "Sum", "Val", "Where", "add", "alpha",
-    "as_index", "children", "delta", "factors_of", "fn", "free", "fresh", "mul", "neg", "num", "positive", "power",
-    "rebuild", "refresh", "sel", "split_number", "substitute", "total", "value_of", "variables", "walk", "where",
+    "as_index", "children", "count_parts", "delta", "factors_of", "fn", "free", "fresh", "mul", "neg", "num",
+    "positive", "power", "rebuild", "refresh", "sel", "split_number", "substitute", "total", "value_of", "variables",
+    "walk", "where",
 ]  # fmt: skip
 
 

@@ -38,7 +38,7 @@ def expand(model: m.ModelText) -> LogJoint:
     for p in model.potentials:
         try:
             scope, plates, masks = tensors.enter(p.plates)
-            tensors.gates.clear()
+            tensors.begin()
             body = tensors.element(p.expression, (), scope)
             base = Factor("", "potential", (), masks, body, plates, p.span)
             factors += [_guarded(g, tensors) for g in _lift(_with_gates(base, tensors))]
@@ -59,7 +59,7 @@ def _variable_factors(v: m.Variable, tensors: Tensors) -> list[Factor]:
     assert v.distribution is not None
     atoms = _atoms(v) if v.domain.kind in ("real", "positive", "unit") else ()
     for conds, call in _leaves(v.distribution, ()):
-        tensors.gates.clear()
+        tensors.begin()
         event = tuple(x.fresh(str(d)) for d in call.event[: len(call.event) - len(call.family.x.domain.dims)])
         conditions = tuple(tensors.condition(c, positive, scope) for c, positive in conds)
         body = tensors.density(v, home, event, call, scope)

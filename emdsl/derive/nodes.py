@@ -204,6 +204,19 @@ def _inside(idx: tuple[Idx, ...]) -> tuple[Expr, ...]:
     return tuple(i.value for i in idx if isinstance(i, DataIx))
 
 
+def count_parts(e: Expr, known: dict[int, tuple[Expr, int]]) -> int:
+    """How many nodes an expression has when what it shares is written out; `known` keeps what has been counted."""
+    stack = [e]
+    while stack:
+        node = stack[-1]
+        waiting = [c for c in children(node) if id(c) not in known]
+        if id(node) in known or not waiting:
+            known[id(node)] = node, 1 + sum(known[id(c)][1] for c in children(node))
+            stack.pop()
+        stack += [] if id(node) in known else waiting
+    return known[id(e)][1]
+
+
 def walk(e: Expr) -> Iterator[Expr]:
     """The expression and everything below it, parents first."""
     stack = [e]

@@ -87,13 +87,23 @@ class Model:
 
         if self.__dict__.get("refusal") is not None:
             raise self.refusal  # type: ignore[misc]
-        return derive(self.resolved, self.incomplete)
+        try:
+            return derive(self.resolved, self.incomplete)
+        except RecursionError:
+            raise self._too_large() from None
+
+    def _too_large(self) -> ModelError:
+        hint = "what repeats belongs in a plate, what nests in a family"
+        return ModelError(Problem("E010", "the model's expressions nest too deeply", hint=hint), self.text)
 
     @cached_property
     def _parts(self) -> list[str]:
         from emdsl.generate.module import module_parts
 
-        return module_parts(self.derived)
+        try:
+            return module_parts(self.derived)
+        except RecursionError:
+            raise self._too_large() from None
 
     @property
     def source(self) -> str:

@@ -12,6 +12,7 @@ from emdsl.derive.expr import Expr, Ix
 if TYPE_CHECKING:
     from emdsl.generate.arrays import Array, Emitter
 
+MANY = 8  # operands: beyond this, those on the same axes are multiplied before an order is looked for
 ROWS, LEVELS = 100_000, 10  # typical lengths, by class: they only rank the orders of a contraction
 
 
@@ -119,6 +120,8 @@ def _pairwise(em: Emitter, arrays: Sequence[Array], out: tuple[Ix, ...]) -> Arra
     """Operands multiplied two at a time; an index is summed as soon as nobody else carries it."""
     scalars = [a for a in arrays if not a.axes]
     work = [a for a in arrays if a.axes]
+    if len(work) > MANY:
+        work = _folded(em, work)
     while True:
         work = [_sum_alone(em, a, [*work[:n], *work[n + 1 :]], out) for n, a in enumerate(work)]
         scalars += [a for a in work if not a.axes]
@@ -136,6 +139,14 @@ def _pairwise(em: Emitter, arrays: Sequence[Array], out: tuple[Ix, ...]) -> Arra
     if result.axes != wanted:
         result = Array(em.transposed(result, wanted), wanted, result.inner)
     return result
+
+
+def _folded(em: Emitter, work: Sequence[Array]) -> list[Array]:
+    """Operands on the same axes multiplied first: with many of them, no order is worth looking for."""
+    out: dict[tuple[Ix, ...], Array] = {}
+    for a in work:
+        out[a.axes] = _pair(em, out[a.axes], a, set(a.axes)) if a.axes in out else a
+    return list(out.values())
 
 
 def _needed(work: Sequence[Array], pair: tuple[int, int], out: tuple[Ix, ...]) -> set[Ix]:

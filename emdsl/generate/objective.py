@@ -34,7 +34,8 @@ def rows_lines(printer: Printer) -> list[str]:
     rows = [None if dim is None else _by_row(printer, t, dim) for t in printer.plan.elimination.free]
     if dim is None or any(r is None for r in rows):
         why = "the log-likelihood is no sum over one plate: its elements are tied by what they share"
-        return [head, *indent([doc, f'raise ValueError("{why}")'], 1)]
+        way_out = "score(data) has the mean of all"
+        return [head, *indent([doc, f'raise DataError("{why}", hint="{way_out}", code="D021")'], 1)]
     f = printer.reader()
     em = f.emitter
     total = em.namer.fresh("total")

@@ -109,9 +109,15 @@ class Answers(Settings):
     # -------------------------------------------------------------- scores
 
     def score_samples(self, data: Any, **beside: Any) -> Array:
-        """The log-likelihood of each unit of the outermost observed plate, at `params_`; shape (N,)."""
+        """The log-likelihood of each unit of the outermost observed plate, at `params_`; shape (N,).
+
+        DataError where it is no sum over these: rows share a latent.
+        """
         bound, prepared = self._see(data, **beside)
-        return np.asarray(self._ask("log_likelihood_rows", self.params_, bound, prepared))
+        try:
+            return np.asarray(self._ask("log_likelihood_rows", self.params_, bound, prepared))
+        except DataError as error:
+            raise self._fault(error) from None
 
     def score(self, data: Any, sample_weight: Any = None, **beside: Any) -> float:
         """The mean log-likelihood per unit of the outermost observed plate, at `params_`."""

@@ -16,7 +16,14 @@ from emdsl.runtime.domains import free_parameters
 from emdsl.runtime.faults import ConvergenceWarning, DataError, DegenerateFit
 from emdsl.runtime.frames import as_table
 from emdsl.runtime.loop import SAME, Climb, Setup, best_climb, climb, is_exact, is_sampled, print_progress
-from emdsl.runtime.settings import NotFitted, check_options, sizes_of_parameters, starting_values, tied_sizes
+from emdsl.runtime.settings import (
+    NotFitted,
+    check_options,
+    check_room,
+    sizes_of_parameters,
+    starting_values,
+    tied_sizes,
+)
 from emdsl.runtime.storage import FIT_FORMAT, check_same_model, read_document, spec_hash, write_document
 from emdsl.runtime.symmetry import SHARES, alike, moved, seeded_step
 from emdsl.runtime.table import read_data
@@ -122,6 +129,7 @@ class Estimator(Answers):
             self._hold_fixed(self._options["fixed"])
             beside = {"columns": columns, "index": index, "lengths": lengths}
             bound = self._bind(data, sample_weight=sample_weight, weights_over=weights_over, **beside)
+            check_room(self._module.SPEC, bound.sizes)
             self._reference, self._frame = self._ask("reference", bound), (columns, index)
             init = self._options["init"] if init is None else init
             start = starting_values(self._module.SPEC, init, bound.sizes, self._constants())

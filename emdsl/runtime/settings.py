@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -136,6 +138,26 @@ def sizes_of_parameters(spec: Mapping[str, Any], params: Mapping[str, Any]) -> d
         ]
     settle_sizes(found, equations)
     return {n: f.value for n, f in found.items()}
+
+
+def check_room(spec: Mapping[str, Any], sizes: Mapping[str, int]) -> None:
+    """DataError where the parameters alone need more memory than the machine has, before any is asked for."""
+    shapes = {
+        v["name"]: [size_value(d, sizes) for d in variable_axes(v)] for v in spec["variables"] if v["kind"] == "param"
+    }
+    need = 8 * sum(math.prod(shape) for shape in shapes.values())
+    try:
+        room = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, OSError, ValueError):
+        room = 2**36
+    if need > room / 4:  # values, statistics, one step's old and new ones
+        largest = max(shapes, key=lambda n: math.prod(shapes[n]))
+        raise DataError(
+            f"the parameters need {need / 1e9:.3g} GB, and a step four times as much: {largest} has shape "
+            f"{tuple(shapes[largest])}",
+            hint="pass smaller sizes",
+            code="D043",
+        )
 
 
 def starting_values(

@@ -90,7 +90,7 @@ def read_document(path: str | os.PathLike[str] | Mapping[str, Any]) -> dict[str,
         try:
             content = Path(path).read_bytes()
         except OSError as error:
-            raise DataError(f"{path}: cannot be read: {error.strerror or error}", code="D020") from None
+            raise DataError(f"{path}: cannot be read: {error.strerror or error}", code="D030") from None
         document = _from_npz(path, content) if content[:2] == b"PK" else _from_json(path, content)
     shown = "the fit" if isinstance(path, Mapping) else str(path)
     absent = [k for k in REQUIRED if k not in document] if isinstance(document, dict) else list(REQUIRED)
