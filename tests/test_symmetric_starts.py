@@ -77,3 +77,11 @@ def test_other_starts_are_taken_as_they_are() -> None:
     with pytest.warns(UserWarning, match="max_iter"):
         still = model.fitter(init=start, max_iter=0).fit(X)
     np.testing.assert_array_equal(still.params_["m"], [0, 0])
+
+
+def test_restarts_leave_a_start_that_collapses() -> None:
+    """All parameters given, and a component alone on one far point: ten restarts from the same place helped nobody."""
+    start = {"w": [0.5, 0.5], "m": [100, 0], "s": [1e-3, 2]}
+    model = emdsl.compile(text=MIXTURE)
+    fitted = model.fitter(seed=0, on_degenerate="restart", init=start).fit(np.r_[X, 100.0, 103.0])
+    assert fitted.converged_

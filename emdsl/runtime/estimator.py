@@ -173,20 +173,20 @@ class Estimator(Answers):
         return climbs, False
 
     def _climb_one(self, setup: Setup, start: Start, seed: np.random.SeedSequence) -> Climb:
-        """EM from one seeded start, and under "restart" from new ones for as long as it collapses."""
+        """EM from one seeded start; under "restart" from new ones, `init` left aside, for as long as it collapses."""
         module, again = self._module, RESTARTS if setup.policy == "restart" else 0
         for attempt in [seed, *seed.spawn(again)]:
             rng = np.random.default_rng(attempt)
-            params = dict(start[0])
+            params = dict(start[0]) if attempt is seed else {}
             if any(v["kind"] == "param" and v["name"] not in params for v in module.SPEC["variables"]):
                 drawn = self._ask("initial", setup.data, setup.prepared, rng)
-                params = {n: start[0].get(n, np.asarray(value, np.float64)) for n, value in drawn.items()}
+                params = {n: params.get(n, np.asarray(value, np.float64)) for n, value in drawn.items()}
             state = (
                 self._ask("start", params, setup.data, setup.prepared, rng, start[1])
                 if hasattr(module, "start")
                 else None
             )
-            untied = self._untied(setup, params, rng) if start[0] and state is None else None
+            untied = self._untied(setup, params, rng) if start[0] and attempt is seed and state is None else None
             end = climb(setup, params, state) if untied is None else untied
             if end.status != "degenerate":
                 break
