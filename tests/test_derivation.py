@@ -332,7 +332,7 @@ def test_the_command_tells_the_difference(capsys: pytest.CaptureFixture[str]) ->
     assert run(["derive", poisson, "--diff", str(models / "rayleigh_mixture.em"), "--json"]) == 0
     assert "The families" in {c["title"] for c in json.loads(capsys.readouterr().out)["changes"]}
     assert run(["derive", poisson, "--diff", "absent.em"]) == 1
-    assert "cannot read absent.em" in capsys.readouterr().err
+    assert "absent.em: cannot be read" in capsys.readouterr().err
 
 
 def test_steps_that_one_side_lacks_and_models_that_are_the_same() -> None:

@@ -164,10 +164,3 @@ def test_sizes_that_no_machine_holds(monkeypatch: pytest.MonkeyPatch) -> None:
     text = "model M\nsize K\nparam w : simplex[K]\nfor n in N: observed x[n] ~ Categorical(w)"
     with pytest.raises(DataError, match="D043: the parameters need 8 GB"):
         emdsl.compile(text=text).fitter(K=10**9).fit({"x": [0, 1]})
-
-
-def test_latents_with_too_many_states_together() -> None:
-    latents = "\n".join(f"    latent z{i}[n] ~ Categorical(ones(300)/300)" for i in range(3))
-    text = f"model M\nparam m : real\nfor n in N:\n{latents}\n    observed x[n] ~ Normal(m + z0[n]*z1[n]*z2[n], 1)"
-    with pytest.raises((ModelError, DataError), match="3 of them"):
-        emdsl.compile(text=text).fitter().fit({"x": [1.0, 2.0]})
