@@ -13,13 +13,13 @@ import numpy as np
 
 from emdsl.runtime.columns import Array
 
-Params = dict[str, Array]
+Values = dict[str, Array]
 FAR = 1e100  # a number this large stands for infinity
 LARGE, SMALL = 8.0, 1e-3  # values of real, of positive parameters that are looked at
 NUMERIC = ("newton", "gradient")  # updates that find no maximum where there is none
 
 
-def unlimited(spec: Mapping[str, Any], params: Params, objective: Callable[[Params], float]) -> dict[str, str]:
+def unlimited(spec: Mapping[str, Any], params: Values, objective: Callable[[Values], float]) -> dict[str, str]:
     """Parameter -> where it goes, for each that has no finite estimate."""
     out: dict[str, str] = {}
     kinds = spec.get("updates", {})
@@ -30,7 +30,7 @@ def unlimited(spec: Mapping[str, Any], params: Params, objective: Callable[[Para
         if v["domain"] not in ("real", "positive") or not value.size:
             continue
         if np.abs(value).max() >= FAR:
-            out[name] = _words(float(value.ravel()[np.abs(value).argmax()]))
+            out[name] = _goes(float(value.ravel()[np.abs(value).argmax()]))
         elif kinds.get(name, ("",))[0] in NUMERIC:
             found += [(name, chosen) for chosen in _chosen(v["domain"], value)]
     tries = [[pair] for pair in found]
@@ -46,7 +46,7 @@ def unlimited(spec: Mapping[str, Any], params: Params, objective: Callable[[Para
         small, rounding = size < SMALL, 1e-12 * (1 + abs(here))
         middle, further = (objective(_scaled(params, group, c)) for c in (1 / size, 0.5 if small else 2.0))
         if middle < here - rounding and further >= here - rounding:
-            out |= {n: "0" if small else _words(float(params[n][chosen].ravel()[0])) for n, chosen in group}
+            out |= {n: "0" if small else _goes(float(params[n][chosen].ravel()[0])) for n, chosen in group}
     return out
 
 
@@ -64,9 +64,9 @@ def _chosen(domain: str, value: Array) -> Iterator[Array]:
         yield np.ones(value.shape, bool)
 
 
-def _scaled(params: Params, group: list[tuple[str, Array]], factor: float) -> Params:
+def _scaled(params: Values, group: list[tuple[str, Array]], factor: float) -> Values:
     return params | {n: np.where(chosen, factor * params[n], params[n]) for n, chosen in group}
 
 
-def _words(value: float) -> str:
+def _goes(value: float) -> str:
     return "infinity" if value > 0 else "minus infinity"
