@@ -22,9 +22,10 @@ The model:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from hashlib import sha256
+from itertools import combinations
 from pathlib import Path
 from scipy import linalg, sparse, special
 from types import MappingProxyType
@@ -343,7 +344,7 @@ def posterior(params, data, prepared):
 
 def log_likelihood_rows(params, data, prepared):
     """Log-likelihood of each row of the outermost plate of the data."""
-    raise ValueError("the log-likelihood is no sum over one plate: its elements are tied by what they share")
+    raise DataError("the log-likelihood is no sum over one plate: its elements are tied by what they share", hint="score(data) has the mean of all", code="D021")
 
 
 def initial(data, prepared, rng):
