@@ -13,7 +13,7 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from emdsl.errors import ModelError
+from emdsl.errors import ModelError, Problem
 from emdsl.language import model as m
 
 if TYPE_CHECKING:
