@@ -377,3 +377,48 @@ def test_a_chain_element_by_element() -> None:
     apart = by(CHAINS, "infer z, (u) by meanfield").fitter(max_iter=200, tol=0).fit(data, init=start)
     assert apart.history_[0] < whole.history_[0] - 1e-6
     assert np.diff(apart.history_).min() > -1e-9
+
+
+GROUPS = """
+model Groups
+size K = 2
+param w : simplex[K]
+param m[K] : real
+param s : positive
+for g in G:
+    latent z[g] ~ Categorical(w)
+    latent b[g] ~ Normal(0, 1)
+"""
+FLAT = """for n in N:
+    given    group[n] : index[G]
+    observed y[n] ~ Normal(m[z[group[n]]] + b[group[n]], s)
+"""
+RAGGED = """    for n in N[g]:
+        observed y[g, n] ~ Normal(m[z[g]] + b[g], s)
+"""
+
+
+@pytest.mark.parametrize("rows", [FLAT, RAGGED], ids=["reached through data", "ragged"])
+def test_two_latents_of_one_group(rows: str) -> None:
+    """Both are reached through the same data: the bound by Gauss-Hermite, and below the evidence."""
+    rng = np.random.default_rng(9)
+    y = [rng.normal(size=k) * 2 for k in (2, 3, 1)]
+    flat = {"group": np.repeat(np.arange(3), [2, 3, 1]), "y": np.concatenate(y)}
+    data, p = (flat if rows is FLAT else {"y": y}), {"w": np.array([0.4, 0.6]), "m": np.array([-1.0, 2.0]), "s": 0.7}
+    evidence = by(GROUPS + rows, "").fitter(max_iter=0).fit(data, init=p).log_likelihood_
+    est = by(GROUPS + rows, "infer z, b by meanfield").fitter(max_iter=0, seed=1).fit(data, init=p)
+    x, weight = np.polynomial.hermite_e.hermegauss(5)
+    bound = 0.0
+    for g in range(3):
+        q, mean, var = est.posterior_["z"][g], est.posterior_["b"]["mean"][g], est.posterior_["b"]["var"][g]
+        b = mean + np.sqrt(var) * x
+        logs = (
+            stats.norm.logpdf(b)[:, None]
+            + np.log(p["w"])
+            - np.log(q)
+            - stats.norm.logpdf(b, mean, np.sqrt(var))[:, None]
+        )
+        logs = logs + stats.norm.logpdf(y[g][:, None, None], p["m"] + b[:, None], p["s"]).sum(0)
+        bound += (weight / weight.sum()) @ logs @ q
+    assert est.objective_ == pytest.approx(bound, rel=1e-10)
+    assert est.objective_ < evidence

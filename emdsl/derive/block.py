@@ -117,19 +117,21 @@ def place(
         return f"one term holds two elements of {latents[0]}"
     ref = refs[0]
     to: dict[Ix, Idx] = {}
-    extra: list[Expr] = []
+    elsewhere: list[tuple[Ix, Idx]] = []
     for h, i in zip(home, ref, strict=True):
         if isinstance(i, Ix) and i not in to and i in t.ixs:
             to[i] = h
-        elif isinstance(i, DataIx):
-            extra.append(x.sel(i.value, h))
         else:
-            extra.append(x.delta(h, x.as_index(x.substitute(x.value_of(i), to))))
+            elsewhere.append((h, i))
     clash = {h: x.fresh(h.dim) for h in home if h in t.ixs and h not in to}
     to.update({old: new for old, new in clash.items() if old not in to})
     renamed = rename(t, to)
     ixs = [i for i in renamed.ixs if i not in home]
-    factors = [*renamed.factors, *(x.substitute(e, dict(clash)) for e in extra)]
+    factors = list(renamed.factors)
+    for h, i in elsewhere:  # the term's own indices are renamed, the block's stand
+        at_data = isinstance(i, DataIx)
+        value = x.substitute(x.value_of(i), to)
+        factors.append(x.sel(value, h) if at_data else x.delta(h, x.as_index(value)))
     reached: dict[Idx, Ix] = {
         DataIx(x.substitute(i.value, to)): h for h, i in zip(home, ref, strict=True) if isinstance(i, DataIx)
     }
