@@ -62,7 +62,7 @@ class World:
     def product(self, factors: Sequence[Expr], at: At) -> float:
         """Zero as soon as a factor is: what stands behind a selector need not exist where it is 0."""
         out = 1.0
-        for f in sorted(factors, key=_turn):
+        for f in factors:
             out *= self.value(f, at)
             if out == 0:
                 return 0.0
@@ -70,7 +70,8 @@ class World:
 
     def total(self, coef: Any, factors: Sequence[Expr], ixs: Sequence[Ix], at: At | None = None) -> float:
         """coef * sum over ixs of the product of factors."""
-        return float(coef) * sum(self.product(factors, here) for here in self.over(ixs, at or {}))
+        turned = sorted(factors, key=_turn)
+        return float(coef) * sum(self.product(turned, here) for here in self.over(ixs, at or {}))
 
     def index(self, i: x.Idx, at: At) -> int:
         match i:
@@ -86,7 +87,7 @@ class World:
         idx = tuple(self.index(i, at) for i in e.idx)
         if callable(array):
             return float(array(*idx))
-        if any(i < 0 for i in idx) or len(idx) != np.ndim(array):
+        if (idx and min(idx) < 0) or len(idx) != np.ndim(array):
             raise IndexError(f"{e.var}{idx}: the array is {np.shape(array)}")
         return float(array[idx])
 
@@ -112,8 +113,8 @@ class World:
                 return float(FUNCTIONS[name](*(self.value(a, at) for a in args)))
             case x.Add(terms):
                 return sum(self.value(t, at) for t in terms)
-            case x.Mul(factors):
-                return self.product(factors, at)
+            case x.Mul():
+                return self.product(_turned(e), at)
             case x.Pow(base, exponent):
                 return float(np.float64(self.value(base, at)) ** self.value(exponent, at))  # 1/0 is inf
             case x.Sum(ix, body):
@@ -127,6 +128,16 @@ class World:
             case x.Choose(k, options):
                 return self.value(options[self.index(k, at)], at)
         raise AssertionError(type(e))
+
+
+_TURNED: dict[int, tuple[x.Mul, list[Expr]]] = {}  # kept beside the product, so that no other has its id
+
+
+def _turned(e: x.Mul) -> list[Expr]:
+    """The factors of a product in the order in which they are evaluated, sorted once."""
+    if id(e) not in _TURNED:
+        _TURNED[id(e)] = e, sorted(e.factors, key=_turn)
+    return _TURNED[id(e)][1]
 
 
 def _turn(f: Expr) -> int:

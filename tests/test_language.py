@@ -509,10 +509,10 @@ HOSTILE = {
     + "".join(f"let b{i} = a{i} + a{i + 1}\n" for i in range(1_499)),
     "a length of many names": "model M\n" + "let a = concat(" + ", ".join(f"zeros(D{i})" for i in range(2_000)) + ")\n",
     "many makers": "model M\nlet a = " + " + ".join(["zeros(2)"] * 5_000) + "\n",
-    "many unknown names": "model M\n" + "".join(f"let name{i} = nome{i}\n" for i in range(4_000)),
+    "many unknown names": "model M\n" + "".join(f"let name{i} = nome{i}\n" for i in range(1_500)),
     "many lags": "model M\nfor i in A:\n    for j in B:\n        for k in C:\n"
-    + "".join(f"            latent z{n}[i, j, k] ~ Normal(z{n}[i-1, j-1, k-1] if i > 0 and j > 0 and k > 0 else 0, 1)\n" for n in range(700)),
-    "a ring of many": "model M\nfor i in N:\n" + "".join(f"    latent z{n}[i] ~ Normal(z{(n + 1) % 2000}[i], 1)\n" for n in range(2_000)),
+    + "".join(f"            latent z{n}[i, j, k] ~ Normal(z{n}[i-1, j-1, k-1] if i > 0 and j > 0 and k > 0 else 0, 1)\n" for n in range(250)),
+    "a ring of many": "model M\nfor i in N:\n" + "".join(f"    latent z{n}[i] ~ Normal(z{(n + 1) % 900}[i], 1)\n" for n in range(900)),
     "nulls": b"\x00" * 1000,
     "surrogates": "model M\nparam \ud800 : real",
 }  # fmt: skip

@@ -334,7 +334,7 @@ CLASSES = """
 def _classes(rng):
     p = {"share": _simplex(rng, 2), "first": _simplex(rng, 2), "trans": _simplex(rng, 2, 2, 2),
          "mean": np.array([[-2.0, 0.0], [1.0, 3.0]])}  # fmt: skip
-    return {"x": [rng.normal(0, 2, n) for n in (3, 2, 4)]}, p
+    return {"x": [rng.normal(0, 2, n) for n in (3, 2, 2)]}, p
 
 
 def _classes_joint(p, d, z):
@@ -450,7 +450,7 @@ CASES = [
               {"p": "exact:chain", "q": "exact:chain"}),
     Structure("ragged", RAGGED, _ragged, lambda d: {"z": ((8,), 2)}, _ragged_joint, {"z": "exact:chain"},
               {"V": 3}),
-    Structure("classes of sequences", CLASSES, _classes, lambda d: {"z": ((9,), 2), "g": ((3,), 2)},
+    Structure("classes of sequences", CLASSES, _classes, lambda d: {"z": ((7,), 2), "g": ((3,), 2)},
               _classes_joint, {"z": "exact:chain", "g": "exact:enumeration"}),
     Structure("panel", PANEL, _panel, lambda d: {"z": ((3, 4), 2)}, _panel_joint, {"z": "exact:chain"}),
     Structure("student emissions", STUDENTS, _students, _one("z", 2), _students_joint, {"z": "exact:hybrid"}),
