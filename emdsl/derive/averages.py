@@ -24,9 +24,14 @@ def expectation(t: Term, elimination: Elimination, joint: LogJoint) -> list[Term
     """A term under q: under the one posterior, or under each of the factors of q in turn; or why it does not close."""
     if not elimination.parts:
         return average(t, elimination.blocks, joint)
+    return in_turn(t, [part.blocks for part in elimination.parts], joint)
+
+
+def in_turn(t: Term, factors: Sequence[Sequence[Block]], joint: LogJoint) -> list[Term] | str:
+    """A term averaged over several factors of q, one after the other."""
     out = [t]
-    for part in elimination.parts:
-        found = [averaged(one, part.blocks, joint) for one in out]
+    for blocks in factors:
+        found = [averaged(one, blocks, joint) for one in out]
         out = []
         for terms in found:
             if isinstance(terms, str):
@@ -61,7 +66,7 @@ def average(t: Term, blocks: Sequence[Block], joint: LogJoint) -> list[Term] | s
         return [probable(p, block) for p in found]
     placed = place(t, block.latents, block.home, block.states, neighbours)
     if block.scale is not None and isinstance(placed, Term):
-        return _given_scale(t, placed, block, blocks, joint)
+        return _given_scale(placed, block, blocks, joint)
     assert isinstance(placed, Term) and set(neighbours) == before, placed
     moment = _moments(placed, block)
     return moment if isinstance(moment, str) else [moment]
@@ -117,7 +122,7 @@ def _in_network(t: Term, block: Block, joint: LogJoint) -> Term:
     return Term(own.coef, (), (*made.masks, *own.factors, q), own.ixs)
 
 
-def _given_scale(t: Term, placed: Term, block: Block, blocks: Sequence[Block], joint: LogJoint) -> list[Term] | str:
+def _given_scale(placed: Term, block: Block, blocks: Sequence[Block], joint: LogJoint) -> list[Term] | str:
     """u -> location, u^2 -> location^2 + variance / scale; then the scale's own block averages what is left."""
     parts = under_scaled(placed, block) if block.gaussian is not None else _scaled_number(placed, block)
     if isinstance(parts, str):

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from emdsl.derive import expr as x
-from emdsl.derive.averages import averaged, hidden
+from emdsl.derive.averages import averaged, hidden, in_turn
 from emdsl.derive.block import Block, touches
 from emdsl.derive.blocks import Elimination, Part, classes, eliminated, is_prior
 from emdsl.derive.discrete import groups
@@ -26,8 +26,6 @@ from emdsl.derive.terms import Term, merge, symmetry_of, terms
 from emdsl.derive.weights import weigh
 from emdsl.errors import ModelError, Problem, Span
 from emdsl.language import model as m
-
-Pool = Sequence[tuple[Term, Span, str]]
 
 
 def factors_of_q(joint: LogJoint) -> tuple[tuple[str, ...], ...]:
@@ -124,10 +122,7 @@ def _refuse_bare(model: m.ModelText, blocks: Sequence[Block]) -> None:
     for line in model.infer:
         for group, grouped in zip(line.groups, line.grouped, strict=True):
             block = next((b for b in blocks if group[0] in b.latents), None)
-            tied = block is not None and (
-                block.chain or (block.network and not block.apart) or (block.field and block.field.ties)
-            )
-            if line.method == "meanfield" and not grouped and tied:
+            if line.method == "meanfield" and not grouped and block is not None and _tied(block):
                 text = (
                     f"the elements of {group[0]} are tied to one another, and factors for single ones do not follow yet"
                 )
@@ -168,7 +163,10 @@ def _groups(joint: LogJoint, latents: Sequence[str], mine: Sequence[tuple[Term, 
 
 
 def _apart(t: Term, span: Span, about: str, blocks: Sequence[Block], joint: LogJoint) -> list[Term]:
-    found = averaged(t, blocks, joint)
+    return _closed(averaged(t, blocks, joint), span, about, joint)
+
+
+def _closed(found: list[Term] | str, span: Span, about: str, joint: LogJoint) -> list[Term]:
     if isinstance(found, str):
         text = f"mean-field cannot average the density of {about or 'a factor'}: {found}"
         raise ModelError([Problem("E110", text, span)], joint.model.source)
@@ -177,10 +175,7 @@ def _apart(t: Term, span: Span, about: str, blocks: Sequence[Block], joint: LogJ
 
 def _over(t: Term, f: Factor, factors: Sequence[tuple[Block, ...]], joint: LogJoint) -> list[Term]:
     """A term averaged over several factors, one after the other."""
-    out = [t]
-    for blocks in factors:
-        out = [p for one in out for p in _apart(one, f.span, f.about, blocks, joint)]
-    return out
+    return _closed(in_turn(t, factors, joint), f.span, f.about, joint)
 
 
 def moments_of(block: Block, model: m.ModelText) -> dict[str, tuple[Ix, ...]]:
@@ -220,12 +215,16 @@ def moments_of(block: Block, model: m.ModelText) -> dict[str, tuple[Ix, ...]]:
     return out
 
 
+def _terms_of(block: Block) -> tuple[Term, ...]:
+    return (*block.terms, *(t for c in block.network for t in c.terms))
+
+
 def moments(elimination: Elimination, model: m.ModelText) -> dict[str, tuple[Ix, ...]]:
     """The arrays that one factor hands to the others, to the statistics, or to whoever asks for the posterior."""
     read = {
         e.var
         for part in elimination.parts
-        for t in (*(t for b in part.blocks for t in b.terms), *part.own, *elimination.free)
+        for t in (*(t for b in part.blocks for t in _terms_of(b)), *part.own, *elimination.free)
         for f in t.factors
         for e in x.walk(f)
         if isinstance(e, El)

@@ -390,7 +390,7 @@ def posterior(params, data, prepared, factors=None, learned=None):
 
 def log_likelihood_rows(params, data, prepared):
     """Log-likelihood of each row of the outermost plate of the data."""
-    raise ValueError("mean-field has a bound of the whole, not of single rows")
+    raise DataError("mean-field has a bound of the whole, not of single rows", hint="score(data) has the mean of all", code="D021")
 
 
 def initial(data, prepared, rng):
