@@ -8,7 +8,7 @@ a line that lacks the row index of the loop is hoisted out of it. Axes of rows c
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
 from emdsl.derive import expr as x
@@ -26,6 +26,7 @@ class Array:
     axes: tuple[Ix, ...]
     inner: bool = False
     atomic: bool = True  # needs no parentheses
+    symmetric: bool = False  # in its last two axes
 
     @property
     def wrapped(self) -> str:
@@ -202,7 +203,8 @@ class Emitter:
             low = self.name("cholesky", Array(f"cholesky({code})", (*lead, i, j), value.inner))
             self.known[whole] = self.name("precision", Array(f"inverse({low.code})", (*lead, i, j), value.inner))
         kept = self.known[whole]
-        return self._take(kept.code, kept.inner, [*kept.axes[:-2], *at])
+        taken = self._take(kept.code, kept.inner, [*kept.axes[:-2], *at])
+        return replace(taken, symmetric=taken.code == kept.code)
 
     def choose(self, e: x.Choose) -> Array:
         """One of several options, by an integer array."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import combinations
 from typing import TYPE_CHECKING
 
@@ -189,10 +190,22 @@ def _pair(em: Emitter, a: Array, b: Array, needed: set[Ix]) -> Array:
             return Array(f"{_last(em, a, gone[0])} @ {_first(em, b, gone[0])}", (*left, *right), inner, atomic=False)
         pairs = f"({[a.axes.index(i) for i in gone]}, {[b.axes.index(i) for i in gone]})"
         return Array(f"np.tensordot({a.code}, {b.code}, {pairs})", (*left, *right), inner)
+    matrix, vector = _turned(a, gone), b
+    if vector.symmetric or not matrix.axes[-1:] == tuple(gone):
+        matrix, vector = _turned(b, gone), a
     axes = em.order([i for i in (*a.axes, *b.axes) if i not in gone])
+    if len(gone) == 1 and matrix.axes == (*axes, *gone) and vector.axes == (*axes[:-1], *gone):
+        return Array(f"({matrix.wrapped} @ {vector.wrapped}[..., None])[..., 0]", axes, inner)
     letters = {i: "abcdefghijklmnop"[n] for n, i in enumerate(dict.fromkeys((*a.axes, *b.axes)))}
     spec = ",".join("".join(letters[i] for i in v.axes) for v in (a, b)) + "->" + "".join(letters[i] for i in axes)
     return Array(f'np.einsum("{spec}", {a.code}, {b.code})', axes, inner)
+
+
+def _turned(a: Array, gone: Sequence[Ix]) -> Array:
+    """A matrix with the axis that is summed last, where it can be had: a symmetric one is read either way."""
+    if a.symmetric and list(a.axes[-2:-1]) == gone:
+        return replace(a, axes=(*a.axes[:-2], a.axes[-1], a.axes[-2]))
+    return a
 
 
 def _last(em: Emitter, a: Array, ix: Ix) -> str:

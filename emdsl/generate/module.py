@@ -36,7 +36,7 @@ def module_parts(plan: Plan) -> list[str]:
     spec = spec_lines(plan)
     imports, runtime = runtime_bundle()
     ours = "\n".join([*(line for lines in functions for line in lines), *helpers, runtime])
-    parts_of_scipy = [n for n in ("linalg", "optimize", "sparse", "special") if re.search(rf"\b{n}\.", ours)]
+    parts_of_scipy = [n for n in ("linalg", "optimize", "sparse", "special") if re.search(rf"(?<!np\.)\b{n}\.", ours)]
     wanted = {"import numpy as np", "import sys", *imports}
     if parts_of_scipy:
         wanted.add(f"from scipy import {', '.join(parts_of_scipy)}")

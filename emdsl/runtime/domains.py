@@ -56,12 +56,25 @@ def outside_domain(domain: str, values: Array, rank: int, closed: bool = False) 
 
 def positive_definite(values: Array) -> Array:
     """For each matrix (the last two axes): symmetric, finite, and with positive eigenvalues only."""
+    if _plainly_definite(values):
+        return np.ones(values.shape[:-2], bool)
     finite = np.asarray(np.isfinite(values).all((-2, -1)))
     safe = np.where(finite[..., None, None], values, 0.0)
     scale = np.abs(safe).max((-2, -1), initial=0)
     symmetric = np.abs(safe - np.swapaxes(safe, -1, -2)).max((-2, -1), initial=0) <= CLOSE * scale
     lowest = np.linalg.eigvalsh((safe + np.swapaxes(safe, -1, -2)) / 2).min(-1, initial=np.inf)
     return np.asarray(finite & symmetric & (lowest > 0))
+
+
+def _plainly_definite(values: Array) -> bool:
+    """Whether every matrix is exactly symmetric and Cholesky goes through without a small pivot: the common case."""
+    if not (values == values.swapaxes(-1, -2)).all():
+        return False
+    try:
+        pivots = np.linalg.cholesky(values).diagonal(0, -2, -1)
+    except np.linalg.LinAlgError:
+        return False
+    return bool((pivots * pivots > CLOSE * values.diagonal(0, -2, -1)).all())
 
 
 def _whole_element(mask: Array, rank: int) -> Array:

@@ -78,7 +78,7 @@ def packed(a: Array) -> Array:
 
 def unpacked(s: Array, d: int) -> Array:
     """Sums over `pairs` as symmetric matrices: (..., d (d + 1) / 2) -> (..., d, d)."""
-    return s[..., triangle(d)[2]]
+    return s.take(triangle(d)[2], -1)
 
 
 def normalise(table: Array, states: int) -> tuple[Array, Array]:

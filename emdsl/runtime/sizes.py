@@ -116,6 +116,8 @@ def settle_sizes(found: dict[str, SizeValue], equations: Sequence[Equation]) -> 
     while len(waiting) != before:
         trying, waiting, before = waiting, [], len(waiting)
         for equation in trying:
+            if str(known.get(equation.left)) == equation.right:  # what an axis of a size that is settled says
+                continue
             rest = substitute_sizes(_difference(equation.left, equation.right), known)
             unknown = {n for names in rest for n in names}
             if not unknown and rest:

@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from scipy import special
 
 from emdsl.runtime.columns import Array
 from emdsl.runtime.numerics import Degenerate
@@ -90,7 +89,7 @@ def neutral(
         return noise - noise.mean(-1, keepdims=True)
     if (low is not None and high is not None) or domain == "unit":
         a, b = low or 0.0, 1.0 if high is None else high
-        return a + (b - a) * special.expit(0.5 * noise)
+        return a + (b - a) / (1 + np.exp(-0.5 * noise))
     if low is not None or domain == "positive":
         return (low or 0.0) + np.exp(0.5 * noise)
     return noise if high is None else high - np.exp(0.5 * noise)

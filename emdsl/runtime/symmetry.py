@@ -51,20 +51,22 @@ def _copies(variable: Mapping[str, Any]) -> list[str]:
 
 
 def _same(variable: Mapping[str, Any], value: Array, size: str, pair: tuple[int, int]) -> bool:
-    order = np.arange(max(value.shape, default=0))
-    order[list(pair)] = pair[::-1]
-    swapped, equal = value, True
-    for axis, dim in enumerate(variable_axes(variable)):
-        if dim == size:
-            swapped = np.take(swapped, order[: value.shape[axis]], axis)
-        if dim == size and axis < len(_copies(variable)):
-            equal &= _close(np.take(value, pair[0], axis), np.take(value, pair[1], axis))
-    return equal or _close(swapped, value)
+    axes, copies = variable_axes(variable), len(_copies(variable))
+    held = [axis for axis, dim in enumerate(axes) if dim == size]
+    if all(_close(value.take(pair[0], axis), value.take(pair[1], axis)) for axis in held if axis < copies):
+        return True
+    order = list(range(max(value.shape)))
+    order[pair[0]], order[pair[1]] = pair[1], pair[0]
+    swapped = value
+    for axis in held:
+        swapped = swapped.take(order[: value.shape[axis]], axis)
+    return _close(swapped, value)
 
 
 def _close(a: Array, b: Array) -> bool:
     """Equal but for rounding."""
-    return bool(np.allclose(a, b, rtol=1e-9, atol=1e-12 * np.abs(a).max(initial=0)))
+    size = np.abs(b)
+    return bool((np.abs(a - b) <= 1e-9 * size + 1e-12 * size.max(initial=0)).all())
 
 
 def seeded_step(module: Any, start: dict[str, Array], data: Any, prepared: Any, rng: np.random.Generator) -> Any:

@@ -30,7 +30,7 @@ from functools import lru_cache
 from hashlib import sha256
 from itertools import combinations
 from pathlib import Path
-from scipy import linalg, special
+from scipy import special
 from types import MappingProxyType
 from typing import Any, NamedTuple, Self
 import difflib
@@ -212,8 +212,8 @@ def expectations(params, prepared):
     part_2 = present_x * t_2[:, :, None]
     precision = inverse(cholesky_2)
     part_3 = x[:, None, :] * x
-    part_4 = present_x * np.einsum("abc,abc->ab", mean, np.einsum("abc,abcd->abd", mean, precision))[:, :, None]
-    constant = ((-0.5) * D * (math.log(2) + math.log(np.pi)) * present_x) + t.T[:, :, None] + ((-0.5) * part_2).transpose(1, 0, 2) + ((-0.5) * np.tensordot(precision, part_3, ([2, 3], [0, 1]))).transpose(1, 0, 2) + np.tensordot(x, np.einsum("abcd,abd->abc", precision, mean), ([0], [2])).transpose(2, 1, 0) + ((-0.5) * part_4).transpose(1, 0, 2)
+    part_4 = present_x * np.einsum("abc,abc->ab", mean, (precision @ mean[..., None])[..., 0])[:, :, None]
+    constant = ((-0.5) * D * (math.log(2) + math.log(np.pi)) * present_x) + t.T[:, :, None] + ((-0.5) * part_2).transpose(1, 0, 2) + ((-0.5) * np.tensordot(precision, part_3, ([2, 3], [0, 1]))).transpose(1, 0, 2) + np.tensordot(x, (precision @ mean[..., None])[..., 0], ([0], [2])).transpose(2, 1, 0) + ((-0.5) * part_4).transpose(1, 0, 2)
     # (5) what the posterior of z takes from the parameters
     t_3 = log0(trans)
     t_4 = log0(first)
@@ -352,8 +352,8 @@ def most_probable(params, data, prepared):
     part_2 = present_x * t_2[:, :, None]
     precision = inverse(cholesky_2)
     part_3 = x[:, None, :] * x
-    part_4 = present_x * np.einsum("abc,abc->ab", mean, np.einsum("abc,abcd->abd", mean, precision))[:, :, None]
-    constant = ((-0.5) * D * (math.log(2) + math.log(np.pi)) * present_x) + t.T[:, :, None] + ((-0.5) * part_2).transpose(1, 0, 2) + ((-0.5) * np.tensordot(precision, part_3, ([2, 3], [0, 1]))).transpose(1, 0, 2) + np.tensordot(x, np.einsum("abcd,abd->abc", precision, mean), ([0], [2])).transpose(2, 1, 0) + ((-0.5) * part_4).transpose(1, 0, 2)
+    part_4 = present_x * np.einsum("abc,abc->ab", mean, (precision @ mean[..., None])[..., 0])[:, :, None]
+    constant = ((-0.5) * D * (math.log(2) + math.log(np.pi)) * present_x) + t.T[:, :, None] + ((-0.5) * part_2).transpose(1, 0, 2) + ((-0.5) * np.tensordot(precision, part_3, ([2, 3], [0, 1]))).transpose(1, 0, 2) + np.tensordot(x, (precision @ mean[..., None])[..., 0], ([0], [2])).transpose(2, 1, 0) + ((-0.5) * part_4).transpose(1, 0, 2)
     # (5) what the posterior of z takes from the parameters
     t_3 = log0(trans)
     t_4 = log0(first)

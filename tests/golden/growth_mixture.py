@@ -30,7 +30,6 @@ from functools import lru_cache
 from hashlib import sha256
 from itertools import combinations
 from pathlib import Path
-from scipy import linalg, special
 from types import MappingProxyType
 from typing import Any, NamedTuple, Self
 import difflib
@@ -267,7 +266,7 @@ def e_step(params, data, prepared, rng=None):
     part = mean_b[0] * q_z_weighted_2[:, None, :]
     S_b_b_b = S_b_b_b + np.tensordot(mean_b[0], part, ([0, 2], [0, 2])).T
     S_b_cov_b = S_b_cov_b + np.tensordot(cov_b[0][0], q_z_weighted_2.sum(axis=0), ([2], [0]))
-    S_b_b = S_b_b + np.einsum("abc,ac->ab", mean_b[0], q_z_weighted_2)
+    S_b_b = S_b_b + (mean_b[0] @ q_z_weighted_2[..., None])[..., 0]
     S_b_y_b = S_b_y_b + y.sum(axis=0) @ np.einsum("ab,ab->b", mean_b[0][:, 0, :], q_z_weighted_2)
     S_b_y_day_b = S_b_y_day_b + np.einsum("ab,ab->b", mean_b[0][:, 1, :], q_z_weighted_2) @ np.einsum("ab,ab->b", y, day)
     part_2 = present_y.sum(axis=0) * mean_b[0][:, 0, :]

@@ -26,7 +26,6 @@ from functools import lru_cache
 from hashlib import sha256
 from itertools import combinations
 from pathlib import Path
-from scipy import linalg, special
 from types import MappingProxyType
 from typing import Any, NamedTuple, Self
 import difflib

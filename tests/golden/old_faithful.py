@@ -25,7 +25,6 @@ from functools import lru_cache
 from hashlib import sha256
 from itertools import combinations
 from pathlib import Path
-from scipy import linalg, special
 from types import MappingProxyType
 from typing import Any, NamedTuple, Self
 import difflib
@@ -178,10 +177,9 @@ def expectations(params, prepared):
     cholesky_2 = cholesky(cov)
     t_2 = log_determinant(cholesky_2)
     precision = inverse(cholesky_2)
-    t_3 = np.einsum("ab,abc->ac", mean, precision)
+    t_3 = (precision @ mean[..., None])[..., 0]
     t_4 = np.einsum("ab,ab->a", mean, t_3)
-    t_5 = np.einsum("abc,ac->ab", precision, mean)
-    coefficients = np.concatenate([t.reshape(K, -1), (((-0.5) * D * (math.log(2) + math.log(np.pi))) + ((-0.5) * t_2) + ((-0.5) * t_4)).reshape(K, -1), packed((-0.5) * precision).reshape(K, -1), t_5.reshape(K, -1)], axis=1)
+    coefficients = np.concatenate([t.reshape(K, -1), (((-0.5) * D * (math.log(2) + math.log(np.pi))) + ((-0.5) * t_2) + ((-0.5) * t_4)).reshape(K, -1), packed((-0.5) * precision).reshape(K, -1), t_3.reshape(K, -1)], axis=1)
 
     def on(rows, rng=None):
         n_rows = row_count(rows)

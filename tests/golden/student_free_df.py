@@ -24,7 +24,7 @@ from functools import lru_cache
 from hashlib import sha256
 from itertools import combinations
 from pathlib import Path
-from scipy import linalg, special
+from scipy import special
 from types import MappingProxyType
 from typing import Any, NamedTuple, Self
 import difflib
