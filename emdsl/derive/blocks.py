@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 
 from emdsl.derive import expr as x
 from emdsl.derive.block import Block, gates_outside, place, touches
+from emdsl.derive.clouds import holds_points
 from emdsl.derive.discrete import WAYS_OUT, discrete_block, elements_apart, groups, network_block
 from emdsl.derive.expr import El, Idx, Ix
 from emdsl.derive.factors import Factor, LogJoint
@@ -24,6 +25,8 @@ from emdsl.derive.scaled import scaled_block, scaled_messages
 from emdsl.derive.terms import Term, blocks_of, merge, merge_roles, symmetry_of, terms
 from emdsl.derive.weights import weigh
 from emdsl.errors import ModelError, Problem, Span
+
+Tied = tuple[Term, Span, str]  # a term, the place of its factor, and whose density that is
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,7 @@ def classes(joint: LogJoint) -> Mapping[str, str]:
         if v.kind == "param":
             out[v.name] = "P"
         elif v.name in joint.incomplete or (
-            v.kind == "latent" and v.name not in joint.discrete and v.name not in joint.deterministic
+            v.kind == "latent" and v.name not in joint.discrete | joint.deterministic | joint.in_clouds
         ):
             out[v.name] = f"L:{v.name}"
         else:
@@ -75,10 +78,17 @@ def eliminate(joint: LogJoint, weighted: str | None) -> Elimination:
 
     everything = [(t, f) for f in joint.factors for t in terms(f, block)]
     prior = tuple(t for t, f in everything if is_prior(t, f, joint))
-    pool = [(t, f.span, f.about) for t, f in everything if not is_prior(t, f, joint)]
-    blocks, rest = eliminated(joint, groups(joint, everything), pool, kinds, weighted)
+    whole = (p for f in joint.factors if holds_points(f) for p in _closed(f, kinds))
+    pool = [(t, f.span, f.about) for t, f in everything if not is_prior(t, f, joint) and not holds_points(f)]
+    blocks, rest = eliminated(joint, groups(joint, everything), [*pool, *whole], kinds, weighted)
     free = tuple(merge((weigh(t, weighted, joint.model) for t in rest), symmetry_of(joint)))
     return Elimination(blocks, free, tuple(merge(prior, symmetry_of(joint))), tuple(everything))
+
+
+def _closed(f: Factor, kinds: Mapping[str, str]) -> list[Tied]:
+    """A factor at the points of a cloud: opened only where a continuous latent stands in it, evaluated as it is."""
+    latent = {n: k for n, k in kinds.items() if k.startswith("L:")}
+    return [(t, f.span, f.about) for t in terms(f, lambda n: latent.get(n, "D"))]
 
 
 def eliminated(
@@ -159,9 +169,6 @@ def messages(block: Block) -> list[Term]:
         Term(-half, block.neighbours, (x.fn("log", block.scale), *rank, *there), ixs),
         Term(1, block.neighbours, (El(f"A:{block.name}", axes), *there), ixs),
     ]
-
-
-Tied = tuple[Term, Span, str]  # a term, the place of its factor, and whose density that is
 
 
 def conjugate_block(

@@ -24,9 +24,10 @@ def groups(joint: LogJoint, everything: Sequence[tuple[Term, Factor]]) -> dict[s
 
     A latent that only meets a chain element by element is a block of its own inside it.
     """
+    away = joint.deterministic | (joint.in_clouds - {c.name for c in joint.clouds})
     latents = [
         v.name for v in joint.model.variables
-        if v.name in joint.incomplete or (v.kind == "latent" and v.name not in joint.deterministic)
+        if v.name in joint.incomplete or (v.kind == "latent" and v.name not in away)
     ]  # fmt: skip
     discrete = [n for n in latents if n in joint.discrete]
     terms_in = [t for t, _ in everything if t.gates]

@@ -30,6 +30,25 @@ class Factor:
 
 
 @dataclass(frozen=True)
+class Cloud:
+    """Latents of one plate whose values are weighted points, the same index for all; `points` in each dimension."""
+
+    latents: tuple[str, ...]
+    method: str
+    points: int
+
+    @property
+    def name(self) -> str:
+        """The latent that stands for all: which point it is is a discrete latent of this name."""
+        return self.latents[0]
+
+    @property
+    def dimension(self) -> str:
+        """The dimension of the points' index."""
+        return f"{self.name}[points]"
+
+
+@dataclass(frozen=True)
 class LogJoint:
     """The factors, and what the algebra may know of the variables."""
 
@@ -40,3 +59,8 @@ class LogJoint:
     discrete: frozenset[str]
     deterministic: frozenset[str]
     incomplete: frozenset[str] = frozenset()  # observed, but some cells are missing: latents held at what was seen
+    clouds: tuple[Cloud, ...] = ()  # continuous latents that stand at weighted points
+
+    @property
+    def in_clouds(self) -> frozenset[str]:
+        return frozenset(n for c in self.clouds for n in c.latents)

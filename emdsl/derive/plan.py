@@ -12,11 +12,12 @@ from emdsl.derive.blocks import Elimination, eliminate
 from emdsl.derive.centre import Shift, recentre
 from emdsl.derive.chains import Chain, distance
 from emdsl.derive.expr import El, Idx, Ix
-from emdsl.derive.factors import LogJoint
+from emdsl.derive.factors import Cloud, LogJoint
 from emdsl.derive.fields import Field
 from emdsl.derive.joint import expand
 from emdsl.derive.meanfield import factorised, factors_of_q, largest_factors, moments
 from emdsl.derive.planes import Plane, plane_shift, planes
+from emdsl.derive.quadrature import by_quadrature, requested, where_possible
 from emdsl.derive.solve import Closed, Update, solve
 from emdsl.derive.statistics import Expected, expected
 from emdsl.errors import ModelError, Problem
@@ -69,13 +70,14 @@ def derive(model: m.ModelText, incomplete: tuple[str, ...] = ()) -> Plan:
     joint = _with_gaps(joint, incomplete)
     shifts = {**shifts, **{p.param: plane_shift(p, joint) for p in flat}}
     weighted = weighted_plate(model, joint)
-    elimination, refused = posteriors(joint, weighted)
+    exact = joint
+    joint, elimination, refused = posteriors(exact, weighted)
     bound_up = {
         n for b in elimination.blocks if b.field for n in b.latents if weighted in plate_names(model.variable(n))
     }
     if bound_up:
         weighted = None  # the plate's elements of a joint Gaussian are eliminated together, whatever each weighs
-        elimination, refused = posteriors(joint, weighted)
+        joint, elimination, refused = posteriors(exact, weighted)
     q = expected(joint, elimination, weighted)
     updates = solve(model, q)
     return Plan(
@@ -94,23 +96,34 @@ def derive(model: m.ModelText, incomplete: tuple[str, ...] = ()) -> Plan:
     )
 
 
-def posteriors(joint: LogJoint, weighted: str | None) -> tuple[Elimination, str]:
-    """Exact posteriors; by mean-field where an `infer` line asks for it, or where exact ones are not tractable.
+def posteriors(joint: LogJoint, weighted: str | None) -> tuple[LogJoint, Elimination, str]:
+    """Exact posteriors; by mean-field or quadrature where an `infer` line asks for it, or exact ones are not tractable.
 
-    The second part is then the reason why not. What an `infer` line wants exact is refused instead.
+    The first part is the joint that was eliminated: at points, for quadrature. The last is why nothing exact was
+    found. What an `infer` line wants exact is refused instead.
     """
-    model = joint.model
-    wanted = factors_of_q(joint)
+    wanted, clouds = factors_of_q(joint), requested(joint)
+    if wanted and clouds:
+        span = next(line.span for line in joint.model.infer if line.method == "quadrature")
+        text = "quadrature inside a factor of mean-field does not follow yet: one of the two for all latents"
+        raise ModelError(Problem("E120", text, span), joint.model.source)
     if wanted:
-        return factorised(joint, weighted, wanted), ""
+        return joint, factorised(joint, weighted, wanted), ""
+    if clouds:
+        return *by_quadrature(joint, clouds, weighted), ""
     try:
-        return eliminate(joint, weighted), ""
+        return joint, eliminate(joint, weighted), ""
     except ModelError as refusal:
-        exact = any(line.method == "exact" for line in model.infer) or _exact_without_gaps(joint, weighted)
-        found = None if exact else largest_factors(joint, weighted)
-        if found is None:
+        if any(line.method == "exact" for line in joint.model.infer) or _exact_without_gaps(joint, weighted):
             raise
-        return found, refusal.problems[0].message
+        refused = refusal.problems[0].message
+        found = largest_factors(joint, weighted)
+        if found is not None:
+            return joint, found, refused
+        at_points = where_possible(joint, weighted)
+        if at_points is None:
+            raise
+        return *at_points, refused
 
 
 def _unweighted(model: m.ModelText, weighted: str | None, bound_up: set[str]) -> dict[str, str]:
@@ -204,6 +217,8 @@ def _choices(elimination: Elimination, joint: LogJoint, refused: str) -> dict[st
                 method = "exact:hybrid" if gates else "exact:gaussian"
                 if b.field is not None:
                     method, reason = _field_choice(held, b.field)
+            elif latent in joint.in_clouds:
+                continue
             elif b.record is None:
                 states = _states(b, joint)
                 method, reason = "exact:enumeration", f"{states} states per element, enumerated"
@@ -225,6 +240,8 @@ def _choices(elimination: Elimination, joint: LogJoint, refused: str) -> dict[st
             if gates:
                 reason += f", given {gates}"
             out[latent] = Choice(method, reason)
+    for cloud in joint.clouds:
+        out.update(dict.fromkeys(cloud.latents, _cloud_choice(cloud, joint, refused)))
     for name in sorted(joint.deterministic):
         out[name] = Choice("exact:conjugate", "a function of others: substituted")
     for part in elimination.parts:
@@ -233,6 +250,14 @@ def _choices(elimination: Elimination, joint: LogJoint, refused: str) -> dict[st
             text += f" (not exact: {refused})" if refused else ""
             out[name] = Choice("meanfield", text)
     return out
+
+
+def _cloud_choice(cloud: Cloud, joint: LogJoint, refused: str) -> Choice:
+    """How a latent that no family closes is integrated out, and what ties it."""
+    several = len(cloud.latents) > 1 or any(joint.model.variable(n).domain.dims for n in cloud.latents)
+    points = f"{cloud.points} x {cloud.points}" if several else str(cloud.points)
+    text = f"adaptive Gauss-Hermite, {points} points at the mode of each element of {', '.join(cloud.latents)}"
+    return Choice("quadrature", text + (f" (not exact: {refused})" if refused else ""))
 
 
 def _states(b: Block, joint: LogJoint) -> str:
@@ -282,7 +307,7 @@ def _refuse(model: m.ModelText) -> None:
             text = f"the parameter {v.name} is discrete ({v.domain.kind}): it has no derivative to estimate it by"
             problems.append(Problem("E104", text, v.span, "declare it latent with a prior, or given"))
     for line in model.infer:
-        if line.method not in ("exact", "meanfield"):
+        if line.method not in ("exact", "meanfield", "quadrature"):
             names = ", ".join(n for g in line.groups for n in g)
             text = f"the method {line.method} for {names} is not available yet"
             problems.append(Problem("E120", text, line.span, "leave out the infer line, or write by exact"))

@@ -44,6 +44,8 @@ def _seeded(printer: Printer, lines: Sequence[str]) -> list[str]:
                 for b in printer.plan.elimination.blocks
                 if b.states and printer.inference.runtime[f"c:{b.name}"].code == q
             )
+            if set(block.latents) & printer.plan.joint.in_clouds:
+                continue  # the points of a cloud are no components to be told apart
             rows = rows_of_data(printer, printer.inference, block)
             arguments = f"{q}, {states}, {rows}, rng{_weights_of_rows(printer, block)}"
             out += ["if rng is not None:", f"    {q} = seeded({arguments})"]

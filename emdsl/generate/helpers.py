@@ -25,6 +25,7 @@ MODULES = (
     "tails",
     "variational",
     "incomplete",
+    "clouds",
 )
 ALWAYS = {"Degenerate"}  # read by the estimator, off the module
 

@@ -8,6 +8,7 @@ import re
 from functools import cache
 
 from emdsl.derive.plan import Plan
+from emdsl.generate.clouds import density_lines
 from emdsl.generate.expectations import expectations_lines
 from emdsl.generate.helpers import helper_names, helper_source
 from emdsl.generate.meanfield import functions_of_meanfield
@@ -17,7 +18,7 @@ from emdsl.generate.objective import log_prior_lines, rows_lines
 from emdsl.generate.parameters import m_step_lines, refine_lines
 from emdsl.generate.paths import path_lines
 from emdsl.generate.posterior import posterior_lines
-from emdsl.generate.preparation import default_lines, initial_lines, prepare_lines, reference_lines
+from emdsl.generate.preparation import default_lines, finer_lines, initial_lines, prepare_lines, reference_lines
 from emdsl.generate.printer import Printer
 from emdsl.generate.spec import nested, spec_lines
 from emdsl.generate.statistics import e_step_lines
@@ -83,7 +84,8 @@ def module_functions(printer: Printer) -> list[list[str]]:
     networks = [network_lines(printer.inference, b) for b in printer.plan.elimination.blocks if b.network]
     made = [
         default_lines(printer), reference_lines(printer), *stacks, *networks, prepare_lines(printer),
-        *functions_of_meanfield(printer), expectations_lines(printer),
+        *functions_of_meanfield(printer), *(density_lines(printer, c) for c in printer.plan.joint.clouds),
+        finer_lines(printer), expectations_lines(printer),
         e_step_lines(printer), m_step_lines(printer), refine_lines(printer), log_prior_lines(printer),
         posterior_lines(printer), path_lines(printer), rows_lines(printer), initial_lines(printer),
     ]  # fmt: skip

@@ -19,7 +19,7 @@ from emdsl.generate.printer import Printer, indent
 def path_lines(printer: Printer) -> list[str]:
     """`most_probable(params, data, prepared)`: states of every discrete latent; printed where some are tied."""
     blocks = printer.plan.elimination.blocks
-    if printer.plan.elimination.parts or not any(b.chain or b.network for b in blocks):
+    if printer.plan.elimination.parts or printer.plan.joint.clouds or not any(b.chain or b.network for b in blocks):
         return []
     f = printer.function()
     f.largest = True

@@ -10,6 +10,7 @@ from emdsl.derive.plates import home_of
 from emdsl.derive.records import WHOLE
 from emdsl.derive.terms import Term
 from emdsl.generate.arrays import Array
+from emdsl.generate.clouds import cloud_fields
 from emdsl.generate.context import Function
 from emdsl.generate.fields import field_fields
 from emdsl.generate.gaussian import gaussian_fields
@@ -21,8 +22,12 @@ def posterior_lines(printer: Printer) -> list[str]:
     f = printer.reader()
     em = f.emitter
     entries: list[tuple[str, str, Array]] = []  # latent, field, array with rows last
+    clouds = {c.name: c for c in printer.plan.joint.clouds}
     for block in printer.plan.elimination.blocks:
         for latent in block.latents:
+            if latent in clouds:
+                entries += cloud_fields(f, block, clouds[latent])
+                continue
             entries += [(latent, field, value) for field, value in _fields(f, block, latent)]
     gather, parts = [], []
     for n, (_, _, value) in enumerate(entries):
@@ -134,9 +139,11 @@ def _results(printer: Printer, entries: list[tuple[str, str, Array]], parts: lis
             cells.append(f'"cov": less_outer({codes["outer"]}, {codes["id"]})')
             out.append(f'    "{latent}": {{{", ".join(cells)}}},')
             continue
+        if "var" in codes:
+            cells.append(f'"var": {codes["var"]}')
         if "square" in codes and "id" in codes:
             cells.append(f'"var": {codes["square"]} - {codes["id"]} ** 2')
         own = [f'"{k[9:]}": {c}' for k, c in codes.items() if k.startswith("argument ") and k != "argument mean"]
-        cells += own or [f'"E[{k}]": {c}' for k, c in codes.items() if k not in ("id", "square")]
+        cells += own or [f'"E[{k}]": {c}' for k, c in codes.items() if k not in ("id", "square", "var")]
         out.append(f'    "{latent}": {{{", ".join(cells)}}},')
     return out

@@ -8,7 +8,9 @@ from emdsl.derive import expr as x
 from emdsl.derive.element import Tensors
 from emdsl.derive.expr import Ix
 from emdsl.derive.plan import Plan
+from emdsl.derive.plates import home_of
 from emdsl.derive.scope import Scope
+from emdsl.derive.slopes import components
 from emdsl.derive.solve import Numeric
 from emdsl.generate.arrays import Emitter, Leaf
 from emdsl.generate.chains import reach_lines, sequence_lines
@@ -98,6 +100,7 @@ def prepare_lines(printer: Printer) -> list[str]:
     lines += _ragged_lines(model)
     lines += _level_lines(printer)
     lines += [line for b in plan.elimination.blocks for line in (*reach_lines(b), *sequence_lines(b))]
+    lines += rule_lines(printer)
     lines += [network_size(b) for b in plan.elimination.blocks if b.network]
     lines += [field_line(b, b.field) for b in plan.elimination.blocks if b.field]
     lines += [line for b in plan.elimination.blocks for line in pattern_lines(b)]
@@ -123,6 +126,37 @@ def prepare_lines(printer: Printer) -> list[str]:
     lines += [f'out["the scale"] = out["the spread"] = data_scale([{cells}])', "return out"]
     doc = '"""What is computed once: centred data with rows last, masks, weights, and the chunks of rows."""'
     return ["def prepare(data, reference):", *("    " + line for line in (doc, *lines))]
+
+
+def rule_lines(printer: Printer) -> list[str]:
+    """The quadrature rules, and where the modes of each latent are remembered: Newton starts from the last ones."""
+    clouds = printer.plan.joint.clouds
+    if not clouds:
+        return []
+    lines = ['out["the rules"], out["the modes"] = {}, {}']
+    for c in clouds:
+        size = len(components(c, printer.plan.joint))
+        home = [i.dim for i in home_of(printer.plan.joint.model.variable(c.name))]
+        shape = ", ".join([str(size), *map(_size, home)])
+        lines += [
+            f'out["the rules"]["{c.name}"] = hermite({c.points}, {size})',
+            f'sizes["{c.dimension}"] = len(out["the rules"]["{c.name}"][1])',
+            f'out["the modes"]["{c.name}"] = np.zeros(({shape},))',
+        ]
+    return lines
+
+
+def finer_lines(printer: Printer) -> list[str]:
+    """`finer(prepared)`: the same data under twice the points: how the error of quadrature is told."""
+    clouds = [c for c in printer.plan.joint.clouds if c.method == "quadrature"]
+    if not clouds:
+        return []
+    doc = '"""The same data under rules of twice the points."""'
+    rules = ", ".join(f'"{c.name}": hermite({2 * c.points}, {len(components(c, printer.plan.joint))})' for c in clouds)
+    sizes = ", ".join(f'"{c.dimension}": len(rules["{c.name}"][1])' for c in clouds)
+    lines = [doc, f"rules = {{{rules}}}", f'sizes = {{**prepared["the sizes"], {sizes}}}',
+             'return {**prepared, "the rules": rules, "the sizes": sizes}']  # fmt: skip
+    return ["def finer(prepared):", *("    " + line for line in lines)]
 
 
 def _data_lines(plan: Plan, v: m.Variable, index: bool) -> list[str]:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from emdsl.derive.block import Block
 from emdsl.derive.numbering import numbers
 from emdsl.derive.plan import Plan
+from emdsl.generate.clouds import density_name, emit_points
 from emdsl.generate.context import Function, chunk_dimension, function, row_dimensions
 from emdsl.generate.estep import emit_block, emit_joint_probabilities
 from emdsl.generate.features import Stacked
@@ -34,6 +35,8 @@ class Printer:
         stacks = []
         if self.plan.elimination.parts:
             return f, []  # each factor of q has a function of its own
+        for cloud in self.plan.joint.clouds:
+            emit_points(f, cloud, density_name(self, cloud))
         for block in self.plan.elimination.blocks:
             stack = self.block(f, block)
             if stack is not None:

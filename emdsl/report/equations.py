@@ -58,7 +58,7 @@ def _uncentred(plan: Plan) -> Plan:
 def _derived(model: m.ModelText) -> tuple[Any, Any, Any, Any]:
     joint = expand(model)
     weighted = weighted_plate(model, joint)
-    elimination, _ = posteriors(joint, weighted)
+    joint, elimination, _ = posteriors(joint, weighted)
     q = expected(joint, elimination, weighted)
     return joint, elimination, q, solve(model, q)
 

@@ -1,0 +1,83 @@
+"""Latents that no family closes, held as clouds: weighted points, of which one is the latent's value.
+
+    integral over b of f(b) db  =  sum over q of volume_q f(b_q),      E[t(b)] = sum over q of w_q t(b_q)
+
+So the latent is data (`at:b[q, g]`) under one more index, and which point it is is a discrete latent. Everything that
+enumeration does holds: what is exact given the latent is summed out inside, statistics are those of a discrete
+latent, and the normaliser over the points is the integral. Where the points lie is decided at each E-step: by
+quadrature (Pinheiro and Bates 1995; Liu and Pierce 1994), or by draws.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from emdsl.derive import expr as x
+from emdsl.derive.element import Tensors
+from emdsl.derive.expr import El, Expr, Idx, Ix
+from emdsl.derive.factors import Cloud, Factor, LogJoint
+from emdsl.derive.plates import home_of
+from emdsl.errors import ModelError, Problem
+from emdsl.language import model as m
+
+AT, VOLUME = "at:", "volume:"
+
+
+def with_clouds(joint: LogJoint, clouds: Sequence[Cloud]) -> LogJoint:
+    """The joint in which these latents stand at one of their points. Raises `ModelError` for a sum over elements."""
+    owners = {n: c for c in clouds for n in c.latents}
+    levels = {**joint.levels, **{c.name: c.dimension for c in clouds}}
+    factors = tuple(_at_points(f, owners, joint) for f in joint.factors)
+    volumes = tuple(_volume(c, joint) for c in clouds)
+    return replace(
+        joint, factors=(*factors, *volumes), levels=levels,
+        discrete=joint.discrete | {c.name for c in clouds}, clouds=tuple(clouds),
+    )  # fmt: skip
+
+
+def _at_points(f: Factor, owners: dict[str, Cloud], joint: LogJoint) -> Factor:
+    """The factor with a point of the cloud for each element that it reads, and that element's choice as a gate."""
+    gates: dict[tuple[str, tuple[Idx, ...]], Ix] = {}
+    home = {n: len(home_of(joint.model.variable(n))) for n in owners}
+
+    def point(e: Expr) -> Expr | None:
+        if not isinstance(e, El) or e.var not in owners:
+            return None
+        cloud = owners[e.var]
+        place = e.idx[: home[e.var]]
+        if (cloud.name, place) not in gates:
+            gates[cloud.name, place] = x.fresh(cloud.dimension)
+        return El(f"{AT}{e.var}", (gates[cloud.name, place], *e.idx), e.sort)
+
+    body, masks = x.rebuild(f.body, point), tuple(x.rebuild(c, point) for c in f.masks)
+    for name, place in gates:
+        if not set(x.free(El("", place))) <= set(f.plates):
+            text = f"a density reads the elements of {name} under a sum: they are integrated out one by one"
+            raise ModelError(Problem("E110", text, f.span, "write the sum out, element by element"), joint.model.source)
+    chosen = tuple(x.Sel(El(name, place), q) for (name, place), q in gates.items())
+    return replace(f, gates=(*f.gates, *chosen), masks=masks, body=body, plates=(*f.plates, *gates.values()))
+
+
+def _volume(cloud: Cloud, joint: LogJoint) -> Factor:
+    """log of the volume that each point stands for."""
+    v = joint.model.variable(cloud.name)
+    _, plates, masks = Tensors(joint.model).enter(v.plates)
+    q = x.fresh(cloud.dimension)
+    gate = x.Sel(El(cloud.name, plates), q)
+    return Factor(cloud.name, "latent", (gate,), masks, El(f"{VOLUME}{cloud.name}", (q, *plates)), (*plates, q), v.span)
+
+
+def holds_points(f: Factor) -> bool:
+    """Whether a factor reads a cloud."""
+    return any(n.startswith((AT, VOLUME)) for e in (f.body, *f.masks) for n in x.variables(e))
+
+
+def dimensions(v: m.Variable) -> int | None:
+    """How many numbers one element of a latent is; None where its lengths are not literal and have no default."""
+    out = 1
+    for d in v.shape[len(v.plates) :]:
+        if isinstance(d, m.Ragged) or d.constant is None:
+            return None
+        out *= d.constant
+    return out

@@ -1,0 +1,158 @@
+"""Which latents are integrated out by quadrature: those that `infer` lines name, and those that nothing else closes.
+
+log integral over b[g] of p(y_g, b[g] | theta),  for each element g by itself, in one or two dimensions
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import combinations
+
+from emdsl.derive import expr as x
+from emdsl.derive.blocks import Elimination, eliminate
+from emdsl.derive.clouds import dimensions, with_clouds
+from emdsl.derive.expr import El
+from emdsl.derive.factors import Cloud, LogJoint
+from emdsl.derive.plates import home_of
+from emdsl.errors import ModelError, Problem
+from emdsl.language import model as m
+
+POINTS = 15  # in each dimension
+MOST = 2  # dimensions of one element: the points are a product of those in each
+TRIED = 40  # choices of latents that are tried where no line says which
+WAYS_OUT = "infer ... by saem or mcmc samples them; meanfield factorises where every factor is conjugate"
+LINE = ("real", "positive", "unit")  # domains that are mapped to the real line, number by number
+
+
+def requested(joint: LogJoint) -> tuple[Cloud, ...]:
+    """The clouds of `infer ... by quadrature` lines. Raises `ModelError` for what has no quadrature, with the number.
+
+    Names of one plate that some density holds together are one cloud, as if in parentheses.
+    """
+    wanted: list[tuple[tuple[str, ...], int, m.Infer]] = []
+    for line in joint.model.infer:
+        if line.method == "quadrature":
+            points = next((int(v) for n, v in line.options if n == "points"), POINTS)
+            wanted += [(g, points, line) for g in line.groups]
+    for group, _, line in wanted:
+        why = next((w for n in group if (w := _unfit(n, joint))), "")
+        if why:
+            raise ModelError(Problem("E120", why, line.span, WAYS_OUT), joint.model.source)
+    out: list[tuple[tuple[str, ...], int, m.Infer]] = []
+    for group, points, line in wanted:
+        met = [k for k, (other, _, _) in enumerate(out) if _together((*other, *group), joint)]
+        for k in reversed(met):
+            other, most, _ = out.pop(k)
+            group, points = (*other, *group), max(points, most)
+        out.append((group, points, line))
+    clouds = []
+    for group, points, line in out:
+        names = tuple(v.name for v in joint.model.variables if v.name in group)
+        why = _too_many(names, joint)
+        if why:
+            raise ModelError(Problem("E120", why, line.span, WAYS_OUT), joint.model.source)
+        clouds.append(Cloud(names, "quadrature", points))
+    return tuple(clouds)
+
+
+def _unfit(name: str, joint: LogJoint) -> str:
+    """Why one latent has no quadrature at all."""
+    v = joint.model.variable(name)
+    if v.kind != "latent":
+        return f"quadrature is for latents: {name} is observed, and what is missing of it is integrated out exactly"
+    if name in joint.deterministic:
+        return f"{name} is a function of others: there is nothing to integrate"
+    if name in joint.discrete:
+        return f"{name} is discrete: its states are summed out exactly"
+    if v.domain.kind not in LINE:
+        return f"quadrature is over real numbers: {name} is {v.domain.kind}"
+    for bound in (v.domain.lower, v.domain.upper):
+        if bound is not None and _number(bound) is None:
+            return f"the bounds of {name} are no literal numbers"
+    return ""
+
+
+def _number(e: m.Expr) -> float | None:
+    match e:
+        case m.Num(value=v):
+            return float(v)
+        case m.Call(fn="neg", args=(m.Num(value=v),)):
+            return -float(v)
+        case m.Pi() | m.Call(fn="neg", args=(m.Pi(),)):
+            return 3.0
+    return None
+
+
+def _plates(name: str, joint: LogJoint) -> tuple[object, ...]:
+    return tuple((str(p.size), repr(p.condition)) for p in joint.model.variable(name).plates)
+
+
+def _together(names: Sequence[str], joint: LogJoint) -> bool:
+    """Whether these latents lie on the same plates and some density holds several of them."""
+    if len({_plates(n, joint) for n in names}) > 1:
+        return False
+    held = [set(names) & {n for e in (f.body, *f.masks) for n in x.variables(e)} for f in joint.factors]
+    return any(len(h) > 1 for h in held)
+
+
+def _too_many(names: tuple[str, ...], joint: LogJoint) -> str:
+    if len({_plates(n, joint) for n in names}) > 1:
+        return f"{', '.join(names)} lie on different plates: the integral over them does not come apart by element"
+    sizes = [dimensions(joint.model.variable(n)) for n in names]
+    if None in sizes:
+        return f"the lengths of {', '.join(names)} are not known when the model is compiled: write them as numbers"
+    total = sum(s for s in sizes if s is not None)
+    if total > MOST:
+        return f"quadrature is over at most {MOST} dimensions, and an element of ({', '.join(names)}) has {total}"
+    return ""
+
+
+def by_quadrature(joint: LogJoint, clouds: Sequence[Cloud], weighted: str | None) -> tuple[LogJoint, Elimination]:
+    """The joint at points and its elimination. Raises `ModelError` where the elements of a cloud are tied."""
+    at_points = with_clouds(joint, clouds)
+    elimination = eliminate(at_points, weighted)
+    names = {c.name for c in clouds}
+    for b in elimination.blocks:
+        tied = [n for n in b.latents if n in names]
+        if tied and (b.chain is not None or b.network):
+            v = joint.model.variable(tied[0])
+            text = f"the elements of {', '.join(tied)} are tied to one another: {_tie(tied, joint)}"
+            raise ModelError(Problem("E120", text, v.span, WAYS_OUT), joint.model.source)
+    return at_points, elimination
+
+
+def _tie(names: Sequence[str], joint: LogJoint) -> str:
+    """Where elements of clouds meet, in words."""
+    for f in joint.factors:
+        places = {(e.var, e.idx[: len(home_of(joint.model.variable(e.var)))])
+                  for e in x.walk(f.body) if isinstance(e, El) and e.var in names}  # fmt: skip
+        if len({p for _, p in places}) > 1:
+            what = f.about or "a factor"
+            return f"the density of {what} holds several, so the integral is over all of them at once"
+    return "the integral is over all of them at once"
+
+
+def where_possible(joint: LogJoint, weighted: str | None) -> tuple[LogJoint, Elimination] | None:
+    """Quadrature over as few latents as let the rest be exact; None where no choice of one or two dimensions does."""
+    for n, clouds in enumerate(_choices(joint)):
+        if n == TRIED:
+            break
+        try:
+            return by_quadrature(joint, clouds, weighted)
+        except ModelError:
+            continue
+    return None
+
+
+def _choices(joint: LogJoint) -> Iterator[tuple[Cloud, ...]]:
+    """One latent, then two, ...: those of one plate that meet are one cloud."""
+    free = [v.name for v in joint.model.of_kind("latent")
+            if v.name not in joint.discrete | joint.deterministic and not _unfit(v.name, joint)]  # fmt: skip
+    for count in range(1, len(free) + 1):
+        for chosen in combinations(free, count):
+            groups: list[tuple[str, ...]] = []
+            for n in chosen:
+                met = next((g for g in groups if _together((*g, n), joint)), None)
+                groups = [(*g, n) if g == met else g for g in groups] if met else [*groups, (n,)]
+            if not any(_too_many(g, joint) for g in groups):
+                yield tuple(Cloud(g, "quadrature", POINTS) for g in groups)

@@ -1,0 +1,247 @@
+"""Printing clouds: the log density of a latent at any value, with its slopes, and the points that stand for it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from emdsl.derive import expr as x
+from emdsl.derive.block import Block
+from emdsl.derive.clouds import AT, VOLUME
+from emdsl.derive.expr import El, Ix
+from emdsl.derive.factors import Cloud
+from emdsl.derive.plates import home_of
+from emdsl.derive.slopes import Component, components, slope_terms, without_volume
+from emdsl.derive.terms import Term
+from emdsl.generate.arrays import Array, Leaf
+from emdsl.generate.context import Function
+from emdsl.generate.names import plain
+
+if TYPE_CHECKING:
+    from emdsl.generate.printer import Printer
+
+
+def block_of(printer: Printer, cloud: Cloud) -> Block:
+    """The block in which the points of a cloud are summed."""
+    return next(b for b in printer.plan.elimination.blocks if cloud.name in b.latents)
+
+
+def inside(printer: Printer, block: Block) -> list[Block]:
+    """The blocks that leave something in a block's terms, directly or through others, in order of elimination."""
+    found: list[Block] = []
+    wanted = [block]
+    while wanted:
+        read = {n.partition(":")[2] for t in wanted.pop().terms for f in t.factors for n in x.variables(f) if ":" in n}
+        more = [b for b in printer.plan.elimination.blocks if b.name in read and b not in found and b is not block]
+        found += more
+        wanted += more
+    return [b for b in printer.plan.elimination.blocks if b in found]
+
+
+def density_name(printer: Printer, cloud: Cloud) -> str:
+    """The name of the function that evaluates a cloud's log density."""
+    name = f"log_density_of_{plain(cloud.name)}"
+    user = {v.name for v in printer.plan.joint.model.variables} | {s.name for s in printer.plan.joint.model.sizes}
+    while name in user:
+        name += "_"
+    return name
+
+
+def point_leaves(f: Function, cloud: Cloud, code: str, cut: bool) -> None:
+    """An array of points (D, Q, *plates) under the names of the latents."""
+    every = components(cloud, f.plan.joint)
+    for n in cloud.latents:
+        mine = [k for k, c in enumerate(every) if c.latent == n]
+        home = len(home_of(f.plan.joint.model.variable(n)))
+        if every[mine[0]].at is None:
+            f.runtime[f"{AT}{n}"] = Leaf(f"{code}[{mine[0]}]", tuple(range(home + 1)), True, cut=cut)
+        else:
+            part = f"{code}[{mine[0]} : {mine[-1] + 1}]"
+            f.runtime[f"{AT}{n}"] = Leaf(part, (home + 1, *range(home + 1)), True, cut=cut)
+
+
+def density_lines(printer: Printer, cloud: Cloud) -> list[str]:
+    """`log_density_of_b(params, prepared)`: log p(b, what is known of it) as a function of b, all elements at once."""
+    from emdsl.generate.printer import indent
+
+    f = printer.function()
+    em, block = f.emitter, block_of(printer, cloud)
+    home = home_of(printer.plan.joint.model.variable(cloud.name))
+    at = em.namer.fresh("at")
+    point_leaves(f, cloud, at, cut=printer.chunk is not None)
+    within = inside(printer, block)
+    for b in within:
+        printer.block(f, b, stacked=False)
+    points = Ix(cloud.name, cloud.dimension)
+    count = em.size(cloud.dimension)
+    f.unpacked.pop(count, None)
+    em.comment(f"log joint of {', '.join(cloud.latents)} with all that holds it")
+    table, log_joint = _table(f, block, points, home)
+    lines, em.lines = em.lines, []
+    written = _slopes(f, cloud, block, within, table, points)
+    body = [*_density(lines, em.lines, log_joint, at, written)]
+    rows = "rows, " if printer.chunk else ""
+    counts = [f"{em.namer.rows} = row_count(rows)"] if printer.chunk else []
+    start = [*counts, f"{count} = {at}.shape[1]"]
+    head = f"def on({rows}{at}, slopes=False):"
+    inner = ['sizes = prepared["the sizes"]', *f.prologue(), *em.outer, "", head, *indent([*start, *body], 1)]
+    names = ", ".join(cloud.latents)
+    doc = f'"""log p({names}, data | params) at values (D, Q, *plates): (Q, *plates), on request with its slopes."""'
+    return [f"def {density_name(printer, cloud)}(params, prepared):", *indent([doc, *inner, "return on"], 1)]
+
+
+def _density(lines: Sequence[str], slopes: Sequence[str], value: str, at: str, written: str) -> list[str]:
+    """The body: the value; its slopes and curvature, symbolic or by differences."""
+    from emdsl.generate.printer import indent
+
+    if written:
+        return [*lines, "if not slopes:", f"    return {value}", *slopes, f"return {value}, {written}"]
+    return ["", "def density(values):", *indent([f"{at} = values", *lines, f"return {value}"], 1), "",
+            f"return differences(density, {at}) if slopes else density({at})"]  # fmt: skip
+
+
+def _table(f: Function, block: Block, points: Ix, home: tuple[Ix, ...]) -> tuple[Array, str]:
+    """The log joint for every state of the block, and its sum over all but the points."""
+    from emdsl.generate.estep import _add_terms
+
+    em = f.emitter
+    axes = (*block.states, *block.gates, *block.home)
+    table = em.namer.fresh(f"log_{block.name}")
+    em.lines.append(f"{table} = np.zeros(({', '.join(em.length(i) for i in axes)},))")
+    _add_terms(f, table, without_volume(block.terms), axes)
+    others = tuple(n for n, i in enumerate(axes) if i != points and i not in block.home)
+    if not others:
+        return Array(table, axes, True), table
+    total = em.namer.fresh(f"log_sum_{block.name}")
+    em.lines.append(f"{total} = log_sum({table}, {others})")
+    return Array(table, axes, True), total
+
+
+def _slopes(f: Function, cloud: Cloud, block: Block, within: Sequence[Block], table: Array, points: Ix) -> str:
+    """Code of the gradient and the Hessian, "" where what is inside has no written slopes."""
+    em, joint = f.emitter, f.plan.joint
+    every = components(cloud, joint)
+    known: dict[tuple[str, Component], str] = {}
+    for b in within:
+        if not b.states or b.chain is not None or b.network or len(every) * len(within) > 8:
+            return ""
+        own = f.runtime[f"c:{b.name}"]
+        axes = (*b.states, *b.gates, *b.home)
+        summed = tuple(i for i in axes if i not in b.states)
+        first, second = _moments(f, b.terms, every, known, axes, Array(own.code, axes, True), summed, f"A_{b.name}")
+        for k, c in enumerate(every):
+            known[f"A:{b.name}", c] = f"A.{k}:{b.name}"
+            f.runtime[f"A.{k}:{b.name}"] = Leaf(first[k].code, tuple(range(len(summed))), True, cut=own.cut)
+            for m, d in enumerate(every):
+                known[f"A.{k}:{b.name}", d] = f"A.{k}.{m}:{b.name}"
+                code = second[min(k, m), max(k, m)].code
+                f.runtime[f"A.{k}.{m}:{b.name}"] = Leaf(code, tuple(range(len(summed))), True, cut=own.cut)
+    axes = table.axes
+    kept = (points, *block.home)
+    weights = None
+    if set(axes) != set(kept):
+        weights = em.namer.fresh(f"given_{block.name}")
+        others = tuple(n for n, i in enumerate(axes) if i not in kept)
+        em.lines.append(f"{weights} = softmax_over({table.code}, {others})")
+    p = None if weights is None else Array(weights, axes, True)
+    first, second = _moments(f, without_volume(block.terms), every, known, axes, p, kept, cloud.name)
+    size = range(len(every))
+    rows = [f"[{', '.join(second[min(k, m), max(k, m)].code for m in size)}]" for k in size]
+    return f"np.array([{', '.join(first[k].code for k in size)}]), np.array([{', '.join(rows)}])"
+
+
+def _moments(
+    f: Function, terms: Sequence[Term], every: Sequence[Component], known: dict[tuple[str, Component], str],
+    axes: tuple[Ix, ...], p: Array | None, kept: tuple[Ix, ...], hint: str,
+) -> tuple[list[Array], dict[tuple[int, int], Array]]:  # fmt: skip
+    """First and second derivatives of log sum_k exp(terms) over the axes that are kept, by Louis's identity."""
+    em, joint = f.emitter, f.plan.joint
+    bare = [slope_terms(terms, c, joint, known) for c in every]
+    tables = [em.name(f"slope_{hint}", _summed(f, ts, axes)) for ts in bare]
+    first = [em.name(f"slope_{hint}", _averaged(f, t, p, kept)) for t in tables]
+    second: dict[tuple[int, int], Array] = {}
+    for k in range(len(every)):
+        for m in range(k, len(every)):
+            curve = em.name(f"curve_{hint}", _summed(f, slope_terms(bare[k], every[m], joint, known), axes))
+            if p is not None:
+                product = f"{curve.code} + {tables[k].code} * {tables[m].code}"
+                both = em.name(f"curve_{hint}", Array(product, axes, True, atomic=False))
+                mean = _averaged(f, both, p, kept)
+                curve = Array(f"{mean.code} - {first[k].code} * {first[m].code}", kept, True, atomic=False)
+                curve = em.name(f"curve_{hint}", curve)
+            second[k, m] = curve
+    return first, second
+
+
+def _summed(f: Function, terms: Sequence[Term], axes: tuple[Ix, ...]) -> Array:
+    """Terms added up on exactly these axes."""
+    from emdsl.generate.estep import _contracted
+
+    em = f.emitter
+    parts = [_contracted(f, t, axes) for t in terms]
+    total = em.broadcast(em.sum(parts), axes) if parts else Array("0.0", ())
+    if not parts:
+        total = Array(f"np.zeros(({', '.join(em.length(i) for i in axes)},))", axes, True)
+    return Array(total.code, axes, True, total.atomic)
+
+
+def _averaged(f: Function, value: Array, p: Array | None, kept: tuple[Ix, ...]) -> Array:
+    if p is None:
+        return value
+    gone = tuple(n for n, i in enumerate(value.axes) if i not in kept)
+    return Array(f"np.sum({p.code} * {value.wrapped}, axis={gone})", kept, True)
+
+
+def emit_points(f: Function, cloud: Cloud, density: str) -> None:
+    """The points of a cloud and the volumes they stand for, before anything reads them."""
+    em, joint = f.emitter, f.plan.joint
+    home = home_of(joint.model.variable(cloud.name))
+    points, volume, made = (em.namer.fresh(f"{part}_{cloud.name}") for part in ("points", "volume", "density"))
+    em.outer.append(f"{made} = {density}(params, prepared)")
+    chunked = em.chunk is not None
+    at = f"lambda at, slopes=False: {made}(rows, at, slopes)" if chunked else made
+    memory = f'prepared["the modes"]["{cloud.name}"]' + (f"[..., {em.namer.cut}]" if chunked else "")
+    bounds = ", ".join(f"({', '.join(bound)})" for bound in limits(cloud, f))
+    rule = f'prepared["the rules"]["{cloud.name}"]'
+    em.comment(f"points for {', '.join(cloud.latents)}: Gauss-Hermite at the mode of each element, with its curvature")
+    em.lines.append(f"{points}, {volume} = adapted({at}, [{bounds}], {rule}, {memory})")
+    point_leaves(f, cloud, points, cut=chunked)
+    f.runtime[f"{VOLUME}{cloud.name}"] = Leaf(volume, tuple(range(len(home) + 1)), True, cut=chunked)
+
+
+def cloud_fields(f: Function, block: Block, cloud: Cloud) -> list[tuple[str, str, Array]]:
+    """The mean and the variance (of a vector, the covariance) of each latent under the points: name, field, array."""
+    em, joint = f.emitter, f.plan.joint
+    q = El(f"q:{block.name}", (*block.states, *block.gates, *block.home))
+    point = block.states[block.latents.index(cloud.name)]
+    home = home_of(joint.model.variable(cloud.name))
+    out = []
+    for n in cloud.latents:
+        own = [x.fresh(str(d)) for d in joint.model.variable(n).domain.dims]
+        other = [x.fresh(i.dim) for i in own]
+        mean = em.name(f"mean_{n}", em.contract([q, El(f"{AT}{n}", (point, *home, *own))], (*own, *home)))
+        f.runtime[f"mean of {n}"] = Leaf(mean.code, (*range(len(home), len(home) + len(own)), *range(len(home))), True,
+                                         cut=em.chunk is not None)  # fmt: skip
+        out.append((n, "id", mean))
+        apart = [
+            x.add(El(f"{AT}{n}", (point, *home, *i)), x.neg(El(f"mean of {n}", (*home, *i)))) for i in (own, other)
+        ]
+        spread = [x.power(apart[0], x.num(2))] if not own else apart
+        out.append((n, "cov" if own else "var", em.contract([q, *spread], (*own, *(other if own else ()), *home))))
+    return out
+
+
+def limits(cloud: Cloud, f: Function) -> list[tuple[str, str]]:
+    """Code of the bounds of each dimension."""
+    from emdsl.generate.mstep import bounds
+
+    out = []
+    for c in components(cloud, f.plan.joint):
+        v = f.plan.joint.model.variable(c.latent)
+        low, high = bounds(v)
+        if v.domain.kind in ("positive", "unit"):
+            low = "0.0" if low == "None" else low
+        if v.domain.kind == "unit":
+            high = "1.0" if high == "None" else high
+        out.append((low, high))
+    return out

@@ -1,0 +1,272 @@
+"""Points for latents that no family closes: Gauss-Hermite at each element's mode, with its curvature.
+
+    log integral f(u) du  ~  logsumexp over q of [ log f(u_q) + x_q^2 + log w_q + log |sqrt(2) L| ],
+    u_q = mode + sqrt(2) L x_q,     L L' = inverse of minus the Hessian of log f at the mode
+
+(Liu and Pierce 1994, Biometrika 81, 624-629; Pinheiro and Bates 1995, JCGS 4, 12-35.) All elements of a plate are
+handled side by side: axes are dimensions, points, plates. u are unconstrained coordinates; the Jacobian is in log f.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from scipy import special
+
+from emdsl.runtime.columns import Array
+
+Coordinate = tuple[float | None, float | None]  # the bounds of one dimension
+LogJoint = Callable[..., Any]  # values (D, Q, *plates), slopes: bool -> log density (Q, *plates), or with its slopes
+
+NEWTON = 100  # steps at most
+NEAR = 1e-12  # Newton decrement at which a mode is found: a millionth of the curvature's own scale
+
+
+def log_sum(table: Array, axes: tuple[int, ...]) -> Array:
+    """log of the sum of exponentials over some axes."""
+    top = np.max(table, axis=axes, keepdims=True)
+    top = np.where(np.isfinite(top), top, 0.0)
+    with np.errstate(divide="ignore"):
+        return np.asarray(np.log(np.sum(np.exp(table - top), axis=axes)) + np.squeeze(top, axis=axes))
+
+
+def softmax_over(table: Array, axes: tuple[int, ...]) -> Array:
+    """Exponentials that sum to 1 over some axes."""
+    top = np.max(table, axis=axes, keepdims=True)
+    weights = np.exp(table - np.where(np.isfinite(top), top, 0.0))
+    total = np.sum(weights, axis=axes, keepdims=True)
+    return np.asarray(weights / np.where(total > 0, total, 1.0))
+
+
+def hermite(points: int, dimensions: int) -> tuple[Array, Array]:
+    """Gauss-Hermite points (D, Q) for a standard coordinate, and log of weight and x^2 together (Q,)."""
+    x, w = np.polynomial.hermite.hermgauss(points)
+    with np.errstate(divide="ignore"):
+        log_w = np.log(w) + x**2
+    grids = np.meshgrid(*[x] * dimensions, indexing="ij")
+    weights = np.meshgrid(*[log_w] * dimensions, indexing="ij")
+    at, weight = np.stack([g.ravel() for g in grids]), np.sum([g.ravel() for g in weights], axis=0)
+    kept = np.isfinite(weight)
+    return at[:, kept], weight[kept]
+
+
+# ------------------------------------------------------------------ coordinates
+
+
+def to_values(u: Array, bounds: Sequence[Coordinate]) -> tuple[Array, Array]:
+    """Values of unconstrained coordinates (D, ...), and log of the Jacobian's determinant (...)."""
+    if not any(low is not None or high is not None for low, high in bounds):
+        return u, np.zeros(u.shape[1:])
+    values, log_volume = np.empty_like(u), np.zeros(u.shape[1:])
+    for d, (low, high) in enumerate(bounds):
+        if low is not None and high is not None:
+            values[d] = low + (high - low) * special.expit(u[d])
+            log_volume += np.log(high - low) + special.log_expit(u[d]) + special.log_expit(-u[d])
+        elif low is not None:
+            values[d] = low + np.exp(u[d])
+            log_volume += u[d]
+        elif high is not None:
+            values[d] = high - np.exp(u[d])
+            log_volume += u[d]
+        else:
+            values[d] = u[d]
+    return values, log_volume
+
+
+def _jacobian_slopes(u: Array, bounds: Sequence[Coordinate]) -> tuple[Array, Array, Array, Array]:
+    """First and second derivatives of values, and of the log Jacobian, by their own coordinate: (D, ...) each."""
+    first, second = np.ones_like(u), np.zeros_like(u)
+    log_first, log_second = np.zeros_like(u), np.zeros_like(u)
+    for d, (low, high) in enumerate(bounds):
+        if low is not None and high is not None:
+            p = special.expit(u[d])
+            first[d] = (high - low) * p * (1 - p)
+            second[d] = first[d] * (1 - 2 * p)
+            log_first[d], log_second[d] = 1 - 2 * p, -2 * p * (1 - p)
+        elif low is not None or high is not None:
+            first[d] = second[d] = np.exp(u[d]) if low is not None else -np.exp(u[d])
+            log_first[d] = 1.0
+    return first, second, log_first, log_second
+
+
+def in_coordinates(log_joint: LogJoint, bounds: Sequence[Coordinate]) -> LogJoint:
+    """The log density of unconstrained coordinates, the Jacobian counted; with its slopes on request."""
+    free = not any(low is not None or high is not None for low, high in bounds)
+
+    def density(u: Array, slopes: bool = False) -> Any:
+        if free:
+            return log_joint(u, slopes=slopes)
+        values, log_volume = to_values(u, bounds)
+        if not slopes:
+            return log_joint(values) + log_volume
+        value, slope, curvature = log_joint(values, slopes=True)
+        first, second, log_first, log_second = _jacobian_slopes(u, bounds)
+        curvature = curvature * first[:, None] * first[None, :]
+        for d in range(len(bounds)):
+            curvature[d, d] += slope[d] * second[d] + log_second[d]
+        return value + log_volume, slope * first + log_first, curvature
+
+    return density
+
+
+def differences(log_joint: LogJoint, at: Array) -> tuple[Array, Array, Array]:
+    """Value, slopes and curvature by central differences, where they are not written out."""
+    step = 1e-4 * (1 + np.abs(at))
+    size = at.shape[0]
+    value = log_joint(at)
+    slope, curvature = np.empty(at.shape), np.empty((size, *at.shape))
+
+    def moved(*by: tuple[int, int]) -> Array:
+        there = at.copy()
+        for d, sign in by:
+            there[d] += sign * step[d]
+        return np.asarray(log_joint(there))
+
+    for d in range(size):
+        up, down = moved((d, 1)), moved((d, -1))
+        slope[d] = (up - down) / (2 * step[d])
+        curvature[d, d] = (up - 2 * value + down) / step[d] ** 2
+        for e in range(d):
+            cross = moved((d, 1), (e, 1)) - moved((d, 1), (e, -1)) - moved((d, -1), (e, 1)) + moved((d, -1), (e, -1))
+            curvature[d, e] = curvature[e, d] = cross / (4 * step[d] * step[e])
+    return value, slope, curvature
+
+
+# ------------------------------------------------------------------ modes
+
+
+def _elements_first(a: Array, lead: int) -> Array:
+    """Leading axes moved to the end, for linear algebra on each element."""
+    return np.moveaxis(a, range(lead), range(-lead, 0))
+
+
+def positive_part(curvature: Array) -> Array:
+    """Minus the Hessian (D, D, ...), made positive definite where it is not: eigenvalues turned, and kept from 0."""
+    if curvature.shape[0] == 1:
+        size = np.abs(curvature)
+        return np.where(np.isfinite(size) & (size > 1e-300), size, 1.0)
+    h = _elements_first(-curvature, 2)
+    h = np.where(np.isfinite(h).all(axis=(-1, -2), keepdims=True), h, np.eye(h.shape[-1]))
+    values, vectors = np.linalg.eigh(h)
+    values = np.abs(values)
+    values = np.maximum(values, 1e-12 * values.max(axis=-1, keepdims=True))
+    values = np.where(values > 1e-300, values, 1.0)
+    turned = (vectors * values[..., None, :]) @ np.swapaxes(vectors, -1, -2)
+    return np.moveaxis(turned, (-2, -1), (0, 1))
+
+
+def _newton_step(slope: Array, curvature: Array) -> Array:
+    """Newton's step on a concave model of the density."""
+    h = positive_part(curvature)
+    if h.shape[0] == 1:
+        return np.asarray(slope / h[0])
+    step = np.linalg.solve(_elements_first(h, 2), _elements_first(slope, 1)[..., None])[..., 0]
+    return np.moveaxis(step, -1, 0)
+
+
+def find_modes(density: LogJoint, start: Array) -> tuple[Array, Array]:
+    """The mode of each element, (D, 1, *plates) as the start, and the Hessian there; Newton with halving."""
+    u = start
+    value, slope, curvature = density(u, slopes=True)
+    lost = ~np.isfinite(value)
+    if lost.any():
+        u = np.where(lost, 0.0, u)
+        value, slope, curvature = density(u, slopes=True)
+    for _ in range(NEWTON):
+        step = np.nan_to_num(_newton_step(slope, curvature), nan=0.0, posinf=0.0, neginf=0.0)
+        gain = np.sum(slope * step, axis=0)
+        moving = gain > NEAR
+        if not moving.any():
+            break
+        share = np.where(moving, 1.0, 0.0)
+        for _ in range(60):
+            there = u + share * step
+            after = density(there, slopes=True)
+            slack = 1e-13 * (1 + np.abs(value))
+            worse = moving & ~(after[0] >= value + 1e-4 * share * gain - slack)
+            if not worse.any():
+                break
+            share = np.where(worse, share / 2, share)
+        else:
+            there = np.where(worse, u, there)
+            after = density(there, slopes=True)
+        if (there == u).all():
+            break
+        u, (value, slope, curvature) = there, after
+    return u, curvature
+
+
+# ------------------------------------------------------------------ points
+
+
+def spread_out(u: Array, root: Array, rule: tuple[Array, Array]) -> tuple[Array, Array]:
+    """Points mode + sqrt(2) L x (D, Q, *plates) and log volumes (Q, *plates), for L (D, D, *plates)."""
+    x, log_weight = rule
+    size, plates = len(x), u.ndim - 2
+    moved = np.tensordot(np.sqrt(2) * np.moveaxis(root, 1, -1), x, 1)  # (D, *plates, Q)
+    points = u + np.moveaxis(moved, -1, 1)
+    if size == 1:
+        log_det = np.log(np.abs(root[0, 0]))
+    else:
+        log_det = np.log(np.abs(root[0, 0] * root[1, 1] - root[0, 1] * root[1, 0]))
+    volume = log_weight.reshape(-1, *[1] * plates) + log_det + size / 2 * np.log(2)
+    return points, volume
+
+
+def root_of(precision: Array) -> Array:
+    """L with L L' the inverse of a precision (D, D, *plates)."""
+    if precision.shape[0] == 1:
+        return 1 / np.sqrt(precision)
+    low = np.linalg.cholesky(_elements_first(precision, 2))
+    inverse = np.linalg.inv(low)
+    return np.moveaxis(np.swapaxes(inverse, -1, -2), (-2, -1), (0, 1))
+
+
+def adapted(
+    log_joint: LogJoint, bounds: Sequence[Coordinate], rule: tuple[Array, Array], start: Array
+) -> tuple[Array, Array]:
+    """Values at the points of an adapted rule (D, Q, *plates) and the log volumes that they stand for (Q, *plates).
+
+    log_joint : values (D, Q, *plates) -> log density (Q, *plates); with slopes=True the gradient (D, Q, *plates) and
+    the Hessian (D, D, Q, *plates) too. start : where Newton starts, (D, *plates), overwritten by the modes found.
+    Where a density is not concave at its mode, its own mean and spread under the points take the curvature's place.
+    """
+    density = in_coordinates(log_joint, bounds)
+    u, curvature = find_modes(density, start[:, None])
+    curved = curvature[:, :, 0]
+    root = root_of(positive_part(curved))
+    flat = _not_concave(curved, u)
+    points, volume = spread_out(u, root, rule)
+    for _ in range(8 if flat.any() else 0):
+        u, root = _by_moments(density(points) + volume, points, u, root, flat)
+        points, volume = spread_out(u, root, rule)
+    start[...] = np.where(np.isfinite(u[:, 0]), u[:, 0], 0.0)
+    values, log_volume = to_values(points, bounds)
+    return values, volume + log_volume
+
+
+def _not_concave(curvature: Array, u: Array) -> Array:
+    """Elements whose Hessian is not negative definite at the mode."""
+    if curvature.shape[0] == 1:
+        return np.asarray(~(curvature[0, 0] < -1e-300))
+    trace = curvature[0, 0] + curvature[1, 1]
+    det = curvature[0, 0] * curvature[1, 1] - curvature[0, 1] * curvature[1, 0]
+    return np.asarray(~((trace < 0) & (det > 1e-14 * trace**2)))
+
+
+def _by_moments(log_weight: Array, points: Array, u: Array, root: Array, where: Array) -> tuple[Array, Array]:
+    """Centre and spread of the density under the points, for elements where the curvature says nothing."""
+    top = np.max(log_weight, axis=0, keepdims=True)
+    w = np.exp(log_weight - np.where(np.isfinite(top), top, 0.0))
+    total = np.sum(w, axis=0)
+    w = w / np.where(total > 0, total, 1.0)
+    mean = np.sum(points * w, axis=1, keepdims=True)
+    apart = points - mean
+    cov = np.sum(apart[:, None] * apart[None, :] * w, axis=2)
+    good = where & (total > 0) & np.isfinite(mean[:, 0]).all(axis=0)
+    floor = 1e-8 * np.eye(len(cov)).reshape(cov.shape[0], cov.shape[0], *[1] * (cov.ndim - 2))
+    cov = cov + floor * (root[0, 0] ** 2)
+    low = np.sqrt(cov) if len(cov) == 1 else np.moveaxis(np.linalg.cholesky(_elements_first(cov, 2)), (-2, -1), (0, 1))
+    return np.where(good, mean, u), np.where(good, low, root)
