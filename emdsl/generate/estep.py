@@ -240,7 +240,7 @@ def emit_joint_probabilities(f: Function, blocks: Sequence[Block]) -> None:
                     assert whole is not None
                     gate_chain(f, block, outside, whole)
         elif outside is not None:
-            named = em.name(f"q_gates_{block.name}", Array(em.transposed(outside, axes), axes, outside.inner))
+            named = em.name(f"q_gates_{block.name}", em.broadcast(outside, axes))
             f.runtime[f"q:{block.name}"] = Leaf(named.code, tuple(range(len(axes))), named.inner, cut=cut)
         done.append(block)
 

@@ -98,9 +98,9 @@ def prepare_lines(printer: Printer) -> list[str]:
             lines += _data_lines(plan, v, v.name in indices)
     lines += [f'out["reference {p.param}"] = reference["{p.param}"]' for p in plan.planes]
     lines += _ragged_lines(model)
+    lines += rule_lines(printer)
     lines += _level_lines(printer)
     lines += [line for b in plan.elimination.blocks for line in (*reach_lines(b), *sequence_lines(b))]
-    lines += rule_lines(printer)
     lines += [network_size(b) for b in plan.elimination.blocks if b.network]
     lines += [field_line(b, b.field) for b in plan.elimination.blocks if b.field]
     lines += [line for b in plan.elimination.blocks for line in pattern_lines(b)]

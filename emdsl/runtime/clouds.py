@@ -20,7 +20,8 @@ from emdsl.runtime.columns import Array
 Coordinate = tuple[float | None, float | None]  # the bounds of one dimension
 LogJoint = Callable[..., Any]  # values (D, Q, *plates), slopes: bool -> log density (Q, *plates), or with its slopes
 
-NEWTON = 100  # steps at most
+NEWTON = 50  # steps at most
+HALVINGS = 20  # of one step
 NEAR = 1e-12  # Newton decrement at which a mode is found: a millionth of the curvature's own scale
 
 
@@ -174,26 +175,26 @@ def find_modes(density: LogJoint, start: Array) -> tuple[Array, Array]:
     if lost.any():
         u = np.where(lost, 0.0, u)
         value, slope, curvature = density(u, slopes=True)
+    stuck = np.zeros(value.shape, bool)  # at a kink, or at the last digit of the density
     for _ in range(NEWTON):
         step = np.nan_to_num(_newton_step(slope, curvature), nan=0.0, posinf=0.0, neginf=0.0)
         gain = np.sum(slope * step, axis=0)
-        moving = gain > NEAR
+        moving = (gain > NEAR) & ~stuck
         if not moving.any():
             break
         share = np.where(moving, 1.0, 0.0)
-        for _ in range(60):
+        for _ in range(HALVINGS):
             there = u + share * step
             after = density(there, slopes=True)
-            slack = 1e-13 * (1 + np.abs(value))
-            worse = moving & ~(after[0] >= value + 1e-4 * share * gain - slack)
+            enough = value + 1e-4 * share * gain - 1e-13 * (1 + np.abs(value))
+            worse = moving & ~(after[0] >= enough)
             if not worse.any():
                 break
             share = np.where(worse, share / 2, share)
         else:
+            stuck |= worse
             there = np.where(worse, u, there)
             after = density(there, slopes=True)
-        if (there == u).all():
-            break
         u, (value, slope, curvature) = there, after
     return u, curvature
 
