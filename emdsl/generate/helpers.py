@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Mapping
 from functools import cache
 
@@ -28,6 +29,8 @@ MODULES = (
     "clouds",
 )
 ALWAYS = {"Degenerate"}  # read by the estimator, off the module
+NOT_CODE = re.compile(r'"""[\s\S]*?"""|"[^"\n]*"|#[^\n]*')  # of our own printing: it quotes in one way
+WORD = re.compile(r"(?<![\w.])[A-Za-z_]\w*")
 
 
 @cache
@@ -75,6 +78,6 @@ def helper_source(text: str) -> list[str]:
             for other in sorted(available[name][1]):
                 want(other)
 
-    for name in sorted({n.id for n in ast.walk(ast.parse(text)) if isinstance(n, ast.Name)} | ALWAYS):
+    for name in sorted(set(WORD.findall(NOT_CODE.sub("", text))) | ALWAYS):
         want(name)
     return [text for name, (text, _) in available.items() if name in wanted]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import builtins
 import keyword
 import re
-from functools import cache
+from functools import cache, lru_cache
 
 from emdsl.derive.plan import Plan
 from emdsl.generate.clouds import density_lines
@@ -33,11 +33,11 @@ def module_parts(plan: Plan) -> list[str]:
     """
     printer = Printer(plan)
     functions = module_functions(printer)
-    helpers = helper_source("\n".join(line for lines in functions for line in lines))
+    own = "\n".join(line for lines in functions for line in lines)
+    helpers = helper_source(own)
     spec = spec_lines(plan)
     imports, runtime = runtime_bundle()
-    ours = "\n".join([*(line for lines in functions for line in lines), *helpers, runtime])
-    parts_of_scipy = [n for n in ("linalg", "optimize", "sparse", "special") if re.search(rf"(?<!np\.)\b{n}\.", ours)]
+    parts_of_scipy = sorted(frozenset().union(*(_parts_of_scipy(text) for text in (own, *helpers, runtime))))
     wanted = {"import numpy as np", "import sys", *imports}
     if parts_of_scipy:
         wanted.add(f"from scipy import {', '.join(parts_of_scipy)}")
@@ -63,6 +63,12 @@ def module_parts(plan: Plan) -> list[str]:
 def print_module(parts: list[str]) -> str:
     """The module's text from its parts."""
     return "\n\n".join(parts) + "\n"
+
+
+@lru_cache(maxsize=1024)
+def _parts_of_scipy(text: str) -> frozenset[str]:
+    """What a text reads of scipy; most texts are the same in every module."""
+    return frozenset(re.findall(r"(?<![\w.])(linalg|optimize|sparse|special)\.", text))
 
 
 @cache
