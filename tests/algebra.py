@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import product
 from typing import Any
 
@@ -53,6 +53,12 @@ class World:
 
     lengths: dict[str, int]
     arrays: dict[str, Any]
+    inverses: dict[Any, Any] = field(default_factory=dict)  # of matrices, whose elements are asked for one by one
+
+    def put(self, name: str, array: Any) -> None:
+        """Give a name another value."""
+        self.arrays[name] = array
+        self.inverses.clear()
 
     def over(self, ixs: Sequence[Ix], at: At) -> Iterator[At]:
         """Every setting of these indices, beside those that are set."""
@@ -120,7 +126,11 @@ class World:
             case x.Sum(ix, body):
                 return sum(self.value(body, here) for here in self.over((ix,), at))
             case x.MatInv():
-                return float(np.linalg.inv(self.matrix(e, at))[self.index(e.at[0], at), self.index(e.at[1], at)])
+                whole = x.LogDet(e.i, e.j, e.body)
+                key = (whole, *(at[i] for i in x.free(whole)))
+                if key not in self.inverses:
+                    self.inverses[key] = np.linalg.inv(self.matrix(e, at))
+                return float(self.inverses[key][self.index(e.at[0], at), self.index(e.at[1], at)])
             case x.LogDet():
                 return float(np.linalg.slogdet(self.matrix(e, at))[1])
             case x.Where(cond, then, other):

@@ -136,7 +136,7 @@ def test_the_second_derivative_at_the_root_is_what_is_shown(name: str) -> None:
             assert curvature is not None
             short = _at_root(rule, leaf, curvature)
             with np.errstate(all="ignore"):
-                w.arrays[update.params[0]] = values((leaf, rule.root.value), w, False)
+                w.put(update.params[0], values((leaf, rule.root.value), w, False))
                 long = values((leaf, rule.root.curvature), w, False)
                 np.testing.assert_allclose(values((leaf, short), w, False), long, rtol=1e-9)
             checked += short != rule.root.curvature and update.params[0] in x.variables(short)

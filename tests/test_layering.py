@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -42,9 +43,15 @@ def module_of(path: Path) -> tuple[str, ...]:
     return parts[:-1] if parts[-1] == "__init__" else parts
 
 
+@cache
+def nodes(tree: ast.AST) -> tuple[ast.AST, ...]:
+    """Every node of a tree."""
+    return tuple(ast.walk(tree))
+
+
 def imports(tree: ast.AST) -> Iterator[tuple[int, str]]:
     """Every module named by an import anywhere in a file, inside functions too, with its line."""
-    for node in ast.walk(tree):
+    for node in nodes(tree):
         match node:
             case ast.Import(names=names):
                 yield from ((node.lineno, alias.name) for alias in names)
@@ -56,6 +63,7 @@ def imports(tree: ast.AST) -> Iterator[tuple[int, str]]:
                 yield node.lineno, "<relative>"
 
 
+@cache
 def parse(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"))
 
@@ -115,7 +123,7 @@ def test_the_walk_would_see_an_import_against_the_direction() -> None:
 
 @pytest.mark.parametrize("path", FILES, ids=relative)
 def test_no_text_is_run(path: Path) -> None:
-    for node in ast.walk(parse(path)):
+    for node in nodes(parse(path)):
         if isinstance(node, ast.Call):
             name = node.func.id if isinstance(node.func, ast.Name) else getattr(node.func, "attr", "")
             bare = isinstance(node.func, ast.Name) or name in ("sympify", "parse_expr", "S")
@@ -129,10 +137,10 @@ def test_no_text_is_run(path: Path) -> None:
 
 @pytest.mark.parametrize("path", FILES, ids=relative)
 def test_nothing_knows_a_model_by_name(path: Path) -> None:
-    names = {n.id for n in ast.walk(parse(path)) if isinstance(n, ast.Name)}
-    names |= {n.name for n in ast.walk(parse(path)) if isinstance(n, ast.FunctionDef | ast.ClassDef)}
-    names |= {n.attr for n in ast.walk(parse(path)) if isinstance(n, ast.Attribute)}
-    names |= {n.value for n in ast.walk(parse(path)) if isinstance(n, ast.Constant) and isinstance(n.value, str)
+    names = {n.id for n in nodes(parse(path)) if isinstance(n, ast.Name)}
+    names |= {n.name for n in nodes(parse(path)) if isinstance(n, ast.FunctionDef | ast.ClassDef)}
+    names |= {n.attr for n in nodes(parse(path)) if isinstance(n, ast.Attribute)}
+    names |= {n.value for n in nodes(parse(path)) if isinstance(n, ast.Constant) and isinstance(n.value, str)
               and len(n.value) < 40}  # fmt: skip
     assert [n for n in sorted(names) if MODEL_NAMES.search(n)] == []
 

@@ -136,6 +136,7 @@ def world(plan: Plan, p: Point) -> World:
 def _statistic(s: Statistic, w: World) -> Any:
     inner = [i for i in s.ixs if i not in s.axes]
 
+    @cache  # of data and latents alone, which a change of the parameters leaves as they are
     def statistic(*at: int) -> float:
         return w.total(1, s.factors, inner, dict(zip(s.axes, at, strict=True)))
 
@@ -161,7 +162,8 @@ def _centre(plan: Plan, w: World) -> None:
         for at in np.ndindex(array.shape):
             array[at] -= w.value(shift.value, dict(zip(shift.axes, at, strict=True)))
         moved[name] = array
-    w.arrays.update(moved)
+    for name, array in moved.items():
+        w.put(name, array)
 
 
 def _presence(gone: Any) -> Any:
@@ -290,9 +292,10 @@ def _averaged(plan: Plan, w: World, value: float) -> None:
     for name in sorted(params):
         held = about(mine, frozenset((name,)), q.symmetry)
         before = total(held, w) - whole
-        kept, w.arrays[name] = w.arrays[name], np.asarray(other[name], float)
+        kept = w.arrays[name]
+        w.put(name, np.asarray(other[name], float))
         after = total(held, w) - total(mine, w)
-        w.arrays[name] = kept
+        w.put(name, kept)
         assert close(before, after), (name, before, after)
 
 

@@ -281,6 +281,8 @@ def sel(of: Expr, at: Idx) -> Expr:
 
 def substitute(e: Expr, to: Mapping[Ix, Idx]) -> Expr:
     """Free indices replaced; everything is rebuilt by its constructor, so constants fold."""
+    if to.keys().isdisjoint(free(e)):
+        return e
     return rebuild(e, lambda leaf: None, to)
 
 

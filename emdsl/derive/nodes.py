@@ -7,11 +7,37 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
 from itertools import count
-from typing import Literal
+from typing import Any, Literal, TypeVar, dataclass_transform
+
+T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Ix:
+class Node:
+    """What all nodes have: a hash that is worked out once, as every look-up in a table of expressions asks for it."""
+
+    __slots__ = ("_hash",)
+
+
+@dataclass_transform(frozen_default=True)
+def node(cls: type[T]) -> type[T]:
+    """A frozen value with slots, which remembers its hash."""
+    made = dataclass(frozen=True, slots=True)(cls)
+    compute = made.__hash__
+
+    def remembered(self: Any) -> int:
+        try:
+            found: int = self._hash
+        except AttributeError:
+            found = compute(self)
+            object.__setattr__(self, "_hash", found)
+        return found
+
+    made.__hash__ = remembered  # type: ignore[method-assign]
+    return made
+
+
+@node
+class Ix(Node):
     """A dummy index, typed by the dimension it runs over.
 
     Dimensions are spelled as sizes are: `"N"`, `"3"`, `"Q + 1"`; `"T[]"` are the rows of a ragged plate.
@@ -21,8 +47,8 @@ class Ix:
     dim: str
 
 
-@dataclass(frozen=True, slots=True)
-class DataIx:
+@node
+class DataIx(Node):
     """An index position whose integer value is read off data: `b[group[n]]`."""
 
     value: Expr
@@ -32,15 +58,15 @@ Idx = Ix | int | DataIx
 Sort = Literal["real", "positive", "unit", "spd"]
 
 
-@dataclass(frozen=True, slots=True)
-class Num:
+@node
+class Num(Node):
     """A number, exact where it is a fraction."""
 
     value: Fraction | float
 
 
-@dataclass(frozen=True, slots=True)
-class El:
+@node
+class El(Node):
     """One element of a variable, a statistic or a constant table. `sort` is what its domain says of its sign."""
 
     var: str
@@ -48,76 +74,76 @@ class El:
     sort: Sort = "real"
 
 
-@dataclass(frozen=True, slots=True)
-class Val:
+@node
+class Val(Node):
     """The value of an index as a number."""
 
     ix: Ix
 
 
-@dataclass(frozen=True, slots=True)
-class SizeN:
+@node
+class SizeN(Node):
     """A size as a number, by the spelling of its dimension."""
 
     dim: str
 
 
-@dataclass(frozen=True, slots=True)
-class Sel:
+@node
+class Sel(Node):
     """One-hot: 1 where the integer `of` equals `at`."""
 
     of: Expr
     at: Idx
 
 
-@dataclass(frozen=True, slots=True)
-class Delta:
+@node
+class Delta(Node):
     """1 where two index positions are equal."""
 
     a: Idx
     b: Idx
 
 
-@dataclass(frozen=True, slots=True)
-class Fn:
+@node
+class Fn(Node):
     """An elementwise function; comparisons give 0 or 1; `pi` takes no argument."""
 
     name: str
     args: tuple[Expr, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Add:
+@node
+class Add(Node):
     """A sum of at least two terms."""
 
     terms: tuple[Expr, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Mul:
+@node
+class Mul(Node):
     """A product of at least two factors, its number first."""
 
     factors: tuple[Expr, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Pow:
+@node
+class Pow(Node):
     """`base ** exponent`."""
 
     base: Expr
     exponent: Expr
 
 
-@dataclass(frozen=True, slots=True)
-class Sum:
+@node
+class Sum(Node):
     """The sum of `body` over all values of `ix`."""
 
     ix: Ix
     body: Expr
 
 
-@dataclass(frozen=True, slots=True)
-class MatInv:
+@node
+class MatInv(Node):
     """Element `at` of the inverse of the symmetric matrix whose element (i, j) is `body`."""
 
     i: Ix
@@ -126,8 +152,8 @@ class MatInv:
     at: tuple[Idx, Idx]
 
 
-@dataclass(frozen=True, slots=True)
-class LogDet:
+@node
+class LogDet(Node):
     """The log-determinant of the symmetric matrix whose element (i, j) is `body`."""
 
     i: Ix
@@ -135,8 +161,8 @@ class LogDet:
     body: Expr
 
 
-@dataclass(frozen=True, slots=True)
-class Where:
+@node
+class Where(Node):
     """`then` where the condition holds, else `other`; only the branch taken is evaluated."""
 
     cond: Expr
@@ -144,8 +170,8 @@ class Where:
     other: Expr
 
 
-@dataclass(frozen=True, slots=True)
-class Choose:
+@node
+class Choose(Node):
     """Item number `at` of a literal list."""
 
     at: Idx
