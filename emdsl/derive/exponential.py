@@ -21,7 +21,7 @@ from emdsl.derive.element import Tensors, sort_of
 from emdsl.derive.expr import El, Expr, Idx, Ix
 from emdsl.derive.scalars import Symbols
 from emdsl.derive.scope import Closure, Scope
-from emdsl.derive.terms import Symmetry, Term, canonical_names, merge, opened, settle
+from emdsl.derive.terms import Symmetry, Term, canonical_form, merge, opened, settle
 from emdsl.errors import InternalError, ModelError
 from emdsl.families import split as sympy_split
 from emdsl.families.symbols import symbol
@@ -180,7 +180,7 @@ def _put(
     shared = tuple(i for i in t.ixs if i in inside and i in outside)
     statistic = _summed([i for i in t.ixs if i in inside and i not in outside], x.mul(*mine))
     natural = _summed([i for i in t.ixs if i not in inside], x.mul(x.Num(t.coef), *rest))
-    to: dict[Ix, Idx] = dict(canonical_names((statistic,), shared, symmetry))
+    to: dict[Ix, Idx] = dict(canonical_form((statistic,), shared, symmetry)[1])
     statistic = x.substitute(statistic, to)
     ixs = tuple(i for i in (to[j] for j in shared) if isinstance(i, Ix))
     found.setdefault(x.alpha(statistic), (statistic, ixs, []))[2].append(x.substitute(natural, to))

@@ -16,7 +16,7 @@ from emdsl.derive.blocks import Elimination, classes, is_prior
 from emdsl.derive.chains import FIRST
 from emdsl.derive.expr import DataIx, El, Expr, Idx, Ix
 from emdsl.derive.factors import Factor, LogJoint
-from emdsl.derive.terms import Symmetry, Term, blocks_of, canonical_names, merge, spell, symmetry_of
+from emdsl.derive.terms import Symmetry, Term, blocks_of, canonical_form, merge, symmetry_of
 from emdsl.derive.weights import weigh
 from emdsl.errors import InternalError
 
@@ -183,8 +183,7 @@ def _with_statistic(
     out = tuple(i for i in t.ixs if i in wanted and any(i in x.free(f) for f in rest))
     marks = tuple(El("out", (i,)) for i in out)
     inside = tuple(i for i in t.ixs if any(i in x.free(f) for f in rest))
-    names = canonical_names((*rest, *marks), inside, symmetry)
-    key = spell((*rest, *marks), names, symmetry)
+    key, names = canonical_form((*rest, *marks), inside, symmetry)
     axes = tuple(sorted((names[i] for i in out), key=lambda i: (not _is_state(i, names, rest), i.name, i.dim)))
     if key not in found:
         to: dict[Ix, Idx] = dict(names)

@@ -182,11 +182,18 @@ class Symmetry:
 
 def spell(factors: Iterable[Expr], rename: dict[Ix, Ix], symmetry: Symmetry) -> tuple[str, ...]:
     to: dict[Ix, Idx] = dict(rename)
-    return tuple(sorted(repr(x.alpha(symmetry.sort(x.substitute(f, to)))) for f in factors))
+    return tuple(sorted(_spelling(symmetry.sort(x.substitute(f, to))) for f in factors))
 
 
-def canonical_names(factors: tuple[Expr, ...], dummies: tuple[Ix, ...], symmetry: Symmetry) -> dict[Ix, Ix]:
-    """Names for summed indices that do not depend on how the product was written: the least spelling wins."""
+@lru_cache(maxsize=20_000)
+def _spelling(e: Expr) -> str:
+    return repr(x.alpha(e))
+
+
+def canonical_form(
+    factors: tuple[Expr, ...], dummies: tuple[Ix, ...], symmetry: Symmetry
+) -> tuple[tuple[str, ...], dict[Ix, Ix]]:
+    """A product's spelling and its names for summed indices, however it was written: the least spelling wins."""
     groups: dict[str, list[Ix]] = {}
     for d in dummies:
         groups.setdefault(d.dim, []).append(d)
@@ -196,15 +203,13 @@ def canonical_names(factors: tuple[Expr, ...], dummies: tuple[Ix, ...], symmetry
     choices: list[list[tuple[Ix, ...]]] = []
     for g in groups.values():
         choices.append(list(permutations(g)) if tries <= 720 else [tuple(g)])
-    best: tuple[tuple[str, ...], dict[Ix, Ix]] | None = None
+    found = []
     for combo in product(*choices):
         rename = {
             old: Ix(f"{'abcdefgh'[n] if n < 8 else 'z'}{n}", old.dim) for order in combo for n, old in enumerate(order)
         }
-        spelt = spell(factors, rename, symmetry)
-        if best is None or spelt < best[0]:
-            best = (spelt, rename)
-    return best[1] if best is not None else {}
+        found.append((spell(factors, rename, symmetry), rename))
+    return min(found, key=lambda form: form[0])
 
 
 def merge(items: Iterable[Term], symmetry: Symmetry, fixed: tuple[Ix, ...] = ()) -> list[Term]:
@@ -213,8 +218,7 @@ def merge(items: Iterable[Term], symmetry: Symmetry, fixed: tuple[Ix, ...] = ())
     for t in items:
         parts = (*t.gates, *t.factors)
         dummies = tuple(i for i in t.ixs if i not in fixed)
-        rename = canonical_names(parts, dummies, symmetry)
-        carried = spell(parts, rename, symmetry)
+        carried, _ = canonical_form(parts, dummies, symmetry)
         key = (carried, tuple(sorted(i.dim for i in dummies)), tuple(sorted(map(repr, set(t.ixs) & set(fixed)))))
         old = found.get(key)
         found[key] = t if old is None else replace(old, coef=old.coef + t.coef)

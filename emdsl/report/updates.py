@@ -55,7 +55,8 @@ def _sentence(text: str) -> str:
 def _part(plan: Plan, u: Update, t: Typeset) -> Iterator[Say | Show]:
     """Q as a function of these parameters alone."""
     q = plan.expected
-    held = about((*q.terms, *q.prior), frozenset(u.params), q.symmetry)
+    mixed = tuple(mx.term for mx in q.mixed) if isinstance(u.rule, Numeric) and u.rule.data else ()
+    held = about((*q.terms, *mixed, *q.prior), frozenset(u.params), q.symmetry)
     if not held:
         return
     total = t.of(x.add(*(tidy(whole(term.ixs, term.body), t.known) for term in held)), {})
