@@ -189,7 +189,7 @@ def _with_statistic(
         to: dict[Ix, Idx] = dict(names)
         factors = tuple(x.substitute(f, to) for f in rest)
         used = {s.name for s in found.values()}
-        found[key] = Statistic(_name(factors, used), axes, factors, tuple(names[i] for i in inside))
+        found[key] = Statistic(readable_name(factors, used), axes, factors, tuple(names[i] for i in inside))
     stat = found[key]
     back = {v: k for k, v in names.items()}
     statistic = El(f"S:{stat.name}", tuple(back[i] for i in stat.axes))
@@ -221,7 +221,7 @@ def _vanishes_with(f: Expr) -> tuple[El, ...]:
     return ()
 
 
-def _name(factors: Sequence[Expr], used: set[str]) -> str:
+def readable_name(factors: Sequence[Expr], used: set[str]) -> str:
     """A readable name: what is summed, joined by underscores; squares and products repeat a name."""
     parts: list[str] = []
     for f in factors:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from emdsl.derive import expr as x
 from emdsl.derive.expr import El
@@ -11,6 +12,9 @@ from emdsl.derive.plan import Plan
 from emdsl.generate.arrays import Emitter, Leaf
 from emdsl.generate.names import Namer
 from emdsl.language import model as m
+
+if TYPE_CHECKING:
+    from emdsl.generate.once import Sums
 
 
 @dataclass
@@ -27,6 +31,7 @@ class Function:
 
     helpers: frozenset[str] = frozenset()
     largest: bool = False
+    sums: Sums | None = None  # what it takes from sums of data, where it may
 
     def another(self, chunk: str | None) -> Function:
         """A fresh function of the same module, over rows of `chunk`."""
@@ -193,6 +198,12 @@ def _special(f: Function, kind: str, rest: str, name: str) -> Leaf:
         return Leaf(code, tuple(range(len(stat.axes))))
     if kind == "params":
         return Leaf(f'params["{rest}"]', tuple(range(len(model.variable(rest).shape))))
+    if kind == "sum":
+        assert f.sums is not None
+        axes = next(len(s.axes) for s, n in f.sums.found.items() if n == rest)
+        code = em.namer.of(name)
+        f.unpacked.setdefault(code, f'{code} = prepared["the sums"]["{rest}"]')
+        return Leaf(code, tuple(range(axes)))
     key = f"{kind} {rest}"
     code = em.namer.of(f"{kind}:{rest}")
     f.unpacked.setdefault(code, f'{code} = prepared["{key}"]')

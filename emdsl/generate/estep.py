@@ -20,6 +20,7 @@ from emdsl.generate.features import Stacked, emit_stack, features_of
 from emdsl.generate.fields import emit_field
 from emdsl.generate.gaussian import emit_gaussian
 from emdsl.generate.networks import emit_network
+from emdsl.generate.once import summed_once
 from emdsl.generate.scaled import emit_scaled
 
 
@@ -128,7 +129,7 @@ def _contracted(f: Function, t: Term, axes: tuple[Ix, ...]) -> Array:
         if i not in carried and i not in axes
     ]
     out = tuple(i for i in axes if i in carried)
-    return em.contract([x.Num(t.coef), *missing, *factors], out)
+    return em.contract([x.Num(t.coef), *missing, *summed_once(f, factors, out)], out)
 
 
 def _emit_continuous(f: Function, block: Block) -> None:

@@ -13,6 +13,7 @@ from fractions import Fraction
 from emdsl.derive import expr as x
 from emdsl.derive.block import Block
 from emdsl.derive.expr import El, Expr, Idx, Ix
+from emdsl.derive.once import unbounded
 from emdsl.derive.statistics import drop_presence
 from emdsl.derive.terms import Term
 from emdsl.generate.arrays import Array
@@ -104,7 +105,7 @@ def _as_feature(t: Term, block: Block, kinds: dict[str, str]) -> tuple[Feature, 
     data, _ = drop_presence(data)
     if any(row in x.free(e) for e in rest) or any(i in block.states for e in data for i in x.free(e)):
         return None
-    if any(_unbounded(e) for e in data) or any(isinstance(e, x.Sel) for e in data):
+    if any(unbounded(e) for e in data) or any(isinstance(e, x.Sel) for e in data):
         return None
     own = [i for i in t.ixs if i != row and any(i in x.free(e) for e in data)]
     names: dict[Ix, Idx] = {}
@@ -125,17 +126,6 @@ def _as_feature(t: Term, block: Block, kinds: dict[str, str]) -> tuple[Feature, 
 
 def _shape_key(e: Expr, row: Ix) -> str:
     return repr(x.substitute(e, {i: Ix("", i.dim) for i in x.free(e) if i != row}))
-
-
-def _unbounded(e: Expr) -> bool:
-    """Whether a data factor can be infinite (log of an indicator): kept out of matrix products."""
-    return any(isinstance(n, x.Fn) and n.name == "log" and _indicates(n.args[0]) for n in x.walk(e))
-
-
-def _indicates(e: Expr) -> bool:
-    return (isinstance(e, x.Fn) and e.name in x.COMPARISONS) or (
-        isinstance(e, x.Mul) and any(_indicates(f) for f in e.factors)
-    )
 
 
 def emit_stack(f: Function, stack: Stacked) -> Array:

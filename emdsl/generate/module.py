@@ -15,6 +15,7 @@ from emdsl.generate.meanfield import functions_of_meanfield
 from emdsl.generate.names import RESERVED, plain
 from emdsl.generate.networks import network_lines
 from emdsl.generate.objective import log_prior_lines, rows_lines
+from emdsl.generate.once import sums_lines
 from emdsl.generate.parameters import m_step_lines, refine_lines
 from emdsl.generate.paths import path_lines
 from emdsl.generate.posterior import posterior_lines
@@ -88,13 +89,14 @@ def module_functions(printer: Printer) -> list[list[str]]:
     """The module's functions in order, each as its lines."""
     stacks = [s.function for s in printer.stacks]
     networks = [network_lines(printer.inference, b) for b in printer.plan.elimination.blocks if b.network]
-    made = [
-        default_lines(printer), reference_lines(printer), *stacks, *networks, prepare_lines(printer),
+    after = [
         *functions_of_meanfield(printer), *(density_lines(printer, c) for c in printer.plan.joint.clouds),
         finer_lines(printer), expectations_lines(printer),
         e_step_lines(printer), m_step_lines(printer), refine_lines(printer), log_prior_lines(printer),
         posterior_lines(printer), path_lines(printer), rows_lines(printer), initial_lines(printer),
     ]  # fmt: skip
+    sums = sums_lines(printer.row_function(), printer.sums)  # those that the functions above turned out to read
+    made = [default_lines(printer), reference_lines(printer), *stacks, *networks, sums, prepare_lines(printer), *after]
     return [lines for lines in made if lines]
 
 

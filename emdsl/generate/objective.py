@@ -11,6 +11,7 @@ from emdsl.derive.statistics import drop_presence
 from emdsl.derive.terms import Term
 from emdsl.generate.arrays import Array
 from emdsl.generate.context import Function
+from emdsl.generate.once import summed_once
 from emdsl.generate.printer import Printer, indent
 
 
@@ -21,7 +22,8 @@ def term_value(printer: Printer, f: Function, t: Term, out: tuple[Ix, ...]) -> A
     sizes = [
         x.num(int(i.dim)) if i.dim.isdigit() else x.SizeN(i.dim) for i in t.ixs if i not in carried and i not in out
     ]
-    return f.emitter.contract([x.Num(t.coef), *sizes, *factors], tuple(i for i in out if i in carried))
+    out = tuple(i for i in out if i in carried)
+    return f.emitter.contract([x.Num(t.coef), *sizes, *summed_once(f, factors, out)], out)
 
 
 def rows_lines(printer: Printer) -> list[str]:

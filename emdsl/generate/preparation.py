@@ -21,6 +21,7 @@ from emdsl.generate.incomplete import pattern_lines
 from emdsl.generate.mstep import bounds
 from emdsl.generate.names import Namer
 from emdsl.generate.networks import network_size
+from emdsl.generate.once import prepare_sums
 from emdsl.generate.printer import Printer
 from emdsl.generate.spec import missing_policy, nested
 from emdsl.language import model as m
@@ -122,6 +123,8 @@ def prepare_lines(printer: Printer) -> list[str]:
         lines.append(
             f'out["the features"] |= cached_features(out, {name}, ({_height(printer)}) * {_size(stack.row.dim)})'
         )
+    if printer.sums.found:
+        lines.append(prepare_sums(bool(printer.chunk)))
     cells = ", ".join(f'out["{n}"]' for n in plan.centred)
     lines += [f'out["the scale"] = out["the spread"] = data_scale([{cells}])', "return out"]
     doc = '"""What is computed once: centred data with rows last, masks, weights, and the chunks of rows."""'
@@ -288,6 +291,8 @@ def initial_lines(printer: Printer) -> list[str]:
         some = "prepared"
         if printer.chunk:
             first.append(f'some = {{**prepared, "the chunks": [sample_rows({_size(printer.chunk)}, rng)]}}')
+            if printer.sums.found:
+                first.append('some["the sums"] = added_up(sums_of_data, some)')
             some = "some"
         refined = any(isinstance(u.rule, Numeric) and u.rule.data for u in plan.updates)
         after = (

@@ -6,12 +6,14 @@ from collections.abc import Sequence
 
 from emdsl.derive.block import Block
 from emdsl.derive.numbering import numbers
+from emdsl.derive.once import known_data
 from emdsl.derive.plan import Plan
 from emdsl.generate.clouds import density_name, emit_points
 from emdsl.generate.context import Function, chunk_dimension, function, row_dimensions
 from emdsl.generate.estep import emit_block, emit_joint_probabilities
 from emdsl.generate.features import Stacked
 from emdsl.generate.helpers import helper_names
+from emdsl.generate.once import Sums
 
 
 class Printer:
@@ -22,11 +24,19 @@ class Printer:
         self.rows = row_dimensions(plan)
         self.chunk = chunk_dimension(plan)
         self.helpers = helper_names()
+        incomplete = (n for b in plan.elimination.blocks for n in b.latents)
+        self.sums = Sums(known_data(plan.joint.model, incomplete, plan.joint.tables, self.chunk))
         self.numbers = numbers(plan)  # of the derivation's equations, which comments name
         self.inference, self.stacks = self._inference()
 
     def function(self) -> Function:
         """An empty function of this module."""
+        f = function(self.plan, self.helpers, self.chunk, self.rows)
+        f.sums = self.sums
+        return f
+
+    def row_function(self) -> Function:
+        """The same, with sums of data made and not read."""
         return function(self.plan, self.helpers, self.chunk, self.rows)
 
     def _inference(self) -> tuple[Function, list[Stacked]]:

@@ -13,6 +13,7 @@ from emdsl.generate.context import Function
 from emdsl.generate.features import Stacked, fold_of
 from emdsl.generate.meanfield import bound_lines, sweep_lines
 from emdsl.generate.objective import term_value
+from emdsl.generate.once import summed_once
 from emdsl.generate.printer import Printer, indent
 
 
@@ -86,6 +87,7 @@ def _statistic_value(printer: Printer, f: Function, s: Statistic) -> Array | Non
     factors, _ = drop_presence(s.factors)
     carried = {i for e in factors for i in x.free(e)}
     sizes = [x.SizeN(i.dim) for i in s.ixs if i not in carried and i not in s.axes]
+    factors = tuple(summed_once(f, factors, tuple(i for i in s.axes if i in carried)))
     value = f.emitter.contract([*sizes, *_weighted(printer, f, factors)], tuple(s.axes))
     return f.emitter.broadcast(value, tuple(s.axes))
 

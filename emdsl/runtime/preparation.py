@@ -42,6 +42,14 @@ def row_count(rows: slice | Array) -> int:
     return rows.stop - rows.start if isinstance(rows, slice) else len(rows)
 
 
+def added_up(make: Callable[[Mapping[str, Any], slice], dict[str, Any]], prepared: Mapping[str, Any]) -> dict[str, Any]:
+    """Sums over the rows of every chunk, together."""
+    first, *others = [make(prepared, rows) for rows in prepared["the chunks"]] or [make(prepared, slice(0, 0))]
+    for more in others:
+        first = {name: first[name] + value for name, value in more.items()}
+    return first
+
+
 def cached_features(
     prepared: Mapping[str, Any], make: Callable[[Mapping[str, Any], slice], Array], numbers: int
 ) -> dict[Any, Array]:

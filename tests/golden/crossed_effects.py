@@ -187,6 +187,34 @@ def reference(data):
     }
 
 
+def sums_of_data(prepared):
+    """Sums of data that no parameter touches: added up once, before the first iteration."""
+    sizes = prepared["the sizes"]
+    row = prepared["row"]
+    weight = prepared["the weight"]
+    y = prepared["y"]
+    I = sizes["I"]
+    present_y = prepared["present y"]
+    column = prepared["column"]
+    J = sizes["J"]
+    part = weight * y
+    sums = segment_sum(part, row, I)
+    part_2 = weight * present_y
+    sums_2 = segment_sum(part_2, row, I)
+    sums_3 = segment_sum(part, column, J)
+    sums_4 = segment_sum(part_2, column, J)
+    t = y ** 2
+    return {
+        "y_row": sums,
+        "n_y_row": sums_2,
+        "y_column": sums_3,
+        "n_y_column": sums_4,
+        "n_y": weight @ present_y,
+        "y_y": weight @ t,
+        "y": weight @ y,
+    }
+
+
 def prepare(data, reference):
     """What is computed once: centred data with rows last, masks, weights, and the chunks of rows."""
     sizes = dict(data.sizes)
@@ -200,6 +228,7 @@ def prepare(data, reference):
     n = sizes["N"]
     out["the weights are even"] = data.weights is None
     out["the weight"] = np.ones(n) if data.weights is None else np.asarray(data.weights, float)
+    out["the sums"] = sums_of_data(out)
     out["the scale"] = out["the spread"] = data_scale([out["y"]])
     return out
 
@@ -207,37 +236,35 @@ def prepare(data, reference):
 def expectations(params, prepared):
     """Posteriors at these parameters: what lacks the rows once, then a function of the rows."""
     sizes = prepared["the sizes"]
-    row = prepared["row"]
-    y = prepared["y"]
-    weight = prepared["the weight"]
-    I = sizes["I"]
     s2 = params["s2"]
-    present_y = prepared["present y"]
+    sum_y_row = prepared["the sums"]["y_row"]
     reference_y = prepared["reference y"]
     mean = params["mean"] - reference_y
-    column = prepared["column"]
-    J = sizes["J"]
+    sum_n_y_row = prepared["the sums"]["n_y_row"]
+    sum_y_column = prepared["the sums"]["y_column"]
+    sum_n_y_column = prepared["the sums"]["n_y_column"]
+    I = sizes["I"]
     s2_u = params["s2_u"]
+    J = sizes["J"]
     s2_v = params["s2_v"]
+    row = prepared["row"]
+    column = prepared["column"]
+    present_y = prepared["present y"]
+    weight = prepared["the weight"]
     # (4) what the posterior of u, v takes from the parameters
-    part = y * weight
-    sums = segment_sum(part, row, I)
-    part_2 = present_y * weight
-    sums_2 = segment_sum(part_2, row, I)
-    sums_3 = segment_sum(part, column, J)
-    sums_4 = segment_sum(part_2, column, J)
     t = np.maximum(row, 0)
     t_2 = np.minimum(t, (I - 1))
     t_3 = np.maximum(column, 0)
     t_4 = np.minimum(t_3, (J - 1))
+    part = present_y * weight
 
     def on(rng=None):
         # (4) linear terms and precision of u, v, piece by piece; then their joint posterior
         means_u, covariances_u, log_z_u = gaussian_field(
-            prepared["the field of u"], [((1 / s2) * sums) - mean / s2 * sums_2, ((1 / s2) * sums_3) - mean / s2 * sums_4], [1, 1], [
-                (0, 0, np.arange(I), np.arange(I), ((-0.5) / s2_u) + ((-0.5) / s2 * sums_2)),
-                (1, 1, np.arange(J), np.arange(J), ((-0.5) / s2_v) + ((-0.5) / s2 * sums_4)),
-                (0, 1, t_2, t_4, (-(1 / s2) * part_2)),
+            prepared["the field of u"], [((1 / s2) * sum_y_row) - mean / s2 * sum_n_y_row, ((1 / s2) * sum_y_column) - mean / s2 * sum_n_y_column], [1, 1], [
+                (0, 0, np.arange(I), np.arange(I), ((-0.5) / s2_u) + ((-0.5) / s2 * sum_n_y_row)),
+                (1, 1, np.arange(J), np.arange(J), ((-0.5) / s2_v) + ((-0.5) / s2 * sum_n_y_column)),
+                (0, 1, t_2, t_4, (-(1 / s2) * part)),
             ],
         )
         return covariances_u, log_z_u, means_u
@@ -247,11 +274,17 @@ def expectations(params, prepared):
 def e_step(params, data, prepared, rng=None):
     """Expected sufficient statistics (additive over data) and the log-likelihood, at these parameters."""
     sizes = prepared["the sizes"]
+    sum_n_y = prepared["the sums"]["n_y"]
+    sum_y_y = prepared["the sums"]["y_y"]
+    sum_y = prepared["the sums"]["y"]
+    sum_y_row = prepared["the sums"]["y_row"]
+    sum_y_column = prepared["the sums"]["y_column"]
+    sum_n_y_row = prepared["the sums"]["n_y_row"]
+    sum_n_y_column = prepared["the sums"]["n_y_column"]
     present_y = prepared["present y"]
-    weight = prepared["the weight"]
-    y = prepared["y"]
     row = prepared["row"]
     column = prepared["column"]
+    weight = prepared["the weight"]
     I = sizes["I"]
     s2_u = params["s2_u"]
     J = sizes["J"]
@@ -265,7 +298,6 @@ def e_step(params, data, prepared, rng=None):
     S_cov_u = 0.0
     S_v_v = 0.0
     S_cov_v = 0.0
-    t = y ** 2
     S_y_u = 0.0
     S_y_v = 0.0
     S_n_y_u = 0.0
@@ -282,31 +314,27 @@ def e_step(params, data, prepared, rng=None):
     S_cov_u = S_cov_u + covariances_u[0].sum()
     S_v_v = S_v_v + means_u[1] @ means_u[1]
     S_cov_v = S_cov_v + covariances_u[1].sum()
-    part = y * means_u[0][row]
-    S_y_u = S_y_u + weight @ part
-    part_2 = y * means_u[1][column]
-    S_y_v = S_y_v + weight @ part_2
-    part_3 = present_y * means_u[0][row]
-    S_n_y_u = S_n_y_u + weight @ part_3
-    part_4 = present_y * means_u[1][column]
-    S_n_y_v = S_n_y_v + weight @ part_4
-    part_5 = means_u[0][row] * weight
-    S_n_y_u_u = S_n_y_u_u + part_3 @ part_5
-    part_6 = present_y * covariances_u[0][row]
-    S_n_y_cov_u = S_n_y_cov_u + weight @ part_6
-    part_7 = means_u[1][column] * weight
-    S_n_y_u_v = S_n_y_u_v + part_3 @ part_7
-    part_8 = present_y * covariances_u[2]
-    S_n_y_tie_u_v = S_n_y_tie_u_v + weight @ part_8
-    S_n_y_v_v = S_n_y_v_v + part_4 @ part_7
-    part_9 = present_y * covariances_u[1][column]
-    S_n_y_cov_v = S_n_y_cov_v + weight @ part_9
+    S_y_u = S_y_u + means_u[0] @ sum_y_row
+    S_y_v = S_y_v + means_u[1] @ sum_y_column
+    S_n_y_u = S_n_y_u + means_u[0] @ sum_n_y_row
+    S_n_y_v = S_n_y_v + means_u[1] @ sum_n_y_column
+    part = means_u[0] * means_u[0]
+    S_n_y_u_u = S_n_y_u_u + sum_n_y_row @ part
+    S_n_y_cov_u = S_n_y_cov_u + covariances_u[0] @ sum_n_y_row
+    part_2 = present_y * means_u[0][row]
+    part_3 = means_u[1][column] * weight
+    S_n_y_u_v = S_n_y_u_v + part_2 @ part_3
+    part_4 = present_y * covariances_u[2]
+    S_n_y_tie_u_v = S_n_y_tie_u_v + weight @ part_4
+    part_5 = means_u[1] * means_u[1]
+    S_n_y_v_v = S_n_y_v_v + sum_n_y_column @ part_5
+    S_n_y_cov_v = S_n_y_cov_v + covariances_u[1] @ sum_n_y_column
     # (11) the log-likelihood, added up
     log_likelihood += log_z_u
     # (5) expected statistics that lack the rows
-    S_n_y = present_y @ weight
-    S_y_y = t @ weight
-    S_y = y @ weight
+    S_n_y = sum_n_y
+    S_y_y = sum_y_y
+    S_y = sum_y
     # (11) the log-likelihood's terms that lack the rows
     log_likelihood += (-0.5) * I * log0(s2_u)
     log_likelihood += (-0.5) * I * math.log(2)
@@ -314,12 +342,12 @@ def e_step(params, data, prepared, rng=None):
     log_likelihood += (-0.5) * J * log0(s2_v)
     log_likelihood += (-0.5) * J * math.log(2)
     log_likelihood += (-0.5) * J * math.log(np.pi)
-    log_likelihood += (-0.5) * log0(s2) * (present_y @ weight)
-    log_likelihood += (-0.5) * math.log(2) * (present_y @ weight)
-    log_likelihood += (-0.5) * math.log(np.pi) * (present_y @ weight)
-    log_likelihood += (-0.5) / s2 * (t @ weight)
-    log_likelihood += mean / s2 * (y @ weight)
-    log_likelihood += (-0.5) * (mean ** 2) / s2 * (present_y @ weight)
+    log_likelihood += (-0.5) * log0(s2) * sum_n_y
+    log_likelihood += (-0.5) * math.log(2) * sum_n_y
+    log_likelihood += (-0.5) * math.log(np.pi) * sum_n_y
+    log_likelihood += (-0.5) / s2 * sum_y_y
+    log_likelihood += mean / s2 * sum_y
+    log_likelihood += (-0.5) * (mean ** 2) / s2 * sum_n_y
     return {
         "log_likelihood": float(honest(log_likelihood)),  # (11)
         "u_u": S_u_u,  # (5.1)

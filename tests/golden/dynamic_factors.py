@@ -146,6 +146,27 @@ def reference(data):
     }
 
 
+def sums_of_data(prepared):
+    """Sums of data that no parameter touches: added up once, before the first iteration."""
+    sizes = prepared["the sizes"]
+    T = sizes["T"]
+    present_x = prepared["present x"]
+    x = prepared["x"]
+    codes = np.clip(np.arange(T) - 1, 0, T - 1).astype(np.int64)
+    t = ((np.arange(T) == 0) + 0.0)
+    t_2 = (np.logical_not(t) + 0.0)
+    sums = segment_sum(t_2, codes, T)
+    t_3 = x ** 2
+    return {
+        "count": sums,
+        "n_x": present_x.sum(axis=1),
+        "x_x": t_3.sum(axis=1),
+        "x": x.sum(axis=1),
+        "count_2": t_2.sum(),
+        "n_x_2": present_x.sum(),
+    }
+
+
 def prepare(data, reference):
     """What is computed once: centred data with rows last, masks, weights, and the chunks of rows."""
     sizes = dict(data.sizes)
@@ -154,6 +175,7 @@ def prepare(data, reference):
     out["reference x"] = reference["x"]
     out["present x"] = presence(data.masks.get("x"), data.values["x"].shape, 1, 2, "x")
     out["the field of f"] = Field([[(0, (sizes["Q"]))]], [(sizes["T"])], "f")
+    out["the sums"] = sums_of_data(out)
     out["the scale"] = out["the spread"] = data_scale([out["x"]])
     return out
 
@@ -170,6 +192,7 @@ def expectations(params, prepared):
     T = sizes["T"]
     Q = sizes["Q"]
     A = params["A"]
+    sum_count = prepared["the sums"]["count"]
     # (4) what the posterior of f takes from the parameters
     t = 1 / noise
     part = t[:, None] * load
@@ -179,9 +202,7 @@ def expectations(params, prepared):
     t_2 = ((np.arange(T) == 0) + 0.0)
     t_3 = (np.logical_not(t_2) + 0.0)
     part_5 = t_3 * ((np.arange(Q)[:, None] == np.arange(Q)) + 0.0)[:, :, None]
-    codes = np.clip(np.arange(T) - 1, 0, T - 1).astype(np.int64)
-    sums = segment_sum(t_3, codes, T)
-    part_6 = sums * (A.T @ A)[:, :, None]
+    part_6 = sum_count * (A.T @ A)[:, :, None]
     part_7 = load[:, :, None] * part[:, None, :]
     t_4 = np.maximum((np.arange(T) - 1), 0)
     t_5 = np.minimum(t_4, (T - 1))
@@ -203,10 +224,15 @@ def e_step(params, data, prepared, rng=None):
     """Expected sufficient statistics (additive over data) and the log-likelihood, at these parameters."""
     sizes = prepared["the sizes"]
     T = sizes["T"]
-    present_x = prepared["present x"]
+    sum_n_x = prepared["the sums"]["n_x"]
+    sum_x_x = prepared["the sums"]["x_x"]
+    sum_x = prepared["the sums"]["x"]
     x = prepared["x"]
+    present_x = prepared["present x"]
     Q = sizes["Q"]
+    sum_count_2 = prepared["the sums"]["count_2"]
     noise = params["noise"]
+    sum_n_x_2 = prepared["the sums"]["n_x_2"]
     reference_x = prepared["reference x"]
     mean = params["mean"] - reference_x
     on = expectations(params, prepared)
@@ -217,16 +243,15 @@ def e_step(params, data, prepared, rng=None):
     S_tie_f = 0.0
     S_f_f_2 = 0.0
     S_cov_f = 0.0
-    t_3 = x ** 2
     S_x_f = 0.0
     S_n_x_f = 0.0
     S_n_x_f_f = 0.0
     S_n_x_cov_f = 0.0
-    t_4 = log0(noise)
-    t_5 = 1 / noise
-    part_4 = t_5 * x.sum(axis=1)
-    t_6 = mean ** 2
-    part_5 = present_x.sum(axis=1) * t_5
+    t_3 = log0(noise)
+    t_4 = 1 / noise
+    part_4 = t_4 * mean
+    t_5 = mean ** 2
+    part_5 = t_4 * t_5
     log_likelihood = 0.0
     # (5) expected statistics, added up
     part = t_2 * means_f[0].T
@@ -243,18 +268,18 @@ def e_step(params, data, prepared, rng=None):
     # (10) the log-likelihood, added up
     log_likelihood += log_z_f
     # (5) expected statistics that lack the rows
-    S_n_x = present_x.sum(axis=1)
-    S_x_x = t_3.sum(axis=1)
-    S_x = x.sum(axis=1)
+    S_n_x = sum_n_x
+    S_x_x = sum_x_x
+    S_x = sum_x
     # (10) the log-likelihood's terms that lack the rows
     log_likelihood += (-0.5) * Q * (math.log(2) + math.log(np.pi))
-    log_likelihood += (-0.5) * Q * (math.log(2) + math.log(np.pi)) * t_2.sum()
-    log_likelihood += (-0.5) * (present_x.sum(axis=1) @ t_4)
-    log_likelihood += (-0.5) * math.log(2) * present_x.sum()
-    log_likelihood += (-0.5) * math.log(np.pi) * present_x.sum()
-    log_likelihood += (-0.5) * (t_5 @ t_3.sum(axis=1))
-    log_likelihood += mean @ part_4
-    log_likelihood += (-0.5) * (t_6 @ part_5)
+    log_likelihood += (-0.5) * Q * (math.log(2) + math.log(np.pi)) * sum_count_2
+    log_likelihood += (-0.5) * (t_3 @ sum_n_x)
+    log_likelihood += (-0.5) * math.log(2) * sum_n_x_2
+    log_likelihood += (-0.5) * math.log(np.pi) * sum_n_x_2
+    log_likelihood += (-0.5) * (t_4 @ sum_x_x)
+    log_likelihood += sum_x @ part_4
+    log_likelihood += (-0.5) * (sum_n_x @ part_5)
     return {
         "log_likelihood": float(honest(log_likelihood)),  # (10)
         "f_f": S_f_f,  # (5.1)

@@ -171,6 +171,27 @@ def reference(data):
     }
 
 
+def sums_of_data(prepared):
+    """Sums of data that no parameter touches: added up once, before the first iteration."""
+    sizes = prepared["the sizes"]
+    present_y = prepared["present y"]
+    day = prepared["day"]
+    y = prepared["y"]
+    weight = prepared["the weight"]
+    t = day ** 2
+    t_2 = y ** 2
+    return {
+        "n_y": present_y.sum(axis=0),
+        "day_n_y": np.einsum("ab,ab->b", day, present_y),
+        "n_y_day_day": np.einsum("ab,ab->b", present_y, t),
+        "y": y.sum(axis=0),
+        "day_y": np.einsum("ab,ab->b", day, y),
+        "n_y_2": weight @ present_y.sum(axis=0),
+        "y_y": weight @ t_2.sum(axis=0),
+        "y_y_2": t_2.sum(axis=0),
+    }
+
+
 def prepare(data, reference):
     """What is computed once: centred data with rows last, masks, weights, and the chunks of rows."""
     sizes = dict(data.sizes)
@@ -181,6 +202,7 @@ def prepare(data, reference):
     n = sizes["G"]
     out["the weights are even"] = data.weights is None
     out["the weight"] = np.ones(n) if data.weights is None else np.asarray(data.weights, float)
+    out["the sums"] = sums_of_data(out)
     out["the scale"] = out["the spread"] = data_scale([])
     return out
 
@@ -189,11 +211,13 @@ def expectations(params, prepared):
     """Posteriors at these parameters: what lacks the rows once, then a function of the rows."""
     sizes = prepared["the sizes"]
     cov = params["cov"]
-    present_y = prepared["present y"]
     s2 = params["s2"]
-    day = prepared["day"]
+    sum_n_y = prepared["the sums"]["n_y"]
+    sum_day_n_y = prepared["the sums"]["day_n_y"]
+    sum_n_y_day_day = prepared["the sums"]["n_y_day_day"]
     mean = params["mean"]
-    y = prepared["y"]
+    sum_y = prepared["the sums"]["y"]
+    sum_day_y = prepared["the sums"]["day_y"]
     K = sizes["K"]
     G = sizes["G"]
     weights = params["weights"]
@@ -201,20 +225,19 @@ def expectations(params, prepared):
     cholesky_2 = cholesky(cov)
     precision = inverse(cholesky_2)
     part = ((0 == np.arange(2)) + 0.0)[:, None] * ((0 == np.arange(2)) + 0.0)
-    part_2 = present_y.sum(axis=0) * part[:, :, None]
+    part_2 = sum_n_y * part[:, :, None]
     part_3 = ((0 == np.arange(2)) + 0.0)[:, None] * ((1 == np.arange(2)) + 0.0)
-    part_4 = part_3[:, :, None] * np.einsum("ab,ab->b", present_y, day)
+    part_4 = sum_day_n_y * part_3[:, :, None]
     part_5 = ((1 == np.arange(2)) + 0.0)[:, None] * ((0 == np.arange(2)) + 0.0)
-    part_6 = part_5[:, :, None] * np.einsum("ab,ab->b", present_y, day)
-    t = day ** 2
+    part_6 = sum_day_n_y * part_5[:, :, None]
     part_7 = ((1 == np.arange(2)) + 0.0)[:, None] * ((1 == np.arange(2)) + 0.0)
-    part_8 = part_7[:, :, None] * np.einsum("ab,ab->b", present_y, t)
+    part_8 = sum_n_y_day_day * part_7[:, :, None]
     cov_b, log_det_b = gaussian_covariance([[((-0.5) * precision)[:, :, None] + ((-0.5) / s2 * part_2) + ((-0.5) / s2 * part_4) + ((-0.5) / s2 * part_6) + ((-0.5) / s2 * part_8)]], (0, [1], 1))
-    part_9 = y.sum(axis=0) * ((0 == np.arange(2)) + 0.0)[:, None]
-    part_10 = ((1 == np.arange(2)) + 0.0)[:, None] * np.einsum("ab,ab->b", y, day)
+    part_9 = ((0 == np.arange(2)) + 0.0)[:, None] * sum_y
+    part_10 = ((1 == np.arange(2)) + 0.0)[:, None] * sum_day_y
     # (5) what the posterior of z takes from the parameters
-    t_2 = log0(weights)
-    constant = ((-0.5) * log_determinant(cholesky_2)) + ((-0.5) * 2 * (math.log(2) + math.log(np.pi))) + t_2 + ((-0.5) * np.einsum("ab,ab->a", mean, mean @ precision))
+    t = log0(weights)
+    constant = ((-0.5) * log_determinant(cholesky_2)) + ((-0.5) * 2 * (math.log(2) + math.log(np.pi))) + t + ((-0.5) * np.einsum("ab,ab->a", mean, mean @ precision))
 
     def on(rng=None):
         # (4) the precision and the mean of b, jointly Gaussian; their log-normaliser
@@ -234,9 +257,13 @@ def e_step(params, data, prepared, rng=None):
     """Expected sufficient statistics (additive over data) and the log-likelihood, at these parameters."""
     sizes = prepared["the sizes"]
     weight = prepared["the weight"]
-    present_y = prepared["present y"]
-    y = prepared["y"]
-    day = prepared["day"]
+    sum_n_y_2 = prepared["the sums"]["n_y_2"]
+    sum_y_y = prepared["the sums"]["y_y"]
+    sum_y = prepared["the sums"]["y"]
+    sum_day_y = prepared["the sums"]["day_y"]
+    sum_n_y = prepared["the sums"]["n_y"]
+    sum_day_n_y = prepared["the sums"]["day_n_y"]
+    sum_n_y_day_day = prepared["the sums"]["n_y_day_day"]
     s2 = params["s2"]
     on = expectations(params, prepared)
     mean_b, cov_b, log_z_b, q_z, log_z_z = on(rng)
@@ -245,16 +272,13 @@ def e_step(params, data, prepared, rng=None):
     S_b_b_b = 0.0
     S_b_cov_b = 0.0
     S_b_b = 0.0
-    t = y ** 2
     S_b_y_b = 0.0
     S_b_y_day_b = 0.0
     S_b_n_y_b_b = 0.0
-    part_4 = present_y.sum(axis=0) * cov_b[0][0][0, 0, :]
     S_b_n_y_cov_b = 0.0
     S_b_n_y_day_b_b = 0.0
     S_b_n_y_day_cov_b = 0.0
     S_b_n_y_day_cov_b_2 = 0.0
-    t_2 = day ** 2
     S_b_n_y_day_day_b_b = 0.0
     S_b_n_y_day_day_cov_b = 0.0
     log_likelihood = 0.0
@@ -267,32 +291,32 @@ def e_step(params, data, prepared, rng=None):
     S_b_b_b = S_b_b_b + np.tensordot(mean_b[0], part, ([0, 2], [0, 2])).T
     S_b_cov_b = S_b_cov_b + np.tensordot(cov_b[0][0], q_z_weighted_2.sum(axis=0), ([2], [0]))
     S_b_b = S_b_b + (mean_b[0] @ q_z_weighted_2[..., None])[..., 0]
-    S_b_y_b = S_b_y_b + y.sum(axis=0) @ np.einsum("ab,ab->b", mean_b[0][:, 0, :], q_z_weighted_2)
-    S_b_y_day_b = S_b_y_day_b + np.einsum("ab,ab->b", mean_b[0][:, 1, :], q_z_weighted_2) @ np.einsum("ab,ab->b", y, day)
-    part_2 = present_y.sum(axis=0) * mean_b[0][:, 0, :]
-    part_3 = mean_b[0][:, 0, :] * q_z_weighted_2
-    S_b_n_y_b_b = S_b_n_y_b_b + np.tensordot(part_2, part_3, ([0, 1], [0, 1]))
-    S_b_n_y_cov_b = S_b_n_y_cov_b + q_z_weighted_2.sum(axis=0) @ part_4
-    part_5 = mean_b[0][:, 0, :] * mean_b[0][:, 1, :]
-    S_b_n_y_day_b_b = S_b_n_y_day_b_b + np.einsum("ab,ab->b", present_y, day) @ np.einsum("ab,ab->b", q_z_weighted_2, part_5)
-    part_6 = cov_b[0][0][0, 1, :] * q_z_weighted_2.sum(axis=0)
-    S_b_n_y_day_cov_b = S_b_n_y_day_cov_b + part_6 @ np.einsum("ab,ab->b", present_y, day)
-    part_7 = cov_b[0][0][1, 0, :] * q_z_weighted_2.sum(axis=0)
-    S_b_n_y_day_cov_b_2 = S_b_n_y_day_cov_b_2 + part_7 @ np.einsum("ab,ab->b", present_y, day)
-    part_8 = mean_b[0][:, 1, :] * mean_b[0][:, 1, :]
-    S_b_n_y_day_day_b_b = S_b_n_y_day_day_b_b + np.einsum("ab,ab->b", present_y, t_2) @ np.einsum("ab,ab->b", q_z_weighted_2, part_8)
-    part_9 = cov_b[0][0][1, 1, :] * q_z_weighted_2.sum(axis=0)
-    S_b_n_y_day_day_cov_b = S_b_n_y_day_day_cov_b + part_9 @ np.einsum("ab,ab->b", present_y, t_2)
+    S_b_y_b = S_b_y_b + sum_y @ np.einsum("ab,ab->b", mean_b[0][:, 0, :], q_z_weighted_2)
+    S_b_y_day_b = S_b_y_day_b + sum_day_y @ np.einsum("ab,ab->b", mean_b[0][:, 1, :], q_z_weighted_2)
+    part_2 = mean_b[0][:, 0, :] * mean_b[0][:, 0, :]
+    S_b_n_y_b_b = S_b_n_y_b_b + sum_n_y @ np.einsum("ab,ab->b", q_z_weighted_2, part_2)
+    part_3 = cov_b[0][0][0, 0, :] * q_z_weighted_2.sum(axis=0)
+    S_b_n_y_cov_b = S_b_n_y_cov_b + sum_n_y @ part_3
+    part_4 = mean_b[0][:, 0, :] * mean_b[0][:, 1, :]
+    S_b_n_y_day_b_b = S_b_n_y_day_b_b + sum_day_n_y @ np.einsum("ab,ab->b", q_z_weighted_2, part_4)
+    part_5 = cov_b[0][0][0, 1, :] * q_z_weighted_2.sum(axis=0)
+    S_b_n_y_day_cov_b = S_b_n_y_day_cov_b + sum_day_n_y @ part_5
+    part_6 = cov_b[0][0][1, 0, :] * q_z_weighted_2.sum(axis=0)
+    S_b_n_y_day_cov_b_2 = S_b_n_y_day_cov_b_2 + sum_day_n_y @ part_6
+    part_7 = mean_b[0][:, 1, :] * mean_b[0][:, 1, :]
+    S_b_n_y_day_day_b_b = S_b_n_y_day_day_b_b + sum_n_y_day_day @ np.einsum("ab,ab->b", q_z_weighted_2, part_7)
+    part_8 = cov_b[0][0][1, 1, :] * q_z_weighted_2.sum(axis=0)
+    S_b_n_y_day_day_cov_b = S_b_n_y_day_day_cov_b + sum_n_y_day_day @ part_8
     # (12) the log-likelihood, added up
     log_likelihood += log_z_z @ weight
     # (6) expected statistics that lack the rows
-    S_n_y = present_y.sum(axis=0) @ weight
-    S_y_y = t.sum(axis=0) @ weight
+    S_n_y = sum_n_y_2
+    S_y_y = sum_y_y
     # (12) the log-likelihood's terms that lack the rows
-    log_likelihood += (-0.5) * log0(s2) * (present_y.sum(axis=0) @ weight)
-    log_likelihood += (-0.5) * math.log(2) * (present_y.sum(axis=0) @ weight)
-    log_likelihood += (-0.5) * math.log(np.pi) * (present_y.sum(axis=0) @ weight)
-    log_likelihood += (-0.5) / s2 * (t.sum(axis=0) @ weight)
+    log_likelihood += (-0.5) * log0(s2) * sum_n_y_2
+    log_likelihood += (-0.5) * math.log(2) * sum_n_y_2
+    log_likelihood += (-0.5) * math.log(np.pi) * sum_n_y_2
+    log_likelihood += (-0.5) / s2 * sum_y_y
     return {
         "log_likelihood": float(honest(log_likelihood)),  # (12)
         "z": S_z,  # (6.1)
@@ -382,19 +406,18 @@ def posterior(params, data, prepared):
 def log_likelihood_rows(params, data, prepared):
     """Log-likelihood of each row of the outermost plate of the data."""
     sizes = prepared["the sizes"]
-    present_y = prepared["present y"]
     s2 = params["s2"]
-    y = prepared["y"]
+    sum_n_y = prepared["the sums"]["n_y"]
+    sum_y_y_2 = prepared["the sums"]["y_y_2"]
     G = sizes["G"]
     on = expectations(params, prepared)
     mean_b, cov_b, log_z_b, q_z, log_z_z = on()
-    t = y ** 2
     total = np.zeros(G)
     # (12) the log-likelihood, row by row
-    total = total + (-0.5) * log0(s2) * present_y.sum(axis=0)
-    total = total + (-0.5) * math.log(2) * present_y.sum(axis=0)
-    total = total + (-0.5) * math.log(np.pi) * present_y.sum(axis=0)
-    total = total + (-0.5) / s2 * t.sum(axis=0)
+    total = total + (-0.5) * log0(s2) * sum_n_y
+    total = total + (-0.5) * math.log(2) * sum_n_y
+    total = total + (-0.5) * math.log(np.pi) * sum_n_y
+    total = total + (-0.5) / s2 * sum_y_y_2
     total = total + log_z_z
     return honest(total)
 

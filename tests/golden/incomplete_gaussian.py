@@ -99,6 +99,21 @@ def reference(data):
     }
 
 
+def sums_of_data(prepared, rows):
+    """Sums of data that no parameter touches: added up once, before the first iteration."""
+    sizes = prepared["the sizes"]
+    n_rows = row_count(rows)
+    weight = prepared["the weight"]
+    present_x = prepared["present x"]
+    x = prepared["x"]
+    part = weight[rows] * x[:, rows]
+    return {
+        "n_x": weight[rows] @ present_x[rows],
+        "x_x": (x[:, rows] @ part.T).T,
+        "x": weight[rows] @ x[:, rows].T,
+    }
+
+
 def prepare(data, reference):
     """What is computed once: centred data with rows last, masks, weights, and the chunks of rows."""
     sizes = dict(data.sizes)
@@ -110,6 +125,7 @@ def prepare(data, reference):
     out["the weights are even"] = data.weights is None
     out["the weight"] = np.ones(n) if data.weights is None else np.asarray(data.weights, float)
     out["the chunks"] = chunks((sizes["N"]), max(512, min(8192, 2**20 // max(10 * (8 + 2 * 1), (8) * 1))))
+    out["the sums"] = added_up(sums_of_data, out)
     out["the scale"] = out["the spread"] = data_scale([out["x"]])
     return out
 
@@ -117,32 +133,26 @@ def prepare(data, reference):
 def e_step(params, data, prepared, rng=None):
     """Expected sufficient statistics (additive over data) and the log-likelihood, at these parameters."""
     sizes = prepared["the sizes"]
-    present_x = prepared["present x"]
-    weight = prepared["the weight"]
-    x = prepared["x"]
+    sum_n_x = prepared["the sums"]["n_x"]
+    sum_x_x = prepared["the sums"]["x_x"]
+    sum_x = prepared["the sums"]["x"]
     cov = params["cov"]
     D = sizes["D"]
     reference_x = prepared["reference x"]
     mean = params["mean"] - reference_x
-    S_n_x = 0.0
-    S_x_x = 0.0
-    S_x = 0.0
     cholesky_2 = cholesky(cov)
     precision = inverse(cholesky_2)
     log_likelihood = 0.0
-    for rows in prepared["the chunks"]:
-        n_rows = row_count(rows)
-        # (3) expected statistics, added up
-        S_n_x = S_n_x + present_x[rows] @ weight[rows]
-        part = x[:, rows] * weight[rows]
-        S_x_x = S_x_x + (x[:, rows] @ part.T).T
-        S_x = S_x + x[:, rows] @ weight[rows]
-        # (7) the log-likelihood, added up
-        log_likelihood += (-0.5) * log_determinant(cholesky_2) * (present_x[rows] @ weight[rows])
-        log_likelihood += (-0.5) * D * (math.log(2) + math.log(np.pi)) * (present_x[rows] @ weight[rows])
-        log_likelihood += (-0.5) * np.tensordot(precision, x[:, rows] @ part.T, ([0, 1], [1, 0]))
-        log_likelihood += (precision @ mean) @ (x[:, rows] @ weight[rows])
-        log_likelihood += (-0.5) * (present_x[rows] @ weight[rows]) * (mean @ (mean @ precision))
+    # (3) expected statistics that lack the rows
+    S_n_x = sum_n_x
+    S_x_x = sum_x_x
+    S_x = sum_x
+    # (7) the log-likelihood's terms that lack the rows
+    log_likelihood += (-0.5) * log_determinant(cholesky_2) * sum_n_x
+    log_likelihood += (-0.5) * D * (math.log(2) + math.log(np.pi)) * sum_n_x
+    log_likelihood += (-0.5) * np.tensordot(precision, sum_x_x, ([0, 1], [0, 1]))
+    log_likelihood += sum_x @ (precision @ mean)
+    log_likelihood += (-0.5) * sum_n_x * (mean @ (mean @ precision))
     return {
         "log_likelihood": float(honest(log_likelihood)),  # (7)
         "n_x": S_n_x,  # (3.1)

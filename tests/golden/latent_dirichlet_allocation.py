@@ -132,6 +132,15 @@ def reference(data):
     }
 
 
+def sums_of_data(prepared):
+    """Sums of data that no parameter touches: added up once, before the first iteration."""
+    sizes = prepared["the sizes"]
+    weight = prepared["the weight"]
+    return {
+        "count": weight.sum(),
+    }
+
+
 def prepare(data, reference):
     """What is computed once: centred data with rows last, masks, weights, and the chunks of rows."""
     sizes = dict(data.sizes)
@@ -147,6 +156,7 @@ def prepare(data, reference):
     n = sizes["D"]
     out["the weights are even"] = data.weights is None
     out["the weight"] = np.ones(n) if data.weights is None else np.asarray(data.weights, float)
+    out["the sums"] = sums_of_data(out)
     out["the scale"] = out["the spread"] = data_scale([])
     return out
 
@@ -232,8 +242,9 @@ def e_step(params, data, prepared, factors=None, rng=None, sweep="all"):
         factors.update(factor_of_theta(params, prepared, factors, rng))
         factors.update(factor_of_z(params, prepared, factors, rng))
     sizes = prepared["the sizes"]
-    weight = prepared["the weight"]
+    sum_count = prepared["the sums"]["count"]
     E_theta_log = factors["E:theta:log"]
+    weight = prepared["the weight"]
     w = prepared["w"]
     present_w = prepared["present w"]
     q_z = factors["q:z"]
@@ -248,12 +259,12 @@ def e_step(params, data, prepared, factors=None, rng=None, sweep="all"):
     t_2 = log0(topic[:, w])
     log_likelihood = 0.0
     # (6) expected statistics that lack the rows
-    S_count = weight.sum()
+    S_count = sum_count
     S_log_theta = E_theta_log @ weight
     S_z_n_w_w = sums
     # (10) the log-likelihood's terms that lack the rows
-    log_likelihood += special.gammaln(alpha.sum()) * weight.sum()
-    log_likelihood += -t.sum() * weight.sum()
+    log_likelihood += special.gammaln(alpha.sum()) * sum_count
+    log_likelihood += -sum_count * t.sum()
     log_likelihood += (alpha - 1) @ (E_theta_log @ weight)
     log_likelihood += weight[row_L] @ np.einsum("ab,ab->b", E_theta_log[:, row_L], q_z)
     log_likelihood += part @ np.einsum("ab,ab->b", t_2, q_z)

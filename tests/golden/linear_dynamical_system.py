@@ -146,6 +146,26 @@ def reference(data):
     }
 
 
+def sums_of_data(prepared):
+    """Sums of data that no parameter touches: added up once, before the first iteration."""
+    sizes = prepared["the sizes"]
+    T = sizes["T"]
+    present_x = prepared["present x"]
+    x = prepared["x"]
+    codes = np.clip(np.arange(T) - 1, 0, T - 1).astype(np.int64)
+    t = ((np.arange(T) == 0) + 0.0)
+    t_2 = (np.logical_not(t) + 0.0)
+    sums = segment_sum(t_2, codes, T)
+    t_3 = x ** 2
+    return {
+        "count": sums,
+        "n_x": present_x.sum(axis=1),
+        "x_x": t_3.sum(axis=1),
+        "count_2": t_2.sum(),
+        "n_x_2": present_x.sum(),
+    }
+
+
 def prepare(data, reference):
     """What is computed once: centred data with rows last, masks, weights, and the chunks of rows."""
     sizes = dict(data.sizes)
@@ -153,6 +173,7 @@ def prepare(data, reference):
     out["x"] = stored(data.values["x"], data.masks.get("x"), float, 1, None)
     out["present x"] = presence(data.masks.get("x"), data.values["x"].shape, 1, 2, "x")
     out["the field of h"] = Field([[(0, (sizes["Q"]))]], [(sizes["T"])], "h")
+    out["the sums"] = sums_of_data(out)
     out["the scale"] = out["the spread"] = data_scale([])
     return out
 
@@ -167,6 +188,7 @@ def expectations(params, prepared):
     C = params["C"]
     Q = sizes["Q"]
     A = params["A"]
+    sum_count = prepared["the sums"]["count"]
     present_x = prepared["present x"]
     # (4) what the posterior of h takes from the parameters
     part = start[:, None] * ((np.arange(T) == 0) + 0.0)
@@ -176,9 +198,7 @@ def expectations(params, prepared):
     t_2 = ((np.arange(T) == 0) + 0.0)
     t_3 = (np.logical_not(t_2) + 0.0)
     part_4 = t_3 * ((np.arange(Q)[:, None] == np.arange(Q)) + 0.0)[:, :, None]
-    codes = np.clip(np.arange(T) - 1, 0, T - 1).astype(np.int64)
-    sums = segment_sum(t_3, codes, T)
-    part_5 = sums * (A.T @ A)[:, :, None]
+    part_5 = sum_count * (A.T @ A)[:, :, None]
     part_6 = C[:, :, None] * part_2[:, None, :]
     t_4 = np.maximum((np.arange(T) - 1), 0)
     t_5 = np.minimum(t_4, (T - 1))
@@ -200,11 +220,15 @@ def e_step(params, data, prepared, rng=None):
     """Expected sufficient statistics (additive over data) and the log-likelihood, at these parameters."""
     sizes = prepared["the sizes"]
     T = sizes["T"]
-    present_x = prepared["present x"]
+    sum_n_x = prepared["the sums"]["n_x"]
+    sum_x_x = prepared["the sums"]["x_x"]
     x = prepared["x"]
+    present_x = prepared["present x"]
     Q = sizes["Q"]
     start = params["start"]
+    sum_count_2 = prepared["the sums"]["count_2"]
     noise = params["noise"]
+    sum_n_x_2 = prepared["the sums"]["n_x_2"]
     on = expectations(params, prepared)
     covariances_h, log_z_h, means_h = on(rng)
     S_h = 0.0
@@ -214,13 +238,12 @@ def e_step(params, data, prepared, rng=None):
     S_tie_h = 0.0
     S_h_h_2 = 0.0
     S_cov_h = 0.0
-    t_3 = x ** 2
     S_x_h = 0.0
     S_n_x_h_h = 0.0
     S_n_x_cov_h = 0.0
-    t_4 = start ** 2
-    t_5 = log0(noise)
-    t_6 = 1 / noise
+    t_3 = start ** 2
+    t_4 = log0(noise)
+    t_5 = 1 / noise
     log_likelihood = 0.0
     # (5) expected statistics, added up
     S_h = S_h + means_h[0][0, :]
@@ -237,16 +260,16 @@ def e_step(params, data, prepared, rng=None):
     # (11) the log-likelihood, added up
     log_likelihood += log_z_h
     # (5) expected statistics that lack the rows
-    S_n_x = present_x.sum(axis=1)
-    S_x_x = t_3.sum(axis=1)
+    S_n_x = sum_n_x
+    S_x_x = sum_x_x
     # (11) the log-likelihood's terms that lack the rows
     log_likelihood += (-0.5) * Q * (math.log(2) + math.log(np.pi))
-    log_likelihood += (-0.5) * t_4.sum()
-    log_likelihood += (-0.5) * Q * (math.log(2) + math.log(np.pi)) * t_2.sum()
-    log_likelihood += (-0.5) * (present_x.sum(axis=1) @ t_5)
-    log_likelihood += (-0.5) * math.log(2) * present_x.sum()
-    log_likelihood += (-0.5) * math.log(np.pi) * present_x.sum()
-    log_likelihood += (-0.5) * (t_6 @ t_3.sum(axis=1))
+    log_likelihood += (-0.5) * t_3.sum()
+    log_likelihood += (-0.5) * Q * (math.log(2) + math.log(np.pi)) * sum_count_2
+    log_likelihood += (-0.5) * (t_4 @ sum_n_x)
+    log_likelihood += (-0.5) * math.log(2) * sum_n_x_2
+    log_likelihood += (-0.5) * math.log(np.pi) * sum_n_x_2
+    log_likelihood += (-0.5) * (t_5 @ sum_x_x)
     return {
         "log_likelihood": float(honest(log_likelihood)),  # (11)
         "h": S_h,  # (5.1)

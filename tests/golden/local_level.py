@@ -138,6 +138,25 @@ def reference(data):
     }
 
 
+def sums_of_data(prepared):
+    """Sums of data that no parameter touches: added up once, before the first iteration."""
+    sizes = prepared["the sizes"]
+    T = sizes["T"]
+    present_flow = prepared["present flow"]
+    flow = prepared["flow"]
+    codes = np.clip(np.arange(T) - 1, 0, T - 1).astype(np.int64)
+    t = ((np.arange(T) == 0) + 0.0)
+    t_2 = (np.logical_not(t) + 0.0)
+    sums = segment_sum(t_2, codes, T)
+    t_3 = flow ** 2
+    return {
+        "count": sums,
+        "count_2": t_2.sum(),
+        "n_flow": present_flow.sum(),
+        "flow_flow": t_3.sum(),
+    }
+
+
 def prepare(data, reference):
     """What is computed once: centred data with rows last, masks, weights, and the chunks of rows."""
     sizes = dict(data.sizes)
@@ -147,6 +166,7 @@ def prepare(data, reference):
     out["flow"] = stored(data.values["flow"], data.masks.get("flow"), float, 1, None)
     out["present flow"] = presence(data.masks.get("flow"), data.values["flow"].shape, 1, 1, "flow")
     out["the field of level"] = Field([[(0, 1)]], [(sizes["T"])], "level")
+    out["the sums"] = sums_of_data(out)
     out["the scale"] = out["the spread"] = data_scale([])
     return out
 
@@ -160,12 +180,11 @@ def expectations(params, prepared):
     flow = prepared["flow"]
     noise = params["noise"]
     drift = params["drift"]
+    sum_count = prepared["the sums"]["count"]
     present_flow = prepared["present flow"]
     # (4) what the posterior of level takes from the parameters
     t = ((np.arange(T) == 0) + 0.0)
     t_2 = (np.logical_not(t) + 0.0)
-    codes = np.clip(np.arange(T) - 1, 0, T - 1).astype(np.int64)
-    sums = segment_sum(t_2, codes, T)
     t_3 = np.maximum((np.arange(T) - 1), 0)
     t_4 = np.minimum(t_3, (T - 1))
 
@@ -173,7 +192,7 @@ def expectations(params, prepared):
         # (4) linear terms and precision of level, piece by piece; then their joint posterior
         means_level, covariances_level, log_z_level = gaussian_field(
             prepared["the field of level"], [(start / start_s2 * ((np.arange(T) == 0) + 0.0)) + ((1 / noise) * flow)], [1], [
-                (0, 0, np.arange(T), np.arange(T), ((-0.5) / start_s2 * ((np.arange(T) == 0) + 0.0)) + ((-0.5) / drift * t_2) + ((-0.5) / drift * sums) + ((-0.5) / noise * present_flow)),
+                (0, 0, np.arange(T), np.arange(T), ((-0.5) / start_s2 * ((np.arange(T) == 0) + 0.0)) + ((-0.5) / drift * t_2) + ((-0.5) / drift * sum_count) + ((-0.5) / noise * present_flow)),
                 (0, 0, np.arange(T), t_4, ((1 / drift) * t_2)),
             ],
         )
@@ -184,9 +203,12 @@ def expectations(params, prepared):
 def e_step(params, data, prepared, rng=None):
     """Expected sufficient statistics (additive over data) and the log-likelihood, at these parameters."""
     sizes = prepared["the sizes"]
+    sum_count_2 = prepared["the sums"]["count_2"]
     T = sizes["T"]
-    present_flow = prepared["present flow"]
+    sum_n_flow = prepared["the sums"]["n_flow"]
+    sum_flow_flow = prepared["the sums"]["flow_flow"]
     flow = prepared["flow"]
+    present_flow = prepared["present flow"]
     start_s2 = prepared["start_s2"]
     start = prepared["start"]
     drift = params["drift"]
@@ -201,7 +223,6 @@ def e_step(params, data, prepared, rng=None):
     S_tie_level = 0.0
     S_level_level_3 = 0.0
     S_cov_level_2 = 0.0
-    t_3 = flow ** 2
     S_flow_level = 0.0
     S_n_flow_level_level = 0.0
     S_n_flow_cov_level = 0.0
@@ -222,21 +243,21 @@ def e_step(params, data, prepared, rng=None):
     # (9) the log-likelihood, added up
     log_likelihood += log_z_level
     # (5) expected statistics that lack the rows
-    S_count = t_2.sum()
-    S_n_flow = present_flow.sum()
-    S_flow_flow = t_3.sum()
+    S_count = sum_count_2
+    S_n_flow = sum_n_flow
+    S_flow_flow = sum_flow_flow
     # (9) the log-likelihood's terms that lack the rows
     log_likelihood += (-0.5) * log0(start_s2)
     log_likelihood += (-0.5) * math.log(2)
     log_likelihood += (-0.5) * math.log(np.pi)
     log_likelihood += (-0.5) * (start ** 2) / start_s2
-    log_likelihood += (-0.5) * log0(drift) * t_2.sum()
-    log_likelihood += (-0.5) * math.log(2) * t_2.sum()
-    log_likelihood += (-0.5) * math.log(np.pi) * t_2.sum()
-    log_likelihood += (-0.5) * log0(noise) * present_flow.sum()
-    log_likelihood += (-0.5) * math.log(2) * present_flow.sum()
-    log_likelihood += (-0.5) * math.log(np.pi) * present_flow.sum()
-    log_likelihood += (-0.5) / noise * t_3.sum()
+    log_likelihood += (-0.5) * log0(drift) * sum_count_2
+    log_likelihood += (-0.5) * math.log(2) * sum_count_2
+    log_likelihood += (-0.5) * math.log(np.pi) * sum_count_2
+    log_likelihood += (-0.5) * log0(noise) * sum_n_flow
+    log_likelihood += (-0.5) * math.log(2) * sum_n_flow
+    log_likelihood += (-0.5) * math.log(np.pi) * sum_n_flow
+    log_likelihood += (-0.5) / noise * sum_flow_flow
     return {
         "log_likelihood": float(honest(log_likelihood)),  # (9)
         "count": S_count,  # (5.1)

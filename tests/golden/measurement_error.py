@@ -182,6 +182,27 @@ def reference(data):
     }
 
 
+def sums_of_data(prepared, rows):
+    """Sums of data that no parameter touches: added up once, before the first iteration."""
+    sizes = prepared["the sizes"]
+    n_rows = row_count(rows)
+    weight = prepared["the weight"]
+    present_x = prepared["present x"]
+    x = prepared["x"]
+    present_y = prepared["present y"]
+    y = prepared["y"]
+    t = x[:, rows] ** 2
+    t_2 = y[rows] ** 2
+    return {
+        "count": weight[rows].sum(),
+        "n_x": weight[rows] @ present_x[:, rows].sum(axis=0),
+        "x_x": weight[rows] @ t.sum(axis=0),
+        "n_y": weight[rows] @ present_y[rows],
+        "y_y": weight[rows] @ t_2,
+        "y": weight[rows] @ y[rows],
+    }
+
+
 def prepare(data, reference):
     """What is computed once: centred data with rows last, masks, weights, and the chunks of rows."""
     sizes = dict(data.sizes)
@@ -195,6 +216,7 @@ def prepare(data, reference):
     out["the weights are even"] = data.weights is None
     out["the weight"] = np.ones(n) if data.weights is None else np.asarray(data.weights, float)
     out["the chunks"] = chunks((sizes["N"]), max(512, min(8192, 2**20 // max(10 * (8 + 2 * 1), (8) * 1))))
+    out["the sums"] = added_up(sums_of_data, out)
     out["the scale"] = out["the spread"] = data_scale([out["y"]])
     return out
 
@@ -227,11 +249,17 @@ def expectations(params, prepared):
 def e_step(params, data, prepared, rng=None):
     """Expected sufficient statistics (additive over data) and the log-likelihood, at these parameters."""
     sizes = prepared["the sizes"]
+    sum_count = prepared["the sums"]["count"]
     weight = prepared["the weight"]
-    present_x = prepared["present x"]
+    sum_n_x = prepared["the sums"]["n_x"]
+    sum_x_x = prepared["the sums"]["x_x"]
     x = prepared["x"]
-    present_y = prepared["present y"]
+    present_x = prepared["present x"]
+    sum_n_y = prepared["the sums"]["n_y"]
+    sum_y_y = prepared["the sums"]["y_y"]
+    sum_y = prepared["the sums"]["y"]
     y = prepared["y"]
+    present_y = prepared["present y"]
     s2 = params["s2"]
     mean = params["mean"]
     s2_x = params["s2_x"]
@@ -239,16 +267,10 @@ def e_step(params, data, prepared, rng=None):
     reference_y = prepared["reference y"]
     a = params["a"] - reference_y
     on = expectations(params, prepared)
-    S_count = 0.0
     S_square_truth = 0.0
     S_truth = 0.0
-    S_n_x = 0.0
-    S_x_x = 0.0
     S_x_truth = 0.0
     S_n_x_square_truth = 0.0
-    S_n_y = 0.0
-    S_y_y = 0.0
-    S_y = 0.0
     S_y_truth = 0.0
     S_n_y_truth = 0.0
     S_n_y_square_truth = 0.0
@@ -257,20 +279,12 @@ def e_step(params, data, prepared, rng=None):
         n_rows = row_count(rows)
         moments_truth, log_z_truth = on(rows, rng)
         # (5) expected statistics, added up
-        S_count = S_count + weight[rows].sum()
         S_square_truth = S_square_truth + moments_truth["square"] @ weight[rows]
         S_truth = S_truth + moments_truth["id"] @ weight[rows]
-        S_n_x = S_n_x + present_x[:, rows].sum(axis=0) @ weight[rows]
-        t = x[:, rows] ** 2
-        S_x_x = S_x_x + t.sum(axis=0) @ weight[rows]
         part = x[:, rows].sum(axis=0) * moments_truth["id"]
         S_x_truth = S_x_truth + weight[rows] @ part
         part_2 = present_x[:, rows].sum(axis=0) * moments_truth["square"]
         S_n_x_square_truth = S_n_x_square_truth + weight[rows] @ part_2
-        S_n_y = S_n_y + present_y[rows] @ weight[rows]
-        t_2 = y[rows] ** 2
-        S_y_y = S_y_y + t_2 @ weight[rows]
-        S_y = S_y + y[rows] @ weight[rows]
         part_3 = y[rows] * moments_truth["id"]
         S_y_truth = S_y_truth + weight[rows] @ part_3
         part_4 = present_y[rows] * moments_truth["id"]
@@ -278,21 +292,29 @@ def e_step(params, data, prepared, rng=None):
         part_5 = present_y[rows] * moments_truth["square"]
         S_n_y_square_truth = S_n_y_square_truth + weight[rows] @ part_5
         # (12) the log-likelihood, added up
-        log_likelihood += (-0.5) * log0(s2) * weight[rows].sum()
-        log_likelihood += (-0.5) * math.log(2) * weight[rows].sum()
-        log_likelihood += (-0.5) * math.log(np.pi) * weight[rows].sum()
-        log_likelihood += (-0.5) * (mean ** 2) / s2 * weight[rows].sum()
-        log_likelihood += (-0.5) * log0(s2_x) * (present_x[:, rows].sum(axis=0) @ weight[rows])
-        log_likelihood += (-0.5) * math.log(2) * (present_x[:, rows].sum(axis=0) @ weight[rows])
-        log_likelihood += (-0.5) * math.log(np.pi) * (present_x[:, rows].sum(axis=0) @ weight[rows])
-        log_likelihood += (-0.5) / s2_x * (t.sum(axis=0) @ weight[rows])
-        log_likelihood += (-0.5) * log0(s2_y) * (present_y[rows] @ weight[rows])
-        log_likelihood += (-0.5) * math.log(2) * (present_y[rows] @ weight[rows])
-        log_likelihood += (-0.5) * math.log(np.pi) * (present_y[rows] @ weight[rows])
-        log_likelihood += (-0.5) / s2_y * (t_2 @ weight[rows])
-        log_likelihood += a / s2_y * (y[rows] @ weight[rows])
-        log_likelihood += (-0.5) * (a ** 2) / s2_y * (present_y[rows] @ weight[rows])
         log_likelihood += log_z_truth @ weight[rows]
+    # (5) expected statistics that lack the rows
+    S_count = sum_count
+    S_n_x = sum_n_x
+    S_x_x = sum_x_x
+    S_n_y = sum_n_y
+    S_y_y = sum_y_y
+    S_y = sum_y
+    # (12) the log-likelihood's terms that lack the rows
+    log_likelihood += (-0.5) * log0(s2) * sum_count
+    log_likelihood += (-0.5) * math.log(2) * sum_count
+    log_likelihood += (-0.5) * math.log(np.pi) * sum_count
+    log_likelihood += (-0.5) * (mean ** 2) / s2 * sum_count
+    log_likelihood += (-0.5) * log0(s2_x) * sum_n_x
+    log_likelihood += (-0.5) * math.log(2) * sum_n_x
+    log_likelihood += (-0.5) * math.log(np.pi) * sum_n_x
+    log_likelihood += (-0.5) / s2_x * sum_x_x
+    log_likelihood += (-0.5) * log0(s2_y) * sum_n_y
+    log_likelihood += (-0.5) * math.log(2) * sum_n_y
+    log_likelihood += (-0.5) * math.log(np.pi) * sum_n_y
+    log_likelihood += (-0.5) / s2_y * sum_y_y
+    log_likelihood += a / s2_y * sum_y
+    log_likelihood += (-0.5) * (a ** 2) / s2_y * sum_n_y
     return {
         "log_likelihood": float(honest(log_likelihood)),  # (12)
         "count": S_count,  # (5.1)
@@ -425,6 +447,7 @@ def initial(data, prepared, rng):
     sizes = prepared["the sizes"]
     reference_y = prepared["reference y"]
     some = {**prepared, "the chunks": [sample_rows((sizes["N"]), rng)]}
+    some["the sums"] = added_up(sums_of_data, some)
     
     def draw():
         params = {

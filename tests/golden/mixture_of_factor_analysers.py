@@ -158,6 +158,15 @@ def reference(data):
     }
 
 
+def sums_of_data(prepared):
+    """Sums of data that no parameter touches: added up once, before the first iteration."""
+    sizes = prepared["the sizes"]
+    weight = prepared["the weight"]
+    return {
+        "count": weight.sum(),
+    }
+
+
 def prepare(data, reference):
     """What is computed once: centred data with rows last, masks, weights, and the chunks of rows."""
     sizes = dict(data.sizes)
@@ -168,6 +177,7 @@ def prepare(data, reference):
     n = sizes["N"]
     out["the weights are even"] = data.weights is None
     out["the weight"] = np.ones(n) if data.weights is None else np.asarray(data.weights, float)
+    out["the sums"] = sums_of_data(out)
     out["the scale"] = out["the spread"] = data_scale([out["x"]])
     return out
 
@@ -221,6 +231,7 @@ def e_step(params, data, prepared, rng=None):
     present_x = prepared["present x"]
     x = prepared["x"]
     Q = sizes["Q"]
+    sum_count = prepared["the sums"]["count"]
     on = expectations(params, prepared)
     mean_y, cov_y, log_z_y, q_z, log_z_z = on(rng)
     S_z = 0.0
@@ -252,7 +263,7 @@ def e_step(params, data, prepared, rng=None):
     # (11) the log-likelihood, added up
     log_likelihood += log_z_z @ weight
     # (11) the log-likelihood's terms that lack the rows
-    log_likelihood += (-0.5) * Q * (math.log(2) + math.log(np.pi)) * weight.sum()
+    log_likelihood += (-0.5) * Q * (math.log(2) + math.log(np.pi)) * sum_count
     return {
         "log_likelihood": float(honest(log_likelihood)),  # (11)
         "z": S_z,  # (6.1)

@@ -111,6 +111,21 @@ def reference(data):
     }
 
 
+def sums_of_data(prepared, rows):
+    """Sums of data that no parameter touches: added up once, before the first iteration."""
+    sizes = prepared["the sizes"]
+    n_rows = row_count(rows)
+    weight = prepared["the weight"]
+    present_y = prepared["present y"]
+    y = prepared["y"]
+    t = special.gammaln((1 + y[rows]))
+    part = weight[rows] * present_y[rows]
+    return {
+        "count": weight[rows].sum(),
+        "n_y_lgamma_y": t @ part,
+    }
+
+
 def prepare(data, reference):
     """What is computed once: centred data with rows last, masks, weights, and the chunks of rows."""
     sizes = dict(data.sizes)
@@ -121,6 +136,7 @@ def prepare(data, reference):
     out["the weights are even"] = data.weights is None
     out["the weight"] = np.ones(n) if data.weights is None else np.asarray(data.weights, float)
     out["the chunks"] = chunks((sizes["N"]), max(512, min(8192, 2**20 // max(10 * (8 + 2 * 1), (8) * 1))))
+    out["the sums"] = added_up(sums_of_data, out)
     out["the scale"] = out["the spread"] = data_scale([])
     return out
 
@@ -146,13 +162,12 @@ def expectations(params, prepared):
 def e_step(params, data, prepared, rng=None):
     """Expected sufficient statistics (additive over data) and the log-likelihood, at these parameters."""
     sizes = prepared["the sizes"]
+    sum_count = prepared["the sums"]["count"]
     weight = prepared["the weight"]
     shape = params["shape"]
     mean = params["mean"]
-    present_y = prepared["present y"]
-    y = prepared["y"]
+    sum_n_y_lgamma_y = prepared["the sums"]["n_y_lgamma_y"]
     on = expectations(params, prepared)
-    S_count = 0.0
     S_log_rate = 0.0
     S_rate = 0.0
     log_likelihood = 0.0
@@ -160,16 +175,16 @@ def e_step(params, data, prepared, rng=None):
         n_rows = row_count(rows)
         moments_rate, log_z_rate = on(rows, rng)
         # (5) expected statistics, added up
-        S_count = S_count + weight[rows].sum()
         S_log_rate = S_log_rate + moments_rate["log"] @ weight[rows]
         S_rate = S_rate + moments_rate["id"] @ weight[rows]
         # (9) the log-likelihood, added up
-        log_likelihood += shape * (log0(shape) - log0(mean)) * weight[rows].sum()
-        log_likelihood += -special.gammaln(shape) * weight[rows].sum()
-        t = special.gammaln((1 + y[rows]))
-        part = present_y[rows] * t
-        log_likelihood += -(weight[rows] @ part)
         log_likelihood += log_z_rate @ weight[rows]
+    # (5) expected statistics that lack the rows
+    S_count = sum_count
+    # (9) the log-likelihood's terms that lack the rows
+    log_likelihood += shape * (log0(shape) - log0(mean)) * sum_count
+    log_likelihood += -special.gammaln(shape) * sum_count
+    log_likelihood += -sum_n_y_lgamma_y
     return {
         "log_likelihood": float(honest(log_likelihood)),  # (9)
         "count": S_count,  # (5.1)
@@ -253,6 +268,7 @@ def initial(data, prepared, rng):
     """Starting values: neutral ones, then the M-step of a seeded division of the rows among the states."""
     sizes = prepared["the sizes"]
     some = {**prepared, "the chunks": [sample_rows((sizes["N"]), rng)]}
+    some["the sums"] = added_up(sums_of_data, some)
     
     def draw():
         params = {

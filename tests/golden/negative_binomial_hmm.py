@@ -159,6 +159,17 @@ def reference(data):
     }
 
 
+def sums_of_data(prepared):
+    """Sums of data that no parameter touches: added up once, before the first iteration."""
+    sizes = prepared["the sizes"]
+    present_y = prepared["present y"]
+    y = prepared["y"]
+    t = special.gammaln((1 + y))
+    return {
+        "n_y_lgamma_y": present_y @ t,
+    }
+
+
 def prepare(data, reference):
     """What is computed once: centred data with rows last, masks, weights, and the chunks of rows."""
     sizes = dict(data.sizes)
@@ -167,6 +178,7 @@ def prepare(data, reference):
     out["present y"] = presence(data.masks.get("y"), data.values["y"].shape, 1, 1, "y")
     within_reach("z", [sizes["K"]], 1)
     out["the sequences of z"] = sequences(np.arange(1) * (sizes["T"]), np.full(1, sizes["T"]))
+    out["the sums"] = sums_of_data(out)
     out["the scale"] = out["the spread"] = data_scale([])
     return out
 
@@ -212,8 +224,7 @@ def expectations(params, prepared):
 def e_step(params, data, prepared, rng=None):
     """Expected sufficient statistics (additive over data) and the log-likelihood, at these parameters."""
     sizes = prepared["the sizes"]
-    present_y = prepared["present y"]
-    y = prepared["y"]
+    sum_n_y_lgamma_y = prepared["the sums"]["n_y_lgamma_y"]
     on = expectations(params, prepared)
     moments_rate, log_z_rate, q_z, log_z_z, chain_z = on(rng)
     S_z_first = 0.0
@@ -221,7 +232,6 @@ def e_step(params, data, prepared, rng=None):
     S_z = 0.0
     S_rate_log_rate = 0.0
     S_rate_rate = 0.0
-    t = special.gammaln((1 + y))
     log_likelihood = 0.0
     # (6) expected statistics, added up
     S_z_first = S_z_first + chain_z["first"][0]
@@ -233,7 +243,7 @@ def e_step(params, data, prepared, rng=None):
     # (12) the log-likelihood, added up
     log_likelihood += log_z_z
     # (12) the log-likelihood's terms that lack the rows
-    log_likelihood += -(present_y @ t)
+    log_likelihood += -sum_n_y_lgamma_y
     return {
         "log_likelihood": float(honest(log_likelihood)),  # (12)
         "z_first": S_z_first,  # (6.1)

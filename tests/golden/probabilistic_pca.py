@@ -127,6 +127,23 @@ def reference(data):
     }
 
 
+def sums_of_data(prepared, rows):
+    """Sums of data that no parameter touches: added up once, before the first iteration."""
+    sizes = prepared["the sizes"]
+    n_rows = row_count(rows)
+    weight = prepared["the weight"]
+    present_x = prepared["present x"]
+    x = prepared["x"]
+    t = x[:, rows] ** 2
+    return {
+        "n_x": weight[rows] @ present_x[:, rows].sum(axis=0),
+        "x_x": weight[rows] @ t.sum(axis=0),
+        "x": weight[rows] @ x[:, rows].T,
+        "n_x_2": weight[rows] @ present_x[:, rows].T,
+        "count": weight[rows].sum(),
+    }
+
+
 def prepare(data, reference):
     """What is computed once: centred data with rows last, masks, weights, and the chunks of rows."""
     sizes = dict(data.sizes)
@@ -138,6 +155,7 @@ def prepare(data, reference):
     out["the weights are even"] = data.weights is None
     out["the weight"] = np.ones(n) if data.weights is None else np.asarray(data.weights, float)
     out["the chunks"] = chunks((sizes["N"]), max(512, min(8192, 2**20 // max(10 * (8 + 2 * 1), (8) * 1))))
+    out["the sums"] = added_up(sums_of_data, out)
     out["the scale"] = out["the spread"] = data_scale([out["x"]])
     return out
 
@@ -168,49 +186,51 @@ def expectations(params, prepared):
 def e_step(params, data, prepared, rng=None):
     """Expected sufficient statistics (additive over data) and the log-likelihood, at these parameters."""
     sizes = prepared["the sizes"]
-    present_x = prepared["present x"]
-    weight = prepared["the weight"]
+    sum_n_x = prepared["the sums"]["n_x"]
+    sum_x_x = prepared["the sums"]["x_x"]
+    sum_x = prepared["the sums"]["x"]
     x = prepared["x"]
+    weight = prepared["the weight"]
+    sum_n_x_2 = prepared["the sums"]["n_x_2"]
+    present_x = prepared["present x"]
     Q = sizes["Q"]
+    sum_count = prepared["the sums"]["count"]
     s2 = params["s2"]
     reference_x = prepared["reference x"]
     mean = params["mean"] - reference_x
     on = expectations(params, prepared)
-    S_n_x = 0.0
-    S_x_x = 0.0
-    S_x = 0.0
     S_x_y = 0.0
-    S_n_x_2 = 0.0
     S_n_x_y = 0.0
     S_n_x_y_y = 0.0
     S_n_x_cov_y = 0.0
-    t_2 = mean ** 2
+    t = mean ** 2
     log_likelihood = 0.0
     for rows in prepared["the chunks"]:
         n_rows = row_count(rows)
         mean_y, cov_y, log_z_y = on(rows, rng)
         # (5) expected statistics, added up
-        S_n_x = S_n_x + present_x[:, rows].sum(axis=0) @ weight[rows]
-        t = x[:, rows] ** 2
-        S_x_x = S_x_x + t.sum(axis=0) @ weight[rows]
-        S_x = S_x + x[:, rows] @ weight[rows]
         part = x[:, rows] * weight[rows]
         S_x_y = S_x_y + (mean_y[0] @ part.T).T
-        S_n_x_2 = S_n_x_2 + present_x[:, rows] @ weight[rows]
         part_2 = present_x[:, rows] * weight[rows]
         S_n_x_y = S_n_x_y + (mean_y[0] @ part_2.T).T
         part_3 = mean_y[0][:, None, :] * mean_y[0]
         S_n_x_y_y = S_n_x_y_y + np.tensordot(part_2, part_3, ([1], [2]))
         S_n_x_cov_y = S_n_x_cov_y + np.tensordot(cov_y[0][0], part_2, ([2], [1])).transpose(2, 0, 1)
         # (9) the log-likelihood, added up
-        log_likelihood += (-0.5) * Q * (math.log(2) + math.log(np.pi)) * weight[rows].sum()
-        log_likelihood += (-0.5) * log0(s2) * (present_x[:, rows].sum(axis=0) @ weight[rows])
-        log_likelihood += (-0.5) * math.log(2) * (present_x[:, rows].sum(axis=0) @ weight[rows])
-        log_likelihood += (-0.5) * math.log(np.pi) * (present_x[:, rows].sum(axis=0) @ weight[rows])
-        log_likelihood += (-0.5) / s2 * (t.sum(axis=0) @ weight[rows])
-        log_likelihood += (1 / s2) * (mean @ (x[:, rows] @ weight[rows]))
-        log_likelihood += (-0.5) / s2 * (t_2 @ (present_x[:, rows] @ weight[rows]))
         log_likelihood += log_z_y @ weight[rows]
+    # (5) expected statistics that lack the rows
+    S_n_x = sum_n_x
+    S_x_x = sum_x_x
+    S_x = sum_x
+    S_n_x_2 = sum_n_x_2
+    # (9) the log-likelihood's terms that lack the rows
+    log_likelihood += (-0.5) * Q * (math.log(2) + math.log(np.pi)) * sum_count
+    log_likelihood += (-0.5) * log0(s2) * sum_n_x
+    log_likelihood += (-0.5) * math.log(2) * sum_n_x
+    log_likelihood += (-0.5) * math.log(np.pi) * sum_n_x
+    log_likelihood += (-0.5) / s2 * sum_x_x
+    log_likelihood += (1 / s2) * (mean @ sum_x)
+    log_likelihood += (-0.5) / s2 * (t @ sum_n_x_2)
     return {
         "log_likelihood": float(honest(log_likelihood)),  # (9)
         "n_x": S_n_x,  # (5.1)
@@ -315,6 +335,7 @@ def initial(data, prepared, rng):
     reference_x = prepared["reference x"]
     Q = sizes["Q"]
     some = {**prepared, "the chunks": [sample_rows((sizes["N"]), rng)]}
+    some["the sums"] = added_up(sums_of_data, some)
     
     def draw():
         params = {

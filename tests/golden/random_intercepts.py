@@ -152,6 +152,33 @@ def reference(data):
     }
 
 
+def sums_of_data(prepared):
+    """Sums of data that no parameter touches: added up once, before the first iteration."""
+    sizes = prepared["the sizes"]
+    subject = prepared["subject"]
+    weight = prepared["the weight"]
+    y = prepared["y"]
+    G = sizes["G"]
+    X = prepared["X"]
+    present_y = prepared["present y"]
+    part = weight * y
+    sums = segment_sum(part, subject, G)
+    part_2 = weight * present_y
+    part_3 = X * part_2
+    sums_2 = segment_sum(part_3, subject, G)
+    sums_3 = segment_sum(part_2, subject, G)
+    t = y ** 2
+    return {
+        "y_subject": sums,
+        "X_n_y_subject": sums_2.T,
+        "n_y_subject": sums_3,
+        "n_y": weight @ present_y,
+        "y_y": weight @ t,
+        "X_y": X @ part,
+        "X_X_n_y": (X @ part_3.T).T,
+    }
+
+
 def prepare(data, reference):
     """What is computed once: centred data with rows last, masks, weights, and the chunks of rows."""
     sizes = dict(data.sizes)
@@ -164,6 +191,7 @@ def prepare(data, reference):
     n = sizes["N"]
     out["the weights are even"] = data.weights is None
     out["the weight"] = np.ones(n) if data.weights is None else np.asarray(data.weights, float)
+    out["the sums"] = sums_of_data(out)
     out["the scale"] = out["the spread"] = data_scale([])
     return out
 
@@ -171,25 +199,16 @@ def prepare(data, reference):
 def expectations(params, prepared):
     """Posteriors at these parameters: what lacks the rows once, then a function of the rows."""
     sizes = prepared["the sizes"]
-    subject = prepared["subject"]
-    y = prepared["y"]
-    weight = prepared["the weight"]
-    G = sizes["G"]
     s2 = params["s2"]
-    present_y = prepared["present y"]
-    X = prepared["X"]
+    sum_y_subject = prepared["the sums"]["y_subject"]
     reference_beta = prepared["reference beta"]
     beta = params["beta"] - reference_beta
+    sum_X_n_y_subject = prepared["the sums"]["X_n_y_subject"]
     s2_b = params["s2_b"]
+    sum_n_y_subject = prepared["the sums"]["n_y_subject"]
     # (4) what the posterior of b takes from the parameters
-    part = y * weight
-    sums = segment_sum(part, subject, G)
-    part_2 = present_y * weight
-    part_3 = X * part_2
-    sums_2 = segment_sum(part_3, subject, G)
-    eta_id_b = ((1 / s2) * sums) - (1 / s2) * (sums_2.T @ beta)
-    sums_3 = segment_sum(part_2, subject, G)
-    eta_square_b = ((-0.5) / s2_b) + ((-0.5) / s2 * sums_3)
+    eta_id_b = ((1 / s2) * sum_y_subject) - (1 / s2) * (beta @ sum_X_n_y_subject.T)
+    eta_square_b = ((-0.5) / s2_b) + ((-0.5) / s2 * sum_n_y_subject)
     log_z_b, moments_b = normal_posterior(eta_id_b, eta_square_b)
 
     def on(rng=None):
@@ -201,11 +220,13 @@ def expectations(params, prepared):
 def e_step(params, data, prepared, rng=None):
     """Expected sufficient statistics (additive over data) and the log-likelihood, at these parameters."""
     sizes = prepared["the sizes"]
-    present_y = prepared["present y"]
-    weight = prepared["the weight"]
-    y = prepared["y"]
-    X = prepared["X"]
-    subject = prepared["subject"]
+    sum_n_y = prepared["the sums"]["n_y"]
+    sum_y_y = prepared["the sums"]["y_y"]
+    sum_X_y = prepared["the sums"]["X_y"]
+    sum_y_subject = prepared["the sums"]["y_subject"]
+    sum_X_X_n_y = prepared["the sums"]["X_X_n_y"]
+    sum_X_n_y_subject = prepared["the sums"]["X_n_y_subject"]
+    sum_n_y_subject = prepared["the sums"]["n_y_subject"]
     G = sizes["G"]
     s2_b = params["s2_b"]
     s2 = params["s2"]
@@ -213,35 +234,26 @@ def e_step(params, data, prepared, rng=None):
     beta = params["beta"] - reference_beta
     on = expectations(params, prepared)
     moments_b, log_z_b = on(rng)
-    t = y ** 2
-    part = y * weight
-    part_2 = y * moments_b["id"][subject]
-    part_3 = present_y * weight
-    part_4 = X * part_3
-    part_5 = present_y * moments_b["id"][subject]
-    part_6 = weight * part_5
-    part_7 = present_y * moments_b["square"][subject]
-    part_8 = beta[:, None] * beta
     log_likelihood = 0.0
     # (5) expected statistics that lack the rows
     S_square_b = moments_b["square"].sum()
-    S_n_y = present_y @ weight
-    S_y_y = t @ weight
-    S_y_X = X @ part
-    S_y_subject_b = weight @ part_2
-    S_n_y_X_X = (X @ part_4.T).T
-    S_n_y_X_subject_b = X @ part_6
-    S_n_y_subject_square_b = weight @ part_7
+    S_n_y = sum_n_y
+    S_y_y = sum_y_y
+    S_y_X = sum_X_y
+    S_y_subject_b = moments_b["id"] @ sum_y_subject
+    S_n_y_X_X = sum_X_X_n_y
+    S_n_y_X_subject_b = moments_b["id"] @ sum_X_n_y_subject
+    S_n_y_subject_square_b = moments_b["square"] @ sum_n_y_subject
     # (10) the log-likelihood's terms that lack the rows
     log_likelihood += (-0.5) * G * log0(s2_b)
     log_likelihood += (-0.5) * G * math.log(2)
     log_likelihood += (-0.5) * G * math.log(np.pi)
-    log_likelihood += (-0.5) * log0(s2) * (present_y @ weight)
-    log_likelihood += (-0.5) * math.log(2) * (present_y @ weight)
-    log_likelihood += (-0.5) * math.log(np.pi) * (present_y @ weight)
-    log_likelihood += (-0.5) / s2 * (t @ weight)
-    log_likelihood += (1 / s2) * (beta @ (X @ part))
-    log_likelihood += (-0.5) / s2 * np.tensordot(part_8, X @ part_4.T, ([0, 1], [1, 0]))
+    log_likelihood += (-0.5) * log0(s2) * sum_n_y
+    log_likelihood += (-0.5) * math.log(2) * sum_n_y
+    log_likelihood += (-0.5) * math.log(np.pi) * sum_n_y
+    log_likelihood += (-0.5) / s2 * sum_y_y
+    log_likelihood += (1 / s2) * (beta @ sum_X_y)
+    log_likelihood += (-0.5) / s2 * (beta @ (beta @ sum_X_X_n_y))
     log_likelihood += log_z_b.sum()
     return {
         "log_likelihood": float(honest(log_likelihood)),  # (10)

@@ -153,6 +153,39 @@ def reference(data):
     }
 
 
+def sums_of_data(prepared):
+    """Sums of data that no parameter touches: added up once, before the first iteration."""
+    sizes = prepared["the sizes"]
+    subject = prepared["subject"]
+    weight = prepared["the weight"]
+    present_y = prepared["present y"]
+    G = sizes["G"]
+    day = prepared["day"]
+    y = prepared["y"]
+    part = weight * present_y
+    sums = segment_sum(part, subject, G)
+    part_2 = weight * day
+    part_3 = present_y * part_2
+    sums_2 = segment_sum(part_3, subject, G)
+    t = day ** 2
+    part_4 = t * part
+    sums_3 = segment_sum(part_4, subject, G)
+    part_5 = weight * y
+    sums_4 = segment_sum(part_5, subject, G)
+    part_6 = y * part_2
+    sums_5 = segment_sum(part_6, subject, G)
+    t_2 = y ** 2
+    return {
+        "n_y_subject": sums,
+        "day_n_y_subject": sums_2,
+        "n_y_day_day_subject": sums_3,
+        "y_subject": sums_4,
+        "day_y_subject": sums_5,
+        "n_y": weight @ present_y,
+        "y_y": weight @ t_2,
+    }
+
+
 def prepare(data, reference):
     """What is computed once: centred data with rows last, masks, weights, and the chunks of rows."""
     sizes = dict(data.sizes)
@@ -164,6 +197,7 @@ def prepare(data, reference):
     n = sizes["N"]
     out["the weights are even"] = data.weights is None
     out["the weight"] = np.ones(n) if data.weights is None else np.asarray(data.weights, float)
+    out["the sums"] = sums_of_data(out)
     out["the scale"] = out["the spread"] = data_scale([])
     return out
 
@@ -172,46 +206,31 @@ def expectations(params, prepared):
     """Posteriors at these parameters: what lacks the rows once, then a function of the rows."""
     sizes = prepared["the sizes"]
     cov = params["cov"]
-    subject = prepared["subject"]
-    present_y = prepared["present y"]
-    weight = prepared["the weight"]
-    G = sizes["G"]
     s2 = params["s2"]
-    day = prepared["day"]
+    sum_n_y_subject = prepared["the sums"]["n_y_subject"]
+    sum_day_n_y_subject = prepared["the sums"]["day_n_y_subject"]
+    sum_n_y_day_day_subject = prepared["the sums"]["n_y_day_day_subject"]
     beta = params["beta"]
-    y = prepared["y"]
+    sum_y_subject = prepared["the sums"]["y_subject"]
+    sum_day_y_subject = prepared["the sums"]["day_y_subject"]
     # (4) what the posterior of b takes from the parameters
     cholesky_2 = cholesky(cov)
     precision = inverse(cholesky_2)
-    part = present_y * weight
-    sums = segment_sum(part, subject, G)
-    part_2 = ((0 == np.arange(2)) + 0.0)[:, None] * ((0 == np.arange(2)) + 0.0)
-    part_3 = sums * part_2[:, :, None]
-    part_4 = present_y * day
-    part_5 = weight * part_4
-    sums_2 = segment_sum(part_5, subject, G)
-    part_6 = ((0 == np.arange(2)) + 0.0)[:, None] * ((1 == np.arange(2)) + 0.0)
-    part_7 = sums_2 * part_6[:, :, None]
-    part_8 = ((1 == np.arange(2)) + 0.0)[:, None] * ((0 == np.arange(2)) + 0.0)
-    part_9 = sums_2 * part_8[:, :, None]
-    t = day ** 2
-    part_10 = present_y * t
-    part_11 = weight * part_10
-    sums_3 = segment_sum(part_11, subject, G)
-    part_12 = ((1 == np.arange(2)) + 0.0)[:, None] * ((1 == np.arange(2)) + 0.0)
-    part_13 = sums_3 * part_12[:, :, None]
-    cov_b, log_det_b = gaussian_covariance([[((-0.5) * precision)[:, :, None] + ((-0.5) / s2 * part_3) + ((-0.5) / s2 * part_7) + ((-0.5) / s2 * part_9) + ((-0.5) / s2 * part_13)]], (0, [1], 1))
-    part_14 = y * weight
-    sums_4 = segment_sum(part_14, subject, G)
-    part_15 = sums_4 * ((0 == np.arange(2)) + 0.0)[:, None]
-    part_16 = y * day
-    part_17 = weight * part_16
-    sums_5 = segment_sum(part_17, subject, G)
-    part_18 = sums_5 * ((1 == np.arange(2)) + 0.0)[:, None]
+    part = ((0 == np.arange(2)) + 0.0)[:, None] * ((0 == np.arange(2)) + 0.0)
+    part_2 = sum_n_y_subject * part[:, :, None]
+    part_3 = ((0 == np.arange(2)) + 0.0)[:, None] * ((1 == np.arange(2)) + 0.0)
+    part_4 = sum_day_n_y_subject * part_3[:, :, None]
+    part_5 = ((1 == np.arange(2)) + 0.0)[:, None] * ((0 == np.arange(2)) + 0.0)
+    part_6 = sum_day_n_y_subject * part_5[:, :, None]
+    part_7 = ((1 == np.arange(2)) + 0.0)[:, None] * ((1 == np.arange(2)) + 0.0)
+    part_8 = sum_n_y_day_day_subject * part_7[:, :, None]
+    cov_b, log_det_b = gaussian_covariance([[((-0.5) * precision)[:, :, None] + ((-0.5) / s2 * part_2) + ((-0.5) / s2 * part_4) + ((-0.5) / s2 * part_6) + ((-0.5) / s2 * part_8)]], (0, [1], 1))
+    part_9 = ((0 == np.arange(2)) + 0.0)[:, None] * sum_y_subject
+    part_10 = ((1 == np.arange(2)) + 0.0)[:, None] * sum_day_y_subject
 
     def on(rng=None):
         # (4) the precision and the mean of b, jointly Gaussian; their log-normaliser
-        mean_b, log_z_b = gaussian_mean(cov_b, log_det_b, [(precision @ beta)[:, None] + ((1 / s2) * part_15) + ((1 / s2) * part_18)], (0, [1], 1))
+        mean_b, log_z_b = gaussian_mean(cov_b, log_det_b, [(precision @ beta)[:, None] + ((1 / s2) * part_9) + ((1 / s2) * part_10)], (0, [1], 1))
         return mean_b, cov_b, log_z_b
     return on
 
@@ -219,11 +238,13 @@ def expectations(params, prepared):
 def e_step(params, data, prepared, rng=None):
     """Expected sufficient statistics (additive over data) and the log-likelihood, at these parameters."""
     sizes = prepared["the sizes"]
-    present_y = prepared["present y"]
-    weight = prepared["the weight"]
-    y = prepared["y"]
-    subject = prepared["subject"]
-    day = prepared["day"]
+    sum_n_y = prepared["the sums"]["n_y"]
+    sum_y_y = prepared["the sums"]["y_y"]
+    sum_y_subject = prepared["the sums"]["y_subject"]
+    sum_day_y_subject = prepared["the sums"]["day_y_subject"]
+    sum_n_y_subject = prepared["the sums"]["n_y_subject"]
+    sum_day_n_y_subject = prepared["the sums"]["day_n_y_subject"]
+    sum_n_y_day_day_subject = prepared["the sums"]["n_y_day_day_subject"]
     G = sizes["G"]
     cov = params["cov"]
     beta = params["beta"]
@@ -232,57 +253,43 @@ def e_step(params, data, prepared, rng=None):
     mean_b, cov_b, log_z_b = on(rng)
     S_b_b = 0.0
     S_b = 0.0
-    t = y ** 2
     S_y_subject_b = 0.0
-    part_2 = y * day
     S_y_day_subject_b = 0.0
     S_n_y_subject_b_b = 0.0
-    part_6 = present_y * cov_b[0][0][0, 0, subject]
-    part_7 = present_y * day
-    part_9 = weight * part_7
     S_n_y_day_subject_b_b = 0.0
-    part_10 = cov_b[0][0][0, 1, subject] * weight
-    part_11 = cov_b[0][0][1, 0, subject] * weight
-    t_2 = day ** 2
-    part_12 = present_y * t_2
-    part_14 = weight * part_12
     S_n_y_day_day_subject_b_b = 0.0
-    part_15 = cov_b[0][0][1, 1, subject] * weight
     cholesky_2 = cholesky(cov)
     precision = inverse(cholesky_2)
     log_likelihood = 0.0
     # (5) expected statistics, added up
     S_b_b = S_b_b + mean_b[0] @ mean_b[0].T
     S_b = S_b + mean_b[0].sum(axis=1)
-    part = y * mean_b[0][0, subject]
-    S_y_subject_b = S_y_subject_b + weight @ part
-    part_3 = mean_b[0][1, subject] * weight
-    S_y_day_subject_b = S_y_day_subject_b + part_2 @ part_3
-    part_4 = present_y * mean_b[0][0, subject]
-    part_5 = mean_b[0][0, subject] * weight
-    S_n_y_subject_b_b = S_n_y_subject_b_b + part_4 @ part_5
-    part_8 = mean_b[0][0, subject] * mean_b[0][1, subject]
-    S_n_y_day_subject_b_b = S_n_y_day_subject_b_b + part_8 @ part_9
-    part_13 = mean_b[0][1, subject] * mean_b[0][1, subject]
-    S_n_y_day_day_subject_b_b = S_n_y_day_day_subject_b_b + part_13 @ part_14
+    S_y_subject_b = S_y_subject_b + mean_b[0][0, :] @ sum_y_subject
+    S_y_day_subject_b = S_y_day_subject_b + mean_b[0][1, :] @ sum_day_y_subject
+    part = mean_b[0][0, :] * mean_b[0][0, :]
+    S_n_y_subject_b_b = S_n_y_subject_b_b + sum_n_y_subject @ part
+    part_2 = mean_b[0][0, :] * mean_b[0][1, :]
+    S_n_y_day_subject_b_b = S_n_y_day_subject_b_b + sum_day_n_y_subject @ part_2
+    part_3 = mean_b[0][1, :] * mean_b[0][1, :]
+    S_n_y_day_day_subject_b_b = S_n_y_day_day_subject_b_b + sum_n_y_day_day_subject @ part_3
     # (10) the log-likelihood, added up
     log_likelihood += log_z_b.sum()
     # (5) expected statistics that lack the rows
     S_cov_b = cov_b[0][0].sum(axis=2)
-    S_n_y = present_y @ weight
-    S_y_y = t @ weight
-    S_n_y_subject_cov_b = weight @ part_6
-    S_n_y_day_subject_cov_b = part_7 @ part_10
-    S_n_y_day_subject_cov_b_2 = part_7 @ part_11
-    S_n_y_day_day_subject_cov_b = part_12 @ part_15
+    S_n_y = sum_n_y
+    S_y_y = sum_y_y
+    S_n_y_subject_cov_b = cov_b[0][0][0, 0, :] @ sum_n_y_subject
+    S_n_y_day_subject_cov_b = cov_b[0][0][0, 1, :] @ sum_day_n_y_subject
+    S_n_y_day_subject_cov_b_2 = cov_b[0][0][1, 0, :] @ sum_day_n_y_subject
+    S_n_y_day_day_subject_cov_b = cov_b[0][0][1, 1, :] @ sum_n_y_day_day_subject
     # (10) the log-likelihood's terms that lack the rows
     log_likelihood += (-0.5) * G * log_determinant(cholesky_2)
     log_likelihood += (-0.5) * G * 2 * (math.log(2) + math.log(np.pi))
     log_likelihood += (-0.5) * G * (beta @ (beta @ precision))
-    log_likelihood += (-0.5) * log0(s2) * (present_y @ weight)
-    log_likelihood += (-0.5) * math.log(2) * (present_y @ weight)
-    log_likelihood += (-0.5) * math.log(np.pi) * (present_y @ weight)
-    log_likelihood += (-0.5) / s2 * (t @ weight)
+    log_likelihood += (-0.5) * log0(s2) * sum_n_y
+    log_likelihood += (-0.5) * math.log(2) * sum_n_y
+    log_likelihood += (-0.5) * math.log(np.pi) * sum_n_y
+    log_likelihood += (-0.5) / s2 * sum_y_y
     return {
         "log_likelihood": float(honest(log_likelihood)),  # (10)
         "b_b": S_b_b,  # (5.1)

@@ -155,6 +155,18 @@ def reference(data):
     }
 
 
+def sums_of_data(prepared, rows):
+    """Sums of data that no parameter touches: added up once, before the first iteration."""
+    sizes = prepared["the sizes"]
+    n_rows = row_count(rows)
+    weight = prepared["the weight"]
+    present_y = prepared["present y"]
+    return {
+        "n_y": weight[rows] @ present_y[rows],
+        "count": weight[rows].sum(),
+    }
+
+
 def prepare(data, reference):
     """What is computed once: centred data with rows last, masks, weights, and the chunks of rows."""
     sizes = dict(data.sizes)
@@ -169,6 +181,7 @@ def prepare(data, reference):
     out["the weights are even"] = data.weights is None
     out["the weight"] = np.ones(n) if data.weights is None else np.asarray(data.weights, float)
     out["the chunks"] = chunks((sizes["N"]), max(512, min(8192, 2**20 // max(10 * (8 + 2 * 1), (8) * 1))))
+    out["the sums"] = added_up(sums_of_data, out)
     out["the scale"] = out["the spread"] = data_scale([out["y"], out["X"]])
     return out
 
@@ -205,14 +218,15 @@ def expectations(params, prepared):
 def e_step(params, data, prepared, rng=None):
     """Expected sufficient statistics (additive over data) and the log-likelihood, at these parameters."""
     sizes = prepared["the sizes"]
-    present_y = prepared["present y"]
-    weight = prepared["the weight"]
+    sum_n_y = prepared["the sums"]["n_y"]
     y = prepared["y"]
+    weight = prepared["the weight"]
     X = prepared["X"]
+    present_y = prepared["present y"]
     df = prepared["df"]
+    sum_count = prepared["the sums"]["count"]
     s2 = params["s2"]
     on = expectations(params, prepared)
-    S_n_y = 0.0
     S_y_y_u = 0.0
     S_y_u = 0.0
     S_y_X_u = 0.0
@@ -224,7 +238,6 @@ def e_step(params, data, prepared, rng=None):
         n_rows = row_count(rows)
         moments_u, log_z_u = on(rows, rng)
         # (5) expected statistics, added up
-        S_n_y = S_n_y + present_y[rows] @ weight[rows]
         t = y[rows] ** 2
         part = t * moments_u["id"]
         S_y_y_u = S_y_y_u + weight[rows] @ part
@@ -239,12 +252,15 @@ def e_step(params, data, prepared, rng=None):
         part_6 = X[:, rows] * part_5
         S_n_y_X_X_u = S_n_y_X_X_u + (X[:, rows] @ part_6.T).T
         # (9) the log-likelihood, added up
-        log_likelihood += (0.5) * df * (math.log((0.5)) + log0(df)) * weight[rows].sum()
-        log_likelihood += -special.gammaln(((0.5) * df)) * weight[rows].sum()
-        log_likelihood += (-0.5) * log0(s2) * (present_y[rows] @ weight[rows])
-        log_likelihood += (-0.5) * math.log(2) * (present_y[rows] @ weight[rows])
-        log_likelihood += (-0.5) * math.log(np.pi) * (present_y[rows] @ weight[rows])
         log_likelihood += log_z_u @ weight[rows]
+    # (5) expected statistics that lack the rows
+    S_n_y = sum_n_y
+    # (9) the log-likelihood's terms that lack the rows
+    log_likelihood += (0.5) * df * (math.log((0.5)) + log0(df)) * sum_count
+    log_likelihood += -special.gammaln(((0.5) * df)) * sum_count
+    log_likelihood += (-0.5) * log0(s2) * sum_n_y
+    log_likelihood += (-0.5) * math.log(2) * sum_n_y
+    log_likelihood += (-0.5) * math.log(np.pi) * sum_n_y
     return {
         "log_likelihood": float(honest(log_likelihood)),  # (9)
         "n_y": S_n_y,  # (5.1)
@@ -346,6 +362,7 @@ def initial(data, prepared, rng):
     reference_X = prepared["reference X"]
     P = sizes["P"]
     some = {**prepared, "the chunks": [sample_rows((sizes["N"]), rng)]}
+    some["the sums"] = added_up(sums_of_data, some)
     
     def draw():
         params = {

@@ -130,6 +130,33 @@ def reference(data):
     }
 
 
+def sums_of_data(prepared, rows):
+    """Sums of data that no parameter touches: added up once, before the first iteration."""
+    sizes = prepared["the sizes"]
+    n_rows = row_count(rows)
+    z = prepared["z"]
+    weight = prepared["the weight"]
+    present_z = prepared["present z"]
+    K = sizes["K"]
+    present_x = prepared["present x"]
+    x = prepared["x"]
+    part = weight[rows] * present_z[rows]
+    sums = segment_sum(part, z[rows], K)
+    part_2 = weight[rows] * present_x[rows]
+    sums_2 = segment_sum(part_2, z[rows], K)
+    part_3 = weight[rows] * x[:, rows]
+    part_4 = x[:, rows][:, None, :] * part_3
+    sums_3 = segment_sum(part_4.transpose(1, 0, 2), z[rows], K)
+    sums_4 = segment_sum(part_3, z[rows], K)
+    return {
+        "n_z_z": sums,
+        "n_x_z": sums_2,
+        "x_x_z": sums_3.transpose(0, 2, 1),
+        "x_z": sums_4,
+        "n_x": weight[rows] @ present_x[rows],
+    }
+
+
 def prepare(data, reference):
     """What is computed once: centred data with rows last, masks, weights, and the chunks of rows."""
     sizes = dict(data.sizes)
@@ -144,6 +171,7 @@ def prepare(data, reference):
     out["the weights are even"] = data.weights is None
     out["the weight"] = np.ones(n) if data.weights is None else np.asarray(data.weights, float)
     out["the chunks"] = chunks((sizes["N"]), max(512, min(8192, 2**20 // max(10 * (8 + 2 * 1), (8) * 1))))
+    out["the sums"] = added_up(sums_of_data, out)
     out["the scale"] = out["the spread"] = data_scale([out["x"]])
     return out
 
@@ -151,51 +179,34 @@ def prepare(data, reference):
 def e_step(params, data, prepared, rng=None):
     """Expected sufficient statistics (additive over data) and the log-likelihood, at these parameters."""
     sizes = prepared["the sizes"]
-    z = prepared["z"]
-    present_z = prepared["present z"]
-    weight = prepared["the weight"]
-    K = sizes["K"]
-    present_x = prepared["present x"]
-    x = prepared["x"]
+    sum_n_z_z = prepared["the sums"]["n_z_z"]
+    sum_n_x_z = prepared["the sums"]["n_x_z"]
+    sum_x_x_z = prepared["the sums"]["x_x_z"]
+    sum_x_z = prepared["the sums"]["x_z"]
     weights = params["weights"]
     cov = params["cov"]
     D = sizes["D"]
+    sum_n_x = prepared["the sums"]["n_x"]
     reference_x = prepared["reference x"]
     mean = params["mean"] - reference_x
-    S_n_z_z = 0.0
-    S_n_x_z = 0.0
-    S_x_x_z = 0.0
-    S_x_z = 0.0
+    t = log0(weights)
+    cholesky_2 = cholesky(cov)
+    t_2 = log_determinant(cholesky_2)
+    precision = inverse(cholesky_2)
+    part = mean * sum_n_x_z[:, None]
     log_likelihood = 0.0
-    for rows in prepared["the chunks"]:
-        n_rows = row_count(rows)
-        # (3) expected statistics, added up
-        part = present_z[rows] * weight[rows]
-        sums = segment_sum(part, z[rows], K)
-        S_n_z_z = S_n_z_z + sums
-        part_2 = present_x[rows] * weight[rows]
-        sums_2 = segment_sum(part_2, z[rows], K)
-        S_n_x_z = S_n_x_z + sums_2
-        part_3 = x[:, rows] * weight[rows]
-        part_4 = x[:, rows][:, None, :] * part_3
-        sums_3 = segment_sum(part_4.transpose(1, 0, 2), z[rows], K)
-        S_x_x_z = S_x_x_z + sums_3.transpose(0, 2, 1)
-        sums_4 = segment_sum(part_3, z[rows], K)
-        S_x_z = S_x_z + sums_4
-        # (8) the log-likelihood, added up
-        t = log0(weights[z[rows]])
-        part_5 = present_z[rows] * t
-        log_likelihood += weight[rows] @ part_5
-        cholesky_2 = cholesky(cov[z[rows], :, :])
-        t_2 = log_determinant(cholesky_2)
-        part_6 = present_x[rows] * t_2
-        log_likelihood += (-0.5) * (weight[rows] @ part_6)
-        log_likelihood += (-0.5) * D * (math.log(2) + math.log(np.pi)) * (present_x[rows] @ weight[rows])
-        precision = inverse(cholesky_2)
-        log_likelihood += (-0.5) * np.tensordot(part_3, np.einsum("abc,ca->ba", precision, x[:, rows]), ([0, 1], [0, 1]))
-        log_likelihood += np.tensordot(part_3, np.einsum("abc,ac->ba", precision, mean[z[rows], :]), ([0, 1], [0, 1]))
-        part_7 = mean[z[rows], :].T * part_2
-        log_likelihood += (-0.5) * np.tensordot(part_7, np.einsum("abc,ac->ba", precision, mean[z[rows], :]), ([0, 1], [0, 1]))
+    # (3) expected statistics that lack the rows
+    S_n_z_z = sum_n_z_z
+    S_n_x_z = sum_n_x_z
+    S_x_x_z = sum_x_x_z
+    S_x_z = sum_x_z
+    # (8) the log-likelihood's terms that lack the rows
+    log_likelihood += t @ sum_n_z_z
+    log_likelihood += (-0.5) * (t_2 @ sum_n_x_z)
+    log_likelihood += (-0.5) * D * (math.log(2) + math.log(np.pi)) * sum_n_x
+    log_likelihood += (-0.5) * np.tensordot(precision, sum_x_x_z, ([0, 1, 2], [1, 0, 2]))
+    log_likelihood += np.tensordot(sum_x_z, (precision @ mean[..., None])[..., 0], ([0, 1], [1, 0]))
+    log_likelihood += (-0.5) * np.tensordot(part, (precision @ mean[..., None])[..., 0], ([0, 1], [0, 1]))
     return {
         "log_likelihood": float(honest(log_likelihood)),  # (8)
         "n_z_z": S_n_z_z,  # (3.1)

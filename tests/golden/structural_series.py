@@ -198,6 +198,37 @@ def reference(data):
     }
 
 
+def sums_of_data(prepared):
+    """Sums of data that no parameter touches: added up once, before the first iteration."""
+    sizes = prepared["the sizes"]
+    T = sizes["T"]
+    present_y = prepared["present y"]
+    y = prepared["y"]
+    codes = np.clip(np.arange(T) - 1, 0, T - 1).astype(np.int64)
+    t = ((np.arange(T) == 0) + 0.0)
+    t_2 = (np.logical_not(t) + 0.0)
+    sums = segment_sum(t_2, codes, T)
+    t_3 = ((np.arange(T) < 3) + 0.0)
+    t_4 = (np.logical_not(t_3) + 0.0)
+    sums_2 = segment_sum(t_4, codes, T)
+    codes_2 = np.clip(np.arange(T) - 2, 0, T - 1).astype(np.int64)
+    sums_3 = segment_sum(t_4, codes_2, T)
+    codes_3 = np.clip(np.arange(T) - 3, 0, T - 1).astype(np.int64)
+    sums_4 = segment_sum(t_4, codes_3, T)
+    t_5 = y ** 2
+    return {
+        "count": sums,
+        "count_2": sums_2,
+        "count_3": sums_3,
+        "count_4": sums_4,
+        "count_5": t_2.sum(),
+        "count_6": t_4.sum(),
+        "n_y": present_y.sum(),
+        "y_y": t_5.sum(),
+        "count_7": t_3.sum(),
+    }
+
+
 def prepare(data, reference):
     """What is computed once: centred data with rows last, masks, weights, and the chunks of rows."""
     sizes = dict(data.sizes)
@@ -207,6 +238,7 @@ def prepare(data, reference):
     out["y"] = stored(data.values["y"], data.masks.get("y"), float, 1, None)
     out["present y"] = presence(data.masks.get("y"), data.values["y"].shape, 1, 1, "y")
     out["the field of level"] = Field([[(0, 1), (1, 1), (2, 1)]], [(sizes["T"])], "level, slope, season")
+    out["the sums"] = sums_of_data(out)
     out["the scale"] = out["the spread"] = data_scale([])
     return out
 
@@ -220,21 +252,18 @@ def expectations(params, prepared):
     y = prepared["y"]
     noise = params["noise"]
     drift = params["drift"]
+    sum_count = prepared["the sums"]["count"]
     present_y = prepared["present y"]
     bend = params["bend"]
     turn = params["turn"]
+    sum_count_2 = prepared["the sums"]["count_2"]
+    sum_count_3 = prepared["the sums"]["count_3"]
+    sum_count_4 = prepared["the sums"]["count_4"]
     # (4) what the posterior of level, slope, season takes from the parameters
     t = ((np.arange(T) == 0) + 0.0)
     t_2 = (np.logical_not(t) + 0.0)
-    codes = np.clip(np.arange(T) - 1, 0, T - 1).astype(np.int64)
-    sums = segment_sum(t_2, codes, T)
     t_3 = ((np.arange(T) < 3) + 0.0)
     t_4 = (np.logical_not(t_3) + 0.0)
-    sums_2 = segment_sum(t_4, codes, T)
-    codes_2 = np.clip(np.arange(T) - 2, 0, T - 1).astype(np.int64)
-    sums_3 = segment_sum(t_4, codes_2, T)
-    codes_3 = np.clip(np.arange(T) - 3, 0, T - 1).astype(np.int64)
-    sums_4 = segment_sum(t_4, codes_3, T)
     t_5 = np.maximum((np.arange(T) - 1), 0)
     t_6 = np.minimum(t_5, (T - 1))
     t_7 = np.maximum((np.arange(T) - 2), 0)
@@ -246,11 +275,11 @@ def expectations(params, prepared):
         # (4) linear terms and precision of level, slope, season, piece by piece; then their joint posterior
         means_level, covariances_level, log_z_level = gaussian_field(
             prepared["the field of level"], [(start / spread_ * ((np.arange(T) == 0) + 0.0)) + ((1 / noise) * y), np.broadcast_to(0.0, (T,)), ((1 / noise) * y)], [1, 1, 1], [
-                (0, 0, np.arange(T), np.arange(T), ((-0.5) / spread_ * ((np.arange(T) == 0) + 0.0)) + ((-0.5) / drift * t_2) + ((-0.5) / drift * sums) + ((-0.5) / noise * present_y)),
-                (0, 1, np.arange(T), np.arange(T), (-(1 / drift) * sums)),
+                (0, 0, np.arange(T), np.arange(T), ((-0.5) / spread_ * ((np.arange(T) == 0) + 0.0)) + ((-0.5) / drift * t_2) + ((-0.5) / drift * sum_count) + ((-0.5) / noise * present_y)),
+                (0, 1, np.arange(T), np.arange(T), (-(1 / drift) * sum_count)),
                 (0, 2, np.arange(T), np.arange(T), (-(1 / noise) * present_y)),
-                (1, 1, np.arange(T), np.arange(T), ((-0.5) / drift * sums) + ((-0.5) / spread_ * ((np.arange(T) == 0) + 0.0)) + ((-0.5) / bend * t_2) + ((-0.5) / bend * sums)),
-                (2, 2, np.arange(T), np.arange(T), ((-0.5) / spread_ * t_3) + ((-0.5) / turn * t_4) + ((-0.5) / turn * sums_2) + ((-0.5) / turn * sums_3) + ((-0.5) / turn * sums_4) + ((-0.5) / noise * present_y)),
+                (1, 1, np.arange(T), np.arange(T), ((-0.5) / drift * sum_count) + ((-0.5) / spread_ * ((np.arange(T) == 0) + 0.0)) + ((-0.5) / bend * t_2) + ((-0.5) / bend * sum_count)),
+                (2, 2, np.arange(T), np.arange(T), ((-0.5) / spread_ * t_3) + ((-0.5) / turn * t_4) + ((-0.5) / turn * sum_count_2) + ((-0.5) / turn * sum_count_3) + ((-0.5) / turn * sum_count_4) + ((-0.5) / noise * present_y)),
                 (0, 0, np.arange(T), t_6, ((1 / drift) * t_2)),
                 (0, 1, np.arange(T), t_6, ((1 / drift) * t_2)),
                 (1, 1, np.arange(T), t_6, ((1 / bend) * t_2)),
@@ -269,13 +298,18 @@ def expectations(params, prepared):
 def e_step(params, data, prepared, rng=None):
     """Expected sufficient statistics (additive over data) and the log-likelihood, at these parameters."""
     sizes = prepared["the sizes"]
+    sum_count_5 = prepared["the sums"]["count_5"]
     T = sizes["T"]
-    present_y = prepared["present y"]
+    sum_count_6 = prepared["the sums"]["count_6"]
+    sum_n_y = prepared["the sums"]["n_y"]
+    sum_y_y = prepared["the sums"]["y_y"]
     y = prepared["y"]
+    present_y = prepared["present y"]
     spread_ = prepared["spread"]
     start = prepared["start"]
     drift = params["drift"]
     bend = params["bend"]
+    sum_count_7 = prepared["the sums"]["count_7"]
     turn = params["turn"]
     noise = params["noise"]
     on = expectations(params, prepared)
@@ -320,7 +354,6 @@ def e_step(params, data, prepared, rng=None):
     S_tie_season_6 = 0.0
     S_season_season_10 = 0.0
     S_cov_season_4 = 0.0
-    t_5 = y ** 2
     S_y_level = 0.0
     S_y_season = 0.0
     S_n_y_level_level = 0.0
@@ -388,29 +421,29 @@ def e_step(params, data, prepared, rng=None):
     # (11) the log-likelihood, added up
     log_likelihood += log_z_level
     # (5) expected statistics that lack the rows
-    S_count = t_2.sum()
-    S_count_2 = t_4.sum()
-    S_n_y = present_y.sum()
-    S_y_y = t_5.sum()
+    S_count = sum_count_5
+    S_count_2 = sum_count_6
+    S_n_y = sum_n_y
+    S_y_y = sum_y_y
     # (11) the log-likelihood's terms that lack the rows
     log_likelihood += -log0(spread_)
     log_likelihood += -math.log(2)
     log_likelihood += -math.log(np.pi)
     log_likelihood += (-0.5) * (start ** 2) / spread_
-    log_likelihood += (-0.5) * log0(drift) * t_2.sum()
-    log_likelihood += -math.log(2) * t_2.sum()
-    log_likelihood += -math.log(np.pi) * t_2.sum()
-    log_likelihood += (-0.5) * log0(bend) * t_2.sum()
-    log_likelihood += (-0.5) * log0(spread_) * t_3.sum()
-    log_likelihood += (-0.5) * math.log(2) * t_3.sum()
-    log_likelihood += (-0.5) * math.log(np.pi) * t_3.sum()
-    log_likelihood += (-0.5) * log0(turn) * t_4.sum()
-    log_likelihood += (-0.5) * math.log(2) * t_4.sum()
-    log_likelihood += (-0.5) * math.log(np.pi) * t_4.sum()
-    log_likelihood += (-0.5) * log0(noise) * present_y.sum()
-    log_likelihood += (-0.5) * math.log(2) * present_y.sum()
-    log_likelihood += (-0.5) * math.log(np.pi) * present_y.sum()
-    log_likelihood += (-0.5) / noise * t_5.sum()
+    log_likelihood += (-0.5) * log0(drift) * sum_count_5
+    log_likelihood += -math.log(2) * sum_count_5
+    log_likelihood += -math.log(np.pi) * sum_count_5
+    log_likelihood += (-0.5) * log0(bend) * sum_count_5
+    log_likelihood += (-0.5) * log0(spread_) * sum_count_7
+    log_likelihood += (-0.5) * math.log(2) * sum_count_7
+    log_likelihood += (-0.5) * math.log(np.pi) * sum_count_7
+    log_likelihood += (-0.5) * log0(turn) * sum_count_6
+    log_likelihood += (-0.5) * math.log(2) * sum_count_6
+    log_likelihood += (-0.5) * math.log(np.pi) * sum_count_6
+    log_likelihood += (-0.5) * log0(noise) * sum_n_y
+    log_likelihood += (-0.5) * math.log(2) * sum_n_y
+    log_likelihood += (-0.5) * math.log(np.pi) * sum_n_y
+    log_likelihood += (-0.5) / noise * sum_y_y
     return {
         "log_likelihood": float(honest(log_likelihood)),  # (11)
         "count": S_count,  # (5.1)

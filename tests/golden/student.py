@@ -126,6 +126,18 @@ def reference(data):
     }
 
 
+def sums_of_data(prepared, rows):
+    """Sums of data that no parameter touches: added up once, before the first iteration."""
+    sizes = prepared["the sizes"]
+    n_rows = row_count(rows)
+    weight = prepared["the weight"]
+    present_x = prepared["present x"]
+    return {
+        "n_x": weight[rows] @ present_x[rows],
+        "count": weight[rows].sum(),
+    }
+
+
 def prepare(data, reference):
     """What is computed once: centred data with rows last, masks, weights, and the chunks of rows."""
     sizes = dict(data.sizes)
@@ -138,6 +150,7 @@ def prepare(data, reference):
     out["the weights are even"] = data.weights is None
     out["the weight"] = np.ones(n) if data.weights is None else np.asarray(data.weights, float)
     out["the chunks"] = chunks((sizes["N"]), max(512, min(8192, 2**20 // max(10 * (8 + 2 * 1), (8) * 1))))
+    out["the sums"] = added_up(sums_of_data, out)
     out["the scale"] = out["the spread"] = data_scale([out["x"]])
     return out
 
@@ -166,13 +179,14 @@ def expectations(params, prepared):
 def e_step(params, data, prepared, rng=None):
     """Expected sufficient statistics (additive over data) and the log-likelihood, at these parameters."""
     sizes = prepared["the sizes"]
-    present_x = prepared["present x"]
-    weight = prepared["the weight"]
+    sum_n_x = prepared["the sums"]["n_x"]
     x = prepared["x"]
+    weight = prepared["the weight"]
+    present_x = prepared["present x"]
     df = prepared["df"]
+    sum_count = prepared["the sums"]["count"]
     s2 = params["s2"]
     on = expectations(params, prepared)
-    S_n_x = 0.0
     S_x_x_u = 0.0
     S_x_u = 0.0
     S_n_x_u = 0.0
@@ -181,7 +195,6 @@ def e_step(params, data, prepared, rng=None):
         n_rows = row_count(rows)
         moments_u, log_z_u = on(rows, rng)
         # (5) expected statistics, added up
-        S_n_x = S_n_x + present_x[rows] @ weight[rows]
         t = x[rows] ** 2
         part = t * moments_u["id"]
         S_x_x_u = S_x_x_u + weight[rows] @ part
@@ -190,12 +203,15 @@ def e_step(params, data, prepared, rng=None):
         part_3 = present_x[rows] * moments_u["id"]
         S_n_x_u = S_n_x_u + weight[rows] @ part_3
         # (9) the log-likelihood, added up
-        log_likelihood += (0.5) * df * (math.log((0.5)) + log0(df)) * weight[rows].sum()
-        log_likelihood += -special.gammaln(((0.5) * df)) * weight[rows].sum()
-        log_likelihood += (-0.5) * log0(s2) * (present_x[rows] @ weight[rows])
-        log_likelihood += (-0.5) * math.log(2) * (present_x[rows] @ weight[rows])
-        log_likelihood += (-0.5) * math.log(np.pi) * (present_x[rows] @ weight[rows])
         log_likelihood += log_z_u @ weight[rows]
+    # (5) expected statistics that lack the rows
+    S_n_x = sum_n_x
+    # (9) the log-likelihood's terms that lack the rows
+    log_likelihood += (0.5) * df * (math.log((0.5)) + log0(df)) * sum_count
+    log_likelihood += -special.gammaln(((0.5) * df)) * sum_count
+    log_likelihood += (-0.5) * log0(s2) * sum_n_x
+    log_likelihood += (-0.5) * math.log(2) * sum_n_x
+    log_likelihood += (-0.5) * math.log(np.pi) * sum_n_x
     return {
         "log_likelihood": float(honest(log_likelihood)),  # (9)
         "n_x": S_n_x,  # (5.1)
@@ -280,6 +296,7 @@ def initial(data, prepared, rng):
     sizes = prepared["the sizes"]
     reference_x = prepared["reference x"]
     some = {**prepared, "the chunks": [sample_rows((sizes["N"]), rng)]}
+    some["the sums"] = added_up(sums_of_data, some)
     
     def draw():
         params = {

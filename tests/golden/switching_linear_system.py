@@ -163,6 +163,18 @@ def reference(data):
     }
 
 
+def sums_of_data(prepared):
+    """Sums of data that no parameter touches: added up once, before the first iteration."""
+    sizes = prepared["the sizes"]
+    present_y = prepared["present y"]
+    y = prepared["y"]
+    t = y ** 2
+    return {
+        "n_y": present_y.sum(),
+        "y_y": t.sum(),
+    }
+
+
 def prepare(data, reference):
     """What is computed once: centred data with rows last, masks, weights, and the chunks of rows."""
     sizes = dict(data.sizes)
@@ -172,6 +184,7 @@ def prepare(data, reference):
     within_reach("rule", [sizes["K"]], 1)
     out["the sequences of rule"] = sequences(np.arange(1) * (sizes["T"]), np.full(1, sizes["T"]))
     out["the field of level"] = Field([[(0, 1)]], [(sizes["T"])], "level")
+    out["the sums"] = sums_of_data(out)
     out["the scale"] = out["the spread"] = data_scale([])
     return out
 
@@ -318,8 +331,10 @@ def e_step(params, data, prepared, factors=None, rng=None, sweep="all"):
     mean_level = factors["mean:level"]
     cov_level_level = factors["cov:level:level"]
     cov_level_level_0 = factors["cov:level:level:0"]
-    present_y = prepared["present y"]
+    sum_n_y = prepared["the sums"]["n_y"]
+    sum_y_y = prepared["the sums"]["y_y"]
     y = prepared["y"]
+    present_y = prepared["present y"]
     K = sizes["K"]
     first0_rule = factors["first0:rule"]
     stay = params["stay"]
@@ -336,14 +351,13 @@ def e_step(params, data, prepared, factors=None, rng=None, sweep="all"):
     part_6 = t_2 * mean_level[np.clip(np.arange(T) - 1, 0, mean_level.shape[0] - 1)]
     part_7 = mean_level[np.clip(np.arange(T) - 1, 0, mean_level.shape[0] - 1)] * part_6
     part_8 = t_2 * cov_level_level[np.clip(np.arange(T) - 1, 0, cov_level_level.shape[0] - 1)]
-    t_3 = y ** 2
     part_9 = present_y * mean_level
-    t_4 = log0(stay)
-    t_5 = log0(drift)
-    t_6 = 1 / drift
-    part_10 = slope * t_6
-    t_7 = slope ** 2
-    part_11 = t_7 * t_6
+    t_3 = log0(stay)
+    t_4 = log0(drift)
+    t_5 = 1 / drift
+    part_10 = slope * t_5
+    t_6 = slope ** 2
+    part_11 = t_6 * t_5
     log_likelihood = 0.0
     # (6) expected statistics that lack the rows
     S_rule_pair = pair_rule.sum(axis=2)
@@ -354,32 +368,32 @@ def e_step(params, data, prepared, factors=None, rng=None, sweep="all"):
     S_rule_tie_level = q_rule @ part_5
     S_rule_level_level_3 = q_rule @ part_7
     S_rule_cov_level_2 = q_rule @ part_8
-    S_n_y = present_y.sum()
-    S_y_y = t_3.sum()
+    S_n_y = sum_n_y
+    S_y_y = sum_y_y
     S_y_level = y @ mean_level
     S_n_y_level_level = mean_level @ part_9
     S_n_y_cov_level = present_y @ cov_level_level
     # (12) the log-likelihood's terms that lack the rows
     log_likelihood += -log0(K) * first0_rule.sum()
-    log_likelihood += np.tensordot(t_4, pair_rule.sum(axis=2), ([0, 1], [0, 1]))
+    log_likelihood += np.tensordot(t_3, pair_rule.sum(axis=2), ([0, 1], [0, 1]))
     log_likelihood += -math.log(10)
     log_likelihood += (-0.5) * math.log(2)
     log_likelihood += (-0.5) * math.log(np.pi)
     log_likelihood += (-1 / 200) * mean_level[0] * mean_level[0]
     log_likelihood += (-1 / 200) * cov_level_level[0]
-    log_likelihood += (-0.5) * (t_5 @ (t_2 @ q_rule.T))
+    log_likelihood += (-0.5) * (t_4 @ (t_2 @ q_rule.T))
     log_likelihood += (-0.5) * math.log(2) * (t_2 @ q_rule.sum(axis=0))
     log_likelihood += (-0.5) * math.log(np.pi) * (t_2 @ q_rule.sum(axis=0))
-    log_likelihood += (-0.5) * (t_6 @ (q_rule @ part_2))
-    log_likelihood += (-0.5) * (t_6 @ (q_rule @ part_3))
+    log_likelihood += (-0.5) * (t_5 @ (q_rule @ part_2))
+    log_likelihood += (-0.5) * (t_5 @ (q_rule @ part_3))
     log_likelihood += part_10 @ (q_rule @ part_4)
     log_likelihood += part_10 @ (q_rule @ part_5)
     log_likelihood += (-0.5) * (part_11 @ (q_rule @ part_7))
     log_likelihood += (-0.5) * (part_11 @ (q_rule @ part_8))
-    log_likelihood += (-0.5) * log0(noise) * present_y.sum()
-    log_likelihood += (-0.5) * math.log(2) * present_y.sum()
-    log_likelihood += (-0.5) * math.log(np.pi) * present_y.sum()
-    log_likelihood += (-0.5) / noise * t_3.sum()
+    log_likelihood += (-0.5) * log0(noise) * sum_n_y
+    log_likelihood += (-0.5) * math.log(2) * sum_n_y
+    log_likelihood += (-0.5) * math.log(np.pi) * sum_n_y
+    log_likelihood += (-0.5) / noise * sum_y_y
     log_likelihood += (1 / noise) * (y @ mean_level)
     log_likelihood += (-0.5) / noise * (mean_level @ part_9)
     log_likelihood += (-0.5) / noise * (present_y @ cov_level_level)

@@ -1,0 +1,57 @@
+"""Printing sums of data that no parameter touches: one function, called by `prepare`; the other functions read them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from emdsl.derive import expr as x
+from emdsl.derive.expr import El, Expr, Ix
+from emdsl.derive.once import DataSum, Known, taken_out
+from emdsl.derive.statistics import readable_name
+from emdsl.generate.context import Function
+
+KEY = 'prepared["the sums"]'
+
+
+@dataclass
+class Sums:
+    """The sums that the functions of a module read, by the names they have in `prepared`."""
+
+    known: Known
+    found: dict[DataSum, str] = field(default_factory=dict)
+
+    def name(self, s: DataSum) -> str:
+        if s not in self.found:
+            self.found[s] = readable_name(s.factors, set(self.found.values()))
+        return self.found[s]
+
+
+def summed_once(f: Function, factors: Sequence[Expr], out: Sequence[Ix]) -> list[Expr]:
+    """The factors of a product that is summed over all indices but `out`, its sum of data taken from `prepared`."""
+    got = None if f.sums is None else taken_out(factors, out, f.sums.known)
+    if got is None:
+        return list(factors)
+    assert f.sums is not None
+    data, axes, rest = got
+    return [*rest, El(f"sum:{f.sums.name(data)}", axes)]
+
+
+def sums_lines(f: Function, sums: Sums) -> list[str]:
+    """`sums_of_data(prepared, rows)`: each sum over these rows."""
+    if not sums.found:
+        return []
+    em, cells = f.emitter, []
+    for s, name in sums.found.items():
+        factors = [e for e in s.factors if e != x.ONE]
+        cells.append(f'"{name}": {em.broadcast(em.contract(factors, s.axes), s.axes).code},')
+    head = "def sums_of_data(prepared, rows):" if em.chunk else "def sums_of_data(prepared):"
+    doc = '"""Sums of data that no parameter touches: added up once, before the first iteration."""'
+    count = [f"{em.namer.rows} = row_count(rows)"] if em.chunk else []
+    body = [doc, 'sizes = prepared["the sizes"]', *count, *f.prologue(), *em.outer, *em.lines]
+    return [head, *("    " + line for line in (*body, "return {", *("    " + c for c in cells), "}"))]
+
+
+def prepare_sums(chunked: bool) -> str:
+    """The line of `prepare` that makes the sums."""
+    return 'out["the sums"] = ' + ("added_up(sums_of_data, out)" if chunked else "sums_of_data(out)")
