@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from emdsl.derive import expr as x
 from emdsl.derive.expr import DataIx, El, Expr, Idx, Ix
 from emdsl.derive.plates import plate_indices
-from emdsl.derive.terms import Symmetry, canonical_names
+from emdsl.derive.terms import Symmetry, canonical_form
 from emdsl.language import model as m
 
 FACTS = ("present", "row", "position", "start", "length", "reference")  # of data: where they are, how they lie
@@ -78,7 +78,7 @@ def taken_out(
         return None
     inside = tuple(dict.fromkeys(j for f in data for j in x.free(f)))
     marks = tuple(El("out", (i,)) for i in axes)
-    names = canonical_names((*data, *marks), inside, NONE)
+    _, names = canonical_form((*data, *marks), inside, NONE)
     to: dict[Ix, Idx] = dict(names)
     written = sorted((x.substitute(f, to) for f in data), key=repr)
     order = sorted(axes, key=lambda i: (names[i].name, i.dim))
