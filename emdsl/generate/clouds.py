@@ -196,7 +196,8 @@ def emit_points(f: Function, cloud: Cloud, density: str) -> None:
     """The points of a cloud and the volumes they stand for, before anything reads them."""
     em, joint = f.emitter, f.plan.joint
     home = home_of(joint.model.variable(cloud.name))
-    points, volume, made = (em.namer.fresh(f"{part}_{cloud.name}") for part in ("points", "volume", "density"))
+    parts = ("points", "volume", "table", "density")
+    points, volume, table, made = (em.namer.fresh(f"{part}_{cloud.name}") for part in parts)
     em.outer.append(f"{made} = {density}(params, prepared)")
     chunked = em.chunk is not None
     at = f"lambda at, slopes=False: {made}(rows, at, slopes)" if chunked else made
@@ -204,9 +205,10 @@ def emit_points(f: Function, cloud: Cloud, density: str) -> None:
     bounds = ", ".join(f"({', '.join(bound)})" for bound in limits(cloud, f))
     rule = f'prepared["the rules"]["{cloud.name}"]'
     em.comment(f"points for {', '.join(cloud.latents)}: Gauss-Hermite at the mode of each element, with its curvature")
-    em.lines.append(f"{points}, {volume} = adapted({at}, [{bounds}], {rule}, {memory})")
+    em.lines.append(f"{points}, {volume}, {table} = adapted({at}, [{bounds}], {rule}, {memory})")
     point_leaves(f, cloud, points, cut=chunked)
     f.runtime[f"{VOLUME}{cloud.name}"] = Leaf(volume, tuple(range(len(home) + 1)), True, cut=chunked)
+    f.runtime[f"table:{cloud.name}"] = Leaf(table, tuple(range(len(home) + 1)), True, cut=chunked)
 
 
 def cloud_fields(f: Function, block: Block, cloud: Cloud) -> list[tuple[str, str, Array]]:

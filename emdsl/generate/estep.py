@@ -53,9 +53,13 @@ def _emit_discrete(f: Function, block: Block, stacked: bool) -> Stacked | None:
     names = ", ".join(block.latents)
     then = "the largest" if f.largest else "its posterior and log-normaliser"
     em.comment(f"log joint of {names} with its data, for every state; then {then}")
-    stack, others = features_of(f, block) if stacked else (None, block.nodes)
+    known = f.runtime.get(f"table:{block.name}") if axes == (*block.states[:1], *block.home) else None
+    stack, others = features_of(f, block) if stacked and known is None else (None, block.nodes)
     table = em.namer.fresh(f"log_{block.name}")
-    if stack is not None:
+    if known is not None:  # evaluated where its points were found
+        em.lines.append(f"{table} = {known.code}")
+        others = ()
+    elif stack is not None:
         product = emit_stack(f, stack)
         em.lines.append(f"{table} = {product.code}")
         if len(block.states) > 1:

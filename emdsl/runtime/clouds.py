@@ -22,6 +22,8 @@ LogJoint = Callable[..., Any]  # values (D, Q, *plates), slopes: bool -> log den
 
 NEWTON = 50  # steps at most
 HALVINGS = 20  # of one step
+RESTARTS_OF_MODES = 4  # where a point lies higher than the mode that was found
+MOVES = 6  # of points, by moments
 NEAR = 1e-12  # Newton decrement at which a mode is found: a millionth of the curvature's own scale
 
 
@@ -227,47 +229,54 @@ def root_of(precision: Array) -> Array:
 
 def adapted(
     log_joint: LogJoint, bounds: Sequence[Coordinate], rule: tuple[Array, Array], start: Array
-) -> tuple[Array, Array]:
-    """Values at the points of an adapted rule (D, Q, *plates) and the log volumes that they stand for (Q, *plates).
+) -> tuple[Array, Array, Array]:
+    """Values at the points of an adapted rule (D, Q, *plates), the log volumes that they stand for (Q, *plates), and
+    the log density there with its volume (Q, *plates), whose sum of exponentials over Q is the integral.
 
     log_joint : values (D, Q, *plates) -> log density (Q, *plates); with slopes=True the gradient (D, Q, *plates) and
     the Hessian (D, D, Q, *plates) too. start : where Newton starts, (D, *plates), overwritten by the modes found.
-    Where a density is not concave at its mode, its own mean and spread under the points take the curvature's place.
+    Where a point lies higher than the mode found, Newton starts there again. Where the density at the points is more
+    than twice as wide as the curvature says, or narrower (flat or several modes, a long tail), its own mean and
+    covariance under the points place them (Naylor and Smith 1982, Applied Statistics 31, 214-225).
     """
     density = in_coordinates(log_joint, bounds)
     u, curvature = find_modes(density, start[:, None])
-    curved = curvature[:, :, 0]
-    root = root_of(positive_part(curved))
-    flat = _not_concave(curved, u)
-    points, volume = spread_out(u, root, rule)
-    for _ in range(8 if flat.any() else 0):
-        u, root = _by_moments(density(points) + volume, points, u, root, flat)
+    for _ in range(RESTARTS_OF_MODES):
+        root = root_of(positive_part(curvature[:, :, 0]))
         points, volume = spread_out(u, root, rule)
+        table = density(points)
+        best = np.argmax(table, axis=0)[None]
+        higher = np.take_along_axis(table, best, 0) > density(u) + 1e-6
+        if not higher.any():
+            break
+        there = np.take_along_axis(points, best[None], 1)
+        u, curvature = find_modes(density, np.where(higher, there, u))
     start[...] = np.where(np.isfinite(u[:, 0]), u[:, 0], 0.0)
+    for _ in range(MOVES if rule[0].shape[1] >= 7 ** len(u) else 0):
+        centre, spread, unlike = _by_moments(table + volume, rule[0], u, root)
+        if not unlike.any():
+            break
+        u, root = np.where(unlike, centre, u), np.where(unlike, spread, root)
+        points, volume = spread_out(u, root, rule)
+        table = density(points)
     values, log_volume = to_values(points, bounds)
-    return values, volume + log_volume
+    return values, volume + log_volume, table + volume
 
 
-def _not_concave(curvature: Array, u: Array) -> Array:
-    """Elements whose Hessian is not negative definite at the mode."""
-    if curvature.shape[0] == 1:
-        return np.asarray(~(curvature[0, 0] < -1e-300))
-    trace = curvature[0, 0] + curvature[1, 1]
-    det = curvature[0, 0] * curvature[1, 1] - curvature[0, 1] * curvature[1, 0]
-    return np.asarray(~((trace < 0) & (det > 1e-14 * trace**2)))
-
-
-def _by_moments(log_weight: Array, points: Array, u: Array, root: Array, where: Array) -> tuple[Array, Array]:
-    """Centre and spread of the density under the points, for elements where the curvature says nothing."""
-    top = np.max(log_weight, axis=0, keepdims=True)
-    w = np.exp(log_weight - np.where(np.isfinite(top), top, 0.0))
-    total = np.sum(w, axis=0)
-    w = w / np.where(total > 0, total, 1.0)
-    mean = np.sum(points * w, axis=1, keepdims=True)
-    apart = points - mean
-    cov = np.sum(apart[:, None] * apart[None, :] * w, axis=2)
-    good = where & (total > 0) & np.isfinite(mean[:, 0]).all(axis=0)
-    floor = 1e-8 * np.eye(len(cov)).reshape(cov.shape[0], cov.shape[0], *[1] * (cov.ndim - 2))
-    cov = cov + floor * (root[0, 0] ** 2)
-    low = np.sqrt(cov) if len(cov) == 1 else np.moveaxis(np.linalg.cholesky(_elements_first(cov, 2)), (-2, -1), (0, 1))
-    return np.where(good, mean, u), np.where(good, low, root)
+def _by_moments(log_weight: Array, x: Array, u: Array, root: Array) -> tuple[Array, Array, Array]:
+    """Centre and spread of the density under the points, and the elements where they are unlike those it has."""
+    size, plates = len(x), log_weight.ndim - 1
+    w = np.exp(log_weight - np.max(log_weight, axis=0, keepdims=True))
+    w = w / np.sum(w, axis=0)
+    mean = np.sqrt(2) * np.tensordot(x, w, 1)  # in units of the root: 0 and the identity where all is well
+    second = 2 * np.tensordot(x[:, None] * x[None, :], w, 1)
+    cov = second - mean[:, None] * mean[None, :]
+    own = np.stack([cov[d, d] for d in range(size)])
+    det = cov[0, 0] if size == 1 else cov[0, 0] * cov[1, 1] - cov[0, 1] * cov[1, 0]
+    unlike = (np.abs(mean) > 1).any(axis=0) | (own > 4).any(axis=0) | (own < 0.25).any(axis=0) | (det < 0.06)
+    unlike &= np.isfinite(mean).all(axis=0) & np.isfinite(cov).all(axis=(0, 1))
+    safe = np.where(unlike, cov, np.eye(size).reshape(size, size, *[1] * plates))
+    safe = safe + 1e-4 * np.eye(size).reshape(size, size, *[1] * plates)
+    low = np.sqrt(safe) if size == 1 else np.moveaxis(np.linalg.cholesky(_elements_first(safe, 2)), (-2, -1), (0, 1))
+    centre = u + np.sum(root * mean[None, :], axis=1)[:, None]
+    return centre, np.sum(root[:, :, None] * low[None, :, :], axis=1), unlike

@@ -15,7 +15,17 @@ from emdsl.runtime.columns import Array
 from emdsl.runtime.domains import free_parameters
 from emdsl.runtime.faults import ConvergenceWarning, DataError, DegenerateFit
 from emdsl.runtime.frames import as_table
-from emdsl.runtime.loop import SAME, Climb, Setup, best_climb, climb, is_exact, is_sampled, print_progress
+from emdsl.runtime.loop import (
+    SAME,
+    Climb,
+    Setup,
+    best_climb,
+    climb,
+    finer_error,
+    is_exact,
+    is_sampled,
+    print_progress,
+)
 from emdsl.runtime.settings import (
     NotFitted,
     check_options,
@@ -226,9 +236,12 @@ class Estimator(Answers):
         self.history_ = list(best.history)
         self.objective_ = best.objective
         self.log_likelihood_ = best.log_likelihood if is_exact(self._module) else None
+        self.quadrature_error_ = finer_error(setup, self.params_, best.log_likelihood)
         self.status_ = "interrupted" if interrupted else best.status
         early = interrupted and best.status != "interrupted"
         self.message_ = ("interrupted; the best so far: " if early else "") + best.message
+        if self.quadrature_error_ is not None:
+            self.message_ += f"; twice the points change the log-likelihood by {self.quadrature_error_:.1e}"
         self.converged_ = self.status_ in ("converged", "boundary")
         self.n_iter_ = best.n_iter
         self.sizes_ = dict(setup.data.sizes)
@@ -290,6 +303,7 @@ class Estimator(Answers):
             "params": self.params_,
             "objective": self.objective_,
             "log_likelihood": self.log_likelihood_,
+            **({} if self.quadrature_error_ is None else {"quadrature_error": self.quadrature_error_}),
             "history": self.history_,
             "converged": self.converged_,
             "status": self.status_,
@@ -324,6 +338,7 @@ class Estimator(Answers):
         for name in (
             "objective",
             "log_likelihood",
+            "quadrature_error",
             "converged",
             "status",
             "message",
