@@ -100,6 +100,18 @@ def largest_factors(joint: LogJoint, weighted: str | None) -> Elimination | None
     return best
 
 
+def why_not(joint: LogJoint, weighted: str | None) -> str:
+    """Why even the smallest factors do not close, in words; "" where they do, or where there is one alone."""
+    kinds = classes(joint)
+    everything = [(t, f) for f in joint.factors for t in terms(f, lambda n: kinds.get(n, "D"))]
+    wanted = list(groups(joint, everything).values())
+    try:
+        factorised(joint, weighted, wanted)
+    except ModelError as refusal:
+        return refusal.problems[0].message if len(wanted) > 1 else ""
+    return ""
+
+
 MOST = 8  # latents of which all pairs are tried
 
 

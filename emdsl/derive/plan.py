@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from math import prod
 
 from emdsl.derive import expr as x
+from emdsl.derive import meanfield
 from emdsl.derive.block import Block
 from emdsl.derive.blocks import Elimination, eliminate
 from emdsl.derive.centre import Shift, recentre
@@ -17,7 +18,7 @@ from emdsl.derive.fields import Field
 from emdsl.derive.joint import expand
 from emdsl.derive.meanfield import factorised, factors_of_q, largest_factors, moments
 from emdsl.derive.planes import Plane, plane_shift, planes
-from emdsl.derive.quadrature import by_quadrature, requested, where_possible
+from emdsl.derive.quadrature import by_quadrature, requested, tie, where_possible
 from emdsl.derive.solve import Closed, Update, solve
 from emdsl.derive.statistics import Expected, expected
 from emdsl.errors import ModelError, Problem
@@ -123,7 +124,14 @@ def posteriors(joint: LogJoint, weighted: str | None) -> tuple[LogJoint, Elimina
         at_points = where_possible(joint, weighted)
         if at_points is None:
             raise
-        return *at_points, refused
+        return *at_points, _rungs(joint, weighted, refused, at_points[0].in_clouds)
+
+
+def _rungs(joint: LogJoint, weighted: str | None, exact: str, names: frozenset[str]) -> str:
+    """Why each rung above quadrature was refused: exact, then mean-field."""
+    tied = tie(joint, [v.name for v in joint.model.variables if v.name in names])
+    factors = meanfield.why_not(joint, weighted)
+    return f"{tied or exact}; not meanfield: {factors if factors and factors != exact else 'for the same reason'}"
 
 
 def _unweighted(model: m.ModelText, weighted: str | None, bound_up: set[str]) -> dict[str, str]:
@@ -221,7 +229,9 @@ def _choices(elimination: Elimination, joint: LogJoint, refused: str) -> dict[st
                 continue
             elif b.record is None:
                 states = _states(b, joint)
+                at = [n for n in b.latents if n in joint.in_clouds]
                 method, reason = "exact:enumeration", f"{states} states per element, enumerated"
+                reason += f" at each point of {', '.join(at)}" if at else ""
                 if b.chain is not None:
                     method, reason = "exact:chain", _chain_reason(states, b.chain)
                 if b.network:
@@ -257,13 +267,13 @@ def _cloud_choice(cloud: Cloud, joint: LogJoint, refused: str) -> Choice:
     several = len(cloud.latents) > 1 or any(joint.model.variable(n).domain.dims for n in cloud.latents)
     points = f"{cloud.points} x {cloud.points}" if several else str(cloud.points)
     text = f"adaptive Gauss-Hermite, {points} points at the mode of each element of {', '.join(cloud.latents)}"
-    return Choice("quadrature", text + (f" (not exact: {refused})" if refused else ""))
+    return Choice("quadrature", text + (f" (not exact: {refused})" if refused else " (an infer line asks for it)"))
 
 
 def _states(b: Block, joint: LogJoint) -> str:
     """`A x B (4 by default)`: how many states one element has; and the elements before it, in a chain of some lag."""
     depth = b.chain.depth if b.chain is not None else 1
-    own = [joint.levels[n] for n in b.latents]
+    own = [joint.levels[n] for n in b.latents if n not in joint.in_clouds]
     states = " x ".join(own)
     defaults = {s.name: s.default.constant for s in joint.model.sizes if s.default is not None}
     counts = [int(n) if n.isdigit() else defaults.get(n) for n in own]

@@ -9,11 +9,13 @@ from collections.abc import Iterator, Sequence
 from itertools import combinations
 
 from emdsl.derive import expr as x
-from emdsl.derive.blocks import Elimination, eliminate
+from emdsl.derive.blocks import Elimination, classes, eliminate
 from emdsl.derive.clouds import dimensions, with_clouds
-from emdsl.derive.expr import El
+from emdsl.derive.expr import El, Expr
 from emdsl.derive.factors import Cloud, LogJoint
 from emdsl.derive.plates import home_of
+from emdsl.derive.show import show
+from emdsl.derive.terms import terms
 from emdsl.errors import ModelError, Problem
 from emdsl.language import model as m
 
@@ -114,9 +116,13 @@ def by_quadrature(joint: LogJoint, clouds: Sequence[Cloud], weighted: str | None
     names = {c.name for c in clouds}
     for b in elimination.blocks:
         tied = [n for n in b.latents if n in names]
-        if tied and (b.chain is not None or b.network):
+        others = sorted({n.of.var for n in b.neighbours if isinstance(n.of, El)} & names)
+        whole = b.chain is not None or bool(b.network)
+        if tied and (whole or others):
             v = joint.model.variable(tied[0])
             text = f"the elements of {', '.join(tied)} are tied to one another: {_tie(tied, joint)}"
+            if not whole:
+                text = f"{tied[0]} is tied to {others[0]}: the integral is over their elements all at once"
             raise ModelError(Problem("E120", text, v.span, WAYS_OUT), joint.model.source)
     return at_points, elimination
 
@@ -156,3 +162,77 @@ def _choices(joint: LogJoint) -> Iterator[tuple[Cloud, ...]]:
                 groups = [(*g, n) if g == met else g for g in groups] if met else [*groups, (n,)]
             if not any(_too_many(g, joint) for g in groups):
                 yield tuple(Cloud(g, "quadrature", POINTS) for g in groups)
+
+
+def why_not(joint: LogJoint, weighted: str | None) -> str:
+    """Why quadrature cannot be, in words: the number of dimensions, or where elements are tied."""
+    free = tuple(v.name for v in joint.model.of_kind("latent") if v.name not in joint.discrete | joint.deterministic)
+    unfit = next((w for n in free if (w := _unfit(n, joint))), "") if free else "no latent is continuous"
+    if unfit:
+        return unfit
+    if len(free) > 1 and not _together(free, joint) and len({_plates(n, joint) for n in free}) == 1:
+        free = free[:1]
+    try:
+        too_many = _too_many(free, joint)
+        if not too_many:
+            by_quadrature(joint, (Cloud(free, "quadrature", 1),), weighted)
+    except ModelError as refusal:
+        return refusal.problems[0].message
+    return too_many
+
+
+def tie(joint: LogJoint, names: Sequence[str]) -> str:
+    """The expression that no family has as a statistic: `log(1 + exp(b[g])) ties b to y: no family`; "" for none."""
+    kinds = classes(joint)
+    for f in joint.factors:
+        for t in terms(f, lambda n: kinds.get(n, "D")):
+            for e in t.factors:
+                held = [n for n in names if n in x.variables(e)]
+                if held and not _plain(e, names):
+                    others = [n for n in (f.about,) if n and n not in held]
+                    to = f" to {others[0]}" if others else ""
+                    return f"{told(spelt_out(e))} ties {', '.join(held)}{to}: no family"
+    return ""
+
+
+def _plain(e: Expr, names: Sequence[str]) -> bool:
+    """Whether a factor is a polynomial in these latents, or a logarithm of one: families may have it."""
+    match e:
+        case El() | x.Sel() | x.MatInv() | x.LogDet() | x.Num():
+            return True
+        case x.Pow(base, x.Num(v)):
+            return v in (-1, 1, 2) and _plain(base, names)
+        case x.Sum():
+            return _plain(e.body, names)
+        case x.Mul():
+            return all(_plain(g, names) for g in e.factors)
+        case x.Fn("log", (a,)):
+            return isinstance(a, El) or (
+                isinstance(a, x.Add) and all(isinstance(g, El | x.Num | x.Mul) for g in a.terms)
+            )
+    return not set(names) & x.variables(e)
+
+
+def spelt_out(e: Expr) -> Expr:
+    """The names that the algebra has for functions, as the user would write them."""
+
+    def plain(g: Expr) -> Expr | None:
+        match g:
+            case x.Fn("softplus", (a,)):
+                return x.Fn("log", (x.Add((x.ONE, x.Fn("exp", (spelt_out(a),)))),))
+            case x.Fn("log_Phi", (a,)):
+                return x.Fn("log", (x.Fn("Phi", (spelt_out(a),)),))
+        return None
+
+    return x.rebuild(e, plain)
+
+
+def told(e: Expr) -> str:
+    """A short text of an expression, as its user would write it."""
+    match e:
+        case x.Fn(name, (x.Add(ts),)):
+            text = " + ".join(map(told, ts))
+            return f"{name}({text.replace('+ -', '- ')})".replace("-1 ", "-")
+        case x.Fn(name, (a,)):
+            return f"{name}({told(a)})"
+    return show(e).replace("-1 ", "-")
