@@ -14,6 +14,7 @@ ENUMERATED = "exact:enumeration"
 CONJUGATE = "exact:conjugate"
 CHAIN, TREE = "exact:chain", "exact:tree"
 GAUSSIAN, KALMAN, HYBRID = "exact:gaussian", "exact:kalman", "exact:hybrid"
+QUADRATURE = "quadrature"
 CLOSED = "closed form"
 SOLVE = "linear solve"
 NEWTON = "newton"
@@ -28,6 +29,10 @@ TABLE: dict[str, tuple[dict[str, str], dict[str, str]]] = {
         {"rule": "meanfield", "level": "meanfield"},
         {"stay": CLOSED, "slope": CLOSED, "drift": CLOSED, "noise": CLOSED},
     ),
+    "item_response": ({"ability": QUADRATURE}, {"slope": "gradient", "easy": "gradient"}),
+    "logistic_random_effects": ({"b": QUADRATURE}, {"beta": "gradient", "tau": CLOSED}),
+    "poisson_lognormal": ({"rate": QUADRATURE}, {"mean": CLOSED, "spread": CLOSED}),
+    "poisson_random_effects": ({"b": QUADRATURE}, {"beta": "gradient", "tau": CLOSED}),
     "blood_groups": ({"genotype": ENUMERATED}, {"allele": CLOSED}),
     "dawid_skene": ({"truth": ENUMERATED}, {"prevalence": CLOSED, "confusion": CLOSED}),
     "diagonal_gaussian_mixture": ({"z": ENUMERATED}, {"weights": CLOSED, "mean": CLOSED, "sd": CLOSED}),
@@ -122,6 +127,7 @@ def test_the_header_tells_the_plan(name: str) -> None:
         SOLVE: "linear solve",
         NEWTON: "Newton",
         "meanfield": "mean-field",
+        QUADRATURE: "quadrature",
         "gradient": "numeric",
     }
     for method in {*methods.values(), *kinds.values()}:

@@ -103,6 +103,7 @@ def world(plan: Plan, p: Point) -> World:
     """Everything that the plan's expressions can name: values, presence, posteriors that are points."""
     lengths = dimensions(p.model, p.setting.sizes, p.setting.lengths)
     arrays: dict[str, Any] = {n: np.asarray(v, float) for n, v in p.values.items()}
+    lengths |= {c.dimension: 2 for c in plan.joint.clouds}
     for name, levels in plan.joint.levels.items():
         lengths.setdefault(levels, int(arrays[name].max()) + 1)
     for name, each in p.setting.lengths.items():
@@ -110,6 +111,7 @@ def world(plan: Plan, p: Point) -> World:
     arrays |= {n: np.asarray(v, float) for n, v in plan.joint.tables.items()}
     out = World(lengths, arrays)
     _centre(plan, out)
+    _at_the_second_of_two_points(plan, out)
     for v in p.model.of_kind("observed"):
         gone = p.missing.get(v.name)
         if gone is not None:
@@ -164,6 +166,17 @@ def _centre(plan: Plan, w: World) -> None:
         moved[name] = array
     for name, array in moved.items():
         w.put(name, array)
+
+
+def _at_the_second_of_two_points(plan: Plan, w: World) -> None:
+    """Clouds of two points: the first is elsewhere, the second is the latents' values, and it is the one they are at."""
+    for c in plan.joint.clouds:
+        for n in c.latents:
+            there = w.arrays[n]
+            w.arrays[f"at:{n}"] = np.stack([0.5 * there, there])
+        home = len(plan.joint.model.variable(c.name).plates)
+        shape = w.arrays[c.name].shape[:home]
+        w.arrays[c.name], w.arrays[f"volume:{c.name}"] = np.ones(shape), np.zeros((2, *shape))
 
 
 def _presence(gone: Any) -> Any:

@@ -6,6 +6,7 @@ log integral over b[g] of p(y_g, b[g] | theta),  for each element g by itself, i
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import combinations
 
 from emdsl.derive import expr as x
@@ -68,10 +69,16 @@ def _unfit(name: str, joint: LogJoint) -> str:
         return f"{name} is discrete: its states are summed out exactly"
     if v.domain.kind not in LINE:
         return f"quadrature is over real numbers: {name} is {v.domain.kind}"
+    if any(_jumps(e, name) for f in joint.factors for whole in (f.body, *f.masks) for e in x.walk(whole)):
+        return f"a density compares {name} with a number: it jumps there, which quadrature does not follow"
     for bound in (v.domain.lower, v.domain.upper):
         if bound is not None and _number(bound) is None:
             return f"the bounds of {name} are no literal numbers"
     return ""
+
+
+def _jumps(e: Expr, name: str) -> bool:
+    return isinstance(e, x.Fn) and e.name in x.COMPARISONS and name in x.variables(e)
 
 
 def _number(e: m.Expr) -> float | None:
@@ -236,3 +243,18 @@ def told(e: Expr) -> str:
         case x.Fn(name, (a,)):
             return f"{name}({told(a)})"
     return show(e).replace("-1 ", "-")
+
+
+def denser(joint: LogJoint, points: tuple[int, int]) -> m.ModelText:
+    """The model with this many points asked for: of latents in one dimension, and in each of two."""
+    names = joint.in_clouds
+    lines = []
+    for line in joint.model.infer:
+        left = [(g, b) for g, b in zip(line.groups, line.grouped, strict=True) if not set(g) & names]
+        if left:
+            lines.append(replace(line, groups=tuple(g for g, _ in left), grouped=tuple(b for _, b in left)))
+    for c in joint.clouds:
+        size = sum(dimensions(joint.model.variable(n)) or 1 for n in c.latents)
+        count = max(c.points, points[size - 1])
+        lines.append(m.Infer((c.latents,), (len(c.latents) > 1,), "quadrature", (("points", count),)))
+    return replace(joint.model, infer=tuple(lines))

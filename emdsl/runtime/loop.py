@@ -143,6 +143,11 @@ def climb(setup: Setup, start: Params, state: Any = None) -> Climb:
                 status, message = _verdict(setup, history, there.objective, repaired)
                 if status == "decreased" and within_points(setup, here, there):
                     status, message = _verdict(setup._replace(sampled=True), history, there.objective, repaired)
+                elif status == "decreased" and hasattr(setup.module, "finer"):
+                    message = (
+                        f"the objective fell from {history[-1]:.10g} to {there.objective:.10g}, by more than twice the "
+                        "points explain: ask for more points; the parameters before the fall are kept"
+                    )
                 if repaired:
                     repairs[repaired] = repairs.get(repaired, 0) + 1
                 if status in ("climbing", "converged", "repaired"):
