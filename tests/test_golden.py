@@ -98,6 +98,19 @@ DATA: dict[str, dict[str, Any]] = {
     "dawid_skene": columns("anaesthetists", "patient", "observer", "label"),
     "diagonal_gaussian_mixture": FAITHFUL,
     "genetic_linkage": columns("linkage", "phenotype"),
+    "item_response": {"y": matrix("lsat6_patterns", "i1", "i2", "i3", "i4", "i5").tolist()},
+    "logistic_random_effects": {
+        **{
+            n: table("cattle")[column].tolist()
+            for n, column in (("group", "herd"), ("size", "size"), ("cases", "cases"))
+        },
+        "X": [[1.0, float(p > 0)] for p in table("cattle")["period"]],
+    },
+    "poisson_lognormal": {"count": table("accidents")["y"].tolist()},
+    "poisson_random_effects": {
+        **{n: table("epilepsy")[column].tolist() for n, column in (("group", "person"), ("y", "seizures"))},
+        "X": [[1.0, float(d)] for d in table("epilepsy")["drug"]],
+    },
     "latent_classes": {"x": matrix("lsat6_patterns", "i1", "i2", "i3", "i4", "i5").tolist()},
     "mixture_of_regressions": {"x": table("npreg")["x"].tolist(), "y": table("npreg")["yn"].tolist()},
     "negative_binomial": columns("accidents", "y"),

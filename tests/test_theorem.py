@@ -169,7 +169,7 @@ def _centre(plan: Plan, w: World) -> None:
 
 
 def _at_the_second_of_two_points(plan: Plan, w: World) -> None:
-    """Clouds of two points: the first is elsewhere, the second is the latents' values, and it is the one they are at."""
+    """Clouds of two points: the first is elsewhere, the second is the latents' values, and they are at that one."""
     for c in plan.joint.clouds:
         for n in c.latents:
             there = w.arrays[n]

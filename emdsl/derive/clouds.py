@@ -68,6 +68,29 @@ def _volume(cloud: Cloud, joint: LogJoint) -> Factor:
     return Factor(cloud.name, "latent", (gate,), masks, El(f"{VOLUME}{cloud.name}", (q, *plates)), (*plates, q), v.span)
 
 
+def without_clouds(joint: LogJoint) -> LogJoint:
+    """The joint in the latents themselves, as the model says it."""
+    gone = {c.name for c in joint.clouds}
+
+    def itself(e: Expr) -> Expr | None:
+        return El(e.var.removeprefix(AT), e.idx[1:], e.sort) if isinstance(e, El) and e.var.startswith(AT) else None
+
+    factors = []
+    for f in joint.factors:
+        if any(n.startswith(VOLUME) for n in x.variables(f.body)):
+            continue
+        points = {g.at for g in f.gates if isinstance(g.of, El) and g.of.var in gone}
+        factors.append(
+            replace(
+                f, gates=tuple(g for g in f.gates if g.at not in points), body=x.rebuild(f.body, itself),
+                masks=tuple(x.rebuild(c, itself) for c in f.masks),
+                plates=tuple(i for i in f.plates if i not in points),
+            )
+        )  # fmt: skip
+    levels = {n: d for n, d in joint.levels.items() if n not in gone}
+    return replace(joint, factors=tuple(factors), levels=levels, discrete=joint.discrete - gone, clouds=())
+
+
 def holds_points(f: Factor) -> bool:
     """Whether a factor reads a cloud."""
     return any(n.startswith((AT, VOLUME)) for e in (f.body, *f.masks) for n in x.variables(e))

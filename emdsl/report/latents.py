@@ -10,6 +10,7 @@ from emdsl.derive.blocks import messages
 from emdsl.derive.chains import Neighbours, Placed
 from emdsl.derive.discrete import placements
 from emdsl.derive.expr import El, Expr, Ix
+from emdsl.derive.factors import Cloud
 from emdsl.derive.plan import Plan
 from emdsl.derive.records import statistic_of
 from emdsl.derive.terms import Term, merge, opened, settle
@@ -29,10 +30,27 @@ def posterior_step(plan: Plan, block: Block, t: Typeset) -> Step:
     latents = names_of(*block.latents)
     choice = plan.choices[block.latents[0]]
     body: list[Say | Show] = [Say(f"{latents}: {choice.method} ({choice.reason})."), *_inside(plan, block)]
+    body += [Say(text) for c in plan.joint.clouds if c.name in block.latents for text in _points(c)]
     body += list(_discrete(plan, block, t) if block.states else _continuous(plan, block, t))
     facts = {"kind": "posterior", "latents": list(block.latents), "method": choice.method, "reason": choice.reason}
     facts["code"] = "e_step" if plan.elimination.parts else "expectations"
     return Step(f"The posterior of {latents}", tuple(body), facts)
+
+
+def _points(cloud: Cloud) -> Iterator[str]:
+    """What stands for an integral."""
+    first = cloud.name
+    yield (
+        f"It is held at points: `at {first}` is the value at one of them, `volume {first}` the log of the volume that "
+        "the point stands for. The sum over the points is the integral, and which point it is has a posterior like "
+        "any discrete latent's."
+    )
+    if cloud.method == "quadrature":
+        yield (
+            "The points are u = m + √2 L x with Gauss and Hermite's x and weights w: m is the mode of this log joint "
+            "for each element, L Lᵀ the inverse of minus its Hessian there, and the log volume is "
+            "log w + x² + log |√2 L|. A latent with bounds has u on the whole line, the Jacobian counted."
+        )
 
 
 def earlier(plan: Plan, block: Block) -> tuple[Block, ...]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from emdsl.derive import expr as x
+from emdsl.derive.clouds import without_clouds
 from emdsl.derive.expr import El
 from emdsl.derive.factors import Factor
 from emdsl.derive.plan import Plan
@@ -45,6 +46,7 @@ def steps(plan: Plan) -> tuple[Step, ...]:
 
 def _joint(plan: Plan, t: Typeset) -> Step:
     model = plan.joint.model
+    plan = replace(plan, joint=without_clouds(plan.joint))
     latent = [v.name for v in model.of_kind("latent")]
     random = [v.name for v in (*model.of_kind("observed"), *model.of_kind("latent"))]
     say = ("The complete data have" if latent else "The data have") + " this log density"
@@ -110,11 +112,16 @@ def _bound(plan: Plan) -> Step:
         if plan.elimination.parts
         else Say(
             "with equality where q is the posterior at the current parameters (E is the mean under q). Here q is "
-            "that posterior, "
-            "exactly; the next steps find it. The M-step maximises the first part with q held."
+            f"that posterior, {_how_exactly(plan)}; the next steps find it. The M-step maximises the first part with "
+            "q held."
         ),
     ]
     return Step("The bound", tuple(body), {"kind": "bound", "exact": not plan.elimination.parts})
+
+
+def _how_exactly(plan: Plan) -> str:
+    clouds = [n for c in plan.joint.clouds for n in c.latents]
+    return f"its integrals over {names_of(*clouds)} by quadrature" if clouds else "exactly"
 
 
 def _factorised(plan: Plan) -> str:
@@ -210,7 +217,12 @@ def _objective(plan: Plan, t: Typeset) -> Step:
         how = "Each M-step raises Q (generalised EM)." if latent else "Each step raises it."
     else:
         how = "Each M-step is the maximum of Q." if latent else "The M-step is the maximum itself: one is enough."
-    if latent:
+    if plan.joint.clouds:
+        how += (
+            " So the objective rises, but for what quadrature leaves out; evaluated at twice the points, it tells how "
+            "much that is."
+        )
+    elif latent:
         how += (
             " So the objective never falls: q makes the bound touch it, and raising the bound raises what it touches."
         )

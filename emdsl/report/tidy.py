@@ -181,9 +181,10 @@ def _total(ix: Ix, body: Expr, facts: Known) -> Expr:
     if pattern is not None and ix.dim.endswith("[patterns]"):  # of an element, its own pattern
         rest = x.mul(*(e for e in x.factors_of(body) if e is not pattern))
         return x.substitute(rest, {ix: x.as_index(pattern.of)})
-    body = _moved(ix, body)
-    if ix not in x.free(body):
-        return body
+    moved = _moved(ix, body)
+    if moved is not body and ix not in x.free(moved):
+        return moved
+    body = moved
     certain = _certain(ix, body, facts)
     return certain if certain is not None else x.total(ix, body)
 

@@ -5,7 +5,7 @@ Numbers in brackets are those of the equations that `emdsl derive` prints.
 The model:
 
     # Item response: how able each person is, how steep and how hard each item (LSAT 6, answer patterns with counts).
-    # Plan: ability by quadrature, one dimension a person; slopes and easiness together, numerically.
+    # Plan: ability by quadrature, one dimension a person; slopes and easiness together, numeric.
     model ItemResponse
 
     param slope[J] : positive

@@ -5,7 +5,7 @@ Numbers in brackets are those of the equations that `emdsl derive` prints.
 The model:
 
     # Logistic regression with an intercept by group: cases of pleuropneumonia among the cattle of 15 herds.
-    # Plan: b by quadrature, one dimension a herd; beta numerically, tau in closed form.
+    # Plan: b by quadrature, one dimension a herd; beta numeric, tau in closed form.
     model LogisticRandomEffects
 
     param beta : real[P]

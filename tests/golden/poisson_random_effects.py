@@ -5,7 +5,7 @@ Numbers in brackets are those of the equations that `emdsl derive` prints.
 The model:
 
     # Poisson regression with an intercept by group: seizures of 59 people in four periods, with and without a drug.
-    # Plan: b by quadrature, one dimension a person; beta numerically, tau in closed form.
+    # Plan: b by quadrature, one dimension a person; beta numeric, tau in closed form.
     model PoissonRandomEffects
 
     param beta : real[P]

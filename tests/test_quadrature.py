@@ -1,0 +1,389 @@
+"""Quadrature against integrals on grids, exact posteriors, and numbers that other programs publish."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy import integrate, special, stats
+
+import emdsl
+from emdsl.errors import ModelError
+from tests.gallery import compiled, fit, matrix, table
+
+GROUPED = """
+model M
+param m : real
+param tau : positive
+{extra}
+for g in G:
+    latent b[g] : {domain} ~ {prior}
+for n in N:
+    given group[n] : index[G]
+    given x[n] : real
+    {middle}observed y[n] ~ {density}
+infer b by quadrature{points}
+"""
+
+
+@cache
+def grouped(density: str, prior: str = "Normal(0, tau)", points: str = "", **parts: str) -> Any:
+    """A model of rows in groups; a group's latent is b, by quadrature."""
+    filled = {"extra": "", "domain": "real", "middle": "", **parts}
+    return emdsl.compile(text=GROUPED.format(density=density, prior=prior, points=points, **filled))
+
+
+def value(model: Any, params: dict[str, Any], data: dict[str, Any], **sizes: int) -> float:
+    """The log-likelihood at these parameters."""
+    return float(model.fitter(sizes=sizes).e_step(params, data)["log_likelihood"])
+
+
+def log_integral(f: Callable[[Any], Any], low: float, high: float, points: int = 40001) -> float:
+    """log of an integral on a grid: spectrally exact for what is smooth and has died at the ends."""
+    t = np.linspace(low, high, points)
+    return float(special.logsumexp(f(t)) + math.log(t[1] - t[0]))
+
+
+def poisson(y: Any, log_rate: Any) -> Any:
+    return y * log_rate - np.exp(log_rate) - special.gammaln(y + 1)
+
+
+def logistic(y: Any, logit: Any) -> Any:
+    return y * logit - np.logaddexp(0, logit)
+
+
+def normal(t: Any, m: float, sd: float) -> Any:
+    return -0.5 * ((t - m) / sd) ** 2 - math.log(sd) - 0.5 * math.log(2 * math.pi)
+
+
+RNG = np.random.default_rng(5)
+GROUP = RNG.integers(0, 5, 24)  # of 6 groups: the last has no rows
+X = RNG.normal(size=24)
+COUNTS = RNG.poisson(2.0, 24)
+SIGNS = RNG.integers(0, 2, 24)
+DATA = {"group": GROUP, "x": X}
+
+
+# ------------------------------------------------------------------ published numbers
+
+
+def test_item_response() -> None:
+    """LSAT 6 under two parameters an item: Bock and Aitkin's likelihood, as R's ltm has it with 61 points."""
+    data = {"y": matrix("lsat6_patterns", "i1", "i2", "i3", "i4", "i5")}
+    start = {"slope": np.full(5, 0.8), "easy": [2.8, 1.0, 0.2, 1.3, 2.0]}
+    weight = table("lsat6_patterns")["count"].astype(float)
+    found = fit("item_response", data, weight=weight, tol=1e-9, init=start)
+    assert 0 <= -2466.653377 - found.log_likelihood_ + 1e-6 < 3e-5
+    np.testing.assert_allclose(found.params_["slope"], [0.82566, 0.72274, 0.89087, 0.68837, 0.65686], atol=2e-3)
+    assert abs(found.quadrature_error_) < 1e-8 and "twice the points" in found.message_
+
+
+def test_cattle() -> None:
+    """Pleuropneumonia in herds: lme4 has these estimates with nAGQ > 1; the value by one integral a herd."""
+    herds = table("cattle")
+    design = np.column_stack([np.ones(56), *(herds["period"] == p for p in (1, 2, 3))]).astype(float)
+    data = {"X": design, "group": herds["herd"], "size": herds["size"], "cases": herds["cases"]}
+    found = fit("logistic_random_effects", data, tol=1e-10)
+    np.testing.assert_allclose(found.params_["beta"], [-1.3992, -0.9914, -1.1278, -1.5795], atol=2e-4)
+    assert abs(found.params_["tau"] - 0.6475) < 2e-4
+    eta = design @ found.params_["beta"]
+    total = 0.0
+    for h in range(15):
+        mine = herds["herd"] == h
+
+        def density(b: float, mine: Any = mine) -> float:
+            p = special.expit(eta[mine] + b)
+            one = stats.binom.logpmf(herds["cases"][mine], herds["size"][mine], p).sum()
+            return float(np.exp(one + stats.norm.logpdf(b, 0, found.params_["tau"])))
+
+        total += math.log(integrate.quad(density, -5, 5, epsabs=0, epsrel=1e-11)[0])
+    assert abs(found.log_likelihood_ - total) < 1e-7
+
+
+def test_epilepsy() -> None:
+    """Breslow and Clayton's second model of seizures: gllamm has -665.29 and these coefficients."""
+    rows = table("epilepsy")
+    base, age = (np.log(rows[c] / d) for c, d in (("base", 4), ("age", 1)))
+    base, age, drug = base - base.mean(), age - age.mean(), rows["drug"]
+    design = np.column_stack([np.ones(len(drug)), base, drug, base * drug, age, rows["period"] == 3]).astype(float)
+    data = {"X": design, "group": rows["person"], "y": rows["seizures"]}
+    found = fit("poisson_random_effects", data, tol=1e-9)
+    assert abs(found.log_likelihood_ + 665.29074) < 1e-4
+    np.testing.assert_allclose(found.params_["beta"][1:], [0.8844, -0.335, 0.3383, 0.4842, -0.1611], atol=2e-3)
+    assert abs(found.params_["tau"] - 0.5028) < 1e-3
+
+
+def test_poisson_lognormal() -> None:
+    """A positive latent: the value at the maximum is that of integrals over the logarithm."""
+    rows = table("accidents")
+    found = fit("poisson_lognormal", {"count": rows["y"]}, weight=rows["count"].astype(float), tol=1e-9)
+    m, s = float(found.params_["mean"]), float(found.params_["spread"])
+    each = [log_integral(lambda t, y=y: poisson(y, t) + normal(t, m, s), -20, 10) for y in rows["y"]]
+    assert abs(found.log_likelihood_ - float(np.dot(each, rows["count"]))) < 10 * abs(found.quadrature_error_)
+    assert abs(found.log_likelihood_ + 594.1076) < 1e-3
+
+
+# ------------------------------------------------------------------ exact posteriors
+
+
+def test_a_gaussian_by_quadrature_is_the_exact_one() -> None:
+    """Rows at 1e3: likelihood, moments, and the fit that follows."""
+    params = {"m": 1000.5, "tau": 1.3, "s": 0.7}
+    data = {**DATA, "y": 1000.0 + RNG.normal(size=24)}
+    by_points = grouped("Normal(b[group[n]] + 0.1 * x[n], s)", "Normal(m, tau)", extra="param s : positive")
+    exact = emdsl.compile(text=by_points.text, infer={"b": "exact"})
+    assert exact.plan["b"].method == "exact:gaussian" and by_points.plan["b"].method == "quadrature"
+    assert abs(value(by_points, params, data, G=6) - value(exact, params, data, G=6)) < 1e-8
+    fits = [m.fitter(max_iter=4, tol=0, sizes={"G": 6}, init=params) for m in (by_points, exact)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        one, other = (f.fit(data) for f in fits)
+    np.testing.assert_allclose(one.history_, other.history_, rtol=1e-12)
+    np.testing.assert_allclose(one.posterior_["b"]["mean"], other.posterior_["b"]["mean"], rtol=1e-10)
+    np.testing.assert_allclose(one.posterior_["b"]["var"], other.posterior_["b"]["var"], rtol=1e-7)
+
+
+def test_a_gamma_rate_by_quadrature_is_the_negative_binomial() -> None:
+    text = (Path(__file__).parents[1] / "models" / "negative_binomial.em").read_text(encoding="utf-8")
+    model = emdsl.compile(text=text, infer={"rate": "quadrature(points = 121)"})
+    params, y = {"mean": 2.4, "shape": 1.7}, np.arange(9)
+    wanted = stats.nbinom.logpmf(y, 1.7, 1.7 / (1.7 + 2.4)).sum()
+    assert abs(value(model, params, {"y": y}) - wanted) < 1e-8
+
+
+# ------------------------------------------------------------------ grids
+
+
+def by_group(params: dict[str, float], density: Callable[[int, Any], Any], low: float = -14, high: float = 14) -> float:
+    """The sum of log integrals over groups 0 to 5 of a normal b and what `density` has of each row."""
+
+    def one(g: int) -> Callable[[Any], Any]:
+        rows = np.flatnonzero(GROUP == g)
+        return lambda t: normal(t, 0, params["tau"]) + sum((density(n, t) for n in rows), np.zeros_like(t))
+
+    return sum(log_integral(one(g), low, high) for g in range(6))  # fmt: skip
+
+
+def test_counts_in_groups_one_of_them_empty() -> None:
+    model = grouped("Poisson(log_rate = m + 0.3 * x[n] + b[group[n]])")
+    params = {"m": 0.4, "tau": 0.8}
+    wanted = by_group(params, lambda n, t: poisson(COUNTS[n], 0.4 + 0.3 * X[n] + t))
+    assert abs(value(model, params, {**DATA, "y": COUNTS}, G=6) - wanted) < 1e-7
+
+
+def test_classes_inside_a_random_effect() -> None:
+    """z[n] is summed out inside b[group[n]]: the integrand is a product of mixtures, not concave."""
+    parts = {"extra": "param w : simplex[2]\nparam r[2] : real", "middle": "latent z[n] ~ Categorical(w)\n    "}
+    model = grouped("Poisson(log_rate = r[z[n]] + b[group[n]])", points="(points = 41)", **parts)
+    assert model.plan["z"].method == "exact:enumeration"
+    params: dict[str, Any] = {"m": 0.0, "tau": 1.1, "w": [0.3, 0.7], "r": [-1.0, 1.4]}
+
+    def row(n: int, t: Any) -> Any:
+        parts = (math.log(w) + poisson(COUNTS[n], r + t) for w, r in zip(params["w"], params["r"], strict=True))
+        return np.logaddexp(*parts)
+
+    assert abs(value(model, params, {**DATA, "y": COUNTS}, G=6) - by_group(params, row)) < 1e-7
+
+
+def test_a_random_effect_inside_a_class() -> None:
+    text = """
+    model M
+    param w : simplex[2]
+    param m[2] : real
+    param tau : positive
+    for g in G:
+        latent z[g] ~ Categorical(w)
+        latent b[g] ~ Normal(m[z[g]], tau)
+        for j in J:
+            observed y[g, j] ~ Bernoulli(logit = b[g])
+    """
+    model = emdsl.compile(text=text)
+    assert (model.plan["b"].method, model.plan["z"].method) == ("quadrature", "exact:enumeration")
+    y = SIGNS.reshape(6, 4)
+
+    def one(g: int) -> Callable[[Any], Any]:
+        classes = (lambda t: math.log(0.4) + normal(t, -1.5, 0.6), lambda t: math.log(0.6) + normal(t, 1.0, 0.6))
+        return lambda t: np.logaddexp(classes[0](t), classes[1](t)) + sum(logistic(v, t) for v in y[g])
+
+    wanted = sum(log_integral(one(g), -14, 14) for g in range(6))
+    found = value(model, {"w": [0.4, 0.6], "m": [-1.5, 1.0], "tau": 0.6}, {"y": y})
+    assert abs(found - wanted) < 1e-6  # two modes under one rule
+
+
+def test_two_dimensions_intercept_and_slope() -> None:
+    """A vector of two under one covariance, against a square grid in coordinates that whiten it."""
+    model = grouped(
+        "Bernoulli(logit = m + b[group[n], 0] + b[group[n], 1] * x[n])", "MvNormal(zeros(2), S)",
+        domain="real[2]", extra="param S : spd[2]",
+    )  # fmt: skip
+    covariance = np.array([[1.2, -0.4], [-0.4, 0.6]])
+    t = np.linspace(-9, 9, 181)
+    z = np.stack([g.ravel() for g in np.meshgrid(t, t)])
+    b = np.linalg.cholesky(covariance) @ z
+    wanted = 0.0
+    for g in range(6):
+        log_f = -0.5 * (z**2).sum(0) - math.log(2 * math.pi)
+        log_f = log_f + sum(logistic(SIGNS[n], 0.2 + b[0] + b[1] * X[n]) for n in np.flatnonzero(GROUP == g))
+        wanted += float(special.logsumexp(log_f)) + 2 * math.log(t[1] - t[0])
+    fitter = model.fitter(sizes={"G": 6}, max_iter=0, init={"m": 0.2, "tau": 1.0, "S": covariance})
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = fitter.fit({**DATA, "y": SIGNS})
+    assert abs(found.log_likelihood_ - wanted) < 1e-7
+    post = found.posterior_["b"]
+    np.testing.assert_allclose(post["mean"][5], [0, 0], atol=1e-10)
+    np.testing.assert_allclose(post["cov"][5], covariance, atol=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("params", "y"),
+    [({"m": 0.0, "tau": 1e-4}, COUNTS), ({"m": 0.0, "tau": 40.0}, COUNTS), ({"m": 17.0, "tau": 2.0}, COUNTS + 10**9)],
+    ids=["small", "wide", "huge counts"],
+)
+def test_extreme_numbers(params: dict[str, float], y: Any) -> None:
+    """Each group's integral in a window about its own mode."""
+    model = grouped("Poisson(log_rate = m + 0.3 * x[n] + b[group[n]])", points="(points = 31)")
+    found = value(model, params, {**DATA, "y": y}, G=6)
+    wanted = 0.0
+    for g in range(6):
+        rows = GROUP == g
+
+        def f(t: Any, rows: Any = rows) -> Any:
+            one = poisson(y[rows][:, None], params["m"] + 0.3 * X[rows][:, None] + t)
+            return normal(t, 0, params["tau"]) + one.sum(0)
+
+        span = 60 * params["tau"]
+        low, high = (-span, min(span, 30.0)) if rows.any() else (-span, span)
+        for _ in range(4):  # into where the integrand is
+            t = np.linspace(low, high, 20001)
+            heights = f(t)
+            near = t[heights > heights.max() - 60]
+            low, high = near[0] - (t[1] - t[0]), near[-1] + (t[1] - t[0])
+        wanted += log_integral(f, low, high)
+    assert abs(found - wanted) < 1e-9 * abs(wanted) + (2e-3 if params["tau"] > 10 else 1e-6)
+
+
+def test_separated_groups_have_finite_effects() -> None:
+    """A group of ones alone: its mode is held by the prior."""
+    model = grouped("Bernoulli(logit = m + b[group[n]])")
+    params = {"m": 0.5, "tau": 3.0}
+    y = (GROUP > 1).astype(int)
+    wanted = by_group(params, lambda n, t: logistic(y[n], 0.5 + t), -40, 40)
+    assert abs(value(model, params, {**DATA, "y": y}, G=6) - wanted) < 1e-4
+
+
+# ------------------------------------------------------------------ what a fit can be asked
+
+
+def test_gaps_weights_scores_and_files(tmp_path: Path) -> None:
+    model = compiled("item_response")
+    y = matrix("lsat6_patterns", "i1", "i2", "i3", "i4", "i5")[::6]
+    weight = np.array([2.0, 1.0, 3.0, 1.0, 1.0])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = model.fitter(max_iter=3, seed=0).fit({"y": y}, sample_weight=weight)
+        again = model.fitter(max_iter=3, seed=0, init=found.params_).fit({"y": np.repeat(y, weight.astype(int), 0)})
+        start = model.fitter(max_iter=3, seed=0, init=found.params_).fit({"y": y}, sample_weight=weight)
+    np.testing.assert_allclose(again.history_, start.history_, rtol=1e-9)
+    assert abs(found.score({"y": y}, sample_weight=weight) * weight.sum() - found.log_likelihood_) < 1e-9
+    gaps = y.copy()
+    gaps[0], gaps[1, 2:] = np.nan, np.nan
+    rows = found.score_samples({"y": gaps})
+    assert abs(rows[0]) < 1e-12  # a person with no answers
+    params = found.params_
+    seen = [(gaps[1, j], params["slope"][j], params["easy"][j]) for j in (0, 1)]
+    one = log_integral(lambda t: normal(t, 0, 1) + sum(logistic(v, a * t + c) for v, a, c in seen), -12, 12)
+    assert abs(rows[1] - one) < 1e-9
+    found.save(tmp_path / "fit.json")
+    loaded = emdsl.load(tmp_path / "fit.json")
+    assert loaded.quadrature_error_ == found.quadrature_error_
+    np.testing.assert_array_equal(loaded.score_samples({"y": gaps}), rows)
+    with pytest.raises(NotImplementedError, match="no discrete latent"):
+        found.predict({"y": y})
+
+
+def test_twice_the_points_tell_the_error() -> None:
+    """With few points the likelihood is off by what doubling them says; and a fall within that is no failure."""
+    model = grouped("Poisson(b[group[n]])", "Gamma(tau, tau)", domain="positive", points="(points = 5)")
+    data = {**DATA, "y": COUNTS}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = model.fitter(sizes={"G": 6}, seed=0, tol=1e-8, init={"m": 0.0, "tau": 0.8}).fit(data)
+    tau, wanted = float(found.params_["tau"]), 0.0
+    for g in range(6):
+        y = COUNTS[GROUP == g]
+        a, b = tau + y.sum(), tau + len(y)
+        wanted += tau * math.log(tau) - special.gammaln(tau) + special.gammaln(a) - a * math.log(b)
+        wanted -= special.gammaln(y + 1).sum()
+    off = wanted - found.log_likelihood_
+    assert abs(off) > 1e-6 and abs(found.quadrature_error_ / off - 1) < 0.5
+    assert found.status_ != "decreased"
+
+
+# ------------------------------------------------------------------ the ladder
+
+
+def test_the_reason_tells_what_ties_the_latent() -> None:
+    plan = compiled("logistic_random_effects").plan["b"]
+    assert "log(1 + exp(" in plan.reason and "ties b to cases: no family" in plan.reason
+    assert "not meanfield" in plan.reason and "15 points" in plan.reason
+    assert "an infer line asks for it" in compiled("item_response").plan["ability"].reason
+
+
+REFUSED = {
+    "at most 2 dimensions, and an element of (b) has 3": """
+        param S : spd[3]
+        for g in G:
+            latent b[g] : real[3] ~ MvNormal(zeros(3), S)
+            observed y[g] ~ Poisson(exp(b[g, 0] + b[g, 1] + b[g, 2]))
+        infer b by quadrature""",
+    "tied to one another": """
+        param s : positive
+        for t in T:
+            latent b[t] ~ Normal(0, s) if t == 0 else Normal(b[t-1], s)
+            observed y[t] ~ Normal(0, exp(b[t]))
+        infer b by quadrature""",
+    "the integral is over": """
+        param s : positive
+        for i in I:
+            latent b[i] ~ Normal(0, s)
+        for j in J:
+            latent c[j] ~ Normal(0, s)
+        for n in N:
+            given k[n] : index[I]
+            given l[n] : index[J]
+            observed y[n] ~ Bernoulli(logit = b[k[n]] + c[l[n]])
+        infer b, c by quadrature""",
+    "b is tied to m": """
+        param s : positive
+        latent m ~ Normal(0, 1)
+        for i in I:
+            latent b[i] ~ Normal(m, s)
+            observed y[i] ~ Poisson(exp(b[i]))
+        infer m, b by quadrature""",
+    "its states are summed out exactly": """
+        param w : simplex[2]
+        for i in I:
+            latent b[i] ~ Categorical(w)
+            observed y[i] ~ Normal(b[i], 1)
+        infer b by quadrature""",
+    "it jumps there": """
+        param m : real
+        for i in I:
+            latent b[i] ~ Normal(m, 1)
+            observed y[i] ~ Normal(0, 1 + (b[i] > 2))
+        infer b by quadrature""",
+}
+
+
+@pytest.mark.parametrize("said", REFUSED)
+def test_what_has_no_quadrature_says_why(said: str) -> None:
+    refusal = emdsl.compile(text="model M\n" + "\n".join(line[8:] for line in REFUSED[said].splitlines())).refusal
+    assert isinstance(refusal, ModelError)
+    assert said in str(refusal)
