@@ -202,6 +202,7 @@ def test_a_random_effect_inside_a_class() -> None:
         latent b[g] ~ Normal(m[z[g]], tau)
         for j in J:
             observed y[g, j] ~ Bernoulli(logit = b[g])
+    infer b by quadrature(points = 61)
     """
     model = emdsl.compile(text=text)
     assert (model.plan["b"].method, model.plan["z"].method) == ("quadrature", "exact:enumeration")

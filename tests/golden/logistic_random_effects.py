@@ -154,6 +154,24 @@ def reference(data):
     }
 
 
+def sums_of_data(prepared):
+    """Sums of data that no parameter touches: added up once, before the first iteration."""
+    sizes = prepared["the sizes"]
+    group = prepared["group"]
+    weight = prepared["the weight"]
+    cases = prepared["cases"]
+    G = sizes["G"]
+    X = prepared["X"]
+    part = weight * cases
+    sums = segment_sum(part, group, G)
+    part_2 = X * part
+    sums_2 = segment_sum(part_2, group, G)
+    return {
+        "cases_group": sums,
+        "X_cases_group": sums_2.T,
+    }
+
+
 def prepare(data, reference):
     """What is computed once: centred data with rows last, masks, weights, and the chunks of rows."""
     sizes = dict(data.sizes)
@@ -170,6 +188,7 @@ def prepare(data, reference):
     n = sizes["N"]
     out["the weights are even"] = data.weights is None
     out["the weight"] = np.ones(n) if data.weights is None else np.asarray(data.weights, float)
+    out["the sums"] = sums_of_data(out)
     out["the scale"] = out["the spread"] = data_scale([])
     return out
 
@@ -187,6 +206,7 @@ def log_density_of_b(params, prepared):
     X = prepared["X"]
     beta = params["beta"]
     weight = prepared["the weight"]
+    sum_cases_group = prepared["the sums"]["cases_group"]
     t_2 = special.gammaln((1 + size))
     t_3 = special.gammaln((1 + cases))
     t_4 = special.gammaln((1 + size - cases))
@@ -194,10 +214,8 @@ def log_density_of_b(params, prepared):
     t_7 = ((cases <= size) + 0.0)
     t_8 = log0(t_7)
     part_3 = present_cases * weight
-    part_5 = cases * weight
-    sums_2 = segment_sum(part_5, group, G)
-    part_6 = size * present_cases
-    part_7 = weight * part_6
+    part_5 = size * present_cases
+    part_6 = weight * part_5
 
     def on(at, slopes=False):
         b_points = at.shape[1]
@@ -214,13 +232,13 @@ def log_density_of_b(params, prepared):
         if not slopes:
             return log_b
         t_9 = special.expit((t_5 + at[0][:, group]))
-        part_8 = t_9 * part_7
-        sums_3 = segment_sum(part_8, group, G)
-        slope_b = sums_2 - (tau ** -2.0) * at[0] - sums_3
-        part_9 = (1 - t_9) * t_9
-        part_10 = part_7 * part_9
-        sums_4 = segment_sum(part_10, group, G)
-        curve_b = (-(tau ** -2.0)) - sums_4
+        part_7 = t_9 * part_6
+        sums_2 = segment_sum(part_7, group, G)
+        slope_b = sum_cases_group - (tau ** -2.0) * at[0] - sums_2
+        part_8 = (1 - t_9) * t_9
+        part_9 = part_6 * part_8
+        sums_3 = segment_sum(part_9, group, G)
+        curve_b = (-(tau ** -2.0)) - sums_3
         return log_b, np.array([slope_b]), np.array([[curve_b]])
     return on
 
@@ -250,10 +268,7 @@ def expectations(params, prepared):
 def e_step(params, data, prepared, rng=None):
     """Expected sufficient statistics (additive over data) and the log-likelihood, at these parameters."""
     sizes = prepared["the sizes"]
-    cases = prepared["cases"]
-    X = prepared["X"]
-    group = prepared["group"]
-    weight = prepared["the weight"]
+    sum_X_cases_group = prepared["the sums"]["X_cases_group"]
     on = expectations(params, prepared)
     points_b, volume_b, table_b, q_b, log_z_b = on(rng)
     S_b = 0.0
@@ -264,9 +279,7 @@ def e_step(params, data, prepared, rng=None):
     S_b = S_b + q_b.sum()
     t = points_b[0] ** 2
     S_b_b_b = S_b_b_b + np.tensordot(t, q_b, ([0, 1], [0, 1]))
-    part = cases * q_b[:, group].sum(axis=0)
-    part_2 = weight * part
-    S_b_cases_X_group = S_b_cases_X_group + X @ part_2
+    S_b_cases_X_group = S_b_cases_X_group + q_b.sum(axis=0) @ sum_X_cases_group
     # (9) the log-likelihood, added up
     log_likelihood += log_z_b.sum()
     return {

@@ -141,6 +141,24 @@ def reference(data):
     }
 
 
+def sums_of_data(prepared):
+    """Sums of data that no parameter touches: added up once, before the first iteration."""
+    sizes = prepared["the sizes"]
+    group = prepared["group"]
+    weight = prepared["the weight"]
+    y = prepared["y"]
+    G = sizes["G"]
+    X = prepared["X"]
+    part = weight * y
+    sums = segment_sum(part, group, G)
+    part_2 = X * part
+    sums_2 = segment_sum(part_2, group, G)
+    return {
+        "y_group": sums,
+        "X_y_group": sums_2.T,
+    }
+
+
 def prepare(data, reference):
     """What is computed once: centred data with rows last, masks, weights, and the chunks of rows."""
     sizes = dict(data.sizes)
@@ -156,6 +174,7 @@ def prepare(data, reference):
     n = sizes["N"]
     out["the weights are even"] = data.weights is None
     out["the weight"] = np.ones(n) if data.weights is None else np.asarray(data.weights, float)
+    out["the sums"] = sums_of_data(out)
     out["the scale"] = out["the spread"] = data_scale([])
     return out
 
@@ -172,11 +191,10 @@ def log_density_of_b(params, prepared):
     X = prepared["X"]
     beta = params["beta"]
     weight = prepared["the weight"]
+    sum_y_group = prepared["the sums"]["y_group"]
     t_2 = X.T @ beta
     t_4 = special.gammaln((1 + y))
     part_2 = present_y * weight
-    part_4 = y * weight
-    sums_2 = segment_sum(part_4, group, G)
 
     def on(at, slopes=False):
         b_points = at.shape[1]
@@ -191,10 +209,10 @@ def log_density_of_b(params, prepared):
         log_b += sums
         if not slopes:
             return log_b
-        part_5 = t_3 * part_2
-        sums_3 = segment_sum(part_5, group, G)
-        slope_b = sums_2 - (tau ** -2.0) * at[0] - sums_3
-        curve_b = (-(tau ** -2.0)) - sums_3
+        part_4 = t_3 * part_2
+        sums_2 = segment_sum(part_4, group, G)
+        slope_b = sum_y_group - (tau ** -2.0) * at[0] - sums_2
+        curve_b = (-(tau ** -2.0)) - sums_2
         return log_b, np.array([slope_b]), np.array([[curve_b]])
     return on
 
@@ -224,10 +242,7 @@ def expectations(params, prepared):
 def e_step(params, data, prepared, rng=None):
     """Expected sufficient statistics (additive over data) and the log-likelihood, at these parameters."""
     sizes = prepared["the sizes"]
-    y = prepared["y"]
-    X = prepared["X"]
-    group = prepared["group"]
-    weight = prepared["the weight"]
+    sum_X_y_group = prepared["the sums"]["X_y_group"]
     on = expectations(params, prepared)
     points_b, volume_b, table_b, q_b, log_z_b = on(rng)
     S_b = 0.0
@@ -238,9 +253,7 @@ def e_step(params, data, prepared, rng=None):
     S_b = S_b + q_b.sum()
     t = points_b[0] ** 2
     S_b_b_b = S_b_b_b + np.tensordot(t, q_b, ([0, 1], [0, 1]))
-    part = y * q_b[:, group].sum(axis=0)
-    part_2 = weight * part
-    S_b_y_X_group = S_b_y_X_group + X @ part_2
+    S_b_y_X_group = S_b_y_X_group + q_b.sum(axis=0) @ sum_X_y_group
     # (9) the log-likelihood, added up
     log_likelihood += log_z_b.sum()
     return {
