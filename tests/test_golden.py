@@ -111,6 +111,10 @@ DATA: dict[str, dict[str, Any]] = {
         **{n: table("epilepsy")[column].tolist() for n, column in (("group", "person"), ("y", "seizures"))},
         "X": [[1.0, float(d)] for d in table("epilepsy")["drug"]],
     },
+    "probit_regression": {
+        "X": [[1.0, d - 1.8] for d in table("beetles")["dose"] for _ in (0, 1)],
+        "y": [0, 1] * 8,
+    },
     "latent_classes": {"x": matrix("lsat6_patterns", "i1", "i2", "i3", "i4", "i5").tolist()},
     "mixture_of_regressions": {"x": table("npreg")["x"].tolist(), "y": table("npreg")["yn"].tolist()},
     "negative_binomial": columns("accidents", "y"),

@@ -33,6 +33,7 @@ TABLE: dict[str, tuple[dict[str, str], dict[str, str]]] = {
     "logistic_random_effects": ({"b": QUADRATURE}, {"beta": "gradient", "tau": CLOSED}),
     "poisson_lognormal": ({"rate": QUADRATURE}, {"mean": CLOSED, "spread": CLOSED}),
     "poisson_random_effects": ({"b": QUADRATURE}, {"beta": "gradient", "tau": CLOSED}),
+    "probit_regression": ({"u": CONJUGATE}, {"beta": SOLVE}),
     "blood_groups": ({"genotype": ENUMERATED}, {"allele": CLOSED}),
     "dawid_skene": ({"truth": ENUMERATED}, {"prevalence": CLOSED, "confusion": CLOSED}),
     "diagonal_gaussian_mixture": ({"z": ENUMERATED}, {"weights": CLOSED, "mean": CLOSED, "sd": CLOSED}),

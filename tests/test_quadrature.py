@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from gallery import compiled, fit, matrix, table
 from scipy import integrate, special, stats
 
 import emdsl
 from emdsl.errors import ModelError
-from tests.gallery import compiled, fit, matrix, table
 
 GROUPED = """
 model M

@@ -312,3 +312,16 @@ def test_em_step_by_step(name: str) -> None:
     np.testing.assert_allclose(est.history_, path.history, rtol=1e-9)
     for param, expected in path.params.items():
         np.testing.assert_allclose(est.params_[param], expected, rtol=1e-6, atol=1e-9)
+
+
+def test_beetles() -> None:
+    """A probit by a latent normal: the maximum of the binomial likelihood, constants counted."""
+    rows = table("beetles")
+    design = np.repeat(np.column_stack([np.ones(8), rows["dose"] - 1.8]), 2, 0)  # about a dose amid the others
+    died = np.column_stack([rows["killed"], rows["n"] - rows["killed"]])
+    data = {"X": design, "y": np.tile([1, 0], 8)}
+    found = fit("probit_regression", data, weight=died.ravel().astype(float), tol=1e-14)
+    slope = found.params_["beta"][1]
+    np.testing.assert_allclose([found.params_["beta"][0] - 1.8 * slope, slope], [-34.935259, 19.727934], atol=1e-4)
+    ways = gammaln(rows["n"] + 1) - gammaln(died + 1).sum(1)
+    assert abs(found.log_likelihood_ + ways.sum() + 18.158898) < 1e-6

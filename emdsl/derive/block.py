@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from emdsl.derive import expr as x
 from emdsl.derive.chains import Chain
+from emdsl.derive.cuts import Cut
 from emdsl.derive.expr import DataIx, El, Expr, Idx, Ix
 from emdsl.derive.fields import Field
 from emdsl.derive.gaussian import Gaussian
@@ -33,6 +34,7 @@ class Block:
     roles: tuple[str, ...] = ()
     record: Posterior | None = None
     own: tuple[Ix, ...] = ()  # own axes of a vector-valued latent
+    cuts: tuple[Cut, ...] = ()  # of a Gaussian: the intervals that it is known to lie in
     scale: Expr | None = None  # a neighbouring latent that scales the whole precision of a Gaussian, and cancels
     chain: Chain | None = None  # of a discrete block: how its elements follow one another
     gaussian: Gaussian | None = None  # of latents that are jointly Gaussian: the axes of their precision

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from emdsl.derive import expr as x
 from emdsl.derive.block import Block, gates_outside, place, touches
 from emdsl.derive.clouds import holds_points
+from emdsl.derive.cuts import CUT_NORMAL, Cut, cut_of
 from emdsl.derive.discrete import WAYS_OUT, discrete_block, elements_apart, groups, network_block
 from emdsl.derive.expr import El, Idx, Ix
 from emdsl.derive.factors import Factor, LogJoint
@@ -186,6 +187,7 @@ def conjugate_block(
     mine = [p for p in pool if touches(p[0], latents)]
     own_terms, roles = [], []
     scales: set[str] = set()
+    cuts: list[Cut] = []
     for t, span, about in mine:
         placed = place(t, latents, home, (), neighbours, joint.levels)
         if isinstance(placed, str):
@@ -196,6 +198,12 @@ def conjugate_block(
             tied = f"{name} is tied to the continuous latent {others[0]} in the density of {about or 'a factor'}"
             return _refused(name, tied, span)
         scales |= set(others)
+        cut = cut_of(placed, name) if not own else None
+        if cut is not None and set(placed.ixs) <= {*home, *neighbours.values()}:
+            if any(kinds.get(n) == "P" for e in (cut.lower, cut.upper) if e is not None for n in x.variables(e)):
+                return _refused(name, f"a parameter decides where {name} is cut: its likelihood has no slope", span)
+            cuts.append(cut)
+            continue
         role = statistic_of(weigh(placed, weighted, joint.model, home), name, home, own)
         if isinstance(role, str):
             return _refused(name, role, span)
@@ -204,13 +212,17 @@ def conjugate_block(
     record = recognise(frozenset(r for r in roles if r), len(own), variable)
     if isinstance(record, str):
         return Problem("E111", f"the posterior of {name} is not a known family: {record}", variable.span, WAYS_OUT)
+    if cuts and (record.name != "Normal" or scales):
+        return _refused(name, f"it is cut, and {record.name} is not integrated over an interval here", mine[0][1])
+    record = CUT_NORMAL if cuts else record
     scaled = common_scale(own_terms, roles, scales, home) if scales else (None, own_terms)
     if scaled is None or (scales and record.name != "Normal"):
         tied = f"{name} is tied to the continuous latent {min(scales)}, which does not scale all of it"
         return _refused(name, tied, mine[0][1])
     gates = tuple(x.Sel(El(n, idx), k) for (n, idx), k in neighbours.items())
     merged = merge_roles(scaled[1], roles, symmetry_of(joint), (*home, *own, *neighbours.values()))
-    return Block(name, latents, home, (), gates, *merged, own=own, record=record, scale=scaled[0])
+    found = Block(name, latents, home, (), gates, *merged, own=own, record=record, scale=scaled[0])
+    return replace(found, cuts=tuple(cuts))
 
 
 def _refused(name: str, why: str, span: Span) -> Problem:

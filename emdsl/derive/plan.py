@@ -245,6 +245,7 @@ def _choices(elimination: Elimination, joint: LogJoint, refused: str) -> dict[st
             else:
                 stats = ", ".join(b.record.statistics)
                 method, reason = b.record.plan, f"the statistics {stats} make it {b.record.name}"
+                reason += ", cut to the interval that the data leave it" if b.cuts else ""
                 if gates:
                     method = "exact:hybrid"
             if gates:

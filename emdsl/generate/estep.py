@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from emdsl.derive import expr as x
 from emdsl.derive.block import Block, gates_outside
+from emdsl.derive.cuts import bounds_of
 from emdsl.derive.expr import El, Expr, Idx, Ix
 from emdsl.derive.records import WHOLE
 from emdsl.derive.statistics import drop_presence
@@ -157,14 +158,18 @@ def _emit_continuous(f: Function, block: Block) -> None:
         if not value.axes:
             value = Array(value.code, (), value.inner)
         arguments.append(value)
-    union = em.order([i for a in arguments for i in a.axes])
+    limits = [
+        em.name(f"{side}_{name}", em.value(e)) for side, e in zip(("lower", "upper"), _limits(block), strict=False)
+    ]
+    union = em.order([i for a in (*arguments, *limits) for i in a.axes])
     batch = tuple(i for i in union if i not in block.own)
     axes_of = [batch if s in WHOLE else union for s in record.statistics]
     aligned = [em.align(a, axes) if a.axes else a.code for a, axes in zip(arguments, axes_of, strict=True)]
     if record.rank:
         places = [union.index(i) for i in block.own]
         aligned.append(f"axis={places[0]}" if record.rank == 1 else f"axes={tuple(places)}")
-    inner = any(a.inner for a in arguments)
+    aligned += [em.align(a, union) if a.axes else a.code for a in limits]
+    inner = any(a.inner for a in (*arguments, *limits))
     scope = em.lines if inner else em.outer
     if block.scale is not None:
         _emit_scaled(f, block, arguments, union)
@@ -183,6 +188,11 @@ def _emit_continuous(f: Function, block: Block) -> None:
         f.runtime[f"argument:{name}:{argument}"] = Leaf(code, places_of[argument], inner, cut=cut)
     f.runtime[f"moments:{name}"] = Leaf(moments, stored, inner, cut=cut)
     _emit_normaliser(f, block, Array(log_z, tuple(i for i in union if i not in block.own), inner))
+
+
+def _limits(block: Block) -> tuple[Expr, ...]:
+    """The bounds of a Gaussian that is known to lie in an interval; () for any other block."""
+    return bounds_of(block.cuts) if block.cuts else ()
 
 
 def _emit_scaled(f: Function, block: Block, arguments: Sequence[Array], union: tuple[Ix, ...]) -> None:

@@ -164,6 +164,8 @@ def _continuous(plan: Plan, block: Block, t: Typeset) -> Iterator[Say | Show]:
     for name, value in naturals.items():
         eta = t.of(tidy(value, t.known), names)
         yield Show(f.Relation("=", f.Times((f.Word("coefficient of"), statistic(name, latent))), eta))
+    if block.cuts:
+        yield Say("It is cut to the interval where the conditions on it hold: a truncated Normal.")
     if block.scale is None and block.record.arguments:
         yield from _arguments(block, naturals, names, t)
         return

@@ -63,6 +63,25 @@ def normal_posterior(id: Array, square: Array) -> tuple[Array, dict[str, Any]]:
     }  # fmt: skip
 
 
+def cut_normal_posterior(id: Array, square: Array, lower: Array, upper: Array) -> tuple[Array, dict[str, Any]]:
+    """The same between two bounds, which may be infinite: moments of a truncated Normal (Johnson, Kotz and Balakrishnan
+    1994, section 13.10.1), with all ratios taken as differences of logarithms."""
+    var = -0.5 / square
+    sd, mean = np.sqrt(var), id * var
+    flipped = lower - mean > mean - upper  # the tail that holds the interval is turned to the left
+    a, b = (lower - mean) / sd, (upper - mean) / sd
+    a, b = np.where(flipped, -b, a), np.where(flipped, -a, b)
+    log_b = special.log_ndtr(b)
+    log_mass = log_b + np.log1p(-np.exp(special.log_ndtr(a) - log_b))
+    at_a, at_b = (np.exp(-0.5 * t**2 - 0.5 * np.log(2 * np.pi) - log_mass) for t in (a, b))
+    slope = at_a - at_b
+    curve = np.where(np.isfinite(a), a, 0.0) * at_a - np.where(np.isfinite(b), b, 0.0) * at_b
+    inside = mean + np.where(flipped, -1.0, 1.0) * sd * slope
+    spread = var * np.maximum(1 + curve - slope**2, 0.0)
+    total = 0.5 * id * mean + 0.5 * np.log(2 * np.pi * var) + log_mass
+    return total, {"id": inside, "square": inside**2 + spread, "arguments": {}}
+
+
 def log_normal_posterior(log: Array, log2: Array) -> tuple[Array, dict[str, Any]]:
     """exp(log * log u + log2 * (log u)^2) on u > 0: LogNormal, whose log is Normal after the Jacobian."""
     var = -0.5 / log2

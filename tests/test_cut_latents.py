@@ -1,0 +1,115 @@
+"""Gaussian latents seen by their sign, an interval or thresholds, against scipy's truncated normals and integrals."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy import integrate, special, stats
+
+import emdsl
+from emdsl.runtime.posteriors import cut_normal_posterior
+
+SIGN = """
+model M
+param m : real
+for n in N:
+    latent   u[n] ~ Normal(m, 1)
+    observed k[n] ~ {seen}
+    observed x[n] ~ Normal(u[n], 2)
+"""
+
+
+@pytest.mark.parametrize(
+    ("mean", "sd", "low", "high"),
+    [
+        (0, 1, 8, np.inf),
+        (0, 1, -np.inf, -35.0),
+        (5, 2, -3, -2.5),
+        (0, 1, -1, 1),
+        (1e3, 1e-2, 1e3, np.inf),
+        (0, 1, -np.inf, np.inf),
+    ],
+)
+def test_moments(mean: float, sd: float, low: float, high: float) -> None:
+    known = stats.truncnorm((low - mean) / sd, (high - mean) / sd, mean, sd)
+    natural = (np.array([mean / sd**2]), np.array([-0.5 / sd**2]))
+    total, moments = cut_normal_posterior(*natural, np.array([low]), np.array([high]))
+    np.testing.assert_allclose(moments["id"], known.mean(), rtol=1e-10, atol=1e-12)
+    np.testing.assert_allclose(moments["square"], known.var() + known.mean() ** 2, rtol=1e-10)
+    whole = 0.5 * (mean / sd) ** 2 + math.log(sd * math.sqrt(2 * math.pi))
+    a, b = (low - mean) / sd, (high - mean) / sd
+    mass = special.log_ndtr(-a) if high == np.inf else math.log(stats.norm.cdf(b) - stats.norm.cdf(a))
+    np.testing.assert_allclose(total, whole + mass, rtol=1e-12, atol=1e-9)
+
+
+@pytest.mark.parametrize("seen", ["Delta(u[n] > 0)", "Delta(not (u[n] <= 0))", "Bernoulli(0 < u[n])"])
+def test_signs_beside_measurements_with_gaps(seen: str) -> None:
+    """Each row an integral over half the line, over the whole line where the sign was not seen."""
+    model = emdsl.compile(text=SIGN.format(seen=seen))
+    assert model.plan["u"].method == "exact:conjugate" and "cut" in model.plan["u"].reason
+    x = np.array([0.3, -1.2, 2.0, 0.1, -0.4])
+    k = np.array([1, 0, np.nan, 1, 0])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = model.fitter(max_iter=0, init={"m": 0.4}).fit({"x": x, "k": k})
+    total, means = 0.0, []
+    for a, b in zip(x, k, strict=True):
+
+        def f(t: float, power: int = 0, a: float = a) -> float:
+            return float(t**power * stats.norm.pdf(t, 0.4) * stats.norm.pdf(a, t, 2))
+
+        ends = (0 if b == 1 else -12, 0 if b == 0 else 12)
+        mass, first = (integrate.quad(f, *ends, (p,), epsabs=0, epsrel=1e-11)[0] for p in (0, 1))
+        total += math.log(mass)
+        means.append(first / mass)
+    assert abs(found.log_likelihood_ - total) < 1e-9
+    np.testing.assert_allclose(found.posterior_["u"]["mean"], means, atol=1e-9)
+
+
+def test_how_many_thresholds_are_passed() -> None:
+    text = """
+    model M
+    param m : real
+    param s : positive
+    for n in N:
+        latent u[n] ~ Normal(m, s)
+        observed y[n] ~ Delta((u[n] > 1) + (u[n] > 0) + (u[n] > 2.5))
+    """
+    y, ends = np.array([0, 1, 2, 3, 2]), np.array([-np.inf, 0, 1, 2.5, np.inf])
+    model = emdsl.compile(text=text)
+    found = model.fitter().e_step({"m": 0.3, "s": 0.9}, {"y": y})["log_likelihood"]
+    assert abs(found - np.log(np.diff(stats.norm.cdf(ends, 0.3, 0.9))[y]).sum()) < 1e-12
+
+
+def test_a_probit_with_a_random_effect() -> None:
+    """u is exact given b, and b by quadrature of what u leaves."""
+    text = """
+    model M
+    param beta : real
+    param tau : positive
+    for g in G:
+        latent b[g] ~ Normal(0, tau)
+        for j in J:
+            latent u[g, j] ~ Normal(beta + b[g], 1)
+            observed y[g, j] ~ Delta(u[g, j] > 0)
+    """
+    model = emdsl.compile(text=text)
+    assert (model.plan["u"].method, model.plan["b"].method) == ("exact:hybrid", "quadrature")
+    y = np.array([[0, 1, 1], [1, 1, 1], [0, 0, 1], [0, 0, 0]])
+    found = model.fitter().e_step({"beta": 0.3, "tau": 0.9}, {"y": y})["log_likelihood"]
+
+    def f(t: float, row: Any) -> float:
+        return float(stats.norm.pdf(t, 0, 0.9) * np.prod(special.ndtr((2 * row - 1) * (0.3 + t))))
+
+    wanted = sum(math.log(integrate.quad(f, -9, 9, (row,), epsabs=0, epsrel=1e-11)[0]) for row in y)
+    assert abs(found - wanted) < 1e-7
+
+
+def test_a_threshold_that_is_a_parameter_is_refused() -> None:
+    text = SIGN.format(seen="Delta(u[n] > m)")
+    refusal = emdsl.compile(text=text).refusal
+    assert refusal is not None and "a parameter decides where u is cut" in str(refusal)
