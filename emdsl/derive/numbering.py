@@ -12,13 +12,17 @@ from emdsl.language import model as m
 
 @dataclass(frozen=True)
 class Numbers:
-    """Step by step: `posterior` by block, `update` by parameter, the statistics one after the other within theirs."""
+    """Step by step: `posterior` by block, `update` by parameter, the statistics one after the other within theirs.
+
+    `reference` is the step that says what data are measured from; None where they are taken as they are.
+    """
 
     posterior: Mapping[str, int]
     statistics: int
     statistic: Mapping[str, str]
     update: Mapping[str, int]
     objective: int
+    reference: int | None
 
 
 def numbers(plan: Plan) -> Numbers:
@@ -32,7 +36,9 @@ def numbers(plan: Plan) -> Numbers:
     of_statistics = k
     k += 1 if plan.updates else 0  # Q
     update = {name: k + n for n, u in enumerate(plan.updates, 1) for name in u.params}
-    return Numbers(posterior, of_statistics, statistic, update, k + len(plan.updates) + 1)
+    last = k + len(plan.updates) + 1
+    reference = last + 1 if plan.centred or plan.planes else None
+    return Numbers(posterior, of_statistics, statistic, update, last, reference)
 
 
 def families_called(model: m.ModelText) -> list[tuple[m.Family, int]]:

@@ -224,7 +224,7 @@ class Model:
     def derivation(self) -> Derivation:
         from emdsl.report.derivation import Derivation
 
-        return Derivation.of(self.derived)
+        return Derivation.of(self.derived, self.source)
 
     # ------------------------------------------------------------ the generated module
 

@@ -15,7 +15,7 @@ from emdsl.derive import expr as x
 from emdsl.derive.expr import DataIx, El, Expr, Idx, Ix
 from emdsl.errors import InternalError
 from emdsl.generate.names import Namer
-from emdsl.generate.spelling import FUNCTIONS, INFIX, number
+from emdsl.generate.spelling import FUNCTIONS, INFIX, number, numbered
 
 
 @dataclass(frozen=True)
@@ -88,6 +88,15 @@ class Emitter:
     def comment(self, text: str, inner: bool = True) -> None:
         """A comment line in one of the two scopes."""
         (self.lines if inner else self.outer).append(f"# {text}")
+
+    def mark(self) -> tuple[int, int]:
+        """Where the two scopes are now: what `number` takes up from."""
+        return len(self.lines), len(self.outer)
+
+    def number(self, since: tuple[int, int], *numbers: object) -> None:
+        """The lines made since a mark carry the numbers of their equations."""
+        for scope, start in zip((self.lines, self.outer), since, strict=True):
+            scope[start:] = numbered(scope[start:], *numbers)
 
     def order(self, axes: Sequence[Ix]) -> tuple[Ix, ...]:
         """Axes without repeats, those of rows last."""

@@ -75,7 +75,8 @@ def density_lines(printer: Printer, cloud: Cloud) -> list[str]:
     points = Ix(cloud.name, cloud.dimension)
     count = em.size(cloud.dimension)
     f.unpacked.pop(count, None)
-    em.comment(f"log joint of {', '.join(cloud.latents)} with all that holds it")
+    number = printer.numbers.posterior[block.name]
+    em.comment(f"({number}) log joint of {', '.join(cloud.latents)} with all that holds it")
     table, log_joint = _table(f, block, points, home)
     lines, em.lines = em.lines, []
     written = _slopes(f, cloud, block, within, table, points)

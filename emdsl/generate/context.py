@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from emdsl.derive import expr as x
 from emdsl.derive.expr import El
+from emdsl.derive.numbering import numbers
 from emdsl.derive.plan import Plan
 from emdsl.generate.arrays import Emitter, Leaf
 from emdsl.generate.names import Namer
+from emdsl.generate.spelling import numbered
 from emdsl.language import model as m
 
 if TYPE_CHECKING:
@@ -32,6 +35,16 @@ class Function:
     helpers: frozenset[str] = frozenset()
     largest: bool = False
     sums: Sums | None = None  # what it takes from sums of data, where it may
+    equation: object = ""  # the number of the equation that is being printed
+
+    @contextmanager
+    def printing(self, number: object, behind: bool = True) -> Iterator[None]:
+        """Lines made inside belong to this equation; `behind`: each carries its number, no comment above them does."""
+        since, before, self.equation = self.emitter.mark(), self.equation, number
+        yield
+        self.equation = before
+        if behind:
+            self.emitter.number(since, number)
 
     def another(self, chunk: str | None) -> Function:
         """A fresh function of the same module, over rows of `chunk`."""
@@ -171,13 +184,13 @@ def _working(f: Function, v: m.Variable, code: str) -> str:
     shift = f.plan.shifts.get(v.name)
     if shift is None:
         return f'{code} = params["{v.name}"]'
-    em = f.emitter
+    em, number = f.emitter, numbers(f.plan).reference
     before = len(em.outer)
     value = em.value(x.rebuild(shift.value, as_given((v.name,))))
-    for line in em.outer[before:]:
+    for line in numbered(em.outer[before:], number):
         f.unpacked.setdefault(line, line)
     del em.outer[before:]
-    return f'{code} = params["{v.name}"] - {f.emitter.align(value, shift.axes)}'
+    return f'{code} = params["{v.name}"] - {f.emitter.align(value, shift.axes)}  # ({number})'
 
 
 def as_given(names: Sequence[str]) -> Callable[[x.Expr], x.Expr | None]:

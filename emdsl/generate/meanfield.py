@@ -18,6 +18,7 @@ from emdsl.generate.estep import emit_joint_probabilities
 from emdsl.generate.expectations import rows_of_data
 from emdsl.generate.objective import term_value
 from emdsl.generate.printer import Printer, indent
+from emdsl.generate.spelling import numbered
 
 
 def part_name(printer: Printer, part: Part) -> str:
@@ -37,11 +38,13 @@ def part_lines(printer: Printer, part: Part) -> list[str]:
         stored = em.order(axes)
         value = em.broadcast(em.contract([El(key, axes)], stored), stored)
         cells.append(f'"{key}": np.array({value.code}),')
-    log_norm = em.sum([term_value(printer, f, t, ()) for t in part.log_norm])
-    own = em.sum([term_value(printer, f, t, ()) for t in part.own])
+    with f.printing(printer.numbers.objective):
+        log_norm = em.sum([term_value(printer, f, t, ()) for t in part.log_norm])
+        own = em.sum([term_value(printer, f, t, ()) for t in part.own])
     names = ", ".join(part.latents)
     lines = ['sizes = prepared["the sizes"]', *f.prologue(), *em.outer, *em.lines]
-    lines += [f"entropy = {log_norm.code} - ({own.code})", "return {", *indent(cells, 1)]
+    lines += numbered([f"entropy = {log_norm.code} - ({own.code})"], printer.numbers.objective)
+    lines += ["return {", *indent(numbered(cells, *(printer.numbers.posterior[b.name] for b in part.blocks)), 1)]
     lines += [f'    "entropy {part.latents[0]}": float(entropy),', "}"]
     doc = f'"""q({names}): exp of the expected log joint under the other factors; its moments and entropy."""'
     head = f"def {part_name(printer, part)}(params, prepared, factors, rng=None):"

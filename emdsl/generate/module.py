@@ -88,7 +88,11 @@ def names_of_runtime(runtime: str) -> frozenset[str]:
 def module_functions(printer: Printer) -> list[list[str]]:
     """The module's functions in order, each as its lines."""
     stacks = [s.function for s in printer.stacks]
-    networks = [network_lines(printer.inference, b) for b in printer.plan.elimination.blocks if b.network]
+    networks = [
+        network_lines(printer.inference, b, printer.numbers.posterior[b.name])
+        for b in printer.plan.elimination.blocks
+        if b.network
+    ]
     after = [
         *functions_of_meanfield(printer), *(density_lines(printer, c) for c in printer.plan.joint.clouds),
         finer_lines(printer), expectations_lines(printer),

@@ -46,7 +46,7 @@ def _absent(f: Function, block: Block, latent: str) -> list[Expr]:
     return [levels, x.add(x.ONE, x.neg(x.mul(*block.conditions(latent))))]
 
 
-def network_lines(f: Function, block: Block) -> list[str]:
+def network_lines(f: Function, block: Block, equation: int) -> list[str]:
     """The generated function that finds which elements each clique ties, and the line of `prepare` that keeps it."""
     g = function(f.plan, f.helpers, None, f.emitter.rows)
     em, model = g.emitter, f.plan.joint.model
@@ -58,12 +58,13 @@ def network_lines(f: Function, block: Block) -> list[str]:
         shapes.append(f'"{latent}": ({"".join(em.size(i.dim) + ", " for i in home)})')
     cliques = [_members(g, block, c) for c in block.network]
     ordered = ", False" if block.apart else ""
-    body = ['sizes = prepared["the sizes"]', *g.prologue(), *em.outer, *em.lines]
+    told = f"# ({equation}) the cliques of {', '.join(block.latents)}"
+    body = ['sizes = prepared["the sizes"]', *g.prologue(), told, *em.outer, *em.lines]
     body += [f"levels = {{{', '.join(levels)}}}", "cliques = ["]
     body += [
         *(f"    {c}," for c in cliques),
         "]",
-        f"return Network(levels, cliques{ordered}), {{{', '.join(shapes)}}}",
+        f"return Network(levels, cliques{ordered}), {{{', '.join(shapes)}}}  # ({equation})",
     ]
     doc = '"""Which elements each clique ties, and an order of elimination; the shapes of the latents."""'
     return [f"def network_of_{block.name}(prepared):", *("    " + line for line in (doc, *body))]

@@ -44,7 +44,10 @@ def rows_lines(printer: Printer) -> list[str]:
     body: list[str] = []
     body.append(f"# ({printer.numbers.objective}) the log-likelihood, row by row")
     for bare, row in (r for r in rows if r is not None):
-        value = term_value(printer, f, bare, (row,))
+        _, outer = em.mark()
+        with f.printing(printer.numbers.objective, behind=False):
+            value = term_value(printer, f, bare, (row,))
+        em.number((len(em.lines), outer), printer.numbers.objective)
         body += em.lines
         em.lines = []
         body.append(f"{total} = {total} + {value.code}")
@@ -83,10 +86,11 @@ def log_prior_lines(printer: Printer) -> list[str]:
     em.chunk = None
     if printer.plan.elimination.prior:
         em.comment(f"({printer.numbers.objective}) the log priors and penalties", inner=False)
-    parts = [term_value(printer, f, t, ()) for t in printer.plan.elimination.prior]
+    with f.printing(printer.numbers.objective, behind=False):
+        parts = [term_value(printer, f, t, ()) for t in printer.plan.elimination.prior]
     total = em.sum(parts).code if parts else "0.0"
     lines = (['sizes = prepared["the sizes"]', *f.prologue(), *em.outer, *em.lines] if parts else []) + [
-        f"return float({total})"
+        f"return float({total})" + (f"  # ({printer.numbers.objective})" if parts else "")
     ]
     doc = '"""Log density of the priors and penalties at these parameters."""'
     return ["def log_prior(params, prepared):", *indent([doc, *lines], 1)]

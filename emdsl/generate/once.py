@@ -10,6 +10,7 @@ from emdsl.derive.expr import El, Expr, Ix
 from emdsl.derive.once import DataSum, Known, taken_out
 from emdsl.derive.statistics import readable_name
 from emdsl.generate.context import Function
+from emdsl.generate.spelling import numbered
 
 KEY = 'prepared["the sums"]'
 
@@ -20,8 +21,10 @@ class Sums:
 
     known: Known
     found: dict[DataSum, str] = field(default_factory=dict)
+    readers: dict[DataSum, dict[object, None]] = field(default_factory=dict)  # numbers of the equations they stand in
 
-    def name(self, s: DataSum) -> str:
+    def name(self, s: DataSum, equation: object) -> str:
+        self.readers.setdefault(s, {})[equation] = None
         if s not in self.found:
             self.found[s] = readable_name(s.factors, set(self.found.values()))
         return self.found[s]
@@ -34,7 +37,7 @@ def summed_once(f: Function, factors: Sequence[Expr], out: Sequence[Ix]) -> list
         return list(factors)
     assert f.sums is not None
     data, axes, rest = got
-    return [*rest, El(f"sum:{f.sums.name(data)}", axes)]
+    return [*rest, El(f"sum:{f.sums.name(data, f.equation)}", axes)]
 
 
 def sums_lines(f: Function, sums: Sums) -> list[str]:
@@ -44,7 +47,10 @@ def sums_lines(f: Function, sums: Sums) -> list[str]:
     em, cells = f.emitter, []
     for s, name in sums.found.items():
         factors = [e for e in s.factors if e != x.ONE]
-        cells.append(f'"{name}": {em.broadcast(em.contract(factors, s.axes), s.axes).code},')
+        since, where = em.mark(), [n for n in sums.readers[s] if n]
+        cell = f'"{name}": {em.broadcast(em.contract(factors, s.axes), s.axes).code},'
+        cells += numbered([cell], *where)
+        em.number(since, *where)
     head = "def sums_of_data(prepared, rows):" if em.chunk else "def sums_of_data(prepared):"
     doc = '"""Sums of data that no parameter touches: added up once, before the first iteration."""'
     count = [f"{em.namer.rows} = row_count(rows)"] if em.chunk else []

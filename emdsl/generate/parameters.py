@@ -10,6 +10,7 @@ from emdsl.derive.statistics import drop_presence
 from emdsl.derive.terms import Term
 from emdsl.generate.mstep import emit_numeric, emit_update, forget
 from emdsl.generate.printer import Printer, indent
+from emdsl.generate.spelling import numbered
 
 
 def m_step_lines(printer: Printer) -> list[str]:
@@ -21,16 +22,19 @@ def m_step_lines(printer: Printer) -> list[str]:
     for v in params:
         em.leaf(v.name)
     for u in printer.plan.updates:
-        emit_update(f, u, printer.numbers.update[u.params[0]])
+        with f.printing(printer.numbers.update[u.params[0]], behind=False):
+            emit_update(f, u, printer.numbers.update[u.params[0]])
     returned = []
     for v in params:
         code = em.leaf(v.name).code
         shift = printer.plan.shifts.get(v.name)
         if shift is not None:
             forget(f, [p.name for p in params])
-            value = em.value(shift.value)
+            with f.printing(printer.numbers.reference):
+                value = em.value(shift.value)
             code = f"{code} + {em.align(value, shift.axes)}"
-        returned.append(f'"{v.name}": {code},')
+        cell = f'"{v.name}": {code},'
+        returned += [cell] if shift is None else numbered([cell], printer.numbers.reference)
     lines = ['sizes = prepared["the sizes"]', *f.prologue(), *em.outer, "return {", *indent(returned, 1), "}"]
     doc = '"""The parameters that maximise the expected log joint with these statistics. Raises Degenerate."""'
     return ['def m_step(statistics, params, prepared, policy="raise"):', *indent([doc, *lines], 1)]
@@ -60,8 +64,10 @@ def refine_lines(printer: Printer) -> list[str]:
             shift = printer.plan.shifts.get(v.name)
             if shift is not None:
                 forget(f, [p.name for p in model.of_kind("param")])
-                code = f"{code} + {em.align(em.value(shift.value), shift.axes)}"
-            returned.append(f'"{v.name}": {code},')
+                with f.printing(printer.numbers.reference):
+                    code = f"{code} + {em.align(em.value(shift.value), shift.axes)}"
+            cell = f'"{v.name}": {code},'
+            returned += [cell] if shift is None else numbered([cell], printer.numbers.reference)
     needs = any(line.startswith(tuple(f"{c} = statistics" for c in f.unpacked)) for line in f.prologue())
     parts = printer.plan.elimination.parts
     call = 'factors, sweep=""' if parts else "rng"

@@ -15,6 +15,7 @@ from emdsl.generate.context import Function
 from emdsl.generate.fields import field_fields
 from emdsl.generate.gaussian import gaussian_fields
 from emdsl.generate.printer import Printer
+from emdsl.generate.spelling import numbered
 
 
 def posterior_lines(printer: Printer) -> list[str]:
@@ -26,17 +27,20 @@ def posterior_lines(printer: Printer) -> list[str]:
     for block in printer.plan.elimination.blocks:
         for latent in block.latents:
             if latent in clouds:
-                entries += cloud_fields(f, block, clouds[latent])
+                with f.printing(printer.numbers.posterior[block.name]):
+                    entries += cloud_fields(f, block, clouds[latent])
                 continue
-            entries += [(latent, field, value) for field, value in _fields(f, block, latent)]
+            with f.printing(printer.numbers.posterior[block.name]):
+                entries += [(latent, field, value) for field, value in _fields(f, block, latent)]
     gather, parts = [], []
-    for n, (_, _, value) in enumerate(entries):
+    number = {n: printer.numbers.posterior[b.name] for b in printer.plan.elimination.blocks for n in b.latents}
+    for n, (latent, _, value) in enumerate(entries):
         name = em.namer.fresh(f"part_{n}")
         parts.append(name)
         if printer.chunk:
-            gather.append(f"{name}.append(np.array({value.code}))")
+            gather += numbered([f"{name}.append(np.array({value.code}))"], number[latent])
         else:
-            gather.append(f"{name} = {value.code}")
+            gather += numbered([f"{name} = {value.code}"], number[latent])
     lines = printer.opening(f)
     if printer.chunk:
         lines += [f"{p} = []" for p in parts]
@@ -125,19 +129,20 @@ def _results(printer: Printer, entries: list[tuple[str, str, Array]], parts: lis
         home = len(home_of(printer.plan.joint.model.variable(latent)))
         code = f"np.concatenate({part}, axis=-1)" if printer.chunk else f"np.asarray({part})"
         by_latent.setdefault(latent, []).append((field, f"plates_first({code}, {home})"))
+    number = {n: printer.numbers.posterior[b.name] for b in printer.plan.elimination.blocks for n in b.latents}
     for latent, fields in by_latent.items():
         if fields[0][0] == "":
-            out.append(f'    "{latent}": {fields[0][1]},')
+            out += numbered([f'    "{latent}": {fields[0][1]},'], number[latent])
             continue
         codes = dict(fields)
         cells = [f'"mean": {codes["id"]}{_moved(printer, latent)}'] if "id" in codes else []
         if "cov" in codes:
             cells.append(f'"cov": {codes["cov"]}')
-            out.append(f'    "{latent}": {{{", ".join(cells)}}},')
+            out += numbered([f'    "{latent}": {{{", ".join(cells)}}},'], number[latent])
             continue
         if "outer" in codes:
             cells.append(f'"cov": less_outer({codes["outer"]}, {codes["id"]})')
-            out.append(f'    "{latent}": {{{", ".join(cells)}}},')
+            out += numbered([f'    "{latent}": {{{", ".join(cells)}}},'], number[latent])
             continue
         if "var" in codes:
             cells.append(f'"var": {codes["var"]}')
@@ -145,5 +150,5 @@ def _results(printer: Printer, entries: list[tuple[str, str, Array]], parts: lis
             cells.append(f'"var": {codes["square"]} - {codes["id"]} ** 2')
         own = [f'"{k[9:]}": {c}' for k, c in codes.items() if k.startswith("argument ") and k != "argument mean"]
         cells += own or [f'"E[{k}]": {c}' for k, c in codes.items() if k not in ("id", "square", "var")]
-        out.append(f'    "{latent}": {{{", ".join(cells)}}},')
+        out += numbered([f'    "{latent}": {{{", ".join(cells)}}},'], number[latent])
     return out

@@ -64,13 +64,13 @@ def _size(dim: str) -> str:
 def reference_lines(printer: Printer) -> list[str]:
     """`reference(data)`: the points that data are centred at, the same for every part of the data."""
     doc = '"""Reference points: data are held as differences from these, so that squares lose no digits."""'
-    cells = []
+    cells, here = [], f"  # ({printer.numbers.reference})"
     for name in printer.plan.centred:
         own = len(printer.plan.joint.model.variable(name).domain.dims)
-        cells.append(f'"{name}": centre(data.values["{name}"], data.masks.get("{name}"), {own}),')
+        cells.append(f'"{name}": centre(data.values["{name}"], data.masks.get("{name}"), {own}),{here}')
     for p in printer.plan.planes:
         y, design = f'data.values["{p.data}"]', f'data.values["{p.design}"]'
-        cells.append(f'"{p.param}": plane({y}, data.masks.get("{p.data}"), {design}),')
+        cells.append(f'"{p.param}": plane({y}, data.masks.get("{p.data}"), {design}),{here}')
     return ["def reference(data):", *("    " + line for line in (doc, "return {", *("    " + c for c in cells), "}"))]
 
 

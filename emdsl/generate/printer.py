@@ -8,7 +8,7 @@ from emdsl.derive.block import Block
 from emdsl.derive.numbering import numbers
 from emdsl.derive.once import known_data
 from emdsl.derive.plan import Plan
-from emdsl.generate.clouds import density_name, emit_points
+from emdsl.generate.clouds import block_of, density_name, emit_points
 from emdsl.generate.context import Function, chunk_dimension, function, row_dimensions
 from emdsl.generate.estep import emit_block, emit_joint_probabilities
 from emdsl.generate.features import Stacked
@@ -46,7 +46,9 @@ class Printer:
         if self.plan.elimination.parts:
             return f, []  # each factor of q has a function of its own
         for cloud in self.plan.joint.clouds:
+            start = len(f.emitter.lines)
             emit_points(f, cloud, density_name(self, cloud))
+            self._told(f, start, block_of(self, cloud))
         for block in self.plan.elimination.blocks:
             stack = self.block(f, block)
             if stack is not None:
@@ -62,14 +64,22 @@ class Printer:
         """The lines of one block, under the number that the derivation has for its posterior."""
         number, names, em = self.numbers.posterior[block.name], ", ".join(block.latents), f.emitter
         inner, outer = len(em.lines), len(em.outer)
-        stack = emit_block(f, block, stacked)
-        if em.lines[inner : inner + 1] and em.lines[inner].startswith("# "):
-            em.lines[inner] = em.lines[inner].replace("# ", f"# ({number}) ", 1)
+        with f.printing(number, behind=False):
+            stack = emit_block(f, block, stacked)
+        self._told(f, inner, block)
         if len(em.outer) > outer:
             em.outer.insert(outer, f"# ({number}) what the posterior of {names} takes from the parameters")
         if stack is not None:
             stack.function.insert(2, f"    # ({number}) the data's part of the log joint of {names}")
         return stack
+
+    def _told(self, f: Function, start: int, block: Block) -> None:
+        """The comment above the lines of a block, if there are any, names its number."""
+        lines, number = f.emitter.lines, self.numbers.posterior[block.name]
+        if lines[start : start + 1] and lines[start].startswith("# "):
+            lines[start] = lines[start].replace("# ", f"# ({number}) ", 1)
+        elif len(lines) > start:
+            lines.insert(start, f"# ({number}) the posterior of {', '.join(block.latents)}")
 
     def results(self) -> list[str]:
         """What `expectations` hands to the others: names of posteriors, normalisers, moments, features."""

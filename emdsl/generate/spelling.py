@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
 
 LONGEST = 1000  # bits of an integer that a float can hold
@@ -43,3 +43,14 @@ FUNCTIONS: Mapping[str, str] = {
     "gamma_cdf_a2": "gamma_cdf_a2", "beta_cdf_a": "beta_cdf_a", "beta_cdf_a2": "beta_cdf_a2",
     "beta_cdf_ab": "beta_cdf_ab", "student_cdf_df": "student_cdf_df", "student_cdf_df2": "student_cdf_df2",
 }  # fmt: skip
+
+
+def references(numbers: Iterable[object]) -> str:
+    """Numbers of equations as comments name them."""
+    return ", ".join(f"({n})" for n in numbers)
+
+
+def numbered(lines: Sequence[str], *numbers: object) -> list[str]:
+    """Lines that carry the numbers of their equations behind them; those that have some, or are comments, keep them."""
+    behind = f"  # {references(numbers)}"
+    return [line if not line.strip() or "# (" in line else f"{line}{behind}" for line in lines]

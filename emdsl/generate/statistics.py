@@ -15,6 +15,7 @@ from emdsl.generate.meanfield import bound_lines, sweep_lines
 from emdsl.generate.objective import term_value
 from emdsl.generate.once import summed_once
 from emdsl.generate.printer import Printer, indent
+from emdsl.generate.spelling import numbered
 
 
 def e_step_lines(printer: Printer) -> list[str]:
@@ -30,13 +31,15 @@ def e_step_lines(printer: Printer) -> list[str]:
             entries.append(f'"{s.name}": {slices[s.name]},  # ({number[s.name]})')
             continue
         target = em.namer.of(f"S:{s.name}")
-        value = _statistic_value(printer, f, s)
-        assert value is not None
+        with f.printing(number[s.name]):
+            value = _statistic_value(printer, f, s)
+            assert value is not None
+            if value.inner:
+                em.lines.append(f"{target} = {target} + {value.code}")
         if value.inner:
             em.outer.append(f"{target} = 0.0")
-            em.lines.append(f"{target} = {target} + {value.code}")
         else:
-            outside.append(f"{target} = {value.code}")
+            outside += numbered([f"{target} = {value.code}"], number[s.name])
         entries.append(f'"{s.name}": {target},  # ({number[s.name]})')
     outside_ll = _log_likelihood(printer, f, value_lines)
     body = _headed(f"# ({printer.numbers.statistics}) expected statistics, added up", [*em.lines, *inner])
@@ -72,8 +75,9 @@ def _log_likelihood(printer: Printer, f: Function, inner: list[str]) -> list[str
     outside = []
     for t in printer.plan.elimination.free:
         before = len(em.lines)
-        value = term_value(printer, f, t, ())
-        made = em.lines[before:]
+        with f.printing(printer.numbers.objective):
+            value = term_value(printer, f, t, ())
+        made = [line.rpartition("  # (")[0] for line in em.lines[before:]]  # a comment above them names the number
         del em.lines[before:]
         if value.inner:
             inner += [*made, f"log_likelihood += {value.code}"]

@@ -17,7 +17,8 @@ from emdsl.report.equations import readable
 from emdsl.report.latex import display, escaped, tex
 from emdsl.report.mathml import mathml
 from emdsl.report.page import Say, Show, Step, labels
-from emdsl.report.steps import steps
+from emdsl.report.places import Place, by_function, listing, places
+from emdsl.report.steps import reference_step, steps
 from emdsl.report.unicode import lines, text
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ STYLE = (
     "h2{display:flex;justify-content:space-between}h2>code{font-weight:normal;color:#666}"
     ".show{display:flex;align-items:center;margin:.3em 0;padding:.2em 0;overflow:auto hidden;break-inside:avoid}"
     ".show math{flex:1}.show>span{text-align:right;margin-left:1em;white-space:nowrap}"
+    ".where{font-size:.85em;color:#666}.where a,pre a{color:inherit}pre span:target{background:#fd6}"
     ".show code{color:#666;margin-right:.8em}.show a{color:inherit;text-decoration:none}"
     "@media print{@page{margin:18mm}body{margin:0;padding:0;max-width:none;font-size:10pt}pre{white-space:pre-wrap}"
     ".show{overflow:visible}h2,p:has(+.show){break-after:avoid}}"
@@ -55,37 +57,43 @@ class Derivation:
     source: str
     steps: tuple[Step, ...]
     centred: tuple[str, ...] = ()
-    shifted: bool = False
+    module: str = ""  # the text of the generated module, whose lines are named
 
     @classmethod
-    def of(cls, plan: Plan) -> Derivation:
-        """The derivation of a plan, in the coordinates of the model file."""
+    def of(cls, plan: Plan, module: str = "") -> Derivation:
+        """The derivation of a plan, in the coordinates of the model file; with a module's text, its lines."""
         model = plan.joint.model
         shown = readable(plan)
         place = {s.name: n for n, s in enumerate(plan.expected.statistics)}  # as the code has them: their numbers
         ordered = sorted(shown.expected.statistics, key=lambda s: place.get(s.name, len(place)))
         shown = replace(shown, expected=replace(shown.expected, statistics=tuple(ordered)))
-        return cls(model.name, model.source, steps(shown), plan.centred, bool(shown.shifts))
+        written = [*steps(shown), *reference_step(plan, bool(shown.shifts))]
+        return cls(model.name, model.source, tuple(written), plan.centred, module)
 
     @property
     def note(self) -> str:
-        """Where the equations are in the generated module, and what it does differently, if anything."""
-        where = (
-            "The functions beside the titles are the generated module's; its comments name equations by their numbers."
-        )
-        return f"{where} {self.centring}".rstrip()
+        """Where the equations are in the generated module."""
+        said = "The functions beside the titles are the generated module's; its comments name equations by number."
+        return f"{said} Lines are counted from the module's first." if self.module else said
 
-    @property
-    def centring(self) -> str:
-        """What is said of reference points, if there are any."""
-        if not self.centred:
-            return ""
-        names = ", ".join(f"`{n}`" for n in self.centred)
-        if self.shifted:
-            return (
-                f"Here, as in the generated module, {names} and what locates them are measured from a reference point."
-            )
-        return f"The generated module takes {names} about a reference point, for accuracy: the same equations, shifted."
+    def places(self, k: int, step: Step) -> dict[str, dict[str, list[Place]]]:
+        """Where the module computes a step and its equations: number -> function -> places."""
+        if not self.module:
+            return {}
+        found = places(self.module)
+        numbers = dict.fromkeys([str(k), *(n for n in labels(k, step) if n)])
+        return {n: by_function(found[n]) for n in numbers if n in found}
+
+    def where(self, k: int, step: Step, html: bool = False) -> str:
+        """The same as a sentence, empty where the module computes nothing of it."""
+        said = []
+        for number, functions in self.places(k, step).items():
+            parts = []
+            for function, here in functions.items():
+                spots = [f'<a href="#line-{p.first}">{p}</a>' if html else str(p) for p in here]
+                parts.append(f"`{function}` {', '.join(spots)}")
+            said.append((f"({number}) " if number != str(k) else "") + ", ".join(parts))
+        return f"Lines of the module: {'; '.join(said)}." if said else ""
 
     def lines(self, k: int, step: Step) -> Iterator[tuple[Say | Show, str]]:
         """The lines of a step with the numbers of its equations."""
@@ -101,6 +109,7 @@ class Derivation:
             out.append(f"{title:<{WIDTH + 8 - len(code)}}{code}".rstrip())
             for line, label in self.lines(k, step):
                 out += _said(line.text) if isinstance(line, Say) else _plain(line, label)
+            out += _said(self.where(k, step))
             out.append("")
         return "\n".join([*out, *_said(self.note)]).rstrip()
 
@@ -114,6 +123,12 @@ class Derivation:
                     "title": s.title.replace("`", ""),
                     **s.facts,
                     "lines": [_data(*line) for line in self.lines(k, s)],
+                    "module": [
+                        {"equation": number, "function": p.function, "first": p.first, "last": p.last}
+                        for number, functions in self.places(k, s).items()
+                        for here in functions.values()
+                        for p in here
+                    ],
                 }
                 for k, s in enumerate(self.steps, 1)
             ],
@@ -133,6 +148,7 @@ class Derivation:
                     name = f"`{line.name}`:\n\n" if line.name else ""
                     tag = rf" \tag{{{label}}}" if label else ""
                     out += [f"{name}$$\n{tex(line.formula)}{tag}\n$$", ""]
+            out += [self.where(k, step), ""] if self.module else []
         return "\n".join([*out, self.note]).rstrip() + "\n"
 
     def to_latex(self) -> str:
@@ -147,6 +163,7 @@ class Derivation:
                     out.append(_ticked(line.text) + "\n")
                 else:
                     out.append(display(line.formula, label))
+            out.append(_ticked(self.where(k, step)) + "\n")
         return "\n".join([*out, _ticked(self.note), r"\end{document}", ""])
 
     def to_html(self) -> str:
@@ -166,7 +183,11 @@ class Derivation:
                     name = f"<code>{escape(line.name)}</code>" if line.name else ""
                     number = f'<a href="#eq-{label}">({label})</a>' if label else ""
                     out.append(f'<div class="show"{place}>{mathml(line.formula)}<span>{name}{number}</span></div>')
-        out += [f"<p>{_coded(self.note)}</p>"] if self.note else []
+            out += [f'<p class="where">{_linked(self.where(k, step, html=True))}</p>'] if self.places(k, step) else []
+        out.append(f"<p>{_coded(self.note)}</p>")
+        if self.module:
+            known = {n for k, step in enumerate(self.steps, 1) for n in labels(k, step) if n}
+            out.append(f'<h2 id="module">The functions of the module</h2>\n<pre>{listing(self.module, known)}</pre>')
         return "\n".join([*out, "</body>", "</html>", ""])
 
     def difference(self, other: Derivation) -> Difference:
@@ -194,6 +215,11 @@ def _data(line: Say | Show, label: str) -> dict[str, str]:
         return {"say": line.text.replace("`", "")}
     named = ({"name": line.name} if line.name else {}) | ({"number": label} if label else {})
     return {"text": text(line.formula), "latex": tex(line.formula), **named}
+
+
+def _linked(said: str) -> str:
+    """A sentence that is HTML already, but for names in backticks: identifiers of the module."""
+    return "".join(f"<code>{p}</code>" if n % 2 else p for n, p in enumerate(said.split("`")))
 
 
 def _quiet(name: str) -> str:

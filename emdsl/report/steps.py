@@ -245,3 +245,23 @@ def _bound_reported(plan: Plan) -> Step:
     )
     facts = {"kind": "objective", "exact": False, "priors": prior, "climbs": True, "code": "e_step"}
     return Step("The objective", body, facts)
+
+
+# ------------------------------------------------------------------ reference points
+
+
+def reference_step(plan: Plan, shifted: bool) -> list[Step]:
+    """What data are measured from in the module, where there is anything; `shifted`: so are the equations above."""
+    measured = [*plan.centred, *(p.data for p in plan.planes if p.data not in plan.centred)]
+    if not measured:
+        return []
+    moved = f", and {names_of(*plan.shifts)} as what locates them" if plan.shifts else ""
+    if shifted:
+        say = f"Here, as in the generated module, {names_of(*measured)} and what locates them are measured from a "
+        say += "reference point."
+    else:
+        say = (
+            f"The generated module takes {names_of(*measured)} about a reference point{moved}, so that squares lose no "
+        )
+        say += "digits: the same equations, shifted. What it returns is in the coordinates of the model."
+    return [Step("Reference points", (Say(say),), {"kind": "reference", "data": measured, "code": "reference"})]

@@ -172,11 +172,11 @@ def factor_of_weights(params, prepared, factors, rng=None):
     eta_log_weights = (a0 - 1) + (q_z @ weight)
     log_z_weights, moments_weights = dirichlet_posterior(eta_log_weights, axis=0)
     # (4) natural parameters of the posterior of weights (Dirichlet); its moments and log-normaliser
-    entropy = log_z_weights - (((a0 - 1) * moments_weights["log"].sum()) + (weight @ (q_z.T @ moments_weights["log"])))
+    entropy = log_z_weights - (((a0 - 1) * moments_weights["log"].sum()) + (weight @ (q_z.T @ moments_weights["log"])))  # (8)
     return {
-        "E:weights:log": np.array(moments_weights["log"]),
-        "E:weights:id": np.array(moments_weights["id"]),
-        "argument:weights:concentration": np.array(moments_weights["arguments"]["concentration"]),
+        "E:weights:log": np.array(moments_weights["log"]),  # (4)
+        "E:weights:id": np.array(moments_weights["id"]),  # (4)
+        "argument:weights:concentration": np.array(moments_weights["arguments"]["concentration"]),  # (4)
         "entropy weights": float(entropy),
     }
 
@@ -202,18 +202,18 @@ def factor_of_mean_prec(params, prepared, factors, rng=None):
     part_3 = x[:, None, :] * part_2
     eta_id_prec = ((-0.5) * ((np.arange(D)[:, None] == np.arange(D)) + 0.0))[:, :, None] + ((-0.5) * np.tensordot(q_z, part_3, ([1], [2]))).transpose(2, 1, 0) + ((0.5) * fit_mean)
     log_z_prec, moments_prec = wishart_posterior(eta_logdet_prec, eta_id_prec, axes=(0, 1))
-    part_4 = location_mean * (q_z @ part)
+    part_4 = location_mean * (q_z @ part)  # (8)
     # (5) mean: its precision is a matrix of another latent times a number; its mean, and 1 / that number
     # (6) natural parameters of the posterior of prec (Wishart); its moments and log-normaliser
-    entropy = log_norm_mean.sum() + log_z_prec.sum() - (moments_prec["logdet"].sum() + ((-0.5) * np.einsum("aab->ab", moments_prec["id"]).sum()) + ((-0.05) * np.tensordot(location_mean, np.einsum("ab,acb->cb", location_mean, moments_prec["id"]), ([0, 1], [0, 1]))) + ((-0.05) * D * variance_mean.sum()) + ((0.5) * (part @ (q_z.T @ moments_prec["logdet"]))) + ((-0.5) * np.tensordot(part_3, np.tensordot(q_z, moments_prec["id"], ([0], [2])), ([0, 1, 2], [2, 1, 0]))) + np.tensordot(np.einsum("ab,cab->cb", location_mean, moments_prec["id"]), q_z @ part_2.T, ([0, 1], [1, 0])) + ((-0.5) * np.tensordot(part_4, np.einsum("ab,cab->cb", location_mean, moments_prec["id"]), ([0, 1], [0, 1]))) + ((-0.5) * D * (part @ (q_z.T @ variance_mean))))
+    entropy = log_norm_mean.sum() + log_z_prec.sum() - (moments_prec["logdet"].sum() + ((-0.5) * np.einsum("aab->ab", moments_prec["id"]).sum()) + ((-0.05) * np.tensordot(location_mean, np.einsum("ab,acb->cb", location_mean, moments_prec["id"]), ([0, 1], [0, 1]))) + ((-0.05) * D * variance_mean.sum()) + ((0.5) * (part @ (q_z.T @ moments_prec["logdet"]))) + ((-0.5) * np.tensordot(part_3, np.tensordot(q_z, moments_prec["id"], ([0], [2])), ([0, 1, 2], [2, 1, 0]))) + np.tensordot(np.einsum("ab,cab->cb", location_mean, moments_prec["id"]), q_z @ part_2.T, ([0, 1], [1, 0])) + ((-0.5) * np.tensordot(part_4, np.einsum("ab,cab->cb", location_mean, moments_prec["id"]), ([0, 1], [0, 1]))) + ((-0.5) * D * (part @ (q_z.T @ variance_mean))))  # (8)
     return {
-        "location:mean": np.array(location_mean),
-        "variance:mean": np.array(variance_mean),
-        "E:prec:logdet": np.array(moments_prec["logdet"]),
-        "E:prec:id": np.array(moments_prec["id"]),
-        "E:prec:inv": np.array(moments_prec["inv"]),
-        "argument:prec:df": np.array(moments_prec["arguments"]["df"]),
-        "argument:prec:scale": np.array(moments_prec["arguments"]["scale"]),
+        "location:mean": np.array(location_mean),  # (5), (6)
+        "variance:mean": np.array(variance_mean),  # (5), (6)
+        "E:prec:logdet": np.array(moments_prec["logdet"]),  # (5), (6)
+        "E:prec:id": np.array(moments_prec["id"]),  # (5), (6)
+        "E:prec:inv": np.array(moments_prec["inv"]),  # (5), (6)
+        "argument:prec:df": np.array(moments_prec["arguments"]["df"]),  # (5), (6)
+        "argument:prec:scale": np.array(moments_prec["arguments"]["scale"]),  # (5), (6)
         "entropy mean": float(entropy),
     }
 
@@ -238,18 +238,18 @@ def factor_of_z(params, prepared, factors, rng=None):
     part_3 = present_x[:, None] * np.einsum("ab,ab->b", location_mean, np.einsum("ab,acb->cb", location_mean, E_prec_id))
     part_4 = present_x[:, None] * variance_mean
     constant = E_weights_log[:, None] + ((-0.5) * D * (math.log(2) + math.log(np.pi)) * present_x) + ((0.5) * part).T + ((-0.5) * np.tensordot(E_prec_id, part_2, ([0, 1], [0, 1]))) + (x.T @ np.einsum("ab,cab->cb", location_mean, E_prec_id)).T + ((-0.5) * part_3).T + ((-0.5) * D * part_4).T
-    part_5 = present_x * weight
-    part_7 = x * weight
-    part_8 = x[:, None, :] * part_7
+    part_5 = present_x * weight  # (8)
+    part_7 = x * weight  # (8)
+    part_8 = x[:, None, :] * part_7  # (8)
     # (7) log joint of z with its data, for every state; then its posterior and log-normaliser
     log_z = np.zeros((K, N,))
     log_z += constant
     q_z, log_z_z = normalise(log_z, 1)
-    part_6 = present_x * q_z.sum(axis=0)
-    part_9 = location_mean * (q_z @ part_5)
-    entropy = (log_z_z @ weight) - ((weight @ (E_weights_log @ q_z)) + ((0.5) * (part_5 @ (E_prec_logdet @ q_z))) + ((-0.5) * D * (math.log(2) + math.log(np.pi)) * (weight @ part_6)) + ((-0.5) * np.tensordot(part_8, np.tensordot(E_prec_id, q_z, ([2], [0])), ([0, 1, 2], [1, 0, 2]))) + np.tensordot(np.einsum("ab,cab->cb", location_mean, E_prec_id), q_z @ part_7.T, ([0, 1], [1, 0])) + ((-0.5) * np.tensordot(part_9, np.einsum("ab,cab->cb", location_mean, E_prec_id), ([0, 1], [0, 1]))) + ((-0.5) * D * (part_5 @ (variance_mean @ q_z))))
+    part_6 = present_x * q_z.sum(axis=0)  # (8)
+    part_9 = location_mean * (q_z @ part_5)  # (8)
+    entropy = (log_z_z @ weight) - ((weight @ (E_weights_log @ q_z)) + ((0.5) * (part_5 @ (E_prec_logdet @ q_z))) + ((-0.5) * D * (math.log(2) + math.log(np.pi)) * (weight @ part_6)) + ((-0.5) * np.tensordot(part_8, np.tensordot(E_prec_id, q_z, ([2], [0])), ([0, 1, 2], [1, 0, 2]))) + np.tensordot(np.einsum("ab,cab->cb", location_mean, E_prec_id), q_z @ part_7.T, ([0, 1], [1, 0])) + ((-0.5) * np.tensordot(part_9, np.einsum("ab,cab->cb", location_mean, E_prec_id), ([0, 1], [0, 1]))) + ((-0.5) * D * (part_5 @ (variance_mean @ q_z))))  # (8)
     return {
-        "q:z": np.array(q_z),
+        "q:z": np.array(q_z),  # (7)
         "entropy z": float(entropy),
     }
 
@@ -306,12 +306,12 @@ def e_step(params, data, prepared, factors=None, rng=None, sweep="all"):
     weight = prepared["the weight"]
     present_x = prepared["present x"]
     x = prepared["x"]
-    t = special.gammaln((((0.5) * D) + 1 + ((-0.5) * np.arange(D))))
-    part = present_x * weight
-    part_2 = present_x * q_z.sum(axis=0)
-    part_3 = x * weight
-    part_4 = x[:, None, :] * part_3
-    part_5 = location_mean * (q_z @ part)
+    t = special.gammaln((((0.5) * D) + 1 + ((-0.5) * np.arange(D))))  # (8)
+    part = present_x * weight  # (8)
+    part_2 = present_x * q_z.sum(axis=0)  # (8)
+    part_3 = x * weight  # (8)
+    part_4 = x[:, None, :] * part_3  # (8)
+    part_5 = location_mean * (q_z @ part)  # (8)
     log_likelihood = 0.0
     # (8) the log-likelihood's terms that lack the rows
     log_likelihood += special.gammaln((K * a0))
@@ -369,22 +369,22 @@ def posterior(params, data, prepared, factors=None, learned=None):
     argument_prec_df = factors["argument:prec:df"]
     argument_prec_scale = factors["argument:prec:scale"]
     q_z = factors["q:z"]
-    part = location_mean[:, None, :] * location_mean
-    part_2 = variance_mean * E_prec_inv
-    part_0 = E_weights_id
-    part_1 = E_weights_log
-    part_2_2 = argument_weights_concentration
-    part_3 = location_mean
-    part_4 = part + part_2
-    part_5 = E_prec_id
-    part_6 = argument_prec_df
-    part_7 = argument_prec_scale
-    part_8 = q_z
+    part = location_mean[:, None, :] * location_mean  # (5)
+    part_2 = variance_mean * E_prec_inv  # (5)
+    part_0 = E_weights_id  # (4)
+    part_1 = E_weights_log  # (4)
+    part_2_2 = argument_weights_concentration  # (4)
+    part_3 = location_mean  # (5)
+    part_4 = part + part_2  # (5)
+    part_5 = E_prec_id  # (6)
+    part_6 = argument_prec_df  # (6)
+    part_7 = argument_prec_scale  # (6)
+    part_8 = q_z  # (7)
     return {
-        "weights": {"mean": plates_first(np.asarray(part_0), 0), "concentration": plates_first(np.asarray(part_2_2), 0)},
-        "mean": {"mean": plates_first(np.asarray(part_3), 1), "cov": less_outer(plates_first(np.asarray(part_4), 1), plates_first(np.asarray(part_3), 1))},
-        "prec": {"mean": plates_first(np.asarray(part_5), 1), "df": plates_first(np.asarray(part_6), 1), "scale": plates_first(np.asarray(part_7), 1)},
-        "z": plates_first(np.asarray(part_8), 1),
+        "weights": {"mean": plates_first(np.asarray(part_0), 0), "concentration": plates_first(np.asarray(part_2_2), 0)},  # (4)
+        "mean": {"mean": plates_first(np.asarray(part_3), 1), "cov": less_outer(plates_first(np.asarray(part_4), 1), plates_first(np.asarray(part_3), 1))},  # (5)
+        "prec": {"mean": plates_first(np.asarray(part_5), 1), "df": plates_first(np.asarray(part_6), 1), "scale": plates_first(np.asarray(part_7), 1)},  # (6)
+        "z": plates_first(np.asarray(part_8), 1),  # (7)
     }
 
 

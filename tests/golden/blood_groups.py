@@ -163,13 +163,13 @@ def e_step(params, data, prepared, rng=None):
         n_rows = row_count(rows)
         q_genotype, log_z_genotype = on(rows, rng)
         # (5) expected statistics, added up
-        q_genotype_weighted = q_genotype if prepared["the weights are even"] else q_genotype * weight[rows]
-        S_genotype = S_genotype + q_genotype_weighted[0, :].sum()
-        S_genotype_2 = S_genotype_2 + q_genotype_weighted[1, :].sum()
-        S_genotype_3 = S_genotype_3 + q_genotype_weighted[2, :].sum()
-        S_genotype_4 = S_genotype_4 + q_genotype_weighted[3, :].sum()
-        S_genotype_5 = S_genotype_5 + q_genotype_weighted[4, :].sum()
-        S_genotype_6 = S_genotype_6 + q_genotype_weighted[5, :].sum()
+        q_genotype_weighted = q_genotype if prepared["the weights are even"] else q_genotype * weight[rows]  # (5.1)
+        S_genotype = S_genotype + q_genotype_weighted[0, :].sum()  # (5.1)
+        S_genotype_2 = S_genotype_2 + q_genotype_weighted[1, :].sum()  # (5.2)
+        S_genotype_3 = S_genotype_3 + q_genotype_weighted[2, :].sum()  # (5.3)
+        S_genotype_4 = S_genotype_4 + q_genotype_weighted[3, :].sum()  # (5.4)
+        S_genotype_5 = S_genotype_5 + q_genotype_weighted[4, :].sum()  # (5.5)
+        S_genotype_6 = S_genotype_6 + q_genotype_weighted[5, :].sum()  # (5.6)
         # (8) the log-likelihood, added up
         log_likelihood += log_z_genotype @ weight[rows]
     return {
@@ -213,9 +213,9 @@ def posterior(params, data, prepared):
     for rows in prepared["the chunks"]:
         n_rows = row_count(rows)
         q_genotype, log_z_genotype = on(rows)
-        part_0.append(np.array(q_genotype))
+        part_0.append(np.array(q_genotype))  # (4)
     return {
-        "genotype": plates_first(np.concatenate(part_0, axis=-1), 1),
+        "genotype": plates_first(np.concatenate(part_0, axis=-1), 1),  # (4)
     }
 
 

@@ -193,17 +193,17 @@ def e_step(params, data, prepared, rng=None):
     q_z, log_z_z, chain_z = on(rng)
     S_z_first = 0.0
     S_z_pair = 0.0
-    part_3 = present_w * weight[row_T]
+    part_3 = present_w * weight[row_T]  # (5.3)
     S_z_n_w_w = 0.0
     log_likelihood = 0.0
     # (5) expected statistics, added up
-    S_z_first = S_z_first + chain_z["first"][0] @ weight
-    part = chain_z["from"] * weight[row_T]
-    part_2 = chain_z["edge"] * (chain_z["to"] @ part.T).T
-    S_z_pair = S_z_pair + part_2
-    part_4 = q_z * part_3
-    sums = segment_sum(part_4, w, V)
-    S_z_n_w_w = S_z_n_w_w + sums
+    S_z_first = S_z_first + chain_z["first"][0] @ weight  # (5.1)
+    part = chain_z["from"] * weight[row_T]  # (5.2)
+    part_2 = chain_z["edge"] * (chain_z["to"] @ part.T).T  # (5.2)
+    S_z_pair = S_z_pair + part_2  # (5.2)
+    part_4 = q_z * part_3  # (5.3)
+    sums = segment_sum(part_4, w, V)  # (5.3)
+    S_z_n_w_w = S_z_n_w_w + sums  # (5.3)
     # (10) the log-likelihood, added up
     log_likelihood += log_z_z @ weight
     return {
@@ -246,9 +246,9 @@ def posterior(params, data, prepared):
     sizes = prepared["the sizes"]
     on = expectations(params, prepared)
     q_z, log_z_z, chain_z = on()
-    part_0 = q_z
+    part_0 = q_z  # (4)
     return {
-        "z": plates_first(np.asarray(part_0), 1),
+        "z": plates_first(np.asarray(part_0), 1),  # (4)
     }
 
 

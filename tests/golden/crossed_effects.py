@@ -183,7 +183,7 @@ def default_givens(sizes, given):
 def reference(data):
     """Reference points: data are held as differences from these, so that squares lose no digits."""
     return {
-        "y": centre(data.values["y"], data.masks.get("y"), 0),
+        "y": centre(data.values["y"], data.masks.get("y"), 0),  # (12)
     }
 
 
@@ -197,21 +197,21 @@ def sums_of_data(prepared):
     present_y = prepared["present y"]
     column = prepared["column"]
     J = sizes["J"]
-    part = weight * y
-    sums = segment_sum(part, row, I)
-    part_2 = weight * present_y
-    sums_2 = segment_sum(part_2, row, I)
-    sums_3 = segment_sum(part, column, J)
-    sums_4 = segment_sum(part_2, column, J)
-    t = y ** 2
+    part = weight * y  # (4), (5.8)
+    sums = segment_sum(part, row, I)  # (4), (5.8)
+    part_2 = weight * present_y  # (4), (5.10), (5.12), (5.13)
+    sums_2 = segment_sum(part_2, row, I)  # (4), (5.10), (5.12), (5.13)
+    sums_3 = segment_sum(part, column, J)  # (4), (5.9)
+    sums_4 = segment_sum(part_2, column, J)  # (4), (5.11), (5.16), (5.17)
+    t = y ** 2  # (5.6), (11)
     return {
-        "y_row": sums,
-        "n_y_row": sums_2,
-        "y_column": sums_3,
-        "n_y_column": sums_4,
-        "n_y": weight @ present_y,
-        "y_y": weight @ t,
-        "y": weight @ y,
+        "y_row": sums,  # (4), (5.8)
+        "n_y_row": sums_2,  # (4), (5.10), (5.12), (5.13)
+        "y_column": sums_3,  # (4), (5.9)
+        "n_y_column": sums_4,  # (4), (5.11), (5.16), (5.17)
+        "n_y": weight @ present_y,  # (5.5), (11)
+        "y_y": weight @ t,  # (5.6), (11)
+        "y": weight @ y,  # (5.7), (11)
     }
 
 
@@ -239,7 +239,7 @@ def expectations(params, prepared):
     s2 = params["s2"]
     sum_y_row = prepared["the sums"]["y_row"]
     reference_y = prepared["reference y"]
-    mean = params["mean"] - reference_y
+    mean = params["mean"] - reference_y  # (12)
     sum_n_y_row = prepared["the sums"]["n_y_row"]
     sum_y_column = prepared["the sums"]["y_column"]
     sum_n_y_column = prepared["the sums"]["n_y_column"]
@@ -291,7 +291,7 @@ def e_step(params, data, prepared, rng=None):
     s2_v = params["s2_v"]
     s2 = params["s2"]
     reference_y = prepared["reference y"]
-    mean = params["mean"] - reference_y
+    mean = params["mean"] - reference_y  # (12)
     on = expectations(params, prepared)
     covariances_u, log_z_u, means_u = on(rng)
     S_u_u = 0.0
@@ -310,31 +310,31 @@ def e_step(params, data, prepared, rng=None):
     S_n_y_cov_v = 0.0
     log_likelihood = 0.0
     # (5) expected statistics, added up
-    S_u_u = S_u_u + means_u[0] @ means_u[0]
-    S_cov_u = S_cov_u + covariances_u[0].sum()
-    S_v_v = S_v_v + means_u[1] @ means_u[1]
-    S_cov_v = S_cov_v + covariances_u[1].sum()
-    S_y_u = S_y_u + means_u[0] @ sum_y_row
-    S_y_v = S_y_v + means_u[1] @ sum_y_column
-    S_n_y_u = S_n_y_u + means_u[0] @ sum_n_y_row
-    S_n_y_v = S_n_y_v + means_u[1] @ sum_n_y_column
-    part = means_u[0] * means_u[0]
-    S_n_y_u_u = S_n_y_u_u + sum_n_y_row @ part
-    S_n_y_cov_u = S_n_y_cov_u + covariances_u[0] @ sum_n_y_row
-    part_2 = present_y * means_u[0][row]
-    part_3 = means_u[1][column] * weight
-    S_n_y_u_v = S_n_y_u_v + part_2 @ part_3
-    part_4 = present_y * covariances_u[2]
-    S_n_y_tie_u_v = S_n_y_tie_u_v + weight @ part_4
-    part_5 = means_u[1] * means_u[1]
-    S_n_y_v_v = S_n_y_v_v + sum_n_y_column @ part_5
-    S_n_y_cov_v = S_n_y_cov_v + covariances_u[1] @ sum_n_y_column
+    S_u_u = S_u_u + means_u[0] @ means_u[0]  # (5.1)
+    S_cov_u = S_cov_u + covariances_u[0].sum()  # (5.2)
+    S_v_v = S_v_v + means_u[1] @ means_u[1]  # (5.3)
+    S_cov_v = S_cov_v + covariances_u[1].sum()  # (5.4)
+    S_y_u = S_y_u + means_u[0] @ sum_y_row  # (5.8)
+    S_y_v = S_y_v + means_u[1] @ sum_y_column  # (5.9)
+    S_n_y_u = S_n_y_u + means_u[0] @ sum_n_y_row  # (5.10)
+    S_n_y_v = S_n_y_v + means_u[1] @ sum_n_y_column  # (5.11)
+    part = means_u[0] * means_u[0]  # (5.12)
+    S_n_y_u_u = S_n_y_u_u + sum_n_y_row @ part  # (5.12)
+    S_n_y_cov_u = S_n_y_cov_u + covariances_u[0] @ sum_n_y_row  # (5.13)
+    part_2 = present_y * means_u[0][row]  # (5.14)
+    part_3 = means_u[1][column] * weight  # (5.14)
+    S_n_y_u_v = S_n_y_u_v + part_2 @ part_3  # (5.14)
+    part_4 = present_y * covariances_u[2]  # (5.15)
+    S_n_y_tie_u_v = S_n_y_tie_u_v + weight @ part_4  # (5.15)
+    part_5 = means_u[1] * means_u[1]  # (5.16)
+    S_n_y_v_v = S_n_y_v_v + sum_n_y_column @ part_5  # (5.16)
+    S_n_y_cov_v = S_n_y_cov_v + covariances_u[1] @ sum_n_y_column  # (5.17)
     # (11) the log-likelihood, added up
     log_likelihood += log_z_u
     # (5) expected statistics that lack the rows
-    S_n_y = sum_n_y
-    S_y_y = sum_y_y
-    S_y = sum_y
+    S_n_y = sum_n_y  # (5.5)
+    S_y_y = sum_y_y  # (5.6)
+    S_y = sum_y  # (5.7)
     # (11) the log-likelihood's terms that lack the rows
     log_likelihood += (-0.5) * I * log0(s2_u)
     log_likelihood += (-0.5) * I * math.log(2)
@@ -374,7 +374,7 @@ def m_step(statistics, params, prepared, policy="raise"):
     """The parameters that maximise the expected log joint with these statistics. Raises Degenerate."""
     sizes = prepared["the sizes"]
     reference_y = prepared["reference y"]
-    mean = params["mean"] - reference_y
+    mean = params["mean"] - reference_y  # (12)
     s2_u = params["s2_u"]
     s2_v = params["s2_v"]
     s2 = params["s2"]
@@ -406,7 +406,7 @@ def m_step(statistics, params, prepared, policy="raise"):
     # (10) s2: closed form. the score has one root
     s2 = positive((-2) * (((-0.5) * S_y_y) + (mean * S_y) + S_y_u + S_y_v + ((-0.5) * (mean ** 2) * S_n_y) + ((-0.5) * S_n_y_u_u) + ((-0.5) * S_n_y_cov_u) + ((-0.5) * S_n_y_v_v) + ((-0.5) * S_n_y_cov_v) - mean * S_n_y_u - mean * S_n_y_v - S_n_y_u_v - S_n_y_tie_u_v) / S_n_y, "s2", s2, policy, 1e-14 * prepared["the spread"] ** 2, (-0.5) * S_n_y)
     return {
-        "mean": mean + reference_y,
+        "mean": mean + reference_y,  # (12)
         "s2_u": s2_u,
         "s2_v": s2_v,
         "s2": s2,
@@ -423,15 +423,15 @@ def posterior(params, data, prepared):
     sizes = prepared["the sizes"]
     on = expectations(params, prepared)
     covariances_u, log_z_u, means_u = on()
-    part = means_u[0] * means_u[0]
-    part_2 = means_u[1] * means_u[1]
-    part_0 = means_u[0]
-    part_1 = part + covariances_u[0]
-    part_2_2 = means_u[1]
-    part_3 = part_2 + covariances_u[1]
+    part = means_u[0] * means_u[0]  # (4)
+    part_2 = means_u[1] * means_u[1]  # (4)
+    part_0 = means_u[0]  # (4)
+    part_1 = part + covariances_u[0]  # (4)
+    part_2_2 = means_u[1]  # (4)
+    part_3 = part_2 + covariances_u[1]  # (4)
     return {
-        "u": {"mean": plates_first(np.asarray(part_0), 1), "var": plates_first(np.asarray(part_1), 1) - plates_first(np.asarray(part_0), 1) ** 2},
-        "v": {"mean": plates_first(np.asarray(part_2_2), 1), "var": plates_first(np.asarray(part_3), 1) - plates_first(np.asarray(part_2_2), 1) ** 2},
+        "u": {"mean": plates_first(np.asarray(part_0), 1), "var": plates_first(np.asarray(part_1), 1) - plates_first(np.asarray(part_0), 1) ** 2},  # (4)
+        "v": {"mean": plates_first(np.asarray(part_2_2), 1), "var": plates_first(np.asarray(part_3), 1) - plates_first(np.asarray(part_2_2), 1) ** 2},  # (4)
     }
 
 

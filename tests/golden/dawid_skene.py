@@ -199,14 +199,14 @@ def e_step(params, data, prepared, rng=None):
     on = expectations(params, prepared)
     q_truth, log_z_truth = on(rng)
     S_truth = 0.0
-    part = present_label * weight
+    part = present_label * weight  # (5.2)
     S_truth_n_label_patient_observer_label = 0.0
     log_likelihood = 0.0
     # (5) expected statistics, added up
-    S_truth = S_truth + q_truth.sum(axis=1)
-    part_2 = q_truth[:, patient] * part
-    sums = segment_sum(part_2, (observer) * K + label, J * K).reshape(*(K,), J, K)
-    S_truth_n_label_patient_observer_label = S_truth_n_label_patient_observer_label + sums
+    S_truth = S_truth + q_truth.sum(axis=1)  # (5.1)
+    part_2 = q_truth[:, patient] * part  # (5.2)
+    sums = segment_sum(part_2, (observer) * K + label, J * K).reshape(*(K,), J, K)  # (5.2)
+    S_truth_n_label_patient_observer_label = S_truth_n_label_patient_observer_label + sums  # (5.2)
     # (9) the log-likelihood, added up
     log_likelihood += log_z_truth.sum()
     return {
@@ -243,9 +243,9 @@ def posterior(params, data, prepared):
     sizes = prepared["the sizes"]
     on = expectations(params, prepared)
     q_truth, log_z_truth = on()
-    part_0 = q_truth
+    part_0 = q_truth  # (4)
     return {
-        "truth": plates_first(np.asarray(part_0), 1),
+        "truth": plates_first(np.asarray(part_0), 1),  # (4)
     }
 
 

@@ -123,7 +123,7 @@ def default_givens(sizes, given):
 def reference(data):
     """Reference points: data are held as differences from these, so that squares lose no digits."""
     return {
-        "x": centre(data.values["x"], data.masks.get("x"), 1),
+        "x": centre(data.values["x"], data.masks.get("x"), 1),  # (11)
     }
 
 
@@ -176,7 +176,7 @@ def expectations(params, prepared):
     weights = params["weights"]
     sd = params["sd"]
     reference_x = prepared["reference x"]
-    mean = params["mean"] - reference_x
+    mean = params["mean"] - reference_x  # (11)
     D = sizes["D"]
     x = prepared["x"]
     # (4) what the posterior of z takes from the parameters
@@ -233,7 +233,7 @@ def m_step(statistics, params, prepared, policy="raise"):
     sizes = prepared["the sizes"]
     weights = params["weights"]
     reference_x = prepared["reference x"]
-    mean = params["mean"] - reference_x
+    mean = params["mean"] - reference_x  # (11)
     sd = params["sd"]
     S_z = statistics["z"]
     S_z_n_x = statistics["z_n_x"]
@@ -253,7 +253,7 @@ def m_step(statistics, params, prepared, policy="raise"):
     sd = positive(np.sqrt(2) * t_3, "sd", sd, policy, 1e-14 * prepared["the spread"] ** 1, -S_z_n_x)
     return {
         "weights": weights,
-        "mean": mean + reference_x,
+        "mean": mean + reference_x,  # (11)
         "sd": sd,
     }
 
@@ -271,9 +271,9 @@ def posterior(params, data, prepared):
     for rows in prepared["the chunks"]:
         n_rows = row_count(rows)
         q_z, log_z_z, features_2 = on(rows)
-        part_0.append(np.array(q_z))
+        part_0.append(np.array(q_z))  # (4)
     return {
-        "z": plates_first(np.concatenate(part_0, axis=-1), 1),
+        "z": plates_first(np.concatenate(part_0, axis=-1), 1),  # (4)
     }
 
 

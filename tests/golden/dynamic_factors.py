@@ -142,7 +142,7 @@ def default_givens(sizes, given):
 def reference(data):
     """Reference points: data are held as differences from these, so that squares lose no digits."""
     return {
-        "x": centre(data.values["x"], data.masks.get("x"), 1),
+        "x": centre(data.values["x"], data.masks.get("x"), 1),  # (11)
     }
 
 
@@ -152,18 +152,18 @@ def sums_of_data(prepared):
     T = sizes["T"]
     present_x = prepared["present x"]
     x = prepared["x"]
-    codes = np.clip(np.arange(T) - 1, 0, T - 1).astype(np.int64)
-    t = ((np.arange(T) == 0) + 0.0)
-    t_2 = (np.logical_not(t) + 0.0)
-    sums = segment_sum(t_2, codes, T)
-    t_3 = x ** 2
+    codes = np.clip(np.arange(T) - 1, 0, T - 1).astype(np.int64)  # (4)
+    t = ((np.arange(T) == 0) + 0.0)  # (4)
+    t_2 = (np.logical_not(t) + 0.0)  # (4)
+    sums = segment_sum(t_2, codes, T)  # (4)
+    t_3 = x ** 2  # (5.6), (10)
     return {
-        "count": sums,
-        "n_x": present_x.sum(axis=1),
-        "x_x": t_3.sum(axis=1),
-        "x": x.sum(axis=1),
-        "count_2": t_2.sum(),
-        "n_x_2": present_x.sum(),
+        "count": sums,  # (4)
+        "n_x": present_x.sum(axis=1),  # (5.5), (10)
+        "x_x": t_3.sum(axis=1),  # (5.6), (10)
+        "x": x.sum(axis=1),  # (5.7), (10)
+        "count_2": t_2.sum(),  # (10)
+        "n_x_2": present_x.sum(),  # (10)
     }
 
 
@@ -188,7 +188,7 @@ def expectations(params, prepared):
     load = params["load"]
     present_x = prepared["present x"]
     reference_x = prepared["reference x"]
-    mean = params["mean"] - reference_x
+    mean = params["mean"] - reference_x  # (11)
     T = sizes["T"]
     Q = sizes["Q"]
     A = params["A"]
@@ -234,11 +234,11 @@ def e_step(params, data, prepared, rng=None):
     noise = params["noise"]
     sum_n_x_2 = prepared["the sums"]["n_x_2"]
     reference_x = prepared["reference x"]
-    mean = params["mean"] - reference_x
+    mean = params["mean"] - reference_x  # (11)
     on = expectations(params, prepared)
     covariances_f, log_z_f, means_f = on(rng)
-    t = ((np.arange(T) == 0) + 0.0)
-    t_2 = (np.logical_not(t) + 0.0)
+    t = ((np.arange(T) == 0) + 0.0)  # (5.1)
+    t_2 = (np.logical_not(t) + 0.0)  # (5.1)
     S_f_f = 0.0
     S_tie_f = 0.0
     S_f_f_2 = 0.0
@@ -247,30 +247,30 @@ def e_step(params, data, prepared, rng=None):
     S_n_x_f = 0.0
     S_n_x_f_f = 0.0
     S_n_x_cov_f = 0.0
-    t_3 = log0(noise)
-    t_4 = 1 / noise
-    part_4 = t_4 * mean
-    t_5 = mean ** 2
-    part_5 = t_4 * t_5
+    t_3 = log0(noise)  # (10)
+    t_4 = 1 / noise  # (10)
+    part_4 = t_4 * mean  # (10)
+    t_5 = mean ** 2  # (10)
+    part_5 = t_4 * t_5  # (10)
     log_likelihood = 0.0
     # (5) expected statistics, added up
-    part = t_2 * means_f[0].T
-    S_f_f = S_f_f + means_f[0][np.clip(np.arange(T) - 1, 0, means_f[0].shape[0] - 1), :].T @ part.T
-    S_tie_f = S_tie_f + np.tensordot(t_2, covariances_f[1], ([0], [0]))
-    part_2 = t_2 * means_f[0][np.clip(np.arange(T) - 1, 0, means_f[0].shape[0] - 1), :].T
-    S_f_f_2 = S_f_f_2 + (means_f[0][np.clip(np.arange(T) - 1, 0, means_f[0].shape[0] - 1), :].T @ part_2.T).T
-    S_cov_f = S_cov_f + np.tensordot(t_2, covariances_f[0][np.clip(np.arange(T) - 1, 0, covariances_f[0].shape[0] - 1), :, :], ([0], [0]))
-    S_x_f = S_x_f + x @ means_f[0]
-    S_n_x_f = S_n_x_f + present_x @ means_f[0]
-    part_3 = present_x[:, None, :] * means_f[0].T
-    S_n_x_f_f = S_n_x_f_f + np.tensordot(means_f[0], part_3, ([0], [2])).transpose(1, 2, 0)
-    S_n_x_cov_f = S_n_x_cov_f + np.tensordot(present_x, covariances_f[0], ([1], [0]))
+    part = t_2 * means_f[0].T  # (5.1)
+    S_f_f = S_f_f + means_f[0][np.clip(np.arange(T) - 1, 0, means_f[0].shape[0] - 1), :].T @ part.T  # (5.1)
+    S_tie_f = S_tie_f + np.tensordot(t_2, covariances_f[1], ([0], [0]))  # (5.2)
+    part_2 = t_2 * means_f[0][np.clip(np.arange(T) - 1, 0, means_f[0].shape[0] - 1), :].T  # (5.3)
+    S_f_f_2 = S_f_f_2 + (means_f[0][np.clip(np.arange(T) - 1, 0, means_f[0].shape[0] - 1), :].T @ part_2.T).T  # (5.3)
+    S_cov_f = S_cov_f + np.tensordot(t_2, covariances_f[0][np.clip(np.arange(T) - 1, 0, covariances_f[0].shape[0] - 1), :, :], ([0], [0]))  # (5.4)
+    S_x_f = S_x_f + x @ means_f[0]  # (5.8)
+    S_n_x_f = S_n_x_f + present_x @ means_f[0]  # (5.9)
+    part_3 = present_x[:, None, :] * means_f[0].T  # (5.10)
+    S_n_x_f_f = S_n_x_f_f + np.tensordot(means_f[0], part_3, ([0], [2])).transpose(1, 2, 0)  # (5.10)
+    S_n_x_cov_f = S_n_x_cov_f + np.tensordot(present_x, covariances_f[0], ([1], [0]))  # (5.11)
     # (10) the log-likelihood, added up
     log_likelihood += log_z_f
     # (5) expected statistics that lack the rows
-    S_n_x = sum_n_x
-    S_x_x = sum_x_x
-    S_x = sum_x
+    S_n_x = sum_n_x  # (5.5)
+    S_x_x = sum_x_x  # (5.6)
+    S_x = sum_x  # (5.7)
     # (10) the log-likelihood's terms that lack the rows
     log_likelihood += (-0.5) * Q * (math.log(2) + math.log(np.pi))
     log_likelihood += (-0.5) * Q * (math.log(2) + math.log(np.pi)) * sum_count_2
@@ -301,7 +301,7 @@ def m_step(statistics, params, prepared, policy="raise"):
     sizes = prepared["the sizes"]
     A = params["A"]
     reference_x = prepared["reference x"]
-    mean = params["mean"] - reference_x
+    mean = params["mean"] - reference_x  # (11)
     load = params["load"]
     noise = params["noise"]
     S_f_f_2 = statistics["f_f_2"]
@@ -344,7 +344,7 @@ def m_step(statistics, params, prepared, policy="raise"):
     noise = positive((-2) * part_4, "noise", noise, policy, 1e-14 * prepared["the spread"] ** 2, (-0.5) * S_n_x)
     return {
         "A": A,
-        "mean": mean + reference_x,
+        "mean": mean + reference_x,  # (11)
         "load": load,
         "noise": noise,
     }
@@ -360,10 +360,10 @@ def posterior(params, data, prepared):
     sizes = prepared["the sizes"]
     on = expectations(params, prepared)
     covariances_f, log_z_f, means_f = on()
-    part_0 = means_f[0].T
-    part_1 = covariances_f[0].transpose(1, 2, 0)
+    part_0 = means_f[0].T  # (4)
+    part_1 = covariances_f[0].transpose(1, 2, 0)  # (4)
     return {
-        "f": {"mean": plates_first(np.asarray(part_0), 1), "cov": plates_first(np.asarray(part_1), 1)},
+        "f": {"mean": plates_first(np.asarray(part_0), 1), "cov": plates_first(np.asarray(part_1), 1)},  # (4)
     }
 
 

@@ -123,7 +123,7 @@ def default_givens(sizes, given):
 def reference(data):
     """Reference points: data are held as differences from these, so that squares lose no digits."""
     return {
-        "x": centre(data.values["x"], data.masks.get("x"), 1),
+        "x": centre(data.values["x"], data.masks.get("x"), 1),  # (10)
     }
 
 
@@ -134,13 +134,13 @@ def sums_of_data(prepared, rows):
     weight = prepared["the weight"]
     present_x = prepared["present x"]
     x = prepared["x"]
-    t = x[:, rows] ** 2
+    t = x[:, rows] ** 2  # (5.2), (9)
     return {
-        "n_x": weight[rows] @ present_x[:, rows].T,
-        "x_x": weight[rows] @ t.T,
-        "x": weight[rows] @ x[:, rows].T,
-        "count": weight[rows].sum(),
-        "n_x_2": weight[rows] @ present_x[:, rows].sum(axis=0),
+        "n_x": weight[rows] @ present_x[:, rows].T,  # (5.1), (9)
+        "x_x": weight[rows] @ t.T,  # (5.2), (9)
+        "x": weight[rows] @ x[:, rows].T,  # (5.3), (9)
+        "count": weight[rows].sum(),  # (9)
+        "n_x_2": weight[rows] @ present_x[:, rows].sum(axis=0),  # (9)
     }
 
 
@@ -169,7 +169,7 @@ def expectations(params, prepared):
     load = params["load"]
     x = prepared["x"]
     reference_x = prepared["reference x"]
-    mean = params["mean"] - reference_x
+    mean = params["mean"] - reference_x  # (10)
     # (4) what the posterior of y takes from the parameters
     t = 1 / noise
     part = t[:, None] * load
@@ -200,35 +200,35 @@ def e_step(params, data, prepared, rng=None):
     noise = params["noise"]
     sum_n_x_2 = prepared["the sums"]["n_x_2"]
     reference_x = prepared["reference x"]
-    mean = params["mean"] - reference_x
+    mean = params["mean"] - reference_x  # (10)
     on = expectations(params, prepared)
     S_x_y = 0.0
     S_n_x_y = 0.0
     S_n_x_y_y = 0.0
     S_n_x_cov_y = 0.0
-    t = log0(noise)
-    t_2 = 1 / noise
-    part_4 = t_2 * mean
-    t_3 = mean ** 2
-    part_5 = t_2 * t_3
+    t = log0(noise)  # (9)
+    t_2 = 1 / noise  # (9)
+    part_4 = t_2 * mean  # (9)
+    t_3 = mean ** 2  # (9)
+    part_5 = t_2 * t_3  # (9)
     log_likelihood = 0.0
     for rows in prepared["the chunks"]:
         n_rows = row_count(rows)
         mean_y, cov_y, log_z_y = on(rows, rng)
         # (5) expected statistics, added up
-        part = x[:, rows] * weight[rows]
-        S_x_y = S_x_y + (mean_y[0] @ part.T).T
-        part_2 = present_x[:, rows] * weight[rows]
-        S_n_x_y = S_n_x_y + (mean_y[0] @ part_2.T).T
-        part_3 = mean_y[0][:, None, :] * mean_y[0]
-        S_n_x_y_y = S_n_x_y_y + np.tensordot(part_2, part_3, ([1], [2]))
-        S_n_x_cov_y = S_n_x_cov_y + np.tensordot(cov_y[0][0], part_2, ([2], [1])).transpose(2, 0, 1)
+        part = x[:, rows] * weight[rows]  # (5.4)
+        S_x_y = S_x_y + (mean_y[0] @ part.T).T  # (5.4)
+        part_2 = present_x[:, rows] * weight[rows]  # (5.5)
+        S_n_x_y = S_n_x_y + (mean_y[0] @ part_2.T).T  # (5.5)
+        part_3 = mean_y[0][:, None, :] * mean_y[0]  # (5.6)
+        S_n_x_y_y = S_n_x_y_y + np.tensordot(part_2, part_3, ([1], [2]))  # (5.6)
+        S_n_x_cov_y = S_n_x_cov_y + np.tensordot(cov_y[0][0], part_2, ([2], [1])).transpose(2, 0, 1)  # (5.7)
         # (9) the log-likelihood, added up
         log_likelihood += log_z_y @ weight[rows]
     # (5) expected statistics that lack the rows
-    S_n_x = sum_n_x
-    S_x_x = sum_x_x
-    S_x = sum_x
+    S_n_x = sum_n_x  # (5.1)
+    S_x_x = sum_x_x  # (5.2)
+    S_x = sum_x  # (5.3)
     # (9) the log-likelihood's terms that lack the rows
     log_likelihood += (-0.5) * Q * (math.log(2) + math.log(np.pi)) * sum_count
     log_likelihood += (-0.5) * (t @ sum_n_x)
@@ -253,7 +253,7 @@ def m_step(statistics, params, prepared, policy="raise"):
     """The parameters that maximise the expected log joint with these statistics. Raises Degenerate."""
     sizes = prepared["the sizes"]
     reference_x = prepared["reference x"]
-    mean = params["mean"] - reference_x
+    mean = params["mean"] - reference_x  # (10)
     load = params["load"]
     noise = params["noise"]
     S_n_x = statistics["n_x"]
@@ -286,7 +286,7 @@ def m_step(statistics, params, prepared, policy="raise"):
     part_4 = (((-0.5) * S_x_x) + part + t + ((-0.5) * part_2) + ((-0.5) * t_5) + ((-0.5) * t_7) - part_3) * t_8
     noise = positive((-2) * part_4, "noise", noise, policy, 1e-14 * prepared["the spread"] ** 2, (-0.5) * S_n_x)
     return {
-        "mean": mean + reference_x,
+        "mean": mean + reference_x,  # (10)
         "load": load,
         "noise": noise,
     }
@@ -306,10 +306,10 @@ def posterior(params, data, prepared):
     for rows in prepared["the chunks"]:
         n_rows = row_count(rows)
         mean_y, cov_y, log_z_y = on(rows)
-        part_0.append(np.array(mean_y[0]))
-        part_1.append(np.array(cov_y[0][0]))
+        part_0.append(np.array(mean_y[0]))  # (4)
+        part_1.append(np.array(cov_y[0][0]))  # (4)
     return {
-        "y": {"mean": plates_first(np.concatenate(part_0, axis=-1), 1), "cov": plates_first(np.concatenate(part_1, axis=-1), 1)},
+        "y": {"mean": plates_first(np.concatenate(part_0, axis=-1), 1), "cov": plates_first(np.concatenate(part_1, axis=-1), 1)},  # (4)
     }
 
 
@@ -321,13 +321,13 @@ def log_likelihood_rows(params, data, prepared):
     noise = params["noise"]
     x = prepared["x"]
     reference_x = prepared["reference x"]
-    mean = params["mean"] - reference_x
+    mean = params["mean"] - reference_x  # (10)
     on = expectations(params, prepared)
-    t = log0(noise)
-    t_2 = 1 / noise
-    part = t_2 * mean
-    t_4 = mean ** 2
-    part_2 = t_2 * t_4
+    t = log0(noise)  # (9)
+    t_2 = 1 / noise  # (9)
+    part = t_2 * mean  # (9)
+    t_4 = mean ** 2  # (9)
+    part_2 = t_2 * t_4  # (9)
     parts = [np.zeros(0)]
     for rows in prepared["the chunks"]:
         n_rows = row_count(rows)

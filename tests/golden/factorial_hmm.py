@@ -204,7 +204,7 @@ def default_givens(sizes, given):
 def reference(data):
     """Reference points: data are held as differences from these, so that squares lose no digits."""
     return {
-        "x": centre(data.values["x"], data.masks.get("x"), 0),
+        "x": centre(data.values["x"], data.masks.get("x"), 0),  # (14)
     }
 
 
@@ -246,7 +246,7 @@ def expectations(params, prepared):
     B = sizes["B"]
     sd = params["sd"]
     reference_x = prepared["reference x"]
-    high = params["high"] - reference_x
+    high = params["high"] - reference_x  # (14)
     low = params["low"]
     T = sizes["T"]
     trans_a = params["trans_a"]
@@ -294,7 +294,7 @@ def e_step(params, data, prepared, rng=None):
     S_a_first_2 = 0.0
     S_a_pair_2 = 0.0
     S_a_n_x = 0.0
-    t = x ** 2
+    t = x ** 2  # (5.6)
     S_a_x_x = 0.0
     S_a_x = 0.0
     S_a_x_2 = 0.0
@@ -302,16 +302,16 @@ def e_step(params, data, prepared, rng=None):
     S_a_n_x_4 = 0.0
     log_likelihood = 0.0
     # (5) expected statistics, added up
-    S_a_first = S_a_first + chain_a["first"][0].sum(axis=1)
-    S_a_pair = S_a_pair + np.einsum("abcd,abcd->ac", chain_a["edge"], np.tensordot(chain_a["from"], chain_a["to"], ([2], [2])))
-    S_a_first_2 = S_a_first_2 + chain_a["first"][0].sum(axis=0)
-    S_a_pair_2 = S_a_pair_2 + np.einsum("abcd,abcd->bd", chain_a["edge"], np.tensordot(chain_a["from"], chain_a["to"], ([2], [2])))
-    S_a_n_x = S_a_n_x + present_x @ q_a.sum(axis=(0, 1))
-    S_a_x_x = S_a_x_x + t @ q_a.sum(axis=(0, 1))
-    S_a_x = S_a_x + x @ q_a.sum(axis=1).T
-    S_a_x_2 = S_a_x_2 + x @ q_a.sum(axis=0).T
-    S_a_n_x_2 = S_a_n_x_2 + present_x @ q_a.sum(axis=1).T
-    S_a_n_x_4 = S_a_n_x_4 + present_x @ q_a.sum(axis=0).T
+    S_a_first = S_a_first + chain_a["first"][0].sum(axis=1)  # (5.1)
+    S_a_pair = S_a_pair + np.einsum("abcd,abcd->ac", chain_a["edge"], np.tensordot(chain_a["from"], chain_a["to"], ([2], [2])))  # (5.2)
+    S_a_first_2 = S_a_first_2 + chain_a["first"][0].sum(axis=0)  # (5.3)
+    S_a_pair_2 = S_a_pair_2 + np.einsum("abcd,abcd->bd", chain_a["edge"], np.tensordot(chain_a["from"], chain_a["to"], ([2], [2])))  # (5.4)
+    S_a_n_x = S_a_n_x + present_x @ q_a.sum(axis=(0, 1))  # (5.5)
+    S_a_x_x = S_a_x_x + t @ q_a.sum(axis=(0, 1))  # (5.6)
+    S_a_x = S_a_x + x @ q_a.sum(axis=1).T  # (5.7)
+    S_a_x_2 = S_a_x_2 + x @ q_a.sum(axis=0).T  # (5.8)
+    S_a_n_x_2 = S_a_n_x_2 + present_x @ q_a.sum(axis=1).T  # (5.9)
+    S_a_n_x_4 = S_a_n_x_4 + present_x @ q_a.sum(axis=0).T  # (5.11)
     sums_a = sums_a + q_a.reshape(-1, T) @ features_2.T
     # (13) the log-likelihood, added up
     log_likelihood += log_z_a
@@ -339,7 +339,7 @@ def m_step(statistics, params, prepared, policy="raise"):
     trans_a = params["trans_a"]
     trans_b = params["trans_b"]
     reference_x = prepared["reference x"]
-    high = params["high"] - reference_x
+    high = params["high"] - reference_x  # (14)
     low = params["low"]
     sd = params["sd"]
     S_a_first = statistics["a_first"]
@@ -381,7 +381,7 @@ def m_step(statistics, params, prepared, policy="raise"):
         "first_b": first_b,
         "trans_a": trans_a,
         "trans_b": trans_b,
-        "high": high + reference_x,
+        "high": high + reference_x,  # (14)
         "low": low,
         "sd": sd,
     }
@@ -397,11 +397,11 @@ def posterior(params, data, prepared):
     sizes = prepared["the sizes"]
     on = expectations(params, prepared)
     q_a, log_z_a, chain_a, features_2 = on()
-    part_0 = q_a.sum(axis=1)
-    part_1 = q_a.sum(axis=0)
+    part_0 = q_a.sum(axis=1)  # (4)
+    part_1 = q_a.sum(axis=0)  # (4)
     return {
-        "a": plates_first(np.asarray(part_0), 1),
-        "b": plates_first(np.asarray(part_1), 1),
+        "a": plates_first(np.asarray(part_0), 1),  # (4)
+        "b": plates_first(np.asarray(part_1), 1),  # (4)
     }
 
 
@@ -412,7 +412,7 @@ def most_probable(params, data, prepared):
     B = sizes["B"]
     sd = params["sd"]
     reference_x = prepared["reference x"]
-    high = params["high"] - reference_x
+    high = params["high"] - reference_x  # (14)
     low = params["low"]
     T = sizes["T"]
     trans_a = params["trans_a"]

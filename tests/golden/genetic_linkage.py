@@ -153,11 +153,11 @@ def e_step(params, data, prepared, rng=None):
         n_rows = row_count(rows)
         q_cell, log_z_cell = on(rows, rng)
         # (5) expected statistics, added up
-        q_cell_weighted = q_cell if prepared["the weights are even"] else q_cell * weight[rows]
-        S_cell = S_cell + q_cell_weighted[1, :].sum()
-        S_cell_2 = S_cell_2 + q_cell_weighted[2, :].sum()
-        S_cell_3 = S_cell_3 + q_cell_weighted[3, :].sum()
-        S_cell_4 = S_cell_4 + q_cell_weighted[4, :].sum()
+        q_cell_weighted = q_cell if prepared["the weights are even"] else q_cell * weight[rows]  # (5.1)
+        S_cell = S_cell + q_cell_weighted[1, :].sum()  # (5.1)
+        S_cell_2 = S_cell_2 + q_cell_weighted[2, :].sum()  # (5.2)
+        S_cell_3 = S_cell_3 + q_cell_weighted[3, :].sum()  # (5.3)
+        S_cell_4 = S_cell_4 + q_cell_weighted[4, :].sum()  # (5.4)
         # (8) the log-likelihood, added up
         log_likelihood += log_z_cell @ weight[rows]
     return {
@@ -197,9 +197,9 @@ def posterior(params, data, prepared):
     for rows in prepared["the chunks"]:
         n_rows = row_count(rows)
         q_cell, log_z_cell = on(rows)
-        part_0.append(np.array(q_cell))
+        part_0.append(np.array(q_cell))  # (4)
     return {
-        "cell": plates_first(np.concatenate(part_0, axis=-1), 1),
+        "cell": plates_first(np.concatenate(part_0, axis=-1), 1),  # (4)
     }
 
 

@@ -172,7 +172,7 @@ def default_givens(sizes, given):
 def reference(data):
     """Reference points: data are held as differences from these, so that squares lose no digits."""
     return {
-        "x": centre(data.values["x"], data.masks.get("x"), 1),
+        "x": centre(data.values["x"], data.masks.get("x"), 1),  # (14)
     }
 
 
@@ -202,7 +202,7 @@ def expectations(params, prepared):
     D = sizes["D"]
     x = prepared["x"]
     reference_x = prepared["reference x"]
-    mean = params["mean"] - reference_x
+    mean = params["mean"] - reference_x  # (14)
     trans = params["trans"]
     first = params["first"]
     # (4) what the posterior of c takes from the parameters
@@ -248,18 +248,18 @@ def e_step(params, data, prepared, rng=None):
     S_z_pair = 0.0
     S_c = 0.0
     S_c_n_x = 0.0
-    part_3 = x[:, None, :] * x
+    part_3 = x[:, None, :] * x  # (6.5)
     S_c_x_x = 0.0
     S_c_x = 0.0
     log_likelihood = 0.0
     # (6) expected statistics, added up
-    S_z_first = S_z_first + chain_z["first"][0]
-    part_2 = chain_z["edge"] * (chain_z["from"] @ chain_z["to"].T)
-    S_z_pair = S_z_pair + part_2
-    S_c = S_c + q_c_joint.sum(axis=2).T
-    S_c_n_x = S_c_n_x + np.tensordot(present_x, q_c_joint, ([0], [2])).T
-    S_c_x_x = S_c_x_x + np.tensordot(q_c_joint, part_3, ([2], [2])).transpose(1, 0, 2, 3)
-    S_c_x = S_c_x + np.tensordot(x, q_c_joint, ([1], [2])).transpose(2, 1, 0)
+    S_z_first = S_z_first + chain_z["first"][0]  # (6.1)
+    part_2 = chain_z["edge"] * (chain_z["from"] @ chain_z["to"].T)  # (6.2)
+    S_z_pair = S_z_pair + part_2  # (6.2)
+    S_c = S_c + q_c_joint.sum(axis=2).T  # (6.3)
+    S_c_n_x = S_c_n_x + np.tensordot(present_x, q_c_joint, ([0], [2])).T  # (6.4)
+    S_c_x_x = S_c_x_x + np.tensordot(q_c_joint, part_3, ([2], [2])).transpose(1, 0, 2, 3)  # (6.5)
+    S_c_x = S_c_x + np.tensordot(x, q_c_joint, ([1], [2])).transpose(2, 1, 0)  # (6.6)
     # (13) the log-likelihood, added up
     log_likelihood += log_z_z
     return {
@@ -280,7 +280,7 @@ def m_step(statistics, params, prepared, policy="raise"):
     trans = params["trans"]
     part = params["part"]
     reference_x = prepared["reference x"]
-    mean = params["mean"] - reference_x
+    mean = params["mean"] - reference_x  # (14)
     cov = params["cov"]
     S_z_first = statistics["z_first"]
     S_z_pair = statistics["z_pair"]
@@ -307,7 +307,7 @@ def m_step(statistics, params, prepared, policy="raise"):
         "first": first,
         "trans": trans,
         "part": part,
-        "mean": mean + reference_x,
+        "mean": mean + reference_x,  # (14)
         "cov": cov,
     }
 
@@ -322,11 +322,11 @@ def posterior(params, data, prepared):
     sizes = prepared["the sizes"]
     on = expectations(params, prepared)
     q_c, log_z_c, q_z, log_z_z, chain_z, q_c_joint = on()
-    part_0 = q_c_joint.sum(axis=1)
-    part_1 = q_z
+    part_0 = q_c_joint.sum(axis=1)  # (4)
+    part_1 = q_z  # (5)
     return {
-        "c": plates_first(np.asarray(part_0), 1),
-        "z": plates_first(np.asarray(part_1), 1),
+        "c": plates_first(np.asarray(part_0), 1),  # (4)
+        "z": plates_first(np.asarray(part_1), 1),  # (5)
     }
 
 
@@ -342,7 +342,7 @@ def most_probable(params, data, prepared):
     D = sizes["D"]
     x = prepared["x"]
     reference_x = prepared["reference x"]
-    mean = params["mean"] - reference_x
+    mean = params["mean"] - reference_x  # (14)
     trans = params["trans"]
     first = params["first"]
     # (4) what the posterior of c takes from the parameters

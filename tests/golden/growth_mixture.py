@@ -178,17 +178,17 @@ def sums_of_data(prepared):
     day = prepared["day"]
     y = prepared["y"]
     weight = prepared["the weight"]
-    t = day ** 2
-    t_2 = y ** 2
+    t = day ** 2  # (4), (6.15), (6.16)
+    t_2 = y ** 2  # (6.7), (12)
     return {
-        "n_y": present_y.sum(axis=0),
-        "day_n_y": np.einsum("ab,ab->b", day, present_y),
-        "n_y_day_day": np.einsum("ab,ab->b", present_y, t),
-        "y": y.sum(axis=0),
-        "day_y": np.einsum("ab,ab->b", day, y),
-        "n_y_2": weight @ present_y.sum(axis=0),
-        "y_y": weight @ t_2.sum(axis=0),
-        "y_y_2": t_2.sum(axis=0),
+        "n_y": present_y.sum(axis=0),  # (4), (6.10), (6.11), (12)
+        "day_n_y": np.einsum("ab,ab->b", day, present_y),  # (4), (6.12), (6.13), (6.14)
+        "n_y_day_day": np.einsum("ab,ab->b", present_y, t),  # (4), (6.15), (6.16)
+        "y": y.sum(axis=0),  # (4), (6.8)
+        "day_y": np.einsum("ab,ab->b", day, y),  # (4), (6.9)
+        "n_y_2": weight @ present_y.sum(axis=0),  # (6.6), (12)
+        "y_y": weight @ t_2.sum(axis=0),  # (6.7), (12)
+        "y_y_2": t_2.sum(axis=0),  # (12)
     }
 
 
@@ -283,35 +283,35 @@ def e_step(params, data, prepared, rng=None):
     S_b_n_y_day_day_cov_b = 0.0
     log_likelihood = 0.0
     # (6) expected statistics, added up
-    q_z_weighted = q_z if prepared["the weights are even"] else q_z * weight
-    S_z = S_z + q_z_weighted.sum(axis=1)
-    S_z_2 = S_z_2 + q_z_weighted.sum()
-    q_z_weighted_2 = q_z if prepared["the weights are even"] else q_z * weight
-    part = mean_b[0] * q_z_weighted_2[:, None, :]
-    S_b_b_b = S_b_b_b + np.tensordot(mean_b[0], part, ([0, 2], [0, 2])).T
-    S_b_cov_b = S_b_cov_b + np.tensordot(cov_b[0][0], q_z_weighted_2.sum(axis=0), ([2], [0]))
-    S_b_b = S_b_b + (mean_b[0] @ q_z_weighted_2[..., None])[..., 0]
-    S_b_y_b = S_b_y_b + sum_y @ np.einsum("ab,ab->b", mean_b[0][:, 0, :], q_z_weighted_2)
-    S_b_y_day_b = S_b_y_day_b + sum_day_y @ np.einsum("ab,ab->b", mean_b[0][:, 1, :], q_z_weighted_2)
-    part_2 = mean_b[0][:, 0, :] * mean_b[0][:, 0, :]
-    S_b_n_y_b_b = S_b_n_y_b_b + sum_n_y @ np.einsum("ab,ab->b", q_z_weighted_2, part_2)
-    part_3 = cov_b[0][0][0, 0, :] * q_z_weighted_2.sum(axis=0)
-    S_b_n_y_cov_b = S_b_n_y_cov_b + sum_n_y @ part_3
-    part_4 = mean_b[0][:, 0, :] * mean_b[0][:, 1, :]
-    S_b_n_y_day_b_b = S_b_n_y_day_b_b + sum_day_n_y @ np.einsum("ab,ab->b", q_z_weighted_2, part_4)
-    part_5 = cov_b[0][0][0, 1, :] * q_z_weighted_2.sum(axis=0)
-    S_b_n_y_day_cov_b = S_b_n_y_day_cov_b + sum_day_n_y @ part_5
-    part_6 = cov_b[0][0][1, 0, :] * q_z_weighted_2.sum(axis=0)
-    S_b_n_y_day_cov_b_2 = S_b_n_y_day_cov_b_2 + sum_day_n_y @ part_6
-    part_7 = mean_b[0][:, 1, :] * mean_b[0][:, 1, :]
-    S_b_n_y_day_day_b_b = S_b_n_y_day_day_b_b + sum_n_y_day_day @ np.einsum("ab,ab->b", q_z_weighted_2, part_7)
-    part_8 = cov_b[0][0][1, 1, :] * q_z_weighted_2.sum(axis=0)
-    S_b_n_y_day_day_cov_b = S_b_n_y_day_day_cov_b + sum_n_y_day_day @ part_8
+    q_z_weighted = q_z if prepared["the weights are even"] else q_z * weight  # (6.1)
+    S_z = S_z + q_z_weighted.sum(axis=1)  # (6.1)
+    S_z_2 = S_z_2 + q_z_weighted.sum()  # (6.2)
+    q_z_weighted_2 = q_z if prepared["the weights are even"] else q_z * weight  # (6.3)
+    part = mean_b[0] * q_z_weighted_2[:, None, :]  # (6.3)
+    S_b_b_b = S_b_b_b + np.tensordot(mean_b[0], part, ([0, 2], [0, 2])).T  # (6.3)
+    S_b_cov_b = S_b_cov_b + np.tensordot(cov_b[0][0], q_z_weighted_2.sum(axis=0), ([2], [0]))  # (6.4)
+    S_b_b = S_b_b + (mean_b[0] @ q_z_weighted_2[..., None])[..., 0]  # (6.5)
+    S_b_y_b = S_b_y_b + sum_y @ np.einsum("ab,ab->b", mean_b[0][:, 0, :], q_z_weighted_2)  # (6.8)
+    S_b_y_day_b = S_b_y_day_b + sum_day_y @ np.einsum("ab,ab->b", mean_b[0][:, 1, :], q_z_weighted_2)  # (6.9)
+    part_2 = mean_b[0][:, 0, :] * mean_b[0][:, 0, :]  # (6.10)
+    S_b_n_y_b_b = S_b_n_y_b_b + sum_n_y @ np.einsum("ab,ab->b", q_z_weighted_2, part_2)  # (6.10)
+    part_3 = cov_b[0][0][0, 0, :] * q_z_weighted_2.sum(axis=0)  # (6.11)
+    S_b_n_y_cov_b = S_b_n_y_cov_b + sum_n_y @ part_3  # (6.11)
+    part_4 = mean_b[0][:, 0, :] * mean_b[0][:, 1, :]  # (6.12)
+    S_b_n_y_day_b_b = S_b_n_y_day_b_b + sum_day_n_y @ np.einsum("ab,ab->b", q_z_weighted_2, part_4)  # (6.12)
+    part_5 = cov_b[0][0][0, 1, :] * q_z_weighted_2.sum(axis=0)  # (6.13)
+    S_b_n_y_day_cov_b = S_b_n_y_day_cov_b + sum_day_n_y @ part_5  # (6.13)
+    part_6 = cov_b[0][0][1, 0, :] * q_z_weighted_2.sum(axis=0)  # (6.14)
+    S_b_n_y_day_cov_b_2 = S_b_n_y_day_cov_b_2 + sum_day_n_y @ part_6  # (6.14)
+    part_7 = mean_b[0][:, 1, :] * mean_b[0][:, 1, :]  # (6.15)
+    S_b_n_y_day_day_b_b = S_b_n_y_day_day_b_b + sum_n_y_day_day @ np.einsum("ab,ab->b", q_z_weighted_2, part_7)  # (6.15)
+    part_8 = cov_b[0][0][1, 1, :] * q_z_weighted_2.sum(axis=0)  # (6.16)
+    S_b_n_y_day_day_cov_b = S_b_n_y_day_day_cov_b + sum_n_y_day_day @ part_8  # (6.16)
     # (12) the log-likelihood, added up
     log_likelihood += log_z_z @ weight
     # (6) expected statistics that lack the rows
-    S_n_y = sum_n_y_2
-    S_y_y = sum_y_y
+    S_n_y = sum_n_y_2  # (6.6)
+    S_y_y = sum_y_y  # (6.7)
     # (12) the log-likelihood's terms that lack the rows
     log_likelihood += (-0.5) * log0(s2) * sum_n_y_2
     log_likelihood += (-0.5) * math.log(2) * sum_n_y_2
@@ -392,14 +392,14 @@ def posterior(params, data, prepared):
     sizes = prepared["the sizes"]
     on = expectations(params, prepared)
     mean_b, cov_b, log_z_b, q_z, log_z_z = on()
-    part = mean_b[0] * q_z[:, None, :]
-    part_2 = cov_b[0][0] * q_z.sum(axis=0)
-    part_0 = np.einsum("abc,ac->bc", mean_b[0], q_z)
-    part_1 = np.einsum("abc,adc->bdc", mean_b[0], part).transpose(1, 0, 2) + part_2
-    part_2_2 = q_z
+    part = mean_b[0] * q_z[:, None, :]  # (4)
+    part_2 = cov_b[0][0] * q_z.sum(axis=0)  # (4)
+    part_0 = np.einsum("abc,ac->bc", mean_b[0], q_z)  # (4)
+    part_1 = np.einsum("abc,adc->bdc", mean_b[0], part).transpose(1, 0, 2) + part_2  # (4)
+    part_2_2 = q_z  # (5)
     return {
-        "b": {"mean": plates_first(np.asarray(part_0), 1), "cov": less_outer(plates_first(np.asarray(part_1), 1), plates_first(np.asarray(part_0), 1))},
-        "z": plates_first(np.asarray(part_2_2), 1),
+        "b": {"mean": plates_first(np.asarray(part_0), 1), "cov": less_outer(plates_first(np.asarray(part_1), 1), plates_first(np.asarray(part_0), 1))},  # (4)
+        "z": plates_first(np.asarray(part_2_2), 1),  # (5)
     }
 
 

@@ -154,7 +154,7 @@ def default_givens(sizes, given):
 def reference(data):
     """Reference points: data are held as differences from these, so that squares lose no digits."""
     return {
-        "x": centre(data.values["x"], data.masks.get("x"), 0),
+        "x": centre(data.values["x"], data.masks.get("x"), 0),  # (12)
     }
 
 
@@ -164,6 +164,7 @@ def network_of_z(prepared):
     N = sizes["N"]
     K = sizes["K"]
     parent = prepared["parent"]
+    # (4) the cliques of z
     t = np.maximum(parent, 0)
     t_2 = np.minimum(t, (N - 1))
     t_3 = ((np.arange(N) == 0) + 0.0)
@@ -174,7 +175,7 @@ def network_of_z(prepared):
         ([("z", np.arange(N)), ("z", t_2)], t_4),
         ([("z", np.arange(N))], None),
     ]
-    return Network(levels, cliques), {"z": (N, )}
+    return Network(levels, cliques), {"z": (N, )}  # (4)
 
 
 def prepare(data, reference):
@@ -201,7 +202,7 @@ def expectations(params, prepared):
     sd = params["sd"]
     x = prepared["x"]
     reference_x = prepared["reference x"]
-    mean = params["mean"] - reference_x
+    mean = params["mean"] - reference_x  # (12)
     # (4) what the posterior of z takes from the parameters
     t = log0(root)
     t_2 = log0(trans)
@@ -233,20 +234,20 @@ def e_step(params, data, prepared, rng=None):
     on = expectations(params, prepared)
     log_z_z, q_z, cliques_z = on(rng)
     S_z = 0.0
-    t = ((np.arange(N) == 0) + 0.0)
-    t_2 = (np.logical_not(t) + 0.0)
+    t = ((np.arange(N) == 0) + 0.0)  # (5.2)
+    t_2 = (np.logical_not(t) + 0.0)  # (5.2)
     S_z_2 = 0.0
     S_z_n_x = 0.0
-    t_3 = x ** 2
+    t_3 = x ** 2  # (5.4)
     S_z_x_x = 0.0
     S_z_x = 0.0
     log_likelihood = 0.0
     # (5) expected statistics, added up
-    S_z = S_z + cliques_z[0]
-    S_z_2 = S_z_2 + np.tensordot(t_2, cliques_z[1], ([0], [2]))
-    S_z_n_x = S_z_n_x + present_x @ cliques_z[2].T
-    S_z_x_x = S_z_x_x + t_3 @ cliques_z[2].T
-    S_z_x = S_z_x + x @ cliques_z[2].T
+    S_z = S_z + cliques_z[0]  # (5.1)
+    S_z_2 = S_z_2 + np.tensordot(t_2, cliques_z[1], ([0], [2]))  # (5.2)
+    S_z_n_x = S_z_n_x + present_x @ cliques_z[2].T  # (5.3)
+    S_z_x_x = S_z_x_x + t_3 @ cliques_z[2].T  # (5.4)
+    S_z_x = S_z_x + x @ cliques_z[2].T  # (5.5)
     # (11) the log-likelihood, added up
     log_likelihood += log_z_z
     return {
@@ -265,7 +266,7 @@ def m_step(statistics, params, prepared, policy="raise"):
     root = params["root"]
     trans = params["trans"]
     reference_x = prepared["reference x"]
-    mean = params["mean"] - reference_x
+    mean = params["mean"] - reference_x  # (12)
     sd = params["sd"]
     S_z = statistics["z"]
     S_z_2 = statistics["z_2"]
@@ -289,7 +290,7 @@ def m_step(statistics, params, prepared, policy="raise"):
     return {
         "root": root,
         "trans": trans,
-        "mean": mean + reference_x,
+        "mean": mean + reference_x,  # (12)
         "sd": sd,
     }
 
@@ -304,9 +305,9 @@ def posterior(params, data, prepared):
     sizes = prepared["the sizes"]
     on = expectations(params, prepared)
     log_z_z, q_z, cliques_z = on()
-    part_0 = q_z["z"]
+    part_0 = q_z["z"]  # (4)
     return {
-        "z": plates_first(np.asarray(part_0), 1),
+        "z": plates_first(np.asarray(part_0), 1),  # (4)
     }
 
 
@@ -321,7 +322,7 @@ def most_probable(params, data, prepared):
     sd = params["sd"]
     x = prepared["x"]
     reference_x = prepared["reference x"]
-    mean = params["mean"] - reference_x
+    mean = params["mean"] - reference_x  # (12)
     # (4) what the posterior of z takes from the parameters
     t = log0(root)
     t_2 = log0(trans)

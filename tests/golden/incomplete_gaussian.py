@@ -95,7 +95,7 @@ def default_givens(sizes, given):
 def reference(data):
     """Reference points: data are held as differences from these, so that squares lose no digits."""
     return {
-        "x": centre(data.values["x"], data.masks.get("x"), 1),
+        "x": centre(data.values["x"], data.masks.get("x"), 1),  # (8)
     }
 
 
@@ -106,11 +106,11 @@ def sums_of_data(prepared, rows):
     weight = prepared["the weight"]
     present_x = prepared["present x"]
     x = prepared["x"]
-    part = weight[rows] * x[:, rows]
+    part = weight[rows] * x[:, rows]  # (3.2), (7)
     return {
-        "n_x": weight[rows] @ present_x[rows],
-        "x_x": (x[:, rows] @ part.T).T,
-        "x": weight[rows] @ x[:, rows].T,
+        "n_x": weight[rows] @ present_x[rows],  # (3.1), (7)
+        "x_x": (x[:, rows] @ part.T).T,  # (3.2), (7)
+        "x": weight[rows] @ x[:, rows].T,  # (3.3), (7)
     }
 
 
@@ -139,14 +139,14 @@ def e_step(params, data, prepared, rng=None):
     cov = params["cov"]
     D = sizes["D"]
     reference_x = prepared["reference x"]
-    mean = params["mean"] - reference_x
-    cholesky_2 = cholesky(cov)
-    precision = inverse(cholesky_2)
+    mean = params["mean"] - reference_x  # (8)
+    cholesky_2 = cholesky(cov)  # (7)
+    precision = inverse(cholesky_2)  # (7)
     log_likelihood = 0.0
     # (3) expected statistics that lack the rows
-    S_n_x = sum_n_x
-    S_x_x = sum_x_x
-    S_x = sum_x
+    S_n_x = sum_n_x  # (3.1)
+    S_x_x = sum_x_x  # (3.2)
+    S_x = sum_x  # (3.3)
     # (7) the log-likelihood's terms that lack the rows
     log_likelihood += (-0.5) * log_determinant(cholesky_2) * sum_n_x
     log_likelihood += (-0.5) * D * (math.log(2) + math.log(np.pi)) * sum_n_x
@@ -165,7 +165,7 @@ def m_step(statistics, params, prepared, policy="raise"):
     """The parameters that maximise the expected log joint with these statistics. Raises Degenerate."""
     sizes = prepared["the sizes"]
     reference_x = prepared["reference x"]
-    mean = params["mean"] - reference_x
+    mean = params["mean"] - reference_x  # (8)
     cov = params["cov"]
     S_n_x = statistics["n_x"]
     S_x = statistics["x"]
@@ -179,7 +179,7 @@ def m_step(statistics, params, prepared, policy="raise"):
     weight_cov = (-0.5) * S_n_x
     cov = spread(scatter_cov, weight_cov, "cov", cov, policy, prepared["the scale"])
     return {
-        "mean": mean + reference_x,
+        "mean": mean + reference_x,  # (8)
         "cov": cov,
     }
 
@@ -204,9 +204,9 @@ def log_likelihood_rows(params, data, prepared):
     D = sizes["D"]
     x = prepared["x"]
     reference_x = prepared["reference x"]
-    mean = params["mean"] - reference_x
-    cholesky_2 = cholesky(cov)
-    precision = inverse(cholesky_2)
+    mean = params["mean"] - reference_x  # (8)
+    cholesky_2 = cholesky(cov)  # (7)
+    precision = inverse(cholesky_2)  # (7)
     parts = [np.zeros(0)]
     for rows in prepared["the chunks"]:
         n_rows = row_count(rows)

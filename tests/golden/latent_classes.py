@@ -236,9 +236,9 @@ def posterior(params, data, prepared):
     for rows in prepared["the chunks"]:
         n_rows = row_count(rows)
         q_z, log_z_z, features_2 = on(rows)
-        part_0.append(np.array(q_z))
+        part_0.append(np.array(q_z))  # (4)
     return {
-        "z": plates_first(np.concatenate(part_0, axis=-1), 1),
+        "z": plates_first(np.concatenate(part_0, axis=-1), 1),  # (4)
     }
 
 

@@ -137,7 +137,7 @@ def sums_of_data(prepared):
     sizes = prepared["the sizes"]
     weight = prepared["the weight"]
     return {
-        "count": weight.sum(),
+        "count": weight.sum(),  # (6.1), (10)
     }
 
 
@@ -174,11 +174,11 @@ def factor_of_theta(params, prepared, factors, rng=None):
     eta_log_theta = (alpha - 1)[:, None] + sums
     log_z_theta, moments_theta = dirichlet_posterior(eta_log_theta, axis=0)
     # (4) natural parameters of the posterior of theta (Dirichlet); its moments and log-normaliser
-    entropy = (log_z_theta @ weight) - (((alpha - 1) @ (moments_theta["log"] @ weight)) + (weight[row_L] @ np.einsum("ab,ab->b", q_z, moments_theta["log"][:, row_L])))
+    entropy = (log_z_theta @ weight) - (((alpha - 1) @ (moments_theta["log"] @ weight)) + (weight[row_L] @ np.einsum("ab,ab->b", q_z, moments_theta["log"][:, row_L])))  # (10)
     return {
-        "E:theta:log": np.array(moments_theta["log"]),
-        "E:theta:id": np.array(moments_theta["id"]),
-        "argument:theta:concentration": np.array(moments_theta["arguments"]["concentration"]),
+        "E:theta:log": np.array(moments_theta["log"]),  # (4)
+        "E:theta:id": np.array(moments_theta["id"]),  # (4)
+        "argument:theta:concentration": np.array(moments_theta["arguments"]["concentration"]),  # (4)
         "entropy theta": float(entropy),
     }
 
@@ -198,14 +198,14 @@ def factor_of_z(params, prepared, factors, rng=None):
     t = log0(topic[:, w])
     part = present_w * t
     constant = E_theta_log[:, row_L] + part
-    part_2 = present_w * weight[row_L]
+    part_2 = present_w * weight[row_L]  # (10)
     # (5) log joint of z with its data, for every state; then its posterior and log-normaliser
     log_z = np.zeros((K, L,))
     log_z += constant
     q_z, log_z_z = normalise(log_z, 1)
-    entropy = (log_z_z @ weight[row_L]) - ((weight[row_L] @ np.einsum("ab,ab->b", E_theta_log[:, row_L], q_z)) + (part_2 @ np.einsum("ab,ab->b", t, q_z)))
+    entropy = (log_z_z @ weight[row_L]) - ((weight[row_L] @ np.einsum("ab,ab->b", E_theta_log[:, row_L], q_z)) + (part_2 @ np.einsum("ab,ab->b", t, q_z)))  # (10)
     return {
-        "q:z": np.array(q_z),
+        "q:z": np.array(q_z),  # (5)
         "entropy z": float(entropy),
     }
 
@@ -252,16 +252,16 @@ def e_step(params, data, prepared, factors=None, rng=None, sweep="all"):
     V = sizes["V"]
     alpha = params["alpha"]
     topic = params["topic"]
-    part = present_w * weight[row_L]
-    part_2 = q_z * part
-    sums = segment_sum(part_2, w, V)
-    t = special.gammaln(alpha)
-    t_2 = log0(topic[:, w])
+    part = present_w * weight[row_L]  # (6.3)
+    part_2 = q_z * part  # (6.3)
+    sums = segment_sum(part_2, w, V)  # (6.3)
+    t = special.gammaln(alpha)  # (10)
+    t_2 = log0(topic[:, w])  # (10)
     log_likelihood = 0.0
     # (6) expected statistics that lack the rows
-    S_count = sum_count
-    S_log_theta = E_theta_log @ weight
-    S_z_n_w_w = sums
+    S_count = sum_count  # (6.1)
+    S_log_theta = E_theta_log @ weight  # (6.2)
+    S_z_n_w_w = sums  # (6.3)
     # (10) the log-likelihood's terms that lack the rows
     log_likelihood += special.gammaln(alpha.sum()) * sum_count
     log_likelihood += -sum_count * t.sum()
@@ -317,13 +317,13 @@ def posterior(params, data, prepared, factors=None, learned=None):
     E_theta_log = factors["E:theta:log"]
     argument_theta_concentration = factors["argument:theta:concentration"]
     q_z = factors["q:z"]
-    part_0 = E_theta_id
-    part_1 = E_theta_log
-    part_2 = argument_theta_concentration
-    part_3 = q_z
+    part_0 = E_theta_id  # (4)
+    part_1 = E_theta_log  # (4)
+    part_2 = argument_theta_concentration  # (4)
+    part_3 = q_z  # (5)
     return {
-        "theta": {"mean": plates_first(np.asarray(part_0), 1), "concentration": plates_first(np.asarray(part_2), 1)},
-        "z": plates_first(np.asarray(part_3), 1),
+        "theta": {"mean": plates_first(np.asarray(part_0), 1), "concentration": plates_first(np.asarray(part_2), 1)},  # (4)
+        "z": plates_first(np.asarray(part_3), 1),  # (5)
     }
 
 

@@ -152,17 +152,17 @@ def sums_of_data(prepared):
     T = sizes["T"]
     present_x = prepared["present x"]
     x = prepared["x"]
-    codes = np.clip(np.arange(T) - 1, 0, T - 1).astype(np.int64)
-    t = ((np.arange(T) == 0) + 0.0)
-    t_2 = (np.logical_not(t) + 0.0)
-    sums = segment_sum(t_2, codes, T)
-    t_3 = x ** 2
+    codes = np.clip(np.arange(T) - 1, 0, T - 1).astype(np.int64)  # (4)
+    t = ((np.arange(T) == 0) + 0.0)  # (4)
+    t_2 = (np.logical_not(t) + 0.0)  # (4)
+    sums = segment_sum(t_2, codes, T)  # (4)
+    t_3 = x ** 2  # (5.7), (11)
     return {
-        "count": sums,
-        "n_x": present_x.sum(axis=1),
-        "x_x": t_3.sum(axis=1),
-        "count_2": t_2.sum(),
-        "n_x_2": present_x.sum(),
+        "count": sums,  # (4)
+        "n_x": present_x.sum(axis=1),  # (5.6), (11)
+        "x_x": t_3.sum(axis=1),  # (5.7), (11)
+        "count_2": t_2.sum(),  # (11)
+        "n_x_2": present_x.sum(),  # (11)
     }
 
 
@@ -232,8 +232,8 @@ def e_step(params, data, prepared, rng=None):
     on = expectations(params, prepared)
     covariances_h, log_z_h, means_h = on(rng)
     S_h = 0.0
-    t = ((np.arange(T) == 0) + 0.0)
-    t_2 = (np.logical_not(t) + 0.0)
+    t = ((np.arange(T) == 0) + 0.0)  # (5.2)
+    t_2 = (np.logical_not(t) + 0.0)  # (5.2)
     S_h_h = 0.0
     S_tie_h = 0.0
     S_h_h_2 = 0.0
@@ -241,27 +241,27 @@ def e_step(params, data, prepared, rng=None):
     S_x_h = 0.0
     S_n_x_h_h = 0.0
     S_n_x_cov_h = 0.0
-    t_3 = start ** 2
-    t_4 = log0(noise)
-    t_5 = 1 / noise
+    t_3 = start ** 2  # (11)
+    t_4 = log0(noise)  # (11)
+    t_5 = 1 / noise  # (11)
     log_likelihood = 0.0
     # (5) expected statistics, added up
-    S_h = S_h + means_h[0][0, :]
-    part = t_2 * means_h[0].T
-    S_h_h = S_h_h + means_h[0][np.clip(np.arange(T) - 1, 0, means_h[0].shape[0] - 1), :].T @ part.T
-    S_tie_h = S_tie_h + np.tensordot(t_2, covariances_h[1], ([0], [0]))
-    part_2 = t_2 * means_h[0][np.clip(np.arange(T) - 1, 0, means_h[0].shape[0] - 1), :].T
-    S_h_h_2 = S_h_h_2 + (means_h[0][np.clip(np.arange(T) - 1, 0, means_h[0].shape[0] - 1), :].T @ part_2.T).T
-    S_cov_h = S_cov_h + np.tensordot(t_2, covariances_h[0][np.clip(np.arange(T) - 1, 0, covariances_h[0].shape[0] - 1), :, :], ([0], [0]))
-    S_x_h = S_x_h + x @ means_h[0]
-    part_3 = present_x[:, None, :] * means_h[0].T
-    S_n_x_h_h = S_n_x_h_h + np.tensordot(means_h[0], part_3, ([0], [2])).transpose(1, 2, 0)
-    S_n_x_cov_h = S_n_x_cov_h + np.tensordot(present_x, covariances_h[0], ([1], [0]))
+    S_h = S_h + means_h[0][0, :]  # (5.1)
+    part = t_2 * means_h[0].T  # (5.2)
+    S_h_h = S_h_h + means_h[0][np.clip(np.arange(T) - 1, 0, means_h[0].shape[0] - 1), :].T @ part.T  # (5.2)
+    S_tie_h = S_tie_h + np.tensordot(t_2, covariances_h[1], ([0], [0]))  # (5.3)
+    part_2 = t_2 * means_h[0][np.clip(np.arange(T) - 1, 0, means_h[0].shape[0] - 1), :].T  # (5.4)
+    S_h_h_2 = S_h_h_2 + (means_h[0][np.clip(np.arange(T) - 1, 0, means_h[0].shape[0] - 1), :].T @ part_2.T).T  # (5.4)
+    S_cov_h = S_cov_h + np.tensordot(t_2, covariances_h[0][np.clip(np.arange(T) - 1, 0, covariances_h[0].shape[0] - 1), :, :], ([0], [0]))  # (5.5)
+    S_x_h = S_x_h + x @ means_h[0]  # (5.8)
+    part_3 = present_x[:, None, :] * means_h[0].T  # (5.9)
+    S_n_x_h_h = S_n_x_h_h + np.tensordot(means_h[0], part_3, ([0], [2])).transpose(1, 2, 0)  # (5.9)
+    S_n_x_cov_h = S_n_x_cov_h + np.tensordot(present_x, covariances_h[0], ([1], [0]))  # (5.10)
     # (11) the log-likelihood, added up
     log_likelihood += log_z_h
     # (5) expected statistics that lack the rows
-    S_n_x = sum_n_x
-    S_x_x = sum_x_x
+    S_n_x = sum_n_x  # (5.6)
+    S_x_x = sum_x_x  # (5.7)
     # (11) the log-likelihood's terms that lack the rows
     log_likelihood += (-0.5) * Q * (math.log(2) + math.log(np.pi))
     log_likelihood += (-0.5) * t_3.sum()
@@ -343,10 +343,10 @@ def posterior(params, data, prepared):
     sizes = prepared["the sizes"]
     on = expectations(params, prepared)
     covariances_h, log_z_h, means_h = on()
-    part_0 = means_h[0].T
-    part_1 = covariances_h[0].transpose(1, 2, 0)
+    part_0 = means_h[0].T  # (4)
+    part_1 = covariances_h[0].transpose(1, 2, 0)  # (4)
     return {
-        "h": {"mean": plates_first(np.asarray(part_0), 1), "cov": plates_first(np.asarray(part_1), 1)},
+        "h": {"mean": plates_first(np.asarray(part_0), 1), "cov": plates_first(np.asarray(part_1), 1)},  # (4)
     }
 
 

@@ -144,16 +144,16 @@ def sums_of_data(prepared):
     T = sizes["T"]
     present_flow = prepared["present flow"]
     flow = prepared["flow"]
-    codes = np.clip(np.arange(T) - 1, 0, T - 1).astype(np.int64)
-    t = ((np.arange(T) == 0) + 0.0)
-    t_2 = (np.logical_not(t) + 0.0)
-    sums = segment_sum(t_2, codes, T)
-    t_3 = flow ** 2
+    codes = np.clip(np.arange(T) - 1, 0, T - 1).astype(np.int64)  # (4)
+    t = ((np.arange(T) == 0) + 0.0)  # (4)
+    t_2 = (np.logical_not(t) + 0.0)  # (4)
+    sums = segment_sum(t_2, codes, T)  # (4)
+    t_3 = flow ** 2  # (5.9), (9)
     return {
-        "count": sums,
-        "count_2": t_2.sum(),
-        "n_flow": present_flow.sum(),
-        "flow_flow": t_3.sum(),
+        "count": sums,  # (4)
+        "count_2": t_2.sum(),  # (5.1), (9)
+        "n_flow": present_flow.sum(),  # (5.8), (9)
+        "flow_flow": t_3.sum(),  # (5.9), (9)
     }
 
 
@@ -215,8 +215,8 @@ def e_step(params, data, prepared, rng=None):
     noise = params["noise"]
     on = expectations(params, prepared)
     covariances_level, log_z_level, means_level = on(rng)
-    t = ((np.arange(T) == 0) + 0.0)
-    t_2 = (np.logical_not(t) + 0.0)
+    t = ((np.arange(T) == 0) + 0.0)  # (5.2)
+    t_2 = (np.logical_not(t) + 0.0)  # (5.2)
     S_level_level = 0.0
     S_cov_level = 0.0
     S_level_level_2 = 0.0
@@ -228,24 +228,24 @@ def e_step(params, data, prepared, rng=None):
     S_n_flow_cov_level = 0.0
     log_likelihood = 0.0
     # (5) expected statistics, added up
-    part = t_2 * means_level[0]
-    S_level_level = S_level_level + means_level[0] @ part
-    S_cov_level = S_cov_level + t_2 @ covariances_level[0]
-    S_level_level_2 = S_level_level_2 + means_level[0][np.clip(np.arange(T) - 1, 0, means_level[0].shape[0] - 1)] @ part
-    S_tie_level = S_tie_level + t_2 @ covariances_level[1]
-    part_2 = t_2 * means_level[0][np.clip(np.arange(T) - 1, 0, means_level[0].shape[0] - 1)]
-    S_level_level_3 = S_level_level_3 + means_level[0][np.clip(np.arange(T) - 1, 0, means_level[0].shape[0] - 1)] @ part_2
-    S_cov_level_2 = S_cov_level_2 + t_2 @ covariances_level[0][np.clip(np.arange(T) - 1, 0, covariances_level[0].shape[0] - 1)]
-    S_flow_level = S_flow_level + flow @ means_level[0]
-    part_3 = present_flow * means_level[0]
-    S_n_flow_level_level = S_n_flow_level_level + means_level[0] @ part_3
-    S_n_flow_cov_level = S_n_flow_cov_level + present_flow @ covariances_level[0]
+    part = t_2 * means_level[0]  # (5.2)
+    S_level_level = S_level_level + means_level[0] @ part  # (5.2)
+    S_cov_level = S_cov_level + t_2 @ covariances_level[0]  # (5.3)
+    S_level_level_2 = S_level_level_2 + means_level[0][np.clip(np.arange(T) - 1, 0, means_level[0].shape[0] - 1)] @ part  # (5.4)
+    S_tie_level = S_tie_level + t_2 @ covariances_level[1]  # (5.5)
+    part_2 = t_2 * means_level[0][np.clip(np.arange(T) - 1, 0, means_level[0].shape[0] - 1)]  # (5.6)
+    S_level_level_3 = S_level_level_3 + means_level[0][np.clip(np.arange(T) - 1, 0, means_level[0].shape[0] - 1)] @ part_2  # (5.6)
+    S_cov_level_2 = S_cov_level_2 + t_2 @ covariances_level[0][np.clip(np.arange(T) - 1, 0, covariances_level[0].shape[0] - 1)]  # (5.7)
+    S_flow_level = S_flow_level + flow @ means_level[0]  # (5.10)
+    part_3 = present_flow * means_level[0]  # (5.11)
+    S_n_flow_level_level = S_n_flow_level_level + means_level[0] @ part_3  # (5.11)
+    S_n_flow_cov_level = S_n_flow_cov_level + present_flow @ covariances_level[0]  # (5.12)
     # (9) the log-likelihood, added up
     log_likelihood += log_z_level
     # (5) expected statistics that lack the rows
-    S_count = sum_count_2
-    S_n_flow = sum_n_flow
-    S_flow_flow = sum_flow_flow
+    S_count = sum_count_2  # (5.1)
+    S_n_flow = sum_n_flow  # (5.8)
+    S_flow_flow = sum_flow_flow  # (5.9)
     # (9) the log-likelihood's terms that lack the rows
     log_likelihood += (-0.5) * log0(start_s2)
     log_likelihood += (-0.5) * math.log(2)
@@ -312,11 +312,11 @@ def posterior(params, data, prepared):
     sizes = prepared["the sizes"]
     on = expectations(params, prepared)
     covariances_level, log_z_level, means_level = on()
-    part = means_level[0] * means_level[0]
-    part_0 = means_level[0]
-    part_1 = part + covariances_level[0]
+    part = means_level[0] * means_level[0]  # (4)
+    part_0 = means_level[0]  # (4)
+    part_1 = part + covariances_level[0]  # (4)
     return {
-        "level": {"mean": plates_first(np.asarray(part_0), 1), "var": plates_first(np.asarray(part_1), 1) - plates_first(np.asarray(part_0), 1) ** 2},
+        "level": {"mean": plates_first(np.asarray(part_0), 1), "var": plates_first(np.asarray(part_1), 1) - plates_first(np.asarray(part_0), 1) ** 2},  # (4)
     }
 
 

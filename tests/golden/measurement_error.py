@@ -178,7 +178,7 @@ def default_givens(sizes, given):
 def reference(data):
     """Reference points: data are held as differences from these, so that squares lose no digits."""
     return {
-        "y": centre(data.values["y"], data.masks.get("y"), 0),
+        "y": centre(data.values["y"], data.masks.get("y"), 0),  # (13)
     }
 
 
@@ -191,15 +191,15 @@ def sums_of_data(prepared, rows):
     x = prepared["x"]
     present_y = prepared["present y"]
     y = prepared["y"]
-    t = x[:, rows] ** 2
-    t_2 = y[rows] ** 2
+    t = x[:, rows] ** 2  # (5.5), (12)
+    t_2 = y[rows] ** 2  # (5.9), (12)
     return {
-        "count": weight[rows].sum(),
-        "n_x": weight[rows] @ present_x[:, rows].sum(axis=0),
-        "x_x": weight[rows] @ t.sum(axis=0),
-        "n_y": weight[rows] @ present_y[rows],
-        "y_y": weight[rows] @ t_2,
-        "y": weight[rows] @ y[rows],
+        "count": weight[rows].sum(),  # (5.1), (12)
+        "n_x": weight[rows] @ present_x[:, rows].sum(axis=0),  # (5.4), (12)
+        "x_x": weight[rows] @ t.sum(axis=0),  # (5.5), (12)
+        "n_y": weight[rows] @ present_y[rows],  # (5.8), (12)
+        "y_y": weight[rows] @ t_2,  # (5.9), (12)
+        "y": weight[rows] @ y[rows],  # (5.10), (12)
     }
 
 
@@ -233,7 +233,7 @@ def expectations(params, prepared):
     s2_y = params["s2_y"]
     present_y = prepared["present y"]
     reference_y = prepared["reference y"]
-    a = params["a"] - reference_y
+    a = params["a"] - reference_y  # (13)
     present_x = prepared["present x"]
 
     def on(rows, rng=None):
@@ -265,7 +265,7 @@ def e_step(params, data, prepared, rng=None):
     s2_x = params["s2_x"]
     s2_y = params["s2_y"]
     reference_y = prepared["reference y"]
-    a = params["a"] - reference_y
+    a = params["a"] - reference_y  # (13)
     on = expectations(params, prepared)
     S_square_truth = 0.0
     S_truth = 0.0
@@ -279,27 +279,27 @@ def e_step(params, data, prepared, rng=None):
         n_rows = row_count(rows)
         moments_truth, log_z_truth = on(rows, rng)
         # (5) expected statistics, added up
-        S_square_truth = S_square_truth + moments_truth["square"] @ weight[rows]
-        S_truth = S_truth + moments_truth["id"] @ weight[rows]
-        part = x[:, rows].sum(axis=0) * moments_truth["id"]
-        S_x_truth = S_x_truth + weight[rows] @ part
-        part_2 = present_x[:, rows].sum(axis=0) * moments_truth["square"]
-        S_n_x_square_truth = S_n_x_square_truth + weight[rows] @ part_2
-        part_3 = y[rows] * moments_truth["id"]
-        S_y_truth = S_y_truth + weight[rows] @ part_3
-        part_4 = present_y[rows] * moments_truth["id"]
-        S_n_y_truth = S_n_y_truth + weight[rows] @ part_4
-        part_5 = present_y[rows] * moments_truth["square"]
-        S_n_y_square_truth = S_n_y_square_truth + weight[rows] @ part_5
+        S_square_truth = S_square_truth + moments_truth["square"] @ weight[rows]  # (5.2)
+        S_truth = S_truth + moments_truth["id"] @ weight[rows]  # (5.3)
+        part = x[:, rows].sum(axis=0) * moments_truth["id"]  # (5.6)
+        S_x_truth = S_x_truth + weight[rows] @ part  # (5.6)
+        part_2 = present_x[:, rows].sum(axis=0) * moments_truth["square"]  # (5.7)
+        S_n_x_square_truth = S_n_x_square_truth + weight[rows] @ part_2  # (5.7)
+        part_3 = y[rows] * moments_truth["id"]  # (5.11)
+        S_y_truth = S_y_truth + weight[rows] @ part_3  # (5.11)
+        part_4 = present_y[rows] * moments_truth["id"]  # (5.12)
+        S_n_y_truth = S_n_y_truth + weight[rows] @ part_4  # (5.12)
+        part_5 = present_y[rows] * moments_truth["square"]  # (5.13)
+        S_n_y_square_truth = S_n_y_square_truth + weight[rows] @ part_5  # (5.13)
         # (12) the log-likelihood, added up
         log_likelihood += log_z_truth @ weight[rows]
     # (5) expected statistics that lack the rows
-    S_count = sum_count
-    S_n_x = sum_n_x
-    S_x_x = sum_x_x
-    S_n_y = sum_n_y
-    S_y_y = sum_y_y
-    S_y = sum_y
+    S_count = sum_count  # (5.1)
+    S_n_x = sum_n_x  # (5.4)
+    S_x_x = sum_x_x  # (5.5)
+    S_n_y = sum_n_y  # (5.8)
+    S_y_y = sum_y_y  # (5.9)
+    S_y = sum_y  # (5.10)
     # (12) the log-likelihood's terms that lack the rows
     log_likelihood += (-0.5) * log0(s2) * sum_count
     log_likelihood += (-0.5) * math.log(2) * sum_count
@@ -339,7 +339,7 @@ def m_step(statistics, params, prepared, policy="raise"):
     mean = params["mean"]
     s2 = params["s2"]
     reference_y = prepared["reference y"]
-    a = params["a"] - reference_y
+    a = params["a"] - reference_y  # (13)
     b = params["b"]
     s2_x = params["s2_x"]
     s2_y = params["s2_y"]
@@ -373,7 +373,7 @@ def m_step(statistics, params, prepared, policy="raise"):
     return {
         "mean": mean,
         "s2": s2,
-        "a": a + reference_y,
+        "a": a + reference_y,  # (13)
         "b": b,
         "s2_x": s2_x,
         "s2_y": s2_y,
@@ -394,10 +394,10 @@ def posterior(params, data, prepared):
     for rows in prepared["the chunks"]:
         n_rows = row_count(rows)
         moments_truth, log_z_truth = on(rows)
-        part_0.append(np.array(moments_truth["id"]))
-        part_1.append(np.array(moments_truth["square"]))
+        part_0.append(np.array(moments_truth["id"]))  # (4)
+        part_1.append(np.array(moments_truth["square"]))  # (4)
     return {
-        "truth": {"mean": plates_first(np.concatenate(part_0, axis=-1), 1), "var": plates_first(np.concatenate(part_1, axis=-1), 1) - plates_first(np.concatenate(part_0, axis=-1), 1) ** 2},
+        "truth": {"mean": plates_first(np.concatenate(part_0, axis=-1), 1), "var": plates_first(np.concatenate(part_1, axis=-1), 1) - plates_first(np.concatenate(part_0, axis=-1), 1) ** 2},  # (4)
     }
 
 
@@ -413,7 +413,7 @@ def log_likelihood_rows(params, data, prepared):
     s2_y = params["s2_y"]
     y = prepared["y"]
     reference_y = prepared["reference y"]
-    a = params["a"] - reference_y
+    a = params["a"] - reference_y  # (13)
     on = expectations(params, prepared)
     parts = [np.zeros(0)]
     for rows in prepared["the chunks"]:

@@ -154,7 +154,7 @@ def default_givens(sizes, given):
 def reference(data):
     """Reference points: data are held as differences from these, so that squares lose no digits."""
     return {
-        "x": centre(data.values["x"], data.masks.get("x"), 1),
+        "x": centre(data.values["x"], data.masks.get("x"), 1),  # (12)
     }
 
 
@@ -163,7 +163,7 @@ def sums_of_data(prepared):
     sizes = prepared["the sizes"]
     weight = prepared["the weight"]
     return {
-        "count": weight.sum(),
+        "count": weight.sum(),  # (11)
     }
 
 
@@ -191,7 +191,7 @@ def expectations(params, prepared):
     load = params["load"]
     x = prepared["x"]
     reference_x = prepared["reference x"]
-    mean = params["mean"] - reference_x
+    mean = params["mean"] - reference_x  # (12)
     K = sizes["K"]
     N = sizes["N"]
     weights = params["weights"]
@@ -236,7 +236,7 @@ def e_step(params, data, prepared, rng=None):
     mean_y, cov_y, log_z_y, q_z, log_z_z = on(rng)
     S_z = 0.0
     S_z_n_x = 0.0
-    t = x ** 2
+    t = x ** 2  # (6.3)
     S_z_x_x = 0.0
     S_z_x = 0.0
     S_y_x_y = 0.0
@@ -246,20 +246,20 @@ def e_step(params, data, prepared, rng=None):
     S_y_n_x_cov_y = 0.0
     log_likelihood = 0.0
     # (6) expected statistics, added up
-    q_z_weighted = q_z if prepared["the weights are even"] else q_z * weight
-    S_z = S_z + q_z_weighted.sum(axis=1)
-    S_z_n_x = S_z_n_x + present_x @ q_z_weighted.sum(axis=0)
-    S_z_x_x = S_z_x_x + t @ q_z_weighted.sum(axis=0)
-    S_z_x = S_z_x + (x @ q_z_weighted.T).T
-    q_z_weighted_2 = q_z if prepared["the weights are even"] else q_z * weight
-    part = x[:, None, :] * q_z_weighted_2
-    S_y_x_y = S_y_x_y + np.einsum("abc,dac->abd", mean_y[0], part).transpose(0, 2, 1)
-    S_z_n_x_2 = S_z_n_x_2 + (present_x @ q_z_weighted.T).T
-    part_2 = present_x[:, None, :] * q_z_weighted_2
-    S_y_n_x_y = S_y_n_x_y + np.einsum("abc,dac->abd", mean_y[0], part_2).transpose(0, 2, 1)
-    part_3 = mean_y[0][:, :, None, :] * mean_y[0][:, None, :, :]
-    S_y_n_x_y_y = S_y_n_x_y_y + np.einsum("abc,bdec->abde", part_2, part_3).transpose(1, 0, 2, 3)
-    S_y_n_x_cov_y = S_y_n_x_cov_y + np.einsum("abcd,ead->abce", cov_y[0][0], part_2).transpose(0, 3, 1, 2)
+    q_z_weighted = q_z if prepared["the weights are even"] else q_z * weight  # (6.1)
+    S_z = S_z + q_z_weighted.sum(axis=1)  # (6.1)
+    S_z_n_x = S_z_n_x + present_x @ q_z_weighted.sum(axis=0)  # (6.2)
+    S_z_x_x = S_z_x_x + t @ q_z_weighted.sum(axis=0)  # (6.3)
+    S_z_x = S_z_x + (x @ q_z_weighted.T).T  # (6.4)
+    q_z_weighted_2 = q_z if prepared["the weights are even"] else q_z * weight  # (6.5)
+    part = x[:, None, :] * q_z_weighted_2  # (6.5)
+    S_y_x_y = S_y_x_y + np.einsum("abc,dac->abd", mean_y[0], part).transpose(0, 2, 1)  # (6.5)
+    S_z_n_x_2 = S_z_n_x_2 + (present_x @ q_z_weighted.T).T  # (6.6)
+    part_2 = present_x[:, None, :] * q_z_weighted_2  # (6.7)
+    S_y_n_x_y = S_y_n_x_y + np.einsum("abc,dac->abd", mean_y[0], part_2).transpose(0, 2, 1)  # (6.7)
+    part_3 = mean_y[0][:, :, None, :] * mean_y[0][:, None, :, :]  # (6.8)
+    S_y_n_x_y_y = S_y_n_x_y_y + np.einsum("abc,bdec->abde", part_2, part_3).transpose(1, 0, 2, 3)  # (6.8)
+    S_y_n_x_cov_y = S_y_n_x_cov_y + np.einsum("abcd,ead->abce", cov_y[0][0], part_2).transpose(0, 3, 1, 2)  # (6.9)
     # (11) the log-likelihood, added up
     log_likelihood += log_z_z @ weight
     # (11) the log-likelihood's terms that lack the rows
@@ -283,7 +283,7 @@ def m_step(statistics, params, prepared, policy="raise"):
     sizes = prepared["the sizes"]
     weights = params["weights"]
     reference_x = prepared["reference x"]
-    mean = params["mean"] - reference_x
+    mean = params["mean"] - reference_x  # (12)
     load = params["load"]
     noise = params["noise"]
     S_z = statistics["z"]
@@ -319,7 +319,7 @@ def m_step(statistics, params, prepared, policy="raise"):
     noise = positive((-2) * part, "noise", noise, policy, 1e-14 * prepared["the spread"] ** 2, (-0.5) * S_z_n_x)
     return {
         "weights": weights,
-        "mean": mean + reference_x,
+        "mean": mean + reference_x,  # (12)
         "load": load,
         "noise": noise,
     }
@@ -335,13 +335,13 @@ def posterior(params, data, prepared):
     sizes = prepared["the sizes"]
     on = expectations(params, prepared)
     mean_y, cov_y, log_z_y, q_z, log_z_z = on()
-    part = mean_y[0] * q_z[:, None, :]
-    part_0 = np.einsum("abc,ac->bc", mean_y[0], q_z)
-    part_1 = np.einsum("abc,adc->bdc", mean_y[0], part).transpose(1, 0, 2) + np.einsum("abcd,ad->bcd", cov_y[0][0], q_z)
-    part_2 = q_z
+    part = mean_y[0] * q_z[:, None, :]  # (4)
+    part_0 = np.einsum("abc,ac->bc", mean_y[0], q_z)  # (4)
+    part_1 = np.einsum("abc,adc->bdc", mean_y[0], part).transpose(1, 0, 2) + np.einsum("abcd,ad->bcd", cov_y[0][0], q_z)  # (4)
+    part_2 = q_z  # (5)
     return {
-        "y": {"mean": plates_first(np.asarray(part_0), 1), "cov": less_outer(plates_first(np.asarray(part_1), 1), plates_first(np.asarray(part_0), 1))},
-        "z": plates_first(np.asarray(part_2), 1),
+        "y": {"mean": plates_first(np.asarray(part_0), 1), "cov": less_outer(plates_first(np.asarray(part_1), 1), plates_first(np.asarray(part_0), 1))},  # (4)
+        "z": plates_first(np.asarray(part_2), 1),  # (5)
     }
 
 

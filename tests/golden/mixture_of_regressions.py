@@ -138,7 +138,7 @@ def default_givens(sizes, given):
 def reference(data):
     """Reference points: data are held as differences from these, so that squares lose no digits."""
     return {
-        "y": centre(data.values["y"], data.masks.get("y"), 0),
+        "y": centre(data.values["y"], data.masks.get("y"), 0),  # (11)
     }
 
 
@@ -199,7 +199,7 @@ def expectations(params, prepared):
     weights = params["weights"]
     sd = params["sd"]
     reference_y = prepared["reference y"]
-    coef = params["coef"] - (reference_y * ((np.arange(3) == 0) + 0.0))
+    coef = params["coef"] - (reference_y * ((np.arange(3) == 0) + 0.0))  # (11)
     y = prepared["y"]
     # (4) what the posterior of z takes from the parameters
     t = log0(weights)
@@ -270,7 +270,7 @@ def m_step(statistics, params, prepared, policy="raise"):
     sizes = prepared["the sizes"]
     weights = params["weights"]
     reference_y = prepared["reference y"]
-    coef = params["coef"] - (reference_y * ((np.arange(3) == 0) + 0.0))
+    coef = params["coef"] - (reference_y * ((np.arange(3) == 0) + 0.0))  # (11)
     sd = params["sd"]
     S_z = statistics["z"]
     S_z_n_y = statistics["z_n_y"]
@@ -327,7 +327,7 @@ def m_step(statistics, params, prepared, policy="raise"):
     sd = positive(np.sqrt(2) * t_5, "sd", sd, policy, 1e-14 * prepared["the spread"] ** 1, -S_z_n_y)
     return {
         "weights": weights,
-        "coef": coef + (reference_y * ((np.arange(3) == 0) + 0.0)),
+        "coef": coef + (reference_y * ((np.arange(3) == 0) + 0.0)),  # (11)
         "sd": sd,
     }
 
@@ -345,9 +345,9 @@ def posterior(params, data, prepared):
     for rows in prepared["the chunks"]:
         n_rows = row_count(rows)
         q_z, log_z_z, features_2 = on(rows)
-        part_0.append(np.array(q_z))
+        part_0.append(np.array(q_z))  # (4)
     return {
-        "z": plates_first(np.concatenate(part_0, axis=-1), 1),
+        "z": plates_first(np.concatenate(part_0, axis=-1), 1),  # (4)
     }
 
 

@@ -118,11 +118,11 @@ def sums_of_data(prepared, rows):
     weight = prepared["the weight"]
     present_y = prepared["present y"]
     y = prepared["y"]
-    t = special.gammaln((1 + y[rows]))
-    part = weight[rows] * present_y[rows]
+    t = special.gammaln((1 + y[rows]))  # (9)
+    part = weight[rows] * present_y[rows]  # (9)
     return {
-        "count": weight[rows].sum(),
-        "n_y_lgamma_y": t @ part,
+        "count": weight[rows].sum(),  # (5.1), (9)
+        "n_y_lgamma_y": t @ part,  # (9)
     }
 
 
@@ -175,12 +175,12 @@ def e_step(params, data, prepared, rng=None):
         n_rows = row_count(rows)
         moments_rate, log_z_rate = on(rows, rng)
         # (5) expected statistics, added up
-        S_log_rate = S_log_rate + moments_rate["log"] @ weight[rows]
-        S_rate = S_rate + moments_rate["id"] @ weight[rows]
+        S_log_rate = S_log_rate + moments_rate["log"] @ weight[rows]  # (5.2)
+        S_rate = S_rate + moments_rate["id"] @ weight[rows]  # (5.3)
         # (9) the log-likelihood, added up
         log_likelihood += log_z_rate @ weight[rows]
     # (5) expected statistics that lack the rows
-    S_count = sum_count
+    S_count = sum_count  # (5.1)
     # (9) the log-likelihood's terms that lack the rows
     log_likelihood += shape * (log0(shape) - log0(mean)) * sum_count
     log_likelihood += -special.gammaln(shape) * sum_count
@@ -230,13 +230,13 @@ def posterior(params, data, prepared):
     for rows in prepared["the chunks"]:
         n_rows = row_count(rows)
         moments_rate, log_z_rate = on(rows)
-        part_0.append(np.array(moments_rate["id"]))
-        part_1.append(np.array(moments_rate["square"]))
-        part_2.append(np.array(moments_rate["log"]))
-        part_3.append(np.array(moments_rate["arguments"]["shape"]))
-        part_4.append(np.array(moments_rate["arguments"]["rate"]))
+        part_0.append(np.array(moments_rate["id"]))  # (4)
+        part_1.append(np.array(moments_rate["square"]))  # (4)
+        part_2.append(np.array(moments_rate["log"]))  # (4)
+        part_3.append(np.array(moments_rate["arguments"]["shape"]))  # (4)
+        part_4.append(np.array(moments_rate["arguments"]["rate"]))  # (4)
     return {
-        "rate": {"mean": plates_first(np.concatenate(part_0, axis=-1), 1), "var": plates_first(np.concatenate(part_1, axis=-1), 1) - plates_first(np.concatenate(part_0, axis=-1), 1) ** 2, "shape": plates_first(np.concatenate(part_3, axis=-1), 1), "rate": plates_first(np.concatenate(part_4, axis=-1), 1)},
+        "rate": {"mean": plates_first(np.concatenate(part_0, axis=-1), 1), "var": plates_first(np.concatenate(part_1, axis=-1), 1) - plates_first(np.concatenate(part_0, axis=-1), 1) ** 2, "shape": plates_first(np.concatenate(part_3, axis=-1), 1), "rate": plates_first(np.concatenate(part_4, axis=-1), 1)},  # (4)
     }
 
 

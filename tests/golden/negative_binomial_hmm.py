@@ -164,9 +164,9 @@ def sums_of_data(prepared):
     sizes = prepared["the sizes"]
     present_y = prepared["present y"]
     y = prepared["y"]
-    t = special.gammaln((1 + y))
+    t = special.gammaln((1 + y))  # (12)
     return {
-        "n_y_lgamma_y": present_y @ t,
+        "n_y_lgamma_y": present_y @ t,  # (12)
     }
 
 
@@ -234,12 +234,12 @@ def e_step(params, data, prepared, rng=None):
     S_rate_rate = 0.0
     log_likelihood = 0.0
     # (6) expected statistics, added up
-    S_z_first = S_z_first + chain_z["first"][0]
-    part = chain_z["edge"] * (chain_z["from"] @ chain_z["to"].T)
-    S_z_pair = S_z_pair + part
-    S_z = S_z + q_z.sum(axis=1)
-    S_rate_log_rate = S_rate_log_rate + np.einsum("ab,ab->a", moments_rate["log"], q_z)
-    S_rate_rate = S_rate_rate + np.einsum("ab,ab->a", moments_rate["id"], q_z)
+    S_z_first = S_z_first + chain_z["first"][0]  # (6.1)
+    part = chain_z["edge"] * (chain_z["from"] @ chain_z["to"].T)  # (6.2)
+    S_z_pair = S_z_pair + part  # (6.2)
+    S_z = S_z + q_z.sum(axis=1)  # (6.3)
+    S_rate_log_rate = S_rate_log_rate + np.einsum("ab,ab->a", moments_rate["log"], q_z)  # (6.4)
+    S_rate_rate = S_rate_rate + np.einsum("ab,ab->a", moments_rate["id"], q_z)  # (6.5)
     # (12) the log-likelihood, added up
     log_likelihood += log_z_z
     # (12) the log-likelihood's terms that lack the rows
@@ -316,13 +316,13 @@ def posterior(params, data, prepared):
     sizes = prepared["the sizes"]
     on = expectations(params, prepared)
     moments_rate, log_z_rate, q_z, log_z_z, chain_z = on()
-    part_0 = np.einsum("ab,ab->b", moments_rate["id"], q_z)
-    part_1 = np.einsum("ab,ab->b", moments_rate["square"], q_z)
-    part_2 = np.einsum("ab,ab->b", moments_rate["log"], q_z)
-    part_3 = q_z
+    part_0 = np.einsum("ab,ab->b", moments_rate["id"], q_z)  # (4)
+    part_1 = np.einsum("ab,ab->b", moments_rate["square"], q_z)  # (4)
+    part_2 = np.einsum("ab,ab->b", moments_rate["log"], q_z)  # (4)
+    part_3 = q_z  # (5)
     return {
-        "rate": {"mean": plates_first(np.asarray(part_0), 1), "var": plates_first(np.asarray(part_1), 1) - plates_first(np.asarray(part_0), 1) ** 2, "E[log]": plates_first(np.asarray(part_2), 1)},
-        "z": plates_first(np.asarray(part_3), 1),
+        "rate": {"mean": plates_first(np.asarray(part_0), 1), "var": plates_first(np.asarray(part_1), 1) - plates_first(np.asarray(part_0), 1) ** 2, "E[log]": plates_first(np.asarray(part_2), 1)},  # (4)
+        "z": plates_first(np.asarray(part_3), 1),  # (5)
     }
 
 

@@ -125,7 +125,7 @@ def default_givens(sizes, given):
 def reference(data):
     """Reference points: data are held as differences from these, so that squares lose no digits."""
     return {
-        "x": centre(data.values["x"], data.masks.get("x"), 1),
+        "x": centre(data.values["x"], data.masks.get("x"), 1),  # (11)
     }
 
 
@@ -170,7 +170,7 @@ def expectations(params, prepared):
     cov = params["cov"]
     D = sizes["D"]
     reference_x = prepared["reference x"]
-    mean = params["mean"] - reference_x
+    mean = params["mean"] - reference_x  # (11)
     x = prepared["x"]
     # (4) what the posterior of z takes from the parameters
     t = log0(weights)
@@ -224,7 +224,7 @@ def m_step(statistics, params, prepared, policy="raise"):
     sizes = prepared["the sizes"]
     weights = params["weights"]
     reference_x = prepared["reference x"]
-    mean = params["mean"] - reference_x
+    mean = params["mean"] - reference_x  # (11)
     cov = params["cov"]
     S_z = statistics["z"]
     S_z_n_x = statistics["z_n_x"]
@@ -243,7 +243,7 @@ def m_step(statistics, params, prepared, policy="raise"):
     cov = spread(scatter_cov, weight_cov, "cov", cov, policy, prepared["the scale"])
     return {
         "weights": weights,
-        "mean": mean + reference_x,
+        "mean": mean + reference_x,  # (11)
         "cov": cov,
     }
 
@@ -261,9 +261,9 @@ def posterior(params, data, prepared):
     for rows in prepared["the chunks"]:
         n_rows = row_count(rows)
         q_z, log_z_z, features_2 = on(rows)
-        part_0.append(np.array(q_z))
+        part_0.append(np.array(q_z))  # (4)
     return {
-        "z": plates_first(np.concatenate(part_0, axis=-1), 1),
+        "z": plates_first(np.concatenate(part_0, axis=-1), 1),  # (4)
     }
 
 

@@ -123,7 +123,7 @@ def default_givens(sizes, given):
 def reference(data):
     """Reference points: data are held as differences from these, so that squares lose no digits."""
     return {
-        "x": centre(data.values["x"], data.masks.get("x"), 1),
+        "x": centre(data.values["x"], data.masks.get("x"), 1),  # (10)
     }
 
 
@@ -134,13 +134,13 @@ def sums_of_data(prepared, rows):
     weight = prepared["the weight"]
     present_x = prepared["present x"]
     x = prepared["x"]
-    t = x[:, rows] ** 2
+    t = x[:, rows] ** 2  # (5.2), (9)
     return {
-        "n_x": weight[rows] @ present_x[:, rows].sum(axis=0),
-        "x_x": weight[rows] @ t.sum(axis=0),
-        "x": weight[rows] @ x[:, rows].T,
-        "n_x_2": weight[rows] @ present_x[:, rows].T,
-        "count": weight[rows].sum(),
+        "n_x": weight[rows] @ present_x[:, rows].sum(axis=0),  # (5.1), (9)
+        "x_x": weight[rows] @ t.sum(axis=0),  # (5.2), (9)
+        "x": weight[rows] @ x[:, rows].T,  # (5.3), (9)
+        "n_x_2": weight[rows] @ present_x[:, rows].T,  # (5.5), (9)
+        "count": weight[rows].sum(),  # (9)
     }
 
 
@@ -169,7 +169,7 @@ def expectations(params, prepared):
     load = params["load"]
     x = prepared["x"]
     reference_x = prepared["reference x"]
-    mean = params["mean"] - reference_x
+    mean = params["mean"] - reference_x  # (10)
     # (4) what the posterior of y takes from the parameters
     part = load[:, :, None] * load[:, None, :]
     part_2 = mean[:, None] * load
@@ -197,32 +197,32 @@ def e_step(params, data, prepared, rng=None):
     sum_count = prepared["the sums"]["count"]
     s2 = params["s2"]
     reference_x = prepared["reference x"]
-    mean = params["mean"] - reference_x
+    mean = params["mean"] - reference_x  # (10)
     on = expectations(params, prepared)
     S_x_y = 0.0
     S_n_x_y = 0.0
     S_n_x_y_y = 0.0
     S_n_x_cov_y = 0.0
-    t = mean ** 2
+    t = mean ** 2  # (9)
     log_likelihood = 0.0
     for rows in prepared["the chunks"]:
         n_rows = row_count(rows)
         mean_y, cov_y, log_z_y = on(rows, rng)
         # (5) expected statistics, added up
-        part = x[:, rows] * weight[rows]
-        S_x_y = S_x_y + (mean_y[0] @ part.T).T
-        part_2 = present_x[:, rows] * weight[rows]
-        S_n_x_y = S_n_x_y + (mean_y[0] @ part_2.T).T
-        part_3 = mean_y[0][:, None, :] * mean_y[0]
-        S_n_x_y_y = S_n_x_y_y + np.tensordot(part_2, part_3, ([1], [2]))
-        S_n_x_cov_y = S_n_x_cov_y + np.tensordot(cov_y[0][0], part_2, ([2], [1])).transpose(2, 0, 1)
+        part = x[:, rows] * weight[rows]  # (5.4)
+        S_x_y = S_x_y + (mean_y[0] @ part.T).T  # (5.4)
+        part_2 = present_x[:, rows] * weight[rows]  # (5.6)
+        S_n_x_y = S_n_x_y + (mean_y[0] @ part_2.T).T  # (5.6)
+        part_3 = mean_y[0][:, None, :] * mean_y[0]  # (5.7)
+        S_n_x_y_y = S_n_x_y_y + np.tensordot(part_2, part_3, ([1], [2]))  # (5.7)
+        S_n_x_cov_y = S_n_x_cov_y + np.tensordot(cov_y[0][0], part_2, ([2], [1])).transpose(2, 0, 1)  # (5.8)
         # (9) the log-likelihood, added up
         log_likelihood += log_z_y @ weight[rows]
     # (5) expected statistics that lack the rows
-    S_n_x = sum_n_x
-    S_x_x = sum_x_x
-    S_x = sum_x
-    S_n_x_2 = sum_n_x_2
+    S_n_x = sum_n_x  # (5.1)
+    S_x_x = sum_x_x  # (5.2)
+    S_x = sum_x  # (5.3)
+    S_n_x_2 = sum_n_x_2  # (5.5)
     # (9) the log-likelihood's terms that lack the rows
     log_likelihood += (-0.5) * Q * (math.log(2) + math.log(np.pi)) * sum_count
     log_likelihood += (-0.5) * log0(s2) * sum_n_x
@@ -248,7 +248,7 @@ def m_step(statistics, params, prepared, policy="raise"):
     """The parameters that maximise the expected log joint with these statistics. Raises Degenerate."""
     sizes = prepared["the sizes"]
     reference_x = prepared["reference x"]
-    mean = params["mean"] - reference_x
+    mean = params["mean"] - reference_x  # (10)
     load = params["load"]
     s2 = params["s2"]
     S_n_x_2 = statistics["n_x_2"]
@@ -271,7 +271,7 @@ def m_step(statistics, params, prepared, policy="raise"):
     t = mean ** 2
     s2 = positive((-2) * (((-0.5) * S_x_x) + (mean @ S_x) + np.tensordot(load, S_x_y, ([0, 1], [0, 1])) + ((-0.5) * (t @ S_n_x_2)) + ((-0.5) * np.tensordot(load, np.einsum("ab,abc->ac", load, S_n_x_y_y), ([0, 1], [0, 1]))) + ((-0.5) * np.tensordot(load, np.einsum("ab,abc->ac", load, S_n_x_cov_y), ([0, 1], [0, 1]))) - (mean @ np.einsum("ab,ab->a", load, S_n_x_y))) / S_n_x, "s2", s2, policy, 1e-14 * prepared["the spread"] ** 2, (-0.5) * S_n_x)
     return {
-        "mean": mean + reference_x,
+        "mean": mean + reference_x,  # (10)
         "load": load,
         "s2": s2,
     }
@@ -291,10 +291,10 @@ def posterior(params, data, prepared):
     for rows in prepared["the chunks"]:
         n_rows = row_count(rows)
         mean_y, cov_y, log_z_y = on(rows)
-        part_0.append(np.array(mean_y[0]))
-        part_1.append(np.array(cov_y[0][0]))
+        part_0.append(np.array(mean_y[0]))  # (4)
+        part_1.append(np.array(cov_y[0][0]))  # (4)
     return {
-        "y": {"mean": plates_first(np.concatenate(part_0, axis=-1), 1), "cov": plates_first(np.concatenate(part_1, axis=-1), 1)},
+        "y": {"mean": plates_first(np.concatenate(part_0, axis=-1), 1), "cov": plates_first(np.concatenate(part_1, axis=-1), 1)},  # (4)
     }
 
 
@@ -306,9 +306,9 @@ def log_likelihood_rows(params, data, prepared):
     s2 = params["s2"]
     x = prepared["x"]
     reference_x = prepared["reference x"]
-    mean = params["mean"] - reference_x
+    mean = params["mean"] - reference_x  # (10)
     on = expectations(params, prepared)
-    t_2 = mean ** 2
+    t_2 = mean ** 2  # (9)
     parts = [np.zeros(0)]
     for rows in prepared["the chunks"]:
         n_rows = row_count(rows)

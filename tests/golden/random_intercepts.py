@@ -148,7 +148,7 @@ def default_givens(sizes, given):
 def reference(data):
     """Reference points: data are held as differences from these, so that squares lose no digits."""
     return {
-        "beta": plane(data.values["y"], data.masks.get("y"), data.values["X"]),
+        "beta": plane(data.values["y"], data.masks.get("y"), data.values["X"]),  # (11)
     }
 
 
@@ -161,21 +161,21 @@ def sums_of_data(prepared):
     G = sizes["G"]
     X = prepared["X"]
     present_y = prepared["present y"]
-    part = weight * y
-    sums = segment_sum(part, subject, G)
-    part_2 = weight * present_y
-    part_3 = X * part_2
-    sums_2 = segment_sum(part_3, subject, G)
-    sums_3 = segment_sum(part_2, subject, G)
-    t = y ** 2
+    part = weight * y  # (4), (5.5)
+    sums = segment_sum(part, subject, G)  # (4), (5.5)
+    part_2 = weight * present_y  # (4), (5.7)
+    part_3 = X * part_2  # (4), (5.7)
+    sums_2 = segment_sum(part_3, subject, G)  # (4), (5.7)
+    sums_3 = segment_sum(part_2, subject, G)  # (4), (5.8)
+    t = y ** 2  # (5.3), (10)
     return {
-        "y_subject": sums,
-        "X_n_y_subject": sums_2.T,
-        "n_y_subject": sums_3,
-        "n_y": weight @ present_y,
-        "y_y": weight @ t,
-        "X_y": X @ part,
-        "X_X_n_y": (X @ part_3.T).T,
+        "y_subject": sums,  # (4), (5.5)
+        "X_n_y_subject": sums_2.T,  # (4), (5.7)
+        "n_y_subject": sums_3,  # (4), (5.8)
+        "n_y": weight @ present_y,  # (5.2), (10)
+        "y_y": weight @ t,  # (5.3), (10)
+        "X_y": X @ part,  # (5.4), (10)
+        "X_X_n_y": (X @ part_3.T).T,  # (5.6), (10)
     }
 
 
@@ -202,7 +202,7 @@ def expectations(params, prepared):
     s2 = params["s2"]
     sum_y_subject = prepared["the sums"]["y_subject"]
     reference_beta = prepared["reference beta"]
-    beta = params["beta"] - reference_beta
+    beta = params["beta"] - reference_beta  # (11)
     sum_X_n_y_subject = prepared["the sums"]["X_n_y_subject"]
     s2_b = params["s2_b"]
     sum_n_y_subject = prepared["the sums"]["n_y_subject"]
@@ -231,19 +231,19 @@ def e_step(params, data, prepared, rng=None):
     s2_b = params["s2_b"]
     s2 = params["s2"]
     reference_beta = prepared["reference beta"]
-    beta = params["beta"] - reference_beta
+    beta = params["beta"] - reference_beta  # (11)
     on = expectations(params, prepared)
     moments_b, log_z_b = on(rng)
     log_likelihood = 0.0
     # (5) expected statistics that lack the rows
-    S_square_b = moments_b["square"].sum()
-    S_n_y = sum_n_y
-    S_y_y = sum_y_y
-    S_y_X = sum_X_y
-    S_y_subject_b = moments_b["id"] @ sum_y_subject
-    S_n_y_X_X = sum_X_X_n_y
-    S_n_y_X_subject_b = moments_b["id"] @ sum_X_n_y_subject
-    S_n_y_subject_square_b = moments_b["square"] @ sum_n_y_subject
+    S_square_b = moments_b["square"].sum()  # (5.1)
+    S_n_y = sum_n_y  # (5.2)
+    S_y_y = sum_y_y  # (5.3)
+    S_y_X = sum_X_y  # (5.4)
+    S_y_subject_b = moments_b["id"] @ sum_y_subject  # (5.5)
+    S_n_y_X_X = sum_X_X_n_y  # (5.6)
+    S_n_y_X_subject_b = moments_b["id"] @ sum_X_n_y_subject  # (5.7)
+    S_n_y_subject_square_b = moments_b["square"] @ sum_n_y_subject  # (5.8)
     # (10) the log-likelihood's terms that lack the rows
     log_likelihood += (-0.5) * G * log0(s2_b)
     log_likelihood += (-0.5) * G * math.log(2)
@@ -272,7 +272,7 @@ def m_step(statistics, params, prepared, policy="raise"):
     """The parameters that maximise the expected log joint with these statistics. Raises Degenerate."""
     sizes = prepared["the sizes"]
     reference_beta = prepared["reference beta"]
-    beta = params["beta"] - reference_beta
+    beta = params["beta"] - reference_beta  # (11)
     s2_b = params["s2_b"]
     s2 = params["s2"]
     S_n_y_X_X = statistics["n_y_X_X"]
@@ -296,7 +296,7 @@ def m_step(statistics, params, prepared, policy="raise"):
     t = beta @ S_n_y_X_X
     s2 = positive((-2) * (((-0.5) * S_y_y) + (beta @ S_y_X) + S_y_subject_b + ((-0.5) * (beta @ t)) + ((-0.5) * S_n_y_subject_square_b) - (beta @ S_n_y_X_subject_b)) / S_n_y, "s2", s2, policy, 0.0, (-0.5) * S_n_y)
     return {
-        "beta": beta + reference_beta,
+        "beta": beta + reference_beta,  # (11)
         "s2_b": s2_b,
         "s2": s2,
     }
@@ -312,10 +312,10 @@ def posterior(params, data, prepared):
     sizes = prepared["the sizes"]
     on = expectations(params, prepared)
     moments_b, log_z_b = on()
-    part_0 = moments_b["id"]
-    part_1 = moments_b["square"]
+    part_0 = moments_b["id"]  # (4)
+    part_1 = moments_b["square"]  # (4)
     return {
-        "b": {"mean": plates_first(np.asarray(part_0), 1), "var": plates_first(np.asarray(part_1), 1) - plates_first(np.asarray(part_0), 1) ** 2},
+        "b": {"mean": plates_first(np.asarray(part_0), 1), "var": plates_first(np.asarray(part_1), 1) - plates_first(np.asarray(part_0), 1) ** 2},  # (4)
     }
 
 

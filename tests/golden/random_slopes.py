@@ -162,27 +162,27 @@ def sums_of_data(prepared):
     G = sizes["G"]
     day = prepared["day"]
     y = prepared["y"]
-    part = weight * present_y
-    sums = segment_sum(part, subject, G)
-    part_2 = weight * day
-    part_3 = present_y * part_2
-    sums_2 = segment_sum(part_3, subject, G)
-    t = day ** 2
-    part_4 = t * part
-    sums_3 = segment_sum(part_4, subject, G)
-    part_5 = weight * y
-    sums_4 = segment_sum(part_5, subject, G)
-    part_6 = y * part_2
-    sums_5 = segment_sum(part_6, subject, G)
-    t_2 = y ** 2
+    part = weight * present_y  # (4), (5.8), (5.9)
+    sums = segment_sum(part, subject, G)  # (4), (5.8), (5.9)
+    part_2 = weight * day  # (4), (5.10), (5.11), (5.12)
+    part_3 = present_y * part_2  # (4), (5.10), (5.11), (5.12)
+    sums_2 = segment_sum(part_3, subject, G)  # (4), (5.10), (5.11), (5.12)
+    t = day ** 2  # (4), (5.13), (5.14)
+    part_4 = t * part  # (4), (5.13), (5.14)
+    sums_3 = segment_sum(part_4, subject, G)  # (4), (5.13), (5.14)
+    part_5 = weight * y  # (4), (5.6)
+    sums_4 = segment_sum(part_5, subject, G)  # (4), (5.6)
+    part_6 = y * part_2  # (4), (5.7)
+    sums_5 = segment_sum(part_6, subject, G)  # (4), (5.7)
+    t_2 = y ** 2  # (5.5), (10)
     return {
-        "n_y_subject": sums,
-        "day_n_y_subject": sums_2,
-        "n_y_day_day_subject": sums_3,
-        "y_subject": sums_4,
-        "day_y_subject": sums_5,
-        "n_y": weight @ present_y,
-        "y_y": weight @ t_2,
+        "n_y_subject": sums,  # (4), (5.8), (5.9)
+        "day_n_y_subject": sums_2,  # (4), (5.10), (5.11), (5.12)
+        "n_y_day_day_subject": sums_3,  # (4), (5.13), (5.14)
+        "y_subject": sums_4,  # (4), (5.6)
+        "day_y_subject": sums_5,  # (4), (5.7)
+        "n_y": weight @ present_y,  # (5.4), (10)
+        "y_y": weight @ t_2,  # (5.5), (10)
     }
 
 
@@ -258,30 +258,30 @@ def e_step(params, data, prepared, rng=None):
     S_n_y_subject_b_b = 0.0
     S_n_y_day_subject_b_b = 0.0
     S_n_y_day_day_subject_b_b = 0.0
-    cholesky_2 = cholesky(cov)
-    precision = inverse(cholesky_2)
+    cholesky_2 = cholesky(cov)  # (10)
+    precision = inverse(cholesky_2)  # (10)
     log_likelihood = 0.0
     # (5) expected statistics, added up
-    S_b_b = S_b_b + mean_b[0] @ mean_b[0].T
-    S_b = S_b + mean_b[0].sum(axis=1)
-    S_y_subject_b = S_y_subject_b + mean_b[0][0, :] @ sum_y_subject
-    S_y_day_subject_b = S_y_day_subject_b + mean_b[0][1, :] @ sum_day_y_subject
-    part = mean_b[0][0, :] * mean_b[0][0, :]
-    S_n_y_subject_b_b = S_n_y_subject_b_b + sum_n_y_subject @ part
-    part_2 = mean_b[0][0, :] * mean_b[0][1, :]
-    S_n_y_day_subject_b_b = S_n_y_day_subject_b_b + sum_day_n_y_subject @ part_2
-    part_3 = mean_b[0][1, :] * mean_b[0][1, :]
-    S_n_y_day_day_subject_b_b = S_n_y_day_day_subject_b_b + sum_n_y_day_day_subject @ part_3
+    S_b_b = S_b_b + mean_b[0] @ mean_b[0].T  # (5.1)
+    S_b = S_b + mean_b[0].sum(axis=1)  # (5.3)
+    S_y_subject_b = S_y_subject_b + mean_b[0][0, :] @ sum_y_subject  # (5.6)
+    S_y_day_subject_b = S_y_day_subject_b + mean_b[0][1, :] @ sum_day_y_subject  # (5.7)
+    part = mean_b[0][0, :] * mean_b[0][0, :]  # (5.8)
+    S_n_y_subject_b_b = S_n_y_subject_b_b + sum_n_y_subject @ part  # (5.8)
+    part_2 = mean_b[0][0, :] * mean_b[0][1, :]  # (5.10)
+    S_n_y_day_subject_b_b = S_n_y_day_subject_b_b + sum_day_n_y_subject @ part_2  # (5.10)
+    part_3 = mean_b[0][1, :] * mean_b[0][1, :]  # (5.13)
+    S_n_y_day_day_subject_b_b = S_n_y_day_day_subject_b_b + sum_n_y_day_day_subject @ part_3  # (5.13)
     # (10) the log-likelihood, added up
     log_likelihood += log_z_b.sum()
     # (5) expected statistics that lack the rows
-    S_cov_b = cov_b[0][0].sum(axis=2)
-    S_n_y = sum_n_y
-    S_y_y = sum_y_y
-    S_n_y_subject_cov_b = cov_b[0][0][0, 0, :] @ sum_n_y_subject
-    S_n_y_day_subject_cov_b = cov_b[0][0][0, 1, :] @ sum_day_n_y_subject
-    S_n_y_day_subject_cov_b_2 = cov_b[0][0][1, 0, :] @ sum_day_n_y_subject
-    S_n_y_day_day_subject_cov_b = cov_b[0][0][1, 1, :] @ sum_n_y_day_day_subject
+    S_cov_b = cov_b[0][0].sum(axis=2)  # (5.2)
+    S_n_y = sum_n_y  # (5.4)
+    S_y_y = sum_y_y  # (5.5)
+    S_n_y_subject_cov_b = cov_b[0][0][0, 0, :] @ sum_n_y_subject  # (5.9)
+    S_n_y_day_subject_cov_b = cov_b[0][0][0, 1, :] @ sum_day_n_y_subject  # (5.11)
+    S_n_y_day_subject_cov_b_2 = cov_b[0][0][1, 0, :] @ sum_day_n_y_subject  # (5.12)
+    S_n_y_day_day_subject_cov_b = cov_b[0][0][1, 1, :] @ sum_n_y_day_day_subject  # (5.14)
     # (10) the log-likelihood's terms that lack the rows
     log_likelihood += (-0.5) * G * log_determinant(cholesky_2)
     log_likelihood += (-0.5) * G * 2 * (math.log(2) + math.log(np.pi))
@@ -357,10 +357,10 @@ def posterior(params, data, prepared):
     sizes = prepared["the sizes"]
     on = expectations(params, prepared)
     mean_b, cov_b, log_z_b = on()
-    part_0 = mean_b[0]
-    part_1 = cov_b[0][0]
+    part_0 = mean_b[0]  # (4)
+    part_1 = cov_b[0][0]  # (4)
     return {
-        "b": {"mean": plates_first(np.asarray(part_0), 1), "cov": plates_first(np.asarray(part_1), 1)},
+        "b": {"mean": plates_first(np.asarray(part_0), 1), "cov": plates_first(np.asarray(part_1), 1)},  # (4)
     }
 
 

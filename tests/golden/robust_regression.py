@@ -150,8 +150,8 @@ def default_givens(sizes, given):
 def reference(data):
     """Reference points: data are held as differences from these, so that squares lose no digits."""
     return {
-        "y": centre(data.values["y"], data.masks.get("y"), 0),
-        "X": centre(data.values["X"], data.masks.get("X"), 1),
+        "y": centre(data.values["y"], data.masks.get("y"), 0),  # (10)
+        "X": centre(data.values["X"], data.masks.get("X"), 1),  # (10)
     }
 
 
@@ -162,8 +162,8 @@ def sums_of_data(prepared, rows):
     weight = prepared["the weight"]
     present_y = prepared["present y"]
     return {
-        "n_y": weight[rows] @ present_y[rows],
-        "count": weight[rows].sum(),
+        "n_y": weight[rows] @ present_y[rows],  # (5.1), (9)
+        "count": weight[rows].sum(),  # (9)
     }
 
 
@@ -196,7 +196,7 @@ def expectations(params, prepared):
     reference_y = prepared["reference y"]
     b = params["b"]
     reference_X = prepared["reference X"]
-    a = params["a"] - (reference_y - (b @ reference_X))
+    a = params["a"] - (reference_y - (b @ reference_X))  # (10)
     X = prepared["X"]
     # (4) what the posterior of u takes from the parameters
     part_3 = b[:, None] * b
@@ -238,23 +238,23 @@ def e_step(params, data, prepared, rng=None):
         n_rows = row_count(rows)
         moments_u, log_z_u = on(rows, rng)
         # (5) expected statistics, added up
-        t = y[rows] ** 2
-        part = t * moments_u["id"]
-        S_y_y_u = S_y_y_u + weight[rows] @ part
-        part_2 = y[rows] * moments_u["id"]
-        S_y_u = S_y_u + weight[rows] @ part_2
-        part_3 = weight[rows] * part_2
-        S_y_X_u = S_y_X_u + X[:, rows] @ part_3
-        part_4 = present_y[rows] * moments_u["id"]
-        S_n_y_u = S_n_y_u + weight[rows] @ part_4
-        part_5 = weight[rows] * part_4
-        S_n_y_X_u = S_n_y_X_u + X[:, rows] @ part_5
-        part_6 = X[:, rows] * part_5
-        S_n_y_X_X_u = S_n_y_X_X_u + (X[:, rows] @ part_6.T).T
+        t = y[rows] ** 2  # (5.2)
+        part = t * moments_u["id"]  # (5.2)
+        S_y_y_u = S_y_y_u + weight[rows] @ part  # (5.2)
+        part_2 = y[rows] * moments_u["id"]  # (5.3)
+        S_y_u = S_y_u + weight[rows] @ part_2  # (5.3)
+        part_3 = weight[rows] * part_2  # (5.4)
+        S_y_X_u = S_y_X_u + X[:, rows] @ part_3  # (5.4)
+        part_4 = present_y[rows] * moments_u["id"]  # (5.5)
+        S_n_y_u = S_n_y_u + weight[rows] @ part_4  # (5.5)
+        part_5 = weight[rows] * part_4  # (5.6)
+        S_n_y_X_u = S_n_y_X_u + X[:, rows] @ part_5  # (5.6)
+        part_6 = X[:, rows] * part_5  # (5.7)
+        S_n_y_X_X_u = S_n_y_X_X_u + (X[:, rows] @ part_6.T).T  # (5.7)
         # (9) the log-likelihood, added up
         log_likelihood += log_z_u @ weight[rows]
     # (5) expected statistics that lack the rows
-    S_n_y = sum_n_y
+    S_n_y = sum_n_y  # (5.1)
     # (9) the log-likelihood's terms that lack the rows
     log_likelihood += (0.5) * df * (math.log((0.5)) + log0(df)) * sum_count
     log_likelihood += -special.gammaln(((0.5) * df)) * sum_count
@@ -279,7 +279,7 @@ def m_step(statistics, params, prepared, policy="raise"):
     reference_y = prepared["reference y"]
     b = params["b"]
     reference_X = prepared["reference X"]
-    a = params["a"] - (reference_y - (b @ reference_X))
+    a = params["a"] - (reference_y - (b @ reference_X))  # (10)
     s2 = params["s2"]
     S_n_y_u = statistics["n_y_u"]
     S_n_y_X_u = statistics["n_y_X_u"]
@@ -299,7 +299,7 @@ def m_step(statistics, params, prepared, policy="raise"):
     t = b @ S_n_y_X_X_u
     s2 = positive((-2) * (((-0.5) * S_y_y_u) + (a * S_y_u) + (b @ S_y_X_u) + ((-0.5) * (a ** 2) * S_n_y_u) + ((-0.5) * (b @ t)) - a * (b @ S_n_y_X_u)) / S_n_y, "s2", s2, policy, 1e-14 * prepared["the spread"] ** 2, (-0.5) * S_n_y)
     return {
-        "a": a + (reference_y - (b @ reference_X)),
+        "a": a + (reference_y - (b @ reference_X)),  # (10)
         "b": b,
         "s2": s2,
     }
@@ -322,13 +322,13 @@ def posterior(params, data, prepared):
     for rows in prepared["the chunks"]:
         n_rows = row_count(rows)
         moments_u, log_z_u = on(rows)
-        part_0.append(np.array(moments_u["id"]))
-        part_1.append(np.array(moments_u["square"]))
-        part_2.append(np.array(moments_u["log"]))
-        part_3.append(np.array(moments_u["arguments"]["shape"]))
-        part_4.append(np.array(moments_u["arguments"]["rate"]))
+        part_0.append(np.array(moments_u["id"]))  # (4)
+        part_1.append(np.array(moments_u["square"]))  # (4)
+        part_2.append(np.array(moments_u["log"]))  # (4)
+        part_3.append(np.array(moments_u["arguments"]["shape"]))  # (4)
+        part_4.append(np.array(moments_u["arguments"]["rate"]))  # (4)
     return {
-        "u": {"mean": plates_first(np.concatenate(part_0, axis=-1), 1), "var": plates_first(np.concatenate(part_1, axis=-1), 1) - plates_first(np.concatenate(part_0, axis=-1), 1) ** 2, "shape": plates_first(np.concatenate(part_3, axis=-1), 1), "rate": plates_first(np.concatenate(part_4, axis=-1), 1)},
+        "u": {"mean": plates_first(np.concatenate(part_0, axis=-1), 1), "var": plates_first(np.concatenate(part_1, axis=-1), 1) - plates_first(np.concatenate(part_0, axis=-1), 1) ** 2, "shape": plates_first(np.concatenate(part_3, axis=-1), 1), "rate": plates_first(np.concatenate(part_4, axis=-1), 1)},  # (4)
     }
 
 

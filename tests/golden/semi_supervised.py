@@ -126,7 +126,7 @@ def default_givens(sizes, given):
 def reference(data):
     """Reference points: data are held as differences from these, so that squares lose no digits."""
     return {
-        "x": centre(data.values["x"], data.masks.get("x"), 1),
+        "x": centre(data.values["x"], data.masks.get("x"), 1),  # (9)
     }
 
 
@@ -140,20 +140,20 @@ def sums_of_data(prepared, rows):
     K = sizes["K"]
     present_x = prepared["present x"]
     x = prepared["x"]
-    part = weight[rows] * present_z[rows]
-    sums = segment_sum(part, z[rows], K)
-    part_2 = weight[rows] * present_x[rows]
-    sums_2 = segment_sum(part_2, z[rows], K)
-    part_3 = weight[rows] * x[:, rows]
-    part_4 = x[:, rows][:, None, :] * part_3
-    sums_3 = segment_sum(part_4.transpose(1, 0, 2), z[rows], K)
-    sums_4 = segment_sum(part_3, z[rows], K)
+    part = weight[rows] * present_z[rows]  # (3.1), (8)
+    sums = segment_sum(part, z[rows], K)  # (3.1), (8)
+    part_2 = weight[rows] * present_x[rows]  # (3.2), (8)
+    sums_2 = segment_sum(part_2, z[rows], K)  # (3.2), (8)
+    part_3 = weight[rows] * x[:, rows]  # (3.3), (8)
+    part_4 = x[:, rows][:, None, :] * part_3  # (3.3), (8)
+    sums_3 = segment_sum(part_4.transpose(1, 0, 2), z[rows], K)  # (3.3), (8)
+    sums_4 = segment_sum(part_3, z[rows], K)  # (3.4), (8)
     return {
-        "n_z_z": sums,
-        "n_x_z": sums_2,
-        "x_x_z": sums_3.transpose(0, 2, 1),
-        "x_z": sums_4,
-        "n_x": weight[rows] @ present_x[rows],
+        "n_z_z": sums,  # (3.1), (8)
+        "n_x_z": sums_2,  # (3.2), (8)
+        "x_x_z": sums_3.transpose(0, 2, 1),  # (3.3), (8)
+        "x_z": sums_4,  # (3.4), (8)
+        "n_x": weight[rows] @ present_x[rows],  # (8)
     }
 
 
@@ -188,18 +188,18 @@ def e_step(params, data, prepared, rng=None):
     D = sizes["D"]
     sum_n_x = prepared["the sums"]["n_x"]
     reference_x = prepared["reference x"]
-    mean = params["mean"] - reference_x
-    t = log0(weights)
-    cholesky_2 = cholesky(cov)
-    t_2 = log_determinant(cholesky_2)
-    precision = inverse(cholesky_2)
-    part = mean * sum_n_x_z[:, None]
+    mean = params["mean"] - reference_x  # (9)
+    t = log0(weights)  # (8)
+    cholesky_2 = cholesky(cov)  # (8)
+    t_2 = log_determinant(cholesky_2)  # (8)
+    precision = inverse(cholesky_2)  # (8)
+    part = mean * sum_n_x_z[:, None]  # (8)
     log_likelihood = 0.0
     # (3) expected statistics that lack the rows
-    S_n_z_z = sum_n_z_z
-    S_n_x_z = sum_n_x_z
-    S_x_x_z = sum_x_x_z
-    S_x_z = sum_x_z
+    S_n_z_z = sum_n_z_z  # (3.1)
+    S_n_x_z = sum_n_x_z  # (3.2)
+    S_x_x_z = sum_x_x_z  # (3.3)
+    S_x_z = sum_x_z  # (3.4)
     # (8) the log-likelihood's terms that lack the rows
     log_likelihood += t @ sum_n_z_z
     log_likelihood += (-0.5) * (t_2 @ sum_n_x_z)
@@ -221,7 +221,7 @@ def m_step(statistics, params, prepared, policy="raise"):
     sizes = prepared["the sizes"]
     weights = params["weights"]
     reference_x = prepared["reference x"]
-    mean = params["mean"] - reference_x
+    mean = params["mean"] - reference_x  # (9)
     cov = params["cov"]
     S_n_z_z = statistics["n_z_z"]
     S_n_x_z = statistics["n_x_z"]
@@ -240,7 +240,7 @@ def m_step(statistics, params, prepared, policy="raise"):
     cov = spread(scatter_cov, weight_cov, "cov", cov, policy, prepared["the scale"])
     return {
         "weights": weights,
-        "mean": mean + reference_x,
+        "mean": mean + reference_x,  # (9)
         "cov": cov,
     }
 
@@ -268,7 +268,7 @@ def log_likelihood_rows(params, data, prepared):
     D = sizes["D"]
     x = prepared["x"]
     reference_x = prepared["reference x"]
-    mean = params["mean"] - reference_x
+    mean = params["mean"] - reference_x  # (9)
     parts = [np.zeros(0)]
     for rows in prepared["the chunks"]:
         n_rows = row_count(rows)

@@ -122,13 +122,14 @@ def network_of_z(prepared):
     sizes = prepared["the sizes"]
     N = sizes["N"]
     K = sizes["K"]
+    # (4) the cliques of z
     t = ((np.arange(N)[:, None] != np.arange(N)) + 0.0)
     levels = {"z": (K, N)}
     cliques = [
         ([("z", np.arange(N))], None),
         ([("z", np.broadcast_to(np.arange(N)[:, None], (N, N))), ("z", np.broadcast_to(np.arange(N), (N, N)))], t),
     ]
-    return Network(levels, cliques, False), {"z": (N, )}
+    return Network(levels, cliques, False), {"z": (N, )}  # (4)
 
 
 def prepare(data, reference):
@@ -158,18 +159,18 @@ def factor_of_z(params, prepared, factors, rng=None):
     t_3 = log0((1 - link))
     part_2 = present_a * (1 + (-a).T).T
     part_3 = t_3[:, :, None, None] * part_2
-    t_4 = ((np.arange(N)[:, None] != np.arange(N)) + 0.0)
-    part_4 = t_4 * a.T
-    part_5 = t_4 * present_a.T
-    part_6 = (1 + (-a).T) * part_5
+    t_4 = ((np.arange(N)[:, None] != np.arange(N)) + 0.0)  # (9)
+    part_4 = t_4 * a.T  # (9)
+    part_5 = t_4 * present_a.T  # (9)
+    part_6 = (1 + (-a).T) * part_5  # (9)
     # (4) log weights of z, clique by clique; then their posterior and log-normaliser
     weights_z = [np.broadcast_to(t[:, None], (K, N)), part.transpose(0, 1, 3, 2) + part_3.transpose(0, 1, 3, 2)]
     q_z, log_z_z, cliques_z = networks_apart(prepared["the network of z"], weights_z, factors["q:z"])
-    entropy = log_z_z - ((t @ cliques_z[0].sum(axis=1)) + np.tensordot(t_2, np.tensordot(cliques_z[1], part_4, ([2, 3], [0, 1])), ([0, 1], [0, 1])) + np.tensordot(t_3, np.tensordot(cliques_z[1], part_6, ([2, 3], [0, 1])), ([0, 1], [0, 1])))
+    entropy = log_z_z - ((t @ cliques_z[0].sum(axis=1)) + np.tensordot(t_2, np.tensordot(cliques_z[1], part_4, ([2, 3], [0, 1])), ([0, 1], [0, 1])) + np.tensordot(t_3, np.tensordot(cliques_z[1], part_6, ([2, 3], [0, 1])), ([0, 1], [0, 1])))  # (9)
     return {
-        "clique0:z": np.array(cliques_z[0]),
-        "clique1:z": np.array(cliques_z[1]),
-        "q:z": np.array(q_z["z"]),
+        "clique0:z": np.array(cliques_z[0]),  # (4)
+        "clique1:z": np.array(cliques_z[1]),  # (4)
+        "q:z": np.array(q_z["z"]),  # (4)
         "entropy z": float(entropy),
     }
 
@@ -210,18 +211,18 @@ def e_step(params, data, prepared, factors=None, rng=None, sweep="all"):
     present_a = prepared["present a"]
     share = params["share"]
     link = params["link"]
-    t = ((np.arange(N)[:, None] != np.arange(N)) + 0.0)
-    part = t * a.T
-    part_2 = t * present_a.T
-    part_3 = (1 + (-a).T) * part_2
-    t_2 = log0(share)
-    t_3 = log0(link)
-    t_4 = log0((1 - link))
+    t = ((np.arange(N)[:, None] != np.arange(N)) + 0.0)  # (5.2)
+    part = t * a.T  # (5.2)
+    part_2 = t * present_a.T  # (5.3)
+    part_3 = (1 + (-a).T) * part_2  # (5.3)
+    t_2 = log0(share)  # (9)
+    t_3 = log0(link)  # (9)
+    t_4 = log0((1 - link))  # (9)
     log_likelihood = 0.0
     # (5) expected statistics that lack the rows
-    S_z = clique0_z.sum(axis=1)
-    S_z_a = np.tensordot(clique1_z, part, ([2, 3], [0, 1]))
-    S_z_n_a_a = np.tensordot(clique1_z, part_3, ([2, 3], [0, 1]))
+    S_z = clique0_z.sum(axis=1)  # (5.1)
+    S_z_a = np.tensordot(clique1_z, part, ([2, 3], [0, 1]))  # (5.2)
+    S_z_n_a_a = np.tensordot(clique1_z, part_3, ([2, 3], [0, 1]))  # (5.3)
     # (9) the log-likelihood's terms that lack the rows
     log_likelihood += t_2 @ clique0_z.sum(axis=1)
     log_likelihood += np.tensordot(t_3, np.tensordot(clique1_z, part, ([2, 3], [0, 1])), ([0, 1], [0, 1]))
@@ -267,9 +268,9 @@ def posterior(params, data, prepared, factors=None, learned=None):
     factors = settle(params, data, prepared, learned) if factors is None else factors
     sizes = prepared["the sizes"]
     q_z = factors["q:z"]
-    part_0 = q_z
+    part_0 = q_z  # (4)
     return {
-        "z": plates_first(np.asarray(part_0), 1),
+        "z": plates_first(np.asarray(part_0), 1),  # (4)
     }
 
 

@@ -204,28 +204,28 @@ def sums_of_data(prepared):
     T = sizes["T"]
     present_y = prepared["present y"]
     y = prepared["y"]
-    codes = np.clip(np.arange(T) - 1, 0, T - 1).astype(np.int64)
-    t = ((np.arange(T) == 0) + 0.0)
-    t_2 = (np.logical_not(t) + 0.0)
-    sums = segment_sum(t_2, codes, T)
-    t_3 = ((np.arange(T) < 3) + 0.0)
-    t_4 = (np.logical_not(t_3) + 0.0)
-    sums_2 = segment_sum(t_4, codes, T)
-    codes_2 = np.clip(np.arange(T) - 2, 0, T - 1).astype(np.int64)
-    sums_3 = segment_sum(t_4, codes_2, T)
-    codes_3 = np.clip(np.arange(T) - 3, 0, T - 1).astype(np.int64)
-    sums_4 = segment_sum(t_4, codes_3, T)
-    t_5 = y ** 2
+    codes = np.clip(np.arange(T) - 1, 0, T - 1).astype(np.int64)  # (4)
+    t = ((np.arange(T) == 0) + 0.0)  # (4)
+    t_2 = (np.logical_not(t) + 0.0)  # (4)
+    sums = segment_sum(t_2, codes, T)  # (4)
+    t_3 = ((np.arange(T) < 3) + 0.0)  # (4)
+    t_4 = (np.logical_not(t_3) + 0.0)  # (4)
+    sums_2 = segment_sum(t_4, codes, T)  # (4)
+    codes_2 = np.clip(np.arange(T) - 2, 0, T - 1).astype(np.int64)  # (4)
+    sums_3 = segment_sum(t_4, codes_2, T)  # (4)
+    codes_3 = np.clip(np.arange(T) - 3, 0, T - 1).astype(np.int64)  # (4)
+    sums_4 = segment_sum(t_4, codes_3, T)  # (4)
+    t_5 = y ** 2  # (5.40), (11)
     return {
-        "count": sums,
-        "count_2": sums_2,
-        "count_3": sums_3,
-        "count_4": sums_4,
-        "count_5": t_2.sum(),
-        "count_6": t_4.sum(),
-        "n_y": present_y.sum(),
-        "y_y": t_5.sum(),
-        "count_7": t_3.sum(),
+        "count": sums,  # (4)
+        "count_2": sums_2,  # (4)
+        "count_3": sums_3,  # (4)
+        "count_4": sums_4,  # (4)
+        "count_5": t_2.sum(),  # (5.1), (11)
+        "count_6": t_4.sum(),  # (5.18), (11)
+        "n_y": present_y.sum(),  # (5.39), (11)
+        "y_y": t_5.sum(),  # (5.40), (11)
+        "count_7": t_3.sum(),  # (11)
     }
 
 
@@ -314,8 +314,8 @@ def e_step(params, data, prepared, rng=None):
     noise = params["noise"]
     on = expectations(params, prepared)
     covariances_level, log_z_level, means_level = on(rng)
-    t = ((np.arange(T) == 0) + 0.0)
-    t_2 = (np.logical_not(t) + 0.0)
+    t = ((np.arange(T) == 0) + 0.0)  # (5.2)
+    t_2 = (np.logical_not(t) + 0.0)  # (5.2)
     S_level_level = 0.0
     S_cov_level = 0.0
     S_level_level_2 = 0.0
@@ -332,8 +332,8 @@ def e_step(params, data, prepared, rng=None):
     S_cov_slope_2 = 0.0
     S_slope_slope_3 = 0.0
     S_tie_slope = 0.0
-    t_3 = ((np.arange(T) < 3) + 0.0)
-    t_4 = (np.logical_not(t_3) + 0.0)
+    t_3 = ((np.arange(T) < 3) + 0.0)  # (5.19)
+    t_4 = (np.logical_not(t_3) + 0.0)  # (5.19)
     S_season_season = 0.0
     S_cov_season = 0.0
     S_season_season_2 = 0.0
@@ -364,67 +364,67 @@ def e_step(params, data, prepared, rng=None):
     S_n_y_cov_season = 0.0
     log_likelihood = 0.0
     # (5) expected statistics, added up
-    part = t_2 * means_level[0]
-    S_level_level = S_level_level + means_level[0] @ part
-    S_cov_level = S_cov_level + t_2 @ covariances_level[0]
-    S_level_level_2 = S_level_level_2 + means_level[0][np.clip(np.arange(T) - 1, 0, means_level[0].shape[0] - 1)] @ part
-    S_tie_level = S_tie_level + t_2 @ covariances_level[5]
-    S_level_slope = S_level_slope + means_level[1][np.clip(np.arange(T) - 1, 0, means_level[1].shape[0] - 1)] @ part
-    S_tie_level_slope = S_tie_level_slope + t_2 @ covariances_level[6]
-    part_2 = t_2 * means_level[0][np.clip(np.arange(T) - 1, 0, means_level[0].shape[0] - 1)]
-    S_level_level_3 = S_level_level_3 + means_level[0][np.clip(np.arange(T) - 1, 0, means_level[0].shape[0] - 1)] @ part_2
-    S_cov_level_2 = S_cov_level_2 + t_2 @ covariances_level[0][np.clip(np.arange(T) - 1, 0, covariances_level[0].shape[0] - 1)]
-    S_level_slope_2 = S_level_slope_2 + means_level[1][np.clip(np.arange(T) - 1, 0, means_level[1].shape[0] - 1)] @ part_2
-    S_cov_level_slope = S_cov_level_slope + t_2 @ covariances_level[1][np.clip(np.arange(T) - 1, 0, covariances_level[1].shape[0] - 1)]
-    part_3 = t_2 * means_level[1][np.clip(np.arange(T) - 1, 0, means_level[1].shape[0] - 1)]
-    S_slope_slope = S_slope_slope + means_level[1][np.clip(np.arange(T) - 1, 0, means_level[1].shape[0] - 1)] @ part_3
-    S_cov_slope = S_cov_slope + t_2 @ covariances_level[3][np.clip(np.arange(T) - 1, 0, covariances_level[3].shape[0] - 1)]
-    part_4 = t_2 * means_level[1]
-    S_slope_slope_2 = S_slope_slope_2 + means_level[1] @ part_4
-    S_cov_slope_2 = S_cov_slope_2 + t_2 @ covariances_level[3]
-    S_slope_slope_3 = S_slope_slope_3 + means_level[1][np.clip(np.arange(T) - 1, 0, means_level[1].shape[0] - 1)] @ part_4
-    S_tie_slope = S_tie_slope + t_2 @ covariances_level[7]
-    part_5 = t_4 * means_level[2]
-    S_season_season = S_season_season + means_level[2] @ part_5
-    S_cov_season = S_cov_season + t_4 @ covariances_level[4]
-    S_season_season_2 = S_season_season_2 + means_level[2][np.clip(np.arange(T) - 1, 0, means_level[2].shape[0] - 1)] @ part_5
-    S_tie_season = S_tie_season + t_4 @ covariances_level[8]
-    S_season_season_3 = S_season_season_3 + means_level[2][np.clip(np.arange(T) - 2, 0, means_level[2].shape[0] - 1)] @ part_5
-    S_tie_season_2 = S_tie_season_2 + t_4 @ covariances_level[9]
-    S_season_season_4 = S_season_season_4 + means_level[2][np.clip(np.arange(T) - 3, 0, means_level[2].shape[0] - 1)] @ part_5
-    S_tie_season_3 = S_tie_season_3 + t_4 @ covariances_level[10]
-    part_6 = t_4 * means_level[2][np.clip(np.arange(T) - 1, 0, means_level[2].shape[0] - 1)]
-    S_season_season_5 = S_season_season_5 + means_level[2][np.clip(np.arange(T) - 1, 0, means_level[2].shape[0] - 1)] @ part_6
-    S_cov_season_2 = S_cov_season_2 + t_4 @ covariances_level[4][np.clip(np.arange(T) - 1, 0, covariances_level[4].shape[0] - 1)]
-    S_season_season_6 = S_season_season_6 + means_level[2][np.clip(np.arange(T) - 2, 0, means_level[2].shape[0] - 1)] @ part_6
-    S_tie_season_4 = S_tie_season_4 + t_4 @ covariances_level[11]
-    S_season_season_7 = S_season_season_7 + means_level[2][np.clip(np.arange(T) - 3, 0, means_level[2].shape[0] - 1)] @ part_6
-    S_tie_season_5 = S_tie_season_5 + t_4 @ covariances_level[12]
-    part_7 = t_4 * means_level[2][np.clip(np.arange(T) - 2, 0, means_level[2].shape[0] - 1)]
-    S_season_season_8 = S_season_season_8 + means_level[2][np.clip(np.arange(T) - 2, 0, means_level[2].shape[0] - 1)] @ part_7
-    S_cov_season_3 = S_cov_season_3 + t_4 @ covariances_level[4][np.clip(np.arange(T) - 2, 0, covariances_level[4].shape[0] - 1)]
-    S_season_season_9 = S_season_season_9 + means_level[2][np.clip(np.arange(T) - 3, 0, means_level[2].shape[0] - 1)] @ part_7
-    S_tie_season_6 = S_tie_season_6 + t_4 @ covariances_level[13]
-    part_8 = t_4 * means_level[2][np.clip(np.arange(T) - 3, 0, means_level[2].shape[0] - 1)]
-    S_season_season_10 = S_season_season_10 + means_level[2][np.clip(np.arange(T) - 3, 0, means_level[2].shape[0] - 1)] @ part_8
-    S_cov_season_4 = S_cov_season_4 + t_4 @ covariances_level[4][np.clip(np.arange(T) - 3, 0, covariances_level[4].shape[0] - 1)]
-    S_y_level = S_y_level + y @ means_level[0]
-    S_y_season = S_y_season + y @ means_level[2]
-    part_9 = present_y * means_level[0]
-    S_n_y_level_level = S_n_y_level_level + means_level[0] @ part_9
-    S_n_y_cov_level = S_n_y_cov_level + present_y @ covariances_level[0]
-    S_n_y_level_season = S_n_y_level_season + means_level[2] @ part_9
-    S_n_y_cov_level_season = S_n_y_cov_level_season + present_y @ covariances_level[2]
-    part_10 = present_y * means_level[2]
-    S_n_y_season_season = S_n_y_season_season + means_level[2] @ part_10
-    S_n_y_cov_season = S_n_y_cov_season + present_y @ covariances_level[4]
+    part = t_2 * means_level[0]  # (5.2)
+    S_level_level = S_level_level + means_level[0] @ part  # (5.2)
+    S_cov_level = S_cov_level + t_2 @ covariances_level[0]  # (5.3)
+    S_level_level_2 = S_level_level_2 + means_level[0][np.clip(np.arange(T) - 1, 0, means_level[0].shape[0] - 1)] @ part  # (5.4)
+    S_tie_level = S_tie_level + t_2 @ covariances_level[5]  # (5.5)
+    S_level_slope = S_level_slope + means_level[1][np.clip(np.arange(T) - 1, 0, means_level[1].shape[0] - 1)] @ part  # (5.6)
+    S_tie_level_slope = S_tie_level_slope + t_2 @ covariances_level[6]  # (5.7)
+    part_2 = t_2 * means_level[0][np.clip(np.arange(T) - 1, 0, means_level[0].shape[0] - 1)]  # (5.8)
+    S_level_level_3 = S_level_level_3 + means_level[0][np.clip(np.arange(T) - 1, 0, means_level[0].shape[0] - 1)] @ part_2  # (5.8)
+    S_cov_level_2 = S_cov_level_2 + t_2 @ covariances_level[0][np.clip(np.arange(T) - 1, 0, covariances_level[0].shape[0] - 1)]  # (5.9)
+    S_level_slope_2 = S_level_slope_2 + means_level[1][np.clip(np.arange(T) - 1, 0, means_level[1].shape[0] - 1)] @ part_2  # (5.10)
+    S_cov_level_slope = S_cov_level_slope + t_2 @ covariances_level[1][np.clip(np.arange(T) - 1, 0, covariances_level[1].shape[0] - 1)]  # (5.11)
+    part_3 = t_2 * means_level[1][np.clip(np.arange(T) - 1, 0, means_level[1].shape[0] - 1)]  # (5.12)
+    S_slope_slope = S_slope_slope + means_level[1][np.clip(np.arange(T) - 1, 0, means_level[1].shape[0] - 1)] @ part_3  # (5.12)
+    S_cov_slope = S_cov_slope + t_2 @ covariances_level[3][np.clip(np.arange(T) - 1, 0, covariances_level[3].shape[0] - 1)]  # (5.13)
+    part_4 = t_2 * means_level[1]  # (5.14)
+    S_slope_slope_2 = S_slope_slope_2 + means_level[1] @ part_4  # (5.14)
+    S_cov_slope_2 = S_cov_slope_2 + t_2 @ covariances_level[3]  # (5.15)
+    S_slope_slope_3 = S_slope_slope_3 + means_level[1][np.clip(np.arange(T) - 1, 0, means_level[1].shape[0] - 1)] @ part_4  # (5.16)
+    S_tie_slope = S_tie_slope + t_2 @ covariances_level[7]  # (5.17)
+    part_5 = t_4 * means_level[2]  # (5.19)
+    S_season_season = S_season_season + means_level[2] @ part_5  # (5.19)
+    S_cov_season = S_cov_season + t_4 @ covariances_level[4]  # (5.20)
+    S_season_season_2 = S_season_season_2 + means_level[2][np.clip(np.arange(T) - 1, 0, means_level[2].shape[0] - 1)] @ part_5  # (5.21)
+    S_tie_season = S_tie_season + t_4 @ covariances_level[8]  # (5.22)
+    S_season_season_3 = S_season_season_3 + means_level[2][np.clip(np.arange(T) - 2, 0, means_level[2].shape[0] - 1)] @ part_5  # (5.23)
+    S_tie_season_2 = S_tie_season_2 + t_4 @ covariances_level[9]  # (5.24)
+    S_season_season_4 = S_season_season_4 + means_level[2][np.clip(np.arange(T) - 3, 0, means_level[2].shape[0] - 1)] @ part_5  # (5.25)
+    S_tie_season_3 = S_tie_season_3 + t_4 @ covariances_level[10]  # (5.26)
+    part_6 = t_4 * means_level[2][np.clip(np.arange(T) - 1, 0, means_level[2].shape[0] - 1)]  # (5.27)
+    S_season_season_5 = S_season_season_5 + means_level[2][np.clip(np.arange(T) - 1, 0, means_level[2].shape[0] - 1)] @ part_6  # (5.27)
+    S_cov_season_2 = S_cov_season_2 + t_4 @ covariances_level[4][np.clip(np.arange(T) - 1, 0, covariances_level[4].shape[0] - 1)]  # (5.28)
+    S_season_season_6 = S_season_season_6 + means_level[2][np.clip(np.arange(T) - 2, 0, means_level[2].shape[0] - 1)] @ part_6  # (5.29)
+    S_tie_season_4 = S_tie_season_4 + t_4 @ covariances_level[11]  # (5.30)
+    S_season_season_7 = S_season_season_7 + means_level[2][np.clip(np.arange(T) - 3, 0, means_level[2].shape[0] - 1)] @ part_6  # (5.31)
+    S_tie_season_5 = S_tie_season_5 + t_4 @ covariances_level[12]  # (5.32)
+    part_7 = t_4 * means_level[2][np.clip(np.arange(T) - 2, 0, means_level[2].shape[0] - 1)]  # (5.33)
+    S_season_season_8 = S_season_season_8 + means_level[2][np.clip(np.arange(T) - 2, 0, means_level[2].shape[0] - 1)] @ part_7  # (5.33)
+    S_cov_season_3 = S_cov_season_3 + t_4 @ covariances_level[4][np.clip(np.arange(T) - 2, 0, covariances_level[4].shape[0] - 1)]  # (5.34)
+    S_season_season_9 = S_season_season_9 + means_level[2][np.clip(np.arange(T) - 3, 0, means_level[2].shape[0] - 1)] @ part_7  # (5.35)
+    S_tie_season_6 = S_tie_season_6 + t_4 @ covariances_level[13]  # (5.36)
+    part_8 = t_4 * means_level[2][np.clip(np.arange(T) - 3, 0, means_level[2].shape[0] - 1)]  # (5.37)
+    S_season_season_10 = S_season_season_10 + means_level[2][np.clip(np.arange(T) - 3, 0, means_level[2].shape[0] - 1)] @ part_8  # (5.37)
+    S_cov_season_4 = S_cov_season_4 + t_4 @ covariances_level[4][np.clip(np.arange(T) - 3, 0, covariances_level[4].shape[0] - 1)]  # (5.38)
+    S_y_level = S_y_level + y @ means_level[0]  # (5.41)
+    S_y_season = S_y_season + y @ means_level[2]  # (5.42)
+    part_9 = present_y * means_level[0]  # (5.43)
+    S_n_y_level_level = S_n_y_level_level + means_level[0] @ part_9  # (5.43)
+    S_n_y_cov_level = S_n_y_cov_level + present_y @ covariances_level[0]  # (5.44)
+    S_n_y_level_season = S_n_y_level_season + means_level[2] @ part_9  # (5.45)
+    S_n_y_cov_level_season = S_n_y_cov_level_season + present_y @ covariances_level[2]  # (5.46)
+    part_10 = present_y * means_level[2]  # (5.47)
+    S_n_y_season_season = S_n_y_season_season + means_level[2] @ part_10  # (5.47)
+    S_n_y_cov_season = S_n_y_cov_season + present_y @ covariances_level[4]  # (5.48)
     # (11) the log-likelihood, added up
     log_likelihood += log_z_level
     # (5) expected statistics that lack the rows
-    S_count = sum_count_5
-    S_count_2 = sum_count_6
-    S_n_y = sum_n_y
-    S_y_y = sum_y_y
+    S_count = sum_count_5  # (5.1)
+    S_count_2 = sum_count_6  # (5.18)
+    S_n_y = sum_n_y  # (5.39)
+    S_y_y = sum_y_y  # (5.40)
     # (11) the log-likelihood's terms that lack the rows
     log_likelihood += -log0(spread_)
     log_likelihood += -math.log(2)
@@ -578,19 +578,19 @@ def posterior(params, data, prepared):
     sizes = prepared["the sizes"]
     on = expectations(params, prepared)
     covariances_level, log_z_level, means_level = on()
-    part = means_level[0] * means_level[0]
-    part_2 = means_level[1] * means_level[1]
-    part_3 = means_level[2] * means_level[2]
-    part_0 = means_level[0]
-    part_1 = part + covariances_level[0]
-    part_2_2 = means_level[1]
-    part_3_2 = part_2 + covariances_level[3]
-    part_4 = means_level[2]
-    part_5 = part_3 + covariances_level[4]
+    part = means_level[0] * means_level[0]  # (4)
+    part_2 = means_level[1] * means_level[1]  # (4)
+    part_3 = means_level[2] * means_level[2]  # (4)
+    part_0 = means_level[0]  # (4)
+    part_1 = part + covariances_level[0]  # (4)
+    part_2_2 = means_level[1]  # (4)
+    part_3_2 = part_2 + covariances_level[3]  # (4)
+    part_4 = means_level[2]  # (4)
+    part_5 = part_3 + covariances_level[4]  # (4)
     return {
-        "level": {"mean": plates_first(np.asarray(part_0), 1), "var": plates_first(np.asarray(part_1), 1) - plates_first(np.asarray(part_0), 1) ** 2},
-        "slope": {"mean": plates_first(np.asarray(part_2_2), 1), "var": plates_first(np.asarray(part_3_2), 1) - plates_first(np.asarray(part_2_2), 1) ** 2},
-        "season": {"mean": plates_first(np.asarray(part_4), 1), "var": plates_first(np.asarray(part_5), 1) - plates_first(np.asarray(part_4), 1) ** 2},
+        "level": {"mean": plates_first(np.asarray(part_0), 1), "var": plates_first(np.asarray(part_1), 1) - plates_first(np.asarray(part_0), 1) ** 2},  # (4)
+        "slope": {"mean": plates_first(np.asarray(part_2_2), 1), "var": plates_first(np.asarray(part_3_2), 1) - plates_first(np.asarray(part_2_2), 1) ** 2},  # (4)
+        "season": {"mean": plates_first(np.asarray(part_4), 1), "var": plates_first(np.asarray(part_5), 1) - plates_first(np.asarray(part_4), 1) ** 2},  # (4)
     }
 
 

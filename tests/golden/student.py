@@ -122,7 +122,7 @@ def default_givens(sizes, given):
 def reference(data):
     """Reference points: data are held as differences from these, so that squares lose no digits."""
     return {
-        "x": centre(data.values["x"], data.masks.get("x"), 0),
+        "x": centre(data.values["x"], data.masks.get("x"), 0),  # (10)
     }
 
 
@@ -133,8 +133,8 @@ def sums_of_data(prepared, rows):
     weight = prepared["the weight"]
     present_x = prepared["present x"]
     return {
-        "n_x": weight[rows] @ present_x[rows],
-        "count": weight[rows].sum(),
+        "n_x": weight[rows] @ present_x[rows],  # (5.1), (9)
+        "count": weight[rows].sum(),  # (9)
     }
 
 
@@ -163,7 +163,7 @@ def expectations(params, prepared):
     x = prepared["x"]
     s2 = params["s2"]
     reference_x = prepared["reference x"]
-    mean = params["mean"] - reference_x
+    mean = params["mean"] - reference_x  # (10)
 
     def on(rows, rng=None):
         n_rows = row_count(rows)
@@ -195,17 +195,17 @@ def e_step(params, data, prepared, rng=None):
         n_rows = row_count(rows)
         moments_u, log_z_u = on(rows, rng)
         # (5) expected statistics, added up
-        t = x[rows] ** 2
-        part = t * moments_u["id"]
-        S_x_x_u = S_x_x_u + weight[rows] @ part
-        part_2 = x[rows] * moments_u["id"]
-        S_x_u = S_x_u + weight[rows] @ part_2
-        part_3 = present_x[rows] * moments_u["id"]
-        S_n_x_u = S_n_x_u + weight[rows] @ part_3
+        t = x[rows] ** 2  # (5.2)
+        part = t * moments_u["id"]  # (5.2)
+        S_x_x_u = S_x_x_u + weight[rows] @ part  # (5.2)
+        part_2 = x[rows] * moments_u["id"]  # (5.3)
+        S_x_u = S_x_u + weight[rows] @ part_2  # (5.3)
+        part_3 = present_x[rows] * moments_u["id"]  # (5.4)
+        S_n_x_u = S_n_x_u + weight[rows] @ part_3  # (5.4)
         # (9) the log-likelihood, added up
         log_likelihood += log_z_u @ weight[rows]
     # (5) expected statistics that lack the rows
-    S_n_x = sum_n_x
+    S_n_x = sum_n_x  # (5.1)
     # (9) the log-likelihood's terms that lack the rows
     log_likelihood += (0.5) * df * (math.log((0.5)) + log0(df)) * sum_count
     log_likelihood += -special.gammaln(((0.5) * df)) * sum_count
@@ -225,7 +225,7 @@ def m_step(statistics, params, prepared, policy="raise"):
     """The parameters that maximise the expected log joint with these statistics. Raises Degenerate."""
     sizes = prepared["the sizes"]
     reference_x = prepared["reference x"]
-    mean = params["mean"] - reference_x
+    mean = params["mean"] - reference_x  # (10)
     s2 = params["s2"]
     S_n_x_u = statistics["n_x_u"]
     S_x_u = statistics["x_u"]
@@ -236,7 +236,7 @@ def m_step(statistics, params, prepared, policy="raise"):
     # (8) s2: closed form. the score has one root
     s2 = positive((-2) * (((-0.5) * S_x_x_u) + (mean * S_x_u) + ((-0.5) * (mean ** 2) * S_n_x_u)) / S_n_x, "s2", s2, policy, 1e-14 * prepared["the spread"] ** 2, (-0.5) * S_n_x)
     return {
-        "mean": mean + reference_x,
+        "mean": mean + reference_x,  # (10)
         "s2": s2,
     }
 
@@ -258,13 +258,13 @@ def posterior(params, data, prepared):
     for rows in prepared["the chunks"]:
         n_rows = row_count(rows)
         moments_u, log_z_u = on(rows)
-        part_0.append(np.array(moments_u["id"]))
-        part_1.append(np.array(moments_u["square"]))
-        part_2.append(np.array(moments_u["log"]))
-        part_3.append(np.array(moments_u["arguments"]["shape"]))
-        part_4.append(np.array(moments_u["arguments"]["rate"]))
+        part_0.append(np.array(moments_u["id"]))  # (4)
+        part_1.append(np.array(moments_u["square"]))  # (4)
+        part_2.append(np.array(moments_u["log"]))  # (4)
+        part_3.append(np.array(moments_u["arguments"]["shape"]))  # (4)
+        part_4.append(np.array(moments_u["arguments"]["rate"]))  # (4)
     return {
-        "u": {"mean": plates_first(np.concatenate(part_0, axis=-1), 1), "var": plates_first(np.concatenate(part_1, axis=-1), 1) - plates_first(np.concatenate(part_0, axis=-1), 1) ** 2, "shape": plates_first(np.concatenate(part_3, axis=-1), 1), "rate": plates_first(np.concatenate(part_4, axis=-1), 1)},
+        "u": {"mean": plates_first(np.concatenate(part_0, axis=-1), 1), "var": plates_first(np.concatenate(part_1, axis=-1), 1) - plates_first(np.concatenate(part_0, axis=-1), 1) ** 2, "shape": plates_first(np.concatenate(part_3, axis=-1), 1), "rate": plates_first(np.concatenate(part_4, axis=-1), 1)},  # (4)
     }
 
 

@@ -122,7 +122,7 @@ def default_givens(sizes, given):
 def reference(data):
     """Reference points: data are held as differences from these, so that squares lose no digits."""
     return {
-        "x": centre(data.values["x"], data.masks.get("x"), 0),
+        "x": centre(data.values["x"], data.masks.get("x"), 0),  # (11)
     }
 
 
@@ -133,8 +133,8 @@ def sums_of_data(prepared, rows):
     weight = prepared["the weight"]
     present_x = prepared["present x"]
     return {
-        "count": weight[rows].sum(),
-        "n_x": weight[rows] @ present_x[rows],
+        "count": weight[rows].sum(),  # (5.1), (10)
+        "n_x": weight[rows] @ present_x[rows],  # (5.4), (10)
     }
 
 
@@ -162,7 +162,7 @@ def expectations(params, prepared):
     x = prepared["x"]
     s2 = params["s2"]
     reference_x = prepared["reference x"]
-    mean = params["mean"] - reference_x
+    mean = params["mean"] - reference_x  # (11)
 
     def on(rows, rng=None):
         n_rows = row_count(rows)
@@ -196,20 +196,20 @@ def e_step(params, data, prepared, rng=None):
         n_rows = row_count(rows)
         moments_u, log_z_u = on(rows, rng)
         # (5) expected statistics, added up
-        S_log_u = S_log_u + moments_u["log"] @ weight[rows]
-        S_u = S_u + moments_u["id"] @ weight[rows]
-        t = x[rows] ** 2
-        part = t * moments_u["id"]
-        S_x_x_u = S_x_x_u + weight[rows] @ part
-        part_2 = x[rows] * moments_u["id"]
-        S_x_u = S_x_u + weight[rows] @ part_2
-        part_3 = present_x[rows] * moments_u["id"]
-        S_n_x_u = S_n_x_u + weight[rows] @ part_3
+        S_log_u = S_log_u + moments_u["log"] @ weight[rows]  # (5.2)
+        S_u = S_u + moments_u["id"] @ weight[rows]  # (5.3)
+        t = x[rows] ** 2  # (5.5)
+        part = t * moments_u["id"]  # (5.5)
+        S_x_x_u = S_x_x_u + weight[rows] @ part  # (5.5)
+        part_2 = x[rows] * moments_u["id"]  # (5.6)
+        S_x_u = S_x_u + weight[rows] @ part_2  # (5.6)
+        part_3 = present_x[rows] * moments_u["id"]  # (5.7)
+        S_n_x_u = S_n_x_u + weight[rows] @ part_3  # (5.7)
         # (10) the log-likelihood, added up
         log_likelihood += log_z_u @ weight[rows]
     # (5) expected statistics that lack the rows
-    S_count = sum_count
-    S_n_x = sum_n_x
+    S_count = sum_count  # (5.1)
+    S_n_x = sum_n_x  # (5.4)
     # (10) the log-likelihood's terms that lack the rows
     log_likelihood += (0.5) * df * (math.log((0.5)) + log0(df)) * sum_count
     log_likelihood += -special.gammaln(((0.5) * df)) * sum_count
@@ -233,7 +233,7 @@ def m_step(statistics, params, prepared, policy="raise"):
     sizes = prepared["the sizes"]
     df = params["df"]
     reference_x = prepared["reference x"]
-    mean = params["mean"] - reference_x
+    mean = params["mean"] - reference_x  # (11)
     s2 = params["s2"]
     S_count = statistics["count"]
     S_log_u = statistics["log_u"]
@@ -252,7 +252,7 @@ def m_step(statistics, params, prepared, policy="raise"):
     s2 = positive((-2) * (((-0.5) * S_x_x_u) + (mean * S_x_u) + ((-0.5) * (mean ** 2) * S_n_x_u)) / S_n_x, "s2", s2, policy, 1e-14 * prepared["the spread"] ** 2, (-0.5) * S_n_x)
     return {
         "df": df,
-        "mean": mean + reference_x,
+        "mean": mean + reference_x,  # (11)
         "s2": s2,
     }
 
@@ -274,13 +274,13 @@ def posterior(params, data, prepared):
     for rows in prepared["the chunks"]:
         n_rows = row_count(rows)
         moments_u, log_z_u = on(rows)
-        part_0.append(np.array(moments_u["id"]))
-        part_1.append(np.array(moments_u["square"]))
-        part_2.append(np.array(moments_u["log"]))
-        part_3.append(np.array(moments_u["arguments"]["shape"]))
-        part_4.append(np.array(moments_u["arguments"]["rate"]))
+        part_0.append(np.array(moments_u["id"]))  # (4)
+        part_1.append(np.array(moments_u["square"]))  # (4)
+        part_2.append(np.array(moments_u["log"]))  # (4)
+        part_3.append(np.array(moments_u["arguments"]["shape"]))  # (4)
+        part_4.append(np.array(moments_u["arguments"]["rate"]))  # (4)
     return {
-        "u": {"mean": plates_first(np.concatenate(part_0, axis=-1), 1), "var": plates_first(np.concatenate(part_1, axis=-1), 1) - plates_first(np.concatenate(part_0, axis=-1), 1) ** 2, "shape": plates_first(np.concatenate(part_3, axis=-1), 1), "rate": plates_first(np.concatenate(part_4, axis=-1), 1)},
+        "u": {"mean": plates_first(np.concatenate(part_0, axis=-1), 1), "var": plates_first(np.concatenate(part_1, axis=-1), 1) - plates_first(np.concatenate(part_0, axis=-1), 1) ** 2, "shape": plates_first(np.concatenate(part_3, axis=-1), 1), "rate": plates_first(np.concatenate(part_4, axis=-1), 1)},  # (4)
     }
 
 

@@ -168,10 +168,10 @@ def sums_of_data(prepared):
     sizes = prepared["the sizes"]
     present_y = prepared["present y"]
     y = prepared["y"]
-    t = y ** 2
+    t = y ** 2  # (6.10), (12)
     return {
-        "n_y": present_y.sum(),
-        "y_y": t.sum(),
+        "n_y": present_y.sum(),  # (6.9), (12)
+        "y_y": t.sum(),  # (6.10), (12)
     }
 
 
@@ -232,12 +232,12 @@ def factor_of_rule(params, prepared, factors, rng=None):
     q_rule, log_z_rule, chain_rule = chains(log_rule, t_6, [log_first_rule], prepared["the sequences of rule"], (1, 0, 1, False), rng)
     part_18 = chain_rule["from"][:, None, :] * chain_rule["edge"][:, :, None]
     part_19 = chain_rule["to"][:, None, :] * part_18.transpose(1, 0, 2)
-    part_20 = t_6 * chain_rule["edge"]
-    entropy = log_z_rule - (np.tensordot(part_20, chain_rule["from"] @ chain_rule["to"].T, ([0, 1], [0, 1])) + ((-0.5) * (t_3 @ (t_2 @ q_rule.T))) + ((-0.5) * math.log(2) * (t_2 @ q_rule.sum(axis=0))) + ((-0.5) * math.log(np.pi) * (t_2 @ q_rule.sum(axis=0))) + ((-0.5) * (t_4 @ (q_rule @ part_3))) + ((-0.5) * (t_4 @ (q_rule @ part_5))) + (part_7 @ (q_rule @ part_8)) + (part_7 @ (q_rule @ part_10)) + ((-0.5) * (part_12 @ (q_rule @ part_14))) + ((-0.5) * (part_12 @ (q_rule @ part_16))) - log0(K) * chain_rule["first"][0].sum())
+    part_20 = t_6 * chain_rule["edge"]  # (12)
+    entropy = log_z_rule - (np.tensordot(part_20, chain_rule["from"] @ chain_rule["to"].T, ([0, 1], [0, 1])) + ((-0.5) * (t_3 @ (t_2 @ q_rule.T))) + ((-0.5) * math.log(2) * (t_2 @ q_rule.sum(axis=0))) + ((-0.5) * math.log(np.pi) * (t_2 @ q_rule.sum(axis=0))) + ((-0.5) * (t_4 @ (q_rule @ part_3))) + ((-0.5) * (t_4 @ (q_rule @ part_5))) + (part_7 @ (q_rule @ part_8)) + (part_7 @ (q_rule @ part_10)) + ((-0.5) * (part_12 @ (q_rule @ part_14))) + ((-0.5) * (part_12 @ (q_rule @ part_16))) - log0(K) * chain_rule["first"][0].sum())  # (12)
     return {
-        "q:rule": np.array(q_rule),
-        "pair:rule": np.array(part_19.transpose(1, 0, 2)),
-        "first0:rule": np.array(chain_rule["first"][0]),
+        "q:rule": np.array(q_rule),  # (4)
+        "pair:rule": np.array(part_19.transpose(1, 0, 2)),  # (4)
+        "first0:rule": np.array(chain_rule["first"][0]),  # (4)
         "entropy rule": float(entropy),
     }
 
@@ -273,20 +273,20 @@ def factor_of_level(params, prepared, factors, rng=None):
             (0, 0, np.arange(T), t_6, part_5),
         ],
     )
-    part_6 = t_2 * means_level[0]
-    part_7 = means_level[0] * part_6
-    part_8 = t_2 * covariances_level[0]
-    part_9 = means_level[0][np.clip(np.arange(T) - 1, 0, means_level[0].shape[0] - 1)] * part_6
-    part_10 = t_2 * covariances_level[1]
-    part_11 = t_2 * means_level[0][np.clip(np.arange(T) - 1, 0, means_level[0].shape[0] - 1)]
-    part_12 = means_level[0][np.clip(np.arange(T) - 1, 0, means_level[0].shape[0] - 1)] * part_11
-    part_13 = t_2 * covariances_level[0][np.clip(np.arange(T) - 1, 0, covariances_level[0].shape[0] - 1)]
-    part_14 = present_y * means_level[0]
-    entropy = log_z_level - (((-1 / 200) * means_level[0][0] * means_level[0][0]) + ((-1 / 200) * covariances_level[0][0]) + ((-0.5) * (t_3 @ (q_rule @ part_7))) + ((-0.5) * (t_3 @ (q_rule @ part_8))) + (part_4 @ (q_rule @ part_9)) + (part_4 @ (q_rule @ part_10)) + ((-0.5) * (part_3 @ (q_rule @ part_12))) + ((-0.5) * (part_3 @ (q_rule @ part_13))) + ((1 / noise) * (y @ means_level[0])) + ((-0.5) / noise * (means_level[0] @ part_14)) + ((-0.5) / noise * (present_y @ covariances_level[0])))
+    part_6 = t_2 * means_level[0]  # (12)
+    part_7 = means_level[0] * part_6  # (12)
+    part_8 = t_2 * covariances_level[0]  # (12)
+    part_9 = means_level[0][np.clip(np.arange(T) - 1, 0, means_level[0].shape[0] - 1)] * part_6  # (12)
+    part_10 = t_2 * covariances_level[1]  # (12)
+    part_11 = t_2 * means_level[0][np.clip(np.arange(T) - 1, 0, means_level[0].shape[0] - 1)]  # (12)
+    part_12 = means_level[0][np.clip(np.arange(T) - 1, 0, means_level[0].shape[0] - 1)] * part_11  # (12)
+    part_13 = t_2 * covariances_level[0][np.clip(np.arange(T) - 1, 0, covariances_level[0].shape[0] - 1)]  # (12)
+    part_14 = present_y * means_level[0]  # (12)
+    entropy = log_z_level - (((-1 / 200) * means_level[0][0] * means_level[0][0]) + ((-1 / 200) * covariances_level[0][0]) + ((-0.5) * (t_3 @ (q_rule @ part_7))) + ((-0.5) * (t_3 @ (q_rule @ part_8))) + (part_4 @ (q_rule @ part_9)) + (part_4 @ (q_rule @ part_10)) + ((-0.5) * (part_3 @ (q_rule @ part_12))) + ((-0.5) * (part_3 @ (q_rule @ part_13))) + ((1 / noise) * (y @ means_level[0])) + ((-0.5) / noise * (means_level[0] @ part_14)) + ((-0.5) / noise * (present_y @ covariances_level[0])))  # (12)
     return {
-        "mean:level": np.array(means_level[0]),
-        "cov:level:level": np.array(covariances_level[0]),
-        "cov:level:level:0": np.array(covariances_level[1]),
+        "mean:level": np.array(means_level[0]),  # (5)
+        "cov:level:level": np.array(covariances_level[0]),  # (5)
+        "cov:level:level:0": np.array(covariances_level[1]),  # (5)
         "entropy level": float(entropy),
     }
 
@@ -341,38 +341,38 @@ def e_step(params, data, prepared, factors=None, rng=None, sweep="all"):
     drift = params["drift"]
     slope = params["slope"]
     noise = params["noise"]
-    t = ((np.arange(T) == 0) + 0.0)
-    t_2 = (np.logical_not(t) + 0.0)
-    part = t_2 * mean_level
-    part_2 = mean_level * part
-    part_3 = t_2 * cov_level_level
-    part_4 = mean_level[np.clip(np.arange(T) - 1, 0, mean_level.shape[0] - 1)] * part
-    part_5 = t_2 * cov_level_level_0
-    part_6 = t_2 * mean_level[np.clip(np.arange(T) - 1, 0, mean_level.shape[0] - 1)]
-    part_7 = mean_level[np.clip(np.arange(T) - 1, 0, mean_level.shape[0] - 1)] * part_6
-    part_8 = t_2 * cov_level_level[np.clip(np.arange(T) - 1, 0, cov_level_level.shape[0] - 1)]
-    part_9 = present_y * mean_level
-    t_3 = log0(stay)
-    t_4 = log0(drift)
-    t_5 = 1 / drift
-    part_10 = slope * t_5
-    t_6 = slope ** 2
-    part_11 = t_6 * t_5
+    t = ((np.arange(T) == 0) + 0.0)  # (6.2)
+    t_2 = (np.logical_not(t) + 0.0)  # (6.2)
+    part = t_2 * mean_level  # (6.3)
+    part_2 = mean_level * part  # (6.3)
+    part_3 = t_2 * cov_level_level  # (6.4)
+    part_4 = mean_level[np.clip(np.arange(T) - 1, 0, mean_level.shape[0] - 1)] * part  # (6.5)
+    part_5 = t_2 * cov_level_level_0  # (6.6)
+    part_6 = t_2 * mean_level[np.clip(np.arange(T) - 1, 0, mean_level.shape[0] - 1)]  # (6.7)
+    part_7 = mean_level[np.clip(np.arange(T) - 1, 0, mean_level.shape[0] - 1)] * part_6  # (6.7)
+    part_8 = t_2 * cov_level_level[np.clip(np.arange(T) - 1, 0, cov_level_level.shape[0] - 1)]  # (6.8)
+    part_9 = present_y * mean_level  # (6.12)
+    t_3 = log0(stay)  # (12)
+    t_4 = log0(drift)  # (12)
+    t_5 = 1 / drift  # (12)
+    part_10 = slope * t_5  # (12)
+    t_6 = slope ** 2  # (12)
+    part_11 = t_6 * t_5  # (12)
     log_likelihood = 0.0
     # (6) expected statistics that lack the rows
-    S_rule_pair = pair_rule.sum(axis=2)
-    S_rule = t_2 @ q_rule.T
-    S_rule_level_level = q_rule @ part_2
-    S_rule_cov_level = q_rule @ part_3
-    S_rule_level_level_2 = q_rule @ part_4
-    S_rule_tie_level = q_rule @ part_5
-    S_rule_level_level_3 = q_rule @ part_7
-    S_rule_cov_level_2 = q_rule @ part_8
-    S_n_y = sum_n_y
-    S_y_y = sum_y_y
-    S_y_level = y @ mean_level
-    S_n_y_level_level = mean_level @ part_9
-    S_n_y_cov_level = present_y @ cov_level_level
+    S_rule_pair = pair_rule.sum(axis=2)  # (6.1)
+    S_rule = t_2 @ q_rule.T  # (6.2)
+    S_rule_level_level = q_rule @ part_2  # (6.3)
+    S_rule_cov_level = q_rule @ part_3  # (6.4)
+    S_rule_level_level_2 = q_rule @ part_4  # (6.5)
+    S_rule_tie_level = q_rule @ part_5  # (6.6)
+    S_rule_level_level_3 = q_rule @ part_7  # (6.7)
+    S_rule_cov_level_2 = q_rule @ part_8  # (6.8)
+    S_n_y = sum_n_y  # (6.9)
+    S_y_y = sum_y_y  # (6.10)
+    S_y_level = y @ mean_level  # (6.11)
+    S_n_y_level_level = mean_level @ part_9  # (6.12)
+    S_n_y_cov_level = present_y @ cov_level_level  # (6.13)
     # (12) the log-likelihood's terms that lack the rows
     log_likelihood += -log0(K) * first0_rule.sum()
     log_likelihood += np.tensordot(t_3, pair_rule.sum(axis=2), ([0, 1], [0, 1]))
@@ -474,13 +474,13 @@ def posterior(params, data, prepared, factors=None, learned=None):
     q_rule = factors["q:rule"]
     mean_level = factors["mean:level"]
     cov_level_level = factors["cov:level:level"]
-    part = mean_level * mean_level
-    part_0 = q_rule
-    part_1 = mean_level
-    part_2 = part + cov_level_level
+    part = mean_level * mean_level  # (5)
+    part_0 = q_rule  # (4)
+    part_1 = mean_level  # (5)
+    part_2 = part + cov_level_level  # (5)
     return {
-        "rule": plates_first(np.asarray(part_0), 1),
-        "level": {"mean": plates_first(np.asarray(part_1), 1), "var": plates_first(np.asarray(part_2), 1) - plates_first(np.asarray(part_1), 1) ** 2},
+        "rule": plates_first(np.asarray(part_0), 1),  # (4)
+        "level": {"mean": plates_first(np.asarray(part_1), 1), "var": plates_first(np.asarray(part_2), 1) - plates_first(np.asarray(part_1), 1) ** 2},  # (5)
     }
 
 

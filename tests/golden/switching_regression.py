@@ -153,7 +153,7 @@ def default_givens(sizes, given):
 def reference(data):
     """Reference points: data are held as differences from these, so that squares lose no digits."""
     return {
-        "coef": plane(data.values["y"], data.masks.get("y"), data.values["X"]),
+        "coef": plane(data.values["y"], data.masks.get("y"), data.values["X"]),  # (12)
     }
 
 
@@ -211,7 +211,7 @@ def expectations(params, prepared):
     K = sizes["K"]
     sd = params["sd"]
     reference_coef = prepared["reference coef"]
-    coef = params["coef"] - reference_coef
+    coef = params["coef"] - reference_coef  # (12)
     P = sizes["P"]
     T = sizes["T"]
     trans = params["trans"]
@@ -249,9 +249,9 @@ def e_step(params, data, prepared, rng=None):
     S_z_pair = 0.0
     log_likelihood = 0.0
     # (5) expected statistics, added up
-    S_z_first = S_z_first + chain_z["first"][0]
-    part = chain_z["edge"] * (chain_z["from"] @ chain_z["to"].T)
-    S_z_pair = S_z_pair + part
+    S_z_first = S_z_first + chain_z["first"][0]  # (5.1)
+    part = chain_z["edge"] * (chain_z["from"] @ chain_z["to"].T)  # (5.2)
+    S_z_pair = S_z_pair + part  # (5.2)
     sums_z = sums_z + q_z @ features_2.T
     # (11) the log-likelihood, added up
     log_likelihood += log_z_z
@@ -274,7 +274,7 @@ def m_step(statistics, params, prepared, policy="raise"):
     first = params["first"]
     trans = params["trans"]
     reference_coef = prepared["reference coef"]
-    coef = params["coef"] - reference_coef
+    coef = params["coef"] - reference_coef  # (12)
     sd = params["sd"]
     S_z_first = statistics["z_first"]
     S_z_pair = statistics["z_pair"]
@@ -304,7 +304,7 @@ def m_step(statistics, params, prepared, policy="raise"):
     return {
         "first": first,
         "trans": trans,
-        "coef": coef + reference_coef,
+        "coef": coef + reference_coef,  # (12)
         "sd": sd,
     }
 
@@ -319,9 +319,9 @@ def posterior(params, data, prepared):
     sizes = prepared["the sizes"]
     on = expectations(params, prepared)
     q_z, log_z_z, chain_z, features_2 = on()
-    part_0 = q_z
+    part_0 = q_z  # (4)
     return {
-        "z": plates_first(np.asarray(part_0), 1),
+        "z": plates_first(np.asarray(part_0), 1),  # (4)
     }
 
 
@@ -331,7 +331,7 @@ def most_probable(params, data, prepared):
     K = sizes["K"]
     sd = params["sd"]
     reference_coef = prepared["reference coef"]
-    coef = params["coef"] - reference_coef
+    coef = params["coef"] - reference_coef  # (12)
     P = sizes["P"]
     T = sizes["T"]
     trans = params["trans"]

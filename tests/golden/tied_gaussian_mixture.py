@@ -125,7 +125,7 @@ def default_givens(sizes, given):
 def reference(data):
     """Reference points: data are held as differences from these, so that squares lose no digits."""
     return {
-        "x": centre(data.values["x"], data.masks.get("x"), 1),
+        "x": centre(data.values["x"], data.masks.get("x"), 1),  # (11)
     }
 
 
@@ -170,7 +170,7 @@ def expectations(params, prepared):
     cov = params["cov"]
     D = sizes["D"]
     reference_x = prepared["reference x"]
-    mean = params["mean"] - reference_x
+    mean = params["mean"] - reference_x  # (11)
     x = prepared["x"]
     # (4) what the posterior of z takes from the parameters
     t = log0(weights)
@@ -211,9 +211,9 @@ def e_step(params, data, prepared, rng=None):
         q_z, log_z_z, features_2 = on(rows, rng)
         # (5) expected statistics, added up
         q_z_weighted = q_z if prepared["the weights are even"] else q_z * weight[rows]
-        S_z_n_x = S_z_n_x + present_x[rows] @ q_z_weighted.sum(axis=0)
-        part = x[:, rows] * q_z_weighted.sum(axis=0)
-        S_z_x_x = S_z_x_x + (x[:, rows] @ part.T).T
+        S_z_n_x = S_z_n_x + present_x[rows] @ q_z_weighted.sum(axis=0)  # (5.2)
+        part = x[:, rows] * q_z_weighted.sum(axis=0)  # (5.3)
+        S_z_x_x = S_z_x_x + (x[:, rows] @ part.T).T  # (5.3)
         sums_z = sums_z + q_z_weighted @ features_2.T
         # (10) the log-likelihood, added up
         log_likelihood += log_z_z @ weight[rows]
@@ -232,7 +232,7 @@ def m_step(statistics, params, prepared, policy="raise"):
     sizes = prepared["the sizes"]
     weights = params["weights"]
     reference_x = prepared["reference x"]
-    mean = params["mean"] - reference_x
+    mean = params["mean"] - reference_x  # (11)
     cov = params["cov"]
     S_z = statistics["z"]
     S_z_n_x_2 = statistics["z_n_x_2"]
@@ -252,7 +252,7 @@ def m_step(statistics, params, prepared, policy="raise"):
     cov = spread(scatter_cov, weight_cov, "cov", cov, policy, prepared["the scale"])
     return {
         "weights": weights,
-        "mean": mean + reference_x,
+        "mean": mean + reference_x,  # (11)
         "cov": cov,
     }
 
@@ -270,9 +270,9 @@ def posterior(params, data, prepared):
     for rows in prepared["the chunks"]:
         n_rows = row_count(rows)
         q_z, log_z_z, features_2 = on(rows)
-        part_0.append(np.array(q_z))
+        part_0.append(np.array(q_z))  # (4)
     return {
-        "z": plates_first(np.concatenate(part_0, axis=-1), 1),
+        "z": plates_first(np.concatenate(part_0, axis=-1), 1),  # (4)
     }
 
 

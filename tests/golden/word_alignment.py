@@ -183,13 +183,13 @@ def e_step(params, data, prepared, rng=None):
     F = sizes["F"]
     on = expectations(params, prepared)
     q_align, log_z_align = on(rng)
-    part = present_target * weight[row_M]
+    part = present_target * weight[row_M]  # (5)
     S_align_n_target_source_target = 0.0
     log_likelihood = 0.0
     # (5) expected statistics, added up
-    part_2 = q_align * part
-    sums = segment_sum_nd(part_2, (source[np.clip(start_L[row_M] + np.arange(L_max)[:, None], 0, source.shape[0] - 1)]) * F + target, E * F, 2).reshape(E, F)
-    S_align_n_target_source_target = S_align_n_target_source_target + sums
+    part_2 = q_align * part  # (5)
+    sums = segment_sum_nd(part_2, (source[np.clip(start_L[row_M] + np.arange(L_max)[:, None], 0, source.shape[0] - 1)]) * F + target, E * F, 2).reshape(E, F)  # (5)
+    S_align_n_target_source_target = S_align_n_target_source_target + sums  # (5)
     # (8) the log-likelihood, added up
     log_likelihood += log_z_align @ weight[row_M]
     return {
@@ -220,9 +220,9 @@ def posterior(params, data, prepared):
     sizes = prepared["the sizes"]
     on = expectations(params, prepared)
     q_align, log_z_align = on()
-    part_0 = q_align
+    part_0 = q_align  # (4)
     return {
-        "align": plates_first(np.asarray(part_0), 1),
+        "align": plates_first(np.asarray(part_0), 1),  # (4)
     }
 
 

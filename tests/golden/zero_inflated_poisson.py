@@ -193,8 +193,8 @@ def e_step(params, data, prepared, rng=None):
         q_immune, log_z_immune, features_2 = on(rows, rng)
         # (5) expected statistics, added up
         q_immune_weighted = q_immune if prepared["the weights are even"] else q_immune * weight[rows]
-        S_immune_y = S_immune_y + y[rows] @ q_immune_weighted[0, :]
-        S_immune_n_y = S_immune_n_y + present_y[rows] @ q_immune_weighted[0, :]
+        S_immune_y = S_immune_y + y[rows] @ q_immune_weighted[0, :]  # (5.2)
+        S_immune_n_y = S_immune_n_y + present_y[rows] @ q_immune_weighted[0, :]  # (5.3)
         sums_immune = sums_immune + q_immune_weighted @ features_2.T
         # (9) the log-likelihood, added up
         log_likelihood += log_z_immune @ weight[rows]
@@ -239,9 +239,9 @@ def posterior(params, data, prepared):
     for rows in prepared["the chunks"]:
         n_rows = row_count(rows)
         q_immune, log_z_immune, features_2 = on(rows)
-        part_0.append(np.array(q_immune))
+        part_0.append(np.array(q_immune))  # (4)
     return {
-        "immune": plates_first(np.concatenate(part_0, axis=-1), 1),
+        "immune": plates_first(np.concatenate(part_0, axis=-1), 1),  # (4)
     }
 
 
