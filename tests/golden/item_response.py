@@ -149,7 +149,7 @@ def log_density_of_ability(params, prepared):
     def on(rows, at, slopes=False):
         n_rows = row_count(rows)
         ability_points = at.shape[1]
-        # log joint of ability with all that holds it
+        # (4) log joint of ability with all that holds it
         log_ability = np.zeros((ability_points, n_rows,))
         t = at[0] ** 2
         log_ability += (((-0.5) * math.log(2)) + ((-0.5) * math.log(np.pi)) + ((-0.5) * t))
@@ -183,7 +183,7 @@ def expectations(params, prepared):
 
     def on(rows, rng=None):
         n_rows = row_count(rows)
-        # points for ability: Gauss-Hermite at the mode of each element, with its curvature
+        # (4) points for ability: Gauss-Hermite at the mode of each element, with its curvature
         points_ability, volume_ability, table_ability = adapted(lambda at, slopes=False: density_ability(rows, at, slopes), [(None, None)], prepared["the rules"]["ability"], prepared["the modes"]["ability"][..., rows])
         # (4) log joint of ability with its data, for every state; then its posterior and log-normaliser
         log_ability = table_ability
@@ -205,9 +205,9 @@ def e_step(params, data, prepared, rng=None):
         n_rows = row_count(rows)
         points_ability, volume_ability, table_ability, q_ability, log_z_ability = on(rows, rng)
         # (5) expected statistics, added up
-        q_ability_weighted = q_ability if prepared["the weights are even"] else q_ability * weight[rows]
-        S_ability_y = S_ability_y + y[:, rows] @ np.einsum("ab,ab->b", points_ability[0], q_ability_weighted)
-        S_ability_y_2 = S_ability_y_2 + y[:, rows] @ q_ability_weighted.sum(axis=0)
+        q_ability_weighted = q_ability if prepared["the weights are even"] else q_ability * weight[rows]  # (5.1)
+        S_ability_y = S_ability_y + y[:, rows] @ np.einsum("ab,ab->b", points_ability[0], q_ability_weighted)  # (5.1)
+        S_ability_y_2 = S_ability_y_2 + y[:, rows] @ q_ability_weighted.sum(axis=0)  # (5.2)
         # (8) the log-likelihood, added up
         log_likelihood += log_z_ability @ weight[rows]
     return {
@@ -276,12 +276,12 @@ def posterior(params, data, prepared):
     for rows in prepared["the chunks"]:
         n_rows = row_count(rows)
         points_ability, volume_ability, table_ability, q_ability, log_z_ability = on(rows)
-        mean_ability = np.einsum("ab,ab->b", q_ability, points_ability[0])
-        t = (points_ability[0] - mean_ability) ** 2
-        part_0.append(np.array(mean_ability))
-        part_1.append(np.array(np.einsum("ab,ab->b", q_ability, t)))
+        mean_ability = np.einsum("ab,ab->b", q_ability, points_ability[0])  # (4)
+        t = (points_ability[0] - mean_ability) ** 2  # (4)
+        part_0.append(np.array(mean_ability))  # (4)
+        part_1.append(np.array(np.einsum("ab,ab->b", q_ability, t)))  # (4)
     return {
-        "ability": {"mean": plates_first(np.concatenate(part_0, axis=-1), 1), "var": plates_first(np.concatenate(part_1, axis=-1), 1)},
+        "ability": {"mean": plates_first(np.concatenate(part_0, axis=-1), 1), "var": plates_first(np.concatenate(part_1, axis=-1), 1)},  # (4)
     }
 
 

@@ -143,7 +143,7 @@ def log_density_of_rate(params, prepared):
     def on(rows, at, slopes=False):
         n_rows = row_count(rows)
         rate_points = at.shape[1]
-        # log joint of rate with all that holds it
+        # (4) log joint of rate with all that holds it
         log_rate = np.zeros((rate_points, n_rows,))
         t = log0(at[0])
         t_2 = (t - mean) ** 2
@@ -180,7 +180,7 @@ def expectations(params, prepared):
 
     def on(rows, rng=None):
         n_rows = row_count(rows)
-        # points for rate: Gauss-Hermite at the mode of each element, with its curvature
+        # (4) points for rate: Gauss-Hermite at the mode of each element, with its curvature
         points_rate, volume_rate, table_rate = adapted(lambda at, slopes=False: density_rate(rows, at, slopes), [(0.0, None)], prepared["the rules"]["rate"], prepared["the modes"]["rate"][..., rows])
         # (4) log joint of rate with its data, for every state; then its posterior and log-normaliser
         log_rate = table_rate
@@ -202,12 +202,12 @@ def e_step(params, data, prepared, rng=None):
         n_rows = row_count(rows)
         points_rate, volume_rate, table_rate, q_rate, log_z_rate = on(rows, rng)
         # (5) expected statistics, added up
-        q_rate_weighted = q_rate if prepared["the weights are even"] else q_rate * weight[rows]
-        S_rate = S_rate + q_rate_weighted.sum()
-        t = log0(points_rate[0])
-        t_2 = t ** 2
-        S_rate_2 = S_rate_2 + np.tensordot(t_2, q_rate_weighted, ([0, 1], [0, 1]))
-        S_rate_log = S_rate_log + np.tensordot(t, q_rate_weighted, ([0, 1], [0, 1]))
+        q_rate_weighted = q_rate if prepared["the weights are even"] else q_rate * weight[rows]  # (5.1)
+        S_rate = S_rate + q_rate_weighted.sum()  # (5.1)
+        t = log0(points_rate[0])  # (5.2)
+        t_2 = t ** 2  # (5.2)
+        S_rate_2 = S_rate_2 + np.tensordot(t_2, q_rate_weighted, ([0, 1], [0, 1]))  # (5.2)
+        S_rate_log = S_rate_log + np.tensordot(t, q_rate_weighted, ([0, 1], [0, 1]))  # (5.3)
         # (9) the log-likelihood, added up
         log_likelihood += log_z_rate @ weight[rows]
     return {
@@ -250,12 +250,12 @@ def posterior(params, data, prepared):
     for rows in prepared["the chunks"]:
         n_rows = row_count(rows)
         points_rate, volume_rate, table_rate, q_rate, log_z_rate = on(rows)
-        mean_rate = np.einsum("ab,ab->b", q_rate, points_rate[0])
-        t = (points_rate[0] - mean_rate) ** 2
-        part_0.append(np.array(mean_rate))
-        part_1.append(np.array(np.einsum("ab,ab->b", q_rate, t)))
+        mean_rate = np.einsum("ab,ab->b", q_rate, points_rate[0])  # (4)
+        t = (points_rate[0] - mean_rate) ** 2  # (4)
+        part_0.append(np.array(mean_rate))  # (4)
+        part_1.append(np.array(np.einsum("ab,ab->b", q_rate, t)))  # (4)
     return {
-        "rate": {"mean": plates_first(np.concatenate(part_0, axis=-1), 1), "var": plates_first(np.concatenate(part_1, axis=-1), 1)},
+        "rate": {"mean": plates_first(np.concatenate(part_0, axis=-1), 1), "var": plates_first(np.concatenate(part_1, axis=-1), 1)},  # (4)
     }
 
 

@@ -149,13 +149,13 @@ def sums_of_data(prepared):
     y = prepared["y"]
     G = sizes["G"]
     X = prepared["X"]
-    part = weight * y
-    sums = segment_sum(part, group, G)
-    part_2 = X * part
-    sums_2 = segment_sum(part_2, group, G)
+    part = weight * y  # 
+    sums = segment_sum(part, group, G)  # 
+    part_2 = X * part  # (5.3)
+    sums_2 = segment_sum(part_2, group, G)  # (5.3)
     return {
-        "y_group": sums,
-        "X_y_group": sums_2.T,
+        "y_group": sums,  # 
+        "X_y_group": sums_2.T,  # (5.3)
     }
 
 
@@ -198,7 +198,7 @@ def log_density_of_b(params, prepared):
 
     def on(at, slopes=False):
         b_points = at.shape[1]
-        # log joint of b with all that holds it
+        # (4) log joint of b with all that holds it
         log_b = np.zeros((b_points, G,))
         t = at[0] ** 2
         log_b += (((-0.5) * math.log(2)) + ((-0.5) * math.log(np.pi)) + ((-0.5) * (tau ** -2.0) * t) - log0(tau))
@@ -230,7 +230,7 @@ def expectations(params, prepared):
     density_b = log_density_of_b(params, prepared)
 
     def on(rng=None):
-        # points for b: Gauss-Hermite at the mode of each element, with its curvature
+        # (4) points for b: Gauss-Hermite at the mode of each element, with its curvature
         points_b, volume_b, table_b = adapted(density_b, [(None, None)], prepared["the rules"]["b"], prepared["the modes"]["b"])
         # (4) log joint of b with its data, for every state; then its posterior and log-normaliser
         log_b = table_b
@@ -250,10 +250,10 @@ def e_step(params, data, prepared, rng=None):
     S_b_y_X_group = 0.0
     log_likelihood = 0.0
     # (5) expected statistics, added up
-    S_b = S_b + q_b.sum()
-    t = points_b[0] ** 2
-    S_b_b_b = S_b_b_b + np.tensordot(t, q_b, ([0, 1], [0, 1]))
-    S_b_y_X_group = S_b_y_X_group + q_b.sum(axis=0) @ sum_X_y_group
+    S_b = S_b + q_b.sum()  # (5.1)
+    t = points_b[0] ** 2  # (5.2)
+    S_b_b_b = S_b_b_b + np.tensordot(t, q_b, ([0, 1], [0, 1]))  # (5.2)
+    S_b_y_X_group = S_b_y_X_group + q_b.sum(axis=0) @ sum_X_y_group  # (5.3)
     # (9) the log-likelihood, added up
     log_likelihood += log_z_b.sum()
     return {
@@ -321,12 +321,12 @@ def posterior(params, data, prepared):
     sizes = prepared["the sizes"]
     on = expectations(params, prepared)
     points_b, volume_b, table_b, q_b, log_z_b = on()
-    mean_b = np.einsum("ab,ab->b", q_b, points_b[0])
-    t = (points_b[0] - mean_b) ** 2
-    part_0 = mean_b
-    part_1 = np.einsum("ab,ab->b", q_b, t)
+    mean_b = np.einsum("ab,ab->b", q_b, points_b[0])  # (4)
+    t = (points_b[0] - mean_b) ** 2  # (4)
+    part_0 = mean_b  # (4)
+    part_1 = np.einsum("ab,ab->b", q_b, t)  # (4)
     return {
-        "b": {"mean": plates_first(np.asarray(part_0), 1), "var": plates_first(np.asarray(part_1), 1)},
+        "b": {"mean": plates_first(np.asarray(part_0), 1), "var": plates_first(np.asarray(part_1), 1)},  # (4)
     }
 
 
