@@ -36,7 +36,7 @@ def _computes(node: ast.AST, known: set[str]) -> bool:
         return True
     if not isinstance(node, ast.Call):
         return False
-    name = ast.unparse(node.func)
+    name = ast.unparse(node.func.func if isinstance(node.func, ast.Call) else node.func)
     return name not in known and name.rpartition(".")[2] not in known
 
 

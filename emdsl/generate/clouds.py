@@ -77,9 +77,12 @@ def density_lines(printer: Printer, cloud: Cloud) -> list[str]:
     f.unpacked.pop(count, None)
     number = printer.numbers.posterior[block.name]
     em.comment(f"({number}) log joint of {', '.join(cloud.latents)} with all that holds it")
-    table, log_joint = _table(f, block, points, home)
-    lines, em.lines = em.lines, []
-    written = _slopes(f, cloud, block, within, table, points)
+    _, hoisted = em.mark()
+    with f.printing(number, behind=False):
+        table, log_joint = _table(f, block, points, home)
+        lines, em.lines = em.lines, []
+        written = _slopes(f, cloud, block, within, table, points)
+    em.number((len(em.lines), hoisted), number)
     body = [*_density(lines, em.lines, log_joint, at, written)]
     rows = "rows, " if printer.chunk else ""
     counts = [f"{em.namer.rows} = row_count(rows)"] if printer.chunk else []

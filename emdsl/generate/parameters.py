@@ -55,7 +55,8 @@ def refine_lines(printer: Printer) -> list[str]:
     number = printer.numbers.update[update.params[0]]
     em.comment(f"({number}) {', '.join(update.params)}: {update.kind}. {update.reason}", inner=False)
     mixed = tuple(_sized(mx.term) for mx in printer.plan.expected.mixed)
-    emit_numeric(f, update.params, (*rule.terms, *mixed))
+    with f.printing(number, behind=False):
+        emit_numeric(f, update.params, (*rule.terms, *mixed))
     model = printer.plan.joint.model
     returned = []
     for v in model.of_kind("param"):

@@ -52,5 +52,5 @@ def references(numbers: Iterable[object]) -> str:
 
 def numbered(lines: Sequence[str], *numbers: object) -> list[str]:
     """Lines that carry the numbers of their equations behind them; those that have some, or are comments, keep them."""
-    behind = f"  # {references(numbers)}"
+    behind = f"  # {references(numbers)}" if numbers else ""
     return [line if not line.strip() or "# (" in line else f"{line}{behind}" for line in lines]

@@ -144,7 +144,7 @@ def log_density_of_ability(params, prepared):
     y = prepared["y"]
     slope = params["slope"]
     easy = params["easy"]
-    t_4 = slope ** 2
+    t_4 = slope ** 2  # (4)
 
     def on(rows, at, slopes=False):
         n_rows = row_count(rows)

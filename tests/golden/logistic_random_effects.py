@@ -162,12 +162,12 @@ def sums_of_data(prepared):
     cases = prepared["cases"]
     G = sizes["G"]
     X = prepared["X"]
-    part = weight * cases  # 
-    sums = segment_sum(part, group, G)  # 
+    part = weight * cases  # (4)
+    sums = segment_sum(part, group, G)  # (4)
     part_2 = X * part  # (5.3)
     sums_2 = segment_sum(part_2, group, G)  # (5.3)
     return {
-        "cases_group": sums,  # 
+        "cases_group": sums,  # (4)
         "X_cases_group": sums_2.T,  # (5.3)
     }
 
@@ -207,15 +207,15 @@ def log_density_of_b(params, prepared):
     beta = params["beta"]
     weight = prepared["the weight"]
     sum_cases_group = prepared["the sums"]["cases_group"]
-    t_2 = special.gammaln((1 + size))
-    t_3 = special.gammaln((1 + cases))
-    t_4 = special.gammaln((1 + size - cases))
-    t_5 = X.T @ beta
-    t_7 = ((cases <= size) + 0.0)
-    t_8 = log0(t_7)
-    part_3 = present_cases * weight
-    part_5 = size * present_cases
-    part_6 = weight * part_5
+    t_2 = special.gammaln((1 + size))  # (4)
+    t_3 = special.gammaln((1 + cases))  # (4)
+    t_4 = special.gammaln((1 + size - cases))  # (4)
+    t_5 = X.T @ beta  # (4)
+    t_7 = ((cases <= size) + 0.0)  # (4)
+    t_8 = log0(t_7)  # (4)
+    part_3 = present_cases * weight  # (4)
+    part_5 = size * present_cases  # (4)
+    part_6 = weight * part_5  # (4)
 
     def on(at, slopes=False):
         b_points = at.shape[1]

@@ -149,12 +149,12 @@ def sums_of_data(prepared):
     y = prepared["y"]
     G = sizes["G"]
     X = prepared["X"]
-    part = weight * y  # 
-    sums = segment_sum(part, group, G)  # 
+    part = weight * y  # (4)
+    sums = segment_sum(part, group, G)  # (4)
     part_2 = X * part  # (5.3)
     sums_2 = segment_sum(part_2, group, G)  # (5.3)
     return {
-        "y_group": sums,  # 
+        "y_group": sums,  # (4)
         "X_y_group": sums_2.T,  # (5.3)
     }
 
@@ -192,9 +192,9 @@ def log_density_of_b(params, prepared):
     beta = params["beta"]
     weight = prepared["the weight"]
     sum_y_group = prepared["the sums"]["y_group"]
-    t_2 = X.T @ beta
-    t_4 = special.gammaln((1 + y))
-    part_2 = present_y * weight
+    t_2 = X.T @ beta  # (4)
+    t_4 = special.gammaln((1 + y))  # (4)
+    part_2 = present_y * weight  # (4)
 
     def on(at, slopes=False):
         b_points = at.shape[1]
