@@ -202,7 +202,7 @@ class Page(HTMLParser):
     def handle_starttag(self, tag: str, attrs: Any) -> None:
         assert tag not in ("script", "link", "img", "iframe"), tag
         assert not any(key.startswith("on") or key == "src" for key, _ in attrs), attrs
-        assert all(value.startswith("#eq-") for key, value in attrs if key == "href")
+        assert all(value.startswith(("#eq-", "#step-", "#line-")) for key, value in attrs if key == "href")
         if tag not in self.VOID:
             self.open.append(tag)
 
