@@ -116,10 +116,10 @@ def sums_of_data(prepared, rows):
     n_rows = row_count(rows)
     weight = prepared["the weight"]
     X = prepared["X"]
-    part = weight[rows] * X[:, rows]
+    part = weight[rows] * X[:, rows]  # (5.2), (8)
     return {
-        "X_X": (X[:, rows] @ part.T).T,
-        "count": weight[rows].sum(),
+        "X_X": (X[:, rows] @ part.T).T,  # (5.2), (8)
+        "count": weight[rows].sum(),  # (8)
     }
 
 
@@ -177,12 +177,12 @@ def e_step(params, data, prepared, rng=None):
         n_rows = row_count(rows)
         moments_u, log_z_u = on(rows, rng)
         # (5) expected statistics, added up
-        part = moments_u["id"] * weight[rows]
-        S_X_u = S_X_u + X[:, rows] @ part
+        part = moments_u["id"] * weight[rows]  # (5.1)
+        S_X_u = S_X_u + X[:, rows] @ part  # (5.1)
         # (8) the log-likelihood, added up
         log_likelihood += log_z_u @ weight[rows]
     # (5) expected statistics that lack the rows
-    S_X_X = sum_X_X
+    S_X_X = sum_X_X  # (5.2)
     # (8) the log-likelihood's terms that lack the rows
     log_likelihood += (-0.5) * math.log(2) * sum_count
     log_likelihood += (-0.5) * math.log(np.pi) * sum_count
@@ -225,10 +225,10 @@ def posterior(params, data, prepared):
     for rows in prepared["the chunks"]:
         n_rows = row_count(rows)
         moments_u, log_z_u = on(rows)
-        part_0.append(np.array(moments_u["id"]))
-        part_1.append(np.array(moments_u["square"]))
+        part_0.append(np.array(moments_u["id"]))  # (4)
+        part_1.append(np.array(moments_u["square"]))  # (4)
     return {
-        "u": {"mean": plates_first(np.concatenate(part_0, axis=-1), 1), "var": plates_first(np.concatenate(part_1, axis=-1), 1) - plates_first(np.concatenate(part_0, axis=-1), 1) ** 2},
+        "u": {"mean": plates_first(np.concatenate(part_0, axis=-1), 1), "var": plates_first(np.concatenate(part_1, axis=-1), 1) - plates_first(np.concatenate(part_0, axis=-1), 1) ** 2},  # (4)
     }
 
 
@@ -238,7 +238,7 @@ def log_likelihood_rows(params, data, prepared):
     X = prepared["X"]
     beta = params["beta"]
     on = expectations(params, prepared)
-    part = beta[:, None] * beta
+    part = beta[:, None] * beta  # (8)
     parts = [np.zeros(0)]
     for rows in prepared["the chunks"]:
         n_rows = row_count(rows)
