@@ -194,7 +194,7 @@ def _probability(block: Block, w: World) -> Any:
     """1 where the states and the neighbours' gates are what they are."""
 
     def q(*at: int) -> float:
-        here = _places(block, at, (*block.states, *block.gates, *block.home))
+        here = _places(block, at, (*block.states, *block.gates, *_plates(block)))
         own = (x.Sel(x.El(n, block.home), s) for n, s in zip(block.latents, block.states, strict=False))
         return w.product([*own, *block.neighbours], here)
 
@@ -230,11 +230,31 @@ def _held(block: Block, role: str) -> list[x.Expr]:
     return [x.El(n, (*p, *a[n])) for n, p, a in zip(names, places, axes, strict=False)]
 
 
+def _plates(block: Block) -> tuple[x.Ix, ...]:
+    """The plates over which a block's log-normaliser is given: of a field, those of its parts."""
+    return block.home if block.field is None else block.field.outer
+
+
+def _in_part(block: Block, role: str) -> list[x.Expr]:
+    """1 where the elements of a term of a field lie in the part that is asked for."""
+    if block.field is None:
+        return []
+    kind, name, *_ = role.split(" ")
+    home = place = block.field.homes.get(name, ())
+    if kind == "tie":
+        tie = block.field.ties[int(name)]
+        near = 1 if tie.places[0] and isinstance(tie.places[0][-1], x.DataIx) else 0  # not the one that lies behind
+        home, place = block.field.homes[tie.latents[near]], tie.places[near]
+        name = tie.latents[near]
+    inside = x.substitute(x.El("", block.field.inside[name]), dict(zip(home, place, strict=True)))
+    return [x.fn("eq", x.value_of(i), x.Val(o)) for i, o in zip(inside.idx, block.field.outer, strict=True)]
+
+
 def _message(block: Block, w: World) -> Any:
     """`<T, eta>` of the block and its terms without it, at the latents' values: what its log-normaliser stands for."""
 
     def message(*at: int) -> float:
-        here = _places(block, at, (*block.gates, *block.home))
+        here = _places(block, at, (*block.gates, *_plates(block)))
         for n, s in zip(block.latents, block.states, strict=False):
             here[s] = int(w.value(x.El(n, block.home), here))
         total = 0.0
@@ -243,7 +263,7 @@ def _message(block: Block, w: World) -> Any:
             role = block.roles[k] if block.roles else ""
             factors = list(t.factors)
             if role and block.gaussian is not None:
-                factors += _held(block, role)
+                factors += [*_held(block, role), *_in_part(block, role)]
             elif role:
                 factors.append(x.El(f"E:{block.name}:{role}", (*block.gates, *block.home, *block.own)))
                 factors += [block.scale] if block.scale is not None else []

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from cases import (
     Case,
+    classes,
     conjugate,
     curves,
     domains,
@@ -59,6 +60,7 @@ MODULES = (
     gaussian,
     shared,
     tied,
+    classes,
 )
 CASES = [case for module in MODULES for case in module.CASES]
 

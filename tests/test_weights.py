@@ -20,6 +20,18 @@ SERIES = """
             latent level[s, t] ~ Normal(0, var = 4) if t == 0 else Normal(level[s, t-1], var = drift)
             observed y[s, t] ~ Normal(level[s, t], var = noise)
 """
+CLASSES = """
+    model Classes
+    size K = 2
+    param w : simplex[K]
+    param mean : real[K]
+    param noise : positive
+    for s in S:
+        latent z[s] ~ Categorical(w)
+        for t in T[s]:
+            latent level[s, t] ~ Normal(mean[z[s]], var = 4) if t == 0 else Normal(level[s, t-1], var = 0.5)
+            observed y[s, t] ~ Normal(level[s, t], var = noise)
+"""
 PARTNERS = """
     model Partners
     param s2 : positive
@@ -38,8 +50,6 @@ TWO_FILES = """
 """
 ROWS = np.random.default_rng(3).normal(size=(3, 4))
 REFUSED: dict[str, tuple[str, Any, str]] = {
-    "sequences": (SERIES.format(steps="T"), ROWS, "rows of S cannot be weighted: the elements of level"),
-    "ragged": (SERIES.format(steps="T[s]"), [ROWS[0], ROWS[1, :2], ROWS[2, :1]], "the elements of level"),
     "edges": (PARTNERS, {"y": ROWS[:, 0], "partner": [1, 2, 0]}, "rows of G cannot be weighted: the elements of b"),
     "two files": (TWO_FILES, {"x": ROWS[:, 0], "y": ROWS[0]}, "the observed data lie on several plates"),
 }
@@ -60,6 +70,29 @@ def test_a_weight_is_the_row_so_many_times() -> None:
     np.testing.assert_allclose(found, plain.history_, rtol=1e-12)
     for name, value in plain.params_.items():
         np.testing.assert_allclose(params[name], value, rtol=1e-11)
+
+
+RAGGED = [ROWS[0], ROWS[1, :2], ROWS[2, :0], ROWS[2, :3]]
+SEQUENCES = {
+    "of one length": (SERIES.format(steps="T"), ROWS, {"noise": 0.7, "drift": 0.4}),
+    "ragged": (SERIES.format(steps="T[s]"), RAGGED, {"noise": 0.7, "drift": 0.4}),
+    "in classes": (CLASSES, RAGGED, {"w": [0.3, 0.7], "mean": [-1.0, 1.0], "noise": 0.7}),
+}
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("name", SEQUENCES)
+def test_a_weight_is_the_whole_sequence_so_many_times(name: str) -> None:
+    text, rows, start = SEQUENCES[name]
+    weight = [2, 0, 1, 3][: len(rows)]
+    fitter = emdsl.compile(text=text).fitter(max_iter=2, tol=0)
+    found = fitter.fit({"y": rows}, sample_weight=weight, init=start).history_
+    again = [row for row, n in zip(rows, weight, strict=True) for _ in range(n)]
+    plain = fitter.fit({"y": np.array(again) if name == "of one length" else again}, init=start)
+    np.testing.assert_allclose(found, plain.history_, rtol=1e-12)
+    scores = fitter.score_samples({"y": again} if name != "of one length" else {"y": np.array(again)})
+    assert scores.shape == (sum(weight),)
+    assert scores.sum() == pytest.approx(plain.history_[-1], rel=1e-12)
 
 
 @pytest.mark.parametrize("name", REFUSED)

@@ -72,7 +72,10 @@ class Block:
 
     @property
     def outside(self) -> tuple[Ix, ...]:
-        """The plates that are left when the block has been eliminated: of a chain, those of whole sequences."""
+        """The plates that are left when the block has been eliminated: of a chain those of whole sequences, of a
+        field those that no tie crosses."""
+        if self.field is not None:
+            return self.field.outer
         return self.home if self.chain is None else self.chain.outer
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from emdsl.derive import expr as x
 from emdsl.derive.expr import El, Expr, Idx, Ix
 from emdsl.derive.factors import LogJoint
+from emdsl.derive.plates import home_of
 from emdsl.language import model as m
 
 
@@ -80,7 +81,8 @@ def _through_latents(joint: LogJoint, variables: Mapping[str, m.Variable]) -> li
 
 
 def axes_of(v: m.Variable) -> tuple[Ix, ...]:
-    return tuple(Ix(f"{v.name}_{n}", str(d)) for n, d in enumerate(v.shape))
+    dims = [*(i.dim for i in home_of(v)), *(str(d) for d in v.shape[len(v.plates) :])]
+    return tuple(Ix(f"{v.name}_{n}", d) for n, d in enumerate(dims))
 
 
 def _opposite(nodes: list[x.Add], name: str, other: Callable[[Expr], bool]) -> tuple[El, El] | None:

@@ -10,7 +10,7 @@ that meet in an observation. Where they stand is all that tells a chain from a t
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from emdsl.derive import expr as x
 from emdsl.derive.chains import distance
@@ -39,10 +39,16 @@ class Tie:
 
 @dataclass(frozen=True)
 class Field:
-    """The plates of each latent, and the ties between elements."""
+    """The plates of each latent, and the ties between elements.
+
+    `outer` are plates that no tie crosses: for each of their elements the field is one of its own, independent of the
+    others. `inside` says where in them an element of each latent lies, as a function of its home.
+    """
 
     homes: Mapping[str, tuple[Ix, ...]]
     ties: tuple[Tie, ...]
+    outer: tuple[Ix, ...] = ()
+    inside: Mapping[str, tuple[Idx, ...]] = field(default_factory=dict)
 
     @property
     def families(self) -> tuple[tuple[str, ...], ...]:
@@ -51,10 +57,6 @@ class Field:
         for n, home in self.homes.items():
             out.setdefault(tuple(i.dim for i in home), []).append(n)
         return tuple(map(tuple, out.values()))
-
-
-def tie_role(number: int) -> str:
-    return f"tie {number}"
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,52 @@ class Atoms:
     own: tuple[tuple[Idx, ...], ...]
     bare: Term
     rest: tuple[Expr, ...]
+
+
+def place_outside(a: Atoms, homes: Mapping[str, tuple[Ix, ...]], inside: Mapping[str, tuple[Idx, ...]]) -> set[El]:
+    """Where in the outer plates the elements of a term lie: one place where it stays within one part of the field."""
+    out = set()
+    for n, place in zip(a.latents, a.places, strict=True):
+        home, within = homes[n], inside[n]
+        if place and home[-1] not in within:  # an element before another lies in the same sequence
+            found = distance(place[-1]) if isinstance(place[-1], Ix | DataIx) else None
+            place = (*place[:-1], found[0]) if found is not None else place
+        moved = x.substitute(El("", within), dict(zip(home, place, strict=True)))
+        assert isinstance(moved, El)
+        out.add(moved)
+    return out
+
+
+def without_gates(
+    t: Term, latents: Sequence[str], of: Field, neighbours: dict[tuple[str, tuple[Idx, ...]], Ix],
+    levels: Mapping[str, str],
+) -> Term | str:  # fmt: skip
+    """A term of a field's part with the gates on that part's own plates as states of neighbours; or why not."""
+    if not t.gates:
+        return t
+    outside = place_outside(atoms_of(t, latents, of.homes), of.homes, of.inside)
+    here = next(iter(outside)).idx if len(outside) == 1 else ()
+    factors, ixs = list(t.factors), list(t.ixs)
+    for g in t.gates:
+        assert isinstance(g.of, El)
+        size = len(g.of.idx)
+        if g.of.idx != here[:size]:
+            return f"it is tied to the discrete latent {g.of.var}"
+        key = (g.of.var, of.outer[:size])
+        if key not in neighbours:
+            neighbours[key] = g.at if isinstance(g.at, Ix) else x.fresh(levels[g.of.var])
+        at = neighbours[key]
+        if isinstance(g.at, Ix):
+            factors = [x.substitute(f, {g.at: at}) for f in factors]
+            ixs = [at if i == g.at else i for i in ixs]
+        else:
+            factors.append(x.delta(at, g.at))
+            ixs.append(at)
+    return Term(t.coef, (), tuple(f for f in factors if f != x.ONE), tuple(dict.fromkeys(ixs)))
+
+
+def tie_role(number: int) -> str:
+    return f"tie {number}"
 
 
 def atoms_of(t: Term, latents: Sequence[str], homes: Mapping[str, tuple[Ix, ...]]) -> Atoms:
@@ -104,8 +152,6 @@ def field_role(
     t: Term, latents: Sequence[str], homes: Mapping[str, tuple[Ix, ...]], g: Gaussian, ties: list[Tie]
 ) -> tuple[str, Term] | str:
     """(role, rest) of a term: rest over the plates of its element, or over the indices of its tie; or why not."""
-    if t.gates:
-        return f"it is tied to the discrete latent {t.gates[0].of.var if isinstance(t.gates[0].of, El) else ''}"
     a = atoms_of(t, latents, homes)
     found = polynomial_role(a.bare, latents, (), g)
     if isinstance(found, str) or not a.places:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from emdsl.derive import expr as x
 from emdsl.derive.block import Block, place
 from emdsl.derive.expr import El, Expr, Ix
-from emdsl.derive.fields import Field, atoms_of, tie_of
+from emdsl.derive.fields import Field, atoms_of, place_outside, tie_of, without_gates
 from emdsl.derive.gaussian import covariance_axes, pattern_of, polynomial_role
 from emdsl.derive.terms import Term
 
@@ -67,16 +67,26 @@ def _times_scale(block: Block, held: list[str], rest: Term) -> list[Term]:
 
 def _in_field(t: Term, block: Block, field: Field) -> list[Term] | str:
     """y_a -> m_a,  y_a y_b -> m_a m_b + V_ab at the places where the elements stand."""
-    a = atoms_of(t, block.latents, field.homes)
+    neighbours = {(n.of.var, n.of.idx): n.at for n in block.neighbours if isinstance(n.of, El) and isinstance(n.at, Ix)}
+    bare = without_gates(t, block.latents, field, neighbours, {})
+    if isinstance(bare, str):
+        return f"no closed expectation under the posterior of {', '.join(block.latents)}: {bare}"
+    a = atoms_of(bare, block.latents, field.homes)
     held = [e for e in a.rest if set(block.latents) & x.variables(e)]
-    if t.gates or held or len(a.places) > 2:
+    if held or len(a.places) > 2:
         return f"no closed expectation under the posterior of {', '.join(block.latents)}"
-    means = tuple(El(f"mean:{n}", (*p, *o)) for n, p, o in zip(a.latents, a.places, a.own, strict=True))
+    gates = block.gates
+    means = tuple(El(f"mean:{n}", (*gates, *p, *o)) for n, p, o in zip(a.latents, a.places, a.own, strict=True))
     products: list[tuple[Expr, ...]] = [means]
     if len(a.places) == 2:
         own, place, name = (*a.own[0], *a.own[1]), a.places[0], ":".join(a.latents)
         if a.places[0] != a.places[1]:
             tie, names = tie_of(a)
             name, place = f"{name}:{field.ties.index(tie)}", tuple(names)
-        products.append((El(f"cov:{name}", (*place, *own)),))
-    return [Term(t.coef, (), (*a.rest, *p), t.ixs) for p in products]
+        products.append((El(f"cov:{name}", (*gates, *place, *own)),))
+    probability: tuple[Expr, ...] = ()
+    if gates:
+        (outside,) = place_outside(a, field.homes, field.inside)
+        probability = (El(f"q:{block.name}", (*gates, *outside.idx)),)
+    ixs = tuple(dict.fromkeys((*bare.ixs, *gates)))
+    return [Term(bare.coef, (), (*a.rest, *p, *probability), ixs) for p in products]

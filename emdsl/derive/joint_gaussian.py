@@ -10,9 +10,9 @@ from emdsl.derive.block import Block, place, touches
 from emdsl.derive.chains import Neighbours
 from emdsl.derive.expr import El, Ix
 from emdsl.derive.factors import LogJoint
-from emdsl.derive.fields import Field, Tie, atoms_of, field_role
+from emdsl.derive.fields import Field, Tie, atoms_of, field_role, place_outside, without_gates
 from emdsl.derive.gaussian import gaussian_axes, polynomial_role
-from emdsl.derive.plates import home_of
+from emdsl.derive.plates import home_of, inside_plates, plate_indices
 from emdsl.derive.terms import Term, blocks_of, merge_roles, symmetry_of
 from emdsl.derive.weights import weigh
 from emdsl.errors import Problem, Span
@@ -136,23 +136,45 @@ def _tied(
     variables = [joint.model.variable(n) for n in latents]
     homes = {v.name: home_of(v) for v in variables}
     g = gaussian_axes({v.name: [str(d) for d in (*v.array, *v.domain.dims)] for v in variables}, joint.incomplete)
+    mine = [(t, span) for t, span, _ in pool if touches(t, latents)]
+    apart = _parts(variables, [t for t, _ in mine], joint.model)
     ties: list[Tie] = []
     terms: list[Term] = []
     roles: list[str] = []
-    for t, span, _ in pool:
-        if not touches(t, latents):
-            continue
-        role = field_role(t, latents, homes, g, ties)
+    neighbours: Neighbours = {}
+    for t, span in mine:
+        bare = without_gates(t, latents, apart, neighbours, joint.levels)
+        role = bare if isinstance(bare, str) else field_role(bare, latents, homes, g, ties)
         if isinstance(role, str):
             return Problem("E110", f"the posterior of {names} is not tractable: {role}", span, ways_out)
         roles.append(role[0])
-        terms.append(weigh(role[1], weighted, joint.model))
+        whole = weighted in {i.dim for i in apart.outer}  # within an element of the plate it counts once
+        terms.append(role[1] if whole else weigh(role[1], weighted, joint.model))
     if loose := _loose(variables, roles, ways_out):
         return loose
     own = [i for axes in (g.rows, g.columns) for n in latents for i in axes[n]]
-    fixed = (*dict.fromkeys([*(i for home in homes.values() for i in home), *(i for t in ties for i in t.ixs), *own]),)
+    places = [*(i for home in homes.values() for i in home), *(i for t in ties for i in t.ixs)]
+    fixed = tuple(dict.fromkeys([*places, *own, *neighbours.values()]))
     merged = merge_roles(terms, roles, symmetry_of(joint), fixed)
-    return Block(latents[0], latents, (), (), (), *merged, gaussian=g, field=Field(homes, tuple(ties)))
+    gates = tuple(x.Sel(El(n, idx), k) for (n, idx), k in neighbours.items())
+    return Block(latents[0], latents, (), (), gates, *merged, gaussian=g, field=replace(apart, ties=tuple(ties)))
+
+
+def _parts(variables: Sequence[m.Variable], terms: Sequence[Term], model: m.ModelText) -> Field:
+    """The most plates that all latents have in common and no term crosses, filtered and ragged ones left out."""
+    homes = {v.name: home_of(v) for v in variables}
+    latents = tuple(homes)
+    common = 0
+    for plates in zip(*(v.plates for v in variables), strict=False):
+        plain = all(not isinstance(p.size, m.Ragged) and p.condition is None for p in plates)
+        if not plain or len({str(p.size) for p in plates}) > 1:
+            break
+        common += 1
+    for depth in range(common, 0, -1):
+        inside = {v.name: inside_plates(v, depth, model) for v in variables}
+        if all(len(place_outside(atoms_of(t, latents, homes), homes, inside)) < 2 for t in terms):
+            return Field(homes, (), plate_indices(variables[0].plates[:depth]), inside)
+    return Field(homes, (), (), dict.fromkeys(homes, ()))
 
 
 def common_scale(

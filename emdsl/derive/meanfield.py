@@ -192,7 +192,7 @@ def _over(t: Term, f: Factor, factors: Sequence[tuple[Block, ...]], joint: LogJo
 
 def moments_of(block: Block, model: m.ModelText) -> dict[str, tuple[Ix, ...]]:
     """What others may read of a factor's posterior: each array's name and the axes it has."""
-    name, own = block.name, (*block.gates, *block.home)
+    name, own = block.name, (*block.gates, *(block.outside if block.field is not None else block.home))
     if block.network:
         cliques = {f"clique{n}:{name}": c.axes for n, c in enumerate(block.network)}
         places = [home_of(model.variable(n)) for n in block.latents]
@@ -218,12 +218,12 @@ def moments_of(block: Block, model: m.ModelText) -> dict[str, tuple[Ix, ...]]:
         out |= {f"cov:{a}:{b}": (*shared, *g.rows[a], *g.columns[b]) for a in block.latents for b in block.latents}
     if block.gaussian is not None and block.field is not None:
         g, homes = block.gaussian, block.field.homes
-        out |= {f"mean:{n}": (*homes[n], *g.rows[n]) for n in block.latents}
+        out |= {f"mean:{n}": (*block.gates, *homes[n], *g.rows[n]) for n in block.latents}
         pairs = [(a, b) for a in block.latents for b in block.latents if homes[a] == homes[b]]
-        out |= {f"cov:{a}:{b}": (*homes[a], *g.rows[a], *g.columns[b]) for a, b in pairs}
+        out |= {f"cov:{a}:{b}": (*block.gates, *homes[a], *g.rows[a], *g.columns[b]) for a, b in pairs}
         for k, tie in enumerate(block.field.ties):
             a, b = tie.latents
-            out[f"cov:{a}:{b}:{k}"] = (*tie.ixs, *g.rows[a], *g.columns[b])
+            out[f"cov:{a}:{b}:{k}"] = (*block.gates, *tie.ixs, *g.rows[a], *g.columns[b])
     return out
 
 

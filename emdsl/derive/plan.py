@@ -74,8 +74,9 @@ def derive(model: m.ModelText, incomplete: tuple[str, ...] = ()) -> Plan:
     exact = joint
     joint, elimination, refused = posteriors(exact, weighted)
     bound_up = {
-        n for b in elimination.blocks if b.field for n in b.latents if weighted in plate_names(model.variable(n))
-    }
+        n for b in elimination.blocks if b.field and weighted not in {i.dim for i in b.outside}
+        for n in b.latents if weighted in plate_names(model.variable(n))
+    }  # fmt: skip
     if bound_up:
         weighted = None  # the plate's elements of a joint Gaussian are eliminated together, whatever each weighs
         joint, elimination, refused = posteriors(exact, weighted)
@@ -224,7 +225,8 @@ def _choices(elimination: Elimination, joint: LogJoint, refused: str) -> dict[st
                 reason = f"every term is linear or quadratic in {held}: one Gaussian for each element"
                 method = "exact:hybrid" if gates else "exact:gaussian"
                 if b.field is not None:
-                    method, reason = _field_choice(held, b.field)
+                    kind, reason = _field_choice(held, b.field)
+                    method = method if gates else kind
             elif latent in joint.in_clouds:
                 continue
             elif b.record is None:

@@ -35,6 +35,12 @@ def outside(v: m.Variable, model: m.ModelText) -> tuple[tuple[Ix, ...], tuple[Id
     return plate_indices(v.plates[:-1]), tuple(scope.loops[p.index] for p in v.plates[:-1])
 
 
+def inside_plates(v: m.Variable, depth: int, model: m.ModelText) -> tuple[Idx, ...]:
+    """The indices of a variable's first plates, as an element of it has them."""
+    scope, _, _ = Tensors(model).enter(v.plates)
+    return tuple(scope.loops[p.index] for p in v.plates[:depth])
+
+
 def outermost(row: Ix, model: m.ModelText) -> Idx:
     """The outermost plate's index of a row of ragged plates (the index itself of any other)."""
     for v in model.variables:

@@ -239,8 +239,9 @@ def emit_joint_probabilities(f: Function, blocks: Sequence[Block]) -> None:
         if block.network:
             done.append(block)
             continue
-        axes = (*block.states, *block.gates, *block.home)
-        outside = _neighbour_probability(f, block, done, block.neighbours, block.home)
+        home = block.home if block.field is None else block.outside
+        axes = (*block.states, *block.gates, *home)
+        outside = _neighbour_probability(f, block, done, block.neighbours, home)
         cut = bool(block.home) and block.home[-1].dim == em.chunk
         if block.states:
             own = f.runtime[f"c:{block.name}"]

@@ -22,23 +22,27 @@ def emit_field(f: Function, block: Block, field: Field) -> None:
     assert g is not None
     em.comment(f"linear terms and precision of {', '.join(block.latents)}, piece by piece; then their joint posterior")
     linear = ", ".join(
-        _piece(f, block, linear_role(a), (*field.homes[a], *g.rows[a])) for a in block.latents
+        _piece(f, block, linear_role(a), (*block.gates, *field.homes[a], *g.rows[a])) for a in block.latents
     )  # fmt: skip
     homes = ", ".join(str(len(field.homes[a])) for a in block.latents)
     means, covariances, log_z = (em.namer.fresh(f"{part}_{name}") for part in ("means", "covariances", "log_z"))
     pieces = _pieces(f, block, field, covariances)
-    em.lines.append(f"{means}, {covariances}, {log_z} = gaussian_field(")
+    gated = f"gated_field({_lengths(f, block.gates)}, " if block.gates else "gaussian_field("
+    em.lines.append(f"{means}, {covariances}, {log_z} = {gated}")
     em.lines.append(f'    prepared["the field of {name}"], [{linear}], [{homes}], [')
     em.lines += [f"        {p}," for p in pieces]
     em.lines.append("    ],")
     if g.seen:
         seen = ", ".join(f"({block.latents.index(n)}, {_data(f, field, n, n)}, {_data(f, field, n, f'unseen:{n}')})"
                          for n in g.seen)  # fmt: skip
-        em.lines.append(f"    [{seen}],")
+        em.lines.append(f"    seen=[{seen}],")
+    if field.outer:
+        parts = ", ".join(_spread(f, _number(field.inside[n], field.outer), field.homes[n]) for n in block.latents)
+        em.lines.append(f"    parts=Parts({_lengths(f, field.outer)}, [{parts}]),")
     em.lines.append(")")
-    f.runtime[f"A:{name}"] = Leaf(log_z, (), True)
+    f.runtime[f"A:{name}"] = Leaf(log_z, tuple(range(len(block.gates) + len(field.outer))), True)
     for k, a in enumerate(block.latents):
-        axes = len(field.homes[a]) + len(g.rows[a])
+        axes = len(block.gates) + len(field.homes[a]) + len(g.rows[a])
         f.runtime[f"mean:{a}"] = Leaf(f"{means}[{k}]", tuple(range(axes)), True)
 
 
@@ -53,16 +57,17 @@ def _pieces(f: Function, block: Block, field: Field, covariances: str) -> list[s
             if quadratic_role(a, b) not in block.roles:
                 continue
             home = field.homes[a]
-            axes = (*home, *g.rows[a], *g.columns[b])
+            axes = (*block.gates, *home, *g.rows[a], *g.columns[b])
             f.runtime[f"cov:{a}:{b}"] = Leaf(f"{covariances}[{len(out)}]", tuple(range(len(axes))), True)
             every = f"np.arange({' * '.join(f.emitter.size(i.dim) for i in home) or '1'})"
             there = block.conditions(a) if a == b else ()
-            more = [absent_precision(there, g.rows[a], g.columns[a], axes)] if there else []
+            own = (*home, *g.rows[a], *g.columns[a])
+            more = [absent_precision(there, g.rows[a], g.columns[a], own)] if there else []
             piece = _piece(f, block, quadratic_role(a, b), axes, more)
             out.append(f"({order[a]}, {order[b]}, {every}, {every}, {piece})")
     for k, tie in enumerate(field.ties):
         a, b = tie.latents
-        axes = (*tie.ixs, *g.rows[a], *g.columns[b])
+        axes = (*block.gates, *tie.ixs, *g.rows[a], *g.columns[b])
         f.runtime[f"cov:{a}:{b}:{k}"] = Leaf(f"{covariances}[{len(out)}]", tuple(range(len(axes))), True)
         at = [
             _spread(f, _number(place, field.homes[n]), tie.ixs)
@@ -84,6 +89,10 @@ def _piece(f: Function, block: Block, role: str, axes: tuple[Ix, ...], more: Seq
     """Code of the terms of one role, over all its axes."""
     mine = [*(t for t, r in zip(block.terms, block.roles, strict=True) if r == role), *more]
     return f.emitter.broadcast(add_up(f, mine, axes), axes).code
+
+
+def _lengths(f: Function, axes: Sequence[Ix]) -> str:
+    return f"({', '.join(f.emitter.size(i.dim) for i in axes)},)"
 
 
 def _spread(f: Function, number: Expr, ixs: tuple[Ix, ...]) -> str:
@@ -119,9 +128,13 @@ def field_fields(f: Function, block: Block, field: Field, latent: str) -> list[t
     em, g = f.emitter, block.gaussian
     assert g is not None
     rows, columns, home = g.rows[latent], g.columns[latent], field.homes[latent]
-    mean = El(f"mean:{latent}", (*home, *rows))
-    cov = El(f"cov:{latent}:{latent}", (*home, *rows, *columns))
-    found = em.contract([mean], (*rows, *home))
-    if rows:
+    gates = block.gates
+    mean, other = (El(f"mean:{latent}", (*gates, *home, *axes)) for axes in (rows, columns))
+    cov = El(f"cov:{latent}:{latent}", (*gates, *home, *rows, *columns))
+    q = [El(f"q:{block.name}", (*gates, *field.inside[latent]))] if gates else []
+    found = em.contract([mean, *q], (*rows, *home))
+    if rows and not gates:
         return [("id", found), ("cov", em.contract([cov], (*rows, *columns, *home)))]
-    return [("id", found), ("square", em.sum([em.contract([mean, mean], home), em.contract([cov], home)]))]
+    axes = (*rows, *columns, *home)
+    square = em.sum([em.contract([mean, other, *q], axes), em.contract([cov, *q], axes)])
+    return [("id", found), ("outer" if rows else "square", square)]

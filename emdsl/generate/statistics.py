@@ -106,7 +106,8 @@ def _weighted(printer: Printer, f: Function, factors: Sequence[Expr]) -> list[Ex
                 if name not in f.runtime:
                     q = f.emitter.leaf(e.var)
                     code = f.emitter.namer.fresh(f"{q.code}_weighted")
-                    weight = f.emitter.value(w)
+                    plate = x.fresh(str(printer.plan.weighted))  # q's own last axis, through whatever it is read here
+                    weight = f.emitter.value(El(":weight", (plate,)))
                     even = 'prepared["the weights are even"]'
                     f.emitter.lines.append(f"{code} = {q.code} if {even} else {q.code} * {weight.code}")
                     f.runtime[name] = type(q)(code, q.order, True, cut=q.cut)

@@ -78,7 +78,7 @@ def field_lines(block: Block, field: Field, terms: Sequence[tuple[str, Term]], t
     found: dict[str, list[tuple[Expr, Names]]] = {}
     own = [i for table in (g.rows, g.columns) for n in block.latents for i in table[n]]
     for role in terms:
-        held = (*_places(role[0], field, ties), *own)
+        held = (*_places(role[0], field, ties), *own, *block.gates)
         names = t.letters.extend({}, held)
         inside = whole([i for i in role[1].ixs if i not in held], role[1].body)
         found.setdefault(role[0], []).append((inside, names))

@@ -11,6 +11,7 @@ from emdsl.derive.chains import Neighbours, Placed
 from emdsl.derive.discrete import placements
 from emdsl.derive.expr import El, Expr, Ix
 from emdsl.derive.factors import Cloud
+from emdsl.derive.fields import without_gates
 from emdsl.derive.plan import Plan
 from emdsl.derive.records import statistic_of
 from emdsl.derive.terms import Term, merge, opened, settle
@@ -106,8 +107,11 @@ def closed_terms(plan: Plan, block: Block) -> list[Placed]:
 
 def _placed(term: Term, block: Block, gates: Neighbours) -> list[Placed]:
     """A term in the block's own indices, with its roles; nothing where it does not fit as it stands."""
-    if block.network or block.field is not None:
+    if block.network:
         return [Placed(term, "")]
+    if block.field is not None:
+        bare = without_gates(term, block.latents, block.field, dict(gates), {})
+        return [Placed(bare, "")] if isinstance(bare, Term) else []
     if block.states:
         found = placements(term, block, gates)
         return [] if isinstance(found, str) else found
@@ -148,7 +152,7 @@ def _discrete(plan: Plan, block: Block, t: Typeset) -> Iterator[Say | Show]:
 
 def _continuous(plan: Plan, block: Block, t: Typeset) -> Iterator[Say | Show]:
     if block.gaussian is not None:
-        fixed = () if block.field else (*block.home, *block.gates)
+        fixed = (*block.home, *block.gates)
         found = roles_of(block, merge([p.term for p in closed_terms(plan, block)], plan.expected.symmetry, fixed))
         if plan.elimination.parts:
             found = list(zip(block.roles, block.terms, strict=True))

@@ -89,8 +89,19 @@ def _joint(t: Typeset, latent: str) -> Block:
 def _gaussian_mean(t: Typeset, latent: str, idx: Sequence[Idx], names: Names) -> Formula:
     block = _joint(t, latent)
     at = dict(zip((*block.gates, *block.home), idx, strict=False))
+    if block.field is not None:
+        at = _of_part(block, block.field, latent, idx)
     given = tuple(t.gates(block, at, names))
     return f.Mean(t.named_at(latent, idx[len(block.gates) :], names), f.Listed(given) if given else None)
+
+
+def _of_part(block: Block, field: Field, latent: str, idx: Sequence[Idx]) -> dict[Ix, Idx]:
+    """The states of a field's gates, and the part in which an element lies whose place follows them."""
+    gates = dict(zip(block.gates, idx, strict=False))
+    to = dict(zip(field.homes[latent], idx[len(gates) :], strict=False))
+    inside = x.substitute(El("", field.inside[latent]), to)
+    assert isinstance(inside, El)
+    return gates | dict(zip(field.outer, inside.idx, strict=True))
 
 
 def _gaussian_covariance(t: Typeset, pair: str, idx: Sequence[Idx], names: Names) -> Formula:
@@ -121,6 +132,7 @@ def _field_covariance(
     ixs = field.homes[pair[0]]
     if tie is not None:
         places, ixs = field.ties[tie].places, field.ties[tie].ixs
+    states, idx = idx[: len(block.gates)], idx[len(block.gates) :]
     to = dict(zip(ixs, idx, strict=False))
     own, k = idx[len(ixs) :], len(block.gaussian.rows[pair[0]])
     items = []
@@ -128,4 +140,8 @@ def _field_covariance(
         moved = x.substitute(El(n, place), to)
         assert isinstance(moved, El)
         items.append(t.named_at(n, (*moved.idx, *rest), names))
-    return f.Apply(f.Word("cov"), (f.Listed(tuple(items)),))
+    first = x.substitute(El(pair[0], places[0]), to)
+    assert isinstance(first, El)
+    at = _of_part(block, field, pair[0], (*states, *first.idx))
+    given, inside = tuple(t.gates(block, at, names)), f.Listed(tuple(items))
+    return f.Apply(f.Word("cov"), (f.Relation("|", inside, f.Listed(given)) if given else inside,))

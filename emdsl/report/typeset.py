@@ -198,7 +198,8 @@ class Typeset:
         return out
 
     def _probability(self, block: Block, idx: Sequence[Idx], names: Names) -> Formula:
-        at = dict(zip((*block.states, *block.gates, *block.home), idx, strict=True))
+        home = block.home if block.field is None else block.outside
+        at = dict(zip((*block.states, *block.gates, *home), idx, strict=True))
         return f.Apply(f.Word("q"), tuple(self.states(block, at, names)))
 
     def _moment(self, block: Block, kind: str, idx: Sequence[Idx], names: Names) -> Formula:

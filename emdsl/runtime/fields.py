@@ -14,14 +14,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import sparse
 
 from emdsl.runtime.columns import Array
 from emdsl.runtime.faults import DataError
-from emdsl.runtime.numerics import cholesky, inverse, log_determinant
+from emdsl.runtime.numerics import cholesky, inverse
 
 LARGEST = 30_000_000  # entries of the blocks that a posterior may need
 
@@ -76,7 +76,12 @@ class Field:
                 hint="fewer elements, or fewer ties between them",
                 code="D016",
             )
-        self.block, self.within, self.total, self.ready = block, within, total, True
+        # blocks that are not full are filled up with ones on the diagonal
+        reach = np.zeros((self.count, self.size + 1), np.int64)
+        np.add.at(reach, (block, within), 1)
+        np.add.at(reach, (block, within + self.width), -1)
+        self.full = np.cumsum(reach, axis=1)[:, : self.size] > 0
+        self.block, self.within, self.ready = block, within, True
 
     def scalars(self, latent: int, nodes: Array, length: int) -> tuple[Array, Array]:
         """Block of each element, and place in it of each of its numbers."""
@@ -86,9 +91,9 @@ class Field:
 
 def gaussian_field(
     field: Field, linear: Sequence[Array], homes: Sequence[int], pieces: Sequence[tuple[int, int, Any, Any, Array]],
-    seen: Sequence[tuple[int, Array, Array]] = (),
-) -> tuple[list[Array], list[Array], float]:  # fmt: skip
-    """Means of the latents, covariances beside every piece of J, the log-normaliser.
+    seen: Sequence[tuple[int, Array, Array]] = (), parts: Parts | None = None,
+) -> tuple[list[Array], list[Array], Any]:  # fmt: skip
+    """Means of the latents, covariances beside every piece of J, the log-normaliser: of each part where there are some.
 
     linear : for each latent what multiplies it, (plates, own); `homes` says how many axes are plates.
     pieces : what multiplies products of two elements, (rows, own of a, own of b) with their numbers.
@@ -117,17 +122,46 @@ def gaussian_field(
         held[block[:, None], inside] = in_rows(free, homes[latent]) == 0
     fit, h = _clamped(diagonal, below, h, x, held)
     v, c, mean, log_det = tridiagonal_moments(diagonal, below, h)
-    fit += 0.5 * float((h * mean).sum())
+    share = fit + 0.5 * (h * mean - log_det + (field.full & ~held) * math.log(2 * math.pi))
     mean = mean + x
     v[:, np.arange(w), np.arange(w)] -= held
     means = [mean[b[:, None], i].reshape(linear[k].shape) for k, (b, i) in enumerate(where)]
     covariances = [_between(field, v, c, p).reshape(np.shape(q[4])) for p, q in zip(placed, pieces, strict=True)]
-    log_z = fit + 0.5 * ((field.total - int(held.sum())) * math.log(2 * math.pi) - log_det)
-    return means, covariances, log_z
+    if parts is None:
+        return means, covariances, float(share.sum())
+    log_z = np.zeros(math.prod(parts.shape))
+    for (block, inside), of in zip(where, parts.of, strict=True):
+        log_z += np.bincount(np.ravel(of), share[block[:, None], inside].sum(1), len(log_z))
+    return means, covariances, log_z.reshape(parts.shape)
 
 
-def _clamped(diagonal: Array, below: Array, h: Array, x: Array, held: Array) -> tuple[float, Array]:
-    """<h, x> - 1/2 x' J x of the numbers that are held at x, and h of the others given these.
+class Parts(NamedTuple):
+    """A field that falls apart: how many parts, by outer plates, and which one each element of a latent lies in."""
+
+    shape: tuple[int, ...]
+    of: Sequence[Array]
+
+
+def gated_field(
+    gates: tuple[int, ...], field: Field, linear: Sequence[Array], homes: Sequence[int],
+    pieces: Sequence[tuple[int, int, Any, Any, Array]], seen: Sequence[tuple[int, Array, Array]] = (),
+    parts: Parts | None = None,
+) -> tuple[list[Array], list[Array], Array]:  # fmt: skip
+    """`gaussian_field` for every state of the gates: the leading axes of what it takes and returns."""
+    found = []
+    for at in np.ndindex(*gates):
+        given = [(a, b, at_a, at_b, value[at]) for a, b, at_a, at_b, value in pieces]
+        found.append(gaussian_field(field, [h[at] for h in linear], homes, given, seen, parts))
+
+    def stacked(arrays: Sequence[Any]) -> Array:
+        return np.reshape(np.stack(arrays), (*gates, *np.shape(arrays[0])))
+
+    means, covariances = ([stacked(a) for a in zip(*(f[n] for f in found), strict=True)] for n in (0, 1))
+    return means, covariances, stacked([f[2] for f in found])
+
+
+def _clamped(diagonal: Array, below: Array, h: Array, x: Array, held: Array) -> tuple[Any, Array]:
+    """<h, x> - 1/2 x' J x of the numbers that are held at x, each number's share, and h of the others given these.
 
     J loses the rows and columns of what is held, in place: there it is 1 on the diagonal.
     """
@@ -141,7 +175,7 @@ def _clamped(diagonal: Array, below: Array, h: Array, x: Array, held: Array) -> 
     diagonal[:, np.arange(h.shape[1]), np.arange(h.shape[1])] += held
     below[held[1:]] = 0.0
     below.swapaxes(1, 2)[held[:-1]] = 0.0
-    return float((x * (h - 0.5 * jx)).sum()), np.where(held, 0.0, h - jx)
+    return x * (h - 0.5 * jx), np.where(held, 0.0, h - jx)
 
 
 def in_rows(a: Array, plates: int) -> Array:
@@ -167,12 +201,7 @@ def _assembled(field: Field, placed: Sequence[tuple[int, int, Array, Array, Arra
             at = (block[same][:, None, None] * w + rows[same][:, :, None]) * w + columns[same][:, None, :]
             target -= np.bincount(at.ravel(), part.ravel(), len(target))
     blocks = diagonal.reshape(m, w, w)
-    # blocks that are not full are filled up with ones on the diagonal
-    reach = np.zeros((m, w + 1), np.int64)
-    np.add.at(reach, (field.block, field.within), 1)
-    np.add.at(reach, (field.block, field.within + field.width), -1)
-    empty = np.cumsum(reach, axis=1)[:, :w] == 0
-    blocks[:, np.arange(w), np.arange(w)] += empty
+    blocks[:, np.arange(w), np.arange(w)] += ~field.full
     return blocks, below.reshape(m - 1, w, w)
 
 
@@ -192,16 +221,16 @@ def _between(field: Field, v: Array, c: Array, p: tuple[int, int, Array, Array, 
     return out
 
 
-def tridiagonal_moments(diagonal: Array, below: Array, h: Array) -> tuple[Array, Array, Array, float]:
+def tridiagonal_moments(diagonal: Array, below: Array, h: Array) -> tuple[Array, Array, Array, Array]:
     """Of a Gaussian with block tridiagonal precision: covariances of each block (m, w, w), of each with the one
-    before it (m - 1, w, w), means (m, w), and log det of the precision.
+    before it (m - 1, w, w), means (m, w), and each number's share of log det of the precision (m, w).
 
     Odd blocks given their neighbours are independent: y_i | y_l, y_r ~ N(P (h - L y_l - R y_r), P), P = inv(J_ii).
     """
     if len(diagonal) == 1:
         low = cholesky(diagonal)
         v = inverse(low)
-        return v, below, (v @ h[..., None])[..., 0], float(log_determinant(low).sum())
+        return v, below, (v @ h[..., None])[..., 0], 2 * np.log(low.diagonal(0, 1, 2))
     low = cholesky(diagonal[1::2])
     p, k = inverse(low), len(low)
     left, right = below[0::2], below[1::2]
@@ -214,7 +243,7 @@ def tridiagonal_moments(diagonal: Array, below: Array, h: Array) -> tuple[Array,
     rest_h[:k] -= (left.swapaxes(1, 2) @ ph[..., None])[..., 0]
     rest_h[1 : 1 + n] -= (right @ ph[:n, :, None])[..., 0]
     rest = 0.5 * (rest + rest.swapaxes(1, 2))
-    ve, ce, me, log_det = tridiagonal_moments(rest, -(right @ to_left[:n]), rest_h)
+    ve, ce, me, log_det_even = tridiagonal_moments(rest, -(right @ to_left[:n]), rest_h)
     vl, vr = ve[:k], ve[1 : 1 + n]
     with_left = -(to_left @ vl)
     with_left[:n] -= to_right @ ce
@@ -227,4 +256,6 @@ def tridiagonal_moments(diagonal: Array, below: Array, h: Array) -> tuple[Array,
     v[0::2], v[1::2], m[0::2], m[1::2] = ve, 0.5 * (own + own.swapaxes(1, 2)), me, mean
     c[0::2] = with_left
     c[1::2] = -(vr @ to_right.swapaxes(1, 2) + ce @ to_left[:n].swapaxes(1, 2))
-    return v, c, m, log_det + float(log_determinant(low).sum())
+    log_det = np.empty_like(h)
+    log_det[0::2], log_det[1::2] = log_det_even, 2 * np.log(low.diagonal(0, 1, 2))
+    return v, c, m, log_det
