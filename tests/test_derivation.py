@@ -147,7 +147,8 @@ def soft(plan: Plan, w: Any) -> Any:
     """Posteriors that are no points: the states' probabilities, and moments, at random."""
     rng = np.random.default_rng(5)
     for block in plan.elimination.blocks:
-        axes = [*block.states, *block.gates, *block.home]
+        home = block.home if block.field is None else block.field.outer
+        axes = [*block.states, *block.gates, *home]
         q = rng.uniform(0.5, 1.5, [w.lengths[i.dim] for i in axes]) * possible(axes, w)
         gates = len(block.states) + len(block.gates)
         w.arrays[f"q:{block.name}"] = q / q.sum(tuple(range(gates)), keepdims=True)
