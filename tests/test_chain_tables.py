@@ -131,9 +131,9 @@ def compare(node: Any, edge: Any, first: Any, lengths: list[int], shape: tuple[i
         rows = np.repeat(possible, lengths)
         np.testing.assert_allclose(of(q, 1)[:, rows], p[:, rows], rtol=1e-8, atol=1e-11)
         before, after, middle = (
-            of(parts["from"], depth),
-            of(parts["to"], depth),
-            of(parts["edge"], -2 if varies else -1),
+            of(parts.before, depth),
+            of(parts.after, depth),
+            of(parts.edge, -2 if varies else -1),
         )
         found = before[(..., None, slice(None))] * after[None] * (middle if varies else middle[..., None])
         np.testing.assert_allclose(found[..., rows], pair[..., rows], rtol=1e-8, atol=1e-11)
@@ -141,7 +141,7 @@ def compare(node: Any, edge: Any, first: Any, lengths: list[int], shape: tuple[i
             wanted = firsts[r][..., possible]
             if r:  # the states that a short past does not have are summed over
                 wanted = wanted.sum(tuple(range(depth - r)))
-            got = of(parts["first"][r], -2)[..., possible]
+            got = of(parts.first[r], -2)[..., possible]
             np.testing.assert_allclose(got.sum(tuple(range(depth - r))) if r else got, wanted, rtol=1e-8, atol=1e-11)
         if possible.all():
             np.testing.assert_array_equal(of(best[0], 0), path)

@@ -50,8 +50,11 @@ def agree(node: Any, edge: Any, first: Any, starts: Any, lengths: Any, rtol: flo
     expected, values, pairs = plain(node, edge, first, starts, lengths)
     np.testing.assert_allclose(log_z, values, rtol=1e-11, atol=1e-9)
     np.testing.assert_allclose(q, expected, rtol=rtol, atol=1e-11)
-    table = parts["edge"] if edge.ndim == 3 else parts["edge"][:, :, None]
-    found = (parts["from"][:, None] * table * parts["to"][None]).sum(-1)
+    before, after = parts.factors()
+    table = parts.edge if edge.ndim == 3 else parts.edge[:, :, None]
+    found = (before[:, None] * table * after[None]).sum(-1)
+    if edge.ndim == 2:
+        np.testing.assert_allclose(parts.sums(), found, rtol=1e-12, atol=1e-12)
     np.testing.assert_allclose(found, pairs, rtol=1e-8, atol=1e-9)
 
 
@@ -154,5 +157,5 @@ def test_rows_go_into_lanes_and_back(lengths: list[int]) -> None:
     inside = (inside >= 1) & (inside <= sizes.sum())
     gathered = lanes.gather(values)
     for lane, (start, n) in enumerate(zip(lanes.start, lanes.length, strict=True)):
-        np.testing.assert_array_equal(gathered[:n, :, lane], values[:, start : start + n].T)
+        np.testing.assert_array_equal([step[:, lane] for step in gathered.steps[:n]], values[:, start : start + n].T)
     np.testing.assert_array_equal(lanes.scatter(gathered, values.shape[1]), values * inside)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from emdsl.derive import expr as x
 from emdsl.derive.block import Block
 from emdsl.derive.chains import EDGE, FIRST, Chain
-from emdsl.derive.expr import Ix
+from emdsl.derive.expr import El, Expr, Ix
 from emdsl.derive.terms import Term
 from emdsl.generate.arrays import Array, Leaf
 from emdsl.generate.context import Function, size_expression
@@ -102,11 +102,12 @@ def emit_chain(f: Function, block: Block, table: str) -> None:
     after = (*pair[len(block.states) : len(chain.before)], *own)
     keep("c", q, own)
     keep("A", log_z, outer)
-    keep("from", f'{parts}["from"]', (*chain.before, *rest))
-    keep("edge", f'{parts}["edge"]', edge.axes)
-    keep("to", f'{parts}["to"]', after)
+    keep("from", f"{parts}.before", (*chain.before, *rest))
+    keep("edge", f"{parts}.edge", edge.axes)
+    keep("to", f"{parts}.after", after)
     for position, a in enumerate(first):
-        keep(f"{FIRST}{position}", f'{parts}["first"][{position}]', a.axes)
+        keep(f"{FIRST}{position}", f"{parts}.first[{position}]", a.axes)
+    keep("chain", parts, ())
     f.runtime[f"pair:{name}"] = Leaf("", (), True, parts=(
         (f"from:{name}", stored((*chain.before, *rest), pair)),
         (f"edge:{name}", stored(edge.axes, pair)),
@@ -120,12 +121,72 @@ def gate_chain(f: Function, block: Block, rows: Array, whole: Array) -> None:
     assert chain is not None
     pair = (*chain.before, *block.states)
     after = (*pair[len(block.states) :], *block.gates, *block.home)
-    made = em.namer.fresh(f"to_{name}")
-    em.lines.append(f"{made} = {f.runtime[f'to:{name}'].code} * {em.align(rows, after)}")
-    f.runtime[f"to:{name}"] = Leaf(made, tuple(range(len(after))), True)
+    whole = em.name(f"share_{name}", whole)
+    f.runtime[f"share:{name}"] = Leaf(
+        whole.code, tuple(whole.axes.index(i) for i in (*block.gates, *chain.outer)), True
+    )
+    if any(_sum_of(block, s.factors, s.axes) is None for s in f.plan.expected.statistics if _holds(block, s.factors)):
+        made = em.namer.fresh(f"to_{name}")
+        em.lines.append(f"{made} = {f.runtime[f'to:{name}'].code} * {em.align(rows, after)}")
+        f.runtime[f"to:{name}"] = Leaf(made, tuple(range(len(after))), True)
     for position in range(chain.depth):
         axes = (*(pair if position else block.states), *block.gates, *chain.outer)
         key = f"{FIRST}{position}:{name}"
         made = em.namer.fresh(f"first_{name}")
         em.lines.append(f"{made} = {f.runtime[key].code} * {em.align(whole, axes)}")
         f.runtime[key] = Leaf(made, tuple(range(len(axes))), True)
+
+
+# ------------------------------------------------------------------ pairs that are only summed
+
+
+def _holds(block: Block, factors: Sequence[Expr]) -> bool:
+    return any(isinstance(e, El) and e.var == f"pair:{block.name}" for e in factors)
+
+
+def _sum_of(block: Block, factors: Sequence[Expr], axes: Sequence[Ix]) -> tuple[El, El | None] | None:
+    """The pair and the weight of its sequence (or None), where a statistic holds rows in nothing else and no edge
+    differs by row: then the recursion adds the pairs up, and they are never laid out by row."""
+    chain = block.chain
+    assert chain is not None
+    pair = next(e for e in factors if isinstance(e, El) and e.var == f"pair:{block.name}")
+    home = pair.idx[-len(block.home) :]
+    if varies(block) or any(not isinstance(i, Ix) or i in axes for i in home) or len(set(home)) < len(home):
+        return None
+    if any(i in pair.idx[: -len(home)] for i in home):
+        return None
+    weight = next((e for e in factors if isinstance(e, El) and e.var == ":weight"), None)
+    if any(i in x.free(e) for e in factors if e is not pair and e is not weight for i in home):
+        return None
+    if weight is None:
+        return pair, None
+    own = x.substitute(weight, dict(zip(home, block.home, strict=True)))  # type: ignore[arg-type]
+    if not isinstance(own, El) or any(i not in chain.rows for i in own.idx):
+        return None
+    return pair, El(":weight", tuple(chain.outer[chain.rows.index(i)] for i in own.idx))
+
+
+def pair_sums(f: Function, factors: Sequence[Expr], axes: Sequence[Ix]) -> list[Expr]:
+    """The factors of a statistic, pairs that are only summed over rows replaced by their sum."""
+    for block in f.plan.elimination.blocks:
+        if block.chain is None or f"chain:{block.name}" not in f.runtime or not _holds(block, factors):
+            continue
+        found = _sum_of(block, factors, axes)
+        if found is None:
+            continue
+        pair, weight = found
+        key = f"pairs:{block.name}"
+        em, outer = f.emitter, (*block.gates, *block.chain.outer)
+        if key not in f.runtime:
+            counts: list[Expr] = [] if weight is None else [weight]
+            if f"share:{block.name}" in f.runtime:
+                counts.append(El(f"share:{block.name}", outer))
+            code = em.broadcast(em.contract(counts, outer), outer).code if counts else ""
+            name = em.namer.fresh(f"pairs_{block.name}")
+            em.lines.append(f"{name} = {f.runtime[f'chain:{block.name}'].code}.sums({code})")
+            f.runtime[key] = Leaf(name, tuple(range(len(pair.idx) - len(block.home))), True)
+        summed = El(key, pair.idx[: -len(block.home)])
+        return [
+            summed if e is pair else e for e in factors if not (weight and isinstance(e, El) and e.var == ":weight")
+        ]
+    return list(factors)

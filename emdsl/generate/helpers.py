@@ -18,6 +18,7 @@ MODULES = (
     "posteriors",
     "lanes",
     "recursion",
+    "logchains",
     "chains",
     "paths",
     "networks",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from emdsl.derive.block import Block
@@ -83,7 +84,7 @@ class Printer:
 
     def results(self) -> list[str]:
         """What `expectations` hands to the others: names of posteriors, normalisers, moments, features."""
-        codes = [leaf.code.split("[")[0] for leaf in self.inference.runtime.values() if leaf.code]
+        codes = [re.split(r"[\[.]", leaf.code)[0] for leaf in self.inference.runtime.values() if leaf.code]
         return list(dict.fromkeys([*codes, *(s.code for s in self.stacks)]))
 
     def reader(self) -> Function:

@@ -9,6 +9,7 @@ from emdsl.derive import expr as x
 from emdsl.derive.expr import El, Expr, Ix
 from emdsl.derive.statistics import Statistic, drop_presence
 from emdsl.generate.arrays import Array
+from emdsl.generate.chains import pair_sums
 from emdsl.generate.context import Function
 from emdsl.generate.features import Stacked, fold_of
 from emdsl.generate.meanfield import bound_lines, sweep_lines
@@ -91,6 +92,7 @@ def _statistic_value(printer: Printer, f: Function, s: Statistic) -> Array | Non
     factors, _ = drop_presence(s.factors)
     carried = {i for e in factors for i in x.free(e)}
     sizes = [x.SizeN(i.dim) for i in s.ixs if i not in carried and i not in s.axes]
+    factors = tuple(pair_sums(f, factors, s.axes))
     factors = tuple(summed_once(f, factors, tuple(i for i in s.axes if i in carried)))
     value = f.emitter.contract([*sizes, *_weighted(printer, f, factors)], tuple(s.axes))
     return f.emitter.broadcast(value, tuple(s.axes))

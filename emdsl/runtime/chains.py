@@ -9,56 +9,93 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from scipy import special
 
 from emdsl.runtime.columns import Array
-from emdsl.runtime.lanes import Lanes
-from emdsl.runtime.numerics import LOWEST, honest
-from emdsl.runtime.recursion import Recursion, backward, forward
-
-TINY = 1e-250  # what may have been lost to underflow
-CERTAIN = 1e-80  # transitions above this forget everything smaller than rounding
+from emdsl.runtime.lanes import Laid, Lanes
+from emdsl.runtime.logchains import LogPairs, LogRecursion
+from emdsl.runtime.numerics import honest
+from emdsl.runtime.recursion import LEAST, Recursion, backward, forward
 
 
 def chain_posterior(
     node: Array, edge: Array, first: Sequence[Array], lanes: tuple[Lanes, Lanes]
-) -> tuple[Array, Array, dict[str, Any]]:
+) -> tuple[Array, Array, Pairs | LogPairs]:
     """Posterior of every chain of a block.
 
     node : (K, rows) log weights of single elements. edge : (K^L, K) or (K^L, K, rows) log weights of an element
     given the L before it, the oldest first. first : first[0] (K, sequences), first[r] (K^L, K, sequences) for the
-    positions r < L. Returns q (K, rows); the log-normaliser of each sequence; and `from` (K^L, rows),
-    `edge`, `to` (K^L, rows), whose product is the joint probability of L + 1 elements, and `first`.
+    positions r < L. Returns q (K, rows); the log-normaliser of each sequence; and the probabilities of neighbours.
+
+    What is scaled step by step may have lost a state that was left with nearly nothing. That matters only where later
+    data speak for it: alpha_k beta_k is its posterior, beta is known, and what alpha has lost is below 1e-160. So with
+    beta below `LOUD` throughout, what was lost is below rounding, whatever the tables, their lag and their zeros.
+    Otherwise everything is run again in logs.
     """
     rows, count = node.shape[-1], first[0].shape[-1]
-    r = Recursion(node, edge, first, lanes[1])
-    alpha, beta = forward(r, node), backward(r)
-    if _lost(r, node, alpha, beta):
-        r = Recursion(node, edge, first, lanes[0])
-        belief, alpha, after = _in_logs(r, node, edge)
-    else:
-        belief = alpha * beta
-        mass = belief.sum(axis=1)
-        belief /= np.where(mass > 0, mass, 1.0)[:, None]
-        mass *= r.mass
-        after = (beta.reshape(r.lanes.steps, r.middle, r.k, -1) * r.e[:, None]).reshape(beta.shape)
-        after /= np.where(mass > 0, mass, 1.0)[:, None]
-    q = belief if r.middle == 1 else belief.reshape(r.lanes.steps, r.middle, r.k, -1).sum(axis=1)
-    scale = np.where(r.lanes.valid, r.scale, 0.0).sum(axis=0)
-    log_z = np.bincount(r.lanes.sequence, weights=scale, minlength=count) + _node_tops(r, count)
-    parts = {"edge": r.w if r.fixed else np.exp(edge - r.offset), "first": _first_positions(r, alpha, after, q, count)}
-    parts["from"], parts["to"] = _pair_factors(r, alpha, after, rows)
-    return r.lanes.scatter(q, rows), honest(np.where(np.isnan(log_z), -np.inf, log_z)), parts
+    with np.errstate(all="ignore"):
+        r = Recursion(node, edge, first, lanes[1])
+        alpha, entry = forward(r)
+        if r.inverse.all.max(initial=0.0) < 1 / LEAST:
+            q, to, well = backward(r, alpha)
+            if well:
+                parts = Pairs(r, alpha, to, entry, _first_positions(r, alpha, to, q, count), rows)
+                return r.lanes.scatter(q, rows), honest(r.log_weights(count)), parts
+        logs = LogRecursion(node, edge, first, lanes[0])
+        log_z = np.zeros(count)
+        log_z[lanes[0].sequence] = np.where(np.isnan(logs.total), -np.inf, logs.total)
+        return lanes[0].scatter(logs.q, rows), honest(log_z), LogPairs(logs, count, rows)
+
+
+class Pairs:
+    """Joint probabilities of L + 1 neighbours, as what stands before, an edge and what stands after.
+
+    from[a, m] edge[a, m, c] to[m, c] is the probability of an element's state c with a, m before it, row by row;
+    `first` are those at the first L positions: (K, sequences), then (K^L, K, sequences).
+    """
+
+    def __init__(self, r: Recursion, alpha: Laid, to: Laid, entry: Array, first: list[Array], rows: int) -> None:
+        self.r, self.alpha, self.to, self.entry = r, alpha, to, entry
+        self.edge, self.first, self.rows = r.w, first, rows
+
+    def factors(self) -> tuple[Array, Array]:
+        """`from` and `to` by row, (K^L, rows); `from` is 0 where an element has fewer than L behind it."""
+        inside = Laid(self.r.lanes, self.r.states)
+        for step, out in enumerate(inside.steps):
+            out[...] = self._before(step)
+            if step < len(self.r.first):
+                out[:, self.r.early_lanes(step)] = 0.0
+        return self.r.lanes.scatter(inside, self.rows), self.r.lanes.scatter(self.to, self.rows)
+
+    def _before(self, step: int) -> Array:
+        return self.alpha.steps[step - 1][:, : self.r.lanes.active[step]] if step else self.entry
+
+    def sums(self, weight: Array | None = None) -> Array:
+        """The sum over all elements, (K^L, K), where edges are the same for all; a sequence counts `weight` times."""
+        r, lanes = self.r, self.r.lanes
+        out = np.zeros((r.middle, r.k, r.k))
+        for step, to in enumerate(self.to.steps):
+            before, share = self._before(step), None if weight is None else weight[lanes.sequence[: to.shape[1]]]
+            if step < len(r.first):  # none of these has L elements behind it, but pieces of a sequence do
+                there = lanes.later[lanes.later < to.shape[1]]
+                before, to = before[:, there], to[:, there]
+                share = None if share is None else share[there]
+            after = to if share is None else to * share
+            if r.middle == 1:
+                out[0] += before @ after.T
+            else:
+                left = before.reshape(r.k, r.middle, -1).transpose(1, 0, 2)
+                out += np.matmul(left, after.reshape(r.middle, r.k, -1).transpose(0, 2, 1))
+        return self.edge * out.transpose(1, 0, 2).reshape(r.states, r.k)
 
 
 def chains(
     node: Array, edge: Array, first: Sequence[Array], lanes: tuple[Lanes, Lanes], shape: tuple[int, int, int, bool],
     rng: Any = None,
-) -> tuple[Array, Array, dict[str, Any]]:  # fmt: skip
+) -> tuple[Array, Array, Neighbours]:  # fmt: skip
     """`chain_posterior` for arrays with an axis for each latent, gate and plate.
 
-    node : (*states, *gates, *home), edge : (*before, *states), with gates and home behind them where it differs by
-    these, first[r] : (*before if r, *states, *gates, *outer). `shape` is the number of axes of states and gates, the
+    node : (*states, *gates, *home). edge : (*before, *states), with gates and home behind them where it differs by
+    these. first[r] : (*before if r, *states, *gates, *outer). `shape` is the number of axes of states and gates, the
     elements that an edge looks back, and whether edges differ by row. With `rng`, a start is drawn: every
     element's states are taken as its node has them.
     """
@@ -75,133 +112,73 @@ def chains(
         chain_posterior(nodes[:, j], flat[:, :, j if gated else 0], [b[..., j, :] for b in begins], lanes)
         for j in range(g)
     ]
-    behind, before, outer = states * (depth - 1), states * depth, first[0].shape[n + gates :]
-    q, log_z = np.stack([q for q, _, _ in made], axis=1), np.stack([a for _, a, _ in made])
-    several = range(g if gated else 1)
-    return q.reshape(node.shape), log_z.reshape((*kept, *outer)), {
-        "from": np.stack([p["from"] for _, _, p in made], axis=1).reshape((*before, *kept, *own)),
-        "to": np.stack([p["to"] for _, _, p in made], axis=1).reshape((*behind, *states, *kept, *own)),
-        "edge": np.stack([made[j][2]["edge"] for j in several], axis=2).reshape(edge.shape),
-        "first": [np.stack([p["first"][r] for _, _, p in made], axis=-2).reshape(a.shape) for r, a in enumerate(first)],
-    }  # fmt: skip
+    q, log_z = (_beside([m[0] for m in made], 1), _beside([m[1] for m in made], 0))
+    parts = Neighbours([m[2] for m in made], states, kept, own, depth, edge.shape, [a.shape for a in first])
+    return q.reshape(node.shape), log_z.reshape((*kept, *first[0].shape[n + gates :])), parts
 
 
-def _node_tops(r: Recursion, count: int) -> Array:
-    """The sum of what was taken out of the nodes, by sequence."""
-    tops = np.where(r.lanes.valid, r.top[r.lanes.rows], 0.0).sum(axis=0)
-    return np.bincount(r.lanes.sequence, weights=tops, minlength=count)
+def _beside(arrays: Sequence[Array], axis: int) -> Array:
+    """One array for each state of the gates, side by side; one alone as it is."""
+    return np.stack(arrays, axis=axis) if len(arrays) > 1 else np.expand_dims(arrays[0], axis)
 
 
-def _pair_factors(r: Recursion, alpha: Array, after: Array, rows: int) -> tuple[Array, Array]:
-    """`from` and `to` by row; `from` is 0 where an element has fewer than L behind it, and so is their product."""
-    lanes = r.lanes
-    inside = np.zeros_like(alpha)
-    if lanes.steps:
-        inside[1:] = alpha[:-1]
-        inside[0][:, lanes.later] = alpha[-1][:, lanes.before[lanes.later]]
-    for step in range(min(len(r.first), lanes.steps)):
-        inside[step][:, lanes.first] = 0.0
-    return lanes.scatter(inside, rows), lanes.scatter(after, rows)
+class Neighbours:
+    """`Pairs` inside each state of the gates, with an axis for each latent, gate and plate; made when they are read."""
+
+    def __init__(
+        self, made: Sequence[Pairs | LogPairs], states: tuple[int, ...], kept: tuple[int, ...], own: tuple[int, ...],
+        depth: int, edge: tuple[int, ...], first: Sequence[tuple[int, ...]],
+    ) -> None:  # fmt: skip
+        self.made, self.states, self.kept, self.own = made, states, kept, own
+        self.behind, self.earlier, self.shape = states * (depth - 1), states * depth, edge
+        self.known: tuple[Array, Array] | None = None
+        several = [p.first for p in made]
+        self.first = [_beside([f[r] for f in several], -2).reshape(to) for r, to in enumerate(first)]
+
+    def factors(self) -> tuple[Array, Array]:
+        """`before` (*before, *gates, *home) and `after` (*before but the oldest, *states, *gates, *home)."""
+        if self.known is None:
+            made = [p.factors() for p in self.made]
+            before, after = (_beside([m[i] for m in made], 1) for i in (0, 1))
+            rest = (*self.kept, *self.own)
+            self.known = before.reshape((*self.earlier, *rest)), after.reshape((*self.behind, *self.states, *rest))
+        return self.known
+
+    @property
+    def before(self) -> Array:
+        return self.factors()[0]
+
+    @property
+    def after(self) -> Array:
+        return self.factors()[1]
+
+    @property
+    def edge(self) -> Array:
+        """The tables between these, as `edge` is given, in probabilities."""
+        tables = [p.edge for p in self.made]
+        return _beside(tables if np.prod(self.shape) > tables[0].size else tables[:1], 2).reshape(self.shape)
+
+    def sums(self, weight: Array | None = None) -> Array:
+        """Joint probabilities of neighbours, summed over the rows: (*before, *states, *gates).
+
+        weight : (*gates, *outer), how often each sequence counts.
+        """
+        shares = [None] * len(self.made) if weight is None else weight.reshape(len(self.made), -1)
+        made = [p.sums(w) for p, w in zip(self.made, shares, strict=True)]
+        return _beside(made, 2).reshape((*self.earlier, *self.states, *self.kept))
 
 
-def _first_positions(r: Recursion, alpha: Array, after: Array, q: Array, count: int) -> list[Array]:
+def _first_positions(r: Recursion, alpha: Laid, to: Laid, q: Laid, count: int) -> list[Array]:
     """Probabilities at the first L positions of each sequence: (K, sequences), then (K^L, K, sequences)."""
     lanes = r.lanes
     out = [np.zeros((r.k, count)), *(np.zeros((r.states, r.k, count)) for _ in r.first[1:])]
     if not lanes.steps:
         return out
-    out[0][:, lanes.sequence[lanes.first]] = q[0][:, lanes.first]
+    out[0][:, lanes.sequence[lanes.first]] = q.steps[0][:, lanes.first]
     for step in range(1, min(len(r.first), lanes.steps)):
-        there = lanes.first[lanes.length[lanes.first] > step]
+        there = r.early_lanes(step)
         w, _ = r.start_table(step, there)
-        pair = w.reshape(r.k, r.middle, r.k, -1) * after[step][:, there].reshape(r.middle, r.k, -1)
-        pair = pair.reshape(r.states, r.k, -1) * alpha[step - 1][:, None, there]
+        pair = w * to.steps[step][:, there].reshape(r.middle, r.k, -1)
+        pair = pair.reshape(r.states, r.k, -1) * alpha.steps[step - 1][:, None, there]
         out[step][..., lanes.sequence[there]] = pair / pair.sum(axis=(0, 1))
     return out
-
-
-def _lost(r: Recursion, node: Array, alpha: Array, beta: Array) -> bool:
-    """Whether underflow may have lost a state that matters.
-
-    A path through a state that is left with nearly nothing can leave the likeliest state instead and come back to
-    itself after L transitions. Where these are above CERTAIN together, it was no loss: at the first positions by their
-    own tables, of which zeros must be asked as of the others. Else zeros must be the structure's own.
-    """
-    if not np.isfinite(r.scale[r.lanes.valid]).all():
-        return True
-    early = [np.exp((t - t.max(axis=(0, 1))).min(initial=0.0)) for t in r.first[1:]]
-    if min(r.w.min(initial=1.0), *early, 1.0) ** len(r.first) >= CERTAIN:
-        return False
-    possible = r.lanes.gather((node - r.top > LOWEST / 2).astype(float))
-    for values, step_of in ((alpha, 1), (beta, -1)):
-        small = (values < TINY) & r.lanes.valid[:, None]
-        if not small.any():
-            continue
-        if not _structural(r, small, possible, step_of):
-            return True
-    return False
-
-
-def _structural(r: Recursion, small: Array, possible: Array, step_of: int) -> bool:
-    """Whether all small entries are states that no path of nonzero weight reaches (exactly, by their pattern)."""
-    if r.middle > 1 or not r.fixed or r.lanes.later.size:
-        return False
-    allowed = (r.w > 0).astype(float)
-    steps = range(r.lanes.steps) if step_of > 0 else range(r.lanes.steps - 1, -1, -1)
-    reached = np.ones((r.states, len(r.lanes.start)))
-    for step in steps:
-        if step_of > 0:
-            if step:
-                reached = ((allowed.T @ reached) > 0).astype(float)
-            else:
-                reached[:, r.lanes.first] = r.first[0][:, r.lanes.sequence[r.lanes.first]] > LOWEST / 2
-            reached = reached * possible[step]
-            if (small[step] & (reached > 0)).any():
-                return False
-        else:
-            ends = r.lanes.length == step + 1
-            reached[:, ends] = 1.0
-            if (small[step] & (reached > 0)).any():
-                return False
-            reached = ((allowed @ (reached * possible[step])) > 0).astype(float)
-    return True
-
-
-def _in_logs(r: Recursion, node: Array, edge: Array) -> tuple[Array, Array, Array]:
-    """The posterior, `from` and `to` by recursions in logs, where probabilities span more than a float holds.
-
-    `from` and `to` are scaled by the most probable state before, so that their product loses nothing that counts.
-    """
-    lanes, n = r.lanes, len(r.lanes.start)
-    logs = lanes.gather(np.maximum(node, LOWEST))
-    table = edge[:, :, None] if edge.ndim == 2 else None
-    rows = None if table is not None else lanes.gather(edge)
-    alpha = np.full((lanes.steps, r.states, n), LOWEST)
-    beta = np.zeros((lanes.steps, r.states, n))
-    shape = (r.k, r.middle, r.k, -1)
-
-    def at(step: int, early: bool) -> Array:
-        if early:
-            return r.first[step][..., lanes.sequence].reshape(shape)
-        return (table if rows is None else rows[step]).reshape(shape)  # type: ignore[union-attr]
-
-    for step in range(lanes.steps):
-        if step == 0:
-            alpha[0, : r.k] = logs[0] + r.first[0][:, lanes.sequence]
-            continue
-        before = alpha[step - 1].reshape(r.k, r.middle, 1, n)
-        ahead = special.logsumexp(before + at(step, step < len(r.first)), axis=0)
-        alpha[step] = np.maximum(ahead + logs[step], LOWEST).reshape(r.states, n)
-    for step in range(lanes.steps - 1, 0, -1):
-        after = beta[step].reshape(1, r.middle, r.k, n) + logs[step]
-        back = special.logsumexp(at(step, step < len(r.first)) + after, axis=2)
-        beta[step - 1] = np.where(lanes.valid[step], np.maximum(back.reshape(r.states, n), LOWEST), 0.0)
-    last = lanes.length - 1
-    total = special.logsumexp(alpha[last, :, np.arange(n)], axis=1)
-    r.scale = np.zeros((lanes.steps, n))
-    r.scale[0] = honest(total) - np.where(lanes.valid, r.top[lanes.rows], 0.0).sum(axis=0)
-    belief = alpha + beta - total[None, None]
-    top = np.take_along_axis(alpha, belief.argmax(axis=1)[:, None], axis=1)
-    after = (beta.reshape(lanes.steps, r.middle, r.k, n) + logs[:, None]).reshape(beta.shape) - total + r.offset
-    after[1:] += top[:-1]
-    return tuple(np.exp(np.minimum(a, 700.0)) for a in (belief, alpha - top, after))

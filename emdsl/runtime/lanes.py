@@ -9,12 +9,16 @@ import numpy as np
 
 from emdsl.runtime.columns import Array
 
+FEW_RUNS = 8  # runs of steps that are moved one by one
+
 
 class Lanes:
     """Sequences, or pieces of them, side by side: lane j holds rows start[j] to start[j] + length[j].
 
     Lanes stand in order of length, so that those still running at step l are the first active[l].
     `before[j]` is the lane that j continues, -1 at the start of a sequence; `sequence[j]` is its sequence.
+    `runs` are the stretches of steps with equally many lanes, (step, step, lanes); `cuts` where each step begins when
+    steps follow one another, `order` the rows in that order.
     """
 
     def __init__(self, starts: Array, lengths: Array, piece: int) -> None:
@@ -27,42 +31,71 @@ class Lanes:
         self.length = np.array([cuts[j][2] for j in order], int)
         self.before = np.array([place[j - 1] if cuts[j][3] else -1 for j in order], int)
         self.steps = int(self.length.max(initial=0))
-        self.active = (self.length[None, :] > np.arange(self.steps)[:, None]).sum(1)
-        self.rows = self.start + np.minimum(np.arange(self.steps)[:, None], self.length - 1)
+        self.active = np.searchsorted(-self.length, -np.arange(self.steps), side="left").tolist()
         self.full = int((self.length == self.steps).sum()) if (self.before >= 0).any() else 0
         self.first = np.flatnonzero(self.before < 0)
         self.later = np.flatnonzero(self.before >= 0)
-        self.valid = np.arange(self.steps)[:, None] < self.length
+        self.cuts = [0, *np.cumsum(self.active).tolist()]
+        ends = np.unique(self.length).tolist()
+        self.runs = [(a, b, self.active[a]) for a, b in zip([0, *ends][:-1], ends, strict=True)]
+        self.order = np.concatenate([self.start[:n] + s for s, n in enumerate(self.active)] or [np.zeros(0, int)])
         self.tiled = self._tiled()
-        self.target = self.rows[:, self.tiled :][self.valid[:, self.tiled :]]
 
     def _tiled(self) -> int:
         """How many lanes of full length lie one after the other in the rows: they are moved as one transposed block."""
         whole = int((self.length == self.steps).sum())
         follow = self.start[:whole] == self.start[:1] + np.arange(whole) * self.steps
-        return whole if follow.all() else int(follow.argmin())
+        return (whole if follow.all() else int(follow.argmin())) if len(self.runs) <= FEW_RUNS else 0
 
     def _block(self, rows: Array) -> Array:
-        """The rows of the tiled lanes as (..., lanes, steps): a view."""
+        """The rows of the tiled lanes as (k, lanes, steps): a view."""
         a = int(self.start[0]) if self.tiled else 0
-        return rows[..., a : a + self.tiled * self.steps].reshape(*rows.shape[:-1], self.tiled, self.steps)
+        return rows[:, a : a + self.tiled * self.steps].reshape(len(rows), self.tiled, self.steps)
 
-    def gather(self, values: Array) -> Array:
-        """(k, rows) -> (steps, k, lanes)."""
-        out = np.empty((self.steps, *values.shape[:-1], len(self.start)))
-        for place in np.ndindex(*values.shape[:-1]):
-            out[(slice(None), *place, slice(self.tiled))] = self._block(values[place]).T
-            out[(slice(None), *place, slice(self.tiled, None))] = values[place][self.rows[:, self.tiled :]]
+    def gather(self, values: Array) -> Laid:
+        """(k, rows) -> the same, step by step."""
+        out = Laid(self, len(values))
+        if len(self.runs) > FEW_RUNS:
+            moved = values[:, self.order]
+            for step, here in enumerate(out.steps):
+                here[...] = moved[:, self.cuts[step] : self.cuts[step + 1]]
+            return out
+        tiles = self._block(values)
+        for (a, b, n), run in zip(self.runs, out.runs, strict=True):
+            run[:, :, : self.tiled] = tiles[:, :, a:b].transpose(2, 0, 1)
+            if self.tiled < n:
+                run[:, :, self.tiled :] = values[:, self._rest(a, b, n)].transpose(1, 0, 2)
         return out
 
-    def scatter(self, values: Array, rows: int) -> Array:
-        """(steps, k, lanes) -> (k, rows); rows of no lane are 0."""
-        out = np.zeros((values.shape[1], rows))
-        self._block(out)[...] = values[:, :, : self.tiled].transpose(1, 2, 0)
-        valid = self.valid[:, self.tiled :]
-        for k in range(values.shape[1]) if self.target.size else ():
-            out[k, self.target] = values[:, k, self.tiled :][valid]
+    def scatter(self, laid: Laid, rows: int) -> Array:
+        """Step by step -> (k, rows); rows of no lane are 0."""
+        out = np.zeros((laid.k, rows)) if len(self.order) < rows else np.empty((laid.k, rows))
+        if len(self.runs) > FEW_RUNS:
+            out[:, self.order] = np.concatenate(laid.steps, axis=1)
+            return out
+        tiles = self._block(out)
+        for (a, b, n), run in zip(self.runs, laid.runs, strict=True):
+            tiles[:, :, a:b] = run[:, :, : self.tiled].transpose(1, 2, 0)
+            if self.tiled < n:
+                out[:, self._rest(a, b, n)] = run[:, :, self.tiled :].transpose(1, 0, 2)
         return out
+
+    def _rest(self, a: int, b: int, n: int) -> Array:
+        """Rows of the lanes that are not tiled, at steps a to b: (steps, lanes)."""
+        return self.start[self.tiled : n] + np.arange(a, b)[:, None]
+
+
+class Laid:
+    """k numbers for every row, step by step: steps[l] is (k, lanes still running at l), runs[i] (steps, k, lanes)."""
+
+    def __init__(self, lanes: Lanes, k: int) -> None:
+        self.k = k
+        self.all = np.empty(k * len(lanes.order))
+        self.runs = []
+        for a, b, n in lanes.runs:
+            at = k * lanes.cuts[a]
+            self.runs.append(self.all[at : at + k * (b - a) * n].reshape(b - a, k, n))
+        self.steps = [step for run in self.runs for step in run]
 
 
 def sequences(starts: Array, lengths: Array) -> tuple[Lanes, Lanes]:

@@ -24,30 +24,31 @@ def most_probable_path(
     whole = lanes[0]
     k, states = node.shape[0], edge.shape[0]
     middle, n = states // k, len(whole.start)
-    logs, shape = whole.gather(node), (k, middle, k, -1)
-    rows = None if edge.ndim == 2 else whole.gather(edge)
+    shape = (k, middle, k, -1)
+    logs, rows = whole.gather(node), None if edge.ndim == 2 else whole.gather(edge.reshape(states * k, -1))
     best = np.full((states, n), LOWEST)
-    back = np.zeros((whole.steps, middle, k, n), np.int32)
-    ends = np.zeros((states, n))
-    for step in range(whole.steps):
+    back, ends = [np.zeros((states, n), np.int32)], np.zeros((states, n))
+    for step, here in enumerate(logs.steps):
+        m = here.shape[1]
         if step == 0:
-            best[:k] = logs[0] + first[0][:, whole.sequence]
+            best[:k] = here + first[0][:, whole.sequence]
         else:
-            early = step < len(first)
-            table = first[step][..., whole.sequence] if early else (edge[:, :, None] if rows is None else rows[step])
-            score = best.reshape(k, middle, 1, n) + table.reshape(shape)
-            back[step] = score.argmax(axis=0)
-            best = (score.max(axis=0) + logs[step]).reshape(states, n)
-        done = whole.length == step + 1
-        ends[:, done] = best[:, done]
+            if step < len(first):
+                table = first[step][..., whole.sequence[:m]]
+            else:
+                table = edge if rows is None else rows.steps[step]
+            score = best[:, :m].reshape(k, middle, 1, m) + table.reshape(shape)
+            back.append(score.argmax(axis=0).reshape(states, m).astype(np.int32))
+            best = (score.max(axis=0) + here).reshape(states, m)
+        done = whole.length[:m] == step + 1
+        ends[:, :m][:, done] = best[:, done]
     path = np.zeros(node.shape[-1], np.int64)
-    here = np.zeros(n, int)
+    state = ends.argmax(axis=0)
     for step in range(whole.steps - 1, -1, -1):
-        here = np.where(whole.length == step + 1, ends.argmax(axis=0), here)
-        running = whole.valid[step]
-        path[whole.rows[step][running]] = here[running] % k
-        oldest = back[step].reshape(states, n)[here, np.arange(n)]
-        here = oldest * middle + here // k
+        m = whole.active[step]
+        here = state[:m]
+        path[whole.order[whole.cuts[step] : whole.cuts[step + 1]]] = here % k
+        state[:m] = back[step][here, np.arange(m)] * middle + here // k
     weight = np.zeros(first[0].shape[-1])
     weight[whole.sequence] = np.maximum(ends.max(axis=0, initial=LOWEST), LOWEST)
     return path, weight

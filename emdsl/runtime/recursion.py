@@ -1,9 +1,10 @@
 """Forward and backward recursions along chains, many sequences side by side, in scaled probabilities.
 
-A sequence that is much longer than the others is cut into pieces that run side by side; what enters a piece is
-found from a short run over the end of the piece before it, and where the chain does not forget so fast, from
-the pieces' transfer matrices. Rabiner (1989), Proc. IEEE 77, section III; pieces: Hassan, Sarkka and
-Garcia-Fernandez (2021), IEEE Transactions on Signal Processing 69.
+A sequence that is much longer than the others is cut into pieces that run side by side. All pieces run from a guess;
+then each runs again from what the piece before it left, until that makes no difference any more. Where the chain does
+not forget within a piece, the pieces' transfer matrices say what enters them.
+Rabiner (1989), Proc. IEEE 77, section III; pieces: Hassan, Sarkka and Garcia-Fernandez (2021), IEEE Transactions on
+Signal Processing 69.
 """
 
 # mypy: disable-error-code="no-any-return"
@@ -16,132 +17,136 @@ from collections.abc import Sequence
 import numpy as np
 
 from emdsl.runtime.columns import Array
-from emdsl.runtime.lanes import Lanes
+from emdsl.runtime.lanes import Laid, Lanes
 from emdsl.runtime.numerics import LOWEST
 
-WARM = 64  # rows from which a piece's entry is guessed
+FORGOTTEN = 1e-13  # relative: two runs that differ by less will not differ any more
+NOTHING = 1e-100  # of a probability: no difference
+LEAST = 1e-140  # the smallest share that a step may leave of all weights
+LOUD = 1e100  # what later data may say for a state that had been given up
 
 
 class Recursion:
-    """One chain's tables on some lanes, in probabilities: W = exp(edge), E = exp(node), each scaled to at most 1.
+    """One chain's tables on some lanes, in probabilities: W = exp(edge), E = exp(node), scaled where they are large.
 
-    The state behind a step are the last L elements, the oldest first: (K^L,).
+    The states behind a step are the last L elements, the oldest first: (K^L,).
+    `inverse[l]` is one over what the weights of step l add up to, and `extra` the logs of what starts were divided by.
     """
 
     def __init__(self, node: Array, edge: Array, first: Sequence[Array], lanes: Lanes) -> None:
         self.lanes, self.first = lanes, first
-        self.k = node.shape[0]
-        self.states = edge.shape[0]
+        self.k, self.states = node.shape[0], edge.shape[0]
         self.middle = self.states // self.k
-        self.top = node.max(axis=0)
-        self.e = lanes.gather(_exp(node - self.top))
+        low, high = node.min(initial=0.0), node.max(initial=0.0)
+        if low > -300.0 and high < 300.0:
+            self.top = None
+            self.e = lanes.gather(node)
+            np.exp(self.e.all, out=self.e.all)
+        else:
+            self.top = node.max(axis=0)
+            self.e = lanes.gather(node - self.top)
+            _exp(self.e.all)
         self.offset = float(edge.max(initial=LOWEST))
-        self.w = np.exp(edge - self.offset)
-        self.fixed = self.w.ndim == 2
-        if not self.fixed:
-            self.w = lanes.gather(self.w)
-        self.scale = np.zeros((lanes.steps, len(lanes.start)))
-        self.mass = np.ones((lanes.steps, len(lanes.start)))
+        self.fixed = edge.ndim == 2
+        self.w = _exp(edge - self.offset)
+        self.ahead_by = self._by_middle(self.w, (1, 2, 0)) if self.fixed else self.w
+        self.behind_by = self._by_middle(self.w, (1, 0, 2)) if self.fixed else self.w
+        self.edges = None if self.fixed else lanes.gather(self.w.reshape(self.states * self.k, -1))
+        self.inverse = Laid(lanes, 1)
+        self.extra = np.zeros(len(lanes.start))
 
-    def ahead(self, alpha: Array, step: int) -> Array:
+    def _by_middle(self, w: Array, order: tuple[int, int, int]) -> Array:
+        """W[a, m, c] as (m, ., .), the middle elements left out where there are none."""
+        out = np.ascontiguousarray(w.reshape(self.k, self.middle, self.k).transpose(order))
+        return out[0] if self.middle == 1 else out
+
+    def table(self, step: int, n: int) -> Array:
+        """W at a step where it differs by row: (a, m, c, lanes)."""
+        assert self.edges is not None
+        return self.edges.steps[step].reshape(self.k, self.middle, self.k, -1)[..., :n]
+
+    def ahead(self, alpha: Array, step: int, out: Array) -> None:
         """sum_a W[a, m, c] alpha[a, m]: what the states before a step say of those at it."""
+        if self.fixed and self.middle == 1:
+            np.matmul(self.ahead_by, alpha, out=out)
+            return
         n = alpha.shape[-1]
-        w = self.w if self.fixed else self.w[step][..., :n]
-        if self.middle == 1:
-            return w.T @ alpha if self.fixed else np.einsum("acn,an->cn", w, alpha)
-        w = w.reshape(self.k, self.middle, self.k, *w.shape[2:])
-        spec = "amc,amn->mcn" if self.fixed else "amcn,amn->mcn"
-        return np.einsum(spec, w, alpha.reshape(self.k, self.middle, n)).reshape(self.states, n)
+        before = alpha.reshape(self.k, self.middle, n)
+        target = out.reshape(self.middle, self.k, n)
+        if self.fixed:
+            np.matmul(self.ahead_by, before.transpose(1, 0, 2), out=target)
+        else:
+            np.einsum("amcn,amn->mcn", self.table(step, n), before, out=target)
 
     def behind(self, after: Array, step: int) -> Array:
         """sum_c W[a, m, c] after[m, c]: what the states at a step say of those before it."""
+        if self.fixed and self.middle == 1:
+            return self.behind_by @ after
         n = after.shape[-1]
-        w = self.w if self.fixed else self.w[step][..., :n]
-        if self.middle == 1:
-            return w @ after if self.fixed else np.einsum("acn,cn->an", w, after)
-        w = w.reshape(self.k, self.middle, self.k, *w.shape[2:])
-        spec = "amc,mcn->amn" if self.fixed else "amcn,mcn->amn"
-        return np.einsum(spec, w, after.reshape(self.middle, self.k, n)).reshape(self.states, n)
+        ahead = after.reshape(self.middle, self.k, n)
+        if self.fixed:
+            return np.matmul(self.behind_by, ahead).transpose(1, 0, 2).reshape(self.states, n)
+        return np.einsum("amcn,mcn->amn", self.table(step, n), ahead).reshape(self.states, n)
 
-    def seen(self, values: Array, step: int) -> Array:
+    def weigh(self, values: Array, step: int, out: Array) -> None:
         """values[m, c] E[c]."""
         n = values.shape[-1]
-        if self.middle == 1:
-            return values * self.e[step][:, :n]
-        return (values.reshape(self.middle, self.k, n) * self.e[step][:, :n]).reshape(self.states, n)
-
-    def begin(self, node: Array) -> tuple[Array, Array]:
-        """States at the starts of sequences, and the logs of what they were divided by."""
-        lanes = self.lanes
-        logs = node[:, lanes.start[lanes.first]] + self.first[0][:, lanes.sequence[lanes.first]]
-        top = logs.max(axis=0)
-        alpha = np.zeros((self.states, len(lanes.first)))
-        alpha[: self.k] = np.exp(logs - top)
-        return alpha, top - self.top[lanes.start[lanes.first]]
-
-    def early(self, alpha: Array, step: int, lanes: Array) -> tuple[Array, Array]:
-        """As `ahead` at a position that has fewer than L elements behind it; and the logs of its scale."""
-        w, top = self.start_table(step, lanes)
-        w = w.reshape(self.k, self.middle, self.k, -1)
-        got = np.einsum("amcn,amn->mcn", w, alpha.reshape(self.k, self.middle, -1))
-        return got.reshape(self.states, -1), top
+        shape = (self.middle, self.k, n) if self.middle > 1 else (self.k, n)
+        np.multiply(values.reshape(shape), self.e.steps[step][:, :n], out=out.reshape(shape))
 
     def start_table(self, step: int, lanes: Array) -> tuple[Array, Array]:
-        """exp of the table that holds at an early position, (K^L, K, lanes), each lane divided by exp of its top."""
+        """exp of the table that holds at an early position, (a, m, c, lanes), each lane divided by exp of its top."""
         logs = self.first[step][..., self.lanes.sequence[lanes]]
-        top = logs.max(axis=(0, 1))
-        return np.exp(logs - top), top
+        top = logs.max(axis=(0, 1), initial=LOWEST)
+        return np.exp(logs - top).reshape(self.k, self.middle, self.k, -1), top
+
+    def begin(self, out: Array) -> None:
+        """The states at the starts of sequences, before their own data."""
+        lanes = self.lanes
+        logs = self.first[0][:, lanes.sequence[lanes.first]]
+        top = logs.max(axis=0)
+        self.extra[lanes.first] = top
+        out[:, lanes.first] = 0.0
+        out[: self.k, lanes.first] = np.exp(logs - top)
+
+    def early(self, alpha: Array, step: int, out: Array) -> None:
+        """The same for positions that have fewer than L elements behind them."""
+        there = self.early_lanes(step)
+        w, top = self.start_table(step, there)
+        before = alpha[:, there].reshape(self.k, self.middle, -1)
+        out[:, there] = np.einsum("amcn,amn->mcn", w, before).reshape(self.states, -1)
+        self.extra[there] += top
+
+    def early_lanes(self, step: int) -> Array:
+        return self.lanes.first[self.lanes.first < self.lanes.active[step]]
+
+    def log_weights(self, count: int) -> Array:
+        """The logs of what all paths of each sequence weigh together."""
+        lanes = self.lanes
+        begun = np.where(lanes.before < 0, np.minimum(lanes.length, len(self.first)), 0)
+        total = self.extra + self.offset * (lanes.length - begun)
+        logs = np.log(self.inverse.all)
+        for step, n in enumerate(lanes.active):
+            total[:n] -= logs[lanes.cuts[step] : lanes.cuts[step + 1]]
+        out = np.bincount(lanes.sequence, weights=total, minlength=count)
+        if self.top is not None:
+            tops = self.top[lanes.order]
+            sums = np.zeros(len(lanes.start))
+            for step, n in enumerate(lanes.active):
+                sums[:n] += tops[lanes.cuts[step] : lanes.cuts[step + 1]]
+            out += np.bincount(lanes.sequence, weights=sums, minlength=count)
+        return out
 
 
 def _exp(values: Array) -> Array:
     """exp, in place, with everything below -700 as 0: there it is slow, and nothing."""
     small = values < -700.0
+    if not small.any():
+        return np.exp(values, out=values)
     np.maximum(values, -700.0, out=values)
     np.exp(values, out=values)
     values[small] = 0.0
     return values
-
-
-def forward(r: Recursion, node: Array) -> Array:
-    """alpha[l] = p(states at l | data up to l), (steps, K^L, lanes); log scales go to r.scale."""
-    lanes = r.lanes
-    alpha = np.zeros((lanes.steps, r.states, len(lanes.start)))
-    entry, borders = np.zeros((r.states, len(lanes.start))), None
-    if lanes.later.size:
-        guess = np.full((r.states, lanes.full), 1.0 / r.states)
-        for step in range(max(1, lanes.steps - WARM), lanes.steps):
-            guess = _to_one(r.seen(r.ahead(guess, step), step))
-        borders = guess[:, lanes.before[lanes.later]]
-        entry[:, lanes.later] = borders
-    _forward(r, node, alpha, entry)
-    if borders is not None:
-        ends = alpha[-1][:, lanes.before[lanes.later]]
-        if not np.abs(ends - borders).max(initial=0) < 1e-13:
-            entry[:, lanes.later] = _stitched(r, alpha[-1])
-            _forward(r, node, alpha, entry)
-    return alpha
-
-
-def _forward(r: Recursion, node: Array, alpha: Array, entry: Array) -> None:
-    lanes = r.lanes
-    here = r.seen(r.ahead(entry, 0), 0) if lanes.later.size else np.zeros_like(entry)
-    offset = np.full(len(lanes.start), r.offset)
-    here[:, lanes.first], offset[lanes.first] = r.begin(node)
-    for step in range(lanes.steps):
-        n = lanes.active[step]
-        if step:
-            ahead = r.ahead(here[:, :n], step)
-            offset = np.full(n, r.offset)
-            if step < len(r.first):
-                early = lanes.first[lanes.first < n]
-                ahead[:, early], offset[early] = r.early(here[:, early], step, early)
-            here = r.seen(ahead, step)
-        mass = here[:, :n].sum(axis=0)
-        with np.errstate(divide="ignore"):
-            r.scale[step, :n] = np.log(mass) + offset[:n]
-        r.mass[step, :n] = mass
-        here = here[:, :n] / np.where(mass > 0, mass, 1.0)
-        alpha[step, :, :n] = here
 
 
 def _to_one(values: Array) -> Array:
@@ -149,72 +154,152 @@ def _to_one(values: Array) -> Array:
     return values / np.where(mass > 0, mass, 1.0)
 
 
-def _transfer(r: Recursion, backward: bool) -> Array:
-    """Of every lane of full length, the matrix that takes what enters it to what leaves it: (K^L, K^L, lanes)."""
+def _no_news(new: Array, old: Array) -> bool:
+    """Whether positive numbers are the same but for rounding."""
+    return bool((np.abs(new - old) <= FORGOTTEN * new + NOTHING).all())
+
+
+def forward(r: Recursion) -> tuple[Laid, Array]:
+    """alpha[l] = p(states at l | data up to l), (K^L, lanes) by step; and what enters each lane."""
+    lanes = r.lanes
+    alpha = Laid(lanes, r.states)
+    entry = np.full((r.states, len(lanes.start)), 1.0 / r.states)
+    _forward(r, alpha, entry)
+    if lanes.later.size:
+        entry[:, lanes.later] = alpha.steps[-1][:, lanes.before[lanes.later]]
+        if not _forward(r, alpha, entry, again=True):
+            entry[:, lanes.later] = _stitched(r, alpha.steps[-1])
+            _forward(r, alpha, entry)
+    return alpha, entry
+
+
+def _forward(r: Recursion, alpha: Laid, entry: Array, again: bool = False) -> bool:
+    """Fills alpha from what enters each lane; `again` stops, and says so, where that changes nothing."""
+    lanes = r.lanes
+    for step, out in enumerate(alpha.steps):
+        old = out.copy() if again and step % 4 == 3 else None
+        if step:
+            before = alpha.steps[step - 1][:, : out.shape[1]]
+            r.ahead(before, step, out)
+            if step < len(r.first):
+                r.early(before, step, out)
+        else:
+            if lanes.later.size:
+                r.ahead(entry, 0, out)
+            r.begin(out)
+        r.weigh(out, step, out)
+        inverse = r.inverse.steps[step][0]
+        np.add.reduce(out, axis=0, out=inverse)
+        np.divide(1.0, inverse, out=inverse)
+        out *= inverse
+        if old is not None and step >= len(r.first) and _no_news(out, old):
+            return True
+    return False
+
+
+def _transfer(r: Recursion, backward: bool) -> tuple[Array, Array]:
+    """Of every lane of full length, the matrix that takes what enters it to what leaves it: column by column divided by
+    its sum, (K^L, K^L, lanes), and the logs of these, (K^L, lanes)."""
     full = r.lanes.full
     out = np.repeat(np.eye(r.states)[:, :, None], full, axis=2)
+    logs = np.zeros((r.states, full))
     for step in range(r.lanes.steps):
         at = r.lanes.steps - 1 - step if backward else step
         for i in range(r.states):
-            out[:, i] = r.behind(r.seen(out[:, i], at), at) if backward else r.seen(r.ahead(out[:, i], at), at)
-        out /= np.maximum(out.max(axis=(0, 1)), 1e-300)
-    return out
+            column = np.ascontiguousarray(out[:, i])
+            if backward:
+                r.weigh(column, at, column)
+                column = r.behind(column, at)
+            else:
+                moved = np.empty_like(column)
+                r.ahead(column, at, moved)
+                r.weigh(moved, at, moved)
+                column = moved
+            out[:, i] = column
+        mass = out.sum(axis=0)
+        logs += np.log(mass)
+        out /= np.where(mass > 0, mass, 1.0)
+    return out, logs
+
+
+def _through(transfer: tuple[Array, Array], lane: int, values: Array) -> Array:
+    """What leaves a lane, in proportion, where `values` enter it."""
+    matrix, logs = transfer[0][:, :, lane], transfer[1][:, lane]
+    weights = np.log(values) + logs
+    top = weights.max()
+    return _to_one(matrix @ np.exp(weights - top)) if np.isfinite(top) else np.zeros_like(values)
 
 
 def _stitched(r: Recursion, ends: Array) -> Array:
     """What enters each piece, the pieces' transfer matrices applied one after the other."""
     lanes = r.lanes
-    through = _transfer(r, backward=False)
+    transfer = _transfer(r, backward=False)
     left = ends.copy()
     for lane in sorted(lanes.later, key=lambda j: lanes.start[j]):
         previous = lanes.before[lane]
         if lanes.before[previous] >= 0:
-            left[:, previous] = _to_one(through[:, :, previous] @ left[:, lanes.before[previous]])
+            left[:, previous] = _through(transfer, previous, left[:, lanes.before[previous]])
     return left[:, lanes.before[lanes.later]]
 
 
-def backward(r: Recursion) -> Array:
-    """beta[l], proportional to p(data after l | states at l), (steps, K^L, lanes)."""
+def backward(r: Recursion, alpha: Laid) -> tuple[Laid, Laid, bool]:
+    """p(states at l | all data), (K, lanes) by step, and `to`, with p(states before, states | all data) = alpha W to.
+
+    Says too whether all is well: later data speak so loudly for no state that it matters what alpha lost of it.
+    """
     lanes = r.lanes
-    beta = np.ones((lanes.steps, r.states, len(lanes.start)))
+    q, to = Laid(lanes, r.k), Laid(lanes, r.states)
     exits = np.ones((r.states, len(lanes.start)))
-    if not lanes.later.size:
-        _backward(r, beta, exits)
-        return beta
-    guess = np.ones((r.states, 0))
-    for step in range(min(WARM, lanes.steps) - 1, -1, -1):
-        n = lanes.active[step]
-        guess = np.concatenate([guess, np.ones((r.states, n - guess.shape[1]))], axis=1)
-        guess = _to_one(r.behind(r.seen(guess, step), step))
-    exits[:, lanes.before[lanes.later]] = guess[:, lanes.later]
-    entered = _backward(r, beta, exits)
-    if not np.abs(entered[:, lanes.later] - guess[:, lanes.later]).max(initial=0) < 1e-13:
-        through = _transfer(r, backward=True)
-        for lane in sorted(lanes.later, key=lambda j: -lanes.start[j]):
-            if lane < lanes.full and (lanes.before == lane).any():
-                entered[:, lane] = _to_one(through[:, :, lane] @ exits[:, lane])
-            exits[:, lanes.before[lane]] = entered[:, lane]
-        _backward(r, beta, exits)
-    return beta
+    entered, high = _backward(r, alpha, q, to, exits)
+    if lanes.later.size and entered is not None:
+        exits[:, lanes.before[lanes.later]] = entered[:, lanes.later]
+        entered, high = _backward(r, alpha, q, to, exits, again=True)
+        if entered is not None:
+            _stitch_back(r, alpha, exits, entered)
+            high = _backward(r, alpha, q, to, exits)[1]
+    return q, to, high < LOUD
 
 
-def _backward(r: Recursion, beta: Array, exits: Array) -> Array:
-    """Fills beta from what leaves each lane; returns what enters them."""
+def _stitch_back(r: Recursion, alpha: Laid, exits: Array, entered: Array) -> None:
+    """What later pieces say at the end of each, the pieces' transfer matrices applied one after the other."""
+    lanes, ends = r.lanes, alpha.steps[-1]
+    transfer = _transfer(r, backward=True)
+    for lane in sorted(lanes.later.tolist(), key=lambda j: -int(lanes.start[j])):
+        before = lanes.before[lane]
+        if lane < lanes.full and (lanes.before == lane).any():
+            entered[:, lane] = _through(transfer, lane, exits[:, lane])
+        exits[:, before] = entered[:, lane] / (ends[:, before] @ entered[:, lane])
+
+
+def _backward(
+    r: Recursion, alpha: Laid, q: Laid, to: Laid, exits: Array, again: bool = False
+) -> tuple[Array | None, float]:
+    """Fills q and `to` from what later data say at the end of each lane; returns what they say before it (None where
+    `again` found that nothing changes, or that it is in vain), and the most that they say for any state."""
     lanes = r.lanes
-    here = np.ones((r.states, 0))
+    beta, high = np.ones((r.states, 0)), 0.0
     for step in range(lanes.steps - 1, -1, -1):
         n = lanes.active[step]
-        here = np.concatenate([here, exits[:, here.shape[1] : n]], axis=1) if n > here.shape[1] else here
-        beta[step, :, :n] = here
-        if step and step < len(r.first):
-            early = lanes.first[lanes.first < n]
-            w, _ = r.start_table(step, early)
-            seen = r.seen(here, step)
-            here = r.behind(seen, step)
-            part = seen[:, early].reshape(r.middle, r.k, -1)
-            w = w.reshape(r.k, r.middle, r.k, -1)
-            here[:, early] = np.einsum("amcn,mcn->amn", w, part).reshape(r.states, -1)
+        if n > beta.shape[1]:
+            beta = np.concatenate([beta, exits[:, beta.shape[1] : n]], axis=1)
+        out = to.steps[step]
+        old = out.copy() if again and step % 4 == 3 else None
+        high = max(high, float(beta.max()))
+        if not high < LOUD:
+            return None, np.inf
+        r.weigh(beta, step, out)
+        out *= r.inverse.steps[step][0]
+        if r.middle == 1:
+            np.multiply(alpha.steps[step], beta, out=q.steps[step])
         else:
-            here = r.behind(r.seen(here, step), step)
-        here = _to_one(here)
-    return here
+            both = alpha.steps[step] * beta
+            np.add.reduce(both.reshape(r.middle, r.k, n), axis=0, out=q.steps[step])
+        if old is not None and _no_news(out, old):
+            return None, high
+        beta = r.behind(out, step)
+        if step and step < len(r.first):
+            there = r.early_lanes(step)
+            w, _ = r.start_table(step, there)
+            part = out[:, there].reshape(r.middle, r.k, -1)
+            beta[:, there] = np.einsum("amcn,mcn->amn", w, part).reshape(r.states, -1)
+    return beta, high

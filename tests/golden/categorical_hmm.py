@@ -185,24 +185,23 @@ def e_step(params, data, prepared, rng=None):
     """Expected sufficient statistics (additive over data) and the log-likelihood, at these parameters."""
     sizes = prepared["the sizes"]
     weight = prepared["the weight"]
-    row_T = prepared["row T"]
     w = prepared["w"]
     present_w = prepared["present w"]
+    row_T = prepared["row T"]
     V = sizes["V"]
     on = expectations(params, prepared)
     q_z, log_z_z, chain_z = on(rng)
     S_z_first = 0.0
     S_z_pair = 0.0
-    part_3 = present_w * weight[row_T]  # (5.3)
+    part = present_w * weight[row_T]  # (5.3)
     S_z_n_w_w = 0.0
     log_likelihood = 0.0
     # (5) expected statistics, added up
-    S_z_first = S_z_first + chain_z["first"][0] @ weight  # (5.1)
-    part = chain_z["from"] * weight[row_T]  # (5.2)
-    part_2 = chain_z["edge"] * (chain_z["to"] @ part.T).T  # (5.2)
-    S_z_pair = S_z_pair + part_2  # (5.2)
-    part_4 = q_z * part_3  # (5.3)
-    sums = segment_sum(part_4, w, V)  # (5.3)
+    S_z_first = S_z_first + chain_z.first[0] @ weight  # (5.1)
+    pairs_z = chain_z.sums(weight)  # (5.2)
+    S_z_pair = S_z_pair + pairs_z  # (5.2)
+    part_2 = q_z * part  # (5.3)
+    sums = segment_sum(part_2, w, V)  # (5.3)
     S_z_n_w_w = S_z_n_w_w + sums  # (5.3)
     # (10) the log-likelihood, added up
     log_likelihood += log_z_z @ weight

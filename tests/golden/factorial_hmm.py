@@ -302,10 +302,11 @@ def e_step(params, data, prepared, rng=None):
     S_a_n_x_4 = 0.0
     log_likelihood = 0.0
     # (5) expected statistics, added up
-    S_a_first = S_a_first + chain_a["first"][0].sum(axis=1)  # (5.1)
-    S_a_pair = S_a_pair + np.einsum("abcd,abcd->ac", chain_a["edge"], np.tensordot(chain_a["from"], chain_a["to"], ([2], [2])))  # (5.2)
-    S_a_first_2 = S_a_first_2 + chain_a["first"][0].sum(axis=0)  # (5.3)
-    S_a_pair_2 = S_a_pair_2 + np.einsum("abcd,abcd->bd", chain_a["edge"], np.tensordot(chain_a["from"], chain_a["to"], ([2], [2])))  # (5.4)
+    S_a_first = S_a_first + chain_a.first[0].sum(axis=1)  # (5.1)
+    pairs_a = chain_a.sums()  # (5.2)
+    S_a_pair = S_a_pair + pairs_a.sum(axis=(1, 3))  # (5.2)
+    S_a_first_2 = S_a_first_2 + chain_a.first[0].sum(axis=0)  # (5.3)
+    S_a_pair_2 = S_a_pair_2 + pairs_a.sum(axis=(0, 2))  # (5.4)
     S_a_n_x = S_a_n_x + present_x @ q_a.sum(axis=(0, 1))  # (5.5)
     S_a_x_x = S_a_x_x + t @ q_a.sum(axis=(0, 1))  # (5.6)
     S_a_x = S_a_x + x @ q_a.sum(axis=1).T  # (5.7)

@@ -248,17 +248,17 @@ def e_step(params, data, prepared, rng=None):
     S_z_pair = 0.0
     S_c = 0.0
     S_c_n_x = 0.0
-    part_3 = x[:, None, :] * x  # (6.5)
+    part_2 = x[:, None, :] * x  # (6.5)
     S_c_x_x = 0.0
     S_c_x = 0.0
     log_likelihood = 0.0
     # (6) expected statistics, added up
-    S_z_first = S_z_first + chain_z["first"][0]  # (6.1)
-    part_2 = chain_z["edge"] * (chain_z["from"] @ chain_z["to"].T)  # (6.2)
-    S_z_pair = S_z_pair + part_2  # (6.2)
+    S_z_first = S_z_first + chain_z.first[0]  # (6.1)
+    pairs_z = chain_z.sums()  # (6.2)
+    S_z_pair = S_z_pair + pairs_z  # (6.2)
     S_c = S_c + q_c_joint.sum(axis=2).T  # (6.3)
     S_c_n_x = S_c_n_x + np.tensordot(present_x, q_c_joint, ([0], [2])).T  # (6.4)
-    S_c_x_x = S_c_x_x + np.tensordot(q_c_joint, part_3, ([2], [2])).transpose(1, 0, 2, 3)  # (6.5)
+    S_c_x_x = S_c_x_x + np.tensordot(q_c_joint, part_2, ([2], [2])).transpose(1, 0, 2, 3)  # (6.5)
     S_c_x = S_c_x + np.tensordot(x, q_c_joint, ([1], [2])).transpose(2, 1, 0)  # (6.6)
     # (13) the log-likelihood, added up
     log_likelihood += log_z_z

@@ -234,9 +234,9 @@ def e_step(params, data, prepared, rng=None):
     S_rate_rate = 0.0
     log_likelihood = 0.0
     # (6) expected statistics, added up
-    S_z_first = S_z_first + chain_z["first"][0]  # (6.1)
-    part = chain_z["edge"] * (chain_z["from"] @ chain_z["to"].T)  # (6.2)
-    S_z_pair = S_z_pair + part  # (6.2)
+    S_z_first = S_z_first + chain_z.first[0]  # (6.1)
+    pairs_z = chain_z.sums()  # (6.2)
+    S_z_pair = S_z_pair + pairs_z  # (6.2)
     S_z = S_z + q_z.sum(axis=1)  # (6.3)
     S_rate_log_rate = S_rate_log_rate + np.einsum("ab,ab->a", moments_rate["log"], q_z)  # (6.4)
     S_rate_rate = S_rate_rate + np.einsum("ab,ab->a", moments_rate["id"], q_z)  # (6.5)

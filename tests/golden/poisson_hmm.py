@@ -196,9 +196,9 @@ def e_step(params, data, prepared, rng=None):
     S_z_pair = 0.0
     log_likelihood = 0.0
     # (5) expected statistics, added up
-    S_z_first = S_z_first + chain_z["first"][0]  # (5.1)
-    part = chain_z["edge"] * (chain_z["from"] @ chain_z["to"].T)  # (5.2)
-    S_z_pair = S_z_pair + part  # (5.2)
+    S_z_first = S_z_first + chain_z.first[0]  # (5.1)
+    pairs_z = chain_z.sums()  # (5.2)
+    S_z_pair = S_z_pair + pairs_z  # (5.2)
     sums_z = sums_z + q_z @ features_2.T
     # (10) the log-likelihood, added up
     log_likelihood += log_z_z
