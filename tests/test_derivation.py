@@ -24,11 +24,14 @@ from emdsl.derive.quadratic import Linear
 from emdsl.derive.solve import Closed, Simplex, Spread
 from emdsl.generate.module import module_functions
 from emdsl.generate.printer import Printer
+from emdsl.report.breaking import broken, width
 from emdsl.report.derivation import Derivation
 from emdsl.report.equations import readable
 from emdsl.report.explicit import explicit, normalised
+from emdsl.report.latex import INNER, WIDE
+from emdsl.report.page import Show
 from emdsl.report.tidy import known, tidy
-from emdsl.report.unicode import folded
+from emdsl.report.unicode import folded, text
 from emdsl.report.updates import _at_root, _derivative
 
 SOME = [*GALLERY, *[name for name in TEXTS if name not in GALLERY][::4]]
@@ -379,3 +382,31 @@ def test_equations_read_as_a_textbook_has_them(name: str) -> None:
     shown = " ".join(str(Derivation.of(planned(name))).split())  # lines may be broken anywhere
     for line in LINES[name]:
         assert line in shown, shown
+
+
+# ------------------------------------------------------------------ lines that fit
+
+
+LONG = """model Long
+param first_of_all : simplex[2]
+param another_share : simplex[2]
+param level_of_one[2] : real
+param level_of_other[2] : real
+param spread_of_both : positive
+for t in T:
+    latent   a_state[t] ~ Categorical(first_of_all)
+    latent   b_state[t] ~ Categorical(another_share)
+    observed measured[t] ~ Normal(level_of_one[a_state[t]] + level_of_other[b_state[t]], spread_of_both)
+"""
+
+
+def test_long_equations_are_broken() -> None:
+    """Before a sign, before a factor, or after a long left side; a row is what one line of a page holds."""
+    d = emdsl.compile(text=LONG).derivation
+    check_forms(d)
+    shown = [line.formula for step in d.steps for line in step.body if isinstance(line, Show)]
+    found = [b for e in shown if (b := broken(e, text, WIDE, INNER)) is not None]
+    assert any(b.alone for b in found) and any(b.pieces for b in found) and any(b.terms for b in found)
+    for b in found:
+        for row in b.pieces:
+            assert len(row) == 1 or sum(width(p.factor, text, INNER) for p in row) <= WIDE

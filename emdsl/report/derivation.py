@@ -29,13 +29,13 @@ WIDTH = 105  # of an equation in text
 STYLE = (
     "body{font:16px/1.5 Georgia,serif;max-width:52em;margin:2em auto;padding:0 1em;color:#111}"
     "h1{font-size:1.5em}h2{font-size:1.15em;margin-top:1.8em}code{font-size:.9em}"
-    "pre{background:#f5f5f2;padding:.8em;overflow-x:auto}"
+    "pre{background:#f5f5f2;padding:.8em;overflow-x:auto;white-space:pre-wrap}"
     "h2{display:flex;justify-content:space-between}h2>code{font-weight:normal;color:#666}"
     ".show{display:flex;align-items:center;margin:.3em 0;padding:.2em 0;overflow:auto hidden;break-inside:avoid}"
     ".show math{flex:1}.show>span{text-align:right;margin-left:1em;white-space:nowrap}"
     ".where{font-size:.85em;color:#666}.where a,pre a{color:inherit}pre span:target{background:#fd6}"
     ".show code{color:#666;margin-right:.8em}.show a{color:inherit;text-decoration:none}"
-    "@media print{@page{margin:18mm}body{margin:0;padding:0;max-width:none;font-size:10pt}pre{white-space:pre-wrap}"
+    "@media print{@page{margin:18mm}body{margin:0;padding:0;max-width:none;font-size:10pt}"
     ".show{overflow:visible}h2,p:has(+.show){break-after:avoid}}"
 )
 PREAMBLE = r"""\documentclass{article}
@@ -45,6 +45,7 @@ PREAMBLE = r"""\documentclass{article}
 \usepackage[margin=2.5cm]{geometry}
 \setlength{\parindent}{0pt}
 \setlength{\parskip}{4pt plus 2pt}
+\setlength{\emergencystretch}{6em}
 \allowdisplaybreaks
 """
 

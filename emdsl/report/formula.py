@@ -217,6 +217,25 @@ def filtered(e: Big) -> Formula | None:
     return e.where if own else None
 
 
+def conditioned(indices: tuple[tuple[Formula, Formula], ...], where: Formula | None) -> int:
+    """Under which of several sums a condition stands: the last whose index it holds, else the last."""
+    held = [n for n, (index, _) in enumerate(indices) if where is not None and _holds(where, index)]
+    return held[-1] if held else len(indices) - 1
+
+
+def _holds(e: Formula, index: Formula) -> bool:
+    match e:
+        case Relation(_, left, right):
+            return _holds(left, index) or _holds(right, index)
+        case At(base, places):
+            return any(_holds(part, index) for part in (base, *places))
+        case Plus(terms):
+            return any(_holds(t, index) for _, t in terms)
+        case Listed(items) | Times(items):
+            return any(_holds(part, index) for part in items)
+    return e == index
+
+
 def plain_log(e: Formula) -> bool:
     """`log a` of something that holds together: it needs no brackets where nothing follows."""
     simple = isinstance(e, Apply) and e.function == Word("log") and len(e.arguments) == 1

@@ -17,6 +17,7 @@ from emdsl.report.indices import Names
 from emdsl.report.page import Say, Show, whole
 from emdsl.report.tidy import tidy
 from emdsl.report.typeset import Typeset
+from emdsl.report.vectors import tensor
 
 
 def roles_of(block: Block, terms: Sequence[Term]) -> list[tuple[str, Term]]:
@@ -46,12 +47,10 @@ def gaussian_lines(block: Block, terms: Sequence[tuple[str, Term]], t: Typeset) 
             parts = found.get(quadratic_role(a, b))
             if parts:
                 scale = x.num(-2) if a == b else x.num(-1)
-                pair = (_entry(a, g.rows[a], block, t, names), _entry(b, g.columns[b], block, t, names))
-                value = _value([x.mul(scale, p) for p in parts], t, names)
-                yield Show(f.Relation("=", f.Apply(f.Word("J"), pair), value))
+                pair = ((a, block.home, g.rows[a]), (b, block.home, g.columns[b]))
+                yield Show(_entries("J", pair, [x.mul(scale, p) for p in parts], t, names))
     for a in block.latents:
-        entry = f.Apply(f.Word("h"), (_entry(a, g.rows[a], block, t, names),))
-        yield Show(f.Relation("=", entry, _value(found.get(linear_role(a), []), t, names)))
+        yield Show(_entries("h", ((a, block.home, g.rows[a]),), found.get(linear_role(a), []), t, names))
     if g.seen:
         yield from conditional(g.seen, [n for n in block.latents if n not in g.seen])
         yield grouped()
@@ -62,12 +61,20 @@ def gaussian_lines(block: Block, terms: Sequence[tuple[str, Term]], t: Typeset) 
     )
 
 
-def _value(parts: Sequence[Expr], t: Typeset, names: Names) -> Formula:
-    return t.of(tidy(x.add(*parts), t.known), names)
-
-
-def _entry(latent: str, axes: tuple[Ix, ...], block: Block, t: Typeset, names: Names) -> Formula:
-    return t.of(El(latent, (*block.home, *axes)), names)
+def _entries(
+    letter: str,
+    entries: Sequence[tuple[str, tuple[Idx, ...], Sequence[Ix]]],
+    parts: Sequence[Expr],
+    t: Typeset,
+    names: Names,
+) -> Formula:
+    """`J(a, b)` or `h(a)`, of (latent, plates, own axes): vectors and matrices where it has such a form."""
+    value = tidy(x.add(*parts), t.known)
+    own = tuple(i for _, _, axes in entries for i in axes)
+    whole_ = tensor(t, value, own, names) if all(len(axes) == 1 for _, _, axes in entries) else None
+    left = (t.named(El(n, (*home, *axes)), home, names) if whole_ is not None else t.of(El(n, (*home, *axes)), names)
+            for n, home, axes in entries)  # fmt: skip
+    return f.Relation("=", f.Apply(f.Word(letter), tuple(left)), t.of(value, names) if whole_ is None else whole_)
 
 
 def field_lines(block: Block, field: Field, terms: Sequence[tuple[str, Term]], t: Typeset) -> Iterator[Say | Show]:
@@ -89,16 +96,16 @@ def field_lines(block: Block, field: Field, terms: Sequence[tuple[str, Term]], t
     for k, a in enumerate(block.latents):
         for b in block.latents[k:]:
             if parts := found.get(quadratic_role(a, b)):
-                places = ((*field.homes[a], *g.rows[a]), (*field.homes[b], *g.columns[b]))
+                places = ((field.homes[a], g.rows[a]), (field.homes[b], g.columns[b]))
                 yield _shown("J", (a, b), places, x.num(-2) if a == b else x.num(-1), parts, t)
     for k, tie in enumerate(ties):
         if parts := found.get(tie_role(k)):
             a, b = tie.latents
-            apart = ((*tie.places[0], *g.rows[a]), (*tie.places[1], *g.columns[b]))
+            apart = ((tie.places[0], g.rows[a]), (tie.places[1], g.columns[b]))
             yield _shown("J", (a, b), apart, x.num(-1), parts, t)
     for a in block.latents:
         if parts := found.get(linear_role(a)):
-            yield _shown("h", (a,), ((*field.homes[a], *g.rows[a]),), x.ONE, parts, t)
+            yield _shown("h", (a,), ((field.homes[a], g.rows[a]),), x.ONE, parts, t)
     if g.seen:
         yield from conditional(g.seen, [n for n in block.latents if n not in g.seen])
         yield Say(
@@ -118,11 +125,9 @@ def _places(role: str, field: Field, ties: Sequence[Tie]) -> tuple[Ix, ...]:
 
 
 def _shown(
-    letter: str, latents: tuple[str, ...], places: tuple[tuple[Idx, ...], ...], scale: Expr,
+    letter: str, latents: tuple[str, ...], places: tuple[tuple[tuple[Idx, ...], tuple[Ix, ...]], ...], scale: Expr,
     parts: Sequence[tuple[Expr, Names]], t: Typeset,
 ) -> Show:  # fmt: skip
     names = parts[0][1]
-    entries = tuple(t.of(El(n, p), names) for n, p in zip(latents, places, strict=True))
-    return Show(
-        f.Relation("=", f.Apply(f.Word(letter), entries), _value([x.mul(scale, p) for p, _ in parts], t, names))
-    )
+    entries = [(n, home, own) for n, (home, own) in zip(latents, places, strict=True)]
+    return Show(_entries(letter, entries, [x.mul(scale, p) for p, _ in parts], t, names))

@@ -8,6 +8,7 @@ from typing import assert_never
 
 from emdsl.report import formula as f
 from emdsl.report import unicode
+from emdsl.report.breaking import Broken, Piece, broken
 from emdsl.report.formula import Formula
 
 WIDE, INNER = 72, 52  # of a display equation and of a sum within one, in characters of the plain text
@@ -79,10 +80,8 @@ def _wide(e: f.Wide) -> str:
             return _factors(factors)
         case f.Over(top, bottom):
             return rf"\frac{{{tex(top)}}}{{{tex(bottom)}}}"
-        case f.Big(_, _, body) if (own := f.filtered(e)) is not None:
-            return rf"\sum_{{{tex(own)}}} {_in(body, f.PRODUCT)}"
-        case f.Big(indices, where, body):
-            return _sums(indices, where) + " " + _in(body, f.PRODUCT)
+        case f.Big():
+            return f"{_sum_sign(e)} {_in(e.body, f.PRODUCT)}"
         case f.Relation(op, left, right):
             return f"{tex(left)} {SIGNS.get(op, op)} {tex(right)}"
         case f.Listed(items):
@@ -95,16 +94,38 @@ def _wide(e: f.Wide) -> str:
 
 
 def display(e: Formula, label: str = "") -> str:
-    """A display equation, with its number; a long sum is broken over lines."""
+    """A display equation, with its number; a long one is broken over lines."""
     tag = rf" \tag{{{label}}}" if label else ""
-    parts = f.broken(e, unicode.text, WIDE)
+    parts = broken(e, unicode.text, WIDE, INNER)
     if parts is None:
         return rf"\begin{{equation*}} {tex(e)}{tag} \end{{equation*}}"
-    left, rows = parts
-    first, *rest = (_terms(row) for row in rows)
-    signed = [r if r.lstrip().startswith("-") else f"+ {r}" for r in rest]
-    body = r" \\ & \quad ".join([f"{tex(left)} = {{}} & {first}", *signed])
+    first, *rest = _rows(parts)
+    sign = SIGNS[parts.sign]
+    head = (
+        rf"& {tex(parts.left)} \\ & \quad {sign} {first}" if parts.alone else f"{tex(parts.left)} {sign} {{}} & {first}"
+    )
+    body = r" \\ & \qquad ".join([head, *rest])
     return rf"\begin{{align*}} {body}{tag} \end{{align*}}"
+
+
+def _rows(parts: Broken) -> list[str]:
+    """The lines of the right side, each after the first with its sign."""
+    if parts.terms:
+        first, *rest = (_terms(row) for row in parts.terms)
+        return [first, *(r if r.startswith("-") else f"+ {r}" for r in rest)]
+    first, *rest = (r" \, ".join(_piece(p, p is row[-1]) for p in row) for row in parts.pieces)
+    return [first, *(rf"\times {r}" for r in rest)]
+
+
+def _piece(p: Piece, last: bool) -> str:
+    """A factor after its signs; a logarithm in the middle of a line is bracketed."""
+    body = rf"\left({tex(p.factor)}\right)" if f.plain_log(p.factor) and not last else _in(p.factor, f.PRODUCT)
+    return ("-" if p.negative else "") + "".join(_sum_sign(s) + " " for s in p.sums) + body
+
+
+def _sum_sign(e: f.Big) -> str:
+    own = f.filtered(e)
+    return rf"\sum_{{{tex(own)}}}" if own is not None else _sums(e.indices, e.where)
 
 
 def _in(e: Formula, level: int) -> str:
@@ -132,11 +153,14 @@ def _factors(factors: tuple[Formula, ...]) -> str:
 
 
 def _sums(indices: tuple[tuple[Formula, Formula], ...], where: Formula | None) -> str:
-    """One sign for each index, with its range; a condition stands under the last."""
+    """One sign for each index, with its range; a condition stands under the one that it is about."""
     out = []
+    about = f.conditioned(indices, where)
     for n, (index, size) in enumerate(indices):
-        condition = rf" :\, {tex(where)}" if where is not None and n == len(indices) - 1 else ""
-        if condition or size == f.Word(""):
+        condition = rf" :\, {tex(where)}" if where is not None and n == about else ""
+        if condition and isinstance(where, f.Relation) and where.left == index:
+            out.append(rf"\sum_{{{tex(where)}}}")
+        elif condition or size == f.Word(""):
             out.append(rf"\sum_{{{tex(index)}{condition}}}")
         elif isinstance(size, f.Number):
             out.append(rf"\sum_{{{tex(index)}=0}}^{{{int(size.text) - 1}}}")

@@ -7,10 +7,11 @@ from typing import assert_never
 
 from emdsl.report import formula as f
 from emdsl.report import unicode
+from emdsl.report.breaking import Broken, Piece, broken
 from emdsl.report.formula import Formula
 from emdsl.report.latex import GREEK
 
-WIDE = 84  # of a display equation, in characters of its plain text
+WIDE, INNER = 84, 66  # of a display equation and of a sum within one, in characters of the plain text
 LEFT, RIGHT = 'style="text-align:left"', 'style="text-align:right"'
 SIGNS = {
     "=": "=", "~": "∼", "<": "&lt;", ">": "&gt;", "<=": "≤", ">=": "≥", "!=": "≠", "and": "and", "or": "or", "|": "|",
@@ -34,14 +35,38 @@ LETTERS = dict(zip(GREEK, "αβγδϵζηθικλμνξπρστυϕχψωΓΔΘ�
 
 def mathml(e: Formula) -> str:
     """A display equation; a long sum is broken over lines, as is one within it."""
-    parts = f.broken(e, unicode.text, WIDE)
+    parts = broken(e, unicode.text, WIDE, INNER)
     if parts is None:
         return f'<math display="block">{_row(e)}</math>'
-    left, rows = parts
-    head = f"<mtd {RIGHT}><mrow>{_of(left)}<mo>=</mo></mrow></mtd>"
-    lines = [f"<mtd {LEFT}><mrow>{r}</mrow></mtd>" for r in _signed(rows)]
-    table = "".join(f"<mtr>{head if n == 0 else '<mtd></mtd>'}{line}</mtr>" for n, line in enumerate(lines))
+    sign = f"<mo>{SIGNS[parts.sign]}</mo>"
+    rows = _signed(list(parts.terms)) if parts.terms else _products(parts)
+    if parts.alone:
+        indented = [f"<mspace width='2em'/>{sign if n == 0 else ''}{r}" for n, r in enumerate(rows)]
+        lines = [f"<mtd {LEFT}><mrow>{r}</mrow></mtd>" for r in (_of(parts.left), *indented)]
+        table = "".join(f"<mtr>{line}</mtr>" for line in lines)
+    else:
+        head = f"<mtd {RIGHT}><mrow>{_of(parts.left)}{sign}</mrow></mtd>"
+        lines = [f"<mtd {LEFT}><mrow>{r}</mrow></mtd>" for r in rows]
+        table = "".join(f"<mtr>{head if n == 0 else '<mtd></mtd>'}{line}</mtr>" for n, line in enumerate(lines))
     return f'<math display="block"><mtable displaystyle="true">{table}</mtable></math>'
+
+
+def _products(parts: Broken) -> list[str]:
+    """The rows of a product, all after the first with a sign of multiplication."""
+    first, *rest = ("<mspace width='0.17em'/>".join(_piece(p, p is row[-1]) for p in row) for row in parts.pieces)
+    return [first, *(f"<mo>×</mo>{r}" for r in rest)]
+
+
+def _piece(p: Piece, last: bool) -> str:
+    """A factor after its signs; a logarithm in the middle of a line is bracketed."""
+    open_end = f.plain_log(p.factor) and not last
+    body = f"<mrow><mo>(</mo>{_of(p.factor)}<mo>)</mo></mrow>" if open_end else _in(p.factor, f.PRODUCT)
+    return ("<mo>−</mo>" if p.negative else "") + "".join(map(_sum_sign, p.sums)) + body
+
+
+def _sum_sign(e: f.Big) -> str:
+    own = f.filtered(e)
+    return f"<munder><mo>∑</mo>{_row(own)}</munder>" if own is not None else _sums(e.indices, e.where)
 
 
 def _signed(rows: list[f.Terms]) -> list[str]:
@@ -59,7 +84,9 @@ def _of(e: Formula) -> str:
         case f.Name(name) if name.startswith("S:"):
             return f'<msup><mi>S</mi><mi mathvariant="normal">{escape(name[2:])}</mi></msup>'
         case f.Name(name):
-            return f"<mi>{_letters(name)}</mi>"
+            bare = name.rstrip("'")
+            letters = f"<mi>{escape(LETTERS.get(bare, bare))}</mi>"
+            return letters if bare == name else f"<msup>{letters}<mo>{'′' * (len(name) - len(bare))}</mo></msup>"
         case f.Number(digits):
             return f"<mn>{escape(digits)}</mn>"
         case f.Word(word):
@@ -96,7 +123,7 @@ def _wide(e: f.Wide) -> str:
     """What does not hold together of itself: sums, products, relations."""
     match e:
         case f.Plus(terms):
-            rows = f.in_rows(terms, unicode.text, WIDE)
+            rows = f.in_rows(terms, unicode.text, INNER)
             if len(rows) == 1:
                 return _terms(terms)
             lines = "".join(f"<mtr><mtd {LEFT}><mrow>{r}</mrow></mtd></mtr>" for r in _signed(rows))
@@ -105,10 +132,8 @@ def _wide(e: f.Wide) -> str:
             return _factors(factors)
         case f.Over(top, bottom):
             return f"<mfrac>{_row(top)}{_row(bottom)}</mfrac>"
-        case f.Big(_, _, body) if (own := f.filtered(e)) is not None:
-            return f"<munder><mo>∑</mo>{_row(own)}</munder>{_in(body, f.PRODUCT)}"
-        case f.Big(indices, where, body):
-            return _sums(indices, where) + _in(body, f.PRODUCT)
+        case f.Big():
+            return _sum_sign(e) + _in(e.body, f.PRODUCT)
         case f.Relation(op, left, right):
             sign = SIGNS.get(op, escape(op))
             word = f"<mtext>&#xa0;{sign}&#xa0;</mtext>" if sign.isalpha() else f"<mo>{sign}</mo>"
@@ -125,11 +150,6 @@ def _wide(e: f.Wide) -> str:
 def _case(value: Formula, condition: Formula | None) -> str:
     text = f"<mtext>if&#xa0;</mtext>{_of(condition)}" if condition is not None else "<mtext>otherwise</mtext>"
     return f"<mtr><mtd>{_row(value)}</mtd><mtd><mrow>{text}</mrow></mtd></mtr>"
-
-
-def _letters(name: str) -> str:
-    bare = name.rstrip("'")
-    return escape(LETTERS.get(bare, bare)) + "′" * (len(name) - len(bare))
 
 
 def _in(e: Formula, level: int) -> str:
@@ -162,8 +182,12 @@ def _factors(factors: tuple[Formula, ...]) -> str:
 
 def _sums(indices: tuple[tuple[Formula, Formula], ...], where: Formula | None) -> str:
     out = ""
+    about = f.conditioned(indices, where)
     for n, (index, size) in enumerate(indices):
-        condition = f"<mo>:</mo>{_of(where)}" if where is not None and n == len(indices) - 1 else ""
+        condition = f"<mo>:</mo>{_of(where)}" if where is not None and n == about else ""
+        if condition and isinstance(where, f.Relation) and where.left == index:
+            out += f"<munder><mo>∑</mo>{_row(where)}</munder>"
+            continue
         if condition or size == f.Word(""):
             out += f"<munder><mo>∑</mo><mrow>{_of(index)}{condition}</mrow></munder>"
             continue

@@ -78,9 +78,50 @@ def tensor(t: Typeset, e: Expr, places: tuple[Ix, ...], names: Names) -> Formula
             return IDENTITY
         case x.Add():
             return _sum(t, e, places, names)
+        case x.Mul(factors=(x.Delta(a, b), entry)) if set(places) == {a, b} and set(places) & set(x.free(entry)):
+            return _diagonal(t, entry, next(i for i in places if i in x.free(entry)), names)
         case x.Mul() | x.Sum():
             return chain(t, e, places, names)
     return None
+
+
+def _diagonal(t: Typeset, entry: Expr, at: Ix, names: Names) -> Formula | None:
+    """A diagonal matrix by its entries, or its inverse."""
+    inverse = isinstance(entry, x.Pow) and entry.exponent == x.num(-1)
+    base = tensor(t, entry.base if isinstance(entry, x.Pow) and inverse else entry, (at,), names)
+    if base is None:
+        return None
+    matrix = f.Apply(f.Word("diag"), (base,))
+    return f.Raised(matrix, f.Number("-1")) if inverse else matrix
+
+
+def _middle(t: Typeset, factors: Sequence[Expr], i: Ix) -> int | None:
+    """Which factor of `sum_d A[d, q] v[d] b[d]` is a diagonal matrix: a vector between a matrix and something else."""
+    at = [k for k, p in enumerate(factors) if i in x.free(p)]
+    if len(at) != 3:
+        return None
+    inner = {k: p.base if isinstance(p, x.Pow) and p.exponent == x.num(-1) else p for k, p in enumerate(factors)}
+    bare = [k for k in at if isinstance(e := inner[k], El) and t.own(e) == 1 and e.idx[-1] == i]
+    found = next((k for k in bare if isinstance(factors[k], x.Pow)), bare[0] if bare else None)
+    others = [factors[k] for k in at if k != found]
+    if found is None or not all(isinstance(e, El) and _in_own(t, e, i) for e in others):
+        return None
+    return found if any(isinstance(e, El) and t.own(e) == 2 for e in others) else None
+
+
+def _with_diagonals(t: Typeset, tensors: Sequence[Expr], joined: Sequence[Ix]) -> tuple[list[Expr], list[Ix]]:
+    """The index of a diagonal matrix becomes two."""
+    out, indices = list(tensors), list(joined)
+    for i in joined:
+        k = _middle(t, out, i)
+        if k is None:
+            continue
+        twin = x.fresh(i.dim)
+        other = next(n for n in reversed(range(len(out))) if n != k and i in x.free(out[n]))
+        out[other] = x.substitute(out[other], {i: twin})
+        out[k] = x.Mul((x.Delta(i, twin), out[k]))
+        indices.append(twin)
+    return out, indices
 
 
 def _element(t: Typeset, e: El, places: tuple[Ix, ...], names: Names) -> Formula | None:
@@ -112,7 +153,9 @@ def chain(t: Typeset, e: Expr, places: tuple[Ix, ...], names: Names) -> Formula 
     flat = flatten(e)
     if flat is None:
         return None
-    plates = tuple(i for i in flat.sums if any(i in x.free(p) and not _in_own(t, p, i) for p in flat.factors))
+    diagonal = {i for i in flat.sums if _middle(t, flat.factors, i) is not None}
+    apart = [i for i in flat.sums if i not in diagonal]
+    plates = tuple(i for i in apart if any(i in x.free(p) and not _in_own(t, p, i) for p in flat.factors))
     joined = tuple(i for i in flat.sums if i not in plates)
     if not joined and not places:
         return None
@@ -165,6 +208,7 @@ def paths(
     t: Typeset, tensors: Sequence[Expr], joined: Sequence[Ix], places: tuple[Ix, ...], names: Names
 ) -> list[Formula] | None:
     """The factors in order along their shared indices: open paths first, then scalars."""
+    tensors, joined = _with_diagonals(t, tensors, joined)
     open_ = {*joined, *places}
     ends = [[i for i in x.free(p) if i in open_] for p in tensors]
     count = {i: sum(i in own for own in ends) for i in open_}
