@@ -1,5 +1,5 @@
 # Item response: how able each person is, how steep and how hard each item (LSAT 6, answer patterns with counts).
-# Plan: ability by quadrature, one dimension a person; slopes and easiness together, numeric.
+# Plan: ability by quadrature, one dimension a person; slopes and easiness together by Newton, item by item.
 model ItemResponse
 
 param slope[J] : positive

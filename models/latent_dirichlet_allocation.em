@@ -1,5 +1,5 @@
 # Topics of documents (Blei, Ng and Jordan 2003): a document mixes topics, a topic is a distribution over words.
-# Plan: theta and z by mean-field; topics a closed form, the prior of the mixtures numeric.
+# Plan: theta and z by mean-field; topics a closed form, the prior of the mixtures by Newton.
 model LatentDirichletAllocation
 
 size K = 2

@@ -1,5 +1,5 @@
 # Logistic regression with an intercept by group: cases of pleuropneumonia among the cattle of 15 herds.
-# Plan: b by quadrature, one dimension a herd; beta numeric, tau in closed form.
+# Plan: b by quadrature, one dimension a herd; beta by Newton, tau in closed form.
 model LogisticRandomEffects
 
 param beta : real[P]

@@ -1,5 +1,5 @@
 # Poisson regression with an intercept by group: seizures of 59 people in four periods, with and without a drug.
-# Plan: b by quadrature, one dimension a person; beta numeric, tau in closed form.
+# Plan: b by quadrature, one dimension a person; beta by Newton, tau in closed form.
 model PoissonRandomEffects
 
 param beta : real[P]

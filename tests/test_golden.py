@@ -123,6 +123,12 @@ DATA: dict[str, dict[str, Any]] = {
     "blood_groups": columns("abo", "phenotype"),
     "dawid_skene": columns("anaesthetists", "patient", "observer", "label"),
     "diagonal_gaussian_mixture": FAITHFUL,
+    "gamma_mixture": {"x": table("faithful")["waiting"].tolist()},
+    "beta_mixture": {"x": [v / 340 for v in table("airquality")["solar"].tolist() if v > 0]},
+    "von_mises_mixture": {"x": [0.1, -0.2, 0.4, 0.3, 2.9, 3.1, -3.0, 2.7, 0.0, -2.9]},
+    "mixture_of_glms": {"X": [[1.0, v] for v in table("npreg")["x"]], "y": table("npreg")["yp"].tolist()},
+    "mixture_of_experts": {"X": [[1.0, v] for v in table("npreg")["x"]], "y": table("npreg")["yn"].tolist()},
+    "input_output_hmm": {**COUNTS, "u": [[1.0, (t - 53) / 53] for t in range(107)]},
     "genetic_linkage": columns("linkage", "phenotype"),
     "item_response": {"y": matrix("lsat6_patterns", "i1", "i2", "i3", "i4", "i5").tolist()},
     "logistic_random_effects": {

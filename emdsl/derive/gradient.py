@@ -107,15 +107,13 @@ def gradient(
                     continue
                 rest = [g for j, g in enumerate(t.factors) if j != i]
                 to, extra = _to_axes(leaf.idx, axes, (*t.ixs, *sums))
-                factors = tuple(x.substitute(g, to) for g in (*x.factors_of(p), *rest)) + tuple(
-                    _place(e) for e in extra
-                )
+                factors = tuple(x.substitute(g, to) for g in (*x.factors_of(p), *rest)) + tuple(place(e) for e in extra)
                 left = tuple(k for k in (*t.ixs, *sums) if k not in to)
                 out.append((x.Num(t.coef), factors, left))
     return out
 
 
-def _place(e: Expr) -> Expr:
+def place(e: Expr) -> Expr:
     """`delta(axis, data index)` as a selector of data."""
     if isinstance(e, x.Delta):
         for a, b in ((e.a, e.b), (e.b, e.a)):

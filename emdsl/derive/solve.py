@@ -12,12 +12,13 @@ from dataclasses import dataclass, replace
 
 from emdsl.derive import expr as x
 from emdsl.derive.coefficients import Scalar, about, axes_of, matrix_term, per_element, scalar_term, total_of
+from emdsl.derive.curvature import Curvature, curvature
 from emdsl.derive.expr import El, Expr, Idx, Ix
 from emdsl.derive.newton import Newton, Together, alone, together
 from emdsl.derive.quadratic import Linear, quadratic
 from emdsl.derive.scalars import Root, derivatives, solve_score
 from emdsl.derive.show import show
-from emdsl.derive.statistics import Expected
+from emdsl.derive.statistics import Expected, drop_presence
 from emdsl.derive.terms import Term
 from emdsl.language import model as m
 
@@ -51,10 +52,17 @@ class Closed:
 
 @dataclass(frozen=True)
 class Numeric:
-    """Quasi-Newton in unconstrained coordinates with the symbolic gradient."""
+    """Raised in unconstrained coordinates: Newton where the Hessian is known, else quasi-Newton by the gradient."""
 
     terms: tuple[Term, ...]
     data: bool = False  # some terms need a pass over the data
+    mixed: tuple[Term, ...] = ()  # these
+    hessian: Curvature | None = None
+
+    @property
+    def whole(self) -> tuple[Term, ...]:
+        """All terms that hold the parameters."""
+        return (*self.terms, *self.mixed)
 
 
 Rule = Simplex | Spread | Closed | Newton | Together | Numeric | Linear
@@ -90,7 +98,7 @@ def _parameters_in(rule: Rule) -> frozenset[str]:
         case Linear():
             return rule.parameters()
         case Numeric():
-            parts = tuple(f for t in rule.terms for f in t.factors)
+            parts = tuple(f for t in rule.whole for f in t.factors)
     return frozenset(n for e in parts for n in x.variables(e))
 
 
@@ -103,20 +111,54 @@ def solve(model: m.ModelText, q: Expected) -> tuple[Update, ...]:
     groups = [_alone(params[n], q, every) for n in params if n in used and n not in mixed]
     groups = _joined(groups, q, every, params)
     ordered = _schedule(groups, q, every, params)
-    if mixed:
-        ordered.append(_by_data(tuple(n for n in params if n in mixed), q, every))
+    ordered += [_by_data(names, q, every, params) for names in _meeting([n for n in params if n in mixed], q, every)]
     return tuple(ordered)
 
 
-def _by_data(names: tuple[str, ...], q: Expected, every: Sequence[Term]) -> Update:
-    held = tuple(t for t in every if any(set(names) & x.variables(f) for f in t.factors))
-    first = q.mixed[0].term
-    ties = next(f for f in first.factors if any(n in names for n in x.variables(f)))
-    reason = (
-        f"{show(ties)} ties {', '.join(names)} to the data: no finite statistics; "
-        "quasi-Newton over the data, to convergence"
-    )
-    return Update(names, "gradient", Numeric(held, data=True), reason)
+def _meeting(names: Sequence[str], q: Expected, every: Sequence[Term]) -> list[tuple[str, ...]]:
+    """Parameters that meet in a term of Q, together; those that do not are problems of their own."""
+    groups = [{n} for n in names]
+    for t in (*every, *(mx.term for mx in q.mixed)):
+        held = {n for f in t.factors for n in x.variables(f)}
+        met = [g for g in groups if g & held]
+        if len(met) > 1:
+            groups = [g for g in groups if g not in met] + [set().union(*met)]
+    return sorted((tuple(n for n in names if n in g) for g in groups), key=lambda g: names.index(g[0]))
+
+
+def _by_data(names: tuple[str, ...], q: Expected, every: Sequence[Term], params: Mapping[str, m.Variable]) -> Update:
+    held = _held(names, every)
+    mixed = tuple(sized(t) for t in _held(names, [mx.term for mx in q.mixed]))
+    ties = next(f for t in mixed for f in t.factors if any(n in names for n in x.variables(f)))
+    rule, how = _numeric(Numeric(held, data=True, mixed=mixed), [params[n] for n in names])
+    reason = f"{show(ties)} ties {', '.join(names)} to the data: no finite statistics; {how}, by passes over the data"
+    return Update(names, "gradient" if rule.hessian is None else "newton", rule, f"{reason}, to convergence")
+
+
+def _held(names: Sequence[str], terms: Sequence[Term]) -> tuple[Term, ...]:
+    return tuple(t for t in terms if any(set(names) & x.variables(f) for f in t.factors))
+
+
+def sized(t: Term) -> Term:
+    """A term with the lengths of the indices that nothing carries, without what says which data are there."""
+    carried = {i for e in t.factors for i in x.free(e)}
+    sizes = tuple(x.num(int(i.dim)) if i.dim.isdigit() else x.SizeN(i.dim) for i in t.ixs if i not in carried)
+    factors, _ = drop_presence((*t.factors, *sizes))
+    return Term(t.coef, (), factors, tuple(i for i in t.ixs if i in carried))
+
+
+def _numeric(rule: Numeric, variables: Sequence[m.Variable]) -> tuple[Numeric, str]:
+    """The rule with its Hessian where there is one, and how that climbs in words."""
+    found = curvature(rule.whole, variables)
+    if found is None:
+        return rule, "quasi-Newton"
+    how = "Newton, its Hessian a diagonal plus rank one" if found.low else "Newton, its Hessian"
+    if found.batch:
+        apart = ", ".join(i.dim for i in found.batch)
+        how += f" in blocks, one for each element of {apart}" if not found.low else f" for each element of {apart}"
+    elif not found.low:
+        how += " added up" if rule.data else " symbolic"
+    return replace(rule, hessian=found), how
 
 
 def _alone(v: m.Variable, q: Expected, every: Sequence[Term]) -> Update:
@@ -126,8 +168,9 @@ def _alone(v: m.Variable, q: Expected, every: Sequence[Term]) -> Update:
         found = rule(v, mine, q)
         if found is not None:
             return found
-    held = tuple(t for t in every if any(v.name in x.variables(f) for f in t.factors))
-    return Update((v.name,), "gradient", Numeric(held), f"{_why(v, mine)}; quasi-Newton on Q, to convergence")
+    numeric, how = _numeric(Numeric(_held((v.name,), every)), [v])
+    kind = "gradient" if numeric.hessian is None else "newton"
+    return Update((v.name,), kind, numeric, f"{_why(v, mine)}; {how}, on Q, to convergence")
 
 
 def _why(v: m.Variable, mine: Sequence[Term]) -> str:
@@ -261,17 +304,13 @@ def _together(
     names = tuple(n for u in component for n in u.params)
     joint = together([params[n] for n in names], q, every)
     if joint is not None:
-        hard = next(u.reason for u in component if u.kind == "newton")
+        hard = next(u.reason for u in component if u.kind not in ("closed form", "linear solve"))
         reason = f"{hard.split(';')[0]}; {', '.join(names)} together by Newton with step-halving, to convergence"
         return Update(names, "newton", joint, reason)
-    held = tuple(t for t in every if any(set(names) & x.variables(f) for f in t.factors))
+    rule, how = _numeric(Numeric(_held(names, every)), [params[n] for n in names])
     why = next(u.reason for u in component if u.kind not in ("closed form", "linear solve"))
-    return Update(
-        names,
-        "gradient",
-        Numeric(held),
-        f"{why.split(';')[0]}; {', '.join(names)} jointly by quasi-Newton, to convergence",
-    )
+    kind = "gradient" if rule.hessian is None else "newton"
+    return Update(names, kind, rule, f"{why.split(';')[0]}; {', '.join(names)} jointly by {how}, to convergence")
 
 
 def _profiled(component: Sequence[Update], q: Expected, every: Sequence[Term]) -> list[Update]:
@@ -279,7 +318,7 @@ def _profiled(component: Sequence[Update], q: Expected, every: Sequence[Term]) -
 
     By the envelope theorem the score of the profile is dQ/dv at the partners' optimum.
     """
-    hard = [u for u in component if u.kind == "newton"]
+    hard = [u for u in component if isinstance(u.rule, Newton)]
     easy = [u for u in component if isinstance(u.rule, Closed) and len(u.rule.root.candidates) == 1]
     if len(hard) != 1 or len(easy) + 1 != len(component):
         return []

@@ -239,7 +239,7 @@ def cloud_fields(f: Function, block: Block, cloud: Cloud) -> list[tuple[str, str
 
 def limits(cloud: Cloud, f: Function) -> list[tuple[str, str]]:
     """Code of the bounds of each dimension."""
-    from emdsl.generate.mstep import bounds
+    from emdsl.generate.numeric import bounds
 
     out = []
     for c in components(cloud, f.plan.joint):

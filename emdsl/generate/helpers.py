@@ -13,6 +13,7 @@ MODULES = (
     "numerics",
     "updates",
     "unconstrained",
+    "ascent",
     "starts",
     "preparation",
     "posteriors",

@@ -6,15 +6,13 @@ from collections.abc import Sequence
 from typing import assert_never
 
 from emdsl.derive import expr as x
-from emdsl.derive.coefficients import axes_of
 from emdsl.derive.expr import Expr, Ix
-from emdsl.derive.gradient import gradient
 from emdsl.derive.newton import Newton, Together
 from emdsl.derive.quadratic import Linear
 from emdsl.derive.solve import Closed, Numeric, Simplex, Spread, Update
-from emdsl.derive.terms import Term
 from emdsl.generate.arrays import Array, Leaf
 from emdsl.generate.context import Function
+from emdsl.generate.numeric import bounds, emit_numeric, forget
 from emdsl.language import model as m
 
 
@@ -36,18 +34,10 @@ def emit_update(f: Function, u: Update, number: int) -> None:
             _together(f, u.params, u.rule)
         case Numeric():
             if not u.rule.data:
-                emit_numeric(f, u.params, u.rule.terms)
+                emit_numeric(f, u.params, u.rule)
         case _:
             assert_never(u.rule)
     forget(f, u.params)
-
-
-def forget(f: Function, params: Sequence[str]) -> None:
-    """What was computed from old values of parameters is not used again."""
-    known = f.emitter.known
-    f.emitter.named.clear()
-    for e in [e for e in known if set(params) & x.variables(e)]:
-        del known[e]
 
 
 def _code(f: Function, name: str) -> str:
@@ -166,20 +156,6 @@ def _flat_old(f: Function, c: object, batch: tuple[Ix, ...], own: Sequence[Ix]) 
     return f"np.reshape({code}, ({', '.join(shape)},))"
 
 
-def bounds(v: m.Variable) -> tuple[str, str]:
-    """Code of a parameter's bounds: literals only; `None` where there is none."""
-
-    def code(e: m.Expr | None) -> str:
-        match e:
-            case m.Num(value=n):
-                return repr(float(n))
-            case m.Call(fn="neg", args=(m.Num(value=n),)):
-                return repr(-float(n))
-        return "None"
-
-    return code(v.domain.lower), code(v.domain.upper)
-
-
 def _limits(v: m.Variable) -> tuple[str, str]:
     low, high = bounds(v)
     if v.domain.kind == "unit":
@@ -277,50 +253,3 @@ def _together(f: Function, params: tuple[str, ...], rule: Together) -> None:
     for k, n in enumerate(params):
         low, high = _limits(model.variable(n))
         _assign(f, n, f'checked({found}[{k}], "{n}", {_code(f, n)}, policy, {low}, {high})')
-
-
-def emit_numeric(f: Function, params: Sequence[str], terms: Sequence[Term]) -> None:
-    """Quasi-Newton on Q with its symbolic gradient, several parameters jointly."""
-    em = f.emitter
-    model = f.plan.joint.model
-    original, kept, lines = em.leaf, dict(em.known), em.lines
-    codes = {n: _code(f, n) for n in params}
-    arguments = {n: em.namer.fresh(codes[n]) for n in params}
-    forget(f, params)
-    em.lines = []
-
-    def leaf(n: str) -> Leaf:
-        if n in arguments:
-            return Leaf(arguments[n], tuple(range(len(model.variable(n).shape))), True)
-        return original(n)
-
-    em.leaf = leaf
-    values = [em.contract([x.Num(t.coef), *t.factors], ()) for t in terms]
-    total = em.sum(values).code if values else "0.0"
-    slopes = []
-    for n in params:
-        axes = axes_of(model.variable(n))
-        parts = []
-        for c, factors, summed in gradient(terms, n, axes):
-            carried = {i for g in factors for i in x.free(g)}
-            counts = [x.SizeN(i.dim) for i in summed if i not in carried]
-            parts.append(em.contract([c, *factors, *counts], tuple(a for a in axes if a in carried)))
-        slope = em.broadcast(em.sum(parts), axes) if parts else Array("0.0", ())
-        slopes.append(f'"{n}": {slope.code}')
-    body = em.lines
-    em.leaf, em.lines = original, lines
-    em.named.clear()
-    for e in [e for e, a in em.known.items() if a.inner]:
-        del em.known[e]
-    em.known.update({e: a for e, a in kept.items() if e not in em.known})
-    target, values_name = em.namer.fresh("objective"), em.namer.fresh("values")
-    unpack = [f'    {arguments[n]} = {values_name}["{n}"]' for n in params]
-    result = [f"    return {total}, {{{', '.join(slopes)}}}"]
-    em.outer += [f"def {target}({values_name}):", *unpack, *(f"    {line}" for line in body), *result]
-    start = ", ".join(f'"{n}": {codes[n]}' for n in params)
-    domains = ", ".join(f'"{n}": "{model.variable(n).domain.kind}"' for n in params)
-    limits = ", ".join(f'"{n}": ({", ".join(bounds(model.variable(n)))})' for n in params)
-    found = em.namer.fresh("found")
-    em.outer.append(f"{found} = maximise({target}, {{{start}}}, {{{domains}}}, {{{limits}}})")
-    for n in params:
-        _assign(f, n, f'{found}["{n}"]')

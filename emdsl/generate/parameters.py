@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from emdsl.derive import expr as x
 from emdsl.derive.solve import Numeric
-from emdsl.derive.statistics import drop_presence
-from emdsl.derive.terms import Term
-from emdsl.generate.mstep import emit_numeric, emit_update, forget
+from emdsl.generate.mstep import emit_update
+from emdsl.generate.numeric import emit_numeric, forget
 from emdsl.generate.printer import Printer, indent
 from emdsl.generate.spelling import numbered
 
@@ -47,20 +45,21 @@ def refine_lines(printer: Printer) -> list[str]:
         return []
     f = printer.reader()
     em = f.emitter
-    em.chunk = None
-    f.runtime = {k: replace(v, inner=False, cut=True) for k, v in f.runtime.items()}
-    (update,) = updates
-    rule = update.rule
-    assert isinstance(rule, Numeric)
-    number = printer.numbers.update[update.params[0]]
-    em.comment(f"({number}) {', '.join(update.params)}: {update.kind}. {update.reason}", inner=False)
-    mixed = tuple(_sized(mx.term) for mx in printer.plan.expected.mixed)
-    with f.printing(number, behind=False):
-        emit_numeric(f, update.params, (*rule.terms, *mixed))
+    chunk = em.chunk
+    f.runtime = {k: replace(v, inner=False, cut=chunk is None) for k, v in f.runtime.items()}
     model = printer.plan.joint.model
+    for u in updates:
+        assert isinstance(u.rule, Numeric)
+        number = printer.numbers.update[u.params[0]]
+        em.comment(f"({number}) {', '.join(u.params)}: {u.kind}. {u.reason}", inner=False)
+        with f.printing(number, behind=False):
+            emit_numeric(f, u.params, u.rule)
+        forget(f, u.params)
+    em.chunk = None
     returned = []
+    refined = {n for u in updates for n in u.params}
     for v in model.of_kind("param"):
-        if v.name in update.params:
+        if v.name in refined:
             code = em.leaf(v.name).code
             shift = printer.plan.shifts.get(v.name)
             if shift is not None:
@@ -71,24 +70,27 @@ def refine_lines(printer: Printer) -> list[str]:
             returned += [cell] if shift is None else numbered([cell], printer.numbers.reference)
     needs = any(line.startswith(tuple(f"{c} = statistics" for c in f.unpacked)) for line in f.prologue())
     parts = printer.plan.elimination.parts
-    call = 'factors, sweep=""' if parts else "rng"
-    statistics = [f"statistics = e_step(before, data, prepared, {call})"] if needs else []
+    # where a start divides the rows at random, statistics and posteriors must be of one division
+    call = 'factors, sweep=""' if parts else "twin(rng)"
+    statistics = []
+    if needs:
+        made = f"    statistics = e_step(before, data, prepared, {call})  # ({printer.numbers.statistics})"
+        statistics = ["if statistics is None:", made]
     names = ", ".join(printer.results())
     if names:
-        rows = f"slice(0, {em.size(printer.chunk)}), rng" if printer.chunk else "rng"
-        statistics.append(f"{names} = expectations(before, prepared)({rows})")
+        rows = f"slice(0, {em.size(printer.chunk)})" if printer.chunk else ""
+        if rows:
+            whole = f'    prepared = {{**prepared, "the chunks": [{rows}]}}'
+            statistics = ["if rng is not None:", whole, *statistics]
+        statistics.append(f"{names} = expectations(before, prepared)({', '.join(filter(None, [rows, 'rng']))})")
     lines = ['sizes = prepared["the sizes"]', *[p for p in f.prologue() if '= sizes["' in p], *statistics]
     lines += [p for p in f.prologue() if '= sizes["' not in p]
     lines += [*em.outer, "return {", "    **params,", *indent(returned, 1), "}"]
     doc = '"""Raises the expected log joint in what the data do not come apart from, posteriors held at `before`."""'
     if parts:
         lines = ["factors = settle(before, data, prepared) if factors is None else factors", *lines]
-        return ["def refine(before, params, data, prepared, factors=None, rng=None):", *indent([doc, *lines], 1)]
-    return ["def refine(before, params, data, prepared, rng=None):", *indent([doc, *lines], 1)]
-
-
-def _sized(t: Term) -> Term:
-    carried = {i for e in t.factors for i in x.free(e)}
-    sizes = tuple(x.SizeN(i.dim) for i in t.ixs if i not in carried)
-    factors, _ = drop_presence((*t.factors, *sizes))
-    return Term(t.coef, (), factors, t.ixs)
+        return [
+            "def refine(before, params, data, prepared, factors=None, rng=None, statistics=None):",
+            *indent([doc, *lines], 1),
+        ]
+    return ["def refine(before, params, data, prepared, rng=None, statistics=None):", *indent([doc, *lines], 1)]

@@ -18,9 +18,9 @@ from emdsl.generate.context import as_given, flat_axes, function
 from emdsl.generate.features import fold_lines
 from emdsl.generate.fields import field_line
 from emdsl.generate.incomplete import pattern_lines
-from emdsl.generate.mstep import bounds
 from emdsl.generate.names import Namer
 from emdsl.generate.networks import network_size
+from emdsl.generate.numeric import bounds
 from emdsl.generate.once import prepare_sums
 from emdsl.generate.printer import Printer
 from emdsl.generate.spec import missing_policy, nested

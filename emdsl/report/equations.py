@@ -186,9 +186,8 @@ def left_side(rule: Linear, at: int) -> Expr:
 
 def _stationary(rule: Numeric, name: str, plan: Plan, symbols: Tidied) -> sp.Basic:
     axes = axes_of(plan.joint.model.variable(name))
-    terms = (*rule.terms, *(mx.term for mx in plan.expected.mixed)) if rule.data else rule.terms
     parts = []
-    for c, factors, ixs in gradient(terms, name, axes):
+    for c, factors, ixs in gradient(rule.whole, name, axes):
         parts.append(_summed(x.mul(c, *factors), [i for i in ixs if i not in axes]))
     names = symbols.letters.extend({}, axes)
     return _equal(symbols.of(x.add(*parts), names), sp.Integer(0))

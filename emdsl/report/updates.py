@@ -14,7 +14,6 @@ from emdsl.derive.newton import Newton, Together
 from emdsl.derive.plan import Plan
 from emdsl.derive.quadratic import Column, Linear
 from emdsl.derive.solve import Closed, Numeric, Simplex, Spread, Update
-from emdsl.derive.terms import Term
 from emdsl.errors import InternalError
 from emdsl.report import formula as f
 from emdsl.report.equations import left_side
@@ -55,7 +54,7 @@ def _sentence(text: str) -> str:
 def _part(plan: Plan, u: Update, t: Typeset) -> Iterator[Say | Show]:
     """Q as a function of these parameters alone."""
     q = plan.expected
-    mixed = tuple(mx.term for mx in q.mixed) if isinstance(u.rule, Numeric) and u.rule.data else ()
+    mixed = u.rule.mixed if isinstance(u.rule, Numeric) else ()
     held = about((*q.terms, *mixed, *q.prior), frozenset(u.params), q.symmetry)
     if not held:
         return
@@ -289,12 +288,12 @@ def _together(rule: Together, t: Typeset) -> Iterator[Say | Show]:
 
 def _numeric(plan: Plan, u: Update, t: Typeset) -> Iterator[Say | Show]:
     assert isinstance(u.rule, Numeric)
-    mixed: tuple[Term, ...] = tuple(mx.term for mx in plan.expected.mixed) if u.rule.data else ()
-    yield Say("Raised by quasi-Newton steps in unconstrained coordinates, with the gradient")
+    how = "quasi-Newton" if u.rule.hessian is None else "Newton"
+    yield Say(f"Raised by {how} steps in unconstrained coordinates, with the gradient")
     for name in u.params:
         axes = axes_of(plan.joint.model.variable(name))
         try:
-            parts = gradient((*u.rule.terms, *mixed), name, axes)
+            parts = gradient(u.rule.whole, name, axes)
         except InternalError:
             continue
         slope = x.add(*(whole([i for i in ixs if i not in axes], x.mul(c, *fs)) for c, fs, ixs in parts))

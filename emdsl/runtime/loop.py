@@ -116,7 +116,7 @@ def advance(setup: Setup, here: Point) -> tuple[Params, str | None]:
         params = module.m_step(here.statistics, here.params, setup.prepared, setup.policy)
     if hasattr(module, "refine"):
         factors = (here.statistics["state"],) if "state" in here.statistics else ()
-        params = module.refine(here.params, params, setup.data, setup.prepared, *factors)
+        params = module.refine(here.params, params, setup.data, setup.prepared, *factors, statistics=here.statistics)
     return {name: np.asarray(value, np.float64) for name, value in params.items()}, repaired
 
 

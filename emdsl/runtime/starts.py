@@ -14,6 +14,15 @@ from emdsl.runtime.columns import Array
 from emdsl.runtime.numerics import Degenerate
 
 
+def twin(rng: np.random.Generator | None) -> np.random.Generator | None:
+    """A generator that will draw what this one will."""
+    if rng is None:
+        return None
+    other = np.random.Generator(type(rng.bit_generator)())
+    other.bit_generator.state = rng.bit_generator.state
+    return other
+
+
 def seeded(q: Array, states: int, data: Sequence[Any], rng: np.random.Generator, weight: Array | None = None) -> Array:
     """A start for the posterior of a discrete block: rows near seeded rows belong together.
 

@@ -59,12 +59,31 @@ def maximise(
     scale = 1.0
     before, slope = loss(first)
     scale = max(1.0, float(np.abs(slope).max()) if slope.size else 1.0)
-    found = optimize.minimize(
-        loss, first, jac=True, method="BFGS" if first.size <= 200 else "L-BFGS-B", options={"maxiter": 500}
-    )
-    if not found.fun <= before / scale or not np.isfinite(found.x).all():
+    method = "BFGS" if first.size <= 200 else "L-BFGS-B"
+    found = optimize.minimize(loss, first, jac=True, method=method, options={"maxiter": 500})
+    best, value = found.x, float(found.fun)
+    if not found.success and first.size <= 50 and np.isfinite(best).all():  # stopped at a kink: number by number
+        best, value = along_axes(lambda flat: loss(flat)[0], best, value)
+    if not value <= before / scale or not np.isfinite(best).all():
         return {n: start[n] for n in names}
-    return values_at(found.x)
+    return values_at(best)
+
+
+def along_axes(loss: Callable[[Array], float], at: Array, value: float) -> tuple[Array, float]:
+    """The least value found by searches along one axis at a time: what slopes cannot tell at a kink."""
+    for _ in range(3):
+        before = value
+        for k in range(at.size):
+            step, axis = 0.05 * (1 + abs(at[k])), np.eye(at.size)[k]
+            line = optimize.minimize_scalar(
+                lambda t, at=at, axis=axis: loss(at + t * axis),
+                bounds=(-step, step), method="bounded", options={"xatol": 1e-10 * (1 + abs(at[k]))},
+            )  # fmt: skip
+            if line.fun < value:
+                at, value = at + line.x * axis, float(line.fun)
+        if before - value <= 1e-12 * (1 + abs(value)):
+            break
+    return at, value
 
 
 def maximise_elements(
@@ -102,11 +121,14 @@ def maximise_elements(
     return values_at(t)
 
 
-def uphill(gradient: Array, hessian: Array, reach: Array) -> Array:
-    """Newton's step, eigenvalues turned negative, no longer than `reach`."""
+def uphill(gradient: Array, hessian: Array, reach: Array, flat: float = 0.0) -> Array:
+    """Newton's step, eigenvalues turned negative, at most `reach` long; none where `flat` beside the largest."""
     spectrum, vectors = np.linalg.eigh(hessian)
-    steep = np.maximum(np.abs(spectrum), 1e-12 * np.abs(spectrum).max(-1, keepdims=True) + 1e-300)
-    step = (vectors @ ((np.swapaxes(vectors, -1, -2) @ gradient[..., None]) / steep[..., None]))[..., 0]
+    largest = np.abs(spectrum).max(-1, keepdims=True)
+    steep = np.maximum(np.abs(spectrum), 1e-12 * largest + 1e-300)
+    along = (np.swapaxes(vectors, -1, -2) @ gradient[..., None])[..., 0]
+    along = np.where(np.abs(spectrum) < flat * largest, 0.0, along)
+    step = (vectors @ (along / steep)[..., None])[..., 0]
     return step * np.minimum(1.0, reach / np.maximum(np.abs(step).max(-1, keepdims=True), 1e-300))
 
 

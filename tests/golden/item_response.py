@@ -5,7 +5,7 @@ Numbers in brackets are those of the equations that `emdsl derive` prints.
 The model:
 
     # Item response: how able each person is, how steep and how hard each item (LSAT 6, answer patterns with counts).
-    # Plan: ability by quadrature, one dimension a person; slopes and easiness together, numeric.
+    # Plan: ability by quadrature, one dimension a person; slopes and easiness together by Newton, item by item.
     model ItemResponse
 
     param slope[J] : positive
@@ -97,12 +97,14 @@ SPEC = {'model': 'ItemResponse',
  'plan': {'ability': ['quadrature',
                       'adaptive Gauss-Hermite, 61 points at the mode of each element of ability (an infer line asks '
                       'for it)']},
- 'updates': {'slope': ['gradient', '',
+ 'updates': {'slope': ['newton', '',
                        'softplus((slope[j] at:ability[ability, n] + easy[j])) ties slope, easy to the data: no '
-                       'finite statistics; quasi-Newton over the data, to convergence'],
-             'easy': ['gradient', '',
+                       'finite statistics; Newton, its Hessian in blocks, one for each element of J, by passes over '
+                       'the data, to convergence'],
+             'easy': ['newton', '',
                       'softplus((slope[j] at:ability[ability, n] + easy[j])) ties slope, easy to the data: no finite '
-                      'statistics; quasi-Newton over the data, to convergence']},
+                      'statistics; Newton, its Hessian in blocks, one for each element of J, by passes over the '
+                      'data, to convergence']},
  'ordered': []}
 
 
@@ -222,18 +224,21 @@ def m_step(statistics, params, prepared, policy="raise"):
     sizes = prepared["the sizes"]
     slope = params["slope"]
     easy = params["easy"]
-    # (7) slope, easy: gradient. softplus((slope[j] at:ability[ability, n] + easy[j])) ties slope, easy to the data: no finite statistics; quasi-Newton over the data, to convergence
+    # (7) slope, easy: newton. softplus((slope[j] at:ability[ability, n] + easy[j])) ties slope, easy to the data: no finite statistics; Newton, its Hessian in blocks, one for each element of J, by passes over the data, to convergence
     return {
         "slope": slope,
         "easy": easy,
     }
 
 
-def refine(before, params, data, prepared, rng=None):
+def refine(before, params, data, prepared, rng=None, statistics=None):
     """Raises the expected log joint in what the data do not come apart from, posteriors held at `before`."""
     sizes = prepared["the sizes"]
     N = sizes["N"]
-    statistics = e_step(before, data, prepared, rng)
+    if rng is not None:
+        prepared = {**prepared, "the chunks": [slice(0, N)]}
+    if statistics is None:
+        statistics = e_step(before, data, prepared, twin(rng))  # (5)
     points_ability, volume_ability, table_ability, q_ability, log_z_ability = expectations(before, prepared)(slice(0, N), rng)
     slope = params["slope"]
     easy = params["easy"]
@@ -241,18 +246,36 @@ def refine(before, params, data, prepared, rng=None):
     S_ability_y_2 = statistics["ability_y_2"]
     present_y = prepared["present y"]
     weight = prepared["the weight"]
-    # (7) slope, easy: gradient. softplus((slope[j] at:ability[ability, n] + easy[j])) ties slope, easy to the data: no finite statistics; quasi-Newton over the data, to convergence
-    part_2 = q_ability * weight
-    part_3 = points_ability[0] * q_ability
-    part_4 = weight * part_3
+    # (7) slope, easy: newton. softplus((slope[j] at:ability[ability, n] + easy[j])) ties slope, easy to the data: no finite statistics; Newton, its Hessian in blocks, one for each element of J, by passes over the data, to convergence
     def objective(values_2):
         slope_2 = values_2["slope"]
         easy_2 = values_2["easy"]
-        part = slope_2[:, None] * points_ability[0][:, None, :]
-        t = softplus((easy_2[:, None] + part))
-        t_2 = special.expit((easy_2[:, None] + part))
-        return (slope_2 @ S_ability_y) + (easy_2 @ S_ability_y_2) - np.tensordot(part_2, np.einsum("ab,cab->cb", present_y, t), ([0, 1], [0, 1])), {"slope": S_ability_y - np.einsum("ab,ab->a", present_y, np.einsum("abc,ac->bc", t_2, part_4)), "easy": S_ability_y_2 - np.einsum("ab,ab->a", present_y, np.einsum("abc,ac->bc", t_2, part_2))}
-    found = maximise(objective, {"slope": slope, "easy": easy}, {"slope": "positive", "easy": "real"}, {"slope": (None, None), "easy": (None, None)})
+        total = 0.0
+        slope_slope = S_ability_y
+        slope_easy = S_ability_y_2
+        curve_slope = 0.0
+        curve_slope_2 = 0.0
+        curve_easy = 0.0
+        for rows in prepared["the chunks"]:
+            n_rows = row_count(rows)
+            part = slope_2[:, None] * points_ability[0][:, rows][:, None, :]
+            t = softplus((easy_2[:, None] + part))
+            part_2 = q_ability[:, rows] * weight[rows]
+            t_2 = special.expit((easy_2[:, None] + part))
+            part_3 = points_ability[0][:, rows] * q_ability[:, rows]
+            part_4 = weight[rows] * part_3
+            t_3 = points_ability[0][:, rows] ** 2
+            part_5 = t_3 * q_ability[:, rows]
+            part_6 = weight[rows] * part_5
+            part_7 = (1 - t_2) * t_2
+            total = total + (-np.tensordot(part_2, np.einsum("ab,cab->cb", present_y[:, rows], t), ([0, 1], [0, 1])))
+            slope_slope = slope_slope + (-np.einsum("ab,ab->a", present_y[:, rows], np.einsum("abc,ac->bc", t_2, part_4)))
+            slope_easy = slope_easy + (-np.einsum("ab,ab->a", present_y[:, rows], np.einsum("abc,ac->bc", t_2, part_2)))
+            curve_slope = curve_slope + (-np.einsum("ab,ab->a", present_y[:, rows], np.einsum("ab,acb->cb", part_6, part_7)))
+            curve_slope_2 = curve_slope_2 + (-np.einsum("ab,ab->a", present_y[:, rows], np.einsum("ab,acb->cb", part_4, part_7)))
+            curve_easy = curve_easy + (-np.einsum("ab,ab->a", present_y[:, rows], np.einsum("ab,acb->cb", part_2, part_7)))
+        return ((slope_2 @ S_ability_y), (easy_2 @ S_ability_y_2), total,), {"slope": slope_slope, "easy": slope_easy}, {("slope", "slope"): curve_slope, ("slope", "easy"): curve_slope_2, ("easy", "easy"): curve_easy}
+    found = ascend(objective, {"slope": slope, "easy": easy}, {"slope": "positive", "easy": "real"}, {"slope": (None, None), "easy": (None, None)}, {"slope": (0,), "easy": (0,)})
     slope = found["slope"]
     easy = found["easy"]
     return {

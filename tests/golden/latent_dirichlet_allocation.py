@@ -5,7 +5,7 @@ Numbers in brackets are those of the equations that `emdsl derive` prints.
 The model:
 
     # Topics of documents (Blei, Ng and Jordan 2003): a document mixes topics, a topic is a distribution over words.
-    # Plan: theta and z by mean-field; topics a closed form, the prior of the mixtures numeric.
+    # Plan: theta and z by mean-field; topics a closed form, the prior of the mixtures by Newton.
     model LatentDirichletAllocation
 
     size K = 2
@@ -114,9 +114,9 @@ SPEC = {'model': 'LatentDirichletAllocation',
           'z': ['meanfield', 'a factor of q for z, the others averaged: K states per element, enumerated']},
  'updates': {'topic': ['closed form', '',
                        'sum of c log p on a simplex: Lagrange multiplier, normalise; Q is concave where all c >= 0'],
-             'alpha': ['gradient', '',
-                       'lgamma(sum(alpha[k] for k)) leaves no closed form for alpha (positive); quasi-Newton on Q, '
-                       'to convergence']},
+             'alpha': ['newton', '',
+                       'lgamma(sum(alpha[k] for k)) leaves no closed form for alpha (positive); Newton, its Hessian '
+                       'a diagonal plus rank one, on Q, to convergence']},
  'ordered': []}
 
 
@@ -290,13 +290,14 @@ def m_step(statistics, params, prepared, policy="raise"):
     S_log_theta = statistics["log_theta"]
     # (8) topic: closed form. sum of c log p on a simplex: Lagrange multiplier, normalise; Q is concave where all c >= 0
     topic = shares(S_z_n_w_w, "topic", topic, policy)
-    # (9) alpha: gradient. lgamma(sum(alpha[k] for k)) leaves no closed form for alpha (positive); quasi-Newton on Q, to convergence
+    # (9) alpha: newton. lgamma(sum(alpha[k] for k)) leaves no closed form for alpha (positive); Newton, its Hessian a diagonal plus rank one, on Q, to convergence
     def objective(values_2):
         alpha_2 = values_2["alpha"]
         t = special.gammaln(alpha_2)
         t_2 = special.digamma(alpha_2)
-        return (special.gammaln(alpha_2.sum()) * S_count) + ((alpha_2 - 1) @ S_log_theta) - S_count * t.sum(), {"alpha": (special.digamma(alpha_2.sum()) * S_count) + S_log_theta - S_count * t_2}
-    found = maximise(objective, {"alpha": alpha}, {"alpha": "positive"}, {"alpha": (None, None)})
+        t_3 = trigamma(alpha_2)
+        return ((special.gammaln(alpha_2.sum()) * S_count), (-S_count * t.sum()), ((alpha_2 - 1) @ S_log_theta),), {"alpha": (special.digamma(alpha_2.sum()) * S_count) + S_log_theta - S_count * t_2}, ((-S_count * t_3), (trigamma(alpha_2.sum()) * S_count))
+    found = ascend(objective, {"alpha": alpha}, {"alpha": "positive"}, {"alpha": (None, None)}, {"alpha": ()})
     alpha = found["alpha"]
     return {
         "topic": topic,

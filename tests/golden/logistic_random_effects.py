@@ -5,7 +5,7 @@ Numbers in brackets are those of the equations that `emdsl derive` prints.
 The model:
 
     # Logistic regression with an intercept by group: cases of pleuropneumonia among the cattle of 15 herds.
-    # Plan: b by quadrature, one dimension a herd; beta numeric, tau in closed form.
+    # Plan: b by quadrature, one dimension a herd; beta by Newton, tau in closed form.
     model LogisticRandomEffects
 
     param beta : real[P]
@@ -136,9 +136,9 @@ SPEC = {'model': 'LogisticRandomEffects',
                 'adaptive Gauss-Hermite, 15 points at the mode of each element of b (not exact: log(1 + exp(sum(X[n, '
                 'p] beta[p] for p) + b[group[n]])) ties b to cases: no family; not meanfield: for the same reason)']},
  'updates': {'tau': ['closed form', '', 'the score has one positive root'],
-             'beta': ['gradient', '',
+             'beta': ['newton', '',
                       'softplus((sum(X[n, p] beta[p] for p) + at:b[b, group[n]])) ties beta to the data: no finite '
-                      'statistics; quasi-Newton over the data, to convergence']},
+                      'statistics; Newton, its Hessian added up, by passes over the data, to convergence']},
  'ordered': []}
 
 
@@ -299,17 +299,18 @@ def m_step(statistics, params, prepared, policy="raise"):
     S_b = statistics["b"]
     # (7) tau: closed form. the score has one positive root
     tau = positive(np.sqrt(2) * np.sqrt((0.5) * S_b_b_b / S_b), "tau", tau, policy, 0.0, -S_b)
-    # (8) beta: gradient. softplus((sum(X[n, p] beta[p] for p) + at:b[b, group[n]])) ties beta to the data: no finite statistics; quasi-Newton over the data, to convergence
+    # (8) beta: newton. softplus((sum(X[n, p] beta[p] for p) + at:b[b, group[n]])) ties beta to the data: no finite statistics; Newton, its Hessian added up, by passes over the data, to convergence
     return {
         "beta": beta,
         "tau": tau,
     }
 
 
-def refine(before, params, data, prepared, rng=None):
+def refine(before, params, data, prepared, rng=None, statistics=None):
     """Raises the expected log joint in what the data do not come apart from, posteriors held at `before`."""
     sizes = prepared["the sizes"]
-    statistics = e_step(before, data, prepared, rng)
+    if statistics is None:
+        statistics = e_step(before, data, prepared, twin(rng))  # (5)
     points_b, volume_b, table_b, q_b, log_z_b = expectations(before, prepared)(rng)
     beta = params["beta"]
     S_b_cases_X_group = statistics["b_cases_X_group"]
@@ -318,7 +319,7 @@ def refine(before, params, data, prepared, rng=None):
     X = prepared["X"]
     group = prepared["group"]
     weight = prepared["the weight"]
-    # (8) beta: gradient. softplus((sum(X[n, p] beta[p] for p) + at:b[b, group[n]])) ties beta to the data: no finite statistics; quasi-Newton over the data, to convergence
+    # (8) beta: newton. softplus((sum(X[n, p] beta[p] for p) + at:b[b, group[n]])) ties beta to the data: no finite statistics; Newton, its Hessian added up, by passes over the data, to convergence
     part = present_cases * size
     part_2 = weight * part
     def objective(values_2):
@@ -327,8 +328,11 @@ def refine(before, params, data, prepared, rng=None):
         t_2 = softplus((t + points_b[0][:, group]))
         t_3 = special.expit((t + points_b[0][:, group]))
         part_3 = part_2 * np.einsum("ab,ab->b", t_3, q_b[:, group])
-        return (beta_2 @ S_b_cases_X_group) - (part_2 @ np.einsum("ab,ab->b", t_2, q_b[:, group])), {"beta": S_b_cases_X_group - (X @ part_3)}
-    found = maximise(objective, {"beta": beta}, {"beta": "real"}, {"beta": (None, None)})
+        part_4 = (1 - t_3) * t_3
+        part_5 = part_2 * np.einsum("ab,ab->b", q_b[:, group], part_4)
+        part_6 = X * part_5
+        return ((beta_2 @ S_b_cases_X_group), (-(part_2 @ np.einsum("ab,ab->b", t_2, q_b[:, group]))),), {"beta": S_b_cases_X_group - (X @ part_3)}, {("beta", "beta"): (-(X @ part_6.T))}
+    found = ascend(objective, {"beta": beta}, {"beta": "real"}, {"beta": (None, None)}, {"beta": ()})
     beta = found["beta"]
     return {
         **params,

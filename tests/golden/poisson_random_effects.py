@@ -5,7 +5,7 @@ Numbers in brackets are those of the equations that `emdsl derive` prints.
 The model:
 
     # Poisson regression with an intercept by group: seizures of 59 people in four periods, with and without a drug.
-    # Plan: b by quadrature, one dimension a person; beta numeric, tau in closed form.
+    # Plan: b by quadrature, one dimension a person; beta by Newton, tau in closed form.
     model PoissonRandomEffects
 
     param beta : real[P]
@@ -123,9 +123,9 @@ SPEC = {'model': 'PoissonRandomEffects',
                 'adaptive Gauss-Hermite, 15 points at the mode of each element of b (not exact: exp(b[group[n]]) '
                 'ties b to y: no family; not meanfield: for the same reason)']},
  'updates': {'tau': ['closed form', '', 'the score has one positive root'],
-             'beta': ['gradient', '',
-                      'exp(sum(X[n, p] beta[p] for p)) ties beta to the data: no finite statistics; quasi-Newton '
-                      'over the data, to convergence']},
+             'beta': ['newton', '',
+                      'exp(sum(X[n, p] beta[p] for p)) ties beta to the data: no finite statistics; Newton, its '
+                      'Hessian added up, by passes over the data, to convergence']},
  'ordered': []}
 
 
@@ -273,17 +273,18 @@ def m_step(statistics, params, prepared, policy="raise"):
     S_b = statistics["b"]
     # (7) tau: closed form. the score has one positive root
     tau = positive(np.sqrt(2) * np.sqrt((0.5) * S_b_b_b / S_b), "tau", tau, policy, 0.0, -S_b)
-    # (8) beta: gradient. exp(sum(X[n, p] beta[p] for p)) ties beta to the data: no finite statistics; quasi-Newton over the data, to convergence
+    # (8) beta: newton. exp(sum(X[n, p] beta[p] for p)) ties beta to the data: no finite statistics; Newton, its Hessian added up, by passes over the data, to convergence
     return {
         "beta": beta,
         "tau": tau,
     }
 
 
-def refine(before, params, data, prepared, rng=None):
+def refine(before, params, data, prepared, rng=None, statistics=None):
     """Raises the expected log joint in what the data do not come apart from, posteriors held at `before`."""
     sizes = prepared["the sizes"]
-    statistics = e_step(before, data, prepared, rng)
+    if statistics is None:
+        statistics = e_step(before, data, prepared, twin(rng))  # (5)
     points_b, volume_b, table_b, q_b, log_z_b = expectations(before, prepared)(rng)
     beta = params["beta"]
     S_b_y_X_group = statistics["b_y_X_group"]
@@ -291,7 +292,7 @@ def refine(before, params, data, prepared, rng=None):
     X = prepared["X"]
     group = prepared["group"]
     weight = prepared["the weight"]
-    # (8) beta: gradient. exp(sum(X[n, p] beta[p] for p)) ties beta to the data: no finite statistics; quasi-Newton over the data, to convergence
+    # (8) beta: newton. exp(sum(X[n, p] beta[p] for p)) ties beta to the data: no finite statistics; Newton, its Hessian added up, by passes over the data, to convergence
     t_3 = np.exp(points_b[0][:, group])
     def objective(values_2):
         beta_2 = values_2["beta"]
@@ -302,8 +303,9 @@ def refine(before, params, data, prepared, rng=None):
         part_3 = t_2 * present_y
         part_4 = weight * part_3
         part_5 = part_4 * np.einsum("ab,ab->b", t_3, q_b[:, group])
-        return (beta_2 @ S_b_y_X_group) - (part_2 @ np.einsum("ab,ab->b", t_3, q_b[:, group])), {"beta": S_b_y_X_group - (X @ part_5)}
-    found = maximise(objective, {"beta": beta}, {"beta": "real"}, {"beta": (None, None)})
+        part_6 = X * part_5
+        return ((beta_2 @ S_b_y_X_group), (-(part_2 @ np.einsum("ab,ab->b", t_3, q_b[:, group]))),), {"beta": S_b_y_X_group - (X @ part_5)}, {("beta", "beta"): (-(X @ part_6.T))}
+    found = ascend(objective, {"beta": beta}, {"beta": "real"}, {"beta": (None, None)}, {"beta": ()})
     beta = found["beta"]
     return {
         **params,

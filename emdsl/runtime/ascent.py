@@ -1,0 +1,167 @@
+"""Newton's method for several parameters whose Hessian is added up over the data, in blocks that stand apart."""
+
+# mypy: disable-error-code="no-any-return"
+# (operators on arrays of any dtype are Any to mypy)
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from emdsl.runtime.columns import Array
+from emdsl.runtime.unconstrained import REACH, from_free, maximise, stretch, to_free, uphill
+
+BROADEST = 300  # numbers in one block: above it a Hessian costs more than it saves, and gradients alone are used
+
+
+def ascend(
+    objective: Callable[[dict[str, Array]], tuple[Sequence[float], Mapping[str, Array], Any]],
+    start: Mapping[str, Array],
+    domains: Mapping[str, str],
+    bounds: Mapping[str, tuple[float | None, float | None]],
+    batch: Mapping[str, tuple[int, ...]],
+) -> dict[str, Array]:
+    """The maximum near `start` in unconstrained coordinates, by Newton with step-halving; never below the start.
+
+    `objective(values)` gives the value term by term, the gradients by name and the Hessian: its upper triangle by
+    pairs of names, each over the batch axes, then those of either (or a pair: the diagonal, and what every entry has).
+    `batch` has the positions of each parameter's batch axes; along these the Hessian is zero off the diagonal.
+    """
+    layout = FreeTable(start, domains, bounds, batch)
+    if layout.width > BROADEST and not layout.is_low(objective, start):
+        return maximise(lambda values: (sum(objective(values)[0]), objective(values)[1]), start, domains, bounds)
+    t = first = layout.free(start)
+    far = REACH * (1 + np.abs(first).max(initial=0.0))
+    value, gradient, hessian, size = layout.at(objective, t)
+    if not np.isfinite(value):
+        return dict(start)
+    for _ in range(100):
+        reach = layout.reach(t)
+        step = (
+            low_step(gradient, hessian, reach) if isinstance(hessian, tuple) else newton_steps(gradient, hessian, reach)
+        )
+        new = np.clip(t + step, first - far, first + far)
+        gain = float((gradient * (new - t)).sum())
+        noise = 1e-14 * size  # what rounding leaves of a sum of terms of this size
+        if gain <= max(1e-12 * (1 + abs(value)), noise):  # the next step would be this one's square
+            near = (np.abs(new - t) <= 1e-3 * (1 + np.abs(t))).all()
+            return layout.values(new if near or gain > noise else t)
+        fine = gain <= max(1e-10 * (1 + abs(value)), 10 * noise)  # the value cannot tell
+        for _ in range(60):
+            there, gradient_there, hessian_there, size_there = layout.at(objective, new)
+            if np.isfinite(there) and (there >= value or fine):
+                break
+            new, fine = (t + new) / 2, False
+        else:
+            break
+        t, value, gradient, hessian, size = new, there, gradient_there, hessian_there, size_there
+    return layout.values(t)
+
+
+class FreeTable:
+    """Where each parameter's numbers stand in a table of free coordinates, one row for each element of the batch."""
+
+    def __init__(
+        self,
+        start: Mapping[str, Array],
+        domains: Mapping[str, str],
+        bounds: Mapping[str, tuple[float | None, float | None]],
+        batch: Mapping[str, tuple[int, ...]],
+    ) -> None:
+        self.domains, self.bounds, self.shapes, self.order = domains, bounds, {}, {}
+        self.cuts: dict[str, slice] = {}
+        self.width = 0
+        for n, value in start.items():
+            shape = np.shape(value)
+            self.order[n] = (*batch[n], *(d for d in range(len(shape)) if d not in batch[n]))
+            self.shapes[n] = tuple(shape[d] for d in self.order[n])
+            own = int(np.prod(self.shapes[n][len(batch[n]) :]))
+            self.cuts[n] = slice(self.width, self.width + own)
+            self.rows = int(np.prod(self.shapes[n][: len(batch[n])]))
+            self.width += own
+
+    def _table(self, parts: Mapping[str, Any]) -> Array:
+        rows = [np.transpose(parts[n], order).reshape(self.rows, -1) for n, order in self.order.items()]
+        return np.concatenate(rows, axis=-1)
+
+    def free(self, values: Mapping[str, Array]) -> Array:
+        """Free coordinates of parameters: (batch, width)."""
+        return self._table({n: to_free(values[n], self.domains[n], self.bounds[n]) for n in self.order})
+
+    def values(self, t: Array) -> dict[str, Array]:
+        """The inverse of `free`."""
+        out = {}
+        for n, order in self.order.items():
+            part = t[:, self.cuts[n]].reshape(self.shapes[n]).transpose(np.argsort(order))
+            out[n] = from_free(part, self.domains[n], self.bounds[n], part.shape)
+        return out
+
+    def reach(self, t: Array) -> Array:
+        """How far one step may go, (batch, 1): on the scale of the numbers, or 4 where they are logarithms alone."""
+        plain = [self.cuts[n] for n, domain in self.domains.items() if domain == "real"]
+        largest = [np.abs(t[:, cut]).max(-1, keepdims=True) for cut in plain]
+        return 4.0 * (1 + np.maximum.reduce([np.zeros((self.rows, 1)), *largest]))
+
+    def is_low(self, objective: Callable[..., Any], start: Mapping[str, Array]) -> bool:
+        """Whether the Hessian is a diagonal plus rank one, which no width makes dear."""
+        with np.errstate(all="ignore"):
+            return isinstance(objective(dict(start))[2], tuple)
+
+    def at(self, objective: Callable[..., Any], t: Array) -> tuple[float, Array, Any, float]:
+        """Value, gradient (batch, width), Hessian (batch, width, width) by free coordinates; the sum of |terms|."""
+        values = self.values(t)
+        with np.errstate(all="ignore"):
+            terms, slopes, parts = objective(values)
+            value, size = float(sum(terms)), float(sum(map(abs, terms)))
+            pairs = {n: stretch(values[n], self.domains[n], self.bounds[n]) for n in self.order}
+            first, second = (self._table({n: p[k] for n, p in pairs.items()}) for k in (0, 1))
+            slope = self._table({n: np.broadcast_to(slopes[n], np.shape(values[n])) for n in self.order})
+            bend = np.nan_to_num(slope * second)
+            if isinstance(parts, tuple):
+                diagonal = np.broadcast_to(parts[0], next(iter(self.shapes.values()))).reshape(t.shape)
+                rank = np.broadcast_to(parts[1], next(iter(self.shapes.values()))[:-1]).reshape(self.rows)
+                return value, np.nan_to_num(slope * first), (diagonal * first**2 + bend, first, rank), size
+            hessian = np.zeros((*t.shape, self.width))
+            for (a, b), part in parts.items():
+                block = np.reshape(part, (self.rows, self.cuts[a].stop - self.cuts[a].start, -1))
+                hessian[:, self.cuts[a], self.cuts[b]] = block
+                hessian[:, self.cuts[b], self.cuts[a]] = block.swapaxes(-1, -2)
+            hessian *= first[:, :, None] * first[:, None, :]
+            hessian[:, range(self.width), range(self.width)] += bend
+        return value, np.nan_to_num(slope * first), np.nan_to_num(hessian), size
+
+
+def newton_steps(gradient: Array, hessian: Array, reach: Array) -> Array:
+    """Newton's steps: (batch, n), (batch, n, n) -> (batch, n). By Cholesky where that is safe, else by eigenvalues.
+
+    Directions in which Q is flat (parameters that are known only together) are left alone.
+    """
+    diagonal = -np.diagonal(hessian, axis1=-2, axis2=-1)
+    scale = 1 / np.sqrt(np.where(diagonal > 0, diagonal, 1.0))
+    scaled = hessian * scale[..., :, None] * scale[..., None, :]
+    try:
+        safe = (diagonal > 0).all() and np.linalg.cholesky(-scaled).diagonal(0, -2, -1).min() ** 2 > 1e-10
+    except np.linalg.LinAlgError:
+        safe = False
+    if not safe:
+        return uphill(gradient * scale, scaled, reach / scale, flat=1e-11) * scale
+    step = np.linalg.solve(-scaled, (gradient * scale)[..., None])[..., 0] * scale
+    return step * np.minimum(1.0, reach / np.maximum(np.abs(step).max(-1, keepdims=True), 1e-300))
+
+
+def low_step(gradient: Array, hessian: tuple[Array, Array, Array], reach: Array) -> Array:
+    """The step -(diag(d) + c u u')^-1 g by Sherman and Morrison (Minka 2000, "Estimating a Dirichlet distribution").
+
+    Where that matrix is not negative definite: g / |d|, which leads upwards.
+    """
+    diagonal, u, c = hessian
+    d = np.where(diagonal < 0, diagonal, np.nan)
+    plain, along = gradient / d, u / d
+    below = 1 + c * (u * along).sum(-1)  # the determinant's ratio: negative definite where d < 0 and this is > 0
+    full = -(plain - along * (c * (u * plain).sum(-1) / below)[..., None])
+    good = np.isfinite(full).all(-1) & (below > 0)
+    safe = gradient / np.maximum(np.abs(diagonal), 1e-12 * np.abs(diagonal).max(-1, keepdims=True) + 1e-300)
+    step = np.where(good[..., None], full, safe)
+    return step * np.minimum(1.0, reach / np.maximum(np.abs(step).max(-1, keepdims=True), 1e-300))

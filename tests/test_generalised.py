@@ -1,0 +1,257 @@
+"""M-steps by Newton over the data: derivatives against differences, optima against likelihoods written by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pytest
+from gallery import compiled, fit, table
+from scipy import special, stats
+
+import emdsl
+from emdsl.runtime.ascent import ascend, low_step, newton_steps
+
+pytestmark = pytest.mark.filterwarnings("ignore::emdsl.runtime.faults.ConvergenceWarning")
+
+N = 60
+RNG = np.random.default_rng(11)
+X = np.column_stack([np.ones(N), RNG.normal(size=(N, 2))])
+U = X[:, :2]
+GROUP = RNG.integers(0, 3, N)
+SIDE = RNG.random(N) < 0.4
+ETA = np.where(SIDE, X @ [0.5, 1.0, -1.0], X @ [2.0, -0.5, 0.3])
+COUNTS = RNG.poisson(np.exp(ETA))
+POSITIVE = RNG.gamma(2.0, np.exp(ETA) / 2)
+SHARES = np.where(SIDE[:, None], RNG.dirichlet([1, 2, 3], N), RNG.dirichlet([8, 2, 1], N))
+ANGLES = np.where(SIDE, RNG.vonmises(3.0, 6.0, N), RNG.vonmises(0.5, 3.0, N))  # one mode straddles the cut
+
+ROWS = "model M\n{}\nfor n in N:\n    given X[n] : real[P]\n    given g[n] : index[G]\n    {}"
+MIXED = (
+    "model M\nsize K = 2\nparam w : simplex[K]\n{}\nfor n in N:\n    given X[n] : real[P]\n"
+    "    latent z[n] ~ Categorical(w)\n    {}"
+)
+
+# name: (text, data, batch axes of the Hessian, whether it is a diagonal plus rank one)
+TEXTS: dict[str, tuple[str, dict[str, Any], tuple[str, ...], bool]] = {
+    "a Poisson regression by group": (
+        ROWS.format("param b[G] : real[P]", "observed y[n] ~ Poisson(log_rate = X[n] @ b[g[n]])"),
+        {"X": X, "g": GROUP, "y": COUNTS}, ("G",), False,
+    ),
+    "slopes shared, intercepts by group": (
+        ROWS.format("param a[G] : real\nparam b : real[P]", "observed y[n] ~ Bernoulli(logit = a[g[n]] + X[n] @ b)"),
+        {"X": X[:, 1:], "g": GROUP, "y": SIDE * 1}, (), False,
+    ),
+    "Gammas with a log link, side by side": (
+        MIXED.format(
+            "param s[K] : positive\nparam b[K] : real[P]",
+            "observed y[n] ~ Gamma(s[z[n]], s[z[n]] / exp(X[n] @ b[z[n]]))",
+        ),
+        {"X": X, "y": POSITIVE}, ("K",), False,
+    ),
+    "a negative binomial regression": (
+        ROWS.format(
+            "param r : positive\nparam b : real[P]",
+            "observed y[n] ~ NegativeBinomial(size = r, mean = exp(X[n] @ b))",
+        ),
+        {"X": X, "g": GROUP, "y": COUNTS}, (), False,
+    ),
+    "softmax regressions": (
+        MIXED.format("param b[K, C] : real[P] ~ Normal(0, 5)", "observed y[n] ~ Categorical(logits = b[z[n]] @ X[n])"),
+        {"X": U, "y": GROUP}, ("K",), False,
+    ),
+    "an exponent between bounds": (
+        ROWS.format(
+            "param p : unit(min = 0.2, max = 0.9)\nparam b : real[P]", "observed y[n] ~ Normal(exp(X[n] @ b)^p, 2)"
+        ),
+        {"X": X, "g": GROUP, "y": POSITIVE}, (), False,
+    ),
+    "Dirichlets": (
+        "model M\nsize K = 2\nparam w : simplex[K]\nparam a[K] : positive[D]\nfor n in N:\n"
+        "    latent z[n] ~ Categorical(w)\n    observed y[n] : simplex[D] ~ Dirichlet(a[z[n]])",
+        {"y": SHARES}, ("K",), True,
+    ),
+}  # fmt: skip
+
+
+@cache
+def model(name: str) -> Any:
+    return emdsl.compile(text=TEXTS[name][0])
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_hessians_are_differences_of_slopes(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Near the start of the climb, entry by entry; and the structure is what the algebra shows."""
+    _, data, batch, low = TEXTS[name]
+    ((names, hessian),) = [
+        (u.params, u.rule.hessian) for u in model(name).derived.updates if getattr(u.rule, "hessian", None)
+    ]
+    assert (tuple(i.dim for i in hessian.batch), hessian.low) == (batch, low)
+    est = model(name).fitter(max_iter=1, seed=1)
+    checked = []
+
+    def spy(objective: Callable[..., Any], start: dict[str, Any], *rest: Any) -> dict[str, Any]:
+        assert tuple(start) == names
+        at = {n: np.asarray(v) * 1.05 + 0.01 for n, v in start.items()}
+        values, slopes, parts = objective(at)
+        dense = dense_of(parts, at, rest[-1], low)
+        for n, k, v in [(n, k, v) for n, whole in at.items() for k, v in enumerate(np.ravel(whole))]:
+            step = 1e-5 * (1 + abs(v))
+            sides = [moved(at, n, k, s * step) for s in (1, -1)]
+            up, down = (objective(s) for s in sides)
+            assert np.ravel(slopes[n])[k] == pytest.approx((sum(up[0]) - sum(down[0])) / (2 * step), rel=1e-5, abs=1e-4)
+            for other in at:
+                found = (np.ravel(up[1][other] - np.asarray(down[1][other]))) / (2 * step)
+                np.testing.assert_allclose(dense[n, other][k], found, rtol=1e-5, atol=1e-4)
+        checked.append(values)
+        return start
+
+    monkeypatch.setattr(est._module, "ascend", spy)
+    est.fit(data)
+    assert checked
+
+
+def moved(at: dict[str, Any], name: str, k: int, step: float) -> dict[str, Any]:
+    flat = np.array(at[name], float).ravel()
+    flat[k] += step
+    return {**at, name: flat.reshape(np.shape(at[name]))}
+
+
+def dense_of(parts: Any, at: dict[str, Any], batch: dict[str, tuple[int, ...]], low: bool) -> dict[Any, Any]:
+    """The whole matrix between any two parameters, (entries of one, entries of the other), from its parts."""
+    out = {(a, b): np.zeros((np.size(at[a]), np.size(at[b]))) for a in at for b in at}
+    if low:
+        ((name, value),) = at.items()
+        diagonal, constant = np.broadcast_to(parts[0], value.shape), np.broadcast_to(parts[1], value.shape[:1])
+        parts = {(name, name): np.stack([np.diag(d) + c for d, c in zip(diagonal, constant, strict=True)])}
+    places = {n: np.arange(np.size(v)).reshape(np.shape(v)) for n, v in at.items()}
+    places = {n: np.moveaxis(v, batch[n], range(len(batch[n]))) for n, v in places.items()}
+    for (a, b), block in parts.items():
+        depth = len(batch[a])
+        for where in np.ndindex(places[a].shape[:depth]):
+            rows, columns = np.ravel(places[a][where]), np.ravel(places[b][where])
+            entries = np.reshape(np.asarray(block)[where], (rows.size, columns.size))
+            out[a, b][np.ix_(rows, columns)] = entries
+            out[b, a][np.ix_(columns, rows)] = entries.T
+    return out
+
+
+def test_a_step_is_the_solution_of_newtons_equation() -> None:
+    rng = np.random.default_rng(0)
+    u, c, d = rng.random((4, 5)), rng.random(4), -5 - rng.random((4, 5))
+    gradient = rng.normal(size=(4, 5))
+    full = np.stack([np.diag(a) + w * np.outer(v, v) for a, w, v in zip(d, c, u, strict=True)])
+    expected = -np.linalg.solve(full, gradient[..., None])[..., 0]
+    far = np.full((4, 1), 1e9)
+    np.testing.assert_allclose(low_step(gradient, (d, u, c), far), expected, rtol=1e-10)
+    np.testing.assert_allclose(newton_steps(gradient, full, far), expected, rtol=1e-10)
+    wrong = newton_steps(gradient, -full, far), low_step(gradient, (-d, u, c), far)
+    assert all(((gradient * step).sum(-1) > 0).all() for step in wrong)  # upwards where Q is not concave
+
+
+def test_flat_directions_carry_nothing_away() -> None:
+    """Softmax weights are known up to a shift."""
+    y = np.array([0, 1, 1, 2])
+
+    def objective(values: dict[str, Any]) -> Any:
+        p = special.softmax(values["a"])
+        return (
+            (values["a"][y].sum(), -4 * special.logsumexp(values["a"])), {"a": np.bincount(y) - 4 * p},
+            {("a", "a"): -4 * (np.diag(p) - np.outer(p, p))},
+        )  # fmt: skip
+
+    found = ascend(objective, {"a": np.array([3.0, 4.0, 5.0])}, {"a": "real"}, {"a": (None, None)}, {"a": ()})["a"]
+    np.testing.assert_allclose(special.softmax(found), [0.25, 0.5, 0.25], rtol=1e-9)
+    assert abs(found.mean() - 4.0) < 1
+
+
+# ---------------------------------------------------------------------- optima: log-likelihoods written from the models
+
+
+def mixture(weights: Any, log_densities: Any) -> float:
+    return float(special.logsumexp(np.log(weights) + log_densities, axis=-1).sum())
+
+
+def chain(p: dict[str, Any], u: Any, y: Any) -> float:
+    trans = special.softmax(np.einsum("jkp,tp->tjk", p["change"], u), axis=-1)
+    density = stats.poisson.pmf(y[:, None], p["rate"])
+    alpha, total = p["first"] * density[0], 0.0
+    for t in range(1, len(y)):
+        total += np.log(alpha.sum())
+        alpha = (alpha / alpha.sum()) @ trans[t] * density[t]
+    return float(total + np.log(alpha.sum()) + stats.norm.logpdf(p["change"], 0, 3).sum())
+
+
+def experts(p: dict[str, Any], X: Any, y: Any) -> float:
+    gate = special.log_softmax(X @ p["gate"].T, axis=1)
+    density = stats.norm.logpdf(y[:, None], X @ p["coef"].T, p["sd"])
+    return float(special.logsumexp(gate + density, axis=1).sum() + stats.norm.logpdf(p["gate"], 0, 10).sum())
+
+
+def cases() -> dict[str, tuple[dict[str, Any], dict[str, Any], Callable[[dict[str, Any]], float]]]:
+    waiting = table("faithful")["waiting"].astype(float)
+    solar = table("airquality")["solar"].astype(float)
+    sun = solar[solar > 0] / 340
+    npreg, quakes = table("npreg"), table("earthquakes")["count"]
+    line = np.column_stack([np.ones(200), npreg["x"]])
+    year = np.column_stack([np.ones(107), np.linspace(-1, 1, 107)])
+    return {
+        "gamma_mixture": (
+            {"x": waiting}, {},
+            lambda p: mixture(p["weights"], stats.gamma.logpdf(waiting[:, None], p["shape"], scale=1 / p["rate"])),
+        ),
+        "beta_mixture": (
+            {"x": sun}, {}, lambda p: mixture(p["weights"], stats.beta.logpdf(sun[:, None], p["a"], p["b"]))
+        ),
+        "von_mises_mixture": (
+            {"x": ANGLES}, {},
+            lambda p: mixture(p["weights"], stats.vonmises.logpdf(ANGLES[:, None], p["concentration"], p["mean"])),
+        ),
+        "mixture_of_glms": (
+            {"X": line, "y": npreg["yp"]}, {"n_init": 3},
+            lambda p: mixture(p["weights"], stats.poisson.logpmf(npreg["yp"][:, None], np.exp(line @ p["coef"].T))),
+        ),
+        "mixture_of_experts": (
+            {"X": line, "y": npreg["yn"]}, {}, lambda p: experts(p, line, npreg["yn"]),
+        ),
+        "input_output_hmm": ({"u": year, "y": quakes}, {}, lambda p: chain(p, year, quakes)),
+    }  # fmt: skip
+
+
+@cache
+def fitted(name: str) -> Any:
+    data, options, _ = cases()[name]
+    return fit(name, data, **{"tol": 1e-10, "seed": 2, **options})
+
+
+@pytest.mark.parametrize("name", cases())
+def test_fits_are_optima_of_the_likelihood(name: str) -> None:
+    """The same value by hand at the estimates, and no way up: the parabola through each number's neighbours."""
+    by_hand = cases()[name][2]
+    est = fitted(name)
+    assert est.converged_ and min(np.diff(est.history_)) > -1e-9
+    assert est.objective_ == pytest.approx(by_hand(est.params_), rel=1e-10)
+    for step in 1e-3 * np.eye(sum(np.size(v) for v in est.params_.values())):
+        up, down = (by_hand(turned(est.params_, s)) - est.objective_ for s in (step, -step))
+        assert up + down <= 1e-9 and (up - down) ** 2 <= 1e-4 * max(-(up + down), 1e-9), step
+
+
+def turned(params: dict[str, Any], t: Any) -> dict[str, Any]:
+    """Parameters moved by free numbers: simplexes by softmax, positive ones by exp, others added to."""
+    out, at = {}, 0
+    for n, v in params.items():
+        step = np.reshape(t[at : at + np.size(v)], np.shape(v))
+        at += np.size(v)
+        positive = n in ("weights", "first", "shape", "rate", "a", "b", "concentration", "sd")
+        out[n] = v * np.exp(step) if positive else v + step
+        if n in ("weights", "first"):
+            out[n] = out[n] / out[n].sum(-1, keepdims=True)
+    return out
+
+
+def test_flexmix() -> None:
+    """flexmix(yp ~ x, k = 2, FLXMRglm(family = "poisson")) on NPreg prints -440.6424 and stops early (Leisch 2004)."""
+    assert fitted("mixture_of_glms").log_likelihood_ == pytest.approx(-440.64029, abs=1e-5)
+    assert compiled("mixture_of_glms").updates["coef"].kind == "newton"
