@@ -218,9 +218,9 @@ def e_step(params, data, prepared, rng=None):
     S_z_pair_u = 0.0
     log_likelihood = 0.0
     # (5) expected statistics, added up
-    S_z_first = S_z_first + chain_z["first"][0]  # (5.1)
-    part = u[:, None, :] * chain_z["from"]  # (5.2)
-    part_2 = chain_z["edge"] * chain_z["to"]  # (5.2)
+    S_z_first = S_z_first + chain_z.first[0]  # (5.1)
+    part = u[:, None, :] * chain_z.before  # (5.2)
+    part_2 = chain_z.edge * chain_z.after  # (5.2)
     S_z_pair_u = S_z_pair_u + np.einsum("abc,bdc->abd", part, part_2).transpose(1, 2, 0)  # (5.2)
     sums_z = sums_z + q_z @ features_2.T
     # (10) the log-likelihood, added up
@@ -278,18 +278,18 @@ def refine(before, params, data, prepared, rng=None, statistics=None):
         t_3 = np.exp(t_2)
         t_4 = t_3.sum(axis=1)
         t_5 = log0(t_4)
-        part = t_5 * chain_z["from"]
+        part = t_5 * chain_z.before
         t_6 = 1 / t_4
-        part_2 = t_6 * chain_z["from"]
-        part_3 = part_2 * np.einsum("abc,bc->ac", chain_z["edge"], chain_z["to"])
+        part_2 = t_6 * chain_z.before
+        part_3 = part_2 * np.einsum("abc,bc->ac", chain_z.edge, chain_z.after)
         part_4 = t_3 * part_3[:, None, :]
         t_7 = t_4 ** -2.0
-        part_6 = t_7 * chain_z["from"]
-        part_7 = part_6 * np.einsum("abc,bc->ac", chain_z["edge"], chain_z["to"])
+        part_6 = t_7 * chain_z.before
+        part_7 = part_6 * np.einsum("abc,bc->ac", chain_z.edge, chain_z.after)
         part_8 = t_3 * part_7[:, None, :]
         part_10 = t_3[:, :, None, :] * part_8[:, None, :, :]
         part_11 = ((np.arange(K)[:, None] == np.arange(K)) + 0.0)[:, :, None, None, None] * np.tensordot(part_4, part_9, ([2], [2])).transpose(1, 0, 2, 3)
-        return (np.tensordot(change_2, S_z_pair_u, ([0, 1, 2], [0, 1, 2])), np.sum(((-0.5) * math.log(2)) + ((-0.5) * math.log(np.pi)) + ((-1 / 18) * t) - math.log(3)), (-np.tensordot(part, np.einsum("abc,bc->ac", chain_z["edge"], chain_z["to"]), ([0, 1], [0, 1]))),), {"change": S_z_pair_u + ((-1 / 9) * change_2) + (-np.tensordot(u, part_4, ([1], [2]))).transpose(1, 2, 0)}, {("change", "change"): (((-1 / 9) * part_5).transpose(1, 3, 0, 2)[:, :, :, :, None] + np.tensordot(part_9, part_10, ([2], [3])).transpose(2, 3, 1, 4, 0).transpose(1, 2, 3, 4, 0) + (-part_11).transpose(2, 1, 4, 0, 3).transpose(1, 2, 3, 4, 0)).transpose(4, 0, 1, 2, 3)}
+        return (np.tensordot(change_2, S_z_pair_u, ([0, 1, 2], [0, 1, 2])), np.sum(((-0.5) * math.log(2)) + ((-0.5) * math.log(np.pi)) + ((-1 / 18) * t) - math.log(3)), (-np.tensordot(part, np.einsum("abc,bc->ac", chain_z.edge, chain_z.after), ([0, 1], [0, 1]))),), {"change": S_z_pair_u + ((-1 / 9) * change_2) + (-np.tensordot(u, part_4, ([1], [2]))).transpose(1, 2, 0)}, {("change", "change"): (((-1 / 9) * part_5).transpose(1, 3, 0, 2)[:, :, :, :, None] + np.tensordot(part_9, part_10, ([2], [3])).transpose(2, 3, 1, 4, 0).transpose(1, 2, 3, 4, 0) + (-part_11).transpose(2, 1, 4, 0, 3).transpose(1, 2, 3, 4, 0)).transpose(4, 0, 1, 2, 3)}
     found = ascend(objective, {"change": change}, {"change": "real"}, {"change": (None, None)}, {"change": (0,)})
     change = found["change"]
     return {
