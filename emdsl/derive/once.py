@@ -17,7 +17,15 @@ from emdsl.derive.plates import plate_indices
 from emdsl.derive.terms import Symmetry, canonical_form
 from emdsl.language import model as m
 
-FACTS = ("present", "row", "position", "start", "length", "reference")  # of data: where they are, how they lie
+FACTS = (
+    "present",
+    "row",
+    "position",
+    "start",
+    "length",
+    "reference",
+    "features",
+)  # of data: where they are, how they lie
 NONE = Symmetry(frozenset())
 
 

@@ -254,6 +254,8 @@ def readable_name(factors: Sequence[Expr], used: set[str]) -> str:
                 pass
             case x.Sel():
                 parts += sorted(n for n in x.variables(f.of) if ":" not in n)
+            case El() if f.var.startswith("features:"):
+                parts.append("features")
             case El() if ":" in f.var:
                 pass
             case _:

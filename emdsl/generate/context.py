@@ -215,7 +215,7 @@ def _special(f: Function, kind: str, rest: str, name: str) -> Leaf:
         assert f.sums is not None
         axes = next(len(s.axes) for s, n in f.sums.found.items() if n == rest)
         code = em.namer.of(name)
-        f.unpacked.setdefault(code, f'{code} = prepared["the sums"]["{rest}"]')
+        f.unpacked.setdefault(code, f'{code} = prepared["{f.sums.key}"]["{rest}"]')
         return Leaf(code, tuple(range(axes)))
     key = f"{kind} {rest}"
     code = em.namer.of(f"{kind}:{rest}")

@@ -25,7 +25,7 @@ def emit_gaussian(f: Function, block: Block) -> Array:
     held = covariance_axes(block)
     em.comment(f"the precision and the mean of {', '.join(block.latents)}, jointly Gaussian; their log-normaliser")
     cov, log_det = (em.namer.fresh(f"{part}_{name}") for part in ("cov", "log_det"))
-    nested, shape, inner = _precision(f, block, held)
+    nested, shape, inner = precision_code(f, block, held)
     scope = em.lines if inner else em.outer
     scope.append(f"{cov}, {log_det} = gaussian_covariance([{nested}], {shape})")
     mean, log_z = (em.namer.fresh(f"{part}_{name}") for part in ("mean", "log_z"))
@@ -42,7 +42,7 @@ def emit_clamped(f: Function, block: Block) -> Array:
     held = covariance_axes(block)
     cov, log_det, whole = (em.namer.fresh(f"{part}_{name}") for part in ("cov", "log_det", "precision"))
     em.comment(f"{', '.join(block.latents)}: what is missing given what was seen, by pattern; their log-normaliser")
-    nested, shape, inner = _precision(f, block, tuple(i for i in held if i != pattern_index(block)))
+    nested, shape, inner = precision_code(f, block, tuple(i for i in held if i != pattern_index(block)))
     which = em.broadcast(em.value(El(f"pattern:{name}", block.home)), block.home).code
     free = f'prepared["the patterns of {name}"]'
     if any(i in block.home for i in held):
@@ -73,7 +73,7 @@ def _value(f: Function, block: Block, a: str) -> str:
     return f.emitter.broadcast(f.emitter.value(El(a, (*block.home, *g.rows[a]))), axes).code
 
 
-def _precision(f: Function, block: Block, held: Sequence[Ix]) -> tuple[str, str, bool]:
+def precision_code(f: Function, block: Block, held: Sequence[Ix]) -> tuple[str, str, bool]:
     """Code of the quadratic terms and of their shape; whether they stand inside the loop over chunks."""
     em, g = f.emitter, block.gaussian
     assert g is not None

@@ -11,6 +11,7 @@ from emdsl.derive.plan import Plan
 from emdsl.generate.clouds import density_lines
 from emdsl.generate.expectations import expectations_lines
 from emdsl.generate.helpers import helper_names, helper_source
+from emdsl.generate.linear_means import moments_lines, once_lines
 from emdsl.generate.meanfield import functions_of_meanfield
 from emdsl.generate.names import RESERVED, plain
 from emdsl.generate.networks import network_lines
@@ -95,12 +96,12 @@ def module_functions(printer: Printer) -> list[list[str]]:
     ]
     after = [
         *functions_of_meanfield(printer), *(density_lines(printer, c) for c in printer.plan.joint.clouds),
-        finer_lines(printer), expectations_lines(printer),
-        e_step_lines(printer), m_step_lines(printer), refine_lines(printer), log_prior_lines(printer),
-        posterior_lines(printer), path_lines(printer), rows_lines(printer), initial_lines(printer),
+        finer_lines(printer), expectations_lines(printer), once_lines(printer), e_step_lines(printer),
+        m_step_lines(printer), refine_lines(printer), log_prior_lines(printer), posterior_lines(printer),
+        path_lines(printer), rows_lines(printer), initial_lines(printer),
     ]  # fmt: skip
-    sums = sums_lines(printer.row_function(), printer.sums)  # those that the functions above turned out to read
-    made = [default_lines(printer), reference_lines(printer), *stacks, *networks, sums, prepare_lines(printer), *after]
+    sums = [sums_lines(printer.row_function(), printer.sums), moments_lines(printer)]  # that were read above
+    made = [default_lines(printer), reference_lines(printer), *stacks, *networks, *sums, prepare_lines(printer), *after]
     return [lines for lines in made if lines]
 
 

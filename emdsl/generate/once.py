@@ -12,16 +12,21 @@ from emdsl.derive.statistics import readable_name
 from emdsl.generate.context import Function
 from emdsl.generate.spelling import numbered
 
-KEY = 'prepared["the sums"]'
+SUMS, MOMENTS = "the sums", "the moments"
 
 
 @dataclass
 class Sums:
-    """The sums that the functions of a module read, by the names they have in `prepared`."""
+    """The sums that the functions of a module read, by the names they have in `prepared[key]`; who makes them."""
 
     known: Known
+    key: str = SUMS
     found: dict[DataSum, str] = field(default_factory=dict)
     readers: dict[DataSum, dict[object, None]] = field(default_factory=dict)  # numbers of the equations they stand in
+
+    @property
+    def maker(self) -> str:
+        return f"{self.key.removeprefix('the ')}_of_data"
 
     def name(self, s: DataSum, equation: object) -> str:
         self.readers.setdefault(s, {})[equation] = None
@@ -51,13 +56,19 @@ def sums_lines(f: Function, sums: Sums) -> list[str]:
         cell = f'"{name}": {em.broadcast(em.contract(factors, s.axes), s.axes).code},'
         cells += numbered([cell], *where)
         em.number(since, *where)
-    head = "def sums_of_data(prepared, rows):" if em.chunk else "def sums_of_data(prepared):"
-    doc = '"""Sums of data that no parameter touches: added up once, before the first iteration."""'
+    head = f"def {sums.maker}(prepared, rows):" if em.chunk else f"def {sums.maker}(prepared):"
+    doc = f'"""{DOC[sums.key]}"""'
     count = [f"{em.namer.rows} = row_count(rows)"] if em.chunk else []
     body = [doc, 'sizes = prepared["the sizes"]', *count, *f.prologue(), *em.outer, *em.lines]
     return [head, *("    " + line for line in (*body, "return {", *("    " + c for c in cells), "}"))]
 
 
-def prepare_sums(chunked: bool) -> str:
-    """The line of `prepare` that makes the sums."""
-    return 'out["the sums"] = ' + ("added_up(sums_of_data, out)" if chunked else "sums_of_data(out)")
+DOC = {
+    SUMS: "Sums of data that no parameter touches: added up once, before the first iteration.",
+    MOMENTS: "What all rows enter through where nothing is missing: added up once, before the first iteration.",
+}
+
+
+def made(sums: Sums, chunked: bool, whose: str = "out") -> str:
+    """Code that makes the sums."""
+    return f"added_up({sums.maker}, {whose})" if chunked else f"{sums.maker}({whose})"

@@ -18,10 +18,11 @@ from emdsl.generate.context import as_given, flat_axes, function
 from emdsl.generate.features import fold_lines
 from emdsl.generate.fields import field_line
 from emdsl.generate.incomplete import pattern_lines
+from emdsl.generate.linear_means import prepare_moments
 from emdsl.generate.names import Namer
 from emdsl.generate.networks import network_size
 from emdsl.generate.numeric import bounds
-from emdsl.generate.once import prepare_sums
+from emdsl.generate.once import MOMENTS, made
 from emdsl.generate.printer import Printer
 from emdsl.generate.spec import missing_policy, nested
 from emdsl.language import model as m
@@ -124,7 +125,8 @@ def prepare_lines(printer: Printer) -> list[str]:
             f'out["the features"] |= cached_features(out, {name}, ({_height(printer)}) * {_size(stack.row.dim)})'
         )
     if printer.sums.found:
-        lines.append(prepare_sums(bool(printer.chunk)))
+        lines.append(f'out["{printer.sums.key}"] = {made(printer.sums, bool(printer.chunk))}')
+    lines += prepare_moments(printer)
     cells = ", ".join(f'out["{n}"]' for n in plan.centred)
     lines += [f'out["the scale"] = out["the spread"] = data_scale([{cells}])', "return out"]
     doc = '"""What is computed once: centred data with rows last, masks, weights, and the chunks of rows."""'
@@ -292,7 +294,10 @@ def initial_lines(printer: Printer) -> list[str]:
         if printer.chunk:
             first.append(f'some = {{**prepared, "the chunks": [sample_rows({_size(printer.chunk)}, rng)]}}')
             if printer.sums.found:
-                first.append('some["the sums"] = added_up(sums_of_data, some)')
+                first.append(f'some["{printer.sums.key}"] = {made(printer.sums, True, "some")}')
+            if printer.once is not None:
+                first.append(f'if prepared["{MOMENTS}"] is not None:')
+                first.append(f'    some["{MOMENTS}"] = {made(printer.moments, True, "some")}')
             some = "some"
         refined = any(isinstance(u.rule, Numeric) and u.rule.data for u in plan.updates)
         after = (

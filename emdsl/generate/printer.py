@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 
 from emdsl.derive.block import Block
+from emdsl.derive.linear_means import without_rows
 from emdsl.derive.numbering import numbers
 from emdsl.derive.once import known_data
 from emdsl.derive.plan import Plan
@@ -14,7 +15,7 @@ from emdsl.generate.context import Function, chunk_dimension, function, row_dime
 from emdsl.generate.estep import emit_block, emit_joint_probabilities
 from emdsl.generate.features import Stacked
 from emdsl.generate.helpers import helper_names
-from emdsl.generate.once import Sums
+from emdsl.generate.once import MOMENTS, Sums
 
 
 class Printer:
@@ -26,14 +27,17 @@ class Printer:
         self.chunk = chunk_dimension(plan)
         self.helpers = helper_names()
         incomplete = (n for b in plan.elimination.blocks for n in b.latents)
-        self.sums = Sums(known_data(plan.joint.model, incomplete, plan.joint.tables, self.chunk))
+        known = known_data(plan.joint.model, incomplete, plan.joint.tables, self.chunk)
+        found = without_rows(plan, known)
+        self.once = None if isinstance(found, str) else found
+        self.sums, self.moments = Sums(known), Sums(known, MOMENTS)
         self.numbers = numbers(plan)  # of the derivation's equations, which comments name
         self.inference, self.stacks = self._inference()
 
     def function(self) -> Function:
         """An empty function of this module."""
         f = function(self.plan, self.helpers, self.chunk, self.rows)
-        f.sums = self.sums
+        f.sums = self.sums if self.once is None else None  # where rows are needed only with gaps, all is left to them
         return f
 
     def row_function(self) -> Function:

@@ -14,7 +14,7 @@ from emdsl.generate.context import Function
 from emdsl.generate.features import Stacked, fold_of
 from emdsl.generate.meanfield import bound_lines, sweep_lines
 from emdsl.generate.objective import term_value
-from emdsl.generate.once import summed_once
+from emdsl.generate.once import MOMENTS, summed_once
 from emdsl.generate.printer import Printer, indent
 from emdsl.generate.spelling import numbered
 
@@ -63,6 +63,8 @@ def e_step_lines(printer: Printer) -> list[str]:
         head = 'def e_step(params, data, prepared, factors=None, rng=None, sweep="all"):'
         return [head, *indent([doc, *sweep_lines(printer), *lines], 1)]
     doc = '"""Expected sufficient statistics (additive over data) and the log-likelihood, at these parameters."""'
+    if printer.once is not None:
+        lines = [f'if prepared["{MOMENTS}"] is not None:', "    return e_step_once(params, prepared)", *lines]
     return ["def e_step(params, data, prepared, rng=None):", *indent([doc, *lines], 1)]
 
 

@@ -182,24 +182,29 @@ def reference(data):
     }
 
 
-def sums_of_data(prepared, rows):
-    """Sums of data that no parameter touches: added up once, before the first iteration."""
+def moments_of_data(prepared, rows):
+    """What all rows enter through where nothing is missing: added up once, before the first iteration."""
     sizes = prepared["the sizes"]
     n_rows = row_count(rows)
-    weight = prepared["the weight"]
-    present_x = prepared["present x"]
     x = prepared["x"]
-    present_y = prepared["present y"]
     y = prepared["y"]
-    t = x[:, rows] ** 2  # (5.5), (12)
-    t_2 = y[rows] ** 2  # (5.9), (12)
+    weight = prepared["the weight"]
+    t = x[:, rows].sum(axis=0)  # (4)
+    features_truth = np.concatenate([np.reshape(np.broadcast_to(1.0, (n_rows,)), (-1, n_rows)), np.reshape(t, (-1, n_rows)), np.reshape(y[rows], (-1, n_rows))])  # (4)
+    part = weight[rows] * features_truth  # (5.2), (5.7), (5.13), (12)
+    t_2 = x[:, rows] ** 2  # (5.5), (12)
+    part_2 = weight[rows] * x[:, rows].sum(axis=0)  # (5.6)
+    t_3 = y[rows] ** 2  # (5.9), (12)
+    part_3 = weight[rows] * y[rows]  # (5.11)
     return {
-        "count": weight[rows].sum(),  # (5.1), (12)
-        "n_x": weight[rows] @ present_x[:, rows].sum(axis=0),  # (5.4), (12)
-        "x_x": weight[rows] @ t.sum(axis=0),  # (5.5), (12)
-        "n_y": weight[rows] @ present_y[rows],  # (5.8), (12)
-        "y_y": weight[rows] @ t_2,  # (5.9), (12)
+        "count": weight[rows].sum(),  # (5.1), (5.2), (5.4), (5.7), (5.8), (5.13), (12)
+        "features_features": (features_truth @ part.T).T,  # (5.2), (5.7), (5.13), (12)
+        "features": weight[rows] @ features_truth.T,  # (5.3), (5.12)
+        "x_x": weight[rows] @ t_2.sum(axis=0),  # (5.5), (12)
+        "features_x": features_truth @ part_2,  # (5.6)
+        "y_y": weight[rows] @ t_3,  # (5.9), (12)
         "y": weight[rows] @ y[rows],  # (5.10), (12)
+        "features_y": features_truth @ part_3,  # (5.11)
     }
 
 
@@ -216,7 +221,9 @@ def prepare(data, reference):
     out["the weights are even"] = data.weights is None
     out["the weight"] = np.ones(n) if data.weights is None else np.asarray(data.weights, float)
     out["the chunks"] = chunks((sizes["N"]), max(512, min(8192, 2**20 // max(10 * (8 + 2 * 1), (8) * 1))))
-    out["the sums"] = added_up(sums_of_data, out)
+    sizes["truth[features]"] = 1 + 1 + 1
+    few, gapless = sizes["truth[features]"] <= (sizes["N"]), data.masks.get("x") is None and data.masks.get("y") is None
+    out["the moments"] = added_up(moments_of_data, out) if few and gapless else None
     out["the scale"] = out["the spread"] = data_scale([out["y"]])
     return out
 
@@ -246,20 +253,91 @@ def expectations(params, prepared):
     return on
 
 
+def e_step_once(params, prepared):
+    """`e_step` where nothing is missing: means are linear in data, which enter through their moments alone."""
+    sizes = prepared["the sizes"]
+    s2 = params["s2"]
+    R = sizes["R"]
+    s2_x = params["s2_x"]
+    b = params["b"]
+    s2_y = params["s2_y"]
+    truth_features = sizes["truth[features]"]
+    mean = params["mean"]
+    reference_y = prepared["reference y"]
+    a = params["a"] - reference_y  # (13)
+    sum_count = prepared["the moments"]["count"]
+    sum_features_features = prepared["the moments"]["features_features"]
+    sum_features = prepared["the moments"]["features"]
+    sum_x_x = prepared["the moments"]["x_x"]
+    sum_features_x = prepared["the moments"]["features_x"]
+    sum_y_y = prepared["the moments"]["y_y"]
+    sum_y = prepared["the moments"]["y"]
+    sum_features_y = prepared["the moments"]["features_y"]
+    # (4) one covariance of truth for all rows; means as multiples of data
+    cov_truth = -0.5 / (((-0.5) / s2) + ((-0.5) * R / s2_x) + ((-0.5) * (b ** 2) / s2_y))  # (4)
+    norm_truth = 0.5 * ((1) * math.log(2 * np.pi) - -np.log(cov_truth))  # (4)
+    linear_truth = np.concatenate([np.reshape((mean / s2) - a * b / s2_y, (1,)), np.reshape((1 / s2_x), (1,)), np.reshape((b / s2_y), (1,))], axis=-1)  # (4)
+    slope_truth = (cov_truth * linear_truth)  # (4)
+    # (5) expected statistics
+    S_count = sum_count  # (5.1)
+    S_square_truth = (cov_truth * sum_count) + (slope_truth @ (slope_truth @ sum_features_features))  # (5.2)
+    S_truth = (slope_truth @ sum_features)  # (5.3)
+    S_n_x = (R * sum_count)  # (5.4)
+    S_x_x = sum_x_x  # (5.5)
+    S_x_truth = (slope_truth @ sum_features_x)  # (5.6)
+    S_n_x_square_truth = (R * cov_truth * sum_count) + (R * (slope_truth @ (slope_truth @ sum_features_features)))  # (5.7)
+    S_n_y = sum_count  # (5.8)
+    S_y_y = sum_y_y  # (5.9)
+    S_y = sum_y  # (5.10)
+    S_y_truth = (slope_truth @ sum_features_y)  # (5.11)
+    S_n_y_truth = (slope_truth @ sum_features)  # (5.12)
+    S_n_y_square_truth = (cov_truth * sum_count) + (slope_truth @ (slope_truth @ sum_features_features))  # (5.13)
+    # (12) the log-likelihood, term by term
+    log_likelihood = 0.0
+    log_likelihood += ((-0.5) * log0(s2) * sum_count)
+    log_likelihood += ((-0.5) * math.log(2) * sum_count)
+    log_likelihood += ((-0.5) * math.log(np.pi) * sum_count)
+    log_likelihood += ((-0.5) * (mean ** 2) / s2 * sum_count)
+    log_likelihood += ((-0.5) * R * log0(s2_x) * sum_count)
+    log_likelihood += ((-0.5) * R * math.log(2) * sum_count)
+    log_likelihood += ((-0.5) * R * math.log(np.pi) * sum_count)
+    log_likelihood += ((-0.5) / s2_x * sum_x_x)
+    log_likelihood += ((-0.5) * log0(s2_y) * sum_count)
+    log_likelihood += ((-0.5) * math.log(2) * sum_count)
+    log_likelihood += ((-0.5) * math.log(np.pi) * sum_count)
+    log_likelihood += ((-0.5) / s2_y * sum_y_y)
+    log_likelihood += (a / s2_y * sum_y)
+    log_likelihood += ((-0.5) * (a ** 2) / s2_y * sum_count)
+    log_likelihood += (norm_truth * sum_count)
+    log_likelihood += ((0.5) * (slope_truth @ (linear_truth @ sum_features_features)))
+    return {
+        "log_likelihood": float(honest(log_likelihood)),  # (12)
+        "count": S_count,  # (5.1)
+        "square_truth": S_square_truth,  # (5.2)
+        "truth": S_truth,  # (5.3)
+        "n_x": S_n_x,  # (5.4)
+        "x_x": S_x_x,  # (5.5)
+        "x_truth": S_x_truth,  # (5.6)
+        "n_x_square_truth": S_n_x_square_truth,  # (5.7)
+        "n_y": S_n_y,  # (5.8)
+        "y_y": S_y_y,  # (5.9)
+        "y": S_y,  # (5.10)
+        "y_truth": S_y_truth,  # (5.11)
+        "n_y_truth": S_n_y_truth,  # (5.12)
+        "n_y_square_truth": S_n_y_square_truth,  # (5.13)
+    }
+
+
 def e_step(params, data, prepared, rng=None):
     """Expected sufficient statistics (additive over data) and the log-likelihood, at these parameters."""
+    if prepared["the moments"] is not None:
+        return e_step_once(params, prepared)
     sizes = prepared["the sizes"]
-    sum_count = prepared["the sums"]["count"]
     weight = prepared["the weight"]
-    sum_n_x = prepared["the sums"]["n_x"]
-    sum_x_x = prepared["the sums"]["x_x"]
-    x = prepared["x"]
     present_x = prepared["present x"]
-    sum_n_y = prepared["the sums"]["n_y"]
-    sum_y_y = prepared["the sums"]["y_y"]
-    sum_y = prepared["the sums"]["y"]
-    y = prepared["y"]
+    x = prepared["x"]
     present_y = prepared["present y"]
+    y = prepared["y"]
     s2 = params["s2"]
     mean = params["mean"]
     s2_x = params["s2_x"]
@@ -267,10 +345,16 @@ def e_step(params, data, prepared, rng=None):
     reference_y = prepared["reference y"]
     a = params["a"] - reference_y  # (13)
     on = expectations(params, prepared)
+    S_count = 0.0
     S_square_truth = 0.0
     S_truth = 0.0
+    S_n_x = 0.0
+    S_x_x = 0.0
     S_x_truth = 0.0
     S_n_x_square_truth = 0.0
+    S_n_y = 0.0
+    S_y_y = 0.0
+    S_y = 0.0
     S_y_truth = 0.0
     S_n_y_truth = 0.0
     S_n_y_square_truth = 0.0
@@ -279,12 +363,20 @@ def e_step(params, data, prepared, rng=None):
         n_rows = row_count(rows)
         moments_truth, log_z_truth = on(rows, rng)
         # (5) expected statistics, added up
+        S_count = S_count + weight[rows].sum()  # (5.1)
         S_square_truth = S_square_truth + moments_truth["square"] @ weight[rows]  # (5.2)
         S_truth = S_truth + moments_truth["id"] @ weight[rows]  # (5.3)
+        S_n_x = S_n_x + present_x[:, rows].sum(axis=0) @ weight[rows]  # (5.4)
+        t = x[:, rows] ** 2  # (5.5)
+        S_x_x = S_x_x + t.sum(axis=0) @ weight[rows]  # (5.5)
         part = x[:, rows].sum(axis=0) * moments_truth["id"]  # (5.6)
         S_x_truth = S_x_truth + weight[rows] @ part  # (5.6)
         part_2 = present_x[:, rows].sum(axis=0) * moments_truth["square"]  # (5.7)
         S_n_x_square_truth = S_n_x_square_truth + weight[rows] @ part_2  # (5.7)
+        S_n_y = S_n_y + present_y[rows] @ weight[rows]  # (5.8)
+        t_2 = y[rows] ** 2  # (5.9)
+        S_y_y = S_y_y + t_2 @ weight[rows]  # (5.9)
+        S_y = S_y + y[rows] @ weight[rows]  # (5.10)
         part_3 = y[rows] * moments_truth["id"]  # (5.11)
         S_y_truth = S_y_truth + weight[rows] @ part_3  # (5.11)
         part_4 = present_y[rows] * moments_truth["id"]  # (5.12)
@@ -292,29 +384,21 @@ def e_step(params, data, prepared, rng=None):
         part_5 = present_y[rows] * moments_truth["square"]  # (5.13)
         S_n_y_square_truth = S_n_y_square_truth + weight[rows] @ part_5  # (5.13)
         # (12) the log-likelihood, added up
+        log_likelihood += (-0.5) * log0(s2) * weight[rows].sum()
+        log_likelihood += (-0.5) * math.log(2) * weight[rows].sum()
+        log_likelihood += (-0.5) * math.log(np.pi) * weight[rows].sum()
+        log_likelihood += (-0.5) * (mean ** 2) / s2 * weight[rows].sum()
+        log_likelihood += (-0.5) * log0(s2_x) * (present_x[:, rows].sum(axis=0) @ weight[rows])
+        log_likelihood += (-0.5) * math.log(2) * (present_x[:, rows].sum(axis=0) @ weight[rows])
+        log_likelihood += (-0.5) * math.log(np.pi) * (present_x[:, rows].sum(axis=0) @ weight[rows])
+        log_likelihood += (-0.5) / s2_x * (t.sum(axis=0) @ weight[rows])
+        log_likelihood += (-0.5) * log0(s2_y) * (present_y[rows] @ weight[rows])
+        log_likelihood += (-0.5) * math.log(2) * (present_y[rows] @ weight[rows])
+        log_likelihood += (-0.5) * math.log(np.pi) * (present_y[rows] @ weight[rows])
+        log_likelihood += (-0.5) / s2_y * (t_2 @ weight[rows])
+        log_likelihood += a / s2_y * (y[rows] @ weight[rows])
+        log_likelihood += (-0.5) * (a ** 2) / s2_y * (present_y[rows] @ weight[rows])
         log_likelihood += log_z_truth @ weight[rows]
-    # (5) expected statistics that lack the rows
-    S_count = sum_count  # (5.1)
-    S_n_x = sum_n_x  # (5.4)
-    S_x_x = sum_x_x  # (5.5)
-    S_n_y = sum_n_y  # (5.8)
-    S_y_y = sum_y_y  # (5.9)
-    S_y = sum_y  # (5.10)
-    # (12) the log-likelihood's terms that lack the rows
-    log_likelihood += (-0.5) * log0(s2) * sum_count
-    log_likelihood += (-0.5) * math.log(2) * sum_count
-    log_likelihood += (-0.5) * math.log(np.pi) * sum_count
-    log_likelihood += (-0.5) * (mean ** 2) / s2 * sum_count
-    log_likelihood += (-0.5) * log0(s2_x) * sum_n_x
-    log_likelihood += (-0.5) * math.log(2) * sum_n_x
-    log_likelihood += (-0.5) * math.log(np.pi) * sum_n_x
-    log_likelihood += (-0.5) / s2_x * sum_x_x
-    log_likelihood += (-0.5) * log0(s2_y) * sum_n_y
-    log_likelihood += (-0.5) * math.log(2) * sum_n_y
-    log_likelihood += (-0.5) * math.log(np.pi) * sum_n_y
-    log_likelihood += (-0.5) / s2_y * sum_y_y
-    log_likelihood += a / s2_y * sum_y
-    log_likelihood += (-0.5) * (a ** 2) / s2_y * sum_n_y
     return {
         "log_likelihood": float(honest(log_likelihood)),  # (12)
         "count": S_count,  # (5.1)
@@ -447,7 +531,8 @@ def initial(data, prepared, rng):
     sizes = prepared["the sizes"]
     reference_y = prepared["reference y"]
     some = {**prepared, "the chunks": [sample_rows((sizes["N"]), rng)]}
-    some["the sums"] = added_up(sums_of_data, some)
+    if prepared["the moments"] is not None:
+        some["the moments"] = added_up(moments_of_data, some)
     
     def draw():
         params = {

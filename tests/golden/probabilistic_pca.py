@@ -127,20 +127,22 @@ def reference(data):
     }
 
 
-def sums_of_data(prepared, rows):
-    """Sums of data that no parameter touches: added up once, before the first iteration."""
+def moments_of_data(prepared, rows):
+    """What all rows enter through where nothing is missing: added up once, before the first iteration."""
     sizes = prepared["the sizes"]
     n_rows = row_count(rows)
-    weight = prepared["the weight"]
-    present_x = prepared["present x"]
     x = prepared["x"]
+    weight = prepared["the weight"]
+    features_y = np.concatenate([x[:, rows], np.reshape(np.broadcast_to(1.0, (n_rows,)), (-1, n_rows))])  # (4)
     t = x[:, rows] ** 2  # (5.2), (9)
+    part = weight[rows] * features_y  # (5.4)
     return {
-        "n_x": weight[rows] @ present_x[:, rows].sum(axis=0),  # (5.1), (9)
+        "count": weight[rows].sum(),  # (5.1), (5.5), (5.8), (9)
         "x_x": weight[rows] @ t.sum(axis=0),  # (5.2), (9)
         "x": weight[rows] @ x[:, rows].T,  # (5.3), (9)
-        "n_x_2": weight[rows] @ present_x[:, rows].T,  # (5.5), (9)
-        "count": weight[rows].sum(),  # (9)
+        "features_x": x[:, rows] @ part.T,  # (5.4)
+        "features": weight[rows] @ features_y.T,  # (5.6)
+        "features_features": (features_y @ part.T).T,  # (5.7), (9)
     }
 
 
@@ -155,7 +157,9 @@ def prepare(data, reference):
     out["the weights are even"] = data.weights is None
     out["the weight"] = np.ones(n) if data.weights is None else np.asarray(data.weights, float)
     out["the chunks"] = chunks((sizes["N"]), max(512, min(8192, 2**20 // max(10 * (8 + 2 * 1), (8) * 1))))
-    out["the sums"] = added_up(sums_of_data, out)
+    sizes["y[features]"] = (sizes["D"]) + 1
+    few, gapless = sizes["y[features]"] <= (sizes["N"]), data.masks.get("x") is None
+    out["the moments"] = added_up(moments_of_data, out) if few and gapless else None
     out["the scale"] = out["the spread"] = data_scale([out["x"]])
     return out
 
@@ -183,54 +187,109 @@ def expectations(params, prepared):
     return on
 
 
+def e_step_once(params, prepared):
+    """`e_step` where nothing is missing: means are linear in data, which enter through their moments alone."""
+    sizes = prepared["the sizes"]
+    Q = sizes["Q"]
+    s2 = params["s2"]
+    load = params["load"]
+    y_features = sizes["y[features]"]
+    D = sizes["D"]
+    reference_x = prepared["reference x"]
+    mean = params["mean"] - reference_x  # (10)
+    sum_count = prepared["the moments"]["count"]
+    sum_x_x = prepared["the moments"]["x_x"]
+    sum_x = prepared["the moments"]["x"]
+    sum_features_x = prepared["the moments"]["features_x"]
+    sum_features = prepared["the moments"]["features"]
+    sum_features_features = prepared["the moments"]["features_features"]
+    # (4) one covariance of y for all rows; means as multiples of data
+    cov_y, log_det_y = gaussian_covariance([[np.broadcast_to((((-0.5) * ((np.arange(Q)[:, None] == np.arange(Q)) + 0.0)) + ((-0.5) / s2 * (load.T @ load)))[:, :, None], (Q, Q, 1))]], (0, [1], 1))  # (4)
+    norm_y = 0.5 * ((Q) * math.log(2 * np.pi) - log_det_y.item())  # (4)
+    linear_y = np.concatenate([((1 / s2) * load).T, np.reshape((-(1 / s2) * (mean @ load)), (Q, 1,))], axis=-1)  # (4)
+    slope_y = (cov_y[0][0][..., 0] @ linear_y)  # (4)
+    t = mean ** 2  # (9)
+    # (5) expected statistics
+    S_n_x = (D * sum_count)  # (5.1)
+    S_x_x = sum_x_x  # (5.2)
+    S_x = sum_x  # (5.3)
+    S_x_y = (slope_y @ sum_features_x.T).T  # (5.4)
+    S_n_x_2 = np.broadcast_to(sum_count, (D,))  # (5.5)
+    S_n_x_y = np.broadcast_to((slope_y @ sum_features), (D, Q))  # (5.6)
+    S_n_x_y_y = np.broadcast_to((slope_y @ (slope_y @ sum_features_features).T).T, (D, Q, Q))  # (5.7)
+    S_n_x_cov_y = np.broadcast_to((sum_count * cov_y[0][0][..., 0]), (D, Q, Q))  # (5.8)
+    # (9) the log-likelihood, term by term
+    log_likelihood = 0.0
+    log_likelihood += ((-0.5) * Q * (math.log(2) + math.log(np.pi)) * sum_count)
+    log_likelihood += ((-0.5) * D * log0(s2) * sum_count)
+    log_likelihood += ((-0.5) * D * math.log(2) * sum_count)
+    log_likelihood += ((-0.5) * D * math.log(np.pi) * sum_count)
+    log_likelihood += ((-0.5) / s2 * sum_x_x)
+    log_likelihood += ((1 / s2) * (mean @ sum_x))
+    log_likelihood += ((-0.5) / s2 * sum_count * t.sum())
+    log_likelihood += (norm_y * sum_count)
+    log_likelihood += ((0.5) * np.tensordot(sum_features_features, linear_y.T @ slope_y, ([0, 1], [0, 1])))
+    return {
+        "log_likelihood": float(honest(log_likelihood)),  # (9)
+        "n_x": S_n_x,  # (5.1)
+        "x_x": S_x_x,  # (5.2)
+        "x": S_x,  # (5.3)
+        "x_y": S_x_y,  # (5.4)
+        "n_x_2": S_n_x_2,  # (5.5)
+        "n_x_y": S_n_x_y,  # (5.6)
+        "n_x_y_y": S_n_x_y_y,  # (5.7)
+        "n_x_cov_y": S_n_x_cov_y,  # (5.8)
+    }
+
+
 def e_step(params, data, prepared, rng=None):
     """Expected sufficient statistics (additive over data) and the log-likelihood, at these parameters."""
+    if prepared["the moments"] is not None:
+        return e_step_once(params, prepared)
     sizes = prepared["the sizes"]
-    sum_n_x = prepared["the sums"]["n_x"]
-    sum_x_x = prepared["the sums"]["x_x"]
-    sum_x = prepared["the sums"]["x"]
-    x = prepared["x"]
-    weight = prepared["the weight"]
-    sum_n_x_2 = prepared["the sums"]["n_x_2"]
     present_x = prepared["present x"]
+    weight = prepared["the weight"]
+    x = prepared["x"]
     Q = sizes["Q"]
-    sum_count = prepared["the sums"]["count"]
     s2 = params["s2"]
     reference_x = prepared["reference x"]
     mean = params["mean"] - reference_x  # (10)
     on = expectations(params, prepared)
+    S_n_x = 0.0
+    S_x_x = 0.0
+    S_x = 0.0
     S_x_y = 0.0
+    S_n_x_2 = 0.0
     S_n_x_y = 0.0
     S_n_x_y_y = 0.0
     S_n_x_cov_y = 0.0
-    t = mean ** 2  # (9)
+    t_2 = mean ** 2  # (9)
     log_likelihood = 0.0
     for rows in prepared["the chunks"]:
         n_rows = row_count(rows)
         mean_y, cov_y, log_z_y = on(rows, rng)
         # (5) expected statistics, added up
+        S_n_x = S_n_x + present_x[:, rows].sum(axis=0) @ weight[rows]  # (5.1)
+        t = x[:, rows] ** 2  # (5.2)
+        S_x_x = S_x_x + t.sum(axis=0) @ weight[rows]  # (5.2)
+        S_x = S_x + x[:, rows] @ weight[rows]  # (5.3)
         part = x[:, rows] * weight[rows]  # (5.4)
         S_x_y = S_x_y + (mean_y[0] @ part.T).T  # (5.4)
+        S_n_x_2 = S_n_x_2 + present_x[:, rows] @ weight[rows]  # (5.5)
         part_2 = present_x[:, rows] * weight[rows]  # (5.6)
         S_n_x_y = S_n_x_y + (mean_y[0] @ part_2.T).T  # (5.6)
         part_3 = mean_y[0][:, None, :] * mean_y[0]  # (5.7)
         S_n_x_y_y = S_n_x_y_y + np.tensordot(part_2, part_3, ([1], [2]))  # (5.7)
         S_n_x_cov_y = S_n_x_cov_y + np.tensordot(cov_y[0][0], part_2, ([2], [1])).transpose(2, 0, 1)  # (5.8)
         # (9) the log-likelihood, added up
+        log_likelihood += (-0.5) * Q * (math.log(2) + math.log(np.pi)) * weight[rows].sum()
+        log_likelihood += (-0.5) * log0(s2) * (present_x[:, rows].sum(axis=0) @ weight[rows])
+        log_likelihood += (-0.5) * math.log(2) * (present_x[:, rows].sum(axis=0) @ weight[rows])
+        log_likelihood += (-0.5) * math.log(np.pi) * (present_x[:, rows].sum(axis=0) @ weight[rows])
+        log_likelihood += (-0.5) / s2 * (t.sum(axis=0) @ weight[rows])
+        log_likelihood += (1 / s2) * (mean @ (x[:, rows] @ weight[rows]))
+        log_likelihood += (-0.5) / s2 * (t_2 @ (present_x[:, rows] @ weight[rows]))
         log_likelihood += log_z_y @ weight[rows]
-    # (5) expected statistics that lack the rows
-    S_n_x = sum_n_x  # (5.1)
-    S_x_x = sum_x_x  # (5.2)
-    S_x = sum_x  # (5.3)
-    S_n_x_2 = sum_n_x_2  # (5.5)
-    # (9) the log-likelihood's terms that lack the rows
-    log_likelihood += (-0.5) * Q * (math.log(2) + math.log(np.pi)) * sum_count
-    log_likelihood += (-0.5) * log0(s2) * sum_n_x
-    log_likelihood += (-0.5) * math.log(2) * sum_n_x
-    log_likelihood += (-0.5) * math.log(np.pi) * sum_n_x
-    log_likelihood += (-0.5) / s2 * sum_x_x
-    log_likelihood += (1 / s2) * (mean @ sum_x)
-    log_likelihood += (-0.5) / s2 * (t @ sum_n_x_2)
     return {
         "log_likelihood": float(honest(log_likelihood)),  # (9)
         "n_x": S_n_x,  # (5.1)
@@ -335,7 +394,8 @@ def initial(data, prepared, rng):
     reference_x = prepared["reference x"]
     Q = sizes["Q"]
     some = {**prepared, "the chunks": [sample_rows((sizes["N"]), rng)]}
-    some["the sums"] = added_up(sums_of_data, some)
+    if prepared["the moments"] is not None:
+        some["the moments"] = added_up(moments_of_data, some)
     
     def draw():
         params = {
