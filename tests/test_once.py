@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from gallery import compiled
 from scipy.stats import multivariate_normal
 
 import emdsl
@@ -165,6 +166,11 @@ for n in N:
     given year[n] : index[K]
     observed y[n] ~ Normal(a[farm[n]] + c[year[n]], sd = s)
 """
+
+
+def test_a_mean_that_is_no_multiple_of_data_keeps_the_rows() -> None:
+    """A normal latent of which only the sign is seen has a mean by way of the normal distribution function."""
+    assert "e_step_once" not in compiled("probit_regression").source
 
 
 def test_no_table_of_pairs_of_elements() -> None:

@@ -111,7 +111,7 @@ def _closes(t: Term, out: Sequence[Ix], rows: frozenset[str], known: Known) -> b
 
 def _linear(block: Block, known: Known) -> Linear | str:
     """The block with its linear terms as multiples of features of a row; or why not."""
-    if block.chain or block.network or block.field or block.states:
+    if block.chain or block.network or block.field or block.states or block.cuts:
         return "its posterior is no function of one row's linear terms"
     if not block.home or known.whole not in (None, *(i.dim for i in block.home)):
         return "it lies on no row"
