@@ -114,7 +114,8 @@ def compare(node: Any, edge: Any, first: Any, lengths: list[int], shape: tuple[i
     _, gated, depth, varies = shape
     lanes = sequences(np.concatenate([[0], np.cumsum(lengths)[:-1]]), np.array(lengths))
     with np.errstate(all="ignore"):
-        q, log_z, parts = chains(node.copy(), edge, first, lanes, shape)
+        log_z, parts = chains(node.copy(), edge, first, lanes, shape)
+    q = parts.q
     best, weight = paths(node, edge, first, lanes, shape)
     for g in range(node.shape[1] if gated else 1):
 
@@ -171,7 +172,7 @@ def test_states_that_are_kept_for_ever_are_not_lost() -> None:
 def test_a_start_is_drawn_as_its_nodes_have_it() -> None:
     rng = np.random.default_rng(4)
     node, edge, first = tables(rng, 3, 1, [5, 2], 0, False, 0.0)
-    q = chains(node.copy(), edge, first, sequences(np.array([0, 5]), np.array([5, 2])), (1, 0, 1, False), rng)[0]
+    q = chains(node.copy(), edge, first, sequences(np.array([0, 5]), np.array([5, 2])), (1, 0, 1, False), rng)[1].q
     np.testing.assert_allclose(q, np.exp(node) / np.exp(node).sum(0), rtol=1e-12)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from emdsl.derive import expr as x
 from emdsl.derive.block import Block
 from emdsl.derive.chains import EDGE, FIRST, Chain
-from emdsl.derive.expr import El, Expr, Ix
+from emdsl.derive.expr import El, Expr, Idx, Ix
 from emdsl.derive.terms import Term
 from emdsl.generate.arrays import Array, Leaf
 from emdsl.generate.context import Function, size_expression
@@ -62,6 +62,11 @@ def sequence_lines(block: Block) -> list[str]:
     return [f"{target} = sequences(np.arange({count}) * ({length}), np.full({count}, {length}))"]
 
 
+def sequences_of(block: Block) -> str:
+    """Code of where the sequences of a chain lie."""
+    return f'prepared["the sequences of {block.name}"]'
+
+
 def varies(block: Block) -> bool:
     """Whether what ties an element to those before it differs from row to row."""
     edges = [t for t, role in zip(block.terms, block.roles, strict=True) if role == EDGE]
@@ -79,16 +84,16 @@ def emit_chain(f: Function, block: Block, table: str) -> None:
     em, chain, name = f.emitter, block.chain, block.name
     assert chain is not None
     edge, first = tables(f, block, chain)
-    q, log_z, parts = (em.namer.fresh(f"{part}_{name}") for part in ("q", "log_z", "chain"))
+    log_z, parts = (em.namer.fresh(f"{part}_{name}") for part in ("log_z", "chain"))
     arguments = f"{table}, {edge.code}, [{', '.join(a.code for a in first)}]"
-    arguments += f', prepared["the sequences of {name}"], ({shape_of(block)})'
+    arguments += f", {sequences_of(block)}, ({shape_of(block)})"
     if f.largest:
         path = em.namer.fresh(f"paths_{name}")
         em.lines.append(f"{path}, {log_z} = paths({arguments})")
         f.runtime[f"c:{name}"] = Leaf(path, (), True)
         f.runtime[f"A:{name}"] = Leaf(log_z, tuple(range(len(block.gates) + len(chain.outer))), True)
         return
-    em.lines.append(f"{q}, {log_z}, {parts} = chains({arguments}, rng)")
+    em.lines.append(f"{log_z}, {parts} = chains({arguments}, rng)")
     own, outer = (*block.states, *block.gates, *block.home), (*block.gates, *chain.outer)
     pair = (*chain.before, *own)
 
@@ -100,7 +105,7 @@ def emit_chain(f: Function, block: Block, table: str) -> None:
 
     rest = (*block.gates, *block.home)
     after = (*pair[len(block.states) : len(chain.before)], *own)
-    keep("c", q, own)
+    keep("c", f"{parts}.q", own)
     keep("A", log_z, outer)
     keep("from", f"{parts}.before", (*chain.before, *rest))
     keep("edge", f"{parts}.edge", edge.axes)
@@ -160,10 +165,32 @@ def _sum_of(block: Block, factors: Sequence[Expr], axes: Sequence[Ix]) -> tuple[
         return None
     if weight is None:
         return pair, None
-    own = x.substitute(weight, dict(zip(home, block.home, strict=True)))  # type: ignore[arg-type]
+    found = by_sequence(weight, block, home)
+    return None if found is None else (pair, found)
+
+
+def by_sequence(weight: El, block: Block, home: Sequence[Idx]) -> El | None:
+    """The weight of an element at `home` as one of its sequence; None where it is none."""
+    chain = block.chain
+    assert chain is not None
+    own = x.substitute(weight, {i: j for i, j in zip(home, block.home, strict=True) if isinstance(i, Ix)})
     if not isinstance(own, El) or any(i not in chain.rows for i in own.idx):
         return None
-    return pair, El(":weight", tuple(chain.outer[chain.rows.index(i)] for i in own.idx))
+    return El(":weight", tuple(chain.outer[chain.rows.index(i)] for i in own.idx))
+
+
+def weighted_sequences(f: Function, block: Block) -> bool:
+    """Whether sample weights are weights of this chain's sequences."""
+    return block.chain is not None and f.plan.weighted in [i.dim for i in block.chain.outer]
+
+
+def sequence_weight(f: Function, block: Block) -> str:
+    """Code of how often each sequence of a chain counts; "" where all count once."""
+    if block.chain is None or not weighted_sequences(f, block):
+        return ""
+    em, outer = f.emitter, block.chain.outer
+    own = next(i for i in outer if i.dim == f.plan.weighted)
+    return em.broadcast(em.value(El(":weight", (own,))), outer).code
 
 
 def pair_sums(f: Function, factors: Sequence[Expr], axes: Sequence[Ix]) -> list[Expr]:

@@ -63,7 +63,11 @@ def _emit_discrete(f: Function, block: Block, stacked: bool) -> Stacked | None:
     elif stack is not None:
         product = emit_stack(f, stack)
         em.lines.append(f"{table} = {product.code}")
-        if len(block.states) > 1:
+        laid = block.chain is not None and not f.largest
+        if laid and (others or absent(block)):
+            em.lines.append(f"{table} = out_of_lanes({table})")
+            laid = False
+        if len(block.states) > 1 and not laid:
             shape = ", ".join(em.length(i) for i in axes)
             em.lines.append(f"{table} = {table}.reshape({shape})")
     else:

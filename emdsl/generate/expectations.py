@@ -34,7 +34,11 @@ def _seeded(printer: Printer, lines: Sequence[str]) -> list[str]:
         if " = chains(" in line:
             table, block = line.split("chains(")[1].split(",")[0], _chained(printer, line)
             rows = rows_of_data(printer, printer.inference, block)
-            out += ["if rng is not None:", f"    {table} = np.log(seeded({table}, {len(block.states)}, {rows}, rng))"]
+            own = f"out_of_lanes({table})"  # what a start is drawn from stands in the order of the data
+            if len(block.states) > 1:
+                axes = (*block.states, *block.gates, *block.home)
+                own += f".reshape({', '.join(printer.inference.emitter.length(i) for i in axes)})"
+            out += ["if rng is not None:", f"    {table} = np.log(seeded({own}, {len(block.states)}, {rows}, rng))"]
         out.append(line)
         if " = normalise(" in line:
             q = line.split(",")[0].strip()
@@ -54,8 +58,8 @@ def _seeded(printer: Printer, lines: Sequence[str]) -> list[str]:
 
 def _chained(printer: Printer, line: str) -> Block:
     """The block whose recursion a line calls."""
-    q, blocks = line.split(",")[0], printer.plan.elimination.blocks
-    return next(b for b in blocks if b.chain and printer.inference.runtime[f"c:{b.name}"].code == q)
+    made, blocks = line.split(" = ")[0].split(", ")[1].strip(), printer.plan.elimination.blocks
+    return next(b for b in blocks if b.chain and printer.inference.runtime[f"chain:{b.name}"].code == made)
 
 
 def _weights_of_rows(printer: Printer, block: Block) -> str:

@@ -17,6 +17,7 @@ from emdsl.derive.once import unbounded
 from emdsl.derive.statistics import drop_presence
 from emdsl.derive.terms import Term
 from emdsl.generate.arrays import Array
+from emdsl.generate.chains import sequences_of
 from emdsl.generate.context import Function
 
 
@@ -147,11 +148,15 @@ def emit_stack(f: Function, stack: Stacked) -> Array:
     em.outer.append(f"{coefficients} = np.concatenate([{', '.join(columns)}], axis=1)")
     name = em.namer.fresh(f"features_of_{stack.block.name}")
     stack.gapless = gapless(stack.features)
-    product = f"{coefficients} @ {stack.code}"
-    if stack.gapless is not None:
-        product = f"log_table({coefficients}, {stack.code}, {fold_of(stack)})"
     rows = em.namer.cut if em.chunk else f"slice(0, {em.size(stack.row.dim)})"
-    em.lines.append(f"{stack.code} = row_features(prepared, {rows}, {name})")
+    fold = fold_of(stack) if stack.gapless is not None else ""
+    if stack.block.chain is not None and not f.largest:  # in lanes from here to the statistics
+        lanes = sequences_of(stack.block)
+        em.lines.append(f"{stack.code} = lane_features(prepared, {lanes}, {rows}, {name})")
+        product = f"lane_table({coefficients}, {stack.code}{f', {fold}' if fold else ''})"
+    else:
+        em.lines.append(f"{stack.code} = row_features(prepared, {rows}, {name})")
+        product = f"log_table({coefficients}, {stack.code}, {fold})" if fold else f"{coefficients} @ {stack.code}"
     stack.function = _features_function(f, stack, name)
     return Array(product, (Ix("flat", "states"), stack.row), True, atomic=False)
 

@@ -13,7 +13,7 @@ from emdsl.derive.scope import Scope
 from emdsl.derive.slopes import components
 from emdsl.derive.solve import Numeric
 from emdsl.generate.arrays import Emitter, Leaf
-from emdsl.generate.chains import reach_lines, sequence_lines
+from emdsl.generate.chains import reach_lines, sequence_lines, sequences_of
 from emdsl.generate.context import as_given, flat_axes, function
 from emdsl.generate.features import fold_lines
 from emdsl.generate.fields import field_line
@@ -121,9 +121,11 @@ def prepare_lines(printer: Printer) -> list[str]:
     for stack in printer.stacks:
         lines += fold_lines(stack, _size)
         name = stack.function[0].split("(")[0].removeprefix("def ")
-        lines.append(
-            f'out["the features"] |= cached_features(out, {name}, ({_height(printer)}) * {_size(stack.row.dim)})'
-        )
+        numbers = f"({_height(printer)}) * {_size(stack.row.dim)}"
+        kept = f"cached_features(out, {name}, {numbers})"
+        if stack.block.chain is not None:
+            kept = f"kept_in_lanes(out, {sequences_of(stack.block).replace('prepared', 'out', 1)}, {name}, {numbers})"
+        lines.append(f'out["the features"] |= {kept}')
     if printer.sums.found:
         lines.append(f'out["{printer.sums.key}"] = {made(printer.sums, bool(printer.chunk))}')
     lines += prepare_moments(printer)

@@ -9,7 +9,7 @@ from emdsl.derive import expr as x
 from emdsl.derive.expr import El, Expr, Ix
 from emdsl.derive.statistics import Statistic, drop_presence
 from emdsl.generate.arrays import Array
-from emdsl.generate.chains import pair_sums
+from emdsl.generate.chains import by_sequence, pair_sums, sequence_weight, weighted_sequences
 from emdsl.generate.context import Function
 from emdsl.generate.features import Stacked, fold_of
 from emdsl.generate.meanfield import bound_lines, sweep_lines
@@ -137,6 +137,15 @@ def _stack_lines(printer: Printer, f: Function) -> tuple[list[str], list[str], d
             continue
         for dim in dict.fromkeys(i.dim for feature in stack.features for i in feature.axes):
             em.size(dim)  # the cuts of the stack are written with these lengths
+        if stack.block.chain is not None:
+            counts = sequence_weight(f, stack.block)
+            made = f"{f.runtime[f'chain:{stack.block.name}'].code}.along({stack.code}{counts and f', {counts}'})"
+            lines.append(f"{total} = {total} + {made}")
+            em.outer.append(f"{total} = 0.0")
+            if stack.gapless is not None:
+                after.append(f"{total} = unfolded({total}, {fold_of(stack)})")
+            slices.update(found)
+            continue
         q: Expr = El(f"q:{stack.block.name}", (*stack.block.states, stack.row))
         if printer.plan.weighted == stack.row.dim:
             (q,) = _weighted(printer, f, [q, El(":weight", (stack.row,))])
@@ -160,7 +169,9 @@ def _slice(printer: Printer, f: Function, stack: Stacked, s: Statistic, total: s
         return None
     states, row = mine[0].idx[:-1], mine[0].idx[-1]
     weights = [e for e in s.factors if isinstance(e, El) and e.var == ":weight"]
-    if (printer.plan.weighted == stack.row.dim) != bool(weights):
+    if (printer.plan.weighted == stack.row.dim or weighted_sequences(f, stack.block)) != bool(weights):
+        return None
+    if stack.block.chain is not None and any(by_sequence(w, stack.block, (row,)) is None for w in weights):
         return None
     rest = tuple(e for e in s.factors if e is not mine[0] and e not in weights)
     if any(i in x.free(e) for e in rest for i in states) or len(set(states)) < len(states):

@@ -11,39 +11,40 @@ from typing import Any
 import numpy as np
 
 from emdsl.runtime.columns import Array
-from emdsl.runtime.lanes import Laid, Lanes
+from emdsl.runtime.lanes import Laid, Lanes, out_of_lanes
 from emdsl.runtime.logchains import LogPairs, LogRecursion
 from emdsl.runtime.numerics import honest
 from emdsl.runtime.recursion import LEAST, Recursion, backward, forward
 
 
 def chain_posterior(
-    node: Array, edge: Array, first: Sequence[Array], lanes: tuple[Lanes, Lanes]
-) -> tuple[Array, Array, Pairs | LogPairs]:
+    node: Array | Laid, edge: Array, first: Sequence[Array], lanes: tuple[Lanes, Lanes], room: str = ""
+) -> tuple[Array, Pairs | LogPairs]:
     """Posterior of every chain of a block.
 
-    node : (K, rows) log weights of single elements. edge : (K^L, K) or (K^L, K, rows) log weights of an element
-    given the L before it, the oldest first. first : first[0] (K, sequences), first[r] (K^L, K, sequences) for the
-    positions r < L. Returns q (K, rows); the log-normaliser of each sequence; and the probabilities of neighbours.
+    node : (K, rows) log weights of single elements, or these in lanes. edge : (K^L, K) or (K^L, K, rows) log weights
+    of an element given the L before it, the oldest first. first : first[0] (K, sequences), first[r] (K^L, K, sequences)
+    for the positions r < L. Returns the log-normaliser of each sequence, and the probabilities of elements and
+    neighbours, which stand in the lanes' own `room` until the next call.
 
     What is scaled step by step may have lost a state that was left with nearly nothing. That matters only where later
     data speak for it: alpha_k beta_k is its posterior, beta is known, and what alpha has lost is below 1e-160. So with
     beta below `LOUD` throughout, what was lost is below rounding, whatever the tables, their lag and their zeros.
     Otherwise everything is run again in logs.
     """
-    rows, count = node.shape[-1], first[0].shape[-1]
+    count, rows = first[0].shape[-1], None if isinstance(node, Laid) else node.shape[-1]
     with np.errstate(all="ignore"):
-        r = Recursion(node, edge, first, lanes[1])
+        r = Recursion(node, edge, first, lanes[1], room)
         alpha, entry = forward(r)
         if r.inverse.all.max(initial=0.0) < 1 / LEAST:
             q, to, well = backward(r, alpha)
             if well:
-                parts = Pairs(r, alpha, to, entry, _first_positions(r, alpha, to, q, count), rows)
-                return r.lanes.scatter(q, rows), honest(r.log_weights(count)), parts
-        logs = LogRecursion(node, edge, first, lanes[0])
+                parts = Pairs(r, q, alpha, to, entry, _first_positions(r, alpha, to, q, count), rows)
+                return honest(r.log_weights(count)), parts
+        logs = LogRecursion(out_of_lanes(node), edge, first, lanes[0])
         log_z = np.zeros(count)
         log_z[lanes[0].sequence] = np.where(np.isnan(logs.total), -np.inf, logs.total)
-        return lanes[0].scatter(logs.q, rows), honest(log_z), LogPairs(logs, count, rows)
+        return honest(log_z), LogPairs(logs, count, rows)
 
 
 class Pairs:
@@ -53,8 +54,10 @@ class Pairs:
     `first` are those at the first L positions: (K, sequences), then (K^L, K, sequences).
     """
 
-    def __init__(self, r: Recursion, alpha: Laid, to: Laid, entry: Array, first: list[Array], rows: int) -> None:
-        self.r, self.alpha, self.to, self.entry = r, alpha, to, entry
+    def __init__(
+        self, r: Recursion, q: Laid, alpha: Laid, to: Laid, entry: Array, first: list[Array], rows: int | None
+    ) -> None:
+        self.r, self.lanes, self.q, self.alpha, self.to, self.entry = r, r.lanes, q, alpha, to, entry
         self.edge, self.first, self.rows = r.w, first, rows
 
     def factors(self) -> tuple[Array, Array]:
@@ -89,32 +92,32 @@ class Pairs:
 
 
 def chains(
-    node: Array, edge: Array, first: Sequence[Array], lanes: tuple[Lanes, Lanes], shape: tuple[int, int, int, bool],
-    rng: Any = None,
-) -> tuple[Array, Array, Neighbours]:  # fmt: skip
+    node: Array | Laid, edge: Array, first: Sequence[Array], lanes: tuple[Lanes, Lanes],
+    shape: tuple[int, int, int, bool], rng: Any = None,
+) -> tuple[Array, Neighbours]:  # fmt: skip
     """`chain_posterior` for arrays with an axis for each latent, gate and plate.
 
-    node : (*states, *gates, *home). edge : (*before, *states), with gates and home behind them where it differs by
-    these. first[r] : (*before if r, *states, *gates, *outer). `shape` is the number of axes of states and gates, the
-    elements that an edge looks back, and whether edges differ by row. With `rng`, a start is drawn: every
-    element's states are taken as its node has them.
+    node : (*states, *gates, *home), or (states, rows) in lanes. edge : (*before, *states), with gates and home behind
+    them where it differs by these. first[r] : (*before if r, *states, *gates, *outer). `shape` is the number of axes of
+    states and gates, the elements that an edge looks back, and whether edges differ by row. With `rng`, a start is
+    drawn: every element's states are taken as its node has them.
     """
     n, gates, depth, varies = shape
-    states, kept, own = node.shape[:n], node.shape[n : n + gates], node.shape[n + gates :]
+    states, kept, outer = first[0].shape[:n], first[0].shape[n : n + gates], first[0].shape[n + gates :]
+    own = (len(node.lanes.order),) if isinstance(node, Laid) else node.shape[n + gates :]
     k, g = int(np.prod(states)), int(np.prod(kept))
     gated = edge.ndim - n * (depth + 1) - varies * len(own) > 0
     flat = edge.reshape(k**depth, k, g if gated else 1, *((-1,) if varies else ()))
     if rng is not None:
         flat, first = np.zeros_like(flat), [np.zeros_like(a) for a in first]
-    nodes = node.reshape(k, g, -1)
+    nodes = [node] if isinstance(node, Laid) else np.moveaxis(node.reshape(k, g, -1), 1, 0)
     begins = [a.reshape(*((k**depth,) if r else ()), k, g, -1) for r, a in enumerate(first)]
     made = [
-        chain_posterior(nodes[:, j], flat[:, :, j if gated else 0], [b[..., j, :] for b in begins], lanes)
+        chain_posterior(nodes[j], flat[:, :, j if gated else 0], [b[..., j, :] for b in begins], lanes, str(j))
         for j in range(g)
     ]
-    q, log_z = (_beside([m[0] for m in made], 1), _beside([m[1] for m in made], 0))
-    parts = Neighbours([m[2] for m in made], states, kept, own, depth, edge.shape, [a.shape for a in first])
-    return q.reshape(node.shape), log_z.reshape((*kept, *first[0].shape[n + gates :])), parts
+    parts = Neighbours([m[1] for m in made], states, kept, own, depth, edge.shape, [a.shape for a in first])
+    return _beside([m[0] for m in made], 0).reshape((*kept, *outer)), parts
 
 
 def _beside(arrays: Sequence[Array], axis: int) -> Array:
@@ -132,6 +135,7 @@ class Neighbours:
         self.made, self.states, self.kept, self.own = made, states, kept, own
         self.behind, self.earlier, self.shape = states * (depth - 1), states * depth, edge
         self.known: tuple[Array, Array] | None = None
+        self.single: Array | None = None
         several = [p.first for p in made]
         self.first = [_beside([f[r] for f in several], -2).reshape(to) for r, to in enumerate(first)]
 
@@ -143,6 +147,25 @@ class Neighbours:
             rest = (*self.kept, *self.own)
             self.known = before.reshape((*self.earlier, *rest)), after.reshape((*self.behind, *self.states, *rest))
         return self.known
+
+    @property
+    def q(self) -> Array:
+        """Probabilities of single elements, (*states, *gates, *home)."""
+        if self.single is None:
+            made = [p.lanes.scatter(p.q, p.rows) for p in self.made]
+            self.single = _beside(made, 1).reshape((*self.states, *self.kept, *self.own))
+        return self.single
+
+    def along(self, features: Laid, weight: Array | None = None) -> Array:
+        """Sums of features over all rows, (states, features), without gates; a sequence counts `weight` times."""
+        q = self.made[0].q
+        out = np.zeros((q.k, features.k))
+        if q.lanes is not features.lanes:
+            q = features.lanes.gather(q.lanes.scatter(q))
+        for run, given in zip(q.runs, features.runs, strict=True):
+            share = run if weight is None else run * weight[q.lanes.sequence[: run.shape[2]]]
+            out += np.matmul(share, given.transpose(0, 2, 1)).sum(axis=0)
+        return out
 
     @property
     def before(self) -> Array:

@@ -5,6 +5,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 
 from emdsl.runtime.columns import Array
@@ -40,6 +43,13 @@ class Lanes:
         self.runs = [(a, b, self.active[a]) for a, b in zip([0, *ends][:-1], ends, strict=True)]
         self.order = np.concatenate([self.start[:n] + s for s, n in enumerate(self.active)] or [np.zeros(0, int)])
         self.tiled = self._tiled()
+        self.room: dict[tuple[str, int], Laid] = {}
+
+    def kept(self, name: str, k: int) -> Laid:
+        """Room for k numbers a row, the same at every call: fresh memory costs more than what is computed in it."""
+        if (name, k) not in self.room:
+            self.room[name, k] = Laid(self, k)
+        return self.room[name, k]
 
     def _tiled(self) -> int:
         """How many lanes of full length lie one after the other in the rows: they are moved as one transposed block."""
@@ -52,9 +62,9 @@ class Lanes:
         a = int(self.start[0]) if self.tiled else 0
         return rows[:, a : a + self.tiled * self.steps].reshape(len(rows), self.tiled, self.steps)
 
-    def gather(self, values: Array) -> Laid:
+    def gather(self, values: Array, out: Laid | None = None) -> Laid:
         """(k, rows) -> the same, step by step."""
-        out = Laid(self, len(values))
+        out = Laid(self, len(values)) if out is None else out
         if len(self.runs) > FEW_RUNS:
             moved = values[:, self.order]
             for step, here in enumerate(out.steps):
@@ -62,13 +72,15 @@ class Lanes:
             return out
         tiles = self._block(values)
         for (a, b, n), run in zip(self.runs, out.runs, strict=True):
-            run[:, :, : self.tiled] = tiles[:, :, a:b].transpose(2, 0, 1)
+            for k, tile in enumerate(tiles):  # one after the other: so the lines of the cache are read once
+                run[:, k, : self.tiled] = tile[:, a:b].T
             if self.tiled < n:
                 run[:, :, self.tiled :] = values[:, self._rest(a, b, n)].transpose(1, 0, 2)
         return out
 
-    def scatter(self, laid: Laid, rows: int) -> Array:
+    def scatter(self, laid: Laid, rows: int | None = None) -> Array:
         """Step by step -> (k, rows); rows of no lane are 0."""
+        rows = len(self.order) if rows is None else rows
         out = np.zeros((laid.k, rows)) if len(self.order) < rows else np.empty((laid.k, rows))
         if len(self.runs) > FEW_RUNS:
             out[:, self.order] = np.concatenate(laid.steps, axis=1)
@@ -89,7 +101,7 @@ class Laid:
     """k numbers for every row, step by step: steps[l] is (k, lanes still running at l), runs[i] (steps, k, lanes)."""
 
     def __init__(self, lanes: Lanes, k: int) -> None:
-        self.k = k
+        self.lanes, self.k = lanes, k
         self.all = np.empty(k * len(lanes.order))
         self.runs = []
         for a, b, n in lanes.runs:
@@ -105,3 +117,32 @@ def sequences(starts: Array, lengths: Array) -> tuple[Lanes, Lanes]:
     piece = max(128, int(lengths.sum()) // 1024)
     whole = Lanes(starts, lengths, longest)
     return whole, (whole if longest <= 2 * piece else Lanes(starts, lengths, piece))
+
+
+def out_of_lanes(values: Array | Laid) -> Array:
+    """(k, rows), whether it lies in lanes or not."""
+    return values.lanes.scatter(values) if isinstance(values, Laid) else values
+
+
+def lane_features(prepared: Mapping[str, Any], lanes: tuple[Lanes, Lanes], rows: slice, make: Any) -> Laid:
+    """The features of all rows, in lanes: those kept at preparation, or made now."""
+    kept = prepared["the features"].get(make.__name__)
+    return lanes[1].gather(make(prepared, rows)) if kept is None else kept
+
+
+def kept_in_lanes(prepared: Mapping[str, Any], lanes: tuple[Lanes, Lanes], make: Any, numbers: int) -> dict[Any, Laid]:
+    """Features in lanes, where all of them together are small (64 MB); else none: they are made each time."""
+    if numbers * 8 > 64e6:
+        return {}
+    return {make.__name__: lanes[1].gather(make(prepared, slice(0, len(lanes[1].order))))}
+
+
+def lane_table(coefficients: Array, features: Laid, matrix: Array | None = None) -> Laid:
+    """As `log_table`, of features in lanes; its room is overwritten by the next."""
+    out = features.lanes.kept("node", len(coefficients))
+    large = matrix is not None and np.abs(coefficients).max(initial=0.0) >= 1e100
+    if matrix is not None and not large:
+        coefficients = coefficients @ matrix
+    for run, given in zip(out.runs, features.runs, strict=True):
+        np.matmul(coefficients, matrix @ given if matrix is not None and large else given, out=run)
+    return out

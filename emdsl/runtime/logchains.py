@@ -83,8 +83,8 @@ class LogPairs:
     """As `Pairs`. Where edges are the same for all rows, the factors are scaled by the most probable state of the step
     before; else `edge` has the joint probabilities by row, and the factors are ones."""
 
-    def __init__(self, r: LogRecursion, count: int, rows: int) -> None:
-        self.r, self.rows = r, rows
+    def __init__(self, r: LogRecursion, count: int, rows: int | None) -> None:
+        self.r, self.lanes, self.q, self.rows = r, r.lanes, r.q, rows
         lanes = r.lanes
         self.first = [np.zeros((r.k, count)), *(np.zeros((r.states, r.k, count)) for _ in r.first[1:])]
         for step in range(min(len(r.first), lanes.steps)):
@@ -103,7 +103,8 @@ class LogPairs:
         """`from` and `to` by row, (K^L, rows); `from` is 0 where an element has fewer than L behind it."""
         r, lanes = self.r, self.r.lanes
         if r.rows is not None:
-            return np.ones((r.states, self.rows)), np.ones((r.states, self.rows))
+            n = r.edge.shape[-1]
+            return np.ones((r.states, n)), np.ones((r.states, n))
         before, after, top = Laid(lanes, r.states), Laid(lanes, r.states), r.edge.max(initial=LOWEST)
         for step, (out, to) in enumerate(zip(before.steps, after.steps, strict=True)):
             n = out.shape[1]

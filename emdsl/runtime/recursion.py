@@ -33,18 +33,21 @@ class Recursion:
     `inverse[l]` is one over what the weights of step l add up to, and `extra` the logs of what starts were divided by.
     """
 
-    def __init__(self, node: Array, edge: Array, first: Sequence[Array], lanes: Lanes) -> None:
-        self.lanes, self.first = lanes, first
-        self.k, self.states = node.shape[0], edge.shape[0]
+    def __init__(self, node: Array | Laid, edge: Array, first: Sequence[Array], lanes: Lanes, room: str = "") -> None:
+        self.lanes, self.first, self.room = lanes, first, room
+        self.k, self.states = len(first[0]), edge.shape[0]
         self.middle = self.states // self.k
-        low, high = node.min(initial=0.0), node.max(initial=0.0)
+        self.top: Laid | None = None
+        self.e = lanes.kept(f"e{room}", self.k)
+        given = node if isinstance(node, Laid) else lanes.gather(node, self.e)
+        low, high = given.all.min(initial=0.0), given.all.max(initial=0.0)
         if low > -300.0 and high < 300.0:
-            self.top = None
-            self.e = lanes.gather(node)
-            np.exp(self.e.all, out=self.e.all)
+            np.exp(given.all, out=self.e.all)
         else:
-            self.top = node.max(axis=0)
-            self.e = lanes.gather(node - self.top)
+            self.top = lanes.kept(f"top{room}", 1)
+            for run, top, out in zip(given.runs, self.top.runs, self.e.runs, strict=True):
+                np.maximum.reduce(run, axis=1, out=top[:, 0])
+                np.subtract(run, top, out=out)
             _exp(self.e.all)
         self.offset = float(edge.max(initial=LOWEST))
         self.fixed = edge.ndim == 2
@@ -52,7 +55,7 @@ class Recursion:
         self.ahead_by = self._by_middle(self.w, (1, 2, 0)) if self.fixed else self.w
         self.behind_by = self._by_middle(self.w, (1, 0, 2)) if self.fixed else self.w
         self.edges = None if self.fixed else lanes.gather(self.w.reshape(self.states * self.k, -1))
-        self.inverse = Laid(lanes, 1)
+        self.inverse = lanes.kept(f"inverse{room}", 1)
         self.extra = np.zeros(len(lanes.start))
 
     def _by_middle(self, w: Array, order: tuple[int, int, int]) -> Array:
@@ -125,17 +128,12 @@ class Recursion:
         lanes = self.lanes
         begun = np.where(lanes.before < 0, np.minimum(lanes.length, len(self.first)), 0)
         total = self.extra + self.offset * (lanes.length - begun)
-        logs = np.log(self.inverse.all)
-        for step, n in enumerate(lanes.active):
-            total[:n] -= logs[lanes.cuts[step] : lanes.cuts[step + 1]]
-        out = np.bincount(lanes.sequence, weights=total, minlength=count)
+        logs = -np.log(self.inverse.all)
         if self.top is not None:
-            tops = self.top[lanes.order]
-            sums = np.zeros(len(lanes.start))
-            for step, n in enumerate(lanes.active):
-                sums[:n] += tops[lanes.cuts[step] : lanes.cuts[step + 1]]
-            out += np.bincount(lanes.sequence, weights=sums, minlength=count)
-        return out
+            logs += self.top.all
+        for step, n in enumerate(lanes.active):
+            total[:n] += logs[lanes.cuts[step] : lanes.cuts[step + 1]]
+        return np.bincount(lanes.sequence, weights=total, minlength=count)
 
 
 def _exp(values: Array) -> Array:
@@ -162,7 +160,7 @@ def _no_news(new: Array, old: Array) -> bool:
 def forward(r: Recursion) -> tuple[Laid, Array]:
     """alpha[l] = p(states at l | data up to l), (K^L, lanes) by step; and what enters each lane."""
     lanes = r.lanes
-    alpha = Laid(lanes, r.states)
+    alpha = lanes.kept(f"alpha{r.room}", r.states)
     entry = np.full((r.states, len(lanes.start)), 1.0 / r.states)
     _forward(r, alpha, entry)
     if lanes.later.size:
@@ -248,7 +246,7 @@ def backward(r: Recursion, alpha: Laid) -> tuple[Laid, Laid, bool]:
     Says too whether all is well: later data speak so loudly for no state that it matters what alpha lost of it.
     """
     lanes = r.lanes
-    q, to = Laid(lanes, r.k), Laid(lanes, r.states)
+    q, to = lanes.kept(f"q{r.room}", r.k), lanes.kept(f"to{r.room}", r.states)
     exits = np.ones((r.states, len(lanes.start)))
     entered, high = _backward(r, alpha, q, to, exits)
     if lanes.later.size and entered is not None:

@@ -175,9 +175,9 @@ def expectations(params, prepared):
         log_z = np.zeros((K, T,))
         log_z += part
         if rng is not None:
-            log_z = np.log(seeded(log_z, 1, [w], rng))
-        q_z, log_z_z, chain_z = chains(log_z, t_2, [log_first_z], prepared["the sequences of z"], (1, 0, 1, False), rng)
-        return q_z, log_z_z, chain_z
+            log_z = np.log(seeded(out_of_lanes(log_z), 1, [w], rng))
+        log_z_z, chain_z = chains(log_z, t_2, [log_first_z], prepared["the sequences of z"], (1, 0, 1, False), rng)
+        return chain_z, log_z_z
     return on
 
 
@@ -190,7 +190,7 @@ def e_step(params, data, prepared, rng=None):
     row_T = prepared["row T"]
     V = sizes["V"]
     on = expectations(params, prepared)
-    q_z, log_z_z, chain_z = on(rng)
+    chain_z, log_z_z = on(rng)
     S_z_first = 0.0
     S_z_pair = 0.0
     part = present_w * weight[row_T]  # (5.3)
@@ -200,7 +200,7 @@ def e_step(params, data, prepared, rng=None):
     S_z_first = S_z_first + chain_z.first[0] @ weight  # (5.1)
     pairs_z = chain_z.sums(weight)  # (5.2)
     S_z_pair = S_z_pair + pairs_z  # (5.2)
-    part_2 = q_z * part  # (5.3)
+    part_2 = chain_z.q * part  # (5.3)
     sums = segment_sum(part_2, w, V)  # (5.3)
     S_z_n_w_w = S_z_n_w_w + sums  # (5.3)
     # (10) the log-likelihood, added up
@@ -244,8 +244,8 @@ def posterior(params, data, prepared):
     """Posterior of each latent at these parameters: plates first, then its own axes."""
     sizes = prepared["the sizes"]
     on = expectations(params, prepared)
-    q_z, log_z_z, chain_z = on()
-    part_0 = q_z  # (4)
+    chain_z, log_z_z = on()
+    part_0 = chain_z.q  # (4)
     return {
         "z": plates_first(np.asarray(part_0), 1),  # (4)
     }
@@ -283,7 +283,7 @@ def log_likelihood_rows(params, data, prepared):
     sizes = prepared["the sizes"]
     S = sizes["S"]
     on = expectations(params, prepared)
-    q_z, log_z_z, chain_z = on()
+    chain_z, log_z_z = on()
     total = np.zeros(S)
     # (10) the log-likelihood, row by row
     total = total + log_z_z

@@ -234,7 +234,7 @@ def prepare(data, reference):
     out["the sequences of a"] = sequences(np.arange(1) * (sizes["T"]), np.full(1, sizes["T"]))
     out["the chunks"] = [slice(0, (sizes["T"]))]
     out["the features"] = {}
-    out["the features"] |= cached_features(out, features_of_a, (1 + 1 + 1) * (sizes["T"]))
+    out["the features"] |= kept_in_lanes(out, out["the sequences of a"], features_of_a, (1 + 1 + 1) * (sizes["T"]))
     out["the scale"] = out["the spread"] = data_scale([out["x"]])
     return out
 
@@ -268,13 +268,12 @@ def expectations(params, prepared):
 
     def on(rng=None):
         # (4) log joint of a, b with its data, for every state; then its posterior and log-normaliser
-        features_2 = row_features(prepared, slice(0, T), features_of_a)
-        log_a = coefficients @ features_2
-        log_a = log_a.reshape(A, B, T)
+        features_2 = lane_features(prepared, prepared["the sequences of a"], slice(0, T), features_of_a)
+        log_a = lane_table(coefficients, features_2)
         if rng is not None:
-            log_a = np.log(seeded(log_a, 2, [x], rng))
-        q_a, log_z_a, chain_a = chains(log_a, log_edge_a, [log_first_a], prepared["the sequences of a"], (2, 0, 1, False), rng)
-        return q_a, log_z_a, chain_a, features_2
+            log_a = np.log(seeded(out_of_lanes(log_a).reshape(A, B, T), 2, [x], rng))
+        log_z_a, chain_a = chains(log_a, log_edge_a, [log_first_a], prepared["the sequences of a"], (2, 0, 1, False), rng)
+        return chain_a, log_z_a, features_2
     return on
 
 
@@ -283,11 +282,10 @@ def e_step(params, data, prepared, rng=None):
     sizes = prepared["the sizes"]
     A = sizes["A"]
     B = sizes["B"]
-    T = sizes["T"]
     present_x = prepared["present x"]
     x = prepared["x"]
     on = expectations(params, prepared)
-    q_a, log_z_a, chain_a, features_2 = on(rng)
+    chain_a, log_z_a, features_2 = on(rng)
     sums_a = 0.0
     S_a_first = 0.0
     S_a_pair = 0.0
@@ -307,13 +305,13 @@ def e_step(params, data, prepared, rng=None):
     S_a_pair = S_a_pair + pairs_a.sum(axis=(1, 3))  # (5.2)
     S_a_first_2 = S_a_first_2 + chain_a.first[0].sum(axis=0)  # (5.3)
     S_a_pair_2 = S_a_pair_2 + pairs_a.sum(axis=(0, 2))  # (5.4)
-    S_a_n_x = S_a_n_x + present_x @ q_a.sum(axis=(0, 1))  # (5.5)
-    S_a_x_x = S_a_x_x + t @ q_a.sum(axis=(0, 1))  # (5.6)
-    S_a_x = S_a_x + x @ q_a.sum(axis=1).T  # (5.7)
-    S_a_x_2 = S_a_x_2 + x @ q_a.sum(axis=0).T  # (5.8)
-    S_a_n_x_2 = S_a_n_x_2 + present_x @ q_a.sum(axis=1).T  # (5.9)
-    S_a_n_x_4 = S_a_n_x_4 + present_x @ q_a.sum(axis=0).T  # (5.11)
-    sums_a = sums_a + q_a.reshape(-1, T) @ features_2.T
+    S_a_n_x = S_a_n_x + present_x @ chain_a.q.sum(axis=(0, 1))  # (5.5)
+    S_a_x_x = S_a_x_x + t @ chain_a.q.sum(axis=(0, 1))  # (5.6)
+    S_a_x = S_a_x + x @ chain_a.q.sum(axis=1).T  # (5.7)
+    S_a_x_2 = S_a_x_2 + x @ chain_a.q.sum(axis=0).T  # (5.8)
+    S_a_n_x_2 = S_a_n_x_2 + present_x @ chain_a.q.sum(axis=1).T  # (5.9)
+    S_a_n_x_4 = S_a_n_x_4 + present_x @ chain_a.q.sum(axis=0).T  # (5.11)
+    sums_a = sums_a + chain_a.along(features_2)
     # (13) the log-likelihood, added up
     log_likelihood += log_z_a
     return {
@@ -397,9 +395,9 @@ def posterior(params, data, prepared):
     """Posterior of each latent at these parameters: plates first, then its own axes."""
     sizes = prepared["the sizes"]
     on = expectations(params, prepared)
-    q_a, log_z_a, chain_a, features_2 = on()
-    part_0 = q_a.sum(axis=1)  # (4)
-    part_1 = q_a.sum(axis=0)  # (4)
+    chain_a, log_z_a, features_2 = on()
+    part_0 = chain_a.q.sum(axis=1)  # (4)
+    part_1 = chain_a.q.sum(axis=0)  # (4)
     return {
         "a": plates_first(np.asarray(part_0), 1),  # (4)
         "b": plates_first(np.asarray(part_1), 1),  # (4)

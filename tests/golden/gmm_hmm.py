@@ -229,11 +229,11 @@ def expectations(params, prepared):
         log_z = np.zeros((K, T,))
         log_z += log_z_c
         if rng is not None:
-            log_z = np.log(seeded(log_z, 1, [x], rng))
-        q_z, log_z_z, chain_z = chains(log_z, t_3, [t_4], prepared["the sequences of z"], (1, 0, 1, False), rng)
+            log_z = np.log(seeded(out_of_lanes(log_z), 1, [x], rng))
+        log_z_z, chain_z = chains(log_z, t_3, [t_4], prepared["the sequences of z"], (1, 0, 1, False), rng)
         # (4), (5) together: each posterior with those that it is given
-        q_c_joint = q_c * q_z
-        return q_c, log_z_c, q_z, log_z_z, chain_z, q_c_joint
+        q_c_joint = q_c * chain_z.q
+        return q_c, log_z_c, chain_z, log_z_z, q_c_joint
     return on
 
 
@@ -243,7 +243,7 @@ def e_step(params, data, prepared, rng=None):
     present_x = prepared["present x"]
     x = prepared["x"]
     on = expectations(params, prepared)
-    q_c, log_z_c, q_z, log_z_z, chain_z, q_c_joint = on(rng)
+    q_c, log_z_c, chain_z, log_z_z, q_c_joint = on(rng)
     S_z_first = 0.0
     S_z_pair = 0.0
     S_c = 0.0
@@ -321,9 +321,9 @@ def posterior(params, data, prepared):
     """Posterior of each latent at these parameters: plates first, then its own axes."""
     sizes = prepared["the sizes"]
     on = expectations(params, prepared)
-    q_c, log_z_c, q_z, log_z_z, chain_z, q_c_joint = on()
+    q_c, log_z_c, chain_z, log_z_z, q_c_joint = on()
     part_0 = q_c_joint.sum(axis=1)  # (4)
-    part_1 = q_z  # (5)
+    part_1 = chain_z.q  # (5)
     return {
         "c": plates_first(np.asarray(part_0), 1),  # (4)
         "z": plates_first(np.asarray(part_1), 1),  # (5)

@@ -170,7 +170,7 @@ def prepare(data, reference):
     out["the sequences of z"] = sequences(np.arange(1) * (sizes["T"]), np.full(1, sizes["T"]))
     out["the chunks"] = [slice(0, (sizes["T"]))]
     out["the features"] = {}
-    out["the features"] |= cached_features(out, features_of_z, (1 + 1 + 1) * (sizes["T"]))
+    out["the features"] |= kept_in_lanes(out, out["the sequences of z"], features_of_z, (1 + 1 + 1) * (sizes["T"]))
     out["the scale"] = out["the spread"] = data_scale([])
     return out
 
@@ -197,12 +197,12 @@ def expectations(params, prepared):
 
     def on(rng=None):
         # (4) log joint of z with its data, for every state; then its posterior and log-normaliser
-        features_2 = row_features(prepared, slice(0, T), features_of_z)
-        log_z = coefficients @ features_2
+        features_2 = lane_features(prepared, prepared["the sequences of z"], slice(0, T), features_of_z)
+        log_z = lane_table(coefficients, features_2)
         if rng is not None:
-            log_z = np.log(seeded(log_z, 1, [y], rng))
-        q_z, log_z_z, chain_z = chains(log_z, log_edge_z, [t_6], prepared["the sequences of z"], (1, 0, 1, True), rng)
-        return q_z, log_z_z, chain_z, features_2
+            log_z = np.log(seeded(out_of_lanes(log_z), 1, [y], rng))
+        log_z_z, chain_z = chains(log_z, log_edge_z, [t_6], prepared["the sequences of z"], (1, 0, 1, True), rng)
+        return chain_z, log_z_z, features_2
     return on
 
 
@@ -212,7 +212,7 @@ def e_step(params, data, prepared, rng=None):
     K = sizes["K"]
     u = prepared["u"]
     on = expectations(params, prepared)
-    q_z, log_z_z, chain_z, features_2 = on(rng)
+    chain_z, log_z_z, features_2 = on(rng)
     sums_z = 0.0
     S_z_first = 0.0
     S_z_pair_u = 0.0
@@ -222,7 +222,7 @@ def e_step(params, data, prepared, rng=None):
     part = u[:, None, :] * chain_z.before  # (5.2)
     part_2 = chain_z.edge * chain_z.after  # (5.2)
     S_z_pair_u = S_z_pair_u + np.einsum("abc,bdc->abd", part, part_2).transpose(1, 2, 0)  # (5.2)
-    sums_z = sums_z + q_z @ features_2.T
+    sums_z = sums_z + chain_z.along(features_2)
     # (10) the log-likelihood, added up
     log_likelihood += log_z_z
     return {
@@ -264,7 +264,7 @@ def refine(before, params, data, prepared, rng=None, statistics=None):
     P = sizes["P"]
     if statistics is None:
         statistics = e_step(before, data, prepared, twin(rng))  # (5)
-    q_z, log_z_z, chain_z, features_2 = expectations(before, prepared)(rng)
+    chain_z, log_z_z, features_2 = expectations(before, prepared)(rng)
     change = params["change"]
     S_z_pair_u = statistics["z_pair_u"]
     u = prepared["u"]
@@ -311,8 +311,8 @@ def posterior(params, data, prepared):
     """Posterior of each latent at these parameters: plates first, then its own axes."""
     sizes = prepared["the sizes"]
     on = expectations(params, prepared)
-    q_z, log_z_z, chain_z, features_2 = on()
-    part_0 = q_z  # (4)
+    chain_z, log_z_z, features_2 = on()
+    part_0 = chain_z.q  # (4)
     return {
         "z": plates_first(np.asarray(part_0), 1),  # (4)
     }

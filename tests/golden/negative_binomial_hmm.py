@@ -215,9 +215,11 @@ def expectations(params, prepared):
         log_z = np.zeros((K, T,))
         log_z += constant
         if rng is not None:
-            log_z = np.log(seeded(log_z, 1, [y], rng))
-        q_z, log_z_z, chain_z = chains(log_z, t_5, [t_6], prepared["the sequences of z"], (1, 0, 1, False), rng)
-        return moments_rate, log_z_rate, q_z, log_z_z, chain_z
+            log_z = np.log(seeded(out_of_lanes(log_z), 1, [y], rng))
+        log_z_z, chain_z = chains(log_z, t_5, [t_6], prepared["the sequences of z"], (1, 0, 1, False), rng)
+        # (4), (5) together: each posterior with those that it is given
+        q_gates_rate = chain_z.q
+        return moments_rate, log_z_rate, chain_z, log_z_z, q_gates_rate
     return on
 
 
@@ -226,7 +228,7 @@ def e_step(params, data, prepared, rng=None):
     sizes = prepared["the sizes"]
     sum_n_y_lgamma_y = prepared["the sums"]["n_y_lgamma_y"]
     on = expectations(params, prepared)
-    moments_rate, log_z_rate, q_z, log_z_z, chain_z = on(rng)
+    moments_rate, log_z_rate, chain_z, log_z_z, q_gates_rate = on(rng)
     S_z_first = 0.0
     S_z_pair = 0.0
     S_z = 0.0
@@ -237,9 +239,9 @@ def e_step(params, data, prepared, rng=None):
     S_z_first = S_z_first + chain_z.first[0]  # (6.1)
     pairs_z = chain_z.sums()  # (6.2)
     S_z_pair = S_z_pair + pairs_z  # (6.2)
-    S_z = S_z + q_z.sum(axis=1)  # (6.3)
-    S_rate_log_rate = S_rate_log_rate + np.einsum("ab,ab->a", moments_rate["log"], q_z)  # (6.4)
-    S_rate_rate = S_rate_rate + np.einsum("ab,ab->a", moments_rate["id"], q_z)  # (6.5)
+    S_z = S_z + chain_z.q.sum(axis=1)  # (6.3)
+    S_rate_log_rate = S_rate_log_rate + np.einsum("ab,ab->a", moments_rate["log"], q_gates_rate)  # (6.4)
+    S_rate_rate = S_rate_rate + np.einsum("ab,ab->a", moments_rate["id"], q_gates_rate)  # (6.5)
     # (12) the log-likelihood, added up
     log_likelihood += log_z_z
     # (12) the log-likelihood's terms that lack the rows
@@ -315,11 +317,11 @@ def posterior(params, data, prepared):
     """Posterior of each latent at these parameters: plates first, then its own axes."""
     sizes = prepared["the sizes"]
     on = expectations(params, prepared)
-    moments_rate, log_z_rate, q_z, log_z_z, chain_z = on()
-    part_0 = np.einsum("ab,ab->b", moments_rate["id"], q_z)  # (4)
-    part_1 = np.einsum("ab,ab->b", moments_rate["square"], q_z)  # (4)
-    part_2 = np.einsum("ab,ab->b", moments_rate["log"], q_z)  # (4)
-    part_3 = q_z  # (5)
+    moments_rate, log_z_rate, chain_z, log_z_z, q_gates_rate = on()
+    part_0 = np.einsum("ab,ab->b", moments_rate["id"], q_gates_rate)  # (4)
+    part_1 = np.einsum("ab,ab->b", moments_rate["square"], q_gates_rate)  # (4)
+    part_2 = np.einsum("ab,ab->b", moments_rate["log"], q_gates_rate)  # (4)
+    part_3 = chain_z.q  # (5)
     return {
         "rate": {"mean": plates_first(np.asarray(part_0), 1), "var": plates_first(np.asarray(part_1), 1) - plates_first(np.asarray(part_0), 1) ** 2, "E[log]": plates_first(np.asarray(part_2), 1)},  # (4)
         "z": plates_first(np.asarray(part_3), 1),  # (5)

@@ -154,7 +154,7 @@ def prepare(data, reference):
     out["the sequences of z"] = sequences(np.arange(1) * (sizes["T"]), np.full(1, sizes["T"]))
     out["the chunks"] = [slice(0, (sizes["T"]))]
     out["the features"] = {}
-    out["the features"] |= cached_features(out, features_of_z, (1 + 1 + 1) * (sizes["T"]))
+    out["the features"] |= kept_in_lanes(out, out["the sequences of z"], features_of_z, (1 + 1 + 1) * (sizes["T"]))
     out["the scale"] = out["the spread"] = data_scale([])
     return out
 
@@ -176,12 +176,12 @@ def expectations(params, prepared):
 
     def on(rng=None):
         # (4) log joint of z with its data, for every state; then its posterior and log-normaliser
-        features_2 = row_features(prepared, slice(0, T), features_of_z)
-        log_z = coefficients @ features_2
+        features_2 = lane_features(prepared, prepared["the sequences of z"], slice(0, T), features_of_z)
+        log_z = lane_table(coefficients, features_2)
         if rng is not None:
-            log_z = np.log(seeded(log_z, 1, [y], rng))
-        q_z, log_z_z, chain_z = chains(log_z, t_2, [t_3], prepared["the sequences of z"], (1, 0, 1, False), rng)
-        return q_z, log_z_z, chain_z, features_2
+            log_z = np.log(seeded(out_of_lanes(log_z), 1, [y], rng))
+        log_z_z, chain_z = chains(log_z, t_2, [t_3], prepared["the sequences of z"], (1, 0, 1, False), rng)
+        return chain_z, log_z_z, features_2
     return on
 
 
@@ -190,7 +190,7 @@ def e_step(params, data, prepared, rng=None):
     sizes = prepared["the sizes"]
     K = sizes["K"]
     on = expectations(params, prepared)
-    q_z, log_z_z, chain_z, features_2 = on(rng)
+    chain_z, log_z_z, features_2 = on(rng)
     sums_z = 0.0
     S_z_first = 0.0
     S_z_pair = 0.0
@@ -199,7 +199,7 @@ def e_step(params, data, prepared, rng=None):
     S_z_first = S_z_first + chain_z.first[0]  # (5.1)
     pairs_z = chain_z.sums()  # (5.2)
     S_z_pair = S_z_pair + pairs_z  # (5.2)
-    sums_z = sums_z + q_z @ features_2.T
+    sums_z = sums_z + chain_z.along(features_2)
     # (10) the log-likelihood, added up
     log_likelihood += log_z_z
     return {
@@ -245,8 +245,8 @@ def posterior(params, data, prepared):
     """Posterior of each latent at these parameters: plates first, then its own axes."""
     sizes = prepared["the sizes"]
     on = expectations(params, prepared)
-    q_z, log_z_z, chain_z, features_2 = on()
-    part_0 = q_z  # (4)
+    chain_z, log_z_z, features_2 = on()
+    part_0 = chain_z.q  # (4)
     return {
         "z": plates_first(np.asarray(part_0), 1),  # (4)
     }

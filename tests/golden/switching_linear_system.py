@@ -229,13 +229,13 @@ def factor_of_rule(params, prepared, factors, rng=None):
     # (4) log joint of rule with its data, for every state; then its posterior and log-normaliser
     log_rule = np.zeros((K, T,))
     log_rule += constant
-    q_rule, log_z_rule, chain_rule = chains(log_rule, t_6, [log_first_rule], prepared["the sequences of rule"], (1, 0, 1, False), rng)
+    log_z_rule, chain_rule = chains(log_rule, t_6, [log_first_rule], prepared["the sequences of rule"], (1, 0, 1, False), rng)
     part_18 = chain_rule.before[:, None, :] * chain_rule.edge[:, :, None]
     part_19 = chain_rule.after[:, None, :] * part_18.transpose(1, 0, 2)
     part_20 = t_6 * chain_rule.edge  # (12)
-    entropy = log_z_rule - (np.tensordot(part_20, chain_rule.before @ chain_rule.after.T, ([0, 1], [0, 1])) + ((-0.5) * (t_3 @ (t_2 @ q_rule.T))) + ((-0.5) * math.log(2) * (t_2 @ q_rule.sum(axis=0))) + ((-0.5) * math.log(np.pi) * (t_2 @ q_rule.sum(axis=0))) + ((-0.5) * (t_4 @ (q_rule @ part_3))) + ((-0.5) * (t_4 @ (q_rule @ part_5))) + (part_7 @ (q_rule @ part_8)) + (part_7 @ (q_rule @ part_10)) + ((-0.5) * (part_12 @ (q_rule @ part_14))) + ((-0.5) * (part_12 @ (q_rule @ part_16))) - log0(K) * chain_rule.first[0].sum())  # (12)
+    entropy = log_z_rule - (np.tensordot(part_20, chain_rule.before @ chain_rule.after.T, ([0, 1], [0, 1])) + ((-0.5) * (t_3 @ (t_2 @ chain_rule.q.T))) + ((-0.5) * math.log(2) * (t_2 @ chain_rule.q.sum(axis=0))) + ((-0.5) * math.log(np.pi) * (t_2 @ chain_rule.q.sum(axis=0))) + ((-0.5) * (t_4 @ (chain_rule.q @ part_3))) + ((-0.5) * (t_4 @ (chain_rule.q @ part_5))) + (part_7 @ (chain_rule.q @ part_8)) + (part_7 @ (chain_rule.q @ part_10)) + ((-0.5) * (part_12 @ (chain_rule.q @ part_14))) + ((-0.5) * (part_12 @ (chain_rule.q @ part_16))) - log0(K) * chain_rule.first[0].sum())  # (12)
     return {
-        "q:rule": np.array(q_rule),  # (4)
+        "q:rule": np.array(chain_rule.q),  # (4)
         "pair:rule": np.array(part_19.transpose(1, 0, 2)),  # (4)
         "first0:rule": np.array(chain_rule.first[0]),  # (4)
         "entropy rule": float(entropy),
