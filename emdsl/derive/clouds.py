@@ -96,11 +96,15 @@ def holds_points(f: Factor) -> bool:
     return any(n.startswith((AT, VOLUME)) for e in (f.body, *f.masks) for n in x.variables(e))
 
 
-def dimensions(v: m.Variable) -> int | None:
-    """How many numbers one element of a latent is; None where its lengths are not literal and have no default."""
+def dimensions(v: m.Variable, model: m.ModelText) -> int | None:
+    """How many numbers one element of a latent is, sizes at their defaults; None where a length has none."""
+    defaults = {s.name: s.default.constant for s in model.sizes if s.default is not None}
     out = 1
     for d in v.shape[len(v.plates) :]:
-        if isinstance(d, m.Ragged) or d.constant is None:
+        length = None if isinstance(d, m.Ragged) else d.constant
+        if length is None and not isinstance(d, m.Ragged):
+            length = defaults.get(str(d))
+        if length is None:
             return None
-        out *= d.constant
+        out *= length
     return out

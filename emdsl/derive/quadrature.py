@@ -107,7 +107,7 @@ def _together(names: Sequence[str], joint: LogJoint) -> bool:
 def _too_many(names: tuple[str, ...], joint: LogJoint) -> str:
     if len({_plates(n, joint) for n in names}) > 1:
         return f"{', '.join(names)} lie on different plates: the integral over them does not come apart by element"
-    sizes = [dimensions(joint.model.variable(n)) for n in names]
+    sizes = [dimensions(joint.model.variable(n), joint.model) for n in names]
     if None in sizes:
         return f"the lengths of {', '.join(names)} are not known when the model is compiled: write them as numbers"
     total = sum(s for s in sizes if s is not None)
@@ -254,7 +254,7 @@ def denser(joint: LogJoint, points: tuple[int, int]) -> m.ModelText:
         if left:
             lines.append(replace(line, groups=tuple(g for g, _ in left), grouped=tuple(b for _, b in left)))
     for c in joint.clouds:
-        size = sum(dimensions(joint.model.variable(n)) or 1 for n in c.latents)
+        size = sum(dimensions(joint.model.variable(n), joint.model) or 1 for n in c.latents)
         count = max(c.points, points[size - 1])
         lines.append(m.Infer((c.latents,), (len(c.latents) > 1,), "quadrature", (("points", count),)))
     return replace(joint.model, infer=tuple(lines))

@@ -31,7 +31,9 @@ def components(cloud: Cloud, joint: LogJoint) -> tuple[Component, ...]:
     out: list[Component] = []
     for n in cloud.latents:
         v = joint.model.variable(n)
-        out += [Component(n, k) for k in range(dimensions(v) or 1)] if v.domain.dims else [Component(n, None)]
+        out += (
+            [Component(n, k) for k in range(dimensions(v, joint.model) or 1)] if v.domain.dims else [Component(n, None)]
+        )
     return tuple(out)
 
 

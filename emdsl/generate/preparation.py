@@ -7,6 +7,7 @@ import numpy as np
 from emdsl.derive import expr as x
 from emdsl.derive.element import Tensors
 from emdsl.derive.expr import Ix
+from emdsl.derive.factors import Cloud
 from emdsl.derive.plan import Plan
 from emdsl.derive.plates import home_of
 from emdsl.derive.scope import Scope
@@ -145,12 +146,25 @@ def rule_lines(printer: Printer) -> list[str]:
         size = len(components(c, printer.plan.joint))
         home = [i.dim for i in home_of(printer.plan.joint.model.variable(c.name))]
         shape = ", ".join([str(size), *map(_size, home)])
+        lines += _lengths_as_compiled(c, printer)
         lines += [
             f'out["the rules"]["{c.name}"] = hermite({c.points}, {size})',
             f'sizes["{c.dimension}"] = len(out["the rules"]["{c.name}"][1])',
             f'out["the modes"]["{c.name}"] = np.zeros(({shape},))',
         ]
     return lines
+
+
+def _lengths_as_compiled(c: Cloud, printer: Printer) -> list[str]:
+    """A named length of a latent's elements is fixed when the model is compiled: a line that says where it is not."""
+    model = printer.plan.joint.model
+    defaults = {s.name: s.default.constant for s in model.sizes if s.default is not None}
+    dims = [str(d) for n in c.latents for d in model.variable(n).domain.dims]
+    out = []
+    for dim in dict.fromkeys(d for d in dims if d in defaults):
+        text = f"quadrature over {', '.join(c.latents)} is printed for {dim} = {defaults[dim]}: change it in the model"
+        out += [f"if {_size(dim)} != {defaults[dim]}:", f'    raise DataError("{text}", code="D021")']
+    return out
 
 
 def finer_lines(printer: Printer) -> list[str]:
@@ -292,6 +306,8 @@ def initial_lines(printer: Printer) -> list[str]:
             'return m_step(statistics, params, prepared, "keep")',
         ]
     else:
+        states = any(b.states and not set(b.latents) & plan.joint.in_clouds for b in plan.elimination.blocks)
+        tries = "5, 6" if states or not plan.joint.clouds else "3, 2"  # points are no components to be told apart
         some = "prepared"
         if printer.chunk:
             first.append(f'some = {{**prepared, "the chunks": [sample_rows({_size(printer.chunk)}, rng)]}}')
@@ -316,6 +332,6 @@ def initial_lines(printer: Printer) -> list[str]:
         step = ["", "def step(params):", f"    statistics = e_step(params, data, {some})",
                 '    value = statistics["log_likelihood"] + log_prior(params, prepared)',
                 '    return m_step(statistics, params, prepared, "keep"), value', ""]  # fmt: skip
-        lines = [*first, *draw, *step, 'with np.errstate(all="ignore"):', "    return best_start(draw, step, 5, 6)"]
+        lines = [*first, *draw, *step, 'with np.errstate(all="ignore"):', f"    return best_start(draw, step, {tries})"]
     doc = '"""Starting values: neutral ones, then the M-step of a seeded division of the rows among the states."""'
     return ["def initial(data, prepared, rng):", *("    " + line for line in (doc, *lines))]

@@ -358,6 +358,6 @@ def initial(data, prepared, rng):
         return m_step(statistics, params, prepared, "keep"), value
     
     with np.errstate(all="ignore"):
-        return best_start(draw, step, 5, 6)
+        return best_start(draw, step, 3, 2)
 
 
