@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 from emdsl.derive import expr as x
 from emdsl.derive.block import Block, gates_outside, place, touches
-from emdsl.derive.clouds import holds_points
+from emdsl.derive.clouds import AT, holds_points
 from emdsl.derive.cuts import CUT_NORMAL, Cut, cut_of
 from emdsl.derive.discrete import WAYS_OUT, discrete_block, elements_apart, groups, network_block
 from emdsl.derive.expr import El, Idx, Ix
@@ -79,15 +79,20 @@ def eliminate(joint: LogJoint, weighted: str | None) -> Elimination:
 
     everything = [(t, f) for f in joint.factors for t in terms(f, block)]
     prior = tuple(t for t, f in everything if is_prior(t, f, joint))
-    whole = (p for f in joint.factors if holds_points(f) for p in _closed(f, kinds))
+    whole = (p for f in joint.factors if holds_points(f) for p in _closed(f, kinds, joint))
     pool = [(t, f.span, f.about) for t, f in everything if not is_prior(t, f, joint) and not holds_points(f)]
     blocks, rest = eliminated(joint, groups(joint, everything), [*pool, *whole], kinds, weighted)
     free = tuple(merge((weigh(t, weighted, joint.model) for t in rest), symmetry_of(joint)))
     return Elimination(blocks, free, tuple(merge(prior, symmetry_of(joint))), tuple(everything))
 
 
-def _closed(f: Factor, kinds: Mapping[str, str]) -> list[Tied]:
-    """A factor at the points of a cloud: opened only where a continuous latent stands in it, evaluated as it is."""
+def _closed(f: Factor, kinds: Mapping[str, str], joint: LogJoint) -> list[Tied]:
+    """A factor at the points of a cloud: opened only where a continuous latent stands in it, evaluated as it is.
+
+    Points that all elements share are opened as parameters are: data come apart from them, and enter once.
+    """
+    if any(c.shared for c in joint.clouds):
+        return [(t, f.span, f.about) for t in terms(f, lambda n: "P" if n.startswith(AT) else kinds.get(n, "D"))]
     latent = {n: k for n, k in kinds.items() if k.startswith("L:")}
     return [(t, f.span, f.about) for t in terms(f, lambda n: latent.get(n, "D"))]
 

@@ -48,7 +48,8 @@ def _at_points(f: Factor, owners: dict[str, Cloud], joint: LogJoint) -> Factor:
         place = e.idx[: home[e.var]]
         if (cloud.name, place) not in gates:
             gates[cloud.name, place] = x.fresh(cloud.dimension)
-        return El(f"{AT}{e.var}", (gates[cloud.name, place], *e.idx), e.sort)
+        where = e.idx[home[e.var] :] if cloud.shared else e.idx
+        return El(f"{AT}{e.var}", (gates[cloud.name, place], *where), e.sort)
 
     body, masks = x.rebuild(f.body, point), tuple(x.rebuild(c, point) for c in f.masks)
     for name, place in gates:
@@ -65,7 +66,8 @@ def _volume(cloud: Cloud, joint: LogJoint) -> Factor:
     _, plates, masks = Tensors(joint.model).enter(v.plates)
     q = x.fresh(cloud.dimension)
     gate = x.Sel(El(cloud.name, plates), q)
-    return Factor(cloud.name, "latent", (gate,), masks, El(f"{VOLUME}{cloud.name}", (q, *plates)), (*plates, q), v.span)
+    volume = El(f"{VOLUME}{cloud.name}", (q, *(() if cloud.shared else plates)))
+    return Factor(cloud.name, "latent", (gate,), masks, volume, (*plates, q), v.span)
 
 
 def without_clouds(joint: LogJoint) -> LogJoint:

@@ -36,6 +36,7 @@ class Cloud:
     latents: tuple[str, ...]
     method: str
     points: int
+    shared: bool = False  # whether all elements have the same points
 
     @property
     def name(self) -> str:

@@ -18,7 +18,7 @@ from emdsl.derive.fields import Field
 from emdsl.derive.joint import expand
 from emdsl.derive.meanfield import factorised, factors_of_q, largest_factors, moments
 from emdsl.derive.planes import Plane, plane_shift, planes
-from emdsl.derive.quadrature import by_quadrature, requested, tie, where_possible
+from emdsl.derive.quadrature import at_shared_points, by_quadrature, requested, tie, where_possible
 from emdsl.derive.solve import Closed, Update, solve
 from emdsl.derive.statistics import Expected, expected
 from emdsl.errors import ModelError, Problem
@@ -59,11 +59,11 @@ class Plan:
         return min(found, default=plates) - plates
 
 
-def derive(model: m.ModelText, incomplete: tuple[str, ...] = ()) -> Plan:
+def derive(model: m.ModelText, incomplete: tuple[str, ...] = (), shared: bool = False) -> Plan:
     """The plan of a resolved model. Raises `ModelError` with the factor that stands in the way, and ways out.
 
     incomplete : observed variables of which some cells are missing. They are latents, held at the cells that were
-    seen; what is latent of them is only what is missing.
+    seen; what is latent of them is only what is missing. shared : quadrature under points that all elements share.
     """
     _refuse(model)
     joint, shifts, centred = recentre(expand(model))
@@ -80,6 +80,8 @@ def derive(model: m.ModelText, incomplete: tuple[str, ...] = ()) -> Plan:
     if bound_up:
         weighted = None  # the plate's elements of a joint Gaussian are eliminated together, whatever each weighs
         joint, elimination, refused = posteriors(exact, weighted)
+    if shared:
+        joint, elimination = at_shared_points(exact, joint.clouds, weighted)
     q = expected(joint, elimination, weighted)
     updates = solve(model, q)
     return Plan(

@@ -134,6 +134,27 @@ def by_quadrature(joint: LogJoint, clouds: Sequence[Cloud], weighted: str | None
     return at_points, elimination
 
 
+def at_shared_points(joint: LogJoint, clouds: Sequence[Cloud], weighted: str | None) -> tuple[LogJoint, Elimination]:
+    """The same under points that all elements of the one latent share. Raises `ModelError` where that gains nothing.
+
+    Where every term is a product of data of one row and of what no row has (parameters, points), the log density of
+    all rows at all points is one matrix product.
+    """
+    fault = ModelError(Problem("E120", "the elements do not meet their latent through the same functions"))
+    names = [n for c in clouds for n in c.latents]
+    v = joint.model.variable(names[0]) if len(names) == 1 else None
+    if v is None or v.domain.dims or v.domain.kind != "real" or v.domain.lower or v.domain.upper:
+        raise fault
+    at_points, elimination = by_quadrature(joint, [replace(c, shared=True) for c in clouds], weighted)
+    known = {u.name for u in joint.model.variables if u.kind in ("given", "observed")}
+    for b in elimination.blocks:
+        rows = [f for t in b.terms for f in t.factors if set(b.home) & set(x.free(f))]
+        data = all(n.removeprefix("present:") in known for f in rows for n in x.variables(f))
+        if len(elimination.blocks) > 1 or len(b.home) != 1 or b.neighbours or len(b.states) > 1 or not data:
+            raise fault
+    return at_points, elimination
+
+
 def _tie(names: Sequence[str], joint: LogJoint) -> str:
     """Where elements of clouds meet, in words."""
     for f in joint.factors:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from emdsl.derive import expr as x
@@ -67,9 +68,10 @@ def density_lines(printer: Printer, cloud: Cloud) -> list[str]:
     f = printer.function()
     em, block = f.emitter, block_of(printer, cloud)
     home = home_of(printer.plan.joint.model.variable(cloud.name))
+    within = inside(printer, block)
+    block = _each_its_own(block) if cloud.shared else block
     at = em.namer.fresh("at")
     point_leaves(f, cloud, at, cut=printer.chunk is not None)
-    within = inside(printer, block)
     for b in within:
         printer.block(f, b, stacked=False)
     points = Ix(cloud.name, cloud.dimension)
@@ -92,6 +94,16 @@ def density_lines(printer: Printer, cloud: Cloud) -> list[str]:
     names = ", ".join(cloud.latents)
     doc = f'"""log p({names}, data | params) at values (D, Q, *plates): (Q, *plates), on request with its slopes."""'
     return [f"def {density_name(printer, cloud)}(params, prepared):", *indent([doc, *inner, "return on"], 1)]
+
+
+def _each_its_own(block: Block) -> Block:
+    """A block under shared points with points of its own for each element."""
+
+    def own(e: x.Expr) -> x.Expr | None:
+        return El(e.var, (*e.idx, *block.home), e.sort) if isinstance(e, El) and e.var.startswith(AT) else None
+
+    return replace(block, terms=tuple(replace(t, factors=tuple(x.rebuild(f, own) for f in t.factors))
+                                      for t in block.terms))  # fmt: skip
 
 
 def _density(lines: Sequence[str], slopes: Sequence[str], value: str, at: str, written: str) -> list[str]:
@@ -209,6 +221,12 @@ def emit_points(f: Function, cloud: Cloud, density: str) -> None:
     bounds = ", ".join(f"({', '.join(bound)})" for bound in limits(cloud, f))
     rule = f'prepared["the rules"]["{cloud.name}"]'
     em.comment(f"points for {', '.join(cloud.latents)}: Gauss-Hermite at the mode of each element, with its curvature")
+    if cloud.shared:
+        rows = em.size(home[0].dim)
+        em.outer.append(f"{points}, {volume} = lattice({made}, {rule}, {rows})")
+        f.runtime[f"{AT}{cloud.name}"] = Leaf(f"{points}[0]", (0,))
+        f.runtime[f"{VOLUME}{cloud.name}"] = Leaf(volume, (0,))
+        return
     em.lines.append(f"{points}, {volume}, {table} = adapted({at}, [{bounds}], {rule}, {memory})")
     point_leaves(f, cloud, points, cut=chunked)
     f.runtime[f"{VOLUME}{cloud.name}"] = Leaf(volume, tuple(range(len(home) + 1)), True, cut=chunked)

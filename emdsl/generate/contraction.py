@@ -131,7 +131,10 @@ def _pairwise(em: Emitter, arrays: Sequence[Array], out: tuple[Ix, ...]) -> Arra
             break
         i, j = min(combinations(range(len(work)), 2), key=lambda p: _cost(em, work, p, out))
         pair = _pair(em, work[i], work[j], _needed(work, (i, j), out))
-        work = [a for n, a in enumerate(work) if n not in (i, j)] + [pair]
+        rest = [a for n, a in enumerate(work) if n not in (i, j)]
+        if not pair.inner and any(a.inner for a in rest):
+            pair = em.name("part", pair)  # once, outside the loop
+        work = [*rest, pair]
     result = _times(em, scalars, work[0] if work else None)
     missing = [i for i in out if i not in result.axes]
     wanted = tuple(i for i in out if i not in missing)
@@ -159,7 +162,10 @@ def _sum_alone(em: Emitter, a: Array, others: Sequence[Array], out: tuple[Ix, ..
     return em.reduce(a, [i for i in a.axes if i not in shared])
 
 
-def _cost(em: Emitter, work: Sequence[Array], pair: tuple[int, int], out: tuple[Ix, ...]) -> tuple[float, float, int]:
+def _cost(
+    em: Emitter, work: Sequence[Array], pair: tuple[int, int], out: tuple[Ix, ...]
+) -> tuple[float, float, bool, int]:
+    """The size of the result, then of what is touched; of equals, what can be hoisted out of the loop goes first."""
     a, b = work[pair[0]], work[pair[1]]
     needed = _needed(work, pair, out)
     union = set(a.axes) | set(b.axes)
@@ -168,7 +174,7 @@ def _cost(em: Emitter, work: Sequence[Array], pair: tuple[int, int], out: tuple[
         size = ROWS if i.dim in em.rows else LEVELS
         touched *= size
         result *= size if i in needed else 1
-    return (result, touched, pair[0])
+    return (result, touched, a.inner or b.inner, pair[0])
 
 
 def _pair(em: Emitter, a: Array, b: Array, needed: set[Ix]) -> Array:

@@ -147,9 +147,10 @@ def rule_lines(printer: Printer) -> list[str]:
         home = [i.dim for i in home_of(printer.plan.joint.model.variable(c.name))]
         shape = ", ".join([str(size), *map(_size, home)])
         lines += _lengths_as_compiled(c, printer)
+        length = f'len(out["the rules"]["{c.name}"][1])'
         lines += [
             f'out["the rules"]["{c.name}"] = hermite({c.points}, {size})',
-            f'sizes["{c.dimension}"] = len(out["the rules"]["{c.name}"][1])',
+            f'sizes["{c.dimension}"] = {f"lattice_size({c.points})" if c.shared else length}',
             f'out["the modes"]["{c.name}"] = np.zeros(({shape},))',
         ]
     return lines
@@ -169,7 +170,7 @@ def _lengths_as_compiled(c: Cloud, printer: Printer) -> list[str]:
 
 def finer_lines(printer: Printer) -> list[str]:
     """`finer(prepared)`: the same data under twice the points: how the error of quadrature is told."""
-    clouds = [c for c in printer.plan.joint.clouds if c.method == "quadrature"]
+    clouds = [c for c in printer.plan.joint.clouds if c.method == "quadrature" and not c.shared]
     if not clouds:
         return []
     doc = '"""The same data under rules of twice the points."""'

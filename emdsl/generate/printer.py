@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 
 from emdsl.derive.block import Block
+from emdsl.derive.clouds import AT, VOLUME
 from emdsl.derive.linear_means import without_rows
 from emdsl.derive.numbering import numbers
 from emdsl.derive.once import known_data
@@ -94,7 +96,8 @@ class Printer:
     def reader(self) -> Function:
         """A function that reads the results of `expectations` under the same names."""
         f = self.function()
-        f.runtime.update(self.inference.runtime)
+        f.runtime.update({k: replace(v, inner=True) if k.startswith((AT, VOLUME)) else v
+                          for k, v in self.inference.runtime.items()})  # fmt: skip
         f.emitter.namer.taken |= set(self.results())
         return f
 
