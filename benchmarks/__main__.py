@@ -14,6 +14,7 @@ NAMES = (
     "old_faithful",
     "latent_classes",
     "hidden_chains",
+    "item_response",
     "linear_gaussian",
     "memory",
     "compiling",

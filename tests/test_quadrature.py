@@ -327,6 +327,49 @@ def test_twice_the_points_tell_the_error() -> None:
     assert found.status_ != "decreased"
 
 
+LATENT_TRAIT = """
+model M
+param a[J] : positive
+param c[J] : real
+for n in N:
+    latent b[n] ~ Normal(0, 1)
+    for j in J:
+        observed y[n, j] ~ {density}
+infer b by quadrature
+"""
+
+
+@pytest.mark.parametrize(
+    ("density", "far"),
+    [("Bernoulli(logit = a[j] * b[n] + c[j])", 0), ("Poisson(log_rate = a[j] * b[n] + c[j])", 4000)],
+    ids=["alike", "one far off"],
+)
+def test_shared_points_are_taken_where_they_do(density: str, far: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows under one lattice end where each row's own points do; one row with a narrow density does not fit it."""
+    rng = np.random.default_rng(2)
+    y = rng.integers(0, 2, (60, 3))
+    y[0] += far
+    model = emdsl.compile(text=LATENT_TRAIT.format(density=density))
+    assert model.quick is not None
+    start = {"a": np.array([0.7, 1.0, 1.3]), "c": np.array([0.1, -0.2, 0.0])}
+    found = []
+    for least in (10, 10**9):
+        monkeypatch.setattr("emdsl.fit.fitter.QUICK", least)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            fit_ = model.fitter(max_iter=6, tol=0, seed=0, init=start).fit({"y": y}, sample_weight=np.arange(1.0, 61.0))
+        found.append(fit_)
+    np.testing.assert_allclose(found[0].history_, found[1].history_, rtol=1e-6)
+    np.testing.assert_allclose(found[0].params_["a"], found[1].params_["a"], rtol=1e-3)
+    assert found[0].log_likelihood_ == pytest.approx(found[1].log_likelihood_, rel=1e-6)
+
+
+def test_points_are_shared_where_rows_meet_the_latent_through_the_same_functions() -> None:
+    assert compiled("item_response").quick is not None
+    assert compiled("logistic_random_effects").quick is None  # X[n] @ beta + b: each row has a function of its own
+    assert compiled("poisson_lognormal").quick is None  # a latent with bounds
+
+
 # ------------------------------------------------------------------ the ladder
 
 

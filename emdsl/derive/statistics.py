@@ -14,6 +14,7 @@ from emdsl.derive import expr as x
 from emdsl.derive.averages import expectation
 from emdsl.derive.blocks import Elimination, classes, is_prior
 from emdsl.derive.chains import FIRST
+from emdsl.derive.clouds import AT
 from emdsl.derive.expr import DataIx, El, Expr, Idx, Ix
 from emdsl.derive.factors import Factor, LogJoint
 from emdsl.derive.terms import Symmetry, Term, blocks_of, canonical_form, merge, symmetry_of
@@ -57,7 +58,8 @@ class Expected:
 
 def expected(joint: LogJoint, elimination: Elimination, weighted: str | None) -> Expected:
     """Q and its statistics, for every term that holds a parameter."""
-    kinds = classes(joint)
+    shared = {f"{AT}{n}": "" for c in joint.clouds if c.shared for n in c.latents}
+    kinds = {**classes(joint), **shared}  # points that all elements share are constants beside the parameters
     symmetry = symmetry_of(joint)
     found: dict[tuple[object, ...], Statistic] = {}
     terms: list[Term] = []
@@ -106,7 +108,8 @@ def _collect(
 
 
 def _side(name: str, kinds: Mapping[str, str]) -> str:
-    return "P" if kinds.get(name) == "P" else "D"
+    kind = kinds.get(name, "D")
+    return kind if kind in ("P", "") else "D"
 
 
 def _is_parameter(f: Expr, kinds: Mapping[str, str]) -> bool:

@@ -14,8 +14,11 @@ from emdsl.language.model import ModelText
 from emdsl.runtime import faults
 from emdsl.runtime.binding import Bound, outer_plates
 from emdsl.runtime.estimator import Estimator
-from emdsl.runtime.loop import Climb
+from emdsl.runtime.loop import Climb, Setup, climb, evaluate, finer_error
 from emdsl.runtime.storage import read_document
+
+QUICK = 500  # elements from which on shared points are tried
+SAME_POINTS = 1e-8  # two rules agree where their log-likelihoods differ by less of 1 + their size
 
 
 class DegenerateError(EmdslError, faults.DegenerateFit):
@@ -33,6 +36,8 @@ class CompiledModel(Protocol):
     def infer(self) -> Mapping[str, str] | None: ...
     @property
     def module(self) -> Any: ...
+    @property
+    def quick(self) -> Any: ...
     def fix(self, names: tuple[str, ...]) -> CompiledModel: ...
     def complete(self, names: tuple[str, ...]) -> CompiledModel: ...
     def with_copy(self, name: str) -> CompiledModel | None: ...
@@ -86,6 +91,38 @@ class Fitter(Estimator):
         named = {n: f"{n} seen" for n in self._completed if f"{n} seen" in known}
         values = {named.get(n, n): a for n, a in bound.values.items()}
         return bound._replace(values=values, masks={named.get(n, n): a for n, a in bound.masks.items()})
+
+    def _quick(self, setup: Setup) -> Setup | None:
+        """The same fit where many elements share their points; None where that is not to be had, or not worth it."""
+        modes = setup.prepared.get("the modes", {})
+        many = modes and next(iter(modes.values())).shape[-1] >= QUICK
+        if not many or self._completed or (quick := self._whole().quick) is None:
+            return None
+        return setup._replace(module=quick, prepared=self._ask("prepare", setup.data, self._reference, of=quick))
+
+    def _drawn(self, setup: Setup, rng: np.random.Generator) -> dict[str, Any]:
+        quick = self._quick(setup)
+        if quick is None:
+            return super()._drawn(setup, rng)
+        drawn: dict[str, Any] = self._ask("initial", quick.data, quick.prepared, rng, of=quick.module)
+        return drawn
+
+    def _climbed(self, setup: Setup, start: dict[str, Any], state: Any) -> Climb:
+        """EM under shared points, taken where adapted ones have the same likelihood at its end; else EM under these."""
+        quick = None if state is not None or not setup.max_iter else self._quick(setup)
+        if quick is None:
+            return super()._climbed(setup, start, state)
+        end = climb(quick, start)
+        if end.failure is not None or end.status not in ("converged", "boundary", "max_iter", "interrupted"):
+            return super()._climbed(setup, start, state)
+        with np.errstate(all="ignore"):
+            here = evaluate(setup, end.params, None)
+        apart = abs(here.objective - end.objective)
+        if not apart <= SAME_POINTS * (1 + abs(here.objective)):
+            told = finer_error(setup, end.params, here.log_likelihood)
+            if told is None or not apart <= 2 * abs(told):
+                return super()._climbed(setup, start, state)
+        return end._replace(history=(*end.history[:-1], here.objective), log_likelihood=here.log_likelihood)
 
     def _complete(self, names: Iterable[str]) -> None:
         """Take over the model in which missing entries of these observed variables are latents."""

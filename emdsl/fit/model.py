@@ -233,13 +233,34 @@ class Model:
         """The generated module, loaded. Its text is ours alone: users' names pass through one table of identifiers."""
         return self.load_module()
 
+    @cached_property
+    def quick(self) -> types.ModuleType | None:
+        """The module in which all elements of a latent share their points of quadrature; None where that gains nothing.
+
+        Many elements under few functions are climbed in it; the likelihood that is told is the adapted points' own.
+        """
+        from emdsl.derive.plan import derive
+        from emdsl.generate.context import chunk_dimension
+        from emdsl.generate.module import module_parts
+
+        if not any(c.method == "quadrature" for c in self.derived.joint.clouds):
+            return None
+        try:
+            plan = derive(self.resolved, self.incomplete, shared=True)
+        except ModelError:
+            return None
+        return None if chunk_dimension(plan) is None else self._loaded(module_parts(plan))
+
     def load_module(self) -> types.ModuleType:
         """Another copy of the generated module, whose names are its own."""
+        return self._loaded(self._parts)
+
+    def _loaded(self, parts: list[str]) -> types.ModuleType:
         made = types.ModuleType("emdsl_generated")
         made.__name__ = f"emdsl_generated_{re.sub(r'[^0-9A-Za-z]+', '_', self.name)}_{id(made):x}"
         made.__dict__["__file__"] = f"<generated from {self.name}>"
         sys.modules[made.__name__] = made
-        for part in self._parts:
+        for part in parts:
             exec(code_of(part), made.__dict__)  # noqa: S102  (the printer's own text)
         return made
 

@@ -227,6 +227,9 @@ def _special(f: Function, kind: str, rest: str, name: str) -> Leaf:
         return Leaf(code, (*range(plates, plates + event), *plates_last(plates)))
     if kind == "reference":
         return Leaf(code, tuple(range(len(model.variable(rest).domain.dims))))
+    if kind == "at":  # of points that all elements share, where no cloud is at hand
+        f.unpacked[code] = f'{code} = statistics["points of {rest}"][0]'
+        return Leaf(code, (0,))
     if kind == "unseen":
         return Leaf(code, stored_order(model.variable(rest)))
     if kind in ("pattern", "free"):

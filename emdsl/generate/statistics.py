@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from itertools import permutations
 
 from emdsl.derive import expr as x
+from emdsl.derive.clouds import AT
 from emdsl.derive.expr import El, Expr, Ix
 from emdsl.derive.statistics import Statistic, drop_presence
 from emdsl.generate.arrays import Array
@@ -54,6 +55,8 @@ def e_step_lines(printer: Printer) -> list[str]:
     lines += _headed(f"# ({printer.numbers.objective}) the log-likelihood's terms that lack the rows", outside_ll)
     lines += _headed(f"# ({printer.numbers.objective}) the bound's own terms", bound_lines(printer) if parts else [])
     entries += ['"state": factors,'] if parts else []
+    entries += [f'"points of {c.name}": {f.runtime[f"{AT}{c.name}"].code.split("[")[0]},'
+                for c in printer.plan.joint.clouds if c.shared]  # fmt: skip
     said = f'    "log_likelihood": float(honest(log_likelihood)),  # ({printer.numbers.objective})'
     lines += ["return {", said, *indent(entries, 1), "}"]
     if parts:

@@ -189,7 +189,7 @@ class Estimator(Answers):
             rng = np.random.default_rng(attempt)
             params = dict(start[0]) if attempt is seed else {}
             if any(v["kind"] == "param" and v["name"] not in params for v in module.SPEC["variables"]):
-                drawn = self._ask("initial", setup.data, setup.prepared, rng)
+                drawn = self._drawn(setup, rng)
                 params = {n: params.get(n, np.asarray(value, np.float64)) for n, value in drawn.items()}
             state = (
                 self._ask("start", params, setup.data, setup.prepared, rng, start[1])
@@ -197,10 +197,19 @@ class Estimator(Answers):
                 else None
             )
             untied = self._untied(setup, params, rng) if start[0] and attempt is seed and state is None else None
-            end = climb(setup, params, state) if untied is None else untied
+            end = self._climbed(setup, params, state) if untied is None else untied
             if end.status != "degenerate":
                 break
         return end
+
+    def _drawn(self, setup: Setup, rng: np.random.Generator) -> dict[str, Any]:
+        """Seeded starting values."""
+        drawn: dict[str, Any] = self._ask("initial", setup.data, setup.prepared, rng)
+        return drawn
+
+    def _climbed(self, setup: Setup, start: dict[str, Array], state: Any) -> Climb:
+        """EM from here."""
+        return climb(setup, start, state)
 
     def _untied(self, setup: Setup, start: dict[str, Array], rng: np.random.Generator) -> Climb | None:
         """From a start whose components are alike, which EM keeps so: a climb from beside it. None from any other."""
