@@ -239,15 +239,15 @@ def factor_of_z(params, prepared, factors, rng=None):
     part_4 = present_x[:, None] * variance_mean
     constant = E_weights_log[:, None] + ((-0.5) * D * (math.log(2) + math.log(np.pi)) * present_x) + ((0.5) * part).T + ((-0.5) * np.tensordot(E_prec_id, part_2, ([0, 1], [0, 1]))) + (x.T @ np.einsum("ab,cab->cb", location_mean, E_prec_id)).T + ((-0.5) * part_3).T + ((-0.5) * D * part_4).T
     part_5 = present_x * weight  # (8)
-    part_7 = x * weight  # (8)
-    part_8 = x[:, None, :] * part_7  # (8)
+    part_6 = x * weight  # (8)
+    part_7 = x[:, None, :] * part_6  # (8)
+    part_8 = np.einsum("ab,cab->cb", location_mean, E_prec_id)  # (8)
     # (7) log joint of z with its data, for every state; then its posterior and log-normaliser
     log_z = np.zeros((K, N,))
     log_z += constant
     q_z, log_z_z = normalise(log_z, 1)
-    part_6 = present_x * q_z.sum(axis=0)  # (8)
     part_9 = location_mean * (q_z @ part_5)  # (8)
-    entropy = (log_z_z @ weight) - ((weight @ (E_weights_log @ q_z)) + ((0.5) * (part_5 @ (E_prec_logdet @ q_z))) + ((-0.5) * D * (math.log(2) + math.log(np.pi)) * (weight @ part_6)) + ((-0.5) * np.tensordot(part_8, np.tensordot(E_prec_id, q_z, ([2], [0])), ([0, 1, 2], [1, 0, 2]))) + np.tensordot(np.einsum("ab,cab->cb", location_mean, E_prec_id), q_z @ part_7.T, ([0, 1], [1, 0])) + ((-0.5) * np.tensordot(part_9, np.einsum("ab,cab->cb", location_mean, E_prec_id), ([0, 1], [0, 1]))) + ((-0.5) * D * (part_5 @ (variance_mean @ q_z))))  # (8)
+    entropy = (log_z_z @ weight) - ((weight @ (E_weights_log @ q_z)) + ((0.5) * (part_5 @ (E_prec_logdet @ q_z))) + ((-0.5) * D * (math.log(2) + math.log(np.pi)) * (q_z.sum(axis=0) @ part_5)) + ((-0.5) * np.tensordot(part_7, np.tensordot(E_prec_id, q_z, ([2], [0])), ([0, 1, 2], [1, 0, 2]))) + np.tensordot(part_8, q_z @ part_6.T, ([0, 1], [1, 0])) + ((-0.5) * np.tensordot(part_9, part_8, ([0, 1], [0, 1]))) + ((-0.5) * D * (part_5 @ (variance_mean @ q_z))))  # (8)
     return {
         "q:z": np.array(q_z),  # (7)
         "entropy z": float(entropy),

@@ -238,29 +238,30 @@ def m_step(statistics, params, prepared, policy="raise"):
     weights = shares(S_z, "weights", weights, policy)
     # (8) shape: newton. no closed root for shape[shape_0], lgamma(shape[shape_0]); Newton with step-halving, to convergence on the profile over rate
     t = 1 / S_z_x
+    part = S_z_n_x * t
     def objective_of_shape(shape_2):
-        part = shape_2 * S_z_n_x
-        part_2 = t * part
+        part_2 = shape_2 * part
         t_2 = log0(part_2)
         part_3 = shape_2 * t_2
         part_4 = S_z_n_x * part_3
         t_3 = special.gammaln(shape_2)
         part_5 = t_3 * S_z_n_x
         part_6 = shape_2 * S_z_n_x_log_x
-        part_7 = S_z_n_x * t_2
+        part_7 = shape_2 * S_z_n_x
+        part_8 = S_z_n_x * t_2
         t_4 = special.digamma(shape_2)
-        part_8 = S_z_n_x * t_4
+        part_9 = S_z_n_x * t_4
         t_5 = 1 / shape_2
-        part_9 = S_z_n_x * t_5
+        part_10 = S_z_n_x * t_5
         t_6 = trigamma(shape_2)
-        part_10 = S_z_n_x * t_6
-        return part_4 + part_6 - part_5 - part, S_z_n_x_log_x + part_7 - part_8, part_9 - part_10
+        part_11 = S_z_n_x * t_6
+        return part_4 + part_6 - part_5 - part_7, S_z_n_x_log_x + part_8 - part_9, part_10 - part_11
     shape = checked(maximise_scalar(objective_of_shape, shape, "positive", 0.0, np.inf), "shape", shape, policy, 0.0, np.inf)
     # (9) rate: closed form. the score has one root
     t_7 = 1 / S_z_x
-    part_11 = shape * S_z_n_x
-    part_12 = t_7 * part_11
-    rate = positive(part_12, "rate", rate, policy, 0.0, part_11)
+    part_12 = shape * S_z_n_x
+    part_13 = t_7 * part_12
+    rate = positive(part_13, "rate", rate, policy, 0.0, part_12)
     return {
         "weights": weights,
         "shape": shape,

@@ -275,11 +275,15 @@ def e_step(params, data, prepared, rng=None):
     S_b_y_b = 0.0
     S_b_y_day_b = 0.0
     S_b_n_y_b_b = 0.0
+    part_3 = cov_b[0][0][0, 0, :] * sum_n_y  # (6.11)
     S_b_n_y_cov_b = 0.0
     S_b_n_y_day_b_b = 0.0
+    part_5 = cov_b[0][0][0, 1, :] * sum_day_n_y  # (6.13)
     S_b_n_y_day_cov_b = 0.0
+    part_6 = cov_b[0][0][1, 0, :] * sum_day_n_y  # (6.14)
     S_b_n_y_day_cov_b_2 = 0.0
     S_b_n_y_day_day_b_b = 0.0
+    part_8 = cov_b[0][0][1, 1, :] * sum_n_y_day_day  # (6.16)
     S_b_n_y_day_day_cov_b = 0.0
     log_likelihood = 0.0
     # (6) expected statistics, added up
@@ -295,18 +299,14 @@ def e_step(params, data, prepared, rng=None):
     S_b_y_day_b = S_b_y_day_b + sum_day_y @ np.einsum("ab,ab->b", mean_b[0][:, 1, :], q_z_weighted_2)  # (6.9)
     part_2 = mean_b[0][:, 0, :] * mean_b[0][:, 0, :]  # (6.10)
     S_b_n_y_b_b = S_b_n_y_b_b + sum_n_y @ np.einsum("ab,ab->b", q_z_weighted_2, part_2)  # (6.10)
-    part_3 = cov_b[0][0][0, 0, :] * q_z_weighted_2.sum(axis=0)  # (6.11)
-    S_b_n_y_cov_b = S_b_n_y_cov_b + sum_n_y @ part_3  # (6.11)
+    S_b_n_y_cov_b = S_b_n_y_cov_b + q_z_weighted_2.sum(axis=0) @ part_3  # (6.11)
     part_4 = mean_b[0][:, 0, :] * mean_b[0][:, 1, :]  # (6.12)
     S_b_n_y_day_b_b = S_b_n_y_day_b_b + sum_day_n_y @ np.einsum("ab,ab->b", q_z_weighted_2, part_4)  # (6.12)
-    part_5 = cov_b[0][0][0, 1, :] * q_z_weighted_2.sum(axis=0)  # (6.13)
-    S_b_n_y_day_cov_b = S_b_n_y_day_cov_b + sum_day_n_y @ part_5  # (6.13)
-    part_6 = cov_b[0][0][1, 0, :] * q_z_weighted_2.sum(axis=0)  # (6.14)
-    S_b_n_y_day_cov_b_2 = S_b_n_y_day_cov_b_2 + sum_day_n_y @ part_6  # (6.14)
+    S_b_n_y_day_cov_b = S_b_n_y_day_cov_b + q_z_weighted_2.sum(axis=0) @ part_5  # (6.13)
+    S_b_n_y_day_cov_b_2 = S_b_n_y_day_cov_b_2 + q_z_weighted_2.sum(axis=0) @ part_6  # (6.14)
     part_7 = mean_b[0][:, 1, :] * mean_b[0][:, 1, :]  # (6.15)
     S_b_n_y_day_day_b_b = S_b_n_y_day_day_b_b + sum_n_y_day_day @ np.einsum("ab,ab->b", q_z_weighted_2, part_7)  # (6.15)
-    part_8 = cov_b[0][0][1, 1, :] * q_z_weighted_2.sum(axis=0)  # (6.16)
-    S_b_n_y_day_day_cov_b = S_b_n_y_day_day_cov_b + sum_n_y_day_day @ part_8  # (6.16)
+    S_b_n_y_day_day_cov_b = S_b_n_y_day_day_cov_b + q_z_weighted_2.sum(axis=0) @ part_8  # (6.16)
     # (12) the log-likelihood, added up
     log_likelihood += log_z_z @ weight
     # (6) expected statistics that lack the rows

@@ -207,6 +207,9 @@ def log_likelihood_rows(params, data, prepared):
     mean = params["mean"] - reference_x  # (8)
     cholesky_2 = cholesky(cov)  # (7)
     precision = inverse(cholesky_2)  # (7)
+    part = precision @ mean  # (7)
+    part_2 = mean @ precision  # (7)
+    part_3 = mean @ part_2  # (7)
     parts = [np.zeros(0)]
     for rows in prepared["the chunks"]:
         n_rows = row_count(rows)
@@ -215,8 +218,8 @@ def log_likelihood_rows(params, data, prepared):
         total = total + (-0.5) * log_determinant(cholesky_2) * present_x[rows]
         total = total + (-0.5) * D * (math.log(2) + math.log(np.pi)) * present_x[rows]
         total = total + (-0.5) * np.einsum("ab,ba->b", x[:, rows], x[:, rows].T @ precision)
-        total = total + x[:, rows].T @ (precision @ mean)
-        total = total + (-0.5) * (mean @ (mean @ precision)) * present_x[rows]
+        total = total + x[:, rows].T @ part
+        total = total + (-0.5) * part_3 * present_x[rows]
         parts.append(honest(total))
     return np.concatenate(parts)
 

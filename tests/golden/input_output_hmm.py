@@ -269,7 +269,8 @@ def refine(before, params, data, prepared, rng=None, statistics=None):
     S_z_pair_u = statistics["z_pair_u"]
     u = prepared["u"]
     # (9) change: newton. log(sum(exp(sum(change[z_1, k, p] u[t, p] for p)) for k)) ties change to the data: no finite statistics; Newton, its Hessian in blocks, one for each element of K, by passes over the data, to convergence
-    part_5 = ((np.arange(K)[:, None] == np.arange(K)) + 0.0)[:, :, None, None] * ((np.arange(P)[:, None] == np.arange(P)) + 0.0)
+    part_2 = np.einsum("abc,bc->ac", chain_z.edge, chain_z.after)
+    part_6 = ((np.arange(K)[:, None] == np.arange(K)) + 0.0)[:, :, None, None] * ((np.arange(P)[:, None] == np.arange(P)) + 0.0)
     part_9 = u[:, None, :] * u
     def objective(values_2):
         change_2 = values_2["change"]
@@ -280,16 +281,16 @@ def refine(before, params, data, prepared, rng=None, statistics=None):
         t_5 = log0(t_4)
         part = t_5 * chain_z.before
         t_6 = 1 / t_4
-        part_2 = t_6 * chain_z.before
-        part_3 = part_2 * np.einsum("abc,bc->ac", chain_z.edge, chain_z.after)
-        part_4 = t_3 * part_3[:, None, :]
+        part_3 = t_6 * chain_z.before
+        part_4 = part_3 * part_2
+        part_5 = t_3 * part_4[:, None, :]
         t_7 = t_4 ** -2.0
-        part_6 = t_7 * chain_z.before
-        part_7 = part_6 * np.einsum("abc,bc->ac", chain_z.edge, chain_z.after)
-        part_8 = t_3 * part_7[:, None, :]
-        part_10 = t_3[:, :, None, :] * part_8[:, None, :, :]
-        part_11 = ((np.arange(K)[:, None] == np.arange(K)) + 0.0)[:, :, None, None, None] * np.tensordot(part_4, part_9, ([2], [2])).transpose(1, 0, 2, 3)
-        return (np.tensordot(change_2, S_z_pair_u, ([0, 1, 2], [0, 1, 2])), np.sum(((-0.5) * math.log(2)) + ((-0.5) * math.log(np.pi)) + ((-1 / 18) * t) - math.log(3)), (-np.tensordot(part, np.einsum("abc,bc->ac", chain_z.edge, chain_z.after), ([0, 1], [0, 1]))),), {"change": S_z_pair_u + ((-1 / 9) * change_2) + (-np.tensordot(u, part_4, ([1], [2]))).transpose(1, 2, 0)}, {("change", "change"): (((-1 / 9) * part_5).transpose(1, 3, 0, 2)[:, :, :, :, None] + np.tensordot(part_9, part_10, ([2], [3])).transpose(2, 3, 1, 4, 0).transpose(1, 2, 3, 4, 0) + (-part_11).transpose(2, 1, 4, 0, 3).transpose(1, 2, 3, 4, 0)).transpose(4, 0, 1, 2, 3)}
+        part_7 = t_7 * chain_z.before
+        part_8 = part_7 * part_2
+        part_10 = t_3 * part_8[:, None, :]
+        part_11 = t_3[:, :, None, :] * part_10[:, None, :, :]
+        part_12 = ((np.arange(K)[:, None] == np.arange(K)) + 0.0)[:, :, None, None, None] * np.tensordot(part_9, part_5, ([2], [2])).transpose(3, 0, 1, 2)
+        return (np.tensordot(change_2, S_z_pair_u, ([0, 1, 2], [0, 1, 2])), np.sum(((-0.5) * math.log(2)) + ((-0.5) * math.log(np.pi)) + ((-1 / 18) * t) - math.log(3)), (-np.tensordot(part, part_2, ([0, 1], [0, 1]))),), {"change": S_z_pair_u + ((-1 / 9) * change_2) + (-np.tensordot(u, part_5, ([1], [2]))).transpose(1, 2, 0)}, {("change", "change"): (((-1 / 9) * part_6).transpose(1, 3, 0, 2)[:, :, :, :, None] + np.tensordot(part_9, part_11, ([2], [3])).transpose(2, 3, 1, 4, 0).transpose(1, 2, 3, 4, 0) + (-part_12).transpose(4, 1, 3, 0, 2).transpose(1, 2, 3, 4, 0)).transpose(4, 0, 1, 2, 3)}
     found = ascend(objective, {"change": change}, {"change": "real"}, {"change": (None, None)}, {"change": (0,)})
     change = found["change"]
     return {

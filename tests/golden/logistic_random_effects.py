@@ -322,16 +322,16 @@ def refine(before, params, data, prepared, rng=None, statistics=None):
     # (8) beta: newton. softplus((sum(X[n, p] beta[p] for p) + at:b[b, group[n]])) ties beta to the data: no finite statistics; Newton, its Hessian added up, by passes over the data, to convergence
     part = present_cases * size
     part_2 = weight * part
+    part_4 = X * part_2
     def objective(values_2):
         beta_2 = values_2["beta"]
         t = X.T @ beta_2
         t_2 = softplus((t + points_b[0][:, group]))
         t_3 = special.expit((t + points_b[0][:, group]))
         part_3 = part_2 * np.einsum("ab,ab->b", t_3, q_b[:, group])
-        part_4 = (1 - t_3) * t_3
-        part_5 = part_2 * np.einsum("ab,ab->b", q_b[:, group], part_4)
-        part_6 = X * part_5
-        return ((beta_2 @ S_b_cases_X_group), (-(part_2 @ np.einsum("ab,ab->b", t_2, q_b[:, group]))),), {"beta": S_b_cases_X_group - (X @ part_3)}, {("beta", "beta"): (-(X @ part_6.T))}
+        part_5 = (1 - t_3) * t_3
+        part_6 = X * np.einsum("ab,ab->b", q_b[:, group], part_5)
+        return ((beta_2 @ S_b_cases_X_group), (-(part_2 @ np.einsum("ab,ab->b", t_2, q_b[:, group]))),), {"beta": S_b_cases_X_group - (X @ part_3)}, {("beta", "beta"): (-(part_4 @ part_6.T)).T}
     found = ascend(objective, {"beta": beta}, {"beta": "real"}, {"beta": (None, None)}, {"beta": ()})
     beta = found["beta"]
     return {

@@ -294,17 +294,16 @@ def refine(before, params, data, prepared, rng=None, statistics=None):
     weight = prepared["the weight"]
     # (8) beta: newton. exp(sum(X[n, p] beta[p] for p)) ties beta to the data: no finite statistics; Newton, its Hessian added up, by passes over the data, to convergence
     t_3 = np.exp(points_b[0][:, group])
+    part = present_y * weight
+    part_3 = np.einsum("ab,ab->b", t_3, q_b[:, group])
     def objective(values_2):
         beta_2 = values_2["beta"]
         t = X.T @ beta_2
         t_2 = np.exp(t)
-        part = present_y * t_2
-        part_2 = weight * part
-        part_3 = t_2 * present_y
-        part_4 = weight * part_3
-        part_5 = part_4 * np.einsum("ab,ab->b", t_3, q_b[:, group])
-        part_6 = X * part_5
-        return ((beta_2 @ S_b_y_X_group), (-(part_2 @ np.einsum("ab,ab->b", t_3, q_b[:, group]))),), {"beta": S_b_y_X_group - (X @ part_5)}, {("beta", "beta"): (-(X @ part_6.T))}
+        part_2 = t_2 * part
+        part_4 = part_2 * part_3
+        part_5 = X * part_4
+        return ((beta_2 @ S_b_y_X_group), (-(part_2 @ part_3)),), {"beta": S_b_y_X_group - (X @ part_4)}, {("beta", "beta"): (-(X @ part_5.T))}
     found = ascend(objective, {"beta": beta}, {"beta": "real"}, {"beta": (None, None)}, {"beta": ()})
     beta = found["beta"]
     return {
