@@ -295,7 +295,8 @@ def _weights(
             code="D014",
         )
     weights = np.asarray(column.values, np.float64)
-    refuse_where("sample_weight", ~column.present, weights, "may not be missing", code="D014")
+    missing = np.where(column.present, weights, np.nan)
+    refuse_where("sample_weight", ~column.present, missing, "may not be missing", code="D014")
     refuse_where("sample_weight", ~np.isfinite(weights), weights, "must be finite", code="D014")
     refuse_where("sample_weight", weights < 0, weights, "must be 0 or more", code="D014")
     if not (weights > 0).any():

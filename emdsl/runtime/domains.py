@@ -100,7 +100,13 @@ def _check_levels(variable: Mapping[str, Any], values: Array, use: Array, levels
         return
     one_based = bool(use.any()) and bool(values[use].min() == 1) and bool(values[use].max() == levels)
     hint = f"labels count from 0 here and these look as if they counted from 1: pass {name} - 1" if one_based else None
-    refuse_where(name, use & (values >= levels), values, f"must be below {size} = {levels}", hint)
+    refuse_where(
+        name,
+        use & (values >= levels),
+        values,
+        f"must be below {size}" + (f" = {levels}" if size != str(levels) else ""),
+        hint,
+    )
 
 
 def checked_values(

@@ -1,0 +1,190 @@
+"""Faults of models, data and fits that stand in no other test, by their numbers in docs/faults.md; and that page."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Callable
+from decimal import Decimal
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import emdsl
+from emdsl.errors import EmdslError
+from emdsl.fit.model import Model
+from emdsl.runtime.faults import ConvergenceWarning
+
+ROOT = Path(__file__).parents[1]
+MIXTURE = """
+size K = 2
+param w : simplex[K]
+param m[K] : real
+param s : positive
+for n in N:
+    latent   z[n] ~ Categorical(w)
+    observed x[n] ~ Normal(m[z[n]], s)
+"""
+OWN_SD = MIXTURE.replace("param s ", "param s[K] ").replace("], s)", "], s[z[n]])")
+NORMAL = "param m : real\nparam s : positive\nfor n in N:\n    observed x[n] ~ Normal(m, s)\n"
+LEVELS = "param p : simplex[5]\nfor n in N:\n    observed y[n] ~ Categorical(p)\n"
+COINS = """
+param w : simplex[2]
+param p[2] : unit
+for n in N:
+    latent   z[n] ~ Categorical(w)
+    observed x[n] ~ Bernoulli(p[z[n]])
+"""
+
+
+@cache
+def model(text: str) -> Model:
+    return emdsl.compile(text=f"model M\n{text}")
+
+
+def one(body: str, head: str = "param a : positive\nparam b : positive\n") -> str:
+    return f"{head}for n in N:\n    observed y[n] ~ {body}\n"
+
+
+def refused(text: str) -> str:
+    with pytest.raises(EmdslError) as caught:
+        assert model(text).updates
+    return str(caught.value)
+
+
+REFUSED_MODELS = {
+    "36 counts without bound, no closed form": (
+        "param r : positive\nfor n in N:\n    latent k[n] ~ Poisson(r)\n    observed x[n] ~ Normal(k[n]^3, 1)\n",
+        r"E110: the posterior of k is not tractable.*hint: .*meanfield",
+    ),
+    "37 the support is the parameter": (one("Uniform(0, a)"), r"support of this family depends on a parameter"),
+    "41 a family that integrates to something else": (
+        "family Odd(x : real | m : real) = -(x - m)^2\nparam a : real\nfor n in N:\n    observed y[n] ~ Odd(a)\n",
+        r"integrates to 1\.77",
+    ),
+    "46 a prior on what is known": ("given g : real ~ Normal(0, 1)\n", r"a `given` has no distribution"),
+    "52 too deep": (one("Normal(" + "sin(" * 329 + "a" + ")" * 329 + ", 1)"), r"brackets nest deeper than 100"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED_MODELS)
+def test_a_model_that_is_refused(name: str) -> None:
+    text, words = REFUSED_MODELS[name]
+    assert re.search(words, refused(text), re.DOTALL)
+
+
+REFUSED_DATA: dict[str, tuple[str, Any, dict[str, Any], str]] = {
+    "44 no component": (MIXTURE, [1.0, 2.0], {"K": 0}, "K must be a positive whole number, not 0"),
+    "44 fewer than none": (MIXTURE, [1.0, 2.0], {"K": -1}, "not -1"),
+    "44 more components than rows": (MIXTURE, [1.0, 2.0, 3.0], {"K": 7}, "s has collapsed to its boundary"),
+    "45 fixed outside its domain": (MIXTURE, [1.0, 2.0], {"fixed": {"s": -1}}, "s: must be positive"),
+    "47 a plate without rows": (NORMAL, [], {}, "x: there are no rows"),
+    "51 a count of zero": (
+        MIXTURE, [1.0, 1.2, 9.0], {"init": {"w": [1, 0], "m": [1, 5.0], "s": 1.0}}, "its expected counts are 0"),
+    "58 text among numbers": (NORMAL, ["1", "a"], {}, "must be numbers, but holds text"),
+    "60 nothing but gaps": (NORMAL, [np.nan] * 3, {}, "every value is missing"),
+    "61 infinity": (NORMAL, [1.0, np.inf], {}, "must be finite: the value in row 1: inf"),
+    "63 a negative count": (one("Poisson(a)"), [1, -1], {}, "must be 0 or more: the value in row 1: -1"),
+    "63 half a count": (one("Poisson(a)"), [1.5, 2], {}, "is not whole: the value in row 0: 1.5"),
+    "64 Gamma at 0": (one("Gamma(a, b)"), [0.0, 1.0], {}, "must be positive: the value in row 0"),
+    "64 Beta at 1": (one("Beta(a, b)"), [0.2, 1.0], {}, "must lie strictly between 0 and 1: the value in row 1"),
+    "64 a seventh level of five": (LEVELS, [0, 7], {}, "must be below 5: the value in row 1: 7"),
+    "65 levels from 1": (LEVELS, [1, 2, 3, 4, 5], {}, "counted from 1: pass y - 1"),
+    "67 complex numbers": (NORMAL, [1 + 1j, 2], {}, "holds complex numbers"),
+    "67 dates": (NORMAL, np.array(["2020-01-01"] * 2, "datetime64[D]"), {}, "days since the first date"),
+    "69 a number alone": (NORMAL, np.float64(3), {}, r"has shape \(\), but is declared with shape \(N,\)"),
+    "69 a column": (NORMAL, [[1.0], [2.0]], {}, r"drop the last axis: x\[..., 0\]"),
+    "69 a cube": (NORMAL, np.zeros((2, 2, 2)), {}, r"has shape \(2, 2, 2\)"),
+    "71 one row": (NORMAL, [1.0], {}, "s has collapsed"),
+    "71 all rows alike": (NORMAL, [2.0] * 3, {}, "s has collapsed"),
+    "75 a negative weight": (NORMAL, [1.0, 2, 3], {"sample_weight": [1, -1, 1]}, "0 or more: the value in row 1: -1"),
+    "75 a missing weight": (NORMAL, [1.0, 2, 3], {"sample_weight": [1, np.nan, 1]}, "missing: the value in row 1: nan"),
+    "75 no weight": (NORMAL, [1.0, 2, 3], {"sample_weight": [0, 0, 0]}, "all weights are 0"),
+    "75 too few weights": (NORMAL, [1.0, 2, 3], {"sample_weight": [1, 1]}, "one number for each of N = 3"),
+    "76 out of reach": (NORMAL, [1e300, -1e300, 1e299], {}, "rescale the data"),
+    "80 no component can": (
+        COINS, [1, 0, 1], {"init": {"w": [0.5, 0.5], "p": [1.0, 1.0]}}, "1 rows have zero density .* row 1"),
+    "82 an empty component": (
+        MIXTURE, [1.0, 1.1, 0.9, 1.2], {"init": {"w": [0.5, 0.5], "m": [1, 1e6], "s": 0.1}}, "expected counts are 0"),
+    "83 a spike on one row": (
+        OWN_SD, [1.0, 2, 3, 50.0], {"init": {"w": [0.5, 0.5], "m": [2, 50.0], "s": [1, 0.1]}},
+        r"s \(1,\) has collapsed"),
+    "89 tol below 0": (NORMAL, [1.0, 2.0], {"tol": -1}, "tol must be a finite number"),
+    "89 tol is no number": (NORMAL, [1.0, 2.0], {"tol": np.nan}, "tol must be a finite number"),
+    "89 half an iteration": (NORMAL, [1.0, 2.0], {"max_iter": 2.5}, "max_iter must be a whole number"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", REFUSED_DATA)
+def test_data_and_options_that_are_refused(name: str) -> None:
+    text, data, options, words = REFUSED_DATA[name]
+    with pytest.raises(EmdslError, match=words):
+        fitted(text, data, options)
+
+
+def fitted(text: str, data: Any, options: dict[str, Any]) -> Any:
+    own = {k: v for k, v in options.items() if k != "sample_weight"}
+    return model(text).fitter(seed=0, **own).fit(data, sample_weight=options.get("sample_weight"))
+
+
+ACCEPTED: dict[str, tuple[str, Any, dict[str, Any], Callable[[Any], bool]]] = {
+    "39 only a sum is identified": (
+        one("Normal(a + b, 1)", "param a : real\nparam b : real\n"), [1.0, 2.0, 3.0], {},
+        lambda f: f.params_["a"] + f.params_["b"] == pytest.approx(2)),
+    "44 one component": (MIXTURE, [1.0, 2, 3], {"K": 1}, lambda f: f.params_["m"][0] == pytest.approx(2)),
+    "45 a prior on what is fixed": (
+        "param m : real ~ Normal(0, 1)\nfor n in N:\n    observed x[n] ~ Normal(m, 1)\n", [1.0, 2.0],
+        {"fixed": {"m": 0.5}}, lambda f: f.params_["m"] == 0.5 and f.n_parameters_ == 0),
+    "48 no root to be had": (
+        one("Normal(a^5 + exp(a) + sin(a), 1)", "param a : positive\n"), [3.0, 4.0], {},
+        lambda f: f.params_["a"] ** 5 + np.exp(f.params_["a"]) + np.sin(f.params_["a"]) == pytest.approx(3.5)),
+    "50 the mean outside its bounds": (
+        one("Normal(a, 1)", "param a : real(min = 0, max = 1)\n"), [3.0, 4.0], {},
+        lambda f: 0.99 < f.params_["a"] <= 1),
+    "59 a gap": (NORMAL, [1.0, np.nan, 3.0], {}, lambda f: f.params_["m"] == 2),
+    "62 a masked entry": (NORMAL, np.ma.array([1.0, 9, 3], mask=[0, 1, 0]), {}, lambda f: f.params_["m"] == 2),
+    "67 Decimal": (NORMAL, [Decimal("1.5"), 2], {}, lambda f: f.params_["m"] == 1.75),
+    "68 sums past an int8": (
+        NORMAL, np.array([100, 100, 100, -100], np.int8), {}, lambda f: f.params_["m"] == pytest.approx(50)),
+    "70 another byte order": (NORMAL, np.array([1.0, 2, 6], ">f8"), {}, lambda f: f.params_["m"] == pytest.approx(3)),
+    "70 every third": (NORMAL, np.arange(10.0)[::3], {}, lambda f: f.params_["m"] == pytest.approx(4.5)),
+    "82 kept": (
+        MIXTURE, [1.0, 1.1, 0.9, 1.2], {"init": {"w": [0.5, 0.5], "m": [1, 1e6], "s": 0.1}, "on_degenerate": "keep"},
+        lambda f: f.status_ == "degenerate" and not f.converged_),
+    "83 never the best": (
+        OWN_SD, [1.0, 2, 3, 4, 5, 50.0], {"n_init": 4, "on_degenerate": "restart"},
+        lambda f: f.status_ == "degenerate" or min(f.params_["s"]) > 0.1),
+    "89 no iteration": (NORMAL, [1.0, 2.0], {"max_iter": 0}, lambda f: f.n_iter_ == 0 and not f.converged_),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ACCEPTED)
+def test_what_is_accepted_is_right(name: str) -> None:
+    text, data, options, right = ACCEPTED[name]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        assert right(fitted(text, data, options))
+
+
+def test_91_too_many_states_are_told_before_they_are_made() -> None:
+    chain = emdsl.compile(ROOT / "models" / "gaussian_hmm.em")
+    with pytest.raises(EmdslError, match=r"need 80 GB"):
+        chain.fitter(K=100_000, seed=0).fit(np.zeros((10, 1)))
+
+
+def test_the_page_names_every_case_and_tests_that_exist() -> None:
+    page = (ROOT / "docs" / "faults.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (\d+) \|(.*)\|$", page, re.MULTILINE)
+    assert [int(n) for n, _ in rows] == [n for n in range(1, 99) if n != 25]
+    for number, row in rows:
+        tests = re.findall(r"`(\w+\.py)(?:::(\w+))?`|`((?:bad|refused)/\w+)`", row.rpartition("|")[2])
+        assert tests or "**no**" in row, number
+        for file, name, bad in tests:
+            if bad:
+                assert (ROOT / "tests" / f"{bad}.em").exists(), bad
+            else:
+                text = (ROOT / "tests" / file).read_text(encoding="utf-8")
+                assert not name or f"def {name}(" in text, f"{file}::{name}"
