@@ -73,3 +73,48 @@ def test_a_fit_at_1e7_is_the_fit_at_0(name: str) -> None:
     assert far.objective_ == pytest.approx(near.objective_, rel=1e-6)
     if "t" in model.givens:  # slopes do not move
         np.testing.assert_allclose(far.params_["b"][..., 1], near.params_["b"][..., 1], rtol=1e-4)
+
+
+CURVES = {
+    "a parabola": """param a : real
+param b : real
+param c : real
+param s : positive
+for n in N:
+    given t[n] : real
+    observed y[n] ~ Normal(a + b * t[n] + c * t[n]^2, s)""",
+    "a parabola in each component": """size K = 2
+param w : simplex[K]
+param a : real[K]
+param b : real[K]
+param c : real
+param s : positive
+for n in N:
+    given t[n] : real
+    latent z[n] ~ Categorical(w)
+    observed y[n] ~ Normal(a[z[n]] + b[z[n]] * t[n] + c * t[n]^2, s)""",
+    "a cubic in a Poisson": """param a : real
+param b : real
+param c : real
+param d : real
+for n in N:
+    given t[n] : real
+    observed k[n] ~ Poisson(log_rate = a - 0.5 * b * t[n] + c * t[n]^2 + d * t[n]^3)""",
+}
+
+
+@pytest.mark.parametrize("name", CURVES)
+def test_a_curve_over_years(name: str) -> None:
+    """A covariate beside its powers, a thousand of its deviations from 0: parabolas ended below their optima."""
+    model = emdsl.compile(text=f"model Far\n{CURVES[name]}")
+    ends = []
+    for at in (0.0, 1000.0):
+        data = {"t": T + at, "y": Y - 0.4 * T**2, "k": np.rint(np.exp(1 + 0.5 * T - 0.2 * T**2))}
+        mine = {n: v for n, v in data.items() if n in model.observed or n in model.givens}
+        ends.append(model.fitter(seed=0, tol=1e-10, max_iter=2000).fit(mine))
+    near, far = ends
+    assert near.converged_
+    assert far.converged_
+    assert far.objective_ == pytest.approx(near.objective_, rel=1e-8)
+    top = "d" if "d" in near.params_ else "c"
+    np.testing.assert_allclose(far.params_[top], near.params_[top], rtol=1e-5)

@@ -158,13 +158,13 @@ def _centre(plan: Plan, w: World) -> None:
         at = rng.normal(size=w.arrays[plane.design].shape[-1:])
         w.arrays[f"reference:{plane.param}"] = at
         w.arrays[plane.data] = w.arrays[plane.data] - w.arrays[plane.design] @ at
-    moved = {}
-    for name, shift in plan.shifts.items():
+    waiting = dict(plan.shifts)
+    while waiting:  # what a shift is written in moves first
+        name = next(n for n, s in waiting.items() if not (x.variables(s.value) - {n}) & set(waiting))
+        shift = waiting.pop(name)
         array = np.array(w.arrays[name], float)
         for at in np.ndindex(array.shape):
             array[at] -= w.value(shift.value, dict(zip(shift.axes, at, strict=True)))
-        moved[name] = array
-    for name, array in moved.items():
         w.put(name, array)
 
 

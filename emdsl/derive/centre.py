@@ -139,7 +139,7 @@ def _location(node: x.Add, variables: Mapping[str, m.Variable]) -> tuple[Shift, 
     names: list[str] = []
     for name in dict.fromkeys(moved[0] for _, moved in linear):
         mine = [x.mul(x.num(-c * sign), point) for c, (n, point) in linear if n == name]
-        shift = _over_axes(place, x.add(*mine), variables[place.var])
+        shift = over_axes(place, x.add(*mine), variables[place.var])
         if shift is not None and len(mine) == sum(_holds(t, name) for t in node.terms):
             value = x.add(value, shift.value)
             names.append(name)
@@ -153,7 +153,7 @@ def _holds(e: Expr, name: str) -> bool:
     return not isinstance(e, x.Add) and any(_holds(c, name) for c in x.children(e))
 
 
-def _over_axes(place: El, value: Expr, v: m.Variable) -> Shift | None:
+def over_axes(place: El, value: Expr, v: m.Variable) -> Shift | None:
     """The shift of the whole parameter that moves `place` by `value`: positions become axes, a literal one a delta.
 
     An ordered parameter moves by one number or not at all.

@@ -18,6 +18,7 @@ from emdsl.derive.fields import Field
 from emdsl.derive.joint import expand
 from emdsl.derive.meanfield import factorised, factors_of_q, largest_factors, moments
 from emdsl.derive.planes import Plane, plane_shift, planes
+from emdsl.derive.polynomials import polynomials
 from emdsl.derive.quadrature import at_shared_points, by_quadrature, requested, tie, where_possible
 from emdsl.derive.solve import Closed, Update, solve
 from emdsl.derive.statistics import Expected, expected
@@ -68,8 +69,12 @@ def derive(model: m.ModelText, incomplete: tuple[str, ...] = (), shared: bool = 
     _refuse(model)
     joint, shifts, centred = recentre(expand(model))
     flat = planes(joint, (*centred, *shifts, *incomplete))
+    curves, covariates = polynomials(
+        joint, shifts, (*centred, *(n for p in flat for n in (p.data, p.param)), *incomplete)
+    )
     joint = _with_gaps(joint, incomplete)
-    shifts = {**shifts, **{p.param: plane_shift(p, joint) for p in flat}}
+    shifts = {**shifts, **{p.param: plane_shift(p, joint) for p in flat}, **curves}
+    centred = (*centred, *covariates)
     weighted = weighted_plate(model, joint)
     exact = joint
     joint, elimination, refused = posteriors(exact, weighted)

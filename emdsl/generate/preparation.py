@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from emdsl.derive import expr as x
+from emdsl.derive.centre import Shift
 from emdsl.derive.element import Tensors
 from emdsl.derive.expr import Ix
 from emdsl.derive.factors import Cloud
@@ -272,6 +275,7 @@ def initial_lines(printer: Printer) -> list[str]:
     numeric = {n for u in plan.updates if isinstance(u.rule, Numeric) for n in u.params}
     numeric |= {n for u in plan.updates if u.kind == "newton" for n in u.params}
     cells, moves = [], []
+    read = {n for s in plan.shifts.values() for n in x.variables(s.value) if n != s.param}
     for v in params:
         shape = ", ".join(em.size(str(d)) for d in v.shape)
         comma = "," if len(v.shape) == 1 else ""
@@ -282,14 +286,16 @@ def initial_lines(printer: Printer) -> list[str]:
         em.namer.of(v.name)
         if shift is not None:
             own = [n for n in x.variables(shift.value) if n in {p.name for p in params}]
-            if not own:
+            if not own and v.name not in read:
                 code = f"{code} + {em.align(em.value(shift.value), shift.axes)}"
-            else:
-                before = len(em.outer)
-                value = em.value(x.rebuild(shift.value, as_given(own)))
-                moves += [*em.outer[before:], f'params["{v.name}"] += {em.align(value, shift.axes)}']
-                del em.outer[before:]
         cells.append(f'"{v.name}": {code},')
+    for shift in _readers_first([plan.shifts[v.name] for v in params if v.name in plan.shifts]):
+        own = [n for n in x.variables(shift.value) if n in {p.name for p in params}]
+        if own or shift.param in read:
+            before = len(em.outer)
+            value = em.value(x.rebuild(shift.value, as_given(own)))
+            moves += [*em.outer[before:], f'params["{shift.param}"] += {em.align(value, shift.axes)}']
+            del em.outer[before:]
     body = ["params = {", *("    " + c for c in cells), "}", *moves]
     first = ['sizes = prepared["the sizes"]', *f.prologue(), *em.outer]
     if plan.elimination.parts:
@@ -336,3 +342,13 @@ def initial_lines(printer: Printer) -> list[str]:
         lines = [*first, *draw, *step, 'with np.errstate(all="ignore"):', f"    return best_start(draw, step, {tries})"]
     doc = '"""Starting values: neutral ones, then the M-step of a seeded division of the rows among the states."""'
     return ["def initial(data, prepared, rng):", *("    " + line for line in (doc, *lines))]
+
+
+def _readers_first(shifts: Sequence[Shift]) -> list[Shift]:
+    """Shifts in an order in which each is made before those that it is written in."""
+    out, waiting = [], list(shifts)
+    while waiting:
+        free = [s for s in waiting if not any(s.param in x.variables(o.value) for o in waiting if o is not s)]
+        out.append(free[0])
+        waiting.remove(free[0])
+    return out

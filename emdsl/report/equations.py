@@ -119,7 +119,8 @@ def _origin(plan: Plan) -> Origin:
     def moved(e: Expr) -> Expr | None:
         if isinstance(e, El) and e.var in plan.shifts:
             shift = plan.shifts[e.var]
-            return x.add(e, x.neg(x.substitute(shift.value, dict(zip(shift.axes, e.idx, strict=True)))))
+            value = x.substitute(shift.value, dict(zip(shift.axes, e.idx, strict=True)))
+            return x.add(e, x.neg(x.rebuild(value, moved)))  # what it is written in may be shifted, too
         if isinstance(e, El) and e.var in plan.centred:
             return x.add(e, x.neg(at_reference(e, variables)))
         return None
