@@ -358,9 +358,9 @@ def log_likelihood_rows(params, data, prepared):
 def initial(data, prepared, rng):
     """Starting values: neutral ones, then the M-step of a seeded division of the rows among the states."""
     sizes = prepared["the sizes"]
+    P = sizes["P"]
     reference_y = prepared["reference y"]
     reference_X = prepared["reference X"]
-    P = sizes["P"]
     some = {**prepared, "the chunks": [sample_rows((sizes["N"]), rng)]}
     some["the sums"] = added_up(sums_of_data, some)
     
