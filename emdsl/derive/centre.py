@@ -56,8 +56,16 @@ def recentre(joint: LogJoint) -> tuple[LogJoint, Mapping[str, Shift], tuple[str,
             centred[data_name] = None
     if not shifts:
         return joint, {}, ()
-    factors = tuple(replace(f, body=_centred(f.body, shifts, tuple(centred), variables)) for f in joint.factors)
-    return replace(joint, factors=factors), shifts, tuple(centred)
+    return in_coordinates(joint, shifts, tuple(centred), joint.model), shifts, tuple(centred)
+
+
+def in_coordinates(
+    joint: LogJoint, shifts: Mapping[str, Shift], centred: tuple[str, ...], model: m.ModelText
+) -> LogJoint:
+    """A joint in the centred coordinates that were found for another of the same model."""
+    variables = {v.name: v for v in model.variables}
+    factors = tuple(replace(f, body=_centred(f.body, shifts, centred, variables)) for f in joint.factors)
+    return replace(joint, factors=factors) if shifts else joint
 
 
 def _through_latents(joint: LogJoint, variables: Mapping[str, m.Variable]) -> list[tuple[dict[str, Shift], str]]:

@@ -23,12 +23,15 @@ class Numbers:
     update: Mapping[str, int]
     objective: int
     reference: int | None
+    draws: int | None = None
 
 
 def numbers(plan: Plan) -> Numbers:
     """The numbers of a plan, in the order of a textbook: joint, families, bound, posteriors, statistics, Q, updates."""
     model, blocks, statistics = plan.joint.model, plan.elimination.blocks, plan.expected.statistics
     k = 2 if families_called(model) else 1
+    k += 1 if plan.draws is not None else 0
+    drawn = k if plan.draws is not None else None
     k += 1 if blocks else 0  # the bound
     posterior = {b.name: k + n for n, b in enumerate(blocks, 1)}
     k += len(blocks) + (1 if plan.joint.deterministic else 0) + (1 if statistics else 0)
@@ -38,7 +41,7 @@ def numbers(plan: Plan) -> Numbers:
     update = {name: k + n for n, u in enumerate(plan.updates, 1) for name in u.params}
     last = k + len(plan.updates) + 1
     reference = last + 1 if plan.centred or plan.planes else None
-    return Numbers(posterior, of_statistics, statistic, update, last, reference)
+    return Numbers(posterior, of_statistics, statistic, update, last, reference, drawn)
 
 
 def families_called(model: m.ModelText) -> list[tuple[m.Family, int]]:

@@ -12,10 +12,10 @@ from emdsl.derive.block import Block
 from emdsl.derive.blocks import Elimination, eliminate
 from emdsl.derive.centre import Shift, recentre
 from emdsl.derive.chains import Chain, distance
+from emdsl.derive.draws import Sampling, drawable, drawn_names, expanded, last_rung, sampling
 from emdsl.derive.expr import El, Idx, Ix
 from emdsl.derive.factors import Cloud, LogJoint
 from emdsl.derive.fields import Field
-from emdsl.derive.joint import expand
 from emdsl.derive.meanfield import factorised, factors_of_q, largest_factors, moments
 from emdsl.derive.planes import Plane, plane_shift, planes
 from emdsl.derive.polynomials import polynomials
@@ -50,6 +50,12 @@ class Plan:
     scale_power: Mapping[str, int]
     moments: Mapping[str, tuple[Ix, ...]]  # of mean-field: what the factors of q hand to one another
     unweighted: Mapping[str, str]  # plates that cannot carry sample weights, with the reason
+    draws: Sampling | None = None  # latents that are drawn; to all else of the plan they are data
+
+    @property
+    def drawn(self) -> frozenset[str]:
+        """The latents that are data here, drawn anew in each E-step."""
+        return frozenset(self.draws.latents if self.draws is not None else ())
 
     def presence_axes(self, v: m.Variable) -> int:
         """How many of a variable's own axes its presence mask carries: cells that may be missing one by one."""
@@ -67,16 +73,36 @@ def derive(model: m.ModelText, incomplete: tuple[str, ...] = (), shared: bool = 
     seen; what is latent of them is only what is missing. shared : quadrature under points that all elements share.
     """
     _refuse(model)
-    joint, shifts, centred = recentre(expand(model))
+    try:
+        return _derive(model, incomplete, shared)
+    except ModelError as refusal:
+        for drawn in last_rung(model, incomplete):
+            try:
+                return _derive(drawn, incomplete, shared, refusal.problems[0].message)
+            except ModelError:
+                continue
+        raise
+
+
+def _derive(model: m.ModelText, incomplete: tuple[str, ...], shared: bool, above: str = "") -> Plan:
+    """The plan under the model's `infer` lines; `above` is why the rungs above Monte Carlo were refused."""
+    names = drawn_names(model)
+    whole = expanded(model, names)
+    joint, shifts, centred = recentre(replace(whole, model=model))  # drawn latents are no data to centre
+    joint = replace(joint, model=whole.model)
     flat = planes(joint, (*centred, *shifts, *incomplete))
     curves, covariates = polynomials(
         joint, shifts, (*centred, *(n for p in flat for n in (p.data, p.param)), *incomplete)
     )
+    draws = sampling(model, shifts, centred, joint.deterministic, above)
+    model = joint.model
     joint = _with_gaps(joint, incomplete)
     shifts = {**shifts, **{p.param: plane_shift(p, joint) for p in flat}, **curves}
     centred = (*centred, *covariates)
     weighted = weighted_plate(model, joint)
     exact = joint
+    if draws is not None:  # what is not drawn is exact given the draws, and drawn to move them
+        drawable(eliminate(joint, weighted), model)
     joint, elimination, refused = posteriors(exact, weighted)
     bound_up = {
         n for b in elimination.blocks if b.field and weighted not in {i.dim for i in b.outside}
@@ -97,11 +123,12 @@ def derive(model: m.ModelText, incomplete: tuple[str, ...] = (), shared: bool = 
         elimination,
         q,
         updates,
-        _choices(elimination, joint, refused),
+        _choices(elimination, joint, refused, draws),
         weighted,
         _scale_powers(updates, centred),
         moments(elimination, model),
         _unweighted(model, weighted, bound_up),
+        draws,
     )
 
 
@@ -222,8 +249,12 @@ def _gates(b: Block) -> list[str]:
     return sorted({n.of.var for n in b.neighbours if isinstance(n.of, El)})
 
 
-def _choices(elimination: Elimination, joint: LogJoint, refused: str) -> dict[str, Choice]:
+def _choices(elimination: Elimination, joint: LogJoint, refused: str, draws: Sampling | None) -> dict[str, Choice]:
     out: dict[str, Choice] = {}
+    for g in draws.groups if draws is not None else ():
+        together = f"drawn together with {', '.join(g.latents)}: " if len(g.latents) > 1 else ""
+        for n in g.latents:
+            out[n] = Choice(f"{draws.method}:{g.kernel}" if draws is not None else "", together + g.reason)
     for b in elimination.blocks:
         gates = ", ".join(_gates(b))
         for latent in b.latents:
@@ -326,10 +357,5 @@ def _refuse(model: m.ModelText) -> None:
         if v.domain.kind in ("bool", "count", "category", "index"):
             text = f"the parameter {v.name} is discrete ({v.domain.kind}): it has no derivative to estimate it by"
             problems.append(Problem("E104", text, v.span, "declare it latent with a prior, or given"))
-    for line in model.infer:
-        if line.method not in ("exact", "meanfield", "quadrature"):
-            names = ", ".join(n for g in line.groups for n in g)
-            text = f"the method {line.method} for {names} is not available yet"
-            problems.append(Problem("E120", text, line.span, "leave out the infer line, or write by exact"))
     if problems:
         raise ModelError(problems, model.source)

@@ -296,12 +296,17 @@ class Model:
         """The derivation checked by numbers, on data drawn from the model: see the page on verify in the documentation.
 
         What is integrated by quadrature is checked at more points than the fit has: the derivation is what is tried,
-        and what its own points leave out is told by `quadrature_error_`. Raises ModelError where the model is refused.
+        and what its own points leave out is told by `quadrature_error_`. Of a model with drawn latents what is checked
+        is all that follows once they are drawn, on draws as data. Raises ModelError where the model is refused.
         """
+        from emdsl.derive.draws import known
         from emdsl.derive.quadrature import denser
         from emdsl.fit.verify import certify
 
-        joint = self.derived.joint
+        joint, drawn = self.derived.joint, sorted(self.derived.drawn)
+        if drawn:
+            complete = known(self.resolved, drawn)
+            return certify(Model(complete, self.text, self.infer, self.fixed, self.incomplete), seed)
         if not any(c.method == "quadrature" for c in joint.clouds):
             return certify(self, seed)
         return certify(Model(denser(joint, VERIFIED_AT), self.text, self.infer, self.fixed, self.incomplete), seed)

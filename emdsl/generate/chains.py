@@ -93,7 +93,8 @@ def emit_chain(f: Function, block: Block, table: str) -> None:
         f.runtime[f"c:{name}"] = Leaf(path, (), True)
         f.runtime[f"A:{name}"] = Leaf(log_z, tuple(range(len(block.gates) + len(chain.outer))), True)
         return
-    em.lines.append(f"{log_z}, {parts} = chains({arguments}, rng)")
+    seeded = "" if f.drawing else ", rng"
+    em.lines.append(f"{log_z}, {parts} = chains({arguments}{seeded})")
     own, outer = (*block.states, *block.gates, *block.home), (*block.gates, *chain.outer)
     pair = (*chain.before, *own)
 

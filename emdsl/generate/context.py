@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 class Function:
     """One function being printed: its emitter, and which arrays it must unpack first, in order of use.
 
-    With `largest`, discrete blocks leave the largest weight over their states for the sum of all.
+    With `largest`, discrete blocks leave the largest weight over their states for the sum of all; with `drawing`,
+    what draws them needs.
     """
 
     plan: Plan
@@ -35,6 +36,7 @@ class Function:
     helpers: frozenset[str] = frozenset()
     largest: bool = False
     sums: Sums | None = None  # what it takes from sums of data, where it may
+    drawing: bool = False
     equation: object = ""  # the number of the equation that is being printed
 
     @contextmanager

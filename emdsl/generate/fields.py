@@ -25,6 +25,13 @@ def emit_field(f: Function, block: Block, field: Field) -> None:
         _piece(f, block, linear_role(a), (*block.gates, *field.homes[a], *g.rows[a])) for a in block.latents
     )  # fmt: skip
     homes = ", ".join(str(len(field.homes[a])) for a in block.latents)
+    if f.drawing:
+        drawn = em.namer.fresh(f"drawn_{name}")
+        em.lines.append(f'{drawn} = draw_field(prepared["the field of {name}"], [{linear}], [{homes}], [')
+        em.lines += [f"    {p}," for p in _pieces(f, block, field, "")]
+        em.lines.append("], rng)")
+        f.runtime[f"drawn:{name}"] = Leaf(drawn, (), True)
+        return
     means, covariances, log_z = (em.namer.fresh(f"{part}_{name}") for part in ("means", "covariances", "log_z"))
     pieces = _pieces(f, block, field, covariances)
     gated = f"gated_field({_lengths(f, block.gates)}, " if block.gates else "gaussian_field("

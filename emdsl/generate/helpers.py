@@ -29,6 +29,14 @@ MODULES = (
     "variational",
     "incomplete",
     "clouds",
+    "kernels",
+    "sampler",
+    "drawing",
+    "mixing",
+    "accuracy",
+    "montecarlo",
+    "saem",
+    "drawn",
 )
 ALWAYS = {"Degenerate"}  # read by the estimator, off the module
 NOT_CODE = re.compile(r'"""[\s\S]*?"""|"[^"\n]*"|#[^\n]*')  # of our own printing: it quotes in one way

@@ -9,6 +9,7 @@ from functools import cache, lru_cache
 
 from emdsl.derive.plan import Plan
 from emdsl.generate.clouds import density_lines
+from emdsl.generate.draws import functions_of_draws, initial_by_draws
 from emdsl.generate.expectations import expectations_lines
 from emdsl.generate.helpers import helper_names, helper_source
 from emdsl.generate.linear_means import moments_lines, once_lines
@@ -96,9 +97,10 @@ def module_functions(printer: Printer) -> list[list[str]]:
     ]
     after = [
         *functions_of_meanfield(printer), *(density_lines(printer, c) for c in printer.plan.joint.clouds),
-        finer_lines(printer), expectations_lines(printer), once_lines(printer), e_step_lines(printer),
-        m_step_lines(printer), refine_lines(printer), log_prior_lines(printer), posterior_lines(printer),
-        path_lines(printer), rows_lines(printer), initial_lines(printer),
+        finer_lines(printer), *functions_of_draws(printer), expectations_lines(printer), once_lines(printer),
+        e_step_lines(printer), m_step_lines(printer), refine_lines(printer), log_prior_lines(printer),
+        posterior_lines(printer), path_lines(printer), rows_lines(printer), initial_lines(printer),
+        initial_by_draws(printer),
     ]  # fmt: skip
     sums = [sums_lines(printer.row_function(), printer.sums), moments_lines(printer)]  # that were read above
     made = [default_lines(printer), reference_lines(printer), *stacks, *networks, *sums, prepare_lines(printer), *after]

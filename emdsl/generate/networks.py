@@ -25,6 +25,11 @@ def emit_network(f: Function, block: Block) -> None:
         f.runtime[f"c:{name}"] = Leaf(weights, (), True)
         return
     network = f'prepared["the network of {name}"]'
+    if f.drawing:
+        drawn = em.namer.fresh(f"drawn_{name}")
+        em.lines.append(f"{drawn} = draw_network({network}, {weights}, prepared, rng)")
+        f.runtime[f"drawn:{name}"] = Leaf(drawn, (), True)
+        return
     if block.apart:
         em.lines.append(f'{q}, {log_z}, {cliques} = networks_apart({network}, {weights}, factors["q:{name}"])')
     else:

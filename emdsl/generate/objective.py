@@ -31,12 +31,16 @@ def rows_lines(printer: Printer) -> list[str]:
     head = "def log_likelihood_rows(params, data, prepared):"
     doc = '"""Log-likelihood of each row of the outermost plate of the data."""'
     dim = printer.plan.weighted
-    whole = bool(printer.plan.elimination.parts)
+    drawn = printer.plan.draws is not None
+    whole = bool(printer.plan.elimination.parts) or drawn
     rows = [None if dim is None or whole else _by_row(printer, t, dim) for t in printer.plan.elimination.free]
     if dim is None or whole or any(r is None for r in rows):
         why = "the log-likelihood is no sum over one plate: its elements are tied by what they share"
         why = "mean-field has a bound of the whole, not of single rows" if whole else why
-        way_out = "score(data) has the mean of all"
+        why = "the E-step is a sample, which has no log-likelihood" if drawn else why
+        way_out = (
+            "objective_ is the log density together with the draws" if drawn else "score(data) has the mean of all"
+        )
         return [head, *indent([doc, f'raise DataError("{why}", hint="{way_out}", code="D021")'], 1)]
     f = printer.reader()
     em = f.emitter

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 from emdsl.derive.solve import Numeric
@@ -69,6 +70,8 @@ def refine_lines(printer: Printer) -> list[str]:
             cell = f'"{v.name}": {code},'
             returned += [cell] if shift is None else numbered([cell], printer.numbers.reference)
     needs = any(line.startswith(tuple(f"{c} = statistics" for c in f.unpacked)) for line in f.prologue())
+    if printer.plan.draws is not None:
+        em.outer[:] = [re.sub(r" = (maximise|ascend)\(", r" = (raised_by or \1)(", line) for line in em.outer]
     parts = printer.plan.elimination.parts
     # where a start divides the rows at random, statistics and posteriors must be of one division
     call = 'factors, sweep=""' if parts else "twin(rng)"
@@ -93,4 +96,6 @@ def refine_lines(printer: Printer) -> list[str]:
             "def refine(before, params, data, prepared, factors=None, rng=None, statistics=None):",
             *indent([doc, *lines], 1),
         ]
-    return ["def refine(before, params, data, prepared, rng=None, statistics=None):", *indent([doc, *lines], 1)]
+    raised = ", raised_by=None" if printer.plan.draws is not None else ""
+    head = f"def refine(before, params, data, prepared, rng=None, statistics=None{raised}):"
+    return [head, *indent([doc, *lines], 1)]

@@ -20,6 +20,8 @@ from emdsl.generate.spelling import numbered
 
 def posterior_lines(printer: Printer) -> list[str]:
     """`posterior(params, data, prepared)`: probabilities of discrete latents, moments of the others."""
+    if printer.plan.draws is not None and not printer.plan.elimination.blocks:
+        return []
     f = printer.reader()
     em = f.emitter
     entries: list[tuple[str, str, Array]] = []  # latent, field, array with rows last
@@ -51,7 +53,8 @@ def posterior_lines(printer: Printer) -> list[str]:
         lines = ["factors = settle(params, data, prepared, learned) if factors is None else factors", *lines]
         head = "def posterior(params, data, prepared, factors=None, learned=None):"
         return [head, *("    " + line for line in (doc, *lines))]
-    return ["def posterior(params, data, prepared):", *("    " + line for line in (doc, *lines))]
+    name = "posterior_given" if printer.plan.draws is not None else "posterior"
+    return [f"def {name}(params, data, prepared):", *("    " + line for line in (doc, *lines))]
 
 
 def _fields(f: Function, block: Block, latent: str) -> list[tuple[str, Array]]:
@@ -111,7 +114,7 @@ def _carried(f: Function, factors: list[El], i: Ix) -> bool:
     return any(i in f.emitter.value(e).axes for e in factors)
 
 
-def _moved(printer: Printer, latent: str) -> str:
+def moved(printer: Printer, latent: str) -> str:
     """What takes a centred latent back to the user's origin."""
     if latent in printer.plan.joint.incomplete:
         return f' + prepared["reference {latent}"]' if latent in printer.plan.centred else ""
@@ -135,7 +138,7 @@ def _results(printer: Printer, entries: list[tuple[str, str, Array]], parts: lis
             out += numbered([f'    "{latent}": {fields[0][1]},'], number[latent])
             continue
         codes = dict(fields)
-        cells = [f'"mean": {codes["id"]}{_moved(printer, latent)}'] if "id" in codes else []
+        cells = [f'"mean": {codes["id"]}{moved(printer, latent)}'] if "id" in codes else []
         if "cov" in codes:
             cells.append(f'"cov": {codes["cov"]}')
             out += numbered([f'    "{latent}": {{{", ".join(cells)}}},'], number[latent])

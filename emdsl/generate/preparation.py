@@ -100,16 +100,17 @@ def prepare_lines(printer: Printer) -> list[str]:
     indices = as_index(printer)
     lines = ["sizes = dict(data.sizes)", 'out = {"the sizes": sizes}']
     for v in model.variables:
-        if v.kind in ("observed", "given"):
+        if v.kind in ("observed", "given") and v.name not in plan.drawn:
             lines += _data_lines(plan, v, v.name in indices)
     lines += [f'out["reference {p.param}"] = reference["{p.param}"]' for p in plan.planes]
     lines += _ragged_lines(model)
     lines += rule_lines(printer)
     lines += _level_lines(printer)
-    lines += [line for b in plan.elimination.blocks for line in (*reach_lines(b), *sequence_lines(b))]
-    lines += [network_size(b) for b in plan.elimination.blocks if b.network]
-    lines += [field_line(b, b.field) for b in plan.elimination.blocks if b.field]
-    lines += [line for b in plan.elimination.blocks for line in pattern_lines(b)]
+    blocks = (*plan.elimination.blocks, *(plan.draws.blocks if plan.draws is not None else ()))
+    lines += [line for b in blocks for line in (*reach_lines(b), *sequence_lines(b))]
+    lines += [network_size(b) for b in blocks if b.network]
+    lines += [field_line(b, b.field) for b in blocks if b.field]
+    lines += [line for b in blocks for line in pattern_lines(b)]
     if plan.weighted is not None:
         lines.append(
             f'n = sizes["{plan.weighted}"]' if not _is_polynomial(plan.weighted) else f"n = {_size(plan.weighted)}"
@@ -256,7 +257,8 @@ def _level_lines(printer: Printer) -> list[str]:
     """Sizes of one-hots whose length the data decide: one more than the largest bound."""
     model = printer.plan.joint.model
     out = []
-    for name, dim in printer.plan.joint.levels.items():
+    draws = printer.plan.draws
+    for name, dim in {**printer.plan.joint.levels, **(draws.levels if draws is not None else {})}.items():
         if dim == f"{name}[levels]":
             v = model.variable(name)
             bound = v.domain.upper
@@ -341,7 +343,8 @@ def initial_lines(printer: Printer) -> list[str]:
                 '    return m_step(statistics, params, prepared, "keep"), value', ""]  # fmt: skip
         lines = [*first, *draw, *step, 'with np.errstate(all="ignore"):', f"    return best_start(draw, step, {tries})"]
     doc = '"""Starting values: neutral ones, then the M-step of a seeded division of the rows among the states."""'
-    return ["def initial(data, prepared, rng):", *("    " + line for line in (doc, *lines))]
+    name = "initial" if plan.draws is None else "initial_given"
+    return [f"def {name}(data, prepared, rng):", *("    " + line for line in (doc, *lines))]
 
 
 def _readers_first(shifts: Sequence[Shift]) -> list[Shift]:

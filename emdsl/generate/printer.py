@@ -29,7 +29,7 @@ class Printer:
         self.chunk = chunk_dimension(plan)
         self.helpers = helper_names()
         incomplete = (n for b in plan.elimination.blocks for n in b.latents)
-        known = known_data(plan.joint.model, incomplete, plan.joint.tables, self.chunk)
+        known = known_data(plan.joint.model, (*incomplete, *plan.drawn), plan.joint.tables, self.chunk)
         found = without_rows(plan, known)
         self.once = None if isinstance(found, str) else found
         self.sums, self.moments = Sums(known), Sums(known, MOMENTS)

@@ -69,7 +69,7 @@ def variable(v: m.Variable, plan: Plan) -> dict[str, Any]:
     """One entry of `SPEC["variables"]`."""
     return {
         "name": v.name,
-        "kind": v.kind,
+        "kind": "latent" if v.name in plan.drawn else v.kind,
         "plates": [[p.index, str(p.size), None if p.condition is None else "filtered"] for p in v.plates],
         "array": [str(d) for d in v.array],
         "event": [str(d) for d in v.domain.dims],
@@ -87,7 +87,7 @@ def missing_policy(v: m.Variable, plan: Plan) -> str:
     """What a missing entry gets: its factor is left out ("drop"); it is a latent of its row ("complete"), or is one
     where others of its element were seen ("cells"); an error ("refuse").
     """
-    if v.kind != "observed":
+    if v.kind != "observed" or v.name in plan.drawn:
         return "refuse"
     gaussian = v.domain.kind == "real" and v.domain.lower is None and v.domain.upper is None
     if v.name in plan.joint.incomplete:

@@ -12,6 +12,7 @@ from emdsl.derive.factors import Factor
 from emdsl.derive.plan import Plan
 from emdsl.derive.statistics import Statistic
 from emdsl.report import formula as f
+from emdsl.report.draws import drawn_step, objective_of_draws
 from emdsl.report.families import family_steps
 from emdsl.report.formula import Formula
 from emdsl.report.incomplete import MISSING, SEEN, missing_cells, part
@@ -26,6 +27,8 @@ def steps(plan: Plan) -> tuple[Step, ...]:
     """All steps of a plan that is in the model's own coordinates."""
     t = typeset(plan)
     out = [_joint(plan, t), *family_steps(plan)]
+    if plan.draws is not None:
+        out.append(drawn_step(plan.draws))
     if plan.elimination.blocks:
         out.append(_bound(plan))
     out += [posterior_step(plan, b, t) for b in plan.elimination.blocks]
@@ -208,9 +211,11 @@ def _objective(plan: Plan, t: Typeset) -> Step:
     if plan.elimination.parts:
         return _bound_reported(plan)
     say = "What is reported is the log-likelihood of the data, computed in the same pass as the statistics"
+    if plan.draws is not None:
+        say = objective_of_draws(plan.draws)
     say += ", plus the log priors." if prior else "."
     body: list[Say | Show] = [Say(say), Show(f.Relation("=", f.Word("ell"), ell))]
-    latent = bool(model.of_kind("latent")) or bool(plan.joint.incomplete)
+    latent = bool(model.of_kind("latent")) or bool(plan.joint.incomplete) or plan.draws is not None
     if ecm:
         how = f"{names_of(*ecm)} maximise Q in turn, the others held (ECM)."
     elif not kinds <= {"closed form", "linear solve"}:
@@ -222,13 +227,20 @@ def _objective(plan: Plan, t: Typeset) -> Step:
             " So the objective rises, but for what quadrature leaves out; evaluated at twice the points, it tells how "
             "much that is."
         )
-    elif latent:
+    elif latent and plan.draws is None:
         how += (
             " So the objective never falls: q makes the bound touch it, and raising the bound raises what it touches."
         )
     if plan.updates:
         body.append(Say(how))
-    facts = {"kind": "objective", "exact": True, "priors": prior, "climbs": True, "conditional": ecm, "code": "e_step"}
+    facts = {
+        "kind": "objective",
+        "exact": plan.draws is None,
+        "priors": prior,
+        "climbs": True,
+        "conditional": ecm,
+        "code": "e_step",
+    }
     return Step("The objective", tuple(body), facts)
 
 

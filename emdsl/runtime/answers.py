@@ -124,7 +124,9 @@ class Answers(Settings):
         bound, prepared = self._see(data, sample_weight=sample_weight, **beside)
         try:
             rows = np.asarray(self._ask("log_likelihood_rows", self.params_, bound, prepared))
-        except DataError:  # no sum over rows (D021): what there is is the total
+        except DataError as error:  # no sum over rows (D021): what there is is the total
+            if hasattr(self._module, "climb_by_draws"):
+                raise self._fault(error) from None
             total = float(self._ask("e_step", self.params_, bound, prepared)["log_likelihood"])
             return total / self._units(bound)
         return float(np.average(rows, weights=bound.weights))

@@ -196,6 +196,8 @@ class Estimator(Answers):
                 if hasattr(module, "start")
                 else None
             )
+            if hasattr(module, "climb_by_draws"):
+                return self._ask("climb_by_draws", setup, params, rng)  # type: ignore[no-any-return]
             untied = self._untied(setup, params, rng) if start[0] and attempt is seed and state is None else None
             end = self._climbed(setup, params, state) if untied is None else untied
             if end.status != "degenerate":
@@ -263,6 +265,7 @@ class Estimator(Answers):
         )
         self._anchor = (setup.prepared, self.params_)
         self.factors_ = best.state
+        self.monte_carlo_ = dict(best.report) if best.report is not None else None
         if not self.converged_ and self.status_ != "interrupted":
             warnings.warn(self.message_, ConvergenceWarning, stacklevel=3)
 
@@ -279,6 +282,9 @@ class Estimator(Answers):
         prepared = self._prepare(bound)
         self._anchor = (prepared, values)
         state: tuple[Any, ...] = ()
+        if hasattr(self._module, "climb_by_draws"):
+            rng = np.random.default_rng(self._options["seed"])
+            return self._ask("drawn_statistics", values, bound, prepared, rng)  # type: ignore[no-any-return]
         if hasattr(self._module, "start"):
             rng = np.random.default_rng(self._options["seed"])
             state = (self._ask("start", values, bound, prepared, rng, {}),)

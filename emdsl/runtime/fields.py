@@ -99,21 +99,8 @@ def gaussian_field(
     pieces : what multiplies products of two elements, (rows, own of a, own of b) with their numbers.
     seen : of latents that are data with gaps, their values, 0 where missing, and 1.0 where missing, (plates, own).
     """
-    flat = [in_rows(h, k) for h, k in zip(linear, homes, strict=True)]
-    placed = []
-    for a, b, at_a, at_b, value in pieces:
-        na, nb = field.nodes(a, at_a), field.nodes(b, at_b)
-        placed.append((a, b, na, nb, np.reshape(value, (len(na), flat[a].shape[1], flat[b].shape[1]))))
-    if not field.ready:
-        field.settle([(na, nb) for _, _, na, nb, _ in placed])
-    m, w = field.count, field.size
-    h = np.zeros((m, w))
-    where = []
-    for latent, f in enumerate(flat):
-        nodes = field.nodes(latent, np.arange(len(f)))
-        block, inside = field.scalars(latent, nodes, f.shape[1])
-        where.append((block, inside))
-        np.add.at(h, (block[:, None], inside), f)
+    h, where, placed = field_pieces(field, linear, homes, pieces)
+    m, w = h.shape
     diagonal, below = _assembled(field, placed)
     x, held = np.zeros((m, w)), np.zeros((m, w), bool)
     for latent, values, free in seen:
@@ -158,6 +145,27 @@ def gated_field(
 
     means, covariances = ([stacked(a) for a in zip(*(f[n] for f in found), strict=True)] for n in (0, 1))
     return means, covariances, stacked([f[2] for f in found])
+
+
+def field_pieces(
+    field: Field, linear: Sequence[Array], homes: Sequence[int], pieces: Sequence[tuple[int, int, Any, Any, Array]]
+) -> tuple[Array, list[tuple[Array, Array]], list[tuple[int, int, Array, Array, Array]]]:
+    """The linear term by blocks, where each latent's numbers stand among these, and the pieces of J."""
+    flat = [in_rows(h, k) for h, k in zip(linear, homes, strict=True)]
+    placed = []
+    for a, b, at_a, at_b, value in pieces:
+        na, nb = field.nodes(a, at_a), field.nodes(b, at_b)
+        placed.append((a, b, na, nb, np.reshape(value, (len(na), flat[a].shape[1], flat[b].shape[1]))))
+    if not field.ready:
+        field.settle([(na, nb) for _, _, na, nb, _ in placed])
+    h = np.zeros((field.count, field.size))
+    where = []
+    for latent, f in enumerate(flat):
+        nodes = field.nodes(latent, np.arange(len(f)))
+        block, inside = field.scalars(latent, nodes, f.shape[1])
+        where.append((block, inside))
+        np.add.at(h, (block[:, None], inside), f)
+    return h, where, placed
 
 
 def _clamped(diagonal: Array, below: Array, h: Array, x: Array, held: Array) -> tuple[Any, Array]:

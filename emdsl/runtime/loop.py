@@ -51,6 +51,7 @@ class Climb(NamedTuple):
     message: str
     state: Any = None
     failure: Exception | None = None
+    report: Mapping[str, Any] | None = None  # of draws: errors of the estimates, how the chains mixed
 
     @property
     def objective(self) -> float:

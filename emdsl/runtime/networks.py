@@ -32,6 +32,7 @@ class Network:
         self, levels: Mapping[str, tuple[int, int]], cliques: Sequence[tuple[Sequence[Any], Any]], ordered: bool = True
     ) -> None:
         self.first, self.levels, total = {}, levels, 0
+        self.colours: list[Array] | None = None  # where elements are drawn in turn: sets of which no clique ties two
         for name, (_, count) in levels.items():
             self.first[name] = total
             total += count
@@ -183,6 +184,15 @@ class _Forest:
             state[inner] = (self.weight[:, inner] + self.edge[:, above, inner]).argmax(0)
         return state
 
+    def draw(self, rng: np.random.Generator) -> Array:
+        """States of all elements from their joint distribution, roots first."""
+        state = np.zeros(len(self.net.states), int)
+        for level in reversed(self.levels):
+            above = state[np.maximum(self.net.parent[level], 0)]
+            log = self.weight[:, level] + np.where(self.net.parent[level] < 0, 0.0, self.edge[:, above, level])
+            state[level] = (log + rng.gumbel(size=log.shape)).argmax(0)
+        return state
+
     def marginals(self, elements: Array, k: int) -> Array:
         return self.q[:k, elements]
 
@@ -244,6 +254,14 @@ class _Buckets:
         state = np.zeros(len(self.net.states), int)
         for pot, scope in zip(reversed(self.pots), reversed(self.net.scopes), strict=True):
             state[scope[0]] = pot[(slice(None), *state[list(scope[1:])])].argmax()
+        return state
+
+    def draw(self, rng: np.random.Generator) -> Array:
+        """States of all elements from their joint distribution, the last to be eliminated first."""
+        state = np.zeros(len(self.net.states), int)
+        for pot, scope in zip(reversed(self.pots), reversed(self.net.scopes), strict=True):
+            log = pot[(slice(None), *state[list(scope[1:])])]
+            state[scope[0]] = (log + rng.gumbel(size=log.shape)).argmax()
         return state
 
     def marginals(self, elements: Array, k: int) -> Array:

@@ -1,0 +1,73 @@
+"""What a derivation says of latents that are drawn: which, by what, and how the fit rests on them."""
+
+from __future__ import annotations
+
+from emdsl.derive.draws import Drawn, Sampling
+from emdsl.report import formula as f
+from emdsl.report.page import Say, Show, Step, names_of
+
+HOW = {
+    "gibbs": "from their conditional itself (Gibbs)",
+    "slice": "by univariate slice sampling, stepped out and shrunk (Neal 2003)",
+    "hmc": "by Hamiltonian Monte Carlo on the log conditional and its gradient, step sizes by dual averaging",
+    "metropolis": "by random-walk Metropolis",
+}
+END = (
+    "At the end a sample at the estimate tells its error, and Newton steps on the mean score take the rest of the way "
+    "(Louis 1982)."
+)
+
+
+def drawn_step(draws: Sampling) -> Step:
+    """The step that stands where an exact posterior would."""
+    names = names_of(*draws.latents)
+    mean = f.Mean(f.Apply(f.Word("T"), (f.Listed((*map(f.Name, draws.latents), f.Word("y"))),)))
+    body: list[Say | Show] = [
+        Say(f"{names} are drawn: to all that follows they are data, drawn anew in each E-step, and a statistic"),
+        Show(mean),
+        Say("is its average over the draws. " + _exact(draws) + " ".join(map(_group, draws.groups))),
+        Say(_climb(draws)),
+    ]
+    facts = {
+        "kind": "draws", "method": draws.method, "code": "climb_by_draws",
+        "groups": [{"latents": list(g.latents), "kernel": g.kernel, "reason": g.reason} for g in draws.groups],
+    }  # fmt: skip
+    return Step(f"The draws of {', '.join(draws.latents)}", tuple(body), facts)
+
+
+def _exact(draws: Sampling) -> str:
+    if not draws.rest:
+        return ""
+    return (
+        f"What is exact given them, {names_of(*draws.rest)}, is summed out at each draw (Rao and Blackwell), and "
+        "drawn only for the others to move by. "
+    )
+
+
+def _group(g: Drawn) -> str:
+    side = ""
+    if g.elimination is None:
+        plates = ", ".join(i.dim for i in g.batch)
+        side = f", the elements over {plates} side by side" if plates else ", all elements together"
+    return f"{names_of(*g.latents)}: {HOW[g.kernel]}{side}; {g.reason}."
+
+
+def _climb(draws: Sampling) -> str:
+    if draws.method == "saem":
+        return (
+            f"Stochastic approximation EM (Delyon, Lavielle and Moulines 1999): {draws.warm} iterations with "
+            f"statistics of the last draws, then steps that fall as k^-0.7, the iterates averaged. {END}"
+        )
+    return (
+        "Monte Carlo EM: the sample grows until a lower bound of what a step gains in Q is positive, and the climb "
+        f"ends where the upper bound is negligible (Caffo, Jank and Jones 2005). {END}"
+    )
+
+
+def objective_of_draws(draws: Sampling) -> str:
+    """What is reported where there is no log-likelihood."""
+    return (
+        "There is no log-likelihood here. What is reported is the log density of the data together with the draws, "
+        "averaged over these, computed in the same pass as the statistics; it moves by chance, and says little of how "
+        "well the model fits"
+    )
