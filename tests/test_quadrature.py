@@ -217,6 +217,39 @@ def test_a_random_effect_inside_a_class() -> None:
     assert abs(found - wanted) < 1e-6  # two modes under one rule
 
 
+def test_a_chain_inside_a_random_effect() -> None:
+    """A hidden chain whose rates a sequence shifts as a whole: forward sums at every value of the shift."""
+    text = """
+    model M
+    param start : simplex[2]
+    param trans[2] : simplex[2]
+    param r[2] : real
+    param tau : positive
+    for s in S:
+        latent b[s] ~ Normal(0, tau)
+        for k in T[s]:
+            latent z[s, k] ~ Categorical(start) if k == 0 else Categorical(trans[z[s, k-1]])
+            observed y[s, k] ~ Poisson(exp(r[z[s, k]] + b[s]))
+    """
+    model = emdsl.compile(text=text)
+    assert (model.plan["z"].method, model.plan["b"].method) == ("exact:chain", "quadrature")
+    start, trans, r = np.array([0.3, 0.7]), np.array([[0.8, 0.2], [0.4, 0.6]]), np.array([0.1, 1.6])
+    y = [np.array([0, 1, 4, 7]), np.array([3]), np.array([2, 2, 0])]
+    params = {"start": start, "trans": trans, "r": r, "tau": 0.5}
+    wanted = 0.0
+    for row in y:
+
+        def f(t: Any, row: Any = row) -> Any:
+            alpha = np.log(start)[:, None] + poisson(row[0], r[:, None] + t)
+            for v in row[1:]:
+                moved = special.logsumexp(alpha[:, None] + np.log(trans)[:, :, None], axis=0)
+                alpha = moved + poisson(v, r[:, None] + t)
+            return special.logsumexp(alpha, axis=0) + normal(t, 0, 0.5)
+
+        wanted += log_integral(f, -5, 5, 4001)
+    assert abs(value(model, params, {"y": y}) - wanted) < 1e-6
+
+
 def test_two_dimensions_intercept_and_slope() -> None:
     """A vector of two under one covariance, against a square grid in coordinates that whiten it."""
     model = grouped(

@@ -5,7 +5,8 @@ log integral over b[g] of p(y_g, b[g] | theta),  for each element g by itself, i
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations
 
@@ -14,6 +15,7 @@ from emdsl.derive.blocks import Elimination, classes, eliminate
 from emdsl.derive.clouds import dimensions, with_clouds
 from emdsl.derive.expr import El, Expr
 from emdsl.derive.factors import Cloud, LogJoint
+from emdsl.derive.joint import calls
 from emdsl.derive.plates import home_of
 from emdsl.derive.show import show
 from emdsl.derive.terms import terms
@@ -71,10 +73,28 @@ def _unfit(name: str, joint: LogJoint) -> str:
         return f"quadrature is over real numbers: {name} is {v.domain.kind}"
     if any(_jumps(e, name) for f in joint.factors for whole in (f.body, *f.masks) for e in x.walk(whole)):
         return f"a density compares {name} with a number: it jumps there, which quadrature does not follow"
-    for bound in (v.domain.lower, v.domain.upper):
-        if bound is not None and _number(bound) is None:
-            return f"the bounds of {name} are no literal numbers"
-    return ""
+    return f"the bounds of {name} are no literal numbers" if support(v) is None else ""
+
+
+def support(v: m.Variable) -> tuple[float, float] | None:
+    """Where a latent lies: inside its own bounds and those of the families it may come from; None if not numbers."""
+    ends = [_ends(v.domain, {})] + [_ends(c.family.x.domain, dict(c.args)) for c in calls(v)]
+    found = [e for e in ends if e is not None]
+    return None if len(found) < len(ends) else (max(low for low, _ in found), min(high for _, high in found))
+
+
+def _ends(d: m.Domain, given: Mapping[str, m.Expr]) -> tuple[float, float] | None:
+    """The ends of a domain, its bounds in terms of a family's arguments."""
+    low = 0.0 if d.kind in ("positive", "unit") else -math.inf
+    high = 1.0 if d.kind == "unit" else math.inf
+    for side, bound in enumerate((d.lower, d.upper)):
+        if bound is None:
+            continue
+        number = _number(given.get(bound.name, bound) if isinstance(bound, m.Var) else bound)
+        if number is None:
+            return None
+        low, high = (max(low, number), high) if side == 0 else (low, min(high, number))
+    return low, high
 
 
 def _jumps(e: Expr, name: str) -> bool:
@@ -85,10 +105,11 @@ def _number(e: m.Expr) -> float | None:
     match e:
         case m.Num(value=v):
             return float(v)
-        case m.Call(fn="neg", args=(m.Num(value=v),)):
-            return -float(v)
-        case m.Pi() | m.Call(fn="neg", args=(m.Pi(),)):
-            return 3.0
+        case m.Pi():
+            return math.pi
+        case m.Call(fn="neg", args=(a,)):
+            found = _number(a)
+            return None if found is None else -found
     return None
 
 
@@ -143,7 +164,7 @@ def at_shared_points(joint: LogJoint, clouds: Sequence[Cloud], weighted: str | N
     fault = ModelError(Problem("E120", "the elements do not meet their latent through the same functions"))
     names = [n for c in clouds for n in c.latents]
     v = joint.model.variable(names[0]) if len(names) == 1 else None
-    if v is None or v.domain.dims or v.domain.kind != "real" or v.domain.lower or v.domain.upper:
+    if v is None or v.domain.dims or support(v) != (-math.inf, math.inf):
         raise fault
     at_points, elimination = by_quadrature(joint, [replace(c, shared=True) for c in clouds], weighted)
     known = {u.name for u in joint.model.variables if u.kind in ("given", "observed")}

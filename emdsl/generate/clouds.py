@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -12,6 +14,7 @@ from emdsl.derive.clouds import AT, VOLUME
 from emdsl.derive.expr import El, Ix
 from emdsl.derive.factors import Cloud
 from emdsl.derive.plates import home_of
+from emdsl.derive.quadrature import support
 from emdsl.derive.slopes import Component, components, slope_terms, without_volume
 from emdsl.derive.terms import Term
 from emdsl.generate.arrays import Array, Leaf
@@ -85,15 +88,33 @@ def density_lines(printer: Printer, cloud: Cloud) -> list[str]:
         lines, em.lines = em.lines, []
         written = _slopes(f, cloud, block, within, table, points)
     em.number((len(em.lines), hoisted), number)
-    body = [*_density(lines, em.lines, log_joint, at, written)]
+    f.unpacked.pop(count, None)
+    outside, within_points = _apart(em.outer, count)
+    body = [*within_points, *_density(lines, em.lines, log_joint, at, written)]
     rows = "rows, " if printer.chunk else ""
     counts = [f"{em.namer.rows} = row_count(rows)"] if printer.chunk else []
     start = [*counts, f"{count} = {at}.shape[1]"]
+    if any(line.endswith(", rng)") for line in body):
+        start.append("rng = None  # a chain inside is summed out, not seeded")
     head = f"def on({rows}{at}, slopes=False):"
-    inner = ['sizes = prepared["the sizes"]', *f.prologue(), *em.outer, "", head, *indent([*start, *body], 1)]
+    inner = ['sizes = prepared["the sizes"]', *f.prologue(), *outside, "", head, *indent([*start, *body], 1)]
     names = ", ".join(cloud.latents)
     doc = f'"""log p({names}, data | params) at values (D, Q, *plates): (Q, *plates), on request with its slopes."""'
     return [f"def {density_name(printer, cloud)}(params, prepared):", *indent([doc, *inner, "return on"], 1)]
+
+
+def _apart(lines: Sequence[str], count: str) -> tuple[list[str], list[str]]:
+    """Hoisted lines, and those among them that read how many points there are, or what is made of it."""
+    outside: list[str] = []
+    inside: list[str] = []
+    read = {count}
+    for line in lines:
+        if read & set(re.findall(r"\w+", line)):
+            inside.append(line)
+            read.add(line.partition(" = ")[0].strip())
+        else:
+            outside.append(line)
+    return outside, inside
 
 
 def _each_its_own(block: Block) -> Block:
@@ -257,15 +278,10 @@ def cloud_fields(f: Function, block: Block, cloud: Cloud) -> list[tuple[str, str
 
 def limits(cloud: Cloud, f: Function) -> list[tuple[str, str]]:
     """Code of the bounds of each dimension."""
-    from emdsl.generate.numeric import bounds
-
     out = []
     for c in components(cloud, f.plan.joint):
-        v = f.plan.joint.model.variable(c.latent)
-        low, high = bounds(v)
-        if v.domain.kind in ("positive", "unit"):
-            low = "0.0" if low == "None" else low
-        if v.domain.kind == "unit":
-            high = "1.0" if high == "None" else high
-        out.append((low, high))
+        found = support(f.plan.joint.model.variable(c.latent))
+        assert found is not None
+        low, high = found
+        out.append(("None" if low == -math.inf else repr(low), "None" if high == math.inf else repr(high)))
     return out

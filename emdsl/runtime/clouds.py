@@ -253,7 +253,7 @@ def adapted(
         u, curvature = find_modes(density, np.where(higher, there, u))
     start[...] = np.where(np.isfinite(u[:, 0]), u[:, 0], 0.0)
     for _ in range(MOVES if rule[0].shape[1] >= 7 ** len(u) else 0):
-        centre, spread, unlike = _by_moments(table + volume, rule[0], u, root)
+        centre, spread, unlike = _by_moments(table + volume, volume, rule[0], u, root)
         if not unlike.any():
             break
         u, root = np.where(unlike, centre, u), np.where(unlike, spread, root)
@@ -263,7 +263,7 @@ def adapted(
     return values, volume + log_volume, table + volume
 
 
-def _by_moments(log_weight: Array, x: Array, u: Array, root: Array) -> tuple[Array, Array, Array]:
+def _by_moments(log_weight: Array, volume: Array, x: Array, u: Array, root: Array) -> tuple[Array, Array, Array]:
     """Centre and spread of the density under the points, and the elements where they are unlike those it has."""
     size, plates = len(x), log_weight.ndim - 1
     w = np.exp(log_weight - np.max(log_weight, axis=0, keepdims=True))
@@ -274,7 +274,8 @@ def _by_moments(log_weight: Array, x: Array, u: Array, root: Array) -> tuple[Arr
     own = np.stack([cov[d, d] for d in range(size)])
     det = cov[0, 0] if size == 1 else cov[0, 0] * cov[1, 1] - cov[0, 1] * cov[1, 0]
     unlike = (np.abs(mean) > 1).any(axis=0) | (own > 4).any(axis=0) | (own < 0.25).any(axis=0) | (det < 0.06)
-    unlike &= np.isfinite(mean).all(axis=0) & np.isfinite(cov).all(axis=(0, 1))
+    told = np.ptp(log_weight - volume, axis=0) > 1e-9  # of an element that is not there nothing is
+    unlike &= told & np.isfinite(mean).all(axis=0) & np.isfinite(cov).all(axis=(0, 1))
     safe = np.where(unlike, cov, np.eye(size).reshape(size, size, *[1] * plates))
     safe = safe + 1e-4 * np.eye(size).reshape(size, size, *[1] * plates)
     low = np.sqrt(safe) if size == 1 else np.moveaxis(np.linalg.cholesky(_elements_first(safe, 2)), (-2, -1), (0, 1))

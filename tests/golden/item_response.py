@@ -141,7 +141,6 @@ def prepare(data, reference):
 def log_density_of_ability(params, prepared):
     """log p(ability, data | params) at values (D, Q, *plates): (Q, *plates), on request with its slopes."""
     sizes = prepared["the sizes"]
-    ability_points = sizes["ability[points]"]
     present_y = prepared["present y"]
     y = prepared["y"]
     slope = params["slope"]

@@ -134,7 +134,6 @@ def prepare(data, reference):
 def log_density_of_rate(params, prepared):
     """log p(rate, data | params) at values (D, Q, *plates): (Q, *plates), on request with its slopes."""
     sizes = prepared["the sizes"]
-    rate_points = sizes["rate[points]"]
     spread_ = params["spread"]
     mean = params["mean"]
     present_count = prepared["present count"]

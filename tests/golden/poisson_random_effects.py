@@ -182,7 +182,6 @@ def prepare(data, reference):
 def log_density_of_b(params, prepared):
     """log p(b, data | params) at values (D, Q, *plates): (Q, *plates), on request with its slopes."""
     sizes = prepared["the sizes"]
-    b_points = sizes["b[points]"]
     G = sizes["G"]
     tau = params["tau"]
     group = prepared["group"]
