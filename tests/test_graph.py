@@ -175,7 +175,7 @@ def test_the_same_as_dot() -> None:
 
 
 def test_a_notebook_shows_it_and_a_refused_model_has_it() -> None:
-    source = "model M\nlatent a ~ Normal(0, 1)\nobserved x ~ Normal(sin(exp(a)), 1)\n"
+    source = "model M\nlatent a ~ Normal(0, 1)\nobserved x ~ Normal(sin(exp(a)), 1)\ninfer a by exact\n"
     model = emdsl.compile(text=source)
     assert model.refusal is not None
     assert model.graph()._repr_svg_() == str(model.graph()) == str(Diagram.of(model.resolved))

@@ -315,7 +315,7 @@ class Model:
         if self.refusal is not None:
             return f"Model {self.name} (refused: {self.refusal.problems[0].message})"
         plans = ", ".join(f"{n}: {p.method}" for n, p in self.plan.items()) or "no latents"
-        ups = ", ".join(f"{n}: {u.kind}" for u in self.derived.updates for n in u.params)
+        ups = ", ".join(f"{n}: {u.kind}" for u in self.derived.updates for n in u.params) or "no parameters"
         return f"Model {self.name} ({plans}; {ups})"
 
 

@@ -124,6 +124,37 @@ def limits_by_row(v: Variable, part: Scope) -> tuple[Array, Array]:
     return limits(v.domain, part)
 
 
+def within_support(world: World, params: Mapping[str, Array], cells: Sequence[Cell]) -> list[Cell]:
+    """Numbers on the line with the ends that the density has, where one that reads them is 0 beyond some value.
+
+    An end is looked for from the value drawn, the others held, by halving: it must not depend on the others.
+    """
+    values = np.array([world.latents[c.latent].reshape(-1)[c.at] for c in cells], float)
+
+    def there(k: int, value: float) -> bool:
+        moved = values.copy()
+        moved[k] = value
+        return bool(np.isfinite(world.rows(params, placed(world, cells, moved))).all())
+
+    def end(k: int, sign: float) -> float:
+        near, far = values[k], values[k] + sign * 100 * (1 + abs(values[k]))
+        if there(k, far):
+            return sign * np.inf
+        while abs(far - near) > 1e-15 * (abs(far) + abs(near)):
+            middle = (near + far) / 2
+            if middle in (near, far):
+                break
+            near, far = (middle, far) if there(k, middle) else (near, middle)
+        return float(far if abs(far) < abs(near) else near)
+
+    out = []
+    for k, c in enumerate(cells):
+        if c.levels is None and np.isinf(c.ends).all() and there(k, values[k]):
+            c = replace(c, ends=(end(k, -1.0), end(k, 1.0)))
+        out.append(c)
+    return out
+
+
 def placed(world: World, cells: Sequence[Cell], values: Array) -> dict[str, Array]:
     """The latents' arrays with these values in the cells."""
     out = {n: np.array(a) for n, a in world.latents.items()}

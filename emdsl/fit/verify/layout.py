@@ -14,7 +14,17 @@ from itertools import combinations, pairwise, product
 import numpy as np
 
 from emdsl.families.scope import Array
-from emdsl.fit.verify.cells import Cell, Unchecked, World, cells_of, colours, drawn_values, placed, reads
+from emdsl.fit.verify.cells import (
+    Cell,
+    Unchecked,
+    World,
+    cells_of,
+    colours,
+    drawn_values,
+    placed,
+    reads,
+    within_support,
+)
 
 MOST_CALLS = 6000
 Key = tuple[tuple[int, ...], tuple[int, ...]]  # a level for each colour, a step for each colour
@@ -68,7 +78,7 @@ class Layout:
 
 def find_cells(world: World, params: Mapping[str, Array], rng: np.random.Generator) -> tuple[list[Cell], Array]:
     """Every cell, and (rows, cells) which rows read it."""
-    cells = cells_of(world)
+    cells = within_support(world, params, cells_of(world))
     return cells, reads(world, params, cells, rng, 3)
 
 
@@ -96,7 +106,10 @@ def _quadratic(
     mine = np.array([c.latent in names for c in cells])
     for _ in range(3):
         base, step = drawn_values(world, cells, rng), np.where(mine, rng.normal(size=len(cells)), 0.0)
-        f = [world.rows(params, placed(world, cells, base + k * step)) for k in (-1, 0, 1, 2)]
+        f = np.array([world.rows(params, placed(world, cells, base + k * step)) for k in (-1, 0, 1, 2)])
+        finite = np.isfinite(f)
+        if (finite.any(axis=0) & ~finite.all(axis=0)).any():
+            return False  # a density that ends somewhere
         with np.errstate(invalid="ignore"):
             third = np.abs(f[3] - 3 * f[2] + 3 * f[1] - f[0])
         scale = 1 + np.max(np.abs(f), axis=0)
