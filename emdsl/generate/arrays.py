@@ -47,6 +47,7 @@ class Leaf:
     integer: bool = False
     cut: bool = False  # its last stored axis runs over the rows of the chunk alone
     parts: tuple[tuple[str, tuple[int, ...]], ...] = ()
+    table: bool = False  # no longer than the parameters are: functions of it are taken before it is read at the rows
 
 
 @dataclass
@@ -284,6 +285,10 @@ class Emitter:
 
     def function(self, e: x.Fn, hint: str) -> Array:
         """An elementwise function of broadcast arguments."""
+        if len(e.args) == 1 and isinstance(e.args[0], El) and any(isinstance(i, DataIx) for i in e.args[0].idx):
+            read = self._read_after(e, e.args[0])
+            if read is not None:
+                return read
         args = [self.value(a, hint) for a in e.args]
         axes = self.order([i for a in args for i in a.axes])
         inner = any(a.inner for a in args)
@@ -304,6 +309,16 @@ class Emitter:
         if e.name == "log" and ((isinstance(e.args[0], x.Num) and e.args[0].value > 0) or e.args[0] == x.Fn("pi", ())):
             return Array(f"math.log({aligned[0]})", ())
         return Array(f"{target}({', '.join(aligned)})", axes, inner)
+
+    def _read_after(self, e: x.Fn, of: El) -> Array | None:
+        """f(p[n]) as f(p)[n], where p is a table of parameters that data are looked up in."""
+        if not self.leaf(of.var).table:
+            return None
+        places = tuple(Ix(f"place{n}", "table") for n in range(len(of.idx)))
+        whole = self.value(x.Fn(e.name, (El(of.var, places, of.sort),)))
+        if set(whole.axes) != set(places):
+            return None
+        return self._take(whole.code, whole.inner, [of.idx[places.index(i)] for i in whole.axes])
 
     def power(self, e: x.Pow, hint: str) -> Array:
         """A power; reciprocals, squares and roots in their own spelling."""

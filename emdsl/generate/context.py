@@ -176,7 +176,7 @@ def _leaf(f: Function, name: str) -> Leaf:
     code = em.namer.of(name)
     if v.kind == "param":
         f.unpacked.setdefault(code, _working(f, v, code))
-        return Leaf(code, tuple(range(len(v.shape))))
+        return Leaf(code, tuple(range(len(v.shape))), table=True)
     f.unpacked.setdefault(code, f'{code} = prepared["{name}"]')
     integer = v.domain.kind in ("category", "index", "bool", "count")
     return Leaf(code, stored_order(v), integer=integer)

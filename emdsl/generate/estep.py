@@ -70,6 +70,11 @@ def _emit_discrete(f: Function, block: Block, stacked: bool) -> Stacked | None:
         if len(block.states) > 1 and not laid:
             shape = ", ".join(em.length(i) for i in axes)
             em.lines.append(f"{table} = {table}.reshape({shape})")
+    elif block.chain is not None:  # which reads its table, and writes nothing into it
+        whole = em.sum([_contracted(f, t, axes) for t in (*others, *absent(block))] or [Array("0.0", ())])
+        em.lines.append(f"{table} = {em.broadcast(whole, axes).code}")
+        emit_chain(f, block, table)
+        return stack
     else:
         shape = ", ".join(em.length(i) for i in axes)
         em.lines.append(f"{table} = np.zeros(({shape},))")

@@ -74,21 +74,36 @@ class Pairs:
 
     def sums(self, weight: Array | None = None) -> Array:
         """The sum over all elements, (K^L, K), where edges are the same for all; a sequence counts `weight` times."""
-        r, lanes = self.r, self.r.lanes
+        r, lanes, weight = self.r, self.r.lanes, uneven(weight)
         out = np.zeros((r.middle, r.k, r.k))
-        for step, to in enumerate(self.to.steps):
-            before, share = self._before(step), None if weight is None else weight[lanes.sequence[: to.shape[1]]]
-            if step < len(r.first):  # none of these has L elements behind it, but pieces of a sequence do
-                there = lanes.later[lanes.later < to.shape[1]]
-                before, to = before[:, there], to[:, there]
-                share = None if share is None else share[there]
-            after = to if share is None else to * share
-            if r.middle == 1:
-                out[0] += before @ after.T
-            else:
-                left = before.reshape(r.k, r.middle, -1).transpose(1, 0, 2)
-                out += np.matmul(left, after.reshape(r.middle, r.k, -1).transpose(0, 2, 1))
+        for (a, b, n), left, right in zip(lanes.runs, self.alpha.runs, self.to.runs, strict=True):
+            share = None if weight is None else weight[lanes.sequence[:n]]
+            single = min(b, max(a + 1, len(r.first)))  # of these steps what stands before is not the run's own
+            for step in range(a, single):
+                before, after = self._before(step), right[step - a]
+                if step < len(r.first):  # only pieces of a sequence have L elements behind them
+                    there = lanes.later[lanes.later < n]
+                    before, after = before[:, there], after[:, there]
+                    out += self._products(before, after, None if share is None else share[there])
+                else:
+                    out += self._products(before, after, share)
+            if single < b:
+                out += self._products(left[single - a - 1 : -1], right[single - a :], share)
         return self.edge * out.transpose(1, 0, 2).reshape(r.states, r.k)
+
+    def _products(self, before: Array, after: Array, share: Array | None) -> Array:
+        """The sum over lanes of before[a, m] after[m, c], as (m, a, c); steps may stand in front."""
+        r = self.r
+        after = after if share is None else after * share
+        steps, n = (1, *before.shape)[-3], before.shape[-1]
+        left = before.reshape(steps, r.k, r.middle, n).transpose(0, 2, 1, 3)
+        right = after.reshape(steps, r.middle, r.k, n).transpose(0, 1, 3, 2)
+        return np.matmul(left, right).sum(axis=0)
+
+
+def uneven(weight: Array | None) -> Array | None:
+    """Weights, or None where all of them are 1."""
+    return None if weight is None or (weight == 1.0).all() else weight
 
 
 def chains(
@@ -158,7 +173,7 @@ class Neighbours:
 
     def along(self, features: Laid, weight: Array | None = None) -> Array:
         """Sums of features over all rows, (states, features), without gates; a sequence counts `weight` times."""
-        q = self.made[0].q
+        q, weight = self.made[0].q, uneven(weight)
         out = np.zeros((q.k, features.k))
         if q.lanes is not features.lanes:
             q = features.lanes.gather(q.lanes.scatter(q))

@@ -155,28 +155,27 @@ def prepare(data, reference):
 def expectations(params, prepared):
     """Posteriors at these parameters: what lacks the rows once, then a function of the rows."""
     sizes = prepared["the sizes"]
-    K = sizes["K"]
-    T = sizes["T[]"]
     present_w = prepared["present w"]
     symbol = params["symbol"]
     w = prepared["w"]
     trans = params["trans"]
     first = params["first"]
+    K = sizes["K"]
     S = sizes["S"]
     # (4) what the posterior of z takes from the parameters
-    t = log0(symbol[:, w])
-    part = present_w * t
-    t_2 = log0(trans)
-    t_3 = log0(first)
-    log_first_z = np.broadcast_to(t_3[:, None], (K, S))
+    t = log0(symbol)
+    t_2 = t[:, w]
+    part = present_w * t_2
+    t_3 = log0(trans)
+    t_4 = log0(first)
+    log_first_z = np.broadcast_to(t_4[:, None], (K, S))
 
     def on(rng=None):
         # (4) log joint of z with its data, for every state; then its posterior and log-normaliser
-        log_z = np.zeros((K, T,))
-        log_z += part
+        log_z = part
         if rng is not None:
             log_z = np.log(seeded(out_of_lanes(log_z), 1, [w], rng))
-        log_z_z, chain_z = chains(log_z, t_2, [log_first_z], prepared["the sequences of z"], (1, 0, 1, False), rng)
+        log_z_z, chain_z = chains(log_z, t_3, [log_first_z], prepared["the sequences of z"], (1, 0, 1, False), rng)
         return chain_z, log_z_z
     return on
 
@@ -254,24 +253,23 @@ def posterior(params, data, prepared):
 def most_probable(params, data, prepared):
     """The most probable configuration of all discrete latents together; continuous ones are integrated out."""
     sizes = prepared["the sizes"]
-    K = sizes["K"]
-    T = sizes["T[]"]
     present_w = prepared["present w"]
     symbol = params["symbol"]
     w = prepared["w"]
     trans = params["trans"]
     first = params["first"]
+    K = sizes["K"]
     S = sizes["S"]
     # (4) what the posterior of z takes from the parameters
-    t = log0(symbol[:, w])
-    part = present_w * t
-    t_2 = log0(trans)
-    t_3 = log0(first)
-    log_first_z = np.broadcast_to(t_3[:, None], (K, S))
+    t = log0(symbol)
+    t_2 = t[:, w]
+    part = present_w * t_2
+    t_3 = log0(trans)
+    t_4 = log0(first)
+    log_first_z = np.broadcast_to(t_4[:, None], (K, S))
     # (4) log joint of z with its data, for every state; then the largest
-    log_z = np.zeros((K, T,))
-    log_z += part
-    paths_z, log_z_z = paths(log_z, t_2, [log_first_z], prepared["the sequences of z"], (1, 0, 1, False))
+    log_z = part
+    paths_z, log_z_z = paths(log_z, t_3, [log_first_z], prepared["the sequences of z"], (1, 0, 1, False))
     best_z = path_given(paths_z, [])
     return {
         "z": plates_first(best_z[0], 1),

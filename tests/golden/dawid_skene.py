@@ -169,9 +169,10 @@ def expectations(params, prepared):
     weight = prepared["the weight"]
     # (4) what the posterior of truth takes from the parameters
     t = log0(prevalence)
-    t_2 = log0(confusion[observer, np.arange(K)[:, None], label])
+    t_2 = log0(confusion)
+    t_3 = t_2[observer, np.arange(K)[:, None], label]
     part = present_label * weight
-    part_2 = t_2 * part
+    part_2 = t_3 * part
     sums = segment_sum(part_2, patient, I)
     constant = t[:, None] + sums
 

@@ -226,8 +226,7 @@ def expectations(params, prepared):
         if rng is not None:
             q_c = seeded(q_c, 1, [x], rng)
         # (5) log joint of z with its data, for every state; then its posterior and log-normaliser
-        log_z = np.zeros((K, T,))
-        log_z += log_z_c
+        log_z = log_z_c
         if rng is not None:
             log_z = np.log(seeded(out_of_lanes(log_z), 1, [x], rng))
         log_z_z, chain_z = chains(log_z, t_3, [t_4], prepared["the sequences of z"], (1, 0, 1, False), rng)
@@ -362,8 +361,7 @@ def most_probable(params, data, prepared):
     log_c += constant
     log_z_c = log_c.max(axis=(0,))
     # (5) log joint of z with its data, for every state; then the largest
-    log_z = np.zeros((K, T,))
-    log_z += log_z_c
+    log_z = log_z_c
     paths_z, log_z_z = paths(log_z, t_3, [t_4], prepared["the sequences of z"], (1, 0, 1, False))
     best_z = path_given(paths_z, [])
     best_c = states_given(log_c, 1, [best_z[0]])

@@ -195,15 +195,16 @@ def factor_of_z(params, prepared, factors, rng=None):
     w = prepared["w"]
     weight = prepared["the weight"]
     # (5) what the posterior of z takes from the parameters
-    t = log0(topic[:, w])
-    part = present_w * t
+    t = log0(topic)
+    t_2 = t[:, w]
+    part = present_w * t_2
     constant = E_theta_log[:, row_L] + part
     part_2 = present_w * weight[row_L]  # (10)
     # (5) log joint of z with its data, for every state; then its posterior and log-normaliser
     log_z = np.zeros((K, L,))
     log_z += constant
     q_z, log_z_z = normalise(log_z, 1)
-    entropy = (log_z_z @ weight[row_L]) - ((weight[row_L] @ np.einsum("ab,ab->b", E_theta_log[:, row_L], q_z)) + (part_2 @ np.einsum("ab,ab->b", t, q_z)))  # (10)
+    entropy = (log_z_z @ weight[row_L]) - ((weight[row_L] @ np.einsum("ab,ab->b", E_theta_log[:, row_L], q_z)) + (part_2 @ np.einsum("ab,ab->b", t_2, q_z)))  # (10)
     return {
         "q:z": np.array(q_z),  # (5)
         "entropy z": float(entropy),
@@ -256,7 +257,8 @@ def e_step(params, data, prepared, factors=None, rng=None, sweep="all"):
     part_2 = q_z * part  # (6.3)
     sums = segment_sum(part_2, w, V)  # (6.3)
     t = special.gammaln(alpha)  # (10)
-    t_2 = log0(topic[:, w])  # (10)
+    t_2 = log0(topic)  # (10)
+    t_3 = t_2[:, w]  # (10)
     log_likelihood = 0.0
     # (6) expected statistics that lack the rows
     S_count = sum_count  # (6.1)
@@ -267,7 +269,7 @@ def e_step(params, data, prepared, factors=None, rng=None, sweep="all"):
     log_likelihood += -sum_count * t.sum()
     log_likelihood += (alpha - 1) @ (E_theta_log @ weight)
     log_likelihood += weight[row_L] @ np.einsum("ab,ab->b", E_theta_log[:, row_L], q_z)
-    log_likelihood += part @ np.einsum("ab,ab->b", t_2, q_z)
+    log_likelihood += part @ np.einsum("ab,ab->b", t_3, q_z)
     # (10) the bound's own terms
     log_likelihood += factors["entropy theta"]
     log_likelihood += factors["entropy z"]

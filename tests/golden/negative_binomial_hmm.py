@@ -190,8 +190,6 @@ def expectations(params, prepared):
     y = prepared["y"]
     mean = params["mean"]
     present_y = prepared["present y"]
-    K = sizes["K"]
-    T = sizes["T"]
     trans = params["trans"]
     first = params["first"]
     # (4) what the posterior of rate takes from the parameters
@@ -205,15 +203,13 @@ def expectations(params, prepared):
     t_3 = log0(mean)
     part_2 = shape * (t_2 - t_3)
     t_4 = special.gammaln(shape)
-    constant = part_2[:, None] + log_z_rate + (-t_4)[:, None]
     t_5 = log0(trans)
     t_6 = log0(first)
 
     def on(rng=None):
         # (4) natural parameters of the posterior of rate (Gamma); its moments and log-normaliser
         # (5) log joint of z with its data, for every state; then its posterior and log-normaliser
-        log_z = np.zeros((K, T,))
-        log_z += constant
+        log_z = part_2[:, None] + log_z_rate + (-t_4)[:, None]
         if rng is not None:
             log_z = np.log(seeded(out_of_lanes(log_z), 1, [y], rng))
         log_z_z, chain_z = chains(log_z, t_5, [t_6], prepared["the sequences of z"], (1, 0, 1, False), rng)
@@ -335,8 +331,6 @@ def most_probable(params, data, prepared):
     y = prepared["y"]
     mean = params["mean"]
     present_y = prepared["present y"]
-    K = sizes["K"]
-    T = sizes["T"]
     trans = params["trans"]
     first = params["first"]
     # (4) what the posterior of rate takes from the parameters
@@ -350,13 +344,11 @@ def most_probable(params, data, prepared):
     t_3 = log0(mean)
     part_2 = shape * (t_2 - t_3)
     t_4 = special.gammaln(shape)
-    constant = part_2[:, None] + log_z_rate + (-t_4)[:, None]
     t_5 = log0(trans)
     t_6 = log0(first)
     # (4) natural parameters of the posterior of rate (Gamma); its moments and log-normaliser
     # (5) log joint of z with its data, for every state; then the largest
-    log_z = np.zeros((K, T,))
-    log_z += constant
+    log_z = part_2[:, None] + log_z_rate + (-t_4)[:, None]
     paths_z, log_z_z = paths(log_z, t_5, [t_6], prepared["the sequences of z"], (1, 0, 1, False))
     best_z = path_given(paths_z, [])
     return {

@@ -269,17 +269,18 @@ def log_likelihood_rows(params, data, prepared):
     x = prepared["x"]
     reference_x = prepared["reference x"]
     mean = params["mean"] - reference_x  # (9)
+    t = log0(weights)  # (8)
     parts = [np.zeros(0)]
     for rows in prepared["the chunks"]:
         n_rows = row_count(rows)
         total = np.zeros(n_rows)
         # (8) the log-likelihood, row by row
-        t = log0(weights[z[rows]])
-        part = present_z[rows] * t
+        t_2 = t[z[rows]]
+        part = present_z[rows] * t_2
         total = total + part
         cholesky_2 = cholesky(cov[z[rows], :, :])
-        t_2 = log_determinant(cholesky_2)
-        part_2 = present_x[rows] * t_2
+        t_3 = log_determinant(cholesky_2)
+        part_2 = present_x[rows] * t_3
         total = total + (-0.5) * part_2
         total = total + (-0.5) * D * (math.log(2) + math.log(np.pi)) * present_x[rows]
         precision = inverse(cholesky_2)

@@ -192,7 +192,6 @@ def prepare(data, reference):
 def factor_of_rule(params, prepared, factors, rng=None):
     """q(rule): exp of the expected log joint under the other factors; its moments and entropy."""
     sizes = prepared["the sizes"]
-    K = sizes["K"]
     T = sizes["T"]
     drift = params["drift"]
     mean_level = factors["mean:level"]
@@ -200,6 +199,7 @@ def factor_of_rule(params, prepared, factors, rng=None):
     slope = params["slope"]
     cov_level_level_0 = factors["cov:level:level:0"]
     stay = params["stay"]
+    K = sizes["K"]
     # (4) what the posterior of rule takes from the parameters
     t = ((np.arange(T) == 0) + 0.0)
     t_2 = (np.logical_not(t) + 0.0)
@@ -223,12 +223,10 @@ def factor_of_rule(params, prepared, factors, rng=None):
     part_15 = part_12[:, None] * part_14
     part_16 = t_2 * cov_level_level[np.clip(np.arange(T) - 1, 0, cov_level_level.shape[0] - 1)]
     part_17 = part_12[:, None] * part_16
-    constant = ((-0.5) * math.log(2) * t_2) + ((-0.5) * math.log(np.pi) * t_2) + ((-0.5) * part) + ((-0.5) * part_4) + ((-0.5) * part_6) + part_9 + part_11 + ((-0.5) * part_15) + ((-0.5) * part_17)
     t_6 = log0(stay)
     log_first_rule = np.broadcast_to((-log0(K)), (K,))
     # (4) log joint of rule with its data, for every state; then its posterior and log-normaliser
-    log_rule = np.zeros((K, T,))
-    log_rule += constant
+    log_rule = ((-0.5) * math.log(2) * t_2) + ((-0.5) * math.log(np.pi) * t_2) + ((-0.5) * part) + ((-0.5) * part_4) + ((-0.5) * part_6) + part_9 + part_11 + ((-0.5) * part_15) + ((-0.5) * part_17)
     log_z_rule, chain_rule = chains(log_rule, t_6, [log_first_rule], prepared["the sequences of rule"], (1, 0, 1, False), rng)
     part_18 = chain_rule.before[:, None, :] * chain_rule.edge[:, :, None]
     part_19 = chain_rule.after[:, None, :] * part_18.transpose(1, 0, 2)

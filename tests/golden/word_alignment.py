@@ -154,8 +154,9 @@ def expectations(params, prepared):
     t_2 = log0(t)
     t_3 = ((np.arange(L_max)[:, None] < length_L[row_M]) + 0.0)
     t_4 = log0(t_3)
-    t_5 = log0(dictionary[source[np.clip(start_L[row_M] + np.arange(L_max)[:, None], 0, source.shape[0] - 1)], target])
-    part = present_target * t_5
+    t_5 = log0(dictionary)
+    t_6 = t_5[source[np.clip(start_L[row_M] + np.arange(L_max)[:, None], 0, source.shape[0] - 1)], target]
+    part = present_target * t_6
     constant = (t_2 + t_4) + part
 
     def on(rng=None):
