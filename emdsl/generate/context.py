@@ -17,6 +17,7 @@ from emdsl.generate.spelling import numbered
 from emdsl.language import model as m
 
 if TYPE_CHECKING:
+    from emdsl.derive.block import Block
     from emdsl.generate.once import Sums
 
 
@@ -35,6 +36,7 @@ class Function:
 
     helpers: frozenset[str] = frozenset()
     largest: bool = False
+    lookups: dict[tuple[str, str], Block] = field(default_factory=dict)  # columns of codes that lie in a chain's lanes
     sums: Sums | None = None  # what it takes from sums of data, where it may
     drawing: bool = False
     equation: object = ""  # the number of the equation that is being printed

@@ -20,6 +20,7 @@ from emdsl.generate.context import Function
 from emdsl.generate.features import Stacked, emit_stack, features_of
 from emdsl.generate.fields import emit_field
 from emdsl.generate.gaussian import emit_gaussian
+from emdsl.generate.lookups import look_up
 from emdsl.generate.networks import emit_network
 from emdsl.generate.once import summed_once
 from emdsl.generate.scaled import emit_scaled
@@ -64,15 +65,23 @@ def _emit_discrete(f: Function, block: Block, stacked: bool) -> Stacked | None:
         product = emit_stack(f, stack)
         em.lines.append(f"{table} = {product.code}")
         laid = block.chain is not None and not f.largest
-        if laid and (others or absent(block)):
-            em.lines.append(f"{table} = out_of_lanes({table})")
-            laid = False
+        if laid:
+            others = look_up(f, block, table, others, onto=True)
         if len(block.states) > 1 and not laid:
             shape = ", ".join(em.length(i) for i in axes)
             em.lines.append(f"{table} = {table}.reshape({shape})")
+        if laid and (others or absent(block)):
+            em.lines.append(f"{table} = {_by_row(f, block, table)}")
     elif block.chain is not None:  # which reads its table, and writes nothing into it
-        whole = em.sum([_contracted(f, t, axes) for t in (*others, *absent(block))] or [Array("0.0", ())])
-        em.lines.append(f"{table} = {em.broadcast(whole, axes).code}")
+        terms, onto = list(block.nodes), False
+        if not f.largest and len(block.home) == 1 and not block.neighbours:
+            terms = look_up(f, block, table, terms, onto=False)
+            onto = len(terms) < len(block.nodes)
+        terms += absent(block)
+        if terms or not onto:
+            parts = [_contracted(f, t, axes) for t in terms] or [Array("0.0", ())]
+            parts += [Array(_by_row(f, block, table), axes, True)] if onto else []
+            em.lines.append(f"{table} = {em.broadcast(em.sum(parts), axes).code}")
         emit_chain(f, block, table)
         return stack
     else:
@@ -93,6 +102,13 @@ def _emit_discrete(f: Function, block: Block, stacked: bool) -> Stacked | None:
     f.runtime[f"c:{block.name}"] = Leaf(q, tuple(range(len(axes))), True, cut=cut)
     f.runtime[f"A:{block.name}"] = Leaf(log_z, tuple(range(len(axes) - len(block.states))), True, cut=cut)
     return stack
+
+
+def _by_row(f: Function, block: Block, table: str) -> str:
+    """Code of a table in lanes as one by row, an axis for each latent."""
+    axes = (*block.states, *block.home)
+    shape = f".reshape({', '.join(f.emitter.length(i) for i in axes)})" if len(block.states) > 1 else ""
+    return f"out_of_lanes({table}){shape}"
 
 
 def absent(block: Block) -> list[Term]:

@@ -23,6 +23,7 @@ from emdsl.generate.features import fold_lines
 from emdsl.generate.fields import field_line
 from emdsl.generate.incomplete import pattern_lines
 from emdsl.generate.linear_means import prepare_moments
+from emdsl.generate.lookups import lookup_lines
 from emdsl.generate.names import Namer
 from emdsl.generate.networks import network_size
 from emdsl.generate.numeric import bounds
@@ -108,6 +109,7 @@ def prepare_lines(printer: Printer) -> list[str]:
     lines += _level_lines(printer)
     blocks = (*plan.elimination.blocks, *(plan.draws.blocks if plan.draws is not None else ()))
     lines += [line for b in blocks for line in (*reach_lines(b), *sequence_lines(b))]
+    lines += lookup_lines(printer.inference)
     lines += [network_size(b) for b in blocks if b.network]
     lines += [field_line(b, b.field) for b in blocks if b.field]
     lines += [line for b in blocks for line in pattern_lines(b)]

@@ -98,6 +98,7 @@ class Printer:
         f = self.function()
         f.runtime.update({k: replace(v, inner=True) if k.startswith((AT, VOLUME)) else v
                           for k, v in self.inference.runtime.items()})  # fmt: skip
+        f.lookups.update(self.inference.lookups)
         f.emitter.namer.taken |= set(self.results())
         return f
 

@@ -13,6 +13,7 @@ from emdsl.generate.arrays import Array
 from emdsl.generate.chains import by_sequence, pair_sums, sequence_weight, weighted_sequences
 from emdsl.generate.context import Function
 from emdsl.generate.features import Stacked, fold_of
+from emdsl.generate.lookups import counted
 from emdsl.generate.meanfield import bound_lines, sweep_lines
 from emdsl.generate.objective import term_value
 from emdsl.generate.once import MOMENTS, summed_once
@@ -94,6 +95,9 @@ def _log_likelihood(printer: Printer, f: Function, inner: list[str]) -> list[str
 
 def _statistic_value(printer: Printer, f: Function, s: Statistic) -> Array | None:
     """A statistic as a contraction; None where it is a slice of the stacked product."""
+    found = counted(f, s)
+    if found is not None:
+        return found
     factors, _ = drop_presence(s.factors)
     carried = {i for e in factors for i in x.free(e)}
     sizes = [x.SizeN(i.dim) for i in s.ixs if i not in carried and i not in s.axes]

@@ -173,14 +173,27 @@ class Neighbours:
 
     def along(self, features: Laid, weight: Array | None = None) -> Array:
         """Sums of features over all rows, (states, features), without gates; a sequence counts `weight` times."""
-        q, weight = self.made[0].q, uneven(weight)
+        q, weight = self._in_lanes_of(features), uneven(weight)
         out = np.zeros((q.k, features.k))
-        if q.lanes is not features.lanes:
-            q = features.lanes.gather(q.lanes.scatter(q))
         for run, given in zip(q.runs, features.runs, strict=True):
             share = run if weight is None else run * weight[q.lanes.sequence[: run.shape[2]]]
             out += np.matmul(share, given.transpose(0, 2, 1)).sum(axis=0)
         return out
+
+    def counts(self, codes: Laid, size: int, weight: Array | None = None) -> Array:
+        """How often each state meets each code, (states, size), without gates; a sequence counts `weight` times."""
+        q, weight = self._in_lanes_of(codes), uneven(weight)
+        out = np.zeros((q.k, size + 1))
+        for run, at in zip(q.runs, codes.runs, strict=True):
+            for k, row in enumerate(out):
+                share = run[:, k] if weight is None else run[:, k] * weight[q.lanes.sequence[: run.shape[2]]]
+                row += np.bincount(at.ravel(), weights=share.ravel(), minlength=size + 1)
+        return out[:, 1:]
+
+    def _in_lanes_of(self, other: Laid) -> Laid:
+        """Probabilities of single elements in the lanes that data lie in: recursions in logs run in others."""
+        q = self.made[0].q
+        return q if q.lanes is other.lanes else other.lanes.gather(q.lanes.scatter(q))
 
     @property
     def before(self) -> Array:

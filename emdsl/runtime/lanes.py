@@ -100,9 +100,9 @@ class Lanes:
 class Laid:
     """k numbers for every row, step by step: steps[l] is (k, lanes still running at l), runs[i] (steps, k, lanes)."""
 
-    def __init__(self, lanes: Lanes, k: int) -> None:
+    def __init__(self, lanes: Lanes, k: int, kind: type = float) -> None:
         self.lanes, self.k = lanes, k
-        self.all = np.empty(k * len(lanes.order))
+        self.all: Array = np.empty(k * len(lanes.order), kind)
         self.runs = []
         for a, b, n in lanes.runs:
             at = k * lanes.cuts[a]
@@ -145,4 +145,25 @@ def lane_table(coefficients: Array, features: Laid, matrix: Array | None = None)
         coefficients = coefficients @ matrix
     for run, given in zip(out.runs, features.runs, strict=True):
         np.matmul(coefficients, matrix @ given if matrix is not None and large else given, out=run)
+    return out
+
+
+def lane_codes(codes: Array, mask: Array | None, lanes: tuple[Lanes, Lanes]) -> Laid:
+    """Integer codes of the rows plus one, in lanes; 0 where they are missing."""
+    own = codes + 1 if mask is None else np.where(mask, codes + 1, 0)
+    return lanes[1].gather(own[None], Laid(lanes[1], 1, np.intp))
+
+
+def lane_lookup(table: Array, codes: Laid, onto: Laid | None = None) -> Laid:
+    """table[:, code] of each row, in lanes, 0 where the code is missing: added to what is there, or in its place.
+
+    table : (K, codes).
+    """
+    whole = np.concatenate([np.zeros((len(table), 1)), table], axis=1)
+    out = codes.lanes.kept("node", len(table)) if onto is None else onto
+    for step, at in zip(out.steps, codes.steps, strict=True):
+        if onto is None:
+            np.take(whole, at[0], axis=1, out=step, mode="clip")
+        else:
+            step += whole[:, at[0]]
     return out

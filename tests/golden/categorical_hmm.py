@@ -145,6 +145,7 @@ def prepare(data, reference):
     out["length T"] = data.ragged["T"].lengths
     within_reach("z", [sizes["K"]], 1)
     out["the sequences of z"] = sequences(data.ragged["T"].start, data.ragged["T"].lengths)
+    out["w in the lanes of z"] = lane_codes(out["w"], data.masks.get("w"), out["the sequences of z"])
     n = sizes["S"]
     out["the weights are even"] = data.weights is None
     out["the weight"] = np.ones(n) if data.weights is None else np.asarray(data.weights, float)
@@ -155,27 +156,24 @@ def prepare(data, reference):
 def expectations(params, prepared):
     """Posteriors at these parameters: what lacks the rows once, then a function of the rows."""
     sizes = prepared["the sizes"]
-    present_w = prepared["present w"]
     symbol = params["symbol"]
-    w = prepared["w"]
     trans = params["trans"]
     first = params["first"]
     K = sizes["K"]
     S = sizes["S"]
+    w = prepared["w"]
     # (4) what the posterior of z takes from the parameters
     t = log0(symbol)
-    t_2 = t[:, w]
-    part = present_w * t_2
-    t_3 = log0(trans)
-    t_4 = log0(first)
-    log_first_z = np.broadcast_to(t_4[:, None], (K, S))
+    t_2 = log0(trans)
+    t_3 = log0(first)
+    log_first_z = np.broadcast_to(t_3[:, None], (K, S))
 
     def on(rng=None):
         # (4) log joint of z with its data, for every state; then its posterior and log-normaliser
-        log_z = part
+        log_z = lane_lookup(t, prepared["w in the lanes of z"])
         if rng is not None:
             log_z = np.log(seeded(out_of_lanes(log_z), 1, [w], rng))
-        log_z_z, chain_z = chains(log_z, t_3, [log_first_z], prepared["the sequences of z"], (1, 0, 1, False), rng)
+        log_z_z, chain_z = chains(log_z, t_2, [log_first_z], prepared["the sequences of z"], (1, 0, 1, False), rng)
         return chain_z, log_z_z
     return on
 
@@ -184,24 +182,18 @@ def e_step(params, data, prepared, rng=None):
     """Expected sufficient statistics (additive over data) and the log-likelihood, at these parameters."""
     sizes = prepared["the sizes"]
     weight = prepared["the weight"]
-    w = prepared["w"]
-    present_w = prepared["present w"]
-    row_T = prepared["row T"]
     V = sizes["V"]
     on = expectations(params, prepared)
     chain_z, log_z_z = on(rng)
     S_z_first = 0.0
     S_z_pair = 0.0
-    part = present_w * weight[row_T]  # (5.3)
     S_z_n_w_w = 0.0
     log_likelihood = 0.0
     # (5) expected statistics, added up
     S_z_first = S_z_first + chain_z.first[0] @ weight  # (5.1)
     pairs_z = chain_z.sums(weight)  # (5.2)
     S_z_pair = S_z_pair + pairs_z  # (5.2)
-    part_2 = chain_z.q * part  # (5.3)
-    sums = segment_sum(part_2, w, V)  # (5.3)
-    S_z_n_w_w = S_z_n_w_w + sums  # (5.3)
+    S_z_n_w_w = S_z_n_w_w + chain_z.counts(prepared["w in the lanes of z"], V, weight)  # (5.3)
     # (10) the log-likelihood, added up
     log_likelihood += log_z_z @ weight
     return {
