@@ -74,7 +74,7 @@ def _emit_discrete(f: Function, block: Block, stacked: bool) -> Stacked | None:
             em.lines.append(f"{table} = {_by_row(f, block, table)}")
     elif block.chain is not None:  # which reads its table, and writes nothing into it
         terms, onto = list(block.nodes), False
-        if not f.largest and len(block.home) == 1 and not block.neighbours:
+        if stacked and not f.largest and len(block.home) == 1 and not block.neighbours:
             terms = look_up(f, block, table, terms, onto=False)
             onto = len(terms) < len(block.nodes)
         terms += absent(block)
