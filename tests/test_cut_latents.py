@@ -112,4 +112,4 @@ def test_a_probit_with_a_random_effect() -> None:
 def test_a_threshold_that_is_a_parameter_is_refused() -> None:
     text = SIGN.format(seen="Delta(u[n] > m)")
     refusal = emdsl.compile(text=text).refusal
-    assert refusal is not None and "a parameter decides where u is cut" in str(refusal)
+    assert refusal is not None and "the parameter m decides where u is cut" in str(refusal)

@@ -205,8 +205,6 @@ def conjugate_block(
         scales |= set(others)
         cut = cut_of(placed, name) if not own else None
         if cut is not None and set(placed.ixs) <= {*home, *neighbours.values()}:
-            if any(kinds.get(n) == "P" for e in (cut.lower, cut.upper) if e is not None for n in x.variables(e)):
-                return _refused(name, f"a parameter decides where {name} is cut: its likelihood has no slope", span)
             cuts.append(cut)
             continue
         role = statistic_of(weigh(placed, weighted, joint.model, home), name, home, own)

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 
 from emdsl.derive import expr as x
 from emdsl.derive.expr import El, Expr
+from emdsl.derive.factors import LogJoint
 from emdsl.derive.records import Posterior
 from emdsl.derive.terms import Term
+from emdsl.errors import ModelError, Problem
 
 CUT_NORMAL = Posterior("Normal", "cut_normal_posterior", ("id", "square"), (0.0, -1.0))
 
@@ -118,3 +120,20 @@ def bounds_of(cuts: Sequence[Cut]) -> tuple[Expr, Expr]:
         if c.upper is not None:
             upper = x.fn("min", upper, x.Where(x.fn("gt", c.mask, x.ZERO), c.upper, x.Num(math.inf)))
     return lower, upper
+
+
+def refuse_cuts_at_parameters(joint: LogJoint) -> None:
+    """Raises `ModelError` where a parameter decides which values of a latent are seen as what: Q has no slope in it."""
+    params = {v.name for v in joint.model.of_kind("param")}
+    latent = {v.name for v in joint.model.of_kind("latent")} - joint.discrete
+    for f in joint.factors:
+        for e in x.walk(f.body):
+            if not isinstance(e, x.Fn) or e.name != "log":
+                continue
+            for c in x.walk(e):
+                held = x.variables(c) if isinstance(c, x.Fn) and c.name in ("gt", "ge", "lt", "le") else frozenset()
+                if held & params and held & latent:
+                    p, u = min(held & params), min(held & latent)
+                    text = f"the parameter {p} decides where {u} is cut: given {u}, the likelihood has no slope in it"
+                    hint = f"compare {u} with a number, and give {u} a mean that holds {p}"
+                    raise ModelError(Problem("E105", text, f.span, hint), joint.model.source)

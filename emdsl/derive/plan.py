@@ -12,6 +12,7 @@ from emdsl.derive.block import Block
 from emdsl.derive.blocks import Elimination, eliminate
 from emdsl.derive.centre import Shift, recentre
 from emdsl.derive.chains import Chain, distance
+from emdsl.derive.cuts import refuse_cuts_at_parameters
 from emdsl.derive.draws import Sampling, drawable, drawn_names, expanded, last_rung, sampling
 from emdsl.derive.expr import El, Idx, Ix
 from emdsl.derive.factors import Cloud, LogJoint
@@ -76,6 +77,8 @@ def derive(model: m.ModelText, incomplete: tuple[str, ...] = (), shared: bool = 
     try:
         return _derive(model, incomplete, shared)
     except ModelError as refusal:
+        if refusal.problems[0].code == "E105":  # nor has what is drawn a slope
+            raise
         for drawn in last_rung(model, incomplete):
             try:
                 return _derive(drawn, incomplete, shared, refusal.problems[0].message)
@@ -90,6 +93,7 @@ def _derive(model: m.ModelText, incomplete: tuple[str, ...], shared: bool, above
     whole = expanded(model, names)
     joint, shifts, centred = recentre(replace(whole, model=model))  # drawn latents are no data to centre
     joint = replace(joint, model=whole.model)
+    refuse_cuts_at_parameters(joint)
     flat = planes(joint, (*centred, *shifts, *incomplete))
     curves, covariates = polynomials(
         joint, shifts, (*centred, *(n for p in flat for n in (p.data, p.param)), *incomplete)
