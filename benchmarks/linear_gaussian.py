@@ -44,7 +44,10 @@ def factor_analysis() -> Line:
 
 
 def linear_system() -> Line:
-    """A whole iteration here, the smoother alone there; the likelihoods are those of the start."""
+    """A whole iteration here, the smoother alone there; the likelihoods are those of the start.
+
+    dynamax (compiled, not in the `bench` extra) takes 53 ms for its E-step where statsmodels takes 37.
+    """
     from statsmodels.tsa.statespace.kalman_smoother import KalmanSmoother
 
     rng, n, d, k = np.random.default_rng(1), 5000, 8, 4

@@ -23,6 +23,8 @@ MODULES = (
     "chains",
     "paths",
     "networks",
+    "elements",
+    "steady",
     "fields",
     "gaussian",
     "tails",

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 
 from emdsl.runtime.columns import Array
+from emdsl.runtime.elements import Field
 from emdsl.runtime.faults import DataError
-from emdsl.runtime.fields import Field, _assembled, field_pieces
+from emdsl.runtime.fields import _assembled, field_pieces
 from emdsl.runtime.kernels import new_tuner, slice_kernel
 from emdsl.runtime.lanes import Lanes
 from emdsl.runtime.networks import Network, _Buckets, _Forest
@@ -150,10 +151,10 @@ def draw_field(
     rng: Rng,
 ) -> list[Array]:  # fmt: skip
     """Jointly Gaussian latents whose elements are tied, given as `gaussian_field` takes them: each (plates, own)."""
-    h, where, placed = field_pieces(field, linear, homes, pieces)
-    diagonal, below = _assembled(field, placed)
+    h, where, values = field_pieces(field, linear, homes, pieces)
+    diagonal, below = _assembled(field, values)
     drawn = tridiagonal_draw(diagonal, below, h, rng)
-    return [drawn[b[:, None], i].reshape(linear[k].shape) for k, (b, i) in enumerate(where)]
+    return [drawn[at].reshape(linear[k].shape) for k, at in enumerate(where)]
 
 
 def tridiagonal_draw(diagonal: Array, below: Array, h: Array, rng: Rng) -> Array:

@@ -17,76 +17,11 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy import sparse
 
 from emdsl.runtime.columns import Array
-from emdsl.runtime.faults import DataError
+from emdsl.runtime.elements import Field, Spot
 from emdsl.runtime.numerics import cholesky, inverse
-
-LARGEST = 30_000_000  # entries of the blocks that a posterior may need
-
-
-class Field:
-    """Where the elements of a joint Gaussian stand among the blocks: found at the first call, the data's alone."""
-
-    def __init__(self, families: Sequence[Sequence[tuple[int, int]]], counts: Sequence[int], names: str) -> None:
-        """families : for each set of plates, (latent, length of its elements); counts : elements of each."""
-        self.names = names
-        self.first = np.cumsum([0, *counts])
-        widths = [sum(d for _, d in family) for family in families]
-        self.width = np.repeat(widths, counts).astype(np.int64)
-        self.at: dict[int, tuple[int, int]] = {}  # latent -> (family, its place among the numbers of an element)
-        for k, family in enumerate(families):
-            start = 0
-            for latent, d in family:
-                self.at[latent] = (k, start)
-                start += d
-        self.ready = False
-
-    def nodes(self, latent: int, elements: Any) -> Array:
-        """The elements of one latent as numbers among those of all."""
-        return np.asarray(elements, np.int64).ravel() + self.first[self.at[latent][0]]
-
-    def settle(self, ties: Sequence[tuple[Array, Array]]) -> None:
-        """Order the elements and cut them into blocks."""
-        n = len(self.width)
-        a = np.concatenate([np.zeros(0, np.int64), *(t[0] for t in ties)])
-        b = np.concatenate([np.zeros(0, np.int64), *(t[1] for t in ties)])
-        graph = sparse.csr_array((np.ones(len(a)), (a, b)), shape=(n, n))
-        place = np.empty(n, np.int64)
-        place[sparse.csgraph.reverse_cuthill_mckee((graph + graph.T).tocsr(), symmetric_mode=True)] = np.arange(n)
-        natural = int(np.abs(a - b).max(initial=1))
-        apart = max(1, int(np.abs(place[a] - place[b]).max(initial=1)))
-        if natural <= apart:
-            place, apart = np.arange(n), max(natural, 1)
-        largest, total = int(self.width.max(initial=1)), int(self.width.sum())
-        if 3 * n * (apart * largest) ** 2 * largest > total**3 or apart * 2 >= n:
-            apart = n  # one dense block costs no more
-        block = place // apart
-        order = np.argsort(place)
-        ends = np.cumsum(self.width[order]) - self.width[order]
-        within = np.empty(n, np.int64)
-        within[order] = ends - ends[np.searchsorted(block[order], block[order])]
-        self.count = int(block.max(initial=0)) + 1
-        self.size = int((within + self.width).max(initial=1))
-        if self.count * self.size**2 > LARGEST:
-            raise DataError(
-                f"{self.names} are jointly Gaussian over {total} numbers, tied so that blocks of {self.size} hang "
-                f"together: that is {self.count * self.size**2:.3g} entries (at most {LARGEST} are allowed)",
-                hint="fewer elements, or fewer ties between them",
-                code="D016",
-            )
-        # blocks that are not full are filled up with ones on the diagonal
-        reach = np.zeros((self.count, self.size + 1), np.int64)
-        np.add.at(reach, (block, within), 1)
-        np.add.at(reach, (block, within + self.width), -1)
-        self.full = np.cumsum(reach, axis=1)[:, : self.size] > 0
-        self.block, self.within, self.ready = block, within, True
-
-    def scalars(self, latent: int, nodes: Array, length: int) -> tuple[Array, Array]:
-        """Block of each element, and place in it of each of its numbers."""
-        inside = self.within[nodes][:, None] + self.at[latent][1] + np.arange(length)
-        return self.block[nodes], inside
+from emdsl.runtime.steady import steady_moments
 
 
 def gaussian_field(
@@ -99,26 +34,31 @@ def gaussian_field(
     pieces : what multiplies products of two elements, (rows, own of a, own of b) with their numbers.
     seen : of latents that are data with gaps, their values, 0 where missing, and 1.0 where missing, (plates, own).
     """
-    h, where, placed = field_pieces(field, linear, homes, pieces)
+    h, where, shaped = field_pieces(field, linear, homes, pieces)
     m, w = h.shape
-    diagonal, below = _assembled(field, placed)
-    x, held = np.zeros((m, w)), np.zeros((m, w), bool)
-    for latent, values, free in seen:
-        block, inside = where[latent]
-        x[block[:, None], inside] = in_rows(values, homes[latent])
-        held[block[:, None], inside] = in_rows(free, homes[latent]) == 0
-    fit, h = _clamped(diagonal, below, h, x, held)
-    v, c, mean, log_det = tridiagonal_moments(diagonal, below, h)
-    share = fit + 0.5 * (h * mean - log_det + (field.full & ~held) * math.log(2 * math.pi))
-    mean = mean + x
-    v[:, np.arange(w), np.arange(w)] -= held
-    means = [mean[b[:, None], i].reshape(linear[k].shape) for k, (b, i) in enumerate(where)]
-    covariances = [_between(field, v, c, p).reshape(np.shape(q[4])) for p, q in zip(placed, pieces, strict=True)]
+    diagonal, below = _assembled(field, shaped)
+    fit, free, x = 0.0, field.full, None
+    if seen:
+        x, held = np.zeros((m, w)), np.zeros((m, w), bool)
+        for latent, values, unseen in seen:
+            x[where[latent]] = in_rows(values, homes[latent])
+            held[where[latent]] = in_rows(unseen, homes[latent]) == 0
+        fit, h = _clamped(diagonal, below, h, x, held)
+        free = free & ~held
+    v, c, mean, log_det = steady_moments(diagonal, below, h) or tridiagonal_moments(diagonal, below, h)
+    share = fit + 0.5 * (h * mean - log_det + free * math.log(2 * math.pi))
+    if x is not None:
+        mean = mean + x
+        v[:, np.arange(w), np.arange(w)] -= held
+    means = [mean[at].reshape(linear[k].shape) for k, at in enumerate(where)]
+    covariances = [
+        _between(at, v, c, a).reshape(np.shape(p[4])) for at, a, p in zip(field.spots, shaped, pieces, strict=True)
+    ]
     if parts is None:
         return means, covariances, float(share.sum())
     log_z = np.zeros(math.prod(parts.shape))
-    for (block, inside), of in zip(where, parts.of, strict=True):
-        log_z += np.bincount(np.ravel(of), share[block[:, None], inside].sum(1), len(log_z))
+    for at, of in zip(where, parts.of, strict=True):
+        log_z += np.bincount(np.ravel(of), share[at].sum(1), len(log_z))
     return means, covariances, log_z.reshape(parts.shape)
 
 
@@ -149,23 +89,15 @@ def gated_field(
 
 def field_pieces(
     field: Field, linear: Sequence[Array], homes: Sequence[int], pieces: Sequence[tuple[int, int, Any, Any, Array]]
-) -> tuple[Array, list[tuple[Array, Array]], list[tuple[int, int, Array, Array, Array]]]:
-    """The linear term by blocks, where each latent's numbers stand among these, and the pieces of J."""
+) -> tuple[Array, list[tuple[Array, Array]], list[Array]]:
+    """The linear term by blocks, where each latent's numbers stand among these, and the values of the pieces of J."""
     flat = [in_rows(h, k) for h, k in zip(linear, homes, strict=True)]
-    placed = []
-    for a, b, at_a, at_b, value in pieces:
-        na, nb = field.nodes(a, at_a), field.nodes(b, at_b)
-        placed.append((a, b, na, nb, np.reshape(value, (len(na), flat[a].shape[1], flat[b].shape[1]))))
     if not field.ready:
-        field.settle([(na, nb) for _, _, na, nb, _ in placed])
+        field.place(pieces, [f.shape for f in flat])
     h = np.zeros((field.count, field.size))
-    where = []
-    for latent, f in enumerate(flat):
-        nodes = field.nodes(latent, np.arange(len(f)))
-        block, inside = field.scalars(latent, nodes, f.shape[1])
-        where.append((block, inside))
-        np.add.at(h, (block[:, None], inside), f)
-    return h, where, placed
+    for at, f in zip(field.where, flat, strict=True):
+        h[at] = f  # each number stands in one place
+    return h, field.where, [np.reshape(p[4], shape) for p, shape in zip(pieces, field.shapes, strict=True)]
 
 
 def _clamped(diagonal: Array, below: Array, h: Array, x: Array, held: Array) -> tuple[Any, Array]:
@@ -191,41 +123,45 @@ def in_rows(a: Array, plates: int) -> Array:
     return np.reshape(a, (math.prod(a.shape[:plates]), math.prod(a.shape[plates:])))
 
 
-def _assembled(field: Field, placed: Sequence[tuple[int, int, Array, Array, Array]]) -> tuple[Array, Array]:
+def _assembled(field: Field, values: Sequence[Array]) -> tuple[Array, Array]:
     """The blocks of J on its diagonal (m, w, w), and those below it (m - 1, w, w)."""
     m, w = field.count, field.size
-    diagonal, below = np.zeros(m * w * w), np.zeros((m - 1) * w * w)
-    for a, b, na, nb, value in placed:
-        ba, ia = field.scalars(a, na, value.shape[1])
-        bb, ib = field.scalars(b, nb, value.shape[2])
-        for same, target, block, swap in (
-            (ba == bb, diagonal, ba, False), (ba == bb, diagonal, ba, True),
-            (ba == bb + 1, below, bb, False), (bb == ba + 1, below, ba, True),
-        ):  # fmt: skip
-            if not same.any():
+    diagonal, below = np.zeros((m, w, w)), np.zeros((m - 1, w, w))
+    for found, value in zip(field.spots, values, strict=True):
+        for spot in found:
+            part = value[spot.rows]
+            part = part.swapaxes(1, 2) if spot.swapped else part
+            target = below if spot.beside else diagonal
+            if isinstance(spot.at, tuple):
+                target[spot.at] -= part
+                if not spot.beside:
+                    target[spot.at[0], spot.at[2], spot.at[1]] -= part.swapaxes(1, 2)
                 continue
-            rows, columns = (ib, ia) if swap else (ia, ib)
-            part = value[same].swapaxes(1, 2) if swap else value[same]
-            at = (block[same][:, None, None] * w + rows[same][:, :, None]) * w + columns[same][:, None, :]
-            target -= np.bincount(at.ravel(), part.ravel(), len(target))
-    blocks = diagonal.reshape(m, w, w)
-    blocks[:, np.arange(w), np.arange(w)] += ~field.full
-    return blocks, below.reshape(m - 1, w, w)
+            target.reshape(-1)[:] -= np.bincount(spot.at, part.ravel(), target.size)
+            if not spot.beside:
+                target.reshape(-1)[:] -= np.bincount(_mirrored(spot.at, w), part.ravel(), target.size)
+    diagonal[:, np.arange(w), np.arange(w)] += ~field.full
+    return diagonal, below
 
 
-def _between(field: Field, v: Array, c: Array, p: tuple[int, int, Array, Array, Array]) -> Array:
+def _mirrored(at: Array, w: int) -> Array:
+    """Places of the transposed entries."""
+    block, inside = np.divmod(at, w * w)
+    return block * w * w + inside % w * w + inside // w
+
+
+def _between(found: Sequence[Spot], v: Array, c: Array, like: Array) -> Array:
     """Covariances of the pairs of a piece."""
-    a, b, na, nb, value = p
-    ba, ia = field.scalars(a, na, value.shape[1])
-    bb, ib = field.scalars(b, nb, value.shape[2])
-    out = np.zeros(value.shape)
-    for same, source, block, swap in (
-        (ba == bb, v, ba, False), (ba == bb + 1, c, bb, False), (bb == ba + 1, c, ba, True),
-    ):  # fmt: skip
-        if same.any():
-            rows, columns = (ib, ia) if swap else (ia, ib)
-            found = source[block[same][:, None, None], rows[same][:, :, None], columns[same][:, None, :]]
-            out[same] = found.swapaxes(1, 2) if swap else found
+    out = np.zeros(like.shape)
+    for spot in found:
+        source = c if spot.beside else v
+        if isinstance(spot.at, tuple):
+            part = source[spot.at]
+            out[spot.rows] = part.swapaxes(1, 2) if spot.swapped else part
+        else:
+            own = (like.shape[2], like.shape[1]) if spot.swapped else like.shape[1:]
+            part = source.reshape(-1)[spot.at].reshape(-1, *own)
+            out[spot.rows] = part.swapaxes(1, 2) if spot.swapped else part
     return out
 
 

@@ -1,0 +1,89 @@
+"""Chains whose precision repeats, against the inverse of the whole precision; and what is left to cyclic reduction."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from emdsl.runtime import steady
+from emdsl.runtime.fields import tridiagonal_moments
+from emdsl.runtime.steady import recurrence, steady_moments
+
+
+def chain(m: int, turn: np.ndarray, seen: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The precision of y_t ~ N(turn y_t-1, 1), each y seen with precision `seen`; linear terms."""
+    w = len(turn)
+    diagonal = np.repeat((np.eye(w) + seen + turn.T @ turn)[None], m, axis=0)
+    diagonal[0] -= 0.5 * np.eye(w)
+    diagonal[-1] -= turn.T @ turn
+    return diagonal, np.repeat(-turn[None], m - 1, axis=0), np.random.default_rng(5).normal(size=(m, w))
+
+
+TURN = 0.9 * np.array([[0.6, -0.8, 0.1], [0.8, 0.6, 0.0], [0.0, 0.2, 0.5]])
+SEEN = np.diag([1.0, 2.0, 0.5])
+
+
+def dense(diagonal: np.ndarray, below: np.ndarray) -> np.ndarray:
+    m, w, _ = diagonal.shape
+    whole = np.zeros((m, w, m, w))
+    for t in range(m):
+        whole[t, :, t] = diagonal[t]
+    for t in range(m - 1):
+        whole[t + 1, :, t], whole[t, :, t + 1] = below[t], below[t].T
+    return whole.reshape(m * w, m * w)
+
+
+def changed(*where: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A chain with steps that nobody saw, and from the middle on another way of moving."""
+    diagonal, below, h = chain(300, TURN, SEEN)
+    diagonal[list(where)] -= SEEN
+    half = 0.5 * TURN
+    diagonal[150:-1] += half.T @ half - TURN.T @ TURN
+    below[150:] = -half
+    return diagonal, below, h
+
+
+@pytest.mark.parametrize("case", [chain(260, TURN, SEEN), changed(20, 21, 70, 220)], ids=["even", "changed"])
+def test_against_the_inverse(case: tuple[np.ndarray, np.ndarray, np.ndarray], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(steady, "START", 0)  # however short the chain is
+    monkeypatch.setattr(steady, "STEP", 0)
+    diagonal, below, h = case
+    found = steady_moments(diagonal, below, h)
+    assert found is not None
+    v, c, mean, log_det = found
+    precision, (m, w) = dense(diagonal, below), h.shape
+    cov = np.linalg.inv(precision).reshape(m, w, m, w)
+    np.testing.assert_allclose(v, cov[np.arange(m), :, np.arange(m)], atol=1e-14)
+    np.testing.assert_allclose(c, cov[np.arange(1, m), :, np.arange(m - 1)], atol=1e-14)
+    np.testing.assert_allclose(mean.ravel(), cov.reshape(m * w, m * w) @ h.ravel(), atol=1e-13)
+    assert log_det.sum() == pytest.approx(np.linalg.slogdet(precision)[1], rel=1e-12)
+
+
+def test_what_does_not_repeat_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(steady, "START", 0)
+    diagonal, below, h = chain(300, TURN, SEEN)
+    drifting = diagonal * np.linspace(1, 1.1, 300)[:, None, None]
+    assert steady_moments(drifting, below, h) is None
+    assert steady_moments(*chain(450, np.eye(3), 1e-8 * SEEN)) is None  # it would take 1e5 steps
+    assert steady_moments(*chain(150, TURN, SEEN)) is None
+
+
+def test_a_hundred_thousand_steps_stay_positive_definite() -> None:
+    diagonal, below, h = chain(100_000, np.array([[1.0, 1.0], [0.0, 1.0]]), np.diag([1e-3, 0.0]))
+    found, expected = steady_moments(diagonal, below, h), tridiagonal_moments(diagonal, below, h)
+    assert found is not None
+    v, c, _, _ = found
+    pairs = np.block([[v[1:], c], [c.swapaxes(1, 2), v[:-1]]])
+    assert np.array_equal(v, v.swapaxes(1, 2)) and np.linalg.eigvalsh(pairs[::97]).min() > 0
+    for a, b in zip(found[:3], expected[:3], strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-9 * float(np.abs(b).max()))
+    assert found[3].sum() == pytest.approx(expected[3].sum(), rel=1e-11)
+
+
+@pytest.mark.parametrize("n", [1, 5, 17, 300])
+def test_recurrence(n: int) -> None:
+    u, x = np.random.default_rng(0).normal(size=(n, 3)), np.ones(3)
+    found = recurrence(TURN, u, x)
+    for t in range(n):
+        x = TURN @ x + u[t]
+        np.testing.assert_allclose(found[t], x, atol=1e-14)
