@@ -24,7 +24,8 @@ from emdsl.runtime.numerics import cholesky, inverse
 SHORTEST = 200  # blocks of a chain, below which nothing is gained
 MANY = 12  # runs, at most
 EQUAL = 8 * float(np.finfo(float).eps)  # of its size: how far an entry may be off that is called the same
-START, STEP = 1000, 60  # microseconds: of this way as a whole, and for each step that is taken alone
+START = 1000  # microseconds of this way, whatever is to be done
+STEP = 60  # and for each step that is taken alone
 NEAR = 1e-14  # the same of L_t and X, and of one covariance and the next
 
 
