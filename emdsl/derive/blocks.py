@@ -82,7 +82,7 @@ def eliminate(joint: LogJoint, weighted: str | None) -> Elimination:
     whole = (p for f in joint.factors if holds_points(f) for p in _closed(f, kinds, joint))
     pool = [(t, f.span, f.about) for t, f in everything if not is_prior(t, f, joint) and not holds_points(f)]
     blocks, rest = eliminated(joint, groups(joint, everything), [*pool, *whole], kinds, weighted)
-    free = tuple(merge((weigh(t, weighted, joint.model) for t in rest), symmetry_of(joint)))
+    free = tuple(merge((weigh(t, weighted, joint) for t in rest), symmetry_of(joint)))
     return Elimination(blocks, free, tuple(merge(prior, symmetry_of(joint))), tuple(everything))
 
 
@@ -207,7 +207,7 @@ def conjugate_block(
         if cut is not None and set(placed.ixs) <= {*home, *neighbours.values()}:
             cuts.append(cut)
             continue
-        role = statistic_of(weigh(placed, weighted, joint.model, home), name, home, own)
+        role = statistic_of(weigh(placed, weighted, joint, home), name, home, own)
         if isinstance(role, str):
             return _refused(name, role, span)
         own_terms.append(role.rest)

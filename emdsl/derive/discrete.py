@@ -84,7 +84,7 @@ def discrete_block(
         why = placed if isinstance(placed, str) else _foreign([p.term for p in placed], kinds, about)
         if why or isinstance(placed, str):
             return Problem("E110", f"the posterior of {name} is not tractable: {why}", span, WAYS_OUT)
-        found += [Placed(weigh(p.term, weighted, joint.model, (*home, *block.outside)), p.role) for p in placed]
+        found += [Placed(weigh(p.term, weighted, joint, (*home, *block.outside)), p.role) for p in placed]
     gates = tuple(x.Sel(El(n, idx), k) for (n, idx), k in neighbours.items())
     before = block.chain.before if block.chain else ()
     fixed = (*home, *block.outside, *states, *before, *neighbours.values())

@@ -61,6 +61,7 @@ class LogJoint:
     deterministic: frozenset[str]
     incomplete: frozenset[str] = frozenset()  # observed, but some cells are missing: latents held at what was seen
     clouds: tuple[Cloud, ...] = ()  # continuous latents that stand at weighted points
+    counted: frozenset[str] = frozenset()  # rows of ragged plates of which equal ones are one that counts
 
     @property
     def in_clouds(self) -> frozenset[str]:

@@ -82,7 +82,7 @@ def _made(
         if isinstance(role, str):
             return Problem("E110", f"the posterior of {names} is not tractable: {role}", span, ways_out)
         roles.append(role[0])
-        terms.append(weigh(role[1], weighted, joint.model, home))
+        terms.append(weigh(role[1], weighted, joint, home))
     if loose := _loose(variables, roles, ways_out):
         return loose
     cancelled = None if scale is None else common_scale(terms, roles, {scale}, home)
@@ -149,7 +149,7 @@ def _tied(
             return Problem("E110", f"the posterior of {names} is not tractable: {role}", span, ways_out)
         roles.append(role[0])
         whole = weighted in {i.dim for i in apart.outer}  # within an element of the plate it counts once
-        terms.append(role[1] if whole else weigh(role[1], weighted, joint.model))
+        terms.append(role[1] if whole else weigh(role[1], weighted, joint))
     if loose := _loose(variables, roles, ways_out):
         return loose
     own = [i for axes in (g.rows, g.columns) for n in latents for i in axes[n]]

@@ -67,12 +67,10 @@ def factorised(joint: LogJoint, weighted: str | None, wanted: Sequence[tuple[str
         blocks, rest = eliminated(joint, _groups(joint, latents, mine), pool, held, weighted, _bare(joint, latents))
         own = [p for t, span, about in pool for p in _apart(t, span, about, blocks, joint)]
         symmetry = symmetry_of(joint)
-        shares = [tuple(merge((weigh(t, weighted, joint.model) for t in ts), symmetry)) for ts in (rest, own)]
+        shares = [tuple(merge((weigh(t, weighted, joint) for t in ts), symmetry)) for ts in (rest, own)]
         parts.append(Part(latents, blocks, *shares))
     done = [p.blocks for p in parts]
-    free = merge(
-        (weigh(p, weighted, joint.model) for t, f in mine for p in _over(t, f, done, joint)), symmetry_of(joint)
-    )
+    free = merge((weigh(p, weighted, joint) for t, f in mine for p in _over(t, f, done, joint)), symmetry_of(joint))
     blocks = tuple(b for p in parts for b in p.blocks)
     _refuse_bare(joint.model, blocks)
     return Elimination(blocks, tuple(free), prior, tuple(everything), tuple(parts))

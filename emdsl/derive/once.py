@@ -25,6 +25,7 @@ FACTS = (
     "length",
     "reference",
     "features",
+    "count",
 )  # of data: where they are, how they lie
 NONE = Symmetry(frozenset())
 

@@ -12,6 +12,7 @@ from emdsl.derive.block import Block
 from emdsl.derive.blocks import Elimination, eliminate
 from emdsl.derive.centre import Shift, recentre
 from emdsl.derive.chains import Chain, distance
+from emdsl.derive.counted import counting
 from emdsl.derive.cuts import refuse_cuts_at_parameters
 from emdsl.derive.draws import Sampling, drawable, drawn_names, expanded, last_rung, sampling
 from emdsl.derive.expr import El, Idx, Ix
@@ -148,6 +149,7 @@ def posteriors(joint: LogJoint, weighted: str | None) -> tuple[LogJoint, Elimina
         text = "quadrature inside a factor of mean-field does not follow yet: one of the two for all latents"
         raise ModelError(Problem("E120", text, span), joint.model.source)
     if wanted:
+        joint = counting(joint)
         return joint, factorised(joint, weighted, wanted), ""
     if clouds:
         return *by_quadrature(joint, clouds, weighted), ""
@@ -157,9 +159,10 @@ def posteriors(joint: LogJoint, weighted: str | None) -> tuple[LogJoint, Elimina
         if any(line.method == "exact" for line in joint.model.infer) or _exact_without_gaps(joint, weighted):
             raise
         refused = refusal.problems[0].message
-        found = largest_factors(joint, weighted)
+        counted = counting(joint)
+        found = largest_factors(counted, weighted)
         if found is not None:
-            return joint, found, refused
+            return counted, found, refused
         at_points = where_possible(joint, weighted)
         if at_points is None:
             raise

@@ -55,7 +55,7 @@ def scaled_block(
         if found is None or isinstance(role, str):
             return None
         scales.add(found[0])
-        terms.append(weigh(found[1], weighted, joint.model, home))
+        terms.append(weigh(found[1], weighted, joint, home))
         roles.append(role[0])
     if len(scales) != 1 or quadratic_role(name, name) not in roles:
         return None

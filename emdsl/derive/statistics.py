@@ -76,7 +76,7 @@ def expected(joint: LogJoint, elimination: Elimination, weighted: str | None) ->
             raise InternalError("statistics", under_q)  # a posterior has the moments of the statistics that found it
         for part in under_q:
             _collect(
-                selectors(weigh(part, weighted, joint.model), joint, kinds),
+                selectors(weigh(part, weighted, joint), joint, kinds),
                 factor,
                 kinds,
                 mixed,

@@ -103,6 +103,12 @@ def dimension(size: m.Size) -> str:
     return f"{size.name}[]" if isinstance(size, m.Ragged) else str(size)
 
 
+def counted_plate(plan: Plan, latent: str) -> str:
+    """The ragged plate of a latent whose equal rows are one; "" where there is none."""
+    plates = [dimension(p.size) for p in plan.joint.model.variable(latent).plates]
+    return plates[-1].removesuffix("[]") if plates and plates[-1] in plan.joint.counted else ""
+
+
 def stored_order(v: m.Variable) -> tuple[int, ...]:
     """Where a flat data array keeps its axes: its own first, inner plates, the outermost plate last."""
     plates, rest = flat_axes(v)
@@ -239,7 +245,7 @@ def _special(f: Function, kind: str, rest: str, name: str) -> Leaf:
     if kind in ("pattern", "free"):
         block = next(b for b in f.plan.elimination.blocks if b.name == rest)
         return Leaf(code, plates_last(len(block.home)), integer=True)
-    return Leaf(code, (0,), integer=True)  # row, position, start, length
+    return Leaf(code, (0,), integer=kind != "count")  # row, position, start, length, count
 
 
 def _depth(table: object) -> int:

@@ -29,6 +29,7 @@ MODULES = (
     "gaussian",
     "tails",
     "variational",
+    "counted",
     "incomplete",
     "clouds",
     "kernels",

@@ -13,7 +13,7 @@ from emdsl.derive.blocks import Part
 from emdsl.derive.expr import El, Ix
 from emdsl.derive.meanfield import moments_of
 from emdsl.derive.plates import home_of
-from emdsl.generate.context import Function
+from emdsl.generate.context import Function, counted_plate
 from emdsl.generate.estep import emit_joint_probabilities
 from emdsl.generate.expectations import rows_of_data
 from emdsl.generate.objective import term_value
@@ -71,11 +71,17 @@ def start_lines(printer: Printer) -> list[str]:
     cells += [f'"entropy {part.latents[0]}": 0.0,' for part in printer.plan.elimination.parts]
     discrete = [b for b in printer.plan.elimination.blocks if b.states and not b.chain and not b.gates]
     homes = {b.name: len(home_of(printer.plan.joint.model.variable(b.name))) for b in discrete if len(b.latents) == 1}
-    given = [f'put(factors, given, "{n}", "q:{n}", {plates})' for n, plates in homes.items()]
+    given = [f'put(factors, given, "{n}", "q:{n}", {plates}{_which(printer, n)})' for n, plates in homes.items()]
     lines = ['sizes = prepared["the sizes"]', *f.prologue(), *f.emitter.outer, "factors = {", *indent(cells, 1), "}"]
     lines += [*given, "refuse_factors(given)", *after, "return factors"]
     doc = '"""Factors of q to sweep from: seeded divisions of discrete latents, plain members of families near 1."""'
     return ["def start(params, data, prepared, rng, given):", *indent([doc, *lines], 1)]
+
+
+def _which(printer: Printer, latent: str) -> str:
+    """The argument that tells which rows are one element, where equal ones are."""
+    plate = counted_plate(printer.plan, latent)
+    return f', prepared["which {plate}"]' if plate else ""
 
 
 def _start(printer: Printer, f: Function, block: Block, after: list[str]) -> list[str]:

@@ -11,7 +11,7 @@ from emdsl.derive.records import WHOLE
 from emdsl.derive.terms import Term
 from emdsl.generate.arrays import Array
 from emdsl.generate.clouds import cloud_fields
-from emdsl.generate.context import Function
+from emdsl.generate.context import Function, counted_plate
 from emdsl.generate.fields import field_fields
 from emdsl.generate.gaussian import gaussian_fields
 from emdsl.generate.printer import Printer
@@ -131,6 +131,8 @@ def _results(printer: Printer, entries: list[tuple[str, str, Array]], parts: lis
     for (latent, field, _), part in zip(entries, parts, strict=True):
         home = len(home_of(printer.plan.joint.model.variable(latent)))
         code = f"np.concatenate({part}, axis=-1)" if printer.chunk else f"np.asarray({part})"
+        plate = counted_plate(printer.plan, latent)
+        code += f'[..., prepared["which {plate}"]]' if plate else ""
         by_latent.setdefault(latent, []).append((field, f"plates_first({code}, {home})"))
     number = {n: printer.numbers.posterior[b.name] for b in printer.plan.elimination.blocks for n in b.latents}
     for latent, fields in by_latent.items():

@@ -18,7 +18,7 @@ from emdsl.derive.slopes import components
 from emdsl.derive.solve import Numeric
 from emdsl.generate.arrays import Emitter, Leaf
 from emdsl.generate.chains import reach_lines, sequence_lines, sequences_of
-from emdsl.generate.context import as_given, flat_axes, function
+from emdsl.generate.context import as_given, dimension, flat_axes, function
 from emdsl.generate.features import fold_lines
 from emdsl.generate.fields import field_line
 from emdsl.generate.incomplete import pattern_lines
@@ -99,7 +99,7 @@ def prepare_lines(printer: Printer) -> list[str]:
     plan = printer.plan
     model = plan.joint.model
     indices = as_index(printer)
-    lines = ["sizes = dict(data.sizes)", 'out = {"the sizes": sizes}']
+    lines = ["sizes = dict(data.sizes)", 'out = {"the sizes": sizes}', *_counted_lines(plan)]
     for v in model.variables:
         if v.kind in ("observed", "given") and v.name not in plan.drawn:
             lines += _data_lines(plan, v, v.name in indices)
@@ -140,6 +140,21 @@ def prepare_lines(printer: Printer) -> list[str]:
     lines += [f'out["the scale"] = out["the spread"] = data_scale([{cells}])', "return out"]
     doc = '"""What is computed once: centred data with rows last, masks, weights, and the chunks of rows."""'
     return ["def prepare(data, reference):", *("    " + line for line in (doc, *lines))]
+
+
+def _counted_lines(plan: Plan) -> list[str]:
+    """Equal rows of counted plates once; their numbers, and which is which."""
+    lines = []
+    for dim in sorted(plan.joint.counted):
+        plate = dim.removesuffix("[]")
+        on = [
+            v.name
+            for v in plan.joint.model.variables
+            if v.kind in ("observed", "given") and dim in [dimension(p.size) for p in v.plates]
+        ]
+        names = "".join(f'"{n}", ' for n in on)
+        lines += [f'data, out["count {plate}"], out["which {plate}"] = distinct_rows(data, "{plate}", ({names}))']
+    return lines
 
 
 def rule_lines(printer: Printer) -> list[str]:

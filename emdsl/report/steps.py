@@ -177,6 +177,10 @@ def _statistics(plan: Plan, t: Typeset) -> Step:
         notes.append("Of a cell that was seen E is its value and cov is 0: what is averaged is what is missing.")
     if plan.weighted is not None:
         notes.append(f"Sums over {plan.weighted.removesuffix('[]')} carry the sample weights, 1 unless given.")
+    for dim in sorted(plan.joint.counted):
+        notes.append(
+            f"Equal rows of {dim.removesuffix('[]')} are one element: sums over them carry how many there are."
+        )
     if any("present:" in repr(s.factors) for s in plan.expected.statistics):
         notes.append("A missing value leaves its factor out: it is 0 in these sums.")
     if any(f.var.startswith("pair:") for s in plan.expected.statistics for f in s.factors if isinstance(f, El)):

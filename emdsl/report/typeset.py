@@ -142,7 +142,7 @@ class Typeset:
         if not rest:
             return self._named(self.tables.get(head, head), e.idx, names)
         match head:
-            case "":  # the sample weights
+            case "" | "count":  # the sample weights, the counts of equal rows
                 return ONE
             case "S":
                 return f.at(f.Name(f"S:{rest}"), *self.places(e.idx, names))

@@ -47,17 +47,27 @@ def plain_member(
     }
 
 
-def put(factors: dict[str, Array], given: dict[str, Any], latent: str, key: str, plates: int) -> None:
-    """The probabilities of a discrete latent that the user starts from: plates first, states last."""
+def put(
+    factors: dict[str, Array], given: dict[str, Any], latent: str, key: str, plates: int, which: Any = None
+) -> None:
+    """The probabilities of a discrete latent that the user starts from: plates first, states last.
+
+    Where equal rows are one element, `which` tells them: it starts from their mean.
+    """
     if latent not in given:
         return
-    value = np.asarray(given.pop(latent), float)
+    value = given.pop(latent)
+    if isinstance(value, list | tuple) and value and np.ndim(value[0]) == 2:  # an array for each part of a ragged plate
+        value = np.concatenate([v for v in value if len(v)])
+    value = np.asarray(value, float)
     moved = np.moveaxis(value, -1, 0)
     moved = np.moveaxis(moved, 1, -1) if plates > 1 else moved
-    if moved.shape != factors[key].shape or not np.isfinite(moved).all() or (moved < 0).any():
-        raise DataError(
-            f"init: {latent} must hold probabilities of shape {np.moveaxis(factors[key], 0, -1).shape}", code="D016"
-        )
+    shape = factors[key].shape if which is None else (*factors[key].shape[:-1], len(which))
+    if moved.shape != shape or not np.isfinite(moved).all() or (moved < 0).any():
+        raise DataError(f"init: {latent} must hold probabilities of shape {(*shape[1:], shape[0])}", code="D016")
+    if which is not None:
+        counts = np.bincount(which, minlength=factors[key].shape[-1])
+        moved = np.stack([np.bincount(which, weights=p, minlength=len(counts)) for p in moved]) / counts
     factors[key] = moved / moved.sum(0)
 
 

@@ -1,0 +1,105 @@
+"""Equal rows of a ragged plate are one element that counts: the same fits as with every row by itself."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import emdsl
+from emdsl.derive import plan
+
+pytestmark = pytest.mark.filterwarnings("ignore::emdsl.runtime.faults.ConvergenceWarning")
+
+TOPICS = """model Topics
+size K = 3
+param topic[K] : simplex[V]
+param alpha : positive[K]
+for d in D:
+    latent theta[d] ~ Dirichlet(alpha)
+    for i in L[d]:
+        latent   z[d, i] ~ Categorical(theta[d])
+        observed w[d, i] ~ Categorical(topic[z[d, i]])
+infer theta, z by meanfield
+"""
+CLASSES = """model Classes
+size K = 2
+param rate[K, 2] : positive
+param share : simplex[2]
+for d in D:
+    latent mix[d] ~ Beta(2, 2)
+    for i in L[d]:
+        given    g[d, i] : bool
+        latent   z[d, i] ~ Bernoulli(mix[d])
+        observed y[d, i] : count ~ Poisson(rate[z[d, i], g[d, i]])
+infer mix, z by meanfield
+"""
+RNG = np.random.default_rng(3)
+LENGTHS = [7, 0, 30, 1, 12]
+WORDS = [RNG.integers(0, 5, n) for n in LENGTHS]
+HOLES = [np.where(RNG.random(n) < 0.2, np.nan, RNG.poisson(2.0, n)) for n in LENGTHS]
+SIDES = [RNG.integers(0, 2, n) for n in LENGTHS]
+CASES: dict[str, tuple[str, dict[str, Any], list[Any]]] = {
+    "words": (TOPICS, {"w": WORDS}, [WORDS]),
+    "counts with gaps and a covariate": (CLASSES, {"y": HOLES, "g": SIDES}, [HOLES, SIDES]),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_counting_changes_nothing(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From a start that is the same for equal rows: history, parameters, posteriors, weights and scores."""
+    text, data, columns = CASES[name]
+    counted = emdsl.compile(text=text)
+    assert counted.derived.joint.counted == {"L[]"}
+    monkeypatch.setattr(plan, "counting", lambda joint: joint)
+    apart = emdsl.compile(text=text.replace("model ", "model Apart"))
+    assert not apart.derived.joint.counted
+    levels = np.shape(counted.fitter(max_iter=1, seed=0).fit(data).posterior_["z"][2])[-1]
+    start = [started(d, [c[d] for c in columns], levels) for d in range(len(LENGTHS))]
+    weight = [1.0, 2.0, 0.5, 3.0, 1.0]
+    params = counted.fitter(max_iter=1, seed=1).fit(data).params_
+    one, other = (
+        m.fitter(max_iter=6, tol=0).fit(data, sample_weight=weight, init={**params, "z": start})
+        for m in (counted, apart)
+    )
+    np.testing.assert_allclose(one.history_, other.history_, rtol=1e-10)
+    for n, v in one.params_.items():
+        np.testing.assert_allclose(v, other.params_[n], rtol=1e-8)
+    for a, b in zip(one.posterior_["z"], other.posterior_["z"], strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-8, atol=1e-12)
+    assert [len(a) for a in one.posterior_["z"]] == LENGTHS
+    assert one.score(data) == pytest.approx(other.score(data), rel=1e-7)
+
+
+def started(d: int, columns: list[Any], levels: int) -> Any:
+    """Probabilities that are a function of the document and the row's data."""
+    seed = 1 + d + sum((k + 2) * np.nan_to_num(np.asarray(c, float), nan=17.0) for k, c in enumerate(columns))
+    p = 1 + np.abs(np.sin(np.outer(seed, np.arange(1, levels + 1))))
+    return p / p.sum(-1, keepdims=True)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "observed w[d, i] ~ Categorical(topic[z[d, i]] if i > 0 else topic[0])",  # a row is known by its position
+        "observed w[d, i] ~ Categorical(topic[z[d, i]] if i == 0 or w[d, i-1] == 0 else topic[0])",  # by a neighbour
+        "observed w[d, i] ~ Categorical(topic[z[d, i]] if L[d] > 3 else topic[0])",  # its parent's length
+    ],
+)
+def test_rows_that_are_told_apart_are_not_counted(line: str) -> None:
+    text = TOPICS.replace("observed w[d, i] ~ Categorical(topic[z[d, i]])", line)
+    assert not emdsl.compile(text=text).derived.joint.counted
+
+
+def test_memory_is_in_distinct_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
+    est = emdsl.compile(text=TOPICS).fitter(max_iter=1, seed=0)
+    normalise, shapes = est._module.normalise, []
+
+    def spy(table: Any, *rest: Any) -> Any:
+        shapes.append(table.shape)
+        return normalise(table, *rest)
+
+    monkeypatch.setattr(est._module, "normalise", spy)
+    est.fit({"w": [np.tile(np.arange(4), 500)] * 3})
+    assert set(shapes) == {(3, 12)}
