@@ -178,11 +178,12 @@ def dimensions(model: ModelText, sizes: Mapping[str, int], lengths: Mapping[str,
 
 
 def rows(name: str, lengths: Sequence[int]) -> dict[str, Any]:
-    """Of a ragged plate: the parent and the position of each row, where each parent's rows start, how many they are."""
+    """Of a ragged plate: each row's parent, position; where each parent's start, how many; one each."""
     each = np.asarray(lengths)
     return {
         f"row:{name}": np.repeat(np.arange(len(each)), each),
         f"position:{name}": np.concatenate([np.arange(n) for n in each]),
         f"start:{name}": np.cumsum(each) - each,
         f"length:{name}": each,
+        f"count:{name}": np.ones(int(each.sum())),
     }

@@ -420,3 +420,19 @@ def test_two_latents_of_one_group(rows: str) -> None:
         bound += (weight / weight.sum()) @ logs @ q
     assert est.objective_ == pytest.approx(bound, rel=1e-10)
     assert est.objective_ < evidence
+
+
+@pytest.mark.parametrize(
+    "text", [TOPICS, CHAINS + "infer (z), (u) by meanfield\n", NORMAL_GAMMA + "infer tau, mu by meanfield\n"]
+)
+def test_the_bound_after_a_sweep_is_the_bound_term_by_term(text: str) -> None:
+    """What the last factor's normaliser stands for, added up instead: the same number for the same factors."""
+    model, rng = emdsl.compile(text=text), np.random.default_rng(5)
+    data = {"w": [rng.integers(0, 5, n) for n in (6, 1, 9)], "alpha": np.array([0.7, 1.4])}
+    data = data if text == TOPICS else {n: rng.normal(size=30) for n in model.observed}
+    est = model.fitter(max_iter=2, tol=0, seed=3).fit(data)
+    module = est._module
+    bound, prepared, _ = est._training
+    here = module.e_step(est.params_, bound, prepared)
+    there = module.e_step(est.params_, bound, prepared, here["state"], sweep="")
+    assert here["log_likelihood"] == pytest.approx(there["log_likelihood"], rel=1e-11)

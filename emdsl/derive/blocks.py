@@ -53,6 +53,7 @@ class Elimination:
     prior: tuple[Term, ...]  # terms in parameters alone
     terms: tuple[tuple[Term, Factor], ...]  # every term of the joint, with the factor it came from
     parts: tuple[Part, ...] = ()  # of mean-field: the factors of q, in the order of their updates
+    others: tuple[Term, ...] = ()  # of these the terms of the bound that the last factor does not touch
 
 
 def classes(joint: LogJoint) -> Mapping[str, str]:

@@ -3,6 +3,9 @@
     log q_g(y_g) = E_{q of the others}[ log p(x, y | theta) ] + const
     ELBO         = sum of E_q[terms] + sum of entropies,   H(q_g) = A_g - E_{q_g}[ the terms that A_g normalises ]
 
+Right after a factor's own update the terms that touch it and its entropy add up to A_g: so a sweep tells the bound
+from the last factor's normaliser and the terms that do not touch it.
+
 (Wainwright and Jordan 2008, section 5; Blei, Kucukelbir and McAuliffe 2017.) What a factor sees of another are its
 moments: arrays like data. So each factor is eliminated as an exact posterior is, from terms averaged over the others.
 """
@@ -70,10 +73,13 @@ def factorised(joint: LogJoint, weighted: str | None, wanted: Sequence[tuple[str
         shares = [tuple(merge((weigh(t, weighted, joint) for t in ts), symmetry)) for ts in (rest, own)]
         parts.append(Part(latents, blocks, *shares))
     done = [p.blocks for p in parts]
-    free = merge((weigh(p, weighted, joint) for t, f in mine for p in _over(t, f, done, joint)), symmetry_of(joint))
+    free, apart = (
+        tuple(merge((weigh(p, weighted, joint) for t, f in some for p in _over(t, f, done, joint)), symmetry_of(joint)))
+        for some in (mine, [(t, f) for t, f in mine if not touches(t, wanted[-1])])
+    )
     blocks = tuple(b for p in parts for b in p.blocks)
     _refuse_bare(joint.model, blocks)
-    return Elimination(blocks, tuple(free), prior, tuple(everything), tuple(parts))
+    return Elimination(blocks, free, prior, tuple(everything), tuple(parts), apart)
 
 
 def largest_factors(joint: LogJoint, weighted: str | None) -> Elimination | None:

@@ -13,6 +13,7 @@ from emdsl.derive.blocks import Part
 from emdsl.derive.expr import El, Ix
 from emdsl.derive.meanfield import moments_of
 from emdsl.derive.plates import home_of
+from emdsl.generate.arrays import Array
 from emdsl.generate.context import Function, counted_plate
 from emdsl.generate.estep import emit_joint_probabilities
 from emdsl.generate.expectations import rows_of_data
@@ -28,27 +29,83 @@ def part_name(printer: Printer, part: Part) -> str:
 
 def part_lines(printer: Printer, part: Part) -> list[str]:
     """A factor of q, given the others: its moments, and its entropy as log-normaliser less what that normalises."""
-    f = printer.function()
+    row = _row_of(printer, part)
+    f = printer.function() if row is None else printer.function().another(row.dim)
     em = f.emitter
     for block in part.blocks:
         printer.block(f, block, stacked=False)
     emit_joint_probabilities(f, part.blocks)
-    cells = []
+    kept = []
     for key, axes in _kept(printer, part):
         stored = em.order(axes)
-        value = em.broadcast(em.contract([El(key, axes)], stored), stored)
-        cells.append(f'"{key}": np.array({value.code}),')
+        kept.append((key, stored, em.broadcast(em.contract([El(key, axes)], stored), stored).code))
     with f.printing(printer.numbers.objective):
-        log_norm = em.sum([term_value(printer, f, t, ()) for t in part.log_norm])
-        own = em.sum([term_value(printer, f, t, ()) for t in part.own])
-    names = ", ".join(part.latents)
-    lines = ['sizes = prepared["the sizes"]', *f.prologue(), *em.outer, *em.lines]
-    lines += numbered([f"entropy = {log_norm.code} - ({own.code})"], printer.numbers.objective)
-    lines += ["return {", *indent(numbered(cells, *(printer.numbers.posterior[b.name] for b in part.blocks)), 1)]
+        shares = [[term_value(printer, f, t, ()) for t in terms] for terms in (part.log_norm, part.own)]
+    numbers = [printer.numbers.posterior[b.name] for b in part.blocks]
+    if row is None:
+        cells = [f'"{key}": np.array({code}),' for key, _, code in kept]
+        log_norm, own = (em.sum(s).code if s else "0.0" for s in shares)
+        body = [*em.lines, *numbered([f"normaliser = {log_norm}"], printer.numbers.objective)]
+        body += numbered([f"entropy = normaliser - ({own})"], printer.numbers.objective)
+        lines = ['sizes = prepared["the sizes"]', *f.prologue(), *em.outer, *body]
+    else:
+        cells, chunked = _in_chunks(printer, f, part, row, kept, shares)
+        lines = ['sizes = prepared["the sizes"]', *f.prologue(), *em.outer, *chunked]
+    lines += ["return {", *indent(numbered(cells, *numbers), 1)]
+    if part is settled_last(printer):
+        lines.append(f'    "normaliser {part.latents[0]}": float(normaliser),')
     lines += [f'    "entropy {part.latents[0]}": float(entropy),', "}"]
+    names = ", ".join(part.latents)
     doc = f'"""q({names}): exp of the expected log joint under the other factors; its moments and entropy."""'
     head = f"def {part_name(printer, part)}(params, prepared, factors, rng=None):"
     return [head, *indent([doc, *lines], 1)]
+
+
+def _row_of(printer: Printer, part: Part) -> Ix | None:
+    """The plate whose elements are independent in this factor, and whose probabilities are all that is kept of them."""
+    homes = {b.home for b in part.blocks}
+    simple = all(b.states and not (b.chain or b.network or b.gates or b.field or b.neighbours) for b in part.blocks)
+    if not simple or len(homes) != 1 or len(part.blocks) != 1 or part.blocks[0].gaussian is not None:
+        return None
+    (home,) = homes
+    if len(home) != 1 or home[0].dim not in printer.rows:
+        return None
+    keys = _kept(printer, part)
+    return home[0] if all(k.startswith("q:") and axes[-1] == home[0] for k, axes in keys) else None
+
+
+def _in_chunks(
+    printer: Printer, f: Function, part: Part, row: Ix, kept: Sequence[tuple[str, tuple[Ix, ...], str]],
+    shares: Sequence[Sequence[Array]],
+) -> tuple[list[str], list[str]]:  # fmt: skip
+    """The cells of the result and the lines that fill them, a chunk of rows after the other."""
+    em, number = f.emitter, printer.numbers.objective
+    where = [printer.numbers.posterior[b.name] for b in part.blocks]
+    outs = [em.namer.fresh(f"all_{code}") for _, _, code in kept]
+    em.chunk = None
+    shapes = [
+        f"({', '.join(em.size(i.dim) for i in stored)}{',' if len(stored) == 1 else ''})" for _, stored, _ in kept
+    ]
+    states = " * ".join(em.size(s.dim) for s in part.blocks[0].states)
+    em.chunk = row.dim
+    log_norm, own = ([v.code for v in s if v.inner] for s in shares)
+    fixed_norm, fixed_own = (" + ".join(f"({v.code})" for v in s if not v.inner) or "0.0" for s in shares)
+    lines = [f"{out} = np.empty({shape})" for out, shape in zip(outs, shapes, strict=True)]
+    lines += numbered([f"normaliser = {fixed_norm}", f"entropy = normaliser - ({fixed_own})"], number)
+    inside = [f"{em.namer.rows} = row_count(rows)", *em.lines]
+    inside += numbered([f"{o}[..., rows] = {code}" for o, (_, _, code) in zip(outs, kept, strict=True)], *where)
+    inside += numbered([f"part_of_normaliser = {' + '.join(log_norm) or '0.0'}"], number)
+    inside += numbered(["normaliser += part_of_normaliser"], number)
+    inside += numbered([f"entropy += part_of_normaliser - ({' + '.join(own) or '0.0'})"], number)
+    size = f"max(512, min(8192, 2**16 // ({states})))"
+    lines += [f"for rows in chunks({em.size(row.dim)}, {size}):", *indent(inside, 1)]
+    return [f'"{key}": {out},' for out, (key, _, _) in zip(outs, kept, strict=True)], lines
+
+
+def settled_last(printer: Printer) -> Part | None:
+    """The last factor of a sweep, where every sweep makes it anew."""
+    last = printer.plan.elimination.parts[-1]
+    return None if is_shared(printer, last) else last
 
 
 def _kept(printer: Printer, part: Part) -> list[tuple[str, tuple[Ix, ...]]]:
@@ -69,6 +126,7 @@ def start_lines(printer: Printer) -> list[str]:
     parts = printer.plan.elimination.parts
     cells = [line for part in parts for b in part.blocks for line in _start(printer, f, b, after)]
     cells += [f'"entropy {part.latents[0]}": 0.0,' for part in printer.plan.elimination.parts]
+    cells += [f'"normaliser {p.latents[0]}": 0.0,' for p in [settled_last(printer)] if p is not None]
     discrete = [b for b in printer.plan.elimination.blocks if b.states and not b.chain and not b.gates]
     homes = {b.name: len(home_of(printer.plan.joint.model.variable(b.name))) for b in discrete if len(b.latents) == 1}
     given = [f'put(factors, given, "{n}", "q:{n}", {plates}{_which(printer, n)})' for n, plates in homes.items()]
@@ -186,12 +244,38 @@ def bound_lines(printer: Printer) -> list[str]:
     return [f'log_likelihood += factors["entropy {p.latents[0]}"]' for p in printer.plan.elimination.parts]
 
 
+def after_sweep_lines(printer: Printer, last: Part) -> list[str]:
+    """The same after a sweep: what the last factor's normaliser holds is not added up again."""
+    before = printer.plan.elimination.parts[:-1]
+    out = [f'log_likelihood += factors["entropy {p.latents[0]}"]' for p in before]
+    return [*out, f'log_likelihood += factors["normaliser {last.latents[0]}"]']
+
+
+def whole_bound_lines(printer: Printer) -> list[str]:
+    """`whole_bound(params, prepared, factors)`: the bound of any factors, term by term."""
+    if settled_last(printer) is None:
+        return []
+    f = printer.reader()
+    em = f.emitter
+    body = []
+    for t in printer.plan.elimination.free:
+        with f.printing(printer.numbers.objective):
+            value = term_value(printer, f, t, ())
+        body.append(f"log_likelihood += {value.code}")
+    number = printer.numbers.objective
+    lines = ['sizes = prepared["the sizes"]', *f.prologue(), *em.outer, *em.lines, "log_likelihood = 0.0"]
+    lines += numbered([*body, *bound_lines(printer)], number)
+    doc = '"""The bound at these parameters under any factors of q: the expected log joint and the entropies."""'
+    return ["def whole_bound(params, prepared, factors):", *indent([doc, *lines, "return log_likelihood"], 1)]
+
+
 def functions_of_meanfield(printer: Printer) -> Sequence[list[str]]:
     """The functions that only mean-field has."""
     if not printer.plan.elimination.parts:
         return []
     return [
         *(part_lines(printer, p) for p in printer.plan.elimination.parts),
+        whole_bound_lines(printer),
         start_lines(printer),
         settle_lines(printer),
     ]

@@ -9,12 +9,13 @@ from emdsl.derive import expr as x
 from emdsl.derive.clouds import AT
 from emdsl.derive.expr import El, Expr, Ix
 from emdsl.derive.statistics import Statistic, drop_presence
+from emdsl.derive.terms import Term
 from emdsl.generate.arrays import Array
 from emdsl.generate.chains import by_sequence, pair_sums, sequence_weight, weighted_sequences
 from emdsl.generate.context import Function
 from emdsl.generate.features import Stacked, fold_of
 from emdsl.generate.lookups import counted
-from emdsl.generate.meanfield import bound_lines, sweep_lines
+from emdsl.generate.meanfield import after_sweep_lines, bound_lines, settled_last, sweep_lines
 from emdsl.generate.objective import term_value
 from emdsl.generate.once import MOMENTS, summed_once
 from emdsl.generate.printer import Printer, indent
@@ -44,17 +45,23 @@ def e_step_lines(printer: Printer) -> list[str]:
         else:
             outside += numbered([f"{target} = {value.code}"], number[s.name])
         entries.append(f'"{s.name}": {target},  # ({number[s.name]})')
-    outside_ll = _log_likelihood(printer, f, value_lines)
+    parts = printer.plan.elimination.parts
+    last = settled_last(printer) if parts else None
+    free = printer.plan.elimination.free if last is None else printer.plan.elimination.others
+    outside_ll = _log_likelihood(printer, f, value_lines, free)
     body = _headed(f"# ({printer.numbers.statistics}) expected statistics, added up", [*em.lines, *inner])
     body += _headed(f"# ({printer.numbers.objective}) the log-likelihood, added up", value_lines)
-    parts = printer.plan.elimination.parts
     call = "rng" if printer.plan.elimination.blocks and not parts else ""
     lines = [*printer.opening(f, call), "log_likelihood = 0.0"]
     if body:
         lines += printer.loop(f, body, call)
     lines += _headed(f"# ({printer.numbers.statistics}) expected statistics that lack the rows", outside)
+    own = bound_lines(printer) if parts else []
+    if last is not None:
+        own = after_sweep_lines(printer, last)
+        own += ["if not sweep:", "    log_likelihood = whole_bound(params, prepared, factors)"]
     lines += _headed(f"# ({printer.numbers.objective}) the log-likelihood's terms that lack the rows", outside_ll)
-    lines += _headed(f"# ({printer.numbers.objective}) the bound's own terms", bound_lines(printer) if parts else [])
+    lines += _headed(f"# ({printer.numbers.objective}) the bound's own terms", own)
     entries += ['"state": factors,'] if parts else []
     entries += [f'"points of {c.name}": {f.runtime[f"{AT}{c.name}"].code.split("[")[0]},'
                 for c in printer.plan.joint.clouds if c.shared]  # fmt: skip
@@ -77,10 +84,10 @@ def _headed(comment: str, lines: Sequence[str]) -> list[str]:
     return [comment, *lines] if lines else []
 
 
-def _log_likelihood(printer: Printer, f: Function, inner: list[str]) -> list[str]:
+def _log_likelihood(printer: Printer, f: Function, inner: list[str], free: Sequence[Term]) -> list[str]:
     em = f.emitter
     outside = []
-    for t in printer.plan.elimination.free:
+    for t in free:
         before = len(em.lines)
         with f.printing(printer.numbers.objective):
             value = term_value(printer, f, t, ())
