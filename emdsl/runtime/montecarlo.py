@@ -58,13 +58,16 @@ def _captured(setup: Setup, before: Any, params: Any, prepared: Any) -> tuple[An
         return arguments[1]
 
     setup.module.refine(before, params, setup.data, prepared, raised_by=record)
-    objective, start, domains, bounds, *newton = found[0]
-    if not newton:
-        return objective, start, domains, bounds
+    start, domains, bounds = ({n: v for part in found for n, v in part[k].items()} for k in (1, 2, 3))
 
     def plain(values: Any) -> tuple[float, Any]:
-        terms, gradient, _ = objective(values)
-        return float(sum(terms)), gradient
+        total = 0.0
+        gradient: dict[str, Any] = {}
+        for objective, *rest in found:  # parameters that meet in no term are climbed one group after the other
+            value, slopes, *_ = objective(values)
+            total += float(sum(value)) if len(rest) > 3 else float(value)  # Newton's objective gives its terms
+            gradient |= slopes
+        return total, gradient
 
     return plain, start, domains, bounds
 
