@@ -172,7 +172,8 @@ def factor_of_weights(params, prepared, factors, rng=None):
     eta_log_weights = (a0 - 1) + (q_z @ weight)
     log_z_weights, moments_weights = dirichlet_posterior(eta_log_weights, axis=0)
     # (4) natural parameters of the posterior of weights (Dirichlet); its moments and log-normaliser
-    entropy = log_z_weights - (((a0 - 1) * moments_weights["log"].sum()) + (weight @ (q_z.T @ moments_weights["log"])))  # (8)
+    normaliser = log_z_weights  # (8)
+    entropy = normaliser - (((a0 - 1) * moments_weights["log"].sum()) + (weight @ (q_z.T @ moments_weights["log"])))  # (8)
     return {
         "E:weights:log": np.array(moments_weights["log"]),  # (4)
         "E:weights:id": np.array(moments_weights["id"]),  # (4)
@@ -205,7 +206,8 @@ def factor_of_mean_prec(params, prepared, factors, rng=None):
     part_4 = location_mean * (q_z @ part)  # (8)
     # (5) mean: its precision is a matrix of another latent times a number; its mean, and 1 / that number
     # (6) natural parameters of the posterior of prec (Wishart); its moments and log-normaliser
-    entropy = log_norm_mean.sum() + log_z_prec.sum() - (moments_prec["logdet"].sum() + ((-0.5) * np.einsum("aab->ab", moments_prec["id"]).sum()) + ((-0.05) * np.tensordot(location_mean, np.einsum("ab,acb->cb", location_mean, moments_prec["id"]), ([0, 1], [0, 1]))) + ((-0.05) * D * variance_mean.sum()) + ((0.5) * (part @ (q_z.T @ moments_prec["logdet"]))) + ((-0.5) * np.tensordot(part_3, np.tensordot(q_z, moments_prec["id"], ([0], [2])), ([0, 1, 2], [2, 1, 0]))) + np.tensordot(np.einsum("ab,cab->cb", location_mean, moments_prec["id"]), q_z @ part_2.T, ([0, 1], [1, 0])) + ((-0.5) * np.tensordot(part_4, np.einsum("ab,cab->cb", location_mean, moments_prec["id"]), ([0, 1], [0, 1]))) + ((-0.5) * D * (part @ (q_z.T @ variance_mean))))  # (8)
+    normaliser = log_norm_mean.sum() + log_z_prec.sum()  # (8)
+    entropy = normaliser - (moments_prec["logdet"].sum() + ((-0.5) * np.einsum("aab->ab", moments_prec["id"]).sum()) + ((-0.05) * np.tensordot(location_mean, np.einsum("ab,acb->cb", location_mean, moments_prec["id"]), ([0, 1], [0, 1]))) + ((-0.05) * D * variance_mean.sum()) + ((0.5) * (part @ (q_z.T @ moments_prec["logdet"]))) + ((-0.5) * np.tensordot(part_3, np.tensordot(q_z, moments_prec["id"], ([0], [2])), ([0, 1, 2], [2, 1, 0]))) + np.tensordot(np.einsum("ab,cab->cb", location_mean, moments_prec["id"]), q_z @ part_2.T, ([0, 1], [1, 0])) + ((-0.5) * np.tensordot(part_4, np.einsum("ab,cab->cb", location_mean, moments_prec["id"]), ([0, 1], [0, 1]))) + ((-0.5) * D * (part @ (q_z.T @ variance_mean))))  # (8)
     return {
         "location:mean": np.array(location_mean),  # (5), (6)
         "variance:mean": np.array(variance_mean),  # (5), (6)
@@ -222,7 +224,6 @@ def factor_of_z(params, prepared, factors, rng=None):
     """q(z): exp of the expected log joint under the other factors; its moments and entropy."""
     sizes = prepared["the sizes"]
     K = sizes["K"]
-    N = sizes["N"]
     E_weights_log = factors["E:weights:log"]
     present_x = prepared["present x"]
     E_prec_logdet = factors["E:prec:logdet"]
@@ -232,26 +233,91 @@ def factor_of_z(params, prepared, factors, rng=None):
     location_mean = factors["location:mean"]
     variance_mean = factors["variance:mean"]
     weight = prepared["the weight"]
+    N = sizes["N"]
     # (7) what the posterior of z takes from the parameters
-    part = present_x[:, None] * E_prec_logdet
-    part_2 = x[:, None, :] * x
-    part_3 = present_x[:, None] * np.einsum("ab,ab->b", location_mean, np.einsum("ab,acb->cb", location_mean, E_prec_id))
-    part_4 = present_x[:, None] * variance_mean
-    constant = E_weights_log[:, None] + ((-0.5) * D * (math.log(2) + math.log(np.pi)) * present_x) + ((0.5) * part).T + ((-0.5) * np.tensordot(E_prec_id, part_2, ([0, 1], [0, 1]))) + (x.T @ np.einsum("ab,cab->cb", location_mean, E_prec_id)).T + ((-0.5) * part_3).T + ((-0.5) * D * part_4).T
-    part_5 = present_x * weight  # (8)
-    part_6 = x * weight  # (8)
-    part_7 = x[:, None, :] * part_6  # (8)
-    part_8 = np.einsum("ab,cab->cb", location_mean, E_prec_id)  # (8)
-    # (7) log joint of z with its data, for every state; then its posterior and log-normaliser
-    log_z = np.zeros((K, N,))
-    log_z += constant
-    q_z, log_z_z = normalise(log_z, 1)
-    part_9 = location_mean * (q_z @ part_5)  # (8)
-    entropy = (log_z_z @ weight) - ((weight @ (E_weights_log @ q_z)) + ((0.5) * (part_5 @ (E_prec_logdet @ q_z))) + ((-0.5) * D * (math.log(2) + math.log(np.pi)) * (q_z.sum(axis=0) @ part_5)) + ((-0.5) * np.tensordot(part_7, np.tensordot(E_prec_id, q_z, ([2], [0])), ([0, 1, 2], [1, 0, 2]))) + np.tensordot(part_8, q_z @ part_6.T, ([0, 1], [1, 0])) + ((-0.5) * np.tensordot(part_9, part_8, ([0, 1], [0, 1]))) + ((-0.5) * D * (part_5 @ (variance_mean @ q_z))))  # (8)
+    part_3 = np.einsum("ab,cab->cb", location_mean, E_prec_id)
+    part_4 = np.einsum("ab,acb->cb", location_mean, E_prec_id)
+    part_5 = np.einsum("ab,ab->b", location_mean, part_4)
+    all_q_z = np.empty((K, N))
+    normaliser = 0.0  # (8)
+    entropy = normaliser - (0.0)  # (8)
+    for rows in chunks(N, max(512, min(8192, 2**16 // (K)))):
+        n_rows = row_count(rows)
+        # (7) log joint of z with its data, for every state; then its posterior and log-normaliser
+        log_z = np.zeros((K, n_rows,))
+        part = present_x[rows] * E_prec_logdet[:, None]
+        log_z += ((0.5) * part)
+        log_z += ((-0.5) * D * (math.log(2) + math.log(np.pi)) * present_x[rows])
+        part_2 = x[:, rows][:, None, :] * x[:, rows]
+        log_z += ((-0.5) * np.tensordot(E_prec_id, part_2, ([0, 1], [0, 1])))
+        log_z += (x[:, rows].T @ part_3).T
+        part_6 = present_x[rows] * part_5[:, None]
+        log_z += ((-0.5) * part_6)
+        part_7 = present_x[rows] * variance_mean[:, None]
+        log_z += ((-0.5) * D * part_7)
+        log_z += E_weights_log[:, None]
+        q_z, log_z_z = normalise(log_z, 1)
+        part_8 = present_x[rows] * weight[rows]  # (8)
+        part_9 = present_x[rows] * q_z.sum(axis=0)  # (8)
+        part_10 = x[:, rows] * weight[rows]  # (8)
+        part_11 = x[:, rows][:, None, :] * part_10  # (8)
+        part_12 = location_mean * (q_z @ part_8)  # (8)
+        all_q_z[..., rows] = q_z  # (7)
+        part_of_normaliser = log_z_z @ weight[rows]  # (8)
+        normaliser += part_of_normaliser  # (8)
+        entropy += part_of_normaliser - (weight[rows] @ (E_weights_log @ q_z) + (0.5) * (part_8 @ (E_prec_logdet @ q_z)) + (-0.5) * D * (math.log(2) + math.log(np.pi)) * (weight[rows] @ part_9) + (-0.5) * np.tensordot(part_11, np.tensordot(E_prec_id, q_z, ([2], [0])), ([0, 1, 2], [1, 0, 2])) + np.tensordot(part_3, q_z @ part_10.T, ([0, 1], [1, 0])) + (-0.5) * np.tensordot(part_12, part_3, ([0, 1], [0, 1])) + (-0.5) * D * (part_8 @ (variance_mean @ q_z)))  # (8)
     return {
-        "q:z": np.array(q_z),  # (7)
+        "q:z": all_q_z,  # (7)
+        "normaliser z": float(normaliser),
         "entropy z": float(entropy),
     }
+
+
+def whole_bound(params, prepared, factors):
+    """The bound at these parameters under any factors of q: the expected log joint and the entropies."""
+    sizes = prepared["the sizes"]
+    K = sizes["K"]
+    a0 = prepared["a0"]
+    E_weights_log = factors["E:weights:log"]
+    E_prec_logdet = factors["E:prec:logdet"]
+    E_prec_id = factors["E:prec:id"]
+    D = sizes["D"]
+    location_mean = factors["location:mean"]
+    variance_mean = factors["variance:mean"]
+    q_z = factors["q:z"]
+    weight = prepared["the weight"]
+    present_x = prepared["present x"]
+    x = prepared["x"]
+    t = special.gammaln((((0.5) * D) + 1 + ((-0.5) * np.arange(D))))  # (8)
+    part = present_x * weight  # (8)
+    part_2 = present_x * q_z.sum(axis=0)  # (8)
+    part_3 = x * weight  # (8)
+    part_4 = x[:, None, :] * part_3  # (8)
+    part_5 = location_mean * (q_z @ part)  # (8)
+    log_likelihood = 0.0
+    log_likelihood += special.gammaln((K * a0))  # (8)
+    log_likelihood += -K * special.gammaln(a0)  # (8)
+    log_likelihood += (a0 - 1) * E_weights_log.sum()  # (8)
+    log_likelihood += E_prec_logdet.sum()  # (8)
+    log_likelihood += (-0.5) * np.einsum("aab->ab", E_prec_id).sum()  # (8)
+    log_likelihood += (-0.5) * K * (D + 2) * D * math.log(2)  # (8)
+    log_likelihood += (-0.25) * K * D * (D - 1) * math.log(np.pi)  # (8)
+    log_likelihood += -K * t.sum()  # (8)
+    log_likelihood += (0.5) * K * D * math.log(0.1)  # (8)
+    log_likelihood += (-0.5) * K * D * (math.log(2) + math.log(np.pi))  # (8)
+    log_likelihood += (-0.05) * np.tensordot(location_mean, np.einsum("ab,acb->cb", location_mean, E_prec_id), ([0, 1], [0, 1]))  # (8)
+    log_likelihood += (-0.05) * D * variance_mean.sum()  # (8)
+    log_likelihood += weight @ (E_weights_log @ q_z)  # (8)
+    log_likelihood += (0.5) * (part @ (E_prec_logdet @ q_z))  # (8)
+    log_likelihood += (-0.5) * D * (math.log(2) + math.log(np.pi)) * (weight @ part_2)  # (8)
+    log_likelihood += (-0.5) * np.tensordot(part_4, np.tensordot(E_prec_id, q_z, ([2], [0])), ([0, 1, 2], [1, 0, 2]))  # (8)
+    log_likelihood += np.tensordot(np.einsum("ab,cab->cb", location_mean, E_prec_id), q_z @ part_3.T, ([0, 1], [1, 0]))  # (8)
+    log_likelihood += (-0.5) * np.tensordot(part_5, np.einsum("ab,cab->cb", location_mean, E_prec_id), ([0, 1], [0, 1]))  # (8)
+    log_likelihood += (-0.5) * D * (part @ (variance_mean @ q_z))  # (8)
+    log_likelihood += factors["entropy weights"]  # (8)
+    log_likelihood += factors["entropy mean"]  # (8)
+    log_likelihood += factors["entropy z"]  # (8)
+    return log_likelihood
 
 
 def start(params, data, prepared, rng, given):
@@ -270,6 +336,7 @@ def start(params, data, prepared, rng, given):
         "entropy weights": 0.0,
         "entropy mean": 0.0,
         "entropy z": 0.0,
+        "normaliser z": 0.0,
     }
     put(factors, given, "z", "q:z", 1)
     refuse_factors(given)
@@ -302,16 +369,7 @@ def e_step(params, data, prepared, factors=None, rng=None, sweep="all"):
     D = sizes["D"]
     location_mean = factors["location:mean"]
     variance_mean = factors["variance:mean"]
-    q_z = factors["q:z"]
-    weight = prepared["the weight"]
-    present_x = prepared["present x"]
-    x = prepared["x"]
     t = special.gammaln((((0.5) * D) + 1 + ((-0.5) * np.arange(D))))  # (8)
-    part = present_x * weight  # (8)
-    part_2 = present_x * q_z.sum(axis=0)  # (8)
-    part_3 = x * weight  # (8)
-    part_4 = x[:, None, :] * part_3  # (8)
-    part_5 = location_mean * (q_z @ part)  # (8)
     log_likelihood = 0.0
     # (8) the log-likelihood's terms that lack the rows
     log_likelihood += special.gammaln((K * a0))
@@ -326,17 +384,12 @@ def e_step(params, data, prepared, factors=None, rng=None, sweep="all"):
     log_likelihood += (-0.5) * K * D * (math.log(2) + math.log(np.pi))
     log_likelihood += (-0.05) * np.tensordot(location_mean, np.einsum("ab,acb->cb", location_mean, E_prec_id), ([0, 1], [0, 1]))
     log_likelihood += (-0.05) * D * variance_mean.sum()
-    log_likelihood += weight @ (E_weights_log @ q_z)
-    log_likelihood += (0.5) * (part @ (E_prec_logdet @ q_z))
-    log_likelihood += (-0.5) * D * (math.log(2) + math.log(np.pi)) * (weight @ part_2)
-    log_likelihood += (-0.5) * np.tensordot(part_4, np.tensordot(E_prec_id, q_z, ([2], [0])), ([0, 1, 2], [1, 0, 2]))
-    log_likelihood += np.tensordot(np.einsum("ab,cab->cb", location_mean, E_prec_id), q_z @ part_3.T, ([0, 1], [1, 0]))
-    log_likelihood += (-0.5) * np.tensordot(part_5, np.einsum("ab,cab->cb", location_mean, E_prec_id), ([0, 1], [0, 1]))
-    log_likelihood += (-0.5) * D * (part @ (variance_mean @ q_z))
     # (8) the bound's own terms
     log_likelihood += factors["entropy weights"]
     log_likelihood += factors["entropy mean"]
-    log_likelihood += factors["entropy z"]
+    log_likelihood += factors["normaliser z"]
+    if not sweep:
+        log_likelihood = whole_bound(params, prepared, factors)
     return {
         "log_likelihood": float(honest(log_likelihood)),  # (8)
         "state": factors,

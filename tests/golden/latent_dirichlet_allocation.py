@@ -137,7 +137,7 @@ def sums_of_data(prepared):
     sizes = prepared["the sizes"]
     weight = prepared["the weight"]
     return {
-        "count": weight.sum(),  # (6.1), (10)
+        "count": weight.sum(),  # (10), (6.1)
     }
 
 
@@ -145,6 +145,7 @@ def prepare(data, reference):
     """What is computed once: centred data with rows last, masks, weights, and the chunks of rows."""
     sizes = dict(data.sizes)
     out = {"the sizes": sizes}
+    data, out["count L"], out["which L"] = distinct_rows(data, "L", ("w", ))
     out["w"] = stored(data.values["w"], data.masks.get("w"), np.int64, 1, None)
     out["present w"] = presence(data.masks.get("w"), data.values["w"].shape, 1, 1, "w")
     sizes["L[]"] = len(data.ragged["L"].row)
@@ -167,14 +168,18 @@ def factor_of_theta(params, prepared, factors, rng=None):
     alpha = params["alpha"]
     row_L = prepared["row L"]
     q_z = factors["q:z"]
+    count_L = prepared["count L"]
     D = sizes["D"]
     weight = prepared["the weight"]
     # (4) what the posterior of theta takes from the parameters
-    sums = segment_sum(q_z, row_L, D)
+    part = q_z * count_L
+    sums = segment_sum(part, row_L, D)
     eta_log_theta = (alpha - 1)[:, None] + sums
     log_z_theta, moments_theta = dirichlet_posterior(eta_log_theta, axis=0)
+    part_2 = count_L * weight[row_L]  # (10)
     # (4) natural parameters of the posterior of theta (Dirichlet); its moments and log-normaliser
-    entropy = (log_z_theta @ weight) - (((alpha - 1) @ (moments_theta["log"] @ weight)) + (weight[row_L] @ np.einsum("ab,ab->b", q_z, moments_theta["log"][:, row_L])))  # (10)
+    normaliser = (log_z_theta @ weight)  # (10)
+    entropy = normaliser - (((alpha - 1) @ (moments_theta["log"] @ weight)) + (part_2 @ np.einsum("ab,ab->b", q_z, moments_theta["log"][:, row_L])))  # (10)
     return {
         "E:theta:log": np.array(moments_theta["log"]),  # (4)
         "E:theta:id": np.array(moments_theta["id"]),  # (4)
@@ -187,28 +192,71 @@ def factor_of_z(params, prepared, factors, rng=None):
     """q(z): exp of the expected log joint under the other factors; its moments and entropy."""
     sizes = prepared["the sizes"]
     K = sizes["K"]
-    L = sizes["L[]"]
     E_theta_log = factors["E:theta:log"]
     row_L = prepared["row L"]
     present_w = prepared["present w"]
     topic = params["topic"]
     w = prepared["w"]
+    count_L = prepared["count L"]
     weight = prepared["the weight"]
+    L = sizes["L[]"]
     # (5) what the posterior of z takes from the parameters
     t = log0(topic)
-    t_2 = t[:, w]
-    part = present_w * t_2
-    constant = E_theta_log[:, row_L] + part
-    part_2 = present_w * weight[row_L]  # (10)
-    # (5) log joint of z with its data, for every state; then its posterior and log-normaliser
-    log_z = np.zeros((K, L,))
-    log_z += constant
-    q_z, log_z_z = normalise(log_z, 1)
-    entropy = (log_z_z @ weight[row_L]) - ((weight[row_L] @ np.einsum("ab,ab->b", E_theta_log[:, row_L], q_z)) + (part_2 @ np.einsum("ab,ab->b", t_2, q_z)))  # (10)
+    all_q_z = np.empty((K, L))
+    normaliser = 0.0  # (10)
+    entropy = normaliser - (0.0)  # (10)
+    for rows in chunks(L, max(512, min(8192, 2**16 // (K)))):
+        n_rows = row_count(rows)
+        # (5) log joint of z with its data, for every state; then its posterior and log-normaliser
+        log_z = np.zeros((K, n_rows,))
+        log_z += E_theta_log[:, row_L[rows]]
+        t_2 = t[:, w[rows]]
+        part = present_w[rows] * t_2
+        log_z += part
+        q_z, log_z_z = normalise(log_z, 1)
+        part_2 = log_z_z * count_L[rows]  # (10)
+        part_3 = count_L[rows] * weight[row_L[rows]]  # (10)
+        part_4 = present_w[rows] * count_L[rows]  # (10)
+        part_5 = weight[row_L[rows]] * part_4  # (10)
+        all_q_z[..., rows] = q_z  # (5)
+        part_of_normaliser = weight[row_L[rows]] @ part_2  # (10)
+        normaliser += part_of_normaliser  # (10)
+        entropy += part_of_normaliser - (part_3 @ np.einsum("ab,ab->b", E_theta_log[:, row_L[rows]], q_z) + part_5 @ np.einsum("ab,ab->b", t_2, q_z))  # (10)
     return {
-        "q:z": np.array(q_z),  # (5)
+        "q:z": all_q_z,  # (5)
+        "normaliser z": float(normaliser),
         "entropy z": float(entropy),
     }
+
+
+def whole_bound(params, prepared, factors):
+    """The bound at these parameters under any factors of q: the expected log joint and the entropies."""
+    sizes = prepared["the sizes"]
+    alpha = params["alpha"]
+    sum_count = prepared["the sums"]["count"]
+    E_theta_log = factors["E:theta:log"]
+    weight = prepared["the weight"]
+    row_L = prepared["row L"]
+    q_z = factors["q:z"]
+    count_L = prepared["count L"]
+    present_w = prepared["present w"]
+    topic = params["topic"]
+    w = prepared["w"]
+    t = special.gammaln(alpha)  # (10)
+    part = count_L * weight[row_L]  # (10)
+    t_2 = log0(topic)  # (10)
+    t_3 = t_2[:, w]  # (10)
+    part_2 = present_w * count_L  # (10)
+    part_3 = weight[row_L] * part_2  # (10)
+    log_likelihood = 0.0
+    log_likelihood += special.gammaln(alpha.sum()) * sum_count  # (10)
+    log_likelihood += -sum_count * t.sum()  # (10)
+    log_likelihood += (alpha - 1) @ (E_theta_log @ weight)  # (10)
+    log_likelihood += part @ np.einsum("ab,ab->b", E_theta_log[:, row_L], q_z)  # (10)
+    log_likelihood += part_3 @ np.einsum("ab,ab->b", t_3, q_z)  # (10)
+    log_likelihood += factors["entropy theta"]  # (10)
+    log_likelihood += factors["entropy z"]  # (10)
+    return log_likelihood
 
 
 def start(params, data, prepared, rng, given):
@@ -223,8 +271,9 @@ def start(params, data, prepared, rng, given):
         "q:z": seeded(np.empty((K, L)), 1, [w], rng),
         "entropy theta": 0.0,
         "entropy z": 0.0,
+        "normaliser z": 0.0,
     }
-    put(factors, given, "z", "q:z", 1)
+    put(factors, given, "z", "q:z", 1, prepared["which L"])
     refuse_factors(given)
     return factors
 
@@ -249,16 +298,15 @@ def e_step(params, data, prepared, factors=None, rng=None, sweep="all"):
     w = prepared["w"]
     present_w = prepared["present w"]
     q_z = factors["q:z"]
+    count_L = prepared["count L"]
     row_L = prepared["row L"]
     V = sizes["V"]
     alpha = params["alpha"]
-    topic = params["topic"]
-    part = present_w * weight[row_L]  # (6.3)
-    part_2 = q_z * part  # (6.3)
-    sums = segment_sum(part_2, w, V)  # (6.3)
+    part = present_w * count_L  # (6.3)
+    part_2 = weight[row_L] * part  # (6.3)
+    part_3 = q_z * part_2  # (6.3)
+    sums = segment_sum(part_3, w, V)  # (6.3)
     t = special.gammaln(alpha)  # (10)
-    t_2 = log0(topic)  # (10)
-    t_3 = t_2[:, w]  # (10)
     log_likelihood = 0.0
     # (6) expected statistics that lack the rows
     S_count = sum_count  # (6.1)
@@ -268,11 +316,11 @@ def e_step(params, data, prepared, factors=None, rng=None, sweep="all"):
     log_likelihood += special.gammaln(alpha.sum()) * sum_count
     log_likelihood += -sum_count * t.sum()
     log_likelihood += (alpha - 1) @ (E_theta_log @ weight)
-    log_likelihood += weight[row_L] @ np.einsum("ab,ab->b", E_theta_log[:, row_L], q_z)
-    log_likelihood += part @ np.einsum("ab,ab->b", t_3, q_z)
     # (10) the bound's own terms
     log_likelihood += factors["entropy theta"]
-    log_likelihood += factors["entropy z"]
+    log_likelihood += factors["normaliser z"]
+    if not sweep:
+        log_likelihood = whole_bound(params, prepared, factors)
     return {
         "log_likelihood": float(honest(log_likelihood)),  # (10)
         "count": S_count,  # (6.1)
@@ -326,7 +374,7 @@ def posterior(params, data, prepared, factors=None, learned=None):
     part_3 = q_z  # (5)
     return {
         "theta": {"mean": plates_first(np.asarray(part_0), 1), "concentration": plates_first(np.asarray(part_2), 1)},  # (4)
-        "z": plates_first(np.asarray(part_3), 1),  # (5)
+        "z": plates_first(np.asarray(part_3)[..., prepared["which L"]], 1),  # (5)
     }
 
 

@@ -166,13 +166,40 @@ def factor_of_z(params, prepared, factors, rng=None):
     # (4) log weights of z, clique by clique; then their posterior and log-normaliser
     weights_z = [np.broadcast_to(t[:, None], (K, N)), part.transpose(0, 1, 3, 2) + part_3.transpose(0, 1, 3, 2)]
     q_z, log_z_z, cliques_z = networks_apart(prepared["the network of z"], weights_z, factors["q:z"])
-    entropy = log_z_z - ((t @ cliques_z[0].sum(axis=1)) + np.tensordot(t_2, np.tensordot(cliques_z[1], part_4, ([2, 3], [0, 1])), ([0, 1], [0, 1])) + np.tensordot(t_3, np.tensordot(cliques_z[1], part_6, ([2, 3], [0, 1])), ([0, 1], [0, 1])))  # (9)
+    normaliser = log_z_z  # (9)
+    entropy = normaliser - ((t @ cliques_z[0].sum(axis=1)) + np.tensordot(t_2, np.tensordot(cliques_z[1], part_4, ([2, 3], [0, 1])), ([0, 1], [0, 1])) + np.tensordot(t_3, np.tensordot(cliques_z[1], part_6, ([2, 3], [0, 1])), ([0, 1], [0, 1])))  # (9)
     return {
         "clique0:z": np.array(cliques_z[0]),  # (4)
         "clique1:z": np.array(cliques_z[1]),  # (4)
         "q:z": np.array(q_z["z"]),  # (4)
+        "normaliser z": float(normaliser),
         "entropy z": float(entropy),
     }
+
+
+def whole_bound(params, prepared, factors):
+    """The bound at these parameters under any factors of q: the expected log joint and the entropies."""
+    sizes = prepared["the sizes"]
+    share = params["share"]
+    clique0_z = factors["clique0:z"]
+    N = sizes["N"]
+    a = prepared["a"]
+    link = params["link"]
+    clique1_z = factors["clique1:z"]
+    present_a = prepared["present a"]
+    t = log0(share)  # (9)
+    t_2 = ((np.arange(N)[:, None] != np.arange(N)) + 0.0)  # (9)
+    t_3 = log0(link)  # (9)
+    part = t_2 * a.T  # (9)
+    t_4 = log0((1 - link))  # (9)
+    part_2 = t_2 * present_a.T  # (9)
+    part_3 = (1 + (-a).T) * part_2  # (9)
+    log_likelihood = 0.0
+    log_likelihood += t @ clique0_z.sum(axis=1)  # (9)
+    log_likelihood += np.tensordot(t_3, np.tensordot(clique1_z, part, ([2, 3], [0, 1])), ([0, 1], [0, 1]))  # (9)
+    log_likelihood += np.tensordot(t_4, np.tensordot(clique1_z, part_3, ([2, 3], [0, 1])), ([0, 1], [0, 1]))  # (9)
+    log_likelihood += factors["entropy z"]  # (9)
+    return log_likelihood
 
 
 def start(params, data, prepared, rng, given):
@@ -183,6 +210,7 @@ def start(params, data, prepared, rng, given):
     factors = {
         "q:z": seeded(np.empty((K, N)), 1, [], rng),
         "entropy z": 0.0,
+        "normaliser z": 0.0,
     }
     put(factors, given, "z", "q:z", 1)
     refuse_factors(given)
@@ -209,26 +237,19 @@ def e_step(params, data, prepared, factors=None, rng=None, sweep="all"):
     a = prepared["a"]
     clique1_z = factors["clique1:z"]
     present_a = prepared["present a"]
-    share = params["share"]
-    link = params["link"]
     t = ((np.arange(N)[:, None] != np.arange(N)) + 0.0)  # (5.2)
     part = t * a.T  # (5.2)
     part_2 = t * present_a.T  # (5.3)
     part_3 = (1 + (-a).T) * part_2  # (5.3)
-    t_2 = log0(share)  # (9)
-    t_3 = log0(link)  # (9)
-    t_4 = log0((1 - link))  # (9)
     log_likelihood = 0.0
     # (5) expected statistics that lack the rows
     S_z = clique0_z.sum(axis=1)  # (5.1)
     S_z_a = np.tensordot(clique1_z, part, ([2, 3], [0, 1]))  # (5.2)
     S_z_n_a_a = np.tensordot(clique1_z, part_3, ([2, 3], [0, 1]))  # (5.3)
-    # (9) the log-likelihood's terms that lack the rows
-    log_likelihood += t_2 @ clique0_z.sum(axis=1)
-    log_likelihood += np.tensordot(t_3, np.tensordot(clique1_z, part, ([2, 3], [0, 1])), ([0, 1], [0, 1]))
-    log_likelihood += np.tensordot(t_4, np.tensordot(clique1_z, part_3, ([2, 3], [0, 1])), ([0, 1], [0, 1]))
     # (9) the bound's own terms
-    log_likelihood += factors["entropy z"]
+    log_likelihood += factors["normaliser z"]
+    if not sweep:
+        log_likelihood = whole_bound(params, prepared, factors)
     return {
         "log_likelihood": float(honest(log_likelihood)),  # (9)
         "z": S_z,  # (5.1)

@@ -168,10 +168,10 @@ def sums_of_data(prepared):
     sizes = prepared["the sizes"]
     present_y = prepared["present y"]
     y = prepared["y"]
-    t = y ** 2  # (6.10), (12)
+    t = y ** 2  # (12), (6.10)
     return {
-        "n_y": present_y.sum(),  # (6.9), (12)
-        "y_y": t.sum(),  # (6.10), (12)
+        "n_y": present_y.sum(),  # (12), (6.9)
+        "y_y": t.sum(),  # (12), (6.10)
     }
 
 
@@ -231,7 +231,8 @@ def factor_of_rule(params, prepared, factors, rng=None):
     part_18 = chain_rule.before[:, None, :] * chain_rule.edge[:, :, None]
     part_19 = chain_rule.after[:, None, :] * part_18.transpose(1, 0, 2)
     part_20 = t_6 * chain_rule.edge  # (12)
-    entropy = log_z_rule - (np.tensordot(part_20, chain_rule.before @ chain_rule.after.T, ([0, 1], [0, 1])) + ((-0.5) * (t_3 @ (t_2 @ chain_rule.q.T))) + ((-0.5) * math.log(2) * (t_2 @ chain_rule.q.sum(axis=0))) + ((-0.5) * math.log(np.pi) * (t_2 @ chain_rule.q.sum(axis=0))) + ((-0.5) * (t_4 @ (chain_rule.q @ part_3))) + ((-0.5) * (t_4 @ (chain_rule.q @ part_5))) + (part_7 @ (chain_rule.q @ part_8)) + (part_7 @ (chain_rule.q @ part_10)) + ((-0.5) * (part_12 @ (chain_rule.q @ part_14))) + ((-0.5) * (part_12 @ (chain_rule.q @ part_16))) - log0(K) * chain_rule.first[0].sum())  # (12)
+    normaliser = log_z_rule  # (12)
+    entropy = normaliser - (np.tensordot(part_20, chain_rule.before @ chain_rule.after.T, ([0, 1], [0, 1])) + ((-0.5) * (t_3 @ (t_2 @ chain_rule.q.T))) + ((-0.5) * math.log(2) * (t_2 @ chain_rule.q.sum(axis=0))) + ((-0.5) * math.log(np.pi) * (t_2 @ chain_rule.q.sum(axis=0))) + ((-0.5) * (t_4 @ (chain_rule.q @ part_3))) + ((-0.5) * (t_4 @ (chain_rule.q @ part_5))) + (part_7 @ (chain_rule.q @ part_8)) + (part_7 @ (chain_rule.q @ part_10)) + ((-0.5) * (part_12 @ (chain_rule.q @ part_14))) + ((-0.5) * (part_12 @ (chain_rule.q @ part_16))) - log0(K) * chain_rule.first[0].sum())  # (12)
     return {
         "q:rule": np.array(chain_rule.q),  # (4)
         "pair:rule": np.array(part_19.transpose(1, 0, 2)),  # (4)
@@ -280,13 +281,80 @@ def factor_of_level(params, prepared, factors, rng=None):
     part_12 = means_level[0][np.clip(np.arange(T) - 1, 0, means_level[0].shape[0] - 1)] * part_11  # (12)
     part_13 = t_2 * covariances_level[0][np.clip(np.arange(T) - 1, 0, covariances_level[0].shape[0] - 1)]  # (12)
     part_14 = present_y * means_level[0]  # (12)
-    entropy = log_z_level - (((-1 / 200) * means_level[0][0] * means_level[0][0]) + ((-1 / 200) * covariances_level[0][0]) + ((-0.5) * (t_3 @ (q_rule @ part_7))) + ((-0.5) * (t_3 @ (q_rule @ part_8))) + (part_4 @ (q_rule @ part_9)) + (part_4 @ (q_rule @ part_10)) + ((-0.5) * (part_3 @ (q_rule @ part_12))) + ((-0.5) * (part_3 @ (q_rule @ part_13))) + ((1 / noise) * (y @ means_level[0])) + ((-0.5) / noise * (means_level[0] @ part_14)) + ((-0.5) / noise * (present_y @ covariances_level[0])))  # (12)
+    normaliser = log_z_level  # (12)
+    entropy = normaliser - (((-1 / 200) * means_level[0][0] * means_level[0][0]) + ((-1 / 200) * covariances_level[0][0]) + ((-0.5) * (t_3 @ (q_rule @ part_7))) + ((-0.5) * (t_3 @ (q_rule @ part_8))) + (part_4 @ (q_rule @ part_9)) + (part_4 @ (q_rule @ part_10)) + ((-0.5) * (part_3 @ (q_rule @ part_12))) + ((-0.5) * (part_3 @ (q_rule @ part_13))) + ((1 / noise) * (y @ means_level[0])) + ((-0.5) / noise * (means_level[0] @ part_14)) + ((-0.5) / noise * (present_y @ covariances_level[0])))  # (12)
     return {
         "mean:level": np.array(means_level[0]),  # (5)
         "cov:level:level": np.array(covariances_level[0]),  # (5)
         "cov:level:level:0": np.array(covariances_level[1]),  # (5)
+        "normaliser level": float(normaliser),
         "entropy level": float(entropy),
     }
+
+
+def whole_bound(params, prepared, factors):
+    """The bound at these parameters under any factors of q: the expected log joint and the entropies."""
+    sizes = prepared["the sizes"]
+    K = sizes["K"]
+    first0_rule = factors["first0:rule"]
+    pair_rule = factors["pair:rule"]
+    stay = params["stay"]
+    mean_level = factors["mean:level"]
+    cov_level_level = factors["cov:level:level"]
+    T = sizes["T"]
+    drift = params["drift"]
+    q_rule = factors["q:rule"]
+    slope = params["slope"]
+    cov_level_level_0 = factors["cov:level:level:0"]
+    noise = params["noise"]
+    sum_n_y = prepared["the sums"]["n_y"]
+    sum_y_y = prepared["the sums"]["y_y"]
+    y = prepared["y"]
+    present_y = prepared["present y"]
+    t = log0(stay)  # (12)
+    t_2 = ((np.arange(T) == 0) + 0.0)  # (12)
+    t_3 = (np.logical_not(t_2) + 0.0)  # (12)
+    t_4 = log0(drift)  # (12)
+    t_5 = 1 / drift  # (12)
+    part = t_3 * mean_level  # (12)
+    part_2 = mean_level * part  # (12)
+    part_3 = t_3 * cov_level_level  # (12)
+    part_4 = slope * t_5  # (12)
+    part_5 = mean_level[np.clip(np.arange(T) - 1, 0, mean_level.shape[0] - 1)] * part  # (12)
+    part_6 = t_3 * cov_level_level_0  # (12)
+    t_6 = slope ** 2  # (12)
+    part_7 = t_6 * t_5  # (12)
+    part_8 = t_3 * mean_level[np.clip(np.arange(T) - 1, 0, mean_level.shape[0] - 1)]  # (12)
+    part_9 = mean_level[np.clip(np.arange(T) - 1, 0, mean_level.shape[0] - 1)] * part_8  # (12)
+    part_10 = t_3 * cov_level_level[np.clip(np.arange(T) - 1, 0, cov_level_level.shape[0] - 1)]  # (12)
+    part_11 = present_y * mean_level  # (12)
+    log_likelihood = 0.0
+    log_likelihood += -log0(K) * first0_rule.sum()  # (12)
+    log_likelihood += np.tensordot(t, pair_rule.sum(axis=2), ([0, 1], [0, 1]))  # (12)
+    log_likelihood += -math.log(10)  # (12)
+    log_likelihood += (-0.5) * math.log(2)  # (12)
+    log_likelihood += (-0.5) * math.log(np.pi)  # (12)
+    log_likelihood += (-1 / 200) * mean_level[0] * mean_level[0]  # (12)
+    log_likelihood += (-1 / 200) * cov_level_level[0]  # (12)
+    log_likelihood += (-0.5) * (t_4 @ (t_3 @ q_rule.T))  # (12)
+    log_likelihood += (-0.5) * math.log(2) * (t_3 @ q_rule.sum(axis=0))  # (12)
+    log_likelihood += (-0.5) * math.log(np.pi) * (t_3 @ q_rule.sum(axis=0))  # (12)
+    log_likelihood += (-0.5) * (t_5 @ (q_rule @ part_2))  # (12)
+    log_likelihood += (-0.5) * (t_5 @ (q_rule @ part_3))  # (12)
+    log_likelihood += part_4 @ (q_rule @ part_5)  # (12)
+    log_likelihood += part_4 @ (q_rule @ part_6)  # (12)
+    log_likelihood += (-0.5) * (part_7 @ (q_rule @ part_9))  # (12)
+    log_likelihood += (-0.5) * (part_7 @ (q_rule @ part_10))  # (12)
+    log_likelihood += (-0.5) * log0(noise) * sum_n_y  # (12)
+    log_likelihood += (-0.5) * math.log(2) * sum_n_y  # (12)
+    log_likelihood += (-0.5) * math.log(np.pi) * sum_n_y  # (12)
+    log_likelihood += (-0.5) / noise * sum_y_y  # (12)
+    log_likelihood += (1 / noise) * (y @ mean_level)  # (12)
+    log_likelihood += (-0.5) / noise * (mean_level @ part_11)  # (12)
+    log_likelihood += (-0.5) / noise * (present_y @ cov_level_level)  # (12)
+    log_likelihood += factors["entropy rule"]  # (12)
+    log_likelihood += factors["entropy level"]  # (12)
+    return log_likelihood
 
 
 def start(params, data, prepared, rng, given):
@@ -304,6 +372,7 @@ def start(params, data, prepared, rng, given):
         "cov:level:level:0": np.zeros((T,)),
         "entropy rule": 0.0,
         "entropy level": 0.0,
+        "normaliser level": 0.0,
     }
     refuse_factors(given)
     return factors
@@ -337,7 +406,6 @@ def e_step(params, data, prepared, factors=None, rng=None, sweep="all"):
     first0_rule = factors["first0:rule"]
     stay = params["stay"]
     drift = params["drift"]
-    slope = params["slope"]
     noise = params["noise"]
     t = ((np.arange(T) == 0) + 0.0)  # (6.2)
     t_2 = (np.logical_not(t) + 0.0)  # (6.2)
@@ -352,10 +420,6 @@ def e_step(params, data, prepared, factors=None, rng=None, sweep="all"):
     part_9 = present_y * mean_level  # (6.12)
     t_3 = log0(stay)  # (12)
     t_4 = log0(drift)  # (12)
-    t_5 = 1 / drift  # (12)
-    part_10 = slope * t_5  # (12)
-    t_6 = slope ** 2  # (12)
-    part_11 = t_6 * t_5  # (12)
     log_likelihood = 0.0
     # (6) expected statistics that lack the rows
     S_rule_pair = pair_rule.sum(axis=2)  # (6.1)
@@ -377,27 +441,18 @@ def e_step(params, data, prepared, factors=None, rng=None, sweep="all"):
     log_likelihood += -math.log(10)
     log_likelihood += (-0.5) * math.log(2)
     log_likelihood += (-0.5) * math.log(np.pi)
-    log_likelihood += (-1 / 200) * mean_level[0] * mean_level[0]
-    log_likelihood += (-1 / 200) * cov_level_level[0]
     log_likelihood += (-0.5) * (t_4 @ (t_2 @ q_rule.T))
     log_likelihood += (-0.5) * math.log(2) * (t_2 @ q_rule.sum(axis=0))
     log_likelihood += (-0.5) * math.log(np.pi) * (t_2 @ q_rule.sum(axis=0))
-    log_likelihood += (-0.5) * (t_5 @ (q_rule @ part_2))
-    log_likelihood += (-0.5) * (t_5 @ (q_rule @ part_3))
-    log_likelihood += part_10 @ (q_rule @ part_4)
-    log_likelihood += part_10 @ (q_rule @ part_5)
-    log_likelihood += (-0.5) * (part_11 @ (q_rule @ part_7))
-    log_likelihood += (-0.5) * (part_11 @ (q_rule @ part_8))
     log_likelihood += (-0.5) * log0(noise) * sum_n_y
     log_likelihood += (-0.5) * math.log(2) * sum_n_y
     log_likelihood += (-0.5) * math.log(np.pi) * sum_n_y
     log_likelihood += (-0.5) / noise * sum_y_y
-    log_likelihood += (1 / noise) * (y @ mean_level)
-    log_likelihood += (-0.5) / noise * (mean_level @ part_9)
-    log_likelihood += (-0.5) / noise * (present_y @ cov_level_level)
     # (12) the bound's own terms
     log_likelihood += factors["entropy rule"]
-    log_likelihood += factors["entropy level"]
+    log_likelihood += factors["normaliser level"]
+    if not sweep:
+        log_likelihood = whole_bound(params, prepared, factors)
     return {
         "log_likelihood": float(honest(log_likelihood)),  # (12)
         "rule_pair": S_rule_pair,  # (6.1)
