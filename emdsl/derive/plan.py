@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from math import prod
 
 from emdsl.derive import expr as x
-from emdsl.derive import meanfield
+from emdsl.derive import meanfield, quadrature
 from emdsl.derive.block import Block
 from emdsl.derive.blocks import Elimination, eliminate
 from emdsl.derive.centre import Shift, recentre
@@ -78,11 +78,13 @@ def derive(model: m.ModelText, incomplete: tuple[str, ...] = (), shared: bool = 
     try:
         return _derive(model, incomplete, shared)
     except ModelError as refusal:
-        if refusal.problems[0].code == "E105":  # nor has what is drawn a slope
+        if shared or refusal.problems[0].code == "E105":  # nor has what is drawn a slope
             raise
+        above = ""
         for drawn in last_rung(model, incomplete):
+            above = above or _above_sampling(model, refusal.problems[0].message)
             try:
-                return _derive(drawn, incomplete, shared, refusal.problems[0].message)
+                return _derive(drawn, incomplete, shared, above)
             except ModelError:
                 continue
         raise
@@ -167,6 +169,14 @@ def posteriors(joint: LogJoint, weighted: str | None) -> tuple[LogJoint, Elimina
         if at_points is None:
             raise
         return *at_points, _rungs(joint, weighted, refused, at_points[0].in_clouds)
+
+
+def _above_sampling(model: m.ModelText, exact: str) -> str:
+    """Why the rungs above Monte Carlo were refused: what ties the latents, and why quadrature cannot be."""
+    joint = expanded(model, ())
+    free = [v.name for v in model.of_kind("latent") if v.name not in joint.discrete | joint.deterministic]
+    why = quadrature.why_not(joint, weighted_plate(model, joint))
+    return f"{tie(joint, free) or exact}" + (f"; not quadrature: {why}" if why else "")
 
 
 def _rungs(joint: LogJoint, weighted: str | None, exact: str, names: frozenset[str]) -> str:
