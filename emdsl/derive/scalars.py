@@ -19,6 +19,10 @@ from emdsl.errors import InternalError
 from emdsl.families.special import ELEMENTARY
 
 
+class NoValue(Exception):
+    """An expression that is no real number anywhere: the log of a negative number, 1 / 0."""
+
+
 class Symbols:
     """Opaque symbols for sub-expressions, made in one place, each with its assumptions."""
 
@@ -77,6 +81,8 @@ class Symbols:
             return x.fn("lgamma", self.from_sympy(s.args[0].args[0]))
         if isinstance(s, sp.Heaviside):
             return x.fn("gt", self.from_sympy(s.args[0]), x.ZERO)
+        if s in (sp.I, sp.nan, sp.zoo, sp.oo, -sp.oo):
+            raise NoValue("the log or a root of a negative number, or a division by 0")
         name = _BACK.get(s.func)
         if name is None:
             raise InternalError("scalars", f"no way back for {s.func.__name__}")

@@ -16,10 +16,11 @@ from emdsl.derive.curvature import Curvature, curvature
 from emdsl.derive.expr import El, Expr, Idx, Ix
 from emdsl.derive.newton import Newton, Together, alone, together
 from emdsl.derive.quadratic import Linear, quadratic
-from emdsl.derive.scalars import Root, derivatives, solve_score
+from emdsl.derive.scalars import NoValue, Root, derivatives, solve_score
 from emdsl.derive.show import show
 from emdsl.derive.statistics import Expected, drop_presence
 from emdsl.derive.terms import Term
+from emdsl.errors import ModelError, Problem
 from emdsl.language import model as m
 
 
@@ -108,11 +109,20 @@ def solve(model: m.ModelText, q: Expected) -> tuple[Update, ...]:
     every = q.terms + q.prior
     used = {n for t in every for f in t.factors for n in x.variables(f) if n in params}
     mixed = {n for mx in q.mixed for f in mx.term.factors for n in x.variables(f) if n in params}
-    groups = [_alone(params[n], q, every) for n in params if n in used and n not in mixed]
+    groups = [_real(params[n], q, every, model) for n in params if n in used and n not in mixed]
     groups = _joined(groups, q, every, params)
     ordered = _schedule(groups, q, every, params)
     ordered += [_by_data(names, q, every, params) for names in _meeting([n for n in params if n in mixed], q, every)]
     return tuple(ordered)
+
+
+def _real(v: m.Variable, q: Expected, every: Sequence[Term], model: m.ModelText) -> Update:
+    """The update of one parameter. Raises ModelError where the log joint has no value at any of its values."""
+    try:
+        return _alone(v, q, every)
+    except NoValue as why:
+        text = f"as a function of `{v.name}` the log joint has no value: it holds {why}"
+        raise ModelError(Problem("E106", text, v.span), model.source) from None
 
 
 def _meeting(names: Sequence[str], q: Expected, every: Sequence[Term]) -> list[tuple[str, ...]]:

@@ -7,7 +7,7 @@ from typing import get_args
 from emdsl.language.constants import value as constant
 from emdsl.language.integers import DISCRETE, plain_domain
 from emdsl.language.mixed import own_domains
-from emdsl.language.model import Domain, DomainKind, Expr, Family, Stack
+from emdsl.language.model import Call, Domain, DomainKind, Expr, Family, Num, Stack
 from emdsl.language.scope import Entry, Env, wrong
 
 _ALL = frozenset(get_args(DomainKind))
@@ -17,6 +17,7 @@ _NOT = {
     "simplex": _ALL - {"simplex"},
     "spd": _ALL - {"spd", "correlation"},
 }
+_WORDS = {"positive": "positive", "unit": "between 0 and 1", "count": "a whole number"}
 _HINTS = {
     "positive": "declare it `positive`, or write `exp(...)`",
     "unit": "declare it `unit`, or write `logistic(...)`",
@@ -35,6 +36,11 @@ def check_domain(family: Family, argument: str, wanted: Domain, value: Expr, env
         _check_probabilities(family, argument, value)
     found = plain_domain(value, env)
     if found is None:
+        if wanted.kind in ("positive", "unit", "count") and not wanted.dims and sign(value, env) < 0:
+            message = (
+                f"{family.name}'s `{argument}` is {_WORDS[wanted.kind]}, but this is negative whatever its values are"
+            )
+            raise wrong("E041", message, value.span)
         return
     domain, entry = found
     if entry is None or entry.kind not in ("param", "latent"):
@@ -70,5 +76,23 @@ def _check_number(family: Family, argument: str, wanted: Domain, number: float, 
         "count": number < 0 or number != int(number),
     }.get(wanted.kind, False)
     if outside and not wanted.dims:
-        words = {"positive": "positive", "unit": "between 0 and 1", "count": "a whole number"}[wanted.kind]
-        raise wrong("E041", f"{family.name}'s `{argument}` is {words}, not {number:g}", value.span)
+        raise wrong("E041", f"{family.name}'s `{argument}` is {_WORDS[wanted.kind]}, not {number:g}", value.span)
+
+
+def sign(e: Expr, env: Env) -> int:
+    """1 of what is positive and -1 of what is negative at all values of its variables; 0 where that is not known."""
+    match e:
+        case Num(value=v):
+            return (v > 0) - (v < 0)
+        case Call(fn="neg", args=(a,)):
+            return -sign(a, env)
+        case Call(fn="mul" | "div", args=(a, b)):
+            return sign(a, env) * sign(b, env)
+        case Call(fn="add", args=(a, b)):
+            return sign(a, env) if sign(a, env) == sign(b, env) else 0
+        case Call(fn="sub", args=(a, b)):
+            return sign(a, env) if sign(a, env) == -sign(b, env) else 0
+        case Call(fn="exp" | "sqrt"):
+            return 1
+    found = plain_domain(e, env)
+    return int(found is not None and found[0].kind in ("positive", "unit"))

@@ -1,0 +1,5 @@
+model NegativeRate
+param mean  : positive
+param shape : positive
+for n in N:
+    observed y[n] ~ Gamma(shape, -shape / mean)
