@@ -292,7 +292,7 @@ class Model:
 
         return Diagram.of(self.resolved)
 
-    def verify(self, seed: int = 0) -> Certificate:
+    def verify(self, seed: int = 0, apart: bool = True) -> Certificate:
         """The derivation checked by numbers, on data drawn from the model: see the page on verify in the documentation.
 
         What is integrated by quadrature is checked at more points than the fit has: the derivation is what is tried,
@@ -308,8 +308,10 @@ class Model:
             complete = known(self.resolved, drawn)
             return certify(Model(complete, self.text, self.infer, self.fixed, self.incomplete), seed)
         if not any(c.method == "quadrature" for c in joint.clouds):
-            return certify(self, seed)
-        return certify(Model(denser(joint, VERIFIED_AT), self.text, self.infer, self.fixed, self.incomplete), seed)
+            return certify(self, seed, apart)
+        return certify(
+            Model(denser(joint, VERIFIED_AT), self.text, self.infer, self.fixed, self.incomplete), seed, apart
+        )
 
     def __repr__(self) -> str:
         if self.refusal is not None:

@@ -7,6 +7,7 @@ module are what is tested.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import numpy as np
 
@@ -33,10 +34,13 @@ CHECKS: tuple[tuple[str, Callable[[Case], Iterator[Check]]], ...] = (
 )
 
 
-def certify(model: Compiled, seed: int = 0) -> Certificate:
-    """Every check of a compiled model. Raises ModelError where nothing was derived."""
+def certify(model: Compiled, seed: int = 0, apart: bool = True) -> Certificate:
+    """Every check of a compiled model; `apart`: its module in another interpreter, too.
+
+    Raises ModelError where nothing was derived.
+    """
     try:
-        case = find_case(model, seed)
+        case = replace(find_case(model, seed), apart=apart)
     except (ModelError, DataError, NotImplementedError) as why:
         told = why.problems[0].message if isinstance(why, EmdslError) else str(why)
         return Certificate(model.name, seed, {}, (skipped("everything", "", f"no data could be drawn: {told}"),))

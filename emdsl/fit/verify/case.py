@@ -53,9 +53,18 @@ class Case:
     oracle: Oracle | None
     found: tuple[Table, ...]
     reason: str
+    apart: bool = True  # whether the module is tried in an interpreter of its own, too
 
     def rng(self, salt: int) -> np.random.Generator:
         return np.random.default_rng([self.seed, salt])
+
+    def sizes(self) -> dict[str, int]:
+        """The sizes that an estimator is told."""
+        return told_sizes(self.model, self.drawn)
+
+    def data(self) -> dict[str, Any]:
+        """The data as an estimator takes them."""
+        return as_data(self.model.resolved, self.drawn.data, self.drawn.setting.lengths)
 
     def need(self) -> Oracle:
         """The oracle. Raises Unchecked."""
@@ -83,11 +92,16 @@ def fitted(
     **beside: Any,
 ) -> Any:
     """An estimator after `steps` M-steps from `params`."""
-    sizes = {n: v for n, v in drawn.setting.sizes.items() if any(s.name == n for s in model.resolved.sizes)}
+    sizes = told_sizes(model, drawn)
     data = as_data(model.resolved, drawn.data, drawn.setting.lengths)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a printed module has a warning class of its own
         return make(max_iter=steps, tol=0, seed=0, sizes=sizes, on_degenerate=policy).fit(data, init=params, **beside)
+
+
+def told_sizes(model: Compiled, drawn: Drawn) -> dict[str, int]:
+    """The sizes that the model has by name."""
+    return {n: v for n, v in drawn.setting.sizes.items() if any(s.name == n for s in model.resolved.sizes)}
 
 
 def find_case(model: Compiled, seed: int) -> Case:

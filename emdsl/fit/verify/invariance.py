@@ -11,6 +11,7 @@ import numpy as np
 
 from emdsl.errors import EmdslError
 from emdsl.families.scope import Array
+from emdsl.fit.verify.apart import fitted_apart
 from emdsl.fit.verify.case import Case, fitted
 from emdsl.fit.verify.cells import Unchecked, World
 from emdsl.fit.verify.certificate import Check, measured, skipped
@@ -50,12 +51,26 @@ def alone(case: Case) -> Iterator[Check]:
     wanted = case.fit(case.start, 2)
     found = fitted(make, case.model, case.drawn, case.start, 2)
     yield measured("the module alone", "fits as the package does", _apart(found, wanted), 0.0)
+    if case.apart:
+        yield _by_itself(case, make.__name__, wanted)
     if not hasattr(module, "chunks"):
         yield skipped("chunks of two rows", "", "its rows are not cut into chunks")
         return
     module.chunks = lambda n, size: [slice(a, min(a + 2, n)) for a in range(0, n, 2)]
     cut = fitted(make, case.model, case.drawn, case.start, 2)
     yield measured("chunks of two rows", "", _apart(cut, wanted), SAME)
+
+
+def _by_itself(case: Case, estimator: str, wanted: Any) -> Check:
+    """The same fit by an interpreter that has no emdsl."""
+    subject = "in an interpreter without emdsl"
+    job = {"estimator": estimator, "steps": 2, "sizes": case.sizes(), "data": case.data(), "init": case.start}
+    try:
+        params, history = fitted_apart(case.model.source, job)
+    except Unchecked as why:
+        return skipped("the module alone", subject, str(why))
+    off = [_far(params[n], v) for n, v in wanted.params_.items()] + [_far(history, np.asarray(wanted.history_))]
+    return measured("the module alone", subject, max(off), SAME)
 
 
 def _estimator(module: Any) -> str:
