@@ -27,6 +27,8 @@ from emdsl.derive.statistics import Expected, expected
 from emdsl.errors import ModelError, Problem
 from emdsl.language import model as m
 
+MOST_TOGETHER = 16  # latents of one element that are enumerated together: each is an axis of a table
+
 
 @dataclass(frozen=True)
 class Choice:
@@ -156,14 +158,14 @@ def posteriors(joint: LogJoint, weighted: str | None) -> tuple[LogJoint, Elimina
     if clouds:
         return *by_quadrature(joint, clouds, weighted), ""
     try:
-        return joint, eliminate(joint, weighted), ""
+        return joint, _enumerable(eliminate(joint, weighted), joint.model), ""
     except ModelError as refusal:
         if any(line.method == "exact" for line in joint.model.infer) or _exact_without_gaps(joint, weighted):
             raise
         refused = refusal.problems[0].message
         counted = counting(joint)
         found = largest_factors(counted, weighted)
-        if found is not None:
+        if found is not None and not any(_too_many(b) for b in found.blocks):
             return counted, found, refused
         at_points = where_possible(joint, weighted)
         if at_points is None:
@@ -177,6 +179,22 @@ def _above_sampling(model: m.ModelText, exact: str) -> str:
     free = [v.name for v in model.of_kind("latent") if v.name not in joint.discrete | joint.deterministic]
     why = quadrature.why_not(joint, weighted_plate(model, joint))
     return f"{tie(joint, free) or exact}" + (f"; not quadrature: {why}" if why else "")
+
+
+def _too_many(b: Block) -> bool:
+    return not b.network and len(b.states) > MOST_TOGETHER
+
+
+def _enumerable(found: Elimination, model: m.ModelText) -> Elimination:
+    """The elimination as it is. Raises ModelError where the states of one element are too many to be enumerated."""
+    for b in found.blocks:
+        if _too_many(b):
+            v = model.variable(b.latents[0])
+            count = f"{len(b.states)} latents meet in a term, at least 2^{len(b.states)} states for each element"
+            hint = f"at most {MOST_TOGETHER} can be enumerated together; write fewer, or infer ... by meanfield"
+            text = f"the posterior of {b.latents[0]} is not tractable: {count}"
+            raise ModelError(Problem("E110", text, v.span, hint), model.source)
+    return found
 
 
 def _rungs(joint: LogJoint, weighted: str | None, exact: str, names: frozenset[str]) -> str:

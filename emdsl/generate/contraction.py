@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import combinations
+from string import ascii_letters
 from typing import TYPE_CHECKING
 
 from emdsl.derive import expr as x
@@ -202,7 +203,7 @@ def _pair(em: Emitter, a: Array, b: Array, needed: set[Ix]) -> Array:
     axes = em.order([i for i in (*a.axes, *b.axes) if i not in gone])
     if len(gone) == 1 and matrix.axes == (*axes, *gone) and vector.axes == (*axes[:-1], *gone):
         return Array(f"({matrix.wrapped} @ {vector.wrapped}[..., None])[..., 0]", axes, inner)
-    letters = {i: "abcdefghijklmnop"[n] for n, i in enumerate(dict.fromkeys((*a.axes, *b.axes)))}
+    letters = {i: ascii_letters[n] for n, i in enumerate(dict.fromkeys((*a.axes, *b.axes)))}
     spec = ",".join("".join(letters[i] for i in v.axes) for v in (a, b)) + "->" + "".join(letters[i] for i in axes)
     return Array(f'np.einsum("{spec}", {a.code}, {b.code})', axes, inner)
 

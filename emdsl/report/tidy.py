@@ -17,6 +17,7 @@ from emdsl.derive.plan import Plan
 
 Pairs = Mapping[str, tuple[int, int]]  # arrays that are symmetric in two of their axes
 SHORT = 4  # literal sums up to this length are written out
+MOST_WRITTEN = 3  # sums within one another: more are too many terms to read
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,8 @@ def known(plan: Plan) -> Known:
 def tidy(e: Expr, facts: Known) -> Expr:
     """The expression, bottom-up."""
 
+    written = _short_sums(e) <= MOST_WRITTEN
+
     def step(n: Expr) -> Expr | None:
         match n:
             case El() if n.var in facts.pairs:
@@ -51,7 +54,7 @@ def tidy(e: Expr, facts: Known) -> Expr:
             case x.Pow(base, exponent):
                 return _power(go(base), go(exponent))
             case x.Sum(ix, body):
-                return _total(ix, go(body), facts)
+                return _total(ix, go(body), facts, written)
         return None
 
     def go(n: Expr) -> Expr:
@@ -173,9 +176,21 @@ def _power(base: Expr, exponent: Expr) -> Expr:
     return x.power(base, exponent)
 
 
-def _total(ix: Ix, body: Expr, facts: Known) -> Expr:
-    """A sum; over few literal values of an index that stands as a number, or is compared, written out."""
-    if ix.dim.isdigit() and int(ix.dim) <= SHORT and _counted(ix, body):
+def _short_sums(e: Expr) -> int:
+    """How many sums over few literal values stand one right within the other."""
+    longest = 0
+    for n in x.walk(e):
+        depth = 0
+        while isinstance(n, x.Sum):
+            depth += n.ix.dim.isdigit() and int(n.ix.dim) <= SHORT
+            n = n.body
+        longest = max(longest, depth)
+    return longest
+
+
+def _total(ix: Ix, body: Expr, facts: Known, written: bool) -> Expr:
+    """A sum; over few literal values of an index that stands as a number, or is compared, `written` out."""
+    if written and ix.dim.isdigit() and int(ix.dim) <= SHORT and _counted(ix, body):
         return x.add(*(x.substitute(body, {ix: n}) for n in range(int(ix.dim))))
     pattern = next((e for e in x.factors_of(body) if isinstance(e, x.Sel) and e.at == ix), None)
     if pattern is not None and ix.dim.endswith("[patterns]"):  # of an element, its own pattern
