@@ -21,3 +21,4 @@ for n in N:
     latent z16[n] ~ Bernoulli(w)
     latent z17[n] ~ Bernoulli(w)
     observed x[n] ~ Normal(z0[n] + z1[n] + z2[n] + z3[n] + z4[n] + z5[n] + z6[n] + z7[n] + z8[n] + z9[n] + z10[n] + z11[n] + z12[n] + z13[n] + z14[n] + z15[n] + z16[n] + z17[n], s)
+infer z0 by exact
