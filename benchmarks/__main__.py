@@ -16,6 +16,7 @@ NAMES = (
     "hidden_chains",
     "item_response",
     "linear_gaussian",
+    "topics",
     "memory",
     "compiling",
     "importing",

@@ -6,6 +6,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from gallery import compiled
+from lda.datasets import load_reuters
+from scipy import special
 
 import emdsl
 from emdsl.derive import plan
@@ -103,3 +106,23 @@ def test_memory_is_in_distinct_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(est._module, "normalise", spy)
     est.fit({"w": [np.tile(np.arange(4), 500)] * 3})
     assert set(shapes) == {(3, 12)}
+
+
+def test_reuters() -> None:
+    """395 news of Reuters (PyPI's `lda`): the bound by its formula, from the topics and the posterior of theta alone."""
+    counts = load_reuters()
+    rows, words = np.nonzero(counts)
+    tokens = [np.repeat(words[rows == d], counts[d, words[rows == d]]) for d in range(len(counts))]
+    est = compiled("latent_dirichlet_allocation").fitter(K=5, V=counts.shape[1], max_iter=3, tol=0, seed=0)
+    est.fit({"w": tokens})
+    assert est.status_ == "max_iter" and min(np.diff(est.history_)) > 0
+    assert len(est._training[1]["count L"]) == np.count_nonzero(counts) and counts.sum() == 84010
+    alpha, gamma = est.params_["alpha"], est.posterior_["theta"]["concentration"]
+    log_theta = special.digamma(gamma) - special.digamma(gamma.sum(1, keepdims=True))
+    bound = ((alpha - gamma) * log_theta).sum() + len(gamma) * (
+        special.gammaln(alpha.sum()) - special.gammaln(alpha).sum()
+    )
+    bound += special.gammaln(gamma).sum() - special.gammaln(gamma.sum(1)).sum()
+    with np.errstate(divide="ignore"):
+        seen = np.log(np.einsum("nk,kn->n", np.exp(log_theta)[rows], est.params_["topic"][:, words]))
+    assert est.objective_ == pytest.approx(bound + counts[rows, words] @ seen, rel=1e-10)

@@ -1,0 +1,61 @@
+"""Topics of documents: one sweep over the documents and one M-step, beside scikit-learn with two jobs.
+
+scikit-learn's components have a prior of their own and its bound is another number: what agrees is the work, one sweep
+of q over the distinct pairs of a document and a word.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+
+import emdsl
+from benchmarks.timing import MODELS, Line
+
+DOCUMENTS, WORDS, TOPICS, STEPS = 5000, 5000, 20, 15
+
+
+def corpus(seed: int = 0) -> list[np.ndarray]:
+    """Documents of about 100 tokens, each of few topics, as arrays of words."""
+    rng = np.random.default_rng(seed)
+    topic = rng.dirichlet(np.full(WORDS, 0.05), TOPICS).cumsum(axis=1)
+    out = []
+    for share in rng.dirichlet(np.full(TOPICS, 0.1), DOCUMENTS):
+        z = rng.choice(TOPICS, rng.poisson(100), p=share)
+        u = rng.random(len(z))
+        out.append(np.array([min(int(np.searchsorted(topic[k], v)), WORDS - 1) for k, v in zip(z, u, strict=True)]))
+    return out
+
+
+def run() -> list[Line]:
+    """Milliseconds between one iteration and the next, the median of each side: starts and workers are left out."""
+    from scipy.sparse import coo_array
+    from sklearn.decomposition import LatentDirichletAllocation
+
+    words = corpus()
+    at = np.repeat(np.arange(DOCUMENTS), [len(w) for w in words])
+    counts = coo_array((np.ones(len(at)), (at, np.concatenate(words))), shape=(DOCUMENTS, WORDS)).tocsr()
+    mine: list[float] = []
+    other: list[float] = []
+
+    class Timed(LatentDirichletAllocation):
+        def _em_step(self, *arguments: Any, **options: Any) -> Any:
+            out = super()._em_step(*arguments, **options)
+            other.append(time.perf_counter())
+            return out
+
+    def theirs() -> None:
+        settings = {"learning_method": "batch", "max_doc_update_iter": 1, "n_jobs": 2, "random_state": 0}
+        Timed(TOPICS, max_iter=STEPS, evaluate_every=-1, **settings).fit(counts)
+
+    model = emdsl.compile(str(MODELS / "latent_dirichlet_allocation.em"))
+    fitter = model.fitter(
+        K=TOPICS, V=WORDS, max_iter=STEPS, tol=0, seed=0, progress=lambda *_: mine.append(time.perf_counter())
+    )
+    fitter.fit({"w": words})
+    theirs()
+    ours, peer = (float(np.median(np.diff(times))) * 1e3 for times in (mine, other))
+    work = f"LDA, {DOCUMENTS} documents of 100 tokens, V={WORDS} K={TOPICS}, one sweep"
+    return [Line(work, "scikit-learn, 2 jobs", peer, ours, "faster")]
