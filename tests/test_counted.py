@@ -109,7 +109,7 @@ def test_memory_is_in_distinct_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_reuters() -> None:
-    """395 news of Reuters (PyPI's `lda`): the bound by its formula, from the topics and the posterior of theta alone."""
+    """395 news of Reuters (PyPI's `lda`): the bound by its formula, from topics and the posterior of theta alone."""
     counts = load_reuters()
     rows, words = np.nonzero(counts)
     tokens = [np.repeat(words[rows == d], counts[d, words[rows == d]]) for d in range(len(counts))]
