@@ -1,0 +1,155 @@
+"""Chains from their data to their statistics in lanes: codes, gaps, weights, and rooms that are used again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from test_recursion import plain
+
+import emdsl
+from emdsl.runtime.chains import chain_posterior, chains
+from emdsl.runtime.lanes import Laid, Lanes, lane_codes, lane_lookup, lane_table, out_of_lanes, sequences
+from emdsl.runtime.preparation import log_table
+
+LOWEST = -1e200
+TWO_LATENTS = """
+    model Pairs
+    size A = 2
+    size B = 2
+    param fa : simplex[A]
+    param fb : simplex[B]
+    param ta[A] : simplex[A]
+    param tb[B] : simplex[B]
+    param word[A, B] : simplex[V]
+    param rate[B] : positive
+    for t in T:
+        latent   a[t] ~ Categorical(fa) if t == 0 else Categorical(ta[a[t-1]])
+        latent   b[t] ~ Categorical(fb) if t == 0 else Categorical(tb[b[t-1]])
+        observed w[t] : category[V] ~ Categorical(word[a[t], b[t]])
+        observed y[t] ~ Poisson(rate[b[t]])
+"""
+LAG_TWO = """
+    model Ragged
+    size K = 2
+    param first : simplex[K]
+    param second[K] : simplex[K]
+    param trans[K, K] : simplex[K]
+    param word[K] : simplex[V]
+    param sign[K] : simplex[U]
+    param mean[K] : real
+    for s in S:
+        for t in T[s]:
+            latent   z[s, t] ~ (Categorical(first) if t == 0 else Categorical(second[z[s, t-1]]) if t == 1
+                                else Categorical(trans[z[s, t-2], z[s, t-1]]))
+            observed w[s, t] : category[V] ~ Categorical(word[z[s, t]])
+            observed v[s, t] : category[U] ~ Categorical(sign[z[s, t]])
+            observed x[s, t] ~ Normal(mean[z[s, t]], 1)
+"""
+
+
+@pytest.mark.parametrize("text", [TWO_LATENTS, LAG_TWO], ids=["two latents", "lag two, two columns of codes"])
+def test_codes_beside_numbers(text: str) -> None:
+    """Every configuration enumerated by the interpreter of the language, and the slopes of the M-step."""
+    model = emdsl.compile(text=text)
+    certificate = model.verify(seed=1)
+    assert certificate.passed, str(certificate)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_a_weight_is_the_sequence_so_many_times_in_lanes() -> None:
+    """Sequences of different lengths, one of them empty, with gaps in codes and numbers; 0 is absence."""
+    rng = np.random.default_rng(2)
+    lengths, weight = [5, 2, 0, 9, 1], [2, 1, 3, 0, 2]
+    rows = {
+        "w": [rng.integers(0, 3, n).astype(float) for n in lengths],
+        "v": [rng.integers(0, 2, n).astype(float) for n in lengths],
+        "x": [rng.normal(size=n) for n in lengths],
+    }
+    rows["w"][0][1] = rows["x"][0][2] = rows["v"][1][0] = np.nan
+    again = {k: [r for r, n in zip(v, weight, strict=True) for _ in range(n)] for k, v in rows.items()}
+    start = {
+        "first": [0.6, 0.4], "second": [[0.7, 0.3], [0.2, 0.8]], "trans": rng.dirichlet([2.0, 2.0], (2, 2)),
+        "word": rng.dirichlet(np.ones(3), 2), "sign": rng.dirichlet(np.ones(2), 2), "mean": [-1.0, 1.0],
+    }  # fmt: skip
+    fitter = emdsl.compile(text=LAG_TWO).fitter(max_iter=2, tol=0, V=3, U=2)
+    heavy = fitter.fit(rows, sample_weight=weight, init=start)
+    found, params = heavy.history_, heavy.params_
+    twice = fitter.fit(again, init=start)
+    np.testing.assert_allclose(found, twice.history_, rtol=1e-12)
+    for name, value in twice.params_.items():
+        np.testing.assert_allclose(params[name], value, rtol=1e-11)
+
+
+@pytest.mark.parametrize("lengths", [[4, 4, 4], [6, 2, 0, 5, 5], [300]])
+def test_codes_are_looked_up_and_counted(lengths: list[int]) -> None:
+    rng = np.random.default_rng(0)
+    n = sum(lengths)
+    lanes = sequences(np.cumsum(lengths) - lengths, np.array(lengths))
+    table, codes, mask = rng.normal(size=(3, 4)), rng.integers(0, 4, n), rng.random(n) < 0.8
+    laid = lane_codes(codes, mask, lanes)
+    expected = np.where(mask, table[:, codes], 0.0)
+    found = lane_lookup(table, laid)
+    np.testing.assert_array_equal(out_of_lanes(found), expected)
+    np.testing.assert_array_equal(out_of_lanes(lane_lookup(table, laid, found)), 2 * expected)
+    weight = rng.random(len(lengths)) + 0.5
+    edge, first = np.log(rng.dirichlet(np.ones(3), 3)), [np.log(rng.dirichlet(np.ones(3), len(lengths))).T]
+    for node in (expected, expected * 900):  # the second in logs, in lanes of its own
+        _, parts = chains(node, edge, first, lanes, (1, 0, 1, False))
+        share = parts.q * np.repeat(weight, lengths)
+        wanted = [[share[k, mask & (codes == v)].sum() for v in range(4)] for k in range(3)]
+        np.testing.assert_allclose(parts.counts(laid, 4, weight), wanted, rtol=1e-12, atol=1e-13)
+        features = lanes[1].gather(node[:2])
+        np.testing.assert_allclose(parts.along(features, weight), share @ node[:2].T, rtol=1e-10, atol=1e-9)
+
+
+def test_logs_of_zero_in_lanes() -> None:
+    """Coefficients that are logs of zero cancel between all features of a row, as they do by row."""
+    lanes, rng = sequences(np.array([0, 3]), np.array([3, 2])), np.random.default_rng(0)
+    matrix, features = np.array([[1.0, 0.0], [1.0, -1.0]]), np.array([[1.0] * 5, [0.0, 1, 0, 1, 1]])
+    for low in (LOWEST, -3.0):
+        coefficients = np.array([[low, rng.normal()], [0.5, low]])
+        found = lane_table(coefficients, lanes[1].gather(features), matrix)
+        np.testing.assert_allclose(out_of_lanes(found), log_table(coefficients, features, matrix), rtol=1e-15)
+
+
+def test_rooms_are_used_again() -> None:
+    """Two sets of tables in turn, one of them in logs: each answer is the one that fresh lanes give."""
+    rng, lengths = np.random.default_rng(1), [40, 7, 300]
+    starts = np.cumsum(lengths) - lengths
+    used = sequences(starts, np.array(lengths))
+    cases = [rng.normal(0, spread, (3, sum(lengths))) for spread in (1.0, 400.0, 2.0)]
+    edge, first = np.log(rng.dirichlet(np.ones(3), 3)), [np.log(rng.dirichlet(np.ones(3), 3)).T]
+    for node in cases:
+        one, parts = chain_posterior(node, edge, first, used)
+        other, fresh = chain_posterior(node, edge, first, sequences(starts, np.array(lengths)))
+        np.testing.assert_array_equal(one, other)
+        np.testing.assert_array_equal(parts.sums(), fresh.sums())
+        np.testing.assert_array_equal(out_of_lanes(parts.q), out_of_lanes(fresh.q))
+
+
+def test_pairs_that_no_scale_can_hold_together() -> None:
+    """Two pairs of states that never meet, equally probable in the end, but e^4000 apart half way: summed in logs."""
+    rng = np.random.default_rng(3)
+    edge = np.where(np.kron(np.eye(2), np.ones((2, 2))) > 0, 0.0, LOWEST)
+    node, starts, lengths = rng.normal(size=(4, 12)), np.array([0, 8]), np.array([8, 4])
+    early = np.array([1, 1, 1, 1, 0, 0, 0, 0, 1, 1, 0, 0], bool)
+    node[:2, early] += 1000.0
+    node[2:, ~early] += 1000.0
+    first = [np.zeros((4, 2))]
+    log_z, parts = chain_posterior(node, edge, first, sequences(starts, lengths))
+    expected = plain(node, edge, first, starts, lengths)
+    np.testing.assert_allclose(log_z, expected[1], rtol=1e-12)
+    np.testing.assert_allclose(parts.sums(), expected[2], rtol=1e-9, atol=1e-10)
+    alone = [plain(node, edge, first, [a], [n])[2] for a, n in zip(starts, lengths, strict=True)]
+    weighted = parts.sums(np.array([2.0, 0.5]))
+    np.testing.assert_allclose(weighted, 2 * alone[0] + 0.5 * alone[1], rtol=1e-9, atol=1e-10)
+
+
+def test_short_lanes_are_not_padded() -> None:
+    """Of 200 sequences of one element and one of 100, as many numbers are held as there are rows."""
+    lengths = np.array([1] * 200 + [100])
+    lanes = Lanes(np.cumsum(lengths) - lengths, lengths, 100)
+    laid: Any = Laid(lanes, 3)
+    assert laid.all.size == 3 * 300 and [len(s[0]) for s in laid.steps[:3]] == [201, 1, 1]
