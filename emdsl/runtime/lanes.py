@@ -41,7 +41,9 @@ class Lanes:
         self.cuts = [0, *np.cumsum(self.active).tolist()]
         ends = np.unique(self.length).tolist()
         self.runs = [(a, b, self.active[a]) for a, b in zip([0, *ends][:-1], ends, strict=True)]
-        self.order = np.concatenate([self.start[:n] + s for s, n in enumerate(self.active)] or [np.zeros(0, int)])
+        step = np.repeat(np.arange(self.steps), self.active)
+        lane = np.arange(self.cuts[-1]) - np.repeat(self.cuts[:-1], self.active).astype(int)
+        self.order = self.start[lane] + step
         self.tiled = self._tiled()
         self.room: dict[tuple[str, int], Laid] = {}
 
