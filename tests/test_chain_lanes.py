@@ -147,6 +147,18 @@ def test_pairs_that_no_scale_can_hold_together() -> None:
     np.testing.assert_allclose(weighted, 2 * alone[0] + 0.5 * alone[1], rtol=1e-9, atol=1e-10)
 
 
+def test_what_is_lost_before_the_data_speak_for_it() -> None:
+    """Two states that never change. What the first has left, e^-780, is lost before its own datum makes it e^-481, and
+    what later data say for it then, e^481, is a number like others."""
+    node = np.array([[0.0, 0, 299, 299, 299, 299, 264], [290, 150, 0, 0, 0, 0, 0]])
+    edge, first = np.array([[-170.0, LOWEST], [LOWEST, 0.0]]), [np.zeros((2, 1))]
+    q, values, pairs = plain(node, edge, first, [0], [7])
+    log_z, parts = chain_posterior(node, edge, first, sequences(np.array([0]), np.array([7])))
+    np.testing.assert_allclose(log_z, values, rtol=1e-13)
+    np.testing.assert_allclose(out_of_lanes(parts.q), q, rtol=1e-10)
+    np.testing.assert_allclose(parts.sums(), pairs, rtol=1e-10, atol=1e-13)
+
+
 def test_short_lanes_are_not_padded() -> None:
     """Of 200 sequences of one element and one of 100, as many numbers are held as there are rows."""
     lengths = np.array([1] * 200 + [100])

@@ -169,13 +169,6 @@ def test_states_that_are_kept_for_ever_are_not_lost() -> None:
     compare(node[:, ::-1].copy(), edge, [np.zeros((2, 1))], [4], (1, 0, 1, False))
 
 
-def test_what_is_lost_before_the_data_speak_for_it() -> None:
-    """Two states that never change. What the first has left, e^-780, is lost before its own datum makes it e^-481, and
-    what later data say for it then, e^481, is a number like others."""
-    node = np.array([[0.0, 0, 299, 299, 299, 299, 264], [290, 150, 0, 0, 0, 0, 0]])
-    compare(node, np.array([[-170.0, ZERO], [ZERO, 0.0]]), [np.zeros((2, 1))], [7], (1, 0, 1, False))
-
-
 def test_a_start_is_drawn_as_its_nodes_have_it() -> None:
     rng = np.random.default_rng(4)
     node, edge, first = tables(rng, 3, 1, [5, 2], 0, False, 0.0)
