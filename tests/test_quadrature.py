@@ -276,6 +276,39 @@ def test_two_dimensions_intercept_and_slope() -> None:
     np.testing.assert_allclose(post["cov"][5], covariance, atol=1e-7)
 
 
+def test_two_numbers_of_one_plate_are_integrated_together() -> None:
+    """An intercept and a slope of their own: one cloud without parentheses, each with a posterior."""
+    text = """
+    model M
+    param tau : positive
+    param s : positive
+    for g in G:
+        latent b[g] ~ Normal(0, tau)
+        latent c[g] ~ Normal(0.2, s)
+    for n in N:
+        given group[n] : index[G]
+        given x[n] : real
+        observed y[n] ~ Poisson(log_rate = b[group[n]] + c[group[n]] * x[n])
+    infer b, c by quadrature
+    """
+    model = emdsl.compile(text=text)
+    assert {p.method for p in model.plan.values()} == {"quadrature"}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = model.fitter(sizes={"G": 6}, max_iter=0, init={"tau": 0.7, "s": 0.4}).fit({**DATA, "y": COUNTS})
+    t = np.linspace(-9, 9, 181)
+    b, c = (g.ravel() for g in np.meshgrid(0.7 * t, 0.2 + 0.4 * t))
+    wanted = 0.0
+    for g in range(6):
+        log_f = normal(b, 0, 0.7) + normal(c, 0.2, 0.4)
+        log_f = log_f + sum(poisson(COUNTS[n], b + c * X[n]) for n in np.flatnonzero(GROUP == g))
+        wanted += float(special.logsumexp(log_f)) + math.log(0.7 * 0.4 * (t[1] - t[0]) ** 2)
+        w = np.exp(log_f - special.logsumexp(log_f))
+        np.testing.assert_allclose(found.posterior_["c"]["mean"][g], w @ c, atol=1e-6)
+        np.testing.assert_allclose(found.posterior_["b"]["var"][g], w @ (b - w @ b) ** 2, atol=1e-6)
+    assert abs(found.log_likelihood_ - wanted) < 1e-6
+
+
 @pytest.mark.parametrize(
     ("params", "y"),
     [({"m": 0.0, "tau": 1e-4}, COUNTS), ({"m": 0.0, "tau": 40.0}, COUNTS), ({"m": 17.0, "tau": 2.0}, COUNTS + 10**9)],

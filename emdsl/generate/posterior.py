@@ -35,7 +35,7 @@ def posterior_lines(printer: Printer) -> list[str]:
             with f.printing(printer.numbers.posterior[block.name]):
                 entries += [(latent, field, value) for field, value in _fields(f, block, latent)]
     gather, parts = [], []
-    number = {n: printer.numbers.posterior[b.name] for b in printer.plan.elimination.blocks for n in b.latents}
+    number = _numbers(printer)
     for n, (latent, _, value) in enumerate(entries):
         name = em.namer.fresh(f"part_{n}")
         parts.append(name)
@@ -125,6 +125,12 @@ def moved(printer: Printer, latent: str) -> str:
     return f' + prepared["reference {shift.value.var.partition(":")[2]}"]'
 
 
+def _numbers(printer: Printer) -> dict[str, int]:
+    """The number of each latent's posterior; latents of one cloud share it."""
+    found = {n: printer.numbers.posterior[b.name] for b in printer.plan.elimination.blocks for n in b.latents}
+    return found | {n: found[c.name] for c in printer.plan.joint.clouds if c.name in found for n in c.latents}
+
+
 def _results(printer: Printer, entries: list[tuple[str, str, Array]], parts: list[str]) -> list[str]:
     out: list[str] = []
     by_latent: dict[str, list[tuple[str, str]]] = {}
@@ -134,7 +140,7 @@ def _results(printer: Printer, entries: list[tuple[str, str, Array]], parts: lis
         plate = counted_plate(printer.plan, latent)
         code += f'[..., prepared["which {plate}"]]' if plate else ""
         by_latent.setdefault(latent, []).append((field, f"plates_first({code}, {home})"))
-    number = {n: printer.numbers.posterior[b.name] for b in printer.plan.elimination.blocks for n in b.latents}
+    number = _numbers(printer)
     for latent, fields in by_latent.items():
         if fields[0][0] == "":
             out += numbered([f'    "{latent}": {fields[0][1]},'], number[latent])
