@@ -159,6 +159,14 @@ def test_what_is_lost_before_the_data_speak_for_it() -> None:
     np.testing.assert_allclose(parts.sums(), pairs, rtol=1e-10, atol=1e-13)
 
 
+def test_a_step_that_leaves_hardly_anything() -> None:
+    """The only way on weighs e^-420, and its datum e^-299: together fewer digits than a float has so near to zero."""
+    edge, first = np.array([[LOWEST, -420.0], [LOWEST, 0.0]]), [np.array([[0.0], [LOWEST]])]
+    node = np.array([[0.0, -299, 0.1], [0, -299, 0.2]])
+    log_z, _ = chain_posterior(node, edge, first, sequences(np.array([0]), np.array([3])))
+    np.testing.assert_allclose(log_z, [-718.8], rtol=1e-14)
+
+
 def test_short_lanes_are_not_padded() -> None:
     """Of 200 sequences of one element and one of 100, as many numbers are held as there are rows."""
     lengths = np.array([1] * 200 + [100])
