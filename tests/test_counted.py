@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from gallery import compiled
 from lda.datasets import load_reuters
-from scipy import special
+from scipy import sparse, special
 
 import emdsl
 from emdsl.derive import plan
@@ -106,6 +106,19 @@ def test_memory_is_in_distinct_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(est._module, "normalise", spy)
     est.fit({"w": [np.tile(np.arange(4), 500)] * 3})
     assert set(shapes) == {(3, 12)}
+
+
+def test_a_sparse_table_is_its_tokens() -> None:
+    """Rows documents, columns words, in any order of entries; the number of words is that of columns."""
+    at = np.repeat(np.arange(len(WORDS)), LENGTHS)
+    table = sparse.coo_array((np.ones(len(at)), (at, np.concatenate(WORDS))), shape=(len(WORDS), 7))
+    model = emdsl.compile(text=TOPICS)
+    one, other = (model.fitter(max_iter=3, tol=0, seed=2, V=7).fit({"w": w}) for w in (table, WORDS))
+    assert one.params_["topic"].shape == (3, 7)
+    np.testing.assert_allclose(one.history_, other.history_, rtol=1e-10)
+    for bad in (table * 0.5, -table):
+        with pytest.raises(emdsl.DataError, match="counts"):
+            model.fitter().fit({"w": bad})
 
 
 def test_reuters() -> None:

@@ -53,6 +53,11 @@ def read_all(
         if depth == 0:
             column, axes = read_column(name, value), [*plates, *variables[name]["array"], *variables[name]["event"]]
         else:
+            if hasattr(value, "tocsr") and len(plates) == depth == 2 and variables[name].get("levels"):
+                levels, width = variables[name]["levels"], str(value.shape[1])
+                value = _tokens(name, value.tocsr())
+                if levels != width:
+                    equations.append(Equation(levels, width, f"the columns of {name}"))
             column, seen = _unnest(name, value, plates[:depth], lengths)
             axes = ["", *plates[depth:], *variables[name]["array"], *variables[name]["event"]]
             for size, count in seen:
@@ -71,6 +76,17 @@ def read_all(
             if axis and axis != str(column.values.shape[i])
         ]
     return columns, equations, {n: c for n, (c, _) in counts.items()}
+
+
+def _tokens(name: str, counts: Any) -> list[Array]:
+    """A sparse table of counts, a row for each parent and a column for each level, as lists of levels."""
+    number = np.asarray(counts.data, float)
+    if (number < 0).any() or (number % 1 != 0).any():  # not-a-number too
+        raise DataError(f"{name}: a sparse table must hold counts, whole numbers of 0 or more", code="D003")
+    levels = np.repeat(counts.indices.astype(np.int64), number.astype(np.int64))
+    row = np.repeat(np.arange(counts.shape[0]), np.diff(counts.indptr))
+    size = np.bincount(row, weights=number, minlength=counts.shape[0]).astype(np.int64)
+    return np.split(levels, np.cumsum(size)[:-1])
 
 
 def _wrong_rank(name: str, shape: tuple[int, ...], declared: Sequence[str]) -> DataError:
