@@ -32,6 +32,10 @@ TABLE: dict[str, tuple[dict[str, str], dict[str, str]]] = {
     "item_response": ({"ability": QUADRATURE}, {"slope": NEWTON, "easy": NEWTON}),
     "logistic_random_effects": ({"b": QUADRATURE}, {"beta": NEWTON, "tau": CLOSED}),
     "poisson_lognormal": ({"rate": QUADRATURE}, {"mean": CLOSED, "spread": CLOSED}),
+    "nonlinear_growth": (
+        {"asymptote": "saem:slice"},
+        {"top": CLOSED, "spread": CLOSED, "middle": NEWTON, "pace": NEWTON, "s2": NEWTON},
+    ),
     "poisson_random_effects": ({"b": QUADRATURE}, {"beta": NEWTON, "tau": CLOSED}),
     "probit_regression": ({"u": CONJUGATE}, {"beta": SOLVE}),
     "blood_groups": ({"genotype": ENUMERATED}, {"allele": CLOSED}),

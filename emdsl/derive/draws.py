@@ -78,6 +78,13 @@ class Sampling:
         return tuple(n for g in self.groups for n in g.latents)
 
 
+def own_parameters(joint: LogJoint, drawn: frozenset[str]) -> list[m.Variable]:
+    """Parameters that stand in densities of drawn latents alone."""
+    held = [(f.about in drawn, e) for f in joint.factors for e in (f.body, *f.masks, *f.gates)]
+    params = joint.model.of_kind("param")
+    return [v for v in params if {mine for mine, e in held if v.name in x.variables(e)} == {True}]
+
+
 def drawn_names(model: m.ModelText) -> tuple[str, ...]:
     """The latents that `infer` lines give to a Monte Carlo method."""
     return tuple(n for line in model.infer if line.method in METHODS for g in line.groups for n in g)

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from emdsl.derive import expr as x
 from emdsl.derive.blocks import Elimination
-from emdsl.derive.draws import KERNELS, Drawn, Sampling
+from emdsl.derive.draws import KERNELS, Drawn, Sampling, own_parameters
 from emdsl.derive.expr import Ix
 from emdsl.derive.gradient import gradient
 from emdsl.derive.plan import Plan
@@ -21,6 +21,7 @@ from emdsl.generate.networks import network_lines
 from emdsl.generate.numeric import bounds, forget
 from emdsl.generate.posterior import moved
 from emdsl.generate.printer import Printer, indent
+from emdsl.generate.spelling import numbered
 from emdsl.language import model as m
 
 
@@ -36,8 +37,14 @@ def functions_of_draws(printer: Printer) -> list[list[str]]:
         network_lines(_function(printer, g), replace(b, apart=True), number)
         for g in draws.groups if g.elimination is not None for b in g.elimination.blocks if b.network
     ]  # fmt: skip
-    return [first_lines(printer), with_draws_lines(printer), *networks, *groups, *rest, sweep_lines(printer),
-            climb_lines(printer), statistics_lines(printer), drawn_posterior_lines(printer)]  # fmt: skip
+    made = [first_lines(printer), with_draws_lines(printer), *groups, *rest, sweep_lines(printer), climb_lines(printer),
+            statistics_lines(printer), drawn_posterior_lines(printer)]  # fmt: skip
+    return [*networks, *(_numbered(printer, lines) for lines in made)]
+
+
+def _numbered(printer: Printer, lines: list[str]) -> list[str]:
+    """The lines of a function under the number of the step that tells of draws: all but its head and docstring."""
+    return [*lines[:2], *numbered(lines[2:], printer.numbers.draws)]
 
 
 def _within(printer: Printer, g: Drawn) -> Plan:
@@ -217,17 +224,13 @@ def initial_by_draws(printer: Printer) -> list[str]:
     """
     if printer.plan.draws is None:
         return []
-    held = [
-        (f.about in printer.plan.drawn, e) for f in printer.plan.joint.factors for e in (f.body, *f.masks, *f.gates)
-    ]
-    names = [v.name for v in printer.plan.joint.model.of_kind("param")]
-    own = [n for n in names if {mine for mine, e in held if n in x.variables(e)} == {True}]
+    own = [v.name for v in own_parameters(printer.plan.joint, printer.plan.drawn)]
     lines = ["near = with_draws(prepared, first_draws(prepared, rng, 0.1))", "params = initial_given(data, near, rng)"]
     if own:
         lines += ["wide = initial_given(data, with_draws(prepared, first_draws(prepared, rng)), rng)"]
         lines += [f'params["{n}"] = wide["{n}"]' for n in own]
     doc = '"""Starting values: locations from draws near the middle, scales of drawn latents from wide ones."""'
-    return ["def initial(data, prepared, rng):", *indent([doc, *lines, "return params"], 1)]
+    return _numbered(printer, ["def initial(data, prepared, rng):", *indent([doc, *lines, "return params"], 1)])
 
 
 def schedule_of(draws: Sampling) -> str:

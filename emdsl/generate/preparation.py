@@ -8,6 +8,7 @@ import numpy as np
 
 from emdsl.derive import expr as x
 from emdsl.derive.centre import Shift
+from emdsl.derive.draws import own_parameters
 from emdsl.derive.element import Tensors
 from emdsl.derive.expr import Ix
 from emdsl.derive.factors import Cloud
@@ -30,6 +31,7 @@ from emdsl.generate.numeric import bounds
 from emdsl.generate.once import MOMENTS, made
 from emdsl.generate.printer import Printer
 from emdsl.generate.spec import missing_policy, nested
+from emdsl.generate.spelling import numbered
 from emdsl.language import model as m
 
 
@@ -329,7 +331,7 @@ def initial_lines(printer: Printer) -> list[str]:
             *first,
             *body,
             "statistics = e_step(params, data, prepared)",
-            'return m_step(statistics, params, prepared, "keep")',
+            *_first_m_step(plan),
         ]
     else:
         states = any(b.states and not set(b.latents) & plan.joint.in_clouds for b in plan.elimination.blocks)
@@ -361,6 +363,7 @@ def initial_lines(printer: Printer) -> list[str]:
         lines = [*first, *draw, *step, 'with np.errstate(all="ignore"):', f"    return best_start(draw, step, {tries})"]
     doc = '"""Starting values: neutral ones, then the M-step of a seeded division of the rows among the states."""'
     name = "initial" if plan.draws is None else "initial_given"
+    lines = lines if plan.draws is None else numbered(lines, printer.numbers.draws)
     return [f"def {name}(data, prepared, rng):", *("    " + line for line in (doc, *lines))]
 
 
@@ -372,3 +375,14 @@ def _readers_first(shifts: Sequence[Shift]) -> list[Shift]:
         out.append(free[0])
         waiting.remove(free[0])
     return out
+
+
+def _first_m_step(plan: Plan) -> list[str]:
+    """The M-step of a start without latents; of draws about 0 with its passes over the data, which EM is slow to make
+    up for. Where drawn latents have a location of their own, draws about 0 say nothing of where the data are."""
+    first = 'm_step(statistics, params, prepared, "keep")'
+    located = any(v.domain.kind == "real" for v in own_parameters(plan.joint, plan.drawn))
+    passes = any(isinstance(u.rule, Numeric) and u.rule.data for u in plan.updates)
+    if plan.draws is None or located or not passes:
+        return [f"return {first}"]
+    return [f"return refine(params, {first}, data, prepared)"]

@@ -143,8 +143,8 @@ class LastSample:
     def chains_of_scores(self) -> list[Array]:
         return [np.array(s) for s in self.scores]
 
-    def enough(self) -> bool:
-        """Whether the variance of the scores is known well enough for the information that it leaves."""
+    def enough(self, errors: float = 4.0) -> bool:
+        """Whether the information left by the variance of the scores is so many of its own errors from 0."""
         scores = self.chains_of_scores()
         every = np.concatenate(scores)
         whole, observed, noise = self.curvature()
@@ -152,7 +152,8 @@ class LastSample:
         root = np.sqrt(np.maximum(np.diag(whole), FLAT))
         told = np.diag(whole) > FLAT
         left = np.linalg.eigvalsh((observed / np.outer(root, root))[np.ix_(told, told)]).min(initial=1.0)
-        return effective > ENOUGH and bool(left > 4 * np.sqrt(2 / effective))
+        wanted = ENOUGH if errors > 2 else ENOUGH / 8
+        return effective > wanted and bool(left > errors * np.sqrt(2 / effective))
 
     def curvature(self) -> tuple[Array, Array, Array]:
         """E[-H], Louis's information E[-H] - Var[score], and the long-run covariance of scores."""
@@ -208,7 +209,8 @@ def errors_of_estimates(sample: LastSample) -> tuple[dict[str, Any], Array, bool
     nothing = {n: np.full(v.shape, np.nan) for n, v in free.like.items()}
     told = np.diag(whole) > FLAT
     inner = np.ix_(told, told)
-    if not np.isfinite(observed).all() or np.linalg.eigvalsh(observed[inner]).min(initial=1.0) <= 0:
+    finite = np.isfinite(observed).all()
+    if not finite or np.linalg.eigvalsh(observed[inner]).min(initial=1.0) <= 0 or not sample.enough(2.0):
         return {"standard_errors": nothing, "monte_carlo_errors": nothing}, flat, False
     inverse = np.zeros_like(observed)
     inverse[inner] = np.linalg.inv(observed[inner])
@@ -229,7 +231,7 @@ def verdict_of_draws(interrupted: bool, faults: list[str], report: Mapping[str, 
     if share is not None:
         about = f"the largest Monte Carlo error is {share:.1%} of a standard error"
     elif "monte_carlo_errors" in report:
-        about = "the Monte Carlo errors are not known: the observed information is not positive definite"
+        about = "the Monte Carlo errors are not known: too little information is left beside the draws' noise"
         faults = [*faults, "its error cannot be told"]
     about += f"; R-hat at most {rhat:.2f}, {report['draws']} draws"
     iterations = f"{count} iteration" + ("" if count == 1 else "s")

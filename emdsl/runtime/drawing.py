@@ -187,7 +187,8 @@ def _given(low: Array, h: Array, rng: Rng) -> Array:
     return (up @ (root @ h[..., None] + rng.normal(size=(*h.shape, 1))))[..., 0]
 
 
-EXACT_WIDTH, EXACT_ELEMENTS = 6, 400  # networks that are drawn jointly, beside forests
+EXACT_WIDTH = 6  # of a network that is drawn jointly, beside forests
+EXACT_ELEMENTS = 400
 
 
 def draw_network(

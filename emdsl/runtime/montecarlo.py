@@ -163,7 +163,7 @@ def _ascent(setup: Setup, chains: Sequence[Chain], params: Any, size: int, burn_
         if lower > 0 or spent or upper < SMALL_STEP:
             break
         more = max(1, int(np.ceil(len(rises[0]) / GROWTH)))
-    wanted = long_run_variance(rises) * (2 * CONFIDENT) ** 2 / max(mean, 1e-300) ** 2 / len(chains)
+    wanted = long_run_variance(rises) * (2 * CONFIDENT) ** 2 / max(mean, 1e-9) ** 2 / len(chains)
     most = MOST_DRAWS // len(chains)
     next_size = int(np.clip(wanted, len(rises[0]) if count < MOST_DRAWS else size, min(2 * len(rises[0]), most)))
     objective = float(statistics["log_likelihood"]) + float(prior(params, setup.prepared))

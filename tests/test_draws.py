@@ -1,0 +1,317 @@
+"""Draws: kernels and conditionals leave the joint as it is, stated errors cover exact answers, seeds repeat a fit.
+
+Geweke's test (2004): latents and data from the joint, then one sweep of the sampler. If each conditional is right the
+new latents and the same data are from the joint again. Plates are the repetitions.
+"""
+
+from __future__ import annotations
+
+import warnings
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pytest
+from gallery import compiled as gallery_model
+from gallery import table
+from scipy import stats
+
+import emdsl
+from emdsl.errors import ModelError
+from emdsl.runtime.drawing import draw_network
+from emdsl.runtime.kernels import hmc_kernel, metropolis_kernel, new_tuner, slice_kernel, stop_tuning
+from emdsl.runtime.mixing import effective_size, split_rhat
+from emdsl.runtime.networks import Network, network_posterior
+from emdsl.runtime.sampler import Chain
+
+KERNELS = {"slice": slice_kernel, "hmc": hmc_kernel, "metropolis": metropolis_kernel}
+FALSE_ALARM = 4.5  # standard errors
+
+
+@pytest.mark.parametrize("name", KERNELS)
+def test_kernels_leave_a_joint_as_it_is(name: str) -> None:
+    """exp(x) ~ Exponential(1), y | x ~ Poisson(exp(x)), in two coordinates of 1500 elements side by side."""
+    rng = np.random.default_rng(5)
+    x = np.log(rng.exponential(size=(2, 1500)))
+    tuner = new_tuner(x)
+    for k in range(12):
+        y = rng.poisson(np.exp(x))
+        if k == 4:
+            stop_tuning(tuner)  # tuning looks at the chain; what it finds is fixed from here on
+            x = np.log(rng.exponential(size=x.shape))
+            y = rng.poisson(np.exp(x))
+        x = KERNELS[name](
+            lambda p, y=y: ((1 + y) * p - 2 * np.exp(p)).sum(0), lambda p, y=y: 1 + y - 2 * np.exp(p), x, tuner, rng
+        )
+    assert stats.kstest(np.exp(x).ravel(), "expon").pvalue > 1e-5
+    assert tuner.accepted > 0.15 and len(np.unique(x)) == x.size
+
+
+def test_a_kernel_that_is_wrong_is_found() -> None:
+    """The same with a density without its Jacobian-like term: the test can fail."""
+    rng = np.random.default_rng(5)
+    x = np.log(rng.exponential(size=(1, 3000)))
+    tuner = new_tuner(x)
+    stop_tuning(tuner)
+    for _ in range(8):
+        y = rng.poisson(np.exp(x))
+        x = slice_kernel(lambda p, y=y: (y * p - 2 * np.exp(p)).sum(0), None, x, tuner, rng)
+    assert stats.kstest(np.exp(x).ravel(), "expon").pvalue < 1e-5
+
+
+PLATED = {  # text, sizes, parameters, statistics of latents and data
+    "chains": ("""
+model M
+size K = 2
+param first : simplex[K]
+param trans[K] : simplex[K]
+param rate[K] : positive
+for s in S:
+    for t in T:
+        latent z[s, t] ~ Categorical(first) if t == 0 else Categorical(trans[z[s, t-1]])
+        observed y[s, t] ~ Poisson(rate[z[s, t]])
+infer z by saem
+""", {"S": 700, "T": 4}, {"first": [0.3, 0.7], "trans": [[0.8, 0.2], [0.4, 0.6]], "rate": [1.0, 3.0]},
+        lambda d: [d["z"].mean(1), (d["z"][:, 1:] == d["z"][:, :-1]).mean(1), (d["z"] * d["y"]).mean(1)]),
+    "fields": ("""
+model M
+param drift : positive
+param noise : positive
+for s in S:
+    for t in T:
+        latent h[s, t] ~ Normal(0, 1) if t == 0 else Normal(0.8 * h[s, t-1], drift)
+        observed y[s, t] ~ Normal(h[s, t], noise)
+infer h by mcmc
+""", {"S": 500, "T": 4}, {"drift": 0.5, "noise": 0.7},
+        lambda d: [(d["h"] ** 2).mean(1), (d["h"][:, 1:] * d["h"][:, :-1]).mean(1), (d["h"] * d["y"]).mean(1)]),
+    "pairs": ("""
+model M
+param a : positive
+param s : positive
+for g in G:
+    latent u[g] ~ Gamma(a, 2)
+    latent b[g] ~ Normal(0, s)
+    observed y[g] ~ Poisson(u[g])
+    observed w[g] ~ Poisson(exp(b[g]) * u[g])
+infer u by saem
+infer b by saem(kernel = hmc)
+""", {"G": 3000}, {"a": 2.0, "s": 0.6},
+        lambda d: [d["u"], d["u"] * d["y"], d["b"], d["b"] ** 2, d["b"] * d["w"], d["u"] * d["w"]]),
+    "shares": ("""
+model M
+param a : positive[3]
+for g in G:
+    latent p[g] ~ Dirichlet(a)
+    observed y[g] ~ Multinomial(p[g], trials = 5)
+infer p by saem(kernel = hmc)
+""", {"G": 2000}, {"a": [1.0, 2.0, 0.7]},
+        lambda d: [d["p"][:, 0], d["p"][:, 1] ** 2, (d["p"] * d["y"]).sum(1)]),
+}  # fmt: skip
+
+
+@cache
+def compiled(text: str) -> Any:
+    model = emdsl.compile(text=text)
+    assert model.refusal is None, model.refusal
+    return model
+
+
+def chain_of(model: Any, drawn: dict[str, Any], params: dict[str, Any], sizes: dict[str, int], seed: int) -> Chain:
+    """A chain at the latents that were drawn with the data."""
+    fitter = model.fitter(**{n: v for n, v in sizes.items() if n in model.sizes})
+    data = {n: drawn[n] for n in (*model.observed, *model.givens)}
+    prepared = fitter._prepare(fitter._bind(data))
+    orders = {v["name"]: len(v["plates"]) for v in model.module.SPEC["variables"]}
+    stored = {}
+    for n in model.latents:
+        value, plates = np.asarray(drawn[n]), orders[n]
+        own = tuple(range(plates, value.ndim))
+        stored[n] = np.ascontiguousarray(np.transpose(value, (*own, *range(1, plates), 0)))
+    return Chain(model.module, prepared, stored, np.random.default_rng(seed))
+
+
+def plates_first(model: Any, draws: dict[str, Any]) -> dict[str, Any]:
+    plates = {v["name"]: len(v["plates"]) for v in model.module.SPEC["variables"]}
+    return {
+        n: np.transpose(v, (v.ndim - 1, *range(v.ndim - plates[n], v.ndim - 1), *range(v.ndim - plates[n])))
+        for n, v in draws.items()
+    }
+
+
+@pytest.mark.parametrize("name", PLATED)
+def test_a_sweep_leaves_the_joint_as_it_is(name: str) -> None:
+    text, sizes, params, statistics = PLATED[name]
+    model = compiled(text)
+    values = {n: np.asarray(v, float) for n, v in params.items()}
+    drawn, other = (model.sample(values, sizes, seed) for seed in (1, 2))
+    chain = chain_of(model, drawn, values, sizes, 3)
+    for _ in range(4):
+        chain.sweep(values)
+    after = {**drawn, **plates_first(model, chain.draws)}
+    for mine, theirs in zip(statistics(after), statistics(other), strict=True):
+        error = np.hypot(mine.std() / len(mine) ** 0.5, theirs.std() / len(theirs) ** 0.5)
+        assert abs(mine.mean() - theirs.mean()) < FALSE_ALARM * error
+
+
+@cache
+def counts() -> dict[str, Any]:
+    rng = np.random.default_rng(8)
+    group = np.repeat(np.arange(40), 5)
+    return {"group": group, "y": rng.poisson(np.exp(0.5 + rng.normal(0, 0.7, 40))[group])}
+
+
+INTERCEPTS = """
+model M
+param mu : real
+param tau : positive
+for g in G:
+    latent b[g] ~ Normal(mu, tau)
+for n in N:
+    given group[n] : index[G]
+    observed y[n] ~ Poisson(log_rate = b[group[n]])
+infer b by saem
+"""
+
+
+def optimum() -> np.ndarray[Any, Any]:
+    """The maximum of the likelihood on a grid of b, and the inverse of its curvature: mu, log tau."""
+    from scipy import optimize, special
+
+    y, n = np.bincount(counts()["group"], counts()["y"]), 5
+    grid = np.linspace(-6, 6, 2001)
+
+    def loss(t: Any) -> float:
+        log = y[:, None] * grid - n * np.exp(grid) - 0.5 * ((grid - t[0]) / np.exp(t[1])) ** 2 - t[1]
+        return -float(special.logsumexp(log, axis=1).sum())
+
+    found: np.ndarray[Any, Any] = optimize.minimize(loss, [0.3, -0.4], tol=1e-9).x
+    return found
+
+
+def test_stated_errors_cover_the_maximum() -> None:
+    """SAEM and Monte Carlo EM, by three kernels: each within its own stated error of the maximum on a grid."""
+    best = optimum()
+    found = []
+    for how in ("saem(kernel = hmc, warm = 40)", "mcmc(sweeps = 20, burn_in = 2)"):
+        model = compiled(INTERCEPTS.replace("by saem", f"by {how}"))
+        model.module.MOST_SWEEPS, model.module.SMALL_STEP = 400, 0.1  # enough for a test
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            fit = model.fitter(seed=4, max_iter=120).fit(counts())
+        assert fit.log_likelihood_ is None and fit.monte_carlo_["draws"] >= 200
+        errors = fit.monte_carlo_["monte_carlo_errors"]
+        assert errors["mu"] < 0.5 * fit.monte_carlo_["standard_errors"]["mu"]
+        found.append((float(fit.params_["mu"]) - best[0]) / float(errors["mu"]))
+        found.append((np.log(fit.params_["tau"]) - best[1]) * float(fit.params_["tau"]) / float(errors["tau"]))
+    assert np.abs(found).max() < FALSE_ALARM
+    assert np.square(found).mean() < 5
+
+
+def test_saem_reaches_the_exact_maximum_of_random_effects() -> None:
+    """Gaussian random intercepts, drawn by Gibbs: the same model without its `infer` line is exact."""
+    text = INTERCEPTS.replace("Poisson(log_rate = b[group[n]])", "Normal(b[group[n]], 1)")
+    rng = np.random.default_rng(0)
+    data = {"group": counts()["group"], "y": rng.normal(3 + rng.normal(0, 1, 40)[counts()["group"]], 1)}
+    model = compiled(text)
+    model.module.MOST_SWEEPS = 800
+    fits = [model.fitter(seed=2).fit(data) for _ in range(2)]
+    exact = emdsl.compile(text=text, infer={"b": "exact"}).fitter(seed=1, tol=1e-10).fit(data)
+    fit = fits[0]
+    assert fit.converged_ and model.plan["b"].method == "saem:gibbs"
+    for n in ("mu", "tau"):
+        assert abs(fit.params_[n] - exact.params_[n]) < FALSE_ALARM * fit.monte_carlo_["monte_carlo_errors"][n]
+        assert fit.params_[n].tobytes() == fits[1].params_[n].tobytes()
+    mean, var = fit.posterior_["b"]["mean"], fit.posterior_["b"]["var"]
+    assert np.abs(mean - exact.posterior_["b"]["mean"]).max() < 0.2
+    assert np.abs(var / exact.posterior_["b"]["var"] - 1).max() < 0.5
+
+
+def test_a_fit_that_is_cut_short_says_so() -> None:
+    model = compiled(INTERCEPTS)
+    model.module.MOST_SWEEPS = 200
+    with pytest.warns(Warning, match="not converged"):
+        fit = model.fitter(seed=1, max_iter=3).fit(counts())
+    assert not fit.converged_ and fit.status_ == "max_iter" and "not converged" in fit.message_
+    with pytest.raises(Exception, match="no log-likelihood"):
+        fit.score(counts())
+
+
+def test_the_last_rung_is_monte_carlo() -> None:
+    """Crossed effects under a logistic link: no rung above takes them, and the reason says what ties them."""
+    model = emdsl.compile(
+        text="""
+model M
+param s : positive
+for a in A:
+    latent u[a] ~ Normal(0, s)
+for b in B:
+    latent v[b] ~ Normal(0, s)
+for n in N:
+    given i[n] : index[A]
+    given j[n] : index[B]
+    observed y[n] ~ Bernoulli(logit = u[i[n]] + v[j[n]])
+"""
+    )
+    assert {p.method for p in model.plan.values()} == {"saem:slice"}
+    assert "softplus" in model.plan["u"].reason and "not exact" in model.plan["u"].reason
+
+
+@pytest.mark.parametrize("line", ["infer z by mcmc(kernel = slice)", "infer z by saem\ninfer b by mcmc"])
+def test_what_cannot_be_drawn_is_refused(line: str) -> None:
+    model = emdsl.compile(
+        text=f"""
+model M
+param w : simplex[2]
+for n in N:
+    latent z[n] ~ Categorical(w)
+    latent b[n] ~ Normal(0, 1)
+    observed y[n] ~ Poisson(exp(b[n] + z[n]))
+{line}
+"""
+    )
+    assert isinstance(model.refusal, ModelError) and model.refusal.problems[0].code == "E120"
+
+
+def test_rhat_and_effective_sizes() -> None:
+    """Independent draws have as many as there are; an AR(1) chain with coefficient 0.9 a 19th of them."""
+    rng = np.random.default_rng(1)
+    noise = rng.normal(size=(4, 2000))
+    slow = np.zeros_like(noise)
+    for t in range(1, 2000):
+        slow[:, t] = 0.9 * slow[:, t - 1] + noise[:, t]
+    assert effective_size(noise) == pytest.approx(8000, rel=0.1)
+    assert effective_size(slow) == pytest.approx(8000 / 19, rel=0.3)
+    assert split_rhat(noise) < 1.01 and split_rhat(noise + np.arange(4)[:, None]) > 1.3
+
+
+def test_orange_trees() -> None:
+    """Logistic growth: within a standard error of the maximum of the likelihood, each tree's asymptote
+    summed out on a grid of 20,001 points."""
+    best = {"top": (5.2441, 0.081), "spread": (0.1653, 0.053), "middle": (0.7279, 0.032), "pace": (0.3481, 0.026)}
+    rows = table("orange")
+    model = gallery_model("nonlinear_growth")
+    model.module.MOST_SWEEPS, model.module.ROUNDS = 200, 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        fit = model.fitter(seed=1, max_iter=130).fit({n: rows[n] for n in ("tree", "age", "trunk")}, init={"s2": 60.0})
+    for n, (value, error) in best.items():
+        assert abs(float(fit.params_[n]) - value) < error
+
+
+def test_networks_are_drawn_jointly_and_in_turn() -> None:
+    """A ring of five elements: frequencies against exact probabilities; each way of drawing."""
+    ring = (np.arange(5), (np.arange(5) + 1) % 5)
+    rng = np.random.default_rng(0)
+    tables = [rng.normal(size=(2, 5)), rng.normal(size=(2, 2, 5))]
+    cliques = [([("z", np.arange(5))], None), ([("z", ring[0]), ("z", ring[1])], None)]
+    levels = {"z": (2, 5)}
+    exact, _, _ = network_posterior(Network(levels, cliques), tables)
+    for joint in (True, False):
+        net = Network(levels, cliques, False)
+        if not joint:
+            net.colours = [np.array([0, 2]), np.array([1, 3]), np.array([4])]
+        state, total = {"z": np.zeros(5, int)}, np.zeros(5)
+        for _ in range(500):
+            state = draw_network((net, {"z": (5,)}), tables, state, rng)
+            total += state["z"]
+        assert np.abs(total / 500 - exact["z"][1]).max() < 0.12
