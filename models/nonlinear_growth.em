@@ -1,5 +1,5 @@
 # Trunks of orange trees: logistic growth whose asymptote differs by tree (Draper and Smith 1998; R's `Orange`).
-# Plan: the log asymptote of each tree is drawn by slice sampling (SAEM), its distribution in closed form.
+# Plan: the log asymptote of each tree is drawn by slice sampling (SAEM), its distribution in closed form, the curve by Newton.
 model NonlinearGrowth
 
 param top    : real

@@ -139,6 +139,7 @@ def test_the_header_tells_the_plan(name: str) -> None:
         NEWTON: "Newton",
         "meanfield": "mean-field",
         QUADRATURE: "quadrature",
+        "saem:slice": "slice sampling (SAEM)",
         "gradient": "numeric",
     }
     for method in {*methods.values(), *kinds.values()}:

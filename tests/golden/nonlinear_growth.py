@@ -5,7 +5,7 @@ Numbers in brackets are those of the equations that `emdsl derive` prints.
 The model:
 
     # Trunks of orange trees: logistic growth whose asymptote differs by tree (Draper and Smith 1998; R's `Orange`).
-    # Plan: the log asymptote of each tree is drawn by slice sampling (SAEM), its distribution in closed form.
+    # Plan: the log asymptote of each tree is drawn by slice sampling (SAEM), its distribution in closed form, the curve by Newton.
     model NonlinearGrowth
 
     param top    : real
