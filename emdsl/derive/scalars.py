@@ -29,6 +29,7 @@ class Symbols:
     def __init__(self) -> None:
         self.symbols: dict[Expr, sp.Symbol] = {}
         self.meaning: dict[sp.Symbol, Expr] = {}
+        self.back: dict[sp.Expr, Expr] = {}  # of compound expressions: parts that repeat come back once
 
     def of(self, e: Expr, name: str | None = None, **assumptions: bool) -> sp.Symbol:
         """The symbol of a sub-expression, made when first asked for."""
@@ -57,7 +58,14 @@ class Symbols:
         return self.of(e)
 
     def from_sympy(self, s: sp.Expr) -> Expr:
-        """Back again; every symbol must be one of ours."""
+        """Back again; every symbol must be one of ours. Raises NoValue."""
+        if s.is_Atom:
+            return self._back(s)
+        if s not in self.back:
+            self.back[s] = self._back(s)
+        return self.back[s]
+
+    def _back(self, s: sp.Expr) -> Expr:
         if isinstance(s, sp.Symbol):
             return self.meaning[s]
         if isinstance(s, sp.Rational):
