@@ -146,6 +146,8 @@ def compare(node: Any, edge: Any, first: Any, lengths: list[int], shape: tuple[i
             np.testing.assert_allclose(got.sum(tuple(range(depth - r))) if r else got, wanted, rtol=1e-8, atol=1e-11)
         if possible.all():
             np.testing.assert_array_equal(of(best[0], 0), path)
+            if not varies:
+                np.testing.assert_allclose(of(parts.sums(), -1), pair.sum(-1), rtol=1e-8, atol=1e-10)
 
 
 def test_first_positions_that_rule_out_what_looked_likely() -> None:
