@@ -37,7 +37,7 @@ def test_the_derivation_reads_as_it_did(name: str, golden: Callable[[str, str], 
 
 def check_numbers(name: str, derivation: Derivation) -> None:
     """Every line that computes carries the number of an equation; every equation of an update is computed somewhere."""
-    source = compiled(name).source
+    source = compiled(name).source.partition(BELOW)[0]
     assert silent_lines(source) == []
     known, computed, named = set(), set(), numbers_in(source)
     for k, step in enumerate(derivation.steps, 1):
@@ -220,7 +220,7 @@ def test_the_modules_run_where_emdsl_is_not(tmp_path: Path) -> None:
         fit = compiled(name).fitter(max_iter=4, tol=0, seed=5).fit(what["data"], sample_weight=what["weight"])
         assert len(alone[name]) == 5 and np.isfinite(alone[name]).all()
         drawn = any(p.method.startswith(("mcmc", "saem")) for p in compiled(name).plan.values())
-        # a chain of draws carries the last bit of a sum, which depends on where arrays lie in memory, far: its start agrees
+        # a chain of draws carries the last bit of a sum far, and that depends on where arrays lie: its start agrees
         same = slice(0, 1 if drawn else None)
         assert alone[name][same] == pytest.approx(fit.history_[same], rel=1e-9 if drawn else 0), name
 

@@ -140,12 +140,11 @@ def within_support(world: World, params: Mapping[str, Array], cells: Sequence[Ce
         near, far = values[k], values[k] + sign * 100 * (1 + abs(values[k]))
         if there(k, far):
             return sign * np.inf
-        while abs(far - near) > 1e-15 * (abs(far) + abs(near)):
+        size = 1 + abs(values[k])
+        while abs(far - near) > 1e-14 * size:
             middle = (near + far) / 2
-            if middle in (near, far):
-                break
             near, far = (middle, far) if there(k, middle) else (near, middle)
-        return float(far if abs(far) < abs(near) else near)
+        return 0.0 if abs(near) < 1e-13 * size else float(near)
 
     out = []
     for k, c in enumerate(cells):
