@@ -47,6 +47,11 @@ WORD = re.compile(r"(?<![\w.])[A-Za-z_]\w*")
 
 
 @cache
+def _tree(module: str) -> ast.Module:
+    return ast.parse(runtime_source(module))
+
+
+@cache
 def definitions() -> Mapping[str, tuple[str, frozenset[str]]]:
     """Constants, then functions and classes of the helper files: name -> (text, names it reads)."""
     constants: dict[str, tuple[str, frozenset[str]]] = {}
@@ -54,7 +59,7 @@ def definitions() -> Mapping[str, tuple[str, frozenset[str]]]:
     for module in MODULES:
         text = runtime_source(module)
         lines = text.splitlines()
-        for node in ast.parse(text).body:
+        for node in _tree(module).body:
             match node:
                 case ast.FunctionDef(name=name) | ast.ClassDef(name=name):
                     kept = others
@@ -62,8 +67,8 @@ def definitions() -> Mapping[str, tuple[str, frozenset[str]]]:
                     kept = constants
                 case _:
                     continue
-            read = frozenset(n.id for n in ast.walk(node) if isinstance(n, ast.Name))
-            kept[name] = ("\n".join(lines[node.lineno - 1 : node.end_lineno]), read)
+            block = "\n".join(lines[node.lineno - 1 : node.end_lineno])
+            kept[name] = (block, frozenset(WORD.findall(NOT_CODE.sub("", block))))
     return constants | others
 
 
@@ -73,7 +78,7 @@ def helper_names() -> frozenset[str]:
     imported = {
         alias.asname or alias.name
         for module in MODULES
-        for node in ast.parse(runtime_source(module)).body
+        for node in _tree(module).body
         if isinstance(node, ast.Import | ast.ImportFrom)
         for alias in node.names
     }
