@@ -10,11 +10,6 @@ from scipy import special
 from emdsl.families.records import Array, Form, Kernel, Record
 
 
-def xlogy0(x: Any, y: Any) -> Array:
-    """x * log(y), with 0 log 0 = 0."""
-    return np.asarray(special.xlogy(x, y))
-
-
 def _where_whole(x: Any, low: Any, high: Any, value: Any) -> Array:
     """value where x is a whole number in [low, high], else -inf."""
     with np.errstate(invalid="ignore"):

@@ -8,7 +8,7 @@ from emdsl.errors import nearest
 from emdsl.language import syntax as s
 from emdsl.language.expressions import scalar
 from emdsl.language.integers import DISCRETE
-from emdsl.language.model import Dim, Domain, DomainKind, Expr, Shape
+from emdsl.language.model import Domain, DomainKind, Expr, Shape
 from emdsl.language.positions import length
 from emdsl.language.scope import Env, wrong
 
@@ -97,13 +97,3 @@ def allows(declared: Domain, own: Domain) -> str | None:
     if own.kind == "category" and declared.kind == "count":
         return None
     return None
-
-
-def integer_bound(domain: Domain) -> Dim | None:
-    """The number of values of a bounded count, where its bound is a length."""
-    from emdsl.language.transform import as_dim
-
-    if domain.kind != "count" or domain.upper is None:
-        return None
-    upper = as_dim(domain.upper)
-    return None if upper is None else upper + Dim.of(1)

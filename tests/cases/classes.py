@@ -80,8 +80,41 @@ def _series_value(p, d):
     return mix(p["w"], table)
 
 
+TWO = """
+    model TwoClasses
+    size K = 2
+    param w : simplex[K]
+    param v : simplex[3]
+    param mu : real[K]
+    for i in I:
+        latent kind[i] ~ Categorical(w)
+        latent noise[i] ~ Categorical(v)
+        for t in T:
+            latent a[i, t] ~ Normal(mu[kind[i]], 1) if t == 0 else Normal(a[i, t-1], 0.5)
+            observed y[i, t] ~ Normal(a[i, t], [0.2, 1.0, 4.0][noise[i]])
+"""
+SPREADS = np.array([0.2, 1.0, 4.0])
+
+
+def _two(rng):
+    p = {"w": np.array([0.4, 0.6]), "v": np.array([0.2, 0.3, 0.5]), "mu": np.array([-3.0, 3.0])}
+    start = p["mu"][rng.integers(2, size=24)] + rng.normal(size=24)
+    a = start[:, None] + np.cumsum(np.c_[np.zeros(24), rng.normal(size=(24, 4)) * 0.5], 1)
+    return {"y": a + rng.normal(size=(24, 5)) * SPREADS[rng.integers(3, size=24)][:, None]}, p
+
+
+def _two_value(p, d):
+    steps = np.tril(np.ones((5, 5))) * np.array([1.0, 0.5, 0.5, 0.5, 0.5])
+    covs = [steps @ steps.T + s**2 * np.eye(5) for s in SPREADS]
+    table = np.stack([mvn(d["y"], np.full(5, m), cov) for m in p["mu"] for cov in covs], 1)
+    return mix(np.outer(p["w"], p["v"]).ravel(), table)
+
+
 HYBRID = "exact:hybrid"
 CASES = [
     Case("nested effects in classes", NESTED, _nested, _nested_value, plan=dict.fromkeys("zbc", HYBRID), near=True),
     Case("ragged series in classes", SERIES, _series, _series_value, plan={"kind": HYBRID, "a": HYBRID}, near=True),
+    Case(
+        "a series under two gates", TWO, _two, _two_value, plan=dict.fromkeys(("kind", "noise", "a"), HYBRID), near=True
+    ),
 ]
