@@ -10,6 +10,9 @@ from pathlib import Path
 for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(name, "1")
 
+# What is tested is numpy's, whether numba is installed or not; test_loops.py compares the loops that numba compiles.
+os.environ.setdefault("EMDSL_NUMBA", "off")
+
 import pytest  # noqa: E402
 from hypothesis import HealthCheck, settings  # noqa: E402
 

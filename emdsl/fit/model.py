@@ -256,12 +256,18 @@ class Model:
         return self._loaded(self._parts)
 
     def _loaded(self, parts: list[str]) -> types.ModuleType:
+        from emdsl.runtime import compiled, loops
+
         made = types.ModuleType("emdsl_generated")
         made.__name__ = f"emdsl_generated_{re.sub(r'[^0-9A-Za-z]+', '_', self.name)}_{id(made):x}"
         made.__dict__["__file__"] = f"<generated from {self.name}>"
         sys.modules[made.__name__] = made
         for part in parts:
             exec(code_of(part), made.__dict__)  # noqa: S102  (the printer's own text)
+        # loops for numba are emdsl's own, with a file beside which what is compiled is kept, once for all models
+        own: dict[str, Any] = {name: f for name, f in vars(loops).items() if isinstance(f, types.FunctionType)}
+        own |= {"compiled": compiled.compiled}
+        made.__dict__.update({name: f for name, f in own.items() if name in made.__dict__})
         return made
 
     def write(self, path: str | Path) -> None:

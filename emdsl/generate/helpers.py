@@ -23,6 +23,8 @@ MODULES = (
     "chains",
     "paths",
     "networks",
+    "compiled",
+    "loops",
     "elements",
     "steady",
     "fields",
@@ -67,7 +69,8 @@ def definitions() -> Mapping[str, tuple[str, frozenset[str]]]:
                     kept = constants
                 case _:
                     continue
-            block = "\n".join(lines[node.lineno - 1 : node.end_lineno])
+            start = min([node.lineno, *(d.lineno for d in getattr(node, "decorator_list", ()))])
+            block = "\n".join(lines[start - 1 : node.end_lineno])
             kept[name] = (block, frozenset(WORD.findall(NOT_CODE.sub("", block))))
     return constants | others
 

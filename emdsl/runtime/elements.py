@@ -15,6 +15,7 @@ import numpy as np
 from scipy import sparse
 
 from emdsl.runtime.columns import Array
+from emdsl.runtime.compiled import Meter
 from emdsl.runtime.faults import DataError
 
 LARGEST = 30_000_000  # entries of the blocks that a posterior may need
@@ -48,6 +49,7 @@ class Field:
                 self.at[latent] = (k, start)
                 start += d
         self.ready = False
+        self.meter = Meter()
         self.spots: list[list[Spot]] = []  # of each piece of J
         self.shapes: list[tuple[int, int, int]] = []  # of the same
         self.where: list[tuple[Array, Array]] = []  # of each latent: the block of an element, the places of its numbers
