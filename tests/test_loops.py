@@ -60,7 +60,7 @@ def wild(m: int, w: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 CASES = {
-    "slow": chain(500, 0.99 * TURN[:2, :2] / 0.9, np.diag([1e-3, 0.0])),  # what settles here settles late
+    "slow": chain(500, 0.99 * TURN[:2, :2] / 0.9, np.diag([0.01, 0.01])),  # what settles here settles late
     "changed": changed(20, 21, 70, 220),
     "two": chain(2, TURN, SEEN),
     "wild": wild(40, 3),
