@@ -17,6 +17,7 @@ NAMES = (
     "item_response",
     "linear_gaussian",
     "topics",
+    "variational",
     "memory",
     "compiling",
     "importing",

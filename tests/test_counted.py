@@ -96,16 +96,18 @@ def test_rows_that_are_told_apart_are_not_counted(line: str) -> None:
 
 
 def test_memory_is_in_distinct_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One number for each pair, none for each of its states; three documents of 2000 tokens have 12 pairs."""
     est = emdsl.compile(text=TOPICS).fitter(max_iter=1, seed=0)
-    normalise, shapes = est._module.normalise, []
+    norms, shapes = est._module.norms_of_rows, []
 
-    def spy(table: Any, *rest: Any) -> Any:
-        shapes.append(table.shape)
-        return normalise(table, *rest)
+    def spy(*arguments: Any) -> Any:
+        shapes.append(norms(*arguments).shape)
+        return norms(*arguments)
 
-    monkeypatch.setattr(est._module, "normalise", spy)
+    monkeypatch.setattr(est._module, "norms_of_rows", spy)
     est.fit({"w": [np.tile(np.arange(4), 500)] * 3})
-    assert set(shapes) == {(3, 12)}
+    assert set(shapes) == {(12,)}
+    assert max(np.size(v) for v in est.factors_.values()) == 12
 
 
 def test_a_sparse_table_is_its_tokens() -> None:

@@ -18,6 +18,7 @@ from emdsl.language import model as m
 
 if TYPE_CHECKING:
     from emdsl.derive.block import Block
+    from emdsl.generate.handed import Handed
     from emdsl.generate.once import Sums
 
 
@@ -38,6 +39,7 @@ class Function:
     largest: bool = False
     lookups: dict[tuple[str, str], Block] = field(default_factory=dict)  # columns of codes that lie in a chain's lanes
     sums: Sums | None = None  # what it takes from sums of data, where it may
+    handed: tuple[Handed, ...] = ()  # the factors of q whose sums over rows it reads, where it may
     drawing: bool = False
     equation: object = ""  # the number of the equation that is being printed
 
@@ -173,6 +175,8 @@ def _leaf(f: Function, name: str) -> Leaf:
         f.unpacked.setdefault(code, f'{code} = prepared["the weight"]')
         return Leaf(code, (0,))
     if name in f.plan.moments:
+        for h in f.handed:
+            h.whole |= h.q == name
         axes = f.plan.moments[name]
         stored = em.order(axes)
         code = em.namer.of(name)
@@ -226,6 +230,11 @@ def _special(f: Function, kind: str, rest: str, name: str) -> Leaf:
         axes = next(len(s.axes) for s, n in f.sums.found.items() if n == rest)
         code = em.namer.of(name)
         f.unpacked.setdefault(code, f'{code} = prepared["{f.sums.key}"]["{rest}"]')
+        return Leaf(code, tuple(range(axes)))
+    if kind == "under":
+        axes = next(len(s.axes) for h in f.handed for s, n in h.found.items() if n == rest)
+        code = em.namer.of(f"sum_{rest}")
+        f.unpacked.setdefault(code, f'{code} = factors["sum {rest}"]')
         return Leaf(code, tuple(range(axes)))
     key = f"{kind} {rest}"
     code = em.namer.of(f"{kind}:{rest}")

@@ -31,6 +31,7 @@ MODULES = (
     "gaussian",
     "tails",
     "variational",
+    "looked_up",
     "counted",
     "incomplete",
     "clouds",

@@ -13,12 +13,13 @@ from emdsl.derive.blocks import Part
 from emdsl.derive.expr import El, Ix
 from emdsl.derive.meanfield import moments_of
 from emdsl.derive.plates import home_of
-from emdsl.generate.arrays import Array
 from emdsl.generate.context import Function, counted_plate
 from emdsl.generate.estep import emit_joint_probabilities
 from emdsl.generate.expectations import rows_of_data
+from emdsl.generate.handed import Handed
 from emdsl.generate.objective import term_value
 from emdsl.generate.printer import Printer, indent
+from emdsl.generate.row_factors import row_factor_lines, sums_name, sums_of_start_lines
 from emdsl.generate.spelling import numbered
 
 
@@ -29,77 +30,40 @@ def part_name(printer: Printer, part: Part) -> str:
 
 def part_lines(printer: Printer, part: Part) -> list[str]:
     """A factor of q, given the others: its moments, and its entropy as log-normaliser less what that normalises."""
-    row = _row_of(printer, part)
-    f = printer.function() if row is None else printer.function().another(row.dim)
+    names = ", ".join(part.latents)
+    doc = f'"""q({names}): exp of the expected log joint under the other factors; its moments and entropy."""'
+    head = f"def {part_name(printer, part)}(params, prepared, factors, rng=None):"
+    h = handed_of(printer, part)
+    if h is not None:
+        head = head.replace("rng=None", f"rng=None, whole={h.whole}")
+        return [head, *indent([doc, *row_factor_lines(printer, h, part is settled_last(printer))], 1)]
+    f = printer.function()
     em = f.emitter
     for block in part.blocks:
         printer.block(f, block, stacked=False)
     emit_joint_probabilities(f, part.blocks)
-    kept = []
+    cells = []
     for key, axes in _kept(printer, part):
         stored = em.order(axes)
-        kept.append((key, stored, em.broadcast(em.contract([El(key, axes)], stored), stored).code))
+        code = em.broadcast(em.contract([El(key, axes)], stored), stored).code
+        cells.append(f'"{key}": np.array({code}),')
     with f.printing(printer.numbers.objective):
         shares = [[term_value(printer, f, t, ()) for t in terms] for terms in (part.log_norm, part.own)]
     numbers = [printer.numbers.posterior[b.name] for b in part.blocks]
-    if row is None:
-        cells = [f'"{key}": np.array({code}),' for key, _, code in kept]
-        log_norm, own = (em.sum(s).code if s else "0.0" for s in shares)
-        body = [*em.lines, *numbered([f"normaliser = {log_norm}"], printer.numbers.objective)]
-        body += numbered([f"entropy = normaliser - ({own})"], printer.numbers.objective)
-        lines = ['sizes = prepared["the sizes"]', *f.prologue(), *em.outer, *body]
-    else:
-        cells, chunked = _in_chunks(printer, f, part, row, kept, shares)
-        lines = ['sizes = prepared["the sizes"]', *f.prologue(), *em.outer, *chunked]
+    log_norm, own = (em.sum(s).code if s else "0.0" for s in shares)
+    body = [*em.lines, *numbered([f"normaliser = {log_norm}"], printer.numbers.objective)]
+    body += numbered([f"entropy = normaliser - ({own})"], printer.numbers.objective)
+    lines = ['sizes = prepared["the sizes"]', *f.prologue(), *em.outer, *body]
     lines += ["return {", *indent(numbered(cells, *numbers), 1)]
     if part is settled_last(printer):
         lines.append(f'    "normaliser {part.latents[0]}": float(normaliser),')
     lines += [f'    "entropy {part.latents[0]}": float(entropy),', "}"]
-    names = ", ".join(part.latents)
-    doc = f'"""q({names}): exp of the expected log joint under the other factors; its moments and entropy."""'
-    head = f"def {part_name(printer, part)}(params, prepared, factors, rng=None):"
     return [head, *indent([doc, *lines], 1)]
 
 
-def _row_of(printer: Printer, part: Part) -> Ix | None:
-    """The plate whose elements are independent in this factor, and whose probabilities are all that is kept of them."""
-    homes = {b.home for b in part.blocks}
-    simple = all(b.states and not (b.chain or b.network or b.gates or b.field or b.neighbours) for b in part.blocks)
-    if not simple or len(homes) != 1 or len(part.blocks) != 1 or part.blocks[0].gaussian is not None:
-        return None
-    (home,) = homes
-    if len(home) != 1 or home[0].dim not in printer.rows:
-        return None
-    keys = _kept(printer, part)
-    return home[0] if all(k.startswith("q:") and axes[-1] == home[0] for k, axes in keys) else None
-
-
-def _in_chunks(
-    printer: Printer, f: Function, part: Part, row: Ix, kept: Sequence[tuple[str, tuple[Ix, ...], str]],
-    shares: Sequence[Sequence[Array]],
-) -> tuple[list[str], list[str]]:  # fmt: skip
-    """The cells of the result and the lines that fill them, a chunk of rows after the other."""
-    em, number = f.emitter, printer.numbers.objective
-    where = [printer.numbers.posterior[b.name] for b in part.blocks]
-    outs = [em.namer.fresh(f"all_{code}") for _, _, code in kept]
-    em.chunk = None
-    shapes = [
-        f"({', '.join(em.size(i.dim) for i in stored)}{',' if len(stored) == 1 else ''})" for _, stored, _ in kept
-    ]
-    states = " * ".join(em.size(s.dim) for s in part.blocks[0].states)
-    em.chunk = row.dim
-    log_norm, own = ([v.code for v in s if v.inner] for s in shares)
-    fixed_norm, fixed_own = (" + ".join(f"({v.code})" for v in s if not v.inner) or "0.0" for s in shares)
-    lines = [f"{out} = np.empty({shape})" for out, shape in zip(outs, shapes, strict=True)]
-    lines += numbered([f"normaliser = {fixed_norm}", f"entropy = normaliser - ({fixed_own})"], number)
-    inside = [f"{em.namer.rows} = row_count(rows)", *em.lines]
-    inside += numbered([f"{o}[..., rows] = {code}" for o, (_, _, code) in zip(outs, kept, strict=True)], *where)
-    inside += numbered([f"part_of_normaliser = {' + '.join(log_norm) or '0.0'}"], number)
-    inside += numbered(["normaliser += part_of_normaliser"], number)
-    inside += numbered([f"entropy += part_of_normaliser - ({' + '.join(own) or '0.0'})"], number)
-    size = f"max(512, min(8192, 2**16 // ({states})))"
-    lines += [f"for rows in chunks({em.size(row.dim)}, {size}):", *indent(inside, 1)]
-    return [f'"{key}": {out},' for out, (key, _, _) in zip(outs, kept, strict=True)], lines
+def handed_of(printer: Printer, part: Part) -> Handed | None:
+    """What is read of a factor as sums over its rows; None where its rows are not independent."""
+    return next((h for h in printer.handed if h.part is part), None)
 
 
 def settled_last(printer: Printer) -> Part | None:
@@ -110,12 +74,12 @@ def settled_last(printer: Printer) -> Part | None:
 
 def _kept(printer: Printer, part: Part) -> list[tuple[str, tuple[Ix, ...]]]:
     """The arrays of a factor that anyone reads, and their axes."""
-    wanted = printer.plan.moments
+    wanted, h = printer.plan.moments, handed_of(printer, part)
     return [
         (key, axes)
         for b in part.blocks
         for key, axes in moments_of(b, printer.plan.joint.model).items()
-        if key in wanted
+        if key in wanted and (h is None or h.whole or key != h.q)
     ]
 
 
@@ -131,7 +95,11 @@ def start_lines(printer: Printer) -> list[str]:
     homes = {b.name: len(home_of(printer.plan.joint.model.variable(b.name))) for b in discrete if len(b.latents) == 1}
     given = [f'put(factors, given, "{n}", "q:{n}", {plates}{_which(printer, n)})' for n, plates in homes.items()]
     lines = ['sizes = prepared["the sizes"]', *f.prologue(), *f.emitter.outer, "factors = {", *indent(cells, 1), "}"]
-    lines += [*given, "refuse_factors(given)", *after, "return factors"]
+    lines += [*given, "refuse_factors(given)", *after]
+    for h in printer.handed:
+        lines += [f'factors.update({sums_name(h)}(prepared, factors["{h.q}"]))'] if h.found else []
+        lines += [] if h.whole else [f'del factors["{h.q}"]']
+    lines.append("return factors")
     doc = '"""Factors of q to sweep from: seeded divisions of discrete latents, plain members of families near 1."""'
     return ["def start(params, data, prepared, rng, given):", *indent([doc, *lines], 1)]
 
@@ -227,6 +195,7 @@ def settle_lines(printer: Printer) -> list[str]:
         '"""Factors of q: sweeps until the bound stays; those of the population as they were `learned`, where given."""'
     )
     shared = [k for p in printer.plan.elimination.parts if is_shared(printer, p) for k, _ in _kept(printer, p)]
+    shared += [f"sum {n}" for h in printer.handed if is_shared(printer, h.part) for n in h.found.values()]
     shared += [f"entropy {p.latents[0]}" for p in printer.plan.elimination.parts if is_shared(printer, p)]
     names = ", ".join(f'"{k}"' for k in shared)
     lines = ["factors = start(params, data, prepared, np.random.default_rng(0), {})"]
@@ -275,6 +244,7 @@ def functions_of_meanfield(printer: Printer) -> Sequence[list[str]]:
         return []
     return [
         *(part_lines(printer, p) for p in printer.plan.elimination.parts),
+        *(sums_of_start_lines(printer, h) for h in printer.handed),
         whole_bound_lines(printer),
         start_lines(printer),
         settle_lines(printer),

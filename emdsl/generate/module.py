@@ -89,19 +89,21 @@ def names_of_runtime(runtime: str) -> frozenset[str]:
 
 def module_functions(printer: Printer) -> list[list[str]]:
     """The module's functions in order, each as its lines."""
-    stacks = [s.function for s in printer.stacks]
-    networks = [
-        network_lines(printer.inference, b, printer.numbers.posterior[b.name])
-        for b in printer.plan.elimination.blocks
-        if b.network
-    ]
+    functions_of_meanfield(printer)  # which sums its factors read of one another
     after = [
-        *functions_of_meanfield(printer), *(density_lines(printer, c) for c in printer.plan.joint.clouds),
+        *(density_lines(printer, c) for c in printer.plan.joint.clouds),
         finer_lines(printer), *functions_of_draws(printer), expectations_lines(printer), once_lines(printer),
         e_step_lines(printer), m_step_lines(printer), refine_lines(printer), log_prior_lines(printer),
         posterior_lines(printer), path_lines(printer), rows_lines(printer), initial_lines(printer),
         initial_by_draws(printer),
     ]  # fmt: skip
+    after = [*functions_of_meanfield(printer), *after]
+    stacks = [s.function for s in (*printer.stacks, *printer.row_stacks.values())]
+    networks = [
+        network_lines(printer.inference, b, printer.numbers.posterior[b.name])
+        for b in printer.plan.elimination.blocks
+        if b.network
+    ]
     sums = [sums_lines(printer.row_function(), printer.sums), moments_lines(printer)]  # that were read above
     made = [default_lines(printer), reference_lines(printer), *stacks, *networks, *sums, prepare_lines(printer), *after]
     return [lines for lines in made if lines]

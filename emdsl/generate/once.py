@@ -10,6 +10,7 @@ from emdsl.derive.expr import El, Expr, Ix
 from emdsl.derive.once import DataSum, Known, taken_out
 from emdsl.derive.statistics import readable_name
 from emdsl.generate.context import Function
+from emdsl.generate.handed import from_sums
 from emdsl.generate.spelling import numbered
 
 SUMS, MOMENTS = "the sums", "the moments"
@@ -36,7 +37,9 @@ class Sums:
 
 
 def summed_once(f: Function, factors: Sequence[Expr], out: Sequence[Ix]) -> list[Expr]:
-    """The factors of a product that is summed over all indices but `out`, its sum of data taken from `prepared`."""
+    """The factors of a product that is summed over all indices but `out`: its sum under a factor of q taken from there,
+    its sum of data from `prepared`."""
+    factors = from_sums(f, factors, out)
     got = None if f.sums is None else taken_out(factors, out, f.sums.known)
     if got is None:
         return list(factors)

@@ -14,6 +14,7 @@ from emdsl.generate.clouds import cloud_fields
 from emdsl.generate.context import Function, counted_plate
 from emdsl.generate.fields import field_fields
 from emdsl.generate.gaussian import gaussian_fields
+from emdsl.generate.meanfield import part_name
 from emdsl.generate.printer import Printer
 from emdsl.generate.spelling import numbered
 
@@ -23,6 +24,7 @@ def posterior_lines(printer: Printer) -> list[str]:
     if printer.plan.draws is not None and not printer.plan.elimination.blocks:
         return []
     f = printer.reader()
+    f.handed = ()
     em = f.emitter
     entries: list[tuple[str, str, Array]] = []  # latent, field, array with rows last
     clouds = {c.name: c for c in printer.plan.joint.clouds}
@@ -50,7 +52,11 @@ def posterior_lines(printer: Printer) -> list[str]:
     lines += ["return {", *_results(printer, entries, parts), "}"]
     doc = '"""Posterior of each latent at these parameters: plates first, then its own axes."""'
     if printer.plan.elimination.parts:
-        lines = ["factors = settle(params, data, prepared, learned) if factors is None else factors", *lines]
+        first = ["factors = settle(params, data, prepared, learned) if factors is None else factors"]
+        for h in printer.handed:
+            call = f"{part_name(printer, h.part)}(params, prepared, factors, whole=True)"
+            first += [f'if "{h.q}" not in factors:', f"    factors = {{**factors, **{call}}}"]
+        lines = [*first, *lines]
         head = "def posterior(params, data, prepared, factors=None, learned=None):"
         return [head, *("    " + line for line in (doc, *lines))]
     name = "posterior_given" if printer.plan.draws is not None else "posterior"

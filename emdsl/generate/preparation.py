@@ -30,6 +30,7 @@ from emdsl.generate.networks import network_size
 from emdsl.generate.numeric import bounds
 from emdsl.generate.once import MOMENTS, made
 from emdsl.generate.printer import Printer
+from emdsl.generate.row_factors import table_line
 from emdsl.generate.spec import missing_policy, nested
 from emdsl.generate.spelling import numbered
 from emdsl.language import model as m
@@ -123,11 +124,15 @@ def prepare_lines(printer: Printer) -> list[str]:
         lines.append('out["the weight"] = np.ones(n) if data.weights is None else np.asarray(data.weights, float)')
     if printer.chunk:
         lines.append(f'out["the chunks"] = chunks({_size(printer.chunk)}, {_chunk_size(printer)})')
-    if printer.stacks:
-        if not printer.chunk:
+    lines += [table_line(h) for h in printer.handed if h.tables is not None]
+    if printer.row_stacks:
+        (stack,) = printer.row_stacks.values()
+        lines.append(f'out["the chunks"] = chunks({_size(stack.row.dim)}, {_chunk_size(printer)})')
+    if printer.stacks or printer.row_stacks:
+        if not (printer.chunk or printer.row_stacks):
             lines.append(f'out["the chunks"] = [slice(0, {_size(printer.stacks[0].row.dim)})]')
         lines.append('out["the features"] = {}')
-    for stack in printer.stacks:
+    for stack in (*printer.stacks, *printer.row_stacks.values()):
         lines += fold_lines(stack, _size)
         name = stack.function[0].split("(")[0].removeprefix("def ")
         numbers = f"({_height(printer)}) * {_size(stack.row.dim)}"
@@ -260,7 +265,9 @@ def _chunk_size(printer: Printer) -> str:
 
 def _height(printer: Printer) -> str:
     """Code of the number of features."""
-    return " + ".join(f.width(_size) for s in printer.stacks for f in s.features) or "8"
+    return (
+        " + ".join(f.width(_size) for s in (*printer.stacks, *printer.row_stacks.values()) for f in s.features) or "8"
+    )
 
 
 def _ragged(model: m.ModelText) -> list[str]:

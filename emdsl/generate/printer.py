@@ -13,9 +13,10 @@ from emdsl.derive.numbering import numbers
 from emdsl.derive.once import known_data
 from emdsl.derive.plan import Plan
 from emdsl.generate.clouds import block_of, density_name, emit_points
-from emdsl.generate.context import Function, chunk_dimension, function, row_dimensions
+from emdsl.generate.context import Function, chunk_dimension, function, row_dimensions, size_expression
 from emdsl.generate.estep import emit_block, emit_joint_probabilities
 from emdsl.generate.features import Stacked
+from emdsl.generate.handed import Handed, handed_parts
 from emdsl.generate.helpers import helper_names
 from emdsl.generate.once import MOMENTS, Sums
 
@@ -34,12 +35,15 @@ class Printer:
         self.once = None if isinstance(found, str) else found
         self.sums, self.moments = Sums(known), Sums(known, MOMENTS)
         self.numbers = numbers(plan)  # of the derivation's equations, which comments name
+        self.handed = handed_parts(plan, self.rows) if plan.elimination.parts else ()
+        self.row_stacks: dict[str, Stacked] = {}  # of a factor of q: the features of its rows
         self.inference, self.stacks = self._inference()
 
     def function(self) -> Function:
         """An empty function of this module."""
         f = function(self.plan, self.helpers, self.chunk, self.rows)
         f.sums = self.sums if self.once is None else None  # where rows are needed only with gaps, all is left to them
+        f.handed = self.handed
         return f
 
     def row_function(self) -> Function:
@@ -79,6 +83,22 @@ class Printer:
         if stack is not None:
             stack.function.insert(2, f"    # ({number}) the data's part of the log joint of {names}")
         return stack
+
+    def stacked(self, f: Function, h: Handed) -> Stacked | None:
+        """The lines of a factor of q in chunks of rows; of one such factor what rows enter through is kept."""
+        first = next((n for n in self.row_stacks), h.block.name) == h.block.name
+        stack = self.block(f, h.block, first)
+        if stack is not None:
+            self.row_stacks[h.block.name] = stack
+        return stack
+
+    def chunks_of(self, h: Handed) -> str:
+        """Code of the chunks of rows of a factor of q."""
+        if h.block.name in self.row_stacks:
+            return 'prepared["the chunks"]'
+        size = size_expression
+        states = " * ".join(size(s.dim) for s in h.block.states)
+        return f"chunks({size(h.row.dim)}, max(512, min(8192, 2**16 // ({states}))))"
 
     def _told(self, f: Function, start: int, block: Block) -> None:
         """The comment above the lines of a block, if there are any, names its number."""

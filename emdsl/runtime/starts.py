@@ -41,12 +41,13 @@ def seeded(q: Array, states: int, data: Sequence[Any], rng: np.random.Generator,
         counted = np.ones(n, bool) if weight is None or not weight.any() else weight > 0
         sd = z[:, counted].std(axis=1)
         z = (z[sd > 0] - z[sd > 0][:, counted].mean(axis=1, keepdims=True)) / sd[sd > 0, None]
-        pick, distances = int(rng.choice(np.flatnonzero(counted))), []
-        for _ in range(k):
-            distances.append(((z - z[:, [pick]]) ** 2).sum(0) + 1e-9 * rng.random(n))
-            nearest = np.min(distances, axis=0) * counted
+        pick, shortest = int(rng.choice(np.flatnonzero(counted))), np.full(n, np.inf)
+        for state in range(k):
+            distance = ((z - z[:, [pick]]) ** 2).sum(0) + 1e-9 * rng.random(n)
+            choice[distance < shortest] = state
+            np.minimum(shortest, distance, out=shortest)
+            nearest = shortest * counted
             pick = int(rng.choice(n, p=nearest / nearest.sum()))
-        choice = np.argmin(distances, axis=0)
     soft = np.full((k, n), 0.1 / k)
     soft[choice, np.arange(n)] += 0.9
     return soft.reshape(q.shape)

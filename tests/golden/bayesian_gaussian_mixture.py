@@ -148,6 +148,22 @@ def reference(data):
     }
 
 
+def features_of_z(prepared, rows):
+    """What the rows enter through: products of data, one row of the result each."""
+    # (7) the data's part of the log joint of z
+    sizes = prepared["the sizes"]
+    n_rows = row_count(rows)
+    present_x = prepared["present x"]
+    D = sizes["D"]
+    x = prepared["x"]
+    features = np.empty((2 + D * (D + 1) // 2 + D, n_rows))
+    features[0:1] = 1.0
+    features[1:2] = present_x[rows]
+    pairs(x[:, rows], features[2:2 + D * (D + 1) // 2])
+    features[2 + D * (D + 1) // 2:2 + D * (D + 1) // 2 + D] = x[:, rows]
+    return features
+
+
 def prepare(data, reference):
     """What is computed once: centred data with rows last, masks, weights, and the chunks of rows."""
     sizes = dict(data.sizes)
@@ -158,6 +174,9 @@ def prepare(data, reference):
     n = sizes["N"]
     out["the weights are even"] = data.weights is None
     out["the weight"] = np.ones(n) if data.weights is None else np.asarray(data.weights, float)
+    out["the chunks"] = chunks((sizes["N"]), max(512, min(8192, 2**20 // max(10 * (1 + 1 + (sizes["D"]) * ((sizes["D"]) + 1) // 2 + (sizes["D"]) + 2 * (sizes["K"])), (1 + 1 + (sizes["D"]) * ((sizes["D"]) + 1) // 2 + (sizes["D"])) * (sizes["K"])))))
+    out["the features"] = {}
+    out["the features"] |= cached_features(out, features_of_z, (1 + 1 + (sizes["D"]) * ((sizes["D"]) + 1) // 2 + (sizes["D"])) * (sizes["N"]))
     out["the scale"] = out["the spread"] = data_scale([])
     return out
 
@@ -166,14 +185,13 @@ def factor_of_weights(params, prepared, factors, rng=None):
     """q(weights): exp of the expected log joint under the other factors; its moments and entropy."""
     sizes = prepared["the sizes"]
     a0 = prepared["a0"]
-    q_z = factors["q:z"]
-    weight = prepared["the weight"]
+    sum_z = factors["sum z"]
     # (4) what the posterior of weights takes from the parameters
-    eta_log_weights = (a0 - 1) + (q_z @ weight)
+    eta_log_weights = (a0 - 1) + sum_z
     log_z_weights, moments_weights = dirichlet_posterior(eta_log_weights, axis=0)
     # (4) natural parameters of the posterior of weights (Dirichlet); its moments and log-normaliser
     normaliser = log_z_weights  # (8)
-    entropy = normaliser - (((a0 - 1) * moments_weights["log"].sum()) + (weight @ (q_z.T @ moments_weights["log"])))  # (8)
+    entropy = normaliser - (((a0 - 1) * moments_weights["log"].sum()) + (moments_weights["log"] @ sum_z))  # (8)
     return {
         "E:weights:log": np.array(moments_weights["log"]),  # (4)
         "E:weights:id": np.array(moments_weights["id"]),  # (4)
@@ -185,29 +203,25 @@ def factor_of_weights(params, prepared, factors, rng=None):
 def factor_of_mean_prec(params, prepared, factors, rng=None):
     """q(mean, prec): exp of the expected log joint under the other factors; its moments and entropy."""
     sizes = prepared["the sizes"]
-    present_x = prepared["present x"]
-    q_z = factors["q:z"]
-    weight = prepared["the weight"]
-    x = prepared["x"]
+    sum_z_n_x = factors["sum z_n_x"]
+    sum_z_x = factors["sum z_x"]
     D = sizes["D"]
+    sum_z_x_x = factors["sum z_x_x"]
     # (5) what the posterior of mean takes from the parameters
-    part = present_x * weight
-    part_2 = x * weight
-    h_mean = (q_z @ part_2.T).T
-    variance_mean = -0.5 / (((-0.5) * (q_z @ part)) - 0.05)
+    h_mean = sum_z_x.T
+    variance_mean = -0.5 / (((-0.5) * sum_z_n_x) - 0.05)
     location_mean = h_mean * variance_mean
     fit_mean = h_mean[:, None, :] * location_mean
     log_norm_mean = 0.5 * D * np.log(2 * np.pi * variance_mean)
     # (6) what the posterior of prec takes from the parameters
-    eta_logdet_prec = (0.5) + ((0.5) * (q_z @ part))
-    part_3 = x[:, None, :] * part_2
-    eta_id_prec = ((-0.5) * ((np.arange(D)[:, None] == np.arange(D)) + 0.0))[:, :, None] + ((-0.5) * np.tensordot(q_z, part_3, ([1], [2]))).transpose(2, 1, 0) + ((0.5) * fit_mean)
+    eta_logdet_prec = (0.5) + ((0.5) * sum_z_n_x)
+    eta_id_prec = ((-0.5) * ((np.arange(D)[:, None] == np.arange(D)) + 0.0))[:, :, None] + ((-0.5) * sum_z_x_x).transpose(1, 2, 0) + ((0.5) * fit_mean)
     log_z_prec, moments_prec = wishart_posterior(eta_logdet_prec, eta_id_prec, axes=(0, 1))
-    part_4 = location_mean * (q_z @ part)  # (8)
+    part = location_mean * sum_z_n_x  # (8)
     # (5) mean: its precision is a matrix of another latent times a number; its mean, and 1 / that number
     # (6) natural parameters of the posterior of prec (Wishart); its moments and log-normaliser
     normaliser = log_norm_mean.sum() + log_z_prec.sum()  # (8)
-    entropy = normaliser - (moments_prec["logdet"].sum() + ((-0.5) * np.einsum("aab->ab", moments_prec["id"]).sum()) + ((-0.05) * np.tensordot(location_mean, np.einsum("ab,acb->cb", location_mean, moments_prec["id"]), ([0, 1], [0, 1]))) + ((-0.05) * D * variance_mean.sum()) + ((0.5) * (part @ (q_z.T @ moments_prec["logdet"]))) + ((-0.5) * np.tensordot(part_3, np.tensordot(q_z, moments_prec["id"], ([0], [2])), ([0, 1, 2], [2, 1, 0]))) + np.tensordot(np.einsum("ab,cab->cb", location_mean, moments_prec["id"]), q_z @ part_2.T, ([0, 1], [1, 0])) + ((-0.5) * np.tensordot(part_4, np.einsum("ab,cab->cb", location_mean, moments_prec["id"]), ([0, 1], [0, 1]))) + ((-0.5) * D * (part @ (q_z.T @ variance_mean))))  # (8)
+    entropy = normaliser - (moments_prec["logdet"].sum() + ((-0.5) * np.einsum("aab->ab", moments_prec["id"]).sum()) + ((-0.05) * np.tensordot(location_mean, np.einsum("ab,acb->cb", location_mean, moments_prec["id"]), ([0, 1], [0, 1]))) + ((-0.05) * D * variance_mean.sum()) + ((0.5) * (moments_prec["logdet"] @ sum_z_n_x)) + ((-0.5) * np.tensordot(moments_prec["id"], sum_z_x_x, ([0, 1, 2], [1, 2, 0]))) + np.tensordot(sum_z_x, np.einsum("ab,cab->cb", location_mean, moments_prec["id"]), ([0, 1], [1, 0])) + ((-0.5) * np.tensordot(part, np.einsum("ab,cab->cb", location_mean, moments_prec["id"]), ([0, 1], [0, 1]))) + ((-0.5) * D * (variance_mean @ sum_z_n_x)))  # (8)
     return {
         "location:mean": np.array(location_mean),  # (5), (6)
         "variance:mean": np.array(variance_mean),  # (5), (6)
@@ -220,56 +234,82 @@ def factor_of_mean_prec(params, prepared, factors, rng=None):
     }
 
 
-def factor_of_z(params, prepared, factors, rng=None):
+def factor_of_z(params, prepared, factors, rng=None, whole=False):
     """q(z): exp of the expected log joint under the other factors; its moments and entropy."""
     sizes = prepared["the sizes"]
     K = sizes["K"]
     E_weights_log = factors["E:weights:log"]
-    present_x = prepared["present x"]
     E_prec_logdet = factors["E:prec:logdet"]
     D = sizes["D"]
-    x = prepared["x"]
-    E_prec_id = factors["E:prec:id"]
     location_mean = factors["location:mean"]
+    E_prec_id = factors["E:prec:id"]
     variance_mean = factors["variance:mean"]
     weight = prepared["the weight"]
     N = sizes["N"]
     # (7) what the posterior of z takes from the parameters
-    part_3 = np.einsum("ab,cab->cb", location_mean, E_prec_id)
-    part_4 = np.einsum("ab,acb->cb", location_mean, E_prec_id)
-    part_5 = np.einsum("ab,ab->b", location_mean, part_4)
-    all_q_z = np.empty((K, N))
-    normaliser = 0.0  # (8)
-    entropy = normaliser - (0.0)  # (8)
-    for rows in chunks(N, max(512, min(8192, 2**16 // (K)))):
+    t = np.einsum("ab,acb->cb", location_mean, E_prec_id)
+    t_2 = np.einsum("ab,ab->b", location_mean, t)
+    t_3 = np.einsum("ab,cab->cb", location_mean, E_prec_id)
+    coefficients = np.concatenate([E_weights_log.reshape(K, -1), (((-0.5) * D * (math.log(2) + math.log(np.pi))) + ((0.5) * E_prec_logdet) + ((-0.5) * t_2) + ((-0.5) * D * variance_mean)).reshape(K, -1), packed(((-0.5) * E_prec_id).transpose(2, 0, 1)).reshape(K, -1), t_3.T.reshape(K, -1)], axis=1)
+    all_z = np.empty((K, N)) if whole else None
+    normaliser = 0.0
+    sums_z = 0.0
+    for rows in prepared["the chunks"]:
         n_rows = row_count(rows)
         # (7) log joint of z with its data, for every state; then its posterior and log-normaliser
-        log_z = np.zeros((K, n_rows,))
-        part = present_x[rows] * E_prec_logdet[:, None]
-        log_z += ((0.5) * part)
-        log_z += ((-0.5) * D * (math.log(2) + math.log(np.pi)) * present_x[rows])
-        part_2 = x[:, rows][:, None, :] * x[:, rows]
-        log_z += ((-0.5) * np.tensordot(E_prec_id, part_2, ([0, 1], [0, 1])))
-        log_z += (x[:, rows].T @ part_3).T
-        part_6 = present_x[rows] * part_5[:, None]
-        log_z += ((-0.5) * part_6)
-        part_7 = present_x[rows] * variance_mean[:, None]
-        log_z += ((-0.5) * D * part_7)
-        log_z += E_weights_log[:, None]
+        features_2 = row_features(prepared, rows, features_of_z)
+        log_z = coefficients @ features_2
         q_z, log_z_z = normalise(log_z, 1)
-        part_8 = present_x[rows] * weight[rows]  # (8)
-        part_9 = present_x[rows] * q_z.sum(axis=0)  # (8)
-        part_10 = x[:, rows] * weight[rows]  # (8)
-        part_11 = x[:, rows][:, None, :] * part_10  # (8)
-        part_12 = location_mean * (q_z @ part_8)  # (8)
-        all_q_z[..., rows] = q_z  # (7)
-        part_of_normaliser = log_z_z @ weight[rows]  # (8)
-        normaliser += part_of_normaliser  # (8)
-        entropy += part_of_normaliser - (weight[rows] @ (E_weights_log @ q_z) + (0.5) * (part_8 @ (E_prec_logdet @ q_z)) + (-0.5) * D * (math.log(2) + math.log(np.pi)) * (weight[rows] @ part_9) + (-0.5) * np.tensordot(part_11, np.tensordot(E_prec_id, q_z, ([2], [0])), ([0, 1, 2], [1, 0, 2])) + np.tensordot(part_3, q_z @ part_10.T, ([0, 1], [1, 0])) + (-0.5) * np.tensordot(part_12, part_3, ([0, 1], [0, 1])) + (-0.5) * D * (part_8 @ (variance_mean @ q_z)))  # (8)
-    return {
-        "q:z": all_q_z,  # (7)
+        q_z_weighted = q_z if prepared["the weights are even"] else q_z * weight[rows]
+        sums_z = sums_z + q_z_weighted @ features_2.T
+        if whole:
+            all_z[..., rows] = q_z
+        normaliser += (log_z_z @ weight[rows])  # (8)
+    sum_z = sums_z[:, 0:1].reshape(K)  # (7)
+    sum_z_n_x = sums_z[:, 1:2].reshape(K)  # (7)
+    sum_z_x = sums_z[:, 2 + D * (D + 1) // 2:2 + D * (D + 1) // 2 + D].reshape(K, D)  # (7)
+    sum_z_x_x = unpacked(sums_z[:, 2:2 + D * (D + 1) // 2], D)  # (7)
+    part = location_mean * sum_z_n_x  # (8)
+    entropy = normaliser - ((E_weights_log @ sum_z) + ((0.5) * (E_prec_logdet @ sum_z_n_x)) + ((-0.5) * D * (math.log(2) + math.log(np.pi)) * sum_z_n_x.sum()) + ((-0.5) * np.tensordot(E_prec_id, sum_z_x_x, ([0, 1, 2], [1, 2, 0]))) + np.tensordot(sum_z_x, np.einsum("ab,cab->cb", location_mean, E_prec_id), ([0, 1], [1, 0])) + ((-0.5) * np.tensordot(part, np.einsum("ab,cab->cb", location_mean, E_prec_id), ([0, 1], [0, 1]))) + ((-0.5) * D * (variance_mean @ sum_z_n_x)))  # (8)
+    out = {
+        "sum z": sum_z,  # (7)
+        "sum z_n_x": sum_z_n_x,  # (7)
+        "sum z_x": sum_z_x,  # (7)
+        "sum z_x_x": sum_z_x_x,  # (7)
         "normaliser z": float(normaliser),
         "entropy z": float(entropy),
+    }
+    if whole:
+        out["q:z"] = all_z
+    return out
+
+
+def sums_under_z(prepared, q):
+    """Sums over rows under these probabilities of their states: (*states, rows)."""
+    sizes = prepared["the sizes"]
+    weight = prepared["the weight"]
+    present_x = prepared["present x"]
+    x = prepared["x"]
+    N = sizes["N"]
+    sum_z = 0.0
+    sum_z_n_x = 0.0
+    sum_z_x = 0.0
+    sum_z_x_x = 0.0
+    for rows in chunks(N, 8192):  # (7)
+        n_rows = row_count(rows)
+        q_z = q[..., rows]
+        sum_z = sum_z + weight[rows] @ q_z.T  # (7)
+        part = weight[rows] * present_x[rows]  # (7)
+        sum_z_n_x = sum_z_n_x + q_z @ part  # (7)
+        part_2 = weight[rows] * x[:, rows]  # (7)
+        sum_z_x = sum_z_x + q_z @ part_2.T  # (7)
+        part_3 = x[:, rows][:, None, :] * part_2  # (7)
+        sum_z_x_x = sum_z_x_x + np.tensordot(q_z, part_3, ([1], [2])).transpose(0, 2, 1)  # (7)
+    return {
+        "sum z": sum_z,
+        "sum z_n_x": sum_z_n_x,
+        "sum z_x": sum_z_x,
+        "sum z_x_x": sum_z_x_x,
     }
 
 
@@ -284,16 +324,12 @@ def whole_bound(params, prepared, factors):
     D = sizes["D"]
     location_mean = factors["location:mean"]
     variance_mean = factors["variance:mean"]
-    q_z = factors["q:z"]
-    weight = prepared["the weight"]
-    present_x = prepared["present x"]
-    x = prepared["x"]
+    sum_z = factors["sum z"]
+    sum_z_n_x = factors["sum z_n_x"]
+    sum_z_x_x = factors["sum z_x_x"]
+    sum_z_x = factors["sum z_x"]
     t = special.gammaln((((0.5) * D) + 1 + ((-0.5) * np.arange(D))))  # (8)
-    part = present_x * weight  # (8)
-    part_2 = present_x * q_z.sum(axis=0)  # (8)
-    part_3 = x * weight  # (8)
-    part_4 = x[:, None, :] * part_3  # (8)
-    part_5 = location_mean * (q_z @ part)  # (8)
+    part = location_mean * sum_z_n_x  # (8)
     log_likelihood = 0.0
     log_likelihood += special.gammaln((K * a0))  # (8)
     log_likelihood += -K * special.gammaln(a0)  # (8)
@@ -307,13 +343,13 @@ def whole_bound(params, prepared, factors):
     log_likelihood += (-0.5) * K * D * (math.log(2) + math.log(np.pi))  # (8)
     log_likelihood += (-0.05) * np.tensordot(location_mean, np.einsum("ab,acb->cb", location_mean, E_prec_id), ([0, 1], [0, 1]))  # (8)
     log_likelihood += (-0.05) * D * variance_mean.sum()  # (8)
-    log_likelihood += weight @ (E_weights_log @ q_z)  # (8)
-    log_likelihood += (0.5) * (part @ (E_prec_logdet @ q_z))  # (8)
-    log_likelihood += (-0.5) * D * (math.log(2) + math.log(np.pi)) * (weight @ part_2)  # (8)
-    log_likelihood += (-0.5) * np.tensordot(part_4, np.tensordot(E_prec_id, q_z, ([2], [0])), ([0, 1, 2], [1, 0, 2]))  # (8)
-    log_likelihood += np.tensordot(np.einsum("ab,cab->cb", location_mean, E_prec_id), q_z @ part_3.T, ([0, 1], [1, 0]))  # (8)
-    log_likelihood += (-0.5) * np.tensordot(part_5, np.einsum("ab,cab->cb", location_mean, E_prec_id), ([0, 1], [0, 1]))  # (8)
-    log_likelihood += (-0.5) * D * (part @ (variance_mean @ q_z))  # (8)
+    log_likelihood += E_weights_log @ sum_z  # (8)
+    log_likelihood += (0.5) * (E_prec_logdet @ sum_z_n_x)  # (8)
+    log_likelihood += (-0.5) * D * (math.log(2) + math.log(np.pi)) * sum_z_n_x.sum()  # (8)
+    log_likelihood += (-0.5) * np.tensordot(E_prec_id, sum_z_x_x, ([0, 1, 2], [1, 2, 0]))  # (8)
+    log_likelihood += np.tensordot(sum_z_x, np.einsum("ab,cab->cb", location_mean, E_prec_id), ([0, 1], [1, 0]))  # (8)
+    log_likelihood += (-0.5) * np.tensordot(part, np.einsum("ab,cab->cb", location_mean, E_prec_id), ([0, 1], [0, 1]))  # (8)
+    log_likelihood += (-0.5) * D * (variance_mean @ sum_z_n_x)  # (8)
     log_likelihood += factors["entropy weights"]  # (8)
     log_likelihood += factors["entropy mean"]  # (8)
     log_likelihood += factors["entropy z"]  # (8)
@@ -340,6 +376,8 @@ def start(params, data, prepared, rng, given):
     }
     put(factors, given, "z", "q:z", 1)
     refuse_factors(given)
+    factors.update(sums_under_z(prepared, factors["q:z"]))
+    del factors["q:z"]
     return factors
 
 
@@ -411,6 +449,8 @@ def log_prior(params, prepared):
 def posterior(params, data, prepared, factors=None, learned=None):
     """Posterior of each latent at these parameters: plates first, then its own axes."""
     factors = settle(params, data, prepared, learned) if factors is None else factors
+    if "q:z" not in factors:
+        factors = {**factors, **factor_of_z(params, prepared, factors, whole=True)}
     sizes = prepared["the sizes"]
     E_weights_id = factors["E:weights:id"]
     E_weights_log = factors["E:weights:log"]

@@ -29,7 +29,7 @@ from functools import lru_cache
 from hashlib import sha256
 from itertools import combinations
 from pathlib import Path
-from scipy import optimize, special
+from scipy import optimize, sparse, special
 from types import MappingProxyType
 from typing import Any, NamedTuple, Self
 import difflib
@@ -157,6 +157,7 @@ def prepare(data, reference):
     n = sizes["D"]
     out["the weights are even"] = data.weights is None
     out["the weight"] = np.ones(n) if data.weights is None else np.asarray(data.weights, float)
+    out["the tables of z"] = codes_of_rows((out["row L"], sizes["D"], None), (out["w"], sizes["V"], out["present w"]))
     out["the sums"] = sums_of_data(out)
     out["the scale"] = out["the spread"] = data_scale([])
     return out
@@ -166,20 +167,14 @@ def factor_of_theta(params, prepared, factors, rng=None):
     """q(theta): exp of the expected log joint under the other factors; its moments and entropy."""
     sizes = prepared["the sizes"]
     alpha = params["alpha"]
-    row_L = prepared["row L"]
-    q_z = factors["q:z"]
-    count_L = prepared["count L"]
-    D = sizes["D"]
+    sum_z = factors["sum z"]
     weight = prepared["the weight"]
     # (4) what the posterior of theta takes from the parameters
-    part = q_z * count_L
-    sums = segment_sum(part, row_L, D)
-    eta_log_theta = (alpha - 1)[:, None] + sums
+    eta_log_theta = (alpha - 1)[:, None] + sum_z
     log_z_theta, moments_theta = dirichlet_posterior(eta_log_theta, axis=0)
-    part_2 = count_L * weight[row_L]  # (10)
     # (4) natural parameters of the posterior of theta (Dirichlet); its moments and log-normaliser
     normaliser = (log_z_theta @ weight)  # (10)
-    entropy = normaliser - (((alpha - 1) @ (moments_theta["log"] @ weight)) + (part_2 @ np.einsum("ab,ab->b", q_z, moments_theta["log"][:, row_L])))  # (10)
+    entropy = normaliser - (((alpha - 1) @ (moments_theta["log"] @ weight)) + (weight @ np.einsum("ab,ab->b", moments_theta["log"], sum_z)))  # (10)
     return {
         "E:theta:log": np.array(moments_theta["log"]),  # (4)
         "E:theta:id": np.array(moments_theta["id"]),  # (4)
@@ -188,44 +183,64 @@ def factor_of_theta(params, prepared, factors, rng=None):
     }
 
 
-def factor_of_z(params, prepared, factors, rng=None):
+def factor_of_z(params, prepared, factors, rng=None, whole=False):
     """q(z): exp of the expected log joint under the other factors; its moments and entropy."""
     sizes = prepared["the sizes"]
-    K = sizes["K"]
     E_theta_log = factors["E:theta:log"]
-    row_L = prepared["row L"]
-    present_w = prepared["present w"]
     topic = params["topic"]
-    w = prepared["w"]
     count_L = prepared["count L"]
     weight = prepared["the weight"]
-    L = sizes["L[]"]
-    # (5) what the posterior of z takes from the parameters
+    row_L = prepared["row L"]
+    present_w = prepared["present w"]
+    # (5) log weights of z, looked up by L and w
     t = log0(topic)
-    all_q_z = np.empty((K, L))
-    normaliser = 0.0  # (10)
-    entropy = normaliser - (0.0)  # (10)
-    for rows in chunks(L, max(512, min(8192, 2**16 // (K)))):
-        n_rows = row_count(rows)
-        # (5) log joint of z with its data, for every state; then its posterior and log-normaliser
-        log_z = np.zeros((K, n_rows,))
-        log_z += E_theta_log[:, row_L[rows]]
-        t_2 = t[:, w[rows]]
-        part = present_w[rows] * t_2
-        log_z += part
-        q_z, log_z_z = normalise(log_z, 1)
-        part_2 = log_z_z * count_L[rows]  # (10)
-        part_3 = count_L[rows] * weight[row_L[rows]]  # (10)
-        part_4 = present_w[rows] * count_L[rows]  # (10)
-        part_5 = weight[row_L[rows]] * part_4  # (10)
-        all_q_z[..., rows] = q_z  # (5)
-        part_of_normaliser = weight[row_L[rows]] @ part_2  # (10)
-        normaliser += part_of_normaliser  # (10)
-        entropy += part_of_normaliser - (part_3 @ np.einsum("ab,ab->b", E_theta_log[:, row_L[rows]], q_z) + part_5 @ np.einsum("ab,ab->b", t_2, q_z))  # (10)
-    return {
-        "q:z": all_q_z,  # (5)
+    rows_of_z = tables_of_rows(prepared["the tables of z"], [E_theta_log, t])
+    log_z_z = rows_of_z.log_norm
+    sum_z = rows_of_z.sums(0, count_L)  # (5)
+    part = weight[row_L] * count_L
+    part_2 = present_w * part
+    sum_z_n_w_w = rows_of_z.sums(1, part_2)  # (5)
+    part_3 = log_z_z * count_L  # (10)
+    normaliser = (weight[row_L] @ part_3)  # (10)
+    entropy = normaliser - ((weight @ np.einsum("ab,ab->b", E_theta_log, sum_z)) + np.tensordot(t, sum_z_n_w_w, ([0, 1], [0, 1])))  # (10)
+    out = {
+        "sum z": sum_z,  # (5)
+        "sum z_n_w_w": sum_z_n_w_w,  # (5)
         "normaliser z": float(normaliser),
         "entropy z": float(entropy),
+    }
+    if whole:
+        out["q:z"] = rows_of_z.probabilities()
+    return out
+
+
+def sums_under_z(prepared, q):
+    """Sums over rows under these probabilities of their states: (*states, rows)."""
+    sizes = prepared["the sizes"]
+    row_L = prepared["row L"]
+    count_L = prepared["count L"]
+    D = sizes["D"]
+    w = prepared["w"]
+    weight = prepared["the weight"]
+    present_w = prepared["present w"]
+    V = sizes["V"]
+    L = sizes["L[]"]
+    sum_z = 0.0
+    sum_z_n_w_w = 0.0
+    for rows in chunks(L, 8192):  # (5)
+        n_rows = row_count(rows)
+        q_z = q[..., rows]
+        part = count_L[rows] * q_z  # (5)
+        sums = segment_sum(part, row_L[rows], D)  # (5)
+        sum_z = sum_z + sums  # (5)
+        part_2 = weight[row_L[rows]] * count_L[rows]  # (5)
+        part_3 = present_w[rows] * part_2  # (5)
+        part_4 = q_z * part_3  # (5)
+        sums_2 = segment_sum(part_4, w[rows], V)  # (5)
+        sum_z_n_w_w = sum_z_n_w_w + sums_2  # (5)
+    return {
+        "sum z": sum_z,
+        "sum z_n_w_w": sum_z_n_w_w,
     }
 
 
@@ -236,24 +251,17 @@ def whole_bound(params, prepared, factors):
     sum_count = prepared["the sums"]["count"]
     E_theta_log = factors["E:theta:log"]
     weight = prepared["the weight"]
-    row_L = prepared["row L"]
-    q_z = factors["q:z"]
-    count_L = prepared["count L"]
-    present_w = prepared["present w"]
+    sum_z = factors["sum z"]
     topic = params["topic"]
-    w = prepared["w"]
+    sum_z_n_w_w = factors["sum z_n_w_w"]
     t = special.gammaln(alpha)  # (10)
-    part = count_L * weight[row_L]  # (10)
     t_2 = log0(topic)  # (10)
-    t_3 = t_2[:, w]  # (10)
-    part_2 = present_w * count_L  # (10)
-    part_3 = weight[row_L] * part_2  # (10)
     log_likelihood = 0.0
     log_likelihood += special.gammaln(alpha.sum()) * sum_count  # (10)
     log_likelihood += -sum_count * t.sum()  # (10)
     log_likelihood += (alpha - 1) @ (E_theta_log @ weight)  # (10)
-    log_likelihood += part @ np.einsum("ab,ab->b", E_theta_log[:, row_L], q_z)  # (10)
-    log_likelihood += part_3 @ np.einsum("ab,ab->b", t_3, q_z)  # (10)
+    log_likelihood += weight @ np.einsum("ab,ab->b", E_theta_log, sum_z)  # (10)
+    log_likelihood += np.tensordot(t_2, sum_z_n_w_w, ([0, 1], [0, 1]))  # (10)
     log_likelihood += factors["entropy theta"]  # (10)
     log_likelihood += factors["entropy z"]  # (10)
     return log_likelihood
@@ -275,6 +283,8 @@ def start(params, data, prepared, rng, given):
     }
     put(factors, given, "z", "q:z", 1, prepared["which L"])
     refuse_factors(given)
+    factors.update(sums_under_z(prepared, factors["q:z"]))
+    del factors["q:z"]
     return factors
 
 
@@ -295,23 +305,14 @@ def e_step(params, data, prepared, factors=None, rng=None, sweep="all"):
     sum_count = prepared["the sums"]["count"]
     E_theta_log = factors["E:theta:log"]
     weight = prepared["the weight"]
-    w = prepared["w"]
-    present_w = prepared["present w"]
-    q_z = factors["q:z"]
-    count_L = prepared["count L"]
-    row_L = prepared["row L"]
-    V = sizes["V"]
+    sum_z_n_w_w = factors["sum z_n_w_w"]
     alpha = params["alpha"]
-    part = present_w * count_L  # (6.3)
-    part_2 = weight[row_L] * part  # (6.3)
-    part_3 = q_z * part_2  # (6.3)
-    sums = segment_sum(part_3, w, V)  # (6.3)
     t = special.gammaln(alpha)  # (10)
     log_likelihood = 0.0
     # (6) expected statistics that lack the rows
     S_count = sum_count  # (6.1)
     S_log_theta = E_theta_log @ weight  # (6.2)
-    S_z_n_w_w = sums  # (6.3)
+    S_z_n_w_w = sum_z_n_w_w  # (6.3)
     # (10) the log-likelihood's terms that lack the rows
     log_likelihood += special.gammaln(alpha.sum()) * sum_count
     log_likelihood += -sum_count * t.sum()
@@ -363,6 +364,8 @@ def log_prior(params, prepared):
 def posterior(params, data, prepared, factors=None, learned=None):
     """Posterior of each latent at these parameters: plates first, then its own axes."""
     factors = settle(params, data, prepared, learned) if factors is None else factors
+    if "q:z" not in factors:
+        factors = {**factors, **factor_of_z(params, prepared, factors, whole=True)}
     sizes = prepared["the sizes"]
     E_theta_id = factors["E:theta:id"]
     E_theta_log = factors["E:theta:log"]

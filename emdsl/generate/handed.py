@@ -1,0 +1,99 @@
+"""Printing what is read of a discrete factor of q: sums over its rows, made in its own function where rows are at hand.
+
+Its rows are independent. So probabilities need not be kept between sweeps: they are made a chunk at a time, or, where
+log weights are looked up in two tables, not at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from emdsl.derive import expr as x
+from emdsl.derive.block import Block
+from emdsl.derive.blocks import Part
+from emdsl.derive.expr import El, Expr, Ix
+from emdsl.derive.handed import LookedUp, handed_over, known_beside, looked_up
+from emdsl.derive.once import DataSum, Known
+from emdsl.derive.plan import Plan
+from emdsl.derive.statistics import readable_name
+from emdsl.generate.context import Function
+
+UNDER = "under:"  # a sum under q, by its name
+
+
+@dataclass
+class Handed:
+    """The sums over the rows of one factor of q that the functions of a module read, by name.
+
+    `whole` is whether somebody reads the probabilities of single rows, so that these are kept too.
+    """
+
+    part: Part
+    block: Block
+    row: Ix
+    known: Known
+    tables: LookedUp | None
+    found: dict[DataSum, str] = field(default_factory=dict)
+    whole: bool = False
+
+    @property
+    def q(self) -> str:
+        return f"q:{self.block.name}"
+
+    def takes(self, s: DataSum) -> bool:
+        """Whether a sum can be made where the rows are: by segments only through the codes of the tables."""
+        chosen = [f for f in s.factors if isinstance(f, x.Sel)]
+        if self.tables is None or not chosen:
+            return not chosen
+        codes = {c.value.var for c in self.tables.codes}
+        (row,) = {i for f in s.factors for i in x.free(f) if i.dim == self.row.dim and i not in s.axes}
+        others = [f for f in s.factors if f not in chosen and not (isinstance(f, El) and f.var == self.q)]
+        coded = [isinstance(f.of, El) and f.of.var in codes and f.of.idx == (row,) for f in chosen]
+        return coded == [True] and all(set(x.free(f)) <= {row} for f in others)
+
+
+def handed_parts(plan: Plan, rows: frozenset[str]) -> tuple[Handed, ...]:
+    """The factors of q of which sums over rows are read: one discrete block of independent rows each."""
+    out = []
+    model = plan.joint.model
+    hidden = [*(n for b in plan.elimination.blocks for n in b.latents), *plan.drawn]
+    for part in plan.elimination.parts:
+        row = _row_of(part, rows)
+        if row is None:
+            continue
+        (block,) = part.blocks
+        known = known_beside(model, hidden, tuple(plan.joint.tables), block)
+        tables = None if block.filtered else looked_up(block, known)
+        out.append(Handed(part, block, row, known, tables))
+    return tuple(out)
+
+
+def _row_of(part: Part, rows: frozenset[str]) -> Ix | None:
+    """The plate whose elements are independent in this factor."""
+    if len(part.blocks) != 1:
+        return None
+    (b,) = part.blocks
+    tied = b.chain or b.network or b.gates or b.field or b.neighbours or b.gaussian is not None
+    if not b.states or tied or len(b.home) != 1 or b.home[0].dim in {s.dim for s in b.states}:
+        return None
+    return b.home[0] if b.home[0].dim in rows else None
+
+
+def from_sums(f: Function, factors: Sequence[Expr], out: Sequence[Ix]) -> list[Expr]:
+    """The factors of a product that is summed over all indices but `out`, its sum under a factor of q by name."""
+    for h in f.handed:
+        got = handed_over(factors, out, h.q, h.known)
+        if got is None or not h.takes(got[0]):
+            continue
+        s, axes, rest = got
+        if s not in h.found:
+            used = {n for other in f.handed for n in other.found.values()}
+            h.found[s] = readable_name(s.factors, used)
+        return [*rest, El(f"{UNDER}{h.found[s]}", axes)]
+    return list(factors)
+
+
+def tables_key(h: Handed) -> str:
+    """The key in `prepared` of the places at which rows are looked up."""
+    return f"the tables of {h.block.name}"

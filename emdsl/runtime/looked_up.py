@@ -1,0 +1,131 @@
+"""Discrete latents of independent rows whose log weights are entries of one or two tables.
+
+    q(z_n = k) = A[k, i_n] B[k, j_n] / norm_n,     A and B exp of the tables, the largest of each place taken out
+
+K numbers for each row are never kept: norms are made a chunk of rows at a time, and sums over rows are products of the
+tables with a sparse matrix (places of one code by places of the other) that holds weight / norm.
+"""
+
+# mypy: disable-error-code="no-any-return"
+# (operators on arrays of any dtype, and all of scipy, are Any to mypy)
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy import sparse
+
+from emdsl.runtime.columns import Array
+from emdsl.runtime.numerics import LOWEST, normalise
+
+SMALLEST_NORM = 1e-250  # below it a product of two numbers that count may have lost digits
+
+
+class Codes(NamedTuple):
+    """The places of each row in one or two tables: as they come, and in the order of the first."""
+
+    codes: tuple[Array, ...]
+    sizes: tuple[int, ...]
+    gaps: tuple[bool, ...]  # whether some rows have no place: they stand at one more place, behind the others
+    order: Array | None  # rows in the order of the first code; None where they are
+    first: Array | None  # where the rows of each place of the first code begin
+    second: Array | None  # the second code in that order
+
+
+def codes_of_rows(*given: tuple[Array, int, Array | None]) -> Codes:
+    """(codes, number of places, 1 where there is one, 0 where there is none) for each table."""
+    codes, sizes, gaps = [], [], []
+    for code, size, present in given:
+        missing = np.zeros(len(code), bool) if present is None else np.asarray(present) == 0
+        gaps.append(bool(missing.any()))
+        codes.append(np.where(missing, size, code).astype(np.intp))
+        sizes.append(size + gaps[-1])
+    if len(codes) == 1:
+        return Codes((codes[0],), (sizes[0],), (gaps[0],), None, None, None)
+    sorted_ = bool((np.diff(codes[0]) >= 0).all())
+    order = None if sorted_ else np.argsort(codes[0], kind="stable")
+    first = np.concatenate([[0], np.cumsum(np.bincount(codes[0], minlength=sizes[0]))])
+    second = codes[1] if order is None else codes[1][order]
+    return Codes(tuple(codes), tuple(sizes), tuple(gaps), order, first, second)
+
+
+class RowsOfTables:
+    """Probabilities of the states of all rows, as products of tables.
+
+    `log_norm` (rows,) are the logarithms of what they were divided by.
+    """
+
+    def __init__(self, codes: Codes, logs: Sequence[Array], tops: Sequence[Array]) -> None:
+        self.codes, self.logs = codes, logs
+        self.tables = [np.exp(a - top).T.copy() for a, top in zip(logs, tops, strict=True)]  # (places, states)
+        self.norm = norms_of_rows(self.tables, codes.codes)
+        lost = np.flatnonzero(~(self.norm > SMALLEST_NORM))
+        self.log_norm = np.log(self.norm, where=self.norm > SMALLEST_NORM, out=np.zeros(len(self.norm)))
+        for top, code in zip(tops, codes.codes, strict=True):
+            if top.any():
+                self.log_norm += top[code]
+        self.lost, self.lost_q = lost, np.zeros((len(logs[0]), 0))
+        if len(lost):  # in logarithms
+            self.lost_q, self.log_norm[lost] = normalise(self._log_weights(lost), 1)
+            self.norm[lost] = np.inf
+
+    def _log_weights(self, rows: Any) -> Array:
+        return sum((a[:, c[rows]] for a, c in zip(self.logs, self.codes.codes, strict=True)), np.zeros(()))
+
+    def sums(self, which: int, weight: Array | None) -> Array:
+        """Sums over rows of weight times probability by one of the codes: (states, places)."""
+        return self._by_place(which, weight)[: self.codes.sizes[which] - self.codes.gaps[which]].T
+
+    def totals(self, weight: Array | None) -> Array:
+        """Sums over all rows of weight times probability: (states,)."""
+        return self._by_place(0, weight).sum(axis=0)
+
+    def _by_place(self, which: int, weight: Array | None) -> Array:
+        share = 1 / self.norm if weight is None else weight / self.norm
+        c, own = self.codes, self.tables[which]
+        if len(c.codes) == 1:
+            out = own * np.bincount(c.codes[0], weights=share, minlength=c.sizes[0])[:, None]
+        else:
+            data = share if c.order is None else share[c.order]
+            kind, shape = (sparse.csr_array, c.sizes) if which == 0 else (sparse.csc_array, c.sizes[::-1])
+            out = own * (kind((data, c.second, c.first), shape=shape) @ self.tables[1 - which])
+        if len(self.lost):
+            more = self.lost_q.T if weight is None else self.lost_q.T * weight[self.lost, None]
+            np.add.at(out, c.codes[which][self.lost], more)
+        return out
+
+    def probabilities(self) -> Array:
+        """(states, rows)."""
+        out = np.ones((self.tables[0].shape[1], len(self.norm)))
+        for table, code in zip(self.tables, self.codes.codes, strict=True):
+            out *= table.T[:, code]
+        out /= self.norm
+        out[:, self.lost] = self.lost_q
+        return out
+
+
+def norms_of_rows(tables: Sequence[Array], codes: Sequence[Array]) -> Array:
+    """sum over k of the product of each table's entry at a row's place: (rows,). tables : (places, states)."""
+    if len(tables) == 1:
+        return tables[0].sum(axis=1)[codes[0]]
+    out = np.empty(len(codes[0]))
+    for at in range(0, len(out), 1024):
+        rows = slice(at, at + 1024)
+        np.einsum("nk,nk->n", tables[0].take(codes[0][rows], 0), tables[1].take(codes[1][rows], 0), out=out[rows])
+    return out
+
+
+def tables_of_rows(codes: Codes, tables: Sequence[Array], constant: Array | None = None) -> RowsOfTables:
+    """Probabilities of states that are proportional to exp of the sum of the tables' entries and of `constant`.
+
+    tables : (states, places) logarithms, one for each code; constant : (states,).
+    """
+    logs = []
+    for table, gap in zip(tables, codes.gaps, strict=True):
+        logs.append(np.concatenate([table, np.zeros((len(table), 1))], axis=1) if gap else np.asarray(table))
+    if constant is not None:
+        logs[0] = logs[0] + constant[:, None]
+    logs = [np.maximum(a, LOWEST) for a in logs]
+    return RowsOfTables(codes, logs, [a.max(axis=0) for a in logs])
