@@ -54,8 +54,9 @@ def posterior_lines(printer: Printer) -> list[str]:
     if printer.plan.elimination.parts:
         first = ["factors = settle(params, data, prepared, learned) if factors is None else factors"]
         for h in printer.handed:
-            call = f"{part_name(printer, h.part)}(params, prepared, factors, whole=True)"
-            first += [f'if "{h.q}" not in factors:', f"    factors = {{**factors, **{call}}}"]
+            seen = f'as_seen(factors, "{h.part.latents[0]}")'
+            call = f"{part_name(printer, h.part)}(params, prepared, {seen}, whole=True)"
+            first += [f'if "{h.q}" not in factors:', f'    factors = {{**factors, "{h.q}": {call}["{h.q}"]}}']
         lines = [*first, *lines]
         head = "def posterior(params, data, prepared, factors=None, learned=None):"
         return [head, *("    " + line for line in (doc, *lines))]

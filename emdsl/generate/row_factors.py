@@ -6,7 +6,7 @@ weights are looked up in one or two tables, through the tables (`tables_of_rows`
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from emdsl.derive import expr as x
@@ -34,6 +34,7 @@ class Lines:
     inside: list[str] = field(default_factory=list)
     after: list[str] = field(default_factory=list)
     codes: dict[str, str] = field(default_factory=dict)
+    read: Mapping[str, str] = field(default_factory=dict)  # what is read of other factors: code of each
 
 
 def row_factor_lines(printer: Printer, h: Handed, last: bool) -> list[str]:
@@ -43,6 +44,8 @@ def row_factor_lines(printer: Printer, h: Handed, last: bool) -> list[str]:
     cells = numbered([f'"sum {n}": {made.codes[n]},' for n in h.found.values()], number)
     cells += [f'"normaliser {name}": float(normaliser),'] if last else []
     cells += [f'"entropy {name}": float(entropy),']
+    if not h.whole and h.part is not printer.plan.elimination.parts[-1]:  # the others move on: rows are made from these
+        cells += [f'"{name} saw {key}": {code},' for key, code in made.read.items()]
     return [*made.before, *made.inside, *made.after, "out = {", *indent(cells, 1), "}",
             *made.codes[h.q].splitlines(), "return out"]  # fmt: skip
 
@@ -78,7 +81,7 @@ def _in_chunks(printer: Printer, h: Handed) -> Lines:
     after = [*numbered(sums.after, number), *_entropy(printer, f, h, own, sums.codes, "own" if inner else "")]
     keep = f'if whole:\n    out["{h.q}"] = {kept}'
     head = ['sizes = prepared["the sizes"]', *f.prologue(), *outer, *loop]
-    return Lines(head, [], after, {**sums.codes, h.q: keep})
+    return Lines(head, [], after, {**sums.codes, h.q: keep}, _read(f))
 
 
 def _through_tables(printer: Printer, h: Handed, tables: LookedUp) -> Lines:
@@ -121,7 +124,12 @@ def _through_tables(printer: Printer, h: Handed, tables: LookedUp) -> Lines:
         own = [*by_row, *own]
     after = _entropy(printer, f, h, own, codes, "")
     keep = f'if whole:\n    out["{h.q}"] = {rows}.probabilities()'
-    return Lines(['sizes = prepared["the sizes"]', *f.prologue(), *before], [], after, {**codes, h.q: keep})
+    return Lines(['sizes = prepared["the sizes"]', *f.prologue(), *before], [], after, {**codes, h.q: keep}, _read(f))
+
+
+def _read(f: Function) -> Mapping[str, str]:
+    """What a function unpacks of other factors."""
+    return {line.split('"')[1]: code for code, line in f.unpacked.items() if line.startswith(f'{code} = factors["')}
 
 
 def table_line(h: Handed) -> str:

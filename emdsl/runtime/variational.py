@@ -90,6 +90,12 @@ def settled(sweep: Callable[[Any], Mapping[str, Any]], factors: Any, tol: float 
     return factors
 
 
+def as_seen(factors: Mapping[str, Any], latent: str) -> dict[str, Any]:
+    """The factors as they were when that of `latent` was made, where others have moved on since."""
+    mark = f"{latent} saw "
+    return {**factors, **{k.removeprefix(mark): v for k, v in factors.items() if k.startswith(mark)}}
+
+
 def products(
     network: tuple[Network, Mapping[str, tuple[int, ...]]], clique: int, factors: Mapping[str, Array],
     shape: Sequence[int],
