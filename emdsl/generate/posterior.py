@@ -56,7 +56,8 @@ def posterior_lines(printer: Printer) -> list[str]:
         for h in printer.handed:
             seen = f'as_seen(factors, "{h.part.latents[0]}")'
             call = f"{part_name(printer, h.part)}(params, prepared, {seen}, whole=True)"
-            first += [f'if "{h.q}" not in factors:', f'    factors = {{**factors, "{h.q}": {call}["{h.q}"]}}']
+            again = f'    factors = {{**factors, "{h.q}": {call}["{h.q}"]}}'
+            first += [f'if "{h.q}" not in factors:', *numbered([again], printer.numbers.posterior[h.block.name])]
         lines = [*first, *lines]
         head = "def posterior(params, data, prepared, factors=None, learned=None):"
         return [head, *("    " + line for line in (doc, *lines))]

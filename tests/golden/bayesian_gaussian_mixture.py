@@ -450,7 +450,7 @@ def posterior(params, data, prepared, factors=None, learned=None):
     """Posterior of each latent at these parameters: plates first, then its own axes."""
     factors = settle(params, data, prepared, learned) if factors is None else factors
     if "q:z" not in factors:
-        factors = {**factors, **factor_of_z(params, prepared, factors, whole=True)}
+        factors = {**factors, "q:z": factor_of_z(params, prepared, as_seen(factors, "z"), whole=True)["q:z"]}  # (7)
     sizes = prepared["the sizes"]
     E_weights_id = factors["E:weights:id"]
     E_weights_log = factors["E:weights:log"]

@@ -365,7 +365,7 @@ def posterior(params, data, prepared, factors=None, learned=None):
     """Posterior of each latent at these parameters: plates first, then its own axes."""
     factors = settle(params, data, prepared, learned) if factors is None else factors
     if "q:z" not in factors:
-        factors = {**factors, **factor_of_z(params, prepared, factors, whole=True)}
+        factors = {**factors, "q:z": factor_of_z(params, prepared, as_seen(factors, "z"), whole=True)["q:z"]}  # (5)
     sizes = prepared["the sizes"]
     E_theta_id = factors["E:theta:id"]
     E_theta_log = factors["E:theta:log"]
