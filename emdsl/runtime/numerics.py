@@ -129,16 +129,38 @@ def inverse(low: Array) -> Array:
 
 def log_determinant(low: Array) -> Array:
     """log det of symmetric positive definite matrices, from their Cholesky factors."""
-    return 2 * np.log(low.diagonal(0, -2, -1)).sum(-1)
+    return 2 * np.add.reduce(np.log(low.diagonal(0, -2, -1)), -1)
+
+
+_FACTORS: dict[tuple[tuple[int, ...], bytes], Array] = {}
+
+
+def factored(a: Array) -> Array:
+    """Lower Cholesky factors, those of small matrices remembered; LinAlgError where one is not positive definite.
+
+    The E-step wants the factors of what the M-step has just checked, and for a few small matrices the call costs
+    as much as a pass over hundreds of rows. They are found by content, so nobody can make them stale.
+    """
+    if a.size > 128:
+        return np.linalg.cholesky(a)
+    key = a.shape, a.tobytes()
+    low = _FACTORS.get(key)
+    if low is None:
+        low = np.linalg.cholesky(a)
+        low.flags.writeable = False
+        if len(_FACTORS) >= 8:
+            _FACTORS.clear()
+        _FACTORS[key] = low
+    return low
 
 
 def cholesky(a: Array) -> Array:
     """Lower Cholesky factors; Degenerate where a matrix is not positive definite."""
     try:
-        low = np.linalg.cholesky(a)
+        low = factored(a)
     except np.linalg.LinAlgError:
         raise Degenerate([], "a covariance matrix is not positive definite") from None
-    if not math.isfinite(low.sum()):  # numpy hands not-a-number through without a word
+    if not math.isfinite(np.add.reduce(low, axis=None)):  # numpy hands not-a-number through without a word
         raise Degenerate([], "a covariance matrix is not positive definite")
     return low
 

@@ -25,7 +25,8 @@ def alike(spec: Mapping[str, Any], params: Mapping[str, Array], sizes: Mapping[s
     for size in _states(spec):
         held = [(v, params[v["name"]]) for v in spec["variables"] if v["kind"] == "param" and v["name"] in params]
         held = [(v, value) for v, value in held if size in variable_axes(v)]
-        if not any(size in _copies(v) for v, _ in held):
+        held.sort(key=lambda h: size not in _copies(h[0]))  # what is repeated for each state tells them apart first
+        if not held or size not in _copies(held[0][0]):
             continue
         k = int(size) if size.isdigit() else sizes.get(size, 0)
         pairs = combinations(range(k), 2) if k <= MANY else zip(range(k - 1), range(1, k), strict=True)

@@ -17,7 +17,7 @@ import numpy as np
 from scipy import special
 
 from emdsl.runtime.columns import Array
-from emdsl.runtime.numerics import Degenerate
+from emdsl.runtime.numerics import Degenerate, factored
 
 # How a scalar of each domain is written without bounds: v -> t, t -> v, and (dv/dt, d2v/dt2) at v.
 _COORDINATES: dict[str, tuple[Callable[..., Array], Callable[..., Array], Callable[..., tuple[Any, Any]]]] = {
@@ -34,8 +34,8 @@ def shares(counts: Array, name: str, old: Array, policy: str) -> Array:
     A negative count (a prior below 1 on an empty level) has its maximum on the boundary, at 0.
     """
     counts = np.maximum(counts, 0.0)
-    mass = counts.sum(-1, keepdims=True)
-    if mass.size and not mass.min() > 0:
+    mass = np.add.reduce(counts, -1, keepdims=True)
+    if not np.minimum.reduce(mass, axis=None, initial=np.inf) > 0:
         empty = ~(mass > 0)
         if policy == "raise":
             raise Degenerate([name], f"nothing is left to estimate {name} from: all its expected counts are 0")
@@ -105,7 +105,7 @@ def spread(scatter: Array, weight: Any, name: str, old: Array, policy: str, scal
 def _well_conditioned(a: Array, diagonal: Array) -> bool:
     """Whether Cholesky sees no small pivot, each against its own diagonal entry: the common case."""
     try:
-        pivots = np.linalg.cholesky(a).diagonal(0, -2, -1)
+        pivots = factored(a).diagonal(0, -2, -1)
     except np.linalg.LinAlgError:
         return False
     return bool(np.logical_and.reduce(pivots * pivots > 1e-8 * diagonal, axis=None))
@@ -114,7 +114,7 @@ def _well_conditioned(a: Array, diagonal: Array) -> bool:
 def checked(value: Any, name: str, old: Any, policy: str, low: Any, high: Any) -> Array:
     """A closed root inside its domain: not a number is a collapse, a value outside is put on the boundary."""
     value = np.asarray(value, float)
-    if not math.isfinite(value.sum()):
+    if not math.isfinite(np.add.reduce(value, axis=None)):
         bad = ~np.isfinite(value)
         if bad.any() and policy != "keep":
             raise Degenerate([name], f"nothing is left to estimate {name} from: its expected counts are 0")
