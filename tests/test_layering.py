@@ -192,12 +192,24 @@ def test_names_are_handed_on() -> None:
         emdsl.compiles  # noqa: B018
 
 
+def given(node: ast.stmt) -> list[str]:
+    """The names that a statement at the top level of a file gives: a function's, a class's, a constant's."""
+    match node:
+        case ast.FunctionDef(name=name) | ast.ClassDef(name=name):
+            return [name]
+        case ast.Assign(targets=targets):
+            return [t.id for t in targets if isinstance(t, ast.Name)]
+        case ast.AnnAssign(target=ast.Name(id=name)):
+            return [name]
+    return []
+
+
 def test_helpers_of_modules_have_names_of_their_own() -> None:
     """The runtime is printed into one module: a name that two of its files give would be the last one's."""
     found = [
-        node.name
+        name
         for module in (*helpers.MODULES, *BUNDLED)
         for node in ast.parse(runtime_source(module)).body
-        if isinstance(node, ast.FunctionDef | ast.ClassDef)
+        for name in given(node)
     ]
     assert sorted(found) == sorted(set(found))

@@ -12,7 +12,7 @@ from gallery import compiled
 from test_steady import SEEN, TURN, chain, changed
 
 from emdsl.runtime import loops
-from emdsl.runtime.compiled import ENOUGH, Meter
+from emdsl.runtime.compiled import REPAID, Meter
 from emdsl.runtime.compiled import compiled as by_numba
 from emdsl.runtime.fields import block_moments, tridiagonal_moments
 
@@ -106,9 +106,9 @@ def test_a_fit_takes_the_loop_when_it_has_been_long_enough(monkeypatch: pytest.M
         asked.append(kernel.__name__)
         return kernel
 
-    def history(wish: str, enough: float = ENOUGH) -> list[float]:
+    def history(wish: str, enough: float = REPAID) -> list[float]:
         monkeypatch.setitem(module.__dict__, "compiled", numba_is_there)
-        monkeypatch.setitem(module.__dict__, "ENOUGH", enough)
+        monkeypatch.setitem(module.__dict__, "REPAID", enough)
         monkeypatch.setenv("EMDSL_NUMBA", wish)
         asked.clear()
         return list(estimator(max_iter=8, tol=0, seed=1).fit({"x": x}).history_)

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import Any
 from zlib import crc32
 
 import numpy as np
 import pytest
-from structures import Structure, chains, enumerate_all, networks
+from structures import Structure, chains, classes, enumerate_all, networks
 
 import emdsl
 
-CASES = [*chains.CASES, *networks.CASES]
+CASES = [*chains.CASES, *classes.CASES, *networks.CASES]
 pytestmark = pytest.mark.filterwarnings("ignore::emdsl.runtime.faults.ConvergenceWarning")
 
 
@@ -96,3 +97,32 @@ def weights(case: Structure, params: Any, data: Any) -> list[tuple[float, Any]]:
 
     total = enumerate_all(Structure(case.name, case.text, case.make, case.latents, seen), params, data)[0]
     return [(float(np.exp(v - total)), z) for v, z in found]
+
+
+def test_effects_are_mixtures_over_configurations() -> None:
+    """Moments of crossed effects beside classes, from the dense posterior under every configuration of the classes."""
+    case = classes.CASES[0]
+    data, params = case.make(np.random.default_rng(3))
+    posterior = emdsl.compile(text=case.text).fitter(max_iter=0).fit(data, init=params).posterior_
+    first, second = np.zeros(7), np.zeros((7, 7))
+    for weight, z in weights(case, params, data):
+        mean, prior, reads, y = classes.effects(params, data, z["z"])
+        gain = prior @ reads.T @ np.linalg.inv(reads @ prior @ reads.T + params["sigma"] ** 2 * np.eye(len(y)))
+        mean = mean + gain @ (y - reads @ mean)
+        first += weight * mean
+        second += weight * (prior - gain @ reads @ prior + np.outer(mean, mean))
+    variances = (second - np.outer(first, first)).diagonal()
+    for name, at in (("u", slice(0, 4)), ("v", slice(4, 7))):
+        np.testing.assert_allclose(posterior[name]["mean"], first[at], rtol=1e-9, atol=1e-12)
+        np.testing.assert_allclose(posterior[name]["var"], variances[at], rtol=1e-9)
+
+
+def test_too_many_configurations_are_refused_with_their_number() -> None:
+    model = emdsl.compile(text=classes.CROSSED)
+    data = {"y": np.arange(40.0), "g": np.arange(40), "h": np.arange(40) % 3}
+    with pytest.raises(ValueError, match=r"2\^40, which is 1099511627776, and at most 65536") as caught:
+        model.fitter().fit(data)
+    line = re.search(r"write (infer .*? by meanfield)", str(caught.value))
+    assert line is not None
+    bound = emdsl.compile(text=f"{classes.CROSSED}\n    {line[1]}\n").plan
+    assert {p.method for p in bound.values()} == {"meanfield"}

@@ -24,7 +24,7 @@ def groups(joint: LogJoint, everything: Sequence[tuple[Term, Factor]]) -> dict[s
 
     A latent that only meets a chain element by element is a block of its own inside it.
     """
-    away = joint.deterministic | (joint.in_clouds - {c.name for c in joint.clouds})
+    away = joint.deterministic | joint.configured | (joint.in_clouds - {c.name for c in joint.clouds})
     latents = [
         v.name for v in joint.model.variables
         if v.name in joint.incomplete or (v.kind == "latent" and v.name not in away)

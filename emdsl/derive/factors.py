@@ -50,6 +50,20 @@ class Cloud:
 
 
 @dataclass(frozen=True)
+class Configurations:
+    """Discrete latents whose joint configurations are the states of one, `name`, on the first `depth` plates.
+
+    `written` is the joint as the model says it, in the latents themselves.
+    """
+
+    name: str
+    latents: tuple[str, ...]
+    dimension: str
+    depth: int
+    written: LogJoint
+
+
+@dataclass(frozen=True)
 class LogJoint:
     """The factors, and what the algebra may know of the variables."""
 
@@ -62,7 +76,18 @@ class LogJoint:
     incomplete: frozenset[str] = frozenset()  # observed, but some cells are missing: latents held at what was seen
     clouds: tuple[Cloud, ...] = ()  # continuous latents that stand at weighted points
     counted: frozenset[str] = frozenset()  # rows of ragged plates of which equal ones are one that counts
+    configurations: Configurations | None = None  # discrete latents of which every configuration is a state
 
     @property
     def in_clouds(self) -> frozenset[str]:
         return frozenset(n for c in self.clouds for n in c.latents)
+
+    @property
+    def as_written(self) -> LogJoint:
+        """The joint in the model's own latents, where some are configurations here."""
+        return self if self.configurations is None else self.configurations.written
+
+    @property
+    def configured(self) -> frozenset[str]:
+        """The latents that are functions of which configuration they are in."""
+        return frozenset(self.configurations.latents if self.configurations is not None else ())

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from math import prod
 
 from emdsl.derive import expr as x
 from emdsl.derive import meanfield, quadrature
 from emdsl.derive.block import Block
 from emdsl.derive.blocks import Elimination, eliminate
 from emdsl.derive.centre import Shift, recentre
-from emdsl.derive.chains import Chain, distance
+from emdsl.derive.chains import distance
+from emdsl.derive.choices import Choice, choices
+from emdsl.derive.configurations import by_configurations, by_group
 from emdsl.derive.counted import counting
 from emdsl.derive.cuts import refuse_cuts_at_parameters
 from emdsl.derive.draws import Sampling, drawable, drawn_names, expanded, last_rung, sampling
 from emdsl.derive.expr import El, Idx, Ix
-from emdsl.derive.factors import Cloud, LogJoint
-from emdsl.derive.fields import Field
+from emdsl.derive.factors import LogJoint
 from emdsl.derive.meanfield import factorised, factors_of_q, largest_factors, moments
 from emdsl.derive.planes import Plane, plane_shift, planes
+from emdsl.derive.plates import plate_names
 from emdsl.derive.polynomials import polynomials
 from emdsl.derive.quadrature import at_shared_points, by_quadrature, requested, tie, where_possible
 from emdsl.derive.solve import Closed, Update, solve
@@ -28,14 +29,6 @@ from emdsl.errors import ModelError, Problem
 from emdsl.language import model as m
 
 MOST_TOGETHER = 16  # latents of one element that are enumerated together: each is an axis of a table
-
-
-@dataclass(frozen=True)
-class Choice:
-    """How the posterior of one latent is found, and why that way."""
-
-    method: str
-    reason: str
 
 
 @dataclass(frozen=True)
@@ -117,6 +110,10 @@ def _derive(model: m.ModelText, incomplete: tuple[str, ...], shared: bool, above
         n for b in elimination.blocks if b.field and weighted not in {i.dim for i in b.outside}
         for n in b.latents if weighted in plate_names(model.variable(n))
     }  # fmt: skip
+    bound_up |= {
+        n for n in joint.configured
+        if weighted in plate_names(model.variable(n))[joint.configurations.depth if joint.configurations else 0 :]
+    }  # fmt: skip
     if bound_up:
         weighted = None  # the plate's elements of a joint Gaussian are eliminated together, whatever each weighs
         joint, elimination, refused = posteriors(exact, weighted)
@@ -132,7 +129,7 @@ def _derive(model: m.ModelText, incomplete: tuple[str, ...], shared: bool, above
         elimination,
         q,
         updates,
-        _choices(elimination, joint, refused, draws),
+        choices(elimination, joint, refused, draws),
         weighted,
         _scale_powers(updates, centred),
         moments(elimination, model),
@@ -160,9 +157,12 @@ def posteriors(joint: LogJoint, weighted: str | None) -> tuple[LogJoint, Elimina
     try:
         return joint, _enumerable(eliminate(joint, weighted), joint.model), ""
     except ModelError as refusal:
-        if any(line.method == "exact" for line in joint.model.infer) or _exact_without_gaps(joint, weighted):
+        asked, refused = any(line.method == "exact" for line in joint.model.infer), refusal.problems[0].message
+        one_by_one = by_configurations(joint, weighted)
+        if one_by_one is not None and (asked or by_group(one_by_one[0])):
+            return *one_by_one, refused
+        if asked or _exact_without_gaps(joint, weighted):
             raise
-        refused = refusal.problems[0].message
         counted = counting(joint)
         found = largest_factors(counted, weighted)
         if found is not None and not any(_too_many(b) for b in found.blocks):
@@ -212,11 +212,6 @@ def _unweighted(model: m.ModelText, weighted: str | None, bound_up: set[str]) ->
     if tied:
         reason = f"the elements of {tied} are one joint Gaussian, in which each counts once"
     return {p: reason for p in outer if p != weighted}
-
-
-def plate_names(v: m.Variable) -> list[str]:
-    """The dimensions of a variable's plates, from outer to inner."""
-    return [_dimension(p.size) for p in v.plates]
 
 
 def _exact_without_gaps(joint: LogJoint, weighted: str | None) -> bool:
@@ -273,116 +268,6 @@ def chained_plates(joint: LogJoint) -> set[str]:
                 if len(set(at)) > 1 or ((found_lag := distance(at[0])) is not None and found_lag[1] > 0):
                     out |= {i.dim for i in x.free(El("", at))}
     return out
-
-
-def _dimension(size: m.Size) -> str:
-    return f"{size.name}[]" if isinstance(size, m.Ragged) else str(size)
-
-
-def _gates(b: Block) -> list[str]:
-    """The discrete latents that a block is gated by."""
-    return sorted({n.of.var for n in b.neighbours if isinstance(n.of, El)})
-
-
-def _choices(elimination: Elimination, joint: LogJoint, refused: str, draws: Sampling | None) -> dict[str, Choice]:
-    out: dict[str, Choice] = {}
-    for g in draws.groups if draws is not None else ():
-        together = f"drawn together with {', '.join(g.latents)}: " if len(g.latents) > 1 else ""
-        for n in g.latents:
-            out[n] = Choice(f"{draws.method}:{g.kernel}" if draws is not None else "", together + g.reason)
-    for b in elimination.blocks:
-        gates = ", ".join(_gates(b))
-        for latent in b.latents:
-            if b.gaussian is not None:
-                held = ", ".join(b.latents)
-                reason = f"every term is linear or quadratic in {held}: one Gaussian for each element"
-                method = "exact:hybrid" if gates else "exact:gaussian"
-                if b.field is not None:
-                    kind, reason = _field_choice(held, b.field)
-                    method = method if gates else kind
-            elif latent in joint.in_clouds:
-                continue
-            elif b.record is None:
-                states = _states(b, joint)
-                at = [n for n in b.latents if n in joint.in_clouds]
-                method, reason = "exact:enumeration", f"{states} states per element, enumerated"
-                reason += f" at each point of {', '.join(at)}" if at else ""
-                if b.chain is not None:
-                    method, reason = "exact:chain", _chain_reason(states, b.chain)
-                if b.network:
-                    method, reason = "exact:tree", _network_reason(states, b)
-                inside = [
-                    c.name for c in elimination.blocks if (c.record or c.gaussian) and set(_gates(c)) & set(b.latents)
-                ]
-                if inside:
-                    method = "exact:hybrid"
-                    reason += f"; {', '.join(inside)} integrated out inside each"
-            else:
-                stats = ", ".join(b.record.statistics)
-                method, reason = b.record.plan, f"the statistics {stats} make it {b.record.name}"
-                reason += ", cut to the interval that the data leave it" if b.cuts else ""
-                if gates:
-                    method = "exact:hybrid"
-            if gates:
-                reason += f", given {gates}"
-            out[latent] = Choice(method, reason)
-    for cloud in joint.clouds:
-        out.update(dict.fromkeys(cloud.latents, _cloud_choice(cloud, joint, refused)))
-    for name in sorted(joint.deterministic):
-        out[name] = Choice("exact:conjugate", "a function of others: substituted")
-    for part in elimination.parts:
-        for name in part.latents:
-            text = f"a factor of q for {', '.join(part.latents)}, the others averaged: {out[name].reason}"
-            text += f" (not exact: {refused})" if refused else ""
-            out[name] = Choice("meanfield", text)
-    return out
-
-
-def _cloud_choice(cloud: Cloud, joint: LogJoint, refused: str) -> Choice:
-    """How a latent that no family closes is integrated out, and what ties it."""
-    several = len(cloud.latents) > 1 or any(joint.model.variable(n).domain.dims for n in cloud.latents)
-    points = f"{cloud.points} x {cloud.points}" if several else str(cloud.points)
-    text = f"adaptive Gauss-Hermite, {points} points at the mode of each element of {', '.join(cloud.latents)}"
-    return Choice("quadrature", text + (f" (not exact: {refused})" if refused else " (an infer line asks for it)"))
-
-
-def _states(b: Block, joint: LogJoint) -> str:
-    """`A x B (4 by default)`: how many states one element has; and the elements before it, in a chain of some lag."""
-    depth = b.chain.depth if b.chain is not None else 1
-    own = [joint.levels[n] for n in b.latents if n not in joint.in_clouds]
-    states = " x ".join(own)
-    defaults = {s.name: s.default.constant for s in joint.model.sizes if s.default is not None}
-    counts = [int(n) if n.isdigit() else defaults.get(n) for n in own]
-    known = [n for n in counts if n is not None]
-    if b.network or len(own) * depth < 2 or len(known) < len(counts):
-        return states
-    return f"{states} ({prod(known)} by default)" if depth == 1 else f"{states} ({prod(known)}^{depth} by default)"
-
-
-def _chain_reason(states: str, chain: Chain) -> str:
-    lag = "" if chain.depth == 1 else f", each tied to the {chain.depth} before it"
-    return f"{states} states per element, a chain along {chain.ragged or chain.order.dim}{lag}: forward and backward"
-
-
-def _field_choice(held: str, field: Field) -> tuple[str, str]:
-    """A chain where each tie is along an ordered plate; else one Gaussian whose precision has the ties' pattern."""
-    reason = f"every term is linear or quadratic in {held}"
-    lags = [t.lag for t in field.ties]
-    if lags and all(lag is not None for lag in lags):
-        furthest = max(lag for lag in lags if lag is not None)
-        reach = "the one before it" if furthest == 1 else f"those up to {furthest} before it"
-        return "exact:kalman", f"{reason}, an element tied to {reach}: elimination along the plate"
-    return "exact:gaussian", f"{reason}: one Gaussian over all elements, with the pattern of their ties"
-
-
-def _network_reason(states: str, b: Block) -> str:
-    if b.apart:
-        return f"{states} states per element, each element a factor given the others it is tied to, in turn"
-    ties = len([c for c in b.network if len(c.places) > 1])
-    return (
-        f"{states} states per element, tied in {ties} way{'' if ties == 1 else 's'}: summed out one element after the "
-        "other, in an order chosen when data are bound"
-    )
 
 
 def _refuse(model: m.ModelText) -> None:

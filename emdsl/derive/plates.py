@@ -50,3 +50,12 @@ def outermost(row: Ix, model: m.ModelText) -> Idx:
             scope, measure, _ = Tensors(model).enter(plates)
             return x.as_index(x.substitute(x.value_of(scope.loops[plates[0].index]), {measure[0]: row}))
     return row
+
+
+def plate_names(v: m.Variable) -> list[str]:
+    """The dimensions of a variable's plates, from outer to inner."""
+    return [_dimension(p.size) for p in v.plates]
+
+
+def _dimension(size: m.Size) -> str:
+    return f"{size.name}[]" if isinstance(size, m.Ragged) else str(size)

@@ -8,9 +8,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from emdsl.derive import expr as x
+from emdsl.derive.configurations import STATE
 from emdsl.derive.expr import El
 from emdsl.derive.numbering import numbers
 from emdsl.derive.plan import Plan
+from emdsl.derive.plates import home_of
 from emdsl.generate.arrays import Emitter, Leaf
 from emdsl.generate.names import Namer
 from emdsl.generate.spelling import numbered
@@ -246,6 +248,8 @@ def _special(f: Function, kind: str, rest: str, name: str) -> Leaf:
         return Leaf(code, (*range(plates, plates + event), *plates_last(plates)))
     if kind == "reference":
         return Leaf(code, tuple(range(len(model.variable(rest).domain.dims))))
+    if f"{kind}:" == STATE:
+        return configured_leaf(f.plan, rest, code)
     if kind == "at":  # of points that all elements share, where no cloud is at hand
         f.unpacked[code] = f'{code} = statistics["points of {rest}"][0]'
         return Leaf(code, (0,))
@@ -255,6 +259,13 @@ def _special(f: Function, kind: str, rest: str, name: str) -> Leaf:
         block = next(b for b in f.plan.elimination.blocks if b.name == rest)
         return Leaf(code, plates_last(len(block.home)), integer=True)
     return Leaf(code, (0,), integer=kind != "count")  # row, position, start, length, count
+
+
+def configured_leaf(plan: Plan, latent: str, code: str) -> Leaf:
+    """How the states of a latent's elements in each configuration are stored."""
+    assert plan.joint.configurations is not None
+    inner = len(home_of(plan.joint.model.variable(latent))) - plan.joint.configurations.depth
+    return Leaf(code, tuple(range(1 + inner)), integer=True)
 
 
 def _depth(table: object) -> int:

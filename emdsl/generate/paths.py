@@ -11,6 +11,7 @@ from __future__ import annotations
 from emdsl.derive.block import Block
 from emdsl.derive.expr import El
 from emdsl.generate.arrays import Leaf
+from emdsl.generate.configurations import configured_path
 from emdsl.generate.context import Function
 from emdsl.generate.networks import network_path
 from emdsl.generate.printer import Printer, indent
@@ -19,7 +20,11 @@ from emdsl.generate.printer import Printer, indent
 def path_lines(printer: Printer) -> list[str]:
     """`most_probable(params, data, prepared)`: states of every discrete latent; printed where some are tied."""
     blocks = printer.plan.elimination.blocks
-    if printer.plan.elimination.parts or printer.plan.joint.clouds or not any(b.chain or b.network for b in blocks):
+    if (
+        printer.plan.elimination.parts
+        or printer.plan.joint.clouds
+        or not (printer.plan.joint.configured or any(b.chain or b.network for b in blocks))
+    ):
         return []
     f = printer.function()
     f.largest = True
@@ -43,8 +48,10 @@ def _states(f: Function, block: Block) -> list[str]:
     table = f.runtime[f"c:{block.name}"].code
     kind = f"path_given({table}" if block.chain else f"states_given({table}, {len(block.states)}"
     em.lines.append(f"{found} = {kind}, [{', '.join(given)}])")
-    out = []
+    out, configured = [], f.plan.joint.configurations
     for n, latent in enumerate(block.latents):
         f.runtime[f"state:{latent}"] = Leaf(f"{found}[{n}]", tuple(range(len(home))), True, integer=True)
+        if configured is not None and latent == configured.name:
+            return configured_path(f, block)
         out.append(f'"{latent}": plates_first({found}[{n}], {len(home)}),')
     return out

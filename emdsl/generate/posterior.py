@@ -11,6 +11,7 @@ from emdsl.derive.records import WHOLE
 from emdsl.derive.terms import Term
 from emdsl.generate.arrays import Array
 from emdsl.generate.clouds import cloud_fields
+from emdsl.generate.configurations import configured_fields
 from emdsl.generate.context import Function, counted_plate
 from emdsl.generate.fields import field_fields
 from emdsl.generate.gaussian import gaussian_fields
@@ -28,7 +29,12 @@ def posterior_lines(printer: Printer) -> list[str]:
     em = f.emitter
     entries: list[tuple[str, str, Array]] = []  # latent, field, array with rows last
     clouds = {c.name: c for c in printer.plan.joint.clouds}
+    own = printer.plan.joint.configurations
     for block in printer.plan.elimination.blocks:
+        if own is not None and block.latents == (own.name,):
+            with f.printing(printer.numbers.posterior[block.name]):
+                entries += configured_fields(f, block)
+            continue
         for latent in block.latents:
             if latent in clouds:
                 with f.printing(printer.numbers.posterior[block.name]):
@@ -136,6 +142,8 @@ def moved(printer: Printer, latent: str) -> str:
 def _numbers(printer: Printer) -> dict[str, int]:
     """The number of each latent's posterior; latents of one cloud share it."""
     found = {n: printer.numbers.posterior[b.name] for b in printer.plan.elimination.blocks for n in b.latents}
+    own = printer.plan.joint.configurations
+    found |= dict.fromkeys(own.latents, found[own.name]) if own is not None else {}
     return found | {n: found[c.name] for c in printer.plan.joint.clouds if c.name in found for n in c.latents}
 
 

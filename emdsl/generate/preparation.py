@@ -19,6 +19,7 @@ from emdsl.derive.slopes import components
 from emdsl.derive.solve import Numeric
 from emdsl.generate.arrays import Emitter, Leaf
 from emdsl.generate.chains import reach_lines, sequence_lines, sequences_of
+from emdsl.generate.configurations import configured_lines
 from emdsl.generate.context import as_given, dimension, flat_axes, function
 from emdsl.generate.features import fold_lines
 from emdsl.generate.fields import field_line
@@ -110,6 +111,7 @@ def prepare_lines(printer: Printer) -> list[str]:
     lines += _ragged_lines(model)
     lines += rule_lines(printer)
     lines += _level_lines(printer)
+    lines += configured_lines(plan)
     blocks = (*plan.elimination.blocks, *(plan.draws.blocks if plan.draws is not None else ()))
     lines += [line for b in blocks for line in (*reach_lines(b), *sequence_lines(b))]
     lines += lookup_lines(printer.inference)

@@ -48,7 +48,7 @@ def readable(plan: Plan) -> Plan:
 
 
 def _uncentred(plan: Plan) -> Plan:
-    joint, elimination, q, updates = _derived(plan.joint.model)
+    joint, elimination, q, updates = _derived(plan.joint.as_written.model)
     return replace(
         plan, joint=joint, shifts={}, centred=(), planes=(), elimination=elimination, expected=q, updates=updates
     )

@@ -10,7 +10,7 @@ from emdsl.derive.blocks import messages
 from emdsl.derive.chains import Neighbours, Placed
 from emdsl.derive.discrete import placements
 from emdsl.derive.expr import El, Expr, Ix
-from emdsl.derive.factors import Cloud
+from emdsl.derive.factors import Cloud, Configurations
 from emdsl.derive.fields import without_gates
 from emdsl.derive.plan import Plan
 from emdsl.derive.records import statistic_of
@@ -29,13 +29,25 @@ from emdsl.report.typeset import Typeset
 def posterior_step(plan: Plan, block: Block, t: Typeset) -> Step:
     """What q of a block is, and why."""
     latents = names_of(*block.latents)
-    choice = plan.choices[block.latents[0]]
+    own = plan.joint.configurations
+    mine = own is not None and block.latents == (own.name,)
+    choice = plan.choices[own.latents[0] if own is not None and mine else block.latents[0]]
     body: list[Say | Show] = [Say(f"{latents}: {choice.method} ({choice.reason})."), *_inside(plan, block)]
+    body += [Say(_configured(own))] if own is not None and mine else []
     body += [Say(text) for c in plan.joint.clouds if c.name in block.latents for text in _points(c)]
     body += list(_discrete(plan, block, t) if block.states else _continuous(plan, block, t))
     facts = {"kind": "posterior", "latents": list(block.latents), "method": choice.method, "reason": choice.reason}
     facts["code"] = "e_step" if plan.elimination.parts else "expectations"
     return Step(f"The posterior of {latents}", tuple(body), facts)
+
+
+def _configured(found: Configurations) -> str:
+    """What the states of a configuration are."""
+    each = ", ".join(f"`configured {n}` are the states of {n} in it" for n in found.latents)
+    return (
+        f"Its states are all configurations of the elements of {names_of(*found.latents)}: {each}. The probability "
+        "that an element is in a state is the sum over the configurations in which it is."
+    )
 
 
 def _points(cloud: Cloud) -> Iterator[str]:

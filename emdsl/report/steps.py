@@ -48,8 +48,8 @@ def steps(plan: Plan) -> tuple[Step, ...]:
 
 
 def _joint(plan: Plan, t: Typeset) -> Step:
+    plan = replace(plan, joint=without_clouds(plan.joint.as_written))
     model = plan.joint.model
-    plan = replace(plan, joint=without_clouds(plan.joint))
     latent = [v.name for v in model.of_kind("latent")]
     random = [v.name for v in (*model.of_kind("observed"), *model.of_kind("latent"))]
     say = ("The complete data have" if latent else "The data have") + " this log density"
@@ -101,7 +101,7 @@ def _factors(plan: Plan, t: Typeset) -> Iterator[tuple[str, Formula, Formula]]:
 
 def _bound(plan: Plan) -> Step:
     """The lower bound that EM climbs, and what q is."""
-    model = plan.joint.model
+    model = plan.joint.as_written.model
     observed, latent = ([v.name for v in model.of_kind(k)] for k in ("observed", "latent"))
     params = [v.name for v in model.of_kind("param")]
     gaps = sorted(plan.joint.incomplete)

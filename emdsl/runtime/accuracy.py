@@ -26,7 +26,7 @@ ENOUGH = 400.0  # effective draws of the score, for its variance
 MOST_NUMBERS = 4e7  # numbers drawn, times evaluations of each draw
 MOST_EVALUATIONS = 4e4  # of log p(data, draw) at the estimate
 MOST_PARAMETERS = 60  # in whose number scores by differences are affordable
-FAR = 0.1  # of a standard error: a Newton step so long is taken again
+FAR_OFF = 0.1  # of a standard error: a Newton step so long is taken again
 ROUNDS = 4  # of such steps
 FLAT = 1e-3  # complete-data information of a free coordinate that has gone to its end: it has no error there
 
@@ -217,7 +217,7 @@ def errors_of_estimates(sample: LastSample) -> tuple[dict[str, Any], Array, bool
     spread = np.sqrt(np.diag(inverse))
     error = inverse @ noise @ inverse / len(sample.values)
     step = inverse @ np.mean(np.concatenate(sample.chains_of_scores()), axis=0)
-    far = bool((np.abs(step) > FAR * spread + 3 * np.sqrt(np.diag(error))).any())
+    far = bool((np.abs(step) > FAR_OFF * spread + 3 * np.sqrt(np.diag(error))).any())
     moved = flat + np.clip(step, -spread, spread)
     found = {"standard_errors": free.spread(moved, inverse), "monte_carlo_errors": free.spread(moved, error)}
     return found, moved, far

@@ -24,7 +24,7 @@ NEWTON = 50  # steps at most
 HALVINGS = 20  # of one step
 RESTARTS_OF_MODES = 4  # where a point lies higher than the mode that was found
 MOVES = 6  # of points, by moments
-NEAR = 1e-12  # Newton decrement at which a mode is found: a millionth of the curvature's own scale
+AT_MODE = 1e-12  # Newton decrement at which a mode is found: a millionth of the curvature's own scale
 
 
 def log_sum(table: Array, axes: tuple[int, ...]) -> Array:
@@ -181,7 +181,7 @@ def find_modes(density: LogJoint, start: Array) -> tuple[Array, Array]:
     for _ in range(NEWTON):
         step = np.nan_to_num(_newton_step(slope, curvature), nan=0.0, posinf=0.0, neginf=0.0)
         gain = np.sum(slope * step, axis=0)
-        moving = (gain > NEAR) & ~stuck
+        moving = (gain > AT_MODE) & ~stuck
         if not moving.any():
             break
         share = np.where(moving, 1.0, 0.0)

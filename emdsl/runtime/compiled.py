@@ -7,11 +7,11 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
-ENOUGH = 2e6  # microseconds: between importing numba with what it has kept (0.5 s) and compiling a loop (5 s)
+REPAID = 2e6  # microseconds: between importing numba with what it has kept (0.5 s) and compiling a loop (5 s)
 
 
 class Meter:
-    """How much of one fit numpy has done where a compiled loop is waiting: when it is `ENOUGH`, the loop takes over.
+    """How much of one fit numpy has done where a compiled loop is waiting: when it is `REPAID`, the loop takes over.
 
     `spent` are microseconds by rules of thumb, added by who does the work: they follow from the sizes of the data and
     not from a clock, so that the same fit takes the same way, to the last digit, whenever it is run.
@@ -26,7 +26,7 @@ class Meter:
         In the environment, EMDSL_NUMBA=off is None always, EMDSL_NUMBA=on never waits.
         """
         wish = os.environ.get("EMDSL_NUMBA", "")
-        if wish == "off" or (wish != "on" and self.spent < ENOUGH):
+        if wish == "off" or (wish != "on" and self.spent < REPAID):
             return None
         return compiled(kernel)
 

@@ -50,6 +50,7 @@ class Field:
                 start += d
         self.ready = False
         self.meter = Meter()
+        self.copies: dict[int, Field] = {}  # of this one, by how many
         self.spots: list[list[Spot]] = []  # of each piece of J
         self.shapes: list[tuple[int, int, int]] = []  # of the same
         self.where: list[tuple[Array, Array]] = []  # of each latent: the block of an element, the places of its numbers

@@ -25,7 +25,7 @@ from emdsl.runtime.loops import block_chain_loop
 from emdsl.runtime.numerics import cholesky, inverse
 from emdsl.runtime.steady import steady_moments
 
-WIDEST = 24  # numbers in a block, beyond which matrix products are no slower than a compiled loop
+BLOCK_OF_LOOPS = 24  # numbers in a block, beyond which matrix products are no slower than a compiled loop
 
 
 def gaussian_field(
@@ -71,24 +71,6 @@ class Parts(NamedTuple):
 
     shape: tuple[int, ...]
     of: Sequence[Array]
-
-
-def gated_field(
-    gates: tuple[int, ...], field: Field, linear: Sequence[Array], homes: Sequence[int],
-    pieces: Sequence[tuple[int, int, Any, Any, Array]], seen: Sequence[tuple[int, Array, Array]] = (),
-    parts: Parts | None = None,
-) -> tuple[list[Array], list[Array], Array]:  # fmt: skip
-    """`gaussian_field` for every state of the gates: the leading axes of what it takes and returns."""
-    found = []
-    for at in np.ndindex(*gates):
-        given = [(a, b, at_a, at_b, value[at]) for a, b, at_a, at_b, value in pieces]
-        found.append(gaussian_field(field, [h[at] for h in linear], homes, given, seen, parts))
-
-    def stacked(arrays: Sequence[Any]) -> Array:
-        return np.reshape(np.stack(arrays), (*gates, *np.shape(arrays[0])))
-
-    means, covariances = ([stacked(a) for a in zip(*(f[n] for f in found), strict=True)] for n in (0, 1))
-    return means, covariances, stacked([f[2] for f in found])
 
 
 def field_pieces(
@@ -172,13 +154,13 @@ def _between(found: Sequence[Spot], v: Array, c: Array, like: Array) -> Array:
 def block_moments(meter: Meter, diagonal: Array, below: Array, h: Array) -> tuple[Array, Array, Array, Array]:
     """What `tridiagonal_moments` returns, by the way that takes least time: in a compiled loop where there is one."""
     (m, w), out = h.shape, (np.empty_like(diagonal), np.empty_like(below), np.empty_like(h), np.empty_like(h))
-    loop = meter.twin(block_chain_loop) if 1 < m and w <= WIDEST else None
+    loop = meter.twin(block_chain_loop) if 1 < m and w <= BLOCK_OF_LOOPS else None
     if loop is not None:
         given = [np.ascontiguousarray(a) for a in (diagonal, below, h)]
         if loop(*given, *out, np.empty((6, w, w)), np.empty(m, bool)):
             return out
     found = steady_moments(diagonal, below, h)
-    if 1 < m and w <= WIDEST:
+    if 1 < m and w <= BLOCK_OF_LOOPS:
         meter.spent += 1000 + 0.3 * m if found else 100 * math.log2(m) + m * (0.3 + 0.25 * w**2)
     return found or tridiagonal_moments(diagonal, below, h)
 
@@ -189,7 +171,7 @@ def tridiagonal_moments(diagonal: Array, below: Array, h: Array) -> tuple[Array,
 
     Odd blocks given their neighbours are independent: y_i | y_l, y_r ~ N(P (h - L y_l - R y_r), P), P = inv(J_ii).
     """
-    if len(diagonal) == 1:
+    if not below.any():  # one block, or untied ones
         low = cholesky(diagonal)
         v = inverse(low)
         return v, below, (v @ h[..., None])[..., 0], 2 * np.log(low.diagonal(0, 1, 2))

@@ -22,7 +22,7 @@ from emdsl.runtime.columns import Array
 from emdsl.runtime.numerics import cholesky, inverse
 
 SHORTEST = 200  # blocks of a chain, below which nothing is gained
-MANY = 12  # runs, at most
+MOST_RUNS = 12  # runs, at most
 EQUAL = 8 * float(np.finfo(float).eps)  # of its size: how far an entry may be off that is called the same
 START = 1000  # microseconds of this way, whatever is to be done
 STEP = 60  # and for each step that is taken alone
@@ -71,7 +71,7 @@ def repeated(diagonal: Array, below: Array) -> list[tuple[int, int]]:
     ):
         return []
     while start < m - 1:
-        if len(out) == MANY:
+        if len(out) == MOST_RUNS:
             return []
         a = _alike(diagonal[start : m - 1], diagonal[start])
         out.append((start, start + min(a, _alike(below[start : start + a], below[start], diagonal[start]))))

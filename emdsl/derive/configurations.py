@@ -1,0 +1,116 @@
+"""Discrete latents that tie what elimination would have to keep apart: all their configurations, one by one.
+
+    p(y) = sum over c of p(z = z_c) p(y | z = z_c),       q(c) proportional to its addend
+
+Classes of groups beside effects that cross the groups, or a chain of classes that switches a Gaussian chain: given
+all classes together the rest is one field. So which configuration it is is one discrete latent, whose states are the
+vectors z_c, and `z[g] = k` is data under it: `sel(z_c[g], k)`. What follows (the fields gated by it, their
+normalisers, statistics, mixed moments) is what a class that gates a field has anyway. The number of configurations
+is K^G for G elements of K states: exact while that is small, and refused with the number where it is not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import combinations
+
+from emdsl.derive import expr as x
+from emdsl.derive.blocks import Elimination, eliminate
+from emdsl.derive.expr import El, Idx, Ix
+from emdsl.derive.factors import Configurations, Factor, LogJoint
+from emdsl.derive.plates import conditions_of, home_of
+from emdsl.errors import ModelError
+from emdsl.language import model as m
+
+STATE = "configured:"  # the states of a latent's elements in each configuration
+MOST = 65_536  # configurations
+TOGETHER = 4  # latents of which every set is tried
+
+
+def with_configurations(joint: LogJoint, latents: Sequence[str], depth: int) -> LogJoint:
+    """The joint in which these latents are functions of one: which configuration they are in, on the first plates."""
+    first = joint.model.variable(latents[0])
+    taken = {v.name for v in joint.model.variables} | {s.name for s in joint.model.sizes}
+    name = f"configuration_{first.name}"
+    while name in taken:
+        name += "_"
+    dimension = f"{first.name}[configurations]"
+    found = Configurations(name, tuple(latents), dimension, depth, joint)
+    one = replace(first, name=name, plates=first.plates[:depth], distribution=None,
+                  domain=m.Domain("index", span=first.span))  # fmt: skip
+    model = replace(joint.model, variables=(*joint.model.variables, one))
+    factors = [_configured(f, found) for f in joint.factors]
+    factors += [f for n in latents if (f := _where_absent(n, found, joint)) is not None]
+    return replace(
+        joint, model=model, factors=tuple(factors), levels={**joint.levels, name: dimension},
+        discrete=joint.discrete | {name}, configurations=found,
+    )  # fmt: skip
+
+
+def _configured(f: Factor, found: Configurations) -> Factor:
+    """The factor under the configuration of the elements that it reads; `z[g] = k` is a selector of data there."""
+    chosen: dict[tuple[Idx, ...], Ix] = {}
+    gates, masks = [], []
+    for g in f.gates:
+        assert isinstance(g.of, El)
+        if g.of.var not in found.latents:
+            gates.append(g)
+            continue
+        place, rest = g.of.idx[: found.depth], g.of.idx[found.depth :]
+        at = chosen.setdefault(place, x.fresh(found.dimension))
+        masks.append(x.sel(El(f"{STATE}{g.of.var}", (at, *rest)), g.at))
+    gates += [x.Sel(El(found.name, place), at) for place, at in chosen.items()]
+    return replace(f, gates=tuple(gates), masks=(*f.masks, *masks), plates=(*f.plates, *chosen.values()))
+
+
+def _where_absent(name: str, found: Configurations, joint: LogJoint) -> Factor | None:
+    """Elements that a filtered plate leaves out have all of their states alike: they count as one."""
+    v = joint.model.variable(name)
+    conditions = conditions_of(v, joint.model)
+    if not conditions:
+        return None
+    home, at = home_of(v), x.fresh(found.dimension)
+    gone = x.add(x.ONE, x.neg(x.mul(*conditions)))
+    body = x.neg(x.fn("log", x.SizeN(joint.levels[name])))
+    gate = x.Sel(El(found.name, home[: found.depth]), at)
+    return Factor(name, "latent", (gate,), (gone,), body, (*home, at), v.span)
+
+
+def by_configurations(joint: LogJoint, weighted: str | None) -> tuple[LogJoint, Elimination] | None:
+    """As few latents by configurations as let the rest be exact, within as many plates as may be; None: none do."""
+    for latents in _choices(joint):
+        for depth in range(_common(latents, joint.model), -1, -1):
+            made = with_configurations(joint, latents, depth)
+            try:
+                return made, eliminate(made, weighted)
+            except ModelError:
+                continue
+    return None
+
+
+def by_group(joint: LogJoint) -> bool:
+    """Whether the configured latents are classes of groups that rows point at: those are few beside the rows."""
+    groups = {str(v.domain.levels) for v in joint.model.of_kind("given") if v.domain.kind == "index"}
+    return all((v := joint.model.variable(n)).plates and str(v.plates[-1].size) in groups for n in joint.configured)
+
+
+def _choices(joint: LogJoint) -> Iterator[tuple[str, ...]]:
+    """One discrete latent, then two, ...; all at once where they are many."""
+    free = [v.name for v in joint.model.of_kind("latent")
+            if v.name in joint.discrete and v.name not in joint.deterministic and not v.array]  # fmt: skip
+    counts = range(1, len(free) + 1) if len(free) <= TOGETHER else (1, len(free))
+    for count in counts:
+        yield from combinations(free, count)
+
+
+def _common(latents: Sequence[str], model: m.ModelText) -> int:
+    """How many first plates these latents share, ragged and filtered ones left out: all but the last of one."""
+    plates = [model.variable(n).plates for n in latents]
+    common = 0
+    for level in zip(*plates, strict=False):
+        plain = all(not isinstance(p.size, m.Ragged) and p.condition is None for p in level)
+        if not plain or len({str(p.size) for p in level}) > 1:
+            break
+        common += 1
+    return min(common, max(len(p) for p in plates) - 1) if common else 0

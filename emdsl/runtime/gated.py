@@ -1,0 +1,97 @@
+"""Joint Gaussians of one layout under every state of what gates them: copies side by side, as parts of one.
+
+Copies are not tied to one another, so that what eliminates odd blocks all at once eliminates those of all copies.
+"""
+
+# mypy: disable-error-code="no-any-return"
+# (operators on arrays of any dtype, and all of scipy, are Any to mypy)
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from emdsl.runtime.columns import Array
+from emdsl.runtime.elements import Field, Spot
+from emdsl.runtime.fields import Parts, field_pieces, gaussian_field
+
+AT_ONCE = 2**19  # entries of the precisions of copies that are solved together
+
+
+def gated_field(
+    gates: tuple[int, ...], field: Field, linear: Sequence[Array], homes: Sequence[int],
+    pieces: Sequence[tuple[int, int, Any, Any, Array]], seen: Sequence[tuple[int, Array, Array]] = (),
+    parts: Parts | None = None,
+) -> tuple[list[Array], list[Array], Array]:  # fmt: skip
+    """`gaussian_field` for every state of the gates: the leading axes of what it takes and returns."""
+    total, lead = math.prod(gates), len(gates)
+    flat = [np.reshape(h, (total, *h.shape[lead:])) for h in linear]
+    values = [np.reshape(p[4], (total, *p[4].shape[lead:])) for p in pieces]
+    if not field.ready:
+        one = [(a, b, at_a, at_b, v[0]) for (a, b, at_a, at_b, _), v in zip(pieces, values, strict=True)]
+        field_pieces(field, [h[0] for h in flat], homes, one)
+    step = max(1, min(total, AT_ONCE // max(1, field.count * field.size**2)))
+    found = []
+    for start in range(0, total, step):
+        now = slice(start, min(start + step, total))
+        given = [(a, b, at_a, at_b, v[now]) for (a, b, at_a, at_b, _), v in zip(pieces, values, strict=True)]
+        found.append(_together(now.stop - start, field, [h[now] for h in flat], homes, given, seen, parts))
+
+    def joined(arrays: Sequence[Array]) -> Array:
+        whole = arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
+        return whole.reshape(*gates, *whole.shape[1:])
+
+    means, covariances = ([joined(a) for a in zip(*(f[n] for f in found), strict=True)] for n in (0, 1))
+    return means, covariances, joined([f[2] for f in found])
+
+
+def _together(
+    count: int, field: Field, linear: Sequence[Array], homes: Sequence[int],
+    pieces: Sequence[tuple[int, int, Any, Any, Array]], seen: Sequence[tuple[int, Array, Array]], parts: Parts | None,
+) -> tuple[list[Array], list[Array], Array]:  # fmt: skip
+    """Of `count` states, the first axis of linear terms and pieces."""
+    if count == 1:
+        one = [(a, b, at_a, at_b, v[0]) for a, b, at_a, at_b, v in pieces]
+        means, covariances, log_z = gaussian_field(field, [h[0] for h in linear], homes, one, seen, parts)
+        return [a[None] for a in means], [a[None] for a in covariances], np.asarray(log_z)[None]
+    if parts is None:
+        parts = Parts((), [np.zeros(h.shape[1 : 1 + k], int) for h, k in zip(linear, homes, strict=True)])
+    inner = np.arange(count)[:, None] * math.prod(parts.shape)
+    mine = Parts((count, *parts.shape), [(inner + np.ravel(p)).ravel() for p in parts.of])
+    each = [(k, np.broadcast_to(x, (count, *x.shape)), np.broadcast_to(g, (count, *g.shape))) for k, x, g in seen]
+    return gaussian_field(copies(field, count), linear, [k + 1 for k in homes], pieces, each, mine)
+
+
+def copies(field: Field, count: int) -> Field:
+    """So many untied copies of a settled field as one."""
+    if count in field.copies:
+        return field.copies[count]
+    made = Field.__new__(Field)
+    made.__dict__.update(field.__dict__)
+    block = np.arange(count) * field.count
+    made.full = np.tile(field.full, (count, 1))
+    made.where = [
+        ((block[:, None] + at.ravel()).reshape(-1, 1), np.tile(inside, (count, 1))) for at, inside in field.where
+    ]
+    made.shapes = [(count * rows, a, b) for rows, a, b in field.shapes]
+    made.spots = [[_copied(s, field, rows, count) for s in found]
+                  for found, (rows, *_) in zip(field.spots, field.shapes, strict=True)]  # fmt: skip
+    made.count = count * field.count
+    field.copies[count] = made
+    return made
+
+
+def _copied(s: Spot, field: Field, rows: int, count: int) -> Spot:
+    """Where rows of a piece stand in every copy, as flat places."""
+    w = field.size
+    own = np.arange(rows)[s.rows]
+    if isinstance(s.at, tuple):
+        block, first, second = (np.arange(field.count * w)[a] for a in s.at)
+        at = ((block[:, None, None] * w + first[:, None]) * w + second).ravel()
+    else:
+        at = s.at
+    each = np.arange(count)[:, None]
+    return Spot((each * rows + own).ravel(), s.beside, s.swapped, (each * (field.count * w * w) + at).ravel())

@@ -1,0 +1,100 @@
+"""Discrete latents that tie Gaussians of one field: given each configuration, the data are one dense Gaussian."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+
+from structures import Structure
+
+LOG = np.log
+
+CROSSED = """
+    model Crossed
+    size K = 2
+    param pi : simplex[K]
+    param m[K] : real
+    param s[K] : positive
+    param t : positive
+    param sigma : positive
+    for i in G:
+        latent z[i] ~ Categorical(pi)
+        latent u[i] ~ Normal(m[z[i]], s[z[i]])
+    for j in H:
+        latent v[j] ~ Normal(0, t)
+    for r in R:
+        given g[r] : index[G]
+        given h[r] : index[H]
+        observed y[r] ~ Normal(u[g[r]] + v[h[r]], sigma)
+"""
+
+
+def _dense(x, mean, cov):
+    """The log density of one Gaussian."""
+    off = x - mean
+    return -0.5 * (off @ np.linalg.solve(cov, off) + np.linalg.slogdet(2 * np.pi * cov)[1])
+
+
+def _crossed(rng):
+    p = {"pi": np.array([0.3, 0.7]), "m": np.array([-1.0, 2.0]), "s": np.array([0.5, 1.3]), "t": 0.8, "sigma": 0.6}
+    g, h = np.array([0, 0, 1, 1, 1, 2, 3, 3, 0]), np.array([0, 1, 1, 2, 0, 2, 0, 1, 2])
+    y = rng.normal(1, 2, 9)
+    y[4] = np.nan
+    return {"y": y, "g": g, "h": h}, p
+
+
+def effects(p, d, z):
+    """Of a configuration: prior mean and covariance of u and v, what reads them in the data seen, and these."""
+    seen = ~np.isnan(d["y"])
+    reads = np.c_[np.eye(4)[d["g"]], np.eye(3)[d["h"]]][seen]
+    prior = np.diag(np.r_[p["s"][z] ** 2, np.full(3, p["t"] ** 2)])
+    return np.r_[p["m"][z], np.zeros(3)], prior, reads, d["y"][seen]
+
+
+def _crossed_joint(p, d, z):
+    mean, prior, reads, y = effects(p, d, z["z"])
+    noise = p["sigma"] ** 2 * np.eye(len(y))
+    return LOG(p["pi"][z["z"]]).sum() + _dense(y, reads @ mean, reads @ prior @ reads.T + noise)
+
+
+SWITCHING = """
+    model Switching
+    size K = 2
+    param first : simplex[K]
+    param trans[K] : simplex[K]
+    param a[K] : real
+    param q[K] : positive
+    param s : positive
+    for i in S:
+        for t in T:
+            latent z[i,t] ~ Categorical(first) if t == 0 else Categorical(trans[z[i,t-1]])
+            latent x[i,t] ~ Normal(0, 1) if t == 0 else Normal(a[z[i,t]] * x[i,t-1], q[z[i,t]])
+            observed y[i,t] ~ Normal(x[i,t], s)
+    infer z, x by exact
+"""
+
+
+def _switching(rng):
+    p = {"first": np.array([0.4, 0.6]), "trans": np.array([[0.8, 0.2], [0.3, 0.7]]), "a": np.array([0.9, -0.5]),
+         "q": np.array([0.4, 1.2]), "s": 0.5}  # fmt: skip
+    return {"y": rng.normal(0, 1.5, (2, 4))}, p
+
+
+def _switching_joint(p, d, z):
+    out = 0.0
+    for path, y in zip(z["z"], d["y"], strict=True):
+        carry, noise = np.eye(4), np.diag(np.r_[1.0, p["q"][path[1:]] ** 2])
+        for t in range(1, 4):
+            carry[t] += p["a"][path[t]] * carry[t - 1]
+        out += LOG(p["first"][path[0]]) + sum(LOG(p["trans"][a, b]) for a, b in pairwise(path))
+        out += _dense(y, np.zeros(4), carry @ noise @ carry.T + p["s"] ** 2 * np.eye(4))
+    return out
+
+
+CASES = (
+    Structure("classes beside crossed effects", CROSSED, _crossed, lambda d: {"z": ((4,), 2)}, _crossed_joint,
+              {"z": "exact:hybrid", "u": "exact:hybrid", "v": "exact:hybrid"}),
+    Structure("a chain that switches a Gaussian chain", SWITCHING, _switching, lambda d: {"z": ((2, 4), 2)},
+              _switching_joint, {"z": "exact:hybrid", "x": "exact:hybrid"}),
+)  # fmt: skip
