@@ -12,6 +12,7 @@ from xml.etree import ElementTree
 import algebra
 import numpy as np
 import pytest
+from gallery import compiled
 from test_theorem import GALLERY, TEXTS, planned, point, world
 
 import emdsl
@@ -26,10 +27,10 @@ from emdsl.generate.module import module_functions
 from emdsl.generate.printer import Printer
 from emdsl.report.breaking import broken, width
 from emdsl.report.derivation import Derivation
-from emdsl.report.equations import readable
+from emdsl.report.equations import left_side, readable
 from emdsl.report.explicit import explicit, normalised
 from emdsl.report.latex import INNER, WIDE
-from emdsl.report.page import Show
+from emdsl.report.page import Show, whole
 from emdsl.report.tidy import known, tidy
 from emdsl.report.unicode import folded, text
 from emdsl.report.updates import _at_root, _derivative
@@ -55,31 +56,62 @@ def derivation(request: pytest.FixtureRequest) -> Derivation:
 # ------------------------------------------------------------------ values
 
 
-def right_hand_sides(plan: Plan, update: Any, points: bool = False) -> list[tuple[x.Expr, x.Expr]]:
-    """(left, right) of an update: as derived, tidied, in terms of the data; `points`: those with means unopened."""
+Slots = tuple[Any, ...]
+
+
+def as_derived(update: Any) -> list[tuple[Slots, x.Expr]]:
+    """An update's value by its rule, with the indices it has; of a linear system what is zero, row by row."""
     name, rule = update.params[0], update.rule
     if isinstance(rule, Simplex):
-        derived = normalised(name, rule.axes, rule.counts)
-    elif isinstance(rule, Spread) and not rule.precision:
-        derived = (x.El(name, rule.axes), x.mul(rule.scatter, x.power(rule.weight, x.num(-1))))
-    elif isinstance(rule, Closed) and len(rule.root.candidates) == 1:
-        derived = (x.El(name, rule.axes), rule.root.value)
-    elif isinstance(rule, Linear) and len(rule.columns) == 1 and not rule.second:
-        derived = (x.El(name, rule.columns[0].slots), x.mul(rule.right[0], x.power(rule.left[0, 0], x.num(-1))))
-    else:
-        return []
-    found = explicit(plan, update)
-    if found is not None and any(isinstance(n, x.Fn) and n.name == "E" for n in x.walk(found[1])) != points:
-        return []
-    sides = [derived, (derived[0], tidy(derived[1], known(plan)))]
-    return sides if found is None else [*sides, found, (found[0], tidy(found[1], known(plan)))]
+        left, right = normalised(name, rule.axes, rule.counts)
+        return [(left.idx, right)] if isinstance(left, x.El) else []
+    if isinstance(rule, Spread) and not rule.precision:
+        return [(rule.axes, x.mul(rule.scatter, x.power(rule.weight, x.num(-1))))]
+    if isinstance(rule, Closed) and len(rule.root.candidates) == 1:
+        return [(rule.axes, rule.root.value)]
+    if isinstance(rule, Linear) and len(rule.columns) == 1 and not rule.second:
+        return [(rule.columns[0].slots, x.mul(rule.right[0], x.power(rule.left[0, 0], x.num(-1))))]
+    if isinstance(rule, Linear):
+        return [(c.slots, x.add(left_side(rule, n), x.neg(rule.right[n]))) for n, c in enumerate(rule.columns)]
+    return []
 
 
-def values(side: tuple[x.Expr, x.Expr], w: Any, symmetric: bool) -> Any:
-    left, right = side
-    assert isinstance(left, x.El)
-    shape = [w.lengths[i.dim] for i in left.idx if isinstance(i, x.Ix)]
-    out = np.array([w.value(right, dict(zip(left.idx, at, strict=True))) for at in np.ndindex(*shape)]).reshape(shape)
+def residual(rule: Linear, n: int, off: x.Expr, mine: Slots) -> x.Expr:
+    """`sum H[n, n] off`: the row of a linear system that is zero where `off` is."""
+    slots = rule.columns[n].slots
+    off = x.substitute(off, dict(zip(mine, slots, strict=True)))
+    to = {s: rule.second[s] for s in slots if s in rule.second}
+    return whole(list(to.values()), x.mul(rule.left[n, n], x.substitute(off, to)))
+
+
+def as_shown(plan: Plan, update: Any) -> list[tuple[Slots, x.Expr]]:
+    """The same in terms of the data."""
+    out = []
+    for n, (left, right) in enumerate(explicit(plan, update)):
+        if isinstance(left, x.El):  # of a linear system, the equation that this value solves
+            rule = update.rule
+            several = isinstance(rule, Linear) and (len(rule.columns) > 1 or bool(rule.second))
+            off = x.add(left, x.neg(right))
+            out.append((rule.columns[n].slots, residual(rule, n, off, left.idx)) if several else (left.idx, right))
+        elif isinstance(update.rule, Linear):
+            out.append((update.rule.columns[n].slots, x.add(left, x.neg(right))))
+    return out
+
+
+def right_hand_sides(plan: Plan, update: Any, points: bool = False) -> list[list[tuple[Slots, x.Expr]]]:
+    """What must be equal: as derived, tidied, in terms of the data; `points`: those with means unopened."""
+    derived, shown = as_derived(update), as_shown(plan, update)
+    if not derived or any(isinstance(n, x.Fn) and n.name == "E" for _, e in shown for n in x.walk(e)) != points:
+        return []
+    tidied = [[(slots, tidy(e, known(plan))) for slots, e in side] for side in (derived, shown)]
+    sides = [derived, tidied[0], *([shown, tidied[1]] if shown else [])]
+    return [list(same) for same in zip(*sides, strict=True)]
+
+
+def values(side: tuple[Slots, x.Expr], w: Any, symmetric: bool) -> Any:
+    slots, e = side
+    shape = [w.lengths[i.dim] for i in slots if isinstance(i, x.Ix)]
+    out = np.array([w.value(e, dict(zip(slots, at, strict=True))) for at in np.ndindex(*shape)]).reshape(shape)
     return (out + np.swapaxes(out, -1, -2)) / 2 if symmetric else out
 
 
@@ -89,25 +121,24 @@ def test_what_is_shown_is_what_is_computed(name: str) -> None:
     w = soft(plan, world(plan, point(name, True)))
     with np.errstate(all="ignore"):
         for update in plan.updates:
-            sides = right_hand_sides(plan, update)
             symmetric = isinstance(update.rule, Spread)
-            found = [values(side, w, symmetric) for side in sides]
-            for other in found[1:]:
-                np.testing.assert_allclose(other, found[0], rtol=1e-8, atol=1e-10, err_msg=f"{name}: {update.params}")
+            pairs = [[values(side, w, symmetric) for side in same] for same in right_hand_sides(plan, update)]
+            for found, other in ((one[0], other) for one in pairs for other in one[1:]):
+                np.testing.assert_allclose(other, found, rtol=1e-8, atol=1e-10, err_msg=f"{name}: {update.params}")
 
 
-@pytest.mark.parametrize("name", ["random_intercepts", "measurement_error", "local_level", "factor_analysis"])
+@pytest.mark.parametrize("name", ["random_intercepts", "local_level", "factor_analysis", "linear_dynamical_system"])
 def test_means_that_are_not_opened_are_those_of_the_statistics(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Under a posterior that is a point the mean of a square is the square at that point."""
     plan, checked = readable(planned(name)), 0
     w = world(plan, point(name, True))
     monkeypatch.setitem(algebra.FUNCTIONS, "E", lambda v: v)
     for update in plan.updates:
-        sides = right_hand_sides(plan, update, points=True)
-        found = [values(side, w, isinstance(update.rule, Spread)) for side in sides]
-        for other in found[1:]:
-            np.testing.assert_allclose(other, found[0], rtol=1e-8, err_msg=f"{name}: {update.params}")
-        checked += len(found) > 1
+        for same in right_hand_sides(plan, update, points=True):
+            found = [values(side, w, isinstance(update.rule, Spread)) for side in same]
+            for other in found[1:]:
+                np.testing.assert_allclose(other, found[0], rtol=1e-8, atol=1e-10, err_msg=f"{name}: {update.params}")
+            checked += len(found) > 2
     assert checked
 
 
@@ -139,9 +170,9 @@ def test_the_second_derivative_at_the_root_is_what_is_shown(name: str) -> None:
             assert curvature is not None
             short = _at_root(rule, leaf, curvature)
             with np.errstate(all="ignore"):
-                w.put(update.params[0], values((leaf, rule.root.value), w, False))
-                long = values((leaf, rule.root.curvature), w, False)
-                np.testing.assert_allclose(values((leaf, short), w, False), long, rtol=1e-9)
+                w.put(update.params[0], values((leaf.idx, rule.root.value), w, False))
+                long = values((leaf.idx, rule.root.curvature), w, False)
+                np.testing.assert_allclose(values((leaf.idx, short), w, False), long, rtol=1e-9)
             checked += short != rule.root.curvature and update.params[0] in x.variables(short)
     assert checked
 
@@ -410,3 +441,29 @@ def test_long_equations_are_broken() -> None:
     for b in found:
         for row in b.pieces:
             assert len(row) == 1 or sum(width(p.factor, text, INNER) for p in row) <= WIDE
+
+
+# ------------------------------------------------------------------ in a notebook
+
+
+def test_a_notebook_shows_equations() -> None:
+    model = compiled("old_faithful")
+    for shown in (model._repr_html_(), model.derivation._repr_html_()):
+        page = Page()
+        page.feed(shown)
+        assert not page.open and "<math" in shown and "id=" not in re.sub(r"<svg.*</svg>", "", shown, flags=re.DOTALL)
+    assert model.updates["mean"]._repr_latex_().startswith(r"$\displaystyle {mean}_{k,d} = \frac{")
+    assert r"\sum_{n=0}^{N - 1}" in model.statistics["z"]._repr_latex_()
+    fitter = model.fitter(K=2, max_iter=0, seed=0)
+    assert "Fitter(" in fitter._repr_html_()
+    told = fitter.fit(np.eye(4, 2))._repr_html_()
+    assert "<table>" in told and fitter.message_ in told and "mean[1]" in told
+    assert "not tractable" in emdsl.compile(text=REFUSED)._repr_html_()
+
+
+REFUSED = """model Refused
+param a : positive
+for n in N:
+    latent   u[n] ~ Poisson(a)
+    observed x[n] ~ Poisson(exp(u[n]))
+"""

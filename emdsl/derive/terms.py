@@ -226,9 +226,11 @@ def merge(items: Iterable[Term], symmetry: Symmetry, fixed: tuple[Ix, ...] = ())
 
 
 def symmetry_of(joint: LogJoint) -> Symmetry:
-    """The symmetric arrays of a model, by their domains."""
+    """The symmetric arrays of a model: by their domains, and covariances of a vector with itself."""
     names = [v.name for v in joint.model.variables if v.domain.kind in ("spd", "correlation")]
-    return Symmetry(frozenset(n for v in names for n in (v, f"E:{v}:id", f"E:{v}:inv")))
+    vectors = [v.name for v in joint.model.variables if len(v.domain.dims) == 1 and not v.array]
+    own = (n for v in names for n in (v, f"E:{v}:id", f"E:{v}:inv"))
+    return Symmetry(frozenset([*own, *(f"cov:{v}:{v}" for v in vectors)]))
 
 
 def merge_roles(

@@ -8,59 +8,21 @@ import re
 import sys
 import types
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from emdsl.errors import ModelError, Problem
+from emdsl.fit.members import Declared, Plan, Statistic, Update
 from emdsl.language import model as m
 
 if TYPE_CHECKING:
-    import sympy as sp
-
     from emdsl.derive.plan import Plan as Derived
     from emdsl.fit.fitter import Fitter
     from emdsl.fit.verify.certificate import Certificate
     from emdsl.graph.diagram import Diagram
     from emdsl.report.derivation import Derivation
-
-
-@dataclass(frozen=True)
-class Plan:
-    """How the posterior of a latent is found."""
-
-    method: str
-    reason: str
-
-
-@dataclass(frozen=True)
-class Update:
-    """How a parameter is updated; `equation` is a sympy object."""
-
-    kind: str
-    equation: sp.Basic
-    reason: str
-    conditional_on: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Statistic:
-    """An expected sufficient statistic: its symbolic definition and the names of its axes' sizes."""
-
-    name: str
-    definition: sp.Basic
-    shape: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Declared:
-    """A declared variable: its domain and shape as the file spells them."""
-
-    name: str
-    kind: str
-    domain: str
-    shape: tuple[str, ...]
 
 
 VERIFIED_AT = (161, 31)  # points of quadrature in one dimension, in each of two
@@ -325,6 +287,16 @@ class Model:
         plans = ", ".join(f"{n}: {p.method}" for n, p in self.plan.items()) or "no latents"
         ups = ", ".join(f"{n}: {u.kind}" for u in self.derived.updates for n in u.params) or "no parameters"
         return f"Model {self.name} ({plans}; {ups})"
+
+    def _repr_html_(self) -> str:
+        """For a notebook: the diagram, the plan, the updates as equations."""
+        from html import escape
+
+        from emdsl.report.notebook import model_html
+
+        if self.refusal is not None:
+            return f"<pre>{escape(str(self.refusal))}</pre>"
+        return model_html(self.name, str(self.graph()), self.plan, self.derivation)
 
 
 @lru_cache(maxsize=1024)

@@ -38,6 +38,11 @@ STYLE = (
     "@media print{@page{margin:18mm}body{margin:0;padding:0;max-width:none;font-size:10pt}"
     ".show{overflow:visible}h2,p:has(+.show){break-after:avoid}}"
 )
+IN_A_CELL = (
+    ".emdsl h2{font-size:1.15em;display:flex;justify-content:space-between}.emdsl h2>code{font-weight:normal}"
+    ".emdsl .show{display:flex;align-items:center;margin:.3em 0;overflow:auto hidden}.emdsl .show math{flex:1}"
+    ".emdsl .show>span{margin-left:1em;white-space:nowrap}.emdsl .show code{margin-right:.8em}"
+)
 PREAMBLE = r"""\documentclass{article}
 \usepackage[T1]{fontenc}
 \usepackage[utf8]{inputenc}
@@ -173,29 +178,40 @@ class Derivation:
         out = ["<!DOCTYPE html>", '<html lang="en">', "<head>", '<meta charset="utf-8">', f"<title>{title}</title>"]
         out += [f"<style>{STYLE}</style>", "</head>", "<body>", f"<h1>{title}</h1>"]
         out += [f"<pre>{escape(self.source.strip())}</pre>"] if self.source.strip() else []
-        for k, step in enumerate(self.steps, 1):
-            code = f"<code>{escape(step.facts['code'])}</code>" if "code" in step.facts else ""
-            out.append(f'<h2 id="step-{k}"><span>{k}. {_coded(step.title)}</span>{code}</h2>')
-            for line, label in self.lines(k, step):
-                if isinstance(line, Say):
-                    out.append(f"<p>{_coded(line.text)}</p>")
-                else:
-                    place = f' id="eq-{label}"' if label else ""
-                    name = f"<code>{escape(line.name)}</code>" if line.name else ""
-                    number = f'<a href="#eq-{label}">({label})</a>' if label else ""
-                    out.append(f'<div class="show"{place}>{mathml(line.formula)}<span>{name}{number}</span></div>')
-            out += [f'<p class="where">{_linked(self.where(k, step, html=True))}</p>'] if self.places(k, step) else []
+        out += self._html_steps(linked=True)
         out.append(f"<p>{_coded(self.note)}</p>")
         if self.module:
             known = {n for k, step in enumerate(self.steps, 1) for n in labels(k, step) if n}
             out.append(f'<h2 id="module">The functions of the module</h2>\n<pre>{listing(self.module, known)}</pre>')
         return "\n".join([*out, "</body>", "</html>", ""])
 
+    def _html_steps(self, linked: bool) -> Iterator[str]:
+        """The steps; `linked`: with anchors, and links to the lines of the module below."""
+        for k, step in enumerate(self.steps, 1):
+            code = f"<code>{escape(step.facts['code'])}</code>" if "code" in step.facts else ""
+            place = f' id="step-{k}"' if linked else ""
+            yield f"<h2{place}><span>{k}. {_coded(step.title)}</span>{code}</h2>"
+            for line, label in self.lines(k, step):
+                if isinstance(line, Say):
+                    yield f"<p>{_coded(line.text)}</p>"
+                    continue
+                place = f' id="eq-{label}"' if label and linked else ""
+                name = f"<code>{escape(line.name)}</code>" if line.name else ""
+                number = f"({label})" if label else ""
+                number = f'<a href="#eq-{label}">{number}</a>' if label and linked else number
+                yield f'<div class="show"{place}>{mathml(line.formula)}<span>{name}{number}</span></div>'
+            if linked and self.places(k, step):
+                yield f'<p class="where">{_linked(self.where(k, step, html=True))}</p>'
+
     def difference(self, other: Derivation) -> Difference:
         """What changes from this derivation to another: equation by equation."""
         from emdsl.report.difference import difference
 
         return difference(self, other)
+
+    def _repr_html_(self) -> str:
+        """The steps for a notebook: no page of its own, no anchors that another cell may have."""
+        return "\n".join([f'<div class="emdsl"><style>{IN_A_CELL}</style>', *self._html_steps(linked=False), "</div>"])
 
     def _repr_markdown_(self) -> str:
         return self.to_markdown()

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
+from html import escape
 from typing import Any
 
 from emdsl.report.derivation import WIDTH, Derivation
@@ -57,6 +58,9 @@ class Difference:
         if self.same:
             out.append("The same: " + "; ".join(t.replace("`", "") for t in self.same) + ".")
         return "\n".join(out).rstrip()
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{escape(str(self))}</pre>"
 
     def to_dict(self) -> dict[str, Any]:
         """The same as data."""

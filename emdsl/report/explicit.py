@@ -6,11 +6,11 @@ The rule of the plan is applied again to the terms of the joint opened about one
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from emdsl.derive import expr as x
 from emdsl.derive.averages import expectation
-from emdsl.derive.block import place
 from emdsl.derive.blocks import classes
 from emdsl.derive.coefficients import axes_of, matrix_term, scalar_term, total_of
 from emdsl.derive.expr import El, Expr
@@ -20,6 +20,9 @@ from emdsl.derive.scalars import solve_score
 from emdsl.derive.solve import Closed, Simplex, Spread, Update
 from emdsl.derive.statistics import selectors
 from emdsl.derive.terms import Term, merge, opened, settle
+from emdsl.report.equations import left_side
+from emdsl.report.page import whole
+from emdsl.report.vectors import flatten
 
 Found = tuple[Expr, Expr] | None  # left-hand and right-hand side
 
@@ -42,14 +45,35 @@ def closed_terms(plan: Plan, names: frozenset[str]) -> list[Term] | None:
             kept = tuple(f for f in x.factors_of(rest) if f != x.ONE)
             term = settle(Term(c * number, factor.gates, factor.masks + kept, factor.plates + sums))
             averaged = expectation(term, plan.elimination, joint)
-            if isinstance(averaged, str):
+            if isinstance(averaged, str) or any(_is_covariance(e) for part in averaged for e in part.factors):
                 kept_whole = _mean(term, plan)
-                if kept_whole is None:
+                if kept_whole is None and isinstance(averaged, str):
                     return None
-                out.append(kept_whole)
-                continue
+                if kept_whole is not None:
+                    out.append(kept_whole)
+                    continue
+            assert not isinstance(averaged, str)
             out += [selectors(part, joint, kinds) for part in averaged]
+    same = _same_probability(plan)
+    out = [replace(t, factors=tuple(x.rebuild(e, same) for e in t.factors)) for t in out]
     return merge(out, plan.expected.symmetry)
+
+
+def _same_probability(plan: Plan) -> Callable[[Expr], Expr | None]:
+    """The probability of the state that a Gaussian is given is that of the state's own block."""
+    blocks = {b.name: b for b in plan.elimination.blocks}
+    twins: dict[str, str] = {}
+    for b in blocks.values():
+        of = b.neighbours[0].of if len(b.neighbours) == 1 == len(b.gates) and not b.states and not b.field else None
+        other = blocks.get(of.var) if isinstance(of, El) and of.idx == b.home else None
+        if other is not None and other.latents == (other.name,) and not other.gates:
+            twins[f"q:{b.name}"] = f"q:{other.name}"
+    return lambda e: replace(e, var=twins[e.var]) if isinstance(e, El) and e.var in twins else None
+
+
+def _is_covariance(e: Expr) -> bool:
+    """`E[a] E[b] + cov(a, b)` is `E[a b]`."""
+    return isinstance(e, El) and e.var.startswith("cov:")
 
 
 def _mean(t: Term, plan: Plan) -> Term | None:
@@ -65,23 +89,33 @@ def _mean(t: Term, plan: Plan) -> Term | None:
     return Term(t.coef, (), (*rest, x.Fn("E", (x.mul(*inside),))), t.ixs)
 
 
-def explicit(plan: Plan, update: Update) -> Found:
-    """The update as an equation in the model's own variables, or None where it is not of a closed kind."""
-    if len(update.params) != 1 or not isinstance(update.rule, Simplex | Spread | Closed | Linear):
-        return None
-    v = plan.joint.model.variable(update.params[0])
-    terms = closed_terms(plan, frozenset(update.params))
-    if terms is None:
-        return None
-    match update.rule:
+def explicit(plan: Plan, update: Update) -> list[tuple[Expr, Expr]]:
+    """The update as equations in the model's own variables; none where it is not of a closed kind.
+
+    Of a linear system one for each of its tensors, the others held: `M v = r` where it is no ratio.
+    """
+    if not isinstance(update.rule, Simplex | Spread | Closed | Linear):
+        return []
+    out = []
+    for name in update.params:
+        terms = closed_terms(plan, frozenset((name,)))
+        found = None if terms is None else _by_rule(name, plan, terms, update.rule)
+        if found is None:
+            return []
+        out.append(found)
+    return out
+
+
+def _by_rule(name: str, plan: Plan, terms: Sequence[Term], rule: Simplex | Spread | Closed | Linear) -> Found:
+    match rule:
         case Simplex():
-            return _simplex(v.name, plan, terms)
+            return _simplex(name, plan, terms)
         case Spread():
-            return _spread(v.name, plan, terms, update.rule)
+            return _spread(name, plan, terms, rule)
         case Closed():
-            return _closed(v.name, plan, terms)
+            return _closed(name, plan, terms)
         case Linear():
-            return _linear(v.name, plan, terms)
+            return _linear(name, plan, terms)
 
 
 def _functions(name: str, plan: Plan, terms: Sequence[Term]) -> dict[Expr, Expr] | None:
@@ -141,10 +175,42 @@ def _closed(name: str, plan: Plan, terms: Sequence[Term]) -> Found:
 
 def _linear(name: str, plan: Plan, terms: Sequence[Term]) -> Found:
     rule = quadratic(terms, (plan.joint.model.variable(name),))
-    if rule is None or rule.second:
+    if rule is None:
         return None
+    if rule.second:
+        return left_side(rule, 0), rule.right[0]
     slots = rule.columns[0].slots
-    return El(name, slots), x.mul(rule.right[0], x.power(rule.left[0, 0], x.num(-1)))
+    return El(name, slots), x.mul(joined(rule.right[0]), x.power(rule.left[0, 0], x.num(-1)))
 
 
-_ = place
+def joined(e: Expr) -> Expr:
+    """`sum_n a[n] b - c sum_n b[n]` as one sum over n, what all its parts hold taken out of them."""
+    products = [flatten(term) for term in e.terms] if isinstance(e, x.Add) else []
+    lengths = [{i.dim for i in p.sums} if p is not None else set() for p in products]
+    shared = set.intersection(*lengths) if lengths else set()
+    if not shared:
+        return e
+    leads = {dim: x.fresh(dim) for dim in sorted(shared)}
+    bodies = []
+    for p in products:
+        assert p is not None
+        own = {i.dim: i for i in p.sums}
+        if len(own) < len(p.sums):
+            return e
+        factors = [x.substitute(q, {own[dim]: lead for dim, lead in leads.items()}) for q in p.factors]
+        rest = [i for i in p.sums if i.dim not in leads]
+        inside = [q for q in factors if set(rest) & set(x.free(q))]
+        outside = [q for q in factors if q not in inside]
+        bodies.append(x.mul(x.Num(p.number), *outside, whole(rest, x.mul(*inside))))
+    return whole(list(leads.values()), _taken_out(bodies))
+
+
+def _taken_out(bodies: Sequence[Expr]) -> Expr:
+    """A sum of products, with the factors that all hold before it."""
+    split = [x.split_number(b) for b in bodies]
+    factors = [list(x.factors_of(rest)) for _, rest in split]
+    common = [p for p in factors[0] if len(bodies) > 1 and p != x.ONE and all(p in own for own in factors[1:])]
+    for own in factors:
+        for p in common:
+            own.remove(p)
+    return x.mul(*common, x.add(*(x.mul(x.Num(c), *own) for (c, _), own in zip(split, factors, strict=True))))

@@ -219,20 +219,21 @@ def filtered(e: Big) -> Formula | None:
 
 def conditioned(indices: tuple[tuple[Formula, Formula], ...], where: Formula | None) -> int:
     """Under which of several sums a condition stands: the last whose index it holds, else the last."""
-    held = [n for n, (index, _) in enumerate(indices) if where is not None and _holds(where, index)]
+    held = [n for n, (index, _) in enumerate(indices) if where is not None and holds(where, index)]
     return held[-1] if held else len(indices) - 1
 
 
-def _holds(e: Formula, index: Formula) -> bool:
+def holds(e: Formula, index: Formula) -> bool:
+    """Whether an index stands in a condition, a place, a sum or a product."""
     match e:
         case Relation(_, left, right):
-            return _holds(left, index) or _holds(right, index)
+            return holds(left, index) or holds(right, index)
         case At(base, places):
-            return any(_holds(part, index) for part in (base, *places))
+            return any(holds(part, index) for part in (base, *places))
         case Plus(terms):
-            return any(_holds(t, index) for _, t in terms)
+            return any(holds(t, index) for _, t in terms)
         case Listed(items) | Times(items):
-            return any(_holds(part, index) for part in items)
+            return any(holds(part, index) for part in items)
     return e == index
 
 

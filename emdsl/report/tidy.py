@@ -30,6 +30,7 @@ class Known:
     pairs: Pairs
     single: frozenset[str]
     complete: bool = False
+    indices: frozenset[str] = frozenset()  # data that say which element of a plate is meant
 
 
 def known(plan: Plan) -> Known:
@@ -37,7 +38,9 @@ def known(plan: Plan) -> Known:
     alone = [b.name for b in blocks if len(b.states) == 1 and not b.neighbours]
     given = [b.name for b in blocks if not b.states and len(b.gates) == 1]  # the probability of its one gate
     first = [f"first0:{n}" for n in alone]  # of a chain's start
-    return Known(symmetric(plan), frozenset([*(f"q:{n}" for n in (*alone, *given)), *first]))
+    kinds = plan.joint.model.of_kind
+    indices = frozenset(v.name for v in kinds("given") if v.domain.kind == "index")
+    return Known(symmetric(plan), frozenset([*(f"q:{n}" for n in (*alone, *given)), *first]), indices=indices)
 
 
 def tidy(e: Expr, facts: Known) -> Expr:
@@ -81,12 +84,15 @@ def filled(e: Expr) -> Expr:
 def symmetric(plan: Plan) -> Pairs:
     """Matrices by domain, and statistics whose definition is the same with two axes exchanged."""
     out = {v.name: (len(v.shape) - 2, len(v.shape) - 1) for v in plan.joint.model.variables if v.domain.kind == "spd"}
+    sort = plan.expected.symmetry.sort
+    out |= {n: (-2, -1) for n in plan.expected.symmetry.variables if n.startswith("cov:")}
     for s in plan.expected.statistics:
         for a in range(len(s.axes)):
             for b in range(a):
                 swap: dict[Ix, Idx] = {s.axes[a]: s.axes[b], s.axes[b]: s.axes[a]}
-                swapped = [x.substitute(f, swap) for f in s.factors]
-                if sorted(map(repr, swapped)) == sorted(map(repr, s.factors)):
+                swapped = (x.substitute(f, swap) for f in s.factors)
+                one, other = (sorted(repr(sort(f)) for f in fs) for fs in (swapped, s.factors))
+                if one == other:
                     out[f"S:{s.name}"] = (b, a)
     return out
 
@@ -193,7 +199,8 @@ def _total(ix: Ix, body: Expr, facts: Known, written: bool) -> Expr:
     if written and ix.dim.isdigit() and int(ix.dim) <= SHORT and _counted(ix, body):
         return x.add(*(x.substitute(body, {ix: n}) for n in range(int(ix.dim))))
     pattern = next((e for e in x.factors_of(body) if isinstance(e, x.Sel) and e.at == ix), None)
-    if pattern is not None and ix.dim.endswith("[patterns]"):  # of an element, its own pattern
+    if pattern is not None and (ix.dim.endswith("[patterns]") or of_rows(pattern.of) or _given(pattern.of, facts)):
+        # of an element its own pattern, of a row its own parent, of an index in the data what it points at
         rest = x.mul(*(e for e in x.factors_of(body) if e is not pattern))
         return x.substitute(rest, {ix: x.as_index(pattern.of)})
     moved = _moved(ix, body)
@@ -202,6 +209,16 @@ def _total(ix: Ix, body: Expr, facts: Known, written: bool) -> Expr:
     body = moved
     certain = _certain(ix, body, facts)
     return certain if certain is not None else x.total(ix, body)
+
+
+def _given(e: Expr, facts: Known) -> bool:
+    return isinstance(e, El) and e.var in facts.indices
+
+
+def of_rows(e: Expr) -> bool:
+    """Whether a number is the parent of a ragged row, and nothing else."""
+    held = x.variables(e)
+    return bool(held) and all(n.startswith("row:") for n in held)
 
 
 def _moved(ix: Ix, body: Expr) -> Expr:

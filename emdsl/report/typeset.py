@@ -19,7 +19,7 @@ from emdsl.report.formula import Formula
 from emdsl.report.indices import Letters, Names, letters
 from emdsl.report.pieces import ONE, assembled, joined_logs, literal, number, signed_sum, started, statistic, turn
 from emdsl.report.structured import structured
-from emdsl.report.tidy import Known, known
+from emdsl.report.tidy import Known, known, of_rows
 from emdsl.report.vectors import chain, own_axes, tensor
 
 RELATIONS = {"eq": "=", "ne": "!=", "lt": "<", "le": "<=", "gt": ">", "ge": ">=", "and": "and", "or": "or"}
@@ -336,11 +336,19 @@ class Typeset:
         rest = x.mul(*(p for p in factors if p not in seen))
         return assembled(c, [self.big(ixs, seen, self.of(rest, inner), inner)], [])
 
+    def _above(self, e: Expr, names: Names) -> Formula | None:
+        """The parent's index where a condition says that a row is of the parent in sight, which has this name."""
+        if not isinstance(e, x.Sel) or not isinstance(e.at, Ix):
+            return None
+        said = self.condition(e, names)
+        return said.left if isinstance(said, f.Relation) and said.left == said.right else None
+
     def big(self, ixs: Sequence[Ix], seen: Sequence[Expr], value: Formula, names: Names) -> Formula:
         """The sum over indices of a value, where what is needed is seen; the indices have their names."""
-        conditions = [self.condition(p, names) for p in seen]
+        above = {p: n for p in seen if (n := self._above(p, names))}  # `[d = d]` of the rows of one d: no sum over d
+        conditions = [self.condition(p, names) for p in seen if p not in above]
         where = f.Listed(tuple(conditions)) if len(conditions) > 1 else conditions[0] if conditions else None
-        ranges = tuple(r for i in ixs for r in self.range(i, names))
+        ranges = tuple(r for i in ixs for r in self.range(i, names) if r[0] not in above.values() or r[1] != f.Word(""))
         if ranges and isinstance(value, f.Big) and where is None and value.where is None:
             value = f.Big((*ranges, *value.indices), None, value.body)
         elif ranges:
@@ -350,6 +358,8 @@ class Typeset:
 
 def filters(e: Expr, ixs: Sequence[Ix]) -> bool:
     """Whether a factor says which elements of a sum over these indices count: what is seen, a condition on indices."""
+    if isinstance(e, x.Sel):
+        return isinstance(e.at, Ix) and e.at not in ixs and of_rows(e.of) and bool({*x.free(e.of)} & {*ixs})
     if isinstance(e, El):
         return bool(ixs) and e.var.startswith("present:")
     alone = isinstance(e, x.Fn) and (e.name in x.COMPARISONS or e.name == "not")

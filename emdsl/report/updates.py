@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from itertools import product
 
@@ -17,7 +17,7 @@ from emdsl.derive.solve import Closed, Numeric, Simplex, Spread, Update
 from emdsl.errors import InternalError
 from emdsl.report import formula as f
 from emdsl.report.equations import left_side
-from emdsl.report.explicit import explicit, normalised
+from emdsl.report.explicit import explicit, joined, normalised
 from emdsl.report.formula import Formula
 from emdsl.report.page import Say, Show, Step, names_of, whole
 from emdsl.report.tidy import tidy
@@ -81,9 +81,11 @@ def _rule(plan: Plan, u: Update, t: Typeset) -> Iterator[Say | Show]:
         case Numeric():
             yield from _numeric(plan, u, t)
     found = explicit(plan, u)
-    if found is not None:
-        yield Say("In terms of the data:")
-        yield from _equations(*found, "", t)
+    if found:
+        yield Say("In terms of the data:" if len(found) == 1 else "In terms of the data, each with the others held:")
+    for left, right in found:
+        shown = _equations(left, right, "", t) if isinstance(left, El | x.MatInv) else _solved(left, right, u, t)
+        yield from shown
     if isinstance(u.rule, Closed):
         yield from _second(u.rule, u.params[0], t)
 
@@ -103,14 +105,19 @@ def equation(left: Expr, right: Expr, t: Typeset) -> Formula:
     """`left = right`, between vectors or matrices where both can be written so."""
     leaf = left.body if isinstance(left, x.MatInv) else left
     own = t.own(leaf) if isinstance(leaf, El) else 0
-    places = left.at if isinstance(left, x.MatInv) else leaf.idx[len(leaf.idx) - own :] if isinstance(leaf, El) else ()
-    open_ = tuple(i for i in places if isinstance(i, Ix))
-    names = t.letters.extend({}, (i for i in x.free(left) if i not in open_))
-    if 0 < len(open_) == len(places) == own:
+    places = left.at if isinstance(left, x.MatInv) else leaf.idx if isinstance(leaf, El) else ()
+    return in_tensors(left, right, tuple(i for i in places if isinstance(i, Ix)), own if own <= len(places) else 0, t)
+
+
+def in_tensors(left: Expr, right: Expr, places: tuple[Ix, ...], own: int, t: Typeset) -> Formula:
+    """`left = right` between matrices, between rows of them, or vectors; else element by element."""
+    for count in range(own, 0, -1):
+        open_ = places[len(places) - count :]
+        names = t.letters.extend({}, (i for i in places if i not in open_))
         sides = tensor(t, left, open_, names), tensor(t, right, open_, names)
-        if sides[0] is not None and sides[1] is not None:
+        if len(open_) == count and sides[0] is not None and sides[1] is not None:
             return f.Relation("=", sides[0], sides[1])
-    names = t.letters.extend({}, x.free(left))
+    names = t.letters.extend({}, places)
     return f.Relation("=", t.of(left, names), t.of(right, names))
 
 
@@ -230,10 +237,60 @@ def _linear(rule: Linear, t: Typeset) -> Iterator[Say | Show]:
     yield Say("Stationary where these equations hold; they are linear in what is sought, and solved together:")
     for n, c in enumerate(rule.columns):
         left, right = tidy(left_side(rule, n), t.known), tidy(rule.right[n], t.known)
-        for at in _written_out(c.slots, left):
-            one, other = (tidy(x.substitute(e, at), t.known) for e in (left, right))
-            slots = tuple(i for i in c.slots if i not in at)
-            yield Show(_row(c, slots, one, other, t), c.name)
+        yield from (Show(e, c.name) for e in _rows_of(c, left, right, t))
+
+
+def _rows_of(c: Column, left: Expr, right: Expr, t: Typeset) -> Iterator[Formula]:
+    """One equation, or one for each value of the axes that are written out."""
+    for at in _written_out(c.slots, left):
+        one, other = (tidy(x.substitute(e, at), t.known) for e in (left, right))
+        yield _row(c, tuple(i for i in c.slots if i not in at), one, other, t)
+
+
+def _solved(left: Expr, right: Expr, u: Update, t: Typeset) -> Iterator[Show]:
+    """`M v = r` as `v = M⁻¹ r`, and `A M = R` as `A = R M⁻¹`; as it is where the left side is neither."""
+    column = next(c for c in u.rule.columns if c.name in x.variables(left)) if isinstance(u.rule, Linear) else None
+    assert column is not None
+    left, right = tidy(left, t.known), tidy(joined(right), t.known)
+    written = list(_written_out(column.slots, left))
+    if written != [{}]:
+        yield from (Show(e) for e in _rows_of(column, left, right, t))
+        return
+    e = _row(column, column.slots, left, right, t)
+    assert isinstance(e, f.Relation)
+    yield Show(_divided(e, column.name))
+
+
+def _called(e: Formula, name: str) -> bool:
+    return (e.base if isinstance(e, f.At) else e) == f.Name(name)
+
+
+def _turned(factors: tuple[Formula, ...], name: str) -> tuple[Formula, ...]:
+    """`c aᵀ v b` of an unknown vector v is `c b aᵀ v`."""
+    for k, p in enumerate(factors[:-1]):
+        before = factors[k - 1] if k else None
+        if _called(p, name) and isinstance(before, f.Raised) and before.exponent == f.Word("T"):
+            return (*factors[: k - 1], *factors[k + 1 :], before, p)
+    return factors
+
+
+def _divided(e: f.Relation, name: str) -> f.Relation:
+    """What stands beside an unknown matrix or vector, on the other side; also out of a sum that it is no part of."""
+    over: Callable[[Formula], Formula] = lambda m: m  # noqa: E731
+    product = e.left
+    if isinstance(product, f.Big) and isinstance(product.body, f.Times):
+        outer, product = product, product.body
+        over = lambda m: f.Big(outer.indices, outer.where, m)  # noqa: E731
+    summed = [i for i, _ in e.left.indices] if isinstance(e.left, f.Big) else []
+    factors = product.factors if isinstance(product, f.Times) else ()
+    factors = _turned(factors, name)
+    unknown = [p for p in factors if _called(p, name)]
+    if len(unknown) != 1 or unknown[0] not in (factors[0], factors[-1]) or any(f.holds(unknown[0], i) for i in summed):
+        return e
+    rest = [p for p in factors if p is not unknown[0]]
+    inverse = f.Raised(over(f.times(*rest)), f.Number("-1"))
+    right = f.times(e.right, inverse) if factors[0] is unknown[0] else f.times(inverse, e.right)
+    return f.Relation("=", unknown[0], right)
 
 
 def _written_out(slots: Sequence[Ix], e: Expr) -> Iterator[dict[Ix, Idx]]:
@@ -245,14 +302,7 @@ def _written_out(slots: Sequence[Ix], e: Expr) -> Iterator[dict[Ix, Idx]]:
 
 def _row(c: Column, slots: tuple[Ix, ...], left: Expr, right: Expr, t: Typeset) -> Formula:
     """One tensor's part of the normal equations, or one element's where its axes are written out."""
-    own = t.own(El(c.name, c.slots)) if slots == c.slots else 0
-    open_ = slots[len(slots) - own :]
-    names = t.letters.extend({}, (i for i in slots if i not in open_))
-    sides = [tensor(t, e, open_, names) for e in (left, right)] if open_ else [None, None]
-    if sides[0] is not None and sides[1] is not None:
-        return f.Relation("=", sides[0], sides[1])
-    names = t.letters.extend({}, slots)
-    return f.Relation("=", t.of(left, names), t.of(right, names))
+    return in_tensors(left, right, slots, t.own(El(c.name, c.slots)) if slots == c.slots else 0, t)
 
 
 def _partial(name: str, axes: Sequence[Ix], names: dict[Ix, str], t: Typeset) -> Formula:

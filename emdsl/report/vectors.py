@@ -9,7 +9,7 @@ expression has no such form, and its components are shown instead.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING
@@ -78,6 +78,9 @@ def tensor(t: Typeset, e: Expr, places: tuple[Ix, ...], names: Names) -> Formula
             return IDENTITY
         case x.Add():
             return _sum(t, e, places, names)
+        case x.Fn("E", (inner,)):
+            whole = tensor(t, inner, places, names)
+            return None if whole is None else f.Mean(whole)
         case x.Mul(factors=(x.Delta(a, b), entry)) if set(places) == {a, b} and set(places) & set(x.free(entry)):
             return _diagonal(t, entry, next(i for i in places if i in x.free(entry)), names)
         case x.Mul() | x.Sum():
@@ -126,6 +129,7 @@ def _with_diagonals(t: Typeset, tensors: Sequence[Expr], joined: Sequence[Ix]) -
 
 def _element(t: Typeset, e: El, places: tuple[Ix, ...], names: Names) -> Formula | None:
     own = t.own(e)
+    own = 1 if own == 2 and len(places) == 1 else own  # a row of a matrix is a vector
     lead, slots = e.idx[: len(e.idx) - own], e.idx[len(e.idx) - own :]
     if any(i in x.free(El("", lead)) for i in places):
         return None
@@ -199,6 +203,8 @@ def _in_own(t: Typeset, e: Expr, i: Ix) -> bool:
                 return False
             case x.Sel() if n.at == i or i in x.free(n.of):
                 return False
+            case x.Fn("E"):
+                continue  # a mean of products: what it holds is looked at by itself
             case x.Fn() | x.Pow() | x.Where() if i in x.free(n):
                 return False
     return True
@@ -285,9 +291,24 @@ def _scalar(t: Typeset, tensors: Sequence[Expr], ends: list[list[Ix]], left: lis
     return f.Apply(f.Word("tr"), (f.times(matrix, *rest[0]),))
 
 
+def _moments_axes(plan: Plan, own: Mapping[str, int]) -> dict[str, int]:
+    """Those of the means and covariances that a joint Gaussian leaves."""
+    out = {}
+    for block in plan.elimination.blocks:
+        if block.gaussian is None:
+            continue
+        ties = len(block.field.ties) if block.field is not None else 0
+        for a in block.latents:
+            out[f"mean:{a}"] = own[a]
+            for b in block.latents:
+                out |= {f"cov:{a}:{b}{tie}": own[a] + own[b] for tie in ("", *(f":{k}" for k in range(ties)))}
+    return out
+
+
 def own_axes(plan: Plan) -> dict[str, int]:
     """The own axes of vectors and matrices, and those of statistics that come from them, where they stand last."""
     out = {v.name: len(v.domain.dims) for v in plan.joint.model.variables}
+    out |= _moments_axes(plan, out)
     blocks = {f"E:{b.name}": len(b.own) for b in plan.elimination.blocks}
     for s in plan.expected.statistics:
         inside: set[Ix] = set()

@@ -178,12 +178,12 @@ def sums_of_data(prepared):
     day = prepared["day"]
     y = prepared["y"]
     weight = prepared["the weight"]
-    t = day ** 2  # (4), (6.15), (6.16)
+    t = day ** 2  # (4), (6.14), (6.15)
     t_2 = y ** 2  # (6.7), (12)
     return {
         "n_y": present_y.sum(axis=0),  # (4), (6.10), (6.11), (12)
-        "day_n_y": np.einsum("ab,ab->b", day, present_y),  # (4), (6.12), (6.13), (6.14)
-        "n_y_day_day": np.einsum("ab,ab->b", present_y, t),  # (4), (6.15), (6.16)
+        "day_n_y": np.einsum("ab,ab->b", day, present_y),  # (4), (6.12), (6.13)
+        "n_y_day_day": np.einsum("ab,ab->b", present_y, t),  # (4), (6.14), (6.15)
         "y": y.sum(axis=0),  # (4), (6.8)
         "day_y": np.einsum("ab,ab->b", day, y),  # (4), (6.9)
         "n_y_2": weight @ present_y.sum(axis=0),  # (6.6), (12)
@@ -280,10 +280,8 @@ def e_step(params, data, prepared, rng=None):
     S_b_n_y_day_b_b = 0.0
     part_5 = cov_b[0][0][0, 1, :] * sum_day_n_y  # (6.13)
     S_b_n_y_day_cov_b = 0.0
-    part_6 = cov_b[0][0][1, 0, :] * sum_day_n_y  # (6.14)
-    S_b_n_y_day_cov_b_2 = 0.0
     S_b_n_y_day_day_b_b = 0.0
-    part_8 = cov_b[0][0][1, 1, :] * sum_n_y_day_day  # (6.16)
+    part_7 = cov_b[0][0][1, 1, :] * sum_n_y_day_day  # (6.15)
     S_b_n_y_day_day_cov_b = 0.0
     log_likelihood = 0.0
     # (6) expected statistics, added up
@@ -303,10 +301,9 @@ def e_step(params, data, prepared, rng=None):
     part_4 = mean_b[0][:, 0, :] * mean_b[0][:, 1, :]  # (6.12)
     S_b_n_y_day_b_b = S_b_n_y_day_b_b + sum_day_n_y @ np.einsum("ab,ab->b", q_z_weighted_2, part_4)  # (6.12)
     S_b_n_y_day_cov_b = S_b_n_y_day_cov_b + q_z_weighted_2.sum(axis=0) @ part_5  # (6.13)
-    S_b_n_y_day_cov_b_2 = S_b_n_y_day_cov_b_2 + q_z_weighted_2.sum(axis=0) @ part_6  # (6.14)
-    part_7 = mean_b[0][:, 1, :] * mean_b[0][:, 1, :]  # (6.15)
-    S_b_n_y_day_day_b_b = S_b_n_y_day_day_b_b + sum_n_y_day_day @ np.einsum("ab,ab->b", q_z_weighted_2, part_7)  # (6.15)
-    S_b_n_y_day_day_cov_b = S_b_n_y_day_day_cov_b + q_z_weighted_2.sum(axis=0) @ part_8  # (6.16)
+    part_6 = mean_b[0][:, 1, :] * mean_b[0][:, 1, :]  # (6.14)
+    S_b_n_y_day_day_b_b = S_b_n_y_day_day_b_b + sum_n_y_day_day @ np.einsum("ab,ab->b", q_z_weighted_2, part_6)  # (6.14)
+    S_b_n_y_day_day_cov_b = S_b_n_y_day_day_cov_b + q_z_weighted_2.sum(axis=0) @ part_7  # (6.15)
     # (12) the log-likelihood, added up
     log_likelihood += log_z_z @ weight
     # (6) expected statistics that lack the rows
@@ -332,9 +329,8 @@ def e_step(params, data, prepared, rng=None):
         "b_n_y_cov_b": S_b_n_y_cov_b,  # (6.11)
         "b_n_y_day_b_b": S_b_n_y_day_b_b,  # (6.12)
         "b_n_y_day_cov_b": S_b_n_y_day_cov_b,  # (6.13)
-        "b_n_y_day_cov_b_2": S_b_n_y_day_cov_b_2,  # (6.14)
-        "b_n_y_day_day_b_b": S_b_n_y_day_day_b_b,  # (6.15)
-        "b_n_y_day_day_cov_b": S_b_n_y_day_day_cov_b,  # (6.16)
+        "b_n_y_day_day_b_b": S_b_n_y_day_day_b_b,  # (6.14)
+        "b_n_y_day_day_cov_b": S_b_n_y_day_day_cov_b,  # (6.15)
     }
 
 
@@ -357,7 +353,6 @@ def m_step(statistics, params, prepared, policy="raise"):
     S_b_n_y_cov_b = statistics["b_n_y_cov_b"]
     S_b_n_y_day_b_b = statistics["b_n_y_day_b_b"]
     S_b_n_y_day_cov_b = statistics["b_n_y_day_cov_b"]
-    S_b_n_y_day_cov_b_2 = statistics["b_n_y_day_cov_b_2"]
     S_b_n_y_day_day_b_b = statistics["b_n_y_day_day_b_b"]
     S_b_n_y_day_day_cov_b = statistics["b_n_y_day_day_cov_b"]
     S_n_y = statistics["n_y"]
@@ -373,7 +368,7 @@ def m_step(statistics, params, prepared, policy="raise"):
     weight_cov = (-0.5) * S_z_2
     cov = spread(scatter_cov, weight_cov, "cov", cov, policy, prepared["the scale"])
     # (11) s2: closed form. the score has one root
-    s2 = positive((-2) * (((-0.5) * S_y_y) + S_b_y_b + S_b_y_day_b + ((-0.5) * S_b_n_y_b_b) + ((-0.5) * S_b_n_y_cov_b) + ((-0.5) * S_b_n_y_day_cov_b) + ((-0.5) * S_b_n_y_day_cov_b_2) + ((-0.5) * S_b_n_y_day_day_b_b) + ((-0.5) * S_b_n_y_day_day_cov_b) - S_b_n_y_day_b_b) / S_n_y, "s2", s2, policy, 0.0, (-0.5) * S_n_y)
+    s2 = positive((-2) * (((-0.5) * S_y_y) + S_b_y_b + S_b_y_day_b + ((-0.5) * S_b_n_y_b_b) + ((-0.5) * S_b_n_y_cov_b) + ((-0.5) * S_b_n_y_day_day_b_b) + ((-0.5) * S_b_n_y_day_day_cov_b) - S_b_n_y_day_b_b - S_b_n_y_day_cov_b) / S_n_y, "s2", s2, policy, 0.0, (-0.5) * S_n_y)
     return {
         "weights": weights,
         "mean": mean,

@@ -164,12 +164,12 @@ def sums_of_data(prepared):
     y = prepared["y"]
     part = weight * present_y  # (4), (5.8), (5.9)
     sums = segment_sum(part, subject, G)  # (4), (5.8), (5.9)
-    part_2 = weight * day  # (4), (5.10), (5.11), (5.12)
-    part_3 = present_y * part_2  # (4), (5.10), (5.11), (5.12)
-    sums_2 = segment_sum(part_3, subject, G)  # (4), (5.10), (5.11), (5.12)
-    t = day ** 2  # (4), (5.13), (5.14)
-    part_4 = t * part  # (4), (5.13), (5.14)
-    sums_3 = segment_sum(part_4, subject, G)  # (4), (5.13), (5.14)
+    part_2 = weight * day  # (4), (5.10), (5.11)
+    part_3 = present_y * part_2  # (4), (5.10), (5.11)
+    sums_2 = segment_sum(part_3, subject, G)  # (4), (5.10), (5.11)
+    t = day ** 2  # (4), (5.12), (5.13)
+    part_4 = t * part  # (4), (5.12), (5.13)
+    sums_3 = segment_sum(part_4, subject, G)  # (4), (5.12), (5.13)
     part_5 = weight * y  # (4), (5.6)
     sums_4 = segment_sum(part_5, subject, G)  # (4), (5.6)
     part_6 = y * part_2  # (4), (5.7)
@@ -177,8 +177,8 @@ def sums_of_data(prepared):
     t_2 = y ** 2  # (5.5), (10)
     return {
         "n_y_subject": sums,  # (4), (5.8), (5.9)
-        "day_n_y_subject": sums_2,  # (4), (5.10), (5.11), (5.12)
-        "n_y_day_day_subject": sums_3,  # (4), (5.13), (5.14)
+        "day_n_y_subject": sums_2,  # (4), (5.10), (5.11)
+        "n_y_day_day_subject": sums_3,  # (4), (5.12), (5.13)
         "y_subject": sums_4,  # (4), (5.6)
         "day_y_subject": sums_5,  # (4), (5.7)
         "n_y": weight @ present_y,  # (5.4), (10)
@@ -270,8 +270,8 @@ def e_step(params, data, prepared, rng=None):
     S_n_y_subject_b_b = S_n_y_subject_b_b + sum_n_y_subject @ part  # (5.8)
     part_2 = mean_b[0][0, :] * mean_b[0][1, :]  # (5.10)
     S_n_y_day_subject_b_b = S_n_y_day_subject_b_b + sum_day_n_y_subject @ part_2  # (5.10)
-    part_3 = mean_b[0][1, :] * mean_b[0][1, :]  # (5.13)
-    S_n_y_day_day_subject_b_b = S_n_y_day_day_subject_b_b + sum_n_y_day_day_subject @ part_3  # (5.13)
+    part_3 = mean_b[0][1, :] * mean_b[0][1, :]  # (5.12)
+    S_n_y_day_day_subject_b_b = S_n_y_day_day_subject_b_b + sum_n_y_day_day_subject @ part_3  # (5.12)
     # (10) the log-likelihood, added up
     log_likelihood += log_z_b.sum()
     # (5) expected statistics that lack the rows
@@ -280,8 +280,7 @@ def e_step(params, data, prepared, rng=None):
     S_y_y = sum_y_y  # (5.5)
     S_n_y_subject_cov_b = cov_b[0][0][0, 0, :] @ sum_n_y_subject  # (5.9)
     S_n_y_day_subject_cov_b = cov_b[0][0][0, 1, :] @ sum_day_n_y_subject  # (5.11)
-    S_n_y_day_subject_cov_b_2 = cov_b[0][0][1, 0, :] @ sum_day_n_y_subject  # (5.12)
-    S_n_y_day_day_subject_cov_b = cov_b[0][0][1, 1, :] @ sum_n_y_day_day_subject  # (5.14)
+    S_n_y_day_day_subject_cov_b = cov_b[0][0][1, 1, :] @ sum_n_y_day_day_subject  # (5.13)
     # (10) the log-likelihood's terms that lack the rows
     log_likelihood += (-0.5) * G * log_determinant(cholesky_2)
     log_likelihood += (-0.5) * G * 2 * (math.log(2) + math.log(np.pi))
@@ -303,9 +302,8 @@ def e_step(params, data, prepared, rng=None):
         "n_y_subject_cov_b": S_n_y_subject_cov_b,  # (5.9)
         "n_y_day_subject_b_b": S_n_y_day_subject_b_b,  # (5.10)
         "n_y_day_subject_cov_b": S_n_y_day_subject_cov_b,  # (5.11)
-        "n_y_day_subject_cov_b_2": S_n_y_day_subject_cov_b_2,  # (5.12)
-        "n_y_day_day_subject_b_b": S_n_y_day_day_subject_b_b,  # (5.13)
-        "n_y_day_day_subject_cov_b": S_n_y_day_day_subject_cov_b,  # (5.14)
+        "n_y_day_day_subject_b_b": S_n_y_day_day_subject_b_b,  # (5.12)
+        "n_y_day_day_subject_cov_b": S_n_y_day_day_subject_cov_b,  # (5.13)
     }
 
 
@@ -326,7 +324,6 @@ def m_step(statistics, params, prepared, policy="raise"):
     S_n_y_subject_cov_b = statistics["n_y_subject_cov_b"]
     S_n_y_day_subject_b_b = statistics["n_y_day_subject_b_b"]
     S_n_y_day_subject_cov_b = statistics["n_y_day_subject_cov_b"]
-    S_n_y_day_subject_cov_b_2 = statistics["n_y_day_subject_cov_b_2"]
     S_n_y_day_day_subject_b_b = statistics["n_y_day_day_subject_b_b"]
     S_n_y_day_day_subject_cov_b = statistics["n_y_day_day_subject_cov_b"]
     S_n_y = statistics["n_y"]
@@ -339,7 +336,7 @@ def m_step(statistics, params, prepared, policy="raise"):
     weight_cov = (-0.5) * G
     cov = spread(scatter_cov, weight_cov, "cov", cov, policy, prepared["the scale"])
     # (9) s2: closed form. the score has one root
-    s2 = positive((-2) * (((-0.5) * S_y_y) + S_y_subject_b + S_y_day_subject_b + ((-0.5) * S_n_y_subject_b_b) + ((-0.5) * S_n_y_subject_cov_b) + ((-0.5) * S_n_y_day_subject_cov_b) + ((-0.5) * S_n_y_day_subject_cov_b_2) + ((-0.5) * S_n_y_day_day_subject_b_b) + ((-0.5) * S_n_y_day_day_subject_cov_b) - S_n_y_day_subject_b_b) / S_n_y, "s2", s2, policy, 0.0, (-0.5) * S_n_y)
+    s2 = positive((-2) * (((-0.5) * S_y_y) + S_y_subject_b + S_y_day_subject_b + ((-0.5) * S_n_y_subject_b_b) + ((-0.5) * S_n_y_subject_cov_b) + ((-0.5) * S_n_y_day_day_subject_b_b) + ((-0.5) * S_n_y_day_day_subject_cov_b) - S_n_y_day_subject_b_b - S_n_y_day_subject_cov_b) / S_n_y, "s2", s2, policy, 0.0, (-0.5) * S_n_y)
     return {
         "beta": beta,
         "cov": cov,
