@@ -28,7 +28,7 @@ from emdsl.generate.printer import Printer
 from emdsl.report.breaking import broken, width
 from emdsl.report.derivation import Derivation
 from emdsl.report.equations import left_side, readable
-from emdsl.report.explicit import explicit, normalised
+from emdsl.report.explicit import explicit, normalised, twins
 from emdsl.report.latex import INNER, WIDE
 from emdsl.report.page import Show, whole
 from emdsl.report.tidy import known, tidy
@@ -193,6 +193,7 @@ def soft(plan: Plan, w: Any) -> Any:
         own = [w.lengths[i.dim] for i in (*block.gates, *block.home, *block.own)]
         for kind in block.record.moments if block.record else ():
             w.arrays[f"E:{block.name}:{kind}"] = rng.uniform(0.5, 1.5, own)
+    w.arrays.update({given: w.arrays[own] for given, own in twins(plan).items()})
     return w
 
 

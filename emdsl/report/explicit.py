@@ -6,7 +6,7 @@ The rule of the plan is applied again to the terms of the joint opened about one
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from emdsl.derive import expr as x
@@ -54,21 +54,25 @@ def closed_terms(plan: Plan, names: frozenset[str]) -> list[Term] | None:
                     continue
             assert not isinstance(averaged, str)
             out += [selectors(part, joint, kinds) for part in averaged]
-    same = _same_probability(plan)
-    out = [replace(t, factors=tuple(x.rebuild(e, same) for e in t.factors)) for t in out]
+    same = twins(plan)
+    out = [replace(t, factors=tuple(x.rebuild(e, lambda n: _twin(n, same)) for e in t.factors)) for t in out]
     return merge(out, plan.expected.symmetry)
 
 
-def _same_probability(plan: Plan) -> Callable[[Expr], Expr | None]:
-    """The probability of the state that a Gaussian is given is that of the state's own block."""
+def twins(plan: Plan) -> dict[str, str]:
+    """The probability of the state that a block is given is that of the state's own block: `q:b` -> `q:z`."""
     blocks = {b.name: b for b in plan.elimination.blocks}
-    twins: dict[str, str] = {}
+    found: dict[str, str] = {}
     for b in blocks.values():
         of = b.neighbours[0].of if len(b.neighbours) == 1 == len(b.gates) and not b.states and not b.field else None
         other = blocks.get(of.var) if isinstance(of, El) and of.idx == b.home else None
         if other is not None and other.latents == (other.name,) and not other.gates:
-            twins[f"q:{b.name}"] = f"q:{other.name}"
-    return lambda e: replace(e, var=twins[e.var]) if isinstance(e, El) and e.var in twins else None
+            found[f"q:{b.name}"] = f"q:{other.name}"
+    return found
+
+
+def _twin(e: Expr, same: Mapping[str, str]) -> Expr | None:
+    return replace(e, var=same[e.var]) if isinstance(e, El) and e.var in same else None
 
 
 def _is_covariance(e: Expr) -> bool:
