@@ -20,7 +20,7 @@ from emdsl.language.model import Dim, Ragged, Variable
 
 SAME = 1e-9
 IMPORT = re.compile(r"^\s*(?:from|import) (\w+)[\w.]*(?: import .*| as \w+)?$", re.MULTILINE)
-MAY_IMPORT = {"numpy", "scipy", *sys.stdlib_module_names}
+MAY_IMPORT = {"numpy", "scipy", "numba", *sys.stdlib_module_names}  # numba where it is installed, and only then
 
 
 def climbs(case: Case) -> Iterator[Check]:
