@@ -23,6 +23,9 @@ from emdsl.language.bounds import is_cut
 from emdsl.language.domains import STRUCTURED
 
 
+MOST_POWERS = 12  # terms of a sum of powers that are written out
+
+
 def expand(model: m.ModelText) -> LogJoint:
     """The log joint of a resolved model. Raises `ModelError` for what has no density here."""
     tensors = Tensors(model)
@@ -327,15 +330,28 @@ def _pin(f: Factor) -> Factor | None:
 
 
 def _unroll(e: Expr) -> Expr:
-    """Sums over the items of a literal list are written out."""
+    """Sums over the items of a literal list, and over a few powers, are written out."""
 
     def open_sum(s: Expr) -> Expr | None:
         if not isinstance(s, x.Sum):
             return None
         for node in x.walk(s.body):
-            if isinstance(node, x.Choose) and node.at == s.ix:
-                cases = (_unroll(x.substitute(s.body, {s.ix: v})) for v in range(len(node.options)))
-                return x.add(*cases)
+            count = _written_out(node, s.ix)
+            if count:
+                return x.add(*(_unroll(x.substitute(s.body, {s.ix: v})) for v in range(count)))
         return None
 
     return x.rebuild(e, open_sum)
+
+
+def _written_out(e: Expr, ix: Ix) -> int:
+    """How many terms a sum over this index has, where this part of it is of another form in each; else 0.
+
+    Under a name of their own powers of data are no polynomial: `sum(c[j] * t[n]^j for j in 4)`.
+    """
+    match e:
+        case x.Choose(at, options) if at == ix:
+            return len(options)
+        case x.Pow(_, exponent) if ix in x.free(exponent) and ix.dim.isdigit():
+            return int(ix.dim) if int(ix.dim) <= MOST_POWERS else 0
+    return 0

@@ -66,10 +66,12 @@ def polynomials(
         mine = [p for p in found if p.data.var == name]
         counts = sum((found[p] for p in mine), Counter())
         alone = all(counts[n] == everywhere[n] for n in counts) and not set(counts) & {*taken, *out}
-        once = Counter(n for p in mine for n in p.names)
-        made = [_shifts(p, shifts, variables) for p in mine]
+        once = Counter(e for p in mine for _, e in p.lower)
+        made = [_shifts(p, variables) for p in mine]
         if alone and max(once.values()) == 1 and None not in made:
-            out |= {s.param: s for some in made for s in some or ()}
+            for s in (s for some in made for s in some or ()):
+                old = out.get(s.param) or shifts.get(s.param)
+                out[s.param] = s if old is None else replace(s, value=x.add(old.value, s.value))
             moved.append(name)
     return out, tuple(moved)
 
@@ -102,9 +104,18 @@ def _polynomial(node: x.Add, variables: Variables) -> Polynomial | None:
     ]
     kept = tuple(e for e in lower if e is not None)
     highest = powers[degree][0]
-    if len(kept) < degree or set(x.variables(highest)) & {e.var for _, e in kept}:
+    at = [e for e in x.walk(highest) if isinstance(e, El) and e.var in {e.var for _, e in kept}]
+    if len(kept) < degree or not _apart([*at, *(e for _, e in kept)]):
         return None
     return Polynomial(place, kept, highest)
+
+
+def _apart(places: Sequence[El]) -> bool:
+    """Whether elements of one array differ in a literal position, whatever the others are."""
+    return all(
+        a.var != b.var or any(isinstance(i, int) and isinstance(j, int) and i != j for i, j in zip(a.idx, b.idx, strict=True))
+        for n, a in enumerate(places) for b in places[:n]
+    )  # fmt: skip
 
 
 def _is_covariate(e: El, variables: Variables) -> bool:
@@ -147,7 +158,7 @@ def _coefficient(e: Expr, variables: Variables) -> tuple[Fraction | float, El] |
     return (number, rest) if free and len(rest.idx) == len(v.shape) else None
 
 
-def _shifts(p: Polynomial, before: Mapping[str, Shift], variables: Variables) -> Sequence[Shift] | None:
+def _shifts(p: Polynomial, variables: Variables) -> Sequence[Shift] | None:
     """What each lower coefficient is measured from, in terms of those above it; None where their axes forbid it."""
     away = x.neg(El(reference(p.data.var), ()))
     above = [*(x.mul(x.Num(c), e) for c, e in p.lower), p.highest]
@@ -155,10 +166,7 @@ def _shifts(p: Polynomial, before: Mapping[str, Shift], variables: Variables) ->
     for k, (number, e) in enumerate(p.lower):
         parts = [x.mul(x.num(comb(j, k)), x.power(away, x.num(j - k)), above[j]) for j in range(k + 1, len(above))]
         made = over_axes(e, x.mul(x.Num(1 / number), x.add(*parts)), variables[e.var])
-        if made is None or any(isinstance(i, int) for i in e.idx):
+        if made is None:
             return None
-        old = before.get(e.var)
-        if old is not None:
-            made = replace(made, value=x.add(old.value, made.value))
         out.append(made)
     return out

@@ -14,7 +14,7 @@ from typing import Any, assert_never
 
 import numpy as np
 
-from emdsl.errors import DataError, Problem
+from emdsl.errors import NOWHERE, DataError, Problem
 from emdsl.families.density import BOUNDS, WHOLE, arrange, limits, log_density
 from emdsl.families.evaluate import evaluate, rows_of
 from emdsl.families.scope import Array, Lengths, Scope, split_rows
@@ -80,6 +80,9 @@ def model_scope(
     axes = ragged_axes(model)
     ragged: dict[str, Lengths] = {}
     for name in sorted(axes, key=lambda n: len(axes[n])):  # a parent before what it encloses
+        if name not in (lengths or {}):
+            hint = f"give {name} in `sizes`: a length for each row around it, or one for all"
+            raise DataError(Problem("D052", f"the lengths {name} of a ragged plate are not given", NOWHERE, hint))
         n = np.asarray((lengths or {})[name]).ravel().astype(np.int64)
         scope = Scope(sizes=sizes, ragged=ragged)
         count = rows_in(axes[name], scope)

@@ -8,7 +8,7 @@ import numpy as np
 
 from emdsl.errors import DataError, Problem
 from emdsl.families.scope import Array
-from emdsl.language.model import Dim, ModelText, Size
+from emdsl.language.model import Dim, ModelText, Size, Variable
 
 
 def complete_sizes(model: ModelText, arrays: Mapping[str, Array], sizes: Mapping[str, int]) -> dict[str, int]:
@@ -17,7 +17,8 @@ def complete_sizes(model: ModelText, arrays: Mapping[str, Array], sizes: Mapping
     Raises DataError for a size that nothing determines and for an array whose axis disagrees.
     """
     known = dict(sizes)
-    facts = list(axis_facts(model, arrays))
+    axes = list(axes_by_variable(model, arrays))
+    facts = [(dim, n) for _, dim, n in axes]
     equal = [(a, b) for a, b, _ in model.equal_sizes if isinstance(a, Dim) and isinstance(b, Dim)]
     names = [s.name for s in model.sizes]
     while True:
@@ -37,14 +38,16 @@ def complete_sizes(model: ModelText, arrays: Mapping[str, Array], sizes: Mapping
     if lost:
         span = next(s.span for s in model.sizes if s.name == lost[0])
         raise DataError(Problem("D052", f"the size {lost[0]} is not determined", span, f"give {lost[0]} in `sizes`"))
-    for dim, n in facts:
+    for v, dim, n in axes:
         if set(dim.names) <= set(known) and dim.value(known) != n:
-            raise DataError(Problem("D052", f"an axis of length {dim} is {n} long, not {dim.value(known)}"))
+            message = f"`{v.name}`: an axis of length {dim} is {n} long, not {dim.value(known)}"
+            hint = f"give `{v.name}` of that length in `data`" if v.kind == "given" else None
+            raise DataError(Problem("D052", message, v.span, hint))
     return known
 
 
-def axis_facts(model: ModelText, arrays: Mapping[str, Array]) -> Iterator[tuple[Dim, int]]:
-    """Each axis of an array with the length the model gives it."""
+def axes_by_variable(model: ModelText, arrays: Mapping[str, Array]) -> Iterator[tuple[Variable, Dim, int]]:
+    """Each axis of an array: its variable, the length that the model gives it, its length."""
     for v in model.variables:
         if v.name in arrays:
             last = max((i for i, s in enumerate(v.shape) if not isinstance(s, Dim)), default=-1)
@@ -56,7 +59,7 @@ def axis_facts(model: ModelText, arrays: Mapping[str, Array]) -> Iterator[tuple[
                 )
             for axis, n in zip(axes, shape[last >= 0 :] if last >= 0 else shape, strict=True):
                 if isinstance(axis, Dim):
-                    yield axis, n
+                    yield v, axis, n
 
 
 def level_facts(model: ModelText, arrays: Mapping[str, Array]) -> Iterator[tuple[Dim, int]]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from emdsl.derive import expr as x
 from emdsl.derive.configurations import STATE
+from emdsl.derive.centre import Shift
 from emdsl.derive.expr import El
 from emdsl.derive.numbering import numbers
 from emdsl.derive.plan import Plan
@@ -202,11 +203,23 @@ def _working(f: Function, v: m.Variable, code: str) -> str:
         return f'{code} = params["{v.name}"]'
     em, number = f.emitter, numbers(f.plan).reference
     before = len(em.outer)
-    value = em.value(x.rebuild(shift.value, as_given((v.name,))))
+    value = em.value(x.rebuild(shift.value, _from_given(shift)))
     for line in numbered(em.outer[before:], number):
         f.unpacked.setdefault(line, line)
     del em.outer[before:]
     return f'{code} = params["{v.name}"] - {f.emitter.align(value, shift.axes)}  # ({number})'
+
+
+def _from_given(shift: Shift) -> Callable[[x.Expr], x.Expr | None]:
+    """Elements of the shifted parameter itself in terms of `params`: those above it, which are shifted by fewer."""
+
+    def working(e: x.Expr) -> x.Expr | None:
+        if not isinstance(e, El) or e.var != shift.param:
+            return None
+        value = x.substitute(shift.value, dict(zip(shift.axes, e.idx, strict=True)))
+        return x.add(El(f"params:{e.var}", e.idx, e.sort), x.neg(x.rebuild(value, working)))
+
+    return working
 
 
 def as_given(names: Sequence[str]) -> Callable[[x.Expr], x.Expr | None]:

@@ -37,12 +37,15 @@ def spec(plan: Plan) -> dict[str, Any]:
 def tied_plates(plan: Plan) -> list[str]:
     """Plates whose elements one density reads several of (a lag, an edge): weights on them mean nothing."""
     out: dict[str, None] = {}
+    rows = {v.name for v in plan.joint.model.variables if _data_plates(plan) & {str(p.size) for p in v.plates}}
     for f in plan.joint.factors:
         dims = [i.dim for i in f.plates]
         out.update(dict.fromkeys(d for d in dims if dims.count(d) > 1 and d in _data_plates(plan)))
         for e in (f.body, *f.masks, *f.gates):
             for node in x.walk(e):
-                for i in getattr(node, "idx", ()):
+                if not (isinstance(node, El) and node.var.removeprefix("present:") in rows):
+                    continue  # `rate[y[n] - 1]` reads a parameter elsewhere, not another row
+                for i in node.idx:
                     if isinstance(i, x.DataIx) and isinstance(i.value, x.Add):
                         out.update(dict.fromkeys(k.dim for k in x.free(i.value) if k.dim in _data_plates(plan)))
     out.update(dict.fromkeys(chained_plates(plan.joint)))

@@ -108,9 +108,14 @@ def segment_sum(values: Array, codes: Array, size: int) -> Array:
     if values.ndim == 1:
         return np.bincount(codes, weights=values, minlength=size)
     flat = np.broadcast_to(values, (*values.shape[:-1], len(codes))).reshape(-1, len(codes))
-    out = np.empty((flat.shape[0], size))
-    for k, row in enumerate(flat):
-        out[k] = np.bincount(codes, weights=row, minlength=size)
+    if len(codes) < len(flat):  # a short axis under many rows: the fewer steps in Python, the better
+        out = np.zeros((len(flat), size))
+        for k, code in enumerate(codes):
+            out[:, code] += flat[:, k]
+    else:
+        out = np.empty((len(flat), size))
+        for k, row in enumerate(flat):
+            out[k] = np.bincount(codes, weights=row, minlength=size)
     return out.reshape(*values.shape[:-1], size)
 
 
