@@ -49,6 +49,34 @@ for n in N:
     given t[n] : real
     given g[n] : index[G]
     observed y[n] ~ Normal([1, t[n]] @ b + c[g[n]], s)""",
+    "two responses": """param b[2] : real[2]
+param c : spd[2]
+for n in N:
+    given X[n] : real[2]
+    observed v[n] ~ MvNormal(X[n] @ b, c)""",
+    "a mean through a matrix": """param m : real[2]
+param c : spd[2]
+given B : real[2, 2]
+for n in N:
+    observed v[n] ~ MvNormal(B @ m, c)""",
+    "vectors of groups": INTERCEPT
+    + """for k in G:
+    latent u[k] ~ MvNormal(b, eye(2))
+for n in N:
+    given X[n] : real[2]
+    given g[n] : index[G]
+    observed y[n] ~ Normal(u[g[n]] @ [1, X[n, 1]], s)""",
+    "a latent's latent, seen twice": """param m : real
+param a : real
+param r : real
+param sd : positive[2]
+for k in G:
+    latent u[k] ~ Normal(m, 1)
+for n in N:
+    given g[n] : index[G]
+    latent x[n] ~ Normal(u[g[n]], sd[0])
+    observed y[n] ~ Normal(x[n], sd[1])
+    observed t[n] ~ Normal(a + r * x[n], 0.5)""",
     "in each component": """size K = 2
 param w : simplex[K]
 param b[K] : real[2]
@@ -67,6 +95,11 @@ def test_a_fit_at_1e7_is_the_fit_at_0(name: str) -> None:
     ends = []
     for at in (0.0, 1e7):
         data = {"t": T + at, "g": GROUP, "y": Y + at, "q": (np.sin(7 * T) + T > 0) * 1}
+        data |= {
+            "v": np.column_stack([Y, np.cos(5 * T)]) + at,
+            "X": np.column_stack([T**0, T]),
+            "B": np.array([[1, 0.5], [1, 2]]),
+        }
         mine = {n: v for n, v in data.items() if n in model.observed or n in model.givens}
         ends.append(model.fitter(seed=0).fit(mine))
     near, far = ends
@@ -95,6 +128,11 @@ for n in N:
     given t[n] : real
     latent z[n] ~ Categorical(w)
     observed y[n] ~ Normal(a[z[n]] + b[z[n]] * t[n] + c * t[n]^2, s)""",
+    "powers of a list": """param a : real[4]
+param s : positive
+for n in N:
+    given t[n] : real
+    observed y[n] ~ Normal(sum(a[j] * t[n]^j for j in 4), s)""",
     "a cubic in a Poisson": """param a : real
 param b : real
 param c : real
@@ -124,5 +162,7 @@ def test_a_curve_over_years(name: str) -> None:
 def curve(fit: Any, t: np.ndarray) -> np.ndarray:
     """The curves that the estimates, in the coordinates of the model file, draw through the data."""
     p = fit.params_
+    if "b" not in p:
+        return np.polynomial.Polynomial(p["a"])(t)
     slope = -0.5 * p["b"] if "d" in p else p["b"]
     return np.add.outer(p["a"], 0 * t) + np.multiply.outer(slope, t) + p["c"] * t**2 + p.get("d", 0.0) * t**3

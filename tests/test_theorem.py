@@ -155,7 +155,7 @@ def _centre(plan: Plan, w: World) -> None:
         w.arrays[f"reference:{name}"] = at
         w.arrays[name] = array - at
     for plane in plan.planes:
-        at = rng.normal(size=w.arrays[plane.design].shape[-1:])
+        at = rng.normal(size=[w.arrays[plane.param].shape[n] for n in plane.slots])
         w.arrays[f"reference:{plane.param}"] = at
         w.arrays[plane.data] = w.arrays[plane.data] - w.arrays[plane.design] @ at
     waiting = dict(plan.shifts)
@@ -163,9 +163,9 @@ def _centre(plan: Plan, w: World) -> None:
         name = next(n for n, s in waiting.items() if not (x.variables(s.value) - {n}) & set(waiting))
         shift = waiting.pop(name)
         array = np.array(w.arrays[name], float)
-        for at in np.ndindex(array.shape):
+        for at in reversed([*np.ndindex(array.shape)]):  # coefficients are shifted by those of higher powers
             array[at] -= w.value(shift.value, dict(zip(shift.axes, at, strict=True)))
-        w.put(name, array)
+            w.put(name, array)
 
 
 def _at_the_second_of_two_points(plan: Plan, w: World) -> None:

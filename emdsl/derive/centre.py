@@ -31,8 +31,8 @@ def reference(name: str) -> str:
     return f"reference:{name}"
 
 
-def recentre(joint: LogJoint) -> tuple[LogJoint, Mapping[str, Shift], tuple[str, ...]]:
-    """The joint in centred coordinates, the shifts of parameters, and the data arrays that are centred."""
+def located(joint: LogJoint) -> tuple[dict[str, Shift], dict[str, None]]:
+    """The shifts of parameters that locate data by themselves, and the data arrays that are centred."""
     variables = {v.name: v for v in joint.model.variables}
     shifts: dict[str, Shift] = {}
     centred: dict[str, None] = {}
@@ -45,18 +45,16 @@ def recentre(joint: LogJoint) -> tuple[LogJoint, Mapping[str, Shift], tuple[str,
                 continue
             shift, place, data = found
             old = shifts.get(shift.param)
-            apart = old is None or _moved(old, place) == x.ZERO  # another literal position of the same parameter
+            apart = old is None or moved_by(old, place) == x.ZERO  # another literal position of the same parameter
             if apart and _only_location(joint, shift, variables):
-                total = shift.value if old is None else x.add(old.value, shift.value)
-                shifts[shift.param] = replace(shift, value=total)
+                shifts[shift.param] = added(old, shift)
                 centred.update(dict.fromkeys(data))
-    for found_shifts, data_name in _through_latents(joint, variables):
-        if not set(found_shifts) & set(shifts):
-            shifts.update(found_shifts)
-            centred[data_name] = None
-    if not shifts:
-        return joint, {}, ()
-    return in_coordinates(joint, shifts, tuple(centred), joint.model), shifts, tuple(centred)
+    return shifts, centred
+
+
+def added(old: Shift | None, new: Shift) -> Shift:
+    """One shift after another of the same parameter."""
+    return new if old is None else replace(new, value=x.add(old.value, new.value))
 
 
 def in_coordinates(
@@ -68,52 +66,9 @@ def in_coordinates(
     return replace(joint, factors=factors) if shifts else joint
 
 
-def _through_latents(joint: LogJoint, variables: Mapping[str, m.Variable]) -> list[tuple[dict[str, Shift], str]]:
-    """`x - u` with a latent u that stands at a location m of its own: u and m move with x."""
-    out = []
-    for u in joint.model.of_kind("latent"):
-        if u.domain.kind != "real" or u.name in joint.discrete or u.name in joint.deterministic:
-            continue
-        own = [n for f in joint.factors if f.about == u.name for n in x.walk(f.body) if isinstance(n, x.Add)]
-        seen = [n for f in joint.factors if f.role == "observed" for n in x.walk(f.body) if isinstance(n, x.Add)]
-        below = _opposite(own, u.name, lambda e: _free_location(e, variables))
-        above = _opposite(seen, u.name, lambda e: _is_data(e, variables))
-        if below is None or above is None or not all(_only_in_sums(joint, n) for n in (u.name, below[1].var)):
-            continue
-        point = at_reference(above[1], variables)
-        if point.idx:
-            continue  # vectors: their latents are not integrated out one by one
-        shifts = {e.var: Shift(e.var, axes_of(variables[e.var]), point) for e in (below[0], below[1])}
-        out.append((shifts, above[1].var))
-    return out
-
-
 def axes_of(v: m.Variable) -> tuple[Ix, ...]:
     dims = [*(i.dim for i in home_of(v)), *(str(d) for d in v.shape[len(v.plates) :])]
     return tuple(Ix(f"{v.name}_{n}", d) for n, d in enumerate(dims))
-
-
-def _opposite(nodes: list[x.Add], name: str, other: Callable[[Expr], bool]) -> tuple[El, El] | None:
-    """(element of `name`, another element) that stand in one sum with opposite signs."""
-    for node in nodes:
-        parts = [x.split_number(t) for t in node.terms]
-        own = [(c, e) for c, e in parts if isinstance(e, El) and e.var == name and abs(c) == 1]
-        for c, e in parts:
-            if own and isinstance(e, El) and c == -own[0][0] and other(e):
-                leaf = own[0][1]
-                assert isinstance(leaf, El)
-                return leaf, e
-    return None
-
-
-def _only_in_sums(joint: LogJoint, name: str) -> bool:
-    """Whether every occurrence of a variable is a term of a sum."""
-    for f in joint.factors:
-        count = sum(isinstance(e, El) and e.var == name for e in x.walk(f.body))
-        terms = [x.split_number(t)[1] for n in x.walk(f.body) if isinstance(n, x.Add) for t in n.terms]
-        if count != sum(isinstance(t, El) and t.var == name for t in terms):
-            return False
-    return True
 
 
 def _is_data(e: Expr, variables: Mapping[str, m.Variable]) -> bool:
@@ -123,7 +78,7 @@ def _is_data(e: Expr, variables: Mapping[str, m.Variable]) -> bool:
     return v.kind in ("observed", "given") and v.domain.kind in ("real", "positive", "unit") and bool(v.plates)
 
 
-def _free_location(e: Expr, variables: Mapping[str, m.Variable]) -> bool:
+def free_location(e: Expr, variables: Mapping[str, m.Variable]) -> bool:
     if not isinstance(e, El) or e.var not in variables:
         return False
     v = variables[e.var]
@@ -137,7 +92,7 @@ def _location(node: x.Add, variables: Mapping[str, m.Variable]) -> tuple[Shift, 
     Data beside a power or another function of themselves stay: a shift would open more than it saves.
     """
     parts = [x.split_number(t) for t in node.terms]
-    places = [(c, e) for c, e in parts if _free_location(e, variables) and abs(c) == 1]
+    places = [(c, e) for c, e in parts if free_location(e, variables) and abs(c) == 1]
     if not places:
         return None
     sign, place = places[0]
@@ -211,7 +166,7 @@ def _only_location(joint: LogJoint, shift: Shift, variables: Mapping[str, m.Vari
     name = shift.param
 
     def moves(e: Expr) -> bool:
-        return isinstance(e, El) and e.var == name and _moved(shift, e) != x.ZERO
+        return isinstance(e, El) and e.var == name and moved_by(shift, e) != x.ZERO
 
     for f in joint.factors:
         if f.role == "param":
@@ -228,7 +183,7 @@ def _only_location(joint: LogJoint, shift: Shift, variables: Mapping[str, m.Vari
     return True
 
 
-def _moved(shift: Shift, e: El) -> Expr:
+def moved_by(shift: Shift, e: El) -> Expr:
     """What is added to one element of a shifted parameter."""
     return x.substitute(shift.value, dict(zip(shift.axes, e.idx, strict=True)))
 
@@ -239,19 +194,46 @@ def _centred(
     """The body with data and parameters written in the new coordinates."""
 
     def move(e: Expr) -> Expr | None:
-        if isinstance(e, El) and e.var in centred:
-            return x.add(e, at_reference(e, variables))
-        if isinstance(e, El) and e.var in shifts:
-            return x.add(e, _moved(shifts[e.var], e))
+        if isinstance(e, El):
+            by = shift_of(e)
+            return None if by is None else x.add(e, by)
         if isinstance(e, x.Add):
             return x.add(*(_term(t) for t in e.terms))
         return None
 
+    def shift_of(e: El) -> Expr | None:
+        if e.var in centred:
+            return at_reference(e, variables)
+        return moved_by(shifts[e.var], e) if e.var in shifts else None
+
     def _term(t: Expr) -> Expr:
-        c, e = x.split_number(t)
-        moved = _linear_in_data(e, variables)
-        if moved is not None and moved[0] in centred and not isinstance(e, El):
-            return x.add(t, x.mul(x.num(c), moved[1]))
-        return x.rebuild(t, move)
+        by = None if isinstance(t, El) or within(t) else linear_part(t, shift_of)
+        return x.rebuild(t, move) if by is None else x.add(t, by)  # a product stays one, beside what it grows by
+
+    def within(t: Expr) -> bool:
+        parts = x.factors_of(t.body if isinstance(t, x.Sum) else t)
+        inner = [f for f in parts if not isinstance(f, El | x.Sum)]
+        return any(within(f) for f in parts if isinstance(f, x.Sum)) or bool(
+            {*centred, *shifts} & {n for f in inner for n in x.variables(f)}
+        )
 
     return x.rebuild(body, move)
+
+
+def linear_part(t: Expr, shift_of: Callable[[El], Expr | None]) -> Expr | None:
+    """What a term of a sum grows by when one element in it moves: the rest of it times the shift; None for several.
+
+    Sums inside have terms of their own.
+    """
+    if isinstance(t, x.Sum):
+        inner = linear_part(t.body, shift_of)
+        return None if inner is None else x.total(t.ix, inner)
+    factors = x.factors_of(t)
+    grown: list[Expr] = []
+    for n, f in enumerate(factors):
+        by = shift_of(f) if isinstance(f, El) else linear_part(f, shift_of) if isinstance(f, x.Sum) else x.ZERO
+        if by is None and isinstance(f, x.Sum):
+            return None
+        if by is not None and by != x.ZERO:
+            grown.append(x.mul(*factors[:n], *factors[n + 1 :], by))
+    return None if len(grown) > 1 else x.add(*grown)

@@ -22,7 +22,6 @@ from emdsl.language import model as m
 from emdsl.language.bounds import is_cut
 from emdsl.language.domains import STRUCTURED
 
-
 MOST_POWERS = 12  # terms of a sum of powers that are written out
 
 

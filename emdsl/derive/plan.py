@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 
 from emdsl.derive import expr as x
 from emdsl.derive import meanfield, quadrature
+from emdsl.derive.balance import recentre
 from emdsl.derive.block import Block
 from emdsl.derive.blocks import Elimination, eliminate
-from emdsl.derive.centre import Shift, recentre
+from emdsl.derive.centre import Shift
 from emdsl.derive.chains import distance
 from emdsl.derive.choices import Choice, choices
 from emdsl.derive.configurations import by_configurations, by_group

@@ -11,12 +11,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
 from math import comb
 
 from emdsl.derive import expr as x
-from emdsl.derive.centre import Shift, over_axes, reference
+from emdsl.derive.centre import Shift, added, over_axes, reference
 from emdsl.derive.expr import El, Expr
 from emdsl.derive.factors import LogJoint
 from emdsl.language import model as m
@@ -70,8 +70,7 @@ def polynomials(
         made = [_shifts(p, variables) for p in mine]
         if alone and max(once.values()) == 1 and None not in made:
             for s in (s for some in made for s in some or ()):
-                old = out.get(s.param) or shifts.get(s.param)
-                out[s.param] = s if old is None else replace(s, value=x.add(old.value, s.value))
+                out[s.param] = added(out.get(s.param) or shifts.get(s.param), s)
             moved.append(name)
     return out, tuple(moved)
 
@@ -112,10 +111,12 @@ def _polynomial(node: x.Add, variables: Variables) -> Polynomial | None:
 
 def _apart(places: Sequence[El]) -> bool:
     """Whether elements of one array differ in a literal position, whatever the others are."""
-    return all(
-        a.var != b.var or any(isinstance(i, int) and isinstance(j, int) and i != j for i, j in zip(a.idx, b.idx, strict=True))
-        for n, a in enumerate(places) for b in places[:n]
-    )  # fmt: skip
+    return all(a.var != b.var or _differ(a, b) for n, a in enumerate(places) for b in places[:n])
+
+
+def _differ(a: El, b: El) -> bool:
+    pairs = zip(a.idx, b.idx, strict=True)
+    return any(isinstance(i, int) and isinstance(j, int) and i != j for i, j in pairs)
 
 
 def _is_covariate(e: El, variables: Variables) -> bool:

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from emdsl.derive import expr as x
-from emdsl.derive.configurations import STATE
 from emdsl.derive.centre import Shift
+from emdsl.derive.configurations import STATE
 from emdsl.derive.expr import El
 from emdsl.derive.numbering import numbers
 from emdsl.derive.plan import Plan
@@ -260,7 +260,8 @@ def _special(f: Function, kind: str, rest: str, name: str) -> Leaf:
         event = f.plan.presence_axes(v)
         return Leaf(code, (*range(plates, plates + event), *plates_last(plates)))
     if kind == "reference":
-        return Leaf(code, tuple(range(len(model.variable(rest).domain.dims))))
+        plane = next((p for p in f.plan.planes if p.param == rest), None)
+        return Leaf(code, tuple(range(len(plane.slots if plane else model.variable(rest).domain.dims))))
     if f"{kind}:" == STATE:
         return configured_leaf(f.plan, rest, code)
     if kind == "at":  # of points that all elements share, where no cloud is at hand

@@ -242,16 +242,18 @@ def drawn_posterior_lines(printer: Printer) -> list[str]:
     """`posterior(params, data, prepared)`: moments over draws."""
     draws = printer.plan.draws
     assert draws is not None
-    cells = []
+    cells, f = [], printer.function()
+    f.emitter.chunk = None
     for n in draws.latents:
         v = printer.plan.joint.model.variable(n)
-        shift = moved(printer, n).removeprefix(" + ")
+        shift = moved(f, n)
         own = len(v.array) + len(v.domain.dims)
         arguments = f"{stored_order(v)}, {own}, {_levels(printer, v)}" + (f", {shift}" if shift else "")
         cells.append(f'"{n}": StoredDraw({arguments}),')
     doc = '"""Moments of the latents over draws at these parameters, plates first; exact ones averaged."""'
     call = f"posterior_by_draws(sys.modules[__name__], params, data, prepared, factors, {schedule_of(draws)}, kept)"
-    lines = [doc, 'sizes = prepared["the sizes"]', "kept = {", *indent(cells, 1), "}", f"return {call}"]
+    opening = ['sizes = prepared["the sizes"]', *f.prologue(), *f.emitter.outer]
+    lines = [doc, *opening, "kept = {", *indent(cells, 1), "}", f"return {call}"]
     return ["def posterior(params, data, prepared, factors=None, learned=None):", *indent(lines, 1)]
 
 

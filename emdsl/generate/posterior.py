@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from emdsl.derive import expr as x
 from emdsl.derive.averages import expectation
 from emdsl.derive.block import Block
@@ -51,11 +53,12 @@ def posterior_lines(printer: Printer) -> list[str]:
             gather += numbered([f"{name}.append(np.array({value.code}))"], number[latent])
         else:
             gather += numbered([f"{name} = {value.code}"], number[latent])
+    back = {latent: moved(f, latent) for latent, _, _ in entries}
     lines = printer.opening(f)
     if printer.chunk:
         lines += [f"{p} = []" for p in parts]
     lines += printer.loop(f, [*em.lines, *gather]) if entries else []
-    lines += ["return {", *_results(printer, entries, parts), "}"]
+    lines += ["return {", *_results(printer, entries, parts, back), "}"]
     doc = '"""Posterior of each latent at these parameters: plates first, then its own axes."""'
     if printer.plan.elimination.parts:
         first = ["factors = settle(params, data, prepared, learned) if factors is None else factors"]
@@ -128,15 +131,17 @@ def _carried(f: Function, factors: list[El], i: Ix) -> bool:
     return any(i in f.emitter.value(e).axes for e in factors)
 
 
-def moved(printer: Printer, latent: str) -> str:
-    """What takes a centred latent back to the user's origin."""
-    if latent in printer.plan.joint.incomplete:
-        return f' + prepared["reference {latent}"]' if latent in printer.plan.centred else ""
-    shift = printer.plan.shifts.get(latent)
+def moved(f: Function, latent: str) -> str:
+    """What takes a centred latent back to the user's origin: code over its plates and its own axes, or ""."""
+    plan = f.plan
+    if latent in plan.joint.incomplete:
+        return f'prepared["reference {latent}"]' if latent in plan.centred else ""
+    shift = plan.shifts.get(latent)
     if shift is None:
         return ""
-    assert isinstance(shift.value, El)
-    return f' + prepared["reference {shift.value.var.partition(":")[2]}"]'
+    if isinstance(shift.value, El):
+        return f'prepared["reference {shift.value.var.partition(":")[2]}"]'
+    return f.emitter.align(f.emitter.value(shift.value), shift.axes)
 
 
 def _numbers(printer: Printer) -> dict[str, int]:
@@ -147,7 +152,9 @@ def _numbers(printer: Printer) -> dict[str, int]:
     return found | {n: found[c.name] for c in printer.plan.joint.clouds if c.name in found for n in c.latents}
 
 
-def _results(printer: Printer, entries: list[tuple[str, str, Array]], parts: list[str]) -> list[str]:
+def _results(
+    printer: Printer, entries: list[tuple[str, str, Array]], parts: list[str], back: Mapping[str, str]
+) -> list[str]:
     out: list[str] = []
     by_latent: dict[str, list[tuple[str, str]]] = {}
     for (latent, field, _), part in zip(entries, parts, strict=True):
@@ -162,7 +169,8 @@ def _results(printer: Printer, entries: list[tuple[str, str, Array]], parts: lis
             out += numbered([f'    "{latent}": {fields[0][1]},'], number[latent])
             continue
         codes = dict(fields)
-        cells = [f'"mean": {codes["id"]}{moved(printer, latent)}'] if "id" in codes else []
+        origin = f" + {back[latent]}" if back[latent] else ""
+        cells = [f'"mean": {codes["id"]}{origin}'] if "id" in codes else []
         if "cov" in codes:
             cells.append(f'"cov": {codes["cov"]}')
             out += numbered([f'    "{latent}": {{{", ".join(cells)}}},'], number[latent])

@@ -80,7 +80,9 @@ def reference_lines(printer: Printer) -> list[str]:
         cells.append(f'"{name}": centre(data.values["{name}"], data.masks.get("{name}"), {own}),{here}')
     for p in printer.plan.planes:
         y, design = f'data.values["{p.data}"]', f'data.values["{p.design}"]'
-        cells.append(f'"{p.param}": plane({y}, data.masks.get("{p.data}"), {design}),{here}')
+        mask = f'data.masks.get("{p.data}")'
+        fitted = f"{y}, {mask}, {design}" if p.rows else f"centre({y}, {mask}, 1), None, {design}"
+        cells.append(f'"{p.param}": plane({fitted}),{here}')
     return ["def reference(data):", *("    " + line for line in (doc, "return {", *("    " + c for c in cells), "}"))]
 
 

@@ -179,12 +179,20 @@ def centre(values: Array, mask: Array | None, own: int) -> Array:
 
 
 def plane(values: Array, mask: Array | None, design: Array) -> Array:
-    """The least-squares coefficients of data on a design, missing entries left out; any other vector would do too."""
-    x, y = np.reshape(design, (-1, design.shape[-1])), np.ravel(values)
-    kept = np.isfinite(y) if mask is None else np.ravel(mask)
-    if x.shape[1] == 0 or not kept.any():
-        return np.zeros(x.shape[1])
-    return np.linalg.lstsq(x[kept], y[kept], rcond=None)[0]
+    """The least-squares coefficients of data on a design, missing entries left out; any others would do too.
+
+    values : (*plates), or of vectors (*plates, D). design : (*plates, P). Returns (P,), or (P, D).
+    """
+    vectors = values.ndim == design.ndim
+    x = np.reshape(design, (-1, design.shape[-1]))
+    y = np.reshape(values, (len(x), -1 if len(x) else math.prod(values.shape[values.ndim - vectors :])))
+    kept = np.isfinite(y) if mask is None else np.reshape(mask, y.shape)
+    out = np.zeros((x.shape[1], y.shape[1]))
+    for d in range(y.shape[1]):
+        some = kept[:, d]
+        if x.shape[1] and some.any():
+            out[:, d] = np.linalg.lstsq(x[some], y[some, d], rcond=None)[0]
+    return out if vectors else out[:, 0]
 
 
 def data_scale(arrays: Sequence[Array]) -> float:

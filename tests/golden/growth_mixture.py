@@ -168,6 +168,7 @@ def default_givens(sizes, given):
 def reference(data):
     """Reference points: data are held as differences from these, so that squares lose no digits."""
     return {
+        "y": centre(data.values["y"], data.masks.get("y"), 0),  # (13)
     }
 
 
@@ -197,13 +198,14 @@ def prepare(data, reference):
     sizes = dict(data.sizes)
     out = {"the sizes": sizes}
     out["day"] = stored(data.values["day"], data.masks.get("day"), float, 2, None)
-    out["y"] = stored(data.values["y"], data.masks.get("y"), float, 2, None)
+    out["y"] = stored(data.values["y"], data.masks.get("y"), float, 2, reference["y"])
+    out["reference y"] = reference["y"]
     out["present y"] = presence(data.masks.get("y"), data.values["y"].shape, 2, 2, "y")
     n = sizes["G"]
     out["the weights are even"] = data.weights is None
     out["the weight"] = np.ones(n) if data.weights is None else np.asarray(data.weights, float)
     out["the sums"] = sums_of_data(out)
-    out["the scale"] = out["the spread"] = data_scale([])
+    out["the scale"] = out["the spread"] = data_scale([out["y"]])
     return out
 
 
@@ -215,7 +217,8 @@ def expectations(params, prepared):
     sum_n_y = prepared["the sums"]["n_y"]
     sum_day_n_y = prepared["the sums"]["day_n_y"]
     sum_n_y_day_day = prepared["the sums"]["n_y_day_day"]
-    mean = params["mean"]
+    reference_y = prepared["reference y"]
+    mean = params["mean"] - (reference_y * ((np.arange(2) == 0) + 0.0))  # (13)
     sum_y = prepared["the sums"]["y"]
     sum_day_y = prepared["the sums"]["day_y"]
     K = sizes["K"]
@@ -338,7 +341,8 @@ def m_step(statistics, params, prepared, policy="raise"):
     """The parameters that maximise the expected log joint with these statistics. Raises Degenerate."""
     sizes = prepared["the sizes"]
     weights = params["weights"]
-    mean = params["mean"]
+    reference_y = prepared["reference y"]
+    mean = params["mean"] - (reference_y * ((np.arange(2) == 0) + 0.0))  # (13)
     cov = params["cov"]
     s2 = params["s2"]
     S_z = statistics["z"]
@@ -368,10 +372,10 @@ def m_step(statistics, params, prepared, policy="raise"):
     weight_cov = (-0.5) * S_z_2
     cov = spread(scatter_cov, weight_cov, "cov", cov, policy, prepared["the scale"])
     # (11) s2: closed form. the score has one root
-    s2 = positive((-2) * (((-0.5) * S_y_y) + S_b_y_b + S_b_y_day_b + ((-0.5) * S_b_n_y_b_b) + ((-0.5) * S_b_n_y_cov_b) + ((-0.5) * S_b_n_y_day_day_b_b) + ((-0.5) * S_b_n_y_day_day_cov_b) - S_b_n_y_day_b_b - S_b_n_y_day_cov_b) / S_n_y, "s2", s2, policy, 0.0, (-0.5) * S_n_y)
+    s2 = positive((-2) * (((-0.5) * S_y_y) + S_b_y_b + S_b_y_day_b + ((-0.5) * S_b_n_y_b_b) + ((-0.5) * S_b_n_y_cov_b) + ((-0.5) * S_b_n_y_day_day_b_b) + ((-0.5) * S_b_n_y_day_day_cov_b) - S_b_n_y_day_b_b - S_b_n_y_day_cov_b) / S_n_y, "s2", s2, policy, 1e-14 * prepared["the spread"] ** 2, (-0.5) * S_n_y)
     return {
         "weights": weights,
-        "mean": mean,
+        "mean": mean + (reference_y * ((np.arange(2) == 0) + 0.0)),  # (13)
         "cov": cov,
         "s2": s2,
     }
@@ -385,6 +389,7 @@ def log_prior(params, prepared):
 def posterior(params, data, prepared):
     """Posterior of each latent at these parameters: plates first, then its own axes."""
     sizes = prepared["the sizes"]
+    reference_y = prepared["reference y"]
     on = expectations(params, prepared)
     mean_b, cov_b, log_z_b, q_z, log_z_z = on()
     part = mean_b[0] * q_z[:, None, :]  # (4)
@@ -393,7 +398,7 @@ def posterior(params, data, prepared):
     part_1 = np.einsum("abc,adc->bdc", mean_b[0], part).transpose(1, 0, 2) + part_2  # (4)
     part_2_2 = q_z  # (5)
     return {
-        "b": {"mean": plates_first(np.asarray(part_0), 1), "cov": less_outer(plates_first(np.asarray(part_1), 1), plates_first(np.asarray(part_0), 1))},  # (4)
+        "b": {"mean": plates_first(np.asarray(part_0), 1) + (reference_y * ((np.arange(2) == 0) + 0.0)), "cov": less_outer(plates_first(np.asarray(part_1), 1), plates_first(np.asarray(part_0), 1))},  # (4)
         "z": plates_first(np.asarray(part_2_2), 1),  # (5)
     }
 
@@ -421,11 +426,12 @@ def initial(data, prepared, rng):
     """Starting values: neutral ones, then the M-step of a seeded division of the rows among the states."""
     sizes = prepared["the sizes"]
     K = sizes["K"]
+    reference_y = prepared["reference y"]
     
     def draw():
         params = {
             "weights": neutral("simplex", (K,), 1, None, None, None),
-            "mean": neutral("real", (K, 2), 1, None, None, rng),
+            "mean": neutral("real", (K, 2), 1, None, None, None) + (reference_y * ((np.arange(2) == 0) + 0.0)),
             "cov": neutral("spd", (2, 2), 2, None, None, None),
             "s2": neutral("positive", (), 0, None, None, None),
         }

@@ -179,6 +179,7 @@ def reference(data):
     """Reference points: data are held as differences from these, so that squares lose no digits."""
     return {
         "y": centre(data.values["y"], data.masks.get("y"), 0),  # (13)
+        "x": centre(data.values["x"], data.masks.get("x"), 0),  # (13)
     }
 
 
@@ -212,7 +213,8 @@ def prepare(data, reference):
     """What is computed once: centred data with rows last, masks, weights, and the chunks of rows."""
     sizes = dict(data.sizes)
     out = {"the sizes": sizes}
-    out["x"] = stored(data.values["x"], data.masks.get("x"), float, 2, None)
+    out["x"] = stored(data.values["x"], data.masks.get("x"), float, 2, reference["x"])
+    out["reference x"] = reference["x"]
     out["present x"] = presence(data.masks.get("x"), data.values["x"].shape, 2, 2, "x")
     out["y"] = stored(data.values["y"], data.masks.get("y"), float, 1, reference["y"])
     out["reference y"] = reference["y"]
@@ -224,14 +226,15 @@ def prepare(data, reference):
     sizes["truth[features]"] = 1 + 1 + 1
     few, gapless = sizes["truth[features]"] <= (sizes["N"]), data.masks.get("x") is None and data.masks.get("y") is None
     out["the moments"] = added_up(moments_of_data, out) if few and gapless else None
-    out["the scale"] = out["the spread"] = data_scale([out["y"]])
+    out["the scale"] = out["the spread"] = data_scale([out["y"], out["x"]])
     return out
 
 
 def expectations(params, prepared):
     """Posteriors at these parameters: what lacks the rows once, then a function of the rows."""
     sizes = prepared["the sizes"]
-    mean = params["mean"]
+    reference_x = prepared["reference x"]
+    mean = params["mean"] - reference_x  # (13)
     s2 = params["s2"]
     x = prepared["x"]
     s2_x = params["s2_x"]
@@ -240,7 +243,7 @@ def expectations(params, prepared):
     s2_y = params["s2_y"]
     present_y = prepared["present y"]
     reference_y = prepared["reference y"]
-    a = params["a"] - reference_y  # (13)
+    a = params["a"] - (reference_y - b * reference_x)  # (13)
     present_x = prepared["present x"]
 
     def on(rows, rng=None):
@@ -262,9 +265,10 @@ def e_step_once(params, prepared):
     b = params["b"]
     s2_y = params["s2_y"]
     truth_features = sizes["truth[features]"]
-    mean = params["mean"]
+    reference_x = prepared["reference x"]
+    mean = params["mean"] - reference_x  # (13)
     reference_y = prepared["reference y"]
-    a = params["a"] - reference_y  # (13)
+    a = params["a"] - (reference_y - b * reference_x)  # (13)
     sum_count = prepared["the moments"]["count"]
     sum_features_features = prepared["the moments"]["features_features"]
     sum_features = prepared["the moments"]["features"]
@@ -339,11 +343,13 @@ def e_step(params, data, prepared, rng=None):
     present_y = prepared["present y"]
     y = prepared["y"]
     s2 = params["s2"]
-    mean = params["mean"]
+    reference_x = prepared["reference x"]
+    mean = params["mean"] - reference_x  # (13)
     s2_x = params["s2_x"]
     s2_y = params["s2_y"]
     reference_y = prepared["reference y"]
-    a = params["a"] - reference_y  # (13)
+    b = params["b"]
+    a = params["a"] - (reference_y - b * reference_x)  # (13)
     on = expectations(params, prepared)
     S_count = 0.0
     S_square_truth = 0.0
@@ -420,11 +426,12 @@ def e_step(params, data, prepared, rng=None):
 def m_step(statistics, params, prepared, policy="raise"):
     """The parameters that maximise the expected log joint with these statistics. Raises Degenerate."""
     sizes = prepared["the sizes"]
-    mean = params["mean"]
+    reference_x = prepared["reference x"]
+    mean = params["mean"] - reference_x  # (13)
     s2 = params["s2"]
     reference_y = prepared["reference y"]
-    a = params["a"] - reference_y  # (13)
     b = params["b"]
+    a = params["a"] - (reference_y - b * reference_x)  # (13)
     s2_x = params["s2_x"]
     s2_y = params["s2_y"]
     S_count = statistics["count"]
@@ -445,7 +452,7 @@ def m_step(statistics, params, prepared, policy="raise"):
     # (8) s2: closed form. the score has one root
     s2 = positive((-2) * (((-0.5) * S_square_truth) + (mean * S_truth) + ((-0.5) * (mean ** 2) * S_count)) / S_count, "s2", s2, policy, 0.0, (-0.5) * S_count)
     # (9) s2_x: closed form. the score has one root
-    s2_x = positive((-2) * (((-0.5) * S_x_x) + S_x_truth + ((-0.5) * S_n_x_square_truth)) / S_n_x, "s2_x", s2_x, policy, 0.0, (-0.5) * S_n_x)
+    s2_x = positive((-2) * (((-0.5) * S_x_x) + S_x_truth + ((-0.5) * S_n_x_square_truth)) / S_n_x, "s2_x", s2_x, policy, 1e-14 * prepared["the spread"] ** 2, (-0.5) * S_n_x)
     # (10) a, b: linear solve. Q is quadratic: normal equations; concave where the coefficient is positive definite
     left = np.concatenate([np.concatenate([np.full((1, 1), S_n_y), np.full((1, 1), S_n_y_truth)], axis=-1), np.concatenate([np.full((1, 1), S_n_y_truth), np.full((1, 1), S_n_y_square_truth)], axis=-1)], axis=-2)
     right = np.concatenate([np.full((1,), S_y), np.full((1,), S_y_truth)], axis=-1)
@@ -455,9 +462,9 @@ def m_step(statistics, params, prepared, policy="raise"):
     # (11) s2_y: closed form. the score has one root
     s2_y = positive((-2) * (((-0.5) * S_y_y) + (a * S_y) + (b * S_y_truth) + ((-0.5) * (a ** 2) * S_n_y) + ((-0.5) * (b ** 2) * S_n_y_square_truth) - a * b * S_n_y_truth) / S_n_y, "s2_y", s2_y, policy, 1e-14 * prepared["the spread"] ** 2, (-0.5) * S_n_y)
     return {
-        "mean": mean,
+        "mean": mean + reference_x,  # (13)
         "s2": s2,
-        "a": a + reference_y,  # (13)
+        "a": a + (reference_y - b * reference_x),  # (13)
         "b": b,
         "s2_x": s2_x,
         "s2_y": s2_y,
@@ -481,7 +488,7 @@ def posterior(params, data, prepared):
         part_0.append(np.array(moments_truth["id"]))  # (4)
         part_1.append(np.array(moments_truth["square"]))  # (4)
     return {
-        "truth": {"mean": plates_first(np.concatenate(part_0, axis=-1), 1), "var": plates_first(np.concatenate(part_1, axis=-1), 1) - plates_first(np.concatenate(part_0, axis=-1), 1) ** 2},  # (4)
+        "truth": {"mean": plates_first(np.concatenate(part_0, axis=-1), 1) + prepared["reference x"], "var": plates_first(np.concatenate(part_1, axis=-1), 1) - plates_first(np.concatenate(part_0, axis=-1), 1) ** 2},  # (4)
     }
 
 
@@ -489,7 +496,8 @@ def log_likelihood_rows(params, data, prepared):
     """Log-likelihood of each row of the outermost plate of the data."""
     sizes = prepared["the sizes"]
     s2 = params["s2"]
-    mean = params["mean"]
+    reference_x = prepared["reference x"]
+    mean = params["mean"] - reference_x  # (13)
     present_x = prepared["present x"]
     s2_x = params["s2_x"]
     x = prepared["x"]
@@ -497,7 +505,8 @@ def log_likelihood_rows(params, data, prepared):
     s2_y = params["s2_y"]
     y = prepared["y"]
     reference_y = prepared["reference y"]
-    a = params["a"] - reference_y  # (13)
+    b = params["b"]
+    a = params["a"] - (reference_y - b * reference_x)  # (13)
     on = expectations(params, prepared)
     parts = [np.zeros(0)]
     for rows in prepared["the chunks"]:
@@ -529,6 +538,7 @@ def log_likelihood_rows(params, data, prepared):
 def initial(data, prepared, rng):
     """Starting values: neutral ones, then the M-step of a seeded division of the rows among the states."""
     sizes = prepared["the sizes"]
+    reference_x = prepared["reference x"]
     reference_y = prepared["reference y"]
     some = {**prepared, "the chunks": [sample_rows((sizes["N"]), rng)]}
     if prepared["the moments"] is not None:
@@ -536,13 +546,14 @@ def initial(data, prepared, rng):
     
     def draw():
         params = {
-            "mean": neutral("real", (), 0, None, None, rng),
+            "mean": neutral("real", (), 0, None, None, None) + reference_x,
             "s2": neutral("positive", (), 0, None, None, None),
-            "a": neutral("real", (), 0, None, None, None) + reference_y,
+            "a": neutral("real", (), 0, None, None, None),
             "b": neutral("real", (), 0, None, None, rng),
             "s2_x": neutral("positive", (), 0, None, None, None),
             "s2_y": neutral("positive", (), 0, None, None, None),
         }
+        params["a"] += (reference_y - params["b"] * reference_x)
         statistics = e_step(params, data, some, rng)
         params = m_step(statistics, params, prepared, "keep")
         return params

@@ -139,6 +139,7 @@ def reference(data):
     """Reference points: data are held as differences from these, so that squares lose no digits."""
     return {
         "y": centre(data.values["y"], data.masks.get("y"), 0),  # (11)
+        "x": centre(data.values["x"], data.masks.get("x"), 0),  # (11)
     }
 
 
@@ -178,7 +179,8 @@ def prepare(data, reference):
     """What is computed once: centred data with rows last, masks, weights, and the chunks of rows."""
     sizes = dict(data.sizes)
     out = {"the sizes": sizes}
-    out["x"] = stored(data.values["x"], data.masks.get("x"), float, 1, None)
+    out["x"] = stored(data.values["x"], data.masks.get("x"), float, 1, reference["x"])
+    out["reference x"] = reference["x"]
     out["y"] = stored(data.values["y"], data.masks.get("y"), float, 1, reference["y"])
     out["reference y"] = reference["y"]
     out["present y"] = presence(data.masks.get("y"), data.values["y"].shape, 1, 1, "y")
@@ -188,7 +190,7 @@ def prepare(data, reference):
     out["the chunks"] = chunks((sizes["N"]), max(512, min(8192, 2**20 // max(10 * (1 + 1 + 1 + 1 + 1 + 1 + 1 + 1 + 1 + 1 + 2 * (sizes["K"])), (1 + 1 + 1 + 1 + 1 + 1 + 1 + 1 + 1 + 1) * (sizes["K"])))))
     out["the features"] = {}
     out["the features"] |= cached_features(out, features_of_z, (1 + 1 + 1 + 1 + 1 + 1 + 1 + 1 + 1 + 1) * (sizes["N"]))
-    out["the scale"] = out["the spread"] = data_scale([out["y"]])
+    out["the scale"] = out["the spread"] = data_scale([out["y"], out["x"]])
     return out
 
 
@@ -199,28 +201,31 @@ def expectations(params, prepared):
     weights = params["weights"]
     sd = params["sd"]
     reference_y = prepared["reference y"]
-    coef = params["coef"] - (reference_y * ((np.arange(3) == 0) + 0.0))  # (11)
+    reference_x = prepared["reference x"]
+    part = ((np.arange(3) == 0) + 0.0)[:, None] * (((reference_x ** 2) * params["coef"][:, 2]) + (-reference_x * (params["coef"][:, 1] + (2 * reference_x * params["coef"][:, 2]))))  # (11)
+    part_2 = ((np.arange(3) == 1) + 0.0)[:, None] * params["coef"][:, 2]  # (11)
+    coef = params["coef"] - ((reference_y * ((np.arange(3) == 0) + 0.0))[:, None] + part + ((-2) * reference_x * part_2)).T  # (11)
     y = prepared["y"]
     # (4) what the posterior of z takes from the parameters
     t = log0(weights)
     t_2 = log0(sd)
     t_3 = coef[:, 0] ** 2
     t_4 = sd ** -2.0
-    part = t_3 * t_4
-    part_2 = coef[:, 0] * t_4
-    part_3 = coef[:, 1] * t_4
-    part_4 = coef[:, 2] * t_4
-    part_5 = coef[:, 0] * coef[:, 1]
-    part_6 = t_4 * part_5
-    part_7 = coef[:, 0] * coef[:, 2]
+    part_3 = t_3 * t_4
+    part_4 = coef[:, 0] * t_4
+    part_5 = coef[:, 1] * t_4
+    part_6 = coef[:, 2] * t_4
+    part_7 = coef[:, 0] * coef[:, 1]
     part_8 = t_4 * part_7
+    part_9 = coef[:, 0] * coef[:, 2]
+    part_10 = t_4 * part_9
     t_5 = coef[:, 1] ** 2
-    part_9 = t_5 * t_4
-    part_10 = coef[:, 1] * coef[:, 2]
-    part_11 = t_4 * part_10
+    part_11 = t_5 * t_4
+    part_12 = coef[:, 1] * coef[:, 2]
+    part_13 = t_4 * part_12
     t_6 = coef[:, 2] ** 2
-    part_12 = t_6 * t_4
-    coefficients = np.concatenate([t.reshape(K, -1), (((-0.5) * math.log(2)) + ((-0.5) * math.log(np.pi)) + ((-0.5) * part) - t_2).reshape(K, -1), ((-0.5) * t_4).reshape(K, -1), part_2.reshape(K, -1), part_3.reshape(K, -1), part_4.reshape(K, -1), (-part_6).reshape(K, -1), (((-0.5) * part_9) - part_8).reshape(K, -1), (-part_11).reshape(K, -1), ((-0.5) * part_12).reshape(K, -1)], axis=1)
+    part_14 = t_6 * t_4
+    coefficients = np.concatenate([t.reshape(K, -1), (((-0.5) * math.log(2)) + ((-0.5) * math.log(np.pi)) + ((-0.5) * part_3) - t_2).reshape(K, -1), ((-0.5) * t_4).reshape(K, -1), part_4.reshape(K, -1), part_5.reshape(K, -1), part_6.reshape(K, -1), (-part_8).reshape(K, -1), (((-0.5) * part_11) - part_10).reshape(K, -1), (-part_13).reshape(K, -1), ((-0.5) * part_14).reshape(K, -1)], axis=1)
 
     def on(rows, rng=None):
         n_rows = row_count(rows)
@@ -270,7 +275,10 @@ def m_step(statistics, params, prepared, policy="raise"):
     sizes = prepared["the sizes"]
     weights = params["weights"]
     reference_y = prepared["reference y"]
-    coef = params["coef"] - (reference_y * ((np.arange(3) == 0) + 0.0))  # (11)
+    reference_x = prepared["reference x"]
+    part = ((np.arange(3) == 0) + 0.0)[:, None] * (((reference_x ** 2) * params["coef"][:, 2]) + (-reference_x * (params["coef"][:, 1] + (2 * reference_x * params["coef"][:, 2]))))  # (11)
+    part_2 = ((np.arange(3) == 1) + 0.0)[:, None] * params["coef"][:, 2]  # (11)
+    coef = params["coef"] - ((reference_y * ((np.arange(3) == 0) + 0.0))[:, None] + part + ((-2) * reference_x * part_2)).T  # (11)
     sd = params["sd"]
     S_z = statistics["z"]
     S_z_n_y = statistics["z_n_y"]
@@ -286,48 +294,50 @@ def m_step(statistics, params, prepared, policy="raise"):
     # (7) weights: closed form. sum of c log p on a simplex: Lagrange multiplier, normalise; Q is concave where all c >= 0
     weights = shares(S_z, "weights", weights, policy)
     # (8) coef: linear solve. Q is quadratic: normal equations; concave where the coefficient is positive definite
-    part = S_z_n_y[:, None] * ((np.arange(3) == 0) + 0.0)
-    part_2 = ((np.arange(3) == 0) + 0.0)[:, None, None] * part
-    part_3 = S_z_n_y_x[:, None] * ((np.arange(3) == 0) + 0.0)
-    part_4 = ((np.arange(3) == 1) + 0.0)[:, None, None] * part_3
-    part_5 = S_z_n_y_x_x[:, None] * ((np.arange(3) == 0) + 0.0)
-    part_6 = ((np.arange(3) == 2) + 0.0)[:, None, None] * part_5
-    part_7 = S_z_n_y_x_x[:, None] * ((np.arange(3) == 1) + 0.0)
-    part_8 = ((np.arange(3) == 1) + 0.0)[:, None, None] * part_7
-    part_9 = S_z_n_y_x_2[:, None] * ((np.arange(3) == 1) + 0.0)
-    part_10 = ((np.arange(3) == 2) + 0.0)[:, None, None] * part_9
-    part_11 = S_z_n_y_x_3[:, None] * ((np.arange(3) == 2) + 0.0)
+    part_3 = S_z_n_y[:, None] * ((np.arange(3) == 0) + 0.0)
+    part_4 = ((np.arange(3) == 0) + 0.0)[:, None, None] * part_3
+    part_5 = S_z_n_y_x[:, None] * ((np.arange(3) == 0) + 0.0)
+    part_6 = ((np.arange(3) == 1) + 0.0)[:, None, None] * part_5
+    part_7 = S_z_n_y_x_x[:, None] * ((np.arange(3) == 0) + 0.0)
+    part_8 = ((np.arange(3) == 2) + 0.0)[:, None, None] * part_7
+    part_9 = S_z_n_y_x_x[:, None] * ((np.arange(3) == 1) + 0.0)
+    part_10 = ((np.arange(3) == 1) + 0.0)[:, None, None] * part_9
+    part_11 = S_z_n_y_x_2[:, None] * ((np.arange(3) == 1) + 0.0)
     part_12 = ((np.arange(3) == 2) + 0.0)[:, None, None] * part_11
-    part_13 = S_z_y[:, None] * ((np.arange(3) == 0) + 0.0)
-    part_14 = S_z_y_x[:, None] * ((np.arange(3) == 1) + 0.0)
-    part_15 = S_z_y_x_x[:, None] * ((np.arange(3) == 2) + 0.0)
-    left = (((0.5) * part_2).transpose(1, 2, 0) + ((0.5) * part_2).transpose(1, 2, 0).transpose(0, 2, 1) + part_4.transpose(1, 2, 0) + part_4.transpose(1, 2, 0).transpose(0, 2, 1) + part_6.transpose(1, 2, 0) + part_6.transpose(1, 2, 0).transpose(0, 2, 1) + ((0.5) * part_8).transpose(1, 2, 0) + ((0.5) * part_8).transpose(1, 2, 0).transpose(0, 2, 1) + part_10.transpose(1, 2, 0) + part_10.transpose(1, 2, 0).transpose(0, 2, 1) + ((0.5) * part_12).transpose(1, 2, 0) + ((0.5) * part_12).transpose(1, 2, 0).transpose(0, 2, 1)).reshape(K, 3, 3)
-    right = (part_13 + part_14 + part_15).reshape(K, 3)
+    part_13 = S_z_n_y_x_3[:, None] * ((np.arange(3) == 2) + 0.0)
+    part_14 = ((np.arange(3) == 2) + 0.0)[:, None, None] * part_13
+    part_15 = S_z_y[:, None] * ((np.arange(3) == 0) + 0.0)
+    part_16 = S_z_y_x[:, None] * ((np.arange(3) == 1) + 0.0)
+    part_17 = S_z_y_x_x[:, None] * ((np.arange(3) == 2) + 0.0)
+    left = (((0.5) * part_4).transpose(1, 2, 0) + ((0.5) * part_4).transpose(1, 2, 0).transpose(0, 2, 1) + part_6.transpose(1, 2, 0) + part_6.transpose(1, 2, 0).transpose(0, 2, 1) + part_8.transpose(1, 2, 0) + part_8.transpose(1, 2, 0).transpose(0, 2, 1) + ((0.5) * part_10).transpose(1, 2, 0) + ((0.5) * part_10).transpose(1, 2, 0).transpose(0, 2, 1) + part_12.transpose(1, 2, 0) + part_12.transpose(1, 2, 0).transpose(0, 2, 1) + ((0.5) * part_14).transpose(1, 2, 0) + ((0.5) * part_14).transpose(1, 2, 0).transpose(0, 2, 1)).reshape(K, 3, 3)
+    right = (part_15 + part_16 + part_17).reshape(K, 3)
     solved = solve_normal(left, right, "coef", np.reshape(coef, (K, 3,)), policy)
     coef = solved.reshape(K, 3)
     # (9) sd: closed form. the score has one positive root
-    part_16 = coef[:, 0] * S_z_y
-    part_17 = coef[:, 1] * S_z_y_x
-    part_18 = coef[:, 2] * S_z_y_x_x
+    part_18 = coef[:, 0] * S_z_y
+    part_19 = coef[:, 1] * S_z_y_x
+    part_20 = coef[:, 2] * S_z_y_x_x
     t = coef[:, 0] ** 2
-    part_19 = t * S_z_n_y
-    part_20 = coef[:, 0] * coef[:, 1]
-    part_21 = S_z_n_y_x * part_20
-    part_22 = coef[:, 0] * coef[:, 2]
-    part_23 = S_z_n_y_x_x * part_22
+    part_21 = t * S_z_n_y
+    part_22 = coef[:, 0] * coef[:, 1]
+    part_23 = S_z_n_y_x * part_22
+    part_24 = coef[:, 0] * coef[:, 2]
+    part_25 = S_z_n_y_x_x * part_24
     t_2 = coef[:, 1] ** 2
-    part_24 = t_2 * S_z_n_y_x_x
-    part_25 = coef[:, 1] * coef[:, 2]
-    part_26 = S_z_n_y_x_2 * part_25
+    part_26 = t_2 * S_z_n_y_x_x
+    part_27 = coef[:, 1] * coef[:, 2]
+    part_28 = S_z_n_y_x_2 * part_27
     t_3 = coef[:, 2] ** 2
-    part_27 = t_3 * S_z_n_y_x_3
+    part_29 = t_3 * S_z_n_y_x_3
     t_4 = 1 / S_z_n_y
-    part_28 = (((-0.5) * S_z_y_y) + part_16 + part_17 + part_18 + ((-0.5) * part_19) + ((-0.5) * part_24) + ((-0.5) * part_27) - part_21 - part_23 - part_26) * t_4
-    t_5 = np.sqrt(-part_28)
+    part_30 = (((-0.5) * S_z_y_y) + part_18 + part_19 + part_20 + ((-0.5) * part_21) + ((-0.5) * part_26) + ((-0.5) * part_29) - part_23 - part_25 - part_28) * t_4
+    t_5 = np.sqrt(-part_30)
     sd = positive(np.sqrt(2) * t_5, "sd", sd, policy, 1e-14 * prepared["the spread"] ** 1, -S_z_n_y)
+    part_31 = ((np.arange(3) == 0) + 0.0)[:, None] * (((reference_x ** 2) * coef[:, 2]) - reference_x * coef[:, 1])  # (11)
+    part_32 = ((np.arange(3) == 1) + 0.0)[:, None] * coef[:, 2]  # (11)
     return {
         "weights": weights,
-        "coef": coef + (reference_y * ((np.arange(3) == 0) + 0.0)),  # (11)
+        "coef": coef + ((reference_y * ((np.arange(3) == 0) + 0.0))[:, None] + part_31 + ((-2) * reference_x * part_32)).T,  # (11)
         "sd": sd,
     }
 
@@ -371,14 +381,18 @@ def initial(data, prepared, rng):
     sizes = prepared["the sizes"]
     K = sizes["K"]
     reference_y = prepared["reference y"]
+    reference_x = prepared["reference x"]
     some = {**prepared, "the chunks": [sample_rows((sizes["N"]), rng)]}
     
     def draw():
         params = {
             "weights": neutral("simplex", (K,), 1, None, None, None),
-            "coef": neutral("real", (K, 3), 1, None, None, None) + (reference_y * ((np.arange(3) == 0) + 0.0)),
+            "coef": neutral("real", (K, 3), 1, None, None, None),
             "sd": neutral("positive", (K,), 0, None, None, None),
         }
+        part = ((np.arange(3) == 0) + 0.0)[:, None] * (((reference_x ** 2) * params["coef"][:, 2]) - reference_x * params["coef"][:, 1])
+        part_2 = ((np.arange(3) == 1) + 0.0)[:, None] * params["coef"][:, 2]
+        params["coef"] += ((reference_y * ((np.arange(3) == 0) + 0.0))[:, None] + part + ((-2) * reference_x * part_2)).T
         statistics = e_step(params, data, some, rng)
         params = m_step(statistics, params, prepared, "keep")
         return params

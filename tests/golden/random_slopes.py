@@ -150,6 +150,7 @@ def default_givens(sizes, given):
 def reference(data):
     """Reference points: data are held as differences from these, so that squares lose no digits."""
     return {
+        "y": centre(data.values["y"], data.masks.get("y"), 0),  # (11)
     }
 
 
@@ -192,13 +193,14 @@ def prepare(data, reference):
     out = {"the sizes": sizes}
     out["day"] = stored(data.values["day"], data.masks.get("day"), float, 1, None)
     out["subject"] = stored(data.values["subject"], data.masks.get("subject"), np.int64, 1, None)
-    out["y"] = stored(data.values["y"], data.masks.get("y"), float, 1, None)
+    out["y"] = stored(data.values["y"], data.masks.get("y"), float, 1, reference["y"])
+    out["reference y"] = reference["y"]
     out["present y"] = presence(data.masks.get("y"), data.values["y"].shape, 1, 1, "y")
     n = sizes["N"]
     out["the weights are even"] = data.weights is None
     out["the weight"] = np.ones(n) if data.weights is None else np.asarray(data.weights, float)
     out["the sums"] = sums_of_data(out)
-    out["the scale"] = out["the spread"] = data_scale([])
+    out["the scale"] = out["the spread"] = data_scale([out["y"]])
     return out
 
 
@@ -210,7 +212,8 @@ def expectations(params, prepared):
     sum_n_y_subject = prepared["the sums"]["n_y_subject"]
     sum_day_n_y_subject = prepared["the sums"]["day_n_y_subject"]
     sum_n_y_day_day_subject = prepared["the sums"]["n_y_day_day_subject"]
-    beta = params["beta"]
+    reference_y = prepared["reference y"]
+    beta = params["beta"] - (reference_y * ((np.arange(2) == 0) + 0.0))  # (11)
     sum_y_subject = prepared["the sums"]["y_subject"]
     sum_day_y_subject = prepared["the sums"]["day_y_subject"]
     # (4) what the posterior of b takes from the parameters
@@ -247,7 +250,8 @@ def e_step(params, data, prepared, rng=None):
     sum_n_y_day_day_subject = prepared["the sums"]["n_y_day_day_subject"]
     G = sizes["G"]
     cov = params["cov"]
-    beta = params["beta"]
+    reference_y = prepared["reference y"]
+    beta = params["beta"] - (reference_y * ((np.arange(2) == 0) + 0.0))  # (11)
     s2 = params["s2"]
     on = expectations(params, prepared)
     mean_b, cov_b, log_z_b = on(rng)
@@ -310,7 +314,8 @@ def e_step(params, data, prepared, rng=None):
 def m_step(statistics, params, prepared, policy="raise"):
     """The parameters that maximise the expected log joint with these statistics. Raises Degenerate."""
     sizes = prepared["the sizes"]
-    beta = params["beta"]
+    reference_y = prepared["reference y"]
+    beta = params["beta"] - (reference_y * ((np.arange(2) == 0) + 0.0))  # (11)
     cov = params["cov"]
     s2 = params["s2"]
     G = sizes["G"]
@@ -336,9 +341,9 @@ def m_step(statistics, params, prepared, policy="raise"):
     weight_cov = (-0.5) * G
     cov = spread(scatter_cov, weight_cov, "cov", cov, policy, prepared["the scale"])
     # (9) s2: closed form. the score has one root
-    s2 = positive((-2) * (((-0.5) * S_y_y) + S_y_subject_b + S_y_day_subject_b + ((-0.5) * S_n_y_subject_b_b) + ((-0.5) * S_n_y_subject_cov_b) + ((-0.5) * S_n_y_day_day_subject_b_b) + ((-0.5) * S_n_y_day_day_subject_cov_b) - S_n_y_day_subject_b_b - S_n_y_day_subject_cov_b) / S_n_y, "s2", s2, policy, 0.0, (-0.5) * S_n_y)
+    s2 = positive((-2) * (((-0.5) * S_y_y) + S_y_subject_b + S_y_day_subject_b + ((-0.5) * S_n_y_subject_b_b) + ((-0.5) * S_n_y_subject_cov_b) + ((-0.5) * S_n_y_day_day_subject_b_b) + ((-0.5) * S_n_y_day_day_subject_cov_b) - S_n_y_day_subject_b_b - S_n_y_day_subject_cov_b) / S_n_y, "s2", s2, policy, 1e-14 * prepared["the spread"] ** 2, (-0.5) * S_n_y)
     return {
-        "beta": beta,
+        "beta": beta + (reference_y * ((np.arange(2) == 0) + 0.0)),  # (11)
         "cov": cov,
         "s2": s2,
     }
@@ -352,12 +357,13 @@ def log_prior(params, prepared):
 def posterior(params, data, prepared):
     """Posterior of each latent at these parameters: plates first, then its own axes."""
     sizes = prepared["the sizes"]
+    reference_y = prepared["reference y"]
     on = expectations(params, prepared)
     mean_b, cov_b, log_z_b = on()
     part_0 = mean_b[0]  # (4)
     part_1 = cov_b[0][0]  # (4)
     return {
-        "b": {"mean": plates_first(np.asarray(part_0), 1), "cov": plates_first(np.asarray(part_1), 1)},  # (4)
+        "b": {"mean": plates_first(np.asarray(part_0), 1) + (reference_y * ((np.arange(2) == 0) + 0.0)), "cov": plates_first(np.asarray(part_1), 1)},  # (4)
     }
 
 
@@ -369,10 +375,11 @@ def log_likelihood_rows(params, data, prepared):
 def initial(data, prepared, rng):
     """Starting values: neutral ones, then the M-step of a seeded division of the rows among the states."""
     sizes = prepared["the sizes"]
+    reference_y = prepared["reference y"]
     
     def draw():
         params = {
-            "beta": neutral("real", (2,), 1, None, None, rng),
+            "beta": neutral("real", (2,), 1, None, None, None) + (reference_y * ((np.arange(2) == 0) + 0.0)),
             "cov": neutral("spd", (2, 2), 2, None, None, None),
             "s2": neutral("positive", (), 0, None, None, None),
         }
