@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
+from zlib import crc32
 
 # Two workers share the machine's cores: one BLAS thread each. Must precede numpy's import.
 for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
@@ -19,6 +20,22 @@ from hypothesis import HealthCheck, settings  # noqa: E402
 settings.register_profile("emdsl", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("nightly", settings.get_profile("emdsl"), derandomize=False, max_examples=300)
 settings.load_profile("emdsl")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of the same model go to the same worker, which compiles it once: each takes a stretch of the list.
+
+    What a test is about is its first parameter that is a name or has one; else it is its file.
+    """
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    items.sort(key=lambda item: crc32(subject(item).encode()) % workers)
+
+
+def subject(item: pytest.Item) -> str:
+    given = getattr(item, "callspec", None)
+    names = [getattr(value, "name", value) for value in given.params.values()] if given else []
+    return next((n for n in names if isinstance(n, str)), item.nodeid.partition("::")[0])
+
 
 GOLDEN = Path(__file__).parent / "golden"
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 import emdsl
+from emdsl.report.derivation import Derivation
 
 ROOT = Path(__file__).parents[1]
 MODELS = ROOT / "models"
@@ -18,6 +19,18 @@ MODELS = ROOT / "models"
 def compiled(name: str) -> Any:
     """The compiled `models/<name>.em`."""
     return emdsl.compile(str(MODELS / f"{name}.em"))
+
+
+@cache
+def written(text: str) -> Any:
+    """The compiled model of this text."""
+    return emdsl.compile(text=text)
+
+
+@cache
+def told(name: str) -> Derivation:
+    """The derivation of a gallery model, without the places of lines in its module."""
+    return Derivation.of(compiled(name).derived)
 
 
 @cache

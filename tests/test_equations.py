@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 import sympy as sp
 from cases import Case, far
+from gallery import written
 from test_unusual import CASES
 
-import emdsl
 from emdsl.derive.coefficients import axes_of
 from emdsl.derive.solve import Numeric
 from emdsl.report.equations import readable, update_equation
@@ -70,7 +70,7 @@ class Numbers:
 
 def halves(case: Case) -> Any:
     """The compiled model, statistics at the truth about the origin, the parameters before and after, the data."""
-    model = emdsl.compile(text=case.text)
+    model = written(case.text)
     data, truth = case.make(np.random.default_rng(crc32(case.name.encode())))
     given = {k: v for k, v in data.items() if k != case.weight}
     estimator = model.fitter(**case.options_sizes())

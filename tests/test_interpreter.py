@@ -8,21 +8,20 @@ from zlib import crc32
 import numpy as np
 import pytest
 from cases import Case, joint
+from gallery import written
 from scipy.special import logsumexp
 from test_unusual import CASES
 
-from emdsl.families import PRELUDE
 from emdsl.fit.interpret import log_joint
 from emdsl.fit.sampling import sample
 from emdsl.fit.sizes import complete_sizes
-from emdsl.language import parse_model
 from emdsl.language.model import Ragged
 
 
 def bound(case: Case) -> tuple[Any, dict[str, Any], dict[str, Any], dict[str, int], dict[str, Any]]:
     """Model, data as made, values as the interpreter wants them, sizes, lengths of ragged plates."""
     data, truth = case.make(np.random.default_rng(crc32(case.name.encode())))
-    model = parse_model(case.text, case.name, PRELUDE())
+    model = written(case.text).resolved
     values: dict[str, Any] = {**truth, **{k: v for k, v in data.items() if k != case.weight}}
     lengths: dict[str, Any] = {}
     known: dict[str, int] = dict(case.options_sizes())

@@ -34,6 +34,8 @@ from emdsl.language.model import (
 )  # fmt: skip
 from emdsl.language.parser import parse_text
 
+NIGHTLY = settings.get_current_profile_name() == "nightly"  # deeper than what is run at each change
+
 
 def model(text: str) -> ModelText:
     return parse_model(text, "m.em", PRELUDE())
@@ -62,14 +64,7 @@ def test_models_are_read(name: str) -> None:
     m = model(text)
     assert shapes(m) == expected
     assert [w for w in m.warnings if w.code == "W001"] == []
-    for v in m.variables:
-        assert all("?" not in str(size) for size in v.shape)
-
-
-@pytest.mark.parametrize("name", sorted(TEXTS))
-def test_every_length_is_settled(name: str) -> None:
-    m = model(TEXTS[name][0])
-    assert "?" not in repr(m.variables) + repr(m.lets) + repr(m.potentials)
+    assert "?" not in repr(m.variables) + repr(m.lets) + repr(m.potentials)  # every length is settled
 
 
 def test_a_mixture_in_full() -> None:
@@ -447,7 +442,7 @@ def expressions() -> st.SearchStrategy[str]:
         max_size=5,
     )
 )
-@settings(max_examples=150)
+@settings(max_examples=300 if NIGHTLY else 60)
 def test_any_layout_round_trips(parts: list[tuple[str, str, str]]) -> None:
     text = "model M\n" + "".join(f"let {name} = ({body}){end}\n" for name, body, end in parts)
     parsed = parse_text(text, "m.em")
@@ -566,7 +561,7 @@ def test_work_grows_with_the_text(name: str) -> None:
 
 
 @given(st.binary(max_size=200))
-@settings(max_examples=200)
+@settings(max_examples=300 if NIGHTLY else 80)
 def test_any_bytes(data: bytes) -> None:
     ends_well(data)
     ends_well(b"model M\nlet a = " + data)
@@ -581,14 +576,14 @@ WORDS = ["model", "param", "for", "in", "if", "else", "and", "not", "latent", "o
 @pytest.mark.parametrize("seed", range(40))
 def test_any_words(seed: int) -> None:
     rng = random.Random(seed)
-    for _ in range(25):
+    for _ in range(25 if NIGHTLY else 10):
         ends_well("model M\n" + " ".join(rng.choice(WORDS) for _ in range(rng.randrange(1, 60))))
 
 
 @pytest.mark.parametrize("name", sorted(TEXTS))
 def test_models_with_a_token_changed(name: str) -> None:
     rng = random.Random(name)
-    for _ in range(30):
+    for _ in range(30 if NIGHTLY else 8):
         words = TEXTS[name][0].replace("(", " ( ").replace("[", " [ ").split(" ")
         at = rng.randrange(len(words))
         words[at : at + rng.randrange(2)] = [rng.choice(WORDS)]

@@ -9,9 +9,8 @@ from zlib import crc32
 
 import numpy as np
 import pytest
+from gallery import written
 from structures import Structure, chains, classes, enumerate_all, networks
-
-import emdsl
 
 CASES = [*chains.CASES, *classes.CASES, *networks.CASES]
 pytestmark = pytest.mark.filterwarnings("ignore::emdsl.runtime.faults.ConvergenceWarning")
@@ -27,7 +26,7 @@ def test_exact(case: Structure) -> None:
     """Log-likelihood, marginals, path; then EM: each value is that of its parameters, and none is below the last."""
     rng = np.random.default_rng(crc32(case.name.encode()))
     data, truth = case.make(rng)
-    model = emdsl.compile(text=case.text)
+    model = written(case.text)
     assert {n: model.plan[n].method for n in case.plan} == dict(case.plan)
     fit = model.fitter(max_iter=0, **case.options).fit(data, init=truth)
     value, marginals, best = enumerate_all(case, truth, data)
@@ -47,7 +46,7 @@ def test_exact(case: Structure) -> None:
 def test_the_most_probable_configuration_is_joint(name: str) -> None:
     """Also where no latent's own most probable state is in it: of twenty draws some are such."""
     case = next(c for c in CASES if c.name == name)
-    model, apart = emdsl.compile(text=case.text), 0
+    model, apart = written(case.text), 0
     for seed in range(20):
         data, params = case.make(np.random.default_rng(seed))
         data = {
@@ -103,7 +102,7 @@ def test_effects_are_mixtures_over_configurations() -> None:
     """Moments of crossed effects beside classes, from the dense posterior under every configuration of the classes."""
     case = classes.CASES[0]
     data, params = case.make(np.random.default_rng(3))
-    posterior = emdsl.compile(text=case.text).fitter(max_iter=0).fit(data, init=params).posterior_
+    posterior = written(case.text).fitter(max_iter=0).fit(data, init=params).posterior_
     first, second = np.zeros(7), np.zeros((7, 7))
     for weight, z in weights(case, params, data):
         mean, prior, reads, y = classes.effects(params, data, z["z"])

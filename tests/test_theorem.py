@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 from algebra import World, dimensions, rows
+from gallery import compiled, written
 from structures import chains, networks
 from test_unusual import CASES
 from tied_states import tied
@@ -25,15 +26,13 @@ from emdsl.derive import expr as x
 from emdsl.derive.block import Block
 from emdsl.derive.coefficients import about
 from emdsl.derive.joint import LogJoint
-from emdsl.derive.plan import Plan, derive
+from emdsl.derive.plan import Plan
 from emdsl.derive.statistics import Statistic
 from emdsl.derive.terms import Term
 from emdsl.errors import EmdslError
-from emdsl.families import PRELUDE
 from emdsl.fit.interpret import log_joint, model_scope
 from emdsl.fit.sampling import sample
 from emdsl.fit.verify.setting import Setting, plausible, sized
-from emdsl.language import parse_model
 from emdsl.language.model import ModelText
 from emdsl.report.equations import readable
 
@@ -60,7 +59,7 @@ class Point:
 @cache
 def planned(name: str) -> Plan:
     """The plan, in the coordinates it was derived in."""
-    return derive(parse_model(TEXTS[name], name, PRELUDE()))
+    return (compiled(name) if name in GALLERY else written(TEXTS[name])).derived
 
 
 @cache

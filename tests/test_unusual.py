@@ -33,9 +33,8 @@ from cases import (
     shared,
     tied,
 )
+from gallery import written
 from oracles.space import maximise
-
-import emdsl
 
 pytestmark = pytest.mark.filterwarnings("ignore::emdsl.runtime.faults.ConvergenceWarning")
 
@@ -74,7 +73,7 @@ def test_unusual(case: Case) -> None:
     data, truth = case.make(np.random.default_rng(crc32(case.name.encode())))
     given = {k: v for k, v in data.items() if k != case.weight}
     weight = data[case.weight] if case.weight else None
-    model = emdsl.compile(text=case.text)
+    model = written(case.text)
     assert {name: model.plan[name].method for name in case.plan} == dict(case.plan)
     assert {name: model.updates[name].kind for name in case.updates} == dict(case.updates)
     one_step(case, model, data, given, weight, truth)

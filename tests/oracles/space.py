@@ -134,7 +134,8 @@ def maximise(text: str, objective: Callable[[Params], float], start: Params) -> 
 
     x = space.vector(start)
     best = loss(x)
-    result = minimize(loss, x, jac=lambda v: gradient(loss, v), method="BFGS", options={"gtol": 1e-5, "maxiter": 300})
+    options = {"gtol": 2e-6 * (1 + abs(best)), "maxiter": 300}  # what is left of the height goes with its square
+    result = minimize(loss, x, jac=lambda v: gradient(loss, v), method="BFGS", options=options)
     if result.fun < best:
         x, best = result.x, float(result.fun)
     return -best, space.params(x)
