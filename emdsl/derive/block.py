@@ -13,7 +13,7 @@ from emdsl.derive.fields import Field
 from emdsl.derive.gaussian import Gaussian
 from emdsl.derive.networks import Clique
 from emdsl.derive.records import Posterior
-from emdsl.derive.terms import Term
+from emdsl.derive.terms import Term, at_gate
 
 
 @dataclass(frozen=True)
@@ -153,12 +153,7 @@ def place(
             if key not in neighbours:
                 neighbours[key] = g.at if isinstance(g.at, Ix) else x.fresh((levels or {})[g.of.var])
             at = neighbours[key]
-        if isinstance(g.at, Ix):
-            factors = [x.substitute(f, {g.at: at}) for f in factors]
-            ixs = [at if i == g.at else i for i in ixs]
-        else:
-            factors.append(x.delta(at, g.at))
-            ixs.append(at)
+        factors, ixs = at_gate(g, at, factors, ixs)
     return Term(t.coef, (), tuple(f for f in factors if f != x.ONE), (*home, *dict.fromkeys(ixs)))
 
 

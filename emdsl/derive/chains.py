@@ -15,7 +15,7 @@ from fractions import Fraction
 
 from emdsl.derive import expr as x
 from emdsl.derive.expr import DataIx, El, Expr, Idx, Ix
-from emdsl.derive.terms import Term
+from emdsl.derive.terms import Term, at_gate
 
 Neighbours = dict[tuple[str, tuple[Idx, ...]], Ix]
 EDGE, FIRST = "edge", "first"
@@ -240,12 +240,7 @@ def _rewrite(
             key = (place.var, place.idx)
             neighbours.setdefault(key, g.at if isinstance(g.at, Ix) else x.fresh(levels[place.var]))
             at = neighbours[key]
-        if isinstance(g.at, Ix):
-            factors = [x.substitute(f, {g.at: at}) for f in factors]
-            ixs = [at if i == g.at else i for i in ixs]
-        else:
-            factors.append(x.delta(at, g.at))
-            ixs.append(at)
+        factors, ixs = at_gate(g, at, factors, ixs)
     kept = tuple(f for f in factors if f != x.ONE)
     return Term(t.coef, (), kept, tuple(dict.fromkeys((*home, *ixs))))
 

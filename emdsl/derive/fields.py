@@ -16,7 +16,7 @@ from emdsl.derive import expr as x
 from emdsl.derive.chains import distance
 from emdsl.derive.expr import DataIx, El, Expr, Idx, Ix
 from emdsl.derive.gaussian import Gaussian, linear_role, polynomial_role, quadratic_role
-from emdsl.derive.terms import Term
+from emdsl.derive.terms import Term, at_gate
 
 
 @dataclass(frozen=True)
@@ -103,12 +103,7 @@ def without_gates(
         if key not in neighbours:
             neighbours[key] = g.at if isinstance(g.at, Ix) else x.fresh(levels[g.of.var])
         at = neighbours[key]
-        if isinstance(g.at, Ix):
-            factors = [x.substitute(f, {g.at: at}) for f in factors]
-            ixs = [at if i == g.at else i for i in ixs]
-        else:
-            factors.append(x.delta(at, g.at))
-            ixs.append(at)
+        factors, ixs = at_gate(g, at, factors, ixs)
     return Term(t.coef, (), tuple(f for f in factors if f != x.ONE), tuple(dict.fromkeys(ixs)))
 
 

@@ -244,3 +244,10 @@ def merge_roles(
         mine = [t for t, r in zip(own_terms, roles, strict=True) if r == role]
         out += [(t, role) for t in merge(mine, symmetry, fixed)]
     return tuple(t for t, _ in out), tuple(r for _, r in out)
+
+
+def at_gate(g: x.Sel, at: Ix, factors: list[Expr], ixs: list[Ix]) -> tuple[list[Expr], list[Ix]]:
+    """Factors and indices of a term whose gate is told by the state index `at` of what it selects."""
+    if isinstance(g.at, Ix):
+        return [x.substitute(f, {g.at: at}) for f in factors], [at if i == g.at else i for i in ixs]
+    return [*factors, x.delta(at, g.at)], [*ixs, at]

@@ -81,7 +81,8 @@ class World:
     def reads(self, d: Variable | Potential) -> set[str]:
         """The names that the rows of a declaration depend on."""
         if isinstance(d, Variable):
-            return variable_reads(d, self.model) | {d.name}
+            ends = [e for e in (d.domain.lower, d.domain.upper) if e is not None]
+            return variable_reads(d, self.model).union({d.name}, *(read_names(e, self.model) for e in ends))
         every = [d.expression, *(p.condition for p in d.plates if p.condition is not None)]
         return set().union(*(read_names(e, self.model) for e in every))
 
@@ -185,23 +186,32 @@ def reads(
     world: World, params: Mapping[str, Array], cells: Sequence[Cell], rng: np.random.Generator, trials: int
 ) -> Array:
     """(rows, cells): whether a row changed when the cell did, in one of the trials at random values of the others."""
-    found: Array | None = None
+    every = world.declarations()
+    readers = {name: [n for n, d in enumerate(every) if name in world.reads(d)] for name in {c.latent for c in cells}}
+    found: list[Array] = []
     for _ in range(trials):
         base = drawn_values(world, cells, rng)
-        before = world.rows(params, placed(world, cells, base))
-        found = np.zeros((len(before), len(cells)), bool) if found is None else found
+        before = world.parts(every, params, placed(world, cells, base))
+        found = found or [np.zeros((len(rows), len(cells)), bool) for rows in before]
         for k, c in enumerate(cells):
             others = [drawn_values(world, [c], rng)[0]] if c.levels is None else range(min(c.levels, MOST_TRIED))
+            mine = readers[c.latent]
             for value in others:
                 if value == base[k]:
                     continue
                 moved = base.copy()
                 moved[k] = value
-                after = world.rows(params, placed(world, cells, moved))
-                with np.errstate(invalid="ignore"):
-                    near = np.isfinite(before) & (np.abs(after - before) <= 1e-13 * (1 + np.abs(before)))
-                found[:, k] |= ~((after == before) | near)
-    return np.zeros((0, 0), bool) if found is None else found
+                after = world.parts([every[n] for n in mine], params, placed(world, cells, moved))
+                for n, rows in zip(mine, after, strict=True):
+                    found[n][:, k] |= ~_alike(before[n], rows)
+    return np.concatenate([np.zeros((0, len(cells)), bool), *found])
+
+
+def _alike(before: Array, after: Array) -> Array:
+    """Row by row, whether two values are the same but for rounding."""
+    with np.errstate(invalid="ignore"):
+        near = np.isfinite(before) & (np.abs(after - before) <= 1e-13 * (1 + np.abs(before)))
+    return np.asarray((after == before) | near)
 
 
 def colours(reading: Array) -> Array:

@@ -62,17 +62,18 @@ class Layout:
     def known(self, params: Mapping[str, Array], near: Known | None = None) -> Known:
         """The rows at every point; from those at other parameters only what a changed parameter enters is made anew."""
         every = self.world.declarations()
-        if near is None:
-            latents = (placed(self.world, self.cells, p) for p in self.points)
-            return Known(params, np.array([self.world.rows(params, z) for z in latents]))
-        changed = {n for n, v in params.items() if not np.array_equal(v, near.params[n])}
-        values = near.values.copy()
-        for d, (start, stop) in zip(every, self.spans, strict=True):
-            if changed & self.world.reads(d):
-                needed = {int(p) for plan in self.rows[start:stop] for p in plan.calls.reshape(-1)}
-                for p in sorted(needed):
-                    latents_there = placed(self.world, self.cells, self.points[p])
-                    values[p, start:stop] = self.world.parts([d], params, latents_there)[0]
+        values = np.full((len(self.points), len(self.rows)), np.nan) if near is None else near.values.copy()
+        changed = {n for n, v in params.items() if near is None or not np.array_equal(v, near.params[n])}
+        at: dict[int, list[int]] = {}  # a point's declarations
+        for n, (d, (start, stop)) in enumerate(zip(every, self.spans, strict=True)):
+            if near is None or changed & self.world.reads(d):
+                for p in {int(p) for plan in self.rows[start:stop] for p in plan.calls.reshape(-1)}:
+                    at.setdefault(p, []).append(n)
+        for p, mine in at.items():
+            there = placed(self.world, self.cells, self.points[p])
+            found = self.world.parts([every[n] for n in mine], params, there)
+            for n, rows in zip(mine, found, strict=True):
+                values[p, slice(*self.spans[n])] = rows
         return Known(params, values)
 
 
