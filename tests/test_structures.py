@@ -117,11 +117,11 @@ def test_effects_are_mixtures_over_configurations() -> None:
 
 
 def test_too_many_configurations_are_refused_with_their_number() -> None:
-    model = emdsl.compile(text=classes.CROSSED)
+    model = written(classes.CROSSED)
     data = {"y": np.arange(40.0), "g": np.arange(40), "h": np.arange(40) % 3}
     with pytest.raises(ValueError, match=r"2\^40, which is 1099511627776, and at most 65536") as caught:
         model.fitter().fit(data)
     line = re.search(r"write (infer .*? by meanfield)", str(caught.value))
     assert line is not None
-    bound = emdsl.compile(text=f"{classes.CROSSED}\n    {line[1]}\n").plan
+    bound = written(f"{classes.CROSSED}\n    {line[1]}\n").plan
     assert {p.method for p in bound.values()} == {"meanfield"}
