@@ -62,6 +62,8 @@ class Sampling:
     burn_in: int
     chains: int
     warm: int
+    units: tuple[Ix, ...] = ()  # the plate whose elements are independent of one another given parameters and data
+    apart: tuple[Term, ...] = ()  # what holds latents, each term on this plate
 
     @property
     def blocks(self) -> tuple[Block, ...]:
@@ -130,6 +132,13 @@ def expanded(model: m.ModelText, names: Sequence[str]) -> LogJoint:
     return replace(joint, factors=factors)
 
 
+def joint_of(
+    model: m.ModelText, names: Sequence[str], shifts: Mapping[str, Shift], centred: tuple[str, ...]
+) -> LogJoint:
+    """`expanded`, in the coordinates of the plan."""
+    return in_coordinates(expanded(model, names), shifts, centred, model)
+
+
 def sampling(
     model: m.ModelText, shifts: Mapping[str, Shift], centred: tuple[str, ...],
     deterministic: frozenset[str], above: str = "",
@@ -149,7 +158,8 @@ def sampling(
         groups = [replace(g, reason=f"{g.reason}; not exact: {above}") for g in groups]
     drawn = {n for g in groups for n in g.latents}
     rest = tuple(n for n in every if n not in drawn)
-    return Sampling(lines[0].method, tuple(groups), rest, **options)
+    units, apart, _ = ((), (), ()) if rest else _conditional(joint_of(model, every, shifts, centred), every, 1)
+    return Sampling(lines[0].method, tuple(groups), rest, **options, units=units, apart=apart if units else ())
 
 
 def _options(model: m.ModelText, lines: Sequence[m.Infer]) -> dict[str, int]:
@@ -184,7 +194,7 @@ def _group(
     wanted, refused = dict(line.options).get("kernel"), None
     if wanted in (None, "gibbs"):
         others = [n for n in every if n not in latents]
-        joint = in_coordinates(expanded(model, others), shifts, centred, model)
+        joint = joint_of(model, others, shifts, centred)
         try:
             found = drawable(eliminate(joint, None), model)
             names = ", ".join(dict.fromkeys(b.record.name for b in found.blocks if b.record is not None))
@@ -201,7 +211,7 @@ def _group(
             raise ModelError(
                 [Problem("E120", text, line.span, f"write by {line.method}, which takes gibbs")], model.source
             )
-    joint = in_coordinates(expanded(model, every), shifts, centred, model)
+    joint = joint_of(model, every, shifts, centred)
     batch, placed, whole = _conditional(joint, latents)
     single = all(not v.domain.dims and not v.array and len(home_of(v)) == len(batch) for v in variables)
     kernel = str(wanted or ("slice" if single and len(latents) == 1 else "hmc"))
@@ -228,7 +238,7 @@ def drawable(found: Elimination, model: m.ModelText) -> Elimination:
 
 
 def _conditional(
-    joint: LogJoint, latents: tuple[str, ...]
+    joint: LogJoint, latents: Sequence[str], most: int = 99
 ) -> tuple[tuple[Ix, ...], tuple[Term, ...], tuple[Term, ...]]:
     """The plates on which a group's elements are independent given the rest; its terms there, and as they are."""
     parameters = {v.name for v in joint.model.of_kind("param")}
@@ -236,7 +246,7 @@ def _conditional(
     mine = tuple(_without_constants(t, latents) for t in everything if touches(t, latents))
     homes = [home_of(joint.model.variable(n)) for n in latents]
     shared = 0
-    while all(len(h) > shared for h in homes) and len({h[shared].dim for h in homes}) == 1:
+    while shared < most and all(len(h) > shared for h in homes) and len({h[shared].dim for h in homes}) == 1:
         shared += 1
     for count in range(shared, -1, -1):
         batch = tuple(Ix(i.name, i.dim) for i in homes[0][:count])
@@ -246,7 +256,7 @@ def _conditional(
     raise AssertionError
 
 
-def _without_constants(t: Term, latents: tuple[str, ...]) -> Term:
+def _without_constants(t: Term, latents: Sequence[str]) -> Term:
     """The term without addends that lack the latents, where the rest of it lacks them too."""
     held = [n for n, f in enumerate(t.factors) if x.variables(f) & set(latents)]
     whole = t.factors[held[0]]
@@ -256,7 +266,7 @@ def _without_constants(t: Term, latents: tuple[str, ...]) -> Term:
     return replace(t, factors=(*t.factors[: held[0]], kept, *t.factors[held[0] + 1 :]))
 
 
-def _placed(t: Term, latents: tuple[str, ...], batch: tuple[Ix, ...]) -> Term | None:
+def _placed(t: Term, latents: Sequence[str], batch: tuple[Ix, ...]) -> Term | None:
     """The term on the batch's plates; None where it holds two elements of these, or all under a sum of its own."""
     if not batch:
         return t
@@ -265,5 +275,5 @@ def _placed(t: Term, latents: tuple[str, ...], batch: tuple[Ix, ...]) -> Term | 
     }
     if len(refs) != 1 or not set(x.free(El("", next(iter(refs))))) <= set(t.ixs):
         return None
-    found = place(t, latents, batch, (), {})
+    found = place(t, tuple(latents), batch, (), {})
     return None if isinstance(found, str) else found

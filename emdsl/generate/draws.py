@@ -37,8 +37,9 @@ def functions_of_draws(printer: Printer) -> list[list[str]]:
         network_lines(_function(printer, g), replace(b, apart=True), number)
         for g in draws.groups if g.elimination is not None for b in g.elimination.blocks if b.network
     ]  # fmt: skip
-    made = [first_lines(printer), with_draws_lines(printer), *groups, *rest, sweep_lines(printer), climb_lines(printer),
-            statistics_lines(printer), drawn_posterior_lines(printer)]  # fmt: skip
+    before = (first_lines, with_draws_lines, units_lines)
+    after = (sweep_lines, climb_lines, statistics_lines, drawn_posterior_lines)
+    made = [*(lines(printer) for lines in before), *groups, *rest, *(lines(printer) for lines in after)]
     return [*networks, *(_numbered(printer, lines) for lines in made)]
 
 
@@ -178,6 +179,26 @@ def with_draws_lines(printer: Printer) -> list[str]:
         lines.append('out["the features"] = {}  # made anew: they hold the draws')
     doc = '"""The prepared data, drawn latents at these values."""'
     return ["def with_draws(prepared, draws):", *indent([doc, *lines, "return out"], 1)]
+
+
+def units_lines(printer: Printer) -> list[str]:
+    """`log_density_units(params, prepared)`: what holds drawn latents, for each element of the plates that part them.
+
+    Their scores are independent given the data, so that covariances of the whole are sums of theirs.
+    """
+    draws = printer.plan.draws
+    assert draws is not None
+    head = "def log_density_units(params, prepared):"
+    if not draws.units:
+        return [head, *indent(['"""The latents are tied: no sum over independent parts."""', "return None"], 1)]
+    f = _function(printer, draws.groups[0])
+    em = f.emitter
+    em.chunk = None
+    units = em.order(draws.units)
+    total = em.sum([_contracted(f, t, units) for t in draws.apart])
+    doc = '"""log p(data, draws) of each independent part, without what holds no latent."""'
+    lines = ['sizes = prepared["the sizes"]', *f.prologue(), *em.outer, *em.lines]
+    return [head, *indent([doc, *lines, f"return {em.broadcast(total, units).code}"], 1)]
 
 
 def sweep_lines(printer: Printer) -> list[str]:

@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from emdsl.runtime.accuracy import LAST_SWEEPS, complete_statistics
 from emdsl.runtime.columns import Array
 from emdsl.runtime.loop import Setup
 from emdsl.runtime.montecarlo import Schedule, _start, _stop_tuning, mean_of, new_chains
+from emdsl.runtime.scores import LAST_SWEEPS, complete_statistics
 
 
 class StoredDraw(NamedTuple):

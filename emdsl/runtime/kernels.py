@@ -13,7 +13,10 @@ import numpy as np
 
 from emdsl.runtime.columns import Array
 
-STEPS_OUT = 16  # most widths that a slice is stepped out to, both sides together
+STEPS_OUT = 16  # most widths that a slice is stepped out to, both sides together; while tuning
+STEPS_TUNED = 3  # the same once the width is known: three of it hold all but odd slices
+SHRINKS = 200  # most points that are tried in a slice while tuning
+SHRINKS_TUNED = 10  # the same once the width is known: an element that found none of them stays, as all may
 LONGEST_PATH = 64  # leapfrog steps
 TARGET_ACCEPTANCE = 0.8
 
@@ -46,7 +49,7 @@ def _finite(density: Callable[[Array], Array]) -> Callable[[Array], Array]:
 
     def value(points: Array) -> Array:
         out = np.asarray(density(points), float)
-        return np.where(np.isnan(out) | (out == np.inf), -np.inf, out)
+        return out if np.isfinite(out).all() else np.where(out < np.inf, out, -np.inf)
 
     return value
 
@@ -58,13 +61,20 @@ def slice_kernel(
     tuner: Tuner,
     rng: np.random.Generator,
 ) -> Array:
-    """One sweep of univariate slice sampling over the coordinates (Neal 2003, figures 3 and 5)."""
+    """One sweep of univariate slice sampling over the coordinates (Neal 2003, figures 3 and 5).
+
+    All elements wait for the last: so no more than so many points are tried, after which an element stays. The way
+    back from a move tries as many, so that detailed balance holds whatever the limit.
+    """
     f, (d, b) = _finite(density), points.shape
+    most, tries = (STEPS_OUT, SHRINKS) if tuner.active else (STEPS_TUNED, SHRINKS_TUNED)
     points = points.copy()
     here = f(points)
     for i in range(d):
 
         def along(at: Array, i: int = i) -> Array:
+            if d == 1:
+                return f(at[None])
             moved = points.copy()
             moved[i] = at
             return f(moved)
@@ -73,12 +83,12 @@ def slice_kernel(
         level = here - rng.exponential(size=b)
         low = old - width * rng.uniform(size=b)
         high = low + width
-        left = np.floor(STEPS_OUT * rng.uniform(size=b))
+        left = np.floor(most * rng.uniform(size=b))
         low = _stepped_out(along, low, -width, level, left)
-        high = _stepped_out(along, high, width, level, STEPS_OUT - 1 - left)
+        high = _stepped_out(along, high, width, level, most - 1 - left)
         new, open_ = old.copy(), np.ones(b, bool)
         value = here.copy()
-        for _ in range(200):
+        for _ in range(tries):
             at = np.where(open_, low + (high - low) * rng.uniform(size=b), new)
             there = along(at)
             inside = open_ & (there >= level)

@@ -6,21 +6,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from emdsl.runtime.accuracy import (
-    Ending,
-    FreeParameters,
-    _hessian,
-    complete_statistics,
-    concluded,
-    flat_vector,
-    from_flat,
-)  # fmt: skip
+from emdsl.runtime.accuracy import Ending, concluded
 from emdsl.runtime.columns import Array
+from emdsl.runtime.flat import FreeParameters, flat_vector, from_flat, hessian_of
 from emdsl.runtime.loop import Climb, Setup
 from emdsl.runtime.montecarlo import (
     Schedule,
@@ -29,10 +22,12 @@ from emdsl.runtime.montecarlo import (
     _collapsed,
     _start,
     _stop_tuning,
+    mean_objective,
     mean_of,
     new_chains,
 )  # fmt: skip
-from emdsl.runtime.unconstrained import pullback, to_free, uphill
+from emdsl.runtime.scores import complete_statistics
+from emdsl.runtime.unconstrained import uphill
 
 FADING = 0.7  # SAEM's steps after the warm-up fall as k**-0.7
 FEWEST = 200  # iterates that are averaged before a fit may settle
@@ -119,34 +114,17 @@ def _stochastic_m_step(
     if hasattr(setup.module, "refine"):
         parts = [_captured(setup, params, new, d) for d in draws]
         _, start, domains, bounds = parts[0]
-        slope = _gradient([p[0] for p in parts], start, domains, bounds)
+        mean = mean_objective([p[0] for p in parts], start, domains, bounds)
+
+        def slope(t: Array) -> Array:
+            return mean(t)[1]
+
         at = flat_vector(start, domains, bounds)
         if curvature is None or k < 20 or k % 5 == 0:
-            hessian = _hessian(slope, at)
+            hessian = hessian_of(slope, at, 1e-4 * (1 + np.abs(at)))
             curvature = hessian if curvature is None else curvature + (hessian - curvature) * max(step / 2, 0.02)
         reach = 1.0 * (1 + np.abs(at).max(initial=0.0))
         moved = at + step * uphill(slope(at), curvature, np.asarray(reach))
         best = from_flat(moved, start, domains, bounds)
         new = setup.module.refine(params, new, setup.data, draws[0], raised_by=lambda *_: best)
     return {n: np.asarray(v, np.float64) for n, v in new.items()}, curvature
-
-
-def _gradient(objectives: Sequence[Any], like: Any, domains: Any, bounds: Any) -> Callable[[Array], Array]:
-    """The mean gradient of several objectives, in free coordinates."""
-
-    def at(flat: Array) -> Array:
-        values = from_flat(flat, like, domains, bounds)
-        total = np.zeros(len(flat))
-        for objective in objectives:
-            _, gradient = objective(values)
-            cut, parts = 0, []
-            for n, d in domains.items():
-                shape = np.shape(to_free(like[n], d, bounds[n]))
-                size = int(np.prod(shape))
-                free = flat[cut : cut + size].reshape(shape)
-                parts.append(np.ravel(pullback(free, gradient[n], d, bounds[n], values[n])))
-                cut += size
-            total += np.concatenate(parts)
-        return np.nan_to_num(total / len(objectives))
-
-    return at

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -57,37 +58,38 @@ def first_draw(domain: str, shape: tuple[int, ...], bounds: Bounds, spread: floa
 
 
 class Target:
-    """The log density of a group in free coordinates (d, B), Jacobian included, and its gradient."""
+    """The log density of a group in free coordinates (d, B), Jacobian included, and its gradient.
 
-    def __init__(self, group: Group, functions: tuple[Any, Any], values: Mapping[str, Array]) -> None:
+    Made once for a chain; `log_density` and `slope`, functions of the values, are set before each use.
+    """
+
+    log_density: Callable[[Mapping[str, Array]], Array]
+    slope: Callable[[Mapping[str, Array]], Mapping[str, Array]]
+
+    def __init__(self, group: Group, values: Mapping[str, Array]) -> None:
         self.coordinates = group.coordinates
-        self.log_density, self.slope = functions
         self.shapes = {c.name: np.shape(values[c.name]) for c in self.coordinates}
-        self.cuts = [0]
-        self.batch = 1
+        self.plain = {c.name: c.domain == "real" and c.bounds == (None, None) for c in self.coordinates}
+        self.cuts, self.batch, self.front, self.order = [0], 1, {}, {}
         for c in self.coordinates:
-            free = self._free(c, np.asarray(values[c.name], float))
-            rows = self._rows(c, free)
-            self.batch = rows.shape[1]
-            self.cuts.append(self.cuts[-1] + rows.shape[0])
+            free = list(self.shapes[c.name])
+            free[:1] = [free[0] - 1] if c.domain == "simplex" else free[:1]
+            order = (*c.events, *(k for k in range(len(free)) if k not in c.events))
+            self.order[c.name] = None if order == tuple(range(len(free))) else (order, tuple(np.argsort(order)))
+            self.front[c.name] = [free[k] for k in order]
+            numbers = math.prod(free[k] for k in c.events)
+            self.batch = math.prod(free) // max(1, numbers)
+            self.cuts.append(self.cuts[-1] + numbers)
 
     def _free(self, c: Coordinates, value: Array) -> Array:
         if c.domain != "simplex":
             return to_free(value, c.domain, c.bounds)
         return np.moveaxis(to_free(np.moveaxis(value, 0, -1), c.domain, c.bounds), -1, 0)
 
-    @staticmethod
-    def _rows(c: Coordinates, free: Array) -> Array:
+    def _rows(self, c: Coordinates, free: Array) -> Array:
         """(numbers of one element, elements)."""
-        front = np.moveaxis(free, c.events, range(len(c.events)))
-        return front.reshape(int(np.prod(front.shape[: len(c.events)])), -1)
-
-    def _back(self, c: Coordinates, rows: Array) -> Array:
-        shape = list(self.shapes[c.name])
-        if c.domain == "simplex":
-            shape[0] -= 1
-        front = [shape[k] for k in c.events] + [s for k, s in enumerate(shape) if k not in c.events]
-        return np.moveaxis(rows.reshape(front), range(len(c.events)), c.events)
+        order = self.order[c.name]
+        return (free if order is None else free.transpose(order[0])).reshape(-1, self.batch)
 
     def points(self, values: Mapping[str, Array]) -> Array:
         """Values of the latents as points."""
@@ -99,13 +101,14 @@ class Target:
         """Points as values of the latents."""
         out = {}
         for k, c in enumerate(self.coordinates):
-            free = self._back(c, points[self.cuts[k] : self.cuts[k + 1]])
-            shape = self.shapes[c.name]
+            free = points[self.cuts[k] : self.cuts[k + 1]].reshape(self.front[c.name])
+            order = self.order[c.name]
+            free = free if order is None else free.transpose(order[1])
             if c.domain == "simplex":
-                p = from_free(np.moveaxis(free, 0, -1), c.domain, c.bounds, shape)
+                p = from_free(np.moveaxis(free, 0, -1), c.domain, c.bounds, self.shapes[c.name])
                 out[c.name] = np.ascontiguousarray(np.moveaxis(p, -1, 0))
             else:
-                out[c.name] = from_free(free, c.domain, c.bounds, shape)
+                out[c.name] = free if self.plain[c.name] else from_free(free, c.domain, c.bounds, free.shape)
         return out
 
     def density(self, points: Array) -> Array:
@@ -115,8 +118,8 @@ class Target:
             total = np.reshape(self.log_density(values), -1) + np.zeros(self.batch)
             for c in self.coordinates:
                 if c.domain == "simplex":
-                    total = total + self._rows(c, np.log(values[c.name])).sum(0)
-                elif c.domain != "real" or c.bounds != (None, None):
+                    total = total + np.log(values[c.name]).sum(0).ravel()
+                elif not self.plain[c.name]:
                     slope, _ = stretch(values[c.name], c.domain, c.bounds)
                     total = total + self._rows(c, np.log(np.abs(slope))).sum(0)
         return total
@@ -133,7 +136,7 @@ class Target:
                     last, moved = np.moveaxis(value, 0, -1), np.moveaxis(g, 0, -1)
                     free = pullback(last[..., :-1], moved, c.domain, c.bounds, last)
                     free = np.moveaxis(free + 1 - last.shape[-1] * last[..., :-1], -1, 0)
-                elif c.domain == "real" and c.bounds == (None, None):
+                elif self.plain[c.name]:
                     free = g
                 else:
                     first, second = stretch(value, c.domain, c.bounds)
@@ -150,6 +153,15 @@ class Chain:
         self.groups: Sequence[Group] = module.groups()
         self.draws: dict[str, Any] = dict(draws)
         self.tuners: dict[str, Tuner] = {}
+        self.targets: dict[str, Target] = {}
+
+    def target(self, group: Group, params: Mapping[str, Array]) -> Target:
+        """The density of a group that a kernel moves, given the last draws of the others."""
+        if group.names not in self.targets:
+            self.targets[group.names] = Target(group, self.draws)
+        target = self.targets[group.names]
+        target.log_density, target.slope = group.draw(params, {**self.prepared, **self.draws})
+        return target
 
     def settle(self, params: Mapping[str, Array]) -> None:
         """Groups that a kernel moves to the mode of their density given the others: a start that chains leave soon."""
@@ -157,7 +169,7 @@ class Chain:
             if group.kernel is None:
                 continue
             with np.errstate(all="ignore"):
-                target = Target(group, group.draw(params, {**self.prepared, **self.draws}), self.draws)
+                target = self.target(group, params)
                 start = target.points(self.draws)
 
                 def loss(flat: Array, target: Target = target, shape: Any = start.shape) -> tuple[float, Array]:
@@ -174,12 +186,11 @@ class Chain:
     def sweep(self, params: Mapping[str, Array], repeats: int = 1) -> None:
         """Every group once, given the last draws of the others; `repeats` trajectories of those that a kernel moves."""
         for group in self.groups:
-            data = {**self.prepared, **self.draws}
             with np.errstate(all="ignore"):
                 if group.kernel is None:
-                    self.draws |= group.draw(params, data, self.rng)
+                    self.draws |= group.draw(params, {**self.prepared, **self.draws}, self.rng)
                     continue
-                target = Target(group, group.draw(params, data), self.draws)
+                target = self.target(group, params)
                 points = target.points(self.draws)
                 tuner = self.tuners.setdefault(group.names, new_tuner(points))
                 for _ in range(repeats):

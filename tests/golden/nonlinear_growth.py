@@ -230,6 +230,31 @@ def with_draws(prepared, draws):
     return out  # (3)
 
 
+def log_density_units(params, prepared):
+    """log p(data, draws) of each independent part, without what holds no latent."""
+    sizes = prepared["the sizes"]  # (3)
+    asymptote = prepared["asymptote"]  # (3)
+    top = params["top"]  # (3)
+    spread_ = params["spread"]  # (3)
+    tree = prepared["tree"]  # (3)
+    present_trunk = prepared["present trunk"]  # (3)
+    trunk = prepared["trunk"]  # (3)
+    middle = params["middle"]  # (3)
+    age = prepared["age"]  # (3)
+    pace = params["pace"]  # (3)
+    s2 = params["s2"]  # (3)
+    T = sizes["T"]  # (3)
+    t = (asymptote - top) ** 2  # (3)
+    t_2 = np.exp(asymptote[tree])  # (3)
+    t_3 = np.exp(((1 / pace) * (middle - age)))  # (3)
+    t_4 = 1 / (1 + t_3)  # (3)
+    part = t_2 * t_4  # (3)
+    t_5 = (trunk - part) ** 2  # (3)
+    part_2 = present_trunk * ((-0.5) / s2 * t_5)  # (3)
+    sums = segment_sum(part_2, tree, T)  # (3)
+    return ((-0.5) * (spread_ ** -2.0) * t) + sums  # (3)
+
+
 def conditional_of_asymptote(params, prepared):
     """log p(asymptote | all else) up to a constant, element by element; and its gradient."""
     sizes = prepared["the sizes"]  # (3)
