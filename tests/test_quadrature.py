@@ -394,6 +394,63 @@ def test_twice_the_points_tell_the_error() -> None:
     assert found.status_ != "decreased"
 
 
+SCHOOLS = """
+model Schools
+param m : real
+param s : positive[2]
+for i in I:
+    latent a[i] ~ Normal(0, s[0])
+    for j in J[i]:
+        latent b[i, j] ~ Normal(a[i], s[1])
+        for k in K:
+            observed y[i, j, k] ~ Bernoulli(logit = m + b[i, j])
+"""
+RATES = """
+model Rates
+param s : positive
+latent m ~ Normal(0, 1)
+for i in I:
+    latent b[i] ~ Normal(0, s)
+    observed y[i] ~ Poisson(exp(m + b[i]))
+infer m, b by quadrature(points = 31)
+"""
+
+
+def around(groups: Any, sd: tuple[float, float], density: Callable[[Any, Any], Any]) -> float:
+    """Two integrals, one inside the other, on grids: for each group the elements at every value of its own."""
+    t = np.linspace(-8, 8, 161)
+    log_step, outer, inner = math.log(t[1] - t[0]), sd[0] * t, sd[1] * t
+    total = 0.0
+    for group in groups:
+        each = normal(t, 0, 1) + log_step
+        for y in group:
+            inside = sum(density(k, outer[:, None] + inner) for k in y) + normal(t, 0, 1) + log_step
+            each = each + special.logsumexp(inside, axis=1)
+        total += float(special.logsumexp(each))
+    return total
+
+
+def test_a_level_inside_a_level() -> None:
+    """Points of a class for each point of its school: were left to Monte Carlo."""
+    y = [RNG.integers(0, 2, (j, 4)) for j in (3, 1, 2)]
+    model = emdsl.compile(text=SCHOOLS)
+    assert {c.method for c in model.plan.values()} == {"quadrature"}
+    fit = model.fitter(max_iter=3, tol=0, seed=0).fit({"y": [list(group) for group in y]})
+    p = fit.params_
+    mine = around(y, p["s"], lambda k, t: logistic(k, p["m"] + t))
+    assert fit.log_likelihood_ == pytest.approx(mine, abs=1e-7)
+    assert fit.score_samples({"y": [list(y[0])]})[0] == pytest.approx(
+        around(y[:1], p["s"], lambda k, t: logistic(k, p["m"] + t)), abs=1e-7
+    )
+    assert np.all(np.diff(fit.history_) > 0)
+
+
+def test_effects_around_one_of_all() -> None:
+    model, y = emdsl.compile(text=RATES), np.array([2, 0, 5])
+    for s in (0.3, 1.5):
+        assert value(model, {"s": s}, {"y": y}) == pytest.approx(around([y[:, None]], (1.0, s), poisson), abs=1e-6)
+
+
 LATENT_TRAIT = """
 model M
 param a[J] : positive
@@ -471,13 +528,16 @@ REFUSED = {
             given l[n] : index[J]
             observed y[n] ~ Bernoulli(logit = b[k[n]] + c[l[n]])
         infer b, c by quadrature""",
-    "b is tied to m": """
+    "c is tied to b": """
         param s : positive
-        latent m ~ Normal(0, 1)
         for i in I:
-            latent b[i] ~ Normal(m, s)
-            observed y[i] ~ Poisson(exp(b[i]))
-        infer m, b by quadrature""",
+            latent a[i] ~ Normal(0, s)
+            for j in J:
+                latent b[i, j] ~ Normal(0, 1)
+                for k in K:
+                    latent c[i, j, k] ~ Normal(a[i], 1)
+                    observed y[i, j, k] ~ Poisson(exp(b[i, j] + c[i, j, k]))
+        infer a, b, c by quadrature""",
     "its states are summed out exactly": """
         param w : simplex[2]
         for i in I:

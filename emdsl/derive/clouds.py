@@ -10,7 +10,7 @@ quadrature (Pinheiro and Bates 1995; Liu and Pierce 1994), or by draws.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from emdsl.derive import expr as x
@@ -28,15 +28,16 @@ def with_clouds(joint: LogJoint, clouds: Sequence[Cloud]) -> LogJoint:
     """The joint in which these latents stand at one of their points. Raises `ModelError` for a sum over elements."""
     owners = {n: c for c in clouds for n in c.latents}
     levels = {**joint.levels, **{c.name: c.dimension for c in clouds}}
-    factors = tuple(_at_points(f, owners, joint) for f in joint.factors)
-    volumes = tuple(_volume(c, joint) for c in clouds)
+    by_name = {c.name: c for c in clouds}
+    factors = tuple(_at_points(f, owners, by_name, joint) for f in joint.factors)
+    volumes = tuple(_volume(c, by_name, joint) for c in clouds)
     return replace(
         joint, factors=(*factors, *volumes), levels=levels,
         discrete=joint.discrete | {c.name for c in clouds}, clouds=tuple(clouds),
     )  # fmt: skip
 
 
-def _at_points(f: Factor, owners: dict[str, Cloud], joint: LogJoint) -> Factor:
+def _at_points(f: Factor, owners: Mapping[str, Cloud], by_name: Mapping[str, Cloud], joint: LogJoint) -> Factor:
     """The factor with a point of the cloud for each element that it reads, and that element's choice as a gate."""
     gates: dict[tuple[str, tuple[Idx, ...]], Ix] = {}
     home = {n: len(home_of(joint.model.variable(n))) for n in owners}
@@ -46,10 +47,14 @@ def _at_points(f: Factor, owners: dict[str, Cloud], joint: LogJoint) -> Factor:
             return None
         cloud = owners[e.var]
         place = e.idx[: home[e.var]]
+        where = e.idx[home[e.var] :] if cloud.shared else e.idx
+        around = () if not cloud.outer else (chosen_at(by_name[cloud.outer], _outer_place(cloud, place, joint)),)
+        return El(f"{AT}{e.var}", (chosen_at(cloud, place), *around, *where), e.sort)
+
+    def chosen_at(cloud: Cloud, place: tuple[Idx, ...]) -> Ix:
         if (cloud.name, place) not in gates:
             gates[cloud.name, place] = x.fresh(cloud.dimension)
-        where = e.idx[home[e.var] :] if cloud.shared else e.idx
-        return El(f"{AT}{e.var}", (gates[cloud.name, place], *where), e.sort)
+        return gates[cloud.name, place]
 
     body, masks = x.rebuild(f.body, point), tuple(x.rebuild(c, point) for c in f.masks)
     for name, place in gates:
@@ -60,22 +65,41 @@ def _at_points(f: Factor, owners: dict[str, Cloud], joint: LogJoint) -> Factor:
     return replace(f, gates=(*f.gates, *chosen), masks=masks, body=body, plates=(*f.plates, *gates.values()))
 
 
-def _volume(cloud: Cloud, joint: LogJoint) -> Factor:
+def _outer_place(cloud: Cloud, place: tuple[Idx, ...], joint: LogJoint) -> tuple[Idx, ...]:
+    """The element of the cloud around, for an element of this one."""
+    own = home_of(joint.model.variable(cloud.name))
+    return tuple(_moved(i, dict(zip(own, place, strict=True))) for i in cloud.place)
+
+
+def _moved(i: Idx, to: Mapping[Ix, Idx]) -> Idx:
+    found = x.substitute(El("", (i,)), to)
+    assert isinstance(found, El)
+    return found.idx[0]
+
+
+def _volume(cloud: Cloud, by_name: Mapping[str, Cloud], joint: LogJoint) -> Factor:
     """log of the volume that each point stands for."""
     v = joint.model.variable(cloud.name)
     _, plates, masks = Tensors(joint.model).enter(v.plates)
     q = x.fresh(cloud.dimension)
-    gate = x.Sel(El(cloud.name, plates), q)
-    volume = El(f"{VOLUME}{cloud.name}", (q, *(() if cloud.shared else plates)))
-    return Factor(cloud.name, "latent", (gate,), masks, volume, (*plates, q), v.span)
+    gates, lead = [x.Sel(El(cloud.name, plates), q)], [q]
+    if cloud.outer:
+        lead.append(x.fresh(by_name[cloud.outer].dimension))
+        gates.append(x.Sel(El(cloud.outer, _outer_place(cloud, plates, joint)), lead[1]))
+    volume = El(f"{VOLUME}{cloud.name}", (*lead, *(() if cloud.shared else plates)))
+    return Factor(cloud.name, "latent", tuple(gates), masks, volume, (*plates, *lead), v.span)
 
 
 def without_clouds(joint: LogJoint) -> LogJoint:
     """The joint in the latents themselves, as the model says it."""
     gone = {c.name for c in joint.clouds}
+    lead = {n: c.lead for c in joint.clouds for n in c.latents}
 
     def itself(e: Expr) -> Expr | None:
-        return El(e.var.removeprefix(AT), e.idx[1:], e.sort) if isinstance(e, El) and e.var.startswith(AT) else None
+        if not (isinstance(e, El) and e.var.startswith(AT)):
+            return None
+        name = e.var.removeprefix(AT)
+        return El(name, e.idx[lead[name] :], e.sort)
 
     factors = []
     for f in joint.factors:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from emdsl.derive import expr as x
-from emdsl.derive.expr import Expr, Ix
+from emdsl.derive.expr import Expr, Idx, Ix
 from emdsl.errors import Span
 from emdsl.language import model as m
 
@@ -37,6 +37,13 @@ class Cloud:
     method: str
     points: int
     shared: bool = False  # whether all elements have the same points
+    outer: str = ""  # the cloud that the points of this one are for: other ones at each of its points
+    place: tuple[Idx, ...] = ()  # which element of it, in terms of this one's own plates
+
+    @property
+    def lead(self) -> int:
+        """How many axes its points have before the plates."""
+        return 2 if self.outer else 1
 
     @property
     def name(self) -> str:

@@ -13,7 +13,7 @@ from itertools import combinations
 from emdsl.derive import expr as x
 from emdsl.derive.blocks import Elimination, classes, eliminate
 from emdsl.derive.clouds import dimensions, with_clouds
-from emdsl.derive.expr import El, Expr
+from emdsl.derive.expr import DataIx, El, Expr, Idx, Ix
 from emdsl.derive.factors import Cloud, LogJoint
 from emdsl.derive.joint import calls
 from emdsl.derive.plates import home_of
@@ -139,12 +139,15 @@ def _too_many(names: tuple[str, ...], joint: LogJoint) -> str:
 
 def by_quadrature(joint: LogJoint, clouds: Sequence[Cloud], weighted: str | None) -> tuple[LogJoint, Elimination]:
     """The joint at points and its elimination. Raises `ModelError` where the elements of a cloud are tied."""
+    clouds = nested(joint, clouds)
     at_points = with_clouds(joint, clouds)
     elimination = eliminate(at_points, weighted)
     names = {c.name for c in clouds}
+    around = {(c.name, c.outer) for c in clouds}
     for b in elimination.blocks:
         tied = [n for n in b.latents if n in names]
-        others = sorted({n.of.var for n in b.neighbours if isinstance(n.of, El)} & names)
+        met = {n.of.var for n in b.neighbours if isinstance(n.of, El)} & names
+        others = sorted(o for o in met if not all((t, o) in around for t in tied))
         whole = b.chain is not None or bool(b.network)
         if tied and (whole or others):
             v = joint.model.variable(tied[0])
@@ -153,6 +156,46 @@ def by_quadrature(joint: LogJoint, clouds: Sequence[Cloud], weighted: str | None
                 text = f"{tied[0]} is tied to {others[0]}: the integral is over their elements all at once"
             raise ModelError(Problem("E120", text, v.span, WAYS_OUT), joint.model.source)
     return at_points, elimination
+
+
+def nested(joint: LogJoint, clouds: Sequence[Cloud]) -> tuple[Cloud, ...]:
+    """Clouds of which some lie inside others: an element of one meets one element of the other, on fewer plates."""
+    out = list(clouds)
+    for n, inner in enumerate(clouds):
+        for outer in clouds:
+            place = _around(joint, inner, outer)
+            free = not out[n].outer and not any(c.outer for c in out if c.name == outer.name)
+            if place is not None and free and all(c.outer != inner.name for c in out):
+                out[n] = replace(inner, outer=outer.name, place=place)
+    return tuple(sorted(out, key=lambda c: bool(c.outer)))
+
+
+def _around(joint: LogJoint, inner: Cloud, outer: Cloud) -> tuple[Idx, ...] | None:
+    """The one element of a cloud that each element of another one meets, in terms of the plates of the latter."""
+    own = home_of(joint.model.variable(inner.name))
+    depth = len(home_of(joint.model.variable(outer.name)))
+    found: set[tuple[Idx, ...]] = set()
+    for f in joint.factors:
+        mine = {e.idx[: len(own)] for e in x.walk(f.body) if isinstance(e, El) and e.var in inner.latents}
+        theirs = {e.idx[:depth] for e in x.walk(f.body) if isinstance(e, El) and e.var in outer.latents}
+        found |= {tuple(_in_terms_of(i, dict(zip(a, own, strict=True))) for i in b) for a in mine for b in theirs}
+    if len(found) != 1 or inner is outer:
+        return None
+    (place,) = found
+    return place if set(x.free(El("", place))) <= set(own) and place != own else None
+
+
+def _in_terms_of(i: Idx, to: Mapping[Idx, Ix]) -> Idx:
+    """An index in which positions that another element has are written as that element's plates."""
+    if i in to:
+        return to[i]
+    if not isinstance(i, DataIx):
+        return i
+
+    def inside(e: Expr) -> Expr | None:
+        return El(e.var, tuple(_in_terms_of(k, to) for k in e.idx), e.sort) if isinstance(e, El) else None
+
+    return DataIx(x.rebuild(i.value, inside))
 
 
 def at_shared_points(joint: LogJoint, clouds: Sequence[Cloud], weighted: str | None) -> tuple[LogJoint, Elimination]:

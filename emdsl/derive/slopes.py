@@ -42,7 +42,8 @@ def slope_terms(
 ) -> list[Term]:
     """d terms / d (one component at the point), where `inner` names the slopes of what was summed out inside."""
     out: list[Term] = []
-    own = len(home_of(joint.model.variable(c.latent))) + 1
+    own = len(home_of(joint.model.variable(c.latent)))
+    own += next((cloud.lead for cloud in joint.clouds if c.latent in cloud.latents), 1)
     for t in terms:
         for i, f in enumerate(t.factors):
             rest = [g for j, g in enumerate(t.factors) if j != i]

@@ -35,7 +35,8 @@ def inside(printer: Printer, block: Block) -> list[Block]:
     found: list[Block] = []
     wanted = [block]
     while wanted:
-        read = {n.partition(":")[2] for t in wanted.pop().terms for f in t.factors for n in x.variables(f) if ":" in n}
+        names = {n for t in wanted.pop().terms for f in t.factors for n in x.variables(f) if ":" in n}
+        read = {n.partition(":")[2] for n in names if not n.startswith((AT, VOLUME))}
         more = [b for b in printer.plan.elimination.blocks if b.name in read and b not in found and b is not block]
         found += more
         wanted += more
@@ -56,7 +57,7 @@ def point_leaves(f: Function, cloud: Cloud, code: str, cut: bool) -> None:
     every = components(cloud, f.plan.joint)
     for n in cloud.latents:
         mine = [k for k, c in enumerate(every) if c.latent == n]
-        home = len(home_of(f.plan.joint.model.variable(n)))
+        home = len(home_of(f.plan.joint.model.variable(n))) + cloud.lead - 1
         if every[mine[0]].at is None:
             f.runtime[f"{AT}{n}"] = Leaf(f"{code}[{mine[0]}]", tuple(range(home + 1)), True, cut=cut)
         else:
@@ -75,39 +76,49 @@ def density_lines(printer: Printer, cloud: Cloud) -> list[str]:
     block = _each_its_own(block) if cloud.shared else block
     at = em.namer.fresh("at")
     point_leaves(f, cloud, at, cut=printer.chunk is not None)
+    outer = next((c for c in printer.plan.joint.clouds if c.name == cloud.outer), None)
+    around = [em.namer.fresh("around")] if outer else []
+    counts = {em.size(cloud.dimension): at}
+    if outer is not None:
+        point_leaves(f, outer, around[0], cut=printer.chunk is not None)
+        counts[em.size(outer.dimension)] = around[0]
     for b in within:
+        for nested in (c for c in printer.plan.joint.clouds if c.name in b.latents):
+            emit_points(f, nested, density_name(printer, nested), at)
         printer.block(f, b, stacked=False)
     points = Ix(cloud.name, cloud.dimension)
-    count = em.size(cloud.dimension)
-    f.unpacked.pop(count, None)
+    for count in counts:
+        f.unpacked.pop(count, None)
     number = printer.numbers.posterior[block.name]
     em.comment(f"({number}) log joint of {', '.join(cloud.latents)} with all that holds it")
     _, hoisted = em.mark()
     with f.printing(number, behind=False):
-        table, log_joint = _table(f, block, points, home)
+        kept = (points, *(block.gates if cloud.outer else ()), *home)
+        table, log_joint = _table(f, block, kept)
         lines, em.lines = em.lines, []
-        written = _slopes(f, cloud, block, within, table, points)
+        written = _slopes(f, cloud, block, within, table, kept)
     em.number((len(em.lines), hoisted), number)
-    f.unpacked.pop(count, None)
-    outside, within_points = _apart(em.outer, count)
+    for count in counts:
+        f.unpacked.pop(count, None)
+    outside, within_points = _apart(em.outer, (*counts, *around))
     body = [*within_points, *_density(lines, em.lines, log_joint, at, written)]
-    rows = "rows, " if printer.chunk else ""
-    counts = [f"{em.namer.rows} = row_count(rows)"] if printer.chunk else []
-    start = [*counts, f"{count} = {at}.shape[1]"]
+    given = "".join(f"{name}, " for name in ([*(["rows"] if printer.chunk else []), *around]))
+    start = [f"{em.namer.rows} = row_count(rows)"] if printer.chunk else []
+    start += [f"{count} = {code}.shape[1]" for count, code in counts.items()]
     if any(line.endswith(", rng)") for line in body):
         start.append("rng = None  # a chain inside is summed out, not seeded")
-    head = f"def on({rows}{at}, slopes=False):"
+    head = f"def on({given}{at}, slopes=False):"
     inner = ['sizes = prepared["the sizes"]', *f.prologue(), *outside, "", head, *indent([*start, *body], 1)]
     names = ", ".join(cloud.latents)
     doc = f'"""log p({names}, data | params) at values (D, Q, *plates): (Q, *plates), on request with its slopes."""'
     return [f"def {density_name(printer, cloud)}(params, prepared):", *indent([doc, *inner, "return on"], 1)]
 
 
-def _apart(lines: Sequence[str], count: str) -> tuple[list[str], list[str]]:
-    """Hoisted lines, and those among them that read how many points there are, or what is made of it."""
+def _apart(lines: Sequence[str], names: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Hoisted lines, and those among them that read the points or how many there are, or what is made of it."""
     outside: list[str] = []
     inside: list[str] = []
-    read = {count}
+    read = {*names}
     for line in lines:
         if read & set(re.findall(r"\w+", line)):
             inside.append(line)
@@ -137,8 +148,8 @@ def _density(lines: Sequence[str], slopes: Sequence[str], value: str, at: str, w
             f"return differences(density, {at}) if slopes else density({at})"]  # fmt: skip
 
 
-def _table(f: Function, block: Block, points: Ix, home: tuple[Ix, ...]) -> tuple[Array, str]:
-    """The log joint for every state of the block, and its sum over all but the points."""
+def _table(f: Function, block: Block, kept: tuple[Ix, ...]) -> tuple[Array, str]:
+    """The log joint for every state of the block, and its sum over all but the points, and those of a cloud around."""
     from emdsl.generate.estep import _add_terms
 
     em = f.emitter
@@ -146,7 +157,7 @@ def _table(f: Function, block: Block, points: Ix, home: tuple[Ix, ...]) -> tuple
     table = em.namer.fresh(f"log_{block.name}")
     em.lines.append(f"{table} = np.zeros(({', '.join(em.length(i) for i in axes)},))")
     _add_terms(f, table, without_volume(block.terms), axes)
-    others = tuple(n for n, i in enumerate(axes) if i != points and i not in block.home)
+    others = tuple(n for n, i in enumerate(axes) if i not in kept)
     if not others:
         return Array(table, axes, True), table
     total = em.namer.fresh(f"log_sum_{block.name}")
@@ -154,7 +165,9 @@ def _table(f: Function, block: Block, points: Ix, home: tuple[Ix, ...]) -> tuple
     return Array(table, axes, True), total
 
 
-def _slopes(f: Function, cloud: Cloud, block: Block, within: Sequence[Block], table: Array, points: Ix) -> str:
+def _slopes(
+    f: Function, cloud: Cloud, block: Block, within: Sequence[Block], table: Array, kept: tuple[Ix, ...]
+) -> str:
     """Code of the gradient and the Hessian, "" where what is inside has no written slopes."""
     em, joint = f.emitter, f.plan.joint
     every = components(cloud, joint)
@@ -174,7 +187,6 @@ def _slopes(f: Function, cloud: Cloud, block: Block, within: Sequence[Block], ta
                 code = second[min(k, m), max(k, m)].code
                 f.runtime[f"A.{k}.{m}:{b.name}"] = Leaf(code, tuple(range(len(summed))), True, cut=own.cut)
     axes = table.axes
-    kept = (points, *block.home)
     weights = None
     if set(axes) != set(kept):
         weights = em.namer.fresh(f"given_{block.name}")
@@ -229,16 +241,23 @@ def _averaged(f: Function, value: Array, p: Array | None, kept: tuple[Ix, ...]) 
     return Array(f"np.sum({p.code} * {value.wrapped}, axis={gone})", kept, True)
 
 
-def emit_points(f: Function, cloud: Cloud, density: str) -> None:
-    """The points of a cloud and the volumes they stand for, before anything reads them."""
+def emit_points(f: Function, cloud: Cloud, density: str, around: str = "") -> None:
+    """The points of a cloud and the volumes they stand for, before anything reads them; `around`: code of the points
+    that they lie around, of a cloud outside."""
     em, joint = f.emitter, f.plan.joint
     home = home_of(joint.model.variable(cloud.name))
     parts = ("points", "volume", "table", "density")
     points, volume, table, made = (em.namer.fresh(f"{part}_{cloud.name}") for part in parts)
     em.outer.append(f"{made} = {density}(params, prepared)")
     chunked = em.chunk is not None
-    at = f"lambda at, slopes=False: {made}(rows, at, slopes)" if chunked else made
     memory = f'prepared["the modes"]["{cloud.name}"]' + (f"[..., {em.namer.cut}]" if chunked else "")
+    given = ["rows"] if chunked else []
+    if cloud.outer:
+        around = around or f.runtime[f"points:{cloud.outer}"].code
+        given.append(around)
+        memory = f"for_each({memory}, {around}.shape[1])"
+    own = em.namer.fresh("each") if cloud.outer else "at"
+    at = f"lambda {own}, slopes=False: {made}({', '.join(given)}, {own}, slopes)" if given else made
     bounds = ", ".join(f"({', '.join(bound)})" for bound in limits(cloud, f))
     rule = f'prepared["the rules"]["{cloud.name}"]'
     em.comment(f"points for {', '.join(cloud.latents)}: Gauss-Hermite at the mode of each element, with its curvature")
@@ -250,26 +269,28 @@ def emit_points(f: Function, cloud: Cloud, density: str) -> None:
         return
     em.lines.append(f"{points}, {volume}, {table} = adapted({at}, [{bounds}], {rule}, {memory})")
     point_leaves(f, cloud, points, cut=chunked)
-    f.runtime[f"{VOLUME}{cloud.name}"] = Leaf(volume, tuple(range(len(home) + 1)), True, cut=chunked)
-    f.runtime[f"table:{cloud.name}"] = Leaf(table, tuple(range(len(home) + 1)), True, cut=chunked)
+    axes = tuple(range(len(home) + cloud.lead))
+    f.runtime[f"points:{cloud.name}"] = Leaf(points, (0,))
+    f.runtime[f"{VOLUME}{cloud.name}"] = Leaf(volume, axes, True, cut=chunked)
+    f.runtime[f"table:{cloud.name}"] = Leaf(table, axes, True, cut=chunked)
 
 
 def cloud_fields(f: Function, block: Block, cloud: Cloud) -> list[tuple[str, str, Array]]:
     """The mean and the variance (of a vector, the covariance) of each latent under the points: name, field, array."""
     em, joint = f.emitter, f.plan.joint
     q = El(f"q:{block.name}", (*block.states, *block.gates, *block.home))
-    point = block.states[block.latents.index(cloud.name)]
+    point = (block.states[block.latents.index(cloud.name)], *(block.gates if cloud.outer else ()))
     home = home_of(joint.model.variable(cloud.name))
     out = []
     for n in cloud.latents:
         own = [x.fresh(str(d)) for d in joint.model.variable(n).domain.dims]
         other = [x.fresh(i.dim) for i in own]
-        mean = em.name(f"mean_{n}", em.contract([q, El(f"{AT}{n}", (point, *home, *own))], (*own, *home)))
+        mean = em.name(f"mean_{n}", em.contract([q, El(f"{AT}{n}", (*point, *home, *own))], (*own, *home)))
         f.runtime[f"mean of {n}"] = Leaf(mean.code, (*range(len(home), len(home) + len(own)), *range(len(home))), True,
                                          cut=em.chunk is not None)  # fmt: skip
         out.append((n, "id", mean))
         apart = [
-            x.add(El(f"{AT}{n}", (point, *home, *i)), x.neg(El(f"mean of {n}", (*home, *i)))) for i in (own, other)
+            x.add(El(f"{AT}{n}", (*point, *home, *i)), x.neg(El(f"mean of {n}", (*home, *i)))) for i in (own, other)
         ]
         spread = [x.power(apart[0], x.num(2))] if not own else apart
         out.append((n, "cov" if own else "var", em.contract([q, *spread], (*own, *(other if own else ()), *home))))

@@ -55,7 +55,9 @@ def _emit_discrete(f: Function, block: Block, stacked: bool) -> Stacked | None:
     names = ", ".join(block.latents)
     then = "the largest" if f.largest else "its posterior and log-normaliser"
     em.comment(f"log joint of {names} with its data, for every state; then {then}")
-    known = f.runtime.get(f"table:{block.name}") if axes == (*block.states[:1], *block.home) else None
+    known = f.runtime.get(f"table:{block.name}")
+    if known is not None and len(known.order) != len(axes):
+        known = None  # of the points alone, what else is eliminated with them summed out
     stack, others = features_of(f, block) if stacked and known is None else (None, block.nodes)
     table = em.namer.fresh(f"log_{block.name}")
     if known is not None:  # evaluated where its points were found

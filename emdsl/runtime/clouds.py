@@ -263,6 +263,11 @@ def adapted(
     return values, volume + log_volume, table + volume
 
 
+def for_each(modes: Array, count: int) -> Array:
+    """Modes (D, *plates) for each of so many points of a cloud around: (D, count, *plates)."""
+    return np.repeat(modes[:, None], count, axis=1)
+
+
 def _by_moments(log_weight: Array, volume: Array, x: Array, u: Array, root: Array) -> tuple[Array, Array, Array]:
     """Centre and spread of the density under the points, and the elements where they are unlike those it has."""
     size, plates = len(x), log_weight.ndim - 1
