@@ -219,7 +219,8 @@ def moments_of(block: Block, model: m.ModelText) -> dict[str, tuple[Ix, ...]]:
     elif block.gaussian is not None and block.field is None:
         g, shared = block.gaussian, covariance_axes(block)
         out |= {f"mean:{n}": (*own, *g.rows[n]) for n in block.latents}
-        out |= {f"cov:{a}:{b}": (*shared, *g.rows[a], *g.columns[b]) for a in block.latents for b in block.latents}
+        pairs = [(a, b) for k, a in enumerate(block.latents) for b in block.latents[k:]]
+        out |= {f"cov:{a}:{b}": (*shared, *g.rows[a], *g.columns[b]) for a, b in pairs}
     if block.gaussian is not None and block.field is not None:
         g, homes = block.gaussian, block.field.homes
         out |= {f"mean:{n}": (*block.gates, *homes[n], *g.rows[n]) for n in block.latents}

@@ -54,7 +54,7 @@ def joint_precision(
     a = np.zeros((g, r, ends[-1], ends[-1]))
     for i, row in enumerate(quadratic):
         for j, part in enumerate(row, i):
-            if np.ndim(part):
+            if np.ndim(part) or part:  # of single numbers without plates it is one, too
                 block = np.moveaxis(np.reshape(part, (g, sizes[i], sizes[j], r)), 3, 1)
                 a[:, :, ends[i] : ends[i + 1], ends[j] : ends[j + 1]] = block
     axes = [d.shape[gates : gates + n] for d, n in zip(diagonal, own, strict=True)]
@@ -84,6 +84,7 @@ def gaussian_mean(
     A = h' V h / 2 + (d log 2 pi - log det J) / 2.
     """
     gates, own, _ = shape
+    linear = [np.asarray(a) for a in linear]
     lead, plates = linear[0].shape[:gates], linear[0].shape[gates + own[0] :]
     g, r = math.prod(lead), math.prod(plates)
     sizes = [_sizes(h, gates, (n,))[1] for h, n in zip(linear, own, strict=True)]
