@@ -3,7 +3,9 @@
     x[n] - u[g[n]],   u[g] - m            x - r,  u - r,  m - r:   both differences stay as they are
 
 Each difference that holds something that moved is balanced by one more location in it (a free parameter, or a
-latent on the line, with coefficient 1 or -1), whose own differences are balanced in turn. Exact for every r.
+latent on the line, with coefficient 1 or -1), whose own differences are balanced in turn; what is given moves as data
+do. Where a latent lies about a number, that difference alone is left as it is: `u - 3` becomes `u - (3 - r)`. Exact
+for every r.
 """
 
 from __future__ import annotations
@@ -60,12 +62,17 @@ class Search:
     variables: Variables
     sums: Mapping[str, list[x.Add]]
     apart: frozenset[str]
+    elsewhere: frozenset[str]  # as `apart`, own densities of latents left out
+    own: Mapping[str, frozenset[x.Add]]  # the sums in these
     tries: int = TRIES
+    loose: bool = False  # whether latents may lie about numbers
 
     @staticmethod
     def of(joint: LogJoint) -> Search:
         sums: dict[str, dict[x.Add, None]] = {}
         apart: set[str] = set()
+        elsewhere: set[str] = set()
+        own: dict[str, set[x.Add]] = {}
         for f in joint.factors:
             if f.role == "param":
                 continue
@@ -78,14 +85,41 @@ class Search:
                     for name in {e.var for t in node.terms for e in _linear(t)}:
                         linear[name] = linear.get(name, 0) + sum(e.var == name for t in node.terms for e in _linear(t))
                         sums.setdefault(name, {})[node] = None
-            apart |= {n for n, count in every.items() if linear.get(n, 0) != count}
+            found = {n for n, count in every.items() if linear.get(n, 0) != count}
+            apart |= found
+            elsewhere |= found - {f.about}
+            own.setdefault(f.about, set()).update(n for n in x.walk(f.body) if isinstance(n, x.Add))
         variables = {v.name: v for v in joint.model.variables}
-        return Search(joint, variables, {n: list(found) for n, found in sums.items()}, frozenset(apart))
+        nodes = {n: list(found) for n, found in sums.items()}
+        latent = {v.name: frozenset(own.get(v.name, ())) for v in joint.model.of_kind("latent")}
+        return Search(joint, variables, nodes, frozenset(apart), frozenset(elsewhere), latent)
 
     def balanced(self, data: str) -> dict[str, Shift]:
-        """Shifts under which no difference changes when this array does; {} for none."""
-        self.tries = TRIES
-        return self._settled({}, data) or {}
+        """Shifts under which no difference changes when this array does, or none but from numbers; {} for none."""
+        for self.loose in (False, True):
+            self.tries = TRIES
+            found = self._settled({}, data)
+            if found and all(self._as_stored(shift) for shift in found.values()):
+                return found
+        return {}
+
+    def _as_stored(self, s: Shift) -> bool:
+        """Whether what is given can be held less its shift: a reference point on its last axes."""
+        if self.variables[s.param].kind != "given":
+            return True
+        return isinstance(s.value, El) and s.value.idx == s.axes[len(s.axes) - len(s.value.idx) :]
+
+    def _about_a_number(self, node: x.Add, moving: set[str], data: str) -> bool:
+        """Whether a difference may stay unbalanced: it is of a latent that lies where the data do.
+
+        One of many, beside other terms (`X[n] @ beta + b[g[n]]`), need not: it stays.
+        """
+        mine = [n for n in moving if node in self.own.get(n, ())]
+        return self.loose and any(self._alone(n, data) for n in mine)
+
+    def _alone(self, name: str, data: str) -> bool:
+        beside = [n for n in self.sums.get(data, ()) if any(name in x.variables(t) for t in n.terms)]
+        return not self.variables[name].plates or all(len(n.terms) == 2 for n in beside)
 
     def _settled(self, shifts: dict[str, Shift], data: str) -> dict[str, Shift] | None:
         moving = {data, *shifts}
@@ -95,13 +129,16 @@ class Search:
                 return at_reference(e, self.variables)
             return moved_by(shifts[e.var], e) if e.var in shifts else None
 
-        if moving & self.apart:
+        numbers = moving & self.apart
+        if numbers & self.elsewhere or (numbers and not (self.loose and all(self._alone(n, data) for n in numbers))):
             return None
         nodes = dict.fromkeys(n for name in (data, *shifts) for n in self.sums.get(name, ()))
         for node in nodes:
             parts = [linear_part(t, shift_of) for t in node.terms if moving & x.variables(t)]
-            if None in parts:
-                return None  # two that move in one product
+            if None in parts:  # two that move in one product: squares about 0
+                if self._about_a_number(node, moving, data):
+                    continue
+                return None
             off = x.add(*(p for p in parts if p is not None))
             if off == x.ZERO:
                 continue
@@ -113,7 +150,10 @@ class Search:
                     found = self._settled({**shifts, place.var: shift}, data)
                     if found is not None:
                         return found
-            return None
+            if len(parts) > 1 or any(":" not in n for n in x.variables(off)):
+                return None
+            if not self._about_a_number(node, moving, data):
+                return None
         return shifts
 
     def _locations(self, node: x.Add, moving: set[str]) -> list[tuple[int, El]]:
@@ -121,11 +161,15 @@ class Search:
         parts = [x.split_number(t) for t in node.terms]
         places = [(int(c), e) for c, e in parts if isinstance(e, El) and abs(c) == 1 and e.var not in moving]
         free = [(c, e) for c, e in places if free_location(e, self.variables)]
-        return free + [(c, e) for c, e in places if self._on_line(e)]
+        latent = [(c, e) for c, e in places if self._on_line(e, "latent")]
+        seen = any(
+            e.var in self.variables and self.variables[e.var].kind == "observed" for _, e in parts if isinstance(e, El)
+        )
+        return free + latent + ([] if seen else [(c, e) for c, e in places if self._on_line(e, "given")])
 
-    def _on_line(self, e: El) -> bool:
+    def _on_line(self, e: El, kind: str) -> bool:
         v = self.variables.get(e.var)
-        if v is None or v.kind != "latent" or v.domain.kind != "real":
+        if v is None or v.kind != kind or v.domain.kind != "real":
             return False
         bounded = v.domain.lower is not None or v.domain.upper is not None
         elsewhere = self.joint.discrete | self.joint.deterministic

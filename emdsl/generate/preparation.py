@@ -122,7 +122,9 @@ def prepare_lines(printer: Printer) -> list[str]:
     lines += [line for b in blocks for line in pattern_lines(b)]
     if plan.weighted is not None:
         lines.append(
-            f'n = sizes["{plan.weighted}"]' if not _is_polynomial(plan.weighted) else f"n = {_size(plan.weighted)}"
+            f'n = sizes["{plan.weighted}"]'
+            if not any(c in plan.weighted for c in " *+-")
+            else f"n = {_size(plan.weighted)}"
         )
         lines.append('out["the weights are even"] = data.weights is None')
         lines.append('out["the weight"] = np.ones(n) if data.weights is None else np.asarray(data.weights, float)')
@@ -220,6 +222,8 @@ def _data_lines(plan: Plan, v: m.Variable, index: bool) -> list[str]:
     kind = "np.int64" if integer else "float"
     values, mask = f'data.values["{v.name}"]', f'data.masks.get("{v.name}")'
     reference = f'reference["{v.name}"]' if v.name in plan.centred else "None"
+    if v.name in plan.shifts:  # it moves as the data do that it locates
+        reference = f'reference["{next(iter(x.variables(plan.shifts[v.name].value))).partition(":")[2]}"]'
     stored = values
     for p in plan.planes:
         if p.data == v.name:
@@ -252,10 +256,6 @@ def _ragged_lines(model: m.ModelText) -> list[str]:
         for field, source in (("row", "row"), ("position", "position"), ("start", "start"), ("length", "lengths")):
             lines.append(f'out["{field} {name}"] = data.ragged["{name}"].{source}')
     return lines
-
-
-def _is_polynomial(dim: str) -> bool:
-    return any(c in dim for c in " *+-")
 
 
 def _chunk_size(printer: Printer) -> str:

@@ -145,6 +145,7 @@ def default_givens(sizes, given):
 def reference(data):
     """Reference points: data are held as differences from these, so that squares lose no digits."""
     return {
+        "x": centre(data.values["x"], data.masks.get("x"), 1),  # (9)
     }
 
 
@@ -169,7 +170,8 @@ def prepare(data, reference):
     sizes = dict(data.sizes)
     out = {"the sizes": sizes}
     out["a0"] = stored(data.values["a0"], data.masks.get("a0"), float, 0, None)
-    out["x"] = stored(data.values["x"], data.masks.get("x"), float, 1, None)
+    out["x"] = stored(data.values["x"], data.masks.get("x"), float, 1, reference["x"])
+    out["reference x"] = reference["x"]
     out["present x"] = presence(data.masks.get("x"), data.values["x"].shape, 1, 1, "x", 15)
     n = sizes["N"]
     out["the weights are even"] = data.weights is None
@@ -177,7 +179,7 @@ def prepare(data, reference):
     out["the chunks"] = chunks((sizes["N"]), max(512, min(8192, 2**20 // max(10 * (1 + 1 + (sizes["D"]) * ((sizes["D"]) + 1) // 2 + (sizes["D"]) + 2 * (sizes["K"])), (1 + 1 + (sizes["D"]) * ((sizes["D"]) + 1) // 2 + (sizes["D"])) * (sizes["K"])))))
     out["the features"] = {}
     out["the features"] |= cached_features(out, features_of_z, (1 + 1 + (sizes["D"]) * ((sizes["D"]) + 1) // 2 + (sizes["D"])) * (sizes["N"]))
-    out["the scale"] = out["the spread"] = data_scale([])
+    out["the scale"] = out["the spread"] = data_scale([out["x"]])
     return out
 
 
@@ -204,24 +206,26 @@ def factor_of_mean_prec(params, prepared, factors, rng=None):
     """q(mean, prec): exp of the expected log joint under the other factors; its moments and entropy."""
     sizes = prepared["the sizes"]
     sum_z_n_x = factors["sum z_n_x"]
+    reference_x = prepared["reference x"]
     sum_z_x = factors["sum z_x"]
     D = sizes["D"]
     sum_z_x_x = factors["sum z_x_x"]
     # (5) what the posterior of mean takes from the parameters
-    h_mean = sum_z_x.T
+    h_mean = ((-0.1) * reference_x)[:, None] + sum_z_x.T
     variance_mean = -0.5 / (((-0.5) * sum_z_n_x) - 0.05)
     location_mean = h_mean * variance_mean
     fit_mean = h_mean[:, None, :] * location_mean
     log_norm_mean = 0.5 * D * np.log(2 * np.pi * variance_mean)
     # (6) what the posterior of prec takes from the parameters
     eta_logdet_prec = (0.5) + ((0.5) * sum_z_n_x)
-    eta_id_prec = ((-0.5) * ((np.arange(D)[:, None] == np.arange(D)) + 0.0))[:, :, None] + ((-0.5) * sum_z_x_x).transpose(1, 2, 0) + ((0.5) * fit_mean)
+    part = reference_x[:, None] * reference_x
+    eta_id_prec = ((-0.5) * ((np.arange(D)[:, None] == np.arange(D)) + 0.0))[:, :, None] + ((-0.05) * part)[:, :, None] + ((-0.5) * sum_z_x_x).transpose(1, 2, 0) + ((0.5) * fit_mean)
     log_z_prec, moments_prec = wishart_posterior(eta_logdet_prec, eta_id_prec, axes=(0, 1))
-    part = location_mean * sum_z_n_x  # (8)
+    part_2 = location_mean * sum_z_n_x  # (8)
     # (5) mean: its precision is a matrix of another latent times a number; its mean, and 1 / that number
     # (6) natural parameters of the posterior of prec (Wishart); its moments and log-normaliser
     normaliser = log_norm_mean.sum() + log_z_prec.sum()  # (8)
-    entropy = normaliser - (moments_prec["logdet"].sum() + ((-0.5) * np.einsum("aab->ab", moments_prec["id"]).sum()) + ((-0.05) * np.tensordot(location_mean, np.einsum("ab,acb->cb", location_mean, moments_prec["id"]), ([0, 1], [0, 1]))) + ((-0.05) * D * variance_mean.sum()) + ((0.5) * (moments_prec["logdet"] @ sum_z_n_x)) + ((-0.5) * np.tensordot(moments_prec["id"], sum_z_x_x, ([0, 1, 2], [1, 2, 0]))) + np.tensordot(sum_z_x, np.einsum("ab,cab->cb", location_mean, moments_prec["id"]), ([0, 1], [1, 0])) + ((-0.5) * np.tensordot(part, np.einsum("ab,cab->cb", location_mean, moments_prec["id"]), ([0, 1], [0, 1]))) + ((-0.5) * D * (variance_mean @ sum_z_n_x)))  # (8)
+    entropy = normaliser - (moments_prec["logdet"].sum() + ((-0.5) * np.einsum("aab->ab", moments_prec["id"]).sum()) + ((-0.05) * np.tensordot(location_mean, np.einsum("ab,acb->cb", location_mean, moments_prec["id"]), ([0, 1], [0, 1]))) + ((-0.05) * D * variance_mean.sum()) + ((-0.1) * (reference_x @ np.tensordot(location_mean, moments_prec["id"], ([0, 1], [0, 2])))) + ((-0.05) * (reference_x @ (reference_x @ moments_prec["id"].sum(axis=2)))) + ((0.5) * (moments_prec["logdet"] @ sum_z_n_x)) + ((-0.5) * np.tensordot(moments_prec["id"], sum_z_x_x, ([0, 1, 2], [1, 2, 0]))) + np.tensordot(sum_z_x, np.einsum("ab,cab->cb", location_mean, moments_prec["id"]), ([0, 1], [1, 0])) + ((-0.5) * np.tensordot(part_2, np.einsum("ab,cab->cb", location_mean, moments_prec["id"]), ([0, 1], [0, 1]))) + ((-0.5) * D * (variance_mean @ sum_z_n_x)))  # (8)
     return {
         "location:mean": np.array(location_mean),  # (5), (6)
         "variance:mean": np.array(variance_mean),  # (5), (6)
@@ -324,6 +328,7 @@ def whole_bound(params, prepared, factors):
     D = sizes["D"]
     location_mean = factors["location:mean"]
     variance_mean = factors["variance:mean"]
+    reference_x = prepared["reference x"]
     sum_z = factors["sum z"]
     sum_z_n_x = factors["sum z_n_x"]
     sum_z_x_x = factors["sum z_x_x"]
@@ -343,6 +348,8 @@ def whole_bound(params, prepared, factors):
     log_likelihood += (-0.5) * K * D * (math.log(2) + math.log(np.pi))  # (8)
     log_likelihood += (-0.05) * np.tensordot(location_mean, np.einsum("ab,acb->cb", location_mean, E_prec_id), ([0, 1], [0, 1]))  # (8)
     log_likelihood += (-0.05) * D * variance_mean.sum()  # (8)
+    log_likelihood += (-0.1) * (reference_x @ np.tensordot(location_mean, E_prec_id, ([0, 1], [0, 2])))  # (8)
+    log_likelihood += (-0.05) * (reference_x @ (reference_x @ E_prec_id.sum(axis=2)))  # (8)
     log_likelihood += E_weights_log @ sum_z  # (8)
     log_likelihood += (0.5) * (E_prec_logdet @ sum_z_n_x)  # (8)
     log_likelihood += (-0.5) * D * (math.log(2) + math.log(np.pi)) * sum_z_n_x.sum()  # (8)
@@ -407,6 +414,7 @@ def e_step(params, data, prepared, factors=None, rng=None, sweep="all"):
     D = sizes["D"]
     location_mean = factors["location:mean"]
     variance_mean = factors["variance:mean"]
+    reference_x = prepared["reference x"]
     t = special.gammaln((((0.5) * D) + 1 + ((-0.5) * np.arange(D))))  # (8)
     log_likelihood = 0.0
     # (8) the log-likelihood's terms that lack the rows
@@ -422,6 +430,8 @@ def e_step(params, data, prepared, factors=None, rng=None, sweep="all"):
     log_likelihood += (-0.5) * K * D * (math.log(2) + math.log(np.pi))
     log_likelihood += (-0.05) * np.tensordot(location_mean, np.einsum("ab,acb->cb", location_mean, E_prec_id), ([0, 1], [0, 1]))
     log_likelihood += (-0.05) * D * variance_mean.sum()
+    log_likelihood += (-0.1) * (reference_x @ np.tensordot(location_mean, E_prec_id, ([0, 1], [0, 2])))
+    log_likelihood += (-0.05) * (reference_x @ (reference_x @ E_prec_id.sum(axis=2)))
     # (8) the bound's own terms
     log_likelihood += factors["entropy weights"]
     log_likelihood += factors["entropy mean"]
@@ -475,7 +485,7 @@ def posterior(params, data, prepared, factors=None, learned=None):
     part_8 = q_z  # (7)
     return {
         "weights": {"mean": plates_first(np.asarray(part_0), 0), "concentration": plates_first(np.asarray(part_2_2), 0)},  # (4)
-        "mean": {"mean": plates_first(np.asarray(part_3), 1), "cov": less_outer(plates_first(np.asarray(part_4), 1), plates_first(np.asarray(part_3), 1))},  # (5)
+        "mean": {"mean": plates_first(np.asarray(part_3), 1) + prepared["reference x"], "cov": less_outer(plates_first(np.asarray(part_4), 1), plates_first(np.asarray(part_3), 1))},  # (5)
         "prec": {"mean": plates_first(np.asarray(part_5), 1), "df": plates_first(np.asarray(part_6), 1), "scale": plates_first(np.asarray(part_7), 1)},  # (6)
         "z": plates_first(np.asarray(part_8), 1),  # (7)
     }

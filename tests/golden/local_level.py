@@ -135,6 +135,7 @@ def default_givens(sizes, given):
 def reference(data):
     """Reference points: data are held as differences from these, so that squares lose no digits."""
     return {
+        "flow": centre(data.values["flow"], data.masks.get("flow"), 0),  # (10)
     }
 
 
@@ -161,13 +162,14 @@ def prepare(data, reference):
     """What is computed once: centred data with rows last, masks, weights, and the chunks of rows."""
     sizes = dict(data.sizes)
     out = {"the sizes": sizes}
-    out["start"] = stored(data.values["start"], data.masks.get("start"), float, 0, None)
+    out["start"] = stored(data.values["start"], data.masks.get("start"), float, 0, reference["flow"])
     out["start_s2"] = stored(data.values["start_s2"], data.masks.get("start_s2"), float, 0, None)
-    out["flow"] = stored(data.values["flow"], data.masks.get("flow"), float, 1, None)
+    out["flow"] = stored(data.values["flow"], data.masks.get("flow"), float, 1, reference["flow"])
+    out["reference flow"] = reference["flow"]
     out["present flow"] = presence(data.masks.get("flow"), data.values["flow"].shape, 1, 1, "flow")
     out["the field of level"] = Field([[(0, 1)]], [(sizes["T"])], "level")
     out["the sums"] = sums_of_data(out)
-    out["the scale"] = out["the spread"] = data_scale([])
+    out["the scale"] = out["the spread"] = data_scale([out["flow"]])
     return out
 
 
@@ -293,7 +295,7 @@ def m_step(statistics, params, prepared, policy="raise"):
     S_cov_level_2 = statistics["cov_level_2"]
     S_count = statistics["count"]
     # (7) noise: closed form. the score has one root
-    noise = positive((-2) * (((-0.5) * S_flow_flow) + S_flow_level + ((-0.5) * S_n_flow_level_level) + ((-0.5) * S_n_flow_cov_level)) / S_n_flow, "noise", noise, policy, 0.0, (-0.5) * S_n_flow)
+    noise = positive((-2) * (((-0.5) * S_flow_flow) + S_flow_level + ((-0.5) * S_n_flow_level_level) + ((-0.5) * S_n_flow_cov_level)) / S_n_flow, "noise", noise, policy, 1e-14 * prepared["the spread"] ** 2, (-0.5) * S_n_flow)
     # (8) drift: closed form. the score has one root
     drift = positive((-2) * (((-0.5) * S_level_level) + ((-0.5) * S_cov_level) + S_level_level_2 + S_tie_level + ((-0.5) * S_level_level_3) + ((-0.5) * S_cov_level_2)) / S_count, "drift", drift, policy, 0.0, (-0.5) * S_count)
     return {
@@ -316,7 +318,7 @@ def posterior(params, data, prepared):
     part_0 = means_level[0]  # (4)
     part_1 = part + covariances_level[0]  # (4)
     return {
-        "level": {"mean": plates_first(np.asarray(part_0), 1), "var": plates_first(np.asarray(part_1), 1) - plates_first(np.asarray(part_0), 1) ** 2},  # (4)
+        "level": {"mean": plates_first(np.asarray(part_0), 1) + prepared["reference flow"], "var": plates_first(np.asarray(part_1), 1) - plates_first(np.asarray(part_0), 1) ** 2},  # (4)
     }
 
 

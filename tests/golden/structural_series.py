@@ -195,6 +195,7 @@ def default_givens(sizes, given):
 def reference(data):
     """Reference points: data are held as differences from these, so that squares lose no digits."""
     return {
+        "y": centre(data.values["y"], data.masks.get("y"), 0),  # (12)
     }
 
 
@@ -233,13 +234,14 @@ def prepare(data, reference):
     """What is computed once: centred data with rows last, masks, weights, and the chunks of rows."""
     sizes = dict(data.sizes)
     out = {"the sizes": sizes}
-    out["start"] = stored(data.values["start"], data.masks.get("start"), float, 0, None)
+    out["start"] = stored(data.values["start"], data.masks.get("start"), float, 0, reference["y"])
     out["spread"] = stored(data.values["spread"], data.masks.get("spread"), float, 0, None)
-    out["y"] = stored(data.values["y"], data.masks.get("y"), float, 1, None)
+    out["y"] = stored(data.values["y"], data.masks.get("y"), float, 1, reference["y"])
+    out["reference y"] = reference["y"]
     out["present y"] = presence(data.masks.get("y"), data.values["y"].shape, 1, 1, "y")
     out["the field of level"] = Field([[(0, 1), (1, 1), (2, 1)]], [(sizes["T"])], "level, slope, season")
     out["the sums"] = sums_of_data(out)
-    out["the scale"] = out["the spread"] = data_scale([])
+    out["the scale"] = out["the spread"] = data_scale([out["y"]])
     return out
 
 
@@ -553,7 +555,7 @@ def m_step(statistics, params, prepared, policy="raise"):
     S_cov_season_4 = statistics["cov_season_4"]
     S_count_2 = statistics["count_2"]
     # (7) noise: closed form. the score has one root
-    noise = positive((-2) * (((-0.5) * S_y_y) + S_y_level + S_y_season + ((-0.5) * S_n_y_level_level) + ((-0.5) * S_n_y_cov_level) + ((-0.5) * S_n_y_season_season) + ((-0.5) * S_n_y_cov_season) - S_n_y_level_season - S_n_y_cov_level_season) / S_n_y, "noise", noise, policy, 0.0, (-0.5) * S_n_y)
+    noise = positive((-2) * (((-0.5) * S_y_y) + S_y_level + S_y_season + ((-0.5) * S_n_y_level_level) + ((-0.5) * S_n_y_cov_level) + ((-0.5) * S_n_y_season_season) + ((-0.5) * S_n_y_cov_season) - S_n_y_level_season - S_n_y_cov_level_season) / S_n_y, "noise", noise, policy, 1e-14 * prepared["the spread"] ** 2, (-0.5) * S_n_y)
     # (8) drift: closed form. the score has one root
     drift = positive((-2) * (((-0.5) * S_level_level) + ((-0.5) * S_cov_level) + S_level_level_2 + S_tie_level + S_level_slope + S_tie_level_slope + ((-0.5) * S_level_level_3) + ((-0.5) * S_cov_level_2) + ((-0.5) * S_slope_slope) + ((-0.5) * S_cov_slope) - S_level_slope_2 - S_cov_level_slope) / S_count, "drift", drift, policy, 0.0, (-0.5) * S_count)
     # (9) bend: closed form. the score has one root
@@ -588,7 +590,7 @@ def posterior(params, data, prepared):
     part_4 = means_level[2]  # (4)
     part_5 = part_3 + covariances_level[4]  # (4)
     return {
-        "level": {"mean": plates_first(np.asarray(part_0), 1), "var": plates_first(np.asarray(part_1), 1) - plates_first(np.asarray(part_0), 1) ** 2},  # (4)
+        "level": {"mean": plates_first(np.asarray(part_0), 1) + prepared["reference y"], "var": plates_first(np.asarray(part_1), 1) - plates_first(np.asarray(part_0), 1) ** 2},  # (4)
         "slope": {"mean": plates_first(np.asarray(part_2_2), 1), "var": plates_first(np.asarray(part_3_2), 1) - plates_first(np.asarray(part_2_2), 1) ** 2},  # (4)
         "season": {"mean": plates_first(np.asarray(part_4), 1), "var": plates_first(np.asarray(part_5), 1) - plates_first(np.asarray(part_4), 1) ** 2},  # (4)
     }
