@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 from gallery import compiled
-from test_steady import SEEN, TURN, chain, changed
+from test_steady import SEEN, TURN, by_kind, chain, changed
 
 from emdsl.runtime import loops
 from emdsl.runtime.compiled import REPAID, Meter
 from emdsl.runtime.compiled import compiled as by_numba
+from emdsl.runtime.elements import Field
 from emdsl.runtime.fields import block_moments, tridiagonal_moments
 
 Kernel = Callable[..., Any]
@@ -46,6 +47,12 @@ class Given(Meter):
         return self.run(kernel)
 
 
+def field_of(meter: Meter) -> Field:
+    field = Field([], [], "h")
+    field.meter = meter
+    return field
+
+
 def wild(m: int, w: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """A chain in which no block is like another, of numbers on scales from 1e-3 to 1e3."""
     rng = np.random.default_rng(m)
@@ -72,7 +79,8 @@ CASES = {
 def test_chains_of_blocks(case: str, run: Callable[[Kernel], Kernel]) -> None:
     diagonal, below, h = CASES[case]
     meter = Given(run)
-    found, expected = block_moments(meter, diagonal, below, h), tridiagonal_moments(diagonal, below, h)
+    v, c, *rest = block_moments(field_of(meter), by_kind(diagonal), by_kind(below), h)
+    found, expected = (v.all(), c.all(), *rest), tridiagonal_moments(diagonal, below, h)
     assert meter.asked == 1 and meter.spent == 0
     size = np.sqrt(expected[0].diagonal(0, 1, 2))  # the standard deviation of each number: its unit
     units = (
@@ -91,7 +99,7 @@ def test_what_is_not_positive_definite_is_left_to_numpy() -> None:
     diagonal, below, h = chain(40, TURN, SEEN)
     diagonal[17, 1, 1] = -1.0
     with pytest.raises(Exception, match="not positive definite"):
-        block_moments(Given(lambda kernel: kernel), diagonal, below, h)
+        block_moments(field_of(Given(lambda kernel: kernel)), by_kind(diagonal), by_kind(below), h)
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")  # eight iterations do not converge

@@ -22,7 +22,10 @@ from emdsl.language import model as m
 if TYPE_CHECKING:
     from emdsl.derive.block import Block
     from emdsl.generate.handed import Handed
+    from emdsl.generate.kinds import RowKinds
     from emdsl.generate.once import Sums
+
+KINDS = "the kinds"
 
 
 @dataclass
@@ -43,6 +46,8 @@ class Function:
     lookups: dict[tuple[str, str], Block] = field(default_factory=dict)  # columns of codes that lie in a chain's lanes
     sums: Sums | None = None  # what it takes from sums of data, where it may
     handed: tuple[Handed, ...] = ()  # the factors of q whose sums over rows it reads, where it may
+    kinds: RowKinds | None = None  # what precisions take from the rows
+    covariances: dict[str, tuple[str, int, tuple[str, ...]]] = field(default_factory=dict)  # code, which, their plates
     drawing: bool = False
     equation: object = ""  # the number of the equation that is being printed
 
@@ -251,6 +256,11 @@ def _special(f: Function, kind: str, rest: str, name: str) -> Leaf:
         code = em.namer.of(f"sum_{rest}")
         f.unpacked.setdefault(code, f'{code} = factors["sum {rest}"]')
         return Leaf(code, tuple(range(axes)))
+    if kind == "first":  # the first row of each kind, on one of its plates
+        which, _, plate = rest.rpartition(":")
+        code = em.namer.of(name)
+        f.unpacked.setdefault(code, f'{code} = prepared["{KINDS}"]["{which}"].first[{plate}]')
+        return Leaf(code, (0,), integer=True)
     key = f"{kind} {rest}"
     code = em.namer.of(f"{kind}:{rest}")
     f.unpacked.setdefault(code, f'{code} = prepared["{key}"]')

@@ -165,8 +165,9 @@ def _sum_alone(em: Emitter, a: Array, others: Sequence[Array], out: tuple[Ix, ..
 
 def _cost(
     em: Emitter, work: Sequence[Array], pair: tuple[int, int], out: tuple[Ix, ...]
-) -> tuple[float, float, bool, int]:
-    """The size of the result, then of what is touched; of equals, what can be hoisted out of the loop goes first."""
+) -> tuple[float, float, bool, bool, int]:
+    """The size of the result, then of what is touched; of equals, what can be hoisted out of the loop goes first, then
+    the square of a vector in every row: its rows stay next to each other."""
     a, b = work[pair[0]], work[pair[1]]
     needed = _needed(work, pair, out)
     union = set(a.axes) | set(b.axes)
@@ -175,7 +176,8 @@ def _cost(
         size = ROWS if i.dim in em.rows else LEVELS
         touched *= size
         result *= size if i in needed else 1
-    return (result, touched, a.inner or b.inner, pair[0])
+    square = a.code == b.code and a.axes != b.axes
+    return (result, touched, a.inner or b.inner, not square, pair[0])
 
 
 def _pair(em: Emitter, a: Array, b: Array, needed: set[Ix]) -> Array:

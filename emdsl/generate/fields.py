@@ -14,6 +14,7 @@ from emdsl.generate.arrays import Array, Leaf
 from emdsl.generate.chains import add_up
 from emdsl.generate.context import Function, size_expression
 from emdsl.generate.gaussian import absent_precision
+from emdsl.generate.kinds import by_kind
 
 
 def emit_field(f: Function, block: Block, field: Field) -> None:
@@ -22,7 +23,7 @@ def emit_field(f: Function, block: Block, field: Field) -> None:
     assert g is not None
     em.comment(f"linear terms and precision of {', '.join(block.latents)}, piece by piece; then their joint posterior")
     linear = ", ".join(
-        _piece(f, block, linear_role(a), (*block.gates, *field.homes[a], *g.rows[a])) for a in block.latents
+        _linear(f, block, linear_role(a), (*block.gates, *field.homes[a], *g.rows[a])) for a in block.latents
     )  # fmt: skip
     homes = ", ".join(str(len(field.homes[a])) for a in block.latents)
     if f.drawing:
@@ -65,23 +66,37 @@ def _pieces(f: Function, block: Block, field: Field, covariances: str) -> list[s
                 continue
             home = field.homes[a]
             axes = (*block.gates, *home, *g.rows[a], *g.columns[b])
-            f.runtime[f"cov:{a}:{b}"] = Leaf(f"{covariances}[{len(out)}]", tuple(range(len(axes))), True)
+            _keep(f, block, f"cov:{a}:{b}", (covariances, len(out)), axes, home)
             every = f"np.arange({' * '.join(f.emitter.size(i.dim) for i in home) or '1'})"
             there = block.conditions(a) if a == b else ()
             own = (*home, *g.rows[a], *g.columns[a])
             more = [absent_precision(there, g.rows[a], g.columns[a], own)] if there else []
-            piece = _piece(f, block, quadratic_role(a, b), axes, more)
+            piece = _piece(f, block, quadratic_role(a, b), (home, (*g.rows[a], *g.columns[b])), more)
             out.append(f"({order[a]}, {order[b]}, {every}, {every}, {piece})")
     for k, tie in enumerate(field.ties):
         a, b = tie.latents
         axes = (*block.gates, *tie.ixs, *g.rows[a], *g.columns[b])
-        f.runtime[f"cov:{a}:{b}:{k}"] = Leaf(f"{covariances}[{len(out)}]", tuple(range(len(axes))), True)
+        _keep(f, block, f"cov:{a}:{b}:{k}", (covariances, len(out)), axes, tie.ixs)
+        piece = _piece(f, block, tie_role(k), (tie.ixs, (*g.rows[a], *g.columns[b])))
         at = [
             _spread(f, _number(place, field.homes[n]), tie.ixs)
             for n, place in zip(tie.latents, tie.places, strict=True)
         ]
-        out.append(f"({order[a]}, {order[b]}, {', '.join(at)}, {_piece(f, block, tie_role(k), axes)})")
+        out.append(f"({order[a]}, {order[b]}, {', '.join(at)}, {piece})")
     return out
+
+
+def _keep(f: Function, block: Block, var: str, at: tuple[str, int], axes: Sequence[Ix], home: Sequence[Ix]) -> None:
+    """Where the covariances beside a piece are found; without gates they are made when they are read."""
+    covariances, n = at
+    f.runtime[var] = Leaf(f"{covariances}[{n}]", tuple(range(len(axes))), True)
+    if _may_repeat(block) and home:
+        f.covariances[var] = (covariances, n, tuple(i.dim for i in home))
+
+
+def _may_repeat(block: Block) -> bool:
+    """Whether blocks of the precision may repeat: along ordered plates, where nothing gates them."""
+    return block.field is not None and not block.gates and all(t.lag is not None for t in block.field.ties)
 
 
 def _data(f: Function, field: Field, latent: str, array: str) -> str:
@@ -92,10 +107,22 @@ def _data(f: Function, field: Field, latent: str, array: str) -> str:
     return f.emitter.broadcast(f.emitter.value(El(array, axes)), axes).code
 
 
-def _piece(f: Function, block: Block, role: str, axes: tuple[Ix, ...], more: Sequence[Term] = ()) -> str:
+def _linear(f: Function, block: Block, role: str, axes: tuple[Ix, ...]) -> str:
     """Code of the terms of one role, over all its axes."""
-    mine = [*(t for t, r in zip(block.terms, block.roles, strict=True) if r == role), *more]
+    mine = [t for t, r in zip(block.terms, block.roles, strict=True) if r == role]
     return f.emitter.broadcast(add_up(f, mine, axes), axes).code
+
+
+def _piece(
+    f: Function, block: Block, role: str, axes: tuple[tuple[Ix, ...], tuple[Ix, ...]], more: Sequence[Term] = ()
+) -> str:
+    """Code of a piece of J over the gates, its plates and its own axes; of kinds of its rows where these are data's."""
+    mine = [*(t for t, r in zip(block.terms, block.roles, strict=True) if r == role), *more]
+    found = by_kind(f, mine, *axes, block.name) if _may_repeat(block) else None
+    if found is not None:
+        return found
+    every = (*block.gates, *axes[0], *axes[1])
+    return f.emitter.broadcast(add_up(f, mine, every), every).code
 
 
 def _lengths(f: Function, axes: Sequence[Ix]) -> str:

@@ -12,6 +12,7 @@ from emdsl.generate.clouds import density_lines
 from emdsl.generate.draws import functions_of_draws, initial_by_draws
 from emdsl.generate.expectations import expectations_lines
 from emdsl.generate.helpers import helper_names, helper_source
+from emdsl.generate.kinds import kinds_lines
 from emdsl.generate.linear_means import moments_lines, once_lines
 from emdsl.generate.meanfield import functions_of_meanfield
 from emdsl.generate.names import RESERVED, plain
@@ -105,6 +106,7 @@ def module_functions(printer: Printer) -> list[list[str]]:
         if b.network
     ]
     sums = [sums_lines(printer.row_function(), printer.sums), moments_lines(printer)]  # that were read above
+    sums.append(kinds_lines(printer.function(), printer.kinds))
     made = [default_lines(printer), reference_lines(printer), *stacks, *networks, *sums, prepare_lines(printer), *after]
     return [lines for lines in made if lines]
 

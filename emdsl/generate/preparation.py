@@ -24,6 +24,7 @@ from emdsl.generate.context import as_given, dimension, flat_axes, function
 from emdsl.generate.features import fold_lines
 from emdsl.generate.fields import field_line
 from emdsl.generate.incomplete import pattern_lines
+from emdsl.generate.kinds import sums_and_kinds
 from emdsl.generate.linear_means import prepare_moments
 from emdsl.generate.lookups import lookup_lines
 from emdsl.generate.names import Namer
@@ -146,8 +147,7 @@ def prepare_lines(printer: Printer) -> list[str]:
         if stack.block.chain is not None:
             kept = f"kept_in_lanes(out, {sequences_of(stack.block).replace('prepared', 'out', 1)}, {name}, {numbers})"
         lines.append(f'out["the features"] |= {kept}')
-    if printer.sums.found:
-        lines.append(f'out["{printer.sums.key}"] = {made(printer.sums, bool(printer.chunk))}')
+    lines += sums_and_kinds(printer.sums, printer.kinds, bool(printer.chunk))
     lines += prepare_moments(printer)
     cells = ", ".join(f'out["{n}"]' for n in plan.centred)
     lines += [f'out["the scale"] = out["the spread"] = data_scale([{cells}])', "return out"]

@@ -18,6 +18,7 @@ from emdsl.generate.estep import emit_block, emit_joint_probabilities
 from emdsl.generate.features import Stacked
 from emdsl.generate.handed import Handed, handed_parts
 from emdsl.generate.helpers import helper_names
+from emdsl.generate.kinds import RowKinds
 from emdsl.generate.once import MOMENTS, Sums
 
 
@@ -33,7 +34,7 @@ class Printer:
         known = known_data(plan.joint.model, (*incomplete, *plan.drawn), plan.joint.tables, self.chunk)
         found = without_rows(plan, known)
         self.once = None if isinstance(found, str) else found
-        self.sums, self.moments = Sums(known), Sums(known, MOMENTS)
+        self.sums, self.moments, self.kinds = Sums(known), Sums(known, MOMENTS), RowKinds()
         self.numbers = numbers(plan)  # of the derivation's equations, which comments name
         self.handed = handed_parts(plan, self.rows) if plan.elimination.parts else ()
         self.row_stacks: dict[str, Stacked] = {}  # of a factor of q: the features of its rows
@@ -44,6 +45,7 @@ class Printer:
         f = function(self.plan, self.helpers, self.chunk, self.rows)
         f.sums = self.sums if self.once is None else None  # where rows are needed only with gaps, all is left to them
         f.handed = self.handed
+        f.kinds = self.kinds
         return f
 
     def row_function(self) -> Function:
@@ -119,6 +121,7 @@ class Printer:
         f.runtime.update({k: replace(v, inner=True) if k.startswith((AT, VOLUME)) else v
                           for k, v in self.inference.runtime.items()})  # fmt: skip
         f.lookups.update(self.inference.lookups)
+        f.covariances.update(self.inference.covariances)
         f.emitter.namer.taken |= set(self.results())
         return f
 

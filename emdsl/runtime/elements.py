@@ -51,9 +51,10 @@ class Field:
         self.ready = False
         self.meter = Meter()
         self.copies: dict[int, Field] = {}  # of this one, by how many
+        self.repeats: Any = None  # how blocks repeat, where they do
         self.spots: list[list[Spot]] = []  # of each piece of J
         self.shapes: list[tuple[int, int, int]] = []  # of the same
-        self.where: list[tuple[Array, Array]] = []  # of each latent: the block of an element, the places of its numbers
+        self.where: list[tuple[Any, Any]] = []  # of each latent: the block of an element, the places of its numbers
 
     def nodes(self, latent: int, elements: Any) -> Array:
         """The elements of one latent as numbers among those of all."""
@@ -109,7 +110,9 @@ class Field:
             self.spots.append(spots(self, (a, na, shapes[a][1]), (b, nb, shapes[b][1])))
         for latent, (count, length) in enumerate(shapes):
             block, inside = self.scalars(latent, self.nodes(latent, np.arange(count)), length)
-            self.where.append((block[:, None], inside))
+            even = count > 0 and _in_order(block) and (inside == inside[0]).all() and _in_order(inside[0])
+            at = slice(block[0], block[-1] + 1), _run(inside[0])
+            self.where.append(at if even else (block[:, None], inside))
 
 
 def spots(field: Field, a: tuple[int, Array, int], b: tuple[int, Array, int]) -> list[Spot]:

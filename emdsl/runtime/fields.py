@@ -19,10 +19,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from emdsl.runtime.columns import Array
-from emdsl.runtime.compiled import Meter
-from emdsl.runtime.elements import Field, Spot
+from emdsl.runtime.elements import Field
+from emdsl.runtime.kinds import ByKind, every_row, shape_of
 from emdsl.runtime.loops import block_chain_loop
 from emdsl.runtime.numerics import cholesky, inverse
+from emdsl.runtime.repeats import Blocks, Covariances, repeats_of
 from emdsl.runtime.steady import steady_moments
 
 BLOCK_OF_LOOPS = 24  # numbers in a block, beyond which matrix products are no slower than a compiled loop
@@ -31,33 +32,36 @@ BLOCK_OF_LOOPS = 24  # numbers in a block, beyond which matrix products are no s
 def gaussian_field(
     field: Field, linear: Sequence[Array], homes: Sequence[int], pieces: Sequence[tuple[int, int, Any, Any, Array]],
     seen: Sequence[tuple[int, Array, Array]] = (), parts: Parts | None = None,
-) -> tuple[list[Array], list[Array], Any]:  # fmt: skip
+) -> tuple[list[Array], Covariances, Any]:  # fmt: skip
     """Means of the latents, covariances beside every piece of J, the log-normaliser: of each part where there are some.
 
     linear : for each latent what multiplies it, (plates, own); `homes` says how many axes are plates.
-    pieces : what multiplies products of two elements, (rows, own of a, own of b) with their numbers.
+    pieces : what multiplies products of two elements, (rows, own of a, own of b) with their numbers; or `ByKind`.
     seen : of latents that are data with gaps, their values, 0 where missing, and 1.0 where missing, (plates, own).
     """
     h, where, shaped = field_pieces(field, linear, homes, pieces)
     m, w = h.shape
-    diagonal, below = _assembled(field, shaped)
+    repeats = field.repeats if not seen else None
+    if repeats is None:
+        diagonal, below = (Blocks.each(a) for a in _assembled(field, [every_row(a) for a in shaped]))
+    else:
+        diagonal, below = repeats.assembled([a.values for a in shaped])
     fit, free, x = 0.0, field.full, None
     if seen:
         x, held = np.zeros((m, w)), np.zeros((m, w), bool)
         for latent, values, unseen in seen:
             x[where[latent]] = in_rows(values, homes[latent])
             held[where[latent]] = in_rows(unseen, homes[latent]) == 0
-        fit, h = _clamped(diagonal, below, h, x, held)
+        fit, h = _clamped(diagonal.values, below.values, h, x, held)
         free = free & ~held
-    v, c, mean, log_det = block_moments(field.meter, diagonal, below, h)
+    v, c, mean, log_det = block_moments(field, diagonal, below, h)
     share = fit + 0.5 * (h * mean - log_det + free * math.log(2 * math.pi))
     if x is not None:
         mean = mean + x
-        v[:, np.arange(w), np.arange(w)] -= held
+        v = Blocks.each(v.all().copy())
+        v.values[:, np.arange(w), np.arange(w)] -= held
     means = [mean[at].reshape(linear[k].shape) for k, at in enumerate(where)]
-    covariances = [
-        _between(at, v, c, a).reshape(np.shape(p[4])) for at, a, p in zip(field.spots, shaped, pieces, strict=True)
-    ]
+    covariances = Covariances(field.spots, field.shapes, [shape_of(p[4]) for p in pieces], v, c)
     if parts is None:
         return means, covariances, float(share.sum())
     log_z = np.zeros(math.prod(parts.shape))
@@ -75,15 +79,24 @@ class Parts(NamedTuple):
 
 def field_pieces(
     field: Field, linear: Sequence[Array], homes: Sequence[int], pieces: Sequence[tuple[int, int, Any, Any, Array]]
-) -> tuple[Array, list[tuple[Array, Array]], list[Array]]:
+) -> tuple[Array, list[tuple[Any, Any]], list[Any]]:
     """The linear term by blocks, where each latent's numbers stand among these, and the values of the pieces of J."""
     flat = [in_rows(h, k) for h, k in zip(linear, homes, strict=True)]
     if not field.ready:
         field.place(pieces, [f.shape for f in flat])
+        kinds = [p[4].kinds for p in pieces if isinstance(p[4], ByKind)]
+        field.repeats = repeats_of(field, kinds) if len(kinds) == len(pieces) else None
     h = np.zeros((field.count, field.size))
     for at, f in zip(field.where, flat, strict=True):
         h[at] = f  # each number stands in one place
-    return h, field.where, [np.reshape(p[4], shape) for p, shape in zip(pieces, field.shapes, strict=True)]
+    return h, field.where, [_piece_of(p[4], shape) for p, shape in zip(pieces, field.shapes, strict=True)]
+
+
+def _piece_of(piece: Any, shape: tuple[int, int, int]) -> Any:
+    """A piece as (rows, own of a, own of b): of rows or of their kinds."""
+    if isinstance(piece, ByKind):
+        return ByKind(piece.values.reshape(-1, *shape[1:]), piece.kinds, (shape[0],))
+    return np.reshape(piece, shape)
 
 
 def _clamped(diagonal: Array, below: Array, h: Array, x: Array, held: Array) -> tuple[Any, Array]:
@@ -136,33 +149,22 @@ def _mirrored(at: Array, w: int) -> Array:
     return block * w * w + inside % w * w + inside // w
 
 
-def _between(found: Sequence[Spot], v: Array, c: Array, like: Array) -> Array:
-    """Covariances of the pairs of a piece."""
-    out = np.zeros(like.shape)
-    for spot in found:
-        source = c if spot.beside else v
-        if isinstance(spot.at, tuple):
-            part = source[spot.at]
-            out[spot.rows] = part.swapaxes(1, 2) if spot.swapped else part
-        else:
-            own = (like.shape[2], like.shape[1]) if spot.swapped else like.shape[1:]
-            part = source.reshape(-1)[spot.at].reshape(-1, *own)
-            out[spot.rows] = part.swapaxes(1, 2) if spot.swapped else part
-    return out
-
-
-def block_moments(meter: Meter, diagonal: Array, below: Array, h: Array) -> tuple[Array, Array, Array, Array]:
+def block_moments(field: Field, diagonal: Blocks, below: Blocks, h: Array) -> tuple[Blocks, Blocks, Array, Array]:
     """What `tridiagonal_moments` returns, by the way that takes least time: in a compiled loop where there is one."""
-    (m, w), out = h.shape, (np.empty_like(diagonal), np.empty_like(below), np.empty_like(h), np.empty_like(h))
-    loop = meter.twin(block_chain_loop) if 1 < m and w <= BLOCK_OF_LOOPS else None
+    m, w = h.shape
+    loop = field.meter.twin(block_chain_loop) if 1 < m and w <= BLOCK_OF_LOOPS else None
     if loop is not None:
-        given = [np.ascontiguousarray(a) for a in (diagonal, below, h)]
-        if loop(*given, *out, np.empty((6, w, w)), np.empty(m, bool)):
-            return out
-    found = steady_moments(diagonal, below, h)
+        v, c, room, at = np.empty((m, w, w)), np.empty((m, w, w)), np.empty((m + 2, 2, w, w)), np.empty(m, np.int64)
+        mean, log_det = np.empty((m, w)), np.empty((m, w))
+        if loop(*diagonal, *below, np.ascontiguousarray(h), v, c, at, mean, log_det, room):
+            return Blocks(v, at), Blocks(c, at[:-1]), mean, log_det
+    found = None if field.repeats is None else steady_moments(diagonal, below, h)
     if 1 < m and w <= BLOCK_OF_LOOPS:
-        meter.spent += 1000 + 0.3 * m if found else 100 * math.log2(m) + m * (0.3 + 0.25 * w**2)
-    return found or tridiagonal_moments(diagonal, below, h)
+        field.meter.spent += 1000 + 0.3 * m if found else 100 * math.log2(m) + m * (0.3 + 0.25 * w**2)
+    if found is not None:
+        return found
+    dense_v, dense_c, mean, log_det = tridiagonal_moments(diagonal.all(), below.all(), h)
+    return Blocks.each(dense_v), Blocks.each(dense_c), mean, log_det
 
 
 def tridiagonal_moments(diagonal: Array, below: Array, h: Array) -> tuple[Array, Array, Array, Array]:

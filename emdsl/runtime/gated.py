@@ -51,18 +51,19 @@ def gated_field(
 def _together(
     count: int, field: Field, linear: Sequence[Array], homes: Sequence[int],
     pieces: Sequence[tuple[int, int, Any, Any, Array]], seen: Sequence[tuple[int, Array, Array]], parts: Parts | None,
-) -> tuple[list[Array], list[Array], Array]:  # fmt: skip
+) -> tuple[list[Array], Sequence[Array], Array]:  # fmt: skip
     """Of `count` states, the first axis of linear terms and pieces."""
     if count == 1:
         one = [(a, b, at_a, at_b, v[0]) for a, b, at_a, at_b, v in pieces]
         means, covariances, log_z = gaussian_field(field, [h[0] for h in linear], homes, one, seen, parts)
-        return [a[None] for a in means], [a[None] for a in covariances], np.asarray(log_z)[None]
+        return [a[None] for a in means], [covariances[k][None] for k in range(len(pieces))], np.asarray(log_z)[None]
     if parts is None:
         parts = Parts((), [np.zeros(h.shape[1 : 1 + k], int) for h, k in zip(linear, homes, strict=True)])
     inner = np.arange(count)[:, None] * math.prod(parts.shape)
     mine = Parts((count, *parts.shape), [(inner + np.ravel(p)).ravel() for p in parts.of])
     each = [(k, np.broadcast_to(x, (count, *x.shape)), np.broadcast_to(g, (count, *g.shape))) for k, x, g in seen]
-    return gaussian_field(copies(field, count), linear, [k + 1 for k in homes], pieces, each, mine)
+    means, found, log_z = gaussian_field(copies(field, count), linear, [k + 1 for k in homes], pieces, each, mine)
+    return means, [found[k] for k in range(len(pieces))], log_z
 
 
 def copies(field: Field, count: int) -> Field:
@@ -73,9 +74,12 @@ def copies(field: Field, count: int) -> Field:
     made.__dict__.update(field.__dict__)
     block = np.arange(count) * field.count
     made.full = np.tile(field.full, (count, 1))
-    made.where = [
-        ((block[:, None] + at.ravel()).reshape(-1, 1), np.tile(inside, (count, 1))) for at, inside in field.where
-    ]
+    made.where = []
+    for at, inside in field.where:
+        if isinstance(at, slice):
+            at, inside = np.arange(field.count)[at], np.arange(field.size)[inside][None]
+        places = np.broadcast_to(inside, (at.size, inside.shape[1]))
+        made.where.append(((block[:, None] + at.ravel()).reshape(-1, 1), np.tile(places, (count, 1))))
     made.shapes = [(count * rows, a, b) for rows, a, b in field.shapes]
     made.spots = [[_copied(s, field, rows, count) for s in found]
                   for found, (rows, *_) in zip(field.spots, field.shapes, strict=True)]  # fmt: skip

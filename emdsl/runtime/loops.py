@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from emdsl.runtime.columns import Array
 
 REPEATED = 1.8e-15  # of its size: how far an entry may be off that is called the same
@@ -15,67 +17,59 @@ MARK = 16  # steps that change nothing, after which nothing will
 
 
 def block_chain_loop(
-    diagonal: Array, below: Array, h: Array, v: Array, c: Array, mean: Array, log_det: Array, room: Array, same: Array
-) -> bool:
-    """What `tridiagonal_moments` returns, into v, c, mean and log_det; False where a block is not positive definite.
+    diagonal: Array, of: Array, below: Array, beside: Array, h: Array, v: Array, c: Array, at: Array, mean: Array,
+    log_det: Array, room: Array
+) -> bool:  # fmt: skip
+    """Moments of a Gaussian with block tridiagonal precision; False where a block is not positive definite.
 
-    room : (6, w, w). same : (m,), whether a step is as the one before it.
+    J_tt = diagonal[of[t]] (kinds, w, w), J_t+1,t = below[beside[t]]; h (m, w). On return mean and log_det (m, w), and
+    covariances v[at[t]] of block t, c[at[t]] of block t + 1 with t: v, c (m, w, w), at (m,). room : (m + 2, 2, w, w).
     """
-    if not forward_blocks_loop(diagonal, below, v, c, log_det, room, same):
+    slot = np.empty(len(h), np.int64)
+    if not forward_blocks_loop(diagonal, of, below, beside, room, slot, log_det):
         return False
-    forward_means_loop(h, c, mean)
-    backward_blocks_loop(v, c, mean, room, same)
+    forward_means_loop(h, room, slot, mean)
+    backward_blocks_loop(room, slot, v, c, at, mean)
     return True
 
 
 def forward_blocks_loop(
-    diagonal: Array, below: Array, v: Array, c: Array, log_det: Array, room: Array, same: Array
+    diagonal: Array, of: Array, below: Array, beside: Array, room: Array, slot: Array, log_det: Array
 ) -> bool:
-    """P_t = inv(J_tt - B_t-1 G_t-1) into v, G_t = P_t B_t' into c, with B_t = J_t+1,t: block Cholesky.
+    """P_t = inv(J_tt - B_t-1 G_t-1) and G_t = P_t B_t', with B_t = J_t+1,t, into room[slot[t]]: block Cholesky.
 
-    On a run of equal blocks where P_t has not changed for `MARK` steps it is copied.
+    On a run of equal blocks where P_t has not changed for `MARK` steps it stays where it is.
     """
-    m, w = len(diagonal), diagonal.shape[1]
-    left, low, mark = room[0], room[1], room[2]
-    run, since = 0, 0  # where the run starts; steps since `mark` was taken, -1 when nothing changes any more
+    m, w = log_det.shape
+    left, low, mark = room[m, 0], room[m, 1], room[m + 1, 0]
+    run, since, used = 0, 0, 0  # where the run starts; steps since `mark`, -1 when nothing changes; places in use
     for t in range(m):
-        if t == 0 or t == m - 1 or not (alike_loop(diagonal, t, run, diagonal) and alike_loop(below, t, run, diagonal)):
+        if t == 0 or t == m - 1 or of[t] != of[run] or beside[t] != beside[run]:
             run, since = t, 0
-        same[t] = since < 0
         if since < 0:
+            slot[t] = slot[t - 1]
             for i in range(w):
                 log_det[t, i] = log_det[t - 1, i]
-                for j in range(w):
-                    v[t, i, j], c[t, i, j] = v[t - 1, i, j], c[t - 1, i, j]
             continue
+        slot[t] = used
         for i in range(w):
             for j in range(i + 1):
-                total = diagonal[t, i, j]
+                total = diagonal[of[t], i, j]
                 if t > 0:
                     for k in range(w):
-                        total -= below[t - 1, i, k] * c[t - 1, k, j]
+                        total -= below[beside[t - 1], i, k] * room[slot[t - 1], 1, k, j]
                 left[i, j] = total
-        if not inverted_loop(left, low, v, log_det, t):
+        if not inverted_loop(left, low, room, used, log_det, t):
             return False
         if t < m - 1:
             for i in range(w):
                 for j in range(w):
                     total = 0.0
                     for k in range(w):
-                        total += v[t, i, k] * below[t, j, k]
-                    c[t, i, j] = total
+                        total += room[used, 0, i, k] * below[beside[t], j, k]
+                    room[used, 1, i, j] = total
         since = marked_loop(left, mark, t - run, since)
-    return True
-
-
-def alike_loop(blocks: Array, t: int, run: int, diagonal: Array) -> bool:
-    """Whether a block is as the one at the start of its run, as well as rounding tells."""
-    w = blocks.shape[1]
-    for i in range(w):
-        for j in range(w):
-            off = abs(blocks[t, i, j] - blocks[run, i, j])
-            if off != 0.0 and not off <= REPEATED * math.sqrt(abs(diagonal[run, i, i] * diagonal[run, j, j])):
-                return False
+        used += 1
     return True
 
 
@@ -94,8 +88,8 @@ def marked_loop(here: Array, mark: Array, steps: int, since: int) -> int:
     return -1 if still else 0
 
 
-def inverted_loop(left: Array, low: Array, v: Array, log_det: Array, t: int) -> bool:
-    """v[t] = inv(left), of which the lower half is read; its inverse Cholesky factor is left in `low`."""
+def inverted_loop(left: Array, low: Array, room: Array, used: int, log_det: Array, t: int) -> bool:
+    """room[used, 0] = inv(left), of which the lower half is read; logs of its determinant into log_det[t]."""
     w = len(left)
     for j in range(w):
         pivot = left[j, j]
@@ -122,11 +116,11 @@ def inverted_loop(left: Array, low: Array, v: Array, log_det: Array, t: int) -> 
             total = 0.0
             for k in range(i, w):
                 total += low[k, i] * low[k, j]
-            v[t, i, j] = v[t, j, i] = total
+            room[used, 0, i, j] = room[used, 0, j, i] = total
     return True
 
 
-def forward_means_loop(h: Array, c: Array, mean: Array) -> None:
+def forward_means_loop(h: Array, room: Array, slot: Array, mean: Array) -> None:
     """f_t = h_t - G_t-1' f_t-1, into `mean`."""
     m, w = h.shape
     for i in range(w):
@@ -137,57 +131,54 @@ def forward_means_loop(h: Array, c: Array, mean: Array) -> None:
         for k in range(w):
             before = mean[t - 1, k]
             for i in range(w):
-                mean[t, i] -= c[t - 1, k, i] * before
+                mean[t, i] -= room[slot[t - 1], 1, k, i] * before
 
 
-def backward_blocks_loop(v: Array, c: Array, mean: Array, room: Array, same: Array) -> None:
-    """C_t = - V_t+1 G_t', V_t = P_t - G_t C_t, m_t = P_t f_t - G_t m_t+1, each in the place of what it is made of."""
+def backward_blocks_loop(room: Array, slot: Array, v: Array, c: Array, at: Array, mean: Array) -> None:
+    """C_t = - V_t+1 G_t', V_t = P_t - G_t C_t into v, c[at[t]]; m_t = P_t f_t - G_t m_t+1 in the place of f_t."""
     m, w = mean.shape
-    p, g, mark, row = room[3], room[4], room[2], room[5, 0]
+    mark, row = room[m + 1, 0], room[m, 0, 0]
     since, steps = 0, 0
     for t in range(m - 1, -1, -1):
-        last = t == m - 1
-        if last or t == m - 2 or not same[t + 1]:
-            since, steps = 0, 0
-            for i in range(w):
-                for j in range(w):
-                    p[i, j] = v[t, i, j]
-                    if not last:
-                        g[i, j] = c[t, i, j]
+        s, last = slot[t], t == m - 1
         for i in range(w):
             total = 0.0
             for k in range(w):
-                total += p[i, k] * mean[t, k]
+                total += room[s, 0, i, k] * mean[t, k]
                 if not last:
-                    total -= g[i, k] * mean[t + 1, k]
+                    total -= room[s, 1, i, k] * mean[t + 1, k]
             row[i] = total
         for i in range(w):
             mean[t, i] = row[i]
         if last:
-            continue
-        if since < 0:
+            at[t] = 0
             for i in range(w):
                 for j in range(w):
-                    v[t, i, j], c[t, i, j] = v[t + 1, i, j], c[t + 1, i, j]
+                    v[0, i, j] = room[s, 0, i, j]
+                    c[0, i, j] = 0.0
             continue
-        beside_loop(v, c, p, g, t)
-        since = marked_loop(v[t], mark, steps, since)
-        steps += 1
+        if t == m - 2 or s != slot[t + 1]:
+            since, steps = 0, 0
+        at[t] = at[t + 1] if since < 0 else at[t + 1] + 1
+        if since >= 0:
+            beside_loop(v, c, at[t], room, s)
+            since = marked_loop(v[at[t]], mark, steps, since)
+            steps += 1
 
 
-def beside_loop(v: Array, c: Array, p: Array, g: Array, t: int) -> None:
-    """C_t = - V_t+1 G_t' and V_t = P_t - G_t C_t."""
-    w = len(p)
+def beside_loop(v: Array, c: Array, n: int, room: Array, s: int) -> None:
+    """C_t = - V_t+1 G_t' and V_t = P_t - G_t C_t, at n; V_t+1 is at n - 1."""
+    w = v.shape[1]
     for i in range(w):
         for j in range(w):
             total = 0.0
             for k in range(w):
-                total -= v[t + 1, i, k] * g[j, k]
-            c[t, i, j] = total
+                total -= v[n - 1, i, k] * room[s, 1, j, k]
+            c[n, i, j] = total
     for i in range(w):
         for j in range(i + 1):
-            one, other = p[i, j], p[j, i]
+            one, other = room[s, 0, i, j], room[s, 0, j, i]
             for k in range(w):
-                one -= g[i, k] * c[t, k, j]
-                other -= g[j, k] * c[t, k, i]
-            v[t, i, j] = v[t, j, i] = 0.5 * (one + other)
+                one -= room[s, 1, i, k] * c[n, k, j]
+                other -= room[s, 1, j, k] * c[n, k, i]
+            v[n, i, j] = v[n, j, i] = 0.5 * (one + other)

@@ -20,70 +20,52 @@ import numpy as np
 
 from emdsl.runtime.columns import Array
 from emdsl.runtime.numerics import cholesky, inverse
+from emdsl.runtime.repeats import Blocks
 
 SHORTEST = 200  # blocks of a chain, below which nothing is gained
 MOST_RUNS = 12  # runs, at most
-EQUAL = 8 * float(np.finfo(float).eps)  # of its size: how far an entry may be off that is called the same
 START = 1000  # microseconds of this way, whatever is to be done
 STEP = 60  # and for each step that is taken alone
-NEAR = 1e-14  # the same of L_t and X, and of one covariance and the next
+SETTLED = 1e-14  # the same of L_t and X, and of one covariance and the next
 
 
 class Part(NamedTuple):
-    """Blocks `start` to `stop` - 1 with one L_t and one B_t; `steps` is how many covariances take to settle there."""
+    """Blocks `start` to `stop` - 1 with one L_t, `left`, and one B_t, `after`; in `steps` covariances settle there."""
 
     start: int
     stop: int
+    left: Array
+    after: Array
     steps: int = 0
 
 
-def steady_moments(diagonal: Array, below: Array, h: Array) -> tuple[Array, Array, Array, Array] | None:
+def steady_moments(diagonal: Blocks, below: Blocks, h: Array) -> tuple[Blocks, Blocks, Array, Array] | None:
     """What `tridiagonal_moments` returns, where most of a long chain repeats; None where it does not."""
-    m = len(diagonal)
-    runs = repeated(diagonal, below) if m >= SHORTEST else []
-    limits = [fixed_point(diagonal[a], below[a]) if b - a > SHORTEST // 4 else None for a, b in runs]
+    m = len(h)
+    runs = repeated(diagonal.at, below.at) if m >= SHORTEST else []
+    blocks = [(diagonal.values[diagonal.at[a]], below.values[below.at[min(a, m - 2)]]) for a, _ in runs]
+    limits = [
+        fixed_point(*given) if b - a > SHORTEST // 4 else None for (a, b), given in zip(runs, blocks, strict=True)
+    ]
     single = sum(b - a if x is None else min(b - a, x[1]) for (a, b), x in zip(runs, limits, strict=True))
     if not runs or START + STEP * single > m * (0.3 + 0.25 * h.shape[1] ** 2):  # the time of cyclic reduction
         return None
-    left, parts = np.empty_like(diagonal), []
-    for (a, b), limit in zip(runs, limits, strict=True):
-        settled = _eliminate(left, diagonal, below, (a, b), limit)
-        if settled is None:
-            return None
-        parts += [Part(t, t + 1) for t in range(a, settled)]
-        if limit is not None and settled < b:
-            parts.append(Part(settled, b, limit[1]))
-    low = cholesky(left[[p.start for p in parts]])
-    log_det = np.repeat(2 * np.log(low.diagonal(0, 1, 2)), [p.stop - p.start for p in parts], axis=0)
+    parts = _eliminated(runs, blocks, limits)
+    if parts is None:
+        return None
+    low = cholesky(np.stack([part.left for part in parts]))
+    log_det = np.repeat(2 * np.log(low.diagonal(0, 1, 2)), [part.stop - part.start for part in parts], axis=0)
     p = inverse(low)
-    g = p[:-1] @ below[[p.start for p in parts[:-1]]].swapaxes(1, 2)
+    g = p[:-1] @ np.stack([part.after for part in parts[:-1]]).swapaxes(1, 2)
     v, c = _covariances(parts, p, g, m)
     return v, c, _means(parts, p, g, h), log_det
 
 
 def repeated(diagonal: Array, below: Array) -> list[tuple[int, int]]:
     """The runs of blocks with one J_tt and one J_t+1,t, the last block a run of its own; none where they are many."""
-    m, start = len(diagonal), 0
-    out: list[tuple[int, int]] = []
-    tries = (k * m // 5 for k in range(1, 5))
-    if not any(
-        _alike(diagonal[t : t + 2], diagonal[t]) + _alike(below[t : t + 2], below[t], diagonal[t]) == 4 for t in tries
-    ):
-        return []
-    while start < m - 1:
-        if len(out) == MOST_RUNS:
-            return []
-        a = _alike(diagonal[start : m - 1], diagonal[start])
-        out.append((start, start + min(a, _alike(below[start : start + a], below[start], diagonal[start]))))
-        start = out[-1][1]
-    return [*out, (m - 1, m)]
-
-
-def _alike(blocks: Array, first: Array, scale: Array | None = None) -> int:
-    """How many blocks there are before one that is not as `first`, as well as rounding tells."""
-    size = np.sqrt(np.abs((first if scale is None else scale).diagonal()))
-    off = np.abs(blocks - first) > EQUAL * size[:, None] * size
-    return int(off.argmax()) // first.size if off.any() else len(blocks)
+    new = (diagonal[1:-1] != diagonal[:-2]) | (below[1:] != below[:-1])
+    starts, m = [0, *(np.flatnonzero(new) + 1).tolist()], len(diagonal)
+    return list(zip([*starts, m - 1], [*starts[1:], m - 1, m], strict=True)) if len(starts) < MOST_RUNS else []
 
 
 def fixed_point(d: Array, b: Array) -> tuple[Array, int] | None:
@@ -111,41 +93,46 @@ def fixed_point(d: Array, b: Array) -> tuple[Array, int] | None:
     return x, 4 + math.ceil(19 / -math.log(max(rate, 1e-8)))  # rate ** (2 steps) is 3e-17
 
 
-def _eliminate(
-    left: Array, diagonal: Array, below: Array, run: tuple[int, int], limit: tuple[Array, int] | None
-) -> int | None:
-    """Fills L_t on a run; where it has settled (the run's end: nowhere), None where it does not when it should."""
-    a, b = run
-    size = None if limit is None else NEAR * np.sqrt(np.outer(limit[0].diagonal(), limit[0].diagonal()))
-    for t in range(a, b):
-        left[t] = diagonal[t]
-        if t:
-            left[t] -= below[t - 1] @ np.linalg.solve(left[t - 1], below[t - 1].T)
-            left[t] = 0.5 * (left[t] + left[t].T)
-        if limit is not None and t > a and (np.abs(left[t] - limit[0]) <= size).all():
-            left[t:b] = limit[0]
-            return t
-        if limit is not None and t - a > 2 * limit[1] + 20:
-            return None
-    return b
+def _eliminated(
+    runs: Sequence[tuple[int, int]], blocks: Sequence[tuple[Array, Array]], limits: Sequence[tuple[Array, int] | None]
+) -> list[Part] | None:
+    """L_t of every step until it has settled on its run; None where it does not when it should."""
+    parts: list[Part] = []
+    for (a, b), (d, after), limit in zip(runs, blocks, limits, strict=True):
+        size = None if limit is None else SETTLED * np.sqrt(np.outer(limit[0].diagonal(), limit[0].diagonal()))
+        for t in range(a, b):
+            left = d
+            if parts:
+                last = parts[-1]
+                left = d - last.after @ np.linalg.solve(last.left, last.after.T)
+                left = 0.5 * (left + left.T)
+            if limit is not None and t > a and (np.abs(left - limit[0]) <= size).all():
+                parts.append(Part(t, b, limit[0], after, limit[1]))
+                break
+            if limit is not None and t - a > 2 * limit[1] + 20:
+                return None
+            parts.append(Part(t, t + 1, left, after))
+    return parts
 
 
-def _covariances(parts: Sequence[Part], p: Array, g: Array, m: int) -> tuple[Array, Array]:
+def _covariances(parts: Sequence[Part], p: Array, g: Array, m: int) -> tuple[Blocks, Blocks]:
     """V_t = inv(L_t) + G_t V_t+1 G_t', and of each block with the one before it, C_t = - V_t+1 G_t'."""
-    w = p.shape[1]
-    v, c = np.empty((m, w, w)), np.empty((m - 1, w, w))
-    v[m - 1] = here = p[-1]
+    here = p[-1]
+    v, c, at = [here], [here], np.zeros(m, np.int64)
     for part, p_t, g_t in zip(parts[-2::-1], p[-2::-1], g[::-1], strict=True):
         for t in range(part.stop - 1, part.start - 1, -1):
-            after, c[t] = here, -(here @ g_t.T)
-            here = p_t - g_t @ c[t]
-            v[t] = here = 0.5 * (here + here.T)
+            after, beside = here, -(here @ g_t.T)
+            here = p_t - g_t @ beside
+            here = 0.5 * (here + here.T)
+            at[t] = len(v)
+            v.append(here)
+            c.append(beside)
             if part.stop - t > part.steps > 0:
                 size = np.sqrt(np.outer(here.diagonal(), here.diagonal()))
-                if (np.abs(here - after) <= NEAR * size).all():
-                    v[part.start : t], c[part.start : t] = here, -(here @ g_t.T)
+                if (np.abs(here - after) <= SETTLED * size).all():
+                    at[part.start : t] = at[t]
                     break
-    return v, c
+    return Blocks(np.stack(v), at), Blocks(np.stack(c), at[:-1])
 
 
 def _means(parts: Sequence[Part], p: Array, g: Array, h: Array) -> Array:

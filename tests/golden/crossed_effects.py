@@ -247,16 +247,16 @@ def expectations(params, prepared):
     s2_u = params["s2_u"]
     J = sizes["J"]
     s2_v = params["s2_v"]
-    row = prepared["row"]
-    column = prepared["column"]
     present_y = prepared["present y"]
     weight = prepared["the weight"]
+    row = prepared["row"]
+    column = prepared["column"]
     # (4) what the posterior of u, v takes from the parameters
+    part = present_y * weight
     t = np.maximum(row, 0)
     t_2 = np.minimum(t, (I - 1))
     t_3 = np.maximum(column, 0)
     t_4 = np.minimum(t_3, (J - 1))
-    part = present_y * weight
 
     def on(rng=None):
         # (4) linear terms and precision of u, v, piece by piece; then their joint posterior

@@ -152,18 +152,32 @@ def sums_of_data(prepared):
     T = sizes["T"]
     present_x = prepared["present x"]
     x = prepared["x"]
-    codes = np.clip(np.arange(T) - 1, 0, T - 1).astype(np.int64)  # (4)
-    t = ((np.arange(T) == 0) + 0.0)  # (4)
-    t_2 = (np.logical_not(t) + 0.0)  # (4)
-    sums = segment_sum(t_2, codes, T)  # (4)
+    codes = np.clip(np.arange(T) - 1, 0, T - 1).astype(np.int64)  # (4), (5.4)
+    t = ((np.arange(T) == 0) + 0.0)  # (4), (5.4)
+    t_2 = (np.logical_not(t) + 0.0)  # (4), (5.4)
+    sums = segment_sum(t_2, codes, T)  # (4), (5.4)
     t_3 = x ** 2  # (5.6), (10)
     return {
-        "count": sums,  # (4)
+        "count": sums,  # (4), (5.4)
         "n_x": present_x.sum(axis=1),  # (5.5), (10)
         "x_x": t_3.sum(axis=1),  # (5.6), (10)
         "x": x.sum(axis=1),  # (5.7), (10)
         "count_2": t_2.sum(),  # (10)
         "n_x_2": present_x.sum(),  # (10)
+    }
+
+
+def kinds_of_data(prepared):
+    """Rows of one kind: those from which a precision takes the same."""
+    sizes = prepared["the sizes"]
+    T = sizes["T"]
+    present_x = prepared["present x"]
+    sum_count = prepared["the sums"]["count"]
+    t = ((np.arange(T) == 0) + 0.0)  # (4)
+    t_2 = (np.logical_not(t) + 0.0)  # (4)
+    return {
+        "f_1": kinds_of([((np.arange(T) == 0) + 0.0), present_x, sum_count, t_2], (T,)),  # (4)
+        "f_2": kinds_of([t_2], (T,)),  # (4)
     }
 
 
@@ -176,6 +190,8 @@ def prepare(data, reference):
     out["present x"] = presence(data.masks.get("x"), data.values["x"].shape, 1, 2, "x")
     out["the field of f"] = Field([[(0, (sizes["Q"]))]], [(sizes["T"])], "f")
     out["the sums"] = sums_of_data(out)
+    out["the kinds"] = kinds_of_data(out)
+    sizes |= {f"{name}[kinds]": len(kinds.first[0]) for name, kinds in out["the kinds"].items()}
     out["the scale"] = out["the spread"] = data_scale([out["x"]])
     return out
 
@@ -191,29 +207,34 @@ def expectations(params, prepared):
     mean = params["mean"] - reference_x  # (11)
     T = sizes["T"]
     Q = sizes["Q"]
+    first_f_1_0 = prepared["the kinds"]["f_1"].first[0]
     A = params["A"]
     sum_count = prepared["the sums"]["count"]
+    first_f_2_0 = prepared["the kinds"]["f_2"].first[0]
     # (4) what the posterior of f takes from the parameters
     t = 1 / noise
     part = t[:, None] * load
     part_2 = t * mean
     part_3 = load * part_2[:, None]
-    part_4 = ((np.arange(Q)[:, None] == np.arange(Q)) + 0.0)[:, :, None] * ((np.arange(T) == 0) + 0.0)
-    t_2 = ((np.arange(T) == 0) + 0.0)
+    part_4 = ((np.arange(Q)[:, None] == np.arange(Q)) + 0.0)[:, :, None] * ((first_f_1_0 == 0) + 0.0)
+    t_2 = ((first_f_1_0 == 0) + 0.0)
     t_3 = (np.logical_not(t_2) + 0.0)
-    part_5 = t_3 * ((np.arange(Q)[:, None] == np.arange(Q)) + 0.0)[:, :, None]
-    part_6 = sum_count * (A.T @ A)[:, :, None]
-    part_7 = load[:, :, None] * part[:, None, :]
-    t_4 = np.maximum((np.arange(T) - 1), 0)
-    t_5 = np.minimum(t_4, (T - 1))
-    part_8 = t_3 * A[:, :, None]
+    part_5 = t_3[:, None, None] * ((np.arange(Q)[:, None] == np.arange(Q)) + 0.0)
+    part_6 = sum_count[first_f_1_0][:, None, None] * (A.T @ A)
+    part_7 = present_x[:, first_f_1_0] * t[:, None]
+    part_8 = load[:, :, None] * load[:, None, :]
+    t_4 = ((first_f_2_0 == 0) + 0.0)
+    t_5 = (np.logical_not(t_4) + 0.0)
+    part_9 = t_5[:, None, None] * A
+    t_6 = np.maximum((np.arange(T) - 1), 0)
+    t_7 = np.minimum(t_6, (T - 1))
 
     def on(rng=None):
         # (4) linear terms and precision of f, piece by piece; then their joint posterior
         means_f, covariances_f, log_z_f = gaussian_field(
             prepared["the field of f"], [((x.T @ part).T + (-(present_x.T @ part_3)).T).T], [1], [
-                (0, 0, np.arange(T), np.arange(T), (((-0.5) * part_4).transpose(2, 0, 1).transpose(1, 2, 0) + ((-0.5) * part_5).transpose(2, 0, 1).transpose(1, 2, 0) + ((-0.5) * part_6).transpose(2, 0, 1).transpose(1, 2, 0) + ((-0.5) * np.tensordot(present_x, part_7, ([0], [0]))).transpose(0, 2, 1).transpose(1, 2, 0)).transpose(2, 0, 1)),
-                (0, 0, np.arange(T), t_5, part_8.transpose(2, 0, 1).transpose(1, 2, 0).transpose(2, 0, 1)),
+                (0, 0, np.arange(T), np.arange(T), ByKind(((-0.5) * part_4).transpose(2, 0, 1) + ((-0.5) * part_5) + ((-0.5) * part_6) + ((-0.5) * np.tensordot(part_7, part_8, ([0], [0]))), prepared["the kinds"]["f_1"])),
+                (0, 0, np.arange(T), t_7, ByKind(part_9, prepared["the kinds"]["f_2"])),
             ],
         )
         return covariances_f, log_z_f, means_f
@@ -224,6 +245,7 @@ def e_step(params, data, prepared, rng=None):
     """Expected sufficient statistics (additive over data) and the log-likelihood, at these parameters."""
     sizes = prepared["the sizes"]
     T = sizes["T"]
+    sum_count = prepared["the sums"]["count"]
     sum_n_x = prepared["the sums"]["n_x"]
     sum_x_x = prepared["the sums"]["x_x"]
     sum_x = prepared["the sums"]["x"]
@@ -256,15 +278,18 @@ def e_step(params, data, prepared, rng=None):
     # (5) expected statistics, added up
     part = t_2 * means_f[0].T  # (5.1)
     S_f_f = S_f_f + means_f[0][np.clip(np.arange(T) - 1, 0, means_f[0].shape[0] - 1), :].T @ part.T  # (5.1)
-    S_tie_f = S_tie_f + np.tensordot(t_2, covariances_f[1], ([0], [0]))  # (5.2)
+    summed = covariances_f.summed(1, t_2, 1)  # (5.2)
+    S_tie_f = S_tie_f + summed  # (5.2)
     part_2 = t_2 * means_f[0][np.clip(np.arange(T) - 1, 0, means_f[0].shape[0] - 1), :].T  # (5.3)
     S_f_f_2 = S_f_f_2 + (means_f[0][np.clip(np.arange(T) - 1, 0, means_f[0].shape[0] - 1), :].T @ part_2.T).T  # (5.3)
-    S_cov_f = S_cov_f + np.tensordot(t_2, covariances_f[0][np.clip(np.arange(T) - 1, 0, covariances_f[0].shape[0] - 1), :, :], ([0], [0]))  # (5.4)
+    summed_2 = covariances_f.summed(0, sum_count, 1)  # (5.4)
+    S_cov_f = S_cov_f + summed_2  # (5.4)
     S_x_f = S_x_f + x @ means_f[0]  # (5.8)
     S_n_x_f = S_n_x_f + present_x @ means_f[0]  # (5.9)
-    part_3 = present_x[:, None, :] * means_f[0].T  # (5.10)
-    S_n_x_f_f = S_n_x_f_f + np.tensordot(means_f[0], part_3, ([0], [2])).transpose(1, 2, 0)  # (5.10)
-    S_n_x_cov_f = S_n_x_cov_f + np.tensordot(present_x, covariances_f[0], ([1], [0]))  # (5.11)
+    part_3 = means_f[0].T[:, None, :] * means_f[0].T  # (5.10)
+    S_n_x_f_f = S_n_x_f_f + np.tensordot(present_x, part_3, ([1], [2]))  # (5.10)
+    summed_3 = covariances_f.summed(0, present_x, 1)  # (5.11)
+    S_n_x_cov_f = S_n_x_cov_f + summed_3  # (5.11)
     # (10) the log-likelihood, added up
     log_likelihood += log_z_f
     # (5) expected statistics that lack the rows

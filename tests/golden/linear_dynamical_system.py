@@ -152,17 +152,31 @@ def sums_of_data(prepared):
     T = sizes["T"]
     present_x = prepared["present x"]
     x = prepared["x"]
-    codes = np.clip(np.arange(T) - 1, 0, T - 1).astype(np.int64)  # (4)
-    t = ((np.arange(T) == 0) + 0.0)  # (4)
-    t_2 = (np.logical_not(t) + 0.0)  # (4)
-    sums = segment_sum(t_2, codes, T)  # (4)
+    codes = np.clip(np.arange(T) - 1, 0, T - 1).astype(np.int64)  # (4), (5.5)
+    t = ((np.arange(T) == 0) + 0.0)  # (4), (5.5)
+    t_2 = (np.logical_not(t) + 0.0)  # (4), (5.5)
+    sums = segment_sum(t_2, codes, T)  # (4), (5.5)
     t_3 = x ** 2  # (5.7), (11)
     return {
-        "count": sums,  # (4)
+        "count": sums,  # (4), (5.5)
         "n_x": present_x.sum(axis=1),  # (5.6), (11)
         "x_x": t_3.sum(axis=1),  # (5.7), (11)
         "count_2": t_2.sum(),  # (11)
         "n_x_2": present_x.sum(),  # (11)
+    }
+
+
+def kinds_of_data(prepared):
+    """Rows of one kind: those from which a precision takes the same."""
+    sizes = prepared["the sizes"]
+    T = sizes["T"]
+    present_x = prepared["present x"]
+    sum_count = prepared["the sums"]["count"]
+    t = ((np.arange(T) == 0) + 0.0)  # (4)
+    t_2 = (np.logical_not(t) + 0.0)  # (4)
+    return {
+        "h_1": kinds_of([((np.arange(T) == 0) + 0.0), present_x, sum_count, t_2], (T,)),  # (4)
+        "h_2": kinds_of([t_2], (T,)),  # (4)
     }
 
 
@@ -174,6 +188,8 @@ def prepare(data, reference):
     out["present x"] = presence(data.masks.get("x"), data.values["x"].shape, 1, 2, "x")
     out["the field of h"] = Field([[(0, (sizes["Q"]))]], [(sizes["T"])], "h")
     out["the sums"] = sums_of_data(out)
+    out["the kinds"] = kinds_of_data(out)
+    sizes |= {f"{name}[kinds]": len(kinds.first[0]) for name, kinds in out["the kinds"].items()}
     out["the scale"] = out["the spread"] = data_scale([])
     return out
 
@@ -187,29 +203,34 @@ def expectations(params, prepared):
     x = prepared["x"]
     C = params["C"]
     Q = sizes["Q"]
+    first_h_1_0 = prepared["the kinds"]["h_1"].first[0]
     A = params["A"]
     sum_count = prepared["the sums"]["count"]
     present_x = prepared["present x"]
+    first_h_2_0 = prepared["the kinds"]["h_2"].first[0]
     # (4) what the posterior of h takes from the parameters
     part = start[:, None] * ((np.arange(T) == 0) + 0.0)
     t = 1 / noise
     part_2 = t[:, None] * C
-    part_3 = ((np.arange(Q)[:, None] == np.arange(Q)) + 0.0)[:, :, None] * ((np.arange(T) == 0) + 0.0)
-    t_2 = ((np.arange(T) == 0) + 0.0)
+    part_3 = ((np.arange(Q)[:, None] == np.arange(Q)) + 0.0)[:, :, None] * ((first_h_1_0 == 0) + 0.0)
+    t_2 = ((first_h_1_0 == 0) + 0.0)
     t_3 = (np.logical_not(t_2) + 0.0)
-    part_4 = t_3 * ((np.arange(Q)[:, None] == np.arange(Q)) + 0.0)[:, :, None]
-    part_5 = sum_count * (A.T @ A)[:, :, None]
-    part_6 = C[:, :, None] * part_2[:, None, :]
-    t_4 = np.maximum((np.arange(T) - 1), 0)
-    t_5 = np.minimum(t_4, (T - 1))
-    part_7 = t_3 * A[:, :, None]
+    part_4 = t_3[:, None, None] * ((np.arange(Q)[:, None] == np.arange(Q)) + 0.0)
+    part_5 = sum_count[first_h_1_0][:, None, None] * (A.T @ A)
+    part_6 = present_x[:, first_h_1_0] * t[:, None]
+    part_7 = C[:, :, None] * C[:, None, :]
+    t_4 = ((first_h_2_0 == 0) + 0.0)
+    t_5 = (np.logical_not(t_4) + 0.0)
+    part_8 = t_5[:, None, None] * A
+    t_6 = np.maximum((np.arange(T) - 1), 0)
+    t_7 = np.minimum(t_6, (T - 1))
 
     def on(rng=None):
         # (4) linear terms and precision of h, piece by piece; then their joint posterior
         means_h, covariances_h, log_z_h = gaussian_field(
             prepared["the field of h"], [(part.T.T + (x.T @ part_2).T).T], [1], [
-                (0, 0, np.arange(T), np.arange(T), (((-0.5) * part_3).transpose(2, 0, 1).transpose(1, 2, 0) + ((-0.5) * part_4).transpose(2, 0, 1).transpose(1, 2, 0) + ((-0.5) * part_5).transpose(2, 0, 1).transpose(1, 2, 0) + ((-0.5) * np.tensordot(present_x, part_6, ([0], [0]))).transpose(0, 2, 1).transpose(1, 2, 0)).transpose(2, 0, 1)),
-                (0, 0, np.arange(T), t_5, part_7.transpose(2, 0, 1).transpose(1, 2, 0).transpose(2, 0, 1)),
+                (0, 0, np.arange(T), np.arange(T), ByKind(((-0.5) * part_3).transpose(2, 0, 1) + ((-0.5) * part_4) + ((-0.5) * part_5) + ((-0.5) * np.tensordot(part_6, part_7, ([0], [0]))), prepared["the kinds"]["h_1"])),
+                (0, 0, np.arange(T), t_7, ByKind(part_8, prepared["the kinds"]["h_2"])),
             ],
         )
         return covariances_h, log_z_h, means_h
@@ -220,6 +241,7 @@ def e_step(params, data, prepared, rng=None):
     """Expected sufficient statistics (additive over data) and the log-likelihood, at these parameters."""
     sizes = prepared["the sizes"]
     T = sizes["T"]
+    sum_count = prepared["the sums"]["count"]
     sum_n_x = prepared["the sums"]["n_x"]
     sum_x_x = prepared["the sums"]["x_x"]
     x = prepared["x"]
@@ -249,14 +271,17 @@ def e_step(params, data, prepared, rng=None):
     S_h = S_h + means_h[0][0, :]  # (5.1)
     part = t_2 * means_h[0].T  # (5.2)
     S_h_h = S_h_h + means_h[0][np.clip(np.arange(T) - 1, 0, means_h[0].shape[0] - 1), :].T @ part.T  # (5.2)
-    S_tie_h = S_tie_h + np.tensordot(t_2, covariances_h[1], ([0], [0]))  # (5.3)
+    summed = covariances_h.summed(1, t_2, 1)  # (5.3)
+    S_tie_h = S_tie_h + summed  # (5.3)
     part_2 = t_2 * means_h[0][np.clip(np.arange(T) - 1, 0, means_h[0].shape[0] - 1), :].T  # (5.4)
     S_h_h_2 = S_h_h_2 + (means_h[0][np.clip(np.arange(T) - 1, 0, means_h[0].shape[0] - 1), :].T @ part_2.T).T  # (5.4)
-    S_cov_h = S_cov_h + np.tensordot(t_2, covariances_h[0][np.clip(np.arange(T) - 1, 0, covariances_h[0].shape[0] - 1), :, :], ([0], [0]))  # (5.5)
+    summed_2 = covariances_h.summed(0, sum_count, 1)  # (5.5)
+    S_cov_h = S_cov_h + summed_2  # (5.5)
     S_x_h = S_x_h + x @ means_h[0]  # (5.8)
-    part_3 = present_x[:, None, :] * means_h[0].T  # (5.9)
-    S_n_x_h_h = S_n_x_h_h + np.tensordot(means_h[0], part_3, ([0], [2])).transpose(1, 2, 0)  # (5.9)
-    S_n_x_cov_h = S_n_x_cov_h + np.tensordot(present_x, covariances_h[0], ([1], [0]))  # (5.10)
+    part_3 = means_h[0].T[:, None, :] * means_h[0].T  # (5.9)
+    S_n_x_h_h = S_n_x_h_h + np.tensordot(present_x, part_3, ([1], [2]))  # (5.9)
+    summed_3 = covariances_h.summed(0, present_x, 1)  # (5.10)
+    S_n_x_cov_h = S_n_x_cov_h + summed_3  # (5.10)
     # (11) the log-likelihood, added up
     log_likelihood += log_z_h
     # (5) expected statistics that lack the rows

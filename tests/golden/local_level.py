@@ -145,16 +145,30 @@ def sums_of_data(prepared):
     T = sizes["T"]
     present_flow = prepared["present flow"]
     flow = prepared["flow"]
-    codes = np.clip(np.arange(T) - 1, 0, T - 1).astype(np.int64)  # (4)
-    t = ((np.arange(T) == 0) + 0.0)  # (4)
-    t_2 = (np.logical_not(t) + 0.0)  # (4)
-    sums = segment_sum(t_2, codes, T)  # (4)
+    codes = np.clip(np.arange(T) - 1, 0, T - 1).astype(np.int64)  # (4), (5.7)
+    t = ((np.arange(T) == 0) + 0.0)  # (4), (5.7)
+    t_2 = (np.logical_not(t) + 0.0)  # (4), (5.7)
+    sums = segment_sum(t_2, codes, T)  # (4), (5.7)
     t_3 = flow ** 2  # (5.9), (9)
     return {
-        "count": sums,  # (4)
+        "count": sums,  # (4), (5.7)
         "count_2": t_2.sum(),  # (5.1), (9)
         "n_flow": present_flow.sum(),  # (5.8), (9)
         "flow_flow": t_3.sum(),  # (5.9), (9)
+    }
+
+
+def kinds_of_data(prepared):
+    """Rows of one kind: those from which a precision takes the same."""
+    sizes = prepared["the sizes"]
+    T = sizes["T"]
+    present_flow = prepared["present flow"]
+    sum_count = prepared["the sums"]["count"]
+    t = ((np.arange(T) == 0) + 0.0)  # (4)
+    t_2 = (np.logical_not(t) + 0.0)  # (4)
+    return {
+        "level_1": kinds_of([((np.arange(T) == 0) + 0.0), present_flow, sum_count, t_2], (T,)),  # (4)
+        "level_2": kinds_of([t_2], (T,)),  # (4)
     }
 
 
@@ -169,6 +183,8 @@ def prepare(data, reference):
     out["present flow"] = presence(data.masks.get("flow"), data.values["flow"].shape, 1, 1, "flow")
     out["the field of level"] = Field([[(0, 1)]], [(sizes["T"])], "level")
     out["the sums"] = sums_of_data(out)
+    out["the kinds"] = kinds_of_data(out)
+    sizes |= {f"{name}[kinds]": len(kinds.first[0]) for name, kinds in out["the kinds"].items()}
     out["the scale"] = out["the spread"] = data_scale([out["flow"]])
     return out
 
@@ -181,21 +197,25 @@ def expectations(params, prepared):
     T = sizes["T"]
     flow = prepared["flow"]
     noise = params["noise"]
+    first_level_1_0 = prepared["the kinds"]["level_1"].first[0]
     drift = params["drift"]
     sum_count = prepared["the sums"]["count"]
     present_flow = prepared["present flow"]
+    first_level_2_0 = prepared["the kinds"]["level_2"].first[0]
     # (4) what the posterior of level takes from the parameters
-    t = ((np.arange(T) == 0) + 0.0)
+    t = ((first_level_1_0 == 0) + 0.0)
     t_2 = (np.logical_not(t) + 0.0)
-    t_3 = np.maximum((np.arange(T) - 1), 0)
-    t_4 = np.minimum(t_3, (T - 1))
+    t_3 = ((first_level_2_0 == 0) + 0.0)
+    t_4 = (np.logical_not(t_3) + 0.0)
+    t_5 = np.maximum((np.arange(T) - 1), 0)
+    t_6 = np.minimum(t_5, (T - 1))
 
     def on(rng=None):
         # (4) linear terms and precision of level, piece by piece; then their joint posterior
         means_level, covariances_level, log_z_level = gaussian_field(
             prepared["the field of level"], [(start / start_s2 * ((np.arange(T) == 0) + 0.0)) + ((1 / noise) * flow)], [1], [
-                (0, 0, np.arange(T), np.arange(T), ((-0.5) / start_s2 * ((np.arange(T) == 0) + 0.0)) + ((-0.5) / drift * t_2) + ((-0.5) / drift * sum_count) + ((-0.5) / noise * present_flow)),
-                (0, 0, np.arange(T), t_4, ((1 / drift) * t_2)),
+                (0, 0, np.arange(T), np.arange(T), ByKind(((-0.5) / start_s2 * ((first_level_1_0 == 0) + 0.0)) + ((-0.5) / drift * t_2) + ((-0.5) / drift * sum_count[first_level_1_0]) + ((-0.5) / noise * present_flow[first_level_1_0]), prepared["the kinds"]["level_1"])),
+                (0, 0, np.arange(T), t_6, ByKind(((1 / drift) * t_4), prepared["the kinds"]["level_2"])),
             ],
         )
         return covariances_level, log_z_level, means_level
@@ -207,6 +227,7 @@ def e_step(params, data, prepared, rng=None):
     sizes = prepared["the sizes"]
     sum_count_2 = prepared["the sums"]["count_2"]
     T = sizes["T"]
+    sum_count = prepared["the sums"]["count"]
     sum_n_flow = prepared["the sums"]["n_flow"]
     sum_flow_flow = prepared["the sums"]["flow_flow"]
     flow = prepared["flow"]
@@ -232,16 +253,20 @@ def e_step(params, data, prepared, rng=None):
     # (5) expected statistics, added up
     part = t_2 * means_level[0]  # (5.2)
     S_level_level = S_level_level + means_level[0] @ part  # (5.2)
-    S_cov_level = S_cov_level + t_2 @ covariances_level[0]  # (5.3)
+    summed = covariances_level.summed(0, t_2, 1)  # (5.3)
+    S_cov_level = S_cov_level + summed  # (5.3)
     S_level_level_2 = S_level_level_2 + means_level[0][np.clip(np.arange(T) - 1, 0, means_level[0].shape[0] - 1)] @ part  # (5.4)
-    S_tie_level = S_tie_level + t_2 @ covariances_level[1]  # (5.5)
+    summed_2 = covariances_level.summed(1, t_2, 1)  # (5.5)
+    S_tie_level = S_tie_level + summed_2  # (5.5)
     part_2 = t_2 * means_level[0][np.clip(np.arange(T) - 1, 0, means_level[0].shape[0] - 1)]  # (5.6)
     S_level_level_3 = S_level_level_3 + means_level[0][np.clip(np.arange(T) - 1, 0, means_level[0].shape[0] - 1)] @ part_2  # (5.6)
-    S_cov_level_2 = S_cov_level_2 + t_2 @ covariances_level[0][np.clip(np.arange(T) - 1, 0, covariances_level[0].shape[0] - 1)]  # (5.7)
+    summed_3 = covariances_level.summed(0, sum_count, 1)  # (5.7)
+    S_cov_level_2 = S_cov_level_2 + summed_3  # (5.7)
     S_flow_level = S_flow_level + flow @ means_level[0]  # (5.10)
     part_3 = present_flow * means_level[0]  # (5.11)
     S_n_flow_level_level = S_n_flow_level_level + means_level[0] @ part_3  # (5.11)
-    S_n_flow_cov_level = S_n_flow_cov_level + present_flow @ covariances_level[0]  # (5.12)
+    summed_4 = covariances_level.summed(0, present_flow, 1)  # (5.12)
+    S_n_flow_cov_level = S_n_flow_cov_level + summed_4  # (5.12)
     # (9) the log-likelihood, added up
     log_likelihood += log_z_level
     # (5) expected statistics that lack the rows

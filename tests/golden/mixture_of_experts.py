@@ -329,13 +329,12 @@ def refine(before, params, data, prepared, rng=None, statistics=None):
             part_6 = t_7 * q_z[:, rows].sum(axis=0)
             part_7 = weight[rows] * part_6
             part_8 = t_3 * part_7
-            part_9 = X[:, rows][:, None, :] * t_3
-            part_10 = X[:, rows][:, None, :] * part_8
-            part_11 = X[:, rows][:, None, :] * X[:, rows]
-            part_12 = ((np.arange(K)[:, None] == np.arange(K)) + 0.0)[:, :, None, None] * np.tensordot(part_5, part_11, ([1], [2]))
+            part_9 = X[:, rows][:, None, :] * X[:, rows]
+            part_10 = t_3[:, None, :] * part_8
+            part_11 = ((np.arange(K)[:, None] == np.arange(K)) + 0.0)[:, :, None, None] * np.tensordot(part_5, part_9, ([1], [2]))
             total = total + (-(weight[rows] @ part_2))
             slope_gate = slope_gate + (-(X[:, rows] @ part_5.T)).T
-            curve_gate = curve_gate + np.tensordot(part_9, part_10, ([2], [2])).transpose(1, 2, 3, 0) + (-part_12).transpose(1, 3, 0, 2)
+            curve_gate = curve_gate + np.tensordot(part_9, part_10, ([2], [2])).transpose(2, 1, 3, 0) + (-part_11).transpose(1, 3, 0, 2)
         return (np.tensordot(gate_2, S_z_X, ([0, 1], [0, 1])), np.sum(((-0.5) * math.log(2)) + ((-0.5) * math.log(np.pi)) + ((-1 / 200) * t) - math.log(10)), total,), {"gate": slope_gate}, {("gate", "gate"): curve_gate}
     found = ascend(objective, {"gate": gate}, {"gate": "real"}, {"gate": (None, None)}, {"gate": ()})
     gate = found["gate"]

@@ -294,22 +294,22 @@ def m_step(statistics, params, prepared, policy="raise"):
     # (7) weights: closed form. sum of c log p on a simplex: Lagrange multiplier, normalise; Q is concave where all c >= 0
     weights = shares(S_z, "weights", weights, policy)
     # (8) coef: linear solve. Q is quadratic: normal equations; concave where the coefficient is positive definite
-    part_3 = S_z_n_y[:, None] * ((np.arange(3) == 0) + 0.0)
-    part_4 = ((np.arange(3) == 0) + 0.0)[:, None, None] * part_3
+    part_3 = ((np.arange(3) == 0) + 0.0)[:, None] * ((np.arange(3) == 0) + 0.0)
+    part_4 = S_z_n_y[:, None, None] * part_3
     part_5 = S_z_n_y_x[:, None] * ((np.arange(3) == 0) + 0.0)
     part_6 = ((np.arange(3) == 1) + 0.0)[:, None, None] * part_5
     part_7 = S_z_n_y_x_x[:, None] * ((np.arange(3) == 0) + 0.0)
     part_8 = ((np.arange(3) == 2) + 0.0)[:, None, None] * part_7
-    part_9 = S_z_n_y_x_x[:, None] * ((np.arange(3) == 1) + 0.0)
-    part_10 = ((np.arange(3) == 1) + 0.0)[:, None, None] * part_9
+    part_9 = ((np.arange(3) == 1) + 0.0)[:, None] * ((np.arange(3) == 1) + 0.0)
+    part_10 = S_z_n_y_x_x[:, None, None] * part_9
     part_11 = S_z_n_y_x_2[:, None] * ((np.arange(3) == 1) + 0.0)
     part_12 = ((np.arange(3) == 2) + 0.0)[:, None, None] * part_11
-    part_13 = S_z_n_y_x_3[:, None] * ((np.arange(3) == 2) + 0.0)
-    part_14 = ((np.arange(3) == 2) + 0.0)[:, None, None] * part_13
+    part_13 = ((np.arange(3) == 2) + 0.0)[:, None] * ((np.arange(3) == 2) + 0.0)
+    part_14 = S_z_n_y_x_3[:, None, None] * part_13
     part_15 = S_z_y[:, None] * ((np.arange(3) == 0) + 0.0)
     part_16 = S_z_y_x[:, None] * ((np.arange(3) == 1) + 0.0)
     part_17 = S_z_y_x_x[:, None] * ((np.arange(3) == 2) + 0.0)
-    left = (((0.5) * part_4).transpose(1, 2, 0) + ((0.5) * part_4).transpose(1, 2, 0).transpose(0, 2, 1) + part_6.transpose(1, 2, 0) + part_6.transpose(1, 2, 0).transpose(0, 2, 1) + part_8.transpose(1, 2, 0) + part_8.transpose(1, 2, 0).transpose(0, 2, 1) + ((0.5) * part_10).transpose(1, 2, 0) + ((0.5) * part_10).transpose(1, 2, 0).transpose(0, 2, 1) + part_12.transpose(1, 2, 0) + part_12.transpose(1, 2, 0).transpose(0, 2, 1) + ((0.5) * part_14).transpose(1, 2, 0) + ((0.5) * part_14).transpose(1, 2, 0).transpose(0, 2, 1)).reshape(K, 3, 3)
+    left = (((0.5) * part_4) + ((0.5) * part_4).transpose(0, 2, 1) + part_6.transpose(1, 2, 0) + part_6.transpose(1, 2, 0).transpose(0, 2, 1) + part_8.transpose(1, 2, 0) + part_8.transpose(1, 2, 0).transpose(0, 2, 1) + ((0.5) * part_10) + ((0.5) * part_10).transpose(0, 2, 1) + part_12.transpose(1, 2, 0) + part_12.transpose(1, 2, 0).transpose(0, 2, 1) + ((0.5) * part_14) + ((0.5) * part_14).transpose(0, 2, 1)).reshape(K, 3, 3)
     right = (part_15 + part_16 + part_17).reshape(K, 3)
     solved = solve_normal(left, right, "coef", np.reshape(coef, (K, 3,)), policy)
     coef = solved.reshape(K, 3)

@@ -205,28 +205,52 @@ def sums_of_data(prepared):
     T = sizes["T"]
     present_y = prepared["present y"]
     y = prepared["y"]
-    codes = np.clip(np.arange(T) - 1, 0, T - 1).astype(np.int64)  # (4)
-    t = ((np.arange(T) == 0) + 0.0)  # (4)
-    t_2 = (np.logical_not(t) + 0.0)  # (4)
-    sums = segment_sum(t_2, codes, T)  # (4)
-    t_3 = ((np.arange(T) < 3) + 0.0)  # (4)
-    t_4 = (np.logical_not(t_3) + 0.0)  # (4)
-    sums_2 = segment_sum(t_4, codes, T)  # (4)
-    codes_2 = np.clip(np.arange(T) - 2, 0, T - 1).astype(np.int64)  # (4)
-    sums_3 = segment_sum(t_4, codes_2, T)  # (4)
-    codes_3 = np.clip(np.arange(T) - 3, 0, T - 1).astype(np.int64)  # (4)
-    sums_4 = segment_sum(t_4, codes_3, T)  # (4)
+    codes = np.clip(np.arange(T) - 1, 0, T - 1).astype(np.int64)  # (4), (5.9), (5.11), (5.13)
+    t = ((np.arange(T) == 0) + 0.0)  # (4), (5.9), (5.11), (5.13)
+    t_2 = (np.logical_not(t) + 0.0)  # (4), (5.9), (5.11), (5.13)
+    sums = segment_sum(t_2, codes, T)  # (4), (5.9), (5.11), (5.13)
+    t_3 = ((np.arange(T) < 3) + 0.0)  # (4), (5.28)
+    t_4 = (np.logical_not(t_3) + 0.0)  # (4), (5.28)
+    sums_2 = segment_sum(t_4, codes, T)  # (4), (5.28)
+    codes_2 = np.clip(np.arange(T) - 2, 0, T - 1).astype(np.int64)  # (4), (5.34)
+    sums_3 = segment_sum(t_4, codes_2, T)  # (4), (5.34)
+    codes_3 = np.clip(np.arange(T) - 3, 0, T - 1).astype(np.int64)  # (4), (5.38)
+    sums_4 = segment_sum(t_4, codes_3, T)  # (4), (5.38)
     t_5 = y ** 2  # (5.40), (11)
     return {
-        "count": sums,  # (4)
-        "count_2": sums_2,  # (4)
-        "count_3": sums_3,  # (4)
-        "count_4": sums_4,  # (4)
+        "count": sums,  # (4), (5.9), (5.11), (5.13)
+        "count_2": sums_2,  # (4), (5.28)
+        "count_3": sums_3,  # (4), (5.34)
+        "count_4": sums_4,  # (4), (5.38)
         "count_5": t_2.sum(),  # (5.1), (11)
         "count_6": t_4.sum(),  # (5.18), (11)
         "n_y": present_y.sum(),  # (5.39), (11)
         "y_y": t_5.sum(),  # (5.40), (11)
         "count_7": t_3.sum(),  # (11)
+    }
+
+
+def kinds_of_data(prepared):
+    """Rows of one kind: those from which a precision takes the same."""
+    sizes = prepared["the sizes"]
+    T = sizes["T"]
+    present_y = prepared["present y"]
+    sum_count = prepared["the sums"]["count"]
+    sum_count_2 = prepared["the sums"]["count_2"]
+    sum_count_3 = prepared["the sums"]["count_3"]
+    sum_count_4 = prepared["the sums"]["count_4"]
+    t = ((np.arange(T) == 0) + 0.0)  # (4)
+    t_2 = (np.logical_not(t) + 0.0)  # (4)
+    t_3 = ((np.arange(T) < 3) + 0.0)  # (4)
+    t_4 = (np.logical_not(t_3) + 0.0)  # (4)
+    return {
+        "level_1": kinds_of([((np.arange(T) == 0) + 0.0), present_y, sum_count, t_2], (T,)),  # (4)
+        "level_2": kinds_of([sum_count], (T,)),  # (4)
+        "level_3": kinds_of([present_y], (T,)),  # (4)
+        "level_4": kinds_of([((np.arange(T) == 0) + 0.0), sum_count, t_2], (T,)),  # (4)
+        "level_5": kinds_of([present_y, sum_count_2, sum_count_3, sum_count_4, t_3, t_4], (T,)),  # (4)
+        "level_6": kinds_of([t_2], (T,)),  # (4)
+        "level_7": kinds_of([t_4], (T,)),  # (4)
     }
 
 
@@ -241,6 +265,8 @@ def prepare(data, reference):
     out["present y"] = presence(data.masks.get("y"), data.values["y"].shape, 1, 1, "y")
     out["the field of level"] = Field([[(0, 1), (1, 1), (2, 1)]], [(sizes["T"])], "level, slope, season")
     out["the sums"] = sums_of_data(out)
+    out["the kinds"] = kinds_of_data(out)
+    sizes |= {f"{name}[kinds]": len(kinds.first[0]) for name, kinds in out["the kinds"].items()}
     out["the scale"] = out["the spread"] = data_scale([out["y"]])
     return out
 
@@ -253,44 +279,57 @@ def expectations(params, prepared):
     T = sizes["T"]
     y = prepared["y"]
     noise = params["noise"]
+    first_level_1_0 = prepared["the kinds"]["level_1"].first[0]
     drift = params["drift"]
     sum_count = prepared["the sums"]["count"]
     present_y = prepared["present y"]
+    first_level_2_0 = prepared["the kinds"]["level_2"].first[0]
+    first_level_3_0 = prepared["the kinds"]["level_3"].first[0]
+    first_level_4_0 = prepared["the kinds"]["level_4"].first[0]
     bend = params["bend"]
+    first_level_5_0 = prepared["the kinds"]["level_5"].first[0]
     turn = params["turn"]
     sum_count_2 = prepared["the sums"]["count_2"]
     sum_count_3 = prepared["the sums"]["count_3"]
     sum_count_4 = prepared["the sums"]["count_4"]
+    first_level_6_0 = prepared["the kinds"]["level_6"].first[0]
+    first_level_7_0 = prepared["the kinds"]["level_7"].first[0]
     # (4) what the posterior of level, slope, season takes from the parameters
-    t = ((np.arange(T) == 0) + 0.0)
+    t = ((first_level_1_0 == 0) + 0.0)
     t_2 = (np.logical_not(t) + 0.0)
-    t_3 = ((np.arange(T) < 3) + 0.0)
+    t_3 = ((first_level_4_0 == 0) + 0.0)
     t_4 = (np.logical_not(t_3) + 0.0)
-    t_5 = np.maximum((np.arange(T) - 1), 0)
-    t_6 = np.minimum(t_5, (T - 1))
-    t_7 = np.maximum((np.arange(T) - 2), 0)
-    t_8 = np.minimum(t_7, (T - 1))
-    t_9 = np.maximum((np.arange(T) - 3), 0)
+    t_5 = ((first_level_5_0 < 3) + 0.0)
+    t_6 = (np.logical_not(t_5) + 0.0)
+    t_7 = ((first_level_6_0 == 0) + 0.0)
+    t_8 = (np.logical_not(t_7) + 0.0)
+    t_9 = np.maximum((np.arange(T) - 1), 0)
     t_10 = np.minimum(t_9, (T - 1))
+    t_11 = ((first_level_7_0 < 3) + 0.0)
+    t_12 = (np.logical_not(t_11) + 0.0)
+    t_13 = np.maximum((np.arange(T) - 2), 0)
+    t_14 = np.minimum(t_13, (T - 1))
+    t_15 = np.maximum((np.arange(T) - 3), 0)
+    t_16 = np.minimum(t_15, (T - 1))
 
     def on(rng=None):
         # (4) linear terms and precision of level, slope, season, piece by piece; then their joint posterior
         means_level, covariances_level, log_z_level = gaussian_field(
             prepared["the field of level"], [(start / spread_ * ((np.arange(T) == 0) + 0.0)) + ((1 / noise) * y), np.broadcast_to(0.0, (T,)), ((1 / noise) * y)], [1, 1, 1], [
-                (0, 0, np.arange(T), np.arange(T), ((-0.5) / spread_ * ((np.arange(T) == 0) + 0.0)) + ((-0.5) / drift * t_2) + ((-0.5) / drift * sum_count) + ((-0.5) / noise * present_y)),
-                (0, 1, np.arange(T), np.arange(T), (-(1 / drift) * sum_count)),
-                (0, 2, np.arange(T), np.arange(T), (-(1 / noise) * present_y)),
-                (1, 1, np.arange(T), np.arange(T), ((-0.5) / drift * sum_count) + ((-0.5) / spread_ * ((np.arange(T) == 0) + 0.0)) + ((-0.5) / bend * t_2) + ((-0.5) / bend * sum_count)),
-                (2, 2, np.arange(T), np.arange(T), ((-0.5) / spread_ * t_3) + ((-0.5) / turn * t_4) + ((-0.5) / turn * sum_count_2) + ((-0.5) / turn * sum_count_3) + ((-0.5) / turn * sum_count_4) + ((-0.5) / noise * present_y)),
-                (0, 0, np.arange(T), t_6, ((1 / drift) * t_2)),
-                (0, 1, np.arange(T), t_6, ((1 / drift) * t_2)),
-                (1, 1, np.arange(T), t_6, ((1 / bend) * t_2)),
-                (2, 2, np.arange(T), t_6, (-(1 / turn) * t_4)),
-                (2, 2, np.arange(T), t_8, (-(1 / turn) * t_4)),
-                (2, 2, np.arange(T), t_10, (-(1 / turn) * t_4)),
-                (2, 2, t_6, t_8, (-(1 / turn) * t_4)),
-                (2, 2, t_6, t_10, (-(1 / turn) * t_4)),
-                (2, 2, t_8, t_10, (-(1 / turn) * t_4)),
+                (0, 0, np.arange(T), np.arange(T), ByKind(((-0.5) / spread_ * ((first_level_1_0 == 0) + 0.0)) + ((-0.5) / drift * t_2) + ((-0.5) / drift * sum_count[first_level_1_0]) + ((-0.5) / noise * present_y[first_level_1_0]), prepared["the kinds"]["level_1"])),
+                (0, 1, np.arange(T), np.arange(T), ByKind((-(1 / drift) * sum_count[first_level_2_0]), prepared["the kinds"]["level_2"])),
+                (0, 2, np.arange(T), np.arange(T), ByKind((-(1 / noise) * present_y[first_level_3_0]), prepared["the kinds"]["level_3"])),
+                (1, 1, np.arange(T), np.arange(T), ByKind(((-0.5) / drift * sum_count[first_level_4_0]) + ((-0.5) / spread_ * ((first_level_4_0 == 0) + 0.0)) + ((-0.5) / bend * t_4) + ((-0.5) / bend * sum_count[first_level_4_0]), prepared["the kinds"]["level_4"])),
+                (2, 2, np.arange(T), np.arange(T), ByKind(((-0.5) / spread_ * t_5) + ((-0.5) / turn * t_6) + ((-0.5) / turn * sum_count_2[first_level_5_0]) + ((-0.5) / turn * sum_count_3[first_level_5_0]) + ((-0.5) / turn * sum_count_4[first_level_5_0]) + ((-0.5) / noise * present_y[first_level_5_0]), prepared["the kinds"]["level_5"])),
+                (0, 0, np.arange(T), t_10, ByKind(((1 / drift) * t_8), prepared["the kinds"]["level_6"])),
+                (0, 1, np.arange(T), t_10, ByKind(((1 / drift) * t_8), prepared["the kinds"]["level_6"])),
+                (1, 1, np.arange(T), t_10, ByKind(((1 / bend) * t_8), prepared["the kinds"]["level_6"])),
+                (2, 2, np.arange(T), t_10, ByKind((-(1 / turn) * t_12), prepared["the kinds"]["level_7"])),
+                (2, 2, np.arange(T), t_14, ByKind((-(1 / turn) * t_12), prepared["the kinds"]["level_7"])),
+                (2, 2, np.arange(T), t_16, ByKind((-(1 / turn) * t_12), prepared["the kinds"]["level_7"])),
+                (2, 2, t_10, t_14, ByKind((-(1 / turn) * t_12), prepared["the kinds"]["level_7"])),
+                (2, 2, t_10, t_16, ByKind((-(1 / turn) * t_12), prepared["the kinds"]["level_7"])),
+                (2, 2, t_14, t_16, ByKind((-(1 / turn) * t_12), prepared["the kinds"]["level_7"])),
             ],
         )
         return covariances_level, log_z_level, means_level
@@ -302,7 +341,11 @@ def e_step(params, data, prepared, rng=None):
     sizes = prepared["the sizes"]
     sum_count_5 = prepared["the sums"]["count_5"]
     T = sizes["T"]
+    sum_count = prepared["the sums"]["count"]
     sum_count_6 = prepared["the sums"]["count_6"]
+    sum_count_2 = prepared["the sums"]["count_2"]
+    sum_count_3 = prepared["the sums"]["count_3"]
+    sum_count_4 = prepared["the sums"]["count_4"]
     sum_n_y = prepared["the sums"]["n_y"]
     sum_y_y = prepared["the sums"]["y_y"]
     y = prepared["y"]
@@ -368,58 +411,79 @@ def e_step(params, data, prepared, rng=None):
     # (5) expected statistics, added up
     part = t_2 * means_level[0]  # (5.2)
     S_level_level = S_level_level + means_level[0] @ part  # (5.2)
-    S_cov_level = S_cov_level + t_2 @ covariances_level[0]  # (5.3)
+    summed = covariances_level.summed(0, t_2, 1)  # (5.3)
+    S_cov_level = S_cov_level + summed  # (5.3)
     S_level_level_2 = S_level_level_2 + means_level[0][np.clip(np.arange(T) - 1, 0, means_level[0].shape[0] - 1)] @ part  # (5.4)
-    S_tie_level = S_tie_level + t_2 @ covariances_level[5]  # (5.5)
+    summed_2 = covariances_level.summed(5, t_2, 1)  # (5.5)
+    S_tie_level = S_tie_level + summed_2  # (5.5)
     S_level_slope = S_level_slope + means_level[1][np.clip(np.arange(T) - 1, 0, means_level[1].shape[0] - 1)] @ part  # (5.6)
-    S_tie_level_slope = S_tie_level_slope + t_2 @ covariances_level[6]  # (5.7)
+    summed_3 = covariances_level.summed(6, t_2, 1)  # (5.7)
+    S_tie_level_slope = S_tie_level_slope + summed_3  # (5.7)
     part_2 = t_2 * means_level[0][np.clip(np.arange(T) - 1, 0, means_level[0].shape[0] - 1)]  # (5.8)
     S_level_level_3 = S_level_level_3 + means_level[0][np.clip(np.arange(T) - 1, 0, means_level[0].shape[0] - 1)] @ part_2  # (5.8)
-    S_cov_level_2 = S_cov_level_2 + t_2 @ covariances_level[0][np.clip(np.arange(T) - 1, 0, covariances_level[0].shape[0] - 1)]  # (5.9)
+    summed_4 = covariances_level.summed(0, sum_count, 1)  # (5.9)
+    S_cov_level_2 = S_cov_level_2 + summed_4  # (5.9)
     S_level_slope_2 = S_level_slope_2 + means_level[1][np.clip(np.arange(T) - 1, 0, means_level[1].shape[0] - 1)] @ part_2  # (5.10)
-    S_cov_level_slope = S_cov_level_slope + t_2 @ covariances_level[1][np.clip(np.arange(T) - 1, 0, covariances_level[1].shape[0] - 1)]  # (5.11)
+    summed_5 = covariances_level.summed(1, sum_count, 1)  # (5.11)
+    S_cov_level_slope = S_cov_level_slope + summed_5  # (5.11)
     part_3 = t_2 * means_level[1][np.clip(np.arange(T) - 1, 0, means_level[1].shape[0] - 1)]  # (5.12)
     S_slope_slope = S_slope_slope + means_level[1][np.clip(np.arange(T) - 1, 0, means_level[1].shape[0] - 1)] @ part_3  # (5.12)
-    S_cov_slope = S_cov_slope + t_2 @ covariances_level[3][np.clip(np.arange(T) - 1, 0, covariances_level[3].shape[0] - 1)]  # (5.13)
+    summed_6 = covariances_level.summed(3, sum_count, 1)  # (5.13)
+    S_cov_slope = S_cov_slope + summed_6  # (5.13)
     part_4 = t_2 * means_level[1]  # (5.14)
     S_slope_slope_2 = S_slope_slope_2 + means_level[1] @ part_4  # (5.14)
-    S_cov_slope_2 = S_cov_slope_2 + t_2 @ covariances_level[3]  # (5.15)
+    summed_7 = covariances_level.summed(3, t_2, 1)  # (5.15)
+    S_cov_slope_2 = S_cov_slope_2 + summed_7  # (5.15)
     S_slope_slope_3 = S_slope_slope_3 + means_level[1][np.clip(np.arange(T) - 1, 0, means_level[1].shape[0] - 1)] @ part_4  # (5.16)
-    S_tie_slope = S_tie_slope + t_2 @ covariances_level[7]  # (5.17)
+    summed_8 = covariances_level.summed(7, t_2, 1)  # (5.17)
+    S_tie_slope = S_tie_slope + summed_8  # (5.17)
     part_5 = t_4 * means_level[2]  # (5.19)
     S_season_season = S_season_season + means_level[2] @ part_5  # (5.19)
-    S_cov_season = S_cov_season + t_4 @ covariances_level[4]  # (5.20)
+    summed_9 = covariances_level.summed(4, t_4, 1)  # (5.20)
+    S_cov_season = S_cov_season + summed_9  # (5.20)
     S_season_season_2 = S_season_season_2 + means_level[2][np.clip(np.arange(T) - 1, 0, means_level[2].shape[0] - 1)] @ part_5  # (5.21)
-    S_tie_season = S_tie_season + t_4 @ covariances_level[8]  # (5.22)
+    summed_10 = covariances_level.summed(8, t_4, 1)  # (5.22)
+    S_tie_season = S_tie_season + summed_10  # (5.22)
     S_season_season_3 = S_season_season_3 + means_level[2][np.clip(np.arange(T) - 2, 0, means_level[2].shape[0] - 1)] @ part_5  # (5.23)
-    S_tie_season_2 = S_tie_season_2 + t_4 @ covariances_level[9]  # (5.24)
+    summed_11 = covariances_level.summed(9, t_4, 1)  # (5.24)
+    S_tie_season_2 = S_tie_season_2 + summed_11  # (5.24)
     S_season_season_4 = S_season_season_4 + means_level[2][np.clip(np.arange(T) - 3, 0, means_level[2].shape[0] - 1)] @ part_5  # (5.25)
-    S_tie_season_3 = S_tie_season_3 + t_4 @ covariances_level[10]  # (5.26)
+    summed_12 = covariances_level.summed(10, t_4, 1)  # (5.26)
+    S_tie_season_3 = S_tie_season_3 + summed_12  # (5.26)
     part_6 = t_4 * means_level[2][np.clip(np.arange(T) - 1, 0, means_level[2].shape[0] - 1)]  # (5.27)
     S_season_season_5 = S_season_season_5 + means_level[2][np.clip(np.arange(T) - 1, 0, means_level[2].shape[0] - 1)] @ part_6  # (5.27)
-    S_cov_season_2 = S_cov_season_2 + t_4 @ covariances_level[4][np.clip(np.arange(T) - 1, 0, covariances_level[4].shape[0] - 1)]  # (5.28)
+    summed_13 = covariances_level.summed(4, sum_count_2, 1)  # (5.28)
+    S_cov_season_2 = S_cov_season_2 + summed_13  # (5.28)
     S_season_season_6 = S_season_season_6 + means_level[2][np.clip(np.arange(T) - 2, 0, means_level[2].shape[0] - 1)] @ part_6  # (5.29)
-    S_tie_season_4 = S_tie_season_4 + t_4 @ covariances_level[11]  # (5.30)
+    summed_14 = covariances_level.summed(11, t_4, 1)  # (5.30)
+    S_tie_season_4 = S_tie_season_4 + summed_14  # (5.30)
     S_season_season_7 = S_season_season_7 + means_level[2][np.clip(np.arange(T) - 3, 0, means_level[2].shape[0] - 1)] @ part_6  # (5.31)
-    S_tie_season_5 = S_tie_season_5 + t_4 @ covariances_level[12]  # (5.32)
+    summed_15 = covariances_level.summed(12, t_4, 1)  # (5.32)
+    S_tie_season_5 = S_tie_season_5 + summed_15  # (5.32)
     part_7 = t_4 * means_level[2][np.clip(np.arange(T) - 2, 0, means_level[2].shape[0] - 1)]  # (5.33)
     S_season_season_8 = S_season_season_8 + means_level[2][np.clip(np.arange(T) - 2, 0, means_level[2].shape[0] - 1)] @ part_7  # (5.33)
-    S_cov_season_3 = S_cov_season_3 + t_4 @ covariances_level[4][np.clip(np.arange(T) - 2, 0, covariances_level[4].shape[0] - 1)]  # (5.34)
+    summed_16 = covariances_level.summed(4, sum_count_3, 1)  # (5.34)
+    S_cov_season_3 = S_cov_season_3 + summed_16  # (5.34)
     S_season_season_9 = S_season_season_9 + means_level[2][np.clip(np.arange(T) - 3, 0, means_level[2].shape[0] - 1)] @ part_7  # (5.35)
-    S_tie_season_6 = S_tie_season_6 + t_4 @ covariances_level[13]  # (5.36)
+    summed_17 = covariances_level.summed(13, t_4, 1)  # (5.36)
+    S_tie_season_6 = S_tie_season_6 + summed_17  # (5.36)
     part_8 = t_4 * means_level[2][np.clip(np.arange(T) - 3, 0, means_level[2].shape[0] - 1)]  # (5.37)
     S_season_season_10 = S_season_season_10 + means_level[2][np.clip(np.arange(T) - 3, 0, means_level[2].shape[0] - 1)] @ part_8  # (5.37)
-    S_cov_season_4 = S_cov_season_4 + t_4 @ covariances_level[4][np.clip(np.arange(T) - 3, 0, covariances_level[4].shape[0] - 1)]  # (5.38)
+    summed_18 = covariances_level.summed(4, sum_count_4, 1)  # (5.38)
+    S_cov_season_4 = S_cov_season_4 + summed_18  # (5.38)
     S_y_level = S_y_level + y @ means_level[0]  # (5.41)
     S_y_season = S_y_season + y @ means_level[2]  # (5.42)
     part_9 = present_y * means_level[0]  # (5.43)
     S_n_y_level_level = S_n_y_level_level + means_level[0] @ part_9  # (5.43)
-    S_n_y_cov_level = S_n_y_cov_level + present_y @ covariances_level[0]  # (5.44)
+    summed_19 = covariances_level.summed(0, present_y, 1)  # (5.44)
+    S_n_y_cov_level = S_n_y_cov_level + summed_19  # (5.44)
     S_n_y_level_season = S_n_y_level_season + means_level[2] @ part_9  # (5.45)
-    S_n_y_cov_level_season = S_n_y_cov_level_season + present_y @ covariances_level[2]  # (5.46)
+    summed_20 = covariances_level.summed(2, present_y, 1)  # (5.46)
+    S_n_y_cov_level_season = S_n_y_cov_level_season + summed_20  # (5.46)
     part_10 = present_y * means_level[2]  # (5.47)
     S_n_y_season_season = S_n_y_season_season + means_level[2] @ part_10  # (5.47)
-    S_n_y_cov_season = S_n_y_cov_season + present_y @ covariances_level[4]  # (5.48)
+    summed_21 = covariances_level.summed(4, present_y, 1)  # (5.48)
+    S_n_y_cov_season = S_n_y_cov_season + summed_21  # (5.48)
     # (11) the log-likelihood, added up
     log_likelihood += log_z_level
     # (5) expected statistics that lack the rows

@@ -261,10 +261,10 @@ def factor_of_level(params, prepared, factors, rng=None):
     sums = segment_sum(part_2, codes, T)
     t_4 = slope ** 2
     part_3 = t_4 * t_3
-    t_5 = np.maximum((np.arange(T) - 1), 0)
-    t_6 = np.minimum(t_5, (T - 1))
     part_4 = slope * t_3
     part_5 = t_2 * (q_rule.T @ part_4)
+    t_5 = np.maximum((np.arange(T) - 1), 0)
+    t_6 = np.minimum(t_5, (T - 1))
     # (5) linear terms and precision of level, piece by piece; then their joint posterior
     means_level, covariances_level, log_z_level = gaussian_field(
         prepared["the field of level"], [((1 / noise) * y)], [1], [

@@ -1,0 +1,138 @@
+"""Blocks of a joint Gaussian that repeat: assembled, and summed over, once for each kind of them."""
+
+# mypy: disable-error-code="no-any-return"
+# (operators on arrays of any dtype, and all of scipy, are Any to mypy)
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from emdsl.runtime.columns import Array
+from emdsl.runtime.elements import Field, Spot
+from emdsl.runtime.kinds import REPEATING, Kinds, joined
+
+
+class Blocks(NamedTuple):
+    """Blocks of a matrix one after the other: block t is values[at[t]]."""
+
+    values: Array
+    at: Array
+
+    @classmethod
+    def each(cls, values: Array) -> Blocks:
+        """Blocks of which none is said to be like another."""
+        return cls(values, np.arange(len(values)))
+
+    def all(self) -> Array:
+        """(m, w, w)."""
+        plain = len(self.values) == len(self.at) and (self.at == np.arange(len(self.at))).all()
+        return self.values if plain else self.values[self.at]
+
+
+class Move(NamedTuple):
+    """The rows of a piece in the blocks: of kinds `rows` into blocks of kinds `to`, at these places."""
+
+    piece: int
+    rows: Array
+    to: Array
+    spot: Spot
+
+
+class Repeats(NamedTuple):
+    """Which blocks on the diagonal are alike (m,), which below it (m - 1,), and what they are made of; `full` (kinds,
+    w) where a diagonal block holds numbers."""
+
+    diagonal: Array
+    below: Array
+    moves: tuple[Move, ...]
+    full: Array
+
+    def assembled(self, values: Sequence[Array]) -> tuple[Blocks, Blocks]:
+        """J from pieces by kind, (kinds, own of a, own of b)."""
+        w = self.full.shape[1]
+        diagonal = np.zeros((int(self.diagonal.max()) + 1, w, w))
+        below = np.zeros((int(self.below.max(initial=-1)) + 1, w, w))
+        for move in self.moves:
+            part, (_, one, other) = values[move.piece][move.rows], move.spot.at
+            part = part.swapaxes(1, 2) if move.spot.swapped else part
+            target = below if move.spot.beside else diagonal
+            target[move.to, one, other] -= part
+            if not move.spot.beside:
+                target[move.to, other, one] -= part.swapaxes(1, 2)
+        diagonal[:, np.arange(w), np.arange(w)] += ~self.full
+        return Blocks(diagonal, self.diagonal), Blocks(below, self.below)
+
+
+def repeats_of(field: Field, kinds: Sequence[Kinds]) -> Repeats | None:
+    """How blocks repeat where the rows of pieces do; None where they do not, or lie in no order."""
+    spots = [(n, spot, k) for n, (found, k) in enumerate(zip(field.spots, kinds, strict=True)) for spot in found]
+    if any(not isinstance(spot.at, tuple) for _, spot, _ in spots):
+        return None
+    codes = [np.unique(field.full, axis=0, return_inverse=True)[1].reshape(-1), np.zeros(field.count - 1, np.int64)]
+    for _, spot, k in spots:
+        own = np.full(len(codes[spot.beside]), -1)
+        own[spot.at[0]] = k.code[spot.rows]
+        codes[spot.beside] = joined(codes[spot.beside], own)
+    made = [np.unique(code, return_index=True, return_inverse=True)[1:] for code in codes]
+    if any(len(first) * REPEATING > field.count for first, _ in made):
+        return None
+    moves = []
+    for n, spot, k in spots:
+        first, start = made[spot.beside][0], spot.at[0].start
+        to = np.flatnonzero((first >= start) & (first < spot.at[0].stop))
+        moves.append(Move(n, k.code[spot.rows][first[to] - start], to, spot))
+    return Repeats(made[0][1], made[1][1], tuple(moves), field.full[made[0][0]])
+
+
+class Covariances:
+    """Covariances beside every piece of J, in order: each (plates, own of a, own of b), made when it is read."""
+
+    def __init__(
+        self, spots: Sequence[Sequence[Spot]], rows: Sequence[tuple[int, int, int]], shapes: Sequence[tuple[int, ...]],
+        v: Blocks, c: Blocks,
+    ) -> None:  # fmt: skip
+        """v, c : covariances of blocks, and of each with the one before it; shapes : of pieces as they were given."""
+        self.spots, self.rows, self.shapes, self.v, self.c = spots, rows, shapes, v, c
+        self.known: dict[int, Array] = {}
+
+    def __getitem__(self, n: int) -> Array:
+        if n not in self.known:
+            self.known[n] = self._between(n).reshape(self.shapes[n])
+        return self.known[n]
+
+    def _between(self, n: int) -> Array:
+        out, shape = np.zeros(self.rows[n]), self.rows[n]
+        for spot in self.spots[n]:
+            source = (self.c if spot.beside else self.v).all()
+            if isinstance(spot.at, tuple):
+                part = source[spot.at]
+                out[spot.rows] = part.swapaxes(1, 2) if spot.swapped else part
+            else:
+                own = (shape[2], shape[1]) if spot.swapped else shape[1:]
+                part = source.reshape(-1)[spot.at].reshape(-1, *own)
+                out[spot.rows] = part.swapaxes(1, 2) if spot.swapped else part
+        return out
+
+    def summed(self, n: int, weights: Array, plates: int) -> Array:
+        """sum over rows of weights (lead, plates) times the covariances of a piece: (lead, own of a, own of b).
+
+        Weights are added up before they meet covariances that repeat.
+        """
+        lead, own, rows = weights.shape[: weights.ndim - plates], self.shapes[n][plates:], self.rows[n]
+        flat = weights.reshape(-1, rows[0])
+        whole = np.zeros((len(flat), *rows[1:]))
+        if not all(isinstance(spot.at, tuple) for spot in self.spots[n]):
+            return np.tensordot(flat, self[n].reshape(rows), 1).reshape((*lead, *own))
+        for spot in self.spots[n]:
+            values, at = self.c if spot.beside else self.v
+            blocks, one, other = spot.at
+            at, share = at[blocks], flat[:, spot.rows]
+            start = np.concatenate([[0], np.flatnonzero(at[1:] != at[:-1]) + 1])
+            if len(start) < len(at):
+                share = np.add.reduceat(share, start, axis=1)
+            part = values[at[start]][:, one, other]
+            whole += np.tensordot(share, part.swapaxes(1, 2) if spot.swapped else part, 1)
+        return whole.reshape((*lead, *own))
