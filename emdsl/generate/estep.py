@@ -6,11 +6,14 @@ Of a discrete block, what is linear in data is one matrix product (`features`).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from emdsl.derive import expr as x
 from emdsl.derive.block import Block, gates_outside
+from emdsl.derive.blocks import messages
 from emdsl.derive.cuts import bounds_of
 from emdsl.derive.expr import El, Expr, Idx, Ix
+from emdsl.derive.networks import clique_key, in_clique
 from emdsl.derive.records import WHOLE
 from emdsl.derive.statistics import drop_presence
 from emdsl.derive.terms import Term
@@ -296,6 +299,8 @@ def _neighbour_probability(
         return None
     names = {n.of.var for n in gates if isinstance(n.of, El)}
     owner = next(b for b in reversed(done) if names & set(b.latents))
+    if owner.network:
+        return _clique_probability(f, block, owner, (*block.gates, *home))
     idx: dict[Ix, Idx] = {}
     for n in gates:
         assert isinstance(n.of, El) and isinstance(n.at, Ix)
@@ -312,3 +317,14 @@ def _neighbour_probability(
     return f.emitter.contract(
         [El(f"q:{owner.name}", places)], tuple(i for i in axes if i in {*block.gates, *x.free(El("", places))})
     )
+
+
+def _clique_probability(f: Function, block: Block, owner: Block, axes: tuple[Ix, ...]) -> Array:
+    """The same from a network: what the block left is a term of a clique, whose elements are the block's gates."""
+    left = messages(block)[-1]
+    held = in_clique(replace(left, factors=block.exists), owner.latents, f.plan.joint.levels)
+    assert not isinstance(held, str), held
+    number = next(n for n, c in enumerate(owner.network) if clique_key(c) == clique_key(held))
+    states = {(g.of.var, g.of.idx): g.at for g in left.gates if isinstance(g.of, El) and isinstance(g.at, Ix)}
+    q = El(f"clique{number}:{owner.name}", (*(states[p] for p in held.places), *held.plates))
+    return f.emitter.contract([q], tuple(i for i in axes if i in q.idx))
