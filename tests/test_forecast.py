@@ -144,9 +144,48 @@ def test_what_cannot_be_forecast_is_refused() -> None:
         ).forecast(2)
     text = """
         model Lagged
-        param a : real
+        param a : positive
         for t in T:
-            observed y[t] ~ Normal(0, var = 1) if t == 0 else Normal(a * y[t-1], var = 1)
+            observed y[t] ~ Poisson(a) if t == 0 else Poisson(a + y[t-1])
     """
     with pytest.raises(DataError, match="y is read by other densities"):
-        emdsl.compile(text=text).fitter(max_iter=2).fit({"y": RNG.normal(size=6)}).forecast(2)
+        emdsl.compile(text=text).fitter(max_iter=2).fit({"y": RNG.poisson(3.0, size=6)}).forecast(2)
+
+
+LAGGED = """
+    model Lagged
+    param a : real
+    param c : real
+    param q : positive
+    param r : positive
+    for t in T:
+        latent x[t] ~ Normal(0, 1) if t == 0 else Normal(a * x[t-1], q)
+        observed y[t] ~ Normal(x[t], r) if t == 0 else Normal(x[t] + c * y[t-1], r)
+"""
+
+
+def test_observations_that_later_ones_read(tmp_path: Path) -> None:
+    """They are latents of the rows ahead: against one dense Gaussian, after loading too, and in a completed module."""
+    y, given = RNG.normal(size=5), {"a": 0.7, "c": 0.3, "q": 0.5, "r": 1.1}
+    n = len(y) + AHEAD
+    reads, noise = np.zeros((2 * n, 2 * n)), np.r_[1.0, np.full(n - 1, 0.5**2), np.full(n, 1.1**2)]
+    for t in range(n):
+        reads[n + t, t] = 1.0
+        if t:
+            reads[t, t - 1], reads[n + t, n + t - 1] = 0.7, 0.3
+    spread = np.linalg.inv(np.eye(2 * n) - reads)
+    cov = spread @ np.diag(noise) @ spread.T
+    seen, rest = np.r_[n : n + len(y)], np.r_[len(y) : n, n + len(y) : 2 * n]
+    gain = cov[np.ix_(rest, seen)] @ np.linalg.inv(cov[np.ix_(seen, seen)])
+    mean, var = gain @ y, np.diag(cov[np.ix_(rest, rest)] - gain @ cov[np.ix_(seen, rest)])
+    model = emdsl.compile(text=LAGGED)
+    est = model.fitter(max_iter=0).fit({"y": y}, init=given)
+    est.save(tmp_path / "fit.json")
+    loaded = emdsl.load(tmp_path / "fit.json")
+    with pytest.raises(AttributeError, match=r"forecast\(steps, data=...\)"):
+        loaded.forecast(AHEAD)
+    alone = model.complete(("y",)).load_module().Lagged(max_iter=0).fit({"y": y}, init=given)
+    for found in (est.forecast(AHEAD), loaded.forecast(AHEAD, data={"y": y}), alone.forecast(AHEAD)):
+        for name, at in (("x", slice(0, AHEAD)), ("y", slice(AHEAD, None))):
+            np.testing.assert_allclose(found[name]["mean"], mean[at], rtol=1e-9, atol=1e-12)
+            np.testing.assert_allclose(found[name]["var"], var[at], rtol=1e-9)

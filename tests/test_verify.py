@@ -276,3 +276,22 @@ def test_the_command(
     assert cli.run(["verify", path, "--json"]) == exit_status
     told = json.loads(capsys.readouterr().out)
     assert told["passed"] == (status == "passed") and told["checks"][1]["note"] == "too small"
+
+
+def test_an_order_that_means_something_is_seen_by_other_states() -> None:
+    """Drawn states may all be the same, and the log joint alike in any order of the rows: it is compared at others."""
+    text = """
+        model OneState
+        param first : simplex[2]
+        param trans[2] : simplex[2]
+        param m[2] : real
+        param d[3] : real
+        param s : positive
+        for t in T:
+            given r[t] : index[3]
+            latent z[t] ~ Categorical(first) if t == 0 else Categorical(trans[z[t-1]])
+            observed y[t] ~ Normal(m[z[t]] + d[r[t]], s)
+    """
+    found = emdsl.compile(text=text).verify(seed=1, apart=False)
+    assert found.passed
+    assert any("the order is part" in c.note for c in found.checks if c.name == "rows in another order")

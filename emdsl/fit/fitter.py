@@ -95,10 +95,7 @@ class Fitter(Estimator):
             raise _located(error, found, bound) from None
         if not self._completed:
             return bound
-        known = {v["name"] for v in self._module.SPEC["variables"]}
-        named = {n: f"{n} seen" for n in self._completed if f"{n} seen" in known}
-        values = {named.get(n, n): a for n, a in bound.values.items()}
-        return bound._replace(values=values, masks={named.get(n, n): a for n, a in bound.masks.items()})
+        return _renamed(bound, self._completed, self._module.SPEC)
 
     def _quick(self, setup: Setup) -> Setup | None:
         """The same fit where many elements share their points; None where that is not to be had, or not worth it."""
@@ -191,13 +188,20 @@ class Fitter(Estimator):
         return self.model.sample(self.params_, sizes, int(rng.integers(2**63)), data)
 
     def _ahead(self, module: Any, bound: Bound, steps: int, givens: Mapping[str, Any]) -> dict[str, Any]:
-        """Latents, and observed variables: by an unseen copy with an exact posterior, or by moments state by state."""
+        """Latents, and observed variables: by an unseen copy with an exact posterior, or by moments state by state.
+
+        Those that later rows read are latents of the rows ahead, in the completed model.
+        """
+        read = _read_ahead(module.SPEC)
+        if read:
+            module, bound = self._completed_for(read, module, bound)
         longer, posterior = self._continued(module, bound, steps, givens)
         out = self._last(module, longer, posterior, int(steps))
-        whole = self._whole().complete(self._completed) if self._completed else self._whole()
+        names = tuple(sorted({*self._completed, *read}))
+        whole = self._whole().complete(names) if names else self._whole()
         for v in module.SPEC["variables"]:
             on = {p[1].split("[")[0] for p in v["plates"]} & set(module.SPEC["steps"])
-            if v["kind"] != "observed" or not on or v["name"].endswith(" seen"):
+            if v["kind"] != "observed" or not on or v["name"].endswith(" seen") or v["name"] in out:
                 continue
             copied = whole.with_copy(v["name"])
             if copied is not None:
@@ -208,6 +212,14 @@ class Fitter(Estimator):
             if found is not None:
                 out |= self._last(module, longer, {v["name"]: found}, int(steps))
         return out
+
+    def _completed_for(self, names: tuple[str, ...], module: Any, bound: Bound) -> tuple[Any, Bound]:
+        """The module in which unseen entries of these are latents, and the data as it has them; else what there is."""
+        try:
+            made = self._whole().complete(tuple(sorted({*self._completed, *names}))).module
+        except ModelError:
+            return module, bound
+        return made, _renamed(bound, names, made.SPEC)
 
     def document(self) -> dict[str, Any]:
         """The fit with its model's text, so that `emdsl.load` needs nothing else."""
@@ -233,6 +245,21 @@ class Fitter(Estimator):
 def unseen(name: str) -> str:
     """The name of an observed variable's unseen copy; no user's name has a quote."""
     return f"{name}'"
+
+
+def _renamed(bound: Bound, completed: Iterable[str], spec: Mapping[str, Any]) -> Bound:
+    """The data of a completed model: of a discrete variable what was seen of it has a name of its own."""
+    known = {v["name"] for v in spec["variables"]}
+    named = {n: f"{n} seen" for n in completed if f"{n} seen" in known}
+    values = {named.get(n, n): a for n, a in bound.values.items()}
+    return bound._replace(values=values, masks={named.get(n, n): a for n, a in bound.masks.items()})
+
+
+def _read_ahead(spec: Mapping[str, Any]) -> tuple[str, ...]:
+    """Observed variables on ordered plates that other densities read: their rows ahead are latent."""
+    plates = set(spec.get("steps", {}))
+    needed = [v for v in spec["variables"] if v["kind"] == "observed" and v["missing"] == "complete"]
+    return tuple(v["name"] for v in needed if plates & {p[1].split("[")[0] for p in v["plates"]})
 
 
 def _gaps(variable: Mapping[str, Any], mask: Any) -> bool:

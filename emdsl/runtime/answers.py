@@ -160,8 +160,10 @@ class Answers(Settings):
         drawn: dict[str, Any] = self._ask("sample", self.params_, self.sizes_, n, np.random.default_rng(seed))
         return drawn
 
-    def forecast(self, steps: int, givens: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """The next `steps` elements of every sequence at `params_`, given the data of the fit.
+    def forecast(
+        self, steps: int, givens: Mapping[str, Any] | None = None, data: Any = None, **beside: Any
+    ) -> dict[str, Any]:
+        """The next `steps` elements of every sequence at `params_`, given the data of the fit, or other `data`.
 
         dict latent -> as in `posterior_`, the plate of steps where the ordered plate was (ragged sequences: one
         forecast each). givens : values of givens on the ordered plate for the steps ahead, (..., steps, ...). Of
@@ -169,10 +171,14 @@ class Answers(Settings):
         given is needed, or an observation that later densities read.
         """
         self.params_  # noqa: B018  (not fitted: says so)
-        if "_training" not in self.__dict__:
-            raise NotFitted("forecast continues the data of a fit, which do not travel with a saved one: fit again")
+        if data is None and "_training" not in self.__dict__:
+            raise NotFitted(
+                "forecast continues the data of a fit, which do not travel with a saved one: "
+                "pass them, forecast(steps, data=...)"
+            )
+        bound = self._training[0] if data is None else self._see(data, **beside)[0]
         try:
-            return self._ahead(self._module, self._training[0], steps, givens or {})
+            return self._ahead(self._module, bound, steps, givens or {})
         except DataError as error:
             raise self._fault(error) from None
 

@@ -19,6 +19,7 @@ from emdsl.fit.verify.setting import Drawn
 from emdsl.language.model import Dim, Ragged, Variable
 
 SAME = 1e-9
+OTHERS = 3  # values of the latents at which the log joint is compared before it is said that an order means nothing
 IMPORT = re.compile(r"^\s*(?:from|import) (\w+)[\w.]*(?: import .*| as \w+)?$", re.MULTILINE)
 MAY_IMPORT = {"numpy", "scipy", "numba", *sys.stdlib_module_names}  # numba where it is installed, and only then
 
@@ -110,16 +111,31 @@ def _permuted(case: Case, name: str) -> Check:
     while (order == np.arange(len(order))).all() and len(order) > 1:
         order = order[::-1]
     moved, params = taken(case, name, order, case.start)
-    there = World.of(case.world.model, moved)
-    before = case.world.rows(case.start, case.drawn.latents).sum()
-    after = there.rows(params, moved.latents).sum()
-    if not abs(before - after) <= 1e-9 * (1 + abs(before)):
-        raise Unchecked("the order is part of the model")
+    for latents in (case.drawn.latents, *(_elsewhere(case, k) for k in range(OTHERS))):
+        there, _ = taken(case, name, order, case.start, latents)
+        before = case.world.rows(case.start, latents).sum()
+        after = World.of(case.world.model, there).rows(params, there.latents).sum()
+        if before != after and not abs(before - after) <= SAME * (1 + abs(before)):
+            raise Unchecked("the order is part of the model")
     a, b = case.fit(params, 1, moved), case.fit(case.start, 1)
     _, wanted = taken(case, name, order, {n: np.asarray(v) for n, v in b.params_.items()})
     off = max([abs(np.asarray(a.history_) - b.history_).max() / (1 + abs(b.history_[-1]))]
               + [(np.abs(a.params_[n] - v) / (1 + np.abs(v))).max(initial=0.0) for n, v in wanted.items()])  # fmt: skip
     return measured("rows in another order", name, float(off), SAME)
+
+
+def _elsewhere(case: Case, number: int) -> dict[str, Array]:
+    """Other values of the latents: numbers as drawn, shuffled; states any, where all elements may have the same."""
+    rng, sizes = case.rng(60 + number), case.drawn.setting.sizes
+    out = {}
+    for n, value in case.drawn.latents.items():
+        domain = case.world.model.variable(n).domain
+        out[n] = np.asarray(value)
+        if isinstance(domain.levels, Dim):
+            out[n] = rng.integers(0, domain.levels.value(sizes), np.shape(value))
+        elif domain.kind in ("real", "positive", "unit") and np.ndim(value):
+            out[n] = rng.permutation(value)
+    return out
 
 
 def _repeated(case: Case, name: str) -> Check:
@@ -141,8 +157,13 @@ def _repeated(case: Case, name: str) -> Check:
     return measured("a weight of 2 is the row twice", name, _apart(a, b), SAME)
 
 
-def taken(case: Case, name: str, order: Array, params: Mapping[str, Array]) -> tuple[Drawn, dict[str, Array]]:
-    """Data, latents and parameters with these elements of a plate, in this order. Raises Unchecked."""
+def taken(
+    case: Case, name: str, order: Array, params: Mapping[str, Array], latents: Mapping[str, Array] | None = None
+) -> tuple[Drawn, dict[str, Array]]:  # fmt: skip
+    """Data, latents (those drawn, or others) and parameters with these elements of a plate, in this order.
+
+    Raises Unchecked.
+    """
     model, s = case.world.model, case.drawn.setting
     lengths = dict(s.lengths)
     for ragged in lengths:
@@ -154,7 +175,7 @@ def taken(case: Case, name: str, order: Array, params: Mapping[str, Array]) -> t
 
     sizes = {**s.sizes, name: len(order)}
     setting = s._replace(sizes=sizes, lengths=lengths, givens=move(s.givens))
-    return Drawn(setting, move(case.drawn.data), move(case.drawn.latents)), move(params)
+    return Drawn(setting, move(case.drawn.data), move(case.drawn.latents if latents is None else latents)), move(params)
 
 
 def _axes(v: Variable, name: str) -> list[int]:
