@@ -449,3 +449,27 @@ def test_two_chains_of_one_signal_as_two_factors() -> None:
     assert min(np.diff(est.history_)) > -1e-9
     above = exact.fitter(max_iter=0, init=est.params_).fit(data).log_likelihood_
     assert est.objective_ < above - 1e-6
+
+
+def test_a_start_tells_groups_apart_by_their_effects() -> None:
+    """Classes of groups have no data of their own: divided at random they stay alike, from any seed."""
+    text = """
+        model Groups
+        param p : simplex[2]
+        param m[2] : real
+        param s : positive
+        param e : positive
+        for g in G:
+            latent z[g] ~ Categorical(p)
+            latent u[g] ~ Normal(m[z[g]], s)
+        for n in N:
+            given of[n] : index[G]
+            observed y[n] ~ Normal(u[of[n]], e)
+        infer z, u by meanfield
+    """
+    rng, of = np.random.default_rng(5), np.repeat(np.arange(40), 4)
+    effect = np.where(np.arange(40) < 15, -2.0, 2.0) + 0.4 * rng.normal(size=40)
+    data = {"of": of, "y": effect[of] + 0.3 * rng.normal(size=160)}
+    for seed in range(3):
+        found = emdsl.compile(text=text).fitter(seed=seed, max_iter=20).fit(data)
+        assert np.sort(found.params_["m"]) == pytest.approx([-2, 2], abs=0.3)

@@ -95,13 +95,43 @@ def start_lines(printer: Printer) -> list[str]:
     homes = {b.name: len(home_of(printer.plan.joint.model.variable(b.name))) for b in discrete if len(b.latents) == 1}
     given = [f'put(factors, given, "{n}", "q:{n}", {plates}{_which(printer, n)})' for n, plates in homes.items()]
     lines = ['sizes = prepared["the sizes"]', *f.prologue(), *f.emitter.outer, "factors = {", *indent(cells, 1), "}"]
-    lines += [*given, "refuse_factors(given)", *after]
+    told = _told_apart(printer, f)
+    lines += [*(after if told else ()), *told, *given, "refuse_factors(given)", *after]
     for h in printer.handed:
         lines += [f'factors.update({sums_name(h)}(prepared, factors["{h.q}"]))'] if h.found else []
         lines += [] if h.whole else [f'del factors["{h.q}"]']
     lines.append("return factors")
     doc = '"""Factors of q to sweep from: seeded divisions of discrete latents, plain members of families near 1."""'
     return ["def start(params, data, prepared, rng, given):", *indent([doc, *lines], 1)]
+
+
+def _told_apart(printer: Printer, f: Function) -> list[str]:
+    """Elements without data of their own are divided by what the data say of a Gaussian latent that lies on them.
+
+    A division at random leaves the states alike in a large sample, which is where EM stays.
+    """
+    seeds: list[str] = []
+    found: dict[str, None] = {}
+    for part in printer.plan.elimination.parts:
+        for b in part.blocks:
+            home = [i.dim for i in b.home]
+            single = b.states and len(b.latents) == 1 and home and not (b.chain or b.network or b.gates)
+            if not single or f"q:{b.name}" not in printer.plan.moments or rows_of_data(printer, f, b) != "[]":
+                continue
+            near = [(p, k) for p in printer.plan.elimination.parts if p is not part for k in _means(printer, p, home)]
+            found.update(dict.fromkeys(part_name(printer, p) for p, _ in near))
+            data = ", ".join(f'factors["{k}"]' for _, k in near)
+            seeds += [f'factors["q:{b.name}"] = seeded(factors["q:{b.name}"], 1, [{data}], rng)'] if near else []
+    sums = [f'factors.update({sums_name(h)}(prepared, factors["{h.q}"]))' for h in printer.handed if h.found and seeds]
+    return [*sums, *(f"factors.update({name}(params, prepared, factors))" for name in found), *seeds]
+
+
+def _means(printer: Printer, part: Part, home: list[str]) -> list[str]:
+    """The moments of a factor that are means of the elements of these plates."""
+    blocks = [b for b in part.blocks if not b.gates and not b.states]
+    kept = [(k, axes) for b in blocks for k, axes in moments_of(b, printer.plan.joint.model).items()]
+    plain = [(k, axes) for k, axes in kept if k.startswith("mean:") or (k.startswith("E:") and k.endswith(":id"))]
+    return [k for k, axes in plain if k in printer.plan.moments and [i.dim for i in axes[: len(home)]] == home]
 
 
 def _which(printer: Printer, latent: str) -> str:
