@@ -470,6 +470,7 @@ def test_a_start_tells_groups_apart_by_their_effects() -> None:
     rng, of = np.random.default_rng(5), np.repeat(np.arange(40), 4)
     effect = np.where(np.arange(40) < 15, -2.0, 2.0) + 0.4 * rng.normal(size=40)
     data = {"of": of, "y": effect[of] + 0.3 * rng.normal(size=160)}
+    model = emdsl.compile(text=text)
     for seed in range(3):
-        found = emdsl.compile(text=text).fitter(seed=seed, max_iter=20).fit(data)
+        found = model.fitter(seed=seed, max_iter=20).fit(data)
         assert np.sort(found.params_["m"]) == pytest.approx([-2, 2], abs=0.3)
