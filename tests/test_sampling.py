@@ -154,7 +154,7 @@ def test_joint_sums_to_one_and_draws_follow_it(name):
             values[k][i] = c
         probability[choice] = np.exp(log_joint(m, {**params, **data, **values}, full, lengths))
     assert sum(probability.values()) == pytest.approx(1, abs=1e-12)
-    n = 500
+    n = 300
     rng = np.random.default_rng(4)
     counts = dict.fromkeys(probability, 0)
     for _ in range(n):

@@ -70,7 +70,7 @@ def fisher(case: Structure, model: Any, params: Any, data: Any) -> None:
     posterior = weights(case, params, data)
 
     def q(at: Any) -> float:
-        return float(sum(w * case.log_joint(at, data, z) for w, z in posterior if w > 0))
+        return float(sum(w * case.log_joint(at, data, z) for w, z in posterior if w > 1e-13))
 
     def between(s: float) -> Any:
         return {n: np.asarray(v) + s * (np.asarray(step[n]) - np.asarray(v)) for n, v in params.items()}
