@@ -8,9 +8,19 @@ from itertools import product
 from typing import Any
 
 import numpy as np
-from scipy.special import logsumexp
+from scipy.special import gammaln, logsumexp
 
 Values = Mapping[str, Any]
+
+
+def normal(x: Any, mean: Any, sd: Any) -> Any:
+    """The log density, elementwise; scipy's own takes ten times as long, and is asked once a configuration."""
+    return -0.5 * ((x - mean) / sd) ** 2 - np.log(sd) - 0.5 * np.log(2 * np.pi)
+
+
+def poisson(k: Any, rate: Any) -> Any:
+    """The log probability of counts, elementwise."""
+    return k * np.log(rate) - rate - gammaln(k + 1.0)
 
 
 @dataclass(frozen=True)

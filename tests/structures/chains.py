@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 from scipy.special import gammaln, log_softmax
-from scipy.stats import norm, poisson
 from scipy.stats import t as student
 
-from structures import Structure
+from structures import Structure, normal, poisson
 
 LOG = np.log
 
@@ -39,7 +38,7 @@ def _poisson(rng):
 def _poisson_joint(p, d, z):
     z, x = z["z"], d["x"]
     out = LOG(p["first"][z[0]]) + sum(LOG(p["trans"][z[t - 1], z[t]]) for t in range(1, len(x)))
-    return out + sum(poisson.logpmf(x[t], p["rate"][z[t]]) for t in range(len(x)))
+    return out + sum(poisson(x[t], p["rate"][z[t]]) for t in range(len(x)))
 
 
 GAPS = """
@@ -70,7 +69,7 @@ def _gaps_joint(p, d, z):
     out = LOG(p["first"][z[0]]) + sum(LOG(p["trans"][z[t - 1], z[t]]) for t in range(1, len(z)))
     for t, (x, on) in enumerate(zip(d["self"], d["on"], strict=True)):
         if not np.isnan(x):
-            out += norm.logpdf(x, p["mean"][z[t]], p["sd"])
+            out += normal(x, p["mean"][z[t]], p["sd"])
         if not np.isnan(on):
             out += LOG(p["click"][z[t]] if on else 1 - p["click"][z[t]])
     return out
@@ -100,12 +99,12 @@ def _switching(rng):
 
 def _switching_joint(p, d, z):
     s, y = z["s"], d["y"]
-    out = LOG(0.5) + norm.logpdf(y[0], 0, 5)
+    out = LOG(0.5) + normal(y[0], 0, 5)
     for t in range(1, len(y)):
         up = p["stay"][1] if s[t - 1] else 1 - p["stay"][0]
         out += LOG(up if s[t] else 1 - up)
         mean = p["a"][s[t]] * y[t - 1] + p["b"][s[t]] * d["u"][t] + p["c"]
-        out += norm.logpdf(y[t], mean, p["sd"][s[t]])
+        out += normal(y[t], mean, p["sd"][s[t]])
     return out
 
 
@@ -133,7 +132,7 @@ def _lag_two_joint(p, d, z):
     z, x = z["z"], d["x"]
     out = LOG(p["first"][z[0]]) + (LOG(p["second"][z[0], z[1]]) if len(x) > 1 else 0)
     out += sum(LOG(p["trans"][z[t - 2], z[t - 1], z[t]]) for t in range(2, len(x)))
-    return out + norm.logpdf(x, p["mean"][z], 1).sum()
+    return out + normal(x, p["mean"][z], 1).sum()
 
 
 SKIP = """
@@ -158,8 +157,8 @@ def _skip(rng):
 def _skip_joint(p, d, z):
     z, x = z["z"], d["x"]
     out = LOG(p["first"][z[:2]]).sum() + sum(LOG(p["trans"][z[t - 2], z[t]]) for t in range(2, len(x)))
-    out += norm.logpdf(x[0], p["mean"][z[0]], 1)
-    return out + sum(norm.logpdf(x[t], p["mean"][z[t]] + p["shift"][z[t - 1]], 1) for t in range(1, len(x)))
+    out += normal(x[0], p["mean"][z[0]], 1)
+    return out + sum(normal(x[t], p["mean"][z[t]] + p["shift"][z[t - 1]], 1) for t in range(1, len(x)))
 
 
 COVARIATES = """
@@ -187,7 +186,7 @@ def _covariates_joint(p, d, z):
     out = LOG(p["first"][z[0]])
     for t in range(1, len(x)):
         out += log_softmax(p["base"][z[t - 1]] + d["w"][t] * p["slope"][z[t - 1]])[z[t]]
-    return out + norm.logpdf(x, p["mean"][z], 1).sum()
+    return out + normal(x, p["mean"][z], 1).sum()
 
 
 # ------------------------------------------------------------------ several latents
@@ -220,7 +219,7 @@ def _inside(rng):
 def _inside_joint(p, d, z):
     z, c, x = z["z"], z["c"], d["x"]
     out = LOG(p["first"][z[0]]) + sum(LOG(p["trans"][z[t - 1], z[t]]) for t in range(1, len(x)))
-    return out + LOG(p["part"][z, c]).sum() + norm.logpdf(x, p["mean"][z, c], SD[z, c]).sum()
+    return out + LOG(p["part"][z, c]).sum() + normal(x, p["mean"][z, c], SD[z, c]).sum()
 
 
 FACTORIAL = """
@@ -252,7 +251,7 @@ def _factorial_joint(p, d, z):
     a, b, x = z["a"], z["b"], d["x"]
     out = LOG(p["first_a"][a[0]]) + LOG(p["first_b"][b[0]])
     out += LOG(p["trans_a"][a[:-1], a[1:]]).sum() + LOG(p["trans_b"][b[:-1], b[1:]]).sum()
-    return out + norm.logpdf(x, p["high"][a] + p["low"][b], p["sd"]).sum()
+    return out + normal(x, p["high"][a] + p["low"][b], p["sd"]).sum()
 
 
 COUPLED = """
@@ -282,7 +281,7 @@ def _coupled_joint(p, d, z):
     for t in range(1, len(a)):
         go = p["go"][a[t - 1], b[t - 1]]
         out += LOG(go if a[t] else 1 - go) + LOG(p["turn"][a[t], b[t - 1], b[t]])
-    return out + norm.logpdf(d["x"], p["mean"][a], 1).sum() + poisson.logpmf(d["y"], p["rate"][b]).sum()
+    return out + normal(d["x"], p["mean"][a], 1).sum() + poisson(d["y"], p["rate"][b]).sum()
 
 
 # ------------------------------------------------------------------ many sequences
@@ -343,7 +342,7 @@ def _classes_joint(p, d, z):
         own, g = z["z"][at : at + len(x)], z["g"][s]
         at += len(x)
         out += LOG(p["first"][own[0]]) + LOG(p["trans"][g, own[:-1], own[1:]]).sum()
-        out += norm.logpdf(x, p["mean"][g, own], 1).sum()
+        out += normal(x, p["mean"][g, own], 1).sum()
     return out
 
 
@@ -369,7 +368,7 @@ def _panel(rng):
 def _panel_joint(p, d, z):
     z, x = z["z"], d["x"]
     out = LOG(p["first"][z[:, 0]]).sum() + LOG(p["trans"][z[:, :-1], z[:, 1:]]).sum()
-    return out + poisson.logpmf(x, d["exposure"][:, None] * p["rate"][z]).sum()
+    return out + poisson(x, d["exposure"][:, None] * p["rate"][z]).sum()
 
 
 # ------------------------------------------------------------------ conjugate latents inside

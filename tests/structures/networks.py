@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.stats import norm, poisson
 
-from structures import Structure
+from structures import Structure, normal, poisson
 from structures.chains import LOG, _simplex
 
 TREE = """
@@ -29,7 +28,7 @@ def _tree(rng):
 def _tree_joint(p, d, z):
     z = z["z"]
     out = LOG(p["root"][z[0]]) + sum(LOG(p["trans"][z[d["parent"][i]], z[i]]) for i in range(1, len(z)))
-    return out + norm.logpdf(d["x"], p["mean"][z], 1).sum()
+    return out + normal(d["x"], p["mean"][z], 1).sum()
 
 
 FOREST = """
@@ -56,7 +55,7 @@ def _forest_joint(p, d, z):
     z = z["z"]
     out = sum(LOG(p["trans"][z[m], z[i]] if u else p["first"][z[i]])
               for i, (u, m) in enumerate(zip(d["up"], d["mother"], strict=True)))  # fmt: skip
-    return out + poisson.logpmf(d["x"], p["rate"][z]).sum()
+    return out + poisson(d["x"], p["rate"][z]).sum()
 
 
 GRID = """
@@ -83,7 +82,7 @@ def _grid_joint(p, d, z):
         for j in range(3):
             on = p["edge"] if i == 0 or j == 0 else p["across"][s[i - 1, j], s[i, j - 1]]
             out += LOG(on if s[i, j] else 1 - on)
-    return out + norm.logpdf(d["y"], p["mean"][s], p["sd"]).sum()
+    return out + normal(d["y"], p["mean"][s], p["sd"]).sum()
 
 
 LINKS = """
@@ -137,7 +136,7 @@ def _pinned_joint(p, d, z):
     for i, x in enumerate(d["x"]):
         on = p["go"][z[d["parent"][i]]] if i else p["root"]
         out += LOG(on if z[i] else 1 - on)
-        out += norm.logpdf(x, p["mean"], 1) if z[i] else LOG(p["rate"]) - p["rate"] * x
+        out += normal(x, p["mean"], 1) if z[i] else LOG(p["rate"]) - p["rate"] * x
     return out
 
 
