@@ -236,7 +236,7 @@ def test_the_derivation_tells_what_becomes_of_gaps() -> None:
     for text in (plain, whole):
         assert "E[x[missing] | x[seen]] = J[missing, missing]⁻¹ (h[missing] - J[missing, seen] x[seen])" in text
         assert "cov(x[missing] | x[seen]) = J[missing, missing]⁻¹" in text
-    assert "S_cov_x[d, d'] = Σ_n cov(x[n, d], x[n, d'])" in whole
+    assert "S_cov_x = Σ_n cov(x[n], x[n])" in whole
 
 
 REFUSED = {

@@ -155,19 +155,22 @@ def posteriors(joint: LogJoint, weighted: str | None) -> tuple[LogJoint, Elimina
         return joint, factorised(joint, weighted, wanted), ""
     if clouds:
         return *by_quadrature(joint, clouds, weighted), ""
+    asked, tied = any(line.method == "exact" for line in joint.model.infer), True
     try:
-        return joint, _enumerable(eliminate(joint, weighted), joint.model), ""
+        found = eliminate(joint, weighted)
+        tied = False
+        return joint, _enumerable(found, joint.model), ""
     except ModelError as refusal:
-        asked, refused = any(line.method == "exact" for line in joint.model.infer), refusal.problems[0].message
-        one_by_one = by_configurations(joint, weighted)
+        refused = refusal.problems[0].message
+        one_by_one = by_configurations(joint, weighted) if tied else None  # they are no fewer than states together
         if one_by_one is not None and (asked or by_group(one_by_one[0])):
             return *one_by_one, refused
         if asked or _exact_without_gaps(joint, weighted):
             raise
         counted = counting(joint)
-        found = largest_factors(counted, weighted)
-        if found is not None and not any(_too_many(b) for b in found.blocks):
-            return counted, found, refused
+        factors = largest_factors(counted, weighted)
+        if factors is not None and not any(_too_many(b) for b in factors.blocks):
+            return counted, factors, refused
         at_points = where_possible(joint, weighted)
         if at_points is None:
             raise
