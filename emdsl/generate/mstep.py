@@ -192,9 +192,8 @@ def _log_weight(f: Function, rule: Closed) -> str:
 
 def _floor(f: Function, name: str) -> str:
     """Below this a positive root is rounding: a scale of centred data, else nothing."""
-    if f.plan.scale_power.get(name):
-        return f'1e-14 * prepared["the spread"] ** {f.plan.scale_power[name]}'
-    return "0.0"
+    power = f.plan.scale_power.get(name)  # a variance is rounding below 1e-14 of the data's, a deviation below 1e-7
+    return "0.0" if not power else f'{"1e-7" if power == 1 else "1e-14"} * prepared["the spread"] ** {power}'
 
 
 def _function_of(
