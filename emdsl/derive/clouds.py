@@ -31,8 +31,13 @@ def with_clouds(joint: LogJoint, clouds: Sequence[Cloud]) -> LogJoint:
     by_name = {c.name: c for c in clouds}
     factors = tuple(_at_points(f, owners, by_name, joint) for f in joint.factors)
     volumes = tuple(_volume(c, by_name, joint) for c in clouds)
+
+    def placed(some: tuple[Factor, ...]) -> tuple[Factor, ...]:
+        return tuple(_at_points(f, owners, by_name, joint) for f in some)
+
+    told = {n: replace(t, mean=placed(t.mean), second=placed(t.second)) for n, t in joint.told.items()}
     return replace(
-        joint, factors=(*factors, *volumes), levels=levels,
+        joint, factors=(*factors, *volumes), levels=levels, told=told,
         discrete=joint.discrete | {c.name for c in clouds}, clouds=tuple(clouds),
     )  # fmt: skip
 

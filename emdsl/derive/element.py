@@ -11,6 +11,7 @@ from emdsl.derive import expr as x
 from emdsl.derive.expr import DataIx, El, Expr, Idx, Ix
 from emdsl.derive.functions import call
 from emdsl.derive.scope import Closure, Scope, operand, size_number
+from emdsl.derive.spikes import reading, with_spikes
 from emdsl.errors import ModelError, Problem
 from emdsl.language import model as m
 
@@ -36,6 +37,8 @@ class Tensors:
             v.name for v in model.variables
             if v.kind == "latent" and v.name not in self.deterministic and self._enumerable(v)
         )  # fmt: skip
+
+        self.spikes = with_spikes(model, self.discrete)
 
     def begin(self) -> None:
         """Start another factor: it has gates of its own."""
@@ -234,7 +237,18 @@ class Tensors:
             loops = {p.index: i for p, i in zip(v.plates, idx, strict=False)}
             body = v.distribution.args[0][1]
             return self.element(body, idx[len(v.plates) :], Scope(loops))
-        return self.leaf(v, idx)
+        return self.read(v, idx)
+
+    def read(self, v: m.Variable, idx: tuple[Idx, ...]) -> Expr:
+        """What an expression sees of a variable: in a branch where it is a point, the point."""
+        if v.name not in self.spikes:
+            return self.leaf(v, idx)
+        assert v.distribution is not None
+        plates = len(v.plates)
+        scope = Scope({p.index: i for p, i in zip(v.plates, idx, strict=False)})
+        return reading(
+            v.distribution, lambda: self.leaf(v, idx), lambda e: self.element(e, operand(e, idx[plates:]), scope)
+        )
 
     def _stack(self, e: m.Stack, idx: tuple[Idx, ...], scope: Scope) -> Expr:
         if isinstance(idx[0], int):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from emdsl.derive import expr as x
 from emdsl.derive.expr import Expr, Idx, Ix
@@ -71,6 +71,17 @@ class Configurations:
 
 
 @dataclass(frozen=True)
+class Told:
+    """What is told of a latent with points in branches: E[b] over `plates` and `row`, E[b b'] over `column`, too."""
+
+    plates: tuple[Ix, ...]
+    row: tuple[Ix, ...]
+    column: tuple[Ix, ...]
+    mean: tuple[Factor, ...]
+    second: tuple[Factor, ...]
+
+
+@dataclass(frozen=True)
 class LogJoint:
     """The factors, and what the algebra may know of the variables."""
 
@@ -84,6 +95,7 @@ class LogJoint:
     clouds: tuple[Cloud, ...] = ()  # continuous latents that stand at weighted points
     counted: frozenset[str] = frozenset()  # rows of ragged plates of which equal ones are one that counts
     configurations: Configurations | None = None  # discrete latents of which every configuration is a state
+    told: Mapping[str, Told] = field(default_factory=dict)  # latents with a point mass in a branch
 
     @property
     def in_clouds(self) -> frozenset[str]:

@@ -13,8 +13,9 @@ from dataclasses import replace
 from emdsl.derive import expr as x
 from emdsl.derive.element import Tensors
 from emdsl.derive.expr import DataIx, El, Expr, Idx, Ix
-from emdsl.derive.factors import Factor, LogJoint
+from emdsl.derive.factors import Factor, LogJoint, Told
 from emdsl.derive.scope import Closure, Scope
+from emdsl.derive.spikes import is_point_mass, leaves, of_its_own
 from emdsl.derive.truncation import limits, log_mass, narrower, refusal
 from emdsl.errors import ModelError, Problem
 from emdsl.families.tails import tails
@@ -49,22 +50,43 @@ def expand(model: m.ModelText) -> LogJoint:
     if problems:
         raise ModelError(problems, model.source)
     levels = {n: tensors.levels(model.variable(n)) for n in sorted(tensors.discrete)}
-    return LogJoint(model, tuple(factors), dict(tensors.tables), levels, tensors.discrete, tensors.deterministic)
+    told = {n: told_of(model.variable(n), tensors) for n in sorted(tensors.spikes)}
+    return LogJoint(
+        model, tuple(factors), dict(tensors.tables), levels, tensors.discrete, tensors.deterministic, told=told
+    )
+
+
+def told_of(v: m.Variable, tensors: Tensors) -> Told:
+    """The first and second moments of a latent with points, branch by branch."""
+    scope, plates, masks = tensors.enter(v.plates)
+    home = tuple(scope.loops[p.index] for p in v.plates)
+    row, column = (tuple(x.fresh(str(d)) for d in v.domain.dims) for _ in range(2))
+
+    def lifted(*own: tuple[Ix, ...]) -> tuple[Factor, ...]:
+        tensors.begin()
+        value = x.mul(*(tensors.read(v, home + i) for i in own))
+        base = Factor("", "told", (), masks, value, plates, v.span)  # its own axes stay: what is told has them
+        return tuple(_lift(_with_gates(base, tensors)))
+
+    return Told(plates, row, column, lifted(row), lifted(row, column if v.domain.dims else row))
 
 
 def _variable_factors(v: m.Variable, tensors: Tensors) -> list[Factor]:
     scope, plates, masks = tensors.enter(v.plates)
-    whole = any(len(c.event) > len(v.domain.dims) for _, c in _leaves(v.distribution, ())) if v.distribution else False
+    whole = any(len(c.event) > len(v.domain.dims) for _, c in leaves(v.distribution)) if v.distribution else False
     array = () if whole else tuple(x.fresh(str(d)) for d in v.array)  # else the calls' events hold the array axes
     home: tuple[Idx, ...] = tuple(scope.loops[p.index] for p in v.plates) + array
     out: list[Factor] = []
     assert v.distribution is not None
     atoms = _atoms(v) if v.domain.kind in ("real", "positive", "unit") else ()
-    for conds, call in _leaves(v.distribution, ()):
+    for conds, call in leaves(v.distribution):
         tensors.begin()
         event = tuple(x.fresh(str(d)) for d in call.event[: len(call.event) - len(call.family.x.domain.dims)])
         conditions = tuple(tensors.condition(c, positive, scope) for c, positive in conds)
-        body = tensors.density(v, home, event, call, scope)
+        if v.name in tensors.spikes and is_point_mass(call.family):
+            body = of_its_own(v, tensors.variate(v, home, event))
+        else:
+            body = tensors.density(v, home, event, call, scope)
         body = x.add(
             body, *_support(v, home, event, call, atoms, tensors, scope), *_levels_reached(v, home, tensors, scope)
         )
@@ -173,31 +195,15 @@ def _levels_reached(v: m.Variable, home: tuple[Idx, ...], tensors: Tensors, scop
     return []
 
 
-def _leaves(
-    d: m.Dist, conds: tuple[tuple[m.Expr, bool], ...]
-) -> Iterator[tuple[tuple[tuple[m.Expr, bool], ...], m.FamilyCall]]:
-    if isinstance(d, m.FamilyCall):
-        yield conds, d
-    else:
-        yield from _leaves(d.then, (*conds, (d.cond, True)))
-        yield from _leaves(d.other, (*conds, (d.cond, False)))
-
-
 def calls(v: m.Variable) -> tuple[m.FamilyCall, ...]:
     """The families that a variable may come from."""
-    return () if v.distribution is None else tuple(c for _, c in _leaves(v.distribution, ()))
+    return () if v.distribution is None else tuple(c for _, c in leaves(v.distribution))
 
 
 def _atoms(v: m.Variable) -> tuple[m.Expr, ...]:
     """Values at which a point mass stands beside densities: there the densities do not count."""
     masses = [c for c in calls(v) if is_point_mass(c.family)]
     return tuple(c.args[0][1] for c in masses) if 0 < len(masses) < len(calls(v)) else ()
-
-
-def is_point_mass(family: m.Family) -> bool:
-    """A family whose log density is `log(x == value)`."""
-    d = family.signatures[0].log_density
-    return isinstance(d, m.Call) and d.fn == "log" and isinstance(d.args[0], m.Call) and d.args[0].fn == "eq"
 
 
 def _support(

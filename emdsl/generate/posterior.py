@@ -7,10 +7,12 @@ from collections.abc import Mapping
 from emdsl.derive import expr as x
 from emdsl.derive.averages import expectation
 from emdsl.derive.block import Block
+from emdsl.derive.blocks import classes
 from emdsl.derive.expr import El, Expr, Ix
+from emdsl.derive.factors import Factor, Told
 from emdsl.derive.plates import home_of
 from emdsl.derive.records import WHOLE
-from emdsl.derive.terms import Term
+from emdsl.derive.terms import Term, terms
 from emdsl.generate.arrays import Array
 from emdsl.generate.clouds import cloud_fields
 from emdsl.generate.configurations import configured_fields
@@ -40,7 +42,9 @@ def posterior_lines(printer: Printer) -> list[str]:
         for latent in block.latents:
             if latent in clouds:
                 with f.printing(printer.numbers.posterior[block.name]):
-                    entries += cloud_fields(f, block, clouds[latent])
+                    told = {n: t for n, t in printer.plan.joint.told.items() if n in clouds[latent].latents}
+                    entries += [e for e in cloud_fields(f, block, clouds[latent]) if e[0] not in told]
+                    entries += [(n, field, value) for n, t in told.items() for field, value in _told(f, t)]
                 continue
             with f.printing(printer.numbers.posterior[block.name]):
                 entries += [(latent, field, value) for field, value in _fields(f, block, latent)]
@@ -74,8 +78,30 @@ def posterior_lines(printer: Printer) -> list[str]:
     return [f"def {name}(params, data, prepared):", *("    " + line for line in (doc, *lines))]
 
 
+def _told(f: Function, told: Told) -> list[tuple[str, Array]]:
+    """The mean and the second moment of a latent that is a point in some branches."""
+    kinds, em = classes(f.plan.joint), f.emitter
+
+    def mean(factors: tuple[Factor, ...], axes: tuple[Ix, ...]) -> Array:
+        parts = []
+        for t in (t for factor in factors for t in terms(factor, lambda n: kinds.get(n, "D"))):
+            found = expectation(t, f.plan.elimination, f.plan.joint)
+            assert not isinstance(found, str), found
+            for one in found:
+                carried = tuple(i for i in axes if any(i in em.value(e).axes for e in one.factors))
+                parts.append(em.contract([x.Num(one.coef), *one.factors], carried))
+        return em.broadcast(em.sum(parts), axes)
+
+    first = (*told.row, *told.plates)
+    if not told.row:
+        return [("id", mean(told.mean, first)), ("square", mean(told.second, first))]
+    return [("id", mean(told.mean, first)), ("outer", mean(told.second, (*told.row, *told.column, *told.plates)))]
+
+
 def _fields(f: Function, block: Block, latent: str) -> list[tuple[str, Array]]:
     em = f.emitter
+    if latent in f.plan.joint.told:
+        return _told(f, f.plan.joint.told[latent])
     if block.network:
         home = home_of(f.plan.joint.model.variable(latent))
         state = block.states[block.latents.index(latent)]

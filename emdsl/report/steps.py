@@ -63,6 +63,11 @@ def _joint(plan: Plan, t: Typeset) -> Step:
     if lefts != [whole_]:
         body.append(Show(f.Relation("=", whole_, f.plus(*lefts))))
     body += [Show(f.Relation("=", left, right), about) for about, left, right in parts]
+    if plan.joint.told:
+        text = (
+            f"Where {names_of(*plan.joint.told)} is a point, the point is read; what is written of it there holds no "
+        )
+        body.append(Say(text + "parameter and integrates to 1."))
     if any("present:" in repr(factor.masks) for factor in plan.joint.factors):
         body.append(Say("A missing value leaves its term out, here and in all that follows."))
     return Step("The log joint density", tuple(body), {"kind": "joint", "variables": random})

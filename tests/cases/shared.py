@@ -170,6 +170,10 @@ def _spike_value(p, d):
     return mix([1 - p["odd"], p["odd"]], np.stack([mvn(d["x"], 0.0, c) for c in (flat, cov)], -1))
 
 
+SPIKE_BRANCH = SPIKE.replace("Normal(0, t)", "Normal(0, t) if z[g] else Delta(0)").replace(
+    "b[g] if z[g] == 1 else 0", "b[g]"
+)
+
 TWO_LEVELS = """
     model TwoInstruments
     param m : real
@@ -242,6 +246,7 @@ CASES = [
     ),
     Case("kinds of authors", KINDS, _kinds, _kinds_value, options={"n_init": 2}),
     Case("some groups differ", SPIKE, _spike, _spike_value),
+    Case("an effect or none", SPIKE_BRANCH, _spike, _spike_value, plan={"b": "exact:hybrid", "z": "exact:hybrid"}),
     Case("two instruments", TWO_LEVELS, _two_levels, _two_levels_value, options={"max_iter": 20_000}),
     Case(
         "precisions around one mean",

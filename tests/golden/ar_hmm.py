@@ -348,7 +348,7 @@ def m_step(statistics, params, prepared, policy="raise"):
     t_3 = 1 / S_z_n_y
     part_7 = (((-0.5) * S_z_y_y) + part + part_2 + ((-0.5) * part_3) + ((-0.5) * part_6) - part_5) * t_3
     t_4 = np.sqrt(-part_7)
-    sd = positive(np.sqrt(2) * t_4, "sd", sd, policy, 1e-14 * prepared["the spread"] ** 1, -S_z_n_y)
+    sd = positive(np.sqrt(2) * t_4, "sd", sd, policy, 1e-7 * prepared["the spread"] ** 1, -S_z_n_y)
     return {
         "first": first,
         "trans": trans,

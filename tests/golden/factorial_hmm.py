@@ -374,7 +374,7 @@ def m_step(statistics, params, prepared, policy="raise"):
     t = high ** 2
     t_2 = high @ S_a_n_x_3
     t_3 = low ** 2
-    sd = positive(np.sqrt(2) * np.sqrt(-(((-0.5) * S_a_x_x) + (high @ S_a_x) + (low @ S_a_x_2) + ((-0.5) * (t @ S_a_n_x_2)) + ((-0.5) * (t_3 @ S_a_n_x_4)) - (low @ t_2)) / S_a_n_x), "sd", sd, policy, 1e-14 * prepared["the spread"] ** 1, -S_a_n_x)
+    sd = positive(np.sqrt(2) * np.sqrt(-(((-0.5) * S_a_x_x) + (high @ S_a_x) + (low @ S_a_x_2) + ((-0.5) * (t @ S_a_n_x_2)) + ((-0.5) * (t_3 @ S_a_n_x_4)) - (low @ t_2)) / S_a_n_x), "sd", sd, policy, 1e-7 * prepared["the spread"] ** 1, -S_a_n_x)
     return {
         "first_a": first_a,
         "first_b": first_b,

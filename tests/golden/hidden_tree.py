@@ -286,7 +286,7 @@ def m_step(statistics, params, prepared, policy="raise"):
     t_2 = 1 / S_z_n_x
     part_3 = (((-0.5) * S_z_x_x) + part + ((-0.5) * part_2)) * t_2
     t_3 = np.sqrt(-part_3)
-    sd = positive(np.sqrt(2) * t_3, "sd", sd, policy, 1e-14 * prepared["the spread"] ** 1, -S_z_n_x)
+    sd = positive(np.sqrt(2) * t_3, "sd", sd, policy, 1e-7 * prepared["the spread"] ** 1, -S_z_n_x)
     return {
         "root": root,
         "trans": trans,

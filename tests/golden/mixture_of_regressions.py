@@ -332,7 +332,7 @@ def m_step(statistics, params, prepared, policy="raise"):
     t_4 = 1 / S_z_n_y
     part_30 = (((-0.5) * S_z_y_y) + part_18 + part_19 + part_20 + ((-0.5) * part_21) + ((-0.5) * part_26) + ((-0.5) * part_29) - part_23 - part_25 - part_28) * t_4
     t_5 = np.sqrt(-part_30)
-    sd = positive(np.sqrt(2) * t_5, "sd", sd, policy, 1e-14 * prepared["the spread"] ** 1, -S_z_n_y)
+    sd = positive(np.sqrt(2) * t_5, "sd", sd, policy, 1e-7 * prepared["the spread"] ** 1, -S_z_n_y)
     part_31 = ((np.arange(3) == 0) + 0.0)[:, None] * (((reference_x ** 2) * coef[:, 2]) - reference_x * coef[:, 1])  # (11)
     part_32 = ((np.arange(3) == 1) + 0.0)[:, None] * coef[:, 2]  # (11)
     return {

@@ -14,6 +14,7 @@ import numpy as np
 from emdsl.families.density import WHOLE, limits
 from emdsl.families.evaluate import rows_of
 from emdsl.families.scope import Array, Scope, length
+from emdsl.fit.branches import has_atom, is_density, leaves
 from emdsl.fit.interpret import chunks, element, log_prob, model_scope, plate_rows, read_names
 from emdsl.fit.sampling import variable_reads
 from emdsl.fit.verify.setting import Drawn
@@ -102,6 +103,8 @@ def cells_of(world: World) -> list[Cell]:
 def _cells(v: Variable, world: World) -> list[Cell]:
     if v.domain.kind not in ("real", "positive", "unit", *WHOLE):
         raise Unchecked(f"{v.name} lies on {v.domain.kind}, which no grid of numbers covers")
+    if v.distribution is not None and has_atom(v.distribution) and any(map(is_density, leaves(v.distribution))):
+        raise Unchecked(f"{v.name} is a point in some branches, which no grid of numbers hits")
     array = world.latents[v.name]
     numbered = np.arange(array.size).reshape(array.shape)
     gone = world.missing[v.name].reshape(-1) if v.name in world.missing else None

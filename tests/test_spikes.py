@@ -1,0 +1,51 @@
+"""Continuous latents with a point mass in a branch, against Gaussians and points written out."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.stats import multivariate_normal
+
+import emdsl
+
+pytestmark = pytest.mark.filterwarnings("ignore::emdsl.runtime.faults.ConvergenceWarning")
+
+SPIKES = """
+model Spikes
+param S : spd[2]
+param c : real
+param w : simplex[3]
+for n in N:
+    latent z[n] ~ Categorical(w)
+    latent x[n] ~ Delta(zeros(2)) if z[n] == 0 else (MvNormal(zeros(2), S) if z[n] == 1 else Delta([c, 0]))
+    observed y[n] ~ MvNormal(x[n], eye(2))
+    observed u[n] ~ Normal(2 * x[n, 0], 1)
+"""
+
+
+def test_a_latent_that_is_a_point_in_some_branches() -> None:
+    """Moments of a mixture of points and a Gaussian: was left to Monte Carlo, which ended in a KeyError."""
+    rng = np.random.default_rng(0)
+    data = {"y": rng.normal(size=(7, 2)) * [2, 1], "u": rng.normal(size=7)}
+    params = {"S": np.array([[2.0, 0.5], [0.5, 1.0]]), "c": np.array(1.5), "w": np.array([0.3, 0.5, 0.2])}
+    fit = emdsl.compile(text=SPIKES).fitter(init=params, max_iter=0).fit(data)
+    seen, A = np.column_stack([data["y"], data["u"]]), np.array([[1, 0], [0, 1], [2, 0]])
+    point = np.array([1.5, 0.0])
+    spread = np.eye(3) + A @ params["S"] @ A.T
+    parts = (np.zeros(3), np.eye(3)), (np.zeros(3), spread), (A @ point, np.eye(3))
+    joint = np.log(params["w"]) + np.stack([multivariate_normal.logpdf(seen, m, C) for m, C in parts], -1)
+    total = np.logaddexp.reduce(joint, axis=1)
+    q = np.exp(joint - total[:, None])
+    cov = np.linalg.inv(np.linalg.inv(params["S"]) + A.T @ A)
+    own = seen @ A @ cov
+    mean = q[:, 1:2] * own + q[:, 2:] * point
+    second = q[:, 1, None, None] * (cov + own[:, :, None] * own[:, None]) + q[:, 2, None, None] * np.outer(point, point)
+    assert fit.log_likelihood_ == pytest.approx(total.sum())
+    np.testing.assert_allclose(fit.posterior_["x"]["mean"], mean, atol=1e-12)
+    np.testing.assert_allclose(fit.posterior_["x"]["cov"], second - mean[:, :, None] * mean[:, None], atol=1e-12)
+
+
+def test_the_certificate_says_that_it_has_no_oracle() -> None:
+    found = emdsl.compile(text=SPIKES).verify()
+    assert "no grid of numbers hits" in str(found)
+    assert not [c for c in found.checks if c.status == "failed"]
