@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 from cases import incomplete, seen
 from gallery import MODELS, compiled, fit
+from scipy.special import logsumexp
+from scipy.stats import multivariate_t
 from test_unusual import climbs_to_the_top, one_step
 
 import emdsl
@@ -260,6 +262,37 @@ def test_what_cannot_be_integrated_out_is_refused_in_its_place(reason: str) -> N
     with pytest.raises(DataError, match=rf"D001: x: .*row 1.*{reason}|x: .*row 1.*{line}.*{reason}") as caught:
         emdsl.compile(text=text).fitter().fit(data)
     assert line in str(caught.value)
+
+
+def test_a_multivariate_t_is_gaussian_given_its_scale() -> None:
+    """Classes of t's with gaps, against scipy's density of the cells that were seen; lengths have others' names."""
+    text = """
+        model Heavy
+        size D = 2
+        size P = 3
+        param p : simplex[D]
+        param m[D] : real[P]
+        param S[D] : spd[P]
+        param nu[D] : positive
+        for n in N:
+            latent z[n] ~ Categorical(p)
+            observed y[n] : real[P] ~ MvStudentT(nu[z[n]], m[z[n]], S[z[n]])
+    """
+    rng = np.random.default_rng(2)
+    y, root = incomplete.gaps(rng, rng.normal(size=(12, 3))), rng.normal(size=(2, 3, 3))
+    init = {"p": np.array([0.3, 0.7]), "m": rng.normal(size=(2, 3)), "nu": np.array([3.0, 8.0]),
+            "S": root @ root.transpose(0, 2, 1) + np.eye(3)}  # fmt: skip
+    seen_cells = ~np.isnan(y)
+    logs = np.array([
+        [multivariate_t(init["m"][k][o], init["S"][k][np.ix_(o, o)], df=init["nu"][k]).logpdf(row[o]) if o.any() else 0
+         for row, o in zip(y, seen_cells, strict=True)] for k in range(2)
+    ])  # fmt: skip
+    wanted = logsumexp(logs + np.log(init["p"])[:, None], axis=0).sum()
+    model = emdsl.compile(text=text)
+    assert (~seen_cells).any()
+    assert model.fitter(max_iter=0).fit({"y": y}, init=init).log_likelihood_ == pytest.approx(wanted, rel=1e-12)
+    climbed = model.fitter(max_iter=5, tol=0, on_degenerate="keep").fit({"y": y}, init=init)
+    assert np.diff(climbed.history_).min() > 0
 
 
 # ------------------------------------------------------------------------------------------ under mean-field

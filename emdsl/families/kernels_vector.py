@@ -277,6 +277,14 @@ VECTOR: tuple[Record, ...] = (
             marginal=lambda keep, df, m, s: (df, *keep_mean_cov(keep, m, s)),
         ),
         (Form(("df", "mean", "scale_matrix")),),
+        mixture="""
+            model ScaleMixture
+            given df : positive
+            given mean : real[D]
+            given scale_matrix : spd[D]
+            latent scale ~ Gamma(df / 2, df / 2)
+            observed x : real[D] ~ MvNormal(mean, scale_matrix / scale)
+        """,
     ),
     Record(
         "Wishart",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cache
 from importlib import resources
+from inspect import cleandoc
 from types import MappingProxyType
 
 from emdsl.families.continuous import CONTINUOUS
@@ -12,7 +13,7 @@ from emdsl.families.kernels_discrete import DISCRETE
 from emdsl.families.kernels_vector import VECTOR
 from emdsl.families.posteriors import POSTERIORS
 from emdsl.families.records import Form, Record
-from emdsl.language.model import Family
+from emdsl.language.model import Family, FamilyCall
 
 RECORDS: Mapping[str, Record] = MappingProxyType({r.name: r for r in (*DISCRETE, *CONTINUOUS, *VECTOR, *POSTERIORS)})
 
@@ -41,3 +42,17 @@ def form(family: Family, signature: int) -> Form | None:
         return None
     names = tuple(a.name for a in family.signatures[signature].arguments)
     return found.forms[signature] if found.forms[signature].arguments == names else None
+
+
+@cache
+def mixture(family: Family) -> tuple[FamilyCall, FamilyCall] | None:
+    """(the latent scale's distribution, the variate's given it) in the family's arguments; None where none is known."""
+    from emdsl.language import parse_model
+
+    found = record(family)
+    if found is None or not found.mixture:
+        return None
+    model = parse_model(cleandoc(found.mixture), "mixture.em", PRELUDE())
+    scale, own = (model.variable(n).distribution for n in ("scale", "x"))
+    assert isinstance(scale, FamilyCall) and isinstance(own, FamilyCall)
+    return scale, own

@@ -107,9 +107,12 @@ class Model:
         Its module fits data with gaps where emdsl is not installed. Raises ModelError where they cannot be integrated
         out, with the density that stands in the way.
         """
+        from emdsl.fit.gaps import seen_through_points, through_scales
+
         discrete = tuple(n for n in names if self.resolved.variable(n).domain.kind in ("bool", "category"))
         gaps = tuple(n for n in names if n not in discrete)
-        made = Model(seen_through_points(self.resolved, discrete), self.text, self.infer, self.fixed, gaps)
+        resolved = through_scales(seen_through_points(self.resolved, discrete), gaps)
+        made = Model(resolved, self.text, self.infer, self.fixed, gaps)
         if made.refusal is not None:
             raise made.refusal
         return made
@@ -314,27 +317,6 @@ def hold(resolved: m.ModelText, names: tuple[str, ...]) -> m.ModelText:
         for v in resolved.variables
     )
     return replace(resolved, variables=variables)
-
-
-def seen(name: str) -> str:
-    """The name of the data of a variable that is a latent where they are missing; no user's name has a blank."""
-    return f"{name} seen"
-
-
-def seen_through_points(resolved: m.ModelText, names: tuple[str, ...]) -> m.ModelText:
-    """`observed z` becomes `latent z` with `observed (z seen) ~ Delta(z)`; missing ones leave that factor out."""
-    from emdsl.families import PRELUDE
-
-    variables: list[m.Variable] = []
-    for v in resolved.variables:
-        if v.name not in names:
-            variables.append(v)
-            continue
-        places = tuple(m.Loop(p.index, p.size) for p in v.plates)
-        element = m.Index(m.Var(v.name, v.shape), places, ()) if places else m.Var(v.name, ())
-        point = m.FamilyCall(PRELUDE()["Delta"], 0, (("value", element),), (), (), v.span)
-        variables += [replace(v, kind="latent"), replace(v, name=seen(v.name), distribution=point)]
-    return replace(resolved, variables=tuple(variables))
 
 
 def with_unseen_copy(resolved: m.ModelText, name: str) -> m.ModelText:
