@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from gallery import compiled
-from test_steady import SEEN, TURN, by_kind, chain, changed
+from test_steady import SEEN, TURN, by_kind, chain, changed, turned
 
 from emdsl.runtime import loops
 from emdsl.runtime.compiled import REPAID, Meter
@@ -69,6 +69,7 @@ def wild(m: int, w: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 CASES = {
     "slow": chain(500, 0.99 * TURN[:2, :2] / 0.9, np.diag([0.01, 0.01])),  # what settles here settles late
     "changed": changed(20, 21, 70, 220),
+    "turned": turned(),
     "two": chain(2, TURN, SEEN),
     "wild": wild(40, 3),
     "single": wild(40, 1),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from gallery import compiled
 
 from emdsl.runtime import steady
 from emdsl.runtime.fields import tridiagonal_moments
@@ -55,7 +56,14 @@ def changed(*where: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return diagonal, below, h
 
 
-@pytest.mark.parametrize("case", [chain(260, TURN, SEEN), changed(20, 21, 70, 220)], ids=["even", "changed"])
+def turned() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A chain that goes the other way from the middle on: only what ties a step to the next is changed."""
+    diagonal, below, h = chain(260, TURN, SEEN)
+    below[130:] *= -1
+    return diagonal, below, h
+
+
+@pytest.mark.parametrize("case", [turned(), changed(20, 21, 70, 220)], ids=["turned", "changed"])
 def test_against_the_inverse(case: tuple[np.ndarray, np.ndarray, np.ndarray], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(steady, "START", 0)  # however short the chain is
     monkeypatch.setattr(steady, "STEP", 0)
@@ -99,3 +107,32 @@ def test_recurrence(n: int) -> None:
     for t in range(n):
         x = TURN @ x + u[t]
         np.testing.assert_allclose(found[t], x, atol=1e-14)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # one iteration does not converge
+@pytest.mark.parametrize("gaps", [False, True], ids=["whole", "gaps"])
+def test_rows_of_one_kind_are_each_of_them(gaps: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Expected statistics with every row a kind of its own, from kinds of rows, and from these by the loop."""
+    model, rng = compiled("linear_dynamical_system"), np.random.default_rng(3)
+    x = rng.normal(size=(60, 3)).cumsum(0)
+    if gaps:
+        x[[4, 33, 34]], x[40:43, 1] = np.nan, np.nan
+    start = {"A": 0.5 * np.eye(2), "C": rng.normal(size=(3, 2)), "start": np.ones(2), "noise": np.array([0.5, 1, 2])}
+    module, found, used = model.load_module(), [], []
+    ask, settle = module.__dict__["repeats_of"], module.__dict__["steady_moments"]
+    shortest = {"SHORTEST": 2, "START": 0, "STEP": 0}
+    given = ({"REPEATING": 1e9}, {"REPEATING": 4, **shortest}, {"compiled": lambda kernel: kernel})
+    for changed_names in given:
+        for name, value in changed_names.items():
+            monkeypatch.setitem(module.__dict__, name, value)
+        if "compiled" in changed_names:
+            monkeypatch.setenv("EMDSL_NUMBA", "on")
+        used.append([])
+        monkeypatch.setitem(module.__dict__, "repeats_of", lambda *a: used[-1].append(ask(*a)) or used[-1][-1])
+        monkeypatch.setitem(module.__dict__, "steady_moments", lambda *a: used[-1].append(settle(*a)) or used[-1][-1])
+        once = module.__dict__[model.name](init=start, max_iter=1, tol=0).fit({"x": x})
+        found.append(once.e_step(start, {"x": x}) | once.params_ | {"cov": once.posterior_["h"]["cov"]})
+    assert [{type(u).__name__ for u in each} for each in used] == [{"NoneType"}, {"Repeats", "tuple"}, {"Repeats"}]
+    for name, value in found[0].items():
+        for other in found[1:]:
+            np.testing.assert_allclose(other[name], value, rtol=1e-11, atol=1e-11, err_msg=name)
