@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import gc
+import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -48,6 +50,19 @@ def by_turns(ours: Callable[[], Any], theirs: Callable[[], Any], rounds: int) ->
         mine.append(a)
         other.append(b)
     return median(mine), median(other), left, right
+
+
+@contextmanager
+def by_loops(wish: str) -> Iterator[None]:
+    """With loops that numba compiles (`on`, from the first iteration) or without (`off`)."""
+    before = os.environ.get("EMDSL_NUMBA")
+    os.environ["EMDSL_NUMBA"] = wish
+    try:
+        yield
+    finally:
+        del os.environ["EMDSL_NUMBA"]
+        if before is not None:
+            os.environ["EMDSL_NUMBA"] = before
 
 
 def agreement(ours: float, theirs: float) -> str:

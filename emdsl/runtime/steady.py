@@ -106,7 +106,7 @@ def _eliminated(
                 last = parts[-1]
                 left = d - last.after @ np.linalg.solve(last.left, last.after.T)
                 left = 0.5 * (left + left.T)
-            if limit is not None and t > a and (np.abs(left - limit[0]) <= size).all():
+            if limit is not None and t - a > limit[1] // 2 and (np.abs(left - limit[0]) <= size).all():
                 parts.append(Part(t, b, limit[0], after, limit[1]))
                 break
             if limit is not None and t - a > 2 * limit[1] + 20:
@@ -117,22 +117,41 @@ def _eliminated(
 
 def _covariances(parts: Sequence[Part], p: Array, g: Array, m: int) -> tuple[Blocks, Blocks]:
     """V_t = inv(L_t) + G_t V_t+1 G_t', and of each block with the one before it, C_t = - V_t+1 G_t'."""
-    here = p[-1]
-    v, c, at = [here], [here], np.zeros(m, np.int64)
+    v, at, count = [p[-1:]], np.zeros(m, np.int64), 1
+    after = [np.zeros_like(p[-1:])]  # V_t+1 and G_t of each
     for part, p_t, g_t in zip(parts[-2::-1], p[-2::-1], g[::-1], strict=True):
-        for t in range(part.stop - 1, part.start - 1, -1):
-            after, beside = here, -(here @ g_t.T)
-            here = p_t - g_t @ beside
-            here = 0.5 * (here + here.T)
-            at[t] = len(v)
-            v.append(here)
-            c.append(beside)
-            if part.stop - t > part.steps > 0:
-                size = np.sqrt(np.outer(here.diagonal(), here.diagonal()))
-                if (np.abs(here - after) <= SETTLED * size).all():
-                    at[part.start : t] = at[t]
-                    break
-    return Blocks(np.stack(v), at), Blocks(np.stack(c), at[:-1])
+        n = part.stop - part.start
+        if n > 1:
+            own = _settling(p_t, g_t, v[-1][-1], part)
+        else:
+            here = p_t + g_t @ v[-1][-1] @ g_t.T
+            own = (0.5 * (here + here.T))[None]
+        after.append(-(np.concatenate([v[-1][-1:], own[:-1]]) @ g_t.T))
+        v.append(own)
+        at[part.start : part.stop] = count + np.minimum(np.arange(n)[::-1], len(own) - 1)
+        count += len(own)
+    return Blocks(np.concatenate(v), at), Blocks(np.concatenate(after), at[:-1])
+
+
+def _settling(p: Array, g: Array, last: Array, part: Part) -> Array:
+    """V_1, V_2, ... of V_n = P + G V_n-1 G' from V_0 = `last`, until they are their limit: the limit and
+    G^n (V_0 - limit) G^n', whose powers are made by doubling."""
+    limit, a = p, g
+    for _ in range(40):
+        step = a @ limit @ a.T
+        limit, a = limit + step, a @ a
+        if not np.abs(step).max() > 1e-17 * np.abs(limit).max():
+            break
+    n, most = max(part.steps, 2), part.stop - part.start
+    size = SETTLED * np.sqrt(np.outer(limit.diagonal(), limit.diagonal()))
+    while True:
+        power = powers(g, min(n, most))[1:]
+        off = power @ (last - limit) @ power.swapaxes(1, 2)
+        if n >= most or (np.abs(off[-1]) <= size).all():
+            break
+        n *= 2
+    out = limit + off
+    return 0.5 * (out + out.swapaxes(1, 2))
 
 
 def _means(parts: Sequence[Part], p: Array, g: Array, h: Array) -> Array:
@@ -152,23 +171,33 @@ def _means(parts: Sequence[Part], p: Array, g: Array, h: Array) -> Array:
 def recurrence(a: Array, u: Array, start: Array) -> Array:
     """x_t = a x_t-1 + u_t, (n, w), with x_-1 = start: pieces of a few steps side by side, then their ends likewise."""
     n, w = u.shape
-    piece = max(4, min(16, 256 // w))
+    piece = max(4, min(12, 192 // w))
     if n <= piece:
         out = np.empty((n, w))
         for t in range(n):
             out[t] = start = a @ start + u[t]
         return out
-    powers = np.zeros((piece + 2, w, w))  # of a, transposed; the last stays 0
-    powers[0] = np.eye(w)
-    for k in range(piece):
-        powers[k + 1] = powers[k] @ a.T
-    later = np.arange(piece) - np.arange(piece)[:, None]
-    spread = powers[np.where(later < 0, piece + 1, later)].transpose(0, 2, 1, 3)  # of u in a piece, by step, to x in it
+    power = powers(a.T, piece)
+    spread = np.zeros((piece, w, piece, w))  # of u in a piece, by step, to x in it
+    for step in range(piece):
+        spread[step, :, step:] = power[: piece - step].transpose(1, 0, 2)
     count = -(-n // piece)
     padded = np.zeros((count * piece, w))
     padded[:n] = u
     own = padded.reshape(count, piece * w) @ spread.reshape(piece * w, piece * w)
-    ends = recurrence(powers[piece].T, own[:, -w:], start)
+    ends = recurrence(power[piece].T, own[:, -w:], start)
     before = np.concatenate([start[None], ends[:-1]])
-    own += before @ powers[1 : piece + 1].transpose(1, 0, 2).reshape(w, piece * w)
+    own += before @ power[1:].transpose(1, 0, 2).reshape(w, piece * w)
     return own.reshape(count * piece, w)[:n]
+
+
+def powers(a: Array, most: int) -> Array:
+    """a^0 to a^most, (most + 1, w, w): as many again at each step."""
+    out = np.empty((most + 1, *a.shape))
+    out[0], out[1:2] = np.eye(len(a)), a
+    k = 1
+    while k < most:
+        more = min(k, most - k)
+        np.matmul(out[1 : 1 + more], out[k], out=out[k + 1 : k + 1 + more])
+        k += more
+    return out
