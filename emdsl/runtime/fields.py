@@ -55,7 +55,10 @@ def gaussian_field(
         fit, h = _clamped(diagonal.values, below.values, h, x, held)
         free = free & ~held
     v, c, mean, log_det = block_moments(field, diagonal, below, h)
-    share = fit + 0.5 * (h * mean - log_det + free * math.log(2 * math.pi))
+    if parts is None:
+        log_z = np.sum(fit) + 0.5 * (np.vdot(h, mean) - log_det.sum() + free.sum() * math.log(2 * math.pi))
+    else:
+        share = fit + 0.5 * (h * mean - log_det + free * math.log(2 * math.pi))
     if x is not None:
         mean = mean + x
         v = Blocks.each(v.all().copy())
@@ -63,7 +66,7 @@ def gaussian_field(
     means = [mean[at].reshape(linear[k].shape) for k, at in enumerate(where)]
     covariances = Covariances(field.spots, field.shapes, [shape_of(p[4]) for p in pieces], v, c)
     if parts is None:
-        return means, covariances, float(share.sum())
+        return means, covariances, float(log_z)
     log_z = np.zeros(math.prod(parts.shape))
     for at, of in zip(where, parts.of, strict=True):
         log_z += np.bincount(np.ravel(of), share[at].sum(1), len(log_z))

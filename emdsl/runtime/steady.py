@@ -82,7 +82,7 @@ def fixed_point(d: Array, b: Array) -> tuple[Array, int] | None:
         w = len(d)
         down = a.T @ pa[:, :w]
         x, q, a = x - down, q - down - a @ pa[:, w:], a @ pa[:, :w]
-        if not np.abs(down).max() > 1e-17 * np.abs(x).max():
+        if not np.abs(down).max() > 1e-10 * np.abs(x).max():  # each is the square of the one before
             break
     for _ in range(3):
         x = d - b @ np.linalg.solve(x, b.T)
