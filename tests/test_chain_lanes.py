@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -80,6 +82,52 @@ def test_a_weight_is_the_sequence_so_many_times_in_lanes() -> None:
     np.testing.assert_allclose(found, twice.history_, rtol=1e-12)
     for name, value in twice.params_.items():
         np.testing.assert_allclose(params[name], value, rtol=1e-11)
+
+
+def every_path(node: Any, edge: Any, first: Any, starts: Any, lengths: Any) -> tuple[Any, ...]:
+    """A chain of lag two by all its paths: log-normalisers, q, pairs by row (a, m, c, rows), and at position 1."""
+    k, rows = node.shape
+    q, pairs = np.zeros((k, rows)), np.zeros((k, k, k, rows))
+    values, second = np.zeros(len(starts)), np.zeros((k, k, len(starts)))
+    table = np.broadcast_to(edge.reshape(k, k, k, -1), (k, k, k, rows))
+    for s, (a, n) in enumerate(zip(starts, lengths, strict=True)):
+        z = np.array(list(product(range(k), repeat=n)), int).reshape(k**n, n)
+        logs = sum((node[z[:, t], a + t] for t in range(n)), np.zeros(len(z)))
+        logs += first[0][z[:, 0], s] if n else 0.0
+        logs += first[1].reshape(k, k, k, -1)[0, z[:, 0], z[:, 1], s] if n > 1 else 0.0  # before the start stands 0
+        logs += sum((table[z[:, t - 2], z[:, t - 1], z[:, t], a + t] for t in range(2, n)), np.zeros(len(z)))
+        values[s] = np.logaddexp.reduce(logs)
+        for p, path in zip(np.exp(logs - values[s]), z, strict=True):
+            q[path, a + np.arange(n)] += p
+            if n > 1:
+                second[path[0], path[1], s] += p
+            pairs[path[:-2], path[1:-1], path[2:], a + np.arange(2, n)] += p
+    return values, q, pairs, second
+
+
+@pytest.mark.parametrize("by_row", [False, True])
+@pytest.mark.parametrize("spread", [1.0, 400.0])
+def test_lag_two_in_pieces_with_rows_of_no_sequence(spread: float, by_row: bool) -> None:
+    """Early rows, whole and cut sequences, out of order; with the larger spread in logs."""
+    rng, starts, lengths = np.random.default_rng(7), np.array([9, 1, 18, 8, 17]), np.array([7, 7, 3, 1, 0])
+    node, edge = rng.normal(0, spread, (2, 22)), rng.normal(size=(4, 2, 22) if by_row else (4, 2))
+    first = [rng.normal(size=(2, 5)), rng.normal(size=(4, 2, 5))]
+    values, q, pairs, second = every_path(node, edge, first, starts, lengths)
+    used = Lanes(starts, lengths, 7), Lanes(starts, lengths, 3)
+    log_z, parts = chain_posterior(node, edge, first, used)
+    close = partial(np.testing.assert_allclose, rtol=1e-9, atol=1e-12)
+    close(log_z, values)
+    close(parts.lanes.scatter(parts.q, 22), q)
+    close(parts.first[1].reshape(2, 2, 2, 5)[0], second)
+    before, after = (f.reshape(2, 2, -1) for f in parts.factors())
+    close(before[:, :, None] * parts.edge.reshape(2, 2, 2, -1) * after[None], pairs)
+    if not by_row:
+        weight = rng.random(5) + 0.5
+        share = sum(
+            w * np.isin(np.arange(22), a + np.arange(n)) for w, a, n in zip(weight, starts, lengths, strict=True)
+        )
+        close(parts.sums().reshape(2, 2, 2), pairs.sum(-1))
+        close(parts.sums(weight).reshape(2, 2, 2), (pairs * share).sum(-1))
 
 
 @pytest.mark.parametrize("lengths", [[4, 4, 4], [6, 2, 0, 5, 5], [300]])
