@@ -49,7 +49,7 @@ from emdsl.derive.nodes import (
 __all__ = [
     "COMPARISONS", "HALF", "ONE", "ZERO", "Add", "Choose", "DataIx", "Delta", "El", "Expr", "Fn", "Idx", "Ix",
     "LogDet", "MatInv", "Mul", "Num", "Pow", "Sel", "SizeN", "Sort", "Sum", "Val", "Where", "add", "alpha",
-    "as_index", "children", "count_parts", "delta", "factors_of", "fn", "free", "fresh", "mul", "neg", "num",
+    "as_index", "children", "count_parts", "delta", "extent", "factors_of", "fn", "free", "fresh", "mul", "neg", "num",
     "positive", "power", "rebuild", "refresh", "sel", "split_number", "substitute", "total", "value_of", "variables",
     "walk", "where",
 ]  # fmt: skip
@@ -245,8 +245,13 @@ def total(ix: Ix, body: Expr) -> Expr:
     outside = [f for f in factors_of(body) if ix not in free(f)]
     inside = [f for f in factors_of(body) if ix in free(f)]
     if not inside:
-        return mul(SizeN(ix.dim) if not ix.dim.isdigit() else num(int(ix.dim)), *outside)
+        return mul(extent(ix), *outside)
     return mul(*outside, Sum(ix, mul(*inside)))
+
+
+def extent(ix: Ix) -> Expr:
+    """How many values an index takes."""
+    return num(int(ix.dim)) if ix.dim.isdigit() else SizeN(ix.dim)
 
 
 def _delta_of(body: Expr, ix: Ix) -> Delta | None:

@@ -147,7 +147,7 @@ def scaled_messages(block: Block) -> list[Term]:
     half, there = x.HALF.value, block.exists
     rest = Term(1, gates, (El(f"A:{block.name}", axes), *there), ixs)
     if not is_matrix(block):
-        size = x.num(int(row.dim)) if row.dim.isdigit() else x.SizeN(row.dim)
+        size = x.extent(row)
         number, body = x.split_number(x.mul(size, x.fn("log", block.scale)))
         fit = El(f"fit:{block.name}", axes)
         logs = tuple(f for f in x.factors_of(body) if f != x.ONE)

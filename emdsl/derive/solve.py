@@ -152,7 +152,7 @@ def _held(names: Sequence[str], terms: Sequence[Term]) -> tuple[Term, ...]:
 def sized(t: Term) -> Term:
     """A term with the lengths of the indices that nothing carries, without what says which data are there."""
     carried = {i for e in t.factors for i in x.free(e)}
-    sizes = tuple(x.num(int(i.dim)) if i.dim.isdigit() else x.SizeN(i.dim) for i in t.ixs if i not in carried)
+    sizes = tuple(x.extent(i) for i in t.ixs if i not in carried)
     factors, _ = drop_presence((*t.factors, *sizes))
     return Term(t.coef, (), factors, tuple(i for i in t.ixs if i in carried))
 

@@ -166,7 +166,7 @@ def _only_indices(f: Expr, kinds: Mapping[str, str]) -> bool:
 def _multiplicity(t: Term) -> Term:
     """An index that nothing carries counts its length."""
     carried = {i for f in t.factors for i in x.free(f)}
-    extra = tuple(x.num(int(i.dim)) if i.dim.isdigit() else x.SizeN(i.dim) for i in t.ixs if i not in carried)
+    extra = tuple(x.extent(i) for i in t.ixs if i not in carried)
     if not extra:
         return t
     c, rest = x.split_number(x.mul(*extra))

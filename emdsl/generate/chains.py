@@ -11,15 +11,14 @@ from emdsl.derive.expr import El, Expr, Idx, Ix
 from emdsl.derive.terms import Term
 from emdsl.generate.arrays import Array, Leaf
 from emdsl.generate.context import Function, size_expression
+from emdsl.generate.once import contracted
 
 
 def add_up(f: Function, terms: Sequence[Term], axes: tuple[Ix, ...]) -> Array:
     """The sum of placed terms, over those of the axes that one of them carries."""
-    from emdsl.generate.estep import _contracted
-
     if not terms:
         return Array("0.0", ())
-    return f.emitter.sum([_contracted(f, t, axes) for t in terms])
+    return f.emitter.sum([contracted(f, t, axes) for t in terms])
 
 
 def tables(f: Function, block: Block, chain: Chain) -> tuple[Array, list[Array]]:

@@ -20,6 +20,7 @@ from emdsl.derive.terms import Term
 from emdsl.generate.arrays import Array, Leaf
 from emdsl.generate.context import Function
 from emdsl.generate.names import plain
+from emdsl.generate.once import contracted
 
 if TYPE_CHECKING:
     from emdsl.generate.printer import Printer
@@ -224,10 +225,8 @@ def _moments(
 
 def _summed(f: Function, terms: Sequence[Term], axes: tuple[Ix, ...]) -> Array:
     """Terms added up on exactly these axes."""
-    from emdsl.generate.estep import _contracted
-
     em = f.emitter
-    parts = [_contracted(f, t, axes) for t in terms]
+    parts = [contracted(f, t, axes) for t in terms]
     total = em.broadcast(em.sum(parts), axes) if parts else Array("0.0", ())
     if not parts:
         total = Array(f"np.zeros(({', '.join(em.length(i) for i in axes)},))", axes, True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -163,11 +164,14 @@ def function(plan: Plan, helpers: frozenset[str], chunk: str | None, rows: froze
 
 def size_expression(dim: str) -> str:
     """Code for a length: `sizes["K"]`, or a polynomial of these."""
-    import re
-
     if dim.endswith("]"):
         return f'sizes["{dim}"]'
     return re.sub(r"[^\W\d]\w*", lambda n: f'sizes["{n[0]}"]', dim)
+
+
+def size_factor(dim: str) -> str:
+    """Code for a length as a factor of a product."""
+    return dim if dim.isdigit() else f"({size_expression(dim)})"
 
 
 def _leaf(f: Function, name: str) -> Leaf:

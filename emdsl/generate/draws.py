@@ -11,14 +11,14 @@ from emdsl.derive.expr import Ix
 from emdsl.derive.gradient import gradient
 from emdsl.derive.plan import Plan
 from emdsl.derive.plates import home_of
-from emdsl.derive.statistics import drop_presence
 from emdsl.derive.terms import Term
-from emdsl.generate.arrays import Array, Leaf
-from emdsl.generate.context import Function, function, size_expression, stored_order
+from emdsl.generate.arrays import Leaf
+from emdsl.generate.context import Function, function, size_expression, size_factor, stored_order
 from emdsl.generate.drawing import drawing_lines
 from emdsl.generate.names import plain
 from emdsl.generate.networks import network_lines
 from emdsl.generate.numeric import bounds, forget
+from emdsl.generate.once import contracted
 from emdsl.generate.posterior import moved
 from emdsl.generate.printer import Printer, indent
 from emdsl.generate.spelling import numbered
@@ -95,7 +95,7 @@ def conditional_lines(printer: Printer, g: Drawn) -> list[str]:
     em.leaf = leaf
     unpack = [f'{codes[n]} = {values}["{n}"]' for n in g.latents]
     batch = em.order(g.batch)
-    total = em.sum([_contracted(f, t, batch) for t in g.terms])
+    total = em.sum([contracted(f, t, batch) for t in g.terms])
     density = [*em.lines, f"return {em.broadcast(total, batch).code}"]
     slopes, em.lines = [], []
     forget(f, ())
@@ -106,7 +106,7 @@ def conditional_lines(printer: Printer, g: Drawn) -> list[str]:
         axes = own_axes(v)
         kept = tuple(axes[p] for p in stored_order(v))
         parts = [
-            _contracted(f, Term(1, (), (c, *factors), (*axes, *summed)), kept)
+            contracted(f, Term(1, (), (c, *factors), (*axes, *summed)), kept)
             for c, factors, summed in gradient(g.whole, n, axes)
         ]
         slopes.append(f'"{n}": {em.broadcast(em.sum(parts), kept).code if parts else f"np.zeros_like({codes[n]})"},')
@@ -122,20 +122,10 @@ def conditional_lines(printer: Printer, g: Drawn) -> list[str]:
     ]
 
 
-def _contracted(f: Function, t: Term, out: tuple[Ix, ...]) -> Array:
-    """A term summed over all but `out`; axes that it does not carry are left out."""
-    factors, _ = drop_presence(t.factors)
-    carried = {i for e in factors for i in x.free(e)}
-    sizes = [
-        x.SizeN(i.dim) if not i.dim.isdigit() else x.num(int(i.dim)) for i in t.ixs if i not in carried and i not in out
-    ]
-    return f.emitter.contract([x.Num(t.coef), *sizes, *factors], tuple(i for i in out if i in carried))
-
-
 def _shape(printer: Printer, v: m.Variable) -> str:
     """Code of a latent's shape as it is stored."""
     dims = [i.dim for i in own_axes(v)]
-    lengths = [d if d.isdigit() else f"({size_expression(d)})" for d in (dims[p] for p in stored_order(v))]
+    lengths = [size_factor(dims[p]) for p in stored_order(v)]
     return f"({', '.join(lengths)}{',' if len(lengths) == 1 else ''})"
 
 
@@ -169,7 +159,7 @@ def _levels(printer: Printer, v: m.Variable) -> str:
     """Code of a discrete latent's number of states; None of any other."""
     assert printer.plan.draws is not None
     dim = {**printer.plan.joint.levels, **printer.plan.draws.levels}.get(v.name)
-    return "None" if dim is None else dim if dim.isdigit() else size_expression(dim)
+    return "None" if dim is None else size_expression(dim)
 
 
 def with_draws_lines(printer: Printer) -> list[str]:
@@ -195,7 +185,7 @@ def units_lines(printer: Printer) -> list[str]:
     em = f.emitter
     em.chunk = None
     units = em.order(draws.units)
-    total = em.sum([_contracted(f, t, units) for t in draws.apart])
+    total = em.sum([contracted(f, t, units) for t in draws.apart])
     doc = '"""log p(data, draws) of each independent part, without what holds no latent."""'
     lines = ['sizes = prepared["the sizes"]', *f.prologue(), *em.outer, *em.lines]
     return [head, *indent([doc, *lines, f"return {em.broadcast(total, units).code}"], 1)]

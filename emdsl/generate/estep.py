@@ -15,7 +15,6 @@ from emdsl.derive.cuts import bounds_of
 from emdsl.derive.expr import El, Expr, Idx, Ix
 from emdsl.derive.networks import clique_key, in_clique
 from emdsl.derive.records import WHOLE
-from emdsl.derive.statistics import drop_presence
 from emdsl.derive.terms import Term
 from emdsl.generate.arrays import Array, Leaf
 from emdsl.generate.chains import emit_chain, gate_chain
@@ -25,7 +24,7 @@ from emdsl.generate.fields import emit_field
 from emdsl.generate.gaussian import emit_gaussian
 from emdsl.generate.lookups import look_up
 from emdsl.generate.networks import emit_network
-from emdsl.generate.once import summed_once
+from emdsl.generate.once import contracted
 from emdsl.generate.scaled import emit_scaled
 
 
@@ -84,7 +83,7 @@ def _emit_discrete(f: Function, block: Block, stacked: bool) -> Stacked | None:
             onto = len(terms) < len(block.nodes)
         terms += absent(block)
         if terms or not onto:
-            parts = [_contracted(f, t, axes) for t in terms] or [Array("0.0", ())]
+            parts = [contracted(f, t, axes) for t in terms] or [Array("0.0", ())]
             parts += [Array(_by_row(f, block, table), axes, True)] if onto else []
             em.lines.append(f"{table} = {em.broadcast(em.sum(parts), axes).code}")
         emit_chain(f, block, table)
@@ -143,7 +142,7 @@ def _add_terms(f: Function, table: str, terms: Sequence[Term], axes: tuple[Ix, .
     em = f.emitter
     hoisted: list[Array] = []
     for t in terms:
-        value = _contracted(f, t, axes)
+        value = contracted(f, t, axes)
         if value.inner:
             em.lines.append(f"{table} += {em.align(value, axes)}")
         else:
@@ -151,20 +150,6 @@ def _add_terms(f: Function, table: str, terms: Sequence[Term], axes: tuple[Ix, .
     if hoisted:
         total = em.name("constant", em.sum(hoisted))
         em.lines.append(f"{table} += {em.align(total, axes)}")
-
-
-def _contracted(f: Function, t: Term, axes: tuple[Ix, ...]) -> Array:
-    """A placed term summed over all but `axes`; axes it does not carry are left out."""
-    em = f.emitter
-    factors, _ = drop_presence(t.factors)
-    carried = {i for e in factors for i in x.free(e)}
-    missing = [
-        x.SizeN(i.dim) if not i.dim.isdigit() else x.num(int(i.dim))
-        for i in t.ixs
-        if i not in carried and i not in axes
-    ]
-    out = tuple(i for i in axes if i in carried)
-    return em.contract([x.Num(t.coef), *missing, *summed_once(f, factors, out)], out)
 
 
 def _emit_continuous(f: Function, block: Block) -> None:
@@ -175,7 +160,7 @@ def _emit_continuous(f: Function, block: Block) -> None:
     axes = em.order((*block.gates, *block.own, *block.home))
     arguments = []
     for statistic, neutral in zip(record.statistics, record.neutral, strict=True):
-        parts = [_contracted(f, t, axes) for t, r in zip(block.terms, block.roles, strict=True) if r == statistic]
+        parts = [contracted(f, t, axes) for t, r in zip(block.terms, block.roles, strict=True) if r == statistic]
         value = em.sum(parts) if parts else Array("0.0", ())
         if record.rank < 2 or statistic in WHOLE:
             value = where_there(f, block.exists, value, neutral)
@@ -247,7 +232,7 @@ def _emit_normaliser(f: Function, block: Block, log_z: Array) -> None:
     """A = the family's log-normaliser plus the block's terms without the latent."""
     em = f.emitter
     axes = (*block.gates, *block.home)
-    rest = [_contracted(f, t, axes) for t, r in zip(block.terms, block.roles, strict=True) if not r]
+    rest = [contracted(f, t, axes) for t, r in zip(block.terms, block.roles, strict=True) if not r]
     parts = [log_z, *rest]
     total = em.name(f"log_norm_{block.name}", em.sum(parts))
     cut = em.chunk is not None and any(i.dim == em.chunk for i in total.axes)

@@ -12,11 +12,10 @@ from dataclasses import dataclass, field
 
 from emdsl.derive import expr as x
 from emdsl.derive.expr import DataIx, El, Expr, Idx, Ix
-from emdsl.derive.statistics import drop_presence
 from emdsl.derive.terms import Term
 from emdsl.generate.arrays import Array, Leaf
 from emdsl.generate.context import KINDS, Function
-from emdsl.generate.once import Sums, made, summed_once
+from emdsl.generate.once import Sums, made, product_of, summed_once
 from emdsl.generate.spelling import numbered
 
 
@@ -40,7 +39,7 @@ def by_kind(f: Function, terms: Sequence[Term], home: tuple[Ix, ...], own: tuple
     the rows is not data alone."""
     if f.sums is None or f.kinds is None or f.emitter.chunk is not None or not home or not terms:
         return None
-    taken = [_factors(f, t, (*home, *own)) for t in terms]
+    taken = [product_of(f, t, (*home, *own)) for t in terms]
     data = dict.fromkeys(e for factors in taken for e in factors if not set(home).isdisjoint(x.free(e)))
     fixed = [e for e in data if f.sums.known.holds(_without_sums(e))]
     if len(fixed) < len(data):
@@ -57,14 +56,6 @@ def by_kind(f: Function, terms: Sequence[Term], home: tuple[Ix, ...], own: tuple
         parts.append(f.emitter.contract(at, tuple(i for i in axes if i in carried)))
     value = f.emitter.broadcast(f.emitter.sum(parts), axes)
     return f'ByKind({value.code}, prepared["{KINDS}"]["{name}"])'
-
-
-def _factors(f: Function, t: Term, axes: tuple[Ix, ...]) -> list[Expr]:
-    """The factors of a placed term that is summed over all but `axes`, sums of data taken out."""
-    factors, _ = drop_presence(t.factors)
-    carried = {i for e in factors for i in x.free(e)}
-    missing = [x.SizeN(i.dim) for i in t.ixs if i not in carried and i not in axes]
-    return [x.Num(t.coef), *missing, *summed_once(f, factors, tuple(i for i in axes if i in carried))]
 
 
 def _without_sums(e: Expr) -> Expr:

@@ -6,15 +6,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from emdsl.derive import expr as x
-from emdsl.derive.expr import El, Expr, Ix
+from emdsl.derive.expr import El, Ix
 from emdsl.derive.linear_means import Linear
-from emdsl.derive.statistics import drop_presence
 from emdsl.derive.terms import Term
 from emdsl.generate.arrays import Array, Leaf
 from emdsl.generate.chains import add_up
 from emdsl.generate.context import Function, function, size_expression
 from emdsl.generate.gaussian import precision_code
-from emdsl.generate.once import MOMENTS, made, summed_once, sums_lines
+from emdsl.generate.once import MOMENTS, contracted, made, sums_lines
 from emdsl.generate.printer import Printer, indent
 
 
@@ -54,14 +53,7 @@ def _total(f: Function, terms: Sequence[Term], axes: Sequence[Ix]) -> Array:
     """A sum of products, each with its sum of data read."""
     em, parts = f.emitter, []
     for t in terms:
-        factors, _ = drop_presence(t.factors)
-        carried = {i for e in factors for i in x.free(e)}
-        sizes: list[Expr] = [
-            x.num(int(i.dim)) if i.dim.isdigit() else x.SizeN(i.dim)
-            for i in t.ixs if i not in carried and i not in axes
-        ]  # fmt: skip
-        out = tuple(i for i in axes if i in carried)
-        parts.append(em.contract([x.Num(t.coef), *sizes, *summed_once(f, factors, out)], out))
+        parts.append(contracted(f, t, axes))
     return em.sum(parts) if parts else Array("0.0", ())
 
 

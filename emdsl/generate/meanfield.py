@@ -17,7 +17,7 @@ from emdsl.generate.context import Function, counted_plate
 from emdsl.generate.estep import emit_joint_probabilities
 from emdsl.generate.expectations import rows_of_data
 from emdsl.generate.handed import Handed
-from emdsl.generate.objective import term_value
+from emdsl.generate.once import contracted
 from emdsl.generate.printer import Printer, indent
 from emdsl.generate.row_factors import row_factor_lines, sums_name, sums_of_start_lines
 from emdsl.generate.spelling import numbered
@@ -48,7 +48,7 @@ def part_lines(printer: Printer, part: Part) -> list[str]:
         code = em.broadcast(em.contract([El(key, axes)], stored), stored).code
         cells.append(f'"{key}": np.array({code}),')
     with f.printing(printer.numbers.objective):
-        shares = [[term_value(printer, f, t, ()) for t in terms] for terms in (part.log_norm, part.own)]
+        shares = [[contracted(f, t, ()) for t in terms] for terms in (part.log_norm, part.own)]
     numbers = [printer.numbers.posterior[b.name] for b in part.blocks]
     log_norm, own = (em.sum(s).code if s else "0.0" for s in shares)
     body = [*em.lines, *numbered([f"normaliser = {log_norm}"], printer.numbers.objective)]
@@ -259,7 +259,7 @@ def whole_bound_lines(printer: Printer) -> list[str]:
     body = []
     for t in printer.plan.elimination.free:
         with f.printing(printer.numbers.objective):
-            value = term_value(printer, f, t, ())
+            value = contracted(f, t, ())
         body.append(f"log_likelihood += {value.code}")
     number = printer.numbers.objective
     lines = ['sizes = prepared["the sizes"]', *f.prologue(), *em.outer, *em.lines, "log_likelihood = 0.0"]

@@ -12,6 +12,7 @@ from emdsl.generate.clouds import density_lines
 from emdsl.generate.draws import functions_of_draws, initial_by_draws
 from emdsl.generate.expectations import expectations_lines
 from emdsl.generate.helpers import helper_names, helper_source
+from emdsl.generate.initial import initial_lines
 from emdsl.generate.kinds import kinds_lines
 from emdsl.generate.linear_means import moments_lines, once_lines
 from emdsl.generate.meanfield import functions_of_meanfield
@@ -22,7 +23,7 @@ from emdsl.generate.once import sums_lines
 from emdsl.generate.parameters import m_step_lines, refine_lines
 from emdsl.generate.paths import path_lines
 from emdsl.generate.posterior import posterior_lines
-from emdsl.generate.preparation import default_lines, finer_lines, initial_lines, prepare_lines, reference_lines
+from emdsl.generate.preparation import default_lines, finer_lines, prepare_lines, reference_lines
 from emdsl.generate.printer import Printer
 from emdsl.generate.spec import nested, spec_lines
 from emdsl.generate.statistics import e_step_lines

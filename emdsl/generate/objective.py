@@ -7,23 +7,9 @@ from dataclasses import replace
 from emdsl.derive import expr as x
 from emdsl.derive.expr import El, Ix
 from emdsl.derive.plates import outermost
-from emdsl.derive.statistics import drop_presence
 from emdsl.derive.terms import Term
-from emdsl.generate.arrays import Array
-from emdsl.generate.context import Function
-from emdsl.generate.once import summed_once
+from emdsl.generate.once import contracted
 from emdsl.generate.printer import Printer, indent
-
-
-def term_value(printer: Printer, f: Function, t: Term, out: tuple[Ix, ...]) -> Array:
-    """A term without latents, summed over all but `out`."""
-    factors, _ = drop_presence(t.factors)
-    carried = {i for e in factors for i in x.free(e)}
-    sizes = [
-        x.num(int(i.dim)) if i.dim.isdigit() else x.SizeN(i.dim) for i in t.ixs if i not in carried and i not in out
-    ]
-    out = tuple(i for i in out if i in carried)
-    return f.emitter.contract([x.Num(t.coef), *sizes, *summed_once(f, factors, out)], out)
 
 
 def rows_lines(printer: Printer) -> list[str]:
@@ -50,7 +36,7 @@ def rows_lines(printer: Printer) -> list[str]:
     for bare, row in (r for r in rows if r is not None):
         _, outer = em.mark()
         with f.printing(printer.numbers.objective, behind=False):
-            value = term_value(printer, f, bare, (row,))
+            value = contracted(f, bare, (row,))
         em.number((len(em.lines), outer), printer.numbers.objective)
         body += em.lines
         em.lines = []
@@ -91,7 +77,7 @@ def log_prior_lines(printer: Printer) -> list[str]:
     if printer.plan.elimination.prior:
         em.comment(f"({printer.numbers.objective}) the log priors and penalties", inner=False)
     with f.printing(printer.numbers.objective, behind=False):
-        parts = [term_value(printer, f, t, ()) for t in printer.plan.elimination.prior]
+        parts = [contracted(f, t, ()) for t in printer.plan.elimination.prior]
     total = em.sum(parts).code if parts else "0.0"
     lines = (['sizes = prepared["the sizes"]', *f.prologue(), *em.outer, *em.lines] if parts else []) + [
         f"return float({total})" + (f"  # ({printer.numbers.objective})" if parts else "")

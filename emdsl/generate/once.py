@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 from emdsl.derive import expr as x
 from emdsl.derive.expr import El, Expr, Ix
 from emdsl.derive.once import DataSum, Known, taken_out
-from emdsl.derive.statistics import readable_name
+from emdsl.derive.statistics import drop_presence, readable_name
+from emdsl.derive.terms import Term
+from emdsl.generate.arrays import Array
 from emdsl.generate.context import Function
 from emdsl.generate.handed import from_sums
 from emdsl.generate.spelling import numbered
@@ -46,6 +48,21 @@ def summed_once(f: Function, factors: Sequence[Expr], out: Sequence[Ix]) -> list
     assert f.sums is not None
     data, axes, rest = got
     return [*rest, El(f"sum:{f.sums.name(data, f.equation)}", axes)]
+
+
+def product_of(f: Function, t: Term, out: Sequence[Ix]) -> list[Expr]:
+    """The factors of a term that is summed over all but `out`; of an index that none of them has, its length."""
+    factors, _ = drop_presence(t.factors)
+    carried = {i for e in factors for i in x.free(e)}
+    lengths = [x.extent(i) for i in t.ixs if i not in carried and i not in out]
+    return [x.Num(t.coef), *lengths, *summed_once(f, factors, tuple(i for i in out if i in carried))]
+
+
+def contracted(f: Function, t: Term, out: Sequence[Ix]) -> Array:
+    """A term summed over all but `out`; axes that it does not carry are left out."""
+    factors = product_of(f, t, out)
+    carried = {i for e in factors for i in x.free(e)}
+    return f.emitter.contract(factors, tuple(i for i in out if i in carried))
 
 
 def sums_lines(f: Function, sums: Sums) -> list[str]:

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from emdsl.derive import expr as x
-from emdsl.derive.centre import Shift
-from emdsl.derive.draws import own_parameters
 from emdsl.derive.element import Tensors
 from emdsl.derive.expr import Ix
 from emdsl.derive.factors import Cloud
@@ -16,11 +12,10 @@ from emdsl.derive.plan import Plan
 from emdsl.derive.plates import home_of
 from emdsl.derive.scope import Scope
 from emdsl.derive.slopes import components
-from emdsl.derive.solve import Numeric
 from emdsl.generate.arrays import Emitter, Leaf
 from emdsl.generate.chains import reach_lines, sequence_lines, sequences_of
 from emdsl.generate.configurations import configured_lines
-from emdsl.generate.context import as_given, dimension, flat_axes, function
+from emdsl.generate.context import dimension, flat_axes, size_factor
 from emdsl.generate.features import fold_lines
 from emdsl.generate.fields import field_line
 from emdsl.generate.incomplete import pattern_lines
@@ -29,12 +24,9 @@ from emdsl.generate.linear_means import prepare_moments
 from emdsl.generate.lookups import lookup_lines
 from emdsl.generate.names import Namer
 from emdsl.generate.networks import network_size
-from emdsl.generate.numeric import bounds
-from emdsl.generate.once import MOMENTS, made
 from emdsl.generate.printer import Printer
 from emdsl.generate.row_factors import table_line
 from emdsl.generate.spec import missing_policy, nested
-from emdsl.generate.spelling import numbered
 from emdsl.language import model as m
 
 
@@ -50,7 +42,7 @@ def default_lines(printer: Printer) -> list[str]:
         scope = Scope(dict(zip([p.index for p in v.plates], axes, strict=False)))
         own = axes[len(v.plates) :]
         em = Emitter(lambda n: _given_leaf(n, model, tensors), Namer(()), frozenset())
-        em.size = _size  # type: ignore[method-assign]
+        em.size = size_factor  # type: ignore[method-assign]
         value = em.value(tensors.element(v.default, own if v.default.shape else (), scope))
         code = em.broadcast(value, axes).code if axes else value.code
         tables = [f"{n} = np.array({nested(t)})" for n, t in tensors.tables.items()]
@@ -64,12 +56,6 @@ def _given_leaf(name: str, model: m.ModelText, tensors: Tensors) -> Leaf:
     if name in tensors.tables:
         return Leaf(name, tuple(range(np.asarray(tensors.tables[name]).ndim)))
     return Leaf(f'out["{name}"]', tuple(range(len(model.variable(name).shape))))
-
-
-def _size(dim: str) -> str:
-    from emdsl.generate.context import size_expression
-
-    return dim if dim.isdigit() else f"({size_expression(dim)})"
 
 
 def reference_lines(printer: Printer) -> list[str]:
@@ -125,24 +111,24 @@ def prepare_lines(printer: Printer) -> list[str]:
         lines.append(
             f'n = sizes["{plan.weighted}"]'
             if not any(c in plan.weighted for c in " *+-")
-            else f"n = {_size(plan.weighted)}"
+            else f"n = {size_factor(plan.weighted)}"
         )
         lines.append('out["the weights are even"] = data.weights is None')
         lines.append('out["the weight"] = np.ones(n) if data.weights is None else np.asarray(data.weights, float)')
     if printer.chunk:
-        lines.append(f'out["the chunks"] = chunks({_size(printer.chunk)}, {_chunk_size(printer)})')
+        lines.append(f'out["the chunks"] = chunks({size_factor(printer.chunk)}, {_chunk_size(printer)})')
     lines += [table_line(h) for h in printer.handed if h.tables is not None]
     if printer.row_stacks:
         (stack,) = printer.row_stacks.values()
-        lines.append(f'out["the chunks"] = chunks({_size(stack.row.dim)}, {_chunk_size(printer)})')
+        lines.append(f'out["the chunks"] = chunks({size_factor(stack.row.dim)}, {_chunk_size(printer)})')
     if printer.stacks or printer.row_stacks:
         if not (printer.chunk or printer.row_stacks):
-            lines.append(f'out["the chunks"] = [slice(0, {_size(printer.stacks[0].row.dim)})]')
+            lines.append(f'out["the chunks"] = [slice(0, {size_factor(printer.stacks[0].row.dim)})]')
         lines.append('out["the features"] = {}')
     for stack in (*printer.stacks, *printer.row_stacks.values()):
-        lines += fold_lines(stack, _size)
+        lines += fold_lines(stack, size_factor)
         name = stack.function[0].split("(")[0].removeprefix("def ")
-        numbers = f"({_height(printer)}) * {_size(stack.row.dim)}"
+        numbers = f"({_height(printer)}) * {size_factor(stack.row.dim)}"
         kept = f"cached_features(out, {name}, {numbers})"
         if stack.block.chain is not None:
             kept = f"kept_in_lanes(out, {sequences_of(stack.block).replace('prepared', 'out', 1)}, {name}, {numbers})"
@@ -179,12 +165,12 @@ def rule_lines(printer: Printer) -> list[str]:
     for c in clouds:
         size = len(components(c, printer.plan.joint))
         home = [i.dim for i in home_of(printer.plan.joint.model.variable(c.name))]
-        shape = ", ".join([str(size), *map(_size, home)])
+        shape = ", ".join([str(size), *map(size_factor, home)])
         lines += _lengths_as_compiled(c, printer)
         length = f'len(out["the rules"]["{c.name}"][1])'
         lines += [
             f'out["the rules"]["{c.name}"] = hermite({c.points}, {size})',
-            f'sizes["{c.dimension}"] = {f"lattice_size({c.points})" if c.shared else length}',
+            f'sizes["{c.dimension}"] = {f"latticesize_factor({c.points})" if c.shared else length}',
             f'out["the modes"]["{c.name}"] = np.zeros(({shape},))',
         ]
     return lines
@@ -198,7 +184,7 @@ def _lengths_as_compiled(c: Cloud, printer: Printer) -> list[str]:
     out = []
     for dim in dict.fromkeys(d for d in dims if d in defaults):
         text = f"quadrature over {', '.join(c.latents)} is printed for {dim} = {defaults[dim]}: change it in the model"
-        out += [f"if {_size(dim)} != {defaults[dim]}:", f'    raise DataError("{text}", code="D021")']
+        out += [f"if {size_factor(dim)} != {defaults[dim]}:", f'    raise DataError("{text}", code="D021")']
     return out
 
 
@@ -261,7 +247,9 @@ def _ragged_lines(model: m.ModelText) -> list[str]:
 def _chunk_size(printer: Printer) -> str:
     """Rows per chunk: features and table stay in cache, and a product stays too small to be split among threads."""
     width = _height(printer)
-    states = [" * ".join(_size(i.dim) for i in b.states) for b in printer.plan.elimination.blocks if b.states] or ["1"]
+    states = [
+        " * ".join(size_factor(i.dim) for i in b.states) for b in printer.plan.elimination.blocks if b.states
+    ] or ["1"]
     count = " * ".join(dict.fromkeys(states))
     total = f"max(10 * ({width} + 2 * {count}), ({width}) * {count})"
     return f"max(512, min(8192, 2**20 // {total}))"
@@ -270,7 +258,8 @@ def _chunk_size(printer: Printer) -> str:
 def _height(printer: Printer) -> str:
     """Code of the number of features."""
     return (
-        " + ".join(f.width(_size) for s in (*printer.stacks, *printer.row_stacks.values()) for f in s.features) or "8"
+        " + ".join(f.width(size_factor) for s in (*printer.stacks, *printer.row_stacks.values()) for f in s.features)
+        or "8"
     )
 
 
@@ -296,104 +285,3 @@ def _level_lines(printer: Printer) -> list[str]:
             assert isinstance(base, m.Var)
             out.append(f'sizes["{dim}"] = int(np.max(data.values["{base.name}"], initial=0)) + 1')
     return out
-
-
-def initial_lines(printer: Printer) -> list[str]:
-    """`initial(data, prepared, rng)`: neutral values, then one M-step from a seeded division of the rows."""
-    plan = printer.plan
-    params = plan.joint.model.of_kind("param")
-    f = function(plan, printer.helpers, None, printer.rows)
-    em = f.emitter
-    numeric = {n for u in plan.updates if isinstance(u.rule, Numeric) for n in u.params}
-    numeric |= {n for u in plan.updates if u.kind == "newton" for n in u.params}
-    cells, moves = [], []
-    read = {n for s in plan.shifts.values() for n in x.variables(s.value) if n != s.param}
-    for v in params:
-        shape = ", ".join(em.size(str(d)) for d in v.shape)
-        comma = "," if len(v.shape) == 1 else ""
-        shift = plan.shifts.get(v.name)
-        jitter = "rng" if v.name in numeric or (v.domain.kind == "real" and shift is None) else "None"
-        low, high = bounds(v)
-        code = f'neutral("{v.domain.kind}", ({shape}{comma}), {len(v.domain.dims)}, {low}, {high}, {jitter})'
-        em.namer.of(v.name)
-        if shift is not None:
-            own = [n for n in x.variables(shift.value) if n in {p.name for p in params}]
-            if not own and v.name not in read:
-                code = f"{code} + {em.align(em.value(shift.value), shift.axes)}"
-        cells.append(f'"{v.name}": {code},')
-    for shift in _readers_first([plan.shifts[v.name] for v in params if v.name in plan.shifts]):
-        own = [n for n in x.variables(shift.value) if n in {p.name for p in params}]
-        if own or shift.param in read:
-            before = len(em.outer)
-            value = em.value(x.rebuild(shift.value, as_given(own)))
-            moves += [*em.outer[before:], f'params["{shift.param}"] += {em.align(value, shift.axes)}']
-            del em.outer[before:]
-    body = ["params = {", *("    " + c for c in cells), "}", *moves]
-    first = ['sizes = prepared["the sizes"]', *f.prologue(), *em.outer]
-    if plan.elimination.parts:
-        lines = [
-            *first,
-            *body,
-            'statistics = e_step(params, data, prepared, start(params, data, prepared, rng, {}), sweep="")',
-            'return m_step(statistics, params, prepared, "keep")',
-        ]
-    elif not plan.elimination.blocks:
-        lines = [
-            *first,
-            *body,
-            "statistics = e_step(params, data, prepared)",
-            *_first_m_step(plan),
-        ]
-    else:
-        states = any(b.states and not set(b.latents) & plan.joint.in_clouds for b in plan.elimination.blocks)
-        tries = "5, 6" if states or not plan.joint.clouds else "3, 2"  # points are no components to be told apart
-        some = "prepared"
-        if printer.chunk:
-            first.append(f'some = {{**prepared, "the chunks": [sample_rows({_size(printer.chunk)}, rng)]}}')
-            if printer.sums.found:
-                first.append(f'some["{printer.sums.key}"] = {made(printer.sums, True, "some")}')
-            if printer.once is not None:
-                first.append(f'if prepared["{MOMENTS}"] is not None:')
-                first.append(f'    some["{MOMENTS}"] = {made(printer.moments, True, "some")}')
-            some = "some"
-        refined = any(isinstance(u.rule, Numeric) and u.rule.data for u in plan.updates)
-        after = (
-            "    return refine(params, params, data, prepared, rng) if few else params"
-            if refined
-            else "    return params"
-        )
-        if refined:
-            first.append(
-                'few = max(prepared["the sizes"].values(), default=0) <= 20000  # else numeric starts cost too much'
-            )
-        draw = ["", "def draw():", *("    " + b for b in body), f"    statistics = e_step(params, data, {some}, rng)",
-                '    params = m_step(statistics, params, prepared, "keep")', after]  # fmt: skip
-        step = ["", "def step(params):", f"    statistics = e_step(params, data, {some})",
-                '    value = statistics["log_likelihood"] + log_prior(params, prepared)',
-                '    return m_step(statistics, params, prepared, "keep"), value', ""]  # fmt: skip
-        lines = [*first, *draw, *step, 'with np.errstate(all="ignore"):', f"    return best_start(draw, step, {tries})"]
-    doc = '"""Starting values: neutral ones, then the M-step of a seeded division of the rows among the states."""'
-    name = "initial" if plan.draws is None else "initial_given"
-    lines = lines if plan.draws is None else numbered(lines, printer.numbers.draws)
-    return [f"def {name}(data, prepared, rng):", *("    " + line for line in (doc, *lines))]
-
-
-def _readers_first(shifts: Sequence[Shift]) -> list[Shift]:
-    """Shifts in an order in which each is made before those that it is written in."""
-    out, waiting = [], list(shifts)
-    while waiting:
-        free = [s for s in waiting if not any(s.param in x.variables(o.value) for o in waiting if o is not s)]
-        out.append(free[0])
-        waiting.remove(free[0])
-    return out
-
-
-def _first_m_step(plan: Plan) -> list[str]:
-    """The M-step of a start without latents; of draws about 0 with its passes over the data, which EM is slow to make
-    up for. Where drawn latents have a location of their own, draws about 0 say nothing of where the data are."""
-    first = 'm_step(statistics, params, prepared, "keep")'
-    located = any(v.domain.kind == "real" for v in own_parameters(plan.joint, plan.drawn))
-    passes = any(isinstance(u.rule, Numeric) and u.rule.data for u in plan.updates)
-    if plan.draws is None or located or not passes:
-        return [f"return {first}"]
-    return [f"return refine(params, {first}, data, prepared)"]

@@ -20,7 +20,7 @@ from emdsl.generate.context import Function, size_expression
 from emdsl.generate.estep import emit_joint_probabilities
 from emdsl.generate.features import Stacked, fold_of
 from emdsl.generate.handed import UNDER, Handed, from_sums, tables_key
-from emdsl.generate.objective import term_value
+from emdsl.generate.once import contracted
 from emdsl.generate.printer import Printer, indent
 from emdsl.generate.slices import slice_of, weighted_q
 from emdsl.generate.spelling import numbered
@@ -61,8 +61,8 @@ def _in_chunks(printer: Printer, h: Handed) -> Lines:
     sums = sum_lines(printer, f, h, stack)
     objective = printer.numbers.objective
     with f.printing(objective):
-        log_norm = [term_value(printer, f, t, ()) for t in h.part.log_norm]
-        inner = [term_value(printer, f, t, ()) for t in by_row]
+        log_norm = [contracted(f, t, ()) for t in h.part.log_norm]
+        inner = [contracted(f, t, ()) for t in by_row]
     kept, q = em.namer.fresh(f"all_{h.block.name}"), f.runtime[h.q]
     axes = (*h.block.states, h.row)
     em.chunk = None
@@ -114,7 +114,7 @@ def _through_tables(printer: Printer, h: Handed, tables: LookedUp) -> Lines:
         weight = em.broadcast(em.contract(rest, (row,)), (row,)).code if rest else "None"
         em.outer += numbered([f"{codes[name]} = {_sum(rows, tables, s, weight, h.q)}"], number)
     with f.printing(printer.numbers.objective):
-        log_norm = [term_value(printer, f, t, ()) for t in h.part.log_norm]
+        log_norm = [contracted(f, t, ()) for t in h.part.log_norm]
     total = em.sum(log_norm).code if log_norm else "0.0"
     before = [*em.outer, *em.lines, *numbered([f"normaliser = {total}"], printer.numbers.objective)]
     code = em.namer.fresh(h.q)
@@ -189,7 +189,7 @@ def _entropy(
         f.runtime[f"{UNDER}{name}"] = Leaf(codes[name], tuple(range(len(s.axes))))
     f.handed = printer.handed
     with f.printing(printer.numbers.objective):
-        values = [term_value(printer, f, t, ()) for t in own]
+        values = [contracted(f, t, ()) for t in own]
     total = " + ".join([*([more] if more else []), *(v.wrapped for v in values)]) or "0.0"
     return [*em.outer, *em.lines, *numbered([f"entropy = normaliser - ({total})"], printer.numbers.objective)]
 

@@ -16,8 +16,7 @@ from emdsl.generate.features import fold_of
 from emdsl.generate.kinds import covariances_summed
 from emdsl.generate.lookups import counted
 from emdsl.generate.meanfield import after_sweep_lines, bound_lines, settled_last, sweep_lines
-from emdsl.generate.objective import term_value
-from emdsl.generate.once import MOMENTS, summed_once
+from emdsl.generate.once import MOMENTS, contracted, summed_once
 from emdsl.generate.printer import Printer, indent
 from emdsl.generate.slices import slice_of, weighted_q
 from emdsl.generate.spelling import numbered
@@ -91,7 +90,7 @@ def _log_likelihood(printer: Printer, f: Function, inner: list[str], free: Seque
     for t in free:
         before = len(em.lines)
         with f.printing(printer.numbers.objective):
-            value = term_value(printer, f, t, ())
+            value = contracted(f, t, ())
         made = [line.rpartition("  # (")[0] for line in em.lines[before:]]  # a comment above them names the number
         del em.lines[before:]
         if value.inner:
