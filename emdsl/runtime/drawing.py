@@ -14,7 +14,7 @@ import numpy as np
 from emdsl.runtime.columns import Array
 from emdsl.runtime.elements import Field
 from emdsl.runtime.faults import DataError
-from emdsl.runtime.fields import _assembled, field_pieces
+from emdsl.runtime.fields import assembled, field_pieces
 from emdsl.runtime.kernels import new_tuner, slice_kernel
 from emdsl.runtime.kinds import every_row
 from emdsl.runtime.lanes import Lanes
@@ -153,7 +153,7 @@ def draw_field(
 ) -> list[Array]:  # fmt: skip
     """Jointly Gaussian latents whose elements are tied, given as `gaussian_field` takes them: each (plates, own)."""
     h, where, values = field_pieces(field, linear, homes, pieces)
-    diagonal, below = _assembled(field, [every_row(a) for a in values])
+    diagonal, below = assembled(field, [every_row(a) for a in values])
     drawn = tridiagonal_draw(diagonal, below, h, rng)
     return [drawn[at].reshape(linear[k].shape) for k, at in enumerate(where)]
 

@@ -43,7 +43,7 @@ def gaussian_field(
     m, w = h.shape
     repeats = field.repeats if not seen else None
     if repeats is None:
-        diagonal, below = (Blocks.each(a) for a in _assembled(field, [every_row(a) for a in shaped]))
+        diagonal, below = (Blocks.each(a) for a in assembled(field, [every_row(a) for a in shaped]))
     else:
         diagonal, below = repeats.assembled([a.values for a in shaped])
     fit, free, x = 0.0, field.full, None
@@ -125,7 +125,7 @@ def in_rows(a: Array, plates: int) -> Array:
     return np.reshape(a, (math.prod(a.shape[:plates]), math.prod(a.shape[plates:])))
 
 
-def _assembled(field: Field, values: Sequence[Array]) -> tuple[Array, Array]:
+def assembled(field: Field, values: Sequence[Array]) -> tuple[Array, Array]:
     """The blocks of J on its diagonal (m, w, w), and those below it (m - 1, w, w)."""
     m, w = field.count, field.size
     diagonal, below = np.zeros((m, w, w)), np.zeros((m - 1, w, w))

@@ -10,13 +10,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from emdsl.runtime.columns import Array
 from emdsl.runtime.elements import Field, Spot
-from emdsl.runtime.fields import Parts, field_pieces, gaussian_field
+from emdsl.runtime.fields import Parts, assembled, field_pieces, gaussian_field
+from emdsl.runtime.numerics import cholesky, inverse
+from emdsl.runtime.repeats import Blocks, Covariances
 
 AT_ONCE = 2**19  # entries of the precisions of copies that are solved together
 
@@ -34,11 +36,16 @@ def gated_field(
         one = [(a, b, at_a, at_b, v[0]) for (a, b, at_a, at_b, _), v in zip(pieces, values, strict=True)]
         field_pieces(field, [h[0] for h in flat], homes, one)
     step = max(1, min(total, AT_ONCE // max(1, field.count * field.size**2)))
-    found = []
+    alike = None if seen or parts is not None else ungated(field, flat, homes, pieces, values)
+    found: list[tuple[list[Array], Sequence[Array], Array]] = []
     for start in range(0, total, step):
         now = slice(start, min(start + step, total))
         given = [(a, b, at_a, at_b, v[now]) for (a, b, at_a, at_b, _), v in zip(pieces, values, strict=True)]
-        found.append(_together(now.stop - start, field, [h[now] for h in flat], homes, given, seen, parts))
+        some = [h[now] for h in flat]
+        if alike is not None:
+            found.append(_around(alike, now.stop - start, field, some, homes, given))
+            continue
+        found.append(_together(now.stop - start, field, some, homes, given, seen, parts))
 
     def joined(arrays: Sequence[Array]) -> Array:
         whole = arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
@@ -99,3 +106,80 @@ def _copied(s: Spot, field: Field, rows: int, count: int) -> Spot:
         at = s.at
     each = np.arange(count)[:, None]
     return Spot((each * rows + own).ravel(), s.beside, s.swapped, (each * (field.count * w * w) + at).ravel())
+
+
+class Ungated(NamedTuple):
+    """One dense block of which some numbers are gated and the others alike in all states: those are eliminated once.
+
+    `own` are the gated ones, `varying` the pieces of J that differ. `inside` is inv(J) of the others, `to` what of them
+    goes with the gated, inv(J_oo) J_og; `rest` and `free` are J and what is taken from h of the gated given that.
+    """
+
+    own: Array
+    others: Array
+    varying: tuple[int, ...]
+    inside: Array
+    to: Array
+    rest: Array
+    h: Array
+    log_z: float
+
+
+def ungated(
+    field: Field, linear: Sequence[Array], homes: Sequence[int], pieces: Sequence[tuple[int, int, Any, Any, Array]],
+    values: Sequence[Array],
+) -> Ungated | None:  # fmt: skip
+    """What no gate touches of a field in one block, eliminated; None where that is nothing, or too little."""
+    varying = tuple(n for n, v in enumerate(values) if v.strides[0])
+    gated = {k for k, h in enumerate(linear) if h.strides[0]} | {k for n in varying for k in pieces[n][:2]}
+    own = np.concatenate([np.zeros(0, int), *(field.where[k][1].ravel() for k in sorted(gated))])
+    if field.count > 1 or 4 * len(own) > 3 * field.size or not field.full.all():
+        return None
+    others = np.setdiff1d(np.arange(field.size), own)
+    same = [(a, b, at_a, at_b, v[0] * (n not in varying)) for n, ((a, b, at_a, at_b, _), v) in
+            enumerate(zip(pieces, values, strict=True))]  # fmt: skip
+    h, _, shaped = field_pieces(field, [x[0] for x in linear], homes, same)
+    j = assembled(field, shaped)[0][0]
+    low = cholesky(j[np.ix_(others, others)])
+    inside = inverse(low)
+    to, known = inside @ j[np.ix_(others, own)], h[0][others]
+    rest = j[np.ix_(own, own)] - j[np.ix_(own, others)] @ to
+    log_z = 0.5 * (known @ inside @ known + field.size * math.log(2 * math.pi)) - np.log(low.diagonal()).sum()
+    return Ungated(own, others, varying, inside, to, rest, known, float(log_z))
+
+
+def _around(
+    u: Ungated, count: int, field: Field, linear: Sequence[Array], homes: Sequence[int],
+    pieces: Sequence[tuple[int, int, Any, Any, Array]],
+) -> tuple[list[Array], list[Array], Array]:  # fmt: skip
+    """Of `count` states: the gated numbers given what the others left of them, then the others given these."""
+    many, w = copies(field, count), field.size
+    h, where, shaped = field_pieces(many, linear, [k + 1 for k in homes], pieces)
+    place = np.full(w, -1)
+    place[u.own] = np.arange(len(u.own))
+    j = np.tile(u.rest, (count, 1, 1))
+    for n in u.varying:
+        for spot in many.spots[n]:
+            part = shaped[n][spot.rows]
+            part = (part.swapaxes(1, 2) if spot.swapped else part).ravel()
+            state, at = np.divmod(np.asarray(spot.at), w * w)
+            a, b = place[at // w], place[at % w]
+            for one, other in ((a, b), (b, a)):
+                j.reshape(-1)[:] -= np.bincount((state * len(u.own) + one) * len(u.own) + other, part, j.size)
+    low = cholesky(j)
+    cov = np.empty((count, w, w))
+    own = inverse(low)
+    cross = -(u.to @ own)
+    cov[:, u.own[:, None], u.own] = own
+    cov[:, u.others[:, None], u.own], cov[:, u.own[:, None], u.others] = cross, cross.swapaxes(1, 2)
+    cov[:, u.others[:, None], u.others] = u.inside - cross @ u.to.T
+    left = h[:, u.own] - u.h @ u.to
+    mean = np.empty((count, w))
+    mean[:, u.own] = (own @ left[..., None])[..., 0]
+    mean[:, u.others] = u.h @ u.inside - mean[:, u.own] @ u.to.T
+    log_z = u.log_z + 0.5 * (left * mean[:, u.own]).sum(1) - np.log(low.diagonal(0, 1, 2)).sum(1)
+    means = [mean[at].reshape(linear[k].shape) for k, at in enumerate(where)]
+    none = np.zeros((count - 1, w, w))
+    shapes = [np.shape(p[4]) for p in pieces]
+    beside = Covariances(many.spots, many.shapes, shapes, Blocks.each(cov), Blocks.each(none))
+    return means, [beside[n] for n in range(len(pieces))], log_z
