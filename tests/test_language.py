@@ -7,11 +7,13 @@ import random
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from model_texts import TEXTS
 
+import emdsl
 from emdsl.errors import ModelError
 from emdsl.families import PRELUDE
 from emdsl.language import format_text, parse_families, parse_model
@@ -593,3 +595,12 @@ def test_models_with_a_token_changed(name: str) -> None:
 
 def test_a_branch_is_if_in_values() -> None:
     assert isinstance(expression("1 if a > 0 else 2"), If)
+
+
+def test_a_shorter_loop_stays_inside_an_axis() -> None:
+    """`f[t]` with t in T-1: was a disagreement of lengths."""
+    text = "model M\nparam f[T] : real\nfactor -sum((f[t+1] - f[t])^2 for t in {loop})\nfor t in T: observed y[t] ~ Normal(f[t], 1)"
+    fit = emdsl.compile(text=text.format(loop="T-1")).fitter().fit({"y": [0.0, 1.0]})
+    np.testing.assert_allclose(fit.params_["f"], [0.4, 0.6], atol=1e-6)  # y = (1 + 2 L) f, L of one edge
+    with pytest.raises(ModelError, match="T \\+ 1 values"):
+        emdsl.compile(text=text.format(loop="T+1"))

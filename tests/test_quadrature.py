@@ -445,6 +445,30 @@ def test_a_level_inside_a_level() -> None:
     assert np.all(np.diff(fit.history_) > 0)
 
 
+def test_levels_joined_by_given_indices() -> None:
+    """`school[c]` of a class, `c[n]` of a row: the same numbers as in plates."""
+    text = """
+model Index
+param m : real
+param s : positive[2]
+for i in I:
+    latent a[i] ~ Normal(0, s[0])
+for c in C:
+    given school[c] : index[I]
+    latent b[c] ~ Normal(0, s[1])
+for n in N:
+    given of[n] : index[C]
+    observed y[n] ~ Bernoulli(logit = m + a[school[of[n]]] + b[of[n]])
+"""
+    school, of, y = np.array([2, 0, 1, 0]), np.array([0, 3, 1, 1, 2, 3, 0]), np.array([0, 1, 1, 0, 1, 1, 0])
+    params = {"m": np.array(0.3), "s": np.array([0.8, 0.6])}
+    model = emdsl.compile(text=text)
+    assert {c.method for c in model.plan.values()} == {"quadrature"}
+    groups = [[y[of == c] for c in np.flatnonzero(school == i)] for i in range(3)]
+    mine = around(groups, (0.8, 0.6), lambda k, t: logistic(k, 0.3 + t))
+    assert value(model, params, {"school": school, "of": of, "y": y}) == pytest.approx(mine, abs=1e-7)
+
+
 def test_effects_around_one_of_all() -> None:
     model, y = emdsl.compile(text=RATES), np.array([2, 0, 5])
     for s in (0.3, 1.5):

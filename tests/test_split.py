@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import sympy as sp
 
+import emdsl
 from emdsl.families import PRELUDE
 from emdsl.families.density import draw, expression_log_density
 from emdsl.families.normalised import check_families, check_normalised, random_arguments
@@ -116,6 +117,14 @@ def test_a_density_that_does_not_integrate_to_one_is_found(text):
     assert problem is not None
     assert problem.code == "E090"
     assert family.name in problem.message
+
+
+def test_a_declared_normal_cut_at_0_is_told() -> None:
+    """Its normaliser opened has an error function: the derivation ended in an internal error."""
+    density = "-log(s) - 0.5*log(2*pi) - (x-m)^2 / (2*s^2) - log(Phi(m/s))"
+    family = f"family Cut(x : positive | m : real, s : positive) = {density}\n"
+    rest = "param m : real\nparam s : positive\nfor n in N: observed x[n] ~ Cut(m, s)"
+    assert "Phi" in str(emdsl.compile(text=f"model M\n{family}{rest}").derivation)
 
 
 def test_arguments_that_pass_one_another_are_no_alarm():

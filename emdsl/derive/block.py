@@ -158,10 +158,23 @@ def place(
 
 
 def _at_home(g: x.Sel, latents: tuple[str, ...], reached: Mapping[Idx, Ix]) -> x.Sel:
-    """Where item[r] == home, another latent's element at item[r] is the one at home."""
+    """Where item[r] == home, another latent's element at item[r] is the one at home; at f[item[r]], that at f[home]."""
     if not isinstance(g.of, El) or g.of.var in latents:
         return g
-    return x.Sel(El(g.of.var, tuple(reached.get(i, i) for i in g.of.idx)), g.at)
+    return x.Sel(El(g.of.var, tuple(in_terms_of(i, reached) for i in g.of.idx)), g.at)
+
+
+def in_terms_of(i: Idx, to: Mapping[Idx, Ix]) -> Idx:
+    """An index in which positions that another element has are written as that element's plates."""
+    if i in to:
+        return to[i]
+    if not isinstance(i, DataIx):
+        return i
+
+    def inside(e: Expr) -> Expr | None:
+        return El(e.var, tuple(in_terms_of(k, to) for k in e.idx), e.sort) if isinstance(e, El) else None
+
+    return DataIx(x.rebuild(i.value, inside))
 
 
 def _references(t: Term, latents: tuple[str, ...]) -> list[tuple[Idx, ...]]:

@@ -11,9 +11,10 @@ from dataclasses import replace
 from itertools import combinations
 
 from emdsl.derive import expr as x
+from emdsl.derive.block import in_terms_of
 from emdsl.derive.blocks import Elimination, classes, eliminate
 from emdsl.derive.clouds import dimensions, with_clouds
-from emdsl.derive.expr import DataIx, El, Expr, Idx, Ix
+from emdsl.derive.expr import El, Expr, Idx
 from emdsl.derive.factors import Cloud, LogJoint
 from emdsl.derive.joint import calls
 from emdsl.derive.plates import home_of
@@ -178,24 +179,11 @@ def _around(joint: LogJoint, inner: Cloud, outer: Cloud) -> tuple[Idx, ...] | No
     for f in joint.factors:
         mine = {e.idx[: len(own)] for e in x.walk(f.body) if isinstance(e, El) and e.var in inner.latents}
         theirs = {e.idx[:depth] for e in x.walk(f.body) if isinstance(e, El) and e.var in outer.latents}
-        found |= {tuple(_in_terms_of(i, dict(zip(a, own, strict=True))) for i in b) for a in mine for b in theirs}
+        found |= {tuple(in_terms_of(i, dict(zip(a, own, strict=True))) for i in b) for a in mine for b in theirs}
     if len(found) != 1 or inner is outer:
         return None
     (place,) = found
     return place if set(x.free(El("", place))) <= set(own) and place != own else None
-
-
-def _in_terms_of(i: Idx, to: Mapping[Idx, Ix]) -> Idx:
-    """An index in which positions that another element has are written as that element's plates."""
-    if i in to:
-        return to[i]
-    if not isinstance(i, DataIx):
-        return i
-
-    def inside(e: Expr) -> Expr | None:
-        return El(e.var, tuple(_in_terms_of(k, to) for k in e.idx), e.sort) if isinstance(e, El) else None
-
-    return DataIx(x.rebuild(i.value, inside))
 
 
 def at_shared_points(joint: LogJoint, clouds: Sequence[Cloud], weighted: str | None) -> tuple[LogJoint, Elimination]:

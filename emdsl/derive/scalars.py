@@ -87,6 +87,9 @@ class Symbols:
             return x.Fn(_POLYGAMMA[order], (inner,)) if order < 2 else x.Fn("polygamma", (x.num(order), inner))
         if isinstance(s, sp.log) and isinstance(s.args[0], sp.gamma):
             return x.fn("lgamma", self.from_sympy(s.args[0].args[0]))
+        if isinstance(s, sp.erf):  # of a declared density, opened: 2 Phi(a sqrt 2) - 1
+            inner = x.fn("Phi", x.mul(x.power(x.num(2), x.Num(Fraction(1, 2))), self.from_sympy(s.args[0])))
+            return x.add(x.mul(x.num(2), inner), x.num(-1))
         if isinstance(s, sp.Heaviside):
             return x.fn("gt", self.from_sympy(s.args[0]), x.ZERO)
         if s in (sp.I, sp.nan, sp.zoo, sp.oo, -sp.oo):

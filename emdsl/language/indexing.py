@@ -94,6 +94,9 @@ def _match(index: Expr, axis: Size, entry: Entry | None, env: Env) -> None:
         return  # one length against many: the data are asked
     if count == Dim.of(2) and _is_bool(index, env) and isinstance(known, Dim) and (known.constant or 0) >= 2:
         return
+    here = lengths.known(count)
+    if isinstance(here, Dim) and isinstance(known, Dim) and ((known - here).constant or 0) > 0 and not here.constant:
+        return  # `f[t] for t in T-1`: a loop that is shorter by a number stays inside
     if not lengths.equate(count, axis, index.span):
         place = f"the axis of `{name}`" if name else "the axis"
         message = f"this index takes {lengths.known(count)} values, {place} that it indexes has length {known}"
