@@ -121,6 +121,8 @@ DATA: dict[str, dict[str, Any]] = {
     "bayesian_gaussian_mixture": FAITHFUL,
     "latent_dirichlet_allocation": {"w": [[0, 1, 1, 0], [2, 3, 3], [0, 1, 2, 3, 3], [1]]},
     "stochastic_block_model": {"a": (np.add.outer(np.arange(12), np.arange(12)) % 3 == 0).astype(int).tolist()},
+    "poisson_factorisation": {"item": [[0, 0, 1], [2, 3, 3, 3], [1, 0, 0, 4], []]},
+    "ising_denoising": {"seen": (np.add.outer(np.arange(4), np.arange(5)) > 3).astype(int).tolist()},
     "switching_linear_system": {"y": (FLOW / 100).tolist()},
     "blood_groups": columns("abo", "phenotype"),
     "dawid_skene": columns("anaesthetists", "patient", "observer", "label"),

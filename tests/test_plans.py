@@ -24,6 +24,8 @@ STAY = {"first": CLOSED, "trans": CLOSED}
 TABLE: dict[str, tuple[dict[str, str], dict[str, str]]] = {
     "bayesian_gaussian_mixture": (dict.fromkeys(("weights", "mean", "prec", "z"), "meanfield"), {}),
     "latent_dirichlet_allocation": ({"theta": "meanfield", "z": "meanfield"}, {"topic": CLOSED, "alpha": NEWTON}),
+    "poisson_factorisation": (dict.fromkeys(("theta", "beta", "topic"), "meanfield"), {}),
+    "ising_denoising": ({"spot": "meanfield"}, {"noise": CLOSED}),
     "stochastic_block_model": ({"z": "meanfield"}, {"share": CLOSED, "link": CLOSED}),
     "switching_linear_system": (
         {"rule": "meanfield", "level": "meanfield"},

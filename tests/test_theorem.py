@@ -32,7 +32,7 @@ from emdsl.derive.terms import Term
 from emdsl.errors import EmdslError
 from emdsl.fit.interpret import log_joint, model_scope
 from emdsl.fit.sampling import sample
-from emdsl.fit.verify.setting import Setting, plausible, sized
+from emdsl.fit.verify.setting import Setting, plausible, sized, unfactored
 from emdsl.language.model import ModelText
 from emdsl.report.equations import readable
 
@@ -71,7 +71,7 @@ def point(name: str, gaps: bool) -> Point:
     counts = {
         v.name: np.full([d.value(s.sizes) for d in v.shape], 2) for v in model.of_kind("observed") if v.domain.dims
     }
-    drawn = sample(model, s.params, s.sizes, 3, {**counts, **s.givens}, s.lengths)
+    drawn = sample(unfactored(model), s.params, s.sizes, 3, {**counts, **s.givens}, s.lengths)
     scope = model_scope(model, {**s.params, **s.givens, **drawn}, s.sizes, s.lengths)
     missing = {}
     rng = np.random.default_rng(7)

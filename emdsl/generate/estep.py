@@ -200,6 +200,9 @@ def _emit_continuous(f: Function, block: Block) -> None:
         f.runtime[f"E:{name}:{kind}"] = Leaf(f'{moments}["{kind}"]', places_of[kind], inner, cut=cut)
     for argument in record.fields:
         code = f'{moments}["arguments"]["{argument}"]'
+        if not record.rank and any(a.axes != union for a in arguments):  # one may be the same along a plate
+            shape = ", ".join(em.length(i) for i in union)
+            code = f"np.broadcast_to({code}, ({shape},))"
         f.runtime[f"argument:{name}:{argument}"] = Leaf(code, places_of[argument], inner, cut=cut)
     f.runtime[f"moments:{name}"] = Leaf(moments, stored, inner, cut=cut)
     _emit_normaliser(f, block, Array(log_z, tuple(i for i in union if i not in block.own), inner))

@@ -64,9 +64,14 @@ def draw(model: ModelText, seed: int, plates: int, others: tuple[int, ...] = (2,
         for v in model.of_kind("observed")
         if v.domain.dims and v.domain.kind == "count"
     }
-    drawn = sample(model, s.params, s.sizes, seed, {**totals, **s.givens}, s.lengths)
+    drawn = sample(unfactored(model), s.params, s.sizes, seed, {**totals, **s.givens}, s.lengths)
     observed = {v.name: drawn[v.name] for v in model.of_kind("observed")}
     return Drawn(s, {**s.givens, **observed}, {v.name: drawn[v.name] for v in model.of_kind("latent")})
+
+
+def unfactored(model: ModelText) -> ModelText:
+    """The model that draws can be made of: data to check at need not be likely, but possible."""
+    return replace(model, potentials=())
 
 
 def sized(model: ModelText) -> ModelText:
