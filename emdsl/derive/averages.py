@@ -9,6 +9,7 @@ from emdsl.derive import expr as x
 from emdsl.derive.block import Block, place, touches
 from emdsl.derive.blocks import Elimination
 from emdsl.derive.chains import EDGE, FIRST, Placed
+from emdsl.derive.cuts import cut_of
 from emdsl.derive.discrete import placements
 from emdsl.derive.expr import El, Expr, Idx, Ix
 from emdsl.derive.factors import LogJoint
@@ -68,6 +69,8 @@ def average(t: Term, blocks: Sequence[Block], joint: LogJoint) -> list[Term] | s
     if block.scale is not None and isinstance(placed, Term):
         return _given_scale(placed, block, blocks, joint)
     assert isinstance(placed, Term) and set(neighbours) == before, placed
+    if block.cuts and cut_of(placed, block.latents[0]) in block.cuts:
+        return []  # q has no mass where it was not seen to lie: log 1
     moment = _moments(placed, block)
     return moment if isinstance(moment, str) else [moment]
 

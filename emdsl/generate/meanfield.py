@@ -193,7 +193,8 @@ def _start(printer: Printer, f: Function, block: Block, after: list[str]) -> lis
         kinds = [(k, k.split(":")[0], k.split(":")[2]) for k in wanted]
         names = ", ".join(f'"{k}": ("{kind}", "{what}")' for k, kind, what in kinds)
         natural = ", ".join(map(str, block.record.neutral))
-        out.append(f"**plain_member({block.record.kernel}, ({natural},), {shape}, {{{names}}}, rng{axis}),")
+        kernel = "normal_posterior" if block.cuts else block.record.kernel  # one without ends: any start will do
+        out.append(f"**plain_member({kernel}, ({natural},), {shape}, {{{names}}}, rng{axis}),")
     return out
 
 

@@ -119,12 +119,21 @@ def find_case(model: Compiled, seed: int) -> Case:
             found = tuple(tables(oracle.layout, start))
             oracle.settle(found)
             oracle.log_norm(found)
+            _reached(oracle, world, start)
         except Unchecked as why:
             reason = reason or str(why)
             continue
         return Case(model, seed, drawn, world, space, start, step, oracle, found, "")
     assert last is not None
     return last
+
+
+def _reached(oracle: Oracle, world: World, params: Mapping[str, Array]) -> None:
+    """Raises Unchecked where nodes of a quadrature miss the mass: the latents that were drawn are no such outliers."""
+    drawn = float(world.rows(params, world.latents).sum())
+    numbers = sum(a.size for a in world.latents.values())
+    if np.isfinite(drawn) and oracle.total(params) < drawn - 20 * (1 + numbers):
+        raise Unchecked("the mass of the latents is narrower than the nodes of a quadrature find")
 
 
 def _draw(model: Compiled, text: ModelText, seed: int, plates: int) -> tuple[Drawn, Mapping[str, Array]]:

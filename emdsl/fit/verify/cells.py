@@ -94,8 +94,10 @@ class World:
         return float(sum(part.sum() for v in mine for part in log_prob(self.model, v, scope)))
 
 
-def cells_of(world: World) -> list[Cell]:
-    """Every number of every latent that the plates' conditions keep. Raises Unchecked."""
+def cells_of(world: World, only: Variable | None = None) -> list[Cell]:
+    """Every number of every latent (or of `only` one) that the plates' conditions keep. Raises Unchecked."""
+    if only is not None:
+        return _cells(only, world)
     hidden = [v for v in world.model.variables if v.kind == "latent" or v.name in world.missing]
     return [c for v in hidden for c in _cells(v, world)]
 
