@@ -156,11 +156,21 @@ def test_codes_are_looked_up_and_counted(lengths: list[int]) -> None:
     np.testing.assert_array_equal(out_of_lanes(lane_lookup(table, laid, found)), 2 * expected)
     weight = rng.random(len(lengths)) + 0.5
     edge, first = np.log(rng.dirichlet(np.ones(3), 3)), [np.log(rng.dirichlet(np.ones(3), len(lengths))).T]
+    for times in (1, 2, 3, 900):  # tables that are looked up, and that are added to these: probabilities of tables
+        later = times // 2 if times < 900 else 0
+        looked = lane_lookup(table * (times - later), laid)
+        looked = lane_lookup(table * later, laid, looked) if later else looked
+        log_z, parts = chains(looked, edge, first, lanes, (1, 0, 1, False))
+        known, plain = chains(expected * times, edge, first, lanes, (1, 0, 1, False))
+        np.testing.assert_allclose(log_z, known, rtol=1e-12)
+        np.testing.assert_allclose(parts.sums(), plain.sums(), rtol=1e-9, atol=1e-12)
     for node, table in ((expected, edge), speaking_late(expected, edge)):  # the second in logs, in lanes of its own
         _, parts = chains(node, table, first, lanes, (1, 0, 1, False))
         share = parts.q * np.repeat(weight, lengths)
         wanted = [[share[k, mask & (codes == v)].sum() for v in range(4)] for k in range(3)]
         np.testing.assert_allclose(parts.counts(laid, 4, weight), wanted, rtol=1e-12, atol=1e-13)
+        even = [[parts.q[k, mask & (codes == v)].sum() for v in range(4)] for k in range(3)]
+        np.testing.assert_allclose(parts.counts(laid, 4), even, rtol=1e-12, atol=1e-13)
         features = lanes[1].gather(node[:2])
         np.testing.assert_allclose(parts.along(features, weight), share @ node[:2].T, rtol=1e-10, atol=1e-9)
 

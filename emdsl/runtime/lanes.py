@@ -110,6 +110,15 @@ class Laid:
             at = k * lanes.cuts[a]
             self.runs.append(self.all[at : at + k * (b - a) * n].reshape(b - a, k, n))
         self.steps = [step for run in self.runs for step in run]
+        self.places: dict[tuple[int, int], Laid] = {}
+
+    def placed(self, states: int, size: int) -> Laid:
+        """Of codes: the place of (state, code) in a table (states, size) for every row and state; made once."""
+        if (states, size) not in self.places:
+            made = self.places[states, size] = Laid(self.lanes, states, np.intp)
+            for run, at in zip(made.runs, self.runs, strict=True):
+                np.add(at, np.arange(states)[:, None] * size, out=run)
+        return self.places[states, size]
 
 
 def sequences(starts: Array, lengths: Array) -> tuple[Lanes, Lanes]:
@@ -156,16 +165,39 @@ def lane_codes(codes: Array, mask: Array | None, lanes: tuple[Lanes, Lanes]) -> 
     return lanes[1].gather(own[None], Laid(lanes[1], 1, np.intp))
 
 
+class LookedUp(Laid):
+    """Columns of a table at the codes of the rows: laid out when they are read, for what they are an exponent of is had
+    sooner from the table's."""
+
+    def __init__(self, table: Array, codes: Laid) -> None:
+        """table : (K, codes + 1), its first column that of missing codes."""
+        self.lanes, self.k, self.table, self.codes = codes.lanes, len(table), table, codes
+        self.own = True  # nothing has been added to what the table says
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in ("all", "runs", "steps"):
+            raise AttributeError(name)
+        out = self.lanes.kept("node", self.k)
+        self.fill(self.table, out)
+        self.all, self.runs, self.steps = out.all, out.runs, out.steps
+        return getattr(self, name)
+
+    def fill(self, table: Array, out: Laid) -> None:
+        """A table of this shape, looked up in the place of this one."""
+        for step, at in zip(out.steps, self.codes.steps, strict=True):
+            np.take(table, at[0], axis=1, out=step, mode="clip")
+
+
 def lane_lookup(table: Array, codes: Laid, onto: Laid | None = None) -> Laid:
     """table[:, code] of each row, in lanes, 0 where the code is missing: added to what is there, or in its place.
 
     table : (K, codes).
     """
     whole = np.concatenate([np.zeros((len(table), 1)), table], axis=1)
-    out = codes.lanes.kept("node", len(table)) if onto is None else onto
-    for step, at in zip(out.steps, codes.steps, strict=True):
-        if onto is None:
-            np.take(whole, at[0], axis=1, out=step, mode="clip")
-        else:
-            step += whole[:, at[0]]
-    return out
+    if onto is None:
+        return LookedUp(whole, codes)
+    for step, at in zip(onto.steps, codes.steps, strict=True):
+        step += whole[:, at[0]]
+    if isinstance(onto, LookedUp):
+        onto.own = False
+    return onto

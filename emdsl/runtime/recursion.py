@@ -17,7 +17,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from emdsl.runtime.columns import Array
-from emdsl.runtime.lanes import Laid, Lanes
+from emdsl.runtime.lanes import Laid, Lanes, LookedUp
 from emdsl.runtime.numerics import LOWEST
 
 FORGOTTEN = 1e-13  # relative: two runs that differ by less will not differ any more
@@ -39,16 +39,10 @@ class Recursion:
         self.middle = self.states // self.k
         self.top: Laid | None = None
         self.e = lanes.kept(f"e{room}", self.k)
-        given = node if isinstance(node, Laid) else lanes.gather(node, self.e)
-        low, high = given.all.min(initial=0.0), given.all.max(initial=0.0)
-        if low > -300.0 and high < 300.0:
-            np.exp(given.all, out=self.e.all)
+        if isinstance(node, LookedUp) and node.own and _moderate(node.table):
+            node.fill(np.exp(node.table), self.e)
         else:
-            self.top = lanes.kept(f"top{room}", 1)
-            for run, top, out in zip(given.runs, self.top.runs, self.e.runs, strict=True):
-                np.maximum.reduce(run, axis=1, out=top[:, 0])
-                np.subtract(run, top, out=out)
-            _exp(self.e.all)
+            self._exponents(node if isinstance(node, Laid) else lanes.gather(node, self.e))
         self.offset = float(edge.max(initial=LOWEST))
         self.fixed = edge.ndim == 2
         self.w = _exp(edge - self.offset)
@@ -57,6 +51,17 @@ class Recursion:
         self.edges = None if self.fixed else lanes.gather(self.w.reshape(self.states * self.k, -1))
         self.inverse = lanes.kept(f"inverse{room}", 1)
         self.extra = np.zeros(len(lanes.start))
+
+    def _exponents(self, given: Laid) -> None:
+        """E, of each row divided by its largest where they are large or small."""
+        if _moderate(given.all):
+            np.exp(given.all, out=self.e.all)
+            return
+        self.top = self.lanes.kept(f"top{self.room}", 1)
+        for run, top, out in zip(given.runs, self.top.runs, self.e.runs, strict=True):
+            np.maximum.reduce(run, axis=1, out=top[:, 0])
+            np.subtract(run, top, out=out)
+        _exp(self.e.all)
 
     def _by_middle(self, w: Array, order: tuple[int, int, int]) -> Array:
         """W[a, m, c] as (m, ., .), the middle elements left out where there are none."""
@@ -134,6 +139,11 @@ class Recursion:
         for step, n in enumerate(lanes.active):
             total[:n] += logs[lanes.cuts[step] : lanes.cuts[step + 1]]
         return np.bincount(lanes.sequence, weights=total, minlength=count)
+
+
+def _moderate(logs: Array) -> bool:
+    """Whether exp of them is far from what a float can hold."""
+    return bool(logs.min(initial=0.0) > -300.0 and logs.max(initial=0.0) < 300.0)
 
 
 def _exp(values: Array) -> Array:
