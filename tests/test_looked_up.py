@@ -78,3 +78,34 @@ def test_latent_classes_by_hand() -> None:
             norm = special.gammaln(c).sum() - special.gammaln(c.sum())
             bound += special.gammaln(len(c)) + norm - ((c - 1) * logs).sum()
         assert est.objective_ == pytest.approx(bound, rel=1e-12)
+
+
+def test_rows_that_data_reach_from_elsewhere() -> None:
+    """More items than a chunk of rows, each read by its labels: probabilities from the other factors, by hand."""
+    text = """model Crowd
+size K = 3
+for j in J:
+    for k in K:
+        latent says[j, k] ~ Dirichlet(ones(K))
+for i in I:
+    latent truth[i] ~ Categorical(ones(K) / K)
+for r in R:
+    given item[r] : index[I]
+    given who[r]  : index[J]
+    observed label[r] : category[K] ~ Categorical(says[who[r], truth[item[r]]])
+infer says, truth by meanfield
+"""
+    rng = np.random.default_rng(4)
+    item, who, label = rng.permutation(np.arange(9000)), rng.integers(2, size=9000), rng.integers(3, size=9000)
+    est = emdsl.compile(text=text).fitter(max_iter=2, tol=0, seed=0).fit({"item": item, "who": who, "label": label})
+    c = est.posterior_["says"]["concentration"]
+    logs = special.digamma(c) - special.digamma(c.sum(-1, keepdims=True))
+    table = np.empty((9000, 3))
+    table[item] = logs[who, :, label]
+    np.testing.assert_allclose(est.posterior_["truth"], special.softmax(table, axis=1), rtol=1e-10)
+    bound = special.logsumexp(table, axis=1).sum() - 9000 * np.log(3)
+    for rows, those in zip(c.reshape(-1, 3), logs.reshape(-1, 3), strict=True):
+        bound += (
+            special.gammaln(3) + special.gammaln(rows).sum() - special.gammaln(rows.sum()) - ((rows - 1) * those).sum()
+        )
+    assert est.objective_ == pytest.approx(bound, rel=1e-11)

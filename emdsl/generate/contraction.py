@@ -99,6 +99,9 @@ def _scattered(em: Emitter, factors: list[Expr], scatter: list[tuple[Expr, Ix]],
         text += f".reshape(*{_shape_of(em, lead)}{shape})" if lead else f".reshape({shape})"
     inner = values.inner or any(c.inner for c in codes)
     summed = em.name("sums", Array(text, (*lead, *targets), inner))
+    if not inner and any(t.dim == em.chunk for t in targets):  # of all rows the chunk's own
+        cut = ", ".join(em.namer.cut if i.dim == em.chunk else ":" for i in summed.axes)
+        summed = Array(f"{summed.code}[{cut}]", summed.axes, True)
     return _pairwise(em, [summed, *(em.value(f) for f in free_factors)], out)
 
 

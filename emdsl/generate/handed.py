@@ -63,6 +63,8 @@ def handed_parts(plan: Plan, rows: frozenset[str]) -> tuple[Handed, ...]:
         if row is None:
             continue
         (block,) = part.blocks
+        if _reached(part, f"q:{block.name}"):
+            continue
         known = known_beside(model, hidden, tuple(plan.joint.tables), block)
         tables = None if block.filtered else looked_up(block, known)
         out.append(Handed(part, block, row, known, tables))
@@ -78,6 +80,16 @@ def _row_of(part: Part, rows: frozenset[str]) -> Ix | None:
     if not b.states or tied or len(b.home) != 1 or b.home[0].dim in {s.dim for s in b.states}:
         return None
     return b.home[0] if b.home[0].dim in rows else None
+
+
+def _reached(part: Part, q: str) -> bool:
+    """Whether its rows are read through data (`truth[item[r]]`): then no chunk has all that reads a row."""
+    for t in part.own:
+        read = [e for f in t.factors for e in x.walk(f) if isinstance(e, El) and e.var == q]
+        chosen = {f.at for f in t.factors if isinstance(f, x.Sel)}
+        if any(not isinstance(i, Ix) for e in read for i in e.idx) or chosen & {e.idx[-1] for e in read}:
+            return True
+    return False
 
 
 def from_sums(f: Function, factors: Sequence[Expr], out: Sequence[Ix]) -> list[Expr]:
