@@ -13,6 +13,8 @@ from scipy import integrate, special, stats
 import emdsl
 from emdsl.runtime.posteriors import cut_normal_posterior
 
+pytestmark = pytest.mark.filterwarnings("ignore::emdsl.runtime.faults.ConvergenceWarning")
+
 SIGN = """
 model M
 param m : real
@@ -113,3 +115,29 @@ def test_a_threshold_that_is_a_parameter_is_refused() -> None:
     text = SIGN.format(seen="Delta(u[n] > m)")
     refusal = emdsl.compile(text=text).refusal
     assert refusal is not None and "the parameter m decides where u is cut" in str(refusal)
+
+
+@pytest.mark.parametrize("seen", ["lo[n] < u[n] < hi[n]", "abs(u[n]) < hi[n]", "1 - 2*u[n] < lo[n]"])
+def test_inside_or_outside_of_an_interval(seen: str) -> None:
+    """A 0 leaves both sides of an interval: was left to Monte Carlo, as were `-u` and `abs(u)`."""
+    text = SIGN.replace("{seen}", f"Delta({seen})").replace(
+        "n in N:", "n in N:\n    given lo[n] : real\n    given hi[n] : real"
+    )
+    lo, hi, k = np.array([-1.0, 0.5, -3.0, 0.2]), np.array([0.5, 2.0, 4.0, 0.3]), np.array([1, 0, 0, 1])
+    ends = {"l": (lo, hi), "a": (-hi, hi), "1": ((1 - lo) / 2, np.full(4, np.inf))}[seen[0]]
+    x = np.array([0.3, -2.0, 1.0, 0.1])
+    fit = emdsl.compile(text=text).fitter(init={"m": 0.7}, max_iter=0).fit({"lo": lo, "hi": hi, "k": k, "x": x})
+    mean, sd = 0.7 + (x - 0.7) / 5, math.sqrt(0.8)  # given x alone
+    inside = stats.norm.cdf(ends[1], mean, sd) - stats.norm.cdf(ends[0], mean, sd)
+    mass = np.where(k == 1, inside, 1 - inside)
+    assert fit.log_likelihood_ == pytest.approx(
+        (np.log(mass) + stats.norm.logpdf(x, 0.7, math.sqrt(5))).sum(), rel=1e-12
+    )
+    between = stats.truncnorm((ends[0] - mean) / sd, (ends[1] - mean) / sd, mean, sd)
+    whole = (mean, mean**2 + sd**2)
+    first, second = (
+        np.where(k == 1, part, (total - inside * part) / (1 - inside))
+        for total, part in zip(whole, (between.mean(), between.var() + between.mean() ** 2), strict=True)
+    )
+    np.testing.assert_allclose(fit.posterior_["u"]["mean"], first, rtol=1e-7)
+    np.testing.assert_allclose(fit.posterior_["u"]["var"], second - first**2, rtol=1e-7)

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from emdsl.derive import expr as x
 from emdsl.derive.block import Block, gates_outside, place, touches
 from emdsl.derive.clouds import AT, holds_points
-from emdsl.derive.cuts import CUT_NORMAL, Cut, cut_of
+from emdsl.derive.cuts import CUT_NORMAL, PARTED_NORMAL, Cut, cut_of
 from emdsl.derive.discrete import WAYS_OUT, discrete_block, elements_apart, groups, network_block
 from emdsl.derive.expr import El, Idx, Ix
 from emdsl.derive.factors import Factor, LogJoint
@@ -218,7 +218,10 @@ def conjugate_block(
         return Problem("E111", f"the posterior of {name} is not a known family: {record}", variable.span, WAYS_OUT)
     if cuts and (record.name != "Normal" or scales):
         return _refused(name, f"it is cut, and {record.name} is not integrated over an interval here", mine[0][1])
-    record = CUT_NORMAL if cuts else record
+    parted = any(c.apart for c in cuts)
+    if parted and len(cuts) > 1:
+        return _refused(name, "it is cut more than once, and may be seen outside of an interval", mine[0][1])
+    record = PARTED_NORMAL if parted else CUT_NORMAL if cuts else record
     scaled = common_scale(own_terms, roles, scales, home) if scales else (None, own_terms)
     if scaled is None or (scales and record.name != "Normal"):
         tied = f"{name} is tied to the continuous latent {min(scales)}, which does not scale all of it"

@@ -14,15 +14,21 @@ from emdsl.derive.terms import Term
 from emdsl.errors import ModelError, Problem
 
 CUT_NORMAL = Posterior("Normal", "cut_normal_posterior", ("id", "square"), (0.0, -1.0))
+PARTED_NORMAL = Posterior("Normal", "parted_normal_posterior", ("id", "square"), (0.0, -1.0))
 
 
 @dataclass(frozen=True)
 class Cut:
-    """Where a latent is known to lie: above `lower` and below `upper` wherever `mask` is not 0. None is no bound."""
+    """Where a latent is known to lie: above `lower` and below `upper` wherever `mask` is not 0. None is no bound.
+
+    `apart`: where the lower one is the larger, it lies above that or below the other (an interval that it was seen
+    to be outside of).
+    """
 
     mask: Expr
     lower: Expr | None
     upper: Expr | None
+    apart: bool = False
 
 
 def cut_of(t: Term, name: str) -> Cut | None:
@@ -31,9 +37,28 @@ def cut_of(t: Term, name: str) -> Cut | None:
     if len(mine) != 1 or not isinstance(mine[0], x.Fn) or mine[0].name != "log":
         return None
     leaves = {e for e in x.walk(mine[0]) if isinstance(e, El) and e.var == name}
-    found = _interval(mine[0].args[0], leaves.pop()) if len(leaves) == 1 else None
+    if len(leaves) != 1:
+        return None
+    leaf = leaves.pop()
     rest = x.mul(*(f for f in t.factors if f is not mine[0]))
-    return None if found is None else Cut(rest, *found)
+    found = _interval(mine[0].args[0], leaf)
+    if found is None:
+        found = _outside(mine[0].args[0], leaf)
+        return None if found is None else Cut(rest, *found, apart=True)
+    return Cut(rest, *found)
+
+
+def _outside(e: Expr, leaf: El) -> Interval | None:
+    """`seen == (a < u and u < b)`: between a and b, or, the ends exchanged, above b or below a."""
+    match e:
+        case x.Fn("eq", (a, b)):
+            seen, condition = (a, b) if leaf.var not in x.variables(a) else (b, a)
+            inside = _interval(condition, leaf)
+            if inside is not None and leaf.var not in x.variables(seen):
+                low, high = inside
+                if low is not None and high is not None:
+                    return _either(seen, low, high, -math.inf), _either(seen, high, low, math.inf)
+    return None
 
 
 Interval = tuple[Expr | None, Expr | None]
@@ -43,10 +68,10 @@ def _interval(e: Expr, leaf: El) -> Interval | None:
     """(lower, upper) of the numbers at which a condition on one element holds."""
     match e:
         case x.Fn("gt" | "ge" | "lt" | "le" as op, (a, b)):
-            if a == leaf and leaf.var not in x.variables(b):
-                return (b, None) if op in ("gt", "ge") else (None, b)
-            if b == leaf and leaf.var not in x.variables(a):
-                return (None, a) if op in ("gt", "ge") else (a, None)
+            above = op in ("gt", "ge")
+            if leaf.var in x.variables(a):
+                return _half_line(a, b, above, leaf)
+            return _half_line(b, a, not above, leaf)
         case x.Fn("and", (a, b)):
             one, two = _interval(a, leaf), _interval(b, leaf)
             if one is not None and two is not None:
@@ -67,6 +92,24 @@ def _interval(e: Expr, leaf: El) -> Interval | None:
                 other, least = outside
                 return _either(seen, low, other, -math.inf), _either(seen, high, least, math.inf)
     return None
+
+
+def _half_line(held: Expr, limit: Expr, above: bool, leaf: El) -> Interval | None:
+    """The numbers at which `c u + d`, c a number, is above (or below) a limit; `abs(u) < b` is an interval."""
+    if leaf.var in x.variables(limit):
+        return None
+    if isinstance(held, x.Fn) and held.name == "abs" and held.args[0] == leaf and not above:
+        return x.neg(limit), limit
+    parts = held.terms if isinstance(held, x.Add) else (held,)
+    own = [t for t in parts if leaf.var in x.variables(t)]
+    if len(own) != 1:
+        return None
+    number, rest = x.split_number(own[0])
+    if rest != leaf:
+        return None
+    other = x.add(limit, *(x.neg(t) for t in parts if t is not own[0]))
+    bound = other if number == 1 else x.mul(x.Num(1 / number), other)
+    return (bound, None) if above == (number > 0) else (None, bound)
 
 
 def _counted(seen: Expr, e: x.Add, leaf: El) -> Interval | None:

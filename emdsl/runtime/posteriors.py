@@ -82,6 +82,17 @@ def cut_normal_posterior(id: Array, square: Array, lower: Array, upper: Array) -
     return total, {"id": inside, "square": inside**2 + spread, "arguments": {}}
 
 
+def parted_normal_posterior(id: Array, square: Array, lower: Array, upper: Array) -> tuple[Array, dict[str, Any]]:
+    """The same below the upper or above the lower bound where they are exchanged, and between them elsewhere."""
+    apart = lower > upper
+    below, at_below = cut_normal_posterior(id, square, np.where(apart, -np.inf, lower), upper)
+    above, at_above = cut_normal_posterior(id, square, lower, np.where(apart, np.inf, upper))
+    total = np.where(apart, np.logaddexp(below, above), below)
+    share = np.where(apart, np.exp(below - total), 1.0)
+    moments = {k: share * at_below[k] + (1 - share) * at_above[k] for k in ("id", "square")}
+    return total, {**moments, "arguments": {}}
+
+
 def log_normal_posterior(log: Array, log2: Array) -> tuple[Array, dict[str, Any]]:
     """exp(log * log u + log2 * (log u)^2) on u > 0: LogNormal, whose log is Normal after the Jacobian."""
     var = -0.5 / log2
