@@ -15,6 +15,7 @@ NAMES = (
     "latent_classes",
     "hidden_chains",
     "item_response",
+    "random_intercepts",
     "linear_gaussian",
     "topics",
     "variational",

