@@ -17,12 +17,15 @@ from itertools import combinations
 
 from emdsl.derive import expr as x
 from emdsl.derive.blocks import Elimination, eliminate
-from emdsl.derive.expr import El, Idx, Ix
+from emdsl.derive.chains import distance
+from emdsl.derive.element import Tensors
+from emdsl.derive.expr import DataIx, El, Idx, Ix
 from emdsl.derive.factors import Configurations, Factor, LogJoint
-from emdsl.derive.plates import conditions_of, home_of
+from emdsl.derive.plates import conditions_of, home_of, plate_indices
 from emdsl.errors import ModelError
 from emdsl.language import model as m
 
+BEYOND = "beyond:"  # of configurations that are not 0 beyond a ragged row's end, log 0
 STATE = "configured:"  # the states of a latent's elements in each configuration
 MOST = 65_536  # configurations
 TOGETHER = 4  # latents of which every set is tried
@@ -40,15 +43,32 @@ def with_configurations(joint: LogJoint, latents: Sequence[str], depth: int) -> 
     one = replace(first, name=name, plates=first.plates[:depth], distribution=None,
                   domain=m.Domain("index", span=first.span))  # fmt: skip
     model = replace(joint.model, variables=(*joint.model.variables, one))
-    factors = [_configured(f, found) for f in joint.factors]
-    factors += [f for n in latents if (f := _where_absent(n, found, joint)) is not None]
+    factors = [_configured(f, found, joint.model) for f in joint.factors]
+    factors += [f for n in latents for f in (*_where_absent(n, found, joint), *_too_long(n, found, joint))]
     return replace(
         joint, model=model, factors=tuple(factors), levels={**joint.levels, name: dimension},
         discrete=joint.discrete | {name}, configurations=found,
     )  # fmt: skip
 
 
-def _configured(f: Factor, found: Configurations) -> Factor:
+def place_in(v: m.Variable, idx: tuple[Idx, ...], depth: int, model: m.ModelText) -> tuple[tuple[Idx, ...], ...]:
+    """An element's place on the first plates, and within them; of a ragged plate its position there."""
+    if not depth or not _ragged(v):
+        return idx[:depth], idx[depth:]
+    scope, (row,), _ = Tensors(model).enter(v.plates)
+    found = distance(idx[0]) if isinstance(idx[0], Ix | DataIx) else None
+    here, lag = found or (idx[0], 0)  # an element before another lies in the same sequence
+    moved = x.substitute(El("", tuple(scope.loops[p.index] for p in v.plates)), {row: here})
+    assert isinstance(moved, El)
+    position = x.as_index(x.add(x.value_of(moved.idx[-1]), x.num(-lag)))
+    return moved.idx[:depth], (*moved.idx[depth:-1], position)
+
+
+def _ragged(v: m.Variable) -> bool:
+    return any(isinstance(p.size, m.Ragged) for p in v.plates)
+
+
+def _configured(f: Factor, found: Configurations, model: m.ModelText) -> Factor:
     """The factor under the configuration of the elements that it reads; `z[g] = k` is a selector of data there."""
     chosen: dict[tuple[Idx, ...], Ix] = {}
     gates, masks = [], []
@@ -57,30 +77,43 @@ def _configured(f: Factor, found: Configurations) -> Factor:
         if g.of.var not in found.latents:
             gates.append(g)
             continue
-        place, rest = g.of.idx[: found.depth], g.of.idx[found.depth :]
+        place, rest = place_in(model.variable(g.of.var), g.of.idx, found.depth, model)
         at = chosen.setdefault(place, x.fresh(found.dimension))
         masks.append(x.sel(El(f"{STATE}{g.of.var}", (at, *rest)), g.at))
     gates += [x.Sel(El(found.name, place), at) for place, at in chosen.items()]
     return replace(f, gates=tuple(gates), masks=(*f.masks, *masks), plates=(*f.plates, *chosen.values()))
 
 
-def _where_absent(name: str, found: Configurations, joint: LogJoint) -> Factor | None:
+def _where_absent(name: str, found: Configurations, joint: LogJoint) -> tuple[Factor, ...]:
     """Elements that a filtered plate leaves out have all of their states alike: they count as one."""
     v = joint.model.variable(name)
     conditions = conditions_of(v, joint.model)
     if not conditions:
-        return None
+        return ()
     home, at = home_of(v), x.fresh(found.dimension)
     gone = x.add(x.ONE, x.neg(x.mul(*conditions)))
     body = x.neg(x.fn("log", x.SizeN(joint.levels[name])))
-    gate = x.Sel(El(found.name, home[: found.depth]), at)
-    return Factor(name, "latent", (gate,), (gone,), body, (*home, at), v.span)
+    gate = x.Sel(El(found.name, place_in(v, home, found.depth, joint.model)[0]), at)
+    return (Factor(name, "latent", (gate,), (gone,), body, (*home, at), v.span),)
+
+
+def _too_long(name: str, found: Configurations, joint: LogJoint) -> tuple[Factor, ...]:
+    """Of a ragged plate's shorter rows those configurations alone count that are 0 beyond them."""
+    v = joint.model.variable(name)
+    if not found.depth or not _ragged(v):
+        return ()
+    outer, at = plate_indices(v.plates[: found.depth]), x.fresh(found.dimension)
+    gate = x.Sel(El(found.name, outer), at)
+    return (Factor(name, "latent", (gate,), (), El(f"{BEYOND}{name}", (at, *outer)), (*outer, at), v.span),)
 
 
 def by_configurations(joint: LogJoint, weighted: str | None) -> tuple[LogJoint, Elimination] | None:
     """As few latents by configurations as let the rest be exact, within as many plates as may be; None: none do."""
     for latents in _choices(joint):
+        variables = [joint.model.variable(n) for n in latents]
         for depth in range(_common(latents, joint.model), -1, -1):
+            if any(_ragged(v) and depth and (depth > 1 or len(v.plates) > 2) for v in variables):
+                continue
             made = with_configurations(joint, latents, depth)
             try:
                 return made, eliminate(made, weighted)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from emdsl.derive import expr as x
 from emdsl.derive.centre import Shift
-from emdsl.derive.configurations import STATE
+from emdsl.derive.configurations import BEYOND, STATE
 from emdsl.derive.expr import El
 from emdsl.derive.numbering import numbers
 from emdsl.derive.plan import Plan
@@ -276,6 +276,8 @@ def _special(f: Function, kind: str, rest: str, name: str) -> Leaf:
     if kind == "reference":
         plane = next((p for p in f.plan.planes if p.param == rest), None)
         return Leaf(code, tuple(range(len(plane.slots if plane else model.variable(rest).domain.dims))))
+    if f"{kind}:" == BEYOND:
+        return Leaf(code, (0, 1))
     if f"{kind}:" == STATE:
         return configured_leaf(f.plan, rest, code)
     if kind == "at":  # of points that all elements share, where no cloud is at hand
@@ -292,7 +294,9 @@ def _special(f: Function, kind: str, rest: str, name: str) -> Leaf:
 def configured_leaf(plan: Plan, latent: str, code: str) -> Leaf:
     """How the states of a latent's elements in each configuration are stored."""
     assert plan.joint.configurations is not None
-    inner = len(home_of(plan.joint.model.variable(latent))) - plan.joint.configurations.depth
+    v, depth = plan.joint.model.variable(latent), plan.joint.configurations.depth
+    ragged = depth > 0 and isinstance(v.plates[-1].size, m.Ragged)
+    inner = 1 if ragged else len(home_of(v)) - depth
     return Leaf(code, tuple(range(1 + inner)), integer=True)
 
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from emdsl.runtime.columns import Array
 from emdsl.runtime.faults import DataError
+from emdsl.runtime.numerics import LOWEST
 
 
 def configurations(latents: Sequence[tuple[int, tuple[int, ...]]], most: int, names: str, tied: str) -> list[Array]:
@@ -40,3 +41,9 @@ def configurations(latents: Sequence[tuple[int, tuple[int, ...]]], most: int, na
             number, table[:, k] = np.divmod(number, levels)
         out.append(table.reshape(len(table), *shape))
     return out
+
+
+def beyond(states: Array, lengths: Array) -> Array:
+    """(configurations, rows): log 0 where a configuration (configurations, longest) is not 0 beyond a row's end."""
+    used = ((states > 0) * np.arange(1, states.shape[1] + 1)).max(axis=1, initial=0)
+    return np.where(used[:, None] > np.asarray(lengths), LOWEST, 0.0)

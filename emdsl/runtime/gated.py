@@ -82,7 +82,7 @@ def copies(field: Field, count: int) -> Field:
     block = np.arange(count) * field.count
     made.full = np.tile(field.full, (count, 1))
     made.where = []
-    for at, inside in field.where:
+    for at, inside in map(places_in, field.where):
         if isinstance(at, slice):
             at, inside = np.arange(field.count)[at], np.arange(field.size)[inside][None]
         places = np.broadcast_to(inside, (at.size, inside.shape[1]))
@@ -93,6 +93,15 @@ def copies(field: Field, count: int) -> Field:
     made.count = count * field.count
     field.copies[count] = made
     return made
+
+
+def places_in(where: tuple[Any, Any]) -> tuple[Array, Array]:
+    """The block of each element (elements, 1), and the places of its numbers (elements, numbers)."""
+    block, inside = where
+    if not isinstance(block, slice):
+        return block, inside
+    at = np.arange(block.start, block.stop)
+    return at[:, None], np.tile(np.arange(inside.start, inside.stop), (len(at), 1))
 
 
 def _copied(s: Spot, field: Field, rows: int, count: int) -> Spot:
@@ -132,7 +141,7 @@ def ungated(
     """What no gate touches of a field in one block, eliminated; None where that is nothing, or too little."""
     varying = tuple(n for n, v in enumerate(values) if v.strides[0])
     gated = {k for k, h in enumerate(linear) if h.strides[0]} | {k for n in varying for k in pieces[n][:2]}
-    own = np.concatenate([np.zeros(0, int), *(field.where[k][1].ravel() for k in sorted(gated))])
+    own = np.concatenate([np.zeros(0, int), *(places_in(field.where[k])[1].ravel() for k in sorted(gated))])
     if field.count > 1 or 4 * len(own) > 3 * field.size or not field.full.all():
         return None
     others = np.setdiff1d(np.arange(field.size), own)
