@@ -37,41 +37,8 @@ def choices(elimination: Elimination, joint: LogJoint, refused: str, draws: Samp
         for n in g.latents:
             out[n] = Choice(f"{draws.method}:{g.kernel}" if draws is not None else "", together + g.reason)
     for b in elimination.blocks:
-        gates = ", ".join(_gates(b))
-        for latent in b.latents:
-            if b.gaussian is not None:
-                held = ", ".join(b.latents)
-                reason = f"every term is linear or quadratic in {held}: one Gaussian for each element"
-                method = "exact:hybrid" if gates else "exact:gaussian"
-                if b.field is not None:
-                    kind, reason = _field_choice(held, b.field)
-                    method = method if gates else kind
-            elif latent in joint.in_clouds:
-                continue
-            elif b.record is None:
-                states = _states(b, joint)
-                at = [n for n in b.latents if n in joint.in_clouds]
-                method, reason = "exact:enumeration", f"{states} states per element, enumerated"
-                reason += f" at each point of {', '.join(at)}" if at else ""
-                if b.chain is not None:
-                    method, reason = "exact:chain", _chain_reason(states, b.chain)
-                if b.network:
-                    method, reason = "exact:tree", _network_reason(states, b)
-                inside = [
-                    c.name for c in elimination.blocks if (c.record or c.gaussian) and set(_gates(c)) & set(b.latents)
-                ]
-                if inside:
-                    method = "exact:hybrid"
-                    reason += f"; {', '.join(inside)} integrated out inside each"
-            else:
-                stats = ", ".join(b.record.statistics)
-                method, reason = b.record.plan, f"the statistics {stats} make it {b.record.name}"
-                reason += ", cut to the interval that the data leave it" if b.cuts else ""
-                if gates:
-                    method = "exact:hybrid"
-            if gates:
-                reason += f", given {gates}"
-            out[latent] = Choice(method, reason)
+        found = _block_choice(b, elimination, joint)
+        out.update(dict.fromkeys((n for n in b.latents if b.gaussian is not None or n not in joint.in_clouds), found))
     if joint.configurations is not None:
         del out[joint.configurations.name]
         choice = _configurations_choice(joint, joint.configurations, refused)
@@ -86,6 +53,38 @@ def choices(elimination: Elimination, joint: LogJoint, refused: str, draws: Samp
             text += f" (not exact: {refused})" if refused else ""
             out[name] = Choice("meanfield", text)
     return out
+
+
+def _block_choice(b: Block, elimination: Elimination, joint: LogJoint) -> Choice:
+    """How a block is eliminated; inside which states of others, where it is gated."""
+    gates = ", ".join(_gates(b))
+    if b.gaussian is not None:
+        held = ", ".join(b.latents)
+        method, reason = "exact:gaussian", f"every term is linear or quadratic in {held}: one Gaussian for each element"
+        if b.field is not None:
+            method, reason = _field_choice(held, b.field)
+    elif b.record is not None:
+        stats = ", ".join(b.record.statistics)
+        method, reason = b.record.plan, f"the statistics {stats} make it {b.record.name}"
+        reason += ", cut to the interval that the data leave it" if b.cuts else ""
+    else:
+        method, reason = _discrete_choice(b, elimination, joint)
+        return Choice(method, f"{reason}, given {gates}" if gates else reason)
+    return Choice("exact:hybrid", f"{reason}, given {gates}") if gates else Choice(method, reason)
+
+
+def _discrete_choice(b: Block, elimination: Elimination, joint: LogJoint) -> tuple[str, str]:
+    """Enumerated, along a chain, as a network; and what is integrated out inside each state."""
+    states = _states(b, joint)
+    at = [n for n in b.latents if n in joint.in_clouds]
+    method, reason = "exact:enumeration", f"{states} states per element, enumerated"
+    reason += f" at each point of {', '.join(at)}" if at else ""
+    if b.chain is not None:
+        method, reason = "exact:chain", _chain_reason(states, b.chain)
+    if b.network:
+        method, reason = "exact:tree", _network_reason(states, b)
+    inside = [c.name for c in elimination.blocks if (c.record or c.gaussian) and set(_gates(c)) & set(b.latents)]
+    return ("exact:hybrid", f"{reason}; {', '.join(inside)} integrated out inside each") if inside else (method, reason)
 
 
 def _configurations_choice(joint: LogJoint, found: Configurations, refused: str) -> Choice:

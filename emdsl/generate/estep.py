@@ -14,7 +14,7 @@ from emdsl.derive.blocks import messages
 from emdsl.derive.cuts import bounds_of
 from emdsl.derive.expr import El, Expr, Idx, Ix
 from emdsl.derive.networks import clique_key, in_clique
-from emdsl.derive.records import WHOLE
+from emdsl.derive.records import WHOLE, Posterior
 from emdsl.derive.terms import Term
 from emdsl.generate.arrays import Array, Leaf
 from emdsl.generate.chains import emit_chain, gate_chain
@@ -96,6 +96,13 @@ def _emit_discrete(f: Function, block: Block, stacked: bool) -> Stacked | None:
     if block.chain is not None:
         emit_chain(f, block, table)
         return stack
+    _normalise(f, block, table, axes)
+    return stack
+
+
+def _normalise(f: Function, block: Block, table: str, axes: tuple[Ix, ...]) -> None:
+    """A discrete posterior and its log-normaliser from the table of its log joint; the largest weight, if asked."""
+    em = f.emitter
     q, log_z = em.namer.fresh(f"q_{block.name}"), em.namer.fresh(f"log_z_{block.name}")
     if f.largest:
         q = table
@@ -105,7 +112,6 @@ def _emit_discrete(f: Function, block: Block, stacked: bool) -> Stacked | None:
     cut = bool(block.home) and block.home[-1].dim == em.chunk
     f.runtime[f"c:{block.name}"] = Leaf(q, tuple(range(len(axes))), True, cut=cut)
     f.runtime[f"A:{block.name}"] = Leaf(log_z, tuple(range(len(axes) - len(block.states))), True, cut=cut)
-    return stack
 
 
 def _by_row(f: Function, block: Block, table: str) -> str:
@@ -157,22 +163,7 @@ def _emit_continuous(f: Function, block: Block) -> None:
     assert record is not None
     name = block.name
     em.comment(f"natural parameters of the posterior of {name} ({record.name}); its moments and log-normaliser")
-    axes = em.order((*block.gates, *block.own, *block.home))
-    arguments = []
-    for statistic, neutral in zip(record.statistics, record.neutral, strict=True):
-        parts = [contracted(f, t, axes) for t, r in zip(block.terms, block.roles, strict=True) if r == statistic]
-        value = em.sum(parts) if parts else Array("0.0", ())
-        if record.rank < 2 or statistic in WHOLE:
-            value = where_there(f, block.exists, value, neutral)
-        elif block.exists:  # a multiple of the identity where an element is not there
-            absent = x.add(x.ONE, x.neg(x.mul(*block.exists)))
-            value = em.sum([value, em.contract([x.num(neutral), absent, x.delta(*block.own)], axes)])
-        if record.rank and statistic not in WHOLE:
-            value = em.broadcast(value, em.order((*[i for i in axes if i in value.axes or i in block.own],)))
-        value = em.name(f"eta_{statistic.replace('^', '')}_{name}", value)
-        if not value.axes:
-            value = Array(value.code, (), value.inner)
-        arguments.append(value)
+    arguments = [_natural(f, block, record, s, n) for s, n in zip(record.statistics, record.neutral, strict=True)]
     limits = [
         em.name(f"{side}_{name}", em.value(e)) for side, e in zip(("lower", "upper"), _limits(block), strict=False)
     ]
@@ -185,13 +176,38 @@ def _emit_continuous(f: Function, block: Block) -> None:
         aligned.append(f"axis={places[0]}" if record.rank == 1 else f"axes={tuple(places)}")
     aligned += [em.align(a, union) if a.axes else a.code for a in limits]
     inner = any(a.inner for a in (*arguments, *limits))
-    scope = em.lines if inner else em.outer
     if block.scale is not None:
         _emit_scaled(f, block, arguments, union)
         return
     log_z, moments = em.namer.fresh(f"log_z_{name}"), em.namer.fresh(f"moments_{name}")
-    scope.append(f"{log_z}, {moments} = {record.kernel}({', '.join(aligned)})")
-    cut = em.chunk is not None and any(i.dim == em.chunk for i in union)
+    (em.lines if inner else em.outer).append(f"{log_z}, {moments} = {record.kernel}({', '.join(aligned)})")
+    _hand_out_moments(f, block, record, moments, union, inner)
+    _emit_normaliser(f, block, Array(log_z, batch, inner))
+
+
+def _natural(f: Function, block: Block, record: Posterior, statistic: str, neutral: float) -> Array:
+    """What multiplies one statistic in the terms of a block, by name; `neutral` where an element is left out."""
+    em = f.emitter
+    axes = em.order((*block.gates, *block.own, *block.home))
+    parts = [contracted(f, t, axes) for t, r in zip(block.terms, block.roles, strict=True) if r == statistic]
+    value = em.sum(parts) if parts else Array("0.0", ())
+    if record.rank < 2 or statistic in WHOLE:
+        value = where_there(f, block.exists, value, neutral)
+    elif block.exists:  # a multiple of the identity where an element is not there
+        gone = x.add(x.ONE, x.neg(x.mul(*block.exists)))
+        value = em.sum([value, em.contract([x.num(neutral), gone, x.delta(*block.own)], axes)])
+    if record.rank and statistic not in WHOLE:
+        value = em.broadcast(value, em.order((*[i for i in axes if i in value.axes or i in block.own],)))
+    value = em.name(f"eta_{statistic.replace('^', '')}_{block.name}", value)
+    return value if value.axes else Array(value.code, (), value.inner)
+
+
+def _hand_out_moments(
+    f: Function, block: Block, record: Posterior, moments: str, union: tuple[Ix, ...], inner: bool
+) -> None:
+    """Where later lines find the moments and the arguments of a posterior, whose arrays are on `union`."""
+    name, chunk = block.name, f.emitter.chunk
+    cut = chunk is not None and any(i.dim == chunk for i in union)
     order = (*block.gates, *block.home, *block.own)
     stored = tuple(order.index(i) for i in union)
     places_of = dict.fromkeys((*record.moments, *record.fields), stored)
@@ -205,7 +221,6 @@ def _emit_continuous(f: Function, block: Block) -> None:
             code = f"np.broadcast_to({code}, ({shape},))"
         f.runtime[f"argument:{name}:{argument}"] = Leaf(code, places_of[argument], inner, cut=cut)
     f.runtime[f"moments:{name}"] = Leaf(moments, stored, inner, cut=cut)
-    _emit_normaliser(f, block, Array(log_z, tuple(i for i in union if i not in block.own), inner))
 
 
 def _limits(block: Block) -> tuple[Expr, ...]:

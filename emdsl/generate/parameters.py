@@ -3,13 +3,35 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 
 from emdsl.derive.solve import Numeric
+from emdsl.generate.arrays import Emitter
+from emdsl.generate.context import Function
 from emdsl.generate.mstep import emit_update
 from emdsl.generate.numeric import emit_numeric, forget
 from emdsl.generate.printer import Printer, indent
 from emdsl.generate.spelling import numbered
+from emdsl.language import model as m
+
+
+def _at_before(printer: Printer, em: Emitter, needs: bool) -> list[str]:
+    """Lines that make statistics, where they are needed, and posteriors of all rows at the parameters `before`."""
+    # where a start divides the rows at random, statistics and posteriors must be of one division
+    call = 'factors, sweep=""' if printer.plan.elimination.parts else "twin(rng)"
+    lines = []
+    if needs:
+        made = f"    statistics = e_step(before, data, prepared, {call})  # ({printer.numbers.statistics})"
+        lines = ["if statistics is None:", made]
+    names = ", ".join(printer.results())
+    if names:
+        rows = f"slice(0, {em.size(printer.chunk)})" if printer.chunk else ""
+        if rows:
+            whole = f'    prepared = {{**prepared, "the chunks": [{rows}]}}'
+            lines = ["if rng is not None:", whole, *lines]
+        lines.append(f"{names} = expectations(before, prepared)({', '.join(filter(None, [rows, 'rng']))})")
+    return lines
 
 
 def m_step_lines(printer: Printer) -> list[str]:
@@ -23,20 +45,26 @@ def m_step_lines(printer: Printer) -> list[str]:
     for u in printer.plan.updates:
         with f.printing(printer.numbers.update[u.params[0]], behind=False):
             emit_update(f, u, printer.numbers.update[u.params[0]])
-    returned = []
-    for v in params:
-        code = em.leaf(v.name).code
-        shift = printer.plan.shifts.get(v.name)
-        if shift is not None:
-            forget(f, [p.name for p in params])
-            with f.printing(printer.numbers.reference):
-                value = em.value(shift.value)
-            code = f"{code} + {em.align(value, shift.axes)}"
-        cell = f'"{v.name}": {code},'
-        returned += [cell] if shift is None else numbered([cell], printer.numbers.reference)
+    returned = _returned(printer, f, params)
     lines = ['sizes = prepared["the sizes"]', *f.prologue(), *em.outer, "return {", *indent(returned, 1), "}"]
     doc = '"""The parameters that maximise the expected log joint with these statistics. Raises Degenerate."""'
     return ['def m_step(statistics, params, prepared, policy="raise"):', *indent([doc, *lines], 1)]
+
+
+def _returned(printer: Printer, f: Function, params: Sequence[m.Variable]) -> list[str]:
+    """The cells of the parameters that are returned: in the data's own coordinates, not those of the reference."""
+    out = []
+    for v in params:
+        code, shift = f.emitter.leaf(v.name).code, printer.plan.shifts.get(v.name)
+        if shift is None:
+            out.append(f'"{v.name}": {code},')
+            continue
+        forget(f, [p.name for p in printer.plan.joint.model.of_kind("param")])
+        with f.printing(printer.numbers.reference):
+            value = f.emitter.value(shift.value)
+        cell = f'"{v.name}": {code} + {f.emitter.align(value, shift.axes)},'
+        out += numbered([cell], printer.numbers.reference)
+    return out
 
 
 def refine_lines(printer: Printer) -> list[str]:
@@ -48,7 +76,6 @@ def refine_lines(printer: Printer) -> list[str]:
     em = f.emitter
     chunk = em.chunk
     f.runtime = {k: replace(v, inner=False, cut=chunk is None) for k, v in f.runtime.items()}
-    model = printer.plan.joint.model
     for u in updates:
         assert isinstance(u.rule, Numeric)
         number = printer.numbers.update[u.params[0]]
@@ -57,35 +84,13 @@ def refine_lines(printer: Printer) -> list[str]:
             emit_numeric(f, u.params, u.rule)
         forget(f, u.params)
     em.chunk = None
-    returned = []
     refined = {n for u in updates for n in u.params}
-    for v in model.of_kind("param"):
-        if v.name in refined:
-            code = em.leaf(v.name).code
-            shift = printer.plan.shifts.get(v.name)
-            if shift is not None:
-                forget(f, [p.name for p in model.of_kind("param")])
-                with f.printing(printer.numbers.reference):
-                    code = f"{code} + {em.align(em.value(shift.value), shift.axes)}"
-            cell = f'"{v.name}": {code},'
-            returned += [cell] if shift is None else numbered([cell], printer.numbers.reference)
+    returned = _returned(printer, f, [v for v in printer.plan.joint.model.of_kind("param") if v.name in refined])
     needs = any(line.startswith(tuple(f"{c} = statistics" for c in f.unpacked)) for line in f.prologue())
     if printer.plan.draws is not None:
         em.outer[:] = [re.sub(r" = (maximise|ascend)\(", r" = (raised_by or \1)(", line) for line in em.outer]
     parts = printer.plan.elimination.parts
-    # where a start divides the rows at random, statistics and posteriors must be of one division
-    call = 'factors, sweep=""' if parts else "twin(rng)"
-    statistics = []
-    if needs:
-        made = f"    statistics = e_step(before, data, prepared, {call})  # ({printer.numbers.statistics})"
-        statistics = ["if statistics is None:", made]
-    names = ", ".join(printer.results())
-    if names:
-        rows = f"slice(0, {em.size(printer.chunk)})" if printer.chunk else ""
-        if rows:
-            whole = f'    prepared = {{**prepared, "the chunks": [{rows}]}}'
-            statistics = ["if rng is not None:", whole, *statistics]
-        statistics.append(f"{names} = expectations(before, prepared)({', '.join(filter(None, [rows, 'rng']))})")
+    statistics = _at_before(printer, em, needs)
     lines = ['sizes = prepared["the sizes"]', *[p for p in f.prologue() if '= sizes["' in p], *statistics]
     lines += [p for p in f.prologue() if '= sizes["' not in p]
     lines += [*em.outer, "return {", "    **params,", *indent(returned, 1), "}"]

@@ -28,23 +28,7 @@ def e_step_lines(printer: Printer) -> list[str]:
     em = f.emitter
     inner, outside, slices = _stack_lines(printer, f)
     value_lines: list[str] = []
-    entries = []
-    number = printer.numbers.statistic
-    for s in printer.plan.expected.statistics:
-        if s.name in slices:
-            entries.append(f'"{s.name}": {slices[s.name]},  # ({number[s.name]})')
-            continue
-        target = em.namer.of(f"S:{s.name}")
-        with f.printing(number[s.name]):
-            value = _statistic_value(printer, f, s)
-            assert value is not None
-            if value.inner:
-                em.lines.append(f"{target} = {target} + {value.code}")
-        if value.inner:
-            em.outer.append(f"{target} = 0.0")
-        else:
-            outside += numbered([f"{target} = {value.code}"], number[s.name])
-        entries.append(f'"{s.name}": {target},  # ({number[s.name]})')
+    entries = [_added_up(printer, f, s, slices.get(s.name), outside) for s in printer.plan.expected.statistics]
     parts = printer.plan.elimination.parts
     last = settled_last(printer) if parts else None
     free = printer.plan.elimination.free if last is None else printer.plan.elimination.others
@@ -77,6 +61,24 @@ def e_step_lines(printer: Printer) -> list[str]:
     if printer.once is not None:
         lines = [f'if prepared["{MOMENTS}"] is not None:', "    return e_step_once(params, prepared)", *lines]
     return ["def e_step(params, data, prepared, rng=None):", *indent([doc, *lines], 1)]
+
+
+def _added_up(printer: Printer, f: Function, s: Statistic, slice_of: str | None, outside: list[str]) -> str:
+    """The cell of a statistic in what is returned; its lines, which add it up or make it `outside` the loop over rows."""
+    em, number = f.emitter, printer.numbers.statistic[s.name]
+    if slice_of is not None:
+        return f'"{s.name}": {slice_of},  # ({number})'
+    target = em.namer.of(f"S:{s.name}")
+    with f.printing(number):
+        value = _statistic_value(printer, f, s)
+        assert value is not None
+        if value.inner:
+            em.lines.append(f"{target} = {target} + {value.code}")
+    if value.inner:
+        em.outer.append(f"{target} = 0.0")
+    else:
+        outside += numbered([f"{target} = {value.code}"], number)
+    return f'"{s.name}": {target},  # ({number})'
 
 
 def _headed(comment: str, lines: Sequence[str]) -> list[str]:
