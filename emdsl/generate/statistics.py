@@ -64,7 +64,7 @@ def e_step_lines(printer: Printer) -> list[str]:
 
 
 def _added_up(printer: Printer, f: Function, s: Statistic, slice_of: str | None, outside: list[str]) -> str:
-    """The cell of a statistic in what is returned; its lines, which add it up or make it `outside` the loop over rows."""
+    """The cell of a statistic in what is returned, and the lines that add it up, or make it `outside` the loop."""
     em, number = f.emitter, printer.numbers.statistic[s.name]
     if slice_of is not None:
         return f'"{s.name}": {slice_of},  # ({number})'
