@@ -181,7 +181,7 @@ def _emit_continuous(f: Function, block: Block) -> None:
         return
     log_z, moments = em.namer.fresh(f"log_z_{name}"), em.namer.fresh(f"moments_{name}")
     (em.lines if inner else em.outer).append(f"{log_z}, {moments} = {record.kernel}({', '.join(aligned)})")
-    _hand_out_moments(f, block, record, moments, union, inner)
+    _hand_out_moments(f, block, record, moments, arguments, union, inner)
     _emit_normaliser(f, block, Array(log_z, batch, inner))
 
 
@@ -203,11 +203,12 @@ def _natural(f: Function, block: Block, record: Posterior, statistic: str, neutr
 
 
 def _hand_out_moments(
-    f: Function, block: Block, record: Posterior, moments: str, union: tuple[Ix, ...], inner: bool
-) -> None:
+    f: Function, block: Block, record: Posterior, moments: str, arguments: Sequence[Array], union: tuple[Ix, ...],
+    inner: bool,
+) -> None:  # fmt: skip
     """Where later lines find the moments and the arguments of a posterior, whose arrays are on `union`."""
-    name, chunk = block.name, f.emitter.chunk
-    cut = chunk is not None and any(i.dim == chunk for i in union)
+    em, name = f.emitter, block.name
+    cut = em.chunk is not None and any(i.dim == em.chunk for i in union)
     order = (*block.gates, *block.home, *block.own)
     stored = tuple(order.index(i) for i in union)
     places_of = dict.fromkeys((*record.moments, *record.fields), stored)
