@@ -170,7 +170,7 @@ def rule_lines(printer: Printer) -> list[str]:
         length = f'len(out["the rules"]["{c.name}"][1])'
         lines += [
             f'out["the rules"]["{c.name}"] = hermite({c.points}, {size})',
-            f'sizes["{c.dimension}"] = {f"latticesize_factor({c.points})" if c.shared else length}',
+            f'sizes["{c.dimension}"] = {f"lattice_size({c.points})" if c.shared else length}',
             f'out["the modes"]["{c.name}"] = np.zeros(({shape},))',
         ]
     return lines
