@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from emdsl.derive import expr as x
 from emdsl.derive.chains import Chain
@@ -162,6 +162,23 @@ def _at_home(g: x.Sel, latents: tuple[str, ...], reached: Mapping[Idx, Ix]) -> x
     if not isinstance(g.of, El) or g.of.var in latents:
         return g
     return x.Sel(El(g.of.var, tuple(in_terms_of(i, reached) for i in g.of.idx)), g.at)
+
+
+def beside(placed: Term, name: str, others: Sequence[str], home: tuple[Ix, ...]) -> Term:
+    """A placed term in which other latents at the place of this one, which data tell, are those at home, too."""
+    own = next(
+        (e.idx[: len(home)] for f in placed.factors for e in x.walk(f) if isinstance(e, El) and e.var == name), ()
+    )
+    reached: dict[Idx, Ix] = {i: h for h, i in zip(home, own, strict=False) if isinstance(i, DataIx)}
+    if not reached or not others:
+        return placed
+
+    def moved(e: Expr) -> Expr | None:
+        if not isinstance(e, El) or e.var not in others:
+            return None
+        return El(e.var, tuple(in_terms_of(i, reached) for i in e.idx), e.sort)
+
+    return replace(placed, factors=tuple(x.rebuild(f, moved) for f in placed.factors))
 
 
 def in_terms_of(i: Idx, to: Mapping[Idx, Ix]) -> Idx:

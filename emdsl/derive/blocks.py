@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from emdsl.derive import expr as x
-from emdsl.derive.block import Block, gates_outside, place, touches
+from emdsl.derive.block import Block, beside, gates_outside, place, touches
 from emdsl.derive.clouds import AT, holds_points
 from emdsl.derive.cuts import CUT_NORMAL, PARTED_NORMAL, Cut, cut_of
 from emdsl.derive.discrete import WAYS_OUT, discrete_block, elements_apart, groups, network_block
@@ -204,6 +204,7 @@ def conjugate_block(
             tied = f"{name} is tied to the continuous latent {others[0]} in the density of {about or 'a factor'}"
             return _refused(name, tied, span)
         scales |= set(others)
+        placed = beside(placed, name, others, home)
         cut = cut_of(placed, name) if not own else None
         if cut is not None and set(placed.ixs) <= {*home, *neighbours.values()}:
             cuts.append(cut)

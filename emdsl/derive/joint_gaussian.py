@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from emdsl.derive import expr as x
-from emdsl.derive.block import Block, place, touches
+from emdsl.derive.block import Block, beside, place, touches
 from emdsl.derive.chains import Neighbours
 from emdsl.derive.expr import El, Ix
 from emdsl.derive.factors import LogJoint
@@ -78,6 +78,8 @@ def _made(
         if not touches(t, latents):
             continue
         placed = place(t, latents, home, (), neighbours, joint.levels)
+        if scale is not None and not isinstance(placed, str):
+            placed = next((b for n in latents if (b := beside(placed, n, [scale], home)) is not placed), placed)
         role = placed if isinstance(placed, str) else polynomial_role(placed, latents, home, g)
         if isinstance(role, str):
             return Problem("E110", f"the posterior of {names} is not tractable: {role}", span, ways_out)
