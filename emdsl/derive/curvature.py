@@ -68,6 +68,8 @@ def curvature(terms: Sequence[Term], variables: Sequence[m.Variable]) -> Curvatu
     names = {v.name for v in variables}
     if any(v.domain.kind not in PLAIN for v in variables) or any(_kinked(f, names) for t in terms for f in t.factors):
         return None
+    if _meeting(terms, names) > LONGEST:
+        return None
     raw: dict[tuple[int, int], list[_Raw]] = {}
     try:
         for a, v in enumerate(variables):
@@ -86,6 +88,16 @@ def curvature(terms: Sequence[Term], variables: Sequence[m.Variable]) -> Curvatu
             return Curvature(batch, named, low, True)
     parts = [_part(raw[a, b], variables[a], variables[b], places[a], places[b], batch) for a, b in raw if raw[a, b]]
     return Curvature(batch, named, tuple(parts))
+
+
+def _meeting(terms: Sequence[Term], names: set[str]) -> int:
+    """How many pairs of parameters stand in one term: each leaves a product at least, but where it is linear."""
+    met = {n: set[str]() for n in names}
+    for t in terms:
+        held = names & {n for f in t.factors if not isinstance(f, x.El) for n in x.variables(f)}
+        for n in held:
+            met[n] |= held
+    return (sum(map(len, met.values())) + len(names)) // 2
 
 
 def _kinked(e: Expr, names: set[str]) -> bool:

@@ -31,7 +31,7 @@ def groups(joint: LogJoint, everything: Sequence[tuple[Term, Factor]]) -> dict[s
     ]  # fmt: skip
     discrete = [n for n in latents if n in joint.discrete]
     terms_in = [t for t, _ in everything if t.gates]
-    alone = {n for n in discrete if _inside(n, discrete, terms_in)}
+    alone = _inside(discrete, terms_in)
     leader = {n: n for n in latents}
 
     def find(n: str) -> str:
@@ -58,14 +58,18 @@ def _follow(a: tuple[Idx, ...], b: tuple[Idx, ...]) -> bool:
     return found is not None and max(found[1]) > 0
 
 
-def _inside(name: str, discrete: Sequence[str], everything: Sequence[Term]) -> bool:
-    """Whether a latent that is not chained meets a chained one, each time at one element of it."""
-    mine = [t for t in everything if references(t, [name])]
-    if depth(mine, [name]):
-        return False
-    others = {n for t in mine for n, _ in references(t, discrete)} - {name}
-    chained = {n for n in others if depth(everything, [n])}
-    return bool(chained) and all(len({p for _, p in references(t, list(chained))}) <= 1 for t in mine)
+def _inside(discrete: Sequence[str], everything: Sequence[Term]) -> set[str]:
+    """The latents that are not chained and meet chained ones, each time at one element of them."""
+    chained = {n for n in discrete if depth(everything, [n])}
+    met: dict[str, set[str]] = {n: set() for n in discrete}
+    several: set[str] = set()
+    for refs in (references(t, discrete) for t in everything) if chained else ():
+        held = {n for n, _ in refs}
+        places = {p for n, p in refs if n in chained}
+        for n in held:
+            met[n] |= held & chained
+        several |= held if len(places) > 1 else set()
+    return {n for n in discrete if n not in chained and met[n] and n not in several}
 
 
 def discrete_block(

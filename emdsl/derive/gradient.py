@@ -67,10 +67,12 @@ def partials(e: Expr, name: str) -> list[Partial]:
 
 def _power(e: x.Pow, name: str) -> list[Partial]:
     out: list[Partial] = []
-    outer = x.mul(e.exponent, x.power(e.base, x.add(e.exponent, x.num(-1))))
-    out += [(leaf, x.mul(outer, p), s) for leaf, p, s in partials(e.base, name)]
-    log = x.mul(e, x.fn("log", e.base))
-    out += [(leaf, x.mul(log, p), s) for leaf, p, s in partials(e.exponent, name)]
+    if inner := partials(e.base, name):
+        outer = x.mul(e.exponent, x.power(e.base, x.add(e.exponent, x.num(-1))))
+        out += [(leaf, x.mul(outer, p), s) for leaf, p, s in inner]
+    if inner := partials(e.exponent, name):
+        log = x.mul(e, x.fn("log", e.base))
+        out += [(leaf, x.mul(log, p), s) for leaf, p, s in inner]
     return out
 
 

@@ -272,12 +272,13 @@ class Model:
         """
         from emdsl.derive.draws import known
         from emdsl.derive.quadrature import denser
-        from emdsl.fit.verify import certify
+        from emdsl.fit.verify import certify, with_draws
 
         joint, drawn = self.derived.joint, sorted(self.derived.drawn)
         if drawn:
             complete = known(self.resolved, drawn)
-            return certify(Model(complete, self.text, self.infer, self.fixed, self.incomplete), seed)
+            found = certify(Model(complete, self.text, self.infer, self.fixed, self.incomplete), seed)
+            return with_draws(found, {n: self.plan[n].method for n in drawn})
         if not any(c.method == "quadrature" for c in joint.clouds):
             return certify(self, seed, apart)
         return certify(

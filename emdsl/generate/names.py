@@ -23,6 +23,7 @@ class Namer:
 
     def __init__(self, user: tuple[str, ...], helpers: frozenset[str] = frozenset()) -> None:
         self.user: dict[str, str] = {}
+        self.last: dict[str, int] = {}  # the number of the last name made of a stem
         self.taken: set[str] = set(RESERVED) | set(helpers) | set(dir(builtins))
         for name in user:
             self.user[name] = self._claim(plain(name))
@@ -47,10 +48,12 @@ class Namer:
     def fresh(self, hint: str) -> str:
         """A name that nothing else in the scope has."""
         base = plain(hint)
-        name, n = base, 1
+        n = self.last.get(base, 1)  # names are never given back: what was taken is
+        name = base if n == 1 else f"{base}_{n}"
         while name in self.taken or keyword.iskeyword(name):
             n += 1
             name = f"{base}_{n}"
+        self.last[base] = n
         self.taken.add(name)
         return name
 

@@ -10,6 +10,7 @@ from emdsl.graph.order import Group, leaves, neighbours, tree
 from emdsl.graph.parts import Graph
 
 TRIES = 1500  # orders looked at, at most
+LARGE = 160  # nodes and edges: a picture of more is drawn once, by where neighbours stand
 KEPT = 24  # orders that are drawn, of which the best is taken
 
 
@@ -30,8 +31,11 @@ def candidates(graph: Graph, row: Mapping[str, int]) -> list[tuple[str, ...]]:
     spans = tuple((m, min(row[k] for k in m), max(row[k] for k in m)) for m in members.values() if m)
     task = Task(tuple(n.key for n in graph.nodes), edges, row, spans)
     alike = _alike(graph, edges, row)
+    starts = _starts(tree([n.key for n in graph.nodes], members), task)
+    if len(task.keys) + len(edges) > LARGE:
+        return [_told(leaves(starts[1]), alike, task.keys)]
     seen: dict[tuple[str, ...], float] = {}
-    for start in _starts(tree([n.key for n in graph.nodes], members), task):
+    for start in starts:
         _descend(start, task, alike, seen)
     best = dict.fromkeys(_told(o, alike, task.keys) for o in sorted(seen, key=lambda o: seen[o]))
     return list(best)[: KEPT if len(edges) < 25 else KEPT // 4]

@@ -24,6 +24,8 @@ from emdsl.report.equations import left_side
 from emdsl.report.page import whole
 from emdsl.report.vectors import flatten
 
+READ_TOGETHER = 8  # parameters of one system that are shown one by one
+
 Found = tuple[Expr, Expr] | None  # left-hand and right-hand side
 
 
@@ -98,7 +100,7 @@ def explicit(plan: Plan, update: Update) -> list[tuple[Expr, Expr]]:
 
     Of a linear system one for each of its tensors, the others held: `M v = r` where it is no ratio.
     """
-    if not isinstance(update.rule, Simplex | Spread | Closed | Linear):
+    if not isinstance(update.rule, Simplex | Spread | Closed | Linear) or len(update.params) > READ_TOGETHER:
         return []
     out = []
     for name in update.params:

@@ -17,7 +17,7 @@ from emdsl.derive.solve import Closed, Numeric, Simplex, Spread, Update
 from emdsl.errors import InternalError
 from emdsl.report import formula as f
 from emdsl.report.equations import left_side
-from emdsl.report.explicit import explicit, joined, normalised
+from emdsl.report.explicit import READ_TOGETHER, explicit, joined, normalised
 from emdsl.report.formula import Formula
 from emdsl.report.page import Say, Show, Step, names_of, whole
 from emdsl.report.tidy import tidy
@@ -340,7 +340,7 @@ def _numeric(plan: Plan, u: Update, t: Typeset) -> Iterator[Say | Show]:
     assert isinstance(u.rule, Numeric)
     how = "quasi-Newton" if u.rule.hessian is None else "Newton"
     yield Say(f"Raised by {how} steps in unconstrained coordinates, with the gradient")
-    for name in u.params:
+    for name in u.params[:READ_TOGETHER]:
         axes = axes_of(plan.joint.model.variable(name))
         try:
             parts = gradient(u.rule.whole, name, axes)
@@ -349,3 +349,5 @@ def _numeric(plan: Plan, u: Update, t: Typeset) -> Iterator[Say | Show]:
         slope = x.add(*(whole([i for i in ixs if i not in axes], x.mul(c, *fs)) for c, fs, ixs in parts))
         names = t.letters.extend({}, axes)
         yield Show(f.Relation("=", _partial(name, axes, names, t), t.of(tidy(slope, t.known), names)), name)
+    if len(u.params) > READ_TOGETHER:
+        yield Say(f"and {len(u.params) - READ_TOGETHER} more, in the same way.")

@@ -6,7 +6,7 @@ module are what is tested.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -18,7 +18,7 @@ from emdsl.fit.verify.case import Case, Compiled, find_case
 from emdsl.fit.verify.cells import Unchecked
 from emdsl.fit.verify.certificate import Certificate, Check, skipped
 
-__all__ = ["Certificate", "Check", "certify"]
+__all__ = ["Certificate", "Check", "certify", "with_draws"]
 
 CHECKS: tuple[tuple[str, Callable[[Case], Iterator[Check]]], ...] = (
     ("draws have the density's moments", checks.sampler),
@@ -52,6 +52,13 @@ def certify(model: Compiled, seed: int = 0, apart: bool = True) -> Certificate:
         return Certificate(model.name, seed, {}, (raised("EM climbs", error),))
     found = tuple(c for name, run in CHECKS for c in _guarded(name, run, case))
     return Certificate(model.name, seed, dict(case.drawn.setting.sizes), found)
+
+
+def with_draws(found: Certificate, drawn: Mapping[str, str]) -> Certificate:
+    """The certificate of a model in which drawn latents are data, which says so; `drawn`: latent -> method."""
+    why = "the other checks take its draws as data"
+    told = (skipped("how it is drawn", f"{name} ({method})", why) for name, method in drawn.items())
+    return replace(found, checks=(*told, *found.checks))
 
 
 def _guarded(name: str, run: Callable[[Case], Iterator[Check]], case: Case) -> list[Check]:
