@@ -13,6 +13,7 @@ moments: arrays like data. So each factor is eliminated as an exact posterior is
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from emdsl.derive import expr as x
 from emdsl.derive.averages import averaged, hidden, in_turn
@@ -249,3 +250,17 @@ def moments(elimination: Elimination, model: m.ModelText) -> dict[str, tuple[Ix,
     kept = ("q:", "E:", "argument:", "mean:", "cov:", "location:", "variance:")
     found = {k: axes for p in elimination.parts for b in p.blocks for k, axes in moments_of(b, model).items()}
     return {k: axes for k, axes in found.items() if k in read or (k.startswith(kept) and k.count(":") < 3)}
+
+
+def alone(model: m.ModelText, latents: Sequence[str]) -> m.ModelText:
+    """The model in which all latents but those of one factor of q are data: under it that factor is the posterior."""
+    held = set(latents)
+    variables = tuple(
+        replace(v, kind="observed") if v.kind == "latent" and v.name not in held else v for v in model.variables
+    )
+    lines = []
+    for line in model.infer:
+        kept = [(g, whole) for g, whole in zip(line.groups, line.grouped, strict=True) if set(g) & held]
+        groups = tuple(tuple(n for n in g if n in held) for g, _ in kept)
+        lines += [replace(line, groups=groups, grouped=tuple(whole for _, whole in kept))] if kept else []
+    return replace(model, variables=variables, infer=tuple(lines))

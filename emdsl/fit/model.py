@@ -272,18 +272,28 @@ class Model:
         """
         from emdsl.derive.draws import known
         from emdsl.derive.quadrature import denser
-        from emdsl.fit.verify import certify, with_draws
+        from emdsl.fit.verify import certify, with_draws, with_factors
 
         joint, drawn = self.derived.joint, sorted(self.derived.drawn)
         if drawn:
             complete = known(self.resolved, drawn)
             found = certify(Model(complete, self.text, self.infer, self.fixed, self.incomplete), seed)
             return with_draws(found, {n: self.plan[n].method for n in drawn})
+        if len(self.derived.elimination.parts) > 1:
+            found = certify(self, seed, apart)
+            made = {", ".join(p.latents): self._factor(p.latents) for p in self.derived.elimination.parts}
+            return with_factors(found, {n: f for n, f in made.items() if f.refusal is None}, seed)
         if not any(c.method == "quadrature" for c in joint.clouds):
             return certify(self, seed, apart)
         return certify(
             Model(denser(joint, VERIFIED_AT), self.text, self.infer, self.fixed, self.incomplete), seed, apart
         )
+
+    def _factor(self, latents: tuple[str, ...]) -> Model:
+        """The model of one factor of q: the other latents are data."""
+        from emdsl.derive.meanfield import alone
+
+        return Model(alone(self.resolved, latents), self.text, self.infer, self.fixed, self.incomplete)
 
     def __repr__(self) -> str:
         if self.refusal is not None:

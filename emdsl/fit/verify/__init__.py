@@ -18,7 +18,7 @@ from emdsl.fit.verify.case import Case, Compiled, find_case
 from emdsl.fit.verify.cells import Unchecked
 from emdsl.fit.verify.certificate import Certificate, Check, skipped
 
-__all__ = ["Certificate", "Check", "certify", "with_draws"]
+__all__ = ["Certificate", "Check", "certify", "with_draws", "with_factors"]
 
 CHECKS: tuple[tuple[str, Callable[[Case], Iterator[Check]]], ...] = (
     ("draws have the density's moments", checks.sampler),
@@ -33,6 +33,8 @@ CHECKS: tuple[tuple[str, Callable[[Case], Iterator[Check]]], ...] = (
     ("the module alone", invariance.alone),
     ("rows in another order", invariance.rows),
 )
+
+OF_A_FACTOR = ("log-likelihood", "posterior", "Fisher's identity")
 
 
 def certify(model: Compiled, seed: int = 0, apart: bool = True) -> Certificate:
@@ -59,6 +61,19 @@ def with_draws(found: Certificate, drawn: Mapping[str, str]) -> Certificate:
     why = "the other checks take its draws as data"
     told = (skipped("how it is drawn", f"{name} ({method})", why) for name, method in drawn.items())
     return replace(found, checks=(*told, *found.checks))
+
+
+def with_factors(found: Certificate, factors: Mapping[str, Compiled], seed: int) -> Certificate:
+    """The certificate of a mean-field model, with each factor of q tried where the other latents are data.
+
+    There a factor by itself is the posterior and the bound is the log-likelihood, so that its terms can be checked.
+    """
+    told = []
+    for name, model in factors.items():
+        for c in certify(model, seed, apart=False).checks:
+            if c.name in OF_A_FACTOR or c.status == "failed":
+                told.append(replace(c, name=f"q({name}), the others as data", subject=f"{c.name} {c.subject}".strip()))
+    return replace(found, checks=(*found.checks, *told))
 
 
 def _guarded(name: str, run: Callable[[Case], Iterator[Check]], case: Case) -> list[Check]:

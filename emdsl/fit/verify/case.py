@@ -74,8 +74,10 @@ class Case:
 
     @property
     def exact(self) -> bool:
-        """Whether the posterior is exact by the plan, so that the objective is the log-likelihood."""
-        return all(p.method.startswith(("exact", "quadrature")) for p in self.model.plan.values())
+        """Whether the objective is the log-likelihood: the posterior is exact by the plan, or q is one factor."""
+        found = self.model.derived.elimination
+        whole = len(found.parts) == 1 and not any(b.apart for b in found.blocks)
+        return whole or all(p.method.startswith(("exact", "quadrature")) for p in self.model.plan.values())
 
     def fit(self, params: Mapping[str, Any], steps: int = 0, drawn: Drawn | None = None, **beside: Any) -> Any:
         """The package's fitter after some M-steps."""
