@@ -54,7 +54,7 @@ def _uncentred(plan: Plan) -> Plan:
     )
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=128)  # a derivation is asked for update by update
 def _derived(model: m.ModelText) -> tuple[Any, Any, Any, Any]:
     joint = expand(model)
     weighted = weighted_plate(model, joint)
