@@ -167,6 +167,9 @@ def posteriors(joint: LogJoint, weighted: str | None) -> tuple[LogJoint, Elimina
             return *one_by_one, refused
         if asked or _exact_without_gaps(joint, weighted):
             raise
+        if one_by_one is not None:
+            names = ", ".join(v.name for v in joint.model.variables if v.name in one_by_one[0].configured)
+            refused += f"; infer {names} by exact takes all configurations of {names}, where they are few"
         counted = counting(joint)
         factors = largest_factors(counted, weighted)
         if factors is not None and not any(_too_many(b) for b in factors.blocks):
