@@ -30,7 +30,7 @@ def chain_lines(block: Block, placed: Sequence[Placed], t: Typeset) -> Iterator[
         yield Say("and at the start" if position == 0 else f"and at position {position}")
         yield Show(f.Relation("=", _call("start", *_starts(block, position, t, names)),
                               _sum(block, placed, f"{FIRST}{position}", t, names)))  # fmt: skip
-    yield Say("Sums over all paths to an element, and from it, are taken step by step:")
+    yield Say("Sums over all paths to an element, and from it (β is 1 at the last element), are taken step by step:")
     yield from _recursions(block, t, names)
     yield Say(
         "The sum of alpha over the last states is the probability of the sequence's data, its share of the "
