@@ -219,6 +219,50 @@ def test_stated_errors_cover_the_maximum() -> None:
     assert np.square(found).mean() < 5
 
 
+def test_stated_errors_cover_in_repeated_seeds() -> None:
+    """Gamma rates, whose counts are negative binomial: estimates of four data sets against the maximum by scipy."""
+    from scipy import optimize
+
+    text = "model M\nparam a : positive\nparam r : positive\nfor n in N:\n    latent u[n] ~ Gamma(a, r)\n"
+    model = compiled(text + "    observed y[n] ~ Poisson(u[n])\ninfer u by saem(warm = 20)\n")
+    model.module.MOST_SWEEPS, model.module.PILOT = 200, 100
+    found = []
+    for seed in range(4):
+        rng = np.random.default_rng(seed)
+        y = rng.poisson(rng.gamma(2.0, 1.5, 200))
+
+        def loss(t: Any, y: Any = y) -> float:
+            return -float(stats.nbinom.logpmf(y, np.exp(t[0]), 1 / (1 + np.exp(-t[1]))).sum())
+
+        best = np.exp(optimize.minimize(loss, [0.7, -0.4], tol=1e-8).x)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            fit = model.fitter(seed=seed, max_iter=40).fit({"y": y})
+        errors = fit.monte_carlo_["monte_carlo_errors"]
+        assert errors["a"] < 0.3 * fit.monte_carlo_["standard_errors"]["a"]
+        found += [float((fit.params_[n] - b) / errors[n]) for n, b in zip("ar", best, strict=True)]
+    assert 0.2 < np.sqrt(np.mean(np.square(found))) < 2 and np.abs(found).max() < FALSE_ALARM
+
+
+def test_a_chain_of_log_variances() -> None:
+    """At the maximum of the likelihood on a grid of h, where 99% is missing: the step is noise, and errors are the
+    grid's. They are `maximum` and `errors` of free coordinates, by filtering on 241 points."""
+    maximum = {"mean": 0.81879, "level": -0.53846, "keep": 0.919255, "spread": 0.371657}
+    errors = [0.0499, 0.3371, 0.6629, 0.3134]
+    model = gallery_model("stochastic_volatility")
+    fitter = model.fitter(seed=0)
+    setup, module = fitter._setup(fitter._bind({"y": table("growth")["growth"]})), model.module
+    params = {n: np.asarray(v) for n, v in maximum.items()}
+    chains = module.new_chains(setup, np.random.default_rng(1), 1)
+    module._start(chains, params, 100)
+    module._stop_tuning(chains)
+    module.MOST_SWEEPS = 200
+    found = module.LastSample(setup, params, chains).found
+    assert (np.abs(found.step) < FALSE_ALARM * np.sqrt(np.diag(found.noise))).all()
+    assert np.abs(np.log(np.sqrt(np.diag(found.inverse)) / errors)).max() < 0.4
+    assert (np.sqrt(np.diag(found.noise)) < 0.6 * np.array(errors)).all()
+
+
 def test_saem_reaches_the_exact_maximum_of_random_effects() -> None:
     """Gaussian random intercepts, drawn by Gibbs: the same model without its `infer` line is exact."""
     text = INTERCEPTS.replace("Poisson(log_rate = b[group[n]])", "Normal(b[group[n]], 1)")

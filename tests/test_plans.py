@@ -38,6 +38,10 @@ TABLE: dict[str, tuple[dict[str, str], dict[str, str]]] = {
         {"asymptote": "saem:slice"},
         {"top": CLOSED, "spread": CLOSED, "middle": NEWTON, "pace": NEWTON, "s2": NEWTON},
     ),
+    "stochastic_volatility": (
+        {"h": "saem:hmc"},
+        {"mean": CLOSED, "level": NEWTON, "keep": NEWTON, "spread": NEWTON},
+    ),
     "poisson_random_effects": ({"b": QUADRATURE}, {"beta": NEWTON, "tau": CLOSED}),
     "probit_regression": ({"u": CONJUGATE}, {"beta": SOLVE}),
     "blood_groups": ({"genotype": ENUMERATED}, {"allele": CLOSED}),
@@ -142,6 +146,7 @@ def test_the_header_tells_the_plan(name: str) -> None:
         "meanfield": "mean-field",
         QUADRATURE: "quadrature",
         "saem:slice": "slice sampling (SAEM)",
+        "saem:hmc": "Hamiltonian Monte Carlo (SAEM)",
         "gradient": "numeric",
     }
     for method in {*methods.values(), *kinds.values()}:
