@@ -212,3 +212,10 @@ def test_where_a_term_holds(conditions: Any) -> None:
         said = t >= found.low and (found.at is None or t == found.at) and all(tests[f](t) for f in found.rest)
         truth = all(test(t) for test in tests.values())
         assert said == truth, (t, found)
+
+
+@pytest.mark.parametrize("name, c, turned", [("eq", 0, False), ("le", 0, False), ("lt", 1, False), ("ge", 0, True)])
+def test_the_first_position_is_known_however_it_is_written(name: str, c: int, turned: bool) -> None:
+    number = x.Num(Fraction(c))
+    found = reach([x.Fn(name, (number, POSITION) if turned else (POSITION, number))], POSITION)
+    assert (found.low, found.at, found.rest) == (0, 0, ())
