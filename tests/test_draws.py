@@ -376,3 +376,20 @@ def test_networks_are_drawn_jointly_and_in_turn() -> None:
             state = draw_network((net, {"z": (5,)}), tables, state, rng)
             total += state["z"]
         assert np.abs(total / 500 - exact["z"][1]).max() < 0.12
+
+
+def test_classes_that_see_draws_alone() -> None:
+    """What a class takes from data are draws, which nobody knows before the fit: ended in a KeyError."""
+    text = """
+model Classes
+param q : unit
+param m[2] : real
+for n in N:
+    latent z[n] ~ Bernoulli(q)
+    latent b[n] ~ Normal(m[z[n]], 1)
+    observed y[n] ~ Poisson(exp(b[n]))
+infer b by mcmc(sweeps = 2, burn_in = 1)
+"""
+    params = {"q": np.array(0.5), "m": np.array([0.0, 2.0])}
+    found = emdsl.compile(text=text).fitter(seed=0).e_step(params, {"y": [1, 0, 9]})
+    assert np.isfinite(found["log_likelihood"])

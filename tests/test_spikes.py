@@ -49,3 +49,8 @@ def test_the_certificate_says_that_it_has_no_oracle() -> None:
     found = emdsl.compile(text=SPIKES).verify()
     assert "no grid of numbers hits" in str(found)
     assert not [c for c in found.checks if c.status == "failed"]
+
+
+def test_draws_of_a_latent_with_points_are_refused() -> None:
+    """No kernel jumps onto a point: a wrong answer would look like a right one."""
+    assert "no kernel moves between them" in str(emdsl.compile(text=SPIKES, infer={"x": "mcmc"}).refusal)

@@ -16,6 +16,7 @@ from emdsl.derive import expr as x
 from emdsl.derive.block import Block, place, touches
 from emdsl.derive.blocks import Elimination, eliminate
 from emdsl.derive.centre import Shift, in_coordinates
+from emdsl.derive.element import Tensors
 from emdsl.derive.expr import El, Idx, Ix
 from emdsl.derive.factors import LogJoint
 from emdsl.derive.joint import expand
@@ -149,8 +150,12 @@ def sampling(
         return None
     options = _options(model, lines)
     every = tuple(v.name for v in model.of_kind("latent") if v.name not in deterministic)
+    spikes = Tensors(model).spikes
     groups = []
     for line in lines:
+        if pointed := sorted({n for group in line.groups for n in group} & spikes):
+            text = f"{pointed[0]} is a point in some branches and has a density in others: no kernel moves between them"
+            raise ModelError([Problem("E120", text, line.span, "its posterior is exact: leave it out")], model.source)
         for group, grouped in zip(line.groups, line.grouped, strict=True):
             for latents in (group,) if grouped else tuple((n,) for n in group):
                 groups.append(_group(model, latents, every, line, shifts, centred))

@@ -59,7 +59,8 @@ class Stacked:
 
 
 def kinds_of(f: Function) -> dict[str, str]:
-    return {v.name: v.kind for v in f.plan.joint.model.variables}
+    """What variables are: draws stand in for data, but are not known before the fit."""
+    return {v.name: "latent" if v.name in f.plan.drawn else v.kind for v in f.plan.joint.model.variables}
 
 
 def is_data(e: Expr, kinds: dict[str, str]) -> bool:
