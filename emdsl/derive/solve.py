@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 from emdsl.derive import expr as x
 from emdsl.derive.coefficients import Scalar, about, axes_of, matrix_term, per_element, scalar_term, total_of
+from emdsl.derive.components import components
 from emdsl.derive.curvature import Curvature, curvature
 from emdsl.derive.expr import El, Expr, Idx, Ix
 from emdsl.derive.newton import Newton, Together, alone, together
@@ -113,7 +114,20 @@ def solve(model: m.ModelText, q: Expected) -> tuple[Update, ...]:
     groups = _joined(groups, q, every, params)
     ordered = _schedule(groups, q, every, params)
     ordered += [_by_data(names, q, every, params) for names in _meeting([n for n in params if n in mixed], q, every)]
-    return tuple(ordered)
+    return _in_turn(ordered)
+
+
+def _in_turn(updates: Sequence[Update]) -> tuple[Update, ...]:
+    """The same; where one that passes over the data and another read each other, each is given the other (ECM)."""
+    held: dict[tuple[str, ...], tuple[str, ...]] = {}
+    for component in components(updates):
+        names = {n for u in component for n in u.params}
+        free = (u for u in component if not u.conditional_on)
+        held |= {u.params: tuple(sorted(u.depends & (names - set(u.params)))) for u in free}
+    return tuple(
+        replace(u, conditional_on=given, reason=f"{u.reason}; given {', '.join(given)} (ECM)")
+        if (given := held.get(u.params, ())) else u for u in updates
+    )  # fmt: skip
 
 
 def _real(v: m.Variable, q: Expected, every: Sequence[Term], model: m.ModelText) -> Update:
@@ -295,7 +309,7 @@ def _schedule(
 ) -> list[Update]:
     """Strongly connected components in topological order; a larger one is profiled, solved jointly, or ECM."""
     out: list[Update] = []
-    for component in _components(groups):
+    for component in components(groups):
         if len(component) == 1:
             out.append(component[0])
         elif all(u.kind in ("closed form", "linear solve") for u in component):
@@ -363,36 +377,3 @@ def _roots(easy: Sequence[Update], newton: Newton) -> dict[str, Expr] | None:
         to: dict[Ix, Idx] = dict(zip(u.rule.axes, newton.axes, strict=True))
         out[u.params[0]] = x.substitute(u.rule.root.value, to)
     return None if any(out.keys() & x.variables(e) for e in out.values()) else out
-
-
-def _components(groups: Sequence[Update]) -> list[list[Update]]:
-    """Tarjan's strongly connected components of "needs", dependencies first."""
-    owner = {n: k for k, u in enumerate(groups) for n in u.params}
-    needs = [sorted({owner[n] for n in u.depends if n in owner and owner[n] != k}) for k, u in enumerate(groups)]
-    index: dict[int, int] = {}
-    low: dict[int, int] = {}
-    stack: list[int] = []
-    out: list[list[Update]] = []
-
-    def visit(k: int) -> None:
-        index[k] = low[k] = len(index)
-        stack.append(k)
-        for n in needs[k]:
-            if n not in index:
-                visit(n)
-                low[k] = min(low[k], low[n])
-            elif n in stack:
-                low[k] = min(low[k], index[n])
-        if low[k] == index[k]:
-            members = []
-            while True:
-                n = stack.pop()
-                members.append(n)
-                if n == k:
-                    break
-            out.append([groups[n] for n in sorted(members)])
-
-    for k in range(len(groups)):
-        if k not in index:
-            visit(k)
-    return out
