@@ -13,7 +13,7 @@ import numpy as np
 from emdsl.runtime.loop import Climb, Setup
 from emdsl.runtime.mixing import mixing_of
 from emdsl.runtime.sampler import Chain
-from emdsl.runtime.scores import LastSample
+from emdsl.runtime.scores import LastSample, has_weights
 
 NEGLIGIBLE = 0.1  # Monte Carlo errors below this share of the standard errors
 ROUNDS = 6  # of Newton steps at the estimate
@@ -36,6 +36,8 @@ def concluded(setup: Setup, params: Any, history: list[float], chains: Sequence[
     faults = [end.message] if end.message else []
     if end.status == "max_iter" and not end.message:
         faults.append("max_iter was reached before the estimates settled")
+    if has_weights(setup):
+        faults.append("the error of a fit with weights is not told")
     told = None
     for k in range(ROUNDS):
         sample = LastSample(setup, params, chains)

@@ -42,6 +42,12 @@ def complete_statistics(setup: Setup, params: Any, prepared: Any) -> Mapping[str
     return setup.module.e_step(params, setup.data, prepared)
 
 
+def has_weights(setup: Setup) -> bool:
+    """Whether rows count more or less than once: then a sum of independent copies, of which one is drawn, is meant, and
+    covariances of its score are not those of the copies."""
+    return setup.data.weights is not None and bool((np.asarray(setup.data.weights) != 1).any())
+
+
 class NewtonStep(NamedTuple):
     """A step on the mean score: the inverse of the information left, the step's noise, how it can be trusted.
 
@@ -90,7 +96,8 @@ class LastSample:
         self.setup, self.params, self.chains = setup, params, chains
         self.free = FreeParameters(setup, params)
         self.flat = self.free.vector(params)
-        self.scored = 0 < len(self.flat) <= MOST_PARAMETERS
+        self.scored = 0 < len(self.flat) <= MOST_PARAMETERS and not has_weights(setup)
+        self.carried = Carried(setup, chains[0].draws, 1)  # nowhere, until that is learnt
         self.values: list[float] = []
         self.traces: dict[str, list[list[Array]]] = {}
         self.batches: list[list[Batch]] = [[] for _ in chains]
