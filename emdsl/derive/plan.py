@@ -170,22 +170,26 @@ def posteriors(joint: LogJoint, weighted: str | None) -> tuple[LogJoint, Elimina
         if one_by_one is not None:
             names = ", ".join(v.name for v in joint.model.variables if v.name in one_by_one[0].configured)
             refused += f"; infer {names} by exact takes all configurations of {names}, where they are few"
+        at_points = where_possible(joint, weighted)
+        if at_points is not None:
+            free = [v.name for v in joint.model.variables if v.name in at_points[0].in_clouds]
+            return *at_points, tie(joint, free) or refused
         counted = counting(joint)
         factors = largest_factors(counted, weighted)
-        if factors is not None and not any(_too_many(b) for b in factors.blocks):
-            return counted, factors, refused
-        at_points = where_possible(joint, weighted)
-        if at_points is None:
+        if factors is None or any(_too_many(b) for b in factors.blocks):
             raise
-        return *at_points, _rungs(joint, weighted, refused, at_points[0].in_clouds)
+        why = quadrature.why_not(joint, weighted)
+        return counted, factors, refused + (f"; not quadrature: {why}" if why else "")
 
 
 def _above_sampling(model: m.ModelText, exact: str) -> str:
-    """Why the rungs above Monte Carlo were refused: what ties the latents, and why quadrature cannot be."""
+    """Why the rungs above Monte Carlo were refused: what ties the latents, why neither quadrature nor mean-field is."""
     joint = expanded(model, ())
     free = [v.name for v in model.of_kind("latent") if v.name not in joint.discrete | joint.deterministic]
-    why = quadrature.why_not(joint, weighted_plate(model, joint))
-    return f"{tie(joint, free) or exact}" + (f"; not quadrature: {why}" if why else "")
+    weighted = weighted_plate(model, joint)
+    points, factors = quadrature.why_not(joint, weighted), meanfield.why_not(joint, weighted)
+    text = f"{tie(joint, free) or exact}" + (f"; not quadrature: {points}" if points else "")
+    return text + (f"; not meanfield: {factors}" if factors and factors != exact else "")
 
 
 def _too_many(b: Block) -> bool:
@@ -202,13 +206,6 @@ def _enumerable(found: Elimination, model: m.ModelText) -> Elimination:
             text = f"the posterior of {b.latents[0]} is not tractable: {count}"
             raise ModelError(Problem("E110", text, v.span, hint), model.source)
     return found
-
-
-def _rungs(joint: LogJoint, weighted: str | None, exact: str, names: frozenset[str]) -> str:
-    """Why each rung above quadrature was refused: exact, then mean-field."""
-    tied = tie(joint, [v.name for v in joint.model.variables if v.name in names])
-    factors = meanfield.why_not(joint, weighted)
-    return f"{tied or exact}; not meanfield: {factors if factors and factors != exact else 'for the same reason'}"
 
 
 def _unweighted(model: m.ModelText, weighted: str | None, bound_up: set[str]) -> dict[str, str]:

@@ -134,7 +134,7 @@ SPEC = {'model': 'LogisticRandomEffects',
                 'support': None}],
  'plan': {'b': ['quadrature',
                 'adaptive Gauss-Hermite, 15 points at the mode of each element of b (not exact: log(1 + exp(sum(X[n, '
-                'p] beta[p] for p) + b[group[n]])) ties b to cases: no family; not meanfield: for the same reason)']},
+                'p] beta[p] for p) + b[group[n]])) ties b to cases: no family)']},
  'updates': {'tau': ['closed form', '', 'the score has one positive root'],
              'beta': ['newton', '',
                       'softplus((sum(X[n, p] beta[p] for p) + b[group[n]])) ties beta to the data: no finite '

@@ -93,8 +93,7 @@ SPEC = {'model': 'PoissonLogNormal',
                 'support': None}],
  'plan': {'rate': ['quadrature',
                    'adaptive Gauss-Hermite, 15 points at the mode of each element of rate (not exact: the posterior '
-                   'of rate is not a known family: no family on positive has the statistics id, log, log^2; not '
-                   'meanfield: for the same reason)']},
+                   'of rate is not a known family: no family on positive has the statistics id, log, log^2)']},
  'updates': {'mean': ['closed form', '',
                       'Q is quadratic: one equation per element; concave where the coefficient is positive definite'],
              'spread': ['closed form', '', 'the score has one positive root']},

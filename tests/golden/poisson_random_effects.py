@@ -121,7 +121,7 @@ SPEC = {'model': 'PoissonRandomEffects',
                 'support': None}],
  'plan': {'b': ['quadrature',
                 'adaptive Gauss-Hermite, 15 points at the mode of each element of b (not exact: exp(b[group[n]]) '
-                'ties b to y: no family; not meanfield: for the same reason)']},
+                'ties b to y: no family)']},
  'updates': {'tau': ['closed form', '', 'the score has one positive root'],
              'beta': ['newton', '',
                       'exp(sum(X[n, p] beta[p] for p)) ties beta to the data: no finite statistics; Newton, its '

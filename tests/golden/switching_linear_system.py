@@ -135,12 +135,15 @@ SPEC = {'model': 'SwitchingLinearSystem',
  'plan': {'rule': ['meanfield',
                    'a factor of q for rule, the others averaged: K states per element, a chain along T: forward and '
                    'backward (not exact: the posterior of level is not tractable: it is tied to the discrete latent '
-                   'rule; infer rule by exact takes all configurations of rule, where they are few)'],
+                   'rule; infer rule by exact takes all configurations of rule, where they are few; not quadrature: '
+                   'the elements of level are tied to one another: the density of level holds several, so the '
+                   'integral is over all of them at once)'],
           'level': ['meanfield',
                     'a factor of q for level, the others averaged: every term is linear or quadratic in level, an '
                     'element tied to the one before it: elimination along the plate (not exact: the posterior of '
                     'level is not tractable: it is tied to the discrete latent rule; infer rule by exact takes all '
-                    'configurations of rule, where they are few)']},
+                    'configurations of rule, where they are few; not quadrature: the elements of level are tied to '
+                    'one another: the density of level holds several, so the integral is over all of them at once)']},
  'updates': {'stay': ['closed form', '',
                       'sum of c log p on a simplex: Lagrange multiplier, normalise; Q is concave where all c >= 0'],
              'slope': ['closed form', '',
