@@ -282,6 +282,18 @@ def test_saem_reaches_the_exact_maximum_of_random_effects() -> None:
     assert np.abs(var / exact.posterior_["b"]["var"] - 1).max() < 0.5
 
 
+def test_scales_start_as_wide_as_data() -> None:
+    """From a variance of 1 under data of a thousand, EM would stand still and be taken for converged."""
+    text = INTERCEPTS.replace("Poisson(log_rate = b[group[n]])", "Normal(b[group[n]], s)").replace("saem", "mcmc")
+    text = text.replace("param tau", "param s : positive\nparam tau")
+    rng = np.random.default_rng(0)
+    group = counts()["group"]
+    data = {"group": group, "y": rng.normal(rng.normal(0, 1000, 40)[group], 800)}
+    tau = emdsl.compile(text=text).fitter(seed=2, max_iter=20).fit(data).params_["tau"]
+    exact = emdsl.compile(text=text, infer={"b": "exact"}).fitter(seed=1).fit(data).params_["tau"]
+    assert tau == pytest.approx(exact, rel=0.1)
+
+
 def test_a_fit_that_is_cut_short_says_so() -> None:
     model = compiled(INTERCEPTS)
     model.module.MOST_SWEEPS = 200

@@ -528,6 +528,32 @@ def test_the_reason_tells_what_ties_the_latent() -> None:
     assert "an infer line asks for it" in compiled("item_response").plan["ability"].reason
 
 
+LADDER = {  # nothing asked for -> the method of each latent
+    """
+        latent mu ~ Normal(0, 10)
+        latent tau ~ Gamma(2, 1)
+        for n in N:
+            observed x[n] ~ Normal(mu, precision = tau)""": {"mu": "quadrature", "tau": "exact:hybrid"},
+    """
+        latent mu ~ Normal(0, 10)
+        latent tau ~ Gamma(2, 1)
+        for n in N:
+            latent   z[n] ~ Bernoulli(0.4)
+            observed x[n] ~ Normal(mu if z[n] else 0, precision = tau)""": dict.fromkeys(
+        ["mu", "tau", "z"], "meanfield"
+    ),
+}
+
+
+@pytest.mark.parametrize("text", LADDER)
+def test_the_ladder(text: str) -> None:
+    """Quadrature, which tells its error, is before mean-field, but where a mixture may have several modes."""
+    model = emdsl.compile(text="model M\n" + "\n".join(line[8:] for line in text.splitlines()))
+    assert {n: choice.method for n, choice in model.plan.items()} == LADDER[text]
+    for choice in model.plan.values():
+        assert ("not quadrature: a discrete latent leaves a mixture" in choice.reason) == (choice.method == "meanfield")
+
+
 REFUSED = {
     "at most 2 dimensions, and an element of (b) has 3": """
         param S : spd[3]
@@ -562,6 +588,14 @@ REFUSED = {
                     latent c[i, j, k] ~ Normal(a[i], 1)
                     observed y[i, j, k] ~ Poisson(exp(b[i, j] + c[i, j, k]))
         infer a, b, c by quadrature""",
+    "the elements of mu are tied to one another": """
+        size K = 2
+        for k in K:
+            latent mu[k] ~ Normal(0, 10)
+        for n in N:
+            latent   z[n] ~ Bernoulli(0.4)
+            observed x[n] ~ Normal(mu[z[n]], 1)
+        infer mu by quadrature""",
     "its states are summed out exactly": """
         param w : simplex[2]
         for i in I:

@@ -132,6 +132,7 @@ def place(
     to.update({old: new for old, new in clash.items() if old not in to})
     renamed = rename(t, to)
     ixs = [i for i in renamed.ixs if i not in home]
+    inner = frozenset(ixs)  # a state of the block's own among them: an element that it chooses is any of several
     factors = list(renamed.factors)
     for h, i in elsewhere:  # the term's own indices are renamed, the block's stand
         at_data = isinstance(i, DataIx)
@@ -147,7 +148,7 @@ def place(
         if g.of.var in latents:
             at = states[latents.index(g.of.var)]
         else:
-            if any(i in ixs for i in x.free(g.of)):
+            if any(i in inner for i in x.free(g.of)):
                 return f"it is tied to several elements of {g.of.var}"
             key = (g.of.var, g.of.idx)
             if key not in neighbours:

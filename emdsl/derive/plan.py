@@ -171,15 +171,15 @@ def posteriors(joint: LogJoint, weighted: str | None) -> tuple[LogJoint, Elimina
             names = ", ".join(v.name for v in joint.model.variables if v.name in one_by_one[0].configured)
             refused += f"; infer {names} by exact takes all configurations of {names}, where they are few"
         at_points = where_possible(joint, weighted)
-        if at_points is not None:
-            free = [v.name for v in joint.model.variables if v.name in at_points[0].in_clouds]
-            return *at_points, tie(joint, free) or refused
-        counted = counting(joint)
-        factors = largest_factors(counted, weighted)
-        if factors is None or any(_too_many(b) for b in factors.blocks):
+        if at_points is None or not quadrature.of_one_mode(joint, at_points[0]):
+            counted = counting(joint)
+            factors = largest_factors(counted, weighted)
+            if factors is not None and not any(_too_many(b) for b in factors.blocks):
+                return counted, factors, f"{refused}; not quadrature: {_no_points(joint, weighted)}"
+        if at_points is None:
             raise
-        why = quadrature.why_not(joint, weighted)
-        return counted, factors, refused + (f"; not quadrature: {why}" if why else "")
+        free = [v.name for v in joint.model.variables if v.name in at_points[0].in_clouds]
+        return *at_points, tie(joint, free) or refused
 
 
 def _above_sampling(model: m.ModelText, exact: str) -> str:
@@ -190,6 +190,11 @@ def _above_sampling(model: m.ModelText, exact: str) -> str:
     points, factors = quadrature.why_not(joint, weighted), meanfield.why_not(joint, weighted)
     text = f"{tie(joint, free) or exact}" + (f"; not quadrature: {points}" if points else "")
     return text + (f"; not meanfield: {factors}" if factors and factors != exact else "")
+
+
+def _no_points(joint: LogJoint, weighted: str | None) -> str:
+    """Why quadrature is not the way where mean-field is."""
+    return quadrature.why_not(joint, weighted) or "a discrete latent leaves a mixture, which may have several modes"
 
 
 def _too_many(b: Block) -> bool:

@@ -244,6 +244,18 @@ def _choices(joint: LogJoint) -> Iterator[tuple[Cloud, ...]]:
                 yield tuple(Cloud(g, "quadrature", POINTS) for g in groups)
 
 
+def of_one_mode(joint: LogJoint, at_points: LogJoint) -> bool:
+    """Whether no discrete latent chooses between densities of what stands at points.
+
+    Where one does, what it leaves is a mixture; points about one of several modes miss the others, and doubling them
+    does not tell.
+    """
+    return not any(
+        f.gates and at_points.in_clouds & x.variables(f.body) and {g.of.var for g in f.gates if isinstance(g.of, El)}
+        for f in joint.factors
+    )
+
+
 def why_not(joint: LogJoint, weighted: str | None) -> str:
     """Why quadrature cannot be, in words: the number of dimensions, or where elements are tied."""
     free = tuple(v.name for v in joint.model.of_kind("latent") if v.name not in joint.discrete | joint.deterministic)

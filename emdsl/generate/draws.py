@@ -239,10 +239,22 @@ def initial_by_draws(printer: Printer) -> list[str]:
     own = [v.name for v in own_parameters(printer.plan.joint, printer.plan.drawn)]
     lines = ["near = with_draws(prepared, first_draws(prepared, rng, 0.1))", "params = initial_given(data, near, rng)"]
     if own:
-        lines += ["wide = initial_given(data, with_draws(prepared, first_draws(prepared, rng)), rng)"]
+        lines += [f"wide = initial_given(data, with_draws(prepared, first_draws(prepared, rng{_wide(printer)})), rng)"]
         lines += [f'params["{n}"] = wide["{n}"]' for n in own]
     doc = '"""Starting values: locations from draws near the middle, scales of drawn latents from wide ones."""'
     return _numbered(printer, ["def initial(data, prepared, rng):", *indent([doc, *lines, "return params"], 1)])
+
+
+def _wide(printer: Printer) -> str:
+    """Code of how wide first draws are: as the data, where Gaussian latents have their units; 1 elsewhere."""
+    draws, model = printer.plan.draws, printer.plan.joint.model
+    assert draws is not None
+    hidden = [model.variable(n) for n in draws.latents]
+    seen = [o.name for o in model.of_kind("observed") if o.name not in draws.latents and o.domain.kind == "real"]
+    if not seen or any(g.kernel != "gibbs" for g in draws.groups) or any(v.domain.kind != "real" for v in hidden):
+        return ""
+    spreads = ", ".join(f'float(np.std(prepared["{n}"]))' for n in seen)
+    return f", max(1.0, {spreads})"
 
 
 def schedule_of(draws: Sampling) -> str:
