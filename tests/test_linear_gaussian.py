@@ -264,3 +264,23 @@ def test_one_factor_of_three_coordinates_is_any_covariance() -> None:
     assert est.log_likelihood_ == pytest.approx(value, abs=1e-6)
     implied = est.params_["load"] @ est.params_["load"].T + np.diag(est.params_["noise"])
     np.testing.assert_allclose(implied, s, rtol=1e-3)
+
+
+def test_a_start_in_the_data_s_units() -> None:
+    """Noise that is known to be large explains everything from a scale of 1, where EM would stand still."""
+    text = """
+    model M
+    param mu : real
+    param tau : positive
+    for g in G:
+        latent b[g] ~ Normal(mu, tau)
+    for n in N:
+        given group[n] : index[G]
+        observed y[n] ~ Normal(b[group[n]], 800)
+    """
+    rng = np.random.default_rng(0)
+    group = np.repeat(np.arange(40), 5)
+    y = rng.normal(rng.normal(0, 1000, 40)[group], 800)
+    est = emdsl.compile(text=text).fitter().fit({"group": group, "y": y})
+    between = y.reshape(40, 5).mean(1).var()  # balanced: the maximum is in closed form (Searle 1992, ch. 4)
+    assert est.params_["tau"] == pytest.approx(np.sqrt(between - 800**2 / 5), rel=1e-3)

@@ -22,7 +22,8 @@ def initial_lines(printer: Printer) -> list[str]:
     """`initial(data, prepared, rng)`: neutral values, then one M-step from a seeded division of the rows."""
     plan = printer.plan
     f = function(plan, printer.helpers, None, printer.rows)
-    neutral = _neutral_lines(plan, f.emitter)
+    several = bool(plan.elimination.blocks) and not plan.elimination.parts
+    neutral = _neutral_lines(plan, f.emitter, several and _in_units_of_data(plan))
     first = ['sizes = prepared["the sizes"]', *f.prologue(), *f.emitter.outer]
     if plan.elimination.parts:
         lines = [
@@ -41,7 +42,14 @@ def initial_lines(printer: Printer) -> list[str]:
     return [f"def {name}(data, prepared, rng):", *("    " + line for line in (doc, *lines))]
 
 
-def _neutral_lines(plan: Plan, em: Emitter) -> list[str]:
+def _in_units_of_data(plan: Plan) -> bool:
+    """Whether Gaussian latents are summed out, whose scales have the units of data: from 1, where data spread over
+    thousands and noise explains all of it, EM would stand still."""
+    latents = {n for b in plan.elimination.blocks for n in b.latents} - plan.joint.in_clouds - plan.joint.discrete
+    return any(v.domain.kind == "real" for v in plan.joint.model.of_kind("latent") if v.name in latents)
+
+
+def _neutral_lines(plan: Plan, em: Emitter, in_units: bool) -> list[str]:
     """Values that say nothing, in the coordinates of the fit: those that a shift moves start where it moves them to."""
     params = plan.joint.model.of_kind("param")
     numeric = {n for u in plan.updates if isinstance(u.rule, Numeric) or u.kind == "newton" for n in u.params}
@@ -51,6 +59,13 @@ def _neutral_lines(plan: Plan, em: Emitter) -> list[str]:
     for v in params:
         shift = plan.shifts.get(v.name)
         code = _neutral(v, em, v.name in numeric or (v.domain.kind == "real" and shift is None))
+        low, high = bounds(v)
+        if (
+            in_units
+            and v.name not in numeric
+            and (v.domain.kind == "spd" or (v.domain.kind == "positive" and low == high == "None"))
+        ):
+            code = f"{code} * unit"
         if shift is not None and v.name not in read and not x.variables(shift.value) & names:
             code = f"{code} + {em.align(em.value(shift.value), shift.axes)}"
         cells.append(f'"{v.name}": {code},')
@@ -79,6 +94,8 @@ def _best_of_several(printer: Printer, neutral: list[str]) -> list[str]:
     plan = printer.plan
     states = any(b.states and not set(b.latents) & plan.joint.in_clouds for b in plan.elimination.blocks)
     tries = "5, 6" if states or not plan.joint.clouds else "3, 2"  # points are no components to be told apart
+    if not states and _in_units_of_data(plan):
+        tries += ", margin=5.0"
     first, some = _some_rows(printer)
     after = "    return params"
     if any(isinstance(u.rule, Numeric) and u.rule.data for u in plan.updates):
@@ -86,7 +103,9 @@ def _best_of_several(printer: Printer, neutral: list[str]) -> list[str]:
             'few = max(prepared["the sizes"].values(), default=0) <= 20000  # else numeric starts cost too much'
         )
         after = "    return refine(params, params, data, prepared, rng) if few else params"
-    draw = ["", "def draw():", *("    " + b for b in neutral), f"    statistics = e_step(params, data, {some}, rng)",
+    unit = ['    unit = prepared["the spread"] ** power'] if _in_units_of_data(plan) else []
+    draw = ["", "def draw(power):", *unit, *("    " + b for b in neutral),
+            f"    statistics = e_step(params, data, {some}, rng)",
             '    params = m_step(statistics, params, prepared, "keep")', after]  # fmt: skip
     step = ["", "def step(params):", f"    statistics = e_step(params, data, {some})",
             '    value = statistics["log_likelihood"] + log_prior(params, prepared)',

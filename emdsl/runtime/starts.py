@@ -53,27 +53,33 @@ def seeded(q: Array, states: int, data: Sequence[Any], rng: np.random.Generator,
     return soft.reshape(q.shape)
 
 
+POWERS = (0, 1, 2, -2, -1)  # of the data's unit that a scale may have: standard deviations, variances, precisions
+
+
 def best_start(
-    draw: Callable[[], dict[str, Array]],
+    draw: Callable[[int], dict[str, Array]],
     step: Callable[[dict[str, Array]], tuple[dict[str, Array], float]],
     tries: int,
     steps: int,
+    margin: float = 0.0,
 ) -> dict[str, Array]:
     """The best of a few seeded starts after a few EM steps each (Biernacki, Celeux and Govaert 2003).
 
-    `draw()` gives parameters, `step(params)` (new parameters, log-likelihood before the step).
+    `draw(power)` gives parameters, their scales as if they had that power of the data's unit; `step(params)` (new
+    parameters, log-likelihood before the step). `margin` is by how much a later start must be better: where starts
+    differ in their units alone, what a few steps make up for is no reason to leave the plain one.
     """
     best: dict[str, Array] = {}
     top = -np.inf
-    for _ in range(tries):
-        first = params = draw()
+    for k in range(tries):
+        first = params = draw(POWERS[k % len(POWERS)])
         value = -np.inf
         try:
             for _ in range(steps):
                 params, value = step(params)
         except (Degenerate, np.linalg.LinAlgError):
             value = -np.inf
-        if not best or value > top:
+        if not best or value > top + margin:
             best, top = (params if np.isfinite(value) else first), value
     return best
 

@@ -420,7 +420,7 @@ def initial(data, prepared, rng):
     K = sizes["K"]
     reference_y = prepared["reference y"]
     
-    def draw():
+    def draw(power):
         params = {
             "first": neutral("simplex", (K,), 1, None, None, None),
             "trans": neutral("simplex", (K, K), 1, None, None, None),

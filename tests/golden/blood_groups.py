@@ -239,7 +239,7 @@ def initial(data, prepared, rng):
     sizes = prepared["the sizes"]
     some = {**prepared, "the chunks": [sample_rows((sizes["N"]), rng)]}
     
-    def draw():
+    def draw(power):
         params = {
             "allele": neutral("simplex", (3,), 1, None, None, None),
         }

@@ -286,7 +286,7 @@ def initial(data, prepared, rng):
     K = sizes["K"]
     V = sizes["V"]
     
-    def draw():
+    def draw(power):
         params = {
             "first": neutral("simplex", (K,), 1, None, None, None),
             "trans": neutral("simplex", (K, K), 1, None, None, None),

@@ -444,12 +444,13 @@ def initial(data, prepared, rng):
     sizes = prepared["the sizes"]
     reference_y = prepared["reference y"]
     
-    def draw():
+    def draw(power):
+        unit = prepared["the spread"] ** power
         params = {
             "mean": neutral("real", (), 0, None, None, None) + reference_y,
-            "s2_u": neutral("positive", (), 0, None, None, None),
-            "s2_v": neutral("positive", (), 0, None, None, None),
-            "s2": neutral("positive", (), 0, None, None, None),
+            "s2_u": neutral("positive", (), 0, None, None, None) * unit,
+            "s2_v": neutral("positive", (), 0, None, None, None) * unit,
+            "s2": neutral("positive", (), 0, None, None, None) * unit,
         }
         statistics = e_step(params, data, prepared, rng)
         params = m_step(statistics, params, prepared, "keep")
@@ -461,6 +462,6 @@ def initial(data, prepared, rng):
         return m_step(statistics, params, prepared, "keep"), value
     
     with np.errstate(all="ignore"):
-        return best_start(draw, step, 5, 6)
+        return best_start(draw, step, 5, 6, margin=5.0)
 
 

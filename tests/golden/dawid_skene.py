@@ -261,7 +261,7 @@ def initial(data, prepared, rng):
     K = sizes["K"]
     J = sizes["J"]
     
-    def draw():
+    def draw(power):
         params = {
             "prevalence": neutral("simplex", (K,), 1, None, None, None),
             "confusion": neutral("simplex", (J, K, K), 1, None, None, None),

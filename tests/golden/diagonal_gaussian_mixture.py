@@ -300,7 +300,7 @@ def initial(data, prepared, rng):
     reference_x = prepared["reference x"]
     some = {**prepared, "the chunks": [sample_rows((sizes["N"]), rng)]}
     
-    def draw():
+    def draw(power):
         params = {
             "weights": neutral("simplex", (K,), 1, None, None, None),
             "mean": neutral("real", (K, D), 1, None, None, None) + reference_x,

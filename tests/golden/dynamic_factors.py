@@ -404,12 +404,13 @@ def initial(data, prepared, rng):
     D = sizes["D"]
     reference_x = prepared["reference x"]
     
-    def draw():
+    def draw(power):
+        unit = prepared["the spread"] ** power
         params = {
             "A": neutral("real", (Q, Q), 2, None, None, rng),
             "mean": neutral("real", (D,), 1, None, None, None) + reference_x,
             "load": neutral("real", (D, Q), 2, None, None, rng),
-            "noise": neutral("positive", (D,), 1, None, None, None),
+            "noise": neutral("positive", (D,), 1, None, None, None) * unit,
         }
         statistics = e_step(params, data, prepared, rng)
         params = m_step(statistics, params, prepared, "keep")
@@ -421,6 +422,6 @@ def initial(data, prepared, rng):
         return m_step(statistics, params, prepared, "keep"), value
     
     with np.errstate(all="ignore"):
-        return best_start(draw, step, 5, 6)
+        return best_start(draw, step, 5, 6, margin=5.0)
 
 

@@ -453,7 +453,7 @@ def initial(data, prepared, rng):
     B = sizes["B"]
     reference_x = prepared["reference x"]
     
-    def draw():
+    def draw(power):
         params = {
             "first_a": neutral("simplex", (A,), 1, None, None, None),
             "first_b": neutral("simplex", (B,), 1, None, None, None),

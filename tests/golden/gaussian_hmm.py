@@ -340,7 +340,7 @@ def initial(data, prepared, rng):
     D = sizes["D"]
     reference_x = prepared["reference x"]
     
-    def draw():
+    def draw(power):
         params = {
             "first": neutral("simplex", (K,), 1, None, None, None),
             "trans": neutral("simplex", (K, K), 1, None, None, None),

@@ -223,7 +223,7 @@ def initial(data, prepared, rng):
     sizes = prepared["the sizes"]
     some = {**prepared, "the chunks": [sample_rows((sizes["N"]), rng)]}
     
-    def draw():
+    def draw(power):
         params = {
             "t": neutral("unit", (), 0, None, None, None),
         }

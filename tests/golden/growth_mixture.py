@@ -428,12 +428,13 @@ def initial(data, prepared, rng):
     K = sizes["K"]
     reference_y = prepared["reference y"]
     
-    def draw():
+    def draw(power):
+        unit = prepared["the spread"] ** power
         params = {
             "weights": neutral("simplex", (K,), 1, None, None, None),
             "mean": neutral("real", (K, 2), 1, None, None, None) + (reference_y * ((np.arange(2) == 0) + 0.0)),
-            "cov": neutral("spd", (2, 2), 2, None, None, None),
-            "s2": neutral("positive", (), 0, None, None, None),
+            "cov": neutral("spd", (2, 2), 2, None, None, None) * unit,
+            "s2": neutral("positive", (), 0, None, None, None) * unit,
         }
         statistics = e_step(params, data, prepared, rng)
         params = m_step(statistics, params, prepared, "keep")

@@ -355,7 +355,7 @@ def initial(data, prepared, rng):
     K = sizes["K"]
     reference_x = prepared["reference x"]
     
-    def draw():
+    def draw(power):
         params = {
             "root": neutral("simplex", (K,), 1, None, None, None),
             "trans": neutral("simplex", (K, K), 1, None, None, None),

@@ -359,7 +359,7 @@ def initial(data, prepared, rng):
     P = sizes["P"]
     few = max(prepared["the sizes"].values(), default=0) <= 20000  # else numeric starts cost too much
     
-    def draw():
+    def draw(power):
         params = {
             "first": neutral("simplex", (K,), 1, None, None, None),
             "change": neutral("real", (K, K, P), 1, None, None, rng),

@@ -329,7 +329,7 @@ def initial(data, prepared, rng):
     some = {**prepared, "the chunks": [sample_rows((sizes["N"]), rng)]}
     few = max(prepared["the sizes"].values(), default=0) <= 20000  # else numeric starts cost too much
     
-    def draw():
+    def draw(power):
         params = {
             "slope": neutral("positive", (J,), 0, None, None, rng),
             "easy": neutral("real", (J,), 0, None, None, rng),

@@ -264,7 +264,7 @@ def initial(data, prepared, rng):
     I = sizes["I"]
     some = {**prepared, "the chunks": [sample_rows((sizes["N"]), rng)]}
     
-    def draw():
+    def draw(power):
         params = {
             "weights": neutral("simplex", (K,), 1, None, None, None),
             "yes": neutral("unit", (K, I), 1, None, None, None),

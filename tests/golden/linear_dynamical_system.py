@@ -386,12 +386,13 @@ def initial(data, prepared, rng):
     Q = sizes["Q"]
     D = sizes["D"]
     
-    def draw():
+    def draw(power):
+        unit = prepared["the spread"] ** power
         params = {
             "A": neutral("real", (Q, Q), 2, None, None, rng),
             "C": neutral("real", (D, Q), 2, None, None, rng),
             "start": neutral("real", (Q,), 1, None, None, rng),
-            "noise": neutral("positive", (D,), 1, None, None, None),
+            "noise": neutral("positive", (D,), 1, None, None, None) * unit,
         }
         statistics = e_step(params, data, prepared, rng)
         params = m_step(statistics, params, prepared, "keep")
@@ -403,6 +404,6 @@ def initial(data, prepared, rng):
         return m_step(statistics, params, prepared, "keep"), value
     
     with np.errstate(all="ignore"):
-        return best_start(draw, step, 5, 6)
+        return best_start(draw, step, 5, 6, margin=5.0)
 
 

@@ -356,10 +356,11 @@ def initial(data, prepared, rng):
     """Starting values: neutral ones, then the M-step of a seeded division of the rows among the states."""
     sizes = prepared["the sizes"]
     
-    def draw():
+    def draw(power):
+        unit = prepared["the spread"] ** power
         params = {
-            "noise": neutral("positive", (), 0, None, None, None),
-            "drift": neutral("positive", (), 0, None, None, None),
+            "noise": neutral("positive", (), 0, None, None, None) * unit,
+            "drift": neutral("positive", (), 0, None, None, None) * unit,
         }
         statistics = e_step(params, data, prepared, rng)
         params = m_step(statistics, params, prepared, "keep")
@@ -371,6 +372,6 @@ def initial(data, prepared, rng):
         return m_step(statistics, params, prepared, "keep"), value
     
     with np.errstate(all="ignore"):
-        return best_start(draw, step, 5, 6)
+        return best_start(draw, step, 5, 6, margin=5.0)
 
 

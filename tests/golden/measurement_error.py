@@ -544,14 +544,15 @@ def initial(data, prepared, rng):
     if prepared["the moments"] is not None:
         some["the moments"] = added_up(moments_of_data, some)
     
-    def draw():
+    def draw(power):
+        unit = prepared["the spread"] ** power
         params = {
             "mean": neutral("real", (), 0, None, None, None) + reference_x,
-            "s2": neutral("positive", (), 0, None, None, None),
+            "s2": neutral("positive", (), 0, None, None, None) * unit,
             "a": neutral("real", (), 0, None, None, None),
             "b": neutral("real", (), 0, None, None, rng),
-            "s2_x": neutral("positive", (), 0, None, None, None),
-            "s2_y": neutral("positive", (), 0, None, None, None),
+            "s2_x": neutral("positive", (), 0, None, None, None) * unit,
+            "s2_y": neutral("positive", (), 0, None, None, None) * unit,
         }
         params["a"] += (reference_y - params["b"] * reference_x)
         statistics = e_step(params, data, some, rng)
@@ -564,6 +565,6 @@ def initial(data, prepared, rng):
         return m_step(statistics, params, prepared, "keep"), value
     
     with np.errstate(all="ignore"):
-        return best_start(draw, step, 5, 6)
+        return best_start(draw, step, 5, 6, margin=5.0)
 
 

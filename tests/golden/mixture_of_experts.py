@@ -391,7 +391,7 @@ def initial(data, prepared, rng):
     some = {**prepared, "the chunks": [sample_rows((sizes["N"]), rng)]}
     few = max(prepared["the sizes"].values(), default=0) <= 20000  # else numeric starts cost too much
     
-    def draw():
+    def draw(power):
         params = {
             "gate": neutral("real", (K, P), 1, None, None, rng),
             "coef": neutral("real", (K, P), 1, None, None, None) + reference_coef,

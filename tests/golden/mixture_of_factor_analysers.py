@@ -367,12 +367,13 @@ def initial(data, prepared, rng):
     reference_x = prepared["reference x"]
     Q = sizes["Q"]
     
-    def draw():
+    def draw(power):
+        unit = prepared["the spread"] ** power
         params = {
             "weights": neutral("simplex", (K,), 1, None, None, None),
             "mean": neutral("real", (K, D), 1, None, None, None) + reference_x,
             "load": neutral("real", (K, D, Q), 2, None, None, rng),
-            "noise": neutral("positive", (D,), 1, None, None, None),
+            "noise": neutral("positive", (D,), 1, None, None, None) * unit,
         }
         statistics = e_step(params, data, prepared, rng)
         params = m_step(statistics, params, prepared, "keep")

@@ -384,7 +384,7 @@ def initial(data, prepared, rng):
     reference_x = prepared["reference x"]
     some = {**prepared, "the chunks": [sample_rows((sizes["N"]), rng)]}
     
-    def draw():
+    def draw(power):
         params = {
             "weights": neutral("simplex", (K,), 1, None, None, None),
             "coef": neutral("real", (K, 3), 1, None, None, None),

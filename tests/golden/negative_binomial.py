@@ -270,7 +270,7 @@ def initial(data, prepared, rng):
     some = {**prepared, "the chunks": [sample_rows((sizes["N"]), rng)]}
     some["the sums"] = added_up(sums_of_data, some)
     
-    def draw():
+    def draw(power):
         params = {
             "mean": neutral("positive", (), 0, None, None, None),
             "shape": neutral("positive", (), 0, None, None, rng),

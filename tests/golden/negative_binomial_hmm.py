@@ -366,7 +366,7 @@ def initial(data, prepared, rng):
     sizes = prepared["the sizes"]
     K = sizes["K"]
     
-    def draw():
+    def draw(power):
         params = {
             "first": neutral("simplex", (K,), 1, None, None, None),
             "trans": neutral("simplex", (K, K), 1, None, None, None),

@@ -277,7 +277,7 @@ def initial(data, prepared, rng):
     sizes = prepared["the sizes"]
     some = {**prepared, "the chunks": [sample_rows((sizes["N"]), rng)]}
     
-    def draw():
+    def draw(power):
         params = {
             "mean": neutral("real", (), 0, None, None, rng),
             "spread": neutral("positive", (), 0, None, None, None),

@@ -263,7 +263,7 @@ def initial(data, prepared, rng):
     K = sizes["K"]
     some = {**prepared, "the chunks": [sample_rows((sizes["N"]), rng)]}
     
-    def draw():
+    def draw(power):
         params = {
             "weights": neutral("simplex", (K,), 1, None, None, None),
             "rate": neutral("positive", (K,), 0, None, None, None),

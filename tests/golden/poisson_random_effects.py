@@ -341,7 +341,7 @@ def initial(data, prepared, rng):
     P = sizes["P"]
     few = max(prepared["the sizes"].values(), default=0) <= 20000  # else numeric starts cost too much
     
-    def draw():
+    def draw(power):
         params = {
             "beta": neutral("real", (P,), 1, None, None, rng),
             "tau": neutral("positive", (), 0, None, None, None),

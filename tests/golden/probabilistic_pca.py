@@ -397,11 +397,12 @@ def initial(data, prepared, rng):
     if prepared["the moments"] is not None:
         some["the moments"] = added_up(moments_of_data, some)
     
-    def draw():
+    def draw(power):
+        unit = prepared["the spread"] ** power
         params = {
             "mean": neutral("real", (D,), 1, None, None, None) + reference_x,
             "load": neutral("real", (D, Q), 2, None, None, rng),
-            "s2": neutral("positive", (), 0, None, None, None),
+            "s2": neutral("positive", (), 0, None, None, None) * unit,
         }
         statistics = e_step(params, data, some, rng)
         params = m_step(statistics, params, prepared, "keep")
@@ -413,6 +414,6 @@ def initial(data, prepared, rng):
         return m_step(statistics, params, prepared, "keep"), value
     
     with np.errstate(all="ignore"):
-        return best_start(draw, step, 5, 6)
+        return best_start(draw, step, 5, 6, margin=5.0)
 
 

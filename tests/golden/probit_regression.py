@@ -260,7 +260,8 @@ def initial(data, prepared, rng):
     some = {**prepared, "the chunks": [sample_rows((sizes["N"]), rng)]}
     some["the sums"] = added_up(sums_of_data, some)
     
-    def draw():
+    def draw(power):
+        unit = prepared["the spread"] ** power
         params = {
             "beta": neutral("real", (P,), 1, None, None, rng),
         }
@@ -274,6 +275,6 @@ def initial(data, prepared, rng):
         return m_step(statistics, params, prepared, "keep"), value
     
     with np.errstate(all="ignore"):
-        return best_start(draw, step, 5, 6)
+        return best_start(draw, step, 5, 6, margin=5.0)
 
 

@@ -330,11 +330,12 @@ def initial(data, prepared, rng):
     P = sizes["P"]
     reference_beta = prepared["reference beta"]
     
-    def draw():
+    def draw(power):
+        unit = prepared["the spread"] ** power
         params = {
             "beta": neutral("real", (P,), 1, None, None, None) + reference_beta,
-            "s2_b": neutral("positive", (), 0, None, None, None),
-            "s2": neutral("positive", (), 0, None, None, None),
+            "s2_b": neutral("positive", (), 0, None, None, None) * unit,
+            "s2": neutral("positive", (), 0, None, None, None) * unit,
         }
         statistics = e_step(params, data, prepared, rng)
         params = m_step(statistics, params, prepared, "keep")
@@ -346,6 +347,6 @@ def initial(data, prepared, rng):
         return m_step(statistics, params, prepared, "keep"), value
     
     with np.errstate(all="ignore"):
-        return best_start(draw, step, 5, 6)
+        return best_start(draw, step, 5, 6, margin=5.0)
 
 

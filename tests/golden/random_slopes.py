@@ -377,11 +377,12 @@ def initial(data, prepared, rng):
     sizes = prepared["the sizes"]
     reference_y = prepared["reference y"]
     
-    def draw():
+    def draw(power):
+        unit = prepared["the spread"] ** power
         params = {
             "beta": neutral("real", (2,), 1, None, None, None) + (reference_y * ((np.arange(2) == 0) + 0.0)),
-            "cov": neutral("spd", (2, 2), 2, None, None, None),
-            "s2": neutral("positive", (), 0, None, None, None),
+            "cov": neutral("spd", (2, 2), 2, None, None, None) * unit,
+            "s2": neutral("positive", (), 0, None, None, None) * unit,
         }
         statistics = e_step(params, data, prepared, rng)
         params = m_step(statistics, params, prepared, "keep")
@@ -393,6 +394,6 @@ def initial(data, prepared, rng):
         return m_step(statistics, params, prepared, "keep"), value
     
     with np.errstate(all="ignore"):
-        return best_start(draw, step, 5, 6)
+        return best_start(draw, step, 5, 6, margin=5.0)
 
 

@@ -364,7 +364,7 @@ def initial(data, prepared, rng):
     some = {**prepared, "the chunks": [sample_rows((sizes["N"]), rng)]}
     some["the sums"] = added_up(sums_of_data, some)
     
-    def draw():
+    def draw(power):
         params = {
             "a": neutral("real", (), 0, None, None, None),
             "b": neutral("real", (P,), 1, None, None, rng),

@@ -314,7 +314,7 @@ def initial(data, prepared, rng):
     some = {**prepared, "the chunks": [sample_rows((sizes["N"]), rng)]}
     some["the sums"] = added_up(sums_of_data, some)
     
-    def draw():
+    def draw(power):
         params = {
             "df": neutral("positive", (), 0, None, None, rng),
             "mean": neutral("real", (), 0, None, None, None) + reference_x,

@@ -366,7 +366,7 @@ def initial(data, prepared, rng):
     P = sizes["P"]
     reference_coef = prepared["reference coef"]
     
-    def draw():
+    def draw(power):
         params = {
             "first": neutral("simplex", (K,), 1, None, None, None),
             "trans": neutral("simplex", (K, K), 1, None, None, None),

@@ -247,7 +247,7 @@ def initial(data, prepared, rng):
     E = sizes["E"]
     F = sizes["F"]
     
-    def draw():
+    def draw(power):
         params = {
             "dictionary": neutral("simplex", (E, F), 1, None, None, None),
         }
