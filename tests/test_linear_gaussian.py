@@ -16,6 +16,7 @@ from gallery import compiled, fit, matrix, table
 from scipy.linalg import solve_discrete_are
 from scipy.special import logsumexp
 
+import emdsl
 from emdsl.fit.sizes import complete_sizes
 from emdsl.runtime.gaussian import gaussian_covariance, gaussian_mean
 
