@@ -115,7 +115,7 @@ def test_partial_init_and_one_fit_starts_another() -> None:
     fit = quiet(GaussianMixture(max_iter=0, seed=0), X, init={"mean": START["mean"]})
     np.testing.assert_array_equal(fit.params_["mean"], START["mean"])
     again = GaussianMixture().fit(X, init=GaussianMixture(seed=0).fit(X).params_)
-    assert again.n_iter_ == 1
+    assert again.n_iter_ <= 3  # as many as tell that steps are shrinking
 
 
 @pytest.mark.parametrize(

@@ -183,9 +183,17 @@ def _verdict(setup: Setup, history: Sequence[float], after: float, repaired: str
         )
     if abs(after - before) >= setup.tol * (1 + abs(after)) or (sampled and not _settled(setup, history, after)):
         return "climbing", ""
+    if setup.tol > 0 and not sampled and _gathering(history, after):
+        return "climbing", ""
     if repaired and setup.policy == "keep":
         return "repaired", f"settled at a repaired estimate: {repaired}"
     return "converged", ""
+
+
+def _gathering(history: Sequence[float], last: float) -> bool:
+    """Whether steps are small but growing, or too few to tell, far above rounding: EM may be leaving a plateau."""
+    steps = np.diff([*history[-3:], last])
+    return bool((np.diff(steps) > 1e-5 * steps[1:]).all() and steps.min() > 1e-12 * (1 + abs(last)))
 
 
 def _settled(setup: Setup, history: Sequence[float], last: float) -> bool:
