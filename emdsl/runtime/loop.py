@@ -193,7 +193,7 @@ def _verdict(setup: Setup, history: Sequence[float], after: float, repaired: str
 def _gathering(history: Sequence[float], last: float) -> bool:
     """Whether steps are small but growing, or too few to tell, far above rounding: EM may be leaving a plateau."""
     steps = np.diff([*history[-3:], last])
-    return bool((np.diff(steps) > 1e-5 * steps[1:]).all() and steps.min() > 1e-12 * (1 + abs(last)))
+    return bool((np.diff(steps) > 0).all() and steps.min() > 1e-12 * (1 + abs(last)))
 
 
 def _settled(setup: Setup, history: Sequence[float], last: float) -> bool:
