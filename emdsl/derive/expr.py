@@ -205,7 +205,7 @@ def _log(a: Expr) -> Expr:
             return Fn("softplus", x)
         case Add((Num(one), t)) | Add((t, Num(one))) if one == 1 and (arguments := _minus("exp", t)) is not None:
             return Fn("log1mexp", arguments)
-        case Pow() if positive(a.base):
+        case Pow() if positive(a.base) or _one_sign(a.exponent):
             return mul(a.exponent, _log(a.base))
         case Mul() if sum(not positive(f) for f in a.factors) <= 1:
             return add(*(_log(f) for f in a.factors))
@@ -216,6 +216,11 @@ def _log(a: Expr) -> Expr:
             if positive(scaled):
                 return add(_log(Num(constant)), _log(scaled))
     return Fn("log", (a,))
+
+
+def _one_sign(exponent: Expr) -> bool:
+    """Whether a power is positive only where its base is: exponents like -1, 1/2 and 3, not 2."""
+    return isinstance(exponent, Num) and isinstance(exponent.value, Fraction) and exponent.value.numerator % 2 == 1
 
 
 def _minus(name: str, t: Expr) -> tuple[Expr, ...] | None:

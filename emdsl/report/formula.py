@@ -198,14 +198,14 @@ def broken(e: Formula, text: Callable[[Formula], str], width: int) -> tuple[Form
 
 
 def in_rows(terms: Terms, text: Callable[[Formula], str], width: int, used: int = 0) -> list[Terms]:
-    """The terms of a sum in rows no longer than `width`; the first has `used` letters before it."""
+    """The terms of a sum in rows no longer than `width`; each has `used` letters, or as much room, before it."""
     rows: list[list[tuple[bool, Formula]]] = [[]]
     length = used
     for term in terms:
         size = len(text(term[1])) + 3
         if rows[-1] and length + size > width:
             rows.append([])
-            length = 0
+            length = used
         rows[-1].append(term)
         length += size
     return [tuple(row) for row in rows]

@@ -128,7 +128,8 @@ def _constant(e: Formula) -> bool:
 
 def _before(e: Formula) -> int:
     """Numbers, then π, then the rest."""
-    number = isinstance(e, f.Number) or (isinstance(e, f.Over) and isinstance(e.top, f.Number))
+    ratio = isinstance(e, f.Over) and isinstance(e.top, f.Number) and isinstance(e.bottom, f.Number)
+    number = isinstance(e, f.Number) or ratio
     return 0 if number else 1 if e == f.Word("pi") else 2
 
 

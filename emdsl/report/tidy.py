@@ -52,6 +52,8 @@ def tidy(e: Expr, facts: Known) -> Expr:
         match n:
             case El() if n.var in facts.pairs:
                 return _sorted(n, facts.pairs[n.var])
+            case x.Add():
+                return _met([go(t) for t in n.terms])
             case x.Mul():
                 return _product([go(f) for f in n.factors])
             case x.Pow(base, exponent):
@@ -113,6 +115,23 @@ def content(e: x.Add) -> tuple[Fraction, Expr]:
     size = Fraction(gcd(*(n.numerator for n in exact)), lcm(*(n.denominator for n in exact)))
     c = -size if exact[0] < 0 else size
     return c, x.add(*(x.mul(x.num(1 / c), t) for t in e.terms))
+
+
+def _met(terms: list[Expr]) -> Expr:
+    """A sum whose like terms are one, in whatever order their factors stand."""
+    merged: dict[Expr, tuple[Expr, Fraction | float]] = {}
+    for t in terms:
+        c, rest = x.split_number(t)
+        key = x.alpha(x.rebuild(rest, _in_one_order))
+        kept, old = merged.get(key, (rest, Fraction(0)))
+        merged[key] = (kept, old + c)
+    return x.add(*(x.mul(x.Num(c), rest) for rest, c in merged.values()))
+
+
+def _in_one_order(n: Expr) -> Expr | None:
+    if not isinstance(n, x.Mul):
+        return None
+    return x.Mul(tuple(sorted((x.rebuild(p, _in_one_order) for p in n.factors), key=lambda p: (type(p).__name__, repr(p)))))
 
 
 def _product(factors: list[Expr]) -> Expr:

@@ -105,7 +105,9 @@ def lines(e: Formula, width: int) -> list[str]:
 
     What is longer still is folded within its brackets.
     """
-    return [line for row in _rows(e, width) for line in folded(row, width)]
+    first, *rest = _rows(e, width)
+    home = len(rest[0]) - len(rest[0].lstrip()) if rest else None  # where the terms of the sum stand
+    return [*folded(first, width, home=home), *(line for row in rest for line in folded(row, width, home=home))]
 
 
 def folded(row: str, width: int, within: tuple[int, ...] = (), home: int | None = None) -> list[str]:

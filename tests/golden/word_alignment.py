@@ -150,14 +150,13 @@ def expectations(params, prepared):
     start_L = prepared["start L"]
     target = prepared["target"]
     # (4) what the posterior of align takes from the parameters
-    t = 1 / length_L[row_M]
-    t_2 = log0(t)
-    t_3 = ((np.arange(L_max)[:, None] < length_L[row_M]) + 0.0)
-    t_4 = log0(t_3)
-    t_5 = log0(dictionary)
-    t_6 = t_5[source[np.clip(start_L[row_M] + np.arange(L_max)[:, None], 0, source.shape[0] - 1)], target]
-    part = present_target * t_6
-    constant = (t_2 + t_4) + part
+    t = log0(length_L[row_M])
+    t_2 = ((np.arange(L_max)[:, None] < length_L[row_M]) + 0.0)
+    t_3 = log0(t_2)
+    t_4 = log0(dictionary)
+    t_5 = t_4[source[np.clip(start_L[row_M] + np.arange(L_max)[:, None], 0, source.shape[0] - 1)], target]
+    part = present_target * t_5
+    constant = (t_3 - t) + part
 
     def on(rng=None):
         # (4) log joint of align with its data, for every state; then its posterior and log-normaliser
