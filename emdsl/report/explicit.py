@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from emdsl.derive import expr as x
-from emdsl.derive.averages import expectation
+from emdsl.derive.averages import expectation, in_turn
 from emdsl.derive.blocks import classes
 from emdsl.derive.coefficients import axes_of, matrix_term, scalar_term, total_of
 from emdsl.derive.expr import El, Expr
@@ -24,6 +24,7 @@ from emdsl.report.equations import left_side
 from emdsl.report.page import whole
 from emdsl.report.vectors import flatten
 
+MARK = "mean of:"
 READ_TOGETHER = 8  # parameters of one system that are shown one by one
 
 Found = tuple[Expr, Expr] | None  # left-hand and right-hand side
@@ -49,11 +50,11 @@ def closed_terms(plan: Plan, names: frozenset[str]) -> list[Term] | None:
             averaged = expectation(term, plan.elimination, joint)
             if isinstance(averaged, str) or any(_is_covariance(e) for part in averaged for e in part.factors):
                 kept_whole = _mean(term, plan)
-                if kept_whole is None and isinstance(averaged, str):
-                    return None
-                if kept_whole is not None:
-                    out.append(kept_whole)
+                if kept_whole:
+                    out += kept_whole
                     continue
+                if isinstance(averaged, str):
+                    return None
             assert not isinstance(averaged, str)
             out += [selectors(part, joint, kinds) for part in averaged]
     same = twins(plan)
@@ -82,17 +83,39 @@ def _is_covariance(e: Expr) -> bool:
     return isinstance(e, El) and e.var.startswith("cov:")
 
 
-def _mean(t: Term, plan: Plan) -> Term | None:
-    """The term with the mean under q of what holds a latent, unopened: `E[(y - b)^2]`; none beside discrete ones."""
+def _mean(t: Term, plan: Plan) -> list[Term]:
+    """The term with the mean under q of what holds a latent, unopened: `E[(y - b)^2]`.
+
+    `[z = k] f` has the mean `q(z = k) E[f | z = k]`; the condition is left out where z has a factor of q of its own.
+    Nothing where the mean is no moment of continuous latents.
+    """
     latents = {n: b for b in plan.elimination.blocks for n in b.latents}
-    held = {n for f in (*t.gates, *t.factors) for n in x.variables(f)} & set(latents)
-    if t.gates or not held or any(latents[n].states or latents[n].neighbours for n in held):
-        return None
+    held = {n for f in t.factors for n in x.variables(f)} & set(latents)
+    if not held or any(latents[n].states for n in held):
+        return []
     inside = [f for f in t.factors if x.variables(f) & held]
     rest = [f for f in t.factors if f not in inside]
-    if any(i in t.ixs and not any(i in x.free(f) for f in (*inside, *rest)) for i in t.ixs):
-        return None
-    return Term(t.coef, (), (*rest, x.Fn("E", (x.mul(*inside),))), t.ixs)
+    if any(i in t.ixs and not any(i in x.free(f) for f in (*t.gates, *inside, *rest)) for i in t.ixs):
+        return []
+    apart = [set(part.latents) for part in plan.elimination.parts if not held & set(part.latents)]
+    given = [g for g in t.gates if not any(x.variables(g.of) & names for names in apart)]
+    kept = _hidden(x.Fn("E", (x.mul(*inside), *given)))
+    # the discrete latents are averaged with what the mean holds out of their sight, then it is named again
+    found = [replace(t, factors=(*rest, kept))]
+    parts = [part.blocks for part in plan.elimination.parts] or [plan.elimination.blocks]
+    averaged = in_turn(found[0], [[b for b in blocks if b.states] for blocks in parts], plan.joint)
+    if isinstance(averaged, str) or any(one.gates for one in averaged):
+        return []
+    return [replace(one, factors=tuple(_shown(f) for f in one.factors)) for one in averaged]
+
+
+def _hidden(e: Expr) -> Expr:
+    """All names behind a mark, so that nothing is averaged in it."""
+    return x.rebuild(e, lambda n: replace(n, var=f"{MARK}{n.var}") if isinstance(n, El) and MARK not in n.var else None)
+
+
+def _shown(e: Expr) -> Expr:
+    return x.rebuild(e, lambda n: replace(n, var=n.var.removeprefix(MARK)) if isinstance(n, El) else None)
 
 
 def explicit(plan: Plan, update: Update) -> list[tuple[Expr, Expr]]:

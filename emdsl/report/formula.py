@@ -189,14 +189,6 @@ def plus(*terms: Formula) -> Formula:
     return Plus(tuple(flat))
 
 
-def broken(e: Formula, text: Callable[[Formula], str], width: int) -> tuple[Formula, list[Terms]] | None:
-    """`left` and the rows of a sum that is too long for one line; None where there is nothing to break."""
-    if not (isinstance(e, Relation) and e.op == "=" and isinstance(e.right, Plus)) or len(text(e)) <= width:
-        return None
-    rows = in_rows(e.right.terms, text, width, len(text(e.left)))
-    return (e.left, rows) if len(rows) > 1 else None
-
-
 def in_rows(terms: Terms, text: Callable[[Formula], str], width: int, used: int = 0) -> list[Terms]:
     """The terms of a sum in rows no longer than `width`; each has `used` letters, or as much room, before it."""
     rows: list[list[tuple[bool, Formula]]] = [[]]

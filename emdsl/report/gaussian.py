@@ -46,9 +46,10 @@ def gaussian_lines(block: Block, terms: Sequence[tuple[str, Term]], t: Typeset) 
         for b in block.latents[k:]:
             parts = found.get(quadratic_role(a, b))
             if parts:
-                scale = x.num(-2) if a == b else x.num(-1)
                 pair = ((a, block.home, g.rows[a]), (b, block.home, g.columns[b]))
-                yield Show(_entries("J", pair, [x.mul(scale, p) for p in parts], t, names))
+                yield Show(
+                    _entries("J", pair, [_precision(p, a == b, pair[0][2], pair[1][2]) for p in parts], t, names)
+                )
     for a in block.latents:
         yield Show(_entries("h", ((a, block.home, g.rows[a]),), found.get(linear_role(a), []), t, names))
     if g.seen:
@@ -59,6 +60,19 @@ def gaussian_lines(block: Block, terms: Sequence[tuple[str, Term]], t: Typeset) 
         "Its covariance is the inverse of J and its mean that times h. Summed out it leaves "
         "A = (h' J⁻¹ h - logdet(J) + d log 2π) / 2, with d its dimension, and the terms without it."
     )
+
+
+def _precision(part: Expr, same: bool, rows: Sequence[Ix], columns: Sequence[Ix]) -> Expr:
+    """What a term of the log joint adds to minus its second derivatives, entry by entry.
+
+    `b[0] b[1]` is half an entry at (0, 1) and half at (1, 0): all that names single places is written at both.
+    """
+    if not same:
+        return x.neg(part)
+    if not any(isinstance(n, x.Delta) and (isinstance(n.a, int) or isinstance(n.b, int)) for n in x.walk(part)):
+        return x.mul(x.num(-2), part)
+    turned: dict[Ix, Idx] = {**dict(zip(rows, columns, strict=True)), **dict(zip(columns, rows, strict=True))}
+    return x.neg(x.add(part, x.substitute(part, turned)))
 
 
 def _entries(
@@ -97,7 +111,8 @@ def field_lines(block: Block, field: Field, terms: Sequence[tuple[str, Term]], t
         for b in block.latents[k:]:
             if parts := found.get(quadratic_role(a, b)):
                 places = ((field.homes[a], g.rows[a]), (field.homes[b], g.columns[b]))
-                yield _shown("J", (a, b), places, x.num(-2) if a == b else x.num(-1), parts, t)
+                entries = [(_precision(p, a == b, g.rows[a], g.columns[b]), names) for p, names in parts]
+                yield _shown("J", (a, b), places, x.ONE, entries, t)
     for k, tie in enumerate(ties):
         if parts := found.get(tie_role(k)):
             a, b = tie.latents

@@ -68,12 +68,12 @@ def missing_cells(plan: Plan) -> tuple[Say | Show, ...]:
         return ()
     return (
         Say(
-            f"Cells of {names_of(*names)} may be missing: they are latent then, and integrated out. -J stands for the "
-            "second derivatives of the log joint in the cells, h for its slope at 0."
+            f"Cells of {names_of(*names)} may be missing: they are latent then, and integrated out, with -J the second "
+            "derivatives of the log joint in the cells and h its slope at 0."
         ),
         *conditional(names, ()),
         Say(
-            "In the statistics the mean takes the place of a cell, and the product of the means plus the covariance "
-            "that of a product of two. `complete` of the model gives the whole derivation for data with gaps."
+            "In the statistics this mean stands for a missing cell, and for a product of two the product of their "
+            f"means plus their covariance. The model's `complete({tuple(names)!r})` derives all of it."
         ),
     )

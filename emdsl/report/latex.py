@@ -19,7 +19,7 @@ SIGNS = {
 WORDS = {
     "pi": r"\pi", "log": r"\log", "exp": r"\exp", "sin": r"\sin", "cos": r"\cos", "tanh": r"\tanh", "Gamma": r"\Gamma",
     "alpha": r"\alpha", "beta": r"\beta",
-    "digamma": r"\psi", "eta": r"\eta", "trigamma": r"\psi'",
+    "digamma": r"\psi", "eta": r"\eta", "lambda": r"\lambda", "trigamma": r"\psi'",
     "min": r"\min", "max": r"\max", "logdet": r"\log\det", "q": "q", "Q": "Q",
     "Phi": r"\Phi", "phi": r"\phi", "p": "p", "T": r"\top", "A": "A", "": "", "ell": r"\ell", "∂": r"\partial",
 }  # fmt: skip

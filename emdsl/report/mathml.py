@@ -23,6 +23,7 @@ WORDS = {
     "beta": "β",
     "digamma": "ψ",
     "eta": "η",
+    "lambda": "λ",
     "trigamma": "ψ′",
     "Gamma": "Γ",
     "logdet": "log det",

@@ -97,8 +97,9 @@ def _factors(plan: Plan, t: Typeset) -> Iterator[tuple[str, Formula, Formula]]:
         given = [v.name for v in model.variables if v.name in read - {about}]
         left = log_density([about], given) if about else f.Word("factors")
         bodies = (x.mul(*factor.gates, *factor.masks, factor.body) for factor in factors)
-        parts = (t.sum(factor.plates, tidy(e, t.known), {}) for factor, e in zip(factors, bodies, strict=True))
-        yield about or "factor", left, f.plus(*parts)
+        shown = [(factor.plates, tidy(e, t.known)) for factor, e in zip(factors, bodies, strict=True)]
+        held = [(plates, e) for plates, e in shown if e != x.ZERO] or shown[:1]
+        yield about or "factor", left, f.plus(*(t.sum(plates, e, {}) for plates, e in held))
 
 
 # ------------------------------------------------------------------ the bound
@@ -222,8 +223,8 @@ def _objective(plan: Plan, t: Typeset) -> Step:
     say = "What is reported is the log-likelihood of the data, computed in the same pass as the statistics"
     if plan.draws is not None:
         say = objective_of_draws(plan.draws)
-    say += ", plus the log priors." if prior else "."
-    body: list[Say | Show] = [Say(say), Show(f.Relation("=", f.Word("ell"), ell))]
+    beside, added = _added(plan)
+    body: list[Say | Show] = [Say(say + beside), Show(f.Relation("=", f.Word("ell"), f.plus(ell, *added)))]
     latent = bool(model.of_kind("latent")) or bool(plan.joint.incomplete) or plan.draws is not None
     if ecm:
         how = f"{names_of(*ecm)} maximise Q in turn, the others held (ECM)."
@@ -253,11 +254,31 @@ def _objective(plan: Plan, t: Typeset) -> Step:
     return Step("The objective", tuple(body), facts)
 
 
+def _added(plan: Plan) -> tuple[str, list[Formula]]:
+    """What the objective holds beside the data: the log priors of the parameters, `factor`s; in words, and as terms."""
+    model = plan.joint.model
+    roles = {factor.role for factor in plan.joint.factors}
+    prior = [v for v in model.of_kind("param") if v.distribution is not None]
+    read = {
+        n for v in prior for factor in plan.joint.factors if factor.about == v.name for n in x.variables(factor.body)
+    }
+    held = [v.name for v in prior]
+    given = [v.name for v in model.variables if v.name in read - set(held)]
+    words, terms = ".", []
+    if held:
+        words = ", plus the log priors of the parameters."
+        terms.append(log_density(held, given))
+    if "potential" in roles:
+        words += " What the model adds by `factor` counts as it stands, not normalised."
+        terms += [f.Word("factors")] if not model.of_kind("latent") else []
+    return words, terms
+
+
 def _bound_reported(plan: Plan) -> Step:
     """The objective of mean-field."""
     prior = any(factor.role in ("param", "potential") for factor in plan.joint.factors)
     say = "What is reported is the bound, not the log-likelihood, which lies above it by the divergence of q from the "
-    say += "posterior" + (", plus the log priors." if prior else ".")
+    say += "posterior" + _added(plan)[0]
     how = "Neither a factor's update nor an M-step lowers it: each raises the bound with all else held."
     body = (
         Say(say),

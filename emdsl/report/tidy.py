@@ -131,7 +131,9 @@ def _met(terms: list[Expr]) -> Expr:
 def _in_one_order(n: Expr) -> Expr | None:
     if not isinstance(n, x.Mul):
         return None
-    return x.Mul(tuple(sorted((x.rebuild(p, _in_one_order) for p in n.factors), key=lambda p: (type(p).__name__, repr(p)))))
+    return x.Mul(
+        tuple(sorted((x.rebuild(p, _in_one_order) for p in n.factors), key=lambda p: (type(p).__name__, repr(p))))
+    )
 
 
 def _product(factors: list[Expr]) -> Expr:

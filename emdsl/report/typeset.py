@@ -223,7 +223,7 @@ class Typeset:
             case "pi":
                 return f.Word("pi")
             case "E":  # under q, of what is not opened
-                return f.Mean(args[0])
+                return self.mean(args[0], e.args[1:], names)
             case "value":  # an index that stands for a number of its own
                 return args[0]
             case "lgamma":
@@ -243,6 +243,10 @@ class Typeset:
             case "floordiv" | "mod":
                 return self._quotient(e, names)
         return f.Apply(f.Word(e.name), args)
+
+    def mean(self, value: Formula, given: Sequence[Expr], names: Names) -> Formula:
+        """The mean under q of a value, where conditions hold."""
+        return f.Mean(value, f.Listed(tuple(self.condition(g, names) for g in given)) if given else None)
 
     def _quotient(self, e: x.Fn, names: Names) -> Formula:
         """A parent of a ragged row is written by its loop name."""

@@ -26,6 +26,7 @@ WORDS = {
     "beta": "β",
     "digamma": "ψ",
     "eta": "η",
+    "lambda": "λ",
     "trigamma": "ψ′",
     "sum": "Σ",
     "Gamma": "Γ",
@@ -33,6 +34,7 @@ WORDS = {
     "ell": "ℓ",
 }
 HALVES = {("1", "2"): "½", ("1", "4"): "¼", ("3", "4"): "¾", ("1", "3"): "⅓", ("2", "3"): "⅔", ("1", "8"): "⅛"}
+BESIDE = 4  # the margin of terms that stand below what they equal
 HIGH = str.maketrans("0123456789-+n", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺ⁿ")
 
 
@@ -106,7 +108,7 @@ def lines(e: Formula, width: int) -> list[str]:
     What is longer still is folded within its brackets.
     """
     first, *rest = _rows(e, width)
-    home = len(rest[0]) - len(rest[0].lstrip()) if rest else None  # where the terms of the sum stand
+    home = len(rest[-1]) - len(rest[-1].lstrip()) if rest else None  # where the terms of the sum stand
     return [*folded(first, width, home=home), *(line for row in rest for line in folded(row, width, home=home))]
 
 
@@ -137,14 +139,17 @@ def folded(row: str, width: int, within: tuple[int, ...] = (), home: int | None 
 
 
 def _rows(e: Formula, width: int) -> list[str]:
-    parts = f.broken(e, text, width)
-    if parts is None:
-        return _fraction(e) if len(text(e)) > width else [text(e)]
-    left, rows = parts
-    first, *rest = (_terms(row) for row in rows)
-    head = f"{_loose(left)} = "
+    if len(text(e)) <= width:
+        return [text(e)]
+    if not (isinstance(e, f.Relation) and e.op == "=" and isinstance(e.right, f.Plus)):
+        return _fraction(e)
+    head = _loose(e.left)
+    alone = len(head) > width // 2  # then the terms would be squeezed: they start on a line of their own
+    margin = BESIDE if alone else len(head)
+    first, *rest = (_terms(row) for row in f.in_rows(e.right.terms, text, width, margin))
     signed = [f"- {r[1:]}" if r.startswith("-") else f"+ {r}" for r in rest]
-    return [head + first, *(" " * (len(head) - 2) + r for r in signed)]
+    under = [" " * (margin + 1) + r for r in signed]
+    return [head, f"{' ' * margin} = {first}", *under] if alone else [f"{head} = {first}", *under]
 
 
 def _fraction(e: Formula) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from itertools import product
 
@@ -16,6 +16,7 @@ from emdsl.derive.quadratic import Column, Linear
 from emdsl.derive.solve import Closed, Numeric, Simplex, Spread, Update
 from emdsl.errors import InternalError
 from emdsl.report import formula as f
+from emdsl.report.alone import alone
 from emdsl.report.equations import left_side
 from emdsl.report.explicit import READ_TOGETHER, explicit, joined, normalised
 from emdsl.report.formula import Formula
@@ -66,9 +67,10 @@ def _part(plan: Plan, u: Update, t: Typeset) -> Iterator[Say | Show]:
 def _rule(plan: Plan, u: Update, t: Typeset) -> Iterator[Say | Show]:
     match u.rule:
         case Simplex():
+            yield from _stationary_on_simplex(u.rule, u.params[0], t)
             yield from _equations(*normalised(u.params[0], u.rule.axes, u.rule.counts), u.params[0], t)
         case Spread():
-            yield Say("Stationary where the derivative by the inverse vanishes.")
+            yield from _stationary_in_inverse(u.rule, u.params[0], t)
             yield from _equations(*_spread(u.rule, u.params[0]), u.params[0], t)
         case Closed():
             yield from _closed(u.rule, u.params[0], t)
@@ -126,6 +128,34 @@ def _compared(i: Ix, e: Expr) -> bool:
         isinstance(n, x.Delta) and i in (n.a, n.b) and not (isinstance(n.a, Ix) and isinstance(n.b, Ix))
         for n in x.walk(e)
     )
+
+
+def _stationary_on_simplex(rule: Simplex, name: str, t: Typeset) -> Iterator[Say | Show]:
+    """The derivative by an element is the multiplier of the sum, the same for all elements that sum to one."""
+    leaf = El(name, rule.axes, "positive")
+    if any(_compared(i, rule.counts) for i in rule.axes):
+        return
+    names = t.letters.extend({}, rule.axes)
+    score = t.of(tidy(x.mul(rule.counts, x.power(leaf, x.num(-1))), t.known), names)
+    multiplier = f.at(f.Word("lambda"), *t.places(rule.axes[:-1], names))
+    yield Say("Stationary, with a multiplier for the sum that is 1, where")
+    yield Show(f.Relation("=", f.Slope(f.Word("Q"), t.of(leaf, names)), f.Relation("=", score, multiplier)))
+
+
+def _stationary_in_inverse(rule: Spread, name: str, t: Typeset) -> Iterator[Say | Show]:
+    """`a V - C = 0`, the derivative by the inverse of V; by V itself of a precision."""
+    i, j = rule.axes[-2:]
+    own = El(name, rule.axes)
+    inverse = x.MatInv(i, j, own, (i, j))
+    half = x.mul(x.HALF, x.add(rule.scatter, x.substitute(rule.scatter, {i: j, j: i})))
+    score = x.add(x.mul(rule.weight, inverse), half) if rule.precision else x.add(x.neg(x.mul(rule.weight, own)), half)
+    names = t.letters.extend({}, rule.axes[:-2])
+    by, value = (tensor(t, e, (i, j), names) for e in (own if rule.precision else inverse, tidy(score, t.known)))
+    if by is None or value is None:
+        yield Say("Stationary where the derivative by the inverse vanishes.")
+        return
+    zero = f.Relation("=", value, f.Number("0"))
+    yield Show(f.Relation("=", f.Slope(f.Word("Q"), by), zero))
 
 
 def _spread(rule: Spread, name: str) -> tuple[Expr, Expr]:
@@ -231,7 +261,10 @@ def _slopes(function: Expr, leaf: El) -> list[Expr]:
 
 def _linear(rule: Linear, t: Typeset) -> Iterator[Say | Show]:
     if len(rule.columns) == 1 and not rule.second:
-        name, slots = rule.columns[0].name, rule.columns[0].slots
+        column = rule.columns[0]
+        name, slots = column.name, column.slots
+        yield Say("Stationary where")
+        yield from (Show(e) for e in _rows_of(column, left_side(rule, 0), rule.right[0], t))
         yield from _equations(El(name, slots), x.mul(rule.right[0], x.power(rule.left[0, 0], x.num(-1))), name, t)
         return
     yield Say("Stationary where these equations hold; they are linear in what is sought, and solved together:")
@@ -258,39 +291,7 @@ def _solved(left: Expr, right: Expr, u: Update, t: Typeset) -> Iterator[Show]:
         return
     e = _row(column, column.slots, left, right, t)
     assert isinstance(e, f.Relation)
-    yield Show(_divided(e, column.name))
-
-
-def _called(e: Formula, name: str) -> bool:
-    return (e.base if isinstance(e, f.At) else e) == f.Name(name)
-
-
-def _turned(factors: tuple[Formula, ...], name: str) -> tuple[Formula, ...]:
-    """`c aᵀ v b` of an unknown vector v is `c b aᵀ v`."""
-    for k, p in enumerate(factors[:-1]):
-        before = factors[k - 1] if k else None
-        if _called(p, name) and isinstance(before, f.Raised) and before.exponent == f.Word("T"):
-            return (*factors[: k - 1], *factors[k + 1 :], before, p)
-    return factors
-
-
-def _divided(e: f.Relation, name: str) -> f.Relation:
-    """What stands beside an unknown matrix or vector, on the other side; also out of a sum that it is no part of."""
-    over: Callable[[Formula], Formula] = lambda m: m  # noqa: E731
-    product = e.left
-    if isinstance(product, f.Big) and isinstance(product.body, f.Times):
-        outer, product = product, product.body
-        over = lambda m: f.Big(outer.indices, outer.where, m)  # noqa: E731
-    summed = [i for i, _ in e.left.indices] if isinstance(e.left, f.Big) else []
-    factors = product.factors if isinstance(product, f.Times) else ()
-    factors = _turned(factors, name)
-    unknown = [p for p in factors if _called(p, name)]
-    if len(unknown) != 1 or unknown[0] not in (factors[0], factors[-1]) or any(f.holds(unknown[0], i) for i in summed):
-        return e
-    rest = [p for p in factors if p is not unknown[0]]
-    inverse = f.Raised(over(f.times(*rest)), f.Number("-1"))
-    right = f.times(e.right, inverse) if factors[0] is unknown[0] else f.times(inverse, e.right)
-    return f.Relation("=", unknown[0], right)
+    yield Show(alone(e, column.name))
 
 
 def _written_out(slots: Sequence[Ix], e: Expr) -> Iterator[dict[Ix, Idx]]:

@@ -78,9 +78,9 @@ def tensor(t: Typeset, e: Expr, places: tuple[Ix, ...], names: Names) -> Formula
             return IDENTITY
         case x.Add():
             return _sum(t, e, places, names)
-        case x.Fn("E", (inner,)):
+        case x.Fn("E", (inner, *given)):
             whole = tensor(t, inner, places, names)
-            return None if whole is None else f.Mean(whole)
+            return None if whole is None else t.mean(whole, given, names)
         case x.Mul(factors=(x.Delta(a, b), entry)) if set(places) == {a, b} and set(places) & set(x.free(entry)):
             return _diagonal(t, entry, next(i for i in places if i in x.free(entry)), names)
         case x.Mul() | x.Sum():
