@@ -38,15 +38,18 @@ def test_sums_through_tables_are_those_over_rows(kind: str) -> None:
         given, b = [(i, 4, there if "gaps" in kind else None)], None
         logs = a[:, i] * (there if "gaps" in kind else 1.0) + c[:, None]
     tables = [t for t in (a, b) if t is not None]
-    rows = tables_of_rows(codes_of_rows(*given), tables, c)
+    weight = rng.random(30)
+    rows = tables_of_rows(codes_of_rows(*given), tables, c, [weight] * len(given))
     np.testing.assert_allclose(rows.log_norm, special.logsumexp(logs, axis=0), rtol=1e-13)
     q = np.exp(logs - special.logsumexp(logs, axis=0))
     np.testing.assert_allclose(rows.probabilities(), q, rtol=1e-10, atol=1e-300)
-    weight = rng.random(30)
     for which, (code, size, present) in enumerate(given):
         kept = np.ones(30) if present is None else present
-        wanted = np.stack([(q * weight * kept)[:, code == g].sum(axis=1) for g in range(size)], axis=1)
-        np.testing.assert_allclose(rows.sums(which, weight), wanted, rtol=1e-10, atol=1e-300)
+        for other in ((), (2 * weight,)):
+            wanted = np.stack([(q * weight * kept)[:, code == g].sum(axis=1) for g in range(size)], axis=1)
+            wanted *= 2.0 if other else 1.0
+            np.testing.assert_allclose(rows.sums(which, *other), wanted, rtol=1e-10, atol=1e-300)
+    np.testing.assert_allclose(rows.totals(), q @ weight, rtol=1e-10)
 
 
 def test_latent_classes_by_hand() -> None:

@@ -16,6 +16,7 @@ from emdsl.runtime.compiled import REPAID, Meter
 from emdsl.runtime.compiled import compiled as by_numba
 from emdsl.runtime.elements import Field
 from emdsl.runtime.fields import block_moments, tridiagonal_moments
+from emdsl.runtime.looked_up import codes_of_rows, tables_of_rows
 
 Kernel = Callable[..., Any]
 
@@ -103,10 +104,43 @@ def test_what_is_not_positive_definite_is_left_to_numpy() -> None:
         block_moments(field_of(Given(lambda kernel: kernel)), by_kind(diagonal), by_kind(below), h)
 
 
+@pytest.mark.parametrize("shuffled", [False, True])
+def test_rows_of_tables(shuffled: bool, run: Callable[[Kernel], Kernel]) -> None:
+    """Norms and sums, of rows in the order of the first code or not; some rows have no place, some no product."""
+    rng = np.random.default_rng(3)
+    i, j, there = rng.integers(7, size=60), rng.integers(5, size=60), (rng.random(60) < 0.8) + 0.0
+    given = codes_of_rows((i if shuffled else np.sort(i), 9, None), (j, 5, there))
+    tables = [3 * rng.normal(size=(4, 9)), 3 * rng.normal(size=(4, 5))]
+    tables[0][:, 2], tables[1][:, 1] = (0.0, -700.0, -900.0, -1e200), (-900.0, -700.0, 0.0, -1e200)
+    weights, constant = [None, rng.random(60)], rng.normal(size=4)
+    expected = tables_of_rows(given, tables, constant, weights)
+    meter = Given(run)
+    found = tables_of_rows(given._replace(meter=meter), tables, constant, weights)
+    assert meter.asked == 1 and meter.spent == 0 and len(found.lost) > 0
+    np.testing.assert_allclose(found.log_norm, expected.log_norm, rtol=1e-13, atol=1e-13)
+    for which in (0, 1):
+        np.testing.assert_allclose(found.sums(which), expected.sums(which), rtol=1e-12, atol=1e-300)
+    np.testing.assert_allclose(found.totals(), expected.totals(), rtol=1e-12)
+    np.testing.assert_allclose(found.sums(0, weights[1]), expected.sums(0, weights[1]), rtol=1e-12, atol=1e-300)
+
+
+def words(rng: np.random.Generator) -> list[np.ndarray]:
+    return [rng.integers(1 + d % 3, 4 + d % 5, size=12) for d in range(8)]
+
+
 @pytest.mark.filterwarnings("ignore::UserWarning")  # eight iterations do not converge
-def test_a_fit_takes_the_loop_when_it_has_been_long_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("name", "data", "loop", "some"),
+    [
+        ("linear_dynamical_system", lambda rng: {"x": rng.normal(size=(60, 3)).cumsum(0)}, "block_chain_loop", 3000.0),
+        ("latent_dirichlet_allocation", lambda rng: {"w": words(rng)}, "table_rows_loop", 10.0),
+    ],
+)
+def test_a_fit_takes_the_loop_when_it_has_been_long_enough(
+    name: str, data: Callable[[np.random.Generator], Any], loop: str, some: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The whole fit in numpy, the whole fit by the loop, and one that changes over on the way: the same history."""
-    model, x = compiled("linear_dynamical_system"), np.random.default_rng(0).normal(size=(60, 3)).cumsum(0)
+    model, given = compiled(name), data(np.random.default_rng(0))
     module = model.load_module()
     estimator = module.__dict__[model.name]
     asked: list[str] = []
@@ -120,15 +154,15 @@ def test_a_fit_takes_the_loop_when_it_has_been_long_enough(monkeypatch: pytest.M
         monkeypatch.setitem(module.__dict__, "REPAID", enough)
         monkeypatch.setenv("EMDSL_NUMBA", wish)
         asked.clear()
-        return list(estimator(max_iter=8, tol=0, seed=1).fit({"x": x}).history_)
+        return list(estimator(max_iter=8, tol=0, seed=1).fit(given).history_)
 
     plain = history("off")
     assert not asked and history("") == plain and not asked
-    assert history("", 3000.0) == pytest.approx(plain, rel=1e-12) and 0 < len(asked)
-    some = len(asked)
-    assert history("", 3000.0) == history("", 3000.0)  # by counts, not by a clock
-    assert history("on") == pytest.approx(plain, rel=1e-12) and len(asked) > some
-    assert set(asked) == {"block_chain_loop"}
+    assert history("", some) == pytest.approx(plain, rel=1e-12) and 0 < len(asked)
+    late = len(asked)
+    assert history("", some) == history("", some)  # by counts, not by a clock
+    assert history("on") == pytest.approx(plain, rel=1e-12) and len(asked) > late
+    assert set(asked) == {loop}
 
 
 def test_modules_in_memory_share_what_is_compiled() -> None:

@@ -100,19 +100,19 @@ def _through_tables(printer: Printer, h: Handed, tables: LookedUp) -> Lines:
             values = [em.value(x.substitute(e, one)) for e, place in terms if place is not None]
             names.append(em.broadcast(em.sum(values), (state, places[0])).code)
         constant = [em.value(e) for terms in tables.tables for e, place in terms if place is None]
-        more = f", {em.broadcast(em.sum(constant), (state,)).code}" if constant else ""
+        more = em.broadcast(em.sum(constant), (state,)).code if constant else "None"
     rows, log_z = em.namer.fresh(f"rows_of_{h.block.name}"), em.namer.fresh(f"log_z_{h.block.name}")
     where = f'prepared["{tables_key(h)}"]'
-    em.outer.append(f"{rows} = tables_of_rows({where}, [{', '.join(names)}]{more})")
+    weights = {s: _weight(f, h, s) for s in h.found}
+    own_weights = _weights(tables, weights)
+    listed = ", ".join(own_weights)
+    em.outer.append(f"{rows} = tables_of_rows({where}, [{', '.join(names)}], {more}, [{listed}])")
     em.outer.append(f"{log_z} = {rows}.log_norm")
     f.runtime[f"A:{h.block.name}"] = Leaf(log_z, (0,))
     codes = {}
     for s, name in h.found.items():
         codes[name] = em.namer.fresh(f"sum_{name}")
-        (row,) = {i for e in s.factors for i in x.free(e) if i.dim == h.row.dim and i not in s.axes}
-        rest = [e for e in s.factors if not isinstance(e, x.Sel) and not (isinstance(e, El) and e.var == h.q)]
-        weight = em.broadcast(em.contract(rest, (row,)), (row,)).code if rest else "None"
-        em.outer += numbered([f"{codes[name]} = {_sum(rows, tables, s, weight, h.q)}"], number)
+        em.outer += numbered([f"{codes[name]} = {_sum(rows, tables, s, own_weights, weights[s], h.q)}"], number)
     with f.printing(printer.numbers.objective):
         log_norm = [contracted(f, t, ()) for t in h.part.log_norm]
     total = em.sum(log_norm).code if log_norm else "0.0"
@@ -125,6 +125,28 @@ def _through_tables(printer: Printer, h: Handed, tables: LookedUp) -> Lines:
     after = _entropy(printer, f, h, own, codes, "")
     keep = f'if whole:\n    out["{h.q}"] = {rows}.probabilities()'
     return Lines(['sizes = prepared["the sizes"]', *f.prologue(), *before], [], after, {**codes, h.q: keep}, _read(f))
+
+
+def _weight(f: Function, h: Handed, s: DataSum) -> str:
+    """The weights of rows in a sum over them: (rows,), "None" where they are ones."""
+    (row,) = {i for e in s.factors for i in x.free(e) if i.dim == h.row.dim and i not in s.axes}
+    rest = [e for e in s.factors if not isinstance(e, x.Sel) and not (isinstance(e, El) and e.var == h.q)]
+    em = f.emitter
+    return em.broadcast(em.contract(rest, (row,)), (row,)).code if rest else "None"
+
+
+def _weights(tables: LookedUp, weights: Mapping[DataSum, str]) -> list[str]:
+    """The weights of the first sum by each code: those that a loop makes beside the norms."""
+    first: dict[int, str] = {}
+    for s, weight in weights.items():
+        first.setdefault(_which(tables, s), weight)
+    return [first.get(n, "None") for n in range(len(tables.codes))]
+
+
+def _which(tables: LookedUp, s: DataSum) -> int:
+    """The code by which a sum is made; the first for one over all rows."""
+    chosen = [e for e in s.factors if isinstance(e, x.Sel)]
+    return [c.value.var for c in tables.codes].index(_code_of(chosen[0])) if chosen else 0
 
 
 def _read(f: Function) -> Mapping[str, str]:
@@ -145,14 +167,14 @@ def table_line(h: Handed) -> str:
     return f'out["{tables_key(h)}"] = codes_of_rows({", ".join(codes)})'
 
 
-def _sum(rows: str, tables: LookedUp, s: DataSum, weight: str, q: str) -> str:
+def _sum(rows: str, tables: LookedUp, s: DataSum, own: Sequence[str], weight: str, q: str) -> str:
     """A sum over rows through the tables: (states, places), or (states,) over all."""
-    chosen = [e for e in s.factors if isinstance(e, x.Sel)]
+    which = _which(tables, s)
+    other = [] if weight == own[which] else [weight]
+    if not any(isinstance(e, x.Sel) for e in s.factors):
+        return f"{rows}.totals({', '.join(other)})"
     mine = next(e for e in s.factors if isinstance(e, El) and e.var == q)
-    if not chosen:
-        return f"{rows}.totals({weight})"
-    which = [c.value.var for c in tables.codes].index(_code_of(chosen[0]))
-    code = f"{rows}.sums({which}, {weight})"
+    code = f"{rows}.sums({', '.join([str(which), *other])})"
     return code if s.axes[0] == mine.idx[0] else f"{code}.T"
 
 

@@ -14,11 +14,12 @@ class Meter:
     """How much of one fit numpy has done where a compiled loop is waiting: when it is `REPAID`, the loop takes over.
 
     `spent` are microseconds by rules of thumb, added by who does the work: they follow from the sizes of the data and
-    not from a clock, so that the same fit takes the same way, to the last digit, whenever it is run.
+    not from a clock, so that the same fit takes the same way, to the last digit, whenever it is run. `share` is how
+    much of `REPAID` is enough, where the loop that waits compiles faster than others.
     """
 
-    def __init__(self) -> None:
-        self.spent = 0.0
+    def __init__(self, share: float = 1.0) -> None:
+        self.spent, self.share = 0.0, share
 
     def twin(self, kernel: Callable[..., Any]) -> Callable[..., Any] | None:
         """A function of `loops` compiled, or None: numpy is to do what it does.
@@ -26,7 +27,7 @@ class Meter:
         In the environment, EMDSL_NUMBA=off is None always, EMDSL_NUMBA=on never waits.
         """
         wish = os.environ.get("EMDSL_NUMBA", "")
-        if wish == "off" or (wish != "on" and self.spent < REPAID):
+        if wish == "off" or (wish != "on" and self.spent < self.share * REPAID):
             return None
         return compiled(kernel)
 

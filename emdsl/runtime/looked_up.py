@@ -3,7 +3,8 @@
     q(z_n = k) = A[k, i_n] B[k, j_n] / norm_n,     A and B exp of the tables, the largest of each place taken out
 
 K numbers for each row are never kept: norms are made a chunk of rows at a time, and sums over rows are products of the
-tables with a sparse matrix (places of one code by places of the other) that holds weight / norm.
+tables with a sparse matrix (places of one code by places of the other) that holds weight / norm. Where numba is there,
+one loop over the rows makes norms and sums together.
 """
 
 # mypy: disable-error-code="no-any-return"
@@ -18,9 +19,11 @@ import numpy as np
 from scipy import sparse
 
 from emdsl.runtime.columns import Array
+from emdsl.runtime.compiled import Meter
+from emdsl.runtime.loops import SMALLEST_NORM, table_rows_loop
 from emdsl.runtime.numerics import LOWEST, normalise
 
-SMALLEST_NORM = 1e-250  # below it a product of two numbers that count may have lost digits
+QUICK = 0.25  # the loop over rows compiles in one second, where chains of blocks take five
 
 
 class Codes(NamedTuple):
@@ -32,6 +35,7 @@ class Codes(NamedTuple):
     order: Array | None  # rows in the order of the first code; None where they are
     first: Array | None  # where the rows of each place of the first code begin
     second: Array | None  # the second code in that order
+    meter: Meter
 
 
 def codes_of_rows(*given: tuple[Array, int, Array | None]) -> Codes:
@@ -43,24 +47,28 @@ def codes_of_rows(*given: tuple[Array, int, Array | None]) -> Codes:
         codes.append(np.where(missing, size, code).astype(np.intp))
         sizes.append(size + gaps[-1])
     if len(codes) == 1:
-        return Codes((codes[0],), (sizes[0],), (gaps[0],), None, None, None)
+        return Codes((codes[0],), (sizes[0],), (gaps[0],), None, None, None, Meter(QUICK))
     sorted_ = bool((np.diff(codes[0]) >= 0).all())
     order = None if sorted_ else np.argsort(codes[0], kind="stable")
     first = np.concatenate([[0], np.cumsum(np.bincount(codes[0], minlength=sizes[0]))])
     second = codes[1] if order is None else codes[1][order]
-    return Codes(tuple(codes), tuple(sizes), tuple(gaps), order, first, second)
+    return Codes(tuple(codes), tuple(sizes), tuple(gaps), order, first, second, Meter(QUICK))
 
 
 class RowsOfTables:
     """Probabilities of the states of all rows, as products of tables.
 
-    `log_norm` (rows,) are the logarithms of what they were divided by.
+    `log_norm` (rows,) are the logarithms of what they were divided by. `weights`, one for each code, are those of sums
+    by that code: a compiled loop makes such sums beside the norms.
     """
 
-    def __init__(self, codes: Codes, logs: Sequence[Array], tops: Sequence[Array]) -> None:
-        self.codes, self.logs = codes, logs
+    def __init__(
+        self, codes: Codes, logs: Sequence[Array], tops: Sequence[Array], weights: Sequence[Array | None]
+    ) -> None:
+        self.codes, self.logs, self.weights = codes, logs, weights
         self.tables = [np.exp(a - top).T.copy() for a, top in zip(logs, tops, strict=True)]  # (places, states)
-        self.norm = norms_of_rows(self.tables, codes.codes)
+        self.made: list[Array] | None = None
+        self.norm = self._norms()
         lost = np.flatnonzero(~(self.norm > SMALLEST_NORM))
         self.log_norm = np.log(self.norm, where=self.norm > SMALLEST_NORM, out=np.zeros(len(self.norm)))
         for top, code in zip(tops, codes.codes, strict=True):
@@ -71,18 +79,43 @@ class RowsOfTables:
             self.lost_q, self.log_norm[lost] = normalise(self._log_weights(lost), 1)
             self.norm[lost] = np.inf
 
+    def _norms(self) -> Array:
+        """The norms of all rows; with them the sums by each code, where a loop makes both."""
+        c, (places, states) = self.codes, self.tables[0].shape
+        if len(c.codes) == 1:
+            return self.tables[0].sum(axis=1)[c.codes[0]]
+        rows = len(c.codes[0])
+        loop = c.meter.twin(table_rows_loop)
+        if loop is None:
+            c.meter.spent += rows * (0.02 + 0.0025 * states)
+            return norms_of_rows(self.tables, c.codes)
+        beside = np.zeros((len(self.tables[1]), 2 * states))  # entries of the second table, and what they are to add up
+        beside[:, :states] = self.tables[1]
+        norm, out = np.empty(rows), np.empty((places, states))
+        share = [np.ones(rows) if w is None else np.ascontiguousarray(w, float) for w in self.weights]
+        order = np.empty(0, np.intp) if c.order is None else c.order
+        loop(self.tables[0], beside, c.first, c.second, order, *share, norm, out)
+        self.made = [out, beside[:, :states] * beside[:, states:]]
+        return norm
+
     def _log_weights(self, rows: Any) -> Array:
         return sum((a[:, c[rows]] for a, c in zip(self.logs, self.codes.codes, strict=True)), np.zeros(()))
 
-    def sums(self, which: int, weight: Array | None) -> Array:
-        """Sums over rows of weight times probability by one of the codes: (states, places)."""
-        return self._by_place(which, weight)[: self.codes.sizes[which] - self.codes.gaps[which]].T
+    def sums(self, which: int, *other: Array | None) -> Array:
+        """Sums over rows of weight times probability by one of the codes: (states, places).
 
-    def totals(self, weight: Array | None) -> Array:
-        """Sums over all rows of weight times probability: (states,)."""
-        return self._by_place(0, weight).sum(axis=0)
+        The weight is the code's own of `weights`, or another.
+        """
+        return self._by_place(which, other)[: self.codes.sizes[which] - self.codes.gaps[which]].T
 
-    def _by_place(self, which: int, weight: Array | None) -> Array:
+    def totals(self, *other: Array | None) -> Array:
+        """Sums over all rows of weight (the first of `weights`, or another) times probability: (states,)."""
+        return self._by_place(0, other).sum(axis=0)
+
+    def _by_place(self, which: int, other: Sequence[Array | None]) -> Array:
+        weight = other[0] if other else self.weights[which]
+        if self.made is not None and not other:
+            return self._with_lost(which, weight, self.made[which].copy())
         share = 1 / self.norm if weight is None else weight / self.norm
         c, own = self.codes, self.tables[which]
         if len(c.codes) == 1:
@@ -91,9 +124,13 @@ class RowsOfTables:
             data = share if c.order is None else share[c.order]
             kind, shape = (sparse.csr_array, c.sizes) if which == 0 else (sparse.csc_array, c.sizes[::-1])
             out = own * (kind((data, c.second, c.first), shape=shape) @ self.tables[1 - which])
+        return self._with_lost(which, weight, out)
+
+    def _with_lost(self, which: int, weight: Array | None, out: Array) -> Array:
+        """Sums by place, with those rows added in whose product of exponentials nothing was left."""
         if len(self.lost):
             more = self.lost_q.T if weight is None else self.lost_q.T * weight[self.lost, None]
-            np.add.at(out, c.codes[which][self.lost], more)
+            np.add.at(out, self.codes.codes[which][self.lost], more)
         return out
 
     def probabilities(self) -> Array:
@@ -107,9 +144,7 @@ class RowsOfTables:
 
 
 def norms_of_rows(tables: Sequence[Array], codes: Sequence[Array]) -> Array:
-    """sum over k of the product of each table's entry at a row's place: (rows,). tables : (places, states)."""
-    if len(tables) == 1:
-        return tables[0].sum(axis=1)[codes[0]]
+    """sum over k of the product of both tables' entries at a row's places: (rows,). tables : (places, states)."""
     out = np.empty(len(codes[0]))
     for at in range(0, len(out), 1024):
         rows = slice(at, at + 1024)
@@ -117,10 +152,13 @@ def norms_of_rows(tables: Sequence[Array], codes: Sequence[Array]) -> Array:
     return out
 
 
-def tables_of_rows(codes: Codes, tables: Sequence[Array], constant: Array | None = None) -> RowsOfTables:
+def tables_of_rows(
+    codes: Codes, tables: Sequence[Array], constant: Array | None, weights: Sequence[Array | None]
+) -> RowsOfTables:
     """Probabilities of states that are proportional to exp of the sum of the tables' entries and of `constant`.
 
-    tables : (states, places) logarithms, one for each code; constant : (states,).
+    tables : (states, places) logarithms, one for each code; constant : (states,); weights : (rows,), or None for ones,
+    of sums over rows by each code.
     """
     logs = []
     for table, gap in zip(tables, codes.gaps, strict=True):
@@ -128,4 +166,4 @@ def tables_of_rows(codes: Codes, tables: Sequence[Array], constant: Array | None
     if constant is not None:
         logs[0] = logs[0] + constant[:, None]
     logs = [np.maximum(a, LOWEST) for a in logs]
-    return RowsOfTables(codes, logs, [a.max(axis=0) for a in logs])
+    return RowsOfTables(codes, logs, [a.max(axis=0) for a in logs], weights)

@@ -14,6 +14,7 @@ from emdsl.runtime.columns import Array
 
 REPEATED = 1.8e-15  # of its size: how far an entry may be off that is called the same
 MARK = 16  # steps that change nothing, after which nothing will
+SMALLEST_NORM = 1e-250  # below it a product of two numbers that count may have lost digits
 
 
 def block_chain_loop(
@@ -182,3 +183,36 @@ def beside_loop(v: Array, c: Array, n: int, room: Array, s: int) -> None:
                 one -= room[s, 1, i, k] * c[n, k, j]
                 other -= room[s, 1, j, k] * c[n, k, i]
             v[n, i, j] = v[n, j, i] = 0.5 * (one + other)
+
+
+def table_rows_loop(
+    own: Array, beside: Array, first: Array, second: Array, order: Array, w: Array, v: Array, norm: Array, out: Array
+) -> None:
+    """Norms n_r = sum_k own[i, k] beside[j, k] of rows r at places (i, j), and sums of the two products over rows.
+
+    own : (places, k); beside : (places, 2 k), its second half zeros. Rows first[i] to first[i + 1] - 1 stand at i, at
+    second[r] of the other table, and have number order[r] (r itself where `order` is empty) in w, v and norm (rows,).
+    On return out[i] = sum of w own[i] beside[j] / n, and the second half of beside[j] = sum of v own[i] / n: without
+    rows whose norm is not above `SMALLEST_NORM`.
+    """
+    k = own.shape[1]
+    here, total = np.empty(k), np.empty(k)
+    for i in range(len(own)):
+        for s in range(k):
+            here[s] = own[i, s]
+            total[s] = 0.0
+        for r in range(first[i], first[i + 1]):
+            j, n = second[r], order[r] if len(order) else r
+            size = 0.0
+            for s in range(k):
+                size += here[s] * beside[j, s]
+            norm[n] = size
+            if not size > SMALLEST_NORM:
+                continue
+            a, b = w[n] / size, v[n] / size
+            for s in range(k):
+                total[s] += a * beside[j, s]
+            for s in range(k):
+                beside[j, k + s] += b * here[s]
+        for s in range(k):
+            out[i, s] = total[s] * here[s]

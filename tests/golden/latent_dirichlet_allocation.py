@@ -194,12 +194,12 @@ def factor_of_z(params, prepared, factors, rng=None, whole=False):
     present_w = prepared["present w"]
     # (5) log weights of z, looked up by L and w
     t = log0(topic)
-    rows_of_z = tables_of_rows(prepared["the tables of z"], [E_theta_log, t])
-    log_z_z = rows_of_z.log_norm
-    sum_z = rows_of_z.sums(0, count_L)  # (5)
     part = weight[row_L] * count_L
     part_2 = present_w * part
-    sum_z_n_w_w = rows_of_z.sums(1, part_2)  # (5)
+    rows_of_z = tables_of_rows(prepared["the tables of z"], [E_theta_log, t], None, [count_L, part_2])
+    log_z_z = rows_of_z.log_norm
+    sum_z = rows_of_z.sums(0)  # (5)
+    sum_z_n_w_w = rows_of_z.sums(1)  # (5)
     part_3 = log_z_z * count_L  # (10)
     normaliser = (weight[row_L] @ part_3)  # (10)
     entropy = normaliser - ((weight @ np.einsum("ab,ab->b", E_theta_log, sum_z)) + np.tensordot(t, sum_z_n_w_w, ([0, 1], [0, 1])))  # (10)

@@ -232,10 +232,10 @@ def factor_of_topic(params, prepared, factors, rng=None, whole=False):
     E_beta_log = factors["E:beta:log"]
     count_L = prepared["count L"]
     # (6) log weights of topic, looked up by L and item
-    rows_of_topic = tables_of_rows(prepared["the tables of topic"], [E_theta_log.T, E_beta_log.T])
+    rows_of_topic = tables_of_rows(prepared["the tables of topic"], [E_theta_log.T, E_beta_log.T], None, [count_L, count_L])
     log_z_topic = rows_of_topic.log_norm
-    sum_topic = rows_of_topic.sums(0, count_L)  # (6)
-    sum_topic_item = rows_of_topic.sums(1, count_L)  # (6)
+    sum_topic = rows_of_topic.sums(0)  # (6)
+    sum_topic_item = rows_of_topic.sums(1)  # (6)
     normaliser = (log_z_topic @ count_L)  # (7)
     entropy = normaliser - (np.tensordot(E_theta_log, sum_topic, ([0, 1], [1, 0])) + np.tensordot(E_beta_log, sum_topic_item, ([0, 1], [1, 0])))  # (7)
     out = {
