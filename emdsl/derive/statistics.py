@@ -187,7 +187,7 @@ def _with_statistic(
     marks = tuple(El("out", (i,)) for i in out)
     inside = tuple(i for i in t.ixs if any(i in x.free(f) for f in rest))
     key, names = canonical_form((*rest, *marks), inside, symmetry)
-    axes = tuple(sorted((names[i] for i in out), key=lambda i: (not _is_state(i, names, rest), i.name, i.dim)))
+    axes = tuple(sorted((names[i] for i in out), key=lambda i: (_rank(i, names, rest), i.name, i.dim)))
     if key not in found:
         to: dict[Ix, Idx] = dict(names)
         factors = tuple(x.substitute(f, to) for f in rest)
@@ -200,10 +200,13 @@ def _with_statistic(
     return Term(t.coef, (), (*ours, statistic), ixs)
 
 
-def _is_state(i: Ix, names: Mapping[Ix, Ix], rest: Sequence[Expr]) -> bool:
-    originals = [k for k, v in names.items() if v == i]
-    probabilities = [f for f in rest if isinstance(f, El) and f.var.startswith(("q:", "pair:", "clique", FIRST))]
-    return any(o in f.idx for f in probabilities for o in originals)
+def _rank(i: Ix, names: Mapping[Ix, Ix], rest: Sequence[Expr]) -> int:
+    """States of latents come first, then what data point at; the own axes of vectors and matrices are last."""
+    originals = {k for k, v in names.items() if v == i}
+    states = [f for f in rest if isinstance(f, El) and f.var.startswith(("q:", "pair:", "clique", FIRST))]
+    if any(originals & set(f.idx) for f in states):
+        return 0
+    return 1 if any(isinstance(f, x.Sel) and f.at in originals for f in rest) else 2
 
 
 def drop_presence(factors: tuple[Expr, ...]) -> tuple[tuple[Expr, ...], bool]:

@@ -104,4 +104,4 @@ def _typeset(family: m.Family, signature: int) -> Typeset:
     declared = (family.x, *family.signatures[signature].arguments)
     pairs = {a.name: (0, 1) for a in declared if a.domain.kind in ("spd", "correlation")}
     letters = Letters({}, frozenset((*(a.name for a in declared), *family.sizes)))
-    return Typeset(letters, {}, {}, Known(pairs, frozenset()), {}, {a.name: len(a.domain.dims) for a in declared})
+    return Typeset(letters, {}, {}, Known(pairs, {}), {}, {a.name: len(a.domain.dims) for a in declared})

@@ -15,6 +15,7 @@ from emdsl.report import formula as f
 from emdsl.report.draws import drawn_step, objective_of_draws
 from emdsl.report.families import family_steps
 from emdsl.report.formula import Formula
+from emdsl.report.gathered import gathered
 from emdsl.report.incomplete import MISSING, SEEN, missing_cells, part
 from emdsl.report.latents import posterior_step
 from emdsl.report.page import Say, Show, Step, names_of, whole
@@ -200,7 +201,7 @@ def _statistics(plan: Plan, t: Typeset) -> Step:
 def _expected(plan: Plan, t: Typeset) -> Step:
     q = plan.expected
     parts = [tidy(whole(term.ixs, term.body), t.known) for term in (*q.terms, *q.prior, *(mx.term for mx in q.mixed))]
-    total = t.of(x.add(*parts), {})
+    total = t.of(gathered(x.add(*parts)), {})
     params = tuple(f.Name(v.name) for v in plan.joint.model.of_kind("param"))
     body: list[Say | Show] = [Say("The expected log joint, as a function of the parameters, with the statistics held:")]
     body.append(Show(f.Relation("=", f.Apply(f.Word("Q"), params), f.plus(total, f.Word("const")))))

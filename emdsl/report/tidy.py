@@ -22,25 +22,28 @@ MOST_WRITTEN = 3  # sums within one another: more are too many terms to read
 
 @dataclass(frozen=True)
 class Known:
-    """Arrays symmetric in two of their axes; posteriors (`q:z`) that sum to one over the states of one latent.
+    """Arrays symmetric in two of their axes; posteriors (`q:z`) with how many places of states sum to one.
 
     `complete`: nothing is missing, as textbooks have it.
     """
 
     pairs: Pairs
-    single: frozenset[str]
+    states: Mapping[str, int]
     complete: bool = False
     indices: frozenset[str] = frozenset()  # data that say which element of a plate is meant
 
 
 def known(plan: Plan) -> Known:
-    blocks = plan.elimination.blocks
-    alone = [b.name for b in blocks if len(b.states) == 1 and not b.neighbours]
-    given = [b.name for b in blocks if not b.states and len(b.gates) == 1]  # the probability of its one gate
-    first = [f"first0:{n}" for n in alone]  # of a chain's start
+    states: dict[str, int] = {}
+    for b in plan.elimination.blocks:
+        if b.states and not b.neighbours:
+            states |= {f"q:{b.name}": len(b.states), f"first0:{b.name}": len(b.states)}  # the second of a chain's start
+        elif not b.states and len(b.gates) == 1:
+            states[f"q:{b.name}"] = 1  # the probability of its one gate
+        states |= {f"clique{n}:{b.name}": len(c.states) for n, c in enumerate(b.network) if not c.masks}
     kinds = plan.joint.model.of_kind
     indices = frozenset(v.name for v in kinds("given") if v.domain.kind == "index")
-    return Known(symmetric(plan), frozenset([*(f"q:{n}" for n in (*alone, *given)), *first]), indices=indices)
+    return Known(symmetric(plan), states, indices=indices)
 
 
 def tidy(e: Expr, facts: Known) -> Expr:
@@ -224,12 +227,21 @@ def _total(ix: Ix, body: Expr, facts: Known, written: bool) -> Expr:
         # of an element its own pattern, of a row its own parent, of an index in the data what it points at
         rest = x.mul(*(e for e in x.factors_of(body) if e is not pattern))
         return x.substitute(rest, {ix: x.as_index(pattern.of)})
+    if isinstance(body, x.Sum) and _pointed_at(ix, body.body, facts):
+        return x.total(body.ix, _total(ix, body.body, facts, written))
     moved = _moved(ix, body)
     if moved is not body and ix not in x.free(moved):
         return moved
     body = moved
     certain = _certain(ix, body, facts)
     return certain if certain is not None else x.total(ix, body)
+
+
+def _pointed_at(ix: Ix, body: Expr, facts: Known) -> bool:
+    """Whether data say, somewhere under sums, which value of an index counts."""
+    while isinstance(body, x.Sum):
+        body = body.body
+    return any(isinstance(e, x.Sel) and e.at == ix and _given(e.of, facts) for e in x.factors_of(body))
 
 
 def _given(e: Expr, facts: Known) -> bool:
@@ -281,19 +293,25 @@ def _ahead(e: Expr) -> Expr:
     return e
 
 
-def _certain(ix: Ix, e: Expr, facts: Known) -> Expr | None:
-    """The sum over all states of a posterior, where nothing else holds the state: 1."""
-    match e:
-        case El() if e.var in facts.single and e.idx[0] == ix and ix not in e.idx[1:]:
-            empty = e.var.startswith("first0:") and len(e.idx) > 1  # a sequence of no elements has no start
-            return None if empty else x.ONE
-        case x.Sum():
-            inner = _certain(ix, e.body, facts)
-            return None if inner is None else x.total(e.ix, inner)
-        case x.Mul():
-            holders = [f for f in e.factors if ix in x.free(f)]
-            inner = _certain(ix, holders[0], facts) if len(holders) == 1 else None
-            return None if inner is None else x.mul(*(f for f in e.factors if f is not holders[0]), inner)
+def _certain(ix: Ix, body: Expr, facts: Known) -> Expr | None:
+    """The sum over all states of a posterior, where nothing else holds the states: 1; None where there is none."""
+    ixs = [ix]
+    while isinstance(body, x.Sum):
+        ixs.append(body.ix)
+        body = body.body
+    factors = x.factors_of(body)
+    for p in factors:
+        count = facts.states.get(p.var, 0) if isinstance(p, El) else 0
+        if not isinstance(p, El) or not count or (p.var.startswith("first0:") and len(p.idx) > count):
+            continue  # a sequence of no elements has no start
+        others = [o for o in factors if o is not p]
+        over = {i for i in p.idx[:count] if i in ixs}
+        held = {i for e in (*others, El("", p.idx[count:])) for i in x.free(e)}
+        if ix in over and len(over) == count and not over & held:
+            found = x.mul(*others)
+            for i in reversed([i for i in ixs if i not in over]):
+                found = x.total(i, found)
+            return found
     return None
 
 

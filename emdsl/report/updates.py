@@ -20,6 +20,7 @@ from emdsl.report.alone import alone
 from emdsl.report.equations import left_side
 from emdsl.report.explicit import READ_TOGETHER, explicit, joined, normalised
 from emdsl.report.formula import Formula
+from emdsl.report.gathered import gathered
 from emdsl.report.page import Say, Show, Step, names_of, whole
 from emdsl.report.tidy import tidy
 from emdsl.report.typeset import Typeset
@@ -59,7 +60,7 @@ def _part(plan: Plan, u: Update, t: Typeset) -> Iterator[Say | Show]:
     held = about((*q.terms, *mixed, *q.prior), frozenset(u.params), q.symmetry)
     if not held:
         return
-    total = t.of(x.add(*(tidy(whole(term.ixs, term.body), t.known) for term in held)), {})
+    total = t.of(gathered(x.add(*(tidy(whole(term.ixs, term.body), t.known) for term in held))), {})
     left = f.Apply(f.Word("Q"), tuple(f.Name(n) for n in u.params))
     yield Show(f.Relation("=", left, f.plus(total, f.Word("const"))))
 
@@ -328,13 +329,13 @@ def _together(rule: Together, t: Typeset) -> Iterator[Say | Show]:
     names = t.letters.extend({}, rule.axes)
     leaves = [t.of(leaf, names) for leaf in rule.leaves]
     for leaf, slope, name in zip(leaves, rule.slopes, (e.var for e in rule.leaves), strict=True):
-        zero = f.Relation("=", t.of(tidy(slope, t.known), names), f.Number("0"))
+        zero = f.Relation("=", t.of(gathered(tidy(slope, t.known)), names), f.Number("0"))
         yield Show(f.Relation("=", f.Slope(f.Word("Q"), leaf), zero), name)
     yield Say("Newton's method to convergence, steps that lower Q halved; the Hessian is")
     for i, row in enumerate(rule.hessian):
         for leaf, entry in zip(leaves[i:], row, strict=True):
             by = f.Slope(f.Word("Q"), leaves[i], 2, None if leaf is leaves[i] else leaf)
-            yield Show(f.Relation("=", by, t.of(tidy(entry, t.known), names)))
+            yield Show(f.Relation("=", by, t.of(gathered(tidy(entry, t.known)), names)))
 
 
 def _numeric(plan: Plan, u: Update, t: Typeset) -> Iterator[Say | Show]:
@@ -349,6 +350,6 @@ def _numeric(plan: Plan, u: Update, t: Typeset) -> Iterator[Say | Show]:
             continue
         slope = x.add(*(whole([i for i in ixs if i not in axes], x.mul(c, *fs)) for c, fs, ixs in parts))
         names = t.letters.extend({}, axes)
-        yield Show(f.Relation("=", _partial(name, axes, names, t), t.of(tidy(slope, t.known), names)), name)
+        yield Show(f.Relation("=", _partial(name, axes, names, t), t.of(gathered(tidy(slope, t.known)), names)), name)
     if len(u.params) > READ_TOGETHER:
         yield Say(f"and {len(u.params) - READ_TOGETHER} more, in the same way.")

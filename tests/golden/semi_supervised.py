@@ -198,8 +198,8 @@ def e_step(params, data, prepared, rng=None):
     # (3) expected statistics that lack the rows
     S_n_z_z = sum_n_z_z  # (3.1)
     S_n_x_z = sum_n_x_z  # (3.2)
-    S_x_x_z = sum_x_x_z  # (3.3)
-    S_x_z = sum_x_z  # (3.4)
+    S_x_x_z = sum_x_x_z.transpose(1, 0, 2)  # (3.3)
+    S_x_z = sum_x_z.T  # (3.4)
     # (8) the log-likelihood's terms that lack the rows
     log_likelihood += t @ sum_n_z_z
     log_likelihood += (-0.5) * (t_2 @ sum_n_x_z)
@@ -230,12 +230,12 @@ def m_step(statistics, params, prepared, policy="raise"):
     # (5) weights: closed form. sum of c log p on a simplex: Lagrange multiplier, normalise; Q is concave where all c >= 0
     weights = shares(S_n_z_z, "weights", weights, policy)
     # (6) mean: closed form. Q is quadratic: one equation per element; concave where the coefficient is positive definite
-    mean = checked(S_x_z.T / S_n_x_z[:, None], "mean", mean, policy, -np.inf, np.inf)
+    mean = checked(S_x_z / S_n_x_z[:, None], "mean", mean, policy, -np.inf, np.inf)
     # (7) cov: closed form. Q = a logdet - <C, .>: the stationary point is C / a, unique and the maximum for a, C positive
-    part = mean[:, :, None] * S_x_z.T[:, None, :]
+    part = mean[:, :, None] * S_x_z[:, None, :]
     part_2 = mean * S_n_x_z[:, None]
     part_3 = mean[:, :, None] * part_2[:, None, :]
-    scatter_cov = (((-0.5) * S_x_x_z) + part.transpose(2, 0, 1) + ((-0.5) * part_3).transpose(0, 2, 1).transpose(1, 0, 2)).transpose(1, 0, 2)
+    scatter_cov = ((-0.5) * S_x_x_z) + part.transpose(0, 2, 1) + ((-0.5) * part_3).transpose(0, 2, 1)
     weight_cov = (-0.5) * S_n_x_z
     cov = spread(scatter_cov, weight_cov, "cov", cov, policy, prepared["the scale"])
     return {
