@@ -8,8 +8,9 @@ from gallery import compiled
 
 from emdsl.runtime import steady
 from emdsl.runtime.fields import tridiagonal_moments
+from emdsl.runtime.filtered import recurrence
 from emdsl.runtime.repeats import Blocks
-from emdsl.runtime.steady import recurrence, steady_moments
+from emdsl.runtime.steady import steady_moments
 
 
 def chain(m: int, turn: np.ndarray, seen: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -29,7 +30,7 @@ def by_kind(blocks: np.ndarray) -> Blocks:
 
 def moments(diagonal: np.ndarray, below: np.ndarray, h: np.ndarray) -> tuple[np.ndarray, ...] | None:
     found = steady_moments(by_kind(diagonal), by_kind(below), h)
-    return None if found is None else (found[0].all(), found[1].all(), *found[2:])
+    return None if found is None else (found[0].all(), found[1].all(), found[2], found[3].all())
 
 
 TURN = 0.9 * np.array([[0.6, -0.8, 0.1], [0.8, 0.6, 0.0], [0.0, 0.2, 0.5]])
@@ -100,12 +101,12 @@ def test_a_hundred_thousand_steps_stay_positive_definite() -> None:
     assert found[3].sum() == pytest.approx(expected[3].sum(), rel=1e-11)
 
 
-@pytest.mark.parametrize("n", [1, 5, 17, 300])
+@pytest.mark.parametrize("n", [1, 5, 300])
 def test_recurrence(n: int) -> None:
-    u, x = np.random.default_rng(0).normal(size=(n, 3)), np.ones(3)
-    found = recurrence(TURN, u, x)
+    u, x = np.random.default_rng(0).normal(size=(n, 3)), np.zeros(3)
+    found = recurrence(TURN, u.copy())
     for t in range(n):
-        x = TURN @ x + u[t]
+        x = x @ TURN + u[t]
         np.testing.assert_allclose(found[t], x, atol=1e-14)
 
 

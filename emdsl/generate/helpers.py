@@ -28,6 +28,7 @@ MODULES = (
     "kinds",
     "elements",
     "repeats",
+    "filtered",
     "steady",
     "fields",
     "gated",

@@ -23,7 +23,7 @@ from emdsl.runtime.elements import Field
 from emdsl.runtime.kinds import ByKind, every_row, shape_of
 from emdsl.runtime.loops import block_chain_loop
 from emdsl.runtime.numerics import cholesky, inverse
-from emdsl.runtime.repeats import Blocks, Covariances, repeats_of
+from emdsl.runtime.repeats import Blocks, Covariances, Stretches, repeats_of
 from emdsl.runtime.steady import steady_moments
 
 BLOCK_OF_LOOPS = 24  # numbers in a block, beyond which matrix products are no slower than a compiled loop
@@ -58,7 +58,9 @@ def gaussian_field(
     if parts is None:
         log_z = np.sum(fit) + 0.5 * (np.vdot(h, mean) - log_det.sum() + free.sum() * math.log(2 * math.pi))
     else:
-        share = fit + 0.5 * (h * mean - log_det + free * math.log(2 * math.pi))
+        share = fit + 0.5 * (
+            h * mean - (log_det.all() if isinstance(log_det, Stretches) else log_det) + free * math.log(2 * math.pi)
+        )
     if x is not None:
         mean = mean + x
         v = Blocks.each(v.all().copy())
@@ -152,7 +154,9 @@ def _mirrored(at: Array, w: int) -> Array:
     return block * w * w + inside % w * w + inside // w
 
 
-def block_moments(field: Field, diagonal: Blocks, below: Blocks, h: Array) -> tuple[Blocks, Blocks, Array, Array]:
+def block_moments(
+    field: Field, diagonal: Blocks, below: Blocks, h: Array
+) -> tuple[Blocks, Blocks, Array, Array | Stretches]:
     """What `tridiagonal_moments` returns, by the way that takes least time: in a compiled loop where there is one."""
     m, w = h.shape
     loop = field.meter.twin(block_chain_loop) if 1 < m and w <= BLOCK_OF_LOOPS else None

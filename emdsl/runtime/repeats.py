@@ -32,6 +32,21 @@ class Blocks(NamedTuple):
         return self.values if plain else self.values[self.at]
 
 
+class Stretches(NamedTuple):
+    """Rows one after the other, each so many times: values (k, w), counts (k,)."""
+
+    values: Array
+    counts: Array
+
+    def sum(self) -> float:
+        """Of all entries."""
+        return float(self.counts @ self.values.sum(1))
+
+    def all(self) -> Array:
+        """(m, w)."""
+        return np.repeat(self.values, self.counts, axis=0)
+
+
 class Move(NamedTuple):
     """The rows of a piece in the blocks: of kinds `rows` into blocks of kinds `to`, at these places."""
 

@@ -2,9 +2,8 @@
 
     L_t = J_tt - B_t-1 inv(L_t-1) B_t-1',   B_t = J_t+1,t       (block Cholesky: the Riccati recursion in other letters)
 
-On a run of equal blocks L_t comes to the fixed point X = D - B inv(X) B', at a rate that X itself tells. Steps are
-taken one by one until then; from there on nothing is left to compute but means, whose recursion has constant
-coefficients and is taken many steps at a time.
+On a run of equal blocks L_t comes to the fixed point X = D - B inv(X) B', at a rate that X itself tells. How it comes
+there is known in closed form, for all steps at once; from there on nothing is left to compute but means (`filtered`).
 """
 
 # mypy: disable-error-code="no-any-return"
@@ -17,48 +16,74 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from scipy import linalg
 
 from emdsl.runtime.columns import Array
+from emdsl.runtime.filtered import chain_means, powers
 from emdsl.runtime.numerics import cholesky, inverse
-from emdsl.runtime.repeats import Blocks
+from emdsl.runtime.repeats import Blocks, Stretches
 
 SHORTEST = 200  # blocks of a chain, below which nothing is gained
 MOST_RUNS = 12  # runs, at most
-START = 1000  # microseconds of this way, whatever is to be done
-STEP = 60  # and for each step that is taken alone
+START = 500  # microseconds of this way, whatever is to be done
+STEP = 8  # and for each step before L_t has settled
+SLOWEST = 2**13  # steps until it has, at most
 SETTLED = 1e-14  # the same of L_t and X, and of one covariance and the next
+ROUGH = 1e-6  # how far closed forms may be off before they are mended, at most
+
+
+class Limit(NamedTuple):
+    """The fixed point X of a run, G = inv(X) B', and about how many steps L_t needs to be there."""
+
+    x: Array
+    g: Array
+    steps: int
+
+
+class Settled(NamedTuple):
+    """How a run comes to its limit: L_0, L_1, ..., X (k, w, w); G^0 to G^n, and W_0 to W_n, the sums over k < n of
+    G^k inv(X) G'^k."""
+
+    left: Array
+    limit: Array
+    power: Array
+    total: Array
 
 
 class Part(NamedTuple):
-    """Blocks `start` to `stop` - 1 with one L_t, `left`, and one B_t, `after`; in `steps` covariances settle there."""
+    """Blocks `start` to `stop` - 1: L_t of the first ones, `left` (k, w, w), the last of which is that of all others,
+    and what ties each to the next."""
 
     start: int
     stop: int
     left: Array
     after: Array
-    steps: int = 0
+    settled: Settled | None = None
 
 
-def steady_moments(diagonal: Blocks, below: Blocks, h: Array) -> tuple[Blocks, Blocks, Array, Array] | None:
+def steady_moments(diagonal: Blocks, below: Blocks, h: Array) -> tuple[Blocks, Blocks, Array, Stretches] | None:
     """What `tridiagonal_moments` returns, where most of a long chain repeats; None where it does not."""
-    m = len(h)
+    m, w = h.shape
     runs = repeated(diagonal.at, below.at) if m >= SHORTEST else []
     blocks = [(diagonal.values[diagonal.at[a]], below.values[below.at[min(a, m - 2)]]) for a, _ in runs]
     limits = [
         fixed_point(*given) if b - a > SHORTEST // 4 else None for (a, b), given in zip(runs, blocks, strict=True)
     ]
-    single = sum(b - a if x is None else min(b - a, x[1]) for (a, b), x in zip(runs, limits, strict=True))
-    if not runs or START + STEP * single > m * (0.3 + 0.25 * h.shape[1] ** 2):  # the time of cyclic reduction
+    single = sum(b - a if x is None else min(b - a, x.steps) for (a, b), x in zip(runs, limits, strict=True))
+    if not runs or START + STEP * single > 100 * math.log2(m) + m * (0.3 + 0.25 * w**2):  # what cyclic reduction takes
         return None
     parts = _eliminated(runs, blocks, limits)
     if parts is None:
         return None
-    low = cholesky(np.stack([part.left for part in parts]))
-    log_det = np.repeat(2 * np.log(low.diagonal(0, 1, 2)), [part.stop - part.start for part in parts], axis=0)
-    p = inverse(low)
-    g = p[:-1] @ np.stack([part.after for part in parts[:-1]]).swapaxes(1, 2)
-    v, c = _covariances(parts, p, g, m)
-    return v, c, _means(parts, p, g, h), log_det
+    low = cholesky(np.concatenate([part.left for part in parts]))
+    ends = np.cumsum([len(part.left) for part in parts])
+    p = np.split(inverse(low), ends[:-1])
+    g = [p_t @ part.after.T for part, p_t in zip(parts, p, strict=True)]
+    found = _covariances(parts, p, g, m)
+    counts = np.ones(ends[-1], np.int64)
+    counts[ends - 1] = [part.stop - part.start - len(part.left) + 1 for part in parts]
+    log_det = Stretches(2 * np.log(low.diagonal(0, 1, 2)), counts)
+    return None if found is None else (*found, chain_means([part.stop for part in parts], p, g, h), log_det)
 
 
 def repeated(diagonal: Array, below: Array) -> list[tuple[int, int]]:
@@ -68,136 +93,172 @@ def repeated(diagonal: Array, below: Array) -> list[tuple[int, int]]:
     return list(zip([*starts, m - 1], [*starts[1:], m - 1, m], strict=True)) if len(starts) < MOST_RUNS else []
 
 
-def fixed_point(d: Array, b: Array) -> tuple[Array, int] | None:
+def fixed_point(d: Array, b: Array) -> Limit | None:
     """X = D - B inv(X) B' (the largest), and in how many steps it is reached; None where that takes too many.
 
     By doubling (Meini 2002, Mathematics of Computation 71, algorithm 3.1); plain steps then mend its rounding.
     """
-    x, q, a = d, d, b.T
-    for _ in range(40):
-        try:
-            pa = np.linalg.solve(q, np.concatenate([a, a.T], axis=1))
-        except np.linalg.LinAlgError:
+    x, q, a, steps, w = d, d, b.T, 1, len(d)
+    while True:
+        pa = solved(q, np.concatenate([a, a.T], axis=1))
+        if pa is None:
             return None
-        w = len(d)
         down = a.T @ pa[:, :w]
-        x, q, a = x - down, q - down - a @ pa[:, w:], a @ pa[:, :w]
+        x, q, a, steps = x - down, q - down - a @ pa[:, w:], a @ pa[:, :w], 2 * steps
         if not np.abs(down).max() > 1e-10 * np.abs(x).max():  # each is the square of the one before
             break
+        if steps > SLOWEST:
+            return None
     for _ in range(3):
-        x = d - b @ np.linalg.solve(x, b.T)
+        g = solved(x, b.T)
+        if g is None:
+            return None
+        x = d - b @ g
         x = 0.5 * (x + x.T)
-    rate = float(np.abs(np.linalg.eigvals(np.linalg.solve(x, b.T))).max())
-    if not rate < 0.999 or not np.isfinite(x).all():
-        return None
-    return x, 4 + math.ceil(19 / -math.log(max(rate, 1e-8)))  # rate ** (2 steps) is 3e-17
+    g = solved(x, b.T)
+    return None if g is None else Limit(x, g, steps)
+
+
+def solved(a: Array, b: Array) -> Array | None:
+    """inv(a) b of a positive definite matrix: of a few numbers, where numpy's own checks would take most of the time;
+    None where it is not positive definite."""
+    found, info = linalg.lapack.dposv(a, b)[1:]
+    return None if info or not math.isfinite(found.sum()) else found
 
 
 def _eliminated(
-    runs: Sequence[tuple[int, int]], blocks: Sequence[tuple[Array, Array]], limits: Sequence[tuple[Array, int] | None]
+    runs: Sequence[tuple[int, int]], blocks: Sequence[tuple[Array, Array]], limits: Sequence[Limit | None]
 ) -> list[Part] | None:
     """L_t of every step until it has settled on its run; None where it does not when it should."""
     parts: list[Part] = []
     for (a, b), (d, after), limit in zip(runs, blocks, limits, strict=True):
-        size = None if limit is None else SETTLED * np.sqrt(np.outer(limit[0].diagonal(), limit[0].diagonal()))
-        for t in range(a, b):
-            left = d
-            if parts:
-                last = parts[-1]
-                left = d - last.after @ np.linalg.solve(last.left, last.after.T)
-                left = 0.5 * (left + left.T)
-            if limit is not None and t - a > limit[1] // 2 and (np.abs(left - limit[0]) <= size).all():
-                parts.append(Part(t, b, limit[0], after, limit[1]))
-                break
-            if limit is not None and t - a > 2 * limit[1] + 20:
+        left = _next(d, parts[-1]) if parts else d
+        if left is None:
+            return None
+        settled = None if limit is None else approach(d, after, left, limit, b - a)
+        if settled is not None:
+            parts.append(Part(a, b, settled.left, after, settled))
+            continue
+        if limit is not None and limit.steps < b - a:
+            return None
+        alone = [left]
+        for _ in range(a + 1, b):
+            step = solved(alone[-1], after.T)
+            if step is None:
                 return None
-            parts.append(Part(t, t + 1, left, after))
+            here = d - after @ step
+            alone.append(0.5 * (here + here.T))
+        parts.append(Part(a, b, np.stack(alone), after))
     return parts
 
 
-def _covariances(parts: Sequence[Part], p: Array, g: Array, m: int) -> tuple[Blocks, Blocks]:
-    """V_t = inv(L_t) + G_t V_t+1 G_t', and of each block with the one before it, C_t = - V_t+1 G_t'."""
-    v, at, count = [p[-1:]], np.zeros(m, np.int64), 1
-    after = [np.zeros_like(p[-1:])]  # V_t+1 and G_t of each
-    for part, p_t, g_t in zip(parts[-2::-1], p[-2::-1], g[::-1], strict=True):
-        n = part.stop - part.start
-        if n > 1:
-            own = _settling(p_t, g_t, v[-1][-1], part)
+def _next(d: Array, last: Part) -> Array | None:
+    """L_t of the first block of a run."""
+    step = solved(last.left[-1], last.after.T)
+    if step is None:
+        return None
+    left = d - last.after @ step
+    return 0.5 * (left + left.T)
+
+
+def approach(d: Array, b: Array, first: Array, limit: Limit, most: int) -> Settled | None:
+    """L_0 = `first`, L_1, ... X itself, at most so many; None where that is not to be had.
+
+    L_n - X = G'^n E (1 + W_n E)^-1 G^n with E = L_0 - X: its inverse, where there is one, goes by a linear recursion.
+    A plain step for all of them at once mends what rounding has done.
+    """
+    x, g, steps = limit
+    n, e, p = min(steps, most - 1), first - x, inverse(cholesky(x))
+    power = powers(g, n)
+    turned, total = power.swapaxes(1, 2), np.zeros_like(power)
+    np.cumsum(power[:-1] @ p @ turned[:-1], axis=0, out=total[1:])
+    off = turned @ np.linalg.solve(np.eye(len(e)) + e @ total, e[None]) @ power
+    size = np.sqrt(np.outer(x.diagonal(), x.diagonal()))
+    there = (np.abs(off) <= SETTLED * size).all((1, 2))
+    if not there.any():
+        return None if n < steps or steps > SLOWEST else approach(d, b, first, Limit(x, g, 4 * steps), most)
+    k = int(there.argmax())
+    if k > 1:
+        step = d - b @ np.linalg.solve(x + off[: k - 1], b.T[None])
+        step = 0.5 * (step + step.swapaxes(1, 2))
+        if not np.abs((step - x - off[1:k]) / size).max() < ROUGH:
+            return None
+        left = np.concatenate([first[None], step, x[None]])
+    else:
+        left = np.stack([first, x][1 - k :])
+    return Settled(left, x, power, total)
+
+
+def _covariances(parts: Sequence[Part], p: Sequence[Array], g: Sequence[Array], m: int) -> tuple[Blocks, Blocks] | None:
+    """V_t = inv(L_t) + G_t V_t+1 G_t', and of each block with the one before it, C_t = - V_t+1 G_t'; None where what is
+    known in closed form is too far off. The last block's come first."""
+    v, c, at, count = [p[-1][-1:]], [np.zeros_like(p[-1][-1:])], np.zeros(m, np.int64), 1
+    for part, p_t, g_t in zip(parts[-2::-1], p[-2::-1], g[-2::-1], strict=True):
+        n, last, same, gains = part.stop - part.start, v[-1][-1], 0, g_t[::-1]
+        if part.settled is None:
+            own = _alone(p_t, g_t, last)
         else:
-            here = p_t + g_t @ v[-1][-1] @ g_t.T
-            own = (0.5 * (here + here.T))[None]
-        after.append(-(np.concatenate([v[-1][-1:], own[:-1]]) @ g_t.T))
+            found = _both(part, p_t, g_t, settling(p_t[-1], g_t[-1], last, part.settled, n))
+            if found is None:
+                return None
+            same, own = found
+            gains = np.concatenate([np.repeat(g_t[-1:], same, axis=0), gains[1:]])
         v.append(own)
-        at[part.start : part.stop] = count + np.minimum(np.arange(n)[::-1], len(own) - 1)
+        c.append(-(np.concatenate([last[None], own[:-1]]) @ gains.swapaxes(1, 2)))
+        single = len(own) - same
+        at[part.start : part.stop] = count + same - 1
+        at[part.start : part.start + single] += np.arange(single, 0, -1)
+        at[max(part.stop - same, part.start) : part.stop] -= np.arange(same)
         count += len(own)
-    return Blocks(np.concatenate(v), at), Blocks(np.concatenate(after), at[:-1])
+    return Blocks(np.concatenate(v), at), Blocks(np.concatenate(c), at[:-1])
 
 
-def _settling(p: Array, g: Array, last: Array, part: Part) -> Array:
-    """V_1, V_2, ... of V_n = P + G V_n-1 G' from V_0 = `last`, until they are their limit: the limit and
-    G^n (V_0 - limit) G^n', whose powers are made by doubling."""
-    limit, a = p, g
-    for _ in range(40):
+def _alone(p: Array, g: Array, last: Array) -> Array:
+    """V_t of blocks of which each has its own L_t, the last one first; `last` is of the block after them."""
+    out = np.empty_like(p)
+    for n, (p_t, g_t) in enumerate(zip(p[::-1], g[::-1], strict=True)):
+        here = p_t + g_t @ last @ g_t.T
+        out[n] = last = 0.5 * (here + here.T)
+    return out
+
+
+def _both(part: Part, p: Array, g: Array, without: Array) -> tuple[int, Array] | None:
+    """V_t where L_t has settled, and how many they are, and before it has, the last one first: from what they were if
+    L_t were X all along, V.
+
+    inv(V_t) = inv(V) + L_t - X. A plain step for all of them at once mends what rounding has done.
+    """
+    n, k = part.stop - part.start, len(part.left)
+    rest = without[: n - k + 1]
+    if k == 1:
+        return len(rest), rest
+    v, off = without[np.minimum(np.arange(n - k + 1, n), len(without) - 1)], part.left[-2::-1] - part.left[-1]
+    rough = np.linalg.solve(np.eye(off.shape[1]) + v @ off, v)
+    out = p[-2::-1] + g[-2::-1] @ np.concatenate([rest[-1:], rough[:-1]]) @ g[-2::-1].swapaxes(1, 2)
+    out = 0.5 * (out + out.swapaxes(1, 2))
+    size = np.sqrt(out.diagonal(0, 1, 2))
+    if not (np.abs(rough - out) < ROUGH * size[:, :, None] * size[:, None, :]).all():
+        return None
+    return len(rest), np.concatenate([rest, out])
+
+
+def settling(p: Array, g: Array, last: Array, settled: Settled, most: int) -> Array:
+    """V_1, V_2, ... of V_n = P + G V_n-1 G' from V_0 = `last`, until they are their limit: that, which is the sum of
+    G^k P G'^k, and G^n (V_0 - limit) G^n'; at most so many."""
+    limit, a = settled.total[-1], settled.power[-1]
+    if len(settled.power) < 2:
+        limit, a = p, g
+    while True:
         step = a @ limit @ a.T
         limit, a = limit + step, a @ a
         if not np.abs(step).max() > 1e-17 * np.abs(limit).max():
             break
-    n, most = max(part.steps, 2), part.stop - part.start
-    size = SETTLED * np.sqrt(np.outer(limit.diagonal(), limit.diagonal()))
+    power, size = settled.power[1:], SETTLED * np.sqrt(np.outer(limit.diagonal(), limit.diagonal()))
     while True:
-        power = powers(g, min(n, most))[1:]
         off = power @ (last - limit) @ power.swapaxes(1, 2)
-        if n >= most or (np.abs(off[-1]) <= size).all():
+        there = (np.abs(off) <= size).all((1, 2))
+        if len(power) >= most or there[:-1].any():
             break
-        n *= 2
-    out = limit + off
+        power = powers(g, min(2 * len(power) + 2, most))[1:]
+    out = limit + off[: int(there.argmax()) + 2 if there.any() else most]
     return 0.5 * (out + out.swapaxes(1, 2))
-
-
-def _means(parts: Sequence[Part], p: Array, g: Array, h: Array) -> Array:
-    """f_t+1 = h_t+1 - G_t' f_t forward, then m_t = inv(L_t) f_t - G_t m_t+1 backward."""
-    f, out = h.copy(), np.empty_like(h)
-    for part, g_t in zip(parts[:-1], g, strict=True):
-        a, b = part.start, part.stop
-        f[a + 1 : b + 1] = recurrence(-g_t.T, h[a + 1 : b + 1], f[a])
-    for part, p_t in zip(parts, p, strict=True):
-        out[part.start : part.stop] = f[part.start : part.stop] @ p_t
-    for part, g_t in zip(parts[-2::-1], g[::-1], strict=True):
-        a, b = part.start, part.stop
-        out[a:b] = recurrence(-g_t, out[a:b][::-1], out[b])[::-1]
-    return out
-
-
-def recurrence(a: Array, u: Array, start: Array) -> Array:
-    """x_t = a x_t-1 + u_t, (n, w), with x_-1 = start: pieces of a few steps side by side, then their ends likewise."""
-    n, w = u.shape
-    piece = max(4, min(12, 192 // w))
-    if n <= piece:
-        out = np.empty((n, w))
-        for t in range(n):
-            out[t] = start = a @ start + u[t]
-        return out
-    power = powers(a.T, piece)
-    spread = np.zeros((piece, w, piece, w))  # of u in a piece, by step, to x in it
-    for step in range(piece):
-        spread[step, :, step:] = power[: piece - step].transpose(1, 0, 2)
-    count = -(-n // piece)
-    padded = np.zeros((count * piece, w))
-    padded[:n] = u
-    own = padded.reshape(count, piece * w) @ spread.reshape(piece * w, piece * w)
-    ends = recurrence(power[piece].T, own[:, -w:], start)
-    before = np.concatenate([start[None], ends[:-1]])
-    own += before @ power[1:].transpose(1, 0, 2).reshape(w, piece * w)
-    return own.reshape(count * piece, w)[:n]
-
-
-def powers(a: Array, most: int) -> Array:
-    """a^0 to a^most, (most + 1, w, w): as many again at each step."""
-    out = np.empty((most + 1, *a.shape))
-    out[0], out[1:2] = np.eye(len(a)), a
-    k = 1
-    while k < most:
-        more = min(k, most - k)
-        np.matmul(out[1 : 1 + more], out[k], out=out[k + 1 : k + 1 + more])
-        k += more
-    return out
