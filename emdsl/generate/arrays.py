@@ -14,6 +14,7 @@ from fractions import Fraction
 from emdsl.derive import expr as x
 from emdsl.derive.expr import DataIx, El, Expr, Idx, Ix
 from emdsl.errors import InternalError
+from emdsl.generate.lags import read_at_lags
 from emdsl.generate.names import Namer
 from emdsl.generate.spelling import FUNCTIONS, INFIX, number, numbered
 
@@ -241,6 +242,8 @@ class Emitter:
         axes = [p for p in positions if isinstance(p, Ix)]
         if len(axes) == len(positions) and len(set(axes)) == len(axes):
             return Array(code, tuple(axes), inner)
+        code, positions = read_at_lags(self, code, inner, positions)
+        axes = [p for p in positions if isinstance(p, Ix)]
         datas = [p for p in positions if isinstance(p, DataIx)]
         if not datas:
             return self._diagonal(code, inner, positions)

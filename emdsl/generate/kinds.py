@@ -46,12 +46,10 @@ def by_kind(f: Function, terms: Sequence[Term], home: tuple[Ix, ...], own: tuple
         return None
     name = f.kinds.name(tuple(sorted(data, key=repr)), home, block, f.equation)
     kind = Ix("kind", f"{name}[kinds]")
-    first = {h: f"first:{name}:{n}" for n, h in enumerate(home)}
-    to = {h: DataIx(El(var, (kind,))) for h, var in first.items()}
     axes = (kind, *own)
     parts = []
     for factors in taken:
-        at = [x.substitute(e, to) for e in factors]
+        at = _at_kinds(factors, home, name, kind)
         carried = {i for e in at for i in x.free(e)}
         parts.append(f.emitter.contract(at, tuple(i for i in axes if i in carried)))
     value = f.emitter.broadcast(f.emitter.sum(parts), axes)
@@ -80,14 +78,56 @@ def covariances_summed(f: Function, factors: Sequence[Expr], out: Sequence[Ix]) 
     em = f.emitter
     lead = em.order([i for e in mine for i in x.free(e) if i not in summed])
     weights = summed_once(f, [*mine, *selectors], (*lead, *home))
-    if weights:
-        value = em.broadcast(em.contract(weights, (*lead, *home)), (*lead, *home)).code
-    else:
-        value = f"np.ones(({', '.join(em.length(i) for i in home)},))"
-    got = em.name("summed", Array(f"{code}.summed({n}, {value}, {len(dims)})", lead, True))
+    value, kinds = _weights(f, weights, tuple(home), lead)
+    got = em.name("summed", Array(f"{code}.summed({n}, {value}, {kinds})", lead, True))
     f.runtime[f"summed:{got.code}"] = Leaf(got.code, tuple(range(len(lead) + len(own))), True)
     rest = [e for e in factors if e is not cov and e not in mine]
     return [*rest, El(f"summed:{got.code}", (*lead, *own))]
+
+
+def moments_summed(f: Function, factors: Sequence[Expr], out: Sequence[Ix]) -> list[Expr]:
+    """sum over t of data(t) a[t, i] b[t, j] where a and b are vectors in each row that no data hold: one matrix product
+    for each kind of rows, which have equal data. The factors with the sum."""
+    rows = {i for e in factors for i in x.free(e) if f.sums is not None and i.dim in f.sums.known.rows}
+    held = [e for e in factors if f.sums is not None and f.sums.known.holds(_without_sums(e))]
+    if len(rows) != 1 or f.sums is None or f.kinds is None or f.emitter.chunk is not None:
+        return list(factors)
+    (row,) = rows
+    mine = [e for e in held if row in x.free(e)]
+    free = [e for e in factors if e not in held and row in x.free(e)]
+    if row in out or not mine or len(free) != 2:
+        return list(factors)
+    em = f.emitter
+    own = [tuple(i for i in em.order(x.free(e)) if i != row) for e in free]
+    lead = tuple(i for i in em.order([i for e in mine for i in x.free(e)]) if i != row)
+    axes = (*lead, *own[0], *own[1])
+    selected = {i for e in factors if isinstance(e, x.Sel | x.Delta) for i in x.free(e)}
+    if not own[0] or not own[1] or len(set(axes)) < len(axes) or set(axes) - set(out) or selected & set(axes):
+        return list(factors)
+    a, b = (em.broadcast(em.value(e), (*o, row)) for e, o in zip(free, own, strict=True))
+    weights, kinds = _weights(f, mine, (row,), lead)
+    got = em.name("summed", Array(f"moments_by_kind({a.code}, {b.code}, {weights}, {kinds})", axes, True))
+    f.runtime[f"summed:{got.code}"] = Leaf(got.code, tuple(range(len(axes))), True)
+    rest = [e for e in factors if e not in mine and e not in free]
+    return [*rest, El(f"summed:{got.code}", axes)]
+
+
+def _weights(f: Function, data: Sequence[Expr], home: tuple[Ix, ...], lead: tuple[Ix, ...]) -> tuple[str, str]:
+    """Code of a product of data as its values for each kind of row, (lead, kinds), and of these kinds."""
+    assert f.kinds is not None
+    em, number = f.emitter, f.equation
+    block = "_".join(dict.fromkeys(i.dim.rstrip("[]") for i in home))
+    name = f.kinds.name(tuple(sorted(data, key=repr)), home, block, number)
+    kind = Ix("kind", f"{name}[kinds]")
+    at = _at_kinds(data, home, name, kind)
+    axes = (*lead, kind)
+    return em.broadcast(em.contract(at, axes), axes).code, f'prepared["{KINDS}"]["{name}"]'
+
+
+def _at_kinds(factors: Sequence[Expr], home: Sequence[Ix], name: str, kind: Ix) -> list[Expr]:
+    """Factors read at the first row of each kind."""
+    to = {h: DataIx(El(f"first:{name}:{n}", (kind,))) for n, h in enumerate(home)}
+    return [x.substitute(e, to) for e in factors]
 
 
 def _own_rows(places: Sequence[Idx], dims: Sequence[str]) -> tuple[list[Ix], list[Expr]]:

@@ -13,7 +13,7 @@ from emdsl.generate.arrays import Array
 from emdsl.generate.chains import pair_sums, sequence_weight
 from emdsl.generate.context import Function
 from emdsl.generate.features import fold_of
-from emdsl.generate.kinds import covariances_summed
+from emdsl.generate.kinds import covariances_summed, moments_summed
 from emdsl.generate.lookups import counted
 from emdsl.generate.meanfield import after_sweep_lines, bound_lines, settled_last, sweep_lines
 from emdsl.generate.once import MOMENTS, contracted, summed_once
@@ -112,7 +112,8 @@ def _statistic_value(printer: Printer, f: Function, s: Statistic) -> Array | Non
     sizes = [x.SizeN(i.dim) for i in s.ixs if i not in carried and i not in s.axes]
     factors = tuple(covariances_summed(f, pair_sums(f, factors, s.axes), s.axes))
     factors = tuple(summed_once(f, factors, tuple(i for i in s.axes if i in carried)))
-    value = f.emitter.contract([*sizes, *weighted_q(printer, f, factors)], tuple(s.axes))
+    factors = tuple(moments_summed(f, weighted_q(printer, f, factors), s.axes))
+    value = f.emitter.contract([*sizes, *factors], tuple(s.axes))
     return f.emitter.broadcast(value, tuple(s.axes))
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from emdsl.runtime.columns import Array
 
 WIDTH = 48  # numbers of a piece whose means are one matrix product; at least 4 blocks
-NEGLIGIBLE = 1e-30  # of a power of a matrix: what is left of so many steps before
+VANISHED = 1e-30  # of a power of a matrix: what is left of so many steps before
 
 
 def chain_means(stops: Sequence[int], p: Sequence[Array], g: Sequence[Array], h: Array) -> Array:
@@ -90,7 +90,7 @@ def recurrence(a: Array, u: Array) -> Array:
     """x_t = x_t-1 a + u_t, (n, w), with x_-1 = 0, in the place of u: sums over 2, 4, 8, ... steps, all side by side,
     until what lies further back is forgotten."""
     step = 1
-    while step < len(u) and np.abs(a).max() > NEGLIGIBLE:
+    while step < len(u) and np.abs(a).max() > VANISHED:
         u[step:] += u[:-step] @ a
         a, step = a @ a, 2 * step
     return u

@@ -131,23 +131,22 @@ class Covariances:
                 out[spot.rows] = part.swapaxes(1, 2) if spot.swapped else part
         return out
 
-    def summed(self, n: int, weights: Array, plates: int) -> Array:
-        """sum over rows of weights (lead, plates) times the covariances of a piece: (lead, own of a, own of b).
+    def summed(self, n: int, weights: Array, kinds: Kinds) -> Array:
+        """sum over rows of weights (lead, kinds of rows) times the covariances of a piece: (lead, own of a, own of b).
 
         Weights are added up before they meet covariances that repeat.
         """
-        lead, own, rows = weights.shape[: weights.ndim - plates], self.shapes[n][plates:], self.rows[n]
-        flat = weights.reshape(-1, rows[0])
-        whole = np.zeros((len(flat), *rows[1:]))
+        rows, lead = self.rows[n], weights.shape[:-1]
+        own, flat = self.shapes[n][len(kinds.shape) :], weights.reshape(-1, weights.shape[-1])
         if not all(isinstance(spot.at, tuple) for spot in self.spots[n]):
-            return np.tensordot(flat, self[n].reshape(rows), 1).reshape((*lead, *own))
+            return np.tensordot(flat[:, kinds.code], self[n].reshape(rows), 1).reshape((*lead, *own))
+        whole = np.zeros((len(flat), *rows[1:]))
         for spot in self.spots[n]:
             values, at = self.c if spot.beside else self.v
             blocks, one, other = spot.at
-            at, share = at[blocks], flat[:, spot.rows]
-            start = np.concatenate([[0], np.flatnonzero(at[1:] != at[:-1]) + 1])
-            if len(start) < len(at):
-                share = np.add.reduceat(share, start, axis=1)
+            at, code = at[blocks], kinds.code[spot.rows]
+            start = np.concatenate([[0], np.flatnonzero((at[1:] != at[:-1]) | (code[1:] != code[:-1])) + 1])
+            share = flat[:, code[start]] * np.diff(start, append=len(at))
             part = values[at[start]][:, one, other]
             whole += np.tensordot(share, part.swapaxes(1, 2) if spot.swapped else part, 1)
         return whole.reshape((*lead, *own))

@@ -100,7 +100,7 @@ def fixed_point(d: Array, b: Array) -> Limit | None:
     """
     x, q, a, steps, w = d, d, b.T, 1, len(d)
     while True:
-        pa = solved(q, np.concatenate([a, a.T], axis=1))
+        pa = quotient(q, np.concatenate([a, a.T], axis=1))
         if pa is None:
             return None
         down = a.T @ pa[:, :w]
@@ -110,16 +110,16 @@ def fixed_point(d: Array, b: Array) -> Limit | None:
         if steps > SLOWEST:
             return None
     for _ in range(3):
-        g = solved(x, b.T)
+        g = quotient(x, b.T)
         if g is None:
             return None
         x = d - b @ g
         x = 0.5 * (x + x.T)
-    g = solved(x, b.T)
+    g = quotient(x, b.T)
     return None if g is None else Limit(x, g, steps)
 
 
-def solved(a: Array, b: Array) -> Array | None:
+def quotient(a: Array, b: Array) -> Array | None:
     """inv(a) b of a positive definite matrix: of a few numbers, where numpy's own checks would take most of the time;
     None where it is not positive definite."""
     found, info = linalg.lapack.dposv(a, b)[1:]
@@ -143,7 +143,7 @@ def _eliminated(
             return None
         alone = [left]
         for _ in range(a + 1, b):
-            step = solved(alone[-1], after.T)
+            step = quotient(alone[-1], after.T)
             if step is None:
                 return None
             here = d - after @ step
@@ -154,7 +154,7 @@ def _eliminated(
 
 def _next(d: Array, last: Part) -> Array | None:
     """L_t of the first block of a run."""
-    step = solved(last.left[-1], last.after.T)
+    step = quotient(last.left[-1], last.after.T)
     if step is None:
         return None
     left = d - last.after @ step

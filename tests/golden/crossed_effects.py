@@ -32,7 +32,7 @@ from functools import lru_cache
 from hashlib import sha256
 from itertools import combinations
 from pathlib import Path
-from scipy import sparse
+from scipy import linalg, sparse
 from types import MappingProxyType
 from typing import Any, NamedTuple, Self
 import difflib

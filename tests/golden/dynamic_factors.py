@@ -27,7 +27,7 @@ from functools import lru_cache
 from hashlib import sha256
 from itertools import combinations
 from pathlib import Path
-from scipy import sparse
+from scipy import linalg, sparse
 from types import MappingProxyType
 from typing import Any, NamedTuple, Self
 import difflib
@@ -178,6 +178,9 @@ def kinds_of_data(prepared):
     return {
         "f_1": kinds_of([((np.arange(T) == 0) + 0.0), present_x, sum_count, t_2], (T,)),  # (4)
         "f_2": kinds_of([t_2], (T,)),  # (4)
+        "T_3": kinds_of([t_2], (T,)),  # (5.1), (5.2), (5.3)
+        "T_4": kinds_of([sum_count], (T,)),  # (5.4)
+        "T_5": kinds_of([present_x], (T,)),  # (5.10), (5.11)
     }
 
 
@@ -245,12 +248,15 @@ def e_step(params, data, prepared, rng=None):
     """Expected sufficient statistics (additive over data) and the log-likelihood, at these parameters."""
     sizes = prepared["the sizes"]
     T = sizes["T"]
+    first_T_3_0 = prepared["the kinds"]["T_3"].first[0]
     sum_count = prepared["the sums"]["count"]
+    first_T_4_0 = prepared["the kinds"]["T_4"].first[0]
     sum_n_x = prepared["the sums"]["n_x"]
     sum_x_x = prepared["the sums"]["x_x"]
     sum_x = prepared["the sums"]["x"]
     x = prepared["x"]
     present_x = prepared["present x"]
+    first_T_5_0 = prepared["the kinds"]["T_5"].first[0]
     Q = sizes["Q"]
     sum_count_2 = prepared["the sums"]["count_2"]
     noise = params["noise"]
@@ -259,7 +265,7 @@ def e_step(params, data, prepared, rng=None):
     mean = params["mean"] - reference_x  # (11)
     on = expectations(params, prepared)
     covariances_f, log_z_f, means_f = on(rng)
-    t = ((np.arange(T) == 0) + 0.0)  # (5.1)
+    t = ((first_T_3_0 == 0) + 0.0)  # (5.1)
     t_2 = (np.logical_not(t) + 0.0)  # (5.1)
     S_f_f = 0.0
     S_tie_f = 0.0
@@ -271,25 +277,26 @@ def e_step(params, data, prepared, rng=None):
     S_n_x_cov_f = 0.0
     t_3 = log0(noise)  # (10)
     t_4 = 1 / noise  # (10)
-    part_4 = t_4 * mean  # (10)
+    part = t_4 * mean  # (10)
     t_5 = mean ** 2  # (10)
-    part_5 = t_4 * t_5  # (10)
+    part_2 = t_4 * t_5  # (10)
     log_likelihood = 0.0
     # (5) expected statistics, added up
-    part = t_2 * means_f[0].T  # (5.1)
-    S_f_f = S_f_f + means_f[0][np.clip(np.arange(T) - 1, 0, means_f[0].shape[0] - 1), :].T @ part.T  # (5.1)
-    summed = covariances_f.summed(1, t_2, 1)  # (5.2)
-    S_tie_f = S_tie_f + summed  # (5.2)
-    part_2 = t_2 * means_f[0][np.clip(np.arange(T) - 1, 0, means_f[0].shape[0] - 1), :].T  # (5.3)
-    S_f_f_2 = S_f_f_2 + (means_f[0][np.clip(np.arange(T) - 1, 0, means_f[0].shape[0] - 1), :].T @ part_2.T).T  # (5.3)
-    summed_2 = covariances_f.summed(0, sum_count, 1)  # (5.4)
-    S_cov_f = S_cov_f + summed_2  # (5.4)
+    before_2 = displaced(means_f[0], -1, T, 0)  # (5.1)
+    summed = moments_by_kind(means_f[0].T, before_2.T, t_2, prepared["the kinds"]["T_3"])  # (5.1)
+    S_f_f = S_f_f + summed.T  # (5.1)
+    summed_2 = covariances_f.summed(1, t_2, prepared["the kinds"]["T_3"])  # (5.2)
+    S_tie_f = S_tie_f + summed_2  # (5.2)
+    summed_3 = moments_by_kind(before_2.T, before_2.T, t_2, prepared["the kinds"]["T_3"])  # (5.3)
+    S_f_f_2 = S_f_f_2 + summed_3  # (5.3)
+    summed_4 = covariances_f.summed(0, sum_count[first_T_4_0], prepared["the kinds"]["T_4"])  # (5.4)
+    S_cov_f = S_cov_f + summed_4  # (5.4)
     S_x_f = S_x_f + x @ means_f[0]  # (5.8)
     S_n_x_f = S_n_x_f + present_x @ means_f[0]  # (5.9)
-    part_3 = means_f[0].T[:, None, :] * means_f[0].T  # (5.10)
-    S_n_x_f_f = S_n_x_f_f + np.tensordot(present_x, part_3, ([1], [2]))  # (5.10)
-    summed_3 = covariances_f.summed(0, present_x, 1)  # (5.11)
-    S_n_x_cov_f = S_n_x_cov_f + summed_3  # (5.11)
+    summed_5 = moments_by_kind(means_f[0].T, means_f[0].T, present_x[:, first_T_5_0], prepared["the kinds"]["T_5"])  # (5.10)
+    S_n_x_f_f = S_n_x_f_f + summed_5  # (5.10)
+    summed_6 = covariances_f.summed(0, present_x[:, first_T_5_0], prepared["the kinds"]["T_5"])  # (5.11)
+    S_n_x_cov_f = S_n_x_cov_f + summed_6  # (5.11)
     # (10) the log-likelihood, added up
     log_likelihood += log_z_f
     # (5) expected statistics that lack the rows
@@ -303,8 +310,8 @@ def e_step(params, data, prepared, rng=None):
     log_likelihood += (-0.5) * math.log(2) * sum_n_x_2
     log_likelihood += (-0.5) * math.log(np.pi) * sum_n_x_2
     log_likelihood += (-0.5) * (t_4 @ sum_x_x)
-    log_likelihood += sum_x @ part_4
-    log_likelihood += (-0.5) * (sum_n_x @ part_5)
+    log_likelihood += sum_x @ part
+    log_likelihood += (-0.5) * (sum_n_x @ part_2)
     return {
         "log_likelihood": float(honest(log_likelihood)),  # (10)
         "f_f": S_f_f,  # (5.1)

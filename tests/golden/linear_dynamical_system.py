@@ -27,7 +27,7 @@ from functools import lru_cache
 from hashlib import sha256
 from itertools import combinations
 from pathlib import Path
-from scipy import sparse
+from scipy import linalg, sparse
 from types import MappingProxyType
 from typing import Any, NamedTuple, Self
 import difflib
@@ -177,6 +177,9 @@ def kinds_of_data(prepared):
     return {
         "h_1": kinds_of([((np.arange(T) == 0) + 0.0), present_x, sum_count, t_2], (T,)),  # (4)
         "h_2": kinds_of([t_2], (T,)),  # (4)
+        "T_3": kinds_of([t_2], (T,)),  # (5.2), (5.3), (5.4)
+        "T_4": kinds_of([sum_count], (T,)),  # (5.5)
+        "T_5": kinds_of([present_x], (T,)),  # (5.9), (5.10)
     }
 
 
@@ -241,11 +244,14 @@ def e_step(params, data, prepared, rng=None):
     """Expected sufficient statistics (additive over data) and the log-likelihood, at these parameters."""
     sizes = prepared["the sizes"]
     T = sizes["T"]
+    first_T_3_0 = prepared["the kinds"]["T_3"].first[0]
     sum_count = prepared["the sums"]["count"]
+    first_T_4_0 = prepared["the kinds"]["T_4"].first[0]
     sum_n_x = prepared["the sums"]["n_x"]
     sum_x_x = prepared["the sums"]["x_x"]
     x = prepared["x"]
     present_x = prepared["present x"]
+    first_T_5_0 = prepared["the kinds"]["T_5"].first[0]
     Q = sizes["Q"]
     start = params["start"]
     sum_count_2 = prepared["the sums"]["count_2"]
@@ -254,7 +260,7 @@ def e_step(params, data, prepared, rng=None):
     on = expectations(params, prepared)
     covariances_h, log_z_h, means_h = on(rng)
     S_h = 0.0
-    t = ((np.arange(T) == 0) + 0.0)  # (5.2)
+    t = ((first_T_3_0 == 0) + 0.0)  # (5.2)
     t_2 = (np.logical_not(t) + 0.0)  # (5.2)
     S_h_h = 0.0
     S_tie_h = 0.0
@@ -269,19 +275,20 @@ def e_step(params, data, prepared, rng=None):
     log_likelihood = 0.0
     # (5) expected statistics, added up
     S_h = S_h + means_h[0][0, :]  # (5.1)
-    part = t_2 * means_h[0].T  # (5.2)
-    S_h_h = S_h_h + means_h[0][np.clip(np.arange(T) - 1, 0, means_h[0].shape[0] - 1), :].T @ part.T  # (5.2)
-    summed = covariances_h.summed(1, t_2, 1)  # (5.3)
-    S_tie_h = S_tie_h + summed  # (5.3)
-    part_2 = t_2 * means_h[0][np.clip(np.arange(T) - 1, 0, means_h[0].shape[0] - 1), :].T  # (5.4)
-    S_h_h_2 = S_h_h_2 + (means_h[0][np.clip(np.arange(T) - 1, 0, means_h[0].shape[0] - 1), :].T @ part_2.T).T  # (5.4)
-    summed_2 = covariances_h.summed(0, sum_count, 1)  # (5.5)
-    S_cov_h = S_cov_h + summed_2  # (5.5)
+    before_2 = displaced(means_h[0], -1, T, 0)  # (5.2)
+    summed = moments_by_kind(means_h[0].T, before_2.T, t_2, prepared["the kinds"]["T_3"])  # (5.2)
+    S_h_h = S_h_h + summed.T  # (5.2)
+    summed_2 = covariances_h.summed(1, t_2, prepared["the kinds"]["T_3"])  # (5.3)
+    S_tie_h = S_tie_h + summed_2  # (5.3)
+    summed_3 = moments_by_kind(before_2.T, before_2.T, t_2, prepared["the kinds"]["T_3"])  # (5.4)
+    S_h_h_2 = S_h_h_2 + summed_3  # (5.4)
+    summed_4 = covariances_h.summed(0, sum_count[first_T_4_0], prepared["the kinds"]["T_4"])  # (5.5)
+    S_cov_h = S_cov_h + summed_4  # (5.5)
     S_x_h = S_x_h + x @ means_h[0]  # (5.8)
-    part_3 = means_h[0].T[:, None, :] * means_h[0].T  # (5.9)
-    S_n_x_h_h = S_n_x_h_h + np.tensordot(present_x, part_3, ([1], [2]))  # (5.9)
-    summed_3 = covariances_h.summed(0, present_x, 1)  # (5.10)
-    S_n_x_cov_h = S_n_x_cov_h + summed_3  # (5.10)
+    summed_5 = moments_by_kind(means_h[0].T, means_h[0].T, present_x[:, first_T_5_0], prepared["the kinds"]["T_5"])  # (5.9)
+    S_n_x_h_h = S_n_x_h_h + summed_5  # (5.9)
+    summed_6 = covariances_h.summed(0, present_x[:, first_T_5_0], prepared["the kinds"]["T_5"])  # (5.10)
+    S_n_x_cov_h = S_n_x_cov_h + summed_6  # (5.10)
     # (11) the log-likelihood, added up
     log_likelihood += log_z_h
     # (5) expected statistics that lack the rows

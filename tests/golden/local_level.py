@@ -25,7 +25,7 @@ from functools import lru_cache
 from hashlib import sha256
 from itertools import combinations
 from pathlib import Path
-from scipy import sparse
+from scipy import linalg, sparse
 from types import MappingProxyType
 from typing import Any, NamedTuple, Self
 import difflib
@@ -169,6 +169,9 @@ def kinds_of_data(prepared):
     return {
         "level_1": kinds_of([((np.arange(T) == 0) + 0.0), present_flow, sum_count, t_2], (T,)),  # (4)
         "level_2": kinds_of([t_2], (T,)),  # (4)
+        "T_3": kinds_of([t_2], (T,)),  # (5.3), (5.5)
+        "T_4": kinds_of([sum_count], (T,)),  # (5.7)
+        "T_5": kinds_of([present_flow], (T,)),  # (5.12)
     }
 
 
@@ -227,11 +230,14 @@ def e_step(params, data, prepared, rng=None):
     sizes = prepared["the sizes"]
     sum_count_2 = prepared["the sums"]["count_2"]
     T = sizes["T"]
+    first_T_3_0 = prepared["the kinds"]["T_3"].first[0]
     sum_count = prepared["the sums"]["count"]
+    first_T_4_0 = prepared["the kinds"]["T_4"].first[0]
     sum_n_flow = prepared["the sums"]["n_flow"]
     sum_flow_flow = prepared["the sums"]["flow_flow"]
     flow = prepared["flow"]
     present_flow = prepared["present flow"]
+    first_T_5_0 = prepared["the kinds"]["T_5"].first[0]
     start_s2 = prepared["start_s2"]
     start = prepared["start"]
     drift = params["drift"]
@@ -241,6 +247,8 @@ def e_step(params, data, prepared, rng=None):
     t = ((np.arange(T) == 0) + 0.0)  # (5.2)
     t_2 = (np.logical_not(t) + 0.0)  # (5.2)
     S_level_level = 0.0
+    t_3 = ((first_T_3_0 == 0) + 0.0)  # (5.3)
+    t_4 = (np.logical_not(t_3) + 0.0)  # (5.3)
     S_cov_level = 0.0
     S_level_level_2 = 0.0
     S_tie_level = 0.0
@@ -253,19 +261,20 @@ def e_step(params, data, prepared, rng=None):
     # (5) expected statistics, added up
     part = t_2 * means_level[0]  # (5.2)
     S_level_level = S_level_level + means_level[0] @ part  # (5.2)
-    summed = covariances_level.summed(0, t_2, 1)  # (5.3)
+    summed = covariances_level.summed(0, t_4, prepared["the kinds"]["T_3"])  # (5.3)
     S_cov_level = S_cov_level + summed  # (5.3)
-    S_level_level_2 = S_level_level_2 + means_level[0][np.clip(np.arange(T) - 1, 0, means_level[0].shape[0] - 1)] @ part  # (5.4)
-    summed_2 = covariances_level.summed(1, t_2, 1)  # (5.5)
+    before_2 = displaced(means_level[0], -1, T, 0)  # (5.4)
+    S_level_level_2 = S_level_level_2 + before_2 @ part  # (5.4)
+    summed_2 = covariances_level.summed(1, t_4, prepared["the kinds"]["T_3"])  # (5.5)
     S_tie_level = S_tie_level + summed_2  # (5.5)
-    part_2 = t_2 * means_level[0][np.clip(np.arange(T) - 1, 0, means_level[0].shape[0] - 1)]  # (5.6)
-    S_level_level_3 = S_level_level_3 + means_level[0][np.clip(np.arange(T) - 1, 0, means_level[0].shape[0] - 1)] @ part_2  # (5.6)
-    summed_3 = covariances_level.summed(0, sum_count, 1)  # (5.7)
+    part_2 = t_2 * before_2  # (5.6)
+    S_level_level_3 = S_level_level_3 + before_2 @ part_2  # (5.6)
+    summed_3 = covariances_level.summed(0, sum_count[first_T_4_0], prepared["the kinds"]["T_4"])  # (5.7)
     S_cov_level_2 = S_cov_level_2 + summed_3  # (5.7)
     S_flow_level = S_flow_level + flow @ means_level[0]  # (5.10)
     part_3 = present_flow * means_level[0]  # (5.11)
     S_n_flow_level_level = S_n_flow_level_level + means_level[0] @ part_3  # (5.11)
-    summed_4 = covariances_level.summed(0, present_flow, 1)  # (5.12)
+    summed_4 = covariances_level.summed(0, present_flow[first_T_5_0], prepared["the kinds"]["T_5"])  # (5.12)
     S_n_flow_cov_level = S_n_flow_cov_level + summed_4  # (5.12)
     # (9) the log-likelihood, added up
     log_likelihood += log_z_level

@@ -29,7 +29,7 @@ from functools import lru_cache
 from hashlib import sha256
 from itertools import combinations
 from pathlib import Path
-from scipy import sparse
+from scipy import linalg, sparse
 from types import MappingProxyType
 from typing import Any, NamedTuple, Self
 import difflib
@@ -251,6 +251,15 @@ def kinds_of_data(prepared):
         "level_5": kinds_of([present_y, sum_count_2, sum_count_3, sum_count_4, t_3, t_4], (T,)),  # (4)
         "level_6": kinds_of([t_2], (T,)),  # (4)
         "level_7": kinds_of([t_4], (T,)),  # (4)
+        "T_8": kinds_of([t_2], (T,)),  # (5.3), (5.5), (5.7), (5.15), (5.17)
+        "T_9": kinds_of([sum_count], (T,)),  # (5.9)
+        "T_10": kinds_of([sum_count], (T,)),  # (5.11)
+        "T_11": kinds_of([sum_count], (T,)),  # (5.13)
+        "T_12": kinds_of([t_4], (T,)),  # (5.20), (5.22), (5.24), (5.26), (5.30), (5.32), (5.36)
+        "T_13": kinds_of([sum_count_2], (T,)),  # (5.28)
+        "T_14": kinds_of([sum_count_3], (T,)),  # (5.34)
+        "T_15": kinds_of([sum_count_4], (T,)),  # (5.38)
+        "T_16": kinds_of([present_y], (T,)),  # (5.44), (5.46), (5.48)
     }
 
 
@@ -341,15 +350,24 @@ def e_step(params, data, prepared, rng=None):
     sizes = prepared["the sizes"]
     sum_count_5 = prepared["the sums"]["count_5"]
     T = sizes["T"]
+    first_T_8_0 = prepared["the kinds"]["T_8"].first[0]
     sum_count = prepared["the sums"]["count"]
+    first_T_9_0 = prepared["the kinds"]["T_9"].first[0]
+    first_T_10_0 = prepared["the kinds"]["T_10"].first[0]
+    first_T_11_0 = prepared["the kinds"]["T_11"].first[0]
     sum_count_6 = prepared["the sums"]["count_6"]
+    first_T_12_0 = prepared["the kinds"]["T_12"].first[0]
     sum_count_2 = prepared["the sums"]["count_2"]
+    first_T_13_0 = prepared["the kinds"]["T_13"].first[0]
     sum_count_3 = prepared["the sums"]["count_3"]
+    first_T_14_0 = prepared["the kinds"]["T_14"].first[0]
     sum_count_4 = prepared["the sums"]["count_4"]
+    first_T_15_0 = prepared["the kinds"]["T_15"].first[0]
     sum_n_y = prepared["the sums"]["n_y"]
     sum_y_y = prepared["the sums"]["y_y"]
     y = prepared["y"]
     present_y = prepared["present y"]
+    first_T_16_0 = prepared["the kinds"]["T_16"].first[0]
     spread_ = prepared["spread"]
     start = prepared["start"]
     drift = params["drift"]
@@ -362,6 +380,8 @@ def e_step(params, data, prepared, rng=None):
     t = ((np.arange(T) == 0) + 0.0)  # (5.2)
     t_2 = (np.logical_not(t) + 0.0)  # (5.2)
     S_level_level = 0.0
+    t_3 = ((first_T_8_0 == 0) + 0.0)  # (5.3)
+    t_4 = (np.logical_not(t_3) + 0.0)  # (5.3)
     S_cov_level = 0.0
     S_level_level_2 = 0.0
     S_tie_level = 0.0
@@ -377,9 +397,11 @@ def e_step(params, data, prepared, rng=None):
     S_cov_slope_2 = 0.0
     S_slope_slope_3 = 0.0
     S_tie_slope = 0.0
-    t_3 = ((np.arange(T) < 3) + 0.0)  # (5.19)
-    t_4 = (np.logical_not(t_3) + 0.0)  # (5.19)
+    t_5 = ((np.arange(T) < 3) + 0.0)  # (5.19)
+    t_6 = (np.logical_not(t_5) + 0.0)  # (5.19)
     S_season_season = 0.0
+    t_7 = ((first_T_12_0 < 3) + 0.0)  # (5.20)
+    t_8 = (np.logical_not(t_7) + 0.0)  # (5.20)
     S_cov_season = 0.0
     S_season_season_2 = 0.0
     S_tie_season = 0.0
@@ -411,78 +433,83 @@ def e_step(params, data, prepared, rng=None):
     # (5) expected statistics, added up
     part = t_2 * means_level[0]  # (5.2)
     S_level_level = S_level_level + means_level[0] @ part  # (5.2)
-    summed = covariances_level.summed(0, t_2, 1)  # (5.3)
+    summed = covariances_level.summed(0, t_4, prepared["the kinds"]["T_8"])  # (5.3)
     S_cov_level = S_cov_level + summed  # (5.3)
-    S_level_level_2 = S_level_level_2 + means_level[0][np.clip(np.arange(T) - 1, 0, means_level[0].shape[0] - 1)] @ part  # (5.4)
-    summed_2 = covariances_level.summed(5, t_2, 1)  # (5.5)
+    before_2 = displaced(means_level[0], -1, T, 0)  # (5.4)
+    S_level_level_2 = S_level_level_2 + before_2 @ part  # (5.4)
+    summed_2 = covariances_level.summed(5, t_4, prepared["the kinds"]["T_8"])  # (5.5)
     S_tie_level = S_tie_level + summed_2  # (5.5)
-    S_level_slope = S_level_slope + means_level[1][np.clip(np.arange(T) - 1, 0, means_level[1].shape[0] - 1)] @ part  # (5.6)
-    summed_3 = covariances_level.summed(6, t_2, 1)  # (5.7)
+    before_3 = displaced(means_level[1], -1, T, 0)  # (5.6)
+    S_level_slope = S_level_slope + before_3 @ part  # (5.6)
+    summed_3 = covariances_level.summed(6, t_4, prepared["the kinds"]["T_8"])  # (5.7)
     S_tie_level_slope = S_tie_level_slope + summed_3  # (5.7)
-    part_2 = t_2 * means_level[0][np.clip(np.arange(T) - 1, 0, means_level[0].shape[0] - 1)]  # (5.8)
-    S_level_level_3 = S_level_level_3 + means_level[0][np.clip(np.arange(T) - 1, 0, means_level[0].shape[0] - 1)] @ part_2  # (5.8)
-    summed_4 = covariances_level.summed(0, sum_count, 1)  # (5.9)
+    part_2 = t_2 * before_2  # (5.8)
+    S_level_level_3 = S_level_level_3 + before_2 @ part_2  # (5.8)
+    summed_4 = covariances_level.summed(0, sum_count[first_T_9_0], prepared["the kinds"]["T_9"])  # (5.9)
     S_cov_level_2 = S_cov_level_2 + summed_4  # (5.9)
-    S_level_slope_2 = S_level_slope_2 + means_level[1][np.clip(np.arange(T) - 1, 0, means_level[1].shape[0] - 1)] @ part_2  # (5.10)
-    summed_5 = covariances_level.summed(1, sum_count, 1)  # (5.11)
+    S_level_slope_2 = S_level_slope_2 + before_3 @ part_2  # (5.10)
+    summed_5 = covariances_level.summed(1, sum_count[first_T_10_0], prepared["the kinds"]["T_10"])  # (5.11)
     S_cov_level_slope = S_cov_level_slope + summed_5  # (5.11)
-    part_3 = t_2 * means_level[1][np.clip(np.arange(T) - 1, 0, means_level[1].shape[0] - 1)]  # (5.12)
-    S_slope_slope = S_slope_slope + means_level[1][np.clip(np.arange(T) - 1, 0, means_level[1].shape[0] - 1)] @ part_3  # (5.12)
-    summed_6 = covariances_level.summed(3, sum_count, 1)  # (5.13)
+    part_3 = t_2 * before_3  # (5.12)
+    S_slope_slope = S_slope_slope + before_3 @ part_3  # (5.12)
+    summed_6 = covariances_level.summed(3, sum_count[first_T_11_0], prepared["the kinds"]["T_11"])  # (5.13)
     S_cov_slope = S_cov_slope + summed_6  # (5.13)
     part_4 = t_2 * means_level[1]  # (5.14)
     S_slope_slope_2 = S_slope_slope_2 + means_level[1] @ part_4  # (5.14)
-    summed_7 = covariances_level.summed(3, t_2, 1)  # (5.15)
+    summed_7 = covariances_level.summed(3, t_4, prepared["the kinds"]["T_8"])  # (5.15)
     S_cov_slope_2 = S_cov_slope_2 + summed_7  # (5.15)
-    S_slope_slope_3 = S_slope_slope_3 + means_level[1][np.clip(np.arange(T) - 1, 0, means_level[1].shape[0] - 1)] @ part_4  # (5.16)
-    summed_8 = covariances_level.summed(7, t_2, 1)  # (5.17)
+    S_slope_slope_3 = S_slope_slope_3 + before_3 @ part_4  # (5.16)
+    summed_8 = covariances_level.summed(7, t_4, prepared["the kinds"]["T_8"])  # (5.17)
     S_tie_slope = S_tie_slope + summed_8  # (5.17)
-    part_5 = t_4 * means_level[2]  # (5.19)
+    part_5 = t_6 * means_level[2]  # (5.19)
     S_season_season = S_season_season + means_level[2] @ part_5  # (5.19)
-    summed_9 = covariances_level.summed(4, t_4, 1)  # (5.20)
+    summed_9 = covariances_level.summed(4, t_8, prepared["the kinds"]["T_12"])  # (5.20)
     S_cov_season = S_cov_season + summed_9  # (5.20)
-    S_season_season_2 = S_season_season_2 + means_level[2][np.clip(np.arange(T) - 1, 0, means_level[2].shape[0] - 1)] @ part_5  # (5.21)
-    summed_10 = covariances_level.summed(8, t_4, 1)  # (5.22)
+    before_4 = displaced(means_level[2], -1, T, 0)  # (5.21)
+    S_season_season_2 = S_season_season_2 + before_4 @ part_5  # (5.21)
+    summed_10 = covariances_level.summed(8, t_8, prepared["the kinds"]["T_12"])  # (5.22)
     S_tie_season = S_tie_season + summed_10  # (5.22)
-    S_season_season_3 = S_season_season_3 + means_level[2][np.clip(np.arange(T) - 2, 0, means_level[2].shape[0] - 1)] @ part_5  # (5.23)
-    summed_11 = covariances_level.summed(9, t_4, 1)  # (5.24)
+    before_5 = displaced(means_level[2], -2, T, 0)  # (5.23)
+    S_season_season_3 = S_season_season_3 + before_5 @ part_5  # (5.23)
+    summed_11 = covariances_level.summed(9, t_8, prepared["the kinds"]["T_12"])  # (5.24)
     S_tie_season_2 = S_tie_season_2 + summed_11  # (5.24)
-    S_season_season_4 = S_season_season_4 + means_level[2][np.clip(np.arange(T) - 3, 0, means_level[2].shape[0] - 1)] @ part_5  # (5.25)
-    summed_12 = covariances_level.summed(10, t_4, 1)  # (5.26)
+    before_6 = displaced(means_level[2], -3, T, 0)  # (5.25)
+    S_season_season_4 = S_season_season_4 + before_6 @ part_5  # (5.25)
+    summed_12 = covariances_level.summed(10, t_8, prepared["the kinds"]["T_12"])  # (5.26)
     S_tie_season_3 = S_tie_season_3 + summed_12  # (5.26)
-    part_6 = t_4 * means_level[2][np.clip(np.arange(T) - 1, 0, means_level[2].shape[0] - 1)]  # (5.27)
-    S_season_season_5 = S_season_season_5 + means_level[2][np.clip(np.arange(T) - 1, 0, means_level[2].shape[0] - 1)] @ part_6  # (5.27)
-    summed_13 = covariances_level.summed(4, sum_count_2, 1)  # (5.28)
+    part_6 = t_6 * before_4  # (5.27)
+    S_season_season_5 = S_season_season_5 + before_4 @ part_6  # (5.27)
+    summed_13 = covariances_level.summed(4, sum_count_2[first_T_13_0], prepared["the kinds"]["T_13"])  # (5.28)
     S_cov_season_2 = S_cov_season_2 + summed_13  # (5.28)
-    S_season_season_6 = S_season_season_6 + means_level[2][np.clip(np.arange(T) - 2, 0, means_level[2].shape[0] - 1)] @ part_6  # (5.29)
-    summed_14 = covariances_level.summed(11, t_4, 1)  # (5.30)
+    S_season_season_6 = S_season_season_6 + before_5 @ part_6  # (5.29)
+    summed_14 = covariances_level.summed(11, t_8, prepared["the kinds"]["T_12"])  # (5.30)
     S_tie_season_4 = S_tie_season_4 + summed_14  # (5.30)
-    S_season_season_7 = S_season_season_7 + means_level[2][np.clip(np.arange(T) - 3, 0, means_level[2].shape[0] - 1)] @ part_6  # (5.31)
-    summed_15 = covariances_level.summed(12, t_4, 1)  # (5.32)
+    S_season_season_7 = S_season_season_7 + before_6 @ part_6  # (5.31)
+    summed_15 = covariances_level.summed(12, t_8, prepared["the kinds"]["T_12"])  # (5.32)
     S_tie_season_5 = S_tie_season_5 + summed_15  # (5.32)
-    part_7 = t_4 * means_level[2][np.clip(np.arange(T) - 2, 0, means_level[2].shape[0] - 1)]  # (5.33)
-    S_season_season_8 = S_season_season_8 + means_level[2][np.clip(np.arange(T) - 2, 0, means_level[2].shape[0] - 1)] @ part_7  # (5.33)
-    summed_16 = covariances_level.summed(4, sum_count_3, 1)  # (5.34)
+    part_7 = t_6 * before_5  # (5.33)
+    S_season_season_8 = S_season_season_8 + before_5 @ part_7  # (5.33)
+    summed_16 = covariances_level.summed(4, sum_count_3[first_T_14_0], prepared["the kinds"]["T_14"])  # (5.34)
     S_cov_season_3 = S_cov_season_3 + summed_16  # (5.34)
-    S_season_season_9 = S_season_season_9 + means_level[2][np.clip(np.arange(T) - 3, 0, means_level[2].shape[0] - 1)] @ part_7  # (5.35)
-    summed_17 = covariances_level.summed(13, t_4, 1)  # (5.36)
+    S_season_season_9 = S_season_season_9 + before_6 @ part_7  # (5.35)
+    summed_17 = covariances_level.summed(13, t_8, prepared["the kinds"]["T_12"])  # (5.36)
     S_tie_season_6 = S_tie_season_6 + summed_17  # (5.36)
-    part_8 = t_4 * means_level[2][np.clip(np.arange(T) - 3, 0, means_level[2].shape[0] - 1)]  # (5.37)
-    S_season_season_10 = S_season_season_10 + means_level[2][np.clip(np.arange(T) - 3, 0, means_level[2].shape[0] - 1)] @ part_8  # (5.37)
-    summed_18 = covariances_level.summed(4, sum_count_4, 1)  # (5.38)
+    part_8 = t_6 * before_6  # (5.37)
+    S_season_season_10 = S_season_season_10 + before_6 @ part_8  # (5.37)
+    summed_18 = covariances_level.summed(4, sum_count_4[first_T_15_0], prepared["the kinds"]["T_15"])  # (5.38)
     S_cov_season_4 = S_cov_season_4 + summed_18  # (5.38)
     S_y_level = S_y_level + y @ means_level[0]  # (5.41)
     S_y_season = S_y_season + y @ means_level[2]  # (5.42)
     part_9 = present_y * means_level[0]  # (5.43)
     S_n_y_level_level = S_n_y_level_level + means_level[0] @ part_9  # (5.43)
-    summed_19 = covariances_level.summed(0, present_y, 1)  # (5.44)
+    summed_19 = covariances_level.summed(0, present_y[first_T_16_0], prepared["the kinds"]["T_16"])  # (5.44)
     S_n_y_cov_level = S_n_y_cov_level + summed_19  # (5.44)
     S_n_y_level_season = S_n_y_level_season + means_level[2] @ part_9  # (5.45)
-    summed_20 = covariances_level.summed(2, present_y, 1)  # (5.46)
+    summed_20 = covariances_level.summed(2, present_y[first_T_16_0], prepared["the kinds"]["T_16"])  # (5.46)
     S_n_y_cov_level_season = S_n_y_cov_level_season + summed_20  # (5.46)
     part_10 = present_y * means_level[2]  # (5.47)
     S_n_y_season_season = S_n_y_season_season + means_level[2] @ part_10  # (5.47)
-    summed_21 = covariances_level.summed(4, present_y, 1)  # (5.48)
+    summed_21 = covariances_level.summed(4, present_y[first_T_16_0], prepared["the kinds"]["T_16"])  # (5.48)
     S_n_y_cov_season = S_n_y_cov_season + summed_21  # (5.48)
     # (11) the log-likelihood, added up
     log_likelihood += log_z_level

@@ -28,7 +28,7 @@ from functools import lru_cache
 from hashlib import sha256
 from itertools import combinations
 from pathlib import Path
-from scipy import sparse, special
+from scipy import linalg, sparse, special
 from types import MappingProxyType
 from typing import Any, NamedTuple, Self
 import difflib
@@ -215,17 +215,19 @@ def factor_of_rule(params, prepared, factors, rng=None):
     part_4 = t_4[:, None] * part_3
     part_5 = t_2 * cov_level_level
     part_6 = t_4[:, None] * part_5
+    before_2 = displaced(mean_level, -1, T, 0)
     part_7 = slope * t_4
-    part_8 = mean_level[np.clip(np.arange(T) - 1, 0, mean_level.shape[0] - 1)] * part_2
+    part_8 = before_2 * part_2
     part_9 = part_7[:, None] * part_8
     part_10 = t_2 * cov_level_level_0
     part_11 = part_7[:, None] * part_10
     t_5 = slope ** 2
     part_12 = t_5 * t_4
-    part_13 = t_2 * mean_level[np.clip(np.arange(T) - 1, 0, mean_level.shape[0] - 1)]
-    part_14 = mean_level[np.clip(np.arange(T) - 1, 0, mean_level.shape[0] - 1)] * part_13
+    part_13 = t_2 * before_2
+    part_14 = before_2 * part_13
     part_15 = part_12[:, None] * part_14
-    part_16 = t_2 * cov_level_level[np.clip(np.arange(T) - 1, 0, cov_level_level.shape[0] - 1)]
+    before_3 = displaced(cov_level_level, -1, T, 0)
+    part_16 = t_2 * before_3
     part_17 = part_12[:, None] * part_16
     t_6 = log0(stay)
     log_first_rule = np.broadcast_to((-log0(K)), (K,))
@@ -279,11 +281,13 @@ def factor_of_level(params, prepared, factors, rng=None):
     part_6 = t_2 * means_level[0]  # (12)
     part_7 = means_level[0] * part_6  # (12)
     part_8 = t_2 * covariances_level[0]  # (12)
-    part_9 = means_level[0][np.clip(np.arange(T) - 1, 0, means_level[0].shape[0] - 1)] * part_6  # (12)
+    before_2 = displaced(means_level[0], -1, T, 0)  # (12)
+    part_9 = before_2 * part_6  # (12)
     part_10 = t_2 * covariances_level[1]  # (12)
-    part_11 = t_2 * means_level[0][np.clip(np.arange(T) - 1, 0, means_level[0].shape[0] - 1)]  # (12)
-    part_12 = means_level[0][np.clip(np.arange(T) - 1, 0, means_level[0].shape[0] - 1)] * part_11  # (12)
-    part_13 = t_2 * covariances_level[0][np.clip(np.arange(T) - 1, 0, covariances_level[0].shape[0] - 1)]  # (12)
+    part_11 = t_2 * before_2  # (12)
+    part_12 = before_2 * part_11  # (12)
+    before_3 = displaced(covariances_level[0], -1, T, 0)  # (12)
+    part_13 = t_2 * before_3  # (12)
     part_14 = present_y * means_level[0]  # (12)
     normaliser = log_z_level  # (12)
     entropy = normaliser - (((-1 / 200) * means_level[0][0] * means_level[0][0]) + ((-1 / 200) * covariances_level[0][0]) + ((-0.5) * (t_3 @ (q_rule @ part_7))) + ((-0.5) * (t_3 @ (q_rule @ part_8))) + (part_4 @ (q_rule @ part_9)) + (part_4 @ (q_rule @ part_10)) + ((-0.5) * (part_3 @ (q_rule @ part_12))) + ((-0.5) * (part_3 @ (q_rule @ part_13))) + ((1 / noise) * (y @ means_level[0])) + ((-0.5) / noise * (means_level[0] @ part_14)) + ((-0.5) / noise * (present_y @ covariances_level[0])))  # (12)
@@ -323,14 +327,16 @@ def whole_bound(params, prepared, factors):
     part = t_3 * mean_level  # (12)
     part_2 = mean_level * part  # (12)
     part_3 = t_3 * cov_level_level  # (12)
+    before_2 = displaced(mean_level, -1, T, 0)  # (12)
     part_4 = slope * t_5  # (12)
-    part_5 = mean_level[np.clip(np.arange(T) - 1, 0, mean_level.shape[0] - 1)] * part  # (12)
+    part_5 = before_2 * part  # (12)
     part_6 = t_3 * cov_level_level_0  # (12)
     t_6 = slope ** 2  # (12)
     part_7 = t_6 * t_5  # (12)
-    part_8 = t_3 * mean_level[np.clip(np.arange(T) - 1, 0, mean_level.shape[0] - 1)]  # (12)
-    part_9 = mean_level[np.clip(np.arange(T) - 1, 0, mean_level.shape[0] - 1)] * part_8  # (12)
-    part_10 = t_3 * cov_level_level[np.clip(np.arange(T) - 1, 0, cov_level_level.shape[0] - 1)]  # (12)
+    part_8 = t_3 * before_2  # (12)
+    part_9 = before_2 * part_8  # (12)
+    before_3 = displaced(cov_level_level, -1, T, 0)  # (12)
+    part_10 = t_3 * before_3  # (12)
     part_11 = present_y * mean_level  # (12)
     log_likelihood = 0.0
     log_likelihood += -log0(K) * first0_rule.sum()  # (12)
@@ -416,11 +422,13 @@ def e_step(params, data, prepared, factors=None, rng=None, sweep="all"):
     part = t_2 * mean_level  # (6.3)
     part_2 = mean_level * part  # (6.3)
     part_3 = t_2 * cov_level_level  # (6.4)
-    part_4 = mean_level[np.clip(np.arange(T) - 1, 0, mean_level.shape[0] - 1)] * part  # (6.5)
+    before_2 = displaced(mean_level, -1, T, 0)  # (6.5)
+    part_4 = before_2 * part  # (6.5)
     part_5 = t_2 * cov_level_level_0  # (6.6)
-    part_6 = t_2 * mean_level[np.clip(np.arange(T) - 1, 0, mean_level.shape[0] - 1)]  # (6.7)
-    part_7 = mean_level[np.clip(np.arange(T) - 1, 0, mean_level.shape[0] - 1)] * part_6  # (6.7)
-    part_8 = t_2 * cov_level_level[np.clip(np.arange(T) - 1, 0, cov_level_level.shape[0] - 1)]  # (6.8)
+    part_6 = t_2 * before_2  # (6.7)
+    part_7 = before_2 * part_6  # (6.7)
+    before_3 = displaced(cov_level_level, -1, T, 0)  # (6.8)
+    part_8 = t_2 * before_3  # (6.8)
     part_9 = present_y * mean_level  # (6.12)
     t_3 = log0(stay)  # (12)
     t_4 = log0(drift)  # (12)
