@@ -56,6 +56,39 @@ def test_it_ends_on_the_boundary(name: str) -> None:
     assert all(np.isfinite(v).all() for v in fitted.params_.values())
 
 
+def test_a_fall_that_is_rounding_is_no_fall() -> None:
+    """Negative binomials of counts that vary less than Poisson: sizes go to infinity, where the log-likelihood is known
+    to 1e-3 only; it ended as a fall that EM never makes."""
+    text = """
+model M
+param w : simplex[2]
+param r[2] : positive
+param m[2] : positive
+for n in N:
+    latent z[n] ~ Categorical(w)
+    observed y[n] ~ NegativeBinomial(size = r[z[n]], mean = m[z[n]])
+"""
+    rng = np.random.default_rng(3)
+    y = rng.binomial(20, np.where(rng.random(200) < 0.5, 0.2, 0.8))
+    fitted = emdsl.compile(text=text).fitter(seed=0, tol=1e-10).fit({"y": y})
+    assert fitted.status_ == "boundary" and "r goes to infinity" in fitted.message_
+    assert "decreased" not in fitted.status_ and np.diff(fitted.history_).min() > -1e-8
+
+
+YEARS = np.arange(1950.0, 2020.0)
+
+
+@pytest.mark.parametrize("density", ["Bernoulli(Phi(b + c * t[n]))", "Poisson(exp(b + 100 * c * t[n]))"])
+def test_columns_far_out_have_a_start(density: str) -> None:
+    """Coefficients of order 1 on years overflow a link, and there is no density to start from: from nearer 0 there is.
+    The likelihood is that of the same years counted from 1985."""
+    y = (np.sin(np.arange(70) ** 2) + (YEARS - 1985) / 30 > 0) * 1
+    model = emdsl.compile(text=ROWS.format(density))
+    far, near = (model.fitter(seed=0, tol=1e-10).fit({"y": y, "t": t}) for t in (YEARS, YEARS - 1985))
+    assert far.status_ == near.status_ == "converged"
+    assert far.objective_ == pytest.approx(near.objective_, abs=1e-6)
+
+
 def test_large_estimates_are_no_boundary() -> None:
     """A slope of 30 that the data know."""
     t = np.repeat(np.linspace(-0.1, 0.1, 21), 40)

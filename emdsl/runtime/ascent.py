@@ -34,7 +34,7 @@ def ascend(
         return maximise(lambda values: (sum(objective(values)[0]), objective(values)[1]), start, domains, bounds)
     t = first = layout.free(start)
     far = REACH * (1 + np.abs(first).max(initial=0.0))
-    value, gradient, hessian, size = layout.at(objective, t)
+    value, gradient, hessian, size, sound = layout.at(objective, t)
     if not np.isfinite(value):
         return dict(start)
     for _ in range(100):
@@ -50,13 +50,13 @@ def ascend(
             return layout.values(new if near or gain > noise else t)
         fine = gain <= max(1e-10 * (1 + abs(value)), 10 * noise)  # the value cannot tell
         for _ in range(60):
-            there, gradient_there, hessian_there, size_there = layout.at(objective, new)
-            if np.isfinite(there) and (there >= value or fine):
+            there, gradient_there, hessian_there, size_there, sound_there = layout.at(objective, new)
+            if np.isfinite(there) and (there >= value or fine) and (sound_there or not sound):
                 break
             new, fine = (t + new) / 2, False
         else:
             break
-        t, value, gradient, hessian, size = new, there, gradient_there, hessian_there, size_there
+        t, value, gradient, hessian, size, sound = new, there, gradient_there, hessian_there, size_there, sound_there
     return layout.values(t)
 
 
@@ -109,20 +109,26 @@ class FreeTable:
         with np.errstate(all="ignore"):
             return isinstance(objective(dict(start))[2], tuple)
 
-    def at(self, objective: Callable[..., Any], t: Array) -> tuple[float, Array, Any, float]:
-        """Value, gradient (batch, width), Hessian (batch, width, width) by free coordinates; the sum of |terms|."""
+    def _slopes(self, values: Mapping[str, Array], slopes: Mapping[str, Array]) -> tuple[Array, Array, Array]:
+        """The gradient by the numbers themselves, and the first two derivatives of these by free coordinates."""
+        pairs = {n: stretch(values[n], self.domains[n], self.bounds[n]) for n in self.order}
+        first, second = (self._table({n: p[k] for n, p in pairs.items()}) for k in (0, 1))
+        return self._table({n: np.broadcast_to(slopes[n], np.shape(values[n])) for n in self.order}), first, second
+
+    def at(self, objective: Callable[..., Any], t: Array) -> tuple[float, Array, Any, float, bool]:
+        """Value, gradient (batch, width), Hessian (batch, width, width) by free coordinates, the sum of |terms|, and
+        whether the gradient is finite."""
         values = self.values(t)
         with np.errstate(all="ignore"):
             terms, slopes, parts = objective(values)
             value, size = float(sum(terms)), float(sum(map(abs, terms)))
-            pairs = {n: stretch(values[n], self.domains[n], self.bounds[n]) for n in self.order}
-            first, second = (self._table({n: p[k] for n, p in pairs.items()}) for k in (0, 1))
-            slope = self._table({n: np.broadcast_to(slopes[n], np.shape(values[n])) for n in self.order})
+            slope, first, second = self._slopes(values, slopes)
+            sound = bool(np.isfinite(slope).all())
             bend = np.nan_to_num(slope * second)
             if isinstance(parts, tuple):
                 diagonal = np.broadcast_to(parts[0], next(iter(self.shapes.values()))).reshape(t.shape)
                 rank = np.broadcast_to(parts[1], next(iter(self.shapes.values()))[:-1]).reshape(self.rows)
-                return value, np.nan_to_num(slope * first), (diagonal * first**2 + bend, first, rank), size
+                return value, np.nan_to_num(slope * first), (diagonal * first**2 + bend, first, rank), size, sound
             hessian = np.zeros((*t.shape, self.width))
             for (a, b), part in parts.items():
                 block = np.reshape(part, (self.rows, self.cuts[a].stop - self.cuts[a].start, -1))
@@ -130,7 +136,23 @@ class FreeTable:
                 hessian[:, self.cuts[b], self.cuts[a]] = block.swapaxes(-1, -2)
             hessian *= first[:, :, None] * first[:, None, :]
             hessian[:, range(self.width), range(self.width)] += bend
-        return value, np.nan_to_num(slope * first), np.nan_to_num(hessian), size
+            if sound and np.isfinite(value) and not np.isfinite(hessian).all():
+                hessian = self._by_differences(objective, t)
+        return value, np.nan_to_num(slope * first), np.nan_to_num(hessian), size, sound
+
+    def _by_differences(self, objective: Callable[..., Any], t: Array) -> Array:
+        """The Hessian by differences of slopes, where a power in it overflows that cancels in these."""
+
+        def gradient(at: Array) -> Array:
+            values = self.values(at)
+            slope, first, _ = self._slopes(values, objective(values)[1])
+            return slope * first
+
+        out = np.empty((*t.shape, self.width))
+        for k in range(self.width):
+            step = 1e-5 * (1 + np.abs(t[:, k])) * np.eye(self.width)[:, [k]]
+            out[:, :, k] = (gradient(t + step.T) - gradient(t - step.T)) / (2 * step.sum(0)[:, None])
+        return 0.5 * (out + out.swapaxes(-1, -2))
 
 
 def newton_steps(gradient: Array, hessian: Array, reach: Array) -> Array:

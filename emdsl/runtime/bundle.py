@@ -7,8 +7,8 @@ from importlib.resources import files
 
 # In the order of their imports: each needs only those before it.
 BUNDLED = (
-    "faults", "sizes", "columns", "domains", "plates", "binding", "frames", "table", "infinity", "loop", "storage",
-    "settings", "symmetry", "forecast", "answers", "estimator",
+    "faults", "sizes", "columns", "domains", "plates", "binding", "frames", "table", "infinity", "loop", "reach",
+    "storage", "settings", "symmetry", "forecast", "answers", "estimator",
 )  # fmt: skip
 IMPORT = re.compile(r"^(?:from [\w.]+ import (?:\([^)]*\)|[^\n]*)|import [^\n]*)\n", re.MULTILINE)
 

@@ -26,6 +26,7 @@ from emdsl.runtime.loop import (
     is_sampled,
     print_progress,
 )
+from emdsl.runtime.reach import nearer_start
 from emdsl.runtime.settings import (
     NotFitted,
     check_options,
@@ -200,6 +201,10 @@ class Estimator(Answers):
                 return self._ask("climb_by_draws", setup, params, rng)  # type: ignore[no-any-return]
             untied = self._untied(setup, params, rng) if start[0] and attempt is seed and state is None else None
             end = self._climbed(setup, params, state) if untied is None else untied
+            if isinstance(end.failure, DataError) and state is None:
+                given = start[0] if attempt is seed else {}
+                nearer = nearer_start(setup, params, [n for n in params if n not in given])
+                end = end if nearer is None else self._climbed(setup, nearer, state)
             if end.status != "degenerate":
                 break
         return end

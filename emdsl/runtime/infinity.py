@@ -19,8 +19,10 @@ LARGE, SMALL = 8.0, 1e-3  # values of real, of positive parameters that are look
 NUMERIC = ("newton", "gradient")  # updates that find no maximum where there is none
 
 
-def unlimited(spec: Mapping[str, Any], params: Values, objective: Callable[[Values], float]) -> dict[str, str]:
-    """Parameter -> where it goes, for each that has no finite estimate."""
+def unlimited(
+    spec: Mapping[str, Any], params: Values, objective: Callable[[Values], float], noise: float = 0.0
+) -> dict[str, str]:
+    """Parameter -> where it goes, for each that has no finite estimate; `noise` is how well the objective is known."""
     out: dict[str, str] = {}
     kinds = spec.get("updates", {})
     free = [v for v in spec["variables"] if v["name"] in params and v["lower"] is None and v["upper"] is None]
@@ -43,7 +45,7 @@ def unlimited(spec: Mapping[str, Any], params: Values, objective: Callable[[Valu
         if any(n in out for n, _ in group):
             continue
         size = max(float(np.abs(params[n][chosen]).max()) for n, chosen in group)
-        small, rounding = size < SMALL, 1e-12 * (1 + abs(here))
+        small, rounding = size < SMALL, max(noise, 1e-12 * (1 + abs(here)))
         middle, further = (objective(_scaled(params, group, c)) for c in (1 / size, 0.5 if small else 2.0))
         if middle < here - rounding and further >= here - rounding:
             out |= {n: "0" if small else _goes(float(params[n][chosen].ravel()[0])) for n, chosen in group}

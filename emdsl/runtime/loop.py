@@ -105,6 +105,16 @@ def within_points(setup: Setup, here: Point, there: Point) -> bool:
     return here.objective - there.objective <= sum(abs(e) for e in errors if e is not None)
 
 
+def rounding(setup: Setup, here: Point) -> float:
+    """By how much the objective changes where parameters are rounded otherwise: it is known no better.
+
+    Densities of large parameters are small differences of large terms: of a negative binomial's size near infinity.
+    """
+    moved = [{n: v * (1 + k * 2.0**-51) for n, v in here.params.items()} for k in (-2, -1, 1, 2)]
+    values = [here.objective, *(evaluate(setup, params, None).objective for params in moved)]
+    return max(values) - min(values)
+
+
 def advance(setup: Setup, here: Point) -> tuple[Params, str | None]:
     """M-step, and what was repaired on the way where the policy allows repairs."""
     module, repaired = setup.module, None
@@ -136,7 +146,7 @@ def climb(setup: Setup, start: Params, state: Any = None) -> Climb:
             return Climb(start, (-np.inf,), -np.inf, "degenerate", _words(fault), state, fault)
         if not np.isfinite(here.objective):
             return _bad_start(setup, here, state)
-        history, status, message = [here.objective], "climbing", ""
+        history, status, message, noise = [here.objective], "climbing", "", 0.0
         while status == "climbing" and len(history) <= setup.max_iter:
             try:
                 params, repaired = advance(setup, here)
@@ -149,6 +159,9 @@ def climb(setup: Setup, start: Params, state: Any = None) -> Climb:
                         f"the objective fell from {history[-1]:.10g} to {there.objective:.10g}, by more than twice the "
                         "points explain: ask for more points; the parameters before the fall are kept"
                     )
+                if status == "decreased" and "state" not in here.statistics:
+                    noise = max(rounding(setup, here), rounding(setup, there))
+                    status = "level" if here.objective - there.objective <= noise else status
                 if repaired:
                     repairs[repaired] = repairs.get(repaired, 0) + 1
                 if status in ("climbing", "converged", "repaired"):
@@ -161,7 +174,7 @@ def climb(setup: Setup, start: Params, state: Any = None) -> Climb:
             except KeyboardInterrupt:
                 status = "interrupted"
     end = Climb(here.params, tuple(history), here.log_likelihood, status, message, here.statistics.get("state"))
-    return _conclude(setup, end, repairs)
+    return _conclude(setup, end, repairs, noise)
 
 
 def _words(fault: Exception) -> str:
@@ -230,20 +243,24 @@ def remaining(history: Sequence[float]) -> float | None:
     return second * rate / (1 - rate) if 0 < rate < 1 else None
 
 
-def _conclude(setup: Setup, end: Climb, repairs: Mapping[str, int]) -> Climb:
+def _conclude(setup: Setup, end: Climb, repairs: Mapping[str, int], noise: float = 0.0) -> Climb:
     """The climb with its last word: boundary estimates, repairs, and what may remain to climb."""
-    status = {"climbing": "max_iter", "repaired": "degenerate"}.get(end.status, end.status)
+    status = {"climbing": "max_iter", "repaired": "degenerate", "level": "converged"}.get(end.status, end.status)
     message = end.message
     gap = remaining(end.history)
     about = f"; about {gap:.1e} may remain to climb (Aitken)" if gap is not None and gap > 0 else ""
     iterations = f"{end.n_iter} iteration" + ("" if end.n_iter == 1 else "s")
     if status == "converged":
         message = f"converged after {iterations}: the objective moves by less than {setup.tol:g} of 1 + its size{about}"
+        if end.status == "level":
+            message = (
+                f"converged after {iterations}: the objective is known to {noise:.1e} only, parameters are so large"
+            )
         edge = [v["name"] for v in setup.module.SPEC["variables"] if v["name"] in end.params]
         edge = [n for n in edge if on_boundary(_variable(setup, n), end.params[n])]
         if edge:
             status, message = "boundary", f"{message}; {', '.join(edge)} lies on the boundary of its domain"
-        far = _far(setup, end) if end.state is None else {}
+        far = _far(setup, end, noise) if end.state is None else {}
         if far:
             goes = ", ".join(f"{n} goes to {where}" for n, where in far.items())
             status, message = "boundary", f"{message}; no finite estimate is best: {goes}"
@@ -258,13 +275,13 @@ def _conclude(setup: Setup, end: Climb, repairs: Mapping[str, int]) -> Climb:
     return end._replace(status=status, message=message)
 
 
-def _far(setup: Setup, end: Climb) -> dict[str, str]:
+def _far(setup: Setup, end: Climb, noise: float) -> dict[str, str]:
     def objective(params: Params) -> float:
         return evaluate(setup, params, None).objective
 
     try:
         with np.errstate(all="ignore"):
-            return unlimited(setup.module.SPEC, end.params, objective)
+            return unlimited(setup.module.SPEC, end.params, objective, noise)
     except (setup.module.Degenerate, np.linalg.LinAlgError):
         return {}
 
