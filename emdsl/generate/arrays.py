@@ -17,6 +17,7 @@ from emdsl.errors import InternalError
 from emdsl.generate.lags import read_at_lags
 from emdsl.generate.names import Namer
 from emdsl.generate.spelling import FUNCTIONS, INFIX, number, numbered
+from emdsl.generate.sums import expression_sum, factors_to_multiply, is_product
 
 
 @dataclass(frozen=True)
@@ -161,7 +162,7 @@ class Emitter:
     def _value(self, e: Expr, hint: str) -> Array:
         match e:
             case x.Num(v):
-                return Array(number(v), (), atomic=not (v < 0 or (isinstance(v, Fraction) and v.denominator != 1)))
+                return Array(number(v), (), atomic=v >= 0 and " " not in number(v))
             case x.SizeN():
                 return Array(self.size(e.dim), ())
             case x.Val(ix):
@@ -177,7 +178,7 @@ class Emitter:
             case x.Fn():
                 return self.function(e, hint)
             case x.Add():
-                return self.sum([self.value(t, hint) if not isinstance(t, x.Mul) else self.product(t) for t in e.terms])
+                return expression_sum(self, e, hint)
             case x.Mul():
                 return self.product(e)
             case x.Pow():
@@ -343,17 +344,17 @@ class Emitter:
     def sum(self, parts: Sequence[Array]) -> Array:
         """A sum of broadcast parts, those that are subtracted last."""
         axes = self.order([i for p in parts for i in p.axes])
+        if len(parts) == 1 and parts[0].axes == axes:
+            return parts[0]
         parts = sorted(parts, key=lambda p: (p.code.startswith("-"), len(p.axes)))
-        code = self.align(parts[0], axes)
-        for p in parts[1:]:
-            text = self.align(p, axes)
-            negative = text.startswith("(-") and text.endswith(")") and not p.atomic
-            code += f" - {text[2:-1]}" if negative and _simple(text[2:-1]) else f" + {text}"
-        return Array(code, axes, any(p.inner for p in parts), atomic=len(parts) == 1)
+        texts = [self.align(p, axes) for p in parts]
+        terms = [p.code if t == p.wrapped and is_product(p) else t for t, p in zip(texts, parts, strict=True)]
+        code = terms[0] + "".join(f" - {t[1:]}" if t.startswith("-") else f" + {t}" for t in terms[1:])
+        return Array(code, axes, any(p.inner for p in parts), atomic=False)
 
     def product(self, e: Expr) -> Array:
         """A product without a sum."""
-        return self.contract(x.factors_of(e), None)
+        return self.contract(factors_to_multiply(e), None)
 
     def summed(self, e: x.Sum, hint: str) -> Array:
         """A sum of products as a contraction."""
@@ -394,7 +395,3 @@ class Emitter:
             return (f,)
         made = self.leaf(f.var).parts
         return tuple(El(name, tuple(f.idx[i] for i in at)) for name, at in made) if made else (f,)
-
-
-def _simple(text: str) -> bool:
-    return not any(op in text for op in (" + ", " - "))

@@ -200,6 +200,8 @@ def _pair(em: Emitter, a: Array, b: Array, needed: set[Ix]) -> Array:
         right = tuple(i for i in b.axes if i not in gone)
         if len(gone) == 1 and len(left) <= 1 and len(right) <= 1:
             return Array(f"{_last(em, a, gone[0])} @ {_first(em, b, gone[0])}", (*left, *right), inner, atomic=False)
+        if not left and not right:
+            return Array(f"np.vdot({a.code}, {em.transposed(b, a.axes)})", (), inner)
         pairs = f"({[a.axes.index(i) for i in gone]}, {[b.axes.index(i) for i in gone]})"
         return Array(f"np.tensordot({a.code}, {b.code}, {pairs})", (*left, *right), inner)
     matrix, vector = _turned(a, gone), b
@@ -208,6 +210,10 @@ def _pair(em: Emitter, a: Array, b: Array, needed: set[Ix]) -> Array:
     axes = em.order([i for i in (*a.axes, *b.axes) if i not in gone])
     if len(gone) == 1 and matrix.axes == (*axes, *gone) and vector.axes == (*axes[:-1], *gone):
         return Array(f"({matrix.wrapped} @ {vector.wrapped}[..., None])[..., 0]", axes, inner)
+    if a.axes == b.axes and not inner:  # few numbers, for which einsum takes longer to begin
+        places = ", ".join(str(a.axes.index(i)) for i in gone)
+        where = places if len(gone) == 1 else f"({places})"
+        return Array(f"({a.wrapped} * {b.wrapped}).sum(axis={where})", tuple(i for i in a.axes if i in axes), inner)
     letters = {i: ascii_letters[n] for n, i in enumerate(dict.fromkeys((*a.axes, *b.axes)))}
     spec = ",".join("".join(letters[i] for i in v.axes) for v in (a, b)) + "->" + "".join(letters[i] for i in axes)
     return Array(f'np.einsum("{spec}", {a.code}, {b.code})', axes, inner)
@@ -248,7 +254,7 @@ def _join(parts: Sequence[Array]) -> str:
     """a * b / c, with a leading minus in front of all."""
     if parts[0].code == "-1":
         return "-" + _join(parts[1:])
-    text = parts[0].wrapped
+    text = parts[0].wrapped if " " in parts[0].code else parts[0].code  # a negative number, too
     for p in parts[1:]:
         text += f" / {p.code[4:]}" if p.code.startswith("1 / ") else f" * {p.wrapped}"
     return text

@@ -19,6 +19,7 @@ from emdsl.derive.terms import Term
 from emdsl.generate.arrays import Array
 from emdsl.generate.chains import sequences_of
 from emdsl.generate.context import Function
+from emdsl.generate.spelling import number as spelt
 
 
 @dataclass(frozen=True)
@@ -137,12 +138,7 @@ def emit_stack(f: Function, stack: Stacked) -> Array:
     stack.code = em.namer.fresh("features")
     count = " * ".join(em.size(s.dim) for s in states)
     for feature in stack.features:
-        coefficient = x.add(*stack.coefficients[feature])
-        value = em.broadcast(em.value(coefficient), (*states, *feature.axes))
-        if feature.symmetric:
-            columns.append(f"packed({value.code}).reshape({count}, -1)")
-        else:
-            columns.append(f"{value.wrapped}.reshape({count}, -1)")
+        columns.append(_column(f, x.add(*stack.coefficients[feature]), states, feature, count))
         at.append(_plus(at[-1], feature.width(em.size)))
         stack.cuts[feature] = f"{at[-2]}:{at[-1]}"
     coefficients = em.namer.fresh("coefficients")
@@ -160,6 +156,19 @@ def emit_stack(f: Function, stack: Stacked) -> Array:
         product = f"log_table({coefficients}, {stack.code}, {fold})" if fold else f"{coefficients} @ {stack.code}"
     stack.function = _features_function(f, stack, name)
     return Array(product, (Ix("flat", "states"), stack.row), True, atomic=False)
+
+
+def _column(f: Function, coefficient: Expr, states: tuple[Ix, ...], feature: Feature, count: str) -> str:
+    """Code of the coefficients of one feature, (states, its rows of the stack)."""
+    em = f.emitter
+    scale, rest = x.split_number(coefficient) if feature.symmetric else (1, coefficient)
+    value = em.broadcast(em.value(rest), (*states, *feature.axes))
+    code = value.wrapped
+    if feature.symmetric:
+        code = f"packed({value.code}{'' if scale == 1 else f', {spelt(scale)}'})"
+    elif len(states) == 1 and len(feature.axes) < 2:
+        return code if feature.axes else f"{code}[:, None]"
+    return code if feature.symmetric and len(states) == 1 else f"{code}.reshape({count}, -1)"
 
 
 def fold_of(stack: Stacked) -> str:

@@ -59,8 +59,10 @@ def _simplex(f: Function, name: str, rule: Simplex) -> None:
 
 def _spread(f: Function, name: str, rule: Spread) -> None:
     em = f.emitter
-    scatter = em.name(f"scatter_{name}", Array(_exact(f, rule.scatter, rule.axes), rule.axes))
-    weight = em.name(f"weight_{name}", Array(_exact(f, rule.weight, rule.axes[:-2]), rule.axes[:-2]))
+    one = x.Num(1 / x.split_number(rule.weight)[0])  # a number that stands in both falls out of C / a
+    parts = x.mul(one, rule.scatter), x.mul(one, rule.weight)
+    scatter = em.name(f"scatter_{name}", Array(_exact(f, parts[0], rule.axes), rule.axes))
+    weight = em.name(f"weight_{name}", Array(_exact(f, parts[1], rule.axes[:-2]), rule.axes[:-2]))
     old = _code(f, name)
     scale = 'prepared["the scale"]'
     if rule.precision:

@@ -65,6 +65,8 @@ def slice_of(printer: Printer, f: Function, stack: Stacked, s: Statistic, total:
             shaped = (
                 shaped if len(states) == 1 else f"{shaped}.reshape({count}, {', '.join(em.size(i.dim) for i in own)})"
             )
+        elif len(states) == 1 and not feature.axes:
+            shaped = f"{total}[:, {stack.cuts[feature].split(':')[0]}]"
         else:
             shape = ", ".join(em.size(i.dim) for i in (*states, *named))  # type: ignore[union-attr]
             shaped = f"{part}.reshape({shape})"

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -125,9 +126,10 @@ def advance(setup: Setup, here: Point) -> tuple[Params, str | None]:
             raise
         repaired = str(fault.message)
         params = module.m_step(here.statistics, here.params, setup.prepared, setup.policy)
-    if hasattr(module, "refine"):
+    refine = vars(module).get("refine")  # hasattr takes a microsecond to find out that there is none
+    if refine is not None:
         factors = (here.statistics["state"],) if "state" in here.statistics else ()
-        params = module.refine(here.params, params, setup.data, setup.prepared, *factors, statistics=here.statistics)
+        params = refine(here.params, params, setup.data, setup.prepared, *factors, statistics=here.statistics)
     return {name: np.asarray(value, np.float64) for name, value in params.items()}, repaired
 
 
@@ -187,7 +189,7 @@ def _verdict(setup: Setup, history: Sequence[float], after: float, repaired: str
     Under "keep", a fit that stops moving at a repaired estimate has not converged, it is degenerate.
     """
     before, sampled = history[-1], setup.sampled
-    if not np.isfinite(after):
+    if not math.isfinite(after):
         return "degenerate", f"the objective became {after}: a component has collapsed"
     if after - before < -FALL * (1 + abs(before)) and not sampled and not repaired:
         return "decreased", (

@@ -19,6 +19,7 @@ from emdsl.runtime.columns import Array
 
 LOWEST = -1e200
 WIDEST = 2**22  # entries of the largest table over the states of elements that meet
+HANDFUL = 64  # numbers: Python has added so many up before a reduction of numpy's has begun
 
 
 class Degenerate(Exception):
@@ -39,6 +40,11 @@ def honest(value: Any) -> Any:
     if isinstance(value, float):
         return value if value >= -1e100 or value != value else -math.inf
     return np.where(np.asarray(value) < -1e100, -np.inf, value)
+
+
+def finite(a: Array) -> bool:
+    """Whether every entry is a number, by their sum."""
+    return math.isfinite(sum(a.ravel().tolist()) if a.size <= HANDFUL else np.add.reduce(a, axis=None))
 
 
 def pairs(x: Array, out: Array) -> None:
@@ -62,18 +68,19 @@ def triangle(d: int) -> tuple[Array, Array, Array]:
     return _TRIANGLES[d]
 
 
-_FOLDS: dict[int, Array] = {}
+_FOLDS: dict[tuple[int, float], Array] = {}
 
 
-def packed(a: Array) -> Array:
-    """Coefficients of `pairs`: a (..., d, d) as the sums of its entries (i, j) and (j, i), the diagonal's once."""
+def packed(a: Array, scale: float = 1.0) -> Array:
+    """Coefficients of `pairs`: of scale a (..., d, d) the sums of entries (i, j) and (j, i), the diagonal's once."""
     d = a.shape[-1]
-    rows, columns, place = triangle(d)
     if d > 16:
-        return a[..., rows, columns] + a[..., columns, rows] * (rows != columns)
-    if d not in _FOLDS:  # for small matrices one product takes less time than two indexed reads
-        _FOLDS[d] = np.eye(len(rows))[place.ravel()]
-    return a.reshape(*a.shape[:-2], d * d) @ _FOLDS[d]
+        rows, columns, _ = triangle(d)
+        return scale * (a[..., rows, columns] + a[..., columns, rows] * (rows != columns))
+    adding = _FOLDS.get((d, scale))
+    if adding is None:  # for small matrices one product takes less time than two indexed reads
+        adding = _FOLDS[d, scale] = scale * np.eye(d * (d + 1) // 2)[triangle(d)[2].ravel()]
+    return a.reshape(*a.shape[:-2], d * d) @ adding
 
 
 def unpacked(s: Array, d: int) -> Array:
@@ -90,7 +97,7 @@ def normalise(table: Array, states: int) -> tuple[Array, Array]:
     flat = table.reshape(-1, *table.shape[states:])
     # the ufuncs themselves: for a few hundred rows the methods around them cost more than the work
     low, high = np.minimum.reduce(flat, axis=None, initial=0.0), np.maximum.reduce(flat, axis=None, initial=0.0)
-    top = 0.0
+    top = None
     if not (low > -300.0 and high < 300.0):  # else exp loses nothing, and rows need not be shifted
         top = np.maximum.reduce(flat)
         flat -= top
@@ -100,7 +107,8 @@ def normalise(table: Array, states: int) -> tuple[Array, Array]:
         flat[flat < 1e-303] = 0.0
     mass = np.add.reduce(flat)
     flat *= 1 / mass
-    return flat.reshape(table.shape), np.log(mass) + top
+    log_mass = np.log(mass)
+    return flat.reshape(table.shape), log_mass if top is None else log_mass + top
 
 
 def segment_sum(values: Array, codes: Array, size: int) -> Array:
@@ -134,10 +142,13 @@ def inverse(low: Array) -> Array:
 
 def log_determinant(low: Array) -> Array:
     """log det of symmetric positive definite matrices, from their Cholesky factors."""
-    return 2 * np.add.reduce(np.log(low.diagonal(0, -2, -1)), -1)
+    pivots = low.diagonal(0, -2, -1)
+    if low.ndim == 3 and low.size <= HANDFUL:
+        return np.array([2 * sum(map(math.log, row)) for row in pivots.tolist()])
+    return 2 * np.add.reduce(np.log(pivots), -1)
 
 
-_FACTORS: dict[tuple[tuple[int, ...], bytes], Array] = {}
+_FACTORS: dict[tuple[tuple[int, ...], bytes] | None, Array] = {}
 
 
 def factored(a: Array) -> Array:
@@ -146,12 +157,14 @@ def factored(a: Array) -> Array:
     The E-step wants the factors of what the M-step has just checked, and for a few small matrices the call costs
     as much as a pass over hundreds of rows. They are found by content, so nobody can make them stale.
     """
-    if a.size > 128:
-        return np.linalg.cholesky(a)
-    key = a.shape, a.tobytes()
-    low = _FACTORS.get(key)
-    if low is None:
-        low = np.linalg.cholesky(a)
+    key = (a.shape, a.tobytes()) if a.size <= 128 else None
+    known = _FACTORS.get(key)
+    if known is not None:
+        return known
+    low = np.linalg.cholesky(a)
+    if not finite(low):  # numpy hands not-a-number through without a word
+        raise np.linalg.LinAlgError
+    if key is not None:
         low.flags.writeable = False
         if len(_FACTORS) >= 8:
             _FACTORS.clear()
@@ -162,12 +175,9 @@ def factored(a: Array) -> Array:
 def cholesky(a: Array) -> Array:
     """Lower Cholesky factors; Degenerate where a matrix is not positive definite."""
     try:
-        low = factored(a)
+        return factored(a)
     except np.linalg.LinAlgError:
         raise Degenerate([], "a covariance matrix is not positive definite") from None
-    if not math.isfinite(np.add.reduce(low, axis=None)):  # numpy hands not-a-number through without a word
-        raise Degenerate([], "a covariance matrix is not positive definite")
-    return low
 
 
 def softplus(a: Any) -> Array:

@@ -17,7 +17,7 @@ import numpy as np
 from scipy import special
 
 from emdsl.runtime.columns import Array
-from emdsl.runtime.numerics import Degenerate, factored
+from emdsl.runtime.numerics import HANDFUL, Degenerate, factored, finite
 
 # How a scalar of each domain is written without bounds: v -> t, t -> v, and (dv/dt, d2v/dt2) at v.
 _COORDINATES: dict[str, tuple[Callable[..., Array], Callable[..., Array], Callable[..., tuple[Any, Any]]]] = {
@@ -33,6 +33,11 @@ def shares(counts: Array, name: str, old: Array, policy: str) -> Array:
 
     A negative count (a prior below 1 on an empty level) has its maximum on the boundary, at 0.
     """
+    if counts.ndim == 1 and counts.size <= HANDFUL:
+        found = counts.tolist()
+        total = sum(found)
+        if min(found) >= 0.0 and 0.0 < total < math.inf:
+            return counts / total
     counts = np.maximum(counts, 0.0)
     mass = np.add.reduce(counts, -1, keepdims=True)
     if not np.minimum.reduce(mass, axis=None, initial=np.inf) > 0:
@@ -80,10 +85,10 @@ def spread(scatter: Array, weight: Any, name: str, old: Array, policy: str, scal
     out = scatter / np.asarray(weight)[..., None, None]
     out = (out + out.swapaxes(-1, -2)) * 0.5
     variances = out.diagonal(0, -2, -1)
-    large = variances > 1e-14 * scale * scale
-    if np.logical_and.reduce(large, axis=None) and _well_conditioned(out, variances):
+    least = 1e-14 * scale * scale
+    if _well_conditioned(out, variances, least):
         return out
-    d, small = out.shape[-1], ~large
+    d, small = out.shape[-1], ~(variances > least)
     diagonal = np.sqrt(np.abs(variances))
     correlation = out / (diagonal[..., :, None] * diagonal[..., None, :])
     usable = np.isfinite(correlation).all((-1, -2))
@@ -102,19 +107,22 @@ def spread(scatter: Array, weight: Any, name: str, old: Array, policy: str, scal
     return out
 
 
-def _well_conditioned(a: Array, diagonal: Array) -> bool:
-    """Whether Cholesky sees no small pivot, each against its own diagonal entry: the common case."""
+def _well_conditioned(a: Array, diagonal: Array, least: Any) -> bool:
+    """Whether the diagonal is above `least` and Cholesky sees no small pivot, each against its own entry of it."""
     try:
         pivots = factored(a).diagonal(0, -2, -1)
     except np.linalg.LinAlgError:
         return False
-    return bool(np.logical_and.reduce(pivots * pivots > 1e-8 * diagonal, axis=None))
+    if diagonal.size <= HANDFUL and isinstance(least, float):
+        both = zip(pivots.ravel().tolist(), diagonal.ravel().tolist(), strict=True)
+        return all(v > least and p * p > 1e-8 * v for p, v in both)
+    return bool(np.logical_and.reduce((pivots * pivots > 1e-8 * diagonal) & (diagonal > least), axis=None))
 
 
 def checked(value: Any, name: str, old: Any, policy: str, low: Any, high: Any) -> Array:
     """A closed root inside its domain: not a number is a collapse, a value outside is put on the boundary."""
     value = np.asarray(value, float)
-    if not math.isfinite(np.add.reduce(value, axis=None)):
+    if not finite(value):
         bad = ~np.isfinite(value)
         if bad.any() and policy != "keep":
             raise Degenerate([name], f"nothing is left to estimate {name} from: its expected counts are 0")

@@ -256,7 +256,7 @@ def expectations(params, prepared):
     part_5 = t_3 * part_4
     t_4 = slope ** 2
     part_6 = t_4 * t_3
-    coefficients = np.concatenate([(((-0.5) * math.log(2)) + ((-0.5) * math.log(np.pi)) + ((-0.5) * part) - t).reshape(K, -1), ((-0.5) * t_3).reshape(K, -1), part_2.reshape(K, -1), part_3.reshape(K, -1), (-part_5).reshape(K, -1), ((-0.5) * part_6).reshape(K, -1)], axis=1)
+    coefficients = np.concatenate([(-t - 0.5 * (math.log(2) + math.log(np.pi) + part))[:, None], (-0.5 * t_3)[:, None], part_2[:, None], part_3[:, None], (-part_5)[:, None], (-0.5 * part_6)[:, None]], axis=1)
     t_5 = log0(trans)
     t_6 = log0(first)
 
@@ -294,17 +294,17 @@ def e_step(params, data, prepared, rng=None):
     # (11) the log-likelihood, added up
     log_likelihood += log_z_z
     # (11) the log-likelihood's terms that lack the rows
-    log_likelihood += present_y[0] * (((-0.5) * math.log(2)) + ((-0.5) * math.log(np.pi)) + ((-0.5) * ((y[0] + reference_y - start) ** 2) * (spread_ ** -2.0)) - log0(spread_))
+    log_likelihood += present_y[0] * (-log0(spread_) - 0.5 * (math.log(2) + math.log(np.pi) + ((y[0] + reference_y - start) ** 2) * (spread_ ** -2.0)))
     return {
         "log_likelihood": float(honest(log_likelihood)),  # (11)
         "z_first": S_z_first,  # (5.1)
         "z_pair": S_z_pair,  # (5.2)
-        "z_n_y": sums_z[:, 0:1].reshape(K),  # (5.3)
-        "z_y_y": sums_z[:, 1:2].reshape(K),  # (5.4)
-        "z_y": sums_z[:, 2:3].reshape(K),  # (5.5)
-        "z_y_y_2": sums_z[:, 3:4].reshape(K),  # (5.6)
-        "z_y_2": sums_z[:, 4:5].reshape(K),  # (5.7)
-        "z_y_y_3": sums_z[:, 5:6].reshape(K),  # (5.8)
+        "z_n_y": sums_z[:, 0],  # (5.3)
+        "z_y_y": sums_z[:, 1],  # (5.4)
+        "z_y": sums_z[:, 2],  # (5.5)
+        "z_y_y_2": sums_z[:, 3],  # (5.6)
+        "z_y_2": sums_z[:, 4],  # (5.7)
+        "z_y_y_3": sums_z[:, 5],  # (5.8)
     }
 
 
@@ -337,17 +337,16 @@ def m_step(statistics, params, prepared, policy="raise"):
     level = solved[..., 0:1].reshape(K)
     slope = solved[..., 1:1 + 1].reshape(K)
     # (10) sd: closed form. the score has one positive root
-    part = level * S_z_y
-    part_2 = slope * S_z_y_y_2
+    part = slope * S_z_y_2
+    part_2 = level * (part - S_z_y)
+    part_3 = slope * S_z_y_y_2
     t = level ** 2
-    part_3 = t * S_z_n_y
-    part_4 = level * slope
-    part_5 = S_z_y_2 * part_4
+    part_4 = t * S_z_n_y
     t_2 = slope ** 2
-    part_6 = t_2 * S_z_y_y_3
+    part_5 = t_2 * S_z_y_y_3
     t_3 = 1 / S_z_n_y
-    part_7 = (((-0.5) * S_z_y_y) + part + part_2 + ((-0.5) * part_3) + ((-0.5) * part_6) - part_5) * t_3
-    t_4 = np.sqrt(-part_7)
+    part_6 = (part_2 + 0.5 * (S_z_y_y + part_4 + part_5) - part_3) * t_3
+    t_4 = np.sqrt(part_6)
     sd = positive(np.sqrt(2) * t_4, "sd", sd, policy, 1e-7 * prepared["the spread"] ** 1, -S_z_n_y)
     return {
         "first": first,
@@ -396,7 +395,7 @@ def most_probable(params, data, prepared):
     part_5 = t_3 * part_4
     t_4 = slope ** 2
     part_6 = t_4 * t_3
-    coefficients = np.concatenate([(((-0.5) * math.log(2)) + ((-0.5) * math.log(np.pi)) + ((-0.5) * part) - t).reshape(K, -1), ((-0.5) * t_3).reshape(K, -1), part_2.reshape(K, -1), part_3.reshape(K, -1), (-part_5).reshape(K, -1), ((-0.5) * part_6).reshape(K, -1)], axis=1)
+    coefficients = np.concatenate([(-t - 0.5 * (math.log(2) + math.log(np.pi) + part))[:, None], (-0.5 * t_3)[:, None], part_2[:, None], part_3[:, None], (-part_5)[:, None], (-0.5 * part_6)[:, None]], axis=1)
     t_5 = log0(trans)
     t_6 = log0(first)
     # (4) log joint of z with its data, for every state; then the largest

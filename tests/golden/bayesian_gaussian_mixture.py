@@ -193,7 +193,7 @@ def factor_of_weights(params, prepared, factors, rng=None):
     log_z_weights, moments_weights = dirichlet_posterior(eta_log_weights, axis=0)
     # (4) natural parameters of the posterior of weights (Dirichlet); its moments and log-normaliser
     normaliser = log_z_weights  # (8)
-    entropy = normaliser - (((a0 - 1) * moments_weights["log"].sum()) + (moments_weights["log"] @ sum_z))  # (8)
+    entropy = normaliser - ((a0 - 1) * moments_weights["log"].sum() + moments_weights["log"] @ sum_z)  # (8)
     return {
         "E:weights:log": np.array(moments_weights["log"]),  # (4)
         "E:weights:id": np.array(moments_weights["id"]),  # (4)
@@ -211,21 +211,21 @@ def factor_of_mean_prec(params, prepared, factors, rng=None):
     D = sizes["D"]
     sum_z_x_x = factors["sum z_x_x"]
     # (5) what the posterior of mean takes from the parameters
-    h_mean = ((-0.1) * reference_x)[:, None] + sum_z_x.T
-    variance_mean = -0.5 / (((-0.5) * sum_z_n_x) - 0.05)
+    h_mean = sum_z_x.T + (-0.1 * reference_x)[:, None]
+    variance_mean = -0.5 / (-0.05 - 0.5 * sum_z_n_x)
     location_mean = h_mean * variance_mean
     fit_mean = h_mean[:, None, :] * location_mean
     log_norm_mean = 0.5 * D * np.log(2 * np.pi * variance_mean)
     # (6) what the posterior of prec takes from the parameters
-    eta_logdet_prec = (0.5) + ((0.5) * sum_z_n_x)
+    eta_logdet_prec = 0.5 + 0.5 * sum_z_n_x
     part = reference_x[:, None] * reference_x
-    eta_id_prec = ((-0.5) * ((np.arange(D)[:, None] == np.arange(D)) + 0.0))[:, :, None] + ((-0.05) * part)[:, :, None] + ((-0.5) * sum_z_x_x).transpose(1, 2, 0) + ((0.5) * fit_mean)
+    eta_id_prec = (-0.5 * sum_z_x_x).transpose(1, 2, 0) + 0.5 * fit_mean + (-0.5 * ((np.arange(D)[:, None] == np.arange(D)) + 0.0))[:, :, None] + (-0.05 * part)[:, :, None]
     log_z_prec, moments_prec = wishart_posterior(eta_logdet_prec, eta_id_prec, axes=(0, 1))
     part_2 = location_mean * sum_z_n_x  # (8)
     # (5) mean: its precision is a matrix of another latent times a number; its mean, and 1 / that number
     # (6) natural parameters of the posterior of prec (Wishart); its moments and log-normaliser
     normaliser = log_norm_mean.sum() + log_z_prec.sum()  # (8)
-    entropy = normaliser - (moments_prec["logdet"].sum() + ((-0.5) * np.einsum("aab->ab", moments_prec["id"]).sum()) + ((-0.05) * np.tensordot(location_mean, np.einsum("ab,acb->cb", location_mean, moments_prec["id"]), ([0, 1], [0, 1]))) + ((-0.05) * D * variance_mean.sum()) + ((-0.1) * (reference_x @ np.tensordot(location_mean, moments_prec["id"], ([0, 1], [0, 2])))) + ((-0.05) * (reference_x @ (reference_x @ moments_prec["id"].sum(axis=2)))) + ((0.5) * (moments_prec["logdet"] @ sum_z_n_x)) + ((-0.5) * np.tensordot(moments_prec["id"], sum_z_x_x, ([0, 1, 2], [1, 2, 0]))) + np.tensordot(sum_z_x, np.einsum("ab,cab->cb", location_mean, moments_prec["id"]), ([0, 1], [1, 0])) + ((-0.5) * np.tensordot(part_2, np.einsum("ab,cab->cb", location_mean, moments_prec["id"]), ([0, 1], [0, 1]))) + ((-0.5) * D * (variance_mean @ sum_z_n_x)))  # (8)
+    entropy = normaliser - (moments_prec["logdet"].sum() + 0.5 * (moments_prec["logdet"] @ sum_z_n_x) + np.vdot(sum_z_x, np.einsum("ab,cab->cb", location_mean, moments_prec["id"]).T) - 0.5 * np.einsum("aab->ab", moments_prec["id"]).sum() - 0.05 * np.vdot(location_mean, np.einsum("ab,acb->cb", location_mean, moments_prec["id"])) - 0.05 * D * variance_mean.sum() - 0.1 * (reference_x @ np.tensordot(location_mean, moments_prec["id"], ([0, 1], [0, 2]))) - 0.05 * (reference_x @ (reference_x @ moments_prec["id"].sum(axis=2))) - 0.5 * np.vdot(moments_prec["id"], sum_z_x_x.transpose(1, 2, 0)) - 0.5 * np.vdot(part_2, np.einsum("ab,cab->cb", location_mean, moments_prec["id"])) - 0.5 * D * (variance_mean @ sum_z_n_x))  # (8)
     return {
         "location:mean": np.array(location_mean),  # (5), (6)
         "variance:mean": np.array(variance_mean),  # (5), (6)
@@ -252,9 +252,9 @@ def factor_of_z(params, prepared, factors, rng=None, whole=False):
     N = sizes["N"]
     # (7) what the posterior of z takes from the parameters
     t = np.einsum("ab,acb->cb", location_mean, E_prec_id)
-    t_2 = np.einsum("ab,ab->b", location_mean, t)
+    t_2 = (location_mean * t).sum(axis=0)
     t_3 = np.einsum("ab,cab->cb", location_mean, E_prec_id)
-    coefficients = np.concatenate([E_weights_log.reshape(K, -1), (((-0.5) * D * (math.log(2) + math.log(np.pi))) + ((0.5) * E_prec_logdet) + ((-0.5) * t_2) + ((-0.5) * D * variance_mean)).reshape(K, -1), packed(((-0.5) * E_prec_id).transpose(2, 0, 1)).reshape(K, -1), t_3.T.reshape(K, -1)], axis=1)
+    coefficients = np.concatenate([E_weights_log[:, None], (0.5 * (E_prec_logdet - D * (math.log(2) + math.log(np.pi)) - t_2 - D * variance_mean))[:, None], packed(E_prec_id.transpose(2, 0, 1), -0.5), t_3.T], axis=1)
     all_z = np.empty((K, N)) if whole else None
     normaliser = 0.0
     sums_z = 0.0
@@ -269,12 +269,12 @@ def factor_of_z(params, prepared, factors, rng=None, whole=False):
         if whole:
             all_z[..., rows] = q_z
         normaliser += (log_z_z @ weight[rows])  # (8)
-    sum_z = sums_z[:, 0:1].reshape(K)  # (7)
-    sum_z_n_x = sums_z[:, 1:2].reshape(K)  # (7)
+    sum_z = sums_z[:, 0]  # (7)
+    sum_z_n_x = sums_z[:, 1]  # (7)
     sum_z_x = sums_z[:, 2 + D * (D + 1) // 2:2 + D * (D + 1) // 2 + D].reshape(K, D)  # (7)
     sum_z_x_x = unpacked(sums_z[:, 2:2 + D * (D + 1) // 2], D)  # (7)
     part = location_mean * sum_z_n_x  # (8)
-    entropy = normaliser - ((E_weights_log @ sum_z) + ((0.5) * (E_prec_logdet @ sum_z_n_x)) + ((-0.5) * D * (math.log(2) + math.log(np.pi)) * sum_z_n_x.sum()) + ((-0.5) * np.tensordot(E_prec_id, sum_z_x_x, ([0, 1, 2], [1, 2, 0]))) + np.tensordot(sum_z_x, np.einsum("ab,cab->cb", location_mean, E_prec_id), ([0, 1], [1, 0])) + ((-0.5) * np.tensordot(part, np.einsum("ab,cab->cb", location_mean, E_prec_id), ([0, 1], [0, 1]))) + ((-0.5) * D * (variance_mean @ sum_z_n_x)))  # (8)
+    entropy = normaliser - ((E_weights_log @ sum_z) + (0.5 * (E_prec_logdet @ sum_z_n_x)) + (-0.5 * D * (math.log(2) + math.log(np.pi)) * sum_z_n_x.sum()) + (-0.5 * np.vdot(E_prec_id, sum_z_x_x.transpose(1, 2, 0))) + np.vdot(sum_z_x, np.einsum("ab,cab->cb", location_mean, E_prec_id).T) + (-0.5 * np.vdot(part, np.einsum("ab,cab->cb", location_mean, E_prec_id))) + (-0.5 * D * (variance_mean @ sum_z_n_x)))  # (8)
     out = {
         "sum z": sum_z,  # (7)
         "sum z_n_x": sum_z_n_x,  # (7)
@@ -333,30 +333,30 @@ def whole_bound(params, prepared, factors):
     sum_z_n_x = factors["sum z_n_x"]
     sum_z_x_x = factors["sum z_x_x"]
     sum_z_x = factors["sum z_x"]
-    t = special.gammaln((((0.5) * D) + 1 + ((-0.5) * np.arange(D))))  # (8)
+    t = special.gammaln((1 + 0.5 * (D - np.arange(D))))  # (8)
     part = location_mean * sum_z_n_x  # (8)
     log_likelihood = 0.0
     log_likelihood += special.gammaln((K * a0))  # (8)
     log_likelihood += -K * special.gammaln(a0)  # (8)
     log_likelihood += (a0 - 1) * E_weights_log.sum()  # (8)
     log_likelihood += E_prec_logdet.sum()  # (8)
-    log_likelihood += (-0.5) * np.einsum("aab->ab", E_prec_id).sum()  # (8)
-    log_likelihood += (-0.5) * K * (D + 2) * D * math.log(2)  # (8)
-    log_likelihood += (-0.25) * K * D * (D - 1) * math.log(np.pi)  # (8)
+    log_likelihood += -0.5 * np.einsum("aab->ab", E_prec_id).sum()  # (8)
+    log_likelihood += -0.5 * K * (D + 2) * D * math.log(2)  # (8)
+    log_likelihood += -0.25 * K * D * (D - 1) * math.log(np.pi)  # (8)
     log_likelihood += -K * t.sum()  # (8)
-    log_likelihood += (0.5) * K * D * math.log(0.1)  # (8)
-    log_likelihood += (-0.5) * K * D * (math.log(2) + math.log(np.pi))  # (8)
-    log_likelihood += (-0.05) * np.tensordot(location_mean, np.einsum("ab,acb->cb", location_mean, E_prec_id), ([0, 1], [0, 1]))  # (8)
-    log_likelihood += (-0.05) * D * variance_mean.sum()  # (8)
-    log_likelihood += (-0.1) * (reference_x @ np.tensordot(location_mean, E_prec_id, ([0, 1], [0, 2])))  # (8)
-    log_likelihood += (-0.05) * (reference_x @ (reference_x @ E_prec_id.sum(axis=2)))  # (8)
+    log_likelihood += 0.5 * K * D * math.log(0.1)  # (8)
+    log_likelihood += -0.5 * K * D * (math.log(2) + math.log(np.pi))  # (8)
+    log_likelihood += -0.05 * np.vdot(location_mean, np.einsum("ab,acb->cb", location_mean, E_prec_id))  # (8)
+    log_likelihood += -0.05 * D * variance_mean.sum()  # (8)
+    log_likelihood += -0.1 * (reference_x @ np.tensordot(location_mean, E_prec_id, ([0, 1], [0, 2])))  # (8)
+    log_likelihood += -0.05 * (reference_x @ (reference_x @ E_prec_id.sum(axis=2)))  # (8)
     log_likelihood += E_weights_log @ sum_z  # (8)
-    log_likelihood += (0.5) * (E_prec_logdet @ sum_z_n_x)  # (8)
-    log_likelihood += (-0.5) * D * (math.log(2) + math.log(np.pi)) * sum_z_n_x.sum()  # (8)
-    log_likelihood += (-0.5) * np.tensordot(E_prec_id, sum_z_x_x, ([0, 1, 2], [1, 2, 0]))  # (8)
-    log_likelihood += np.tensordot(sum_z_x, np.einsum("ab,cab->cb", location_mean, E_prec_id), ([0, 1], [1, 0]))  # (8)
-    log_likelihood += (-0.5) * np.tensordot(part, np.einsum("ab,cab->cb", location_mean, E_prec_id), ([0, 1], [0, 1]))  # (8)
-    log_likelihood += (-0.5) * D * (variance_mean @ sum_z_n_x)  # (8)
+    log_likelihood += 0.5 * (E_prec_logdet @ sum_z_n_x)  # (8)
+    log_likelihood += -0.5 * D * (math.log(2) + math.log(np.pi)) * sum_z_n_x.sum()  # (8)
+    log_likelihood += -0.5 * np.vdot(E_prec_id, sum_z_x_x.transpose(1, 2, 0))  # (8)
+    log_likelihood += np.vdot(sum_z_x, np.einsum("ab,cab->cb", location_mean, E_prec_id).T)  # (8)
+    log_likelihood += -0.5 * np.vdot(part, np.einsum("ab,cab->cb", location_mean, E_prec_id))  # (8)
+    log_likelihood += -0.5 * D * (variance_mean @ sum_z_n_x)  # (8)
     log_likelihood += factors["entropy weights"]  # (8)
     log_likelihood += factors["entropy mean"]  # (8)
     log_likelihood += factors["entropy z"]  # (8)
@@ -415,23 +415,23 @@ def e_step(params, data, prepared, factors=None, rng=None, sweep="all"):
     location_mean = factors["location:mean"]
     variance_mean = factors["variance:mean"]
     reference_x = prepared["reference x"]
-    t = special.gammaln((((0.5) * D) + 1 + ((-0.5) * np.arange(D))))  # (8)
+    t = special.gammaln((1 + 0.5 * (D - np.arange(D))))  # (8)
     log_likelihood = 0.0
     # (8) the log-likelihood's terms that lack the rows
     log_likelihood += special.gammaln((K * a0))
     log_likelihood += -K * special.gammaln(a0)
     log_likelihood += (a0 - 1) * E_weights_log.sum()
     log_likelihood += E_prec_logdet.sum()
-    log_likelihood += (-0.5) * np.einsum("aab->ab", E_prec_id).sum()
-    log_likelihood += (-0.5) * K * (D + 2) * D * math.log(2)
-    log_likelihood += (-0.25) * K * D * (D - 1) * math.log(np.pi)
+    log_likelihood += -0.5 * np.einsum("aab->ab", E_prec_id).sum()
+    log_likelihood += -0.5 * K * (D + 2) * D * math.log(2)
+    log_likelihood += -0.25 * K * D * (D - 1) * math.log(np.pi)
     log_likelihood += -K * t.sum()
-    log_likelihood += (0.5) * K * D * math.log(0.1)
-    log_likelihood += (-0.5) * K * D * (math.log(2) + math.log(np.pi))
-    log_likelihood += (-0.05) * np.tensordot(location_mean, np.einsum("ab,acb->cb", location_mean, E_prec_id), ([0, 1], [0, 1]))
-    log_likelihood += (-0.05) * D * variance_mean.sum()
-    log_likelihood += (-0.1) * (reference_x @ np.tensordot(location_mean, E_prec_id, ([0, 1], [0, 2])))
-    log_likelihood += (-0.05) * (reference_x @ (reference_x @ E_prec_id.sum(axis=2)))
+    log_likelihood += 0.5 * K * D * math.log(0.1)
+    log_likelihood += -0.5 * K * D * (math.log(2) + math.log(np.pi))
+    log_likelihood += -0.05 * np.vdot(location_mean, np.einsum("ab,acb->cb", location_mean, E_prec_id))
+    log_likelihood += -0.05 * D * variance_mean.sum()
+    log_likelihood += -0.1 * (reference_x @ np.tensordot(location_mean, E_prec_id, ([0, 1], [0, 2])))
+    log_likelihood += -0.05 * (reference_x @ (reference_x @ E_prec_id.sum(axis=2)))
     # (8) the bound's own terms
     log_likelihood += factors["entropy weights"]
     log_likelihood += factors["entropy mean"]

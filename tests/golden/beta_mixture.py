@@ -188,7 +188,7 @@ def expectations(params, prepared):
     t_2 = special.gammaln(a)
     t_3 = special.gammaln(b)
     t_4 = special.gammaln((a + b))
-    coefficients = np.concatenate([t.reshape(K, -1), (a - 1).reshape(K, -1), (b - 1).reshape(K, -1), (t_4 - t_2 - t_3).reshape(K, -1)], axis=1)
+    coefficients = np.concatenate([t[:, None], (a - 1)[:, None], (b - 1)[:, None], (t_4 - t_2 - t_3)[:, None]], axis=1)
 
     def on(rows, rng=None):
         n_rows = row_count(rows)
@@ -222,10 +222,10 @@ def e_step(params, data, prepared, rng=None):
     sums_z = unfolded(sums_z, prepared["the fold of z"])
     return {
         "log_likelihood": float(honest(log_likelihood)),  # (9)
-        "z": sums_z[:, 0:1].reshape(K),  # (5.1)
-        "z_n_x_log_x": sums_z[:, 1:2].reshape(K),  # (5.2)
-        "z_n_x_log_x_2": sums_z[:, 2:3].reshape(K),  # (5.3)
-        "z_n_x": sums_z[:, 3:4].reshape(K),  # (5.4)
+        "z": sums_z[:, 0],  # (5.1)
+        "z_n_x_log_x": sums_z[:, 1],  # (5.2)
+        "z_n_x_log_x_2": sums_z[:, 2],  # (5.3)
+        "z_n_x": sums_z[:, 3],  # (5.4)
     }
 
 
@@ -246,24 +246,21 @@ def m_step(statistics, params, prepared, policy="raise"):
         part = a_2 * S_z_n_x_log_x
         part_2 = b_2 * S_z_n_x_log_x_2
         t = special.gammaln(a_2)
-        part_3 = t * S_z_n_x
         t_2 = special.gammaln(b_2)
-        part_4 = t_2 * S_z_n_x
         t_3 = special.gammaln((a_2 + b_2))
-        part_5 = t_3 * S_z_n_x
+        part_3 = S_z_n_x * (t_3 - t - t_2)
         t_4 = special.digamma((a_2 + b_2))
-        part_6 = S_z_n_x * t_4
         t_5 = special.digamma(a_2)
-        part_7 = S_z_n_x * t_5
+        part_4 = S_z_n_x * (t_4 - t_5)
         t_6 = special.digamma(b_2)
-        part_8 = S_z_n_x * t_6
+        part_5 = S_z_n_x * (t_4 - t_6)
         t_7 = trigamma((a_2 + b_2))
-        part_9 = S_z_n_x * t_7
         t_8 = trigamma(a_2)
-        part_10 = S_z_n_x * t_8
+        part_6 = S_z_n_x * (t_7 - t_8)
+        part_7 = S_z_n_x * t_7
         t_9 = trigamma(b_2)
-        part_11 = S_z_n_x * t_9
-        return part + part_2 + part_5 - part_3 - part_4, S_z_n_x_log_x + part_6 - part_7, S_z_n_x_log_x_2 + part_6 - part_8, part_9 - part_10, part_9, part_9 - part_11
+        part_8 = S_z_n_x * (t_7 - t_9)
+        return part + part_2 + part_3, S_z_n_x_log_x + part_4, S_z_n_x_log_x_2 + part_5, part_6, part_7, part_8
     found = maximise_elements(objective_of_a_b, [a, b], ["positive", "positive"], [(None, None), (None, None)])
     a = checked(found[0], "a", a, policy, 0.0, np.inf)
     b = checked(found[1], "b", b, policy, 0.0, np.inf)

@@ -130,7 +130,7 @@ def expectations(params, prepared):
     present_phenotype = prepared["present phenotype"]
     phenotype = prepared["phenotype"]
     # (4) what the posterior of genotype takes from the parameters
-    constant = (2 * log0(allele[0]) * ((np.arange(6) == 0) + 0.0)) + ((math.log(2) + log0(allele[0]) + log0(allele[2])) * ((np.arange(6) == 1) + 0.0)) + ((math.log(2) + log0(allele[0]) + log0(allele[1])) * ((np.arange(6) == 2) + 0.0)) + (2 * log0(allele[1]) * ((np.arange(6) == 3) + 0.0)) + ((math.log(2) + log0(allele[1]) + log0(allele[2])) * ((np.arange(6) == 4) + 0.0)) + (2 * log0(allele[2]) * ((np.arange(6) == 5) + 0.0))
+    constant = 2 * log0(allele[0]) * ((np.arange(6) == 0) + 0.0) + (math.log(2) + log0(allele[0]) + log0(allele[2])) * ((np.arange(6) == 1) + 0.0) + (math.log(2) + log0(allele[0]) + log0(allele[1])) * ((np.arange(6) == 2) + 0.0) + 2 * log0(allele[1]) * ((np.arange(6) == 3) + 0.0) + (math.log(2) + log0(allele[1]) + log0(allele[2])) * ((np.arange(6) == 4) + 0.0) + 2 * log0(allele[2]) * ((np.arange(6) == 5) + 0.0)
 
     def on(rows, rng=None):
         n_rows = row_count(rows)
@@ -194,7 +194,7 @@ def m_step(statistics, params, prepared, policy="raise"):
     S_genotype_5 = statistics["genotype_5"]
     S_genotype_6 = statistics["genotype_6"]
     # (7) allele: closed form. sum of c log p on a simplex: Lagrange multiplier, normalise; Q is concave where all c >= 0
-    allele = shares((2 * S_genotype * ((np.arange(3) == 0) + 0.0)) + (S_genotype_2 * ((np.arange(3) == 0) + 0.0)) + (S_genotype_2 * ((np.arange(3) == 2) + 0.0)) + (S_genotype_3 * ((np.arange(3) == 0) + 0.0)) + (S_genotype_3 * ((np.arange(3) == 1) + 0.0)) + (2 * S_genotype_4 * ((np.arange(3) == 1) + 0.0)) + (S_genotype_5 * ((np.arange(3) == 1) + 0.0)) + (S_genotype_5 * ((np.arange(3) == 2) + 0.0)) + (2 * S_genotype_6 * ((np.arange(3) == 2) + 0.0)), "allele", allele, policy)
+    allele = shares(S_genotype_2 * ((np.arange(3) == 0) + 0.0) + S_genotype_2 * ((np.arange(3) == 2) + 0.0) + S_genotype_3 * ((np.arange(3) == 0) + 0.0) + S_genotype_3 * ((np.arange(3) == 1) + 0.0) + S_genotype_5 * ((np.arange(3) == 1) + 0.0) + S_genotype_5 * ((np.arange(3) == 2) + 0.0) + 2 * (S_genotype * ((np.arange(3) == 0) + 0.0) + S_genotype_4 * ((np.arange(3) == 1) + 0.0) + S_genotype_6 * ((np.arange(3) == 2) + 0.0)), "allele", allele, policy)
     return {
         "allele": allele,
     }

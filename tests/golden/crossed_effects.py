@@ -261,10 +261,10 @@ def expectations(params, prepared):
     def on(rng=None):
         # (4) linear terms and precision of u, v, piece by piece; then their joint posterior
         means_u, covariances_u, log_z_u = gaussian_field(
-            prepared["the field of u"], [((1 / s2) * sum_y_row) - mean / s2 * sum_n_y_row, ((1 / s2) * sum_y_column) - mean / s2 * sum_n_y_column], [1, 1], [
-                (0, 0, np.arange(I), np.arange(I), ((-0.5) / s2_u) + ((-0.5) / s2 * sum_n_y_row)),
-                (1, 1, np.arange(J), np.arange(J), ((-0.5) / s2_v) + ((-0.5) / s2 * sum_n_y_column)),
-                (0, 1, t_2, t_4, (-(1 / s2) * part)),
+            prepared["the field of u"], [(1 / s2) * sum_y_row - mean / s2 * sum_n_y_row, (1 / s2) * sum_y_column - mean / s2 * sum_n_y_column], [1, 1], [
+                (0, 0, np.arange(I), np.arange(I), -0.5 / s2_u - 0.5 / s2 * sum_n_y_row),
+                (1, 1, np.arange(J), np.arange(J), -0.5 / s2_v - 0.5 / s2 * sum_n_y_column),
+                (0, 1, t_2, t_4, -(1 / s2) * part),
             ],
         )
         return covariances_u, log_z_u, means_u
@@ -335,18 +335,18 @@ def e_step(params, data, prepared, rng=None):
     S_y_y = sum_y_y  # (5.6)
     S_y = sum_y  # (5.7)
     # (11) the log-likelihood's terms that lack the rows
-    log_likelihood += (-0.5) * I * log0(s2_u)
-    log_likelihood += (-0.5) * I * math.log(2)
-    log_likelihood += (-0.5) * I * math.log(np.pi)
-    log_likelihood += (-0.5) * J * log0(s2_v)
-    log_likelihood += (-0.5) * J * math.log(2)
-    log_likelihood += (-0.5) * J * math.log(np.pi)
-    log_likelihood += (-0.5) * log0(s2) * sum_n_y
-    log_likelihood += (-0.5) * math.log(2) * sum_n_y
-    log_likelihood += (-0.5) * math.log(np.pi) * sum_n_y
-    log_likelihood += (-0.5) / s2 * sum_y_y
+    log_likelihood += -0.5 * I * log0(s2_u)
+    log_likelihood += -0.5 * I * math.log(2)
+    log_likelihood += -0.5 * I * math.log(np.pi)
+    log_likelihood += -0.5 * J * log0(s2_v)
+    log_likelihood += -0.5 * J * math.log(2)
+    log_likelihood += -0.5 * J * math.log(np.pi)
+    log_likelihood += -0.5 * log0(s2) * sum_n_y
+    log_likelihood += -0.5 * math.log(2) * sum_n_y
+    log_likelihood += -0.5 * math.log(np.pi) * sum_n_y
+    log_likelihood += -0.5 / s2 * sum_y_y
     log_likelihood += mean / s2 * sum_y
-    log_likelihood += (-0.5) * (mean ** 2) / s2 * sum_n_y
+    log_likelihood += -0.5 * (mean ** 2) / s2 * sum_n_y
     return {
         "log_likelihood": float(honest(log_likelihood)),  # (11)
         "u_u": S_u_u,  # (5.1)
@@ -399,11 +399,11 @@ def m_step(statistics, params, prepared, policy="raise"):
     # (7) mean: closed form. Q is quadratic: one equation per element; concave where the coefficient is positive definite
     mean = checked((S_y - S_n_y_u - S_n_y_v) / S_n_y, "mean", mean, policy, -np.inf, np.inf)
     # (8) s2_u: closed form. the score has one root
-    s2_u = positive((-2) * (((-0.5) * S_u_u) + ((-0.5) * S_cov_u)) / I, "s2_u", s2_u, policy, 0.0, (-0.5) * I)
+    s2_u = positive((S_u_u + S_cov_u) / I, "s2_u", s2_u, policy, 0.0, -0.5 * I)
     # (9) s2_v: closed form. the score has one root
-    s2_v = positive((-2) * (((-0.5) * S_v_v) + ((-0.5) * S_cov_v)) / J, "s2_v", s2_v, policy, 0.0, (-0.5) * J)
+    s2_v = positive((S_v_v + S_cov_v) / J, "s2_v", s2_v, policy, 0.0, -0.5 * J)
     # (10) s2: closed form. the score has one root
-    s2 = positive((-2) * (((-0.5) * S_y_y) + (mean * S_y) + S_y_u + S_y_v + ((-0.5) * (mean ** 2) * S_n_y) + ((-0.5) * S_n_y_u_u) + ((-0.5) * S_n_y_cov_u) + ((-0.5) * S_n_y_v_v) + ((-0.5) * S_n_y_cov_v) - mean * S_n_y_u - mean * S_n_y_v - S_n_y_u_v - S_n_y_tie_u_v) / S_n_y, "s2", s2, policy, 1e-14 * prepared["the spread"] ** 2, (-0.5) * S_n_y)
+    s2 = positive((S_y_y + (mean ** 2) * S_n_y + S_n_y_u_u + S_n_y_cov_u + S_n_y_v_v + S_n_y_cov_v + 2 * (mean * S_n_y_u + mean * S_n_y_v + S_n_y_u_v + S_n_y_tie_u_v - mean * S_y - S_y_u - S_y_v)) / S_n_y, "s2", s2, policy, 1e-14 * prepared["the spread"] ** 2, -0.5 * S_n_y)
     return {
         "mean": mean + reference_y,  # (12)
         "s2_u": s2_u,

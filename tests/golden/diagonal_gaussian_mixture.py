@@ -186,7 +186,7 @@ def expectations(params, prepared):
     t_4 = sd ** -2.0
     part = t_3 * t_4
     part_2 = mean * t_4
-    coefficients = np.concatenate([t.reshape(K, -1), (((-0.5) * math.log(2)) + ((-0.5) * math.log(np.pi)) + ((-0.5) * part) - t_2).reshape(K, -1), ((-0.5) * t_4).reshape(K, -1), part_2.reshape(K, -1)], axis=1)
+    coefficients = np.concatenate([t[:, None], (-t_2 - 0.5 * (math.log(2) + math.log(np.pi) + part)), (-0.5 * t_4), part_2], axis=1)
 
     def on(rows, rng=None):
         n_rows = row_count(rows)
@@ -221,7 +221,7 @@ def e_step(params, data, prepared, rng=None):
     sums_z = unfolded(sums_z, prepared["the fold of z"])
     return {
         "log_likelihood": float(honest(log_likelihood)),  # (10)
-        "z": sums_z[:, 0:1].reshape(K),  # (5.1)
+        "z": sums_z[:, 0],  # (5.1)
         "z_n_x": sums_z[:, 1:1 + D].reshape(K, D),  # (5.2)
         "z_x_x": sums_z[:, 1 + D:1 + D + D].reshape(K, D),  # (5.3)
         "z_x": sums_z[:, 1 + D + D:1 + D + D + D].reshape(K, D),  # (5.4)
@@ -248,8 +248,8 @@ def m_step(statistics, params, prepared, policy="raise"):
     t = mean ** 2
     part_2 = t * S_z_n_x
     t_2 = 1 / S_z_n_x
-    part_3 = (((-0.5) * S_z_x_x) + part + ((-0.5) * part_2)) * t_2
-    t_3 = np.sqrt(-part_3)
+    part_3 = (0.5 * (S_z_x_x + part_2) - part) * t_2
+    t_3 = np.sqrt(part_3)
     sd = positive(np.sqrt(2) * t_3, "sd", sd, policy, 1e-7 * prepared["the spread"] ** 1, -S_z_n_x)
     return {
         "weights": weights,

@@ -236,7 +236,7 @@ def expectations(params, prepared):
         # (4) linear terms and precision of f, piece by piece; then their joint posterior
         means_f, covariances_f, log_z_f = gaussian_field(
             prepared["the field of f"], [((x.T @ part).T + (-(present_x.T @ part_3)).T).T], [1], [
-                (0, 0, np.arange(T), np.arange(T), ByKind(((-0.5) * part_4).transpose(2, 0, 1) + ((-0.5) * part_5) + ((-0.5) * part_6) + ((-0.5) * np.tensordot(part_7, part_8, ([0], [0]))), prepared["the kinds"]["f_1"])),
+                (0, 0, np.arange(T), np.arange(T), ByKind((-0.5 * part_4).transpose(2, 0, 1) - 0.5 * part_5 - 0.5 * part_6 - 0.5 * np.tensordot(part_7, part_8, ([0], [0])), prepared["the kinds"]["f_1"])),
                 (0, 0, np.arange(T), t_7, ByKind(part_9, prepared["the kinds"]["f_2"])),
             ],
         )
@@ -304,14 +304,14 @@ def e_step(params, data, prepared, rng=None):
     S_x_x = sum_x_x  # (5.6)
     S_x = sum_x  # (5.7)
     # (10) the log-likelihood's terms that lack the rows
-    log_likelihood += (-0.5) * Q * (math.log(2) + math.log(np.pi))
-    log_likelihood += (-0.5) * Q * (math.log(2) + math.log(np.pi)) * sum_count_2
-    log_likelihood += (-0.5) * (t_3 @ sum_n_x)
-    log_likelihood += (-0.5) * math.log(2) * sum_n_x_2
-    log_likelihood += (-0.5) * math.log(np.pi) * sum_n_x_2
-    log_likelihood += (-0.5) * (t_4 @ sum_x_x)
+    log_likelihood += -0.5 * Q * (math.log(2) + math.log(np.pi))
+    log_likelihood += -0.5 * Q * (math.log(2) + math.log(np.pi)) * sum_count_2
+    log_likelihood += -0.5 * (t_3 @ sum_n_x)
+    log_likelihood += -0.5 * math.log(2) * sum_n_x_2
+    log_likelihood += -0.5 * math.log(np.pi) * sum_n_x_2
+    log_likelihood += -0.5 * (t_4 @ sum_x_x)
     log_likelihood += sum_x @ part
-    log_likelihood += (-0.5) * (sum_n_x @ part_2)
+    log_likelihood += -0.5 * (sum_n_x @ part_2)
     return {
         "log_likelihood": float(honest(log_likelihood)),  # (10)
         "f_f": S_f_f,  # (5.1)
@@ -350,30 +350,29 @@ def m_step(statistics, params, prepared, policy="raise"):
     S_x_f = statistics["x_f"]
     S_x_x = statistics["x_x"]
     # (7) A: linear solve. Q is quadratic: normal equations; concave where the coefficient is positive definite
-    left = (((0.5) * S_f_f_2) + ((0.5) * S_f_f_2).T + ((0.5) * S_cov_f) + ((0.5) * S_cov_f).T).reshape(Q, Q)
+    left = (0.5 * (S_f_f_2 + S_f_f_2.T + S_cov_f + S_cov_f.T)).reshape(Q, Q)
     right = (S_f_f + S_tie_f.T).T.reshape(Q, Q)
     solved = solve_normal(left[None, :, :], right, "A", np.reshape(A, (Q, Q,)), policy)
     A = solved.reshape(Q, Q)
     # (8) mean, load: linear solve. Q is quadratic: normal equations; concave where the coefficient is positive definite
-    left_2 = np.concatenate([np.concatenate([S_n_x.reshape(D, 1, 1), S_n_x_f.reshape(D, 1, Q)], axis=-1), np.concatenate([S_n_x_f.reshape(D, Q, 1), (((0.5) * S_n_x_f_f) + ((0.5) * S_n_x_f_f).transpose(0, 2, 1) + ((0.5) * S_n_x_cov_f) + ((0.5) * S_n_x_cov_f).transpose(0, 2, 1)).reshape(D, Q, Q)], axis=-1)], axis=-2)
+    left_2 = np.concatenate([np.concatenate([S_n_x.reshape(D, 1, 1), S_n_x_f.reshape(D, 1, Q)], axis=-1), np.concatenate([S_n_x_f.reshape(D, Q, 1), (0.5 * (S_n_x_f_f + S_n_x_f_f.transpose(0, 2, 1) + S_n_x_cov_f + S_n_x_cov_f.transpose(0, 2, 1))).reshape(D, Q, Q)], axis=-1)], axis=-2)
     right_2 = np.concatenate([S_x.reshape(D, 1), S_x_f.reshape(D, Q)], axis=-1)
     solved_2 = solve_normal(left_2, right_2, "mean and load", np.concatenate([np.reshape(mean, (D, 1,)), np.reshape(load, (D, Q,))], axis=-1), policy)
     mean = solved_2[..., 0:1].reshape(D)
     load = solved_2[..., 1:1 + Q].reshape(D, Q)
     # (9) noise: closed form. the score has one root
-    part = mean * S_x
-    t = np.einsum("ab,ab->a", load, S_x_f)
-    t_2 = mean ** 2
-    part_2 = t_2 * S_n_x
-    t_3 = np.einsum("ab,ab->a", load, S_n_x_f)
-    part_3 = mean * t_3
+    t = (load * S_n_x_f).sum(axis=1)
+    part = mean * (2 * (t - S_x))
+    t_2 = (load * S_x_f).sum(axis=1)
+    t_3 = mean ** 2
+    part_2 = t_3 * S_n_x
     t_4 = np.einsum("ab,abc->ac", load, S_n_x_f_f)
-    t_5 = np.einsum("ab,ab->a", load, t_4)
+    t_5 = (load * t_4).sum(axis=1)
     t_6 = np.einsum("ab,abc->ac", load, S_n_x_cov_f)
-    t_7 = np.einsum("ab,ab->a", load, t_6)
+    t_7 = (load * t_6).sum(axis=1)
     t_8 = 1 / S_n_x
-    part_4 = (((-0.5) * S_x_x) + part + t + ((-0.5) * part_2) + ((-0.5) * t_5) + ((-0.5) * t_7) - part_3) * t_8
-    noise = positive((-2) * part_4, "noise", noise, policy, 1e-14 * prepared["the spread"] ** 2, (-0.5) * S_n_x)
+    part_3 = (S_x_x + part + part_2 + t_5 + t_7 - 2 * t_2) * t_8
+    noise = positive(part_3, "noise", noise, policy, 1e-14 * prepared["the spread"] ** 2, -0.5 * S_n_x)
     return {
         "A": A,
         "mean": mean + reference_x,  # (11)

@@ -184,7 +184,7 @@ def expectations(params, prepared):
     def on(rows, rng=None):
         n_rows = row_count(rows)
         # (4) the precision and the mean of y, jointly Gaussian; their log-normaliser
-        cov_y, log_det_y = gaussian_covariance([[((-0.5) * ((np.arange(Q)[:, None] == np.arange(Q)) + 0.0))[:, :, None] + ((-0.5) * np.tensordot(present_x[:, rows], part_2, ([0], [0]))).transpose(2, 1, 0)]], (0, [1], 1))
+        cov_y, log_det_y = gaussian_covariance([[(-0.5 * np.tensordot(present_x[:, rows], part_2, ([0], [0]))).transpose(2, 1, 0) + (-0.5 * ((np.arange(Q)[:, None] == np.arange(Q)) + 0.0))[:, :, None]]], (0, [1], 1))
         mean_y, log_z_y = gaussian_mean(cov_y, log_det_y, [(x[:, rows].T @ part).T + (-(present_x[:, rows].T @ part_4)).T], (0, [1], 1))
         return mean_y, cov_y, log_z_y
     return on
@@ -209,11 +209,11 @@ def e_step_once(params, prepared):
     # (4) one covariance of y for all rows; means as multiples of data
     t = 1 / noise  # (4)
     part = t[:, None] * load  # (4)
-    cov_y, log_det_y = gaussian_covariance([[np.broadcast_to((((-0.5) * ((np.arange(Q)[:, None] == np.arange(Q)) + 0.0)) + ((-0.5) * (load.T @ part)).T)[:, :, None], (Q, Q, 1))]], (0, [1], 1))  # (4)
+    cov_y, log_det_y = gaussian_covariance([[np.broadcast_to(((-0.5 * (load.T @ part)).T - 0.5 * ((np.arange(Q)[:, None] == np.arange(Q)) + 0.0))[:, :, None], (Q, Q, 1))]], (0, [1], 1))  # (4)
     norm_y = 0.5 * ((Q) * math.log(2 * np.pi) - log_det_y.item())  # (4)
     part_2 = t * mean  # (4)
-    linear_y = np.concatenate([part.T, np.reshape((-(load.T @ part_2)), (Q, 1,))], axis=-1)  # (4)
-    slope_y = (cov_y[0][0][..., 0] @ linear_y)  # (4)
+    linear_y = np.concatenate([part.T, np.reshape(-(load.T @ part_2), (Q, 1,))], axis=-1)  # (4)
+    slope_y = cov_y[0][0][..., 0] @ linear_y  # (4)
     t_2 = log0(noise)  # (9)
     t_3 = mean ** 2  # (9)
     # (5) expected statistics
@@ -226,15 +226,15 @@ def e_step_once(params, prepared):
     S_n_x_cov_y = np.broadcast_to((sum_count * cov_y[0][0][..., 0]), (D, Q, Q))  # (5.7)
     # (9) the log-likelihood, term by term
     log_likelihood = 0.0
-    log_likelihood += ((-0.5) * Q * (math.log(2) + math.log(np.pi)) * sum_count)
-    log_likelihood += ((-0.5) * sum_count * t_2.sum())
-    log_likelihood += ((-0.5) * D * math.log(2) * sum_count)
-    log_likelihood += ((-0.5) * D * math.log(np.pi) * sum_count)
-    log_likelihood += ((-0.5) * (t @ sum_x_x))
-    log_likelihood += (sum_x @ part_2)
-    log_likelihood += ((-0.5) * sum_count * (t @ t_3))
-    log_likelihood += (norm_y * sum_count)
-    log_likelihood += ((0.5) * np.tensordot(sum_features_features, linear_y.T @ slope_y, ([0, 1], [0, 1])))
+    log_likelihood += -0.5 * Q * (math.log(2) + math.log(np.pi)) * sum_count
+    log_likelihood += -0.5 * sum_count * t_2.sum()
+    log_likelihood += -0.5 * D * math.log(2) * sum_count
+    log_likelihood += -0.5 * D * math.log(np.pi) * sum_count
+    log_likelihood += -0.5 * (t @ sum_x_x)
+    log_likelihood += sum_x @ part_2
+    log_likelihood += -0.5 * sum_count * (t @ t_3)
+    log_likelihood += norm_y * sum_count
+    log_likelihood += 0.5 * np.vdot(sum_features_features, (linear_y.T @ slope_y))
     return {
         "log_likelihood": float(honest(log_likelihood)),  # (9)
         "n_x": S_n_x,  # (5.1)
@@ -289,13 +289,13 @@ def e_step(params, data, prepared, rng=None):
         S_n_x_y_y = S_n_x_y_y + np.tensordot(part_2, part_3, ([1], [2]))  # (5.6)
         S_n_x_cov_y = S_n_x_cov_y + np.tensordot(cov_y[0][0], part_2, ([2], [1])).transpose(2, 0, 1)  # (5.7)
         # (9) the log-likelihood, added up
-        log_likelihood += (-0.5) * Q * (math.log(2) + math.log(np.pi)) * weight[rows].sum()
-        log_likelihood += (-0.5) * (t_2 @ (present_x[:, rows] @ weight[rows]))
-        log_likelihood += (-0.5) * math.log(2) * (present_x[:, rows].sum(axis=0) @ weight[rows])
-        log_likelihood += (-0.5) * math.log(np.pi) * (present_x[:, rows].sum(axis=0) @ weight[rows])
-        log_likelihood += (-0.5) * (t_3 @ (t @ weight[rows]))
+        log_likelihood += -0.5 * Q * (math.log(2) + math.log(np.pi)) * weight[rows].sum()
+        log_likelihood += -0.5 * (t_2 @ (present_x[:, rows] @ weight[rows]))
+        log_likelihood += -0.5 * math.log(2) * (present_x[:, rows].sum(axis=0) @ weight[rows])
+        log_likelihood += -0.5 * math.log(np.pi) * (present_x[:, rows].sum(axis=0) @ weight[rows])
+        log_likelihood += -0.5 * (t_3 @ (t @ weight[rows]))
         log_likelihood += part_4 @ (x[:, rows] @ weight[rows])
-        log_likelihood += (-0.5) * (part_5 @ (present_x[:, rows] @ weight[rows]))
+        log_likelihood += -0.5 * (part_5 @ (present_x[:, rows] @ weight[rows]))
         log_likelihood += log_z_y @ weight[rows]
     return {
         "log_likelihood": float(honest(log_likelihood)),  # (9)
@@ -326,25 +326,24 @@ def m_step(statistics, params, prepared, policy="raise"):
     S_x_y = statistics["x_y"]
     S_x_x = statistics["x_x"]
     # (7) mean, load: linear solve. Q is quadratic: normal equations; concave where the coefficient is positive definite
-    left = np.concatenate([np.concatenate([S_n_x.reshape(D, 1, 1), S_n_x_y.reshape(D, 1, Q)], axis=-1), np.concatenate([S_n_x_y.reshape(D, Q, 1), (((0.5) * S_n_x_y_y) + ((0.5) * S_n_x_y_y).transpose(0, 2, 1) + ((0.5) * S_n_x_cov_y) + ((0.5) * S_n_x_cov_y).transpose(0, 2, 1)).reshape(D, Q, Q)], axis=-1)], axis=-2)
+    left = np.concatenate([np.concatenate([S_n_x.reshape(D, 1, 1), S_n_x_y.reshape(D, 1, Q)], axis=-1), np.concatenate([S_n_x_y.reshape(D, Q, 1), (0.5 * (S_n_x_y_y + S_n_x_y_y.transpose(0, 2, 1) + S_n_x_cov_y + S_n_x_cov_y.transpose(0, 2, 1))).reshape(D, Q, Q)], axis=-1)], axis=-2)
     right = np.concatenate([S_x.reshape(D, 1), S_x_y.reshape(D, Q)], axis=-1)
     solved = solve_normal(left, right, "mean and load", np.concatenate([np.reshape(mean, (D, 1,)), np.reshape(load, (D, Q,))], axis=-1), policy)
     mean = solved[..., 0:1].reshape(D)
     load = solved[..., 1:1 + Q].reshape(D, Q)
     # (8) noise: closed form. the score has one root
-    part = mean * S_x
-    t = np.einsum("ab,ab->a", load, S_x_y)
-    t_2 = mean ** 2
-    part_2 = t_2 * S_n_x
-    t_3 = np.einsum("ab,ab->a", load, S_n_x_y)
-    part_3 = mean * t_3
+    t = (load * S_n_x_y).sum(axis=1)
+    part = mean * (2 * (t - S_x))
+    t_2 = (load * S_x_y).sum(axis=1)
+    t_3 = mean ** 2
+    part_2 = t_3 * S_n_x
     t_4 = np.einsum("ab,abc->ac", load, S_n_x_y_y)
-    t_5 = np.einsum("ab,ab->a", load, t_4)
+    t_5 = (load * t_4).sum(axis=1)
     t_6 = np.einsum("ab,abc->ac", load, S_n_x_cov_y)
-    t_7 = np.einsum("ab,ab->a", load, t_6)
+    t_7 = (load * t_6).sum(axis=1)
     t_8 = 1 / S_n_x
-    part_4 = (((-0.5) * S_x_x) + part + t + ((-0.5) * part_2) + ((-0.5) * t_5) + ((-0.5) * t_7) - part_3) * t_8
-    noise = positive((-2) * part_4, "noise", noise, policy, 1e-14 * prepared["the spread"] ** 2, (-0.5) * S_n_x)
+    part_3 = (S_x_x + part + part_2 + t_5 + t_7 - 2 * t_2) * t_8
+    noise = positive(part_3, "noise", noise, policy, 1e-14 * prepared["the spread"] ** 2, -0.5 * S_n_x)
     return {
         "mean": mean + reference_x,  # (10)
         "load": load,
@@ -394,14 +393,14 @@ def log_likelihood_rows(params, data, prepared):
         mean_y, cov_y, log_z_y = on(rows)
         total = np.zeros(n_rows)
         # (9) the log-likelihood, row by row
-        total = total + (-0.5) * Q * (math.log(2) + math.log(np.pi))
-        total = total + (-0.5) * (present_x[:, rows].T @ t)
-        total = total + (-0.5) * math.log(2) * present_x[:, rows].sum(axis=0)
-        total = total + (-0.5) * math.log(np.pi) * present_x[:, rows].sum(axis=0)
+        total = total + -0.5 * Q * (math.log(2) + math.log(np.pi))
+        total = total + -0.5 * (present_x[:, rows].T @ t)
+        total = total + -0.5 * math.log(2) * present_x[:, rows].sum(axis=0)
+        total = total + -0.5 * math.log(np.pi) * present_x[:, rows].sum(axis=0)
         t_3 = x[:, rows] ** 2
-        total = total + (-0.5) * (t_2 @ t_3)
+        total = total + -0.5 * (t_2 @ t_3)
         total = total + x[:, rows].T @ part
-        total = total + (-0.5) * (present_x[:, rows].T @ part_2)
+        total = total + -0.5 * (present_x[:, rows].T @ part_2)
         total = total + log_z_y
         parts.append(honest(total))
     return np.concatenate(parts)

@@ -258,7 +258,7 @@ def expectations(params, prepared):
     t = high ** 2
     part = high[:, None] * low
     t_2 = low ** 2
-    coefficients = np.concatenate([(((-0.5) * math.log(2)) + ((-0.5) * math.log(np.pi)) + ((-0.5) * (sd ** -2.0) * t)[:, None] + ((-0.5) * (sd ** -2.0) * t_2) - log0(sd) - (sd ** -2.0) * part).reshape(A * B, -1), np.broadcast_to(((-0.5) * (sd ** -2.0)), (A, B)).reshape(A * B, -1), (((sd ** -2.0) * high)[:, None] + ((sd ** -2.0) * low)).reshape(A * B, -1)], axis=1)
+    coefficients = np.concatenate([(-log0(sd) - (sd ** -2.0) * part - 0.5 * (math.log(2) + math.log(np.pi) + ((sd ** -2.0) * t)[:, None] + (sd ** -2.0) * t_2)).reshape(A * B, -1), np.broadcast_to((-0.5 * (sd ** -2.0)), (A, B)).reshape(A * B, -1), (((sd ** -2.0) * high)[:, None] + (sd ** -2.0) * low).reshape(A * B, -1)], axis=1)
     t_3 = log0(trans_a)
     t_4 = log0(trans_b)
     log_edge_a = (t_3[:, :, None, None] + t_4).transpose(0, 2, 1, 3)
@@ -374,7 +374,7 @@ def m_step(statistics, params, prepared, policy="raise"):
     t = high ** 2
     t_2 = high @ S_a_n_x_3
     t_3 = low ** 2
-    sd = positive(np.sqrt(2) * np.sqrt(-(((-0.5) * S_a_x_x) + (high @ S_a_x) + (low @ S_a_x_2) + ((-0.5) * (t @ S_a_n_x_2)) + ((-0.5) * (t_3 @ S_a_n_x_4)) - (low @ t_2)) / S_a_n_x), "sd", sd, policy, 1e-7 * prepared["the spread"] ** 1, -S_a_n_x)
+    sd = positive(np.sqrt(2) * np.sqrt((low @ t_2 + 0.5 * (S_a_x_x + t @ S_a_n_x_2 + t_3 @ S_a_n_x_4) - high @ S_a_x - low @ S_a_x_2) / S_a_n_x), "sd", sd, policy, 1e-7 * prepared["the spread"] ** 1, -S_a_n_x)
     return {
         "first_a": first_a,
         "first_b": first_b,
@@ -422,7 +422,7 @@ def most_probable(params, data, prepared):
     t = high ** 2
     part = high[:, None] * low
     t_2 = low ** 2
-    coefficients = np.concatenate([(((-0.5) * math.log(2)) + ((-0.5) * math.log(np.pi)) + ((-0.5) * (sd ** -2.0) * t)[:, None] + ((-0.5) * (sd ** -2.0) * t_2) - log0(sd) - (sd ** -2.0) * part).reshape(A * B, -1), np.broadcast_to(((-0.5) * (sd ** -2.0)), (A, B)).reshape(A * B, -1), (((sd ** -2.0) * high)[:, None] + ((sd ** -2.0) * low)).reshape(A * B, -1)], axis=1)
+    coefficients = np.concatenate([(-log0(sd) - (sd ** -2.0) * part - 0.5 * (math.log(2) + math.log(np.pi) + ((sd ** -2.0) * t)[:, None] + (sd ** -2.0) * t_2)).reshape(A * B, -1), np.broadcast_to((-0.5 * (sd ** -2.0)), (A, B)).reshape(A * B, -1), (((sd ** -2.0) * high)[:, None] + (sd ** -2.0) * low).reshape(A * B, -1)], axis=1)
     t_3 = log0(trans_a)
     t_4 = log0(trans_b)
     log_edge_a = (t_3[:, :, None, None] + t_4).transpose(0, 2, 1, 3)

@@ -183,7 +183,7 @@ def expectations(params, prepared):
     t_2 = log0(rate)
     part = shape * t_2
     t_3 = special.gammaln(shape)
-    coefficients = np.concatenate([t.reshape(K, -1), (part - t_3).reshape(K, -1), (shape - 1).reshape(K, -1), (-rate).reshape(K, -1)], axis=1)
+    coefficients = np.concatenate([t[:, None], (part - t_3)[:, None], (shape - 1)[:, None], (-rate)[:, None]], axis=1)
 
     def on(rows, rng=None):
         n_rows = row_count(rows)
@@ -217,10 +217,10 @@ def e_step(params, data, prepared, rng=None):
     sums_z = unfolded(sums_z, prepared["the fold of z"])
     return {
         "log_likelihood": float(honest(log_likelihood)),  # (10)
-        "z": sums_z[:, 0:1].reshape(K),  # (5.1)
-        "z_n_x": sums_z[:, 1:2].reshape(K),  # (5.2)
-        "z_n_x_log_x": sums_z[:, 2:3].reshape(K),  # (5.3)
-        "z_x": sums_z[:, 3:4].reshape(K),  # (5.4)
+        "z": sums_z[:, 0],  # (5.1)
+        "z_n_x": sums_z[:, 1],  # (5.2)
+        "z_n_x_log_x": sums_z[:, 2],  # (5.3)
+        "z_x": sums_z[:, 3],  # (5.4)
     }
 
 
@@ -242,26 +242,22 @@ def m_step(statistics, params, prepared, policy="raise"):
     def objective_of_shape(shape_2):
         part_2 = shape_2 * part
         t_2 = log0(part_2)
-        part_3 = shape_2 * t_2
-        part_4 = S_z_n_x * part_3
+        part_3 = S_z_n_x * (t_2 - 1)
+        part_4 = shape_2 * (part_3 + S_z_n_x_log_x)
         t_3 = special.gammaln(shape_2)
         part_5 = t_3 * S_z_n_x
-        part_6 = shape_2 * S_z_n_x_log_x
-        part_7 = shape_2 * S_z_n_x
-        part_8 = S_z_n_x * t_2
         t_4 = special.digamma(shape_2)
-        part_9 = S_z_n_x * t_4
+        part_6 = S_z_n_x * (t_2 - t_4)
         t_5 = 1 / shape_2
-        part_10 = S_z_n_x * t_5
         t_6 = trigamma(shape_2)
-        part_11 = S_z_n_x * t_6
-        return part_4 + part_6 - part_5 - part_7, S_z_n_x_log_x + part_8 - part_9, part_10 - part_11
+        part_7 = S_z_n_x * (t_5 - t_6)
+        return part_4 - part_5, S_z_n_x_log_x + part_6, part_7
     shape = checked(maximise_scalar(objective_of_shape, shape, "positive", 0.0, np.inf), "shape", shape, policy, 0.0, np.inf)
     # (9) rate: closed form. the score has one root
     t_7 = 1 / S_z_x
-    part_12 = shape * S_z_n_x
-    part_13 = t_7 * part_12
-    rate = positive(part_13, "rate", rate, policy, 0.0, part_12)
+    part_8 = shape * S_z_n_x
+    part_9 = t_7 * part_8
+    rate = positive(part_9, "rate", rate, policy, 0.0, part_8)
     return {
         "weights": weights,
         "shape": shape,

@@ -202,7 +202,7 @@ def expectations(params, prepared):
     t_3 = sd ** -2.0
     part = t_2 * t_3
     part_2 = mean * t_3
-    coefficients = np.concatenate([(((-0.5) * math.log(2)) + ((-0.5) * math.log(np.pi)) + ((-0.5) * part) - t).reshape(K, -1), ((-0.5) * t_3).reshape(K, -1), part_2.reshape(K, -1)], axis=1)
+    coefficients = np.concatenate([(-t - 0.5 * (math.log(2) + math.log(np.pi) + part)), (-0.5 * t_3), part_2], axis=1)
     t_4 = log0(trans)
     t_5 = log0(first)
 
@@ -271,8 +271,8 @@ def m_step(statistics, params, prepared, policy="raise"):
     t = mean ** 2
     part_2 = t * S_z_n_x
     t_2 = 1 / S_z_n_x
-    part_3 = (((-0.5) * S_z_x_x) + part + ((-0.5) * part_2)) * t_2
-    t_3 = np.sqrt(-part_3)
+    part_3 = (0.5 * (S_z_x_x + part_2) - part) * t_2
+    t_3 = np.sqrt(part_3)
     sd = positive(np.sqrt(2) * t_3, "sd", sd, policy, 1e-7 * prepared["the spread"] ** 1, -S_z_n_x)
     return {
         "first": first,
@@ -315,7 +315,7 @@ def most_probable(params, data, prepared):
     t_3 = sd ** -2.0
     part = t_2 * t_3
     part_2 = mean * t_3
-    coefficients = np.concatenate([(((-0.5) * math.log(2)) + ((-0.5) * math.log(np.pi)) + ((-0.5) * part) - t).reshape(K, -1), ((-0.5) * t_3).reshape(K, -1), part_2.reshape(K, -1)], axis=1)
+    coefficients = np.concatenate([(-t - 0.5 * (math.log(2) + math.log(np.pi) + part)), (-0.5 * t_3), part_2], axis=1)
     t_4 = log0(trans)
     t_5 = log0(first)
     # (4) log joint of z with its data, for every state; then the largest

@@ -122,7 +122,7 @@ def expectations(params, prepared):
     present_phenotype = prepared["present phenotype"]
     phenotype = prepared["phenotype"]
     # (4) what the posterior of cell takes from the parameters
-    constant = (math.log((0.5)) * ((np.arange(5) == 0) + 0.0)) + ((math.log((0.25)) + log0(t)) * ((np.arange(5) == 1) + 0.0)) + ((math.log((0.25)) + log0((1 - t))) * ((np.arange(5) == 2) + 0.0)) + ((math.log((0.25)) + log0((1 - t))) * ((np.arange(5) == 3) + 0.0)) + ((math.log((0.25)) + log0(t)) * ((np.arange(5) == 4) + 0.0))
+    constant = math.log(0.5) * ((np.arange(5) == 0) + 0.0) + (math.log(0.25) + log0(t)) * ((np.arange(5) == 1) + 0.0) + (math.log(0.25) + log0((1 - t))) * ((np.arange(5) == 2) + 0.0) + (math.log(0.25) + log0((1 - t))) * ((np.arange(5) == 3) + 0.0) + (math.log(0.25) + log0(t)) * ((np.arange(5) == 4) + 0.0)
 
     def on(rows, rng=None):
         n_rows = row_count(rows)
@@ -178,7 +178,7 @@ def m_step(statistics, params, prepared, policy="raise"):
     S_cell_2 = statistics["cell_2"]
     S_cell_3 = statistics["cell_3"]
     # (7) t: closed form. the score has one root
-    t = checked(-(S_cell + S_cell_4) / ((-S_cell) - S_cell_4 - S_cell_2 - S_cell_3), "t", t, policy, 0.0, 1.0)
+    t = checked((-S_cell - S_cell_4) / (-S_cell - S_cell_4 - S_cell_2 - S_cell_3), "t", t, policy, 0.0, 1.0)
     return {
         "t": t,
     }

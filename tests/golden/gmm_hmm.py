@@ -212,8 +212,8 @@ def expectations(params, prepared):
     part_2 = present_x * t_2[:, :, None]
     precision = inverse(cholesky_2)
     part_3 = x[:, None, :] * x
-    part_4 = present_x * np.einsum("abc,abc->ab", mean, (precision @ mean[..., None])[..., 0])[:, :, None]
-    constant = ((-0.5) * D * (math.log(2) + math.log(np.pi)) * present_x) + t.T[:, :, None] + ((-0.5) * part_2).transpose(1, 0, 2) + ((-0.5) * np.tensordot(precision, part_3, ([2, 3], [0, 1]))).transpose(1, 0, 2) + np.tensordot(x, (precision @ mean[..., None])[..., 0], ([0], [2])).transpose(2, 1, 0) + ((-0.5) * part_4).transpose(1, 0, 2)
+    part_4 = present_x * (mean * (precision @ mean[..., None])[..., 0]).sum(axis=2)[:, :, None]
+    constant = t.T[:, :, None] + (-0.5 * part_2).transpose(1, 0, 2) + (-0.5 * np.tensordot(precision, part_3, ([2, 3], [0, 1]))).transpose(1, 0, 2) + np.tensordot(x, (precision @ mean[..., None])[..., 0], ([0], [2])).transpose(2, 1, 0) + (-0.5 * part_4).transpose(1, 0, 2) - 0.5 * D * (math.log(2) + math.log(np.pi)) * present_x
     # (5) what the posterior of z takes from the parameters
     t_3 = log0(trans)
     t_4 = log0(first)
@@ -296,12 +296,10 @@ def m_step(statistics, params, prepared, policy="raise"):
     # (11) mean: closed form. Q is quadratic: one equation per element; concave where the coefficient is positive definite
     mean = checked(S_c_x / S_c_n_x[:, :, None], "mean", mean, policy, -np.inf, np.inf)
     # (12) cov: closed form. Q = a logdet - <C, .>: the stationary point is C / a, unique and the maximum for a, C positive
-    part_2 = mean[:, :, :, None] * S_c_x[:, :, None, :]
-    part_3 = mean * S_c_n_x[:, :, None]
-    part_4 = mean[:, :, :, None] * part_3[:, :, None, :]
-    scatter_cov = ((-0.5) * S_c_x_x) + part_2.transpose(0, 1, 3, 2) + ((-0.5) * part_4).transpose(0, 1, 3, 2)
-    weight_cov = (-0.5) * S_c_n_x
-    cov = spread(scatter_cov, weight_cov, "cov", cov, policy, prepared["the scale"])
+    part_2 = mean * S_c_n_x[:, :, None]
+    part_3 = mean[:, :, :, None] * (part_2 - 2 * S_c_x)[:, :, None, :]
+    scatter_cov = S_c_x_x + part_3.transpose(0, 1, 3, 2)
+    cov = spread(scatter_cov, S_c_n_x, "cov", cov, policy, prepared["the scale"])
     return {
         "first": first,
         "trans": trans,
@@ -351,8 +349,8 @@ def most_probable(params, data, prepared):
     part_2 = present_x * t_2[:, :, None]
     precision = inverse(cholesky_2)
     part_3 = x[:, None, :] * x
-    part_4 = present_x * np.einsum("abc,abc->ab", mean, (precision @ mean[..., None])[..., 0])[:, :, None]
-    constant = ((-0.5) * D * (math.log(2) + math.log(np.pi)) * present_x) + t.T[:, :, None] + ((-0.5) * part_2).transpose(1, 0, 2) + ((-0.5) * np.tensordot(precision, part_3, ([2, 3], [0, 1]))).transpose(1, 0, 2) + np.tensordot(x, (precision @ mean[..., None])[..., 0], ([0], [2])).transpose(2, 1, 0) + ((-0.5) * part_4).transpose(1, 0, 2)
+    part_4 = present_x * (mean * (precision @ mean[..., None])[..., 0]).sum(axis=2)[:, :, None]
+    constant = t.T[:, :, None] + (-0.5 * part_2).transpose(1, 0, 2) + (-0.5 * np.tensordot(precision, part_3, ([2, 3], [0, 1]))).transpose(1, 0, 2) + np.tensordot(x, (precision @ mean[..., None])[..., 0], ([0], [2])).transpose(2, 1, 0) + (-0.5 * part_4).transpose(1, 0, 2) - 0.5 * D * (math.log(2) + math.log(np.pi)) * present_x
     # (5) what the posterior of z takes from the parameters
     t_3 = log0(trans)
     t_4 = log0(first)

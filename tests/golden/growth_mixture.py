@@ -183,10 +183,10 @@ def sums_of_data(prepared):
     t_2 = y ** 2  # (6.7), (12)
     return {
         "n_y": present_y.sum(axis=0),  # (4), (6.10), (6.11), (12)
-        "day_n_y": np.einsum("ab,ab->b", day, present_y),  # (4), (6.12), (6.13)
-        "n_y_day_day": np.einsum("ab,ab->b", present_y, t),  # (4), (6.14), (6.15)
+        "day_n_y": (day * present_y).sum(axis=0),  # (4), (6.12), (6.13)
+        "n_y_day_day": (present_y * t).sum(axis=0),  # (4), (6.14), (6.15)
         "y": y.sum(axis=0),  # (4), (6.8)
-        "day_y": np.einsum("ab,ab->b", day, y),  # (4), (6.9)
+        "day_y": (day * y).sum(axis=0),  # (4), (6.9)
         "n_y_2": weight @ present_y.sum(axis=0),  # (6.6), (12)
         "y_y": weight @ t_2.sum(axis=0),  # (6.7), (12)
         "y_y_2": t_2.sum(axis=0),  # (12)
@@ -235,16 +235,16 @@ def expectations(params, prepared):
     part_6 = sum_day_n_y * part_5[:, :, None]
     part_7 = ((1 == np.arange(2)) + 0.0)[:, None] * ((1 == np.arange(2)) + 0.0)
     part_8 = sum_n_y_day_day * part_7[:, :, None]
-    cov_b, log_det_b = gaussian_covariance([[((-0.5) * precision)[:, :, None] + ((-0.5) / s2 * part_2) + ((-0.5) / s2 * part_4) + ((-0.5) / s2 * part_6) + ((-0.5) / s2 * part_8)]], (0, [1], 1))
+    cov_b, log_det_b = gaussian_covariance([[(-0.5 * precision)[:, :, None] - 0.5 / s2 * part_2 - 0.5 / s2 * part_4 - 0.5 / s2 * part_6 - 0.5 / s2 * part_8]], (0, [1], 1))
     part_9 = ((0 == np.arange(2)) + 0.0)[:, None] * sum_y
     part_10 = ((1 == np.arange(2)) + 0.0)[:, None] * sum_day_y
     # (5) what the posterior of z takes from the parameters
     t = log0(weights)
-    constant = ((-0.5) * log_determinant(cholesky_2)) + ((-0.5) * 2 * (math.log(2) + math.log(np.pi))) + t + ((-0.5) * np.einsum("ab,ab->a", mean, mean @ precision))
+    constant = t - 0.5 * log_determinant(cholesky_2) - 0.5 * 2 * (math.log(2) + math.log(np.pi)) - 0.5 * (mean * (mean @ precision)).sum(axis=1)
 
     def on(rng=None):
         # (4) the precision and the mean of b, jointly Gaussian; their log-normaliser
-        mean_b, log_z_b = gaussian_mean(cov_b, log_det_b, [(precision @ mean.T).T[:, :, None] + ((1 / s2) * part_9) + ((1 / s2) * part_10)], (1, [1], 1))
+        mean_b, log_z_b = gaussian_mean(cov_b, log_det_b, [(precision @ mean.T).T[:, :, None] + (1 / s2) * part_9 + (1 / s2) * part_10], (1, [1], 1))
         # (5) log joint of z with its data, for every state; then its posterior and log-normaliser
         log_z = np.zeros((K, G,))
         log_z += log_z_b
@@ -313,10 +313,10 @@ def e_step(params, data, prepared, rng=None):
     S_n_y = sum_n_y_2  # (6.6)
     S_y_y = sum_y_y  # (6.7)
     # (12) the log-likelihood's terms that lack the rows
-    log_likelihood += (-0.5) * log0(s2) * sum_n_y_2
-    log_likelihood += (-0.5) * math.log(2) * sum_n_y_2
-    log_likelihood += (-0.5) * math.log(np.pi) * sum_n_y_2
-    log_likelihood += (-0.5) / s2 * sum_y_y
+    log_likelihood += -0.5 * log0(s2) * sum_n_y_2
+    log_likelihood += -0.5 * math.log(2) * sum_n_y_2
+    log_likelihood += -0.5 * math.log(np.pi) * sum_n_y_2
+    log_likelihood += -0.5 / s2 * sum_y_y
     return {
         "log_likelihood": float(honest(log_likelihood)),  # (12)
         "z": S_z,  # (6.1)
@@ -368,11 +368,10 @@ def m_step(statistics, params, prepared, policy="raise"):
     t = mean.T @ S_b_b
     part = mean * S_z[:, None]
     t_2 = (mean.T @ part).T
-    scatter_cov = ((-0.5) * S_b_b_b) + ((-0.5) * S_b_cov_b) + t.T + ((-0.5) * t_2)
-    weight_cov = (-0.5) * S_z_2
-    cov = spread(scatter_cov, weight_cov, "cov", cov, policy, prepared["the scale"])
+    scatter_cov = S_b_b_b + S_b_cov_b + t_2 + (-2 * t).T
+    cov = spread(scatter_cov, S_z_2, "cov", cov, policy, prepared["the scale"])
     # (11) s2: closed form. the score has one root
-    s2 = positive((-2) * (((-0.5) * S_y_y) + S_b_y_b + S_b_y_day_b + ((-0.5) * S_b_n_y_b_b) + ((-0.5) * S_b_n_y_cov_b) + ((-0.5) * S_b_n_y_day_day_b_b) + ((-0.5) * S_b_n_y_day_day_cov_b) - S_b_n_y_day_b_b - S_b_n_y_day_cov_b) / S_n_y, "s2", s2, policy, 1e-14 * prepared["the spread"] ** 2, (-0.5) * S_n_y)
+    s2 = positive((S_y_y + S_b_n_y_b_b + S_b_n_y_cov_b + S_b_n_y_day_day_b_b + S_b_n_y_day_day_cov_b + 2 * (S_b_n_y_day_b_b + S_b_n_y_day_cov_b - S_b_y_b - S_b_y_day_b)) / S_n_y, "s2", s2, policy, 1e-14 * prepared["the spread"] ** 2, -0.5 * S_n_y)
     return {
         "weights": weights,
         "mean": mean + (reference_y * ((np.arange(2) == 0) + 0.0)),  # (13)
@@ -414,10 +413,10 @@ def log_likelihood_rows(params, data, prepared):
     mean_b, cov_b, log_z_b, q_z, log_z_z = on()
     total = np.zeros(G)
     # (12) the log-likelihood, row by row
-    total = total + (-0.5) * log0(s2) * sum_n_y
-    total = total + (-0.5) * math.log(2) * sum_n_y
-    total = total + (-0.5) * math.log(np.pi) * sum_n_y
-    total = total + (-0.5) / s2 * sum_y_y_2
+    total = total + -0.5 * log0(s2) * sum_n_y
+    total = total + -0.5 * math.log(2) * sum_n_y
+    total = total + -0.5 * math.log(np.pi) * sum_n_y
+    total = total + -0.5 / s2 * sum_y_y_2
     total = total + log_z_z
     return honest(total)
 

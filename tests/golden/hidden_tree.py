@@ -219,7 +219,7 @@ def expectations(params, prepared):
 
     def on(rng=None):
         # (4) log weights of z, clique by clique; then their posterior and log-normaliser
-        weights_z = [t, np.broadcast_to(t_2.T[:, :, None], (K, K, N)), ((-0.5) * math.log(2) * present_x) + ((-0.5) * math.log(np.pi) * present_x) + ((-0.5) * part_2) + ((0.5) * part_4) + ((0.5) * part_4) + ((-0.5) * part_6) - part]
+        weights_z = [t, np.broadcast_to(t_2.T[:, :, None], (K, K, N)), 0.5 * part_4 + 0.5 * part_4 - 0.5 * math.log(2) * present_x - 0.5 * math.log(np.pi) * present_x - part - 0.5 * part_2 - 0.5 * part_6]
         q_z, log_z_z, cliques_z = networks(prepared["the network of z"], weights_z, rng)
         return log_z_z, q_z, cliques_z
     return on
@@ -284,8 +284,8 @@ def m_step(statistics, params, prepared, policy="raise"):
     t = mean ** 2
     part_2 = t * S_z_n_x
     t_2 = 1 / S_z_n_x
-    part_3 = (((-0.5) * S_z_x_x) + part + ((-0.5) * part_2)) * t_2
-    t_3 = np.sqrt(-part_3)
+    part_3 = (0.5 * (S_z_x_x + part_2) - part) * t_2
+    t_3 = np.sqrt(part_3)
     sd = positive(np.sqrt(2) * t_3, "sd", sd, policy, 1e-7 * prepared["the spread"] ** 1, -S_z_n_x)
     return {
         "root": root,
@@ -337,7 +337,7 @@ def most_probable(params, data, prepared):
     part_5 = t_6 * t_5
     part_6 = present_x * part_5[:, None]
     # (4) log weights of z, clique by clique; then the largest
-    weights_z = [t, np.broadcast_to(t_2.T[:, :, None], (K, K, N)), ((-0.5) * math.log(2) * present_x) + ((-0.5) * math.log(np.pi) * present_x) + ((-0.5) * part_2) + ((0.5) * part_4) + ((0.5) * part_4) + ((-0.5) * part_6) - part]
+    weights_z = [t, np.broadcast_to(t_2.T[:, :, None], (K, K, N)), 0.5 * part_4 + 0.5 * part_4 - 0.5 * math.log(2) * present_x - 0.5 * math.log(np.pi) * present_x - part - 0.5 * part_2 - 0.5 * part_6]
     best_z = best_network(prepared["the network of z"], weights_z)
     return {
         "z": plates_first(best_z["z"], 1),

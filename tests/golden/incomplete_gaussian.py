@@ -148,11 +148,11 @@ def e_step(params, data, prepared, rng=None):
     S_x_x = sum_x_x  # (3.2)
     S_x = sum_x  # (3.3)
     # (7) the log-likelihood's terms that lack the rows
-    log_likelihood += (-0.5) * log_determinant(cholesky_2) * sum_n_x
-    log_likelihood += (-0.5) * D * (math.log(2) + math.log(np.pi)) * sum_n_x
-    log_likelihood += (-0.5) * np.tensordot(precision, sum_x_x, ([0, 1], [0, 1]))
+    log_likelihood += -0.5 * log_determinant(cholesky_2) * sum_n_x
+    log_likelihood += -0.5 * D * (math.log(2) + math.log(np.pi)) * sum_n_x
+    log_likelihood += -0.5 * np.vdot(precision, sum_x_x)
     log_likelihood += sum_x @ (precision @ mean)
-    log_likelihood += (-0.5) * sum_n_x * (mean @ (mean @ precision))
+    log_likelihood += -0.5 * sum_n_x * (mean @ (mean @ precision))
     return {
         "log_likelihood": float(honest(log_likelihood)),  # (7)
         "n_x": S_n_x,  # (3.1)
@@ -173,11 +173,9 @@ def m_step(statistics, params, prepared, policy="raise"):
     # (5) mean: closed form. Q is quadratic: one equation per element; concave where the coefficient is positive definite
     mean = checked(S_x / S_n_x, "mean", mean, policy, -np.inf, np.inf)
     # (6) cov: closed form. Q = a logdet - <C, .>: the stationary point is C / a, unique and the maximum for a, C positive
-    part = mean[:, None] * S_x
-    part_2 = mean[:, None] * mean
-    scatter_cov = ((-0.5) * S_x_x) + part.T + ((-0.5) * S_n_x * part_2)
-    weight_cov = (-0.5) * S_n_x
-    cov = spread(scatter_cov, weight_cov, "cov", cov, policy, prepared["the scale"])
+    part = mean[:, None] * (S_n_x * mean - 2 * S_x)
+    scatter_cov = S_x_x + part.T
+    cov = spread(scatter_cov, S_n_x, "cov", cov, policy, prepared["the scale"])
     return {
         "mean": mean + reference_x,  # (8)
         "cov": cov,
@@ -215,11 +213,11 @@ def log_likelihood_rows(params, data, prepared):
         n_rows = row_count(rows)
         total = np.zeros(n_rows)
         # (7) the log-likelihood, row by row
-        total = total + (-0.5) * log_determinant(cholesky_2) * present_x[rows]
-        total = total + (-0.5) * D * (math.log(2) + math.log(np.pi)) * present_x[rows]
-        total = total + (-0.5) * np.einsum("ab,ba->b", x[:, rows], x[:, rows].T @ precision)
+        total = total + -0.5 * log_determinant(cholesky_2) * present_x[rows]
+        total = total + -0.5 * D * (math.log(2) + math.log(np.pi)) * present_x[rows]
+        total = total + -0.5 * np.einsum("ab,ba->b", x[:, rows], x[:, rows].T @ precision)
         total = total + x[:, rows].T @ part
-        total = total + (-0.5) * part_3 * present_x[rows]
+        total = total + -0.5 * part_3 * present_x[rows]
         parts.append(honest(total))
     return np.concatenate(parts)
 

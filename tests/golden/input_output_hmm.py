@@ -187,7 +187,7 @@ def expectations(params, prepared):
     y = prepared["y"]
     # (4) what the posterior of z takes from the parameters
     t = log0(rate)
-    coefficients = np.concatenate([t.reshape(K, -1), (-rate).reshape(K, -1), np.broadcast_to((-1), (K,)).reshape(K, -1)], axis=1)
+    coefficients = np.concatenate([t[:, None], (-rate)[:, None], np.broadcast_to((-1), (K,))[:, None]], axis=1)
     t_2 = np.tensordot(change, u, ([2], [0]))
     t_3 = np.exp(t_2)
     t_4 = t_3.sum(axis=1)
@@ -229,8 +229,8 @@ def e_step(params, data, prepared, rng=None):
         "log_likelihood": float(honest(log_likelihood)),  # (10)
         "z_first": S_z_first,  # (5.1)
         "z_pair_u": S_z_pair_u,  # (5.2)
-        "z_y": sums_z[:, 0:1].reshape(K),  # (5.3)
-        "z_n_y": sums_z[:, 1:2].reshape(K),  # (5.4)
+        "z_y": sums_z[:, 0],  # (5.3)
+        "z_n_y": sums_z[:, 1],  # (5.4)
     }
 
 
@@ -290,7 +290,7 @@ def refine(before, params, data, prepared, rng=None, statistics=None):
         part_10 = t_3 * part_8[:, None, :]
         part_11 = t_3[:, :, None, :] * part_10[:, None, :, :]
         part_12 = ((np.arange(K)[:, None] == np.arange(K)) + 0.0)[:, :, None, None, None] * np.tensordot(part_9, part_5, ([2], [2])).transpose(3, 0, 1, 2)
-        return (np.tensordot(change_2, S_z_pair_u, ([0, 1, 2], [0, 1, 2])), np.sum(((-0.5) * math.log(2)) + ((-0.5) * math.log(np.pi)) + ((-1 / 18) * t) - math.log(3)), (-np.tensordot(part, part_2, ([0, 1], [0, 1]))),), {"change": S_z_pair_u + ((-1 / 9) * change_2) + (-np.tensordot(u, part_5, ([1], [2]))).transpose(1, 2, 0)}, {("change", "change"): (((-1 / 9) * part_6).transpose(1, 3, 0, 2)[:, :, :, :, None] + np.tensordot(part_9, part_11, ([2], [3])).transpose(2, 3, 1, 4, 0).transpose(1, 2, 3, 4, 0) + (-part_12).transpose(4, 1, 3, 0, 2).transpose(1, 2, 3, 4, 0)).transpose(4, 0, 1, 2, 3)}
+        return (np.vdot(change_2, S_z_pair_u), np.sum(-math.log(3) - 0.5 * (math.log(2) + math.log(np.pi)) - (1 / 18) * t), -np.vdot(part, part_2),), {"change": S_z_pair_u + (-1 / 9) * change_2 + (-np.tensordot(u, part_5, ([1], [2]))).transpose(1, 2, 0)}, {("change", "change"): (((-1 / 9) * part_6).transpose(1, 3, 0, 2)[:, :, :, :, None] + np.tensordot(part_9, part_11, ([2], [3])).transpose(2, 3, 1, 4, 0).transpose(1, 2, 3, 4, 0) + (-part_12).transpose(4, 1, 3, 0, 2).transpose(1, 2, 3, 4, 0)).transpose(4, 0, 1, 2, 3)}
     found = ascend(objective, {"change": change}, {"change": "real"}, {"change": (None, None)}, {"change": (0,)})
     change = found["change"]
     return {
@@ -305,7 +305,7 @@ def log_prior(params, prepared):
     change = params["change"]
     # (10) the log priors and penalties
     t = change ** 2
-    return float(np.sum(((-0.5) * math.log(2)) + ((-0.5) * math.log(np.pi)) + ((-1 / 18) * t) - math.log(3)))  # (10)
+    return float(np.sum(-math.log(3) - 0.5 * (math.log(2) + math.log(np.pi)) - (1 / 18) * t))  # (10)
 
 
 def posterior(params, data, prepared):
@@ -330,7 +330,7 @@ def most_probable(params, data, prepared):
     first = params["first"]
     # (4) what the posterior of z takes from the parameters
     t = log0(rate)
-    coefficients = np.concatenate([t.reshape(K, -1), (-rate).reshape(K, -1), np.broadcast_to((-1), (K,)).reshape(K, -1)], axis=1)
+    coefficients = np.concatenate([t[:, None], (-rate)[:, None], np.broadcast_to((-1), (K,))[:, None]], axis=1)
     t_2 = np.tensordot(change, u, ([2], [0]))
     t_3 = np.exp(t_2)
     t_4 = t_3.sum(axis=1)

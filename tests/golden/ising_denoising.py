@@ -166,7 +166,7 @@ def factor_of_spot(params, prepared, factors, rng=None):
     M = sizes["M"]
     # (4) what the posterior of spot takes from the parameters
     part = seen * ((np.arange(2) == 0) + 0.0)[:, None, None]
-    part_2 = present_seen * (1 + (-seen).T).T
+    part_2 = present_seen * (1 - seen)
     part_3 = ((np.arange(2) == 0) + 0.0)[:, None, None] * part_2
     part_4 = seen * ((np.arange(2) == 1) + 0.0)[:, None, None]
     part_5 = ((np.arange(2) == 1) + 0.0)[:, None, None] * part_2
@@ -174,10 +174,10 @@ def factor_of_spot(params, prepared, factors, rng=None):
     t_2 = ((np.arange(M) > 0) + 0.0)  # (8)
     t_3 = ((np.arange(N) > 0) + 0.0)  # (8)
     # (4) log weights of spot, clique by clique; then their posterior and log-normaliser
-    weights_spot = [((math.log((0.5)) * np.arange(2)) + (math.log((0.5)) * (1 - np.arange(2))))[:, None, None] + (log0(noise) * part).transpose(0, 2, 1) + (log0((1 - noise)) * part_3).transpose(0, 2, 1) + (log0((1 - noise)) * part_4).transpose(0, 2, 1) + (log0(noise) * part_5).transpose(0, 2, 1), np.broadcast_to((likeness * t)[:, :, None, None], (2, 2, N, M)), np.broadcast_to((likeness * t)[:, :, None, None], (2, 2, N, M))]
+    weights_spot = [(math.log(0.5) * np.arange(2) + math.log(0.5) * (1 - np.arange(2)))[:, None, None] + (log0(noise) * part).transpose(0, 2, 1) + (log0((1 - noise)) * part_3).transpose(0, 2, 1) + (log0((1 - noise)) * part_4).transpose(0, 2, 1) + (log0(noise) * part_5).transpose(0, 2, 1), np.broadcast_to((likeness * t)[:, :, None, None], (2, 2, N, M)), np.broadcast_to((likeness * t)[:, :, None, None], (2, 2, N, M))]
     q_spot, log_z_spot, cliques_spot = networks_apart(prepared["the network of spot"], weights_spot, factors["q:spot"])
     normaliser = log_z_spot  # (8)
-    entropy = normaliser - ((((math.log((0.5)) * np.arange(2)) + (math.log((0.5)) * (1 - np.arange(2)))) @ cliques_spot[0].sum(axis=(1, 2))) + (log0(noise) * np.tensordot(seen, cliques_spot[0][0, :, :], ([0, 1], [1, 0]))) + (log0((1 - noise)) * np.tensordot(cliques_spot[0][0, :, :], part_2, ([0, 1], [1, 0]))) + (log0((1 - noise)) * np.tensordot(seen, cliques_spot[0][1, :, :], ([0, 1], [1, 0]))) + (log0(noise) * np.tensordot(cliques_spot[0][1, :, :], part_2, ([0, 1], [1, 0]))) + (likeness * np.tensordot(t, np.tensordot(t_2, cliques_spot[1].sum(axis=2), ([0], [2])), ([0, 1], [0, 1]))) + (likeness * np.tensordot(t, np.tensordot(t_3, cliques_spot[2].sum(axis=3), ([0], [2])), ([0, 1], [0, 1]))))  # (8)
+    entropy = normaliser - ((math.log(0.5) * np.arange(2) + math.log(0.5) * (1 - np.arange(2))) @ cliques_spot[0].sum(axis=(1, 2)) + log0(noise) * np.vdot(seen, cliques_spot[0][0, :, :].T) + log0((1 - noise)) * np.vdot(cliques_spot[0][0, :, :], part_2.T) + log0((1 - noise)) * np.vdot(seen, cliques_spot[0][1, :, :].T) + log0(noise) * np.vdot(cliques_spot[0][1, :, :], part_2.T) + likeness * np.vdot(t, np.tensordot(t_2, cliques_spot[1].sum(axis=2), ([0], [2]))) + likeness * np.vdot(t, np.tensordot(t_3, cliques_spot[2].sum(axis=3), ([0], [2]))))  # (8)
     return {
         "clique0:spot": np.array(cliques_spot[0]),  # (4)
         "clique1:spot": np.array(cliques_spot[1]),  # (4)
@@ -200,18 +200,18 @@ def whole_bound(params, prepared, factors):
     clique1_spot = factors["clique1:spot"]
     N = sizes["N"]
     clique2_spot = factors["clique2:spot"]
-    part = present_seen * (1 + (-seen).T).T  # (8)
+    part = present_seen * (1 - seen)  # (8)
     t = ((np.arange(M) > 0) + 0.0)  # (8)
     t_2 = ((np.arange(2)[:, None] == np.arange(2)) + 0.0)  # (8)
     t_3 = ((np.arange(N) > 0) + 0.0)  # (8)
     log_likelihood = 0.0
-    log_likelihood += ((math.log((0.5)) * np.arange(2)) + (math.log((0.5)) * (1 - np.arange(2)))) @ clique0_spot.sum(axis=(1, 2))  # (8)
-    log_likelihood += log0(noise) * np.tensordot(seen, clique0_spot[0, :, :], ([0, 1], [1, 0]))  # (8)
-    log_likelihood += log0((1 - noise)) * np.tensordot(clique0_spot[0, :, :], part, ([0, 1], [1, 0]))  # (8)
-    log_likelihood += log0((1 - noise)) * np.tensordot(seen, clique0_spot[1, :, :], ([0, 1], [1, 0]))  # (8)
-    log_likelihood += log0(noise) * np.tensordot(clique0_spot[1, :, :], part, ([0, 1], [1, 0]))  # (8)
-    log_likelihood += likeness * np.tensordot(t_2, np.tensordot(t, clique1_spot.sum(axis=2), ([0], [2])), ([0, 1], [0, 1]))  # (8)
-    log_likelihood += likeness * np.tensordot(t_2, np.tensordot(t_3, clique2_spot.sum(axis=3), ([0], [2])), ([0, 1], [0, 1]))  # (8)
+    log_likelihood += (math.log(0.5) * np.arange(2) + math.log(0.5) * (1 - np.arange(2))) @ clique0_spot.sum(axis=(1, 2))  # (8)
+    log_likelihood += log0(noise) * np.vdot(seen, clique0_spot[0, :, :].T)  # (8)
+    log_likelihood += log0((1 - noise)) * np.vdot(clique0_spot[0, :, :], part.T)  # (8)
+    log_likelihood += log0((1 - noise)) * np.vdot(seen, clique0_spot[1, :, :].T)  # (8)
+    log_likelihood += log0(noise) * np.vdot(clique0_spot[1, :, :], part.T)  # (8)
+    log_likelihood += likeness * np.vdot(t_2, np.tensordot(t, clique1_spot.sum(axis=2), ([0], [2])))  # (8)
+    log_likelihood += likeness * np.vdot(t_2, np.tensordot(t_3, clique2_spot.sum(axis=3), ([0], [2])))  # (8)
     log_likelihood += factors["entropy spot"]  # (8)
     return log_likelihood
 
@@ -250,13 +250,13 @@ def e_step(params, data, prepared, factors=None, rng=None, sweep="all"):
     seen = prepared["seen"]
     clique0_spot = factors["clique0:spot"]
     present_seen = prepared["present seen"]
-    part = present_seen * (1 + (-seen).T).T  # (5.2)
+    part = present_seen * (1 - seen)  # (5.2)
     log_likelihood = 0.0
     # (5) expected statistics that lack the rows
-    S_spot_seen = np.tensordot(seen, clique0_spot[0, :, :], ([0, 1], [1, 0]))  # (5.1)
-    S_spot_n_seen_seen = np.tensordot(clique0_spot[0, :, :], part, ([0, 1], [1, 0]))  # (5.2)
-    S_spot_seen_2 = np.tensordot(seen, clique0_spot[1, :, :], ([0, 1], [1, 0]))  # (5.3)
-    S_spot_n_seen_seen_2 = np.tensordot(clique0_spot[1, :, :], part, ([0, 1], [1, 0]))  # (5.4)
+    S_spot_seen = np.vdot(seen, clique0_spot[0, :, :].T)  # (5.1)
+    S_spot_n_seen_seen = np.vdot(clique0_spot[0, :, :], part.T)  # (5.2)
+    S_spot_seen_2 = np.vdot(seen, clique0_spot[1, :, :].T)  # (5.3)
+    S_spot_n_seen_seen_2 = np.vdot(clique0_spot[1, :, :], part.T)  # (5.4)
     # (8) the bound's own terms
     log_likelihood += factors["normaliser spot"]
     if not sweep:
@@ -280,7 +280,7 @@ def m_step(statistics, params, prepared, policy="raise"):
     S_spot_n_seen_seen = statistics["spot_n_seen_seen"]
     S_spot_seen_2 = statistics["spot_seen_2"]
     # (7) noise: closed form. the score has one root
-    noise = checked(-(S_spot_seen + S_spot_n_seen_seen_2) / ((-S_spot_seen) - S_spot_n_seen_seen_2 - S_spot_n_seen_seen - S_spot_seen_2), "noise", noise, policy, 0.0, 1.0)
+    noise = checked((-S_spot_seen - S_spot_n_seen_seen_2) / (-S_spot_seen - S_spot_n_seen_seen_2 - S_spot_n_seen_seen - S_spot_seen_2), "noise", noise, policy, 0.0, 1.0)
     return {
         "noise": noise,
     }

@@ -153,7 +153,7 @@ def log_density_of_ability(params, prepared):
         # (4) log joint of ability with all that holds it
         log_ability = np.zeros((ability_points, n_rows,))
         t = at[0] ** 2
-        log_ability += (((-0.5) * math.log(2)) + ((-0.5) * math.log(np.pi)) + ((-0.5) * t))
+        log_ability += (-0.5 * (math.log(2) + math.log(np.pi) + t))
         part = slope[:, None] * at[0][:, None, :]
         part_2 = y[:, rows] * (easy[:, None] + part)
         t_2 = softplus((easy[:, None] + part))
@@ -162,10 +162,10 @@ def log_density_of_ability(params, prepared):
             return log_ability
         t_3 = special.expit((easy[:, None] + part))
         part_3 = slope[:, None] * present_y[:, rows]
-        slope_ability = (slope @ y[:, rows]) - at[0] - np.einsum("abc,bc->ac", t_3, part_3)
+        slope_ability = slope @ y[:, rows] - at[0] - np.einsum("abc,bc->ac", t_3, part_3)
         part_4 = t_4[:, None] * present_y[:, rows]
         part_5 = (1 - t_3) * t_3
-        curve_ability = (-1) - np.einsum("ab,cab->cb", part_4, part_5)
+        curve_ability = -1 - np.einsum("ab,cab->cb", part_4, part_5)
         return log_ability, np.array([slope_ability]), np.array([[curve_ability]])
     return on
 
@@ -267,13 +267,13 @@ def refine(before, params, data, prepared, rng=None, statistics=None):
             part_5 = t_3 * q_ability[:, rows]
             part_6 = weight[rows] * part_5
             part_7 = (1 - t_2) * t_2
-            total = total + (-np.tensordot(part_2, np.einsum("ab,cab->cb", present_y[:, rows], t), ([0, 1], [0, 1])))
-            slope_slope = slope_slope + (-np.einsum("ab,ab->a", present_y[:, rows], np.einsum("abc,ac->bc", t_2, part_4)))
-            slope_easy = slope_easy + (-np.einsum("ab,ab->a", present_y[:, rows], np.einsum("abc,ac->bc", t_2, part_2)))
-            curve_slope = curve_slope + (-np.einsum("ab,ab->a", present_y[:, rows], np.einsum("ab,acb->cb", part_6, part_7)))
-            curve_slope_2 = curve_slope_2 + (-np.einsum("ab,ab->a", present_y[:, rows], np.einsum("ab,acb->cb", part_4, part_7)))
-            curve_easy = curve_easy + (-np.einsum("ab,ab->a", present_y[:, rows], np.einsum("ab,acb->cb", part_2, part_7)))
-        return ((slope_2 @ S_ability_y), (easy_2 @ S_ability_y_2), total,), {"slope": slope_slope, "easy": slope_easy}, {("slope", "slope"): curve_slope, ("slope", "easy"): curve_slope_2, ("easy", "easy"): curve_easy}
+            total = total + -np.vdot(part_2, np.einsum("ab,cab->cb", present_y[:, rows], t))
+            slope_slope = slope_slope + -np.einsum("ab,ab->a", present_y[:, rows], np.einsum("abc,ac->bc", t_2, part_4))
+            slope_easy = slope_easy + -np.einsum("ab,ab->a", present_y[:, rows], np.einsum("abc,ac->bc", t_2, part_2))
+            curve_slope = curve_slope + -np.einsum("ab,ab->a", present_y[:, rows], np.einsum("ab,acb->cb", part_6, part_7))
+            curve_slope_2 = curve_slope_2 + -np.einsum("ab,ab->a", present_y[:, rows], np.einsum("ab,acb->cb", part_4, part_7))
+            curve_easy = curve_easy + -np.einsum("ab,ab->a", present_y[:, rows], np.einsum("ab,acb->cb", part_2, part_7))
+        return (slope_2 @ S_ability_y, easy_2 @ S_ability_y_2, total,), {"slope": slope_slope, "easy": slope_easy}, {("slope", "slope"): curve_slope, ("slope", "easy"): curve_slope_2, ("easy", "easy"): curve_easy}
     found = ascend(objective, {"slope": slope, "easy": easy}, {"slope": "positive", "easy": "real"}, {"slope": (None, None), "easy": (None, None)}, {"slope": (0,), "easy": (0,)})
     slope = found["slope"]
     easy = found["easy"]

@@ -162,7 +162,7 @@ def expectations(params, prepared):
     t = log0(weights)
     t_2 = log0(yes)
     t_3 = log0((1 - yes))
-    coefficients = np.concatenate([t.reshape(K, -1), t_2.reshape(K, -1), t_3.reshape(K, -1)], axis=1)
+    coefficients = np.concatenate([t[:, None], t_2, t_3], axis=1)
 
     def on(rows, rng=None):
         n_rows = row_count(rows)
@@ -197,7 +197,7 @@ def e_step(params, data, prepared, rng=None):
     sums_z = unfolded(sums_z, prepared["the fold of z"])
     return {
         "log_likelihood": float(honest(log_likelihood)),  # (9)
-        "z": sums_z[:, 0:1].reshape(K),  # (5.1)
+        "z": sums_z[:, 0],  # (5.1)
         "z_x": sums_z[:, 1:1 + I].reshape(K, I),  # (5.2)
         "z_n_x_x": sums_z[:, 1 + I:1 + I + I].reshape(K, I),  # (5.3)
     }
@@ -214,7 +214,7 @@ def m_step(statistics, params, prepared, policy="raise"):
     # (7) weights: closed form. sum of c log p on a simplex: Lagrange multiplier, normalise; Q is concave where all c >= 0
     weights = shares(S_z, "weights", weights, policy)
     # (8) yes: closed form. the score has one root
-    t = 1 / ((-S_z_x) - S_z_n_x_x)
+    t = 1 / (-S_z_x - S_z_n_x_x)
     part = S_z_x * t
     yes = checked(-part, "yes", yes, policy, 0.0, 1.0)
     return {

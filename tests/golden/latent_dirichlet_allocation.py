@@ -173,8 +173,8 @@ def factor_of_theta(params, prepared, factors, rng=None):
     eta_log_theta = (alpha - 1)[:, None] + sum_z
     log_z_theta, moments_theta = dirichlet_posterior(eta_log_theta, axis=0)
     # (4) natural parameters of the posterior of theta (Dirichlet); its moments and log-normaliser
-    normaliser = (log_z_theta @ weight)  # (10)
-    entropy = normaliser - (((alpha - 1) @ (moments_theta["log"] @ weight)) + (weight @ np.einsum("ab,ab->b", moments_theta["log"], sum_z)))  # (10)
+    normaliser = log_z_theta @ weight  # (10)
+    entropy = normaliser - ((alpha - 1) @ (moments_theta["log"] @ weight) + weight @ (moments_theta["log"] * sum_z).sum(axis=0))  # (10)
     return {
         "E:theta:log": np.array(moments_theta["log"]),  # (4)
         "E:theta:id": np.array(moments_theta["id"]),  # (4)
@@ -201,8 +201,8 @@ def factor_of_z(params, prepared, factors, rng=None, whole=False):
     sum_z = rows_of_z.sums(0)  # (5)
     sum_z_n_w_w = rows_of_z.sums(1)  # (5)
     part_3 = log_z_z * count_L  # (10)
-    normaliser = (weight[row_L] @ part_3)  # (10)
-    entropy = normaliser - ((weight @ np.einsum("ab,ab->b", E_theta_log, sum_z)) + np.tensordot(t, sum_z_n_w_w, ([0, 1], [0, 1])))  # (10)
+    normaliser = weight[row_L] @ part_3  # (10)
+    entropy = normaliser - ((weight @ (E_theta_log * sum_z).sum(axis=0)) + np.vdot(t, sum_z_n_w_w))  # (10)
     out = {
         "sum z": sum_z,  # (5)
         "sum z_n_w_w": sum_z_n_w_w,  # (5)
@@ -260,8 +260,8 @@ def whole_bound(params, prepared, factors):
     log_likelihood += special.gammaln(alpha.sum()) * sum_count  # (10)
     log_likelihood += -sum_count * t.sum()  # (10)
     log_likelihood += (alpha - 1) @ (E_theta_log @ weight)  # (10)
-    log_likelihood += weight @ np.einsum("ab,ab->b", E_theta_log, sum_z)  # (10)
-    log_likelihood += np.tensordot(t_2, sum_z_n_w_w, ([0, 1], [0, 1]))  # (10)
+    log_likelihood += weight @ (E_theta_log * sum_z).sum(axis=0)  # (10)
+    log_likelihood += np.vdot(t_2, sum_z_n_w_w)  # (10)
     log_likelihood += factors["entropy theta"]  # (10)
     log_likelihood += factors["entropy z"]  # (10)
     return log_likelihood
@@ -347,7 +347,7 @@ def m_step(statistics, params, prepared, policy="raise"):
         t = special.gammaln(alpha_2)
         t_2 = special.digamma(alpha_2)
         t_3 = trigamma(alpha_2)
-        return ((special.gammaln(alpha_2.sum()) * S_count), (-S_count * t.sum()), ((alpha_2 - 1) @ S_log_theta),), {"alpha": (special.digamma(alpha_2.sum()) * S_count) + S_log_theta - S_count * t_2}, ((-S_count * t_3), (trigamma(alpha_2.sum()) * S_count))
+        return (special.gammaln(alpha_2.sum()) * S_count, -S_count * t.sum(), (alpha_2 - 1) @ S_log_theta,), {"alpha": special.digamma(alpha_2.sum()) * S_count + S_log_theta - S_count * t_2}, (-S_count * t_3, trigamma(alpha_2.sum()) * S_count)
     found = ascend(objective, {"alpha": alpha}, {"alpha": "positive"}, {"alpha": (None, None)}, {"alpha": ()})
     alpha = found["alpha"]
     return {

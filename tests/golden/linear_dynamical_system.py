@@ -232,7 +232,7 @@ def expectations(params, prepared):
         # (4) linear terms and precision of h, piece by piece; then their joint posterior
         means_h, covariances_h, log_z_h = gaussian_field(
             prepared["the field of h"], [(part.T.T + (x.T @ part_2).T).T], [1], [
-                (0, 0, np.arange(T), np.arange(T), ByKind(((-0.5) * part_3).transpose(2, 0, 1) + ((-0.5) * part_4) + ((-0.5) * part_5) + ((-0.5) * np.tensordot(part_6, part_7, ([0], [0]))), prepared["the kinds"]["h_1"])),
+                (0, 0, np.arange(T), np.arange(T), ByKind((-0.5 * part_3).transpose(2, 0, 1) - 0.5 * part_4 - 0.5 * part_5 - 0.5 * np.tensordot(part_6, part_7, ([0], [0])), prepared["the kinds"]["h_1"])),
                 (0, 0, np.arange(T), t_7, ByKind(part_8, prepared["the kinds"]["h_2"])),
             ],
         )
@@ -295,13 +295,13 @@ def e_step(params, data, prepared, rng=None):
     S_n_x = sum_n_x  # (5.6)
     S_x_x = sum_x_x  # (5.7)
     # (11) the log-likelihood's terms that lack the rows
-    log_likelihood += (-0.5) * Q * (math.log(2) + math.log(np.pi))
-    log_likelihood += (-0.5) * t_3.sum()
-    log_likelihood += (-0.5) * Q * (math.log(2) + math.log(np.pi)) * sum_count_2
-    log_likelihood += (-0.5) * (t_4 @ sum_n_x)
-    log_likelihood += (-0.5) * math.log(2) * sum_n_x_2
-    log_likelihood += (-0.5) * math.log(np.pi) * sum_n_x_2
-    log_likelihood += (-0.5) * (t_5 @ sum_x_x)
+    log_likelihood += -0.5 * Q * (math.log(2) + math.log(np.pi))
+    log_likelihood += -0.5 * t_3.sum()
+    log_likelihood += -0.5 * Q * (math.log(2) + math.log(np.pi)) * sum_count_2
+    log_likelihood += -0.5 * (t_4 @ sum_n_x)
+    log_likelihood += -0.5 * math.log(2) * sum_n_x_2
+    log_likelihood += -0.5 * math.log(np.pi) * sum_n_x_2
+    log_likelihood += -0.5 * (t_5 @ sum_x_x)
     return {
         "log_likelihood": float(honest(log_likelihood)),  # (11)
         "h": S_h,  # (5.1)
@@ -337,26 +337,26 @@ def m_step(statistics, params, prepared, policy="raise"):
     S_x_x = statistics["x_x"]
     S_n_x = statistics["n_x"]
     # (7) A: linear solve. Q is quadratic: normal equations; concave where the coefficient is positive definite
-    left = (((0.5) * S_h_h_2) + ((0.5) * S_h_h_2).T + ((0.5) * S_cov_h) + ((0.5) * S_cov_h).T).reshape(Q, Q)
+    left = (0.5 * (S_h_h_2 + S_h_h_2.T + S_cov_h + S_cov_h.T)).reshape(Q, Q)
     right = (S_h_h + S_tie_h.T).T.reshape(Q, Q)
     solved = solve_normal(left[None, :, :], right, "A", np.reshape(A, (Q, Q,)), policy)
     A = solved.reshape(Q, Q)
     # (8) C: linear solve. Q is quadratic: normal equations; concave where the coefficient is positive definite
-    left_2 = (((0.5) * S_n_x_h_h) + ((0.5) * S_n_x_h_h).transpose(0, 2, 1) + ((0.5) * S_n_x_cov_h) + ((0.5) * S_n_x_cov_h).transpose(0, 2, 1)).reshape(D, Q, Q)
+    left_2 = (0.5 * (S_n_x_h_h + S_n_x_h_h.transpose(0, 2, 1) + S_n_x_cov_h + S_n_x_cov_h.transpose(0, 2, 1))).reshape(D, Q, Q)
     right_2 = S_x_h.reshape(D, Q)
     solved_2 = solve_normal(left_2, right_2, "C", np.reshape(C, (D, Q,)), policy)
     C = solved_2.reshape(D, Q)
     # (9) start: closed form. Q is quadratic: one equation per element; concave where the coefficient is positive definite
     start = checked(S_h / 1, "start", start, policy, -np.inf, np.inf)
     # (10) noise: closed form. the score has one root
-    t = np.einsum("ab,ab->a", C, S_x_h)
+    t = (C * S_x_h).sum(axis=1)
     t_2 = np.einsum("ab,abc->ac", C, S_n_x_h_h)
-    t_3 = np.einsum("ab,ab->a", C, t_2)
+    t_3 = (C * t_2).sum(axis=1)
     t_4 = np.einsum("ab,abc->ac", C, S_n_x_cov_h)
-    t_5 = np.einsum("ab,ab->a", C, t_4)
+    t_5 = (C * t_4).sum(axis=1)
     t_6 = 1 / S_n_x
-    part = (((-0.5) * S_x_x) + t + ((-0.5) * t_3) + ((-0.5) * t_5)) * t_6
-    noise = positive((-2) * part, "noise", noise, policy, 0.0, (-0.5) * S_n_x)
+    part = (S_x_x + t_3 + t_5 - 2 * t) * t_6
+    noise = positive(part, "noise", noise, policy, 0.0, -0.5 * S_n_x)
     return {
         "A": A,
         "C": C,

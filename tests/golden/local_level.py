@@ -216,9 +216,9 @@ def expectations(params, prepared):
     def on(rng=None):
         # (4) linear terms and precision of level, piece by piece; then their joint posterior
         means_level, covariances_level, log_z_level = gaussian_field(
-            prepared["the field of level"], [(start / start_s2 * ((np.arange(T) == 0) + 0.0)) + ((1 / noise) * flow)], [1], [
-                (0, 0, np.arange(T), np.arange(T), ByKind(((-0.5) / start_s2 * ((first_level_1_0 == 0) + 0.0)) + ((-0.5) / drift * t_2) + ((-0.5) / drift * sum_count[first_level_1_0]) + ((-0.5) / noise * present_flow[first_level_1_0]), prepared["the kinds"]["level_1"])),
-                (0, 0, np.arange(T), t_6, ByKind(((1 / drift) * t_4), prepared["the kinds"]["level_2"])),
+            prepared["the field of level"], [start / start_s2 * ((np.arange(T) == 0) + 0.0) + (1 / noise) * flow], [1], [
+                (0, 0, np.arange(T), np.arange(T), ByKind(-0.5 / start_s2 * ((first_level_1_0 == 0) + 0.0) - 0.5 / drift * t_2 - 0.5 / drift * sum_count[first_level_1_0] - 0.5 / noise * present_flow[first_level_1_0], prepared["the kinds"]["level_1"])),
+                (0, 0, np.arange(T), t_6, ByKind((1 / drift) * t_4, prepared["the kinds"]["level_2"])),
             ],
         )
         return covariances_level, log_z_level, means_level
@@ -283,17 +283,17 @@ def e_step(params, data, prepared, rng=None):
     S_n_flow = sum_n_flow  # (5.8)
     S_flow_flow = sum_flow_flow  # (5.9)
     # (9) the log-likelihood's terms that lack the rows
-    log_likelihood += (-0.5) * log0(start_s2)
-    log_likelihood += (-0.5) * math.log(2)
-    log_likelihood += (-0.5) * math.log(np.pi)
-    log_likelihood += (-0.5) * (start ** 2) / start_s2
-    log_likelihood += (-0.5) * log0(drift) * sum_count_2
-    log_likelihood += (-0.5) * math.log(2) * sum_count_2
-    log_likelihood += (-0.5) * math.log(np.pi) * sum_count_2
-    log_likelihood += (-0.5) * log0(noise) * sum_n_flow
-    log_likelihood += (-0.5) * math.log(2) * sum_n_flow
-    log_likelihood += (-0.5) * math.log(np.pi) * sum_n_flow
-    log_likelihood += (-0.5) / noise * sum_flow_flow
+    log_likelihood += -0.5 * log0(start_s2)
+    log_likelihood += -0.5 * math.log(2)
+    log_likelihood += -0.5 * math.log(np.pi)
+    log_likelihood += -0.5 * (start ** 2) / start_s2
+    log_likelihood += -0.5 * log0(drift) * sum_count_2
+    log_likelihood += -0.5 * math.log(2) * sum_count_2
+    log_likelihood += -0.5 * math.log(np.pi) * sum_count_2
+    log_likelihood += -0.5 * log0(noise) * sum_n_flow
+    log_likelihood += -0.5 * math.log(2) * sum_n_flow
+    log_likelihood += -0.5 * math.log(np.pi) * sum_n_flow
+    log_likelihood += -0.5 / noise * sum_flow_flow
     return {
         "log_likelihood": float(honest(log_likelihood)),  # (9)
         "count": S_count,  # (5.1)
@@ -329,9 +329,9 @@ def m_step(statistics, params, prepared, policy="raise"):
     S_cov_level_2 = statistics["cov_level_2"]
     S_count = statistics["count"]
     # (7) noise: closed form. the score has one root
-    noise = positive((-2) * (((-0.5) * S_flow_flow) + S_flow_level + ((-0.5) * S_n_flow_level_level) + ((-0.5) * S_n_flow_cov_level)) / S_n_flow, "noise", noise, policy, 1e-14 * prepared["the spread"] ** 2, (-0.5) * S_n_flow)
+    noise = positive((S_flow_flow + S_n_flow_level_level + S_n_flow_cov_level - 2 * S_flow_level) / S_n_flow, "noise", noise, policy, 1e-14 * prepared["the spread"] ** 2, -0.5 * S_n_flow)
     # (8) drift: closed form. the score has one root
-    drift = positive((-2) * (((-0.5) * S_level_level) + ((-0.5) * S_cov_level) + S_level_level_2 + S_tie_level + ((-0.5) * S_level_level_3) + ((-0.5) * S_cov_level_2)) / S_count, "drift", drift, policy, 0.0, (-0.5) * S_count)
+    drift = positive((S_level_level + S_cov_level + S_level_level_3 + S_cov_level_2 - 2 * (S_level_level_2 + S_tie_level)) / S_count, "drift", drift, policy, 0.0, -0.5 * S_count)
     return {
         "noise": noise,
         "drift": drift,

@@ -221,7 +221,7 @@ def log_density_of_b(params, prepared):
         # (4) log joint of b with all that holds it
         log_b = np.zeros((b_points, G,))
         t = at[0] ** 2
-        log_b += (((-0.5) * math.log(2)) + ((-0.5) * math.log(np.pi)) + ((-0.5) * (tau ** -2.0) * t) - log0(tau))
+        log_b += (-log0(tau) - 0.5 * (math.log(2) + math.log(np.pi) + (tau ** -2.0) * t))
         part = cases * (t_5 + at[0][:, group])
         t_6 = softplus((t_5 + at[0][:, group]))
         part_2 = size * t_6
@@ -237,7 +237,7 @@ def log_density_of_b(params, prepared):
         part_8 = (1 - t_9) * t_9
         part_9 = part_6 * part_8
         sums_3 = segment_sum(part_9, group, G)
-        curve_b = (-(tau ** -2.0)) - sums_3
+        curve_b = -(tau ** -2.0) - sums_3
         return log_b, np.array([slope_b]), np.array([[curve_b]])
     return on
 
@@ -277,7 +277,7 @@ def e_step(params, data, prepared, rng=None):
     # (5) expected statistics, added up
     S_b = S_b + q_b.sum()  # (5.1)
     t = points_b[0] ** 2  # (5.2)
-    S_b_b_b = S_b_b_b + np.tensordot(t, q_b, ([0, 1], [0, 1]))  # (5.2)
+    S_b_b_b = S_b_b_b + np.vdot(t, q_b)  # (5.2)
     S_b_cases_X_group = S_b_cases_X_group + q_b.sum(axis=0) @ sum_X_cases_group  # (5.3)
     # (9) the log-likelihood, added up
     log_likelihood += log_z_b.sum()
@@ -297,7 +297,7 @@ def m_step(statistics, params, prepared, policy="raise"):
     S_b_b_b = statistics["b_b_b"]
     S_b = statistics["b"]
     # (7) tau: closed form. the score has one positive root
-    tau = positive(np.sqrt(2) * np.sqrt((0.5) * S_b_b_b / S_b), "tau", tau, policy, 0.0, -S_b)
+    tau = positive(np.sqrt(2) * np.sqrt(0.5 * S_b_b_b / S_b), "tau", tau, policy, 0.0, -S_b)
     # (8) beta: newton. softplus((sum(X[n, p] beta[p] for p) + b[group[n]])) ties beta to the data: no finite statistics; Newton, its Hessian added up, by passes over the data, to convergence
     return {
         "beta": beta,
@@ -330,7 +330,7 @@ def refine(before, params, data, prepared, rng=None, statistics=None):
         part_3 = part_2 * np.einsum("ab,ab->b", t_3, q_b[:, group])
         part_5 = (1 - t_3) * t_3
         part_6 = X * np.einsum("ab,ab->b", q_b[:, group], part_5)
-        return ((beta_2 @ S_b_cases_X_group), (-(part_2 @ np.einsum("ab,ab->b", t_2, q_b[:, group]))),), {"beta": S_b_cases_X_group - (X @ part_3)}, {("beta", "beta"): (-(part_4 @ part_6.T)).T}
+        return (beta_2 @ S_b_cases_X_group, -(part_2 @ np.einsum("ab,ab->b", t_2, q_b[:, group])),), {"beta": S_b_cases_X_group - (X @ part_3)}, {("beta", "beta"): (-(part_4 @ part_6.T)).T}
     found = ascend(objective, {"beta": beta}, {"beta": "real"}, {"beta": (None, None)}, {"beta": ()})
     beta = found["beta"]
     return {

@@ -249,8 +249,8 @@ def expectations(params, prepared):
     def on(rows, rng=None):
         n_rows = row_count(rows)
         # (4) natural parameters of the posterior of truth (Normal); its moments and log-normaliser
-        eta_id_truth = (mean / s2) + ((1 / s2_x) * x[:, rows].sum(axis=0)) + (b / s2_y * y[rows]) - a * b / s2_y * present_y[rows]
-        eta_square_truth = ((-0.5) / s2) + ((-0.5) / s2_x * present_x[:, rows].sum(axis=0)) + ((-0.5) * (b ** 2) / s2_y * present_y[rows])
+        eta_id_truth = mean / s2 + (1 / s2_x) * x[:, rows].sum(axis=0) + b / s2_y * y[rows] - a * b / s2_y * present_y[rows]
+        eta_square_truth = -0.5 / s2 - 0.5 / s2_x * present_x[:, rows].sum(axis=0) - 0.5 * (b ** 2) / s2_y * present_y[rows]
         log_z_truth, moments_truth = normal_posterior(eta_id_truth, eta_square_truth)
         return moments_truth, log_z_truth
     return on
@@ -278,42 +278,42 @@ def e_step_once(params, prepared):
     sum_y = prepared["the moments"]["y"]
     sum_features_y = prepared["the moments"]["features_y"]
     # (4) one covariance of truth for all rows; means as multiples of data
-    cov_truth = -0.5 / (((-0.5) / s2) + ((-0.5) * R / s2_x) + ((-0.5) * (b ** 2) / s2_y))  # (4)
+    cov_truth = -0.5 / (-0.5 / s2 - 0.5 * R / s2_x - 0.5 * (b ** 2) / s2_y)  # (4)
     norm_truth = 0.5 * ((1) * math.log(2 * np.pi) - -np.log(cov_truth))  # (4)
-    linear_truth = np.concatenate([np.reshape((mean / s2) - a * b / s2_y, (1,)), np.reshape((1 / s2_x), (1,)), np.reshape((b / s2_y), (1,))], axis=-1)  # (4)
-    slope_truth = (cov_truth * linear_truth)  # (4)
+    linear_truth = np.concatenate([np.reshape(mean / s2 - a * b / s2_y, (1,)), np.reshape(1 / s2_x, (1,)), np.reshape(b / s2_y, (1,))], axis=-1)  # (4)
+    slope_truth = cov_truth * linear_truth  # (4)
     # (5) expected statistics
     S_count = sum_count  # (5.1)
-    S_square_truth = (cov_truth * sum_count) + (slope_truth @ (slope_truth @ sum_features_features))  # (5.2)
-    S_truth = (slope_truth @ sum_features)  # (5.3)
-    S_n_x = (R * sum_count)  # (5.4)
+    S_square_truth = cov_truth * sum_count + slope_truth @ (slope_truth @ sum_features_features)  # (5.2)
+    S_truth = slope_truth @ sum_features  # (5.3)
+    S_n_x = R * sum_count  # (5.4)
     S_x_x = sum_x_x  # (5.5)
-    S_x_truth = (slope_truth @ sum_features_x)  # (5.6)
-    S_n_x_square_truth = (R * cov_truth * sum_count) + (R * (slope_truth @ (slope_truth @ sum_features_features)))  # (5.7)
+    S_x_truth = slope_truth @ sum_features_x  # (5.6)
+    S_n_x_square_truth = R * cov_truth * sum_count + R * (slope_truth @ (slope_truth @ sum_features_features))  # (5.7)
     S_n_y = sum_count  # (5.8)
     S_y_y = sum_y_y  # (5.9)
     S_y = sum_y  # (5.10)
-    S_y_truth = (slope_truth @ sum_features_y)  # (5.11)
-    S_n_y_truth = (slope_truth @ sum_features)  # (5.12)
-    S_n_y_square_truth = (cov_truth * sum_count) + (slope_truth @ (slope_truth @ sum_features_features))  # (5.13)
+    S_y_truth = slope_truth @ sum_features_y  # (5.11)
+    S_n_y_truth = slope_truth @ sum_features  # (5.12)
+    S_n_y_square_truth = cov_truth * sum_count + slope_truth @ (slope_truth @ sum_features_features)  # (5.13)
     # (12) the log-likelihood, term by term
     log_likelihood = 0.0
-    log_likelihood += ((-0.5) * log0(s2) * sum_count)
-    log_likelihood += ((-0.5) * math.log(2) * sum_count)
-    log_likelihood += ((-0.5) * math.log(np.pi) * sum_count)
-    log_likelihood += ((-0.5) * (mean ** 2) / s2 * sum_count)
-    log_likelihood += ((-0.5) * R * log0(s2_x) * sum_count)
-    log_likelihood += ((-0.5) * R * math.log(2) * sum_count)
-    log_likelihood += ((-0.5) * R * math.log(np.pi) * sum_count)
-    log_likelihood += ((-0.5) / s2_x * sum_x_x)
-    log_likelihood += ((-0.5) * log0(s2_y) * sum_count)
-    log_likelihood += ((-0.5) * math.log(2) * sum_count)
-    log_likelihood += ((-0.5) * math.log(np.pi) * sum_count)
-    log_likelihood += ((-0.5) / s2_y * sum_y_y)
-    log_likelihood += (a / s2_y * sum_y)
-    log_likelihood += ((-0.5) * (a ** 2) / s2_y * sum_count)
-    log_likelihood += (norm_truth * sum_count)
-    log_likelihood += ((0.5) * (slope_truth @ (linear_truth @ sum_features_features)))
+    log_likelihood += -0.5 * log0(s2) * sum_count
+    log_likelihood += -0.5 * math.log(2) * sum_count
+    log_likelihood += -0.5 * math.log(np.pi) * sum_count
+    log_likelihood += -0.5 * (mean ** 2) / s2 * sum_count
+    log_likelihood += -0.5 * R * log0(s2_x) * sum_count
+    log_likelihood += -0.5 * R * math.log(2) * sum_count
+    log_likelihood += -0.5 * R * math.log(np.pi) * sum_count
+    log_likelihood += -0.5 / s2_x * sum_x_x
+    log_likelihood += -0.5 * log0(s2_y) * sum_count
+    log_likelihood += -0.5 * math.log(2) * sum_count
+    log_likelihood += -0.5 * math.log(np.pi) * sum_count
+    log_likelihood += -0.5 / s2_y * sum_y_y
+    log_likelihood += a / s2_y * sum_y
+    log_likelihood += -0.5 * (a ** 2) / s2_y * sum_count
+    log_likelihood += norm_truth * sum_count
+    log_likelihood += 0.5 * (slope_truth @ (linear_truth @ sum_features_features))
     return {
         "log_likelihood": float(honest(log_likelihood)),  # (12)
         "count": S_count,  # (5.1)
@@ -390,20 +390,20 @@ def e_step(params, data, prepared, rng=None):
         part_5 = present_y[rows] * moments_truth["square"]  # (5.13)
         S_n_y_square_truth = S_n_y_square_truth + weight[rows] @ part_5  # (5.13)
         # (12) the log-likelihood, added up
-        log_likelihood += (-0.5) * log0(s2) * weight[rows].sum()
-        log_likelihood += (-0.5) * math.log(2) * weight[rows].sum()
-        log_likelihood += (-0.5) * math.log(np.pi) * weight[rows].sum()
-        log_likelihood += (-0.5) * (mean ** 2) / s2 * weight[rows].sum()
-        log_likelihood += (-0.5) * log0(s2_x) * (present_x[:, rows].sum(axis=0) @ weight[rows])
-        log_likelihood += (-0.5) * math.log(2) * (present_x[:, rows].sum(axis=0) @ weight[rows])
-        log_likelihood += (-0.5) * math.log(np.pi) * (present_x[:, rows].sum(axis=0) @ weight[rows])
-        log_likelihood += (-0.5) / s2_x * (t.sum(axis=0) @ weight[rows])
-        log_likelihood += (-0.5) * log0(s2_y) * (present_y[rows] @ weight[rows])
-        log_likelihood += (-0.5) * math.log(2) * (present_y[rows] @ weight[rows])
-        log_likelihood += (-0.5) * math.log(np.pi) * (present_y[rows] @ weight[rows])
-        log_likelihood += (-0.5) / s2_y * (t_2 @ weight[rows])
+        log_likelihood += -0.5 * log0(s2) * weight[rows].sum()
+        log_likelihood += -0.5 * math.log(2) * weight[rows].sum()
+        log_likelihood += -0.5 * math.log(np.pi) * weight[rows].sum()
+        log_likelihood += -0.5 * (mean ** 2) / s2 * weight[rows].sum()
+        log_likelihood += -0.5 * log0(s2_x) * (present_x[:, rows].sum(axis=0) @ weight[rows])
+        log_likelihood += -0.5 * math.log(2) * (present_x[:, rows].sum(axis=0) @ weight[rows])
+        log_likelihood += -0.5 * math.log(np.pi) * (present_x[:, rows].sum(axis=0) @ weight[rows])
+        log_likelihood += -0.5 / s2_x * (t.sum(axis=0) @ weight[rows])
+        log_likelihood += -0.5 * log0(s2_y) * (present_y[rows] @ weight[rows])
+        log_likelihood += -0.5 * math.log(2) * (present_y[rows] @ weight[rows])
+        log_likelihood += -0.5 * math.log(np.pi) * (present_y[rows] @ weight[rows])
+        log_likelihood += -0.5 / s2_y * (t_2 @ weight[rows])
         log_likelihood += a / s2_y * (y[rows] @ weight[rows])
-        log_likelihood += (-0.5) * (a ** 2) / s2_y * (present_y[rows] @ weight[rows])
+        log_likelihood += -0.5 * (a ** 2) / s2_y * (present_y[rows] @ weight[rows])
         log_likelihood += log_z_truth @ weight[rows]
     return {
         "log_likelihood": float(honest(log_likelihood)),  # (12)
@@ -450,9 +450,9 @@ def m_step(statistics, params, prepared, policy="raise"):
     # (7) mean: closed form. Q is quadratic: one equation per element; concave where the coefficient is positive definite
     mean = checked(S_truth / S_count, "mean", mean, policy, -np.inf, np.inf)
     # (8) s2: closed form. the score has one root
-    s2 = positive((-2) * (((-0.5) * S_square_truth) + (mean * S_truth) + ((-0.5) * (mean ** 2) * S_count)) / S_count, "s2", s2, policy, 0.0, (-0.5) * S_count)
+    s2 = positive((S_square_truth + (mean ** 2) * S_count - 2 * mean * S_truth) / S_count, "s2", s2, policy, 0.0, -0.5 * S_count)
     # (9) s2_x: closed form. the score has one root
-    s2_x = positive((-2) * (((-0.5) * S_x_x) + S_x_truth + ((-0.5) * S_n_x_square_truth)) / S_n_x, "s2_x", s2_x, policy, 1e-14 * prepared["the spread"] ** 2, (-0.5) * S_n_x)
+    s2_x = positive((S_x_x + S_n_x_square_truth - 2 * S_x_truth) / S_n_x, "s2_x", s2_x, policy, 1e-14 * prepared["the spread"] ** 2, -0.5 * S_n_x)
     # (10) a, b: linear solve. Q is quadratic: normal equations; concave where the coefficient is positive definite
     left = np.concatenate([np.concatenate([np.full((1, 1), S_n_y), np.full((1, 1), S_n_y_truth)], axis=-1), np.concatenate([np.full((1, 1), S_n_y_truth), np.full((1, 1), S_n_y_square_truth)], axis=-1)], axis=-2)
     right = np.concatenate([np.full((1,), S_y), np.full((1,), S_y_truth)], axis=-1)
@@ -460,7 +460,7 @@ def m_step(statistics, params, prepared, policy="raise"):
     a = solved[..., 0:1][..., 0]
     b = solved[..., 1:1 + 1][..., 0]
     # (11) s2_y: closed form. the score has one root
-    s2_y = positive((-2) * (((-0.5) * S_y_y) + (a * S_y) + (b * S_y_truth) + ((-0.5) * (a ** 2) * S_n_y) + ((-0.5) * (b ** 2) * S_n_y_square_truth) - a * b * S_n_y_truth) / S_n_y, "s2_y", s2_y, policy, 1e-14 * prepared["the spread"] ** 2, (-0.5) * S_n_y)
+    s2_y = positive((S_y_y + (a ** 2) * S_n_y + (b ** 2) * S_n_y_square_truth + 2 * (a * b * S_n_y_truth - a * S_y - b * S_y_truth)) / S_n_y, "s2_y", s2_y, policy, 1e-14 * prepared["the spread"] ** 2, -0.5 * S_n_y)
     return {
         "mean": mean + reference_x,  # (13)
         "s2": s2,
@@ -514,22 +514,22 @@ def log_likelihood_rows(params, data, prepared):
         moments_truth, log_z_truth = on(rows)
         total = np.zeros(n_rows)
         # (12) the log-likelihood, row by row
-        total = total + (-0.5) * log0(s2)
-        total = total + (-0.5) * math.log(2)
-        total = total + (-0.5) * math.log(np.pi)
-        total = total + (-0.5) * (mean ** 2) / s2
-        total = total + (-0.5) * log0(s2_x) * present_x[:, rows].sum(axis=0)
-        total = total + (-0.5) * math.log(2) * present_x[:, rows].sum(axis=0)
-        total = total + (-0.5) * math.log(np.pi) * present_x[:, rows].sum(axis=0)
+        total = total + -0.5 * log0(s2)
+        total = total + -0.5 * math.log(2)
+        total = total + -0.5 * math.log(np.pi)
+        total = total + -0.5 * (mean ** 2) / s2
+        total = total + -0.5 * log0(s2_x) * present_x[:, rows].sum(axis=0)
+        total = total + -0.5 * math.log(2) * present_x[:, rows].sum(axis=0)
+        total = total + -0.5 * math.log(np.pi) * present_x[:, rows].sum(axis=0)
         t = x[:, rows] ** 2
-        total = total + (-0.5) / s2_x * t.sum(axis=0)
-        total = total + (-0.5) * log0(s2_y) * present_y[rows]
-        total = total + (-0.5) * math.log(2) * present_y[rows]
-        total = total + (-0.5) * math.log(np.pi) * present_y[rows]
+        total = total + -0.5 / s2_x * t.sum(axis=0)
+        total = total + -0.5 * log0(s2_y) * present_y[rows]
+        total = total + -0.5 * math.log(2) * present_y[rows]
+        total = total + -0.5 * math.log(np.pi) * present_y[rows]
         t_2 = y[rows] ** 2
-        total = total + (-0.5) / s2_y * t_2
+        total = total + -0.5 / s2_y * t_2
         total = total + a / s2_y * y[rows]
-        total = total + (-0.5) * (a ** 2) / s2_y * present_y[rows]
+        total = total + -0.5 * (a ** 2) / s2_y * present_y[rows]
         total = total + log_z_truth
         parts.append(honest(total))
     return np.concatenate(parts)

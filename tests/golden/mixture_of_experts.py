@@ -209,7 +209,7 @@ def expectations(params, prepared):
     t_2 = sd ** -2.0
     part = coef * t_2[:, None]
     part_2 = coef[:, :, None] * part[:, None, :]
-    coefficients = np.concatenate([gate.reshape(K, -1), (((-0.5) * math.log(2)) + ((-0.5) * math.log(np.pi)) - t).reshape(K, -1), ((-0.5) * t_2).reshape(K, -1), part.reshape(K, -1), ((-0.5) * part_2).transpose(0, 2, 1).reshape(K, -1)], axis=1)
+    coefficients = np.concatenate([gate, (-0.5 * (math.log(2) + math.log(np.pi)) - t)[:, None], (-0.5 * t_2)[:, None], part, (-0.5 * part_2).transpose(0, 2, 1).reshape(K, -1)], axis=1)
 
     def on(rows, rng=None):
         n_rows = row_count(rows)
@@ -250,8 +250,8 @@ def e_step(params, data, prepared, rng=None):
     return {
         "log_likelihood": float(honest(log_likelihood)),  # (10)
         "z_X": sums_z[:, 0:P].reshape(K, P),  # (5.1)
-        "z_n_y": sums_z[:, P:P + 1].reshape(K),  # (5.2)
-        "z_y_y": sums_z[:, P + 1:P + 2].reshape(K),  # (5.3)
+        "z_n_y": sums_z[:, P],  # (5.2)
+        "z_y_y": sums_z[:, P + 1],  # (5.3)
         "z_y_X": sums_z[:, P + 2:P + 2 + P].reshape(K, P),  # (5.4)
         "z_n_y_X_X": sums_z[:, P + 2 + P:P + 2 + P + P * P].reshape(K, P, P),  # (5.5)
     }
@@ -271,17 +271,17 @@ def m_step(statistics, params, prepared, policy="raise"):
     S_z_y_y = statistics["z_y_y"]
     S_z_n_y = statistics["z_n_y"]
     # (7) coef: linear solve. Q is quadratic: normal equations; concave where the coefficient is positive definite
-    left = (((0.5) * S_z_n_y_X_X) + ((0.5) * S_z_n_y_X_X).transpose(0, 2, 1)).reshape(K, P, P)
+    left = (0.5 * (S_z_n_y_X_X + S_z_n_y_X_X.transpose(0, 2, 1))).reshape(K, P, P)
     right = S_z_y_X.reshape(K, P)
     solved = solve_normal(left, right, "coef", np.reshape(coef, (K, P,)), policy)
     coef = solved.reshape(K, P)
     # (8) sd: closed form. the score has one positive root
-    t = np.einsum("ab,ab->a", coef, S_z_y_X)
+    t = (coef * S_z_y_X).sum(axis=1)
     t_2 = np.einsum("ab,abc->ac", coef, S_z_n_y_X_X)
-    t_3 = np.einsum("ab,ab->a", coef, t_2)
+    t_3 = (coef * t_2).sum(axis=1)
     t_4 = 1 / S_z_n_y
-    part = (((-0.5) * S_z_y_y) + t + ((-0.5) * t_3)) * t_4
-    t_5 = np.sqrt(-part)
+    part = (0.5 * (S_z_y_y + t_3) - t) * t_4
+    t_5 = np.sqrt(part)
     sd = positive(np.sqrt(2) * t_5, "sd", sd, policy, 0.0, -S_z_n_y)
     # (9) gate: newton. log(sum(exp(sum(gate[k, p] X[n, p] for p)) for k)) ties gate to the data: no finite statistics; Newton, its Hessian added up, by passes over the data, to convergence
     return {
@@ -312,7 +312,7 @@ def refine(before, params, data, prepared, rng=None, statistics=None):
         gate_2 = values_2["gate"]
         t = gate_2 ** 2
         total = 0.0
-        slope_gate = S_z_X + ((-1 / 100) * gate_2)
+        slope_gate = S_z_X + (-1 / 100) * gate_2
         curve_gate = ((-1 / 100) * part).transpose(1, 3, 0, 2)
         for rows in prepared["the chunks"]:
             n_rows = row_count(rows)
@@ -332,10 +332,10 @@ def refine(before, params, data, prepared, rng=None, statistics=None):
             part_9 = X[:, rows][:, None, :] * X[:, rows]
             part_10 = t_3[:, None, :] * part_8
             part_11 = ((np.arange(K)[:, None] == np.arange(K)) + 0.0)[:, :, None, None] * np.tensordot(part_5, part_9, ([1], [2]))
-            total = total + (-(weight[rows] @ part_2))
+            total = total + -(weight[rows] @ part_2)
             slope_gate = slope_gate + (-(X[:, rows] @ part_5.T)).T
             curve_gate = curve_gate + np.tensordot(part_9, part_10, ([2], [2])).transpose(2, 1, 3, 0) + (-part_11).transpose(1, 3, 0, 2)
-        return (np.tensordot(gate_2, S_z_X, ([0, 1], [0, 1])), np.sum(((-0.5) * math.log(2)) + ((-0.5) * math.log(np.pi)) + ((-1 / 200) * t) - math.log(10)), total,), {"gate": slope_gate}, {("gate", "gate"): curve_gate}
+        return (np.vdot(gate_2, S_z_X), np.sum(-math.log(10) - 0.5 * (math.log(2) + math.log(np.pi)) - (1 / 200) * t), total,), {"gate": slope_gate}, {("gate", "gate"): curve_gate}
     found = ascend(objective, {"gate": gate}, {"gate": "real"}, {"gate": (None, None)}, {"gate": ()})
     gate = found["gate"]
     return {
@@ -350,7 +350,7 @@ def log_prior(params, prepared):
     gate = params["gate"]
     # (10) the log priors and penalties
     t = gate ** 2
-    return float(np.sum(((-0.5) * math.log(2)) + ((-0.5) * math.log(np.pi)) + ((-1 / 200) * t) - math.log(10)))  # (10)
+    return float(np.sum(-math.log(10) - 0.5 * (math.log(2) + math.log(np.pi)) - (1 / 200) * t))  # (10)
 
 
 def posterior(params, data, prepared):

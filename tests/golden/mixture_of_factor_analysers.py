@@ -199,7 +199,7 @@ def expectations(params, prepared):
     t = 1 / noise
     part = t[:, None, None] * load.transpose(1, 0, 2)
     part_2 = load[:, :, :, None] * part.transpose(1, 0, 2)[:, :, None, :]
-    cov_y, log_det_y = gaussian_covariance([[(((-0.5) * ((np.arange(Q)[:, None] == np.arange(Q)) + 0.0))[:, :, None, None] + ((-0.5) * np.tensordot(present_x, part_2, ([0], [1]))).transpose(1, 3, 2, 0).transpose(1, 2, 0, 3)).transpose(2, 0, 1, 3)]], (1, [1], 1))
+    cov_y, log_det_y = gaussian_covariance([[((-0.5 * np.tensordot(present_x, part_2, ([0], [1]))).transpose(1, 3, 2, 0).transpose(1, 2, 0, 3) + (-0.5 * ((np.arange(Q)[:, None] == np.arange(Q)) + 0.0))[:, :, None, None]).transpose(2, 0, 1, 3)]], (1, [1], 1))
     part_3 = t[:, None] * mean.T
     part_4 = load * part_3.T[:, :, None]
     # (5) what the posterior of z takes from the parameters
@@ -208,7 +208,7 @@ def expectations(params, prepared):
     t_4 = x ** 2
     t_5 = mean ** 2
     part_5 = t[:, None] * t_5.T
-    constant = t_2[:, None] + ((-0.5) * (present_x.T @ t_3)) + ((-0.5) * math.log(2) * present_x.sum(axis=0)) + ((-0.5) * math.log(np.pi) * present_x.sum(axis=0)) + ((-0.5) * (t @ t_4)) + (x.T @ part_3).T + ((-0.5) * (present_x.T @ part_5)).T
+    constant = t_2[:, None] + (x.T @ part_3).T + (-0.5 * (present_x.T @ part_5)).T - 0.5 * (present_x.T @ t_3) - 0.5 * math.log(2) * present_x.sum(axis=0) - 0.5 * math.log(np.pi) * present_x.sum(axis=0) - 0.5 * (t @ t_4)
 
     def on(rng=None):
         # (4) the precision and the mean of y, jointly Gaussian; their log-normaliser
@@ -263,7 +263,7 @@ def e_step(params, data, prepared, rng=None):
     # (11) the log-likelihood, added up
     log_likelihood += log_z_z @ weight
     # (11) the log-likelihood's terms that lack the rows
-    log_likelihood += (-0.5) * Q * (math.log(2) + math.log(np.pi)) * sum_count
+    log_likelihood += -0.5 * Q * (math.log(2) + math.log(np.pi)) * sum_count
     return {
         "log_likelihood": float(honest(log_likelihood)),  # (11)
         "z": S_z,  # (6.1)
@@ -301,22 +301,22 @@ def m_step(statistics, params, prepared, policy="raise"):
     # (8) weights: closed form. sum of c log p on a simplex: Lagrange multiplier, normalise; Q is concave where all c >= 0
     weights = shares(S_z, "weights", weights, policy)
     # (9) mean, load: linear solve. Q is quadratic: normal equations; concave where the coefficient is positive definite
-    left = np.concatenate([np.concatenate([S_z_n_x_2.reshape(K, D, 1, 1), S_y_n_x_y.reshape(K, D, 1, Q)], axis=-1), np.concatenate([S_y_n_x_y.reshape(K, D, Q, 1), (((0.5) * S_y_n_x_y_y) + ((0.5) * S_y_n_x_y_y).transpose(0, 1, 3, 2) + ((0.5) * S_y_n_x_cov_y) + ((0.5) * S_y_n_x_cov_y).transpose(0, 1, 3, 2)).reshape(K, D, Q, Q)], axis=-1)], axis=-2)
+    left = np.concatenate([np.concatenate([S_z_n_x_2.reshape(K, D, 1, 1), S_y_n_x_y.reshape(K, D, 1, Q)], axis=-1), np.concatenate([S_y_n_x_y.reshape(K, D, Q, 1), (0.5 * (S_y_n_x_y_y + S_y_n_x_y_y.transpose(0, 1, 3, 2) + S_y_n_x_cov_y + S_y_n_x_cov_y.transpose(0, 1, 3, 2))).reshape(K, D, Q, Q)], axis=-1)], axis=-2)
     right = np.concatenate([S_z_x.reshape(K, D, 1), S_y_x_y.reshape(K, D, Q)], axis=-1)
     solved = solve_normal(left, right, "mean and load", np.concatenate([np.reshape(mean, (K, D, 1,)), np.reshape(load, (K, D, Q,))], axis=-1), policy)
     mean = solved[..., 0:1].reshape(K, D)
     load = solved[..., 1:1 + Q].reshape(K, D, Q)
     # (10) noise: closed form. the score has one root
-    t = np.einsum("ab,ab->b", mean, S_z_x)
-    t_2 = np.einsum("abc,abc->b", load, S_y_x_y)
+    t = (mean * S_z_x).sum(axis=0)
+    t_2 = (load * S_y_x_y).sum(axis=(0, 2))
     t_3 = mean ** 2
-    t_4 = np.einsum("ab,ab->b", t_3, S_z_n_x_2)
-    t_5 = np.einsum("ab,ab->b", mean, np.einsum("abc,abc->ab", load, S_y_n_x_y))
-    t_6 = np.einsum("abc,abc->b", load, np.einsum("abc,abcd->abd", load, S_y_n_x_y_y))
-    t_7 = np.einsum("abc,abc->b", load, np.einsum("abc,abcd->abd", load, S_y_n_x_cov_y))
+    t_4 = (t_3 * S_z_n_x_2).sum(axis=0)
+    t_5 = (mean * (load * S_y_n_x_y).sum(axis=2)).sum(axis=0)
+    t_6 = (load * np.einsum("abc,abcd->abd", load, S_y_n_x_y_y)).sum(axis=(0, 2))
+    t_7 = (load * np.einsum("abc,abcd->abd", load, S_y_n_x_cov_y)).sum(axis=(0, 2))
     t_8 = 1 / S_z_n_x
-    part = (((-0.5) * S_z_x_x) + t + t_2 + ((-0.5) * t_4) + ((-0.5) * t_6) + ((-0.5) * t_7) - t_5) * t_8
-    noise = positive((-2) * part, "noise", noise, policy, 1e-14 * prepared["the spread"] ** 2, (-0.5) * S_z_n_x)
+    part = (S_z_x_x + t_4 + t_6 + t_7 + 2 * (t_5 - t - t_2)) * t_8
+    noise = positive(part, "noise", noise, policy, 1e-14 * prepared["the spread"] ** 2, -0.5 * S_z_n_x)
     return {
         "weights": weights,
         "mean": mean + reference_x,  # (12)
@@ -354,7 +354,7 @@ def log_likelihood_rows(params, data, prepared):
     mean_y, cov_y, log_z_y, q_z, log_z_z = on()
     total = np.zeros(N)
     # (11) the log-likelihood, row by row
-    total = total + (-0.5) * Q * (math.log(2) + math.log(np.pi))
+    total = total + -0.5 * Q * (math.log(2) + math.log(np.pi))
     total = total + log_z_z
     return honest(total)
 

@@ -176,7 +176,7 @@ def expectations(params, prepared):
     y = prepared["y"]
     # (4) what the posterior of z takes from the parameters
     t = log0(weights)
-    coefficients = np.concatenate([t.reshape(K, -1), coef.reshape(K, -1), np.broadcast_to((-1), (K,)).reshape(K, -1)], axis=1)
+    coefficients = np.concatenate([t[:, None], coef, np.broadcast_to((-1), (K,))[:, None]], axis=1)
 
     def on(rows, rng=None):
         n_rows = row_count(rows)
@@ -213,7 +213,7 @@ def e_step(params, data, prepared, rng=None):
         log_likelihood += log_z_z @ weight[rows]
     return {
         "log_likelihood": float(honest(log_likelihood)),  # (9)
-        "z": sums_z[:, 0:1].reshape(K),  # (5.1)
+        "z": sums_z[:, 0],  # (5.1)
         "z_y_X": sums_z[:, 1:1 + P].reshape(K, P),  # (5.2)
     }
 
@@ -261,10 +261,10 @@ def refine(before, params, data, prepared, rng=None, statistics=None):
             part_2 = t_2 * q_z[:, rows]
             part_3 = X[:, rows] * part
             part_4 = X[:, rows][:, None, :] * part_2
-            total = total + (-(part @ np.einsum("ab,ab->b", t_2, q_z[:, rows])))
-            slope_coef = slope_coef + (-(part_2 @ part_3.T))
+            total = total + -(part @ np.einsum("ab,ab->b", t_2, q_z[:, rows]))
+            slope_coef = slope_coef + -(part_2 @ part_3.T)
             curve_coef = curve_coef + (-np.tensordot(part_3, part_4, ([1], [2]))).transpose(2, 1, 0)
-        return (np.tensordot(coef_2, S_z_y_X, ([0, 1], [0, 1])), total,), {"coef": slope_coef}, {("coef", "coef"): curve_coef}
+        return (np.vdot(coef_2, S_z_y_X), total,), {"coef": slope_coef}, {("coef", "coef"): curve_coef}
     found = ascend(objective, {"coef": coef}, {"coef": "real"}, {"coef": (None, None)}, {"coef": (0,)})
     coef = found["coef"]
     return {

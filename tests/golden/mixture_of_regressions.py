@@ -202,9 +202,9 @@ def expectations(params, prepared):
     sd = params["sd"]
     reference_y = prepared["reference y"]
     reference_x = prepared["reference x"]
-    part = ((np.arange(3) == 0) + 0.0)[:, None] * (((reference_x ** 2) * params["coef"][:, 2]) + (-reference_x * (params["coef"][:, 1] + (2 * reference_x * params["coef"][:, 2]))))  # (11)
+    part = ((np.arange(3) == 0) + 0.0)[:, None] * ((reference_x ** 2) * params["coef"][:, 2] - reference_x * (params["coef"][:, 1] + 2 * reference_x * params["coef"][:, 2]))  # (11)
     part_2 = ((np.arange(3) == 1) + 0.0)[:, None] * params["coef"][:, 2]  # (11)
-    coef = params["coef"] - ((reference_y * ((np.arange(3) == 0) + 0.0))[:, None] + part + ((-2) * reference_x * part_2)).T  # (11)
+    coef = params["coef"] - ((reference_y * ((np.arange(3) == 0) + 0.0))[:, None] + part - 2 * reference_x * part_2).T  # (11)
     y = prepared["y"]
     # (4) what the posterior of z takes from the parameters
     t = log0(weights)
@@ -225,7 +225,7 @@ def expectations(params, prepared):
     part_13 = t_4 * part_12
     t_6 = coef[:, 2] ** 2
     part_14 = t_6 * t_4
-    coefficients = np.concatenate([t.reshape(K, -1), (((-0.5) * math.log(2)) + ((-0.5) * math.log(np.pi)) + ((-0.5) * part_3) - t_2).reshape(K, -1), ((-0.5) * t_4).reshape(K, -1), part_4.reshape(K, -1), part_5.reshape(K, -1), part_6.reshape(K, -1), (-part_8).reshape(K, -1), (((-0.5) * part_11) - part_10).reshape(K, -1), (-part_13).reshape(K, -1), ((-0.5) * part_14).reshape(K, -1)], axis=1)
+    coefficients = np.concatenate([t[:, None], (-t_2 - 0.5 * (math.log(2) + math.log(np.pi) + part_3))[:, None], (-0.5 * t_4)[:, None], part_4[:, None], part_5[:, None], part_6[:, None], (-part_8)[:, None], (-part_10 - 0.5 * part_11)[:, None], (-part_13)[:, None], (-0.5 * part_14)[:, None]], axis=1)
 
     def on(rows, rng=None):
         n_rows = row_count(rows)
@@ -257,16 +257,16 @@ def e_step(params, data, prepared, rng=None):
         log_likelihood += log_z_z @ weight[rows]
     return {
         "log_likelihood": float(honest(log_likelihood)),  # (10)
-        "z": sums_z[:, 0:1].reshape(K),  # (5.1)
-        "z_n_y": sums_z[:, 1:2].reshape(K),  # (5.2)
-        "z_y_y": sums_z[:, 2:3].reshape(K),  # (5.3)
-        "z_y": sums_z[:, 3:4].reshape(K),  # (5.4)
-        "z_y_x": sums_z[:, 4:5].reshape(K),  # (5.5)
-        "z_y_x_x": sums_z[:, 5:6].reshape(K),  # (5.6)
-        "z_n_y_x": sums_z[:, 6:7].reshape(K),  # (5.7)
-        "z_n_y_x_x": sums_z[:, 7:8].reshape(K),  # (5.8)
-        "z_n_y_x_2": sums_z[:, 8:9].reshape(K),  # (5.9)
-        "z_n_y_x_3": sums_z[:, 9:10].reshape(K),  # (5.10)
+        "z": sums_z[:, 0],  # (5.1)
+        "z_n_y": sums_z[:, 1],  # (5.2)
+        "z_y_y": sums_z[:, 2],  # (5.3)
+        "z_y": sums_z[:, 3],  # (5.4)
+        "z_y_x": sums_z[:, 4],  # (5.5)
+        "z_y_x_x": sums_z[:, 5],  # (5.6)
+        "z_n_y_x": sums_z[:, 6],  # (5.7)
+        "z_n_y_x_x": sums_z[:, 7],  # (5.8)
+        "z_n_y_x_2": sums_z[:, 8],  # (5.9)
+        "z_n_y_x_3": sums_z[:, 9],  # (5.10)
     }
 
 
@@ -276,9 +276,9 @@ def m_step(statistics, params, prepared, policy="raise"):
     weights = params["weights"]
     reference_y = prepared["reference y"]
     reference_x = prepared["reference x"]
-    part = ((np.arange(3) == 0) + 0.0)[:, None] * (((reference_x ** 2) * params["coef"][:, 2]) + (-reference_x * (params["coef"][:, 1] + (2 * reference_x * params["coef"][:, 2]))))  # (11)
+    part = ((np.arange(3) == 0) + 0.0)[:, None] * ((reference_x ** 2) * params["coef"][:, 2] - reference_x * (params["coef"][:, 1] + 2 * reference_x * params["coef"][:, 2]))  # (11)
     part_2 = ((np.arange(3) == 1) + 0.0)[:, None] * params["coef"][:, 2]  # (11)
-    coef = params["coef"] - ((reference_y * ((np.arange(3) == 0) + 0.0))[:, None] + part + ((-2) * reference_x * part_2)).T  # (11)
+    coef = params["coef"] - ((reference_y * ((np.arange(3) == 0) + 0.0))[:, None] + part - 2 * reference_x * part_2).T  # (11)
     sd = params["sd"]
     S_z = statistics["z"]
     S_z_n_y = statistics["z_n_y"]
@@ -295,49 +295,45 @@ def m_step(statistics, params, prepared, policy="raise"):
     weights = shares(S_z, "weights", weights, policy)
     # (8) coef: linear solve. Q is quadratic: normal equations; concave where the coefficient is positive definite
     part_3 = ((np.arange(3) == 0) + 0.0)[:, None] * ((np.arange(3) == 0) + 0.0)
-    part_4 = S_z_n_y[:, None, None] * part_3
-    part_5 = S_z_n_y_x[:, None] * ((np.arange(3) == 0) + 0.0)
-    part_6 = ((np.arange(3) == 1) + 0.0)[:, None, None] * part_5
-    part_7 = S_z_n_y_x_x[:, None] * ((np.arange(3) == 0) + 0.0)
-    part_8 = ((np.arange(3) == 2) + 0.0)[:, None, None] * part_7
-    part_9 = ((np.arange(3) == 1) + 0.0)[:, None] * ((np.arange(3) == 1) + 0.0)
-    part_10 = S_z_n_y_x_x[:, None, None] * part_9
-    part_11 = S_z_n_y_x_2[:, None] * ((np.arange(3) == 1) + 0.0)
-    part_12 = ((np.arange(3) == 2) + 0.0)[:, None, None] * part_11
-    part_13 = ((np.arange(3) == 2) + 0.0)[:, None] * ((np.arange(3) == 2) + 0.0)
-    part_14 = S_z_n_y_x_3[:, None, None] * part_13
-    part_15 = S_z_y[:, None] * ((np.arange(3) == 0) + 0.0)
-    part_16 = S_z_y_x[:, None] * ((np.arange(3) == 1) + 0.0)
-    part_17 = S_z_y_x_x[:, None] * ((np.arange(3) == 2) + 0.0)
-    left = (((0.5) * part_4) + ((0.5) * part_4).transpose(0, 2, 1) + part_6.transpose(1, 2, 0) + part_6.transpose(1, 2, 0).transpose(0, 2, 1) + part_8.transpose(1, 2, 0) + part_8.transpose(1, 2, 0).transpose(0, 2, 1) + ((0.5) * part_10) + ((0.5) * part_10).transpose(0, 2, 1) + part_12.transpose(1, 2, 0) + part_12.transpose(1, 2, 0).transpose(0, 2, 1) + ((0.5) * part_14) + ((0.5) * part_14).transpose(0, 2, 1)).reshape(K, 3, 3)
-    right = (part_15 + part_16 + part_17).reshape(K, 3)
+    part_4 = S_z_n_y[:, None, None] * (0.5 * (part_3 + part_3.T))
+    part_5 = ((np.arange(3) == 0) + 0.0)[:, None] * ((np.arange(3) == 1) + 0.0)
+    part_6 = S_z_n_y_x[:, None, None] * (part_5 + part_5.T)
+    part_7 = ((np.arange(3) == 0) + 0.0)[:, None] * ((np.arange(3) == 2) + 0.0)
+    part_8 = ((np.arange(3) == 1) + 0.0)[:, None] * ((np.arange(3) == 1) + 0.0)
+    part_9 = S_z_n_y_x_x[:, None, None] * (part_7 + part_7.T + 0.5 * (part_8 + part_8.T))
+    part_10 = ((np.arange(3) == 1) + 0.0)[:, None] * ((np.arange(3) == 2) + 0.0)
+    part_11 = S_z_n_y_x_2[:, None, None] * (part_10 + part_10.T)
+    part_12 = ((np.arange(3) == 2) + 0.0)[:, None] * ((np.arange(3) == 2) + 0.0)
+    part_13 = S_z_n_y_x_3[:, None, None] * (0.5 * (part_12 + part_12.T))
+    part_14 = S_z_y[:, None] * ((np.arange(3) == 0) + 0.0)
+    part_15 = S_z_y_x[:, None] * ((np.arange(3) == 1) + 0.0)
+    part_16 = S_z_y_x_x[:, None] * ((np.arange(3) == 2) + 0.0)
+    left = (part_4 + part_6 + part_9 + part_11 + part_13).reshape(K, 3, 3)
+    right = (part_14 + part_15 + part_16).reshape(K, 3)
     solved = solve_normal(left, right, "coef", np.reshape(coef, (K, 3,)), policy)
     coef = solved.reshape(K, 3)
     # (9) sd: closed form. the score has one positive root
-    part_18 = coef[:, 0] * S_z_y
-    part_19 = coef[:, 1] * S_z_y_x
-    part_20 = coef[:, 2] * S_z_y_x_x
+    part_17 = coef[:, 1] * S_z_n_y_x
+    part_18 = coef[:, 2] * S_z_n_y_x_x
+    part_19 = coef[:, 0] * (part_17 + part_18 - S_z_y)
+    part_20 = coef[:, 2] * S_z_n_y_x_2
+    part_21 = coef[:, 1] * (part_20 - S_z_y_x)
+    part_22 = coef[:, 2] * S_z_y_x_x
     t = coef[:, 0] ** 2
-    part_21 = t * S_z_n_y
-    part_22 = coef[:, 0] * coef[:, 1]
-    part_23 = S_z_n_y_x * part_22
-    part_24 = coef[:, 0] * coef[:, 2]
-    part_25 = S_z_n_y_x_x * part_24
+    part_23 = t * S_z_n_y
     t_2 = coef[:, 1] ** 2
-    part_26 = t_2 * S_z_n_y_x_x
-    part_27 = coef[:, 1] * coef[:, 2]
-    part_28 = S_z_n_y_x_2 * part_27
+    part_24 = t_2 * S_z_n_y_x_x
     t_3 = coef[:, 2] ** 2
-    part_29 = t_3 * S_z_n_y_x_3
+    part_25 = t_3 * S_z_n_y_x_3
     t_4 = 1 / S_z_n_y
-    part_30 = (((-0.5) * S_z_y_y) + part_18 + part_19 + part_20 + ((-0.5) * part_21) + ((-0.5) * part_26) + ((-0.5) * part_29) - part_23 - part_25 - part_28) * t_4
-    t_5 = np.sqrt(-part_30)
+    part_26 = (part_19 + part_21 + 0.5 * (S_z_y_y + part_23 + part_24 + part_25) - part_22) * t_4
+    t_5 = np.sqrt(part_26)
     sd = positive(np.sqrt(2) * t_5, "sd", sd, policy, 1e-7 * prepared["the spread"] ** 1, -S_z_n_y)
-    part_31 = ((np.arange(3) == 0) + 0.0)[:, None] * (((reference_x ** 2) * coef[:, 2]) - reference_x * coef[:, 1])  # (11)
-    part_32 = ((np.arange(3) == 1) + 0.0)[:, None] * coef[:, 2]  # (11)
+    part_27 = ((np.arange(3) == 0) + 0.0)[:, None] * ((reference_x ** 2) * coef[:, 2] - reference_x * coef[:, 1])  # (11)
+    part_28 = ((np.arange(3) == 1) + 0.0)[:, None] * coef[:, 2]  # (11)
     return {
         "weights": weights,
-        "coef": coef + ((reference_y * ((np.arange(3) == 0) + 0.0))[:, None] + part_31 + ((-2) * reference_x * part_32)).T,  # (11)
+        "coef": coef + ((reference_y * ((np.arange(3) == 0) + 0.0))[:, None] + part_27 - 2 * reference_x * part_28).T,  # (11)
         "sd": sd,
     }
 
@@ -390,9 +386,9 @@ def initial(data, prepared, rng):
             "coef": neutral("real", (K, 3), 1, None, None, None),
             "sd": neutral("positive", (K,), 0, None, None, None),
         }
-        part = ((np.arange(3) == 0) + 0.0)[:, None] * (((reference_x ** 2) * params["coef"][:, 2]) - reference_x * params["coef"][:, 1])
+        part = ((np.arange(3) == 0) + 0.0)[:, None] * ((reference_x ** 2) * params["coef"][:, 2] - reference_x * params["coef"][:, 1])
         part_2 = ((np.arange(3) == 1) + 0.0)[:, None] * params["coef"][:, 2]
-        params["coef"] += ((reference_y * ((np.arange(3) == 0) + 0.0))[:, None] + part + ((-2) * reference_x * part_2)).T
+        params["coef"] += ((reference_y * ((np.arange(3) == 0) + 0.0))[:, None] + part - 2 * reference_x * part_2).T
         statistics = e_step(params, data, some, rng)
         params = m_step(statistics, params, prepared, "keep")
         return params

@@ -153,7 +153,7 @@ def expectations(params, prepared):
         n_rows = row_count(rows)
         # (4) natural parameters of the posterior of rate (Gamma); its moments and log-normaliser
         eta_log_rate = (shape - 1) + y[rows]
-        eta_id_rate = (-shape / mean) - present_y[rows]
+        eta_id_rate = -shape / mean - present_y[rows]
         log_z_rate, moments_rate = gamma_posterior(eta_log_rate, eta_id_rate)
         return moments_rate, log_z_rate
     return on
@@ -205,7 +205,7 @@ def m_step(statistics, params, prepared, policy="raise"):
     mean = positive(S_rate / S_count, "mean", mean, policy, 0.0, -shape * S_count)
     # (8) shape: newton. no closed root for shape log(shape), shape, lgamma(shape); Newton with step-halving, to convergence
     def objective_of_shape(shape_2):
-        return (S_count * shape_2 * log0(shape_2)) + ((S_log_rate - log0(mean) * S_count - (1 / mean) * S_rate) * shape_2) - S_count * special.gammaln(shape_2), S_count + S_log_rate + (S_count * log0(shape_2)) - S_count * log0(mean) - S_count * special.digamma(shape_2) - S_rate / mean, (S_count / shape_2) - S_count * trigamma(shape_2)
+        return S_count * shape_2 * log0(shape_2) + (S_log_rate - log0(mean) * S_count - (1 / mean) * S_rate) * shape_2 - S_count * special.gammaln(shape_2), S_count + S_log_rate + S_count * log0(shape_2) - S_count * log0(mean) - S_count * special.digamma(shape_2) - S_rate / mean, S_count / shape_2 - S_count * trigamma(shape_2)
     shape = checked(maximise_scalar(objective_of_shape, shape, "positive", 0.0, np.inf), "shape", shape, policy, 0.0, np.inf)
     return {
         "mean": mean,

@@ -274,27 +274,23 @@ def m_step(statistics, params, prepared, policy="raise"):
     part_2 = shape * S_z
     mean = positive(part, "mean", mean, policy, 0.0, -part_2)
     # (11) shape: newton. no closed root for shape[shape_0] log(shape[shape_0]), shape[shape_0], lgamma(shape[shape_0]); Newton with step-halving, to convergence
-    t_3 = log0(mean)
-    part_5 = t_3 * S_z
-    t_4 = 1 / mean
-    part_6 = t_4 * S_rate_rate
-    part_10 = S_z * t_3
-    part_12 = S_rate_rate * t_4
+    t_4 = log0(mean)
+    part_5 = t_4 * S_z
+    t_5 = 1 / mean
+    part_6 = t_5 * S_rate_rate
+    part_9 = S_rate_rate * t_5
     def objective_of_shape(shape_2):
         t_2 = log0(shape_2)
-        part_3 = S_z * shape_2
-        part_4 = t_2 * part_3
+        part_3 = shape_2 * t_2
+        t_3 = special.gammaln(shape_2)
+        part_4 = S_z * (part_3 - t_3)
         part_7 = (S_rate_log_rate - part_5 - part_6) * shape_2
-        t_5 = special.gammaln(shape_2)
-        part_8 = S_z * t_5
-        part_9 = S_z * t_2
         t_6 = special.digamma(shape_2)
-        part_11 = S_z * t_6
+        part_8 = S_z * (1 + t_2 - t_4 - t_6)
         t_7 = 1 / shape_2
-        part_13 = S_z * t_7
         t_8 = trigamma(shape_2)
-        part_14 = S_z * t_8
-        return part_4 + part_7 - part_8, S_z + S_rate_log_rate + part_9 - part_10 - part_11 - part_12, part_13 - part_14
+        part_10 = S_z * (t_7 - t_8)
+        return part_4 + part_7, part_8 + S_rate_log_rate - part_9, part_10
     shape = checked(maximise_scalar(objective_of_shape, shape, "positive", 0.0, np.inf), "shape", shape, policy, 0.0, np.inf)
     return {
         "first": first,

@@ -250,9 +250,9 @@ def log_density_units(params, prepared):
     t_4 = 1 / (1 + t_3)  # (3)
     part = t_2 * t_4  # (3)
     t_5 = (trunk - part) ** 2  # (3)
-    part_2 = present_trunk * ((-0.5) / s2 * t_5)  # (3)
+    part_2 = present_trunk * (-0.5 / s2 * t_5)  # (3)
     sums = segment_sum(part_2, tree, T)  # (3)
-    return ((-0.5) * (spread_ ** -2.0) * t) + sums  # (3)
+    return sums - 0.5 * (spread_ ** -2.0) * t  # (3)
 
 
 def conditional_of_asymptote(params, prepared):
@@ -278,19 +278,19 @@ def conditional_of_asymptote(params, prepared):
         t_2 = np.exp(asymptote[tree])  # (3)
         part = t_2 * t_4  # (3)
         t_5 = (trunk - part) ** 2  # (3)
-        part_2 = present_trunk * ((-0.5) / s2 * t_5)  # (3)
+        part_2 = present_trunk * (-0.5 / s2 * t_5)  # (3)
         sums = segment_sum(part_2, tree, T)  # (3)
-        return ((-0.5) * (spread_ ** -2.0) * t) + sums  # (3)
+        return sums - 0.5 * (spread_ ** -2.0) * t  # (3)
 
     def gradient(values_2):  # (3)
         asymptote = values_2["asymptote"]  # (3)
         t_6 = np.exp(asymptote[tree])  # (3)
         part_3 = t_6 * t_4  # (3)
-        part_5 = ((2 * trunk) + ((-2) * part_3)) * t_6  # (3)
+        part_5 = (2 * (trunk - part_3)) * t_6  # (3)
         part_6 = part_4 * part_5  # (3)
         sums_2 = segment_sum(part_6, tree, T)  # (3)
         return {  # (3)
-            "asymptote": ((-0.5) * (spread_ ** -2.0) * (((-2) * top) + (2 * asymptote))) + ((0.5) / s2 * sums_2),  # (3)
+            "asymptote": 0.5 / s2 * sums_2 - 0.5 * (spread_ ** -2.0) * (2 * (asymptote - top)),  # (3)
         }  # (3)
 
     return log_density, gradient  # (3)
@@ -354,17 +354,17 @@ def e_step(params, data, prepared, rng=None):
     S_trunk_trunk = sum_trunk_trunk  # (4.4)
     # (9) the log-likelihood's terms that lack the rows
     log_likelihood += -T * log0(spread_)
-    log_likelihood += (-0.5) * T * math.log(2)
-    log_likelihood += (-0.5) * T * math.log(np.pi)
-    log_likelihood += (-0.5) * (spread_ ** -2.0) * t.sum()
+    log_likelihood += -0.5 * T * math.log(2)
+    log_likelihood += -0.5 * T * math.log(np.pi)
+    log_likelihood += -0.5 * (spread_ ** -2.0) * t.sum()
     log_likelihood += top * (spread_ ** -2.0) * asymptote.sum()
-    log_likelihood += (-0.5) * T * (top ** 2) * (spread_ ** -2.0)
-    log_likelihood += (-0.5) * log0(s2) * sum_n_trunk
-    log_likelihood += (-0.5) * math.log(2) * sum_n_trunk
-    log_likelihood += (-0.5) * math.log(np.pi) * sum_n_trunk
-    log_likelihood += (-0.5) / s2 * sum_trunk_trunk
+    log_likelihood += -0.5 * T * (top ** 2) * (spread_ ** -2.0)
+    log_likelihood += -0.5 * log0(s2) * sum_n_trunk
+    log_likelihood += -0.5 * math.log(2) * sum_n_trunk
+    log_likelihood += -0.5 * math.log(np.pi) * sum_n_trunk
+    log_likelihood += -0.5 / s2 * sum_trunk_trunk
     log_likelihood += (1 / s2) * (t_4 @ part)
-    log_likelihood += (-0.5) / s2 * (t_6 @ part_2)
+    log_likelihood += -0.5 / s2 * (t_6 @ part_2)
     return {
         "log_likelihood": float(honest(log_likelihood)),  # (9)
         "asymptote_asymptote": S_asymptote_asymptote,  # (4.1)
@@ -388,7 +388,7 @@ def m_step(statistics, params, prepared, policy="raise"):
     # (6) top: closed form. Q is quadratic: one equation per element; concave where the coefficient is positive definite
     top = checked(S_asymptote / T, "top", top, policy, -np.inf, np.inf)
     # (7) spread: closed form. the score has one positive root
-    spread_ = positive(np.sqrt(2) * np.sqrt(-(((-0.5) * S_asymptote_asymptote) + (top * S_asymptote) + ((-0.5) * (top ** 2) * T)) / T), "spread", spread_, policy, 0.0, -T)
+    spread_ = positive(np.sqrt(2) * np.sqrt((0.5 * (S_asymptote_asymptote + (top ** 2) * T) - top * S_asymptote) / T), "spread", spread_, policy, 0.0, -T)
     # (8) middle, pace, s2: newton. (exp((middle - 1 age[n]) pace^-1) + 1)^-1 ties middle, pace, s2 to the data: no finite statistics; Newton, its Hessian added up, by passes over the data, to convergence
     return {
         "top": top,
@@ -433,7 +433,7 @@ def refine(before, params, data, prepared, rng=None, statistics=None, raised_by=
         part_6 = (middle_2 - age) * part
         part_7 = (middle_2 - age) * part_2
         part_8 = (middle_2 - age) * part_3
-        t_7 = np.exp((2 / pace_2 * (middle_2 - age)))
+        t_7 = np.exp(((1 / pace_2) * (2 * (middle_2 - age))))
         part_9 = t_6 * t_7
         part_10 = t_2 * t_5
         t_8 = (1 + t_2) ** -4.0
@@ -448,7 +448,7 @@ def refine(before, params, data, prepared, rng=None, statistics=None, raised_by=
         part_18 = t_2 * t_9
         part_19 = t_9 * part_2
         part_20 = t_9 * part_3
-        return (((-0.5) * log0(s2_2) * S_n_trunk), ((-0.5) / s2_2 * S_trunk_trunk), ((0.5) / s2_2 * (t_3 @ part)), ((0.5) / s2_2 * (t_3 @ part_2)), ((-0.5) / s2_2 * (t_5 @ part_3)),), {"middle": ((0.5) * (-1) / pace_2 / s2_2 * (part @ part_4)) + ((0.5) * (-1) / pace_2 / s2_2 * (part_2 @ part_4)) + ((-0.5) * (-2) / pace_2 / s2_2 * (part_3 @ part_5)), "pace": ((0.5) * (pace_2 ** -2.0) / s2_2 * (part_4 @ part_6)) + ((0.5) * (pace_2 ** -2.0) / s2_2 * (part_4 @ part_7)) + ((-0.5) * 2 * (pace_2 ** -2.0) / s2_2 * (part_5 @ part_8)), "s2": ((-0.5) / s2_2 * S_n_trunk) + ((-0.5) * (-1) * (s2_2 ** -2.0) * S_trunk_trunk) + ((0.5) * (-1) * (s2_2 ** -2.0) * (t_3 @ part)) + ((0.5) * (-1) * (s2_2 ** -2.0) * (t_3 @ part_2)) + ((-0.5) * (-1) * (s2_2 ** -2.0) * (t_5 @ part_3))}, {("middle", "middle"): ((pace_2 ** -2.0) / s2_2 * (part @ part_9)) + ((-0.5) * (pace_2 ** -2.0) / s2_2 * (part @ part_10)) + ((pace_2 ** -2.0) / s2_2 * (part_2 @ part_9)) + ((-0.5) * (pace_2 ** -2.0) / s2_2 * (part_2 @ part_10)) + ((-3) * (pace_2 ** -2.0) / s2_2 * (part_3 @ part_11)) + ((pace_2 ** -2.0) / s2_2 * (part_3 @ part_12)), ("middle", "pace"): ((0.5) * (pace_2 ** -3.0) / s2_2 * (part_13 @ part_14)) + ((0.5) * (pace_2 ** -2.0) / s2_2 * (part @ part_4)) + ((0.5) * (pace_2 ** -3.0) / s2_2 * (part_13 @ part_15)) + ((0.5) * (pace_2 ** -2.0) / s2_2 * (part_2 @ part_4)) + (3 * (pace_2 ** -3.0) / s2_2 * (part_11 @ part_8)) - (pace_2 ** -3.0) / s2_2 * (part_9 @ part_6) - (pace_2 ** -3.0) / s2_2 * (part_9 @ part_7) - (pace_2 ** -3.0) / s2_2 * (part_13 @ part_16) - (pace_2 ** -2.0) / s2_2 * (part_3 @ part_5), ("middle", "s2"): ((0.5) * (s2_2 ** -2.0) / pace_2 * (part @ part_4)) + ((0.5) * (s2_2 ** -2.0) / pace_2 * (part_2 @ part_4)) - (s2_2 ** -2.0) / pace_2 * (part_3 @ part_5), ("pace", "pace"): ((pace_2 ** -4.0) / s2_2 * (part_9 @ part_17)) + ((-0.5) * (pace_2 ** -4.0) / s2_2 * (part_18 @ part_14)) + ((pace_2 ** -4.0) / s2_2 * (part_9 @ part_19)) + ((-0.5) * (pace_2 ** -4.0) / s2_2 * (part_18 @ part_15)) + ((-3) * (pace_2 ** -4.0) / s2_2 * (part_11 @ part_20)) + ((pace_2 ** -4.0) / s2_2 * (part_18 @ part_16)) + (2 * (pace_2 ** -3.0) / s2_2 * (part_5 @ part_8)) - (pace_2 ** -3.0) / s2_2 * (part_4 @ part_6) - (pace_2 ** -3.0) / s2_2 * (part_4 @ part_7), ("pace", "s2"): ((-0.5) * (s2_2 ** -2.0) * (pace_2 ** -2.0) * (part_4 @ part_6)) + ((-0.5) * (s2_2 ** -2.0) * (pace_2 ** -2.0) * (part_4 @ part_7)) + ((s2_2 ** -2.0) * (pace_2 ** -2.0) * (part_5 @ part_8)), ("s2", "s2"): ((0.5) * (s2_2 ** -2.0) * S_n_trunk) + ((s2_2 ** -3.0) * (t_3 @ part)) + ((s2_2 ** -3.0) * (t_3 @ part_2)) - (s2_2 ** -3.0) * S_trunk_trunk - (s2_2 ** -3.0) * (t_5 @ part_3)}
+        return (-0.5 * log0(s2_2) * S_n_trunk, -0.5 / s2_2 * S_trunk_trunk, 0.5 / s2_2 * (t_3 @ part), 0.5 / s2_2 * (t_3 @ part_2), -0.5 / s2_2 * (t_5 @ part_3),), {"middle": 0.5 * (-1) / pace_2 / s2_2 * (part @ part_4) + 0.5 * (-1) / pace_2 / s2_2 * (part_2 @ part_4) - 0.5 * (-2) / pace_2 / s2_2 * (part_3 @ part_5), "pace": 0.5 * (pace_2 ** -2.0) / s2_2 * (part_4 @ part_6) + 0.5 * (pace_2 ** -2.0) / s2_2 * (part_4 @ part_7) - 0.5 * 2 * (pace_2 ** -2.0) / s2_2 * (part_5 @ part_8), "s2": 0.5 * (-1) * (s2_2 ** -2.0) * (t_3 @ part) + 0.5 * (-1) * (s2_2 ** -2.0) * (t_3 @ part_2) - 0.5 / s2_2 * S_n_trunk - 0.5 * (-1) * (s2_2 ** -2.0) * S_trunk_trunk - 0.5 * (-1) * (s2_2 ** -2.0) * (t_5 @ part_3)}, {("middle", "middle"): (pace_2 ** -2.0) / s2_2 * (part @ part_9) + (pace_2 ** -2.0) / s2_2 * (part_2 @ part_9) + (pace_2 ** -2.0) / s2_2 * (part_3 @ part_12) - 0.5 * (pace_2 ** -2.0) / s2_2 * (part @ part_10) - 0.5 * (pace_2 ** -2.0) / s2_2 * (part_2 @ part_10) - 3 * (pace_2 ** -2.0) / s2_2 * (part_3 @ part_11), ("middle", "pace"): 0.5 * (pace_2 ** -3.0) / s2_2 * (part_13 @ part_14) + 0.5 * (pace_2 ** -2.0) / s2_2 * (part @ part_4) + 0.5 * (pace_2 ** -3.0) / s2_2 * (part_13 @ part_15) + 0.5 * (pace_2 ** -2.0) / s2_2 * (part_2 @ part_4) + 3 * (pace_2 ** -3.0) / s2_2 * (part_11 @ part_8) - (pace_2 ** -3.0) / s2_2 * (part_9 @ part_6) - (pace_2 ** -3.0) / s2_2 * (part_9 @ part_7) - (pace_2 ** -3.0) / s2_2 * (part_13 @ part_16) - (pace_2 ** -2.0) / s2_2 * (part_3 @ part_5), ("middle", "s2"): 0.5 * (s2_2 ** -2.0) / pace_2 * (part @ part_4) + 0.5 * (s2_2 ** -2.0) / pace_2 * (part_2 @ part_4) - (s2_2 ** -2.0) / pace_2 * (part_3 @ part_5), ("pace", "pace"): (pace_2 ** -4.0) / s2_2 * (part_9 @ part_17) + (pace_2 ** -4.0) / s2_2 * (part_9 @ part_19) + (pace_2 ** -4.0) / s2_2 * (part_18 @ part_16) + 2 * (pace_2 ** -3.0) / s2_2 * (part_5 @ part_8) - 0.5 * (pace_2 ** -4.0) / s2_2 * (part_18 @ part_14) - (pace_2 ** -3.0) / s2_2 * (part_4 @ part_6) - 0.5 * (pace_2 ** -4.0) / s2_2 * (part_18 @ part_15) - (pace_2 ** -3.0) / s2_2 * (part_4 @ part_7) - 3 * (pace_2 ** -4.0) / s2_2 * (part_11 @ part_20), ("pace", "s2"): (s2_2 ** -2.0) * (pace_2 ** -2.0) * (part_5 @ part_8) - 0.5 * (s2_2 ** -2.0) * (pace_2 ** -2.0) * (part_4 @ part_6) - 0.5 * (s2_2 ** -2.0) * (pace_2 ** -2.0) * (part_4 @ part_7), ("s2", "s2"): 0.5 * (s2_2 ** -2.0) * S_n_trunk + (s2_2 ** -3.0) * (t_3 @ part) + (s2_2 ** -3.0) * (t_3 @ part_2) - (s2_2 ** -3.0) * S_trunk_trunk - (s2_2 ** -3.0) * (t_5 @ part_3)}
     found = (raised_by or ascend)(objective, {"middle": middle, "pace": pace, "s2": s2}, {"middle": "positive", "pace": "positive", "s2": "positive"}, {"middle": (None, None), "pace": (None, None), "s2": (None, None)}, {"middle": (), "pace": (), "s2": ()})
     middle = found["middle"]
     pace = found["pace"]

@@ -178,8 +178,8 @@ def expectations(params, prepared):
     t_2 = log_determinant(cholesky_2)
     precision = inverse(cholesky_2)
     t_3 = (precision @ mean[..., None])[..., 0]
-    t_4 = np.einsum("ab,ab->a", mean, t_3)
-    coefficients = np.concatenate([t.reshape(K, -1), (((-0.5) * D * (math.log(2) + math.log(np.pi))) + ((-0.5) * t_2) + ((-0.5) * t_4)).reshape(K, -1), packed((-0.5) * precision).reshape(K, -1), t_3.reshape(K, -1)], axis=1)
+    t_4 = (mean * t_3).sum(axis=1)
+    coefficients = np.concatenate([t[:, None], (-0.5 * (D * (math.log(2) + math.log(np.pi)) + t_2 + t_4))[:, None], packed(precision, -0.5), t_3], axis=1)
 
     def on(rows, rng=None):
         n_rows = row_count(rows)
@@ -212,8 +212,8 @@ def e_step(params, data, prepared, rng=None):
         log_likelihood += log_z_z @ weight[rows]
     return {
         "log_likelihood": float(honest(log_likelihood)),  # (10)
-        "z": sums_z[:, 0:1].reshape(K),  # (5.1)
-        "z_n_x": sums_z[:, 1:2].reshape(K),  # (5.2)
+        "z": sums_z[:, 0],  # (5.1)
+        "z_n_x": sums_z[:, 1],  # (5.2)
         "z_x_x": unpacked(sums_z[:, 2:2 + D * (D + 1) // 2], D),  # (5.3)
         "z_x": sums_z[:, 2 + D * (D + 1) // 2:2 + D * (D + 1) // 2 + D].reshape(K, D),  # (5.4)
     }
@@ -235,12 +235,10 @@ def m_step(statistics, params, prepared, policy="raise"):
     # (8) mean: closed form. Q is quadratic: one equation per element; concave where the coefficient is positive definite
     mean = checked(S_z_x / S_z_n_x[:, None], "mean", mean, policy, -np.inf, np.inf)
     # (9) cov: closed form. Q = a logdet - <C, .>: the stationary point is C / a, unique and the maximum for a, C positive
-    part = mean[:, :, None] * S_z_x[:, None, :]
-    part_2 = mean * S_z_n_x[:, None]
-    part_3 = mean[:, :, None] * part_2[:, None, :]
-    scatter_cov = ((-0.5) * S_z_x_x) + part.transpose(0, 2, 1) + ((-0.5) * part_3).transpose(0, 2, 1)
-    weight_cov = (-0.5) * S_z_n_x
-    cov = spread(scatter_cov, weight_cov, "cov", cov, policy, prepared["the scale"])
+    part = mean * S_z_n_x[:, None]
+    part_2 = mean[:, :, None] * (part - 2 * S_z_x)[:, None, :]
+    scatter_cov = S_z_x_x + part_2.transpose(0, 2, 1)
+    cov = spread(scatter_cov, S_z_n_x, "cov", cov, policy, prepared["the scale"])
     return {
         "weights": weights,
         "mean": mean + reference_x,  # (11)

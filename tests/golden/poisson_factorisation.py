@@ -183,11 +183,11 @@ def factor_of_theta(params, prepared, factors, rng=None):
     K = sizes["K"]
     # (4) what the posterior of theta takes from the parameters
     eta_log_theta = (a - 1) + sum_topic.T
-    eta_id_theta = (-a) - E_beta_id.sum(axis=0)
+    eta_id_theta = -a - E_beta_id.sum(axis=0)
     log_z_theta, moments_theta = gamma_posterior(eta_log_theta, eta_id_theta)
     # (4) natural parameters of the posterior of theta (Gamma); its moments and log-normaliser
     normaliser = log_z_theta.sum()  # (7)
-    entropy = normaliser - (((a - 1) * moments_theta["log"].sum()) + np.tensordot(moments_theta["log"], sum_topic, ([0, 1], [1, 0])) - a * moments_theta["id"].sum() - (E_beta_id.sum(axis=0) @ moments_theta["id"].sum(axis=0)))  # (7)
+    entropy = normaliser - ((a - 1) * moments_theta["log"].sum() + np.vdot(moments_theta["log"], sum_topic.T) - a * moments_theta["id"].sum() - (E_beta_id.sum(axis=0) @ moments_theta["id"].sum(axis=0)))  # (7)
     return {
         "E:theta:log": np.array(moments_theta["log"]),  # (4)
         "E:theta:id": np.array(moments_theta["id"]),  # (4)
@@ -209,11 +209,11 @@ def factor_of_beta(params, prepared, factors, rng=None):
     K = sizes["K"]
     # (5) what the posterior of beta takes from the parameters
     eta_log_beta = (b - 1) + sum_topic_item.T
-    eta_id_beta = (-b) - E_theta_id.sum(axis=0)
+    eta_id_beta = -b - E_theta_id.sum(axis=0)
     log_z_beta, moments_beta = gamma_posterior(eta_log_beta, eta_id_beta)
     # (5) natural parameters of the posterior of beta (Gamma); its moments and log-normaliser
     normaliser = log_z_beta.sum()  # (7)
-    entropy = normaliser - (((b - 1) * moments_beta["log"].sum()) + np.tensordot(moments_beta["log"], sum_topic_item, ([0, 1], [1, 0])) - b * moments_beta["id"].sum() - (E_theta_id.sum(axis=0) @ moments_beta["id"].sum(axis=0)))  # (7)
+    entropy = normaliser - ((b - 1) * moments_beta["log"].sum() + np.vdot(moments_beta["log"], sum_topic_item.T) - b * moments_beta["id"].sum() - (E_theta_id.sum(axis=0) @ moments_beta["id"].sum(axis=0)))  # (7)
     return {
         "E:beta:log": np.array(moments_beta["log"]),  # (5)
         "E:beta:id": np.array(moments_beta["id"]),  # (5)
@@ -236,8 +236,8 @@ def factor_of_topic(params, prepared, factors, rng=None, whole=False):
     log_z_topic = rows_of_topic.log_norm
     sum_topic = rows_of_topic.sums(0)  # (6)
     sum_topic_item = rows_of_topic.sums(1)  # (6)
-    normaliser = (log_z_topic @ count_L)  # (7)
-    entropy = normaliser - (np.tensordot(E_theta_log, sum_topic, ([0, 1], [1, 0])) + np.tensordot(E_beta_log, sum_topic_item, ([0, 1], [1, 0])))  # (7)
+    normaliser = log_z_topic @ count_L  # (7)
+    entropy = normaliser - (np.vdot(E_theta_log, sum_topic.T) + np.vdot(E_beta_log, sum_topic_item.T))  # (7)
     out = {
         "sum topic": sum_topic,  # (6)
         "sum topic_item": sum_topic_item,  # (6)
@@ -335,8 +335,8 @@ def e_step(params, data, prepared, factors=None, rng=None, sweep="all"):
     log_likelihood += (b - 1) * E_beta_log.sum()
     log_likelihood += -b * E_beta_id.sum()
     log_likelihood += -(E_theta_id.sum(axis=0) @ E_beta_id.sum(axis=0))
-    log_likelihood += np.tensordot(E_theta_log, sum_topic, ([0, 1], [1, 0]))
-    log_likelihood += np.tensordot(E_beta_log, sum_topic_item, ([0, 1], [1, 0]))
+    log_likelihood += np.vdot(E_theta_log, sum_topic.T)
+    log_likelihood += np.vdot(E_beta_log, sum_topic_item.T)
     # (7) the bound's own terms
     log_likelihood += factors["entropy theta"]
     log_likelihood += factors["entropy beta"]

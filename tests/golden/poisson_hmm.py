@@ -170,7 +170,7 @@ def expectations(params, prepared):
     y = prepared["y"]
     # (4) what the posterior of z takes from the parameters
     t = log0(rate)
-    coefficients = np.concatenate([t.reshape(K, -1), (-rate).reshape(K, -1), np.broadcast_to((-1), (K,)).reshape(K, -1)], axis=1)
+    coefficients = np.concatenate([t[:, None], (-rate)[:, None], np.broadcast_to((-1), (K,))[:, None]], axis=1)
     t_2 = log0(trans)
     t_3 = log0(first)
 
@@ -206,8 +206,8 @@ def e_step(params, data, prepared, rng=None):
         "log_likelihood": float(honest(log_likelihood)),  # (10)
         "z_first": S_z_first,  # (5.1)
         "z_pair": S_z_pair,  # (5.2)
-        "z_y": sums_z[:, 0:1].reshape(K),  # (5.3)
-        "z_n_y": sums_z[:, 1:2].reshape(K),  # (5.4)
+        "z_y": sums_z[:, 0],  # (5.3)
+        "z_n_y": sums_z[:, 1],  # (5.4)
     }
 
 
@@ -262,7 +262,7 @@ def most_probable(params, data, prepared):
     first = params["first"]
     # (4) what the posterior of z takes from the parameters
     t = log0(rate)
-    coefficients = np.concatenate([t.reshape(K, -1), (-rate).reshape(K, -1), np.broadcast_to((-1), (K,)).reshape(K, -1)], axis=1)
+    coefficients = np.concatenate([t[:, None], (-rate)[:, None], np.broadcast_to((-1), (K,))[:, None]], axis=1)
     t_2 = log0(trans)
     t_3 = log0(first)
     # (4) log joint of z with its data, for every state; then the largest

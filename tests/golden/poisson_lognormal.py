@@ -145,7 +145,7 @@ def log_density_of_rate(params, prepared):
         log_rate = np.zeros((rate_points, n_rows,))
         t = log0(at[0])
         t_2 = (t - mean) ** 2
-        log_rate += (((-0.5) * math.log(2)) + ((-0.5) * math.log(np.pi)) + ((-0.5) * (spread_ ** -2.0) * t_2) - log0(spread_) - t)
+        log_rate += (-log0(spread_) - t - 0.5 * (math.log(2) + math.log(np.pi) + (spread_ ** -2.0) * t_2))
         part = count[rows] * t
         t_3 = special.gammaln((1 + count[rows]))
         part_2 = present_count[rows] * (part - t_3 - at[0])
@@ -153,13 +153,13 @@ def log_density_of_rate(params, prepared):
         if not slopes:
             return log_rate
         t_4 = 1 / at[0]
-        part_3 = (((-2) * mean) + (2 * t)) * t_4
+        part_3 = (2 * (t - mean)) * t_4
         part_4 = t_4 * count[rows]
-        slope_rate = ((-0.5) * (spread_ ** -2.0) * part_3) + part_4 - present_count[rows] - t_4
+        slope_rate = part_4 - present_count[rows] - t_4 - 0.5 * (spread_ ** -2.0) * part_3
         t_5 = at[0] ** -2.0
-        part_5 = t_5 * (((-2) * mean) + (2 * t))
+        part_5 = t_5 * (2 * (t - mean))
         part_6 = t_5 * count[rows]
-        curve_rate = t_5 + ((0.5) * (spread_ ** -2.0) * part_5) - (spread_ ** -2.0) * t_5 - part_6
+        curve_rate = t_5 + 0.5 * (spread_ ** -2.0) * part_5 - (spread_ ** -2.0) * t_5 - part_6
         return log_rate, np.array([slope_rate]), np.array([[curve_rate]])
     return on
 
@@ -204,8 +204,8 @@ def e_step(params, data, prepared, rng=None):
         S_rate = S_rate + q_rate_weighted.sum()  # (5.1)
         t = log0(points_rate[0])  # (5.2)
         t_2 = t ** 2  # (5.2)
-        S_rate_2 = S_rate_2 + np.tensordot(t_2, q_rate_weighted, ([0, 1], [0, 1]))  # (5.2)
-        S_rate_log = S_rate_log + np.tensordot(t, q_rate_weighted, ([0, 1], [0, 1]))  # (5.3)
+        S_rate_2 = S_rate_2 + np.vdot(t_2, q_rate_weighted)  # (5.2)
+        S_rate_log = S_rate_log + np.vdot(t, q_rate_weighted)  # (5.3)
         # (9) the log-likelihood, added up
         log_likelihood += log_z_rate @ weight[rows]
     return {
@@ -227,7 +227,7 @@ def m_step(statistics, params, prepared, policy="raise"):
     # (7) mean: closed form. Q is quadratic: one equation per element; concave where the coefficient is positive definite
     mean = checked(S_rate_log / S_rate, "mean", mean, policy, -np.inf, np.inf)
     # (8) spread: closed form. the score has one positive root
-    spread_ = positive(np.sqrt(2) * np.sqrt(-(((-0.5) * S_rate_2) + (mean * S_rate_log) + ((-0.5) * (mean ** 2) * S_rate)) / S_rate), "spread", spread_, policy, 0.0, -S_rate)
+    spread_ = positive(np.sqrt(2) * np.sqrt((0.5 * (S_rate_2 + (mean ** 2) * S_rate) - mean * S_rate_log) / S_rate), "spread", spread_, policy, 0.0, -S_rate)
     return {
         "mean": mean,
         "spread": spread_,

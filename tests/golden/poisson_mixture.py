@@ -163,7 +163,7 @@ def expectations(params, prepared):
     # (4) what the posterior of z takes from the parameters
     t = log0(weights)
     t_2 = log0(rate)
-    coefficients = np.concatenate([t.reshape(K, -1), t_2.reshape(K, -1), (-rate).reshape(K, -1), np.broadcast_to((-1), (K,)).reshape(K, -1)], axis=1)
+    coefficients = np.concatenate([t[:, None], t_2[:, None], (-rate)[:, None], np.broadcast_to((-1), (K,))[:, None]], axis=1)
 
     def on(rows, rng=None):
         n_rows = row_count(rows)
@@ -197,9 +197,9 @@ def e_step(params, data, prepared, rng=None):
     sums_z = unfolded(sums_z, prepared["the fold of z"])
     return {
         "log_likelihood": float(honest(log_likelihood)),  # (9)
-        "z": sums_z[:, 0:1].reshape(K),  # (5.1)
-        "z_y": sums_z[:, 1:2].reshape(K),  # (5.2)
-        "z_n_y": sums_z[:, 2:3].reshape(K),  # (5.3)
+        "z": sums_z[:, 0],  # (5.1)
+        "z_y": sums_z[:, 1],  # (5.2)
+        "z_n_y": sums_z[:, 2],  # (5.3)
     }
 
 

@@ -200,7 +200,7 @@ def log_density_of_b(params, prepared):
         # (4) log joint of b with all that holds it
         log_b = np.zeros((b_points, G,))
         t = at[0] ** 2
-        log_b += (((-0.5) * math.log(2)) + ((-0.5) * math.log(np.pi)) + ((-0.5) * (tau ** -2.0) * t) - log0(tau))
+        log_b += (-log0(tau) - 0.5 * (math.log(2) + math.log(np.pi) + (tau ** -2.0) * t))
         part = y * (t_2 + at[0][:, group])
         t_3 = np.exp((t_2 + at[0][:, group]))
         part_3 = (part - t_4 - t_3) * part_2
@@ -211,7 +211,7 @@ def log_density_of_b(params, prepared):
         part_4 = t_3 * part_2
         sums_2 = segment_sum(part_4, group, G)
         slope_b = sum_y_group - (tau ** -2.0) * at[0] - sums_2
-        curve_b = (-(tau ** -2.0)) - sums_2
+        curve_b = -(tau ** -2.0) - sums_2
         return log_b, np.array([slope_b]), np.array([[curve_b]])
     return on
 
@@ -251,7 +251,7 @@ def e_step(params, data, prepared, rng=None):
     # (5) expected statistics, added up
     S_b = S_b + q_b.sum()  # (5.1)
     t = points_b[0] ** 2  # (5.2)
-    S_b_b_b = S_b_b_b + np.tensordot(t, q_b, ([0, 1], [0, 1]))  # (5.2)
+    S_b_b_b = S_b_b_b + np.vdot(t, q_b)  # (5.2)
     S_b_y_X_group = S_b_y_X_group + q_b.sum(axis=0) @ sum_X_y_group  # (5.3)
     # (9) the log-likelihood, added up
     log_likelihood += log_z_b.sum()
@@ -271,7 +271,7 @@ def m_step(statistics, params, prepared, policy="raise"):
     S_b_b_b = statistics["b_b_b"]
     S_b = statistics["b"]
     # (7) tau: closed form. the score has one positive root
-    tau = positive(np.sqrt(2) * np.sqrt((0.5) * S_b_b_b / S_b), "tau", tau, policy, 0.0, -S_b)
+    tau = positive(np.sqrt(2) * np.sqrt(0.5 * S_b_b_b / S_b), "tau", tau, policy, 0.0, -S_b)
     # (8) beta: newton. exp(sum(X[n, p] beta[p] for p)) ties beta to the data: no finite statistics; Newton, its Hessian added up, by passes over the data, to convergence
     return {
         "beta": beta,
@@ -294,7 +294,7 @@ def refine(before, params, data, prepared, rng=None, statistics=None):
     # (8) beta: newton. exp(sum(X[n, p] beta[p] for p)) ties beta to the data: no finite statistics; Newton, its Hessian added up, by passes over the data, to convergence
     t_3 = np.exp(points_b[0][:, group])
     part = present_y * weight
-    part_3 = np.einsum("ab,ab->b", t_3, q_b[:, group])
+    part_3 = (t_3 * q_b[:, group]).sum(axis=0)
     def objective(values_2):
         beta_2 = values_2["beta"]
         t = X.T @ beta_2
@@ -302,7 +302,7 @@ def refine(before, params, data, prepared, rng=None, statistics=None):
         part_2 = t_2 * part
         part_4 = part_2 * part_3
         part_5 = X * part_4
-        return ((beta_2 @ S_b_y_X_group), (-(part_2 @ part_3)),), {"beta": S_b_y_X_group - (X @ part_4)}, {("beta", "beta"): (-(X @ part_5.T))}
+        return (beta_2 @ S_b_y_X_group, -(part_2 @ part_3),), {"beta": S_b_y_X_group - (X @ part_4)}, {("beta", "beta"): -(X @ part_5.T)}
     found = ascend(objective, {"beta": beta}, {"beta": "real"}, {"beta": (None, None)}, {"beta": ()})
     beta = found["beta"]
     return {

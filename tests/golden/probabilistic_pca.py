@@ -181,7 +181,7 @@ def expectations(params, prepared):
     def on(rows, rng=None):
         n_rows = row_count(rows)
         # (4) the precision and the mean of y, jointly Gaussian; their log-normaliser
-        cov_y, log_det_y = gaussian_covariance([[((-0.5) * ((np.arange(Q)[:, None] == np.arange(Q)) + 0.0))[:, :, None] + ((-0.5) / s2 * np.tensordot(present_x[:, rows], part, ([0], [0]))).transpose(1, 2, 0)]], (0, [1], 1))
+        cov_y, log_det_y = gaussian_covariance([[(-0.5 / s2 * np.tensordot(present_x[:, rows], part, ([0], [0]))).transpose(1, 2, 0) + (-0.5 * ((np.arange(Q)[:, None] == np.arange(Q)) + 0.0))[:, :, None]]], (0, [1], 1))
         mean_y, log_z_y = gaussian_mean(cov_y, log_det_y, [((1 / s2) * (x[:, rows].T @ load)).T + (-(1 / s2) * (present_x[:, rows].T @ part_2)).T], (0, [1], 1))
         return mean_y, cov_y, log_z_y
     return on
@@ -204,13 +204,13 @@ def e_step_once(params, prepared):
     sum_features = prepared["the moments"]["features"]
     sum_features_features = prepared["the moments"]["features_features"]
     # (4) one covariance of y for all rows; means as multiples of data
-    cov_y, log_det_y = gaussian_covariance([[np.broadcast_to((((-0.5) * ((np.arange(Q)[:, None] == np.arange(Q)) + 0.0)) + ((-0.5) / s2 * (load.T @ load)))[:, :, None], (Q, Q, 1))]], (0, [1], 1))  # (4)
+    cov_y, log_det_y = gaussian_covariance([[np.broadcast_to((-0.5 * ((np.arange(Q)[:, None] == np.arange(Q)) + 0.0) - 0.5 / s2 * (load.T @ load))[:, :, None], (Q, Q, 1))]], (0, [1], 1))  # (4)
     norm_y = 0.5 * ((Q) * math.log(2 * np.pi) - log_det_y.item())  # (4)
-    linear_y = np.concatenate([((1 / s2) * load).T, np.reshape((-(1 / s2) * (mean @ load)), (Q, 1,))], axis=-1)  # (4)
-    slope_y = (cov_y[0][0][..., 0] @ linear_y)  # (4)
+    linear_y = np.concatenate([((1 / s2) * load).T, np.reshape(-(1 / s2) * (mean @ load), (Q, 1,))], axis=-1)  # (4)
+    slope_y = cov_y[0][0][..., 0] @ linear_y  # (4)
     t = mean ** 2  # (9)
     # (5) expected statistics
-    S_n_x = (D * sum_count)  # (5.1)
+    S_n_x = D * sum_count  # (5.1)
     S_x_x = sum_x_x  # (5.2)
     S_x = sum_x  # (5.3)
     S_x_y = (slope_y @ sum_features_x.T).T  # (5.4)
@@ -220,15 +220,15 @@ def e_step_once(params, prepared):
     S_n_x_cov_y = np.broadcast_to((sum_count * cov_y[0][0][..., 0]), (D, Q, Q))  # (5.8)
     # (9) the log-likelihood, term by term
     log_likelihood = 0.0
-    log_likelihood += ((-0.5) * Q * (math.log(2) + math.log(np.pi)) * sum_count)
-    log_likelihood += ((-0.5) * D * log0(s2) * sum_count)
-    log_likelihood += ((-0.5) * D * math.log(2) * sum_count)
-    log_likelihood += ((-0.5) * D * math.log(np.pi) * sum_count)
-    log_likelihood += ((-0.5) / s2 * sum_x_x)
-    log_likelihood += ((1 / s2) * (mean @ sum_x))
-    log_likelihood += ((-0.5) / s2 * sum_count * t.sum())
-    log_likelihood += (norm_y * sum_count)
-    log_likelihood += ((0.5) * np.tensordot(sum_features_features, linear_y.T @ slope_y, ([0, 1], [0, 1])))
+    log_likelihood += -0.5 * Q * (math.log(2) + math.log(np.pi)) * sum_count
+    log_likelihood += -0.5 * D * log0(s2) * sum_count
+    log_likelihood += -0.5 * D * math.log(2) * sum_count
+    log_likelihood += -0.5 * D * math.log(np.pi) * sum_count
+    log_likelihood += -0.5 / s2 * sum_x_x
+    log_likelihood += (1 / s2) * (mean @ sum_x)
+    log_likelihood += -0.5 / s2 * sum_count * t.sum()
+    log_likelihood += norm_y * sum_count
+    log_likelihood += 0.5 * np.vdot(sum_features_features, (linear_y.T @ slope_y))
     return {
         "log_likelihood": float(honest(log_likelihood)),  # (9)
         "n_x": S_n_x,  # (5.1)
@@ -282,13 +282,13 @@ def e_step(params, data, prepared, rng=None):
         S_n_x_y_y = S_n_x_y_y + np.tensordot(part_2, part_3, ([1], [2]))  # (5.7)
         S_n_x_cov_y = S_n_x_cov_y + np.tensordot(cov_y[0][0], part_2, ([2], [1])).transpose(2, 0, 1)  # (5.8)
         # (9) the log-likelihood, added up
-        log_likelihood += (-0.5) * Q * (math.log(2) + math.log(np.pi)) * weight[rows].sum()
-        log_likelihood += (-0.5) * log0(s2) * (present_x[:, rows].sum(axis=0) @ weight[rows])
-        log_likelihood += (-0.5) * math.log(2) * (present_x[:, rows].sum(axis=0) @ weight[rows])
-        log_likelihood += (-0.5) * math.log(np.pi) * (present_x[:, rows].sum(axis=0) @ weight[rows])
-        log_likelihood += (-0.5) / s2 * (t.sum(axis=0) @ weight[rows])
+        log_likelihood += -0.5 * Q * (math.log(2) + math.log(np.pi)) * weight[rows].sum()
+        log_likelihood += -0.5 * log0(s2) * (present_x[:, rows].sum(axis=0) @ weight[rows])
+        log_likelihood += -0.5 * math.log(2) * (present_x[:, rows].sum(axis=0) @ weight[rows])
+        log_likelihood += -0.5 * math.log(np.pi) * (present_x[:, rows].sum(axis=0) @ weight[rows])
+        log_likelihood += -0.5 / s2 * (t.sum(axis=0) @ weight[rows])
         log_likelihood += (1 / s2) * (mean @ (x[:, rows] @ weight[rows]))
-        log_likelihood += (-0.5) / s2 * (t_2 @ (present_x[:, rows] @ weight[rows]))
+        log_likelihood += -0.5 / s2 * (t_2 @ (present_x[:, rows] @ weight[rows]))
         log_likelihood += log_z_y @ weight[rows]
     return {
         "log_likelihood": float(honest(log_likelihood)),  # (9)
@@ -321,14 +321,14 @@ def m_step(statistics, params, prepared, policy="raise"):
     S_x_x = statistics["x_x"]
     S_n_x = statistics["n_x"]
     # (7) mean, load: linear solve. Q is quadratic: normal equations; concave where the coefficient is positive definite
-    left = np.concatenate([np.concatenate([S_n_x_2.reshape(D, 1, 1), S_n_x_y.reshape(D, 1, Q)], axis=-1), np.concatenate([S_n_x_y.reshape(D, Q, 1), (((0.5) * S_n_x_y_y) + ((0.5) * S_n_x_y_y).transpose(0, 2, 1) + ((0.5) * S_n_x_cov_y) + ((0.5) * S_n_x_cov_y).transpose(0, 2, 1)).reshape(D, Q, Q)], axis=-1)], axis=-2)
+    left = np.concatenate([np.concatenate([S_n_x_2.reshape(D, 1, 1), S_n_x_y.reshape(D, 1, Q)], axis=-1), np.concatenate([S_n_x_y.reshape(D, Q, 1), (0.5 * (S_n_x_y_y + S_n_x_y_y.transpose(0, 2, 1) + S_n_x_cov_y + S_n_x_cov_y.transpose(0, 2, 1))).reshape(D, Q, Q)], axis=-1)], axis=-2)
     right = np.concatenate([S_x.reshape(D, 1), S_x_y.reshape(D, Q)], axis=-1)
     solved = solve_normal(left, right, "mean and load", np.concatenate([np.reshape(mean, (D, 1,)), np.reshape(load, (D, Q,))], axis=-1), policy)
     mean = solved[..., 0:1].reshape(D)
     load = solved[..., 1:1 + Q].reshape(D, Q)
     # (8) s2: closed form. the score has one root
     t = mean ** 2
-    s2 = positive((-2) * (((-0.5) * S_x_x) + (mean @ S_x) + np.tensordot(load, S_x_y, ([0, 1], [0, 1])) + ((-0.5) * (t @ S_n_x_2)) + ((-0.5) * np.tensordot(load, np.einsum("ab,abc->ac", load, S_n_x_y_y), ([0, 1], [0, 1]))) + ((-0.5) * np.tensordot(load, np.einsum("ab,abc->ac", load, S_n_x_cov_y), ([0, 1], [0, 1]))) - (mean @ np.einsum("ab,ab->a", load, S_n_x_y))) / S_n_x, "s2", s2, policy, 1e-14 * prepared["the spread"] ** 2, (-0.5) * S_n_x)
+    s2 = positive((S_x_x + t @ S_n_x_2 + np.vdot(load, np.einsum("ab,abc->ac", load, S_n_x_y_y)) + np.vdot(load, np.einsum("ab,abc->ac", load, S_n_x_cov_y)) + 2 * (mean @ (load * S_n_x_y).sum(axis=1) - mean @ S_x - np.vdot(load, S_x_y))) / S_n_x, "s2", s2, policy, 1e-14 * prepared["the spread"] ** 2, -0.5 * S_n_x)
     return {
         "mean": mean + reference_x,  # (10)
         "load": load,
@@ -374,14 +374,14 @@ def log_likelihood_rows(params, data, prepared):
         mean_y, cov_y, log_z_y = on(rows)
         total = np.zeros(n_rows)
         # (9) the log-likelihood, row by row
-        total = total + (-0.5) * Q * (math.log(2) + math.log(np.pi))
-        total = total + (-0.5) * log0(s2) * present_x[:, rows].sum(axis=0)
-        total = total + (-0.5) * math.log(2) * present_x[:, rows].sum(axis=0)
-        total = total + (-0.5) * math.log(np.pi) * present_x[:, rows].sum(axis=0)
+        total = total + -0.5 * Q * (math.log(2) + math.log(np.pi))
+        total = total + -0.5 * log0(s2) * present_x[:, rows].sum(axis=0)
+        total = total + -0.5 * math.log(2) * present_x[:, rows].sum(axis=0)
+        total = total + -0.5 * math.log(np.pi) * present_x[:, rows].sum(axis=0)
         t = x[:, rows] ** 2
-        total = total + (-0.5) / s2 * t.sum(axis=0)
+        total = total + -0.5 / s2 * t.sum(axis=0)
         total = total + (1 / s2) * (x[:, rows].T @ mean)
-        total = total + (-0.5) / s2 * (present_x[:, rows].T @ t_2)
+        total = total + -0.5 / s2 * (present_x[:, rows].T @ t_2)
         total = total + log_z_y
         parts.append(honest(total))
     return np.concatenate(parts)

@@ -147,12 +147,12 @@ def expectations(params, prepared):
     present_y = prepared["present y"]
     y = prepared["y"]
     # (4) what the posterior of u takes from the parameters
-    eta_square_u = (-0.5)
+    eta_square_u = -0.5
 
     def on(rows, rng=None):
         n_rows = row_count(rows)
         # (4) natural parameters of the posterior of u (Normal); its moments and log-normaliser
-        eta_id_u = (X[:, rows].T @ beta)
+        eta_id_u = X[:, rows].T @ beta
         t = ((present_y[rows] > 0) + 0.0)
         t_2 = ((y[rows] != 0) + 0.0)
         t_3 = np.maximum((-np.inf), np.where(t, np.where(t_2, 0, (-np.inf)), (-np.inf)))
@@ -184,9 +184,9 @@ def e_step(params, data, prepared, rng=None):
     # (5) expected statistics that lack the rows
     S_X_X = sum_X_X  # (5.2)
     # (8) the log-likelihood's terms that lack the rows
-    log_likelihood += (-0.5) * math.log(2) * sum_count
-    log_likelihood += (-0.5) * math.log(np.pi) * sum_count
-    log_likelihood += (-0.5) * (beta @ (beta @ sum_X_X))
+    log_likelihood += -0.5 * math.log(2) * sum_count
+    log_likelihood += -0.5 * math.log(np.pi) * sum_count
+    log_likelihood += -0.5 * (beta @ (beta @ sum_X_X))
     return {
         "log_likelihood": float(honest(log_likelihood)),  # (8)
         "X_u": S_X_u,  # (5.1)
@@ -202,7 +202,7 @@ def m_step(statistics, params, prepared, policy="raise"):
     P = sizes["P"]
     S_X_u = statistics["X_u"]
     # (7) beta: linear solve. Q is quadratic: normal equations; concave where the coefficient is positive definite
-    left = (((0.5) * S_X_X) + ((0.5) * S_X_X).T).reshape(P, P)
+    left = (0.5 * (S_X_X + S_X_X.T)).reshape(P, P)
     right = S_X_u.reshape(P)
     solved = solve_normal(left, right, "beta", np.reshape(beta, (P,)), policy)
     beta = solved.reshape(P)
@@ -245,9 +245,9 @@ def log_likelihood_rows(params, data, prepared):
         moments_u, log_z_u = on(rows)
         total = np.zeros(n_rows)
         # (8) the log-likelihood, row by row
-        total = total + (-0.5) * math.log(2)
-        total = total + (-0.5) * math.log(np.pi)
-        total = total + (-0.5) * np.einsum("ab,ba->b", X[:, rows], X[:, rows].T @ part)
+        total = total + -0.5 * math.log(2)
+        total = total + -0.5 * math.log(np.pi)
+        total = total + -0.5 * np.einsum("ab,ba->b", X[:, rows], X[:, rows].T @ part)
         total = total + log_z_u
         parts.append(honest(total))
     return np.concatenate(parts)

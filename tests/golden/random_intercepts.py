@@ -207,8 +207,8 @@ def expectations(params, prepared):
     s2_b = params["s2_b"]
     sum_n_y_subject = prepared["the sums"]["n_y_subject"]
     # (4) what the posterior of b takes from the parameters
-    eta_id_b = ((1 / s2) * sum_y_subject) - (1 / s2) * (beta @ sum_X_n_y_subject.T)
-    eta_square_b = ((-0.5) / s2_b) + ((-0.5) / s2 * sum_n_y_subject)
+    eta_id_b = (1 / s2) * sum_y_subject - (1 / s2) * (beta @ sum_X_n_y_subject.T)
+    eta_square_b = -0.5 / s2_b - 0.5 / s2 * sum_n_y_subject
     log_z_b, moments_b = normal_posterior(eta_id_b, eta_square_b)
 
     def on(rng=None):
@@ -245,15 +245,15 @@ def e_step(params, data, prepared, rng=None):
     S_n_y_X_subject_b = moments_b["id"] @ sum_X_n_y_subject  # (5.7)
     S_n_y_subject_square_b = moments_b["square"] @ sum_n_y_subject  # (5.8)
     # (10) the log-likelihood's terms that lack the rows
-    log_likelihood += (-0.5) * G * log0(s2_b)
-    log_likelihood += (-0.5) * G * math.log(2)
-    log_likelihood += (-0.5) * G * math.log(np.pi)
-    log_likelihood += (-0.5) * log0(s2) * sum_n_y
-    log_likelihood += (-0.5) * math.log(2) * sum_n_y
-    log_likelihood += (-0.5) * math.log(np.pi) * sum_n_y
-    log_likelihood += (-0.5) / s2 * sum_y_y
+    log_likelihood += -0.5 * G * log0(s2_b)
+    log_likelihood += -0.5 * G * math.log(2)
+    log_likelihood += -0.5 * G * math.log(np.pi)
+    log_likelihood += -0.5 * log0(s2) * sum_n_y
+    log_likelihood += -0.5 * math.log(2) * sum_n_y
+    log_likelihood += -0.5 * math.log(np.pi) * sum_n_y
+    log_likelihood += -0.5 / s2 * sum_y_y
     log_likelihood += (1 / s2) * (beta @ sum_X_y)
-    log_likelihood += (-0.5) / s2 * (beta @ (beta @ sum_X_X_n_y))
+    log_likelihood += -0.5 / s2 * (beta @ (beta @ sum_X_X_n_y))
     log_likelihood += log_z_b.sum()
     return {
         "log_likelihood": float(honest(log_likelihood)),  # (10)
@@ -286,15 +286,15 @@ def m_step(statistics, params, prepared, policy="raise"):
     S_n_y_subject_square_b = statistics["n_y_subject_square_b"]
     S_n_y = statistics["n_y"]
     # (7) beta: linear solve. Q is quadratic: normal equations; concave where the coefficient is positive definite
-    left = (((0.5) * S_n_y_X_X) + ((0.5) * S_n_y_X_X).T).reshape(P, P)
+    left = (0.5 * (S_n_y_X_X + S_n_y_X_X.T)).reshape(P, P)
     right = (S_y_X - S_n_y_X_subject_b).reshape(P)
     solved = solve_normal(left, right, "beta", np.reshape(beta, (P,)), policy)
     beta = solved.reshape(P)
     # (8) s2_b: closed form. the score has one root
-    s2_b = positive(S_square_b / G, "s2_b", s2_b, policy, 0.0, (-0.5) * G)
+    s2_b = positive(S_square_b / G, "s2_b", s2_b, policy, 0.0, -0.5 * G)
     # (9) s2: closed form. the score has one root
     t = beta @ S_n_y_X_X
-    s2 = positive((-2) * (((-0.5) * S_y_y) + (beta @ S_y_X) + S_y_subject_b + ((-0.5) * (beta @ t)) + ((-0.5) * S_n_y_subject_square_b) - (beta @ S_n_y_X_subject_b)) / S_n_y, "s2", s2, policy, 0.0, (-0.5) * S_n_y)
+    s2 = positive((S_y_y + beta @ t + S_n_y_subject_square_b + 2 * (beta @ S_n_y_X_subject_b - beta @ S_y_X - S_y_subject_b)) / S_n_y, "s2", s2, policy, 0.0, -0.5 * S_n_y)
     return {
         "beta": beta + reference_beta,  # (11)
         "s2_b": s2_b,

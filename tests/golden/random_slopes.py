@@ -227,13 +227,13 @@ def expectations(params, prepared):
     part_6 = sum_day_n_y_subject * part_5[:, :, None]
     part_7 = ((1 == np.arange(2)) + 0.0)[:, None] * ((1 == np.arange(2)) + 0.0)
     part_8 = sum_n_y_day_day_subject * part_7[:, :, None]
-    cov_b, log_det_b = gaussian_covariance([[((-0.5) * precision)[:, :, None] + ((-0.5) / s2 * part_2) + ((-0.5) / s2 * part_4) + ((-0.5) / s2 * part_6) + ((-0.5) / s2 * part_8)]], (0, [1], 1))
+    cov_b, log_det_b = gaussian_covariance([[(-0.5 * precision)[:, :, None] - 0.5 / s2 * part_2 - 0.5 / s2 * part_4 - 0.5 / s2 * part_6 - 0.5 / s2 * part_8]], (0, [1], 1))
     part_9 = ((0 == np.arange(2)) + 0.0)[:, None] * sum_y_subject
     part_10 = ((1 == np.arange(2)) + 0.0)[:, None] * sum_day_y_subject
 
     def on(rng=None):
         # (4) the precision and the mean of b, jointly Gaussian; their log-normaliser
-        mean_b, log_z_b = gaussian_mean(cov_b, log_det_b, [(precision @ beta)[:, None] + ((1 / s2) * part_9) + ((1 / s2) * part_10)], (0, [1], 1))
+        mean_b, log_z_b = gaussian_mean(cov_b, log_det_b, [(precision @ beta)[:, None] + (1 / s2) * part_9 + (1 / s2) * part_10], (0, [1], 1))
         return mean_b, cov_b, log_z_b
     return on
 
@@ -286,13 +286,13 @@ def e_step(params, data, prepared, rng=None):
     S_n_y_day_subject_cov_b = cov_b[0][0][0, 1, :] @ sum_day_n_y_subject  # (5.11)
     S_n_y_day_day_subject_cov_b = cov_b[0][0][1, 1, :] @ sum_n_y_day_day_subject  # (5.13)
     # (10) the log-likelihood's terms that lack the rows
-    log_likelihood += (-0.5) * G * log_determinant(cholesky_2)
-    log_likelihood += (-0.5) * G * 2 * (math.log(2) + math.log(np.pi))
-    log_likelihood += (-0.5) * G * (beta @ (beta @ precision))
-    log_likelihood += (-0.5) * log0(s2) * sum_n_y
-    log_likelihood += (-0.5) * math.log(2) * sum_n_y
-    log_likelihood += (-0.5) * math.log(np.pi) * sum_n_y
-    log_likelihood += (-0.5) / s2 * sum_y_y
+    log_likelihood += -0.5 * G * log_determinant(cholesky_2)
+    log_likelihood += -0.5 * G * 2 * (math.log(2) + math.log(np.pi))
+    log_likelihood += -0.5 * G * (beta @ (beta @ precision))
+    log_likelihood += -0.5 * log0(s2) * sum_n_y
+    log_likelihood += -0.5 * math.log(2) * sum_n_y
+    log_likelihood += -0.5 * math.log(np.pi) * sum_n_y
+    log_likelihood += -0.5 / s2 * sum_y_y
     return {
         "log_likelihood": float(honest(log_likelihood)),  # (10)
         "b_b": S_b_b,  # (5.1)
@@ -335,13 +335,11 @@ def m_step(statistics, params, prepared, policy="raise"):
     # (7) beta: closed form. Q is quadratic: one equation per element; concave where the coefficient is positive definite
     beta = checked(S_b / G, "beta", beta, policy, -np.inf, np.inf)
     # (8) cov: closed form. Q = a logdet - <C, .>: the stationary point is C / a, unique and the maximum for a, C positive
-    part = beta[:, None] * S_b
-    part_2 = beta[:, None] * beta
-    scatter_cov = ((-0.5) * S_b_b) + ((-0.5) * S_cov_b) + part.T + ((-0.5) * G * part_2)
-    weight_cov = (-0.5) * G
-    cov = spread(scatter_cov, weight_cov, "cov", cov, policy, prepared["the scale"])
+    part = beta[:, None] * (G * beta - 2 * S_b)
+    scatter_cov = S_b_b + S_cov_b + part.T
+    cov = spread(scatter_cov, G, "cov", cov, policy, prepared["the scale"])
     # (9) s2: closed form. the score has one root
-    s2 = positive((-2) * (((-0.5) * S_y_y) + S_y_subject_b + S_y_day_subject_b + ((-0.5) * S_n_y_subject_b_b) + ((-0.5) * S_n_y_subject_cov_b) + ((-0.5) * S_n_y_day_day_subject_b_b) + ((-0.5) * S_n_y_day_day_subject_cov_b) - S_n_y_day_subject_b_b - S_n_y_day_subject_cov_b) / S_n_y, "s2", s2, policy, 1e-14 * prepared["the spread"] ** 2, (-0.5) * S_n_y)
+    s2 = positive((S_y_y + S_n_y_subject_b_b + S_n_y_subject_cov_b + S_n_y_day_day_subject_b_b + S_n_y_day_day_subject_cov_b + 2 * (S_n_y_day_subject_b_b + S_n_y_day_subject_cov_b - S_y_subject_b - S_y_day_subject_b)) / S_n_y, "s2", s2, policy, 1e-14 * prepared["the spread"] ** 2, -0.5 * S_n_y)
     return {
         "beta": beta + (reference_y * ((np.arange(2) == 0) + 0.0)),  # (11)
         "cov": cov,

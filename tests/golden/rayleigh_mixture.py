@@ -168,7 +168,7 @@ def expectations(params, prepared):
     t = log0(weights)
     t_2 = log0(scale)
     t_3 = scale ** -2.0
-    coefficients = np.concatenate([t.reshape(K, -1), np.broadcast_to(1, (K,)).reshape(K, -1), ((-2) * t_2).reshape(K, -1), ((-0.5) * t_3).reshape(K, -1)], axis=1)
+    coefficients = np.concatenate([t[:, None], np.broadcast_to(1, (K,))[:, None], (-2 * t_2)[:, None], (-0.5 * t_3)[:, None]], axis=1)
 
     def on(rows, rng=None):
         n_rows = row_count(rows)
@@ -202,9 +202,9 @@ def e_step(params, data, prepared, rng=None):
     sums_z = unfolded(sums_z, prepared["the fold of z"])
     return {
         "log_likelihood": float(honest(log_likelihood)),  # (9)
-        "z": sums_z[:, 0:1].reshape(K),  # (5.1)
-        "z_n_h": sums_z[:, 2:3].reshape(K),  # (5.2)
-        "z_h_h": sums_z[:, 3:4].reshape(K),  # (5.3)
+        "z": sums_z[:, 0],  # (5.1)
+        "z_n_h": sums_z[:, 2],  # (5.2)
+        "z_h_h": sums_z[:, 3],  # (5.3)
     }
 
 
@@ -221,8 +221,8 @@ def m_step(statistics, params, prepared, policy="raise"):
     # (8) scale: closed form. the score has one positive root
     t = 1 / S_z_n_h
     part = S_z_h_h * t
-    t_2 = np.sqrt((0.25) * part)
-    scale = positive(np.sqrt(2) * t_2, "scale", scale, policy, 0.0, (-2) * S_z_n_h)
+    t_2 = np.sqrt(0.25 * part)
+    scale = positive(np.sqrt(2) * t_2, "scale", scale, policy, 0.0, -2 * S_z_n_h)
     return {
         "weights": weights,
         "scale": scale,

@@ -196,7 +196,7 @@ def expectations(params, prepared):
     reference_y = prepared["reference y"]
     b = params["b"]
     reference_X = prepared["reference X"]
-    a = params["a"] - (reference_y - (b @ reference_X))  # (10)
+    a = params["a"] - (reference_y - b @ reference_X)  # (10)
     X = prepared["X"]
     # (4) what the posterior of u takes from the parameters
     part_3 = b[:, None] * b
@@ -204,12 +204,12 @@ def expectations(params, prepared):
     def on(rows, rng=None):
         n_rows = row_count(rows)
         # (4) natural parameters of the posterior of u (Gamma); its moments and log-normaliser
-        eta_log_u = (((0.5) * df) - 1) + ((0.5) * present_y[rows])
+        eta_log_u = (0.5 * df - 1) + 0.5 * present_y[rows]
         t = y[rows] ** 2
         part = y[rows] * (X[:, rows].T @ b)
         part_2 = present_y[rows] * (X[:, rows].T @ b)
         part_4 = present_y[rows] * X[:, rows]
-        eta_id_u = ((-0.5) * df) + ((-0.5) / s2 * t) + (a / s2 * y[rows]) + ((1 / s2) * part) + ((-0.5) * (a ** 2) / s2 * present_y[rows]) + ((-0.5) / s2 * np.einsum("ab,ba->b", part_4, X[:, rows].T @ part_3.T)) - a / s2 * part_2
+        eta_id_u = a / s2 * y[rows] + (1 / s2) * part - 0.5 * df - 0.5 / s2 * t - 0.5 * (a ** 2) / s2 * present_y[rows] - a / s2 * part_2 - 0.5 / s2 * np.einsum("ab,ba->b", part_4, X[:, rows].T @ part_3.T)
         log_z_u, moments_u = gamma_posterior(eta_log_u, eta_id_u)
         return moments_u, log_z_u
     return on
@@ -256,11 +256,11 @@ def e_step(params, data, prepared, rng=None):
     # (5) expected statistics that lack the rows
     S_n_y = sum_n_y  # (5.1)
     # (9) the log-likelihood's terms that lack the rows
-    log_likelihood += (0.5) * df * (math.log((0.5)) + log0(df)) * sum_count
-    log_likelihood += -special.gammaln(((0.5) * df)) * sum_count
-    log_likelihood += (-0.5) * log0(s2) * sum_n_y
-    log_likelihood += (-0.5) * math.log(2) * sum_n_y
-    log_likelihood += (-0.5) * math.log(np.pi) * sum_n_y
+    log_likelihood += 0.5 * df * (math.log(0.5) + log0(df)) * sum_count
+    log_likelihood += -special.gammaln((0.5 * df)) * sum_count
+    log_likelihood += -0.5 * log0(s2) * sum_n_y
+    log_likelihood += -0.5 * math.log(2) * sum_n_y
+    log_likelihood += -0.5 * math.log(np.pi) * sum_n_y
     return {
         "log_likelihood": float(honest(log_likelihood)),  # (9)
         "n_y": S_n_y,  # (5.1)
@@ -279,7 +279,7 @@ def m_step(statistics, params, prepared, policy="raise"):
     reference_y = prepared["reference y"]
     b = params["b"]
     reference_X = prepared["reference X"]
-    a = params["a"] - (reference_y - (b @ reference_X))  # (10)
+    a = params["a"] - (reference_y - b @ reference_X)  # (10)
     s2 = params["s2"]
     S_n_y_u = statistics["n_y_u"]
     S_n_y_X_u = statistics["n_y_X_u"]
@@ -290,16 +290,16 @@ def m_step(statistics, params, prepared, policy="raise"):
     S_y_y_u = statistics["y_y_u"]
     S_n_y = statistics["n_y"]
     # (7) a, b: linear solve. Q is quadratic: normal equations; concave where the coefficient is positive definite
-    left = np.concatenate([np.concatenate([np.full((1, 1), S_n_y_u), S_n_y_X_u.reshape(1, P)], axis=-1), np.concatenate([S_n_y_X_u.reshape(P, 1), (((0.5) * S_n_y_X_X_u) + ((0.5) * S_n_y_X_X_u).T).reshape(P, P)], axis=-1)], axis=-2)
+    left = np.concatenate([np.concatenate([np.full((1, 1), S_n_y_u), S_n_y_X_u.reshape(1, P)], axis=-1), np.concatenate([S_n_y_X_u.reshape(P, 1), (0.5 * (S_n_y_X_X_u + S_n_y_X_X_u.T)).reshape(P, P)], axis=-1)], axis=-2)
     right = np.concatenate([np.full((1,), S_y_u), S_y_X_u.reshape(P)], axis=-1)
     solved = solve_normal(left, right, "a and b", np.concatenate([np.reshape(a, (1,)), np.reshape(b, (P,))], axis=-1), policy)
     a = solved[..., 0:1][..., 0]
     b = solved[..., 1:1 + P].reshape(P)
     # (8) s2: closed form. the score has one root
     t = b @ S_n_y_X_X_u
-    s2 = positive((-2) * (((-0.5) * S_y_y_u) + (a * S_y_u) + (b @ S_y_X_u) + ((-0.5) * (a ** 2) * S_n_y_u) + ((-0.5) * (b @ t)) - a * (b @ S_n_y_X_u)) / S_n_y, "s2", s2, policy, 1e-14 * prepared["the spread"] ** 2, (-0.5) * S_n_y)
+    s2 = positive((S_y_y_u + (a ** 2) * S_n_y_u + b @ t + 2 * (a * (b @ S_n_y_X_u) - a * S_y_u - b @ S_y_X_u)) / S_n_y, "s2", s2, policy, 1e-14 * prepared["the spread"] ** 2, -0.5 * S_n_y)
     return {
-        "a": a + (reference_y - (b @ reference_X)),  # (10)
+        "a": a + (reference_y - b @ reference_X),  # (10)
         "b": b,
         "s2": s2,
     }
@@ -345,11 +345,11 @@ def log_likelihood_rows(params, data, prepared):
         moments_u, log_z_u = on(rows)
         total = np.zeros(n_rows)
         # (9) the log-likelihood, row by row
-        total = total + (0.5) * df * (math.log((0.5)) + log0(df))
-        total = total + -special.gammaln(((0.5) * df))
-        total = total + (-0.5) * log0(s2) * present_y[rows]
-        total = total + (-0.5) * math.log(2) * present_y[rows]
-        total = total + (-0.5) * math.log(np.pi) * present_y[rows]
+        total = total + 0.5 * df * (math.log(0.5) + log0(df))
+        total = total + -special.gammaln((0.5 * df))
+        total = total + -0.5 * log0(s2) * present_y[rows]
+        total = total + -0.5 * math.log(2) * present_y[rows]
+        total = total + -0.5 * math.log(np.pi) * present_y[rows]
         total = total + log_z_u
         parts.append(honest(total))
     return np.concatenate(parts)
@@ -370,7 +370,7 @@ def initial(data, prepared, rng):
             "b": neutral("real", (P,), 1, None, None, rng),
             "s2": neutral("positive", (), 0, None, None, None),
         }
-        params["a"] += (reference_y - (params["b"] @ reference_X))
+        params["a"] += (reference_y - params["b"] @ reference_X)
         statistics = e_step(params, data, some, rng)
         params = m_step(statistics, params, prepared, "keep")
         return params

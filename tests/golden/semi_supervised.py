@@ -202,11 +202,11 @@ def e_step(params, data, prepared, rng=None):
     S_x_z = sum_x_z.T  # (3.4)
     # (8) the log-likelihood's terms that lack the rows
     log_likelihood += t @ sum_n_z_z
-    log_likelihood += (-0.5) * (t_2 @ sum_n_x_z)
-    log_likelihood += (-0.5) * D * (math.log(2) + math.log(np.pi)) * sum_n_x
-    log_likelihood += (-0.5) * np.tensordot(precision, sum_x_x_z, ([0, 1, 2], [1, 0, 2]))
-    log_likelihood += np.tensordot(sum_x_z, (precision @ mean[..., None])[..., 0], ([0, 1], [1, 0]))
-    log_likelihood += (-0.5) * np.tensordot(part, (precision @ mean[..., None])[..., 0], ([0, 1], [0, 1]))
+    log_likelihood += -0.5 * (t_2 @ sum_n_x_z)
+    log_likelihood += -0.5 * D * (math.log(2) + math.log(np.pi)) * sum_n_x
+    log_likelihood += -0.5 * np.vdot(precision, sum_x_x_z.transpose(1, 0, 2))
+    log_likelihood += np.vdot(sum_x_z, (precision @ mean[..., None])[..., 0].T)
+    log_likelihood += -0.5 * np.vdot(part, (precision @ mean[..., None])[..., 0])
     return {
         "log_likelihood": float(honest(log_likelihood)),  # (8)
         "n_z_z": S_n_z_z,  # (3.1)
@@ -232,12 +232,10 @@ def m_step(statistics, params, prepared, policy="raise"):
     # (6) mean: closed form. Q is quadratic: one equation per element; concave where the coefficient is positive definite
     mean = checked(S_x_z / S_n_x_z[:, None], "mean", mean, policy, -np.inf, np.inf)
     # (7) cov: closed form. Q = a logdet - <C, .>: the stationary point is C / a, unique and the maximum for a, C positive
-    part = mean[:, :, None] * S_x_z[:, None, :]
-    part_2 = mean * S_n_x_z[:, None]
-    part_3 = mean[:, :, None] * part_2[:, None, :]
-    scatter_cov = ((-0.5) * S_x_x_z) + part.transpose(0, 2, 1) + ((-0.5) * part_3).transpose(0, 2, 1)
-    weight_cov = (-0.5) * S_n_x_z
-    cov = spread(scatter_cov, weight_cov, "cov", cov, policy, prepared["the scale"])
+    part = mean * S_n_x_z[:, None]
+    part_2 = mean[:, :, None] * (part - 2 * S_x_z)[:, None, :]
+    scatter_cov = S_x_x_z + part_2.transpose(0, 2, 1)
+    cov = spread(scatter_cov, S_n_x_z, "cov", cov, policy, prepared["the scale"])
     return {
         "weights": weights,
         "mean": mean + reference_x,  # (9)
@@ -281,13 +279,13 @@ def log_likelihood_rows(params, data, prepared):
         cholesky_2 = cholesky(cov[z[rows], :, :])
         t_3 = log_determinant(cholesky_2)
         part_2 = present_x[rows] * t_3
-        total = total + (-0.5) * part_2
-        total = total + (-0.5) * D * (math.log(2) + math.log(np.pi)) * present_x[rows]
+        total = total + -0.5 * part_2
+        total = total + -0.5 * D * (math.log(2) + math.log(np.pi)) * present_x[rows]
         precision = inverse(cholesky_2)
-        total = total + (-0.5) * np.einsum("ab,ab->b", x[:, rows], np.einsum("ab,bac->cb", x[:, rows], precision))
+        total = total + -0.5 * np.einsum("ab,ab->b", x[:, rows], np.einsum("ab,bac->cb", x[:, rows], precision))
         total = total + np.einsum("ab,ba->a", mean[z[rows], :], np.einsum("ab,bac->cb", x[:, rows], precision))
         part_3 = present_x[rows] * mean[z[rows], :].T
-        total = total + (-0.5) * np.einsum("ab,ab->b", part_3, np.einsum("abc,ac->ba", precision, mean[z[rows], :]))
+        total = total + -0.5 * np.einsum("ab,ab->b", part_3, np.einsum("abc,ac->ba", precision, mean[z[rows], :]))
         parts.append(honest(total))
     return np.concatenate(parts)
 

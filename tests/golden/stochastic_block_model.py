@@ -157,17 +157,17 @@ def factor_of_z(params, prepared, factors, rng=None):
     t_2 = log0(link)
     part = a * t_2[:, :, None, None]
     t_3 = log0((1 - link))
-    part_2 = present_a * (1 + (-a).T).T
+    part_2 = present_a * (1 - a)
     part_3 = t_3[:, :, None, None] * part_2
     t_4 = ((np.arange(N)[:, None] != np.arange(N)) + 0.0)  # (9)
     part_4 = t_4 * a.T  # (9)
     part_5 = t_4 * present_a.T  # (9)
-    part_6 = (1 + (-a).T) * part_5  # (9)
+    part_6 = (1 - a) * part_5.T  # (9)
     # (4) log weights of z, clique by clique; then their posterior and log-normaliser
     weights_z = [np.broadcast_to(t[:, None], (K, N)), part.transpose(0, 1, 3, 2) + part_3.transpose(0, 1, 3, 2)]
     q_z, log_z_z, cliques_z = networks_apart(prepared["the network of z"], weights_z, factors["q:z"])
     normaliser = log_z_z  # (9)
-    entropy = normaliser - ((t @ cliques_z[0].sum(axis=1)) + np.tensordot(t_2, np.tensordot(cliques_z[1], part_4, ([2, 3], [0, 1])), ([0, 1], [0, 1])) + np.tensordot(t_3, np.tensordot(cliques_z[1], part_6, ([2, 3], [0, 1])), ([0, 1], [0, 1])))  # (9)
+    entropy = normaliser - (t @ cliques_z[0].sum(axis=1) + np.vdot(t_2, np.tensordot(cliques_z[1], part_4, ([2, 3], [0, 1]))) + np.vdot(t_3, np.tensordot(cliques_z[1], part_6, ([2, 3], [1, 0]))))  # (9)
     return {
         "clique0:z": np.array(cliques_z[0]),  # (4)
         "clique1:z": np.array(cliques_z[1]),  # (4)
@@ -193,11 +193,11 @@ def whole_bound(params, prepared, factors):
     part = t_2 * a.T  # (9)
     t_4 = log0((1 - link))  # (9)
     part_2 = t_2 * present_a.T  # (9)
-    part_3 = (1 + (-a).T) * part_2  # (9)
+    part_3 = (1 - a) * part_2.T  # (9)
     log_likelihood = 0.0
     log_likelihood += t @ clique0_z.sum(axis=1)  # (9)
-    log_likelihood += np.tensordot(t_3, np.tensordot(clique1_z, part, ([2, 3], [0, 1])), ([0, 1], [0, 1]))  # (9)
-    log_likelihood += np.tensordot(t_4, np.tensordot(clique1_z, part_3, ([2, 3], [0, 1])), ([0, 1], [0, 1]))  # (9)
+    log_likelihood += np.vdot(t_3, np.tensordot(clique1_z, part, ([2, 3], [0, 1])))  # (9)
+    log_likelihood += np.vdot(t_4, np.tensordot(clique1_z, part_3, ([2, 3], [1, 0])))  # (9)
     log_likelihood += factors["entropy z"]  # (9)
     return log_likelihood
 
@@ -240,12 +240,12 @@ def e_step(params, data, prepared, factors=None, rng=None, sweep="all"):
     t = ((np.arange(N)[:, None] != np.arange(N)) + 0.0)  # (5.2)
     part = t * a.T  # (5.2)
     part_2 = t * present_a.T  # (5.3)
-    part_3 = (1 + (-a).T) * part_2  # (5.3)
+    part_3 = (1 - a) * part_2.T  # (5.3)
     log_likelihood = 0.0
     # (5) expected statistics that lack the rows
     S_z = clique0_z.sum(axis=1)  # (5.1)
     S_z_a = np.tensordot(clique1_z, part, ([2, 3], [0, 1]))  # (5.2)
-    S_z_n_a_a = np.tensordot(clique1_z, part_3, ([2, 3], [0, 1]))  # (5.3)
+    S_z_n_a_a = np.tensordot(clique1_z, part_3, ([2, 3], [1, 0]))  # (5.3)
     # (9) the bound's own terms
     log_likelihood += factors["normaliser z"]
     if not sweep:
@@ -270,7 +270,7 @@ def m_step(statistics, params, prepared, policy="raise"):
     # (7) share: closed form. sum of c log p on a simplex: Lagrange multiplier, normalise; Q is concave where all c >= 0
     share = shares(S_z, "share", share, policy)
     # (8) link: closed form. the score has one root
-    t = 1 / ((-S_z_a) - S_z_n_a_a)
+    t = 1 / (-S_z_a - S_z_n_a_a)
     part = S_z_a * t
     link = checked(-part, "link", link, policy, 0.0, 1.0)
     return {

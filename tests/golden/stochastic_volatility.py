@@ -223,21 +223,21 @@ def conditional_of_h(params, prepared):
     def log_density(values_2):  # (3)
         h = values_2["h"]  # (3)
         before_2 = displaced(h, -1, T, 0)  # (3)
-        t_3 = (h - level + (-keep * (before_2 - level))) ** 2  # (3)
+        t_3 = (h - level - keep * (before_2 - level)) ** 2  # (3)
         t_5 = np.exp((-h))  # (3)
         part = t_4 * t_5  # (3)
-        return ((-0.5) * ((h[0] - level) ** 2) * (spread_ ** -2.0) * (1 - (keep ** 2))) + (t_2 @ ((-0.5) * (spread_ ** -2.0) * t_3)) + (present_y @ (((-0.5) * h) + ((-0.5) * part)))  # (3)
+        return ((h[0] - level) ** 2) * (spread_ ** -2.0) * (0.5 * keep ** 2 - 0.5) + t_2 @ (-0.5 * (spread_ ** -2.0) * t_3) + present_y @ (-0.5 * (h + part))  # (3)
 
     def gradient(values_2):  # (3)
         h = values_2["h"]  # (3)
         before_3 = displaced(h, -1, T, 0)  # (3)
-        part_2 = (((-2) * level) + (2 * h) + ((-2) * keep * (before_3 - level))) * t_7  # (3)
-        part_3 = (((-2) * level) + (2 * h) + ((-2) * keep * (before_3 - level))) * t_2  # (3)
+        part_2 = (2 * (h - level - keep * (before_3 - level))) * t_7  # (3)
+        part_3 = (2 * (h - level - keep * (before_3 - level))) * t_2  # (3)
         sums = segment_sum(part_3, codes, T)  # (3)
         t_8 = np.exp((-h))  # (3)
         part_5 = t_8 * part_4  # (3)
         return {  # (3)
-            "h": ((-0.5) * ((2 * h[0]) + ((-2) * level)) * (spread_ ** -2.0) * (1 - (keep ** 2)) * ((np.arange(T) == 0) + 0.0)) + ((-0.5) * (spread_ ** -2.0) * part_2) + ((0.5) * keep * (spread_ ** -2.0) * sums) + ((-0.5) * present_y) + ((0.5) * part_5),  # (3)
+            "h": 0.5 * keep * (spread_ ** -2.0) * sums + 0.5 * part_5 - 0.5 * (2 * (h[0] - level)) * (spread_ ** -2.0) * (1 - keep ** 2) * ((np.arange(T) == 0) + 0.0) - 0.5 * (spread_ ** -2.0) * part_2 - 0.5 * present_y,  # (3)
         }  # (3)
 
     return log_density, gradient  # (3)
@@ -315,40 +315,40 @@ def e_step(params, data, prepared, rng=None):
         part_7 = present_y[rows] * t_5  # (4.10)
         S_n_y_exp_h = S_n_y_exp_h + weight[rows] @ part_7  # (4.10)
         # (8) the log-likelihood, added up
-        log_likelihood += (-0.5) * (spread_ ** -2.0) * (weight[rows] @ part)
+        log_likelihood += -0.5 * (spread_ ** -2.0) * (weight[rows] @ part)
         log_likelihood += level * (spread_ ** -2.0) * (weight[rows] @ part_2)
         log_likelihood += keep * (spread_ ** -2.0) * (part_2 @ part_3)
         log_likelihood += -keep * level * (spread_ ** -2.0) * (weight[rows] @ part_2)
         log_likelihood += -level * keep * (spread_ ** -2.0) * (weight[rows] @ part_4)
-        log_likelihood += (-0.5) * (keep ** 2) * (spread_ ** -2.0) * (weight[rows] @ part_5)
+        log_likelihood += -0.5 * (keep ** 2) * (spread_ ** -2.0) * (weight[rows] @ part_5)
         log_likelihood += (keep ** 2) * level * (spread_ ** -2.0) * (weight[rows] @ part_4)
         part_8 = present_y[rows] * h[rows]
-        log_likelihood += (-0.5) * (weight[rows] @ part_8)
+        log_likelihood += -0.5 * (weight[rows] @ part_8)
         t_6 = y[rows] ** 2
         part_9 = t_6 * t_5
-        log_likelihood += (-0.5) * (weight[rows] @ part_9)
+        log_likelihood += -0.5 * (weight[rows] @ part_9)
         log_likelihood += mean * (weight[rows] @ part_6)
-        log_likelihood += (-0.5) * (mean ** 2) * (weight[rows] @ part_7)
+        log_likelihood += -0.5 * (mean ** 2) * (weight[rows] @ part_7)
     # (4) expected statistics that lack the rows
     S_h_h = h[0] ** 2  # (4.1)
     S_h = h[0]  # (4.2)
     S_count = sum_count  # (4.3)
     # (8) the log-likelihood's terms that lack the rows
     log_likelihood += -log0(spread_)
-    log_likelihood += (0.5) * log0((1 - (keep ** 2)))
-    log_likelihood += (-0.5) * math.log(2)
-    log_likelihood += (-0.5) * math.log(np.pi)
-    log_likelihood += (-0.5) * (h[0] ** 2) * (spread_ ** -2.0) * (1 - (keep ** 2))
-    log_likelihood += h[0] * level * (spread_ ** -2.0) * (1 - (keep ** 2))
-    log_likelihood += (-0.5) * (level ** 2) * (spread_ ** -2.0) * (1 - (keep ** 2))
+    log_likelihood += 0.5 * log0((1 - keep ** 2))
+    log_likelihood += -0.5 * math.log(2)
+    log_likelihood += -0.5 * math.log(np.pi)
+    log_likelihood += -0.5 * (h[0] ** 2) * (spread_ ** -2.0) * (1 - keep ** 2)
+    log_likelihood += h[0] * level * (spread_ ** -2.0) * (1 - keep ** 2)
+    log_likelihood += -0.5 * (level ** 2) * (spread_ ** -2.0) * (1 - keep ** 2)
     log_likelihood += -log0(spread_) * sum_count
-    log_likelihood += (-0.5) * math.log(2) * sum_count
-    log_likelihood += (-0.5) * math.log(np.pi) * sum_count
-    log_likelihood += (-0.5) * (level ** 2) * (spread_ ** -2.0) * sum_count
+    log_likelihood += -0.5 * math.log(2) * sum_count
+    log_likelihood += -0.5 * math.log(np.pi) * sum_count
+    log_likelihood += -0.5 * (level ** 2) * (spread_ ** -2.0) * sum_count
     log_likelihood += (level ** 2) * keep * (spread_ ** -2.0) * sum_count
-    log_likelihood += (-0.5) * (keep ** 2) * (level ** 2) * (spread_ ** -2.0) * sum_count
-    log_likelihood += (-0.5) * math.log(2) * sum_n_y
-    log_likelihood += (-0.5) * math.log(np.pi) * sum_n_y
+    log_likelihood += -0.5 * (keep ** 2) * (level ** 2) * (spread_ ** -2.0) * sum_count
+    log_likelihood += -0.5 * math.log(2) * sum_n_y
+    log_likelihood += -0.5 * math.log(np.pi) * sum_n_y
     return {
         "log_likelihood": float(honest(log_likelihood)),  # (8)
         "h_h": S_h_h,  # (4.1)
@@ -386,7 +386,7 @@ def m_step(statistics, params, prepared, policy="raise"):
     mean = checked(S_y_exp_h / S_n_y_exp_h, "mean", mean, policy, -np.inf, np.inf)
     # (7) level, keep, spread: newton. no closed root for log((-1 keep^2 + 1)), keep^2, keep; level, keep, spread together by Newton with step-halving, to convergence
     def objective_of_level_keep_spread(level_2, keep_2, spread_2):
-        return ((0.5) * log0((1 - (keep_2 ** 2)))) + ((0.5) * (spread_2 ** -2.0) * (keep_2 ** 2) * S_h_h) + ((-0.5) * (spread_2 ** -2.0) * S_h_h) + (level_2 * (spread_2 ** -2.0) * S_h) + ((0.5) * (level_2 ** 2) * (spread_2 ** -2.0) * (keep_2 ** 2)) + ((-0.5) * (level_2 ** 2) * (spread_2 ** -2.0)) + ((-0.5) * (spread_2 ** -2.0) * S_h_h_2) + (level_2 * (spread_2 ** -2.0) * S_h_2) + (keep_2 * (spread_2 ** -2.0) * S_h_h_3) + ((-0.5) * (level_2 ** 2) * (spread_2 ** -2.0) * S_count) + ((level_2 ** 2) * keep_2 * (spread_2 ** -2.0) * S_count) + ((-0.5) * (keep_2 ** 2) * (spread_2 ** -2.0) * S_h_h_4) + ((keep_2 ** 2) * level_2 * (spread_2 ** -2.0) * S_h_3) + ((-0.5) * (keep_2 ** 2) * (level_2 ** 2) * (spread_2 ** -2.0) * S_count) - log0(spread_2) - level_2 * (spread_2 ** -2.0) * (keep_2 ** 2) * S_h - log0(spread_2) * S_count - keep_2 * level_2 * (spread_2 ** -2.0) * S_h_2 - level_2 * keep_2 * (spread_2 ** -2.0) * S_h_3, (S_h * (spread_2 ** -2.0)) + (S_h_2 * (spread_2 ** -2.0)) + (S_h_3 * (keep_2 ** 2) * (spread_2 ** -2.0)) + (level_2 * (keep_2 ** 2) * (spread_2 ** -2.0)) + (2 * S_count * level_2 * keep_2 * (spread_2 ** -2.0)) - level_2 * (spread_2 ** -2.0) - S_h * (keep_2 ** 2) * (spread_2 ** -2.0) - S_count * level_2 * (spread_2 ** -2.0) - S_h_2 * keep_2 * (spread_2 ** -2.0) - S_h_3 * keep_2 * (spread_2 ** -2.0) - S_count * level_2 * (keep_2 ** 2) * (spread_2 ** -2.0), (S_h_h_3 * (spread_2 ** -2.0)) + (S_h_h * keep_2 * (spread_2 ** -2.0)) + (S_count * (level_2 ** 2) * (spread_2 ** -2.0)) + (keep_2 * (level_2 ** 2) * (spread_2 ** -2.0)) + ((-2) * S_h * level_2 * keep_2 * (spread_2 ** -2.0)) + (2 * S_h_3 * level_2 * keep_2 * (spread_2 ** -2.0)) + (-keep_2 / (1 - (keep_2 ** 2))) - S_h_h_4 * keep_2 * (spread_2 ** -2.0) - S_h_2 * level_2 * (spread_2 ** -2.0) - S_h_3 * level_2 * (spread_2 ** -2.0) - S_count * keep_2 * (level_2 ** 2) * (spread_2 ** -2.0), (S_h_h * (spread_2 ** -3.0)) + (S_h_h_2 * (spread_2 ** -3.0)) + ((level_2 ** 2) * (spread_2 ** -3.0)) + (S_h_h_4 * (keep_2 ** 2) * (spread_2 ** -3.0)) + (S_count * (level_2 ** 2) * (spread_2 ** -3.0)) + ((-2) * S_h * level_2 * (spread_2 ** -3.0)) + ((-2) * S_h_2 * level_2 * (spread_2 ** -3.0)) + ((-2) * S_h_h_3 * keep_2 * (spread_2 ** -3.0)) + (S_count * (level_2 ** 2) * (keep_2 ** 2) * (spread_2 ** -3.0)) + ((-2) * S_count * keep_2 * (level_2 ** 2) * (spread_2 ** -3.0)) + ((-2) * S_h_3 * level_2 * (keep_2 ** 2) * (spread_2 ** -3.0)) + (2 * S_h * level_2 * (keep_2 ** 2) * (spread_2 ** -3.0)) + (2 * S_h_2 * level_2 * keep_2 * (spread_2 ** -3.0)) + (2 * S_h_3 * level_2 * keep_2 * (spread_2 ** -3.0)) - (1 / spread_2) - S_count / spread_2 - S_h_h * (keep_2 ** 2) * (spread_2 ** -3.0) - (level_2 ** 2) * (keep_2 ** 2) * (spread_2 ** -3.0), ((keep_2 ** 2) * (spread_2 ** -2.0)) + (2 * S_count * keep_2 * (spread_2 ** -2.0)) - (spread_2 ** -2.0) - S_count * (spread_2 ** -2.0) - S_count * (keep_2 ** 2) * (spread_2 ** -2.0), ((-2) * S_h * keep_2 * (spread_2 ** -2.0)) + (2 * S_count * level_2 * (spread_2 ** -2.0)) + (2 * S_h_3 * keep_2 * (spread_2 ** -2.0)) + (2 * level_2 * keep_2 * (spread_2 ** -2.0)) + ((-2) * S_count * level_2 * keep_2 * (spread_2 ** -2.0)) - S_h_2 * (spread_2 ** -2.0) - S_h_3 * (spread_2 ** -2.0), ((-2) * S_h * (spread_2 ** -3.0)) + ((-2) * S_h_2 * (spread_2 ** -3.0)) + (2 * level_2 * (spread_2 ** -3.0)) + ((-2) * S_h_3 * (keep_2 ** 2) * (spread_2 ** -3.0)) + ((-2) * level_2 * (keep_2 ** 2) * (spread_2 ** -3.0)) + (2 * S_h * (keep_2 ** 2) * (spread_2 ** -3.0)) + (2 * S_count * level_2 * (spread_2 ** -3.0)) + (2 * S_h_2 * keep_2 * (spread_2 ** -3.0)) + (2 * S_h_3 * keep_2 * (spread_2 ** -3.0)) + ((-4) * S_count * level_2 * keep_2 * (spread_2 ** -3.0)) + (2 * S_count * level_2 * (keep_2 ** 2) * (spread_2 ** -3.0)), (S_h_h * (spread_2 ** -2.0)) + ((level_2 ** 2) * (spread_2 ** -2.0)) + ((-2) * (keep_2 ** 2) * ((1 - (keep_2 ** 2)) ** -2.0)) + ((-2) * S_h * level_2 * (spread_2 ** -2.0)) + (2 * S_h_3 * level_2 * (spread_2 ** -2.0)) + (-(1 / (1 - (keep_2 ** 2)))) - S_h_h_4 * (spread_2 ** -2.0) - S_count * (level_2 ** 2) * (spread_2 ** -2.0), ((-2) * S_h_h_3 * (spread_2 ** -3.0)) + ((-2) * S_h_h * keep_2 * (spread_2 ** -3.0)) + ((-2) * S_count * (level_2 ** 2) * (spread_2 ** -3.0)) + ((-2) * keep_2 * (level_2 ** 2) * (spread_2 ** -3.0)) + (2 * S_h_h_4 * keep_2 * (spread_2 ** -3.0)) + (2 * S_h_2 * level_2 * (spread_2 ** -3.0)) + (2 * S_h_3 * level_2 * (spread_2 ** -3.0)) + ((-4) * S_h_3 * level_2 * keep_2 * (spread_2 ** -3.0)) + (2 * S_count * keep_2 * (level_2 ** 2) * (spread_2 ** -3.0)) + (4 * S_h * level_2 * keep_2 * (spread_2 ** -3.0)), (spread_2 ** -2.0) + (S_count * (spread_2 ** -2.0)) + ((-3) * S_h_h * (spread_2 ** -4.0)) + ((-3) * S_h_h_2 * (spread_2 ** -4.0)) + ((-3) * (level_2 ** 2) * (spread_2 ** -4.0)) + ((-3) * S_h_h_4 * (keep_2 ** 2) * (spread_2 ** -4.0)) + ((-3) * S_count * (level_2 ** 2) * (spread_2 ** -4.0)) + (3 * S_h_h * (keep_2 ** 2) * (spread_2 ** -4.0)) + (3 * (level_2 ** 2) * (keep_2 ** 2) * (spread_2 ** -4.0)) + (6 * S_h * level_2 * (spread_2 ** -4.0)) + (6 * S_h_2 * level_2 * (spread_2 ** -4.0)) + (6 * S_h_h_3 * keep_2 * (spread_2 ** -4.0)) + ((-6) * S_h * level_2 * (keep_2 ** 2) * (spread_2 ** -4.0)) + ((-6) * S_h_2 * level_2 * keep_2 * (spread_2 ** -4.0)) + ((-6) * S_h_3 * level_2 * keep_2 * (spread_2 ** -4.0)) + ((-3) * S_count * (level_2 ** 2) * (keep_2 ** 2) * (spread_2 ** -4.0)) + (6 * S_count * keep_2 * (level_2 ** 2) * (spread_2 ** -4.0)) + (6 * S_h_3 * level_2 * (keep_2 ** 2) * (spread_2 ** -4.0))
+        return level_2 * (spread_2 ** -2.0) * S_h + level_2 * (spread_2 ** -2.0) * S_h_2 + keep_2 * (spread_2 ** -2.0) * S_h_h_3 + (level_2 ** 2) * keep_2 * (spread_2 ** -2.0) * S_count + (keep_2 ** 2) * level_2 * (spread_2 ** -2.0) * S_h_3 + 0.5 * (log0((1 - keep_2 ** 2)) + (spread_2 ** -2.0) * (keep_2 ** 2) * S_h_h + (level_2 ** 2) * (spread_2 ** -2.0) * (keep_2 ** 2) - (spread_2 ** -2.0) * S_h_h - (level_2 ** 2) * (spread_2 ** -2.0) - (spread_2 ** -2.0) * S_h_h_2 - (level_2 ** 2) * (spread_2 ** -2.0) * S_count - (keep_2 ** 2) * (spread_2 ** -2.0) * S_h_h_4 - (keep_2 ** 2) * (level_2 ** 2) * (spread_2 ** -2.0) * S_count) - log0(spread_2) - level_2 * (spread_2 ** -2.0) * (keep_2 ** 2) * S_h - log0(spread_2) * S_count - keep_2 * level_2 * (spread_2 ** -2.0) * S_h_2 - level_2 * keep_2 * (spread_2 ** -2.0) * S_h_3, S_h * (spread_2 ** -2.0) + S_h_2 * (spread_2 ** -2.0) + S_h_3 * (keep_2 ** 2) * (spread_2 ** -2.0) + level_2 * (keep_2 ** 2) * (spread_2 ** -2.0) + 2 * S_count * level_2 * keep_2 * (spread_2 ** -2.0) - level_2 * (spread_2 ** -2.0) - S_h * (keep_2 ** 2) * (spread_2 ** -2.0) - S_count * level_2 * (spread_2 ** -2.0) - S_h_2 * keep_2 * (spread_2 ** -2.0) - S_h_3 * keep_2 * (spread_2 ** -2.0) - S_count * level_2 * (keep_2 ** 2) * (spread_2 ** -2.0), S_h_h_3 * (spread_2 ** -2.0) + S_h_h * keep_2 * (spread_2 ** -2.0) + S_count * (level_2 ** 2) * (spread_2 ** -2.0) + keep_2 * (level_2 ** 2) * (spread_2 ** -2.0) + 2 * (S_h_3 * level_2 * keep_2 * (spread_2 ** -2.0) - S_h * level_2 * keep_2 * (spread_2 ** -2.0)) - keep_2 / (1 - keep_2 ** 2) - S_h_h_4 * keep_2 * (spread_2 ** -2.0) - S_h_2 * level_2 * (spread_2 ** -2.0) - S_h_3 * level_2 * (spread_2 ** -2.0) - S_count * keep_2 * (level_2 ** 2) * (spread_2 ** -2.0), S_h_h * (spread_2 ** -3.0) + S_h_h_2 * (spread_2 ** -3.0) + (level_2 ** 2) * (spread_2 ** -3.0) + S_h_h_4 * (keep_2 ** 2) * (spread_2 ** -3.0) + S_count * (level_2 ** 2) * (spread_2 ** -3.0) + S_count * (level_2 ** 2) * (keep_2 ** 2) * (spread_2 ** -3.0) + 2 * (S_h * level_2 * (keep_2 ** 2) * (spread_2 ** -3.0) + S_h_2 * level_2 * keep_2 * (spread_2 ** -3.0) + S_h_3 * level_2 * keep_2 * (spread_2 ** -3.0) - S_h * level_2 * (spread_2 ** -3.0) - S_h_2 * level_2 * (spread_2 ** -3.0) - S_h_h_3 * keep_2 * (spread_2 ** -3.0) - S_count * keep_2 * (level_2 ** 2) * (spread_2 ** -3.0) - S_h_3 * level_2 * (keep_2 ** 2) * (spread_2 ** -3.0)) - 1 / spread_2 - S_count / spread_2 - S_h_h * (keep_2 ** 2) * (spread_2 ** -3.0) - (level_2 ** 2) * (keep_2 ** 2) * (spread_2 ** -3.0), (keep_2 ** 2) * (spread_2 ** -2.0) + 2 * S_count * keep_2 * (spread_2 ** -2.0) - spread_2 ** -2.0 - S_count * (spread_2 ** -2.0) - S_count * (keep_2 ** 2) * (spread_2 ** -2.0), 2 * (S_count * level_2 * (spread_2 ** -2.0) + S_h_3 * keep_2 * (spread_2 ** -2.0) + level_2 * keep_2 * (spread_2 ** -2.0) - S_h * keep_2 * (spread_2 ** -2.0) - S_count * level_2 * keep_2 * (spread_2 ** -2.0)) - S_h_2 * (spread_2 ** -2.0) - S_h_3 * (spread_2 ** -2.0), 2 * (level_2 * (spread_2 ** -3.0) + S_h * (keep_2 ** 2) * (spread_2 ** -3.0) + S_count * level_2 * (spread_2 ** -3.0) + S_h_2 * keep_2 * (spread_2 ** -3.0) + S_h_3 * keep_2 * (spread_2 ** -3.0) + S_count * level_2 * (keep_2 ** 2) * (spread_2 ** -3.0) - S_h * (spread_2 ** -3.0) - S_h_2 * (spread_2 ** -3.0) - S_h_3 * (keep_2 ** 2) * (spread_2 ** -3.0) - level_2 * (keep_2 ** 2) * (spread_2 ** -3.0)) - 4 * S_count * level_2 * keep_2 * (spread_2 ** -3.0), S_h_h * (spread_2 ** -2.0) + (level_2 ** 2) * (spread_2 ** -2.0) + 2 * (S_h_3 * level_2 * (spread_2 ** -2.0) - (keep_2 ** 2) * ((1 - keep_2 ** 2) ** -2.0) - S_h * level_2 * (spread_2 ** -2.0)) - 1 / (1 - keep_2 ** 2) - S_h_h_4 * (spread_2 ** -2.0) - S_count * (level_2 ** 2) * (spread_2 ** -2.0), 2 * (S_h_h_4 * keep_2 * (spread_2 ** -3.0) + S_h_2 * level_2 * (spread_2 ** -3.0) + S_h_3 * level_2 * (spread_2 ** -3.0) + S_count * keep_2 * (level_2 ** 2) * (spread_2 ** -3.0) - S_h_h_3 * (spread_2 ** -3.0) - S_h_h * keep_2 * (spread_2 ** -3.0) - S_count * (level_2 ** 2) * (spread_2 ** -3.0) - keep_2 * (level_2 ** 2) * (spread_2 ** -3.0)) + 4 * (S_h * level_2 * keep_2 * (spread_2 ** -3.0) - S_h_3 * level_2 * keep_2 * (spread_2 ** -3.0)), spread_2 ** -2.0 + S_count * (spread_2 ** -2.0) + 3 * (S_h_h * (keep_2 ** 2) * (spread_2 ** -4.0) + (level_2 ** 2) * (keep_2 ** 2) * (spread_2 ** -4.0) - S_h_h * (spread_2 ** -4.0) - S_h_h_2 * (spread_2 ** -4.0) - (level_2 ** 2) * (spread_2 ** -4.0) - S_h_h_4 * (keep_2 ** 2) * (spread_2 ** -4.0) - S_count * (level_2 ** 2) * (spread_2 ** -4.0) - S_count * (level_2 ** 2) * (keep_2 ** 2) * (spread_2 ** -4.0)) + 6 * (S_h * level_2 * (spread_2 ** -4.0) + S_h_2 * level_2 * (spread_2 ** -4.0) + S_h_h_3 * keep_2 * (spread_2 ** -4.0) + S_count * keep_2 * (level_2 ** 2) * (spread_2 ** -4.0) + S_h_3 * level_2 * (keep_2 ** 2) * (spread_2 ** -4.0) - S_h * level_2 * (keep_2 ** 2) * (spread_2 ** -4.0) - S_h_2 * level_2 * keep_2 * (spread_2 ** -4.0) - S_h_3 * level_2 * keep_2 * (spread_2 ** -4.0))
     found = maximise_elements(objective_of_level_keep_spread, [level, keep, spread_], ["real", "unit", "positive"], [(None, None), (None, None), (None, None)])
     level = checked(found[0], "level", level, policy, -np.inf, np.inf)
     keep = checked(found[1], "keep", keep, policy, 0.0, 1.0)

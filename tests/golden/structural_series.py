@@ -324,21 +324,21 @@ def expectations(params, prepared):
     def on(rng=None):
         # (4) linear terms and precision of level, slope, season, piece by piece; then their joint posterior
         means_level, covariances_level, log_z_level = gaussian_field(
-            prepared["the field of level"], [(start / spread_ * ((np.arange(T) == 0) + 0.0)) + ((1 / noise) * y), np.broadcast_to(0.0, (T,)), ((1 / noise) * y)], [1, 1, 1], [
-                (0, 0, np.arange(T), np.arange(T), ByKind(((-0.5) / spread_ * ((first_level_1_0 == 0) + 0.0)) + ((-0.5) / drift * t_2) + ((-0.5) / drift * sum_count[first_level_1_0]) + ((-0.5) / noise * present_y[first_level_1_0]), prepared["the kinds"]["level_1"])),
-                (0, 1, np.arange(T), np.arange(T), ByKind((-(1 / drift) * sum_count[first_level_2_0]), prepared["the kinds"]["level_2"])),
-                (0, 2, np.arange(T), np.arange(T), ByKind((-(1 / noise) * present_y[first_level_3_0]), prepared["the kinds"]["level_3"])),
-                (1, 1, np.arange(T), np.arange(T), ByKind(((-0.5) / drift * sum_count[first_level_4_0]) + ((-0.5) / spread_ * ((first_level_4_0 == 0) + 0.0)) + ((-0.5) / bend * t_4) + ((-0.5) / bend * sum_count[first_level_4_0]), prepared["the kinds"]["level_4"])),
-                (2, 2, np.arange(T), np.arange(T), ByKind(((-0.5) / spread_ * t_5) + ((-0.5) / turn * t_6) + ((-0.5) / turn * sum_count_2[first_level_5_0]) + ((-0.5) / turn * sum_count_3[first_level_5_0]) + ((-0.5) / turn * sum_count_4[first_level_5_0]) + ((-0.5) / noise * present_y[first_level_5_0]), prepared["the kinds"]["level_5"])),
-                (0, 0, np.arange(T), t_10, ByKind(((1 / drift) * t_8), prepared["the kinds"]["level_6"])),
-                (0, 1, np.arange(T), t_10, ByKind(((1 / drift) * t_8), prepared["the kinds"]["level_6"])),
-                (1, 1, np.arange(T), t_10, ByKind(((1 / bend) * t_8), prepared["the kinds"]["level_6"])),
-                (2, 2, np.arange(T), t_10, ByKind((-(1 / turn) * t_12), prepared["the kinds"]["level_7"])),
-                (2, 2, np.arange(T), t_14, ByKind((-(1 / turn) * t_12), prepared["the kinds"]["level_7"])),
-                (2, 2, np.arange(T), t_16, ByKind((-(1 / turn) * t_12), prepared["the kinds"]["level_7"])),
-                (2, 2, t_10, t_14, ByKind((-(1 / turn) * t_12), prepared["the kinds"]["level_7"])),
-                (2, 2, t_10, t_16, ByKind((-(1 / turn) * t_12), prepared["the kinds"]["level_7"])),
-                (2, 2, t_14, t_16, ByKind((-(1 / turn) * t_12), prepared["the kinds"]["level_7"])),
+            prepared["the field of level"], [start / spread_ * ((np.arange(T) == 0) + 0.0) + (1 / noise) * y, np.broadcast_to(0.0, (T,)), (1 / noise) * y], [1, 1, 1], [
+                (0, 0, np.arange(T), np.arange(T), ByKind(-0.5 / spread_ * ((first_level_1_0 == 0) + 0.0) - 0.5 / drift * t_2 - 0.5 / drift * sum_count[first_level_1_0] - 0.5 / noise * present_y[first_level_1_0], prepared["the kinds"]["level_1"])),
+                (0, 1, np.arange(T), np.arange(T), ByKind(-(1 / drift) * sum_count[first_level_2_0], prepared["the kinds"]["level_2"])),
+                (0, 2, np.arange(T), np.arange(T), ByKind(-(1 / noise) * present_y[first_level_3_0], prepared["the kinds"]["level_3"])),
+                (1, 1, np.arange(T), np.arange(T), ByKind(-0.5 / drift * sum_count[first_level_4_0] - 0.5 / spread_ * ((first_level_4_0 == 0) + 0.0) - 0.5 / bend * t_4 - 0.5 / bend * sum_count[first_level_4_0], prepared["the kinds"]["level_4"])),
+                (2, 2, np.arange(T), np.arange(T), ByKind(-0.5 / spread_ * t_5 - 0.5 / turn * t_6 - 0.5 / turn * sum_count_2[first_level_5_0] - 0.5 / turn * sum_count_3[first_level_5_0] - 0.5 / turn * sum_count_4[first_level_5_0] - 0.5 / noise * present_y[first_level_5_0], prepared["the kinds"]["level_5"])),
+                (0, 0, np.arange(T), t_10, ByKind((1 / drift) * t_8, prepared["the kinds"]["level_6"])),
+                (0, 1, np.arange(T), t_10, ByKind((1 / drift) * t_8, prepared["the kinds"]["level_6"])),
+                (1, 1, np.arange(T), t_10, ByKind((1 / bend) * t_8, prepared["the kinds"]["level_6"])),
+                (2, 2, np.arange(T), t_10, ByKind(-(1 / turn) * t_12, prepared["the kinds"]["level_7"])),
+                (2, 2, np.arange(T), t_14, ByKind(-(1 / turn) * t_12, prepared["the kinds"]["level_7"])),
+                (2, 2, np.arange(T), t_16, ByKind(-(1 / turn) * t_12, prepared["the kinds"]["level_7"])),
+                (2, 2, t_10, t_14, ByKind(-(1 / turn) * t_12, prepared["the kinds"]["level_7"])),
+                (2, 2, t_10, t_16, ByKind(-(1 / turn) * t_12, prepared["the kinds"]["level_7"])),
+                (2, 2, t_14, t_16, ByKind(-(1 / turn) * t_12, prepared["the kinds"]["level_7"])),
             ],
         )
         return covariances_level, log_z_level, means_level
@@ -522,21 +522,21 @@ def e_step(params, data, prepared, rng=None):
     log_likelihood += -log0(spread_)
     log_likelihood += -math.log(2)
     log_likelihood += -math.log(np.pi)
-    log_likelihood += (-0.5) * (start ** 2) / spread_
-    log_likelihood += (-0.5) * log0(drift) * sum_count_5
+    log_likelihood += -0.5 * (start ** 2) / spread_
+    log_likelihood += -0.5 * log0(drift) * sum_count_5
     log_likelihood += -math.log(2) * sum_count_5
     log_likelihood += -math.log(np.pi) * sum_count_5
-    log_likelihood += (-0.5) * log0(bend) * sum_count_5
-    log_likelihood += (-0.5) * log0(spread_) * sum_count_7
-    log_likelihood += (-0.5) * math.log(2) * sum_count_7
-    log_likelihood += (-0.5) * math.log(np.pi) * sum_count_7
-    log_likelihood += (-0.5) * log0(turn) * sum_count_6
-    log_likelihood += (-0.5) * math.log(2) * sum_count_6
-    log_likelihood += (-0.5) * math.log(np.pi) * sum_count_6
-    log_likelihood += (-0.5) * log0(noise) * sum_n_y
-    log_likelihood += (-0.5) * math.log(2) * sum_n_y
-    log_likelihood += (-0.5) * math.log(np.pi) * sum_n_y
-    log_likelihood += (-0.5) / noise * sum_y_y
+    log_likelihood += -0.5 * log0(bend) * sum_count_5
+    log_likelihood += -0.5 * log0(spread_) * sum_count_7
+    log_likelihood += -0.5 * math.log(2) * sum_count_7
+    log_likelihood += -0.5 * math.log(np.pi) * sum_count_7
+    log_likelihood += -0.5 * log0(turn) * sum_count_6
+    log_likelihood += -0.5 * math.log(2) * sum_count_6
+    log_likelihood += -0.5 * math.log(np.pi) * sum_count_6
+    log_likelihood += -0.5 * log0(noise) * sum_n_y
+    log_likelihood += -0.5 * math.log(2) * sum_n_y
+    log_likelihood += -0.5 * math.log(np.pi) * sum_n_y
+    log_likelihood += -0.5 / noise * sum_y_y
     return {
         "log_likelihood": float(honest(log_likelihood)),  # (11)
         "count": S_count,  # (5.1)
@@ -646,13 +646,13 @@ def m_step(statistics, params, prepared, policy="raise"):
     S_cov_season_4 = statistics["cov_season_4"]
     S_count_2 = statistics["count_2"]
     # (7) noise: closed form. the score has one root
-    noise = positive((-2) * (((-0.5) * S_y_y) + S_y_level + S_y_season + ((-0.5) * S_n_y_level_level) + ((-0.5) * S_n_y_cov_level) + ((-0.5) * S_n_y_season_season) + ((-0.5) * S_n_y_cov_season) - S_n_y_level_season - S_n_y_cov_level_season) / S_n_y, "noise", noise, policy, 1e-14 * prepared["the spread"] ** 2, (-0.5) * S_n_y)
+    noise = positive((S_y_y + S_n_y_level_level + S_n_y_cov_level + S_n_y_season_season + S_n_y_cov_season + 2 * (S_n_y_level_season + S_n_y_cov_level_season - S_y_level - S_y_season)) / S_n_y, "noise", noise, policy, 1e-14 * prepared["the spread"] ** 2, -0.5 * S_n_y)
     # (8) drift: closed form. the score has one root
-    drift = positive((-2) * (((-0.5) * S_level_level) + ((-0.5) * S_cov_level) + S_level_level_2 + S_tie_level + S_level_slope + S_tie_level_slope + ((-0.5) * S_level_level_3) + ((-0.5) * S_cov_level_2) + ((-0.5) * S_slope_slope) + ((-0.5) * S_cov_slope) - S_level_slope_2 - S_cov_level_slope) / S_count, "drift", drift, policy, 0.0, (-0.5) * S_count)
+    drift = positive((S_level_level + S_cov_level + S_level_level_3 + S_cov_level_2 + S_slope_slope + S_cov_slope + 2 * (S_level_slope_2 + S_cov_level_slope - S_level_level_2 - S_tie_level - S_level_slope - S_tie_level_slope)) / S_count, "drift", drift, policy, 0.0, -0.5 * S_count)
     # (9) bend: closed form. the score has one root
-    bend = positive((-2) * (((-0.5) * S_slope_slope_2) + ((-0.5) * S_cov_slope_2) + S_slope_slope_3 + S_tie_slope + ((-0.5) * S_slope_slope) + ((-0.5) * S_cov_slope)) / S_count, "bend", bend, policy, 0.0, (-0.5) * S_count)
+    bend = positive((S_slope_slope_2 + S_cov_slope_2 + S_slope_slope + S_cov_slope - 2 * (S_slope_slope_3 + S_tie_slope)) / S_count, "bend", bend, policy, 0.0, -0.5 * S_count)
     # (10) turn: closed form. the score has one root
-    turn = positive((-2) * (((-0.5) * S_season_season) + ((-0.5) * S_cov_season) + ((-0.5) * S_season_season_5) + ((-0.5) * S_cov_season_2) + ((-0.5) * S_season_season_8) + ((-0.5) * S_cov_season_3) + ((-0.5) * S_season_season_10) + ((-0.5) * S_cov_season_4) - S_season_season_2 - S_tie_season - S_season_season_3 - S_tie_season_2 - S_season_season_4 - S_tie_season_3 - S_season_season_6 - S_tie_season_4 - S_season_season_7 - S_tie_season_5 - S_season_season_9 - S_tie_season_6) / S_count_2, "turn", turn, policy, 0.0, (-0.5) * S_count_2)
+    turn = positive((S_season_season + S_cov_season + S_season_season_5 + S_cov_season_2 + S_season_season_8 + S_cov_season_3 + S_season_season_10 + S_cov_season_4 + 2 * (S_season_season_2 + S_tie_season + S_season_season_3 + S_tie_season_2 + S_season_season_4 + S_tie_season_3 + S_season_season_6 + S_tie_season_4 + S_season_season_7 + S_tie_season_5 + S_season_season_9 + S_tie_season_6)) / S_count_2, "turn", turn, policy, 0.0, -0.5 * S_count_2)
     return {
         "noise": noise,
         "drift": drift,

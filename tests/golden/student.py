@@ -168,9 +168,9 @@ def expectations(params, prepared):
     def on(rows, rng=None):
         n_rows = row_count(rows)
         # (4) natural parameters of the posterior of u (Gamma); its moments and log-normaliser
-        eta_log_u = (((0.5) * df) - 1) + ((0.5) * present_x[rows])
+        eta_log_u = (0.5 * df - 1) + 0.5 * present_x[rows]
         t = x[rows] ** 2
-        eta_id_u = ((-0.5) * df) + ((-0.5) / s2 * t) + (mean / s2 * x[rows]) + ((-0.5) * (mean ** 2) / s2 * present_x[rows])
+        eta_id_u = mean / s2 * x[rows] - 0.5 * df - 0.5 / s2 * t - 0.5 * (mean ** 2) / s2 * present_x[rows]
         log_z_u, moments_u = gamma_posterior(eta_log_u, eta_id_u)
         return moments_u, log_z_u
     return on
@@ -207,11 +207,11 @@ def e_step(params, data, prepared, rng=None):
     # (5) expected statistics that lack the rows
     S_n_x = sum_n_x  # (5.1)
     # (9) the log-likelihood's terms that lack the rows
-    log_likelihood += (0.5) * df * (math.log((0.5)) + log0(df)) * sum_count
-    log_likelihood += -special.gammaln(((0.5) * df)) * sum_count
-    log_likelihood += (-0.5) * log0(s2) * sum_n_x
-    log_likelihood += (-0.5) * math.log(2) * sum_n_x
-    log_likelihood += (-0.5) * math.log(np.pi) * sum_n_x
+    log_likelihood += 0.5 * df * (math.log(0.5) + log0(df)) * sum_count
+    log_likelihood += -special.gammaln((0.5 * df)) * sum_count
+    log_likelihood += -0.5 * log0(s2) * sum_n_x
+    log_likelihood += -0.5 * math.log(2) * sum_n_x
+    log_likelihood += -0.5 * math.log(np.pi) * sum_n_x
     return {
         "log_likelihood": float(honest(log_likelihood)),  # (9)
         "n_x": S_n_x,  # (5.1)
@@ -234,7 +234,7 @@ def m_step(statistics, params, prepared, policy="raise"):
     # (7) mean: closed form. Q is quadratic: one equation per element; concave where the coefficient is positive definite
     mean = checked(S_x_u / S_n_x_u, "mean", mean, policy, -np.inf, np.inf)
     # (8) s2: closed form. the score has one root
-    s2 = positive((-2) * (((-0.5) * S_x_x_u) + (mean * S_x_u) + ((-0.5) * (mean ** 2) * S_n_x_u)) / S_n_x, "s2", s2, policy, 1e-14 * prepared["the spread"] ** 2, (-0.5) * S_n_x)
+    s2 = positive((S_x_x_u + (mean ** 2) * S_n_x_u - 2 * mean * S_x_u) / S_n_x, "s2", s2, policy, 1e-14 * prepared["the spread"] ** 2, -0.5 * S_n_x)
     return {
         "mean": mean + reference_x,  # (10)
         "s2": s2,
@@ -281,11 +281,11 @@ def log_likelihood_rows(params, data, prepared):
         moments_u, log_z_u = on(rows)
         total = np.zeros(n_rows)
         # (9) the log-likelihood, row by row
-        total = total + (0.5) * df * (math.log((0.5)) + log0(df))
-        total = total + -special.gammaln(((0.5) * df))
-        total = total + (-0.5) * log0(s2) * present_x[rows]
-        total = total + (-0.5) * math.log(2) * present_x[rows]
-        total = total + (-0.5) * math.log(np.pi) * present_x[rows]
+        total = total + 0.5 * df * (math.log(0.5) + log0(df))
+        total = total + -special.gammaln((0.5 * df))
+        total = total + -0.5 * log0(s2) * present_x[rows]
+        total = total + -0.5 * math.log(2) * present_x[rows]
+        total = total + -0.5 * math.log(np.pi) * present_x[rows]
         total = total + log_z_u
         parts.append(honest(total))
     return np.concatenate(parts)

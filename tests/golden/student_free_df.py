@@ -167,9 +167,9 @@ def expectations(params, prepared):
     def on(rows, rng=None):
         n_rows = row_count(rows)
         # (4) natural parameters of the posterior of u (Gamma); its moments and log-normaliser
-        eta_log_u = (((0.5) * df) - 1) + ((0.5) * present_x[rows])
+        eta_log_u = (0.5 * df - 1) + 0.5 * present_x[rows]
         t = x[rows] ** 2
-        eta_id_u = ((-0.5) * df) + ((-0.5) / s2 * t) + (mean / s2 * x[rows]) + ((-0.5) * (mean ** 2) / s2 * present_x[rows])
+        eta_id_u = mean / s2 * x[rows] - 0.5 * df - 0.5 / s2 * t - 0.5 * (mean ** 2) / s2 * present_x[rows]
         log_z_u, moments_u = gamma_posterior(eta_log_u, eta_id_u)
         return moments_u, log_z_u
     return on
@@ -211,11 +211,11 @@ def e_step(params, data, prepared, rng=None):
     S_count = sum_count  # (5.1)
     S_n_x = sum_n_x  # (5.4)
     # (10) the log-likelihood's terms that lack the rows
-    log_likelihood += (0.5) * df * (math.log((0.5)) + log0(df)) * sum_count
-    log_likelihood += -special.gammaln(((0.5) * df)) * sum_count
-    log_likelihood += (-0.5) * log0(s2) * sum_n_x
-    log_likelihood += (-0.5) * math.log(2) * sum_n_x
-    log_likelihood += (-0.5) * math.log(np.pi) * sum_n_x
+    log_likelihood += 0.5 * df * (math.log(0.5) + log0(df)) * sum_count
+    log_likelihood += -special.gammaln((0.5 * df)) * sum_count
+    log_likelihood += -0.5 * log0(s2) * sum_n_x
+    log_likelihood += -0.5 * math.log(2) * sum_n_x
+    log_likelihood += -0.5 * math.log(np.pi) * sum_n_x
     return {
         "log_likelihood": float(honest(log_likelihood)),  # (10)
         "count": S_count,  # (5.1)
@@ -244,12 +244,12 @@ def m_step(statistics, params, prepared, policy="raise"):
     S_n_x = statistics["n_x"]
     # (7) df: newton. no closed root for df, df log(df), lgamma(1/2 df); Newton with step-halving, to convergence
     def objective_of_df(df_2):
-        return ((((0.5) * math.log((0.5)) * S_count) + ((0.5) * S_log_u) + ((-0.5) * S_u)) * df_2) + ((0.5) * S_count * df_2 * log0(df_2)) - S_count * special.gammaln(((0.5) * df_2)), ((0.5) * S_count) + ((0.5) * S_log_u) + ((-0.5) * S_u) + ((0.5) * S_count * log0(df_2)) + ((-0.5) * S_count * math.log(2)) + ((-0.5) * S_count * special.digamma(((0.5) * df_2))), ((0.5) * S_count / df_2) + ((-0.25) * S_count * trigamma(((0.5) * df_2)))
+        return (0.5 * (math.log(0.5) * S_count + S_log_u - S_u)) * df_2 + 0.5 * S_count * df_2 * log0(df_2) - S_count * special.gammaln((0.5 * df_2)), 0.5 * (S_count + S_log_u + S_count * log0(df_2) - S_u - S_count * math.log(2) - S_count * special.digamma((0.5 * df_2))), 0.5 * S_count / df_2 - 0.25 * S_count * trigamma((0.5 * df_2))
     df = checked(maximise_scalar(objective_of_df, df, "positive", 0.0, np.inf), "df", df, policy, 0.0, np.inf)
     # (8) mean: closed form. Q is quadratic: one equation per element; concave where the coefficient is positive definite
     mean = checked(S_x_u / S_n_x_u, "mean", mean, policy, -np.inf, np.inf)
     # (9) s2: closed form. the score has one root
-    s2 = positive((-2) * (((-0.5) * S_x_x_u) + (mean * S_x_u) + ((-0.5) * (mean ** 2) * S_n_x_u)) / S_n_x, "s2", s2, policy, 1e-14 * prepared["the spread"] ** 2, (-0.5) * S_n_x)
+    s2 = positive((S_x_x_u + (mean ** 2) * S_n_x_u - 2 * mean * S_x_u) / S_n_x, "s2", s2, policy, 1e-14 * prepared["the spread"] ** 2, -0.5 * S_n_x)
     return {
         "df": df,
         "mean": mean + reference_x,  # (11)
@@ -297,11 +297,11 @@ def log_likelihood_rows(params, data, prepared):
         moments_u, log_z_u = on(rows)
         total = np.zeros(n_rows)
         # (10) the log-likelihood, row by row
-        total = total + (0.5) * df * (math.log((0.5)) + log0(df))
-        total = total + -special.gammaln(((0.5) * df))
-        total = total + (-0.5) * log0(s2) * present_x[rows]
-        total = total + (-0.5) * math.log(2) * present_x[rows]
-        total = total + (-0.5) * math.log(np.pi) * present_x[rows]
+        total = total + 0.5 * df * (math.log(0.5) + log0(df))
+        total = total + -special.gammaln((0.5 * df))
+        total = total + -0.5 * log0(s2) * present_x[rows]
+        total = total + -0.5 * math.log(2) * present_x[rows]
+        total = total + -0.5 * math.log(np.pi) * present_x[rows]
         total = total + log_z_u
         parts.append(honest(total))
     return np.concatenate(parts)

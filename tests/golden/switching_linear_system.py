@@ -232,13 +232,13 @@ def factor_of_rule(params, prepared, factors, rng=None):
     t_6 = log0(stay)
     log_first_rule = np.broadcast_to((-log0(K)), (K,))
     # (4) log joint of rule with its data, for every state; then its posterior and log-normaliser
-    log_rule = ((-0.5) * math.log(2) * t_2) + ((-0.5) * math.log(np.pi) * t_2) + ((-0.5) * part) + ((-0.5) * part_4) + ((-0.5) * part_6) + part_9 + part_11 + ((-0.5) * part_15) + ((-0.5) * part_17)
+    log_rule = part_9 + part_11 - 0.5 * math.log(2) * t_2 - 0.5 * math.log(np.pi) * t_2 - 0.5 * part - 0.5 * part_4 - 0.5 * part_6 - 0.5 * part_15 - 0.5 * part_17
     log_z_rule, chain_rule = chains(log_rule, t_6, [log_first_rule], prepared["the sequences of rule"], (1, 0, 1, False), rng)
     part_18 = chain_rule.before[:, None, :] * chain_rule.edge[:, :, None]
     part_19 = chain_rule.after[:, None, :] * part_18.transpose(1, 0, 2)
     part_20 = t_6 * chain_rule.edge  # (12)
     normaliser = log_z_rule  # (12)
-    entropy = normaliser - (np.tensordot(part_20, chain_rule.before @ chain_rule.after.T, ([0, 1], [0, 1])) + ((-0.5) * (t_3 @ (t_2 @ chain_rule.q.T))) + ((-0.5) * math.log(2) * (t_2 @ chain_rule.q.sum(axis=0))) + ((-0.5) * math.log(np.pi) * (t_2 @ chain_rule.q.sum(axis=0))) + ((-0.5) * (t_4 @ (chain_rule.q @ part_3))) + ((-0.5) * (t_4 @ (chain_rule.q @ part_5))) + (part_7 @ (chain_rule.q @ part_8)) + (part_7 @ (chain_rule.q @ part_10)) + ((-0.5) * (part_12 @ (chain_rule.q @ part_14))) + ((-0.5) * (part_12 @ (chain_rule.q @ part_16))) - log0(K) * chain_rule.first[0].sum())  # (12)
+    entropy = normaliser - (np.vdot(part_20, (chain_rule.before @ chain_rule.after.T)) + part_7 @ (chain_rule.q @ part_8) + part_7 @ (chain_rule.q @ part_10) - log0(K) * chain_rule.first[0].sum() - 0.5 * (t_3 @ (t_2 @ chain_rule.q.T)) - 0.5 * math.log(2) * (t_2 @ chain_rule.q.sum(axis=0)) - 0.5 * math.log(np.pi) * (t_2 @ chain_rule.q.sum(axis=0)) - 0.5 * (t_4 @ (chain_rule.q @ part_3)) - 0.5 * (t_4 @ (chain_rule.q @ part_5)) - 0.5 * (part_12 @ (chain_rule.q @ part_14)) - 0.5 * (part_12 @ (chain_rule.q @ part_16)))  # (12)
     return {
         "q:rule": np.array(chain_rule.q),  # (4)
         "pair:rule": np.array(part_19.transpose(1, 0, 2)),  # (4)
@@ -273,8 +273,8 @@ def factor_of_level(params, prepared, factors, rng=None):
     t_6 = np.minimum(t_5, (T - 1))
     # (5) linear terms and precision of level, piece by piece; then their joint posterior
     means_level, covariances_level, log_z_level = gaussian_field(
-        prepared["the field of level"], [((1 / noise) * y)], [1], [
-            (0, 0, np.arange(T), np.arange(T), ((-1 / 200) * ((np.arange(T) == 0) + 0.0)) + ((-0.5) * part) + ((-0.5) * (sums.T @ part_3)) + ((-0.5) / noise * present_y)),
+        prepared["the field of level"], [(1 / noise) * y], [1], [
+            (0, 0, np.arange(T), np.arange(T), (-1 / 200) * ((np.arange(T) == 0) + 0.0) - 0.5 * part - 0.5 * (sums.T @ part_3) - 0.5 / noise * present_y),
             (0, 0, np.arange(T), t_6, part_5),
         ],
     )
@@ -290,7 +290,7 @@ def factor_of_level(params, prepared, factors, rng=None):
     part_13 = t_2 * before_3  # (12)
     part_14 = present_y * means_level[0]  # (12)
     normaliser = log_z_level  # (12)
-    entropy = normaliser - (((-1 / 200) * means_level[0][0] * means_level[0][0]) + ((-1 / 200) * covariances_level[0][0]) + ((-0.5) * (t_3 @ (q_rule @ part_7))) + ((-0.5) * (t_3 @ (q_rule @ part_8))) + (part_4 @ (q_rule @ part_9)) + (part_4 @ (q_rule @ part_10)) + ((-0.5) * (part_3 @ (q_rule @ part_12))) + ((-0.5) * (part_3 @ (q_rule @ part_13))) + ((1 / noise) * (y @ means_level[0])) + ((-0.5) / noise * (means_level[0] @ part_14)) + ((-0.5) / noise * (present_y @ covariances_level[0])))  # (12)
+    entropy = normaliser - ((-1 / 200) * means_level[0][0] * means_level[0][0] + (-1 / 200) * covariances_level[0][0] + part_4 @ (q_rule @ part_9) + part_4 @ (q_rule @ part_10) + (1 / noise) * (y @ means_level[0]) - 0.5 * (t_3 @ (q_rule @ part_7)) - 0.5 * (t_3 @ (q_rule @ part_8)) - 0.5 * (part_3 @ (q_rule @ part_12)) - 0.5 * (part_3 @ (q_rule @ part_13)) - 0.5 / noise * (means_level[0] @ part_14) - 0.5 / noise * (present_y @ covariances_level[0]))  # (12)
     return {
         "mean:level": np.array(means_level[0]),  # (5)
         "cov:level:level": np.array(covariances_level[0]),  # (5)
@@ -340,28 +340,28 @@ def whole_bound(params, prepared, factors):
     part_11 = present_y * mean_level  # (12)
     log_likelihood = 0.0
     log_likelihood += -log0(K) * first0_rule.sum()  # (12)
-    log_likelihood += np.tensordot(t, pair_rule.sum(axis=2), ([0, 1], [0, 1]))  # (12)
+    log_likelihood += np.vdot(t, pair_rule.sum(axis=2))  # (12)
     log_likelihood += -math.log(10)  # (12)
-    log_likelihood += (-0.5) * math.log(2)  # (12)
-    log_likelihood += (-0.5) * math.log(np.pi)  # (12)
+    log_likelihood += -0.5 * math.log(2)  # (12)
+    log_likelihood += -0.5 * math.log(np.pi)  # (12)
     log_likelihood += (-1 / 200) * mean_level[0] * mean_level[0]  # (12)
     log_likelihood += (-1 / 200) * cov_level_level[0]  # (12)
-    log_likelihood += (-0.5) * (t_4 @ (t_3 @ q_rule.T))  # (12)
-    log_likelihood += (-0.5) * math.log(2) * (t_3 @ q_rule.sum(axis=0))  # (12)
-    log_likelihood += (-0.5) * math.log(np.pi) * (t_3 @ q_rule.sum(axis=0))  # (12)
-    log_likelihood += (-0.5) * (t_5 @ (q_rule @ part_2))  # (12)
-    log_likelihood += (-0.5) * (t_5 @ (q_rule @ part_3))  # (12)
+    log_likelihood += -0.5 * (t_4 @ (t_3 @ q_rule.T))  # (12)
+    log_likelihood += -0.5 * math.log(2) * (t_3 @ q_rule.sum(axis=0))  # (12)
+    log_likelihood += -0.5 * math.log(np.pi) * (t_3 @ q_rule.sum(axis=0))  # (12)
+    log_likelihood += -0.5 * (t_5 @ (q_rule @ part_2))  # (12)
+    log_likelihood += -0.5 * (t_5 @ (q_rule @ part_3))  # (12)
     log_likelihood += part_4 @ (q_rule @ part_5)  # (12)
     log_likelihood += part_4 @ (q_rule @ part_6)  # (12)
-    log_likelihood += (-0.5) * (part_7 @ (q_rule @ part_9))  # (12)
-    log_likelihood += (-0.5) * (part_7 @ (q_rule @ part_10))  # (12)
-    log_likelihood += (-0.5) * log0(noise) * sum_n_y  # (12)
-    log_likelihood += (-0.5) * math.log(2) * sum_n_y  # (12)
-    log_likelihood += (-0.5) * math.log(np.pi) * sum_n_y  # (12)
-    log_likelihood += (-0.5) / noise * sum_y_y  # (12)
+    log_likelihood += -0.5 * (part_7 @ (q_rule @ part_9))  # (12)
+    log_likelihood += -0.5 * (part_7 @ (q_rule @ part_10))  # (12)
+    log_likelihood += -0.5 * log0(noise) * sum_n_y  # (12)
+    log_likelihood += -0.5 * math.log(2) * sum_n_y  # (12)
+    log_likelihood += -0.5 * math.log(np.pi) * sum_n_y  # (12)
+    log_likelihood += -0.5 / noise * sum_y_y  # (12)
     log_likelihood += (1 / noise) * (y @ mean_level)  # (12)
-    log_likelihood += (-0.5) / noise * (mean_level @ part_11)  # (12)
-    log_likelihood += (-0.5) / noise * (present_y @ cov_level_level)  # (12)
+    log_likelihood += -0.5 / noise * (mean_level @ part_11)  # (12)
+    log_likelihood += -0.5 / noise * (present_y @ cov_level_level)  # (12)
     log_likelihood += factors["entropy rule"]  # (12)
     log_likelihood += factors["entropy level"]  # (12)
     return log_likelihood
@@ -449,17 +449,17 @@ def e_step(params, data, prepared, factors=None, rng=None, sweep="all"):
     S_n_y_cov_level = present_y @ cov_level_level  # (6.13)
     # (12) the log-likelihood's terms that lack the rows
     log_likelihood += -log0(K) * first0_rule.sum()
-    log_likelihood += np.tensordot(t_3, pair_rule.sum(axis=2), ([0, 1], [0, 1]))
+    log_likelihood += np.vdot(t_3, pair_rule.sum(axis=2))
     log_likelihood += -math.log(10)
-    log_likelihood += (-0.5) * math.log(2)
-    log_likelihood += (-0.5) * math.log(np.pi)
-    log_likelihood += (-0.5) * (t_4 @ (t_2 @ q_rule.T))
-    log_likelihood += (-0.5) * math.log(2) * (t_2 @ q_rule.sum(axis=0))
-    log_likelihood += (-0.5) * math.log(np.pi) * (t_2 @ q_rule.sum(axis=0))
-    log_likelihood += (-0.5) * log0(noise) * sum_n_y
-    log_likelihood += (-0.5) * math.log(2) * sum_n_y
-    log_likelihood += (-0.5) * math.log(np.pi) * sum_n_y
-    log_likelihood += (-0.5) / noise * sum_y_y
+    log_likelihood += -0.5 * math.log(2)
+    log_likelihood += -0.5 * math.log(np.pi)
+    log_likelihood += -0.5 * (t_4 @ (t_2 @ q_rule.T))
+    log_likelihood += -0.5 * math.log(2) * (t_2 @ q_rule.sum(axis=0))
+    log_likelihood += -0.5 * math.log(np.pi) * (t_2 @ q_rule.sum(axis=0))
+    log_likelihood += -0.5 * log0(noise) * sum_n_y
+    log_likelihood += -0.5 * math.log(2) * sum_n_y
+    log_likelihood += -0.5 * math.log(np.pi) * sum_n_y
+    log_likelihood += -0.5 / noise * sum_y_y
     # (12) the bound's own terms
     log_likelihood += factors["entropy rule"]
     log_likelihood += factors["normaliser level"]
@@ -509,16 +509,15 @@ def m_step(statistics, params, prepared, policy="raise"):
     # (9) slope: closed form. Q is quadratic: one equation per element; concave where the coefficient is positive definite
     slope = checked((S_rule_level_level_2 + S_rule_tie_level) / (S_rule_level_level_3 + S_rule_cov_level_2), "slope", slope, policy, -np.inf, np.inf)
     # (10) drift: closed form. the score has one root
-    part = slope * S_rule_level_level_2
-    part_2 = slope * S_rule_tie_level
+    part = slope * (-2 * (S_rule_level_level_2 + S_rule_tie_level))
     t = slope ** 2
-    part_3 = t * S_rule_level_level_3
-    part_4 = t * S_rule_cov_level_2
+    part_2 = t * S_rule_level_level_3
+    part_3 = t * S_rule_cov_level_2
     t_2 = 1 / S_rule
-    part_5 = (((-0.5) * S_rule_level_level) + ((-0.5) * S_rule_cov_level) + part + part_2 + ((-0.5) * part_3) + ((-0.5) * part_4)) * t_2
-    drift = positive((-2) * part_5, "drift", drift, policy, 0.0, (-0.5) * S_rule)
+    part_4 = (S_rule_level_level + S_rule_cov_level + part + part_2 + part_3) * t_2
+    drift = positive(part_4, "drift", drift, policy, 0.0, -0.5 * S_rule)
     # (11) noise: closed form. the score has one root
-    noise = positive((-2) * (((-0.5) * S_y_y) + S_y_level + ((-0.5) * S_n_y_level_level) + ((-0.5) * S_n_y_cov_level)) / S_n_y, "noise", noise, policy, 0.0, (-0.5) * S_n_y)
+    noise = positive((S_y_y + S_n_y_level_level + S_n_y_cov_level - 2 * S_y_level) / S_n_y, "noise", noise, policy, 0.0, -0.5 * S_n_y)
     return {
         "stay": stay,
         "slope": slope,

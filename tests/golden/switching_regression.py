@@ -222,7 +222,7 @@ def expectations(params, prepared):
     t_2 = sd ** -2.0
     part = coef * t_2[:, None]
     part_2 = coef[:, :, None] * part[:, None, :]
-    coefficients = np.concatenate([(((-0.5) * math.log(2)) + ((-0.5) * math.log(np.pi)) - t).reshape(K, -1), ((-0.5) * t_2).reshape(K, -1), part.reshape(K, -1), ((-0.5) * part_2).transpose(0, 2, 1).reshape(K, -1)], axis=1)
+    coefficients = np.concatenate([(-0.5 * (math.log(2) + math.log(np.pi)) - t)[:, None], (-0.5 * t_2)[:, None], part, (-0.5 * part_2).transpose(0, 2, 1).reshape(K, -1)], axis=1)
     t_3 = log0(trans)
     t_4 = log0(first)
 
@@ -261,8 +261,8 @@ def e_step(params, data, prepared, rng=None):
         "log_likelihood": float(honest(log_likelihood)),  # (11)
         "z_first": S_z_first,  # (5.1)
         "z_pair": S_z_pair,  # (5.2)
-        "z_n_y": sums_z[:, 0:1].reshape(K),  # (5.3)
-        "z_y_y": sums_z[:, 1:2].reshape(K),  # (5.4)
+        "z_n_y": sums_z[:, 0],  # (5.3)
+        "z_y_y": sums_z[:, 1],  # (5.4)
         "z_y_X": sums_z[:, 2:2 + P].reshape(K, P),  # (5.5)
         "z_n_y_X_X": sums_z[:, 2 + P:2 + P + P * P].reshape(K, P, P),  # (5.6)
     }
@@ -289,17 +289,17 @@ def m_step(statistics, params, prepared, policy="raise"):
     # (8) trans: closed form. sum of c log p on a simplex: Lagrange multiplier, normalise; Q is concave where all c >= 0
     trans = shares(S_z_pair, "trans", trans, policy)
     # (9) coef: linear solve. Q is quadratic: normal equations; concave where the coefficient is positive definite
-    left = (((0.5) * S_z_n_y_X_X) + ((0.5) * S_z_n_y_X_X).transpose(0, 2, 1)).reshape(K, P, P)
+    left = (0.5 * (S_z_n_y_X_X + S_z_n_y_X_X.transpose(0, 2, 1))).reshape(K, P, P)
     right = S_z_y_X.reshape(K, P)
     solved = solve_normal(left, right, "coef", np.reshape(coef, (K, P,)), policy)
     coef = solved.reshape(K, P)
     # (10) sd: closed form. the score has one positive root
-    t = np.einsum("ab,ab->a", coef, S_z_y_X)
+    t = (coef * S_z_y_X).sum(axis=1)
     t_2 = np.einsum("ab,abc->ac", coef, S_z_n_y_X_X)
-    t_3 = np.einsum("ab,ab->a", coef, t_2)
+    t_3 = (coef * t_2).sum(axis=1)
     t_4 = 1 / S_z_n_y
-    part = (((-0.5) * S_z_y_y) + t + ((-0.5) * t_3)) * t_4
-    t_5 = np.sqrt(-part)
+    part = (0.5 * (S_z_y_y + t_3) - t) * t_4
+    t_5 = np.sqrt(part)
     sd = positive(np.sqrt(2) * t_5, "sd", sd, policy, 0.0, -S_z_n_y)
     return {
         "first": first,
@@ -341,7 +341,7 @@ def most_probable(params, data, prepared):
     t_2 = sd ** -2.0
     part = coef * t_2[:, None]
     part_2 = coef[:, :, None] * part[:, None, :]
-    coefficients = np.concatenate([(((-0.5) * math.log(2)) + ((-0.5) * math.log(np.pi)) - t).reshape(K, -1), ((-0.5) * t_2).reshape(K, -1), part.reshape(K, -1), ((-0.5) * part_2).transpose(0, 2, 1).reshape(K, -1)], axis=1)
+    coefficients = np.concatenate([(-0.5 * (math.log(2) + math.log(np.pi)) - t)[:, None], (-0.5 * t_2)[:, None], part, (-0.5 * part_2).transpose(0, 2, 1).reshape(K, -1)], axis=1)
     t_3 = log0(trans)
     t_4 = log0(first)
     # (4) log joint of z with its data, for every state; then the largest

@@ -177,9 +177,9 @@ def expectations(params, prepared):
     cholesky_2 = cholesky(cov)
     precision = inverse(cholesky_2)
     t_2 = mean @ precision
-    t_3 = np.einsum("ab,ab->a", mean, t_2)
+    t_3 = (mean * t_2).sum(axis=1)
     t_4 = precision @ mean.T
-    coefficients = np.concatenate([t.reshape(K, -1), (((-0.5) * log_determinant(cholesky_2)) + ((-0.5) * D * (math.log(2) + math.log(np.pi))) + ((-0.5) * t_3)).reshape(K, -1), packed(np.broadcast_to(((-0.5) * precision), (K, D, D))).reshape(K, -1), t_4.T.reshape(K, -1)], axis=1)
+    coefficients = np.concatenate([t[:, None], (-0.5 * (log_determinant(cholesky_2) + D * (math.log(2) + math.log(np.pi)) + t_3))[:, None], packed(np.broadcast_to(precision, (K, D, D)), -0.5), t_4.T], axis=1)
 
     def on(rows, rng=None):
         n_rows = row_count(rows)
@@ -219,11 +219,11 @@ def e_step(params, data, prepared, rng=None):
         log_likelihood += log_z_z @ weight[rows]
     return {
         "log_likelihood": float(honest(log_likelihood)),  # (10)
-        "z": sums_z[:, 0:1].reshape(K),  # (5.1)
+        "z": sums_z[:, 0],  # (5.1)
         "z_n_x": S_z_n_x,  # (5.2)
         "z_x_x": S_z_x_x,  # (5.3)
         "z_x": sums_z[:, 2 + D * (D + 1) // 2:2 + D * (D + 1) // 2 + D].reshape(K, D),  # (5.4)
-        "z_n_x_2": sums_z[:, 1:2].reshape(K),  # (5.5)
+        "z_n_x_2": sums_z[:, 1],  # (5.5)
     }
 
 
@@ -247,9 +247,8 @@ def m_step(statistics, params, prepared, policy="raise"):
     t = mean.T @ S_z_x
     part = mean * S_z_n_x_2[:, None]
     t_2 = (mean.T @ part).T
-    scatter_cov = ((-0.5) * S_z_x_x) + t.T + ((-0.5) * t_2)
-    weight_cov = (-0.5) * S_z_n_x
-    cov = spread(scatter_cov, weight_cov, "cov", cov, policy, prepared["the scale"])
+    scatter_cov = S_z_x_x + t_2 + (-2 * t).T
+    cov = spread(scatter_cov, S_z_n_x, "cov", cov, policy, prepared["the scale"])
     return {
         "weights": weights,
         "mean": mean + reference_x,  # (11)

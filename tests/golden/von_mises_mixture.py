@@ -194,7 +194,7 @@ def expectations(params, prepared):
     t_3 = np.sin((-mean))
     part_2 = concentration * t_3
     t_4 = log_bessel_i0(concentration)
-    coefficients = np.concatenate([t.reshape(K, -1), part.reshape(K, -1), (-part_2).reshape(K, -1), ((-math.log(2)) - math.log(np.pi) - t_4).reshape(K, -1)], axis=1)
+    coefficients = np.concatenate([t[:, None], part[:, None], (-part_2)[:, None], (-math.log(2) - math.log(np.pi) - t_4)[:, None]], axis=1)
 
     def on(rows, rng=None):
         n_rows = row_count(rows)
@@ -236,10 +236,10 @@ def e_step(params, data, prepared, rng=None):
     sums_z = unfolded(sums_z, prepared["the fold of z"])
     return {
         "log_likelihood": float(honest(log_likelihood)),  # (9)
-        "z": sums_z[:, 0:1].reshape(K),  # (5.1)
-        "z_n_x_cos_x": sums_z[:, 1:2].reshape(K),  # (5.2)
-        "z_n_x_sin_x": sums_z[:, 2:3].reshape(K),  # (5.3)
-        "z_n_x": sums_z[:, 3:4].reshape(K),  # (5.4)
+        "z": sums_z[:, 0],  # (5.1)
+        "z_n_x_cos_x": sums_z[:, 1],  # (5.2)
+        "z_n_x_sin_x": sums_z[:, 2],  # (5.3)
+        "z_n_x": sums_z[:, 3],  # (5.4)
     }
 
 
@@ -259,32 +259,27 @@ def m_step(statistics, params, prepared, policy="raise"):
     # (8) mean, concentration: newton. no closed root for cos(-1 mean[mean_0]), sin(-1 mean[mean_0]); mean, concentration together by Newton with step-halving, to convergence
     def objective_of_mean_concentration(mean_2, concentration_2):
         t = np.cos((-mean_2))
-        part = concentration_2 * t
-        part_2 = S_z_n_x_cos_x * part
+        part = t * S_z_n_x_cos_x
         t_2 = np.sin((-mean_2))
-        part_3 = concentration_2 * t_2
-        part_4 = S_z_n_x_sin_x * part_3
+        part_2 = t_2 * S_z_n_x_sin_x
+        part_3 = concentration_2 * (part - part_2)
         t_3 = log_bessel_i0(concentration_2)
-        part_5 = t_3 * S_z_n_x
+        part_4 = t_3 * S_z_n_x
         t_4 = np.cos(mean_2)
-        part_6 = S_z_n_x_sin_x * concentration_2
-        part_7 = t_4 * part_6
+        part_5 = S_z_n_x_sin_x * t_4
         t_5 = np.sin(mean_2)
-        part_8 = S_z_n_x_cos_x * concentration_2
-        part_9 = t_5 * part_8
-        part_10 = S_z_n_x_cos_x * t_4
-        part_11 = S_z_n_x_sin_x * t_5
+        part_6 = S_z_n_x_cos_x * t_5
+        part_7 = concentration_2 * (part_5 - part_6)
+        part_8 = S_z_n_x_cos_x * t_4
+        part_9 = S_z_n_x_sin_x * t_5
         t_6 = bessel_ratio(concentration_2)
-        part_12 = S_z_n_x * t_6
-        part_13 = t_4 * part_8
-        part_14 = t_5 * part_6
-        part_15 = S_z_n_x_sin_x * t_4
-        part_16 = S_z_n_x_cos_x * t_5
+        part_10 = S_z_n_x * t_6
+        part_11 = concentration_2 * (-part_8 - part_9)
         t_7 = t_6 ** 2
         t_8 = 1 / concentration_2
-        part_17 = t_8 * t_6
-        part_18 = S_z_n_x * (1 - t_7 - part_17)
-        return part_2 - part_4 - part_5, part_7 - part_9, part_10 + part_11 - part_12, (-part_13) - part_14, part_15 - part_16, -part_18
+        part_12 = t_8 * t_6
+        part_13 = S_z_n_x * (t_7 + part_12 - 1)
+        return part_3 - part_4, part_7, part_8 + part_9 - part_10, part_11, part_5 - part_6, part_13
     found = maximise_elements(objective_of_mean_concentration, [mean, concentration], ["real", "positive"], [(None, None), (None, None)])
     mean = checked(found[0], "mean", mean, policy, -np.inf, np.inf)
     concentration = checked(found[1], "concentration", concentration, policy, 0.0, np.inf)

@@ -158,7 +158,7 @@ def expectations(params, prepared):
     present_y = prepared["present y"]
     y = prepared["y"]
     # (4) what the posterior of immune takes from the parameters
-    coefficients = np.concatenate([((log0(zero) * np.arange(2)) + (log0((1 - zero)) * (1 - np.arange(2)))).reshape(2, -1), (log0(rate) * ((np.arange(2) == 0) + 0.0)).reshape(2, -1), (-rate * ((np.arange(2) == 0) + 0.0)).reshape(2, -1), (-((np.arange(2) == 0) + 0.0)).reshape(2, -1)], axis=1)
+    coefficients = np.concatenate([(log0(zero) * np.arange(2) + log0((1 - zero)) * (1 - np.arange(2)))[:, None], (log0(rate) * ((np.arange(2) == 0) + 0.0))[:, None], (-rate * ((np.arange(2) == 0) + 0.0))[:, None], (-((np.arange(2) == 0) + 0.0))[:, None]], axis=1)
 
     def on(rows, rng=None):
         n_rows = row_count(rows)
@@ -202,7 +202,7 @@ def e_step(params, data, prepared, rng=None):
     sums_immune = unfolded(sums_immune, prepared["the fold of immune"])
     return {
         "log_likelihood": float(honest(log_likelihood)),  # (9)
-        "immune": sums_immune[:, 0:1].reshape(2),  # (5.1)
+        "immune": sums_immune[:, 0],  # (5.1)
         "immune_y": S_immune_y,  # (5.2)
         "immune_n_y": S_immune_n_y,  # (5.3)
     }
@@ -217,7 +217,7 @@ def m_step(statistics, params, prepared, policy="raise"):
     S_immune_y = statistics["immune_y"]
     S_immune_n_y = statistics["immune_n_y"]
     # (7) zero: closed form. the score has one root
-    zero = checked(-(np.arange(2) @ S_immune) / ((-(np.arange(2) @ S_immune)) + (-((1 - np.arange(2)) @ S_immune))), "zero", zero, policy, 0.0, 1.0)
+    zero = checked(-(np.arange(2) @ S_immune) / (-np.arange(2) @ S_immune - (1 - np.arange(2)) @ S_immune), "zero", zero, policy, 0.0, 1.0)
     # (8) rate: closed form. the score has one root
     rate = positive(S_immune_y / S_immune_n_y, "rate", rate, policy, 0.0, S_immune_y)
     return {
