@@ -67,7 +67,8 @@ def times(c: Fraction | float, value: Array) -> Array:
     minus = "-" if (c < 0) != code.startswith("-") else ""
     if c not in (1, -1):
         size = number(c if c > 0 else -c)
-        code = f"{f'({size})' if ' ' in size else size} * {code.removeprefix('-')}"
+        size, code = f"({size})" if " " in size else size, code.removeprefix("-")
+        code = f"{size} / {code[4:]}" if code.startswith("1 / ") else f"{size} * {code}"
     return replace(value, code=minus + code.removeprefix("-"), atomic=False)
 
 
