@@ -142,14 +142,6 @@ def test_what_cannot_be_forecast_is_refused() -> None:
         fit(
             "random_intercepts", {"X": np.ones((4, 1)), "subject": [0, 0, 1, 1], "y": [1.0, 2, 3, 5]}, max_iter=1
         ).forecast(2)
-    text = """
-        model Lagged
-        param a : positive
-        for t in T:
-            observed y[t] ~ Poisson(a) if t == 0 else Poisson(a + y[t-1])
-    """
-    with pytest.raises(DataError, match="y is read by other densities"):
-        emdsl.compile(text=text).fitter(max_iter=2).fit({"y": RNG.poisson(3.0, size=6)}).forecast(2)
 
 
 LAGGED = """

@@ -9,11 +9,13 @@ from typing import Any, Protocol, Self
 import numpy as np
 
 from emdsl.errors import DataError, EmdslError, ModelError, Problem, nearest
-from emdsl.fit.moments import moments_by_state
+from emdsl.fit.forecasts import Seen, asked_of, completed, enough
+from emdsl.fit.future import Future
 from emdsl.language.model import ModelText
 from emdsl.runtime import faults
 from emdsl.runtime.binding import Bound, outer_plates
 from emdsl.runtime.estimator import Estimator
+from emdsl.runtime.forecast import ahead, ordered_plates, unknown_ahead
 from emdsl.runtime.loop import Climb, Setup, climb, evaluate, finer_error
 from emdsl.runtime.storage import read_document
 
@@ -38,6 +40,10 @@ class CompiledModel(Protocol):
     def module(self) -> Any: ...
     @property
     def quick(self) -> Any: ...
+    @property
+    def derived(self) -> Any: ...
+    def revealed(self, names: tuple[str, ...]) -> CompiledModel | None: ...
+    def drawn_together(self) -> CompiledModel | None: ...
     def fix(self, names: tuple[str, ...]) -> CompiledModel: ...
     def complete(self, names: tuple[str, ...]) -> CompiledModel: ...
     def with_copy(self, name: str) -> CompiledModel | None: ...
@@ -187,14 +193,36 @@ class Fitter(Estimator):
             data = {k: v for k, v in bound.values.items() if k not in observed and k not in self._held}
         return self.model.sample(self.params_, sizes, int(rng.integers(2**63)), data)
 
-    def _ahead(self, module: Any, bound: Bound, steps: int, givens: Mapping[str, Any]) -> dict[str, Any]:
-        """Latents, and observed variables: by an unseen copy with an exact posterior, or by moments state by state.
+    def _ahead(
+        self, module: Any, bound: Bound, steps: int, givens: Mapping[str, Any], more: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """Latents and observed variables: by the posterior of unseen rows, by moments that recur, or by paths.
 
-        Those that later rows read are latents of the rows ahead, in the completed model.
+        Observations that later rows read are latents of the rows ahead, in the completed model, where that is exact.
         """
+        asked = asked_of(**more)
+        plates = frozenset(ordered_plates(module.SPEC))
+        longer = ahead(module.SPEC, bound, steps, givens, module.default_givens)
+        drawn = hasattr(module, "climb_by_draws")
+        found = {} if drawn or self._learned() else self._unseen_rows(module, bound, steps, givens)
+        whole = self._whole().complete(self._completed) if self._completed else self._whole()
+        future = Future(whole.resolved, plates, int(steps), longer, self.params_)
+        if enough(future, found, asked):
+            return found
+        state = self._training[2:] if "_training" in self.__dict__ and bound is self._training[0] else self._learned()
+        posterior = {} if drawn else self._ask("posterior", self.params_, bound, self._prepare(bound), *state)
+        draws = state[0] if drawn and state else None
+        return completed(
+            future, Seen(whole, self.params_, bound, posterior, bool(self._learned()), drawn, draws), found, asked
+        )
+
+    def _unseen_rows(self, module: Any, bound: Bound, steps: int, givens: Mapping[str, Any]) -> dict[str, Any]:
+        """What is exact as the posterior of rows that nobody has seen; nothing where that has no exact posterior."""
         read = _read_ahead(module.SPEC)
         if read:
             module, bound = self._completed_for(read, module, bound)
+        if unknown_ahead(module.SPEC):
+            return {}
         longer, posterior = self._continued(module, bound, steps, givens)
         out = self._last(module, longer, posterior, int(steps))
         names = tuple(sorted({*self._completed, *read}))
@@ -205,12 +233,8 @@ class Fitter(Estimator):
                 continue
             copied = whole.with_copy(v["name"])
             if copied is not None:
-                out[v["name"]] = super()._ahead(copied.module, bound, steps, givens)[unseen(v["name"])]
-                continue
-            declared = whole.resolved.variable(v["name"])
-            found = moments_by_state(whole.resolved, declared, posterior, self.params_, longer)
-            if found is not None:
-                out |= self._last(module, longer, {v["name"]: found}, int(steps))
+                rows = self._last(copied.module, *self._continued(copied.module, bound, steps, givens), int(steps))
+                out[v["name"]] = rows[unseen(v["name"])]
         return out
 
     def _completed_for(self, names: tuple[str, ...], module: Any, bound: Bound) -> tuple[Any, Bound]:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from emdsl.errors import ModelError, Problem
+from emdsl.fit.gaps import seen_through_points, through_scales
 from emdsl.fit.members import Declared, Plan, Statistic, Update
 from emdsl.language import model as m
 
@@ -107,8 +108,6 @@ class Model:
         Its module fits data with gaps where emdsl is not installed. Raises ModelError where they cannot be integrated
         out, with the density that stands in the way.
         """
-        from emdsl.fit.gaps import seen_through_points, through_scales
-
         discrete = tuple(n for n in names if self.resolved.variable(n).domain.kind in ("bool", "category"))
         gaps = tuple(n for n in names if n not in discrete)
         resolved = through_scales(seen_through_points(self.resolved, discrete), gaps)
@@ -122,11 +121,38 @@ class Model:
 
         Given the latents the copy is independent of what was seen: its posterior is the predictive distribution.
         """
+        from emdsl.fit.fitter import unseen
+
         if name not in self._copies:
             made = Model(with_unseen_copy(self.resolved, name), self.text, self.infer, self.fixed)
-            exact = made.refusal is None and not made.derived.elimination.parts
+            exact = made.refusal is None and not made.derived.elimination.parts and not made.derived.drawn
+            exact = exact and made.plan[unseen(name)].method.startswith("exact")
             self._copies[name] = made if exact else None
         return self._copies[name]
+
+    def revealed(self, names: tuple[str, ...]) -> Model | None:
+        """The same model in which elements of these discrete latents may be seen, as data of their own; None if not.
+
+        What was seen of `z` is `z seen`; where its mask is false z is as latent as before.
+        """
+        return self._variant(f"{names} seen", seen_through_points(self.resolved, names))
+
+    def drawn_together(self) -> Model | None:
+        """The same model with all latents drawn, as many together as can be; None where that cannot be."""
+        hidden = tuple(v.name for v in self.resolved.of_kind("latent"))
+        groups = [(hidden,), tuple((n,) for n in hidden)] if len(hidden) > 1 else [(hidden,)]
+        for some in groups:
+            line = m.Infer(some, tuple(len(g) > 1 for g in some), "mcmc", ())
+            found = self._variant(f"{some} drawn", replace(self.resolved, infer=(line,)))
+            if found is not None:
+                return found
+        return None
+
+    def _variant(self, key: str, resolved: m.ModelText) -> Model | None:
+        if key not in self._copies:
+            made = Model(resolved, self.text, self.infer, self.fixed, self.incomplete)
+            self._copies[key] = made if made.refusal is None else None
+        return self._copies[key]
 
     # ------------------------------------------------------------ what the file declares
 

@@ -45,6 +45,7 @@ from emdsl.language.model import (
 )
 
 REJECTIONS = 200
+NO_DRAWS = np.random.default_rng(0)  # of a sampler that only says where rows stand
 
 
 def sample(
@@ -214,6 +215,15 @@ class Sampler:
                     self.write(v, part, self.rows(v, part), scope)
             return
         known = {v.name: np.zeros(self.plate_shape(v, scope), bool) for v in component}
+        self.settle(component, places, known, scope)
+
+    def settle(
+        self, component: Sequence[Variable], places: Mapping[str, Scope], known: Mapping[str, Array], scope: Scope
+    ) -> None:
+        """Draws the rows in `places`, each after the elements that it reads; `known` says which there are already.
+
+        Raises DataError where some never come: a cycle, or an element that is neither known nor in `places`.
+        """
         waiting: dict[str, Array] = {v.name: np.zeros(0, int) for v in component}
         for group in self.groups(component, places):
             turn = {name: np.concatenate([waiting[name], rows]) for name, rows in group.items()}

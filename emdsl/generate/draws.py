@@ -38,7 +38,7 @@ def functions_of_draws(printer: Printer) -> list[list[str]]:
         for g in draws.groups if g.elimination is not None for b in g.elimination.blocks if b.network
     ]  # fmt: skip
     before = (first_lines, with_draws_lines, units_lines)
-    after = (sweep_lines, climb_lines, statistics_lines, drawn_posterior_lines)
+    after = (sweep_lines, climb_lines, statistics_lines, stored_lines, drawn_posterior_lines)
     made = [*(lines(printer) for lines in before), *groups, *rest, *(lines(printer) for lines in after)]
     return [*networks, *(_numbered(printer, lines) for lines in made)]
 
@@ -262,23 +262,32 @@ def schedule_of(draws: Sampling) -> str:
     return f"Schedule({draws.sweeps}, {draws.burn_in}, {draws.chains}, {draws.warm})"
 
 
-def drawn_posterior_lines(printer: Printer) -> list[str]:
-    """`posterior(params, data, prepared)`: moments over draws."""
+def stored_lines(printer: Printer) -> list[str]:
+    """`stored_draws(params, prepared)`: how draws are stored, and where they are counted from."""
     draws = printer.plan.draws
     assert draws is not None
     cells, f = [], printer.function()
     f.emitter.chunk = None
-    for n in draws.latents:
+    for n in dict.fromkeys((*draws.latents, *draws.rest)):
         v = printer.plan.joint.model.variable(n)
         shift = moved(f, n)
         own = len(v.array) + len(v.domain.dims)
         arguments = f"{stored_order(v)}, {own}, {_levels(printer, v)}" + (f", {shift}" if shift else "")
         cells.append(f'"{n}": StoredDraw({arguments}),')
-    doc = '"""Moments of the latents over draws at these parameters, plates first; exact ones averaged."""'
-    call = f"posterior_by_draws(sys.modules[__name__], params, data, prepared, factors, {schedule_of(draws)}, kept)"
+    doc = '"""How each latent that is drawn is stored."""'
     opening = ['sizes = prepared["the sizes"]', *f.prologue(), *f.emitter.outer]
-    lines = [doc, *opening, "kept = {", *indent(cells, 1), "}", f"return {call}"]
-    return ["def posterior(params, data, prepared, factors=None, learned=None):", *indent(lines, 1)]
+    lines = [doc, *opening, "return {", *indent(cells, 1), "}"]
+    return ["def stored_draws(params, prepared):", *indent(lines, 1)]
+
+
+def drawn_posterior_lines(printer: Printer) -> list[str]:
+    """`posterior(params, data, prepared)`: moments over draws."""
+    draws = printer.plan.draws
+    assert draws is not None
+    doc = '"""Moments of the latents over draws at these parameters, plates first; exact ones averaged."""'
+    names = "" if not draws.rest else f", {draws.latents!r}"
+    call = f"posterior_by_draws(sys.modules[__name__], params, data, prepared, factors, {schedule_of(draws)}{names})"
+    return ["def posterior(params, data, prepared, factors=None, learned=None):", *indent([doc, f"return {call}"], 1)]
 
 
 def statistics_lines(printer: Printer) -> list[str]:

@@ -43,7 +43,10 @@ def mapped(e: Expr, size: Callable[[Size], Size], leaf: Callable[[Expr], Expr] =
         case Loop() | SizeOf():
             return replace(e, size=size(e.size))
         case Index():
-            return replace(e, base=again(e.base), args=tuple(map(again, e.args)), shape=shape)
+            base, args = again(e.base), tuple(map(again, e.args))
+            if isinstance(base, Index) and isinstance(e.base, Var):  # brackets stay merged
+                return replace(e, base=base.base, args=(*base.args, *args), shape=shape)
+            return replace(e, base=base, args=args, shape=shape)
         case Call():
             return replace(e, args=tuple(map(again, e.args)), shape=shape)
         case If():

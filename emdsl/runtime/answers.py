@@ -10,7 +10,7 @@ import numpy as np
 from emdsl.runtime.binding import Bound, outer_plates
 from emdsl.runtime.columns import Array
 from emdsl.runtime.faults import DataError
-from emdsl.runtime.forecast import ahead, last_rows, ordered_plates
+from emdsl.runtime.forecast import ahead, last_rows, ordered_plates, unknown_ahead
 from emdsl.runtime.plates import nest_rows
 from emdsl.runtime.settings import NotFitted, Settings
 from emdsl.runtime.sizes import ragged_name, size_value
@@ -161,14 +161,23 @@ class Answers(Settings):
         return drawn
 
     def forecast(
-        self, steps: int, givens: Mapping[str, Any] | None = None, data: Any = None, **beside: Any
+        self,
+        steps: int,
+        givens: Mapping[str, Any] | None = None,
+        data: Any = None,
+        *,
+        quantiles: Any = None,
+        paths: int | None = None,
+        seed: int | None = None,
+        **beside: Any,
     ) -> dict[str, Any]:
         """The next `steps` elements of every sequence at `params_`, given the data of the fit, or other `data`.
 
-        dict latent -> as in `posterior_`, the plate of steps where the ordered plate was (ragged sequences: one
-        forecast each). givens : values of givens on the ordered plate for the steps ahead, (..., steps, ...). Of
-        observed variables emdsl's own fitter gives the moments, too, where they are exact. Raises DataError where a
-        given is needed, or an observation that later densities read.
+        dict variable -> as in `posterior_`, the plate of steps where the ordered plate was (ragged sequences: one
+        forecast each). givens : values of givens on the ordered plate for the steps ahead, (..., steps, ...). emdsl's
+        own fitter gives observed variables, too, and what has no exact moments from `paths` drawn from the model, alike
+        each time (`seed`): numbers then have `se`, the standard error of their mean, and `quantiles`, an axis at the
+        end. quantiles : levels, for all numbers. Raises DataError where a given is needed.
         """
         self.params_  # noqa: B018  (not fitted: says so)
         if data is None and "_training" not in self.__dict__:
@@ -177,22 +186,32 @@ class Answers(Settings):
                 "pass them, forecast(steps, data=...)"
             )
         bound = self._training[0] if data is None else self._see(data, **beside)[0]
+        more = {"quantiles": quantiles, "paths": paths, "seed": seed}
         try:
-            return self._ahead(self._module, bound, steps, givens or {})
+            return self._ahead(self._module, bound, steps, givens or {}, more)
         except DataError as error:
             raise self._fault(error) from None
 
-    def _ahead(self, module: Any, bound: Bound, steps: int, givens: Mapping[str, Any]) -> dict[str, Any]:
+    def _ahead(
+        self, module: Any, bound: Bound, steps: int, givens: Mapping[str, Any], more: Mapping[str, Any]
+    ) -> dict[str, Any]:
         """The forecast of all latents that a module has on ordered plates."""
+        if any(value is not None for value in more.values()):
+            raise NotImplementedError("a generated module draws no paths: use emdsl's own fitter, emdsl.load(path)")
+        if self._learned():
+            raise NotImplementedError(
+                "this generated module forecasts by an exact posterior, which this fit has not: "
+                "emdsl's own fitter draws paths, emdsl.load(path)"
+            )
+        if (name := unknown_ahead(module.SPEC)) is not None:
+            text = f"forecast: {name} is read by other densities, and its rows ahead are not known"
+            raise DataError(text, hint="emdsl's own fitter forecasts it, emdsl.load(path)", code="D009")
         return self._last(module, *self._continued(module, bound, steps, givens), int(steps))
 
     def _continued(
         self, module: Any, bound: Bound, steps: int, givens: Mapping[str, Any]
     ) -> tuple[Bound, Mapping[str, Any]]:
         """The data with rows ahead, and the posterior of all rows."""
-        ordered_plates(module.SPEC)
-        if self._learned():
-            raise NotImplementedError("forecast needs an exact posterior: mean-field factors know no rows ahead")
         longer = ahead(module.SPEC, bound, steps, givens, module.default_givens)
         prepared = self._ask("prepare", longer, self._ask("reference", bound, of=module), of=module)
         return longer, self._ask("posterior", self.params_, longer, prepared, of=module)

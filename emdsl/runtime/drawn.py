@@ -15,6 +15,8 @@ from emdsl.runtime.loop import Setup
 from emdsl.runtime.montecarlo import Schedule, _start, _stop_tuning, mean_of, new_chains
 from emdsl.runtime.scores import LAST_SWEEPS, complete_statistics
 
+THIN = 3  # sweeps from one draw to the next, where a sweep is no draw of all
+
 
 class StoredDraw(NamedTuple):
     """How a drawn latent is stored: the place of each stored axis, its axes of one element, its number of states."""
@@ -26,15 +28,19 @@ class StoredDraw(NamedTuple):
 
 
 def posterior_by_draws(
-    module: Any, params: Any, data: Any, prepared: Any, state: Any, schedule: Schedule, kept: Mapping[str, StoredDraw]
+    module: Any, params: Any, data: Any, prepared: Any, state: Any, schedule: Schedule, names: Sequence[str] = ()
 ) -> dict[str, Any]:
-    """Moments of the latents over draws at `params`, seeded alike each time; exact ones given each draw, averaged."""
+    """Moments of the latents over draws at `params`, seeded alike each time; exact ones given each draw, averaged.
+
+    names : of the latents whose moments are over draws; left out, all that are drawn.
+    """
     setup = Setup(module, data, prepared, 0, 0.0, "raise")
     chains = new_chains(setup, np.random.default_rng(0), schedule.chains, state)
     _start(chains, params, schedule.burn_in + 80)
     _stop_tuning(chains)
     count = max(LAST_SWEEPS, schedule.sweeps)
-    values: dict[str, Moments] = {n: Moments(k) for n, k in kept.items()}
+    kept: dict[str, StoredDraw] = module.stored_draws(params, prepared)
+    values: dict[str, Moments] = {n: Moments(k) for n, k in kept.items() if not names or n in names}
     exact: list[Any] = []
     for chain in chains:
         for _ in range(count):
@@ -45,6 +51,28 @@ def posterior_by_draws(
                 exact.append(module.posterior_given(params, data, chain.here()))
     out = {n: m.result() for n, m in values.items()}
     return out | ({n: _mixture([e[n] for e in exact]) for n in exact[0]} if exact else {})
+
+
+def draws_by_name(
+    module: Any, params: Any, data: Any, prepared: Any, state: Any, count: int, rng: np.random.Generator
+) -> dict[str, Array]:
+    """Joint draws of the latents at `params`, (count, *plates, *own): every one of a chain that has settled.
+
+    Where latents are drawn together by elimination they are independent; else `THIN` sweeps lie between two.
+    """
+    chains = new_chains(Setup(module, data, prepared, 0, 0.0, "raise"), rng, 1, state)
+    single = len(chains[0].groups) == 1 and chains[0].groups[0].kernel is None
+    if not single:
+        _start(chains, params, 80)
+    _stop_tuning(chains)
+    kept: dict[str, StoredDraw] = module.stored_draws(params, prepared)
+    out: dict[str, list[Array]] = {n: [] for n in kept}
+    for _ in range(count):
+        chains[0].sweep(params, 1 if single else THIN)
+        for n, k in kept.items():
+            value = np.transpose(chains[0].draws[n], np.argsort(k.order))
+            out[n].append(np.array(value if k.shift is None else value + k.shift))
+    return {n: np.array(found) for n, found in out.items()}
 
 
 class Moments:

@@ -32,7 +32,7 @@ def ahead(spec: Spec, bound: Bound, steps: int, givens: Mapping[str, Any], defau
     """The data with `steps` rows more at the end of every sequence: nothing observed there, givens as passed.
 
     Raises DataError where the steps are no whole number, a given is needed and not passed, or passed and not needed;
-    where a parameter has a value for each row; where densities read an observation that is not known ahead.
+    where a parameter has a value for each row.
     """
     if isinstance(steps, bool) or not isinstance(steps, int | np.integer) or not 1 <= steps <= FEW:
         raise DataError(f"steps: must be a whole number from 1 to {FEW}, not {steps!r}", code="D014")
@@ -107,7 +107,7 @@ def _axis(v: Record, plates: Mapping[str, Any]) -> int | None:
 
 
 def _refuse_unknown(spec: Spec, plates: Mapping[str, list[str]]) -> None:
-    """What cannot be known ahead: parameters by row, observations that later rows read."""
+    """What cannot be known ahead: parameters by row, plates that grow with the ordered one."""
     for v in spec["variables"]:
         names = {n for size in (*v["array"], *v["event"]) for key in parse_size(size) for n in key}
         held = {ragged_name(p[1]) or p[1] for p in v["plates"]}
@@ -122,9 +122,16 @@ def _refuse_unknown(spec: Spec, plates: Mapping[str, list[str]]) -> None:
         if any(n in plates for n in deep[:-1]):
             text = f"{v['name']} lies inside the ordered plate {deep[0]}, whose rows ahead have no lengths"
             raise DataError(f"forecast: {text}", code="D014")
-        if v["kind"] == "observed" and v["missing"] != "drop" and held & set(plates):
-            text = f"{v['name']} is read by other densities, and its rows ahead are not known"
-            raise DataError(f"forecast: {text}", hint="declare it latent where it is to be forecast", code="D009")
+
+
+def unknown_ahead(spec: Spec) -> str | None:
+    """An observed variable that later rows read: its rows ahead cannot be left out of their densities."""
+    plates = set(ordered_plates(spec))
+    for v in spec["variables"]:
+        held = {ragged_name(p[1]) or p[1] for p in v["plates"]}
+        if v["kind"] == "observed" and v["missing"] not in ("drop", "cells") and held & plates:
+            return str(v["name"])
+    return None
 
 
 def _longer(r: Ragged, steps: int) -> Ragged:

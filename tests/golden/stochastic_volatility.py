@@ -260,13 +260,17 @@ def drawn_statistics(params, data, prepared, rng):
     return statistics_by_draws(sys.modules[__name__], params, data, prepared, rng, Schedule(1, 0, 1, 100))  # (3)
 
 
-def posterior(params, data, prepared, factors=None, learned=None):
-    """Moments of the latents over draws at these parameters, plates first; exact ones averaged."""
+def stored_draws(params, prepared):
+    """How each latent that is drawn is stored."""
     sizes = prepared["the sizes"]  # (3)
-    kept = {  # (3)
+    return {  # (3)
         "h": StoredDraw((0,), 0, None),  # (3)
     }  # (3)
-    return posterior_by_draws(sys.modules[__name__], params, data, prepared, factors, Schedule(1, 0, 1, 100), kept)  # (3)
+
+
+def posterior(params, data, prepared, factors=None, learned=None):
+    """Moments of the latents over draws at these parameters, plates first; exact ones averaged."""
+    return posterior_by_draws(sys.modules[__name__], params, data, prepared, factors, Schedule(1, 0, 1, 100))  # (3)
 
 
 def e_step(params, data, prepared, rng=None):

@@ -1,0 +1,236 @@
+"""Forecasts of rows that read observations: exact moments against every path enumerated, paths against plain numpy."""
+
+from __future__ import annotations
+
+from itertools import pairwise, product
+from typing import Any
+
+import numpy as np
+import pytest
+from gallery import fit, written
+from scipy.stats import norm, poisson
+
+from emdsl.errors import DataError
+
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
+RNG = np.random.default_rng(5)
+FIRST, TRANS = np.array([0.3, 0.7]), np.array([[0.8, 0.2], [0.35, 0.65]])
+AHEAD = 3
+
+
+def enumerated(
+    y: np.ndarray, first: np.ndarray, trans: np.ndarray, density: Any, step: Any, gain: float = 0.0
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # fmt: skip
+    """P(state), mean and variance of each row ahead: a sum over all paths of past and future states.
+
+    density(t, k) : log p(y_t | its own past, state k). step(t, k) : (c, lags, s2) of y_t = c + lags . (y_t-1, ...) + e
+    with variance s2, to which `gain` times the mean is added (a count).
+    """
+    total, n = 0.0, len(y)
+    states, one, two = np.zeros((AHEAD, 2)), np.zeros(AHEAD), np.zeros(AHEAD)
+    for path in product(range(2), repeat=n + AHEAD):
+        w = first[path[0]] * np.prod([trans[i, j] for i, j in pairwise(path)])
+        w *= np.exp(sum(density(t, path[t]) for t in range(n)))
+        mean, cov = np.concatenate([y, np.zeros(AHEAD)]), np.zeros((n + AHEAD, n + AHEAD))
+        for t in range(n, n + AHEAD):
+            c, lags, s2 = step(t, path[t])
+            back = np.arange(t - 1, t - 1 - len(lags), -1)
+            mean[t] = c + np.dot(lags, mean[back])
+            cov[t, :t] = cov[:t, t] = lags @ cov[back, :t]
+            cov[t, t] = lags @ cov[np.ix_(back, back)] @ lags + s2 + gain * mean[t]
+        total += w
+        states[np.arange(AHEAD), path[n:]] += w
+        one += w * mean[n:]
+        two += w * (np.diagonal(cov)[n:] + mean[n:] ** 2)
+    return states / total, one / total, two / total - (one / total) ** 2
+
+
+def close(found: dict[str, Any], wanted: tuple[np.ndarray, ...], at: Any = ...) -> None:
+    np.testing.assert_allclose(found["z"][at], wanted[0], rtol=1e-9)
+    np.testing.assert_allclose(found["y"]["mean"][at], wanted[1], rtol=1e-9)
+    np.testing.assert_allclose(found["y"]["var"][at], wanted[2], rtol=1e-8)
+    assert "se" not in found["y"]
+
+
+LEVEL, SLOPE, SD = np.array([1.0, -1.0]), np.array([0.5, -0.6]), np.array([0.7, 1.2])
+
+
+@pytest.mark.parametrize("shift", [0.0, 1e6])
+def test_a_switching_autoregression(shift: float) -> None:
+    """Also where the data lie far from the origin; and quantiles of paths beside the exact moments."""
+    y = RNG.normal(size=5)
+    moved = LEVEL + shift * (1 - SLOPE)  # the same series, counted from elsewhere
+    params = {"first": FIRST, "trans": TRANS, "level": moved, "slope": SLOPE, "sd": SD}
+    est = fit("ar_hmm", {"y": y + shift, "start": shift, "spread": 1.0}, init=params, max_iter=0)
+
+    def density(t: int, k: int) -> float:
+        return float(norm.logpdf(y[t], LEVEL[k] + SLOPE[k] * y[t - 1], SD[k]) if t else norm.logpdf(y[0]))
+
+    wanted = enumerated(y, FIRST, TRANS, density, lambda t, k: (LEVEL[k], SLOPE[[k]], SD[k] ** 2))
+    found = est.forecast(AHEAD, quantiles=[0.1, 0.9], paths=4000, seed=3)
+    np.testing.assert_allclose(found["z"], wanted[0], rtol=1e-8)
+    np.testing.assert_allclose(found["y"]["mean"] - shift, wanted[1], rtol=1e-8, atol=1e-9 * shift)
+    np.testing.assert_allclose(found["y"]["var"], wanted[2], rtol=1e-8)
+    grid = np.linspace(-10, 10, 20001)
+    mass = (wanted[0][0] * norm.cdf(grid[:, None], LEVEL + SLOPE * y[-1], SD)).sum(1)
+    assert found["y"]["quantiles"][0] - shift == pytest.approx(grid[np.searchsorted(mass, [0.1, 0.9])], abs=0.15)
+    with pytest.raises(DataError, match="quantiles: must be levels"):
+        est.forecast(AHEAD, quantiles=[5, 95])
+    with pytest.raises(DataError, match="paths: must be a whole number"):
+        est.forecast(AHEAD, paths=0)
+
+
+RAGGED = """
+    model LagsOfTwo
+    size K = 2
+    param first : simplex[K]
+    param trans[K] : simplex[K]
+    param a[K] : real
+    param b[K] : real
+    param d : real
+    param s : positive
+    for i in S:
+        for t in T[i]:
+            latent z[i, t] ~ Categorical(first) if t == 0 else Categorical(trans[z[i, t-1]])
+            let m[i, t] = a[z[i, t]]
+            observed y[i, t] ~ Normal(m[i, t], s) if t < 2 else Normal(m[i, t] + b[z[i, t]]*y[i, t-1] + d*y[i, t-2], s)
+"""
+
+
+def test_two_lags_in_ragged_sequences() -> None:
+    """One sequence is empty and one has less rows than lags."""
+    ys = [RNG.normal(size=5), RNG.normal(size=1), np.zeros(0), RNG.normal(size=3)]
+    a, b, d, s = np.array([1.0, -2.0]), np.array([0.4, -0.3]), 0.25, 0.8
+    params = {"first": FIRST, "trans": TRANS, "a": a, "b": b, "d": d, "s": s}
+    found = written(RAGGED).fitter(init=params, max_iter=0).fit({"y": ys}).forecast(AHEAD)
+    for i, y in enumerate(ys):
+
+        def step(t: int, k: int) -> tuple[float, np.ndarray, float]:
+            return a[k], np.array([b[k], d]) if t >= 2 else np.zeros(0), s**2
+
+        def density(t: int, k: int, y: Any = y) -> float:
+            c, lags, _ = step(t, k)
+            return float(norm.logpdf(y[t], c + sum(w * y[t - 1 - j] for j, w in enumerate(lags)), s))
+
+        close(found, enumerated(y, FIRST, TRANS, density, step), i)
+
+
+COUNTS = """
+    model CountsOfCounts
+    size K = 2
+    param first : simplex[K]
+    param trans[K] : simplex[K]
+    param a[K] : positive
+    param b : positive
+    for t in T:
+        latent z[t] ~ Categorical(first) if t == 0 else Categorical(trans[z[t-1]])
+        observed y[t] ~ Poisson(a[z[t]]) if t == 0 else Poisson(a[z[t]] + b * {lag})
+"""
+
+
+def test_counts_whose_variance_moves_too() -> None:
+    y, a, b = RNG.poisson(3.0, size=5), np.array([1.0, 4.0]), 0.4
+    params = {"first": FIRST, "trans": TRANS, "a": a, "b": b}
+    est = written(COUNTS.format(lag="y[t-1]")).fitter(init=params, max_iter=0).fit({"y": y})
+
+    def density(t: int, k: int) -> float:
+        return float(poisson.logpmf(y[t], a[k] + (b * y[t - 1] if t else 0)))
+
+    wanted = enumerated(y, FIRST, TRANS, density, lambda t, k: (a[k], np.array([b]), 0.0), gain=1.0)
+    close(est.forecast(AHEAD), wanted)
+
+
+def test_paths_where_no_moments_recur() -> None:
+    """Against paths drawn in plain numpy from the enumerated posterior of the last state."""
+    y, a, b = RNG.poisson(3.0, size=5), np.array([1.0, 4.0]), 0.9
+    params = {"first": FIRST, "trans": TRANS, "a": a, "b": b}
+    est = written(COUNTS.format(lag="log1p(y[t-1])")).fitter(init=params, max_iter=0).fit({"y": y})
+
+    def rate(k: Any, before: Any) -> Any:
+        return a[k] + b * np.log1p(before)
+
+    weight = np.zeros(2)
+    for path in product(range(2), repeat=len(y)):
+        w = FIRST[path[0]] * np.prod([TRANS[i, j] for i, j in pairwise(path)])
+        rates = [a[path[0]], *(rate(k, x) for k, x in zip(path[1:], y, strict=False))]
+        weight[path[-1]] += w * np.prod(poisson.pmf(y, rates))
+    z, last = (RNG.random(60_000) < weight[1] / weight.sum()).astype(int), np.full(60_000, y[-1])
+    found, exact = est.forecast(AHEAD, paths=8000, seed=1), weight / weight.sum()
+    for step in range(AHEAD):
+        z = (RNG.random(len(z)) < TRANS[z, 1]).astype(int)
+        last, exact = RNG.poisson(rate(z, last)), exact @ TRANS
+        mean, sd = last.mean(), last.std()
+        assert abs(found["y"]["mean"][step] - mean) < 5 * np.hypot(found["y"]["se"][step], sd / np.sqrt(len(last)))
+        assert found["y"]["se"][step] == pytest.approx(sd / np.sqrt(8000), rel=0.1)
+        assert found["y"]["var"][step] == pytest.approx(sd**2, rel=0.1)
+        assert np.abs(found["y"]["quantiles"][step] - np.quantile(last, [0.05, 0.5, 0.95])).max() <= 1
+        np.testing.assert_allclose(found["z"][step], exact, rtol=1e-9)  # states read no counts: theirs are exact
+    again, other = est.forecast(AHEAD, paths=8000, seed=1), est.forecast(AHEAD, paths=8000, seed=2)
+    np.testing.assert_array_equal(found["y"]["mean"], again["y"]["mean"])
+    assert (found["y"]["mean"] != other["y"]["mean"]).any()
+
+
+CLASSES = """
+    model ClassesBesideChains
+    size K = 2
+    param w : simplex[2]
+    param first : simplex[K]
+    param trans[K] : simplex[K]
+    param a[K] : real
+    param b[2] : real
+    for i in S:
+        latent c[i] ~ Categorical(w)
+        for t in T:
+            latent z[i, t] ~ Categorical(first) if t == 0 else Categorical(trans[z[i, t-1]])
+            observed y[i, t] ~ Normal(a[z[i, t]], 1) if t == 0 else Normal(a[z[i, t]] + b[c[i]] * y[i, t-1], 1)
+"""
+
+
+def test_a_class_of_the_sequence_and_its_last_state_jointly() -> None:
+    """Rows ahead read both, which are not independent given the data."""
+    y, w, a, b = RNG.normal(size=(2, 4)), np.array([0.4, 0.6]), np.array([1.0, -1.5]), np.array([0.9, -0.8])
+    params = {"w": w, "first": FIRST, "trans": TRANS, "a": a, "b": b}
+    found = written(CLASSES).fitter(init=params, max_iter=0).fit({"y": y}).forecast(AHEAD)
+    for i in range(2):
+        parts, mass = [], []
+        for c in range(2):
+
+            def density(t: int, k: int, c: int = c, y: Any = y[i]) -> float:
+                return float(norm.logpdf(y[t], a[k] + (b[c] * y[t - 1] if t else 0)))
+
+            parts.append(enumerated(y[i], FIRST, TRANS, density, lambda t, k, c=c: (a[k], b[[c]], 1.0)))
+            paths = product(range(2), repeat=4)
+            mass.append(w[c] * sum(FIRST[p[0]] * np.prod([TRANS[j] for j in pairwise(p)])
+                                   * np.exp(sum(density(t, p[t]) for t in range(4))) for p in paths))  # fmt: skip
+        q = np.array(mass) / sum(mass)
+        mean = q @ np.array([p[1] for p in parts])
+        second = q @ np.array([p[2] + p[1] ** 2 for p in parts])
+        close(found, (np.tensordot(q, [p[0] for p in parts], 1), mean, second - mean**2), i)
+
+
+DRAWN = """
+    model DrawnLevel
+    for t in T:
+        latent x[t] ~ Normal(0, 1) if t == 0 else Normal(x[t-1], 0.5)
+        observed y[t] ~ Normal(x[t], 0.7)
+    infer {method}
+"""
+
+
+@pytest.mark.parametrize("method", ["x by mcmc", "x by saem", "(x) by meanfield"])
+def test_latents_that_are_drawn_or_factorised(method: str) -> None:
+    """From draws of the latents, or from q: here both are the exact posterior, a small Kalman filter's."""
+    y, q, r = np.array([0.3, 1.1, 0.8, 2.0]), 0.5, 0.7
+    mean, var = 0.0, 1.0
+    for k, value in enumerate(y):
+        var = var + q**2 if k else 1.0
+        gain = var / (var + r**2)
+        mean, var = mean + gain * (value - mean), (1 - gain) * var
+    est = written(DRAWN.format(method=method)).fitter(max_iter=0, seed=1).fit({"y": y})
+    found = est.forecast(AHEAD, seed=2)
+    for step in range(AHEAD):
+        var += q**2
+        for name, more in (("x", 0.0), ("y", r**2)):
+            assert abs(found[name]["mean"][step] - mean) < 5 * found[name]["se"][step]
+            assert found[name]["var"][step] == pytest.approx(var + more, rel=0.15)
+            assert found[name]["se"][step] < 0.1
