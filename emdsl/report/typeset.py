@@ -317,7 +317,9 @@ class Typeset:
         return f.Raised(self.of(base, names), self.of(exponent, names))
 
     def filters(self, e: Expr, ixs: Sequence[Ix]) -> bool:
-        """Whether a factor stands under the sign of a sum."""
+        """Whether a factor stands under the sign of a sum; `subject[n] = g` of data that point does, too."""
+        if isinstance(e, x.Sel) and isinstance(e.of, El) and e.of.var in self.known.indices:
+            return e.at not in ixs and bool({*x.free(e.of)} & {*ixs})
         return filters(e, ixs)
 
     def total(self, e: Expr, names: Names) -> Formula:
@@ -336,7 +338,7 @@ class Typeset:
         inner = self.letters.extend(names, ixs)
         c, whole = x.split_number(body)
         factors = x.factors_of(whole)
-        seen = [p for p in factors if filters(p, ixs)]
+        seen = [p for p in factors if self.filters(p, ixs)]
         rest = x.mul(*(p for p in factors if p not in seen))
         return assembled(c, [self.big(ixs, seen, self.of(rest, inner), inner)], [])
 
