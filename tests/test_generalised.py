@@ -149,6 +149,9 @@ def test_a_step_is_the_solution_of_newtons_equation() -> None:
     np.testing.assert_allclose(newton_steps(gradient, full, far), expected, rtol=1e-10)
     wrong = newton_steps(gradient, -full, far), low_step(gradient, (-d, u, c), far)
     assert all(((gradient * step).sum(-1) > 0).all() for step in wrong)  # upwards where Q is not concave
+    saddle = np.array([[[-461.0, 282.0], [282.0, -171.5]]])  # a Lomax sample's: both numbers go further than 4
+    short = newton_steps(np.array([[-161.0, 119.0]]), saddle, np.full((1, 1), 4.0))
+    assert (short * [-161, 119]).sum() > 0 and np.abs(short).max() == 4  # cut as a whole, its direction kept
 
 
 def test_flat_directions_carry_nothing_away() -> None:

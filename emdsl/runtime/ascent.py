@@ -167,9 +167,10 @@ def newton_steps(gradient: Array, hessian: Array, reach: Array) -> Array:
         safe = (diagonal > 0).all() and np.linalg.cholesky(-scaled).diagonal(0, -2, -1).min() ** 2 > 1e-10
     except np.linalg.LinAlgError:
         safe = False
-    if not safe:
-        return uphill(gradient * scale, scaled, reach / scale, flat=1e-11) * scale
-    step = np.linalg.solve(-scaled, (gradient * scale)[..., None])[..., 0] * scale
+    if safe:
+        step = np.linalg.solve(-scaled, (gradient * scale)[..., None])[..., 0] * scale
+    else:
+        step = uphill(gradient * scale, scaled, np.full_like(reach, np.inf), flat=1e-11) * scale
     return step * np.minimum(1.0, reach / np.maximum(np.abs(step).max(-1, keepdims=True), 1e-300))
 
 
