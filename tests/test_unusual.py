@@ -32,6 +32,7 @@ from cases import (
     shapes,
     shared,
     tied,
+    units,
 )
 from gallery import written
 from oracles.space import maximise
@@ -59,6 +60,7 @@ MODULES = (
     gaussian,
     shared,
     tied,
+    units,
     classes,
 )
 CASES = [case for module in MODULES for case in module.CASES]

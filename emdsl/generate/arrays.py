@@ -14,6 +14,7 @@ from fractions import Fraction
 from emdsl.derive import expr as x
 from emdsl.derive.expr import DataIx, El, Expr, Idx, Ix
 from emdsl.errors import InternalError
+from emdsl.generate.exponentials import log_of_sum, without_fractions
 from emdsl.generate.lags import read_at_lags
 from emdsl.generate.names import Namer
 from emdsl.generate.spelling import FUNCTIONS, INFIX, number, numbered
@@ -290,12 +291,12 @@ class Emitter:
     def function(self, e: x.Fn, hint: str) -> Array:
         """An elementwise function of broadcast arguments."""
         if len(e.args) == 1 and isinstance(e.args[0], El) and any(isinstance(i, DataIx) for i in e.args[0].idx):
-            read = self._read_after(e, e.args[0])
-            if read is not None:
+            if (read := self._read_after(e, e.args[0])) is not None:
                 return read
+        if e.name == "log" and (log := log_of_sum(self, e.args[0])) is not None:
+            return log
         args = [self.value(a, hint) for a in e.args]
-        axes = self.order([i for a in args for i in a.axes])
-        inner = any(a.inner for a in args)
+        axes, inner = self.order([i for a in args for i in a.axes]), any(a.inner for a in args)
         aligned = [self.align(a, axes) for a in args]
         if e.name in x.COMPARISONS and e.name in INFIX:
             return Array(f"(({aligned[0]} {INFIX[e.name]} {aligned[1]}) + 0.0)", axes, inner)
@@ -387,7 +388,7 @@ class Emitter:
             out = self.order([i for f in factors for i in x.free(f)])
         from emdsl.generate.contraction import contract
 
-        return contract(self, list(factors), out)
+        return contract(self, without_fractions(factors), out)
 
     def parts(self, f: Expr) -> tuple[Expr, ...]:
         """The factors of an element that is kept as a product; anything else is its own."""

@@ -23,7 +23,8 @@ def initial_lines(printer: Printer) -> list[str]:
     plan = printer.plan
     f = function(plan, printer.helpers, None, printer.rows)
     several = bool(plan.elimination.blocks) and not plan.elimination.parts
-    neutral = _neutral_lines(plan, f.emitter, several and _in_units_of_data(plan))
+    searched = _without_units(plan)
+    neutral = _neutral_lines(plan, f.emitter, several and _in_units_of_data(plan), searched)
     first = ['sizes = prepared["the sizes"]', *f.prologue(), *f.emitter.outer]
     if plan.elimination.parts:
         lines = [
@@ -33,9 +34,12 @@ def initial_lines(printer: Printer) -> list[str]:
             'return m_step(statistics, params, prepared, "keep")',
         ]
     elif not plan.elimination.blocks:
+        rows, some = _some_rows(printer) if searched else ([], "prepared")
+        if searched:
+            neutral = [*rows, *_search(plan, neutral, searched, some), LIKELIEST]
         lines = [*first, *neutral, "statistics = e_step(params, data, prepared)", *_first_m_step(plan)]
     else:
-        lines = [*first, *_best_of_several(printer, neutral)]
+        lines = [*first, *_best_of_several(printer, neutral, searched)]
     doc = '"""Starting values: neutral ones, then the M-step of a seeded division of the rows among the states."""'
     name = "initial" if plan.draws is None else "initial_given"
     lines = lines if plan.draws is None else numbered(lines, printer.numbers.draws)
@@ -49,7 +53,40 @@ def _in_units_of_data(plan: Plan) -> bool:
     return any(v.domain.kind == "real" for v in plan.joint.model.of_kind("latent") if v.name in latents)
 
 
-def _neutral_lines(plan: Plan, em: Emitter, in_units: bool) -> list[str]:
+LIKELIEST = "params = likeliest([plain(units, rng) for _ in range(4)], likelihood)"
+
+
+def _without_units(plan: Plan) -> tuple[str, ...]:
+    """Parameters of numeric M-steps, whose neutral values must be put in units of the data: no closed form does."""
+    if plan.elimination.parts or plan.draws is not None:
+        return ()
+    numeric = {n for u in plan.updates if isinstance(u.rule, Numeric) for n in u.params}
+    wide = [
+        v.name
+        for v in plan.joint.model.of_kind("param")
+        if v.domain.kind in ("real", "positive", "ordered", "spd") and bounds(v) == ("None", "None")
+    ]
+    return tuple(n for n in wide if n in numeric)
+
+
+def _search(plan: Plan, neutral: Sequence[str], searched: Sequence[str], some: str) -> list[str]:
+    """Lines that find the units in which neutral values of these parameters make the data likeliest."""
+    measured = [
+        f'prepared["{v.name}"]'
+        for v in plan.joint.model.variables
+        if v.kind in ("observed", "given") and v.domain.kind in ("real", "positive", "count")
+    ]
+    names = ", ".join(f'"{n}"' for n in searched) + ("," if len(searched) == 1 else "")
+    return [
+        "", "def plain(units, rng):", *("    " + line for line in neutral), "    return params",
+        "", "def likelihood(params):",
+        f'    return e_step(params, data, {some})["log_likelihood"] + log_prior(params, prepared)', "",
+        'with np.errstate(all="ignore"):',
+        f"    units = likely_units(plain, likelihood, ({names}), [{', '.join(measured)}], rng)",
+    ]  # fmt: skip
+
+
+def _neutral_lines(plan: Plan, em: Emitter, in_units: bool, searched: Sequence[str]) -> list[str]:
     """Values that say nothing, in the coordinates of the fit: those that a shift moves start where it moves them to."""
     params = plan.joint.model.of_kind("param")
     numeric = {n for u in plan.updates if isinstance(u.rule, Numeric) or u.kind == "newton" for n in u.params}
@@ -66,6 +103,8 @@ def _neutral_lines(plan: Plan, em: Emitter, in_units: bool) -> list[str]:
             and (v.domain.kind == "spd" or (v.domain.kind == "positive" and low == high == "None"))
         ):
             code = f"{code} * unit"
+        if v.name in searched:
+            code = f'{code} * units["{v.name}"]'
         if shift is not None and v.name not in read and not x.variables(shift.value) & names:
             code = f"{code} + {em.align(em.value(shift.value), shift.axes)}"
         cells.append(f'"{v.name}": {code},')
@@ -89,7 +128,7 @@ def _neutral(v: m.Variable, em: Emitter, jitter: bool) -> str:
     return f'neutral("{v.domain.kind}", ({shape}{comma}), {len(v.domain.dims)}, {low}, {high}, {drawn})'
 
 
-def _best_of_several(printer: Printer, neutral: list[str]) -> list[str]:
+def _best_of_several(printer: Printer, neutral: list[str], searched: Sequence[str]) -> list[str]:
     """Several seeded divisions of some of the rows, climbed for a few steps: the best of them."""
     plan = printer.plan
     states = any(b.states and not set(b.latents) & plan.joint.in_clouds for b in plan.elimination.blocks)
@@ -103,6 +142,9 @@ def _best_of_several(printer: Printer, neutral: list[str]) -> list[str]:
             'few = max(prepared["the sizes"].values(), default=0) <= 20000  # else numeric starts cost too much'
         )
         after = "    return refine(params, params, data, prepared, rng) if few else params"
+    if searched:
+        first += _search(plan, neutral, searched, some)
+        neutral = ["params = plain(units, rng)"]
     unit = ['    unit = prepared["the spread"] ** power'] if _in_units_of_data(plan) else []
     draw = ["", "def draw(power):", *unit, *("    " + b for b in neutral),
             f"    statistics = e_step(params, data, {some}, rng)",

@@ -13,6 +13,10 @@ import numpy as np
 from emdsl.runtime.columns import Array
 from emdsl.runtime.unconstrained import REACH, from_free, maximise, stretch, to_free, uphill
 
+PROBES = 3  # how often Newton may go on from beyond a flat place
+STRIDES = (0.1, 0.2, 1.0, 4.0, 16.0)  # how far that is looked for, in free coordinates
+FLAT = 1e-4  # of the largest curvature: less is hardly any
+TOGETHER = 2e-14  # of it: less is none, Q is the same all along (numbers that are known only together)
 BROADEST = 300  # numbers in one block: above it a Hessian costs more than it saves, and gradients alone are used
 
 
@@ -32,11 +36,21 @@ def ascend(
     layout = FreeTable(start, domains, bounds, batch)
     if layout.width > BROADEST and not layout.is_low(objective, start):
         return maximise(lambda values: (sum(objective(values)[0]), objective(values)[1]), start, domains, bounds)
-    t = first = layout.free(start)
-    far = REACH * (1 + np.abs(first).max(initial=0.0))
-    value, gradient, hessian, size, sound = layout.at(objective, t)
+    t, place = climbed(layout, objective, layout.free(start))
+    for _ in range(PROBES if isinstance(place[2], np.ndarray) and layout.rows == 1 else 0):
+        further = beyond_flat(layout, objective, t, place)
+        if further is None:
+            break
+        t, place = climbed(layout, objective, further)
+    return dict(start) if not np.isfinite(place[0]) else layout.values(t)
+
+
+def climbed(layout: FreeTable, objective: Callable[..., Any], t: Array) -> tuple[Array, tuple[Any, ...]]:
+    """Newton with step-halving from these free coordinates: where it ends, and what `FreeTable.at` last told."""
+    first, far = t, REACH * (1 + np.abs(t).max(initial=0.0))
+    here = value, gradient, hessian, size, sound = layout.at(objective, t)
     if not np.isfinite(value):
-        return dict(start)
+        return t, here
     for _ in range(100):
         reach = layout.reach(t)
         step = (
@@ -47,17 +61,38 @@ def ascend(
         noise = 1e-14 * size  # what rounding leaves of a sum of terms of this size
         if gain <= max(1e-12 * (1 + abs(value)), noise):  # the next step would be this one's square
             near = (np.abs(new - t) <= 1e-3 * (1 + np.abs(t))).all()
-            return layout.values(new if near or gain > noise else t)
+            return new if near or gain > noise else t, here
         fine = gain <= max(1e-10 * (1 + abs(value)), 10 * noise)  # the value cannot tell
         for _ in range(60):
-            there, gradient_there, hessian_there, size_there, sound_there = layout.at(objective, new)
-            if np.isfinite(there) and (there >= value or fine) and (sound_there or not sound):
+            there = layout.at(objective, new)
+            if np.isfinite(there[0]) and (there[0] >= value or fine) and (there[4] or not sound):
                 break
             new, fine = (t + new) / 2, False
         else:
             break
-        t, value, gradient, hessian, size, sound = new, there, gradient_there, hessian_there, size_there, sound_there
-    return layout.values(t)
+        t, here = new, there
+        value, gradient, hessian, size, sound = here
+    return t, here
+
+
+def beyond_flat(layout: FreeTable, objective: Callable[..., Any], t: Array, place: tuple[Any, ...]) -> Array | None:
+    """A clearly higher place along a direction in which Q neither rises nor bends here; None where there is none.
+
+    Such a place may be an inflection (a skew normal's slant 0, whatever the data) or a plain far from the maximum.
+    """
+    bend = place[2][0]
+    sharp = np.maximum(-np.diagonal(bend), 0.0)  # in numbers on their own scale a step is ten of their errors
+    unit = np.where(layout.is_plain() & (sharp > 0), 10 / np.sqrt(np.where(sharp > 0, sharp, 1.0)), 1.0)
+    spectrum, vectors = np.linalg.eigh(bend * unit[:, None] * unit)
+    share = np.abs(spectrum) / max(np.abs(spectrum).max(initial=0.0), 1e-300)
+    for k in np.flatnonzero(share < FLAT)[:3]:
+        direction = vectors[:, k] / np.abs(vectors[:, k]).max() * unit
+        strides = STRIDES if share[k] > TOGETHER else STRIDES[-1:]  # numbers that are known only together: no use
+        steps = [sign * h * direction for h in strides for sign in (1, -1)]
+        found = np.nan_to_num([layout.at(objective, t + step)[0] for step in steps], nan=-np.inf)
+        if found.max() > place[0] + 1e-3 + 1e-9 * abs(place[0]):
+            return np.asarray(t + steps[int(np.argmax(found))])
+    return None
 
 
 class FreeTable:
@@ -96,6 +131,13 @@ class FreeTable:
         for n, order in self.order.items():
             part = t[:, self.cuts[n]].reshape(self.shapes[n]).transpose(np.argsort(order))
             out[n] = from_free(part, self.domains[n], self.bounds[n], part.shape)
+        return out
+
+    def is_plain(self) -> Array:
+        """Which columns are numbers on their own scale, (width,): others are logarithms and the like."""
+        out = np.zeros(self.width, bool)
+        for n, cut in self.cuts.items():
+            out[cut] = self.domains[n] == "real"
         return out
 
     def reach(self, t: Array) -> Array:
@@ -170,7 +212,7 @@ def newton_steps(gradient: Array, hessian: Array, reach: Array) -> Array:
     if safe:
         step = np.linalg.solve(-scaled, (gradient * scale)[..., None])[..., 0] * scale
     else:
-        step = uphill(gradient * scale, scaled, np.full_like(reach, np.inf), flat=1e-11) * scale
+        step = uphill(gradient * scale, scaled, np.full_like(reach, np.inf), flat=TOGETHER) * scale
     return step * np.minimum(1.0, reach / np.maximum(np.abs(step).max(-1, keepdims=True), 1e-300))
 
 

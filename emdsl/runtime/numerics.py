@@ -185,6 +185,13 @@ def softplus(a: Any) -> Array:
     return np.logaddexp(0.0, a)
 
 
+def log_sum_exp(a: Array, axis: int | tuple[int, ...]) -> Array:
+    """log sum exp(a) over these axes, about the largest term; LOWEST where every term is exp(-inf)."""
+    top = np.max(a, axis=axis, keepdims=True)
+    top = np.where(np.isfinite(top), top, 0.0)
+    return np.squeeze(top, axis) + np.maximum(np.log(np.exp(a - top).sum(axis)), LOWEST)
+
+
 def log1mexp(a: Any) -> Array:
     """log(1 - exp(a)) for a < 0 (Maechler 2012)."""
     near = np.asarray(a) > -0.6931471805599453

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -82,6 +82,53 @@ def best_start(
         if not best or value > top + margin:
             best, top = (params if np.isfinite(value) else first), value
     return best
+
+
+UNITS = 4  # of data that differ in kind: no start is searched in more
+CLEAR = 0.2  # of its size: by how much a unit must raise the log-likelihood; what is less, fits make up for
+
+
+def likely_units(
+    plain: Callable[[Mapping[str, float], np.random.Generator], dict[str, Array]],
+    value: Callable[[dict[str, Array]], float],
+    names: Sequence[str],
+    data: Sequence[Array],
+    rng: np.random.Generator,
+) -> dict[str, float]:
+    """By name, the power of a unit of the data in which a parameter's neutral value makes them likeliest.
+
+    For parameters that no closed form moves: Newton from a scale of 1 under data in millions is lost, or stops at
+    an optimum that nobody wants. `plain(units, rng)` gives neutral parameters, `value(params)` their log-likelihood.
+    One parameter after the other, twice; the noise in all values is one.
+    """
+    sizes = [float(np.sqrt(np.mean(np.square(a)))) for a in data if a.size]
+    units = [u for u in dict.fromkeys(10.0 ** round(float(np.log10(s))) for s in sizes if 0 < s < np.inf) if u != 1]
+    powers = dict.fromkeys([0.01, *(u**p for u in units[:UNITS] for p in (1, -1, 2, -2))])
+    found, noise = dict.fromkeys(names, 1.0), rng.spawn(1)[0]
+
+    def likelihood(tried: Mapping[str, float]) -> float:
+        return _or_worst(value, plain(tried, twin(noise) or noise))
+
+    best = likelihood(found)
+    for name in (*names, *names):
+        for tried in [{**found, name: factor} for factor in powers]:
+            there = likelihood(tried)
+            if there > (best + CLEAR * abs(best) if best > -np.inf else best):
+                found, best = tried, there
+    return found
+
+
+def likeliest(starts: Sequence[dict[str, Array]], value: Callable[[dict[str, Array]], float]) -> dict[str, Array]:
+    """The start of the highest log-likelihood, the first of equals."""
+    return max(starts, key=lambda params: _or_worst(value, params))
+
+
+def _or_worst(value: Callable[[dict[str, Array]], float], params: dict[str, Array]) -> float:
+    try:
+        found = float(value(params))
+    except (Degenerate, np.linalg.LinAlgError):
+        return -np.inf
+    return found if found < np.inf else -np.inf  # not a number is no likelihood
 
 
 def neutral(

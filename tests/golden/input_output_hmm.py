@@ -189,11 +189,9 @@ def expectations(params, prepared):
     t = log0(rate)
     coefficients = np.concatenate([t[:, None], (-rate)[:, None], np.broadcast_to((-1), (K,))[:, None]], axis=1)
     t_2 = np.tensordot(change, u, ([2], [0]))
-    t_3 = np.exp(t_2)
-    t_4 = t_3.sum(axis=1)
-    t_5 = log0(t_4)
-    log_edge_z = np.tensordot(change, u, ([2], [0])) + (-t_5)[:, None, :]
-    t_6 = log0(first)
+    t_3 = log_sum_exp(t_2, 1)
+    log_edge_z = np.tensordot(change, u, ([2], [0])) + (-t_3)[:, None, :]
+    t_4 = log0(first)
 
     def on(rng=None):
         # (4) log joint of z with its data, for every state; then its posterior and log-normaliser
@@ -201,7 +199,7 @@ def expectations(params, prepared):
         log_z = lane_table(coefficients, features_2)
         if rng is not None:
             log_z = np.log(seeded(out_of_lanes(log_z), 1, [y], rng))
-        log_z_z, chain_z = chains(log_z, log_edge_z, [t_6], prepared["the sequences of z"], (1, 0, 1, True), rng)
+        log_z_z, chain_z = chains(log_z, log_edge_z, [t_4], prepared["the sequences of z"], (1, 0, 1, True), rng)
         return chain_z, log_z_z, features_2
     return on
 
@@ -270,27 +268,21 @@ def refine(before, params, data, prepared, rng=None, statistics=None):
     u = prepared["u"]
     # (9) change: newton. log(sum(exp(sum(change[z_1, k, p] u[t, p] for p)) for k)) ties change to the data: no finite statistics; Newton, its Hessian in blocks, one for each element of K, by passes over the data, to convergence
     part_2 = np.einsum("abc,bc->ac", chain_z.edge, chain_z.after)
-    part_6 = ((np.arange(K)[:, None] == np.arange(K)) + 0.0)[:, :, None, None] * ((np.arange(P)[:, None] == np.arange(P)) + 0.0)
-    part_9 = u[:, None, :] * u
+    part_3 = chain_z.before * part_2
+    part_4 = u[:, None, :] * part_3
+    part_5 = ((np.arange(K)[:, None] == np.arange(K)) + 0.0)[:, :, None, None] * ((np.arange(P)[:, None] == np.arange(P)) + 0.0)
+    part_6 = u[:, None, :] * u
     def objective(values_2):
         change_2 = values_2["change"]
         t = change_2 ** 2
         t_2 = np.tensordot(change_2, u, ([2], [0]))
-        t_3 = np.exp(t_2)
-        t_4 = t_3.sum(axis=1)
-        t_5 = log0(t_4)
-        part = t_5 * chain_z.before
-        t_6 = 1 / t_4
-        part_3 = t_6 * chain_z.before
-        part_4 = part_3 * part_2
-        part_5 = t_3 * part_4[:, None, :]
-        t_7 = t_4 ** -2.0
-        part_7 = t_7 * chain_z.before
-        part_8 = part_7 * part_2
-        part_10 = t_3 * part_8[:, None, :]
-        part_11 = t_3[:, :, None, :] * part_10[:, None, :, :]
-        part_12 = ((np.arange(K)[:, None] == np.arange(K)) + 0.0)[:, :, None, None, None] * np.tensordot(part_9, part_5, ([2], [2])).transpose(3, 0, 1, 2)
-        return (np.vdot(change_2, S_z_pair_u), np.sum(-math.log(3) - 0.5 * (math.log(2) + math.log(np.pi)) - (1 / 18) * t), -np.vdot(part, part_2),), {"change": S_z_pair_u + (-1 / 9) * change_2 + (-np.tensordot(u, part_5, ([1], [2]))).transpose(1, 2, 0)}, {("change", "change"): (((-1 / 9) * part_6).transpose(1, 3, 0, 2)[:, :, :, :, None] + np.tensordot(part_9, part_11, ([2], [3])).transpose(2, 3, 1, 4, 0).transpose(1, 2, 3, 4, 0) + (-part_12).transpose(4, 1, 3, 0, 2).transpose(1, 2, 3, 4, 0)).transpose(4, 0, 1, 2, 3)}
+        t_3 = log_sum_exp(t_2, 1)
+        part = t_3 * chain_z.before
+        t_4 = np.exp((t_2 + (-t_3)[:, None, :]))
+        part_7 = t_4 * part_3[:, None, :]
+        part_8 = t_4[:, :, None, :] * part_7[:, None, :, :]
+        part_9 = ((np.arange(K)[:, None] == np.arange(K)) + 0.0)[:, :, None, None, None] * np.tensordot(part_6, part_7, ([2], [2])).transpose(3, 0, 1, 2)
+        return (np.vdot(change_2, S_z_pair_u), np.sum(-math.log(3) - 0.5 * (math.log(2) + math.log(np.pi)) - (1 / 18) * t), -np.vdot(part, part_2),), {"change": S_z_pair_u + (-1 / 9) * change_2 - np.einsum("abc,dac->abd", t_4, part_4)}, {("change", "change"): (((-1 / 9) * part_5).transpose(1, 3, 0, 2)[:, :, :, :, None] + np.tensordot(part_6, part_8, ([2], [3])).transpose(2, 3, 1, 4, 0).transpose(1, 2, 3, 4, 0) + (-part_9).transpose(4, 1, 3, 0, 2).transpose(1, 2, 3, 4, 0)).transpose(4, 0, 1, 2, 3)}
     found = ascend(objective, {"change": change}, {"change": "real"}, {"change": (None, None)}, {"change": (0,)})
     change = found["change"]
     return {
@@ -332,15 +324,13 @@ def most_probable(params, data, prepared):
     t = log0(rate)
     coefficients = np.concatenate([t[:, None], (-rate)[:, None], np.broadcast_to((-1), (K,))[:, None]], axis=1)
     t_2 = np.tensordot(change, u, ([2], [0]))
-    t_3 = np.exp(t_2)
-    t_4 = t_3.sum(axis=1)
-    t_5 = log0(t_4)
-    log_edge_z = np.tensordot(change, u, ([2], [0])) + (-t_5)[:, None, :]
-    t_6 = log0(first)
+    t_3 = log_sum_exp(t_2, 1)
+    log_edge_z = np.tensordot(change, u, ([2], [0])) + (-t_3)[:, None, :]
+    t_4 = log0(first)
     # (4) log joint of z with its data, for every state; then the largest
     features_2 = row_features(prepared, slice(0, T), features_of_z)
     log_z = coefficients @ features_2
-    paths_z, log_z_z = paths(log_z, log_edge_z, [t_6], prepared["the sequences of z"], (1, 0, 1, True))
+    paths_z, log_z_z = paths(log_z, log_edge_z, [t_4], prepared["the sequences of z"], (1, 0, 1, True))
     best_z = path_given(paths_z, [])
     return {
         "z": plates_first(best_z[0], 1),
@@ -359,12 +349,22 @@ def initial(data, prepared, rng):
     P = sizes["P"]
     few = max(prepared["the sizes"].values(), default=0) <= 20000  # else numeric starts cost too much
     
-    def draw(power):
+    def plain(units, rng):
         params = {
             "first": neutral("simplex", (K,), 1, None, None, None),
-            "change": neutral("real", (K, K, P), 1, None, None, rng),
+            "change": neutral("real", (K, K, P), 1, None, None, rng) * units["change"],
             "rate": neutral("positive", (K,), 0, None, None, None),
         }
+        return params
+    
+    def likelihood(params):
+        return e_step(params, data, prepared)["log_likelihood"] + log_prior(params, prepared)
+    
+    with np.errstate(all="ignore"):
+        units = likely_units(plain, likelihood, ("change",), [prepared["u"], prepared["y"]], rng)
+    
+    def draw(power):
+        params = plain(units, rng)
         statistics = e_step(params, data, prepared, rng)
         params = m_step(statistics, params, prepared, "keep")
         return refine(params, params, data, prepared, rng) if few else params

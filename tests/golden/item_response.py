@@ -329,11 +329,21 @@ def initial(data, prepared, rng):
     some = {**prepared, "the chunks": [sample_rows((sizes["N"]), rng)]}
     few = max(prepared["the sizes"].values(), default=0) <= 20000  # else numeric starts cost too much
     
-    def draw(power):
+    def plain(units, rng):
         params = {
-            "slope": neutral("positive", (J,), 0, None, None, rng),
-            "easy": neutral("real", (J,), 0, None, None, rng),
+            "slope": neutral("positive", (J,), 0, None, None, rng) * units["slope"],
+            "easy": neutral("real", (J,), 0, None, None, rng) * units["easy"],
         }
+        return params
+    
+    def likelihood(params):
+        return e_step(params, data, some)["log_likelihood"] + log_prior(params, prepared)
+    
+    with np.errstate(all="ignore"):
+        units = likely_units(plain, likelihood, ("slope", "easy"), [], rng)
+    
+    def draw(power):
+        params = plain(units, rng)
         statistics = e_step(params, data, some, rng)
         params = m_step(statistics, params, prepared, "keep")
         return refine(params, params, data, prepared, rng) if few else params

@@ -369,11 +369,21 @@ def initial(data, prepared, rng):
     P = sizes["P"]
     few = max(prepared["the sizes"].values(), default=0) <= 20000  # else numeric starts cost too much
     
-    def draw(power):
+    def plain(units, rng):
         params = {
-            "beta": neutral("real", (P,), 1, None, None, rng),
+            "beta": neutral("real", (P,), 1, None, None, rng) * units["beta"],
             "tau": neutral("positive", (), 0, None, None, None),
         }
+        return params
+    
+    def likelihood(params):
+        return e_step(params, data, prepared)["log_likelihood"] + log_prior(params, prepared)
+    
+    with np.errstate(all="ignore"):
+        units = likely_units(plain, likelihood, ("beta",), [prepared["X"], prepared["size"], prepared["cases"]], rng)
+    
+    def draw(power):
+        params = plain(units, rng)
         statistics = e_step(params, data, prepared, rng)
         params = m_step(statistics, params, prepared, "keep")
         return refine(params, params, data, prepared, rng) if few else params

@@ -217,10 +217,8 @@ def expectations(params, prepared):
         features_2 = row_features(prepared, rows, features_of_z)
         log_z = log_table(coefficients, features_2, prepared["the fold of z"])
         t_3 = gate @ X[:, rows]
-        t_4 = np.exp(t_3)
-        t_5 = t_4.sum(axis=0)
-        t_6 = log0(t_5)
-        log_z += (-t_6)
+        t_4 = log_sum_exp(t_3, 0)
+        log_z += (-t_4)
         q_z, log_z_z = normalise(log_z, 1)
         if rng is not None:
             q_z = seeded(q_z, 1, [y[..., rows]], rng, prepared["the weight"][rows])
@@ -317,24 +315,17 @@ def refine(before, params, data, prepared, rng=None, statistics=None):
         for rows in prepared["the chunks"]:
             n_rows = row_count(rows)
             t_2 = gate_2 @ X[:, rows]
-            t_3 = np.exp(t_2)
-            t_4 = t_3.sum(axis=0)
-            t_5 = log0(t_4)
-            part_2 = t_5 * q_z[:, rows].sum(axis=0)
-            t_6 = 1 / t_4
-            part_3 = t_6 * q_z[:, rows].sum(axis=0)
-            part_4 = weight[rows] * part_3
-            part_5 = t_3 * part_4
-            t_7 = t_4 ** -2.0
-            part_6 = t_7 * q_z[:, rows].sum(axis=0)
-            part_7 = weight[rows] * part_6
-            part_8 = t_3 * part_7
-            part_9 = X[:, rows][:, None, :] * X[:, rows]
-            part_10 = t_3[:, None, :] * part_8
-            part_11 = ((np.arange(K)[:, None] == np.arange(K)) + 0.0)[:, :, None, None] * np.tensordot(part_5, part_9, ([1], [2]))
+            t_3 = log_sum_exp(t_2, 0)
+            part_2 = t_3 * q_z[:, rows].sum(axis=0)
+            t_4 = np.exp((t_2 - t_3))
+            part_3 = q_z[:, rows].sum(axis=0) * weight[rows]
+            part_4 = t_4 * part_3
+            part_5 = X[:, rows][:, None, :] * X[:, rows]
+            part_6 = t_4[:, None, :] * part_4
+            part_7 = ((np.arange(K)[:, None] == np.arange(K)) + 0.0)[:, :, None, None] * np.tensordot(part_4, part_5, ([1], [2]))
             total = total + -(weight[rows] @ part_2)
-            slope_gate = slope_gate + (-(X[:, rows] @ part_5.T)).T
-            curve_gate = curve_gate + np.tensordot(part_9, part_10, ([2], [2])).transpose(2, 1, 3, 0) + (-part_11).transpose(1, 3, 0, 2)
+            slope_gate = slope_gate + (-(X[:, rows] @ part_4.T)).T
+            curve_gate = curve_gate + np.tensordot(part_5, part_6, ([2], [2])).transpose(2, 1, 3, 0) + (-part_7).transpose(1, 3, 0, 2)
         return (np.vdot(gate_2, S_z_X), np.sum(-math.log(10) - 0.5 * (math.log(2) + math.log(np.pi)) - (1 / 200) * t), total,), {"gate": slope_gate}, {("gate", "gate"): curve_gate}
     found = ascend(objective, {"gate": gate}, {"gate": "real"}, {"gate": (None, None)}, {"gate": ()})
     gate = found["gate"]
@@ -391,12 +382,22 @@ def initial(data, prepared, rng):
     some = {**prepared, "the chunks": [sample_rows((sizes["N"]), rng)]}
     few = max(prepared["the sizes"].values(), default=0) <= 20000  # else numeric starts cost too much
     
-    def draw(power):
+    def plain(units, rng):
         params = {
-            "gate": neutral("real", (K, P), 1, None, None, rng),
+            "gate": neutral("real", (K, P), 1, None, None, rng) * units["gate"],
             "coef": neutral("real", (K, P), 1, None, None, None) + reference_coef,
             "sd": neutral("positive", (K,), 0, None, None, None),
         }
+        return params
+    
+    def likelihood(params):
+        return e_step(params, data, some)["log_likelihood"] + log_prior(params, prepared)
+    
+    with np.errstate(all="ignore"):
+        units = likely_units(plain, likelihood, ("gate",), [prepared["X"], prepared["y"]], rng)
+    
+    def draw(power):
+        params = plain(units, rng)
         statistics = e_step(params, data, some, rng)
         params = m_step(statistics, params, prepared, "keep")
         return refine(params, params, data, prepared, rng) if few else params

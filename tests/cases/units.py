@@ -1,0 +1,88 @@
+"""Numeric M-steps in any units: data in millions, covariates in thousands, and places where Q is flat."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.special import log_ndtr, log_softmax, softmax
+
+from cases import Case, normal, pick
+
+BIG = 1e7
+
+
+def family(declared: str, call: str) -> str:
+    names = ("m : real", "s : positive", "a : real")[: call.count(",") + 1]
+    params = "\n".join(f"param {n}" for n in names)
+    return f"model M\nfamily {declared}\n{params}\nfor n in N:\n    observed x[n] ~ {call}\n"
+
+
+GUMBEL = family(
+    "Gumbel(x : real | m : real, s : positive) = -log(s) - (x - m)/s - exp(-(x - m)/s)",
+    "Gumbel(m, s)",
+)
+SKEW = family(
+    "Skew(x : real | m : real, s : positive, a : real) = "
+    "log(2) - log(s) - log(2*pi)/2 - (x - m)^2/(2*s^2) + log(Phi(a*(x - m)/s))",
+    "Skew(m, s, a)",
+)
+LOMAX = """
+    model M
+    family Lomax(x : positive | s : positive, a : positive) = log(a) - log(s) - (a + 1)*log1p(x/s)
+    param s : positive
+    param a : positive
+    for n in N:
+        observed x[n] ~ Lomax(s, a)
+"""
+LOGITS = """
+    model M
+    param B : real[2, P]
+    for n in N:
+        given X[n] : real[P]
+        observed y[n] ~ Categorical(logits = concat(B @ X[n], 0))
+"""
+
+
+def _gumbel_value(p, d):
+    z = (d["x"] - p["m"]) / p["s"]
+    return (-np.log(p["s"]) - z - np.exp(-z)).sum()
+
+
+def _skew(rng):
+    slant = 3 / np.sqrt(10)
+    z = slant * np.abs(rng.normal(size=150)) + np.sqrt(1 - slant**2) * rng.normal(size=150)
+    return {"x": BIG * z}, {"m": 0.0, "s": BIG, "a": 3.0}
+
+
+def _skew_value(p, d):
+    z = (d["x"] - p["m"]) / p["s"]
+    return (np.log(2) + normal(d["x"], p["m"], p["s"]) + log_ndtr(p["a"] * z)).sum()
+
+
+def _logits(rng):
+    x = np.column_stack([np.ones(120), rng.normal(2000, 1000, 120)])
+    b = np.array([[1.0, -0.003], [-1.5, 0.002]])
+    shares = softmax(np.column_stack([x @ b.T, np.zeros(120)]), axis=1)
+    return {"X": x, "y": np.array([pick(rng, s, 1)[0] for s in shares])}, {"B": b}
+
+
+def _logits_value(p, d):
+    logs = log_softmax(np.column_stack([d["X"] @ p["B"].T, np.zeros(len(d["y"]))]), axis=1)
+    return logs[np.arange(len(d["y"])), d["y"]].sum()
+
+
+CASES = [
+    Case(
+        "a Gumbel in millions",
+        GUMBEL,
+        lambda rng: ({"x": rng.gumbel(0, BIG, 60)}, {"m": 0.0, "s": BIG}),
+        _gumbel_value,
+    ),
+    Case("a skew normal in millions", SKEW, _skew, _skew_value),  # slant 0 is an inflection of every likelihood
+    Case(
+        "a Lomax",
+        LOMAX,
+        lambda rng: ({"x": 2 * rng.pareto(3, 200)}, {"s": 2.0, "a": 3.0}),
+        lambda p, d: (np.log(p["a"]) - np.log(p["s"]) - (p["a"] + 1) * np.log1p(d["x"] / p["s"])).sum(),
+    ),
+    Case("a softmax of covariates in thousands", LOGITS, _logits, _logits_value),
+]
