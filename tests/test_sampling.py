@@ -322,6 +322,21 @@ def test_a_split_needs_its_totals():
     assert drawn["x"].sum(1).tolist() == [6, 4]
 
 
+def test_givens_of_ragged_rows_come_as_they_do_in_a_fit():
+    """A list of arrays, which has the lengths, too: was a ValueError of numpy."""
+    m = model(
+        """model M
+        for s in S:
+            for t in T[s]:
+                given    d[s, t] : real[2]
+                observed x[s, t] ~ Normal(d[s, t, 1], 1e-9)"""
+    )
+    rows = [np.ones((2, 2)), np.zeros((0, 2)), np.full((1, 2), 3.0)]
+    np.testing.assert_allclose(sample(m, {}, {}, 0, {"d": rows})["x"], [1, 1, 3], atol=1e-6)
+    with pytest.raises(DataError, match="ragged over"):
+        sample(m, {}, {}, 0, {"d": [np.ones((2, 2)), 1.0]})
+
+
 def test_only_the_branch_taken_is_evaluated():
     v = Var("v", (Dim.of(3),))
     safe = If(Call("lt", (Loop("i", Dim.of(5)), Num(3)), ()), Index(v, (Loop("i", Dim.of(5)),), ()), Num(-1), ())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy.stats import multivariate_normal
+from scipy.stats import multivariate_normal, norm
 
 import emdsl
 
@@ -54,3 +54,48 @@ def test_the_certificate_says_that_it_has_no_oracle() -> None:
 def test_draws_of_a_latent_with_points_are_refused() -> None:
     """No kernel jumps onto a point: a wrong answer would look like a right one."""
     assert "no kernel moves between them" in str(emdsl.compile(text=SPIKES, infer={"x": "mcmc"}).refusal)
+
+
+WALK = """
+model Walk
+param s : positive
+for t in T:
+    latent b[t] ~ Delta(2) if t == 0 else Normal(b[t-1], s)
+    observed y[t] ~ Normal(b[t], 1)
+"""
+
+
+def test_a_walk_from_a_known_point_far_from_zero() -> None:
+    """Was drawn by SAEM, to any answer; and a point told in data's coordinates was off by what they are about."""
+    y = 1000 + np.random.default_rng(1).normal(size=5)
+    fit = emdsl.compile(text=WALK).fitter(init={"s": 1.5}, max_iter=0).fit({"y": y})
+    prior = 1.5**2 * np.minimum.outer(np.arange(5), np.arange(5))
+    gain = prior @ np.linalg.inv(prior + np.eye(5))
+    assert fit.log_likelihood_ == pytest.approx(multivariate_normal.logpdf(y, np.full(5, 2.0), prior + np.eye(5)))
+    np.testing.assert_allclose(fit.posterior_["b"]["mean"], 2 + gain @ (y - 2), rtol=1e-10)
+    np.testing.assert_allclose(fit.posterior_["b"]["var"], np.diag(prior - gain @ prior), atol=1e-8)
+
+
+def test_where_data_say_which_elements_are_points() -> None:
+    """An effect of the groups that have one; the point may be another latent."""
+    text = """
+    model Some
+    param s : positive
+    for g in G:
+        given has[g] : bool
+        latent a[g] ~ Normal(3, 1)
+        latent b[g] ~ Normal(a[g], s) if has[g] else Delta(a[g])
+        observed y[g] ~ Normal(b[g], 1)
+    """
+    has, y = np.array([1.0, 0.0, 1.0, 0.0]), np.array([4.0, 5.0, 1.0, 2.5])
+    fit = emdsl.compile(text=text).fitter(init={"s": 2.0}, max_iter=0).fit({"has": has, "y": y})
+    own = 1 + 4 * has
+    assert fit.log_likelihood_ == pytest.approx(norm.logpdf(y, 3, np.sqrt(1 + own)).sum())
+    np.testing.assert_allclose(fit.posterior_["b"]["mean"], 3 + own / (1 + own) * (y - 3))
+    np.testing.assert_allclose(fit.posterior_["b"]["var"], own / (1 + own))
+
+
+def test_equalities_of_continuous_latents_are_refused() -> None:
+    """No draw hits a set of no mass: Monte Carlo gave numbers all the same."""
+    text = "model M\nparam s : positive\nfor n in N:\n    latent u[n] ~ Normal(0, s)\n    observed y[n] ~ Delta(u[n])"
+    assert "no draw hits" in str(emdsl.compile(text=text, infer={"u": "mcmc"}).refusal)

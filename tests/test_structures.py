@@ -12,6 +12,8 @@ import pytest
 from gallery import written
 from structures import Structure, chains, classes, enumerate_all, networks
 
+from emdsl import EmdslError
+
 CASES = [*chains.CASES, *classes.CASES, *networks.CASES]
 pytestmark = pytest.mark.filterwarnings("ignore::emdsl.runtime.faults.ConvergenceWarning")
 
@@ -125,3 +127,33 @@ def test_too_many_configurations_are_refused_with_their_number() -> None:
     assert line is not None
     bound = written(f"{classes.CROSSED}\n    {line[1]}\n").plan
     assert {p.method for p in bound.values()} == {"meanfield"}
+
+
+def test_a_variance_of_zero_in_the_data_is_said() -> None:
+    """A given that makes steps of no variance: the exception of a generated module came out."""
+    text = """
+    model Steps
+    param q : positive
+    for t in T:
+        given dt[t] : real
+        latent h[t] ~ Normal(0, 1) if t == 0 else Normal(h[t-1], var = q * dt[t])
+        observed y[t] ~ Normal(h[t], 1)
+    """
+    with pytest.raises(EmdslError, match="a given or a number of the model makes a variance 0"):
+        written(text).fitter(seed=0).fit({"dt": [1.0, 0.0, 1.0], "y": [0.3, 1.0, 2.0]})
+
+
+def test_a_derivation_of_vectors_under_configurations() -> None:
+    """What is said of missing cells is of the model as written: its configurations have no levels of their own."""
+    text = """
+    model Vectors
+    param m[2] : real[2]
+    param R : spd[2]
+    for s in S:
+        latent b[s] ~ MvNormal(zeros(2), eye(2))
+        for t in T:
+            latent z[s, t] ~ Categorical([0.5, 0.5])
+            observed y[s, t] ~ MvNormal(m[z[s, t]] + b[s], R)
+    infer z, b by exact
+    """
+    assert "Cells of y may be missing" in str(written(text).derivation)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 from emdsl.derive import expr as x
 from emdsl.derive.expr import El, Expr, Idx, Ix
-from emdsl.derive.factors import LogJoint
+from emdsl.derive.factors import Factor, LogJoint, origin
 from emdsl.derive.plates import home_of
 from emdsl.language import model as m
 
@@ -62,8 +62,18 @@ def in_coordinates(
 ) -> LogJoint:
     """A joint in the centred coordinates that were found for another of the same model."""
     variables = {v.name: v for v in model.variables}
-    factors = tuple(replace(f, body=_centred(f.body, shifts, centred, variables)) for f in joint.factors)
-    return replace(joint, factors=factors) if shifts else joint
+
+    def moved(factors: tuple[Factor, ...], about: str = "") -> tuple[Factor, ...]:
+        def zero(e: Expr) -> Expr | None:
+            if not isinstance(e, El) or e.var != origin(about):
+                return None
+            return moved_by(shifts[about], e) if about in shifts else x.ZERO
+
+        bodies = (_centred(f.body, shifts, centred, variables) for f in factors)
+        return tuple(replace(f, body=x.rebuild(b, zero) if about else b) for f, b in zip(factors, bodies, strict=True))
+
+    told = {n: replace(t, mean=moved(t.mean, n), second=moved(t.second, n)) for n, t in joint.told.items()}
+    return replace(joint, factors=moved(joint.factors), told=told) if shifts or told else joint
 
 
 def axes_of(v: m.Variable) -> tuple[Ix, ...]:

@@ -239,15 +239,15 @@ class Tensors:
             return self.element(body, idx[len(v.plates) :], Scope(loops))
         return self.read(v, idx)
 
-    def read(self, v: m.Variable, idx: tuple[Idx, ...]) -> Expr:
-        """What an expression sees of a variable: in a branch where it is a point, the point."""
+    def read(self, v: m.Variable, idx: tuple[Idx, ...], less: Expr = x.ZERO) -> Expr:
+        """What an expression sees of a variable, `less` than that: in a branch where it is a point, the point."""
         if v.name not in self.spikes:
             return self.leaf(v, idx)
         assert v.distribution is not None
         plates = len(v.plates)
         scope = Scope({p.index: i for p, i in zip(v.plates, idx, strict=False)})
         return reading(
-            v.distribution, lambda: self.leaf(v, idx), lambda e: self.element(e, operand(e, idx[plates:]), scope)
+            v.distribution, lambda: self.leaf(v, idx), lambda e: self.element(e, operand(e, idx[plates:]), scope), less
         )
 
     def _stack(self, e: m.Stack, idx: tuple[Idx, ...], scope: Scope) -> Expr:

@@ -70,6 +70,11 @@ class Configurations:
     written: LogJoint
 
 
+def origin(name: str) -> str:
+    """The 0 of a latent's coordinates, which moves with its shift."""
+    return f"origin:{name}"
+
+
 @dataclass(frozen=True)
 class Told:
     """What is told of a latent with points in branches: E[b] over `plates` and `row`, E[b b'] over `column`, too."""

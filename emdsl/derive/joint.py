@@ -13,7 +13,7 @@ from dataclasses import replace
 from emdsl.derive import expr as x
 from emdsl.derive.element import Tensors
 from emdsl.derive.expr import DataIx, El, Expr, Idx, Ix
-from emdsl.derive.factors import Factor, LogJoint, Told
+from emdsl.derive.factors import Factor, LogJoint, Told, origin
 from emdsl.derive.scope import Closure, Scope
 from emdsl.derive.spikes import is_point_mass, leaves, of_its_own
 from emdsl.derive.truncation import limits, log_mass, narrower, refusal
@@ -57,16 +57,16 @@ def expand(model: m.ModelText) -> LogJoint:
 
 
 def told_of(v: m.Variable, tensors: Tensors) -> Told:
-    """The first and second moments of a latent with points, branch by branch."""
+    """The first and second moments of a latent with points about its origin, branch by branch."""
     scope, plates, masks = tensors.enter(v.plates)
     home = tuple(scope.loops[p.index] for p in v.plates)
     row, column = (tuple(x.fresh(str(d)) for d in v.domain.dims) for _ in range(2))
 
     def lifted(*own: tuple[Ix, ...]) -> tuple[Factor, ...]:
         tensors.begin()
-        value = x.mul(*(tensors.read(v, home + i) for i in own))
+        value = x.mul(*(tensors.read(v, home + i, El(origin(v.name), home + i)) for i in own))
         base = Factor("", "told", (), masks, value, plates, v.span)  # its own axes stay: what is told has them
-        return tuple(_lift(_with_gates(base, tensors)))
+        return tuple(_lift(_with_gates(base, tensors), plates))
 
     return Told(plates, row, column, lifted(row), lifted(row, column if v.domain.dims else row))
 
@@ -249,8 +249,8 @@ def _with_gates(f: Factor, tensors: Tensors) -> Factor:
     return replace(f, gates=gates, plates=f.plates + tuple(tensors.gates.values()))
 
 
-def _lift(f: Factor) -> Iterator[Factor]:
-    """Literal lists and conditionals inside a factor become cases of the whole factor.
+def _lift(f: Factor, kept: tuple[Ix, ...] = ()) -> Iterator[Factor]:
+    """Literal lists and conditionals inside a factor become cases of the whole factor, which keeps the plates `kept`.
 
     `f(sum_k d_k a_k) = sum_k d_k f(a_k)` for one-hot d, so the density stays closed and each case splits.
     """
@@ -265,7 +265,7 @@ def _lift(f: Factor) -> Iterator[Factor]:
             g = replace(g, masks=tuple(c for c in g.masks if not isinstance(c, x.Num)))
         node = next((e for e in _nodes(g) if isinstance(e, x.Choose | x.Where) and _liftable(e, g)), None)
         if node is None:
-            pinned = _pin(g)
+            pinned = _pin(g, kept)
             if pinned is None:
                 yield g
             else:
@@ -275,7 +275,7 @@ def _lift(f: Factor) -> Iterator[Factor]:
                 body = x.rebuild(g.body, lambda e, n=node, b=branch: b if e == n else None)  # type: ignore[misc]
                 work.append(replace(g, masks=(*g.masks, cond), body=body))
         else:
-            work += list(reversed(_cases(g, node)))
+            work += list(reversed(_cases(g, node, kept)))
 
 
 def _nodes(f: Factor) -> Iterator[Expr]:
@@ -290,16 +290,17 @@ def _liftable(e: Expr, f: Factor) -> bool:
     return all(i in f.plates for i in x.free(e.cond if isinstance(e, x.Where) else index.value))  # type: ignore[union-attr]
 
 
-def _cases(f: Factor, node: x.Choose) -> list[Factor]:
+def _cases(f: Factor, node: x.Choose, kept: tuple[Ix, ...]) -> list[Factor]:
     out = []
     for value in range(len(node.options)):
-        if isinstance(node.at, Ix):
+        if isinstance(node.at, Ix) and node.at not in kept:
             out.append(pin(f, node.at, value))
         else:
-            assert isinstance(node.at, DataIx)
-            option = node.options[value]
+            assert isinstance(node.at, Ix | DataIx)
+            option, at = node.options[value], x.value_of(node.at)
+            here = x.fn("eq", at, x.num(value)) if isinstance(node.at, Ix) else x.sel(at, value)
             body = x.rebuild(f.body, lambda e, o=option: o if e == node else None)  # type: ignore[misc]
-            out.append(replace(f, masks=(*f.masks, x.sel(node.at.value, value)), body=body))
+            out.append(replace(f, masks=(*f.masks, here), body=body))
     return out
 
 
@@ -313,7 +314,7 @@ def pin(f: Factor, ix: Ix, value: int) -> Factor:
     )
 
 
-def _pin(f: Factor) -> Factor | None:
+def _pin(f: Factor, kept: tuple[Ix, ...]) -> Factor | None:
     """A mask `k == 1` on a gate pins the gate, as `k != 1` does with two levels."""
     for c in f.masks:
         match c:
@@ -325,7 +326,7 @@ def _pin(f: Factor) -> Factor | None:
                 op = "eq"
             case _:
                 continue
-        if k not in f.plates:
+        if k not in f.plates or k in kept:
             continue
         if op == "eq":
             return pin(f, k, int(v))

@@ -25,6 +25,7 @@ from emdsl.derive.plates import plate_names
 from emdsl.derive.polynomials import polynomials
 from emdsl.derive.quadrature import at_shared_points, by_quadrature, requested, tie, where_possible
 from emdsl.derive.solve import Closed, Update, solve
+from emdsl.derive.spikes import refuse_points
 from emdsl.derive.statistics import Expected, expected
 from emdsl.errors import ModelError, Problem
 from emdsl.language import model as m
@@ -81,8 +82,9 @@ def derive(model: m.ModelText, incomplete: tuple[str, ...] = (), shared: bool = 
             above = above or _above_sampling(model, refusal.problems[0].message)
             try:
                 return _derive(drawn, incomplete, shared, above)
-            except ModelError:
-                continue
+            except ModelError as further:
+                if further.problems[0].code == "E112":
+                    raise further from None
         raise
 
 
@@ -98,6 +100,7 @@ def _derive(model: m.ModelText, incomplete: tuple[str, ...], shared: bool, above
         joint, shifts, (*centred, *(n for p in flat for n in (p.data, p.param)), *incomplete)
     )
     draws = sampling(model, shifts, centred, joint.deterministic, above)
+    refuse_points(whole, names)
     model = joint.model
     joint = _with_gaps(joint, incomplete)
     shifts = {**shifts, **{p.param: plane_shift(p, joint) for p in flat}, **curves}

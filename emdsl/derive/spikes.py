@@ -13,9 +13,15 @@ from collections.abc import Callable, Collection, Iterator
 from fractions import Fraction
 
 from emdsl.derive import expr as x
-from emdsl.derive.expr import Expr
+from emdsl.derive.expr import El, Expr
+from emdsl.derive.factors import LogJoint
+from emdsl.errors import ModelError, Problem
 from emdsl.language import model as m
 
+POINTS_OUT = (
+    "write out what it stands for where it is read (`l0 + sum(b[s] for s in T if s < t)` for a running sum), "
+    "or give it a small noise: `Normal(value, sd)`"
+)
 Conditions = tuple[tuple[m.Expr, bool], ...]
 
 
@@ -35,23 +41,46 @@ def is_point_mass(family: m.Family) -> bool:
 
 
 def with_spikes(model: m.ModelText, discrete: Collection[str]) -> frozenset[str]:
-    """The continuous latents that a discrete one sends to a point mass or to a density."""
+    """The continuous latents that are a point in some branches and have a density in others."""
     out = set()
     for v in model.of_kind("latent"):
         free = v.domain.kind in ("real", "positive", "unit") and v.domain.lower is None and v.domain.upper is None
         found = list(leaves(v.distribution))
-        points = [conds for conds, call in found if is_point_mass(call.family)]
-        read = {e.name for conds in points for c, _ in conds for e in m.walk(c) if isinstance(e, m.Var)}
-        if free and not v.array and 0 < len(points) < len(found) and read & set(discrete):
+        points = [(conds, call.args[0][1]) for conds, call in found if is_point_mass(call.family)]
+        read = {e.name for conds, _ in points for c, _ in conds for e in m.walk(c) if isinstance(e, m.Var)}
+        itself = any(isinstance(e, m.Var) and e.name == v.name for _, value in points for e in m.walk(value))
+        if free and not v.array and 0 < len(points) < len(found) and (read & set(discrete) or not itself):
             out.add(v.name)
     return frozenset(out)
 
 
-def reading(d: m.Dist, density: Callable[[], Expr], value: Callable[[m.Expr], Expr]) -> Expr:
-    """What a latent is in each branch: itself where it has a density, else the point."""
+def reading(d: m.Dist, density: Callable[[], Expr], value: Callable[[m.Expr], Expr], less: Expr = x.ZERO) -> Expr:
+    """What a latent is in each branch, `less` than that: itself where it has a density, else the point."""
     if isinstance(d, m.FamilyCall):
-        return value(d.args[0][1]) if is_point_mass(d.family) else density()
-    return x.where(value(d.cond), lambda: reading(d.then, density, value), lambda: reading(d.other, density, value))
+        return x.add(value(d.args[0][1]) if is_point_mass(d.family) else density(), x.neg(less))
+    then, other = (lambda branch=b: reading(branch, density, value, less) for b in (d.then, d.other))
+    return x.where(value(d.cond), then, other)
+
+
+def refuse_points(joint: LogJoint, names: Collection[str]) -> None:
+    """No kernel moves a continuous latent whose values an equality holds. Raises `ModelError` with its place."""
+    kinds = {v.name: v.domain.kind for v in joint.model.variables}
+    real = {n for n in names if kinds[n] in ("real", "positive", "unit")}
+    for f in joint.factors:
+        held = {n for e in x.walk(f.body) if isinstance(e, x.Fn) and e.name == "eq" for n in _compared(e)} & real
+        if held:
+            text = f"the posterior of {min(held)} is not tractable: a point mass sets it equal to a number, "
+            text += "which no exact method takes here and no draw hits"
+            raise ModelError(Problem("E112", text, f.span, POINTS_OUT), joint.model.source)
+
+
+def _compared(e: Expr) -> Iterator[str]:
+    """Variables whose values are compared as numbers; whether one is above another is no number."""
+    for side in e.args if isinstance(e, x.Fn) else ():
+        if isinstance(side, El):
+            yield side.var
+        elif not (isinstance(side, x.Fn) and side.name in x.COMPARISONS):
+            yield from x.variables(side)
 
 
 def of_its_own(v: m.Variable, value: Expr) -> Expr:

@@ -148,6 +148,9 @@ class Fitter(Estimator):
         wrong.row = error.row  # type: ignore[attr-defined]  # the command line finds the line of the file by it
         return wrong
 
+    def _collapse(self, message: str) -> Exception:
+        return DegenerateError(Problem("D020", message))
+
     def _refuse_degenerate(self, best: Climb) -> None:
         try:
             super()._refuse_degenerate(best)

@@ -38,11 +38,15 @@ from emdsl.language.model import (
     Index,
     Loop,
     ModelText,
+    Ragged,
     Size,
     Var,
     Variable,
     walk,
 )
+from emdsl.runtime import faults
+from emdsl.runtime.plates import unnest
+from emdsl.runtime.sizes import ragged_name
 
 REJECTIONS = 200
 NO_DRAWS = np.random.default_rng(0)  # of a sampler that only says where rows stand
@@ -66,14 +70,16 @@ def sample(
     DataError for a param or a given that is missing.
     """
     drawn = to_draw(model, params)
-    arrays = {k: np.asarray(v) for k, v in {**(data or {}), **(params or {})}.items()}
+    data, nested = _rows(model, data or {})
+    sizes = {**nested, **sizes}
+    arrays = {k: np.asarray(v) for k, v in {**data, **(params or {})}.items()}
     arrays = {k: v for k, v in arrays.items() if k not in {w.name for w in drawn}}
     flat = {k: int(v) for k, v in sizes.items() if np.ndim(v) == 0}
     numbers = complete_sizes(model, arrays, flat)
     ragged = {k: v for k, v in {**sizes, **(lengths or {})}.items() if k in ragged_axes(model)}
     scope = model_scope(model, arrays, numbers, {k: np.atleast_1d(v) for k, v in ragged.items()})
     _need_all(model, scope, drawn)
-    totals = {k: np.asarray(v).sum(-1) for k, v in (data or {}).items() if np.ndim(v)}
+    totals = {k: np.asarray(v).sum(-1) for k, v in data.items() if np.ndim(v)}
     sampler = Sampler(model, np.random.default_rng(seed), totals)
     out: dict[str, Array] = {}
     scope = replace(scope, values={**scope.values, **out})
@@ -83,6 +89,26 @@ def sample(
         scope = replace(scope, values={**scope.values, **fresh})
         sampler.component(component, scope)
     return {v.name: out[v.name] for v in model.variables if v.name in out}
+
+
+def _rows(model: ModelText, data: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Lists of arrays on ragged plates as flat rows, and the sizes and lengths that they have."""
+    flat, found = dict(data), dict[str, Any]()
+    for v in model.variables:
+        plates = [str(p.size) for p in v.plates]
+        depth = max((i + 1 for i, p in enumerate(v.plates) if isinstance(p.size, Ragged)), default=0)
+        value = data.get(v.name)
+        if not depth or not isinstance(value, list | tuple) or not any(hasattr(part, "__len__") for part in value):
+            continue
+        try:
+            column, levels = unnest(v.name, value, plates[:depth], {})
+        except faults.DataError as error:
+            raise DataError(Problem(error.code, error.message, v.span, error.hint)) from None
+        flat[v.name] = column.values
+        for size, counts in levels:
+            name = ragged_name(size)
+            found[name or size] = counts if name else int(counts[0])
+    return flat, found
 
 
 def to_draw(model: ModelText, params: Mapping[str, Any] | None) -> list[Variable]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from emdsl.errors import Problem, Span
 from emdsl.language.constants import constant_problems
 from emdsl.language.constants import value as constant
+from emdsl.language.definite import definite_problems
 from emdsl.language.dependence import cycle_problems
 from emdsl.language.inference import POINTWISE
 from emdsl.language.integers import DISCRETE
@@ -33,7 +34,7 @@ from emdsl.language.transform import expressions_of, names_in
 
 def final_problems(model: ModelText, scope: Scope) -> list[Problem]:
     """Problems of indices, cycles, conditions, priors, defaults and factors."""
-    out = [*range_problems(scope), *cycle_problems(scope), *constant_problems(model)]
+    out = [*range_problems(scope), *cycle_problems(scope), *constant_problems(model), *definite_problems(model)]
     facts = facts_of(model)
     pointwise = any(line.method in POINTWISE for line in model.infer)
     for v in model.variables:

@@ -61,7 +61,8 @@ def _possible(model: ModelText, name: str) -> bool:
 
 def missing_cells(plan: Plan) -> tuple[Say | Show, ...]:
     """What is said of a model whose data may come with gaps that are no whole elements: what becomes of them."""
-    model = plan.joint.model
+    found = plan.joint.configurations
+    model = found.written.model if found else plan.joint.model
     names = [v.name for v in model.of_kind("observed") if missing_policy(v, plan) in ("cells", "complete")]
     names = [n for n in names if model.variable(n).domain.kind == "real" and _possible(model, n)]
     if not names:

@@ -9,7 +9,7 @@ import numpy as np
 
 from emdsl.runtime.binding import Bound, outer_plates
 from emdsl.runtime.columns import Array
-from emdsl.runtime.faults import DataError
+from emdsl.runtime.faults import DataError, DegenerateFit
 from emdsl.runtime.forecast import ahead, last_rows, ordered_plates, unknown_ahead
 from emdsl.runtime.plates import nest_rows
 from emdsl.runtime.settings import NotFitted, Settings
@@ -28,6 +28,10 @@ class Answers(Settings):
         """The exception that users see for wrong data; emdsl's own fitter has its own kind."""
         return error
 
+    def _collapse(self, message: str) -> Exception:
+        """The exception that users see for a matrix that cannot be inverted outside of any climb."""
+        return DegenerateFit(message)
+
     def _ask(self, function: str, *arguments: Any, of: Any = None) -> Any:
         """A function of the generated module; log 0 and overflow are numbers there, not warnings."""
         module = self._module if of is None else of
@@ -37,6 +41,9 @@ class Answers(Settings):
                 return getattr(module, function)(*arguments)
         except own as error:
             raise DataError(error.message, error.hint, error.code, error.row) from None
+        except module.Degenerate as error:
+            told = "a given or a number of the model makes a variance 0, unless a parameter has collapsed"
+            raise self._collapse(f"{error.message} ({told})") from None
 
     # -------------------------------------------------------------- posteriors
 

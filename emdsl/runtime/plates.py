@@ -58,7 +58,7 @@ def read_all(
                 value = _tokens(name, value.tocsr())
                 if levels != width:
                     equations.append(Equation(levels, width, f"the columns of {name}"))
-            column, seen = _unnest(name, value, plates[:depth], lengths)
+            column, seen = unnest(name, value, plates[:depth], lengths)
             axes = ["", *plates[depth:], *variables[name]["array"], *variables[name]["event"]]
             for size, count in seen:
                 _agree(name, size, count, counts, equations)
@@ -117,7 +117,7 @@ def _agree(name: str, size: str, count: Array, counts: dict[str, tuple[Array, st
     refuse_where(f"{ragged}: lengths of {name}", before != count, count, f"differ from those of {source}", code="D007")
 
 
-def _unnest(
+def unnest(
     name: str, value: Any, plates: Sequence[str], lengths: Mapping[str, Array]
 ) -> tuple[Column, list[tuple[str, Array]]]:
     """A nested list as one flat axis, with the number of children per parent at each level."""
