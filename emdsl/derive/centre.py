@@ -179,7 +179,7 @@ def _only_location(joint: LogJoint, shift: Shift, variables: Mapping[str, m.Vari
         return isinstance(e, El) and e.var == name and moved_by(shift, e) != x.ZERO
 
     for f in joint.factors:
-        if f.role == "param":
+        if f.role == "param" or name not in x.variables(f.body):
             continue
         count = sum(moves(e) for e in x.walk(f.body))
         direct = 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from emdsl.derive import expr as x
 from emdsl.derive.expr import Expr, Idx, Ix
@@ -101,6 +102,15 @@ class LogJoint:
     counted: frozenset[str] = frozenset()  # rows of ragged plates of which equal ones are one that counts
     configurations: Configurations | None = None  # discrete latents of which every configuration is a state
     told: Mapping[str, Told] = field(default_factory=dict)  # latents with a point mass in a branch
+
+    @cached_property
+    def holding(self) -> Mapping[str, tuple[Factor, ...]]:
+        """Variable -> the factors that read it anywhere."""
+        out: dict[str, list[Factor]] = {}
+        for f in self.factors:
+            for name in {n for e in (f.body, *f.masks, *f.gates) for n in x.variables(e)}:
+                out.setdefault(name, []).append(f)
+        return {name: tuple(found) for name, found in out.items()}
 
     @property
     def in_clouds(self) -> frozenset[str]:

@@ -30,7 +30,7 @@ class Numbers:
 def numbers(plan: Plan) -> Numbers:
     """The numbers of a plan, in the order of a textbook: joint, families, bound, posteriors, statistics, Q, updates."""
     model, blocks, statistics = plan.joint.model, plan.elimination.blocks, plan.expected.statistics
-    k = 2 if families_called(model) else 1
+    k = 2 if any(not is_point_mass(c.family) for v in model.variables for c in calls(v)) else 1
     k += 1 if plan.draws is not None else 0
     drawn = k if plan.draws is not None else None
     k += 1 if blocks else 0  # the bound

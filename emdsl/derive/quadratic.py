@@ -252,17 +252,18 @@ def _assemble(
                 second[ix] = Ix(f"{v.name}_{s}'", str(d))
             slots.append(ix)
         columns.append(Column(v.name, tuple(slots)))
-    left: dict[tuple[int, int], Expr] = {}
-    right: list[Expr] = [x.ZERO] * len(group)
+    left: dict[tuple[int, int], list[Expr]] = {}
+    right: list[list[Expr]] = [[] for _ in group]
     for t, (a, b), rest in quads:
         for p, q in ((a, b), (b, a)):
             i, j = order.index(p.var), order.index(q.var)
             places = (*columns[i].slots, *(second.get(s, s) for s in columns[j].slots))
-            left[i, j] = x.add(left.get((i, j), x.ZERO), x.neg(_reduced(t, (*p.idx, *q.idx), places, rest)))
+            left.setdefault((i, j), []).append(x.neg(_reduced(t, (*p.idx, *q.idx), places, rest)))
     for t, (a,), rest in linear:
         i = order.index(a.var)
-        right[i] = x.add(right[i], _reduced(t, a.idx, columns[i].slots, rest))
-    return Linear(tuple(columns), batch, left, tuple(right), second)
+        right[i].append(_reduced(t, a.idx, columns[i].slots, rest))
+    sums = {place: x.add(*terms) for place, terms in left.items()}
+    return Linear(tuple(columns), batch, sums, tuple(x.add(*terms) for terms in right), second)
 
 
 def _reduced(t: Term, idx: Sequence[Idx], places: Sequence[Ix], rest: Sequence[Expr]) -> Expr:

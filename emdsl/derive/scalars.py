@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
+from itertools import islice
 from typing import Any
 
 import sympy as sp
@@ -196,12 +197,22 @@ def derivatives(leaf: El, value: Expr, order: int = 2) -> list[Expr] | None:
         return None
     s, (v,) = seen
     out = [value]
-    for _ in range(order):
+    for n in range(order):
         s = sp.diff(s, v)
+        if n < order - 1 and nodes(s) > LONGEST:
+            return None
         if s.has(sp.Derivative) or s.has(sp.DiracDelta):
             return None
         out.append(table.from_sympy(s))
     return out
+
+
+LONGEST = 2000  # nodes of a slope, of which another is taken: its own would have many times as many
+
+
+def nodes(s: sp.Expr) -> int:
+    """How large an expression is, written out, counted a little beyond LONGEST."""
+    return sum(1 for _ in islice(sp.preorder_traversal(s), LONGEST + 1))
 
 
 def second_order(leaves: tuple[El, ...], value: Expr) -> tuple[tuple[Expr, ...], tuple[tuple[Expr, ...], ...]] | None:
@@ -212,6 +223,8 @@ def second_order(leaves: tuple[El, ...], value: Expr) -> tuple[tuple[Expr, ...],
         return None
     s, vs = seen
     slopes = [sp.diff(s, v) for v in vs]
+    if any(nodes(slope) > LONGEST for slope in slopes):
+        return None
     hessian = [[sp.diff(slope, w) for w in vs[i:]] for i, slope in enumerate(slopes)]
     if any(e.has(sp.Derivative, sp.DiracDelta) for row in (slopes, *hessian) for e in row):
         return None

@@ -262,12 +262,13 @@ def _scalar(v: m.Variable, mine: Sequence[Term], q: Expected) -> Update | None:
     if v.domain.kind not in ("real", "positive", "unit"):
         return None
     axes = axes_of(v)
-    found: dict[Expr, Expr] = {}
+    terms: dict[Expr, list[Expr]] = {}
     for t in mine:
         s = scalar_term(t, v, axes)
         if s is None:
             return None
-        found[s.function] = x.add(found.get(s.function, x.ZERO), s.coefficient)
+        terms.setdefault(s.function, []).append(s.coefficient)
+    found = {function: x.add(*parts) for function, parts in terms.items()}
     functions, coefficients = tuple(found), tuple(found.values())
     leaf = next(e for f in functions for e in x.walk(f) if isinstance(e, El) and e.var == v.name)
     root = solve_score(leaf, functions, coefficients)

@@ -11,12 +11,14 @@ import numpy as np
 from emdsl.errors import DataError, EmdslError, ModelError, Problem, nearest
 from emdsl.fit.forecasts import Seen, asked_of, completed, enough
 from emdsl.fit.future import Future
+from emdsl.fit.identified import unidentified
+from emdsl.fit.unsettled import Unidentified
 from emdsl.language.model import ModelText
 from emdsl.runtime import faults
 from emdsl.runtime.binding import Bound, outer_plates
 from emdsl.runtime.estimator import Estimator
 from emdsl.runtime.forecast import ahead, ordered_plates, unknown_ahead
-from emdsl.runtime.loop import Climb, Setup, climb, evaluate, finer_error
+from emdsl.runtime.loop import Climb, Setup, climb, evaluate, finer_error, is_exact
 from emdsl.runtime.storage import read_document
 
 QUICK = 500  # elements from which on shared points are tried
@@ -87,6 +89,7 @@ class Fitter(Estimator):
     def fit(self, data: Any, *arguments: Any, **beside: Any) -> Self:
         """See `Estimator.fit`. Missing entries are latents of their rows, where they cannot simply be left out."""
         self._completed = ()
+        self.__dict__.pop("_unsettled", None)
         return super().fit(data, *arguments, **beside)
 
     def _bind(self, data: Any, params: Any = None, **beside: Any) -> Bound:
@@ -247,6 +250,23 @@ class Fitter(Estimator):
         except ModelError:
             return module, bound
         return made, _renamed(bound, names, made.SPEC)
+
+    @property
+    def unidentified_(self) -> tuple[Unidentified, ...] | None:
+        """What the data of the fit do not settle, each with its `params`, `directions` and, printed, a sentence.
+
+        () where all is settled; None where that is not looked at: after a load, where the posterior is drawn or
+        approximate, and where it would take long. It costs two steps of EM for each free number, when first asked for.
+        """
+        if "params_" not in self.__dict__:
+            self.params_  # noqa: B018  (not fitted: says so)
+        if "_unsettled" not in self.__dict__:
+            exact = "_training" in self.__dict__ and len(self._training) == 2 and is_exact(self._module)
+            exact = exact and self.status_ != "degenerate"
+            held = {n: v for n, v in self.params_.items() if n not in self._held}
+            setup = Setup(self._module, *self._training[:2], 1, 0.0, "raise") if exact else None
+            self._unsettled = None if setup is None else unidentified(setup, held)
+        return self._unsettled
 
     def document(self) -> dict[str, Any]:
         """The fit with its model's text, so that `emdsl.load` needs nothing else."""

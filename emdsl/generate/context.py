@@ -199,7 +199,8 @@ def _leaf(f: Function, name: str) -> Leaf:
     v = model.variable(name)
     code = em.namer.of(name)
     if v.kind == "param":
-        f.unpacked.setdefault(code, _working(f, v, code))
+        if code not in f.unpacked:
+            f.unpacked[code] = _working(f, v, code)
         return Leaf(code, tuple(range(len(v.shape))), table=True)
     f.unpacked.setdefault(code, f'{code} = prepared["{name}"]')
     integer = v.domain.kind in ("category", "index", "bool", "count")

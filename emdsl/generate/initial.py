@@ -173,9 +173,10 @@ def _readers_first(shifts: Sequence[Shift]) -> list[Shift]:
     """Shifts in an order in which each is made before those that it is written in."""
     out, waiting = [], list(shifts)
     while waiting:
-        free = [s for s in waiting if not any(s.param in x.variables(o.value) for o in waiting if o is not s)]
-        out.append(free[0])
-        waiting.remove(free[0])
+        read = [(o, x.variables(o.value)) for o in waiting]
+        free = next(s for s in waiting if not any(s.param in names for o, names in read if o is not s))
+        out.append(free)
+        waiting.remove(free)
     return out
 
 

@@ -106,7 +106,7 @@ def missing_policy(v: m.Variable, plan: Plan) -> str:
 def _needed_by_others(v: m.Variable, plan: Plan) -> bool:
     """Whether the density of another element reads an observed one: a missing entry cannot simply be left out."""
     plates = len(home_of(v))
-    for f in plan.joint.factors:
+    for f in plan.joint.holding.get(v.name, ()):
         nodes = [e for whole in (f.body, *f.masks, *f.gates) for e in x.walk(whole)]
         places = {e.idx[:plates] for e in nodes if isinstance(e, x.El) and e.var == v.name}
         if places and (f.about != v.name or len(places) > 1):

@@ -71,6 +71,8 @@ def print_fit(fit: Any, spec: Mapping[str, Any], source: str, file: IO[str]) -> 
     for line in outcome_lines(fit):
         console.print(Text(line))
     console.print(Text(wrapped(fit.message_, console), style="green" if fit.converged_ else "bold yellow"))
+    for unsettled in fit.unidentified_ or ():
+        console.print(Text(wrapped(str(unsettled), console), style="yellow" if unsettled.directions else ""))
 
 
 def wrapped(text: str, console: Console) -> str:

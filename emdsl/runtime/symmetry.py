@@ -22,7 +22,7 @@ SHARES = (0.1, 0.5, 1.0)  # how far towards a seeded division of the rows a star
 def alike(spec: Mapping[str, Any], params: Mapping[str, Array], sizes: Mapping[str, int]) -> dict[str, tuple[int, int]]:
     """Size of a discrete latent's states -> two of them that the parameters do not tell apart."""
     out: dict[str, tuple[int, int]] = {}
-    for size in _states(spec):
+    for size in states(spec):
         held = [(v, params[v["name"]]) for v in spec["variables"] if v["kind"] == "param" and v["name"] in params]
         held = [(v, value) for v, value in held if size in variable_axes(v)]
         held.sort(key=lambda h: size not in _copies(h[0]))  # what is repeated for each state tells them apart first
@@ -37,7 +37,7 @@ def alike(spec: Mapping[str, Any], params: Mapping[str, Array], sizes: Mapping[s
     return out
 
 
-def _states(spec: Mapping[str, Any]) -> list[str]:
+def states(spec: Mapping[str, Any]) -> list[str]:
     """The sizes by which discrete latents choose."""
     latents = [v for v in spec["variables"] if v["kind"] == "latent"]
     found = [v["levels"] for v in latents if v["domain"] == "category"] + [
