@@ -14,6 +14,7 @@ from emdsl.generate.context import as_given, function, size_factor
 from emdsl.generate.numeric import bounds
 from emdsl.generate.once import MOMENTS, made
 from emdsl.generate.printer import Printer
+from emdsl.generate.regrouped import initial_by_groups, regrouped_of
 from emdsl.generate.spelling import numbered
 from emdsl.language import model as m
 
@@ -27,12 +28,13 @@ def initial_lines(printer: Printer) -> list[str]:
     neutral = _neutral_lines(plan, f.emitter, several and _in_units_of_data(plan), searched)
     first = ['sizes = prepared["the sizes"]', *f.prologue(), *f.emitter.outer]
     if plan.elimination.parts:
-        lines = [
-            *first,
-            *neutral,
-            'statistics = e_step(params, data, prepared, start(params, data, prepared, rng, {}), sweep="")',
+        # `twin`: what a climb starts from divides the rows as these parameters were found
+        found = [
+            'statistics = e_step(params, data, prepared, start(params, data, prepared, twin(rng), {}), sweep="")',
             'return m_step(statistics, params, prepared, "keep")',
         ]
+        groups = regrouped_of(printer) if plan.updates else None
+        lines = [*first, *neutral, *(found if groups is None else initial_by_groups(printer, groups))]
     elif not plan.elimination.blocks:
         rows, some = _some_rows(printer) if searched else ([], "prepared")
         if searched:

@@ -18,14 +18,11 @@ from emdsl.generate.estep import emit_joint_probabilities
 from emdsl.generate.expectations import rows_of_data
 from emdsl.generate.handed import Handed
 from emdsl.generate.once import contracted
+from emdsl.generate.parts import is_shared, part_name
 from emdsl.generate.printer import Printer, indent
+from emdsl.generate.regrouped import divided_rows, division_lines, functions_of_groups, regrouped_of
 from emdsl.generate.row_factors import row_factor_lines, sums_name, sums_of_start_lines
 from emdsl.generate.spelling import numbered
-
-
-def part_name(printer: Printer, part: Part) -> str:
-    """The name of a factor's function."""
-    return "factor_of_" + "_".join(printer.inference.emitter.namer.of(n) for n in part.latents)
 
 
 def part_lines(printer: Printer, part: Part) -> list[str]:
@@ -88,13 +85,16 @@ def start_lines(printer: Printer) -> list[str]:
     f = printer.function()
     after: list[str] = []
     parts = printer.plan.elimination.parts
+    groups = regrouped_of(printer)
     cells = [line for part in parts for b in part.blocks for line in _start(printer, f, b, after)]
     cells += [f'"entropy {part.latents[0]}": 0.0,' for part in printer.plan.elimination.parts]
     cells += [f'"normaliser {p.latents[0]}": 0.0,' for p in [settled_last(printer)] if p is not None]
     discrete = [b for b in printer.plan.elimination.blocks if b.states and not b.chain and not b.gates]
     homes = {b.name: len(home_of(printer.plan.joint.model.variable(b.name))) for b in discrete if len(b.latents) == 1}
     given = [f'put(factors, given, "{n}", "q:{n}", {plates}{_which(printer, n)})' for n, plates in homes.items()]
-    lines = ['sizes = prepared["the sizes"]', *f.prologue(), *f.emitter.outer, "factors = {", *indent(cells, 1), "}"]
+    lines = ['sizes = prepared["the sizes"]', *f.prologue(), *f.emitter.outer]
+    lines += division_lines(f.emitter, printer, groups) if groups else []
+    lines += ["factors = {", *indent(cells, 1), "}"]
     told = _told_apart(printer, f)
     lines += [*(after if told else ()), *told, *given, "refuse_factors(given)", *after]
     for h in printer.handed:
@@ -102,7 +102,7 @@ def start_lines(printer: Printer) -> list[str]:
         lines += [] if h.whole else [f'del factors["{h.q}"]']
     lines.append("return factors")
     doc = '"""Factors of q to sweep from: seeded divisions of discrete latents, plain members of families near 1."""'
-    return ["def start(params, data, prepared, rng, given):", *indent([doc, *lines], 1)]
+    return [f"def {'division' if groups else 'start'}(params, data, prepared, rng, given):", *indent([doc, *lines], 1)]
 
 
 def _told_apart(printer: Printer, f: Function) -> list[str]:
@@ -152,6 +152,8 @@ def _start(printer: Printer, f: Function, block: Block, after: list[str]) -> lis
         shape = f"({', '.join(em.size(i.dim) for i in stored)}{',' if len(stored) == 1 else ''})"
         if kind == "q" and block.network:
             out.append(f'"{key}": seeded(np.empty({shape}), 1, [], rng),')
+        elif kind == "q" and (divided := divided_rows(printer, block, em.size(block.states[0].dim))):
+            out.append(f'"{key}": {divided},')
         elif kind == "q":
             states = len(block.states) + len(block.gates)
             out.append(f'"{key}": seeded(np.empty({shape}), {states}, {rows_of_data(printer, f, block)}, rng),')
@@ -213,13 +215,6 @@ def sweep_lines(printer: Printer) -> list[str]:
     return lines
 
 
-def is_shared(printer: Printer, part: Part) -> bool:
-    """Whether a factor is of the population, not of the rows of data: its latents lie on no plate of observed ones."""
-    model = printer.plan.joint.model
-    seen = {str(p.size) for v in model.of_kind("observed") for p in v.plates}
-    return not any(str(p.size) in seen for n in part.latents for p in model.variable(n).plates)
-
-
 def settle_lines(printer: Printer) -> list[str]:
     """`settle(params, data, prepared, learned)`: the factors of these data at these parameters."""
     doc = (
@@ -229,9 +224,15 @@ def settle_lines(printer: Printer) -> list[str]:
     shared += [f"sum {n}" for h in printer.handed if is_shared(printer, h.part) for n in h.found.values()]
     shared += [f"entropy {p.latents[0]}" for p in printer.plan.elimination.parts if is_shared(printer, p)]
     names = ", ".join(f'"{k}"' for k in shared)
+    groups = regrouped_of(printer)
     lines = ["factors = start(params, data, prepared, np.random.default_rng(0), {})"]
     if shared:
         lines += ["if learned is not None:", f"    factors.update({{k: learned[k] for k in ({names},)}})"]
+    if groups and not any(is_shared(printer, p) for p in groups.own):
+        made = "division(params, data, prepared, np.random.default_rng(0), {})"
+        made = f"{{**{made}, **{{k: learned[k] for k in ({names},)}}}}" if shared else made
+        lines = ["if learned is None:", "    factors = start(params, data, prepared, np.random.default_rng(0), {})",
+                 "else:", f"    factors = regrouped(params, prepared, {made})"]  # fmt: skip
     lines += [
         'sweep = "all" if learned is None else "rows"',
         "return settled(lambda here: e_step(params, data, prepared, here, sweep=sweep), factors)",
@@ -278,5 +279,6 @@ def functions_of_meanfield(printer: Printer) -> Sequence[list[str]]:
         *(sums_of_start_lines(printer, h) for h in printer.handed),
         whole_bound_lines(printer),
         start_lines(printer),
+        *functions_of_groups(printer),
         settle_lines(printer),
     ]

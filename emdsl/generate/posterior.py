@@ -19,7 +19,7 @@ from emdsl.generate.configurations import configured_fields
 from emdsl.generate.context import Function, counted_plate
 from emdsl.generate.fields import field_fields
 from emdsl.generate.gaussian import gaussian_fields
-from emdsl.generate.meanfield import part_name
+from emdsl.generate.parts import part_name
 from emdsl.generate.printer import Printer
 from emdsl.generate.spelling import numbered
 

@@ -152,6 +152,47 @@ def norms_of_rows(tables: Sequence[Array], codes: Sequence[Array]) -> Array:
     return out
 
 
+def divided_places(codes: Codes, which: int, states: int, weight: Array | None, rng: np.random.Generator) -> Array:
+    """A division of one code's places among states, by what their rows have of the other code: (places,).
+
+    Each goes to the nearest of seeds in relative entropy, half of a seed's own distribution being that of all rows;
+    seeds are drawn as in k-means++ (Arthur and Vassilvitskii 2007), its distance any divergence of Bregman's (Banerjee,
+    Merugu, Dhillon and Ghosh 2005). A row without a place says nothing.
+    """
+    shape = [size - gap for size, gap in zip(codes.sizes, codes.gaps, strict=True)]
+    there = (codes.codes[0] < shape[0]) & (codes.codes[1] < shape[1])
+    number = np.ones(len(there)) if weight is None else weight
+    seen = np.flatnonzero(there & (number > 0))
+    table = sparse.csr_array((number[seen], (codes.codes[which][seen], codes.codes[1 - which][seen])),
+                             shape=(shape[which], shape[1 - which]))  # fmt: skip
+    total, even = table.sum(axis=1), table.sum(axis=0) / max(float(number[seen].sum()), 1e-300)
+    place = np.repeat(np.arange(shape[which]), np.diff(table.indptr))
+    own = np.bincount(place, table.data * np.log(table.data / total[place]), minlength=shape[which])
+    choice, best = rng.integers(states, size=shape[which]), np.full(shape[which], -np.inf)
+    left = total
+    for state in range(states if len(seen) else 0):
+        seed = int(rng.choice(len(left), p=left / left.sum()) if left.any() else rng.integers(len(left)))
+        share = 0.5 * (table[[seed]].toarray()[0] / max(total[seed], 1e-300) + even)
+        value = table @ np.log(np.maximum(share, 1e-300))
+        choice[(value > best) & (total > 0)] = state
+        best = np.maximum(best, value)
+        left = np.maximum(own - best, 0.0) * (own - best > 1e-9 * total)
+    return choice
+
+
+def rows_by_place(choice: Array, codes: Codes, which: int, states: int) -> Array:
+    """Probabilities of rows that hold to the state of their place, all but a tenth: (states, rows).
+
+    choice : (places,) the state of each place of the code; a row without a place is of all states alike.
+    """
+    code = codes.codes[which]
+    out = np.full((states, len(code)), 1.0 / states)
+    rows = np.flatnonzero(code < len(choice))
+    out[:, rows] = 0.1 / states
+    out[choice[code[rows]], rows] += 0.9
+    return out
+
+
 def tables_of_rows(
     codes: Codes, tables: Sequence[Array], constant: Array | None, weights: Sequence[Array | None]
 ) -> RowsOfTables:
