@@ -31,6 +31,7 @@ from emdsl.runtime.settings import (
     NotFitted,
     check_options,
     check_room,
+    learned_sizes,
     sizes_of_parameters,
     starting_values,
     tied_sizes,
@@ -79,8 +80,12 @@ class Estimator(Answers):
                 **spec,
                 "sizes": {n: passed.get(n, before.get(n) if d is None else d) for n, d in spec["sizes"].items()},
             }
-            passed, origin = sizes_of_parameters(spec, params), "the parameters"
-            tied = tied_sizes(spec, passed)
+            learned = learned_sizes(spec, before) if hasattr(self._module, "settle") else {}
+            passed, origin = (
+                {**learned, **sizes_of_parameters(spec, params)},
+                "the fit" if learned else "the parameters",
+            )
+            tied = {**learned, **tied_sizes(spec, passed)}
             labels = {n: text for n, text in self.__dict__.get("labels_", {}).items() if n in tied}
         held = self._constants()
         asked = {**spec, "variables": [v for v in spec["variables"] if v["name"] not in held]}

@@ -12,6 +12,7 @@ one loop over the rows makes norms and sums together.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -156,8 +157,8 @@ def divided_places(codes: Codes, which: int, states: int, weight: Array | None, 
     """A division of one code's places among states, by what their rows have of the other code: (places,).
 
     Each goes to the nearest of seeds in relative entropy, half of a seed's own distribution being that of all rows;
-    seeds are drawn as in k-means++ (Arthur and Vassilvitskii 2007), its distance any divergence of Bregman's (Banerjee,
-    Merugu, Dhillon and Ghosh 2005). A row without a place says nothing.
+    seeds are drawn as in k-means++ (Arthur and Vassilvitskii 2007), the best of a few each time, its distance any
+    divergence of Bregman's (Banerjee, Merugu, Dhillon and Ghosh 2005). A row without a place says nothing.
     """
     shape = [size - gap for size, gap in zip(codes.sizes, codes.gaps, strict=True)]
     there = (codes.codes[0] < shape[0]) & (codes.codes[1] < shape[1])
@@ -171,9 +172,10 @@ def divided_places(codes: Codes, which: int, states: int, weight: Array | None, 
     choice, best = rng.integers(states, size=shape[which]), np.full(shape[which], -np.inf)
     left = total
     for state in range(states if len(seen) else 0):
-        seed = int(rng.choice(len(left), p=left / left.sum()) if left.any() else rng.integers(len(left)))
-        share = 0.5 * (table[[seed]].toarray()[0] / max(total[seed], 1e-300) + even)
-        value = table @ np.log(np.maximum(share, 1e-300))
+        seeds = rng.choice(len(left), 2 + int(math.log(states)), p=left / left.sum() if left.any() else None)
+        share = 0.5 * (table[seeds].toarray() / np.maximum(total[seeds, None], 1e-300) + even)
+        values = table @ np.log(np.maximum(share, 1e-300)).T
+        value = values[:, np.maximum(values, best[:, None]).sum(axis=0).argmax()]
         choice[(value > best) & (total > 0)] = state
         best = np.maximum(best, value)
         left = np.maximum(own - best, 0.0) * (own - best > 1e-9 * total)

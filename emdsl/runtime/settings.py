@@ -120,6 +120,16 @@ def tied_sizes(spec: Mapping[str, Any], sizes: Mapping[str, int]) -> dict[str, i
     return {n: sizes[n] for d in axes for names in parse_size(d) for n in names if n in sizes}
 
 
+def learned_sizes(spec: Mapping[str, Any], sizes: Mapping[str, int]) -> dict[str, int]:
+    """The sizes that shapes of latents of the population hold, whose factors a fit has learned: as `tied_sizes`."""
+    variables = spec["variables"]
+    seen = {p[1] for v in variables if v["kind"] == "observed" for p in v["plates"]}
+    latents = [v for v in variables if v["kind"] == "latent" and not seen & {p[1] for p in v["plates"]}]
+    return {
+        n: sizes[n] for v in latents for d in variable_axes(v) for names in parse_size(d) for n in names if n in sizes
+    }
+
+
 def sizes_of_parameters(spec: Mapping[str, Any], params: Mapping[str, Any]) -> dict[str, int]:
     """The sizes that given parameter values show; DataError where they disagree or one is absent."""
     found: dict[str, SizeValue] = {}

@@ -501,7 +501,7 @@ def initial(data, prepared, rng):
     sizes = prepared["the sizes"]
     params = {
     }
-    statistics = e_step(params, data, prepared, start(params, data, prepared, rng, {}), sweep="")
+    statistics = e_step(params, data, prepared, start(params, data, prepared, twin(rng), {}), sweep="")
     return m_step(statistics, params, prepared, "keep")
 
 

@@ -313,7 +313,7 @@ def initial(data, prepared, rng):
     params = {
         "noise": neutral("unit", (), 0, None, None, None),
     }
-    statistics = e_step(params, data, prepared, start(params, data, prepared, rng, {}), sweep="")
+    statistics = e_step(params, data, prepared, start(params, data, prepared, twin(rng), {}), sweep="")
     return m_step(statistics, params, prepared, "keep")
 
 

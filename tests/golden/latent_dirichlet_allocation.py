@@ -267,16 +267,16 @@ def whole_bound(params, prepared, factors):
     return log_likelihood
 
 
-def start(params, data, prepared, rng, given):
+def division(params, data, prepared, rng, given):
     """Factors of q to sweep from: seeded divisions of discrete latents, plain members of families near 1."""
     sizes = prepared["the sizes"]
     K = sizes["K"]
     D = sizes["D"]
     L = sizes["L[]"]
-    w = prepared["w"]
+    state_of_group = divided_places(prepared["the tables of z"], 0, K, prepared["count L"], rng)
     factors = {
         **plain_member(dirichlet_posterior, (0.0,), (K, D), {"E:theta:log": ("E", "log"), "E:theta:id": ("E", "id"), "argument:theta:concentration": ("argument", "concentration")}, rng, axis=0),
-        "q:z": seeded(np.empty((K, L)), 1, [w], rng),
+        "q:z": rows_by_place(state_of_group, prepared["the tables of z"], 0, K),
         "entropy theta": 0.0,
         "entropy z": 0.0,
         "normaliser z": 0.0,
@@ -288,9 +288,33 @@ def start(params, data, prepared, rng, given):
     return factors
 
 
+def regrouped(params, prepared, factors):
+    """What the rows of a group share, and its rows, found a few times in turn, all else as it is."""
+    factors = dict(factors)
+    for _ in range(3):
+        factors.update(factor_of_z(params, prepared, factors))
+        factors.update(factor_of_theta(params, prepared, factors))
+    factors.update(factor_of_z(params, prepared, factors))
+    return factors
+
+
+def start(params, data, prepared, rng, given):
+    """Factors of q to sweep from: groups of rows are divided; what they share is found anew, then all else."""
+    told = bool(given)
+    factors = division(params, data, prepared, rng, given)
+    if told:
+        return factors
+    plain = {k: factors[k] for k in ("E:theta:log", "E:theta:id", "argument:theta:concentration",)}
+    factors = regrouped(params, prepared, {**factors, **plain})
+    return factors
+
+
 def settle(params, data, prepared, learned=None):
     """Factors of q: sweeps until the bound stays; those of the population as they were `learned`, where given."""
-    factors = start(params, data, prepared, np.random.default_rng(0), {})
+    if learned is None:
+        factors = start(params, data, prepared, np.random.default_rng(0), {})
+    else:
+        factors = regrouped(params, prepared, division(params, data, prepared, np.random.default_rng(0), {}))
     sweep = "all" if learned is None else "rows"
     return settled(lambda here: e_step(params, data, prepared, here, sweep=sweep), factors)
 
@@ -395,7 +419,12 @@ def initial(data, prepared, rng):
         "topic": neutral("simplex", (K, V), 1, None, None, None),
         "alpha": neutral("positive", (K,), 1, None, None, rng),
     }
-    statistics = e_step(params, data, prepared, start(params, data, prepared, rng, {}), sweep="")
-    return m_step(statistics, params, prepared, "keep")
+    factors = division(params, data, prepared, twin(rng), {})
+    plain = {k: factors[k] for k in ("E:theta:log", "E:theta:id", "argument:theta:concentration",)}
+    for _ in range(5):
+        statistics = e_step(params, data, prepared, factors, sweep="")
+        params = m_step(statistics, params, prepared, "keep")
+        factors = regrouped(params, prepared, {**factors, **plain})
+    return params
 
 

@@ -273,17 +273,18 @@ def sums_under_topic(prepared, q):
     }
 
 
-def start(params, data, prepared, rng, given):
+def division(params, data, prepared, rng, given):
     """Factors of q to sweep from: seeded divisions of discrete latents, plain members of families near 1."""
     sizes = prepared["the sizes"]
     U = sizes["U"]
     K = sizes["K"]
     I = sizes["I"]
     L = sizes["L[]"]
+    state_of_group = divided_places(prepared["the tables of topic"], 0, K, prepared["count L"], rng)
     factors = {
         **plain_member(gamma_posterior, (0.0, -1.0,), (U, K), {"E:theta:log": ("E", "log"), "E:theta:id": ("E", "id"), "E:theta:recip": ("E", "recip"), "E:theta:square": ("E", "square"), "argument:theta:shape": ("argument", "shape"), "argument:theta:rate": ("argument", "rate")}, rng),
         **plain_member(gamma_posterior, (0.0, -1.0,), (I, K), {"E:beta:log": ("E", "log"), "E:beta:id": ("E", "id"), "E:beta:recip": ("E", "recip"), "E:beta:square": ("E", "square"), "argument:beta:shape": ("argument", "shape"), "argument:beta:rate": ("argument", "rate")}, rng),
-        "q:topic": seeded(np.empty((K, L)), 1, [], rng),
+        "q:topic": rows_by_place(state_of_group, prepared["the tables of topic"], 0, K),
         "entropy theta": 0.0,
         "entropy beta": 0.0,
         "entropy topic": 0.0,
@@ -292,6 +293,29 @@ def start(params, data, prepared, rng, given):
     refuse_factors(given)
     factors.update(sums_under_topic(prepared, factors["q:topic"]))
     del factors["q:topic"]
+    return factors
+
+
+def regrouped(params, prepared, factors):
+    """What the rows of a group share, and its rows, found a few times in turn, all else as it is."""
+    factors = dict(factors)
+    for _ in range(3):
+        factors.update(factor_of_topic(params, prepared, factors))
+        factors.update(factor_of_theta(params, prepared, factors))
+    factors.update(factor_of_topic(params, prepared, factors))
+    return factors
+
+
+def start(params, data, prepared, rng, given):
+    """Factors of q to sweep from: groups of rows are divided; what they share is found anew, then all else."""
+    told = bool(given)
+    factors = division(params, data, prepared, rng, given)
+    if told:
+        return factors
+    plain = {k: factors[k] for k in ("E:theta:log", "E:theta:id", "E:theta:recip", "E:theta:square", "argument:theta:shape", "argument:theta:rate",)}
+    for _ in range(5):
+        factors.update(factor_of_beta(params, prepared, factors))
+        factors = regrouped(params, prepared, {**factors, **plain})
     return factors
 
 
@@ -404,7 +428,7 @@ def initial(data, prepared, rng):
     sizes = prepared["the sizes"]
     params = {
     }
-    statistics = e_step(params, data, prepared, start(params, data, prepared, rng, {}), sweep="")
+    statistics = e_step(params, data, prepared, start(params, data, prepared, twin(rng), {}), sweep="")
     return m_step(statistics, params, prepared, "keep")
 
 

@@ -308,7 +308,7 @@ def initial(data, prepared, rng):
         "share": neutral("simplex", (K,), 1, None, None, None),
         "link": neutral("unit", (K, K), 0, None, None, None),
     }
-    statistics = e_step(params, data, prepared, start(params, data, prepared, rng, {}), sweep="")
+    statistics = e_step(params, data, prepared, start(params, data, prepared, twin(rng), {}), sweep="")
     return m_step(statistics, params, prepared, "keep")
 
 
