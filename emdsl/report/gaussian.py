@@ -14,7 +14,7 @@ from emdsl.report import formula as f
 from emdsl.report.formula import Formula
 from emdsl.report.incomplete import conditional, grouped
 from emdsl.report.indices import Names
-from emdsl.report.page import Say, Show, whole
+from emdsl.report.page import Say, Show, names_of, whole
 from emdsl.report.tidy import tidy
 from emdsl.report.typeset import Typeset
 from emdsl.report.vectors import tensor
@@ -41,7 +41,11 @@ def gaussian_lines(block: Block, terms: Sequence[tuple[str, Term]], t: Typeset) 
     for role in terms:
         held = {*block.home, *block.gates, *own}
         found.setdefault(role[0], []).append(whole([i for i in role[1].ixs if i not in held], role[1].body))
-    yield Say("Its log joint is linear and quadratic, so it is Gaussian, with precision J and linear term h:")
+    say = "Its log joint is linear and quadratic, so it is Gaussian, with precision J and linear term h"
+    if block.scale is not None:
+        scale = names_of(*(n for n in sorted(x.variables(block.scale)) if n != block.name))
+        say += f". {scale} scales all of its precision; without this factor J and h are"
+    yield Say(f"{say}:")
     for k, a in enumerate(block.latents):
         for b in block.latents[k:]:
             parts = found.get(quadratic_role(a, b))
@@ -86,7 +90,8 @@ def _entries(
     value = tidy(x.add(*parts), t.known)
     own = tuple(i for _, _, axes in entries for i in axes)
     whole_ = tensor(t, value, own, names) if all(len(axes) == 1 for _, _, axes in entries) else None
-    left = (t.named(El(n, (*home, *axes)), home, names) if whole_ is not None else t.of(El(n, (*home, *axes)), names)
+    bare = whole_ is not None or not set(own) & set(x.free(value))  # the same number for every place of the diagonal
+    left = (t.named(El(n, (*home, *axes)), home, names) if bare else t.of(El(n, (*home, *axes)), names)
             for n, home, axes in entries)  # fmt: skip
     return f.Relation("=", f.Apply(f.Word(letter), tuple(left)), t.of(value, names) if whole_ is None else whole_)
 

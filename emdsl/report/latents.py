@@ -24,6 +24,7 @@ from emdsl.report.page import Say, Show, Step, names_of, whole
 from emdsl.report.pieces import statistic
 from emdsl.report.tidy import tidy
 from emdsl.report.typeset import Typeset
+from emdsl.report.vectors import tensor
 
 
 def posterior_step(plan: Plan, block: Block, t: Typeset) -> Step:
@@ -168,8 +169,6 @@ def _continuous(plan: Plan, block: Block, t: Typeset) -> Iterator[Say | Show]:
         found = roles_of(block, merge([p.term for p in closed_terms(plan, block)], plan.expected.symmetry, fixed))
         if plan.elimination.parts:
             found = list(zip(block.roles, block.terms, strict=True))
-        if block.scale is not None:
-            yield Say("With what scales its precision taken out, its log joint is linear and quadratic:")
         yield from field_lines(block, block.field, found, t) if block.field else gaussian_lines(block, found, t)
         return
     assert block.record is not None
@@ -177,9 +176,13 @@ def _continuous(plan: Plan, block: Block, t: Typeset) -> Iterator[Say | Show]:
     latent = t.of(El(block.name, (*block.home, *block.own)), names)
     yield Say(f"Its log joint is a sum of natural parameters times statistics, which are those of {family}:")
     naturals = {name: x.add(*parts) for name, parts in _natural(plan, block).items() if name}
+    matrix = t.named(El(block.name, (*block.home, *block.own)), block.home, names)
     for name, value in naturals.items():
-        eta = t.of(tidy(value, t.known), names)
-        yield Show(f.Relation("=", f.Times((f.Word("coefficient of"), statistic(name, latent))), eta))
+        short = tidy(value, t.known)
+        eta = tensor(t, short, block.own, names) if block.own and name in ("", "id") else None
+        of = matrix if eta is not None or name == "logdet" else latent
+        found_eta = t.of(short, names) if eta is None else eta
+        yield Show(f.Relation("=", f.Times((f.Word("coefficient of"), statistic(name, of))), found_eta))
     if block.cuts:
         yield Say("It is cut to the interval where the conditions on it hold: a truncated Normal.")
     if block.scale is None and block.record.arguments:

@@ -123,8 +123,11 @@ class Typeset:
 
     def own(self, e: El) -> int:
         """How many of its last places are an element's own axes."""
-        if e.var.startswith("E:"):
+        if e.var.startswith(("E:", "location:")):
             return len(self.blocks[e.var.split(":")[1]].own)
+        if e.var.startswith("fit:"):  # of a matrix that scales a matrix, else a number
+            block = self.blocks[e.var[4:]]
+            return len(e.idx) - len(block.gates) - len(block.home)
         return self.axes.get(e.var, 0)
 
     def named(self, e: El, lead: Sequence[Idx], names: Names) -> Formula:
