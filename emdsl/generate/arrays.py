@@ -234,10 +234,9 @@ class Emitter:
         leaf = self.leaf(e.var)
         positions: list[Idx] = [e.idx[p] for p in leaf.order]
         code, inner = leaf.code, leaf.inner
-        last = positions[-1] if positions else None
-        if not leaf.cut and isinstance(last, Ix) and last.dim == self.chunk and self.chunk in self.rows:
-            dots = ":, " * (len(positions) - 1)
-            code, inner = f"{code}[{dots}{self.namer.cut}]", True
+        at = max((n for n, p in enumerate(positions) if isinstance(p, Ix) and p.dim == self.chunk), default=-1)
+        if at >= 0 and not leaf.cut and self.chunk in self.rows:
+            code, inner = f"{code}[{':, ' * at}{self.namer.cut}]", True
         return self._take(code, inner, positions)
 
     def _take(self, code: str, inner: bool, positions: Sequence[Idx]) -> Array:

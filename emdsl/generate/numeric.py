@@ -14,11 +14,14 @@ from emdsl.derive.curvature import Curvature
 from emdsl.derive.expr import Expr, Ix
 from emdsl.derive.gradient import gradient
 from emdsl.derive.solve import Numeric
+from emdsl.derive.terms import Term
 from emdsl.generate.arrays import Leaf
+from emdsl.generate.chains import varies
 from emdsl.generate.context import Function
 from emdsl.generate.printer import indent
 from emdsl.language import model as m
 
+ENTRIES = 2**16  # of a table over the states of neighbours, in one piece of its rows
 Products = tuple[tuple[Expr, ...], ...]  # each a product of factors, to be summed over all but some axes
 
 
@@ -109,6 +112,27 @@ def _objective(f: Function, params: Sequence[str], rule: Numeric, codes: Mapping
     return target
 
 
+def pieces_of(f: Function, rules: Sequence[Numeric]) -> tuple[str, str] | None:
+    """Where edges of a chain differ from row to row: the plate along which passes over the data are cut, so that no
+    table of all rows and pairs of states is made, and code of its pieces; None where sums cannot be taken apart so."""
+    for block in f.plan.elimination.blocks:
+        if block.chain is None or not varies(block):
+            continue
+        dim = block.home[0].dim
+        products = [(t, t.factors) for r in rules for t in r.whole]
+        if all(_once_over(dim, t, factors) for t, factors in products):
+            em, pair = f.emitter, (*block.chain.before, *block.states, *block.gates, *block.home[1:])
+            count = " * ".join(em.size(i.dim) for i in pair)
+            return dim, f"chunks({em.size(dim)}, max(1, {ENTRIES} // ({count})))"
+    return None
+
+
+def _once_over(dim: str, t: Term, factors: Sequence[Expr]) -> bool:
+    """Whether a term is a sum over the rows of one plate, and holds no other sum over these rows."""
+    inside = {n.ix.dim for e in factors for n in x.walk(e) if isinstance(n, x.Sum)}
+    return dim not in inside and len({i for e in factors for i in x.free(e) if i.dim == dim}) < 2
+
+
 def _slope(rule: Numeric, name: str, axes: tuple[Ix, ...]) -> Quantity:
     products = tuple((c, *factors, *_counts(factors, ixs)) for c, factors, ixs in gradient(rule.whole, name, axes))
     return Quantity(f"slope_{name}", axes, products)
@@ -159,7 +183,7 @@ def _added_up(f: Function, quantities: Sequence[Quantity]) -> tuple[list[str], l
         (n, _sum(f, q, list(filter(rows, q.products)))) for n, q in zip(names, quantities, strict=True) if q in looped
     ]
     inside = [f"{em.namer.rows} = row_count(rows)", *em.lines, *(f"{n} = {n} + {code}" for n, code in parts)]
-    return names, [*before, 'for rows in prepared["the chunks"]:', *indent(inside, 1)]
+    return names, [*before, f"for rows in {f.pieces}:", *indent(inside, 1)]
 
 
 def _sum(f: Function, q: Quantity, products: Sequence[Sequence[Expr]]) -> str:

@@ -10,7 +10,7 @@ from emdsl.derive.solve import Numeric
 from emdsl.generate.arrays import Emitter
 from emdsl.generate.context import Function
 from emdsl.generate.mstep import emit_update
-from emdsl.generate.numeric import emit_numeric, forget
+from emdsl.generate.numeric import emit_numeric, forget, pieces_of
 from emdsl.generate.printer import Printer, indent
 from emdsl.generate.spelling import numbered
 from emdsl.language import model as m
@@ -74,6 +74,9 @@ def refine_lines(printer: Printer) -> list[str]:
         return []
     f = printer.reader()
     em = f.emitter
+    found = pieces_of(f, [u.rule for u in updates if isinstance(u.rule, Numeric)]) if em.chunk is None else None
+    if found is not None:
+        em.chunk, f.pieces = found
     chunk = em.chunk
     f.runtime = {k: replace(v, inner=False, cut=chunk is None) for k, v in f.runtime.items()}
     for u in updates:
