@@ -241,6 +241,22 @@ def test_fits_are_optima_of_the_likelihood(name: str) -> None:
         assert up + down <= 1e-9 and (up - down) ** 2 <= 1e-4 * max(-(up + down), 1e-9), step
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")  # one iteration does not converge
+def test_rows_of_a_chain_come_in_pieces_of_any_length(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where transitions depend on data: expected statistics, one iteration and paths, tables whole and cut small."""
+    name, (data, _, by_hand) = "input_output_hmm", cases()["input_output_hmm"]
+    module, start, found = compiled(name).load_module(), fitted(name).params_, []
+    start = turned(start, np.linspace(-0.5, 0.5, sum(map(np.size, start.values()))))
+    for small in ({}, {"TABLES": 1, "HELD": 0, "chunks": lambda n, _: [slice(a, a + 50) for a in range(0, n, 50)]}):
+        for n, value in small.items():
+            monkeypatch.setitem(module.__dict__, n, value)
+        once = module.__dict__[compiled(name).name](init=start, max_iter=1, tol=0).fit(data)
+        found.append(once.e_step(start, data) | once.params_ | {"path": once.predict(data), "value": once.history_[0]})
+    assert found[0]["value"] == pytest.approx(by_hand(start), rel=1e-10)
+    for n, value in found[0].items():
+        np.testing.assert_allclose(found[1][n], value, rtol=1e-10, atol=1e-12, err_msg=n)
+
+
 def turned(params: dict[str, Any], t: Any) -> dict[str, Any]:
     """Parameters moved by free numbers: simplexes by softmax, positive ones by exp, others added to."""
     out, at = {}, 0

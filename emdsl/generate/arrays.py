@@ -15,8 +15,8 @@ from emdsl.derive import expr as x
 from emdsl.derive.expr import DataIx, El, Expr, Idx, Ix
 from emdsl.errors import InternalError
 from emdsl.generate.exponentials import log_of_sum, without_fractions
-from emdsl.generate.lags import read_at_lags
 from emdsl.generate.names import Namer
+from emdsl.generate.reading import read_at_lags, rows_read
 from emdsl.generate.spelling import FUNCTIONS, INFIX, number, numbered
 from emdsl.generate.sums import expression_sum, factors_to_multiply, is_product
 
@@ -48,6 +48,7 @@ class Leaf:
     order: tuple[int, ...]
     inner: bool = False
     integer: bool = False
+    called: bool = False  # a function of the rows, which makes it for them
     cut: bool = False  # its last stored axis runs over the rows of the chunk alone
     parts: tuple[tuple[str, tuple[int, ...]], ...] = ()
     table: bool = False  # no longer than the parameters are: functions of it are taken before it is read at the rows
@@ -65,6 +66,7 @@ class Emitter:
     namer: Namer
     rows: frozenset[str]
     chunk: str | None = None
+    once: bool = False  # products of matrices on rows are named: they may be read again
     outer: list[str] = field(default_factory=list)
     lines: list[str] = field(default_factory=list)
     known: dict[Expr, Array] = field(default_factory=dict)
@@ -233,10 +235,7 @@ class Emitter:
         """A leaf: stored axes cut at fixed places, gathered through data, or kept."""
         leaf = self.leaf(e.var)
         positions: list[Idx] = [e.idx[p] for p in leaf.order]
-        code, inner = leaf.code, leaf.inner
-        at = max((n for n, p in enumerate(positions) if isinstance(p, Ix) and p.dim == self.chunk), default=-1)
-        if at >= 0 and not leaf.cut and self.chunk in self.rows:
-            code, inner = f"{code}[{':, ' * at}{self.namer.cut}]", True
+        code, inner = rows_read(self, leaf, positions)
         return self._take(code, inner, positions)
 
     def _take(self, code: str, inner: bool, positions: Sequence[Idx]) -> Array:

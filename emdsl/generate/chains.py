@@ -8,10 +8,14 @@ from emdsl.derive import expr as x
 from emdsl.derive.block import Block
 from emdsl.derive.chains import EDGE, FIRST, Chain
 from emdsl.derive.expr import El, Expr, Idx, Ix
+from emdsl.derive.once import FACTS
+from emdsl.derive.plan import Plan
 from emdsl.derive.terms import Term
 from emdsl.generate.arrays import Array, Leaf
 from emdsl.generate.context import Function, size_expression
 from emdsl.generate.once import contracted
+
+ENTRIES = 2**16  # of a table over the states of neighbours, in one piece of its rows
 
 
 def add_up(f: Function, terms: Sequence[Term], axes: tuple[Ix, ...]) -> Array:
@@ -26,16 +30,62 @@ def tables(f: Function, block: Block, chain: Chain) -> tuple[Array, list[Array]]
     em = f.emitter
     pairs = (*chain.before, *block.states)
     own = (*block.gates, *block.home)
-    edge = add_up(f, [t for t, r in zip(block.terms, block.roles, strict=True) if r == EDGE], (*pairs, *own))
-    gates = block.gates if any(i in edge.axes for i in block.gates) else ()
-    axes = (*pairs, *gates, *(block.home if varies(block) else ()))
-    edge = em.name(f"log_edge_{block.name}", em.broadcast(edge, axes))
+    terms = [t for t, r in zip(block.terms, block.roles, strict=True) if r == EDGE]
+    if in_pieces(f.plan, block):
+        edge = Array(_edges_of_rows(f, block, terms), (*pairs, *block.home), True)
+    else:
+        edge = add_up(f, terms, (*pairs, *own))
+        gates = block.gates if any(i in edge.axes for i in block.gates) else ()
+        axes = (*pairs, *gates, *(block.home if varies(block) else ()))
+        edge = em.name(f"log_edge_{block.name}", em.broadcast(edge, axes))
     first = []
     for position in range(chain.depth):
         mine = [t for t, r in zip(block.terms, block.roles, strict=True) if r == f"{FIRST}{position}"]
         at = (*(chain.before if position else ()), *block.states, *block.gates, *chain.outer)
         first.append(em.name(f"log_first_{block.name}", em.broadcast(add_up(f, mine, at), at)))
     return edge, first
+
+
+def in_pieces(plan: Plan, block: Block) -> bool:
+    """Whether edges that differ from row to row are made for some rows at a time, so that no table of all rows and
+    pairs of states is held: where they lie along one plate, and hold nothing but parameters and data."""
+    if block.chain is None or len(block.home) != 1 or block.gates or plan.elimination.parts or not varies(block):
+        return False
+    kinds = {v.name: v.kind for v in plan.joint.model.variables}
+    terms = [t for t, r in zip(block.terms, block.roles, strict=True) if r == EDGE]
+    read = {n.partition(":") for t in terms for e in t.factors for n in x.variables(e)}
+    known = {n for n, kind in kinds.items() if kind != "latent"} | set(plan.joint.tables)
+    plain = all(kind in FACTS if rest else kind in known for kind, _, rest in read)
+    return plain and all(one_row(block.home[0].dim, t.factors) for t in terms)
+
+
+def one_row(dim: str, factors: Sequence[Expr]) -> bool:
+    """Whether a product holds one row of a plate, and no sum over its rows: it is one term of a sum over them."""
+    inside = {n.ix.dim for e in factors for n in x.walk(e) if isinstance(n, x.Sum)}
+    return dim not in inside and len({i for e in factors for i in x.free(e) if i.dim == dim}) < 2
+
+
+def row_pieces(f: Function, block: Block) -> str:
+    """Code of pieces of the rows of a chain in which tables over neighbours stay small."""
+    assert block.chain is not None
+    em, pair = f.emitter, (*block.chain.before, *block.states, *block.gates, *block.home[1:])
+    return f"chunks({em.size(block.home[0].dim)}, max(1, {ENTRIES} // ({' * '.join(em.size(i.dim) for i in pair)})))"
+
+
+def _edges_of_rows(f: Function, block: Block, terms: Sequence[Term]) -> str:
+    """Code of the function of rows that makes their edges: it calls one that is printed beside `expectations`."""
+    assert block.chain is not None
+    (row,), name = block.home, f.emitter.namer.of(f"edges_of_{block.name}")
+    g = f.another(row.dim)
+    em, axes = g.emitter, (*block.chain.before, *block.states, row)
+    em.once = True
+    with g.printing(f.equation):
+        em.lines.append(f"edges = {em.broadcast(add_up(g, terms, axes), axes).code}")
+    body = ['sizes = prepared["the sizes"]', f"{em.namer.rows} = row_count(rows)", *g.prologue(), *em.outer, *em.lines]
+    doc = '"""Log weights of elements given those before them, of these rows."""'
+    f.edges[name] = [f"def {name}(params, prepared, rows):", *("    " + line for line in (doc, *body))]
+    f.edges[name].append("    return edges")
+    return f"lambda rows: {name}(params, prepared, rows)"
 
 
 def reach_lines(block: Block) -> list[str]:
@@ -108,7 +158,10 @@ def emit_chain(f: Function, block: Block, table: str) -> None:
     keep("c", f"{parts}.q", own)
     keep("A", log_z, outer)
     keep("from", f"{parts}.before", (*chain.before, *rest))
-    keep("edge", f"{parts}.edge", edge.axes)
+    if in_pieces(f.plan, block):
+        f.runtime[f"edge:{name}"] = Leaf(f"{parts}.edge_of", tuple(range(len(edge.axes))), True, called=True)
+    else:
+        keep("edge", f"{parts}.edge", edge.axes)
     keep("to", f"{parts}.after", after)
     for position, a in enumerate(first):
         keep(f"{FIRST}{position}", f"{parts}.first[{position}]", a.axes)

@@ -50,6 +50,7 @@ class Function:
     kinds: RowKinds | None = None  # what precisions take from the rows
     covariances: dict[str, tuple[str, int, tuple[str, ...]]] = field(default_factory=dict)  # code, which, their plates
     drawing: bool = False
+    edges: dict[str, list[str]] = field(default_factory=dict)  # functions that make edges of chains for some rows
     pieces: str = 'prepared["the chunks"]'  # code of the rows that passes over the data take one after the other
     equation: object = ""  # the number of the equation that is being printed
 

@@ -203,7 +203,8 @@ def _pair(em: Emitter, a: Array, b: Array, needed: set[Ix]) -> Array:
         if not left and not right:
             return Array(f"np.vdot({a.code}, {em.transposed(b, a.axes)})", (), inner)
         pairs = f"({[a.axes.index(i) for i in gone]}, {[b.axes.index(i) for i in gone]})"
-        return Array(f"np.tensordot({a.code}, {b.code}, {pairs})", (*left, *right), inner)
+        made = Array(f"np.tensordot({a.code}, {b.code}, {pairs})", (*left, *right), inner)
+        return em.name("part", made) if em.once and any(i.dim in em.rows for i in made.axes) else made
     matrix, vector = _turned(a, gone), b
     if vector.symmetric or not matrix.axes[-1:] == tuple(gone):
         matrix, vector = _turned(b, gone), a

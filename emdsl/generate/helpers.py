@@ -18,6 +18,7 @@ MODULES = (
     "preparation",
     "posteriors",
     "lanes",
+    "edges",
     "recursion",
     "logchains",
     "chains",

@@ -108,7 +108,17 @@ def module_functions(printer: Printer) -> list[list[str]]:
     ]
     sums = [sums_lines(printer.row_function(), printer.sums), moments_lines(printer)]  # that were read above
     sums.append(kinds_lines(printer.function(), printer.kinds))
-    made = [default_lines(printer), reference_lines(printer), *stacks, *networks, *sums, prepare_lines(printer), *after]
+    edges = printer.inference.edges.values()
+    made = [
+        default_lines(printer),
+        reference_lines(printer),
+        *stacks,
+        *edges,
+        *networks,
+        *sums,
+        prepare_lines(printer),
+        *after,
+    ]
     return [lines for lines in made if lines]
 
 

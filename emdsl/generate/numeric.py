@@ -14,14 +14,12 @@ from emdsl.derive.curvature import Curvature
 from emdsl.derive.expr import Expr, Ix
 from emdsl.derive.gradient import gradient
 from emdsl.derive.solve import Numeric
-from emdsl.derive.terms import Term
 from emdsl.generate.arrays import Leaf
-from emdsl.generate.chains import varies
+from emdsl.generate.chains import one_row, row_pieces, varies
 from emdsl.generate.context import Function
 from emdsl.generate.printer import indent
 from emdsl.language import model as m
 
-ENTRIES = 2**16  # of a table over the states of neighbours, in one piece of its rows
 Products = tuple[tuple[Expr, ...], ...]  # each a product of factors, to be summed over all but some axes
 
 
@@ -116,21 +114,11 @@ def pieces_of(f: Function, rules: Sequence[Numeric]) -> tuple[str, str] | None:
     """Where edges of a chain differ from row to row: the plate along which passes over the data are cut, so that no
     table of all rows and pairs of states is made, and code of its pieces; None where sums cannot be taken apart so."""
     for block in f.plan.elimination.blocks:
-        if block.chain is None or not varies(block):
-            continue
-        dim = block.home[0].dim
-        products = [(t, t.factors) for r in rules for t in r.whole]
-        if all(_once_over(dim, t, factors) for t, factors in products):
-            em, pair = f.emitter, (*block.chain.before, *block.states, *block.gates, *block.home[1:])
-            count = " * ".join(em.size(i.dim) for i in pair)
-            return dim, f"chunks({em.size(dim)}, max(1, {ENTRIES} // ({count})))"
+        if block.chain is not None and varies(block):
+            dim = block.home[0].dim
+            if all(one_row(dim, t.factors) for r in rules for t in r.whole):
+                return dim, row_pieces(f, block)
     return None
-
-
-def _once_over(dim: str, t: Term, factors: Sequence[Expr]) -> bool:
-    """Whether a term is a sum over the rows of one plate, and holds no other sum over these rows."""
-    inside = {n.ix.dim for e in factors for n in x.walk(e) if isinstance(n, x.Sum)}
-    return dim not in inside and len({i for e in factors for i in x.free(e) if i.dim == dim}) < 2
 
 
 def _slope(rule: Numeric, name: str, axes: tuple[Ix, ...]) -> Quantity:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from emdsl.derive import expr as x
+from emdsl.derive.block import Block
 from emdsl.derive.clouds import AT
 from emdsl.derive.expr import El, Expr
 from emdsl.derive.statistics import Statistic, drop_presence
 from emdsl.derive.terms import Term
 from emdsl.generate.arrays import Array
-from emdsl.generate.chains import pair_sums, sequence_weight
+from emdsl.generate.chains import in_pieces, one_row, pair_sums, row_pieces, sequence_weight
 from emdsl.generate.context import Function
 from emdsl.generate.features import fold_of
 from emdsl.generate.kinds import covariances_summed, moments_summed
@@ -28,12 +29,16 @@ def e_step_lines(printer: Printer) -> list[str]:
     em = f.emitter
     inner, outside, slices = _stack_lines(printer, f)
     value_lines: list[str] = []
-    entries = [_added_up(printer, f, s, slices.get(s.name), outside) for s in printer.plan.expected.statistics]
+    pieces, looped = _in_pieces(printer, f)
+    entries = [
+        _added_up(printer, f, s, looped.get(s.name, slices.get(s.name)), outside)
+        for s in printer.plan.expected.statistics
+    ]
     parts = printer.plan.elimination.parts
     last = settled_last(printer) if parts else None
     free = printer.plan.elimination.free if last is None else printer.plan.elimination.others
     outside_ll = _log_likelihood(printer, f, value_lines, free)
-    body = _headed(f"# ({printer.numbers.statistics}) expected statistics, added up", [*em.lines, *inner])
+    body = _headed(f"# ({printer.numbers.statistics}) expected statistics, added up", [*em.lines, *inner, *pieces])
     body += _headed(f"# ({printer.numbers.objective}) the log-likelihood, added up", value_lines)
     call = "rng" if printer.plan.elimination.blocks and not parts else ""
     lines = [*printer.opening(f, call), "log_likelihood = 0.0"]
@@ -108,13 +113,53 @@ def _statistic_value(printer: Printer, f: Function, s: Statistic) -> Array | Non
     if found is not None:
         return found
     factors, _ = drop_presence(s.factors)
-    carried = {i for e in factors for i in x.free(e)}
-    sizes = [x.SizeN(i.dim) for i in s.ixs if i not in carried and i not in s.axes]
+    carried, sizes = {i for e in factors for i in x.free(e)}, _lengths(s, factors)
     factors = tuple(covariances_summed(f, pair_sums(f, factors, s.axes), s.axes))
     factors = tuple(summed_once(f, factors, tuple(i for i in s.axes if i in carried)))
     factors = tuple(moments_summed(f, weighted_q(printer, f, factors), s.axes))
     value = f.emitter.contract([*sizes, *factors], tuple(s.axes))
     return f.emitter.broadcast(value, tuple(s.axes))
+
+
+def _in_pieces(printer: Printer, f: Function) -> tuple[list[str], dict[str, str]]:
+    """The loops over pieces of rows that add up what pairs of neighbours are in, where their edges are made so; the
+    code of each such statistic."""
+    lines: list[str] = []
+    found: dict[str, str] = {}
+    for block in f.plan.elimination.blocks:
+        if not in_pieces(f.plan, block):
+            continue
+        mine = [s for s in printer.plan.expected.statistics if _sum_over_rows(block, s)]
+        em, dim = f.emitter, block.home[0].dim
+        kept = em.lines, em.known, em.named, em.chunk
+        em.lines, em.known, em.named, em.chunk = [], {}, {}, dim
+        added = []
+        for s in mine:
+            found[s.name] = em.namer.of(f"S:{s.name}")
+            with f.printing(printer.numbers.statistic[s.name]):
+                factors, _ = drop_presence(s.factors)
+                value = em.broadcast(em.contract([*_lengths(s, factors), *factors], tuple(s.axes)), tuple(s.axes))
+                em.lines.append(f"{found[s.name]} = {found[s.name]} + {value.code}")
+            added.append(f"{found[s.name]} = 0.0")
+        inside = [f"{em.namer.rows} = row_count(rows)", *em.lines]
+        em.lines, em.known, em.named, em.chunk = kept
+        em.outer += added
+        if mine:
+            lines += [f"for rows in {row_pieces(f, block)}:", *indent(inside, 1)]
+    return lines, found
+
+
+def _sum_over_rows(block: Block, s: Statistic) -> bool:
+    """Whether a statistic is a sum over the rows of a chain of what holds its pairs."""
+    row = block.home[0].dim
+    holds = any(isinstance(e, El) and e.var == f"pair:{block.name}" for e in s.factors)
+    return holds and one_row(row, s.factors) and all(i.dim != row for i in s.axes)
+
+
+def _lengths(s: Statistic, factors: Sequence[Expr]) -> list[Expr]:
+    """What an index that no factor carries counts."""
+    carried = {i for e in factors for i in x.free(e)}
+    return [x.SizeN(i.dim) for i in s.ixs if i not in carried and i not in s.axes]
 
 
 def _stack_lines(printer: Printer, f: Function) -> tuple[list[str], list[str], dict[str, str]]:

@@ -5,29 +5,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from emdsl.runtime.columns import Array
+from emdsl.runtime.edges import RowEdges, inside_gates
 from emdsl.runtime.lanes import Laid, Lanes, out_of_lanes
 from emdsl.runtime.logchains import LogPairs, LogRecursion
 from emdsl.runtime.numerics import honest
+from emdsl.runtime.preparation import row_count
 from emdsl.runtime.recursion import LEAST, Recursion, backward, forward
 
 PLACED = 8_000_000  # rows times states, up to which the places of their counts are kept
 
 
 def chain_posterior(
-    node: Array | Laid, edge: Array, first: Sequence[Array], lanes: tuple[Lanes, Lanes], room: str = ""
+    node: Array | Laid, edge: Array | RowEdges, first: Sequence[Array], lanes: tuple[Lanes, Lanes], room: str = ""
 ) -> tuple[Array, Pairs | LogPairs]:
     """Posterior of every chain of a block.
 
-    node : (K, rows) log weights of single elements, or these in lanes. edge : (K^L, K) or (K^L, K, rows) log weights
-    of an element given the L before it, the oldest first. first : first[0] (K, sequences), first[r] (K^L, K, sequences)
-    for the positions r < L. Returns the log-normaliser of each sequence, and the probabilities of elements and
-    neighbours, which stand in the lanes' own `room` until the next call.
+    node : (K, rows) log weights of single elements, or these in lanes. edge : (K^L, K) log weights of an element given
+    the L before it, the oldest first, or (K^L, K, rows) or `RowEdges` where they differ by row. first : first[0]
+    (K, sequences), first[r] (K^L, K, sequences) for the positions r < L. Returns the log-normaliser of each sequence,
+    and the probabilities of elements and neighbours, which stand in the lanes' own `room` until the next call.
 
     What is scaled step by step may have lost a state that was left with nearly nothing. That matters only where later
     data speak for it: alpha_k beta_k is its posterior, beta is known, and what alpha has lost is below 1e-160. So with
@@ -35,6 +37,8 @@ def chain_posterior(
     Otherwise everything is run again in logs.
     """
     count, rows = first[0].shape[-1], None if isinstance(node, Laid) else node.shape[-1]
+    if not isinstance(edge, RowEdges) and edge.ndim == 3:
+        edge = RowEdges.of(edge)
     with np.errstate(all="ignore"):
         r = Recursion(node, edge, first, lanes[1], room)
         alpha, entry = forward(r)
@@ -60,7 +64,17 @@ class Pairs:
         self, r: Recursion, q: Laid, alpha: Laid, to: Laid, entry: Array, first: list[Array], rows: int | None
     ) -> None:
         self.r, self.lanes, self.q, self.alpha, self.to, self.entry = r, r.lanes, q, alpha, to, entry
-        self.edge, self.first, self.rows = r.w, first, rows
+        self.first, self.rows = first, rows
+
+    @property
+    def edge(self) -> Array:
+        """(K^L, K), where it is the same for all rows, or (K^L, K, rows)."""
+        return self.r.w if self.r.rows is None else self.edge_of(slice(0, self.rows))
+
+    def edge_of(self, rows: Any) -> Array:
+        """Of these rows, (K^L, K, rows), where edges differ by row."""
+        assert self.r.rows is not None
+        return self.r.rows.edges.weights(rows)[0]
 
     def factors(self) -> tuple[Array, Array]:
         """`from` and `to` by row, (K^L, rows); `from` is 0 where an element has fewer than L behind it."""
@@ -109,31 +123,38 @@ def uneven(weight: Array | None) -> Array | None:
 
 
 def chains(
-    node: Array | Laid, edge: Array, first: Sequence[Array], lanes: tuple[Lanes, Lanes],
+    node: Array | Laid, edge: Array | Callable[[Any], Array], first: Sequence[Array], lanes: tuple[Lanes, Lanes],
     shape: tuple[int, int, int, bool], rng: Any = None,
 ) -> tuple[Array, Neighbours]:  # fmt: skip
     """`chain_posterior` for arrays with an axis for each latent, gate and plate.
 
     node : (*states, *gates, *home), or (states, rows) in lanes. edge : (*before, *states), with gates and home behind
-    them where it differs by these. first[r] : (*before if r, *states, *gates, *outer). `shape` is the number of axes of
-    states and gates, the elements that an edge looks back, and whether edges differ by row. With `rng`, a start is
-    drawn: every element's states are taken as its node has them.
+    them where it differs by these; what differs by row, without gates, may be a function of the rows that makes it.
+    first[r] : (*before if r, *states, *gates, *outer). `shape` is the number of axes of states and gates, the elements
+    that an edge looks back, and whether edges differ by row. With `rng`, a start is drawn: every element's states are
+    taken as its node has them.
     """
     n, gates, depth, varies = shape
     states, kept, outer = first[0].shape[:n], first[0].shape[n : n + gates], first[0].shape[n + gates :]
     own = (len(node.lanes.order),) if isinstance(node, Laid) else node.shape[n + gates :]
     k, g = int(np.prod(states)), int(np.prod(kept))
-    gated = edge.ndim - n * (depth + 1) - varies * len(own) > 0
-    flat = edge.reshape(k**depth, k, g if gated else 1, *((-1,) if varies else ()))
     if rng is not None:
-        flat, first = np.zeros_like(flat), [np.zeros_like(a) for a in first]
+        first = [np.zeros_like(a) for a in first]
+
+    def even(rows: Any) -> Array:
+        return np.zeros((k ** (depth + 1), row_count(rows)))
+
+    edges = inside_gates(edge, n * (depth + 1), varies * len(own), (k**depth, k, g))
+    if rng is not None:
+        edges = [RowEdges(even, k**depth, k) if isinstance(e, RowEdges) else np.zeros_like(e) for e in edges]
+    shaped = edge.shape if isinstance(edge, np.ndarray) else (*states * (depth + 1), *own)
     nodes = [node] if isinstance(node, Laid) else np.moveaxis(node.reshape(k, g, -1), 1, 0)
     begins = [a.reshape(*((k**depth,) if r else ()), k, g, -1) for r, a in enumerate(first)]
     made = [
-        chain_posterior(nodes[j], flat[:, :, j if gated else 0], [b[..., j, :] for b in begins], lanes, str(j))
+        chain_posterior(nodes[j], edges[j % len(edges)], [b[..., j, :] for b in begins], lanes, str(j))
         for j in range(g)
     ]
-    parts = Neighbours([m[1] for m in made], states, kept, own, depth, edge.shape, [a.shape for a in first])
+    parts = Neighbours([m[1] for m in made], states, kept, own, depth, shaped, [a.shape for a in first])
     return _beside([m[0] for m in made], 0).reshape((*kept, *outer)), parts
 
 
@@ -213,6 +234,10 @@ class Neighbours:
         """The tables between these, as `edge` is given, in probabilities."""
         tables = [p.edge for p in self.made]
         return _beside(tables if np.prod(self.shape) > tables[0].size else tables[:1], 2).reshape(self.shape)
+
+    def edge_of(self, rows: Any) -> Array:
+        """Of these rows of one plate, without gates: (*before, *states, rows)."""
+        return self.made[0].edge_of(rows).reshape((*self.earlier, *self.states, -1))
 
     def sums(self, weight: Array | None = None) -> Array:
         """Joint probabilities of neighbours, summed over the rows: (*before, *states, *gates).

@@ -6,11 +6,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from scipy import special
 
 from emdsl.runtime.columns import Array
+from emdsl.runtime.edges import RowEdges, Stepped
 from emdsl.runtime.lanes import Laid, Lanes
 from emdsl.runtime.numerics import LOWEST
 
@@ -22,12 +24,13 @@ class LogRecursion:
     element with those before it. `q` (K, lanes) are probabilities of single elements, `total` the log-normalisers.
     """
 
-    def __init__(self, node: Array, edge: Array, first: Sequence[Array], lanes: Lanes) -> None:
+    def __init__(self, node: Array, edge: Array | RowEdges, first: Sequence[Array], lanes: Lanes) -> None:
         self.lanes, self.first, self.edge = lanes, first, edge
-        self.k, self.states = node.shape[0], edge.shape[0]
+        self.k = node.shape[0]
+        self.states = self.k ** len(first)
         self.middle = self.states // self.k
         self.logs = lanes.gather(np.maximum(node, LOWEST))
-        self.rows = None if edge.ndim == 2 else lanes.gather(edge.reshape(self.states * self.k, -1))
+        self.rows = Stepped(edge, lanes, scaled=False) if isinstance(edge, RowEdges) else None
         self.alpha, self.to, self.q = (Laid(lanes, k) for k in (self.states, self.states, self.k))
         self._forward()
         self._backward()
@@ -37,7 +40,10 @@ class LogRecursion:
         shape = (self.k, self.middle, self.k, -1)
         if step < len(self.first):
             return self.first[step][..., self.lanes.sequence[:n]].reshape(shape)
-        return self.edge.reshape(shape) if self.rows is None else self.rows.steps[step].reshape(shape)
+        if self.rows is not None:
+            return self.rows.at(step)[..., :n].reshape(shape)
+        assert not isinstance(self.edge, RowEdges)
+        return self.edge.reshape(shape)
 
     def before(self, step: int, n: int) -> Array:
         """alpha of the step before, (a, m, 1, lanes)."""
@@ -91,21 +97,26 @@ class LogPairs:
             n = lanes.active[step]
             found = r.pair(step).reshape(r.states, r.k, n) if step else r.q.steps[0]
             self.first[step][..., lanes.sequence[:n]] = found
-        self.edge = np.exp(r.edge - r.edge.max(initial=LOWEST)) if r.rows is None else self._by_row()
+        self.top = 0.0 if isinstance(r.edge, RowEdges) else float(r.edge.max(initial=LOWEST))
+        self.edge = self._by_row() if isinstance(r.edge, RowEdges) else np.exp(r.edge - self.top)
 
     def _by_row(self) -> Array:
         out = Laid(self.r.lanes, self.r.states * self.r.k)
         for step, here in enumerate(out.steps):
             here[...] = self.r.pair(step).reshape(here.shape) if step >= len(self.r.first) else 0.0
-        return self.r.lanes.scatter(out, self.rows).reshape(self.r.edge.shape)
+        return self.r.lanes.scatter(out, self.rows).reshape(self.r.states, self.r.k, -1)
+
+    def edge_of(self, rows: Any) -> Array:
+        """Of these rows, (K^L, K, rows)."""
+        return self.edge[..., rows]
 
     def factors(self) -> tuple[Array, Array]:
         """`from` and `to` by row, (K^L, rows); `from` is 0 where an element has fewer than L behind it."""
         r, lanes = self.r, self.r.lanes
         if r.rows is not None:
-            n = r.edge.shape[-1]
+            n = self.edge.shape[-1]
             return np.ones((r.states, n)), np.ones((r.states, n))
-        before, after, top = Laid(lanes, r.states), Laid(lanes, r.states), r.edge.max(initial=LOWEST)
+        before, after = Laid(lanes, r.states), Laid(lanes, r.states)
         for step, (out, to) in enumerate(zip(before.steps, after.steps, strict=True)):
             n = out.shape[1]
             if step < len(r.first):
@@ -114,7 +125,7 @@ class LogPairs:
             behind, joint = r.alpha.steps[step - 1][:, :n], r.pair(step).sum(axis=2).reshape(r.states, n)
             scale = np.take_along_axis(behind, joint.argmax(axis=0)[None], axis=0)
             out[...] = np.exp(np.minimum(behind - scale, 700.0))
-            to[...] = np.exp(np.minimum(r.to.steps[step] + scale + top, 700.0))
+            to[...] = np.exp(np.minimum(r.to.steps[step] + scale + self.top, 700.0))
         return lanes.scatter(before, self.rows), lanes.scatter(after, self.rows)
 
     def sums(self, weight: Array | None = None) -> Array:

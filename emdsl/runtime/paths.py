@@ -6,26 +6,30 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from emdsl.runtime.columns import Array
+from emdsl.runtime.edges import RowEdges, Stepped, inside_gates
 from emdsl.runtime.lanes import Lanes
 from emdsl.runtime.numerics import LOWEST
 
 
 def most_probable_path(
-    node: Array, edge: Array, first: Sequence[Array], lanes: tuple[Lanes, Lanes]
+    node: Array, edge: Array | RowEdges, first: Sequence[Array], lanes: tuple[Lanes, Lanes]
 ) -> tuple[Array, Array]:
     """The path of largest weight through each sequence, (rows,), and the log of its weight, (sequences,).
 
     Viterbi (1967); arguments as of `chain_posterior`. An empty sequence has the log weight 0.
     """
+    if not isinstance(edge, RowEdges) and edge.ndim == 3:
+        edge = RowEdges.of(edge)
     whole = lanes[0]
-    k, states = node.shape[0], edge.shape[0]
+    k, states = node.shape[0], node.shape[0] ** len(first)
     middle, n = states // k, len(whole.start)
     shape = (k, middle, k, -1)
-    logs, rows = whole.gather(node), None if edge.ndim == 2 else whole.gather(edge.reshape(states * k, -1))
+    logs, rows = whole.gather(node), Stepped(edge, whole, scaled=False) if isinstance(edge, RowEdges) else edge
     best = np.full((states, n), LOWEST)
     back, ends = [np.zeros((states, n), np.int32)], np.zeros((states, n))
     for step, here in enumerate(logs.steps):
@@ -36,7 +40,7 @@ def most_probable_path(
             if step < len(first):
                 table = first[step][..., whole.sequence[:m]]
             else:
-                table = edge if rows is None else rows.steps[step]
+                table = rows.at(step) if isinstance(rows, Stepped) else rows
             score = best[:, :m].reshape(k, middle, 1, m) + table.reshape(shape)
             back.append(score.argmax(axis=0).reshape(states, m).astype(np.int32))
             best = (score.max(axis=0) + here).reshape(states, m)
@@ -55,20 +59,18 @@ def most_probable_path(
 
 
 def paths(
-    node: Array, edge: Array, first: Sequence[Array], lanes: tuple[Lanes, Lanes], shape: tuple[int, int, int, bool]
+    node: Array, edge: Any, first: Sequence[Array], lanes: tuple[Lanes, Lanes], shape: tuple[int, int, int, bool]
 ) -> tuple[list[Array], Array]:
     """The most probable path of each latent of a chain inside each state of its gates, (*gates, *home), and the logs of
     the paths' weights, (*gates, *outer); arguments as of `chains`."""
     n, gates, depth, varies = shape
     states, kept, own = node.shape[:n], node.shape[n : n + gates], node.shape[n + gates :]
     k, g = int(np.prod(states)), int(np.prod(kept))
-    gated = edge.ndim - n * (depth + 1) - varies * len(own) > 0
-    flat = edge.reshape(k**depth, k, g if gated else 1, *((-1,) if varies else ()))
+    edges = inside_gates(edge, n * (depth + 1), varies * len(own), (k**depth, k, g))
     nodes = node.reshape(k, g, -1)
     begins = [a.reshape(*((k**depth,) if r else ()), k, g, -1) for r, a in enumerate(first)]
     found = [
-        most_probable_path(nodes[:, j], flat[:, :, j if gated else 0], [b[..., j, :] for b in begins], lanes)
-        for j in range(g)
+        most_probable_path(nodes[:, j], edges[j % len(edges)], [b[..., j, :] for b in begins], lanes) for j in range(g)
     ]
     path = np.unravel_index(np.stack([p for p, _ in found]), states)
     weight = np.stack([w for _, w in found]).reshape((*kept, *first[0].shape[n + gates :]))

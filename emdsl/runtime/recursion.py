@@ -17,6 +17,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from emdsl.runtime.columns import Array
+from emdsl.runtime.edges import RowEdges, Stepped, exp_in_place
 from emdsl.runtime.lanes import Laid, Lanes, LookedUp
 from emdsl.runtime.numerics import LOWEST
 
@@ -33,9 +34,12 @@ class Recursion:
     `inverse[l]` is one over what the weights of step l add up to, and `extra` the logs of what starts were divided by.
     """
 
-    def __init__(self, node: Array | Laid, edge: Array, first: Sequence[Array], lanes: Lanes, room: str = "") -> None:
+    def __init__(
+        self, node: Array | Laid, edge: Array | RowEdges, first: Sequence[Array], lanes: Lanes, room: str = ""
+    ) -> None:
         self.lanes, self.first, self.room = lanes, first, room
-        self.k, self.states = len(first[0]), edge.shape[0]
+        self.k = len(first[0])
+        self.states = self.k ** len(first)
         self.middle = self.states // self.k
         self.top: Laid | None = None
         self.e = lanes.kept(f"e{room}", self.k)
@@ -43,12 +47,12 @@ class Recursion:
             node.fill(np.exp(node.table), self.e)
         else:
             self._exponents(node if isinstance(node, Laid) else lanes.gather(node, self.e))
-        self.offset = float(edge.max(initial=LOWEST))
-        self.fixed = edge.ndim == 2
-        self.w = _exp(edge - self.offset)
-        self.ahead_by = self._by_middle(self.w, (1, 2, 0)) if self.fixed else self.w
-        self.behind_by = self._by_middle(self.w, (1, 0, 2)) if self.fixed else self.w
-        self.edges = None if self.fixed else lanes.gather(self.w.reshape(self.states * self.k, -1))
+        self.rows = Stepped(edge, lanes, scaled=True) if isinstance(edge, RowEdges) else None
+        if not isinstance(edge, RowEdges):
+            self.offset = float(edge.max(initial=LOWEST))
+            self.w = exp_in_place(edge - self.offset)
+            self.ahead_by = self._by_middle(self.w, (1, 2, 0))
+            self.behind_by = self._by_middle(self.w, (1, 0, 2))
         self.inverse = lanes.kept(f"inverse{room}", 1)
         self.extra = np.zeros(len(lanes.start))
 
@@ -61,7 +65,7 @@ class Recursion:
         for run, top, out in zip(given.runs, self.top.runs, self.e.runs, strict=True):
             np.maximum.reduce(run, axis=1, out=top[:, 0])
             np.subtract(run, top, out=out)
-        _exp(self.e.all)
+        exp_in_place(self.e.all)
 
     def _by_middle(self, w: Array, order: tuple[int, int, int]) -> Array:
         """W[a, m, c] as (m, ., .), the middle elements left out where there are none."""
@@ -70,29 +74,29 @@ class Recursion:
 
     def table(self, step: int, n: int) -> Array:
         """W at a step where it differs by row: (a, m, c, lanes)."""
-        assert self.edges is not None
-        return self.edges.steps[step].reshape(self.k, self.middle, self.k, -1)[..., :n]
+        assert self.rows is not None
+        return self.rows.at(step)[..., :n].reshape(self.k, self.middle, self.k, n)
 
     def ahead(self, alpha: Array, step: int, out: Array) -> None:
         """sum_a W[a, m, c] alpha[a, m]: what the states before a step say of those at it."""
-        if self.fixed and self.middle == 1:
+        if self.rows is None and self.middle == 1:
             np.matmul(self.ahead_by, alpha, out=out)
             return
         n = alpha.shape[-1]
         before = alpha.reshape(self.k, self.middle, n)
         target = out.reshape(self.middle, self.k, n)
-        if self.fixed:
+        if self.rows is None:
             np.matmul(self.ahead_by, before.transpose(1, 0, 2), out=target)
         else:
             np.einsum("amcn,amn->mcn", self.table(step, n), before, out=target)
 
     def behind(self, after: Array, step: int) -> Array:
         """sum_c W[a, m, c] after[m, c]: what the states at a step say of those before it."""
-        if self.fixed and self.middle == 1:
+        if self.rows is None and self.middle == 1:
             return self.behind_by @ after
         n = after.shape[-1]
         ahead = after.reshape(self.middle, self.k, n)
-        if self.fixed:
+        if self.rows is None:
             return np.matmul(self.behind_by, ahead).transpose(1, 0, 2).reshape(self.states, n)
         return np.einsum("amcn,mcn->amn", self.table(step, n), ahead).reshape(self.states, n)
 
@@ -132,29 +136,21 @@ class Recursion:
         """The logs of what all paths of each sequence weigh together."""
         lanes = self.lanes
         begun = np.where(lanes.before < 0, np.minimum(lanes.length, len(self.first)), 0)
-        total = self.extra + self.offset * (lanes.length - begun)
+        total = self.extra.copy() if self.rows is not None else self.extra + self.offset * (lanes.length - begun)
         logs = -np.log(self.inverse.all)
         if self.top is not None:
             logs += self.top.all
         for step, n in enumerate(lanes.active):
-            total[:n] += logs[lanes.cuts[step] : lanes.cuts[step + 1]]
+            own = slice(lanes.cuts[step], lanes.cuts[step + 1])
+            total[:n] += logs[own]
+            if self.rows is not None:
+                total[:n] += np.where(step < begun[:n], 0.0, self.rows.tops[own])
         return np.bincount(lanes.sequence, weights=total, minlength=count)
 
 
 def _moderate(logs: Array) -> bool:
     """Whether exp of them is far from what a float can hold."""
     return bool(logs.min(initial=0.0) > -300.0 and logs.max(initial=0.0) < 300.0)
-
-
-def _exp(values: Array) -> Array:
-    """exp, in place, with everything below -700 as 0: there it is slow, and nothing."""
-    small = values < -700.0
-    if not small.any():
-        return np.exp(values, out=values)
-    np.maximum(values, -700.0, out=values)
-    np.exp(values, out=values)
-    values[small] = 0.0
-    return values
 
 
 def _to_one(values: Array) -> Array:

@@ -159,6 +159,20 @@ def features_of_z(prepared, rows):
     return features
 
 
+def edges_of_z(params, prepared, rows):
+    """Log weights of elements given those before them, of these rows."""
+    sizes = prepared["the sizes"]
+    n_rows = row_count(rows)
+    change = params["change"]
+    u = prepared["u"]
+    part = np.tensordot(change, u[:, rows], ([2], [0]))  # (4)
+    t = np.exp(part)  # (4)
+    t_2 = t.sum(axis=1)  # (4)
+    t_3 = log0(t_2)  # (4)
+    edges = part + (-t_3)[:, None, :]  # (4)
+    return edges
+
+
 def prepare(data, reference):
     """What is computed once: centred data with rows last, masks, weights, and the chunks of rows."""
     sizes = dict(data.sizes)
@@ -181,17 +195,12 @@ def expectations(params, prepared):
     K = sizes["K"]
     rate = params["rate"]
     T = sizes["T"]
-    change = params["change"]
-    u = prepared["u"]
     first = params["first"]
     y = prepared["y"]
     # (4) what the posterior of z takes from the parameters
     t = log0(rate)
-    coefficients = np.concatenate([t[:, None], (-rate)[:, None], np.broadcast_to((-1), (K,))[:, None]], axis=1)
-    t_2 = np.tensordot(change, u, ([2], [0]))
-    t_3 = log_sum_exp(t_2, 1)
-    log_edge_z = np.tensordot(change, u, ([2], [0])) + (-t_3)[:, None, :]
-    t_4 = log0(first)
+    coefficients = np.concatenate([t.reshape(K, -1), (-rate).reshape(K, -1), np.broadcast_to((-1), (K,)).reshape(K, -1)], axis=1)
+    t_2 = log0(first)
 
     def on(rng=None):
         # (4) log joint of z with its data, for every state; then its posterior and log-normaliser
@@ -199,7 +208,7 @@ def expectations(params, prepared):
         log_z = lane_table(coefficients, features_2)
         if rng is not None:
             log_z = np.log(seeded(out_of_lanes(log_z), 1, [y], rng))
-        log_z_z, chain_z = chains(log_z, log_edge_z, [t_4], prepared["the sequences of z"], (1, 0, 1, True), rng)
+        log_z_z, chain_z = chains(log_z, lambda rows: edges_of_z(params, prepared, rows), [t_2], prepared["the sequences of z"], (1, 0, 1, True), rng)
         return chain_z, log_z_z, features_2
     return on
 
@@ -209,26 +218,30 @@ def e_step(params, data, prepared, rng=None):
     sizes = prepared["the sizes"]
     K = sizes["K"]
     u = prepared["u"]
+    T = sizes["T"]
     on = expectations(params, prepared)
     chain_z, log_z_z, features_2 = on(rng)
     sums_z = 0.0
-    S_z_first = 0.0
     S_z_pair_u = 0.0
+    S_z_first = 0.0
     log_likelihood = 0.0
     # (5) expected statistics, added up
     S_z_first = S_z_first + chain_z.first[0]  # (5.1)
-    part = u[:, None, :] * chain_z.before  # (5.2)
-    part_2 = chain_z.edge * chain_z.after  # (5.2)
-    S_z_pair_u = S_z_pair_u + np.einsum("abc,bdc->abd", part, part_2).transpose(1, 2, 0)  # (5.2)
     sums_z = sums_z + chain_z.along(features_2)
+    for rows in chunks(T, max(1, 65536 // (K * K))):
+        n_rows = row_count(rows)
+        made = chain_z.edge_of(rows)  # (5.2)
+        part = u[:, rows][:, None, :] * chain_z.before[:, rows]  # (5.2)
+        part_2 = made * chain_z.after[:, rows]  # (5.2)
+        S_z_pair_u = S_z_pair_u + np.einsum("abc,bdc->abd", part, part_2).transpose(1, 2, 0)  # (5.2)
     # (10) the log-likelihood, added up
     log_likelihood += log_z_z
     return {
         "log_likelihood": float(honest(log_likelihood)),  # (10)
         "z_first": S_z_first,  # (5.1)
         "z_pair_u": S_z_pair_u,  # (5.2)
-        "z_y": sums_z[:, 0],  # (5.3)
-        "z_n_y": sums_z[:, 1],  # (5.4)
+        "z_y": sums_z[:, 0:1].reshape(K),  # (5.3)
+        "z_n_y": sums_z[:, 1:2].reshape(K),  # (5.4)
     }
 
 
@@ -258,6 +271,7 @@ def m_step(statistics, params, prepared, policy="raise"):
 def refine(before, params, data, prepared, rng=None, statistics=None):
     """Raises the expected log joint in what the data do not come apart from, posteriors held at `before`."""
     sizes = prepared["the sizes"]
+    T = sizes["T"]
     K = sizes["K"]
     P = sizes["P"]
     if statistics is None:
@@ -267,22 +281,36 @@ def refine(before, params, data, prepared, rng=None, statistics=None):
     S_z_pair_u = statistics["z_pair_u"]
     u = prepared["u"]
     # (9) change: newton. log(sum(exp(sum(change[z_1, k, p] u[t, p] for p)) for k)) ties change to the data: no finite statistics; Newton, its Hessian in blocks, one for each element of K, by passes over the data, to convergence
-    part_2 = np.einsum("abc,bc->ac", chain_z.edge, chain_z.after)
-    part_3 = chain_z.before * part_2
-    part_4 = u[:, None, :] * part_3
-    part_5 = ((np.arange(K)[:, None] == np.arange(K)) + 0.0)[:, :, None, None] * ((np.arange(P)[:, None] == np.arange(P)) + 0.0)
-    part_6 = u[:, None, :] * u
+    part = ((np.arange(K)[:, None] == np.arange(K)) + 0.0)[:, :, None, None] * ((np.arange(P)[:, None] == np.arange(P)) + 0.0)
     def objective(values_2):
         change_2 = values_2["change"]
         t = change_2 ** 2
-        t_2 = np.tensordot(change_2, u, ([2], [0]))
-        t_3 = log_sum_exp(t_2, 1)
-        part = t_3 * chain_z.before
-        t_4 = np.exp((t_2 + (-t_3)[:, None, :]))
-        part_7 = t_4 * part_3[:, None, :]
-        part_8 = t_4[:, :, None, :] * part_7[:, None, :, :]
-        part_9 = ((np.arange(K)[:, None] == np.arange(K)) + 0.0)[:, :, None, None, None] * np.tensordot(part_6, part_7, ([2], [2])).transpose(3, 0, 1, 2)
-        return (np.vdot(change_2, S_z_pair_u), np.sum(-math.log(3) - 0.5 * (math.log(2) + math.log(np.pi)) - (1 / 18) * t), -np.vdot(part, part_2),), {"change": S_z_pair_u + (-1 / 9) * change_2 - np.einsum("abc,dac->abd", t_4, part_4)}, {("change", "change"): (((-1 / 9) * part_5).transpose(1, 3, 0, 2)[:, :, :, :, None] + np.tensordot(part_6, part_8, ([2], [3])).transpose(2, 3, 1, 4, 0).transpose(1, 2, 3, 4, 0) + (-part_9).transpose(4, 1, 3, 0, 2).transpose(1, 2, 3, 4, 0)).transpose(4, 0, 1, 2, 3)}
+        total = 0.0
+        slope_change = S_z_pair_u + ((-1 / 9) * change_2)
+        curve_change = np.broadcast_to(((-1 / 9) * part).transpose(1, 3, 0, 2), (K, K, P, K, P))
+        for rows in chunks(T, max(1, 65536 // (K * K))):
+            n_rows = row_count(rows)
+            t_2 = np.tensordot(change_2, u[:, rows], ([2], [0]))
+            t_3 = np.exp(t_2)
+            t_4 = t_3.sum(axis=1)
+            t_5 = log0(t_4)
+            made = chain_z.edge_of(rows)
+            part_2 = t_5 * chain_z.before[:, rows]
+            t_6 = 1 / t_4
+            part_3 = t_6 * chain_z.before[:, rows]
+            part_4 = part_3 * np.einsum("abc,bc->ac", made, chain_z.after[:, rows])
+            part_5 = t_3 * part_4[:, None, :]
+            t_7 = t_4 ** -2.0
+            part_6 = t_7 * chain_z.before[:, rows]
+            part_7 = part_6 * np.einsum("abc,bc->ac", made, chain_z.after[:, rows])
+            part_8 = u[:, rows][:, None, :] * u[:, rows]
+            part_9 = t_3 * part_7[:, None, :]
+            part_10 = t_3[:, :, None, :] * part_9[:, None, :, :]
+            part_11 = ((np.arange(K)[:, None] == np.arange(K)) + 0.0)[:, :, None, None, None] * np.tensordot(part_8, part_5, ([2], [2])).transpose(3, 0, 1, 2)
+            total = total + (-np.tensordot(part_2, np.einsum("abc,bc->ac", made, chain_z.after[:, rows]), ([0, 1], [0, 1])))
+            slope_change = slope_change + (-np.tensordot(u[:, rows], part_5, ([1], [2]))).transpose(1, 2, 0)
+            curve_change = curve_change + np.tensordot(part_8, part_10, ([2], [3])).transpose(2, 3, 1, 4, 0) + (-part_11).transpose(4, 1, 3, 0, 2)
+        return (np.tensordot(change_2, S_z_pair_u, ([0, 1, 2], [0, 1, 2])), np.sum(((-0.5) * math.log(2)) + ((-0.5) * math.log(np.pi)) + ((-1 / 18) * t) - math.log(3)), total,), {"change": slope_change}, {("change", "change"): curve_change}
     found = ascend(objective, {"change": change}, {"change": "real"}, {"change": (None, None)}, {"change": (0,)})
     change = found["change"]
     return {
@@ -297,7 +325,7 @@ def log_prior(params, prepared):
     change = params["change"]
     # (10) the log priors and penalties
     t = change ** 2
-    return float(np.sum(-math.log(3) - 0.5 * (math.log(2) + math.log(np.pi)) - (1 / 18) * t))  # (10)
+    return float(np.sum(((-0.5) * math.log(2)) + ((-0.5) * math.log(np.pi)) + ((-1 / 18) * t) - math.log(3)))  # (10)
 
 
 def posterior(params, data, prepared):
@@ -317,20 +345,15 @@ def most_probable(params, data, prepared):
     K = sizes["K"]
     rate = params["rate"]
     T = sizes["T"]
-    change = params["change"]
-    u = prepared["u"]
     first = params["first"]
     # (4) what the posterior of z takes from the parameters
     t = log0(rate)
-    coefficients = np.concatenate([t[:, None], (-rate)[:, None], np.broadcast_to((-1), (K,))[:, None]], axis=1)
-    t_2 = np.tensordot(change, u, ([2], [0]))
-    t_3 = log_sum_exp(t_2, 1)
-    log_edge_z = np.tensordot(change, u, ([2], [0])) + (-t_3)[:, None, :]
-    t_4 = log0(first)
+    coefficients = np.concatenate([t.reshape(K, -1), (-rate).reshape(K, -1), np.broadcast_to((-1), (K,)).reshape(K, -1)], axis=1)
+    t_2 = log0(first)
     # (4) log joint of z with its data, for every state; then the largest
     features_2 = row_features(prepared, slice(0, T), features_of_z)
     log_z = coefficients @ features_2
-    paths_z, log_z_z = paths(log_z, log_edge_z, [t_4], prepared["the sequences of z"], (1, 0, 1, True))
+    paths_z, log_z_z = paths(log_z, lambda rows: edges_of_z(params, prepared, rows), [t_2], prepared["the sequences of z"], (1, 0, 1, True))
     best_z = path_given(paths_z, [])
     return {
         "z": plates_first(best_z[0], 1),
@@ -349,22 +372,12 @@ def initial(data, prepared, rng):
     P = sizes["P"]
     few = max(prepared["the sizes"].values(), default=0) <= 20000  # else numeric starts cost too much
     
-    def plain(units, rng):
+    def draw(power):
         params = {
             "first": neutral("simplex", (K,), 1, None, None, None),
-            "change": neutral("real", (K, K, P), 1, None, None, rng) * units["change"],
+            "change": neutral("real", (K, K, P), 1, None, None, rng),
             "rate": neutral("positive", (K,), 0, None, None, None),
         }
-        return params
-    
-    def likelihood(params):
-        return e_step(params, data, prepared)["log_likelihood"] + log_prior(params, prepared)
-    
-    with np.errstate(all="ignore"):
-        units = likely_units(plain, likelihood, ("change",), [prepared["u"], prepared["y"]], rng)
-    
-    def draw(power):
-        params = plain(units, rng)
         statistics = e_step(params, data, prepared, rng)
         params = m_step(statistics, params, prepared, "keep")
         return refine(params, params, data, prepared, rng) if few else params
