@@ -166,10 +166,8 @@ def edges_of_z(params, prepared, rows):
     change = params["change"]
     u = prepared["u"]
     part = np.tensordot(change, u[:, rows], ([2], [0]))  # (4)
-    t = np.exp(part)  # (4)
-    t_2 = t.sum(axis=1)  # (4)
-    t_3 = log0(t_2)  # (4)
-    edges = part + (-t_3)[:, None, :]  # (4)
+    t = log_sum_exp(part, 1)  # (4)
+    edges = part + (-t)[:, None, :]  # (4)
     return edges
 
 
@@ -199,7 +197,7 @@ def expectations(params, prepared):
     y = prepared["y"]
     # (4) what the posterior of z takes from the parameters
     t = log0(rate)
-    coefficients = np.concatenate([t.reshape(K, -1), (-rate).reshape(K, -1), np.broadcast_to((-1), (K,)).reshape(K, -1)], axis=1)
+    coefficients = np.concatenate([t[:, None], (-rate)[:, None], np.broadcast_to((-1), (K,))[:, None]], axis=1)
     t_2 = log0(first)
 
     def on(rng=None):
@@ -240,8 +238,8 @@ def e_step(params, data, prepared, rng=None):
         "log_likelihood": float(honest(log_likelihood)),  # (10)
         "z_first": S_z_first,  # (5.1)
         "z_pair_u": S_z_pair_u,  # (5.2)
-        "z_y": sums_z[:, 0:1].reshape(K),  # (5.3)
-        "z_n_y": sums_z[:, 1:2].reshape(K),  # (5.4)
+        "z_y": sums_z[:, 0],  # (5.3)
+        "z_n_y": sums_z[:, 1],  # (5.4)
     }
 
 
@@ -286,31 +284,24 @@ def refine(before, params, data, prepared, rng=None, statistics=None):
         change_2 = values_2["change"]
         t = change_2 ** 2
         total = 0.0
-        slope_change = S_z_pair_u + ((-1 / 9) * change_2)
+        slope_change = S_z_pair_u + (-1 / 9) * change_2
         curve_change = np.broadcast_to(((-1 / 9) * part).transpose(1, 3, 0, 2), (K, K, P, K, P))
         for rows in chunks(T, max(1, 65536 // (K * K))):
             n_rows = row_count(rows)
             t_2 = np.tensordot(change_2, u[:, rows], ([2], [0]))
-            t_3 = np.exp(t_2)
-            t_4 = t_3.sum(axis=1)
-            t_5 = log0(t_4)
+            t_3 = log_sum_exp(t_2, 1)
             made = chain_z.edge_of(rows)
-            part_2 = t_5 * chain_z.before[:, rows]
-            t_6 = 1 / t_4
-            part_3 = t_6 * chain_z.before[:, rows]
-            part_4 = part_3 * np.einsum("abc,bc->ac", made, chain_z.after[:, rows])
-            part_5 = t_3 * part_4[:, None, :]
-            t_7 = t_4 ** -2.0
-            part_6 = t_7 * chain_z.before[:, rows]
-            part_7 = part_6 * np.einsum("abc,bc->ac", made, chain_z.after[:, rows])
-            part_8 = u[:, rows][:, None, :] * u[:, rows]
-            part_9 = t_3 * part_7[:, None, :]
-            part_10 = t_3[:, :, None, :] * part_9[:, None, :, :]
-            part_11 = ((np.arange(K)[:, None] == np.arange(K)) + 0.0)[:, :, None, None, None] * np.tensordot(part_8, part_5, ([2], [2])).transpose(3, 0, 1, 2)
-            total = total + (-np.tensordot(part_2, np.einsum("abc,bc->ac", made, chain_z.after[:, rows]), ([0, 1], [0, 1])))
-            slope_change = slope_change + (-np.tensordot(u[:, rows], part_5, ([1], [2]))).transpose(1, 2, 0)
-            curve_change = curve_change + np.tensordot(part_8, part_10, ([2], [3])).transpose(2, 3, 1, 4, 0) + (-part_11).transpose(4, 1, 3, 0, 2)
-        return (np.tensordot(change_2, S_z_pair_u, ([0, 1, 2], [0, 1, 2])), np.sum(((-0.5) * math.log(2)) + ((-0.5) * math.log(np.pi)) + ((-1 / 18) * t) - math.log(3)), total,), {"change": slope_change}, {("change", "change"): curve_change}
+            part_2 = t_3 * chain_z.before[:, rows]
+            t_4 = np.exp((t_2 + (-t_3)[:, None, :]))
+            part_3 = chain_z.before[:, rows] * np.einsum("abc,bc->ac", made, chain_z.after[:, rows])
+            part_4 = t_4 * part_3[:, None, :]
+            part_5 = u[:, rows][:, None, :] * u[:, rows]
+            part_6 = t_4[:, :, None, :] * part_4[:, None, :, :]
+            part_7 = ((np.arange(K)[:, None] == np.arange(K)) + 0.0)[:, :, None, None, None] * np.tensordot(part_5, part_4, ([2], [2])).transpose(3, 0, 1, 2)
+            total = total + -np.vdot(part_2, np.einsum("abc,bc->ac", made, chain_z.after[:, rows]))
+            slope_change = slope_change + (-np.tensordot(u[:, rows], part_4, ([1], [2]))).transpose(1, 2, 0)
+            curve_change = curve_change + np.tensordot(part_5, part_6, ([2], [3])).transpose(2, 3, 1, 4, 0) + (-part_7).transpose(4, 1, 3, 0, 2)
+        return (np.vdot(change_2, S_z_pair_u), np.sum(-math.log(3) - 0.5 * (math.log(2) + math.log(np.pi)) - (1 / 18) * t), total,), {"change": slope_change}, {("change", "change"): curve_change}
     found = ascend(objective, {"change": change}, {"change": "real"}, {"change": (None, None)}, {"change": (0,)})
     change = found["change"]
     return {
@@ -325,7 +316,7 @@ def log_prior(params, prepared):
     change = params["change"]
     # (10) the log priors and penalties
     t = change ** 2
-    return float(np.sum(((-0.5) * math.log(2)) + ((-0.5) * math.log(np.pi)) + ((-1 / 18) * t) - math.log(3)))  # (10)
+    return float(np.sum(-math.log(3) - 0.5 * (math.log(2) + math.log(np.pi)) - (1 / 18) * t))  # (10)
 
 
 def posterior(params, data, prepared):
@@ -348,7 +339,7 @@ def most_probable(params, data, prepared):
     first = params["first"]
     # (4) what the posterior of z takes from the parameters
     t = log0(rate)
-    coefficients = np.concatenate([t.reshape(K, -1), (-rate).reshape(K, -1), np.broadcast_to((-1), (K,)).reshape(K, -1)], axis=1)
+    coefficients = np.concatenate([t[:, None], (-rate)[:, None], np.broadcast_to((-1), (K,))[:, None]], axis=1)
     t_2 = log0(first)
     # (4) log joint of z with its data, for every state; then the largest
     features_2 = row_features(prepared, slice(0, T), features_of_z)
@@ -372,12 +363,22 @@ def initial(data, prepared, rng):
     P = sizes["P"]
     few = max(prepared["the sizes"].values(), default=0) <= 20000  # else numeric starts cost too much
     
-    def draw(power):
+    def plain(units, rng):
         params = {
             "first": neutral("simplex", (K,), 1, None, None, None),
-            "change": neutral("real", (K, K, P), 1, None, None, rng),
+            "change": neutral("real", (K, K, P), 1, None, None, rng) * units["change"],
             "rate": neutral("positive", (K,), 0, None, None, None),
         }
+        return params
+    
+    def likelihood(params):
+        return e_step(params, data, prepared)["log_likelihood"] + log_prior(params, prepared)
+    
+    with np.errstate(all="ignore"):
+        units = likely_units(plain, likelihood, ("change",), [prepared["u"], prepared["y"]], rng)
+    
+    def draw(power):
+        params = plain(units, rng)
         statistics = e_step(params, data, prepared, rng)
         params = m_step(statistics, params, prepared, "keep")
         return refine(params, params, data, prepared, rng) if few else params
