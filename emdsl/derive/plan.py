@@ -29,6 +29,7 @@ from emdsl.derive.spikes import refuse_points
 from emdsl.derive.statistics import Expected, expected
 from emdsl.errors import ModelError, Problem
 from emdsl.language import model as m
+from emdsl.language.constants import one_number
 
 MOST_TOGETHER = 16  # latents of one element that are enumerated together: each is an axis of a table
 
@@ -289,5 +290,9 @@ def _refuse(model: m.ModelText) -> None:
         if v.domain.kind in ("bool", "count", "category", "index"):
             text = f"the parameter {v.name} is discrete ({v.domain.kind}): it has no derivative to estimate it by"
             problems.append(Problem("E104", text, v.span, "declare it latent with a prior, or given"))
+        for bound in (v.domain.lower, v.domain.upper):
+            if bound is not None and not one_number(bound):
+                text = f"a bound of the parameter {v.name} is not one number"
+                problems.append(Problem("E107", text, bound.span, "write bounds with numbers and scalar givens"))
     if problems:
         raise ModelError(problems, model.source)

@@ -15,9 +15,10 @@ from emdsl.derive.terms import Term
 from emdsl.generate.arrays import Leaf
 from emdsl.generate.context import Function, function, size_expression, size_factor, stored_order
 from emdsl.generate.drawing import drawing_lines
+from emdsl.generate.limits import bounds
 from emdsl.generate.names import plain
 from emdsl.generate.networks import network_lines
-from emdsl.generate.numeric import bounds, forget
+from emdsl.generate.numeric import forget
 from emdsl.generate.once import contracted
 from emdsl.generate.posterior import moved
 from emdsl.generate.printer import Printer, indent

@@ -11,7 +11,7 @@ from emdsl.derive.plan import Plan
 from emdsl.derive.solve import Numeric
 from emdsl.generate.arrays import Emitter
 from emdsl.generate.context import as_given, function, size_factor
-from emdsl.generate.numeric import bounds
+from emdsl.generate.limits import bounds
 from emdsl.generate.once import MOMENTS, made
 from emdsl.generate.printer import Printer
 from emdsl.generate.regrouped import initial_by_groups, regrouped_of

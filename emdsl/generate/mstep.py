@@ -12,7 +12,8 @@ from emdsl.derive.quadratic import Linear
 from emdsl.derive.solve import Closed, Numeric, Simplex, Spread, Update
 from emdsl.generate.arrays import Array, Leaf
 from emdsl.generate.context import Function
-from emdsl.generate.numeric import bounds, emit_numeric, forget
+from emdsl.generate.limits import bounds
+from emdsl.generate.numeric import emit_numeric, forget
 from emdsl.language import model as m
 
 

@@ -17,8 +17,8 @@ from emdsl.derive.solve import Numeric
 from emdsl.generate.arrays import Leaf
 from emdsl.generate.chains import one_row, row_pieces, varies
 from emdsl.generate.context import Function
+from emdsl.generate.limits import bounds
 from emdsl.generate.printer import indent
-from emdsl.language import model as m
 
 Products = tuple[tuple[Expr, ...], ...]  # each a product of factors, to be summed over all but some axes
 
@@ -38,20 +38,6 @@ def forget(f: Function, params: Sequence[str]) -> None:
     f.emitter.named.clear()
     for e in [e for e in known if set(params) & x.variables(e)]:
         del known[e]
-
-
-def bounds(v: m.Variable) -> tuple[str, str]:
-    """Code of a parameter's bounds: literals only; `None` where there is none."""
-
-    def code(e: m.Expr | None) -> str:
-        match e:
-            case m.Num(value=n):
-                return repr(float(n))
-            case m.Call(fn="neg", args=(m.Num(value=n),)):
-                return repr(-float(n))
-        return "None"
-
-    return code(v.domain.lower), code(v.domain.upper)
 
 
 def emit_numeric(f: Function, params: Sequence[str], rule: Numeric) -> None:

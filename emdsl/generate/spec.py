@@ -71,6 +71,7 @@ def _data_plates(plan: Plan) -> set[str]:
 
 def variable(v: m.Variable, plan: Plan) -> dict[str, Any]:
     """One entry of `SPEC["variables"]`."""
+    bounded = any(b is not None and literal(b) is None for b in (v.domain.lower, v.domain.upper))
     return {
         "name": v.name,
         "kind": "latent" if v.name in plan.drawn else v.kind,
@@ -84,6 +85,7 @@ def variable(v: m.Variable, plan: Plan) -> dict[str, Any]:
         "default": v.default is not None,
         "missing": missing_policy(v, plan),
         "support": None,
+        **({"bounded": True} if bounded and v.kind == "param" else {}),  # by givens
     }
 
 

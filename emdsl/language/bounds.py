@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 
 from emdsl.errors import Problem
+from emdsl.language.constants import value
 from emdsl.language.integers import DISCRETE
 from emdsl.language.lengths import Lengths, is_open, rename
-from emdsl.language.model import Dim, Dist, Domain, Expr, FamilyCall, Index, Num, Var, Variable
+from emdsl.language.model import Call, Dim, Dist, Domain, Expr, FamilyCall, Index, Num, Var, Variable
 from emdsl.language.scope import Scope
 from emdsl.language.transform import as_dim, names_in, substituted
+
+LETS = 20  # that stand in one another inside a bound
 
 
 def bounded_counts(variables: list[Variable], scope: Scope) -> None:
@@ -43,6 +46,42 @@ def with_bounds(domain: Domain, dist: Dist, scope: Scope) -> Domain:
     return replace(domain, lower=domain.lower or lower, upper=domain.upper or upper)
 
 
+def of_prior(domain: Domain, dist: Dist, scope: Scope) -> Domain:
+    """A parameter's domain without what its prior leaves out: outside a prior's support no estimate has a density."""
+    kinds = ("real", "positive", "unit")
+    if not isinstance(dist, FamilyCall) or domain.kind not in kinds or dist.family.x.domain.kind not in kinds:
+        return domain
+    least: Expr | None = Num(0) if dist.family.x.domain.kind in ("positive", "unit") else None
+    most: Expr | None = Num(1) if dist.family.x.domain.kind == "unit" else None
+    low, high = own_bounds(dist)
+    lower = _inner("max", domain.lower, low or (least if domain.kind == "real" else None), scope)
+    upper = _inner("min", domain.upper, high or (most if domain.kind != "unit" else None), scope)
+    return replace(domain, lower=lower, upper=upper)
+
+
+def _inner(which: str, one: Expr | None, other: Expr | None, scope: Scope) -> Expr | None:
+    """The bound that leaves less; numbers are compared now."""
+    if one is None or other is None or one == other:
+        return folded(one or other, scope)
+    return folded(Call(which, (one, other), (), other.span), scope)
+
+
+def folded(bound: Expr | None, scope: Scope) -> Expr | None:
+    """The number that a bound of numbers is (`1/3`, a `let` of one); of any other, its lets written out."""
+    for _ in range(LETS):
+        if bound is None or not (lets := _lets(bound, scope)):
+            break
+        bound = substituted(bound, lets, {})
+    found = None if bound is None else value(bound)
+    return bound if bound is None or found is None else Num(found, bound.span)
+
+
+def _lets(e: Expr, scope: Scope) -> dict[str, Expr]:
+    """The scalar lets that an expression names, each with what it stands for."""
+    entries = {name: scope.entries.get(name) for name in names_in(e)}
+    return {n: e.body for n, e in entries.items() if e is not None and e.body is not None and not e.plates}
+
+
 def own_bounds(call: FamilyCall) -> tuple[Expr | None, Expr | None]:
     """The ends of the support that the family itself has at these arguments: 0 and `trials`, `low` and `high`."""
     own = call.family.x.domain
@@ -56,8 +95,14 @@ def own_bounds(call: FamilyCall) -> tuple[Expr | None, Expr | None]:
 
 def is_cut(domain: Domain, call: FamilyCall) -> bool:
     """True where the variable's domain has a bound that the family's own support does not have."""
-    lower, upper = own_bounds(call)
-    return (domain.lower is not None and domain.lower != lower) or (domain.upper is not None and domain.upper != upper)
+    return not all(
+        b is None or _same(b, own) for b, own in zip((domain.lower, domain.upper), own_bounds(call), strict=True)
+    )
+
+
+def _same(one: Expr, other: Expr | None) -> bool:
+    """Whether two bounds are one expression, or one number."""
+    return one == other or (other is not None and value(one) is not None and value(one) == value(other))
 
 
 def other_values(domain: Domain, call: FamilyCall, lengths: Lengths) -> str | None:

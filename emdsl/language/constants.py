@@ -12,7 +12,7 @@ from emdsl.language.transform import expressions_of
 
 _OPERATORS: Mapping[str, Callable[[float, float], float]] = {
     "add": operator.add, "sub": operator.sub, "mul": operator.mul, "div": operator.truediv, "pow": operator.pow,
-    "floordiv": operator.floordiv, "mod": operator.mod,
+    "floordiv": operator.floordiv, "mod": operator.mod, "min": min, "max": max,
 }  # fmt: skip
 _FUNCTIONS: Mapping[str, Callable[[float], float]] = {
     "neg": operator.neg, "abs": abs, "exp": math.exp, "log": math.log, "log1p": math.log1p, "sqrt": math.sqrt,
@@ -35,6 +35,20 @@ def value(e: Expr, known: Mapping[str, float] | None = None) -> float | None:
             return found if isinstance(found, float) else None
         case _:
             return None
+
+
+def one_number(e: Expr) -> bool:
+    """Whether an expression is one number, of literals and scalar givens, by operators that modules print."""
+    match e:
+        case Num() | Pi():
+            return True
+        case Var(shape=shape):
+            return shape == ()
+        case Call(fn, args):
+            known = ("add", "sub", "mul", "div", "pow", "neg", "exp", "log", "sqrt", "abs", "min", "max")
+            return fn in known and all(map(one_number, args))
+        case _:
+            return False
 
 
 def _applied(fn: str, numbers: list[float]) -> float | str:

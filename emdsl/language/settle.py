@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from emdsl.language.bounds import with_bounds
+from emdsl.language.bounds import folded, of_prior, with_bounds
 from emdsl.language.model import (
     Branch,
     Dist,
@@ -58,6 +58,9 @@ def settled_variable(v: Variable, scope: Scope) -> Variable:
     domain = _domain(v.domain, scope)
     if dist is not None and v.kind in ("latent", "observed") and not _written(v, scope):
         domain = with_bounds(domain, dist, scope)
+    if v.kind == "param":
+        domain = replace(domain, lower=folded(domain.lower, scope), upper=folded(domain.upper, scope))
+        domain = domain if dist is None else of_prior(domain, dist, scope)
     return replace(v, plates=_plates(v.plates, scope), array=tuple(map(scope.lengths.known, v.array)), domain=domain,
                    distribution=dist, default=_expr(v.default, scope))  # fmt: skip
 

@@ -19,13 +19,17 @@ LARGE, SMALL = 8.0, 1e-3  # values of real, of positive parameters that are look
 NUMERIC = ("newton", "gradient")  # updates that find no maximum where there is none
 
 
+def _unbounded(variable: Mapping[str, Any]) -> bool:
+    return variable["lower"] is None and variable["upper"] is None and not variable.get("bounded")
+
+
 def unlimited(
     spec: Mapping[str, Any], params: Values, objective: Callable[[Values], float], noise: float = 0.0
 ) -> dict[str, str]:
     """Parameter -> where it goes, for each that has no finite estimate; `noise` is how well the objective is known."""
     out: dict[str, str] = {}
     kinds = spec.get("updates", {})
-    free = [v for v in spec["variables"] if v["name"] in params and v["lower"] is None and v["upper"] is None]
+    free = [v for v in spec["variables"] if v["name"] in params and _unbounded(v)]
     found: list[tuple[str, Array]] = []
     for v in free:
         name, value = v["name"], np.asarray(params[v["name"]])

@@ -150,7 +150,7 @@ def neutral(
         return np.broadcast_to(np.linspace(-1.0, 1.0, shape[-1]), shape) + 0.0
     if domain == "zero_sum":
         return noise - noise.mean(-1, keepdims=True)
-    if (low is not None and high is not None) or domain == "unit":
+    if (high is not None and (low is not None or domain == "positive")) or domain == "unit":
         a, b = low or 0.0, 1.0 if high is None else high
         return a + (b - a) / (1 + np.exp(-0.5 * noise))
     if low is not None or domain == "positive":

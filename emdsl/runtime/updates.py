@@ -153,11 +153,13 @@ def positive(value: Any, name: str, old: Any, policy: str, floor: float, log_wei
 
 
 def best_root(candidates: Sequence[Array], objective: Callable[[Array], Array], low: float, high: float) -> Array:
-    """Of several roots, elementwise, the feasible one with the largest value of `objective`."""
+    """Of several roots, elementwise, feasible, the one with the largest value of `objective`; else an end."""
     best, value = np.asarray(np.nan), np.asarray(-np.inf)
-    for c in candidates:
+    ends = [np.asarray(end) for end in (low, high) if np.isfinite(end)]
+    for c in (*candidates, *ends):
         with np.errstate(all="ignore"):
-            q = np.where(np.isfinite(c) & (c > low) & (c < high), objective(np.clip(c, low, high)), -np.inf)
+            inside = np.isfinite(c) & (c >= low) & (c <= high)
+            q = np.where(inside, objective(np.clip(c, low, high)), -np.inf)
         best, value = np.where(q > value, c, best), np.maximum(q, value)
     return np.where(np.isfinite(value), best, np.nan)
 
