@@ -253,9 +253,12 @@ def _times(em: Emitter, scalars: Sequence[Array], value: Array | None) -> Array:
 
 def _join(parts: Sequence[Array]) -> str:
     """a * b / c, with a leading minus in front of all."""
+    from emdsl.generate.sums import is_product
+
     if parts[0].code == "-1":
         return "-" + _join(parts[1:])
     text = parts[0].wrapped if " " in parts[0].code else parts[0].code  # a negative number, too
     for p in parts[1:]:
-        text += f" / {p.code[4:]}" if p.code.startswith("1 / ") else f" * {p.wrapped}"
+        below = p.code.startswith("1 / ") and is_product(p)  # a sum may begin with a reciprocal, too
+        text += f" / {p.code[4:]}" if below else f" * {p.wrapped}"
     return text
