@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -152,7 +153,7 @@ def test_ctrl_c_keeps_the_fit_and_ends_with_130(run: Any, tmp_path: Path, monkey
     def m_step(*args: Any) -> Any:
         calls.append(1)
         if len(calls) == 3:
-            raise KeyboardInterrupt
+            signal.raise_signal(signal.SIGINT)
         return honest(*args)
 
     monkeypatch.setattr(hand_gmm, "m_step", m_step)

@@ -86,6 +86,13 @@ def test_what_is_no_fit_is_refused(tmp_path: Path) -> None:
     assert "another version" in refused(written(model_hash="0"))
     assert "no array of numbers" in refused(written(params={"mean": [[1], [1, 2]]}))
     assert "declared with shape" in refused(written(params={**document["params"], "mean": [0.0]}))
+    assert "lacks the parameters" in refused(written(params={"mean": document["params"]["mean"]}))
+    for key in set(document) - {"format"}:
+        path.write_text(json.dumps({k if k != key else f"{k}x": v for k, v in document.items()}))
+        assert f"lacks {key}" in refused(path)
+    assert "has format True" in refused(written(format=True))
+    assert "no fit holds 'fixedx'" in refused(written(fixedx=[]))
+    assert "its labels is 3" in refused(written(labels=3))
     path.write_text(good.read_text()[:-40])
     assert "no whole JSON" in refused(path)
     path.write_text("[1, 2]")

@@ -262,7 +262,7 @@ class Fitter(Estimator):
             self.params_  # noqa: B018  (not fitted: says so)
         if "_unsettled" not in self.__dict__:
             exact = "_training" in self.__dict__ and len(self._training) == 2 and is_exact(self._module)
-            exact = exact and self.status_ != "degenerate"
+            exact = exact and self.status_ not in ("degenerate", "interrupted")
             held = {n: v for n, v in self.params_.items() if n not in self._held}
             setup = Setup(self._module, *self._training[:2], 1, 0.0, "raise") if exact else None
             self._unsettled = None if setup is None else unidentified(setup, held)

@@ -73,10 +73,12 @@ def _flat(setup: Setup, at: Coordinates, objective: Callable[..., float]) -> tup
 
     A fit stops beside its maximum: where a direction may be flat, Newton's steps with I - D go there first.
     """
+    since = time.perf_counter()
     for _ in range(ROUNDS):
         d = _differences(setup, at, objective(at.values(at.free)))
         solved = np.linalg.svd(np.linalg.lstsq(d.moved, d.moved - d.kept, rcond=None)[0])
-        if solved[1].min(initial=1.0) > DOUBTFUL or _climbed(setup, at, d, solved) < NEAR:
+        late = time.perf_counter() - since > SECONDS
+        if late or solved[1].min(initial=1.0) > DOUBTFUL or _climbed(setup, at, d, solved) < NEAR:
             break
     candidates = solved[2][solved[1] < KEPT].T
     return d.steps, candidates[:, [_is_flat(at, objective, d.steps * v) for v in candidates.T]]
@@ -145,7 +147,5 @@ def _is_flat(at: Coordinates, objective: Callable[..., float], along: Array) -> 
     def fall(far: float) -> float:
         return here - sum(objective(at.values(at.free + s * far * along)) for s in (1, -1)) / 2
 
-    whole = fall(FAR)
-    if whole <= max(FLAT, 1e-12 * abs(here)):
-        return True
-    return bool(whole > FOURTH * fall(FAR / 2))
+    whole, rounding = fall(FAR), max(FLAT, 1e-12 * abs(here))
+    return bool(abs(whole) <= rounding or whole > max(rounding, FOURTH * fall(FAR / 2)))

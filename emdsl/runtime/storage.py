@@ -18,7 +18,18 @@ import numpy as np
 from emdsl.runtime.faults import DataError
 
 FIT_FORMAT = 1
-REQUIRED = ("model", "params", "sizes", "format")
+NOTHING = type(None)
+KEYS: dict[str, tuple[type, ...]] = {  # what every saved fit holds
+    "format": (int,), "model": (str,), "model_hash": (str,), "params": (dict,), "sizes": (dict,),
+    "objective": (float, int, NOTHING), "log_likelihood": (float, int, NOTHING), "history": (list,),
+    "converged": (bool,), "status": (str,), "message": (str,), "n_iter": (int,), "n_parameters": (int,),
+    "n_units": (float, int, NOTHING), "labels": (dict,), "plan": (dict,), "updates": (dict,), "seed": (int, NOTHING),
+    "reference": (dict,), "factors": (dict,), "emdsl_version": (str, NOTHING),
+}  # fmt: skip
+MORE: dict[str, tuple[type, ...]] = {  # what some hold
+    "quadrature_error": (float, int, NOTHING), "source": (str,), "infer": (dict,), "fixed": (list,),
+    "completed": (list,),
+}  # fmt: skip
 
 
 def spec_hash(spec: Mapping[str, Any]) -> str:
@@ -93,15 +104,27 @@ def read_document(path: str | os.PathLike[str] | Mapping[str, Any]) -> dict[str,
             raise DataError(f"{path}: cannot be read: {error.strerror or error}", code="D030") from None
         document = _from_npz(path, content) if content[:2] == b"PK" else _from_json(path, content)
     shown = "the fit" if isinstance(path, Mapping) else str(path)
-    absent = [k for k in REQUIRED if k not in document] if isinstance(document, dict) else list(REQUIRED)
-    if absent:
-        raise DataError(f"{shown}: is no saved fit: it lacks {', '.join(absent)}", code="D020")
-    if document["format"] != FIT_FORMAT:
-        raise DataError(f"{shown}: has format {document['format']!r}, and this version reads {FIT_FORMAT}", code="D020")
-    if not isinstance(document["params"], dict) or not isinstance(document["sizes"], dict):
-        raise DataError(f"{shown}: its params and sizes must be objects", code="D020")
+    fault = _no_fit(document)
+    if fault:
+        raise DataError(f"{shown}: {fault}", code="D020")
     document["params"] = {n: _array(shown, n, v) for n, v in document["params"].items()}
     return dict(document)
+
+
+def _no_fit(document: Any) -> str | None:
+    """What keeps a document from being a saved fit: another format, what it lacks, what no fit has, wrong types."""
+    held: Mapping[str, Any] = document if isinstance(document, dict) else {}
+    version = held.get("format", FIT_FORMAT)
+    if version is True or version != FIT_FORMAT:
+        return f"has format {version!r}, and this version reads {FIT_FORMAT}"
+    absent = [k for k in KEYS if k not in held]
+    if absent:
+        return f"is no saved fit: it lacks {', '.join(absent)}"
+    unknown = [k for k in held if k not in KEYS and k not in MORE]
+    if unknown:
+        return f"is no saved fit: no fit holds {', '.join(map(repr, unknown))}"
+    wrong = [k for k, kinds in {**KEYS, **MORE}.items() if k in held and not isinstance(held[k], kinds)]
+    return f"is no saved fit: its {wrong[0]} is {held[wrong[0]]!r:.40}" if wrong else None
 
 
 def _array(shown: str, name: str, value: Any) -> np.ndarray[Any, np.dtype[Any]]:
@@ -134,10 +157,13 @@ def _from_npz(path: object, content: bytes) -> Any:
 
 
 def check_same_model(document: Mapping[str, Any], spec: Mapping[str, Any]) -> None:
-    """DataError where a saved fit belongs to another model."""
+    """DataError where a saved fit belongs to another model, or lacks a parameter of this one."""
     if document["model"] != spec["model"]:
         raise DataError(f"the fit is of model {document['model']}, not of {spec['model']}", code="D020")
-    if document.get("model_hash") not in (None, spec_hash(spec)):
+    if document["model_hash"] != spec_hash(spec):
         raise DataError(
             f"the fit is of another version of {spec['model']}: its variables differ", hint="fit it again", code="D020"
         )
+    absent = [v["name"] for v in spec["variables"] if v["kind"] == "param" and v["name"] not in document["params"]]
+    if absent:
+        raise DataError(f"the fit lacks the parameters {', '.join(absent)}", code="D020")
