@@ -153,13 +153,17 @@ def positive(value: Any, name: str, old: Any, policy: str, floor: float, log_wei
 
 
 def best_root(candidates: Sequence[Array], objective: Callable[[Array], Array], low: float, high: float) -> Array:
-    """Of several roots, elementwise, feasible, the one with the largest value of `objective`; else an end."""
+    """Of several roots, elementwise, the feasible one with the largest value of `objective`.
+
+    Where none is feasible, the better end of the domain, of those at which the objective is a number.
+    """
     best, value = np.asarray(np.nan), np.asarray(-np.inf)
     ends = [np.asarray(end) for end in (low, high) if np.isfinite(end)]
     for c in (*candidates, *ends):
         with np.errstate(all="ignore"):
-            inside = np.isfinite(c) & (c >= low) & (c <= high)
-            q = np.where(inside, objective(np.clip(c, low, high)), -np.inf)
+            q = np.where(np.isfinite(c) & (c >= low) & (c <= high), objective(np.clip(c, low, high)), -np.inf)
+        at_end = (c == low) | (c == high)  # there log 0 is a number only by convention
+        q = np.where(at_end & ((np.abs(q) > 1e100) | ~np.isnan(best)), -np.inf, q)
         best, value = np.where(q > value, c, best), np.maximum(q, value)
     return np.where(np.isfinite(value), best, np.nan)
 
