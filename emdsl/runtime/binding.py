@@ -200,10 +200,11 @@ def _check_all(
         use = uses.get(name, kept_entries(variable, column.values.shape))
         values[name] = checked_values(variable, column, sizes, use, tops)
         read = column.present if use is None else column.present | ~use
-        if not read.all():
+        whole = column.missing is None or bool(read.all())
+        if not whole:
             _refuse_missing(variable, ~read, fitting)
         if variable["kind"] == "observed":
-            masks[name] = None if read.all() else np.ascontiguousarray(column.present)
+            masks[name] = None if whole else np.ascontiguousarray(column.present)
     return values, masks
 
 

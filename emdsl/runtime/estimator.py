@@ -97,7 +97,7 @@ class Estimator(Answers):
         lengths = read.lengths or None if lengths is None else lengths
         options = BindOptions(passed, origin, lengths=lengths, labels=labels, fitting=params is None, **beside)
         module = self._module
-        bound = bind_data(spec, {**held, **read.values}, options, module.default_givens, getattr(module, "kept", None))
+        bound = bind_data(spec, {**held, **read.values}, options, module.default_givens, vars(module).get("kept"))
         bound.labels.update({n: text for n, text in read.labels.items() if n not in bound.labels})
         return bound
 
@@ -191,18 +191,20 @@ class Estimator(Answers):
     def _climb_one(self, setup: Setup, start: Start, seed: np.random.SeedSequence) -> Climb:
         """EM from one seeded start; under "restart" from new ones, `init` left aside, for as long as it collapses."""
         module, again = self._module, RESTARTS if setup.policy == "restart" else 0
-        for attempt in [seed, *seed.spawn(again)]:
-            rng = np.random.default_rng(attempt)
+        for attempt in [seed, *seed.spawn(again)] if again else [seed]:
             params = dict(start[0]) if attempt is seed else {}
-            if any(v["kind"] == "param" and v["name"] not in params for v in module.SPEC["variables"]):
+            partial = any(v["kind"] == "param" and v["name"] not in params for v in module.SPEC["variables"])
+            drawing = partial or not {"start", "climb_by_draws"}.isdisjoint(vars(module))
+            rng: Any = np.random.default_rng(attempt) if drawing else attempt  # what may never be drawn is not set up
+            if partial:
                 drawn = self._drawn(setup, rng)
                 params = {n: params.get(n, np.asarray(value, np.float64)) for n, value in drawn.items()}
             state = (
                 self._ask("start", params, setup.data, setup.prepared, rng, start[1])
-                if hasattr(module, "start")
+                if "start" in vars(module)
                 else None
             )
-            if hasattr(module, "climb_by_draws"):
+            if "climb_by_draws" in vars(module):
                 return self._ask("climb_by_draws", setup, params, rng)  # type: ignore[no-any-return]
             untied = self._untied(setup, params, rng) if start[0] and attempt is seed and state is None else None
             end = self._climbed(setup, params, state) if untied is None else untied
@@ -223,7 +225,7 @@ class Estimator(Answers):
         """EM from here."""
         return climb(setup, start, state)
 
-    def _untied(self, setup: Setup, start: dict[str, Array], rng: np.random.Generator) -> Climb | None:
+    def _untied(self, setup: Setup, start: dict[str, Array], rng: Any) -> Climb | None:
         """From a start whose components are alike, which EM keeps so: a climb from beside it. None from any other."""
         module, sizes = setup.module, setup.data.sizes
         tied = alike(module.SPEC, start, sizes)
@@ -233,7 +235,7 @@ class Estimator(Answers):
         tied = {n: p for n, p in alike(module.SPEC, stuck.params, sizes).items() if n in tied}
         if not tied or stuck.status in ("degenerate", "interrupted") or not stuck.n_iter:
             return stuck
-        seeded = seeded_step(module, start, setup.data, setup.prepared, rng)
+        seeded = seeded_step(module, start, setup.data, setup.prepared, np.random.default_rng(rng))
         for share in SHARES:
             end = climb(setup, moved(start, seeded, share))
             if end.status == "interrupted" or end.objective > stuck.objective + SAME * (1 + abs(stuck.objective)):

@@ -21,6 +21,8 @@ def as_table(data: Any) -> Table | None:
     """A pandas, polars or pyarrow frame as a Table, None for anything else; DataError for repeated names."""
     if isinstance(data, Table):
         return data
+    if isinstance(data, (dict, np.ndarray)):
+        return None
     if hasattr(data, "collect") and hasattr(data, "collect_schema"):
         data = data.collect()
     if hasattr(data, "column_names") and hasattr(data, "column"):

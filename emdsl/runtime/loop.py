@@ -93,7 +93,7 @@ def evaluate(setup: Setup, params: Params, state: Any) -> Point:
 def finer_error(setup: Setup, params: Params, log_likelihood: float) -> float | None:
     """What twice the points of each quadrature add to the log-likelihood; None where there is no quadrature."""
     module = setup.module
-    if not hasattr(module, "finer"):
+    if "finer" not in vars(module):
         return None
     with np.errstate(all="ignore"):
         found = module.e_step(params, setup.data, module.finer(setup.prepared))
@@ -126,7 +126,7 @@ def advance(setup: Setup, here: Point) -> tuple[Params, str | None]:
             raise
         repaired = str(fault.message)
         params = module.m_step(here.statistics, here.params, setup.prepared, setup.policy)
-    refine = vars(module).get("refine")  # hasattr takes a microsecond to find out that there is none
+    refine = vars(module).get("refine")  # hasattr would take a microsecond to find out that there is none
     if refine is not None:
         factors = (here.statistics["state"],) if "state" in here.statistics else ()
         params = refine(here.params, params, setup.data, setup.prepared, *factors, statistics=here.statistics)

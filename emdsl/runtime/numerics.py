@@ -106,7 +106,10 @@ def normalise(table: Array, states: int) -> tuple[Array, Array]:
     if low - high < -700.0:
         flat[flat < 1e-303] = 0.0
     mass = np.add.reduce(flat)
-    flat *= 1 / mass
+    if flat.size <= 4096:
+        flat /= mass
+    else:
+        flat *= 1 / mass
     log_mass = np.log(mass)
     return flat.reshape(table.shape), log_mass if top is None else log_mass + top
 
@@ -136,6 +139,8 @@ def segment_sum_nd(values: Array, codes: Array, size: int, axes: int) -> Array:
 
 def inverse(low: Array) -> Array:
     """Inverse of symmetric positive definite matrices, from their Cholesky factors."""
+    if low.shape[-1] == 2 and low.size <= HANDFUL:
+        return _inverse_of_two(low)
     half = np.linalg.inv(low)  # of the triangular factor, whose condition is the root of the matrix's own
     return half.swapaxes(-1, -2) @ half
 
@@ -161,8 +166,9 @@ def factored(a: Array) -> Array:
     known = _FACTORS.get(key)
     if known is not None:
         return known
-    low = np.linalg.cholesky(a)
-    if not finite(low):  # numpy hands not-a-number through without a word
+    if a.shape[-1] == 2 and a.size <= HANDFUL:
+        low = _factored_of_two(a)
+    elif not finite(low := np.linalg.cholesky(a)):  # numpy hands not-a-number through without a word
         raise np.linalg.LinAlgError
     if key is not None:
         low.flags.writeable = False
@@ -170,6 +176,31 @@ def factored(a: Array) -> Array:
             _FACTORS.clear()
         _FACTORS[key] = low
     return low
+
+
+def _factored_of_two(a: Array) -> Array:
+    """Cholesky factors of a few 2 x 2 matrices, in less time than LAPACK is called in."""
+    numbers: list[float] = a.ravel().tolist()
+    out: list[float] = []
+    for first, across, second in zip(numbers[::4], numbers[2::4], numbers[3::4], strict=True):
+        root = math.sqrt(first) if first > 0 else math.nan
+        below = across / root
+        rest = second - below * below
+        if not 0 < rest < math.inf:
+            raise np.linalg.LinAlgError
+        out += (root, 0.0, below, math.sqrt(rest))
+    return np.array(out).reshape(a.shape)
+
+
+def _inverse_of_two(low: Array) -> Array:
+    """`inverse` of a few 2 x 2 matrices."""
+    numbers: list[float] = low.ravel().tolist()
+    out: list[float] = []
+    for first, below, second in zip(numbers[::4], numbers[2::4], numbers[3::4], strict=True):
+        x, z = 1 / first, 1 / second
+        y = -below * x * z
+        out += (x * x + y * y, y * z, y * z, z * z)
+    return np.array(out).reshape(low.shape)
 
 
 def cholesky(a: Array) -> Array:

@@ -153,7 +153,9 @@ def presence(
     """
     if mask is None:
         order = (*range(plates, axes), *range(1, plates), *range(min(plates, 1)))
-        return np.broadcast_to(1.0, tuple(shape[i] for i in order))
+        one = np.ones(1)
+        one.flags.writeable = False
+        return np.ndarray([shape[i] for i in order], float, one, strides=[0 for _ in order])
     if mask.ndim > axes:
         own = tuple(range(axes, mask.ndim))
         some, every = np.asarray(mask.any(own)), np.asarray(mask.all(own))
@@ -173,7 +175,8 @@ def centre(values: Array, mask: Array | None, own: int) -> Array:
     """The mean over all but the last `own` axes, missing entries left out; 0 where nothing is left."""
     axes = tuple(range(values.ndim - own))
     if mask is None:
-        return np.mean(values, axis=axes) if values.size else np.zeros(values.shape[values.ndim - own :])
+        rows = math.prod(values.shape[: values.ndim - own])
+        return np.add.reduce(values, axes) / max(rows, 1)
     count = mask.sum(axes)
     return np.where(mask, values, 0.0).sum(axes) / np.maximum(count, 1)
 
@@ -197,5 +200,5 @@ def plane(values: Array, mask: Array | None, design: Array) -> Array:
 
 def data_scale(arrays: Sequence[Array]) -> float:
     """The smallest standard deviation of centred data, 1 where there is none: what rounding is measured against."""
-    found = [float(s) for a in arrays if a.size for s in np.sqrt(np.mean(a**2, axis=-1)).ravel()]
-    return min((s for s in found if s > 0), default=1.0)
+    squares = [s / a.shape[-1] for a in arrays if a.size for s in np.add.reduce(a * a, -1).ravel().tolist()]
+    return math.sqrt(min((s for s in squares if s > 0), default=1.0))

@@ -82,10 +82,14 @@ def solve_normal(left: Array, right: Array, name: str, old: Array, policy: str) 
 
 def spread(scatter: Array, weight: Any, name: str, old: Array, policy: str, scale: Any) -> Array:
     """C / a as covariance matrices, checked: (..., d, d), (...) -> (..., d, d)."""
+    least = 1e-14 * scale * scale
+    if scatter.shape[-1] == 2 and scatter.size <= HANDFUL and isinstance(least, float):
+        few = _spread_of_two(scatter, np.ravel(weight).tolist(), least)
+        if few is not None:
+            return few
     out = scatter / np.asarray(weight)[..., None, None]
     out = (out + out.swapaxes(-1, -2)) * 0.5
     variances = out.diagonal(0, -2, -1)
-    least = 1e-14 * scale * scale
     if _well_conditioned(out, variances, least):
         return out
     d, small = out.shape[-1], ~(variances > least)
@@ -107,15 +111,28 @@ def spread(scatter: Array, weight: Any, name: str, old: Array, policy: str, scal
     return out
 
 
+def _spread_of_two(scatter: Array, weights: list[float], least: float) -> Array | None:
+    """C / a of a few 2 x 2 matrices in Python's own numbers; None where one is not well conditioned."""
+    numbers: list[float] = scatter.ravel().tolist()
+    if len(numbers) != 4 * len(weights):
+        return None
+    out: list[float] = []
+    for weight, first, above, below, second in zip(weights, *(numbers[i::4] for i in range(4)), strict=True):
+        if not weight > 0:
+            return None
+        a, b, c = first / weight, 0.5 * (above + below) / weight, second / weight
+        if not (least < a < math.inf and least < c < math.inf and c - b / a * b > 1e-8 * c):
+            return None
+        out += (a, b, b, c)
+    return np.array(out).reshape(scatter.shape)
+
+
 def _well_conditioned(a: Array, diagonal: Array, least: Any) -> bool:
     """Whether the diagonal is above `least` and Cholesky sees no small pivot, each against its own entry of it."""
     try:
         pivots = factored(a).diagonal(0, -2, -1)
     except np.linalg.LinAlgError:
         return False
-    if diagonal.size <= HANDFUL and isinstance(least, float):
-        both = zip(pivots.ravel().tolist(), diagonal.ravel().tolist(), strict=True)
-        return all(v > least and p * p > 1e-8 * v for p, v in both)
     return bool(np.logical_and.reduce((pivots * pivots > 1e-8 * diagonal) & (diagonal > least), axis=None))
 
 
