@@ -183,7 +183,7 @@ def _factored_of_two(a: Array) -> Array:
     numbers: list[float] = a.ravel().tolist()
     out: list[float] = []
     for first, across, second in zip(numbers[::4], numbers[2::4], numbers[3::4], strict=True):
-        root = math.sqrt(first) if first > 0 else math.nan
+        root = math.sqrt(first) if 0 < first < math.inf else math.nan
         below = across / root
         rest = second - below * below
         if not 0 < rest < math.inf:

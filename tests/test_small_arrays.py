@@ -1,0 +1,122 @@
+"""The short ways that small arrays take, against numpy and the long ways; and sums of products in few operations."""
+
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from emdsl.derive import expr as x
+from emdsl.generate.arrays import Array, Emitter, Leaf
+from emdsl.generate.names import Namer
+from emdsl.generate.sums import operators, times
+from emdsl.runtime import domains, numerics, updates
+
+RNG = np.random.default_rng(5)
+HALVES = RNG.normal(size=(200, 3, 2, 2)) * 10.0 ** RNG.integers(-6, 7, size=(200, 1, 2, 1))
+MATRICES = HALVES @ HALVES.swapaxes(-1, -2)
+
+
+def test_factors_and_inverses_of_few_matrices() -> None:
+    """Against LAPACK, in units of each matrix's own diagonal."""
+    for a in MATRICES:
+        unit = np.sqrt(np.einsum("kii->ki", a))
+        if np.linalg.cond(a / (unit[:, :, None] * unit[:, None, :])).max() > 1e6:
+            continue
+        low = numerics.factored(a)
+        np.testing.assert_allclose(low / unit[..., None], np.linalg.cholesky(a) / unit[..., None], atol=1e-10)
+        found = numerics.inverse(low) * unit[:, :, None] * unit[:, None, :]
+        wanted = np.linalg.inv(a / (unit[:, :, None] * unit[:, None, :]))
+        np.testing.assert_allclose(found, wanted, rtol=1e-8, atol=1e-8)
+        np.testing.assert_allclose(numerics.log_determinant(low), np.linalg.slogdet(a)[1], rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -1.0])
+@pytest.mark.parametrize("place", [(0, 0), (1, 1)])
+def test_no_factor_of_a_matrix_that_has_none(bad: float, place: tuple[int, int]) -> None:
+    a = np.array([[[2.0, 1.0], [1.0, 2.0]]])
+    a[0][place] = bad
+    with pytest.raises(numerics.Degenerate):
+        numerics.cholesky(a)
+
+
+def settled(monkeypatch: pytest.MonkeyPatch, call: object, *arguments: object) -> tuple[object, object]:
+    """What a function gives the short way and the long way: an array, or the message of its refusal."""
+    out = []
+    for few in (64, 0):
+        monkeypatch.setattr(updates, "HANDFUL", few)
+        try:
+            out.append(call(*arguments))  # type: ignore[operator]
+        except numerics.Degenerate as fault:
+            out.append(fault.message)
+    return out[0], out[1]
+
+
+@pytest.mark.parametrize("policy", ["raise", "keep", "regularise"])
+def test_covariances_and_shares_take_either_way(policy: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    sound = np.array([[[3.0, 1.0], [1.2, 2.0]], [[5.0, -2.0], [-2.0, 4.0]]])
+    old = np.stack([np.eye(2)] * 2)
+    for place, value in [((0, 0, 0), 3.0), ((0, 0, 0), 1e-30), ((1, 1, 1), math.nan), ((1, 1, 1), 0.8 + 1e-13)]:
+        scatter = sound.copy()
+        scatter[place] = value
+        for weight in (np.array([2.0, 7.0]), np.array([0.0, 7.0]), np.array(2.0)):
+            with np.errstate(all="ignore"):
+                short, long = settled(monkeypatch, updates.spread, scatter, weight, "cov", old, policy, 1.0)
+            assert isinstance(short, str) == isinstance(long, str)
+            np.testing.assert_array_equal(short, long) if isinstance(short, str) else np.testing.assert_allclose(
+                short, long, rtol=1e-14
+            )
+    for counts in ([1.0, 2.0, 3.0], [0.0, 0.0, 0.0], [-1.0, 2.0, 2.0], [math.nan, 1.0, 1.0], [0.0, 1e-320, 0.0]):
+        with np.errstate(all="ignore"):
+            short, long = settled(monkeypatch, updates.shares, np.array(counts), "p", np.full(3, 1 / 3), policy)
+        np.testing.assert_array_equal(short, long)
+
+
+def test_definite_matrices_either_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = []
+    for few in (64, 0):
+        monkeypatch.setattr(domains, "SMALL", few)
+        bent = MATRICES[:50, 0] + np.array([[0.0, 1e-3], [0.0, 0.0]])
+        cases = [*MATRICES[:50, 0], *bent, -MATRICES[0, 0], np.zeros((2, 2)), np.diag([1.0, math.nan])]
+        found.append([bool(domains.positive_definite(m[None])[0]) for m in cases])
+    assert found[0] == found[1]
+    assert {True, False} == set(found[0])
+
+
+# ------------------------------------------------------------------ sums of products
+
+
+def emitted(e: x.Expr, values: dict[str, np.ndarray]) -> tuple[str, object]:
+    """The printed lines of an expression, and what they come to."""
+    em = Emitter(lambda n: Leaf(n, tuple(range(values[n].ndim))), Namer(tuple(values), frozenset()), frozenset())
+    result = em.value(e)
+    lines = "\n".join([*em.outer, *em.lines, f"result = {result.code}"])
+    scope: dict[str, object] = {"np": np, **values}
+    exec(compile(lines, "<printed>", "exec"), scope)  # noqa: S102
+    return lines, scope["result"]
+
+
+def test_shared_factors_and_numbers_stand_once() -> None:
+    i, j = x.Ix("i", "K"), x.Ix("j", "D")
+    a, b, c = x.El("a", (i,)), x.El("b", (i, j)), x.El("c", (j,))
+    values = {"a": RNG.normal(size=3), "b": RNG.normal(size=(3, 2)), "c": RNG.normal(size=2)}
+    half = x.Num(Fraction(-1, 2))
+    e = x.add(x.mul(half, a, b), x.mul(half, a, c), x.mul(half, c, b), x.Num(Fraction(1, 3)), x.neg(b))
+    lines, found = emitted(e, values)
+    A, B, C = values["a"][:, None], values["b"], values["c"]
+    np.testing.assert_allclose(found, -0.5 * (A * B + A * C + C * B) + 1 / 3 - B, rtol=1e-13)
+    assert lines.count("*") < 5, lines
+
+
+def test_numbers_times_code() -> None:
+    i = x.Ix("i", "K")
+    for code in ("p", "-p", "p + q", "-p + q", "p - q", "p / q", "1 / p", "p @ q", "p ** 2", "f(p + q) * q", "p % q"):
+        for c in (Fraction(1), -1, Fraction(-1, 2), Fraction(1, 3), 2.5):
+            scope: dict[str, object] = {"p": np.array([3.0, -2.0]), "q": np.array([0.5, 7.0]), "f": np.abs}
+            atomic = code.isidentifier()
+            made = times(c, Array(code, (i,), atomic=atomic))
+            exec(f"wanted = {float(c)} * ({code})\nfound = {made.code}", scope)  # noqa: S102
+            np.testing.assert_allclose(scope["found"], scope["wanted"], rtol=1e-14, err_msg=made.code)
+    assert operators("a[i + 1] * (b - c) @ d") == {"*", "@"}
