@@ -18,16 +18,16 @@ import numpy as np
 from emdsl.runtime.faults import DataError
 
 FIT_FORMAT = 1
-NOTHING = type(None)
+NO_VALUE = type(None)
 KEYS: dict[str, tuple[type, ...]] = {  # what every saved fit holds
     "format": (int,), "model": (str,), "model_hash": (str,), "params": (dict,), "sizes": (dict,),
-    "objective": (float, int, NOTHING), "log_likelihood": (float, int, NOTHING), "history": (list,),
+    "objective": (float, int, NO_VALUE), "log_likelihood": (float, int, NO_VALUE), "history": (list,),
     "converged": (bool,), "status": (str,), "message": (str,), "n_iter": (int,), "n_parameters": (int,),
-    "n_units": (float, int, NOTHING), "labels": (dict,), "plan": (dict,), "updates": (dict,), "seed": (int, NOTHING),
-    "reference": (dict,), "factors": (dict,), "emdsl_version": (str, NOTHING),
+    "n_units": (float, int, NO_VALUE), "labels": (dict,), "plan": (dict,), "updates": (dict,), "seed": (int, NO_VALUE),
+    "reference": (dict,), "factors": (dict,), "emdsl_version": (str, NO_VALUE),
 }  # fmt: skip
 MORE: dict[str, tuple[type, ...]] = {  # what some hold
-    "quadrature_error": (float, int, NOTHING), "source": (str,), "infer": (dict,), "fixed": (list,),
+    "quadrature_error": (float, int, NO_VALUE), "source": (str,), "infer": (dict,), "fixed": (list,),
     "completed": (list,),
 }  # fmt: skip
 
