@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import types
 import warnings
@@ -239,6 +240,29 @@ def test_the_derivation_tells_what_becomes_of_gaps() -> None:
         assert "E[x[missing] | x[seen]] = J[missing, missing]⁻¹ (h[missing] - J[missing, seen] x[seen])" in text
         assert "cov(x[missing] | x[seen]) = J[missing, missing]⁻¹" in text
     assert "S_cov_x = Σ_n cov(x[n], x[n])" in whole
+
+
+SWITCHED = """
+model Switched
+param f : real[2]
+for t in T:
+    latent z[t] ~ Bernoulli(0.3)
+    observed x[t] ~ Normal(0, 1) if t == 0 else Normal(f[z[t]] * x[t-1], 1)
+"""
+
+
+def test_the_way_out_of_a_tie_is_told_and_is_one() -> None:
+    data = {"x": [0.5, np.nan, np.nan, 1.2]}
+    with pytest.raises(DataError, match="write infer z, x by exact, which takes all configurations"):
+        emdsl.compile(text=SWITCHED).fitter().fit(data)
+    fit = emdsl.compile(text=f"{SWITCHED}infer z, x by exact").fitter(init={"f": [0.5, -2.0]}, max_iter=0).fit(data)
+    likelihood = 0.0
+    for f, weight in ((0.5, 0.7), (-2.0, 0.3)):
+        for g, w in ((0.5, 0.7), (-2.0, 0.3)):
+            for h, v in ((0.5, 0.7), (-2.0, 0.3)):
+                var = 1 + h**2 * (1 + g**2)
+                likelihood += weight * w * v * math.exp(-((1.2 - f * g * h * 0.5) ** 2) / 2 / var) / math.sqrt(var)
+    assert fit.log_likelihood_ == pytest.approx(math.log(likelihood / (2 * math.pi)) - 0.5**2 / 2)
 
 
 REFUSED = {

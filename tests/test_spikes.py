@@ -99,3 +99,38 @@ def test_equalities_of_continuous_latents_are_refused() -> None:
     """No draw hits a set of no mass: Monte Carlo gave numbers all the same."""
     text = "model M\nparam s : positive\nfor n in N:\n    latent u[n] ~ Normal(0, s)\n    observed y[n] ~ Delta(u[n])"
     assert "no draw hits" in str(emdsl.compile(text=text, infer={"u": "mcmc"}).refusal)
+
+
+SLABS = """
+model Slabs
+param t : positive
+for j in J:
+    latent z[j] ~ Bernoulli(0.3)
+    latent b[j] ~ Normal(0, t) if z[j] else Delta(0)
+for n in N:
+    given X[n, J] : real
+    observed y[n] ~ Normal(X[n, 0] * b[0] + X[n, 1] * b[1], 1)
+infer z, b by exact
+"""
+
+
+def test_points_under_configurations() -> None:
+    """Coefficients that are 0 or not, of one regression: every subset of them, and what is told of each over all."""
+    rng = np.random.default_rng(5)
+    X = rng.normal(size=(6, 2))
+    y = X[:, 1] + rng.normal(size=6)
+    fit = emdsl.compile(text=SLABS).fitter(init={"t": 1.5}, max_iter=0).fit({"X": X, "y": y})
+    logs, means, seconds = [], [], []
+    for z in np.ndindex(2, 2):
+        prior = 1.5**2 * np.diag(z)
+        spread = X @ prior @ X.T + np.eye(6)
+        gain = prior @ X.T @ np.linalg.inv(spread)
+        weight = np.log(np.where(z, 0.3, 0.7)).sum()
+        logs.append(weight + multivariate_normal.logpdf(y, np.zeros(6), spread))
+        means.append(gain @ y)
+        seconds.append(np.diag(prior - gain @ X @ prior) + means[-1] ** 2)
+    total = np.logaddexp.reduce(logs)
+    q = np.exp(np.array(logs) - total)
+    assert fit.log_likelihood_ == pytest.approx(total)
+    np.testing.assert_allclose(fit.posterior_["b"]["mean"], q @ means, rtol=1e-9)
+    np.testing.assert_allclose(fit.posterior_["b"]["var"], q @ seconds - (q @ means) ** 2, rtol=1e-9)

@@ -44,10 +44,15 @@ def with_configurations(joint: LogJoint, latents: Sequence[str], depth: int) -> 
                   domain=m.Domain("index", span=first.span))  # fmt: skip
     model = replace(joint.model, variables=(*joint.model.variables, one))
     factors = [_configured(f, found, joint.model) for f in joint.factors]
+    told = {
+        n: replace(t, mean=tuple(_configured(f, found, joint.model) for f in t.mean),
+                   second=tuple(_configured(f, found, joint.model) for f in t.second))
+        for n, t in joint.told.items()
+    }  # fmt: skip
     factors += [f for n in latents for f in (*_where_absent(n, found, joint), *_too_long(n, found, joint))]
     return replace(
         joint, model=model, factors=tuple(factors), levels={**joint.levels, name: dimension},
-        discrete=joint.discrete | {name}, configurations=found,
+        discrete=joint.discrete | {name}, configurations=found, told=told,
     )  # fmt: skip
 
 

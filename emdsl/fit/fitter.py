@@ -11,6 +11,7 @@ import numpy as np
 from emdsl.errors import DataError, EmdslError, ModelError, Problem, nearest
 from emdsl.fit.forecasts import Seen, asked_of, completed, enough
 from emdsl.fit.future import Future
+from emdsl.fit.gaps import exact_line
 from emdsl.fit.identified import unidentified
 from emdsl.fit.unsettled import Unidentified
 from emdsl.language.model import ModelText
@@ -101,7 +102,7 @@ class Fitter(Estimator):
         try:
             self._complete({*found, *self._completed})
         except ModelError as error:
-            raise _located(error, found, bound) from None
+            raise _located(error, found, bound, whole) from None
         if not self._completed:
             return bound
         return _renamed(bound, self._completed, self._module.SPEC)
@@ -317,7 +318,7 @@ def _gaps(variable: Mapping[str, Any], mask: Any) -> bool:
     return variable["missing"] == "complete" or bool((mask.any(own) != mask.all(own)).any())
 
 
-def _located(error: ModelError, found: Mapping[str, Any], bound: Bound) -> faults.DataError:
+def _located(error: ModelError, found: Mapping[str, Any], bound: Bound, whole: CompiledModel) -> faults.DataError:
     """Which data are missing, and what in the model keeps them from being integrated out."""
     name = next(iter(found))
     mask = np.asarray(bound.masks[name])
@@ -325,9 +326,13 @@ def _located(error: ModelError, found: Mapping[str, Any], bound: Bound) -> fault
     many = f"{count} cells are missing, the first" if count > 1 else "a cell is missing,"
     problem = error.problems[0]
     line = "" if problem.span is None else f" (line {problem.span.line} of the model)"
+    exact = exact_line(whole.resolved, tuple(found))
+    hint = "drop these rows, or write the density as a Gaussian given latents (a scale, a class) of the row"
+    if exact is not None:
+        hint = f"write {exact}, which takes all configurations of the discrete latents, where these are few"
     return faults.DataError(
         f"{name}: {many} in row {row}; they cannot be integrated out: {problem.message}{line}",
-        hint="drop these rows, or write the density as a Gaussian given latents (a scale, a class) of the row",
+        hint=hint,
         code="D001",
         row=row,
     )

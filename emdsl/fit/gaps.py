@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
+from emdsl.derive.plan import derive
+from emdsl.errors import ModelError
 from emdsl.families import PRELUDE
 from emdsl.families.table import mixture
 from emdsl.language import model as m
@@ -70,3 +72,19 @@ def _within(part: m.FamilyCall, call: m.FamilyCall, values: Mapping[str, m.Expr]
     bound = tuple((n, rename(s, lengths)) for n, s in part.sizes)
     event = tuple(rename(s, lengths) for s in part.event)
     return replace(part, args=args, event=event, sizes=bound, span=call.span)
+
+
+def exact_line(resolved: m.ModelText, names: tuple[str, ...]) -> str | None:
+    """The `infer` line by which what is missing is integrated out under all configurations of discrete latents."""
+    named = {n for line in resolved.infer for group in line.groups for n in group}
+    kinds = ("category", "bool", "count")
+    found = [v.name for v in resolved.of_kind("latent") if v.domain.kind in kinds and v.name not in named]
+    every = (*found, *(n for n in names if n not in named))
+    line = m.Infer(tuple((n,) for n in every), (False,) * len(every), "exact", ())
+    if not found:
+        return None
+    try:
+        derive(replace(resolved, infer=(*resolved.infer, line)), names)
+    except ModelError:
+        return None
+    return f"infer {', '.join(every)} by exact"
