@@ -54,3 +54,23 @@ def test_every_code_used_is_listed() -> None:
 
 def test_every_model_has_its_file() -> None:
     assert {p.stem for p in REFUSED.glob("*.expected")} == {p.stem for p in FILES}
+
+
+def test_the_ways_out_that_are_named_are_ways_out() -> None:
+    """Of all methods those alone under which the model has a plan: effects of two crossings have no quadrature."""
+    text = """
+    model Crossed
+    param m : real
+    for g in G: latent a[g] ~ Normal(0, 1)
+    for h in H: latent b[h] ~ Normal(0, 1)
+    for n in N:
+        given at[n] : index[G]
+        given by[n] : index[H]
+        observed y[n] ~ Bernoulli(logit = m + a[at[n]] + b[by[n]])
+    """.replace("\n    ", "\n").rstrip(" ")
+    said = str(emdsl.compile(text=f"{text}infer a, b by exact\n").refusal)
+    assert "softplus((m + a[at[n]] + b[by[n]]))" in said
+    ways = re.findall(r"`(infer [^`]*) \(or (mcmc)\)`", said)
+    assert ways == [("infer a, b by saem", "mcmc")]
+    assert all(emdsl.compile(text=f"{text}{way}\n").refusal is None for way, _ in ways)
+    assert emdsl.compile(text=f"{text}infer a, b by meanfield\n").refusal is not None

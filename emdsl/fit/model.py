@@ -44,7 +44,16 @@ class Model:
         try:
             self.derived  # noqa: B018  (derived now, so that a refusal is known)
         except ModelError as error:
-            self.refusal = ModelError(error.problems, error.source or resolved.source or text)
+            told = error if incomplete else self._with_ways(error)
+            self.refusal = ModelError(told.problems, told.source or resolved.source or text)
+
+    def _with_ways(self, refusal: ModelError) -> ModelError:
+        from emdsl.derive.ways import with_ways
+
+        try:
+            return with_ways(refusal, self.resolved)
+        except RecursionError:
+            return refusal
 
     @cached_property
     def derived(self) -> Derived:

@@ -1,0 +1,45 @@
+"""Ways out of a refusal: of the methods that a hint could name, those by which the model does have a plan."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from emdsl.derive import quadrature
+from emdsl.derive.discrete import WAYS_OUT
+from emdsl.derive.plan import derive
+from emdsl.errors import ModelError
+from emdsl.language import model as m
+
+UNTRIED = (WAYS_OUT, quadrature.WAYS_OUT)
+DISCRETE = ("bool", "category", "count", "index")
+METHODS = {"meanfield": "meanfield", "quadrature": "quadrature", "saem": "saem (or mcmc)"}
+
+
+def with_ways(refusal: ModelError, model: m.ModelText) -> ModelError:
+    """The refusal, each mistake once, with the `infer` lines that take the model in place of methods in general."""
+    problems = list(dict.fromkeys(refusal.problems))
+    if not any(p.hint in UNTRIED for p in problems):
+        return ModelError(problems, refusal.source)
+    found = [f"`{line}`" for line in _ways(model)]
+    hint = f"what does take it: {', '.join(found)}" if found else "no method takes it as it is written"
+    return ModelError([replace(p, hint=hint) if p.hint in UNTRIED else p for p in problems], refusal.source)
+
+
+def _ways(model: m.ModelText) -> Iterator[str]:
+    """One line of each method with which there is a plan, in place of those that are there."""
+    latents = list(model.of_kind("latent"))
+    asked = {n for line in model.infer if line.method not in ("mcmc", "saem") for g in line.groups for n in g}
+    names = [v.name for v in latents if v.name in asked or not asked]
+    free = [v.name for v in latents if v.name in names and v.domain.kind not in DISCRETE]
+    for method, said in METHODS.items():
+        for some, whole in ((names, False), (names, True), (free, False)):
+            line = m.Infer(tuple((n,) for n in some), (whole,) * len(some), method, ())
+            if not some or (whole and method != "meanfield"):
+                continue
+            try:
+                derive(replace(model, infer=(line,)))
+            except ModelError:
+                continue
+            yield f"infer {', '.join(f'({n})' if whole else n for n in some)} by {said}"
+            break
