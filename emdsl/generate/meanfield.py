@@ -152,7 +152,7 @@ def _start(printer: Printer, f: Function, block: Block, after: list[str]) -> lis
         shape = f"({', '.join(em.size(i.dim) for i in stored)}{',' if len(stored) == 1 else ''})"
         if kind == "q" and block.network:
             out.append(f'"{key}": seeded(np.empty({shape}), 1, [], rng),')
-        elif kind == "q" and (divided := divided_rows(printer, block, em.size(block.states[0].dim))):
+        elif kind == "q" and block.states and (divided := divided_rows(printer, block, em.size(block.states[0].dim))):
             out.append(f'"{key}": {divided},')
         elif kind == "q":
             states = len(block.states) + len(block.gates)
