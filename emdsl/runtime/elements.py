@@ -48,7 +48,7 @@ class Field:
             for latent, d in family:
                 self.at[latent] = (k, start)
                 start += d
-        self.ready = False
+        self.ready, self.total, self.alone = False, 0, False  # numbers; whether one latent is all, block by block
         self.meter = Meter()
         self.copies: dict[int, Field] = {}  # of this one, by how many
         self.repeats: Any = None  # how blocks repeat, where they do
@@ -94,7 +94,7 @@ class Field:
         np.add.at(reach, (block, within), 1)
         np.add.at(reach, (block, within + self.width), -1)
         self.full = np.cumsum(reach, axis=1)[:, : self.size] > 0
-        self.block, self.within, self.ready = block, within, True
+        self.block, self.within, self.total, self.ready = block, within, total, True
 
     def scalars(self, latent: int, nodes: Array, length: int) -> tuple[Array, Array]:
         """Block of each element, and place in it of each of its numbers."""
@@ -113,6 +113,8 @@ class Field:
             even = count > 0 and _in_order(block) and (inside == inside[0]).all() and _in_order(inside[0])
             at = slice(block[0], block[-1] + 1), _run(inside[0])
             self.where.append(at if even else (block[:, None], inside))
+        whole = (slice(0, self.count), slice(0, self.size))
+        self.alone = len(shapes) == 1 and isinstance(self.where[0][0], slice) and self.where[0] == whole
 
 
 def spots(field: Field, a: tuple[int, Array, int], b: tuple[int, Array, int]) -> list[Spot]:

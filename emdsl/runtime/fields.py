@@ -56,7 +56,8 @@ def gaussian_field(
         free = free & ~held
     v, c, mean, log_det = block_moments(field, diagonal, below, h)
     if parts is None:
-        log_z = np.sum(fit) + 0.5 * (np.vdot(h, mean) - log_det.sum() + free.sum() * math.log(2 * math.pi))
+        count = field.total if x is None else free.sum()
+        log_z = np.sum(fit) + 0.5 * (np.vdot(h, mean) - log_det.sum() + count * math.log(2 * math.pi))
     else:
         share = fit + 0.5 * (
             h * mean - (log_det.all() if isinstance(log_det, Stretches) else log_det) + free * math.log(2 * math.pi)
@@ -91,9 +92,12 @@ def field_pieces(
         field.place(pieces, [f.shape for f in flat])
         kinds = [p[4].kinds for p in pieces if isinstance(p[4], ByKind)]
         field.repeats = repeats_of(field, kinds) if len(kinds) == len(pieces) else None
-    h = np.zeros((field.count, field.size))
-    for at, f in zip(field.where, flat, strict=True):
-        h[at] = f  # each number stands in one place
+    if field.alone:
+        h = np.ascontiguousarray(flat[0])
+    else:
+        h = np.zeros((field.count, field.size))
+        for at, f in zip(field.where, flat, strict=True):
+            h[at] = f  # each number stands in one place
     return h, field.where, [_piece_of(p[4], shape) for p, shape in zip(pieces, field.shapes, strict=True)]
 
 
@@ -165,7 +169,7 @@ def block_moments(
         mean, log_det = np.empty((m, w)), np.empty((m, w))
         if loop(*diagonal, *below, np.ascontiguousarray(h), v, c, at, mean, log_det, room):
             return Blocks(v, at), Blocks(c, at[:-1]), mean, log_det
-    found = None if field.repeats is None else steady_moments(diagonal, below, h)
+    found = None if field.repeats is None else steady_moments(diagonal, below, h, field.repeats.runs)
     if 1 < m and w <= BLOCK_OF_LOOPS:
         field.meter.spent += 1000 + 0.3 * m if found else 100 * math.log2(m) + m * (0.3 + 0.25 * w**2)
     if found is not None:

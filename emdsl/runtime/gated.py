@@ -90,7 +90,7 @@ def copies(field: Field, count: int) -> Field:
     made.shapes = [(count * rows, a, b) for rows, a, b in field.shapes]
     made.spots = [[_copied(s, field, rows, count) for s in found]
                   for found, (rows, *_) in zip(field.spots, field.shapes, strict=True)]  # fmt: skip
-    made.count = count * field.count
+    made.count, made.total, made.alone = count * field.count, count * field.total, False
     field.copies[count] = made
     return made
 

@@ -56,7 +56,7 @@ def moments_by_kind(a: Array, b: Array, weights: Array, kinds: Kinds) -> Array:
         for k, rows in kinds.rows:
             if w[:, k].any():
                 found[k] += flat_a[:, rows] @ flat_b[:, rows].T
-        return np.tensordot(w, found, 1).reshape((*lead, *own))
+        return (w @ found.reshape(len(found), -1)).reshape((*lead, *own))
     whole = np.zeros((len(w), len(flat_a), len(flat_b)))
     for start in range(0, n, PIECE):
         rows = slice(start, start + PIECE)

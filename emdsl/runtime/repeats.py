@@ -14,6 +14,8 @@ from emdsl.runtime.columns import Array
 from emdsl.runtime.elements import Field, Spot
 from emdsl.runtime.kinds import REPEATING, Kinds, joined
 
+MOST_RUNS = 12  # runs of equal blocks, at most
+
 
 class Blocks(NamedTuple):
     """Blocks of a matrix one after the other: block t is values[at[t]]."""
@@ -58,18 +60,21 @@ class Move(NamedTuple):
 
 class Repeats(NamedTuple):
     """Which blocks on the diagonal are alike (m,), which below it (m - 1,), and what they are made of; `full` (kinds,
-    w) where a diagonal block holds numbers."""
+    w) where a diagonal block holds numbers. `runs` are stretches of blocks with one J_tt and one J_t+1,t; `counts` say
+    how many different ones there are, `whole` whether all are full of numbers."""
 
     diagonal: Array
     below: Array
     moves: tuple[Move, ...]
     full: Array
+    runs: list[tuple[int, int]]
+    counts: tuple[int, int]
+    whole: bool
 
     def assembled(self, values: Sequence[Array]) -> tuple[Blocks, Blocks]:
         """J from pieces by kind, (kinds, own of a, own of b)."""
         w = self.full.shape[1]
-        diagonal = np.zeros((int(self.diagonal.max()) + 1, w, w))
-        below = np.zeros((int(self.below.max(initial=-1)) + 1, w, w))
+        diagonal, below = (np.zeros((count, w, w)) for count in self.counts)
         for move in self.moves:
             part, (_, one, other) = values[move.piece][move.rows], move.spot.at
             part = part.swapaxes(1, 2) if move.spot.swapped else part
@@ -77,7 +82,8 @@ class Repeats(NamedTuple):
             target[move.to, one, other] -= part
             if not move.spot.beside:
                 target[move.to, other, one] -= part.swapaxes(1, 2)
-        diagonal[:, np.arange(w), np.arange(w)] += ~self.full
+        if not self.whole:
+            diagonal[:, np.arange(w), np.arange(w)] += ~self.full
         return Blocks(diagonal, self.diagonal), Blocks(below, self.below)
 
 
@@ -99,7 +105,16 @@ def repeats_of(field: Field, kinds: Sequence[Kinds]) -> Repeats | None:
         first, start = made[spot.beside][0], spot.at[0].start
         to = np.flatnonzero((first >= start) & (first < spot.at[0].stop))
         moves.append(Move(n, k.code[spot.rows][first[to] - start], to, spot))
-    return Repeats(made[0][1], made[1][1], tuple(moves), field.full[made[0][0]])
+    (first, diagonal), (others, below) = made
+    runs, counts, full = runs_of(diagonal, below), (len(first), len(others)), field.full[first]
+    return Repeats(diagonal, below, tuple(moves), full, runs, counts, bool(full.all()))
+
+
+def runs_of(diagonal: Array, below: Array) -> list[tuple[int, int]]:
+    """The runs of blocks with one J_tt and one J_t+1,t, the last block a run of its own; none where they are many."""
+    new = (diagonal[1:-1] != diagonal[:-2]) | (below[1:] != below[:-1])
+    starts, m = [0, *(np.flatnonzero(new) + 1).tolist()], len(diagonal)
+    return list(zip([*starts, m - 1], [*starts[1:], m - 1, m], strict=True)) if len(starts) < MOST_RUNS else []
 
 
 class Covariances:
@@ -145,8 +160,10 @@ class Covariances:
             values, at = self.c if spot.beside else self.v
             blocks, one, other = spot.at
             at, code = at[blocks], kinds.code[spot.rows]
-            start = np.concatenate([[0], np.flatnonzero((at[1:] != at[:-1]) | (code[1:] != code[:-1])) + 1])
-            share = flat[:, code[start]] * np.diff(start, append=len(at))
+            new = np.flatnonzero((at[1:] != at[:-1]) | (code[1:] != code[:-1])) + 1
+            ends = np.concatenate([[0], new, [len(at)]])
+            start, count = ends[:-1], ends[1:] - ends[:-1]
             part = values[at[start]][:, one, other]
-            whole += np.tensordot(share, part.swapaxes(1, 2) if spot.swapped else part, 1)
+            part = part.swapaxes(1, 2) if spot.swapped else part
+            whole += (flat[:, code[start]] * count @ part.reshape(len(part), -1)).reshape(whole.shape)
         return whole.reshape((*lead, *own))

@@ -24,7 +24,6 @@ from emdsl.runtime.numerics import cholesky, inverse
 from emdsl.runtime.repeats import Blocks, Stretches
 
 SHORTEST = 200  # blocks of a chain, below which nothing is gained
-MOST_RUNS = 12  # runs, at most
 START = 500  # microseconds of this way, whatever is to be done
 STEP = 8  # and for each step before L_t has settled
 SLOWEST = 2**13  # steps until it has, at most
@@ -33,9 +32,10 @@ ROUGH = 1e-6  # how far closed forms may be off before they are mended, at most
 
 
 class Limit(NamedTuple):
-    """The fixed point X of a run, G = inv(X) B', and about how many steps L_t needs to be there."""
+    """The fixed point X of a run, its inverse, G = inv(X) B', and about how many steps L_t needs to be there."""
 
     x: Array
+    p: Array
     g: Array
     steps: int
 
@@ -61,10 +61,15 @@ class Part(NamedTuple):
     settled: Settled | None = None
 
 
-def steady_moments(diagonal: Blocks, below: Blocks, h: Array) -> tuple[Blocks, Blocks, Array, Stretches] | None:
-    """What `tridiagonal_moments` returns, where most of a long chain repeats; None where it does not."""
+def steady_moments(
+    diagonal: Blocks, below: Blocks, h: Array, runs: Sequence[tuple[int, int]]
+) -> tuple[Blocks, Blocks, Array, Stretches] | None:
+    """What `tridiagonal_moments` returns, where most of a long chain repeats; None where it does not.
+
+    runs : of blocks with one J_tt and one J_t+1,t, the last block by itself.
+    """
     m, w = h.shape
-    runs = repeated(diagonal.at, below.at) if m >= SHORTEST else []
+    runs = runs if m >= SHORTEST else []
     blocks = [(diagonal.values[diagonal.at[a]], below.values[below.at[min(a, m - 2)]]) for a, _ in runs]
     limits = [
         fixed_point(*given) if b - a > SHORTEST // 4 else None for (a, b), given in zip(runs, blocks, strict=True)
@@ -84,13 +89,6 @@ def steady_moments(diagonal: Blocks, below: Blocks, h: Array) -> tuple[Blocks, B
     counts[ends - 1] = [part.stop - part.start - len(part.left) + 1 for part in parts]
     log_det = Stretches(2 * np.log(low.diagonal(0, 1, 2)), counts)
     return None if found is None else (*found, chain_means([part.stop for part in parts], p, g, h), log_det)
-
-
-def repeated(diagonal: Array, below: Array) -> list[tuple[int, int]]:
-    """The runs of blocks with one J_tt and one J_t+1,t, the last block a run of its own; none where they are many."""
-    new = (diagonal[1:-1] != diagonal[:-2]) | (below[1:] != below[:-1])
-    starts, m = [0, *(np.flatnonzero(new) + 1).tolist()], len(diagonal)
-    return list(zip([*starts, m - 1], [*starts[1:], m - 1, m], strict=True)) if len(starts) < MOST_RUNS else []
 
 
 def fixed_point(d: Array, b: Array) -> Limit | None:
@@ -115,8 +113,8 @@ def fixed_point(d: Array, b: Array) -> Limit | None:
             return None
         x = d - b @ g
         x = 0.5 * (x + x.T)
-    g = quotient(x, b.T)
-    return None if g is None else Limit(x, g, steps)
+    both = quotient(x, np.concatenate([np.eye(w), b.T], axis=1))
+    return None if both is None else Limit(x, 0.5 * (both[:, :w] + both[:, :w].T), both[:, w:], steps)
 
 
 def quotient(a: Array, b: Array) -> Array | None:
@@ -167,8 +165,8 @@ def approach(d: Array, b: Array, first: Array, limit: Limit, most: int) -> Settl
     L_n - X = G'^n E (1 + W_n E)^-1 G^n with E = L_0 - X: its inverse, where there is one, goes by a linear recursion.
     A plain step for all of them at once mends what rounding has done.
     """
-    x, g, steps = limit
-    n, e, p = min(steps, most - 1), first - x, inverse(cholesky(x))
+    x, p, g, steps = limit
+    n, e = min(steps, most - 1), first - x
     power = powers(g, n)
     turned, total = power.swapaxes(1, 2), np.zeros_like(power)
     np.cumsum(power[:-1] @ p @ turned[:-1], axis=0, out=total[1:])
@@ -176,7 +174,7 @@ def approach(d: Array, b: Array, first: Array, limit: Limit, most: int) -> Settl
     size = np.sqrt(np.outer(x.diagonal(), x.diagonal()))
     there = (np.abs(off) <= SETTLED * size).all((1, 2))
     if not there.any():
-        return None if n < steps or steps > SLOWEST else approach(d, b, first, Limit(x, g, 4 * steps), most)
+        return None if n < steps or steps > SLOWEST else approach(d, b, first, limit._replace(steps=4 * steps), most)
     k = int(there.argmax())
     if k > 1:
         step = d - b @ np.linalg.solve(x + off[: k - 1], b.T[None])
