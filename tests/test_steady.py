@@ -65,7 +65,17 @@ def turned() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return diagonal, below, h
 
 
-@pytest.mark.parametrize("case", [turned(), changed(20, 21, 70, 220)], ids=["turned", "changed"])
+def begun() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A chain that begins where it is known well, as everywhere, and hardly at all: one number each."""
+    diagonal, below, h = chain(260, TURN, SEEN)
+    diagonal[0] += np.diag([1e4, 0.0, -0.4999])
+    return diagonal, below, h
+
+
+CASES = {"turned": turned(), "changed": changed(20, 21, 70, 220), "begun": begun()}
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 def test_against_the_inverse(case: tuple[np.ndarray, np.ndarray, np.ndarray], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(steady, "START", 0)  # however short the chain is
     monkeypatch.setattr(steady, "STEP", 0)

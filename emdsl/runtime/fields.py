@@ -171,7 +171,7 @@ def block_moments(
             return Blocks(v, at), Blocks(c, at[:-1]), mean, log_det
     found = None if field.repeats is None else steady_moments(diagonal, below, h, field.repeats.runs)
     if 1 < m and w <= BLOCK_OF_LOOPS:
-        field.meter.spent += 1000 + 0.3 * m if found else 100 * math.log2(m) + m * (0.3 + 0.25 * w**2)
+        field.meter.spent += 500 + 0.07 * m if found else 100 * math.log2(m) + m * (0.3 + 0.25 * w**2)
     if found is not None:
         return found
     dense_v, dense_c, mean, log_det = tridiagonal_moments(diagonal.all(), below.all(), h)
