@@ -9,7 +9,7 @@ from gallery import compiled
 from emdsl.runtime import steady
 from emdsl.runtime.fields import tridiagonal_moments
 from emdsl.runtime.filtered import recurrence
-from emdsl.runtime.repeats import Blocks, runs_of
+from emdsl.runtime.repeats import Blocks, block_runs
 from emdsl.runtime.steady import steady_moments
 
 
@@ -30,7 +30,7 @@ def by_kind(blocks: np.ndarray) -> Blocks:
 
 def moments(diagonal: np.ndarray, below: np.ndarray, h: np.ndarray) -> tuple[np.ndarray, ...] | None:
     blocks = by_kind(diagonal), by_kind(below)
-    found = steady_moments(*blocks, h, runs_of(blocks[0].at, blocks[1].at))
+    found = steady_moments(*blocks, h, block_runs(blocks[0].at, blocks[1].at))
     return None if found is None else (found[0].all(), found[1].all(), found[2], found[3].all())
 
 

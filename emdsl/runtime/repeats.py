@@ -106,11 +106,11 @@ def repeats_of(field: Field, kinds: Sequence[Kinds]) -> Repeats | None:
         to = np.flatnonzero((first >= start) & (first < spot.at[0].stop))
         moves.append(Move(n, k.code[spot.rows][first[to] - start], to, spot))
     (first, diagonal), (others, below) = made
-    runs, counts, full = runs_of(diagonal, below), (len(first), len(others)), field.full[first]
+    runs, counts, full = block_runs(diagonal, below), (len(first), len(others)), field.full[first]
     return Repeats(diagonal, below, tuple(moves), full, runs, counts, bool(full.all()))
 
 
-def runs_of(diagonal: Array, below: Array) -> list[tuple[int, int]]:
+def block_runs(diagonal: Array, below: Array) -> list[tuple[int, int]]:
     """The runs of blocks with one J_tt and one J_t+1,t, the last block a run of its own; none where they are many."""
     new = (diagonal[1:-1] != diagonal[:-2]) | (below[1:] != below[:-1])
     starts, m = [0, *(np.flatnonzero(new) + 1).tolist()], len(diagonal)
