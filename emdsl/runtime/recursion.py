@@ -22,7 +22,7 @@ from emdsl.runtime.lanes import Laid, Lanes, LookedUp
 from emdsl.runtime.numerics import LOWEST
 
 FORGOTTEN = 1e-13  # relative: two runs that differ by less will not differ any more
-NOTHING = 1e-100  # of a probability: no difference
+NO_DIFFERENCE = 1e-100  # of a probability
 LEAST = 1e-140  # the smallest share that a step may leave of all weights
 LOUD = 1e100  # what later data may say for a state that had been given up
 
@@ -160,7 +160,7 @@ def _to_one(values: Array) -> Array:
 
 def _no_news(new: Array, old: Array) -> bool:
     """Whether positive numbers are the same but for rounding."""
-    return bool((np.abs(new - old) <= FORGOTTEN * new + NOTHING).all())
+    return bool((np.abs(new - old) <= FORGOTTEN * new + NO_DIFFERENCE).all())
 
 
 def forward(r: Recursion) -> tuple[Laid, Array]:
