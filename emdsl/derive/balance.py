@@ -3,8 +3,8 @@
     x[n] - u[g[n]],   u[g] - m            x - r,  u - r,  m - r:   both differences stay as they are
 
 Each difference that holds something that moved is balanced by one more location in it (a free parameter, or a
-latent on the line, with coefficient 1 or -1), whose own differences are balanced in turn; what is given moves as data
-do. Where a latent lies about a number, that difference alone is left as it is: `u - 3` becomes `u - (3 - r)`. Exact
+latent on the line, with coefficient 1 or -1), whose own differences are balanced in turn; what is given, or seen of the
+same latent elsewhere, moves as data do. Where a latent lies about a number, that difference alone is left as it is: `u - 3` becomes `u - (3 - r)`. Exact
 for every r.
 """
 
@@ -45,12 +45,13 @@ def recentre(joint: LogJoint) -> tuple[LogJoint, Mapping[str, Shift], tuple[str,
 
 def through_latents(joint: LogJoint, centred: Mapping[str, None]) -> Iterator[tuple[dict[str, Shift], str]]:
     """For each observed array on the line that is not centred yet: what moves with it, where all can be balanced."""
-    search = Search.of(joint)
+    search, moved = Search.of(joint), set[str]()
     for v in joint.model.of_kind("observed"):
         on_line = v.domain.kind == "real" and v.plates and v.name not in joint.incomplete
-        if on_line and v.name not in centred and v.name in search.variables:
+        if on_line and v.name not in {*centred, *moved} and v.name in search.variables:
             found = search.balanced(v.name)
             if found:
+                moved |= set(found)
                 yield found, v.name
 
 
@@ -104,8 +105,8 @@ class Search:
         return {}
 
     def _as_stored(self, s: Shift) -> bool:
-        """Whether what is given can be held less its shift: a reference point on its last axes."""
-        if self.variables[s.param].kind != "given":
+        """Whether what is given or seen can be held less its shift: a reference point on its last axes."""
+        if self.variables[s.param].kind not in ("given", "observed"):
             return True
         return isinstance(s.value, El) and s.value.idx == s.axes[len(s.axes) - len(s.value.idx) :]
 
@@ -165,14 +166,15 @@ class Search:
         seen = any(
             e.var in self.variables and self.variables[e.var].kind == "observed" for _, e in parts if isinstance(e, El)
         )
-        return free + latent + ([] if seen else [(c, e) for c, e in places if self._on_line(e, "given")])
+        data = "observed" if seen else "given"  # two instruments that read one latent move together
+        return free + latent + [(c, e) for c, e in places if self._on_line(e, data)]
 
     def _on_line(self, e: El, kind: str) -> bool:
         v = self.variables.get(e.var)
         if v is None or v.kind != kind or v.domain.kind != "real":
             return False
         bounded = v.domain.lower is not None or v.domain.upper is not None
-        elsewhere = self.joint.discrete | self.joint.deterministic
+        elsewhere = self.joint.discrete | self.joint.deterministic | set(self.joint.incomplete)
         return not bounded and v.name not in elsewhere and len(e.idx) == len(axes_of(v))
 
 

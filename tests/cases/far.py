@@ -128,7 +128,30 @@ def _weights_value(p, d):
     return float(d["weight"] @ each)
 
 
+INSTRUMENTS = """
+    model TwoInstruments
+    param m : real
+    param t : positive
+    param s[2] : positive
+    for n in N:
+        latent u[n] ~ Normal(m, t)
+        observed a[n] ~ Normal(u[n], s[0])
+        observed b[n] ~ Normal(u[n], s[1])
+"""
+
+
+def _instruments(rng, n=60):
+    u = FAR + 2 * rng.normal(size=n)
+    data = {"a": u + rng.normal(size=n), "b": u + 0.5 * rng.normal(size=n)}
+    return data, {"m": FAR, "t": 2.0, "s": np.array([1.0, 0.5])}
+
+
+def _instruments_value(p, d):
+    return mvn(np.column_stack([d["a"], d["b"]]) - p["m"], np.zeros(2), np.diag(p["s"] ** 2) + p["t"] ** 2).sum()
+
+
 CASES = [
+    Case("two instruments at 1e7", INSTRUMENTS, _instruments, _instruments_value),
     Case("a plane at 1e7", PLANE, _plane, lambda p, d: normal(d["y"], d["X"] @ p["beta"], p["s"]).sum()),
     Case(
         "two planes at 1e6",
