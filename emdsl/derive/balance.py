@@ -3,9 +3,9 @@
     x[n] - u[g[n]],   u[g] - m            x - r,  u - r,  m - r:   both differences stay as they are
 
 Each difference that holds something that moved is balanced by one more location in it (a free parameter, or a
-latent on the line, with coefficient 1 or -1), whose own differences are balanced in turn; what is given, or seen of the
-same latent elsewhere, moves as data do. Where a latent lies about a number, that difference alone is left as it is: `u - 3` becomes `u - (3 - r)`. Exact
-for every r.
+latent on the line, with coefficient 1 or -1), whose own differences are balanced in turn; what is given, or seen of
+the same latent elsewhere, moves as data do. Where a latent lies about a number, that difference alone is left as it
+is: `u - 3` becomes `u - (3 - r)`. Exact for every r.
 """
 
 from __future__ import annotations
