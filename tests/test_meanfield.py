@@ -519,3 +519,34 @@ def test_a_start_tells_groups_apart_by_their_effects() -> None:
     for seed in range(3):
         found = model.fitter(seed=seed, max_iter=20).fit(data)
         assert np.sort(found.params_["m"]) == pytest.approx([-2, 2], abs=0.3)
+
+
+def test_groups_that_data_choose_have_their_evidence() -> None:
+    """Means scaled by precisions, both looked up by a code, beside another factor: the Normal-Gamma evidence of each.
+
+    One group is empty. A size is called as what a module's `initial` calls.
+    """
+    text = """model Codes
+for k in start:
+    latent prec[k] ~ Gamma(2, 1.5)
+    latent mean[k] ~ Normal(0.5, precision = 0.1 * prec[k])
+latent rate ~ Gamma(1, 1)
+for n in N:
+    given c[n] : index[start]
+    observed x[n] ~ Normal(mean[c[n]], precision = prec[c[n]])
+    observed y[n] ~ Poisson(rate)
+infer (mean, prec), rate by meanfield
+"""
+    rng = np.random.default_rng(8)
+    c, x, y = rng.choice([0, 1, 3], size=15), rng.normal(size=15), rng.poisson(2, size=15)
+    est = emdsl.compile(text=text).fitter(seed=0, start=4).fit({"c": c, "x": x, "y": y})
+    evidence = special.gammaln(1 + y.sum()) - (1 + y.sum()) * np.log(16) - special.gammaln(y + 1).sum()
+    for k in range(4):
+        own = x[c == k]
+        n, shape = len(own), 2 + len(own) / 2
+        mean = own.mean() if n else 0.0
+        rate = 1.5 + ((own - mean) ** 2).sum() / 2 + 0.05 * n * (mean - 0.5) ** 2 / (0.1 + n)
+        evidence += special.gammaln(shape) - special.gammaln(2) + 2 * np.log(1.5) - shape * np.log(rate)
+        evidence += 0.5 * np.log(0.1 / (0.1 + n)) - 0.5 * n * np.log(2 * np.pi)
+        assert est.posterior_["mean"]["mean"][k] == pytest.approx((0.05 + own.sum()) / (0.1 + n), abs=1e-12)
+    assert est.objective_ == pytest.approx(evidence, rel=1e-12)

@@ -127,10 +127,24 @@ def _in_network(t: Term, block: Block, joint: LogJoint) -> Term:
 
 def _given_scale(placed: Term, block: Block, blocks: Sequence[Block], joint: LogJoint) -> list[Term] | str:
     """u -> location, u^2 -> location^2 + variance / scale; then the scale's own block averages what is left."""
+    placed = _where_selected(placed)
     parts = under_scaled(placed, block) if block.gaussian is not None else _scaled_number(placed, block)
     if isinstance(parts, str):
         return parts
     return _later(parts, block, blocks, joint)
+
+
+def _where_selected(t: Term) -> Term:
+    """[c_n = k] f(k, c_n) = [c_n = k] f(k, k): what a code of data looks up is at the index that it selects."""
+    at = {x.DataIx(f.of): f.at for f in t.factors if isinstance(f, x.Sel) and isinstance(f.at, Ix)}
+
+    def moved(e: Expr) -> Expr | None:
+        if isinstance(e, El) and any(i in at for i in e.idx):
+            return El(e.var, tuple(at.get(i, i) if isinstance(i, x.DataIx) else i for i in e.idx), e.sort)
+        return None
+
+    kept = tuple(f if isinstance(f, x.Sel) else x.rebuild(f, moved) for f in t.factors)
+    return replace(t, factors=kept)
 
 
 def _later(parts: Sequence[Term], block: Block, blocks: Sequence[Block], joint: LogJoint) -> list[Term] | str:

@@ -144,7 +144,7 @@ def flat_axes(v: m.Variable) -> tuple[int, int]:
 def function(plan: Plan, helpers: frozenset[str], chunk: str | None, rows: frozenset[str]) -> Function:
     """A fresh function whose leaves unpack themselves."""
     names = tuple(v.name for v in plan.joint.model.variables) + tuple(s.name for s in plan.joint.model.sizes)
-    namer = Namer(names, helpers)
+    namer = Namer(names, helpers | {"start"} if plan.elimination.parts else helpers)  # called by `initial` there
     holder: dict[str, Function] = {}
 
     def leaf(name: str) -> Leaf:

@@ -105,7 +105,10 @@ def _distance(case: Case, shown: Any, k: int) -> float:
         spread = _flat(shown["var"]).reshape(-1)
     else:
         return float(out)
-    return float(max(out, abs(spread[cell.at] - wanted[1]) / (1 + wanted[1]))) if len(spread) == size else float(out)
+    out = max(out, abs(spread[cell.at] - wanted[1]) / (1 + wanted[1])) if len(spread) == size else out
+    if EXACT < out <= (known := oracle.doubt(case.found, k)):
+        raise Unchecked(f"its moments are known to {known:.0e} alone: their quadrature converges slowly")
+    return float(out)
 
 
 def _flat(value: Any) -> Array:

@@ -143,6 +143,14 @@ class Oracle:
         first, second = (self.moment(found, Tilt(k, layout.nodes[k] ** p)) for p in (1, 2))
         return np.array([first, second - first**2])
 
+    def doubt(self, found: Sequence[Table], k: int) -> float:
+        """How far off a cell's mean and variance may be, of 1 + their size: ten times what twice the nodes change.
+
+        The mass settles first: with tails of a Student t of few degrees, errors of the variance fall off slowly.
+        """
+        half, whole = self._thinned(2).marginal(found, k), self.marginal(found, k)
+        return 10 * float((np.abs(half - whole) / (1 + np.abs(whole))).max())
+
 
 def grid(cell: Cell, s: Array) -> tuple[Array, Array]:
     """Nodes and log weights of the trapezoidal rule, even in coordinates in which tails fall off doubly fast.
