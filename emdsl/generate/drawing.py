@@ -42,7 +42,8 @@ def drawing_lines(
             v = joint.model.variable(n)
             axes = _axes(block, n, f)
             kept = tuple(axes[p] for p in stored_order(v))
-            cells.append(f'"{n}": np.ascontiguousarray({em.broadcast(em.value(El(n, axes)), kept).code}),')
+            whole = "np.ascontiguousarray" if kept else "np.asarray"  # which keeps one number that
+            cells.append(f'"{n}": {whole}({em.broadcast(em.value(El(n, axes)), kept).code}),')
     lines = ['sizes = prepared["the sizes"]', *f.prologue(), *em.outer, *em.lines, "return {", *indent(cells, 1), "}"]
     doc = f'"""{", ".join(latents)} from the posterior given all else."""'
     return [f"def draw_of_{name}(params, prepared, rng):", *indent([doc, *lines], 1)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from emdsl.errors import Span
 from emdsl.language import syntax as s
 from emdsl.language.arguments import check_domain
@@ -36,9 +38,25 @@ def distribution(node: s.Node, env: Env, domain: Domain, array: Shape, name: str
         cond = scalar(node.cond, env, "a condition")
         then = distribution(node.then, env.guarded(cond, True), domain, array, name)
         other = distribution(node.other, env.guarded(cond, False), domain, array, name)
+        if array and _with_array(then, domain) != _with_array(other, domain):
+            then, other = (d if _with_array(d, domain) else _over(d, array) for d in (then, other))
         return Branch(cond, then, other, node.span)
     call, family = family_of(node, env)
     return _call(call, family, env, domain, array, name)
+
+
+def _with_array(dist: Dist, domain: Domain) -> bool:
+    """Whether the array's axes belong to the variate: an argument has them."""
+    if isinstance(dist, Branch):
+        return _with_array(dist.then, domain)
+    return len(dist.event) > len(domain.dims)
+
+
+def _over(dist: Dist, array: Shape) -> Dist:
+    """The same for each element of an array: where one branch has its axes, the others have them too."""
+    if isinstance(dist, Branch):
+        return replace(dist, then=_over(dist.then, array), other=_over(dist.other, array))
+    return replace(dist, event=(*array, *dist.event))
 
 
 def _call(node: s.Apply, family: Family, env: Env, domain: Domain, array: Shape, name: str) -> FamilyCall:

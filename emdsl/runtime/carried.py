@@ -121,7 +121,7 @@ class Carried:
             free = self._free(n, draws[n])
             more = np.tensordot(off, scale, 1)
             moved = centre + np.exp(more) * (free - centre) + np.tensordot(off, shift, 1)
-            out[n] = np.ascontiguousarray(from_free(moved, domain, bounds, np.shape(moved)))
+            out[n] = np.asarray(from_free(moved, domain, bounds, np.shape(moved)), order="C")
             log = more + np.log(np.abs(stretch(out[n], domain, bounds)[0] / stretch(draws[n], domain, bounds)[0]))
             stretched += log.reshape(-1, self.parts).sum(0)
         return out, stretched
