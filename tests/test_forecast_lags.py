@@ -234,3 +234,70 @@ def test_latents_that_are_drawn_or_factorised(method: str) -> None:
             assert abs(found[name]["mean"][step] - mean) < 5 * found[name]["se"][step]
             assert found[name]["var"][step] == pytest.approx(var + more, rel=0.15)
             assert found[name]["se"][step] < 0.1
+
+
+SHARED = """
+    model SharedLevel
+    for t in T:
+        latent x[t] ~ Normal(0, 1) if t == 0 else Normal(0.5 * x[t-1], 0.6)
+        observed y[t, D] ~ Normal(m + x[t], 0.8) if t == 0 else Normal(m + x[t] + 0.3*y[t-1], 0.8)
+    latent m ~ Normal(0, 2)
+"""
+
+
+def test_a_latent_of_all_rows_beside_the_last_of_a_chain() -> None:
+    """Both are drawn together; the exact moments are a dense Gaussian's. y is an array with lags of its own."""
+    y, n, d = RNG.normal(size=(3, 2)) + 1.0, 3 + AHEAD, 2
+    reads = np.zeros((1 + n + n * d, 1 + n + n * d))  # m, x, y
+    noise = np.r_[4.0, 1.0, np.full(n - 1, 0.36), np.full(n * d, 0.64)]
+    for t in range(n):
+        reads[1 + t, t] = 0.5 if t else 0.0
+        for k in range(d):
+            row = 1 + n + t * d + k
+            reads[row, 0] = reads[row, 1 + t] = 1.0
+            reads[row, row - d] = 0.3 if t else 0.0
+    spread = np.linalg.inv(np.eye(len(reads)) - reads)
+    cov = spread @ np.diag(noise) @ spread.T
+    seen, rest = np.arange(1 + n, 1 + n + 3 * d), np.r_[4 : 1 + n, 1 + n + 3 * d : len(reads)]
+    gain = cov[np.ix_(rest, seen)] @ np.linalg.inv(cov[np.ix_(seen, seen)])
+    mean, left = gain @ y.ravel(), cov[np.ix_(rest, rest)] - gain @ cov[np.ix_(seen, rest)]
+    est = written(SHARED).fitter(max_iter=0).fit({"y": y})
+    found = est.forecast(AHEAD, quantiles=[0.025, 0.975], paths=2000)
+    wide = np.sqrt(np.diagonal(left)).reshape(-1)
+    np.testing.assert_allclose(found["x"]["mean"], mean[:AHEAD], rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(found["y"]["mean"], mean[AHEAD:].reshape(AHEAD, d), rtol=1e-9)
+    for step in range(AHEAD):
+        at = slice(AHEAD + step * d, AHEAD + (step + 1) * d)
+        np.testing.assert_allclose(found["y"]["cov"][step], left[at, at], rtol=1e-9)
+        low, high = found["y"]["quantiles"][step].T
+        np.testing.assert_allclose(low, mean[at] - 1.96 * wide[at], atol=0.3 * wide[-1])
+        np.testing.assert_allclose(high, mean[at] + 1.96 * wide[at], atol=0.3 * wide[-1])
+
+
+NESTED = """
+    model ClassesInClasses
+    param w : simplex[2]
+    param v[2] : simplex[2]
+    param mean[2, 2] : real
+    for n in N:
+        latent c[n] ~ Categorical(w)
+        for j in J:
+            latent u[n, j] ~ Categorical(v[c[n]])
+            observed y[n, j] ~ Normal(mean[c[n], u[n, j]], 1)
+"""
+
+
+def test_a_class_and_the_classes_inside_it_are_predicted_together() -> None:
+    """Each by itself the most probable would be (1, 1) here; together it is (0, 0)."""
+    w, v, mean = np.array([0.45, 0.55]), np.array([[1.0, 0.0], [0.5, 0.5]]), np.zeros((2, 2))
+    est = written(NESTED).fitter(init={"w": w, "v": v, "mean": mean}, max_iter=0).fit({"y": np.zeros((1, 1))})
+    assert est.posterior_["c"].argmax() == 1
+    found = est.predict({"y": np.zeros((1, 1))})
+    assert (found["c"].item(), found["u"].item()) == (0, 0)
+
+
+def test_rows_at_the_end_without_observations() -> None:
+    """What cannot be integrated out need not be where no row comes after it: the error says so."""
+    for y, said in (([0.1, 0.3, np.nan], "leave these rows out"), ([0.1, np.nan, 0.3], "drop these rows")):
+        with pytest.raises(DataError, match=said):
+            fit("ar_hmm", {"y": y, "start": 0.0, "spread": 1.0}, max_iter=1)

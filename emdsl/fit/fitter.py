@@ -18,7 +18,7 @@ from emdsl.language.model import ModelText
 from emdsl.runtime import faults
 from emdsl.runtime.binding import Bound, outer_plates
 from emdsl.runtime.estimator import Estimator
-from emdsl.runtime.forecast import ahead, ordered_plates, unknown_ahead
+from emdsl.runtime.forecast import ahead, only_last, ordered_plates, unknown_ahead
 from emdsl.runtime.loop import Climb, Setup, climb, evaluate, finer_error, is_exact
 from emdsl.runtime.storage import read_document
 
@@ -211,7 +211,12 @@ class Fitter(Estimator):
         plates = frozenset(ordered_plates(module.SPEC))
         longer = ahead(module.SPEC, bound, steps, givens, module.default_givens)
         drawn = hasattr(module, "climb_by_draws")
-        found = {} if drawn or self._learned() else self._unseen_rows(module, bound, steps, givens)
+        try:
+            found = {} if drawn or self._learned() else self._unseen_rows(module, bound, steps, givens)
+        except faults.DataError as error:
+            if error.code != "D022":
+                raise
+            found = {}  # more configurations than are enumerated, with the rows ahead
         whole = self._whole().complete(self._completed) if self._completed else self._whole()
         future = Future(whole.resolved, plates, int(steps), longer, self.params_)
         if enough(future, found, asked):
@@ -241,7 +246,9 @@ class Fitter(Estimator):
             copied = whole.with_copy(v["name"])
             if copied is not None:
                 rows = self._last(copied.module, *self._continued(copied.module, bound, steps, givens), int(steps))
-                out[v["name"]] = rows[unseen(v["name"])]
+                copy = rows[unseen(v["name"])]
+                if not isinstance(copy, Mapping) or {"var", "cov"} & set(copy) or "mean" not in copy:
+                    out[v["name"]] = copy  # else a family whose posterior does not tell its variance
         return out
 
     def _completed_for(self, names: tuple[str, ...], module: Any, bound: Bound) -> tuple[Any, Bound]:
@@ -330,6 +337,8 @@ def _located(error: ModelError, found: Mapping[str, Any], bound: Bound, whole: C
     hint = "drop these rows, or write the density as a Gaussian given latents (a scale, a class) of the row"
     if exact is not None:
         hint = f"write {exact}, which takes all configurations of the discrete latents, where these are few"
+    if only_last(found[name], mask, bound, whole.module.SPEC.get("steps", {})):
+        hint = "they are the last of their sequences: leave these rows out, and forecast(steps)"
     return faults.DataError(
         f"{name}: {many} in row {row}; they cannot be integrated out: {problem.message}{line}",
         hint=hint,

@@ -26,7 +26,7 @@ from emdsl.runtime.drawn import draws_by_name
 from emdsl.runtime.faults import DataError
 
 MOST_DRAWS = 500  # of all latents: paths beyond these share them
-MOST_HELD = 2**25  # numbers of paths of one variable that are held at a time
+MOST_HELD = 2**22  # numbers drawn of one variable, where nobody says how many paths
 MIN_PATHS, MOST_PATHS = 100, 10**7
 
 
@@ -122,12 +122,12 @@ def completed(future: Future, rows: Seen, found: dict[str, Any], asked: Asked) -
         found = {**moments(future, rows), **found}
     if enough(future, found, asked):
         return found
-    paths, again = by_paths(future, rows, asked)
+    paths, together = by_paths(future, rows, asked)
     out = {}
     for v in _wanted(future):
         out[v.name] = found.get(v.name)
         if v.name not in found:
-            out[v.name] = summary(v, paths[v.name], again, asked.quantiles or QUANTILES, _levels(future, v))
+            out[v.name] = summary(v, paths[v.name], together, asked.quantiles or QUANTILES, _levels(future, v))
         elif isinstance(out[v.name], Mapping):
             out[v.name] = {**found[v.name], "quantiles": quantiles_of(paths[v.name], asked.quantiles or QUANTILES)}
     return out
@@ -142,14 +142,14 @@ def _levels(future: Future, v: Variable) -> int | None:
 
 
 def by_paths(future: Future, rows: Seen, asked: Asked) -> tuple[dict[str, Array], int]:
-    """Paths of the rows ahead, and how many of them share a start."""
+    """Paths of the rows ahead, and how many in a row have starts that may be alike."""
     rng = np.random.default_rng(0 if asked.seed is None else asked.seed)
     count = asked.paths
     if count is None:
         widest = max((a.size // max(1, _length(future, v)) for v, a in _arrays(future)), default=1) * future.steps
-        count = int(np.clip(MOST_HELD // max(1, widest), MIN_PATHS, PATHS))
+        count = int(np.clip(MOST_HELD // max(1, widest), 2 * MIN_PATHS, PATHS))
     starts = _starts(future, rows, count, rng)
-    return simulate(future, starts, count, rng), starts.again
+    return simulate(future, starts, count, rng), starts.together
 
 
 def _arrays(future: Future) -> list[tuple[Variable, Array]]:
@@ -188,4 +188,4 @@ def _from_draws(future: Future, reads: Sequence[Read], rows: Seen, count: int, r
         prepared = module.prepare(rows.data, module.reference(rows.data))
         draws = draws_by_name(module, rows.params, rows.data, prepared, rows.state, -(-count // again), rng)
     found = {r: row_of(draws[r.name], future, future.model.variable(r.name), r.lag, rows.data, 1) for r in reads}
-    return Starts(found, again)
+    return Starts(found, again, again * max(1, int(np.sqrt(count // again))))

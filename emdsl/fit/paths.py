@@ -2,8 +2,8 @@
 
     h_b, x_b ~ p(rows ahead | elements that they read, drawn from their posterior),   b = 1..B;  moments over paths
 
-Each path is independent of the others, so that the standard error of a mean is sd / sqrt(B); starts that come from a
-Markov chain are thinned, and their errors are taken over the chain's own draws.
+Where starts are independent the standard error of a mean is sd / sqrt(B). Where they come from a Markov chain it is
+that of the means of about sqrt(B) batches (Jones et al. 2006).
 """
 
 from __future__ import annotations
@@ -26,11 +26,12 @@ QUANTILES = (0.05, 0.5, 0.95)
 class Starts(NamedTuple):
     """Draws of the elements that rows ahead read: (paths, *plates without the ordered one, *own) for each.
 
-    again : paths that share one draw, in runs; draws of a Markov chain come in the chain's order.
+    again : paths that share one draw, in runs. together : paths in a row whose draws may be alike, as a chain's are.
     """
 
     values: Mapping[Read, Array]
     again: int = 1
+    together: int = 1
 
 
 def simulate(future: Future, starts: Starts, paths: int, rng: np.random.Generator) -> dict[str, Array]:
@@ -82,14 +83,14 @@ def put(
         known[v.name][index] = True
 
 
-def summary(v: Variable, paths: Array, again: int, quantiles: Sequence[float], levels: int | None) -> Any:
+def summary(v: Variable, paths: Array, together: int, quantiles: Sequence[float], levels: int | None) -> Any:
     """Probabilities of a category or a bool; of numbers mean, var or cov, quantiles, and the mean's standard error."""
     if levels is not None:
         return np.stack([(paths == k).mean(0) for k in range(levels)], -1)
     own = len(v.array) + len(v.domain.dims)
     mean = paths.mean(0)
     off = paths - mean
-    runs = paths[: len(paths) // again * again].reshape(-1, again, *mean.shape).mean(1)
+    runs = paths[: len(paths) // together * together].reshape(-1, together, *mean.shape).mean(1)
     out = {"mean": mean}
     if own == 1:
         out["cov"] = np.einsum("b...i,b...j->...ij", off, off) / max(1, len(paths) - 1)

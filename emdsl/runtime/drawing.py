@@ -155,7 +155,7 @@ def draw_field(
     h, where, values = field_pieces(field, linear, homes, pieces)
     diagonal, below = assembled(field, [every_row(a) for a in values])
     drawn = tridiagonal_draw(diagonal, below, h, rng)
-    return [drawn[at].reshape(linear[k].shape) for k, at in enumerate(where)]
+    return [drawn[at].reshape(np.shape(linear[k])) for k, at in enumerate(where)]
 
 
 def tridiagonal_draw(diagonal: Array, below: Array, h: Array, rng: Rng) -> Array:

@@ -66,7 +66,7 @@ def gaussian_field(
         mean = mean + x
         v = Blocks.each(v.all().copy())
         v.values[:, np.arange(w), np.arange(w)] -= held
-    means = [mean[at].reshape(linear[k].shape) for k, at in enumerate(where)]
+    means = [mean[at].reshape(np.shape(linear[k])) for k, at in enumerate(where)]
     covariances = Covariances(field.spots, field.shapes, [shape_of(p[4]) for p in pieces], v, c)
     if parts is None:
         return means, covariances, float(log_z)
@@ -128,7 +128,8 @@ def _clamped(diagonal: Array, below: Array, h: Array, x: Array, held: Array) -> 
 
 def in_rows(a: Array, plates: int) -> Array:
     """(plates, own) as (elements, numbers)."""
-    return np.reshape(a, (math.prod(a.shape[:plates]), math.prod(a.shape[plates:])))
+    shape = np.shape(a)
+    return np.reshape(a, (math.prod(shape[:plates]), math.prod(shape[plates:])))
 
 
 def assembled(field: Field, values: Sequence[Array]) -> tuple[Array, Array]:

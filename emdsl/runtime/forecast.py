@@ -124,6 +124,17 @@ def _refuse_unknown(spec: Spec, plates: Mapping[str, list[str]]) -> None:
             raise DataError(f"forecast: {text}", code="D014")
 
 
+def only_last(v: Record, seen: Array, bound: Bound, plates: Mapping[str, Any]) -> bool:
+    """Whether what is missing of a variable are whole rows at the end of its sequences."""
+    at, name = _where(v, plates)
+    if not name:
+        return False
+    rows = np.moveaxis(seen, at, 0).reshape(seen.shape[at], -1)
+    ends = np.cumsum(bound.ragged[name].lengths)[:-1] if name in bound.ragged else np.zeros(0, np.int64)
+    parts = np.split(rows, ends)
+    return not any((part & np.logical_or.accumulate(~part.all(1))[:, None]).any() for part in parts)
+
+
 def unknown_ahead(spec: Spec) -> str | None:
     """An observed variable that later rows read: its rows ahead cannot be left out of their densities."""
     plates = set(ordered_plates(spec))
