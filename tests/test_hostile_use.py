@@ -127,9 +127,9 @@ def test_a_pipe_is_written_to_and_not_replaced(tmp_path: Path) -> None:
 
 def test_rows_that_share_a_latent_have_no_scores_of_their_own() -> None:
     """A plain ValueError without a code, where the way out is score(data)."""
-    text = "model M\nparam m : real\nfor g in G: latent b[g] ~ Normal(0, 1)\nfor n in N:\n    given k[n] : index[G]\n"
-    model = emdsl.compile(text=text + "    observed y[n] ~ Normal(m + b[k[n]], 1)")
-    data = {"y": [0.1, 0.5, 2.0, 1.0], "k": [0, 0, 1, 1]}
+    text = "model M\nparam m : real\nlatent b ~ Normal(0, 1)\nfor n in N:\n"
+    model = emdsl.compile(text=text + "    observed y[n] ~ Normal(m + b, 1)")
+    data = {"y": [0.1, 0.5, 2.0, 1.0]}
     fitted = model.fitter().fit(data)
     with pytest.raises(DataError, match=r"D021.*no sum over one plate"):
         fitted.score_samples(data)

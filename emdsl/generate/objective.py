@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from emdsl.derive import expr as x
 from emdsl.derive.expr import El, Ix
 from emdsl.derive.plates import outermost
 from emdsl.derive.terms import Term
+from emdsl.derive.units import Units, units
 from emdsl.generate.once import contracted
 from emdsl.generate.printer import Printer, indent
 
@@ -20,6 +22,10 @@ def rows_lines(printer: Printer) -> list[str]:
     drawn = printer.plan.draws is not None
     whole = bool(printer.plan.elimination.parts) or drawn
     rows = [None if dim is None or whole else _by_row(printer, t, dim) for t in printer.plan.elimination.free]
+    if not whole and (dim is None or any(r is None for r in rows)) and (found := units(printer.plan.joint)):
+        grouped = [_by_unit(t, found) for t in printer.plan.elimination.free]
+        if None not in grouped:
+            return [head, *indent([GROUPS, *_by_groups(printer, [g for g in grouped if g], found.dim)], 1)]
     if dim is None or whole or any(r is None for r in rows):
         why = "the log-likelihood is no sum over one plate: its elements are tied by what they share"
         why = "mean-field has a bound of the whole, not of single rows" if whole else why
@@ -50,6 +56,42 @@ def rows_lines(printer: Printer) -> list[str]:
     else:
         lines = [*printer.opening(f), *start, *body, f"return honest({total})"]
     return [head, *indent([doc, *lines], 1)]
+
+
+GROUPS = '"""Log-likelihood of each element of the plate whose latents its rows share."""'
+
+
+def _by_unit(t: Term, found: Units) -> tuple[Term, Ix] | None:
+    """A term without its weight as a sum over units, and their index."""
+    factors = tuple(e for e in t.factors if not (isinstance(e, El) and e.var == ":weight"))
+    row = x.fresh(found.dim)
+    for i in t.ixs:
+        if i.dim == found.dim:
+            return replace(t, factors=factors), i
+        place = found.place(i)
+        if place is not None:
+            return replace(t, factors=(*factors, x.sel(x.value_of(place), row)), ixs=(*t.ixs, row)), row
+    return None
+
+
+def _by_groups(printer: Printer, terms: Sequence[tuple[Term, Ix]], dim: str) -> list[str]:
+    """Lines that add the terms up by group: those of rows in the loop over chunks."""
+    f = printer.reader()
+    em = f.emitter
+    total = em.namer.fresh("total")
+    inside: list[str] = []
+    after: list[str] = []
+    for bare, row in terms:
+        _, outer = em.mark()
+        with f.printing(printer.numbers.objective, behind=False):
+            value = contracted(f, bare, (row,))
+        em.number((len(em.lines), outer), printer.numbers.objective)
+        inside += em.lines
+        em.lines = []
+        (inside if value.inner else after).append(f"{total} = {total} + {value.code}")
+    told = f"# ({printer.numbers.objective}) the log-likelihood, group by group"
+    lines = [f"{total} = np.zeros({em.size(dim)})", told, *(printer.loop(f, inside) if inside else []), *after]
+    return [*printer.opening(f), *lines, f"return honest({total})"]
 
 
 def _by_row(printer: Printer, t: Term, dim: str) -> tuple[Term, Ix] | None:

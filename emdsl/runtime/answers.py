@@ -118,7 +118,8 @@ class Answers(Settings):
     def score_samples(self, data: Any, **beside: Any) -> Array:
         """The log-likelihood of each unit of the outermost observed plate, at `params_`; shape (N,).
 
-        DataError where it is no sum over these: rows share a latent.
+        Where its rows share latents of another plate, through an index, of each element of that plate. DataError
+        where it is no sum over these either.
         """
         bound, prepared = self._see(data, **beside)
         try:
@@ -136,6 +137,8 @@ class Answers(Settings):
                 raise self._fault(error) from None
             total = float(self._ask("e_step", self.params_, bound, prepared)["log_likelihood"])
             return total / self._units(bound)
+        if bound.weights is None:
+            return float(rows.sum() / self._units(bound))
         return float(np.average(rows, weights=bound.weights))
 
     def _units(self, bound: Bound) -> float:
