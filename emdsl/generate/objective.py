@@ -77,6 +77,7 @@ def _by_unit(t: Term, found: Units) -> tuple[Term, Ix] | None:
 def _by_groups(printer: Printer, terms: Sequence[tuple[Term, Ix]], dim: str) -> list[str]:
     """Lines that add the terms up by group: those of rows in the loop over chunks."""
     f = printer.reader()
+    f.sums = None  # what only scores need is added up when they are asked for
     em = f.emitter
     total = em.namer.fresh("total")
     inside: list[str] = []

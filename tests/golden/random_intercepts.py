@@ -168,13 +168,6 @@ def sums_of_data(prepared):
     sums_2 = segment_sum(part_3, subject, G)  # (4), (5.7)
     sums_3 = segment_sum(part_2, subject, G)  # (4), (5.8)
     t = y ** 2  # (5.3), (10)
-    sums_4 = segment_sum(present_y, subject, G)  # (10)
-    sums_5 = segment_sum(t, subject, G)  # (10)
-    part_4 = X * y  # (10)
-    sums_6 = segment_sum(part_4, subject, G)  # (10)
-    part_5 = X * present_y  # (10)
-    part_6 = X[:, None, :] * part_5  # (10)
-    sums_7 = segment_sum(part_6.transpose(1, 0, 2), subject, G)  # (10)
     return {
         "y_subject": sums,  # (4), (5.5)
         "X_n_y_subject": sums_2.T,  # (4), (5.7)
@@ -183,10 +176,6 @@ def sums_of_data(prepared):
         "y_y": weight @ t,  # (5.3), (10)
         "X_y": X @ part,  # (5.4), (10)
         "X_X_n_y": (X @ part_3.T).T,  # (5.6), (10)
-        "n_y_subject_2": sums_4,  # (10)
-        "y_y_subject": sums_5,  # (10)
-        "X_y_subject": sums_6.T,  # (10)
-        "X_X_n_y_subject": sums_7.transpose(2, 0, 1),  # (10)
     }
 
 
@@ -334,28 +323,36 @@ def log_likelihood_rows(params, data, prepared):
     """Log-likelihood of each element of the plate whose latents its rows share."""
     sizes = prepared["the sizes"]
     s2_b = params["s2_b"]
+    subject = prepared["subject"]
+    present_y = prepared["present y"]
+    G = sizes["G"]
     s2 = params["s2"]
-    sum_n_y_subject_2 = prepared["the sums"]["n_y_subject_2"]
-    sum_y_y_subject = prepared["the sums"]["y_y_subject"]
+    y = prepared["y"]
+    X = prepared["X"]
     reference_beta = prepared["reference beta"]
     beta = params["beta"] - reference_beta  # (11)
-    sum_X_y_subject = prepared["the sums"]["X_y_subject"]
-    sum_X_X_n_y_subject = prepared["the sums"]["X_X_n_y_subject"]
-    G = sizes["G"]
     on = expectations(params, prepared)
     moments_b, log_z_b = on()
-    part = beta[:, None] * beta  # (10)
+    sums = segment_sum(present_y, subject, G)  # (10)
+    t = y ** 2  # (10)
+    sums_2 = segment_sum(t, subject, G)  # (10)
+    part = y * X  # (10)
+    sums_3 = segment_sum(part, subject, G)  # (10)
+    part_2 = present_y * X  # (10)
+    part_3 = X[:, None, :] * part_2  # (10)
+    sums_4 = segment_sum(part_3.transpose(1, 0, 2), subject, G)  # (10)
+    part_4 = beta[:, None] * beta  # (10)
     total = np.zeros(G)
     # (10) the log-likelihood, group by group
     total = total + -0.5 * log0(s2_b)
     total = total + -0.5 * math.log(2)
     total = total + -0.5 * math.log(np.pi)
-    total = total + -0.5 * log0(s2) * sum_n_y_subject_2
-    total = total + -0.5 * math.log(2) * sum_n_y_subject_2
-    total = total + -0.5 * math.log(np.pi) * sum_n_y_subject_2
-    total = total + -0.5 / s2 * sum_y_y_subject
-    total = total + (1 / s2) * (beta @ sum_X_y_subject.T)
-    total = total + -0.5 / s2 * np.tensordot(sum_X_X_n_y_subject, part, ([1, 2], [0, 1]))
+    total = total + -0.5 * log0(s2) * sums
+    total = total + -0.5 * math.log(2) * sums
+    total = total + -0.5 * math.log(np.pi) * sums
+    total = total + -0.5 / s2 * sums_2
+    total = total + (1 / s2) * (sums_3.T @ beta)
+    total = total + -0.5 / s2 * np.tensordot(sums_4, part_4, ([0, 1], [0, 1]))
     total = total + log_z_b
     return honest(total)
 

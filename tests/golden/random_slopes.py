@@ -176,8 +176,6 @@ def sums_of_data(prepared):
     part_6 = y * part_2  # (4), (5.7)
     sums_5 = segment_sum(part_6, subject, G)  # (4), (5.7)
     t_2 = y ** 2  # (5.5), (10)
-    sums_6 = segment_sum(present_y, subject, G)  # (10)
-    sums_7 = segment_sum(t_2, subject, G)  # (10)
     return {
         "n_y_subject": sums,  # (4), (5.8), (5.9)
         "day_n_y_subject": sums_2,  # (4), (5.10), (5.11)
@@ -186,8 +184,6 @@ def sums_of_data(prepared):
         "day_y_subject": sums_5,  # (4), (5.7)
         "n_y": weight @ present_y,  # (5.4), (10)
         "y_y": weight @ t_2,  # (5.5), (10)
-        "n_y_subject_2": sums_6,  # (10)
-        "y_y_subject": sums_7,  # (10)
     }
 
 
@@ -375,24 +371,28 @@ def log_likelihood_rows(params, data, prepared):
     cov = params["cov"]
     reference_y = prepared["reference y"]
     beta = params["beta"] - (reference_y * ((np.arange(2) == 0) + 0.0))  # (11)
-    s2 = params["s2"]
-    sum_n_y_subject_2 = prepared["the sums"]["n_y_subject_2"]
-    sum_y_y_subject = prepared["the sums"]["y_y_subject"]
+    subject = prepared["subject"]
+    present_y = prepared["present y"]
     G = sizes["G"]
+    s2 = params["s2"]
+    y = prepared["y"]
     on = expectations(params, prepared)
     mean_b, cov_b, log_z_b = on()
     cholesky_2 = cholesky(cov)  # (10)
     precision = inverse(cholesky_2)  # (10)
+    sums = segment_sum(present_y, subject, G)  # (10)
+    t = y ** 2  # (10)
+    sums_2 = segment_sum(t, subject, G)  # (10)
     total = np.zeros(G)
     # (10) the log-likelihood, group by group
     total = total + log_z_b
     total = total + -0.5 * log_determinant(cholesky_2)
     total = total + -0.5 * 2 * (math.log(2) + math.log(np.pi))
     total = total + -0.5 * (beta @ (beta @ precision))
-    total = total + -0.5 * log0(s2) * sum_n_y_subject_2
-    total = total + -0.5 * math.log(2) * sum_n_y_subject_2
-    total = total + -0.5 * math.log(np.pi) * sum_n_y_subject_2
-    total = total + -0.5 / s2 * sum_y_y_subject
+    total = total + -0.5 * log0(s2) * sums
+    total = total + -0.5 * math.log(2) * sums
+    total = total + -0.5 * math.log(np.pi) * sums
+    total = total + -0.5 / s2 * sums_2
     return honest(total)
 
 
