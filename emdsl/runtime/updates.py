@@ -54,25 +54,25 @@ def solve_normal(left: Array, right: Array, name: str, old: Array, policy: str) 
 
     Where H is singular (what is only identified together), the solution nearest to the old values is taken.
     """
-    left = np.broadcast_to(left, (*right.shape, right.shape[-1]))
-    diagonal = np.diagonal(left, axis1=-2, axis2=-1)
+    if left.shape[:-2] != right.shape[:-1]:
+        left = np.broadcast_to(left, (*right.shape, right.shape[-1]))
+    diagonal = left.diagonal(0, -2, -1)
     empty = np.asarray(~(diagonal > 0).any(-1))
-    if empty.any() or not np.isfinite(left).all() or not np.isfinite(right).all():
+    if empty.any() or not finite(left) or not finite(right):
         if policy != "keep":
             raise Degenerate([name], f"nothing is left to estimate {name} from: its expected counts are 0")
         left = np.where(empty[..., None, None], np.eye(left.shape[-1]), np.nan_to_num(left))
         right = np.where(empty[..., None], old, np.nan_to_num(right))
-        diagonal = np.diagonal(left, axis1=-2, axis2=-1)
+        diagonal = left.diagonal(0, -2, -1)
     scale = 1 / np.sqrt(np.where(diagonal > 0, diagonal, 1.0))
     scaled = left * scale[..., :, None] * scale[..., None, :]
-    residual = (right - (left @ old[..., None])[..., 0]) * scale
     try:
-        low = np.linalg.cholesky(scaled)
-        singular = np.diagonal(low, axis1=-2, axis2=-1).min() ** 2 < 1e-12
+        singular = np.linalg.cholesky(scaled).diagonal(0, -2, -1).min() ** 2 < 1e-12
     except np.linalg.LinAlgError:
         singular = True
     if not singular:
         return np.linalg.solve(scaled, (right * scale)[..., None])[..., 0] * scale
+    residual = (right - (left @ old[..., None])[..., 0]) * scale
     values, vectors = np.linalg.eigh(scaled)
     kept = values > 1e-11 * values[..., -1:]
     inverse = np.where(kept, 1 / np.where(kept, values, 1.0), 0.0)
