@@ -217,7 +217,7 @@ DRAWN = """
 """
 
 
-@pytest.mark.parametrize("method", ["x by mcmc", "x by saem", "(x) by meanfield"])
+@pytest.mark.parametrize("method", ["x by mcmc", "(x) by meanfield"])
 def test_latents_that_are_drawn_or_factorised(method: str) -> None:
     """From draws of the latents, or from q: here both are the exact posterior, a small Kalman filter's."""
     y, q, r = np.array([0.3, 1.1, 0.8, 2.0]), 0.5, 0.7
@@ -302,3 +302,43 @@ def test_rows_at_the_end_without_observations() -> None:
         with pytest.raises(DataError, match="cannot be integrated out") as caught:
             fit("ar_hmm", {"y": y, "start": 0.0, "spread": 1.0}, max_iter=1)
         assert ("leave these rows out" in str(caught.value)) == at_the_end
+
+
+ARCH = """
+    model VarianceOfSurprise
+    given g : real
+    for t in T:
+        observed y[t] ~ Normal(0, 1) if t < 2 else Normal(g * y[t-1], var = 0.5 + 0.6 * (y[t-1] - g * y[t-2])^2)
+"""
+
+
+def test_a_variance_that_is_a_quadratic_of_two_lags() -> None:
+    """E y_t^2 = 0.5 + 0.6 E(y_t-1 - g y_t-2)^2 + g^2 E y_t-1^2; the surprise before has its own variance."""
+    y, g = np.array([0.4, -1.0, 0.7, 2.0, 2.5]), 0.3
+    found = written(ARCH).fitter(max_iter=0).fit({"y": y, "g": g}).forecast(AHEAD)["y"]
+    mean, square, surprise = y[-1], y[-1] ** 2, (y[-1] - g * y[-2]) ** 2
+    for step in range(AHEAD):
+        surprise = 0.5 + 0.6 * surprise
+        mean, square = g * mean, surprise + g**2 * square
+        assert found["mean"][step] == pytest.approx(mean, rel=1e-9)
+        assert found["var"][step] == pytest.approx(square - mean**2, rel=1e-9)
+
+
+def test_what_has_no_order_to_be_drawn_in() -> None:
+    """A factor between states: exact rows are told, and quantiles of paths refused, with its line."""
+    text = """
+        model Coupled
+        for t in T:
+            latent z[t] ~ Bernoulli(0.5)
+            observed y[t] ~ Normal(z[t], 1)
+        for t in T:
+            factor 0 if t == 0 else 0.7 * (z[t] == z[t-1])
+    """
+    est = written(text).fitter(max_iter=0).fit({"y": np.array([2.0, 1.5])})
+    stay = np.exp(0.7) / (1 + np.exp(0.7))
+    first = norm.pdf(2.0, [0, 1])
+    last = norm.pdf(1.5, [0, 1]) * (np.array([[stay, 1 - stay], [1 - stay, stay]]) @ first)
+    wanted = np.array([[stay, 1 - stay], [1 - stay, stay]]) @ last / last.sum()
+    np.testing.assert_allclose(est.forecast(1)["z"][0], wanted, rtol=1e-9)
+    with pytest.raises(NotImplementedError, match="line 7"):
+        est.forecast(1, quantiles=[0.5])

@@ -116,8 +116,15 @@ def enough(future: Future, found: Mapping[str, Any], asked: Asked) -> bool:
 def completed(future: Future, rows: Seen, found: dict[str, Any], asked: Asked) -> dict[str, Any]:
     """A forecast with what an exact posterior of the rows ahead left out: moments where they recur, else paths.
 
-    Raises DataError where a draw needs what is not known, NotImplementedError where nothing draws the latents.
+    Raises DataError where a draw needs what is not known, NotImplementedError where nothing draws the rows ahead.
     """
+    tied = future.tied()
+    if tied is not None:
+        if found and not asked.quantiles and asked.paths is None:
+            return found
+        text = f"{future.model.name} cannot forecast: rows ahead are drawn in order, which a factor has none of"
+        text += f" (line {tied.span.line}): write it as a density, given the row before"
+        raise NotImplementedError(text)
     if any(v.name not in found for v in _wanted(future)) and not rows.factorised and not rows.drawn:
         found = {**moments(future, rows), **found}
     if enough(future, found, asked):

@@ -10,8 +10,10 @@ import numpy as np
 
 from emdsl.families.evaluate import rows_of
 from emdsl.families.scope import Array, Scope, flat_row, length
+from emdsl.families.table import form
+from emdsl.fit.branches import leaves
 from emdsl.fit.copies import COPIES, side_by_side
-from emdsl.fit.interpret import model_scope
+from emdsl.fit.interpret import model_scope, read_names
 from emdsl.fit.sampling import Sampler, blank, expressions
 from emdsl.language.model import (
     Call,
@@ -22,6 +24,7 @@ from emdsl.language.model import (
     ModelText,
     Num,
     Plate,
+    Potential,
     Ragged,
     Size,
     Var,
@@ -55,11 +58,15 @@ class Future:
         return side_by_side(self.model)
 
     def on_plate(self, model: ModelText) -> list[Variable]:
-        """Latents and observed variables of the rows ahead."""
-        return [
-            v for v in model.variables
-            if v.kind in ("latent", "observed") and any(self.goes_on(p) for p in v.plates)
-        ]  # fmt: skip
+        """Latents and observed variables of the rows ahead, but for those of which only data give the total."""
+        on = [v for v in model.variables if v.kind in ("latent", "observed") and any(map(self.goes_on, v.plates))]
+        read = {name for v in on for name, _, _ in reads_of(v, model)}
+        return [v for v in on if v.name in read or not _splits(v)]
+
+    def tied(self) -> Potential | None:
+        """A factor of the model on its latents or observed variables, which drawing row after row leaves out."""
+        names = {v.name for v in self.model.variables if v.kind in ("latent", "observed")}
+        return next((p for p in self.model.potentials if names & read_names(p.expression, self.model)), None)
 
     def goes_on(self, plate: Plate) -> bool:
         return size_name(plate.size) in self.ordered
@@ -145,6 +152,12 @@ class Future:
         out = np.full((*self.shape(v, scope, self.steps), *own), np.nan if array.dtype.kind == "f" else 0, array.dtype)
         out[self.places(v, part, scope)] = array[sampler.position(v, part, scope)]
         return out
+
+
+def _splits(v: Variable) -> bool:
+    """Whether a density is one given a function of the variable itself: a split of a total."""
+    forms = () if v.distribution is None else [form(c.family, c.signature) for c in leaves(v.distribution)]
+    return any(f is not None and f.given is not None for f in forms)
 
 
 def size_name(size: Size) -> str:
