@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from itertools import product
 from typing import Any
 from zlib import crc32
 
 import numpy as np
 import pytest
 from gallery import written
+from scipy.special import logsumexp
+from scipy.stats import norm
 from structures import Structure, chains, classes, enumerate_all, networks
 
 from emdsl import EmdslError
@@ -157,3 +160,69 @@ def test_a_derivation_of_vectors_under_configurations() -> None:
     infer z, b by exact
     """
     assert "Cells of y may be missing" in str(written(text).derivation)
+
+
+BAGS = """
+model Bags
+param b : real
+param c[5] : real
+for s in S:
+    for i in T[s]:
+        given x[s, i] : real
+    let score[s] = [b * x[s, i] + c[i] for i in T[s]]
+    observed y[s] ~ Normal(sum(b * x[s, i] for i in T[s] if i > 0) + ones(T[s]) @ score[s], 1)
+    observed k[s] ~ Categorical(softmax(score[s]))
+    for t in T[s]:
+        observed u[s, t] ~ Normal((cumsum(score[s])[t] + logsumexp(score[s])) / T[s], 1)
+"""
+
+
+def test_sums_over_ragged_rows_end_with_the_row() -> None:
+    """Were over all rows of the data, whichever they belong to."""
+    rng = np.random.default_rng(2)
+    lengths, b, c = (3, 1, 0, 2), 0.7, rng.normal(size=5)
+    x, u = ([rng.normal(size=n) for n in lengths] for _ in range(2))
+    y, k = rng.normal(size=4), np.array([2, 0, np.nan, 1])
+    expected = 0.0
+    for s, n in enumerate(lengths):
+        score = b * x[s] + c[:n]
+        expected += norm.logpdf(y[s], b * x[s][1:].sum() + score.sum())
+        if n:
+            expected += score[int(k[s])] - logsumexp(score)
+            expected += norm.logpdf(u[s], (np.cumsum(score) + logsumexp(score)) / n).sum()
+    fit = written(BAGS).fitter(max_iter=0).fit({"x": x, "y": y, "k": k, "u": u}, init={"b": b, "c": c})
+    assert fit.log_likelihood_ == pytest.approx(expected)
+
+
+ALIGNED = """
+model Aligned
+param j : real[5]
+param table[3] : simplex[3]
+for s in S:
+    for i in I[s]:
+        given word[s, i] : category[3]
+    for t in L[s]:
+        let jump[s, t] = ones(I[s]) / I[s] if t == 0 else softmax([j[k - a[s, t-1] + 2] for k in I[s]])
+        latent a[s, t] ~ Categorical(jump[s, t])
+        observed x[s, t] : category[3] ~ Categorical(table[word[s, a[s, t]]])
+"""
+
+
+def test_a_chain_of_alignments_of_any_length() -> None:
+    """Jumps between the words of one sentence, every path: they were normalised over the words of all sentences."""
+    rng = np.random.default_rng(4)
+    words, seen = [[0, 2, 1], [1], [2, 0]], [[1, 1, 2], [0, 2], []]
+    j, table = rng.normal(size=5), rng.dirichlet(np.ones(3), 3)
+    expected = 0.0
+    for word, x in zip(words, seen, strict=True):
+        total = 0.0
+        for path in product(range(len(word)), repeat=len(x)):
+            p = 1 / len(word) if x else 1.0
+            for t, at in enumerate(path):
+                jumps = np.exp([j[k - path[t - 1] + 2] for k in range(len(word))])
+                p *= table[word[at], x[t]] * (jumps[at] / jumps.sum() if t else 1)
+            total += p
+        expected += np.log(total)
+    data = {"word": [np.array(w) for w in words], "x": [np.array(v, int) for v in seen]}
+    fit = written(ALIGNED).fitter(max_iter=0).fit(data, init={"j": j, "table": table})
+    assert fit.log_likelihood_ == pytest.approx(expected)

@@ -5,7 +5,7 @@ from __future__ import annotations
 CODES: dict[str, str] = {
     # densities
     "E101": "the support of a family depends on a parameter",
-    "E102": "min or max of a vector whose length is not known from the text",
+    "E102": "a function of a vector whose length is not known where it stands",
     "E103": "a family cut by its variable's domain, whose normaliser is not known",
     "E104": "a parameter that is discrete",
     "E105": "a parameter that decides where a latent is cut",

@@ -10,7 +10,7 @@ from __future__ import annotations
 from emdsl.derive import expr as x
 from emdsl.derive.expr import DataIx, El, Expr, Idx, Ix
 from emdsl.derive.functions import call
-from emdsl.derive.scope import Closure, Scope, operand, size_number
+from emdsl.derive.scope import Closure, Scope, operand, size_number, summed
 from emdsl.derive.spikes import reading, with_spikes
 from emdsl.errors import ModelError, Problem
 from emdsl.language import model as m
@@ -51,6 +51,8 @@ class Tensors:
 
     def is_data(self, name: str) -> bool:
         """Whether a name is that of data."""
+        if name.startswith(("length:", "position:", "row:", "start:")):  # of ragged plates
+            return True
         return name in self.variables and self.variables[name].kind in ("given", "observed")
 
     # -------------------------------------------------------------- plates
@@ -118,7 +120,7 @@ class Tensors:
         """An index over another dimension than the axis (a part of a `concat`): read by its value, kept in range."""
         if not isinstance(size, m.Dim):
             return i
-        if isinstance(i, Ix) and i.dim != str(size) and not i.dim.endswith("]"):
+        if isinstance(i, Ix) and i.dim != str(size) and (not i.dim.endswith("]") or i.dim.endswith("[max]")):
             return DataIx(x.Fn("value", (x.Val(i),)))
         if isinstance(i, DataIx) and isinstance(i.value, El) and i.value.var in self.variables:
             v = self.variables[i.value.var]
@@ -261,12 +263,12 @@ class Tensors:
         return x.Choose(idx[0], tuple(self.element(item, idx[1:], scope) for item in e.items))
 
     def _sum_over(self, e: m.SumOver, idx: tuple[Idx, ...], scope: Scope) -> Expr:
-        ix = x.fresh(scope.dim(e.size))
-        inner = Scope({**scope.loops, e.index: ix}, scope.bindings, scope.sizes)
-        body = self.element(e.body, idx, inner)
-        if e.cond is not None:
-            body = x.mul(self.element(e.cond, (), inner), body)
-        return x.total(ix, body)
+        def body(ix: Ix) -> Expr:
+            inner = Scope({**scope.loops, e.index: ix}, scope.bindings, scope.sizes)
+            value = self.element(e.body, idx, inner)
+            return value if e.cond is None else x.mul(self.element(e.cond, (), inner), value)
+
+        return summed(e.size, scope, e.span, body)
 
 
 def _literal(e: m.Expr) -> tuple[object, ...] | None:

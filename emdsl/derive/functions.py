@@ -8,7 +8,7 @@ from functools import partial
 from emdsl.derive import expr as x
 from emdsl.derive.expr import Expr, Idx, Ix
 from emdsl.derive.matrices import determinant, inverse
-from emdsl.derive.scope import Element, Scope, operand, size_number
+from emdsl.derive.scope import Element, Scope, operand, size_number, summed
 from emdsl.errors import ModelError, Problem
 from emdsl.language import model as m
 
@@ -28,23 +28,25 @@ def call(element: Element, e: m.Call, idx: tuple[Idx, ...], scope: Scope) -> Exp
 
 
 def _fresh(e: m.Expr, axis: int, scope: Scope) -> Ix:
-    """A dummy over one axis of an expression."""
-    return x.fresh(scope.dim(e.shape[axis]))
+    """A dummy over one axis of a matrix. Raises `ModelError` where the axis is ragged."""
+    found = x.fresh(scope.dim(e.shape[axis]))
+    if found.dim.endswith("[max]"):
+        raise ModelError(
+            Problem("E102", "a matrix whose size differs by row has no inverse or determinant here", e.span)
+        )
+    return found
 
 
 def _reduce(element: Element, e: m.Call, scope: Scope) -> Expr:
     (a,) = e.args
-    ixs = tuple(_fresh(a, i, scope) for i in range(len(a.shape)))
     if e.fn == "sum":
-        body = element(a, ixs, scope)
-        for i in reversed(ixs):
-            body = x.total(i, body)
-        return body
+        return _total(element, a, (), scope)
     if e.fn == "logsumexp":
-        return x.fn("log", x.total(ixs[0], x.fn("exp", element(a, ixs, scope))))
+        terms = summed(a.shape[0], scope, a.span, lambda k: x.fn("exp", element(a, (k,), scope)))
+        return x.fn("log", terms)
     n = e.args[0].shape[0]
     size = n.constant if isinstance(n, m.Dim) else None
-    if size is None or len(ixs) != 1:
+    if size is None or len(a.shape) != 1:
         raise ModelError(Problem("E102", f"{e.fn} of a vector needs a length known from the text", e.span))
     items = [element(a, (i,), scope) for i in range(size)]
     out = items[0]
@@ -53,11 +55,21 @@ def _reduce(element: Element, e: m.Call, scope: Scope) -> Expr:
     return out
 
 
+def _total(element: Element, a: m.Expr, done: tuple[Ix, ...], scope: Scope) -> Expr:
+    """The sum of all elements of an array whose first indices are taken."""
+    if len(done) == len(a.shape):
+        return element(a, done, scope)
+    return summed(a.shape[len(done)], scope, a.span, lambda k: _total(element, a, (*done, k), scope))
+
+
 def _matmul(element: Element, e: m.Call, idx: tuple[Idx, ...], scope: Scope) -> Expr:
     a, b = e.args
-    k = _fresh(a, len(a.shape) - 1, scope)
     left, right = (idx[:1], idx[1:]) if len(a.shape) == 2 else ((), idx)
-    return x.total(k, x.mul(element(a, (*left, k), scope), element(b, (k, *right), scope)))
+
+    def product(k: Ix) -> Expr:
+        return x.mul(element(a, (*left, k), scope), element(b, (k, *right), scope))
+
+    return summed(a.shape[-1], scope, a.span, product)
 
 
 def _transpose(element: Element, e: m.Call, idx: tuple[Idx, ...], scope: Scope) -> Expr:
@@ -88,15 +100,18 @@ def _outer(element: Element, e: m.Call, idx: tuple[Idx, ...], scope: Scope) -> E
 
 
 def _trace(element: Element, e: m.Call, idx: tuple[Idx, ...], scope: Scope) -> Expr:
-    k = _fresh(e.args[0], 0, scope)
-    return x.total(k, element(e.args[0], (k, k), scope))
+    (a,) = e.args
+    return summed(a.shape[0], scope, a.span, lambda k: element(a, (k, k), scope))
 
 
 def _quad(element: Element, e: m.Call, idx: tuple[Idx, ...], scope: Scope) -> Expr:
     a, v = e.args
-    i, j = _fresh(v, 0, scope), _fresh(v, 0, scope)
-    body = x.mul(element(a, (i, j), scope), element(v, (i,), scope), element(v, (j,), scope))
-    return x.total(i, x.total(j, body))
+
+    def product(i: Ix, j: Ix) -> Expr:
+        return x.mul(element(a, (i, j), scope), element(v, (i,), scope), element(v, (j,), scope))
+
+    size, at = v.shape[0], v.span
+    return summed(size, scope, at, lambda i: summed(size, scope, at, lambda j: product(i, j)))
 
 
 def _inv(element: Element, e: m.Call, idx: tuple[Idx, ...], scope: Scope) -> Expr:
@@ -110,15 +125,18 @@ def _logdet(element: Element, e: m.Call, idx: tuple[Idx, ...], scope: Scope) -> 
 
 
 def _softmax(element: Element, e: m.Call, idx: tuple[Idx, ...], scope: Scope) -> Expr:
-    k = _fresh(e.args[0], 0, scope)
-    norm = x.total(k, x.fn("exp", element(e.args[0], (k,), scope)))
-    return x.mul(x.fn("exp", element(e.args[0], idx, scope)), x.power(norm, x.num(-1)))
+    (a,) = e.args
+    norm = summed(a.shape[0], scope, a.span, lambda k: x.fn("exp", element(a, (k,), scope)))
+    return x.mul(x.fn("exp", element(a, idx, scope)), x.power(norm, x.num(-1)))
 
 
 def _cumsum(element: Element, e: m.Call, idx: tuple[Idx, ...], scope: Scope) -> Expr:
-    k = _fresh(e.args[0], 0, scope)
-    within = x.fn("le", x.Val(k), x.value_of(idx[0]))
-    return x.total(k, x.mul(within, element(e.args[0], (k,), scope)))
+    (a,) = e.args
+
+    def before(k: Ix) -> Expr:
+        return x.mul(x.fn("le", x.Val(k), x.value_of(idx[0])), element(a, (k,), scope))
+
+    return summed(a.shape[0], scope, a.span, before)
 
 
 def _concat(element: Element, e: m.Call, idx: tuple[Idx, ...], scope: Scope) -> Expr:

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from emdsl.derive import expr as x
-from emdsl.derive.expr import El, Expr, Idx
-from emdsl.errors import InternalError
+from emdsl.derive.expr import El, Expr, Idx, Ix
+from emdsl.errors import InternalError, ModelError, Problem, Span
 from emdsl.language import model as m
 
 
@@ -31,9 +31,9 @@ class Scope:
     sizes: Mapping[str, m.Size] = field(default_factory=dict)
 
     def dim(self, size: m.Size) -> str:
-        """The spelling of a size as the dimension of an index."""
+        """The spelling of a size as the dimension of an index: the longest, of a ragged one."""
         if isinstance(size, m.Ragged):
-            return f"{size.name}[]"
+            return f"{size.name}[max]"
         if any(n in self.sizes for n in size.names):
             total = m.Dim.of(0)
             for names, c in size.terms:
@@ -41,7 +41,7 @@ class Scope:
                 for n in names:
                     bound = self.sizes.get(n, m.Dim.of(n))
                     if isinstance(bound, m.Ragged):
-                        return f"{bound.name}[]"
+                        return f"{bound.name}[max]"
                     part = part * bound
                 total = total + part
             return str(total)
@@ -60,6 +60,17 @@ def size_number(size: m.Size, scope: Scope) -> Expr:
     if len(size.names) == 1 and isinstance(scope.sizes.get(size.names[0]), m.Ragged):
         raise InternalError("element", "a ragged length inside a family")
     return x.SizeN(scope.dim(size))
+
+
+def summed(size: m.Size, scope: Scope, span: Span, body: Callable[[Ix], Expr]) -> Expr:
+    """`sum_k body(k)` over an axis; of a ragged one, k below the length that it has here."""
+    k = x.fresh(scope.dim(size))
+    if not k.dim.endswith("[max]"):
+        return x.total(k, body(k))
+    if not isinstance(size, m.Ragged) or size.by not in scope.loops:
+        text = "a family or function sums over a vector whose length differs by row, which is not known there"
+        raise ModelError(Problem("E102", text, span))
+    return x.total(k, x.mul(x.fn("lt", x.Val(k), size_number(size, scope)), body(k)))
 
 
 def operand(e: m.Expr, idx: tuple[Idx, ...]) -> tuple[Idx, ...]:
