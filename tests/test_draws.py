@@ -1,7 +1,7 @@
 """Draws: kernels and conditionals leave the joint as it is, stated errors cover exact answers, seeds repeat a fit.
 
-Geweke's test (2004): latents and data from the joint, then one sweep of the sampler. If each conditional is right the
-new latents and the same data are from the joint again. Plates are the repetitions.
+Geweke's test (2004): latents and data from the joint, then sweeps of the sampler. If each conditional is right the
+new latents and the same data are from the joint again. Plates are the repetitions; each is compared with itself before.
 """
 
 from __future__ import annotations
@@ -14,37 +14,40 @@ import numpy as np
 import pytest
 from gallery import compiled as gallery_model
 from gallery import table
-from scipy import stats
+from scipy import optimize, special, stats
 
 import emdsl
 from emdsl.errors import ModelError
 from emdsl.runtime.drawing import draw_network
-from emdsl.runtime.kernels import hmc_kernel, metropolis_kernel, new_tuner, slice_kernel, stop_tuning
+from emdsl.runtime.kernels import hmc_kernel, metropolis_kernel, modes_kernel, new_tuner, slice_kernel, stop_tuning
 from emdsl.runtime.mixing import effective_size, split_rhat
 from emdsl.runtime.networks import Network, network_posterior
 from emdsl.runtime.sampler import Chain
 
-KERNELS = {"slice": slice_kernel, "hmc": hmc_kernel, "metropolis": metropolis_kernel}
+KERNELS = {"slice": slice_kernel, "modes": modes_kernel, "hmc": hmc_kernel, "metropolis": metropolis_kernel}
+LONG = {"slice": 0.5, "modes": 0.5, "hmc": 1.0, "metropolis": 0.5}  # leapfrog steps
 FALSE_ALARM = 4.5  # standard errors
 
 
 @pytest.mark.parametrize("name", KERNELS)
 def test_kernels_leave_a_joint_as_it_is(name: str) -> None:
-    """exp(x) ~ Exponential(1), y | x ~ Poisson(exp(x)), in two coordinates of 1500 elements side by side."""
+    """exp(x) ~ Exponential(1), y | x ~ Poisson(exp(x)), in two coordinates of 5000 elements side by side; steps so long
+    that much is refused, as what is accepted anyway would hide a wrong rule."""
     rng = np.random.default_rng(5)
-    x = np.log(rng.exponential(size=(2, 1500)))
+    x = np.log(rng.exponential(size=(2, 5000)))
     tuner = new_tuner(x)
-    for k in range(12):
+    for k in range(24):
         y = rng.poisson(np.exp(x))
         if k == 4:
             stop_tuning(tuner)  # tuning looks at the chain; what it finds is fixed from here on
+            tuner.step, tuner.scale = LONG[name] + 0 * tuner.step, 1 + 0 * tuner.scale
             x = np.log(rng.exponential(size=x.shape))
             y = rng.poisson(np.exp(x))
         x = KERNELS[name](
             lambda p, y=y: ((1 + y) * p - 2 * np.exp(p)).sum(0), lambda p, y=y: 1 + y - 2 * np.exp(p), x, tuner, rng
         )
-    assert stats.kstest(np.exp(x).ravel(), "expon").pvalue > 1e-5
-    assert tuner.accepted > 0.15 and len(np.unique(x)) == x.size
+    assert stats.kstest(np.exp(x).ravel(), "expon").pvalue > 1e-3
+    assert 0.15 < tuner.accepted and (tuner.accepted < 0.9 or "s" in name) and len(np.unique(x)) == x.size
 
 
 def test_a_kernel_that_is_wrong_is_found() -> None:
@@ -59,6 +62,22 @@ def test_a_kernel_that_is_wrong_is_found() -> None:
     assert stats.kstest(np.exp(x).ravel(), "expon").pvalue < 1e-5
 
 
+def test_a_kernel_that_finds_other_modes() -> None:
+    """Two modes 20 standard deviations apart, all elements in the lighter one: each is left in the long run."""
+    rng = np.random.default_rng(2)
+
+    def density(x: Any) -> Any:
+        return np.logaddexp(np.log(0.2) - 0.5 * (x[0] / 0.3) ** 2, np.log(0.8) - 0.5 * ((x[0] - 6) / 0.3) ** 2)
+
+    x = 0.3 * rng.normal(size=(1, 400))
+    tuner = new_tuner(x)
+    tuner.scale[:] = 0.9
+    stop_tuning(tuner)
+    for _ in range(140):
+        x = modes_kernel(density, None, x, tuner, rng)
+    assert abs((x > 3).mean() - 0.8) < FALSE_ALARM * 0.02
+
+
 PLATED = {  # text, sizes, parameters, statistics of latents and data
     "chains": ("""
 model M
@@ -71,7 +90,7 @@ for s in S:
         latent z[s, t] ~ Categorical(first) if t == 0 else Categorical(trans[z[s, t-1]])
         observed y[s, t] ~ Poisson(rate[z[s, t]])
 infer z by saem
-""", {"S": 700, "T": 4}, {"first": [0.3, 0.7], "trans": [[0.8, 0.2], [0.4, 0.6]], "rate": [1.0, 3.0]},
+""", {"S": 1500, "T": 4}, {"first": [0.3, 0.7], "trans": [[0.8, 0.2], [0.4, 0.6]], "rate": [1.0, 3.0]},
         lambda d: [d["z"].mean(1), (d["z"][:, 1:] == d["z"][:, :-1]).mean(1), (d["z"] * d["y"]).mean(1)]),
     "fields": ("""
 model M
@@ -82,7 +101,7 @@ for s in S:
         latent h[s, t] ~ Normal(0, 1) if t == 0 else Normal(0.8 * h[s, t-1], drift)
         observed y[s, t] ~ Normal(h[s, t], noise)
 infer h by mcmc
-""", {"S": 500, "T": 4}, {"drift": 0.5, "noise": 0.7},
+""", {"S": 4000, "T": 4}, {"drift": 0.5, "noise": 0.7},
         lambda d: [(d["h"] ** 2).mean(1), (d["h"][:, 1:] * d["h"][:, :-1]).mean(1), (d["h"] * d["y"]).mean(1)]),
     "pairs": ("""
 model M
@@ -91,12 +110,16 @@ param s : positive
 for g in G:
     latent u[g] ~ Gamma(a, 2)
     latent b[g] ~ Normal(0, s)
+    latent e[g] ~ LogNormal(0, 0.7)
+    latent v[g] ~ Beta(2, 3)
     observed y[g] ~ Poisson(u[g])
-    observed w[g] ~ Poisson(exp(b[g]) * u[g])
-infer u by saem
-infer b by saem(kernel = hmc)
+    observed w[g] ~ Poisson(exp(b[g]) * u[g] * e[g])
+    observed t[g] ~ Binomial(4, v[g])
+infer u, e by saem
+infer b, v by saem(kernel = hmc)
 """, {"G": 3000}, {"a": 2.0, "s": 0.6},
-        lambda d: [d["u"], d["u"] * d["y"], d["b"], d["b"] ** 2, d["b"] * d["w"], d["u"] * d["w"]]),
+        lambda d: [d["u"], d["u"] * d["y"], d["b"], d["b"] ** 2, d["b"] * d["w"], d["u"] * d["w"],
+                   d["e"], d["e"] ** 2, d["v"], d["v"] ** 2, d["v"] * d["t"]]),
     "nested": ("""
 model M
 param s : positive
@@ -109,6 +132,21 @@ infer a by saem
 infer b by saem(kernel = metropolis)
 """, {"G": 900, "C": 2}, {"s": 0.5},
         lambda d: [d["a"] ** 2, d["b"][:, 0], d["b"][:, 1] ** 2, d["b"][:, 1] * d["y"][:, 1], d["a"] * d["y"][:, 0]]),
+    "classes summed out": ("""
+model M
+param q : unit
+param m[2] : real
+param s : positive
+for g in G:
+    latent z[g] ~ Bernoulli(q)
+    latent b[g] ~ Normal(0, s)
+for n in N:
+    given group[n] : index[G]
+    latent k[n] ~ Categorical([0.3, 0.7])
+    observed y[n] ~ Poisson(exp(m[z[group[n]]] + b[group[n]] + [0, 1][k[n]]))
+infer b by saem
+""", {"G": 1200, "N": 2400}, {"q": 0.4, "m": [-0.5, 1.0], "s": 0.5},
+        lambda d: [d["b"], d["b"] ** 2, d["b"] * d["y"][:1200], d["b"] ** 2 * d["y"][1200:]]),
     "shares": ("""
 model M
 param a : positive[3]
@@ -122,8 +160,8 @@ infer p by saem(kernel = hmc)
 
 
 @cache
-def compiled(text: str) -> Any:
-    model = emdsl.compile(text=text)
+def compiled(text: str, by: str = "") -> Any:
+    model = emdsl.compile(text=text, infer={"b": by} if by else None)
     assert model.refusal is None, model.refusal
     return model
 
@@ -155,14 +193,15 @@ def test_a_sweep_leaves_the_joint_as_it_is(name: str) -> None:
     text, sizes, params, statistics = PLATED[name]
     model = compiled(text)
     values = {n: np.asarray(v, float) for n, v in params.items()}
-    drawn, other = (model.sample(values, sizes, seed) for seed in (1, 2))
+    given = {"group": np.arange(sizes["N"]) % sizes["G"]} if "N" in sizes else None
+    drawn = {**(given or {}), **model.sample(values, sizes, 1, given)}
     chain = chain_of(model, drawn, values, sizes, 3)
-    for _ in range(4):
+    for _ in range(6):
         chain.sweep(values)
     after = {**drawn, **plates_first(model, chain.draws)}
-    for mine, theirs in zip(statistics(after), statistics(other), strict=True):
-        error = np.hypot(mine.std() / len(mine) ** 0.5, theirs.std() / len(theirs) ** 0.5)
-        assert abs(mine.mean() - theirs.mean()) < FALSE_ALARM * error
+    for mine, theirs in zip(statistics(after), statistics(drawn), strict=True):
+        moved = mine - theirs
+        assert abs(moved.mean()) < FALSE_ALARM * moved.std() / len(moved) ** 0.5
 
 
 @cache
@@ -185,10 +224,85 @@ infer b by saem
 """
 
 
+def test_poisson_random_effects_by_both_ways() -> None:
+    """The gallery's model: SAEM is within its Monte Carlo error of the maximum that quadrature finds."""
+    data = {"X": np.ones((200, 1)), **counts()}
+    by_points = gallery_model("poisson_random_effects")
+    best = by_points.fitter(seed=0, tol=1e-10).fit(data).params_
+    model = compiled(by_points.text, "saem(warm = 20)")
+    model.module.MOST_SWEEPS, model.module.PILOT = 400, 100
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = model.fitter(seed=3, max_iter=60).fit(data)
+    errors = found.monte_carlo_["monte_carlo_errors"]
+    for n in ("beta", "tau"):
+        assert (np.abs(found.params_[n] - best[n]) < FALSE_ALARM * errors[n]).all()
+        assert (errors[n] < 0.3 * found.monte_carlo_["standard_errors"][n]).all()
+
+
+def test_classes_are_summed_out_of_the_draws() -> None:
+    """A class for each group beside its drawn effect: Gibbs between them stood still, 2.5 times the effect's spread at
+    the end. With the class summed out the fit is the one by quadrature."""
+    rng = np.random.default_rng(1000)
+    high, b = rng.random(40) < 0.4, rng.normal(0, 0.4, 40)
+    group = np.repeat(np.arange(40), 6)
+    data = {"group": group, "y": rng.poisson(np.exp(0.2 + 1.6 * high + b)[group])}
+    text = """
+model M
+param p : unit
+param tau : positive
+param m[2] : real
+for g in G:
+    latent z[g] ~ Bernoulli(p)
+    latent b[g] ~ Normal(0, tau)
+for n in N:
+    given group[n] : index[G]
+    observed y[n] ~ Poisson(exp(m[z[group[n]]] + b[group[n]]))
+"""
+    model = compiled(text, "saem(warm = 40)")
+    assert model.plan["b"].method == "saem:slice" and not model.derived.draws.moved
+    assert model.plan["z"].method == "exact:enumeration"
+    model.module.MOST_SWEEPS, model.module.PILOT, model.module.ROUNDS = 400, 100, 2
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = model.fitter(seed=0, max_iter=60).fit(data)
+    y, grid = np.bincount(group, data["y"]), np.linspace(-4, 4, 801)
+
+    def loss(t: Any) -> float:
+        rate = np.exp(t[2:, None] + grid)
+        each = y[:, None, None] * np.log(rate) - 6 * rate + stats.norm.logpdf(grid, 0, np.exp(t[1]))
+        share = -np.logaddexp(0, [t[0], -t[0]])
+        return -float(special.logsumexp(each + share[:, None], axis=(1, 2)).sum())
+
+    p, tau, m = (found.params_[n] for n in ("p", "tau", "m"))
+    start = np.array([np.log(p / (1 - p)), np.log(tau), *m])
+    t = optimize.minimize(loss, start, tol=1e-8).x
+    best = {"p": 1 / (1 + np.exp(-t[0])), "tau": np.exp(t[1]), "m": t[2:]}
+    errors = found.monte_carlo_["monte_carlo_errors"]
+    for n, v in best.items():
+        assert (np.abs(found.params_[n] - v) < FALSE_ALARM * errors[n]).all()
+        assert (errors[n] < 0.4 * found.monte_carlo_["standard_errors"][n]).all()
+
+
+def test_six_numbers_of_one_part_move_together() -> None:
+    """A level inside a level, six of one to one of the other: an array of another shape ended the fit."""
+    model = compiled(PLATED["nested"][0])
+    drawn = model.sample({"s": np.array(0.5)}, {"G": 5, "C": 6}, 1)
+    fitter = model.fitter(seed=0)
+    setup = fitter._setup(fitter._bind({"y": drawn["y"]}))
+    (chain,) = model.module.new_chains(setup, np.random.default_rng(1), 1)
+    carried, rng = model.module.Carried(setup, chain.draws, 5), np.random.default_rng(2)
+    for _ in range(20):
+        chain.sweep({"s": np.array(0.5)})
+        carried.see(chain.draws, rng.normal(size=(1, 5)))
+    assert carried.together
+    carried.combine(rng.normal(size=(20, 1)), rng.normal(size=(20, carried.fields())))
+    moved, stretched = carried.at(chain.draws, np.array([0.1]))
+    assert {n: v.shape for n, v in moved.items()} == {"a": (5,), "b": (6, 5)} and stretched.shape == (5,)
+
+
 def optimum() -> np.ndarray[Any, Any]:
     """The maximum of the likelihood on a grid of b, and the inverse of its curvature: mu, log tau."""
-    from scipy import optimize, special
-
     y, n = np.bincount(counts()["group"], counts()["y"]), 5
     grid = np.linspace(-6, 6, 2001)
 
@@ -221,8 +335,6 @@ def test_stated_errors_cover_the_maximum() -> None:
 
 def test_stated_errors_cover_in_repeated_seeds() -> None:
     """Gamma rates, whose counts are negative binomial: estimates of four data sets against the maximum by scipy."""
-    from scipy import optimize
-
     text = "model M\nparam a : positive\nparam r : positive\nfor n in N:\n    latent u[n] ~ Gamma(a, r)\n"
     model = compiled(text + "    observed y[n] ~ Poisson(u[n])\ninfer u by saem(warm = 20)\n")
     model.module.MOST_SWEEPS, model.module.PILOT = 200, 100

@@ -50,6 +50,8 @@ class Drawn:
     batch: tuple[Ix, ...] = ()
     terms: tuple[Term, ...] = ()
     whole: tuple[Term, ...] = ()
+    asked: bool = False  # whether the kernel was named
+    collapsed: bool = False  # whether it moves on the density in which what is exact is summed out
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,11 @@ class Sampling:
     def levels(self) -> dict[str, str]:
         """The dimension of each discrete latent that is drawn by elimination."""
         return {n: g.joint.levels[n] for g in self.groups for n in g.latents if n in g.joint.levels}
+
+    @property
+    def moved(self) -> tuple[str, ...]:
+        """What is exact and drawn all the same, for groups that move given it."""
+        return self.rest if any(not g.collapsed for g in self.groups) else ()
 
     @property
     def latents(self) -> tuple[str, ...]:
@@ -221,7 +228,7 @@ def _group(
     single = all(not v.domain.dims and not v.array and len(home_of(v)) == len(batch) for v in variables)
     kernel = str(wanted or ("slice" if single and len(latents) == 1 else "hmc"))
     why = f"its conditional given all else is no known family ({refused})" if refused else "as asked for"
-    return Drawn(latents, kernel, why, joint, None, batch, placed, whole)
+    return Drawn(latents, kernel, why, joint, None, batch, placed, whole, asked=wanted is not None)
 
 
 def drawable(found: Elimination, model: m.ModelText) -> Elimination:

@@ -13,6 +13,7 @@ from emdsl.derive.blocks import Elimination, eliminate
 from emdsl.derive.centre import Shift
 from emdsl.derive.chains import distance
 from emdsl.derive.choices import Choice, choices
+from emdsl.derive.collapsed import collapsed
 from emdsl.derive.configurations import by_configurations, by_group
 from emdsl.derive.counted import counting
 from emdsl.derive.cuts import refuse_cuts_at_parameters
@@ -124,6 +125,7 @@ def _derive(model: m.ModelText, incomplete: tuple[str, ...], shared: bool, above
         joint, elimination, refused = posteriors(exact, weighted)
     if shared:
         joint, elimination = at_shared_points(exact, joint.clouds, weighted)
+    draws = None if draws is None else collapsed(draws, elimination, model)
     q = expected(joint, elimination, weighted)
     updates = solve(model, q)
     return Plan(

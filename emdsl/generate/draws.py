@@ -15,6 +15,7 @@ from emdsl.derive.terms import Term
 from emdsl.generate.arrays import Leaf
 from emdsl.generate.context import Function, function, size_expression, size_factor, stored_order
 from emdsl.generate.drawing import drawing_lines
+from emdsl.generate.estep import emit_block
 from emdsl.generate.limits import bounds
 from emdsl.generate.names import plain
 from emdsl.generate.networks import network_lines
@@ -31,9 +32,9 @@ def functions_of_draws(printer: Printer) -> list[list[str]]:
     draws = printer.plan.draws
     if draws is None:
         return []
-    groups = [_group_lines(printer, g) for g in draws.groups]
+    groups = [_group_lines(printer, g) for g in draws.groups if not g.collapsed]
     plan, number = printer.plan, printer.numbers.draws or 0
-    rest = [drawing_lines(printer, "rest", draws.rest, plan.joint, plan.elimination)] if draws.rest else []
+    rest = [drawing_lines(printer, "rest", draws.rest, plan.joint, plan.elimination)] if draws.moved else []
     networks = [
         network_lines(_function(printer, g), replace(b, apart=True), number)
         for g in draws.groups if g.elimination is not None for b in g.elimination.blocks if b.network
@@ -134,7 +135,7 @@ def _shape(printer: Printer, v: m.Variable) -> str:
 def _hidden(printer: Printer) -> list[m.Variable]:
     draws = printer.plan.draws
     assert draws is not None
-    return [printer.plan.joint.model.variable(n) for n in (*draws.latents, *draws.rest)]
+    return [printer.plan.joint.model.variable(n) for n in (*draws.latents, *draws.moved)]
 
 
 def first_lines(printer: Printer) -> list[str]:
@@ -183,14 +184,23 @@ def units_lines(printer: Printer) -> list[str]:
     head = "def log_density_units(params, prepared):"
     if not draws.units:
         return [head, *indent(['"""The latents are tied: no sum over independent parts."""', "return None"], 1)]
-    f = _function(printer, draws.groups[0])
+    f = _summed_out(printer) if draws.rest else _function(printer, draws.groups[0])
     em = f.emitter
-    em.chunk = None
     units = em.order(draws.units)
     total = em.sum([contracted(f, t, units) for t in draws.apart])
     doc = '"""log p(data, draws) of each independent part, without what holds no latent."""'
-    lines = ['sizes = prepared["the sizes"]', *f.prologue(), *em.outer, *em.lines]
+    seed = ["rng = None  # what is summed out is not seeded"] if any(n.endswith(", rng)") for n in em.lines) else []
+    lines = ['sizes = prepared["the sizes"]', *f.prologue(), *em.outer, *seed, *em.lines]
     return [head, *indent([doc, *lines, f"return {em.broadcast(total, units).code}"], 1)]
+
+
+def _summed_out(printer: Printer) -> Function:
+    """A function in which what is exact given the draws has been eliminated."""
+    plan = replace(printer.plan, moments={}, draws=None)
+    f = function(plan, printer.helpers, None, printer.rows)
+    for block in plan.elimination.blocks:
+        emit_block(f, block, stacked=False)
+    return f
 
 
 def sweep_lines(printer: Printer) -> list[str]:
@@ -198,8 +208,11 @@ def sweep_lines(printer: Printer) -> list[str]:
     draws = printer.plan.draws
     assert draws is not None
     cells = []
+    rest = f'Group("{", ".join(draws.rest)}", draw_of_rest, exact=True),'
     for g in draws.groups:
-        name = group_name(printer, g)
+        if draws.moved and not g.collapsed and rest not in cells and draws.groups[0].collapsed:
+            cells.append(rest)  # at once: what moved without it leaves it behind
+        name = "on_units(log_density_units)" if g.collapsed else group_name(printer, g)
         if g.elimination is not None:
             cells.append(f'Group("{", ".join(g.latents)}", {name}),')
             continue
@@ -209,10 +222,11 @@ def sweep_lines(printer: Printer) -> list[str]:
             low, high = bounds(v)
             events = tuple(k for k, p in enumerate(stored_order(v)) if p >= len(g.batch))
             parts.append(f'Coordinates("{n}", "{v.domain.kind}", ({low}, {high}), {events})')
+        kernel = "modes_kernel" if g.collapsed and g.kernel == "slice" else KERNELS[g.kernel]
         listed = f"({', '.join(parts)}{',' if len(parts) == 1 else ''})"
-        cells.append(f'Group("{", ".join(g.latents)}", {name}, {KERNELS[g.kernel]}, {listed}),')
-    if draws.rest:
-        cells.append(f'Group("{", ".join(draws.rest)}", draw_of_rest, exact=True),')
+        cells.append(f'Group("{", ".join(g.latents)}", {name}, {kernel}, {listed}),')
+    if draws.moved and rest not in cells:
+        cells.append(rest)
     doc = '"""The groups of latents in the order of a sweep, each with how it is drawn given all else."""'
     return ["def groups():", *indent([doc, "return (", *indent(cells, 1), ")"], 1)]
 

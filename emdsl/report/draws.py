@@ -38,10 +38,8 @@ def drawn_step(draws: Sampling) -> Step:
 def _exact(draws: Sampling) -> str:
     if not draws.rest:
         return ""
-    return (
-        f"What is exact given them, {names_of(*draws.rest)}, is summed out at each draw (Rao and Blackwell), and "
-        "drawn only for the others to move by. "
-    )
+    told = f"What is exact given them, {names_of(*draws.rest)}, is summed out at each draw (Rao and Blackwell)"
+    return f"{told}, and drawn only for the others to move by. " if draws.moved else f"{told}. "
 
 
 def _group(g: Drawn) -> str:
@@ -49,7 +47,8 @@ def _group(g: Drawn) -> str:
     if g.elimination is None:
         plates = ", ".join(i.dim for i in g.batch)
         side = f", the elements over {plates} side by side" if plates else ", all elements together"
-    return f"{names_of(*g.latents)}: {HOW[g.kernel]}{side}; {g.reason}."
+    without = ", on the density in which what is exact is summed out"
+    return f"{names_of(*g.latents)}: {HOW[g.kernel]}{without if g.collapsed else ''}{side}; {g.reason}."
 
 
 def _climb(draws: Sampling) -> str:

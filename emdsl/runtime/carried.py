@@ -86,11 +86,12 @@ class Carried:
 
     def fields(self) -> int:
         """Laws along which all numbers move, in place of those along parameters; their number."""
-        n, each = float(max(1, self.count)), len(np.atleast_1d(self.score[0])) + 3
+        n, each = float(max(1, self.count)), len(self.score[0]) + 3
         found = {}
         for k, (name, sums) in enumerate(self.sums.items()):
             z, z2, zs = sums[0] / n, sums[1] / n, sums[4] / n
-            s = (self.score[0] / n).reshape(-1, *(1,) * z.ndim)
+            mean_s = self.score[0] / n
+            s = mean_s.reshape(len(mean_s), *(1,) * (z.ndim - 1), -1) if z.ndim else mean_s[:, 0]
             shift, scale = (np.zeros((each * len(self.sums), *z.shape)) for _ in range(2))
             spread = float(np.sqrt(np.mean(np.maximum(z2 - z**2, 1e-300))))
             shift[each * k], scale[each * k + 1] = spread, 1.0

@@ -17,6 +17,7 @@ STEPS_OUT = 16  # most widths that a slice is stepped out to, both sides togethe
 STEPS_TUNED = 3  # the same once the width is known: three of it hold all but odd slices
 SHRINKS = 200  # most points that are tried in a slice while tuning
 SHRINKS_TUNED = 10  # the same once the width is known: an element that found none of them stays, as all may
+WIDER = 8.0  # widths in a bracket that other modes may lie in
 LONGEST_PATH = 64  # leapfrog steps
 TARGET_ACCEPTANCE = 0.8
 
@@ -27,6 +28,7 @@ class Tuner:
     def __init__(self, scale: Array, step: Array) -> None:
         self.scale, self.step, self.active = scale, step, True
         self.count = 0  # updates since the scales were last set
+        self.sweeps = 0
         self.updates, self.accepted = 0, 0.0  # since warm-up; mean acceptance of all elements
         self.sums: dict[str, Array] = {}
 
@@ -104,6 +106,23 @@ def slice_kernel(
     tuner.count += int(tuner.active)
     _counted(tuner, 1.0)
     return points
+
+
+def modes_kernel(
+    density: Callable[[Array], Array],
+    gradient: Callable[[Array], Array] | None,
+    points: Array,
+    tuner: Tuner,
+    rng: np.random.Generator,
+) -> Array:
+    """Slice sampling for densities of several modes, as sums over classes have: every other sweep begins with brackets
+    so wide that other modes lie in them. A narrow slice alone stayed 11 standard deviations from the mass."""
+    tuner.sweeps += 1
+    if tuner.sweeps % 2:
+        wide = Tuner(WIDER * tuner.scale, tuner.step)
+        wide.active = False
+        points = slice_kernel(density, gradient, points, wide, rng)
+    return slice_kernel(density, gradient, points, tuner, rng)
 
 
 def _stepped_out(along: Callable[[Array], Array], at: Array, by: Array, level: Array, most: Array) -> Array:

@@ -57,6 +57,15 @@ def first_draw(domain: str, shape: tuple[int, ...], bounds: Bounds, spread: floa
     return from_free(spread * rng.normal(size=shape), domain, bounds, shape)
 
 
+def on_units(log_density_units: Callable[[Any, Any], Array]) -> Callable[..., Any]:
+    """The log density of each independent part as a group's: a function of its values, without a gradient."""
+
+    def of(params: Mapping[str, Array], prepared: Mapping[str, Any]) -> tuple[Any, None]:
+        return (lambda values: log_density_units(params, {**prepared, **values})), None
+
+    return of
+
+
 class Target:
     """The log density of a group in free coordinates (d, B), Jacobian included, and its gradient.
 
@@ -64,7 +73,7 @@ class Target:
     """
 
     log_density: Callable[[Mapping[str, Array]], Array]
-    slope: Callable[[Mapping[str, Array]], Mapping[str, Array]]
+    slope: Callable[[Mapping[str, Array]], Mapping[str, Array]] | None
 
     def __init__(self, group: Group, values: Mapping[str, Array]) -> None:
         self.coordinates = group.coordinates
@@ -127,6 +136,7 @@ class Target:
     def gradient(self, points: Array) -> Array:
         """Its gradient, (d, B)."""
         values = self.values(points)
+        assert self.slope is not None
         out = []
         with np.errstate(all="ignore"):
             slopes = self.slope(values)
@@ -170,6 +180,8 @@ class Chain:
                 continue
             with np.errstate(all="ignore"):
                 target = self.target(group, params)
+                if target.slope is None:
+                    continue
                 start = target.points(self.draws)
 
                 def loss(flat: Array, target: Target = target, shape: Any = start.shape) -> tuple[float, Array]:
