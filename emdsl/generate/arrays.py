@@ -14,7 +14,7 @@ from fractions import Fraction
 from emdsl.derive import expr as x
 from emdsl.derive.expr import DataIx, El, Expr, Idx, Ix
 from emdsl.errors import InternalError
-from emdsl.generate.exponentials import log_of_sum, without_fractions
+from emdsl.generate.exponentials import log_of_sum, of_difference, without_fractions
 from emdsl.generate.names import Namer
 from emdsl.generate.reading import read_at_lags, rows_read
 from emdsl.generate.spelling import FUNCTIONS, INFIX, number, numbered
@@ -71,6 +71,7 @@ class Emitter:
     lines: list[str] = field(default_factory=list)
     known: dict[Expr, Array] = field(default_factory=dict)
     named: dict[tuple[str, bool], str] = field(default_factory=dict)
+    guarded: bool = False  # whether 1 / 0 of rows is 0
 
     # ------------------------------------------------------------ naming and scopes
 
@@ -325,6 +326,8 @@ class Emitter:
 
     def power(self, e: x.Pow, hint: str) -> Array:
         """A power; reciprocals, squares and roots in their own spelling."""
+        if self.guarded and (found := of_difference(self, e)) is not None:
+            return found
         base = self.value(e.base, hint)
         match e.exponent:
             case x.Num(v) if v == -1:

@@ -34,11 +34,15 @@ def _seeded(printer: Printer, lines: Sequence[str]) -> list[str]:
         if " = chains(" in line:
             table, block = line.split("chains(")[1].split(",")[0], _chained(printer, line)
             rows = rows_of_data(printer, printer.inference, block)
+            order = _order(printer, len(block.states))
             own = f"out_of_lanes({table})"  # what a start is drawn from stands in the order of the data
             if len(block.states) > 1:
                 axes = (*block.states, *block.gates, *block.home)
                 own += f".reshape({', '.join(printer.inference.emitter.length(i) for i in axes)})"
-            out += ["if rng is not None:", f"    {table} = np.log(seeded({own}, {len(block.states)}, {rows}, rng))"]
+            out += [
+                "if rng is not None:",
+                f"    {table} = np.log(seeded({own}, {len(block.states)}, {rows}, rng{order}))",
+            ]
         out.append(line)
         if " = normalise(" in line:
             q = line.split(",")[0].strip()
@@ -52,8 +56,15 @@ def _seeded(printer: Printer, lines: Sequence[str]) -> list[str]:
                 continue  # the points of a cloud are no components to be told apart
             rows = rows_of_data(printer, printer.inference, block)
             arguments = f"{q}, {states}, {rows}, rng{_weights_of_rows(printer, block)}"
+            arguments += _order(printer, len(block.states))
             out += ["if rng is not None:", f"    {q} = seeded({arguments})"]
     return out
+
+
+def _order(printer: Printer, states: int) -> str:
+    """The last argument of a seeded start: where a parameter is ordered, its states are so as well."""
+    ordered = any(v.domain.kind == "ordered" for v in printer.plan.joint.model.of_kind("param"))
+    return ", ordered=True" if ordered and states == 1 else ""
 
 
 def _chained(printer: Printer, line: str) -> Block:

@@ -70,3 +70,20 @@ def without_fractions(factors: Sequence[Expr]) -> list[Expr]:
         if left := -int(v) - len(above):
             out.append(x.power(below.base, x.num(-left)))
     return out
+
+
+def of_difference(em: Emitter, e: x.Pow) -> Array | None:
+    """1 / (a - b) of every row, 0 where it is 1 / 0; None for any other power.
+
+    Slopes of log(a - b) in a category's branch are made for all rows, and those of other categories, where a and b may
+    have met, are multiplied by 0 afterwards.
+    """
+    from emdsl.generate.arrays import Array
+
+    match e:
+        case x.Pow(x.Add() as base, x.Num(v)) if v < 0 and v == int(v):
+            a = em.value(base)
+            power = "" if v == -1 else f" ** {-int(v)}"
+            return Array(f"reciprocal({a.code}){power}", a.axes, a.inner, atomic=not power) if a.axes else None
+        case _:
+            return None

@@ -72,7 +72,7 @@ def _objective(f: Function, params: Sequence[str], rule: Numeric, codes: Mapping
     def leaf(n: str) -> Leaf:
         return Leaf(arguments[n], tuple(range(len(model.variable(n).shape))), True) if n in arguments else original(n)
 
-    em.leaf, em.lines = leaf, []
+    em.leaf, em.lines, em.guarded = leaf, [], True
     terms = tuple((x.Num(t.coef), *t.factors) for t in rule.whole)
     quantities = (
         [Quantity("total", (), terms)] if rule.hessian is None else [Quantity("total", (), (t,)) for t in terms]
@@ -81,7 +81,7 @@ def _objective(f: Function, params: Sequence[str], rule: Numeric, codes: Mapping
     quantities += [_slope(rule, n, axes_of(model.variable(n))) for n in params]
     quantities += [] if rule.hessian is None else _second(rule.hessian)
     names, body = _added_up(f, quantities)
-    em.leaf, em.lines = original, lines
+    em.leaf, em.lines, em.guarded = original, lines, False
     em.named.clear()
     for e in [e for e, a in em.known.items() if a.inner]:
         del em.known[e]

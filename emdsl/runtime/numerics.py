@@ -216,6 +216,12 @@ def softplus(a: Any) -> Array:
     return np.logaddexp(0.0, a)
 
 
+def reciprocal(a: Array) -> Array:
+    """1 / a, elementwise, and 0 where a is 0."""
+    zero = a == 0
+    return np.where(zero, 0.0, 1 / np.where(zero, 1.0, a))
+
+
 def log_sum_exp(a: Array, axis: int | tuple[int, ...]) -> Array:
     """log sum exp(a) over these axes, about the largest term; LOWEST where every term is exp(-inf)."""
     top = np.max(a, axis=axis, keepdims=True)

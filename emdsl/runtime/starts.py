@@ -23,12 +23,20 @@ def twin(rng: np.random.Generator | None) -> np.random.Generator | None:
     return other
 
 
-def seeded(q: Array, states: int, data: Sequence[Any], rng: np.random.Generator, weight: Array | None = None) -> Array:
+def seeded(
+    q: Array,
+    states: int,
+    data: Sequence[Any],
+    rng: np.random.Generator,
+    weight: Array | None = None,
+    ordered: bool = False,
+) -> Array:
     """A start for the posterior of a discrete block: rows near seeded rows belong together.
 
     Seeds are drawn as in k-means++ (Arthur and Vassilvitskii 2007) on standardised data, a list of arrays
     with rows last; without data each element gets a state at random. Every state keeps a tenth of each element.
-    A row of `weight` 0 is as good as absent: no seed, and no part of what data are standardised by.
+    A row of `weight` 0 is as good as absent: no seed, and no part of what data are standardised by. `ordered` says
+    that states have an order, which that of the seeds then follows: mostly up, at times down.
     """
     k = int(np.prod(q.shape[:states]))
     n = q.size // max(k, 1)
@@ -48,6 +56,10 @@ def seeded(q: Array, states: int, data: Sequence[Any], rng: np.random.Generator,
             np.minimum(shortest, distance, out=shortest)
             nearest = shortest * counted
             pick = int(rng.choice(n, p=nearest / nearest.sum()))
+        if ordered and len(z):
+            centres = [z[0, choice == state].mean() if (choice == state).any() else 0.0 for state in range(k)]
+            rank = np.argsort(np.argsort(centres))
+            choice = rank[choice] if rng.random() < 0.75 else k - 1 - rank[choice]
     soft = np.full((k, n), 0.1 / k)
     soft[choice, np.arange(n)] += 0.9
     return soft.reshape(q.shape)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.special import log_ndtr, log_softmax, softmax
+from scipy.special import log_ndtr, log_softmax, ndtr, softmax
+from scipy.stats import poisson
 
-from cases import Case, normal, pick
+from cases import Case, mix, normal, pick
 
 BIG = 1e7
 
@@ -40,6 +41,41 @@ LOGITS = """
         given X[n] : real[P]
         observed y[n] ~ Categorical(logits = concat(B @ X[n], 0))
 """
+THRESHOLDS = """
+    model M
+    param c : ordered[2]
+    param s : positive
+    for n in N:
+        given u[n] : real
+        observed y[n] ~ Categorical([Phi((c[0] - u[n])/s), Phi((c[1] - u[n])/s) - Phi((c[0] - u[n])/s),
+                                     1 - Phi((c[1] - u[n])/s)])
+"""
+RISING = """
+    model M
+    param w : simplex[3]
+    param c : ordered[3]
+    for n in N:
+        latent z[n] ~ Categorical(w)
+        observed y[n] ~ Poisson(exp(c[z[n]]))
+"""
+RATES = np.array([1.0, 10.0, 50.0])
+
+
+def _thresholds(rng):
+    u = 1e4 + 300 * rng.normal(size=150)
+    c = np.array([9800.0, 10100.0])
+    return {"u": u, "y": np.searchsorted(c, u + 100 * rng.normal(size=150))}, {"c": c, "s": 100.0}
+
+
+def _thresholds_value(p, d):
+    below = ndtr((p["c"] - d["u"][:, None]) / p["s"])
+    shares = np.diff(np.column_stack([np.zeros(len(below)), below, np.ones(len(below))]))
+    return np.log(np.maximum(shares[np.arange(len(below)), d["y"]], 1e-300)).sum()
+
+
+def _rising(rng):
+    w = np.array([0.3, 0.3, 0.4])
+    return {"y": rng.poisson(RATES[pick(rng, w, 120)])}, {"w": w, "c": np.log(RATES)}
 
 
 def _gumbel_value(p, d):
@@ -85,4 +121,12 @@ CASES = [
         lambda p, d: (np.log(p["a"]) - np.log(p["s"]) - (p["a"] + 1) * np.log1p(d["x"] / p["s"])).sum(),
     ),
     Case("a softmax of covariates in thousands", LOGITS, _logits, _logits_value),
+    Case("thresholds at ten thousand", THRESHOLDS, _thresholds, _thresholds_value),
+    Case(
+        "logarithms of rates that rise",
+        RISING,
+        _rising,
+        lambda p, d: mix(p["w"], poisson.logpmf(d["y"][:, None], np.exp(p["c"]))),
+        options={"n_init": 3},
+    ),
 ]
