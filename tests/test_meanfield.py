@@ -550,3 +550,24 @@ infer (mean, prec), rate by meanfield
         evidence += 0.5 * np.log(0.1 / (0.1 + n)) - 0.5 * n * np.log(2 * np.pi)
         assert est.posterior_["mean"]["mean"][k] == pytest.approx((0.05 + own.sum()) / (0.1 + n), abs=1e-12)
     assert est.objective_ == pytest.approx(evidence, rel=1e-12)
+
+
+def test_a_start_tells_nodes_apart_by_their_links() -> None:
+    """Three blocks of ten nodes: most seeds come to the bound of the true blocks, few from divisions at random."""
+    rng = np.random.default_rng(3)
+    z = np.arange(30) % 3
+    a = (rng.random((30, 30)) < np.where(z == z[:, None], 0.7, 0.1)).astype(int)
+    model = compiled("stochastic_block_model")
+    best = model.fitter(K=3, seed=0).fit({"a": a}, init={"z": np.eye(3)[z]}).objective_
+    found = [model.fitter(K=3, seed=seed).fit({"a": a}).objective_ for seed in range(6)]
+    assert sum(value > best - 0.5 for value in found) >= 4
+
+
+def test_parameters_start_from_given_probabilities() -> None:
+    """Their first M-step, where no values of theirs are given: whatever the seed, a fit stays with what it is told."""
+    rng = np.random.default_rng(3)
+    z = np.arange(20) % 2
+    a = (rng.random((20, 20)) < np.where(z == z[:, None], 0.8, 0.05)).astype(int)
+    model = compiled("stochastic_block_model")
+    found = [model.fitter(K=2, seed=s).fit({"a": a}, init={"z": np.eye(2)[z]}).posterior_["z"] for s in range(4)]
+    assert all((q.argmax(1) == z).all() for q in found)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from emdsl.derive import expr as x
 from emdsl.derive.block import Block
-from emdsl.derive.plates import plate_indices
+from emdsl.derive.plates import home_of, plate_indices
 from emdsl.generate.context import Function
 from emdsl.generate.printer import Printer, indent
 
@@ -91,3 +92,16 @@ def rows_of_data(printer: Printer, f: Function, block: Block) -> str:
             cut = f"[..., {f.emitter.namer.cut}]" if printer.chunk else ""
             parts.append(f"{leaf.code}{cut}")
     return f"[{', '.join(parts)}]"
+
+
+def seen_of_elements(printer: Printer, f: Function, block: Block) -> str:
+    """What tied elements are told apart by: observed arrays that read them, on their plate and on others (links)."""
+    home = {i.dim for v in block.latents for i in home_of(printer.plan.joint.model.variable(v))}
+    part = next(p for p in printer.plan.elimination.parts if block in p.blocks)
+    read = {n for t in part.own for e in t.factors for n in x.variables(e)}
+    found = []
+    for v in printer.plan.joint.model.of_kind("observed"):
+        dims = [i.dim for i in plate_indices(v.plates)]
+        if v.name in read and len(home) == 1 and len(dims) > 1 and dims[0] in home:
+            found.append(f.emitter.leaf(v.name).code)
+    return f"[{', '.join(found)}]"

@@ -15,7 +15,7 @@ from emdsl.derive.meanfield import moments_of
 from emdsl.derive.plates import home_of
 from emdsl.generate.context import Function, counted_plate
 from emdsl.generate.estep import emit_joint_probabilities
-from emdsl.generate.expectations import rows_of_data
+from emdsl.generate.expectations import rows_of_data, seen_of_elements
 from emdsl.generate.handed import Handed
 from emdsl.generate.once import contracted
 from emdsl.generate.parts import is_shared, part_name
@@ -151,7 +151,7 @@ def _start(printer: Printer, f: Function, block: Block, after: list[str]) -> lis
         stored = em.order(axes)
         shape = f"({', '.join(em.size(i.dim) for i in stored)}{',' if len(stored) == 1 else ''})"
         if kind == "q" and block.network:
-            out.append(f'"{key}": seeded(np.empty({shape}), 1, [], rng),')
+            out.append(f'"{key}": seeded(np.empty({shape}), 1, {seen_of_elements(printer, f, block)}, rng),')
         elif kind == "q" and block.states and (divided := divided_rows(printer, block, em.size(block.states[0].dim))):
             out.append(f'"{key}": {divided},')
         elif kind == "q":

@@ -199,11 +199,7 @@ class Estimator(Answers):
             if partial:
                 drawn = self._drawn(setup, rng)
                 params = {n: params.get(n, np.asarray(value, np.float64)) for n, value in drawn.items()}
-            state = (
-                self._ask("start", params, setup.data, setup.prepared, rng, start[1])
-                if "start" in vars(module)
-                else None
-            )
+            params, state = self._factors(setup, start, params, rng)
             if "climb_by_draws" in vars(module):
                 return self._ask("climb_by_draws", setup, params, rng)  # type: ignore[no-any-return]
             untied = self._untied(setup, params, rng) if start[0] and attempt is seed and state is None else None
@@ -215,6 +211,19 @@ class Estimator(Answers):
             if end.status != "degenerate":
                 break
         return end
+
+    def _factors(
+        self, setup: Setup, start: Start, params: dict[str, Any], rng: np.random.Generator
+    ) -> tuple[dict[str, Any], Any]:
+        """Where q is factorised: factors to start from, given ones among them, and parameters that these lead to."""
+        if "start" not in vars(self._module):
+            return params, None
+        state = self._ask("start", params, setup.data, setup.prepared, rng, dict(start[1]))
+        if start[1]:
+            statistics = self._ask("e_step", params, setup.data, setup.prepared, state, None, "")
+            found = self._ask("m_step", statistics, params, setup.prepared, "keep")
+            params = {n: value if n in start[0] else np.asarray(found[n], np.float64) for n, value in params.items()}
+        return params, state
 
     def _drawn(self, setup: Setup, rng: np.random.Generator) -> dict[str, Any]:
         """Seeded starting values."""

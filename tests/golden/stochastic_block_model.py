@@ -207,8 +207,9 @@ def start(params, data, prepared, rng, given):
     sizes = prepared["the sizes"]
     K = sizes["K"]
     N = sizes["N"]
+    a = prepared["a"]
     factors = {
-        "q:z": seeded(np.empty((K, N)), 1, [], rng),
+        "q:z": seeded(np.empty((K, N)), 1, [a], rng),
         "entropy z": 0.0,
         "normaliser z": 0.0,
     }
