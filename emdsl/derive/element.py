@@ -7,6 +7,8 @@ substituted before anything is derived.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from emdsl.derive import expr as x
 from emdsl.derive.expr import DataIx, El, Expr, Idx, Ix
 from emdsl.derive.functions import call
@@ -173,7 +175,11 @@ class Tensors:
     ) -> Expr:
         """log density of one element under one call, from the family's declaration."""
         inner = self.family_scope(v, home, event, call, scope)
-        return self.element(call.family.signatures[call.signature].log_density, (), inner)
+        try:
+            return self.element(call.family.signatures[call.signature].log_density, (), inner)
+        except ModelError as error:  # in a family's declaration: the user's line is where it is called
+            here = [p if p.span.file == call.span.file else replace(p, span=call.span) for p in error.problems]
+            raise ModelError(here) from None
 
     def condition(self, cond: m.Expr, holds: bool, scope: Scope) -> Expr:
         """A branch condition as 0 or 1; its negation for the other branch."""
