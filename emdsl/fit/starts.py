@@ -149,8 +149,6 @@ def marginal(
         if isinstance(q, Mapping):
             if _form(q, families.get(r.name, "")) is None:
                 return None
-        elif v.domain.kind not in ("category", "bool"):
-            return None
         found[r] = last(future, v, r.lag, posterior)
     return Marginal(found, families)
 

@@ -15,6 +15,7 @@ from emdsl.runtime.plates import nest_rows
 from emdsl.runtime.settings import NotFitted, Settings
 from emdsl.runtime.sizes import ragged_name, size_value
 
+ELSEWHERE = "emdsl does: emdsl.compile(model).fitter(init=fit.params_, max_iter=0).fit(data).forecast(steps)"
 DISCRETE = ("category", "bool", "index", "count")
 
 
@@ -207,15 +208,14 @@ class Answers(Settings):
     ) -> dict[str, Any]:
         """The forecast of all latents that a module has on ordered plates."""
         if any(value is not None for value in more.values()):
-            raise NotImplementedError("a generated module draws no paths: use emdsl's own fitter, emdsl.load(path)")
+            raise NotImplementedError(f"a generated module draws no paths; {ELSEWHERE}")
         if self._learned():
             raise NotImplementedError(
-                "this generated module forecasts by an exact posterior, which this fit has not: "
-                "emdsl's own fitter draws paths, emdsl.load(path)"
+                f"a generated module forecasts by an exact posterior, which this fit has not; {ELSEWHERE}"
             )
         if (name := unknown_ahead(module.SPEC)) is not None:
             text = f"forecast: {name} is read by other densities, and its rows ahead are not known"
-            raise DataError(text, hint="emdsl's own fitter forecasts it, emdsl.load(path)", code="D009")
+            raise DataError(text, hint=ELSEWHERE, code="D009")
         return self._last(module, *self._continued(module, bound, steps, givens), int(steps))
 
     def _continued(
