@@ -1,7 +1,9 @@
 """Well-typed models by chance, as text: what Hypothesis draws and shrinks.
 
-A model has a plate, sometimes with a second one inside (all of one length, or ragged), discrete and continuous latents,
-chains, groups, parameters with priors and ties by `let`, and observed variables of many families.
+A model has a plate, sometimes with a second or a third one inside (all of one length, or ragged), discrete and
+continuous latents, chains (of states, of numbers, of both side by side, one for each group), groups, parameters with
+priors and ties by `let`, branches by data, observed variables of many families, some of the user's own, and sometimes a
+line that asks for mean-field.
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ FAMILIES = (
     "Categorical({simplex})",
 )
 GAUSSIAN = FAMILIES[:3]
+OWN = {"Ray({positive})": "family Ray(x : positive | s : positive) = log(x) - 2*log(s) - x^2 / (2*s^2)"}
 PRIORS = {"real": "Normal(0.5, 2)", "positive": "Gamma(2, 1)", "unit": "Beta(2, 3)", "simplex": "Dirichlet([2, 3])"}
 
 
@@ -37,6 +40,9 @@ class Draft:
 
     draw: st.DrawFn
     head: list[str] = field(default_factory=list)
+    tail: list[str] = field(default_factory=list)  # infer lines
+    declared: dict[str, str] = field(default_factory=dict)  # families of the user's own
+    plain: bool = False  # arguments without data of rows
     lets: list[str] = field(default_factory=list)
     known: dict[str, list[str]] = field(default_factory=dict)
     discrete: list[str] = field(default_factory=list)  # latents of two levels, as they are called here
@@ -71,6 +77,8 @@ class Draft:
         if kind == "simplex":
             return self.element("simplex", 3)
         base = self.element(kind)
+        if self.plain:
+            return base
         forms = {
             "real": ["{b}", "{b} * x[n]", "2 * {b} + x[n]", "{b} - 1"],
             "positive": ["{b}", "{b} * e[n]", "2 * {b}"],
@@ -89,7 +97,9 @@ class Draft:
         return name
 
     def family(self, options: tuple[str, ...], also: str = "") -> str:
-        chosen = self.pick(options)
+        chosen = self.pick((*options, *OWN) if options is FAMILIES else options)
+        if chosen in OWN:
+            self.declared[chosen] = OWN[chosen]
         slots = {k: self.argument(k) for k in ("real", "positive", "unit", "simplex") if f"{{{k}}}" in chosen}
         if also and "real" in slots:
             slots["real"] += f" + {also}"
@@ -100,14 +110,20 @@ class Draft:
 def models(draw: st.DrawFn) -> str:
     """The text of a model."""
     d = Draft(draw)
-    shape = d.pick(("rows", "rows", "chain", "groups", "ragged", "crossed", "scale"))
-    write = {"rows": rows, "chain": chain, "groups": groups, "ragged": groups, "crossed": crossed, "scale": scale}
-    body = write[shape](d, shape)
-    return "\n".join(["model Random", *d.head, *d.lets, *body]) + "\n"
+    shape = d.pick(tuple(SHAPES))
+    body = SHAPES[shape](d, shape)
+    return "\n".join(["model Random", *d.declared.values(), *d.head, *d.lets, *body, *d.tail]) + "\n"
 
 
 def observed(d: Draft, count: int, options: tuple[str, ...] = FAMILIES, also: str = "") -> list[str]:
-    return [f"observed y{i}[n] ~ {d.family(options, also)}" for i in range(count)]
+    """Observed variables of a row, sometimes of one family or another by what its data say."""
+    out = []
+    for i in range(count):
+        family = d.family(options, also)
+        if d.chance(6) and options is GAUSSIAN:
+            family = f"{family} if x[n] < 0.2 else {d.family(options, also)}"
+        out.append(f"observed y{i}[n] ~ {family}")
+    return out
 
 
 def givens() -> list[str]:
@@ -196,9 +212,79 @@ def scale(d: Draft, _: str) -> list[str]:
     return ["for n in N:", *indent([*body, *observed(d, draw_count(d), families)])]
 
 
+def group_chains(d: Draft, shape: str) -> list[str]:
+    """A hidden chain in each group, of states or of numbers; of groups that share a length, or of any length."""
+    inner = givens()
+    if d.chance(2):
+        first, later = d.param("simplex", False), d.param("simplex", True)
+        inner.append(f"latent z[n] ~ Categorical({first}) if n == 0 else Categorical({later}[z[n-1]])")
+        d.discrete.append("z[n]")
+        inner += observed(d, draw_count(d))
+    else:
+        slope, drift = d.param("real", False) if d.chance(2) else "1", d.param("positive", False)
+        inner.append(f"latent h[n] ~ Normal(0, 1) if n == 0 else Normal({slope} * h[n-1], var = {drift})")
+        inner += observed(d, draw_count(d), GAUSSIAN, "h[n]")
+    size = d.pick(("N", "N[g]"))
+    inner = [line.replace("[n-1]", "[g, n-1]").replace("[n]", "[g, n]") for line in inner]
+    return ["for g in G:", f"    for n in {size}:", *indent(indent(inner))]
+
+
+def two_chains(d: Draft, _: str) -> list[str]:
+    """Two hidden chains side by side that meet in what is observed."""
+    body = givens()
+    for z in ("z", "u"):
+        first, later = d.param("simplex", False), d.param("simplex", True)
+        body.append(f"latent {z}[n] ~ Categorical({first}) if n == 0 else Categorical({later}[{z}[n-1]])")
+        d.discrete.append(f"{z}[n]")
+    body += observed(d, draw_count(d))
+    if d.chance(3):
+        d.tail = ["infer z, u by meanfield"]
+    return ["for n in N:", *indent(body)]
+
+
+def nested(d: Draft, _: str) -> list[str]:
+    """Gaussian effects of groups inside groups, or a class of each outer group."""
+    outer = []
+    if d.chance(3):
+        outer.append(f"latent z[g] ~ Categorical({d.param('simplex', False)})")
+        d.discrete.append("z[g]")
+    d.plain = True
+    outer.append(f"latent a[g] ~ Normal(0, {d.element('positive')})")
+    middle = [
+        f"latent b[g, m] ~ {d.pick(('Normal(0, {s})', 'Normal(a[g], var = {s})')).format(s=d.param('positive', False))}"
+    ]
+    inner = observed(d, 1, GAUSSIAN, "a[g] + b[g, m]" if "a[g]" not in middle[0] else "b[g, m]")
+    inner = [line.replace("[n]", "[g, m, n]") for line in inner]
+    sizes = d.pick(("M; N", "M[g]; N")).split("; ")
+    return [
+        "for g in G:", *indent(outer), f"    for m in {sizes[0]}:", *indent(indent(middle)),
+        f"        for n in {sizes[1]}:", *indent(indent(indent(inner))),
+    ]  # fmt: skip
+
+
+def pair(d: Draft, _: str) -> list[str]:
+    """Two Gaussian latents of a row, one sometimes about the other, that meet in what is observed."""
+    body = givens()
+    if d.chance(3):
+        body.append(f"latent z[n] ~ Categorical({d.param('simplex', False)})")
+        d.discrete.append("z[n]")
+    body.append(f"latent h[n] ~ {d.family(GAUSSIAN)}")
+    body.append(f"latent k[n] ~ {d.family(GAUSSIAN, 'h[n]' if d.chance(2) else '')}")
+    body += observed(d, draw_count(d), GAUSSIAN, d.pick(("h[n] + k[n]", "h[n] - k[n]", "k[n]")))
+    if d.chance(3):
+        d.tail = ["infer h, k by meanfield"]
+    return ["for n in N:", *indent(body)]
+
+
 def draw_count(d: Draft) -> int:
     return d.draw(st.integers(1, 2))
 
 
 def indent(lines: list[str]) -> list[str]:
     return ["    " + line for line in lines]
+
+
+SHAPES = {
+    "rows": rows, "more rows": rows, "chain": chain, "groups": groups, "ragged": groups, "crossed": crossed,
+    "scale": scale, "group chains": group_chains, "two chains": two_chains, "nested": nested, "pair": pair,
+}  # fmt: skip

@@ -1,4 +1,4 @@
-"""Random models get the certificate: 12 here, and 300 under `--hypothesis-profile=nightly`."""
+"""Random models get the certificate: 20 here, and 300 under `--hypothesis-profile=nightly`."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from strategies import models
 
 import emdsl
 from emdsl.errors import ModelError
+from emdsl.fit.fitter import DegenerateError
 
 pytestmark = pytest.mark.filterwarnings("ignore::emdsl.runtime.faults.ConvergenceWarning")
 
 
-@settings(max_examples=300 if settings.get_current_profile_name() == "nightly" else 12)
+@settings(max_examples=300 if settings.get_current_profile_name() == "nightly" else 20)
 @given(models())
 def test_a_random_model_is_right_or_refused(text: str) -> None:
     note(text)
@@ -46,6 +47,24 @@ def test_a_gap_where_the_density_has_no_value_at_zero(family: str) -> None:
     )
     assert with_gap.history_[0] == pytest.approx(without.history_[0], rel=1e-13)
     np.testing.assert_allclose(with_gap.params_["p"], without.params_["p"], rtol=1e-12)
+
+
+ONE_ROW = """
+    model OneRow
+    param m : real
+    param p : positive
+    for n in N:
+        given x[n] : real
+        observed y[n] ~ Normal(m, {spread}) if x[n] < 0 else Normal(0, 1)
+"""
+
+
+@pytest.mark.parametrize("spread", ["p", "var = p", "precision = 3 * p"])
+def test_a_branch_of_one_row_has_no_spread(spread: str) -> None:
+    """Found by chance: a precision went to 1e15, where rounding is, and was not called a collapse."""
+    model = emdsl.compile(text=ONE_ROW.format(spread=spread))
+    with pytest.raises(DegenerateError, match="collapsed"):
+        model.fitter().fit({"x": np.array([-1.0, 1, 1, 1]), "y": np.array([0.3, 1, 2, 3])})
 
 
 BESIDE_A_STATE = """

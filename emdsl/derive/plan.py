@@ -250,17 +250,20 @@ def _with_gaps(joint: LogJoint, incomplete: tuple[str, ...]) -> LogJoint:
 
 
 def _scale_powers(updates: tuple[Update, ...], centred: tuple[str, ...]) -> dict[str, int]:
-    """Closed positive roots made of squares of centred data: 1 for a standard deviation, 2 for a variance."""
+    """Closed positive roots made of squares of centred data: 1 for a standard deviation, 2 for a variance, -2 for a
+    precision."""
     out: dict[str, int] = {}
     for u in updates:
         if not isinstance(u.rule, Closed):
             continue
         for s in u.rule.functions:
-            if isinstance(s.function, x.Pow) and isinstance(s.function.exponent, x.Num):
-                names = {n[2:] for n in x.variables(s.coefficient) if n.startswith("S:")}
-                power = -int(s.function.exponent.value)
-                if power in (1, 2) and any(f"{c}_{c}" in n for n in names for c in centred):
-                    out[u.params[0]] = 3 - power
+            names = {n[2:] for n in x.variables(s.coefficient) if n.startswith("S:")}
+            if not any(f"{c}_{c}" in n for n in names for c in centred):
+                continue
+            if isinstance(s.function, El):
+                out[u.params[0]] = -2
+            elif isinstance(s.function, x.Pow) and s.function.exponent in (x.num(-1), x.num(-2)):
+                out[u.params[0]] = 2 if s.function.exponent == x.num(-1) else 1
     return out
 
 

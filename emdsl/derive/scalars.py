@@ -149,6 +149,9 @@ def solve_score(leaf: El, functions: tuple[Expr, ...], coefficients: tuple[Expr,
     return Root(values[0], values, evidence, None if curvature is None else table.from_sympy(curvature))
 
 
+STEEPEST = 100  # powers beyond this have no roots that are written, and polynomials as long as they are high
+
+
 Solved = tuple[list[sp.Expr], str, sp.Expr | None]  # roots, what is known of them, the score's slope at a single one
 
 
@@ -161,7 +164,9 @@ def _polynomial_root(score: sp.Expr, v: sp.Symbol, sort: str) -> Solved | None:
         if unknown is w and transformed.has(v):
             continue
         numerator, denominator = sp.fraction(sp.together(transformed))
-        if not numerator.is_polynomial(unknown):
+        if not numerator.is_polynomial(unknown) or any(
+            p.exp.is_Integer and p.exp > STEEPEST for p in numerator.atoms(sp.Pow)
+        ):
             continue
         poly = sp.Poly(numerator, unknown)
         found = _root(poly, sort if unknown is v else "positive")

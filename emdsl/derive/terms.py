@@ -138,8 +138,22 @@ def terms(factor: Factor, block: Block) -> list[Term]:
         inner_c, rest = x.split_number(merged)
         body = tuple(f for f in x.factors_of(rest) if f != x.ONE)
         if c * inner_c != 0:
-            out.append(settle(Term(c * inner_c, factor.gates, factor.masks + body, factor.plates + sums)))
+            made = Term(c * inner_c, factor.gates, factor.masks + body, factor.plates + sums)
+            out.append(settle(_read(made) if len(factor.gates) > FEW else made))
     return out
+
+
+FEW = 2  # gates: with more of them, terms are told apart by those that they read
+
+
+def _read(t: Term) -> Term:
+    """The term without gates whose state nothing in it reads: over all states, sum_k [z = k] = 1."""
+    read = {i for f in t.factors for i in x.free(f)} | {i for g in t.gates for i in x.free(g.of)}
+    lost = [g for g in t.gates if isinstance(g.at, Ix) and g.at not in read]
+    dropped = {g.at for g in lost}
+    return Term(
+        t.coef, tuple(g for g in t.gates if g not in lost), t.factors, tuple(i for i in t.ixs if i not in dropped)
+    )
 
 
 def settle(t: Term) -> Term:

@@ -179,8 +179,10 @@ def _closed(f: Function, name: str, rule: Closed) -> None:
         code = f"best_root([{', '.join(candidates)}], {objective}, {low}, {high})"
     if v.domain.kind == "positive" and low == "0.0":
         _assign(
-            f, name, f'positive({code}, "{name}", {_code(f, name)}, policy, {_floor(f, name)}, {_log_weight(f, rule)})'
-        )
+            f, name,
+            f'positive({code}, "{name}", {_code(f, name)}, policy, {_floor(f, name)}, {_log_weight(f, rule)}'
+            f"{_ceiling(f, name)})",
+        )  # fmt: skip
         if high != "np.inf":
             _assign(f, name, f"np.minimum({_code(f, name)}, {high})")
     else:
@@ -196,7 +198,12 @@ def _log_weight(f: Function, rule: Closed) -> str:
 def _floor(f: Function, name: str) -> str:
     """Below this a positive root is rounding: a scale of centred data, else nothing."""
     power = f.plan.scale_power.get(name)  # a variance is rounding below 1e-14 of the data's, a deviation below 1e-7
-    return "0.0" if not power else f'{"1e-7" if power == 1 else "1e-14"} * prepared["the spread"] ** {power}'
+    return f'{"1e-7" if power == 1 else "1e-14"} * prepared["the spread"] ** {power}' if power in (1, 2) else "0.0"
+
+
+def _ceiling(f: Function, name: str) -> str:
+    """The last argument where a root beyond it is rounding: a precision of centred data."""
+    return ', 1e14 / prepared["the spread"] ** 2' if f.plan.scale_power.get(name) == -2 else ""
 
 
 def _function_of(

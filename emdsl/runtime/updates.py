@@ -148,21 +148,24 @@ def checked(value: Any, name: str, old: Any, policy: str, low: Any, high: Any) -
     return value if unbounded else np.minimum(np.maximum(value, low), high)
 
 
-def positive(value: Any, name: str, old: Any, policy: str, floor: float, log_weight: Any) -> Array:
+def positive(
+    value: Any, name: str, old: Any, policy: str, floor: float, log_weight: Any, ceiling: float = math.inf
+) -> Array:
     """A root that must be positive.
 
     At 0 it is a boundary estimate where Q has no log left (`log_weight`, its coefficient, is 0: all counts
-    are zero); else Q is unbounded there and the parameter has collapsed. Below `floor` is rounding.
+    are zero); else Q is unbounded there and the parameter has collapsed. Below `floor`, and from `ceiling` on, is
+    rounding.
     """
     value = np.asarray(value, float)
-    if value.size and not floor < value.min() <= value.max() < math.inf:
+    if value.size and not floor < value.min() <= value.max() < ceiling:
         bounded = (value == 0) & (np.asarray(log_weight) == 0)
-        bad = ~((value > floor) | bounded) | ~np.isfinite(value)
+        bad = ~((value > floor) | bounded) | ~(value < ceiling)
         if not bad.any():
             return value
         where = f" {tuple(int(i) for i in np.argwhere(bad)[0])}" if bad.ndim else ""
         if policy == "regularise":
-            return np.where(bad, max(1e3 * floor, 1e-6), value)
+            return np.where(bad, max(1e3 * floor, 1e-6) if math.isinf(ceiling) else 1e-6 * ceiling, value)
         if policy != "keep":
             raise Degenerate([name], f"{name}{where} has collapsed to its boundary")
         value = np.where(bad, old, value)

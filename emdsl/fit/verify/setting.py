@@ -56,15 +56,20 @@ def plausible(model: ModelText, seed: int = 0, plates: int = 4, others: tuple[in
     return Setting(sizes, lengths, params, givens)
 
 
-def draw(model: ModelText, seed: int, plates: int, others: tuple[int, ...] = (2, 3)) -> Drawn:
-    """Parameters from their domains, then latents and data from the model. Raises what the sampler raises."""
+def draw(model: ModelText, seed: int, plates: int, others: tuple[int, ...] = (2, 3), noise: Any = None) -> Drawn:
+    """Parameters from their domains, then latents and data from the model. Raises what the sampler raises.
+
+    noise : the sampler's own seed, where what is drawn must not be made of the numbers that the givens are made of.
+    """
     s = plausible(model, seed, plates, others)
     totals = {
         v.name: np.full([d.value(s.sizes) for d in v.shape if isinstance(d, Dim)], TRIALS)
         for v in model.of_kind("observed")
         if v.domain.dims and v.domain.kind == "count"
     }
-    drawn = sample(unfactored(model), s.params, s.sizes, seed, {**totals, **s.givens}, s.lengths)
+    drawn = sample(
+        unfactored(model), s.params, s.sizes, seed if noise is None else noise, {**totals, **s.givens}, s.lengths
+    )
     observed = {v.name: drawn[v.name] for v in model.of_kind("observed")}
     return Drawn(s, {**s.givens, **observed}, {v.name: drawn[v.name] for v in model.of_kind("latent")})
 
