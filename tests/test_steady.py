@@ -85,10 +85,46 @@ def test_against_the_inverse(case: tuple[np.ndarray, np.ndarray, np.ndarray], mo
     v, c, mean, log_det = found
     precision, (m, w) = dense(diagonal, below), h.shape
     cov = np.linalg.inv(precision).reshape(m, w, m, w)
-    np.testing.assert_allclose(v, cov[np.arange(m), :, np.arange(m)], atol=1e-14)
-    np.testing.assert_allclose(c, cov[np.arange(1, m), :, np.arange(m - 1)], atol=1e-14)
-    np.testing.assert_allclose(mean.ravel(), cov.reshape(m * w, m * w) @ h.ravel(), atol=1e-13)
+    np.testing.assert_allclose(v, cov[np.arange(m), :, np.arange(m)], rtol=1e-13, atol=1e-14)
+    np.testing.assert_allclose(c, cov[np.arange(1, m), :, np.arange(m - 1)], rtol=1e-13, atol=1e-14)
+    np.testing.assert_allclose(mean.ravel(), cov.reshape(m * w, m * w) @ h.ravel(), rtol=1e-12, atol=1e-13)
     assert log_det.sum() == pytest.approx(np.linalg.slogdet(precision)[1], rel=1e-12)
+
+
+def regimes(seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A chain with a few regimes at random: numbers in units 1e8 apart, some hardly seen, some that grow."""
+    rng = np.random.default_rng(seed)
+    w, m, count = (int(rng.integers(*ends)) for ends in ((1, 6), (40, 700), (1, 5)))
+    at = np.searchsorted(np.sort(rng.choice(np.arange(1, m), count - 1, replace=False)), np.arange(m), side="right")
+    found = []
+    for _ in range(count):
+        turn = rng.normal(size=(w, w))
+        turn *= rng.choice([0.3, 0.8, 0.95, 1.0, 1.2]) / np.abs(np.linalg.eigvals(turn)).max()
+        load = rng.normal(size=(w, int(rng.integers(0 if count > 1 else 1, w + 2))))
+        found.append((turn, load @ load.T * 10.0 ** rng.uniform(-2, 2), np.diag(10.0 ** rng.uniform(-2, 2, w))))
+    unit = 10.0 ** rng.uniform(-4, 4, w)
+    diagonal, below = np.stack([found[r][1] for r in at]), np.zeros((m - 1, w, w))
+    diagonal[0] += np.eye(w) * 10.0 ** rng.uniform(-5, 5)
+    for t in range(1, m):
+        turn, _, noise = found[at[t]]
+        below[t - 1] = -noise @ turn
+        diagonal[t] += noise
+        diagonal[t - 1] += turn.T @ noise @ turn
+    scale = unit[:, None] * unit
+    return 0.5 * (diagonal + diagonal.swapaxes(1, 2)) * scale, below * scale, rng.normal(size=(m, w)) * unit
+
+
+@pytest.mark.parametrize("seed", [82, 204, 244, 355])
+def test_what_closed_forms_lose_is_mended(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"START": 0, "STEP": 0, "SHORTEST": 40}.items():
+        monkeypatch.setattr(steady, name, value)
+    case = regimes(seed)
+    found, expected = moments(*case), tridiagonal_moments(*case)
+    assert found is not None
+    size = np.sqrt(expected[0].diagonal(0, 1, 2))
+    units = size[:, :, None] * size[:, None], size[1:, :, None] * size[:-1, None]
+    for a, b, unit in zip(found[:2], expected[:2], units, strict=True):
+        np.testing.assert_allclose(a / unit, b / unit, rtol=0, atol=5e-12)
 
 
 def test_what_does_not_repeat_is_left(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,7 +24,7 @@ from emdsl.runtime.kinds import ByKind, every_row, shape_of
 from emdsl.runtime.loops import block_chain_loop
 from emdsl.runtime.numerics import cholesky, inverse
 from emdsl.runtime.repeats import Blocks, Covariances, Stretches, repeats_of
-from emdsl.runtime.steady import steady_moments
+from emdsl.runtime.steady import reduction_time, steady_moments
 
 BLOCK_OF_LOOPS = 24  # numbers in a block, beyond which matrix products are no slower than a compiled loop
 
@@ -172,7 +172,7 @@ def block_moments(
             return Blocks(v, at), Blocks(c, at[:-1]), mean, log_det
     found = None if field.repeats is None else steady_moments(diagonal, below, h, field.repeats.runs)
     if 1 < m and w <= BLOCK_OF_LOOPS:
-        field.meter.spent += 500 + 0.07 * m if found else 100 * math.log2(m) + m * (0.3 + 0.25 * w**2)
+        field.meter.spent += 500 + 0.07 * m if found else reduction_time(m, w)
     if found is not None:
         return found
     dense_v, dense_c, mean, log_det = tridiagonal_moments(diagonal.all(), below.all(), h)

@@ -12,7 +12,7 @@ there is known in closed form, for all steps at once; from there on nothing is l
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -24,11 +24,13 @@ from emdsl.runtime.numerics import cholesky, inverse
 from emdsl.runtime.repeats import Blocks, Stretches
 
 SHORTEST = 200  # blocks of a chain, below which nothing is gained
-START = 500  # microseconds of this way, whatever is to be done
-STEP = 8  # and for each step before L_t has settled
+START = 300  # microseconds of this way, whatever is to be done, and for each run that settles
+STEP = 8  # and for each step before it has
 SLOWEST = 2**13  # steps until it has, at most
 SETTLED = 1e-14  # the same of L_t and X, and of one covariance and the next
 ROUGH = 1e-6  # how far closed forms may be off before they are mended, at most
+CLOSE = 1e-12  # how far they may be off before the last time
+MENDED = 6  # times, at most
 
 
 class Limit(NamedTuple):
@@ -70,12 +72,12 @@ def steady_moments(
     """
     m, w = h.shape
     runs = runs if m >= SHORTEST else []
-    blocks = [(diagonal.values[diagonal.at[a]], below.values[below.at[min(a, m - 2)]]) for a, _ in runs]
-    limits = [
-        fixed_point(*given) if b - a > SHORTEST // 4 else None for (a, b), given in zip(runs, blocks, strict=True)
-    ]
+    keys = [(int(diagonal.at[a]), int(below.at[min(a, m - 2)])) for a, _ in runs]
+    blocks = [(diagonal.values[one], below.values[other]) for one, other in keys]
+    limits = _limits(runs, keys, blocks)
     single = sum(b - a if x is None else min(b - a, x.steps) for (a, b), x in zip(runs, limits, strict=True))
-    if not runs or START + STEP * single > 100 * math.log2(m) + m * (0.3 + 0.25 * w**2):  # what cyclic reduction takes
+    settled = sum(x is not None for x in limits)
+    if not runs or START * (1 + settled) + STEP * single > reduction_time(m, w):
         return None
     parts = _eliminated(runs, blocks, limits)
     if parts is None:
@@ -84,11 +86,30 @@ def steady_moments(
     ends = np.cumsum([len(part.left) for part in parts])
     p = np.split(inverse(low), ends[:-1])
     g = [p_t @ part.after.T for part, p_t in zip(parts, p, strict=True)]
-    found = _covariances(parts, p, g, m)
+    both = _covariances(parts, p, g, m)
     counts = np.ones(ends[-1], np.int64)
     counts[ends - 1] = [part.stop - part.start - len(part.left) + 1 for part in parts]
     log_det = Stretches(2 * np.log(low.diagonal(0, 1, 2)), counts)
-    return None if found is None else (*found, chain_means([part.stop for part in parts], p, g, h), log_det)
+    return None if both is None else (*both, chain_means([part.stop for part in parts], p, g, h), log_det)
+
+
+def _limits(
+    runs: Sequence[tuple[int, int]], keys: Sequence[tuple[int, int]], blocks: Sequence[tuple[Array, Array]]
+) -> list[Limit | None]:
+    """The limits of runs that are long, of those with the same blocks found once."""
+    found: dict[tuple[int, int], Limit | None] = {}
+    out: list[Limit | None] = []
+    for (a, b), key, given in zip(runs, keys, blocks, strict=True):
+        long = b - a > SHORTEST // 4
+        if long and key not in found:
+            found[key] = fixed_point(*given)
+        out.append(found[key] if long else None)
+    return out
+
+
+def reduction_time(m: int, w: int) -> float:
+    """About how many microseconds cyclic reduction takes for m blocks of w numbers."""
+    return 60 * math.log2(m) + m * w * (0.08 * w + 0.2)
 
 
 def fixed_point(d: Array, b: Array) -> Limit | None:
@@ -107,12 +128,15 @@ def fixed_point(d: Array, b: Array) -> Limit | None:
             break
         if steps > SLOWEST:
             return None
-    for _ in range(3):
+    unit = np.sqrt(np.outer(x.diagonal(), x.diagonal()))
+    for _ in range(60):
         g = quotient(x, b.T)
         if g is None:
             return None
-        x = d - b @ g
+        last, x = x, d - b @ g
         x = 0.5 * (x + x.T)
+        if not np.abs((x - last) / unit).max() > 2e-15:
+            break
     both = quotient(x, np.concatenate([np.eye(w), b.T], axis=1))
     return None if both is None else Limit(x, 0.5 * (both[:, :w] + both[:, :w].T), both[:, w:], steps)
 
@@ -170,20 +194,23 @@ def approach(d: Array, b: Array, first: Array, limit: Limit, most: int) -> Settl
     power = powers(g, n)
     turned, total = power.swapaxes(1, 2), np.zeros_like(power)
     np.cumsum(power[:-1] @ p @ turned[:-1], axis=0, out=total[1:])
-    off = turned @ np.linalg.solve(np.eye(len(e)) + e @ total, e[None]) @ power
-    size = np.sqrt(np.outer(x.diagonal(), x.diagonal()))
+    size = np.sqrt(np.outer(x.diagonal(), x.diagonal()))  # the unit of each entry: elimination is not to mix these
+    own = np.linalg.solve(np.eye(len(e)) + (e / size) @ (total * size), (e / size)[None]) * size
+    off = turned @ own @ power
     there = (np.abs(off) <= SETTLED * size).all((1, 2))
     if not there.any():
         return None if n < steps or steps > SLOWEST else approach(d, b, first, limit._replace(steps=4 * steps), most)
     k = int(there.argmax())
-    if k > 1:
-        step = d - b @ np.linalg.solve(x + off[: k - 1], b.T[None])
-        step = 0.5 * (step + step.swapaxes(1, 2))
-        if not np.abs((step - x - off[1:k]) / size).max() < ROUGH:
-            return None
-        left = np.concatenate([first[None], step, x[None]])
-    else:
-        left = np.stack([first, x][1 - k :])
+    if k < 2:
+        return Settled(np.stack([first, x][1 - k :]), x, power, total)
+
+    def stepped(left: Array) -> Array:
+        return d - b @ np.linalg.solve(left, b.T[None])
+
+    later = mended(x + off[1:k], first, stepped, size)
+    if later is None:
+        return None
+    left = np.concatenate([first[None], later, x[None]])
     return Settled(left, x, power, total)
 
 
@@ -231,13 +258,29 @@ def _both(part: Part, p: Array, g: Array, without: Array) -> tuple[int, Array] |
     if k == 1:
         return len(rest), rest
     v, off = without[np.minimum(np.arange(n - k + 1, n), len(without) - 1)], part.left[-2::-1] - part.left[-1]
-    rough = np.linalg.solve(np.eye(off.shape[1]) + v @ off, v)
-    out = p[-2::-1] + g[-2::-1] @ np.concatenate([rest[-1:], rough[:-1]]) @ g[-2::-1].swapaxes(1, 2)
-    out = 0.5 * (out + out.swapaxes(1, 2))
-    size = np.sqrt(out.diagonal(0, 1, 2))
-    if not (np.abs(rough - out) < ROUGH * size[:, :, None] * size[:, None, :]).all():
-        return None
-    return len(rest), np.concatenate([rest, out])
+    unit = np.sqrt(np.outer(v[0].diagonal(), v[0].diagonal()))
+    rough = np.linalg.solve(np.eye(off.shape[1]) + (v / unit) @ (off * unit), v / unit) * unit
+    turned = g[-2::-1].swapaxes(1, 2)
+
+    def stepped(after: Array) -> Array:
+        return p[-2::-1] + g[-2::-1] @ after @ turned
+
+    before = mended(rough, rest[-1], stepped, unit)
+    return None if before is None else (len(rest), np.concatenate([rest, before]))
+
+
+def mended(rough: Array, start: Array, stepped: Callable[[Array], Array], unit: Array) -> Array | None:
+    """x_1, x_2, ... of x_n = step(x_n-1) from x_0 = `start`, once they are known up to rounding: plain steps, which
+    contract it, for all n at once, until one makes no difference; None where they were far off, or stay so."""
+    off = math.inf
+    for n in range(MENDED):
+        new = stepped(np.concatenate([start[None], rough[:-1]]))
+        new = 0.5 * (new + new.swapaxes(1, 2))
+        off = float((np.abs(new - rough) / unit).max())
+        rough = new
+        if off < CLOSE or not (off < ROUGH or n):
+            break
+    return rough if off < ROUGH else None
 
 
 def settling(p: Array, g: Array, last: Array, settled: Settled, most: int) -> Array:
