@@ -29,8 +29,8 @@ STEP = 8  # and for each step before it has
 SLOWEST = 2**13  # steps until it has, at most
 SETTLED = 1e-14  # the same of L_t and X, and of one covariance and the next
 ROUGH = 1e-6  # how far closed forms may be off before they are mended, at most
-CLOSE = 1e-12  # how far they may be off before the last time
-MENDED = 6  # times, at most
+MENDED_TO = 1e-12  # how far they may be off before the last time
+MENDINGS = 6  # times, at most
 
 
 class Limit(NamedTuple):
@@ -207,7 +207,7 @@ def approach(d: Array, b: Array, first: Array, limit: Limit, most: int) -> Settl
     def stepped(left: Array) -> Array:
         return d - b @ np.linalg.solve(left, b.T[None])
 
-    later = mended(x + off[1:k], first, stepped, size)
+    later = mended_steps(x + off[1:k], first, stepped, size)
     if later is None:
         return None
     left = np.concatenate([first[None], later, x[None]])
@@ -265,20 +265,20 @@ def _both(part: Part, p: Array, g: Array, without: Array) -> tuple[int, Array] |
     def stepped(after: Array) -> Array:
         return p[-2::-1] + g[-2::-1] @ after @ turned
 
-    before = mended(rough, rest[-1], stepped, unit)
+    before = mended_steps(rough, rest[-1], stepped, unit)
     return None if before is None else (len(rest), np.concatenate([rest, before]))
 
 
-def mended(rough: Array, start: Array, stepped: Callable[[Array], Array], unit: Array) -> Array | None:
+def mended_steps(rough: Array, start: Array, stepped: Callable[[Array], Array], unit: Array) -> Array | None:
     """x_1, x_2, ... of x_n = step(x_n-1) from x_0 = `start`, once they are known up to rounding: plain steps, which
     contract it, for all n at once, until one makes no difference; None where they were far off, or stay so."""
     off = math.inf
-    for n in range(MENDED):
+    for n in range(MENDINGS):
         new = stepped(np.concatenate([start[None], rough[:-1]]))
         new = 0.5 * (new + new.swapaxes(1, 2))
         off = float((np.abs(new - rough) / unit).max())
         rough = new
-        if off < CLOSE or not (off < ROUGH or n):
+        if off < MENDED_TO or not (off < ROUGH or n):
             break
     return rough if off < ROUGH else None
 
