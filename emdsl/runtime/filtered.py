@@ -56,7 +56,7 @@ class SameSteps:
                 u[t] -= u[t - 1] @ g
             self.last = u[-1]
             return
-        self.power = powers(-g, piece)
+        self.power = matrix_powers(-g, piece)
         lags = np.concatenate([np.zeros((piece - 1, w, w)), self.power[:-1]])
         apart = np.arange(piece - 1, 2 * piece - 1) - np.arange(piece)[:, None]
         self.spread = lags[apart].transpose(0, 2, 1, 3).reshape(piece * w, piece * w)
@@ -96,7 +96,7 @@ def recurrence(a: Array, u: Array) -> Array:
     return u
 
 
-def powers(a: Array, most: int) -> Array:
+def matrix_powers(a: Array, most: int) -> Array:
     """a^0 to a^most, (most + 1, w, w): as many again at each step."""
     out = np.empty((most + 1, *a.shape))
     out[0], out[1:2] = np.eye(len(a)), a

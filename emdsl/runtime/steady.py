@@ -19,7 +19,7 @@ import numpy as np
 from scipy import linalg
 
 from emdsl.runtime.columns import Array
-from emdsl.runtime.filtered import chain_means, powers
+from emdsl.runtime.filtered import chain_means, matrix_powers
 from emdsl.runtime.numerics import cholesky, inverse
 from emdsl.runtime.repeats import Blocks, Stretches
 
@@ -74,7 +74,7 @@ def steady_moments(
     runs = runs if m >= SHORTEST else []
     keys = [(int(diagonal.at[a]), int(below.at[min(a, m - 2)])) for a, _ in runs]
     blocks = [(diagonal.values[one], below.values[other]) for one, other in keys]
-    limits = _limits(runs, keys, blocks)
+    limits = _limits_of_runs(runs, keys, blocks)
     single = sum(b - a if x is None else min(b - a, x.steps) for (a, b), x in zip(runs, limits, strict=True))
     settled = sum(x is not None for x in limits)
     if not runs or START * (1 + settled) + STEP * single > reduction_time(m, w):
@@ -93,7 +93,7 @@ def steady_moments(
     return None if both is None else (*both, chain_means([part.stop for part in parts], p, g, h), log_det)
 
 
-def _limits(
+def _limits_of_runs(
     runs: Sequence[tuple[int, int]], keys: Sequence[tuple[int, int]], blocks: Sequence[tuple[Array, Array]]
 ) -> list[Limit | None]:
     """The limits of runs that are long, of those with the same blocks found once."""
@@ -191,7 +191,7 @@ def approach(d: Array, b: Array, first: Array, limit: Limit, most: int) -> Settl
     """
     x, p, g, steps = limit
     n, e = min(steps, most - 1), first - x
-    power = powers(g, n)
+    power = matrix_powers(g, n)
     turned, total = power.swapaxes(1, 2), np.zeros_like(power)
     np.cumsum(power[:-1] @ p @ turned[:-1], axis=0, out=total[1:])
     size = np.sqrt(np.outer(x.diagonal(), x.diagonal()))  # the unit of each entry: elimination is not to mix these
@@ -300,6 +300,6 @@ def settling(p: Array, g: Array, last: Array, settled: Settled, most: int) -> Ar
         there = (np.abs(off) <= size).all((1, 2))
         if len(power) >= most or there[:-1].any():
             break
-        power = powers(g, min(2 * len(power) + 2, most))[1:]
+        power = matrix_powers(g, min(2 * len(power) + 2, most))[1:]
     out = limit + off[: int(there.argmax()) + 2 if there.any() else most]
     return 0.5 * (out + out.swapaxes(1, 2))
