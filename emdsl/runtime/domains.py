@@ -137,10 +137,13 @@ def checked_values(
     Raises DataError with the variable, the first bad value, its row and the count.
     """
     name, domain, rank = variable["name"], variable["domain"], len(variable["event"])
+    low, high = _bounds(variable)
+    whole = (variable.get("support") or (0, 0, "real"))[2] == "int"
+    if domain == "real" and column.missing is use is None and low is high is None and not whole:
+        return real_numbers(name, column)
     read = column.present if use is None else column.present & use
     if column.missing is not None or use is not None:
         column = Column(column.values, None if read.all() else ~read)
-    low, high = _bounds(variable)
     if domain in INTEGER_DOMAINS:
         values = whole_numbers(name, column, INTEGER_DOMAINS[domain])
         if domain == "bool":
@@ -156,7 +159,7 @@ def checked_values(
         if values.size and domain != "real":
             bad, what = outside_domain(domain, values, rank)
             _refuse_elements(name, bad, read, values, what, rank if bad.ndim < values.ndim else 0)
-        if (variable.get("support") or (0, 0, "real"))[2] == "int":
+        if whole:
             refuse_where(name, read & (values != np.floor(values)), values, "must be whole")
     if low is not None:
         refuse_where(name, read & (values < low), values, f"must be {low:g} or more")
