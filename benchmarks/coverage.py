@@ -63,6 +63,21 @@ def _mixed(rng: np.random.Generator) -> Data:
     return {"group": group, "y": rng.poisson(np.exp(0.2 + 1.6 * high + b)[group])}
 
 
+def _rows_of_two_kinds(rng: np.random.Generator) -> Data:
+    group, b = np.repeat(np.arange(40), 6), rng.normal(0, 0.6, 40)
+    return {"group": group, "y": rng.poisson(np.exp(np.where(rng.random(240) < 0.3, 2.5, 0.0) + b[group]))}
+
+
+def _growth(rng: np.random.Generator) -> Data:
+    group, age = np.repeat(np.arange(30), 7), np.tile(np.linspace(0.3, 4, 7), 30)
+    top = rng.normal(2.0, 0.15, 30)
+    return {
+        "group": group,
+        "age": age,
+        "y": np.exp(top)[group] / (1 + np.exp((1.7 - age) / 0.6)) + rng.normal(0, 0.4, 210),
+    }
+
+
 def _regression(rng: np.random.Generator) -> Data:
     group, x = np.repeat(np.arange(40), 8), rng.normal(size=320)
     logit = 0.4 - 0.9 * x + rng.normal(0, 1.0, 40)[group]
@@ -167,13 +182,45 @@ for n in N:
     given group[n] : index[G]
     observed y[n] ~ Poisson(exp(m[z[group[n]]] + b[group[n]]))
 """, "b", _mixed, {}),
+    "rows of two kinds": ("""
+model Coverage
+param p : simplex[2]
+param m[2] : real
+param tau : positive
+for g in G:
+    latent b[g] ~ Normal(0, tau)
+for n in N:
+    given group[n] : index[G]
+    latent z[n] ~ Categorical(p)
+    observed y[n] ~ Poisson(exp(m[z[n]] + b[group[n]]))
+""", "b", _rows_of_two_kinds, {}),
+    "growth": ("""
+model Coverage
+param top : real
+param spread : positive
+param middle : positive
+param pace : positive
+param s : positive
+for g in G:
+    latent b[g] ~ Normal(top, spread)
+for n in N:
+    given group[n] : index[G]
+    given age[n] : real
+    observed y[n] ~ Normal(exp(b[group[n]]) / (1 + exp((middle - age[n]) / pace)), s)
+""", "b", _growth, {}),
 }  # fmt: skip
 
 
 def fits(name: str, method: str, seeds: int) -> Iterator[tuple[Any, dict[str, Any], float]]:
     """Fits by draws of data that are new for each seed, the maximum beside each, and its CPU seconds."""
     text, latents, make, sizes = CASES[name]
-    exact = emdsl.compile(text=text).fitter(seed=0, tol=1e-11, max_iter=20_000, **sizes)
+    plan = emdsl.compile(text=text).plan
+    fine = (
+        {n: "quadrature(points = 61)" for n, p in plan.items() if p.method == "quadrature"}
+        if "," not in latents
+        else {}
+    )
+    exact = emdsl.compile(text=text, infer=fine or None).fitter(seed=0, tol=1e-11, max_iter=20_000, **sizes)
     drawn = emdsl.compile(text=f"{text}infer {latents} by {method}\n")
     for seed in range(seeds):
         data = make(np.random.default_rng(1000 + seed))

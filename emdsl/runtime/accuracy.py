@@ -13,7 +13,7 @@ import numpy as np
 from emdsl.runtime.loop import Climb, Setup
 from emdsl.runtime.mixing import mixing_of
 from emdsl.runtime.sampler import Chain
-from emdsl.runtime.scores import LastSample, has_weights
+from emdsl.runtime.scores import MOST_PARAMETERS, LastSample, has_weights
 
 NEGLIGIBLE = 0.1  # Monte Carlo errors below this share of the standard errors
 ROUNDS = 6  # of Newton steps at the estimate
@@ -42,6 +42,8 @@ def concluded(setup: Setup, params: Any, history: list[float], chains: Sequence[
     for k in range(ROUNDS):
         sample = LastSample(setup, params, chains)
         told = sample.found
+        if len(sample.flat) > MOST_PARAMETERS:
+            faults.append(f"the error of {len(sample.flat)} parameters is not told (of {MOST_PARAMETERS} at most)")
         if told is None or not told.trusted:
             break
         spread = np.sqrt(np.diag(told.inverse))
