@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from emdsl.derive import expr as x
 from emdsl.derive.expr import Expr, Ix
+from emdsl.derive.facts import positive
 
 if TYPE_CHECKING:
     from emdsl.generate.arrays import Array, Emitter
@@ -81,7 +82,7 @@ def of_difference(em: Emitter, e: x.Pow) -> Array | None:
     from emdsl.generate.arrays import Array
 
     match e:
-        case x.Pow(x.Add() as base, x.Num(v)) if v < 0 and v == int(v):
+        case x.Pow(x.Add() as base, x.Num(v)) if v < 0 and v == int(v) and not positive(base):
             a = em.value(base)
             power = "" if v == -1 else f" ** {-int(v)}"
             return Array(f"reciprocal({a.code}){power}", a.axes, a.inner, atomic=not power) if a.axes else None

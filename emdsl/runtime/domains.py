@@ -234,7 +234,10 @@ def _at_bounds(variable: Mapping[str, Any], value: Array) -> bool:
 def check_parameter(variable: Mapping[str, Any], value: Any, shape: Sequence[int]) -> Array:
     """A starting value as float64 of the declared shape and inside its domain, else DataError."""
     name = variable["name"]
-    array = np.array(value, np.float64)
+    try:
+        array = np.array(value, np.float64)
+    except (TypeError, ValueError):
+        raise DataError(f"{name}: its value must be numbers, in rows of one length", code="D004") from None
     if array.shape != tuple(shape):
         raise DataError(
             f"{name}: its value has shape {array.shape}, but is declared with shape {tuple(shape)}", code="D003"

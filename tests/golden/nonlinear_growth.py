@@ -429,10 +429,10 @@ def refine(before, params, data, prepared, rng=None, statistics=None, raised_by=
         pace_2 = values_2["pace"]
         s2_2 = values_2["s2"]
         t_2 = np.exp(((1 / pace_2) * (middle_2 - age)))
-        t_3 = reciprocal(1 + t_2)
-        t_5 = reciprocal(1 + t_2) ** 2
+        t_3 = 1 / (1 + t_2)
+        t_5 = (1 + t_2) ** -2.0
         part_4 = t_5 * t_2
-        t_6 = reciprocal(1 + t_2) ** 3
+        t_6 = (1 + t_2) ** -3.0
         part_5 = t_6 * t_2
         part_6 = (middle_2 - age) * part
         part_7 = (middle_2 - age) * part_2
@@ -440,7 +440,7 @@ def refine(before, params, data, prepared, rng=None, statistics=None, raised_by=
         t_7 = np.exp(((1 / pace_2) * (2 * (middle_2 - age))))
         part_9 = t_6 * t_7
         part_10 = t_2 * t_5
-        t_8 = reciprocal(1 + t_2) ** 4
+        t_8 = (1 + t_2) ** -4.0
         part_11 = t_8 * t_7
         part_12 = t_2 * t_6
         part_13 = t_2 * (middle_2 - age)
