@@ -226,3 +226,27 @@ def test_a_chain_of_alignments_of_any_length() -> None:
     data = {"word": [np.array(w) for w in words], "x": [np.array(v, int) for v in seen]}
     fit = written(ALIGNED).fitter(max_iter=0).fit(data, init={"j": j, "table": table})
     assert fit.log_likelihood_ == pytest.approx(expected)
+
+
+NESTED = """
+model Nested
+param b : real
+for g in G:
+    for s in S:
+        for t in T[s]:
+            given x[g, s, t] : real
+            observed u[g, s, t] ~ Normal(b * x[g, s, t] * (t == T[s]-1), 1)
+        observed y[g, s] ~ Normal(b * sum(x[g, s, t] for t in T[s]), 1)
+"""
+
+
+def test_lengths_that_differ_by_two_plates() -> None:
+    """The length of a row is that of its own place on both: it was looked up by the inner one alone."""
+    rng = np.random.default_rng(6)
+    x, u = ([[rng.normal(size=n) for n in row] for row in ((3, 1, 2), (2, 0, 4))] for _ in range(2))
+    y, b, expected = rng.normal(size=(2, 3)), 0.6, 0.0
+    for g, s in np.ndindex(2, 3):
+        last = np.arange(len(x[g][s])) == len(x[g][s]) - 1
+        expected += norm.logpdf(u[g][s], b * x[g][s] * last).sum() + norm.logpdf(y[g, s], b * x[g][s].sum())
+    fit = written(NESTED).fitter(max_iter=0).fit({"x": x, "u": u, "y": y}, init={"b": b})
+    assert fit.log_likelihood_ == pytest.approx(expected)

@@ -41,6 +41,11 @@ class Tensors:
         )  # fmt: skip
 
         self.spikes = with_spikes(model, self.discrete)
+        self.around: dict[str, tuple[str, ...]] = {}
+        for plates in [v.plates for v in model.variables] + [p.plates for p in model.potentials]:
+            for k, plate in enumerate(plates):
+                if isinstance(plate.size, m.Ragged):
+                    self.around.setdefault(plate.size.name, tuple(str(p.size) for p in plates[:k]))
 
     def begin(self) -> None:
         """Start another factor: it has gates of its own."""
@@ -81,7 +86,9 @@ class Tensors:
                 ix = Ix(p.index, str(p.size))
                 loops[p.index] = ix
                 measure.append(ix)
-        scope = Scope(loops)  # conditions last: a ragged plate changes how the loops outside it are reached
+        scope = Scope(
+            loops, around=self.around
+        )  # conditions last: a ragged plate changes how the loops outside it are reached
         masks = [self.element(p.condition, (), scope) for p in plates if p.condition is not None]
         return scope, tuple(measure), tuple(masks)
 
@@ -168,7 +175,7 @@ class Tensors:
             own = next(a for a in call.family.signatures[call.signature].arguments if a.name == name)
             leading = event if len(arg.shape) > len(own.domain.dims) else ()
             bindings[name] = Closure(arg, scope, leading)
-        return Scope({}, bindings, dict(call.sizes))
+        return Scope({}, bindings, dict(call.sizes), self.around)
 
     def density(
         self, v: m.Variable, home: tuple[Idx, ...], event: tuple[Idx, ...], call: m.FamilyCall, scope: Scope
@@ -211,7 +218,7 @@ class Tensors:
             case m.Stack():
                 return self._stack(e, idx, scope)
             case m.Each():
-                inner = Scope({**scope.loops, e.index: idx[0]}, scope.bindings, scope.sizes)
+                inner = Scope({**scope.loops, e.index: idx[0]}, scope.bindings, scope.sizes, scope.around)
                 return self.element(e.body, idx[1:], inner)
             case m.SumOver():
                 return self._sum_over(e, idx, scope)
@@ -233,7 +240,7 @@ class Tensors:
             key = (e.name, idx)
             if key not in self.known:
                 loops = {p.index: i for p, i in zip(let.plates, idx, strict=False)}
-                value = self.element(let.body, idx[len(let.plates) :], Scope(loops))
+                value = self.element(let.body, idx[len(let.plates) :], Scope(loops, around=self.around))
                 if x.count_parts(value, self.parts) > MOST_PARTS:
                     text = f"`{e.name}` has more than {MOST_PARTS:,} parts when all lets in it are put in"
                     raise ModelError(Problem("E008", text, let.span))
@@ -244,7 +251,7 @@ class Tensors:
             assert isinstance(v.distribution, m.FamilyCall)
             loops = {p.index: i for p, i in zip(v.plates, idx, strict=False)}
             body = v.distribution.args[0][1]
-            return self.element(body, idx[len(v.plates) :], Scope(loops))
+            return self.element(body, idx[len(v.plates) :], Scope(loops, around=self.around))
         return self.read(v, idx)
 
     def read(self, v: m.Variable, idx: tuple[Idx, ...], less: Expr = x.ZERO) -> Expr:
@@ -253,7 +260,7 @@ class Tensors:
             return self.leaf(v, idx)
         assert v.distribution is not None
         plates = len(v.plates)
-        scope = Scope({p.index: i for p, i in zip(v.plates, idx, strict=False)})
+        scope = Scope({p.index: i for p, i in zip(v.plates, idx, strict=False)}, around=self.around)
         return reading(
             v.distribution, lambda: self.leaf(v, idx), lambda e: self.element(e, operand(e, idx[plates:]), scope), less
         )
@@ -270,7 +277,7 @@ class Tensors:
 
     def _sum_over(self, e: m.SumOver, idx: tuple[Idx, ...], scope: Scope) -> Expr:
         def body(ix: Ix) -> Expr:
-            inner = Scope({**scope.loops, e.index: ix}, scope.bindings, scope.sizes)
+            inner = Scope({**scope.loops, e.index: ix}, scope.bindings, scope.sizes, scope.around)
             value = self.element(e.body, idx, inner)
             return value if e.cond is None else x.mul(self.element(e.cond, (), inner), value)
 

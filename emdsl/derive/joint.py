@@ -14,7 +14,7 @@ from emdsl.derive import expr as x
 from emdsl.derive.element import Tensors
 from emdsl.derive.expr import DataIx, El, Expr, Idx, Ix
 from emdsl.derive.factors import Factor, LogJoint, Told, origin
-from emdsl.derive.scope import Closure, Scope
+from emdsl.derive.scope import Closure, Scope, size_number
 from emdsl.derive.spikes import is_point_mass, leaves, of_its_own
 from emdsl.derive.truncation import limits, log_mass, narrower, refusal
 from emdsl.errors import ModelError, Problem
@@ -150,7 +150,7 @@ def _cut(
     def at(body: m.Expr) -> Callable[[Expr], Expr]:
         def element(value: Expr) -> Expr:
             bound = {**inner.bindings, name: Closure(None, None, ready=value)}
-            return tensors.element(body, (), Scope(inner.loops, bound, inner.sizes))
+            return tensors.element(body, (), Scope(inner.loops, bound, inner.sizes, inner.around))
 
         return element
 
@@ -187,7 +187,7 @@ def _levels_reached(v: m.Variable, home: tuple[Idx, ...], tensors: Tensors, scop
         return []
     value = tensors.variate(v, home, ())
     if isinstance(v.domain.levels, m.Ragged):
-        length = El(f"length:{v.domain.levels.name}", (scope.loops[v.domain.levels.by],))
+        length = size_number(v.domain.levels, scope)
         return [x.fn("log", x.fn("lt", value, length))]
     if tensors.levels(v).endswith("[levels]"):
         assert v.domain.upper is not None

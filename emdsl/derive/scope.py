@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from emdsl.derive import expr as x
-from emdsl.derive.expr import El, Expr, Idx, Ix
+from emdsl.derive.expr import DataIx, El, Expr, Idx, Ix
 from emdsl.errors import InternalError, ModelError, Problem, Span
 from emdsl.language import model as m
 
@@ -29,6 +29,7 @@ class Scope:
     loops: Mapping[str, Idx] = field(default_factory=dict)
     bindings: Mapping[str, Closure] = field(default_factory=dict)
     sizes: Mapping[str, m.Size] = field(default_factory=dict)
+    around: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # of ragged plates those that they lie in
 
     def dim(self, size: m.Size) -> str:
         """The spelling of a size as the dimension of an index: the longest, of a ragged one."""
@@ -54,12 +55,33 @@ Element = Callable[[m.Expr, tuple[Idx, ...], Scope], Expr]  # the element of an 
 def size_number(size: m.Size, scope: Scope) -> Expr:
     """A length as a number: of a ragged plate, data; else a constant or a named size."""
     if isinstance(size, m.Ragged):
-        return El(f"length:{size.name}", (scope.loops[size.by],))
+        return El(f"length:{size.name}", (_row_of(size, scope),))
     if size.constant is not None:
         return x.num(size.constant)
     if len(size.names) == 1 and isinstance(scope.sizes.get(size.names[0]), m.Ragged):
         raise InternalError("element", "a ragged length inside a family")
     return x.SizeN(scope.dim(size))
+
+
+def _row_of(size: m.Ragged, scope: Scope) -> Idx:
+    """The row of the plates around a ragged one, all in one, at which its length stands."""
+    for i in scope.loops.values():
+        match i:
+            case DataIx(El(var=v, idx=(Ix() as row,))) if v == f"position:{size.name}" and row.dim == f"{size.name}[]":
+                return DataIx(El(f"row:{size.name}", (row,)))
+    around, loops = scope.around.get(size.name, ()), list(scope.loops.items())
+    if len(around) < 2:
+        return scope.loops[size.by]
+    first = loops[: len(around)]
+    here = zip((i for _, i in first), around, strict=False)
+    fits = all(isinstance(i, DataIx) or (isinstance(i, Ix) and i.dim == d) for i, d in here)
+    if len(first) < len(around) or not fits or size.by not in dict(first):
+        text = f"the lengths {size.name} differ by {' and '.join(around)}, which do not all stand around this line"
+        raise ModelError(Problem("E102", text))
+    flat = x.value_of(first[0][1])
+    for (_, i), d in zip(first[1:], around[1:], strict=True):
+        flat = x.add(x.mul(flat, x.SizeN(d)), x.value_of(i))
+    return x.as_index(flat)
 
 
 def summed(size: m.Size, scope: Scope, span: Span, body: Callable[[Ix], Expr]) -> Expr:
