@@ -111,6 +111,34 @@ def block_loses_a_term(block: Any) -> Any:
     return replace(block, terms=block.terms[1:], roles=roles)
 
 
+def block_halved(block: Any) -> Any:
+    """The last term counts half."""
+    *others, last = block.terms
+    return replace(block, terms=(*others, replace(last, coef=last.coef / 2)))
+
+
+def lost_share(patch: pytest.MonkeyPatch) -> None:
+    """A term that no latent is left in is no part of the objective."""
+    honest = planner.eliminate
+
+    def eliminate(*a: Any) -> Any:
+        found = honest(*a)
+        return replace(found, free=found.free[1:])
+
+    patch.setattr(planner, "eliminate", eliminate)
+
+
+def broken_points(patch: pytest.MonkeyPatch) -> None:
+    """A latent at points whose log weights lack a term."""
+    honest = planner.posteriors
+
+    def posteriors(*a: Any) -> Any:
+        joint, found, why = honest(*a)
+        return joint, replace(found, blocks=(block_loses_a_term(found.blocks[0]), *found.blocks[1:])), why
+
+    patch.setattr(planner, "posteriors", posteriors)
+
+
 def clique_sign(block: Any) -> Any:
     """The last clique of a network with its first term negated."""
     *others, last = block.network
@@ -225,6 +253,13 @@ BROKEN: dict[str, tuple[str, Callable[[pytest.MonkeyPatch], None]]] = {
     "a wrong sign where elements are tied": ("local_level", broken_block(block_sign)),
     "a term of Q lost where a latent is at points": ("poisson_lognormal", broken_q(lost_term)),
     "a term lost in a factor of mean-field": (MEANFIELD, factor_loses_a_term),
+    "a term of Q lost under mean-field": (MEANFIELD, broken_q(lost_term)),
+    "a statistic of a Gaussian chain transposed": ("linear_dynamical_system", broken_q(swapped_index)),
+    "a share of a chain's objective lost": ("gaussian_hmm", lost_share),
+    "half a term where elements are tied": ("crossed_effects", broken_block(block_halved)),
+    "a term lost where a latent is at points": ("poisson_lognormal", broken_points),
+    "a statistic of the step before, in a chain": ("gaussian_hmm", stale_statistic),
+    "a statistic of the step before, where elements are tied": ("crossed_effects", stale_statistic),
     "a term of Q lost where a latent is drawn": (DRAWN, broken_q(lost_term)),
     "a plate dropped": ("crossed_effects", dropped_plate),
     "conditional closed forms told as whole": (CONDITIONAL, over_eager),

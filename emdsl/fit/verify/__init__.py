@@ -34,7 +34,7 @@ CHECKS: tuple[tuple[str, Callable[[Case], Iterator[Check]]], ...] = (
     ("rows in another order", invariance.rows),
 )
 
-OF_A_FACTOR = ("log-likelihood", "posterior", "Fisher's identity", "EM climbs")
+OF_A_FACTOR = ("log-likelihood", "posterior", "Fisher's identity", "M-step", "EM climbs")
 
 
 def certify(model: Compiled, seed: int = 0, apart: bool = True, only: tuple[str, ...] = ()) -> Certificate:
