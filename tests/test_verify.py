@@ -358,6 +358,20 @@ def test_the_command(
     assert told["passed"] == (status == "passed") and told["checks"][1]["note"] == "too small"
 
 
+def test_a_factor_of_data_alone_is_a_penalty_whatever_rows_weigh() -> None:
+    text = """
+        model Penalised
+        param m : real
+        for n in N:
+            given x[n] : real
+            observed y[n] ~ Normal(m, 1)
+            factor 0.3 * x[n]^2
+    """
+    found = emdsl.compile(text=text).verify(apart=False)
+    assert found.passed
+    assert ["penalty" in c.note for c in found.checks if c.name == "a weight of 2 is the row twice"] == [True]
+
+
 def test_an_order_that_means_something_is_seen_by_other_states() -> None:
     """Drawn states may all be the same, and the log joint alike in any order of the rows: it is compared at others."""
     text = """

@@ -140,6 +140,8 @@ def _elsewhere(case: Case, number: int) -> dict[str, Array]:
 
 def _repeated(case: Case, name: str) -> Check:
     model = case.world.model
+    if any(str(p.size) == name for f in model.potentials for p in f.plates):
+        raise Unchecked("what a factor holds of data alone is a penalty, which no weight multiplies")
     for v in model.variables:
         if v.kind == "param" and _axes(v, name):
             raise Unchecked(f"the parameter {v.name} has an element for each")
