@@ -342,3 +342,25 @@ def test_what_has_no_order_to_be_drawn_in() -> None:
     np.testing.assert_allclose(est.forecast(1)["z"][0], wanted, rtol=1e-9)
     with pytest.raises(NotImplementedError, match="line 7"):
         est.forecast(1, quantiles=[0.5])
+
+
+BESIDE = """
+    model ChainBesideDrawn
+    latent b ~ Normal(0, 1)
+    for t in T:
+        latent z[t] ~ Categorical([0.3, 0.7]) if t == 0 else Categorical([[0.8, 0.2], [0.35, 0.65]][z[t-1]])
+        observed y[t] ~ Poisson(log_rate = b + 2 * z[t])
+    infer b by mcmc(kernel = slice)
+"""
+
+
+def test_states_that_are_exact_given_what_is_drawn() -> None:
+    """They are drawn with it where rows ahead read both: against sums over paths and a grid of b."""
+    y, b = np.array([1, 6, 5]), np.linspace(-5, 5, 2001)
+    p = norm.pdf(b)[:, None] * FIRST * poisson.pmf(y[0], np.exp(b[:, None] + [0, 2]))
+    for value in y[1:]:
+        p = (p @ TRANS) * poisson.pmf(value, np.exp(b[:, None] + [0, 2]))
+    p = (p / p.sum()) @ TRANS
+    found = written(BESIDE).fitter(max_iter=0, seed=1).fit({"y": y}).forecast(1, seed=4)
+    assert abs(found["y"]["mean"][0] - (p * np.exp(b[:, None] + [0, 2])).sum()) < 5 * found["y"]["se"][0]
+    np.testing.assert_allclose(found["z"][0], p.sum(0), atol=0.07)

@@ -69,8 +69,12 @@ def draws_by_name(
     out: dict[str, list[Array]] = {n: [] for n in kept}
     for _ in range(count):
         chains[0].sweep(params, 1 if single else THIN)
+        here = dict(chains[0].draws)
+        if set(kept) - set(here):  # exact given these, and drawn by no sweep
+            with np.errstate(all="ignore"):
+                here |= module.draw_of_rest(params, {**prepared, **here}, chains[0].rng)
         for n, k in kept.items():
-            value = np.transpose(chains[0].draws[n], np.argsort(k.order))
+            value = np.transpose(here[n], np.argsort(k.order))
             out[n].append(np.array(value if k.shift is None else value + k.shift))
     return {n: np.array(found) for n, found in out.items()}
 
