@@ -69,3 +69,19 @@ def test_the_limit_itself_is_allowed() -> None:
     for beyond in (([2049], 1), ([1024], 1, [5])):
         with pytest.raises(DataError):
             within_reach("z", *beyond)
+
+
+def test_terms_hold_only_the_states_that_they_read() -> None:
+    """A square of a sum of states is a sum over pairs: no term holds the gates of all, and twelve are no more work."""
+    many = [f"z{k}" for k in range(12)]
+    latents = "".join(f"    latent {z}[n] ~ Bernoulli(0.3)\n" for z in many)
+    mean = " + ".join(f"{z}[n]" for z in many)
+    text = f"model M\nparam m : real\nfor n in N:\n{latents}    observed y[n] ~ Normal(m + {mean}, 1)\n"
+    found = emdsl.compile(text=text).derived.elimination.terms
+    assert len(found) > 60 and max(len(t.gates) for t, _ in found) == 2
+
+
+def test_powers_too_high_for_a_polynomial() -> None:
+    squares = "".join(f"let b{k + 1} = b{k} * b{k}\n" for k in range(30))
+    text = f"model M\nparam a : real\nlet b0 = a\n{squares}for n in N:\n    observed y[n] ~ Normal(b30, 1)\n"
+    assert emdsl.compile(text=text).updates["a"].kind in ("newton", "gradient")
