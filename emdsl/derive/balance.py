@@ -50,7 +50,8 @@ def through_latents(joint: LogJoint, centred: Mapping[str, None]) -> Iterator[tu
         on_line = v.domain.kind == "real" and v.plates and v.name not in joint.incomplete
         if on_line and v.name not in {*centred, *moved} and v.name in search.variables:
             found = search.balanced(v.name)
-            if found:
+            data = {n for n in found if search.variables[n].kind == "observed"}
+            if found and data.isdisjoint({*centred, *moved}):  # an array has one reference point
                 moved |= set(found)
                 yield found, v.name
 
