@@ -89,7 +89,8 @@ def beyond_flat(layout: FreeTable, objective: Callable[..., Any], t: Array, plac
         direction = vectors[:, k] / np.abs(vectors[:, k]).max() * unit
         strides = STRIDES if share[k] > TOGETHER else STRIDES[-1:]  # numbers that are known only together: no use
         steps = [sign * h * direction for h in strides for sign in (1, -1)]
-        found = np.nan_to_num([layout.at(objective, t + step)[0] for step in steps], nan=-np.inf)
+        places = [layout.at(objective, t + step) for step in steps]
+        found = np.nan_to_num([p[0] - 1e-13 * p[3] for p in places], nan=-np.inf)  # less what rounding may feign
         if found.max() > place[0] + 1e-3 + 1e-9 * abs(place[0]):
             return np.asarray(t + steps[int(np.argmax(found))])
     return None
