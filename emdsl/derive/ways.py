@@ -22,8 +22,17 @@ def with_ways(refusal: ModelError, model: m.ModelText) -> ModelError:
     if not any(p.hint in UNTRIED for p in problems):
         return ModelError(problems, refusal.source)
     found = [f"`{line}`" for line in _ways(model)]
-    hint = f"what does take it: {', '.join(found)}" if found else "no method takes it as it is written"
+    hint = f"what does take it: {', '.join(found)}" if found else _rewritten(model)
     return ModelError([replace(p, hint=hint) if p.hint in UNTRIED else p for p in problems], refusal.source)
+
+
+def _rewritten(model: m.ModelText) -> str:
+    """What to write instead, where no `infer` line helps."""
+    counts = [v.name for v in model.of_kind("latent") if v.domain.kind == "count"]
+    no_way = "no method takes it as it is written"
+    if not counts:
+        return no_way
+    return f"{no_way}; {counts[0]} as a category of as many values as can occur is enumerated, which a count is not"
 
 
 def _ways(model: m.ModelText) -> Iterator[str]:
