@@ -23,6 +23,14 @@ from emdsl.report.tidy import tidy
 from emdsl.report.typeset import Typeset, typeset
 from emdsl.report.updates import equation, update_steps
 
+OURS = {
+    "Q": "the expected log joint",
+    "q": "the posterior, or what stands for it",
+    "J": "the precision of a Gaussian posterior",
+    "h": "the linear term of a Gaussian posterior",
+    "A": "a posterior's log-normaliser",
+}
+
 
 def steps(plan: Plan) -> tuple[Step, ...]:
     """All steps of a plan that is in the model's own coordinates."""
@@ -71,7 +79,17 @@ def _joint(plan: Plan, t: Typeset) -> Step:
         body.append(Say(text + "parameter and integrates to 1."))
     if any("present:" in repr(factor.masks) for factor in plan.joint.factors):
         body.append(Say("A missing value leaves its term out, here and in all that follows."))
+    own = {*(v.name for v in model.variables), *(v.name for v in model.lets)}
+    if shared := [n for n in OURS if n in own]:
+        body.append(Say(_two_meanings(shared)))
     return Step("The log joint density", tuple(body), {"kind": "joint", "variables": random})
+
+
+def _two_meanings(names: Sequence[str]) -> str:
+    """Which letters are the model's and ours, and how they are told apart."""
+    ours = "; ".join(f"{n}(...) is {OURS[n]}" for n in names)
+    alone = f"The model has {names_of(*names)} of its own, alone or with [...] in equations."
+    return f"{alone} With (...), and in sentences: {ours}."
 
 
 def log_density(random: Sequence[str], given: Sequence[str]) -> Formula:
