@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from gallery import written
 from scipy.special import logsumexp
-from scipy.stats import norm
+from scipy.stats import multivariate_normal, norm
 from structures import Structure, chains, classes, enumerate_all, networks
 
 from emdsl import EmdslError
@@ -250,3 +250,26 @@ def test_lengths_that_differ_by_two_plates() -> None:
         expected += norm.logpdf(u[g][s], b * x[g][s] * last).sum() + norm.logpdf(y[g, s], b * x[g][s].sum())
     fit = written(NESTED).fitter(max_iter=0).fit({"x": x, "u": u, "y": y}, init={"b": b})
     assert fit.log_likelihood_ == pytest.approx(expected)
+
+
+REVERTING = """
+model Reverting
+param k : positive
+param v : positive
+param e : positive
+for t in T:
+    given dt[t] : positive
+    let a[t] = exp(-k * dt[t])
+    latent h[t] ~ Normal(0, var = v) if t == 0 else Normal(a[t] * h[t-1], var = v * (1 - a[t]^2))
+    observed y[t] ~ Normal(h[t], var = e)
+"""
+
+
+def test_unequal_steps_start_in_units_of_the_data() -> None:
+    """Numeric parameters beside one in closed form: the start of the latter read a name that was not there."""
+    rng = np.random.default_rng(8)
+    dt, y = rng.uniform(0.2, 2, size=6), rng.normal(size=6)
+    fit = written(REVERTING).fitter(max_iter=2, seed=0).fit({"dt": dt, "y": y})
+    p, at = fit.params_, np.cumsum(dt)
+    cov = p["v"] * np.exp(-p["k"] * abs(at[:, None] - at)) + p["e"] * np.eye(6)
+    assert fit.log_likelihood_ == pytest.approx(multivariate_normal.logpdf(y, np.zeros(6), cov))

@@ -79,8 +79,9 @@ def _search(plan: Plan, neutral: Sequence[str], searched: Sequence[str], some: s
         if v.kind in ("observed", "given") and v.domain.kind in ("real", "positive", "count")
     ]
     names = ", ".join(f'"{n}"' for n in searched) + ("," if len(searched) == 1 else "")
+    unit = ", unit=1.0" if _in_units_of_data(plan) else ""
     return [
-        "", "def plain(units, rng):", *("    " + line for line in neutral), "    return params",
+        "", f"def plain(units, rng{unit}):", *("    " + line for line in neutral), "    return params",
         "", "def likelihood(params):",
         f'    return e_step(params, data, {some})["log_likelihood"] + log_prior(params, prepared)', "",
         'with np.errstate(all="ignore"):',
@@ -146,7 +147,7 @@ def _best_of_several(printer: Printer, neutral: list[str], searched: Sequence[st
         after = "    return refine(params, params, data, prepared, rng) if few else params"
     if searched:
         first += _search(plan, neutral, searched, some)
-        neutral = ["params = plain(units, rng)"]
+        neutral = [f"params = plain(units, rng{', unit' if _in_units_of_data(plan) else ''})"]
     unit = ['    unit = prepared["the spread"] ** power'] if _in_units_of_data(plan) else []
     draw = ["", "def draw(power):", *unit, *("    " + b for b in neutral),
             f"    statistics = e_step(params, data, {some}, rng)",
