@@ -201,7 +201,7 @@ def _integers(a: Expr, s: Scope) -> Array:
 
 def _in_range(i: Array, n: Any, e: Index, arg: Expr) -> None:
     bad = (i < 0) | (i >= n)
-    if np.any(bad):
+    if bad.any():
         at = int(np.flatnonzero(np.broadcast_to(bad, np.broadcast_shapes(np.shape(bad), (1,))))[0])
         value = int(np.broadcast_to(i, np.shape(bad) or (1,))[at])
         most = int(np.broadcast_to(n, np.shape(bad) or (1,))[at])
@@ -214,6 +214,8 @@ def _gather(base: Array, args: list[Array], e: Index, s: Scope) -> Array:
         _in_range(i, base.shape[1 + k], e, e.args[k] if k < len(e.args) else e)
     if not args:
         return base
+    if all(i.ndim == 1 for i in args):  # numpy stretches single numbers by itself
+        return np.asarray(base[0][tuple(args)] if base.shape[0] == 1 else base[(np.arange(base.shape[0]), *args)])
     if base.shape[0] == 1:
         n = max(len(i) for i in args)
         return np.asarray(base[0][tuple(np.broadcast_to(i, (n,)) if i.ndim == 1 else i for i in args)])

@@ -56,11 +56,14 @@ class Scope:
     row: Array | None = None
     watch: Watch | None = None
 
-    def take(self, rows: Array) -> Scope:
-        """The scope of some of the rows (integers)."""
+    def take(
+        self, rows: Array, inner: Mapping[str, Array] | None = None, stack: tuple[tuple[str, Size], ...] = ()
+    ) -> Scope:
+        """The scope of some of the rows (integers); inside further loops, which have their positions in `inner`."""
         return replace(
             self,
-            loops={k: v[rows] for k, v in self.loops.items()},
+            loops={**{k: v[rows] for k, v in self.loops.items()}, **(inner or {})},
+            stack=(*self.stack, *stack),
             local={k: v if v.shape[0] == 1 else v[rows] for k, v in self.local.items()},
             count=len(rows),
             row=None if self.row is None else self.row[rows],
@@ -71,9 +74,7 @@ class Scope:
         n = np.broadcast_to(length(size, self), (self.count,))
         old = np.repeat(np.arange(self.count), n)
         position = np.arange(n.sum()) - np.repeat(np.cumsum(n) - n, n)
-        inner = self.take(old)
-        loops = {**inner.loops, name: position.astype(np.int64)}
-        return replace(inner, loops=loops, stack=(*self.stack, (name, size))), old
+        return self.take(old, {name: position.astype(np.int64)}, ((name, size),)), old
 
 
 def fail(message: str, span: Span, hint: str | None = None) -> DataError:
