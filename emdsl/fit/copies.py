@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from emdsl.fit.interpret import read_names
 from emdsl.language.model import (
     Branch,
     Dim,
@@ -22,7 +23,7 @@ from emdsl.language.model import (
     Var,
     Variable,
 )
-from emdsl.language.transform import mapped, names_in
+from emdsl.language.transform import mapped
 
 COPIES = "copies of"  # no user's name has a blank
 SIZE = Dim.of(COPIES)
@@ -35,9 +36,7 @@ def side_by_side(model: ModelText) -> ModelText:
     They stand first, so that lengths of ragged plates are repeated for each copy.
     """
     names = {v.name for v in model.variables if v.kind in ("latent", "observed")}
-    lets = {let.name: let for let in model.lets}
-    while more := {n for n, let in lets.items() if n not in names and names & names_in(let.body)}:
-        names |= more
+    names |= {let.name for let in model.lets if names & read_names(let.body, model)}
 
     def whole(e: Expr) -> Expr:
         return lifted(e, names)

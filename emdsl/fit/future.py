@@ -127,7 +127,7 @@ class Future:
         inner = [p.size for p in v.plates[at + 1 :]]
         return (*lead, steps, *(s.value(scope.sizes) for s in inner if isinstance(s, Dim)))
 
-    def places(self, v: Variable, part: Scope, scope: Scope) -> tuple[Array, ...]:
+    def places(self, v: Variable, part: Scope) -> tuple[Array, ...]:
         """Where rows of v stand in arrays of that shape."""
         at = next(i for i, p in enumerate(v.plates) if self.goes_on(p))
         loops = [part.loops[p.index] for p in v.plates]
@@ -138,10 +138,10 @@ class Future:
             lead = (loops[0], flat_row(outer, loops[1:at], part))
         return (*lead, step, *loops[at + 1 :])
 
-    def around(self, v: Variable, part: Scope, scope: Scope) -> tuple[Array, ...]:
+    def around(self, v: Variable, part: Scope) -> tuple[Array, ...]:
         """The same without the axis of steps."""
         inner = len(v.plates) - 1 - next(i for i, p in enumerate(v.plates) if self.goes_on(p))
-        at = self.places(v, part, scope)
+        at = self.places(v, part)
         return (*at[: len(at) - inner - 1], *at[len(at) - inner :])
 
     def ahead(self, v: Variable, scope: Scope, sampler: Sampler) -> Array:
@@ -150,7 +150,7 @@ class Future:
         array = scope.values[v.name]
         own = array.shape[array.ndim - len(v.array) - len(v.domain.dims) :]
         out = np.full((*self.shape(v, scope, self.steps), *own), np.nan if array.dtype.kind == "f" else 0, array.dtype)
-        out[self.places(v, part, scope)] = array[sampler.position(v, part, scope)]
+        out[self.places(v, part)] = array[sampler.position(v, part, scope)]
         return out
 
 

@@ -77,7 +77,7 @@ def put(
     else:
         whole = future.rows(v, scope, [offset])
         index = Sampler(future.model, NO_DRAWS, {}).position(v, whole, scope)
-        here = values[future.around(v, whole, scope)]
+        here = values[future.around(v, whole)]
     scope.values[v.name][index] = here
     if known is not None:
         known[v.name][index] = True

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from emdsl.families.table import form, record
 from emdsl.fit.branches import leaves
 from emdsl.fit.future import Future, distance, reads_of
+from emdsl.fit.interpret import read_names
 from emdsl.language.model import (
     Branch,
     Call,
@@ -16,7 +17,6 @@ from emdsl.language.model import (
     FamilyCall,
     If,
     Index,
-    Let,
     Loop,
     ModelText,
     Num,
@@ -27,7 +27,7 @@ from emdsl.language.model import (
     Var,
     Variable,
 )
-from emdsl.language.transform import names_in
+from emdsl.language.transform import expressions_of
 
 SUMS = frozenset(
     {"add", "sub", "neg", "mul", "matmul", "transpose", "sum", "cumsum", "outer", "diag", "trace", "quad", "concat"}
@@ -47,13 +47,12 @@ def recurring(future: Future, without: frozenset[str] = frozenset()) -> list[Var
     """
     model = future.model
     left = {v.name: v for v in future.on_plate(model) if v.name not in without}
-    lets = {let.name: let for let in model.lets}
     lead = [p.size for p in next(iter(left.values())).plates[: _at(future, next(iter(left.values())))]] if left else []
     held = {v.name for v in model.variables if v.kind in ("latent", "observed")}
     numbers = {v.name for v in future.on_plate(model) if not is_state(v)}
     numbers |= {v.name for v in model.of_kind("latent") if not is_state(v)}
     while True:
-        gone = [n for n, v in left.items() if not _recurs(future, v, lead, numbers, lets, held, set(left))]
+        gone = [n for n, v in left.items() if not _recurs(future, v, lead, numbers, held, set(left))]
         if not gone:
             return _in_order(list(left.values()), model)
         for n in gone:
@@ -65,18 +64,17 @@ def _at(future: Future, v: Variable) -> int:
 
 
 def _recurs(
-    future: Future, v: Variable, lead: Sequence[object], numbers: set[str], lets: Mapping[str, Let],
-    held: set[str], left: set[str],
-) -> bool:  # fmt: skip
-    at = _at(future, v)
+    future: Future, v: Variable, lead: Sequence[object], numbers: set[str], held: set[str], left: set[str]
+) -> bool:
+    at, model = _at(future, v), future.model
     if v.distribution is None or [p.size for p in v.plates[:at]] != lead or any(p.condition for p in v.plates):
         return False
     if is_state(v) and len(v.plates) > at + 1:
         return False
-    for name, args, more in reads_of(v, future.model):
+    for name, args, more in reads_of(v, model):
         if name not in held:
             continue
-        u = future.model.variable(name)
+        u = model.variable(name)
         ahead = any(future.goes_on(p) for p in u.plates)
         if more is None or (ahead and name not in left):
             return False
@@ -85,21 +83,8 @@ def _recurs(
         if not ahead and u.kind == "latent" and not is_state(u):
             return False
     if is_state(v):
-        return not numbers & _names(v.distribution, lets)
-    return all(_known(v, c) for c in leaves(v.distribution)) and _moves(v.distribution, numbers, lets)
-
-
-def _names(dist: Dist, lets: Mapping[str, Let]) -> set[str]:
-    found = set().union(*(names_in(e) for e in _expressions(dist)))
-    while more := {n for k in found if k in lets for n in names_in(lets[k].body)} - found:
-        found |= more
-    return found
-
-
-def _expressions(dist: Dist) -> list[Expr]:
-    if isinstance(dist, FamilyCall):
-        return [e for _, e in dist.args]
-    return [dist.cond, *_expressions(dist.then), *_expressions(dist.other)]
+        return not any(_holds(e, numbers, model) for e in expressions_of(v.distribution))
+    return all(_known(v, c) for c in leaves(v.distribution)) and _moves(v.distribution, numbers, model)
 
 
 def _known(v: Variable, call: FamilyCall) -> bool:
@@ -112,46 +97,44 @@ def _known(v: Variable, call: FamilyCall) -> bool:
     return known.atom or v.domain.kind in ("real", call.family.x.domain.kind)
 
 
-def _moves(dist: Dist, numbers: set[str], lets: Mapping[str, Let]) -> bool:
+def _moves(dist: Dist, numbers: set[str], model: ModelText) -> bool:
     if isinstance(dist, Branch):
-        return not _holds(dist.cond, numbers, lets) and all(_moves(d, numbers, lets) for d in (dist.then, dist.other))
-    return all(is_polynomial(e, numbers, lets) for _, e in dist.args)
+        return not _holds(dist.cond, numbers, model) and all(_moves(d, numbers, model) for d in (dist.then, dist.other))
+    return all(is_polynomial(e, numbers, model) for _, e in dist.args)
 
 
-def _holds(e: Expr, numbers: set[str], lets: Mapping[str, Let]) -> bool:
-    found = names_in(e)
-    while more := {n for k in found if k in lets for n in names_in(lets[k].body)} - found:
-        found |= more
-    return bool(found & numbers)
+def _holds(e: Expr, numbers: set[str], model: ModelText) -> bool:
+    return bool(read_names(e, model) & numbers)
 
 
-def is_polynomial(e: Expr, numbers: set[str], lets: Mapping[str, Let]) -> bool:
+def is_polynomial(e: Expr, numbers: set[str], model: ModelText) -> bool:
     """Whether an expression is a polynomial in these variables, by its form."""
-    if not _holds(e, numbers, lets):
+    if not _holds(e, numbers, model):
         return True
 
     def all_of(parts: Sequence[Expr]) -> bool:
-        return all(is_polynomial(a, numbers, lets) for a in parts)
+        return all(is_polynomial(a, numbers, model) for a in parts)
 
     match e:
         case Var(name):
-            return name not in lets or is_polynomial(lets[name].body, numbers, lets)
+            let = next((let for let in model.lets if let.name == name), None)
+            return let is None or is_polynomial(let.body, numbers, model)
         case Index(base, args):
-            return not any(_holds(a, numbers, lets) for a in args) and is_polynomial(base, numbers, lets)
+            return not any(_holds(a, numbers, model) for a in args) and is_polynomial(base, numbers, model)
         case Call("div", (top, bottom)):
-            return not _holds(bottom, numbers, lets) and is_polynomial(top, numbers, lets)
+            return not _holds(bottom, numbers, model) and is_polynomial(top, numbers, model)
         case Call("pow", (base, Num(k))):
-            return isinstance(k, int) and k >= 0 and is_polynomial(base, numbers, lets)
+            return isinstance(k, int) and k >= 0 and is_polynomial(base, numbers, model)
         case Call(fn, args):
             return fn in SUMS and all_of(args)
         case If(cond, then, other):
-            return not _holds(cond, numbers, lets) and all_of((then, other))
+            return not _holds(cond, numbers, model) and all_of((then, other))
         case Stack(items):
             return all_of(items)
         case Each():
-            return is_polynomial(e.body, numbers, lets)
+            return is_polynomial(e.body, numbers, model)
         case SumOver():
-            return (e.cond is None or not _holds(e.cond, numbers, lets)) and is_polynomial(e.body, numbers, lets)
+            return (e.cond is None or not _holds(e.cond, numbers, model)) and is_polynomial(e.body, numbers, model)
         case Num() | Pi() | Loop() | SizeOf():
             return True
 

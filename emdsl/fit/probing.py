@@ -112,7 +112,7 @@ class Rows:
         if not self.known[v.name][index].all():
             return None
         out = np.zeros((1, *self.lead, *self.own[v.name]))
-        out[self.future.around(v, part, scope)] = scope.values[v.name][index]
+        out[self.future.around(v, part)] = scope.values[v.name][index]
         return np.asarray(out[0])
 
     def at(
@@ -129,7 +129,7 @@ class Rows:
             value = function(part)
             inner = self.own[v.name][: self.inner[v.name]]
             out = np.zeros((count, *self.lead, *inner, *value.shape[1:]))
-            out[self.future.around(v, part, scope)] = value
+            out[self.future.around(v, part)] = value
             parts.append(out)
         return np.concatenate(parts)[: len(states)]
 

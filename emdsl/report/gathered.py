@@ -13,7 +13,7 @@ def gathered(e: Expr) -> Expr:
         return e
     groups: dict[frozenset[Expr], list[Expr]] = {}
     for t in e.terms:
-        below = frozenset(p for p in x.factors_of(t) if _divides(p))
+        below = frozenset(p for p in x.factors_of(t) if divides(p))
         groups.setdefault(below or frozenset((t,)), []).append(t)
     return x.add(*(terms[0] if len(terms) == 1 else _over(below, terms) for below, terms in groups.items()))
 
@@ -27,5 +27,6 @@ def _over(below: frozenset[Expr], terms: list[Expr]) -> Expr:
     return x.mul(x.Num(c), whole, *order)
 
 
-def _divides(e: Expr) -> bool:
+def divides(e: Expr) -> bool:
+    """Whether a factor stands below the line."""
     return isinstance(e, x.Pow) and isinstance(e.exponent, x.Num) and e.exponent.value < 0

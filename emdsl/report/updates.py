@@ -20,7 +20,7 @@ from emdsl.report.alone import alone
 from emdsl.report.equations import left_side
 from emdsl.report.explicit import READ_TOGETHER, explicit, joined, normalised
 from emdsl.report.formula import Formula
-from emdsl.report.gathered import gathered
+from emdsl.report.gathered import divides, gathered
 from emdsl.report.page import Say, Show, Step, names_of, whole
 from emdsl.report.tidy import tidy
 from emdsl.report.typeset import Typeset
@@ -199,7 +199,7 @@ def _at_root(rule: Closed, leaf: El, curvature: Expr) -> Expr:
     """The second derivative at a single root `leaf = a / b`: with `b leaf` for `a`, where that is shorter."""
     assert rule.root.curvature is not None
     factors, power = _unrooted(rule.root.value)
-    tops = [p for p in factors if not isinstance(p, x.Num) and not _divides(p)]
+    tops = [p for p in factors if not isinstance(p, x.Num) and not divides(p)]
     scale = x.mul(*(x.power(p, x.num(-1)) for p in factors if p not in tops))
     if len(tops) != 1:
         return rule.root.curvature
@@ -234,10 +234,6 @@ def _gathered(e: Expr, leaf: El) -> Expr:
         return x.mul(*rest, x.power(leaf, x.Num(exponents)))
 
     return x.rebuild(e, step)
-
-
-def _divides(e: Expr) -> bool:
-    return isinstance(e, x.Pow) and isinstance(e.exponent, x.Num) and e.exponent.value < 0
 
 
 def _derivative(rule: Closed, leaf: El, n: int) -> Expr | None:
