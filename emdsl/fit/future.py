@@ -14,7 +14,7 @@ from emdsl.families.table import form
 from emdsl.fit.branches import leaves
 from emdsl.fit.copies import COPIES, side_by_side
 from emdsl.fit.interpret import model_scope, read_names
-from emdsl.fit.sampling import Sampler, blank, expressions
+from emdsl.fit.sampling import Sampler, blank
 from emdsl.language.model import (
     Call,
     Dim,
@@ -31,6 +31,7 @@ from emdsl.language.model import (
     Variable,
     walk,
 )
+from emdsl.language.transform import expressions_of
 from emdsl.runtime.binding import Bound
 
 
@@ -207,7 +208,7 @@ def frontier(future: Future, variables: Sequence[Variable]) -> list[Read] | None
 def reads_of(v: Variable, model: ModelText) -> Iterator[tuple[str, tuple[Expr, ...], int | None]]:
     """Every variable that a density reads, with its index, and how many rows back a let around it was read."""
     lets = {let.name: let for let in model.lets}
-    first = [] if v.distribution is None else list(expressions(v.distribution))
+    first = [] if v.distribution is None else list(expressions_of(v.distribution))
     first += [p.condition for p in v.plates if p.condition is not None]
     stack: list[tuple[Expr, int | None]] = [(e, 0) for e in first]
     done: set[tuple[str, int | None]] = set()

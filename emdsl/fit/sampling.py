@@ -33,7 +33,6 @@ from emdsl.language.model import (
     Call,
     Dim,
     Dist,
-    Expr,
     FamilyCall,
     Index,
     Loop,
@@ -44,6 +43,7 @@ from emdsl.language.model import (
     Variable,
     walk,
 )
+from emdsl.language.transform import expressions_of
 from emdsl.runtime import faults
 from emdsl.runtime.plates import unnest
 from emdsl.runtime.sizes import ragged_name
@@ -169,16 +169,9 @@ def components(drawn: Sequence[Variable], model: ModelText) -> list[list[Variabl
     return out
 
 
-def expressions(dist: Dist) -> list[Expr]:
-    """Arguments and conditions of a distribution."""
-    if isinstance(dist, FamilyCall):
-        return [e for _, e in dist.args]
-    return [dist.cond, *expressions(dist.then), *expressions(dist.other)]
-
-
 def variable_reads(v: Variable, model: ModelText) -> set[str]:
     assert v.distribution is not None
-    every = expressions(v.distribution) + [p.condition for p in v.plates if p.condition is not None]
+    every = [*expressions_of(v.distribution), *(p.condition for p in v.plates if p.condition is not None)]
     return set().union(*(read_names(e, model) for e in every))
 
 
@@ -187,7 +180,7 @@ def ordered_plates(component: Sequence[Variable], model: ModelText) -> set[Size]
     names = {v.name for v in component}
     lets = {let.name: let for let in model.lets}
     found: set[Size] = set()
-    stack = [e for v in component if v.distribution is not None for e in expressions(v.distribution)]
+    stack = [e for v in component if v.distribution is not None for e in expressions_of(v.distribution)]
     seen: set[str] = set()
     while stack:
         for node in walk(stack.pop()):
