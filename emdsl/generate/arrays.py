@@ -17,8 +17,8 @@ from emdsl.errors import InternalError
 from emdsl.generate.exponentials import log_of_sum, of_difference, without_fractions
 from emdsl.generate.names import Namer
 from emdsl.generate.reading import read_at_lags, rows_read
-from emdsl.generate.spelling import FUNCTIONS, INFIX, number, numbered
-from emdsl.generate.sums import expression_sum, factors_to_multiply, is_product
+from emdsl.generate.spelling import FUNCTIONS, INFIX, Binding, number, numbered
+from emdsl.generate.sums import expression_sum, factors_to_multiply
 
 
 @dataclass(frozen=True)
@@ -28,13 +28,13 @@ class Array:
     code: str
     axes: tuple[Ix, ...]
     inner: bool = False
-    atomic: bool = True  # needs no parentheses
+    binds: Binding = Binding.ATOM
     symmetric: bool = False  # in its last two axes
 
     @property
     def wrapped(self) -> str:
         """The code, in parentheses where it needs them."""
-        return self.code if self.atomic else f"({self.code})"
+        return self.code if self.binds is Binding.ATOM else f"({self.code})"
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class Emitter:
 
     def name(self, hint: str, value: Array) -> Array:
         """Give a value a name in the scope it belongs to."""
-        if value.atomic and value.code.isidentifier():
+        if value.code.isidentifier():
             return value
         key = (value.code, value.inner)
         if key in self.named:
@@ -166,7 +166,8 @@ class Emitter:
     def _value(self, e: Expr, hint: str) -> Array:
         match e:
             case x.Num(v):
-                return Array(number(v), (), atomic=v >= 0 and " " not in number(v))
+                plain = v >= 0 and " " not in number(v)
+                return Array(number(v), (), binds=Binding.ATOM if plain else Binding.PRODUCT)
             case x.SizeN():
                 return Array(self.size(e.dim), ())
             case x.Val(ix):
@@ -302,7 +303,7 @@ class Emitter:
         if e.name in ("and", "or", "not"):
             return Array(f"({FUNCTIONS[e.name]}({', '.join(aligned)}) + 0.0)", axes, inner)
         if e.name in INFIX:
-            return Array(f" {INFIX[e.name]} ".join(aligned), axes, inner, atomic=False)
+            return Array(f" {INFIX[e.name]} ".join(aligned), axes, inner, binds=Binding.SUM)
         if e.name == "value":
             return args[0]
         target = FUNCTIONS.get(e.name)
@@ -331,17 +332,17 @@ class Emitter:
         base = self.value(e.base, hint)
         match e.exponent:
             case x.Num(v) if v == -1:
-                return Array(f"1 / {base.wrapped}", base.axes, base.inner, atomic=False)
+                return Array(f"1 / {base.wrapped}", base.axes, base.inner, binds=Binding.PRODUCT)
             case x.Num(v) if v == 2:
-                return Array(f"{base.wrapped} ** 2", base.axes, base.inner, atomic=False)
+                return Array(f"{base.wrapped} ** 2", base.axes, base.inner, binds=Binding.PRODUCT)
             case x.Num(v) if v == Fraction(1, 2):
                 return Array(f"np.sqrt({base.code})", base.axes, base.inner)
             case x.Num(v) if v == int(v) and v < 0:
-                return Array(f"{base.wrapped} ** {number(float(v))}", base.axes, base.inner, atomic=False)
+                return Array(f"{base.wrapped} ** {number(float(v))}", base.axes, base.inner, binds=Binding.PRODUCT)
         power = self.value(e.exponent, hint)
         axes = self.order([*base.axes, *power.axes])
         code = f"{self.align(base, axes)} ** {self.align(power, axes)}"
-        return Array(code, axes, base.inner or power.inner, atomic=False)
+        return Array(code, axes, base.inner or power.inner, binds=Binding.PRODUCT)
 
     def sum(self, parts: Sequence[Array]) -> Array:
         """A sum of broadcast parts, those that are subtracted last."""
@@ -350,9 +351,9 @@ class Emitter:
             return parts[0]
         parts = sorted(parts, key=lambda p: (p.code.startswith("-"), len(p.axes)))
         texts = [self.align(p, axes) for p in parts]
-        terms = [p.code if t == p.wrapped and is_product(p) else t for t, p in zip(texts, parts, strict=True)]
+        terms = [p.code if t == p.wrapped and p.binds else t for t, p in zip(texts, parts, strict=True)]
         code = terms[0] + "".join(f" - {t[1:]}" if t.startswith("-") else f" + {t}" for t in terms[1:])
-        return Array(code, axes, any(p.inner for p in parts), atomic=False)
+        return Array(code, axes, any(p.inner for p in parts), binds=Binding.SUM)
 
     def product(self, e: Expr) -> Array:
         """A product without a sum."""
@@ -377,7 +378,7 @@ class Emitter:
             return a
         kept = tuple(i for i in a.axes if i not in ixs)
         if not kept:
-            return Array(f"{a.wrapped}.sum()" if a.atomic else f"np.sum({a.code})", (), a.inner)
+            return Array(f"{a.wrapped}.sum()" if a.binds is Binding.ATOM else f"np.sum({a.code})", (), a.inner)
         axis = ", ".join(str(a.axes.index(i)) for i in gone)
         return Array(f"{a.wrapped}.sum(axis={axis if len(gone) == 1 else f'({axis})'})", kept, a.inner)
 

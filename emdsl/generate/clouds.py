@@ -21,6 +21,7 @@ from emdsl.generate.arrays import Array, Leaf
 from emdsl.generate.context import Function
 from emdsl.generate.names import plain
 from emdsl.generate.once import contracted
+from emdsl.generate.spelling import Binding
 
 if TYPE_CHECKING:
     from emdsl.generate.printer import Printer
@@ -215,9 +216,9 @@ def _moments(
             curve = em.name(f"curve_{hint}", _summed(f, slope_terms(bare[k], every[m], joint, known), axes))
             if p is not None:
                 product = f"{curve.code} + {tables[k].code} * {tables[m].code}"
-                both = em.name(f"curve_{hint}", Array(product, axes, True, atomic=False))
+                both = em.name(f"curve_{hint}", Array(product, axes, True, binds=Binding.SUM))
                 mean = _averaged(f, both, p, kept)
-                curve = Array(f"{mean.code} - {first[k].code} * {first[m].code}", kept, True, atomic=False)
+                curve = Array(f"{mean.code} - {first[k].code} * {first[m].code}", kept, True, binds=Binding.SUM)
                 curve = em.name(f"curve_{hint}", curve)
             second[k, m] = curve
     return first, second
@@ -230,7 +231,7 @@ def _summed(f: Function, terms: Sequence[Term], axes: tuple[Ix, ...]) -> Array:
     total = em.broadcast(em.sum(parts), axes) if parts else Array("0.0", ())
     if not parts:
         total = Array(f"np.zeros(({', '.join(em.length(i) for i in axes)},))", axes, True)
-    return Array(total.code, axes, True, total.atomic)
+    return Array(total.code, axes, True, total.binds)
 
 
 def _averaged(f: Function, value: Array, p: Array | None, kept: tuple[Ix, ...]) -> Array:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from emdsl.derive import expr as x
 from emdsl.derive.expr import Expr, Ix
+from emdsl.generate.spelling import Binding
 
 if TYPE_CHECKING:
     from emdsl.generate.arrays import Array, Emitter
@@ -194,12 +195,14 @@ def _pair(em: Emitter, a: Array, b: Array, needed: set[Ix]) -> Array:
         if len(axes) > max(len(a.axes), len(b.axes)) and len(b.axes) < len(a.axes):
             pass
         code = f"{em.align(a, axes)} * {em.align(b, axes)}"
-        return em.name("part", Array(code, axes, inner, atomic=False))
+        return em.name("part", Array(code, axes, inner, binds=Binding.PRODUCT))
     if not batch:
         left = tuple(i for i in a.axes if i not in gone)
         right = tuple(i for i in b.axes if i not in gone)
         if len(gone) == 1 and len(left) <= 1 and len(right) <= 1:
-            return Array(f"{_last(em, a, gone[0])} @ {_first(em, b, gone[0])}", (*left, *right), inner, atomic=False)
+            return Array(
+                f"{_last(em, a, gone[0])} @ {_first(em, b, gone[0])}", (*left, *right), inner, binds=Binding.PRODUCT
+            )
         if not left and not right:
             return Array(f"np.vdot({a.code}, {em.transposed(b, a.axes)})", (), inner)
         pairs = f"({[a.axes.index(i) for i in gone]}, {[b.axes.index(i) for i in gone]})"
@@ -245,20 +248,18 @@ def _times(em: Emitter, scalars: Sequence[Array], value: Array | None) -> Array:
             return Array("1.0", ())
         if len(parts) == 1:
             return parts[0]
-        return Array(_join(parts), (), inner, atomic=False)
+        return Array(_join(parts), (), inner, binds=Binding.PRODUCT)
     if not parts:
         return value
-    return Array(_join([*parts, value]), value.axes, inner or value.inner, atomic=False)
+    return Array(_join([*parts, value]), value.axes, inner or value.inner, binds=Binding.PRODUCT)
 
 
 def _join(parts: Sequence[Array]) -> str:
     """a * b / c, with a leading minus in front of all."""
-    from emdsl.generate.sums import is_product
-
     if parts[0].code == "-1":
         return "-" + _join(parts[1:])
     text = parts[0].wrapped if " " in parts[0].code else parts[0].code  # a negative number, too
     for p in parts[1:]:
-        below = p.code.startswith("1 / ") and is_product(p)  # a sum may begin with a reciprocal, too
+        below = p.code.startswith("1 / ") and p.binds is Binding.PRODUCT  # a sum may begin with a reciprocal, too
         text += f" / {p.code[4:]}" if below else f" * {p.wrapped}"
     return text

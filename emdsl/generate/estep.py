@@ -26,6 +26,7 @@ from emdsl.generate.lookups import look_up
 from emdsl.generate.networks import emit_network
 from emdsl.generate.once import contracted
 from emdsl.generate.scaled import emit_scaled
+from emdsl.generate.spelling import Binding
 
 
 def emit_block(f: Function, block: Block, stacked: bool = True) -> Stacked | None:
@@ -237,9 +238,9 @@ def _emit_scaled(f: Function, block: Block, arguments: Sequence[Array], union: t
     order = (*block.gates, *block.home)
     stored = tuple(order.index(i) for i in union)
     cut = em.chunk is not None and any(i.dim == em.chunk for i in union)
-    variance = em.name(f"variance_{name}", Array(f"-0.5 / {square}", union, inner, atomic=False))
-    location = em.name(f"location_{name}", Array(f"{linear} * {variance.code}", union, inner, atomic=False))
-    fit = em.name(f"fit_{name}", Array(f"{linear} * {location.code}", union, inner, atomic=False))
+    variance = em.name(f"variance_{name}", Array(f"-0.5 / {square}", union, inner, binds=Binding.PRODUCT))
+    location = em.name(f"location_{name}", Array(f"{linear} * {variance.code}", union, inner, binds=Binding.PRODUCT))
+    fit = em.name(f"fit_{name}", Array(f"{linear} * {location.code}", union, inner, binds=Binding.PRODUCT))
     log_norm = em.name(f"log_norm_{name}", Array(f"0.5 * np.log(2 * np.pi * {variance.code})", union, inner))
     for kind, value in (("variance", variance), ("location", location), ("fit", fit)):
         f.runtime[f"{kind}:{name}"] = Leaf(value.code, stored, inner, cut=cut)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from emdsl.derive import expr as x
 from emdsl.derive.expr import Expr, Ix
 from emdsl.derive.facts import positive
+from emdsl.generate.spelling import Binding
 
 if TYPE_CHECKING:
     from emdsl.generate.arrays import Array, Emitter
@@ -85,6 +86,7 @@ def of_difference(em: Emitter, e: x.Pow) -> Array | None:
         case x.Pow(x.Add() as base, x.Num(v)) if v < 0 and v == int(v) and not positive(base):
             a = em.value(base)
             power = "" if v == -1 else f" ** {-int(v)}"
-            return Array(f"reciprocal({a.code}){power}", a.axes, a.inner, atomic=not power) if a.axes else None
+            binds = Binding.PRODUCT if power else Binding.ATOM
+            return Array(f"reciprocal({a.code}){power}", a.axes, a.inner, binds=binds) if a.axes else None
         case _:
             return None

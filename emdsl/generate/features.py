@@ -19,6 +19,7 @@ from emdsl.derive.terms import Term
 from emdsl.generate.arrays import Array
 from emdsl.generate.chains import sequences_of
 from emdsl.generate.context import Function
+from emdsl.generate.spelling import Binding
 from emdsl.generate.spelling import number as spelt
 
 
@@ -155,7 +156,7 @@ def emit_stack(f: Function, stack: Stacked) -> Array:
         em.lines.append(f"{stack.code} = row_features(prepared, {rows}, {name})")
         product = f"log_table({coefficients}, {stack.code}, {fold})" if fold else f"{coefficients} @ {stack.code}"
     stack.function = _features_function(f, stack, name)
-    return Array(product, (Ix("flat", "states"), stack.row), True, atomic=False)
+    return Array(product, (Ix("flat", "states"), stack.row), True, binds=Binding.PRODUCT)
 
 
 def _column(f: Function, coefficient: Expr, states: tuple[Ix, ...], feature: Feature, count: str) -> str:

@@ -14,6 +14,7 @@ from emdsl.derive.terms import Term
 from emdsl.generate.arrays import Array, Leaf
 from emdsl.generate.chains import add_up
 from emdsl.generate.context import Function
+from emdsl.generate.spelling import Binding
 
 
 def emit_gaussian(f: Function, block: Block) -> Array:
@@ -61,7 +62,7 @@ def emit_clamped(f: Function, block: Block) -> Array:
     f.runtime[f"fit:{name}"] = Leaf(fit, tuple(range(len(axes))), True, cut=cut)
     if block.scale is not None:
         return Array(norm, axes, True)
-    log_z = em.name(f"log_z_{name}", Array(f"0.5 * {fit} + {norm}", axes, True, atomic=False))
+    log_z = em.name(f"log_z_{name}", Array(f"0.5 * {fit} + {norm}", axes, True, binds=Binding.SUM))
     return Array(log_z.code, axes, True)
 
 

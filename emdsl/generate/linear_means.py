@@ -15,6 +15,7 @@ from emdsl.generate.context import Function, function, size_expression
 from emdsl.generate.gaussian import precision_code
 from emdsl.generate.once import MOMENTS, contracted, made, sums_lines
 from emdsl.generate.printer import Printer, indent
+from emdsl.generate.spelling import Binding
 
 
 def once_lines(printer: Printer) -> list[str]:
@@ -118,7 +119,7 @@ def _covariance(f: Function, v: Linear) -> str:
         value = em.sum(
             [add_up(f, [replace(t, ixs=tuple(i for i in t.ixs if i not in block.home)) for t in block.terms], ())]
         )
-        var = em.name(f"cov_{name}", Array(f"-0.5 / {value.wrapped}", (), atomic=False))
+        var = em.name(f"cov_{name}", Array(f"-0.5 / {value.wrapped}", (), binds=Binding.PRODUCT))
         f.runtime[f"cov:{name}:{name}"] = Leaf(var.code, ())
         return f"-np.log({var.code})"
     cov, log_det = (em.namer.fresh(f"{part}_{name}") for part in ("cov", "log_det"))

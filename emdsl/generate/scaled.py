@@ -10,6 +10,7 @@ from emdsl.generate.arrays import Array, Leaf
 from emdsl.generate.chains import add_up
 from emdsl.generate.context import Function
 from emdsl.generate.gaussian import emit_gaussian
+from emdsl.generate.spelling import Binding
 
 
 def emit_scaled(f: Function, block: Block) -> Array:
@@ -41,15 +42,17 @@ def _by_matrix(f: Function, block: Block) -> Array:
     em.comment(f"{name}: its precision is a matrix of another latent times a number; its mean, and 1 / that number")
     mine = [t for t, r in zip(block.terms, block.roles, strict=True) if r == quadratic_role(name, name)]
     square, linear = add_up(f, mine, em.order(held)), _linear(f, block)
-    variance = em.name(f"variance_{name}", Array(f"-0.5 / {square.wrapped}", square.axes, square.inner, atomic=False))
+    variance = em.name(
+        f"variance_{name}", Array(f"-0.5 / {square.wrapped}", square.axes, square.inner, binds=Binding.PRODUCT)
+    )
     axes = em.order((*linear.axes, *variance.axes))
     inner = linear.inner or variance.inner
     product = f"{em.align(linear, axes)} * {em.align(variance, axes) if variance.axes else variance.code}"
-    location = em.name(f"location_{name}", Array(product, axes, inner, atomic=False))
+    location = em.name(f"location_{name}", Array(product, axes, inner, binds=Binding.PRODUCT))
     turned = Array(location.code, tuple(column if i == row else i for i in location.axes), inner)
     both = em.order((*linear.axes, *turned.axes))
     fit = em.name(
-        f"fit_{name}", Array(f"{em.align(linear, both)} * {em.align(turned, both)}", both, inner, atomic=False)
+        f"fit_{name}", Array(f"{em.align(linear, both)} * {em.align(turned, both)}", both, inner, binds=Binding.PRODUCT)
     )
     _keep(f, block, "location", location, (*held, row))
     _keep(f, block, "variance", variance, held)
@@ -74,4 +77,4 @@ def _by_number(f: Function, block: Block) -> Array:
     _keep(f, block, "fit", fit, held)
     axes = em.order((*log_z.axes, *fit.axes))
     less = f"{em.align(log_z, axes)} - 0.5 * {em.align(fit, axes) if fit.axes else fit.code}"
-    return em.name(f"log_norm_{name}", Array(less, axes, True, atomic=False))
+    return em.name(f"log_norm_{name}", Array(less, axes, True, binds=Binding.SUM))

@@ -3,7 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from enum import IntEnum
 from fractions import Fraction
+
+
+class Binding(IntEnum):
+    """How tightly code holds together: what it may stand in without parentheses."""
+
+    SUM = 0  # an operand of nothing: a sum, a comparison
+    PRODUCT = 1  # a term of a sum: products, quotients, powers, what a minus stands before
+    ATOM = 2  # an operand of anything
+
 
 LONGEST = 1000  # bits of an integer that a float can hold
 

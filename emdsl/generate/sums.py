@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from emdsl.derive import expr as x
 from emdsl.derive.expr import Expr
-from emdsl.generate.spelling import number
+from emdsl.generate.spelling import Binding, number
 
 if TYPE_CHECKING:
     from emdsl.generate.arrays import Array, Emitter
@@ -63,25 +63,10 @@ def times(c: Fraction | float, value: Array) -> Array:
     """A number times an array, in as few signs and parentheses as will do."""
     if c == 1:
         return value
-    code = value.code if is_product(value) else value.wrapped
+    code = value.code if value.binds else value.wrapped
     minus = "-" if (c < 0) != code.startswith("-") else ""
     if c not in (1, -1):
         size = number(c if c > 0 else -c)
         size, code = f"({size})" if " " in size else size, code.removeprefix("-")
         code = f"{size} / {code[4:]}" if code.startswith("1 / ") else f"{size} * {code}"
-    return replace(value, code=minus + code.removeprefix("-"), atomic=False)
-
-
-def is_product(value: Array) -> bool:
-    """Whether the code of an array needs no parentheses as a term of a sum."""
-    return value.atomic or operators(value.code) <= {"*", "/", "@", "**"}
-
-
-def operators(code: str) -> set[str]:
-    """The operators of Python code that stand outside all parentheses."""
-    depth, outside = 0, []
-    for character in code:
-        depth -= character in ")]}"
-        outside.append("_" if depth else character)
-        depth += character in "([{"
-    return set("".join(outside).split()[1::2])
+    return replace(value, code=minus + code.removeprefix("-"), binds=Binding.PRODUCT)
