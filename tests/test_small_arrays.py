@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from emdsl.derive import expr as x
-from emdsl.generate.arrays import Array, Emitter, Leaf
+from emdsl.generate.arrays import Array, Leaf
+from emdsl.generate.expressions import Emitter
 from emdsl.generate.names import Namer
 from emdsl.generate.sums import operators, times
 from emdsl.runtime import domains, numerics, updates

@@ -6,25 +6,21 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from emdsl.derive import expr as x
+from emdsl.derive.block import Block
 from emdsl.derive.centre import Shift
 from emdsl.derive.configurations import BEYOND, STATE
 from emdsl.derive.expr import El
 from emdsl.derive.numbering import numbers
 from emdsl.derive.plan import Plan
 from emdsl.derive.plates import home_of
-from emdsl.generate.arrays import Emitter, Leaf
+from emdsl.generate.arrays import Leaf
+from emdsl.generate.expressions import Emitter
 from emdsl.generate.names import Namer
+from emdsl.generate.shared import Handed, RowKinds, Sums
 from emdsl.generate.spelling import numbered
 from emdsl.language import model as m
-
-if TYPE_CHECKING:
-    from emdsl.derive.block import Block
-    from emdsl.generate.handed import Handed
-    from emdsl.generate.kinds import RowKinds
-    from emdsl.generate.once import Sums
 
 KINDS = "the kinds"
 
@@ -150,17 +146,11 @@ def function(plan: Plan, helpers: frozenset[str], chunk: str | None, rows: froze
     def leaf(name: str) -> Leaf:
         return _leaf(holder["f"], name)
 
-    made = Function(plan, Emitter(leaf, namer, rows, chunk), helpers=helpers)
+    def sized(dim: str, code: str) -> None:
+        holder["f"].unpacked.setdefault(code, f"{code} = {size_expression(dim)}")
+
+    made = Function(plan, Emitter(leaf, namer, rows, chunk, sized=sized), helpers=helpers)
     holder["f"] = made
-    original = made.emitter.size
-
-    def size(dim: str) -> str:
-        code = original(dim)
-        if not dim.isdigit():
-            made.unpacked.setdefault(code, f"{code} = {size_expression(dim)}")
-        return code
-
-    made.emitter.size = size  # type: ignore[method-assign]
     return made
 
 

@@ -6,20 +6,17 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import combinations
 from string import ascii_letters
-from typing import TYPE_CHECKING
 
 from emdsl.derive import expr as x
 from emdsl.derive.expr import Expr, Ix
+from emdsl.generate.arrays import Array, Lines
 from emdsl.generate.spelling import Binding
-
-if TYPE_CHECKING:
-    from emdsl.generate.arrays import Array, Emitter
 
 MANY = 8  # operands: beyond this, those on the same axes are multiplied before an order is looked for
 ROWS, LEVELS = 100_000, 10  # typical lengths, by class: they only rank the orders of a contraction
 
 
-def contract(em: Emitter, factors: list[Expr], out: tuple[Ix, ...]) -> Array:
+def contract(em: Lines, factors: list[Expr], out: tuple[Ix, ...]) -> Array:
     """prod(factors) summed over all indices outside `out`.
 
     A selector `sel[n, g]` of data whose g is summed turns g into `data[n]` in the other factors (a
@@ -59,10 +56,8 @@ def _carries(g: Expr, of: Expr) -> bool:
     return all(i in x.free(g) for i in x.free(of))
 
 
-def _scattered(em: Emitter, factors: list[Expr], scatter: list[tuple[Expr, Ix]], out: tuple[Ix, ...]) -> Array:
+def _scattered(em: Lines, factors: list[Expr], scatter: list[tuple[Expr, Ix]], out: tuple[Ix, ...]) -> Array:
     """Sums by segments: rows with equal codes are added into the place of the code."""
-    from emdsl.generate.arrays import Array
-
     targets = tuple(s for _, s in scatter)
     codes = [_code(em, of, s) for of, s in scatter]
     rows = em.order([i for c in codes for i in c.axes])
@@ -106,10 +101,8 @@ def _scattered(em: Emitter, factors: list[Expr], scatter: list[tuple[Expr, Ix]],
     return _pairwise(em, [summed, *(em.value(f) for f in free_factors)], out)
 
 
-def _code(em: Emitter, of: Expr, target: Ix) -> Array:
+def _code(em: Lines, of: Expr, target: Ix) -> Array:
     """The integer codes of a segment sum; computed ones are kept in range (a branch not taken may leave it)."""
-    from emdsl.generate.arrays import Array
-
     value = em.value(of)
     if isinstance(of, x.El):
         return value
@@ -118,11 +111,11 @@ def _code(em: Emitter, of: Expr, target: Ix) -> Array:
     )
 
 
-def _shape_of(em: Emitter, lead: tuple[Ix, ...]) -> str:
+def _shape_of(em: Lines, lead: tuple[Ix, ...]) -> str:
     return "(" + ", ".join(em.length(i) for i in lead) + ",), " if lead else ""
 
 
-def _pairwise(em: Emitter, arrays: Sequence[Array], out: tuple[Ix, ...]) -> Array:
+def _pairwise(em: Lines, arrays: Sequence[Array], out: tuple[Ix, ...]) -> Array:
     """Operands multiplied two at a time; an index is summed as soon as nobody else carries it."""
     scalars = [a for a in arrays if not a.axes]
     work = [a for a in arrays if a.axes]
@@ -143,14 +136,12 @@ def _pairwise(em: Emitter, arrays: Sequence[Array], out: tuple[Ix, ...]) -> Arra
     result = _times(em, scalars, work[0] if work else None)
     missing = [i for i in out if i not in result.axes]
     wanted = tuple(i for i in out if i not in missing)
-    from emdsl.generate.arrays import Array
-
     if result.axes != wanted:
         result = Array(em.transposed(result, wanted), wanted, result.inner)
     return result
 
 
-def _folded(em: Emitter, work: Sequence[Array]) -> list[Array]:
+def _folded(em: Lines, work: Sequence[Array]) -> list[Array]:
     """Operands on the same axes multiplied first: with many of them, no order is worth looking for."""
     out: dict[tuple[Ix, ...], Array] = {}
     for a in work:
@@ -162,13 +153,13 @@ def _needed(work: Sequence[Array], pair: tuple[int, int], out: tuple[Ix, ...]) -
     return set(out).union(*(set(a.axes) for n, a in enumerate(work) if n not in pair))
 
 
-def _sum_alone(em: Emitter, a: Array, others: Sequence[Array], out: tuple[Ix, ...]) -> Array:
+def _sum_alone(em: Lines, a: Array, others: Sequence[Array], out: tuple[Ix, ...]) -> Array:
     shared = set(out).union(*(set(b.axes) for b in others))
     return em.reduce(a, [i for i in a.axes if i not in shared])
 
 
 def _cost(
-    em: Emitter, work: Sequence[Array], pair: tuple[int, int], out: tuple[Ix, ...]
+    em: Lines, work: Sequence[Array], pair: tuple[int, int], out: tuple[Ix, ...]
 ) -> tuple[float, float, bool, bool, int]:
     """The size of the result, then of what is touched; of equals, what can be hoisted out of the loop goes first, then
     the square of a vector in every row: its rows stay next to each other."""
@@ -184,9 +175,7 @@ def _cost(
     return (result, touched, a.inner or b.inner, not square, pair[0])
 
 
-def _pair(em: Emitter, a: Array, b: Array, needed: set[Ix]) -> Array:
-    from emdsl.generate.arrays import Array
-
+def _pair(em: Lines, a: Array, b: Array, needed: set[Ix]) -> Array:
     gone = [i for i in a.axes if i in b.axes and i not in needed]
     batch = [i for i in a.axes if i in b.axes and i in needed]
     inner = a.inner or b.inner
@@ -230,17 +219,15 @@ def _turned(a: Array, gone: Sequence[Ix]) -> Array:
     return a
 
 
-def _last(em: Emitter, a: Array, ix: Ix) -> str:
+def _last(em: Lines, a: Array, ix: Ix) -> str:
     return em.transposed(a, (*(i for i in a.axes if i != ix), ix))
 
 
-def _first(em: Emitter, a: Array, ix: Ix) -> str:
+def _first(em: Lines, a: Array, ix: Ix) -> str:
     return em.transposed(a, (ix, *(i for i in a.axes if i != ix)))
 
 
-def _times(em: Emitter, scalars: Sequence[Array], value: Array | None) -> Array:
-    from emdsl.generate.arrays import Array
-
+def _times(em: Lines, scalars: Sequence[Array], value: Array | None) -> Array:
     parts = [s for s in scalars if s.code != "1"]
     inner = any(s.inner for s in scalars)
     if value is None:

@@ -10,15 +10,12 @@ As they stand they overflow from 710 and are lost below -745: a softmax of covar
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from emdsl.derive import expr as x
 from emdsl.derive.expr import Expr, Ix
 from emdsl.derive.facts import positive
+from emdsl.generate.arrays import Array, Lines
 from emdsl.generate.spelling import Binding
-
-if TYPE_CHECKING:
-    from emdsl.generate.arrays import Array, Emitter
 
 
 def exponents(e: Expr) -> tuple[tuple[Ix, ...], Expr] | None:
@@ -30,10 +27,8 @@ def exponents(e: Expr) -> tuple[tuple[Ix, ...], Expr] | None:
     return (tuple(ixs), e.args[0]) if ixs and isinstance(e, x.Fn) and e.name == "exp" else None
 
 
-def log_of_sum(em: Emitter, e: Expr) -> Array | None:
+def log_of_sum(em: Lines, e: Expr) -> Array | None:
     """log sum exp about the largest term; None where `e` is no sum of exponentials alone."""
-    from emdsl.generate.arrays import Array
-
     if isinstance(e, x.Add) and all(isinstance(t, x.Fn) and t.name == "exp" for t in e.terms):
         out = em.value(e.terms[0].args[0])  # type: ignore[union-attr]
         for t in e.terms[1:]:
@@ -74,14 +69,12 @@ def without_fractions(factors: Sequence[Expr]) -> list[Expr]:
     return out
 
 
-def of_difference(em: Emitter, e: x.Pow) -> Array | None:
+def of_difference(em: Lines, e: x.Pow) -> Array | None:
     """1 / (a - b) of every row, 0 where it is 1 / 0; None for any other power.
 
     Slopes of log(a - b) in a category's branch are made for all rows, and those of other categories, where a and b may
     have met, are multiplied by 0 afterwards.
     """
-    from emdsl.generate.arrays import Array
-
     match e:
         case x.Pow(x.Add() as base, x.Num(v)) if v < 0 and v == int(v) and not positive(base):
             a = em.value(base)

@@ -7,50 +7,17 @@ log weights are looked up in two tables, not at all.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 from emdsl.derive import expr as x
-from emdsl.derive.block import Block
 from emdsl.derive.blocks import Part
 from emdsl.derive.expr import El, Expr, Ix
-from emdsl.derive.handed import LookedUp, handed_over, known_beside, looked_up
-from emdsl.derive.once import DataSum, Known
+from emdsl.derive.handed import handed_over, known_beside, looked_up
 from emdsl.derive.plan import Plan
 from emdsl.derive.statistics import readable_name
 from emdsl.generate.context import Function
+from emdsl.generate.shared import Handed
 
 UNDER = "under:"  # a sum under q, by its name
-
-
-@dataclass
-class Handed:
-    """The sums over the rows of one factor of q that the functions of a module read, by name.
-
-    `whole` is whether somebody reads the probabilities of single rows, so that these are kept too.
-    """
-
-    part: Part
-    block: Block
-    row: Ix
-    known: Known
-    tables: LookedUp | None
-    found: dict[DataSum, str] = field(default_factory=dict)
-    whole: bool = False
-
-    @property
-    def q(self) -> str:
-        return f"q:{self.block.name}"
-
-    def takes(self, s: DataSum) -> bool:
-        """Whether a sum can be made where the rows are: by segments only through the codes of the tables."""
-        chosen = [f for f in s.factors if isinstance(f, x.Sel)]
-        if self.tables is None or not chosen:
-            return not chosen
-        codes = {c.value.var for c in self.tables.codes}
-        (row,) = {i for f in s.factors for i in x.free(f) if i.dim == self.row.dim and i not in s.axes}
-        others = [f for f in s.factors if f not in chosen and not (isinstance(f, El) and f.var == self.q)]
-        coded = [isinstance(f.of, El) and f.of.var in codes and f.of.idx == (row,) for f in chosen]
-        return coded == [True] and all(set(x.free(f)) <= {row} for f in others)
 
 
 def handed_parts(plan: Plan, rows: frozenset[str]) -> tuple[Handed, ...]:

@@ -9,12 +9,13 @@ from emdsl.derive.centre import Shift
 from emdsl.derive.draws import own_parameters
 from emdsl.derive.plan import Plan
 from emdsl.derive.solve import Numeric
-from emdsl.generate.arrays import Emitter
 from emdsl.generate.context import as_given, function, size_factor
+from emdsl.generate.expressions import Emitter
 from emdsl.generate.limits import bounds
-from emdsl.generate.once import MOMENTS, made
+from emdsl.generate.once import made
 from emdsl.generate.printer import Printer
 from emdsl.generate.regrouped import initial_by_groups, regrouped_of
+from emdsl.generate.shared import MOMENTS
 from emdsl.generate.spelling import numbered
 from emdsl.language import model as m
 

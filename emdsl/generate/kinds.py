@@ -8,30 +8,15 @@ A mask, the first step of a chain, a count of neighbours have few values, howeve
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 from emdsl.derive import expr as x
 from emdsl.derive.expr import DataIx, El, Expr, Idx, Ix
 from emdsl.derive.terms import Term
 from emdsl.generate.arrays import Array, Leaf
 from emdsl.generate.context import KINDS, Function
-from emdsl.generate.once import Sums, made, product_of, summed_once
+from emdsl.generate.once import made, product_of, summed_once
+from emdsl.generate.shared import RowKinds, Sums
 from emdsl.generate.spelling import numbered
-
-
-@dataclass
-class RowKinds:
-    """What pieces of a precision take from data row by row, each under the name that its kinds have in `prepared`."""
-
-    found: dict[tuple[tuple[Expr, ...], tuple[Ix, ...]], str] = field(default_factory=dict)
-    readers: dict[str, dict[object, None]] = field(default_factory=dict)  # numbers of the equations they stand in
-
-    def name(self, data: tuple[Expr, ...], home: tuple[Ix, ...], block: str, equation: object) -> str:
-        key = (data, home)
-        if key not in self.found:
-            self.found[key] = f"{block}_{len(self.found) + 1}"
-        self.readers.setdefault(self.found[key], {})[equation] = None
-        return self.found[key]
 
 
 def by_kind(f: Function, terms: Sequence[Term], home: tuple[Ix, ...], own: tuple[Ix, ...], block: str) -> str | None:

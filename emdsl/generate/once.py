@@ -3,39 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 from emdsl.derive import expr as x
 from emdsl.derive.expr import El, Expr, Ix
-from emdsl.derive.once import DataSum, Known, taken_out
-from emdsl.derive.statistics import drop_presence, readable_name
+from emdsl.derive.once import taken_out
+from emdsl.derive.statistics import drop_presence
 from emdsl.derive.terms import Term
 from emdsl.generate.arrays import Array
 from emdsl.generate.context import Function
 from emdsl.generate.handed import from_sums
+from emdsl.generate.shared import MOMENTS, SUMS, Sums
 from emdsl.generate.spelling import numbered
-
-SUMS, MOMENTS = "the sums", "the moments"
-
-
-@dataclass
-class Sums:
-    """The sums that the functions of a module read, by the names they have in `prepared[key]`; who makes them."""
-
-    known: Known
-    key: str = SUMS
-    found: dict[DataSum, str] = field(default_factory=dict)
-    readers: dict[DataSum, dict[object, None]] = field(default_factory=dict)  # numbers of the equations they stand in
-
-    @property
-    def maker(self) -> str:
-        return f"{self.key.removeprefix('the ')}_of_data"
-
-    def name(self, s: DataSum, equation: object) -> str:
-        self.readers.setdefault(s, {})[equation] = None
-        if s not in self.found:
-            self.found[s] = readable_name(s.factors, set(self.found.values()))
-        return self.found[s]
 
 
 def summed_once(f: Function, factors: Sequence[Expr], out: Sequence[Ix]) -> list[Expr]:

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from emdsl.derive.solve import Numeric
-from emdsl.generate.arrays import Emitter
 from emdsl.generate.context import Function
+from emdsl.generate.expressions import Emitter
 from emdsl.generate.mstep import emit_update
 from emdsl.generate.numeric import emit_numeric, forget, pieces_of
 from emdsl.generate.printer import Printer, indent

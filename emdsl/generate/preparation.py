@@ -12,10 +12,11 @@ from emdsl.derive.plan import Plan
 from emdsl.derive.plates import home_of
 from emdsl.derive.scope import Scope
 from emdsl.derive.slopes import components
-from emdsl.generate.arrays import Emitter, Leaf
+from emdsl.generate.arrays import Leaf
 from emdsl.generate.chains import reach_lines, sequence_lines, sequences_of
 from emdsl.generate.configurations import configured_lines
 from emdsl.generate.context import dimension, flat_axes, size_factor
+from emdsl.generate.expressions import Emitter
 from emdsl.generate.features import fold_lines
 from emdsl.generate.fields import field_line
 from emdsl.generate.incomplete import pattern_lines

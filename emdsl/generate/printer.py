@@ -16,10 +16,9 @@ from emdsl.generate.clouds import block_of, density_name, emit_points
 from emdsl.generate.context import Function, chunk_dimension, function, row_dimensions, size_expression
 from emdsl.generate.estep import emit_block, emit_joint_probabilities
 from emdsl.generate.features import Stacked
-from emdsl.generate.handed import Handed, handed_parts
+from emdsl.generate.handed import handed_parts
 from emdsl.generate.helpers import helper_names
-from emdsl.generate.kinds import RowKinds
-from emdsl.generate.once import MOMENTS, Sums
+from emdsl.generate.shared import MOMENTS, Handed, RowKinds, Sums
 
 
 class Printer:

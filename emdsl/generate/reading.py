@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from emdsl.derive.chains import distance
 from emdsl.derive.expr import DataIx, Idx, Ix
-
-if TYPE_CHECKING:
-    from emdsl.generate.arrays import Emitter, Leaf
+from emdsl.generate.arrays import Array, Leaf, Lines
 
 
-def rows_read(em: Emitter, leaf: Leaf, positions: Sequence[Idx]) -> tuple[str, bool]:
+def rows_read(em: Lines, leaf: Leaf, positions: Sequence[Idx]) -> tuple[str, bool]:
     """Code of a stored array, cut to the rows of the chunk where it has them all, and whether it stands in the loop."""
-    from emdsl.generate.arrays import Array
-
     at = max((n for n, p in enumerate(positions) if isinstance(p, Ix) and p.dim == em.chunk), default=-1)
     if leaf.called:
         last = positions[-1]
@@ -26,10 +21,8 @@ def rows_read(em: Emitter, leaf: Leaf, positions: Sequence[Idx]) -> tuple[str, b
     return leaf.code, leaf.inner
 
 
-def read_at_lags(em: Emitter, code: str, inner: bool, positions: Sequence[Idx]) -> tuple[str, Sequence[Idx]]:
+def read_at_lags(em: Lines, code: str, inner: bool, positions: Sequence[Idx]) -> tuple[str, Sequence[Idx]]:
     """Code whose rows have been moved where it is read at `t - k` of all t, so that it is read at t."""
-    from emdsl.generate.arrays import Array
-
     for n, p in enumerate(positions):
         found = distance(p) if isinstance(p, DataIx) else None
         if found is None or found[0] in positions or found[0].dim == em.chunk:

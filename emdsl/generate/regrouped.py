@@ -16,11 +16,12 @@ from emdsl.derive import expr as x
 from emdsl.derive.block import Block
 from emdsl.derive.blocks import Part
 from emdsl.derive.meanfield import moments_of
-from emdsl.generate.arrays import Emitter
 from emdsl.generate.context import counted_plate
-from emdsl.generate.handed import Handed, tables_key
+from emdsl.generate.expressions import Emitter
+from emdsl.generate.handed import tables_key
 from emdsl.generate.parts import is_shared, part_name
 from emdsl.generate.printer import Printer, indent
+from emdsl.generate.shared import Handed
 
 ROUNDS, SWEEPS = 5, 3
 GROUP = "state_of_group"  # the variable that holds the state of each group

@@ -19,9 +19,10 @@ from emdsl.generate.arrays import Leaf
 from emdsl.generate.context import Function, size_expression
 from emdsl.generate.estep import emit_joint_probabilities
 from emdsl.generate.features import Stacked, fold_of
-from emdsl.generate.handed import UNDER, Handed, from_sums, tables_key
+from emdsl.generate.handed import UNDER, from_sums, tables_key
 from emdsl.generate.once import contracted
 from emdsl.generate.printer import Printer, indent
+from emdsl.generate.shared import Handed
 from emdsl.generate.slices import slice_of, weighted_q
 from emdsl.generate.spelling import numbered
 

@@ -6,17 +6,14 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
-from typing import TYPE_CHECKING
 
 from emdsl.derive import expr as x
 from emdsl.derive.expr import Expr
+from emdsl.generate.arrays import Array, Lines
 from emdsl.generate.spelling import Binding, number
 
-if TYPE_CHECKING:
-    from emdsl.generate.arrays import Array, Emitter
 
-
-def expression_sum(em: Emitter, e: x.Add, hint: str) -> Array:
+def expression_sum(em: Lines, e: x.Add, hint: str) -> Array:
     """`sum_k c a_k + rest = c (sum_k a_k) + rest`, for numbers c, up to sign, that two or more terms share."""
     alike: dict[Fraction | float, list[tuple[bool, Array]]] = {}
     for t in _factored(e.terms):
