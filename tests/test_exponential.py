@@ -17,7 +17,8 @@ from emdsl.derive import expr as x
 from emdsl.derive.exponential import Exponential, NotExponential, exponential, functions_in, indexed
 from emdsl.derive.expr import El
 from emdsl.families import PRELUDE, form
-from emdsl.families.density import draw, expression_log_density
+from emdsl.families.density import expression_log_density
+from emdsl.families.drawing import draw
 from emdsl.families.normalised import random_arguments
 from emdsl.families.split import length
 from emdsl.language import parse_families

@@ -12,7 +12,8 @@ import scipy.stats as st
 from natural import NATURALS, STATISTICS
 
 from emdsl.families import PRELUDE, RECORDS, form, record
-from emdsl.families.density import arrange, draw, expression_log_density, limits, log_density
+from emdsl.families.density import arrange, expression_log_density, limits, log_density
+from emdsl.families.drawing import draw
 from emdsl.families.normalised import check_normalised, integral, quadrature, random_arguments
 from emdsl.families.scope import Scope
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from functools import cache
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -104,6 +105,21 @@ def runtime_violations(tree: ast.AST) -> list[str]:
         if not known and line not in asked:
             found.append(f"line {line}: {module}")
     return found
+
+
+def files_read(tree: ast.AST, known: set[str]) -> set[str]:
+    """The files of the package that a file imports, or imports names from."""
+    named = {name for _, name in imports(tree)}
+    inside = (n for n in nodes(tree) if isinstance(n, ast.ImportFrom))  # from emdsl.derive import expr
+    return (named | {f"{n.module}.{a.name}" for n in inside for a in n.names}) & known
+
+
+def test_no_files_import_one_another_in_a_circle() -> None:
+    """Imports for types alone, and inside functions, count: a circle of those is one all the same."""
+    files = {".".join(("emdsl", *module_of(p))): p for p in FILES if p.stem != "__init__"}
+    reads = {name: files_read(parse(path), set(files)) for name, path in files.items()}
+    assert "emdsl.derive.expr" in reads["emdsl.generate.expressions"]
+    TopologicalSorter(reads).prepare()  # raises CycleError, which names the circle
 
 
 def test_the_walk_sees_the_package() -> None:

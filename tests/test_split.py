@@ -8,7 +8,8 @@ import sympy as sp
 
 import emdsl
 from emdsl.families import PRELUDE
-from emdsl.families.density import draw, expression_log_density
+from emdsl.families.density import expression_log_density
+from emdsl.families.drawing import draw
 from emdsl.families.normalised import check_families, check_normalised, random_arguments
 from emdsl.families.numeric import tabulate
 from emdsl.families.split import Exponential, split

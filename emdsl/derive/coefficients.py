@@ -8,7 +8,7 @@ from fractions import Fraction
 
 from emdsl.derive import expr as x
 from emdsl.derive.expr import DataIx, El, Expr, Idx, Ix
-from emdsl.derive.terms import Symmetry, Term, opened
+from emdsl.derive.terms import Symmetry, Term, merge, opened
 from emdsl.language import model as m
 
 
@@ -19,8 +19,6 @@ def axes_of(v: m.Variable) -> tuple[Ix, ...]:
 
 def about(terms: Sequence[Term], names: frozenset[str], symmetry: Symmetry) -> list[Term]:
     """The terms that hold these parameters, opened wherever these meet others inside a factor."""
-    from emdsl.derive.terms import merge
-
     out: list[Term] = []
     for t in terms:
         if not any(names & x.variables(f) for f in t.factors):

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from emdsl.derive.solve import Update
 
 
-def components(groups: Sequence[Update]) -> list[list[Update]]:
-    """Tarjan's strongly connected components of "needs", dependencies first."""
-    owner = {n: k for k, u in enumerate(groups) for n in u.params}
-    needs = [sorted({owner[n] for n in u.depends if n in owner and owner[n] != k}) for k, u in enumerate(groups)]
+def components(needs: Sequence[Sequence[int]]) -> list[list[int]]:
+    """The strongly connected components of a graph, each after those that it needs.
+
+    `needs[k]` are the nodes that node k needs. Source: Tarjan, SIAM J. Computing 1 (1972) 146.
+    """
     index: dict[int, int] = {}
     low: dict[int, int] = {}
     stack: list[int] = []
-    out: list[list[Update]] = []
+    out: list[list[int]] = []
 
     def visit(k: int) -> None:
         index[k] = low[k] = len(index)
@@ -34,9 +31,9 @@ def components(groups: Sequence[Update]) -> list[list[Update]]:
                 members.append(n)
                 if n == k:
                     break
-            out.append([groups[n] for n in sorted(members)])
+            out.append(sorted(members))
 
-    for k in range(len(groups)):
+    for k in range(len(needs)):
         if k not in index:
             visit(k)
     return out

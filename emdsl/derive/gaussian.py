@@ -10,15 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from emdsl.derive import expr as x
 from emdsl.derive.expr import El, Expr, Idx, Ix
 from emdsl.derive.show import show
 from emdsl.derive.terms import Term
-
-if TYPE_CHECKING:
-    from emdsl.derive.block import Block
 
 
 @dataclass(frozen=True)
@@ -86,28 +82,3 @@ def polynomial_role(t: Term, latents: Sequence[str], home: tuple[Ix, ...], g: Ga
 
 def _all(g: Gaussian) -> set[Ix]:
     return {i for table in (g.rows, g.columns) for axes in table.values() for i in axes}
-
-
-def covariance_axes(block: Block) -> tuple[Ix, ...]:
-    """What the precision, and so the covariance, depends on: all gates or none, all plates or none.
-
-    Elements that a filtered plate leaves out have a precision of their own. Of incomplete data a covariance is that
-    of the missing cells given the others: it depends on which are missing, and elements share it by pattern.
-    """
-    quadratic = [t for t, role in zip(block.terms, block.roles, strict=True) if role.startswith("J ")]
-    held = {i for t in quadratic for f in t.factors for i in x.free(f)}
-    gates = block.gates if held & set(block.gates) else ()
-    if held & set(block.home) or block.filtered:
-        return (*gates, *block.home)
-    return (*gates, pattern_index(block)) if block.by_pattern else gates
-
-
-def pattern_index(block: Block) -> Ix:
-    """The patterns of missing cells that the elements of a block have."""
-    return Ix("pattern", f"{block.name}[patterns]")
-
-
-def pattern_of(block: Block, axes: Sequence[Ix]) -> tuple[x.Sel, ...]:
-    """What says which pattern an element has, where covariances on these axes are by pattern."""
-    at = pattern_index(block)
-    return (x.Sel(El(f"pattern:{block.name}", block.home), at),) if at in axes else ()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from emdsl.derive import expr as x
 from emdsl.derive.block import Block, place
 from emdsl.derive.expr import El, Expr, Ix
 from emdsl.derive.fields import Field, atoms_of, place_outside, tie_of, without_gates
-from emdsl.derive.gaussian import covariance_axes, pattern_of, polynomial_role
+from emdsl.derive.gaussian import polynomial_role
 from emdsl.derive.terms import Term
 
 
@@ -90,3 +92,28 @@ def _in_field(t: Term, block: Block, field: Field) -> list[Term] | str:
         probability = (El(f"q:{block.name}", (*gates, *outside.idx)),)
     ixs = tuple(dict.fromkeys((*bare.ixs, *gates)))
     return [Term(bare.coef, (), (*a.rest, *p, *probability), ixs) for p in products]
+
+
+def covariance_axes(block: Block) -> tuple[Ix, ...]:
+    """What the precision, and so the covariance, depends on: all gates or none, all plates or none.
+
+    Elements that a filtered plate leaves out have a precision of their own. Of incomplete data a covariance is that
+    of the missing cells given the others: it depends on which are missing, and elements share it by pattern.
+    """
+    quadratic = [t for t, role in zip(block.terms, block.roles, strict=True) if role.startswith("J ")]
+    held = {i for t in quadratic for f in t.factors for i in x.free(f)}
+    gates = block.gates if held & set(block.gates) else ()
+    if held & set(block.home) or block.filtered:
+        return (*gates, *block.home)
+    return (*gates, pattern_index(block)) if block.by_pattern else gates
+
+
+def pattern_index(block: Block) -> Ix:
+    """The patterns of missing cells that the elements of a block have."""
+    return Ix("pattern", f"{block.name}[patterns]")
+
+
+def pattern_of(block: Block, axes: Sequence[Ix]) -> tuple[x.Sel, ...]:
+    """What says which pattern an element has, where covariances on these axes are by pattern."""
+    at = pattern_index(block)
+    return (x.Sel(El(f"pattern:{block.name}", block.home), at),) if at in axes else ()

@@ -22,7 +22,7 @@ from emdsl.derive.blocks import Elimination, Part, classes, eliminated, is_prior
 from emdsl.derive.discrete import groups
 from emdsl.derive.expr import El, Ix
 from emdsl.derive.factors import Factor, LogJoint
-from emdsl.derive.gaussian import covariance_axes
+from emdsl.derive.gaussian_moments import covariance_axes
 from emdsl.derive.plates import home_of
 from emdsl.derive.records import WHOLE
 from emdsl.derive.scaled import is_matrix

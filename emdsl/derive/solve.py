@@ -117,10 +117,17 @@ def solve(model: m.ModelText, q: Expected) -> tuple[Update, ...]:
     return _in_turn(ordered)
 
 
+def _components(updates: Sequence[Update]) -> list[list[Update]]:
+    """Updates that need one another together, dependencies first."""
+    owner = {n: k for k, u in enumerate(updates) for n in u.params}
+    needs = [sorted({owner[n] for n in u.depends if n in owner and owner[n] != k}) for k, u in enumerate(updates)]
+    return [[updates[k] for k in members] for members in components(needs)]
+
+
 def _in_turn(updates: Sequence[Update]) -> tuple[Update, ...]:
     """The same; where one that passes over the data and another read each other, each is given the other (ECM)."""
     held: dict[tuple[str, ...], tuple[str, ...]] = {}
-    for component in components(updates):
+    for component in _components(updates):
         names = {n for u in component for n in u.params}
         free = (u for u in component if not u.conditional_on)
         held |= {u.params: tuple(sorted(u.depends & (names - set(u.params)))) for u in free}
@@ -310,7 +317,7 @@ def _schedule(
 ) -> list[Update]:
     """Strongly connected components in topological order; a larger one is profiled, solved jointly, or ECM."""
     out: list[Update] = []
-    for component in components(groups):
+    for component in _components(groups):
         if len(component) == 1:
             out.append(component[0])
         elif all(u.kind in ("closed form", "linear solve") for u in component):

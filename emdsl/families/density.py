@@ -143,22 +143,3 @@ CONSTRAINTS: Mapping[str, Callable[[Array], Any]] = {
     "ordered": lambda x: (np.diff(x, axis=-1) > 0).all(-1),
     "zero_sum": lambda x: np.abs(x.sum(-1)) < 1e-9 * (1 + np.abs(x).sum(-1)),
 }
-
-
-def draw(
-    family: Family,
-    signature: int,
-    rng: np.random.Generator,
-    shape: tuple[int, ...],
-    args: list[Array],
-    event: tuple[int, ...],
-) -> Array:
-    """Draws of shape + event, event being the family's own; `args` as `arrange` returns them, broadcast to shape."""
-    from emdsl.families.numeric import sample_by_table
-
-    by, known = form(family, signature), record(family)
-    if by is None or known is None:
-        return sample_by_table(family, signature, rng, shape, args)
-    if by.canonical is not None:
-        args = list(by.canonical(*args, event) if by.event else by.canonical(*args))
-    return np.asarray(known.kernel.sample(rng, shape, *args))

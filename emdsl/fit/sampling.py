@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 
 from emdsl.errors import DataError, ModelError, Problem
-from emdsl.families.density import WHOLE, arrange, draw, limits
+from emdsl.families.density import WHOLE, arrange, limits
+from emdsl.families.drawing import draw
 from emdsl.families.scope import Array, Scope, Watch, flat_row, own_shape
 from emdsl.families.table import form, record
 from emdsl.fit.branches import split_leaves

@@ -66,9 +66,7 @@ class Lines(ABC):
     known: dict[Expr, Array] = field(default_factory=dict)
     named: dict[tuple[str, bool], str] = field(default_factory=dict)
     guarded: bool = False  # whether 1 / 0 of rows is 0
-    sized: Callable[[str, str], object] = lambda dim, code: (
-        None
-    )  # told of each length that is read
+    sized: Callable[[str, str], object] = lambda dim, code: None  # told of each length that is read
 
     @abstractmethod
     def value(self, e: Expr, hint: str = "t") -> Array:

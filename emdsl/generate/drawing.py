@@ -14,14 +14,15 @@ from emdsl.derive.block import Block
 from emdsl.derive.blocks import Elimination
 from emdsl.derive.expr import DataIx, El, Idx, Ix
 from emdsl.derive.factors import LogJoint
-from emdsl.derive.gaussian import covariance_axes
+from emdsl.derive.gaussian_moments import covariance_axes
 from emdsl.derive.plates import home_of
 from emdsl.derive.records import WHOLE
 from emdsl.generate.arrays import Array, Leaf
 from emdsl.generate.chains import sequences_of
 from emdsl.generate.context import Function, function, stored_order
 from emdsl.generate.estep import emit_block
-from emdsl.generate.printer import Printer, indent
+from emdsl.generate.printer import Printer
+from emdsl.generate.spelling import indent
 
 
 def drawing_lines(

@@ -22,8 +22,8 @@ from emdsl.generate.networks import network_lines
 from emdsl.generate.numeric import forget
 from emdsl.generate.once import contracted
 from emdsl.generate.posterior import moved
-from emdsl.generate.printer import Printer, indent
-from emdsl.generate.spelling import numbered
+from emdsl.generate.printer import Printer
+from emdsl.generate.spelling import indent, numbered
 from emdsl.language import model as m
 
 

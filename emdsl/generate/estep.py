@@ -92,8 +92,8 @@ def _emit_discrete(f: Function, block: Block, stacked: bool) -> Stacked | None:
     else:
         shape = ", ".join(em.length(i) for i in axes)
         em.lines.append(f"{table} = np.zeros(({shape},))")
-    _add_terms(f, table, others, axes)
-    _add_terms(f, table, absent(block), axes)
+    add_terms(f, table, others, axes)
+    add_terms(f, table, absent(block), axes)
     if block.chain is not None:
         emit_chain(f, block, table)
         return stack
@@ -144,7 +144,7 @@ def where_there(f: Function, exists: Sequence[Expr], value: Array, otherwise: fl
     return Array(code, axes, value.inner or there.inner)
 
 
-def _add_terms(f: Function, table: str, terms: Sequence[Term], axes: tuple[Ix, ...]) -> None:
+def add_terms(f: Function, table: str, terms: Sequence[Term], axes: tuple[Ix, ...]) -> None:
     """Adds contracted terms to a table in place; those without data are summed first, outside the loop."""
     em = f.emitter
     hoisted: list[Array] = []

@@ -8,7 +8,8 @@ from emdsl.derive import expr as x
 from emdsl.derive.block import Block
 from emdsl.derive.plates import home_of, plate_indices
 from emdsl.generate.context import Function
-from emdsl.generate.printer import Printer, indent
+from emdsl.generate.printer import Printer
+from emdsl.generate.spelling import indent
 
 
 def expectations_lines(printer: Printer) -> list[str]:

@@ -9,7 +9,8 @@ from emdsl.derive import expr as x
 from emdsl.derive.averages import average
 from emdsl.derive.block import Block
 from emdsl.derive.expr import El, Expr, Ix
-from emdsl.derive.gaussian import covariance_axes, linear_role, pattern_index, pattern_of, quadratic_role
+from emdsl.derive.gaussian import linear_role, quadratic_role
+from emdsl.derive.gaussian_moments import covariance_axes, pattern_index, pattern_of
 from emdsl.derive.terms import Term
 from emdsl.generate.arrays import Array, Leaf
 from emdsl.generate.chains import add_up

@@ -14,9 +14,9 @@ from emdsl.generate.chains import add_up
 from emdsl.generate.context import Function, function, size_expression
 from emdsl.generate.gaussian import precision_code
 from emdsl.generate.once import contracted, made, sums_lines
-from emdsl.generate.printer import Printer, indent
+from emdsl.generate.printer import Printer
 from emdsl.generate.shared import MOMENTS
-from emdsl.generate.spelling import Binding
+from emdsl.generate.spelling import Binding, indent
 
 
 def once_lines(printer: Printer) -> list[str]:

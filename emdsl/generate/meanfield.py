@@ -18,11 +18,11 @@ from emdsl.generate.estep import emit_joint_probabilities
 from emdsl.generate.expectations import rows_of_data, seen_of_elements
 from emdsl.generate.once import contracted
 from emdsl.generate.parts import is_shared, part_name
-from emdsl.generate.printer import Printer, indent
+from emdsl.generate.printer import Printer
 from emdsl.generate.regrouped import divided_rows, division_lines, functions_of_groups, regrouped_of
 from emdsl.generate.row_factors import row_factor_lines, sums_name, sums_of_start_lines
 from emdsl.generate.shared import Handed
-from emdsl.generate.spelling import numbered
+from emdsl.generate.spelling import indent, numbered
 
 
 def part_lines(printer: Printer, part: Part) -> list[str]:

@@ -8,7 +8,7 @@ import re
 from functools import cache, lru_cache
 
 from emdsl.derive.plan import Plan
-from emdsl.generate.clouds import density_lines
+from emdsl.generate.densities import density_lines
 from emdsl.generate.draws import functions_of_draws, initial_by_draws
 from emdsl.generate.expectations import expectations_lines
 from emdsl.generate.helpers import helper_names, helper_source

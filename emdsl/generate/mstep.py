@@ -8,7 +8,7 @@ from typing import assert_never
 from emdsl.derive import expr as x
 from emdsl.derive.expr import Expr, Ix
 from emdsl.derive.newton import Newton, Together
-from emdsl.derive.quadratic import Linear
+from emdsl.derive.quadratic import Column, Linear
 from emdsl.derive.solve import Closed, Numeric, Simplex, Spread, Update
 from emdsl.generate.arrays import Array, Leaf
 from emdsl.generate.context import Function
@@ -150,8 +150,6 @@ def _flat_side(f: Function, e: Expr, batch: tuple[Ix, ...], own: Sequence[Ix]) -
 
 
 def _flat_old(f: Function, c: object, batch: tuple[Ix, ...], own: Sequence[Ix]) -> str:
-    from emdsl.derive.quadratic import Column
-
     assert isinstance(c, Column)
     em = f.emitter
     code = em.transposed(Array(_code(f, c.name), c.slots), (*batch, *own))

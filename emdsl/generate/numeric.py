@@ -18,7 +18,7 @@ from emdsl.generate.arrays import Leaf
 from emdsl.generate.chains import one_row, row_pieces, varies
 from emdsl.generate.context import Function
 from emdsl.generate.limits import bounds
-from emdsl.generate.printer import indent
+from emdsl.generate.spelling import indent
 
 Products = tuple[tuple[Expr, ...], ...]  # each a product of factors, to be summed over all but some axes
 

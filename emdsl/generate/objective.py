@@ -11,7 +11,8 @@ from emdsl.derive.plates import outermost
 from emdsl.derive.terms import Term
 from emdsl.derive.units import Units, units
 from emdsl.generate.once import contracted
-from emdsl.generate.printer import Printer, indent
+from emdsl.generate.printer import Printer
+from emdsl.generate.spelling import indent
 
 
 def rows_lines(printer: Printer) -> list[str]:

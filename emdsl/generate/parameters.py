@@ -11,8 +11,8 @@ from emdsl.generate.context import Function
 from emdsl.generate.expressions import Emitter
 from emdsl.generate.mstep import emit_update
 from emdsl.generate.numeric import emit_numeric, forget, pieces_of
-from emdsl.generate.printer import Printer, indent
-from emdsl.generate.spelling import numbered
+from emdsl.generate.printer import Printer
+from emdsl.generate.spelling import indent, numbered
 from emdsl.language import model as m
 
 

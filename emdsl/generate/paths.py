@@ -14,7 +14,8 @@ from emdsl.generate.arrays import Leaf
 from emdsl.generate.configurations import configured_path
 from emdsl.generate.context import Function
 from emdsl.generate.networks import network_path
-from emdsl.generate.printer import Printer, indent
+from emdsl.generate.printer import Printer
+from emdsl.generate.spelling import indent
 
 
 def path_lines(printer: Printer) -> list[str]:

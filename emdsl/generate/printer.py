@@ -19,6 +19,7 @@ from emdsl.generate.features import Stacked
 from emdsl.generate.handed import handed_parts
 from emdsl.generate.helpers import helper_names
 from emdsl.generate.shared import MOMENTS, Handed, RowKinds, Sums
+from emdsl.generate.spelling import indent
 
 
 class Printer:
@@ -59,8 +60,8 @@ class Printer:
             return f, []  # each factor of q has a function of its own
         for cloud in self.plan.joint.clouds:
             start = len(f.emitter.lines)
-            emit_points(f, cloud, density_name(self, cloud))
-            self._told(f, start, block_of(self, cloud))
+            emit_points(f, cloud, density_name(self.plan, cloud))
+            self._told(f, start, block_of(self.plan, cloud))
         for block in self.plan.elimination.blocks:
             stack = self.block(f, block)
             if stack is not None:
@@ -143,8 +144,3 @@ class Printer:
         count = f"{f.emitter.namer.rows} = row_count(rows)"
         body = [count, *([f"{names} = on({arguments})"] if names else []), *lines]
         return ['for rows in prepared["the chunks"]:', *indent(body, 1)]
-
-
-def indent(lines: Sequence[str], depth: int) -> list[str]:
-    """Lines moved to the right; empty ones stay empty."""
-    return [("    " * depth + line) if line else line for line in lines]

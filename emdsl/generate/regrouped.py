@@ -20,8 +20,9 @@ from emdsl.generate.context import counted_plate
 from emdsl.generate.expressions import Emitter
 from emdsl.generate.handed import tables_key
 from emdsl.generate.parts import is_shared, part_name
-from emdsl.generate.printer import Printer, indent
+from emdsl.generate.printer import Printer
 from emdsl.generate.shared import Handed
+from emdsl.generate.spelling import indent
 
 ROUNDS, SWEEPS = 5, 3
 GROUP = "state_of_group"  # the variable that holds the state of each group

@@ -20,11 +20,12 @@ from emdsl.generate.context import Function, size_expression
 from emdsl.generate.estep import emit_joint_probabilities
 from emdsl.generate.features import Stacked, fold_of
 from emdsl.generate.handed import UNDER, from_sums, tables_key
+from emdsl.generate.names import plain
 from emdsl.generate.once import contracted
-from emdsl.generate.printer import Printer, indent
+from emdsl.generate.printer import Printer
 from emdsl.generate.shared import Handed
 from emdsl.generate.slices import slice_of, weighted_q
-from emdsl.generate.spelling import numbered
+from emdsl.generate.spelling import indent, numbered
 
 
 @dataclass
@@ -279,6 +280,4 @@ def sums_of_start_lines(printer: Printer, h: Handed) -> list[str]:
 
 def sums_name(h: Handed) -> str:
     """The name of the function that makes the sums of a start."""
-    from emdsl.generate.names import plain
-
     return f"sums_under_{plain(h.block.name)}"

@@ -64,3 +64,8 @@ def numbered(lines: Sequence[str], *numbers: object) -> list[str]:
     """Lines that carry the numbers of their equations behind them; those that have some, or are comments, keep them."""
     behind = f"  # {references(numbers)}" if numbers else ""
     return [line if not line.strip() or "# (" in line else f"{line}{behind}" for line in lines]
+
+
+def indent(lines: Sequence[str], depth: int) -> list[str]:
+    """Lines moved to the right; empty ones stay empty."""
+    return [("    " * depth + line) if line else line for line in lines]

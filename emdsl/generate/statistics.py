@@ -18,10 +18,10 @@ from emdsl.generate.kinds import covariances_summed, moments_summed
 from emdsl.generate.lookups import counted
 from emdsl.generate.meanfield import after_sweep_lines, bound_lines, settled_last, sweep_lines
 from emdsl.generate.once import contracted, summed_once
-from emdsl.generate.printer import Printer, indent
+from emdsl.generate.printer import Printer
 from emdsl.generate.shared import MOMENTS
 from emdsl.generate.slices import slice_of, weighted_q
-from emdsl.generate.spelling import numbered
+from emdsl.generate.spelling import indent, numbered
 
 
 def e_step_lines(printer: Printer) -> list[str]:

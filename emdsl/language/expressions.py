@@ -15,11 +15,12 @@ from emdsl.language.functions import (
     BadShape,
     elementwise,
     matmul,
+    show,
     transpose,
 )
 from emdsl.language.indexing import subscript
 from emdsl.language.integers import integral
-from emdsl.language.model import Call, Each, Expr, If, Loop, Num, Pi, Size, SizeOf, Stack, SumOver, Var
+from emdsl.language.model import Call, Dim, Each, Expr, If, Loop, Num, Pi, Size, SizeOf, Stack, SumOver, Var
 from emdsl.language.positions import length
 from emdsl.language.scope import Env, Reference, Stop, undeclared, unknown_function, wrong
 
@@ -87,8 +88,6 @@ def _shaped(rule: object, args: tuple[Expr, ...], span: Span, env: Env) -> tuple
 
 
 def _show(e: Expr, env: Env) -> str:
-    from emdsl.language.functions import show
-
     return show(env.scope.lengths.settle(e.shape))
 
 
@@ -219,8 +218,6 @@ def _list(node: s.ListOf, env: Env) -> Expr:
         if not env.scope.lengths.equate_shapes(items[0].shape, item.shape, node.span):
             message = f"the entries of a list have one shape: {_show(items[0], env)}, then {_show(item, env)}"
             raise wrong("E030", message, written.span)
-    from emdsl.language.model import Dim
-
     return Stack(items, (Dim.of(len(items)), *items[0].shape), node.span)
 
 

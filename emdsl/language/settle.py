@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from emdsl.language import syntax as s
 from emdsl.language.bounds import folded, of_prior, with_bounds
 from emdsl.language.model import (
     Branch,
@@ -66,8 +67,6 @@ def settled_variable(v: Variable, scope: Scope) -> Variable:
 
 
 def _written(v: Variable, scope: Scope) -> bool:
-    from emdsl.language import syntax as s
-
     statement = scope.items[v.name].statement
     return isinstance(statement, s.Declaration) and statement.domain is not None
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import product
 
 from emdsl.language.lengths import Lengths
-from emdsl.language.model import Call, Dim, Expr, If, Loop, Num, Ragged, Size, SizeOf
+from emdsl.language.model import Call, Dim, Expr, If, Loop, Num, Ragged, Size, SizeOf, walk
 
 Guards = tuple[tuple[Expr, bool], ...]
 _LARGEST = 10**12
@@ -116,8 +116,6 @@ def assignments(loops: Mapping[str, Size], sizes: Sizes, most: int) -> Iterator[
 
 def simple_constants(e: Expr) -> int:
     """A number that bounds every integer literal in the expression."""
-    from emdsl.language.model import walk
-
     return max((abs(x.value) for x in walk(e) if isinstance(x, Num) and isinstance(x.value, int)), default=0)
 
 

@@ -10,21 +10,17 @@ import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from emdsl.derive.plan import Plan
+from emdsl.report.difference import Difference, difference
 from emdsl.report.equations import readable
 from emdsl.report.latex import display, escaped, tex
 from emdsl.report.mathml import mathml
-from emdsl.report.page import Say, Show, Step, labels
+from emdsl.report.page import WIDTH, Say, Show, Step, labels
 from emdsl.report.places import Place, by_function, listing, places
 from emdsl.report.steps import reference_step, steps
 from emdsl.report.unicode import lines, text
-
-if TYPE_CHECKING:
-    from emdsl.report.difference import Difference
-
-WIDTH = 105  # of an equation in text
 
 STYLE = (
     "body{font:16px/1.5 Georgia,serif;max-width:52em;margin:2em auto;padding:0 1em;color:#111}"
@@ -205,9 +201,7 @@ class Derivation:
 
     def difference(self, other: Derivation) -> Difference:
         """What changes from this derivation to another: equation by equation."""
-        from emdsl.report.difference import difference
-
-        return difference(self, other)
+        return difference((self.steps, other.steps), (self.source, other.source))
 
     def _repr_html_(self) -> str:
         """The steps for a notebook: no page of its own, no anchors that another cell may have."""

@@ -12,9 +12,8 @@ from difflib import SequenceMatcher
 from html import escape
 from typing import Any
 
-from emdsl.report.derivation import WIDTH, Derivation
 from emdsl.report.latex import tex
-from emdsl.report.page import Say, Show, Step, labels
+from emdsl.report.page import WIDTH, Say, Show, Step, labels
 from emdsl.report.unicode import lines, text
 
 Numbered = tuple[int, Step]
@@ -78,10 +77,10 @@ class Difference:
         }
 
 
-def difference(old: Derivation, new: Derivation) -> Difference:
-    """What changes from `old` to `new`."""
+def difference(steps: tuple[Sequence[Step], Sequence[Step]], sources: tuple[str, str]) -> Difference:
+    """What changes from the first of two derivations to the second, each its steps and its model's text."""
     changes, same = [], []
-    for one, other in _met(old.steps, new.steps):
+    for one, other in _met(*steps):
         found = tuple(_lines(one, other))
         if one is not None and other is not None and not found:
             same.append(other[1].title)
@@ -90,7 +89,7 @@ def difference(old: Derivation, new: Derivation) -> Difference:
         assert shown is not None
         numbers = (None if one is None else one[0], None if other is None else other[0])
         changes.append(Change(shown[1].title, numbers, found))
-    return Difference(tuple(_texts(old.source, new.source)), tuple(changes), tuple(same))
+    return Difference(tuple(_texts(*sources)), tuple(changes), tuple(same))
 
 
 def _met(old: Sequence[Step], new: Sequence[Step]) -> list[tuple[Numbered | None, Numbered | None]]:

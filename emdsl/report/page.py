@@ -10,6 +10,8 @@ from emdsl.derive import expr as x
 from emdsl.derive.expr import Expr, Ix
 from emdsl.report.formula import Formula
 
+WIDTH = 105  # of an equation in text
+
 
 @dataclass(frozen=True)
 class Say:

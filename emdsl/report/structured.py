@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from emdsl.derive import expr as x
 from emdsl.derive.block import Block, gates_outside
 from emdsl.derive.chains import FIRST, behind
 from emdsl.derive.expr import DataIx, El, Idx, Ix
 from emdsl.derive.fields import Field
-from emdsl.derive.gaussian import covariance_axes, pattern_index
+from emdsl.derive.gaussian_moments import covariance_axes, pattern_index
 from emdsl.report import formula as f
 from emdsl.report.formula import Formula
 from emdsl.report.indices import Names
-
-if TYPE_CHECKING:
-    from emdsl.report.typeset import Typeset
+from emdsl.report.writer import Writer
 
 
-def structured(t: Typeset, e: El, names: Names) -> Formula | None:
+def structured(t: Writer, e: El, names: Names) -> Formula | None:
     """The writing of an element that such a block leaves; None for any other."""
     head, _, rest = e.var.partition(":")
     if head == "pair":
@@ -35,7 +32,7 @@ def structured(t: Typeset, e: El, names: Names) -> Formula | None:
     return None
 
 
-def _neighbours(t: Typeset, block: Block, idx: Sequence[Idx], names: Names) -> Formula:
+def _neighbours(t: Writer, block: Block, idx: Sequence[Idx], names: Names) -> Formula:
     """q of the states behind an element and its own."""
     chain = block.chain
     assert chain is not None
@@ -49,7 +46,7 @@ def _neighbours(t: Typeset, block: Block, idx: Sequence[Idx], names: Names) -> F
     return f.Apply(f.Word("q"), (*out, *t.states(block, at, names)))
 
 
-def _clique(t: Typeset, block: Block, number: int, idx: Sequence[Idx], names: Names) -> Formula:
+def _clique(t: Writer, block: Block, number: int, idx: Sequence[Idx], names: Names) -> Formula:
     """q of the states at the places that a clique holds."""
     clique = block.network[number]
     at = dict(zip(clique.axes, idx, strict=True))
@@ -61,7 +58,7 @@ def _clique(t: Typeset, block: Block, number: int, idx: Sequence[Idx], names: Na
     return f.Apply(f.Word("q"), tuple(out))
 
 
-def _at_start(t: Typeset, block: Block, position: int, idx: Sequence[Idx], names: Names) -> Formula:
+def _at_start(t: Writer, block: Block, position: int, idx: Sequence[Idx], names: Names) -> Formula:
     """q of the states from a sequence's start to a position."""
     chain = block.chain
     assert chain is not None
@@ -81,12 +78,12 @@ def _at_start(t: Typeset, block: Block, position: int, idx: Sequence[Idx], names
     return f.Apply(f.Word("q"), tuple(out))
 
 
-def _joint(t: Typeset, latent: str) -> Block:
+def _joint(t: Writer, latent: str) -> Block:
     """The Gaussian block of a latent."""
     return next(b for b in t.blocks.values() if latent in b.latents)
 
 
-def _gaussian_mean(t: Typeset, latent: str, idx: Sequence[Idx], names: Names) -> Formula:
+def _gaussian_mean(t: Writer, latent: str, idx: Sequence[Idx], names: Names) -> Formula:
     block = _joint(t, latent)
     at = dict(zip((*block.gates, *block.home), idx, strict=False))
     if block.field is not None:
@@ -104,7 +101,7 @@ def _of_part(block: Block, field: Field, latent: str, idx: Sequence[Idx]) -> dic
     return gates | dict(zip(field.outer, inside.idx, strict=True))
 
 
-def _gaussian_covariance(t: Typeset, pair: str, idx: Sequence[Idx], names: Names) -> Formula:
+def _gaussian_covariance(t: Writer, pair: str, idx: Sequence[Idx], names: Names) -> Formula:
     first, second, *tie = pair.split(":")
     block = _joint(t, first)
     assert block.gaussian is not None
@@ -124,7 +121,7 @@ def _gaussian_covariance(t: Typeset, pair: str, idx: Sequence[Idx], names: Names
 
 
 def _field_covariance(
-    t: Typeset, block: Block, field: Field, pair: tuple[str, str], tie: int | None, idx: Sequence[Idx], names: Names
+    t: Writer, block: Block, field: Field, pair: tuple[str, str], tie: int | None, idx: Sequence[Idx], names: Names
 ) -> Formula:
     """Of two elements that a tie holds, or of one with itself."""
     assert block.gaussian is not None

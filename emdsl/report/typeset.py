@@ -7,7 +7,7 @@ its sum; the rows of a ragged plate are written by their two indices again.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from emdsl.derive import expr as x
 from emdsl.derive.block import Block
@@ -16,26 +16,19 @@ from emdsl.derive.plan import Plan
 from emdsl.language import model as m
 from emdsl.report import formula as f
 from emdsl.report.formula import Formula
-from emdsl.report.indices import Letters, Names, letters
+from emdsl.report.indices import Names, letters
 from emdsl.report.pieces import ONE, assembled, joined_logs, literal, number, signed_sum, started, statistic, turn
 from emdsl.report.structured import structured
-from emdsl.report.tidy import Known, known, of_rows
+from emdsl.report.tidy import known, of_rows
 from emdsl.report.vectors import chain, own_axes, tensor
+from emdsl.report.writer import Writer
 
 RELATIONS = {"eq": "=", "ne": "!=", "lt": "<", "le": "<=", "gt": ">", "ge": ">=", "and": "and", "or": "or"}
 OPPOSITE = {"=": "!=", "!=": "=", "<": ">=", ">=": "<", ">": "<=", "<=": ">"}
 
 
-@dataclass(frozen=True)
-class Typeset:
-    """How the expressions of one plan are written."""
-
-    letters: Letters
-    blocks: Mapping[str, Block]
-    parents: Mapping[str, tuple[str, ...]]  # ragged size -> loop names of what encloses it
-    known: Known
-    tables: Mapping[str, str]  # literal tables by the names of the `let`s that hold them
-    axes: Mapping[str, int]  # how many of an array's last axes are its elements' own
+class Typeset(Writer):
+    """Writes expressions, each kind in its way."""
 
     # ------------------------------------------------------------ indices
 

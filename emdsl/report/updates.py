@@ -13,6 +13,7 @@ from emdsl.derive.gradient import gradient
 from emdsl.derive.newton import Newton, Together
 from emdsl.derive.plan import Plan
 from emdsl.derive.quadratic import Column, Linear
+from emdsl.derive.scalars import derivatives
 from emdsl.derive.solve import Closed, Numeric, Simplex, Spread, Update
 from emdsl.errors import InternalError
 from emdsl.report import formula as f
@@ -246,8 +247,6 @@ def _derivative(rule: Closed, leaf: El, n: int) -> Expr | None:
 
 def _slopes(function: Expr, leaf: El) -> list[Expr]:
     """The first two derivatives of a function of one element by that element; nothing where they are not known."""
-    from emdsl.derive.scalars import derivatives
-
     own = next((e for e in x.walk(function) if isinstance(e, El) and e.var == leaf.var), None)
     try:
         found = derivatives(own, function) if own is not None else None

@@ -12,17 +12,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import TYPE_CHECKING
 
 from emdsl.derive import expr as x
 from emdsl.derive.expr import El, Expr, Ix
 from emdsl.derive.plan import Plan
 from emdsl.report import formula as f
 from emdsl.report.formula import Formula
-
-if TYPE_CHECKING:
-    from emdsl.report.indices import Names
-    from emdsl.report.typeset import Typeset
+from emdsl.report.indices import Names
+from emdsl.report.writer import Writer
 
 T = f.Word("T")
 IDENTITY = f.Word("I")
@@ -65,7 +62,7 @@ def flatten(e: Expr) -> Product | None:
     return Product(c, tuple(factors), tuple(sums))
 
 
-def tensor(t: Typeset, e: Expr, places: tuple[Ix, ...], names: Names) -> Formula | None:
+def tensor(t: Writer, e: Expr, places: tuple[Ix, ...], names: Names) -> Formula | None:
     """The expression as a vector (one open place) or a matrix (two), written without its open indices."""
     match e:
         case El():
@@ -88,7 +85,7 @@ def tensor(t: Typeset, e: Expr, places: tuple[Ix, ...], names: Names) -> Formula
     return None
 
 
-def _diagonal(t: Typeset, entry: Expr, at: Ix, names: Names) -> Formula | None:
+def _diagonal(t: Writer, entry: Expr, at: Ix, names: Names) -> Formula | None:
     """A diagonal matrix by its entries, or its inverse."""
     inverse = isinstance(entry, x.Pow) and entry.exponent == x.num(-1)
     base = tensor(t, entry.base if isinstance(entry, x.Pow) and inverse else entry, (at,), names)
@@ -98,7 +95,7 @@ def _diagonal(t: Typeset, entry: Expr, at: Ix, names: Names) -> Formula | None:
     return f.Raised(matrix, f.Number("-1")) if inverse else matrix
 
 
-def _middle(t: Typeset, factors: Sequence[Expr], i: Ix) -> int | None:
+def _middle(t: Writer, factors: Sequence[Expr], i: Ix) -> int | None:
     """Which factor of `sum_d A[d, q] v[d] b[d]` is a diagonal matrix: a vector between a matrix and something else."""
     at = [k for k, p in enumerate(factors) if i in x.free(p)]
     if len(at) != 3:
@@ -112,7 +109,7 @@ def _middle(t: Typeset, factors: Sequence[Expr], i: Ix) -> int | None:
     return found if any(isinstance(e, El) and t.own(e) == 2 for e in others) else None
 
 
-def _with_diagonals(t: Typeset, tensors: Sequence[Expr], joined: Sequence[Ix]) -> tuple[list[Expr], list[Ix]]:
+def _with_diagonals(t: Writer, tensors: Sequence[Expr], joined: Sequence[Ix]) -> tuple[list[Expr], list[Ix]]:
     """The index of a diagonal matrix becomes two."""
     out, indices = list(tensors), list(joined)
     for i in joined:
@@ -127,7 +124,7 @@ def _with_diagonals(t: Typeset, tensors: Sequence[Expr], joined: Sequence[Ix]) -
     return out, indices
 
 
-def _element(t: Typeset, e: El, places: tuple[Ix, ...], names: Names) -> Formula | None:
+def _element(t: Writer, e: El, places: tuple[Ix, ...], names: Names) -> Formula | None:
     own = t.own(e)
     own = 1 if own == 2 and len(places) == 1 else own  # a row of a matrix is a vector
     lead, slots = e.idx[: len(e.idx) - own], e.idx[len(e.idx) - own :]
@@ -141,7 +138,7 @@ def _element(t: Typeset, e: El, places: tuple[Ix, ...], names: Names) -> Formula
     return None
 
 
-def _sum(t: Typeset, e: x.Add, places: tuple[Ix, ...], names: Names) -> Formula | None:
+def _sum(t: Writer, e: x.Add, places: tuple[Ix, ...], names: Names) -> Formula | None:
     parts: list[tuple[bool, Formula]] = []
     for term in e.terms:
         c, rest = x.split_number(term)
@@ -152,7 +149,7 @@ def _sum(t: Typeset, e: x.Add, places: tuple[Ix, ...], names: Names) -> Formula 
     return t.plus(parts)
 
 
-def chain(t: Typeset, e: Expr, places: tuple[Ix, ...], names: Names) -> Formula | None:
+def chain(t: Writer, e: Expr, places: tuple[Ix, ...], names: Names) -> Formula | None:
     """A product as matrices in order; sums over plates stand before it."""
     flat = flatten(e)
     if flat is None:
@@ -189,7 +186,7 @@ def beside(scalar: Formula, pieces: Sequence[Formula]) -> Formula:
     return f.times(scalar, *pieces)
 
 
-def _in_own(t: Typeset, e: Expr, i: Ix) -> bool:
+def _in_own(t: Writer, e: Expr, i: Ix) -> bool:
     """Whether an index stands in an expression at the own axes of its elements alone."""
     for n in x.walk(e):
         match n:
@@ -211,7 +208,7 @@ def _in_own(t: Typeset, e: Expr, i: Ix) -> bool:
 
 
 def paths(
-    t: Typeset, tensors: Sequence[Expr], joined: Sequence[Ix], places: tuple[Ix, ...], names: Names
+    t: Writer, tensors: Sequence[Expr], joined: Sequence[Ix], places: tuple[Ix, ...], names: Names
 ) -> list[Formula] | None:
     """The factors in order along their shared indices: open paths first, then scalars."""
     tensors, joined = _with_diagonals(t, tensors, joined)
@@ -251,7 +248,7 @@ def _one(factors: Sequence[Formula]) -> Formula:
 
 
 def _walk(
-    t: Typeset, tensors: Sequence[Expr], ends: list[list[Ix]], left: list[int], at: Ix, names: Names
+    t: Writer, tensors: Sequence[Expr], ends: list[list[Ix]], left: list[int], at: Ix, names: Names
 ) -> tuple[list[Formula], Ix | None] | None:
     """Factors from an index on, until a vector (end None) or an index that nothing else holds."""
     out: list[Formula] = []
@@ -271,7 +268,7 @@ def _walk(
         here = others[0]
 
 
-def _scalar(t: Typeset, tensors: Sequence[Expr], ends: list[list[Ix]], left: list[int], names: Names) -> Formula | None:
+def _scalar(t: Writer, tensors: Sequence[Expr], ends: list[list[Ix]], left: list[int], names: Names) -> Formula | None:
     """A path between two vectors, `aᵀ M b`, or round, `tr(M N)`."""
     k = next((n for n in left if len(ends[n]) == 1), None)
     if k is not None:
