@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 from scipy import special
 
-from emdsl.derive import expr as x
-from emdsl.derive.expr import DataIx, Expr, Ix
+from emdsl.derive.algebra import expr as x
+from emdsl.derive.algebra.expr import DataIx, Expr, Ix
 from emdsl.language.model import Dim, ModelText
-from emdsl.runtime import tails
+from emdsl.runtime.numeric import tails
 
 At = Mapping[Ix, int]
 

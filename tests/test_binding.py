@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from emdsl.runtime.binding import BindOptions, Bound, bind_data
-from emdsl.runtime.columns import read_column
-from emdsl.runtime.faults import DataError
-from emdsl.runtime.frames import Table
-from emdsl.runtime.plates import nest_rows
-from emdsl.runtime.sizes import Equation, parse_size, settle_sizes
-from emdsl.runtime.table import read_data
+from emdsl.runtime.data.binding import BindOptions, Bound, bind_data
+from emdsl.runtime.data.columns import read_column
+from emdsl.runtime.data.faults import DataError
+from emdsl.runtime.data.frames import Table
+from emdsl.runtime.data.plates import nest_rows
+from emdsl.runtime.data.sizes import Equation, parse_size, settle_sizes
+from emdsl.runtime.data.table import read_data
 
 
 def variable(

@@ -22,7 +22,7 @@ from emdsl.fit.interpret import log_joint
 from emdsl.fit.sampling import sample
 from emdsl.language.model import ModelText, Ragged, Variable
 
-pytestmark = pytest.mark.filterwarnings("ignore::emdsl.runtime.faults.ConvergenceWarning")
+pytestmark = pytest.mark.filterwarnings("ignore::emdsl.runtime.data.faults.ConvergenceWarning")
 
 ROWS, MOST = 3, 3000
 LENGTHS = [2, 0, 1]

@@ -11,10 +11,10 @@ import pytest
 from test_recursion import plain
 
 import emdsl
-from emdsl.runtime.chains import chain_posterior, chains
-from emdsl.runtime.lanes import Laid, Lanes, lane_codes, lane_lookup, lane_table, out_of_lanes, sequences
-from emdsl.runtime.logchains import LogPairs
-from emdsl.runtime.preparation import log_table
+from emdsl.runtime.discrete.chains import chain_posterior, chains
+from emdsl.runtime.discrete.lanes import Laid, Lanes, lane_codes, lane_lookup, lane_table, out_of_lanes, sequences
+from emdsl.runtime.discrete.logchains import LogPairs
+from emdsl.runtime.numeric.preparation import log_table
 
 LOWEST = -1e200
 TWO_LATENTS = """

@@ -14,12 +14,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from emdsl.derive import expr as x
-from emdsl.derive.chains import reach
-from emdsl.runtime import edges
-from emdsl.runtime.chains import chains
-from emdsl.runtime.lanes import sequences
-from emdsl.runtime.paths import path_given, paths
+from emdsl.derive.algebra import expr as x
+from emdsl.derive.posteriors.chains import reach
+from emdsl.runtime.discrete import edges
+from emdsl.runtime.discrete.chains import chains
+from emdsl.runtime.discrete.lanes import sequences
+from emdsl.runtime.discrete.paths import path_given, paths
 
 ZERO = -1e200
 

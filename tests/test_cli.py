@@ -17,7 +17,7 @@ from fixtures.fake_model import FakeModel
 from emdsl import cli
 from emdsl.errors import DataError
 from emdsl.fit.readers import parse_csv, read_table_file
-from emdsl.runtime.frames import as_table
+from emdsl.runtime.data.frames import as_table
 
 ROOT = Path(__file__).parents[1]
 FAITHFUL = str(ROOT / "models/data/faithful.csv")
@@ -166,7 +166,7 @@ def test_a_fit_that_cannot_be_saved_is_still_printed(run: Any, tmp_path: Path, m
     def full(path: Any, document: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("emdsl.runtime.estimator.write_document", full)
+    monkeypatch.setattr("emdsl.runtime.fitting.estimator.write_document", full)
     done = run("fit", "gmm.em", FAITHFUL, "--seed", "0", "-o", str(tmp_path / "fit.json"))
     assert done.status == 1 and "No space left" in done.err and "log-likelihood" in done.out
 

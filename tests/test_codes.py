@@ -11,9 +11,9 @@ import pytest
 
 import emdsl
 from emdsl.cli import refused
-from emdsl.derive import averages
-from emdsl.derive import codes as derive
-from emdsl.derive.records import POSTERIORS
+from emdsl.derive.algebra import codes as derive
+from emdsl.derive.joint.records import POSTERIORS
+from emdsl.derive.posteriors import averages
 from emdsl.errors import EmdslError, InternalError
 from emdsl.families import PRELUDE
 from emdsl.families import codes as families

@@ -13,7 +13,7 @@ from scipy import sparse, special
 import emdsl
 from emdsl.derive import plan
 
-pytestmark = pytest.mark.filterwarnings("ignore::emdsl.runtime.faults.ConvergenceWarning")
+pytestmark = pytest.mark.filterwarnings("ignore::emdsl.runtime.data.faults.ConvergenceWarning")
 
 TOPICS = """model Topics
 size K = 3

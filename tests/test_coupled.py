@@ -9,7 +9,7 @@ import pytest
 from gallery import compiled
 from scipy import special
 
-pytestmark = pytest.mark.filterwarnings("ignore::emdsl.runtime.faults.ConvergenceWarning")
+pytestmark = pytest.mark.filterwarnings("ignore::emdsl.runtime.data.faults.ConvergenceWarning")
 
 
 def test_poisson_factorisation_by_hand() -> None:

@@ -12,7 +12,7 @@ from oracles.space import gradient
 from scipy import optimize, special, stats
 
 import emdsl
-from emdsl.runtime import tails
+from emdsl.runtime.numeric import tails
 
 RNG = np.random.default_rng(3)
 N = 80

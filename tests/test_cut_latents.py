@@ -11,9 +11,9 @@ import pytest
 from scipy import integrate, special, stats
 
 import emdsl
-from emdsl.runtime.posteriors import cut_normal_posterior
+from emdsl.runtime.numeric.posteriors import cut_normal_posterior
 
-pytestmark = pytest.mark.filterwarnings("ignore::emdsl.runtime.faults.ConvergenceWarning")
+pytestmark = pytest.mark.filterwarnings("ignore::emdsl.runtime.data.faults.ConvergenceWarning")
 
 SIGN = """
 model M

@@ -17,12 +17,12 @@ from test_theorem import GALLERY, TEXTS, planned, point, world
 
 import emdsl
 from emdsl.cli import run
-from emdsl.derive import expr as x
+from emdsl.derive.algebra import expr as x
+from emdsl.derive.joint.plates import home_of
 from emdsl.derive.numbering import numbers
 from emdsl.derive.plan import Plan
-from emdsl.derive.plates import home_of
-from emdsl.derive.quadratic import Linear
-from emdsl.derive.solve import Closed, Simplex, Spread
+from emdsl.derive.updates.quadratic import Linear
+from emdsl.derive.updates.solve import Closed, Simplex, Spread
 from emdsl.generate.module import module_functions
 from emdsl.generate.printer import Printer
 from emdsl.report.breaking import broken, width

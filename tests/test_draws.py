@@ -18,11 +18,18 @@ from scipy import optimize, special, stats
 
 import emdsl
 from emdsl.errors import ModelError
-from emdsl.runtime.drawing import draw_network
-from emdsl.runtime.kernels import hmc_kernel, metropolis_kernel, modes_kernel, new_tuner, slice_kernel, stop_tuning
-from emdsl.runtime.mixing import effective_size, split_rhat
-from emdsl.runtime.networks import Network, network_posterior
-from emdsl.runtime.sampler import Chain
+from emdsl.runtime.discrete.networks import Network, network_posterior
+from emdsl.runtime.montecarlo.drawing import draw_network
+from emdsl.runtime.montecarlo.kernels import (
+    hmc_kernel,
+    metropolis_kernel,
+    modes_kernel,
+    new_tuner,
+    slice_kernel,
+    stop_tuning,
+)
+from emdsl.runtime.montecarlo.mixing import effective_size, split_rhat
+from emdsl.runtime.montecarlo.sampler import Chain
 
 KERNELS = {"slice": slice_kernel, "modes": modes_kernel, "hmc": hmc_kernel, "metropolis": metropolis_kernel}
 LONG = {"slice": 0.5, "modes": 0.5, "hmc": 1.0, "metropolis": 0.5}  # leapfrog steps

@@ -17,8 +17,8 @@ from cases import Case, far
 from gallery import written
 from test_unusual import CASES
 
-from emdsl.derive.coefficients import axes_of
-from emdsl.derive.solve import Numeric
+from emdsl.derive.joint.coefficients import axes_of
+from emdsl.derive.updates.solve import Numeric
 from emdsl.report.equations import readable, update_equation
 from emdsl.report.symbolic import spelt, symbolic
 

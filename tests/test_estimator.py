@@ -18,10 +18,10 @@ from fixtures.hand_gmm import GaussianMixture
 from fixtures.hand_poisson import RaggedPoisson
 
 from emdsl.runtime.bundle import bundle
-from emdsl.runtime.estimator import Estimator
-from emdsl.runtime.faults import ConvergenceWarning, DataError, DegenerateFit
-from emdsl.runtime.frames import Table
-from emdsl.runtime.loop import remaining
+from emdsl.runtime.data.faults import ConvergenceWarning, DataError, DegenerateFit
+from emdsl.runtime.data.frames import Table
+from emdsl.runtime.fitting.estimator import Estimator
+from emdsl.runtime.fitting.loop import remaining
 
 RNG = np.random.default_rng(7)
 X = np.concatenate([RNG.normal(0, 1, (60, 2)), RNG.normal(4, 1, (90, 2))])
@@ -384,7 +384,9 @@ def test_bounds_are_not_log_likelihoods() -> None:
 def test_the_bundle_runs_without_emdsl(tmp_path: Path) -> None:
     imports, body = bundle()
     assert "emdsl" not in "\n".join(imports)
-    fixture = Path(hand_poisson.__file__).read_text().replace("from emdsl.runtime.estimator import Estimator\n", "")
+    fixture = (
+        Path(hand_poisson.__file__).read_text().replace("from emdsl.runtime.fitting.estimator import Estimator\n", "")
+    )
     head = "\n".join(["from __future__ import annotations", *imports])
     (tmp_path / "alone.py").write_text(f"{head}\n\n{body}\n\n{fixture}")
     code = (
@@ -417,7 +419,7 @@ def test_the_bundle_defines_each_name_once() -> None:
 def test_the_bundle_and_the_numeric_helpers_share_no_name() -> None:
     import ast
 
-    from emdsl.runtime import numerics
+    from emdsl.runtime.numeric import numerics
 
     tree = ast.parse(bundle()[1]).body
     mine = {node.name for node in tree if isinstance(node, (ast.FunctionDef, ast.ClassDef))}

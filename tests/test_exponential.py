@@ -13,9 +13,9 @@ import sympy as sp
 from algebra import World
 
 import emdsl
-from emdsl.derive import expr as x
-from emdsl.derive.exponential import Exponential, NotExponential, exponential, functions_in, indexed
-from emdsl.derive.expr import El
+from emdsl.derive.algebra import expr as x
+from emdsl.derive.algebra.expr import El
+from emdsl.derive.joint.exponential import Exponential, NotExponential, exponential, functions_in, indexed
 from emdsl.families import PRELUDE, form
 from emdsl.families.density import expression_log_density
 from emdsl.families.drawing import draw

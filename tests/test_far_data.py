@@ -9,7 +9,7 @@ import pytest
 
 import emdsl
 
-pytestmark = pytest.mark.filterwarnings("ignore::emdsl.runtime.faults.ConvergenceWarning")
+pytestmark = pytest.mark.filterwarnings("ignore::emdsl.runtime.data.faults.ConvergenceWarning")
 RNG = np.random.default_rng(1)
 T = RNG.normal(size=120)
 GROUP = RNG.integers(3, size=120)

@@ -16,7 +16,7 @@ import pytest
 import emdsl
 from emdsl.errors import EmdslError
 from emdsl.fit.model import Model
-from emdsl.runtime.faults import ConvergenceWarning
+from emdsl.runtime.data.faults import ConvergenceWarning
 
 ROOT = Path(__file__).parents[1]
 MIXTURE = """

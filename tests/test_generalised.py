@@ -12,9 +12,9 @@ from gallery import compiled, fit, table
 from scipy import special, stats
 
 import emdsl
-from emdsl.runtime.ascent import ascend, low_step, newton_steps
+from emdsl.runtime.numeric.ascent import ascend, low_step, newton_steps
 
-pytestmark = pytest.mark.filterwarnings("ignore::emdsl.runtime.faults.ConvergenceWarning")
+pytestmark = pytest.mark.filterwarnings("ignore::emdsl.runtime.data.faults.ConvergenceWarning")
 
 N = 60
 RNG = np.random.default_rng(11)

@@ -14,7 +14,7 @@ from gallery import compiled, fit, matrix, table
 from oracles import chains
 from oracles.paths import Path
 
-pytestmark = pytest.mark.filterwarnings("ignore::emdsl.runtime.faults.ConvergenceWarning")
+pytestmark = pytest.mark.filterwarnings("ignore::emdsl.runtime.data.faults.ConvergenceWarning")
 
 STEPS = 10
 COUNTS = table("earthquakes")["count"].astype(float)

@@ -20,7 +20,7 @@ from test_unusual import climbs_to_the_top, one_step
 import emdsl
 from emdsl.errors import DataError
 
-pytestmark = pytest.mark.filterwarnings("ignore::emdsl.runtime.faults.ConvergenceWarning")
+pytestmark = pytest.mark.filterwarnings("ignore::emdsl.runtime.data.faults.ConvergenceWarning")
 
 AIR = np.genfromtxt(MODELS / "data" / "airquality.csv", delimiter=",", skip_header=1)
 CASES = {case.name: case for case in incomplete.CASES}

@@ -13,9 +13,9 @@ from scipy.stats import norm
 
 import emdsl
 from emdsl.errors import EmdslError
-from emdsl.runtime.faults import DegenerateFit
+from emdsl.runtime.data.faults import DegenerateFit
 
-pytestmark = pytest.mark.filterwarnings("ignore::emdsl.runtime.faults.ConvergenceWarning")
+pytestmark = pytest.mark.filterwarnings("ignore::emdsl.runtime.data.faults.ConvergenceWarning")
 RNG = np.random.default_rng(11)
 CLOUD = np.concatenate([RNG.normal(0, 1, (25, 2)), RNG.normal(5, 1.5, (35, 2))])
 ITEMS = (RNG.random((60, 5)) < np.where(np.arange(60)[:, None] < 25, 0.8, 0.3)).astype(int)

@@ -20,6 +20,11 @@ from emdsl.runtime.bundle import BUNDLED, runtime_source
 PACKAGE = Path(emdsl.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
 LAYERS = ("errors", "language", "families", "derive", "generate", "report", "graph", "fit", "compiler", "cli")
+FOLDERS = {  # of a layer, from the earlier to the later
+    "derive": ("algebra", "joint", "posteriors", "updates"),
+    "generate": ("lines", "blocks", "functions"),
+    "runtime": ("data", "numeric", "fields", "discrete", "meanfield", "fitting", "montecarlo"),
+}
 RUNTIME_MAY_IMPORT = {"numpy", "scipy", *sys.stdlib_module_names}
 LONGEST = 400
 
@@ -118,8 +123,22 @@ def test_no_files_import_one_another_in_a_circle() -> None:
     """Imports for types alone, and inside functions, count: a circle of those is one all the same."""
     files = {".".join(("emdsl", *module_of(p))): p for p in FILES if p.stem != "__init__"}
     reads = {name: files_read(parse(path), set(files)) for name, path in files.items()}
-    assert "emdsl.derive.expr" in reads["emdsl.generate.expressions"]
+    assert "emdsl.derive.algebra.expr" in reads["emdsl.generate.lines.expressions"]
     TopologicalSorter(reads).prepare()  # raises CycleError, which names the circle
+
+
+def against_folders(own: tuple[str, ...], tree: ast.AST) -> list[str]:
+    """What a file in a folder of a layer imports from a later folder of it."""
+    order = FOLDERS.get(own[0], ()) if len(own) > 2 else ()
+    later = order[order.index(own[1]) + 1 :] if order else ()
+    return [f"line {n}: {m}" for n, m in imports(tree) if m.startswith(tuple(f"emdsl.{own[0]}.{f}" for f in later))]
+
+
+def test_folders_of_a_layer_have_an_order_too() -> None:
+    assert not everywhere(lambda path: against_folders(module_of(path) or ("",), parse(path)))
+    against = ast.parse("from emdsl.derive.updates.solve import solve")
+    assert against_folders(("derive", "posteriors", "fields"), against) == ["line 1: emdsl.derive.updates.solve"]
+    assert not against_folders(("derive", "updates", "statistics"), against)
 
 
 def test_the_walk_sees_the_package() -> None:

@@ -66,7 +66,7 @@ CASES = [
 ]
 
 
-@pytest.mark.filterwarnings("ignore::emdsl.runtime.faults.ConvergenceWarning")
+@pytest.mark.filterwarnings("ignore::emdsl.runtime.data.faults.ConvergenceWarning")
 @pytest.mark.parametrize("case", CASES, ids=lambda c: c.name)
 def test_left_out(case: Case) -> None:
     data, truth = case.make(np.random.default_rng(crc32(case.name.encode())))

@@ -18,7 +18,7 @@ from scipy.special import logsumexp
 
 import emdsl
 from emdsl.fit.sizes import complete_sizes
-from emdsl.runtime.gaussian import gaussian_covariance, gaussian_mean
+from emdsl.runtime.fields.gaussian import gaussian_covariance, gaussian_mean
 
 CLASSES = {"mixture_of_factor_analysers": ("z", 2), "growth_mixture": ("z", 2)}
 RNG = np.random.default_rng(20)

@@ -7,9 +7,9 @@ import pytest
 from scipy import special
 
 import emdsl
-from emdsl.runtime.looked_up import codes_of_rows, divided_places, rows_by_place, tables_of_rows
+from emdsl.runtime.meanfield.looked_up import codes_of_rows, divided_places, rows_by_place, tables_of_rows
 
-pytestmark = pytest.mark.filterwarnings("ignore::emdsl.runtime.faults.ConvergenceWarning")
+pytestmark = pytest.mark.filterwarnings("ignore::emdsl.runtime.data.faults.ConvergenceWarning")
 
 CLASSES = """model Classes
 size whole = 3

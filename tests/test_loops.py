@@ -11,12 +11,12 @@ import pytest
 from gallery import compiled
 from test_steady import SEEN, TURN, by_kind, chain, changed, turned
 
-from emdsl.runtime import loops
-from emdsl.runtime.compiled import REPAID, Meter
-from emdsl.runtime.compiled import compiled as by_numba
-from emdsl.runtime.elements import Field
-from emdsl.runtime.fields import block_moments, tridiagonal_moments
-from emdsl.runtime.looked_up import codes_of_rows, tables_of_rows
+from emdsl.runtime.fields.elements import Field
+from emdsl.runtime.fields.fields import block_moments, tridiagonal_moments
+from emdsl.runtime.meanfield.looked_up import codes_of_rows, tables_of_rows
+from emdsl.runtime.numeric import loops
+from emdsl.runtime.numeric.compiled import REPAID, Meter
+from emdsl.runtime.numeric.compiled import compiled as by_numba
 
 Kernel = Callable[..., Any]
 

@@ -13,7 +13,7 @@ from emdsl.fit.verify import bounds
 from emdsl.fit.verify import case as case_of_verify
 from emdsl.fit.verify.case import Case, find_case
 
-pytestmark = pytest.mark.filterwarnings("ignore::emdsl.runtime.faults.ConvergenceWarning")
+pytestmark = pytest.mark.filterwarnings("ignore::emdsl.runtime.data.faults.ConvergenceWarning")
 
 NORMAL_GAMMA = """
 model NormalGamma

@@ -15,7 +15,7 @@ import pytest
 
 import emdsl
 
-pytestmark = pytest.mark.filterwarnings("ignore::emdsl.runtime.faults.ConvergenceWarning")
+pytestmark = pytest.mark.filterwarnings("ignore::emdsl.runtime.data.faults.ConvergenceWarning")
 RESERVED = {"for", "in", "if", "else", "and", "or", "not"}
 SLOTS = (
     "weights",

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from emdsl.runtime.faults import DataError
-from emdsl.runtime.networks import Network, most_probable_network, network_posterior
+from emdsl.runtime.data.faults import DataError
+from emdsl.runtime.discrete.networks import Network, most_probable_network, network_posterior
 
 # of two latents: states and elements of each; cliques as rows of (latent, element)
 LEVELS = {"a": (3, 3), "b": (2, 3)}

@@ -9,12 +9,12 @@ from algebra import FUNCTIONS, World
 from scipy import optimize, special, stats
 
 import emdsl
-from emdsl.derive import expr as x
-from emdsl.derive.expr import El
-from emdsl.derive.scalars import slope, solve_score
+from emdsl.derive.algebra import expr as x
+from emdsl.derive.algebra.expr import El
+from emdsl.derive.algebra.scalars import slope, solve_score
 from emdsl.families.special import ELEMENTARY, OPEN, SPECIAL, TAILS
-from emdsl.runtime.unconstrained import maximise_elements
-from emdsl.runtime.updates import maximise_scalar
+from emdsl.runtime.numeric.unconstrained import maximise_elements
+from emdsl.runtime.numeric.updates import maximise_scalar
 
 ARITY = {"min": 2, "max": 2} | {n: 3 if n.startswith("beta") else 2 for n in TAILS}
 INSIDE = {"logit": (0.1, 0.9), "log": (0.2, 3.0), "log1mexp": (-2.0, -0.1)} | {

@@ -12,7 +12,7 @@ from scipy.stats import multivariate_normal
 
 import emdsl
 
-pytestmark = pytest.mark.filterwarnings("ignore::emdsl.runtime.faults.ConvergenceWarning")
+pytestmark = pytest.mark.filterwarnings("ignore::emdsl.runtime.data.faults.ConvergenceWarning")
 RNG = np.random.default_rng(11)
 N = 60
 

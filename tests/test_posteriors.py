@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from natural import NATURALS
 
-from emdsl.derive.records import POSTERIORS
+from emdsl.derive.joint.records import POSTERIORS
 from emdsl.families.density import expression_log_density
 from emdsl.families.drawing import draw
 from emdsl.families.kernels_natural import gig_log_mean, gig_log_normaliser, gig_power, standard_truncated
 from emdsl.families.normalised import quadrature, random_arguments
 from emdsl.families.table import PRELUDE, RECORDS
-from emdsl.runtime import posteriors
+from emdsl.runtime.numeric import posteriors
 
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")  # overflow to infinity is a right answer here
 

@@ -11,7 +11,7 @@ import emdsl
 from emdsl.errors import ModelError
 from emdsl.fit.fitter import DegenerateError
 
-pytestmark = pytest.mark.filterwarnings("ignore::emdsl.runtime.faults.ConvergenceWarning")
+pytestmark = pytest.mark.filterwarnings("ignore::emdsl.runtime.data.faults.ConvergenceWarning")
 
 
 @settings(max_examples=300 if settings.get_current_profile_name() == "nightly" else 20)

@@ -17,7 +17,7 @@ from emdsl.fit.interpret import log_joint
 from emdsl.fit.sampling import sample
 from emdsl.language import parse_model
 
-pytestmark = pytest.mark.filterwarnings("ignore::emdsl.runtime.faults.ConvergenceWarning")
+pytestmark = pytest.mark.filterwarnings("ignore::emdsl.runtime.data.faults.ConvergenceWarning")
 
 ROWS = {1: 5, 2: 3}  # by how many latents there are
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from scipy.special import logsumexp
 
-from emdsl.runtime.chains import chain_posterior
-from emdsl.runtime.lanes import Lanes, sequences
-from emdsl.runtime.paths import most_probable_path
+from emdsl.runtime.discrete.chains import chain_posterior
+from emdsl.runtime.discrete.lanes import Lanes, sequences
+from emdsl.runtime.discrete.paths import most_probable_path
 
 
 def plain(node: Any, edge: Any, first: Any, starts: Any, lengths: Any) -> tuple[Any, Any, Any]:

@@ -12,7 +12,7 @@ from oracles.paths import Path
 from scipy.special import gammaln
 from scipy.stats import nbinom
 
-pytestmark = pytest.mark.filterwarnings("ignore::emdsl.runtime.faults.ConvergenceWarning")
+pytestmark = pytest.mark.filterwarnings("ignore::emdsl.runtime.data.faults.ConvergenceWarning")
 
 LSAT = ("i1", "i2", "i3", "i4", "i5")
 STACK = ("air_flow", "water_temp", "acid_conc")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import emdsl
-from emdsl.derive.codes import CODES
+from emdsl.derive.algebra.codes import CODES
 from emdsl.errors import ModelError
 
 REFUSED = Path(__file__).parent / "refused"

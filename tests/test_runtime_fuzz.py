@@ -15,10 +15,10 @@ from test_binding import CATEGORY, COUNT, RAGGED, SCALAR, VECTOR, bound
 
 from emdsl.errors import EmdslError
 from emdsl.fit.readers import parse_csv
-from emdsl.runtime.faults import DataError
-from emdsl.runtime.frames import Table
-from emdsl.runtime.storage import check_same_model, read_document
-from emdsl.runtime.table import read_data
+from emdsl.runtime.data.faults import DataError
+from emdsl.runtime.data.frames import Table
+from emdsl.runtime.data.table import read_data
+from emdsl.runtime.fitting.storage import check_same_model, read_document
 
 CELLS = st.one_of(
     st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=3), st.binary(max_size=2),

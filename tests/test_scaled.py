@@ -11,7 +11,7 @@ from scipy import special, stats
 
 import emdsl
 
-pytestmark = pytest.mark.filterwarnings("ignore::emdsl.runtime.faults.ConvergenceWarning")
+pytestmark = pytest.mark.filterwarnings("ignore::emdsl.runtime.data.faults.ConvergenceWarning")
 
 NORMAL_WISHART = """
 model M

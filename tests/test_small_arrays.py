@@ -8,13 +8,14 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from emdsl.derive import expr as x
-from emdsl.generate.arrays import Array, Leaf
-from emdsl.generate.expressions import Emitter
-from emdsl.generate.names import Namer
-from emdsl.generate.spelling import Binding
-from emdsl.generate.sums import times
-from emdsl.runtime import domains, numerics, updates
+from emdsl.derive.algebra import expr as x
+from emdsl.generate.lines.arrays import Array, Leaf
+from emdsl.generate.lines.expressions import Emitter
+from emdsl.generate.lines.names import Namer
+from emdsl.generate.lines.spelling import Binding
+from emdsl.generate.lines.sums import times
+from emdsl.runtime.data import domains
+from emdsl.runtime.numeric import numerics, updates
 
 RNG = np.random.default_rng(5)
 HALVES = RNG.normal(size=(200, 3, 2, 2)) * 10.0 ** RNG.integers(-6, 7, size=(200, 1, 2, 1))

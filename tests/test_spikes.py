@@ -8,7 +8,7 @@ from scipy.stats import multivariate_normal, norm
 
 import emdsl
 
-pytestmark = pytest.mark.filterwarnings("ignore::emdsl.runtime.faults.ConvergenceWarning")
+pytestmark = pytest.mark.filterwarnings("ignore::emdsl.runtime.data.faults.ConvergenceWarning")
 
 SPIKES = """
 model Spikes

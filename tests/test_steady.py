@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from gallery import compiled
 
-from emdsl.runtime import steady
-from emdsl.runtime.fields import tridiagonal_moments
-from emdsl.runtime.filtered import recurrence
-from emdsl.runtime.repeats import Blocks, block_runs
-from emdsl.runtime.steady import steady_moments
+from emdsl.runtime.fields import steady
+from emdsl.runtime.fields.fields import tridiagonal_moments
+from emdsl.runtime.fields.filtered import recurrence
+from emdsl.runtime.fields.repeats import Blocks, block_runs
+from emdsl.runtime.fields.steady import steady_moments
 
 
 def chain(m: int, turn: np.ndarray, seen: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

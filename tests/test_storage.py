@@ -17,7 +17,8 @@ from fixtures.hand_poisson import RaggedPoisson
 import emdsl
 from emdsl.errors import DataError, EmdslError
 from emdsl.fit.fitter import load_fit
-from emdsl.runtime import faults, storage
+from emdsl.runtime.data import faults
+from emdsl.runtime.fitting import storage
 
 RNG = np.random.default_rng(7)
 X = np.concatenate([RNG.normal(0, 1, (60, 2)), RNG.normal(4, 1, (90, 2))])

@@ -18,7 +18,7 @@ from structures import Structure, chains, classes, enumerate_all, networks
 from emdsl import EmdslError
 
 CASES = [*chains.CASES, *classes.CASES, *networks.CASES]
-pytestmark = pytest.mark.filterwarnings("ignore::emdsl.runtime.faults.ConvergenceWarning")
+pytestmark = pytest.mark.filterwarnings("ignore::emdsl.runtime.data.faults.ConvergenceWarning")
 
 
 def flat(value: Any) -> Any:

@@ -22,13 +22,13 @@ from structures import chains, networks
 from test_unusual import CASES
 from tied_states import tied
 
-from emdsl.derive import expr as x
-from emdsl.derive.block import Block
-from emdsl.derive.coefficients import about
-from emdsl.derive.joint import LogJoint
+from emdsl.derive.algebra import expr as x
+from emdsl.derive.joint.coefficients import about
+from emdsl.derive.joint.joint import LogJoint
+from emdsl.derive.joint.terms import Term
 from emdsl.derive.plan import Plan
-from emdsl.derive.statistics import Statistic
-from emdsl.derive.terms import Term
+from emdsl.derive.posteriors.block import Block
+from emdsl.derive.updates.statistics import Statistic
 from emdsl.errors import EmdslError
 from emdsl.fit.interpret import log_joint, model_scope
 from emdsl.fit.sampling import sample

@@ -37,7 +37,7 @@ from cases import (
 from gallery import written
 from oracles.space import maximise
 
-pytestmark = pytest.mark.filterwarnings("ignore::emdsl.runtime.faults.ConvergenceWarning")
+pytestmark = pytest.mark.filterwarnings("ignore::emdsl.runtime.data.faults.ConvergenceWarning")
 
 MODULES = (
     names,

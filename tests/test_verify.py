@@ -13,9 +13,9 @@ from gallery import MODELS, compiled
 
 import emdsl
 from emdsl import cli
-from emdsl.derive import expr as x
 from emdsl.derive import plan as planner
-from emdsl.derive import statistics
+from emdsl.derive.algebra import expr as x
+from emdsl.derive.updates import statistics
 from emdsl.fit.model import Model
 from emdsl.fit.verify import Certificate, bounds
 from emdsl.fit.verify.certificate import Check

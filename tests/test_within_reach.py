@@ -7,8 +7,8 @@ import pytest
 from gallery import compiled
 
 import emdsl
-from emdsl.runtime.faults import DataError
-from emdsl.runtime.preparation import within_reach
+from emdsl.runtime.data.faults import DataError
+from emdsl.runtime.numeric.preparation import within_reach
 
 TWO_LAGS = """
     model TwoLags

@@ -7,12 +7,12 @@ from typing import Any
 
 from algebra import World
 
-from emdsl.derive import expr as x
-from emdsl.derive.block import Block
-from emdsl.derive.chains import EDGE, FIRST, behind, position_of
+from emdsl.derive.algebra import expr as x
+from emdsl.derive.joint.plates import home_of
+from emdsl.derive.joint.terms import Term
 from emdsl.derive.plan import Plan
-from emdsl.derive.plates import home_of
-from emdsl.derive.terms import Term
+from emdsl.derive.posteriors.block import Block
+from emdsl.derive.posteriors.chains import EDGE, FIRST, behind, position_of
 
 
 def tied(block: Block, plan: Plan, w: World) -> dict[str, Any]:

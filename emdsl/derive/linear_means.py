@@ -13,14 +13,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 
-from emdsl.derive import expr as x
-from emdsl.derive.block import Block
-from emdsl.derive.expr import El, Expr, Idx, Ix
-from emdsl.derive.gaussian import linear_role
-from emdsl.derive.once import NONE, Known, taken_out
+from emdsl.derive.algebra import expr as x
+from emdsl.derive.algebra.expr import El, Expr, Idx, Ix
+from emdsl.derive.joint.terms import Term, canonical_form, opened
 from emdsl.derive.plan import Plan
-from emdsl.derive.statistics import drop_presence
-from emdsl.derive.terms import Term, canonical_form, opened
+from emdsl.derive.posteriors.block import Block
+from emdsl.derive.posteriors.gaussian import linear_role
+from emdsl.derive.posteriors.once import NONE, Known, taken_out
+from emdsl.derive.updates.statistics import drop_presence
 
 ONE = Ix("one", "1")  # the one row that stands for all, where a precision is computed
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from emdsl.derive.joint import calls
+from emdsl.derive.joint.joint import calls
+from emdsl.derive.joint.spikes import is_point_mass
 from emdsl.derive.plan import Plan
-from emdsl.derive.spikes import is_point_mass
 from emdsl.language import model as m
 
 

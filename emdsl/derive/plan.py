@@ -5,29 +5,29 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from emdsl.derive import expr as x
-from emdsl.derive import meanfield, quadrature
-from emdsl.derive.balance import recentre
-from emdsl.derive.block import Block
-from emdsl.derive.blocks import Elimination, eliminate
-from emdsl.derive.centre import Shift
-from emdsl.derive.chains import distance
-from emdsl.derive.choices import Choice, choices
-from emdsl.derive.collapsed import collapsed
-from emdsl.derive.configurations import by_configurations, by_group
-from emdsl.derive.counted import counting
-from emdsl.derive.cuts import refuse_cuts_at_parameters
-from emdsl.derive.draws import Sampling, drawable, drawn_names, expanded, last_rung, sampling
-from emdsl.derive.expr import El, Idx, Ix
-from emdsl.derive.factors import LogJoint
-from emdsl.derive.meanfield import factorised, factors_of_q, largest_factors, moments
-from emdsl.derive.planes import Plane, plane_shift, planes
-from emdsl.derive.plates import plate_names
-from emdsl.derive.polynomials import polynomials
-from emdsl.derive.quadrature import at_shared_points, by_quadrature, requested, tie, where_possible
-from emdsl.derive.solve import Closed, Update, solve
-from emdsl.derive.spikes import refuse_points
-from emdsl.derive.statistics import Expected, expected
+from emdsl.derive.algebra import expr as x
+from emdsl.derive.algebra.expr import El, Idx, Ix
+from emdsl.derive.joint.balance import recentre
+from emdsl.derive.joint.centre import Shift
+from emdsl.derive.joint.counted import counting
+from emdsl.derive.joint.factors import LogJoint
+from emdsl.derive.joint.planes import Plane, plane_shift, planes
+from emdsl.derive.joint.plates import plate_names
+from emdsl.derive.joint.polynomials import polynomials
+from emdsl.derive.joint.spikes import refuse_points
+from emdsl.derive.posteriors import meanfield, quadrature
+from emdsl.derive.posteriors.block import Block
+from emdsl.derive.posteriors.blocks import Elimination, eliminate
+from emdsl.derive.posteriors.chains import distance
+from emdsl.derive.posteriors.choices import Choice, choices
+from emdsl.derive.posteriors.collapsed import collapsed
+from emdsl.derive.posteriors.configurations import by_configurations, by_group
+from emdsl.derive.posteriors.cuts import refuse_cuts_at_parameters
+from emdsl.derive.posteriors.draws import Sampling, drawable, drawn_names, expanded, last_rung, sampling
+from emdsl.derive.posteriors.meanfield import factorised, factors_of_q, largest_factors, moments
+from emdsl.derive.posteriors.quadrature import at_shared_points, by_quadrature, requested, tie, where_possible
+from emdsl.derive.updates.solve import Closed, Update, solve
+from emdsl.derive.updates.statistics import Expected, expected
 from emdsl.errors import ModelError, Problem
 from emdsl.language import model as m
 from emdsl.language.constants import one_number

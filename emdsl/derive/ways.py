@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from emdsl.derive import quadrature
-from emdsl.derive.discrete import WAYS_OUT
 from emdsl.derive.plan import derive
+from emdsl.derive.posteriors import quadrature
+from emdsl.derive.posteriors.discrete import WAYS_OUT
 from emdsl.errors import ModelError
 from emdsl.language import model as m
 

@@ -9,18 +9,18 @@ from typing import Any, Protocol, Self
 import numpy as np
 
 from emdsl.errors import DataError, EmdslError, ModelError, Problem, nearest
-from emdsl.fit.forecasts import Seen, asked_of, completed, enough
-from emdsl.fit.future import Future
+from emdsl.fit.ahead.forecasts import Seen, asked_of, completed, enough
+from emdsl.fit.ahead.future import Future
 from emdsl.fit.gaps import exact_line
 from emdsl.fit.identified import unidentified
 from emdsl.fit.unsettled import Unidentified
 from emdsl.language.model import ModelText
-from emdsl.runtime import faults
-from emdsl.runtime.binding import Bound, outer_plates
-from emdsl.runtime.estimator import Estimator
-from emdsl.runtime.forecast import ahead, only_last, ordered_plates, unknown_ahead
-from emdsl.runtime.loop import Climb, Setup, climb, evaluate, finer_error, is_exact
-from emdsl.runtime.storage import read_document
+from emdsl.runtime.data import faults
+from emdsl.runtime.data.binding import Bound, outer_plates
+from emdsl.runtime.fitting.estimator import Estimator
+from emdsl.runtime.fitting.forecast import ahead, only_last, ordered_plates, unknown_ahead
+from emdsl.runtime.fitting.loop import Climb, Setup, climb, evaluate, finer_error, is_exact
+from emdsl.runtime.fitting.storage import read_document
 
 QUICK = 500  # elements from which on shared points are tried
 SAME_POINTS = 1e-8  # two rules agree where their log-likelihoods differ by less of 1 + their size

@@ -16,8 +16,8 @@ from typing import NamedTuple
 import numpy as np
 
 from emdsl.fit.unsettled import Coordinates, Unidentified, interchangeable, told
-from emdsl.runtime.columns import Array
-from emdsl.runtime.loop import Point, Setup, advance, evaluate
+from emdsl.runtime.data.columns import Array
+from emdsl.runtime.fitting.loop import Point, Setup, advance, evaluate
 
 MOST = 200  # free numbers
 SECONDS = 2.0  # of steps of EM, beyond which nothing is looked at

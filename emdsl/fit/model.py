@@ -256,7 +256,7 @@ class Model:
         return self._loaded(self._parts)
 
     def _loaded(self, parts: list[str]) -> types.ModuleType:
-        from emdsl.runtime import compiled, loops
+        from emdsl.runtime.numeric import compiled, loops
 
         made = types.ModuleType("emdsl_generated")
         made.__name__ = f"emdsl_generated_{re.sub(r'[^0-9A-Za-z]+', '_', self.name)}_{id(made):x}"
@@ -305,8 +305,8 @@ class Model:
         and what its own points leave out is told by `quadrature_error_`. Of a model with drawn latents what is checked
         is all that follows once they are drawn, on draws as data. Raises ModelError where the model is refused.
         """
-        from emdsl.derive.draws import known
-        from emdsl.derive.quadrature import denser
+        from emdsl.derive.posteriors.draws import known
+        from emdsl.derive.posteriors.quadrature import denser
         from emdsl.fit.verify import certify, with_draws, with_factors
 
         joint, drawn = self.derived.joint, sorted(self.derived.drawn)
@@ -326,7 +326,7 @@ class Model:
 
     def _factor(self, latents: tuple[str, ...]) -> Model:
         """The model of one factor of q: the other latents are data."""
-        from emdsl.derive.meanfield import alone
+        from emdsl.derive.posteriors.meanfield import alone
 
         return Model(alone(self.resolved, latents), self.text, self.infer, self.fixed, self.incomplete)
 

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from emdsl.errors import DataError, Problem, Span
-from emdsl.runtime.frames import Table
+from emdsl.runtime.data.frames import Table
 
 MISSING = {"", "na", "n/a", "nan", "null"}
 DELIMITERS = (",", ";", "\t", "|")

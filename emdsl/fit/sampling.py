@@ -45,9 +45,9 @@ from emdsl.language.model import (
     walk,
 )
 from emdsl.language.transform import expressions_of
-from emdsl.runtime import faults
-from emdsl.runtime.plates import unnest
-from emdsl.runtime.sizes import ragged_name
+from emdsl.runtime.data import faults
+from emdsl.runtime.data.plates import unnest
+from emdsl.runtime.data.sizes import ragged_name
 
 REJECTIONS = 200
 NO_DRAWS = np.random.default_rng(0)  # of a sampler that only says where rows stand

@@ -15,12 +15,12 @@ import numpy as np
 from emdsl.errors import DataError, Problem
 from emdsl.fit.fitter import CompiledModel, Fitter
 from emdsl.fit.readers import FileTable, read_table_file
-from emdsl.runtime import faults
-from emdsl.runtime.frames import Table
-from emdsl.runtime.settings import sizes_of_parameters, starting_values
-from emdsl.runtime.sizes import ragged_name
-from emdsl.runtime.storage import plain_value, read_document
-from emdsl.runtime.table import read_data
+from emdsl.runtime.data import faults
+from emdsl.runtime.data.frames import Table
+from emdsl.runtime.data.sizes import ragged_name
+from emdsl.runtime.data.table import read_data
+from emdsl.runtime.fitting.settings import sizes_of_parameters, starting_values
+from emdsl.runtime.fitting.storage import plain_value, read_document
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Record = Mapping[str, Any]

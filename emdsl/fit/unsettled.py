@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from emdsl.runtime.columns import Array
-from emdsl.runtime.settings import variable_axes
-from emdsl.runtime.symmetry import states
-from emdsl.runtime.unconstrained import from_free, to_free
+from emdsl.runtime.data.columns import Array
+from emdsl.runtime.fitting.settings import variable_axes
+from emdsl.runtime.fitting.symmetry import states
+from emdsl.runtime.numeric.unconstrained import from_free, to_free
 
 TOUCHED = 1e-3  # of a direction's length: less in a parameter is none
 PROBABLE = 1e-6  # a probability that moves by less stays where it is

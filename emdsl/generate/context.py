@@ -7,19 +7,19 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from emdsl.derive import expr as x
-from emdsl.derive.block import Block
-from emdsl.derive.centre import Shift
-from emdsl.derive.configurations import BEYOND, STATE
-from emdsl.derive.expr import El
+from emdsl.derive.algebra import expr as x
+from emdsl.derive.algebra.expr import El
+from emdsl.derive.joint.centre import Shift
+from emdsl.derive.joint.plates import home_of
 from emdsl.derive.numbering import numbers
 from emdsl.derive.plan import Plan
-from emdsl.derive.plates import home_of
-from emdsl.generate.arrays import Leaf
-from emdsl.generate.expressions import Emitter
-from emdsl.generate.names import Namer
+from emdsl.derive.posteriors.block import Block
+from emdsl.derive.posteriors.configurations import BEYOND, STATE
+from emdsl.generate.lines.arrays import Leaf
+from emdsl.generate.lines.expressions import Emitter
+from emdsl.generate.lines.names import Namer
+from emdsl.generate.lines.spelling import numbered
 from emdsl.generate.shared import Handed, RowKinds, Sums
-from emdsl.generate.spelling import numbered
 from emdsl.language import model as m
 
 KINDS = "the kinds"

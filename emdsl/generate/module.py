@@ -8,25 +8,25 @@ import re
 from functools import cache, lru_cache
 
 from emdsl.derive.plan import Plan
-from emdsl.generate.densities import density_lines
-from emdsl.generate.draws import functions_of_draws, initial_by_draws
-from emdsl.generate.expectations import expectations_lines
+from emdsl.generate.blocks.kinds import kinds_lines
+from emdsl.generate.blocks.networks import network_lines
+from emdsl.generate.blocks.once import sums_lines
+from emdsl.generate.functions.densities import density_lines
+from emdsl.generate.functions.draws import functions_of_draws, initial_by_draws
+from emdsl.generate.functions.expectations import expectations_lines
+from emdsl.generate.functions.initial import initial_lines
+from emdsl.generate.functions.linear_means import moments_lines, once_lines
+from emdsl.generate.functions.meanfield import functions_of_meanfield
+from emdsl.generate.functions.objective import log_prior_lines, rows_lines
+from emdsl.generate.functions.parameters import m_step_lines, refine_lines
+from emdsl.generate.functions.paths import path_lines
+from emdsl.generate.functions.posterior import posterior_lines
+from emdsl.generate.functions.preparation import default_lines, finer_lines, prepare_lines, reference_lines
+from emdsl.generate.functions.statistics import e_step_lines
 from emdsl.generate.helpers import helper_names, helper_source
-from emdsl.generate.initial import initial_lines
-from emdsl.generate.kinds import kinds_lines
-from emdsl.generate.linear_means import moments_lines, once_lines
-from emdsl.generate.meanfield import functions_of_meanfield
-from emdsl.generate.names import RESERVED, plain
-from emdsl.generate.networks import network_lines
-from emdsl.generate.objective import log_prior_lines, rows_lines
-from emdsl.generate.once import sums_lines
-from emdsl.generate.parameters import m_step_lines, refine_lines
-from emdsl.generate.paths import path_lines
-from emdsl.generate.posterior import posterior_lines
-from emdsl.generate.preparation import default_lines, finer_lines, prepare_lines, reference_lines
+from emdsl.generate.lines.names import RESERVED, plain
 from emdsl.generate.printer import Printer
 from emdsl.generate.spec import nested, spec_lines
-from emdsl.generate.statistics import e_step_lines
 from emdsl.runtime.bundle import bundle
 
 

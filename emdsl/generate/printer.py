@@ -6,20 +6,20 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 
-from emdsl.derive.block import Block
-from emdsl.derive.clouds import AT, VOLUME
 from emdsl.derive.linear_means import without_rows
 from emdsl.derive.numbering import numbers
-from emdsl.derive.once import known_data
 from emdsl.derive.plan import Plan
-from emdsl.generate.clouds import block_of, density_name, emit_points
+from emdsl.derive.posteriors.block import Block
+from emdsl.derive.posteriors.clouds import AT, VOLUME
+from emdsl.derive.posteriors.once import known_data
+from emdsl.generate.blocks.clouds import block_of, density_name, emit_points
+from emdsl.generate.blocks.estep import emit_block, emit_joint_probabilities
+from emdsl.generate.blocks.features import Stacked
+from emdsl.generate.blocks.handed import handed_parts
 from emdsl.generate.context import Function, chunk_dimension, function, row_dimensions, size_expression
-from emdsl.generate.estep import emit_block, emit_joint_probabilities
-from emdsl.generate.features import Stacked
-from emdsl.generate.handed import handed_parts
 from emdsl.generate.helpers import helper_names
+from emdsl.generate.lines.spelling import indent
 from emdsl.generate.shared import MOMENTS, Handed, RowKinds, Sums
-from emdsl.generate.spelling import indent
 
 
 class Printer:

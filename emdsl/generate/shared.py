@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from emdsl.derive import expr as x
-from emdsl.derive.block import Block
-from emdsl.derive.blocks import Part
-from emdsl.derive.expr import El, Expr, Ix
-from emdsl.derive.handed import LookedUp
-from emdsl.derive.once import DataSum, Known
-from emdsl.derive.statistics import readable_name
+from emdsl.derive.algebra import expr as x
+from emdsl.derive.algebra.expr import El, Expr, Ix
+from emdsl.derive.posteriors.block import Block
+from emdsl.derive.posteriors.blocks import Part
+from emdsl.derive.posteriors.once import DataSum, Known
+from emdsl.derive.updates.handed import LookedUp
+from emdsl.derive.updates.statistics import readable_name
 
 SUMS, MOMENTS = "the sums", "the moments"
 

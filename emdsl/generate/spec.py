@@ -5,11 +5,11 @@ from __future__ import annotations
 from pprint import pformat
 from typing import Any
 
-from emdsl.derive import expr as x
-from emdsl.derive.chains import distance
-from emdsl.derive.expr import El
+from emdsl.derive.algebra import expr as x
+from emdsl.derive.algebra.expr import El
+from emdsl.derive.joint.plates import home_of
 from emdsl.derive.plan import Plan, chained_plates
-from emdsl.derive.plates import home_of
+from emdsl.derive.posteriors.chains import distance
 from emdsl.language import model as m
 
 

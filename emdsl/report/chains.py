@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from emdsl.derive import expr as x
-from emdsl.derive.block import Block
-from emdsl.derive.chains import EDGE, FIRST, Placed, behind
-from emdsl.derive.expr import Idx, Ix
+from emdsl.derive.algebra import expr as x
+from emdsl.derive.algebra.expr import Idx, Ix
+from emdsl.derive.posteriors.block import Block
+from emdsl.derive.posteriors.chains import EDGE, FIRST, Placed, behind
 from emdsl.report import formula as f
 from emdsl.report.formula import Formula
 from emdsl.report.indices import Names

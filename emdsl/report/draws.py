@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from emdsl.derive.draws import Drawn, Sampling
+from emdsl.derive.posteriors.draws import Drawn, Sampling
 from emdsl.report import formula as f
 from emdsl.report.page import Say, Show, Step, names_of
 

@@ -15,17 +15,17 @@ from typing import Any
 
 import sympy as sp
 
-from emdsl.derive import expr as x
-from emdsl.derive.centre import at_reference
-from emdsl.derive.coefficients import axes_of
-from emdsl.derive.expr import El, Expr, Ix
-from emdsl.derive.gradient import gradient
-from emdsl.derive.joint import expand
-from emdsl.derive.newton import Newton, Together
+from emdsl.derive.algebra import expr as x
+from emdsl.derive.algebra.expr import El, Expr, Ix
+from emdsl.derive.joint.centre import at_reference
+from emdsl.derive.joint.coefficients import axes_of
+from emdsl.derive.joint.gradient import gradient
+from emdsl.derive.joint.joint import expand
 from emdsl.derive.plan import Plan, posteriors, weighted_plate
-from emdsl.derive.quadratic import Linear
-from emdsl.derive.solve import Closed, Numeric, Simplex, Spread, Update, solve
-from emdsl.derive.statistics import Statistic, expected
+from emdsl.derive.updates.newton import Newton, Together
+from emdsl.derive.updates.quadratic import Linear
+from emdsl.derive.updates.solve import Closed, Numeric, Simplex, Spread, Update, solve
+from emdsl.derive.updates.statistics import Statistic, expected
 from emdsl.errors import InternalError
 from emdsl.language import model as m
 from emdsl.report.indices import Letters, Names

@@ -9,17 +9,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from emdsl.derive import expr as x
-from emdsl.derive.averages import expectation, in_turn
-from emdsl.derive.blocks import classes
-from emdsl.derive.coefficients import axes_of, matrix_term, scalar_term, total_of
-from emdsl.derive.expr import El, Expr
+from emdsl.derive.algebra import expr as x
+from emdsl.derive.algebra.expr import El, Expr
+from emdsl.derive.algebra.scalars import solve_score
+from emdsl.derive.joint.coefficients import axes_of, matrix_term, scalar_term, total_of
+from emdsl.derive.joint.terms import Term, merge, opened, settle
 from emdsl.derive.plan import Plan
-from emdsl.derive.quadratic import Linear, quadratic
-from emdsl.derive.scalars import solve_score
-from emdsl.derive.solve import Closed, Simplex, Spread, Update
-from emdsl.derive.statistics import selectors
-from emdsl.derive.terms import Term, merge, opened, settle
+from emdsl.derive.posteriors.averages import expectation, in_turn
+from emdsl.derive.posteriors.blocks import classes
+from emdsl.derive.updates.quadratic import Linear, quadratic
+from emdsl.derive.updates.solve import Closed, Simplex, Spread, Update
+from emdsl.derive.updates.statistics import selectors
 from emdsl.report.equations import left_side
 from emdsl.report.page import whole
 from emdsl.report.vectors import flatten

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from emdsl.derive.exponential import Exponential, NotExponential, Pair, exponential
+from emdsl.derive.joint.exponential import Exponential, NotExponential, Pair, exponential
 from emdsl.derive.numbering import families_called
 from emdsl.derive.plan import Plan
 from emdsl.language import model as m

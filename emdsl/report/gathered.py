@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from emdsl.derive import expr as x
-from emdsl.derive.expr import Expr
+from emdsl.derive.algebra import expr as x
+from emdsl.derive.algebra.expr import Expr
 from emdsl.report.tidy import content
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from emdsl.derive import expr as x
-from emdsl.derive.block import Block
-from emdsl.derive.expr import El, Expr, Idx, Ix
-from emdsl.derive.fields import Field, Tie, field_role, tie_role
-from emdsl.derive.gaussian import linear_role, polynomial_role, quadratic_role
-from emdsl.derive.terms import Term
+from emdsl.derive.algebra import expr as x
+from emdsl.derive.algebra.expr import El, Expr, Idx, Ix
+from emdsl.derive.joint.terms import Term
+from emdsl.derive.posteriors.block import Block
+from emdsl.derive.posteriors.fields import Field, Tie, field_role, tie_role
+from emdsl.derive.posteriors.gaussian import linear_role, polynomial_role, quadratic_role
 from emdsl.report import formula as f
 from emdsl.report.formula import Formula
 from emdsl.report.incomplete import conditional, grouped

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from emdsl.derive.expr import Ix
+from emdsl.derive.algebra.expr import Ix
 from emdsl.language import model as m
 
 Names = Mapping[Ix, str]

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from emdsl.derive import expr as x
-from emdsl.derive.block import Block, place
-from emdsl.derive.blocks import messages
-from emdsl.derive.chains import Neighbours, Placed
-from emdsl.derive.discrete import placements
-from emdsl.derive.expr import El, Expr, Ix
-from emdsl.derive.factors import Cloud, Configurations
-from emdsl.derive.fields import without_gates
+from emdsl.derive.algebra import expr as x
+from emdsl.derive.algebra.expr import El, Expr, Ix
+from emdsl.derive.joint.factors import Cloud, Configurations
+from emdsl.derive.joint.records import statistic_of
+from emdsl.derive.joint.terms import Term, merge, opened, settle
 from emdsl.derive.plan import Plan
-from emdsl.derive.records import statistic_of
-from emdsl.derive.terms import Term, merge, opened, settle
+from emdsl.derive.posteriors.block import Block, place
+from emdsl.derive.posteriors.blocks import messages
+from emdsl.derive.posteriors.chains import Neighbours, Placed
+from emdsl.derive.posteriors.discrete import placements
+from emdsl.derive.posteriors.fields import without_gates
 from emdsl.report import formula as f
 from emdsl.report.chains import chain_lines
 from emdsl.report.gaussian import field_lines, gaussian_lines, roles_of

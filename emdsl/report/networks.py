@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from emdsl.derive import expr as x
-from emdsl.derive.block import Block
-from emdsl.derive.networks import cliques_of
+from emdsl.derive.algebra import expr as x
+from emdsl.derive.joint.terms import Term
 from emdsl.derive.plan import Plan
-from emdsl.derive.terms import Term
+from emdsl.derive.posteriors.block import Block
+from emdsl.derive.posteriors.networks import cliques_of
 from emdsl.report import formula as f
 from emdsl.report.page import Say, Show, whole
 from emdsl.report.tidy import tidy

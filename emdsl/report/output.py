@@ -29,7 +29,7 @@ def check_output(path: str | None) -> None:
 
 def put(path: str | None, content: str) -> None:
     """Write to a file, whole or not at all, or to standard output."""
-    from emdsl.runtime.storage import write_whole
+    from emdsl.runtime.fitting.storage import write_whole
 
     if path is None or path == "-":
         sys.stdout.write(content if content.endswith("\n") else content + "\n")
@@ -42,7 +42,7 @@ def put(path: str | None, content: str) -> None:
 
 def as_text(document: Any) -> str:
     """JSON that any program reads: NaN and infinities as null."""
-    from emdsl.runtime.storage import plain_value
+    from emdsl.runtime.fitting.storage import plain_value
 
     return json.dumps(plain_value(document), allow_nan=False, ensure_ascii=False, indent=1)
 

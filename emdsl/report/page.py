@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from emdsl.derive import expr as x
-from emdsl.derive.expr import Expr, Ix
+from emdsl.derive.algebra import expr as x
+from emdsl.derive.algebra.expr import Expr, Ix
 from emdsl.report.formula import Formula
 
 WIDTH = 105  # of an equation in text

@@ -5,8 +5,8 @@ from __future__ import annotations
 from fractions import Fraction
 from math import prod
 
-from emdsl.derive import expr as x
-from emdsl.derive.expr import El, Expr, Idx
+from emdsl.derive.algebra import expr as x
+from emdsl.derive.algebra.expr import El, Expr, Idx
 from emdsl.language import model as m
 from emdsl.report import formula as f
 from emdsl.report.formula import Formula

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from emdsl.derive import expr as x
-from emdsl.derive.clouds import without_clouds
-from emdsl.derive.expr import El
-from emdsl.derive.factors import Factor
+from emdsl.derive.algebra import expr as x
+from emdsl.derive.algebra.expr import El
+from emdsl.derive.joint.factors import Factor
 from emdsl.derive.plan import Plan
-from emdsl.derive.statistics import Statistic
+from emdsl.derive.posteriors.clouds import without_clouds
+from emdsl.derive.updates.statistics import Statistic
 from emdsl.report import formula as f
 from emdsl.report.draws import drawn_step, objective_of_draws
 from emdsl.report.families import family_steps

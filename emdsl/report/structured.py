@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from emdsl.derive import expr as x
-from emdsl.derive.block import Block, gates_outside
-from emdsl.derive.chains import FIRST, behind
-from emdsl.derive.expr import DataIx, El, Idx, Ix
-from emdsl.derive.fields import Field
-from emdsl.derive.gaussian_moments import covariance_axes, pattern_index
+from emdsl.derive.algebra import expr as x
+from emdsl.derive.algebra.expr import DataIx, El, Idx, Ix
+from emdsl.derive.posteriors.block import Block, gates_outside
+from emdsl.derive.posteriors.chains import FIRST, behind
+from emdsl.derive.posteriors.fields import Field
+from emdsl.derive.posteriors.gaussian_moments import covariance_axes, pattern_index
 from emdsl.report import formula as f
 from emdsl.report.formula import Formula
 from emdsl.report.indices import Names

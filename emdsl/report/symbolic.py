@@ -14,8 +14,8 @@ from typing import Any, assert_never
 
 import sympy as sp
 
-from emdsl.derive import expr as x
-from emdsl.derive.expr import DataIx, Expr, Idx, Ix
+from emdsl.derive.algebra import expr as x
+from emdsl.derive.algebra.expr import DataIx, Expr, Idx, Ix
 from emdsl.families.special import OPEN
 from emdsl.language import model as m
 from emdsl.report.indices import Letters, Names, letters

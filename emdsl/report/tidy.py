@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from math import gcd, lcm
 
-from emdsl.derive import expr as x
-from emdsl.derive.expr import El, Expr, Idx, Ix
+from emdsl.derive.algebra import expr as x
+from emdsl.derive.algebra.expr import El, Expr, Idx, Ix
 from emdsl.derive.plan import Plan
 
 Pairs = Mapping[str, tuple[int, int]]  # arrays that are symmetric in two of their axes

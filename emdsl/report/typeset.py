@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from emdsl.derive import expr as x
-from emdsl.derive.block import Block
-from emdsl.derive.expr import El, Expr, Idx, Ix
+from emdsl.derive.algebra import expr as x
+from emdsl.derive.algebra.expr import El, Expr, Idx, Ix
 from emdsl.derive.plan import Plan
+from emdsl.derive.posteriors.block import Block
 from emdsl.language import model as m
 from emdsl.report import formula as f
 from emdsl.report.formula import Formula

@@ -6,15 +6,15 @@ from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from itertools import product
 
-from emdsl.derive import expr as x
-from emdsl.derive.coefficients import about, axes_of
-from emdsl.derive.expr import El, Expr, Idx, Ix
-from emdsl.derive.gradient import gradient
-from emdsl.derive.newton import Newton, Together
+from emdsl.derive.algebra import expr as x
+from emdsl.derive.algebra.expr import El, Expr, Idx, Ix
+from emdsl.derive.algebra.scalars import derivatives
+from emdsl.derive.joint.coefficients import about, axes_of
+from emdsl.derive.joint.gradient import gradient
 from emdsl.derive.plan import Plan
-from emdsl.derive.quadratic import Column, Linear
-from emdsl.derive.scalars import derivatives
-from emdsl.derive.solve import Closed, Numeric, Simplex, Spread, Update
+from emdsl.derive.updates.newton import Newton, Together
+from emdsl.derive.updates.quadratic import Column, Linear
+from emdsl.derive.updates.solve import Closed, Numeric, Simplex, Spread, Update
 from emdsl.errors import InternalError
 from emdsl.report import formula as f
 from emdsl.report.alone import alone

@@ -13,8 +13,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-from emdsl.derive import expr as x
-from emdsl.derive.expr import El, Expr, Ix
+from emdsl.derive.algebra import expr as x
+from emdsl.derive.algebra.expr import El, Expr, Ix
 from emdsl.derive.plan import Plan
 from emdsl.report import formula as f
 from emdsl.report.formula import Formula

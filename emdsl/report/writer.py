@@ -6,9 +6,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from emdsl.derive import expr as x
-from emdsl.derive.block import Block
-from emdsl.derive.expr import El, Expr, Idx, Ix
+from emdsl.derive.algebra import expr as x
+from emdsl.derive.algebra.expr import El, Expr, Idx, Ix
+from emdsl.derive.posteriors.block import Block
 from emdsl.report.formula import Formula
 from emdsl.report.indices import Letters, Names
 from emdsl.report.tidy import Known

@@ -7,14 +7,15 @@ from importlib.resources import files
 
 # In the order of their imports: each needs only those before it.
 BUNDLED = (
-    "faults", "sizes", "columns", "domains", "plates", "binding", "frames", "table", "infinity", "loop", "reach",
-    "storage", "settings", "symmetry", "forecast", "answers", "estimator",
+    "data/faults", "data/sizes", "data/columns", "data/domains", "data/plates", "data/binding", "data/frames",
+    "data/table", "numeric/infinity", "fitting/loop", "fitting/reach", "fitting/storage", "fitting/settings",
+    "fitting/symmetry", "fitting/forecast", "fitting/answers", "fitting/estimator",
 )  # fmt: skip
 IMPORT = re.compile(r"^(?:from [\w.]+ import (?:\([^)]*\)|[^\n]*)|import [^\n]*)\n", re.MULTILINE)
 
 
 def runtime_source(name: str) -> str:
-    """The text of one file of the runtime."""
+    """The text of one file of the runtime, by its place in it: `data/faults`."""
     return (files("emdsl.runtime") / f"{name}.py").read_text(encoding="utf-8")
 
 

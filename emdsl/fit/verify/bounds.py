@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from scipy import special, stats
 
-from emdsl.derive import expr as x
+from emdsl.derive.algebra import expr as x
 from emdsl.families.scope import Array
 from emdsl.fit.verify.case import Case
 from emdsl.fit.verify.cells import Unchecked, World, cells_of

@@ -1,0 +1,79 @@
+"""Equality up to bound names: `alpha` spells the bound indices of an expression by their depth."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+
+from emdsl.derive.algebra.nodes import (
+    Add,
+    Choose,
+    DataIx,
+    Delta,
+    El,
+    Expr,
+    Fn,
+    Idx,
+    Ix,
+    LogDet,
+    MatInv,
+    Mul,
+    Num,
+    Pow,
+    Sel,
+    SizeN,
+    Sum,
+    Val,
+    Where,
+    walk,
+)
+
+
+@lru_cache(maxsize=100_000)
+def alpha(e: Expr) -> Expr:
+    """The expression with bound indices named by depth: equal up to bound names means equal here."""
+    return _alpha(e, {}, 0)
+
+
+def _alpha(e: Expr, names: Mapping[Ix, Ix], depth: int) -> Expr:
+    if not any(isinstance(x, Sum | MatInv | LogDet) for x in walk(e)) and not names:
+        return e
+
+    def idx(i: Idx) -> Idx:
+        if isinstance(i, DataIx):
+            return DataIx(_alpha(i.value, names, depth))
+        return names.get(i, i) if isinstance(i, Ix) else i
+
+    def sub(x: Expr) -> Expr:
+        return _alpha(x, names, depth)
+
+    match e:
+        case Num() | SizeN():
+            return e
+        case Val():
+            return Val(names.get(e.ix, e.ix))
+        case El():
+            return El(e.var, tuple(map(idx, e.idx)), e.sort)
+        case Sel():
+            return Sel(sub(e.of), idx(e.at))
+        case Delta():
+            return Delta(idx(e.a), idx(e.b))
+        case Fn():
+            return Fn(e.name, tuple(map(sub, e.args)))
+        case Add():
+            return Add(tuple(map(sub, e.terms)))
+        case Mul():
+            return Mul(tuple(map(sub, e.factors)))
+        case Pow():
+            return Pow(sub(e.base), sub(e.exponent))
+        case Sum():
+            new = Ix(f"#{depth}", e.ix.dim)
+            return Sum(new, _alpha(e.body, {**names, e.ix: new}, depth + 1))
+        case MatInv() | LogDet():
+            a, b = Ix(f"#{depth}", e.i.dim), Ix(f"#{depth + 1}", e.j.dim)
+            body = _alpha(e.body, {**names, e.i: a, e.j: b}, depth + 2)
+            return LogDet(a, b, body) if isinstance(e, LogDet) else MatInv(a, b, body, (idx(e.at[0]), idx(e.at[1])))
+        case Where():
+            return Where(sub(e.cond), sub(e.then), sub(e.other))
+        case Choose():
+            return Choose(idx(e.at), tuple(map(sub, e.options)))

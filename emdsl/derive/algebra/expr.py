@@ -1,0 +1,377 @@
+"""Scalar expressions with explicit, typed indices: the algebra every derivation is written in.
+
+A tensor expression of the language becomes a scalar expression in the elements of tensors:
+`X[n] @ beta` is `Sum(p, El(X, n p) * El(beta, p))`. Constructors (`add`, `mul`, `power`, `fn`)
+keep a light normal form; nothing is opened that need not be. The nodes themselves are in `nodes`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from fractions import Fraction
+
+from emdsl.derive.algebra.alpha import alpha
+from emdsl.derive.algebra.facts import COMPARISONS, decided, factors_of, positive, split_number
+from emdsl.derive.algebra.nodes import (
+    HALF,
+    ONE,
+    ZERO,
+    Add,
+    Choose,
+    DataIx,
+    Delta,
+    El,
+    Expr,
+    Fn,
+    Idx,
+    Ix,
+    LogDet,
+    MatInv,
+    Mul,
+    Num,
+    Pow,
+    Sel,
+    SizeN,
+    Sort,
+    Sum,
+    Val,
+    Where,
+    children,
+    count_parts,
+    free,
+    fresh,
+    num,
+    variables,
+    walk,
+)
+
+__all__ = [
+    "COMPARISONS", "HALF", "ONE", "ZERO", "Add", "Choose", "DataIx", "Delta", "El", "Expr", "Fn", "Idx", "Ix",
+    "LogDet", "MatInv", "Mul", "Num", "Pow", "Sel", "SizeN", "Sort", "Sum", "Val", "Where", "add", "alpha",
+    "as_index", "children", "count_parts", "delta", "extent", "factors_of", "fn", "free", "fresh", "mul", "neg", "num",
+    "positive", "power", "rebuild", "refresh", "sel", "split_number", "substitute", "total", "value_of", "variables",
+    "walk", "where",
+]  # fmt: skip
+
+
+LONGEST = 4000  # bits of a fraction that is kept exactly
+
+
+# ------------------------------------------------------------------ constructors
+
+
+def add(*terms: Expr) -> Expr:
+    """Sum in normal form: flat, numbers folded, equal terms (up to bound names) merged."""
+    total: Fraction | float = Fraction(0)
+    merged: dict[Expr, tuple[Expr, Fraction | float]] = {}
+    for t in _flat(terms):
+        if isinstance(t, Num):
+            total = total + t.value
+            continue
+        c, rest = split_number(t)
+        key = alpha(rest)
+        kept, old = merged.get(key, (rest, Fraction(0)))
+        merged[key] = (kept, old + c)
+    out = [mul(Num(c), rest) if c != 1 else rest for rest, c in merged.values() if c != 0]
+    if total != 0 or not out:
+        out.append(num(total))
+    return out[0] if len(out) == 1 else Add(tuple(out))
+
+
+def _flat(terms: tuple[Expr, ...]) -> Iterator[Expr]:
+    stack = list(reversed(terms))
+    while stack:
+        t = stack.pop()
+        if isinstance(t, Add):
+            stack.extend(reversed(t.terms))
+        else:
+            yield t
+
+
+def mul(*factors: Expr) -> Expr:
+    """Product in normal form: flat, number first, powers of equal bases merged."""
+    c: Fraction | float = Fraction(1)
+    powers: dict[Expr, list[Expr]] = {}
+    stack = list(reversed(factors))
+    while stack:
+        f = stack.pop()
+        match f:
+            case Mul():
+                stack.extend(reversed(f.factors))
+            case Num():
+                c = c * f.value
+            case Pow():
+                powers.setdefault(f.base, []).append(f.exponent)
+            case _:
+                powers.setdefault(f, []).append(ONE)
+    if c == 0:
+        return ZERO
+    out: list[Expr] = []
+    for base, exponents in powers.items():
+        if len(exponents) == 1:
+            p = base if exponents[0] == ONE else Pow(base, exponents[0])
+        elif isinstance(base, Sel | Delta) or _indicator(base):
+            p = base
+        else:
+            p = power(base, add(*exponents))
+        if isinstance(p, Num):
+            c = c * p.value
+        elif isinstance(p, Mul):
+            rest = list(powers.items())[len(out) + 1 :]
+            return mul(Num(c), *out, *p.factors, *(power(b, add(*xs)) for b, xs in rest))
+        else:
+            out.append(p)
+    if len(out) == 1 and isinstance(out[0], Add) and c != 1:
+        return add(*(mul(Num(c), t) for t in out[0].terms))
+    if c != 1 or not out:
+        out.insert(0, Num(c))
+    return out[0] if len(out) == 1 else Mul(tuple(out))
+
+
+def _indicator(e: Expr) -> bool:
+    return isinstance(e, Fn) and e.name in COMPARISONS
+
+
+def power(base: Expr, exponent: Expr) -> Expr:
+    """`base ** exponent`; powers of powers and of products are opened where every sign allows it."""
+    if exponent == ONE or base == ONE:
+        return base
+    if exponent == ZERO:
+        return ONE
+    match base, exponent:
+        case Num(b), Num(x) if isinstance(x, Fraction) and x.denominator == 1 and abs(x) < 1000:
+            if b == 0:
+                return ZERO if x > 0 else Pow(base, exponent)
+            return num(b ** int(x)) if _held(b, x) else num(_float_power(b, x))
+        case Num(b), Num(x) if b > 0 and (not _held(b, x) or not (isinstance(b, Fraction) and isinstance(x, Fraction))):
+            return num(_float_power(b, x))
+        case Pow(), Num(x) if (isinstance(x, Fraction) and x.denominator == 1) or positive(base.base):
+            return power(base.base, mul(base.exponent, exponent))
+        case Mul(), Num(x) if (isinstance(x, Fraction) and x.denominator == 1) or all(
+            positive(f) for f in base.factors
+        ):
+            return mul(*(power(f, exponent) for f in base.factors))
+        case Fn("exp", (a,)), _:
+            return fn("exp", mul(a, exponent))
+        case ((Sel() | Delta()), Num(x)) if x > 0:
+            return base
+    return Pow(base, exponent)
+
+
+def _held(base: Fraction | float, exponent: Fraction | float) -> bool:
+    """Whether a power has so few digits that it is worth keeping exactly."""
+    size = exponent if exponent > 0 else -exponent
+    if not isinstance(base, Fraction):
+        return size < 1000
+    return max(base.numerator.bit_length(), base.denominator.bit_length()) * size < LONGEST
+
+
+def _float_power(base: Fraction | float, exponent: Fraction | float) -> float:
+    try:
+        return float(float(base) ** float(exponent))
+    except OverflowError:
+        return math.inf if base > 0 or exponent % 2 == 0 else -math.inf
+
+
+def fn(name: str, *args: Expr) -> Expr:
+    """An elementwise function, with the identities that keep densities splittable."""
+    if name == "log":
+        return _log(args[0])
+    if name == "exp" and isinstance(args[0], Fn) and args[0].name == "log":
+        return args[0].args[0]
+    if name == "exp" and args[0] == ZERO:
+        return ONE
+    if name == "log1p" and isinstance(args[0], Fn) and args[0].name == "exp":
+        return Fn("softplus", args[0].args)
+    if name in COMPARISONS and (folded := decided(name, args)) is not None:
+        return folded
+    return Fn(name, args)
+
+
+def _log(a: Expr) -> Expr:
+    match a:
+        case Num(v) if v == 1:
+            return ZERO
+        case Fn("exp", (x,)):
+            return x
+        case Fn("Phi", x):
+            return Fn("log_Phi", x)
+        case Fn("logistic", (x,)):
+            return neg(Fn("softplus", (neg(x),)))
+        case Add((Num(one), t)) | Add((t, Num(one))) if one == 1 and (arguments := _minus("logistic", t)) is not None:
+            return neg(Fn("softplus", arguments))
+        case Add((Num(one), Fn("exp", x))) | Add((Fn("exp", x), Num(one))) if one == 1:
+            return Fn("softplus", x)
+        case Add((Num(one), t)) | Add((t, Num(one))) if one == 1 and (arguments := _minus("exp", t)) is not None:
+            return Fn("log1mexp", arguments)
+        case Pow() if positive(a.base) or _one_sign(a.exponent):
+            return mul(a.exponent, _log(a.base))
+        case Mul() if sum(not positive(f) for f in a.factors) <= 1:
+            return add(*(_log(f) for f in a.factors))
+    if isinstance(a, Add):
+        constant = next((t.value for t in a.terms if isinstance(t, Num)), None)
+        if constant is not None and constant > 0 and constant != 1:  # log(c - c t) = log c + log(1 - t)
+            scaled = add(*(mul(Num(1 / constant), t) for t in a.terms))
+            if positive(scaled):
+                return add(_log(Num(constant)), _log(scaled))
+    return Fn("log", (a,))
+
+
+def _one_sign(exponent: Expr) -> bool:
+    """Whether a power is positive only where its base is: exponents like -1, 1/2 and 3, not 2."""
+    return isinstance(exponent, Num) and isinstance(exponent.value, Fraction) and exponent.value.numerator % 2 == 1
+
+
+def _minus(name: str, t: Expr) -> tuple[Expr, ...] | None:
+    """The argument of `-logistic(a)`, of `-exp(a)`."""
+    match split_number(t):
+        case -1, Fn(found, arguments) if found == name:
+            return arguments
+    return None
+
+
+def neg(e: Expr) -> Expr:
+    """`-e`."""
+    return mul(Num(Fraction(-1)), e)
+
+
+def total(ix: Ix, body: Expr) -> Expr:
+    """`Sum(ix, body)`, with what lacks the index taken out and deltas used up."""
+    if body == ZERO:
+        return ZERO
+    if isinstance(body, Add) and any(ix not in free(t) or _delta_of(t, ix) for t in body.terms):
+        return add(*(total(ix, t) for t in body.terms))
+    delta = _delta_of(body, ix)
+    if delta is not None:
+        other = delta.b if delta.a == ix else delta.a
+        rest = [f for f in factors_of(body) if f is not delta]
+        return substitute(mul(*rest), {ix: other})
+    outside = [f for f in factors_of(body) if ix not in free(f)]
+    inside = [f for f in factors_of(body) if ix in free(f)]
+    if not inside:
+        return mul(extent(ix), *outside)
+    return mul(*outside, Sum(ix, mul(*inside)))
+
+
+def extent(ix: Ix) -> Expr:
+    """How many values an index takes."""
+    return num(int(ix.dim)) if ix.dim.isdigit() else SizeN(ix.dim)
+
+
+def _delta_of(body: Expr, ix: Ix) -> Delta | None:
+    for f in factors_of(body):
+        if isinstance(f, Delta) and ix in (f.a, f.b):
+            return f
+    return None
+
+
+def delta(a: Idx, b: Idx) -> Expr:
+    """1 where two index positions are equal; decided where both are literal."""
+    if a == b:
+        return ONE
+    if isinstance(a, int) and isinstance(b, int):
+        return ZERO
+    return Delta(a, b)
+
+
+def sel(of: Expr, at: Idx) -> Expr:
+    """1 where the integer `of` equals `at`: a delta where `of` is an index or a number."""
+    if isinstance(of, Val):
+        return delta(of.ix, at)
+    if isinstance(of, Num) and isinstance(at, int):
+        return ONE if of.value == at else ZERO
+    if isinstance(of, Num) and isinstance(at, Ix):
+        return delta(int(of.value), at)
+    return Sel(of, at)
+
+
+# ------------------------------------------------------------------ substitution
+
+
+def substitute(e: Expr, to: Mapping[Ix, Idx]) -> Expr:
+    """Free indices replaced; everything is rebuilt by its constructor, so constants fold."""
+    if to.keys().isdisjoint(free(e)):
+        return e
+    return rebuild(e, lambda leaf: None, to)
+
+
+def rebuild(e: Expr, replace: Callable[[Expr], Expr | None], to: Mapping[Ix, Idx] | None = None) -> Expr:
+    """Bottom-up rebuild; `replace` may answer for any node (tried before its children), `to` renames free indices."""
+    table = to or {}
+
+    def go(x: Expr) -> Expr:
+        found = replace(x)
+        if found is not None:
+            return found
+        match x:
+            case Num() | SizeN():
+                return x
+            case Val():
+                return value_of(table.get(x.ix, x.ix))
+            case El():
+                return El(x.var, tuple(idx(i) for i in x.idx), x.sort)
+            case Sel():
+                return sel(go(x.of), idx(x.at))
+            case Delta():
+                return delta(idx(x.a), idx(x.b))
+            case Fn():
+                return fn(x.name, *(go(a) for a in x.args))
+            case Add():
+                return add(*(go(t) for t in x.terms))
+            case Mul():
+                return mul(*(go(f) for f in x.factors))
+            case Pow():
+                return power(go(x.base), go(x.exponent))
+            case Sum():
+                return total(x.ix, go(x.body))
+            case MatInv():
+                return MatInv(x.i, x.j, go(x.body), (idx(x.at[0]), idx(x.at[1])))
+            case LogDet():
+                return LogDet(x.i, x.j, go(x.body))
+            case Where():
+                return where(go(x.cond), lambda: go(x.then), lambda: go(x.other))
+            case Choose():
+                at = idx(x.at)
+                return go(x.options[at]) if isinstance(at, int) else Choose(at, tuple(go(o) for o in x.options))
+
+    def idx(i: Idx) -> Idx:
+        if isinstance(i, DataIx):
+            return as_index(go(i.value))
+        return table.get(i, i) if isinstance(i, Ix) else i
+
+    return go(e)
+
+
+def where(cond: Expr, then: Callable[[], Expr], other: Callable[[], Expr]) -> Expr:
+    """`then` where the condition holds; the branch that a literal condition rules out is not built."""
+    if isinstance(cond, Num):
+        return then() if cond.value != 0 else other()
+    return Where(cond, then(), other())
+
+
+def value_of(i: Idx) -> Expr:
+    """An index position as a number; the inverse of `as_index`."""
+    match i:
+        case Ix():
+            return Val(i)
+        case int():
+            return num(i)
+        case DataIx():
+            return i.value
+
+
+def as_index(e: Expr) -> Idx:
+    """An integer expression as an index position."""
+    match e:
+        case Val():
+            return e.ix
+        case Num(v) if v == int(v):
+            return int(v)
+    return DataIx(e)
+
+
+def refresh(e: Sum) -> tuple[Ix, Expr]:
+    """The body of a sum under a new dummy."""
+    new = fresh(e.ix.dim)
+    return new, substitute(e.body, {e.ix: new})

@@ -1,0 +1,91 @@
+"""What an expression shows without being opened: its number, its factors, its sign, the value of a comparison."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from fractions import Fraction
+
+from emdsl.derive.algebra.nodes import (
+    ONE,
+    Add,
+    Choose,
+    El,
+    Expr,
+    Fn,
+    Mul,
+    Num,
+    Pow,
+    SizeN,
+    Sum,
+    Where,
+    num,
+)
+
+COMPARISONS = frozenset({"eq", "ne", "lt", "le", "gt", "ge", "and", "or", "not"})
+
+_DECIDE: dict[str, Callable[[float | Fraction, float | Fraction], bool]] = {
+    "eq": lambda a, b: a == b, "ne": lambda a, b: a != b, "lt": lambda a, b: a < b,
+    "le": lambda a, b: a <= b, "gt": lambda a, b: a > b, "ge": lambda a, b: a >= b,
+    "and": lambda a, b: bool(a) and bool(b), "or": lambda a, b: bool(a) or bool(b),
+}  # fmt: skip
+
+
+def decided(name: str, args: tuple[Expr, ...]) -> Expr | None:
+    """A comparison or connective whose value is known from its literal arguments; else None."""
+    if name == "not":
+        return num(int(args[0].value == 0)) if isinstance(args[0], Num) else None
+    a, b = args
+    if isinstance(a, Num) and isinstance(b, Num):
+        return num(int(_DECIDE[name](a.value, b.value)))
+    for x, y in ((a, b), (b, a)):
+        if isinstance(x, Num) and name in ("and", "or"):
+            return y if (x.value != 0) == (name == "and") else x
+    return None
+
+
+def split_number(e: Expr) -> tuple[Fraction | float, Expr]:
+    """`c * rest` with the number taken out."""
+    if isinstance(e, Num):
+        return e.value, ONE
+    if isinstance(e, Mul) and isinstance(e.factors[0], Num):
+        rest = e.factors[1:]
+        return e.factors[0].value, rest[0] if len(rest) == 1 else Mul(rest)
+    return Fraction(1), e
+
+
+def factors_of(e: Expr) -> tuple[Expr, ...]:
+    """The factors of a product; anything else is its own."""
+    return e.factors if isinstance(e, Mul) else (e,)
+
+
+def positive(e: Expr) -> bool:
+    """Whether the expression is known to be positive, from domains alone."""
+    match e:
+        case Num(v):
+            return v > 0
+        case El():
+            return e.sort in ("positive", "unit")
+        case SizeN() | Fn("exp" | "logistic" | "softplus" | "pi" | "Phi", _):
+            return True
+        case Mul():
+            return all(positive(f) for f in e.factors)
+        case Pow():
+            return positive(e.base)
+        case Sum():
+            return positive(e.body)
+        case Add((Num(one), t)) | Add((t, Num(one))) if one == 1 and _is_unit_minus(t):
+            return True
+        case Add():
+            return all(positive(t) for t in e.terms)
+        case Where():
+            return positive(e.then) and positive(e.other)
+        case Choose():
+            return all(positive(o) for o in e.options)
+    return False
+
+
+def _is_unit_minus(t: Expr) -> bool:
+    c, rest = split_number(t)
+    return c == -1 and (
+        (isinstance(rest, El) and rest.sort == "unit") or (isinstance(rest, Fn) and rest.name == "logistic")
+    )

@@ -1,0 +1,249 @@
+"""Rule 4: one scalar. Q = sum_j c_j f_j(v); sympy solves sum_j c_j f_j'(v) = 0 once per set of functions.
+
+The bridge between the indexed algebra and sympy is here: leaves become opaque symbols with the
+assumptions of their domain, and come back by the same table. No text passes between the two.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import lru_cache
+from itertools import islice
+from typing import Any
+
+import sympy as sp
+
+from emdsl.derive.algebra import expr as x
+from emdsl.derive.algebra.expr import El, Expr
+from emdsl.errors import InternalError
+from emdsl.families.special import ELEMENTARY
+
+
+class NoValue(Exception):
+    """An expression that is no real number anywhere: the log of a negative number, 1 / 0."""
+
+
+class Symbols:
+    """Opaque symbols for sub-expressions, made in one place, each with its assumptions."""
+
+    def __init__(self) -> None:
+        self.symbols: dict[Expr, sp.Symbol] = {}
+        self.meaning: dict[sp.Symbol, Expr] = {}
+        self.back: dict[sp.Expr, Expr] = {}  # of compound expressions: parts that repeat come back once
+
+    def of(self, e: Expr, name: str | None = None, **assumptions: bool) -> sp.Symbol:
+        """The symbol of a sub-expression, made when first asked for."""
+        if e not in self.symbols:
+            facts = assumptions or ({"positive": True} if x.positive(e) else {"real": True})
+            symbol = sp.Symbol(name or f"s{len(self.symbols)}", **facts)
+            self.symbols[e] = symbol
+            self.meaning[symbol] = e
+        return self.symbols[e]
+
+    def to_sympy(self, e: Expr) -> sp.Expr:
+        """A scalar expression as sympy; sums, matrices and indicators stay opaque."""
+        match e:
+            case x.Num(v):
+                return sp.Rational(v.numerator, v.denominator) if isinstance(v, Fraction) else sp.Float(v)
+            case x.Add():
+                return sp.Add(*(self.to_sympy(t) for t in e.terms))
+            case x.Mul():
+                return sp.Mul(*(self.to_sympy(t) for t in e.factors))
+            case x.Pow():
+                return self.to_sympy(e.base) ** self.to_sympy(e.exponent)
+            case x.Fn("pi", ()):
+                return sp.pi
+            case x.Fn(name, args) if name in ELEMENTARY:
+                return ELEMENTARY[name](*(self.to_sympy(a) for a in args))
+        return self.of(e)
+
+    def from_sympy(self, s: sp.Expr) -> Expr:
+        """Back again; every symbol must be one of ours. Raises NoValue."""
+        if s.is_Atom:
+            return self._back(s)
+        if s not in self.back:
+            self.back[s] = self._back(s)
+        return self.back[s]
+
+    def _back(self, s: sp.Expr) -> Expr:
+        if isinstance(s, sp.Symbol):
+            return self.meaning[s]
+        if isinstance(s, sp.Rational):
+            return x.Num(Fraction(int(s.p), int(s.q)))
+        if isinstance(s, sp.Float):
+            return x.num(float(s))
+        if isinstance(s, sp.Add):
+            return x.add(*(self.from_sympy(a) for a in s.args))
+        if isinstance(s, sp.Mul):
+            return x.mul(*(self.from_sympy(a) for a in s.args))
+        if isinstance(s, sp.Pow):
+            return x.power(self.from_sympy(s.base), self.from_sympy(s.exp))
+        if s is sp.pi:
+            return x.Fn("pi", ())
+        if s is sp.E:
+            return x.fn("exp", x.ONE)
+        if isinstance(s, sp.polygamma) and s.args[0].is_Integer:
+            order, inner = int(s.args[0]), self.from_sympy(s.args[1])
+            return x.Fn(_POLYGAMMA[order], (inner,)) if order < 2 else x.Fn("polygamma", (x.num(order), inner))
+        if isinstance(s, sp.log) and isinstance(s.args[0], sp.gamma):
+            return x.fn("lgamma", self.from_sympy(s.args[0].args[0]))
+        if isinstance(s, sp.erf):  # of a declared density, opened: 2 Phi(a sqrt 2) - 1
+            inner = x.fn("Phi", x.mul(x.power(x.num(2), x.Num(Fraction(1, 2))), self.from_sympy(s.args[0])))
+            return x.add(x.mul(x.num(2), inner), x.num(-1))
+        if isinstance(s, sp.Heaviside):
+            return x.fn("gt", self.from_sympy(s.args[0]), x.ZERO)
+        if s in (sp.I, sp.nan, sp.zoo, sp.oo, -sp.oo):
+            raise NoValue("the log or a root of a negative number, or a division by 0")
+        name = _BACK.get(s.func)
+        if name is None:
+            raise InternalError("scalars", f"no way back for {s.func.__name__}")
+        return x.fn(name, *(self.from_sympy(a) for a in s.args))
+
+
+_POLYGAMMA = ("digamma", "trigamma")
+_BACK: dict[Any, str] = {f: name for name, f in ELEMENTARY.items() if isinstance(f, type)}
+
+
+@lru_cache(maxsize=256)
+def slope(name: str, arity: int, n: int) -> tuple[tuple[El, ...], Expr]:
+    """The derivative of a function of numbers by argument n, and the places its arguments stand in."""
+    table = Symbols()
+    places = tuple(El(f":argument {k}", ()) for k in range(arity))
+    arguments = [table.of(place, f"a{k}", real=True) for k, place in enumerate(places)]
+    found = sp.diff(ELEMENTARY[name](*arguments), arguments[n])
+    flat = found.replace(sp.DiracDelta, lambda *_: sp.Integer(0))  # of a jump: 0 but for one point
+    return places, table.from_sympy(flat)
+
+
+@dataclass(frozen=True)
+class Root:
+    """A closed root of the score, in its coefficients: `candidates` has all of several, the best to be kept.
+
+    `curvature` is the second derivative at a single root.
+    """
+
+    value: Expr
+    candidates: tuple[Expr, ...]
+    evidence: str
+    curvature: Expr | None = None
+
+
+def solve_score(leaf: El, functions: tuple[Expr, ...], coefficients: tuple[Expr, ...]) -> Root | None:
+    """The maximum of sum_j c_j f_j(v), in closed form where the score is linear or quadratic in v, 1/v, exp(v).
+
+    Coefficients are plain symbols while solving. None where there is no such form.
+    """
+    table = Symbols()
+    facts: dict[str, bool] = {"positive": True} if leaf.sort in ("positive", "unit") else {"real": True}
+    v = table.of(leaf, "v", **facts)
+    cs = [sp.Symbol(f"c{n}", real=True) for n in range(len(functions))]
+    for c, e in zip(cs, coefficients, strict=True):
+        table.meaning[c] = e
+    q = sp.Add(*(c * table.to_sympy(f) for c, f in zip(cs, functions, strict=True)))
+    found = _polynomial_root(sp.diff(q, v), v, leaf.sort)
+    if found is None:
+        return None
+    roots, evidence, curvature = found
+    values = tuple(table.from_sympy(r) for r in roots)
+    return Root(values[0], values, evidence, None if curvature is None else table.from_sympy(curvature))
+
+
+STEEPEST = 100  # powers beyond this have no roots that are written, and polynomials as long as they are high
+
+
+Solved = tuple[list[sp.Expr], str, sp.Expr | None]  # roots, what is known of them, the score's slope at a single one
+
+
+def _polynomial_root(score: sp.Expr, v: sp.Symbol, sort: str) -> Solved | None:
+    w = sp.Symbol("w", positive=True)
+    for transformed, unknown, back in (
+        (score, v, lambda r: r),
+        (sp.expand_power_exp(score).subs(sp.exp(v), w).subs(sp.exp(-v), 1 / w), w, sp.log),
+    ):
+        if unknown is w and transformed.has(v):
+            continue
+        numerator, denominator = sp.fraction(sp.together(transformed))
+        if not numerator.is_polynomial(unknown) or any(
+            p.exp.is_Integer and p.exp > STEEPEST for p in numerator.atoms(sp.Pow)
+        ):
+            continue
+        poly = sp.Poly(numerator, unknown)
+        found = _root(poly, sort if unknown is v else "positive")
+        if found is not None:
+            roots, evidence = found
+            # where the numerator vanishes, the slope of a ratio is the numerator's over the denominator
+            slope = poly.diff().as_expr() / denominator * (unknown if unknown is w else 1)
+            at = sp.factor(slope.subs(unknown, roots[0])) if len(roots) == 1 else None
+            return [back(r) for r in roots], evidence, at
+    return None
+
+
+def _root(poly: sp.Poly, sort: str) -> tuple[list[sp.Expr], str] | None:
+    """The roots of a polynomial of degree 1 or 2 that can lie in the domain."""
+    if poly.degree() == 1:
+        a, b = poly.all_coeffs()
+        return [-b / a], "the score has one root"
+    if poly.degree() != 2:
+        return None
+    a, b, c = poly.all_coeffs()
+    if b == 0:
+        return ([sp.sqrt(-c / a)], "the score has one positive root") if sort in ("positive", "unit") else None
+    disc = sp.sqrt(b * b - 4 * a * c)
+    roots = [(-b + disc) / (2 * a), (-b - disc) / (2 * a)]
+    return roots, "of the two roots of the score the feasible one with the larger Q is kept"
+
+
+def derivatives(leaf: El, value: Expr, order: int = 2) -> list[Expr] | None:
+    """value, d/dleaf, ... as expressions; None where the element stands where sympy cannot see it."""
+    table = Symbols()
+    seen = _seen((leaf,), value, table)
+    if seen is None:
+        return None
+    s, (v,) = seen
+    out = [value]
+    for n in range(order):
+        s = sp.diff(s, v)
+        if n < order - 1 and nodes(s) > LONGEST:
+            return None
+        if s.has(sp.Derivative) or s.has(sp.DiracDelta):
+            return None
+        out.append(table.from_sympy(s))
+    return out
+
+
+LONGEST = 2000  # nodes of a slope, of which another is taken: its own would have many times as many
+
+
+def nodes(s: sp.Expr) -> int:
+    """How large an expression is, written out, counted a little beyond LONGEST."""
+    return sum(1 for _ in islice(sp.preorder_traversal(s), LONGEST + 1))
+
+
+def second_order(leaves: tuple[El, ...], value: Expr) -> tuple[tuple[Expr, ...], tuple[tuple[Expr, ...], ...]] | None:
+    """The slopes by several elements, and the upper triangle of the Hessian row by row; None as above."""
+    table = Symbols()
+    seen = _seen(leaves, value, table)
+    if seen is None:
+        return None
+    s, vs = seen
+    slopes = [sp.diff(s, v) for v in vs]
+    if any(nodes(slope) > LONGEST for slope in slopes):
+        return None
+    hessian = [[sp.diff(slope, w) for w in vs[i:]] for i, slope in enumerate(slopes)]
+    if any(e.has(sp.Derivative, sp.DiracDelta) for row in (slopes, *hessian) for e in row):
+        return None
+    rows = tuple(tuple(map(table.from_sympy, row)) for row in hessian)
+    return tuple(map(table.from_sympy, slopes)), rows
+
+
+def _seen(leaves: tuple[El, ...], value: Expr, table: Symbols) -> tuple[sp.Expr, list[sp.Symbol]] | None:
+    """The expression as sympy and the symbols of its elements; None where one hides in something opaque."""
+    vs = []
+    for n, leaf in enumerate(leaves):
+        facts: dict[str, bool] = {"positive": True} if leaf.sort in ("positive", "unit") else {"real": True}
+        vs.append(table.of(leaf, f"v{n}", **facts))
+    s = table.to_sympy(value)
+    names = {leaf.var for leaf in leaves}
+    hidden = [e for e in table.symbols if e not in leaves and names & x.variables(e)]
+    return None if hidden else (s, vs)

@@ -1,0 +1,193 @@
+"""Reference points through latents: data, the latents that they meet and what locates those move together.
+
+    x[n] - u[g[n]],   u[g] - m            x - r,  u - r,  m - r:   both differences stay as they are
+
+Each difference that holds something that moved is balanced by one more location in it (a free parameter, or a
+latent on the line, with coefficient 1 or -1), whose own differences are balanced in turn; what is given, or seen of
+the same latent elsewhere, moves as data do. Where a latent lies about a number, that difference alone is left as it
+is: `u - 3` becomes `u - (3 - r)`. Exact for every r.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from emdsl.derive.algebra import expr as x
+from emdsl.derive.algebra.expr import El, Expr
+from emdsl.derive.joint.centre import (
+    Shift,
+    added,
+    at_reference,
+    axes_of,
+    free_location,
+    in_coordinates,
+    linear_part,
+    located,
+    moved_by,
+    over_axes,
+)
+from emdsl.derive.joint.factors import LogJoint
+from emdsl.language import model as m
+
+TRIES = 200  # choices of what balances a difference, for one data array
+Variables = Mapping[str, m.Variable]
+
+
+def recentre(joint: LogJoint) -> tuple[LogJoint, Mapping[str, Shift], tuple[str, ...]]:
+    """The joint in centred coordinates, what parameters and latents are shifted by, and the centred data arrays."""
+    shifts, centred = located(joint)
+    for found, data in through_latents(joint, centred):
+        shifts |= {name: added(shifts.get(name), shift) for name, shift in found.items()}
+        centred[data] = None
+    return in_coordinates(joint, shifts, tuple(centred), joint.model), shifts, tuple(centred)
+
+
+def through_latents(joint: LogJoint, centred: Mapping[str, None]) -> Iterator[tuple[dict[str, Shift], str]]:
+    """For each observed array on the line that is not centred yet: what moves with it, where all can be balanced."""
+    search, moved = Search.of(joint), set[str]()
+    for v in joint.model.of_kind("observed"):
+        on_line = v.domain.kind == "real" and v.plates and v.name not in joint.incomplete
+        if on_line and v.name not in {*centred, *moved} and v.name in search.variables:
+            found = search.balanced(v.name)
+            data = {n for n in found if search.variables[n].kind == "observed"}
+            if found and data.isdisjoint({*centred, *moved}):  # an array has one reference point
+                moved |= set(found)
+                yield found, v.name
+
+
+@dataclass
+class Search:
+    """The differences of a joint by what stands in them, and which variables stand in differences alone."""
+
+    joint: LogJoint
+    variables: Variables
+    sums: Mapping[str, list[x.Add]]
+    apart: frozenset[str]
+    elsewhere: frozenset[str]  # as `apart`, own densities of latents left out
+    own: Mapping[str, frozenset[x.Add]]  # the sums in these
+    tries: int = TRIES
+    loose: bool = False  # whether latents may lie about numbers
+
+    @staticmethod
+    def of(joint: LogJoint) -> Search:
+        sums: dict[str, dict[x.Add, None]] = {}
+        apart: set[str] = set()
+        elsewhere: set[str] = set()
+        own: dict[str, set[x.Add]] = {}
+        for f in joint.factors:
+            if f.role == "param":
+                continue
+            every: dict[str, int] = {}
+            linear: dict[str, int] = {}
+            for node in (n for e in (f.body, *f.masks, *f.gates) for n in x.walk(e)):
+                if isinstance(node, El):
+                    every[node.var] = every.get(node.var, 0) + 1
+                if isinstance(node, x.Add):
+                    for name in {e.var for t in node.terms for e in _linear(t)}:
+                        linear[name] = linear.get(name, 0) + sum(e.var == name for t in node.terms for e in _linear(t))
+                        sums.setdefault(name, {})[node] = None
+            found = {n for n, count in every.items() if linear.get(n, 0) != count}
+            apart |= found
+            elsewhere |= found - {f.about}
+            own.setdefault(f.about, set()).update(n for n in x.walk(f.body) if isinstance(n, x.Add))
+        variables = {v.name: v for v in joint.model.variables}
+        nodes = {n: list(found) for n, found in sums.items()}
+        latent = {v.name: frozenset(own.get(v.name, ())) for v in joint.model.of_kind("latent")}
+        return Search(joint, variables, nodes, frozenset(apart), frozenset(elsewhere), latent)
+
+    def balanced(self, data: str) -> dict[str, Shift]:
+        """Shifts under which no difference changes when this array does, or none but from numbers; {} for none."""
+        for self.loose in (False, True):
+            self.tries = TRIES
+            found = self._settled({}, data)
+            if found and all(self._as_stored(shift) for shift in found.values()):
+                return found
+        return {}
+
+    def _as_stored(self, s: Shift) -> bool:
+        """Whether what is given or seen can be held less its shift: a reference point on its last axes."""
+        if self.variables[s.param].kind not in ("given", "observed"):
+            return True
+        return isinstance(s.value, El) and s.value.idx == s.axes[len(s.axes) - len(s.value.idx) :]
+
+    def _about_a_number(self, node: x.Add, moving: set[str], data: str) -> bool:
+        """Whether a difference may stay unbalanced: it is of a latent that lies where the data do.
+
+        One of many, beside other terms (`X[n] @ beta + b[g[n]]`), need not: it stays.
+        """
+        mine = [n for n in moving if node in self.own.get(n, ())]
+        return self.loose and any(self._alone(n, data) for n in mine)
+
+    def _alone(self, name: str, data: str) -> bool:
+        beside = [n for n in self.sums.get(data, ()) if any(name in x.variables(t) for t in n.terms)]
+        return not self.variables[name].plates or all(len(n.terms) == 2 for n in beside)
+
+    def _settled(self, shifts: dict[str, Shift], data: str) -> dict[str, Shift] | None:
+        moving = {data, *shifts}
+
+        def shift_of(e: El) -> Expr | None:
+            if e.var == data:
+                return at_reference(e, self.variables)
+            return moved_by(shifts[e.var], e) if e.var in shifts else None
+
+        numbers = moving & self.apart
+        if numbers & self.elsewhere or (numbers and not (self.loose and all(self._alone(n, data) for n in numbers))):
+            return None
+        nodes = dict.fromkeys(n for name in (data, *shifts) for n in self.sums.get(name, ()))
+        for node in nodes:
+            parts = [linear_part(t, shift_of) for t in node.terms if moving & x.variables(t)]
+            if None in parts:  # two that move in one product: squares about 0
+                if self._about_a_number(node, moving, data):
+                    continue
+                return None
+            off = x.add(*(p for p in parts if p is not None))
+            if off == x.ZERO:
+                continue
+            for sign, place in self._locations(node, moving):
+                self.tries -= 1
+                value = x.mul(x.num(-sign), off)
+                shift = over_axes(place, value, self.variables[place.var]) if self.tries > 0 else None
+                if shift is not None:
+                    found = self._settled({**shifts, place.var: shift}, data)
+                    if found is not None:
+                        return found
+            if len(parts) > 1 or any(":" not in n for n in x.variables(off)):
+                return None
+            if not self._about_a_number(node, moving, data):
+                return None
+        return shifts
+
+    def _locations(self, node: x.Add, moving: set[str]) -> list[tuple[int, El]]:
+        """What may balance a sum, parameters first: they bring no differences of their own."""
+        parts = [x.split_number(t) for t in node.terms]
+        places = [(int(c), e) for c, e in parts if isinstance(e, El) and abs(c) == 1 and e.var not in moving]
+        free = [(c, e) for c, e in places if free_location(e, self.variables)]
+        latent = [(c, e) for c, e in places if self._on_line(e, "latent")]
+        seen = any(
+            e.var in self.variables and self.variables[e.var].kind == "observed" for _, e in parts if isinstance(e, El)
+        )
+        data = "observed" if seen else "given"  # two instruments that read one latent move together
+        return free + latent + [(c, e) for c, e in places if self._on_line(e, data)]
+
+    def _on_line(self, e: El, kind: str) -> bool:
+        v = self.variables.get(e.var)
+        if v is None or v.kind != kind or v.domain.kind != "real":
+            return False
+        bounded = v.domain.lower is not None or v.domain.upper is not None
+        elsewhere = self.joint.discrete | self.joint.deterministic | set(self.joint.incomplete)
+        return not bounded and v.name not in elsewhere and len(e.idx) == len(axes_of(v))
+
+
+def _linear(t: Expr) -> Iterator[El]:
+    """The elements that a term is linear in, sums over indices gone through."""
+    if isinstance(t, x.Sum):
+        yield from _linear(t.body)
+        return
+    factors = x.factors_of(t)
+    names = [n for f in factors for n in ({f.var} if isinstance(f, El) else x.variables(f))]
+    for f in factors:
+        if isinstance(f, El) and names.count(f.var) == 1:
+            yield f
+        elif isinstance(f, x.Sum) and len(factors) > 1:
+            yield from _linear(f)

@@ -1,0 +1,147 @@
+"""Reading Q as a function of chosen parameters: which functions of them, with which coefficients."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+from emdsl.derive.algebra import expr as x
+from emdsl.derive.algebra.expr import DataIx, El, Expr, Idx, Ix
+from emdsl.derive.joint.terms import Symmetry, Term, merge, opened
+from emdsl.language import model as m
+
+
+def axes_of(v: m.Variable) -> tuple[Ix, ...]:
+    """A parameter's own axes, as the free indices of its update."""
+    return tuple(Ix(f"{v.name}_{n}", str(d)) for n, d in enumerate(v.shape))
+
+
+def about(terms: Sequence[Term], names: frozenset[str], symmetry: Symmetry) -> list[Term]:
+    """The terms that hold these parameters, opened wherever these meet others inside a factor."""
+    out: list[Term] = []
+    for t in terms:
+        if not any(names & x.variables(f) for f in t.factors):
+            continue
+        body = x.mul(*t.factors)
+        for c, factors, sums in opened(body, lambda n: "V" if n in names else "R"):
+            merged = x.mul(*factors)
+            inner, rest = x.split_number(merged)
+            kept = tuple(f for f in x.factors_of(rest) if f != x.ONE)
+            if any(names & x.variables(f) for f in kept):
+                out.append(Term(t.coef * c * inner, (), kept, (*t.ixs, *sums)))
+    return merge(out, symmetry)
+
+
+def split(t: Term, names: frozenset[str]) -> tuple[tuple[Expr, ...], tuple[Expr, ...]]:
+    """(factors that hold the parameters, the rest)."""
+    mine = tuple(f for f in t.factors if names & x.variables(f))
+    return mine, tuple(f for f in t.factors if f not in mine)
+
+
+@dataclass(frozen=True)
+class Scalar:
+    """A term `coefficient * function(leaf)` of one element of one parameter, on that parameter's axes."""
+
+    function: Expr  # in terms of El(v, axes)
+    coefficient: Expr
+
+
+def scalar_term(t: Term, v: m.Variable, axes: tuple[Ix, ...]) -> Scalar | None:
+    """The term as a function of one element of `v`, or None where it holds several."""
+    mine, rest = split(t, frozenset((v.name,)))
+    leaves = {e for f in mine for e in x.walk(f) if isinstance(e, El) and e.var == v.name}
+    if len(leaves) != 1:
+        return None
+    (leaf,) = leaves
+    if any(isinstance(i, DataIx) for i in leaf.idx) or bound_inside(x.mul(*mine), leaf):
+        return None
+    target = El(v.name, axes, leaf.sort)
+    whole = x.rebuild(x.mul(*mine), lambda e: target if e == leaf else None)
+    stray = set(x.free(whole)) - set(axes)
+    to, extra = _to_axes(leaf.idx, axes, t.ixs)
+    if stray - set(to):
+        return None
+    c = x.mul(x.Num(t.coef), *(x.substitute(f, to) for f in rest), *extra)
+    for i in t.ixs:
+        if i not in to:
+            c = x.total(i, c)
+    return Scalar(x.substitute(whole, to), c)
+
+
+def per_element(terms: Sequence[Term], names: frozenset[str], axes: tuple[Ix, ...]) -> Expr | None:
+    """f, where Q is a sum over the elements of `axes` of one function f of these parameters' elements there.
+
+    None where elements meet, or stand at places read from data.
+    """
+    out: list[Expr] = []
+    for t in terms:
+        mine, rest = split(t, names)
+        whole = x.mul(*mine)
+        leaves = {e for e in x.walk(whole) if isinstance(e, El) and e.var in names}
+        places = {leaf.idx for leaf in leaves}
+        if len(places) != 1 or any(bound_inside(whole, leaf) for leaf in leaves):
+            return None
+        (idx,) = places
+        if len(idx) != len(axes) or any(isinstance(i, DataIx) for i in idx):
+            return None
+        to, extra = _to_axes(idx, axes, t.ixs)
+        on_axes = x.rebuild(whole, lambda e: El(e.var, axes, e.sort) if e in leaves else None)  # noqa: B023
+        if set(x.free(on_axes)) - set(axes) - set(to):
+            return None
+        c = x.mul(x.Num(t.coef), x.substitute(on_axes, to), *(x.substitute(f, to) for f in rest), *extra)
+        for i in t.ixs:
+            if i not in to:
+                c = x.total(i, c)
+        out.append(c)
+    return x.add(*out)
+
+
+def bound_inside(whole: Expr, leaf: El) -> bool:
+    """Whether an index of the element is a dummy of a sum inside the expression: then it stands for many."""
+    return any(isinstance(i, Ix) and i not in x.free(whole) for i in leaf.idx)
+
+
+def _to_axes(idx: tuple[Idx, ...], axes: tuple[Ix, ...], ixs: tuple[Ix, ...]) -> tuple[dict[Ix, Idx], list[Expr]]:
+    to: dict[Ix, Idx] = {}
+    extra: list[Expr] = []
+    for i, a in zip(idx, axes, strict=True):
+        if isinstance(i, Ix) and i not in to:
+            to[i] = a
+        else:
+            extra.append(x.delta(a, to.get(i, i) if isinstance(i, Ix) else i))
+    return to, extra
+
+
+def matrix_term(t: Term, v: m.Variable, axes: tuple[Ix, ...]) -> tuple[str, Expr] | None:
+    """("logdet" | "inverse" | "matrix", coefficient on the parameter's axes) for a term linear in one of these."""
+    mine, rest = split(t, frozenset((v.name,)))
+    if len(mine) != 1:
+        return None
+    lead = axes[:-2]
+    match mine[0]:
+        case x.LogDet(i=i, j=j, body=El(idx=idx)) if idx[-2:] in ((i, j), (j, i)):
+            kind, places = "logdet", idx[:-2]
+        case x.MatInv(i=i, j=j, body=El(idx=idx), at=at) if idx[-2:] in ((i, j), (j, i)):
+            kind, places = "inverse", (*idx[:-2], *at)
+        case El(idx=idx):
+            kind, places = "matrix", idx
+        case _:
+            return None
+    target = lead if kind == "logdet" else axes
+    if any(isinstance(p, DataIx) for p in places):
+        return None
+    to, extra = _to_axes(places, target, t.ixs)
+    c = x.mul(x.Num(t.coef), *(x.substitute(f, to) for f in rest), *extra)
+    for i in t.ixs:
+        if i not in to:
+            c = x.total(i, c)
+    return kind, c
+
+
+def total_of(parts: Sequence[Expr]) -> Expr:
+    return x.add(*parts) if parts else x.ZERO
+
+
+def is_number(e: Expr, value: int) -> bool:
+    return isinstance(e, x.Num) and e.value == Fraction(value)

@@ -1,0 +1,323 @@
+"""Typed tensor expressions of the language -> scalar expressions in elements.
+
+`element(e, idx)` is the element of `e` at index positions `idx`. One rule per construct of the
+language; matrices are taken apart here, so that structure (`s * eye(D)`, `diag(v)`, literals) is
+substituted before anything is derived.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from emdsl.derive.algebra import expr as x
+from emdsl.derive.algebra.expr import DataIx, El, Expr, Idx, Ix
+from emdsl.derive.joint.functions import call
+from emdsl.derive.joint.scope import Closure, Scope, operand, size_number, summed
+from emdsl.derive.joint.spikes import reading, with_spikes
+from emdsl.errors import ModelError, Problem
+from emdsl.language import model as m
+
+MOST_PARTS = 20_000  # of an expression
+
+
+class Tensors:
+    """The element rules over one model. `gates` collects the discrete latents met since it was last cleared."""
+
+    def __init__(self, model: m.ModelText) -> None:
+        self.model = model
+        self.variables = {v.name: v for v in model.variables}
+        self.lets = {v.name: v for v in model.lets}
+        self.tables: dict[str, tuple[object, ...]] = {}
+        self.gates: dict[tuple[str, tuple[Idx, ...]], Ix] = {}
+        self.known: dict[tuple[str, tuple[Idx, ...]], Expr] = {}  # lets: one that stands twice is opened once
+        self.parts: dict[int, tuple[Expr, int]] = {}
+        self.deterministic = frozenset(
+            v.name for v in model.variables
+            if v.kind == "latent" and isinstance(v.distribution, m.FamilyCall) and v.distribution.family.name == "Delta"
+        )  # fmt: skip
+        self.discrete = frozenset(
+            v.name for v in model.variables
+            if v.kind == "latent" and v.name not in self.deterministic and self._enumerable(v)
+        )  # fmt: skip
+
+        self.spikes = with_spikes(model, self.discrete)
+        self.around: dict[str, tuple[str, ...]] = {}
+        for plates in [v.plates for v in model.variables] + [p.plates for p in model.potentials]:
+            for k, plate in enumerate(plates):
+                if isinstance(plate.size, m.Ragged):
+                    self.around.setdefault(plate.size.name, tuple(str(p.size) for p in plates[:k]))
+
+    def begin(self) -> None:
+        """Start another factor: it has gates of its own."""
+        self.gates.clear()
+        self.known.clear()
+
+    def is_parameter(self, name: str) -> bool:
+        """Whether a name is that of a parameter."""
+        return name in self.variables and self.variables[name].kind == "param"
+
+    def is_data(self, name: str) -> bool:
+        """Whether a name is that of data."""
+        if name.startswith(("length:", "position:", "row:", "start:")):  # of ragged plates
+            return True
+        return name in self.variables and self.variables[name].kind in ("given", "observed")
+
+    # -------------------------------------------------------------- plates
+
+    def enter(self, plates: tuple[m.Plate, ...]) -> tuple[Scope, tuple[Ix, ...], tuple[Expr, ...]]:
+        """The scope inside nested plates, the indices of the measure, and the masks of filtered plates."""
+        loops: dict[str, Idx] = {}
+        measure: list[Ix] = []
+        for p in plates:
+            if isinstance(p.size, m.Ragged):
+                row = Ix(p.index, f"{p.size.name}[]")
+                parent: Expr = El(f"row:{p.size.name}", (row,))
+                for name, old in reversed(list(loops.items())):
+                    if isinstance(old, Ix) and old in measure and len(measure) > 1 and name != next(iter(loops)):
+                        loops[name] = DataIx(x.fn("mod", parent, x.SizeN(old.dim)))
+                        parent = x.fn("floordiv", parent, x.SizeN(old.dim))
+                    elif isinstance(old, Ix):
+                        loops[name] = DataIx(parent)
+                    else:
+                        loops[name] = x.as_index(x.substitute(x.value_of(old), {measure[-1]: DataIx(parent)}))
+                loops[p.index] = DataIx(El(f"position:{p.size.name}", (row,)))
+                measure = [row]
+            else:
+                ix = Ix(p.index, str(p.size))
+                loops[p.index] = ix
+                measure.append(ix)
+        scope = Scope(
+            loops, around=self.around
+        )  # conditions last: a ragged plate changes how the loops outside it are reached
+        masks = [self.element(p.condition, (), scope) for p in plates if p.condition is not None]
+        return scope, tuple(measure), tuple(masks)
+
+    # -------------------------------------------------------------- variables
+
+    def _enumerable(self, v: m.Variable) -> bool:
+        d = v.domain
+        return not d.dims and (d.kind in ("bool", "category", "index") or (d.kind == "count" and d.upper is not None))
+
+    def levels(self, v: m.Variable) -> str:
+        """The dimension of a discrete variable's one-hot."""
+        d = v.domain
+        if d.kind == "bool":
+            return "2"
+        if d.kind in ("category", "index"):
+            assert d.levels is not None
+            return f"{d.levels.name}[max]" if isinstance(d.levels, m.Ragged) else str(d.levels)
+        match d.upper:
+            case m.Num(value=n):
+                return str(int(n) + 1)
+            case m.SizeOf(size=m.Dim() as size):
+                return str(size + m.Dim.of(1))
+        return f"{v.name}[levels]"
+
+    def leaf(self, v: m.Variable, idx: tuple[Idx, ...]) -> Expr:
+        """An element of a variable; a discrete latent is its gate's index."""
+        flat = self._flatten(v.shape, v.plates, idx)
+        if len(flat) == len(v.shape):
+            flat = tuple(self._reaching(i, size) for i, size in zip(flat, v.shape, strict=True))
+        if v.name in self.discrete:
+            key = (v.name, flat)
+            if key not in self.gates:
+                self.gates[key] = x.fresh(self.levels(v))
+            return x.Val(self.gates[key])
+        return El(v.name, flat, sort_of(v.domain))
+
+    def _reaching(self, i: Idx, size: m.Size) -> Idx:
+        """An index over another dimension than the axis (a part of a `concat`): read by its value, kept in range."""
+        if not isinstance(size, m.Dim):
+            return i
+        if isinstance(i, Ix) and i.dim != str(size) and (not i.dim.endswith("]") or i.dim.endswith("[max]")):
+            return DataIx(x.Fn("value", (x.Val(i),)))
+        if isinstance(i, DataIx) and isinstance(i.value, El) and i.value.var in self.variables:
+            v = self.variables[i.value.var]
+            if v.kind != "latent" and (v.domain.levels is None or str(v.domain.levels) != str(size)):
+                return DataIx(x.Fn("value", (i.value,)))
+        return i
+
+    def _flatten(self, shape: m.Shape, plates: tuple[m.Plate, ...], idx: tuple[Idx, ...]) -> tuple[Idx, ...]:
+        """A ragged axis and everything before it are one axis of rows."""
+        for axis, size in reversed(list(enumerate(shape[: len(plates)]))):
+            if isinstance(size, m.Ragged):
+                name, here = size.name, idx[axis]
+                match here:
+                    case DataIx(El(var=v, idx=(Ix() as row,))) if v == f"position:{name}" and row.dim == f"{name}[]":
+                        return (row, *idx[axis + 1 :])
+                parents = self._flatten(shape[:axis], plates[:axis], idx[:axis])
+                parent = x.value_of(parents[0])
+                for p, d in zip(parents[1:], shape[axis - len(parents) + 1 : axis], strict=True):
+                    parent = x.add(x.mul(parent, x.SizeN(str(d))), x.value_of(p))
+                row_value = x.add(El(f"start:{name}", (x.as_index(parent),)), x.value_of(here))
+                return (x.as_index(row_value), *idx[axis + 1 :])
+        return idx
+
+    def variate(self, v: m.Variable, home: tuple[Idx, ...], event: tuple[Idx, ...]) -> Expr:
+        """The variable's own element: `home` are its plates, `event` its own axes."""
+        return self.leaf(v, home + event)
+
+    def presence(self, v: m.Variable, home: tuple[Idx, ...], event: tuple[Ix, ...], body: Expr) -> tuple[Expr, ...]:
+        """The 0/1 mask of an observed element: a missing one leaves its factor out."""
+        if v.kind != "observed":
+            return ()
+        flat = self._flatten(v.shape, v.plates, home + event)
+        return (El(f"present:{v.name}", flat),)
+
+    # -------------------------------------------------------------- densities
+
+    def family_scope(
+        self, v: m.Variable, home: tuple[Idx, ...], event: tuple[Idx, ...], call: m.FamilyCall, scope: Scope
+    ) -> Scope:
+        """The scope inside a family: its variate and arguments bound to what the call gives them."""
+        bindings = {call.family.x.name: Closure(None, None, home + event, v.name)}
+        for name, arg in call.args:
+            own = next(a for a in call.family.signatures[call.signature].arguments if a.name == name)
+            leading = event if len(arg.shape) > len(own.domain.dims) else ()
+            bindings[name] = Closure(arg, scope, leading)
+        return Scope({}, bindings, dict(call.sizes), self.around)
+
+    def density(
+        self, v: m.Variable, home: tuple[Idx, ...], event: tuple[Idx, ...], call: m.FamilyCall, scope: Scope
+    ) -> Expr:
+        """log density of one element under one call, from the family's declaration."""
+        inner = self.family_scope(v, home, event, call, scope)
+        try:
+            return self.element(call.family.signatures[call.signature].log_density, (), inner)
+        except ModelError as error:  # in a family's declaration: the user's line is where it is called
+            here = [p if p.span.file == call.span.file else replace(p, span=call.span) for p in error.problems]
+            raise ModelError(here) from None
+
+    def condition(self, cond: m.Expr, holds: bool, scope: Scope) -> Expr:
+        """A branch condition as 0 or 1; its negation for the other branch."""
+        e = self.element(cond, (), scope)
+        return e if holds else x.fn("not", e)
+
+    # -------------------------------------------------------------- element rules
+
+    def element(self, e: m.Expr, idx: tuple[Idx, ...], scope: Scope) -> Expr:
+        """The element of a typed expression at index positions, as many as it has axes."""
+        match e:
+            case m.Num():
+                return x.num(e.value)
+            case m.Pi():
+                return x.Fn("pi", ())
+            case m.Loop():
+                return x.value_of(scope.loops[e.name])
+            case m.SizeOf():
+                return size_number(e.size, scope)
+            case m.Var():
+                return self._named(e, idx, scope)
+            case m.Index():
+                positions = tuple(x.as_index(self.element(a, (), scope)) for a in e.args)
+                return self.element(e.base, positions + idx, scope)
+            case m.If():
+                cond = self.element(e.cond, (), scope)
+                return x.where(cond, lambda: self.element(e.then, operand(e.then, idx), scope),
+                               lambda: self.element(e.other, operand(e.other, idx), scope))  # fmt: skip
+            case m.Stack():
+                return self._stack(e, idx, scope)
+            case m.Each():
+                inner = Scope({**scope.loops, e.index: idx[0]}, scope.bindings, scope.sizes, scope.around)
+                return self.element(e.body, idx[1:], inner)
+            case m.SumOver():
+                return self._sum_over(e, idx, scope)
+            case m.Call():
+                return call(self.element, e, idx, scope)
+
+    def _named(self, e: m.Var, idx: tuple[Idx, ...], scope: Scope) -> Expr:
+        bound = scope.bindings.get(e.name)
+        if bound is not None:
+            if bound.ready is not None:
+                return bound.ready
+            if bound.variable is not None:
+                return self.leaf(self.variables[bound.variable], bound.prefix + idx)
+            assert bound.expression is not None and bound.scope is not None
+            arg = bound.expression
+            return self.element(arg, (bound.prefix + idx)[: len(arg.shape)], bound.scope)
+        if e.name in self.lets:
+            let = self.lets[e.name]
+            key = (e.name, idx)
+            if key not in self.known:
+                loops = {p.index: i for p, i in zip(let.plates, idx, strict=False)}
+                value = self.element(let.body, idx[len(let.plates) :], Scope(loops, around=self.around))
+                if x.count_parts(value, self.parts) > MOST_PARTS:
+                    text = f"`{e.name}` has more than {MOST_PARTS:,} parts when all lets in it are put in"
+                    raise ModelError(Problem("E008", text, let.span))
+                self.known[key] = value
+            return self.known[key]
+        v = self.variables[e.name]
+        if e.name in self.deterministic:
+            assert isinstance(v.distribution, m.FamilyCall)
+            loops = {p.index: i for p, i in zip(v.plates, idx, strict=False)}
+            body = v.distribution.args[0][1]
+            return self.element(body, idx[len(v.plates) :], Scope(loops, around=self.around))
+        return self.read(v, idx)
+
+    def read(self, v: m.Variable, idx: tuple[Idx, ...], less: Expr = x.ZERO) -> Expr:
+        """What an expression sees of a variable, `less` than that: in a branch where it is a point, the point."""
+        if v.name not in self.spikes:
+            return self.leaf(v, idx)
+        assert v.distribution is not None
+        plates = len(v.plates)
+        scope = Scope({p.index: i for p, i in zip(v.plates, idx, strict=False)}, around=self.around)
+        return reading(
+            v.distribution, lambda: self.leaf(v, idx), lambda e: self.element(e, operand(e, idx[plates:]), scope), less
+        )
+
+    def _stack(self, e: m.Stack, idx: tuple[Idx, ...], scope: Scope) -> Expr:
+        if isinstance(idx[0], int):
+            return self.element(e.items[idx[0]], idx[1:], scope)
+        literal = _literal(e)
+        if literal is not None:
+            name = next((n for n, t in self.tables.items() if t == literal), f"table{len(self.tables)}")
+            self.tables[name] = literal
+            return El(name, idx)
+        return x.Choose(idx[0], tuple(self.element(item, idx[1:], scope) for item in e.items))
+
+    def _sum_over(self, e: m.SumOver, idx: tuple[Idx, ...], scope: Scope) -> Expr:
+        def body(ix: Ix) -> Expr:
+            inner = Scope({**scope.loops, e.index: ix}, scope.bindings, scope.sizes, scope.around)
+            value = self.element(e.body, idx, inner)
+            return value if e.cond is None else x.mul(self.element(e.cond, (), inner), value)
+
+        return summed(e.size, scope, e.span, body)
+
+
+def _literal(e: m.Expr) -> tuple[object, ...] | None:
+    """The numbers of a literal list of (lists of) numbers."""
+    if not isinstance(e, m.Stack):
+        return None
+    out: list[object] = []
+    for item in e.items:
+        value = _number(item) if not isinstance(item, m.Stack) else _literal(item)
+        if value is None:
+            return None
+        out.append(value)
+    return tuple(out)
+
+
+def _number(e: m.Expr) -> float | int | None:
+    match e:
+        case m.Num(value=v):
+            return v if isinstance(v, int) else float(v)
+        case m.Call(fn="neg", args=(a,)):
+            inner = _number(a)
+            return None if inner is None else -inner
+        case m.Call(fn="div", args=(a, b)):
+            top, bottom = _number(a), _number(b)
+            return None if top is None or bottom is None or bottom == 0 else top / bottom
+    return None
+
+
+def sort_of(d: m.Domain) -> x.Sort:
+    if d.kind == "unit":
+        return "unit"
+    if d.kind in ("positive", "simplex"):
+        return "positive"
+    if d.kind in ("spd", "correlation"):
+        return "spd"
+    match d.lower:
+        case m.Num(value=v) if v > 0:
+            return "positive"
+    return "real"

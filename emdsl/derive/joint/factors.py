@@ -1,0 +1,127 @@
+"""The log joint as a value: factors, and what the algebra may know of the variables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from emdsl.derive.algebra import expr as x
+from emdsl.derive.algebra.expr import Expr, Idx, Ix
+from emdsl.errors import Span
+from emdsl.language import model as m
+
+
+@dataclass(frozen=True)
+class Factor:
+    """`sum over plates and gates of prod(gates) * prod(masks) * body`.
+
+    `gates` are selectors of discrete latents (`Sel(El(z, n), k)`); `masks` are 0/1 expressions of
+    data (conditions, presence). `plates` lists every index of the factor's measure, whether the
+    body carries it or not. `about` is the variable whose density this is ("" for a potential).
+    """
+
+    about: str
+    role: m.VariableKind | str
+    gates: tuple[x.Sel, ...]
+    masks: tuple[Expr, ...]
+    body: Expr
+    plates: tuple[Ix, ...]
+    span: Span
+
+
+@dataclass(frozen=True)
+class Cloud:
+    """Latents of one plate whose values are weighted points, the same index for all; `points` in each dimension."""
+
+    latents: tuple[str, ...]
+    method: str
+    points: int
+    shared: bool = False  # whether all elements have the same points
+    outer: str = ""  # the cloud that the points of this one are for: other ones at each of its points
+    place: tuple[Idx, ...] = ()  # which element of it, in terms of this one's own plates
+
+    @property
+    def lead(self) -> int:
+        """How many axes its points have before the plates."""
+        return 2 if self.outer else 1
+
+    @property
+    def name(self) -> str:
+        """The latent that stands for all: which point it is is a discrete latent of this name."""
+        return self.latents[0]
+
+    @property
+    def dimension(self) -> str:
+        """The dimension of the points' index."""
+        return f"{self.name}[points]"
+
+
+@dataclass(frozen=True)
+class Configurations:
+    """Discrete latents whose joint configurations are the states of one, `name`, on the first `depth` plates.
+
+    `written` is the joint as the model says it, in the latents themselves.
+    """
+
+    name: str
+    latents: tuple[str, ...]
+    dimension: str
+    depth: int
+    written: LogJoint
+
+
+def origin(name: str) -> str:
+    """The 0 of a latent's coordinates, which moves with its shift."""
+    return f"origin:{name}"
+
+
+@dataclass(frozen=True)
+class Told:
+    """What is told of a latent with points in branches: E[b] over `plates` and `row`, E[b b'] over `column`, too."""
+
+    plates: tuple[Ix, ...]
+    row: tuple[Ix, ...]
+    column: tuple[Ix, ...]
+    mean: tuple[Factor, ...]
+    second: tuple[Factor, ...]
+
+
+@dataclass(frozen=True)
+class LogJoint:
+    """The factors, and what the algebra may know of the variables."""
+
+    model: m.ModelText
+    factors: tuple[Factor, ...]
+    tables: Mapping[str, tuple[object, ...]]  # literal constant arrays by name
+    levels: Mapping[str, str]  # discrete latent -> dimension of its one-hot
+    discrete: frozenset[str]
+    deterministic: frozenset[str]
+    incomplete: frozenset[str] = frozenset()  # observed, but some cells are missing: latents held at what was seen
+    clouds: tuple[Cloud, ...] = ()  # continuous latents that stand at weighted points
+    counted: frozenset[str] = frozenset()  # rows of ragged plates of which equal ones are one that counts
+    configurations: Configurations | None = None  # discrete latents of which every configuration is a state
+    told: Mapping[str, Told] = field(default_factory=dict)  # latents with a point mass in a branch
+
+    @cached_property
+    def holding(self) -> Mapping[str, tuple[Factor, ...]]:
+        """Variable -> the factors that read it anywhere."""
+        out: dict[str, list[Factor]] = {}
+        for f in self.factors:
+            for name in {n for e in (f.body, *f.masks, *f.gates) for n in x.variables(e)}:
+                out.setdefault(name, []).append(f)
+        return {name: tuple(found) for name, found in out.items()}
+
+    @property
+    def in_clouds(self) -> frozenset[str]:
+        return frozenset(n for c in self.clouds for n in c.latents)
+
+    @property
+    def as_written(self) -> LogJoint:
+        """The joint in the model's own latents, where some are configurations here."""
+        return self if self.configurations is None else self.configurations.written
+
+    @property
+    def configured(self) -> frozenset[str]:
+        """The latents that are functions of which configuration they are in."""
+        return frozenset(self.configurations.latents if self.configurations is not None else ())

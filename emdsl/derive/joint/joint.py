@@ -1,0 +1,363 @@
+"""ModelText -> LogJoint: the log joint density as a sum of indexed scalar factors.
+
+`log p(x, y | theta) = sum over factors, sum over their indices, prod(gates) * prod(masks) * body`.
+Discrete latents enter as gates (one-hot selectors) and nowhere else: under a gate the latent's
+value is the gate's index. `let`s, family densities and literal tables are substituted here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+
+from emdsl.derive.algebra import expr as x
+from emdsl.derive.algebra.expr import DataIx, El, Expr, Idx, Ix
+from emdsl.derive.joint.element import Tensors
+from emdsl.derive.joint.factors import Factor, LogJoint, Told, origin
+from emdsl.derive.joint.scope import Closure, Scope, size_number
+from emdsl.derive.joint.spikes import is_point_mass, leaves, of_its_own
+from emdsl.derive.joint.truncation import limits, log_mass, narrower, refusal
+from emdsl.errors import ModelError, Problem
+from emdsl.families.tails import tails
+from emdsl.language import model as m
+from emdsl.language.bounds import is_cut
+from emdsl.language.domains import STRUCTURED
+
+MOST_POWERS = 12  # terms of a sum of powers that are written out
+
+
+def expand(model: m.ModelText) -> LogJoint:
+    """The log joint of a resolved model. Raises `ModelError` for what has no density here."""
+    tensors = Tensors(model)
+    factors: list[Factor] = []
+    problems: list[Problem] = []
+    for v in model.variables:
+        if v.distribution is None or v.name in tensors.deterministic:
+            continue
+        try:
+            factors += _variable_factors(v, tensors)
+        except ModelError as e:
+            problems += e.problems
+    for p in model.potentials:
+        try:
+            scope, plates, masks = tensors.enter(p.plates)
+            tensors.begin()
+            body = tensors.element(p.expression, (), scope)
+            base = Factor("", "potential", (), masks, body, plates, p.span)
+            factors += [_guarded(g, tensors) for g in _lift(_with_gates(base, tensors))]
+        except ModelError as e:
+            problems += e.problems
+    if problems:
+        raise ModelError(problems, model.source)
+    levels = {n: tensors.levels(model.variable(n)) for n in sorted(tensors.discrete)}
+    told = {n: told_of(model.variable(n), tensors) for n in sorted(tensors.spikes)}
+    return LogJoint(
+        model, tuple(factors), dict(tensors.tables), levels, tensors.discrete, tensors.deterministic, told=told
+    )
+
+
+def told_of(v: m.Variable, tensors: Tensors) -> Told:
+    """The first and second moments of a latent with points about its origin, branch by branch."""
+    scope, plates, masks = tensors.enter(v.plates)
+    home = tuple(scope.loops[p.index] for p in v.plates)
+    row, column = (tuple(x.fresh(str(d)) for d in v.domain.dims) for _ in range(2))
+
+    def lifted(*own: tuple[Ix, ...]) -> tuple[Factor, ...]:
+        tensors.begin()
+        value = x.mul(*(tensors.read(v, home + i, El(origin(v.name), home + i)) for i in own))
+        base = Factor("", "told", (), masks, value, plates, v.span)  # its own axes stay: what is told has them
+        return tuple(_lift(_with_gates(base, tensors), plates))
+
+    return Told(plates, row, column, lifted(row), lifted(row, column if v.domain.dims else row))
+
+
+def _variable_factors(v: m.Variable, tensors: Tensors) -> list[Factor]:
+    scope, plates, masks = tensors.enter(v.plates)
+    whole = any(len(c.event) > len(v.domain.dims) for _, c in leaves(v.distribution)) if v.distribution else False
+    array = () if whole else tuple(x.fresh(str(d)) for d in v.array)  # else the calls' events hold the array axes
+    home: tuple[Idx, ...] = tuple(scope.loops[p.index] for p in v.plates) + array
+    out: list[Factor] = []
+    assert v.distribution is not None
+    atoms = _atoms(v) if v.domain.kind in ("real", "positive", "unit") else ()
+    for conds, call in leaves(v.distribution):
+        tensors.begin()
+        event = tuple(x.fresh(str(d)) for d in call.event[: len(call.event) - len(call.family.x.domain.dims)])
+        conditions = tuple(tensors.condition(c, positive, scope) for c, positive in conds)
+        if v.name in tensors.spikes and is_point_mass(call.family):
+            body = of_its_own(v, tensors.variate(v, home, event))
+        else:
+            body = tensors.density(v, home, event, call, scope)
+        body = x.add(
+            body, *_support(v, home, event, call, atoms, tensors, scope), *_levels_reached(v, home, tensors, scope)
+        )
+        body = x.add(body, x.neg(_cut(v, home, event, call, tensors, scope)))
+        cells = _by_cell(v, body) if v.kind == "observed" and len(call.family.x.domain.dims) == 1 else None
+        if cells is not None:
+            body, event = cells[1], (*event, cells[0])
+        present = tensors.presence(v, home, event, body)
+        measure = plates + array + event
+        base = Factor(v.name, v.kind, (), masks + conditions + present, body, measure, call.span)
+        out += (_guarded(g, tensors) for g in _lift(_with_gates(base, tensors)))
+    return out
+
+
+def _guarded(f: Factor, tensors: Tensors) -> Factor:
+    """Functions of data that need not exist where a condition on data fails are 0 there: branches not taken are not."""
+    conditions = [c for c in f.masks if x.variables(c) and all(map(tensors.is_data, x.variables(c)))]
+    if not conditions:
+        return f
+    here = x.mul(*conditions)
+
+    def guard(e: Expr) -> Expr | None:
+        argument = _partial(e)
+        names = x.variables(e)
+        if argument is None or x.positive(argument) or not names or not all(map(tensors.is_data, names)):
+            return None
+        return x.Where(here, e, x.ZERO) if set(x.free(e)) <= set(f.plates) else None
+
+    return replace(f, body=x.rebuild(f.body, guard))
+
+
+def _partial(e: Expr) -> Expr | None:
+    """The argument of a function that need not exist at every number."""
+    match e:
+        case x.Fn("log" | "log1p" | "logit" | "lgamma" | "digamma", (a,)):
+            return a
+        case x.Pow(a, x.Num(v)) if v > 0 and v == int(v):
+            return None
+        case x.Pow(a, _):
+            return a
+    return None
+
+
+def _cut(
+    v: m.Variable, home: tuple[Idx, ...], event: tuple[Ix, ...], call: m.FamilyCall, tensors: Tensors, scope: Scope
+) -> Expr:
+    """The log mass that a narrower domain leaves, where it depends on a parameter (else it is a prior's constant)."""
+    own = call.family.x.domain
+    if v.kind != "param" and v.domain.kind in STRUCTURED and own.kind not in STRUCTURED:
+        raise ModelError(refusal(call))  # numbers in order, on a simplex: the family has another mass there
+    if is_point_mass(call.family) or v.kind == "latent" or not (is_cut(v.domain, call) or narrower(own, v.domain)):
+        return x.ZERO
+    inner = tensors.family_scope(v, home, event, call, scope)
+    arguments = [tensors.element(a, event if a.shape else (), scope) for _, a in call.args]
+    held = {n for e in arguments for n in x.variables(e) if tensors.is_parameter(n)}
+    if v.kind == "param" and not held:
+        return x.ZERO
+    low, high = limits(v.domain, lambda e: tensors.element(e, (), scope))
+    name = call.family.x.name
+
+    def at(body: m.Expr) -> Callable[[Expr], Expr]:
+        def element(value: Expr) -> Expr:
+            bound = {**inner.bindings, name: Closure(None, None, ready=value)}
+            return tensors.element(body, (), Scope(inner.loops, bound, inner.sizes, inner.around))
+
+        return element
+
+    known = tails(call.family, call.signature)
+    density = at(call.family.signatures[call.signature].log_density)
+    return log_mass(density, known and (at(known[0]), at(known[1])), own, low, high, call)
+
+
+def _by_cell(v: m.Variable, body: Expr) -> tuple[Ix, Expr] | None:
+    """(d, b) with body = sum_d b(d), where a vector's density is a sum over its entries."""
+    terms = body.terms if isinstance(body, x.Add) else (body,)
+    axis = x.fresh(str(v.domain.dims[-1]))
+    out: list[Expr] = []
+    for t in terms:
+        factors = list(x.factors_of(t))
+        sums = [f for f in factors if isinstance(f, x.Sum) and f.ix.dim == axis.dim]
+        lengths = [f for f in factors if f == x.SizeN(axis.dim)]
+        if sums:
+            factors.remove(sums[0])
+            factors.append(x.substitute(sums[0].body, {sums[0].ix: axis}))
+        elif lengths:
+            factors.remove(lengths[0])
+        else:
+            return None
+        if any(isinstance(e, El) and e.var == v.name and e.idx[-1] != axis for f in factors for e in x.walk(f)):
+            return None
+        out.append(x.mul(*factors))
+    return axis, x.add(*out)
+
+
+def _levels_reached(v: m.Variable, home: tuple[Idx, ...], tensors: Tensors, scope: Scope) -> list[Expr]:
+    """A discrete latent whose number of levels differs by row: no mass beyond its own."""
+    if v.name not in tensors.discrete:
+        return []
+    value = tensors.variate(v, home, ())
+    if isinstance(v.domain.levels, m.Ragged):
+        length = size_number(v.domain.levels, scope)
+        return [x.fn("log", x.fn("lt", value, length))]
+    if tensors.levels(v).endswith("[levels]"):
+        assert v.domain.upper is not None
+        return [x.fn("log", x.fn("le", value, tensors.element(v.domain.upper, (), scope)))]
+    return []
+
+
+def calls(v: m.Variable) -> tuple[m.FamilyCall, ...]:
+    """The families that a variable may come from."""
+    return () if v.distribution is None else tuple(c for _, c in leaves(v.distribution))
+
+
+def _atoms(v: m.Variable) -> tuple[m.Expr, ...]:
+    """Values at which a point mass stands beside densities: there the densities do not count."""
+    masses = [c for c in calls(v) if is_point_mass(c.family)]
+    return tuple(c.args[0][1] for c in masses) if 0 < len(masses) < len(calls(v)) else ()
+
+
+def _support(
+    v: m.Variable, home: tuple[Idx, ...], event: tuple[Ix, ...], call: m.FamilyCall,
+    atoms: tuple[m.Expr, ...], tensors: Tensors, scope: Scope,
+) -> list[Expr]:  # fmt: skip
+    """`log(1 or 0)` terms of observed data: support narrower than the variable's, and atoms beside a density."""
+    if v.kind != "observed" or is_point_mass(call.family) or call.family.x.domain.dims:
+        return []
+    value = tensors.variate(v, home, event)
+    own, declared = call.family.x.domain, v.domain
+    out: list[Expr] = []
+    if own.kind != declared.kind:
+        if own.kind in ("positive", "unit"):
+            out.append(x.fn("log", x.fn("gt", value, x.ZERO)))
+        if own.kind == "unit":
+            out.append(x.fn("log", x.fn("lt", value, x.ONE)))
+        if own.kind == "count":
+            out.append(x.fn("log", x.fn("ge", value, x.ZERO)))
+    inner = tensors.family_scope(v, home, event, call, scope)
+    for bound, op in ((own.lower, "ge"), (own.upper, "le")):
+        if bound is not None:
+            limit = tensors.element(bound, (), inner)
+            if any(tensors.is_parameter(n) for n in x.variables(limit)):
+                hint = "make the bound a given, or a number"
+                raise ModelError(Problem("E101", "the support of this family depends on a parameter", call.span, hint))
+            out.append(x.fn("log", x.fn(op, value, limit)))
+    out += [x.fn("log", x.fn("ne", value, tensors.element(a, event if a.shape else (), scope))) for a in atoms]
+    return [t for t in out if t != x.ZERO]
+
+
+def _with_gates(f: Factor, tensors: Tensors) -> Factor:
+    """The factor in each configuration of the discrete latents it reads. Raises ModelError where they are not counted.
+
+    A latent that stands under a sum has as many elements there as the sum has terms, which one gate does not select.
+    """
+    for name, idx in tensors.gates:
+        if not {i for i in idx if isinstance(i, Ix)} <= set(f.plates):
+            what = f"the posterior of {name} is not tractable: a density reads the elements of {name} under a sum"
+            hint = "where they are few, write the sum out, element by element"
+            raise ModelError(Problem("E110", what, f.span, hint))
+    gates = tuple(x.Sel(El(name, idx), k) for (name, idx), k in tensors.gates.items())
+    return replace(f, gates=gates, plates=f.plates + tuple(tensors.gates.values()))
+
+
+def _lift(f: Factor, kept: tuple[Ix, ...] = ()) -> Iterator[Factor]:
+    """Literal lists and conditionals inside a factor become cases of the whole factor, which keeps the plates `kept`.
+
+    `f(sum_k d_k a_k) = sum_k d_k f(a_k)` for one-hot d, so the density stays closed and each case splits.
+    """
+    work = [f]
+    while work:
+        g = work.pop()
+        g = replace(g, body=_unroll(g.body))
+        decided = [c for c in g.masks if isinstance(c, x.Num)]
+        if any(c.value == 0 for c in decided):
+            continue
+        if decided:
+            g = replace(g, masks=tuple(c for c in g.masks if not isinstance(c, x.Num)))
+        node = next((e for e in _nodes(g) if isinstance(e, x.Choose | x.Where) and _liftable(e, g)), None)
+        if node is None:
+            pinned = _pin(g, kept)
+            if pinned is None:
+                yield g
+            else:
+                work.append(pinned)
+        elif isinstance(node, x.Where):
+            for cond, branch in ((node.cond, node.then), (x.fn("not", node.cond), node.other)):
+                body = x.rebuild(g.body, lambda e, n=node, b=branch: b if e == n else None)  # type: ignore[misc]
+                work.append(replace(g, masks=(*g.masks, cond), body=body))
+        else:
+            work += list(reversed(_cases(g, node, kept)))
+
+
+def _nodes(f: Factor) -> Iterator[Expr]:
+    for e in (f.body, *f.masks):
+        yield from x.walk(e)
+
+
+def _liftable(e: Expr, f: Factor) -> bool:
+    index = e.at if isinstance(e, x.Choose) else None
+    if isinstance(index, Ix):
+        return index in f.plates
+    return all(i in f.plates for i in x.free(e.cond if isinstance(e, x.Where) else index.value))  # type: ignore[union-attr]
+
+
+def _cases(f: Factor, node: x.Choose, kept: tuple[Ix, ...]) -> list[Factor]:
+    out = []
+    for value in range(len(node.options)):
+        if isinstance(node.at, Ix) and node.at not in kept:
+            out.append(pin(f, node.at, value))
+        else:
+            assert isinstance(node.at, Ix | DataIx)
+            option, at = node.options[value], x.value_of(node.at)
+            here = x.fn("eq", at, x.num(value)) if isinstance(node.at, Ix) else x.sel(at, value)
+            body = x.rebuild(f.body, lambda e, o=option: o if e == node else None)  # type: ignore[misc]
+            out.append(replace(f, masks=(*f.masks, here), body=body))
+    return out
+
+
+def pin(f: Factor, ix: Ix, value: int) -> Factor:
+    """The part of a factor in which an index has one value."""
+    to: Mapping[Ix, Idx] = {ix: value}
+    gates = tuple(x.Sel(x.substitute(g.of, to), value if g.at == ix else g.at) for g in f.gates)
+    masks = tuple(x.substitute(c, to) for c in f.masks)
+    return replace(
+        f, gates=gates, masks=masks, body=x.substitute(f.body, to), plates=tuple(p for p in f.plates if p != ix)
+    )
+
+
+def _pin(f: Factor, kept: tuple[Ix, ...]) -> Factor | None:
+    """A mask `k == 1` on a gate pins the gate, as `k != 1` does with two levels."""
+    for c in f.masks:
+        match c:
+            case x.Fn("eq" | "ne" as op, (x.Val(k), x.Num(v))) | x.Fn("eq" | "ne" as op, (x.Num(v), x.Val(k))):
+                pass
+            case x.Fn("not", (x.Fn("eq" | "ne" as inner, (x.Val(k), x.Num(v))),)):
+                op = "ne" if inner == "eq" else "eq"
+            case x.Delta(Ix() as k, int(v)):
+                op = "eq"
+            case _:
+                continue
+        if k not in f.plates or k in kept:
+            continue
+        if op == "eq":
+            return pin(f, k, int(v))
+        if k.dim == "2" and v in (0, 1):
+            return pin(f, k, 1 - int(v))
+    return None
+
+
+def _unroll(e: Expr) -> Expr:
+    """Sums over the items of a literal list, and over a few powers, are written out."""
+
+    def open_sum(s: Expr) -> Expr | None:
+        if not isinstance(s, x.Sum):
+            return None
+        for node in x.walk(s.body):
+            count = _written_out(node, s.ix)
+            if count:
+                return x.add(*(_unroll(x.substitute(s.body, {s.ix: v})) for v in range(count)))
+        return None
+
+    return x.rebuild(e, open_sum)
+
+
+def _written_out(e: Expr, ix: Ix) -> int:
+    """How many terms a sum over this index has, where this part of it is of another form in each; else 0.
+
+    Under a name of their own powers of data are no polynomial: `sum(c[j] * t[n]^j for j in 4)`.
+    """
+    match e:
+        case x.Choose(at, options) if at == ix:
+            return len(options)
+        case x.Pow(_, exponent) if ix in x.free(exponent) and ix.dim.isdigit():
+            return int(ix.dim) if int(ix.dim) <= MOST_POWERS else 0
+    return 0

@@ -1,0 +1,100 @@
+"""What names, sizes and positions mean where an expression stands."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from emdsl.derive.algebra import expr as x
+from emdsl.derive.algebra.expr import DataIx, El, Expr, Idx, Ix
+from emdsl.errors import InternalError, ModelError, Problem, Span
+from emdsl.language import model as m
+
+
+@dataclass(frozen=True)
+class Closure:
+    """An argument of a family: an expression with the scope it was written in, or a ready element."""
+
+    expression: m.Expr | None
+    scope: Scope | None
+    prefix: tuple[Idx, ...] = ()  # leading event axes already fixed
+    variable: str | None = None
+    ready: Expr | None = None
+
+
+@dataclass(frozen=True)
+class Scope:
+    """What names mean where an expression stands."""
+
+    loops: Mapping[str, Idx] = field(default_factory=dict)
+    bindings: Mapping[str, Closure] = field(default_factory=dict)
+    sizes: Mapping[str, m.Size] = field(default_factory=dict)
+    around: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # of ragged plates those that they lie in
+
+    def dim(self, size: m.Size) -> str:
+        """The spelling of a size as the dimension of an index: the longest, of a ragged one."""
+        if isinstance(size, m.Ragged):
+            return f"{size.name}[max]"
+        if any(n in self.sizes for n in size.names):
+            total = m.Dim.of(0)
+            for names, c in size.terms:
+                part = m.Dim.of(c)
+                for n in names:
+                    bound = self.sizes.get(n, m.Dim.of(n))
+                    if isinstance(bound, m.Ragged):
+                        return f"{bound.name}[max]"
+                    part = part * bound
+                total = total + part
+            return str(total)
+        return str(size)
+
+
+Element = Callable[[m.Expr, tuple[Idx, ...], Scope], Expr]  # the element of an expression at index positions
+
+
+def size_number(size: m.Size, scope: Scope) -> Expr:
+    """A length as a number: of a ragged plate, data; else a constant or a named size."""
+    if isinstance(size, m.Ragged):
+        return El(f"length:{size.name}", (_row_of(size, scope),))
+    if size.constant is not None:
+        return x.num(size.constant)
+    if len(size.names) == 1 and isinstance(scope.sizes.get(size.names[0]), m.Ragged):
+        raise InternalError("element", "a ragged length inside a family")
+    return x.SizeN(scope.dim(size))
+
+
+def _row_of(size: m.Ragged, scope: Scope) -> Idx:
+    """The row of the plates around a ragged one, all in one, at which its length stands."""
+    for i in scope.loops.values():
+        match i:
+            case DataIx(El(var=v, idx=(Ix() as row,))) if v == f"position:{size.name}" and row.dim == f"{size.name}[]":
+                return DataIx(El(f"row:{size.name}", (row,)))
+    around, loops = scope.around.get(size.name, ()), list(scope.loops.items())
+    if len(around) < 2:
+        return scope.loops[size.by]
+    first = loops[: len(around)]
+    here = zip((i for _, i in first), around, strict=False)
+    fits = all(isinstance(i, DataIx) or (isinstance(i, Ix) and i.dim == d) for i, d in here)
+    if len(first) < len(around) or not fits or size.by not in dict(first):
+        text = f"the lengths {size.name} differ by {' and '.join(around)}, which do not all stand around this line"
+        raise ModelError(Problem("E102", text))
+    flat = x.value_of(first[0][1])
+    for (_, i), d in zip(first[1:], around[1:], strict=True):
+        flat = x.add(x.mul(flat, x.SizeN(d)), x.value_of(i))
+    return x.as_index(flat)
+
+
+def summed(size: m.Size, scope: Scope, span: Span, body: Callable[[Ix], Expr]) -> Expr:
+    """`sum_k body(k)` over an axis; of a ragged one, k below the length that it has here."""
+    k = x.fresh(scope.dim(size))
+    if not k.dim.endswith("[max]"):
+        return x.total(k, body(k))
+    if not isinstance(size, m.Ragged) or size.by not in scope.loops:
+        text = "a family or function sums over a vector whose length differs by row, which is not known there"
+        raise ModelError(Problem("E102", text, span))
+    return x.total(k, x.mul(x.fn("lt", x.Val(k), size_number(size, scope)), body(k)))
+
+
+def operand(e: m.Expr, idx: tuple[Idx, ...]) -> tuple[Idx, ...]:
+    """Index positions for an operand: a scalar operand takes none."""
+    return idx if e.shape else ()

@@ -1,0 +1,93 @@
+"""Continuous latents with a point mass in a branch: `latent b[n] ~ Normal(m, s) if on[n] else Delta(0)`.
+
+    f(b)  =  [on] f(u) + [not on] f(0),      u ~ Normal(m, s) if on, else from a density that holds nothing
+
+Where b is read, its branch is taken: no u stands in a branch that has a point. There u has a density of its own that
+holds no parameter and integrates to 1, so that nothing of it is left in any likelihood or statistic. What is told of b
+are moments of the right-hand side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator
+from fractions import Fraction
+
+from emdsl.derive.algebra import expr as x
+from emdsl.derive.algebra.expr import El, Expr
+from emdsl.derive.joint.factors import LogJoint
+from emdsl.errors import ModelError, Problem
+from emdsl.language import model as m
+
+POINTS_OUT = (
+    "write out what it stands for where it is read (`l0 + sum(b[s] for s in T if s < t)` for a running sum), "
+    "or give it a small noise: `Normal(value, sd)`"
+)
+Conditions = tuple[tuple[m.Expr, bool], ...]
+
+
+def leaves(d: m.Dist | None, conds: Conditions = ()) -> Iterator[tuple[Conditions, m.FamilyCall]]:
+    """The families of a distribution, each with the conditions that lead to it."""
+    if isinstance(d, m.FamilyCall):
+        yield conds, d
+    elif d is not None:
+        yield from leaves(d.then, (*conds, (d.cond, True)))
+        yield from leaves(d.other, (*conds, (d.cond, False)))
+
+
+def is_point_mass(family: m.Family) -> bool:
+    """A family whose log density is `log(x == value)`."""
+    d = family.signatures[0].log_density
+    return isinstance(d, m.Call) and d.fn == "log" and isinstance(d.args[0], m.Call) and d.args[0].fn == "eq"
+
+
+def with_spikes(model: m.ModelText, discrete: Collection[str]) -> frozenset[str]:
+    """The continuous latents that are a point in some branches and have a density in others."""
+    out = set()
+    for v in model.of_kind("latent"):
+        free = v.domain.kind in ("real", "positive", "unit") and v.domain.lower is None and v.domain.upper is None
+        found = list(leaves(v.distribution))
+        points = [(conds, call.args[0][1]) for conds, call in found if is_point_mass(call.family)]
+        read = {e.name for conds, _ in points for c, _ in conds for e in m.walk(c) if isinstance(e, m.Var)}
+        itself = any(isinstance(e, m.Var) and e.name == v.name for _, value in points for e in m.walk(value))
+        if free and not v.array and 0 < len(points) < len(found) and (read & set(discrete) or not itself):
+            out.add(v.name)
+    return frozenset(out)
+
+
+def reading(d: m.Dist, density: Callable[[], Expr], value: Callable[[m.Expr], Expr], less: Expr = x.ZERO) -> Expr:
+    """What a latent is in each branch, `less` than that: itself where it has a density, else the point."""
+    if isinstance(d, m.FamilyCall):
+        return x.add(value(d.args[0][1]) if is_point_mass(d.family) else density(), x.neg(less))
+    then, other = (lambda branch=b: reading(branch, density, value, less) for b in (d.then, d.other))
+    return x.where(value(d.cond), then, other)
+
+
+def refuse_points(joint: LogJoint, names: Collection[str]) -> None:
+    """No kernel moves a continuous latent whose values an equality holds. Raises `ModelError` with its place."""
+    kinds = {v.name: v.domain.kind for v in joint.model.variables}
+    real = {n for n in names if kinds[n] in ("real", "positive", "unit")}
+    for f in joint.factors:
+        held = {n for e in x.walk(f.body) if isinstance(e, x.Fn) and e.name == "eq" for n in _compared(e)} & real
+        if held:
+            text = f"the posterior of {min(held)} is not tractable: a point mass sets it equal to a number, "
+            text += "which no exact method takes here and no draw hits"
+            raise ModelError(Problem("E112", text, f.span, POINTS_OUT), joint.model.source)
+
+
+def _compared(e: Expr) -> Iterator[str]:
+    """Variables whose values are compared as numbers; whether one is above another is no number."""
+    for side in e.args if isinstance(e, x.Fn) else ():
+        if isinstance(side, El):
+            yield side.var
+        elif not (isinstance(side, x.Fn) and side.name in x.COMPARISONS):
+            yield from x.variables(side)
+
+
+def of_its_own(v: m.Variable, value: Expr) -> Expr:
+    """A log density that holds no parameter, over the domain of a latent."""
+    if v.domain.kind == "unit":
+        return x.ZERO
+    if v.domain.kind == "positive":
+        return x.neg(value)
+    two_pi = x.add(x.fn("log", x.num(2)), x.fn("log", x.Fn("pi", ())))
+    return x.mul(x.Num(Fraction(-1, 2)), x.add(x.power(value, x.num(2)), two_pi))

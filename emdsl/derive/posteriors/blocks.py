@@ -1,0 +1,237 @@
+"""LogJoint -> blocks of latents, in the order in which they are eliminated.
+
+    sum over u of exp(sum_j <T_j(u), eta_j(rest)>)  =  exp A(eta(rest))
+
+Eliminating a block leaves one new factor, its log-normaliser as a function of the neighbours it is
+gated by; the neighbours take it up like any other factor. A discrete block is the family whose
+statistics are one-hots; a continuous one is found in the table of posteriors by its statistics.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from emdsl.derive.algebra import expr as x
+from emdsl.derive.algebra.expr import El, Idx, Ix
+from emdsl.derive.joint.factors import Factor, LogJoint
+from emdsl.derive.joint.plates import conditions_of, home_of
+from emdsl.derive.joint.records import recognise, statistic_of
+from emdsl.derive.joint.terms import Term, blocks_of, merge, merge_roles, symmetry_of, terms
+from emdsl.derive.joint.weights import weigh
+from emdsl.derive.posteriors.block import Block, beside, gates_outside, place, touches
+from emdsl.derive.posteriors.clouds import AT, holds_points
+from emdsl.derive.posteriors.cuts import CUT_NORMAL, PARTED_NORMAL, Cut, cut_of
+from emdsl.derive.posteriors.discrete import WAYS_OUT, discrete_block, elements_apart, groups, network_block
+from emdsl.derive.posteriors.joint_gaussian import common_scale, gaussian_block
+from emdsl.derive.posteriors.scaled import scaled_block, scaled_messages
+from emdsl.errors import ModelError, Problem, Span
+
+Tied = tuple[Term, Span, str]  # a term, the place of its factor, and whose density that is
+
+
+@dataclass(frozen=True)
+class Part:
+    """One factor of q: its blocks, solved exactly given the others' expectations, and its share of the bound.
+
+    `log_norm` are the terms whose sum is log of the normaliser, `own` the expectations of what it normalises: the
+    entropy of this factor is their difference.
+    """
+
+    latents: tuple[str, ...]
+    blocks: tuple[Block, ...]
+    log_norm: tuple[Term, ...]
+    own: tuple[Term, ...]
+
+
+@dataclass(frozen=True)
+class Elimination:
+    """Blocks in the order of elimination, the terms of the joint, and what no latent is left in."""
+
+    blocks: tuple[Block, ...]
+    free: tuple[Term, ...]  # terms without any latent: the log-likelihood is their sum
+    prior: tuple[Term, ...]  # terms in parameters alone
+    terms: tuple[tuple[Term, Factor], ...]  # every term of the joint, with the factor it came from
+    parts: tuple[Part, ...] = ()  # of mean-field: the factors of q, in the order of their updates
+    others: tuple[Term, ...] = ()  # of these the terms of the bound that the last factor does not touch
+
+
+def classes(joint: LogJoint) -> Mapping[str, str]:
+    """variable -> P (parameter), D (known), or L:name (continuous latent)."""
+    out = {}
+    for v in joint.model.variables:
+        if v.kind == "param":
+            out[v.name] = "P"
+        elif v.name in joint.incomplete or (
+            v.kind == "latent" and v.name not in joint.discrete | joint.deterministic | joint.in_clouds
+        ):
+            out[v.name] = f"L:{v.name}"
+        else:
+            out[v.name] = "D"
+    return out
+
+
+def eliminate(joint: LogJoint, weighted: str | None) -> Elimination:
+    """All blocks in order. Raises `ModelError` naming the factor that ties a posterior that is not tractable."""
+    kinds = classes(joint)
+
+    def block(name: str) -> str:
+        return kinds.get(name, "D")
+
+    everything = [(t, f) for f in joint.factors for t in terms(f, block)]
+    prior = tuple(t for t, f in everything if is_prior(t, f, joint))
+    whole = (p for f in joint.factors if holds_points(f) for p in _closed(f, kinds, joint))
+    pool = [(t, f.span, f.about) for t, f in everything if not is_prior(t, f, joint) and not holds_points(f)]
+    blocks, rest = eliminated(joint, groups(joint, everything), [*pool, *whole], kinds, weighted)
+    free = tuple(merge((weigh(t, weighted, joint) for t in rest), symmetry_of(joint)))
+    return Elimination(blocks, free, tuple(merge(prior, symmetry_of(joint))), tuple(everything))
+
+
+def _closed(f: Factor, kinds: Mapping[str, str], joint: LogJoint) -> list[Tied]:
+    """A factor at the points of a cloud: opened only where a continuous latent stands in it, evaluated as it is.
+
+    Points that all elements share are opened as parameters are: data come apart from them, and enter once.
+    """
+    if any(c.shared for c in joint.clouds):
+        return [(t, f.span, f.about) for t in terms(f, lambda n: "P" if n.startswith(AT) else kinds.get(n, "D"))]
+    latent = {n: k for n, k in kinds.items() if k.startswith("L:")}
+    return [(t, f.span, f.about) for t in terms(f, lambda n: latent.get(n, "D"))]
+
+
+def eliminated(
+    joint: LogJoint, left: Mapping[str, tuple[str, ...]], pool: Sequence[tuple[Term, Span, str]],
+    kinds: Mapping[str, str], weighted: str | None, apart: str | None = None,
+) -> tuple[tuple[Block, ...], list[Term]]:  # fmt: skip
+    """The blocks of these latents in order of elimination, and the terms that are left. Raises `ModelError`.
+
+    `apart` is a latent whose single elements are factors of q, where terms hold two of them.
+    """
+    pool = list(pool)
+    blocks: list[Block] = []
+    while left:
+        single = elements_apart(apart, joint, pool) if apart is not None and apart in left else None
+        made = single or _next_block(left, joint, pool, kinds, weighted)
+        filters = tuple(conditions_of(joint.model.variable(n), joint.model) for n in made.latents)
+        made = replace(made, filters=filters)
+        blocks.append(made)
+        left = {n: latents for n, latents in left.items() if not set(latents) & set(made.latents)}
+        span = joint.model.variable(made.latents[0]).span
+        pool = [p for p in pool if not touches(p[0], made.latents)]
+        pool += [(t, span, made.name) for t in messages(made)]
+    return tuple(blocks), [t for t, _, _ in pool]
+
+
+def _next_block(
+    left: Mapping[str, tuple[str, ...]], joint: LogJoint, pool: Sequence[tuple[Term, Span, str]],
+    kinds: Mapping[str, str], weighted: str | None,
+) -> Block:  # fmt: skip
+    """The first block that can be eliminated now. Raises `ModelError` with each one's reason where none can."""
+    reasons: dict[str, Problem] = {}
+    for name, latents in sorted(left.items(), key=lambda kv: kv[0] in joint.discrete):
+        make = discrete_block if name in joint.discrete else conjugate_block
+        made = make(name, latents, joint, pool, kinds, weighted)
+        if isinstance(made, Block):
+            return made
+        reasons[name] = made
+    for name, latents in left.items():
+        scaled = scaled_block(latents, joint, pool, kinds, weighted) if name not in joint.discrete else None
+        if scaled is not None:
+            return scaled
+    found = gaussian_block(left, joint, pool, kinds, weighted, WAYS_OUT)
+    if isinstance(found, Block):
+        return found
+    network = network_block(left, joint, pool, kinds)
+    if network is not None:
+        return network
+    raise ModelError(list((reasons | {n: p for n, p in found.items() if n in reasons}).values()), joint.model.source)
+
+
+def is_prior(t: Term, f: Factor, joint: LogJoint) -> bool:
+    """Whether a term is about parameters and hyperparameters alone: a prior or a penalty."""
+    if f.role == "param":
+        return True
+    names = {n for e in t.factors for n in x.variables(e)}
+    data = {v.name for v in joint.model.variables if v.kind in ("latent", "observed")}
+    return f.role == "potential" and not t.gates and not names & data
+
+
+def messages(block: Block) -> list[Term]:
+    """What elimination leaves: the log-normaliser as a function of the gates.
+
+    For a Gaussian with precision tau M and linear term tau b it is linear in the statistics of tau,
+    `tau b^2 / (2 M) - 1/2 log tau - 1/2 log M + const`: cancellation is conjugacy. (A vector has log tau once for
+    each of its free numbers.) An element that a filtered plate leaves out has none.
+    """
+    there = block.exists
+    axes = (*block.gates, *block.outside)
+    ixs = (*block.outside, *block.gates)
+    if block.scale is not None and block.gaussian is not None and not block.by_pattern:
+        return scaled_messages(block)
+    if block.scale is None:
+        return [Term(1, gates_outside(block), (El(f"A:{block.name}", axes), *there), ixs)]
+    half = x.HALF.value
+    rank = (El(f"free:{block.name}", block.home),) if block.gaussian is not None else ()
+    return [
+        Term(half, block.neighbours, (block.scale, El(f"fit:{block.name}", axes), *there), ixs),
+        Term(-half, block.neighbours, (x.fn("log", block.scale), *rank, *there), ixs),
+        Term(1, block.neighbours, (El(f"A:{block.name}", axes), *there), ixs),
+    ]
+
+
+def conjugate_block(
+    name: str, latents: tuple[str, ...], joint: LogJoint,
+    pool: Sequence[Tied], kinds: Mapping[str, str], weighted: str | None,
+) -> Block | Problem:  # fmt: skip
+    """One continuous latent, an element at a time, whose terms are those of a family in the table of posteriors."""
+    variable = joint.model.variable(name)
+    if name in joint.incomplete:
+        text = f"missing cells of {name} are integrated out where it is jointly Gaussian with what it meets"
+        return Problem("E110", text, variable.span, WAYS_OUT)
+    home = home_of(variable)
+    neighbours: dict[tuple[str, tuple[Idx, ...]], Ix] = {}
+    own = tuple(Ix(f"{name}_{i}", str(d)) for i, d in enumerate(variable.domain.dims))
+    mine = [p for p in pool if touches(p[0], latents)]
+    own_terms, roles = [], []
+    scales: set[str] = set()
+    cuts: list[Cut] = []
+    for t, span, about in mine:
+        placed = place(t, latents, home, (), neighbours, joint.levels)
+        if isinstance(placed, str):
+            return _refused(name, placed, span)
+        foreign = {b[2:] for f in placed.factors for b in blocks_of(f, lambda n: kinds.get(n, "D")) if b[:2] == "L:"}
+        others = sorted(foreign - {name})
+        if others and (len(others) > 1 or own):
+            tied = f"{name} is tied to the continuous latent {others[0]} in the density of {about or 'a factor'}"
+            return _refused(name, tied, span)
+        scales |= set(others)
+        placed = beside(placed, name, others, home)
+        cut = cut_of(placed, name) if not own else None
+        if cut is not None and set(placed.ixs) <= {*home, *neighbours.values()}:
+            cuts.append(cut)
+            continue
+        role = statistic_of(weigh(placed, weighted, joint, home), name, home, own)
+        if isinstance(role, str):
+            return _refused(name, role, span)
+        own_terms.append(role.rest)
+        roles.append(role.name)
+    record = recognise(frozenset(r for r in roles if r), len(own), variable)
+    if isinstance(record, str):
+        return Problem("E111", f"the posterior of {name} is not a known family: {record}", variable.span, WAYS_OUT)
+    if cuts and (record.name != "Normal" or scales):
+        return _refused(name, f"it is cut, and {record.name} is not integrated over an interval here", mine[0][1])
+    parted = any(c.apart for c in cuts)
+    if parted and len(cuts) > 1:
+        return _refused(name, "it is cut more than once, and may be seen outside of an interval", mine[0][1])
+    record = PARTED_NORMAL if parted else CUT_NORMAL if cuts else record
+    scaled = common_scale(own_terms, roles, scales, home) if scales else (None, own_terms)
+    if scaled is None or (scales and record.name != "Normal"):
+        tied = f"{name} is tied to the continuous latent {min(scales)}, which does not scale all of it"
+        return _refused(name, tied, mine[0][1])
+    gates = tuple(x.Sel(El(n, idx), k) for (n, idx), k in neighbours.items())
+    merged = merge_roles(scaled[1], roles, symmetry_of(joint), (*home, *own, *neighbours.values()))
+    found = Block(name, latents, home, (), gates, *merged, own=own, record=record, scale=scaled[0])
+    return replace(found, cuts=tuple(cuts))
+
+
+def _refused(name: str, why: str, span: Span) -> Problem:
+    return Problem("E110", f"the posterior of {name} is not tractable: {why}", span, WAYS_OUT)

@@ -1,0 +1,146 @@
+"""What a plan says of each latent: how its posterior is found, and why that way."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+
+from emdsl.derive.algebra.expr import El
+from emdsl.derive.joint.factors import Cloud, Configurations, LogJoint
+from emdsl.derive.joint.plates import plate_names
+from emdsl.derive.posteriors.block import Block
+from emdsl.derive.posteriors.blocks import Elimination
+from emdsl.derive.posteriors.chains import Chain
+from emdsl.derive.posteriors.configurations import MOST
+from emdsl.derive.posteriors.draws import Sampling
+from emdsl.derive.posteriors.fields import Field
+
+
+@dataclass(frozen=True)
+class Choice:
+    """How the posterior of one latent is found, and why that way."""
+
+    method: str
+    reason: str
+
+
+def _gates(b: Block) -> list[str]:
+    """The discrete latents that a block is gated by."""
+    return sorted({n.of.var for n in b.neighbours if isinstance(n.of, El)})
+
+
+def choices(elimination: Elimination, joint: LogJoint, refused: str, draws: Sampling | None) -> dict[str, Choice]:
+    """How the posterior of each latent is found, with the reason in words; `refused` is why the rungs above were."""
+    out: dict[str, Choice] = {}
+    for g in draws.groups if draws is not None else ():
+        together = f"drawn together with {', '.join(g.latents)}: " if len(g.latents) > 1 else ""
+        for n in g.latents:
+            out[n] = Choice(f"{draws.method}:{g.kernel}" if draws is not None else "", together + g.reason)
+    for b in elimination.blocks:
+        found = _block_choice(b, elimination, joint)
+        out.update(dict.fromkeys((n for n in b.latents if b.gaussian is not None or n not in joint.in_clouds), found))
+    if joint.configurations is not None:
+        del out[joint.configurations.name]
+        choice = _configurations_choice(joint, joint.configurations, refused)
+        out.update(dict.fromkeys(joint.configurations.latents, choice))
+    for cloud in joint.clouds:
+        out.update(dict.fromkeys(cloud.latents, _cloud_choice(cloud, joint, refused)))
+    for name in sorted(joint.deterministic):
+        out[name] = Choice("exact:conjugate", "a function of others: substituted")
+    for part in elimination.parts:
+        for name in part.latents:
+            text = f"a factor of q for {', '.join(part.latents)}, the others averaged: {out[name].reason}"
+            text += f" (not exact: {refused})" if refused else ""
+            out[name] = Choice("meanfield", text)
+    return out
+
+
+def _block_choice(b: Block, elimination: Elimination, joint: LogJoint) -> Choice:
+    """How a block is eliminated; inside which states of others, where it is gated."""
+    gates = ", ".join(_gates(b))
+    if b.gaussian is not None:
+        held = ", ".join(b.latents)
+        method, reason = "exact:gaussian", f"every term is linear or quadratic in {held}: one Gaussian for each element"
+        if b.field is not None:
+            method, reason = _field_choice(held, b.field)
+    elif b.record is not None:
+        stats = ", ".join(b.record.statistics)
+        method, reason = b.record.plan, f"the statistics {stats} make it {b.record.name}"
+        reason += ", cut to the interval that the data leave it" if b.cuts else ""
+    else:
+        method, reason = _discrete_choice(b, elimination, joint)
+        return Choice(method, f"{reason}, given {gates}" if gates else reason)
+    return Choice("exact:hybrid", f"{reason}, given {gates}") if gates else Choice(method, reason)
+
+
+def _discrete_choice(b: Block, elimination: Elimination, joint: LogJoint) -> tuple[str, str]:
+    """Enumerated, along a chain, as a network; and what is integrated out inside each state."""
+    states = _states(b, joint)
+    at = [n for n in b.latents if n in joint.in_clouds]
+    method, reason = "exact:enumeration", f"{states} states per element, enumerated"
+    reason += f" at each point of {', '.join(at)}" if at else ""
+    if b.chain is not None:
+        method, reason = "exact:chain", _chain_reason(states, b.chain)
+    if b.network:
+        method, reason = "exact:tree", _network_reason(states, b)
+    inside = [c.name for c in elimination.blocks if (c.record or c.gaussian) and set(_gates(c)) & set(b.latents)]
+    return ("exact:hybrid", f"{reason}; {', '.join(inside)} integrated out inside each") if inside else (method, reason)
+
+
+def _configurations_choice(joint: LogJoint, found: Configurations, refused: str) -> Choice:
+    """How many configurations there are, in words, and what ties the elements of these latents."""
+    counts = []
+    for n in found.latents:
+        over = " * ".join(plate_names(joint.model.variable(n))[found.depth :])
+        counts.append(f"{joint.levels[n]}^({over})" if "*" in over else f"{joint.levels[n]}^{over}")
+    names = ", ".join(found.latents)
+    each = f" within each {plate_names(joint.model.variable(found.latents[0]))[found.depth - 1]}" if found.depth else ""
+    text = f"{' '.join(counts)} configurations of all elements of {names}{each}, enumerated (at most {MOST}): {refused}"
+    return Choice("exact:hybrid", text)
+
+
+def _cloud_choice(cloud: Cloud, joint: LogJoint, refused: str) -> Choice:
+    """How a latent that no family closes is integrated out, and what ties it."""
+    several = len(cloud.latents) > 1 or any(joint.model.variable(n).domain.dims for n in cloud.latents)
+    points = f"{cloud.points} x {cloud.points}" if several else str(cloud.points)
+    text = f"adaptive Gauss-Hermite, {points} points at the mode of each element of {', '.join(cloud.latents)}"
+    return Choice("quadrature", text + (f" (not exact: {refused})" if refused else " (an infer line asks for it)"))
+
+
+def _states(b: Block, joint: LogJoint) -> str:
+    """`A x B (4 by default)`: how many states one element has; and the elements before it, in a chain of some lag."""
+    depth = b.chain.depth if b.chain is not None else 1
+    own = [joint.levels[n] for n in b.latents if n not in joint.in_clouds]
+    states = " x ".join(own)
+    defaults = {s.name: s.default.constant for s in joint.model.sizes if s.default is not None}
+    counts = [int(n) if n.isdigit() else defaults.get(n) for n in own]
+    known = [n for n in counts if n is not None]
+    if b.network or len(own) * depth < 2 or len(known) < len(counts):
+        return states
+    return f"{states} ({prod(known)} by default)" if depth == 1 else f"{states} ({prod(known)}^{depth} by default)"
+
+
+def _chain_reason(states: str, chain: Chain) -> str:
+    lag = "" if chain.depth == 1 else f", each tied to the {chain.depth} before it"
+    return f"{states} states per element, a chain along {chain.ragged or chain.order.dim}{lag}: forward and backward"
+
+
+def _field_choice(held: str, field: Field) -> tuple[str, str]:
+    """A chain where each tie is along an ordered plate; else one Gaussian whose precision has the ties' pattern."""
+    reason = f"every term is linear or quadratic in {held}"
+    lags = [t.lag for t in field.ties]
+    if lags and all(lag is not None for lag in lags):
+        furthest = max(lag for lag in lags if lag is not None)
+        reach = "the one before it" if furthest == 1 else f"those up to {furthest} before it"
+        return "exact:kalman", f"{reason}, an element tied to {reach}: elimination along the plate"
+    return "exact:gaussian", f"{reason}: one Gaussian over all elements, with the pattern of their ties"
+
+
+def _network_reason(states: str, b: Block) -> str:
+    if b.apart:
+        return f"{states} states per element, each element a factor given the others it is tied to, in turn"
+    ties = len([c for c in b.network if len(c.places) > 1])
+    return (
+        f"{states} states per element, tied in {ties} way{'' if ties == 1 else 's'}: summed out one element after the "
+        "other, in an order chosen when data are bound"
+    )

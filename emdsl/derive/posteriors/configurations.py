@@ -1,0 +1,154 @@
+"""Discrete latents that tie what elimination would have to keep apart: all their configurations, one by one.
+
+    p(y) = sum over c of p(z = z_c) p(y | z = z_c),       q(c) proportional to its addend
+
+Classes of groups beside effects that cross the groups, or a chain of classes that switches a Gaussian chain: given
+all classes together the rest is one field. So which configuration it is is one discrete latent, whose states are the
+vectors z_c, and `z[g] = k` is data under it: `sel(z_c[g], k)`. What follows (the fields gated by it, their
+normalisers, statistics, mixed moments) is what a class that gates a field has anyway. The number of configurations
+is K^G for G elements of K states: exact while that is small, and refused with the number where it is not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import combinations
+
+from emdsl.derive.algebra import expr as x
+from emdsl.derive.algebra.expr import DataIx, El, Idx, Ix
+from emdsl.derive.joint.element import Tensors
+from emdsl.derive.joint.factors import Configurations, Factor, LogJoint
+from emdsl.derive.joint.plates import conditions_of, home_of, plate_indices
+from emdsl.derive.posteriors.blocks import Elimination, eliminate
+from emdsl.derive.posteriors.chains import distance
+from emdsl.errors import ModelError
+from emdsl.language import model as m
+
+BEYOND = "beyond:"  # of configurations that are not 0 beyond a ragged row's end, log 0
+STATE = "configured:"  # the states of a latent's elements in each configuration
+MOST = 65_536  # configurations
+TOGETHER = 4  # latents of which every set is tried
+
+
+def with_configurations(joint: LogJoint, latents: Sequence[str], depth: int) -> LogJoint:
+    """The joint in which these latents are functions of one: which configuration they are in, on the first plates."""
+    first = joint.model.variable(latents[0])
+    taken = {v.name for v in joint.model.variables} | {s.name for s in joint.model.sizes}
+    name = f"configuration_{first.name}"
+    while name in taken:
+        name += "_"
+    dimension = f"{first.name}[configurations]"
+    found = Configurations(name, tuple(latents), dimension, depth, joint)
+    one = replace(first, name=name, plates=first.plates[:depth], distribution=None,
+                  domain=m.Domain("index", span=first.span))  # fmt: skip
+    model = replace(joint.model, variables=(*joint.model.variables, one))
+    factors = [_configured(f, found, joint.model) for f in joint.factors]
+    told = {
+        n: replace(t, mean=tuple(_configured(f, found, joint.model) for f in t.mean),
+                   second=tuple(_configured(f, found, joint.model) for f in t.second))
+        for n, t in joint.told.items()
+    }  # fmt: skip
+    factors += [f for n in latents for f in (*_where_absent(n, found, joint), *_too_long(n, found, joint))]
+    return replace(
+        joint, model=model, factors=tuple(factors), levels={**joint.levels, name: dimension},
+        discrete=joint.discrete | {name}, configurations=found, told=told,
+    )  # fmt: skip
+
+
+def place_in(v: m.Variable, idx: tuple[Idx, ...], depth: int, model: m.ModelText) -> tuple[tuple[Idx, ...], ...]:
+    """An element's place on the first plates, and within them; of a ragged plate its position there."""
+    if not depth or not _ragged(v):
+        return idx[:depth], idx[depth:]
+    scope, (row,), _ = Tensors(model).enter(v.plates)
+    found = distance(idx[0]) if isinstance(idx[0], Ix | DataIx) else None
+    here, lag = found or (idx[0], 0)  # an element before another lies in the same sequence
+    moved = x.substitute(El("", tuple(scope.loops[p.index] for p in v.plates)), {row: here})
+    assert isinstance(moved, El)
+    position = x.as_index(x.add(x.value_of(moved.idx[-1]), x.num(-lag)))
+    return moved.idx[:depth], (*moved.idx[depth:-1], position)
+
+
+def _ragged(v: m.Variable) -> bool:
+    return any(isinstance(p.size, m.Ragged) for p in v.plates)
+
+
+def _configured(f: Factor, found: Configurations, model: m.ModelText) -> Factor:
+    """The factor under the configuration of the elements that it reads; `z[g] = k` is a selector of data there."""
+    chosen: dict[tuple[Idx, ...], Ix] = {}
+    gates, masks = [], []
+    for g in f.gates:
+        assert isinstance(g.of, El)
+        if g.of.var not in found.latents:
+            gates.append(g)
+            continue
+        place, rest = place_in(model.variable(g.of.var), g.of.idx, found.depth, model)
+        at = chosen.setdefault(place, x.fresh(found.dimension))
+        masks.append(x.sel(El(f"{STATE}{g.of.var}", (at, *rest)), g.at))
+    gates += [x.Sel(El(found.name, place), at) for place, at in chosen.items()]
+    return replace(f, gates=tuple(gates), masks=(*f.masks, *masks), plates=(*f.plates, *chosen.values()))
+
+
+def _where_absent(name: str, found: Configurations, joint: LogJoint) -> tuple[Factor, ...]:
+    """Elements that a filtered plate leaves out have all of their states alike: they count as one."""
+    v = joint.model.variable(name)
+    conditions = conditions_of(v, joint.model)
+    if not conditions:
+        return ()
+    home, at = home_of(v), x.fresh(found.dimension)
+    gone = x.add(x.ONE, x.neg(x.mul(*conditions)))
+    body = x.neg(x.fn("log", x.SizeN(joint.levels[name])))
+    gate = x.Sel(El(found.name, place_in(v, home, found.depth, joint.model)[0]), at)
+    return (Factor(name, "latent", (gate,), (gone,), body, (*home, at), v.span),)
+
+
+def _too_long(name: str, found: Configurations, joint: LogJoint) -> tuple[Factor, ...]:
+    """Of a ragged plate's shorter rows those configurations alone count that are 0 beyond them."""
+    v = joint.model.variable(name)
+    if not found.depth or not _ragged(v):
+        return ()
+    outer, at = plate_indices(v.plates[: found.depth]), x.fresh(found.dimension)
+    gate = x.Sel(El(found.name, outer), at)
+    return (Factor(name, "latent", (gate,), (), El(f"{BEYOND}{name}", (at, *outer)), (*outer, at), v.span),)
+
+
+def by_configurations(joint: LogJoint, weighted: str | None) -> tuple[LogJoint, Elimination] | None:
+    """As few latents by configurations as let the rest be exact, within as many plates as may be; None: none do."""
+    for latents in _choices(joint):
+        variables = [joint.model.variable(n) for n in latents]
+        for depth in range(_common(latents, joint.model), -1, -1):
+            if any(_ragged(v) and depth and (depth > 1 or len(v.plates) > 2) for v in variables):
+                continue
+            made = with_configurations(joint, latents, depth)
+            try:
+                return made, eliminate(made, weighted)
+            except ModelError:
+                continue
+    return None
+
+
+def by_group(joint: LogJoint) -> bool:
+    """Whether the configured latents are classes of groups that rows point at: those are few beside the rows."""
+    groups = {str(v.domain.levels) for v in joint.model.of_kind("given") if v.domain.kind == "index"}
+    return all((v := joint.model.variable(n)).plates and str(v.plates[-1].size) in groups for n in joint.configured)
+
+
+def _choices(joint: LogJoint) -> Iterator[tuple[str, ...]]:
+    """One discrete latent, then two, ...; all at once where they are many."""
+    free = [v.name for v in joint.model.of_kind("latent")
+            if v.name in joint.discrete and v.name not in joint.deterministic and not v.array]  # fmt: skip
+    counts = range(1, len(free) + 1) if len(free) <= TOGETHER else (1, len(free))
+    for count in counts:
+        yield from combinations(free, count)
+
+
+def _common(latents: Sequence[str], model: m.ModelText) -> int:
+    """How many first plates these latents share, ragged and filtered ones left out: all but the last of one."""
+    plates = [model.variable(n).plates for n in latents]
+    common = 0
+    for level in zip(*plates, strict=False):
+        plain = all(not isinstance(p.size, m.Ragged) and p.condition is None for p in level)
+        if not plain or len({str(p.size) for p in level}) > 1:
+            break
+        common += 1
+    return min(common, max(len(p) for p in plates) - 1) if common else 0

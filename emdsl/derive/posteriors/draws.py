@@ -1,0 +1,291 @@
+"""Latents that are drawn: given a draw a latent is data, and all that follows is the exact derivation of the rest.
+
+    E[ T(b, h) | y ]  ~  mean over draws b_s of E[ T(b_s, h) | y, b_s ],        h summed out exactly given b_s
+
+(Wei and Tanner 1990; the inner expectation is Rao and Blackwell's.) So the plan is that of the model in which drawn
+latents are observed: statistics, closed forms and passes over the data are the same. What is added is how each group
+is drawn given all else: by elimination, where its conditional closes (Gibbs), or by a kernel on its log conditional.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from emdsl.derive.algebra import expr as x
+from emdsl.derive.algebra.expr import El, Idx, Ix
+from emdsl.derive.joint.centre import Shift, in_coordinates
+from emdsl.derive.joint.element import Tensors
+from emdsl.derive.joint.factors import LogJoint
+from emdsl.derive.joint.joint import expand
+from emdsl.derive.joint.plates import home_of
+from emdsl.derive.joint.terms import Term, terms
+from emdsl.derive.posteriors.block import Block, place, touches
+from emdsl.derive.posteriors.blocks import Elimination, eliminate
+from emdsl.errors import ModelError, Problem
+from emdsl.language import model as m
+
+METHODS = ("mcmc", "saem")
+KERNELS = {"gibbs": "", "slice": "slice_kernel", "hmc": "hmc_kernel", "metropolis": "metropolis_kernel"}
+DOMAINS = ("real", "positive", "unit", "simplex")  # of what a kernel moves: those with free coordinates
+DEFAULTS = {  # by method: sweeps, burn-in, chains, warm-up
+    "mcmc": {"sweeps": 50, "burn_in": 10, "chains": 1, "warm": 100},
+    "saem": {"sweeps": 1, "burn_in": 0, "chains": 1, "warm": 100},
+}
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A group of latents that are drawn together given all else: by `blocks`, or by a kernel on `terms`.
+
+    Elements on the plates `batch` are independent of one another given the rest: a chain each, side by side. Of
+    `terms` each lies on these plates; `whole` are the same where they stand in the joint, for the gradient.
+    """
+
+    latents: tuple[str, ...]
+    kernel: str
+    reason: str
+    joint: LogJoint
+    elimination: Elimination | None = None
+    batch: tuple[Ix, ...] = ()
+    terms: tuple[Term, ...] = ()
+    whole: tuple[Term, ...] = ()
+    asked: bool = False  # whether the kernel was named
+    collapsed: bool = False  # whether it moves on the density in which what is exact is summed out
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """Which latents are drawn, in the order of a sweep, and what is exact given them (`rest`, drawn to move others)."""
+
+    method: str
+    groups: tuple[Drawn, ...]
+    rest: tuple[str, ...]
+    sweeps: int
+    burn_in: int
+    chains: int
+    warm: int
+    units: tuple[Ix, ...] = ()  # the plate whose elements are independent of one another given parameters and data
+    apart: tuple[Term, ...] = ()  # what holds latents, each term on this plate
+
+    @property
+    def blocks(self) -> tuple[Block, ...]:
+        """Those by which groups are drawn."""
+        return tuple(b for g in self.groups if g.elimination is not None for b in g.elimination.blocks)
+
+    @property
+    def levels(self) -> dict[str, str]:
+        """The dimension of each discrete latent that is drawn by elimination."""
+        return {n: g.joint.levels[n] for g in self.groups for n in g.latents if n in g.joint.levels}
+
+    @property
+    def moved(self) -> tuple[str, ...]:
+        """What is exact and drawn all the same, for groups that move given it."""
+        return self.rest if any(not g.collapsed for g in self.groups) else ()
+
+    @property
+    def latents(self) -> tuple[str, ...]:
+        return tuple(n for g in self.groups for n in g.latents)
+
+
+def own_parameters(joint: LogJoint, drawn: frozenset[str]) -> list[m.Variable]:
+    """Parameters that stand in densities of drawn latents alone."""
+    held = [(f.about in drawn, e) for f in joint.factors for e in (f.body, *f.masks, *f.gates)]
+    params = joint.model.of_kind("param")
+    return [v for v in params if {mine for mine, e in held if v.name in x.variables(e)} == {True}]
+
+
+def drawn_names(model: m.ModelText) -> tuple[str, ...]:
+    """The latents that `infer` lines give to a Monte Carlo method."""
+    return tuple(n for line in model.infer if line.method in METHODS for g in line.groups for n in g)
+
+
+def last_rung(model: m.ModelText, incomplete: tuple[str, ...]) -> Iterator[m.ModelText]:
+    """The model with more latents drawn, as few as may do: one that no line names, then all of these.
+
+    None where lines ask for other methods, or cells are missing.
+    """
+    lines = [line for line in model.infer if line.method in METHODS]
+    named = {n for line in model.infer for g in line.groups for n in g}
+    free = [v.name for v in model.of_kind("latent") if v.name not in named]
+    if incomplete or len(lines) < len(model.infer) or not free:
+        return
+    base = lines[0] if lines else m.Infer((), (), "saem", ())
+    options = tuple(o for o in base.options if o[0] != "kernel")
+    for some in [*([n] for n in free), *([free] if len(free) > 1 else [])]:
+        span = model.variable(some[0]).span
+        line = m.Infer(tuple((n,) for n in some), (False,) * len(some), base.method, options, span)
+        yield replace(model, infer=(*model.infer, line))
+
+
+def known(model: m.ModelText, names: Sequence[str]) -> m.ModelText:
+    """The model in which these latents are data, without the `infer` lines about them."""
+    variables = tuple(replace(v, kind="observed") if v.name in names else v for v in model.variables)
+    lines = tuple(
+        line for line in model.infer
+        if line.method not in METHODS and not {n for g in line.groups for n in g} <= set(names)
+    )  # fmt: skip
+    return replace(model, variables=variables, infer=lines)
+
+
+def expanded(model: m.ModelText, names: Sequence[str]) -> LogJoint:
+    """The log joint in which these latents are data of which nothing is missing."""
+    joint = expand(known(model, names))
+    marks = {f"present:{n}" for n in names}
+    factors = tuple(
+        replace(f, masks=tuple(c for c in f.masks if not (isinstance(c, El) and c.var in marks)),
+                role="latent" if f.about in names else f.role)
+        for f in joint.factors
+    )  # fmt: skip
+    return replace(joint, factors=factors)
+
+
+def joint_of(
+    model: m.ModelText, names: Sequence[str], shifts: Mapping[str, Shift], centred: tuple[str, ...]
+) -> LogJoint:
+    """`expanded`, in the coordinates of the plan."""
+    return in_coordinates(expanded(model, names), shifts, centred, model)
+
+
+def sampling(
+    model: m.ModelText, shifts: Mapping[str, Shift], centred: tuple[str, ...],
+    deterministic: frozenset[str], above: str = "",
+) -> Sampling | None:  # fmt: skip
+    """How each group is drawn; None where no `infer` line asks for draws. Raises `ModelError` where one cannot be."""
+    lines = [line for line in model.infer if line.method in METHODS]
+    if not lines:
+        return None
+    options = _options(model, lines)
+    every = tuple(v.name for v in model.of_kind("latent") if v.name not in deterministic)
+    spikes = Tensors(model).spikes
+    groups = []
+    for line in lines:
+        if pointed := sorted({n for group in line.groups for n in group} & spikes):
+            text = f"{pointed[0]} is a point in some branches and has a density in others: no kernel moves between them"
+            raise ModelError([Problem("E120", text, line.span, "its posterior is exact: leave it out")], model.source)
+        for group, grouped in zip(line.groups, line.grouped, strict=True):
+            for latents in (group,) if grouped else tuple((n,) for n in group):
+                groups.append(_group(model, latents, every, line, shifts, centred))
+    if above:
+        groups = [replace(g, reason=f"{g.reason}; not exact: {above}") for g in groups]
+    drawn = {n for g in groups for n in g.latents}
+    rest = tuple(n for n in every if n not in drawn)
+    units, apart, _ = ((), (), ()) if rest else _conditional(joint_of(model, every, shifts, centred), every, 1)
+    return Sampling(lines[0].method, tuple(groups), rest, **options, units=units, apart=apart if units else ())
+
+
+def _options(model: m.ModelText, lines: Sequence[m.Infer]) -> dict[str, int]:
+    """The counts that hold for the whole fit. Raises `ModelError` where lines disagree."""
+    method = lines[0].method
+    problems = []
+    found: dict[str, int] = {}
+    for line in lines:
+        if line.method != method:
+            text = f"latents by {method} and by {line.method} in one model: statistics are averaged in one way"
+            problems.append(Problem("E120", text, line.span, f"write by {method} for all"))
+        for name, value in line.options:
+            if name != "kernel" and found.setdefault(name, int(value)) != int(value):
+                text = f"two numbers of {name} in one model: all latents are drawn in the same sweeps"
+                problems.append(Problem("E120", text, line.span))
+    others = [line for line in model.infer if line.method not in (*METHODS, "exact")]
+    for line in others:
+        text = f"{line.method} beside {method} does not follow yet: what is not drawn is exact given the draws"
+        names = ", ".join(n for g in line.groups for n in g)
+        problems.append(Problem("E120", text, line.span, f"leave out the line of {names}, or write by {method}"))
+    if problems:
+        raise ModelError(problems, model.source)
+    return {name: found.get(name, default) for name, default in DEFAULTS[method].items()}
+
+
+def _group(
+    model: m.ModelText, latents: tuple[str, ...], every: Sequence[str], line: m.Infer,
+    shifts: Mapping[str, Shift], centred: tuple[str, ...],
+) -> Drawn:  # fmt: skip
+    """One group by the kernel asked for; else by Gibbs where its conditional closes, else slice or HMC."""
+    variables = [model.variable(n) for n in latents]
+    wanted, refused = dict(line.options).get("kernel"), None
+    if wanted in (None, "gibbs"):
+        others = [n for n in every if n not in latents]
+        joint = joint_of(model, others, shifts, centred)
+        try:
+            found = drawable(eliminate(joint, None), model)
+            names = ", ".join(dict.fromkeys(b.record.name for b in found.blocks if b.record is not None))
+            closes = f"its conditional given all else closes{f' ({names})' if names else ''}"
+            return Drawn(latents, "gibbs", closes, joint, found)
+        except ModelError as refusal:
+            if wanted == "gibbs":
+                raise
+            refused = refusal.problems[0].message
+    for v in variables:
+        if v.domain.kind not in DOMAINS:
+            text = f"{v.name} ({v.domain.kind}) moves by no kernel but gibbs"
+            text += f", which cannot draw it: {refused}" if refused else ""
+            raise ModelError(
+                [Problem("E120", text, line.span, f"write by {line.method}, which takes gibbs")], model.source
+            )
+    joint = joint_of(model, every, shifts, centred)
+    batch, placed, whole = _conditional(joint, latents)
+    single = all(not v.domain.dims and not v.array and len(home_of(v)) == len(batch) for v in variables)
+    kernel = str(wanted or ("slice" if single and len(latents) == 1 else "hmc"))
+    why = f"its conditional given all else is no known family ({refused})" if refused else "as asked for"
+    return Drawn(latents, kernel, why, joint, None, batch, placed, whole, asked=wanted is not None)
+
+
+def drawable(found: Elimination, model: m.ModelText) -> Elimination:
+    """The same blocks, of which each can be drawn from. Raises `ModelError` where one cannot yet."""
+    for b in found.blocks:
+        why = ""
+        if b.chain is not None and b.chain.depth > 1:
+            why = f"the elements of {b.name} are tied to more than the one before"
+        elif b.chain is not None and b.gates:
+            why = f"{b.name} is a chain given other discrete latents"
+        elif b.field is not None and b.gates:
+            why = f"{b.name} is tied along a plate in ways that depend on discrete latents"
+        elif b.gaussian is not None and (b.scale is not None or b.by_pattern or b.gaussian.seen):
+            why = f"{', '.join(b.latents)} are Gaussian together with what scales them, or with missing cells"
+        if why:
+            span = model.variable(b.latents[0]).span
+            raise ModelError([Problem("E120", f"no draws from this conditional yet: {why}", span)], model.source)
+    return found
+
+
+def _conditional(
+    joint: LogJoint, latents: Sequence[str], most: int = 99
+) -> tuple[tuple[Ix, ...], tuple[Term, ...], tuple[Term, ...]]:
+    """The plates on which a group's elements are independent given the rest; its terms there, and as they are."""
+    parameters = {v.name for v in joint.model.of_kind("param")}
+    everything = [t for f in joint.factors for t in terms(f, lambda n: "P" if n in parameters else "")]
+    mine = tuple(_without_constants(t, latents) for t in everything if touches(t, latents))
+    homes = [home_of(joint.model.variable(n)) for n in latents]
+    shared = 0
+    while shared < most and all(len(h) > shared for h in homes) and len({h[shared].dim for h in homes}) == 1:
+        shared += 1
+    for count in range(shared, -1, -1):
+        batch = tuple(Ix(i.name, i.dim) for i in homes[0][:count])
+        placed = [_placed(t, latents, batch) for t in mine]
+        if all(p is not None for p in placed):
+            return batch, tuple(p for p in placed if p is not None), mine
+    raise AssertionError
+
+
+def _without_constants(t: Term, latents: Sequence[str]) -> Term:
+    """The term without addends that lack the latents, where the rest of it lacks them too."""
+    held = [n for n, f in enumerate(t.factors) if x.variables(f) & set(latents)]
+    whole = t.factors[held[0]]
+    if len(held) != 1 or not isinstance(whole, x.Add):
+        return t
+    kept = x.add(*(a for a in whole.terms if x.variables(a) & set(latents)))
+    return replace(t, factors=(*t.factors[: held[0]], kept, *t.factors[held[0] + 1 :]))
+
+
+def _placed(t: Term, latents: Sequence[str], batch: tuple[Ix, ...]) -> Term | None:
+    """The term on the batch's plates; None where it holds two elements of these, or all under a sum of its own."""
+    if not batch:
+        return t
+    refs: set[tuple[Idx, ...]] = {
+        e.idx[: len(batch)] for f in t.factors for e in x.walk(f) if isinstance(e, El) and e.var in latents
+    }
+    if len(refs) != 1 or not set(x.free(El("", next(iter(refs))))) <= set(t.ixs):
+        return None
+    found = place(t, tuple(latents), batch, (), {})
+    return None if isinstance(found, str) else found

@@ -1,0 +1,266 @@
+"""Mean-field: q is a product of factors, each solved exactly given the others' expectations.
+
+    log q_g(y_g) = E_{q of the others}[ log p(x, y | theta) ] + const
+    ELBO         = sum of E_q[terms] + sum of entropies,   H(q_g) = A_g - E_{q_g}[ the terms that A_g normalises ]
+
+Right after a factor's own update the terms that touch it and its entropy add up to A_g: so a sweep tells the bound
+from the last factor's normaliser and the terms that do not touch it.
+
+(Wainwright and Jordan 2008, section 5; Blei, Kucukelbir and McAuliffe 2017.) What a factor sees of another are its
+moments: arrays like data. So each factor is eliminated as an exact posterior is, from terms averaged over the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from emdsl.derive.algebra import expr as x
+from emdsl.derive.algebra.expr import El, Ix
+from emdsl.derive.joint.factors import Factor, LogJoint
+from emdsl.derive.joint.plates import home_of
+from emdsl.derive.joint.records import WHOLE
+from emdsl.derive.joint.terms import Term, merge, symmetry_of, terms
+from emdsl.derive.joint.weights import weigh
+from emdsl.derive.posteriors.averages import averaged, hidden, in_turn
+from emdsl.derive.posteriors.block import Block, touches
+from emdsl.derive.posteriors.blocks import Elimination, Part, classes, eliminated, is_prior
+from emdsl.derive.posteriors.discrete import groups
+from emdsl.derive.posteriors.gaussian_moments import covariance_axes
+from emdsl.derive.posteriors.scaled import is_matrix
+from emdsl.errors import ModelError, Problem, Span
+from emdsl.language import model as m
+
+
+def factors_of_q(joint: LogJoint) -> tuple[tuple[str, ...], ...]:
+    """The latents of each factor, in the order of the `infer` lines; () where none is by mean-field.
+
+    What no line names forms one last factor: it is exact, given the rest. Missing cells of data stand with the class
+    that their density is gated by: given the class they are exact.
+    """
+    named = [g for line in joint.model.infer if line.method == "meanfield" for g in line.groups]
+    if not named:
+        return ()
+    beside = {n: _gating(joint, n, named) for n in sorted(joint.incomplete)}
+    mine = {n for g in named for n in g}
+    hidden = {v.name for v in joint.model.of_kind("latent")} - joint.deterministic | joint.incomplete
+    rest = tuple(v.name for v in joint.model.variables if v.name in hidden - mine and beside.get(v.name) is None)
+    whole = [(*g, *(n for n, at in beside.items() if at == k)) for k, g in enumerate(named)]
+    return (*whole, rest) if rest else tuple(whole)
+
+
+def _gating(joint: LogJoint, name: str, named: Sequence[tuple[str, ...]]) -> int | None:
+    """The one factor that holds the discrete latents in a variable's density."""
+    gates = {g.of.var for f in joint.factors if f.about == name for g in f.gates if isinstance(g.of, El)}
+    found = [k for k, group in enumerate(named) if gates & set(group)]
+    return found[0] if len(found) == 1 and gates <= set(named[found[0]]) else None
+
+
+def factorised(joint: LogJoint, weighted: str | None, wanted: Sequence[tuple[str, ...]]) -> Elimination:
+    """The factors of q and the terms of the bound. Raises `ModelError` where an expectation does not close."""
+    kinds = classes(joint)
+    everything = [(t, f) for f in joint.factors for t in terms(f, lambda n: kinds.get(n, "D"))]
+    prior = tuple(t for t, f in everything if is_prior(t, f, joint))
+    mine = [(t, f) for t, f in everything if not is_prior(t, f, joint)]
+    alone = [_conditional(joint, latents, mine, kinds, weighted) for latents in wanted]
+    parts = []
+    for n, latents in enumerate(wanted):
+        others = [blocks for k, blocks in enumerate(alone) if k != n]
+        pool = [(p, f.span, f.about) for t, f in mine if touches(t, latents) for p in _over(t, f, others, joint)]
+        held = _known(kinds, latents)
+        blocks, rest = eliminated(joint, _groups(joint, latents, mine), pool, held, weighted, _bare(joint, latents))
+        own = [p for t, span, about in pool for p in _apart(t, span, about, blocks, joint)]
+        symmetry = symmetry_of(joint)
+        shares = [tuple(merge((weigh(t, weighted, joint) for t in ts), symmetry)) for ts in (rest, own)]
+        parts.append(Part(latents, blocks, *shares))
+    done = [p.blocks for p in parts]
+    free, apart = (
+        tuple(merge((weigh(p, weighted, joint) for t, f in some for p in _over(t, f, done, joint)), symmetry_of(joint)))
+        for some in (mine, [(t, f) for t, f in mine if not touches(t, wanted[-1])])
+    )
+    blocks = tuple(b for p in parts for b in p.blocks)
+    _refuse_bare(joint.model, blocks)
+    return Elimination(blocks, free, prior, tuple(everything), tuple(parts), apart)
+
+
+def largest_factors(joint: LogJoint, weighted: str | None) -> Elimination | None:
+    """Factors of q as large as are tractable: those of single blocks, two made one wherever that can be.
+
+    None where even the smallest do not close. The order is that of declaration.
+    """
+    kinds = classes(joint)
+    everything = [(t, f) for f in joint.factors for t in terms(f, lambda n: kinds.get(n, "D"))]
+    wanted = list(groups(joint, everything).values())
+    best = _tractable(joint, weighted, wanted)
+    pairs = [(a, b) for k, a in enumerate(wanted) for b in wanted[k + 1 :]] if len(wanted) <= MOST else []
+    for a, b in pairs if best is not None else []:
+        first, second = (next(w for w in wanted if n in w) for n in (a[0], b[0]))
+        if first == second or not any(touches(t, first) and touches(t, second) for t, _ in everything):
+            continue
+        merged = tuple(v.name for v in joint.model.variables if v.name in (*first, *second))
+        fewer = [merged if w == first else w for w in wanted if w != second]
+        found = _tractable(joint, weighted, fewer) if len(fewer) > 1 else None
+        if found is not None:
+            wanted, best = fewer, found
+    return best
+
+
+def why_not(joint: LogJoint, weighted: str | None) -> str:
+    """Why even the smallest factors do not close, in words; "" where they do, or where there is one alone."""
+    kinds = classes(joint)
+    everything = [(t, f) for f in joint.factors for t in terms(f, lambda n: kinds.get(n, "D"))]
+    wanted = list(groups(joint, everything).values())
+    try:
+        factorised(joint, weighted, wanted)
+    except ModelError as refusal:
+        return refusal.problems[0].message if len(wanted) > 1 else ""
+    return ""
+
+
+MOST = 8  # latents of which all pairs are tried
+
+
+def _tractable(joint: LogJoint, weighted: str | None, wanted: Sequence[tuple[str, ...]]) -> Elimination | None:
+    try:
+        return factorised(joint, weighted, wanted)
+    except ModelError:
+        return None
+
+
+def _tied(block: Block) -> bool:
+    """Whether the elements of a block are handled together."""
+    field = block.field is not None and bool(block.field.ties)
+    return block.chain is not None or (bool(block.network) and not block.apart) or field
+
+
+def _refuse_bare(model: m.ModelText, blocks: Sequence[Block]) -> None:
+    """A bare name asks for a factor for each of its elements: only where they are not tied is that the block found."""
+    problems = []
+    for line in model.infer:
+        for group, grouped in zip(line.groups, line.grouped, strict=True):
+            block = next((b for b in blocks if group[0] in b.latents), None)
+            if line.method == "meanfield" and not grouped and block is not None and _tied(block):
+                text = (
+                    f"the elements of {group[0]} are tied to one another, and factors for single ones do not follow yet"
+                )
+                problems.append(
+                    Problem("E120", text, line.span, f"keep them together: infer ({group[0]}) by meanfield")
+                )
+    if problems:
+        raise ModelError(problems, model.source)
+
+
+def _conditional(
+    joint: LogJoint, latents: tuple[str, ...], mine: Sequence[tuple[Term, Factor]], kinds: Mapping[str, str],
+    weighted: str | None,
+) -> tuple[Block, ...]:  # fmt: skip
+    """The blocks of one factor with all other latents known: they have the statistics that mean-field gives them."""
+    pool = [(hidden(t, latents), f.span, f.about) for t, f in mine if touches(t, latents)]
+    left, bare = _groups(joint, latents, mine), _bare(joint, latents)
+    return eliminated(joint, left, pool, _known(kinds, latents), weighted, bare)[0]
+
+
+def _bare(joint: LogJoint, latents: tuple[str, ...]) -> str | None:
+    """The latent that an `infer` line names without parentheses: each of its elements is a factor."""
+    for line in joint.model.infer:
+        for group, grouped in zip(line.groups, line.grouped, strict=True):
+            if line.method == "meanfield" and group == latents and not grouped:
+                return latents[0]
+    return None
+
+
+def _known(kinds: Mapping[str, str], latents: Sequence[str]) -> Mapping[str, str]:
+    """The classes of variables for one factor: the latents of others are known."""
+    return {n: "D" if k.startswith("L:") and n not in latents else k for n, k in kinds.items()}
+
+
+def _groups(joint: LogJoint, latents: Sequence[str], mine: Sequence[tuple[Term, Factor]]) -> dict[str, tuple[str, ...]]:
+    own = [(hidden(t, latents), f) for t, f in mine if touches(t, latents)]
+    return {n: found for n, found in groups(joint, own).items() if set(found) <= set(latents)}
+
+
+def _apart(t: Term, span: Span, about: str, blocks: Sequence[Block], joint: LogJoint) -> list[Term]:
+    return _closed(averaged(t, blocks, joint), span, about, joint)
+
+
+def _closed(found: list[Term] | str, span: Span, about: str, joint: LogJoint) -> list[Term]:
+    if isinstance(found, str):
+        text = f"mean-field cannot average the density of {about or 'a factor'}: {found}"
+        raise ModelError([Problem("E110", text, span)], joint.model.source)
+    return found
+
+
+def _over(t: Term, f: Factor, factors: Sequence[tuple[Block, ...]], joint: LogJoint) -> list[Term]:
+    """A term averaged over several factors, one after the other."""
+    return _closed(in_turn(t, factors, joint), f.span, f.about, joint)
+
+
+def moments_of(block: Block, model: m.ModelText) -> dict[str, tuple[Ix, ...]]:
+    """What others may read of a factor's posterior: each array's name and the axes it has."""
+    name, own = block.name, (*block.gates, *(block.outside if block.field is not None else block.home))
+    if block.network:
+        cliques = {f"clique{n}:{name}": c.axes for n, c in enumerate(block.network)}
+        places = [home_of(model.variable(n)) for n in block.latents]
+        return cliques | {f"q:{n}": (s, *h) for n, s, h in zip(block.latents, block.states, places, strict=True)}
+    out: dict[str, tuple[Ix, ...]] = {f"q:{name}": (*block.states, *own)} if block.states or block.gates else {}
+    if block.chain is not None:
+        out[f"pair:{name}"] = (*block.chain.before, *block.states, *own)
+        for r in range(block.chain.depth):
+            behind = block.chain.before if r else ()
+            out[f"first{r}:{name}"] = (*behind, *block.states, *block.gates, *block.chain.outer)
+    if block.record is not None and block.scale is None:
+        shapes = {k: own if k in WHOLE else (*own, *block.own) for k in (*block.record.moments, *block.record.fields)}
+        out |= {f"E:{name}:{kind}": shapes[kind] for kind in block.record.moments}
+        out |= {f"argument:{name}:{a}": shapes[a] for a in block.record.fields if not block.gates}
+    if block.scale is not None and block.gaussian is None:
+        out |= {f"location:{name}": own, f"variance:{name}": own}
+    if block.scale is not None and block.gaussian is not None and not block.by_pattern:
+        both = () if is_matrix(block) else (*block.gaussian.rows[name], *block.gaussian.columns[name])
+        out |= {f"location:{name}": (*own, *block.own), f"variance:{name}": (*own, *both)}
+    elif block.gaussian is not None and block.field is None:
+        g, shared = block.gaussian, covariance_axes(block)
+        out |= {f"mean:{n}": (*own, *g.rows[n]) for n in block.latents}
+        pairs = [(a, b) for k, a in enumerate(block.latents) for b in block.latents[k:]]
+        out |= {f"cov:{a}:{b}": (*shared, *g.rows[a], *g.columns[b]) for a, b in pairs}
+    if block.gaussian is not None and block.field is not None:
+        g, homes = block.gaussian, block.field.homes
+        out |= {f"mean:{n}": (*block.gates, *homes[n], *g.rows[n]) for n in block.latents}
+        pairs = [(a, b) for a in block.latents for b in block.latents if homes[a] == homes[b]]
+        out |= {f"cov:{a}:{b}": (*block.gates, *homes[a], *g.rows[a], *g.columns[b]) for a, b in pairs}
+        for k, tie in enumerate(block.field.ties):
+            a, b = tie.latents
+            out[f"cov:{a}:{b}:{k}"] = (*block.gates, *tie.ixs, *g.rows[a], *g.columns[b])
+    return out
+
+
+def _terms_of(block: Block) -> tuple[Term, ...]:
+    return (*block.terms, *(t for c in block.network for t in c.terms))
+
+
+def moments(elimination: Elimination, model: m.ModelText) -> dict[str, tuple[Ix, ...]]:
+    """The arrays that one factor hands to the others, to the statistics, or to whoever asks for the posterior."""
+    read = {
+        e.var
+        for part in elimination.parts
+        for t in (*(t for b in part.blocks for t in _terms_of(b)), *part.own, *elimination.free)
+        for f in t.factors
+        for e in x.walk(f)
+        if isinstance(e, El)
+    }
+    kept = ("q:", "E:", "argument:", "mean:", "cov:", "location:", "variance:")
+    found = {k: axes for p in elimination.parts for b in p.blocks for k, axes in moments_of(b, model).items()}
+    return {k: axes for k, axes in found.items() if k in read or (k.startswith(kept) and k.count(":") < 3)}
+
+
+def alone(model: m.ModelText, latents: Sequence[str]) -> m.ModelText:
+    """The model in which all latents but those of one factor of q are data: under it that factor is the posterior."""
+    held = set(latents)
+    variables = tuple(
+        replace(v, kind="observed") if v.kind == "latent" and v.name not in held else v for v in model.variables
+    )
+    lines = []
+    for line in model.infer:
+        kept = [(g, whole) for g, whole in zip(line.groups, line.grouped, strict=True) if set(g) & held]
+        groups = tuple(tuple(n for n in g if n in held) for g, _ in kept)
+        lines += [replace(line, groups=groups, grouped=tuple(whole for _, whole in kept))] if kept else []
+    return replace(model, variables=variables, infer=tuple(lines))

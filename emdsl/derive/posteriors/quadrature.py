@@ -1,0 +1,345 @@
+"""Which latents are integrated out by quadrature: those that `infer` lines name, and those that nothing else closes.
+
+log integral over b[g] of p(y_g, b[g] | theta),  for each element g by itself, in one or two dimensions
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import combinations
+
+from emdsl.derive.algebra import expr as x
+from emdsl.derive.algebra.expr import El, Expr, Idx
+from emdsl.derive.algebra.show import show
+from emdsl.derive.joint.factors import Cloud, LogJoint
+from emdsl.derive.joint.joint import calls
+from emdsl.derive.joint.plates import home_of
+from emdsl.derive.joint.terms import terms
+from emdsl.derive.posteriors.block import in_terms_of
+from emdsl.derive.posteriors.blocks import Elimination, classes, eliminate
+from emdsl.derive.posteriors.clouds import dimensions, with_clouds
+from emdsl.errors import ModelError, Problem
+from emdsl.language import model as m
+
+POINTS = 15  # in each dimension
+MOST = 2  # dimensions of one element: the points are a product of those in each
+TRIED = 40  # choices of latents that are tried where no line says which
+WAYS_OUT = "infer ... by saem or mcmc samples them; meanfield factorises where every factor is conjugate"
+LINE = ("real", "positive", "unit")  # domains that are mapped to the real line, number by number
+
+
+def requested(joint: LogJoint) -> tuple[Cloud, ...]:
+    """The clouds of `infer ... by quadrature` lines. Raises `ModelError` for what has no quadrature, with the number.
+
+    Names of one plate that some density holds together are one cloud, as if in parentheses.
+    """
+    wanted: list[tuple[tuple[str, ...], int, m.Infer]] = []
+    for line in joint.model.infer:
+        if line.method == "quadrature":
+            points = next((int(v) for n, v in line.options if n == "points"), POINTS)
+            wanted += [(g, points, line) for g in line.groups]
+    for group, _, line in wanted:
+        why = next((w for n in group if (w := _unfit(n, joint))), "")
+        if why:
+            raise ModelError(Problem("E120", why, line.span, WAYS_OUT), joint.model.source)
+    out: list[tuple[tuple[str, ...], int, m.Infer]] = []
+    for group, points, line in wanted:
+        met = [k for k, (other, _, _) in enumerate(out) if _together((*other, *group), joint)]
+        for k in reversed(met):
+            other, most, _ = out.pop(k)
+            group, points = (*other, *group), max(points, most)
+        out.append((group, points, line))
+    clouds = []
+    for group, points, line in out:
+        names = tuple(v.name for v in joint.model.variables if v.name in group)
+        why = _too_many(names, joint)
+        if why:
+            raise ModelError(Problem("E120", why, line.span, WAYS_OUT), joint.model.source)
+        clouds.append(Cloud(names, "quadrature", points))
+    return tuple(clouds)
+
+
+def _unfit(name: str, joint: LogJoint) -> str:
+    """Why one latent has no quadrature at all."""
+    v = joint.model.variable(name)
+    if v.kind != "latent":
+        return f"quadrature is for latents: {name} is observed, and what is missing of it is integrated out exactly"
+    if name in joint.deterministic:
+        return f"{name} is a function of others: there is nothing to integrate"
+    if name in joint.discrete:
+        return f"{name} is discrete: its states are summed out exactly"
+    if v.domain.kind not in LINE:
+        return f"quadrature is over real numbers: {name} is {v.domain.kind}"
+    if any(_jumps(e, name) for f in joint.factors for whole in (f.body, *f.masks) for e in x.walk(whole)):
+        return f"a density compares {name} with a number: it jumps there, which quadrature does not follow"
+    return f"the bounds of {name} are no literal numbers" if support(v) is None else ""
+
+
+def support(v: m.Variable) -> tuple[float, float] | None:
+    """Where a latent lies: inside its own bounds and those of the families it may come from; None if not numbers."""
+    ends = [_ends(v.domain, {})] + [_ends(c.family.x.domain, dict(c.args)) for c in calls(v)]
+    found = [e for e in ends if e is not None]
+    return None if len(found) < len(ends) else (max(low for low, _ in found), min(high for _, high in found))
+
+
+def _ends(d: m.Domain, given: Mapping[str, m.Expr]) -> tuple[float, float] | None:
+    """The ends of a domain, its bounds in terms of a family's arguments."""
+    low = 0.0 if d.kind in ("positive", "unit") else -math.inf
+    high = 1.0 if d.kind == "unit" else math.inf
+    for side, bound in enumerate((d.lower, d.upper)):
+        if bound is None:
+            continue
+        number = _number(given.get(bound.name, bound) if isinstance(bound, m.Var) else bound)
+        if number is None:
+            return None
+        low, high = (max(low, number), high) if side == 0 else (low, min(high, number))
+    return low, high
+
+
+def _jumps(e: Expr, name: str) -> bool:
+    return isinstance(e, x.Fn) and e.name in x.COMPARISONS and name in x.variables(e)
+
+
+def _number(e: m.Expr) -> float | None:
+    match e:
+        case m.Num(value=v):
+            return float(v)
+        case m.Pi():
+            return math.pi
+        case m.Call(fn="neg", args=(a,)):
+            found = _number(a)
+            return None if found is None else -found
+    return None
+
+
+def _plates(name: str, joint: LogJoint) -> tuple[object, ...]:
+    return tuple((str(p.size), repr(p.condition)) for p in joint.model.variable(name).plates)
+
+
+def _together(names: Sequence[str], joint: LogJoint) -> bool:
+    """Whether these latents lie on the same plates and some density holds several of them."""
+    if len({_plates(n, joint) for n in names}) > 1:
+        return False
+    held = [set(names) & {n for e in (f.body, *f.masks) for n in x.variables(e)} for f in joint.factors]
+    return any(len(h) > 1 for h in held)
+
+
+def _too_many(names: tuple[str, ...], joint: LogJoint) -> str:
+    if len({_plates(n, joint) for n in names}) > 1:
+        return f"{', '.join(names)} lie on different plates: the integral over them does not come apart by element"
+    sizes = [dimensions(joint.model.variable(n), joint.model) for n in names]
+    if None in sizes:
+        return f"the lengths of {', '.join(names)} are not known when the model is compiled: write them as numbers"
+    total = sum(s for s in sizes if s is not None)
+    if total > MOST:
+        return f"quadrature is over at most {MOST} dimensions, and an element of ({', '.join(names)}) has {total}"
+    return ""
+
+
+def by_quadrature(joint: LogJoint, clouds: Sequence[Cloud], weighted: str | None) -> tuple[LogJoint, Elimination]:
+    """The joint at points and its elimination. Raises `ModelError` where the elements of a cloud are tied."""
+    clouds = nested(joint, clouds)
+    at_points = with_clouds(joint, clouds)
+    elimination = eliminate(at_points, weighted)
+    names = {c.name for c in clouds}
+    around = {(c.name, c.outer) for c in clouds}
+    for b in elimination.blocks:
+        tied = [n for n in b.latents if n in names]
+        met = {n.of.var for n in b.neighbours if isinstance(n.of, El)} & names
+        others = sorted(o for o in met if not all((t, o) in around for t in tied))
+        whole = b.chain is not None or bool(b.network)
+        if tied and (whole or others):
+            v = joint.model.variable(tied[0])
+            text = f"the elements of {', '.join(tied)} are tied to one another: {_tie(tied, joint)}"
+            if not whole:
+                text = f"{tied[0]} is tied to {others[0]}: the integral is over their elements all at once"
+            raise ModelError(Problem("E120", text, v.span, WAYS_OUT), joint.model.source)
+    return at_points, elimination
+
+
+def nested(joint: LogJoint, clouds: Sequence[Cloud]) -> tuple[Cloud, ...]:
+    """Clouds of which some lie inside others: an element of one meets one element of the other, on fewer plates."""
+    out = list(clouds)
+    for n, inner in enumerate(clouds):
+        for outer in clouds:
+            place = _around(joint, inner, outer)
+            free = not out[n].outer and not any(c.outer for c in out if c.name == outer.name)
+            if place is not None and free and all(c.outer != inner.name for c in out):
+                out[n] = replace(inner, outer=outer.name, place=place)
+    return tuple(sorted(out, key=lambda c: bool(c.outer)))
+
+
+def _around(joint: LogJoint, inner: Cloud, outer: Cloud) -> tuple[Idx, ...] | None:
+    """The one element of a cloud that each element of another one meets, in terms of the plates of the latter."""
+    own = home_of(joint.model.variable(inner.name))
+    depth = len(home_of(joint.model.variable(outer.name)))
+    found: set[tuple[Idx, ...]] = set()
+    for f in joint.factors:
+        mine = {e.idx[: len(own)] for e in x.walk(f.body) if isinstance(e, El) and e.var in inner.latents}
+        theirs = {e.idx[:depth] for e in x.walk(f.body) if isinstance(e, El) and e.var in outer.latents}
+        found |= {tuple(in_terms_of(i, dict(zip(a, own, strict=True))) for i in b) for a in mine for b in theirs}
+    if len(found) != 1 or inner is outer:
+        return None
+    (place,) = found
+    return place if set(x.free(El("", place))) <= set(own) and place != own else None
+
+
+def at_shared_points(joint: LogJoint, clouds: Sequence[Cloud], weighted: str | None) -> tuple[LogJoint, Elimination]:
+    """The same under points that all elements of the one latent share. Raises `ModelError` where that gains nothing.
+
+    Where every term is a product of data of one row and of what no row has (parameters, points), the log density of
+    all rows at all points is one matrix product.
+    """
+    fault = ModelError(Problem("E120", "the elements do not meet their latent through the same functions"))
+    names = [n for c in clouds for n in c.latents]
+    v = joint.model.variable(names[0]) if len(names) == 1 else None
+    if v is None or v.domain.dims or support(v) != (-math.inf, math.inf):
+        raise fault
+    at_points, elimination = by_quadrature(joint, [replace(c, shared=True) for c in clouds], weighted)
+    known = {u.name for u in joint.model.variables if u.kind in ("given", "observed")}
+    for b in elimination.blocks:
+        rows = [f for t in b.terms for f in t.factors if set(b.home) & set(x.free(f))]
+        data = all(n.removeprefix("present:") in known for f in rows for n in x.variables(f))
+        if len(elimination.blocks) > 1 or len(b.home) != 1 or b.neighbours or len(b.states) > 1 or not data:
+            raise fault
+    return at_points, elimination
+
+
+def _tie(names: Sequence[str], joint: LogJoint) -> str:
+    """Where elements of clouds meet, in words."""
+    for f in joint.factors:
+        places = {(e.var, e.idx[: len(home_of(joint.model.variable(e.var)))])
+                  for e in x.walk(f.body) if isinstance(e, El) and e.var in names}  # fmt: skip
+        if len({p for _, p in places}) > 1:
+            what = f.about or "a factor"
+            return f"the density of {what} holds several, so the integral is over all of them at once"
+    return "the integral is over all of them at once"
+
+
+def where_possible(joint: LogJoint, weighted: str | None) -> tuple[LogJoint, Elimination] | None:
+    """Quadrature over as few latents as let the rest be exact; None where no choice of one or two dimensions does."""
+    for n, clouds in enumerate(_choices(joint)):
+        if n == TRIED:
+            break
+        try:
+            return by_quadrature(joint, clouds, weighted)
+        except ModelError:
+            continue
+    return None
+
+
+def _choices(joint: LogJoint) -> Iterator[tuple[Cloud, ...]]:
+    """One latent, then two, ...: those of one plate that meet are one cloud."""
+    free = [v.name for v in joint.model.of_kind("latent")
+            if v.name not in joint.discrete | joint.deterministic and not _unfit(v.name, joint)]  # fmt: skip
+    for count in range(1, len(free) + 1):
+        for chosen in combinations(free, count):
+            groups: list[tuple[str, ...]] = []
+            for n in chosen:
+                met = next((g for g in groups if _together((*g, n), joint)), None)
+                groups = [(*g, n) if g == met else g for g in groups] if met else [*groups, (n,)]
+            if not any(_too_many(g, joint) for g in groups):
+                yield tuple(Cloud(g, "quadrature", POINTS) for g in groups)
+
+
+def of_one_mode(joint: LogJoint, at_points: LogJoint) -> bool:
+    """Whether no discrete latent chooses between densities of what stands at points.
+
+    Where one does, what it leaves is a mixture; points about one of several modes miss the others, and doubling them
+    does not tell.
+    """
+    return not any(
+        f.gates and at_points.in_clouds & x.variables(f.body) and {g.of.var for g in f.gates if isinstance(g.of, El)}
+        for f in joint.factors
+    )
+
+
+def why_not(joint: LogJoint, weighted: str | None) -> str:
+    """Why quadrature cannot be, in words: the number of dimensions, or where elements are tied."""
+    free = tuple(v.name for v in joint.model.of_kind("latent") if v.name not in joint.discrete | joint.deterministic)
+    unfit = next((w for n in free if (w := _unfit(n, joint))), "") if free else "no latent is continuous"
+    if unfit:
+        return unfit
+    if len(free) > 1 and not _together(free, joint) and len({_plates(n, joint) for n in free}) == 1:
+        free = free[:1]
+    try:
+        too_many = _too_many(free, joint)
+        if not too_many:
+            by_quadrature(joint, (Cloud(free, "quadrature", 1),), weighted)
+    except ModelError as refusal:
+        return refusal.problems[0].message
+    return too_many
+
+
+def tie(joint: LogJoint, names: Sequence[str]) -> str:
+    """The expression that no family has as a statistic: `log(1 + exp(b[g])) ties b to y: no family`; "" for none."""
+    kinds = classes(joint)
+    for f in joint.factors:
+        for t in terms(f, lambda n: kinds.get(n, "D")):
+            for e in t.factors:
+                held = [n for n in names if n in x.variables(e)]
+                if held and not _plain(e, names):
+                    others = [n for n in (f.about,) if n and n not in held]
+                    to = f" to {others[0]}" if others else ""
+                    return f"{told(spelt_out(e))} ties {', '.join(held)}{to}: no family"
+    return ""
+
+
+def _plain(e: Expr, names: Sequence[str]) -> bool:
+    """Whether a factor is a polynomial in these latents, or a logarithm of one: families may have it."""
+    match e:
+        case El() | x.Sel() | x.MatInv() | x.LogDet() | x.Num():
+            return True
+        case x.Pow(base, x.Num(v)):
+            return v in (-1, 1, 2) and _plain(base, names)
+        case x.Sum():
+            return _plain(e.body, names)
+        case x.Mul():
+            return all(_plain(g, names) for g in e.factors)
+        case x.Fn("log", (a,)):
+            return isinstance(a, El) or (
+                isinstance(a, x.Add) and all(isinstance(g, El | x.Num | x.Mul) for g in a.terms)
+            )
+    return not set(names) & x.variables(e)
+
+
+def spelt_out(e: Expr) -> Expr:
+    """The names that the algebra has for functions, as the user would write them."""
+
+    def plain(g: Expr) -> Expr | None:
+        match g:
+            case x.Fn("softplus", (a,)):
+                return x.Fn("log", (x.Add((x.ONE, x.Fn("exp", (spelt_out(a),)))),))
+            case x.Fn("log_Phi", (a,)):
+                return x.Fn("log", (x.Fn("Phi", (spelt_out(a),)),))
+        return None
+
+    return x.rebuild(e, plain)
+
+
+def told(e: Expr) -> str:
+    """A short text of an expression, as its user would write it."""
+    match e:
+        case x.Fn(name, (x.Add(ts),)):
+            text = " + ".join(map(told, ts))
+            return f"{name}({text.replace('+ -', '- ')})".replace("-1 ", "-")
+        case x.Fn(name, (a,)):
+            return f"{name}({told(a)})"
+    return show(e).replace("-1 ", "-")
+
+
+def denser(joint: LogJoint, points: tuple[int, int]) -> m.ModelText:
+    """The model with this many points asked for: of latents in one dimension, and in each of two."""
+    names = joint.in_clouds
+    lines = []
+    for line in joint.model.infer:
+        left = [(g, b) for g, b in zip(line.groups, line.grouped, strict=True) if not set(g) & names]
+        if left:
+            lines.append(replace(line, groups=tuple(g for g, _ in left), grouped=tuple(b for _, b in left)))
+    for c in joint.clouds:
+        size = sum(dimensions(joint.model.variable(n), joint.model) or 1 for n in c.latents)
+        count = max(c.points, points[size - 1])
+        lines.append(m.Infer((c.latents,), (len(c.latents) > 1,), "quadrature", (("points", count),)))
+    return replace(joint.model, infer=tuple(lines))

@@ -1,0 +1,1 @@
+"""Q and the rules for parameters."""

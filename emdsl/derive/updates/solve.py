@@ -1,0 +1,387 @@
+"""Q -> how each parameter is updated: seven rules tried in order, then a schedule.
+
+1 simplex, 2 quadratic, 3 covariance, 4 one scalar, 5 (a canonical family is 4 per element),
+6 an order that closes, else ECM over a strongly connected component, 7 numeric. Eligibility is
+decided on the whole of Q, never on one factor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from emdsl.derive.algebra import expr as x
+from emdsl.derive.algebra.expr import El, Expr, Idx, Ix
+from emdsl.derive.algebra.scalars import NoValue, Root, derivatives, solve_score
+from emdsl.derive.algebra.show import show
+from emdsl.derive.joint.coefficients import Scalar, about, axes_of, matrix_term, per_element, scalar_term, total_of
+from emdsl.derive.joint.terms import Term
+from emdsl.derive.updates.components import components
+from emdsl.derive.updates.curvature import Curvature, curvature
+from emdsl.derive.updates.newton import Newton, Together, alone, together
+from emdsl.derive.updates.quadratic import Linear, quadratic
+from emdsl.derive.updates.statistics import Expected, drop_presence
+from emdsl.errors import ModelError, Problem
+from emdsl.language import model as m
+
+
+@dataclass(frozen=True)
+class Simplex:
+    """p = c / sum c, for Q = sum c_k log p_k (Lagrange)."""
+
+    counts: Expr
+    axes: tuple[Ix, ...]
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Q = a logdet V + <C, inv V> (or <C, V> where the parameter is a precision): V = C / a, or inv(-C / a)."""
+
+    weight: Expr
+    scatter: Expr
+    axes: tuple[Ix, ...]
+    precision: bool
+
+
+@dataclass(frozen=True)
+class Closed:
+    """The root(s) of the score of one scalar, elementwise over the axes."""
+
+    root: Root
+    axes: tuple[Ix, ...]
+    functions: tuple[Scalar, ...]
+
+
+@dataclass(frozen=True)
+class Numeric:
+    """Raised in unconstrained coordinates: Newton where the Hessian is known, else quasi-Newton by the gradient."""
+
+    terms: tuple[Term, ...]
+    data: bool = False  # some terms need a pass over the data
+    mixed: tuple[Term, ...] = ()  # these
+    hessian: Curvature | None = None
+
+    @property
+    def whole(self) -> tuple[Term, ...]:
+        """All terms that hold the parameters."""
+        return (*self.terms, *self.mixed)
+
+
+Rule = Simplex | Spread | Closed | Newton | Together | Numeric | Linear
+
+
+@dataclass(frozen=True)
+class Update:
+    """How some parameters are updated together. `kind` is INTERFACE's word for it."""
+
+    params: tuple[str, ...]
+    kind: str
+    rule: Rule
+    reason: str
+    conditional_on: tuple[str, ...] = ()
+
+    @property
+    def depends(self) -> frozenset[str]:
+        return _parameters_in(self.rule)
+
+
+def _parameters_in(rule: Rule) -> frozenset[str]:
+    match rule:
+        case Simplex():
+            parts: Sequence[Expr] = (rule.counts,)
+        case Spread():
+            parts = (rule.weight, rule.scatter)
+        case Closed():
+            parts = rule.root.candidates
+        case Newton():
+            parts = (rule.value, rule.score, rule.curvature)
+        case Together():
+            parts = rule.parts
+        case Linear():
+            return rule.parameters()
+        case Numeric():
+            parts = tuple(f for t in rule.whole for f in t.factors)
+    return frozenset(n for e in parts for n in x.variables(e))
+
+
+def solve(model: m.ModelText, q: Expected) -> tuple[Update, ...]:
+    """Updates in the order in which the M-step makes them."""
+    params = {v.name: v for v in model.variables if v.kind == "param"}
+    every = q.terms + q.prior
+    used = {n for t in every for f in t.factors for n in x.variables(f) if n in params}
+    mixed = {n for mx in q.mixed for f in mx.term.factors for n in x.variables(f) if n in params}
+    groups = [_real(params[n], q, every, model) for n in params if n in used and n not in mixed]
+    groups = _joined(groups, q, every, params)
+    ordered = _schedule(groups, q, every, params)
+    ordered += [_by_data(names, q, every, params) for names in _meeting([n for n in params if n in mixed], q, every)]
+    return _in_turn(ordered)
+
+
+def _components(updates: Sequence[Update]) -> list[list[Update]]:
+    """Updates that need one another together, dependencies first."""
+    owner = {n: k for k, u in enumerate(updates) for n in u.params}
+    needs = [sorted({owner[n] for n in u.depends if n in owner and owner[n] != k}) for k, u in enumerate(updates)]
+    return [[updates[k] for k in members] for members in components(needs)]
+
+
+def _in_turn(updates: Sequence[Update]) -> tuple[Update, ...]:
+    """The same; where one that passes over the data and another read each other, each is given the other (ECM)."""
+    held: dict[tuple[str, ...], tuple[str, ...]] = {}
+    for component in _components(updates):
+        names = {n for u in component for n in u.params}
+        free = (u for u in component if not u.conditional_on)
+        held |= {u.params: tuple(sorted(u.depends & (names - set(u.params)))) for u in free}
+    return tuple(
+        replace(u, conditional_on=given, reason=f"{u.reason}; given {', '.join(given)} (ECM)")
+        if (given := held.get(u.params, ())) else u for u in updates
+    )  # fmt: skip
+
+
+def _real(v: m.Variable, q: Expected, every: Sequence[Term], model: m.ModelText) -> Update:
+    """The update of one parameter. Raises ModelError where the log joint has no value at any of its values."""
+    try:
+        return _alone(v, q, every)
+    except NoValue as why:
+        text = f"as a function of `{v.name}` the log joint has no value: it holds {why}"
+        raise ModelError(Problem("E106", text, v.span), model.source) from None
+
+
+def _meeting(names: Sequence[str], q: Expected, every: Sequence[Term]) -> list[tuple[str, ...]]:
+    """Parameters that meet in a term of Q, together; those that do not are problems of their own."""
+    groups = [{n} for n in names]
+    for t in (*every, *(mx.term for mx in q.mixed)):
+        held = {n for f in t.factors for n in x.variables(f)}
+        met = [g for g in groups if g & held]
+        if len(met) > 1:
+            groups = [g for g in groups if g not in met] + [set().union(*met)]
+    return sorted((tuple(n for n in names if n in g) for g in groups), key=lambda g: names.index(g[0]))
+
+
+def _by_data(names: tuple[str, ...], q: Expected, every: Sequence[Term], params: Mapping[str, m.Variable]) -> Update:
+    held = _held(names, every)
+    mixed = tuple(sized(t) for t in _held(names, [mx.term for mx in q.mixed]))
+    ties = next(f for t in mixed for f in t.factors if any(n in names for n in x.variables(f)))
+    rule, how = _numeric(Numeric(held, data=True, mixed=mixed), [params[n] for n in names])
+    reason = f"{show(ties)} ties {', '.join(names)} to the data: no finite statistics; {how}, by passes over the data"
+    return Update(names, "gradient" if rule.hessian is None else "newton", rule, f"{reason}, to convergence")
+
+
+def _held(names: Sequence[str], terms: Sequence[Term]) -> tuple[Term, ...]:
+    return tuple(t for t in terms if any(set(names) & x.variables(f) for f in t.factors))
+
+
+def sized(t: Term) -> Term:
+    """A term with the lengths of the indices that nothing carries, without what says which data are there."""
+    carried = {i for e in t.factors for i in x.free(e)}
+    sizes = tuple(x.extent(i) for i in t.ixs if i not in carried)
+    factors, _ = drop_presence((*t.factors, *sizes))
+    return Term(t.coef, (), factors, tuple(i for i in t.ixs if i in carried))
+
+
+def _numeric(rule: Numeric, variables: Sequence[m.Variable]) -> tuple[Numeric, str]:
+    """The rule with its Hessian where there is one, and how that climbs in words."""
+    found = curvature(rule.whole, variables)
+    if found is None:
+        return rule, "quasi-Newton"
+    how = "Newton, its Hessian a diagonal plus rank one" if found.low else "Newton, its Hessian"
+    if found.batch:
+        apart = ", ".join(i.dim for i in found.batch)
+        how += f" in blocks, one for each element of {apart}" if not found.low else f" for each element of {apart}"
+    elif not found.low:
+        how += " added up" if rule.data else " symbolic"
+    return replace(rule, hessian=found), how
+
+
+def _alone(v: m.Variable, q: Expected, every: Sequence[Term]) -> Update:
+    """The first rule that applies to one parameter, all others held."""
+    mine = about(every, frozenset((v.name,)), q.symmetry)
+    for rule in (_simplex, _quadratic, _spread, _scalar):
+        found = rule(v, mine, q)
+        if found is not None:
+            return found
+    numeric, how = _numeric(Numeric(_held((v.name,), every)), [v])
+    kind = "gradient" if numeric.hessian is None else "newton"
+    return Update((v.name,), kind, numeric, f"{_why(v, mine)}; {how}, on Q, to convergence")
+
+
+def _why(v: m.Variable, mine: Sequence[Term]) -> str:
+    for t in mine:
+        for f in t.factors:
+            if v.name in x.variables(f) and not isinstance(f, El):
+                return f"{show(f)} leaves no closed form for {v.name} ({v.domain.kind})"
+    return f"no closed form on the domain {v.domain.kind}"
+
+
+def _simplex(v: m.Variable, mine: Sequence[Term], q: Expected) -> Update | None:
+    if v.domain.kind != "simplex":
+        return None
+    axes = axes_of(v)
+    leaf = El(v.name, axes, "positive")
+    counts: list[Expr] = []
+    for t in mine:
+        s = scalar_term(t, v, axes)
+        if s is None or s.function != x.Fn("log", (leaf,)):
+            return None
+        counts.append(s.coefficient)
+    reason = "sum of c log p on a simplex: Lagrange multiplier, normalise; Q is concave where all c >= 0"
+    return Update((v.name,), "closed form", Simplex(total_of(counts), axes), reason)
+
+
+def _unbounded(v: m.Variable) -> bool:
+    return v.domain.kind == "real" and v.domain.lower is None and v.domain.upper is None
+
+
+def _quadratic(v: m.Variable, mine: Sequence[Term], q: Expected) -> Update | None:
+    if not _unbounded(v):
+        return None
+    found = quadratic(mine, (v,))
+    return None if found is None else _linear_update(found, (v,))
+
+
+def _linear_update(found: Linear, group: Sequence[m.Variable]) -> Update:
+    scalar = len(group) == 1 and not found.second
+    kind = "closed form" if scalar else "linear solve"
+    reason = "Q is quadratic: " + ("one equation per element" if scalar else "normal equations")
+    return Update(
+        tuple(v.name for v in group), kind, found, reason + "; concave where the coefficient is positive definite"
+    )
+
+
+def _spread(v: m.Variable, mine: Sequence[Term], q: Expected) -> Update | None:
+    if v.domain.kind != "spd":
+        return None
+    axes = axes_of(v)
+    parts: dict[str, list[Expr]] = {"logdet": [], "inverse": [], "matrix": []}
+    for t in mine:
+        found = matrix_term(t, v, axes)
+        if found is None:
+            return None
+        parts[found[0]].append(found[1])
+    if not parts["logdet"] or bool(parts["inverse"]) == bool(parts["matrix"]):
+        return None
+    precision = bool(parts["matrix"])
+    scatter = total_of(parts["matrix"] if precision else parts["inverse"])
+    reason = "Q = a logdet - <C, .>: the stationary point is C / a, unique and the maximum for a, C positive"
+    return Update((v.name,), "closed form", Spread(total_of(parts["logdet"]), scatter, axes, precision), reason)
+
+
+def _scalar(v: m.Variable, mine: Sequence[Term], q: Expected) -> Update | None:
+    if v.domain.kind not in ("real", "positive", "unit"):
+        return None
+    axes = axes_of(v)
+    terms: dict[Expr, list[Expr]] = {}
+    for t in mine:
+        s = scalar_term(t, v, axes)
+        if s is None:
+            return None
+        terms.setdefault(s.function, []).append(s.coefficient)
+    found = {function: x.add(*parts) for function, parts in terms.items()}
+    functions, coefficients = tuple(found), tuple(found.values())
+    leaf = next(e for f in functions for e in x.walk(f) if isinstance(e, El) and e.var == v.name)
+    root = solve_score(leaf, functions, coefficients)
+    if root is not None:
+        scalars = tuple(Scalar(f, c) for f, c in found.items())
+        return Update((v.name,), "closed form", Closed(root, axes, scalars), root.evidence)
+    value = x.add(*(x.mul(c, f) for f, c in found.items()))
+    rule = alone(leaf, axes, value)
+    why = f"no closed root for {', '.join(show(f) for f in functions)}"
+    return (
+        None if rule is None else Update((v.name,), "newton", rule, f"{why}; Newton with step-halving, to convergence")
+    )
+
+
+def _joined(groups: list[Update], q: Expected, every: Sequence[Term], params: Mapping[str, m.Variable]) -> list[Update]:
+    """Quadratic groups that need each other become one system: slope and intercept are one quadratic."""
+    changed = True
+    while changed:
+        changed = False
+        for a in groups:
+            for b in groups:
+                if a is b or not (isinstance(a.rule, Linear) and isinstance(b.rule, Linear)):
+                    continue
+                if not (a.depends & set(b.params) and b.depends & set(a.params)):
+                    continue
+                group = tuple(params[n] for n in (*a.params, *b.params))
+                both = quadratic(about(every, frozenset(v.name for v in group), q.symmetry), group)
+                if both is not None:
+                    groups = [g for g in groups if g is not a and g is not b] + [_linear_update(both, group)]
+                    changed = True
+                    break
+            if changed:
+                break
+    return groups
+
+
+def _schedule(
+    groups: list[Update], q: Expected, every: Sequence[Term], params: Mapping[str, m.Variable]
+) -> list[Update]:
+    """Strongly connected components in topological order; a larger one is profiled, solved jointly, or ECM."""
+    out: list[Update] = []
+    for component in _components(groups):
+        if len(component) == 1:
+            out.append(component[0])
+        elif all(u.kind in ("closed form", "linear solve") for u in component):
+            names = {n for u in component for n in u.params}
+            for u in component:
+                held = tuple(sorted(u.depends & (names - set(u.params))))
+                out.append(replace(u, conditional_on=held, reason=u.reason + f"; given {', '.join(held)} (ECM)"))
+        else:
+            out += _profiled(component, q, every) or [_together(component, q, every, params)]
+    return out
+
+
+def _together(
+    component: Sequence[Update], q: Expected, every: Sequence[Term], params: Mapping[str, m.Variable]
+) -> Update:
+    names = tuple(n for u in component for n in u.params)
+    joint = together([params[n] for n in names], q, every)
+    if joint is not None:
+        hard = next(u.reason for u in component if u.kind not in ("closed form", "linear solve"))
+        reason = f"{hard.split(';')[0]}; {', '.join(names)} together by Newton with step-halving, to convergence"
+        return Update(names, "newton", joint, reason)
+    rule, how = _numeric(Numeric(_held(names, every)), [params[n] for n in names])
+    why = next(u.reason for u in component if u.kind not in ("closed form", "linear solve"))
+    kind = "gradient" if rule.hessian is None else "newton"
+    return Update(names, kind, rule, f"{why.split(';')[0]}; {', '.join(names)} jointly by {how}, to convergence")
+
+
+def _profiled(component: Sequence[Update], q: Expected, every: Sequence[Term]) -> list[Update]:
+    """One Newton scalar whose partners are closed forms in it: they are substituted into Q and its score.
+
+    By the envelope theorem the score of the profile is dQ/dv at the partners' optimum.
+    """
+    hard = [u for u in component if isinstance(u.rule, Newton)]
+    easy = [u for u in component if isinstance(u.rule, Closed) and len(u.rule.root.candidates) == 1]
+    if len(hard) != 1 or len(easy) + 1 != len(component):
+        return []
+    newton = hard[0].rule
+    assert isinstance(newton, Newton)
+    inside = tuple(n for u in easy for n in u.params)
+    names = frozenset((newton.leaf.var, *inside))
+    value = per_element(about(every, names, q.symmetry), names, newton.axes)
+    roots = _roots(easy, newton)
+    if value is None or roots is None:
+        return []
+
+    def put(e: Expr) -> Expr | None:
+        return roots.get(e.var) if isinstance(e, El) and e.idx == newton.axes else None
+
+    value, score = x.rebuild(value, put), x.rebuild(newton.score, put)
+    found = derivatives(newton.leaf, score, order=1)
+    if found is None or set(inside) & (x.variables(score) | x.variables(value)):
+        return []
+    rule = replace(newton, value=value, score=score, curvature=found[1], inside=inside)
+    reason = f"{hard[0].reason} on the profile over {', '.join(inside)}"
+    return [replace(hard[0], rule=rule, reason=reason), *easy]
+
+
+def _roots(easy: Sequence[Update], newton: Newton) -> dict[str, Expr] | None:
+    """The closed forms on the axes of another parameter; None where they need each other, or other axes."""
+    out: dict[str, Expr] = {}
+    for u in easy:
+        assert isinstance(u.rule, Closed)
+        if [a.dim for a in u.rule.axes] != [a.dim for a in newton.axes]:
+            return None
+        to: dict[Ix, Idx] = dict(zip(u.rule.axes, newton.axes, strict=True))
+        out[u.params[0]] = x.substitute(u.rule.root.value, to)
+    return None if any(out.keys() & x.variables(e) for e in out.values()) else out

@@ -1,0 +1,276 @@
+"""The expected complete-data log-likelihood as a function of parameters and expected sufficient statistics.
+
+    Q(theta) = sum over terms of coef * prod(functions of theta) * S,    S = E_q[ sum over data of the rest ]
+
+A sufficient statistic is never written down by hand: it is what multiplies a function of parameters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from emdsl.derive.algebra import expr as x
+from emdsl.derive.algebra.expr import DataIx, El, Expr, Idx, Ix
+from emdsl.derive.joint.factors import Factor, LogJoint
+from emdsl.derive.joint.terms import Symmetry, Term, blocks_of, canonical_form, merge, symmetry_of
+from emdsl.derive.joint.weights import weigh
+from emdsl.derive.posteriors.averages import expectation
+from emdsl.derive.posteriors.blocks import Elimination, classes, is_prior
+from emdsl.derive.posteriors.chains import FIRST
+from emdsl.derive.posteriors.clouds import AT
+from emdsl.errors import InternalError
+
+
+@dataclass(frozen=True)
+class Statistic:
+    """`S[axes] = sum of prod(factors)` over every other index of the factors and over `ixs`.
+
+    Factors hold data, weights (`weight`), posterior probabilities (`q:block`) and moments (`E:latent:function`).
+    `definition` is the same product before expectations were taken.
+    """
+
+    name: str
+    axes: tuple[Ix, ...]
+    factors: tuple[Expr, ...]
+    ixs: tuple[Ix, ...]
+    definition: tuple[Expr, ...] = ()
+
+
+@dataclass(frozen=True)
+class Mixed:
+    """A term in which data and parameters do not come apart: its factors after expectation."""
+
+    term: Term
+    factor: Factor
+
+
+@dataclass(frozen=True)
+class Expected:
+    """Q: its statistics, its terms (statistics appear as `El("S:name", ...)`), and what does not come apart."""
+
+    statistics: tuple[Statistic, ...]
+    terms: tuple[Term, ...]
+    prior: tuple[Term, ...]
+    mixed: tuple[Mixed, ...]
+    symmetry: Symmetry
+
+
+def expected(joint: LogJoint, elimination: Elimination, weighted: str | None) -> Expected:
+    """Q and its statistics, for every term that holds a parameter."""
+    shared = {f"{AT}{n}": "" for c in joint.clouds if c.shared for n in c.latents}
+    kinds = {**classes(joint), **shared}  # points that all elements share are constants beside the parameters
+    symmetry = symmetry_of(joint)
+    found: dict[tuple[object, ...], Statistic] = {}
+    terms: list[Term] = []
+    prior: list[Term] = []
+    mixed: list[Mixed] = []
+    for t, factor in elimination.terms:
+        if not any(kinds.get(n) == "P" for f in t.factors for n in x.variables(f)):
+            continue
+        if is_prior(t, factor, joint):
+            prior.append(_multiplicity(t))
+            continue
+        under_q = expectation(t, elimination, joint)
+        if isinstance(under_q, str):
+            raise InternalError("statistics", under_q)  # a posterior has the moments of the statistics that found it
+        for part in under_q:
+            _collect(
+                selectors(weigh(part, weighted, joint), joint, kinds),
+                factor,
+                kinds,
+                mixed,
+                terms,
+                found,
+                symmetry,
+                joint,
+                weighted,
+            )
+    return Expected(
+        tuple(found.values()), tuple(merge(terms, symmetry)), tuple(merge(prior, symmetry)), tuple(mixed), symmetry
+    )
+
+
+def _collect(
+    whole: Term, factor: Factor, kinds: Mapping[str, str], mixed: list[Mixed], terms: list[Term],
+    found: dict[tuple[object, ...], Statistic], symmetry: Symmetry, joint: LogJoint, weighted: str | None,
+) -> None:  # fmt: skip
+    """One averaged term: into the mixed ones, or as functions of parameters times a statistic."""
+    if any(len(blocks_of(f, lambda n: _side(n, kinds))) > 1 for f in whole.factors):
+        mixed.append(Mixed(whole, factor))
+        return
+    ours = tuple(f for f in whole.factors if _is_parameter(f, kinds))
+    rest = tuple(f for f in whole.factors if f not in ours)
+    if not rest and not any(i.dim == weighted for i in whole.ixs):
+        terms.append(_multiplicity(Term(whole.coef, (), ours, whole.ixs)))
+    else:
+        terms.append(_with_statistic(whole, ours, rest, found, symmetry, joint))
+
+
+def _side(name: str, kinds: Mapping[str, str]) -> str:
+    kind = kinds.get(name, "D")
+    return kind if kind in ("P", "") else "D"
+
+
+def _is_parameter(f: Expr, kinds: Mapping[str, str]) -> bool:
+    return any(kinds.get(n) == "P" for n in x.variables(f))
+
+
+def selectors(t: Term, joint: LogJoint, kinds: Mapping[str, str]) -> Term:
+    """A parameter read through data becomes a selector and a dummy.
+
+    `beta[group[n]] = sum_g [group[n] = g] beta[g]`
+    """
+    found: dict[tuple[Expr, str], Ix] = {}
+
+    def replace_index(e: Expr) -> Expr | None:
+        if not isinstance(e, El) or kinds.get(e.var) != "P" or not any(isinstance(i, DataIx) for i in e.idx):
+            return None
+        shape = joint.model.variable(e.var).shape
+        idx: list[Idx] = []
+        for i, size in zip(e.idx, shape, strict=True):
+            if isinstance(i, DataIx):
+                key = (i.value, str(size))
+                if key not in found:
+                    found[key] = x.fresh(str(size))
+                idx.append(found[key])
+            else:
+                idx.append(i)
+        return El(e.var, tuple(idx), e.sort)
+
+    factors = []
+    for f in t.factors:
+        sides = blocks_of(f, lambda n: _side(n, kinds))
+        factors.append(x.rebuild(f, replace_index) if "P" in sides and _only_indices(f, kinds) else f)
+    chosen = tuple(x.sel(value, ix) for (value, _), ix in found.items())
+    return replace(t, factors=(*factors, *chosen), ixs=(*t.ixs, *found.values()))
+
+
+def _only_indices(f: Expr, kinds: Mapping[str, str]) -> bool:
+    """Whether data enters an expression of parameters through index positions alone."""
+
+    def known(e: Expr) -> bool:
+        match e:
+            case El():
+                return kinds.get(e.var) == "P"
+            case x.Val() | x.Sel():
+                return False
+            case x.MatInv() | x.LogDet() | x.Sum():
+                return known(e.body)
+            case _:
+                return all(known(c) for c in x.children(e))
+
+    return known(f)
+
+
+def _multiplicity(t: Term) -> Term:
+    """An index that nothing carries counts its length."""
+    carried = {i for f in t.factors for i in x.free(f)}
+    extra = tuple(x.extent(i) for i in t.ixs if i not in carried)
+    if not extra:
+        return t
+    c, rest = x.split_number(x.mul(*extra))
+    more = tuple(f for f in x.factors_of(rest) if f != x.ONE)
+    return Term(t.coef * c, (), (*t.factors, *more), tuple(i for i in t.ixs if i in carried))
+
+
+def _with_statistic(
+    t: Term, ours: tuple[Expr, ...], rest: tuple[Expr, ...],
+    found: dict[tuple[object, ...], Statistic], symmetry: Symmetry, joint: LogJoint,
+) -> Term:  # fmt: skip
+    """The term with everything but functions of parameters replaced by its statistic."""
+    t = _multiplicity(t)
+    rest = (*rest, *(f for f in t.factors if f not in ours and f not in rest))
+    rest, _ = drop_presence(rest)
+    wanted = {i for f in ours for i in x.free(f)}
+    out = tuple(i for i in t.ixs if i in wanted and any(i in x.free(f) for f in rest))
+    marks = tuple(El("out", (i,)) for i in out)
+    inside = tuple(i for i in t.ixs if any(i in x.free(f) for f in rest))
+    key, names = canonical_form((*rest, *marks), inside, symmetry)
+    axes = tuple(sorted((names[i] for i in out), key=lambda i: (_rank(i, names, rest), i.name, i.dim)))
+    if key not in found:
+        to: dict[Ix, Idx] = dict(names)
+        factors = tuple(x.substitute(f, to) for f in rest)
+        used = {s.name for s in found.values()}
+        found[key] = Statistic(readable_name(factors, used), axes, factors, tuple(names[i] for i in inside))
+    stat = found[key]
+    back = {v: k for k, v in names.items()}
+    statistic = El(f"S:{stat.name}", tuple(back[i] for i in stat.axes))
+    ixs = tuple(i for i in t.ixs if i in wanted)
+    return Term(t.coef, (), (*ours, statistic), ixs)
+
+
+def _rank(i: Ix, names: Mapping[Ix, Ix], rest: Sequence[Expr]) -> int:
+    """States of latents come first, then what data point at; the own axes of vectors and matrices are last."""
+    originals = {k for k, v in names.items() if v == i}
+    states = [f for f in rest if isinstance(f, El) and f.var.startswith(("q:", "pair:", "clique", FIRST))]
+    if any(originals & set(f.idx) for f in states):
+        return 0
+    return 1 if any(isinstance(f, x.Sel) and f.at in originals for f in rest) else 2
+
+
+def drop_presence(factors: tuple[Expr, ...]) -> tuple[tuple[Expr, ...], bool]:
+    """A missing value is stored as 0, so a factor that vanishes with it needs no mask."""
+    vanishing = {e.var for f in factors for e in _vanishes_with(f)}
+    kept = tuple(
+        f for f in factors if not (isinstance(f, El) and f.var.startswith("present:") and f.var[8:] in vanishing)
+    )
+    return kept, len(kept) < len(factors)
+
+
+def _vanishes_with(f: Expr) -> tuple[El, ...]:
+    match f:
+        case El():
+            return (f,)
+        case x.Pow(El() as e, x.Num(v)) if v > 0:
+            return (e,)
+    return ()
+
+
+def readable_name(factors: Sequence[Expr], used: set[str]) -> str:
+    """A readable name: what is summed, joined by underscores; squares and products repeat a name."""
+    parts: list[str] = []
+    for f in factors:
+        match f:
+            case El() if f.var.startswith("q:"):
+                parts.insert(0, f.var[2:])
+            case El() if f.var.startswith("pair:"):
+                parts.insert(0, f"{f.var[5:]}_pair")
+            case El() if f.var.startswith(FIRST):
+                kind, _, latent = f.var.partition(":")
+                parts.insert(
+                    0, f"{latent}_first" if kind == f"{FIRST}0" else f"{latent}_pair_{kind.removeprefix(FIRST)}"
+                )
+            case El() if f.var.startswith(("mean:", "cov:")):
+                kind, *latents = f.var.split(":")
+                names = dict.fromkeys(n for n in latents if not n.isdigit())
+                parts += latents if kind == "mean" else [f"{'cov' if len(latents) == 2 else 'tie'}_{'_'.join(names)}"]
+            case El() if f.var.startswith("clique"):
+                parts.insert(0, f.var.partition(":")[2])
+            case El() if f.var.startswith("E:"):
+                _, latent, kind = f.var.split(":")
+                parts.append(latent if kind == "id" else f"{kind.replace('^', '')}_{latent}")
+            case El() if f.var == ":weight":
+                pass
+            case El() if f.var.startswith("present:"):
+                parts.append(f"n_{f.var[8:]}")
+            case x.Pow(El() as e, x.Num(v)) if v == 2:
+                parts += [e.var, e.var]
+            case x.Fn() if f.name in x.COMPARISONS:
+                pass
+            case x.Sel():
+                parts += sorted(n for n in x.variables(f.of) if ":" not in n)
+            case El() if f.var.startswith("features:"):
+                parts.append("features")
+            case El() if ":" in f.var:
+                pass
+            case _:
+                inner = sorted(n for n in x.variables(f) if ":" not in n)
+                parts.append("_".join(([f.name] if isinstance(f, x.Fn) else []) + inner))
+    base = "_".join(p.rpartition(":")[2] for p in parts if p) or "count"
+    used = used | {"log_likelihood", "state"}
+    name, n = base, 1
+    while name in used:
+        n += 1
+        name = f"{base}_{n}"
+    return name

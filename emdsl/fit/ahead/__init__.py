@@ -1,0 +1,1 @@
+"""Forecasts: how rows ahead are found."""

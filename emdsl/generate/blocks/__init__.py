@@ -1,0 +1,1 @@
+"""Printing the posterior of each kind of block, and what it takes from data."""

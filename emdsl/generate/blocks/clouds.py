@@ -1,0 +1,112 @@
+"""Printing clouds: the points that stand for a latent, and what is known of it under them."""
+
+from __future__ import annotations
+
+import math
+
+from emdsl.derive.algebra import expr as x
+from emdsl.derive.algebra.expr import El
+from emdsl.derive.joint.factors import Cloud
+from emdsl.derive.joint.plates import home_of
+from emdsl.derive.plan import Plan
+from emdsl.derive.posteriors.block import Block
+from emdsl.derive.posteriors.clouds import AT, VOLUME
+from emdsl.derive.posteriors.quadrature import support
+from emdsl.derive.posteriors.slopes import components
+from emdsl.generate.context import Function
+from emdsl.generate.lines.arrays import Array, Leaf
+from emdsl.generate.lines.names import plain
+
+
+def block_of(plan: Plan, cloud: Cloud) -> Block:
+    """The block in which the points of a cloud are summed."""
+    return next(b for b in plan.elimination.blocks if cloud.name in b.latents)
+
+
+def density_name(plan: Plan, cloud: Cloud) -> str:
+    """The name of the function that evaluates a cloud's log density."""
+    name = f"log_density_of_{plain(cloud.name)}"
+    user = {v.name for v in plan.joint.model.variables} | {s.name for s in plan.joint.model.sizes}
+    while name in user:
+        name += "_"
+    return name
+
+
+def point_leaves(f: Function, cloud: Cloud, code: str, cut: bool) -> None:
+    """An array of points (D, Q, *plates) under the names of the latents."""
+    every = components(cloud, f.plan.joint)
+    for n in cloud.latents:
+        mine = [k for k, c in enumerate(every) if c.latent == n]
+        home = len(home_of(f.plan.joint.model.variable(n))) + cloud.lead - 1
+        if every[mine[0]].at is None:
+            f.runtime[f"{AT}{n}"] = Leaf(f"{code}[{mine[0]}]", tuple(range(home + 1)), True, cut=cut)
+        else:
+            part = f"{code}[{mine[0]} : {mine[-1] + 1}]"
+            f.runtime[f"{AT}{n}"] = Leaf(part, (home + 1, *range(home + 1)), True, cut=cut)
+
+
+def emit_points(f: Function, cloud: Cloud, density: str, around: str = "") -> None:
+    """The points of a cloud and the volumes they stand for, before anything reads them; `around`: code of the points
+    that they lie around, of a cloud outside."""
+    em, joint = f.emitter, f.plan.joint
+    home = home_of(joint.model.variable(cloud.name))
+    parts = ("points", "volume", "table", "density")
+    points, volume, table, made = (em.namer.fresh(f"{part}_{cloud.name}") for part in parts)
+    em.outer.append(f"{made} = {density}(params, prepared)")
+    chunked = em.chunk is not None
+    memory = f'prepared["the modes"]["{cloud.name}"]' + (f"[..., {em.namer.cut}]" if chunked else "")
+    given = ["rows"] if chunked else []
+    if cloud.outer:
+        around = around or f.runtime[f"points:{cloud.outer}"].code
+        given.append(around)
+        memory = f"for_each({memory}, {around}.shape[1])"
+    own = em.namer.fresh("each") if cloud.outer else "at"
+    at = f"lambda {own}, slopes=False: {made}({', '.join(given)}, {own}, slopes)" if given else made
+    bounds = ", ".join(f"({', '.join(bound)})" for bound in limits(cloud, f))
+    rule = f'prepared["the rules"]["{cloud.name}"]'
+    em.comment(f"points for {', '.join(cloud.latents)}: Gauss-Hermite at the mode of each element, with its curvature")
+    if cloud.shared:
+        rows = em.size(home[0].dim)
+        em.outer.append(f"{points}, {volume} = lattice({made}, {rule}, {rows})")
+        f.runtime[f"{AT}{cloud.name}"] = Leaf(f"{points}[0]", (0,))
+        f.runtime[f"{VOLUME}{cloud.name}"] = Leaf(volume, (0,))
+        return
+    em.lines.append(f"{points}, {volume}, {table} = adapted({at}, [{bounds}], {rule}, {memory})")
+    point_leaves(f, cloud, points, cut=chunked)
+    axes = tuple(range(len(home) + cloud.lead))
+    f.runtime[f"points:{cloud.name}"] = Leaf(points, (0,))
+    f.runtime[f"{VOLUME}{cloud.name}"] = Leaf(volume, axes, True, cut=chunked)
+    f.runtime[f"table:{cloud.name}"] = Leaf(table, axes, True, cut=chunked)
+
+
+def cloud_fields(f: Function, block: Block, cloud: Cloud) -> list[tuple[str, str, Array]]:
+    """The mean and the variance (of a vector, the covariance) of each latent under the points: name, field, array."""
+    em, joint = f.emitter, f.plan.joint
+    q = El(f"q:{block.name}", (*block.states, *block.gates, *block.home))
+    point = (block.states[block.latents.index(cloud.name)], *(block.gates if cloud.outer else ()))
+    home = home_of(joint.model.variable(cloud.name))
+    out = []
+    for n in cloud.latents:
+        own = [x.fresh(str(d)) for d in joint.model.variable(n).domain.dims]
+        other = [x.fresh(i.dim) for i in own]
+        mean = em.name(f"mean_{n}", em.contract([q, El(f"{AT}{n}", (*point, *home, *own))], (*own, *home)))
+        f.runtime[f"mean of {n}"] = Leaf(mean.code, (*range(len(home), len(home) + len(own)), *range(len(home))), True,
+                                         cut=em.chunk is not None)  # fmt: skip
+        out.append((n, "id", mean))
+        apart = [
+            x.add(El(f"{AT}{n}", (*point, *home, *i)), x.neg(El(f"mean of {n}", (*home, *i)))) for i in (own, other)
+        ]
+        spread = [x.power(apart[0], x.num(2))] if not own else apart
+        out.append((n, "cov" if own else "var", em.contract([q, *spread], (*own, *(other if own else ()), *home))))
+    return out
+
+
+def limits(cloud: Cloud, f: Function) -> list[tuple[str, str]]:
+    """Code of the bounds of each dimension."""
+    out = []
+    for c in components(cloud, f.plan.joint):
+        found = support(f.plan.joint.model.variable(c.latent))
+        assert found is not None
+        low, high = found
+        out.append(("None" if low == -math.inf else repr(low), "None" if high == math.inf else repr(high)))
+    return out

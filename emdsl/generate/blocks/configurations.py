@@ -1,0 +1,87 @@
+"""Printing what latents by configurations need: their states in each, and their own posteriors and best states."""
+
+from __future__ import annotations
+
+from emdsl.derive.algebra import expr as x
+from emdsl.derive.algebra.expr import El, Ix
+from emdsl.derive.joint.plates import home_of
+from emdsl.derive.plan import Plan
+from emdsl.derive.posteriors.block import Block
+from emdsl.derive.posteriors.configurations import MOST, STATE, place_in
+from emdsl.generate.context import Function, size_expression
+from emdsl.generate.lines.arrays import Array
+from emdsl.language import model as m
+
+
+def configured_lines(plan: Plan) -> list[str]:
+    """The lines of `prepare` that make the states of each configuration."""
+    found = plan.joint.configurations
+    if found is None:
+        return []
+    cells, names = [], []
+    for n in found.latents:
+        inner = inner_lengths(plan, n)
+        lengths = ", ".join(map(_size, inner))
+        cells.append(f"({_size(plan.joint.levels[n])}, ({lengths}{',' if len(inner) == 1 else ''}))")
+        names.append(f'"configured {n}"')
+    beside = [b.latents for b in plan.elimination.blocks if not b.states]
+    groups = [f"({', '.join(names)})" if len(names) > 1 else names[0] for names in beside]
+    told = f'"{", ".join(found.latents)}", "{", ".join((*found.latents, *groups))}"'
+    comma = "," if len(cells) == 1 else ""
+    return [
+        f"states = configurations([{', '.join(cells)}], {MOST}, {told})",
+        f'sizes["{found.dimension}"] = len(states[0])',
+        f"out.update(zip(({', '.join(names)}{comma}), states, strict=True))",
+        *(f'out["beyond {n}"] = beyond(out["configured {n}"], out["length {r}"])' for n, r in _ragged_rows(plan)),
+    ]
+
+
+def inner_lengths(plan: Plan, latent: str) -> list[str]:
+    """The lengths of the axes that a latent's states in one configuration have."""
+    found, v = plan.joint.configurations, plan.joint.model.variable(latent)
+    assert found is not None
+    if found.depth and isinstance(v.plates[-1].size, m.Ragged):
+        return [f"{v.plates[-1].size.name}[max]"]
+    return [i.dim for i in home_of(v)[found.depth :]]
+
+
+def _ragged_rows(plan: Plan) -> list[tuple[str, str]]:
+    """Latents of which a configuration is as long as the longest row, each with its ragged plate."""
+    assert plan.joint.configurations is not None
+    lengths = [(n, inner_lengths(plan, n)) for n in plan.joint.configurations.latents]
+    return [(n, d[0].removesuffix("[max]")) for n, d in lengths if d and d[0].endswith("[max]")]
+
+
+def _size(dim: str) -> str:
+    return dim if dim.isdigit() else size_expression(dim)
+
+
+def configured_fields(f: Function, block: Block) -> list[tuple[str, str, Array]]:
+    """The probabilities of each latent's states: of all configurations in which an element is in that state."""
+    found = f.plan.joint.configurations
+    assert found is not None
+    (at,) = block.states
+    out = []
+    for n in found.latents:
+        home = home_of(f.plan.joint.model.variable(n))
+        place, rest = place_in(f.plan.joint.model.variable(n), home, found.depth, f.plan.joint.model)
+        level = Ix(n, f.plan.joint.levels[n])
+        q = x.substitute(El(f"q:{block.name}", (at, *block.home)), dict(zip(block.home, place, strict=True)))
+        state = x.sel(El(f"{STATE}{n}", (at, *rest)), level)
+        value = f.emitter.contract([q, state], (level, *home))
+        out.append((n, "", f.emitter.broadcast(value, (level, *home))))
+    return out
+
+
+def configured_path(f: Function, block: Block) -> list[str]:
+    """The states of each latent in the best configuration, `best` its number for each element outside."""
+    found = f.plan.joint.configurations
+    assert found is not None
+    out, em, model = [], f.emitter, f.plan.joint.model
+    for n in found.latents:
+        home = home_of(model.variable(n))
+        place, rest = place_in(model.variable(n), home, found.depth, model)
+        best = x.as_index(El(f"state:{block.name}", place))
+        code = em.broadcast(em.value(El(f"{STATE}{n}", (best, *rest))), home).code
+        out.append(f'"{n}": plates_first({code}, {len(home)}),')
+    return out

@@ -1,0 +1,174 @@
+"""Printing the posterior of Gaussian latents whose elements are tied: pieces of h and J, one call, the moments."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from emdsl.derive.algebra import expr as x
+from emdsl.derive.algebra.expr import El, Expr, Idx, Ix
+from emdsl.derive.joint.terms import Term
+from emdsl.derive.posteriors.block import Block
+from emdsl.derive.posteriors.fields import Field, tie_role
+from emdsl.derive.posteriors.gaussian import linear_role, quadratic_role
+from emdsl.generate.blocks.chains import add_up
+from emdsl.generate.blocks.gaussian import absent_precision
+from emdsl.generate.blocks.kinds import by_kind
+from emdsl.generate.context import Function, size_expression
+from emdsl.generate.lines.arrays import Array, Leaf
+
+
+def emit_field(f: Function, block: Block, field: Field) -> None:
+    """The pieces of h and J, and what the posterior leaves: means, covariances beside each piece, the normaliser."""
+    em, g, name = f.emitter, block.gaussian, block.name
+    assert g is not None
+    em.comment(f"linear terms and precision of {', '.join(block.latents)}, piece by piece; then their joint posterior")
+    linear = ", ".join(
+        _linear(f, block, linear_role(a), (*block.gates, *field.homes[a], *g.rows[a])) for a in block.latents
+    )  # fmt: skip
+    homes = ", ".join(str(len(field.homes[a])) for a in block.latents)
+    if f.drawing:
+        drawn = em.namer.fresh(f"drawn_{name}")
+        em.lines.append(f'{drawn} = draw_field(prepared["the field of {name}"], [{linear}], [{homes}], [')
+        em.lines += [f"    {p}," for p in _pieces(f, block, field, "")]
+        em.lines.append("], rng)")
+        f.runtime[f"drawn:{name}"] = Leaf(drawn, (), True)
+        return
+    means, covariances, log_z = (em.namer.fresh(f"{part}_{name}") for part in ("means", "covariances", "log_z"))
+    pieces = _pieces(f, block, field, covariances)
+    gated = f"gated_field({_lengths(f, block.gates)}, " if block.gates else "gaussian_field("
+    em.lines.append(f"{means}, {covariances}, {log_z} = {gated}")
+    em.lines.append(f'    prepared["the field of {name}"], [{linear}], [{homes}], [')
+    em.lines += [f"        {p}," for p in pieces]
+    em.lines.append("    ],")
+    if g.seen:
+        seen = ", ".join(f"({block.latents.index(n)}, {_data(f, field, n, n)}, {_data(f, field, n, f'unseen:{n}')})"
+                         for n in g.seen)  # fmt: skip
+        em.lines.append(f"    seen=[{seen}],")
+    if field.outer:
+        parts = ", ".join(_spread(f, _number(field.inside[n], field.outer), field.homes[n]) for n in block.latents)
+        em.lines.append(f"    parts=Parts({_lengths(f, field.outer)}, [{parts}]),")
+    em.lines.append(")")
+    f.runtime[f"A:{name}"] = Leaf(log_z, tuple(range(len(block.gates) + len(field.outer))), True)
+    for k, a in enumerate(block.latents):
+        axes = len(block.gates) + len(field.homes[a]) + len(g.rows[a])
+        f.runtime[f"mean:{a}"] = Leaf(f"{means}[{k}]", tuple(range(axes)), True)
+
+
+def _pieces(f: Function, block: Block, field: Field, covariances: str) -> list[str]:
+    """Code of each piece of J; where the covariances beside it will be stored."""
+    g = block.gaussian
+    assert g is not None
+    order = {n: k for k, n in enumerate(block.latents)}
+    out: list[str] = []
+    for a in block.latents:
+        for b in block.latents[order[a] :]:
+            if quadratic_role(a, b) not in block.roles:
+                continue
+            home = field.homes[a]
+            axes = (*block.gates, *home, *g.rows[a], *g.columns[b])
+            _keep(f, block, f"cov:{a}:{b}", (covariances, len(out)), axes, home)
+            every = f"np.arange({' * '.join(f.emitter.size(i.dim) for i in home) or '1'})"
+            there = block.conditions(a) if a == b else ()
+            own = (*home, *g.rows[a], *g.columns[a])
+            more = [absent_precision(there, g.rows[a], g.columns[a], own)] if there else []
+            piece = _piece(f, block, quadratic_role(a, b), (home, (*g.rows[a], *g.columns[b])), more)
+            out.append(f"({order[a]}, {order[b]}, {every}, {every}, {piece})")
+    for k, tie in enumerate(field.ties):
+        a, b = tie.latents
+        axes = (*block.gates, *tie.ixs, *g.rows[a], *g.columns[b])
+        _keep(f, block, f"cov:{a}:{b}:{k}", (covariances, len(out)), axes, tie.ixs)
+        piece = _piece(f, block, tie_role(k), (tie.ixs, (*g.rows[a], *g.columns[b])))
+        at = [
+            _spread(f, _number(place, field.homes[n]), tie.ixs)
+            for n, place in zip(tie.latents, tie.places, strict=True)
+        ]
+        out.append(f"({order[a]}, {order[b]}, {', '.join(at)}, {piece})")
+    return out
+
+
+def _keep(f: Function, block: Block, var: str, at: tuple[str, int], axes: Sequence[Ix], home: Sequence[Ix]) -> None:
+    """Where the covariances beside a piece are found; without gates they are made when they are read."""
+    covariances, n = at
+    f.runtime[var] = Leaf(f"{covariances}[{n}]", tuple(range(len(axes))), True)
+    if _may_repeat(block) and home:
+        f.covariances[var] = (covariances, n, tuple(i.dim for i in home))
+
+
+def _may_repeat(block: Block) -> bool:
+    """Whether blocks of the precision may repeat: along ordered plates, where nothing gates them."""
+    return block.field is not None and not block.gates and all(t.lag is not None for t in block.field.ties)
+
+
+def _data(f: Function, field: Field, latent: str, array: str) -> str:
+    """Code of an array like the latent's data, (plates, own)."""
+    g = next(b.gaussian for b in f.plan.elimination.blocks if b.field is field)
+    assert g is not None
+    axes = (*field.homes[latent], *g.rows[latent])
+    return f.emitter.broadcast(f.emitter.value(El(array, axes)), axes).code
+
+
+def _linear(f: Function, block: Block, role: str, axes: tuple[Ix, ...]) -> str:
+    """Code of the terms of one role, over all its axes."""
+    mine = [t for t, r in zip(block.terms, block.roles, strict=True) if r == role]
+    return f.emitter.broadcast(add_up(f, mine, axes), axes).code
+
+
+def _piece(
+    f: Function, block: Block, role: str, axes: tuple[tuple[Ix, ...], tuple[Ix, ...]], more: Sequence[Term] = ()
+) -> str:
+    """Code of a piece of J over the gates, its plates and its own axes; of kinds of its rows where these are data's."""
+    mine = [*(t for t, r in zip(block.terms, block.roles, strict=True) if r == role), *more]
+    found = by_kind(f, mine, *axes, block.name) if _may_repeat(block) else None
+    if found is not None:
+        return found
+    every = (*block.gates, *axes[0], *axes[1])
+    return f.emitter.broadcast(add_up(f, mine, every), every).code
+
+
+def _lengths(f: Function, axes: Sequence[Ix]) -> str:
+    return f"({', '.join(f.emitter.size(i.dim) for i in axes)},)"
+
+
+def _spread(f: Function, number: Expr, ixs: tuple[Ix, ...]) -> str:
+    value = f.emitter.value(number)
+    return f.emitter.broadcast(value, ixs).code if ixs else f"np.array([{value.code}])"
+
+
+def _number(place: tuple[Idx, ...], home: tuple[Ix, ...]) -> Expr:
+    """An element's number among all of its plates, kept in range: a branch not taken may leave it."""
+    number: Expr = x.ZERO
+    for i, h in zip(place, home, strict=True):
+        inside = x.Fn("min", (x.Fn("max", (x.value_of(i), x.ZERO)), x.add(x.SizeN(h.dim), x.num(-1))))
+        number = x.add(x.mul(number, x.SizeN(h.dim)), x.value_of(i) if isinstance(i, Ix | int) else inside)
+    return number
+
+
+def field_line(block: Block, field: Field) -> str:
+    """The line of `prepare` that keeps where the elements stand; it is settled at the first call."""
+    g = block.gaussian
+    assert g is not None
+    order = {n: k for k, n in enumerate(block.latents)}
+    families, counts = [], []
+    for family in field.families:
+        widths = (" * ".join(f"({size_expression(i.dim)})" for i in g.rows[n]) or "1" for n in family)
+        families.append("[" + ", ".join(f"({order[n]}, {w})" for n, w in zip(family, widths, strict=True)) + "]")
+        counts.append(" * ".join(f"({size_expression(i.dim)})" for i in field.homes[family[0]]) or "1")
+    names = ", ".join(block.latents)
+    return f'out["the field of {block.name}"] = Field([{", ".join(families)}], [{", ".join(counts)}], "{names}")'
+
+
+def field_fields(f: Function, block: Block, field: Field, latent: str) -> list[tuple[str, Array]]:
+    """Mean and covariance (of a number its mean square) of each element of a latent."""
+    em, g = f.emitter, block.gaussian
+    assert g is not None
+    rows, columns, home = g.rows[latent], g.columns[latent], field.homes[latent]
+    gates = block.gates
+    mean, other = (El(f"mean:{latent}", (*gates, *home, *axes)) for axes in (rows, columns))
+    cov = El(f"cov:{latent}:{latent}", (*gates, *home, *rows, *columns))
+    q = [El(f"q:{block.name}", (*gates, *field.inside[latent]))] if gates else []
+    found = em.contract([mean, *q], (*rows, *home))
+    if rows and not gates:
+        return [("id", found), ("cov", em.contract([cov], (*rows, *columns, *home)))]
+    axes = (*rows, *columns, *home)
+    square = em.sum([em.contract([mean, other, *q], axes), em.contract([cov, *q], axes)])
+    return [("id", found), ("outer" if rows else "square", square)]

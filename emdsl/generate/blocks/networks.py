@@ -1,0 +1,123 @@
+"""Printing the posterior of a network: its cliques' tables, one call, and the probabilities it leaves."""
+
+from __future__ import annotations
+
+from emdsl.derive.algebra import expr as x
+from emdsl.derive.algebra.expr import Expr, Idx, Ix
+from emdsl.derive.joint.plates import home_of
+from emdsl.derive.posteriors.block import Block
+from emdsl.derive.posteriors.networks import Clique
+from emdsl.generate.blocks.chains import add_up
+from emdsl.generate.context import Function, function
+from emdsl.generate.lines.arrays import Array, Leaf
+
+
+def emit_network(f: Function, block: Block) -> None:
+    """The tables of a network's cliques and its posterior: `q` of each latent, and of each clique."""
+    em, name = f.emitter, block.name
+    then = "the largest" if f.largest else "their posterior and log-normaliser"
+    em.comment(f"log weights of {', '.join(block.latents)}, clique by clique; then {then}")
+    tables = [em.broadcast(add_up(f, c.terms, c.axes), c.axes).code for c in block.network]
+    q, log_z, cliques = (em.namer.fresh(f"{part}_{name}") for part in ("q", "log_z", "cliques"))
+    weights = em.namer.fresh(f"weights_{name}")
+    em.lines.append(f"{weights} = [{', '.join(tables)}]")
+    if f.largest:
+        f.runtime[f"c:{name}"] = Leaf(weights, (), True)
+        return
+    network = f'prepared["the network of {name}"]'
+    if f.drawing:
+        drawn = em.namer.fresh(f"drawn_{name}")
+        em.lines.append(f"{drawn} = draw_network({network}, {weights}, prepared, rng)")
+        f.runtime[f"drawn:{name}"] = Leaf(drawn, (), True)
+        return
+    if block.apart:
+        em.lines.append(f'{q}, {log_z}, {cliques} = networks_apart({network}, {weights}, factors["q:{name}"])')
+    else:
+        em.lines.append(f"{q}, {log_z}, {cliques} = networks({network}, {weights}, rng)")
+    gone = [em.contract(_absent(f, block, latent), ()) for latent in block.latents if block.conditions(latent)]
+    if gone:
+        em.lines.append(f"{log_z} = {log_z} - ({em.sum(gone).code})")
+    f.runtime[f"A:{name}"] = Leaf(log_z, (), True)
+    for latent in block.latents:
+        axes = len(home_of(f.plan.joint.model.variable(latent)))
+        f.runtime[f"q:{latent}"] = Leaf(f'{q}["{latent}"]', tuple(range(axes + 1)), True)
+    for n, c in enumerate(block.network):
+        f.runtime[f"clique{n}:{name}"] = Leaf(f"{cliques}[{n}]", tuple(range(len(c.axes))), True)
+
+
+def _absent(f: Function, block: Block, latent: str) -> list[Expr]:
+    """The log number of states of the elements that a filtered plate leaves out: no clique holds them."""
+    levels = x.fn("log", x.SizeN(f.plan.joint.levels[latent]))
+    return [levels, x.add(x.ONE, x.neg(x.mul(*block.conditions(latent))))]
+
+
+def network_lines(f: Function, block: Block, equation: int) -> list[str]:
+    """The generated function that finds which elements each clique ties, and the line of `prepare` that keeps it."""
+    g = function(f.plan, f.helpers, None, f.emitter.rows)
+    em, model = g.emitter, f.plan.joint.model
+    levels, shapes = [], []
+    for latent in block.latents:
+        home = home_of(model.variable(latent))
+        count = " * ".join(em.size(i.dim) for i in home) or "1"
+        levels.append(f'"{latent}": ({em.size(f.plan.joint.levels[latent])}, {count})')
+        shapes.append(f'"{latent}": ({"".join(em.size(i.dim) + ", " for i in home)})')
+    cliques = [_members(g, block, c) for c in block.network]
+    ordered = ", False" if block.apart else ""
+    told = f"# ({equation}) the cliques of {', '.join(block.latents)}"
+    body = ['sizes = prepared["the sizes"]', *g.prologue(), told, *em.outer, *em.lines]
+    body += [f"levels = {{{', '.join(levels)}}}", "cliques = ["]
+    body += [
+        *(f"    {c}," for c in cliques),
+        "]",
+        f"return Network(levels, cliques{ordered}), {{{', '.join(shapes)}}}  # ({equation})",
+    ]
+    doc = '"""Which elements each clique ties, and an order of elimination; the shapes of the latents."""'
+    return [f"def network_of_{block.name}(prepared):", *("    " + line for line in (doc, *body))]
+
+
+def _members(g: Function, block: Block, c: Clique) -> str:
+    """Code of one clique: (latent, element numbers) for each place, and the mask."""
+    em = g.emitter
+    places = []
+    for latent, idx in c.places:
+        number = em.value(_number(g, latent, idx))
+        places.append(f'("{latent}", {_spread(g, number, c.plates)})')
+    mask = "None"
+    if c.masks:
+        mask = _spread(g, em.contract(list(c.masks), c.plates), c.plates)
+    return f"([{', '.join(places)}], {mask})"
+
+
+def _spread(g: Function, value: Array, plates: tuple[Ix, ...]) -> str:
+    """A value of every row of a clique's plates."""
+    if not plates:
+        return f"np.array([{value.code}])"
+    return g.emitter.broadcast(value, plates).code
+
+
+def _number(g: Function, latent: str, idx: tuple[Idx, ...]) -> Expr:
+    """An element's number among all of its latent, kept in range: a branch not taken may leave it."""
+    home = home_of(g.plan.joint.model.variable(latent))
+    number: Expr = x.ZERO
+    for i, h in zip(idx, home, strict=True):
+        inside = x.Fn("min", (x.Fn("max", (x.value_of(i), x.ZERO)), x.add(x.SizeN(h.dim), x.num(-1))))
+        number = x.add(x.mul(number, x.SizeN(h.dim)), x.value_of(i) if isinstance(i, Ix) else inside)
+    return number
+
+
+def network_path(f: Function, block: Block) -> list[str]:
+    """The most probable configuration of a network, an entry for each latent."""
+    found = f.emitter.namer.fresh(f"best_{block.name}")
+    weights = f.runtime[f"c:{block.name}"].code
+    f.emitter.lines.append(f'{found} = best_network(prepared["the network of {block.name}"], {weights})')
+    out = []
+    for latent in block.latents:
+        axes = len(home_of(f.plan.joint.model.variable(latent)))
+        f.runtime[f"state:{latent}"] = Leaf(f'{found}["{latent}"]', tuple(range(axes)), True, integer=True)
+        out.append(f'"{latent}": plates_first({found}["{latent}"], {axes}),')
+    return out
+
+
+def network_size(block: Block) -> str:
+    """The line of `prepare` that keeps a network."""
+    return f'out["the network of {block.name}"] = network_of_{block.name}(out)'

@@ -1,0 +1,1 @@
+"""Printing the functions of a module."""

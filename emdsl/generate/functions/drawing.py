@@ -1,0 +1,176 @@
+"""Printing draws by elimination: every block forward, then each drawn given those that it is gated by, backward.
+
+Of a chain that is filtering and sampling (Fruehwirth-Schnatter 1994), here with the smoothed probabilities at hand:
+p(z_t | z_{t-1}, data) is proportional to edge[z_{t-1}, z_t] * to[z_t, t].
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from emdsl.derive.algebra import expr as x
+from emdsl.derive.algebra.expr import DataIx, El, Idx, Ix
+from emdsl.derive.joint.factors import LogJoint
+from emdsl.derive.joint.plates import home_of
+from emdsl.derive.joint.records import WHOLE
+from emdsl.derive.posteriors.block import Block
+from emdsl.derive.posteriors.blocks import Elimination
+from emdsl.derive.posteriors.gaussian_moments import covariance_axes
+from emdsl.generate.blocks.chains import sequences_of
+from emdsl.generate.blocks.estep import emit_block
+from emdsl.generate.context import Function, function, stored_order
+from emdsl.generate.lines.arrays import Array, Leaf
+from emdsl.generate.lines.spelling import indent
+from emdsl.generate.printer import Printer
+
+
+def drawing_lines(
+    printer: Printer, name: str, latents: Sequence[str], joint: LogJoint, elimination: Elimination
+) -> list[str]:
+    """`draw_of_z(params, prepared, rng)`: these latents drawn together, given all else that is in `prepared`."""
+    plan = replace(printer.plan, joint=joint, elimination=elimination, moments={}, draws=None)
+    f = function(plan, printer.helpers, None, printer.rows)
+    f.drawing = True
+    em = f.emitter
+    for block in elimination.blocks:
+        emit_block(f, block, stacked=False)
+    cells = []
+    for block in reversed(elimination.blocks):
+        em.comment(f"{', '.join(block.latents)}: drawn" + (" given its gates" if block.gates else ""))
+        _draw(f, block)
+        for n in block.latents:
+            v = joint.model.variable(n)
+            axes = _axes(block, n, f)
+            kept = tuple(axes[p] for p in stored_order(v))
+            whole = "np.ascontiguousarray" if kept else "np.asarray"  # which keeps one number that
+            cells.append(f'"{n}": {whole}({em.broadcast(em.value(El(n, axes)), kept).code}),')
+    lines = ['sizes = prepared["the sizes"]', *f.prologue(), *em.outer, *em.lines, "return {", *indent(cells, 1), "}"]
+    doc = f'"""{", ".join(latents)} from the posterior given all else."""'
+    return [f"def draw_of_{name}(params, prepared, rng):", *indent([doc, *lines], 1)]
+
+
+def _axes(block: Block, latent: str, f: Function) -> tuple[Ix, ...]:
+    """The indices of a drawn latent: plates, then its own."""
+    if block.gaussian is not None:
+        return (*_home(block, latent, f), *block.gaussian.rows[latent])
+    return (*_home(block, latent, f), *block.own)
+
+
+def _home(block: Block, latent: str, f: Function) -> tuple[Ix, ...]:
+    if block.field is not None:
+        return block.field.homes[latent]
+    return block.home if not block.network else home_of(f.plan.joint.model.variable(latent))
+
+
+def _put(f: Function, latent: str, code: str, axes: Sequence[Ix], idx: Sequence[Ix], integer: bool = False) -> None:
+    """Where a drawn latent is: an array with `axes`, of an element with indices `idx`."""
+    f.runtime[latent] = Leaf(code, tuple(idx.index(i) for i in axes), True, integer=integer)
+    for e in [e for e in f.emitter.known if latent in x.variables(e)]:
+        del f.emitter.known[e]
+
+
+def _gated(block: Block) -> dict[Ix, Idx]:
+    """The gates of a block at what was drawn of them."""
+    return {n.at: DataIx(n.of) for n in block.neighbours if isinstance(n.at, Ix)}
+
+
+def _at_gates(f: Function, block: Block, name: str, idx: Sequence[Ix], axes: Sequence[Ix]) -> Array:
+    """An array of the posterior, its gates at their draws, with exactly these axes."""
+    gates = _gated(block)
+    value = f.emitter.value(El(name, tuple(gates.get(i, i) for i in idx)))
+    return f.emitter.broadcast(value, tuple(axes))
+
+
+def _draw(f: Function, block: Block) -> None:
+    em = f.emitter
+    if block.network:
+        drawn = f.runtime[f"drawn:{block.name}"].code
+        for n in block.latents:
+            home = _home(block, n, f)
+            _put(f, n, f'{drawn}["{n}"]', home, home, integer=True)
+        return
+    if block.field is not None and block.gaussian is not None:
+        drawn = f.runtime[f"drawn:{block.name}"].code
+        for k, n in enumerate(block.latents):
+            axes = (*block.field.homes[n], *block.gaussian.rows[n])
+            _put(f, n, f"{drawn}[{k}]", axes, axes)
+        return
+    target = em.namer.fresh(f"drawn_{block.name}")
+    if block.states:
+        _draw_states(f, block, target)
+    elif block.gaussian is not None:
+        _draw_gaussian(f, block, target)
+    else:
+        _draw_record(f, block, target)
+
+
+def _draw_states(f: Function, block: Block, target: str) -> None:
+    em = f.emitter
+    shape = ", ".join(em.length(i) for i in block.states)
+    if block.chain is not None:
+        edge = f.runtime[f"edge:{block.name}"].code
+        to, q = f.runtime[f"to:{block.name}"].code, f.runtime[f"c:{block.name}"].code
+        em.lines.append(
+            f"{target} = draw_chains({q}, {edge}, {to}, {sequences_of(block)}, "
+            f"({len(block.states)}, {block.chain.depth}), rng)"
+        )
+    else:
+        q_array = _at_gates(f, block, f"c:{block.name}", (*block.states, *block.gates, *block.home),
+                            (*block.states, *block.home))  # fmt: skip
+        em.lines.append(f"{target} = draw_states({q_array.code}, {len(block.states)}, rng)")
+    if len(block.latents) == 1:
+        _put(f, block.latents[0], target, block.home, block.home, integer=True)
+        return
+    for k, n in enumerate(block.latents):
+        one = em.namer.fresh(f"drawn_{n}")
+        em.lines.append(f"{one} = np.unravel_index({target}, ({shape}))[{k}]")
+        _put(f, n, one, block.home, block.home, integer=True)
+
+
+def _draw_gaussian(f: Function, block: Block, target: str) -> None:
+    g, em = block.gaussian, f.emitter
+    assert g is not None
+    held = covariance_axes(block)
+    means, covs = [], []
+    for k, a in enumerate(block.latents):
+        means.append(_at_gates(f, block, f"mean:{a}", (*block.gates, *block.home, *g.rows[a]),
+                               (*g.rows[a], *block.home)).code)  # fmt: skip
+        row = [
+            _at_gates(f, block, f"cov:{a}:{b}", (*held, *g.rows[a], *g.columns[b]),
+                      (*g.rows[a], *g.columns[b], *block.home)).code
+            for b in block.latents[k:]
+        ]  # fmt: skip
+        covs.append(f"[{', '.join(row)}]")
+    own = ", ".join(str(len(g.rows[a])) for a in block.latents)
+    em.lines.append(f"{target} = draw_gaussian([{', '.join(means)}], [{', '.join(covs)}], [{own}], rng)")
+    for k, a in enumerate(block.latents):
+        _put(f, a, f"{target}[{k}]", (*g.rows[a], *block.home), (*block.home, *g.rows[a]))
+
+
+def _draw_record(f: Function, block: Block, target: str) -> None:
+    em, record, name = f.emitter, block.record, block.name
+    assert record is not None
+    outer = (*block.own, *block.home)
+    idx = (*block.gates, *block.home, *block.own)
+    if block.scale is not None or record.name == "Normal":
+        keys = ("location", "variance") if block.scale is not None else ("E", "E")
+        kinds = ("", "") if block.scale is not None else (":id", ":square")
+        first, second = (
+            _at_gates(f, block, f"{k}:{name}{kind}", idx, outer).code for k, kind in zip(keys, kinds, strict=True)
+        )
+        if block.scale is not None:
+            scale = em.broadcast(em.value(block.scale), outer)
+            second = f"{second} / {scale.wrapped}"
+        else:
+            second = f"{second} - ({first}) ** 2"
+        em.lines.append(f"{target} = draw_Normal({first}, {second}, rng)")
+    else:
+        codes = []
+        for a in record.fields:
+            whole = a in WHOLE
+            found = _at_gates(f, block, f"argument:{name}:{a}", idx if not whole else (*block.gates, *block.home),
+                              outer if not whole else block.home)  # fmt: skip
+            codes.append(found.code)
+        em.lines.append(f"{target} = draw_{record.name}({', '.join(codes)}, rng)")
+    _put(f, name, target, outer, (*block.home, *block.own))

@@ -1,0 +1,108 @@
+"""Printing `expectations`: posteriors as a function of the rows; a seeded start draws them instead."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from emdsl.derive.algebra import expr as x
+from emdsl.derive.joint.plates import home_of, plate_indices
+from emdsl.derive.posteriors.block import Block
+from emdsl.generate.context import Function
+from emdsl.generate.lines.spelling import indent
+from emdsl.generate.printer import Printer
+
+
+def expectations_lines(printer: Printer) -> list[str]:
+    """`expectations(params, prepared)`: a function of the rows; none where nothing is latent."""
+    f = printer.inference
+    if not printer.plan.elimination.blocks or printer.plan.elimination.parts:
+        return []
+    inner = _seeded(printer, f.emitter.lines)
+    body = ['sizes = prepared["the sizes"]', *f.prologue(), *f.emitter.outer]
+    result = f"return {', '.join(printer.results())}"
+    body += ["", "def on(rows, rng=None):"] if printer.chunk else ["", "def on(rng=None):"]
+    if printer.chunk:
+        body.append(f"    {f.emitter.namer.rows} = row_count(rows)")
+    body += indent([*inner, result], 1)
+    body.append("return on")
+    doc = '"""Posteriors at these parameters: what lacks the rows once, then a function of the rows."""'
+    return ["def expectations(params, prepared):", *indent([doc, *body], 1)]
+
+
+def _seeded(printer: Printer, lines: Sequence[str]) -> list[str]:
+    """Where a seeded start is asked for, posteriors of discrete blocks are drawn, not computed."""
+    out = []
+    for line in lines:
+        if " = chains(" in line:
+            table, block = line.split("chains(")[1].split(",")[0], _chained(printer, line)
+            rows = rows_of_data(printer, printer.inference, block)
+            order = _order(printer, len(block.states))
+            own = f"out_of_lanes({table})"  # what a start is drawn from stands in the order of the data
+            if len(block.states) > 1:
+                axes = (*block.states, *block.gates, *block.home)
+                own += f".reshape({', '.join(printer.inference.emitter.length(i) for i in axes)})"
+            out += [
+                "if rng is not None:",
+                f"    {table} = np.log(seeded({own}, {len(block.states)}, {rows}, rng{order}))",
+            ]
+        out.append(line)
+        if " = normalise(" in line:
+            q = line.split(",")[0].strip()
+            states = line.rsplit(", ", 1)[1].rstrip(")")
+            block = next(
+                b
+                for b in printer.plan.elimination.blocks
+                if b.states and printer.inference.runtime[f"c:{b.name}"].code == q
+            )
+            if set(block.latents) & printer.plan.joint.in_clouds:
+                continue  # the points of a cloud are no components to be told apart
+            rows = rows_of_data(printer, printer.inference, block)
+            arguments = f"{q}, {states}, {rows}, rng{_weights_of_rows(printer, block)}"
+            arguments += _order(printer, len(block.states))
+            out += ["if rng is not None:", f"    {q} = seeded({arguments})"]
+    return out
+
+
+def _order(printer: Printer, states: int) -> str:
+    """The last argument of a seeded start: where a parameter is ordered, its states are so as well."""
+    ordered = any(v.domain.kind == "ordered" for v in printer.plan.joint.model.of_kind("param"))
+    return ", ordered=True" if ordered and states == 1 else ""
+
+
+def _chained(printer: Printer, line: str) -> Block:
+    """The block whose recursion a line calls."""
+    made, blocks = line.split(" = ")[0].split(", ")[1].strip(), printer.plan.elimination.blocks
+    return next(b for b in blocks if b.chain and printer.inference.runtime[f"chain:{b.name}"].code == made)
+
+
+def _weights_of_rows(printer: Printer, block: Block) -> str:
+    """The argument that holds sample weights, where they are weights of this block's elements."""
+    over = printer.plan.weighted
+    if over is None or [i.dim for i in block.home] != [over] or printer.chunk not in (None, over):
+        return ""
+    return f', prepared["the weight"]{"[rows]" if printer.chunk else ""}'
+
+
+def rows_of_data(printer: Printer, f: Function, block: Block) -> str:
+    """What rows are told apart by when a start is drawn: the observed arrays on the block's own plates."""
+    home = [i.dim for i in block.home]
+    parts = []
+    for v in printer.plan.joint.model.of_kind("observed"):
+        if home and [i.dim for i in plate_indices(v.plates)] == home:
+            leaf = f.emitter.leaf(v.name)
+            cut = f"[..., {f.emitter.namer.cut}]" if printer.chunk else ""
+            parts.append(f"{leaf.code}{cut}")
+    return f"[{', '.join(parts)}]"
+
+
+def seen_of_elements(printer: Printer, f: Function, block: Block) -> str:
+    """What tied elements are told apart by: observed arrays that read them, on their plate and on others (links)."""
+    home = {i.dim for v in block.latents for i in home_of(printer.plan.joint.model.variable(v))}
+    part = next(p for p in printer.plan.elimination.parts if block in p.blocks)
+    read = {n for t in part.own for e in t.factors for n in x.variables(e)}
+    found = []
+    for v in printer.plan.joint.model.of_kind("observed"):
+        dims = [i.dim for i in plate_indices(v.plates)]
+        if v.name in read and len(home) == 1 and len(dims) > 1 and dims[0] in home:
+            found.append(f.emitter.leaf(v.name).code)
+    return f"[{', '.join(found)}]"

@@ -1,0 +1,195 @@
+"""Printing where a fit starts: neutral values, moved to where the data are, then the M-step of a seeded division."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from emdsl.derive.algebra import expr as x
+from emdsl.derive.joint.centre import Shift
+from emdsl.derive.plan import Plan
+from emdsl.derive.posteriors.draws import own_parameters
+from emdsl.derive.updates.solve import Numeric
+from emdsl.generate.blocks.once import made
+from emdsl.generate.context import as_given, function, size_factor
+from emdsl.generate.functions.regrouped import initial_by_groups, regrouped_of
+from emdsl.generate.lines.expressions import Emitter
+from emdsl.generate.lines.limits import bounds
+from emdsl.generate.lines.spelling import numbered
+from emdsl.generate.printer import Printer
+from emdsl.generate.shared import MOMENTS
+from emdsl.language import model as m
+
+
+def initial_lines(printer: Printer) -> list[str]:
+    """`initial(data, prepared, rng)`: neutral values, then one M-step from a seeded division of the rows."""
+    plan = printer.plan
+    f = function(plan, printer.helpers, None, printer.rows)
+    several = bool(plan.elimination.blocks) and not plan.elimination.parts
+    searched = _without_units(plan)
+    neutral = _neutral_lines(plan, f.emitter, several and _in_units_of_data(plan), searched)
+    first = ['sizes = prepared["the sizes"]', *f.prologue(), *f.emitter.outer]
+    if plan.elimination.parts:
+        # `twin`: what a climb starts from divides the rows as these parameters were found
+        found = [
+            'statistics = e_step(params, data, prepared, start(params, data, prepared, twin(rng), {}), sweep="")',
+            'return m_step(statistics, params, prepared, "keep")',
+        ]
+        groups = regrouped_of(printer) if plan.updates else None
+        lines = [*first, *neutral, *(found if groups is None else initial_by_groups(printer, groups))]
+    elif not plan.elimination.blocks:
+        rows, some = _some_rows(printer) if searched else ([], "prepared")
+        if searched:
+            neutral = [*rows, *_search(plan, neutral, searched, some), LIKELIEST]
+        lines = [*first, *neutral, "statistics = e_step(params, data, prepared)", *_first_m_step(plan)]
+    else:
+        lines = [*first, *_best_of_several(printer, neutral, searched)]
+    doc = '"""Starting values: neutral ones, then the M-step of a seeded division of the rows among the states."""'
+    name = "initial" if plan.draws is None else "initial_given"
+    lines = lines if plan.draws is None else numbered(lines, printer.numbers.draws)
+    return [f"def {name}(data, prepared, rng):", *("    " + line for line in (doc, *lines))]
+
+
+def _in_units_of_data(plan: Plan) -> bool:
+    """Whether Gaussian latents are summed out, whose scales have the units of data: from 1, where data spread over
+    thousands and noise explains all of it, EM would stand still."""
+    latents = {n for b in plan.elimination.blocks for n in b.latents} - plan.joint.in_clouds - plan.joint.discrete
+    return any(v.domain.kind == "real" for v in plan.joint.model.of_kind("latent") if v.name in latents)
+
+
+LIKELIEST = "params = likeliest([plain(units, rng) for _ in range(4)], likelihood)"
+
+
+def _without_units(plan: Plan) -> tuple[str, ...]:
+    """Parameters of numeric M-steps, whose neutral values must be put in units of the data: no closed form does."""
+    if plan.elimination.parts or plan.draws is not None:
+        return ()
+    numeric = {n for u in plan.updates if isinstance(u.rule, Numeric) for n in u.params}
+    wide = [
+        v.name
+        for v in plan.joint.model.of_kind("param")
+        if v.domain.kind in ("real", "positive", "ordered", "spd") and bounds(v) == ("None", "None")
+    ]
+    return tuple(n for n in wide if n in numeric)
+
+
+def _search(plan: Plan, neutral: Sequence[str], searched: Sequence[str], some: str) -> list[str]:
+    """Lines that find the units in which neutral values of these parameters make the data likeliest."""
+    measured = [
+        f'prepared["{v.name}"]'
+        for v in plan.joint.model.variables
+        if v.kind in ("observed", "given") and v.domain.kind in ("real", "positive", "count")
+    ]
+    names = ", ".join(f'"{n}"' for n in searched) + ("," if len(searched) == 1 else "")
+    unit = ", unit=1.0" if _in_units_of_data(plan) else ""
+    return [
+        "", f"def plain(units, rng{unit}):", *("    " + line for line in neutral), "    return params",
+        "", "def likelihood(params):",
+        f'    return e_step(params, data, {some})["log_likelihood"] + log_prior(params, prepared)', "",
+        'with np.errstate(all="ignore"):',
+        f"    units = likely_units(plain, likelihood, ({names}), [{', '.join(measured)}], rng)",
+    ]  # fmt: skip
+
+
+def _neutral_lines(plan: Plan, em: Emitter, in_units: bool, searched: Sequence[str]) -> list[str]:
+    """Values that say nothing, in the coordinates of the fit: those that a shift moves start where it moves them to."""
+    params = plan.joint.model.of_kind("param")
+    numeric = {n for u in plan.updates if isinstance(u.rule, Numeric) or u.kind == "newton" for n in u.params}
+    names = {p.name for p in params}
+    read = {n for s in plan.shifts.values() for n in x.variables(s.value) if n != s.param}
+    cells, moves = [], []
+    for v in params:
+        shift = plan.shifts.get(v.name)
+        code = _neutral(v, em, v.name in numeric or (v.domain.kind == "real" and shift is None))
+        low, high = bounds(v)
+        if (
+            in_units
+            and v.name not in numeric
+            and (v.domain.kind == "spd" or (v.domain.kind == "positive" and low == high == "None"))
+        ):
+            code = f"{code} * unit"
+        if v.name in searched:
+            code = f'{code} * units["{v.name}"]'
+        if shift is not None and v.name not in read and not x.variables(shift.value) & names:
+            code = f"{code} + {em.align(em.value(shift.value), shift.axes)}"
+        cells.append(f'"{v.name}": {code},')
+    for shift in _readers_first([plan.shifts[v.name] for v in params if v.name in plan.shifts]):
+        own = [n for n in x.variables(shift.value) if n in names]
+        if own or shift.param in read:
+            before = len(em.outer)
+            value = em.value(x.rebuild(shift.value, as_given(own)))
+            moves += [*em.outer[before:], f'params["{shift.param}"] += {em.align(value, shift.axes)}']
+            del em.outer[before:]
+    return ["params = {", *("    " + c for c in cells), "}", *moves]
+
+
+def _neutral(v: m.Variable, em: Emitter, jitter: bool) -> str:
+    """Code of a parameter's neutral value; with `jitter` no two of its elements alike."""
+    shape = ", ".join(em.size(str(d)) for d in v.shape)
+    comma = "," if len(v.shape) == 1 else ""
+    low, high = bounds(v)
+    em.namer.of(v.name)
+    drawn = "rng" if jitter else "None"
+    return f'neutral("{v.domain.kind}", ({shape}{comma}), {len(v.domain.dims)}, {low}, {high}, {drawn})'
+
+
+def _best_of_several(printer: Printer, neutral: list[str], searched: Sequence[str]) -> list[str]:
+    """Several seeded divisions of some of the rows, climbed for a few steps: the best of them."""
+    plan = printer.plan
+    states = any(b.states and not set(b.latents) & plan.joint.in_clouds for b in plan.elimination.blocks)
+    tries = "5, 6" if states or not plan.joint.clouds else "3, 2"  # points are no components to be told apart
+    if not states and _in_units_of_data(plan):
+        tries += ", margin=5.0"
+    first, some = _some_rows(printer)
+    after = "    return params"
+    if any(isinstance(u.rule, Numeric) and u.rule.data for u in plan.updates):
+        first.append(
+            'few = max(prepared["the sizes"].values(), default=0) <= 20000  # else numeric starts cost too much'
+        )
+        after = "    return refine(params, params, data, prepared, rng) if few else params"
+    if searched:
+        first += _search(plan, neutral, searched, some)
+        neutral = [f"params = plain(units, rng{', unit' if _in_units_of_data(plan) else ''})"]
+    unit = ['    unit = prepared["the spread"] ** power'] if _in_units_of_data(plan) else []
+    draw = ["", "def draw(power):", *unit, *("    " + b for b in neutral),
+            f"    statistics = e_step(params, data, {some}, rng)",
+            '    params = m_step(statistics, params, prepared, "keep")', after]  # fmt: skip
+    step = ["", "def step(params):", f"    statistics = e_step(params, data, {some})",
+            '    value = statistics["log_likelihood"] + log_prior(params, prepared)',
+            '    return m_step(statistics, params, prepared, "keep"), value', ""]  # fmt: skip
+    return [*first, *draw, *step, 'with np.errstate(all="ignore"):', f"    return best_start(draw, step, {tries})"]
+
+
+def _some_rows(printer: Printer) -> tuple[list[str], str]:
+    """Lines that make what is prepared of a sample of the rows, and its name; everything where rows are not chunked."""
+    if not printer.chunk:
+        return [], "prepared"
+    size = size_factor(printer.chunk)
+    lines = [f'some = {{**prepared, "the chunks": [sample_rows({size}, rng)]}}']
+    if printer.sums.found:
+        lines.append(f'some["{printer.sums.key}"] = {made(printer.sums, True, "some")}')
+    if printer.once is not None:
+        lines.append(f'if prepared["{MOMENTS}"] is not None:')
+        lines.append(f'    some["{MOMENTS}"] = {made(printer.moments, True, "some")}')
+    return lines, "some"
+
+
+def _readers_first(shifts: Sequence[Shift]) -> list[Shift]:
+    """Shifts in an order in which each is made before those that it is written in."""
+    out, waiting = [], list(shifts)
+    while waiting:
+        read = [(o, x.variables(o.value)) for o in waiting]
+        free = next(s for s in waiting if not any(s.param in names for o, names in read if o is not s))
+        out.append(free)
+        waiting.remove(free)
+    return out
+
+
+def _first_m_step(plan: Plan) -> list[str]:
+    """The M-step of a start without latents; of draws about 0 with its passes over the data, which EM is slow to make
+    up for. Where drawn latents have a location of their own, draws about 0 say nothing of where the data are."""
+    first = 'm_step(statistics, params, prepared, "keep")'
+    located = any(v.domain.kind == "real" for v in own_parameters(plan.joint, plan.drawn))
+    passes = any(isinstance(u.rule, Numeric) and u.rule.data for u in plan.updates)
+    if plan.draws is None or located or not passes:
+        return [f"return {first}"]
+    return [f"return refine(params, {first}, data, prepared)"]

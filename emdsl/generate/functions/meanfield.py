@@ -1,0 +1,284 @@
+"""Printing mean-field: one function for each factor of q, their starts, and the sweep that an E-step is.
+
+Between sweeps the factors are a dict of arrays: `q:z` the probabilities of z, `E:theta:log` the expectation of
+log theta, `entropy theta` the entropy of that factor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from emdsl.derive.algebra.expr import El, Ix
+from emdsl.derive.joint.plates import home_of
+from emdsl.derive.posteriors.block import Block
+from emdsl.derive.posteriors.blocks import Part
+from emdsl.derive.posteriors.meanfield import moments_of
+from emdsl.generate.blocks.estep import emit_joint_probabilities
+from emdsl.generate.blocks.once import contracted
+from emdsl.generate.context import Function, counted_plate
+from emdsl.generate.functions.expectations import rows_of_data, seen_of_elements
+from emdsl.generate.functions.parts import is_shared, part_name
+from emdsl.generate.functions.regrouped import divided_rows, division_lines, functions_of_groups, regrouped_of
+from emdsl.generate.functions.row_factors import row_factor_lines, sums_name, sums_of_start_lines
+from emdsl.generate.lines.spelling import indent, numbered
+from emdsl.generate.printer import Printer
+from emdsl.generate.shared import Handed
+
+
+def part_lines(printer: Printer, part: Part) -> list[str]:
+    """A factor of q, given the others: its moments, and its entropy as log-normaliser less what that normalises."""
+    names = ", ".join(part.latents)
+    doc = f'"""q({names}): exp of the expected log joint under the other factors; its moments and entropy."""'
+    head = f"def {part_name(printer, part)}(params, prepared, factors, rng=None):"
+    h = handed_of(printer, part)
+    if h is not None:
+        head = head.replace("rng=None", f"rng=None, whole={h.whole}")
+        return [head, *indent([doc, *row_factor_lines(printer, h, part is settled_last(printer))], 1)]
+    f = printer.function()
+    em = f.emitter
+    for block in part.blocks:
+        printer.block(f, block, stacked=False)
+    emit_joint_probabilities(f, part.blocks)
+    cells = []
+    for key, axes in _kept(printer, part):
+        stored = em.order(axes)
+        code = em.broadcast(em.contract([El(key, axes)], stored), stored).code
+        cells.append(f'"{key}": np.array({code}),')
+    with f.printing(printer.numbers.objective):
+        shares = [[contracted(f, t, ()) for t in terms] for terms in (part.log_norm, part.own)]
+    numbers = [printer.numbers.posterior[b.name] for b in part.blocks]
+    log_norm, own = (em.sum(s).code if s else "0.0" for s in shares)
+    body = [*em.lines, *numbered([f"normaliser = {log_norm}"], printer.numbers.objective)]
+    body += numbered([f"entropy = normaliser - ({own})"], printer.numbers.objective)
+    lines = ['sizes = prepared["the sizes"]', *f.prologue(), *em.outer, *body]
+    lines += ["return {", *indent(numbered(cells, *numbers), 1)]
+    if part is settled_last(printer):
+        lines.append(f'    "normaliser {part.latents[0]}": float(normaliser),')
+    lines += [f'    "entropy {part.latents[0]}": float(entropy),', "}"]
+    return [head, *indent([doc, *lines], 1)]
+
+
+def handed_of(printer: Printer, part: Part) -> Handed | None:
+    """What is read of a factor as sums over its rows; None where its rows are not independent."""
+    return next((h for h in printer.handed if h.part is part), None)
+
+
+def settled_last(printer: Printer) -> Part | None:
+    """The last factor of a sweep, where every sweep makes it anew."""
+    last = printer.plan.elimination.parts[-1]
+    return None if is_shared(printer, last) else last
+
+
+def _kept(printer: Printer, part: Part) -> list[tuple[str, tuple[Ix, ...]]]:
+    """The arrays of a factor that anyone reads, and their axes."""
+    wanted, h = printer.plan.moments, handed_of(printer, part)
+    return [
+        (key, axes)
+        for b in part.blocks
+        for key, axes in moments_of(b, printer.plan.joint.model).items()
+        if key in wanted and (h is None or h.whole or key != h.q)
+    ]
+
+
+def start_lines(printer: Printer) -> list[str]:
+    """`start(params, data, prepared, rng, given)`: factors to sweep from, seeded; those of `given` as they are."""
+    f = printer.function()
+    after: list[str] = []
+    parts = printer.plan.elimination.parts
+    groups = regrouped_of(printer)
+    cells = [line for part in parts for b in part.blocks for line in _start(printer, f, b, after)]
+    cells += [f'"entropy {part.latents[0]}": 0.0,' for part in printer.plan.elimination.parts]
+    cells += [f'"normaliser {p.latents[0]}": 0.0,' for p in [settled_last(printer)] if p is not None]
+    discrete = [b for b in printer.plan.elimination.blocks if b.states and not b.chain and not b.gates]
+    homes = {b.name: len(home_of(printer.plan.joint.model.variable(b.name))) for b in discrete if len(b.latents) == 1}
+    given = [f'put(factors, given, "{n}", "q:{n}", {plates}{_which(printer, n)})' for n, plates in homes.items()]
+    lines = ['sizes = prepared["the sizes"]', *f.prologue(), *f.emitter.outer]
+    lines += division_lines(f.emitter, printer, groups) if groups else []
+    lines += ["factors = {", *indent(cells, 1), "}"]
+    told = _told_apart(printer, f)
+    lines += [*(after if told else ()), *told, *given, "refuse_factors(given)", *after]
+    for h in printer.handed:
+        lines += [f'factors.update({sums_name(h)}(prepared, factors["{h.q}"]))'] if h.found else []
+        lines += [] if h.whole else [f'del factors["{h.q}"]']
+    lines.append("return factors")
+    doc = '"""Factors of q to sweep from: seeded divisions of discrete latents, plain members of families near 1."""'
+    return [f"def {'division' if groups else 'start'}(params, data, prepared, rng, given):", *indent([doc, *lines], 1)]
+
+
+def _told_apart(printer: Printer, f: Function) -> list[str]:
+    """Elements without data of their own are divided by what the data say of a Gaussian latent that lies on them.
+
+    A division at random leaves the states alike in a large sample, which is where EM stays.
+    """
+    seeds: list[str] = []
+    found: dict[str, None] = {}
+    for part in printer.plan.elimination.parts:
+        for b in part.blocks:
+            home = [i.dim for i in b.home]
+            single = b.states and len(b.latents) == 1 and home and not (b.chain or b.network or b.gates)
+            if not single or f"q:{b.name}" not in printer.plan.moments or rows_of_data(printer, f, b) != "[]":
+                continue
+            near = [(p, k) for p in printer.plan.elimination.parts if p is not part for k in _means(printer, p, home)]
+            found.update(dict.fromkeys(part_name(printer, p) for p, _ in near))
+            data = ", ".join(f'factors["{k}"]' for _, k in near)
+            seeds += [f'factors["q:{b.name}"] = seeded(factors["q:{b.name}"], 1, [{data}], rng)'] if near else []
+    sums = [f'factors.update({sums_name(h)}(prepared, factors["{h.q}"]))' for h in printer.handed if h.found and seeds]
+    return [*sums, *(f"factors.update({name}(params, prepared, factors))" for name in found), *seeds]
+
+
+def _means(printer: Printer, part: Part, home: list[str]) -> list[str]:
+    """The moments of a factor that are means of the elements of these plates."""
+    blocks = [b for b in part.blocks if not b.gates and not b.states]
+    kept = [(k, axes) for b in blocks for k, axes in moments_of(b, printer.plan.joint.model).items()]
+    plain = [(k, axes) for k, axes in kept if k.startswith("mean:") or (k.startswith("E:") and k.endswith(":id"))]
+    return [k for k, axes in plain if k in printer.plan.moments and [i.dim for i in axes[: len(home)]] == home]
+
+
+def _which(printer: Printer, latent: str) -> str:
+    """The argument that tells which rows are one element, where equal ones are."""
+    plate = counted_plate(printer.plan, latent)
+    return f', prepared["which {plate}"]' if plate else ""
+
+
+def _start(printer: Printer, f: Function, block: Block, after: list[str]) -> list[str]:
+    """Entries of one block; `after` takes the lines that need the probabilities of single elements."""
+    em, model = f.emitter, printer.plan.joint.model
+    out = []
+    for key, axes in moments_of(block, model).items():
+        if key not in printer.plan.moments:
+            continue
+        kind = key.split(":")[0]
+        stored = em.order(axes)
+        shape = f"({', '.join(em.size(i.dim) for i in stored)}{',' if len(stored) == 1 else ''})"
+        if kind == "q" and block.network:
+            out.append(f'"{key}": seeded(np.empty({shape}), 1, {seen_of_elements(printer, f, block)}, rng),')
+        elif kind == "q" and block.states and (divided := divided_rows(printer, block, em.size(block.states[0].dim))):
+            out.append(f'"{key}": {divided},')
+        elif kind == "q":
+            states = len(block.states) + len(block.gates)
+            out.append(f'"{key}": seeded(np.empty({shape}), {states}, {rows_of_data(printer, f, block)}, rng),')
+        elif kind.startswith("clique"):
+            later = (
+                f'products(prepared["the network of {block.name}"], {kind.removeprefix("clique")}, factors, {shape})'
+            )
+            order = [axes.index(i) for i in stored]
+            assert order == sorted(order)
+            after.append(f'factors["{key}"] = {later}')
+        elif kind == "pair" or kind.startswith("first"):
+            chained = len([i for i in axes if i in (*block.states, *block.gates, *_before(block))])
+            out.append(f'"{key}": shares_of_ones({shape}, {chained}),')
+        elif kind == "cov":
+            a, b = key.split(":")[1:3]
+            g = block.gaussian
+            assert g is not None
+            same = a == b and key.count(":") == 2
+            places = [stored.index(i) for i in (*g.rows[a], *g.columns[b])] if same else []
+            out.append(f'"{key}": unit_covariance({shape}, {places}),' if same else f'"{key}": np.zeros({shape}),')
+        elif kind == "mean" and block.gaussian is not None and key.split(":")[1] in block.gaussian.seen:
+            name = key.split(":")[1]
+            value = f.emitter.value(El(name, (*block.home, *block.gaussian.rows[name])))
+            out.append(f'"{key}": np.array({f.emitter.broadcast(value, stored).code}),')
+        elif kind in ("mean", "location"):
+            out.append(f'"{key}": rng.normal(size={shape}),')
+        elif kind == "variance":
+            own = axes[len(block.gates) + len(block.home) :]
+            places = [stored.index(i) for i in own]
+            out.append(f'"{key}": unit_covariance({shape}, {places}),')
+    if block.record is not None and block.scale is None:
+        wanted = [
+            k for k in moments_of(block, model) if k in printer.plan.moments and k.startswith(("E:", "argument:"))
+        ]
+        stored = em.order((*block.gates, *block.home, *block.own))
+        shape = f"({', '.join(em.size(i.dim) for i in stored)}{',' if len(stored) == 1 else ''})"
+        at = tuple(stored.index(i) for i in block.own)
+        axis = "" if not at else f", axis={at[0]}" if len(at) == 1 else f", axes={at}"
+        kinds = [(k, k.split(":")[0], k.split(":")[2]) for k in wanted]
+        names = ", ".join(f'"{k}": ("{kind}", "{what}")' for k, kind, what in kinds)
+        natural = ", ".join(map(str, block.record.neutral))
+        kernel = "normal_posterior" if block.cuts else block.record.kernel  # one without ends: any start will do
+        out.append(f"**plain_member({kernel}, ({natural},), {shape}, {{{names}}}, rng{axis}),")
+    return out
+
+
+def _before(block: Block) -> tuple[Ix, ...]:
+    return block.chain.before if block.chain is not None else ()
+
+
+def sweep_lines(printer: Printer) -> list[str]:
+    """The lines at the head of `e_step`: each factor in turn."""
+    lines = ["factors = dict(settle(params, data, prepared) if factors is None else factors)"]
+    for p in printer.plan.elimination.parts:
+        when = 'if sweep == "all":' if is_shared(printer, p) else "if sweep:"
+        if when not in lines[-2:]:
+            lines.append(when)
+        lines.append(f"    factors.update({part_name(printer, p)}(params, prepared, factors, rng))")
+    return lines
+
+
+def settle_lines(printer: Printer) -> list[str]:
+    """`settle(params, data, prepared, learned)`: the factors of these data at these parameters."""
+    doc = (
+        '"""Factors of q: sweeps until the bound stays; those of the population as they were `learned`, where given."""'
+    )
+    shared = [k for p in printer.plan.elimination.parts if is_shared(printer, p) for k, _ in _kept(printer, p)]
+    shared += [f"sum {n}" for h in printer.handed if is_shared(printer, h.part) for n in h.found.values()]
+    shared += [f"entropy {p.latents[0]}" for p in printer.plan.elimination.parts if is_shared(printer, p)]
+    names = ", ".join(f'"{k}"' for k in shared)
+    groups = regrouped_of(printer)
+    lines = ["factors = start(params, data, prepared, np.random.default_rng(0), {})"]
+    if shared:
+        lines += ["if learned is not None:", f"    factors.update({{k: learned[k] for k in ({names},)}})"]
+    if groups and not any(is_shared(printer, p) for p in groups.own):
+        made = "division(params, data, prepared, np.random.default_rng(0), {})"
+        made = f"{{**{made}, **{{k: learned[k] for k in ({names},)}}}}" if shared else made
+        lines = ["if learned is None:", "    factors = start(params, data, prepared, np.random.default_rng(0), {})",
+                 "else:", f"    factors = regrouped(params, prepared, {made})"]  # fmt: skip
+    lines += [
+        'sweep = "all" if learned is None else "rows"',
+        "return settled(lambda here: e_step(params, data, prepared, here, sweep=sweep), factors)",
+    ]
+    return ["def settle(params, data, prepared, learned=None):", *indent([doc, *lines], 1)]
+
+
+def bound_lines(printer: Printer) -> list[str]:
+    """The entropies, which with the expected log joint are the bound."""
+    return [f'log_likelihood += factors["entropy {p.latents[0]}"]' for p in printer.plan.elimination.parts]
+
+
+def after_sweep_lines(printer: Printer, last: Part) -> list[str]:
+    """The same after a sweep: what the last factor's normaliser holds is not added up again."""
+    before = printer.plan.elimination.parts[:-1]
+    out = [f'log_likelihood += factors["entropy {p.latents[0]}"]' for p in before]
+    return [*out, f'log_likelihood += factors["normaliser {last.latents[0]}"]']
+
+
+def whole_bound_lines(printer: Printer) -> list[str]:
+    """`whole_bound(params, prepared, factors)`: the bound of any factors, term by term."""
+    if settled_last(printer) is None:
+        return []
+    f = printer.reader()
+    em = f.emitter
+    body = []
+    for t in printer.plan.elimination.free:
+        with f.printing(printer.numbers.objective):
+            value = contracted(f, t, ())
+        body.append(f"log_likelihood += {value.code}")
+    number = printer.numbers.objective
+    lines = ['sizes = prepared["the sizes"]', *f.prologue(), *em.outer, *em.lines, "log_likelihood = 0.0"]
+    lines += numbered([*body, *bound_lines(printer)], number)
+    doc = '"""The bound at these parameters under any factors of q: the expected log joint and the entropies."""'
+    return ["def whole_bound(params, prepared, factors):", *indent([doc, *lines, "return log_likelihood"], 1)]
+
+
+def functions_of_meanfield(printer: Printer) -> Sequence[list[str]]:
+    """The functions that only mean-field has."""
+    if not printer.plan.elimination.parts:
+        return []
+    return [
+        *(part_lines(printer, p) for p in printer.plan.elimination.parts),
+        *(sums_of_start_lines(printer, h) for h in printer.handed),
+        whole_bound_lines(printer),
+        start_lines(printer),
+        *functions_of_groups(printer),
+        settle_lines(printer),
+    ]

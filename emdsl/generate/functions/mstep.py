@@ -1,0 +1,262 @@
+"""Printing the M-step: each update under its rule, in the order of the plan."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import assert_never
+
+from emdsl.derive.algebra import expr as x
+from emdsl.derive.algebra.expr import Expr, Ix
+from emdsl.derive.updates.newton import Newton, Together
+from emdsl.derive.updates.quadratic import Column, Linear
+from emdsl.derive.updates.solve import Closed, Numeric, Simplex, Spread, Update
+from emdsl.generate.context import Function
+from emdsl.generate.functions.numeric import emit_numeric, forget
+from emdsl.generate.lines.arrays import Array, Leaf
+from emdsl.generate.lines.limits import bounds
+from emdsl.language import model as m
+
+
+def emit_update(f: Function, u: Update, number: int) -> None:
+    """The lines of one update; the parameter's local name is bound to its new value."""
+    f.emitter.comment(f"({number}) {', '.join(u.params)}: {u.kind}. {u.reason}", inner=False)
+    match u.rule:
+        case Simplex():
+            _simplex(f, u.params[0], u.rule)
+        case Linear():
+            _linear(f, u.rule)
+        case Spread():
+            _spread(f, u.params[0], u.rule)
+        case Closed():
+            _closed(f, u.params[0], u.rule)
+        case Newton():
+            _newton(f, u.params[0], u.rule)
+        case Together():
+            _together(f, u.params, u.rule)
+        case Numeric():
+            if not u.rule.data:
+                emit_numeric(f, u.params, u.rule)
+        case _:
+            assert_never(u.rule)
+    forget(f, u.params)
+
+
+def _code(f: Function, name: str) -> str:
+    return f.emitter.leaf(name).code
+
+
+def _assign(f: Function, name: str, code: str) -> None:
+    f.emitter.outer.append(f"{_code(f, name)} = {code}")
+
+
+def _exact(f: Function, e: Expr, axes: tuple[Ix, ...]) -> str:
+    """Code of an expression with exactly these axes."""
+    return f.emitter.broadcast(f.emitter.value(e), axes).code
+
+
+def _simplex(f: Function, name: str, rule: Simplex) -> None:
+    _assign(f, name, f'shares({_exact(f, rule.counts, rule.axes)}, "{name}", {_code(f, name)}, policy)')
+
+
+def _spread(f: Function, name: str, rule: Spread) -> None:
+    em = f.emitter
+    one = x.Num(1 / x.split_number(rule.weight)[0])  # a number that stands in both falls out of C / a
+    parts = x.mul(one, rule.scatter), x.mul(one, rule.weight)
+    scatter = em.name(f"scatter_{name}", Array(_exact(f, parts[0], rule.axes), rule.axes))
+    weight = em.name(f"weight_{name}", Array(_exact(f, parts[1], rule.axes[:-2]), rule.axes[:-2]))
+    old = _code(f, name)
+    scale = 'prepared["the scale"]'
+    if rule.precision:
+        before = f"inverse(cholesky({old}))"
+        covariance = f'spread(-{scatter.code}, {weight.code}, "{name}", {before}, policy, {scale})'
+        _assign(f, name, f"inverse(cholesky({covariance}))")
+    else:
+        _assign(f, name, f'spread({scatter.code}, {weight.code}, "{name}", {old}, policy, {scale})')
+
+
+def _linear(f: Function, rule: Linear) -> None:
+    em = f.emitter
+    batch = rule.batch
+    own = [[s for s in c.slots if s not in batch] for c in rule.columns]
+    if not rule.second and len(rule.columns) == 1:
+        left = em.value(rule.left[0, 0])
+        right = em.value(rule.right[0])
+        slots = rule.columns[0].slots
+        ratio = Array(f"{em.align(right, slots)} / {em.align(left, slots)}", slots)
+        name = rule.columns[0].name
+        code = em.broadcast(ratio, slots).code if set(right.axes) | set(left.axes) != set(slots) else ratio.code
+        _assign(f, name, f'checked({code}, "{name}", {_code(f, name)}, policy, -np.inf, np.inf)')
+        return
+    rows, sides = [], []
+    carried = _carried(rule, batch)
+    for i in range(len(rule.columns)):
+        cells = []
+        for j, d in enumerate(rule.columns):
+            second = [rule.second[s] for s in own[j]]
+            block = rule.left.get((i, j), x.ZERO)
+            axes = (*carried, *own[i], *second)
+            cells.append(_flattened(f, block, axes, len(carried), len(own[i]), d.name))
+        rows.append(f"np.concatenate([{', '.join(cells)}], axis=-1)" if len(cells) > 1 else cells[0])
+        sides.append(_flat_side(f, rule.right[i], batch, own[i]))
+    h = em.name("left", Array(f"np.concatenate([{', '.join(rows)}], axis=-2)" if len(rows) > 1 else rows[0], ()))
+    g = em.name("right", Array(f"np.concatenate([{', '.join(sides)}], axis=-1)" if len(sides) > 1 else sides[0], ()))
+    spread = ", ".join(":" if b in carried else "None" for b in batch)
+    if any(b not in carried for b in batch):
+        h = Array(f"{h.code}[{spread}, :, :]", ())
+    olds = ", ".join(_flat_old(f, c, batch, o) for c, o in zip(rule.columns, own, strict=True))
+    names = " and ".join(c.name for c in rule.columns)
+    old = f"np.concatenate([{olds}], axis=-1)" if len(rule.columns) > 1 else olds
+    solved = em.name("solved", Array(f'solve_normal({h.code}, {g.code}, "{names}", {old}, policy)', ()))
+    at = "0"
+    for c, o in zip(rule.columns, own, strict=True):
+        width = " * ".join(em.size(s.dim) for s in o) or "1"
+        end = f"{at} + {width}" if at != "0" else width
+        part = f"{solved.code}[..., {at}:{end}]" if len(rule.columns) > 1 else solved.code
+        shape = ", ".join(em.length(i) for i in (*batch, *o))
+        code = f"{part}.reshape({shape})" if shape else f"{part}[..., 0]"
+        order = (*batch, *o)
+        _assign(f, c.name, em.transposed(Array(code, order), c.slots))
+        at = end
+
+
+def _carried(rule: Linear, batch: tuple[Ix, ...]) -> tuple[Ix, ...]:
+    free = {i for e in rule.left.values() for i in x.free(e)}
+    return tuple(b for b in batch if b in free)
+
+
+def _flattened(f: Function, e: Expr, axes: tuple[Ix, ...], lead: int, first: int, name: str) -> str:
+    em = f.emitter
+    value = em.broadcast(em.value(e), axes)
+    shape = [em.length(i) for i in axes]
+    a = " * ".join(shape[lead : lead + first]) or "1"
+    b = " * ".join(shape[lead + first :]) or "1"
+    return (
+        f"{value.wrapped}.reshape({', '.join([*shape[:lead], a, b])})"
+        if value.axes
+        else f"np.full(({a}, {b}), {value.code})"
+    )
+
+
+def _flat_side(f: Function, e: Expr, batch: tuple[Ix, ...], own: Sequence[Ix]) -> str:
+    em = f.emitter
+    axes = (*batch, *own)
+    value = em.broadcast(em.value(e), axes)
+    shape = [em.length(i) for i in batch] + [" * ".join(em.length(i) for i in own) or "1"]
+    return (
+        f"{value.wrapped}.reshape({', '.join(shape)})"
+        if value.axes
+        else f"np.full(({', '.join(shape)},), {value.code})"
+    )
+
+
+def _flat_old(f: Function, c: object, batch: tuple[Ix, ...], own: Sequence[Ix]) -> str:
+    assert isinstance(c, Column)
+    em = f.emitter
+    code = em.transposed(Array(_code(f, c.name), c.slots), (*batch, *own))
+    shape = [em.length(i) for i in batch] + [" * ".join(em.length(i) for i in own) or "1"]
+    return f"np.reshape({code}, ({', '.join(shape)},))"
+
+
+def _limits(v: m.Variable) -> tuple[str, str]:
+    low, high = bounds(v)
+    if v.domain.kind == "unit":
+        return "0.0" if low == "None" else low, "1.0" if high == "None" else high
+    floor = "0.0" if v.domain.kind == "positive" else "-np.inf"
+    return floor if low == "None" else low, "np.inf" if high == "None" else high
+
+
+def _closed(f: Function, name: str, rule: Closed) -> None:
+    v = f.plan.joint.model.variable(name)
+    low, high = _limits(v)
+    if len(rule.root.candidates) == 1:
+        code = _exact(f, rule.root.value, rule.axes)
+    else:
+        candidates = [_exact(f, c, rule.axes) for c in rule.root.candidates]
+        value = x.add(*(x.mul(s.coefficient, s.function) for s in rule.functions))
+        objective = _function_of(f, (name,), (value,), rule.axes, f"objective_of_{name}")
+        code = f"best_root([{', '.join(candidates)}], {objective}, {low}, {high})"
+    if v.domain.kind == "positive" and low == "0.0":
+        _assign(
+            f, name,
+            f'positive({code}, "{name}", {_code(f, name)}, policy, {_floor(f, name)}, {_log_weight(f, rule)}'
+            f"{_ceiling(f, name)})",
+        )  # fmt: skip
+        if high != "np.inf":
+            _assign(f, name, f"np.minimum({_code(f, name)}, {high})")
+    else:
+        _assign(f, name, f'checked({code}, "{name}", {_code(f, name)}, policy, {low}, {high})')
+
+
+def _log_weight(f: Function, rule: Closed) -> str:
+    """The coefficient of log v in Q: where it is 0, Q stays bounded as v goes to 0."""
+    found = [s.coefficient for s in rule.functions if isinstance(s.function, x.Fn) and s.function.name == "log"]
+    return _exact(f, found[0], rule.axes) if len(found) == 1 and len(rule.functions) == 2 else "1.0"
+
+
+def _floor(f: Function, name: str) -> str:
+    """Below this a positive root is rounding: a scale of centred data, else nothing."""
+    power = f.plan.scale_power.get(name)  # a variance is rounding below 1e-14 of the data's, a deviation below 1e-7
+    return f'{"1e-7" if power == 1 else "1e-14"} * prepared["the spread"] ** {power}' if power in (1, 2) else "0.0"
+
+
+def _ceiling(f: Function, name: str) -> str:
+    """The last argument where a root beyond it is rounding: a precision of centred data."""
+    return ', 1e14 / prepared["the spread"] ** 2' if f.plan.scale_power.get(name) == -2 else ""
+
+
+def _function_of(
+    f: Function, params: tuple[str, ...], values: tuple[Expr, ...], axes: tuple[Ix, ...], hint: str
+) -> str:
+    """A nested function of parameters of one shape, everything that lacks them hoisted out of the function."""
+    em = f.emitter
+    arguments = {n: em.namer.fresh(_code(f, n)) for n in params}
+    original = em.leaf
+    kept, lines, chunk = dict(em.known), em.lines, em.chunk
+    forget(f, params)
+    em.lines = []
+
+    def leaf(n: str) -> Leaf:
+        return Leaf(arguments[n], tuple(range(len(axes))), True) if n in arguments else original(n)
+
+    em.leaf = leaf
+    results = ", ".join(em.broadcast(em.value(v), axes).code for v in values)
+    body = em.lines
+    em.leaf, em.lines, em.chunk = original, lines, chunk
+    em.named.clear()
+    inside = [e for e, a in em.known.items() if a.inner]
+    for e in inside:
+        del em.known[e]
+    em.known.update({e: a for e, a in kept.items() if e not in em.known})
+    target = em.namer.fresh(hint)
+    em.outer += [
+        f"def {target}({', '.join(arguments.values())}):",
+        *(f"    {line}" for line in body),
+        f"    return {results}",
+    ]
+    return target
+
+
+def _newton(f: Function, name: str, rule: Newton) -> None:
+    v = f.plan.joint.model.variable(name)
+    target = _function_of(f, (name,), (rule.value, rule.score, rule.curvature), rule.axes, f"objective_of_{name}")
+    low, high = _limits(v)
+    code = f'maximise_scalar({target}, {_code(f, name)}, "{v.domain.kind}", {low}, {high})'
+    _assign(f, name, f'checked({code}, "{name}", {_code(f, name)}, policy, {low}, {high})')
+
+
+def _together(f: Function, params: tuple[str, ...], rule: Together) -> None:
+    em, model = f.emitter, f.plan.joint.model
+    target = _function_of(f, params, rule.parts, rule.axes, f"objective_of_{'_'.join(params)}")
+    found = em.namer.fresh("found")
+    start, kinds, limits = (
+        ", ".join(codes)
+        for codes in (
+            [_code(f, n) for n in params],
+            [f'"{model.variable(n).domain.kind}"' for n in params],
+            [f"({', '.join(bounds(model.variable(n)))})" for n in params],
+        )
+    )
+    em.outer.append(f"{found} = maximise_elements({target}, [{start}], [{kinds}], [{limits}])")
+    for k, n in enumerate(params):
+        low, high = _limits(model.variable(n))
+        _assign(f, n, f'checked({found}[{k}], "{n}", {_code(f, n)}, policy, {low}, {high})')

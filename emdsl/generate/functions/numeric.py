@@ -1,0 +1,170 @@
+"""Printing numeric M-steps: Q, its gradient and its Hessian as one function of the parameters, and the climb.
+
+What holds data is added up over the chunks of rows; what does not stands before the loop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from emdsl.derive.algebra import expr as x
+from emdsl.derive.algebra.expr import Expr, Ix
+from emdsl.derive.joint.coefficients import axes_of
+from emdsl.derive.joint.gradient import gradient
+from emdsl.derive.updates.curvature import Curvature
+from emdsl.derive.updates.solve import Numeric
+from emdsl.generate.blocks.chains import one_row, row_pieces, varies
+from emdsl.generate.context import Function
+from emdsl.generate.lines.arrays import Leaf
+from emdsl.generate.lines.limits import bounds
+from emdsl.generate.lines.spelling import indent
+
+Products = tuple[tuple[Expr, ...], ...]  # each a product of factors, to be summed over all but some axes
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """What the objective gives back: a sum of products on these axes."""
+
+    hint: str
+    axes: tuple[Ix, ...]
+    products: Products
+
+
+def forget(f: Function, params: Sequence[str]) -> None:
+    """What was computed from old values of parameters is not used again."""
+    known = f.emitter.known
+    f.emitter.named.clear()
+    for e in [e for e in known if set(params) & x.variables(e)]:
+        del known[e]
+
+
+def emit_numeric(f: Function, params: Sequence[str], rule: Numeric) -> None:
+    """Several parameters raised jointly: Newton where the rule has a Hessian, else quasi-Newton."""
+    em, model = f.emitter, f.plan.joint.model
+    codes = {n: em.leaf(n).code for n in params}
+    target = _objective(f, params, rule, codes)
+    start = ", ".join(f'"{n}": {codes[n]}' for n in params)
+    domains = ", ".join(f'"{n}": "{model.variable(n).domain.kind}"' for n in params)
+    limits = ", ".join(f'"{n}": ({", ".join(bounds(model.variable(n)))})' for n in params)
+    found = em.namer.fresh("found")
+    arguments = f"{target}, {{{start}}}, {{{domains}}}, {{{limits}}}"
+    if rule.hessian is None:
+        em.outer.append(f"{found} = maximise({arguments})")
+    else:
+        batch = ", ".join(f'"{n}": {places}' for n, places in rule.hessian.places)
+        em.outer.append(f"{found} = ascend({arguments}, {{{batch}}})")
+    for n in params:
+        em.outer.append(f'{codes[n]} = {found}["{n}"]')
+
+
+def _objective(f: Function, params: Sequence[str], rule: Numeric, codes: Mapping[str, str]) -> str:
+    """The nested function `objective(values)`: the value, the gradients by name; with a Hessian its parts.
+
+    Then the value is given term by term: how large these are tells how far their sum can be trusted.
+    """
+    em, model = f.emitter, f.plan.joint.model
+    original, kept, lines = em.leaf, dict(em.known), em.lines
+    arguments = {n: em.namer.fresh(codes[n]) for n in params}
+    forget(f, params)
+
+    def leaf(n: str) -> Leaf:
+        return Leaf(arguments[n], tuple(range(len(model.variable(n).shape))), True) if n in arguments else original(n)
+
+    em.leaf, em.lines, em.guarded = leaf, [], True
+    terms = tuple((x.Num(t.coef), *t.factors) for t in rule.whole)
+    quantities = (
+        [Quantity("total", (), terms)] if rule.hessian is None else [Quantity("total", (), (t,)) for t in terms]
+    )
+    first = len(quantities)
+    quantities += [_slope(rule, n, axes_of(model.variable(n))) for n in params]
+    quantities += [] if rule.hessian is None else _second(rule.hessian)
+    names, body = _added_up(f, quantities)
+    em.leaf, em.lines, em.guarded = original, lines, False
+    em.named.clear()
+    for e in [e for e, a in em.known.items() if a.inner]:
+        del em.known[e]
+    em.known.update({e: a for e, a in kept.items() if e not in em.known})
+    target, values = em.namer.fresh("objective"), em.namer.fresh("values")
+    unpack = [f'{arguments[n]} = {values}["{n}"]' for n in params]
+    slopes = ", ".join(f'"{n}": {code}' for n, code in zip(params, names[first:], strict=False))
+    result = [names[0], f"{{{slopes}}}"]
+    if rule.hessian is not None:
+        result = [f"({', '.join(names[:first])},)", result[1], _parts(rule.hessian, names[first + len(params) :])]
+    em.outer += [f"def {target}({values}):", *indent([*unpack, *body, f"return {', '.join(result)}"], 1)]
+    return target
+
+
+def pieces_of(f: Function, rules: Sequence[Numeric]) -> tuple[str, str] | None:
+    """Where edges of a chain differ from row to row: the plate along which passes over the data are cut, so that no
+    table of all rows and pairs of states is made, and code of its pieces; None where sums cannot be taken apart so."""
+    for block in f.plan.elimination.blocks:
+        if block.chain is not None and varies(block):
+            dim = block.home[0].dim
+            if all(one_row(dim, t.factors) for r in rules for t in r.whole):
+                return dim, row_pieces(f, block)
+    return None
+
+
+def _slope(rule: Numeric, name: str, axes: tuple[Ix, ...]) -> Quantity:
+    products = tuple((c, *factors, *_counts(factors, ixs)) for c, factors, ixs in gradient(rule.whole, name, axes))
+    return Quantity(f"slope_{name}", axes, products)
+
+
+def _second(hessian: Curvature) -> list[Quantity]:
+    return [
+        Quantity(
+            f"curve_{part.left}",
+            part.axes,
+            tuple((p.coef, *p.factors, *_counts(p.factors, p.ixs)) for p in part.products),
+        )
+        for part in hessian.parts
+    ]
+
+
+def _parts(hessian: Curvature, codes: Sequence[str]) -> str:
+    if hessian.low:
+        return f"({', '.join(codes)})"
+    keys = [f'("{part.left}", "{part.right}")' for part in hessian.parts]
+    return "{" + ", ".join(f"{k}: {c}" for k, c in zip(keys, codes, strict=True)) + "}"
+
+
+def _counts(factors: Sequence[Expr], ixs: Sequence[Ix]) -> list[Expr]:
+    """An index that nothing carries counts its length."""
+    carried = {i for g in factors for i in x.free(g)}
+    return [x.SizeN(i.dim) for i in ixs if i not in carried]
+
+
+def _added_up(f: Function, quantities: Sequence[Quantity]) -> tuple[list[str], list[str]]:
+    """The code of each quantity, and the lines that make them: first what lacks the rows, then the loop over chunks."""
+    em = f.emitter
+    chunk = em.chunk
+
+    def rows(product: Sequence[Expr]) -> bool:
+        return chunk is not None and any(i.dim == chunk for g in product for i in x.free(g))
+
+    looped = [q for q in quantities if any(rows(p) for p in q.products)]
+    em.chunk = None
+    codes = [_sum(f, q, [p for p in q.products if not rows(p)]) for q in quantities]
+    if not looped:
+        body, em.lines, em.chunk = em.lines, [], chunk
+        return codes, body
+    names = [em.namer.fresh(q.hint) if q in looped else code for q, code in zip(quantities, codes, strict=True)]
+    before = [*em.lines, *(f"{n} = {c}" for n, c in zip(names, codes, strict=True) if n != c)]
+    em.chunk, em.lines = chunk, []
+    parts = [
+        (n, _sum(f, q, list(filter(rows, q.products)))) for n, q in zip(names, quantities, strict=True) if q in looped
+    ]
+    inside = [f"{em.namer.rows} = row_count(rows)", *em.lines, *(f"{n} = {n} + {code}" for n, code in parts)]
+    return names, [*before, f"for rows in {f.pieces}:", *indent(inside, 1)]
+
+
+def _sum(f: Function, q: Quantity, products: Sequence[Sequence[Expr]]) -> str:
+    """The sum of products on exactly these axes; 0 where there are none."""
+    em = f.emitter
+    parts = []
+    for p in products:
+        carried = {i for g in p for i in x.free(g)}
+        parts.append(em.contract(list(p), tuple(a for a in q.axes if a in carried)))
+    return em.broadcast(em.sum(parts), q.axes).code if parts else "0.0"

@@ -1,0 +1,215 @@
+"""Printing `posterior`: the moments of q at given parameters, in the shapes users expect."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from emdsl.derive.algebra import expr as x
+from emdsl.derive.algebra.expr import El, Expr, Ix
+from emdsl.derive.joint.factors import Factor, Told
+from emdsl.derive.joint.plates import home_of
+from emdsl.derive.joint.records import WHOLE
+from emdsl.derive.joint.terms import Term, terms
+from emdsl.derive.posteriors.averages import expectation
+from emdsl.derive.posteriors.block import Block
+from emdsl.derive.posteriors.blocks import classes
+from emdsl.generate.blocks.clouds import cloud_fields
+from emdsl.generate.blocks.configurations import configured_fields
+from emdsl.generate.blocks.fields import field_fields
+from emdsl.generate.blocks.gaussian import gaussian_fields
+from emdsl.generate.context import Function, counted_plate
+from emdsl.generate.functions.parts import part_name
+from emdsl.generate.lines.arrays import Array
+from emdsl.generate.lines.spelling import numbered
+from emdsl.generate.printer import Printer
+
+
+def posterior_lines(printer: Printer) -> list[str]:
+    """`posterior(params, data, prepared)`: probabilities of discrete latents, moments of the others."""
+    if printer.plan.draws is not None and not printer.plan.elimination.blocks:
+        return []
+    f = printer.reader()
+    f.handed = ()
+    em = f.emitter
+    entries: list[tuple[str, str, Array]] = []  # latent, field, array with rows last
+    clouds = {c.name: c for c in printer.plan.joint.clouds}
+    own = printer.plan.joint.configurations
+    for block in printer.plan.elimination.blocks:
+        if own is not None and block.latents == (own.name,):
+            with f.printing(printer.numbers.posterior[block.name]):
+                entries += configured_fields(f, block)
+            continue
+        for latent in block.latents:
+            if latent in clouds:
+                with f.printing(printer.numbers.posterior[block.name]):
+                    told = {n: t for n, t in printer.plan.joint.told.items() if n in clouds[latent].latents}
+                    entries += [e for e in cloud_fields(f, block, clouds[latent]) if e[0] not in told]
+                    entries += [(n, field, value) for n, t in told.items() for field, value in _told(f, t)]
+                continue
+            with f.printing(printer.numbers.posterior[block.name]):
+                entries += [(latent, field, value) for field, value in _fields(f, block, latent)]
+    gather, parts = [], []
+    number = _numbers(printer)
+    for n, (latent, _, value) in enumerate(entries):
+        name = em.namer.fresh(f"part_{n}")
+        parts.append(name)
+        if printer.chunk:
+            gather += numbered([f"{name}.append(np.array({value.code}))"], number[latent])
+        else:
+            gather += numbered([f"{name} = {value.code}"], number[latent])
+    back = {latent: moved(f, latent) for latent, _, _ in entries}
+    lines = printer.opening(f)
+    if printer.chunk:
+        lines += [f"{p} = []" for p in parts]
+    lines += printer.loop(f, [*em.lines, *gather]) if entries else []
+    lines += ["return {", *_results(printer, entries, parts, back), "}"]
+    doc = '"""Posterior of each latent at these parameters: plates first, then its own axes."""'
+    if printer.plan.elimination.parts:
+        first = ["factors = settle(params, data, prepared, learned) if factors is None else factors"]
+        for h in printer.handed:
+            seen = f'as_seen(factors, "{h.part.latents[0]}")'
+            call = f"{part_name(printer, h.part)}(params, prepared, {seen}, whole=True)"
+            again = f'    factors = {{**factors, "{h.q}": {call}["{h.q}"]}}'
+            first += [f'if "{h.q}" not in factors:', *numbered([again], printer.numbers.posterior[h.block.name])]
+        lines = [*first, *lines]
+        head = "def posterior(params, data, prepared, factors=None, learned=None):"
+        return [head, *("    " + line for line in (doc, *lines))]
+    name = "posterior_given" if printer.plan.draws is not None else "posterior"
+    return [f"def {name}(params, data, prepared):", *("    " + line for line in (doc, *lines))]
+
+
+def _told(f: Function, told: Told) -> list[tuple[str, Array]]:
+    """The mean and the second moment of a latent that is a point in some branches."""
+    kinds, em = classes(f.plan.joint), f.emitter
+
+    def mean(factors: tuple[Factor, ...], axes: tuple[Ix, ...]) -> Array:
+        parts = []
+        for t in (t for factor in factors for t in terms(factor, lambda n: kinds.get(n, "D"))):
+            found = expectation(t, f.plan.elimination, f.plan.joint)
+            assert not isinstance(found, str), found
+            for one in found:
+                carried = tuple(i for i in axes if any(i in em.value(e).axes for e in one.factors))
+                parts.append(em.contract([x.Num(one.coef), *one.factors], carried))
+        return em.broadcast(em.sum(parts), axes)
+
+    first = (*told.row, *told.plates)
+    if not told.row:
+        return [("id", mean(told.mean, first)), ("square", mean(told.second, first))]
+    return [("id", mean(told.mean, first)), ("outer", mean(told.second, (*told.row, *told.column, *told.plates)))]
+
+
+def _fields(f: Function, block: Block, latent: str) -> list[tuple[str, Array]]:
+    em = f.emitter
+    if latent in f.plan.joint.told:
+        return _told(f, f.plan.joint.told[latent])
+    if block.network:
+        home = home_of(f.plan.joint.model.variable(latent))
+        state = block.states[block.latents.index(latent)]
+        return [("", em.contract([El(f"q:{latent}", (state, *home))], (state, *home)))]
+    if block.field is not None:
+        return field_fields(f, block, block.field, latent)
+    if block.gaussian is not None and block.scale is not None and not block.by_pattern:
+        (row,), (column,) = block.gaussian.rows[latent], block.gaussian.columns[latent]
+        one, other = El(latent, (*block.home, row)), El(latent, (*block.home, column))
+        mean = _averaged(f, (one,), (row, *block.home))
+        return [("id", mean), ("outer", _averaged(f, (one, other), (row, column, *block.home)))]
+    if block.gaussian is not None:
+        return gaussian_fields(f, block, latent)
+    if block.states:
+        state = block.states[block.latents.index(latent)]
+        q = El(f"q:{block.name}", (*block.states, *block.gates, *block.home))
+        return [("", em.contract([q], (state, *block.home)))]
+    record = block.record
+    assert record is not None
+    out = []
+    for kind in dict.fromkeys(("id", "square", *record.statistics)):
+        if kind not in record.moments or kind in WHOLE:
+            continue
+        axes = (*block.own, *block.home)
+        if block.scale is not None:
+            leaf = El(block.name, block.home)
+            out.append((kind, _averaged(f, (leaf if kind == "id" else x.power(leaf, x.num(2)),), axes)))
+            continue
+        factors: list[El] = [El(f"E:{latent}:{kind}", (*block.gates, *block.home, *block.own))]
+        if block.gates:
+            factors.append(El(f"q:{block.name}", (*block.gates, *block.home)))
+        value = em.contract(factors, tuple(i for i in axes if _carried(f, factors, i)))
+        out.append((kind, em.broadcast(value, axes)))
+    if not block.gates and block.scale is None:
+        for field in record.fields:
+            own = () if field in WHOLE else block.own
+            value = em.value(El(f"argument:{latent}:{field}", (*block.home, *own)))
+            axes = (*(i for i in block.own if i in value.axes), *block.home)
+            out.append((f"argument {field}", em.broadcast(value, axes)))
+    return out
+
+
+def _averaged(f: Function, values: tuple[Expr, ...], axes: tuple[Ix, ...]) -> Array:
+    """The mean of a product that needs another block's moments too."""
+    em = f.emitter
+    found = expectation(Term(1, (), values, axes), f.plan.elimination, f.plan.joint)
+    assert not isinstance(found, str), found
+    parts = [em.contract([x.Num(t.coef), *t.factors], axes) for t in found]
+    return em.broadcast(em.sum(parts), axes)
+
+
+def _carried(f: Function, factors: list[El], i: Ix) -> bool:
+    return any(i in f.emitter.value(e).axes for e in factors)
+
+
+def moved(f: Function, latent: str) -> str:
+    """What takes a centred latent back to the user's origin: code over its plates and its own axes, or ""."""
+    plan = f.plan
+    if latent in plan.joint.incomplete:
+        return f'prepared["reference {latent}"]' if latent in plan.centred else ""
+    shift = plan.shifts.get(latent)
+    if shift is None:
+        return ""
+    if isinstance(shift.value, El):
+        return f'prepared["reference {shift.value.var.partition(":")[2]}"]'
+    return f.emitter.align(f.emitter.value(shift.value), shift.axes)
+
+
+def _numbers(printer: Printer) -> dict[str, int]:
+    """The number of each latent's posterior; latents of one cloud share it."""
+    found = {n: printer.numbers.posterior[b.name] for b in printer.plan.elimination.blocks for n in b.latents}
+    own = printer.plan.joint.configurations
+    found |= dict.fromkeys(own.latents, found[own.name]) if own is not None else {}
+    return found | {n: found[c.name] for c in printer.plan.joint.clouds if c.name in found for n in c.latents}
+
+
+def _results(
+    printer: Printer, entries: list[tuple[str, str, Array]], parts: list[str], back: Mapping[str, str]
+) -> list[str]:
+    out: list[str] = []
+    by_latent: dict[str, list[tuple[str, str]]] = {}
+    for (latent, field, _), part in zip(entries, parts, strict=True):
+        home = len(home_of(printer.plan.joint.model.variable(latent)))
+        code = f"np.concatenate({part}, axis=-1)" if printer.chunk else f"np.asarray({part})"
+        plate = counted_plate(printer.plan, latent)
+        code += f'[..., prepared["which {plate}"]]' if plate else ""
+        by_latent.setdefault(latent, []).append((field, f"plates_first({code}, {home})"))
+    number = _numbers(printer)
+    for latent, fields in by_latent.items():
+        if fields[0][0] == "":
+            out += numbered([f'    "{latent}": {fields[0][1]},'], number[latent])
+            continue
+        codes = dict(fields)
+        origin = f" + {back[latent]}" if back[latent] else ""
+        cells = [f'"mean": {codes["id"]}{origin}'] if "id" in codes else []
+        if "cov" in codes:
+            cells.append(f'"cov": {codes["cov"]}')
+            out += numbered([f'    "{latent}": {{{", ".join(cells)}}},'], number[latent])
+            continue
+        if "outer" in codes:
+            cells.append(f'"cov": less_outer({codes["outer"]}, {codes["id"]})')
+            out += numbered([f'    "{latent}": {{{", ".join(cells)}}},'], number[latent])
+            continue
+        if "var" in codes:
+            cells.append(f'"var": {codes["var"]}')
+        if "square" in codes and "id" in codes:
+            cells.append(f'"var": {codes["square"]} - {codes["id"]} ** 2')
+        own = [f'"{k[9:]}": {c}' for k, c in codes.items() if k.startswith("argument ") and k != "argument mean"]
+        cells += own or [f'"E[{k}]": {c}' for k, c in codes.items() if k not in ("id", "square", "var")]
+        out += numbered([f'    "{latent}": {{{", ".join(cells)}}},'], number[latent])
+    return out

@@ -1,0 +1,288 @@
+"""Printing what happens once: defaults of givens, reference points, prepared data, a seeded start."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from emdsl.derive.algebra import expr as x
+from emdsl.derive.algebra.expr import Ix
+from emdsl.derive.joint.element import Tensors
+from emdsl.derive.joint.factors import Cloud
+from emdsl.derive.joint.plates import home_of
+from emdsl.derive.joint.scope import Scope
+from emdsl.derive.plan import Plan
+from emdsl.derive.posteriors.slopes import components
+from emdsl.generate.blocks.chains import reach_lines, sequence_lines, sequences_of
+from emdsl.generate.blocks.configurations import configured_lines
+from emdsl.generate.blocks.features import fold_lines
+from emdsl.generate.blocks.fields import field_line
+from emdsl.generate.blocks.incomplete import pattern_lines
+from emdsl.generate.blocks.kinds import sums_and_kinds
+from emdsl.generate.blocks.lookups import lookup_lines
+from emdsl.generate.blocks.networks import network_size
+from emdsl.generate.context import dimension, flat_axes, size_factor
+from emdsl.generate.functions.linear_means import prepare_moments
+from emdsl.generate.functions.row_factors import table_line
+from emdsl.generate.lines.arrays import Leaf
+from emdsl.generate.lines.expressions import Emitter
+from emdsl.generate.lines.names import Namer
+from emdsl.generate.printer import Printer
+from emdsl.generate.spec import missing_policy, nested
+from emdsl.language import model as m
+
+
+def default_lines(printer: Printer) -> list[str]:
+    """`default_givens(sizes, given)`: the values of givens that the data leave out."""
+    model = printer.plan.joint.model
+    tensors = Tensors(model)
+    lines = ["out = dict(given)"]
+    for v in model.of_kind("given"):
+        if v.default is None:
+            continue
+        axes = tuple(Ix(f"i{n}", str(d)) for n, d in enumerate(v.shape))
+        scope = Scope(dict(zip([p.index for p in v.plates], axes, strict=False)))
+        own = axes[len(v.plates) :]
+        em = Emitter(lambda n: _given_leaf(n, model, tensors), Namer(()), frozenset())
+        em.size = size_factor  # type: ignore[method-assign]
+        value = em.value(tensors.element(v.default, own if v.default.shape else (), scope))
+        code = em.broadcast(value, axes).code if axes else value.code
+        tables = [f"{n} = np.array({nested(t)})" for n, t in tensors.tables.items()]
+        body = [*tables, *em.outer, *em.lines, f'out["{v.name}"] = np.array({code}, float)']
+        lines += [f'if "{v.name}" not in out:', *("    " + b for b in body)]
+    doc = '"""The givens, those that the data leave out at their defaults."""'
+    return ["def default_givens(sizes, given):", *("    " + line for line in (doc, *lines, "return out"))]
+
+
+def _given_leaf(name: str, model: m.ModelText, tensors: Tensors) -> Leaf:
+    if name in tensors.tables:
+        return Leaf(name, tuple(range(np.asarray(tensors.tables[name]).ndim)))
+    return Leaf(f'out["{name}"]', tuple(range(len(model.variable(name).shape))))
+
+
+def reference_lines(printer: Printer) -> list[str]:
+    """`reference(data)`: the points that data are centred at, the same for every part of the data."""
+    doc = '"""Reference points: data are held as differences from these, so that squares lose no digits."""'
+    cells, here = [], f"  # ({printer.numbers.reference})"
+    for name in printer.plan.centred:
+        own = len(printer.plan.joint.model.variable(name).domain.dims)
+        cells.append(f'"{name}": centre(data.values["{name}"], data.masks.get("{name}"), {own}),{here}')
+    for p in printer.plan.planes:
+        y, design = f'data.values["{p.data}"]', f'data.values["{p.design}"]'
+        mask = f'data.masks.get("{p.data}")'
+        fitted = f"{y}, {mask}, {design}" if p.rows else f"centre({y}, {mask}, 1), None, {design}"
+        cells.append(f'"{p.param}": plane({fitted}),{here}')
+    return ["def reference(data):", *("    " + line for line in (doc, "return {", *("    " + c for c in cells), "}"))]
+
+
+def as_index(printer: Printer) -> frozenset[str]:
+    """Data that stand in an index position or a selector: kept as integers."""
+    out: set[str] = set()
+    for t, _ in printer.plan.elimination.terms:
+        for e in (*t.factors, *t.gates):
+            for node in x.walk(e):
+                for i in (*getattr(node, "idx", ()), *((node.at,) if isinstance(node, x.Sel | x.Choose) else ())):
+                    if isinstance(i, x.DataIx):
+                        out |= x.variables(i.value)
+                if isinstance(node, x.Sel):
+                    out |= x.variables(node.of)
+    return frozenset(out)
+
+
+def prepare_lines(printer: Printer) -> list[str]:
+    """`prepare(data, reference)`: sizes, centred data with rows last, presence, weights, chunks."""
+    plan = printer.plan
+    model = plan.joint.model
+    indices = as_index(printer)
+    lines = ["sizes = dict(data.sizes)", 'out = {"the sizes": sizes}', *_counted_lines(plan)]
+    for v in model.variables:
+        if v.kind in ("observed", "given") and v.name not in plan.drawn:
+            lines += _data_lines(plan, v, v.name in indices)
+    lines += [f'out["reference {p.param}"] = reference["{p.param}"]' for p in plan.planes]
+    lines += _ragged_lines(model)
+    lines += rule_lines(printer)
+    lines += _level_lines(printer)
+    lines += configured_lines(plan)
+    blocks = (*plan.elimination.blocks, *(plan.draws.blocks if plan.draws is not None else ()))
+    lines += [line for b in blocks for line in (*reach_lines(b), *sequence_lines(b))]
+    lines += lookup_lines(printer.inference)
+    lines += [network_size(b) for b in blocks if b.network]
+    lines += [field_line(b, b.field) for b in blocks if b.field]
+    lines += [line for b in blocks for line in pattern_lines(b)]
+    if plan.weighted is not None:
+        lines.append(
+            f'n = sizes["{plan.weighted}"]'
+            if not any(c in plan.weighted for c in " *+-")
+            else f"n = {size_factor(plan.weighted)}"
+        )
+        lines.append('out["the weights are even"] = data.weights is None')
+        lines.append('out["the weight"] = np.ones(n) if data.weights is None else np.asarray(data.weights, float)')
+    if printer.chunk:
+        lines.append(f'out["the chunks"] = chunks({size_factor(printer.chunk)}, {_chunk_size(printer)})')
+    lines += [table_line(h) for h in printer.handed if h.tables is not None]
+    if printer.row_stacks:
+        (stack,) = printer.row_stacks.values()
+        lines.append(f'out["the chunks"] = chunks({size_factor(stack.row.dim)}, {_chunk_size(printer)})')
+    if printer.stacks or printer.row_stacks:
+        if not (printer.chunk or printer.row_stacks):
+            lines.append(f'out["the chunks"] = [slice(0, {size_factor(printer.stacks[0].row.dim)})]')
+        lines.append('out["the features"] = {}')
+    for stack in (*printer.stacks, *printer.row_stacks.values()):
+        lines += fold_lines(stack, size_factor)
+        name = stack.function[0].split("(")[0].removeprefix("def ")
+        numbers = f"({_height(printer)}) * {size_factor(stack.row.dim)}"
+        kept = f"cached_features(out, {name}, {numbers})"
+        if stack.block.chain is not None:
+            kept = f"kept_in_lanes(out, {sequences_of(stack.block).replace('prepared', 'out', 1)}, {name}, {numbers})"
+        lines.append(f'out["the features"] |= {kept}')
+    lines += sums_and_kinds(printer.sums, printer.kinds, bool(printer.chunk))
+    lines += prepare_moments(printer)
+    cells = ", ".join(f'out["{n}"]' for n in plan.centred)
+    lines += [f'out["the scale"] = out["the spread"] = data_scale([{cells}])', "return out"]
+    doc = '"""What is computed once: centred data with rows last, masks, weights, and the chunks of rows."""'
+    return ["def prepare(data, reference):", *("    " + line for line in (doc, *lines))]
+
+
+def _counted_lines(plan: Plan) -> list[str]:
+    """Equal rows of counted plates once; their numbers, and which is which."""
+    lines = []
+    for dim in sorted(plan.joint.counted):
+        plate = dim.removesuffix("[]")
+        on = [
+            v.name
+            for v in plan.joint.model.variables
+            if v.kind in ("observed", "given") and dim in [dimension(p.size) for p in v.plates]
+        ]
+        names = "".join(f'"{n}", ' for n in on)
+        lines += [f'data, out["count {plate}"], out["which {plate}"] = distinct_rows(data, "{plate}", ({names}))']
+    return lines
+
+
+def rule_lines(printer: Printer) -> list[str]:
+    """The quadrature rules, and where the modes of each latent are remembered: Newton starts from the last ones."""
+    clouds = printer.plan.joint.clouds
+    if not clouds:
+        return []
+    lines = ['out["the rules"], out["the modes"] = {}, {}']
+    for c in clouds:
+        size = len(components(c, printer.plan.joint))
+        home = [i.dim for i in home_of(printer.plan.joint.model.variable(c.name))]
+        shape = ", ".join([str(size), *map(size_factor, home)])
+        lines += _lengths_as_compiled(c, printer)
+        length = f'len(out["the rules"]["{c.name}"][1])'
+        lines += [
+            f'out["the rules"]["{c.name}"] = hermite({c.points}, {size})',
+            f'sizes["{c.dimension}"] = {f"lattice_size({c.points})" if c.shared else length}',
+            f'out["the modes"]["{c.name}"] = np.zeros(({shape},))',
+        ]
+    return lines
+
+
+def _lengths_as_compiled(c: Cloud, printer: Printer) -> list[str]:
+    """A named length of a latent's elements is fixed when the model is compiled: a line that says where it is not."""
+    model = printer.plan.joint.model
+    defaults = {s.name: s.default.constant for s in model.sizes if s.default is not None}
+    dims = [str(d) for n in c.latents for d in model.variable(n).domain.dims]
+    out = []
+    for dim in dict.fromkeys(d for d in dims if d in defaults):
+        text = f"quadrature over {', '.join(c.latents)} is printed for {dim} = {defaults[dim]}: change it in the model"
+        out += [f"if {size_factor(dim)} != {defaults[dim]}:", f'    raise DataError("{text}", code="D021")']
+    return out
+
+
+def finer_lines(printer: Printer) -> list[str]:
+    """`finer(prepared)`: the same data under twice the points: how the error of quadrature is told."""
+    clouds = [c for c in printer.plan.joint.clouds if c.method == "quadrature" and not c.shared]
+    if not clouds:
+        return []
+    doc = '"""The same data under rules of twice the points."""'
+    rules = ", ".join(f'"{c.name}": hermite({2 * c.points}, {len(components(c, printer.plan.joint))})' for c in clouds)
+    sizes = ", ".join(f'"{c.dimension}": len(rules["{c.name}"][1])' for c in clouds)
+    lines = [doc, f"rules = {{{rules}}}", f'sizes = {{**prepared["the sizes"], {sizes}}}',
+             'return {**prepared, "the rules": rules, "the sizes": sizes}']  # fmt: skip
+    return ["def finer(prepared):", *("    " + line for line in lines)]
+
+
+def _data_lines(plan: Plan, v: m.Variable, index: bool) -> list[str]:
+    """One array of data: centred, 0 where missing, rows last; integers where it stands in an `index` position."""
+    plates, _ = flat_axes(v)
+    integer = v.domain.kind in ("category", "index") or index
+    kind = "np.int64" if integer else "float"
+    values, mask = f'data.values["{v.name}"]', f'data.masks.get("{v.name}")'
+    reference = f'reference["{v.name}"]' if v.name in plan.centred else "None"
+    if v.name in plan.shifts:  # it moves as the data do that it locates
+        reference = f'reference["{next(iter(x.variables(plan.shifts[v.name].value))).partition(":")[2]}"]'
+    stored = values
+    for p in plan.planes:
+        if p.data == v.name:
+            stored = f'{values} - data.values["{p.design}"] @ reference["{p.param}"]'
+    gap = ", 1e-60" if v.domain.kind in ("positive", "unit") and v.kind == "observed" else ""
+    lines = [f'out["{v.name}"] = stored({stored}, {mask}, {kind}, {plates}, {reference}{gap})']
+    if v.name in plan.centred:
+        lines.append(f'out["reference {v.name}"] = {reference}')
+    if missing_policy(v, plan) == "complete":
+        lines.insert(0, f'without_gaps({mask}, "{v.name}")')
+    if v.name in plan.joint.incomplete:
+        lines.append(f'out["unseen {v.name}"] = unseen({mask}, {values}.shape, {plates})')
+    elif v.kind == "observed":
+        axes = plan.presence_axes(v)
+        arguments = f'{mask}, {values}.shape, {plates}, {plates + axes}, "{v.name}"'
+        if plates + axes < sum(flat_axes(v)):
+            arguments += f", {v.span.line}"
+        lines.append(f'out["present {v.name}"] = presence({arguments})')
+    return lines
+
+
+def _ragged_lines(model: m.ModelText) -> list[str]:
+    """Sizes and tables of ragged plates: the parent, position, start and length of their rows."""
+    lines: list[str] = []
+    for name in _ragged(model):
+        lines += [
+            f'sizes["{name}[]"] = len(data.ragged["{name}"].row)',
+            f'sizes["{name}[max]"] = int(max(data.ragged["{name}"].lengths, default=0))',
+        ]
+        for field, source in (("row", "row"), ("position", "position"), ("start", "start"), ("length", "lengths")):
+            lines.append(f'out["{field} {name}"] = data.ragged["{name}"].{source}')
+    return lines
+
+
+def _chunk_size(printer: Printer) -> str:
+    """Rows per chunk: features and table stay in cache, and a product stays too small to be split among threads."""
+    width = _height(printer)
+    states = [
+        " * ".join(size_factor(i.dim) for i in b.states) for b in printer.plan.elimination.blocks if b.states
+    ] or ["1"]
+    count = " * ".join(dict.fromkeys(states))
+    total = f"max(10 * ({width} + 2 * {count}), ({width}) * {count})"
+    return f"max(512, min(8192, 2**20 // {total}))"
+
+
+def _height(printer: Printer) -> str:
+    """Code of the number of features."""
+    return (
+        " + ".join(f.width(size_factor) for s in (*printer.stacks, *printer.row_stacks.values()) for f in s.features)
+        or "8"
+    )
+
+
+def _ragged(model: m.ModelText) -> list[str]:
+    names: dict[str, None] = {}
+    for v in model.variables:
+        for p in v.plates:
+            if isinstance(p.size, m.Ragged):
+                names[p.size.name] = None
+    return list(names)
+
+
+def _level_lines(printer: Printer) -> list[str]:
+    """Sizes of one-hots whose length the data decide: one more than the largest bound."""
+    model = printer.plan.joint.model
+    out = []
+    draws = printer.plan.draws
+    for name, dim in {**printer.plan.joint.levels, **(draws.levels if draws is not None else {})}.items():
+        if dim == f"{name}[levels]":
+            v = model.variable(name)
+            bound = v.domain.upper
+            base = bound.base if isinstance(bound, m.Index) else bound
+            assert isinstance(base, m.Var)
+            out.append(f'sizes["{dim}"] = int(np.max(data.values["{base.name}"], initial=0)) + 1')
+    return out

@@ -1,0 +1,1 @@
+"""Expressions with named indices as lines of numpy."""

@@ -1,0 +1,85 @@
+"""Sums of exponentials under a logarithm or a fraction line: printed about their largest term.
+
+log sum_k exp(a_k)  =  top + log sum_k exp(a_k - top)
+
+exp(c) / sum_k exp(a_k)  =  exp(c - log sum_k exp(a_k))
+
+As they stand they overflow from 710 and are lost below -745: a softmax of covariates in hundreds would be no number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from emdsl.derive.algebra import expr as x
+from emdsl.derive.algebra.expr import Expr, Ix
+from emdsl.derive.algebra.facts import positive
+from emdsl.generate.lines.arrays import Array, Lines
+from emdsl.generate.lines.spelling import Binding
+
+
+def exponents(e: Expr) -> tuple[tuple[Ix, ...], Expr] | None:
+    """(indices, a) of sum exp(a) over these indices; None for anything else."""
+    ixs: list[Ix] = []
+    while isinstance(e, x.Sum):
+        ixs.append(e.ix)
+        e = e.body
+    return (tuple(ixs), e.args[0]) if ixs and isinstance(e, x.Fn) and e.name == "exp" else None
+
+
+def log_of_sum(em: Lines, e: Expr) -> Array | None:
+    """log sum exp about the largest term; None where `e` is no sum of exponentials alone."""
+    if isinstance(e, x.Add) and all(isinstance(t, x.Fn) and t.name == "exp" for t in e.terms):
+        out = em.value(e.terms[0].args[0])  # type: ignore[union-attr]
+        for t in e.terms[1:]:
+            other = em.value(t.args[0])  # type: ignore[union-attr]
+            axes = em.order([*out.axes, *other.axes])
+            code = f"np.logaddexp({em.align(out, axes)}, {em.align(other, axes)})"
+            out = Array(code, axes, out.inner or other.inner)
+        return out
+    found = exponents(e)
+    if found is None:
+        return None
+    ixs, body = found
+    a = em.value(body)
+    gone = [a.axes.index(i) for i in ixs if i in a.axes]
+    if len(gone) != len(ixs):
+        return None
+    axis = str(gone[0]) if len(gone) == 1 else f"({', '.join(map(str, gone))})"
+    return Array(f"log_sum_exp({a.code}, {axis})", tuple(i for i in a.axes if i not in ixs), a.inner)
+
+
+def without_fractions(factors: Sequence[Expr]) -> list[Expr]:
+    """The factors of a product, each exp(c) that stands over a sum of exponentials joined with it."""
+    out = list(factors)
+    for below in [f for f in factors if isinstance(f, x.Pow) and exponents(f.base) is not None]:
+        match below.exponent:
+            case x.Num(v) if v < 0 and v == int(v):
+                above = [f for f in out if isinstance(f, x.Fn) and f.name == "exp"][: -int(v)]
+            case _:
+                continue
+        if not above:
+            continue
+        out.remove(below)
+        log = x.fn("log", below.base)
+        for f in above:
+            out[out.index(f)] = x.fn("exp", x.add(f.args[0], x.neg(log)))
+        if left := -int(v) - len(above):
+            out.append(x.power(below.base, x.num(-left)))
+    return out
+
+
+def of_difference(em: Lines, e: x.Pow) -> Array | None:
+    """1 / (a - b) of every row, 0 where it is 1 / 0; None for any other power.
+
+    Slopes of log(a - b) in a category's branch are made for all rows, and those of other categories, where a and b may
+    have met, are multiplied by 0 afterwards.
+    """
+    match e:
+        case x.Pow(x.Add() as base, x.Num(v)) if v < 0 and v == int(v) and not positive(base):
+            a = em.value(base)
+            power = "" if v == -1 else f" ** {-int(v)}"
+            binds = Binding.PRODUCT if power else Binding.ATOM
+            return Array(f"reciprocal({a.code}){power}", a.axes, a.inner, binds=binds) if a.axes else None
+        case _:
+            return None

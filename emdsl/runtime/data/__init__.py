@@ -1,0 +1,1 @@
+"""Whatever the user hands over, as checked arrays."""

@@ -1,0 +1,305 @@
+"""From the user's data to the arrays a generated module reads, all checked.
+
+A module's `SPEC` says which variables there are, over which plates, in which domains. `bind_data`
+gives them as a `Bound`: sizes solved, text coded, values inside their domains, missing entries
+masked, ragged plates as one flat axis. Everything wrong is a `DataError` that names the variable,
+the first bad value, its row and the count.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from emdsl.runtime.data.columns import Array, Column, read_column, refuse_text, refuse_where
+from emdsl.runtime.data.domains import checked_values
+from emdsl.runtime.data.faults import DataError, closest
+from emdsl.runtime.data.plates import Ragged, Record, kept_entries, ragged_rows, read_all, read_lengths
+from emdsl.runtime.data.sizes import Equation, Levels, SizeValue, ragged_name, size_value, solve_sizes
+
+Spec = Mapping[str, Any]
+
+
+class Bound(NamedTuple):
+    """Data as generated code reads it; `values` are int64 or float64, C-contiguous, 0 where missing."""
+
+    sizes: dict[str, int]
+    values: dict[str, Array]
+    masks: dict[str, Array | None]
+    weights: Array | None
+    weighted: str | None
+    ragged: dict[str, Ragged]
+    labels: dict[str, list[str]]
+
+
+class BindOptions(NamedTuple):
+    """What may stand beside the data: see `bind_data`."""
+
+    sizes: Mapping[str, int] = MappingProxyType({})
+    origin: str = "what was passed"
+    sample_weight: Any = None
+    weights_over: str | None = None
+    lengths: Any = None
+    labels: Mapping[str, list[str]] = MappingProxyType({})
+    fitting: bool = True
+
+
+Defaults = Callable[[dict[str, int], dict[str, Array]], Mapping[str, Any]]
+Kept = Callable[[dict[str, int], dict[str, Array]], Mapping[str, Array]]
+
+
+def bind_data(
+    spec: Spec,
+    data: Mapping[str, Any],
+    options: BindOptions,
+    defaults: Defaults | None = None,
+    kept: Kept | None = None,
+) -> Bound:
+    """The data of a fit as a `Bound`, or a `DataError` that says what is wrong.
+
+    `data` maps names of observed variables and givens to array-likes, of the declared shape; a
+    ragged plate's variable is a (nested) list of arrays, or flat with `options.lengths`.
+    `options.sizes` are sizes that are settled already and `options.labels` codings to keep.
+    `defaults` computes the givens that are left out, `kept` the entries a plate's condition keeps.
+    """
+    variables = {v["name"]: v for v in spec["variables"] if v["kind"] in ("observed", "given")}
+    data, lengths = _split_names(spec, variables, data, options.lengths)
+    columns, equations, counts = read_all(variables, data, lengths)
+    columns, labels = _code_text(variables, columns, options.labels, set(data))
+    passed = {n: SizeValue(v, options.origin) for n, v in options.sizes.items()}
+    equal = [Equation(a, b, f"the model ({a} = {b})") for a, b in spec.get("equal", ())]
+    declared = {n: d for n, d in spec["sizes"].items() if n not in _ragged_names(spec)}
+    sizes = solve_sizes(declared, passed, equations, equal, lambda known: _levels_seen(variables, columns, labels))
+    ragged = {name: ragged_rows(c) for name, c in counts.items()}
+    values, masks = _check_all(variables, columns, sizes, ragged, kept, options.fitting)
+    if defaults is not None:
+        given = defaults(sizes, {n: a for n, a in values.items() if variables[n]["kind"] == "given"})
+        values.update({n: np.asarray(a) for n, a in given.items() if n not in values})
+    if options.fitting:
+        _refuse_empty(variables, values, masks)
+    weights, over = _weights(spec, variables, options, sizes)
+    return Bound(sizes, values, masks, weights, over, ragged, labels)
+
+
+def _ragged_names(spec: Spec) -> set[str]:
+    return {name for v in spec["variables"] for p in v["plates"] if (name := ragged_name(p[1])) is not None}
+
+
+def _split_names(
+    spec: Spec, variables: Mapping[str, Record], data: Mapping[str, Any], lengths: Any
+) -> tuple[dict[str, Any], dict[str, Array]]:
+    """Data of variables apart from lengths of ragged plates; unknown and absent names refused."""
+    ragged = sorted(_ragged_names(spec))
+    if lengths is None:
+        lengths = {}
+    elif not isinstance(lengths, Mapping):
+        if len(ragged) != 1:
+            raise DataError(
+                f"lengths= holds one array, but the model has {len(ragged)} ragged sizes {', '.join(ragged)}".rstrip(),
+                hint="pass a dict of arrays by the name of the size" if ragged else "leave it out",
+                code="D007",
+            )
+        lengths = {ragged[0]: lengths}
+    lengths = {**lengths, **{n: data[n] for n in ragged if n in data}}
+    for name in lengths:
+        if name not in ragged:
+            raise DataError(f"lengths: the model has no ragged size {name}", hint=closest(name, ragged), code="D007")
+    for name in data:
+        if name not in variables and name not in ragged:
+            raise DataError(
+                f"the model has no observed variable or given {name}", hint=closest(name, variables), code="D002"
+            )
+    absent = [n for n, v in variables.items() if n not in data and not v["default"]]
+    if absent:
+        what = "observed" if variables[absent[0]]["kind"] == "observed" else "given"
+        raise DataError(
+            f"the data lack {', '.join(absent)} ({what})", hint=f"data = {{{absent[0]!r}: array, ...}}", code="D002"
+        )
+    return {n: data[n] for n in variables if n in data}, {n: read_lengths(n, a) for n, a in lengths.items()}
+
+
+# ------------------------------------------------------------------ text and levels
+
+
+def _code_text(
+    variables: Mapping[str, Record], columns: Mapping[str, Column], kept: Mapping[str, list[str]], given: set[str]
+) -> tuple[dict[str, Column], dict[str, list[str]]]:
+    """Text labels as positions in sorted order, one coding for each level size; `kept` codings stay."""
+    groups: dict[str, list[str]] = {}
+    for name, column in columns.items():
+        variable = variables[name]
+        if column.text and (variable["domain"] not in ("category", "index") or not variable.get("levels")):
+            refuse_text(name, column)
+        elif column.text:
+            groups.setdefault(variable["levels"], []).append(name)
+    labels, out = dict(kept), dict(columns)
+    for size, names in groups.items():
+        seen = sorted({v for n in names for v in columns[n].values[columns[n].present].tolist()})
+        by_position = [n for n in given if size in [p[1] for p in variables[n]["plates"]]]
+        if by_position and size not in labels:
+            raise DataError(
+                f"{names[0]}: text labels, but {by_position[0]} is given by position over {size}",
+                hint="code the labels as positions",
+                code="D008",
+            )
+        labels.setdefault(size, seen)
+        code = {label: i for i, label in enumerate(labels[size])}
+        for n in names:
+            unseen = np.array([v not in code for v in columns[n].values.reshape(-1)], bool).reshape(
+                columns[n].values.shape
+            )
+            refuse_where(
+                n,
+                unseen & columns[n].present,
+                columns[n].values,
+                "has labels that were not seen in the fit",
+                code="D008",
+            )
+            coded = [code.get(v, 0) for v in columns[n].values.reshape(-1)]
+            out[n] = Column(np.array(coded, np.int64).reshape(columns[n].values.shape), columns[n].missing)
+    return out, labels
+
+
+def _levels_seen(
+    variables: Mapping[str, Record], columns: Mapping[str, Column], labels: Mapping[str, list[str]]
+) -> list[Levels]:
+    """What labels tell of numbers of levels: the largest plus one, or how many texts."""
+    out = []
+    for name, column in columns.items():
+        size = variables[name].get("levels")
+        if size is None or ragged_name(size) or column.text or not column.present.any():
+            continue
+        top = float(np.max(column.values, where=column.present, initial=0))
+        if np.isfinite(top):
+            out.append(Levels(size, len(labels[size]) if size in labels else int(top) + 1, f"the labels of {name}"))
+    return out
+
+
+# ------------------------------------------------------------------ checking
+
+
+def _check_all(
+    variables: Mapping[str, Record],
+    columns: Mapping[str, Column],
+    sizes: dict[str, int],
+    ragged: Mapping[str, Ragged],
+    kept: Kept | None,
+    fitting: bool,
+) -> tuple[dict[str, Array], dict[str, Array | None]]:
+    values: dict[str, Array] = {}
+    masks: dict[str, Array | None] = {}
+    uses: Mapping[str, Array] = {}
+    if kept is not None and any(p[2] for v in variables.values() for p in v["plates"] if len(p) > 2):
+        uses = kept(sizes, {n: c.values for n, c in columns.items() if not c.text})
+    for name, column in columns.items():
+        variable = variables[name]
+        tops = _tops(variable, ragged, column.values.ndim)
+        use = uses.get(name, kept_entries(variable, column.values.shape))
+        values[name] = checked_values(variable, column, sizes, use, tops)
+        read = column.present if use is None else column.present | ~use
+        whole = column.missing is None or bool(read.all())
+        if not whole:
+            _refuse_missing(variable, ~read, fitting)
+        if variable["kind"] == "observed":
+            masks[name] = None if whole else np.ascontiguousarray(column.present)
+    return values, masks
+
+
+def _tops(variable: Record, ragged: Mapping[str, Ragged], ndim: int) -> Array | None:
+    """For an index into its own ragged plate: the number of positions, for each entry."""
+    levels = variable.get("levels") or ""
+    name = ragged_name(levels) or levels
+    plates = [ragged_name(p[1]) for p in variable["plates"]]
+    if name not in ragged or name not in plates:
+        return None
+    rows = ragged[name]
+    for inner in plates[plates.index(name) + 1 :]:
+        if inner is not None:
+            return None
+    return rows.lengths[rows.row].reshape(-1, *[1] * (ndim - 1))
+
+
+def _refuse_missing(variable: Record, missing: Array, fitting: bool) -> None:
+    """Missing values where the model cannot leave them out."""
+    name, count = variable["name"], int(missing.sum())
+    row = int(np.argwhere(missing)[0][0]) if missing.ndim else 0
+    many = f"{count} values are missing, the first" if count > 1 else "a value is missing,"
+    if variable["kind"] == "given":
+        raise DataError(f"{name}: {many} in row {row}; a given may not be missing", code="D009", row=row)
+    if variable.get("missing") == "refuse":
+        raise DataError(
+            f"{name}: {many} in row {row}; this model cannot leave out missing values of {name}",
+            hint="drop these rows",
+            code="D009",
+            row=row,
+        )
+    if not fitting:
+        return
+    axes = tuple(range(missing.ndim - len(variable["event"])))
+    if missing.all():
+        raise DataError(f"{name}: every value is missing", code="D009")
+    if axes and missing.ndim > len(axes) and missing.all(axis=axes).any():
+        column = int(np.flatnonzero(missing.all(axis=axes))[0])
+        raise DataError(f"{name}: every value of its column {column} is missing", code="D009")
+
+
+def _refuse_empty(
+    variables: Mapping[str, Record], values: Mapping[str, Array], masks: Mapping[str, Array | None]
+) -> None:
+    for name, variable in variables.items():
+        if variable["kind"] == "observed" and name in values and values[name].size == 0:
+            what = "no columns" if values[name].ndim and len(values[name]) else "no rows"
+            raise DataError(f"{name}: there are {what}", code="D013")
+
+
+def outer_plates(spec: Spec) -> list[str]:
+    """The sizes of the outermost plates of the observed variables, in order of declaration."""
+    return list(dict.fromkeys(v["plates"][0][1] for v in spec["variables"] if v["kind"] == "observed" and v["plates"]))
+
+
+def _weights(
+    spec: Spec, variables: Mapping[str, Record], options: BindOptions, sizes: Mapping[str, int]
+) -> tuple[Array | None, str | None]:
+    """Sample weights over the outermost plate of the observed data, checked."""
+    if options.sample_weight is None:
+        return None, None
+    plates = outer_plates(spec)
+    over = options.weights_over or (plates[0] if len(plates) == 1 else None)
+    if over is None or over not in plates:
+        what = f"weights_over = {over!r} is no" if over else "sample_weight needs weights_over: the name of an"
+        raise DataError(
+            f"{what} outermost plate of the observed data",
+            hint=f"one of {', '.join(plates)}" if plates else None,
+            code="D014",
+        )
+    ordered = spec.get("ordered", False)
+    if ordered is True or (ordered and over in ordered):
+        raise DataError(
+            f"sample_weight: {over} is an ordered plate, whose elements are not exchangeable",
+            hint="leave it out",
+            code="D014",
+        )
+    if reason := spec.get("unweighted", {}).get(over):
+        raise DataError(
+            f"sample_weight: rows of {over} cannot be weighted: {reason}",
+            hint="leave it out; where rows are independent of one another, repeat them in the data",
+            code="D014",
+        )
+    column = read_column("sample_weight", options.sample_weight)
+    length = size_value(over, sizes)
+    if column.text or column.values.shape != (length,):
+        raise DataError(
+            f"sample_weight: has shape {column.values.shape}, but needs one number for each of {over} = {length}",
+            code="D014",
+        )
+    weights = np.asarray(column.values, np.float64)
+    missing = np.where(column.present, weights, np.nan)
+    refuse_where("sample_weight", ~column.present, missing, "may not be missing", code="D014")
+    refuse_where("sample_weight", ~np.isfinite(weights), weights, "must be finite", code="D014")
+    refuse_where("sample_weight", weights < 0, weights, "must be 0 or more", code="D014")
+    if not (weights > 0).any():
+        raise DataError("sample_weight: all weights are 0", code="D014")
+    return weights, over

@@ -1,0 +1,235 @@
+"""One array of the user's, of whatever kind, as numbers or text with a mask of what is present."""
+
+from __future__ import annotations
+
+import numbers
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from emdsl.runtime.data.faults import DataError
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+class Column(NamedTuple):
+    """`values`: int64, float64, or text as objects, any axes; `missing`: True where nothing was seen, or None."""
+
+    values: Array
+    missing: Array | None = None
+
+    @property
+    def text(self) -> bool:
+        return self.values.dtype.kind == "O"
+
+    @property
+    def present(self) -> Array:
+        return np.ones(self.values.shape, bool) if self.missing is None else ~self.missing
+
+
+def row_of(flat: int, shape: Sequence[int]) -> tuple[int, str]:
+    """The row of a flat position, and the place in words: "row 3" or "row 3, entry [1]"."""
+    if not shape:
+        return 0, "its value"
+    place = [int(i) for i in np.unravel_index(flat, tuple(shape))]
+    return place[0], f"row {place[0]}" + (f", entry {place[1:]}" if len(place) > 1 else "")
+
+
+def refuse_where(name: str, bad: Array, values: Array, what: str, hint: str | None = None, code: str = "D005") -> None:
+    """Raise DataError where any entry is bad, with the count, the first one and its row (from 0)."""
+    if not bad.any():
+        return
+    flat = int(np.flatnonzero(bad)[0])
+    row, place = row_of(flat, bad.shape)
+    value = values.reshape(-1)[flat] if values.shape == bad.shape else values[np.unravel_index(flat, bad.shape)]
+    shown = repr(value.item() if isinstance(value, np.generic) else value)
+    count = int(bad.sum())
+    many = f"{count} values, the first" if count > 1 else "the value"
+    raise DataError(f"{name}: {what}: {many} in {place}: {shown[:80]}", hint=hint, code=code, row=row)
+
+
+def is_missing(value: Any) -> bool:
+    """None, NaN, NaT, pandas.NA, Decimal("NaN")."""
+    if value is None or type(value).__name__ in ("NAType", "NaTType"):
+        return True
+    try:
+        return bool(value != value)
+    except (TypeError, ValueError, ArithmeticError):
+        return False
+
+
+def _number(value: Any) -> int | float | None:
+    """A real number as int or float, None for anything else."""
+    if isinstance(value, (bool, np.bool_)):
+        return int(value)
+    if isinstance(value, (numbers.Integral, np.integer)):
+        return int(value)
+    if isinstance(value, (numbers.Real, np.floating)) or type(value).__name__ == "Decimal":
+        return float(value)
+    return None
+
+
+def _from_objects(name: str, data: Array, mask: Array | None) -> Column:
+    """An object array: all text, or all numbers, beside what is missing."""
+    flat = data.reshape(-1)
+    missing = np.fromiter((is_missing(v) for v in flat), bool, flat.size).reshape(data.shape)
+    if mask is not None:
+        missing |= mask
+    hidden = missing.reshape(-1)
+    present = [(i, flat[i]) for i in np.flatnonzero(~hidden)]
+    gone = missing if missing.any() else None
+    texts = [(i, v) for i, v in present if isinstance(v, (str, bytes))]
+    if texts and len(texts) == len(present):
+        out = np.full(flat.size, "", object)
+        for i, v in texts:
+            out[i] = v.decode("utf-8", "replace") if isinstance(v, bytes) else str(v)
+        return Column(out.reshape(data.shape), gone)
+    known = [(i, v, _number(v)) for i, v in present]
+    for i, v, number in known:
+        if number is None:
+            what = "holds numbers and text" if texts else f"holds a {type(v).__name__}, which is no number"
+            bad = np.zeros(flat.size, bool)
+            bad[i] = True
+            refuse_where(name, bad.reshape(data.shape), data, what, "code it as numbers, or all of it as text", "D004")
+    whole = all(isinstance(n, int) for _, _, n in known)
+    if whole and any(abs(n) >= 2**63 for _, _, n in known if n is not None):
+        whole = False
+    numeric = np.zeros(flat.size, np.int64 if whole and known else np.float64)
+    for i, _, number in known:
+        numeric[i] = number if number is not None else 0
+    return Column(numeric.reshape(data.shape), gone)
+
+
+def _from_numpy(name: str, data: Array, mask: Array | None) -> Column:
+    """A numpy array of any type and byte order."""
+    kind = data.dtype.kind
+    if kind in "bi" or (kind == "u" and (data.dtype.itemsize < 8 or not data.size or int(data.max()) < 2**63)):
+        return Column(np.ascontiguousarray(data, np.int64).reshape(data.shape), mask)
+    if kind in "fu":
+        values = np.ascontiguousarray(data, np.float64).reshape(data.shape)
+        missing = np.isnan(values)
+        if mask is not None:
+            missing |= mask
+        if not missing.any():
+            return Column(values)
+        return Column(np.where(missing, 0.0, values), missing)
+    if kind in "OUST":
+        return _from_objects(name, data.astype(object), mask)
+    kinds = {"c": "complex numbers", "M": "dates", "m": "time differences", "V": "records", "S": "bytes"}
+    hint = "use numbers: days since the first date, say" if kind in "Mm" else "pass an array of real numbers"
+    raise DataError(f"{name}: holds {kinds.get(kind, str(data.dtype))}, which is not a number", hint=hint, code="D004")
+
+
+def _plain(data: Any) -> Any:
+    """A column of a foreign library as a numpy array; numpy arrays and sequences as they are."""
+    if isinstance(data, np.ndarray):
+        return data
+    if hasattr(data, "column_names") and hasattr(data, "columns"):  # a pyarrow table
+        return np.stack([_objects(c.to_pylist()) for c in data.columns], -1)
+    if hasattr(data, "to_pylist"):  # a pyarrow array
+        primitive = data.null_count == 0 and str(data.type) in ("double", "float", "int64", "int32", "int16", "int8")
+        return (
+            data.to_numpy(zero_copy_only=False) if primitive and hasattr(data, "chunks") else _objects(data.to_pylist())
+        )
+    if hasattr(data, "to_numpy"):  # pandas and polars, series or frame
+        kinds = [str(k) for k in ([data.dtype] if hasattr(data, "dtype") else data.dtypes)]
+        plain = all(k.lower().rstrip("0123456789") in ("float", "int", "uint") and k.islower() for k in kinds)
+        return data.to_numpy() if plain or not hasattr(data, "iloc") else data.to_numpy(dtype=object)
+    return data
+
+
+def _objects(items: Sequence[Any]) -> Array:
+    out = np.empty(len(items), object)
+    out[:] = items
+    return out
+
+
+def read_column(name: str, data: Any) -> Column:
+    """Any array-like as a Column, its axes kept.
+
+    Takes numbers, numpy arrays of any real type and order, masked arrays, nested lists, and the
+    columns of pandas, polars and pyarrow. NaN, None and NA are missing. Raises DataError for
+    sparse matrices, dates, complex numbers, a mix of numbers and text, and lists of uneven length.
+    """
+    if hasattr(data, "toarray") and hasattr(data, "nnz"):
+        raise DataError(f"{name}: is a sparse matrix", hint=f"pass {name}.toarray()", code="D003")
+    if isinstance(data, np.ma.MaskedArray):
+        mask = np.ma.getmaskarray(data)
+        return _from_numpy(name, np.asarray(data.data), mask if mask.any() else None)
+    data = _plain(data)
+    if not isinstance(data, np.ndarray):
+        try:
+            array = np.asarray(data)
+        except (ValueError, OverflowError, TypeError) as error:
+            if isinstance(data, (list, tuple)) and not isinstance(error, ValueError):
+                array = np.asarray(data, dtype=object)
+            else:
+                raise DataError(f"{name}: its rows have uneven lengths", code="D003") from None
+        data = np.asarray(data, dtype=object) if array.dtype.kind in "UST" and array.ndim else array
+    return _from_numpy(name, data, None)
+
+
+def stack_columns(columns: Sequence[Column]) -> Column:
+    """Columns one below the other; text wherever one of them is text and the others hold nothing."""
+    if len(columns) == 1:
+        return columns[0]
+    values = [c.values for c in columns]
+    if any(c.text for c in columns):
+        values = [v if v.dtype.kind == "O" else np.full(v.shape, "", object) for v in values]
+        for column in columns:
+            if not column.text and bool(column.present.any()):
+                raise DataError("holds numbers and text", code="D004")
+    missing = None if all(c.missing is None for c in columns) else np.concatenate([~c.present for c in columns])
+    return Column(np.concatenate(values), missing)
+
+
+def whole_numbers(name: str, column: Column, what: str) -> Array:
+    """The values as int64, 0 where missing; DataError where one is no whole number."""
+    if column.values.dtype.kind == "i":
+        return column.values if column.missing is None else np.where(column.missing, 0, column.values)
+    values = np.where(column.present, column.values, 0.0)
+    bad = (values != np.floor(values)) | (np.abs(values) >= 2.0**63)
+    refuse_where(name, bad & np.isfinite(values), values, f"must be {what}, but is not whole")
+    refuse_where(name, ~np.isfinite(values), values, "must be finite", code="D006")
+    return np.asarray(values, np.int64)
+
+
+def real_numbers(name: str, column: Column) -> Array:
+    """The values as float64, 0 where missing; DataError where one is infinite."""
+    values = np.asarray(column.values, np.float64)
+    if column.missing is not None:
+        values = np.where(column.missing, 0.0, values)
+    refuse_where(
+        name, np.isinf(values), values, "must be finite", "leave out, or mark as missing, what was not seen", "D006"
+    )
+    return np.ascontiguousarray(values).reshape(column.values.shape)
+
+
+def refuse_text(name: str, column: Column) -> None:
+    """Raise DataError for text where numbers are needed: the cells that are no numbers, or all where each is one."""
+    flat = column.values.reshape(-1)
+    bad = np.fromiter((not _is_numeral(v) for v in flat), bool, flat.size).reshape(column.values.shape) & column.present
+    if not bad.any():
+        hint = f"convert it: {name}.astype(float)"
+        refuse_where(name, column.present, column.values, "holds numbers written as text", hint, "D004")
+        raise DataError(f"{name}: every value is missing", code="D009")
+    first = str(flat[int(np.flatnonzero(bad)[0])])
+    comma = first.replace(",", "", 1).lstrip("-").isdigit() and "," in first
+    wrong = "decimal commas: write 1.5, not 1,5" if comma else None
+    refuse_where(name, bad, column.values, "must be numbers, but holds text", wrong, "D004")
+
+
+def holds_numbers(column: Column) -> bool:
+    """Whether text is a column of numbers spoilt by some cells: some are numerals, perhaps with decimal commas."""
+    cells = [str(v) for v in column.values[column.present]]
+    spoilt = not all(_is_numeral(c) for c in cells)
+    return spoilt and any(_is_numeral(c.replace(",", ".", 1)) and any(map(str.isdigit, c)) for c in cells)
+
+
+def _is_numeral(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return "_" not in text  # 1_000 is Python's, no file's

@@ -1,0 +1,254 @@
+"""Domains in numbers: is a value inside, how many free parameters, does an estimate sit on the edge."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from emdsl.runtime.data.columns import Array, Column, real_numbers, refuse_where, whole_numbers
+from emdsl.runtime.data.faults import DataError
+from emdsl.runtime.data.sizes import ragged_name, size_value
+
+INTEGER_DOMAINS = {
+    "bool": "true or false (1 or 0)",
+    "count": "a count",
+    "category": "a category",
+    "index": "an index",
+}
+CLOSE = 1e-8  # how far from its sum or symmetry a value may be
+SMALL = 64  # entries of matrices that Python goes through in less time than numpy is asked in
+EDGE = 1e-8  # how near its bound an estimate is called on the boundary
+
+
+def outside_domain(domain: str, values: Array, rank: int, closed: bool = False) -> tuple[Array, str]:
+    """Where elements (the last `rank` axes) lie outside a real domain, and what they must be.
+
+    `closed` admits the bounds: an estimate on the boundary may start another fit.
+    """
+    match domain:
+        case "positive" if closed:
+            return ~(values >= 0), "must not be negative"
+        case "unit" if closed:
+            return ~((values >= 0) & (values <= 1)), "must lie between 0 and 1"
+        case "positive":
+            return ~(values > 0), "must be positive"
+        case "unit":
+            return ~((values > 0) & (values < 1)), "must lie strictly between 0 and 1"
+        case "simplex":
+            off = np.abs(values.sum(-1) - 1) > CLOSE * max(1, values.shape[-1])
+            return off | (values < 0).any(-1), "must be probabilities that sum to 1"
+        case "zero_sum":
+            off = np.abs(values.sum(-1)) > CLOSE * (1 + np.abs(values).max(-1, initial=0))
+            return np.asarray(off), "must sum to 0"
+        case "ordered":
+            return np.asarray((np.diff(values, axis=-1) <= 0).any(-1)), "must be increasing"
+        case "spd" | "correlation":
+            bad = ~positive_definite(values)
+            if domain == "correlation":
+                bad |= (np.abs(np.diagonal(values, axis1=-2, axis2=-1) - 1) > CLOSE).any(-1)
+                return bad, "must be a correlation matrix (positive definite, 1 on the diagonal)"
+            return bad, "must be a symmetric positive definite matrix"
+        case _:
+            return np.zeros(values.shape[: values.ndim - rank] if rank else values.shape, bool), "must be real"
+
+
+def positive_definite(values: Array) -> Array:
+    """For each matrix (the last two axes): symmetric, finite, and with positive eigenvalues only."""
+    if _plainly_definite(values):
+        return np.ones(values.shape[:-2], bool)
+    finite = np.asarray(np.isfinite(values).all((-2, -1)))
+    safe = np.where(finite[..., None, None], values, 0.0)
+    scale = np.abs(safe).max((-2, -1), initial=0)
+    symmetric = np.abs(safe - np.swapaxes(safe, -1, -2)).max((-2, -1), initial=0) <= CLOSE * scale
+    lowest = np.linalg.eigvalsh((safe + np.swapaxes(safe, -1, -2)) / 2).min(-1, initial=np.inf)
+    return np.asarray(finite & symmetric & (lowest > 0))
+
+
+def _plainly_definite(values: Array) -> bool:
+    """Whether every matrix is exactly symmetric and Cholesky goes through without a small pivot: the common case."""
+    if values.size <= SMALL:
+        return all(_definite(m) for m in values.reshape(-1, *values.shape[-2:]).tolist())
+    if not (values == values.swapaxes(-1, -2)).all():
+        return False
+    try:
+        pivots = np.linalg.cholesky(values).diagonal(0, -2, -1)
+    except np.linalg.LinAlgError:
+        return False
+    return bool((pivots * pivots > CLOSE * values.diagonal(0, -2, -1)).all())
+
+
+def _definite(m: list[list[float]]) -> bool:
+    """The same of one small matrix, which elimination overwrites: numpy would take longer to begin."""
+    size, diagonal = range(len(m)), [row[i] for i, row in enumerate(m)]
+    if any(m[i][j] != m[j][i] for i in size for j in range(i)):
+        return False
+    for i in size:
+        if not CLOSE * diagonal[i] < m[i][i] < math.inf:
+            return False
+        for j in size[i + 1 :]:
+            share = m[j][i] / m[i][i]
+            for k in size[i + 1 :]:
+                m[j][k] -= share * m[i][k]
+    return True
+
+
+def _whole_element(mask: Array, rank: int) -> Array:
+    return np.asarray(mask.all(axis=tuple(range(mask.ndim - rank, mask.ndim))) if rank else mask)
+
+
+def _bounds(variable: Mapping[str, Any]) -> tuple[float | None, float | None]:
+    """The closed bounds of a variable: its domain's, and its family's support where that is fixed."""
+    low, high, _ = variable.get("support") or (None, None, "real")
+    lows = [float(b) for b in (low, variable.get("lower")) if isinstance(b, (int, float))]
+    highs = [float(b) for b in (high, variable.get("upper")) if isinstance(b, (int, float))]
+    if variable["domain"] == "count":
+        lows.append(0.0)
+    return max(lows, default=None), min(highs, default=None)
+
+
+def _check_levels(variable: Mapping[str, Any], values: Array, use: Array, levels: int | Array) -> None:
+    """Categories and indices run from 0 to their number of levels, excluded."""
+    name, size = variable["name"], variable["levels"]
+    refuse_where(name, use & (values < 0), values, f"must be {INTEGER_DOMAINS[variable['domain']]}, 0 or more")
+    if not isinstance(levels, int):
+        refuse_where(name, use & (values >= levels), values, f"is past the end of its {size}")
+        return
+    one_based = bool(use.any()) and bool(values[use].min() == 1) and bool(values[use].max() == levels)
+    hint = f"labels count from 0 here and these look as if they counted from 1: pass {name} - 1" if one_based else None
+    refuse_where(
+        name,
+        use & (values >= levels),
+        values,
+        f"must be below {size}" + (f" = {levels}" if size != str(levels) else ""),
+        hint,
+    )
+
+
+def checked_values(
+    variable: Mapping[str, Any], column: Column, sizes: Mapping[str, int], use: Array | None, tops: Array | None
+) -> Array:
+    """The values as int64 or float64, 0 where missing, every one inside its domain and support.
+
+    `use` marks the entries that the model reads (a plate's condition may leave some out), None for
+    all; `tops` holds the number of positions for each entry of an index into a ragged plate.
+    Raises DataError with the variable, the first bad value, its row and the count.
+    """
+    name, domain, rank = variable["name"], variable["domain"], len(variable["event"])
+    low, high = _bounds(variable)
+    whole = (variable.get("support") or (0, 0, "real"))[2] == "int"
+    if domain == "real" and column.missing is use is None and low is high is None and not whole:
+        return real_numbers(name, column)
+    read = column.present if use is None else column.present & use
+    if column.missing is not None or use is not None:
+        column = Column(column.values, None if read.all() else ~read)
+    if domain in INTEGER_DOMAINS:
+        values = whole_numbers(name, column, INTEGER_DOMAINS[domain])
+        if domain == "bool":
+            refuse_where(name, read & ((values < 0) | (values > 1)), values, "must be 0 or 1")
+        elif domain in ("category", "index") and variable.get("levels") is not None:
+            ragged = ragged_name(variable["levels"]) is not None or tops is not None
+            if not ragged:
+                _check_levels(variable, values, read, size_value(variable["levels"], sizes))
+            elif tops is not None:
+                _check_levels(variable, values, read, tops)
+    else:
+        values = real_numbers(name, column)
+        if values.size and domain != "real":
+            bad, what = outside_domain(domain, values, rank)
+            _refuse_elements(name, bad, read, values, what, rank if bad.ndim < values.ndim else 0)
+        if whole:
+            refuse_where(name, read & (values != np.floor(values)), values, "must be whole")
+    if low is not None:
+        refuse_where(name, read & (values < low), values, f"must be {low:g} or more")
+    if high is not None:
+        refuse_where(name, read & (values > high), values, f"must be {high:g} or less")
+    return values
+
+
+def _refuse_elements(name: str, bad: Array, read: Array, values: Array, what: str, rank: int) -> None:
+    """Elements seen only in part are not judged."""
+    bad = bad & _whole_element(read, rank)
+    if not bad.any():
+        return
+    if rank == 0:
+        refuse_where(name, bad, values, what)
+    first = tuple(int(i) for i in np.argwhere(bad)[0])
+    count = int(bad.sum())
+    row = first[0] if first else 0
+    raise DataError(
+        f"{name}: each element {what}; {count} is not" + (f", the first in row {row}" if first else ""),
+        code="D005",
+        row=row,
+    )
+
+
+def free_parameters(variable: Mapping[str, Any], sizes: Mapping[str, int]) -> int:
+    """How many numbers a parameter holds that can move: its domain's dimension, times its elements."""
+    event = [size_value(d, sizes) for d in variable["event"]]
+    copies = math.prod(
+        [size_value(size, sizes) for _, size, *_ in variable["plates"]]
+        + [size_value(d, sizes) for d in variable["array"]]
+    )
+    match variable["domain"]:
+        case "simplex" | "zero_sum":
+            return copies * (event[-1] - 1)
+        case "spd":
+            return copies * event[-1] * (event[-1] + 1) // 2
+        case "correlation":
+            return copies * event[-1] * (event[-1] - 1) // 2
+        case _:
+            return copies * math.prod(event)
+
+
+def on_boundary(variable: Mapping[str, Any], value: Array) -> bool:
+    """Whether an estimate sits on the edge of its open domain: a probability of 0, a variance of 0."""
+    value = np.asarray(value, float)
+    if not value.size:
+        return False
+    match variable["domain"]:
+        case "simplex" if value.shape[-1] > 1:
+            return bool((value < EDGE).any())
+        case "unit":
+            return bool(((value < EDGE) | (value > 1 - EDGE)).any())
+        case "positive":
+            return bool((value < EDGE * EDGE).any())
+        case "ordered":
+            return bool((np.diff(value, axis=-1) <= 0).any())
+        case "spd" | "correlation":
+            eigen = np.linalg.eigvalsh(value) if np.isfinite(value).all() else np.zeros(1)
+            return bool((eigen[..., 0] <= EDGE * EDGE * eigen[..., -1]).any())
+        case _:
+            return _at_bounds(variable, value)
+
+
+def _at_bounds(variable: Mapping[str, Any], value: Array) -> bool:
+    low, high = _bounds(variable)
+    return bool(
+        (low is not None and (value <= low + EDGE).any()) or (high is not None and (value >= high - EDGE).any())
+    )
+
+
+def check_parameter(variable: Mapping[str, Any], value: Any, shape: Sequence[int]) -> Array:
+    """A starting value as float64 of the declared shape and inside its domain, else DataError."""
+    name = variable["name"]
+    try:
+        array = np.array(value, np.float64)
+    except (TypeError, ValueError):
+        raise DataError(f"{name}: its value must be numbers, in rows of one length", code="D004") from None
+    if array.shape != tuple(shape):
+        raise DataError(
+            f"{name}: its value has shape {array.shape}, but is declared with shape {tuple(shape)}", code="D003"
+        )
+    rank = len(variable["event"])
+    refuse_where(name, ~np.isfinite(array), array, "its value must be finite", code="D006")
+    if variable["domain"] != "real":
+        bad, what = outside_domain(variable["domain"], array, rank, closed=True)
+        if bad.any():
+            raise DataError(f"{name}: its value {what}", code="D005")
+    low, high = _bounds(variable)
+    if (low is not None and (array < low).any()) or (high is not None and (array > high).any()):
+        raise DataError(f"{name}: its value is outside its bounds [{low}, {high}]", code="D005")
+    return array

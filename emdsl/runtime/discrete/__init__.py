@@ -1,0 +1,1 @@
+"""Discrete latents in chains and networks."""

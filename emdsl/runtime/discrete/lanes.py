@@ -1,0 +1,203 @@
+"""Many sequences side by side: where their rows lie, and how long ones are cut."""
+
+# mypy: disable-error-code="no-any-return"
+# (operators on arrays of any dtype, and all of scipy, are Any to mypy)
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from emdsl.runtime.data.columns import Array
+
+FEW_RUNS = 8  # runs of steps that are moved one by one
+
+
+class Lanes:
+    """Sequences, or pieces of them, side by side: lane j holds rows start[j] to start[j] + length[j].
+
+    Lanes stand in order of length, so that those still running at step l are the first active[l].
+    `before[j]` is the lane that j continues, -1 at the start of a sequence; `sequence[j]` is its sequence.
+    `runs` are the stretches of steps with equally many lanes, (step, step, lanes); `cuts` where each step begins when
+    steps follow one another, `order` the rows in that order.
+    """
+
+    def __init__(self, starts: Array, lengths: Array, piece: int) -> None:
+        cuts = [(s, a, min(piece, n - a), a > 0) for s, n in enumerate(lengths) for a in range(0, int(n), piece)]
+        order = sorted(range(len(cuts)), key=lambda j: -cuts[j][2])
+        place = np.empty(len(cuts), int)
+        place[order] = np.arange(len(cuts))
+        self.sequence = np.array([cuts[j][0] for j in order], int)
+        self.start = np.array([starts[cuts[j][0]] + cuts[j][1] for j in order], int)
+        self.length = np.array([cuts[j][2] for j in order], int)
+        self.before = np.array([place[j - 1] if cuts[j][3] else -1 for j in order], int)
+        self.steps = int(self.length.max(initial=0))
+        self.active = np.searchsorted(-self.length, -np.arange(self.steps), side="left").tolist()
+        self.full = int((self.length == self.steps).sum()) if (self.before >= 0).any() else 0
+        self.first = np.flatnonzero(self.before < 0)
+        self.later = np.flatnonzero(self.before >= 0)
+        self.cuts = [0, *np.cumsum(self.active).tolist()]
+        ends = np.unique(self.length).tolist()
+        self.runs = [(a, b, self.active[a]) for a, b in zip([0, *ends][:-1], ends, strict=True)]
+        step = np.repeat(np.arange(self.steps), self.active)
+        lane = np.arange(self.cuts[-1]) - np.repeat(self.cuts[:-1], self.active).astype(int)
+        self.order = self.start[lane] + step
+        self.tiled = self._tiled()
+        self.room: dict[tuple[str, int], Laid] = {}
+
+    def kept(self, name: str, k: int) -> Laid:
+        """Room for k numbers a row, the same at every call: fresh memory costs more than what is computed in it."""
+        if (name, k) not in self.room:
+            self.room[name, k] = Laid(self, k)
+        return self.room[name, k]
+
+    def _tiled(self) -> int:
+        """How many lanes of full length lie one after the other in the rows: they are moved as one transposed block."""
+        whole = int((self.length == self.steps).sum())
+        follow = self.start[:whole] == self.start[:1] + np.arange(whole) * self.steps
+        return (whole if follow.all() else int(follow.argmin())) if len(self.runs) <= FEW_RUNS else 0
+
+    def _block(self, rows: Array) -> Array:
+        """The rows of the tiled lanes as (k, lanes, steps): a view."""
+        a = int(self.start[0]) if self.tiled else 0
+        return rows[:, a : a + self.tiled * self.steps].reshape(len(rows), self.tiled, self.steps)
+
+    def gather(self, values: Array, out: Laid | None = None) -> Laid:
+        """(k, rows) -> the same, step by step."""
+        out = Laid(self, len(values)) if out is None else out
+        if len(self.runs) > FEW_RUNS:
+            moved = values[:, self.order]
+            for step, here in enumerate(out.steps):
+                here[...] = moved[:, self.cuts[step] : self.cuts[step + 1]]
+            return out
+        tiles = self._block(values)
+        for (a, b, n), run in zip(self.runs, out.runs, strict=True):
+            for k, tile in enumerate(tiles):  # one after the other: so the lines of the cache are read once
+                run[:, k, : self.tiled] = tile[:, a:b].T
+            if self.tiled < n:
+                run[:, :, self.tiled :] = values[:, self._rest(a, b, n)].transpose(1, 0, 2)
+        return out
+
+    def scatter(self, laid: Laid, rows: int | None = None) -> Array:
+        """Step by step -> (k, rows); rows of no lane are 0."""
+        rows = len(self.order) if rows is None else rows
+        out = np.zeros((laid.k, rows)) if len(self.order) < rows else np.empty((laid.k, rows))
+        if len(self.runs) > FEW_RUNS:
+            out[:, self.order] = np.concatenate(laid.steps, axis=1)
+            return out
+        tiles = self._block(out)
+        for (a, b, n), run in zip(self.runs, laid.runs, strict=True):
+            tiles[:, :, a:b] = run[:, :, : self.tiled].transpose(1, 2, 0)
+            if self.tiled < n:
+                out[:, self._rest(a, b, n)] = run[:, :, self.tiled :].transpose(1, 0, 2)
+        return out
+
+    def _rest(self, a: int, b: int, n: int) -> Array:
+        """Rows of the lanes that are not tiled, at steps a to b: (steps, lanes)."""
+        return self.start[self.tiled : n] + np.arange(a, b)[:, None]
+
+
+class Laid:
+    """k numbers for every row, step by step: steps[l] is (k, lanes still running at l), runs[i] (steps, k, lanes)."""
+
+    def __init__(self, lanes: Lanes, k: int, kind: type = float) -> None:
+        self.lanes, self.k = lanes, k
+        self.all: Array = np.empty(k * len(lanes.order), kind)
+        self.runs = []
+        for a, b, n in lanes.runs:
+            at = k * lanes.cuts[a]
+            self.runs.append(self.all[at : at + k * (b - a) * n].reshape(b - a, k, n))
+        self.steps = [step for run in self.runs for step in run]
+        self.places: dict[tuple[int, int], Laid] = {}
+
+    def placed(self, states: int, size: int) -> Laid:
+        """Of codes: the place of (state, code) in a table (states, size) for every row and state; made once."""
+        if (states, size) not in self.places:
+            made = self.places[states, size] = Laid(self.lanes, states, np.intp)
+            for run, at in zip(made.runs, self.runs, strict=True):
+                np.add(at, np.arange(states)[:, None] * size, out=run)
+        return self.places[states, size]
+
+
+def sequences(starts: Array, lengths: Array) -> tuple[Lanes, Lanes]:
+    """Whole sequences as lanes, and the same cut where a few long ones would keep the others waiting."""
+    starts, lengths = np.asarray(starts, int), np.asarray(lengths, int)
+    longest = max(1, int(lengths.max(initial=0)))
+    piece = max(128, int(lengths.sum()) // 1024)
+    whole = Lanes(starts, lengths, longest)
+    return whole, (whole if longest <= 2 * piece else Lanes(starts, lengths, piece))
+
+
+def out_of_lanes(values: Array | Laid) -> Array:
+    """(k, rows), whether it lies in lanes or not."""
+    return values.lanes.scatter(values) if isinstance(values, Laid) else values
+
+
+def lane_features(prepared: Mapping[str, Any], lanes: tuple[Lanes, Lanes], rows: slice, make: Any) -> Laid:
+    """The features of all rows, in lanes: those kept at preparation, or made now."""
+    kept = prepared["the features"].get(make.__name__)
+    return lanes[1].gather(make(prepared, rows)) if kept is None else kept
+
+
+def kept_in_lanes(prepared: Mapping[str, Any], lanes: tuple[Lanes, Lanes], make: Any, numbers: int) -> dict[Any, Laid]:
+    """Features in lanes, where all of them together are small (64 MB); else none: they are made each time."""
+    if numbers * 8 > 64e6:
+        return {}
+    return {make.__name__: lanes[1].gather(make(prepared, slice(0, len(lanes[1].order))))}
+
+
+def lane_table(coefficients: Array, features: Laid, matrix: Array | None = None) -> Laid:
+    """As `log_table`, of features in lanes; its room is overwritten by the next."""
+    out = features.lanes.kept("node", len(coefficients))
+    large = matrix is not None and np.abs(coefficients).max(initial=0.0) >= 1e100
+    if matrix is not None and not large:
+        coefficients = coefficients @ matrix
+    for run, given in zip(out.runs, features.runs, strict=True):
+        np.matmul(coefficients, matrix @ given if matrix is not None and large else given, out=run)
+    return out
+
+
+def lane_codes(codes: Array, mask: Array | None, lanes: tuple[Lanes, Lanes]) -> Laid:
+    """Integer codes of the rows plus one, in lanes; 0 where they are missing."""
+    own = codes + 1 if mask is None else np.where(mask, codes + 1, 0)
+    return lanes[1].gather(own[None], Laid(lanes[1], 1, np.intp))
+
+
+class LookedUp(Laid):
+    """Columns of a table at the codes of the rows: laid out when they are read, for what they are an exponent of is had
+    sooner from the table's."""
+
+    def __init__(self, table: Array, codes: Laid) -> None:
+        """table : (K, codes + 1), its first column that of missing codes."""
+        self.lanes, self.k, self.table, self.codes = codes.lanes, len(table), table, codes
+        self.own = True  # nothing has been added to what the table says
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in ("all", "runs", "steps"):
+            raise AttributeError(name)
+        out = self.lanes.kept("node", self.k)
+        self.fill(self.table, out)
+        self.all, self.runs, self.steps = out.all, out.runs, out.steps
+        return getattr(self, name)
+
+    def fill(self, table: Array, out: Laid) -> None:
+        """A table of this shape, looked up in the place of this one."""
+        for step, at in zip(out.steps, self.codes.steps, strict=True):
+            np.take(table, at[0], axis=1, out=step, mode="clip")
+
+
+def lane_lookup(table: Array, codes: Laid, onto: Laid | None = None) -> Laid:
+    """table[:, code] of each row, in lanes, 0 where the code is missing: added to what is there, or in its place.
+
+    table : (K, codes).
+    """
+    whole = np.concatenate([np.zeros((len(table), 1)), table], axis=1)
+    if onto is None:
+        return LookedUp(whole, codes)
+    for step, at in zip(onto.steps, codes.steps, strict=True):
+        step += whole[:, at[0]]
+    if isinstance(onto, LookedUp):
+        onto.own = False
+    return onto

@@ -1,0 +1,1 @@
+"""Gaussian latents, alone and tied."""

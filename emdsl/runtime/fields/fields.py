@@ -1,0 +1,219 @@
+"""Gaussian latents whose elements are tied to one another: along a chain, through what data point at, in a tree.
+
+    log p(y)  =  <h, y> - 1/2 y' J y,     J sparse: an entry for every pair of elements that a term holds
+
+Elements are put in an order that keeps tied ones close, and cut into blocks of neighbours, so that J is block
+tridiagonal; odd blocks are eliminated all at once, then the odd ones of what is left (cyclic reduction, Golub and
+Van Loan 2013, section 4.5.4). Of the covariance only what stands beside an entry of J is computed.
+"""
+
+# mypy: disable-error-code="no-any-return"
+# (operators on arrays of any dtype, and all of scipy, are Any to mypy)
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from emdsl.runtime.data.columns import Array
+from emdsl.runtime.fields.elements import Field
+from emdsl.runtime.fields.kinds import ByKind, every_row, shape_of
+from emdsl.runtime.fields.repeats import Blocks, Covariances, Stretches, repeats_of
+from emdsl.runtime.fields.steady import reduction_time, steady_moments
+from emdsl.runtime.numeric.loops import block_chain_loop
+from emdsl.runtime.numeric.numerics import cholesky, inverse
+
+BLOCK_OF_LOOPS = 24  # numbers in a block, beyond which matrix products are no slower than a compiled loop
+
+
+def gaussian_field(
+    field: Field, linear: Sequence[Array], homes: Sequence[int], pieces: Sequence[tuple[int, int, Any, Any, Array]],
+    seen: Sequence[tuple[int, Array, Array]] = (), parts: Parts | None = None,
+) -> tuple[list[Array], Covariances, Any]:  # fmt: skip
+    """Means of the latents, covariances beside every piece of J, the log-normaliser: of each part where there are some.
+
+    linear : for each latent what multiplies it, (plates, own); `homes` says how many axes are plates.
+    pieces : what multiplies products of two elements, (rows, own of a, own of b) with their numbers; or `ByKind`.
+    seen : of latents that are data with gaps, their values, 0 where missing, and 1.0 where missing, (plates, own).
+    """
+    h, where, shaped = field_pieces(field, linear, homes, pieces)
+    m, w = h.shape
+    repeats = field.repeats if not seen else None
+    if repeats is None:
+        diagonal, below = (Blocks.each(a) for a in assembled(field, [every_row(a) for a in shaped]))
+    else:
+        diagonal, below = repeats.assembled([a.values for a in shaped])
+    fit, free, x = 0.0, field.full, None
+    if seen:
+        x, held = np.zeros((m, w)), np.zeros((m, w), bool)
+        for latent, values, unseen in seen:
+            x[where[latent]] = in_rows(values, homes[latent])
+            held[where[latent]] = in_rows(unseen, homes[latent]) == 0
+        fit, h = _clamped(diagonal.values, below.values, h, x, held)
+        free = free & ~held
+    v, c, mean, log_det = block_moments(field, diagonal, below, h)
+    if parts is None:
+        count = field.total if x is None else free.sum()
+        log_z = np.sum(fit) + 0.5 * (np.vdot(h, mean) - log_det.sum() + count * math.log(2 * math.pi))
+    else:
+        share = fit + 0.5 * (
+            h * mean - (log_det.all() if isinstance(log_det, Stretches) else log_det) + free * math.log(2 * math.pi)
+        )
+    if x is not None:
+        mean = mean + x
+        v = Blocks.each(v.all().copy())
+        v.values[:, np.arange(w), np.arange(w)] -= held
+    means = [mean[at].reshape(np.shape(linear[k])) for k, at in enumerate(where)]
+    covariances = Covariances(field.spots, field.shapes, [shape_of(p[4]) for p in pieces], v, c)
+    if parts is None:
+        return means, covariances, float(log_z)
+    log_z = np.zeros(math.prod(parts.shape))
+    for at, of in zip(where, parts.of, strict=True):
+        log_z += np.bincount(np.ravel(of), share[at].sum(1), len(log_z))
+    return means, covariances, log_z.reshape(parts.shape)
+
+
+class Parts(NamedTuple):
+    """A field that falls apart: how many parts, by outer plates, and which one each element of a latent lies in."""
+
+    shape: tuple[int, ...]
+    of: Sequence[Array]
+
+
+def field_pieces(
+    field: Field, linear: Sequence[Array], homes: Sequence[int], pieces: Sequence[tuple[int, int, Any, Any, Array]]
+) -> tuple[Array, list[tuple[Any, Any]], list[Any]]:
+    """The linear term by blocks, where each latent's numbers stand among these, and the values of the pieces of J."""
+    flat = [in_rows(h, k) for h, k in zip(linear, homes, strict=True)]
+    if not field.ready:
+        field.place(pieces, [f.shape for f in flat])
+        kinds = [p[4].kinds for p in pieces if isinstance(p[4], ByKind)]
+        field.repeats = repeats_of(field, kinds) if len(kinds) == len(pieces) else None
+    if field.alone:
+        h = np.ascontiguousarray(flat[0])
+    else:
+        h = np.zeros((field.count, field.size))
+        for at, f in zip(field.where, flat, strict=True):
+            h[at] = f  # each number stands in one place
+    return h, field.where, [_piece_of(p[4], shape) for p, shape in zip(pieces, field.shapes, strict=True)]
+
+
+def _piece_of(piece: Any, shape: tuple[int, int, int]) -> Any:
+    """A piece as (rows, own of a, own of b): of rows or of their kinds."""
+    if isinstance(piece, ByKind):
+        return ByKind(piece.values.reshape(-1, *shape[1:]), piece.kinds, (shape[0],))
+    return np.reshape(piece, shape)
+
+
+def _clamped(diagonal: Array, below: Array, h: Array, x: Array, held: Array) -> tuple[Any, Array]:
+    """<h, x> - 1/2 x' J x of the numbers that are held at x, each number's share, and h of the others given these.
+
+    J loses the rows and columns of what is held, in place: there it is 1 on the diagonal.
+    """
+    if not held.any():
+        return 0.0, h
+    jx = (diagonal @ x[..., None])[..., 0]
+    jx[1:] += (below @ x[:-1, :, None])[..., 0]
+    jx[:-1] += (below.swapaxes(1, 2) @ x[1:, :, None])[..., 0]
+    diagonal[held] = 0.0
+    diagonal.swapaxes(1, 2)[held] = 0.0
+    diagonal[:, np.arange(h.shape[1]), np.arange(h.shape[1])] += held
+    below[held[1:]] = 0.0
+    below.swapaxes(1, 2)[held[:-1]] = 0.0
+    return x * (h - 0.5 * jx), np.where(held, 0.0, h - jx)
+
+
+def in_rows(a: Array, plates: int) -> Array:
+    """(plates, own) as (elements, numbers)."""
+    shape = np.shape(a)
+    return np.reshape(a, (math.prod(shape[:plates]), math.prod(shape[plates:])))
+
+
+def assembled(field: Field, values: Sequence[Array]) -> tuple[Array, Array]:
+    """The blocks of J on its diagonal (m, w, w), and those below it (m - 1, w, w)."""
+    m, w = field.count, field.size
+    diagonal, below = np.zeros((m, w, w)), np.zeros((m - 1, w, w))
+    for found, value in zip(field.spots, values, strict=True):
+        for spot in found:
+            part = value[spot.rows]
+            part = part.swapaxes(1, 2) if spot.swapped else part
+            target = below if spot.beside else diagonal
+            if isinstance(spot.at, tuple):
+                target[spot.at] -= part
+                if not spot.beside:
+                    target[spot.at[0], spot.at[2], spot.at[1]] -= part.swapaxes(1, 2)
+                continue
+            target.reshape(-1)[:] -= np.bincount(spot.at, part.ravel(), target.size)
+            if not spot.beside:
+                target.reshape(-1)[:] -= np.bincount(_mirrored(spot.at, w), part.ravel(), target.size)
+    diagonal[:, np.arange(w), np.arange(w)] += ~field.full
+    return diagonal, below
+
+
+def _mirrored(at: Array, w: int) -> Array:
+    """Places of the transposed entries."""
+    block, inside = np.divmod(at, w * w)
+    return block * w * w + inside % w * w + inside // w
+
+
+def block_moments(
+    field: Field, diagonal: Blocks, below: Blocks, h: Array
+) -> tuple[Blocks, Blocks, Array, Array | Stretches]:
+    """What `tridiagonal_moments` returns, by the way that takes least time: in a compiled loop where there is one."""
+    m, w = h.shape
+    loop = field.meter.twin(block_chain_loop) if 1 < m and w <= BLOCK_OF_LOOPS else None
+    if loop is not None:
+        v, c, room, at = np.empty((m, w, w)), np.empty((m, w, w)), np.empty((m + 2, 2, w, w)), np.empty(m, np.int64)
+        mean, log_det = np.empty((m, w)), np.empty((m, w))
+        if loop(*diagonal, *below, np.ascontiguousarray(h), v, c, at, mean, log_det, room):
+            return Blocks(v, at), Blocks(c, at[:-1]), mean, log_det
+    found = None if field.repeats is None else steady_moments(diagonal, below, h, field.repeats.runs)
+    if 1 < m and w <= BLOCK_OF_LOOPS:
+        field.meter.spent += 500 + 0.07 * m if found else reduction_time(m, w)
+    if found is not None:
+        return found
+    dense_v, dense_c, mean, log_det = tridiagonal_moments(diagonal.all(), below.all(), h)
+    return Blocks.each(dense_v), Blocks.each(dense_c), mean, log_det
+
+
+def tridiagonal_moments(diagonal: Array, below: Array, h: Array) -> tuple[Array, Array, Array, Array]:
+    """Of a Gaussian with block tridiagonal precision: covariances of each block (m, w, w), of each with the one
+    before it (m - 1, w, w), means (m, w), and each number's share of log det of the precision (m, w).
+
+    Odd blocks given their neighbours are independent: y_i | y_l, y_r ~ N(P (h - L y_l - R y_r), P), P = inv(J_ii).
+    """
+    if not below.any():  # one block, or untied ones
+        low = cholesky(diagonal)
+        v = inverse(low)
+        return v, below, (v @ h[..., None])[..., 0], 2 * np.log(low.diagonal(0, 1, 2))
+    low = cholesky(diagonal[1::2])
+    p, k = inverse(low), len(low)
+    left, right = below[0::2], below[1::2]
+    n = len(right)  # odd blocks that have one after them
+    to_left, to_right = p @ left, p[:n] @ right.swapaxes(1, 2)
+    ph = (p @ h[1::2, :, None])[..., 0]
+    rest, rest_h = diagonal[0::2].copy(), h[0::2].copy()
+    rest[:k] -= left.swapaxes(1, 2) @ to_left
+    rest[1 : 1 + n] -= right @ to_right
+    rest_h[:k] -= (left.swapaxes(1, 2) @ ph[..., None])[..., 0]
+    rest_h[1 : 1 + n] -= (right @ ph[:n, :, None])[..., 0]
+    rest = 0.5 * (rest + rest.swapaxes(1, 2))
+    ve, ce, me, log_det_even = tridiagonal_moments(rest, -(right @ to_left[:n]), rest_h)
+    vl, vr = ve[:k], ve[1 : 1 + n]
+    with_left = -(to_left @ vl)
+    with_left[:n] -= to_right @ ce
+    own = p + to_left @ vl @ to_left.swapaxes(1, 2)
+    cross = to_right @ ce @ to_left[:n].swapaxes(1, 2)
+    own[:n] += to_right @ vr @ to_right.swapaxes(1, 2) + cross + cross.swapaxes(1, 2)
+    mean = ph - (to_left @ me[:k, :, None])[..., 0]
+    mean[:n] -= (to_right @ me[1 : 1 + n, :, None])[..., 0]
+    v, c, m = np.empty_like(diagonal), np.empty_like(below), np.empty_like(h)
+    v[0::2], v[1::2], m[0::2], m[1::2] = ve, 0.5 * (own + own.swapaxes(1, 2)), me, mean
+    c[0::2] = with_left
+    c[1::2] = -(vr @ to_right.swapaxes(1, 2) + ce @ to_left[:n].swapaxes(1, 2))
+    log_det = np.empty_like(h)
+    log_det[0::2], log_det[1::2] = log_det_even, 2 * np.log(low.diagonal(0, 1, 2))
+    return v, c, m, log_det

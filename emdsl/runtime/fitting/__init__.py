@@ -1,0 +1,1 @@
+"""The loop of a fit, and the estimator around it."""

@@ -1,0 +1,320 @@
+"""The EM loop: E-step, M-step, and how a climb ended, in words.
+
+`Module` is a generated module as seen from here; it is only ever called, never changed.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from emdsl.runtime.data.binding import Bound
+from emdsl.runtime.data.columns import Array
+from emdsl.runtime.data.domains import on_boundary
+from emdsl.runtime.data.faults import DataError
+from emdsl.runtime.numeric.infinity import unlimited
+
+Params = dict[str, Array]
+Progress = Callable[[int, float], Any]
+FALL = 1e-9  # an objective may fall by this much of 1 + |objective| before it is called a fall
+SAME = 1e-5  # two starts reach the same optimum when they differ by less of 1 + |objective|
+
+
+class Setup(NamedTuple):
+    """What stays fixed during a fit."""
+
+    module: Any
+    data: Bound
+    prepared: Mapping[str, Any]
+    max_iter: int
+    tol: float
+    policy: str
+    progress: Progress | None = None
+    sampled: bool = False
+
+
+class Climb(NamedTuple):
+    """One climb from one start. `history[-1]` is the objective at `params`.
+
+    `status` is one of converged, max_iter, boundary, degenerate, decreased, interrupted;
+    `log_likelihood` excludes the priors; `state` is the E-step's own memory (variational factors, draws).
+    """
+
+    params: Params
+    history: tuple[float, ...]
+    log_likelihood: float
+    status: str
+    message: str
+    state: Any = None
+    failure: Exception | None = None
+    report: Mapping[str, Any] | None = None  # of draws: errors of the estimates, how the chains mixed
+
+    @property
+    def objective(self) -> float:
+        return self.history[-1]
+
+    @property
+    def n_iter(self) -> int:
+        return len(self.history) - 1
+
+
+class Point(NamedTuple):
+    """A place on the way up: parameters and what the E-step there gave."""
+
+    params: Params
+    statistics: Mapping[str, Any]
+    log_likelihood: float
+    objective: float
+
+
+def is_sampled(module: Any) -> bool:
+    """Whether the E-step draws, so that the objective moves up and down by chance."""
+    return any(method.startswith(("mcmc", "saem")) for method, *_ in module.SPEC.get("plan", {}).values())
+
+
+def is_exact(module: Any) -> bool:
+    """Whether the E-step's total is the log-likelihood itself (or its quadrature), not a bound or a draw."""
+    return not is_sampled(module) and not any(m == "meanfield" for m, *_ in module.SPEC.get("plan", {}).values())
+
+
+def evaluate(setup: Setup, params: Params, state: Any) -> Point:
+    """E-step at `params`: log-likelihood (or bound), and with the priors' log densities the objective."""
+    extra = () if state is None else (state,)
+    statistics = setup.module.e_step(params, setup.data, setup.prepared, *extra)
+    value = float(statistics["log_likelihood"])
+    return Point(params, statistics, value, value + float(setup.module.log_prior(params, setup.prepared)))
+
+
+def finer_error(setup: Setup, params: Params, log_likelihood: float) -> float | None:
+    """What twice the points of each quadrature add to the log-likelihood; None where there is no quadrature."""
+    module = setup.module
+    if "finer" not in vars(module):
+        return None
+    with np.errstate(all="ignore"):
+        found = module.e_step(params, setup.data, module.finer(setup.prepared))
+    return float(found["log_likelihood"]) - log_likelihood
+
+
+def within_points(setup: Setup, here: Point, there: Point) -> bool:
+    """Whether a fall is no larger than the error that twice the points tell: the points moved, EM did not fall."""
+    errors = [finer_error(setup, p.params, p.log_likelihood) for p in (here, there)]
+    return here.objective - there.objective <= sum(abs(e) for e in errors if e is not None)
+
+
+def rounding(setup: Setup, here: Point) -> float:
+    """By how much the objective changes where parameters are rounded otherwise: it is known no better.
+
+    Densities of large parameters are small differences of large terms: of a negative binomial's size near infinity.
+    """
+    moved = [{n: v * (1 + k * 2.0**-51) for n, v in here.params.items()} for k in (-2, -1, 1, 2)]
+    values = [here.objective, *(evaluate(setup, params, None).objective for params in moved)]
+    return max(values) - min(values)
+
+
+def advance(setup: Setup, here: Point) -> tuple[Params, str | None]:
+    """M-step, and what was repaired on the way where the policy allows repairs."""
+    module, repaired = setup.module, None
+    try:
+        params = module.m_step(here.statistics, here.params, setup.prepared, "raise")
+    except module.Degenerate as fault:
+        if setup.policy not in ("keep", "regularise"):
+            raise
+        repaired = str(fault.message)
+        params = module.m_step(here.statistics, here.params, setup.prepared, setup.policy)
+    refine = vars(module).get("refine")  # hasattr would take a microsecond to find out that there is none
+    if refine is not None:
+        factors = (here.statistics["state"],) if "state" in here.statistics else ()
+        params = refine(here.params, params, setup.data, setup.prepared, *factors, statistics=here.statistics)
+    return {name: np.asarray(value, np.float64) for name, value in params.items()}, repaired
+
+
+def climb(setup: Setup, start: Params, state: Any = None) -> Climb:
+    """EM from `start` to convergence, `max_iter` M-steps, a fall, a collapse or Ctrl-C.
+
+    Keeps the best parameters seen. A collapse at the start, or data that the start gives zero
+    density, comes back as a Climb with its `failure`.
+    """
+    degenerate = (setup.module.Degenerate, np.linalg.LinAlgError)
+    repairs: dict[str, int] = {}
+    with np.errstate(all="ignore"):
+        try:
+            here = evaluate(setup, start, state)
+        except degenerate as fault:
+            return Climb(start, (-np.inf,), -np.inf, "degenerate", _words(fault), state, fault)
+        if not np.isfinite(here.objective):
+            return _bad_start(setup, here, state)
+        history, status, message, noise = [here.objective], "climbing", "", 0.0
+        while status == "climbing" and len(history) <= setup.max_iter:
+            try:
+                params, repaired = advance(setup, here)
+                there = evaluate(setup, params, here.statistics.get("state"))
+                status, message = _verdict(setup, history, there.objective, repaired)
+                if status == "decreased" and within_points(setup, here, there):
+                    status, message = _verdict(setup._replace(sampled=True), history, there.objective, repaired)
+                elif status == "decreased" and hasattr(setup.module, "finer"):
+                    message = (
+                        f"the objective fell from {history[-1]:.10g} to {there.objective:.10g}, by more than twice the "
+                        "points explain: ask for more points; the parameters before the fall are kept"
+                    )
+                if status == "decreased" and "state" not in here.statistics:
+                    noise = max(rounding(setup, here), rounding(setup, there))
+                    status = "level" if here.objective - there.objective <= noise else status
+                if repaired:
+                    repairs[repaired] = repairs.get(repaired, 0) + 1
+                if status in ("climbing", "converged", "repaired"):
+                    here = there
+                    history.append(here.objective)
+                    if setup.progress is not None:
+                        setup.progress(len(history) - 1, here.objective)
+            except degenerate as fault:
+                status, message = "degenerate", _words(fault)
+            except KeyboardInterrupt:
+                status = "interrupted"
+    end = Climb(here.params, tuple(history), here.log_likelihood, status, message, here.statistics.get("state"))
+    return _conclude(setup, end, repairs, noise)
+
+
+def _words(fault: Exception) -> str:
+    return str(getattr(fault, "message", fault)) or "a matrix is singular"
+
+
+def _verdict(setup: Setup, history: Sequence[float], after: float, repaired: str | None) -> tuple[str, str]:
+    """How an iteration went, and why where it was the last: climbing, converged, repaired, degenerate, decreased.
+
+    Under "keep", a fit that stops moving at a repaired estimate has not converged, it is degenerate.
+    """
+    before, sampled = history[-1], setup.sampled
+    if not math.isfinite(after):
+        return "degenerate", f"the objective became {after}: a component has collapsed"
+    if after - before < -FALL * (1 + abs(before)) and not sampled and not repaired:
+        return "decreased", (
+            f"the objective fell from {before:.10g} to {after:.10g}, which EM never does: the parameters before "
+            "the fall are kept; please report the model and data"
+        )
+    if abs(after - before) >= setup.tol * (1 + abs(after)) or (sampled and not _settled(setup, history, after)):
+        return "climbing", ""
+    if setup.tol > 0 and not sampled and _gathering(history, after):
+        return "climbing", ""
+    if repaired and setup.policy == "keep":
+        return "repaired", f"settled at a repaired estimate: {repaired}"
+    return "converged", ""
+
+
+def _gathering(history: Sequence[float], last: float) -> bool:
+    """Whether steps are small but growing, or too few to tell, far above rounding: EM may be leaving a plateau."""
+    steps = np.diff([*history[-3:], last])
+    return bool((np.diff(steps) > 0).all() and steps.min() > 1e-12 * (1 + abs(last)))
+
+
+def _settled(setup: Setup, history: Sequence[float], last: float) -> bool:
+    """Whether a sampled objective, which one small step says little about, has made ten of them in a row."""
+    recent = np.diff([*history[-10:], last])
+    return len(recent) == 10 and bool((np.abs(recent) < setup.tol * (1 + abs(last))).all())
+
+
+def _bad_start(setup: Setup, here: Point, state: Any) -> Climb:
+    """A start whose objective is not finite: the row of zero density where it can be named."""
+    message, row = "the objective is not a number at the starting parameters", None
+    if here.objective == -np.inf:
+        message = "the data have zero density at the starting parameters"
+        try:
+            rows = setup.module.log_likelihood_rows(here.params, setup.data, setup.prepared)
+            bad = np.flatnonzero(np.isneginf(rows))
+        except (NotImplementedError, ValueError):
+            bad = np.zeros(0, int)
+        if bad.size:
+            row = int(bad[0])
+            message = f"{bad.size} rows have zero density at the starting parameters, the first is row {row}"
+    largest = max((float(np.abs(v).max(initial=0)) for v in setup.data.values.values()), default=0.0)
+    hint = "rescale the data: they reach beyond 1e100" if largest > 1e100 else "start elsewhere: init= or another seed"
+    fault = DataError(message, hint=hint, code="D015", row=row)
+    return Climb(here.params, (here.objective,), here.log_likelihood, "degenerate", message, state, fault)
+
+
+def remaining(history: Sequence[float]) -> float | None:
+    """Aitken's estimate of how far the objective still has to climb, from its last three values."""
+    if len(history) < 3:
+        return None
+    first, second = history[-2] - history[-3], history[-1] - history[-2]
+    rate = second / first if first else 0.0
+    return second * rate / (1 - rate) if 0 < rate < 1 else None
+
+
+def _conclude(setup: Setup, end: Climb, repairs: Mapping[str, int], noise: float = 0.0) -> Climb:
+    """The climb with its last word: boundary estimates, repairs, and what may remain to climb."""
+    status = {"climbing": "max_iter", "repaired": "degenerate", "level": "converged"}.get(end.status, end.status)
+    message = end.message
+    gap = remaining(end.history)
+    about = f"; about {gap:.1e} may remain to climb (Aitken)" if gap is not None and gap > 0 else ""
+    iterations = f"{end.n_iter} iteration" + ("" if end.n_iter == 1 else "s")
+    if status == "converged":
+        message = f"converged after {iterations}: the objective moves by less than {setup.tol:g} of 1 + its size{about}"
+        if end.status == "level":
+            message = (
+                f"converged after {iterations}: the objective is known to {noise:.1e} only, parameters are so large"
+            )
+        edge = [v["name"] for v in setup.module.SPEC["variables"] if v["name"] in end.params]
+        edge = [n for n in edge if on_boundary(_variable(setup, n), end.params[n])]
+        if edge:
+            status, message = "boundary", f"{message}; {', '.join(edge)} lies on the boundary of its domain"
+        far = _far(setup, end, noise) if end.state is None else {}
+        if far:
+            goes = ", ".join(f"{n} goes to {where}" for n, where in far.items())
+            status, message = "boundary", f"{message}; no finite estimate is best: {goes}"
+    elif status == "max_iter":
+        message = f"not converged: stopped after max_iter = {setup.max_iter} iterations{about}"
+    elif status == "interrupted":
+        message = f"interrupted after {iterations}: the best parameters so far are kept"
+    elif status == "degenerate":
+        message = f"degenerate after {iterations}: {message}"
+    for what, count in repairs.items():
+        message += f"; repaired ({setup.policy}) in {count} of {iterations}: {what}"
+    return end._replace(status=status, message=message)
+
+
+def _far(setup: Setup, end: Climb, noise: float) -> dict[str, str]:
+    def objective(params: Params) -> float:
+        return evaluate(setup, params, None).objective
+
+    try:
+        with np.errstate(all="ignore"):
+            return unlimited(setup.module.SPEC, end.params, objective, noise)
+    except (setup.module.Degenerate, np.linalg.LinAlgError):
+        return {}
+
+
+def _variable(setup: Setup, name: str) -> Mapping[str, Any]:
+    return next(v for v in setup.module.SPEC["variables"] if v["name"] == name)
+
+
+def best_climb(climbs: Sequence[Climb]) -> Climb:
+    """The climb with the highest objective; one that collapsed wins only where all did.
+
+    With several starts the message counts how many reached the best.
+    """
+    sound = [c for c in climbs if c.status != "degenerate"] or [c for c in climbs if c.failure is None] or list(climbs)
+    best = max(sound, key=lambda c: c.objective)
+    if len(climbs) == 1:
+        return best
+    hits = sum(abs(c.objective - best.objective) <= SAME * (1 + abs(best.objective)) for c in sound)
+    lost = len(climbs) - sum(c.status != "degenerate" for c in climbs)
+    message = f"{best.message}; best objective reached by {hits} of {len(climbs)} starts"
+    return best._replace(message=message + (f", {lost} of them degenerate" if lost else ""))
+
+
+def print_progress(every: float = 0.5) -> Progress:
+    """A progress callback that prints to standard error, at most every half second."""
+    last = [-every]
+
+    def show(iteration: int, objective: float) -> None:
+        now = time.monotonic()
+        if iteration == 1 or now - last[0] >= every:
+            last[0] = now
+            print(f"iteration {iteration:6d}  objective {objective:.8f}", file=sys.stderr)
+
+    return show

@@ -1,0 +1,169 @@
+"""Fits on disk: JSON or npz, whole or not at all, and never a pickle."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import os
+import tempfile
+import zipfile
+from collections.abc import Mapping
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from emdsl.runtime.data.faults import DataError
+
+FIT_FORMAT = 1
+NO_VALUE = type(None)
+KEYS: dict[str, tuple[type, ...]] = {  # what every saved fit holds
+    "format": (int,), "model": (str,), "model_hash": (str,), "params": (dict,), "sizes": (dict,),
+    "objective": (float, int, NO_VALUE), "log_likelihood": (float, int, NO_VALUE), "history": (list,),
+    "converged": (bool,), "status": (str,), "message": (str,), "n_iter": (int,), "n_parameters": (int,),
+    "n_units": (float, int, NO_VALUE), "labels": (dict,), "plan": (dict,), "updates": (dict,), "seed": (int, NO_VALUE),
+    "reference": (dict,), "factors": (dict,), "emdsl_version": (str, NO_VALUE),
+}  # fmt: skip
+MORE: dict[str, tuple[type, ...]] = {  # what some hold
+    "quadrature_error": (float, int, NO_VALUE), "source": (str,), "infer": (dict,), "fixed": (list,),
+    "completed": (list,),
+}  # fmt: skip
+
+
+def spec_hash(spec: Mapping[str, Any]) -> str:
+    """A fingerprint of what a fit depends on: the model's variables, sizes and domains."""
+    keys = ("name", "kind", "plates", "array", "event", "domain", "levels")
+    shown = [[v.get(k) for k in keys] for v in spec["variables"]]
+    return sha256(json.dumps([spec["model"], shown], sort_keys=True).encode()).hexdigest()[:16]
+
+
+def plain_value(value: Any) -> Any:
+    """Arrays and numpy scalars as lists and numbers; NaN and infinities as None, which JSON can hold."""
+    if isinstance(value, np.ndarray):
+        return plain_value(value.tolist())
+    if isinstance(value, np.generic):
+        return plain_value(value.item())
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(k): plain_value(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain_value(v) for v in value]
+    return value
+
+
+def write_whole(path: str | os.PathLike[str], content: bytes) -> None:
+    """Write a file whole or not at all: a temporary file beside it, then a rename. OSError as it comes.
+
+    A link stays a link to the new content; a device or a pipe is written to, never replaced.
+    """
+    if os.path.exists(path) and not os.path.isfile(path):
+        Path(path).write_bytes(content)
+        return
+    path = Path(os.path.realpath(path))
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        umask = os.umask(0)
+        os.umask(umask)
+        os.chmod(name, 0o666 & ~umask)
+        os.replace(name, path)
+    except BaseException:
+        os.unlink(name)
+        raise
+
+
+def write_document(path: str | os.PathLike[str], document: Mapping[str, Any]) -> None:
+    """A fit as JSON, or as npz where the path ends so (arrays by name, the rest as JSON inside)."""
+    if str(path).endswith(".npz"):
+        rest = {k: plain_value(v) for k, v in document.items() if k not in ("params", "history")}
+        arrays: dict[str, Any] = {f"params/{n}": np.asarray(v, np.float64) for n, v in document["params"].items()}
+        arrays["document"] = np.frombuffer(json.dumps(rest, allow_nan=False).encode(), np.uint8)
+        arrays["history"] = np.asarray(document["history"], np.float64)
+        buffer = io.BytesIO()
+        np.savez(buffer, **arrays)
+        write_whole(path, buffer.getvalue())
+        return
+    text = json.dumps(plain_value(document), allow_nan=False, indent=1, ensure_ascii=False)
+    write_whole(path, (text + "\n").encode())
+
+
+def read_document(path: str | os.PathLike[str] | Mapping[str, Any]) -> dict[str, Any]:
+    """A saved fit as a dict, its parameters as arrays; DataError with the reason where it is not one."""
+    if isinstance(path, Mapping):
+        document: Any = dict(path)
+    else:
+        try:
+            content = Path(path).read_bytes()
+        except OSError as error:
+            raise DataError(f"{path}: cannot be read: {error.strerror or error}", code="D030") from None
+        document = _from_npz(path, content) if content[:2] == b"PK" else _from_json(path, content)
+    shown = "the fit" if isinstance(path, Mapping) else str(path)
+    fault = _no_fit(document)
+    if fault:
+        raise DataError(f"{shown}: {fault}", code="D020")
+    document["params"] = {n: _array(shown, n, v) for n, v in document["params"].items()}
+    return dict(document)
+
+
+def _no_fit(document: Any) -> str | None:
+    """What keeps a document from being a saved fit: another format, what it lacks, what no fit has, wrong types."""
+    held: Mapping[str, Any] = document if isinstance(document, dict) else {}
+    version = held.get("format", FIT_FORMAT)
+    if version is True or version != FIT_FORMAT:
+        return f"has format {version!r}, and this version reads {FIT_FORMAT}"
+    absent = [k for k in KEYS if k not in held]
+    if absent:
+        return f"is no saved fit: it lacks {', '.join(absent)}"
+    unknown = [k for k in held if k not in KEYS and k not in MORE]
+    if unknown:
+        return f"is no saved fit: no fit holds {', '.join(map(repr, unknown))}"
+    wrong = [k for k, kinds in {**KEYS, **MORE}.items() if k in held and not isinstance(held[k], kinds)]
+    return f"is no saved fit: its {wrong[0]} is {held[wrong[0]]!r:.40}" if wrong else None
+
+
+def _array(shown: str, name: str, value: Any) -> np.ndarray[Any, np.dtype[Any]]:
+    try:
+        return np.array(value, np.float64)
+    except (TypeError, ValueError):
+        raise DataError(f"{shown}: the parameter {name} is no array of numbers", code="D020") from None
+
+
+def _from_json(path: object, content: bytes) -> Any:
+    try:
+        return json.loads(content.decode("utf-8"))
+    except UnicodeDecodeError:
+        raise DataError(
+            f"{path}: is neither JSON nor npz", hint="pickles are not read: they can run code", code="D020"
+        ) from None
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path}: is no whole JSON file: {error}", code="D020") from None
+
+
+def _from_npz(path: object, content: bytes) -> Any:
+    try:
+        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+            document = json.loads(bytes(arrays["document"]).decode())
+            document["history"] = arrays["history"].tolist()
+            document["params"] = {n.removeprefix("params/"): arrays[n] for n in arrays.files if n.startswith("params/")}
+            return document
+    except (ValueError, KeyError, zipfile.BadZipFile, EOFError, OSError) as error:
+        raise DataError(f"{path}: is no whole saved fit: {error}", code="D020") from None
+
+
+def check_same_model(document: Mapping[str, Any], spec: Mapping[str, Any]) -> None:
+    """DataError where a saved fit belongs to another model, or lacks a parameter of this one."""
+    if document["model"] != spec["model"]:
+        raise DataError(f"the fit is of model {document['model']}, not of {spec['model']}", code="D020")
+    if document["model_hash"] != spec_hash(spec):
+        raise DataError(
+            f"the fit is of another version of {spec['model']}: its variables differ", hint="fit it again", code="D020"
+        )
+    absent = [v["name"] for v in spec["variables"] if v["kind"] == "param" and v["name"] not in document["params"]]
+    if absent:
+        raise DataError(f"the fit lacks the parameters {', '.join(absent)}", code="D020")

@@ -1,0 +1,89 @@
+"""Starts that EM cannot leave: components that are alike stay alike, because every step treats them alike.
+
+The M-step commutes with renaming states, so parameters that a swap of two states leaves as they are keep that
+property; so do parameters whose values at two states are equal, whatever the states' probabilities are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+
+from emdsl.runtime.data.columns import Array
+from emdsl.runtime.fitting.settings import variable_axes
+
+FEW_ENTRIES = 16  # Python compares so many in less time than it takes to ask numpy
+MANY = 50  # states: beyond this only neighbours are compared
+SHARES = (0.1, 0.5, 1.0)  # how far towards a seeded division of the rows a start is moved, tried in order
+
+
+def alike(spec: Mapping[str, Any], params: Mapping[str, Array], sizes: Mapping[str, int]) -> dict[str, tuple[int, int]]:
+    """Size of a discrete latent's states -> two of them that the parameters do not tell apart."""
+    out: dict[str, tuple[int, int]] = {}
+    for size in states(spec):
+        held = [(v, params[v["name"]]) for v in spec["variables"] if v["kind"] == "param" and v["name"] in params]
+        held = [(v, value) for v, value in held if size in variable_axes(v)]
+        held.sort(key=lambda h: size not in _copies(h[0]))  # what is repeated for each state tells them apart first
+        if not held or size not in _copies(held[0][0]):
+            continue
+        k = int(size) if size.isdigit() else sizes.get(size, 0)
+        pairs = combinations(range(k), 2) if k <= MANY else zip(range(k - 1), range(1, k), strict=True)
+        for pair in pairs:
+            if all(_same(v, value, size, pair) for v, value in held):
+                out[size] = pair
+                break
+    return out
+
+
+def states(spec: Mapping[str, Any]) -> list[str]:
+    """The sizes by which discrete latents choose."""
+    latents = [v for v in spec["variables"] if v["kind"] == "latent"]
+    found = [v["levels"] for v in latents if v["domain"] == "category"] + [
+        "2" for v in latents if v["domain"] == "bool"
+    ]
+    return list(dict.fromkeys(s for s in found if s))
+
+
+def _copies(variable: Mapping[str, Any]) -> list[str]:
+    """The axes along which a parameter is repeated, those of an element left out."""
+    return variable_axes(variable)[: len(variable["plates"]) + len(variable["array"])]
+
+
+def _same(variable: Mapping[str, Any], value: Array, size: str, pair: tuple[int, int]) -> bool:
+    axes, copies = variable_axes(variable), len(_copies(variable))
+    held = [axis for axis, dim in enumerate(axes) if dim == size]
+    if all(_close(value.take(pair[0], axis), value.take(pair[1], axis)) for axis in held if axis < copies):
+        return True
+    if len(held) == 1 and held[0] < copies:
+        return False
+    order = list(range(max(value.shape)))
+    order[pair[0]], order[pair[1]] = pair[1], pair[0]
+    swapped = value
+    for axis in held:
+        swapped = swapped.take(order[: value.shape[axis]], axis)
+    return _close(swapped, value)
+
+
+def _close(a: Array, b: Array) -> bool:
+    """Equal but for rounding."""
+    if a.size <= FEW_ENTRIES:
+        pairs = list(zip(a.ravel().tolist(), b.ravel().tolist(), strict=True))
+        top = max((abs(q) for _, q in pairs), default=0.0)
+        return all(abs(p - q) <= 1e-9 * abs(q) + 1e-12 * top for p, q in pairs)
+    size = np.abs(b)
+    return bool((np.abs(a - b) <= 1e-9 * size + 1e-12 * size.max(initial=0)).all())
+
+
+def seeded_step(module: Any, start: dict[str, Array], data: Any, prepared: Any, rng: np.random.Generator) -> Any:
+    """The M-step of a seeded division of the rows among the states."""
+    with np.errstate(all="ignore"):
+        params = module.m_step(module.e_step(start, data, prepared, rng), start, prepared, "keep")
+        return module.refine(start, params, data, prepared, rng) if hasattr(module, "refine") else params
+
+
+def moved(start: Mapping[str, Array], other: Mapping[str, Array], share: float) -> dict[str, Array]:
+    """Part of the way from one place to another: every domain is convex."""
+    return {n: (1 - share) * value + share * np.asarray(other[n]) for n, value in start.items()}

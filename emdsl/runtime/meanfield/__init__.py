@@ -1,0 +1,1 @@
+"""Factors of q in turn, counted rows."""

@@ -1,0 +1,1 @@
+"""Draws: kernels, samples, what they leave unsure."""

@@ -1,0 +1,255 @@
+"""Draws from the posteriors that elimination finds: families, discrete tables, chains, joint Gaussians."""
+
+# mypy: disable-error-code="no-any-return"
+# (operators on arrays of any dtype, and all of scipy, are Any to mypy)
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from emdsl.runtime.data.columns import Array
+from emdsl.runtime.data.faults import DataError
+from emdsl.runtime.discrete.lanes import Lanes
+from emdsl.runtime.discrete.networks import Network, _Buckets, _Forest
+from emdsl.runtime.fields.elements import Field
+from emdsl.runtime.fields.fields import assembled, field_pieces
+from emdsl.runtime.fields.kinds import every_row
+from emdsl.runtime.montecarlo.kernels import new_tuner, slice_kernel
+from emdsl.runtime.numeric.numerics import cholesky, inverse
+
+Rng = np.random.Generator
+
+
+def draw_states(q: Array, states: int, rng: Rng) -> Array:
+    """Flat states from probabilities (*states, *plates), by inversion: (*plates)."""
+    plates = q.shape[states:]
+    up_to = np.cumsum(q.reshape(-1, *plates), axis=0)
+    level = rng.uniform(size=plates) * up_to[-1]
+    return np.minimum((up_to <= level).sum(0), len(up_to) - 1)
+
+
+def draw_chains(
+    q: Array, edge: Array, to: Array, lanes: tuple[Lanes, Lanes], shape: tuple[int, int], rng: Rng
+) -> Array:
+    """Flat states of chains (*home), one element after the other, all sequences side by side.
+
+    q : (*states, *home) probabilities. edge, to : whose product with those before is a pair's. `shape` is the number
+    of axes of states, and how far an edge looks back.
+    """
+    n, depth = shape
+    assert depth == 1
+    home = q.shape[n:]
+    k = int(np.prod(q.shape[:n]))
+    rows = int(np.prod(home))
+    flat_q, flat_to = q.reshape(k, rows), to.reshape(k, rows)
+    flat_edge = edge.reshape(k, k, -1)
+    out = np.zeros(rows, np.int64)
+    level = rng.uniform(size=rows)
+    starts, lengths = lanes[0].start, lanes[0].length  # the longest first
+    for t in range(int(lengths.max(initial=0))):
+        at = starts[: int((lengths > t).sum())] + t
+        if t == 0:
+            p = flat_q[:, at]
+        else:
+            tie = flat_edge[out[at - 1], :, at] if flat_edge.shape[2] > 1 else flat_edge[out[at - 1], :, 0]
+            p = tie.T * flat_to[:, at]
+        up_to = np.cumsum(p, axis=0)
+        out[at] = np.minimum((up_to <= level[at] * up_to[-1]).sum(0), k - 1)
+    return out.reshape(home)
+
+
+def draw_gaussian(means: Sequence[Array], covs: Sequence[Sequence[Array]], own: Sequence[int], rng: Rng) -> list[Array]:
+    """Jointly Gaussian latents of each element: means (rows, plates), covariances of pairs (rows, columns, plates)."""
+    plates = means[0].shape[own[0] :]
+    r = math.prod(plates)
+    sizes = [math.prod(m.shape[:n]) for m, n in zip(means, own, strict=True)]
+    ends = np.cumsum([0, *sizes])
+    whole = np.zeros((r, ends[-1], ends[-1]))
+    for i, row in enumerate(covs):
+        for j, part in enumerate(row, i):
+            block = np.moveaxis(np.reshape(part, (sizes[i], sizes[j], r)), 2, 0)
+            whole[:, ends[i] : ends[i + 1], ends[j] : ends[j + 1]] = block
+            whole[:, ends[j] : ends[j + 1], ends[i] : ends[i + 1]] = block.swapaxes(1, 2)
+    noise = (cholesky(whole) @ rng.normal(size=(r, ends[-1], 1)))[..., 0].T
+    return [m + noise[ends[k] : ends[k + 1]].reshape(m.shape) for k, m in enumerate(means)]
+
+
+def draw_Normal(mean: Any, var: Any, rng: Rng) -> Array:
+    return mean + np.sqrt(np.maximum(var, 0.0)) * rng.normal(size=np.shape(mean))
+
+
+def draw_LogNormal(mean: Any, var: Any, rng: Rng) -> Array:
+    return np.exp(draw_Normal(mean, var, rng))
+
+
+def draw_Gamma(shape: Any, rate: Any, rng: Rng) -> Array:
+    return np.maximum(rng.gamma(shape) / rate, 1e-300)
+
+
+def draw_InverseGamma(shape: Any, scale: Any, rng: Rng) -> Array:
+    return scale / np.maximum(rng.gamma(shape), 1e-300)
+
+
+def draw_Beta(a: Any, b: Any, rng: Rng) -> Array:
+    return np.clip(rng.beta(a, b), 1e-300, 1 - 1e-16)
+
+
+def draw_Dirichlet(concentration: Array, rng: Rng) -> Array:
+    """Probabilities along the first axis. In logs, so that small concentrations leave no row of zeros."""
+    log = np.log(rng.gamma(concentration + 1.0)) + np.log(rng.uniform(size=concentration.shape)) / concentration
+    p = np.exp(log - log.max(0))
+    return np.maximum(p / p.sum(0), 1e-300)
+
+
+def draw_VonMises(mean: Any, concentration: Any, rng: Rng) -> Array:
+    return rng.vonmises(mean, concentration)
+
+
+def draw_InverseGaussian(p: Any, a: Any, b: Any, rng: Rng) -> Array:
+    """Generalised inverse Gaussian, density x^(p-1) exp(-(a x + b / x) / 2): by slices in log x from its mode.
+
+    A slice from the mode is no independent draw; repeated, it is one to within what a sampler's thinning leaves.
+    """
+    p, a, b = np.broadcast_arrays(p, a, b)
+    flat = [np.ravel(v)[None] for v in (p, a, b)]
+
+    def density(t: Array) -> Array:
+        return (flat[0] * t - 0.5 * (flat[1] * np.exp(t) + flat[2] * np.exp(-t)))[0]
+
+    t = np.log((flat[0] - 1 + np.sqrt((flat[0] - 1) ** 2 + flat[1] * flat[2])) / flat[1])
+    tuner = new_tuner(t)
+    for _ in range(12):
+        t = slice_kernel(density, None, t, tuner, rng)
+    return np.exp(t).reshape(p.shape)
+
+
+def draw_Wishart(df: Array, scale: Array, rng: Rng) -> Array:
+    """Bartlett's decomposition: scale (d, d, *plates), df (*plates)."""
+    d, plates = scale.shape[0], scale.shape[2:]
+    low = cholesky(np.moveaxis(scale.reshape(d, d, -1), 2, 0))
+    a = np.tril(rng.normal(size=low.shape), -1)
+    degrees = np.reshape(np.broadcast_to(df, plates), (-1, 1)) - np.arange(d)
+    a[:, np.arange(d), np.arange(d)] = np.sqrt(rng.chisquare(degrees))
+    root = low @ a
+    return np.moveaxis(root @ root.swapaxes(1, 2), 0, 2).reshape(scale.shape)
+
+
+def draw_InverseWishart(df: Array, scale: Array, rng: Rng) -> Array:
+    """The inverse of a Wishart draw whose scale is the inverse of this one."""
+    d = scale.shape[0]
+    flat = np.moveaxis(scale.reshape(d, d, -1), 2, 0)
+    inverse = np.moveaxis(np.linalg.inv(flat), 0, 2).reshape(scale.shape)
+    drawn = np.moveaxis(draw_Wishart(df, inverse, rng).reshape(d, d, -1), 2, 0)
+    return np.moveaxis(np.linalg.inv(drawn), 0, 2).reshape(scale.shape)
+
+
+def draw_field(
+    field: Field, linear: Sequence[Array], homes: Sequence[int], pieces: Sequence[tuple[int, int, Any, Any, Array]],
+    rng: Rng,
+) -> list[Array]:  # fmt: skip
+    """Jointly Gaussian latents whose elements are tied, given as `gaussian_field` takes them: each (plates, own)."""
+    h, where, values = field_pieces(field, linear, homes, pieces)
+    diagonal, below = assembled(field, [every_row(a) for a in values])
+    drawn = tridiagonal_draw(diagonal, below, h, rng)
+    return [drawn[at].reshape(np.shape(linear[k])) for k, at in enumerate(where)]
+
+
+def tridiagonal_draw(diagonal: Array, below: Array, h: Array, rng: Rng) -> Array:
+    """A draw from the Gaussian of `tridiagonal_moments`: the even blocks, then each odd one given its neighbours."""
+    if len(diagonal) == 1:
+        return _given(cholesky(diagonal), h, rng)
+    low = cholesky(diagonal[1::2])
+    p, k = inverse(low), len(low)
+    left, right = below[0::2], below[1::2]
+    n = len(right)
+    to_left, to_right = p @ left, p[:n] @ right.swapaxes(1, 2)
+    ph = (p @ h[1::2, :, None])[..., 0]
+    rest, rest_h = diagonal[0::2].copy(), h[0::2].copy()
+    rest[:k] -= left.swapaxes(1, 2) @ to_left
+    rest[1 : 1 + n] -= right @ to_right
+    rest_h[:k] -= (left.swapaxes(1, 2) @ ph[..., None])[..., 0]
+    rest_h[1 : 1 + n] -= (right @ ph[:n, :, None])[..., 0]
+    even = tridiagonal_draw(0.5 * (rest + rest.swapaxes(1, 2)), -(right @ to_left[:n]), rest_h, rng)
+    given = h[1::2] - (left @ even[:k, :, None])[..., 0]
+    given[:n] -= (right.swapaxes(1, 2) @ even[1 : 1 + n, :, None])[..., 0]
+    out = np.empty_like(h)
+    out[0::2], out[1::2] = even, _given(low, given, rng)
+    return out
+
+
+def _given(low: Array, h: Array, rng: Rng) -> Array:
+    """N(inv(J) h, inv(J)) for J = low low': (m, w)."""
+    root = np.linalg.inv(low)
+    up = root.swapaxes(1, 2)
+    return (up @ (root @ h[..., None] + rng.normal(size=(*h.shape, 1))))[..., 0]
+
+
+EXACT_WIDTH = 6  # of a network that is drawn jointly, beside forests
+EXACT_ELEMENTS = 400
+
+
+def draw_network(
+    network: tuple[Network, Mapping[str, tuple[int, ...]]], tables: Sequence[Array], now: Mapping[str, Array], rng: Rng
+) -> dict[str, Array]:
+    """States of the latents of a network, (*home): jointly by elimination; where it ties too much, each element in
+    turn given the others, elements that no clique ties side by side (Gonzalez et al. 2011)."""
+    net, shapes = network
+    flat = [t.reshape(*t.shape[: m.shape[1]], -1) for t, m in zip(tables, net.members, strict=True)]
+    if not hasattr(net, "scopes") and net.colours is None:
+        net.colours = _colours(net)
+    if net.colours is None:
+        state = (_Forest if net.forest else _Buckets)(net, flat, False).draw(rng)
+    else:
+        state = np.concatenate([np.ravel(now[n]) for n in net.levels])
+        state = _sweep_of_colours(net, flat, state, rng)
+    return {n: state[net.first[n] : net.first[n] + c].reshape(shapes[n]) for n, (_, c) in net.levels.items()}
+
+
+def _colours(net: Network) -> list[Array] | None:
+    """Sets of elements of which no clique ties two; None where all can be drawn jointly."""
+    n = len(net.states)
+    try:
+        if n <= EXACT_ELEMENTS or all(m.shape[1] <= 2 for m in net.members):
+            net._order(n)
+            if net.forest or (n <= EXACT_ELEMENTS and net.width <= EXACT_WIDTH):
+                return None
+    except DataError:
+        pass
+    tied: list[set[int]] = [set() for _ in range(n)]
+    for members in net.members:
+        for row in members.tolist():
+            for v in row:
+                tied[v].update(row)
+    colour = np.full(n, -1)
+    for v in range(n):
+        taken = {int(colour[u]) for u in tied[v] if u != v}
+        colour[v] = next(c for c in range(len(taken) + 1) if c not in taken)
+    return [np.flatnonzero(colour == c) for c in range(int(colour.max(initial=-1)) + 1)]
+
+
+def _sweep_of_colours(net: Network, tables: Sequence[Array], state: Array, rng: Rng) -> Array:
+    state, k = state.copy(), int(net.states.max(initial=1))
+    for elements in net.colours or ():
+        mine = np.zeros(len(state), bool)
+        mine[elements] = True
+        log = np.where(np.arange(k)[:, None] < net.states, 0.0, -np.inf)
+        for table, members, rows in zip(tables, net.members, net.rows, strict=True):
+            for place in range(members.shape[1]):
+                at = np.flatnonzero(mine[members[:, place]])
+                if place:  # an element in two places of a row counts once
+                    at = at[(members[at, :place] != members[at, place : place + 1]).all(1)]
+                v = members[at, place]
+                for own in range(table.shape[place]):
+                    index = [
+                        np.where(members[at, q] == v, min(own, table.shape[q] - 1), state[members[at, q]])
+                        for q in range(members.shape[1])
+                    ]
+                    np.add.at(log[own], v, table[(*index, rows[at])])
+        own_log = log[:, elements]
+        p = np.exp(own_log - own_log.max(0))
+        state[elements] = draw_states(p, 1, rng)
+    return state

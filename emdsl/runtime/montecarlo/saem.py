@@ -1,0 +1,130 @@
+"""Stochastic approximation EM (Delyon, Lavielle and Moulines 1999; Kuhn and Lavielle 2004), iterates averaged
+(Polyak and Juditsky 1992)."""
+
+# mypy: disable-error-code="no-any-return"
+# (operators on arrays of any dtype, and all of scipy, are Any to mypy)
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from emdsl.runtime.data.columns import Array
+from emdsl.runtime.fitting.loop import Climb, Setup
+from emdsl.runtime.montecarlo.accuracy import Ending, concluded
+from emdsl.runtime.montecarlo.flat import FreeParameters, flat_vector, from_flat, hessian_of
+from emdsl.runtime.montecarlo.montecarlo import (
+    Schedule,
+    Statistics,
+    _captured,
+    _collapsed,
+    _start,
+    _stop_tuning,
+    mean_objective,
+    mean_of,
+    new_chains,
+)  # fmt: skip
+from emdsl.runtime.montecarlo.scores import complete_statistics
+from emdsl.runtime.numeric.unconstrained import uphill
+
+FADING = 0.7  # SAEM's steps after the warm-up fall as k**-0.7
+FEWEST = 200  # iterates that are averaged before a fit may settle
+
+
+def climb_by_saem(setup: Setup, start: Any, rng: np.random.Generator, schedule: Schedule) -> Climb:
+    """Stochastic approximation EM: steps of 1 in the warm-up, then falling as k**-0.7, iterates averaged.
+
+    It goes on until its error is negligible. Statistics of closed forms are averaged; what passes over the data takes
+    one Newton step on the gradient of the last draws, with an averaged Hessian, scaled likewise (Gu and Kong 1998).
+    """
+    climb = StochasticApproximation(setup, start, rng, schedule)
+    wanted, end = FEWEST, None
+    try:
+        _start(climb.chains, climb.params, schedule.burn_in)
+        while end is None or (end.status == "max_iter" and len(climb.history) < setup.max_iter):
+            climb.run(min(wanted, max(1, setup.max_iter - schedule.warm)) if setup.tol > 0 else setup.max_iter)
+            end = climb.end()
+            wanted = 2 * len(climb.trace) + 1
+    except (setup.module.Degenerate, np.linalg.LinAlgError) as fault:
+        return _collapsed(setup, climb.params, climb.history, climb.chains, fault)
+    except KeyboardInterrupt:
+        return climb.end("interrupted")
+    return end
+
+
+class StochasticApproximation:
+    """The state of a run of SAEM: where it is, statistics and curvature so far, iterates since the warm-up."""
+
+    def __init__(self, setup: Setup, start: Any, rng: np.random.Generator, schedule: Schedule) -> None:
+        self.setup, self.schedule, self.rng = setup, schedule, rng
+        self.chains = new_chains(setup, rng, schedule.chains)
+        self.free = FreeParameters(setup, start)
+        self.params: dict[str, Array] = dict(start)
+        self.statistics: dict[str, Any] | None = None
+        self.curvature: Array | None = None
+        self.history: list[float] = []
+        self.trace: list[Array] = []
+
+    def run(self, least: int) -> None:
+        """Iterations until so many iterates are averaged, or max_iter."""
+        setup, warm = self.setup, self.schedule.warm
+        for k in range(len(self.history), setup.max_iter):
+            self._iterate(k)
+            if setup.progress is not None:
+                setup.progress(k + 1, self.history[-1])
+            if k == warm - 1:
+                _stop_tuning(self.chains)
+            if k >= warm:
+                self.trace.append(self.free.vector(self.params))
+                if len(self.trace) >= least:
+                    return
+
+    def _iterate(self, k: int) -> None:
+        setup, warm = self.setup, self.schedule.warm
+        step = 1.0 if k < warm else (k - warm + 1.0) ** -FADING
+        draws = []
+        for chain in self.chains:
+            for _ in range(self.schedule.sweeps):
+                chain.sweep(self.params)
+                draws.append(chain.here())
+        found = mean_of([complete_statistics(setup, self.params, d) for d in draws])
+        prior = float(setup.module.log_prior(self.params, setup.prepared))
+        self.history.append(float(found["log_likelihood"]) + prior)
+        before = self.statistics or found
+        self.statistics = {n: s + step * (found[n] - s) for n, s in before.items()}
+        self.params, self.curvature = _stochastic_m_step(
+            setup, self.statistics, self.params, draws, step, self.curvature, k
+        )
+
+    def end(self, status: str = "") -> Climb:
+        """The average of the iterates, taken the rest of the way, with its error."""
+        _stop_tuning(self.chains)
+        params = self.free.params(np.mean(self.trace, axis=0)) if self.trace else self.params
+        end = Ending(status or ("settled" if self.trace else "max_iter"), "", "saem", 0)
+        return concluded(self.setup, params, list(self.history), self.chains, end)
+
+
+def _stochastic_m_step(
+    setup: Setup, statistics: Statistics, params: Any, draws: Sequence[Any], step: float, curvature: Any, k: int
+) -> tuple[dict[str, Array], Any]:
+    policy = "raise" if setup.policy == "restart" else setup.policy
+    new = setup.module.m_step(statistics, params, setup.prepared, policy)
+    if hasattr(setup.module, "refine"):
+        parts = [_captured(setup, params, new, d) for d in draws]
+        _, start, domains, bounds = parts[0]
+        mean = mean_objective([p[0] for p in parts], start, domains, bounds)
+
+        def slope(t: Array) -> Array:
+            return mean(t)[1]
+
+        at = flat_vector(start, domains, bounds)
+        if curvature is None or k < 20 or k % 5 == 0:
+            hessian = hessian_of(slope, at, 1e-4 * (1 + np.abs(at)))
+            curvature = hessian if curvature is None else curvature + (hessian - curvature) * max(step / 2, 0.02)
+        reach = 1.0 * (1 + np.abs(at).max(initial=0.0))
+        moved = at + step * uphill(slope(at), curvature, np.asarray(reach))
+        best = from_flat(moved, start, domains, bounds)
+        new = setup.module.refine(params, new, setup.data, draws[0], raised_by=lambda *_: best)
+    return {n: np.asarray(v, np.float64) for n, v in new.items()}, curvature

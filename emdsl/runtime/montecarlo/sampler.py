@@ -1,0 +1,221 @@
+"""A chain over the latents that are drawn: groups in turn, each by elimination or by a kernel in free coordinates."""
+
+# mypy: disable-error-code="no-any-return"
+# (operators on arrays of any dtype, and all of scipy, are Any to mypy)
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy import optimize
+
+from emdsl.runtime.data.columns import Array
+from emdsl.runtime.montecarlo.kernels import Tuner, new_tuner, stop_tuning
+from emdsl.runtime.numeric.starts import seeded
+from emdsl.runtime.numeric.unconstrained import from_free, pullback, stretch, to_free
+
+Bounds = tuple[float | None, float | None]
+
+
+class Coordinates(NamedTuple):
+    """A latent that a kernel moves: its domain, and which axes, as it is stored, are numbers of one element."""
+
+    name: str
+    domain: str
+    bounds: Bounds
+    events: tuple[int, ...]
+
+
+class Group(NamedTuple):
+    """Latents drawn together: `draw(params, prepared, rng)` by elimination, or `draw(params, prepared)` giving the log
+    density and its gradient for `kernel`. `exact` ones are drawn only for the others to move by."""
+
+    names: str
+    draw: Callable[..., Any]
+    kernel: Callable[..., Array] | None = None
+    coordinates: tuple[Coordinates, ...] = ()
+    exact: bool = False
+
+
+def first_states(shape: tuple[int, ...], levels: int, data: Sequence[Any], rng: np.random.Generator) -> Array:
+    """States to start from: rows near seeded rows share one; without data at random."""
+    return seeded(np.empty((levels, *shape)), 1, data, rng).argmax(0)
+
+
+def first_draw(domain: str, shape: tuple[int, ...], bounds: Bounds, spread: float, rng: np.random.Generator) -> Any:
+    """A plain value of a domain, as it is stored: normal in free coordinates, `spread` its standard deviation."""
+    if domain == "spd":
+        return np.eye(shape[0]).reshape(shape[:2] + (1,) * (len(shape) - 2)) * np.ones(shape)
+    if domain == "simplex":
+        p = np.exp(spread * rng.normal(size=shape))
+        return p / p.sum(0)
+    if domain not in ("real", "positive", "unit"):
+        return np.sort(spread * rng.normal(size=shape), axis=0) if domain == "ordered" else np.zeros(shape)
+    return from_free(spread * rng.normal(size=shape), domain, bounds, shape)
+
+
+def on_units(log_density_units: Callable[[Any, Any], Array]) -> Callable[..., Any]:
+    """The log density of each independent part as a group's: a function of its values, without a gradient."""
+
+    def of(params: Mapping[str, Array], prepared: Mapping[str, Any]) -> tuple[Any, None]:
+        return (lambda values: log_density_units(params, {**prepared, **values})), None
+
+    return of
+
+
+class Target:
+    """The log density of a group in free coordinates (d, B), Jacobian included, and its gradient.
+
+    Made once for a chain; `log_density` and `slope`, functions of the values, are set before each use.
+    """
+
+    log_density: Callable[[Mapping[str, Array]], Array]
+    slope: Callable[[Mapping[str, Array]], Mapping[str, Array]] | None
+
+    def __init__(self, group: Group, values: Mapping[str, Array]) -> None:
+        self.coordinates = group.coordinates
+        self.shapes = {c.name: np.shape(values[c.name]) for c in self.coordinates}
+        self.plain = {c.name: c.domain == "real" and c.bounds == (None, None) for c in self.coordinates}
+        self.cuts, self.batch, self.front, self.order = [0], 1, {}, {}
+        for c in self.coordinates:
+            free = list(self.shapes[c.name])
+            free[:1] = [free[0] - 1] if c.domain == "simplex" else free[:1]
+            order = (*c.events, *(k for k in range(len(free)) if k not in c.events))
+            self.order[c.name] = None if order == tuple(range(len(free))) else (order, tuple(np.argsort(order)))
+            self.front[c.name] = [free[k] for k in order]
+            numbers = math.prod(free[k] for k in c.events)
+            self.batch = math.prod(free) // max(1, numbers)
+            self.cuts.append(self.cuts[-1] + numbers)
+
+    def _free(self, c: Coordinates, value: Array) -> Array:
+        if c.domain != "simplex":
+            return to_free(value, c.domain, c.bounds)
+        return np.moveaxis(to_free(np.moveaxis(value, 0, -1), c.domain, c.bounds), -1, 0)
+
+    def _rows(self, c: Coordinates, free: Array) -> Array:
+        """(numbers of one element, elements)."""
+        order = self.order[c.name]
+        return (free if order is None else free.transpose(order[0])).reshape(-1, self.batch)
+
+    def points(self, values: Mapping[str, Array]) -> Array:
+        """Values of the latents as points."""
+        return np.concatenate(
+            [self._rows(c, self._free(c, np.asarray(values[c.name], float))) for c in self.coordinates]
+        )
+
+    def values(self, points: Array) -> dict[str, Array]:
+        """Points as values of the latents."""
+        out = {}
+        for k, c in enumerate(self.coordinates):
+            free = points[self.cuts[k] : self.cuts[k + 1]].reshape(self.front[c.name])
+            order = self.order[c.name]
+            free = free if order is None else free.transpose(order[1])
+            if c.domain == "simplex":
+                p = from_free(np.moveaxis(free, 0, -1), c.domain, c.bounds, self.shapes[c.name])
+                out[c.name] = np.ascontiguousarray(np.moveaxis(p, -1, 0))
+            else:
+                out[c.name] = free if self.plain[c.name] else from_free(free, c.domain, c.bounds, free.shape)
+        return out
+
+    def density(self, points: Array) -> Array:
+        """log density of each element, (B,)."""
+        values = self.values(points)
+        with np.errstate(all="ignore"):
+            total = np.reshape(self.log_density(values), -1) + np.zeros(self.batch)
+            for c in self.coordinates:
+                if c.domain == "simplex":
+                    total = total + np.log(values[c.name]).sum(0).ravel()
+                elif not self.plain[c.name]:
+                    slope, _ = stretch(values[c.name], c.domain, c.bounds)
+                    total = total + self._rows(c, np.log(np.abs(slope))).sum(0)
+        return total
+
+    def gradient(self, points: Array) -> Array:
+        """Its gradient, (d, B)."""
+        values = self.values(points)
+        assert self.slope is not None
+        out = []
+        with np.errstate(all="ignore"):
+            slopes = self.slope(values)
+            for c in self.coordinates:
+                value, g = values[c.name], np.broadcast_to(slopes[c.name], self.shapes[c.name])
+                if c.domain == "simplex":
+                    last, moved = np.moveaxis(value, 0, -1), np.moveaxis(g, 0, -1)
+                    free = pullback(last[..., :-1], moved, c.domain, c.bounds, last)
+                    free = np.moveaxis(free + 1 - last.shape[-1] * last[..., :-1], -1, 0)
+                elif self.plain[c.name]:
+                    free = g
+                else:
+                    first, second = stretch(value, c.domain, c.bounds)
+                    free = pullback(value, g, c.domain, c.bounds, value) + second / first
+                out.append(self._rows(c, free))
+        return np.concatenate(out)
+
+
+class Chain:
+    """One chain of draws at parameters that may change between sweeps."""
+
+    def __init__(self, module: Any, prepared: Mapping[str, Any], draws: Mapping[str, Any], rng: np.random.Generator):
+        self.module, self.prepared, self.rng = module, prepared, rng
+        self.groups: Sequence[Group] = module.groups()
+        self.draws: dict[str, Any] = dict(draws)
+        self.tuners: dict[str, Tuner] = {}
+        self.targets: dict[str, Target] = {}
+
+    def target(self, group: Group, params: Mapping[str, Array]) -> Target:
+        """The density of a group that a kernel moves, given the last draws of the others."""
+        if group.names not in self.targets:
+            self.targets[group.names] = Target(group, self.draws)
+        target = self.targets[group.names]
+        target.log_density, target.slope = group.draw(params, {**self.prepared, **self.draws})
+        return target
+
+    def settle(self, params: Mapping[str, Array]) -> None:
+        """Groups that a kernel moves to the mode of their density given the others: a start that chains leave soon."""
+        for group in self.groups:
+            if group.kernel is None:
+                continue
+            with np.errstate(all="ignore"):
+                target = self.target(group, params)
+                if target.slope is None:
+                    continue
+                start = target.points(self.draws)
+
+                def loss(flat: Array, target: Target = target, shape: Any = start.shape) -> tuple[float, Array]:
+                    points = flat.reshape(shape)
+                    value, slope = float(target.density(points).sum()), target.gradient(points).ravel()
+                    if not np.isfinite(value) or not np.isfinite(slope).all():
+                        return 1e300, np.zeros_like(flat)
+                    return -value, -slope
+
+                found = optimize.minimize(loss, start.ravel(), jac=True, method="L-BFGS-B", options={"maxiter": 200})
+                if np.isfinite(found.x).all() and found.fun < 1e299:
+                    self.draws |= target.values(found.x.reshape(start.shape))
+
+    def sweep(self, params: Mapping[str, Array], repeats: int = 1) -> None:
+        """Every group once, given the last draws of the others; `repeats` trajectories of those that a kernel moves."""
+        for group in self.groups:
+            with np.errstate(all="ignore"):
+                if group.kernel is None:
+                    self.draws |= group.draw(params, {**self.prepared, **self.draws}, self.rng)
+                    continue
+                target = self.target(group, params)
+                points = target.points(self.draws)
+                tuner = self.tuners.setdefault(group.names, new_tuner(points))
+                for _ in range(repeats):
+                    points = group.kernel(target.density, target.gradient, points, tuner, self.rng)
+                self.draws |= target.values(points)
+
+    def stop_tuning(self) -> None:
+        for tuner in self.tuners.values():
+            stop_tuning(tuner)
+
+    def here(self) -> Mapping[str, Any]:
+        """The prepared data with the draws of this moment."""
+        return self.module.with_draws(self.prepared, self.draws)
+
+    def acceptance(self) -> dict[str, float]:
+        return {n: t.accepted for n, t in self.tuners.items() if t.updates}

@@ -1,0 +1,299 @@
+"""Scores of the complete data at the estimate, over draws: what is left of the information, and a Newton step's error.
+
+With s the score of log p(data, draw | params) and H its Hessian, Louis (1982, equation 3.2) has I = E[-H] - Var[s], and
+inv(I) E[s] is a Newton step to the maximum of the likelihood. The step's error is that of the mean score, by batches
+of draws (Jones et al. 2006), and that of I, by the jackknife over batches (Efron and Stein 1981).
+"""
+
+# mypy: disable-error-code="no-any-return"
+# (operators on arrays of any dtype, and all of scipy, are Any to mypy)
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from emdsl.runtime.data.columns import Array
+from emdsl.runtime.fitting.loop import Setup
+from emdsl.runtime.montecarlo.carried import Carried
+from emdsl.runtime.montecarlo.flat import FreeParameters, hessian_of, slope_of, steps_of
+from emdsl.runtime.montecarlo.mixing import _trace
+from emdsl.runtime.montecarlo.sampler import Chain
+
+PILOT = 200  # draws that tell how draws are carried along with the parameters
+LAST_SWEEPS = 200  # of the sample at the estimate, at least
+MOST_SWEEPS = 8000
+MOST_NUMBERS = 4e7  # numbers drawn, times evaluations of each draw
+MOST_EVALUATIONS = 8e4  # of log p(data, draw) at the estimate
+MOST_PARTS = 1000  # of which scores are kept: more are added up to so many
+MOST_PARAMETERS = 60  # in whose number scores by differences are affordable
+BATCHES = 48  # of draws, at most: half as many at first
+IN_A_BATCH = 4.0  # effective draws in a batch, at least: batches are as good as independent
+SURE = 3.0  # errors of the least information that is left, which it is away from 0
+SMALL_SHARE = 0.05  # of a standard error: Monte Carlo errors at which the sample stops to grow
+STEP_TOO_LONG = 0.1  # of a standard error: a Newton step so long is taken again
+ENDED = 1e-3  # complete-data information of a free coordinate that has gone to its end: it has no error there
+
+
+def complete_statistics(setup: Setup, params: Any, prepared: Any) -> Mapping[str, Any]:
+    """Statistics at one draw, and log p(data, draw | params), what is exact given the draw summed out."""
+    return setup.module.e_step(params, setup.data, prepared)
+
+
+def has_weights(setup: Setup) -> bool:
+    """Whether rows count more or less than once: then a sum of independent copies, of which one is drawn, is meant, and
+    covariances of its score are not those of the copies."""
+    return setup.data.weights is not None and bool((np.asarray(setup.data.weights) != 1).any())
+
+
+class NewtonStep(NamedTuple):
+    """A step on the mean score: the inverse of the information left, the step's noise, how it can be trusted.
+
+    `effective` draws of the score in all; `sure`: the least information left over its error; `length` of the step in
+    standard errors, squared.
+    """
+
+    step: Array
+    inverse: Array
+    noise: Array
+    effective: float
+    sure: float
+    length: float
+    batches: int
+
+    @property
+    def error(self) -> Array:
+        """Covariance of where the step leads: its noise, and what a quadratic is off by, taken as large as a log
+        density with third derivatives of half a standard error's makes it."""
+        return self.noise + np.diag(np.diag(self.inverse) * (0.25 * self.length) ** 2)
+
+    @property
+    def trusted(self) -> bool:
+        return self.sure > SURE and self.effective > IN_A_BATCH * self.batches
+
+    @property
+    def share(self) -> float:
+        """The largest Monte Carlo error as a share of the same coordinate's standard error."""
+        spread = np.diag(self.inverse)
+        return float(np.sqrt(np.max(np.diag(self.error)[spread > 0] / spread[spread > 0], initial=0.0)))
+
+    @property
+    def far(self) -> bool:
+        """Whether the step is longer than its error, and than what a quadratic can be trusted for."""
+        limit = STEP_TOO_LONG * np.sqrt(np.diag(self.inverse)) + 3 * np.sqrt(np.diag(self.noise))
+        return bool((np.abs(self.step) > limit).any())
+
+
+class LastSample:
+    """Draws at the estimate: scores of the complete data, their Hessians, traces of the latents.
+
+    Scores are those of each independent part of the latents, where there are several: covariances are sums over them.
+    """
+
+    def __init__(self, setup: Setup, params: Any, chains: Sequence[Chain]) -> None:
+        self.setup, self.params, self.chains = setup, params, chains
+        self.free = FreeParameters(setup, params)
+        self.flat = self.free.vector(params)
+        self.scored = 0 < len(self.flat) <= MOST_PARAMETERS and not has_weights(setup)
+        self.carried = Carried(setup, chains[0].draws, 1)  # nowhere, until that is learnt
+        self.values: list[float] = []
+        self.traces: dict[str, list[list[Array]]] = {}
+        self.batches: list[list[Batch]] = [[] for _ in chains]
+        each = (2 * len(self.flat) + 1) * len(chains)
+        numbers = sum(np.size(v) for v in chains[0].draws.values()) * each
+        most = int(np.clip(min(MOST_NUMBERS / max(1, numbers), MOST_EVALUATIONS / each), LAST_SWEEPS, MOST_SWEEPS))
+        most, count = most // len(chains), -(-LAST_SWEEPS // len(chains))
+        if self.scored:
+            self._prepare()
+        self._extend(count)
+        self.found = self._newton()
+        while self.scored and 2 * count <= most and not self._enough():
+            self._extend(count)
+            count *= 2
+            self.found = self._newton()
+
+    def _enough(self) -> bool:
+        """Whether the error is small, or the estimate so far that a step is to be taken first."""
+        found = self.found
+        return found is not None and found.trusted and (found.far or found.share < SMALL_SHARE)
+
+    def _whole(self, draws: Mapping[str, Any]) -> Callable[..., float]:
+        """log p(data, draws | params), with the prior's density; the draws carried along."""
+        setup, free = self.setup, self.free
+
+        def value(t: Array, off: Array | None = None) -> float:
+            here = free.params(t)
+            moved, stretched = self.carried.at(draws, t - self.flat if off is None else off)
+            prepared = setup.module.with_draws(setup.prepared, moved)
+            found = float(complete_statistics(setup, here, prepared)["log_likelihood"])
+            return found + float(setup.module.log_prior(here, setup.prepared)) + float(stretched.sum())
+
+        return value
+
+    def _parts(self, draws: Mapping[str, Any], binned: bool = True) -> Callable[[Array], Array]:
+        """The same in independent parts, but for what holds no latent; (1,) where there are none."""
+        setup, free, whole = self.setup, self.free, self._whole(draws)
+        if not self.apart:
+            return lambda t: np.array([whole(t)])
+
+        def values(t: Array) -> Array:
+            moved, stretched = self.carried.at(draws, t - self.flat)
+            prepared = setup.module.with_draws(setup.prepared, moved)
+            found = setup.module.log_density_units(free.params(t), prepared) + stretched
+            bins = -(-len(found) // MOST_PARTS) if binned else 1
+            return np.add.reduceat(found, np.arange(0, len(found), bins)) if bins > 1 else found
+
+        return values
+
+    def _prepare(self) -> None:
+        """Steps for slopes; how draws are carried along; the slope of what holds no latent; where the scores of each
+        part are about."""
+        chain = self.chains[0]
+        units = self.setup.module.log_density_units(self.params, chain.here())
+        self.apart = units is not None
+        self.carried = Carried(self.setup, chain.draws, len(units) if units is not None else 1)
+        self.steps = steps_of(self._whole(chain.draws), self.flat)
+        for draws in self._pilot():
+            if self.carried.domains:
+                self.carried.see(draws, slope_of(self._parts(draws, False), self.flat, self.steps))
+        if self.carried.together:
+            self._combine()
+        else:
+            self.carried.learn()
+        draws = chain.draws
+        whole = self._whole(draws)
+        self.about = slope_of(self._parts(draws), self.flat, self.steps)
+        self.constant = slope_of(whole, self.flat, self.steps) - self.about.sum(-1)
+
+    def _pilot(self) -> Iterator[Mapping[str, Any]]:
+        """Draws of which nothing is kept but what they teach."""
+        for chain in self.chains:
+            for _ in range(PILOT * (1 + self.carried.together) // len(self.chains)):
+                chain.sweep(self.params)
+                yield chain.draws
+
+    def _combine(self) -> None:
+        """Few fields along which all draws move, in the combinations that leave least of the scores."""
+        still, scores, slopes = np.zeros(self.carried.fields()), [], []
+        steps = None
+        for draws in self._pilot():
+            whole = self._whole(draws)
+
+            def along(off: Array, whole: Any = whole) -> float:
+                return float(whole(self.flat, off))
+
+            steps = steps_of(along, still) if steps is None else steps
+            scores.append(slope_of(lambda t, whole=whole: whole(t, still), self.flat, self.steps))  # type: ignore[misc]
+            slopes.append(slope_of(along, still, steps))
+        self.carried.combine(np.array(scores), np.array(slopes))
+
+    def _extend(self, count: int) -> None:
+        """Draws of each chain in half as many batches as may be; full ones are joined by twos before."""
+        half = max(2, BATCHES // (2 * len(self.chains)))
+        for c, chain in enumerate(self.chains):
+            run = self.batches[c]
+            if len(run) >= 2 * half:
+                self.batches[c] = [_joined(a, b) for a, b in zip(run[::2], run[1::2], strict=True)]
+            for part in np.array_split(np.arange(count), half if self.scored else 1):
+                batch = _empty(len(self.flat), self.about.shape[-1]) if self.scored else None
+                for k in range(len(part)):
+                    chain.sweep(self.params)
+                    _trace(self.traces, chain, c)
+                    if batch is None or k == 0:
+                        self.values.append(self._whole(chain.draws)(self.flat))
+                    if batch is not None:
+                        batch = self._scored(batch, chain.draws, k)
+                if batch is not None:
+                    self.batches[c].append(batch)
+
+    def _scored(self, batch: Batch, draws: Mapping[str, Any], k: int) -> Batch:
+        off = slope_of(self._parts(draws), self.flat, self.steps) - self.about
+        batch = _joined(batch, Batch(1, off, off @ off.T, 0.0, 0))
+        if k % max(2, 2 * len(self.flat)) == 0:  # so that Hessians cost what scores do
+            whole = self._whole(draws)
+            curve = hessian_of(lambda t: slope_of(whole, t, self.steps), self.flat, self.steps)
+            batch = batch._replace(curve=batch.curve + curve, curves=batch.curves + 1)
+        return batch
+
+    @property
+    def draws(self) -> int:
+        return sum(b.draws for run in self.batches for b in run) if self.scored else len(self.values)
+
+    def _newton(self) -> NewtonStep | None:
+        """The step on the mean score; None where no information is left, in all draws or without some batch."""
+        if not self.scored:
+            return None
+        batches = [b for run in self.batches for b in run]
+        if not all(np.isfinite(v).all() for b in batches for v in (b.scores, b.outer, b.curve)):
+            return None
+        whole = -np.diag(sum(b.curve for b in batches)) / sum(b.curves for b in batches)
+        told = np.where(self.free.ends, whole > ENDED, whole > 0)
+        about = self.about.sum(-1) + self.constant
+        return stepped(batches, about, np.flatnonzero(told), np.sqrt(whole[told]))
+
+
+class Batch(NamedTuple):
+    """Sums over draws: scores of each part about a fixed place (p, parts), their products, Hessians."""
+
+    draws: int
+    scores: Array
+    outer: Array
+    curve: Any
+    curves: int
+
+
+def _empty(p: int, parts: int) -> Batch:
+    return Batch(0, np.zeros((p, parts)), np.zeros((p, p)), np.zeros((p, p)), 0)
+
+
+def _joined(a: Batch, b: Batch) -> Batch:
+    return Batch(*(x + y for x, y in zip(a, b, strict=True)))
+
+
+def stepped(batches: Sequence[Batch], about: Array, told: Array, root: Array) -> NewtonStep | None:
+    """Newton's step over the coordinates that are told, from all draws and without each batch in turn.
+
+    Coordinates are in units of `root`, the complete data's information, so that eigenvalues compare. The covariance of
+    n draws about their mean lacks what the mean's own variance is: that is added. The noise of a step inv(I) s is that
+    of s, from batch means of each part, and that of I.
+    """
+    p, n = len(about), len(batches)
+    every = _empty(p, batches[0].scores.shape[1])
+    for batch in batches:
+        every = _joined(every, batch)
+    means = every.scores / every.draws
+    off = np.array([b.scores - b.draws * means for b in batches])
+    long = np.einsum("bpu,bqu->pq", off, off) / (n - 1) * n / every.draws  # n times the variance of a mean of n draws
+
+    def parts(some: Batch, share: float) -> tuple[Array, Array]:
+        mean = some.scores / some.draws
+        missing = some.outer / some.draws - mean @ mean.T + long / (every.draws * share)
+        left = -some.curve / some.curves - missing
+        score = about + mean.sum(-1)
+        return score[told] / root, (0.5 * (left + left.T))[np.ix_(told, told)] / np.outer(root, root)
+
+    score, left = parts(every, 1.0)
+    without = [Batch(*(x - y for x, y in zip(every, b, strict=True))) for b in batches]
+    lefts = np.array([parts(some, 1 - 1 / n)[1] for some in without])
+    least, leasts = (np.linalg.eigvalsh(v).min(-1, initial=1.0) for v in (left, lefts))
+    if least <= 0 or not (leasts > 0).all():
+        return None
+    step, inverse, noise = np.zeros(p), np.zeros((p, p)), np.zeros((p, p))
+    inner = np.ix_(told, told)
+    inverse[inner] = np.linalg.inv(left) / np.outer(root, root)
+    step[told] = np.linalg.solve(left, score) / root
+    bent = _jackknife(np.linalg.solve(lefts, np.broadcast_to(score[:, None], (n, len(score), 1)))[..., 0] / root)
+    noise[inner] = (inverse @ (long / every.draws) @ inverse)[inner] + bent
+    doubt = max(float(np.sqrt(_jackknife(leasts[:, None])[0, 0])), 1e-300)
+    alone = np.diag(every.outer / every.draws - means @ means.T)
+    effective = float(np.min((every.draws * alone / np.maximum(np.diag(long), 1e-300))[told], initial=np.inf))
+    length = float(score @ np.linalg.solve(left, score))
+    return NewtonStep(step, inverse, noise, effective, float(least) / doubt, length, n)
+
+
+def _jackknife(without: Array) -> Array:
+    """Covariance of an estimate from its values without each batch in turn, (batches, p)."""
+    off = without - without.mean(0)
+    return (len(off) - 1) / len(off) * off.T @ off

@@ -1,0 +1,1 @@
+"""Numbers: functions, factors of matrices, climbing steps, starts."""

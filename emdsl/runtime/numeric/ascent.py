@@ -1,0 +1,233 @@
+"""Newton's method for several parameters whose Hessian is added up over the data, in blocks that stand apart."""
+
+# mypy: disable-error-code="no-any-return"
+# (operators on arrays of any dtype are Any to mypy)
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from emdsl.runtime.data.columns import Array
+from emdsl.runtime.numeric.unconstrained import REACH, from_free, maximise, stretch, to_free, uphill
+
+PROBES = 3  # how often Newton may go on from beyond a flat place
+STRIDES = (0.1, 0.2, 1.0, 4.0, 16.0)  # how far that is looked for, in free coordinates
+FLAT = 1e-4  # of the largest curvature: less is hardly any
+TOGETHER = 2e-14  # of it: less is none, Q is the same all along (numbers that are known only together)
+BROADEST = 300  # numbers in one block: above it a Hessian costs more than it saves, and gradients alone are used
+
+
+def ascend(
+    objective: Callable[[dict[str, Array]], tuple[Sequence[float], Mapping[str, Array], Any]],
+    start: Mapping[str, Array],
+    domains: Mapping[str, str],
+    bounds: Mapping[str, tuple[float | None, float | None]],
+    batch: Mapping[str, tuple[int, ...]],
+) -> dict[str, Array]:
+    """The maximum near `start` in unconstrained coordinates, by Newton with step-halving; never below the start.
+
+    `objective(values)` gives the value term by term, the gradients by name and the Hessian: its upper triangle by
+    pairs of names, each over the batch axes, then those of either (or a pair: the diagonal, and what every entry has).
+    `batch` has the positions of each parameter's batch axes; along these the Hessian is zero off the diagonal.
+    """
+    layout = FreeTable(start, domains, bounds, batch)
+    if layout.width > BROADEST and not layout.is_low(objective, start):
+        return maximise(lambda values: (sum(objective(values)[0]), objective(values)[1]), start, domains, bounds)
+    t, place = climbed(layout, objective, layout.free(start))
+    for _ in range(PROBES if isinstance(place[2], np.ndarray) and layout.rows == 1 else 0):
+        further = beyond_flat(layout, objective, t, place)
+        if further is None:
+            break
+        t, place = climbed(layout, objective, further)
+    return dict(start) if not np.isfinite(place[0]) else layout.values(t)
+
+
+def climbed(layout: FreeTable, objective: Callable[..., Any], t: Array) -> tuple[Array, tuple[Any, ...]]:
+    """Newton with step-halving from these free coordinates: where it ends, and what `FreeTable.at` last told."""
+    first, far = t, REACH * (1 + np.abs(t).max(initial=0.0))
+    here = value, gradient, hessian, size, sound = layout.at(objective, t)
+    if not np.isfinite(value):
+        return t, here
+    for _ in range(100):
+        reach = layout.reach(t)
+        step = (
+            low_step(gradient, hessian, reach) if isinstance(hessian, tuple) else newton_steps(gradient, hessian, reach)
+        )
+        new = np.clip(t + step, first - far, first + far)
+        gain = float((gradient * (new - t)).sum())
+        noise = 1e-14 * size  # what rounding leaves of a sum of terms of this size
+        if gain <= max(1e-12 * (1 + abs(value)), noise):  # the next step would be this one's square
+            near = (np.abs(new - t) <= 1e-3 * (1 + np.abs(t))).all()
+            return new if near or gain > noise else t, here
+        fine = gain <= max(1e-10 * (1 + abs(value)), 10 * noise)  # the value cannot tell
+        for _ in range(60):
+            there = layout.at(objective, new)
+            if np.isfinite(there[0]) and (there[0] >= value or fine) and (there[4] or not sound):
+                break
+            new, fine = (t + new) / 2, False
+        else:
+            break
+        t, here = new, there
+        value, gradient, hessian, size, sound = here
+    return t, here
+
+
+def beyond_flat(layout: FreeTable, objective: Callable[..., Any], t: Array, place: tuple[Any, ...]) -> Array | None:
+    """A clearly higher place along a direction in which Q neither rises nor bends here; None where there is none.
+
+    Such a place may be an inflection (a skew normal's slant 0, whatever the data) or a plain far from the maximum.
+    """
+    bend = place[2][0]
+    sharp = np.maximum(-np.diagonal(bend), 0.0)  # in numbers on their own scale a step is ten of their errors
+    unit = np.where(layout.is_plain() & (sharp > 0), 10 / np.sqrt(np.where(sharp > 0, sharp, 1.0)), 1.0)
+    spectrum, vectors = np.linalg.eigh(bend * unit[:, None] * unit)
+    share = np.abs(spectrum) / max(np.abs(spectrum).max(initial=0.0), 1e-300)
+    for k in np.flatnonzero(share < FLAT)[:3]:
+        direction = vectors[:, k] / np.abs(vectors[:, k]).max() * unit
+        strides = STRIDES if share[k] > TOGETHER else STRIDES[-1:]  # numbers that are known only together: no use
+        steps = [sign * h * direction for h in strides for sign in (1, -1)]
+        places = [layout.at(objective, t + step) for step in steps]
+        found = np.nan_to_num([p[0] - 1e-13 * p[3] for p in places], nan=-np.inf)  # less what rounding may feign
+        if found.max() > place[0] + 1e-3 + 1e-9 * abs(place[0]):
+            return np.asarray(t + steps[int(np.argmax(found))])
+    return None
+
+
+class FreeTable:
+    """Where each parameter's numbers stand in a table of free coordinates, one row for each element of the batch."""
+
+    def __init__(
+        self,
+        start: Mapping[str, Array],
+        domains: Mapping[str, str],
+        bounds: Mapping[str, tuple[float | None, float | None]],
+        batch: Mapping[str, tuple[int, ...]],
+    ) -> None:
+        self.domains, self.bounds, self.shapes, self.order = domains, bounds, {}, {}
+        self.cuts: dict[str, slice] = {}
+        self.width = 0
+        for n, value in start.items():
+            shape = np.shape(value)
+            self.order[n] = (*batch[n], *(d for d in range(len(shape)) if d not in batch[n]))
+            self.shapes[n] = tuple(shape[d] for d in self.order[n])
+            own = int(np.prod(self.shapes[n][len(batch[n]) :]))
+            self.cuts[n] = slice(self.width, self.width + own)
+            self.rows = int(np.prod(self.shapes[n][: len(batch[n])]))
+            self.width += own
+
+    def _table(self, parts: Mapping[str, Any]) -> Array:
+        rows = [np.transpose(parts[n], order).reshape(self.rows, -1) for n, order in self.order.items()]
+        return np.concatenate(rows, axis=-1)
+
+    def free(self, values: Mapping[str, Array]) -> Array:
+        """Free coordinates of parameters: (batch, width)."""
+        return self._table({n: to_free(values[n], self.domains[n], self.bounds[n]) for n in self.order})
+
+    def values(self, t: Array) -> dict[str, Array]:
+        """The inverse of `free`."""
+        out = {}
+        for n, order in self.order.items():
+            part = t[:, self.cuts[n]].reshape(self.shapes[n]).transpose(np.argsort(order))
+            out[n] = from_free(part, self.domains[n], self.bounds[n], part.shape)
+        return out
+
+    def is_plain(self) -> Array:
+        """Which columns are numbers on their own scale, (width,): others are logarithms and the like."""
+        out = np.zeros(self.width, bool)
+        for n, cut in self.cuts.items():
+            out[cut] = self.domains[n] == "real"
+        return out
+
+    def reach(self, t: Array) -> Array:
+        """How far one step may go, (batch, 1): on the scale of the numbers, or 4 where they are logarithms alone."""
+        plain = [self.cuts[n] for n, domain in self.domains.items() if domain == "real"]
+        largest = [np.abs(t[:, cut]).max(-1, keepdims=True) for cut in plain]
+        return 4.0 * (1 + np.maximum.reduce([np.zeros((self.rows, 1)), *largest]))
+
+    def is_low(self, objective: Callable[..., Any], start: Mapping[str, Array]) -> bool:
+        """Whether the Hessian is a diagonal plus rank one, which no width makes dear."""
+        with np.errstate(all="ignore"):
+            return isinstance(objective(dict(start))[2], tuple)
+
+    def _slopes(self, values: Mapping[str, Array], slopes: Mapping[str, Array]) -> tuple[Array, Array, Array]:
+        """The gradient by the numbers themselves, and the first two derivatives of these by free coordinates."""
+        pairs = {n: stretch(values[n], self.domains[n], self.bounds[n]) for n in self.order}
+        first, second = (self._table({n: p[k] for n, p in pairs.items()}) for k in (0, 1))
+        return self._table({n: np.broadcast_to(slopes[n], np.shape(values[n])) for n in self.order}), first, second
+
+    def at(self, objective: Callable[..., Any], t: Array) -> tuple[float, Array, Any, float, bool]:
+        """Value, gradient (batch, width), Hessian (batch, width, width) by free coordinates, the sum of |terms|, and
+        whether the gradient is finite."""
+        values = self.values(t)
+        with np.errstate(all="ignore"):
+            terms, slopes, parts = objective(values)
+            value, size = float(sum(terms)), float(sum(map(abs, terms)))
+            slope, first, second = self._slopes(values, slopes)
+            sound = bool(np.isfinite(slope).all())
+            bend = np.nan_to_num(slope * second)
+            if isinstance(parts, tuple):
+                diagonal = np.broadcast_to(parts[0], next(iter(self.shapes.values()))).reshape(t.shape)
+                rank = np.broadcast_to(parts[1], next(iter(self.shapes.values()))[:-1]).reshape(self.rows)
+                return value, np.nan_to_num(slope * first), (diagonal * first**2 + bend, first, rank), size, sound
+            hessian = np.zeros((*t.shape, self.width))
+            for (a, b), part in parts.items():
+                block = np.reshape(part, (self.rows, self.cuts[a].stop - self.cuts[a].start, -1))
+                hessian[:, self.cuts[a], self.cuts[b]] = block
+                hessian[:, self.cuts[b], self.cuts[a]] = block.swapaxes(-1, -2)
+            hessian *= first[:, :, None] * first[:, None, :]
+            hessian[:, range(self.width), range(self.width)] += bend
+            if sound and np.isfinite(value) and not np.isfinite(hessian).all():
+                hessian = self._by_differences(objective, t)
+        return value, np.nan_to_num(slope * first), np.nan_to_num(hessian), size, sound
+
+    def _by_differences(self, objective: Callable[..., Any], t: Array) -> Array:
+        """The Hessian by differences of slopes, where a power in it overflows that cancels in these."""
+
+        def gradient(at: Array) -> Array:
+            values = self.values(at)
+            slope, first, _ = self._slopes(values, objective(values)[1])
+            return slope * first
+
+        out = np.empty((*t.shape, self.width))
+        for k in range(self.width):
+            step = 1e-5 * (1 + np.abs(t[:, k])) * np.eye(self.width)[:, [k]]
+            out[:, :, k] = (gradient(t + step.T) - gradient(t - step.T)) / (2 * step.sum(0)[:, None])
+        return 0.5 * (out + out.swapaxes(-1, -2))
+
+
+def newton_steps(gradient: Array, hessian: Array, reach: Array) -> Array:
+    """Newton's steps: (batch, n), (batch, n, n) -> (batch, n). By Cholesky where that is safe, else by eigenvalues.
+
+    Directions in which Q is flat (parameters that are known only together) are left alone.
+    """
+    diagonal = -np.diagonal(hessian, axis1=-2, axis2=-1)
+    scale = 1 / np.sqrt(np.where(diagonal > 0, diagonal, 1.0))
+    scaled = hessian * scale[..., :, None] * scale[..., None, :]
+    try:
+        safe = (diagonal > 0).all() and np.linalg.cholesky(-scaled).diagonal(0, -2, -1).min() ** 2 > 1e-10
+    except np.linalg.LinAlgError:
+        safe = False
+    if safe:
+        step = np.linalg.solve(-scaled, (gradient * scale)[..., None])[..., 0] * scale
+    else:
+        step = uphill(gradient * scale, scaled, np.full_like(reach, np.inf), flat=TOGETHER) * scale
+    return step * np.minimum(1.0, reach / np.maximum(np.abs(step).max(-1, keepdims=True), 1e-300))
+
+
+def low_step(gradient: Array, hessian: tuple[Array, Array, Array], reach: Array) -> Array:
+    """The step -(diag(d) + c u u')^-1 g by Sherman and Morrison (Minka 2000, "Estimating a Dirichlet distribution").
+
+    Where that matrix is not negative definite: g / |d|, which leads upwards.
+    """
+    diagonal, u, c = hessian
+    d = np.where(diagonal < 0, diagonal, np.nan)
+    plain, along = gradient / d, u / d
+    below = 1 + c * (u * along).sum(-1)  # the determinant's ratio: negative definite where d < 0 and this is > 0
+    full = -(plain - along * (c * (u * plain).sum(-1) / below)[..., None])
+    good = np.isfinite(full).all(-1) & (below > 0)
+    safe = gradient / np.maximum(np.abs(diagonal), 1e-12 * np.abs(diagonal).max(-1, keepdims=True) + 1e-300)
+    step = np.where(good[..., None], full, safe)
+    return step * np.minimum(1.0, reach / np.maximum(np.abs(step).max(-1, keepdims=True), 1e-300))

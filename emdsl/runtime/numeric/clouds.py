@@ -1,0 +1,317 @@
+"""Points for latents that no family closes: Gauss-Hermite at each element's mode, with its curvature.
+
+    log integral f(u) du  ~  logsumexp over q of [ log f(u_q) + x_q^2 + log w_q + log |sqrt(2) L| ],
+    u_q = mode + sqrt(2) L x_q,     L L' = inverse of minus the Hessian of log f at the mode
+
+(Liu and Pierce 1994, Biometrika 81, 624-629; Pinheiro and Bates 1995, JCGS 4, 12-35.) All elements of a plate are
+handled side by side: axes are dimensions, points, plates. u are unconstrained coordinates; the Jacobian is in log f.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from scipy import special
+
+from emdsl.runtime.data.columns import Array
+
+Coordinate = tuple[float | None, float | None]  # the bounds of one dimension
+LogJoint = Callable[..., Any]  # values (D, Q, *plates), slopes: bool -> log density (Q, *plates), or with its slopes
+
+NEWTON = 50  # steps at most
+HALVINGS = 20  # of one step
+RESTARTS_OF_MODES = 4  # where a point lies higher than the mode that was found
+MOVES = 6  # of points, by moments
+AT_MODE = 1e-12  # Newton decrement at which a mode is found: a millionth of the curvature's own scale
+
+
+def log_sum(table: Array, axes: tuple[int, ...]) -> Array:
+    """log of the sum of exponentials over some axes."""
+    top = np.max(table, axis=axes, keepdims=True)
+    top = np.where(np.isfinite(top), top, 0.0)
+    with np.errstate(divide="ignore"):
+        return np.asarray(np.log(np.sum(np.exp(table - top), axis=axes)) + np.squeeze(top, axis=axes))
+
+
+def softmax_over(table: Array, axes: tuple[int, ...]) -> Array:
+    """Exponentials that sum to 1 over some axes."""
+    top = np.max(table, axis=axes, keepdims=True)
+    weights = np.exp(table - np.where(np.isfinite(top), top, 0.0))
+    total = np.sum(weights, axis=axes, keepdims=True)
+    return np.asarray(weights / np.where(total > 0, total, 1.0))
+
+
+def hermite(points: int, dimensions: int) -> tuple[Array, Array]:
+    """Gauss-Hermite points (D, Q) for a standard coordinate, and log of weight and x^2 together (Q,)."""
+    x, w = np.polynomial.hermite.hermgauss(points)
+    with np.errstate(divide="ignore"):
+        log_w = np.log(w) + x**2
+    grids = np.meshgrid(*[x] * dimensions, indexing="ij")
+    weights = np.meshgrid(*[log_w] * dimensions, indexing="ij")
+    at, weight = np.stack([g.ravel() for g in grids]), np.sum([g.ravel() for g in weights], axis=0)
+    kept = np.isfinite(weight)
+    return at[:, kept], weight[kept]
+
+
+# ------------------------------------------------------------------ coordinates
+
+
+def to_values(u: Array, bounds: Sequence[Coordinate]) -> tuple[Array, Array]:
+    """Values of unconstrained coordinates (D, ...), and log of the Jacobian's determinant (...)."""
+    if not any(low is not None or high is not None for low, high in bounds):
+        return u, np.zeros(u.shape[1:])
+    values, log_volume = np.empty_like(u), np.zeros(u.shape[1:])
+    for d, (low, high) in enumerate(bounds):
+        if low is not None and high is not None:
+            values[d] = low + (high - low) * special.expit(u[d])
+            log_volume += np.log(high - low) + special.log_expit(u[d]) + special.log_expit(-u[d])
+        elif low is not None:
+            values[d] = low + np.exp(u[d])
+            log_volume += u[d]
+        elif high is not None:
+            values[d] = high - np.exp(u[d])
+            log_volume += u[d]
+        else:
+            values[d] = u[d]
+    return values, log_volume
+
+
+def _jacobian_slopes(u: Array, bounds: Sequence[Coordinate]) -> tuple[Array, Array, Array, Array]:
+    """First and second derivatives of values, and of the log Jacobian, by their own coordinate: (D, ...) each."""
+    first, second = np.ones_like(u), np.zeros_like(u)
+    log_first, log_second = np.zeros_like(u), np.zeros_like(u)
+    for d, (low, high) in enumerate(bounds):
+        if low is not None and high is not None:
+            p = special.expit(u[d])
+            first[d] = (high - low) * p * (1 - p)
+            second[d] = first[d] * (1 - 2 * p)
+            log_first[d], log_second[d] = 1 - 2 * p, -2 * p * (1 - p)
+        elif low is not None or high is not None:
+            first[d] = second[d] = np.exp(u[d]) if low is not None else -np.exp(u[d])
+            log_first[d] = 1.0
+    return first, second, log_first, log_second
+
+
+def in_coordinates(log_joint: LogJoint, bounds: Sequence[Coordinate]) -> LogJoint:
+    """The log density of unconstrained coordinates, the Jacobian counted; with its slopes on request."""
+    free = not any(low is not None or high is not None for low, high in bounds)
+
+    def density(u: Array, slopes: bool = False) -> Any:
+        if free:
+            return log_joint(u, slopes=slopes)
+        values, log_volume = to_values(u, bounds)
+        if not slopes:
+            return log_joint(values) + log_volume
+        value, slope, curvature = log_joint(values, slopes=True)
+        first, second, log_first, log_second = _jacobian_slopes(u, bounds)
+        curvature = curvature * first[:, None] * first[None, :]
+        for d in range(len(bounds)):
+            curvature[d, d] += slope[d] * second[d] + log_second[d]
+        return value + log_volume, slope * first + log_first, curvature
+
+    return density
+
+
+def differences(log_joint: LogJoint, at: Array) -> tuple[Array, Array, Array]:
+    """Value, slopes and curvature by central differences, where they are not written out."""
+    step = 1e-4 * (1 + np.abs(at))
+    size = at.shape[0]
+    value = log_joint(at)
+    slope, curvature = np.empty(at.shape), np.empty((size, *at.shape))
+
+    def moved(*by: tuple[int, int]) -> Array:
+        there = at.copy()
+        for d, sign in by:
+            there[d] += sign * step[d]
+        return np.asarray(log_joint(there))
+
+    for d in range(size):
+        up, down = moved((d, 1)), moved((d, -1))
+        slope[d] = (up - down) / (2 * step[d])
+        curvature[d, d] = (up - 2 * value + down) / step[d] ** 2
+        for e in range(d):
+            cross = moved((d, 1), (e, 1)) - moved((d, 1), (e, -1)) - moved((d, -1), (e, 1)) + moved((d, -1), (e, -1))
+            curvature[d, e] = curvature[e, d] = cross / (4 * step[d] * step[e])
+    return value, slope, curvature
+
+
+# ------------------------------------------------------------------ modes
+
+
+def _elements_first(a: Array, lead: int) -> Array:
+    """Leading axes moved to the end, for linear algebra on each element."""
+    return np.moveaxis(a, range(lead), range(-lead, 0))
+
+
+def positive_part(curvature: Array) -> Array:
+    """Minus the Hessian (D, D, ...), made positive definite where it is not: eigenvalues turned, and kept from 0."""
+    if curvature.shape[0] == 1:
+        size = np.abs(curvature)
+        return np.where(np.isfinite(size) & (size > 1e-300), size, 1.0)
+    h = _elements_first(-curvature, 2)
+    h = np.where(np.isfinite(h).all(axis=(-1, -2), keepdims=True), h, np.eye(h.shape[-1]))
+    values, vectors = np.linalg.eigh(h)
+    values = np.abs(values)
+    values = np.maximum(values, 1e-12 * values.max(axis=-1, keepdims=True))
+    values = np.where(values > 1e-300, values, 1.0)
+    turned = (vectors * values[..., None, :]) @ np.swapaxes(vectors, -1, -2)
+    return np.moveaxis(turned, (-2, -1), (0, 1))
+
+
+def _newton_step(slope: Array, curvature: Array) -> Array:
+    """Newton's step on a concave model of the density."""
+    h = positive_part(curvature)
+    if h.shape[0] == 1:
+        return np.asarray(slope / h[0])
+    step = np.linalg.solve(_elements_first(h, 2), _elements_first(slope, 1)[..., None])[..., 0]
+    return np.moveaxis(step, -1, 0)
+
+
+def find_modes(density: LogJoint, start: Array) -> tuple[Array, Array]:
+    """The mode of each element, (D, 1, *plates) as the start, and the Hessian there; Newton with halving."""
+    u = start
+    value, slope, curvature = density(u, slopes=True)
+    lost = ~np.isfinite(value)
+    if lost.any():
+        u = np.where(lost, 0.0, u)
+        value, slope, curvature = density(u, slopes=True)
+    stuck = np.zeros(value.shape, bool)  # at a kink, or at the last digit of the density
+    for _ in range(NEWTON):
+        step = np.nan_to_num(_newton_step(slope, curvature), nan=0.0, posinf=0.0, neginf=0.0)
+        gain = np.sum(slope * step, axis=0)
+        moving = (gain > AT_MODE) & ~stuck
+        if not moving.any():
+            break
+        share = np.where(moving, 1.0, 0.0)
+        for _ in range(HALVINGS):
+            there = u + share * step
+            after = density(there, slopes=True)
+            enough = value + 1e-4 * share * gain - 1e-13 * (1 + np.abs(value))
+            worse = moving & ~(after[0] >= enough)
+            if not worse.any():
+                break
+            share = np.where(worse, share / 2, share)
+        else:
+            stuck |= worse
+            there = np.where(worse, u, there)
+            after = density(there, slopes=True)
+        u, (value, slope, curvature) = there, after
+    return u, curvature
+
+
+# ------------------------------------------------------------------ points
+
+
+def spread_out(u: Array, root: Array, rule: tuple[Array, Array]) -> tuple[Array, Array]:
+    """Points mode + sqrt(2) L x (D, Q, *plates) and log volumes (Q, *plates), for L (D, D, *plates)."""
+    x, log_weight = rule
+    size, plates = len(x), u.ndim - 2
+    moved = np.tensordot(np.sqrt(2) * np.moveaxis(root, 1, -1), x, 1)  # (D, *plates, Q)
+    points = u + np.moveaxis(moved, -1, 1)
+    if size == 1:
+        log_det = np.log(np.abs(root[0, 0]))
+    else:
+        log_det = np.log(np.abs(root[0, 0] * root[1, 1] - root[0, 1] * root[1, 0]))
+    volume = log_weight.reshape(-1, *[1] * plates) + log_det + size / 2 * np.log(2)
+    return points, volume
+
+
+def root_of(precision: Array) -> Array:
+    """L with L L' the inverse of a precision (D, D, *plates)."""
+    if precision.shape[0] == 1:
+        return 1 / np.sqrt(precision)
+    low = np.linalg.cholesky(_elements_first(precision, 2))
+    inverse = np.linalg.inv(low)
+    return np.moveaxis(np.swapaxes(inverse, -1, -2), (-2, -1), (0, 1))
+
+
+def adapted(
+    log_joint: LogJoint, bounds: Sequence[Coordinate], rule: tuple[Array, Array], start: Array
+) -> tuple[Array, Array, Array]:
+    """Values at the points of an adapted rule (D, Q, *plates), the log volumes that they stand for (Q, *plates), and
+    the log density there with its volume (Q, *plates), whose sum of exponentials over Q is the integral.
+
+    log_joint : values (D, Q, *plates) -> log density (Q, *plates); with slopes=True the gradient (D, Q, *plates) and
+    the Hessian (D, D, Q, *plates) too. start : where Newton starts, (D, *plates), overwritten by the modes found.
+    Where a point lies higher than the mode found, Newton starts there again. Where the density at the points is more
+    than twice as wide as the curvature says, or narrower (flat or several modes, a long tail), its own mean and
+    covariance under the points place them (Naylor and Smith 1982, Applied Statistics 31, 214-225).
+    """
+    density = in_coordinates(log_joint, bounds)
+    u, curvature = find_modes(density, start[:, None])
+    for _ in range(RESTARTS_OF_MODES):
+        root = root_of(positive_part(curvature[:, :, 0]))
+        points, volume = spread_out(u, root, rule)
+        table = density(points)
+        best = np.argmax(table, axis=0)[None]
+        higher = np.take_along_axis(table, best, 0) > density(u) + 1e-6
+        if not higher.any():
+            break
+        there = np.take_along_axis(points, best[None], 1)
+        u, curvature = find_modes(density, np.where(higher, there, u))
+    start[...] = np.where(np.isfinite(u[:, 0]), u[:, 0], 0.0)
+    for _ in range(MOVES if rule[0].shape[1] >= 7 ** len(u) else 0):
+        centre, spread, unlike = _by_moments(table + volume, volume, rule[0], u, root)
+        if not unlike.any():
+            break
+        u, root = np.where(unlike, centre, u), np.where(unlike, spread, root)
+        points, volume = spread_out(u, root, rule)
+        table = density(points)
+    values, log_volume = to_values(points, bounds)
+    return values, volume + log_volume, table + volume
+
+
+def for_each(modes: Array, count: int) -> Array:
+    """Modes (D, *plates) for each of so many points of a cloud around: (D, count, *plates)."""
+    return np.repeat(modes[:, None], count, axis=1)
+
+
+def _by_moments(log_weight: Array, volume: Array, x: Array, u: Array, root: Array) -> tuple[Array, Array, Array]:
+    """Centre and spread of the density under the points, and the elements where they are unlike those it has."""
+    size, plates = len(x), log_weight.ndim - 1
+    w = np.exp(log_weight - np.max(log_weight, axis=0, keepdims=True))
+    w = w / np.sum(w, axis=0)
+    mean = np.sqrt(2) * np.tensordot(x, w, 1)  # in units of the root: 0 and the identity where all is well
+    second = 2 * np.tensordot(x[:, None] * x[None, :], w, 1)
+    cov = second - mean[:, None] * mean[None, :]
+    own = np.stack([cov[d, d] for d in range(size)])
+    det = cov[0, 0] if size == 1 else cov[0, 0] * cov[1, 1] - cov[0, 1] * cov[1, 0]
+    unlike = (np.abs(mean) > 1).any(axis=0) | (own > 4).any(axis=0) | (own < 0.25).any(axis=0) | (det < 0.06)
+    told = np.ptp(log_weight - volume, axis=0) > 1e-9  # of an element that is not there nothing is
+    unlike &= told & np.isfinite(mean).all(axis=0) & np.isfinite(cov).all(axis=(0, 1))
+    safe = np.where(unlike, cov, np.eye(size).reshape(size, size, *[1] * plates))
+    safe = safe + 1e-4 * np.eye(size).reshape(size, size, *[1] * plates)
+    low = np.sqrt(safe) if size == 1 else np.moveaxis(np.linalg.cholesky(_elements_first(safe, 2)), (-2, -1), (0, 1))
+    centre = u + np.sum(root * mean[None, :], axis=1)[:, None]
+    return centre, np.sum(root[:, :, None] * low[None, :, :], axis=1), unlike
+
+
+# ------------------------------------------------------------------ points that all elements share
+
+SEEN = 256  # elements whose modes tell where the lattice lies
+
+
+def lattice_size(points: int) -> int:
+    """Points of a lattice for the points that one element would have."""
+    return max(32, 4 * points)
+
+
+def lattice(log_joint: LogJoint, rule: tuple[Array, Array], rows: int) -> tuple[Array, Array]:
+    """Evenly spaced points (1, Q) that all rows share, and the log of the distance for each (Q,).
+
+    The trapezoidal rule is exact to exp(-2 (pi sd / distance)^2) for a density of this width (Trefethen and Weideman
+    2014, SIAM Review 56, 385-458). They span the modes of some rows, by eight of their widths and a quarter more.
+    """
+    some = np.unique(np.linspace(0, rows - 1, min(rows, SEEN)).astype(np.int64))
+
+    def density(u: Array, slopes: bool = False) -> Any:
+        return log_joint(some, u, slopes=slopes)
+
+    u, curvature = find_modes(density, np.zeros((1, 1, len(some))))
+    width = 8 / np.sqrt(positive_part(curvature[:, :, 0])[0, 0])
+    low, high = float((u[0, 0] - width).min()), float((u[0, 0] + width).max())
+    count = lattice_size(round(len(rule[1])))
+    points = np.linspace(low - (high - low) / 8, high + (high - low) / 8, count)
+    return points[None], np.full(count, np.log(points[1] - points[0]))

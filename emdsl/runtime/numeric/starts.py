@@ -1,0 +1,175 @@
+"""Starting values: neutral points of a domain, seeded posteriors, the best of a few starts."""
+
+# mypy: disable-error-code="no-any-return"
+# (operators on arrays of any dtype, and all of scipy, are Any to mypy)
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from emdsl.runtime.data.columns import Array
+from emdsl.runtime.numeric.numerics import Degenerate
+
+
+def twin(rng: np.random.Generator | None) -> np.random.Generator | None:
+    """A generator that will draw what this one will."""
+    if rng is None:
+        return None
+    other = np.random.Generator(type(rng.bit_generator)())
+    other.bit_generator.state = rng.bit_generator.state
+    return other
+
+
+def seeded(
+    q: Array,
+    states: int,
+    data: Sequence[Any],
+    rng: np.random.Generator,
+    weight: Array | None = None,
+    ordered: bool = False,
+) -> Array:
+    """A start for the posterior of a discrete block: rows near seeded rows belong together.
+
+    Seeds are drawn as in k-means++ (Arthur and Vassilvitskii 2007) on standardised data, a list of arrays
+    with rows last; without data each element gets a state at random. Every state keeps a tenth of each element.
+    A row of `weight` 0 is as good as absent: no seed, and no part of what data are standardised by. `ordered` says
+    that states have an order, which that of the seeds then follows: mostly up, at times down.
+    """
+    k = int(np.prod(q.shape[:states]))
+    n = q.size // max(k, 1)
+    if k == 1 or n == 0:
+        return np.ones_like(q)
+    choice = rng.integers(k, size=n)
+    parts = [np.asarray(a, float).reshape(-1, n) for a in data if a.size % n == 0]
+    if parts:
+        z = np.concatenate(parts)
+        counted = np.ones(n, bool) if weight is None or not weight.any() else weight > 0
+        sd = z[:, counted].std(axis=1)
+        z = (z[sd > 0] - z[sd > 0][:, counted].mean(axis=1, keepdims=True)) / sd[sd > 0, None]
+        pick, shortest = int(rng.choice(np.flatnonzero(counted))), np.full(n, np.inf)
+        for state in range(k):
+            distance = ((z - z[:, [pick]]) ** 2).sum(0) + 1e-9 * rng.random(n)
+            choice[distance < shortest] = state
+            np.minimum(shortest, distance, out=shortest)
+            nearest = shortest * counted
+            pick = int(rng.choice(n, p=nearest / nearest.sum()))
+        if ordered and len(z):
+            centres = [z[0, choice == state].mean() if (choice == state).any() else 0.0 for state in range(k)]
+            rank = np.argsort(np.argsort(centres))
+            choice = rank[choice] if rng.random() < 0.75 else k - 1 - rank[choice]
+    soft = np.full((k, n), 0.1 / k)
+    soft[choice, np.arange(n)] += 0.9
+    return soft.reshape(q.shape)
+
+
+POWERS = (0, 1, 2, -2, -1)  # of the data's unit that a scale may have: standard deviations, variances, precisions
+
+
+def best_start(
+    draw: Callable[[int], dict[str, Array]],
+    step: Callable[[dict[str, Array]], tuple[dict[str, Array], float]],
+    tries: int,
+    steps: int,
+    margin: float = 0.0,
+) -> dict[str, Array]:
+    """The best of a few seeded starts after a few EM steps each (Biernacki, Celeux and Govaert 2003).
+
+    `draw(power)` gives parameters, their scales as if they had that power of the data's unit; `step(params)` (new
+    parameters, log-likelihood before the step). `margin` is by how much a later start must be better: where starts
+    differ in their units alone, what a few steps make up for is no reason to leave the plain one.
+    """
+    best: dict[str, Array] = {}
+    top = -np.inf
+    for k in range(tries):
+        first = params = draw(POWERS[k % len(POWERS)])
+        value = -np.inf
+        try:
+            for _ in range(steps):
+                params, value = step(params)
+        except (Degenerate, np.linalg.LinAlgError):
+            value = -np.inf
+        if not best or value > top + margin:
+            best, top = (params if np.isfinite(value) else first), value
+    return best
+
+
+UNITS = 4  # of data that differ in kind: no start is searched in more
+CLEAR = 0.2  # of its size: by how much a unit must raise the log-likelihood; what is less, fits make up for
+
+
+def likely_units(
+    plain: Callable[[Mapping[str, float], np.random.Generator], dict[str, Array]],
+    value: Callable[[dict[str, Array]], float],
+    names: Sequence[str],
+    data: Sequence[Array],
+    rng: np.random.Generator,
+) -> dict[str, float]:
+    """By name, the power of a unit of the data in which a parameter's neutral value makes them likeliest.
+
+    For parameters that no closed form moves: Newton from a scale of 1 under data in millions is lost, or stops at
+    an optimum that nobody wants. `plain(units, rng)` gives neutral parameters, `value(params)` their log-likelihood.
+    One parameter after the other, twice; the noise in all values is one.
+    """
+    sizes = [float(np.sqrt(np.mean(np.square(a)))) for a in data if a.size]
+    units = [u for u in dict.fromkeys(10.0 ** round(float(np.log10(s))) for s in sizes if 0 < s < np.inf) if u != 1]
+    powers = dict.fromkeys([0.01, *(u**p for u in units[:UNITS] for p in (1, -1, 2, -2))])
+    found, noise = dict.fromkeys(names, 1.0), rng.spawn(1)[0]
+
+    def likelihood(tried: Mapping[str, float]) -> float:
+        return _or_worst(value, plain(tried, twin(noise) or noise))
+
+    best = likelihood(found)
+    for name in (*names, *names):
+        for tried in [{**found, name: factor} for factor in powers]:
+            there = likelihood(tried)
+            if there > (best + CLEAR * abs(best) if best > -np.inf else best):
+                found, best = tried, there
+    return found
+
+
+def likeliest(starts: Sequence[dict[str, Array]], value: Callable[[dict[str, Array]], float]) -> dict[str, Array]:
+    """The start of the highest log-likelihood, the first of equals."""
+    return max(starts, key=lambda params: _or_worst(value, params))
+
+
+def _or_worst(value: Callable[[dict[str, Array]], float], params: dict[str, Array]) -> float:
+    try:
+        found = float(value(params))
+    except (Degenerate, np.linalg.LinAlgError):
+        return -np.inf
+    return found if found < np.inf else -np.inf  # not a number is no likelihood
+
+
+def neutral(
+    domain: str,
+    shape: tuple[int, ...],
+    own: int,
+    low: float | None,
+    high: float | None,
+    rng: np.random.Generator | None,
+) -> Array:
+    """A plain value of a parameter's domain; with a generator, different in every element."""
+    noise = np.zeros(shape) if rng is None else rng.normal(size=shape)
+    if domain == "simplex":
+        p = np.exp(0.3 * noise)
+        return p / p.sum(-1, keepdims=True)
+    if domain in ("spd", "correlation"):
+        return np.broadcast_to(np.eye(shape[-1]), shape).copy()
+    if domain == "ordered":
+        return np.broadcast_to(np.linspace(-1.0, 1.0, shape[-1]), shape) + 0.0
+    if domain == "zero_sum":
+        return noise - noise.mean(-1, keepdims=True)
+    if (high is not None and (low is not None or domain == "positive")) or domain == "unit":
+        a, b = low or 0.0, 1.0 if high is None else high
+        return a + (b - a) / (1 + np.exp(-0.5 * noise))
+    if low is not None or domain == "positive":
+        return (low or 0.0) + np.exp(0.5 * noise)
+    return noise if high is None else high - np.exp(0.5 * noise)
+
+
+def sample_rows(n: int, rng: np.random.Generator, most: int = 20000) -> slice | Array:
+    """All rows, or a seeded sample of them in order."""
+    return slice(0, n) if n <= most else np.sort(rng.choice(n, most, replace=False))

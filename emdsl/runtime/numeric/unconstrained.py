@@ -1,0 +1,264 @@
+"""Several parameters raised together, by Newton or quasi-Newton in coordinates without bounds."""
+
+# mypy: disable-error-code="no-any-return"
+# (operators on arrays of any dtype, and all of scipy, are Any to mypy)
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from scipy import optimize, special
+
+from emdsl.runtime.data.columns import Array
+
+REACH = 20.0  # how far one numeric M-step may go in unconstrained coordinates, relative to 1 + the start
+
+
+def maximise(
+    objective: Callable[[dict[str, Array]], tuple[float, Mapping[str, Array]]],
+    start: Mapping[str, Array],
+    domains: Mapping[str, str],
+    bounds: Mapping[str, tuple[float | None, float | None]],
+) -> dict[str, Array]:
+    """Quasi-Newton over several parameters in unconstrained coordinates.
+
+    `objective(values)` gives (value, {name: gradient}); `domains` maps names to their domain. Never returns
+    a point below the start.
+    """
+    names = list(domains)
+    shapes = {n: np.shape(to_free(start[n], domains[n], bounds[n])) for n in names}
+    cuts = np.cumsum([0] + [int(np.prod(shapes[n])) for n in names])
+
+    first = np.concatenate([np.ravel(to_free(start[n], domains[n], bounds[n])) for n in names])
+
+    def values_at(flat: Array) -> dict[str, Array]:
+        return {
+            n: from_free(flat[cuts[i] : cuts[i + 1]].reshape(shapes[n]), domains[n], bounds[n], np.shape(start[n]))
+            for i, n in enumerate(names)
+        }
+
+    def loss(flat: Array) -> tuple[float, Array]:
+        if np.abs(flat - first).max(initial=0.0) > REACH * (1 + np.abs(first).max(initial=0.0)):
+            return 1e300, np.zeros_like(flat)
+        with np.errstate(all="ignore"):
+            values = values_at(flat)
+            value, gradient = objective(values)
+            parts = [
+                pullback(
+                    flat[cuts[i] : cuts[i + 1]].reshape(shapes[n]), gradient[n], domains[n], bounds[n], values[n]
+                ).ravel()
+                for i, n in enumerate(names)
+            ]
+        slope = np.concatenate(parts)
+        if not np.isfinite(value) or not np.isfinite(slope).all():
+            return 1e300, np.zeros_like(flat)
+        return -value / scale, -slope / scale
+
+    scale = 1.0
+    before, slope = loss(first)
+    scale = max(1.0, float(np.abs(slope).max()) if slope.size else 1.0)
+    method = "BFGS" if first.size <= 200 else "L-BFGS-B"
+    found = optimize.minimize(loss, first, jac=True, method=method, options={"maxiter": 500})
+    best, value = found.x, float(found.fun)
+    if not found.success and first.size <= 50 and np.isfinite(best).all():  # stopped at a kink: number by number
+        best, value = along_axes(lambda flat: loss(flat)[0], best, value)
+    if not value <= before / scale or not np.isfinite(best).all():
+        return {n: start[n] for n in names}
+    return values_at(best)
+
+
+def along_axes(loss: Callable[[Array], float], at: Array, value: float) -> tuple[Array, float]:
+    """The least value found by searches along one axis at a time: what slopes cannot tell at a kink."""
+    for _ in range(3):
+        before = value
+        for k in range(at.size):
+            step, axis = 0.05 * (1 + abs(at[k])), np.eye(at.size)[k]
+            line = optimize.minimize_scalar(
+                lambda t, at=at, axis=axis: loss(at + t * axis),
+                bounds=(-step, step), method="bounded", options={"xatol": 1e-10 * (1 + abs(at[k]))},
+            )  # fmt: skip
+            if line.fun < value:
+                at, value = at + line.x * axis, float(line.fun)
+        if before - value <= 1e-12 * (1 + abs(value)):
+            break
+    return at, value
+
+
+def maximise_elements(
+    objective: Callable[..., tuple[Array, ...]],
+    start: Sequence[Array],
+    domains: Sequence[str],
+    bounds: Sequence[tuple[float | None, float | None]],
+) -> list[Array]:
+    """Elementwise maxima over a few numbers that meet in Q, by Newton with its Hessian and step-halving.
+
+    `objective(*values)` gives Q, its slopes and the upper triangle of its Hessian, row by row. Where the Hessian is
+    not negative definite its eigenvalues are turned, so that every step leads upwards.
+    """
+    shape = np.shape(start[0])
+
+    def values_at(t: Array) -> list[Array]:
+        return [from_free(t[..., k], domains[k], bounds[k], shape) for k in range(len(start))]
+
+    t = np.stack([to_free(*z) for z in zip(start, domains, bounds, strict=True)], -1)
+    value, gradient, hessian = curved(objective, values_at(t), domains, bounds)
+    for _ in range(200):
+        new = t + uphill(gradient, hessian, 4.0 * (1 + np.abs(t).max(-1, keepdims=True)))
+        # what Q gains is below its rounding: nothing to be seen in its value
+        fine = np.abs((gradient * (new - t)).sum(-1)) <= 1e-9 * (1 + np.abs(value))
+        for _ in range(60):
+            there, gradient, hessian = curved(objective, values_at(new), domains, bounds)
+            fell = ~fine & ((there < value) | (np.isnan(there) & ~np.isnan(value))) & (new != t).any(-1)
+            if not fell.any():
+                break
+            new = np.where(fell[..., None], (t + new) / 2, new)
+        still = np.abs(new - t) <= 1e-13 * (1 + np.abs(t))
+        t, value = new, there
+        if still.all():
+            break
+    return values_at(t)
+
+
+def uphill(gradient: Array, hessian: Array, reach: Array, flat: float = 0.0) -> Array:
+    """Newton's step, eigenvalues turned negative, at most `reach` long; none where `flat` beside the largest."""
+    spectrum, vectors = np.linalg.eigh(hessian)
+    largest = np.abs(spectrum).max(-1, keepdims=True)
+    steep = np.maximum(np.abs(spectrum), 1e-12 * largest + 1e-300)
+    along = (np.swapaxes(vectors, -1, -2) @ gradient[..., None])[..., 0]
+    along = np.where(np.abs(spectrum) < flat * largest, 0.0, along)
+    step = (vectors @ (along / steep)[..., None])[..., 0]
+    return step * np.minimum(1.0, reach / np.maximum(np.abs(step).max(-1, keepdims=True), 1e-300))
+
+
+def curved(
+    objective: Callable[..., tuple[Array, ...]],
+    values: Sequence[Array],
+    domains: Sequence[str],
+    bounds: Sequence[tuple[float | None, float | None]],
+) -> tuple[Array, Array, Array]:
+    """Q, its gradient and its Hessian in unconstrained coordinates: (...), (..., n), (..., n, n)."""
+    n, shape = len(values), np.shape(values[0])
+    rows, columns = np.triu_indices(n)
+    with np.errstate(all="ignore"):
+        parts = [np.broadcast_to(p, shape) for p in objective(*values)]
+        pairs = [stretch(*z) for z in zip(values, domains, bounds, strict=True)]
+        first, second = (np.stack([p[k] for p in pairs], -1) for k in (0, 1))
+        slopes = np.stack(parts[1 : 1 + n], -1)
+        hessian = np.zeros((*shape, n, n))
+        hessian[..., rows, columns] = hessian[..., columns, rows] = np.stack(parts[1 + n :], -1)
+        hessian = hessian * first[..., :, None] * first[..., None, :]
+        hessian[..., np.arange(n), np.arange(n)] += slopes * second
+    return parts[0], np.nan_to_num(slopes * first), np.nan_to_num(hessian)
+
+
+def stretch(value: Array, domain: str, bounds: tuple[float | None, float | None]) -> tuple[Array, Array]:
+    """The first two derivatives of a number by its free coordinate, at the number."""
+    low, high = _ends(domain, bounds)
+    if low is not None and high is not None:
+        slope = (value - low) * (high - value) / (high - low)
+        return slope, slope * (low + high - 2 * value) / (high - low)
+    if low is not None:
+        return value - low, value - low
+    if high is not None:
+        return value - high, value - high
+    return np.ones_like(value), np.zeros_like(value)
+
+
+def _ends(domain: str, bounds: tuple[float | None, float | None]) -> tuple[float | None, float | None]:
+    low, high = bounds
+    low = 0.0 if domain != "real" and low is None else low
+    return low, 1.0 if domain == "unit" and high is None else high
+
+
+def to_free(value: Any, domain: str, bounds: tuple[float | None, float | None]) -> Array:
+    """A parameter in unconstrained coordinates."""
+    value, (low, high) = np.asarray(value, float), bounds
+    if domain in ("positive", "unit", "real"):
+        low, high = _ends(domain, bounds)
+        if low is not None and high is not None:
+            return special.logit(np.clip((value - low) / (high - low), 1e-12, 1 - 1e-12))
+        if low is not None:
+            return np.log(np.maximum(value - low, 1e-300))
+        return value if high is None else np.log(np.maximum(high - value, 1e-300))
+    if domain == "simplex":
+        log = np.log(np.maximum(value, 1e-300))
+        return log[..., :-1] - log[..., -1:]
+    if domain == "ordered":
+        return np.concatenate([value[..., :1], np.log(np.maximum(np.diff(value), 1e-300))], axis=-1)
+    if domain == "zero_sum":
+        return value[..., :-1]
+    factor = np.linalg.cholesky(value)
+    i, j = np.tril_indices(value.shape[-1], -1)
+    if domain == "correlation":
+        return np.stack([factor[..., a, b] / factor[..., a, a] for a, b in zip(i, j, strict=True)], axis=-1)
+    diagonal = np.log(np.diagonal(factor, axis1=-2, axis2=-1))
+    return np.concatenate([diagonal, factor[..., i, j]], axis=-1)
+
+
+def from_free(free: Array, domain: str, bounds: tuple[float | None, float | None], shape: tuple[int, ...]) -> Array:
+    """The inverse of `to_free`."""
+    low, high = bounds
+    if domain in ("positive", "unit", "real"):
+        low, high = _ends(domain, bounds)
+        if low is not None and high is not None:
+            return low + (high - low) * special.expit(free)
+        if low is not None:
+            return low + np.exp(np.clip(free, -690, 690))
+        return free if high is None else high - np.exp(np.clip(free, -690, 690))
+    if domain == "simplex":
+        return special.softmax(np.concatenate([free, np.zeros((*free.shape[:-1], 1))], axis=-1), axis=-1)
+    if domain == "ordered":
+        return np.cumsum(np.concatenate([free[..., :1], np.exp(np.clip(free[..., 1:], -690, 690))], axis=-1), axis=-1)
+    if domain == "zero_sum":
+        return np.concatenate([free, -free.sum(-1, keepdims=True)], axis=-1)
+    factor = _factor(free, domain, shape[-1])
+    return factor @ np.swapaxes(factor, -1, -2)
+
+
+def _factor(free: Array, domain: str, d: int) -> Array:
+    """The Cholesky factor that free coordinates stand for."""
+    i, j = np.tril_indices(d, -1)
+    factor = np.zeros((*free.shape[:-1], d, d))
+    if domain == "correlation":
+        factor[..., np.arange(d), np.arange(d)] = 1.0
+        factor[..., i, j] = free
+        return factor / np.linalg.norm(factor, axis=-1, keepdims=True)
+    factor[..., np.arange(d), np.arange(d)] = np.exp(np.clip(free[..., :d], -340, 340))
+    factor[..., i, j] = free[..., d:]
+    return factor
+
+
+def pullback(free: Array, gradient: Any, domain: str, bounds: tuple[float | None, float | None], value: Array) -> Array:
+    """Gradient in unconstrained coordinates from the gradient in the parameter."""
+    low, high = bounds
+    gradient = np.broadcast_to(gradient, np.shape(value))
+    if domain in ("positive", "unit", "real"):
+        low, high = _ends(domain, bounds)
+        if low is not None and high is not None:
+            return gradient * (value - low) * (high - value) / (high - low)
+        if low is not None:
+            return gradient * (value - low)
+        return gradient if high is None else -gradient * (high - value)
+    if domain == "simplex":
+        full = value * (gradient - (gradient * value).sum(-1, keepdims=True))
+        return full[..., :-1]
+    if domain == "ordered":
+        tail = np.cumsum(gradient[..., ::-1], axis=-1)[..., ::-1]
+        return np.concatenate([tail[..., :1], tail[..., 1:] * np.diff(value)], axis=-1)
+    if domain == "zero_sum":
+        return gradient[..., :-1] - gradient[..., -1:]
+    d = np.shape(value)[-1]
+    factor = _factor(free, domain, d)
+    by_factor = (gradient + np.swapaxes(gradient, -1, -2)) @ factor
+    i, j = np.tril_indices(d, -1)
+    if domain == "correlation":
+        raw = np.zeros((*free.shape[:-1], d, d))
+        raw[..., np.arange(d), np.arange(d)] = 1.0
+        raw[..., i, j] = free
+        norm = np.linalg.norm(raw, axis=-1, keepdims=True)
+        by_raw = (by_factor - factor * (by_factor * factor).sum(-1, keepdims=True)) / norm
+        return by_raw[..., i, j]
+    diagonal = np.diagonal(by_factor, axis1=-2, axis2=-1) * np.diagonal(factor, axis1=-2, axis2=-1)
+    return np.concatenate([diagonal, by_factor[..., i, j]], axis=-1)
