@@ -7,7 +7,13 @@ import pytest
 from scipy import special
 
 import emdsl
-from emdsl.runtime.meanfield.looked_up import codes_of_rows, divided_places, rows_by_place, tables_of_rows
+from emdsl.runtime.meanfield.looked_up import (
+    codes_of_rows,
+    divided_places,
+    rows_by_place,
+    tables_of_rows,
+    weights_of_rows,
+)
 
 pytestmark = pytest.mark.filterwarnings("ignore::emdsl.runtime.data.faults.ConvergenceWarning")
 
@@ -39,8 +45,13 @@ def test_sums_through_tables_are_those_over_rows(kind: str) -> None:
         logs = a[:, i] * (there if "gaps" in kind else 1.0) + c[:, None]
     tables = [t for t in (a, b) if t is not None]
     weight = rng.random(30)
-    rows = tables_of_rows(codes_of_rows(*given), tables, c, [weight] * len(given))
-    np.testing.assert_allclose(rows.log_norm, special.logsumexp(logs, axis=0), rtol=1e-13)
+    codes, norms = codes_of_rows(*given), special.logsumexp(logs, axis=0)
+    rows = tables_of_rows(codes, tables, c, weights_of_rows(codes, [weight] * len(given), 3 * weight))
+    np.testing.assert_allclose(rows.log_norm, norms, rtol=1e-13)
+    assert rows.total_log_norm() == pytest.approx(3 * weight @ norms, rel=1e-13)
+    safe = [np.maximum(t, -300) for t in tables]  # no row is lost
+    whole = tables_of_rows(codes, safe, c, weights_of_rows(codes, [None] * len(given), None))
+    assert not len(whole.lost) and whole.total_log_norm() == pytest.approx(whole.log_norm.sum(), rel=1e-13)
     q = np.exp(logs - special.logsumexp(logs, axis=0))
     np.testing.assert_allclose(rows.probabilities(), q, rtol=1e-10, atol=1e-300)
     for which, (code, size, present) in enumerate(given):

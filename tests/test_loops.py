@@ -13,7 +13,7 @@ from test_steady import SEEN, TURN, by_kind, chain, changed, turned
 
 from emdsl.runtime.fields.elements import Field
 from emdsl.runtime.fields.fields import block_moments, tridiagonal_moments
-from emdsl.runtime.meanfield.looked_up import codes_of_rows, tables_of_rows
+from emdsl.runtime.meanfield.looked_up import codes_of_rows, tables_of_rows, weights_of_rows
 from emdsl.runtime.numeric import loops
 from emdsl.runtime.numeric.compiled import REPAID, Meter
 from emdsl.runtime.numeric.compiled import compiled as by_numba
@@ -112,7 +112,8 @@ def test_rows_of_tables(shuffled: bool, run: Callable[[Kernel], Kernel]) -> None
     given = codes_of_rows((i if shuffled else np.sort(i), 9, None), (j, 5, there))
     tables = [3 * rng.normal(size=(4, 9)), 3 * rng.normal(size=(4, 5))]
     tables[0][:, 2], tables[1][:, 1] = (0.0, -700.0, -900.0, -1e200), (-900.0, -700.0, 0.0, -1e200)
-    weights, constant = [None, rng.random(60)], rng.normal(size=4)
+    row_weights, constant = [None, rng.random(60)], rng.normal(size=4)
+    weights = weights_of_rows(given, row_weights, None)
     expected = tables_of_rows(given, tables, constant, weights)
     meter = Given(run)
     found = tables_of_rows(given._replace(meter=meter), tables, constant, weights)
@@ -121,7 +122,7 @@ def test_rows_of_tables(shuffled: bool, run: Callable[[Kernel], Kernel]) -> None
     for which in (0, 1):
         np.testing.assert_allclose(found.sums(which), expected.sums(which), rtol=1e-12, atol=1e-300)
     np.testing.assert_allclose(found.totals(), expected.totals(), rtol=1e-12)
-    np.testing.assert_allclose(found.sums(0, weights[1]), expected.sums(0, weights[1]), rtol=1e-12, atol=1e-300)
+    np.testing.assert_allclose(found.sums(0, row_weights[1]), expected.sums(0, row_weights[1]), rtol=1e-12, atol=1e-300)
 
 
 def words(rng: np.random.Generator) -> list[np.ndarray]:

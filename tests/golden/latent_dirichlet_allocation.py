@@ -159,6 +159,7 @@ def prepare(data, reference):
     out["the weight"] = np.ones(n) if data.weights is None else np.asarray(data.weights, float)
     out["the tables of z"] = codes_of_rows((out["row L"], sizes["D"], None), (out["w"], sizes["V"], out["present w"]))
     out["the sums"] = sums_of_data(out)
+    out["the weights of z"] = weights_under_z(out)
     out["the scale"] = out["the spread"] = data_scale([])
     return out
 
@@ -188,20 +189,13 @@ def factor_of_z(params, prepared, factors, rng=None, whole=False):
     sizes = prepared["the sizes"]
     E_theta_log = factors["E:theta:log"]
     topic = params["topic"]
-    count_L = prepared["count L"]
     weight = prepared["the weight"]
-    row_L = prepared["row L"]
-    present_w = prepared["present w"]
     # (5) log weights of z, looked up by L and w
     t = log0(topic)
-    part = weight[row_L] * count_L
-    part_2 = present_w * part
-    rows_of_z = tables_of_rows(prepared["the tables of z"], [E_theta_log, t], None, [count_L, part_2])
-    log_z_z = rows_of_z.log_norm
+    rows_of_z = tables_of_rows(prepared["the tables of z"], [E_theta_log, t], None, prepared["the weights of z"])
     sum_z = rows_of_z.sums(0)  # (5)
     sum_z_n_w_w = rows_of_z.sums(1)  # (5)
-    part_3 = log_z_z * count_L  # (10)
-    normaliser = weight[row_L] @ part_3  # (10)
+    normaliser = rows_of_z.total_log_norm()  # (10)
     entropy = normaliser - ((weight @ (E_theta_log * sum_z).sum(axis=0)) + np.vdot(t, sum_z_n_w_w))  # (10)
     out = {
         "sum z": sum_z,  # (5)
@@ -242,6 +236,19 @@ def sums_under_z(prepared, q):
         "sum z": sum_z,
         "sum z_n_w_w": sum_z_n_w_w,
     }
+
+
+def weights_under_z(prepared):
+    """What rows weigh in sums by each code, and in the sum of their log norms: it does not change."""
+    sizes = prepared["the sizes"]
+    count_L = prepared["count L"]
+    weight = prepared["the weight"]
+    row_L = prepared["row L"]
+    present_w = prepared["present w"]
+    part = weight[row_L] * count_L  # (5)
+    part_2 = present_w * part  # (5)
+    part_3 = count_L * weight[row_L]  # (5)
+    return weights_of_rows(prepared["the tables of z"], [count_L, part_2], part_3)  # (5)
 
 
 def whole_bound(params, prepared, factors):

@@ -169,6 +169,7 @@ def prepare(data, reference):
     out["start L"] = data.ragged["L"].start
     out["length L"] = data.ragged["L"].lengths
     out["the tables of topic"] = codes_of_rows((out["row L"], sizes["U"], None), (out["item"], sizes["I"], None))
+    out["the weights of topic"] = weights_under_topic(out)
     out["the scale"] = out["the spread"] = data_scale([])
     return out
 
@@ -230,13 +231,11 @@ def factor_of_topic(params, prepared, factors, rng=None, whole=False):
     sizes = prepared["the sizes"]
     E_theta_log = factors["E:theta:log"]
     E_beta_log = factors["E:beta:log"]
-    count_L = prepared["count L"]
     # (6) log weights of topic, looked up by L and item
-    rows_of_topic = tables_of_rows(prepared["the tables of topic"], [E_theta_log.T, E_beta_log.T], None, [count_L, count_L])
-    log_z_topic = rows_of_topic.log_norm
+    rows_of_topic = tables_of_rows(prepared["the tables of topic"], [E_theta_log.T, E_beta_log.T], None, prepared["the weights of topic"])
     sum_topic = rows_of_topic.sums(0)  # (6)
     sum_topic_item = rows_of_topic.sums(1)  # (6)
-    normaliser = log_z_topic @ count_L  # (7)
+    normaliser = rows_of_topic.total_log_norm()  # (7)
     entropy = normaliser - (np.vdot(E_theta_log, sum_topic.T) + np.vdot(E_beta_log, sum_topic_item.T))  # (7)
     out = {
         "sum topic": sum_topic,  # (6)
@@ -271,6 +270,13 @@ def sums_under_topic(prepared, q):
         "sum topic": sum_topic,
         "sum topic_item": sum_topic_item,
     }
+
+
+def weights_under_topic(prepared):
+    """What rows weigh in sums by each code, and in the sum of their log norms: it does not change."""
+    sizes = prepared["the sizes"]
+    count_L = prepared["count L"]
+    return weights_of_rows(prepared["the tables of topic"], [count_L, count_L], count_L)  # (6)
 
 
 def division(params, data, prepared, rng, given):

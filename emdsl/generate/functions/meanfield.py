@@ -19,7 +19,7 @@ from emdsl.generate.context import Function, counted_plate
 from emdsl.generate.functions.expectations import rows_of_data, seen_of_elements
 from emdsl.generate.functions.parts import is_shared, part_name
 from emdsl.generate.functions.regrouped import divided_rows, division_lines, functions_of_groups, regrouped_of
-from emdsl.generate.functions.row_factors import row_factor_lines, sums_name, sums_of_start_lines
+from emdsl.generate.functions.row_factors import row_factor_lines, sums_name, sums_of_start_lines, weights_lines
 from emdsl.generate.lines.spelling import indent, numbered
 from emdsl.generate.printer import Printer
 from emdsl.generate.shared import Handed
@@ -277,6 +277,7 @@ def functions_of_meanfield(printer: Printer) -> Sequence[list[str]]:
     return [
         *(part_lines(printer, p) for p in printer.plan.elimination.parts),
         *(sums_of_start_lines(printer, h) for h in printer.handed),
+        *(weights_lines(printer, h) for h in printer.handed),
         whole_bound_lines(printer),
         start_lines(printer),
         *functions_of_groups(printer),

@@ -22,7 +22,7 @@ from emdsl.generate.blocks.lookups import lookup_lines
 from emdsl.generate.blocks.networks import network_size
 from emdsl.generate.context import dimension, flat_axes, size_factor
 from emdsl.generate.functions.linear_means import prepare_moments
-from emdsl.generate.functions.row_factors import table_line
+from emdsl.generate.functions.row_factors import table_line, weights_key, weights_name
 from emdsl.generate.lines.arrays import Leaf
 from emdsl.generate.lines.expressions import Emitter
 from emdsl.generate.lines.names import Namer
@@ -118,7 +118,8 @@ def prepare_lines(printer: Printer) -> list[str]:
         lines.append('out["the weight"] = np.ones(n) if data.weights is None else np.asarray(data.weights, float)')
     if printer.chunk:
         lines.append(f'out["the chunks"] = chunks({size_factor(printer.chunk)}, {_chunk_size(printer)})')
-    lines += [table_line(h) for h in printer.handed if h.tables is not None]
+    looked_up = [h for h in printer.handed if h.tables is not None]
+    lines += [table_line(h) for h in looked_up]
     if printer.row_stacks:
         (stack,) = printer.row_stacks.values()
         lines.append(f'out["the chunks"] = chunks({size_factor(stack.row.dim)}, {_chunk_size(printer)})')
@@ -135,6 +136,7 @@ def prepare_lines(printer: Printer) -> list[str]:
             kept = f"kept_in_lanes(out, {sequences_of(stack.block).replace('prepared', 'out', 1)}, {name}, {numbers})"
         lines.append(f'out["the features"] |= {kept}')
     lines += sums_and_kinds(printer.sums, printer.kinds, bool(printer.chunk))
+    lines += [f'out["{weights_key(h)}"] = {weights_name(h)}(out)' for h in looked_up]
     lines += prepare_moments(printer)
     cells = ", ".join(f'out["{n}"]' for n in plan.centred)
     lines += [f'out["the scale"] = out["the spread"] = data_scale([{cells}])', "return out"]

@@ -103,22 +103,16 @@ def _through_tables(printer: Printer, h: Handed, tables: LookedUp) -> Lines:
             names.append(em.broadcast(em.sum(values), (state, places[0])).code)
         constant = [em.value(e) for terms in tables.tables for e, place in terms if place is None]
         more = em.broadcast(em.sum(constant), (state,)).code if constant else "None"
-    rows, log_z = em.namer.fresh(f"rows_of_{h.block.name}"), em.namer.fresh(f"log_z_{h.block.name}")
-    where = f'prepared["{tables_key(h)}"]'
-    weights = {s: _weight(f, h, s) for s in h.found}
-    own_weights = _weights(tables, weights)
-    listed = ", ".join(own_weights)
-    em.outer.append(f"{rows} = tables_of_rows({where}, [{', '.join(names)}], {more}, [{listed}])")
-    em.outer.append(f"{log_z} = {rows}.log_norm")
-    f.runtime[f"A:{h.block.name}"] = Leaf(log_z, (0,))
-    codes = {}
+    rows = em.namer.fresh(f"rows_of_{h.block.name}")
+    where = f'prepared["{tables_key(h)}"], [{", ".join(names)}], {more}, prepared["{weights_key(h)}"]'
+    em.outer.append(f"{rows} = tables_of_rows({where})")
+    first, codes = _first_sums(tables, h), {}
     for s, name in h.found.items():
+        weight = _of_rows(h, s)
+        other = "" if weight == _of_rows(h, first[_which(tables, s)]) else _weight(f, h, weight)
         codes[name] = em.namer.fresh(f"sum_{name}")
-        em.outer += numbered([f"{codes[name]} = {_sum(rows, tables, s, own_weights, weights[s], h.q)}"], number)
-    with f.printing(printer.numbers.objective):
-        log_norm = [contracted(f, t, ()) for t in h.part.log_norm]
-    total = em.sum(log_norm).code if log_norm else "0.0"
-    before = [*em.outer, *em.lines, *numbered([f"normaliser = {total}"], printer.numbers.objective)]
+        em.outer += numbered([f"{codes[name]} = {_sum(rows, tables, s, other, h.q)}"], number)
+    before = [*em.outer, *em.lines, *numbered(_normaliser(f, h, rows), printer.numbers.objective)]
     code = em.namer.fresh(h.q)
     if by_row:
         before.append(f"{code} = {rows}.probabilities()")
@@ -129,20 +123,74 @@ def _through_tables(printer: Printer, h: Handed, tables: LookedUp) -> Lines:
     return Lines(['sizes = prepared["the sizes"]', *f.prologue(), *before], [], after, {**codes, h.q: keep}, _read(f))
 
 
-def _weight(f: Function, h: Handed, s: DataSum) -> str:
-    """The weights of rows in a sum over them: (rows,), "None" where they are ones."""
-    (row,) = {i for e in s.factors for i in x.free(e) if i.dim == h.row.dim and i not in s.axes}
-    rest = [e for e in s.factors if not isinstance(e, x.Sel) and not (isinstance(e, El) and e.var == h.q)]
+def _normaliser(f: Function, h: Handed, rows: str) -> list[str]:
+    """The lines of log of the normaliser, where it is the sum of the log norms of rows and where it is more."""
+    if _total(h) is not None:
+        return [f"normaliser = {rows}.total_log_norm()"]
     em = f.emitter
-    return em.broadcast(em.contract(rest, (row,)), (row,)).code if rest else "None"
+    code = em.namer.fresh(f"log_z_{h.block.name}")
+    f.runtime[f"A:{h.block.name}"] = Leaf(code, (0,))
+    start = len(em.lines)
+    log_norm = [contracted(f, t, ()) for t in h.part.log_norm]
+    lines = [f"{code} = {rows}.log_norm", *em.outer[start:], *em.lines[start:]]
+    return [*lines, f"normaliser = {em.sum(log_norm).code if log_norm else '0.0'}"]
 
 
-def _weights(tables: LookedUp, weights: Mapping[DataSum, str]) -> list[str]:
-    """The weights of the first sum by each code: those that a loop makes beside the norms."""
-    first: dict[int, str] = {}
-    for s, weight in weights.items():
-        first.setdefault(_which(tables, s), weight)
-    return [first.get(n, "None") for n in range(len(tables.codes))]
+def _total(h: Handed) -> tuple[Expr, ...] | None:
+    """What each row's log norm is multiplied by in the sum that is log of the normaliser, if data alone."""
+    if len(h.part.log_norm) != 1:
+        return None
+    (t,) = h.part.log_norm
+    rest = tuple(e for e in t.factors if e != El(f"A:{h.block.name}", (h.row,)))
+    one = t.coef == 1 and not t.gates and t.ixs == (h.row,) and len(rest) == len(t.factors) - 1
+    return rest if one and all(h.known.holds(e) for e in rest) else None
+
+
+def weights_lines(printer: Printer, h: Handed) -> list[str]:
+    """`weights_of_z(prepared)`: what rows weigh in the sums by each code and in the sum of their log norms."""
+    if h.tables is None:
+        return []
+    f = printer.function()
+    em, number = f.emitter, printer.numbers.posterior[h.block.name]
+    first = _first_sums(h.tables, h)
+    with f.printing(number):
+        by_code = [_weight(f, h, _of_rows(h, first[n])) if n in first else "None" for n in range(len(h.tables.codes))]
+        total = _weight(f, h, _total(h) or ())
+    doc = '"""What rows weigh in sums by each code, and in the sum of their log norms: it does not change."""'
+    lines = ['sizes = prepared["the sizes"]', *f.prologue(), *em.outer, *em.lines]
+    made = f'weights_of_rows(prepared["{tables_key(h)}"], [{", ".join(by_code)}], {total})'
+    return [f"def {weights_name(h)}(prepared):", *indent([doc, *lines, *numbered([f"return {made}"], number)], 1)]
+
+
+def weights_name(h: Handed) -> str:
+    """The name of the function that makes the weights of rows."""
+    return f"weights_under_{plain(h.block.name)}"
+
+
+def weights_key(h: Handed) -> str:
+    """The key in `prepared` of what it makes."""
+    return f"the weights of {h.block.name}"
+
+
+def _of_rows(h: Handed, s: DataSum) -> tuple[Expr, ...]:
+    """What the weight of a row is made of in a sum over rows."""
+    (row,) = {i for e in s.factors for i in x.free(e) if i.dim == h.row.dim and i not in s.axes}
+    rest = (e for e in s.factors if not isinstance(e, x.Sel) and not (isinstance(e, El) and e.var == h.q))
+    return tuple(x.substitute(e, {row: h.row}) for e in rest)
+
+
+def _weight(f: Function, h: Handed, rest: Sequence[Expr]) -> str:
+    """The weights of rows: (rows,), "None" where they are ones."""
+    em, axes = f.emitter, (h.row,)
+    return em.broadcast(em.contract(rest, axes), axes).code if rest else "None"
+
+
+def _first_sums(tables: LookedUp, h: Handed) -> dict[int, DataSum]:
+    """The first sum by each code: a loop makes those beside the norms."""
+    first: dict[int, DataSum] = {}
+    for s in h.found:
+        first.setdefault(_which(tables, s), s)
+    return first
 
 
 def _which(tables: LookedUp, s: DataSum) -> int:
@@ -169,10 +217,10 @@ def table_line(h: Handed) -> str:
     return f'out["{tables_key(h)}"] = codes_of_rows({", ".join(codes)})'
 
 
-def _sum(rows: str, tables: LookedUp, s: DataSum, own: Sequence[str], weight: str, q: str) -> str:
+def _sum(rows: str, tables: LookedUp, s: DataSum, weight: str, q: str) -> str:
     """A sum over rows through the tables: (states, places), or (states,) over all."""
     which = _which(tables, s)
-    other = [] if weight == own[which] else [weight]
+    other = [weight] if weight else []
     if not any(isinstance(e, x.Sel) for e in s.factors):
         return f"{rows}.totals({', '.join(other)})"
     mine = next(e for e in s.factors if isinstance(e, El) and e.var == q)

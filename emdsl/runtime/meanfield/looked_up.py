@@ -56,29 +56,60 @@ def codes_of_rows(*given: tuple[Array, int, Array | None]) -> Codes:
     return Codes(tuple(codes), tuple(sizes), tuple(gaps), order, first, second, Meter(QUICK))
 
 
+class Weights(NamedTuple):
+    """What rows weigh, which no iteration changes: in sums by each code, and in the sum of all log norms.
+
+    `places` are the sums of the last by each code.
+    """
+
+    by_code: tuple[Array | None, ...]  # None where all are ones
+    total: Array | None
+    places: tuple[Array, ...]
+
+
+def weights_of_rows(codes: Codes, by_code: Sequence[Array | None], total: Array | None) -> Weights:
+    """Weights of rows (rows,), None for ones: in sums by each code, and in the sum of all log norms."""
+    places = [np.bincount(c, total, n).astype(float) for c, n in zip(codes.codes, codes.sizes, strict=True)]
+    return Weights(tuple(by_code), total, tuple(places))
+
+
 class RowsOfTables:
     """Probabilities of the states of all rows, as products of tables.
 
-    `log_norm` (rows,) are the logarithms of what they were divided by. `weights`, one for each code, are those of sums
-    by that code: a compiled loop makes such sums beside the norms.
+    Rows are divided by `norm` (rows,) times the exponentials of `tops` at their places. A compiled loop makes the sums
+    of `weights` by code beside the norms.
     """
 
-    def __init__(
-        self, codes: Codes, logs: Sequence[Array], tops: Sequence[Array], weights: Sequence[Array | None]
-    ) -> None:
-        self.codes, self.logs, self.weights = codes, logs, weights
+    def __init__(self, codes: Codes, logs: Sequence[Array], tops: Sequence[Array], weights: Weights) -> None:
+        self.codes, self.logs, self.tops, self.weights = codes, logs, tops, weights
         self.tables = [np.exp(a - top).T.copy() for a, top in zip(logs, tops, strict=True)]  # (places, states)
         self.made: list[Array] | None = None
         self.norm = self._norms()
         lost = np.flatnonzero(~(self.norm > SMALLEST_NORM))
-        self.log_norm = np.log(self.norm, where=self.norm > SMALLEST_NORM, out=np.zeros(len(self.norm)))
-        for top, code in zip(tops, codes.codes, strict=True):
-            if top.any():
-                self.log_norm += top[code]
-        self.lost, self.lost_q = lost, np.zeros((len(logs[0]), 0))
+        self.lost, self.lost_q, self.lost_log = lost, np.zeros((len(logs[0]), 0)), np.zeros(0)
         if len(lost):  # in logarithms
-            self.lost_q, self.log_norm[lost] = normalise(self._log_weights(lost), 1)
+            self.lost_q, self.lost_log = normalise(self._log_weights(lost), 1)
             self.norm[lost] = np.inf
+
+    @property
+    def log_norm(self) -> Array:
+        """The logarithms of what rows were divided by: (rows,)."""
+        out = np.log(self.norm)
+        for top, code in zip(self.tops, self.codes.codes, strict=True):
+            out += top[code]
+        out[self.lost] = self.lost_log
+        return out
+
+    def total_log_norm(self) -> float:
+        """Their sum over all rows, each as often as it counts."""
+        _, total, places = self.weights
+        if len(self.lost):
+            return float(self.log_norm.sum() if total is None else total @ self.log_norm)
+        out = sum(float(top @ at) for top, at in zip(self.tops, places, strict=True))
+        for start in range(0, len(self.norm), 8192):  # as many as a cache holds
+            logs = np.log(self.norm[start : start + 8192])
+            out += float(logs.sum() if total is None else total[start : start + 8192] @ logs)
+        return out
 
     def _norms(self) -> Array:
         """The norms of all rows; with them the sums by each code, where a loop makes both."""
@@ -93,10 +124,12 @@ class RowsOfTables:
         beside = np.zeros((len(self.tables[1]), 2 * states))  # entries of the second table, and what they are to add up
         beside[:, :states] = self.tables[1]
         norm, out = np.empty(rows), np.empty((places, states))
-        share = [np.ones(rows) if w is None else np.ascontiguousarray(w, float) for w in self.weights]
+        share = [np.ones(rows) if w is None else np.ascontiguousarray(w, float) for w in self.weights.by_code]
         order = np.empty(0, np.intp) if c.order is None else c.order
         loop(self.tables[0], beside, c.first, c.second, order, *share, norm, out)
         self.made = [out, beside[:, :states] * beside[:, states:]]
+        if c.order is not None:
+            norm[c.order] = norm.copy()
         return norm
 
     def _log_weights(self, rows: Any) -> Array:
@@ -105,16 +138,16 @@ class RowsOfTables:
     def sums(self, which: int, *other: Array | None) -> Array:
         """Sums over rows of weight times probability by one of the codes: (states, places).
 
-        The weight is the code's own of `weights`, or another.
+        The weight is the code's own, or another.
         """
         return self._by_place(which, other)[: self.codes.sizes[which] - self.codes.gaps[which]].T
 
     def totals(self, *other: Array | None) -> Array:
-        """Sums over all rows of weight (the first of `weights`, or another) times probability: (states,)."""
+        """Sums over all rows of weight (that of sums by the first code, or another) times probability: (states,)."""
         return self._by_place(0, other).sum(axis=0)
 
     def _by_place(self, which: int, other: Sequence[Array | None]) -> Array:
-        weight = other[0] if other else self.weights[which]
+        weight = other[0] if other else self.weights.by_code[which]
         if self.made is not None and not other:
             return self._with_lost(which, weight, self.made[which].copy())
         share = 1 / self.norm if weight is None else weight / self.norm
@@ -195,13 +228,10 @@ def rows_by_place(choice: Array, codes: Codes, which: int, states: int) -> Array
     return out
 
 
-def tables_of_rows(
-    codes: Codes, tables: Sequence[Array], constant: Array | None, weights: Sequence[Array | None]
-) -> RowsOfTables:
+def tables_of_rows(codes: Codes, tables: Sequence[Array], constant: Array | None, weights: Weights) -> RowsOfTables:
     """Probabilities of states that are proportional to exp of the sum of the tables' entries and of `constant`.
 
-    tables : (states, places) logarithms, one for each code; constant : (states,); weights : (rows,), or None for ones,
-    of sums over rows by each code.
+    tables : (states, places) logarithms, one for each code; constant : (states,).
     """
     logs = []
     for table, gap in zip(tables, codes.gaps, strict=True):

@@ -191,9 +191,9 @@ def table_rows_loop(
     """Norms n_r = sum_k own[i, k] beside[j, k] of rows r at places (i, j), and sums of the two products over rows.
 
     own : (places, k); beside : (places, 2 k), its second half zeros. Rows first[i] to first[i + 1] - 1 stand at i, at
-    second[r] of the other table, and have number order[r] (r itself where `order` is empty) in w, v and norm (rows,).
-    On return out[i] = sum of w own[i] beside[j] / n, and the second half of beside[j] = sum of v own[i] / n: without
-    rows whose norm is not above `SMALLEST_NORM`.
+    second[r] of the other table, and have number order[r] (r itself where `order` is empty) in w and v (rows,).
+    On return norm[r] = n_r (rows,), out[i] = sum of w own[i] beside[j] / n, and the second half of beside[j] = sum of
+    v own[i] / n: without rows whose norm is not above `SMALLEST_NORM`.
     """
     k = own.shape[1]
     here, total = np.empty(k), np.empty(k)
@@ -201,12 +201,9 @@ def table_rows_loop(
         for s in range(k):
             here[s] = own[i, s]
             total[s] = 0.0
+        products_loop(here, beside, second[first[i] : first[i + 1]], norm[first[i] : first[i + 1]])
         for r in range(first[i], first[i + 1]):
-            j, n = second[r], order[r] if len(order) else r
-            size = 0.0
-            for s in range(k):
-                size += here[s] * beside[j, s]
-            norm[n] = size
+            j, n, size = second[r], order[r] if len(order) else r, norm[r]
             if not size > SMALLEST_NORM:
                 continue
             a, b = w[n] / size, v[n] / size
@@ -216,3 +213,22 @@ def table_rows_loop(
                 beside[j, k + s] += b * here[s]
         for s in range(k):
             out[i, s] = total[s] * here[s]
+
+
+def products_loop(here: Array, beside: Array, second: Array, norm: Array) -> None:
+    """norm[r] = sum_k here[k] beside[second[r], k], four rows side by side: a sum waits for itself, not for others."""
+    k, m = len(here), len(norm)
+    for r in range(0, m - 3, 4):
+        j0, j1, j2, j3 = second[r], second[r + 1], second[r + 2], second[r + 3]
+        n0, n1, n2, n3 = 0.0, 0.0, 0.0, 0.0
+        for s in range(k):
+            n0 += here[s] * beside[j0, s]
+            n1 += here[s] * beside[j1, s]
+            n2 += here[s] * beside[j2, s]
+            n3 += here[s] * beside[j3, s]
+        norm[r], norm[r + 1], norm[r + 2], norm[r + 3] = n0, n1, n2, n3
+    for r in range(m - m % 4, m):
+        size = 0.0
+        for s in range(k):
+            size += here[s] * beside[second[r], s]
+        norm[r] = size
