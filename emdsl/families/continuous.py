@@ -133,7 +133,6 @@ CONTINUOUS: tuple[Record, ...] = (
             sf=lambda x, r: np.exp(-r * np.maximum(x, 0)),
         ),
         (Form(("rate",)),),
-        attains=(0.0,),
     ),
     Record(
         "Gamma",
@@ -179,7 +178,6 @@ CONTINUOUS: tuple[Record, ...] = (
             sf=lambda x, a, s: np.exp(-((np.maximum(x, 0) / _f(s)) ** a)),
         ),
         (Form(("shape", "scale")),),
-        attains=(0.0,),
     ),
     Record(
         "InverseGaussian",

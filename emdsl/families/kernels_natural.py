@@ -81,12 +81,6 @@ def gig_power(s: float, p: Any, a: Any, b: Any) -> Array:
     return np.asarray(gig_log_bessel(p, omega, s)[2] * scale**s)
 
 
-def gig_log_mean(p: Any, a: Any, b: Any) -> Array:
-    """E[log x]."""
-    omega, scale = gig_parts(p, a, b)
-    return np.asarray(gig_log_bessel(p, omega)[1] + np.log(scale))
-
-
 def gig_log_density(x: Any, p: Any, a: Any, b: Any) -> Array:
     x = np.asarray(x, float)
     y = np.where(x > 0, x, 1.0)

@@ -65,7 +65,6 @@ class Record:
     name: str
     kernel: Kernel
     forms: tuple[Form, ...] = ()
-    attains: tuple[float, ...] = ()  # ends of the open domain that an observation may take all the same
     mixture: str = ""  # the same family as a Gaussian given a latent `scale`: a model, its arguments the givens
     atom: bool = False  # a point mass: its log density is that of a comparison
     reasons: Mapping[str, str] = field(default_factory=dict)

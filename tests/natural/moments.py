@@ -191,7 +191,8 @@ def vonmises_moments(c: Any, s: Any) -> tuple[Array, Array]:
 
 def gig_moments(n: Any, r: Any, q: Any) -> tuple[Array, Array, Array]:
     p, a, b = gig_arguments(n, r, q)
-    return gig.gig_log_mean(p, a, b), gig.gig_power(1, p, a, b), gig.gig_power(-1, p, a, b)
+    omega, scale = gig.gig_parts(p, a, b)
+    return gig.gig_log_bessel(p, omega)[1] + np.log(scale), gig.gig_power(1, p, a, b), gig.gig_power(-1, p, a, b)
 
 
 def gig_arguments(n: Any, r: Any, q: Any) -> tuple[Array, Array, Array]:
