@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Expr, Idx, Ix
@@ -291,25 +292,35 @@ def _scalar(v: m.Variable, mine: Sequence[Term], q: Expected) -> Update | None:
 
 
 def _joined(groups: list[Update], q: Expected, every: Sequence[Term], params: Mapping[str, m.Variable]) -> list[Update]:
-    """Quadratic groups that need each other become one system: slope and intercept are one quadratic."""
-    changed = True
-    while changed:
-        changed = False
-        for a in groups:
-            for b in groups:
-                if a is b or not (isinstance(a.rule, Linear) and isinstance(b.rule, Linear)):
-                    continue
-                if not (a.depends & set(b.params) and b.depends & set(a.params)):
-                    continue
-                group = tuple(params[n] for n in (*a.params, *b.params))
-                both = quadratic(about(every, frozenset(v.name for v in group), q.symmetry), group)
-                if both is not None:
-                    groups = [g for g in groups if g is not a and g is not b] + [_linear_update(both, group)]
-                    changed = True
-                    break
-            if changed:
-                break
+    """Quadratic groups that need each other become one system: slope and intercept are one quadratic.
+
+    All that are tied to one another at once, and pair by pair where all together are not quadratic.
+    """
+
+    def together(members: Sequence[Update]) -> bool:
+        nonlocal groups
+        group = tuple(params[n] for u in members for n in u.params)
+        found = quadratic(about(every, frozenset(v.name for v in group), q.symmetry), group)
+        if found is not None:
+            groups = [g for g in groups if not any(g is u for u in members)] + [_linear_update(found, group)]
+        return found is not None
+
+    for members in _tied([g for g in groups if isinstance(g.rule, Linear)]):
+        if not together(members):
+            while any(together(pair) for pair in combinations(members, 2) if _need_each_other(*pair)):
+                names = {n for u in members for n in u.params}
+                members = [g for g in groups if set(g.params) <= names]
     return groups
+
+
+def _need_each_other(a: Update, b: Update) -> bool:
+    return bool(a.depends & set(b.params) and b.depends & set(a.params))
+
+
+def _tied(groups: Sequence[Update]) -> list[list[Update]]:
+    """Groups that need each other, directly or through others; those that need nobody left out."""
+    needs = [[k for k, b in enumerate(groups) if a is not b and _need_each_other(a, b)] for a in groups]
+    return [[groups[k] for k in members] for members in components(needs) if len(members) > 1]
 
 
 def _schedule(
