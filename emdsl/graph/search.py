@@ -10,6 +10,7 @@ from emdsl.graph.order import Group, leaves, neighbours, tree
 from emdsl.graph.parts import Graph
 
 TRIES = 1500  # orders looked at, at most
+WORK = 1_000_000  # pairs of lines, and of lines and nodes, looked at in all these orders together
 LARGE = 160  # nodes and edges: a picture of more is drawn once, by where neighbours stand
 KEPT = 24  # orders that are drawn, of which the best is taken
 
@@ -35,8 +36,9 @@ def candidates(graph: Graph, row: Mapping[str, int]) -> list[tuple[str, ...]]:
     if len(task.keys) + len(edges) > LARGE:
         return [_told(leaves(starts[1]), alike, task.keys)]
     seen: dict[tuple[str, ...], float] = {}
+    tries = min(TRIES, WORK // max(1, len(edges) * (len(edges) // 2 + len(task.keys))))
     for start in starts:
-        _descend(start, task, alike, seen)
+        _descend(start, task, alike, seen, tries)
     best = dict.fromkeys(_told(o, alike, task.keys) for o in sorted(seen, key=lambda o: seen[o]))
     return list(best)[: KEPT if len(edges) < 25 else KEPT // 4]
 
@@ -83,11 +85,13 @@ def _settled(whole: Group, task: Task) -> Group:
     return again(whole)
 
 
-def _descend(start: Group, task: Task, alike: Mapping[str, int], seen: dict[tuple[str, ...], float]) -> None:
+def _descend(
+    start: Group, task: Task, alike: Mapping[str, int], seen: dict[tuple[str, ...], float], tries: int
+) -> None:
     """Steps to better neighbours until there is none, or enough was looked at."""
     now, value = start, _judged(leaves(start), task, seen)
     better = True
-    while better and len(seen) < TRIES:
+    while better and len(seen) < tries:
         better = False
         tried = set()
         for option in neighbours(now):
@@ -99,7 +103,7 @@ def _descend(start: Group, task: Task, alike: Mapping[str, int], seen: dict[tupl
             found = _judged(order, task, seen)
             if found < value - 1e-9:
                 now, value, better = option, found, True
-            if len(seen) >= TRIES:
+            if len(seen) >= tries:
                 break
 
 
