@@ -17,7 +17,7 @@ import sympy as sp
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Expr
 from emdsl.errors import InternalError
-from emdsl.families.special import ELEMENTARY
+from emdsl.families.special import ELEMENTARY, logistic
 
 
 class NoValue(Exception):
@@ -120,13 +120,15 @@ def slope(name: str, arity: int, n: int) -> tuple[tuple[El, ...], Expr]:
 class Root:
     """A closed root of the score, in its coefficients: `candidates` has all of several, the best to be kept.
 
-    `curvature` is the second derivative at a single root.
+    `curvature` is the second derivative at a single root; `finite_at_zero` says whether the functions have values at 0,
+    so that where the root is no positive number 0 is the best of a positive parameter.
     """
 
     value: Expr
     candidates: tuple[Expr, ...]
     evidence: str
     curvature: Expr | None = None
+    finite_at_zero: bool = False
 
 
 def solve_score(leaf: El, functions: tuple[Expr, ...], coefficients: tuple[Expr, ...]) -> Root | None:
@@ -140,13 +142,27 @@ def solve_score(leaf: El, functions: tuple[Expr, ...], coefficients: tuple[Expr,
     cs = [sp.Symbol(f"c{n}", real=True) for n in range(len(functions))]
     for c, e in zip(cs, coefficients, strict=True):
         table.meaning[c] = e
-    q = sp.Add(*(c * table.to_sympy(f) for c, f in zip(cs, functions, strict=True)))
+    fs = [table.to_sympy(f) for f in functions]
+    q = sp.Add(*(c * f for c, f in zip(cs, fs, strict=True)))
     found = _polynomial_root(sp.diff(q, v), v, leaf.sort)
     if found is None:
         return None
     roots, evidence, curvature = found
-    values = tuple(table.from_sympy(r) for r in roots)
-    return Root(values[0], values, evidence, None if curvature is None else table.from_sympy(curvature))
+    values = tuple(x.rebuild(table.from_sympy(r), _turned) for r in roots)
+    slope = None if curvature is None else table.from_sympy(curvature)
+    return Root(values[0], values, evidence, slope, all(f.subs(v, 0).is_finite for f in fs))
+
+
+def _turned(e: Expr) -> Expr | None:
+    """log(-a / (a - n)) as log(a / (n - a)): at a = n that is infinity, and no log of a negative number."""
+    if not (isinstance(e, x.Fn) and e.name == "log" and x.split_number(e.args[0])[0] < 0):
+        return None
+    factors = x.factors_of(e.args[0])
+    below = next((f for f in factors if isinstance(f, x.Pow) and f.exponent == x.num(-1)), None)
+    if below is None or not isinstance(below.base, x.Add):
+        return None
+    turned = x.power(x.add(*(x.neg(t) for t in below.base.terms)), x.num(-1))
+    return x.fn("log", x.neg(x.mul(*(turned if f is below else f for f in factors))))
 
 
 STEEPEST = 100  # powers beyond this have no roots that are written, and polynomials as long as they are high
@@ -157,9 +173,10 @@ Solved = tuple[list[sp.Expr], str, sp.Expr | None]  # roots, what is known of th
 
 def _polynomial_root(score: sp.Expr, v: sp.Symbol, sort: str) -> Solved | None:
     w = sp.Symbol("w", positive=True)
+    opened = sp.expand_power_exp(score.replace(logistic, logistic.definition))
     for transformed, unknown, back in (
         (score, v, lambda r: r),
-        (sp.expand_power_exp(score).subs(sp.exp(v), w).subs(sp.exp(-v), 1 / w), w, sp.log),
+        (opened.subs(sp.exp(v), w).subs(sp.exp(-v), 1 / w), w, sp.log),
     ):
         if unknown is w and transformed.has(v):
             continue

@@ -188,7 +188,9 @@ def _closed(f: Function, name: str, rule: Closed) -> None:
 
 
 def _log_weight(f: Function, rule: Closed) -> str:
-    """The coefficient of log v in Q: where it is 0, Q stays bounded as v goes to 0."""
+    """The coefficient of log v in Q: where it is 0, Q stays bounded as v goes to 0 (1 where other functions do not)."""
+    if rule.root.finite_at_zero:
+        return "0.0"
     found = [s.coefficient for s in rule.functions if isinstance(s.function, x.Fn) and s.function.name == "log"]
     return _exact(f, found[0], rule.axes) if len(found) == 1 and len(rule.functions) == 2 else "1.0"
 

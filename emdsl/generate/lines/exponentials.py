@@ -5,11 +5,15 @@ log sum_k exp(a_k)  =  top + log sum_k exp(a_k - top)
 exp(c) / sum_k exp(a_k)  =  exp(c - log sum_k exp(a_k))
 
 As they stand they overflow from 710 and are lost below -745: a softmax of covariates in hundreds would be no number.
+So do powers that only together are moderate, which therefore meet before any is taken:
+
+x^a s^-a  =  exp(a (log x - log s))
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from fractions import Fraction
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import Expr, Ix
@@ -67,6 +71,40 @@ def without_fractions(factors: Sequence[Expr]) -> list[Expr]:
         if left := -int(v) - len(above):
             out.append(x.power(below.base, x.num(-left)))
     return out
+
+
+def with_powers_met(factors: Sequence[Expr]) -> list[Expr]:
+    """The factors of a product, powers of positive bases by multiples of one unknown exponent as one exponential."""
+    met: dict[Expr, list[tuple[x.Pow, Expr, Fraction | float]]] = {}
+    for f in factors:
+        if isinstance(f, x.Pow) and not isinstance(f.exponent, x.Num) and positive(f.base):
+            number, unknown = _apart(f.exponent)
+            scale, key = _up_to_scale(unknown)
+            met.setdefault(key, []).append((f, number, scale))
+    out = list(factors)
+    for key, powers in met.items():
+        if len(powers) < 2:
+            continue
+        for f, number, _ in powers:
+            out[out.index(f)] = x.power(f.base, number)
+        logs = (x.mul(x.num(scale), x.fn("log", f.base)) for f, _, scale in powers)
+        out.append(x.fn("exp", x.mul(key, x.add(*logs))))
+    return [f for f in out if f != x.ONE] if len(out) > len(factors) else out
+
+
+def _apart(exponent: Expr) -> tuple[Expr, Expr]:
+    """The number in a sum, and the rest of it."""
+    terms = exponent.terms if isinstance(exponent, x.Add) else (exponent,)
+    number = x.add(*(t for t in terms if isinstance(t, x.Num)))
+    return number, x.add(*(t for t in terms if not isinstance(t, x.Num)))
+
+
+def _up_to_scale(e: Expr) -> tuple[Fraction | float, Expr]:
+    """(c, e / c), the same second for e and for its multiples."""
+    terms = e.terms if isinstance(e, x.Add) else (e,)
+    scale, _ = x.split_number(terms[0])
+    inverse = x.power(x.num(scale), x.num(-1))
+    return scale, x.add(*(x.mul(inverse, t) for t in terms))
 
 
 def of_difference(em: Lines, e: x.Pow) -> Array | None:

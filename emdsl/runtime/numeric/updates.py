@@ -137,10 +137,14 @@ def _well_conditioned(a: Array, diagonal: Array, least: Any) -> bool:
 
 
 def checked(value: Any, name: str, old: Any, policy: str, low: Any, high: Any) -> Array:
-    """A closed root inside its domain: not a number is a collapse, a value outside is put on the boundary."""
+    """A closed root inside its domain: not a number is a collapse, a value outside is put on the boundary.
+
+    An infinite one (the log odds of what never failed) becomes as large as the log of 0 is.
+    """
     value = np.asarray(value, float)
     if not finite(value):
-        bad = ~np.isfinite(value)
+        bad = np.isnan(value)
+        value = np.clip(value, -1e200, 1e200)
         if bad.any() and policy != "keep":
             raise Degenerate([name], f"nothing is left to estimate {name} from: its expected counts are 0")
         value = np.where(bad, old, value)
@@ -153,13 +157,14 @@ def positive(
 ) -> Array:
     """A root that must be positive.
 
-    At 0 it is a boundary estimate where Q has no log left (`log_weight`, its coefficient, is 0: all counts
-    are zero); else Q is unbounded there and the parameter has collapsed. Below `floor`, and from `ceiling` on, is
+    At 0, or short of it, it is a boundary estimate where Q has no log left (`log_weight`, its coefficient, is 0: all
+    counts are zero); else Q is unbounded there and the parameter has collapsed. Below `floor`, and from `ceiling` on, is
     rounding.
     """
     value = np.asarray(value, float)
     if value.size and not floor < value.min() <= value.max() < ceiling:
-        bounded = (value == 0) & (np.asarray(log_weight) == 0)
+        bounded = (value <= 0) & (np.asarray(log_weight) == 0)
+        value = np.where(bounded, 0.0, value)
         bad = ~((value > floor) | bounded) | ~(value < ceiling)
         if not bad.any():
             return value
