@@ -36,6 +36,18 @@ CASES: dict[str, tuple[str, dict[str, Any], str, float]] = {
         "r goes to 0",
         -50 * np.log(3),
     ),
+    "log odds of what never failed": (
+        "model M\nparam b : real\nfor n in N: observed y[n] ~ Bernoulli(logit = b + 1)",
+        {"y": np.ones(10, int)},
+        "b goes to infinity",
+        0.0,
+    ),
+    "a positive mean of negative data": (
+        "model M\nparam b : positive\nfor n in N: observed y[n] ~ Normal(b, 1)",
+        {"y": np.array([-2.0, -1.0])},
+        "b lies on the boundary",
+        -2.5 - np.log(2 * np.pi),
+    ),
     "one empty group of two": (
         "model M\nparam v[2] : real\nfor n in N:\n    given g[n] : index[2]\n"
         "    observed y[n] ~ Poisson(log_rate = v[g[n]])",

@@ -38,7 +38,7 @@ SINGLES = [
     _single("bernoulli p", ["p : unit"], "Bernoulli(p)", lambda r, n: r.binomial(1, 0.3, n), {"p": 0.3},
             lambda x, p: stats.bernoulli.logpmf(x, p["p"]), updates={"p": "closed form"}),
     _single("bernoulli logit", ["b : real"], "Bernoulli(logit = b)", lambda r, n: r.binomial(1, 0.3, n), {"b": -0.8},
-            lambda x, p: stats.bernoulli.logpmf(x, _logistic(p["b"]))),
+            lambda x, p: stats.bernoulli.logpmf(x, _logistic(p["b"])), updates={"b": "closed form"}),
     _single("binomial", ["p : unit"], "Binomial(7, p)", lambda r, n: r.binomial(7, 0.3, n), {"p": 0.3},
             lambda x, p: stats.binom.logpmf(x, 7, p["p"]), updates={"p": "closed form"}),
     _single("categorical", ["p : simplex[K]"], "Categorical(p)", lambda r, n: pick(r, V3, n), {"p": V3},

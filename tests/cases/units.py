@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from scipy.special import log_ndtr, log_softmax, ndtr, softmax
-from scipy.stats import poisson
+from scipy.stats import poisson, weibull_min
 
 from cases import Case, mix, normal, pick
 
@@ -33,6 +33,13 @@ LOMAX = """
     param a : positive
     for n in N:
         observed x[n] ~ Lomax(s, a)
+"""
+STEEP = """
+    model M
+    param a : positive
+    param s : positive
+    for n in N:
+        observed x[n] ~ Weibull(a, s)
 """
 LOGITS = """
     model M
@@ -119,6 +126,12 @@ CASES = [
         LOMAX,
         lambda rng: ({"x": 2 * rng.pareto(3, 200)}, {"s": 2.0, "a": 3.0}),
         lambda p, d: (np.log(p["a"]) - np.log(p["s"]) - (p["a"] + 1) * np.log1p(d["x"] / p["s"])).sum(),
+    ),
+    Case(  # x^a and s^a alone are beyond the largest number
+        "a steep Weibull in hundred thousands",
+        STEEP,
+        lambda rng: ({"x": 3e5 * rng.weibull(200.0, 80)}, {"a": 200.0, "s": 3e5}),
+        lambda p, d: weibull_min.logpdf(d["x"], p["a"], scale=p["s"]).sum(),
     ),
     Case("a softmax of covariates in thousands", LOGITS, _logits, _logits_value),
     Case("thresholds at ten thousand", THRESHOLDS, _thresholds, _thresholds_value),
