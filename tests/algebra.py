@@ -90,6 +90,11 @@ class World:
 
     def element(self, e: x.El, at: At) -> float:
         array = self.arrays[e.var]
+        for n, i in enumerate(e.idx):
+            if isinstance(i, DataIx) and isinstance(i.value, x.Fn) and i.value.name == "any":  # summed out
+                (size,) = i.value.args
+                levels = range(int(self.value(size, at)))
+                return sum(self.element(x.El(e.var, (*e.idx[:n], k, *e.idx[n + 1 :])), at) for k in levels)
         idx = tuple(self.index(i, at) for i in e.idx)
         if callable(array):
             return float(array(*idx))

@@ -32,10 +32,9 @@ def chain_lines(block: Block, placed: Sequence[Placed], t: Typeset) -> Iterator[
                               _sum(block, placed, f"{FIRST}{position}", t, names)))  # fmt: skip
     yield Say("Sums over all paths to an element, and from it (β is 1 at the last element), are taken step by step:")
     yield from _recursions(block, t, names)
-    yield Say(
-        "The sum of alpha over the last states is the probability of the sequence's data, its share of the "
-        "likelihood. In the code both are kept near 1, and the logs of what they are divided by are added up."
-    )
+    yield Say("What a sequence leaves to the log-likelihood, or to the bound, is the sum over its last states")
+    yield Show(_left(block, t, names))
+    yield Say("In the code α and β are kept near 1, and the logs of what they are divided by are added up.")
 
 
 def _recursions(block: Block, t: Typeset, names: Names) -> Iterator[Show]:
@@ -55,6 +54,25 @@ def _recursions(block: Block, t: Typeset, names: Names) -> Iterator[Show]:
     yield Show(f.Relation("∝", _call("q", *before[1:], here), both))
     pair = f.times(_call("alpha", *before), weight, _call("beta", *before[1:], here))
     yield Show(f.Relation("∝", _call("q", *before, here), pair))
+
+
+def _left(block: Block, t: Typeset, names: Names) -> Formula:
+    """`log sum_k alpha(z[T - 1] = k)`: what is left when all states of a sequence are summed out."""
+    chain = block.chain
+    assert chain is not None
+    outer = t.places(chain.outer, names)
+    row = t.letters.extend(names, (block.home[-1],))
+    length = t.range(block.home[-1] if chain.ragged else chain.order, row)[-1][1]
+    events = []
+    for lag in reversed(range(chain.depth)):
+        place = f.Plus(((False, length), (True, f.Number(str(1 + lag)))))
+        states = chain.past[lag - 1] if lag else block.states
+        events += [
+            f.Relation("=", f.At(f.Name(n), (*outer, place)), f.Name(names[s]))
+            for n, s in zip(block.latents, states, strict=True)
+        ]
+    summed = [s for lag in reversed(range(chain.depth)) for s in (chain.past[lag - 1] if lag else block.states)]
+    return f.Apply(f.Word("log"), (_over(summed, _call("alpha", *events), t, names),))
 
 
 def _call(name: str, *events: Formula) -> Formula:

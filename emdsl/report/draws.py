@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from emdsl.derive.posteriors.draws import Drawn, Sampling
+from emdsl.language.model import ModelText
 from emdsl.report import formula as f
 from emdsl.report.page import Say, Show, Step, names_of
 
@@ -18,10 +19,11 @@ END = (
 )
 
 
-def drawn_step(draws: Sampling) -> Step:
+def drawn_step(draws: Sampling, model: ModelText) -> Step:
     """The step that stands where an exact posterior would."""
     names = names_of(*draws.latents)
-    mean = f.Mean(f.Apply(f.Word("T"), (f.Listed((*map(f.Name, draws.latents), f.Word("y"))),)))
+    observed = [v.name for v in model.of_kind("observed") if v.name not in draws.latents]
+    mean = f.Mean(f.Apply(f.Word("T"), (f.Listed(tuple(map(f.Name, (*draws.latents, *observed)))),)))
     body: list[Say | Show] = [
         Say(f"{names} are drawn: to all that follows they are data, drawn anew in each E-step, and a statistic"),
         Show(mean),

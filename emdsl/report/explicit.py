@@ -22,6 +22,7 @@ from emdsl.derive.updates.solve import Closed, Simplex, Spread, Update
 from emdsl.derive.updates.statistics import selectors
 from emdsl.report.equations import left_side
 from emdsl.report.page import whole
+from emdsl.report.sums import taken_out
 from emdsl.report.vectors import flatten
 
 MARK = "mean of:"
@@ -231,15 +232,4 @@ def joined(e: Expr) -> Expr:
         inside = [q for q in factors if set(rest) & set(x.free(q))]
         outside = [q for q in factors if q not in inside]
         bodies.append(x.mul(x.Num(p.number), *outside, whole(rest, x.mul(*inside))))
-    return whole(list(leads.values()), _taken_out(bodies))
-
-
-def _taken_out(bodies: Sequence[Expr]) -> Expr:
-    """A sum of products, with the factors that all hold before it."""
-    split = [x.split_number(b) for b in bodies]
-    factors = [list(x.factors_of(rest)) for _, rest in split]
-    common = [p for p in factors[0] if len(bodies) > 1 and p != x.ONE and all(p in own for own in factors[1:])]
-    for own in factors:
-        for p in common:
-            own.remove(p)
-    return x.mul(*common, x.add(*(x.mul(x.Num(c), *own) for (c, _), own in zip(split, factors, strict=True))))
+    return whole(list(leads.values()), taken_out(bodies))

@@ -41,6 +41,14 @@ class At:
 
 
 @dataclass(frozen=True, slots=True)
+class Nth:
+    """`base^(i)`: the point of a quadrature with this number."""
+
+    base: Formula
+    numbers: tuple[Formula, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Raised:
     """`base^exponent`; an exponent `T` transposes."""
 
@@ -139,7 +147,7 @@ class Cases:
 
 
 Wide = Plus | Times | Over | Big | Relation | Listed | Cases
-Formula = Name | Number | Word | At | Raised | Root | Apply | Bracket | Mean | Slope | Wide
+Formula = Name | Number | Word | At | Nth | Raised | Root | Apply | Bracket | Mean | Slope | Wide
 Terms = tuple[tuple[bool, Formula], ...]
 
 

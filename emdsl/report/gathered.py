@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import Expr
+from emdsl.report.sums import taken_out
 from emdsl.report.tidy import content
 
 
@@ -19,7 +20,7 @@ def gathered(e: Expr) -> Expr:
 
 
 def _over(below: frozenset[Expr], terms: list[Expr]) -> Expr:
-    above = x.add(*(x.mul(*(p for p in x.factors_of(t) if p not in below)) for t in terms))
+    above = taken_out([x.mul(*(p for p in x.factors_of(t) if p not in below)) for t in terms])
     if not isinstance(above, x.Add):
         return x.mul(above, *below)
     c, whole = content(above)

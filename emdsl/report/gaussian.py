@@ -8,14 +8,16 @@ from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Expr, Idx, Ix
 from emdsl.derive.joint.terms import Term
 from emdsl.derive.posteriors.block import Block
-from emdsl.derive.posteriors.fields import Field, Tie, field_role, tie_role
+from emdsl.derive.posteriors.fields import Field, Tie, field_role
 from emdsl.derive.posteriors.gaussian import linear_role, polynomial_role, quadratic_role
 from emdsl.report import formula as f
 from emdsl.report.formula import Formula
 from emdsl.report.incomplete import conditional, grouped
 from emdsl.report.indices import Names
 from emdsl.report.page import Say, Show, names_of, whole
+from emdsl.report.sums import closed
 from emdsl.report.tidy import tidy
+from emdsl.report.ties import along, tied
 from emdsl.report.typeset import Typeset
 from emdsl.report.vectors import tensor
 
@@ -56,14 +58,21 @@ def gaussian_lines(block: Block, terms: Sequence[tuple[str, Term]], t: Typeset) 
                 )
     for a in block.latents:
         yield Show(_entries("h", ((a, block.home, g.rows[a]),), found.get(linear_role(a), []), t, names))
+    if any(isinstance(n, x.Delta) and _one_place(n) for parts in found.values() for p in parts for n in x.walk(p)):
+        yield Say("e[0], e[1] and so on are the unit vectors.")
     if g.seen:
         yield from conditional(g.seen, [n for n in block.latents if n not in g.seen])
         yield grouped()
         return
     yield Say(
         "Its covariance is the inverse of J and its mean that times h. Summed out it leaves "
-        "A = (h' J⁻¹ h - logdet(J) + d log 2π) / 2, with d its dimension, and the terms without it."
+        "A = (hᵀ J⁻¹ h - logdet(J) + d log 2π) / 2, with d its dimension, and the terms without it."
     )
+
+
+def _one_place(n: x.Delta) -> bool:
+    """Whether a selector names a place by its number."""
+    return isinstance(n.a, int) or isinstance(n.b, int)
 
 
 def _precision(part: Expr, same: bool, rows: Sequence[Ix], columns: Sequence[Ix]) -> Expr:
@@ -73,7 +82,7 @@ def _precision(part: Expr, same: bool, rows: Sequence[Ix], columns: Sequence[Ix]
     """
     if not same:
         return x.neg(part)
-    if not any(isinstance(n, x.Delta) and (isinstance(n.a, int) or isinstance(n.b, int)) for n in x.walk(part)):
+    if not any(isinstance(n, x.Delta) and _one_place(n) for n in x.walk(part)):
         return x.mul(x.num(-2), part)
     turned: dict[Ix, Idx] = {**dict(zip(rows, columns, strict=True)), **dict(zip(columns, rows, strict=True))}
     return x.neg(x.add(part, x.substitute(part, turned)))
@@ -88,6 +97,11 @@ def _entries(
 ) -> Formula:
     """`J(a, b)` or `h(a)`, of (latent, plates, own axes): vectors and matrices where it has such a form."""
     value = tidy(x.add(*parts), t.known)
+    value = (
+        closed(value)
+        if letter == "h" or not any(isinstance(n, x.Delta) and _one_place(n) for n in x.walk(value))
+        else value
+    )
     own = tuple(i for _, _, axes in entries for i in axes)
     whole_ = tensor(t, value, own, names) if all(len(axes) == 1 for _, _, axes in entries) else None
     bare = whole_ is not None or not set(own) & set(x.free(value))  # the same number for every place of the diagonal
@@ -118,11 +132,13 @@ def field_lines(block: Block, field: Field, terms: Sequence[tuple[str, Term]], t
                 places = ((field.homes[a], g.rows[a]), (field.homes[b], g.columns[b]))
                 entries = [(_precision(p, a == b, g.rows[a], g.columns[b]), names) for p, names in parts]
                 yield _shown("J", (a, b), places, x.ONE, entries, t)
-    for k, tie in enumerate(ties):
-        if parts := found.get(tie_role(k)):
-            a, b = tie.latents
-            apart = ((tie.places[0], g.rows[a]), (tie.places[1], g.columns[b]))
-            yield _shown("J", (a, b), apart, x.num(-1), parts, t)
+    bare = {role: [p for p, _ in parts] for role, parts in found.items()}
+    for entry in tied(field, bare):
+        a, b = entry.latents
+        apart = ((entry.places[0], g.rows[a]), (entry.places[1], g.columns[b]))
+        free = [i for p in entry.places for i in x.free(El("", p))]
+        names = t.letters.extend({}, (*dict.fromkeys(free), *own, *block.gates))
+        yield _shown("J", (a, b), apart, x.num(-1), [(p, names) for p in entry.parts], t)
     for a in block.latents:
         if parts := found.get(linear_role(a)):
             yield _shown("h", (a,), ((field.homes[a], g.rows[a]),), x.ONE, parts, t)
@@ -135,8 +151,10 @@ def field_lines(block: Block, field: Field, terms: Sequence[tuple[str, Term]], t
         return
     yield Say(
         "Its mean is J⁻¹ h; of its covariance J⁻¹ only what stands beside an entry of J is needed, and found by "
-        "eliminating elements one after the other. Summed out it leaves (h' J⁻¹ h - logdet(J) + d log 2π) / 2."
+        "eliminating elements one after the other. Summed out it leaves (hᵀ J⁻¹ h - logdet(J) + d log 2π) / 2, with d "
+        "the number of its dimensions."
     )
+    yield from along(block, field, t)
 
 
 def _places(role: str, field: Field, ties: Sequence[Tie]) -> tuple[Ix, ...]:

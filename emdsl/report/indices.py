@@ -37,6 +37,12 @@ class Letters:
             name += "'"
         return name
 
+    def rank(self, ix: Ix, names: Names) -> tuple[int, str]:
+        """Where an index stands beside others under one sum: plates as they are declared, then states and axes."""
+        order = list(self.loops)
+        at = order.index(ix.dim) if ix.dim in self.loops else len(order)
+        return at, names.get(ix, ix.name) if at < len(order) else ""
+
     def _candidates(self, ix: Ix) -> Iterable[str]:
         loops = self.loops.get(ix.dim, ())
         if ix.name in loops:

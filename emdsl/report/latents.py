@@ -17,11 +17,14 @@ from emdsl.derive.posteriors.discrete import placements
 from emdsl.derive.posteriors.fields import without_gates
 from emdsl.report import formula as f
 from emdsl.report.chains import chain_lines
+from emdsl.report.gathered import gathered
 from emdsl.report.gaussian import field_lines, gaussian_lines, roles_of
 from emdsl.report.indices import Names
+from emdsl.report.moments import moment_lines
 from emdsl.report.networks import network_steps
 from emdsl.report.page import Say, Show, Step, names_of, whole
 from emdsl.report.pieces import statistic
+from emdsl.report.sums import closed
 from emdsl.report.tidy import tidy
 from emdsl.report.typeset import Typeset
 from emdsl.report.vectors import tensor
@@ -55,9 +58,8 @@ def _points(cloud: Cloud) -> Iterator[str]:
     """What stands for an integral."""
     first = cloud.name
     yield (
-        f"It is held at points: `at {first}` is the value at one of them, `volume {first}` the log of the volume that "
-        "the point stands for. The sum over the points is the integral, and which point it is has a posterior like "
-        "any discrete latent's."
+        f"It is held at points: {first}⁽ⁱ⁾ is the i-th of an element, volume({first}⁽ⁱ⁾) the volume that it "
+        f"stands for, and q({first}⁽ⁱ⁾) its share of the posterior. The sum over the points is the integral."
     )
     if cloud.method == "quadrature":
         yield (
@@ -92,7 +94,8 @@ def _inside(plan: Plan, block: Block) -> Iterator[Say]:
                 )
                 continue
             yield Say(
-                "`location`, `variance` and `fit` are its mean, variance and weighted square of the mean at scale 1."
+                "`location` is its mean J⁻¹ h; at scale 1, `variance` is its covariance J⁻¹ and `fit` is h' J⁻¹ h "
+                "(of a matrix, J⁻¹ h h')."
             )
 
 
@@ -178,7 +181,7 @@ def _continuous(plan: Plan, block: Block, t: Typeset) -> Iterator[Say | Show]:
     naturals = {name: x.add(*parts) for name, parts in _natural(plan, block).items() if name}
     matrix = t.named(El(block.name, (*block.home, *block.own)), block.home, names)
     for name, value in naturals.items():
-        short = tidy(value, t.known)
+        short = gathered(closed(tidy(value, t.known)))
         eta = tensor(t, short, block.own, names) if block.own and name in ("", "id") else None
         of = matrix if eta is not None or name == "logdet" else latent
         found_eta = t.of(short, names) if eta is None else eta
@@ -187,6 +190,7 @@ def _continuous(plan: Plan, block: Block, t: Typeset) -> Iterator[Say | Show]:
         yield Say("It is cut to the interval where the conditions on it hold: a truncated Normal.")
     if block.scale is None and block.record.arguments:
         yield from _arguments(block, naturals, names, t)
+        yield from moment_lines(plan, block, t, names)
         return
     yield Say(f"So q is {family} with these natural parameters; its moments and log-normaliser are the family's.")
 
@@ -198,11 +202,11 @@ def _arguments(block: Block, naturals: Mapping[str, Expr], names: Names, t: Type
     yield Say(f"So q is {block.record.name}, with")
     for argument, statistic_name, factor, constant in block.record.arguments:
         value = x.add(x.mul(x.num(factor), naturals.get(statistic_name, x.ZERO)), x.num(constant))
-        yield Show(f.Relation("=", f.Apply(f.Word(argument), (latent,)), t.of(tidy(value, t.known), names)))
+        short = gathered(closed(tidy(value, t.known)))
+        yield Show(f.Relation("=", f.Apply(f.Word(argument), (latent,)), t.of(short, names)))
         if statistic_name == "square":
-            top = t.of(tidy(naturals.get("id", x.ZERO), t.known), names)
+            top = t.of(gathered(closed(tidy(naturals.get("id", x.ZERO), t.known))), names)
             yield Show(f.Relation("=", f.Mean(latent), f.Over(top, f.Apply(f.Word(argument), (latent,)))))
-    yield Say("Its other moments and its log-normaliser are the family's.")
 
 
 def _natural(plan: Plan, block: Block) -> dict[str, list[Expr]]:

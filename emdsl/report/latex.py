@@ -19,7 +19,7 @@ SIGNS = {
 WORDS = {
     "pi": r"\pi", "log": r"\log", "exp": r"\exp", "sin": r"\sin", "cos": r"\cos", "tanh": r"\tanh", "Gamma": r"\Gamma",
     "alpha": r"\alpha", "beta": r"\beta",
-    "digamma": r"\psi", "eta": r"\eta", "lambda": r"\lambda", "trigamma": r"\psi'",
+    "digamma": r"\psi", "eta": r"\eta", "lambda": r"\lambda", "Lambda": r"\Lambda", "nu": r"\nu", "trigamma": r"\psi'",
     "min": r"\min", "max": r"\max", "logdet": r"\log\det", "q": "q", "Q": "Q",
     "Phi": r"\Phi", "phi": r"\phi", "p": "p", "T": r"\top", "A": "A", "": "", "ell": r"\ell", "∂": r"\partial",
 }  # fmt: skip
@@ -45,6 +45,8 @@ def tex(e: Formula) -> str:
             return WORDS.get(word) or (rf"\text{{{escaped(word)}}}" if word else "")
         case f.At(base, places):
             return f"{_based(base)}_{{{', '.join(map(tex, places))}}}"
+        case f.Nth(base, numbers):
+            return f"{tex(base)}^{{({', '.join(map(tex, numbers))})}}"
         case f.Raised(base, exponent):
             return f"{{{_in(base, f.ATOM)}}}^{{{tex(exponent)}}}"
         case f.Root(body):
@@ -133,7 +135,7 @@ def _in(e: Formula, level: int) -> str:
 
 
 def _based(base: Formula) -> str:
-    return tex(base) if isinstance(base, f.Name | f.Bracket) else rf"\left({tex(base)}\right)"
+    return tex(base) if isinstance(base, f.Name | f.Bracket | f.Nth) else rf"\left({tex(base)}\right)"
 
 
 def _terms(terms: tuple[tuple[bool, Formula], ...]) -> str:

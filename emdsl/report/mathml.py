@@ -24,6 +24,8 @@ WORDS = {
     "digamma": "ψ",
     "eta": "η",
     "lambda": "λ",
+    "Lambda": "Λ",
+    "nu": "ν",
     "trigamma": "ψ′",
     "Gamma": "Γ",
     "logdet": "log det",
@@ -94,6 +96,8 @@ def _of(e: Formula) -> str:
             return f'<mi mathvariant="normal">{escape(WORDS.get(word, word))}</mi>'
         case f.At(base, places):
             return f"<msub>{_row_in(base, f.ATOM)}<mrow>{_listed(places)}</mrow></msub>"
+        case f.Nth(base, numbers):
+            return f"<msup>{_of(base)}<mrow><mo>(</mo>{_listed(numbers)}<mo>)</mo></mrow></msup>"
         case f.Raised(base, exponent):
             high = "<mo>⊤</mo>" if exponent == f.Word("T") else _row(exponent)
             return f"<msup>{_row_in(base, f.ATOM)}{high}</msup>"

@@ -8,7 +8,7 @@ from emdsl.derive.algebra import expr as x
 from emdsl.derive.joint.terms import Term
 from emdsl.derive.plan import Plan
 from emdsl.derive.posteriors.block import Block
-from emdsl.derive.posteriors.networks import cliques_of
+from emdsl.derive.posteriors.networks import Clique, cliques_of
 from emdsl.report import formula as f
 from emdsl.report.page import Say, Show, whole
 from emdsl.report.tidy import tidy
@@ -31,13 +31,28 @@ def network_steps(plan: Plan, block: Block, terms: Sequence[Term], t: Typeset) -
         yield Show(f.Relation("=", f.Apply(f.Word("factor"), tuple(states)), value))
     if block.apart:
         yield Say(
-            "q is a product over elements. One is taken after the other: the log of its q is the sum of its factors, "
-            "averaged over the elements they hold beside it, up to a constant. The probability of elements together is "
-            "the product of theirs."
+            "q is a product over elements: the probability of elements together is the product of theirs. One is taken "
+            "after the other, with the factors that hold it averaged over the elements that they hold beside it:"
         )
+        yield from _one_by_one(() if isinstance(found, str) else found, t)
         return
     yield Say(
         "Elements are summed out one after the other; each leaves the log of its sum, a factor of those it was "
         "tied to. Backward, q of an element given these is its share of the sum. The order is chosen when data "
         "are bound, an element with the fewest ties first; in a tree that is one tie each, level by level."
     )
+
+
+def _one_by_one(found: Sequence[Clique], t: Typeset) -> Iterator[Show]:
+    """`log q(z[i] = k)` as the mean of its factors under q of the others, latent by latent."""
+    shown: set[str] = set()
+    for clique in found:
+        latent, idx = clique.places[0]
+        if latent in shown:
+            continue
+        shown.add(latent)
+        names = t.letters.extend({}, (*clique.plates, *clique.states))
+        event = f.Relation("=", t.named_at(latent, idx, names), f.Name(names[clique.states[0]]))
+        held = f.Big(((f.Word("factors"), f.Word("")),), None, f.Mean(f.Word("factor"), event))
+        left = f.Apply(f.Word("log"), (f.Apply(f.Word("q"), (event,)),))
+        yield Show(f.Relation("=", left, f.plus(held, f.Word("const"))))

@@ -37,7 +37,7 @@ def steps(plan: Plan) -> tuple[Step, ...]:
     t = typeset(plan)
     out = [_joint(plan, t), *family_steps(plan)]
     if plan.draws is not None:
-        out.append(drawn_step(plan.draws))
+        out.append(drawn_step(plan.draws, plan.joint.as_written.model))
     if plan.elimination.blocks:
         out.append(_bound(plan))
     out += [posterior_step(plan, b, t) for b in plan.elimination.blocks]
@@ -133,15 +133,15 @@ def _bound(plan: Plan) -> Step:
     hidden = f.Listed((*map(f.Name, latent), *(part(n, MISSING) for n in gaps)))
     entropy = f.Mean(f.Apply(f.Word("log"), (f.Apply(f.Word("q"), (hidden,)),)))
     right = f.Plus(((False, f.Mean(log_density([*observed, *latent], params))), (True, entropy)))
+    bounded = "log-likelihood" if observed else "log of Z, the sum and integral of the joint over all that is latent,"
     body: list[Say | Show] = [
-        Say("For any distribution q of what is latent, the log-likelihood is at least"),
+        Say(f"For any distribution q of what is latent, the {bounded} is at least"),
         Show(f.Relation(">=", _likelihood(plan), right)),
         Say(_factorised(plan))
         if plan.elimination.parts
         else Say(
             "with equality where q is the posterior at the current parameters (E is the mean under q). Here q is "
-            f"that posterior, {_how_exactly(plan)}; the next steps find it. The M-step maximises the first part with "
-            "q held."
+            f"that posterior, {_how_exactly(plan)}; the next steps find it.{_maximised(plan)}"
         ),
     ]
     return Step("The bound", tuple(body), {"kind": "bound", "exact": not plan.elimination.parts})
@@ -163,13 +163,20 @@ def _factorised(plan: Plan) -> str:
         f"with equality where q is the posterior. Here q is a product, {' '.join(parts)}, so the bound lies below. For "
         "one factor, the others held, the bound is greatest where the log of that factor is the log joint averaged "
         "over the others, up to a constant: the next steps find each. An E-step takes the factors in this order, "
-        "once; the M-step maximises the first part with q held."
+        f"once.{_maximised(plan)}"
     )
 
 
+def _maximised(plan: Plan) -> str:
+    """What the M-step does, where there is one."""
+    return " The M-step maximises the first part with q held." if plan.updates else ""
+
+
 def _likelihood(plan: Plan) -> Formula:
-    """`log p(observed | params)`, of incomplete data what was seen."""
+    """`log p(observed | params)`, of incomplete data what was seen; where all is `factor`s, the log of their sum Z."""
     model, gaps = plan.joint.model, plan.joint.incomplete
+    if not model.of_kind("observed"):
+        return f.Apply(f.Word("log"), (f.Word("Z"),))
     observed = (part(v.name, SEEN) if v.name in gaps else f.Name(v.name) for v in model.of_kind("observed"))
     return density(tuple(observed), tuple(f.Name(v.name) for v in model.of_kind("param")))
 
@@ -218,8 +225,10 @@ def _statistics(plan: Plan, t: Typeset) -> Step:
 
 def _expected(plan: Plan, t: Typeset) -> Step:
     q = plan.expected
-    parts = [tidy(whole(term.ixs, term.body), t.known) for term in (*q.terms, *q.prior, *(mx.term for mx in q.mixed))]
-    total = t.of(gathered(x.add(*parts)), {})
+    named = frozenset(v.name for v in plan.joint.model.of_kind("param"))
+    held = [term for term in q.prior if x.variables(term.body) & named]  # what holds no parameter is in the constant
+    parts = [tidy(whole(term.ixs, term.body), t.known) for term in (*q.terms, *held, *(mx.term for mx in q.mixed))]
+    total = t.of(gathered(tidy(x.add(*parts), t.known)), {})
     params = tuple(f.Name(v.name) for v in plan.joint.model.of_kind("param"))
     body: list[Say | Show] = [Say("The expected log joint, as a function of the parameters, with the statistics held:")]
     body.append(Show(f.Relation("=", f.Apply(f.Word("Q"), params), f.plus(total, f.Word("const")))))
@@ -296,9 +305,12 @@ def _added(plan: Plan) -> tuple[str, list[Formula]]:
 def _bound_reported(plan: Plan) -> Step:
     """The objective of mean-field."""
     prior = any(factor.role in ("param", "potential") for factor in plan.joint.factors)
-    say = "What is reported is the bound, not the log-likelihood, which lies above it by the divergence of q from the "
-    say += "posterior" + _added(plan)[0]
+    of = "log-likelihood" if plan.joint.as_written.model.of_kind("observed") else "log of Z"
+    say = "What is reported is the bound, the right side of the inequality above, not the "
+    say += f"{of}, which lies above it by the divergence of q from the posterior{_added(plan)[0]}"
     how = "Neither a factor's update nor an M-step lowers it: each raises the bound with all else held."
+    if not plan.updates:
+        how = "No factor's update lowers it: each raises the bound with all else held."
     body = (
         Say(say),
         Say("The entropy of a factor is its log-normaliser less the expectation of its log joint."),

@@ -13,6 +13,7 @@ from emdsl.derive.posteriors.gaussian_moments import covariance_axes, pattern_in
 from emdsl.report import formula as f
 from emdsl.report.formula import Formula
 from emdsl.report.indices import Names
+from emdsl.report.marginals import summed_out
 from emdsl.report.writer import Writer
 
 
@@ -41,6 +42,8 @@ def _neighbours(t: Writer, block: Block, idx: Sequence[Idx], names: Names) -> Fo
     out: list[Formula] = []
     for lag in range(chain.depth, 0, -1):
         for latent, s in zip(block.latents, chain.past[lag - 1], strict=True):
+            if summed_out(at[s]):
+                continue
             place = t.named_at(latent, behind(home, chain, lag), names)
             out.append(f.Relation("=", place, t.index(at[s], names)[-1]))
     return f.Apply(f.Word("q"), (*out, *t.states(block, at, names)))
@@ -52,6 +55,8 @@ def _clique(t: Writer, block: Block, number: int, idx: Sequence[Idx], names: Nam
     at = dict(zip(clique.axes, idx, strict=True))
     out: list[Formula] = []
     for (latent, place), s in zip(clique.places, clique.states, strict=True):
+        if summed_out(at[s]):
+            continue
         moved = x.substitute(El(latent, place), at)
         assert isinstance(moved, El)
         out.append(f.Relation("=", t.named_at(latent, moved.idx, names), t.index(at[s], names)[-1]))
@@ -68,6 +73,8 @@ def _at_start(t: Writer, block: Block, position: int, idx: Sequence[Idx], names:
     out: list[Formula] = []
     for lag in range(position, -1, -1):
         for latent, s in zip(block.latents, chain.past[lag - 1] if lag else block.states, strict=True):
+            if summed_out(at[s]):
+                continue
             place = t.named_at(latent, (*outer, position - lag), names)
             out.append(f.Relation("=", place, t.index(at[s], names)[-1]))
     given = dict(zip(chain.rows, chain.outer, strict=True))

@@ -7,13 +7,15 @@ sums, floats that stand for roots go back under the root, short literal sums are
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from math import gcd, lcm
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Expr, Idx, Ix
 from emdsl.derive.plan import Plan
+from emdsl.report.marginals import marginal, summable, summed_out
+from emdsl.report.sums import cancelled
 
 Pairs = Mapping[str, tuple[int, int]]  # arrays that are symmetric in two of their axes
 SHORT = 4  # literal sums up to this length are written out
@@ -31,6 +33,9 @@ class Known:
     states: Mapping[str, int]
     complete: bool = False
     indices: frozenset[str] = frozenset()  # data that say which element of a plate is meant
+    binary: frozenset[str] = frozenset()  # probabilities of latents with two states
+    levels: frozenset[str] = frozenset()  # data that are one of the levels of their kind
+    places: Mapping[str, tuple[tuple[int, ...], ...]] = field(default_factory=dict)  # states of probabilities
 
 
 def known(plan: Plan) -> Known:
@@ -43,7 +48,13 @@ def known(plan: Plan) -> Known:
         states |= {f"clique{n}:{b.name}": len(c.states) for n, c in enumerate(b.network) if not c.masks}
     kinds = plan.joint.model.of_kind
     indices = frozenset(v.name for v in kinds("given") if v.domain.kind == "index")
-    return Known(symmetric(plan), states, indices=indices)
+    observed = (*kinds("given"), *kinds("observed"))
+    levels = frozenset(v.name for v in observed if v.domain.kind in ("index", "category", "categorical"))
+    two = [b for b in plan.elimination.blocks if len(b.states) == 1 and b.states[0].dim == "2" and not b.neighbours]
+    binary = frozenset(
+        f"{head}:{b.name}" for b in two for head in ("q", *(f"clique{n}" for n in range(len(b.network))))
+    )
+    return Known(symmetric(plan), states, indices=indices, binary=binary, levels=levels, places=summable(plan))
 
 
 def tidy(e: Expr, facts: Known) -> Expr:
@@ -56,19 +67,31 @@ def tidy(e: Expr, facts: Known) -> Expr:
             case El() if n.var in facts.pairs:
                 return _sorted(n, facts.pairs[n.var])
             case x.Add():
-                return _met([go(t) for t in n.terms])
+                met = _met([go(t) for t in n.terms])
+                return cancelled(met, facts.binary) if facts.complete else met
             case x.Mul():
                 return _product([go(f) for f in n.factors])
             case x.Pow(base, exponent):
                 return _power(go(base), go(exponent))
             case x.Sum(ix, body):
                 return _total(ix, go(body), facts, written)
+            case x.Fn("not", (a,)):
+                return x.fn("not", go(a))
+            case x.Fn(name, (x.Add((x.Val() as at, x.Num(c))) | x.Add((x.Num(c), x.Val() as at)), x.Num(v))):
+                return _compared(name, at, v - c) if name in x.COMPARISONS else None
         return None
 
     def go(n: Expr) -> Expr:
         return x.rebuild(n, step)
 
     return go(filled(e) if facts.complete else e)
+
+
+def _compared(name: str, at: x.Val, v: Fraction | float) -> Expr:
+    """`t + 2 >= 3` as `t >= 1`; an index is no less than 0."""
+    if v < 0 or (v == 0 and name in ("ge", "lt")):
+        return x.ONE if name in ("ge", "gt", "ne") else x.ZERO
+    return x.fn(name, at, x.Num(v))
 
 
 def filled(e: Expr) -> Expr:
@@ -125,13 +148,50 @@ def _met(terms: list[Expr]) -> Expr:
     merged: dict[Expr, tuple[Expr, Fraction | float]] = {}
     for t in terms:
         c, rest = x.split_number(t)
-        key = x.alpha(x.rebuild(rest, _in_one_order))
+        key = x.alpha(x.rebuild(x.alpha(rest), _in_one_order))
         kept, old = merged.get(key, (rest, Fraction(0)))
         merged[key] = (kept, old + c)
-    return x.add(*(x.mul(x.Num(c), rest) for rest, c in merged.values()))
+    return x.add(*_sides_met([x.mul(x.Num(c), rest) for rest, c in merged.values()]))
+
+
+def _sides_met(terms: list[Expr]) -> list[Expr]:
+    """`[t = 0] a + [t > 0] a` is a."""
+    out: list[Expr] = []
+    for t in terms:
+        for at, other in enumerate(out):
+            if (both := _without_sides(t, other)) is not None:
+                out[at] = both
+                break
+        else:
+            out.append(t)
+    return out
+
+
+def _without_sides(one: Expr, other: Expr) -> Expr | None:
+    """What two terms have in common, where all that they differ in is a condition and its opposite."""
+    mine, theirs = x.factors_of(one), x.factors_of(other)
+    for p in mine:
+        opposite = next((q for q in theirs if _opposite(p, q) or _opposite(q, p)), None)
+        if opposite is not None:
+            rest, beside = x.mul(*(q for q in mine if q is not p)), x.mul(*(q for q in theirs if q is not opposite))
+            if x.rebuild(rest, _in_one_order) == x.rebuild(beside, _in_one_order):
+                return rest
+    return None
+
+
+def _opposite(p: Expr, q: Expr) -> bool:
+    """Whether q says that the condition p does not hold."""
+    if not isinstance(q, x.Fn) or q.name != "not":
+        return False
+    if isinstance(p, x.Delta) and isinstance(p.a, Ix) != isinstance(p.b, Ix):  # `[t = 0]` of an index, as a selector
+        at, place = (p.a, p.b) if isinstance(p.a, Ix) else (p.b, p.a)
+        return isinstance(at, Ix) and isinstance(place, int) and q.args[0] == x.fn("eq", x.Val(at), x.num(place))
+    return q.args[0] == p
 
 
 def _in_one_order(n: Expr) -> Expr | None:
+    if isinstance(n, x.Delta):
+        return x.Delta(*sorted((n.a, n.b), key=repr))
     if not isinstance(n, x.Mul):
         return None
     return x.Mul(
@@ -233,8 +293,45 @@ def _total(ix: Ix, body: Expr, facts: Known, written: bool) -> Expr:
     if moved is not body and ix not in x.free(moved):
         return moved
     body = moved
-    certain = _certain(ix, body, facts)
-    return certain if certain is not None else x.total(ix, body)
+    for found in (_certain(ix, body, facts), _one_level(ix, body, facts), marginal(ix, body, facts.places)):
+        if found is not None:
+            return found
+    return _length(ix, body) if facts.complete else x.total(ix, body)
+
+
+def _one_level(ix: Ix, body: Expr, facts: Known) -> Expr | None:
+    """`sum_v [w = v] f` is f: data are at one level, where nothing is missing."""
+    ixs: list[Ix] = []
+    while isinstance(body, x.Sum):
+        ixs.append(body.ix)
+        body = body.body
+    held = [p for p in x.factors_of(body) if ix in x.free(p)]
+    if not facts.complete or len(held) != 1 or not isinstance(sel := held[0], x.Sel) or sel.at != ix:
+        return None
+    if not isinstance(sel.of, El) or sel.of.var not in facts.levels or ix in x.free(sel.of):
+        return None
+    out = x.mul(*(p for p in x.factors_of(body) if p is not sel))
+    for i in reversed(ixs):
+        out = x.total(i, out)
+    return out
+
+
+def _length(ix: Ix, body: Expr) -> Expr:
+    """`sum_t [t > 0] f` is `(T - 1) f`: how many elements a condition leaves, where it is all that holds the index."""
+    held = [p for p in x.factors_of(body) if ix in x.free(p)]
+    if len(held) != 1 or "[" in ix.dim:
+        return x.total(ix, body)
+    less: Fraction | float = Fraction(-1)
+    match held[0]:
+        case x.Fn("not", (x.Fn("eq", (x.Val(), x.Num(v))),)) if v == 0:
+            less = Fraction(1)
+        case x.Fn("ge", (x.Val(), x.Num(v))) | x.Fn("not", (x.Fn("lt", (x.Val(), x.Num(v))),)):
+            less = v
+        case x.Fn("gt", (x.Val(), x.Num(v))):
+            less = v + 1
+    if less < 0:
+        return x.total(ix, body)
+    return x.mul(*(p for p in x.factors_of(body) if p is not held[0]), x.add(x.SizeN(ix.dim), x.Num(-less)))
 
 
 def _pointed_at(ix: Ix, body: Expr, facts: Known) -> bool:
@@ -306,8 +403,9 @@ def _certain(ix: Ix, body: Expr, facts: Known) -> Expr | None:
             continue  # a sequence of no elements has no start
         others = [o for o in factors if o is not p]
         over = {i for i in p.idx[:count] if i in ixs}
+        left = sum(not summed_out(i) for i in p.idx[:count])  # the others are summed over already
         held = {i for e in (*others, El("", p.idx[count:])) for i in x.free(e)}
-        if ix in over and len(over) == count and not over & held:
+        if ix in over and len(over) == left and not over & held:
             found = x.mul(*others)
             for i in reversed([i for i in ixs if i not in over]):
                 found = x.total(i, found)

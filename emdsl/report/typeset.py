@@ -17,6 +17,7 @@ from emdsl.language import model as m
 from emdsl.report import formula as f
 from emdsl.report.formula import Formula
 from emdsl.report.indices import Names, letters
+from emdsl.report.marginals import summed_out
 from emdsl.report.pieces import ONE, assembled, joined_logs, literal, number, signed_sum, started, statistic, turn
 from emdsl.report.structured import structured
 from emdsl.report.tidy import known, of_rows
@@ -155,6 +156,11 @@ class Typeset(Writer):
                 at = dict(zip((*block.gates, *block.outside), e.idx, strict=True))
                 own, given = self._home(block, e.idx, names), self.gates(block, at, names)
                 return f.Apply(f.Word("A"), (f.Relation("|", own, f.Listed(tuple(given))) if given else own,))
+            case "at" | "volume":
+                lead = self.points[rest].lead
+                point = self._point(rest, e.idx[lead:], self.places(e.idx[:lead], names), names)
+                volume = f.Apply(f.Word("log"), (f.Apply(f.Word("volume"), (point,)),))
+                return point if head == "at" else volume
             case "present":
                 return f.Bracket(self._seen(e, names))
             case "length":
@@ -180,8 +186,21 @@ class Typeset(Writer):
         places = tuple(at.get(h, h) for h in block.home)
         out: list[Formula] = []
         for latent, s in zip(block.latents, block.states, strict=False):
-            out.append(f.Relation("=", self._named(latent, places, names), self.index(at.get(s, s), names)[-1]))
+            if summed_out(at.get(s)):
+                continue
+            out.append(self._event(latent, places, self.index(at.get(s, s), names)[-1], names))
         return out + self.gates(block, at, names)
+
+    def _event(self, latent: str, places: Sequence[Idx], level: Formula, names: Names) -> Formula:
+        """`z[n] = k`; of a latent at points the point itself."""
+        if latent in self.points:
+            cloud = self.points[latent]
+            each = tuple(self._point(n, places, (level,), names) for n in cloud.latents)
+            return each[0] if len(each) == 1 else f.Listed(each)
+        return f.Relation("=", self._named(latent, places, names), level)
+
+    def _point(self, latent: str, places: Sequence[Idx], numbers: tuple[Formula, ...], names: Names) -> Formula:
+        return f.at(f.Nth(f.Name(latent), numbers), *self.places(places, names))
 
     def gates(self, block: Block, at: Mapping[Ix, Idx], names: Names) -> list[Formula]:
         """`z[n] = k` for the neighbours that a block is given."""
@@ -190,7 +209,10 @@ class Typeset(Writer):
             assert isinstance(gate.of, El)
             of = x.substitute(gate.of, at)
             level = at.get(gate.at, gate.at) if isinstance(gate.at, Ix) else gate.at
-            out.append(f.Relation("=", self.of(of, names), self.index(level, names)[-1]))
+            state = self.index(level, names)[-1]
+            assert isinstance(of, El)
+            out.append(self._event(of.var, of.idx, state, names) if of.var in self.points else
+                       f.Relation("=", self.of(of, names), state))  # fmt: skip
         return out
 
     def _probability(self, block: Block, idx: Sequence[Idx], names: Names) -> Formula:
@@ -348,6 +370,7 @@ class Typeset(Writer):
     def big(self, ixs: Sequence[Ix], seen: Sequence[Expr], value: Formula, names: Names) -> Formula:
         """The sum over indices of a value, where what is needed is seen; the indices have their names."""
         above = {p: n for p in seen if (n := self._above(p, names))}  # `[d = d]` of the rows of one d: no sum over d
+        ixs = sorted(ixs, key=lambda i: self.letters.rank(i, names))
         conditions = [self.condition(p, names) for p in seen if p not in above]
         where = f.Listed(tuple(conditions)) if len(conditions) > 1 else conditions[0] if conditions else None
         ranges = tuple(r for i in ixs for r in self.range(i, names) if r[0] not in above.values() or r[1] != f.Word(""))
@@ -379,4 +402,5 @@ def typeset(plan: Plan) -> Typeset:
     lets = {literal(let.body): let.name for let in plan.joint.model.lets}
     tables = {n: lets[t] for n, t in plan.joint.tables.items() if t in lets}
     facts = replace(known(plan), complete=True)
-    return Typeset(letters(plan.joint.model), blocks, parents, facts, tables, own_axes(plan))
+    points = {n: c for c in plan.joint.clouds for n in c.latents}
+    return Typeset(letters(plan.joint.model), blocks, parents, facts, tables, own_axes(plan), points)

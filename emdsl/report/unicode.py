@@ -27,6 +27,8 @@ WORDS = {
     "digamma": "ψ",
     "eta": "η",
     "lambda": "λ",
+    "Lambda": "Λ",
+    "nu": "ν",
     "trigamma": "ψ′",
     "sum": "Σ",
     "Gamma": "Γ",
@@ -34,7 +36,10 @@ WORDS = {
     "ell": "ℓ",
 }
 HALVES = {("1", "2"): "½", ("1", "4"): "¼", ("3", "4"): "¾", ("1", "3"): "⅓", ("2", "3"): "⅔", ("1", "8"): "⅛"}
+FACTOR = "([Σαβqe√E"  # what a factor that a line may start with begins with: brackets, sums, probabilities
 BESIDE = 4  # the margin of terms that stand below what they equal
+LETTERS = "0123456789abcdefghijklmnoprstuvwxyz,'"  # those that Unicode has small and raised
+SMALL = str.maketrans(LETTERS, "⁰¹²³⁴⁵⁶⁷⁸⁹ᵃᵇᶜᵈᵉᶠᵍʰⁱʲᵏˡᵐⁿᵒᵖʳˢᵗᵘᵛʷˣʸᶻ,′")
 HIGH = str.maketrans("0123456789-+n", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺ⁿ")
 
 
@@ -49,6 +54,9 @@ def text(e: Formula) -> str:
             return WORDS.get(word, word)
         case f.At(base, places):
             return f"{_in(base, f.ATOM)}[{', '.join(map(text, places))}]"
+        case f.Nth(base, numbers):
+            label = ",".join(map(text, numbers))
+            return text(base) + (f"⁽{label.translate(SMALL)}⁾" if set(label) <= set(LETTERS) else f"^({label})")
         case f.Raised(base, exponent):
             return _in(base, f.ATOM) + _raised(exponent)
         case f.Root(body):
@@ -133,23 +141,47 @@ def folded(row: str, width: int, within: tuple[int, ...] = (), home: int | None 
             best = min(best or (len(row), 0, ()), (len(opened), -i, tuple(opened)))
     indent = home if best is None or not best[2] else best[2][-1] + 1
     if best is None or indent > width // 2:
-        return [row]
+        return _between_factors(row, width, within, home)
     rest = " " * indent + row[1 - best[1] :]
     return [row[: -best[1]], *folded(rest, width, best[2], home)] if len(rest) < len(row) else [row]
+
+
+def _between_factors(row: str, width: int, within: tuple[int, ...], home: int) -> list[str]:
+    """A line without a sign to break at, broken before a factor in as few brackets as can be."""
+    start = len(row) - len(row.lstrip())
+    depth = [0]
+    for c in row:
+        depth.append(depth[-1] + (c in "([{") - (c in ")]}"))
+    signed = {i + d for i, c in enumerate(row) if c in "+-=≥≤<>|:∝/," for d in (-1, 1)}
+    places = [
+        i
+        for i in range(start + 24, min(width, len(row) - 1))
+        if row[i] == " " and row[i + 1] in FACTOR and i not in signed and not _leads(row[:i].rpartition(" ")[2])
+    ]
+    if not places:
+        return [row]
+    at = min(places, key=lambda i: (depth[i], -i))
+    rest = " " * min(home + BESIDE, width // 2) + row[at + 1 :]
+    return [row[:at], *folded(rest, width, within, home)] if len(rest) < len(row) else [row]
+
+
+def _leads(word: str) -> bool:
+    """Whether a word belongs to what follows it: a number, the sign of a sum."""
+    return word.lstrip("(").startswith("Σ") or word.lstrip("(").replace("½", "2").isdigit()
 
 
 def _rows(e: Formula, width: int) -> list[str]:
     if len(text(e)) <= width:
         return [text(e)]
-    if not (isinstance(e, f.Relation) and e.op == "=" and isinstance(e.right, f.Plus)):
+    if not (isinstance(e, f.Relation) and e.op in ("=", ">=") and isinstance(e.right, f.Plus)):
         return _fraction(e)
-    head = _loose(e.left)
-    alone = len(head) > width // 2  # then the terms would be squeezed: they start on a line of their own
+    head, sign = _loose(e.left), SIGNS[e.op]
+    alone = len(head) > 2 * width // 5  # then the terms would be squeezed: they start on a line of their own
     margin = BESIDE if alone else len(head)
     first, *rest = (_terms(row) for row in f.in_rows(e.right.terms, text, width, margin))
     signed = [f"- {r[1:]}" if r.startswith("-") else f"+ {r}" for r in rest]
     under = [" " * (margin + 1) + r for r in signed]
-    return [head, f"{' ' * margin} = {first}", *under] if alone else [f"{head} = {first}", *under]
+    return [head, f"{' ' * margin} {sign} {first}", *under] if alone else [f"{head} {sign} {first}", *under]
 
 
 def _fraction(e: Formula) -> list[str]:

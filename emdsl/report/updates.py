@@ -260,8 +260,10 @@ def _linear(rule: Linear, t: Typeset) -> Iterator[Say | Show]:
         column = rule.columns[0]
         name, slots = column.name, column.slots
         yield Say("Stationary where")
-        yield from (Show(e) for e in _rows_of(column, left_side(rule, 0), rule.right[0], t))
-        yield from _equations(El(name, slots), x.mul(rule.right[0], x.power(rule.left[0, 0], x.num(-1))), name, t)
+        solved = list(_equations(El(name, slots), x.mul(rule.right[0], x.power(rule.left[0, 0], x.num(-1))), name, t))
+        said = [s.formula for s in solved]  # where nothing stands beside the unknown, it is solved already
+        yield from (Show(e) for e in _rows_of(column, left_side(rule, 0), rule.right[0], t) if e not in said)
+        yield from solved
         return
     yield Say("Stationary where these equations hold; they are linear in what is sought, and solved together:")
     for n, c in enumerate(rule.columns):

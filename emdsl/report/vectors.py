@@ -23,6 +23,7 @@ from emdsl.report.writer import Writer
 
 T = f.Word("T")
 IDENTITY = f.Word("I")
+UNIT = f.Word("e")  # a unit vector
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,8 @@ def tensor(t: Writer, e: Expr, places: tuple[Ix, ...], names: Names) -> Formula 
             return None
         case x.Delta(a, b) if {a, b} == set(places) and len(places) == 2:
             return IDENTITY
+        case x.Delta(a, b) if len(places) == 1 and places[0] in (a, b) and (isinstance(a, int) or isinstance(b, int)):
+            return f.At(UNIT, (f.Number(str(a if isinstance(a, int) else b)),))
         case x.Add():
             return _sum(t, e, places, names)
         case x.Fn("E", (inner, *given)):
@@ -104,7 +107,7 @@ def _middle(t: Writer, factors: Sequence[Expr], i: Ix) -> int | None:
     bare = [k for k in at if isinstance(e := inner[k], El) and t.own(e) == 1 and e.idx[-1] == i]
     found = next((k for k in bare if isinstance(factors[k], x.Pow)), bare[0] if bare else None)
     others = [factors[k] for k in at if k != found]
-    if found is None or not all(isinstance(e, El) and _in_own(t, e, i) for e in others):
+    if found is None or not all(isinstance(e, El | x.Add) and _in_own(t, e, i) for e in others):
         return None
     return found if any(isinstance(e, El) and t.own(e) == 2 for e in others) else None
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Expr, Idx, Ix
+from emdsl.derive.joint.factors import Cloud
 from emdsl.derive.posteriors.block import Block
 from emdsl.report.formula import Formula
 from emdsl.report.indices import Letters, Names
@@ -24,6 +25,7 @@ class Writer(ABC):
     known: Known
     tables: Mapping[str, str]  # literal tables by the names of the `let`s that hold them
     axes: Mapping[str, int]  # how many of an array's last axes are its elements' own
+    points: Mapping[str, Cloud] = field(default_factory=dict)  # latents that stand at points
 
     @abstractmethod
     def of(self, e: Expr, names: Names) -> Formula:

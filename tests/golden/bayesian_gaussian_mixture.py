@@ -123,12 +123,13 @@ SPEC = {'model': 'BayesianGaussianMixture',
                 'missing': 'cells',
                 'support': None}],
  'plan': {'weights': ['meanfield',
-                      'a factor of q for weights, the others averaged: the statistics log make it Dirichlet'],
+                      'a factor of q for weights, the others averaged: its statistic log weights makes it Dirichlet'],
           'mean': ['meanfield',
                    'a factor of q for mean, prec, the others averaged: every term is linear or quadratic in mean: '
                    'one Gaussian for each element'],
           'prec': ['meanfield',
-                   'a factor of q for mean, prec, the others averaged: the statistics logdet, id make it Wishart'],
+                   'a factor of q for mean, prec, the others averaged: its statistics logdet(prec) and prec make it '
+                   'Wishart'],
           'z': ['meanfield', 'a factor of q for z, the others averaged: K states per element, enumerated']},
  'updates': {},
  'ordered': []}

@@ -91,7 +91,7 @@ SPEC = {'model': 'NegativeBinomialByRates',
                 'default': False,
                 'missing': 'drop',
                 'support': None}],
- 'plan': {'rate': ['exact:conjugate', 'the statistics log, id make it Gamma']},
+ 'plan': {'rate': ['exact:conjugate', 'its statistics log rate and rate make it Gamma']},
  'updates': {'mean': ['closed form', '', 'the score has one root'],
              'shape': ['newton', '',
                        'no closed root for shape log(shape), shape, lgamma(shape); Newton with step-halving, to '

@@ -167,13 +167,13 @@ SPEC = {'model': 'NonlinearGrowth',
                      'Q is quadratic: one equation per element; concave where the coefficient is positive definite'],
              'spread': ['closed form', '', 'the score has one positive root'],
              'middle': ['newton', '',
-                        '(exp((middle - 1 age[n]) pace^-1) + 1)^-1 ties middle, pace, s2 to the data: no finite '
+                        '1 / (exp((middle - age[n]) / pace) + 1) ties middle, pace, s2 to the data: no finite '
                         'statistics; Newton, its Hessian added up, by passes over the data, to convergence'],
              'pace': ['newton', '',
-                      '(exp((middle - 1 age[n]) pace^-1) + 1)^-1 ties middle, pace, s2 to the data: no finite '
+                      '1 / (exp((middle - age[n]) / pace) + 1) ties middle, pace, s2 to the data: no finite '
                       'statistics; Newton, its Hessian added up, by passes over the data, to convergence'],
              's2': ['newton', '',
-                    '(exp((middle - 1 age[n]) pace^-1) + 1)^-1 ties middle, pace, s2 to the data: no finite '
+                    '1 / (exp((middle - age[n]) / pace) + 1) ties middle, pace, s2 to the data: no finite '
                     'statistics; Newton, its Hessian added up, by passes over the data, to convergence']},
  'ordered': [],
  'unweighted': {'T': 'the observed data lie on several plates', 'N': 'the observed data lie on several plates'}}
@@ -393,7 +393,7 @@ def m_step(statistics, params, prepared, policy="raise"):
     top = checked(S_asymptote / T, "top", top, policy, -np.inf, np.inf)
     # (7) spread: closed form. the score has one positive root
     spread_ = positive(np.sqrt(2) * np.sqrt((0.5 * (S_asymptote_asymptote + (top ** 2) * T) - top * S_asymptote) / T), "spread", spread_, policy, 0.0, -T)
-    # (8) middle, pace, s2: newton. (exp((middle - 1 age[n]) pace^-1) + 1)^-1 ties middle, pace, s2 to the data: no finite statistics; Newton, its Hessian added up, by passes over the data, to convergence
+    # (8) middle, pace, s2: newton. 1 / (exp((middle - age[n]) / pace) + 1) ties middle, pace, s2 to the data: no finite statistics; Newton, its Hessian added up, by passes over the data, to convergence
     return {
         "top": top,
         "spread": spread_,
@@ -418,7 +418,7 @@ def refine(before, params, data, prepared, rng=None, statistics=None, raised_by=
     tree = prepared["tree"]
     age = prepared["age"]
     present_trunk = prepared["present trunk"]
-    # (8) middle, pace, s2: newton. (exp((middle - 1 age[n]) pace^-1) + 1)^-1 ties middle, pace, s2 to the data: no finite statistics; Newton, its Hessian added up, by passes over the data, to convergence
+    # (8) middle, pace, s2: newton. 1 / (exp((middle - age[n]) / pace) + 1) ties middle, pace, s2 to the data: no finite statistics; Newton, its Hessian added up, by passes over the data, to convergence
     t = np.exp(asymptote[tree])
     part = trunk * t
     part_2 = t * trunk

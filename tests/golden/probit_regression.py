@@ -92,7 +92,7 @@ SPEC = {'model': 'ProbitRegression',
                 'missing': 'drop',
                 'support': None}],
  'plan': {'u': ['exact:conjugate',
-                'the statistics id, square make it Normal, cut to the interval that the data leave it']},
+                'its statistics u and u^2 make it Normal, cut to the interval that the data leave it']},
  'updates': {'beta': ['linear solve', '',
                       'Q is quadratic: normal equations; concave where the coefficient is positive definite']},
  'ordered': []}

@@ -31,15 +31,17 @@ def show(e: Expr) -> str:
         case x.Fn("pi", ()):
             return "pi"
         case x.Fn():
-            return f"{e.name}({', '.join(map(show, e.args))})"
+            return f"{e.name}({', '.join(map(_loose, e.args))})"
         case x.Add():
-            return "(" + " + ".join(map(show, e.terms)).replace("+ -", "- ") + ")"
+            return f"({_loose(e)})"
         case x.Mul():
-            return " ".join(map(show, e.factors))
+            return _product(e)
+        case x.Pow(base, x.Num(v)) if v < 0:
+            return f"1 / {show(x.power(base, x.Num(-v)))}"
         case x.Pow():
             return f"{show(e.base)}^{show(e.exponent)}"
         case x.Sum():
-            return f"sum({show(e.body)} for {_index(e.ix)})"
+            return f"sum({_loose(e.body)} for {_index(e.ix)})"
         case x.MatInv():
             return f"inv({show(e.body)})[{_index(e.at[0])}, {_index(e.at[1])}]"
         case x.LogDet():
@@ -48,6 +50,31 @@ def show(e: Expr) -> str:
             return f"({show(e.then)} if {show(e.cond)} else {show(e.other)})"
         case x.Choose():
             return f"[{', '.join(map(show, e.options))}][{_index(e.at)}]"
+
+
+def _loose(e: Expr) -> str:
+    """An expression that stands alone or in brackets already: a sum needs none of its own."""
+    if not isinstance(e, x.Add):
+        return show(e)
+    first, *rest = sorted(e.terms, key=lambda t: x.split_number(t)[0] < 0)  # what is added stands first
+    return show(first) + "".join(map(_signed, rest))
+
+
+def _signed(term: Expr) -> str:
+    c, _ = x.split_number(term)
+    return f" - {show(x.mul(x.num(-1), term))}" if c < 0 else f" + {show(term)}"
+
+
+def _product(e: x.Mul) -> str:
+    """A sign before it, what divides behind it."""
+    c, rest = x.split_number(e)
+    if c < 0:
+        return f"-{show(x.mul(x.Num(-c), rest))}"
+    below = [p for p in e.factors if isinstance(p, x.Pow) and isinstance(p.exponent, x.Num) and p.exponent.value < 0]
+    above = [show(p) for p in e.factors if p not in below]
+    under = [show(x.power(p.base, x.num(-1 * p.exponent.value))) for p in below if isinstance(p.exponent, x.Num)]
+    top = " ".join(above) or "1"
+    return top if not under else f"{top} / {under[0]}" if len(under) == 1 else f"{top} / ({' '.join(under)})"
 
 
 def _index(i: x.Idx) -> str:

@@ -64,13 +64,22 @@ def _block_choice(b: Block, elimination: Elimination, joint: LogJoint) -> Choice
         if b.field is not None:
             method, reason = _field_choice(held, b.field)
     elif b.record is not None:
-        stats = ", ".join(b.record.statistics)
-        method, reason = b.record.plan, f"the statistics {stats} make it {b.record.name}"
+        method, reason = b.record.plan, f"its {_statistics(b)} it {b.record.name}"
         reason += ", cut to the interval that the data leave it" if b.cuts else ""
     else:
         method, reason = _discrete_choice(b, elimination, joint)
         return Choice(method, f"{reason}, given {gates}" if gates else reason)
     return Choice("exact:hybrid", f"{reason}, given {gates}") if gates else Choice(method, reason)
+
+
+def _statistics(b: Block) -> str:
+    """`statistics log u and u make`: what the log joint is linear in."""
+    assert b.record is not None
+    spelt = {"id": b.name, "": b.name, "square": f"{b.name}^2", "recip": f"1/{b.name}", "log": f"log {b.name}"}
+    spelt |= {"log1m": f"log(1 - {b.name})", "log^2": f"(log {b.name})^2"}
+    names = [spelt.get(n, f"{n}({b.name})") for n in b.record.statistics]
+    several = f"statistics {', '.join(names[:-1])} and {names[-1]} make"
+    return several if len(names) > 1 else f"statistic {names[0]} makes"
 
 
 def _discrete_choice(b: Block, elimination: Elimination, joint: LogJoint) -> tuple[str, str]:

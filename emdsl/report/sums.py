@@ -1,0 +1,117 @@
+"""Sums over the same indices as one: `sum_d a[d] x[d] - sum_d a[d] b[d]` is `sum_d a[d] (x[d] - b[d])`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from fractions import Fraction
+from itertools import permutations
+from math import prod
+
+from emdsl.derive.algebra import expr as x
+from emdsl.derive.algebra.expr import El, Expr, Idx, Ix
+
+MOST = 3  # indices of one length that are matched in every order
+
+
+def closed(e: Expr) -> Expr:
+    """Sums with a factor in common that no number divides by, joined before a difference."""
+    return _pairwise(e, lambda one, other: _one_sum(one, other, frozenset(), False))
+
+
+def cancelled(e: Expr, binary: Collection[str]) -> Expr:
+    """Sums that are shorter together: `sum q a + sum q (1 - a)` is `sum q`.
+
+    `binary` are probabilities of latents with two states: those of both sum to one.
+    """
+    return _pairwise(e, lambda one, other: _one_sum(one, other, binary, True))
+
+
+def _pairwise(e: Expr, join: Callable[[Expr, Expr], Expr | None]) -> Expr:
+    if not isinstance(e, x.Add):
+        return e
+    out = list(e.terms)
+    for n, one in enumerate(out):
+        for k in range(n + 1, len(out)):
+            both = join(one, out[k])
+            if both is not None:
+                return _pairwise(x.add(*out[:n], both, *out[n + 1 : k], *out[k + 1 :]), join)
+    return e
+
+
+def _one_sum(one: Expr, other: Expr, binary: Collection[str], shorter: bool) -> Expr | None:
+    (c, mine, sums), (d, theirs, beside) = _apart(one), _apart(other)
+    if not sums or sorted(i.dim for i in sums) != sorted(i.dim for i in beside):
+        return None
+    for same in _matched(beside, sums):
+        moved = [x.substitute(p, same) for p in theirs]
+        held = [p for p in mine if p in moved and not isinstance(p, x.Pow) and set(x.free(p)) & set(sums)]
+        left = taken_out([x.mul(x.Num(c), *mine), x.mul(x.Num(d), *moved)]) if held else None
+        if shorter and left is not None and _terms(left) >= _terms(x.mul(*mine)) + _terms(x.mul(*moved)):
+            left = None
+        if shorter and c == d:
+            left = _both_states(mine, moved, c, binary) or left
+        if left is not None:
+            for i in reversed(sums):
+                left = x.total(i, left)
+            return left
+    return None
+
+
+def _terms(e: Expr) -> int:
+    """How many terms a product of sums has, all opened."""
+    if isinstance(e, x.Add):
+        return sum(map(_terms, e.terms))
+    return prod(_terms(p) for p in x.factors_of(e) if isinstance(p, x.Add))
+
+
+def _both_states(
+    mine: Sequence[Expr], theirs: Sequence[Expr], c: Fraction | float, binary: Collection[str]
+) -> Expr | None:
+    """`q(z = 0) a + q(z = 1) a` is a."""
+    for p in mine:
+        if not isinstance(p, El) or p.var not in binary or not isinstance(p.idx[0], int):
+            continue
+        twin = El(p.var, (1 - p.idx[0], *p.idx[1:]), p.sort)
+        rest, beside = [q for q in mine if q is not p], [q for q in theirs if q != twin]
+        if twin in theirs and x.mul(*rest) == x.mul(*beside):
+            return x.mul(x.Num(c), *rest)
+    return None
+
+
+def _matched(these: Sequence[Ix], those: Sequence[Ix]) -> Iterator[dict[Ix, Idx]]:
+    """Ways in which indices can stand for others of the same length."""
+    dims = list(dict.fromkeys(i.dim for i in those))
+    if any(sum(i.dim == d for i in those) > MOST for d in dims):
+        return
+    ways: list[dict[Ix, Idx]] = [{}]
+    for d in dims:
+        mine, others = [i for i in these if i.dim == d], [i for i in those if i.dim == d]
+        ways = [w | dict(zip(mine, order, strict=True)) for w in ways for order in permutations(others)]
+    yield from ways
+
+
+def _apart(e: Expr) -> tuple[Fraction | float, list[Expr], list[Ix]]:
+    """The number, the factors and the indices of a product that may end in nested sums."""
+    c, rest = x.split_number(e)
+    factors: list[Expr] = []
+    sums: list[Ix] = []
+    for p in x.factors_of(rest):
+        if isinstance(p, x.Sum):
+            inner, own, more = _apart(p.body)
+            c = c * inner
+            factors += own
+            sums += [p.ix, *more]
+        else:
+            factors.append(p)
+    return c, [p for p in factors if p != x.ONE], sums
+
+
+def taken_out(bodies: Sequence[Expr]) -> Expr:
+    """A sum of products, with the factors that all hold before it."""
+    split = [x.split_number(b) for b in bodies]
+    factors = [list(x.factors_of(rest)) for _, rest in split]
+    common = [p for p in factors[0] if len(bodies) > 1 and p != x.ONE and all(p in own for own in factors[1:])]
+    for own in factors:
+        for p in common:
+            own.remove(p)
+    return x.mul(*common, x.add(*(x.mul(x.Num(c), *own) for (c, _), own in zip(split, factors, strict=True))))

@@ -1,0 +1,175 @@
+"""Entries of a field's precision between elements that densities tie, and the sums along a chain of them.
+
+Two entries that say the same of other elements (`J(f[t - 1], f[t - 2])` is `J(f[t], f[t - 1])` a step before) are one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from emdsl.derive.algebra import expr as x
+from emdsl.derive.algebra.expr import DataIx, El, Expr, Idx, Ix
+from emdsl.derive.posteriors.block import Block
+from emdsl.derive.posteriors.chains import distance
+from emdsl.derive.posteriors.fields import Field, Tie, tie_role
+from emdsl.report import formula as f
+from emdsl.report.formula import Formula
+from emdsl.report.page import Say, Show, whole
+from emdsl.report.typeset import Typeset
+from emdsl.report.vectors import T
+
+HALF, ONE = f.Over(f.Number("1"), f.Number("2")), f.Number("1")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Two elements' places in the tie's own indices, and what the log joint holds of their product."""
+
+    latents: tuple[str, str]
+    places: tuple[tuple[Idx, ...], tuple[Idx, ...]]
+    parts: tuple[Expr, ...]
+
+
+def tied(field: Field, found: Mapping[str, Sequence[Expr]]) -> list[Entry]:
+    """The ties' entries: along an ordered plate the later element at its own index, through data summed over rows."""
+    out: dict[object, Entry] = {}
+    for k, tie in enumerate(field.ties):
+        parts = tuple(found.get(tie_role(k), ()))
+        if not parts:
+            continue
+        key, entry = _later_first(tie, parts) or _through_data(field, tie, parts) or (k, _as_it_is(tie, parts))
+        old = out.get(key)
+        if old is None:
+            out[key] = entry
+            continue
+        same = dict(zip(_plain(entry.places), _plain(old.places), strict=True))
+        out[key] = replace(old, parts=(*old.parts, *(x.substitute(p, same) for p in entry.parts)))
+    return list(out.values())
+
+
+def _as_it_is(tie: Tie, parts: tuple[Expr, ...]) -> Entry:
+    return Entry(tie.latents, tie.places, parts)
+
+
+def _plain(places: tuple[tuple[Idx, ...], ...]) -> list[Ix]:
+    return list(dict.fromkeys(i for i in x.free(El("", tuple(i for p in places for i in p)))))
+
+
+def _later_first(tie: Tie, parts: tuple[Expr, ...]) -> tuple[object, Entry] | None:
+    """Both elements moved ahead until one stands at the index itself, where both lie along one plate."""
+    lags = [distance(p[-1]) if p and isinstance(p[-1], Ix | DataIx) else None for p in tie.places]
+    one, other = lags
+    if tie.lag is None or one is None or other is None or one[0].dim.endswith("]"):
+        return None
+    at, ahead = one[0], min(one[1], other[1])
+    moved: dict[Ix, Idx] = {at: DataIx(x.add(x.Val(at), x.num(ahead)))}
+    if ahead:
+        inside = x.fn("lt", x.Val(at), x.add(x.SizeN(at.dim), x.num(-ahead)))
+        parts = tuple(x.mul(inside, x.substitute(p, moved)) for p in parts)
+    left = [n[1] - ahead for n in (one, other)]
+    places = tuple(
+        (*p[:-1], at if n == 0 else DataIx(x.add(x.Val(at), x.num(-n)))) for p, n in zip(tie.places, left, strict=True)
+    )
+    outer = tuple(i.dim if isinstance(i, Ix) else repr(i) for i in tie.places[0][:-1])
+    return (tie.latents, outer, at.dim, *left), Entry(tie.latents, (places[0], places[1]), parts)
+
+
+def _through_data(field: Field, tie: Tie, parts: tuple[Expr, ...]) -> tuple[object, Entry] | None:
+    """`u[row[n]]` and `v[column[n]]` meet in all rows n that name both."""
+    pointed = [i for p in tie.places for i in p if isinstance(i, DataIx)]
+    if not all(p and isinstance(p[-1], DataIx) and isinstance(p[-1].value, El) for p in tie.places):
+        return None
+    if any(not isinstance(i.value, El) for i in pointed) or tie.latents[0] == tie.latents[1]:
+        return None
+    homes = [tuple(x.fresh(i.dim) for i in field.homes[n]) for n in tie.latents]
+    conditions: list[Expr] = []
+    outside: dict[Ix, Idx] = {}
+    for home, place in zip(homes, tie.places, strict=True):
+        for own, i in zip(home, place, strict=True):
+            if isinstance(i, DataIx):
+                conditions.append(x.Sel(i.value, own))
+            elif isinstance(i, Ix):
+                outside[i] = own
+            else:
+                return None
+    over = [i for i in tie.ixs if i not in outside]
+    found = tuple(x.substitute(whole(over, x.mul(*conditions, p)), outside) for p in parts)
+    shared = [tuple(outside[i] if isinstance(i, Ix) and i in outside else own
+                    for own, i in zip(home, place, strict=True))
+              for home, place in zip(homes, tie.places, strict=True)]  # fmt: skip
+    return (tie.latents, tie.places), Entry(tie.latents, (shared[0], shared[1]), found)
+
+
+# ------------------------------------------------------------------ along a chain
+
+
+def along(block: Block, field: Field, t: Typeset) -> Iterator[Say | Show]:
+    """The sums forward and backward (Durbin and Koopman 2012, section 4.4; Bishop 2006, 13.3), by precisions.
+
+    Of one latent whose elements are each tied to the one before; nothing for any other field.
+    """
+    chained = [tie for tie in field.ties if tie.lag == 1]
+    if len(block.latents) > 1 or len(field.ties) != 1 or len(chained) != 1:
+        return
+    names = t.letters.extend({}, chained[0].ixs)
+    now, before = (t.places(p, names) for p in chained[0].places)
+    at = chained[0].places[0][-1]
+    if len(now) != len(before) or not isinstance(at, Ix):
+        return
+    length = t.range(at, names)[-1][1]
+    last = f.Plus(((False, length), (True, ONE)))
+    z, y, first, end = (
+        f.At(f.Name(block.latents[0]), (*now[:-1], p)) for p in (now[-1], before[-1], f.Number("0"), last)
+    )
+    yield Say("Its moments are found along the plate. Forward, the elements before one are integrated out; they leave")
+    assert block.gaussian is not None
+    vectors = bool(block.gaussian.rows[block.latents[0]])
+    tie = _of("J", z, y)
+    turned = f.Raised(tie, T) if vectors else tie
+    yield from map(Show, _forward(z, y, first, turned))
+    yield Say("so that backward, from the last element on,")
+    yield from map(Show, _backward(z, y, end, turned))
+    yield Say("Summed out, a chain leaves the sum over its elements of")
+    yield Show(_left(z, vectors))
+
+
+def _of(letter: str, *places: Formula) -> Formula:
+    return f.Apply(f.Word(letter), places)
+
+
+def _inverse(e: Formula) -> Formula:
+    return f.Raised(_of("Lambda", e), f.Number("-1"))
+
+
+def _less(a: Formula, b: Formula) -> Formula:
+    return f.Plus(((False, a), (True, b)))
+
+
+def _forward(z: Formula, y: Formula, first: Formula, turned: Formula) -> Iterator[Formula]:
+    tie = _of("J", z, y)
+    yield f.Relation("=", _of("Lambda", first), _of("J", first, first))
+    yield f.Relation("=", _of("Lambda", z), _less(_of("J", z, z), f.times(tie, _inverse(y), turned)))
+    yield f.Relation("=", _of("nu", first), _of("h", first))
+    yield f.Relation("=", _of("nu", z), _less(_of("h", z), f.times(tie, _inverse(y), _of("nu", y))))
+
+
+def _backward(z: Formula, y: Formula, end: Formula, turned: Formula) -> Iterator[Formula]:
+    tie = _of("J", z, y)
+    yield f.Relation("=", f.Mean(end), f.times(_inverse(end), _of("nu", end)))
+    yield f.Relation("=", _of("cov", end, end), _inverse(end))
+    back = _less(_of("nu", y), f.times(turned, f.Mean(z)))
+    yield f.Relation("=", f.Mean(y), f.times(_inverse(y), back))
+    yield f.Relation("=", _of("cov", z, y), f.Plus(((True, f.times(_of("cov", z, z), tie, _inverse(y))),)))
+    less = f.times(_inverse(y), turned, _of("cov", z, y))
+    yield f.Relation("=", _of("cov", y, y), _less(_inverse(y), less))
+
+
+def _left(z: Formula, vectors: bool) -> Formula:
+    constant = _of("log", f.times(f.Number("2"), f.Word("pi")))
+    if not vectors:
+        square: Formula = f.Over(f.Raised(_of("nu", z), f.Number("2")), _of("Lambda", z))
+        return f.times(HALF, f.Plus(((False, square), (True, _of("log", _of("Lambda", z))), (False, constant))))
+    square = f.times(f.Raised(_of("nu", z), T), _inverse(z), _of("nu", z))
+    volume = _of("logdet", _of("Lambda", z))
+    return f.times(HALF, f.Plus(((False, square), (True, volume), (False, f.times(f.Word("d"), constant)))))
