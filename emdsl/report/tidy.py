@@ -14,6 +14,7 @@ from math import gcd, lcm
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Expr, Idx, Ix
 from emdsl.derive.plan import Plan
+from emdsl.report.conditions import compared, in_one_order, moved, of_rows, sides_met
 from emdsl.report.marginals import marginal, summable, summed_out
 from emdsl.report.sums import cancelled
 
@@ -78,20 +79,13 @@ def tidy(e: Expr, facts: Known) -> Expr:
             case x.Fn("not", (a,)):
                 return x.fn("not", go(a))
             case x.Fn(name, (x.Add((x.Val() as at, x.Num(c))) | x.Add((x.Num(c), x.Val() as at)), x.Num(v))):
-                return _compared(name, at, v - c) if name in x.COMPARISONS else None
+                return compared(name, at, v - c) if name in x.COMPARISONS else None
         return None
 
     def go(n: Expr) -> Expr:
         return x.rebuild(n, step)
 
     return go(filled(e) if facts.complete else e)
-
-
-def _compared(name: str, at: x.Val, v: Fraction | float) -> Expr:
-    """`t + 2 >= 3` as `t >= 1`; an index is no less than 0."""
-    if v < 0 or (v == 0 and name in ("ge", "lt")):
-        return x.ONE if name in ("ge", "gt", "ne") else x.ZERO
-    return x.fn(name, at, x.Num(v))
 
 
 def filled(e: Expr) -> Expr:
@@ -148,55 +142,10 @@ def _met(terms: list[Expr]) -> Expr:
     merged: dict[Expr, tuple[Expr, Fraction | float]] = {}
     for t in terms:
         c, rest = x.split_number(t)
-        key = x.alpha(x.rebuild(x.alpha(rest), _in_one_order))
+        key = x.alpha(x.rebuild(x.alpha(rest), in_one_order))
         kept, old = merged.get(key, (rest, Fraction(0)))
         merged[key] = (kept, old + c)
-    return x.add(*_sides_met([x.mul(x.Num(c), rest) for rest, c in merged.values()]))
-
-
-def _sides_met(terms: list[Expr]) -> list[Expr]:
-    """`[t = 0] a + [t > 0] a` is a."""
-    out: list[Expr] = []
-    for t in terms:
-        for at, other in enumerate(out):
-            if (both := _without_sides(t, other)) is not None:
-                out[at] = both
-                break
-        else:
-            out.append(t)
-    return out
-
-
-def _without_sides(one: Expr, other: Expr) -> Expr | None:
-    """What two terms have in common, where all that they differ in is a condition and its opposite."""
-    mine, theirs = x.factors_of(one), x.factors_of(other)
-    for p in mine:
-        opposite = next((q for q in theirs if _opposite(p, q) or _opposite(q, p)), None)
-        if opposite is not None:
-            rest, beside = x.mul(*(q for q in mine if q is not p)), x.mul(*(q for q in theirs if q is not opposite))
-            if x.rebuild(rest, _in_one_order) == x.rebuild(beside, _in_one_order):
-                return rest
-    return None
-
-
-def _opposite(p: Expr, q: Expr) -> bool:
-    """Whether q says that the condition p does not hold."""
-    if not isinstance(q, x.Fn) or q.name != "not":
-        return False
-    if isinstance(p, x.Delta) and isinstance(p.a, Ix) != isinstance(p.b, Ix):  # `[t = 0]` of an index, as a selector
-        at, place = (p.a, p.b) if isinstance(p.a, Ix) else (p.b, p.a)
-        return isinstance(at, Ix) and isinstance(place, int) and q.args[0] == x.fn("eq", x.Val(at), x.num(place))
-    return q.args[0] == p
-
-
-def _in_one_order(n: Expr) -> Expr | None:
-    if isinstance(n, x.Delta):
-        return x.Delta(*sorted((n.a, n.b), key=repr))
-    if not isinstance(n, x.Mul):
-        return None
-    return x.Mul(
-        tuple(sorted((x.rebuild(p, _in_one_order) for p in n.factors), key=lambda p: (type(p).__name__, repr(p))))
-    )
+    return x.add(*sides_met([x.mul(x.Num(c), rest) for rest, c in merged.values()]))
 
 
 def _product(factors: list[Expr]) -> Expr:
@@ -289,10 +238,10 @@ def _total(ix: Ix, body: Expr, facts: Known, written: bool) -> Expr:
         return x.substitute(rest, {ix: x.as_index(pattern.of)})
     if isinstance(body, x.Sum) and _pointed_at(ix, body.body, facts):
         return x.total(body.ix, _total(ix, body.body, facts, written))
-    moved = _moved(ix, body)
-    if moved is not body and ix not in x.free(moved):
-        return moved
-    body = moved
+    ahead = moved(ix, body)
+    if ahead is not body and ix not in x.free(ahead):
+        return ahead
+    body = ahead
     for found in (_certain(ix, body, facts), _one_level(ix, body, facts), marginal(ix, body, facts.places)):
         if found is not None:
             return found
@@ -343,51 +292,6 @@ def _pointed_at(ix: Ix, body: Expr, facts: Known) -> bool:
 
 def _given(e: Expr, facts: Known) -> bool:
     return isinstance(e, El) and e.var in facts.indices
-
-
-def of_rows(e: Expr) -> bool:
-    """Whether a number is the parent of a ragged row, and nothing else."""
-    held = x.variables(e)
-    return bool(held) and all(n.startswith("row:") for n in held)
-
-
-def _moved(ix: Ix, body: Expr) -> Expr:
-    """`sum_s [s - 1 = t] f(s)` is `[t < T - 1] f(t + 1)`: the body without the index, or as it was.
-
-    Only where what holds the index are conditions on it, whose values at t + 1 are known without data.
-    """
-    factors = x.factors_of(body)
-    for p in factors:
-        back = _back(p, ix)
-        if back is None:
-            continue
-        at, lag = back
-        others = [o for o in factors if o is not p and ix in x.free(o)]
-        if all(isinstance(o, x.Fn) and not x.variables(o) for o in others):
-            there = x.add(x.Val(at), x.num(lag))
-            inside = x.fn("lt", x.Val(at), x.add(x.SizeN(ix.dim), x.num(-lag)))
-            kept = [o for o in factors if o is not p and o not in others]
-            ahead = [_ahead(x.substitute(o, {ix: x.DataIx(there)})) for o in others]
-            return x.mul(*kept, *ahead, inside)
-    return body
-
-
-def _back(p: Expr, ix: Ix) -> tuple[Ix, int] | None:
-    """The other index and the lag of `[s - lag = t]`."""
-    if not isinstance(p, x.Sel) or not isinstance(p.at, Ix) or p.at == ix or p.at.dim != ix.dim or ix.dim.endswith("]"):
-        return None
-    match p.of:
-        case x.Add((x.Val(i), x.Num(v))) | x.Add((x.Num(v), x.Val(i))) if i == ix and v < 0 and v == int(v):
-            return p.at, -int(v)
-    return None
-
-
-def _ahead(e: Expr) -> Expr:
-    """A condition that an index ahead of another is not 0 holds."""
-    match e:
-        case x.Fn("not", (x.Fn("eq", (x.Add((x.Val(), x.Num(v))) | x.Add((x.Num(v), x.Val())), x.Num(w))),)):
-            return x.ONE if w == 0 and v > 0 else e
-    return e
 
 
 def _certain(ix: Ix, body: Expr, facts: Known) -> Expr | None:

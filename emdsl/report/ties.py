@@ -127,11 +127,11 @@ def along(block: Block, field: Field, t: Typeset) -> Iterator[Say | Show]:
     vectors = bool(block.gaussian.rows[block.latents[0]])
     tie = _of("J", z, y)
     turned = f.Raised(tie, T) if vectors else tie
-    yield from map(Show, _forward(z, y, first, turned))
+    yield from map(Show, forward(z, y, first, turned))
     yield Say("so that backward, from the last element on,")
-    yield from map(Show, _backward(z, y, end, turned))
+    yield from map(Show, backward(z, y, end, turned))
     yield Say("Summed out, a chain leaves the sum over its elements of")
-    yield Show(_left(z, vectors))
+    yield Show(left_over(z, vectors))
 
 
 def _of(letter: str, *places: Formula) -> Formula:
@@ -146,7 +146,7 @@ def _less(a: Formula, b: Formula) -> Formula:
     return f.Plus(((False, a), (True, b)))
 
 
-def _forward(z: Formula, y: Formula, first: Formula, turned: Formula) -> Iterator[Formula]:
+def forward(z: Formula, y: Formula, first: Formula, turned: Formula) -> Iterator[Formula]:
     tie = _of("J", z, y)
     yield f.Relation("=", _of("Lambda", first), _of("J", first, first))
     yield f.Relation("=", _of("Lambda", z), _less(_of("J", z, z), f.times(tie, _inverse(y), turned)))
@@ -154,7 +154,7 @@ def _forward(z: Formula, y: Formula, first: Formula, turned: Formula) -> Iterato
     yield f.Relation("=", _of("nu", z), _less(_of("h", z), f.times(tie, _inverse(y), _of("nu", y))))
 
 
-def _backward(z: Formula, y: Formula, end: Formula, turned: Formula) -> Iterator[Formula]:
+def backward(z: Formula, y: Formula, end: Formula, turned: Formula) -> Iterator[Formula]:
     tie = _of("J", z, y)
     yield f.Relation("=", f.Mean(end), f.times(_inverse(end), _of("nu", end)))
     yield f.Relation("=", _of("cov", end, end), _inverse(end))
@@ -165,7 +165,7 @@ def _backward(z: Formula, y: Formula, end: Formula, turned: Formula) -> Iterator
     yield f.Relation("=", _of("cov", y, y), _less(_inverse(y), less))
 
 
-def _left(z: Formula, vectors: bool) -> Formula:
+def left_over(z: Formula, vectors: bool) -> Formula:
     constant = _of("log", f.times(f.Number("2"), f.Word("pi")))
     if not vectors:
         square: Formula = f.Over(f.Raised(_of("nu", z), f.Number("2")), _of("Lambda", z))

@@ -15,12 +15,13 @@ from emdsl.derive.plan import Plan
 from emdsl.derive.posteriors.block import Block
 from emdsl.language import model as m
 from emdsl.report import formula as f
+from emdsl.report.conditions import filters
 from emdsl.report.formula import Formula
 from emdsl.report.indices import Names, letters
 from emdsl.report.marginals import summed_out
 from emdsl.report.pieces import ONE, assembled, joined_logs, literal, number, signed_sum, started, statistic, turn
 from emdsl.report.structured import structured
-from emdsl.report.tidy import known, of_rows
+from emdsl.report.tidy import known
 from emdsl.report.vectors import chain, own_axes, tensor
 from emdsl.report.writer import Writer
 
@@ -379,16 +380,6 @@ class Typeset(Writer):
         elif ranges:
             value = f.Big(ranges, where, value)
         return value
-
-
-def filters(e: Expr, ixs: Sequence[Ix]) -> bool:
-    """Whether a factor says which elements of a sum over these indices count: what is seen, a condition on indices."""
-    if isinstance(e, x.Sel):
-        return isinstance(e.at, Ix) and e.at not in ixs and of_rows(e.of) and bool({*x.free(e.of)} & {*ixs})
-    if isinstance(e, El):
-        return bool(ixs) and e.var.startswith("present:")
-    alone = isinstance(e, x.Fn) and (e.name in x.COMPARISONS or e.name == "not")
-    return alone and not x.variables(e) and bool(x.free(e)) and set(x.free(e)) <= set(ixs)
 
 
 def typeset(plan: Plan) -> Typeset:
