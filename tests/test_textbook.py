@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from emdsl.derive.posteriors.records import POSTERIORS
 from scipy import special
 
+from emdsl.derive.joint.records import POSTERIORS
 from emdsl.report import formula as f
 from emdsl.report import ties
 from emdsl.report.formula import Formula
