@@ -30,8 +30,10 @@ from emdsl.runtime.fitting.loop import (
 from emdsl.runtime.fitting.reach import nearer_start
 from emdsl.runtime.fitting.settings import (
     NotFitted,
+    Seed,
     check_options,
     check_room,
+    fresh_entropy,
     learned_sizes,
     sizes_of_parameters,
     starting_values,
@@ -173,11 +175,10 @@ class Estimator(Answers):
 
     def _climb_all(self, setup: Setup, start: Start) -> tuple[list[Climb], bool]:
         """One climb from each seeded start, one alone where every value is given; and whether Ctrl-C ended the list."""
-        seeds = np.random.SeedSequence(self._options["seed"])
-        self.seed_ = seeds.entropy
+        self.seed_ = fresh_entropy() if self._options["seed"] is None else self._options["seed"]
         complete = all(v["name"] in start[0] for v in self._module.SPEC["variables"] if v["kind"] == "param")
         climbs: list[Climb] = []
-        for child in seeds.spawn(1 if complete and start[0] else int(self._options["n_init"])):
+        for child in Seed(self.seed_).spawn(1 if complete and start[0] else int(self._options["n_init"])):
             try:
                 climbs.append(self._climb_one(setup, start, child))
             except KeyboardInterrupt:
@@ -188,14 +189,14 @@ class Estimator(Answers):
                 return climbs, True
         return climbs, False
 
-    def _climb_one(self, setup: Setup, start: Start, seed: np.random.SeedSequence) -> Climb:
+    def _climb_one(self, setup: Setup, start: Start, seed: Seed) -> Climb:
         """EM from one seeded start; under "restart" from new ones, `init` left aside, for as long as it collapses."""
         module, again = self._module, RESTARTS if setup.policy == "restart" else 0
         for attempt in [seed, *seed.spawn(again)] if again else [seed]:
             params = dict(start[0]) if attempt is seed else {}
             partial = any(v["kind"] == "param" and v["name"] not in params for v in module.SPEC["variables"])
-            drawing = partial or not {"start", "climb_by_draws"}.isdisjoint(vars(module))
-            rng: Any = np.random.default_rng(attempt) if drawing else attempt  # what may never be drawn is not set up
+            drawing = partial or "start" in vars(module) or "climb_by_draws" in vars(module)
+            rng: Any = attempt.generator() if drawing else attempt  # what may never be drawn is not set up
             if partial:
                 drawn = self._drawn(setup, rng)
                 params = {n: params.get(n, np.asarray(value, np.float64)) for n, value in drawn.items()}
@@ -244,7 +245,8 @@ class Estimator(Answers):
         tied = {n: p for n, p in alike(module.SPEC, stuck.params, sizes).items() if n in tied}
         if not tied or stuck.status in ("degenerate", "interrupted") or not stuck.n_iter:
             return stuck
-        seeded = seeded_step(module, start, setup.data, setup.prepared, np.random.default_rng(rng))
+        rng = rng.generator() if isinstance(rng, Seed) else rng
+        seeded = seeded_step(module, start, setup.data, setup.prepared, rng)
         for share in SHARES:
             end = climb(setup, moved(start, seeded, share))
             if end.status == "interrupted" or end.objective > stuck.objective + SAME * (1 + abs(stuck.objective)):

@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
@@ -29,6 +29,27 @@ OPTIONS: dict[str, Any] = {
     "on_degenerate": "raise",
 }
 POLICIES = ("raise", "keep", "restart", "regularise")
+
+
+class Seed(NamedTuple):
+    """A numpy SeedSequence as the two numbers that make it, and made where something is drawn: half of one is wasted
+    on a fit whose start is given."""
+
+    entropy: int
+    key: tuple[int, ...] = ()
+
+    def spawn(self, count: int) -> list[Seed]:
+        """As `SeedSequence.spawn`."""
+        return [Seed(self.entropy, (*self.key, i)) for i in range(count)]
+
+    def generator(self) -> np.random.Generator:
+        """The generator of this seed, at its beginning."""
+        return np.random.default_rng(np.random.SeedSequence(self.entropy, spawn_key=self.key))
+
+
+def fresh_entropy() -> int:
+    """What numpy seeds with where no seed is given: 128 bits of the system's."""
+    return int.from_bytes(os.urandom(16), "big")
 
 
 class NotFitted(ValueError, AttributeError):
