@@ -410,7 +410,12 @@ def test_the_bundle_defines_each_name_once() -> None:
         for target in (
             [node.name]
             if isinstance(node, (ast.FunctionDef, ast.ClassDef))
-            else [t.id for t in getattr(node, "targets", []) if isinstance(t, ast.Name)]
+            else [
+                n.id
+                for t in getattr(node, "targets", [getattr(node, "target", node)])
+                for n in ast.walk(t)
+                if isinstance(n, ast.Name)
+            ]
         )
     ]
     assert sorted({n for n in names if names.count(n) > 1}) == []

@@ -80,7 +80,7 @@ def test_covariances_and_shares_take_either_way(policy: str, monkeypatch: pytest
 def test_definite_matrices_either_way(monkeypatch: pytest.MonkeyPatch) -> None:
     found = []
     for few in (64, 0):
-        monkeypatch.setattr(domains, "SMALL", few)
+        monkeypatch.setattr(domains, "FEW_NUMBERS", few)
         bent = MATRICES[:50, 0] + np.array([[0.0, 1e-3], [0.0, 0.0]])
         cases = [*MATRICES[:50, 0], *bent, -MATRICES[0, 0], np.zeros((2, 2)), np.diag([1.0, math.nan])]
         found.append([bool(domains.positive_definite(m[None])[0]) for m in cases])

@@ -66,12 +66,13 @@ def bind_data(
     `defaults` computes the givens that are left out, `kept` the entries a plate's condition keeps.
     """
     variables = {v["name"]: v for v in spec["variables"] if v["kind"] in ("observed", "given")}
-    data, lengths = _split_names(spec, variables, data, options.lengths)
+    ragged_sizes = _ragged_names(spec)
+    data, lengths = _split_names(sorted(ragged_sizes), variables, data, options.lengths)
     columns, equations, counts = read_all(variables, data, lengths)
     columns, labels = _code_text(variables, columns, options.labels, set(data))
     passed = {n: SizeValue(v, options.origin) for n, v in options.sizes.items()}
     equal = [Equation(a, b, f"the model ({a} = {b})") for a, b in spec.get("equal", ())]
-    declared = {n: d for n, d in spec["sizes"].items() if n not in _ragged_names(spec)}
+    declared = {n: d for n, d in spec["sizes"].items() if n not in ragged_sizes}
     sizes = solve_sizes(declared, passed, equations, equal, lambda known: _levels_seen(variables, columns, labels))
     ragged = {name: ragged_rows(c) for name, c in counts.items()}
     values, masks = _check_all(variables, columns, sizes, ragged, kept, options.fitting)
@@ -89,10 +90,9 @@ def _ragged_names(spec: Spec) -> set[str]:
 
 
 def _split_names(
-    spec: Spec, variables: Mapping[str, Record], data: Mapping[str, Any], lengths: Any
+    ragged: list[str], variables: Mapping[str, Record], data: Mapping[str, Any], lengths: Any
 ) -> tuple[dict[str, Any], dict[str, Array]]:
     """Data of variables apart from lengths of ragged plates; unknown and absent names refused."""
-    ragged = sorted(_ragged_names(spec))
     if lengths is None:
         lengths = {}
     elif not isinstance(lengths, Mapping):

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from emdsl.runtime.data.columns import Array, Column, real_numbers, refuse_where, whole_numbers
+from emdsl.runtime.data.columns import Array, Column, plainly_finite, real_numbers, refuse_where, whole_numbers
 from emdsl.runtime.data.faults import DataError
 from emdsl.runtime.data.sizes import ragged_name, size_value
 
@@ -19,7 +19,7 @@ INTEGER_DOMAINS = {
     "index": "an index",
 }
 CLOSE = 1e-8  # how far from its sum or symmetry a value may be
-SMALL = 64  # entries of matrices that Python goes through in less time than numpy is asked in
+FEW_NUMBERS = 64  # entries of matrices that Python goes through in less time than numpy is asked in
 EDGE = 1e-8  # how near its bound an estimate is called on the boundary
 
 
@@ -69,7 +69,7 @@ def positive_definite(values: Array) -> Array:
 
 def _plainly_definite(values: Array) -> bool:
     """Whether every matrix is exactly symmetric and Cholesky goes through without a small pivot: the common case."""
-    if values.size <= SMALL:
+    if values.size <= FEW_NUMBERS:
         return all(_definite(m) for m in values.reshape(-1, *values.shape[-2:]).tolist())
     if not (values == values.swapaxes(-1, -2)).all():
         return False
@@ -93,6 +93,25 @@ def _definite(m: list[list[float]]) -> bool:
             for k in size[i + 1 :]:
                 m[j][k] -= share * m[i][k]
     return True
+
+
+def _plainly_inside(domain: str, values: Array) -> bool:
+    """Whether a small array lies inside its domain, in Python's own numbers; False says nothing."""
+    if not 0 < values.size <= FEW_NUMBERS:
+        return False
+    match domain:
+        case "positive":
+            return min(values.ravel().tolist()) > 0
+        case "unit":
+            numbers = values.ravel().tolist()
+            return min(numbers) > 0 and max(numbers) < 1
+        case "simplex":
+            rows = values.reshape(-1, values.shape[-1]).tolist()
+            return all(min(row) >= 0 and abs(sum(row) - 1) <= CLOSE for row in rows)
+        case "spd":
+            return _plainly_definite(values)
+        case _:
+            return False
 
 
 def _whole_element(mask: Array, rank: int) -> Array:
@@ -243,8 +262,9 @@ def check_parameter(variable: Mapping[str, Any], value: Any, shape: Sequence[int
             f"{name}: its value has shape {array.shape}, but is declared with shape {tuple(shape)}", code="D003"
         )
     rank = len(variable["event"])
-    refuse_where(name, ~np.isfinite(array), array, "its value must be finite", code="D006")
-    if variable["domain"] != "real":
+    if not plainly_finite(array):
+        refuse_where(name, ~np.isfinite(array), array, "its value must be finite", code="D006")
+    if variable["domain"] != "real" and not _plainly_inside(variable["domain"], array):
         bad, what = outside_domain(variable["domain"], array, rank, closed=True)
         if bad.any():
             raise DataError(f"{name}: its value {what}", code="D005")

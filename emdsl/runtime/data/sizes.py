@@ -116,8 +116,11 @@ def settle_sizes(found: dict[str, SizeValue], equations: Sequence[Equation]) -> 
     while len(waiting) != before:
         trying, waiting, before = waiting, [], len(waiting)
         for equation in trying:
-            if str(known.get(equation.left)) == equation.right:  # what an axis of a size that is settled says
-                continue
+            if equation.right.isdecimal() and equation.left.isidentifier():  # what an axis says: no algebra
+                value = int(equation.right)
+                if known.setdefault(equation.left, value) == value:
+                    found.setdefault(equation.left, SizeValue(value, equation.source))
+                    continue
             rest = substitute_sizes(_difference(equation.left, equation.right), known)
             unknown = {n for names in rest for n in names}
             if not unknown and rest:
@@ -174,16 +177,21 @@ def solve_sizes(
     found = dict(passed)
     settle_sizes(found, axes)
     equations = [*axes, *equal]
-    settle_sizes(found, equations)
-    _settle_levels(found, levels({n: f.value for n, f in found.items()}))
-    settle_sizes(found, equations)
-    for _ in declared:  # a default may speak of a size that a later default settles
-        for name, default in declared.items():
+    if equal:
+        settle_sizes(found, equations)
+    seen = list(levels({n: f.value for n, f in found.items()}))
+    if seen:
+        _settle_levels(found, seen)
+        settle_sizes(found, equations)
+    waiting, before = [n for n, default in declared.items() if default is not None and n not in found], -1
+    while len(waiting) != before:  # a default may speak of a size that a later default settles
+        before = len(waiting)
+        for name in waiting:
             known = {n: f.value for n, f in found.items()}
-            if name in found or default is None or any(substitute_sizes(parse_size(str(default)), known)):
-                continue
-            found[name] = SizeValue(size_value(str(default), known), "its default")
-            settle_sizes(found, equations)
+            if name not in known and not any(substitute_sizes(parse_size(str(declared[name])), known)):
+                found[name] = SizeValue(size_value(str(declared[name]), known), "its default")
+                settle_sizes(found, equations)
+        waiting = [n for n in waiting if n not in found]
     missing = [name for name in declared if name not in found]
     if missing:
         raise DataError(

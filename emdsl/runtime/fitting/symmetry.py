@@ -6,7 +6,7 @@ property; so do parameters whose values at two states are equal, whatever the st
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
@@ -24,15 +24,16 @@ def alike(spec: Mapping[str, Any], params: Mapping[str, Array], sizes: Mapping[s
     """Size of a discrete latent's states -> two of them that the parameters do not tell apart."""
     out: dict[str, tuple[int, int]] = {}
     for size in states(spec):
-        held = [(v, params[v["name"]]) for v in spec["variables"] if v["kind"] == "param" and v["name"] in params]
-        held = [(v, value) for v, value in held if size in variable_axes(v)]
-        held.sort(key=lambda h: size not in _copies(h[0]))  # what is repeated for each state tells them apart first
-        if not held or size not in _copies(held[0][0]):
+        held = [(v, variable_axes(v)) for v in spec["variables"] if v["kind"] == "param" and v["name"] in params]
+        held = [(v, axes) for v, axes in held if size in axes]
+        repeated = [v["name"] for v, axes in held if size in axes[: _copies(v)]]
+        if not repeated:
             continue
+        held.sort(key=lambda h: h[0]["name"] not in repeated)  # what is repeated for each state tells them apart first
         k = int(size) if size.isdigit() else sizes.get(size, 0)
         pairs = combinations(range(k), 2) if k <= MANY else zip(range(k - 1), range(1, k), strict=True)
         for pair in pairs:
-            if all(_same(v, value, size, pair) for v, value in held):
+            if all(_same(params[v["name"]], axes, _copies(v), size, pair) for v, axes in held):
                 out[size] = pair
                 break
     return out
@@ -47,13 +48,12 @@ def states(spec: Mapping[str, Any]) -> list[str]:
     return list(dict.fromkeys(s for s in found if s))
 
 
-def _copies(variable: Mapping[str, Any]) -> list[str]:
-    """The axes along which a parameter is repeated, those of an element left out."""
-    return variable_axes(variable)[: len(variable["plates"]) + len(variable["array"])]
+def _copies(variable: Mapping[str, Any]) -> int:
+    """How many axes a parameter is repeated along, those of an element left out."""
+    return len(variable["plates"]) + len(variable["array"])
 
 
-def _same(variable: Mapping[str, Any], value: Array, size: str, pair: tuple[int, int]) -> bool:
-    axes, copies = variable_axes(variable), len(_copies(variable))
+def _same(value: Array, axes: Sequence[str], copies: int, size: str, pair: tuple[int, int]) -> bool:
     held = [axis for axis, dim in enumerate(axes) if dim == size]
     if all(_close(value.take(pair[0], axis), value.take(pair[1], axis)) for axis in held if axis < copies):
         return True
@@ -70,8 +70,9 @@ def _same(variable: Mapping[str, Any], value: Array, size: str, pair: tuple[int,
 def _close(a: Array, b: Array) -> bool:
     """Equal but for rounding."""
     if a.size <= FEW_ENTRIES:
-        pairs = list(zip(a.ravel().tolist(), b.ravel().tolist(), strict=True))
-        top = max((abs(q) for _, q in pairs), default=0.0)
+        other = b.ravel().tolist()
+        top = max(map(abs, other), default=0.0)
+        pairs = zip(a.ravel().tolist(), other, strict=True)
         return all(abs(p - q) <= 1e-9 * abs(q) + 1e-12 * top for p, q in pairs)
     size = np.abs(b)
     return bool((np.abs(a - b) <= 1e-9 * size + 1e-12 * size.max(initial=0)).all())

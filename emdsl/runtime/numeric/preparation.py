@@ -126,11 +126,11 @@ def stored(
     inverses of it, which are masked, are finite.
     """
     order = (*range(plates, values.ndim), *range(1, plates), *range(min(plates, 1)))
-    out: Array = np.array(np.transpose(values, order), dtype=kind, order="C")
+    out: Array = np.array(values.transpose(order), dtype=kind, order="C")
     if reference is not None:
-        out -= np.reshape(reference, (*np.shape(reference), *(1,) * plates))
+        out -= np.asarray(reference).reshape(*np.shape(reference), *(1,) * plates)
     if mask is not None:
-        out[~np.transpose(mask, order)] = gap
+        out[~mask.transpose(order)] = gap
     return out
 
 
@@ -176,6 +176,8 @@ def centre(values: Array, mask: Array | None, own: int) -> Array:
     axes = tuple(range(values.ndim - own))
     if mask is None:
         rows = math.prod(values.shape[: values.ndim - own])
+        if own == 1 and 0 < rows <= 4096:  # numpy adds up an outer axis a row at a time
+            return np.full(rows, 1 / rows).dot(values.reshape(rows, -1))
         return np.add.reduce(values, axes) / max(rows, 1)
     count = mask.sum(axes)
     return np.where(mask, values, 0.0).sum(axes) / np.maximum(count, 1)

@@ -17,7 +17,7 @@ import numpy as np
 from scipy import special
 
 from emdsl.runtime.data.columns import Array
-from emdsl.runtime.numeric.numerics import HANDFUL, Degenerate, factored, finite
+from emdsl.runtime.numeric.numerics import HANDFUL, Degenerate, factored, finite, remember
 
 # How a scalar of each domain is written without bounds: v -> t, t -> v, and (dv/dt, d2v/dt2) at v.
 _COORDINATES: dict[str, tuple[Callable[..., Array], Callable[..., Array], Callable[..., tuple[Any, Any]]]] = {
@@ -84,7 +84,7 @@ def spread(scatter: Array, weight: Any, name: str, old: Array, policy: str, scal
     """C / a as covariance matrices, checked: (..., d, d), (...) -> (..., d, d)."""
     least = 1e-14 * scale * scale
     if scatter.shape[-1] == 2 and scatter.size <= HANDFUL and isinstance(least, float):
-        few = _spread_of_two(scatter, np.ravel(weight).tolist(), least)
+        few = _spread_of_two(scatter, np.asarray(weight).ravel().tolist(), least)
         if few is not None:
             return few
     out = scatter / np.asarray(weight)[..., None, None]
@@ -117,14 +117,23 @@ def _spread_of_two(scatter: Array, weights: list[float], least: float) -> Array 
     if len(numbers) != 4 * len(weights):
         return None
     out: list[float] = []
+    factors: list[float] = []  # the E-step asks for them next
     for weight, first, above, below, second in zip(weights, *(numbers[i::4] for i in range(4)), strict=True):
         if not weight > 0:
             return None
         a, b, c = first / weight, 0.5 * (above + below) / weight, second / weight
-        if not (least < a < math.inf and least < c < math.inf and c - b / a * b > 1e-8 * c):
+        if not (least < a < math.inf and least < c < math.inf):
+            return None
+        root = math.sqrt(a)
+        across = b / root
+        rest = c - across * across
+        if not rest > 1e-8 * c:
             return None
         out += (a, b, b, c)
-    return np.array(out).reshape(scatter.shape)
+        factors += (root, 0.0, across, math.sqrt(rest))
+    found = np.array(out).reshape(scatter.shape)
+    remember((found.shape, found.tobytes()), np.array(factors).reshape(found.shape))
+    return found
 
 
 def _well_conditioned(a: Array, diagonal: Array, least: Any) -> bool:
