@@ -14,7 +14,8 @@ from emdsl.generate.lines.expressions import Emitter
 from emdsl.generate.lines.names import Namer
 from emdsl.generate.lines.spelling import Binding
 from emdsl.generate.lines.sums import times
-from emdsl.runtime.data import domains
+from emdsl.runtime.data import domains, faults
+from emdsl.runtime.fitting.settings import Seed
 from emdsl.runtime.numeric import numerics, updates
 
 RNG = np.random.default_rng(5)
@@ -86,6 +87,55 @@ def test_definite_matrices_either_way(monkeypatch: pytest.MonkeyPatch) -> None:
         found.append([bool(domains.positive_definite(m[None])[0]) for m in cases])
     assert found[0] == found[1]
     assert {True, False} == set(found[0])
+
+
+@pytest.mark.parametrize(
+    ("domain", "values"),
+    [
+        ("positive", [[1.0, 2.0], [0.0, 3.0], [-1.0, 2.0]]),
+        ("unit", [[0.5, 0.1], [0.0, 1.0], [1.5, 0.5], [-0.1, 0.5]]),
+        ("simplex", [[0.5, 0.5], [1.0, 0.0], [0.5, 0.6], [-0.5, 1.5]]),
+    ],
+)
+def test_starts_are_judged_either_way(domain: str, values: list[list[float]], monkeypatch: pytest.MonkeyPatch) -> None:
+    event = ["D"] if domain == "simplex" else []
+    variable = {"name": "p", "domain": domain, "event": event, "lower": None, "upper": None}
+    found = []
+    for few in (64, 0):
+        monkeypatch.setattr(domains, "FEW_NUMBERS", few)
+        found.append([isinstance(settled_start(variable, v), np.ndarray) for v in values])
+    assert found[0] == found[1] and {True, False} == set(found[0])
+
+
+def settled_start(variable: dict[str, object], value: list[float]) -> object:
+    try:
+        return domains.check_parameter(variable, value, (2,))
+    except faults.DataError as error:
+        return error
+
+
+def test_what_the_m_step_remembers_are_the_factors_of_what_it_returns() -> None:
+    numerics._FACTORS.clear()
+    cov = updates.spread(MATRICES[0] * 3.0, np.full(len(MATRICES[0]), 3.0), "cov", MATRICES[0], "raise", 1e-3)
+    kept = dict(numerics._FACTORS)
+    numerics._FACTORS.clear()
+    assert kept and np.array_equal(kept[(cov.shape, cov.tobytes())], numerics.factored(cov))
+
+
+def test_normalised_tables_of_few_rows_and_of_many() -> None:
+    rng = np.random.default_rng(0)
+    for far in (0.0, -1000.0, 1000.0):
+        table = rng.normal(0, 200.0, (3, 2000)) + far
+        whole, total = numerics.normalise(table.copy(), 1)
+        parts = [numerics.normalise(table[:, a : a + 50].copy(), 1) for a in range(0, 2000, 50)]
+        np.testing.assert_allclose(np.concatenate([p for p, _ in parts], 1), whole, rtol=1e-12, atol=1e-300)
+        np.testing.assert_allclose(np.concatenate([t for _, t in parts]), total, rtol=1e-13)
+
+
+def test_seeds_that_are_made_late_are_numpys() -> None:
+    numpys = np.random.SeedSequence(7).spawn(2)[1].spawn(3)[2]
+    mine = Seed(7).spawn(2)[1].spawn(3)[2]
+    assert mine.generator().integers(2**40) == np.random.default_rng(numpys).integers(2**40)
 
 
 # ------------------------------------------------------------------ sums of products

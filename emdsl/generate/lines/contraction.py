@@ -206,7 +206,7 @@ def _pair(em: Lines, a: Array, b: Array, needed: set[Ix]) -> Array:
     if a.axes == b.axes and not inner:  # few numbers, for which einsum takes longer to begin
         places = ", ".join(str(a.axes.index(i)) for i in gone)
         where = places if len(gone) == 1 else f"({places})"
-        return Array(f"np.add.reduce({a.wrapped} * {b.wrapped}, {where})", tuple(i for i in a.axes if i in axes), inner)
+        return Array(f"({a.wrapped} * {b.wrapped}).sum(axis={where})", tuple(i for i in a.axes if i in axes), inner)
     letters = {i: ascii_letters[n] for n, i in enumerate(dict.fromkeys((*a.axes, *b.axes)))}
     spec = ",".join("".join(letters[i] for i in v.axes) for v in (a, b)) + "->" + "".join(letters[i] for i in axes)
     return Array(f'np.einsum("{spec}", {a.code}, {b.code})', axes, inner)

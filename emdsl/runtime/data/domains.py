@@ -101,10 +101,10 @@ def _plainly_inside(domain: str, values: Array) -> bool:
         return False
     match domain:
         case "positive":
-            return min(values.ravel().tolist()) > 0
+            return bool(min(values.ravel().tolist()) > 0)
         case "unit":
             numbers = values.ravel().tolist()
-            return min(numbers) > 0 and max(numbers) < 1
+            return bool(min(numbers) > 0 and max(numbers) < 1)
         case "simplex":
             rows = values.reshape(-1, values.shape[-1]).tolist()
             return all(min(row) >= 0 and abs(sum(row) - 1) <= CLOSE for row in rows)

@@ -117,9 +117,9 @@ def settle_sizes(found: dict[str, SizeValue], equations: Sequence[Equation]) -> 
         trying, waiting, before = waiting, [], len(waiting)
         for equation in trying:
             if equation.right.isdecimal() and equation.left.isidentifier():  # what an axis says: no algebra
-                value = int(equation.right)
-                if known.setdefault(equation.left, value) == value:
-                    found.setdefault(equation.left, SizeValue(value, equation.source))
+                length = int(equation.right)
+                if known.setdefault(equation.left, length) == length:
+                    found.setdefault(equation.left, SizeValue(length, equation.source))
                     continue
             rest = substitute_sizes(_difference(equation.left, equation.right), known)
             unknown = {n for names in rest for n in names}

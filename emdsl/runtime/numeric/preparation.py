@@ -128,7 +128,7 @@ def stored(
     order = (*range(plates, values.ndim), *range(1, plates), *range(min(plates, 1)))
     out: Array = np.array(values.transpose(order), dtype=kind, order="C")
     if reference is not None:
-        out -= np.asarray(reference).reshape(*np.shape(reference), *(1,) * plates)
+        out -= np.asarray(reference).reshape((*np.shape(reference), *(1,) * plates))
     if mask is not None:
         out[~mask.transpose(order)] = gap
     return out
