@@ -77,6 +77,26 @@ for n in N:
     latent x[n] ~ Normal(u[g[n]], sd[0])
     observed y[n] ~ Normal(x[n], sd[1])
     observed t[n] ~ Normal(a + r * x[n], 0.5)""",
+    "lines of groups about a line of their own": """param b : real[2]
+param C : spd[2]
+param s : positive
+for k in G:
+    latent u[k] ~ MvNormal(b, C)
+for n in N:
+    given X[n] : real[2]
+    given g[n] : index[G]
+    observed y[n] ~ Normal(X[n] @ u[g[n]], s)""",
+    "no intercept": """param a : real
+param h : real
+param c : positive
+param s : positive
+for k in G:
+    latent u[k] ~ Normal(h, c)
+for n in N:
+    given i[n] : real
+    given j[n] : positive
+    given g[n] : index[G]
+    observed y[n] ~ Normal(a * i[n] + u[g[n]] * j[n], s)""",
     "in each component": """size K = 2
 param w : simplex[K]
 param b[K] : real[2]
@@ -99,6 +119,8 @@ def test_a_fit_at_1e7_is_the_fit_at_0(name: str) -> None:
             "v": np.column_stack([Y, np.cos(5 * T)]) + at,
             "X": np.column_stack([T**0, T]),
             "B": np.array([[1, 0.5], [1, 2]]),
+            "i": np.cos(3 * T),
+            "j": np.ones(120),
         }
         mine = {n: v for n, v in data.items() if n in model.observed or n in model.givens}
         ends.append(model.fitter(seed=0).fit(mine))

@@ -11,7 +11,7 @@ from emdsl.derive.joint.balance import recentre
 from emdsl.derive.joint.centre import Shift
 from emdsl.derive.joint.counted import counting
 from emdsl.derive.joint.factors import LogJoint
-from emdsl.derive.joint.planes import Plane, plane_shift, planes
+from emdsl.derive.joint.planes import Plane, plane_shifts, planes
 from emdsl.derive.joint.plates import plate_names
 from emdsl.derive.joint.polynomials import polynomials
 from emdsl.derive.joint.spikes import refuse_points
@@ -97,15 +97,14 @@ def _derive(model: m.ModelText, incomplete: tuple[str, ...], shared: bool, above
     joint, shifts, centred = recentre(replace(whole, model=model))  # drawn latents are no data to centre
     joint = replace(joint, model=whole.model)
     refuse_cuts_at_parameters(joint)
-    flat = planes(joint, (*centred, *shifts, *incomplete))
-    curves, covariates = polynomials(
-        joint, shifts, (*centred, *(n for p in flat for n in (p.data, p.param)), *incomplete)
-    )
+    flat = planes(joint, (*centred, *shifts, *incomplete), bool(names))
+    shifts_of_planes = {name: shift for p in flat for name, shift in plane_shifts(p, joint).items()}
+    curves, covariates = polynomials(joint, shifts, (*centred, *shifts_of_planes, *(p.data for p in flat), *incomplete))
     draws = sampling(model, shifts, centred, joint.deterministic, above)
     refuse_points(whole, names)
     model = joint.model
     joint = _with_gaps(joint, incomplete)
-    shifts = {**shifts, **{p.param: plane_shift(p, joint) for p in flat}, **curves}
+    shifts = {**shifts, **shifts_of_planes, **curves}
     centred = (*centred, *covariates)
     weighted = weighted_plate(model, joint)
     exact = joint

@@ -165,7 +165,7 @@ def moved(f: Function, latent: str) -> str:
     shift = plan.shifts.get(latent)
     if shift is None:
         return ""
-    if isinstance(shift.value, El):
+    if isinstance(shift.value, El) and shift.value.idx == shift.axes[len(shift.axes) - len(shift.value.idx) :]:
         return f'prepared["reference {shift.value.var.partition(":")[2]}"]'
     return f.emitter.align(f.emitter.value(shift.value), shift.axes)
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import Ix
 from emdsl.derive.joint.element import Tensors
 from emdsl.derive.joint.factors import Cloud
+from emdsl.derive.joint.planes import Plane
 from emdsl.derive.joint.plates import home_of
 from emdsl.derive.joint.scope import Scope
 from emdsl.derive.plan import Plan
@@ -66,12 +69,20 @@ def reference_lines(printer: Printer) -> list[str]:
     for name in printer.plan.centred:
         own = len(printer.plan.joint.model.variable(name).domain.dims)
         cells.append(f'"{name}": centre(data.values["{name}"], data.masks.get("{name}"), {own}),{here}')
-    for p in printer.plan.planes:
-        y, design = f'data.values["{p.data}"]', f'data.values["{p.design}"]'
-        mask = f'data.masks.get("{p.data}")'
-        fitted = f"{y}, {mask}, {design}" if p.rows else f"centre({y}, {mask}, 1), None, {design}"
-        cells.append(f'"{p.param}": plane({fitted}),{here}')
+    for data in dict.fromkeys(p.data for p in printer.plan.planes):
+        cells.append(_planes_line([p for p in printer.plan.planes if p.data == data]) + here)
     return ["def reference(data):", *("    " + line for line in (doc, "return {", *("    " + c for c in cells), "}"))]
+
+
+def _planes_line(planes: Sequence[Plane]) -> str:
+    """The cell of a plane's reference, or those of several that are fitted together."""
+    y, mask = f'data.values["{planes[0].data}"]', f'data.masks.get("{planes[0].data}")'
+    designs = [f'data.values["{p.design}"]' for p in planes]
+    if len(planes) == 1 and not planes[0].column:
+        fitted = f"{y}, {mask}, {designs[0]}" if planes[0].rows else f"centre({y}, {mask}, 1), None, {designs[0]}"
+        return f'"{planes[0].param}": plane({fitted}),'
+    given = ", ".join(f'"{p.param}": {design}' for p, design in zip(planes, designs, strict=True))
+    return f"**planes({y}, {mask}, {{{given}}}),"
 
 
 def as_index(printer: Printer) -> frozenset[str]:
@@ -216,7 +227,7 @@ def _data_lines(plan: Plan, v: m.Variable, index: bool) -> list[str]:
     stored = values
     for p in plan.planes:
         if p.data == v.name:
-            stored = f'{values} - data.values["{p.design}"] @ reference["{p.param}"]'
+            stored += f' - data.values["{p.design}"] {"*" if p.column else "@"} reference["{p.param}"]'
     gap = ", 1e-60" if v.domain.kind in ("positive", "unit") and v.kind == "observed" else ""
     lines = [f'out["{v.name}"] = stored({stored}, {mask}, {kind}, {plates}, {reference}{gap})']
     if v.name in plan.centred:

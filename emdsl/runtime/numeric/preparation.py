@@ -200,6 +200,18 @@ def plane(values: Array, mask: Array | None, design: Array) -> Array:
     return out if vectors else out[:, 0]
 
 
+def planes(values: Array, mask: Array | None, designs: Mapping[str, Array]) -> dict[str, Array]:
+    """The same on several designs together, each (*plates) for one coefficient or (*plates, P) for P of them."""
+    columns = [d[..., None] if d.ndim == values.ndim else d for d in designs.values()]
+    found = plane(values, mask, np.concatenate(columns, axis=-1))
+    out, start = {}, 0
+    for (name, design), some in zip(designs.items(), columns, strict=True):
+        end = start + some.shape[-1]
+        out[name] = found[start:end] if design.ndim > values.ndim else found[start]
+        start = end
+    return out
+
+
 def data_scale(arrays: Sequence[Array]) -> float:
     """The smallest standard deviation of centred data, 1 where there is none: what rounding is measured against."""
     squares = [s / a.shape[-1] for a in arrays if a.size for s in np.add.reduce(a * a, -1).ravel().tolist()]

@@ -167,8 +167,8 @@ def positive(
     """A root that must be positive.
 
     At 0, or short of it, it is a boundary estimate where Q has no log left (`log_weight`, its coefficient, is 0: all
-    counts are zero); else Q is unbounded there and the parameter has collapsed. Below `floor`, and from `ceiling` on, is
-    rounding.
+    counts are zero); else Q is unbounded there and the parameter has collapsed. Below `floor`, and from `ceiling` on,
+    is rounding.
     """
     value = np.asarray(value, float)
     if value.size and not floor < value.min() <= value.max() < ceiling:
