@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from itertools import product
+from itertools import combinations, product
 
 import numpy as np
 import pytest
 from gallery import compiled
 from scipy import special
+
+import emdsl
+from emdsl.errors import ModelError
 
 pytestmark = pytest.mark.filterwarnings("ignore::emdsl.runtime.data.faults.ConvergenceWarning")
 
@@ -57,3 +60,40 @@ def test_ising_denoising_by_all_pictures() -> None:
     near = padded[:-2, 1:-1] + padded[2:, 1:-1] + padded[1:-1, :-2] + padded[1:-1, 2:]
     odds = 0.6 * near + np.where(seen == 1, 1, -1) * (np.log1p(-noise) - np.log(noise))
     np.testing.assert_allclose(q, special.expit(odds), atol=1e-6)
+
+
+def binaries(count: int, more: str) -> str:
+    return "model Coupled\n" + "".join(f"latent b{i} ~ Bernoulli(0.4)\n" for i in range(count)) + more
+
+
+def test_a_function_of_many_states_is_opened_and_not_tabulated() -> None:
+    """exp and the square of a sum of ten binaries, each a factor of q: the bound from q alone, over all 2^10 states."""
+    size = 10
+    rate = " + ".join(f"0.{i + 1} * b{i}" for i in range(size))
+    total = " + ".join(f"b{i}" for i in range(size))
+    lines = f"factor -0.3 * ({total} - 3)^2\nfor n in N: observed c[n] ~ Poisson(log_rate = {rate})\n"
+    infer = f"infer {', '.join(f'b{i}' for i in range(size))} by meanfield\n"
+    c = np.array([3, 0, 7])
+    est = emdsl.compile(text=binaries(size, lines + infer)).fitter(max_iter=5, tol=0, seed=0).fit({"c": c})
+    q = np.array([est.posterior_[f"b{i}"] for i in range(size)]).reshape(size, 2)
+    states = np.array(list(product((0, 1), repeat=size)))
+    log_rate = states @ [float(f"0.{i + 1}") for i in range(size)]
+    log_p = (c * log_rate[:, None] - np.exp(log_rate)[:, None] - special.gammaln(c + 1)).sum(1)
+    log_p += np.log([0.6, 0.4])[states].sum(1) - 0.3 * (states.sum(1) - 3) ** 2
+    log_q = np.log(q)[np.arange(size), states].sum(1)
+    assert est.objective_ == pytest.approx((np.exp(log_q) * (log_p - log_q)).sum(), rel=1e-12)
+    assert est.objective_ < special.logsumexp(log_p)
+
+
+def test_latents_that_are_too_many_to_be_enumerated() -> None:
+    """All pairs of eighteen: each is a factor of its own. Where one function reads them all it is drawn, or refused."""
+    pairs = "".join(f"factor 0.1 * b{i} * b{j}\n" for i, j in combinations(range(18), 2))
+    plan = emdsl.compile(text=binaries(18, pairs)).plan["b3"]
+    assert plan.method == "meanfield" and "18 latents meet in a term" in plan.reason
+    one = f"factor log1p(exp({' + '.join(f'b{i}' for i in range(18))}))\n"
+    plan = emdsl.compile(text=binaries(18, one)).plan["b3"]
+    assert plan.method == "saem:gibbs" and "reads the states of 17 latents together" in plan.reason
+    with pytest.raises(ModelError, match="reads the states of 17 latents together, at least 2\\^17 of them"):
+        emdsl.compile(text=binaries(18, f"{one}infer {', '.join(f'b{i}' for i in range(18))} by meanfield\n")).plan
+    with pytest.raises(ModelError, match="18 latents meet in a term, at least 2"):
+        emdsl.compile(text=binaries(18, f"{pairs}infer ({', '.join(f'b{i}' for i in range(18))}) by meanfield\n")).plan

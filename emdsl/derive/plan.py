@@ -16,8 +16,7 @@ from emdsl.derive.joint.plates import plate_names
 from emdsl.derive.joint.polynomials import polynomials
 from emdsl.derive.joint.spikes import refuse_points
 from emdsl.derive.posteriors import meanfield, quadrature
-from emdsl.derive.posteriors.block import Block
-from emdsl.derive.posteriors.blocks import Elimination, eliminate
+from emdsl.derive.posteriors.blocks import Elimination, eliminate, enumerable
 from emdsl.derive.posteriors.chains import distance
 from emdsl.derive.posteriors.choices import Choice, choices
 from emdsl.derive.posteriors.collapsed import collapsed
@@ -31,8 +30,6 @@ from emdsl.derive.updates.statistics import Expected, expected
 from emdsl.errors import ModelError, Problem
 from emdsl.language import model as m
 from emdsl.language.constants import one_number
-
-MOST_TOGETHER = 16  # latents of one element that are enumerated together: each is an axis of a table
 
 
 @dataclass(frozen=True)
@@ -109,7 +106,7 @@ def _derive(model: m.ModelText, incomplete: tuple[str, ...], shared: bool, above
     weighted = weighted_plate(model, joint)
     exact = joint
     if draws is not None:  # what is not drawn is exact given the draws, and drawn to move them
-        drawable(eliminate(joint, weighted), model)
+        enumerable(drawable(eliminate(joint, weighted), model).blocks, model)
     joint, elimination, refused = posteriors(exact, weighted)
     bound_up = {
         n for b in elimination.blocks if b.field and weighted not in {i.dim for i in b.outside}
@@ -164,7 +161,8 @@ def posteriors(joint: LogJoint, weighted: str | None) -> tuple[LogJoint, Elimina
     try:
         found = eliminate(joint, weighted)
         tied = False
-        return joint, _enumerable(found, joint.model), ""
+        enumerable(found.blocks, joint.model)
+        return joint, found, ""
     except ModelError as refusal:
         refused = refusal.problems[0].message
         one_by_one = by_configurations(joint, weighted) if tied else None  # they are no fewer than states together
@@ -179,7 +177,7 @@ def posteriors(joint: LogJoint, weighted: str | None) -> tuple[LogJoint, Elimina
         if at_points is None or not quadrature.of_one_mode(joint, at_points[0]):
             counted = counting(joint)
             factors = largest_factors(counted, weighted)
-            if factors is not None and not any(_too_many(b) for b in factors.blocks):
+            if factors is not None:
                 return counted, factors, f"{refused}; not quadrature: {_no_points(joint, weighted)}"
         if at_points is None:
             raise
@@ -200,22 +198,6 @@ def _above_sampling(model: m.ModelText, exact: str) -> str:
 def _no_points(joint: LogJoint, weighted: str | None) -> str:
     """Why quadrature is not the way where mean-field is."""
     return quadrature.why_not(joint, weighted) or "a discrete latent leaves a mixture, which may have several modes"
-
-
-def _too_many(b: Block) -> bool:
-    return not b.network and len(b.states) > MOST_TOGETHER
-
-
-def _enumerable(found: Elimination, model: m.ModelText) -> Elimination:
-    """The elimination as it is. Raises ModelError where the states of one element are too many to be enumerated."""
-    for b in found.blocks:
-        if _too_many(b):
-            v = model.variable(b.latents[0])
-            count = f"{len(b.states)} latents meet in a term, at least 2^{len(b.states)} states for each element"
-            hint = f"at most {MOST_TOGETHER} can be enumerated together; write fewer, or infer ... by meanfield"
-            text = f"the posterior of {b.latents[0]} is not tractable: {count}"
-            raise ModelError(Problem("E110", text, v.span, hint), model.source)
-    return found
 
 
 def _unweighted(model: m.ModelText, weighted: str | None, bound_up: set[str]) -> dict[str, str]:

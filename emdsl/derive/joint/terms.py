@@ -22,6 +22,7 @@ from emdsl.derive.joint.factors import Factor, LogJoint
 
 LONGEST = 5000  # terms: a product that would have more stays closed
 Block = Callable[[str], str]  # variable name -> the block it belongs to, "" for none
+Held = Callable[[Expr], frozenset[str]]  # expression -> the blocks that it touches
 
 
 @dataclass(frozen=True)
@@ -53,27 +54,36 @@ def opened(e: Expr, block: Block) -> list[tuple[Fraction | float, tuple[Expr, ..
 
     A block that is asked about (a latent `L:...`, or `V`) is opened down to its statistics.
     """
-    held = blocks_of(e, block)
-    if len(held) <= 1 and not any(b == "V" or b.startswith("L:") for b in held):
+    return opened_by(e, lambda part: blocks_of(part, block))
+
+
+def opened_by(
+    e: Expr, held: Held, together: bool = False
+) -> list[tuple[Fraction | float, tuple[Expr, ...], tuple[Ix, ...]]]:
+    """The same where `held` tells the blocks of an expression; `together`: of a sum, what is of none stays one."""
+    mine = held(e)
+    if len(mine) <= 1 and not any(b == "V" or b.startswith("L:") for b in mine):
         return [_pure(e)]
     match e:
         case x.Add():
-            return [m for t in e.terms for m in opened(t, block)]
+            alone = [t for t in e.terms if together and not held(t)]
+            rest = (m for t in e.terms if t not in alone for m in opened_by(t, held, together))
+            return [*([_pure(x.add(*alone))] if alone else []), *rest]
         case x.Mul():
-            parts = [opened(f, block) for f in e.factors]
+            parts = [opened_by(f, held, together) for f in e.factors]
             if prod(map(len, parts)) <= LONGEST:
                 return _product(parts)
         case x.Pow(base, x.Num(v)) if isinstance(v, Fraction) and v.denominator == 1 and 2 <= v <= 8:
-            parts = [_renamed(base, block) for _ in range(int(v))]
+            parts = [opened_by(base, held, together) for _ in range(int(v))]
             if prod(map(len, parts)) <= LONGEST:
                 return _product(parts)
         case x.Sum():
             ix, body = x.refresh(e)
-            return [(c, f, (ix, *s)) for c, f, s in opened(body, block)]
+            return [(c, f, (ix, *s)) for c, f, s in opened_by(body, held, together)]
         case x.Fn(name, (x.Add() as a,)) if name in _ADDITION:
-            whole = _split_sum(name, a, block)
+            whole = _split_sum(name, a, held)
             if whole is not None:
-                return opened(whole, block)
+                return opened_by(whole, held, together)
     return [(Fraction(1), (e,), ())]
 
 
@@ -91,10 +101,6 @@ def _pure(e: Expr) -> tuple[Fraction | float, tuple[Expr, ...], tuple[Ix, ...]]:
         elif f != x.ONE:
             factors.append(f)
     return c, tuple(factors), tuple(sums)
-
-
-def _renamed(e: Expr, block: Block) -> list[tuple[Fraction | float, tuple[Expr, ...], tuple[Ix, ...]]]:
-    return opened(e, block)
 
 
 def _product(
@@ -115,10 +121,10 @@ def _product(
     return out
 
 
-def _split_sum(name: str, a: x.Add, block: Block) -> Expr | None:
+def _split_sum(name: str, a: x.Add, held: Held) -> Expr | None:
     """exp, cos, sin of a sum, by their addition theorems, one block apart from the others."""
-    first = blocks_of(a.terms[0], block)
-    same = [t for t in a.terms if blocks_of(t, block) in (first, frozenset())]
+    first = held(a.terms[0])
+    same = [t for t in a.terms if held(t) in (first, frozenset())]
     rest = [t for t in a.terms if t not in same]
     return _ADDITION[name](x.add(*same), x.add(*rest)) if rest else None
 
@@ -144,6 +150,28 @@ def terms(factor: Factor, block: Block) -> list[Term]:
 
 
 FEW = 2  # gates: with more of them, terms are told apart by those that they read
+
+
+def by_states(t: Term, owner: Callable[[str], str]) -> list[Term]:
+    """The term opened by the states of discrete latents, those of one owner kept together: sums, products, powers.
+
+    A function of many states is a table over all of them; of a sum of terms each reads few.
+    """
+    at = {g.at: owner(g.of.var) for g in t.gates if isinstance(g.at, Ix) and isinstance(g.of, El)}
+    out = []
+    for c, factors, sums in opened_by(
+        x.mul(*t.factors), lambda e: frozenset(at[i] for i in x.free(e) if i in at), together=True
+    ):
+        inner, rest = x.split_number(x.mul(*factors))
+        body = tuple(f for f in x.factors_of(rest) if f != x.ONE)
+        out.append(settle(_read(Term(t.coef * c * inner, t.gates, body, (*t.ixs, *sums)))))
+    return [p for p in out if p.coef != 0]
+
+
+def most_states(t: Term) -> int:
+    """The most states of latents that one function in a term reads."""
+    at = {g.at for g in t.gates if isinstance(g.at, Ix)}
+    return max((len(set(x.free(f)) & at) for f in t.factors), default=0)
 
 
 def _read(t: Term) -> Term:

@@ -15,6 +15,8 @@ from emdsl.derive.posteriors.fields import Field
 from emdsl.derive.posteriors.gaussian import Gaussian
 from emdsl.derive.posteriors.networks import Clique
 
+MOST_TOGETHER = 16  # latents of one element that are enumerated together: each is an axis of a table
+
 
 @dataclass(frozen=True)
 class Block:
@@ -51,6 +53,11 @@ class Block:
     def by_pattern(self) -> bool:
         """Whether it is jointly Gaussian with covariances by pattern of missing cells (all free: one pattern)."""
         return self.gaussian is not None and self.gaussian.by_pattern
+
+    @property
+    def too_many(self) -> bool:
+        """Whether the states of one element are too many to be enumerated."""
+        return not self.network and len(self.states) > MOST_TOGETHER
 
     @property
     def filtered(self) -> bool:

@@ -19,13 +19,14 @@ from emdsl.derive.joint.plates import conditions_of, home_of
 from emdsl.derive.joint.records import recognise, statistic_of
 from emdsl.derive.joint.terms import Term, blocks_of, merge, merge_roles, symmetry_of, terms
 from emdsl.derive.joint.weights import weigh
-from emdsl.derive.posteriors.block import Block, beside, gates_outside, place, touches
+from emdsl.derive.posteriors.block import MOST_TOGETHER, Block, beside, gates_outside, place, touches
 from emdsl.derive.posteriors.clouds import AT, holds_points
 from emdsl.derive.posteriors.cuts import CUT_NORMAL, PARTED_NORMAL, Cut, cut_of
 from emdsl.derive.posteriors.discrete import WAYS_OUT, discrete_block, elements_apart, groups, network_block
 from emdsl.derive.posteriors.joint_gaussian import common_scale, gaussian_block
 from emdsl.derive.posteriors.scaled import scaled_block, scaled_messages
 from emdsl.errors import ModelError, Problem, Span
+from emdsl.language import model as m
 
 Tied = tuple[Term, Span, str]  # a term, the place of its factor, and whose density that is
 
@@ -144,6 +145,17 @@ def _next_block(
     if network is not None:
         return network
     raise ModelError(list((reasons | {n: p for n, p in found.items() if n in reasons}).values()), joint.model.source)
+
+
+def enumerable(blocks: Sequence[Block], model: m.ModelText) -> None:
+    """Raises ModelError where the states of one element are too many to be enumerated."""
+    for b in blocks:
+        if b.too_many:
+            v = model.variable(b.latents[0])
+            count = f"{len(b.states)} latents meet in a term, at least 2^{len(b.states)} states for each element"
+            hint = f"at most {MOST_TOGETHER} can be enumerated together; write fewer, or infer ... by meanfield"
+            text = f"the posterior of {b.latents[0]} is not tractable: {count}"
+            raise ModelError(Problem("E110", text, v.span, hint), model.source)
 
 
 def is_prior(t: Term, f: Factor, joint: LogJoint) -> bool:

@@ -20,8 +20,9 @@ from emdsl.derive.joint.factors import LogJoint
 from emdsl.derive.joint.joint import expand
 from emdsl.derive.joint.plates import home_of
 from emdsl.derive.joint.terms import Term, terms
-from emdsl.derive.posteriors.block import Block, place, touches
+from emdsl.derive.posteriors.block import MOST_TOGETHER, Block, place, touches
 from emdsl.derive.posteriors.blocks import Elimination, eliminate
+from emdsl.derive.posteriors.discrete import groups
 from emdsl.errors import ModelError, Problem
 from emdsl.language import model as m
 
@@ -103,6 +104,8 @@ def drawn_names(model: m.ModelText) -> tuple[str, ...]:
 def last_rung(model: m.ModelText, incomplete: tuple[str, ...]) -> Iterator[m.ModelText]:
     """The model with more latents drawn, as few as may do: one that no line names, then all of these.
 
+    One alone is left out where too many others would still meet to be enumerated.
+
     None where lines ask for other methods, or cells are missing.
     """
     lines = [line for line in model.infer if line.method in METHODS]
@@ -112,10 +115,25 @@ def last_rung(model: m.ModelText, incomplete: tuple[str, ...]) -> Iterator[m.Mod
         return
     base = lines[0] if lines else m.Infer((), (), "saem", ())
     options = tuple(o for o in base.options if o[0] != "kernel")
-    for some in [*([n] for n in free), *([free] if len(free) > 1 else [])]:
+    for some in [*([n] for n in _freeing(model, free)), *([free] if len(free) > 1 else [])]:
         span = model.variable(some[0]).span
         line = m.Infer(tuple((n,) for n in some), (False,) * len(some), base.method, options, span)
         yield replace(model, infer=(*model.infer, line))
+
+
+def _freeing(model: m.ModelText, free: Sequence[str]) -> list[str]:
+    """Of these latents those that may leave a tractable posterior of the others when they are known."""
+    joint = expanded(model, drawn_names(model))
+    everything = [(t, f) for f in joint.factors for t in terms(f, lambda n: "")]
+
+    def most(known: str) -> int:
+        left = [
+            (replace(t, gates=tuple(g for g in t.gates if known not in x.variables(g.of))), f) for t, f in everything
+        ]
+        return max((len([n for n in g if n != known]) for g in groups(joint, left).values()), default=0)
+
+    few = len(free) <= MOST_TOGETHER or most("") <= MOST_TOGETHER
+    return list(free) if few else [n for n in free if most(n) <= MOST_TOGETHER]
 
 
 def known(model: m.ModelText, names: Sequence[str]) -> m.ModelText:

@@ -20,11 +20,11 @@ from emdsl.derive.algebra.expr import El, Ix
 from emdsl.derive.joint.factors import Factor, LogJoint
 from emdsl.derive.joint.plates import home_of
 from emdsl.derive.joint.records import WHOLE
-from emdsl.derive.joint.terms import Term, merge, symmetry_of, terms
+from emdsl.derive.joint.terms import Term, by_states, merge, most_states, symmetry_of, terms
 from emdsl.derive.joint.weights import weigh
 from emdsl.derive.posteriors.averages import averaged, hidden, in_turn
-from emdsl.derive.posteriors.block import Block, touches
-from emdsl.derive.posteriors.blocks import Elimination, Part, classes, eliminated, is_prior
+from emdsl.derive.posteriors.block import MOST_TOGETHER, Block, touches
+from emdsl.derive.posteriors.blocks import Elimination, Part, classes, eliminated, enumerable, is_prior
 from emdsl.derive.posteriors.discrete import groups
 from emdsl.derive.posteriors.gaussian_moments import covariance_axes
 from emdsl.derive.posteriors.scaled import is_matrix
@@ -58,8 +58,11 @@ def _gating(joint: LogJoint, name: str, named: Sequence[tuple[str, ...]]) -> int
 
 def factorised(joint: LogJoint, weighted: str | None, wanted: Sequence[tuple[str, ...]]) -> Elimination:
     """The factors of q and the terms of the bound. Raises `ModelError` where an expectation does not close."""
-    kinds = classes(joint)
-    everything = [(t, f) for f in joint.factors for t in terms(f, lambda n: kinds.get(n, "D"))]
+    kinds, owner = classes(joint), {n: str(k) for k, latents in enumerate(wanted) for n in latents}
+    whole = [(t, f) for f in joint.factors for t in terms(f, lambda n: kinds.get(n, "D"))]
+    everything = [
+        (p, f) for t, f in whole for p in (by_states(t, lambda n: owner.get(n, n)) if most_states(t) > FEW else [t])
+    ]
     prior = tuple(t for t, f in everything if is_prior(t, f, joint))
     mine = [(t, f) for t, f in everything if not is_prior(t, f, joint)]
     alone = [_conditional(joint, latents, mine, kinds, weighted) for latents in wanted]
@@ -80,6 +83,7 @@ def factorised(joint: LogJoint, weighted: str | None, wanted: Sequence[tuple[str
     )
     blocks = tuple(b for p in parts for b in p.blocks)
     _refuse_bare(joint.model, blocks)
+    enumerable(blocks, joint.model)
     return Elimination(blocks, free, prior, tuple(everything), tuple(parts), apart)
 
 
@@ -88,9 +92,7 @@ def largest_factors(joint: LogJoint, weighted: str | None) -> Elimination | None
 
     None where even the smallest do not close. The order is that of declaration.
     """
-    kinds = classes(joint)
-    everything = [(t, f) for f in joint.factors for t in terms(f, lambda n: kinds.get(n, "D"))]
-    wanted = list(groups(joint, everything).values())
+    everything, wanted = _smallest(joint)
     best = _tractable(joint, weighted, wanted)
     pairs = [(a, b) for k, a in enumerate(wanted) for b in wanted[k + 1 :]] if len(wanted) <= MOST else []
     for a, b in pairs if best is not None else []:
@@ -107,9 +109,7 @@ def largest_factors(joint: LogJoint, weighted: str | None) -> Elimination | None
 
 def why_not(joint: LogJoint, weighted: str | None) -> str:
     """Why even the smallest factors do not close, in words; "" where they do, or where there is one alone."""
-    kinds = classes(joint)
-    everything = [(t, f) for f in joint.factors for t in terms(f, lambda n: kinds.get(n, "D"))]
-    wanted = list(groups(joint, everything).values())
+    _, wanted = _smallest(joint)
     try:
         factorised(joint, weighted, wanted)
     except ModelError as refusal:
@@ -117,7 +117,17 @@ def why_not(joint: LogJoint, weighted: str | None) -> str:
     return ""
 
 
+STATES = ("q:", "pair:", "first", "clique")  # arrays of probabilities
+FEW = 8  # latents of whose states a function may be a table without a look at what it is made of
 MOST = 8  # latents of which all pairs are tried
+
+
+def _smallest(joint: LogJoint) -> tuple[list[tuple[Term, Factor]], list[tuple[str, ...]]]:
+    """All terms, and the latents that meet in these together; where they are too many for that, each by itself."""
+    kinds = classes(joint)
+    everything = [(t, f) for f in joint.factors for t in terms(f, lambda n: kinds.get(n, "D"))]
+    found = groups(joint, everything).values()
+    return everything, [w for g in found for w in ([g] if len(g) <= MOST_TOGETHER else [(n,) for n in g])]
 
 
 def _tractable(joint: LogJoint, weighted: str | None, wanted: Sequence[tuple[str, ...]]) -> Elimination | None:
@@ -184,10 +194,22 @@ def _apart(t: Term, span: Span, about: str, blocks: Sequence[Block], joint: LogJ
 
 
 def _closed(found: list[Term] | str, span: Span, about: str, joint: LogJoint) -> list[Term]:
+    if not isinstance(found, str):
+        found = next((why for t in found if (why := _too_wide(t))), found)
     if isinstance(found, str):
         text = f"mean-field cannot average the density of {about or 'a factor'}: {found}"
         raise ModelError([Problem("E110", text, span)], joint.model.source)
     return found
+
+
+def _too_wide(t: Term) -> str:
+    """Why a term is not averaged: one function reads the states of more latents than make a table. "" where it is."""
+    states = {i for f in t.factors if isinstance(f, El) and f.var.startswith(STATES) for i in x.free(f)}
+    read = [sorted({i.name for i in set(x.free(f)) & states}) for f in t.factors if not isinstance(f, El)]
+    most = max(read, key=len, default=[])
+    if len(most) <= MOST_TOGETHER:
+        return ""
+    return f"a function reads the states of {len(most)} latents together, at least 2^{len(most)} of them"
 
 
 def _over(t: Term, f: Factor, factors: Sequence[tuple[Block, ...]], joint: LogJoint) -> list[Term]:
