@@ -1,7 +1,7 @@
 """Imports in fresh processes: emdsl beside numpy, a generated module beside the numpy and scipy that it imports.
 
 Both by turns, so that a noisy machine disturbs them alike: with bytecode beside the module, as from its second
-import on, and without, as at its first. A module imports of scipy what it needs, if anything.
+import on, and without, as at its first. What a module reads of scipy loads where a fit first reads it.
 """
 
 from __future__ import annotations

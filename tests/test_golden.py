@@ -172,6 +172,7 @@ DATA: dict[str, dict[str, Any]] = {
 
 ALONE = """
 import importlib, json, sys
+import numpy, scipy
 
 ABSENT = {"emdsl", "sympy", "lark", "click", "rich", "pandas"}
 
@@ -183,7 +184,13 @@ class Absent:
 sys.meta_path.insert(0, Absent())
 sys.path.insert(0, sys.argv[1])
 out = {}
-for name, job in json.load(open(sys.argv[2], encoding="utf-8")).items():
+jobs = json.load(open(sys.argv[2], encoding="utf-8"))
+before = set(sys.modules)
+for name in jobs:
+    importlib.import_module(f"alone_{name}")
+late = {"scipy", "difflib", "hashlib", "tempfile", "zipfile"}  # what is loaded where it is first read
+assert not {name for name in set(sys.modules) - before if name.split(".")[0] in late}
+for name, job in jobs.items():
     try:
         module = importlib.import_module(f"alone_{name}")
         if hasattr(module, "MOST_SWEEPS"):  # draws at the end, for errors that nobody reads here

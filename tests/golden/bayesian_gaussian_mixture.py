@@ -27,13 +27,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
-from hashlib import sha256
 from itertools import combinations
 from pathlib import Path
-from scipy import special
 from types import MappingProxyType
 from typing import Any, NamedTuple, Self
-import difflib
 import io
 import json
 import math
@@ -41,11 +38,10 @@ import numbers
 import numpy as np
 import os
 import re
+import scipy
 import sys
-import tempfile
 import time
 import warnings
-import zipfile
 
 SPEC = {'model': 'BayesianGaussianMixture',
  'sizes': {'K': 6, 'D': None, 'N': None},
@@ -334,11 +330,11 @@ def whole_bound(params, prepared, factors):
     sum_z_n_x = factors["sum z_n_x"]
     sum_z_x_x = factors["sum z_x_x"]
     sum_z_x = factors["sum z_x"]
-    t = special.gammaln((1 + 0.5 * (D - np.arange(D))))  # (8)
+    t = scipy.special.gammaln((1 + 0.5 * (D - np.arange(D))))  # (8)
     part = location_mean * sum_z_n_x  # (8)
     log_likelihood = 0.0
-    log_likelihood += special.gammaln((K * a0))  # (8)
-    log_likelihood += -K * special.gammaln(a0)  # (8)
+    log_likelihood += scipy.special.gammaln((K * a0))  # (8)
+    log_likelihood += -K * scipy.special.gammaln(a0)  # (8)
     log_likelihood += (a0 - 1) * E_weights_log.sum()  # (8)
     log_likelihood += E_prec_logdet.sum()  # (8)
     log_likelihood += -0.5 * np.einsum("aab->ab", E_prec_id).sum()  # (8)
@@ -416,11 +412,11 @@ def e_step(params, data, prepared, factors=None, rng=None, sweep="all"):
     location_mean = factors["location:mean"]
     variance_mean = factors["variance:mean"]
     reference_x = prepared["reference x"]
-    t = special.gammaln((1 + 0.5 * (D - np.arange(D))))  # (8)
+    t = scipy.special.gammaln((1 + 0.5 * (D - np.arange(D))))  # (8)
     log_likelihood = 0.0
     # (8) the log-likelihood's terms that lack the rows
-    log_likelihood += special.gammaln((K * a0))
-    log_likelihood += -K * special.gammaln(a0)
+    log_likelihood += scipy.special.gammaln((K * a0))
+    log_likelihood += -K * scipy.special.gammaln(a0)
     log_likelihood += (a0 - 1) * E_weights_log.sum()
     log_likelihood += E_prec_logdet.sum()
     log_likelihood += -0.5 * np.einsum("aab->ab", E_prec_id).sum()

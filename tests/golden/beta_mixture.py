@@ -23,13 +23,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
-from hashlib import sha256
 from itertools import combinations
 from pathlib import Path
-from scipy import special
 from types import MappingProxyType
 from typing import Any, NamedTuple, Self
-import difflib
 import io
 import json
 import math
@@ -37,11 +34,10 @@ import numbers
 import numpy as np
 import os
 import re
+import scipy
 import sys
-import tempfile
 import time
 import warnings
-import zipfile
 
 SPEC = {'model': 'BetaMixture',
  'sizes': {'K': 2, 'N': None},
@@ -185,9 +181,9 @@ def expectations(params, prepared):
     x = prepared["x"]
     # (4) what the posterior of z takes from the parameters
     t = log0(weights)
-    t_2 = special.gammaln(a)
-    t_3 = special.gammaln(b)
-    t_4 = special.gammaln((a + b))
+    t_2 = scipy.special.gammaln(a)
+    t_3 = scipy.special.gammaln(b)
+    t_4 = scipy.special.gammaln((a + b))
     coefficients = np.concatenate([t[:, None], (a - 1)[:, None], (b - 1)[:, None], (t_4 - t_2 - t_3)[:, None]], axis=1)
 
     def on(rows, rng=None):
@@ -245,14 +241,14 @@ def m_step(statistics, params, prepared, policy="raise"):
     def objective_of_a_b(a_2, b_2):
         part = a_2 * S_z_n_x_log_x
         part_2 = b_2 * S_z_n_x_log_x_2
-        t = special.gammaln(a_2)
-        t_2 = special.gammaln(b_2)
-        t_3 = special.gammaln((a_2 + b_2))
+        t = scipy.special.gammaln(a_2)
+        t_2 = scipy.special.gammaln(b_2)
+        t_3 = scipy.special.gammaln((a_2 + b_2))
         part_3 = S_z_n_x * (t_3 - t - t_2)
-        t_4 = special.digamma((a_2 + b_2))
-        t_5 = special.digamma(a_2)
+        t_4 = scipy.special.digamma((a_2 + b_2))
+        t_5 = scipy.special.digamma(a_2)
         part_4 = S_z_n_x * (t_4 - t_5)
-        t_6 = special.digamma(b_2)
+        t_6 = scipy.special.digamma(b_2)
         part_5 = S_z_n_x * (t_4 - t_6)
         t_7 = trigamma((a_2 + b_2))
         t_8 = trigamma(a_2)

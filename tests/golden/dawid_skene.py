@@ -24,12 +24,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
-from hashlib import sha256
 from itertools import combinations
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple, Self
-import difflib
 import io
 import json
 import math
@@ -38,10 +36,8 @@ import numpy as np
 import os
 import re
 import sys
-import tempfile
 import time
 import warnings
-import zipfile
 
 SPEC = {'model': 'DawidSkene',
  'sizes': {'K': None, 'J': None, 'I': None, 'R': None},

@@ -23,13 +23,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
-from hashlib import sha256
 from itertools import combinations
 from pathlib import Path
-from scipy import special
 from types import MappingProxyType
 from typing import Any, NamedTuple, Self
-import difflib
 import io
 import json
 import math
@@ -37,11 +34,10 @@ import numbers
 import numpy as np
 import os
 import re
+import scipy
 import sys
-import tempfile
 import time
 import warnings
-import zipfile
 
 SPEC = {'model': 'GammaMixture',
  'sizes': {'K': 2, 'N': None},
@@ -182,7 +178,7 @@ def expectations(params, prepared):
     t = log0(weights)
     t_2 = log0(rate)
     part = shape * t_2
-    t_3 = special.gammaln(shape)
+    t_3 = scipy.special.gammaln(shape)
     coefficients = np.concatenate([t[:, None], (part - t_3)[:, None], (shape - 1)[:, None], (-rate)[:, None]], axis=1)
 
     def on(rows, rng=None):
@@ -244,9 +240,9 @@ def m_step(statistics, params, prepared, policy="raise"):
         t_2 = log0(part_2)
         part_3 = S_z_n_x * (t_2 - 1)
         part_4 = shape_2 * (part_3 + S_z_n_x_log_x)
-        t_3 = special.gammaln(shape_2)
+        t_3 = scipy.special.gammaln(shape_2)
         part_5 = t_3 * S_z_n_x
-        t_4 = special.digamma(shape_2)
+        t_4 = scipy.special.digamma(shape_2)
         part_6 = S_z_n_x * (t_2 - t_4)
         t_5 = 1 / shape_2
         t_6 = trigamma(shape_2)

@@ -23,13 +23,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
-from hashlib import sha256
 from itertools import combinations
 from pathlib import Path
-from scipy import optimize, special
 from types import MappingProxyType
 from typing import Any, NamedTuple, Self
-import difflib
 import io
 import json
 import math
@@ -37,11 +34,10 @@ import numbers
 import numpy as np
 import os
 import re
+import scipy
 import sys
-import tempfile
 import time
 import warnings
-import zipfile
 
 SPEC = {'model': 'ItemResponse',
  'sizes': {'J': None, 'N': None},
@@ -160,7 +156,7 @@ def log_density_of_ability(params, prepared):
         log_ability += np.einsum("ab,cab->cb", present_y[:, rows], part_2 - t_2)
         if not slopes:
             return log_ability
-        t_3 = special.expit((easy[:, None] + part))
+        t_3 = scipy.special.expit((easy[:, None] + part))
         part_3 = slope[:, None] * present_y[:, rows]
         slope_ability = slope @ y[:, rows] - at[0] - np.einsum("abc,bc->ac", t_3, part_3)
         part_4 = t_4[:, None] * present_y[:, rows]
@@ -260,7 +256,7 @@ def refine(before, params, data, prepared, rng=None, statistics=None):
             part = slope_2[:, None] * points_ability[0][:, rows][:, None, :]
             t = softplus((easy_2[:, None] + part))
             part_2 = q_ability[:, rows] * weight[rows]
-            t_2 = special.expit((easy_2[:, None] + part))
+            t_2 = scipy.special.expit((easy_2[:, None] + part))
             part_3 = points_ability[0][:, rows] * q_ability[:, rows]
             part_4 = weight[rows] * part_3
             t_3 = points_ability[0][:, rows] ** 2

@@ -26,13 +26,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
-from hashlib import sha256
 from itertools import combinations
 from pathlib import Path
-from scipy import optimize, sparse, special
 from types import MappingProxyType
 from typing import Any, NamedTuple, Self
-import difflib
 import io
 import json
 import math
@@ -40,11 +37,10 @@ import numbers
 import numpy as np
 import os
 import re
+import scipy
 import sys
-import tempfile
 import time
 import warnings
-import zipfile
 
 SPEC = {'model': 'LatentDirichletAllocation',
  'sizes': {'K': 2, 'V': None, 'D': None},
@@ -261,10 +257,10 @@ def whole_bound(params, prepared, factors):
     sum_z = factors["sum z"]
     topic = params["topic"]
     sum_z_n_w_w = factors["sum z_n_w_w"]
-    t = special.gammaln(alpha)  # (10)
+    t = scipy.special.gammaln(alpha)  # (10)
     t_2 = log0(topic)  # (10)
     log_likelihood = 0.0
-    log_likelihood += special.gammaln(alpha.sum()) * sum_count  # (10)
+    log_likelihood += scipy.special.gammaln(alpha.sum()) * sum_count  # (10)
     log_likelihood += -sum_count * t.sum()  # (10)
     log_likelihood += (alpha - 1) @ (E_theta_log @ weight)  # (10)
     log_likelihood += weight @ (E_theta_log * sum_z).sum(axis=0)  # (10)
@@ -338,14 +334,14 @@ def e_step(params, data, prepared, factors=None, rng=None, sweep="all"):
     weight = prepared["the weight"]
     sum_z_n_w_w = factors["sum z_n_w_w"]
     alpha = params["alpha"]
-    t = special.gammaln(alpha)  # (10)
+    t = scipy.special.gammaln(alpha)  # (10)
     log_likelihood = 0.0
     # (6) expected statistics that lack the rows
     S_count = sum_count  # (6.1)
     S_log_theta = E_theta_log @ weight  # (6.2)
     S_z_n_w_w = sum_z_n_w_w  # (6.3)
     # (10) the log-likelihood's terms that lack the rows
-    log_likelihood += special.gammaln(alpha.sum()) * sum_count
+    log_likelihood += scipy.special.gammaln(alpha.sum()) * sum_count
     log_likelihood += -sum_count * t.sum()
     log_likelihood += (alpha - 1) @ (E_theta_log @ weight)
     # (10) the bound's own terms
@@ -375,10 +371,10 @@ def m_step(statistics, params, prepared, policy="raise"):
     # (9) alpha: newton. lgamma(sum(alpha[k] for k)) leaves no closed form for alpha (positive); Newton, its Hessian a diagonal plus rank one, on Q, to convergence
     def objective(values_2):
         alpha_2 = values_2["alpha"]
-        t = special.gammaln(alpha_2)
-        t_2 = special.digamma(alpha_2)
+        t = scipy.special.gammaln(alpha_2)
+        t_2 = scipy.special.digamma(alpha_2)
         t_3 = trigamma(alpha_2)
-        return (special.gammaln(alpha_2.sum()) * S_count, -S_count * t.sum(), (alpha_2 - 1) @ S_log_theta,), {"alpha": special.digamma(alpha_2.sum()) * S_count + S_log_theta - S_count * t_2}, (-S_count * t_3, trigamma(alpha_2.sum()) * S_count)
+        return (scipy.special.gammaln(alpha_2.sum()) * S_count, -S_count * t.sum(), (alpha_2 - 1) @ S_log_theta,), {"alpha": scipy.special.digamma(alpha_2.sum()) * S_count + S_log_theta - S_count * t_2}, (-S_count * t_3, trigamma(alpha_2.sum()) * S_count)
     found = ascend(objective, {"alpha": alpha}, {"alpha": "positive"}, {"alpha": (None, None)}, {"alpha": ()})
     alpha = found["alpha"]
     return {

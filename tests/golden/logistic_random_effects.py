@@ -25,13 +25,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
-from hashlib import sha256
 from itertools import combinations
 from pathlib import Path
-from scipy import optimize, special
 from types import MappingProxyType
 from typing import Any, NamedTuple, Self
-import difflib
 import io
 import json
 import math
@@ -39,11 +36,10 @@ import numbers
 import numpy as np
 import os
 import re
+import scipy
 import sys
-import tempfile
 import time
 import warnings
-import zipfile
 
 SPEC = {'model': 'LogisticRandomEffects',
  'sizes': {'P': None, 'G': None, 'N': None},
@@ -206,9 +202,9 @@ def log_density_of_b(params, prepared):
     beta = params["beta"]
     weight = prepared["the weight"]
     sum_cases_group = prepared["the sums"]["cases_group"]
-    t_2 = special.gammaln((1 + size))  # (4)
-    t_3 = special.gammaln((1 + cases))  # (4)
-    t_4 = special.gammaln((1 + size - cases))  # (4)
+    t_2 = scipy.special.gammaln((1 + size))  # (4)
+    t_3 = scipy.special.gammaln((1 + cases))  # (4)
+    t_4 = scipy.special.gammaln((1 + size - cases))  # (4)
     t_5 = X.T @ beta  # (4)
     t_7 = ((cases <= size) + 0.0)  # (4)
     t_8 = log0(t_7)  # (4)
@@ -230,7 +226,7 @@ def log_density_of_b(params, prepared):
         log_b += sums
         if not slopes:
             return log_b
-        t_9 = special.expit((t_5 + at[0][:, group]))
+        t_9 = scipy.special.expit((t_5 + at[0][:, group]))
         part_7 = t_9 * part_6
         sums_2 = segment_sum(part_7, group, G)
         slope_b = sum_cases_group - (tau ** -2.0) * at[0] - sums_2
@@ -326,7 +322,7 @@ def refine(before, params, data, prepared, rng=None, statistics=None):
         beta_2 = values_2["beta"]
         t = X.T @ beta_2
         t_2 = softplus((t + points_b[0][:, group]))
-        t_3 = special.expit((t + points_b[0][:, group]))
+        t_3 = scipy.special.expit((t + points_b[0][:, group]))
         part_3 = part_2 * np.einsum("ab,ab->b", t_3, q_b[:, group])
         part_5 = (1 - t_3) * t_3
         part_6 = X * np.einsum("ab,ab->b", q_b[:, group], part_5)

@@ -23,13 +23,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
-from hashlib import sha256
 from itertools import combinations
 from pathlib import Path
-from scipy import optimize, special
 from types import MappingProxyType
 from typing import Any, NamedTuple, Self
-import difflib
 import io
 import json
 import math
@@ -37,11 +34,10 @@ import numbers
 import numpy as np
 import os
 import re
+import scipy
 import sys
-import tempfile
 import time
 import warnings
-import zipfile
 
 SPEC = {'model': 'MixtureOfGLMs',
  'sizes': {'K': 2, 'P': None, 'N': None},
@@ -138,7 +134,7 @@ def features_of_z(prepared, rows):
     y = prepared["y"]
     present_y = prepared["present y"]
     part = X[:, rows] * y[rows]
-    t = special.gammaln((1 + y[rows]))
+    t = scipy.special.gammaln((1 + y[rows]))
     part_2 = present_y[rows] * t
     features = np.empty((1 + P + 1, n_rows))
     features[0:1] = 1.0

@@ -20,13 +20,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
-from hashlib import sha256
 from itertools import combinations
 from pathlib import Path
-from scipy import special
 from types import MappingProxyType
 from typing import Any, NamedTuple, Self
-import difflib
 import io
 import json
 import math
@@ -34,11 +31,10 @@ import numbers
 import numpy as np
 import os
 import re
+import scipy
 import sys
-import tempfile
 import time
 import warnings
-import zipfile
 
 SPEC = {'model': 'NegativeBinomialByRates',
  'sizes': {'N': None},
@@ -118,7 +114,7 @@ def sums_of_data(prepared, rows):
     weight = prepared["the weight"]
     present_y = prepared["present y"]
     y = prepared["y"]
-    t = special.gammaln((1 + y[rows]))  # (9)
+    t = scipy.special.gammaln((1 + y[rows]))  # (9)
     part = weight[rows] * present_y[rows]  # (9)
     return {
         "count": weight[rows].sum(),  # (5.1), (9)
@@ -183,7 +179,7 @@ def e_step(params, data, prepared, rng=None):
     S_count = sum_count  # (5.1)
     # (9) the log-likelihood's terms that lack the rows
     log_likelihood += shape * (log0(shape) - log0(mean)) * sum_count
-    log_likelihood += -special.gammaln(shape) * sum_count
+    log_likelihood += -scipy.special.gammaln(shape) * sum_count
     log_likelihood += -sum_n_y_lgamma_y
     return {
         "log_likelihood": float(honest(log_likelihood)),  # (9)
@@ -205,7 +201,7 @@ def m_step(statistics, params, prepared, policy="raise"):
     mean = positive(S_rate / S_count, "mean", mean, policy, 0.0, -shape * S_count)
     # (8) shape: newton. no closed root for shape log(shape), shape, lgamma(shape); Newton with step-halving, to convergence
     def objective_of_shape(shape_2):
-        return S_count * shape_2 * log0(shape_2) + (S_log_rate - log0(mean) * S_count - (1 / mean) * S_rate) * shape_2 - S_count * special.gammaln(shape_2), S_count + S_log_rate + S_count * log0(shape_2) - S_count * log0(mean) - S_count * special.digamma(shape_2) - S_rate / mean, S_count / shape_2 - S_count * trigamma(shape_2)
+        return S_count * shape_2 * log0(shape_2) + (S_log_rate - log0(mean) * S_count - (1 / mean) * S_rate) * shape_2 - S_count * scipy.special.gammaln(shape_2), S_count + S_log_rate + S_count * log0(shape_2) - S_count * log0(mean) - S_count * scipy.special.digamma(shape_2) - S_rate / mean, S_count / shape_2 - S_count * trigamma(shape_2)
     shape = checked(maximise_scalar(objective_of_shape, shape, "positive", 0.0, np.inf), "shape", shape, policy, 0.0, np.inf)
     return {
         "mean": mean,
@@ -255,8 +251,8 @@ def log_likelihood_rows(params, data, prepared):
         total = np.zeros(n_rows)
         # (9) the log-likelihood, row by row
         total = total + shape * (log0(shape) - log0(mean))
-        total = total + -special.gammaln(shape)
-        t = special.gammaln((1 + y[rows]))
+        total = total + -scipy.special.gammaln(shape)
+        t = scipy.special.gammaln((1 + y[rows]))
         part = present_y[rows] * t
         total = total + -part
         total = total + log_z_rate

@@ -25,13 +25,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
-from hashlib import sha256
 from itertools import combinations
 from pathlib import Path
-from scipy import special
 from types import MappingProxyType
 from typing import Any, NamedTuple, Self
-import difflib
 import io
 import json
 import math
@@ -39,11 +36,10 @@ import numbers
 import numpy as np
 import os
 import re
+import scipy
 import sys
-import tempfile
 import time
 import warnings
-import zipfile
 
 SPEC = {'model': 'NegativeBinomialHMM',
  'sizes': {'K': 2, 'T': None},
@@ -164,7 +160,7 @@ def sums_of_data(prepared):
     sizes = prepared["the sizes"]
     present_y = prepared["present y"]
     y = prepared["y"]
-    t = special.gammaln((1 + y))  # (12)
+    t = scipy.special.gammaln((1 + y))  # (12)
     return {
         "n_y_lgamma_y": present_y @ t,  # (12)
     }
@@ -202,7 +198,7 @@ def expectations(params, prepared):
     t_2 = log0(shape)
     t_3 = log0(mean)
     part_2 = shape * (t_2 - t_3)
-    t_4 = special.gammaln(shape)
+    t_4 = scipy.special.gammaln(shape)
     t_5 = log0(trans)
     t_6 = log0(first)
 
@@ -282,10 +278,10 @@ def m_step(statistics, params, prepared, policy="raise"):
     def objective_of_shape(shape_2):
         t_2 = log0(shape_2)
         part_3 = shape_2 * t_2
-        t_3 = special.gammaln(shape_2)
+        t_3 = scipy.special.gammaln(shape_2)
         part_4 = S_z * (part_3 - t_3)
         part_7 = (S_rate_log_rate - part_5 - part_6) * shape_2
-        t_6 = special.digamma(shape_2)
+        t_6 = scipy.special.digamma(shape_2)
         part_8 = S_z * (1 + t_2 - t_4 - t_6)
         t_7 = 1 / shape_2
         t_8 = trigamma(shape_2)
@@ -339,7 +335,7 @@ def most_probable(params, data, prepared):
     t_2 = log0(shape)
     t_3 = log0(mean)
     part_2 = shape * (t_2 - t_3)
-    t_4 = special.gammaln(shape)
+    t_4 = scipy.special.gammaln(shape)
     t_5 = log0(trans)
     t_6 = log0(first)
     # (4) natural parameters of the posterior of rate (Gamma); its moments and log-normaliser

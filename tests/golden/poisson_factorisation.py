@@ -35,13 +35,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
-from hashlib import sha256
 from itertools import combinations
 from pathlib import Path
-from scipy import sparse, special
 from types import MappingProxyType
 from typing import Any, NamedTuple, Self
-import difflib
 import io
 import json
 import math
@@ -49,11 +46,10 @@ import numbers
 import numpy as np
 import os
 import re
+import scipy
 import sys
-import tempfile
 import time
 import warnings
-import zipfile
 
 SPEC = {'model': 'PoissonFactorisation',
  'sizes': {'K': 3, 'U': None, 'I': None},
@@ -358,11 +354,11 @@ def e_step(params, data, prepared, factors=None, rng=None, sweep="all"):
     log_likelihood = 0.0
     # (7) the log-likelihood's terms that lack the rows
     log_likelihood += U * K * a * log0(a)
-    log_likelihood += -U * K * special.gammaln(a)
+    log_likelihood += -U * K * scipy.special.gammaln(a)
     log_likelihood += (a - 1) * E_theta_log.sum()
     log_likelihood += -a * E_theta_id.sum()
     log_likelihood += I * K * b * log0(b)
-    log_likelihood += -I * K * special.gammaln(b)
+    log_likelihood += -I * K * scipy.special.gammaln(b)
     log_likelihood += (b - 1) * E_beta_log.sum()
     log_likelihood += -b * E_beta_id.sum()
     log_likelihood += -(E_theta_id.sum(axis=0) @ E_beta_id.sum(axis=0))

@@ -23,13 +23,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
-from hashlib import sha256
 from itertools import combinations
 from pathlib import Path
-from scipy import special
 from types import MappingProxyType
 from typing import Any, NamedTuple, Self
-import difflib
 import io
 import json
 import math
@@ -37,11 +34,10 @@ import numbers
 import numpy as np
 import os
 import re
+import scipy
 import sys
-import tempfile
 import time
 import warnings
-import zipfile
 
 SPEC = {'model': 'PoissonHMM',
  'sizes': {'K': 2, 'T': None},
@@ -135,7 +131,7 @@ def features_of_z(prepared, rows):
     n_rows = row_count(rows)
     y = prepared["y"]
     present_y = prepared["present y"]
-    t = special.gammaln((1 + y[rows]))
+    t = scipy.special.gammaln((1 + y[rows]))
     part = present_y[rows] * t
     features = np.empty((3, n_rows))
     features[0:1] = y[rows]

@@ -20,13 +20,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
-from hashlib import sha256
 from itertools import combinations
 from pathlib import Path
-from scipy import special
 from types import MappingProxyType
 from typing import Any, NamedTuple, Self
-import difflib
 import io
 import json
 import math
@@ -34,11 +31,10 @@ import numbers
 import numpy as np
 import os
 import re
+import scipy
 import sys
-import tempfile
 import time
 import warnings
-import zipfile
 
 SPEC = {'model': 'PoissonLogNormal',
  'sizes': {'N': None},
@@ -147,7 +143,7 @@ def log_density_of_rate(params, prepared):
         t_2 = (t - mean) ** 2
         log_rate += (-log0(spread_) - t - 0.5 * (math.log(2) + math.log(np.pi) + (spread_ ** -2.0) * t_2))
         part = count[rows] * t
-        t_3 = special.gammaln((1 + count[rows]))
+        t_3 = scipy.special.gammaln((1 + count[rows]))
         part_2 = present_count[rows] * (part - t_3 - at[0])
         log_rate += part_2
         if not slopes:

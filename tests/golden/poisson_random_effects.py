@@ -24,13 +24,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
-from hashlib import sha256
 from itertools import combinations
 from pathlib import Path
-from scipy import optimize, special
 from types import MappingProxyType
 from typing import Any, NamedTuple, Self
-import difflib
 import io
 import json
 import math
@@ -38,11 +35,10 @@ import numbers
 import numpy as np
 import os
 import re
+import scipy
 import sys
-import tempfile
 import time
 import warnings
-import zipfile
 
 SPEC = {'model': 'PoissonRandomEffects',
  'sizes': {'P': None, 'G': None, 'N': None},
@@ -192,7 +188,7 @@ def log_density_of_b(params, prepared):
     weight = prepared["the weight"]
     sum_y_group = prepared["the sums"]["y_group"]
     t_2 = X.T @ beta  # (4)
-    t_4 = special.gammaln((1 + y))  # (4)
+    t_4 = scipy.special.gammaln((1 + y))  # (4)
     part_2 = present_y * weight  # (4)
 
     def on(at, slopes=False):

@@ -21,13 +21,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
-from hashlib import sha256
 from itertools import combinations
 from pathlib import Path
-from scipy import special
 from types import MappingProxyType
 from typing import Any, NamedTuple, Self
-import difflib
 import io
 import json
 import math
@@ -35,11 +32,10 @@ import numbers
 import numpy as np
 import os
 import re
+import scipy
 import sys
-import tempfile
 import time
 import warnings
-import zipfile
 
 SPEC = {'model': 'Student',
  'sizes': {'N': None},
@@ -208,7 +204,7 @@ def e_step(params, data, prepared, rng=None):
     S_n_x = sum_n_x  # (5.1)
     # (9) the log-likelihood's terms that lack the rows
     log_likelihood += 0.5 * df * (math.log(0.5) + log0(df)) * sum_count
-    log_likelihood += -special.gammaln((0.5 * df)) * sum_count
+    log_likelihood += -scipy.special.gammaln((0.5 * df)) * sum_count
     log_likelihood += -0.5 * log0(s2) * sum_n_x
     log_likelihood += -0.5 * math.log(2) * sum_n_x
     log_likelihood += -0.5 * math.log(np.pi) * sum_n_x
@@ -282,7 +278,7 @@ def log_likelihood_rows(params, data, prepared):
         total = np.zeros(n_rows)
         # (9) the log-likelihood, row by row
         total = total + 0.5 * df * (math.log(0.5) + log0(df))
-        total = total + -special.gammaln((0.5 * df))
+        total = total + -scipy.special.gammaln((0.5 * df))
         total = total + -0.5 * log0(s2) * present_x[rows]
         total = total + -0.5 * math.log(2) * present_x[rows]
         total = total + -0.5 * math.log(np.pi) * present_x[rows]

@@ -21,13 +21,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
-from hashlib import sha256
 from itertools import combinations
 from pathlib import Path
-from scipy import special
 from types import MappingProxyType
 from typing import Any, NamedTuple, Self
-import difflib
 import io
 import json
 import math
@@ -35,11 +32,10 @@ import numbers
 import numpy as np
 import os
 import re
+import scipy
 import sys
-import tempfile
 import time
 import warnings
-import zipfile
 
 SPEC = {'model': 'StudentFreeDf',
  'sizes': {'N': None},
@@ -212,7 +208,7 @@ def e_step(params, data, prepared, rng=None):
     S_n_x = sum_n_x  # (5.4)
     # (10) the log-likelihood's terms that lack the rows
     log_likelihood += 0.5 * df * (math.log(0.5) + log0(df)) * sum_count
-    log_likelihood += -special.gammaln((0.5 * df)) * sum_count
+    log_likelihood += -scipy.special.gammaln((0.5 * df)) * sum_count
     log_likelihood += -0.5 * log0(s2) * sum_n_x
     log_likelihood += -0.5 * math.log(2) * sum_n_x
     log_likelihood += -0.5 * math.log(np.pi) * sum_n_x
@@ -244,7 +240,7 @@ def m_step(statistics, params, prepared, policy="raise"):
     S_n_x = statistics["n_x"]
     # (7) df: newton. no closed root for df, df log(df), lgamma(1/2 df); Newton with step-halving, to convergence
     def objective_of_df(df_2):
-        return (0.5 * (math.log(0.5) * S_count + S_log_u - S_u)) * df_2 + 0.5 * S_count * df_2 * log0(df_2) - S_count * special.gammaln((0.5 * df_2)), 0.5 * (S_count + S_log_u + S_count * log0(df_2) - S_u - S_count * math.log(2) - S_count * special.digamma((0.5 * df_2))), 0.5 * S_count / df_2 - 0.25 * S_count * trigamma((0.5 * df_2))
+        return (0.5 * (math.log(0.5) * S_count + S_log_u - S_u)) * df_2 + 0.5 * S_count * df_2 * log0(df_2) - S_count * scipy.special.gammaln((0.5 * df_2)), 0.5 * (S_count + S_log_u + S_count * log0(df_2) - S_u - S_count * math.log(2) - S_count * scipy.special.digamma((0.5 * df_2))), 0.5 * S_count / df_2 - 0.25 * S_count * trigamma((0.5 * df_2))
     df = checked(maximise_scalar(objective_of_df, df, "positive", 0.0, np.inf), "df", df, policy, 0.0, np.inf)
     # (8) mean: closed form. Q is quadratic: one equation per element; concave where the coefficient is positive definite
     mean = checked(S_x_u / S_n_x_u, "mean", mean, policy, -np.inf, np.inf)
@@ -298,7 +294,7 @@ def log_likelihood_rows(params, data, prepared):
         total = np.zeros(n_rows)
         # (10) the log-likelihood, row by row
         total = total + 0.5 * df * (math.log(0.5) + log0(df))
-        total = total + -special.gammaln((0.5 * df))
+        total = total + -scipy.special.gammaln((0.5 * df))
         total = total + -0.5 * log0(s2) * present_x[rows]
         total = total + -0.5 * math.log(2) * present_x[rows]
         total = total + -0.5 * math.log(np.pi) * present_x[rows]

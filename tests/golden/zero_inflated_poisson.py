@@ -20,13 +20,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
-from hashlib import sha256
 from itertools import combinations
 from pathlib import Path
-from scipy import special
 from types import MappingProxyType
 from typing import Any, NamedTuple, Self
-import difflib
 import io
 import json
 import math
@@ -34,11 +31,10 @@ import numbers
 import numpy as np
 import os
 import re
+import scipy
 import sys
-import tempfile
 import time
 import warnings
-import zipfile
 
 SPEC = {'model': 'ZeroInflatedPoisson',
  'sizes': {'N': None},
@@ -117,13 +113,13 @@ def features_of_immune(prepared, rows):
     y = prepared["y"]
     present_y = prepared["present y"]
     if prepared["the fold of immune"] is not None:
-        t = special.gammaln((1 + y[rows]))
+        t = scipy.special.gammaln((1 + y[rows]))
         features = np.empty((3, n_rows))
         features[0:1] = 1.0
         features[1:2] = y[rows]
         features[2:3] = t
         return features
-    t_2 = special.gammaln((1 + y[rows]))
+    t_2 = scipy.special.gammaln((1 + y[rows]))
     part = present_y[rows] * t_2
     features = np.empty((4, n_rows))
     features[0:1] = 1.0

@@ -42,14 +42,15 @@ INFIX: Mapping[str, str] = {
 
 FUNCTIONS: Mapping[str, str] = {
     "log": "log0", "exp": "np.exp", "sin": "np.sin", "cos": "np.cos", "tanh": "np.tanh", "abs": "np.abs",
-    "sign": "np.sign", "log1p": "np.log1p", "softplus": "softplus", "logistic": "special.expit",
-    "logit": "special.logit", "lgamma": "special.gammaln", "digamma": "special.digamma", "trigamma": "trigamma",
-    "Phi": "special.ndtr", "log_Phi": "special.log_ndtr",
+    "sign": "np.sign", "log1p": "np.log1p", "softplus": "softplus", "logistic": "scipy.special.expit",
+    "logit": "scipy.special.logit", "lgamma": "scipy.special.gammaln", "digamma": "scipy.special.digamma",
+    "trigamma": "trigamma",
+    "Phi": "scipy.special.ndtr", "log_Phi": "scipy.special.log_ndtr",
     "min": "np.minimum", "max": "np.maximum", "and": "np.logical_and", "or": "np.logical_or", "not": "np.logical_not",
     "pi": "np.pi", "log_bessel_i0": "log_bessel_i0", "bessel_ratio": "bessel_ratio", "phi": "normal_density",
-    "log1mexp": "log1mexp", "log_mass": "log_mass", "polygamma": "special.polygamma",
-    "gamma_cdf": "special.gammainc", "gamma_sf": "special.gammaincc",
-    "beta_cdf": "special.betainc", "student_cdf": "special.stdtr", "gamma_cdf_a": "gamma_cdf_a",
+    "log1mexp": "log1mexp", "log_mass": "log_mass", "polygamma": "scipy.special.polygamma",
+    "gamma_cdf": "scipy.special.gammainc", "gamma_sf": "scipy.special.gammaincc",
+    "beta_cdf": "scipy.special.betainc", "student_cdf": "scipy.special.stdtr", "gamma_cdf_a": "gamma_cdf_a",
     "gamma_cdf_a2": "gamma_cdf_a2", "beta_cdf_a": "beta_cdf_a", "beta_cdf_a2": "beta_cdf_a2",
     "beta_cdf_ab": "beta_cdf_ab", "student_cdf_df": "student_cdf_df", "student_cdf_df2": "student_cdf_df2",
 }  # fmt: skip

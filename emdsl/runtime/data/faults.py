@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 
 
@@ -30,6 +29,8 @@ class ConvergenceWarning(UserWarning):
 
 def closest(name: str, known: Iterable[str]) -> str | None:
     """A hint with the known name nearest to a misspelt one, or None."""
+    import difflib  # here, as most modules are imported without a mistake in any name
+
     names = sorted(known)
     found = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
     if found:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from scipy import special
+import scipy
 
 from emdsl.runtime.data.columns import Array
 from emdsl.runtime.discrete.edges import RowEdges, Stepped
@@ -58,13 +58,13 @@ class LogRecursion:
         for step, (out, here) in enumerate(zip(self.alpha.steps, self.logs.steps, strict=True)):
             n = out.shape[1]
             if step:
-                ahead = special.logsumexp(self.before(step, n) + self.table(step, n), axis=0)
+                ahead = scipy.special.logsumexp(self.before(step, n) + self.table(step, n), axis=0)
                 out[...] = np.maximum(ahead + here, LOWEST).reshape(self.states, n)
             else:
                 out[...] = LOWEST
                 out[: self.k] = here + self.first[0][:, self.lanes.sequence]
             ends = self.lanes.length[:n] == step + 1
-            self.total[:n][ends] = special.logsumexp(out[:, ends], axis=0)
+            self.total[:n][ends] = scipy.special.logsumexp(out[:, ends], axis=0)
 
     def _backward(self) -> None:
         beta = np.zeros((self.states, 0))
@@ -76,7 +76,7 @@ class LogRecursion:
             after = beta.reshape(1, self.middle, self.k, n) + self.logs.steps[step]
             self.to.steps[step][...] = after.reshape(self.states, n) - self.total[:n]
             if step:
-                back = special.logsumexp(self.table(step, n) + after, axis=2)
+                back = scipy.special.logsumexp(self.table(step, n) + after, axis=2)
                 beta = np.maximum(back.reshape(self.states, n), LOWEST)
 
     def pair(self, step: int) -> Array:

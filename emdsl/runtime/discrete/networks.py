@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from scipy import special
+import scipy
 
 from emdsl.runtime.data.columns import Array
 from emdsl.runtime.data.faults import DataError
@@ -157,10 +157,10 @@ class _Forest:
         for level in self.levels:
             roots = level[self.net.parent[level] < 0]
             own = self.weight[:, roots]
-            self.log_z += float((own.max(0) if largest else special.logsumexp(own, axis=0)).sum())
+            self.log_z += float((own.max(0) if largest else scipy.special.logsumexp(own, axis=0)).sum())
             inner = level[self.net.parent[level] >= 0]
             both = self.weight[:, None, inner] + self.edge[..., inner]
-            sent = both.max(0) if largest else special.logsumexp(both, axis=0)
+            sent = both.max(0) if largest else scipy.special.logsumexp(both, axis=0)
             np.add.at(self.weight.T, self.net.parent[inner], np.maximum(sent, LOWEST).T)
 
     def _down(self) -> None:
@@ -168,9 +168,9 @@ class _Forest:
         self.pair = np.zeros(self.edge.shape)
         for level in reversed(self.levels):
             roots = level[self.net.parent[level] < 0]
-            self.q[:, roots] = special.softmax(self.weight[:, roots], axis=0)
+            self.q[:, roots] = scipy.special.softmax(self.weight[:, roots], axis=0)
             inner = level[self.net.parent[level] >= 0]
-            given = special.softmax(self.weight[:, None, inner] + self.edge[..., inner], axis=0)
+            given = scipy.special.softmax(self.weight[:, None, inner] + self.edge[..., inner], axis=0)
             self.pair[..., inner] = given * self.q[:, self.net.parent[inner]]
             self.q[:, inner] = self.pair[..., inner].sum(1)
 
@@ -219,7 +219,7 @@ class _Buckets:
                 self._put(np.asarray(table[..., at]), row)
         self.log_z, self.sent = 0.0, []
         for pot, scope in zip(self.pots, net.scopes, strict=True):
-            sent = np.maximum(pot.max(0) if largest else special.logsumexp(pot, axis=0), LOWEST)
+            sent = np.maximum(pot.max(0) if largest else scipy.special.logsumexp(pot, axis=0), LOWEST)
             self.sent.append(sent)
             if len(scope) == 1:
                 self.log_z += float(sent)

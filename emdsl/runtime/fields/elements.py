@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy import sparse
+import scipy
 
 from emdsl.runtime.data.columns import Array
 from emdsl.runtime.data.faults import DataError
@@ -65,9 +65,9 @@ class Field:
         n = len(self.width)
         a = np.concatenate([np.zeros(0, np.int64), *(t[0] for t in ties)])
         b = np.concatenate([np.zeros(0, np.int64), *(t[1] for t in ties)])
-        graph = sparse.csr_array((np.ones(len(a)), (a, b)), shape=(n, n))
+        graph = scipy.sparse.csr_array((np.ones(len(a)), (a, b)), shape=(n, n))
         place = np.empty(n, np.int64)
-        place[sparse.csgraph.reverse_cuthill_mckee((graph + graph.T).tocsr(), symmetric_mode=True)] = np.arange(n)
+        place[scipy.sparse.csgraph.reverse_cuthill_mckee((graph + graph.T).tocsr(), symmetric_mode=True)] = np.arange(n)
         natural = int(np.abs(a - b).max(initial=1))
         apart = max(1, int(np.abs(place[a] - place[b]).max(initial=1)))
         if natural <= apart:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy import linalg
+import scipy
 
 from emdsl.runtime.data.columns import Array
 from emdsl.runtime.fields.filtered import chain_means, matrix_powers
@@ -144,7 +144,7 @@ def fixed_point(d: Array, b: Array) -> Limit | None:
 def quotient(a: Array, b: Array) -> Array | None:
     """inv(a) b of a positive definite matrix: of a few numbers, where numpy's own checks would take most of the time;
     None where it is not positive definite."""
-    found, info = linalg.lapack.dposv(a, b)[1:]
+    found, info = scipy.linalg.lapack.dposv(a, b)[1:]
     return None if info or not math.isfinite(found.sum()) else found
 
 

@@ -6,10 +6,7 @@ import io
 import json
 import math
 import os
-import tempfile
-import zipfile
 from collections.abc import Mapping
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +31,8 @@ MORE: dict[str, tuple[type, ...]] = {  # what some hold
 
 def spec_hash(spec: Mapping[str, Any]) -> str:
     """A fingerprint of what a fit depends on: the model's variables, sizes and domains."""
+    from hashlib import sha256  # in functions stands what takes longer to import than a module without it
+
     keys = ("name", "kind", "plates", "array", "event", "domain", "levels")
     shown = [[v.get(k) for k in keys] for v in spec["variables"]]
     return sha256(json.dumps([spec["model"], shown], sort_keys=True).encode()).hexdigest()[:16]
@@ -59,6 +58,8 @@ def write_whole(path: str | os.PathLike[str], content: bytes) -> None:
 
     A link stays a link to the new content; a device or a pipe is written to, never replaced.
     """
+    import tempfile
+
     if os.path.exists(path) and not os.path.isfile(path):
         Path(path).write_bytes(content)
         return
@@ -146,6 +147,8 @@ def _from_json(path: object, content: bytes) -> Any:
 
 
 def _from_npz(path: object, content: bytes) -> Any:
+    import zipfile
+
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
             document = json.loads(bytes(arrays["document"]).decode())

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy import sparse
+import scipy
 
 from emdsl.runtime.data.columns import Array
 from emdsl.runtime.numeric.compiled import Meter
@@ -156,7 +156,7 @@ class RowsOfTables:
             out = own * np.bincount(c.codes[0], weights=share, minlength=c.sizes[0])[:, None]
         else:
             data = share if c.order is None else share[c.order]
-            kind, shape = (sparse.csr_array, c.sizes) if which == 0 else (sparse.csc_array, c.sizes[::-1])
+            kind, shape = (scipy.sparse.csr_array, c.sizes) if which == 0 else (scipy.sparse.csc_array, c.sizes[::-1])
             out = own * (kind((data, c.second, c.first), shape=shape) @ self.tables[1 - which])
         return self._with_lost(which, weight, out)
 
@@ -197,7 +197,7 @@ def divided_places(codes: Codes, which: int, states: int, weight: Array | None, 
     there = (codes.codes[0] < shape[0]) & (codes.codes[1] < shape[1])
     number = np.ones(len(there)) if weight is None else weight
     seen = np.flatnonzero(there & (number > 0))
-    table = sparse.csr_array((number[seen], (codes.codes[which][seen], codes.codes[1 - which][seen])),
+    table = scipy.sparse.csr_array((number[seen], (codes.codes[which][seen], codes.codes[1 - which][seen])),
                              shape=(shape[which], shape[1 - which]))  # fmt: skip
     total, even = table.sum(axis=1), table.sum(axis=0) / max(float(number[seen].sum()), 1e-300)
     place = np.repeat(np.arange(shape[which]), np.diff(table.indptr))

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from scipy import special
+import scipy
 
 from emdsl.runtime.data.columns import Array
 from emdsl.runtime.montecarlo.sampler import Chain
@@ -73,7 +73,7 @@ def _ranked(draws: Array) -> Array:
     _, back, counts = np.unique(flat, return_inverse=True, return_counts=True)
     ends = np.cumsum(counts)
     order = (ends - (counts - 1) / 2.0)[back]
-    return special.ndtri((order - 0.375) / (draws.size + 0.25)).reshape(draws.shape)
+    return scipy.special.ndtri((order - 0.375) / (draws.size + 0.25)).reshape(draws.shape)
 
 
 def _rhat(draws: Array) -> float:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy import optimize
+import scipy
 
 from emdsl.runtime.data.columns import Array
 from emdsl.runtime.montecarlo.kernels import Tuner, new_tuner, stop_tuning
@@ -191,7 +191,9 @@ class Chain:
                         return 1e300, np.zeros_like(flat)
                     return -value, -slope
 
-                found = optimize.minimize(loss, start.ravel(), jac=True, method="L-BFGS-B", options={"maxiter": 200})
+                found = scipy.optimize.minimize(
+                    loss, start.ravel(), jac=True, method="L-BFGS-B", options={"maxiter": 200}
+                )
                 if np.isfinite(found.x).all() and found.fun < 1e299:
                     self.draws |= target.values(found.x.reshape(start.shape))
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from scipy import special
+import scipy
 
 from emdsl.runtime.data.columns import Array
 
@@ -65,8 +65,8 @@ def to_values(u: Array, bounds: Sequence[Coordinate]) -> tuple[Array, Array]:
     values, log_volume = np.empty_like(u), np.zeros(u.shape[1:])
     for d, (low, high) in enumerate(bounds):
         if low is not None and high is not None:
-            values[d] = low + (high - low) * special.expit(u[d])
-            log_volume += np.log(high - low) + special.log_expit(u[d]) + special.log_expit(-u[d])
+            values[d] = low + (high - low) * scipy.special.expit(u[d])
+            log_volume += np.log(high - low) + scipy.special.log_expit(u[d]) + scipy.special.log_expit(-u[d])
         elif low is not None:
             values[d] = low + np.exp(u[d])
             log_volume += u[d]
@@ -84,7 +84,7 @@ def _jacobian_slopes(u: Array, bounds: Sequence[Coordinate]) -> tuple[Array, Arr
     log_first, log_second = np.zeros_like(u), np.zeros_like(u)
     for d, (low, high) in enumerate(bounds):
         if low is not None and high is not None:
-            p = special.expit(u[d])
+            p = scipy.special.expit(u[d])
             first[d] = (high - low) * p * (1 - p)
             second[d] = first[d] * (1 - 2 * p)
             log_first[d], log_second[d] = 1 - 2 * p, -2 * p * (1 - p)

@@ -13,7 +13,7 @@ import math
 from typing import Any
 
 import numpy as np
-from scipy import special
+import scipy
 
 from emdsl.runtime.data.columns import Array
 
@@ -255,7 +255,7 @@ def trigamma(a: Any) -> Array:
     """
     a = np.asarray(a, float)
     if not np.all(a > 0):
-        return special.polygamma(1, a)
+        return scipy.special.polygamma(1, a)
     w = 1 / (a + 8)
     v = w * w
     tail = v * (1 / 6 - v * (1 / 30 - v * (1 / 42 - v * (1 / 30 - v * (5 / 66 - v * (691 / 2730 - v * (7 / 6)))))))
@@ -267,12 +267,12 @@ def trigamma(a: Any) -> Array:
 
 def log_bessel_i0(k: Any) -> Array:
     """log I0(k), stable for large k."""
-    return np.log(special.i0e(k)) + np.abs(k)
+    return np.log(scipy.special.i0e(k)) + np.abs(k)
 
 
 def bessel_ratio(k: Any) -> Array:
     """I1(k) / I0(k), the derivative of log I0."""
-    return special.i1e(k) / special.i0e(k)
+    return scipy.special.i1e(k) / scipy.special.i0e(k)
 
 
 def normal_density(a: Array) -> Array:

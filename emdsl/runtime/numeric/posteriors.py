@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from scipy import special
+import scipy
 
 from emdsl.runtime.data.columns import Array
 
@@ -21,11 +21,11 @@ from emdsl.runtime.data.columns import Array
 def gamma_posterior(log: Array, id: Array) -> tuple[Array, dict[str, Any]]:
     """exp(log * log u + id * u) on u > 0: Gamma(shape = log + 1, rate = -id)."""
     shape, rate = log + 1.0, -id
-    a = special.gammaln(shape) - shape * np.log(rate)
+    a = scipy.special.gammaln(shape) - shape * np.log(rate)
     with np.errstate(all="ignore"):
         recip = np.where(shape > 1, rate / (shape - 1), np.inf)
     return a, {
-        "id": shape / rate, "log": special.digamma(shape) - np.log(rate), "recip": recip,
+        "id": shape / rate, "log": scipy.special.digamma(shape) - np.log(rate), "recip": recip,
         "square": shape * (shape + 1) / rate**2, "arguments": {"shape": shape, "rate": rate},
     }  # fmt: skip
 
@@ -33,11 +33,11 @@ def gamma_posterior(log: Array, id: Array) -> tuple[Array, dict[str, Any]]:
 def inverse_gamma_posterior(log: Array, recip: Array) -> tuple[Array, dict[str, Any]]:
     """exp(log * log u + recip / u) on u > 0: InverseGamma(shape = -log - 1, scale = -recip)."""
     shape, scale = -log - 1.0, -recip
-    a = special.gammaln(shape) - shape * np.log(scale)
+    a = scipy.special.gammaln(shape) - shape * np.log(scale)
     with np.errstate(all="ignore"):
         mean = np.where(shape > 1, scale / (shape - 1), np.inf)
     return a, {
-        "id": mean, "log": np.log(scale) - special.digamma(shape), "recip": shape / scale,
+        "id": mean, "log": np.log(scale) - scipy.special.digamma(shape), "recip": shape / scale,
         "arguments": {"shape": shape, "scale": scale},
     }  # fmt: skip
 
@@ -45,9 +45,9 @@ def inverse_gamma_posterior(log: Array, recip: Array) -> tuple[Array, dict[str, 
 def beta_posterior(log: Array, log1m: Array) -> tuple[Array, dict[str, Any]]:
     """exp(log * log u + log1m * log(1 - u)) on 0 < u < 1: Beta(log + 1, log1m + 1)."""
     a, b = log + 1.0, log1m + 1.0
-    total = special.digamma(a + b)
-    return special.betaln(a, b), {
-        "id": a / (a + b), "log": special.digamma(a) - total, "log1m": special.digamma(b) - total,
+    total = scipy.special.digamma(a + b)
+    return scipy.special.betaln(a, b), {
+        "id": a / (a + b), "log": scipy.special.digamma(a) - total, "log1m": scipy.special.digamma(b) - total,
         "square": a * (a + 1) / ((a + b) * (a + b + 1)), "arguments": {"a": a, "b": b},
     }  # fmt: skip
 
@@ -71,8 +71,8 @@ def cut_normal_posterior(id: Array, square: Array, lower: Array, upper: Array) -
     flipped = lower - mean > mean - upper  # the tail that holds the interval is turned to the left
     a, b = (lower - mean) / sd, (upper - mean) / sd
     a, b = np.where(flipped, -b, a), np.where(flipped, -a, b)
-    log_b = special.log_ndtr(b)
-    log_mass = log_b + np.log1p(-np.exp(special.log_ndtr(a) - log_b))
+    log_b = scipy.special.log_ndtr(b)
+    log_mass = log_b + np.log1p(-np.exp(scipy.special.log_ndtr(a) - log_b))
     at_a, at_b = (np.exp(-0.5 * t**2 - 0.5 * np.log(2 * np.pi) - log_mass) for t in (a, b))
     slope = at_a - at_b
     curve = np.where(np.isfinite(a), a, 0.0) * at_a - np.where(np.isfinite(b), b, 0.0) * at_b
@@ -108,8 +108,8 @@ def von_mises_posterior(cos: Array, sin: Array) -> tuple[Array, dict[str, Any]]:
     """exp(cos * cos u + sin * sin u) on the circle: VonMises."""
     k = np.hypot(cos, sin)
     mean = np.arctan2(sin, cos)
-    ratio = special.i1e(k) / special.i0e(k)
-    return np.log(special.i0e(k)) + k + np.log(2 * np.pi), {
+    ratio = scipy.special.i1e(k) / scipy.special.i0e(k)
+    return np.log(scipy.special.i0e(k)) + k + np.log(2 * np.pi), {
         "cos": ratio * np.cos(mean), "sin": ratio * np.sin(mean), "id": mean,
         "arguments": {"mean": mean, "concentration": k},
     }  # fmt: skip
@@ -152,9 +152,10 @@ def dirichlet_posterior(log: Array, axis: int = -1) -> tuple[Array, dict[str, An
     """exp(sum_k log_k log u_k) on the simplex along `axis`: Dirichlet(log + 1)."""
     c = log + 1.0
     total = c.sum(axis, keepdims=True)
-    a = special.gammaln(c).sum(axis) - special.gammaln(total.squeeze(axis))
+    a = scipy.special.gammaln(c).sum(axis) - scipy.special.gammaln(total.squeeze(axis))
     return a, {
-        "id": c / total, "log": special.digamma(c) - special.digamma(total), "arguments": {"concentration": c},
+        "id": c / total, "log": scipy.special.digamma(c) - scipy.special.digamma(total),
+        "arguments": {"concentration": c},
     }  # fmt: skip
 
 
@@ -195,7 +196,7 @@ def _wishart(logdet: Array, id: Array, axes: tuple[int, int]) -> tuple[Array, Ar
     )
     low = np.linalg.cholesky(half + half.swapaxes(-1, -2))
     d, i = low.shape[-1], np.arange(low.shape[-1])
-    gammas = special.gammaln((df[..., None] - i) / 2).sum(-1) + d * (d - 1) / 4 * np.log(np.pi)
+    gammas = scipy.special.gammaln((df[..., None] - i) / 2).sum(-1) + d * (d - 1) / 4 * np.log(np.pi)
     log_det = 2 * np.log(low.diagonal(0, -2, -1)).sum(-1)
     return df * d / 2 * np.log(2) + gammas - df / 2 * log_det, df, low, np.linalg.inv(low)
 
@@ -211,5 +212,5 @@ def _mean_inverse(df: Array, low: Array) -> Array:
 def _mean_logdet(df: Array, low: Array) -> Array:
     """E log det W of a Wishart whose inverse scale has this Cholesky factor."""
     d = low.shape[-1]
-    digammas = special.digamma((df[..., None] - np.arange(d)) / 2).sum(-1)
+    digammas = scipy.special.digamma((df[..., None] - np.arange(d)) / 2).sum(-1)
     return digammas + d * np.log(2) - 2 * np.log(low.diagonal(0, -2, -1)).sum(-1)

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from scipy import special
+import scipy
 
 from emdsl.runtime.data.columns import Array
 
@@ -35,22 +35,22 @@ def shape_curvature(f: Callable[[Array], Array], a: Any) -> Array:
 
 def gamma_cdf_a(a: Any, z: Any) -> Array:
     """d gammainc(a, z) / da."""
-    return shape_slope(lambda s: special.gammainc(s, z), a)
+    return shape_slope(lambda s: scipy.special.gammainc(s, z), a)
 
 
 def gamma_cdf_a2(a: Any, z: Any) -> Array:
     """The second derivative of gammainc(a, z) by a."""
-    return shape_curvature(lambda s: special.gammainc(s, z), a)
+    return shape_curvature(lambda s: scipy.special.gammainc(s, z), a)
 
 
 def beta_cdf_a(a: Any, b: Any, z: Any) -> Array:
     """d betainc(a, b, z) / da."""
-    return shape_slope(lambda s: special.betainc(s, b, z), a)
+    return shape_slope(lambda s: scipy.special.betainc(s, b, z), a)
 
 
 def beta_cdf_a2(a: Any, b: Any, z: Any) -> Array:
     """The second derivative of betainc(a, b, z) by a."""
-    return shape_curvature(lambda s: special.betainc(s, b, z), a)
+    return shape_curvature(lambda s: scipy.special.betainc(s, b, z), a)
 
 
 def beta_cdf_ab(a: Any, b: Any, z: Any) -> Array:
@@ -60,9 +60,9 @@ def beta_cdf_ab(a: Any, b: Any, z: Any) -> Array:
 
 def student_cdf_df(v: Any, t: Any) -> Array:
     """d stdtr(v, t) / dv."""
-    return shape_slope(lambda s: special.stdtr(s, t), v)
+    return shape_slope(lambda s: scipy.special.stdtr(s, t), v)
 
 
 def student_cdf_df2(v: Any, t: Any) -> Array:
     """The second derivative of stdtr(v, t) by v."""
-    return shape_curvature(lambda s: special.stdtr(s, t), v)
+    return shape_curvature(lambda s: scipy.special.stdtr(s, t), v)

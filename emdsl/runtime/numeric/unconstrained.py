@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from scipy import optimize, special
+import scipy
 
 from emdsl.runtime.data.columns import Array
 
@@ -60,7 +60,7 @@ def maximise(
     before, slope = loss(first)
     scale = max(1.0, float(np.abs(slope).max()) if slope.size else 1.0)
     method = "BFGS" if first.size <= 200 else "L-BFGS-B"
-    found = optimize.minimize(loss, first, jac=True, method=method, options={"maxiter": 500})
+    found = scipy.optimize.minimize(loss, first, jac=True, method=method, options={"maxiter": 500})
     best, value = found.x, float(found.fun)
     if not found.success and first.size <= 50 and np.isfinite(best).all():  # stopped at a kink: number by number
         best, value = along_axes(lambda flat: loss(flat)[0], best, value)
@@ -75,7 +75,7 @@ def along_axes(loss: Callable[[Array], float], at: Array, value: float) -> tuple
         before = value
         for k in range(at.size):
             step, axis = 0.05 * (1 + abs(at[k])), np.eye(at.size)[k]
-            line = optimize.minimize_scalar(
+            line = scipy.optimize.minimize_scalar(
                 lambda t, at=at, axis=axis: loss(at + t * axis),
                 bounds=(-step, step), method="bounded", options={"xatol": 1e-10 * (1 + abs(at[k]))},
             )  # fmt: skip
@@ -178,7 +178,7 @@ def to_free(value: Any, domain: str, bounds: tuple[float | None, float | None]) 
     if domain in ("positive", "unit", "real"):
         low, high = _ends(domain, bounds)
         if low is not None and high is not None:
-            return special.logit(np.clip((value - low) / (high - low), 1e-12, 1 - 1e-12))
+            return scipy.special.logit(np.clip((value - low) / (high - low), 1e-12, 1 - 1e-12))
         if low is not None:
             return np.log(np.maximum(value - low, 1e-300))
         return value if high is None else np.log(np.maximum(high - value, 1e-300))
@@ -203,12 +203,12 @@ def from_free(free: Array, domain: str, bounds: tuple[float | None, float | None
     if domain in ("positive", "unit", "real"):
         low, high = _ends(domain, bounds)
         if low is not None and high is not None:
-            return low + (high - low) * special.expit(free)
+            return low + (high - low) * scipy.special.expit(free)
         if low is not None:
             return low + np.exp(np.clip(free, -690, 690))
         return free if high is None else high - np.exp(np.clip(free, -690, 690))
     if domain == "simplex":
-        return special.softmax(np.concatenate([free, np.zeros((*free.shape[:-1], 1))], axis=-1), axis=-1)
+        return scipy.special.softmax(np.concatenate([free, np.zeros((*free.shape[:-1], 1))], axis=-1), axis=-1)
     if domain == "ordered":
         return np.cumsum(np.concatenate([free[..., :1], np.exp(np.clip(free[..., 1:], -690, 690))], axis=-1), axis=-1)
     if domain == "zero_sum":

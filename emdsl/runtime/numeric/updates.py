@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from scipy import special
+import scipy
 
 from emdsl.runtime.data.columns import Array
 from emdsl.runtime.numeric.numerics import HANDFUL, Degenerate, factored, finite, remember
@@ -23,7 +23,11 @@ from emdsl.runtime.numeric.numerics import HANDFUL, Degenerate, factored, finite
 _COORDINATES: dict[str, tuple[Callable[..., Array], Callable[..., Array], Callable[..., tuple[Any, Any]]]] = {
     "real": (lambda v: v, lambda t: t, lambda v: (1.0, 0.0)),
     "positive": (np.log, np.exp, lambda v: (v, v)),
-    "unit": (special.logit, special.expit, lambda v: (v * (1 - v), v * (1 - v) * (1 - 2 * v))),
+    "unit": (
+        lambda v: scipy.special.logit(v),
+        lambda t: scipy.special.expit(t),
+        lambda v: (v * (1 - v), v * (1 - v) * (1 - 2 * v)),
+    ),
 }
 _LIMITS = {"real": (-1e300, 1e300), "positive": (-230.0, 230.0), "unit": (-36.0, 36.0)}
 
