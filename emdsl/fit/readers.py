@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 
 from emdsl.errors import DataError, Problem, Span
+from emdsl.runtime.data.columns import UNSEEN
 from emdsl.runtime.data.frames import Table
 
-MISSING = {"", "na", "n/a", "nan", "null"}
 DELIMITERS = (",", ";", "\t", "|")
 BOOLEANS = {"true": 1, "false": 0}
 
@@ -136,7 +136,7 @@ def _number(text: str) -> float | None:
 def parse_cells(cells: Sequence[str]) -> np.ndarray[Any, np.dtype[Any]]:
     """One column: numbers (NaN where missing) where every other cell is one, else text (None where empty)."""
     stripped = [c.strip() for c in cells]
-    seen = [c for c in stripped if c.lower() not in MISSING]
+    seen = [c for c in stripped if c.lower() not in UNSEEN]
     if seen and all(c.lower() in BOOLEANS for c in seen):
         coded = [float(BOOLEANS[c.lower()]) if c.lower() in BOOLEANS else np.nan for c in stripped]
         return np.asarray(coded)
@@ -147,4 +147,4 @@ def parse_cells(cells: Sequence[str]) -> np.ndarray[Any, np.dtype[Any]]:
         return text
     if len(seen) == len(stripped) and all(c.lstrip("+-").isdigit() and len(c) < 19 for c in seen):
         return np.array([int(c) for c in seen], np.int64)
-    return np.array([np.nan if c.lower() in MISSING else float(c) for c in stripped], np.float64)
+    return np.array([np.nan if c.lower() in UNSEEN else float(c) for c in stripped], np.float64)

@@ -219,10 +219,18 @@ def real_numbers(name: str, column: Column) -> Array:
     return np.ascontiguousarray(values).reshape(column.values.shape)
 
 
+UNSEEN = frozenset(("", "na", "n/a", "nan", "null"))  # words for what was not seen, where cells are numbers
+
+
 def refuse_text(name: str, column: Column) -> None:
-    """Raise DataError for text where numbers are needed: the cells that are no numbers, or all where each is one."""
+    """Raise DataError for text where numbers are needed: the cells that are no numbers, or all where each is one.
+
+    Words for what was not seen (`NA`) are at fault only where nothing else is.
+    """
     flat = column.values.reshape(-1)
     bad = np.fromiter((not _is_numeral(v) for v in flat), bool, flat.size).reshape(column.values.shape) & column.present
+    absent = np.fromiter((str(v).strip().lower() in UNSEEN for v in flat), bool, flat.size).reshape(bad.shape)
+    bad = bad & ~absent if (bad & ~absent).any() else bad
     if not bad.any():
         hint = f"convert it: {name}.astype(float)"
         refuse_where(name, column.present, column.values, "holds numbers written as text", hint, "D004")
