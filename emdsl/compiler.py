@@ -32,7 +32,8 @@ def compile(
     if (path is None) == (text is None):
         raise TypeError("compile takes a path or text=..., one of the two")
     source, name = (read_model(Path(path)), str(path)) if path is not None else (text, "<text>")
-    assert source is not None
+    if not isinstance(source, str | bytes):
+        raise TypeError(f"text must be a str, not {type(source).__name__}")
     return Model.from_text(source, name, infer)
 
 

@@ -90,5 +90,5 @@ def nearest(name: str, known: Sequence[str]) -> str | None:
     """The known name that is closest to a misspelt one, if any is close."""
     import difflib
 
-    found = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    found = difflib.get_close_matches(str(name), known, n=1, cutoff=0.6)
     return found[0] if found else None

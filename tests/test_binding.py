@@ -138,6 +138,8 @@ def test_one_array_is_enough_for_one_variable() -> None:
     [
         (SCALAR, {"x": [1.0, np.inf, -np.inf]}, ["x: must be finite", "2 values", "row 1", "inf"]),
         (SCALAR, {"x": ["1", "a"]}, ["holds text", "row 1", "'a'"]),
+        (SCALAR, {"x": [10**400, 1]}, ["x: must be finite", "row 0"]),
+        (SCALAR, {"x": [1.0], 1: [1.0]}, ["no observed variable or given 1"]),
         (SCALAR, {"x": ["NA", "1", "?"]}, ["holds text", "row 2", "'?'"]),
         (SCALAR, {"x": ["1", "2"]}, ["written as text", "astype(float)"]),
         (SCALAR, {"x": ["1,5", "2"]}, ["decimal comma"]),

@@ -166,6 +166,9 @@ class Fitter(Estimator):
 
     def _hold_fixed(self, fixed: Mapping[str, Any] | None) -> None:
         """Parameters held at given values are givens: the model is compiled again with them as such."""
+        if not isinstance(fixed or {}, Mapping):
+            kind = type(fixed).__name__
+            raise faults.DataError(f"fixed must be a dict of values by name, not {kind}", code="D016")
         fixed = {n: np.asarray(v, np.float64) for n, v in (fixed or {}).items()}
         known = [v["name"] for v in self.model.module.SPEC["variables"] if v["kind"] == "param"]
         for name in fixed:

@@ -67,8 +67,16 @@ def _number(value: Any) -> int | float | None:
     if isinstance(value, (numbers.Integral, np.integer)):
         return int(value)
     if isinstance(value, (numbers.Real, np.floating)) or type(value).__name__ == "Decimal":
-        return float(value)
+        return _as_float(value)
     return None
+
+
+def _as_float(value: Any) -> float:
+    """The nearest float, infinite beyond the largest one."""
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
 
 
 def _from_objects(name: str, data: Array, mask: Array | None) -> Column:
@@ -98,7 +106,7 @@ def _from_objects(name: str, data: Array, mask: Array | None) -> Column:
         whole = False
     numeric = np.zeros(flat.size, np.int64 if whole and known else np.float64)
     for i, _, number in known:
-        numeric[i] = number if number is not None else 0
+        numeric[i] = (number if whole else _as_float(number)) if number is not None else 0
     return Column(numeric.reshape(data.shape), gone)
 
 

@@ -32,7 +32,7 @@ def closest(name: str, known: Iterable[str]) -> str | None:
     import difflib  # here, as most modules are imported without a mistake in any name
 
     names = sorted(known)
-    found = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    found = difflib.get_close_matches(str(name), names, n=1, cutoff=0.6)
     if found:
         return f"did you mean {found[0]}?"
     return f"known are {', '.join(names)}" if names else None
