@@ -232,6 +232,26 @@ def test_saved_loaded_and_alone(tmp_path) -> None:
     assert other.history_[0] == pytest.approx(est.log_likelihood_, rel=1e-12)
 
 
+def test_a_completed_module_takes_labels_by_their_name_and_leaves_out_what_nothing_reads() -> None:
+    model = emdsl.compile(
+        text="""
+        model PartlyLabelled
+        param p : unit
+        param rate[2] : positive
+        for n in N:
+            observed z[n] ~ Bernoulli(p)
+            observed y[n] ~ Poisson(rate[z[n]])
+    """
+    )
+    data = {"z": [0, 1, np.nan, np.nan], "y": [1, 4, 2, np.nan]}
+    wanted = model.fitter(max_iter=3, tol=0, seed=0).fit(data)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        alone = model.complete(("z", "y")).load_module().PartlyLabelled(max_iter=3, tol=0, seed=0).fit(data)
+    np.testing.assert_array_equal(alone.history_, wanted.history_)
+    np.testing.assert_array_equal(alone.posterior_["z"], wanted.posterior_["z"])
+
+
 def test_the_derivation_tells_what_becomes_of_gaps() -> None:
     plain, whole = (
         str(m.derivation) for m in (compiled("incomplete_gaussian"), compiled("incomplete_gaussian").complete(("x",)))

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from gallery import compiled
-from scipy.stats import multivariate_normal
+from scipy.stats import multivariate_normal, poisson
 
 import emdsl
 
@@ -179,3 +179,22 @@ def test_no_table_of_pairs_of_elements() -> None:
     _, prepared, _ = once(CROSSED, {"y": data["y"], "farm": data["farm"], "year": np.arange(N) % 11}, {"s": 0.5})
     shapes = {np.shape(v) for v in prepared["the sums"].values()}
     assert {(7,), (11,)} <= shapes and not any({7, 11} <= set(shape) for shape in shapes)
+
+
+def test_parameters_may_be_called_as_facts_of_data_are() -> None:
+    """`start` of a ragged plate is known before the fit; a parameter of that name is not."""
+    text = """
+        model Facts
+        param start : simplex[2]
+        param row[2] : simplex[2]
+        param length[2] : positive
+        for s in S:
+            for t in T[s]:
+                observed present[s, t] ~ Categorical(start) if t == 0 else Categorical(row[present[s, t-1]])
+                observed count[s, t] ~ Poisson(length[present[s, t]])
+    """
+    data = {"present": [np.array([0, 1]), np.array([1])], "count": [np.array([2, 3]), np.array([1])]}
+    params = {"start": [0.25, 0.75], "row": [[0.5, 0.5], [0.1, 0.9]], "length": [1.0, 2.0]}
+    fit = emdsl.compile(text=text).fitter(max_iter=0).fit(data, init=params)
+    chances = np.log([0.25 * 0.5, 0.75]).sum() + poisson.logpmf([2, 3, 1], [1.0, 2.0, 2.0]).sum()
+    assert fit.log_likelihood_ == pytest.approx(chances, rel=1e-12)

@@ -114,9 +114,12 @@ class Model:
     def complete(self, names: tuple[str, ...]) -> Model:
         """The same model where entries of these observed variables are missing: they are latents of their rows.
 
-        Its module fits data with gaps where emdsl is not installed. Raises ModelError where they cannot be integrated
-        out, with the density that stands in the way.
+        Its module fits data with gaps where emdsl is not installed. Of a variable whose missing entries are only left
+        out nothing changes. Raises ModelError where they cannot be integrated out, with the density in the way.
         """
+        if self.refusal is None:
+            policies = {v["name"]: v["missing"] for v in self.module.SPEC["variables"]}
+            names = tuple(n for n in names if policies.get(n) != "drop")
         discrete = tuple(n for n in names if self.resolved.variable(n).domain.kind in ("bool", "category"))
         gaps = tuple(n for n in names if n not in discrete)
         resolved = through_scales(seen_through_points(self.resolved, discrete), gaps)

@@ -41,7 +41,13 @@ class Known:
 
     def holds(self, e: Expr) -> bool:
         """Whether an expression is data alone, and finite: logs of indicators are kept out of sums."""
-        return all(n in self.data or n.partition(":")[0] in FACTS for n in x.variables(e)) and not unbounded(e)
+        return all(n in self.data or _is_fact(n) for n in x.variables(e)) and not unbounded(e)
+
+
+def _is_fact(name: str) -> bool:
+    """Whether a name is of what data are like, `start:T`; a user's `start` has no colon."""
+    kind, _, of = name.partition(":")
+    return bool(of) and kind in FACTS
 
 
 def known_data(model: m.ModelText, hidden: Iterable[str], tables: Iterable[str], whole: str | None) -> Known:

@@ -106,7 +106,8 @@ def rows(case: Case) -> Iterator[Check]:
                 yield skipped(check, name, str(why))
 
 
-def _permuted(case: Case, name: str) -> Check:
+def _in_another_order(case: Case, name: str) -> tuple[Array, Drawn, dict[str, Array]]:
+    """(an order, data and parameters in it); raises Unchecked where the log joint is another then."""
     order = case.rng(5).permutation(case.drawn.setting.sizes[name])
     while (order == np.arange(len(order))).all() and len(order) > 1:
         order = order[::-1]
@@ -117,6 +118,11 @@ def _permuted(case: Case, name: str) -> Check:
         after = World.of(case.world.model, there).rows(params, there.latents).sum()
         if before != after and not abs(before - after) <= SAME * (1 + abs(before)):
             raise Unchecked("the order is part of the model")
+    return order, moved, params
+
+
+def _permuted(case: Case, name: str) -> Check:
+    order, moved, params = _in_another_order(case, name)
     a, b = case.fit(params, 1, moved), case.fit(case.start, 1)
     _, wanted = taken(case, name, order, {n: np.asarray(v) for n, v in b.params_.items()})
     off = abs(np.asarray(a.history_) - b.history_).max() / (1 + abs(b.history_[-1]))
@@ -150,6 +156,7 @@ def _repeated(case: Case, name: str) -> Check:
             raise Unchecked(f"the parameter {v.name} has an element for each")
         if v.domain.levels is not None and getattr(v.domain.levels, "name", None) == name:
             raise Unchecked(f"{v.name} points at its elements")
+    _in_another_order(case, name)  # a row that stands elsewhere must mean the same
     n = case.drawn.setting.sizes[name]
     twice, _ = taken(case, name, np.array([0, *range(n)]), case.start)
     weight = np.ones(n)

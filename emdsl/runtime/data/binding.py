@@ -93,6 +93,8 @@ def _split_names(
     ragged: list[str], variables: Mapping[str, Record], data: Mapping[str, Any], lengths: Any
 ) -> tuple[dict[str, Any], dict[str, Array]]:
     """Data of variables apart from lengths of ragged plates; unknown and absent names refused."""
+    seen = {n.removesuffix(" seen"): n for n in variables}  # a latent where it is missing: its data are of that name
+    data = {seen.get(n, n): a for n, a in data.items()}
     if lengths is None:
         lengths = {}
     elif not isinstance(lengths, Mapping):
@@ -110,7 +112,7 @@ def _split_names(
     for name in data:
         if name not in variables and name not in ragged:
             raise DataError(
-                f"the model has no observed variable or given {name}", hint=closest(name, variables), code="D002"
+                f"the model has no observed variable or given {name}", hint=closest(name, seen), code="D002"
             )
     absent = [n for n, v in variables.items() if n not in data and not v["default"]]
     if absent:

@@ -139,7 +139,7 @@ def without_gaps(mask: Array | None, name: str) -> None:
     if mask is not None:
         raise DataError(
             f"{name}: {int((~mask).sum())} entries are missing, but other densities read them",
-            hint="fit with emdsl itself, which takes them as latents of their rows, or declare them latent",
+            hint=f"write the module by model.complete(({name!r},)).write(path), or fit with emdsl: latents then",
             code="D009",
         )
 
