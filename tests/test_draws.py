@@ -421,6 +421,9 @@ def test_a_fit_that_is_cut_short_says_so() -> None:
     assert not fit.converged_ and fit.status_ == "max_iter" and "not converged" in fit.message_
     with pytest.raises(Exception, match="no log-likelihood"):
         fit.score(counts())
+    with pytest.warns(Warning, match="not converged"):  # not even the Newton steps of an end move its parameters
+        still = model.fitter(seed=1, max_iter=0).fit(counts(), init={"tau": 0.3})
+    assert still.params_["tau"] == 0.3 and still.monte_carlo_["draws"] == 200
 
 
 def test_a_fit_without_an_error_has_not_converged() -> None:

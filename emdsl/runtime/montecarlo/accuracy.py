@@ -31,20 +31,22 @@ class Ending(NamedTuple):
 def concluded(setup: Setup, params: Any, history: list[float], chains: Sequence[Chain], end: Ending) -> Climb:
     """Samples at the estimate, each with a Newton step on its mean score (Louis 1982), until that is lost in its noise.
 
-    Their last is what errors of the estimates, R-hat and effective sizes are told by.
+    Their last is what errors of the estimates, R-hat and effective sizes are told by. After a climb that was cut short
+    there is one sample, no larger than need be, and no step: no more is done than was asked for.
     """
     faults = [end.message] if end.message else []
-    if end.status == "max_iter" and not end.message:
+    short = end.status in ("max_iter", "interrupted") and not end.message
+    if end.status == "max_iter" and short:
         faults.append("max_iter was reached before the estimates settled")
     if has_weights(setup):
         faults.append("the error of a fit with weights is not told")
     told = None
     for k in range(ROUNDS):
-        sample = LastSample(setup, params, chains)
+        sample = LastSample(setup, params, chains, grows=not short)
         told = sample.found
         if len(sample.flat) > MOST_PARAMETERS:
             faults.append(f"the error of {len(sample.flat)} parameters is not told (of {MOST_PARAMETERS} at most)")
-        if told is None or not told.trusted:
+        if short or told is None or not told.trusted:
             break
         spread = np.sqrt(np.diag(told.inverse))
         moved = sample.flat + np.clip(told.step, -spread, spread)

@@ -92,7 +92,7 @@ class LastSample:
     Scores are those of each independent part of the latents, where there are several: covariances are sums over them.
     """
 
-    def __init__(self, setup: Setup, params: Any, chains: Sequence[Chain]) -> None:
+    def __init__(self, setup: Setup, params: Any, chains: Sequence[Chain], grows: bool = True) -> None:
         self.setup, self.params, self.chains = setup, params, chains
         self.free = FreeParameters(setup, params)
         self.flat = self.free.vector(params)
@@ -109,7 +109,7 @@ class LastSample:
             self._prepare()
         self._extend(count)
         self.found = self._newton()
-        while self.scored and 2 * count <= most and not self._enough():
+        while grows and self.scored and 2 * count <= most and not self._enough():
             self._extend(count)
             count *= 2
             self.found = self._newton()
