@@ -22,7 +22,7 @@ from emdsl.derive.joint.plates import home_of
 from emdsl.derive.numbering import numbers
 from emdsl.derive.plan import Plan
 from emdsl.derive.updates.quadratic import Linear
-from emdsl.derive.updates.solve import Closed, Simplex, Spread
+from emdsl.derive.updates.rules import Closed, Simplex, Spread
 from emdsl.generate.module import module_functions
 from emdsl.generate.printer import Printer
 from emdsl.report.breaking import broken, width

@@ -18,7 +18,7 @@ from gallery import written
 from test_unusual import CASES
 
 from emdsl.derive.joint.coefficients import axes_of
-from emdsl.derive.updates.solve import Numeric
+from emdsl.derive.updates.rules import Numeric
 from emdsl.report.equations import readable, update_equation
 from emdsl.report.symbolic import spelt, symbolic
 

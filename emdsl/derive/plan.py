@@ -25,7 +25,8 @@ from emdsl.derive.posteriors.cuts import refuse_cuts_at_parameters
 from emdsl.derive.posteriors.draws import Sampling, drawable, drawn_names, expanded, last_rung, sampling
 from emdsl.derive.posteriors.meanfield import factorised, factors_of_q, largest_factors, moments
 from emdsl.derive.posteriors.quadrature import at_shared_points, by_quadrature, requested, tie, where_possible
-from emdsl.derive.updates.solve import Closed, Update, solve
+from emdsl.derive.updates.rules import Closed, Update
+from emdsl.derive.updates.solve import solve
 from emdsl.derive.updates.statistics import Expected, expected
 from emdsl.errors import ModelError, Problem
 from emdsl.language import model as m

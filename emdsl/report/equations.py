@@ -24,7 +24,8 @@ from emdsl.derive.joint.joint import expand
 from emdsl.derive.plan import Plan, posteriors, weighted_plate
 from emdsl.derive.updates.newton import Newton, Together
 from emdsl.derive.updates.quadratic import Linear
-from emdsl.derive.updates.solve import Closed, Numeric, Simplex, Spread, Update, solve
+from emdsl.derive.updates.rules import Closed, Numeric, Simplex, Spread, Update
+from emdsl.derive.updates.solve import solve
 from emdsl.derive.updates.statistics import Statistic, expected
 from emdsl.errors import InternalError
 from emdsl.language import model as m

@@ -18,7 +18,7 @@ from emdsl.derive.plan import Plan
 from emdsl.derive.posteriors.averages import expectation, in_turn
 from emdsl.derive.posteriors.blocks import classes
 from emdsl.derive.updates.quadratic import Linear, quadratic
-from emdsl.derive.updates.solve import Closed, Simplex, Spread, Update
+from emdsl.derive.updates.rules import Closed, Simplex, Spread, Update
 from emdsl.derive.updates.statistics import selectors
 from emdsl.report.equations import left_side
 from emdsl.report.page import whole

@@ -14,7 +14,7 @@ from emdsl.derive.joint.gradient import gradient
 from emdsl.derive.plan import Plan
 from emdsl.derive.updates.newton import Newton, Together
 from emdsl.derive.updates.quadratic import Column, Linear
-from emdsl.derive.updates.solve import Closed, Numeric, Simplex, Spread, Update
+from emdsl.derive.updates.rules import Closed, Numeric, Simplex, Spread, Update
 from emdsl.errors import InternalError
 from emdsl.report import formula as f
 from emdsl.report.alone import alone
@@ -338,7 +338,10 @@ def _together(rule: Together, t: Typeset) -> Iterator[Say | Show]:
 def _numeric(plan: Plan, u: Update, t: Typeset) -> Iterator[Say | Show]:
     assert isinstance(u.rule, Numeric)
     how = "quasi-Newton" if u.rule.hessian is None else "Newton"
-    yield Say(f"Raised by {how} steps in unconstrained coordinates, with the gradient")
+    if u.rule.medians:
+        yield Say("At most half of the weight is below it and at most half above, where the gradient changes sign:")
+    else:
+        yield Say(f"Raised by {how} steps in unconstrained coordinates, with the gradient")
     for name in u.params[:READ_TOGETHER]:
         axes = axes_of(plan.joint.model.variable(name))
         try:

@@ -175,6 +175,7 @@ CASES = [
         LAPLACES,
         _laplaces,
         lambda p, d: mix(p["w"], laplace.logpdf(d["x"][:, None], p["m"], p["s"])),
+        updates={"m": "closed form"},
         options={"n_init": 1},
     ),
     Case("a factor's covariance", FACTOR, _factor, _factor_value),

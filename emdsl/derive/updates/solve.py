@@ -8,101 +8,24 @@ decided on the whole of Q, never on one factor.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import combinations
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Expr, Idx, Ix
-from emdsl.derive.algebra.scalars import NoValue, Root, derivatives, solve_score
+from emdsl.derive.algebra.scalars import NoValue, derivatives, solve_score
 from emdsl.derive.algebra.show import show
 from emdsl.derive.joint.coefficients import Scalar, about, axes_of, matrix_term, per_element, scalar_term, total_of
 from emdsl.derive.joint.terms import Term
 from emdsl.derive.updates.components import components
-from emdsl.derive.updates.curvature import Curvature, curvature
-from emdsl.derive.updates.newton import Newton, Together, alone, together
+from emdsl.derive.updates.curvature import curvature
+from emdsl.derive.updates.medians import distances
+from emdsl.derive.updates.newton import Newton, alone, together
 from emdsl.derive.updates.quadratic import Linear, quadratic
+from emdsl.derive.updates.rules import Closed, Numeric, Simplex, Spread, Update
 from emdsl.derive.updates.statistics import Expected, drop_presence
 from emdsl.errors import ModelError, Problem
 from emdsl.language import model as m
-
-
-@dataclass(frozen=True)
-class Simplex:
-    """p = c / sum c, for Q = sum c_k log p_k (Lagrange)."""
-
-    counts: Expr
-    axes: tuple[Ix, ...]
-
-
-@dataclass(frozen=True)
-class Spread:
-    """Q = a logdet V + <C, inv V> (or <C, V> where the parameter is a precision): V = C / a, or inv(-C / a)."""
-
-    weight: Expr
-    scatter: Expr
-    axes: tuple[Ix, ...]
-    precision: bool
-
-
-@dataclass(frozen=True)
-class Closed:
-    """The root(s) of the score of one scalar, elementwise over the axes."""
-
-    root: Root
-    axes: tuple[Ix, ...]
-    functions: tuple[Scalar, ...]
-
-
-@dataclass(frozen=True)
-class Numeric:
-    """Raised in unconstrained coordinates: Newton where the Hessian is known, else quasi-Newton by the gradient."""
-
-    terms: tuple[Term, ...]
-    data: bool = False  # some terms need a pass over the data
-    mixed: tuple[Term, ...] = ()  # these
-    hessian: Curvature | None = None
-
-    @property
-    def whole(self) -> tuple[Term, ...]:
-        """All terms that hold the parameters."""
-        return (*self.terms, *self.mixed)
-
-
-Rule = Simplex | Spread | Closed | Newton | Together | Numeric | Linear
-
-
-@dataclass(frozen=True)
-class Update:
-    """How some parameters are updated together. `kind` is INTERFACE's word for it."""
-
-    params: tuple[str, ...]
-    kind: str
-    rule: Rule
-    reason: str
-    conditional_on: tuple[str, ...] = ()
-
-    @property
-    def depends(self) -> frozenset[str]:
-        return _parameters_in(self.rule)
-
-
-def _parameters_in(rule: Rule) -> frozenset[str]:
-    match rule:
-        case Simplex():
-            parts: Sequence[Expr] = (rule.counts,)
-        case Spread():
-            parts = (rule.weight, rule.scatter)
-        case Closed():
-            parts = rule.root.candidates
-        case Newton():
-            parts = (rule.value, rule.score, rule.curvature)
-        case Together():
-            parts = rule.parts
-        case Linear():
-            return rule.parameters()
-        case Numeric():
-            parts = tuple(f for t in rule.whole for f in t.factors)
-    return frozenset(n for e in parts for n in x.variables(e))
 
 
 def solve(model: m.ModelText, q: Expected) -> tuple[Update, ...]:
@@ -114,7 +37,8 @@ def solve(model: m.ModelText, q: Expected) -> tuple[Update, ...]:
     groups = [_real(params[n], q, every, model) for n in params if n in used and n not in mixed]
     groups = _joined(groups, q, every, params)
     ordered = _schedule(groups, q, every, params)
-    ordered += [_by_data(names, q, every, params) for names in _meeting([n for n in params if n in mixed], q, every)]
+    for names in _meeting([n for n in params if n in mixed], q, every):
+        ordered += _by_data(names, q, every, params)
     return _in_turn(ordered)
 
 
@@ -158,10 +82,27 @@ def _meeting(names: Sequence[str], q: Expected, every: Sequence[Term]) -> list[t
     return sorted((tuple(n for n in names if n in g) for g in groups), key=lambda g: names.index(g[0]))
 
 
-def _by_data(names: tuple[str, ...], q: Expected, every: Sequence[Term], params: Mapping[str, m.Variable]) -> Update:
+def _by_data(
+    names: tuple[str, ...], q: Expected, every: Sequence[Term], params: Mapping[str, m.Variable]
+) -> list[Update]:
+    """Parameters that data are passed over for: those that are weighted medians first, then the others together."""
+    every_mixed = [mx.term for mx in q.mixed]
+    out = []
+    for n in names:
+        found = distances(params[n], _held((n,), every), _held((n,), every_mixed), params)
+        if found is not None:
+            reason = "Q is a sum of distances from data: a weighted median, for which data are sorted"
+            out.append(Update((n,), "closed form", Numeric((), True, tuple(map(sized, found[0])), found[1]), reason))
+    rest = tuple(n for n in names if not any(n in u.params for u in out))
+    return [*out, _climbed(rest, q, every, params)] if rest else out
+
+
+def _climbed(names: tuple[str, ...], q: Expected, every: Sequence[Term], params: Mapping[str, m.Variable]) -> Update:
     held = _held(names, every)
     mixed = tuple(sized(t) for t in _held(names, [mx.term for mx in q.mixed]))
-    ties = next(f for t in mixed for f in t.factors if any(n in names for n in x.variables(f)))
+    every_factor = [f for t in mixed for f in t.factors]
+    both = [f for f in every_factor if x.variables(f) & set(params) and x.variables(f) - set(params)]
+    ties = next((f for f in both if set(names) & x.variables(f)), both[0] if both else every_factor[0])
     rule, how = _numeric(Numeric(held, data=True, mixed=mixed), [params[n] for n in names])
     reason = f"{show(ties)} ties {', '.join(names)} to the data: no finite statistics; {how}, by passes over the data"
     return Update(names, "gradient" if rule.hessian is None else "newton", rule, f"{reason}, to convergence")

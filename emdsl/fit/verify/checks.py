@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -158,9 +158,8 @@ def m_step(case: Case) -> Iterator[Check]:
             middle[old] = near, q(here, near)
         near, centre = middle[old]
         step = _direction(case.space, param, rng)
-        up, down = (q(case.space.at(here, {param: h * step}), near) for h in (WIDE, -WIDE))
-        slope, curve = (up - down) / (2 * WIDE), (up - 2 * centre + down) / WIDE**2
-        yield measured("M-step: Q is stationary", param, abs(slope) / (1 + abs(curve)), SLOPE)
+        rises, curve = _rises(lambda h: q(case.space.at(here, {param: h * step}), near) - centre)  # noqa: B023
+        yield measured("M-step: Q is stationary", param, rises, SLOPE)
         curves.append(measured("M-step: Q curves down", param, curve / (1 + abs(curve)), CURVE))
     yield from curves
     top, scale = q(case.step), 1 + abs(q(case.start))
@@ -173,6 +172,20 @@ def m_step(case: Case) -> Iterator[Check]:
         moves = {n: size * _direction(case.space, n, rng) for n in case.step}
         best = max(best, q(case.space.at(case.step, moves)))
     yield measured("M-step: nothing around is better", "", max((best - top) / scale, 0.0), EXACT)
+
+
+def _rises(along: Callable[[float], float]) -> tuple[float, float]:
+    """The slope of a function that is 0 at 0, relative to its curve, and that.
+
+    At a kink (a median's), where what is measured as curve doubles as the step halves, the slope by which it rises on
+    either side.
+    """
+    up, down = along(WIDE), along(-WIDE)
+    slope, curve = (up - down) / (2 * WIDE), (up + down) / WIDE**2
+    found = abs(slope) / (1 + abs(curve))
+    if found > SLOPE and 1.5 * curve > (along(WIDE / 2) + along(-WIDE / 2)) / (WIDE / 2) ** 2:
+        found = max(up, down, 0.0) / WIDE
+    return found, curve
 
 
 def _held(case: Case, param: str) -> tuple[Mapping[str, Array], tuple[str, ...]]:

@@ -8,7 +8,7 @@ from emdsl.derive.algebra import expr as x
 from emdsl.derive.joint.centre import Shift
 from emdsl.derive.plan import Plan
 from emdsl.derive.posteriors.draws import own_parameters
-from emdsl.derive.updates.solve import Numeric
+from emdsl.derive.updates.rules import Numeric
 from emdsl.generate.blocks.once import made
 from emdsl.generate.context import as_given, function, size_factor
 from emdsl.generate.functions.regrouped import initial_by_groups, regrouped_of

@@ -9,7 +9,7 @@ from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import Expr, Ix
 from emdsl.derive.updates.newton import Newton, Together
 from emdsl.derive.updates.quadratic import Column, Linear
-from emdsl.derive.updates.solve import Closed, Numeric, Simplex, Spread, Update
+from emdsl.derive.updates.rules import Closed, Numeric, Simplex, Spread, Update
 from emdsl.generate.context import Function
 from emdsl.generate.functions.numeric import emit_numeric, forget
 from emdsl.generate.lines.arrays import Array, Leaf

@@ -13,7 +13,8 @@ from emdsl.derive.algebra.expr import Expr, Ix
 from emdsl.derive.joint.coefficients import axes_of
 from emdsl.derive.joint.gradient import gradient
 from emdsl.derive.updates.curvature import Curvature
-from emdsl.derive.updates.solve import Numeric
+from emdsl.derive.updates.medians import Distances
+from emdsl.derive.updates.rules import Numeric
 from emdsl.generate.blocks.chains import one_row, row_pieces, varies
 from emdsl.generate.context import Function
 from emdsl.generate.lines.arrays import Leaf
@@ -42,6 +43,8 @@ def forget(f: Function, params: Sequence[str]) -> None:
 
 def emit_numeric(f: Function, params: Sequence[str], rule: Numeric) -> None:
     """Several parameters raised jointly: Newton where the rule has a Hessian, else quasi-Newton."""
+    if rule.medians:
+        return _median(f, params[0], rule.medians)
     em, model = f.emitter, f.plan.joint.model
     codes = {n: em.leaf(n).code for n in params}
     target = _objective(f, params, rule, codes)
@@ -57,6 +60,29 @@ def emit_numeric(f: Function, params: Sequence[str], rule: Numeric) -> None:
         em.outer.append(f"{found} = ascend({arguments}, {{{batch}}})")
     for n in params:
         em.outer.append(f'{codes[n]} = {found}["{n}"]')
+
+
+def _median(f: Function, name: str, medians: Sequence[Distances]) -> None:
+    """The weighted median of what a parameter is compared with, which is gathered over the chunks of rows."""
+    em = f.emitter
+    chunk, lines, em.lines = em.chunk, em.lines, []
+    places, weights = em.namer.fresh(f"places_{name}"), em.namer.fresh(f"weights_{name}")
+    looped = [d for d in medians if chunk is not None and any(i.dim == chunk for i in d.axes)]
+    em.outer.append(f"{places}, {weights} = [], []")
+    for some, within in (([d for d in medians if d not in looped], None), (looped, chunk)):
+        em.chunk, em.lines = within, []
+        for d in some:
+            for target, value in ((places, em.value(d.at)), (weights, em.contract(list(d.weights), d.axes))):
+                lead = ", ".join(em.length(i) for i in d.places)
+                flat = f"np.reshape({em.broadcast(value, d.axes).code}, ({lead}{', ' if lead else ''}-1))"
+                em.lines.append(f"{target}.append({flat})")
+        body = [f"{em.namer.rows} = row_count(rows)", *em.lines] if within else em.lines
+        em.outer += [f"for rows in {f.pieces}:", *indent(body, 1)] if within and some else em.lines
+    em.chunk, em.lines = chunk, lines
+    forget(f, ())
+    code = em.leaf(name).code
+    joined = ", ".join(f"np.concatenate({n}, axis=-1)" for n in (places, weights))
+    em.outer.append(f"{code} = weighted_median({joined}, {code})")
 
 
 def _objective(f: Function, params: Sequence[str], rule: Numeric, codes: Mapping[str, str]) -> str:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 
-from emdsl.derive.updates.solve import Numeric
+from emdsl.derive.updates.rules import Numeric
 from emdsl.generate.context import Function
 from emdsl.generate.functions.mstep import emit_update
 from emdsl.generate.functions.numeric import emit_numeric, forget, pieces_of

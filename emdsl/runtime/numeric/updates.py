@@ -190,6 +190,22 @@ def positive(
     return value
 
 
+def weighted_median(values: Array, weights: Array, old: Array) -> Array:
+    """The maximum of -sum w |x - v| over the last axis, the middle of it where it is an interval.
+
+    values, weights : (..., n), weights 0 or more. old : (...), kept where no weight is left.
+    """
+    order = np.argsort(values, axis=-1, kind="stable")
+    x = np.take_along_axis(values, order, -1)
+    below = np.cumsum(np.take_along_axis(np.broadcast_to(weights, values.shape), order, -1), -1)
+    total = below[..., -1:]
+    slack = 1e-14 * total  # weights that add up to half are half, whatever they lost in rounding
+    first = np.argmax(below >= total / 2 - slack, -1)[..., None]
+    last = np.argmax(below > total / 2 + slack, -1)[..., None]
+    found = (np.take_along_axis(x, first, -1) + np.take_along_axis(x, last, -1))[..., 0] / 2
+    return np.where(total[..., 0] > 0, found, old)
+
+
 def best_root(candidates: Sequence[Array], objective: Callable[[Array], Array], low: float, high: float) -> Array:
     """Of several roots, elementwise, the feasible one with the largest value of `objective`.
 

@@ -1,0 +1,62 @@
+"""Weighted medians: locations that stand only in distances from data."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from gallery import written
+
+from emdsl.runtime.numeric.updates import weighted_median
+
+RNG = np.random.default_rng(5)
+MIXTURE = """model M
+param w : simplex[2]
+param m[2] : real
+param s : positive
+for n in N:
+    latent z[n] ~ Categorical(w)
+    observed x[n] ~ Laplace(m[z[n]], s)
+"""
+
+
+def test_no_place_is_better_than_the_weighted_median() -> None:
+    """Ties, weights of 0 and weight that halves exactly; without weight the old value stays."""
+    for n in (1, 2, 5, 8):
+        x, w = RNG.integers(0, 6, (40, n)) / 2, RNG.integers(0, 3, (40, n)) / 4
+        found = weighted_median(x, w, np.full(40, 9.0))
+        rows = w.sum(-1) > 0
+        cost = (w[..., None] * np.abs(x[..., None] - x[:, None, :])).sum(1)  # at every place of data
+        mine = (w * np.abs(x - found[:, None])).sum(-1)
+        np.testing.assert_allclose(mine[rows], cost.min(-1)[rows], atol=1e-12)
+        assert (found[~rows] == 9.0).all()
+    assert weighted_median(np.array([0.0, 1.0, 5.0]), np.array([0.5, 0.0, 0.5]), np.array(0.0)) == 2.5
+
+
+def test_em_of_a_mixture_of_laplaces() -> None:
+    """Two steps by hand, at 1e7: memberships, medians by them, then the mean distance."""
+    model = written(MIXTURE)
+    assert {n: u.kind for n, u in model.updates.items()} == {"w": "closed form", "m": "closed form", "s": "newton"}
+    x = np.concatenate([RNG.laplace(0, 1, 31), RNG.laplace(5, 1, 24)])
+    w, m, s = np.array([0.5, 0.5]), np.array([0.0, 4.0]), 2.0
+    start = {"w": w, "m": m + 1e7, "s": s}
+    for _ in range(2):
+        r = w * np.exp(-np.abs(x[:, None] - m) / s)
+        r /= r.sum(1, keepdims=True)
+        order = np.sort(x)
+        m = np.array([order[np.argmax(np.cumsum(c[np.argsort(x)]) >= c.sum() / 2)] for c in r.T])
+        w, s = r.mean(0), (r * np.abs(x[:, None] - m)).sum() / len(x)
+    fit = model.fitter(max_iter=2, tol=0)
+    with pytest.warns(match="max_iter"):
+        fit.fit(x + 1e7, init=start)
+    np.testing.assert_allclose(fit.params_["w"], w, rtol=1e-6)
+    np.testing.assert_allclose(fit.params_["m"] - 1e7, m, atol=1e-7)
+    np.testing.assert_allclose(fit.params_["s"], s, rtol=1e-6)
+
+
+def test_the_certificate_knows_kinks() -> None:
+    """At a median Q has no slope, but what rises on one side is refused."""
+    from emdsl.fit.verify.checks import _rises
+
+    assert _rises(lambda h: 0.3 * h - abs(h))[0] == 0.0
+    assert _rises(lambda h: 1.3 * h - abs(h))[0] == pytest.approx(0.3)
+    assert _rises(lambda h: 1e-3 * h - h * h / 2)[0] == pytest.approx(5e-4)
