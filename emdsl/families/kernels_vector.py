@@ -264,6 +264,7 @@ VECTOR: tuple[Record, ...] = (
             Form(("mean", "cov")),
             Form(("mean", "precision"), lambda m, p: (m, spd_inverse(p)), mvnormal_precision_log_density),
         ),
+        singular="cov",
     ),
     Record(
         "MvStudentT",

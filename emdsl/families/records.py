@@ -67,4 +67,5 @@ class Record:
     forms: tuple[Form, ...] = ()
     mixture: str = ""  # the same family as a Gaussian given a latent `scale`: a model, its arguments the givens
     atom: bool = False  # a point mass: its log density is that of a comparison
+    singular: str = ""  # of a Gaussian the covariance, which may be singular: a density on its range alone
     reasons: Mapping[str, str] = field(default_factory=dict)

@@ -32,6 +32,7 @@ MODULES = (
     "fields/filtered",
     "fields/steady",
     "fields/fields",
+    "fields/constrained",
     "fields/gated",
     "fields/gaussian",
     "numeric/tails",

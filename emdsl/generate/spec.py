@@ -19,13 +19,13 @@ def spec(plan: Plan) -> dict[str, Any]:
     sizes = {s.name: s.default.constant if s.default is not None else None for s in model.sizes}
     defaults = [[s.name, str(s.default)] for s in model.sizes if s.default is not None and s.default.constant is None]
     ordered = tied_plates(plan)
-    own = plan.joint.configurations.name if plan.joint.configurations is not None else None
+    own = {*plan.joint.multipliers, *([plan.joint.configurations.name] if plan.joint.configurations is not None else ())}
     unweighted = {p.removesuffix("[]"): why for p, why in plan.unweighted.items() if p not in ordered}
     return {
         "model": model.name,
         "sizes": sizes,
         "equal": [[str(a), str(b)] for a, b, _ in model.equal_sizes] + defaults,
-        "variables": [variable(v, plan) for v in model.variables if v.name != own],
+        "variables": [variable(v, plan) for v in model.variables if v.name not in own],
         "plan": {n: [c.method, c.reason] for n, c in plan.choices.items()},
         "updates": {n: [u.kind, "", u.reason] for u in plan.updates for n in u.params},
         "ordered": ordered,

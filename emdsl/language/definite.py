@@ -1,4 +1,7 @@
-"""Covariances that no number can stand in: literal matrices, or diagonals with a number, not positive definite."""
+"""Covariances that no number can stand in: literal matrices, or diagonals with a number, not positive definite.
+
+Of a latent Gaussian they may be singular: what has no noise follows from what it depends on.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from emdsl.language.constants import value
 from emdsl.language.model import Call, Dist, Expr, FamilyCall, If, Let, ModelText, Stack, Var
 
 HINT = "what has no noise is no density: write it as an expression of what it depends on, or give it a small variance"
-ROUNDING = 1e-12  # of the largest diagonal entry: what is left of a pivot that is 0
+ROUNDING = 1e-12  # of a diagonal entry: what is left of a pivot that is 0
 
 
 def definite_problems(model: ModelText) -> Iterator[Problem]:
@@ -19,9 +22,11 @@ def definite_problems(model: ModelText) -> Iterator[Problem]:
         for call in _calls(v.distribution):
             wanted = {a.name: a.domain.kind for a in call.family.signatures[call.signature].arguments}
             for name, e in call.args:
-                wrong = _singular(e, lets) if wanted.get(name) == "spd" else None
+                flat = v.kind == "latent" and _is_gaussian_in(call, name)
+                wrong = _wrong(e, lets, flat) if wanted.get(name) == "spd" else None
                 if wrong is not None:
-                    message = f"{call.family.name}'s `{name}` is positive definite, but here {wrong}"
+                    wants = "has no negative eigenvalue" if flat else "is positive definite"
+                    message = f"{call.family.name}'s `{name}` {wants}, but here {wrong}"
                     yield Problem("E041", message, e.span, HINT)
 
 
@@ -35,21 +40,33 @@ def _calls(dist: Dist | None) -> Iterator[FamilyCall]:
             stack += [d.other, d.then]
 
 
-def _singular(e: Expr, lets: Mapping[str, Let]) -> str | None:
-    """Why a matrix is not positive definite at any values of what it holds; None where it may be."""
+def _is_gaussian_in(call: FamilyCall, name: str) -> bool:
+    """Whether a log density is a sum with `quad(inv(name), ...)` under no further function: a Gaussian's."""
+    stack: list[Expr] = [call.family.signatures[call.signature].log_density]
+    while stack:
+        match stack.pop():
+            case Call("add" | "sub" | "mul" | "div" | "neg", args):
+                stack += args
+            case Call("quad", (Call("inv", (Var(held),)), _)) if held == name:
+                return True
+    return False
+
+
+def _wrong(e: Expr, lets: Mapping[str, Let], flat: bool) -> str | None:
+    """Why a matrix is not positive definite (`flat`: semidefinite) at any values of what it holds; None if it may be."""
     match e:
         case Var(name) if name in lets:
-            return _singular(lets[name].body, lets)
+            return _wrong(lets[name].body, lets, flat)
         case If():
-            return _singular(e.then, lets) or _singular(e.other, lets)
+            return _wrong(e.then, lets, flat) or _wrong(e.other, lets, flat)
         case Call("diag", (entries,)):
             while isinstance(entries, Var) and entries.name in lets:
                 entries = lets[entries.name].body
             found = [value(i) for i in entries.items] if isinstance(entries, Stack) else []
-            bad = next((n for n in found if n is not None and n <= 0), None)
+            bad = next((n for n in found if n is not None and (n < 0 or (n == 0 and not flat))), None)
             return None if bad is None else f"{bad:g} stands on its diagonal"
         case Call("mul" | "div", args):
-            return next((why for a in args if (why := _singular(a, lets)) is not None), None)
+            return next((why for a in args if (why := _wrong(a, lets, flat)) is not None), None)
         case Stack(rows) if all(isinstance(row, Stack) for row in rows):
             numbers = [[value(i) for i in row.items] for row in rows if isinstance(row, Stack)]
             known = [[n for n in row if n is not None] for row in numbers]
@@ -57,19 +74,26 @@ def _singular(e: Expr, lets: Mapping[str, Let]) -> str | None:
                 return None
             if any(abs(known[i][j] - known[j][i]) > ROUNDING for i in range(len(known)) for j in range(i)):
                 return "the matrix is not symmetric"
-            return None if _has_cholesky(known) else "the matrix is singular or has a negative eigenvalue"
+            least = _least_pivot(known)
+            if flat:
+                return None if least >= 0 else "the matrix has a negative eigenvalue"
+            return None if least > 0 else "the matrix is singular or has a negative eigenvalue"
         case _:
             return None
 
 
-def _has_cholesky(a: Sequence[Sequence[float]]) -> bool:
-    """Whether every pivot of the Cholesky factor is above rounding."""
-    n, least = len(a), ROUNDING * max(abs(a[i][i]) for i in range(len(a)))
-    lower = [[0.0] * n for _ in range(n)]
-    for i in range(n):
-        for j in range(i + 1):
-            left = a[i][j] - sum(lower[i][k] * lower[j][k] for k in range(j))
-            if i == j and left <= least:
-                return False
-            lower[i][j] = left**0.5 if i == j else left / lower[j][j]
-    return True
+def _least_pivot(a: Sequence[Sequence[float]]) -> float:
+    """1, 0 or -1: a matrix has a Cholesky factor, has one with columns of zeros, or has none."""
+    n, unit, out = len(a), [abs(row[i]) ** 0.5 or 1.0 for i, row in enumerate(a)], 1.0
+    left = [[a[i][j] / (unit[i] * unit[j]) for j in range(n)] for i in range(n)]
+    for k in range(n):
+        pivot = left[k][k]
+        if pivot <= ROUNDING:
+            if pivot < -ROUNDING or any(abs(left[i][k]) > ROUNDING**0.5 for i in range(k + 1, n)):
+                return -1.0
+            out = 0.0
+            continue
+        for i in range(k + 1, n):
+            for j in range(k + 1, n):
+                left[i][j] -= left[i][k] * left[k][j] / pivot
+    return out

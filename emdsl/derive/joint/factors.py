@@ -102,6 +102,7 @@ class LogJoint:
     counted: frozenset[str] = frozenset()  # rows of ragged plates of which equal ones are one that counts
     configurations: Configurations | None = None  # discrete latents of which every configuration is a state
     told: Mapping[str, Told] = field(default_factory=dict)  # latents with a point mass in a branch
+    multipliers: Mapping[str, str] = field(default_factory=dict)  # of constraints: latents that hold other ones
 
     @cached_property
     def holding(self) -> Mapping[str, tuple[Factor, ...]]:

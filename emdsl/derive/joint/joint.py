@@ -12,6 +12,7 @@ from dataclasses import replace
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import DataIx, El, Expr, Idx, Ix
+from emdsl.derive.joint.constraints import Constrained, constrained, constrained_body, with_multipliers
 from emdsl.derive.joint.element import Tensors
 from emdsl.derive.joint.factors import Factor, LogJoint, Told, origin
 from emdsl.derive.joint.scope import Closure, Scope, size_number
@@ -28,14 +29,17 @@ MOST_POWERS = 12  # terms of a sum of powers that are written out
 
 def expand(model: m.ModelText) -> LogJoint:
     """The log joint of a resolved model. Raises `ModelError` for what has no density here."""
-    tensors = Tensors(model)
+    plain = Tensors(model)
+    held = constrained(model, plain.deterministic | plain.spikes)
+    model = with_multipliers(model, held)
+    tensors = Tensors(model) if held else plain
     factors: list[Factor] = []
     problems: list[Problem] = []
     for v in model.variables:
         if v.distribution is None or v.name in tensors.deterministic:
             continue
         try:
-            factors += _variable_factors(v, tensors)
+            factors += _variable_factors(v, tensors, held.get(v.name))
         except ModelError as e:
             problems += e.problems
     for p in model.potentials:
@@ -52,8 +56,9 @@ def expand(model: m.ModelText) -> LogJoint:
     levels = {n: tensors.levels(model.variable(n)) for n in sorted(tensors.discrete)}
     told = {n: told_of(model.variable(n), tensors) for n in sorted(tensors.spikes)}
     return LogJoint(
-        model, tuple(factors), dict(tensors.tables), levels, tensors.discrete, tensors.deterministic, told=told
-    )
+        model, tuple(factors), dict(tensors.tables), levels, tensors.discrete, tensors.deterministic, told=told,
+        multipliers={found.multiplier.name: n for n, found in held.items()},
+    )  # fmt: skip
 
 
 def told_of(v: m.Variable, tensors: Tensors) -> Told:
@@ -71,7 +76,7 @@ def told_of(v: m.Variable, tensors: Tensors) -> Told:
     return Told(plates, row, column, lifted(row), lifted(row, column if v.domain.dims else row))
 
 
-def _variable_factors(v: m.Variable, tensors: Tensors) -> list[Factor]:
+def _variable_factors(v: m.Variable, tensors: Tensors, held: Constrained | None) -> list[Factor]:
     scope, plates, masks = tensors.enter(v.plates)
     whole = any(len(c.event) > len(v.domain.dims) for _, c in leaves(v.distribution)) if v.distribution else False
     array = () if whole else tuple(x.fresh(str(d)) for d in v.array)  # else the calls' events hold the array axes
@@ -79,12 +84,15 @@ def _variable_factors(v: m.Variable, tensors: Tensors) -> list[Factor]:
     out: list[Factor] = []
     assert v.distribution is not None
     atoms = _atoms(v) if v.domain.kind in ("real", "positive", "unit") else ()
-    for conds, call in leaves(v.distribution):
+    branches = held.branches if held else tuple((conds, call, None) for conds, call in leaves(v.distribution))
+    for conds, call, support in branches:
         tensors.begin()
         event = tuple(x.fresh(str(d)) for d in call.event[: len(call.event) - len(call.family.x.domain.dims)])
         conditions = tuple(tensors.condition(c, positive, scope) for c, positive in conds)
         if v.name in tensors.spikes and is_point_mass(call.family):
             body = of_its_own(v, tensors.variate(v, home, event))
+        elif held:
+            body = constrained_body(v, home, event, call, support, held.multiplier, tensors, scope)
         else:
             body = tensors.density(v, home, event, call, scope)
         body = x.add(

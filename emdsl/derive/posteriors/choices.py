@@ -38,7 +38,8 @@ def choices(elimination: Elimination, joint: LogJoint, refused: str, draws: Samp
             out[n] = Choice(f"{draws.method}:{g.kernel}" if draws is not None else "", together + g.reason)
     for b in elimination.blocks:
         found = _block_choice(b, elimination, joint)
-        out.update(dict.fromkeys((n for n in b.latents if b.gaussian is not None or n not in joint.in_clouds), found))
+        told = [n for n in b.latents if n not in joint.multipliers]
+        out.update(dict.fromkeys((n for n in told if b.gaussian is not None or n not in joint.in_clouds), found))
     if joint.configurations is not None:
         del out[joint.configurations.name]
         choice = _configurations_choice(joint, joint.configurations, refused)
@@ -59,10 +60,12 @@ def _block_choice(b: Block, elimination: Elimination, joint: LogJoint) -> Choice
     """How a block is eliminated; inside which states of others, where it is gated."""
     gates = ", ".join(_gates(b))
     if b.gaussian is not None:
-        held = ", ".join(b.latents)
+        held = ", ".join(n for n in b.latents if n not in joint.multipliers)
         method, reason = "exact:gaussian", f"every term is linear or quadratic in {held}: one Gaussian for each element"
         if b.field is not None:
             method, reason = _field_choice(held, b.field)
+            fixed = ", ".join(joint.multipliers[n] for n in b.latents if n in joint.multipliers)
+            reason += f"; parts of {fixed} have no noise: they hold exactly" if fixed else ""
     elif b.record is not None:
         method, reason = b.record.plan, f"its {_statistics(b)} it {b.record.name}"
         reason += ", cut to the interval that the data leave it" if b.cuts else ""

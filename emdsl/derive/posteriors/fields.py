@@ -49,6 +49,7 @@ class Field:
     ties: tuple[Tie, ...]
     outer: tuple[Ix, ...] = ()
     inside: Mapping[str, tuple[Idx, ...]] = field(default_factory=dict)
+    held: bool = False  # whether some latents are multipliers of constraints: the matrix of all is no precision
 
     @property
     def families(self) -> tuple[tuple[str, ...], ...]:

@@ -31,13 +31,14 @@ def gaussian_block(
             continue
         latents = _together(name, joint, pool, kinds)
         seen |= set(latents)
-        made = _made(latents, joint, pool, weighted, ways_out)
+        held = not joint.multipliers.keys().isdisjoint(latents)
+        made = None if held else _made(latents, joint, pool, weighted, ways_out)
         if isinstance(made, Block):
             return made
         tied = _tied(latents, joint, pool, weighted, ways_out)
         if isinstance(tied, Block):
             return tied
-        scaled = _scaled(latents, joint, pool, weighted, ways_out)
+        scaled = None if held else _scaled(latents, joint, pool, weighted, ways_out)
         if scaled is not None:
             return scaled
         if _meant(latents, joint, pool):
@@ -140,6 +141,7 @@ def _tied(
     g = gaussian_axes({v.name: [str(d) for d in (*v.array, *v.domain.dims)] for v in variables}, joint.incomplete)
     mine = [(t, span) for t, span, _ in pool if touches(t, latents)]
     apart = _parts(variables, [t for t, _ in mine], joint.model)
+    held = not joint.multipliers.keys().isdisjoint(latents)
     ties: list[Tie] = []
     terms: list[Term] = []
     roles: list[str] = []
@@ -152,14 +154,14 @@ def _tied(
         roles.append(role[0])
         whole = weighted in {i.dim for i in apart.outer}  # within an element of the plate it counts once
         terms.append(role[1] if whole else weigh(role[1], weighted, joint))
-    if loose := _loose(variables, roles, ways_out):
+    if loose := _loose([v for v in variables if v.name not in (*joint.multipliers, *joint.multipliers.values())], roles, ways_out):
         return loose
     own = [i for axes in (g.rows, g.columns) for n in latents for i in axes[n]]
     places = [*(i for home in homes.values() for i in home), *(i for t in ties for i in t.ixs)]
     fixed = tuple(dict.fromkeys([*places, *own, *neighbours.values()]))
     merged = merge_roles(terms, roles, symmetry_of(joint), fixed)
     gates = tuple(x.Sel(El(n, idx), k) for (n, idx), k in neighbours.items())
-    return Block(latents[0], latents, (), (), gates, *merged, gaussian=g, field=replace(apart, ties=tuple(ties)))
+    return Block(latents[0], latents, (), (), gates, *merged, gaussian=g, field=replace(apart, ties=tuple(ties), held=held))
 
 
 def _parts(variables: Sequence[m.Variable], terms: Sequence[Term], model: m.ModelText) -> Field:

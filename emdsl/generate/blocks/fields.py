@@ -154,7 +154,8 @@ def field_line(block: Block, field: Field) -> str:
         families.append("[" + ", ".join(f"({order[n]}, {w})" for n, w in zip(family, widths, strict=True)) + "]")
         counts.append(" * ".join(f"({size_expression(i.dim)})" for i in field.homes[family[0]]) or "1")
     names = ", ".join(block.latents)
-    return f'out["the field of {block.name}"] = Field([{", ".join(families)}], [{", ".join(counts)}], "{names}")'
+    held = ", constrained_moments" if field.held else ""
+    return f'out["the field of {block.name}"] = Field([{", ".join(families)}], [{", ".join(counts)}], "{names}"{held})'
 
 
 def field_fields(f: Function, block: Block, field: Field, latent: str) -> list[tuple[str, Array]]:

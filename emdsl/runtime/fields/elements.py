@@ -8,7 +8,7 @@ Found at the first call, the data's alone, with the places of every piece of the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -36,9 +36,15 @@ class Spot(NamedTuple):
 class Field:
     """Where the elements of a joint Gaussian stand among the blocks: found at the first call, the data's alone."""
 
-    def __init__(self, families: Sequence[Sequence[tuple[int, int]]], counts: Sequence[int], names: str) -> None:
-        """families : for each set of plates, (latent, length of its elements); counts : elements of each."""
-        self.names = names
+    def __init__(
+        self, families: Sequence[Sequence[tuple[int, int]]], counts: Sequence[int], names: str,
+        moments: Callable[[Array, Array, Array], tuple[Array, Array, Array, Array]] | None = None,
+    ) -> None:  # fmt: skip
+        """families : for each set of plates, (latent, length of its elements); counts : elements of each.
+
+        moments : what inverts blocks that are no precision, where some latents are multipliers of constraints.
+        """
+        self.names, self.moments = names, moments
         self.first = np.cumsum([0, *counts])
         widths = [sum(d for _, d in family) for family in families]
         self.width = np.repeat(widths, counts).astype(np.int64)

@@ -142,7 +142,7 @@ def ungated(
     varying = tuple(n for n, v in enumerate(values) if v.strides[0])
     gated = {k for k, h in enumerate(linear) if h.strides[0]} | {k for n in varying for k in pieces[n][:2]}
     own = np.concatenate([np.zeros(0, int), *(places_in(field.where[k])[1].ravel() for k in sorted(gated))])
-    if field.count > 1 or 4 * len(own) > 3 * field.size or not field.full.all():
+    if field.moments is not None or field.count > 1 or 4 * len(own) > 3 * field.size or not field.full.all():
         return None
     others = np.setdiff1d(np.arange(field.size), own)
     same = [(a, b, at_a, at_b, v[0] * (n not in varying)) for n, ((a, b, at_a, at_b, _), v) in

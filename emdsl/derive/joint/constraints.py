@@ -1,0 +1,181 @@
+"""Latents of which some numbers follow from others without noise: exact linear constraints beside their densities.
+
+    delta(c)  =  1/(2 pi) int exp(i l c) dl,        c = N (x - mean)
+
+A constraint is a term l c of one more latent, its multiplier l, so that all that finds where terms of degree two
+stand finds where constraints do. The matrix of all numbers is [[J, C'], [C, 0]], no precision: its inverse has the
+covariances in its first part, and |det| and the sum over 2 pi are those of the density on the support.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from emdsl.derive.algebra import expr as x
+from emdsl.derive.algebra.expr import El, Expr, Idx, Ix
+from emdsl.derive.joint.element import Tensors
+from emdsl.derive.joint.matrices import determinant, inverse
+from emdsl.derive.joint.scope import Scope
+from emdsl.derive.joint.spikes import is_point_mass, leaves
+from emdsl.derive.joint.support import Support, support_of
+from emdsl.errors import ModelError, Problem
+from emdsl.language import model as m
+
+HALF_LOG_2PI = x.mul(x.HALF, x.add(x.fn("log", x.num(2)), x.fn("log", x.Fn("pi", ()))))
+PARAMETER_OUT = (
+    "where there is no noise a likelihood has no M-step: make it given, or a number; or give that part a noise "
+    "(`diag([q, r])`, `Normal(value, sd)`)"
+)
+Branches = tuple[tuple[tuple[tuple[m.Expr, bool], ...], m.FamilyCall, Support | None], ...]
+
+
+@dataclass(frozen=True)
+class Constrained:
+    """A latent with constraints: its branches with their supports, and the multipliers of one element."""
+
+    branches: Branches
+    multiplier: m.Variable
+
+
+def constrained(model: m.ModelText, others: frozenset[str]) -> dict[str, Constrained]:
+    """The continuous latents, other ones than these, that have constraints in some branch.
+
+    Raises ModelError where what is no latent has a singular covariance.
+    """
+    out: dict[str, Constrained] = {}
+    taken = {*(u.name for u in model.variables), *(s.name for s in model.sizes), *(let.name for let in model.lets)}
+    for v in model.variables:
+        if v.kind != "latent":
+            _refuse_singular(v, model)
+            continue
+        free = v.domain.kind == "real" and v.domain.lower is None and v.domain.upper is None
+        if not free or v.name in others or v.distribution is None:
+            continue
+        branches = tuple(
+            (conds, call, support_of(call, model)) for conds, call in leaves(with_branches(v.distribution, model))
+        )
+        points = [call for _, call, _ in branches if is_point_mass(call.family)]
+        singular = [s for *_, s in branches if s is not None]
+        if not points and not singular:
+            continue
+        if v.array or len(v.domain.dims) > 1:
+            text = f"{v.name} has parts without noise, and is an array in brackets"
+            hint = "put it in a plate (`for k in K:`), which is the same model"
+            raise ModelError(Problem("E112", text, v.span, hint), model.source)
+        slots = v.domain.dims if points or not v.domain.dims else (m.Dim.of(max(len(s.across) for s in singular)),)
+        domain = m.Domain("real", slots, span=v.span)
+        name = f"lambda_{v.name}"
+        while name in taken:
+            name += "_"
+        out[v.name] = Constrained(branches, m.Variable("latent", name, v.plates, (), domain, span=v.span))
+    return out
+
+
+def _refuse_singular(v: m.Variable, model: m.ModelText) -> None:
+    """Raises ModelError where what is seen or estimated has no density."""
+    for _, call in leaves(with_branches(v.distribution, model)) if v.distribution is not None else ():
+        if support_of(call, model) is not None:
+            text = f"{v.name} is {v.kind}, and its covariance is singular: numbers without noise have no density"
+            hint = "give each entry a noise, or write what follows from the others as an expression"
+            raise ModelError(Problem("E112", text, call.span, hint), model.source)
+
+
+def with_branches(d: m.Dist, model: m.ModelText) -> m.Dist:
+    """`MvNormal(m, A if c else B)` as two branches, where a covariance may be singular in one of them."""
+    if isinstance(d, m.Branch):
+        return replace(d, then=with_branches(d.then, model), other=with_branches(d.other, model))
+    lets = {let.name: let for let in model.lets if not let.plates}
+    for k, (name, e) in enumerate(d.args):
+        body = lets[e.name].body if isinstance(e, m.Var) and e.name in lets else e
+        if isinstance(body, m.If) and len(body.shape) == 2:
+            then, other = (
+                with_branches(replace(d, args=(*d.args[:k], (name, part), *d.args[k + 1 :])), model)
+                for part in (body.then, body.other)
+            )
+            return m.Branch(body.cond, then, other, d.span)
+    return d
+
+
+def constrained_body(
+    v: m.Variable, home: tuple[Idx, ...], event: tuple[Ix, ...], call: m.FamilyCall, support: Support | None,
+    multiplier: m.Variable, tensors: Tensors, scope: Scope,
+) -> Expr:  # fmt: skip
+    """The log density of one branch with its constraints, and of multipliers that hold nothing in it a density."""
+    name, slots = multiplier.name, multiplier.domain.dims
+    if is_point_mass(call.family):
+        value = tensors.element(call.args[0][1], event if call.args[0][1].shape else (), scope)
+        here = x.add(tensors.variate(v, home, event), x.neg(value))
+        return _held(El(name, (*home, *event)), here, v, call, tensors)
+    if support is None:
+        i = tuple(x.fresh(str(d)) for d in slots)
+        idle = _idle(El(name, (*home, *i)))
+        for k in i:
+            idle = x.total(k, idle)
+        return x.add(tensors.density(v, home, event, call, scope), idle)
+    (size,) = (d.constant for d in slots if isinstance(d, m.Dim))
+    assert size is not None
+    mean = dict(call.args)["mean"]
+    off = [
+        x.add(tensors.variate(v, home, (d,)), x.neg(tensors.element(mean, (d,), scope)))
+        for d in range(len((support.along or support.across)[0]))
+    ]
+    multipliers = [El(name, (*home, k)) for k in range(size)]
+    held = [_held(e, _combined(row, off), v, call, tensors) for e, row in zip(multipliers, support.across, strict=False)]
+    idle_ones = [_idle(e) for e in multipliers[len(support.across) :]]
+    return x.add(_along(support, off, tensors, scope), *held, *idle_ones)
+
+
+def _combined(row: Sequence[float], off: Sequence[Expr]) -> Expr:
+    return x.add(*(x.mul(x.num(_tidy(c)), e) for c, e in zip(row, off, strict=True) if c != 0))
+
+
+def _tidy(c: float) -> float | int:
+    return int(c) if c == int(c) else c
+
+
+def _held(multiplier: El, off: Expr, v: m.Variable, call: m.FamilyCall, tensors: Tensors) -> Expr:
+    """l c - log 2 pi. Raises ModelError where a parameter stands in the constraint."""
+    names = sorted(n for n in x.variables(off) if tensors.is_parameter(n))
+    if names:
+        text = f"the parameter {names[0]} stands in a part of {v.name} that has no noise: its density there is a point mass"
+        raise ModelError(Problem("E112", text, call.span, PARAMETER_OUT), tensors.model.source)
+    return x.add(x.mul(multiplier, off), x.mul(x.num(-2), HALF_LOG_2PI))
+
+
+def _idle(multiplier: El) -> Expr:
+    """A standard normal density: what holds nothing leaves nothing."""
+    return x.add(x.mul(x.neg(x.HALF), x.power(multiplier, x.num(2))), x.neg(HALF_LOG_2PI))
+
+
+def _along(s: Support, off: Sequence[Expr], tensors: Tensors, scope: Scope) -> Expr:
+    """The log density of e = L (x - mean), less the volume of G."""
+    e = [_combined(row, off) for row in s.along]
+    volume = x.num(-s.log_volume) if s.log_volume else x.ZERO
+    if s.scales is not None:
+        out = [volume]
+        for part, scale in zip(e, s.scales, strict=True):
+            var = tensors.element(scale, (), scope)
+            square = x.mul(x.neg(x.HALF), x.power(part, x.num(2)), x.power(var, x.num(-1)))
+            out += [square, x.mul(x.neg(x.HALF), x.fn("log", var)), x.neg(HALF_LOG_2PI)]
+        return x.add(*out)
+    assert s.cov is not None
+    i, j = x.fresh(str(len(e))), x.fresh(str(len(e)))
+    body = tensors.element(s.cov, (i, j), scope)
+    squares = [
+        x.mul(x.neg(x.HALF), inverse(i, j, body, (a, b)), e[a], e[b]) for a in range(len(e)) for b in range(len(e))
+    ]
+    log_det = x.mul(x.neg(x.HALF), determinant(i, j, body))
+    return x.add(volume, *squares, log_det, x.mul(x.num(-len(e)), HALF_LOG_2PI))
+
+
+def with_multipliers(model: m.ModelText, found: Mapping[str, Constrained]) -> m.ModelText:
+    """The model with the multipliers, each after its latent."""
+
+    def each() -> Iterator[m.Variable]:
+        for v in model.variables:
+            yield v
+            if v.name in found:
+                yield found[v.name].multiplier
+
+    return replace(model, variables=tuple(each())) if found else model

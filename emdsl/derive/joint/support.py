@@ -1,0 +1,266 @@
+"""Where a singular Gaussian has its mass: `MvNormal(mean, diag([0, q]))`, `MvNormal(mean, q * outer(G, G))`.
+
+    x - mean  =  G e,   e ~ N(0, R),   R definite:    a density of L (x - mean) with L G = 1, and N (x - mean) = 0
+
+The directions must be numbers; how large the noise is along them may hold anything. They are read off how the
+covariance is written, and checked at numbers drawn for all that it holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emdsl.errors import DataError, ModelError, Problem
+from emdsl.families.evaluate import evaluate
+from emdsl.families.table import record
+from emdsl.language import model as m
+from emdsl.language.constants import value
+
+Array = NDArray[np.float64]
+LEAST = 1e-10  # of a unit diagonal: an eigenvalue that is none
+SOME = 3  # length of what has a length by name alone, when numbers are drawn
+HINT = "write its directions with numbers (`q * outer([1, 0.5], [1, 0.5])`, `diag([0, q])`), or give each entry a noise"
+
+
+@dataclass(frozen=True)
+class Support:
+    """`along` are the rows of L, `across` those of N, orthonormal; `scales` are R's diagonal, or `cov` is R.
+
+    `log_volume` is log det(G'G) / 2, by which a density along G is smaller than that of e.
+    """
+
+    along: tuple[tuple[float, ...], ...]
+    across: tuple[tuple[float, ...], ...]
+    scales: tuple[m.Expr, ...] | None
+    cov: m.Expr | None
+    log_volume: float
+
+
+@dataclass(frozen=True)
+class Range:
+    """A covariance as G R G', G (D, k) of numbers; R a diagonal where `scales` are known, else `cov`."""
+
+    g: Array
+    scales: tuple[m.Expr, ...] | None
+    cov: m.Expr | None = None
+
+
+def support_of(call: m.FamilyCall, model: m.ModelText) -> Support | None:
+    """The support of a family whose covariance is singular at all values; None of any other.
+
+    Raises ModelError where it is singular in directions that are no numbers.
+    """
+    known = record(call.family)
+    cov = next((e for n, e in call.args if known is not None and n == known.singular), None)
+    if cov is None or any(not isinstance(d, m.Dim) or d.constant is None for d in cov.shape):
+        return None
+    seen = [c for k in range(3) if (c := instance(cov, model, k)) is not None and np.isfinite(c).all()]
+    if len(seen) < 3 or min(map(_rank, seen)) == len(seen[0]):
+        return None
+    lets = {let.name: let for let in model.lets if not let.plates}
+    found = _range(cov, lets, model)
+    if found is None:
+        basis = _eigenvectors(sum(c / np.abs(c).max(initial=1e-300) for c in seen))
+        found = Range(basis, None, _within(cov, basis))
+    g = found.g
+    across = _complement(g)
+    for c in seen:
+        if _rank(c) < g.shape[1] or np.abs(across @ c).max(initial=0) > 1e-9 * np.abs(c).max(initial=0):
+            text = f"{call.family.name}'s `{known.singular if known else ''}` is singular, in directions that depend on"
+            raise ModelError(Problem("E112", f"{text} what is estimated or given", cov.span, HINT))
+    along = np.linalg.pinv(g)
+    volume = 0.5 * float(np.linalg.slogdet(g.T @ g)[1]) if g.size else 0.0
+    return Support(_rows(along), _rows(across), found.scales, found.cov, volume)
+
+
+def _rows(a: Array) -> tuple[tuple[float, ...], ...]:
+    return tuple(tuple(float(v) for v in row) for row in a)
+
+
+def _rank(c: Array) -> int:
+    """How many numbers a covariance has noise for, in its own units."""
+    kept = c.diagonal() > 0
+    unit = np.sqrt(c.diagonal()[kept])
+    return int((np.linalg.eigvalsh(c[np.ix_(kept, kept)] / np.outer(unit, unit)) > LEAST).sum()) if kept.any() else 0
+
+
+def _complement(g: Array) -> Array:
+    """Orthonormal rows across G; unit vectors where G leaves out whole entries."""
+    d, k = g.shape
+    held = np.flatnonzero((g != 0).any(1))
+    free = np.eye(d)[np.setdiff1d(np.arange(d), held)]
+    if len(held) == k:
+        return free
+    inside = np.linalg.svd(g[held])[0][:, k:].T
+    rows = np.zeros((len(inside), d))
+    rows[:, held] = inside
+    return np.concatenate([free, rows])
+
+
+def _eigenvectors(c: Array) -> Array:
+    values, vectors = np.linalg.eigh(c)
+    return vectors[:, values > LEAST * max(values.max(), 1e-300)]
+
+
+# ---------------------------------------------------------------- how it is written
+
+
+def _range(e: m.Expr, lets: Mapping[str, m.Let], model: m.ModelText) -> Range | None:
+    """G and R by how a matrix is written; None where that does not tell."""
+    match e:
+        case m.Var(name) if name in lets:
+            return _range(lets[name].body, lets, model)
+        case m.Call("diag", (entries,)):
+            while isinstance(entries, m.Var) and entries.name in lets:
+                entries = lets[entries.name].body
+            return _axes(entries.items) if isinstance(entries, m.Stack) else None
+        case m.Call("mul" | "div" as fn, (a, b)):
+            matrix, scalar = (a, b) if a.shape else (b, a)
+            if scalar.shape or (fn == "div" and not a.shape):
+                return None
+            inner = _range(matrix, lets, model)
+            if inner is None:
+                return None
+
+            def scaled(part: m.Expr) -> m.Expr:
+                return m.Call(fn, (part, scalar) if a.shape else (scalar, part), part.shape, e.span)
+
+            diagonal = None if inner.scales is None else tuple(map(scaled, inner.scales))
+            return Range(inner.g, diagonal, None if inner.cov is None else scaled(inner.cov))
+        case m.Call("outer", (a, b)) if a == b:
+            g = _numbers(a, model)
+            return None if g is None else Range(g[:, None], (_one(e),)) if g.any() else Range(np.zeros((len(g), 0)), ())
+        case m.Call("matmul", (m.Call("matmul", (left, middle)), m.Call("transpose", (right,)))) if left == right:
+            return _between(_numbers(left, model), middle, lets, model)
+        case m.Call("add", (a, b)):
+            return _sum(_range(a, lets, model), _range(b, lets, model))
+    c = _numbers(e, model)
+    if c is not None:
+        values, vectors = np.linalg.eigh(c)
+        kept = values > LEAST * max(values.max(initial=0), 1e-300)
+        if (np.count_nonzero(c - np.diag(c.diagonal())) == 0):
+            return _axes([m.Num(float(v), e.span) for v in c.diagonal()])
+        return Range(vectors[:, kept], tuple(m.Num(float(v), e.span) for v in values[kept]))
+    if isinstance(e, m.Stack) and all(isinstance(row, m.Stack) for row in e.items):
+        rows = [row.items for row in e.items if isinstance(row, m.Stack)]
+        at = [i for i, row in enumerate(rows) if any(value(v) != 0 for v in row)]
+        entries = tuple(rows[i][i] for i in at)
+        g = np.eye(len(rows))[:, at]
+        if all(value(rows[i][j]) == 0 for i in at for j in at if i != j):
+            return Range(g, entries)
+        size = m.Dim.of(len(at))
+        inner = tuple(m.Stack(tuple(rows[i][j] for j in at), (size,), e.span) for i in at)
+        return Range(g, None, m.Stack(inner, (size, size), e.span))
+    return None
+
+
+def _one(e: m.Expr) -> m.Expr:
+    return m.Num(1, e.span)
+
+
+def _axes(entries: Sequence[m.Expr]) -> Range:
+    at = [i for i, v in enumerate(entries) if value(v) != 0]
+    return Range(np.eye(len(entries))[:, at], tuple(entries[i] for i in at))
+
+
+def _between(g: Array | None, middle: m.Expr, lets: Mapping[str, m.Let], model: m.ModelText) -> Range | None:
+    """G M G' of numbers G: of M's own range, where M is singular itself."""
+    if g is None:
+        return None
+    inner = _range(middle, lets, model) or Range(np.eye(g.shape[1]), None, middle)
+    whole = g @ inner.g
+    return Range(whole, inner.scales, inner.cov) if np.linalg.matrix_rank(whole) == whole.shape[1] else None
+
+
+def _sum(a: Range | None, b: Range | None) -> Range | None:
+    """Noises along directions that are independent, or the same."""
+    if a is None or b is None or a.scales is None or b.scales is None:
+        return None
+    if np.array_equal(a.g, b.g):
+        both = zip(a.scales, b.scales, strict=True)
+        return Range(a.g, tuple(m.Call("add", pair, (), pair[0].span) for pair in both))
+    g = np.concatenate([a.g, b.g], axis=1)
+    return Range(g, (*a.scales, *b.scales)) if np.linalg.matrix_rank(g) == g.shape[1] else None
+
+
+def literal(a: Array, like: m.Expr) -> m.Expr:
+    """A matrix of numbers as an expression."""
+    n, k = (m.Dim.of(size) for size in a.shape)
+    rows = tuple(m.Stack(tuple(m.Num(float(v), like.span) for v in row), (k,), like.span) for row in a)
+    return m.Stack(rows, (n, k), like.span)
+
+
+def _within(cov: m.Expr, basis: Array) -> m.Expr:
+    """B' cov B as an expression."""
+    k = m.Dim.of(basis.shape[1])
+    left = m.Call("matmul", (literal(basis.T, cov), cov), (k, cov.shape[1]), cov.span)
+    return m.Call("matmul", (left, literal(basis, cov)), (k, k), cov.span)
+
+
+# ---------------------------------------------------------------- numbers for what a covariance holds
+
+
+def _numbers(e: m.Expr, model: m.ModelText) -> Array | None:
+    """The value of an expression of numbers alone."""
+    return None if _read(e, model) or any(isinstance(n, m.Loop) for n in m.walk(e)) else instance(e, model, 0)
+
+
+def _read(e: m.Expr, model: m.ModelText) -> dict[str, m.Variable]:
+    """The variables that an expression reads, through lets."""
+    lets, variables = {let.name: let for let in model.lets}, {v.name: v for v in model.variables}
+    out: dict[str, m.Variable] = {}
+    stack, seen = [e], set[str]()
+    while stack:
+        for node in m.walk(stack.pop()):
+            if isinstance(node, m.Var) and node.name in lets and node.name not in seen:
+                seen.add(node.name)
+                stack.append(lets[node.name].body)
+            elif isinstance(node, m.Var) and node.name in variables:
+                out[node.name] = variables[node.name]
+    return out
+
+
+def instance(e: m.Expr, model: m.ModelText, seed: int) -> Array | None:
+    """The value of an expression at numbers drawn for what it reads; None where it has none."""
+    rng = np.random.default_rng(seed)
+    read = _read(e, model)
+    if any(v.kind in ("latent", "observed") for v in read.values()):
+        return None
+    sizes = {s.name: SOME for s in model.sizes}
+    try:
+        values = {n: _drawn(v, sizes, rng) for n, v in read.items()}
+        loops = {n.name: 1 for n in m.walk(e) if isinstance(n, m.Loop)}
+        found = evaluate(e, values, sizes, loops=loops, lets={let.name: let for let in model.lets})
+    except (DataError, KeyError, ValueError, IndexError, AttributeError):
+        return None  # its lengths are not known here
+    return np.asarray(found, float)
+
+
+def _drawn(v: m.Variable, sizes: Mapping[str, int], rng: np.random.Generator) -> Array:
+    """Some value of a variable, inside its domain."""
+    shape = tuple(d.value(sizes) for d in v.shape if isinstance(d, m.Dim))
+    if len(shape) < len(v.shape):
+        raise ValueError("ragged")
+    match v.domain.kind:
+        case "positive":
+            out = np.exp(0.3 * rng.standard_normal(shape))
+        case "unit":
+            out = rng.uniform(0.1, 0.9, shape)
+        case "spd" | "correlation":
+            factor = rng.standard_normal((*shape, ))
+            out = factor @ factor.swapaxes(-1, -2) + np.eye(shape[-1])
+            unit = np.sqrt(np.diagonal(out, axis1=-2, axis2=-1))
+            out = out / (unit[..., None] * unit[..., None, :]) if v.domain.kind == "correlation" else out
+        case "simplex":
+            out = rng.uniform(0.5, 1.0, shape)
+            out = out / out.sum(-1, keepdims=True)
+        case "real":
+            low = None if v.domain.lower is None else value(v.domain.lower)
+            out = rng.standard_normal(shape) if low is None else low + np.exp(0.3 * rng.standard_normal(shape))
+        case _:
+            out = np.zeros(shape)
+    return np.asarray(out, float)
