@@ -153,6 +153,11 @@ def posteriors(joint: LogJoint, weighted: str | None) -> tuple[LogJoint, Elimina
         span = next(line.span for line in joint.model.infer if line.method == "quadrature")
         text = "quadrature inside a factor of mean-field does not follow yet: one of the two for all latents"
         raise ModelError(Problem("E120", text, span), joint.model.source)
+    if (wanted or clouds) and joint.multipliers:
+        names = ", ".join(joint.multipliers.values())
+        span = next(line.span for line in joint.model.infer if line.method in ("meanfield", "quadrature"))
+        text = f"parts of {names} have no noise, which exact posteriors alone take: neither factors of q nor points do"
+        raise ModelError(Problem("E120", text, span), joint.model.source)
     if wanted:
         joint = counting(joint)
         return joint, factorised(joint, weighted, wanted), ""
@@ -169,7 +174,7 @@ def posteriors(joint: LogJoint, weighted: str | None) -> tuple[LogJoint, Elimina
         one_by_one = by_configurations(joint, weighted) if tied else None  # they are no fewer than states together
         if one_by_one is not None and (asked or by_group(one_by_one[0])):
             return *one_by_one, refused
-        if asked or _exact_without_gaps(joint, weighted):
+        if asked or joint.multipliers or _exact_without_gaps(joint, weighted):
             raise
         if one_by_one is not None:
             names = ", ".join(v.name for v in joint.model.variables if v.name in one_by_one[0].configured)

@@ -55,6 +55,52 @@ def _mean_like(mean: Any, *others: Any) -> Array:
     return out
 
 
+# ---------------------------------------------------------------- singular covariances
+
+
+def factor(cov: Array) -> Array | None:
+    """Cholesky factors (..., D, D); None where one is singular, up to rounding. Raises LinAlgError below that."""
+    variances = np.diagonal(cov, axis1=-2, axis2=-1)
+    try:
+        chol = np.linalg.cholesky(cov)
+    except np.linalg.LinAlgError:
+        if not np.isfinite(cov).all() or (_eigen(cov)[0] < -1e-9).any():
+            raise
+        return None
+    pivots = np.diagonal(chol, axis1=-2, axis2=-1) ** 2
+    return None if (pivots <= 1e-13 * variances).any() else chol
+
+
+def _eigen(cov: Array) -> tuple[Array, Array, Array]:
+    """Eigenvalues and vectors of correlations, and the units that these are in; what has no variance is its own."""
+    unit = np.sqrt(np.maximum(np.diagonal(cov, axis1=-2, axis2=-1), 0.0))
+    unit = np.where(unit > 0, unit, 1.0)
+    values, vectors = np.linalg.eigh(cov / (unit[..., :, None] * unit[..., None, :]))
+    return values, vectors, unit
+
+
+def root(cov: Array) -> Array:
+    """R with R R' = cov, of any rank."""
+    values, vectors, unit = _eigen(cov)
+    return np.asarray(unit[..., None] * vectors * np.sqrt(np.where(values > 1e-12, values, 0.0))[..., None, :])
+
+
+def singular_log_density(x: Array, mean: Array, cov: Array) -> Array:
+    """The density on mean + range(cov), with pseudo-inverse and pseudo-determinant; -inf elsewhere (Rao 1973, 8a.4)."""
+    out = np.empty(np.broadcast_shapes(x.shape, mean.shape, cov.shape[:-1])[:-1])
+    x, mean = np.broadcast_to(x, (*out.shape, x.shape[-1])), np.broadcast_to(mean, (*out.shape, x.shape[-1]))
+    cov = np.broadcast_to(cov, (*out.shape, *cov.shape[-2:]))
+    for at in np.ndindex(out.shape):
+        rank = int((_eigen(cov[at])[0] > 1e-12).sum())
+        values, vectors = np.linalg.eigh(cov[at])
+        z, across = np.split(vectors.T @ (x[at] - mean[at]), [len(values) - rank])[::-1]
+        size = np.abs(x[at]).max(initial=0.0) + np.abs(mean[at]).max(initial=0.0)
+        kept = values[len(values) - rank :]
+        value = -0.5 * ((z**2 / kept).sum() + np.log(kept).sum() + rank * LOG_2PI)
+        out[at] = value if np.abs(across).max(initial=0.0) <= 1e-9 * size else -np.inf
+    return out
+
+
 # ---------------------------------------------------------------- Dirichlet
 
 
@@ -97,7 +143,9 @@ def symmetric(concentration: Any, event: Shape) -> tuple[Array]:
 
 
 def mvnormal_log_density(x: Any, mean: Any, cov: Any) -> Array:
-    chol = np.linalg.cholesky(np.asarray(cov, float))
+    chol = factor(np.asarray(cov, float))
+    if chol is None:
+        return singular_log_density(np.asarray(x, float), np.asarray(mean, float), np.asarray(cov, float))
     z = whiten(chol, np.asarray(x, float) - mean)
     return np.asarray(-half_logdet(chol) - z.shape[-1] * LOG_2PI / 2 - (z**2).sum(-1) / 2)
 
@@ -109,7 +157,8 @@ def mvnormal_precision_log_density(x: Any, mean: Any, precision: Any) -> Array:
 
 
 def mvnormal_sample(rng: np.random.Generator, shape: Shape, mean: Any, cov: Any) -> Array:
-    chol = np.linalg.cholesky(np.asarray(cov, float))
+    whole = factor(np.asarray(cov, float))
+    chol = root(np.asarray(cov, float)) if whole is None else whole
     z = rng.standard_normal((*shape, chol.shape[-1]))
     if chol.size == chol.shape[-1] ** 2:  # one covariance for every row
         return np.asarray(mean + z @ chol.reshape(chol.shape[-2:]).T)

@@ -19,7 +19,7 @@ def spec(plan: Plan) -> dict[str, Any]:
     sizes = {s.name: s.default.constant if s.default is not None else None for s in model.sizes}
     defaults = [[s.name, str(s.default)] for s in model.sizes if s.default is not None and s.default.constant is None]
     ordered = tied_plates(plan)
-    own = {*plan.joint.multipliers, *([plan.joint.configurations.name] if plan.joint.configurations is not None else ())}
+    own = {*plan.joint.multipliers, plan.joint.configurations.name if plan.joint.configurations is not None else ""}
     unweighted = {p.removesuffix("[]"): why for p, why in plan.unweighted.items() if p not in ordered}
     return {
         "model": model.name,

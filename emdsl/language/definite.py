@@ -53,7 +53,7 @@ def _is_gaussian_in(call: FamilyCall, name: str) -> bool:
 
 
 def _wrong(e: Expr, lets: Mapping[str, Let], flat: bool) -> str | None:
-    """Why a matrix is not positive definite (`flat`: semidefinite) at any values of what it holds; None if it may be."""
+    """Why a matrix is not positive definite (`flat`: semidefinite) at any values of what it holds."""
     match e:
         case Var(name) if name in lets:
             return _wrong(lets[name].body, lets, flat)

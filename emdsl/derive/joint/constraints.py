@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from emdsl.derive.algebra import expr as x
-from emdsl.derive.algebra.expr import El, Expr, Idx, Ix
+from emdsl.derive.algebra.expr import Expr, Idx, Ix
 from emdsl.derive.joint.element import Tensors
 from emdsl.derive.joint.matrices import determinant, inverse
 from emdsl.derive.joint.scope import Scope
@@ -62,7 +62,7 @@ def constrained(model: m.ModelText, others: frozenset[str]) -> dict[str, Constra
         if v.array or len(v.domain.dims) > 1:
             text = f"{v.name} has parts without noise, and is an array in brackets"
             hint = "put it in a plate (`for k in K:`), which is the same model"
-            raise ModelError(Problem("E112", text, v.span, hint), model.source)
+            raise ModelError(Problem("E113", text, v.span, hint), model.source)
         slots = v.domain.dims if points or not v.domain.dims else (m.Dim.of(max(len(s.across) for s in singular)),)
         domain = m.Domain("real", slots, span=v.span)
         name = f"lambda_{v.name}"
@@ -76,9 +76,9 @@ def _refuse_singular(v: m.Variable, model: m.ModelText) -> None:
     """Raises ModelError where what is seen or estimated has no density."""
     for _, call in leaves(with_branches(v.distribution, model)) if v.distribution is not None else ():
         if support_of(call, model) is not None:
-            text = f"{v.name} is {v.kind}, and its covariance is singular: numbers without noise have no density"
+            text = f"the covariance of {v.name} is singular: by themselves, numbers without noise have no density"
             hint = "give each entry a noise, or write what follows from the others as an expression"
-            raise ModelError(Problem("E112", text, call.span, hint), model.source)
+            raise ModelError(Problem("E113", text, call.span, hint), model.source)
 
 
 def with_branches(d: m.Dist, model: m.ModelText) -> m.Dist:
@@ -102,14 +102,14 @@ def constrained_body(
     multiplier: m.Variable, tensors: Tensors, scope: Scope,
 ) -> Expr:  # fmt: skip
     """The log density of one branch with its constraints, and of multipliers that hold nothing in it a density."""
-    name, slots = multiplier.name, multiplier.domain.dims
+    slots = multiplier.domain.dims
     if is_point_mass(call.family):
         value = tensors.element(call.args[0][1], event if call.args[0][1].shape else (), scope)
         here = x.add(tensors.variate(v, home, event), x.neg(value))
-        return _held(El(name, (*home, *event)), here, v, call, tensors)
+        return _held(tensors.leaf(multiplier, (*home, *event)), here, v, call, tensors)
     if support is None:
         i = tuple(x.fresh(str(d)) for d in slots)
-        idle = _idle(El(name, (*home, *i)))
+        idle = _idle(tensors.leaf(multiplier, (*home, *i)))
         for k in i:
             idle = x.total(k, idle)
         return x.add(tensors.density(v, home, event, call, scope), idle)
@@ -120,8 +120,10 @@ def constrained_body(
         x.add(tensors.variate(v, home, (d,)), x.neg(tensors.element(mean, (d,), scope)))
         for d in range(len((support.along or support.across)[0]))
     ]
-    multipliers = [El(name, (*home, k)) for k in range(size)]
-    held = [_held(e, _combined(row, off), v, call, tensors) for e, row in zip(multipliers, support.across, strict=False)]
+    multipliers = [tensors.leaf(multiplier, (*home, k)) for k in range(size)]
+    held = [
+        _held(e, _combined(row, off), v, call, tensors) for e, row in zip(multipliers, support.across, strict=False)
+    ]
     idle_ones = [_idle(e) for e in multipliers[len(support.across) :]]
     return x.add(_along(support, off, tensors, scope), *held, *idle_ones)
 
@@ -134,16 +136,16 @@ def _tidy(c: float) -> float | int:
     return int(c) if c == int(c) else c
 
 
-def _held(multiplier: El, off: Expr, v: m.Variable, call: m.FamilyCall, tensors: Tensors) -> Expr:
+def _held(multiplier: Expr, off: Expr, v: m.Variable, call: m.FamilyCall, tensors: Tensors) -> Expr:
     """l c - log 2 pi. Raises ModelError where a parameter stands in the constraint."""
     names = sorted(n for n in x.variables(off) if tensors.is_parameter(n))
     if names:
-        text = f"the parameter {names[0]} stands in a part of {v.name} that has no noise: its density there is a point mass"
-        raise ModelError(Problem("E112", text, call.span, PARAMETER_OUT), tensors.model.source)
+        text = f"{names[0]} stands in a part of {v.name} that has no noise: there the density is a point mass"
+        raise ModelError(Problem("E113", text, call.span, PARAMETER_OUT), tensors.model.source)
     return x.add(x.mul(multiplier, off), x.mul(x.num(-2), HALF_LOG_2PI))
 
 
-def _idle(multiplier: El) -> Expr:
+def _idle(multiplier: Expr) -> Expr:
     """A standard normal density: what holds nothing leaves nothing."""
     return x.add(x.mul(x.neg(x.HALF), x.power(multiplier, x.num(2))), x.neg(HALF_LOG_2PI))
 
@@ -153,7 +155,7 @@ def _along(s: Support, off: Sequence[Expr], tensors: Tensors, scope: Scope) -> E
     e = [_combined(row, off) for row in s.along]
     volume = x.num(-s.log_volume) if s.log_volume else x.ZERO
     if s.scales is not None:
-        out = [volume]
+        out: list[Expr] = [volume]
         for part, scale in zip(e, s.scales, strict=True):
             var = tensors.element(scale, (), scope)
             square = x.mul(x.neg(x.HALF), x.power(part, x.num(2)), x.power(var, x.num(-1)))

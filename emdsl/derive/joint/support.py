@@ -9,7 +9,8 @@ covariance is written, and checked at numbers drawn for all that it holds.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,8 +21,9 @@ from emdsl.families.table import record
 from emdsl.language import model as m
 from emdsl.language.constants import value
 
-Array = NDArray[np.float64]
+Array = NDArray[Any]
 LEAST = 1e-10  # of a unit diagonal: an eigenvalue that is none
+CONTINUOUS = ("real", "positive", "unit", "simplex", "spd", "ordered", "correlation", "zero_sum")
 SOME = 3  # length of what has a length by name alone, when numbers are drawn
 HINT = "write its directions with numbers (`q * outer([1, 0.5], [1, 0.5])`, `diag([0, q])`), or give each entry a noise"
 
@@ -71,7 +73,7 @@ def support_of(call: m.FamilyCall, model: m.ModelText) -> Support | None:
     for c in seen:
         if _rank(c) < g.shape[1] or np.abs(across @ c).max(initial=0) > 1e-9 * np.abs(c).max(initial=0):
             text = f"{call.family.name}'s `{known.singular if known else ''}` is singular, in directions that depend on"
-            raise ModelError(Problem("E112", f"{text} what is estimated or given", cov.span, HINT))
+            raise ModelError(Problem("E113", f"{text} what is estimated or given", cov.span, HINT))
     along = np.linalg.pinv(g)
     volume = 0.5 * float(np.linalg.slogdet(g.T @ g)[1]) if g.size else 0.0
     return Support(_rows(along), _rows(across), found.scales, found.cov, volume)
@@ -118,48 +120,53 @@ def _range(e: m.Expr, lets: Mapping[str, m.Let], model: m.ModelText) -> Range | 
             while isinstance(entries, m.Var) and entries.name in lets:
                 entries = lets[entries.name].body
             return _axes(entries.items) if isinstance(entries, m.Stack) else None
-        case m.Call("mul" | "div" as fn, (a, b)):
-            matrix, scalar = (a, b) if a.shape else (b, a)
-            if scalar.shape or (fn == "div" and not a.shape):
-                return None
-            inner = _range(matrix, lets, model)
-            if inner is None:
-                return None
-
-            def scaled(part: m.Expr) -> m.Expr:
-                return m.Call(fn, (part, scalar) if a.shape else (scalar, part), part.shape, e.span)
-
-            diagonal = None if inner.scales is None else tuple(map(scaled, inner.scales))
-            return Range(inner.g, diagonal, None if inner.cov is None else scaled(inner.cov))
-        case m.Call("outer", (a, b)) if a == b:
-            g = _numbers(a, model)
-            return None if g is None else Range(g[:, None], (_one(e),)) if g.any() else Range(np.zeros((len(g), 0)), ())
+        case m.Call("mul", (a, b)) if not a.shape or not b.shape:
+            return _scaled(e, a if a.shape else b, lets, model)
+        case m.Call("div", (a, b)) if not b.shape:
+            return _scaled(e, a, lets, model)
+        case m.Call("outer", (a, b)) if a == b and (g := _numbers(a, model)) is not None:
+            return Range(g[:, None], (m.Num(1, e.span),)) if g.any() else Range(np.zeros((len(g), 0)), ())
         case m.Call("matmul", (m.Call("matmul", (left, middle)), m.Call("transpose", (right,)))) if left == right:
             return _between(_numbers(left, model), middle, lets, model)
         case m.Call("add", (a, b)):
             return _sum(_range(a, lets, model), _range(b, lets, model))
     c = _numbers(e, model)
-    if c is not None:
-        values, vectors = np.linalg.eigh(c)
-        kept = values > LEAST * max(values.max(initial=0), 1e-300)
-        if (np.count_nonzero(c - np.diag(c.diagonal())) == 0):
-            return _axes([m.Num(float(v), e.span) for v in c.diagonal()])
-        return Range(vectors[:, kept], tuple(m.Num(float(v), e.span) for v in values[kept]))
-    if isinstance(e, m.Stack) and all(isinstance(row, m.Stack) for row in e.items):
-        rows = [row.items for row in e.items if isinstance(row, m.Stack)]
-        at = [i for i, row in enumerate(rows) if any(value(v) != 0 for v in row)]
-        entries = tuple(rows[i][i] for i in at)
-        g = np.eye(len(rows))[:, at]
-        if all(value(rows[i][j]) == 0 for i in at for j in at if i != j):
-            return Range(g, entries)
-        size = m.Dim.of(len(at))
-        inner = tuple(m.Stack(tuple(rows[i][j] for j in at), (size,), e.span) for i in at)
-        return Range(g, None, m.Stack(inner, (size, size), e.span))
-    return None
+    return _of_entries(e) if c is None else _of_numbers(c, e)
 
 
-def _one(e: m.Expr) -> m.Expr:
-    return m.Num(1, e.span)
+def _scaled(e: m.Call, matrix: m.Expr, lets: Mapping[str, m.Let], model: m.ModelText) -> Range | None:
+    """A matrix times or over a number."""
+    inner = _range(matrix, lets, model)
+    if inner is None:
+        return None
+
+    def scaled(part: m.Expr) -> m.Expr:
+        return replace(e, args=tuple(part if a is matrix else a for a in e.args), shape=part.shape)
+
+    diagonal = None if inner.scales is None else tuple(map(scaled, inner.scales))
+    return Range(inner.g, diagonal, None if inner.cov is None else scaled(inner.cov))
+
+
+def _of_numbers(c: Array, e: m.Expr) -> Range:
+    """A matrix of numbers, by its eigenvectors."""
+    if not np.count_nonzero(c - np.diag(c.diagonal())):
+        return _axes([m.Num(float(v), e.span) for v in c.diagonal()])
+    values, vectors = np.linalg.eigh(c)
+    kept = values > LEAST * max(values.max(initial=0), 1e-300)
+    return Range(vectors[:, kept], tuple(m.Num(float(v), e.span) for v in values[kept]))
+
+
+def _of_entries(e: m.Expr) -> Range | None:
+    """A literal matrix of which some rows, and their columns, are 0."""
+    rows = [row.items for row in e.items if isinstance(row, m.Stack)] if isinstance(e, m.Stack) else []
+    at = [i for i, row in enumerate(rows) if any(value(v) != 0 for v in row)]
+    if not rows:
+        return None
+    g, size = np.eye(len(rows))[:, at], m.Dim.of(len(at))
+    if all(value(rows[i][j]) == 0 for i in at for j in at if i != j):
+        return Range(g, tuple(rows[i][i] for i in at))
+    inner = tuple(m.Stack(tuple(rows[i][j] for j in at), (size,), e.span) for i in at)
+    return Range(g, None, m.Stack(inner, (size, size), e.span))
 
 
 def _axes(entries: Sequence[m.Expr]) -> Range:
@@ -228,7 +235,7 @@ def instance(e: m.Expr, model: m.ModelText, seed: int) -> Array | None:
     """The value of an expression at numbers drawn for what it reads; None where it has none."""
     rng = np.random.default_rng(seed)
     read = _read(e, model)
-    if any(v.kind in ("latent", "observed") for v in read.values()):
+    if any(v.kind in ("latent", "observed") and v.domain.kind in CONTINUOUS for v in read.values()):
         return None
     sizes = {s.name: SOME for s in model.sizes}
     try:
@@ -251,7 +258,7 @@ def _drawn(v: m.Variable, sizes: Mapping[str, int], rng: np.random.Generator) ->
         case "unit":
             out = rng.uniform(0.1, 0.9, shape)
         case "spd" | "correlation":
-            factor = rng.standard_normal((*shape, ))
+            factor = rng.standard_normal(shape)
             out = factor @ factor.swapaxes(-1, -2) + np.eye(shape[-1])
             unit = np.sqrt(np.diagonal(out, axis1=-2, axis2=-1))
             out = out / (unit[..., None] * unit[..., None, :]) if v.domain.kind == "correlation" else out

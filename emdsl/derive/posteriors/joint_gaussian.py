@@ -154,14 +154,16 @@ def _tied(
         roles.append(role[0])
         whole = weighted in {i.dim for i in apart.outer}  # within an element of the plate it counts once
         terms.append(role[1] if whole else weigh(role[1], weighted, joint))
-    if loose := _loose([v for v in variables if v.name not in (*joint.multipliers, *joint.multipliers.values())], roles, ways_out):
+    known = {*joint.multipliers, *joint.multipliers.values()}  # what they depend on keeps these near
+    if loose := _loose([v for v in variables if v.name not in known], roles, ways_out):
         return loose
     own = [i for axes in (g.rows, g.columns) for n in latents for i in axes[n]]
     places = [*(i for home in homes.values() for i in home), *(i for t in ties for i in t.ixs)]
     fixed = tuple(dict.fromkeys([*places, *own, *neighbours.values()]))
     merged = merge_roles(terms, roles, symmetry_of(joint), fixed)
     gates = tuple(x.Sel(El(n, idx), k) for (n, idx), k in neighbours.items())
-    return Block(latents[0], latents, (), (), gates, *merged, gaussian=g, field=replace(apart, ties=tuple(ties), held=held))
+    field = replace(apart, ties=tuple(ties), held=held)
+    return Block(latents[0], latents, (), (), gates, *merged, gaussian=g, field=field)
 
 
 def _parts(variables: Sequence[m.Variable], terms: Sequence[Term], model: m.ModelText) -> Field:

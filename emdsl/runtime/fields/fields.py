@@ -165,8 +165,8 @@ def block_moments(
     """What `tridiagonal_moments` returns, by the way that takes least time: in a compiled loop where there is one."""
     m, w = h.shape
     if field.moments is not None:
-        found = field.moments(diagonal.all(), below.all(), h)
-        return Blocks.each(found[0]), Blocks.each(found[1]), found[2], found[3]
+        every_v, every_c, mean, log_det = field.moments(diagonal.all(), below.all(), h)
+        return Blocks.each(every_v), Blocks.each(every_c), mean, log_det
     loop = field.meter.twin(block_chain_loop) if 1 < m and w <= BLOCK_OF_LOOPS else None
     if loop is not None:
         v, c, room, at = np.empty((m, w, w)), np.empty((m, w, w)), np.empty((m + 2, 2, w, w)), np.empty(m, np.int64)
