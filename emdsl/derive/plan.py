@@ -106,6 +106,9 @@ def _derive(model: m.ModelText, incomplete: tuple[str, ...], shared: bool, above
     centred = (*centred, *covariates)
     weighted = weighted_plate(model, joint)
     exact = joint
+    if draws is not None and joint.multipliers:
+        text = f"nothing is drawn beside {', '.join(joint.multipliers.values())}, of which parts have no noise"
+        raise ModelError(Problem("E120", text, model.variable(draws.latents[0]).span), model.source)
     if draws is not None:  # what is not drawn is exact given the draws, and drawn to move them
         enumerable(drawable(eliminate(joint, weighted), model).blocks, model)
     joint, elimination, refused = posteriors(exact, weighted)

@@ -149,6 +149,11 @@ def field_lines(block: Block, field: Field, terms: Sequence[tuple[str, Term]], t
             "J is needed. The mean of a cell that was seen is its value, its covariance with any other 0."
         )
         return
+    if field.held:
+        yield Say(
+            "With what is held J is no precision: its inverse has the covariance in its part beside the latents "
+            "themselves, and |det J| is that of the density on what is left free."
+        )
     yield Say(
         "Its mean is J⁻¹ h; of its covariance J⁻¹ only what stands beside an entry of J is needed, and found by "
         "eliminating elements one after the other. Summed out it leaves (hᵀ J⁻¹ h - logdet(J) + d log 2π) / 2, with d "

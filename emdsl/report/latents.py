@@ -32,7 +32,8 @@ from emdsl.report.vectors import tensor
 
 def posterior_step(plan: Plan, block: Block, t: Typeset) -> Step:
     """What q of a block is, and why."""
-    latents = names_of(*block.latents)
+    told = [n for n in block.latents if n not in plan.joint.multipliers]
+    latents = names_of(*told)
     own = plan.joint.configurations
     mine = own is not None and block.latents == (own.name,)
     choice = plan.choices[own.latents[0] if own is not None and mine else block.latents[0]]
@@ -40,7 +41,7 @@ def posterior_step(plan: Plan, block: Block, t: Typeset) -> Step:
     body += [Say(_configured(own))] if own is not None and mine else []
     body += [Say(text) for c in plan.joint.clouds if c.name in block.latents for text in _points(c)]
     body += list(_discrete(plan, block, t) if block.states else _continuous(plan, block, t))
-    facts = {"kind": "posterior", "latents": list(block.latents), "method": choice.method, "reason": choice.reason}
+    facts = {"kind": "posterior", "latents": told, "method": choice.method, "reason": choice.reason}
     facts["code"] = "e_step" if plan.elimination.parts else "expectations"
     return Step(f"The posterior of {latents}", tuple(body), facts)
 

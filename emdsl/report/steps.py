@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from emdsl.derive.algebra import expr as x
@@ -59,8 +59,8 @@ def steps(plan: Plan) -> tuple[Step, ...]:
 def _joint(plan: Plan, t: Typeset) -> Step:
     plan = replace(plan, joint=without_clouds(plan.joint.as_written))
     model = plan.joint.model
-    latent = [v.name for v in model.of_kind("latent")]
-    random = [v.name for v in (*model.of_kind("observed"), *model.of_kind("latent"))]
+    latent = [v.name for v in model.of_kind("latent") if v.name not in plan.joint.multipliers]
+    random = [*(v.name for v in model.of_kind("observed")), *latent]
     say = ("The complete data have" if latent else "The data have") + " this log density"
     say += "; `[...]` is 1 where it holds, else 0:" if plan.joint.levels else ":"
     parts = list(_factors(plan, t))
@@ -77,12 +77,25 @@ def _joint(plan: Plan, t: Typeset) -> Step:
             f"Where {names_of(*plan.joint.told)} is a point, the point is read; what is written of it there holds no "
         )
         body.append(Say(text + "parameter and integrates to 1."))
+    if plan.joint.multipliers:
+        body.append(Say(_held(plan.joint.multipliers)))
     if any("present:" in repr(factor.masks) for factor in plan.joint.factors):
         body.append(Say("A missing value leaves its term out, here and in all that follows."))
     own = {*(v.name for v in model.variables), *(v.name for v in model.lets)}
     if shared := [n for n in OURS if n in own]:
         body.append(Say(_two_meanings(shared)))
     return Step("The log joint density", tuple(body), {"kind": "joint", "variables": random})
+
+
+def _held(multipliers: Mapping[str, str]) -> str:
+    """What has no noise, and how it is held."""
+    names = names_of(*multipliers)
+    verb = "holds" if len(multipliers) == 1 else "hold"
+    return (
+        f"Parts of {names_of(*multipliers.values())} have no noise: {names} {verb} what stands beside it at 0, by "
+        "δ(c) = ∫ exp(i λ c) dλ / 2π. It is eliminated like a latent, with λ for i λ; no parameter stands beside it. "
+        "Where it is squared it holds nothing, and integrates to 1."
+    )
 
 
 def _two_meanings(names: Sequence[str]) -> str:
@@ -113,7 +126,7 @@ def _factors(plan: Plan, t: Typeset) -> Iterator[tuple[str, Formula, Formula]]:
         own.setdefault(factor.about, []).append(factor)
     for about, factors in own.items():
         read = {n for factor in factors for e in (*factor.gates, *factor.masks, factor.body) for n in x.variables(e)}
-        given = [v.name for v in model.variables if v.name in read - {about}]
+        given = [v.name for v in model.variables if v.name in read - {about, *plan.joint.multipliers}]
         left = log_density([about], given) if about else f.Word("factors")
         bodies = (x.mul(*factor.gates, *factor.masks, factor.body) for factor in factors)
         shown = [(factor.plates, tidy(e, t.known)) for factor, e in zip(factors, bodies, strict=True)]
@@ -127,7 +140,9 @@ def _factors(plan: Plan, t: Typeset) -> Iterator[tuple[str, Formula, Formula]]:
 def _bound(plan: Plan) -> Step:
     """The lower bound that EM climbs, and what q is."""
     model = plan.joint.as_written.model
-    observed, latent = ([v.name for v in model.of_kind(k)] for k in ("observed", "latent"))
+    observed, latent = (
+        [v.name for v in model.of_kind(k) if v.name not in plan.joint.multipliers] for k in ("observed", "latent")
+    )
     params = [v.name for v in model.of_kind("param")]
     gaps = sorted(plan.joint.incomplete)
     hidden = f.Listed((*map(f.Name, latent), *(part(n, MISSING) for n in gaps)))

@@ -171,6 +171,12 @@ def _along(s: Support, off: Sequence[Expr], tensors: Tensors, scope: Scope) -> E
     return x.add(volume, *squares, log_det, x.mul(x.num(-len(e)), HALF_LOG_2PI))
 
 
+def without_multipliers(model: m.ModelText) -> m.ModelText:
+    """The model as it was written: no latent of a text lacks a distribution."""
+    own = tuple(v for v in model.variables if v.kind != "latent" or v.distribution is not None)
+    return model if len(own) == len(model.variables) else replace(model, variables=own)
+
+
 def with_multipliers(model: m.ModelText, found: Mapping[str, Constrained]) -> m.ModelText:
     """The model with the multipliers, each after its latent."""
 

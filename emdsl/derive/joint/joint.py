@@ -12,7 +12,13 @@ from dataclasses import replace
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import DataIx, El, Expr, Idx, Ix
-from emdsl.derive.joint.constraints import Constrained, constrained, constrained_body, with_multipliers
+from emdsl.derive.joint.constraints import (
+    Constrained,
+    constrained,
+    constrained_body,
+    with_multipliers,
+    without_multipliers,
+)
 from emdsl.derive.joint.element import Tensors
 from emdsl.derive.joint.factors import Factor, LogJoint, Told, origin
 from emdsl.derive.joint.scope import Closure, Scope, size_number
@@ -29,6 +35,7 @@ MOST_POWERS = 12  # terms of a sum of powers that are written out
 
 def expand(model: m.ModelText) -> LogJoint:
     """The log joint of a resolved model. Raises `ModelError` for what has no density here."""
+    model = without_multipliers(model)
     plain = Tensors(model)
     held = constrained(model, plain.deterministic | plain.spikes)
     model = with_multipliers(model, held)

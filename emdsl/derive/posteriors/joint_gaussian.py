@@ -135,7 +135,7 @@ def _tied(
     ways_out: str,
 ) -> Block | Problem:  # fmt: skip
     """All elements of these latents as one Gaussian, whatever ties them."""
-    names = ", ".join(latents)
+    names = ", ".join(n for n in latents if n not in joint.multipliers)
     variables = [joint.model.variable(n) for n in latents]
     homes = {v.name: home_of(v) for v in variables}
     g = gaussian_axes({v.name: [str(d) for d in (*v.array, *v.domain.dims)] for v in variables}, joint.incomplete)
@@ -149,6 +149,8 @@ def _tied(
     for t, span in mine:
         bare = without_gates(t, latents, apart, neighbours, joint.levels)
         role = bare if isinstance(bare, str) else field_role(bare, latents, homes, g, ties)
+        if isinstance(role, str) and touches(t, tuple(joint.multipliers)):
+            role = "a part without noise is not linear in what it follows from"
         if isinstance(role, str):
             return Problem("E110", f"the posterior of {names} is not tractable: {role}", span, ways_out)
         roles.append(role[0])

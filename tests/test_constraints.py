@@ -1,0 +1,245 @@
+"""Latents of which parts have no noise, against one dense Gaussian: noises carried forward through the model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+from gallery import compiled, table, written
+from scipy.stats import multivariate_normal
+
+from emdsl.runtime.fields.constrained import constrained_moments
+
+TREND = np.array([[1.0, 1.0], [0.0, 1.0]])
+HEAD = "model M\nparam q : positive\nparam r : positive\n"
+
+
+@dataclass(frozen=True)
+class Linear:
+    """c + a e, e standard normal noises."""
+
+    c: Any
+    a: Any
+
+    def __add__(self, other: Linear) -> Linear:
+        return Linear(self.c + other.c, self.a + other.a)
+
+    def __rmatmul__(self, m: Any) -> Linear:
+        return Linear(m @ self.c, m @ self.a)
+
+    def part(self, *i: int) -> Linear:
+        return Linear(self.c[list(i)], self.a[list(i)])
+
+
+class Noises:
+    """A new noise for each number that is asked for."""
+
+    __array_priority__ = 1000
+
+    def __init__(self, most: int = 400) -> None:
+        self.most, self.used = most, 0
+
+    def normal(self, mean: Any, cov: Any) -> Linear:
+        root = np.linalg.svd(np.atleast_2d(cov))
+        a = np.zeros((len(root[1]), self.most))
+        a[:, self.used : self.used + len(root[1])] = root[0] * np.sqrt(root[1])
+        self.used += len(root[1])
+        noise = Linear(np.zeros(len(a)), a)
+        return mean + noise if isinstance(mean, Linear) else Linear(np.asarray(mean, float) + noise.c, a)
+
+
+Linear.__array_priority__ = 1000  # type: ignore[attr-defined]
+
+
+def dense(states: list[Linear], seen: list[Linear], y: Any) -> tuple[float, Any, Any]:
+    """Log density of y where it is seen; means and covariances of the states given it."""
+    y = np.ravel(y)
+    held = ~np.isnan(y)
+    c, a = (np.concatenate([getattr(s, k) for s in seen])[held] for k in ("c", "a"))
+    cov = a @ a.T
+    value = multivariate_normal(c, cov).logpdf(y[held])
+    means, covs = [], []
+    for s in states:
+        gain = np.linalg.solve(cov, a @ s.a.T).T
+        left = s.a - gain @ a
+        means.append(s.c + gain @ (y[held] - c))
+        covs.append(left @ left.T)
+    return float(value), np.array(means), np.array(covs)
+
+
+def chain(n: Noises, first: Linear, step: Callable[[Linear], Linear], rows: int = 9) -> list[Linear]:
+    out = [first]
+    for _ in range(rows - 1):
+        out.append(step(out[-1]))
+    return out
+
+
+def integrated_trend(n: Noises) -> tuple[list[Linear], list[Linear]]:
+    first = n.normal([1, 2], 3 * np.eye(2))
+    s = chain(n, first, lambda s: n.normal(TREND @ s, np.diag([0, 0.5])))
+    return s, [n.normal(u.part(0), [[0.8]]) for u in s]
+
+
+def constant_slope(n: Noises) -> tuple[list[Linear], list[Linear]]:
+    s = chain(n, n.normal([1, 2], np.diag([0, 3])), lambda s: n.normal(TREND @ s, np.diag([0.5, 0])))
+    return s, [n.normal(u.part(0), [[0.8]]) for u in s]
+
+
+def seasons(n: Noises) -> tuple[list[Linear], list[Linear]]:
+    turn = np.array([[-1, -1, -1], [1, 0, 0], [0, 1, 0]])
+    s = chain(n, n.normal(np.zeros(3), 2 * np.eye(3)), lambda s: n.normal(turn @ s, np.diag([0.5, 0, 0])))
+    level = chain(n, n.normal([0.0], [[4.0]]), lambda u: n.normal(u, [[0.5]]))
+    return s, [n.normal(u.part(0) + v, [[0.8]]) for u, v in zip(s, level, strict=True)]
+
+
+def one_shock(n: Noises) -> tuple[list[Linear], list[Linear]]:
+    g, f = np.array([1, 0.4]), np.array([[0.5, 1.0], [0.0, 0.0]])
+    s = chain(n, n.normal([0, 0], np.eye(2)), lambda s: n.normal(f @ s, 0.5 * np.outer(g, g)))
+    return s, [n.normal(u.part(0), [[0.8]]) for u in s]
+
+
+def two_shocks(n: Noises) -> tuple[list[Linear], list[Linear]]:
+    g = np.array([[1, 0], [0.5, 1], [0.2, -1]])
+    s = chain(n, n.normal(np.zeros(3), np.eye(3)), lambda s: n.normal(0.9 * np.eye(3) @ s, 0.5 * g @ g.T))
+    return s, [n.normal(np.array([[1, 0, 1], [0, 1, 0]]) @ u, 0.8 * np.eye(2)) for u in s]
+
+
+def rotation(n: Noises) -> tuple[list[Linear], list[Linear]]:
+    f = np.array([[0.9, 0.3], [-0.3, 0.9]])
+    s = chain(n, n.normal([1, 2], 0.5 * np.eye(2)), lambda s: f @ s)
+    return s, [n.normal(np.array([[1, -1]]) @ u, [[0.8]]) for u in s]
+
+
+def groups(n: Noises) -> tuple[list[Linear], list[Linear]]:
+    b = [n.normal([1, 0.5], np.diag([0.5, 0])) for _ in range(3)]
+    return b, [n.normal(np.array([[1, k / 4]]) @ b[k % 3], [[0.8]]) for k in range(9)]
+
+
+def series(covariance: str, start: str, step: str, seen: str) -> str:
+    return (
+        f"{HEAD}for t in T:\n    latent   s[t] ~ {start} if t == 0 else MvNormal({step} @ s[t-1], {covariance})\n"
+        f"    observed y[t] ~ {seen}\n"
+    )
+
+
+FIRST = "Normal(s[t][0], var = r)"
+MODELS: dict[str, tuple[str, Callable[[Noises], tuple[list[Linear], list[Linear]]]]] = {
+    "integrated trend": (
+        series("diag([0, q])", "MvNormal([1, 2], 3 * eye(2))", "[[1, 1], [0, 1]]", FIRST), integrated_trend),
+    "constant slope": (
+        series("[[q, 0], [0, 0]]", "MvNormal([1, 2], [[0, 0], [0, 3]])", "[[1, 1], [0, 1]]", FIRST), constant_slope),
+    "seasons beside a level": (
+        HEAD + "for t in T:\n    latent   l[t] ~ Normal(0, 2) if t == 0 else Normal(l[t-1], var = q)\n"
+        "    latent   s[t] ~ MvNormal(zeros(3), 2 * eye(3)) if t == 0"
+        " else MvNormal([[-1, -1, -1], [1, 0, 0], [0, 1, 0]] @ s[t-1], diag([q, 0, 0]))\n"
+        "    observed y[t] ~ Normal(l[t] + s[t][0], var = r)\n", seasons),
+    "one shock": (
+        series("q * outer([1, 0.4], [1, 0.4])", "MvNormal([0, 0], eye(2))", "[[0.5, 1], [0, 0]]", FIRST), one_shock),
+    "two shocks": (
+        HEAD + "let G = [[1, 0], [0.5, 1], [0.2, -1]]\nfor t in T:\n    latent   s[t] ~ MvNormal(zeros(3), eye(3))"
+        " if t == 0 else MvNormal(0.9 * s[t-1], G @ diag([q, q]) @ G.T)\n"
+        "    observed y[t] : real[2] ~ MvNormal([s[t][0] + s[t][2], s[t][1]], r * eye(2))\n", two_shocks),
+    "rotation": (
+        HEAD + "for t in T:\n    latent   s[t] ~ MvNormal([1, 2], q * eye(2)) if t == 0"
+        " else Delta([[0.9, 0.3], [-0.3, 0.9]] @ s[t-1])\n    observed y[t] ~ Normal(s[t][0] - s[t][1], var = r)\n",
+        rotation),
+    "groups": (
+        HEAD + "for j in J:\n    latent s[j] ~ MvNormal([1, 0.5], diag([q, 0]))\nfor n in N:\n    given g[n] : index[J]\n"
+        "    given x[n] : real\n    observed y[n] ~ Normal(s[g[n]][0] + s[g[n]][1] * x[n], var = r)\n", groups),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_parts_without_noise(name: str) -> None:
+    """Log-likelihood, means and covariances with gaps; five steps climb, and are true of what is reported."""
+    text, truth = MODELS[name]
+    n = Noises()
+    states, seen = truth(n)
+    rng = np.random.default_rng(3)
+    noises = rng.normal(size=n.most)
+    y = np.array([s.c + s.a @ noises for s in seen])
+    y[[2, 5]] = np.nan
+    wanted, means, covs = dense(states, seen, y)
+    data: dict[str, Any] = {"y": y if y.shape[1] > 1 else y[:, 0]}
+    if name == "groups":
+        data |= {"g": np.arange(9) % 3, "x": np.arange(9) / 4}
+    model = written(text)
+    at = model.fitter(init={"q": 0.5, "r": 0.8}, max_iter=0).fit(data)
+    assert at.log_likelihood_ == pytest.approx(wanted, abs=1e-9)
+    np.testing.assert_allclose(at.posterior_["s"]["mean"], means, atol=1e-9)
+    np.testing.assert_allclose(at.posterior_["s"]["cov"], covs, atol=1e-10)
+    assert model.plan["s"].method.startswith("exact") and "no noise" in model.plan["s"].reason
+    steps = model.fitter(init={"q": 0.5, "r": 0.8}, max_iter=5, tol=0).fit(data)
+    assert (np.diff(steps.history_) > -1e-9).all()
+
+
+SWITCHED = HEAD + (
+    "for n in N:\n    latent z[n] ~ Bernoulli(0.4)\n    for t in T[n]:\n"
+    "        latent   s[n,t] ~ MvNormal([0, 0], eye(2)) if t == 0 else (MvNormal([[1, 1], [0, 1]] @ s[n,t-1], diag([0, q]))"
+    " if z[n] == 0 else MvNormal(s[n,t-1], diag([q, 0])))\n        observed y[n,t] ~ Normal(s[n,t][0], var = r)\n"
+)
+
+
+def test_a_class_says_which_part_has_no_noise() -> None:
+    """Ragged series, of lengths 0 and 1 too, each in one of two classes: all classes enumerated."""
+    rng = np.random.default_rng(4)
+    y = [rng.normal(size=k).cumsum() for k in (5, 0, 1, 4)]
+    y[3][1] = np.nan
+    wanted = []
+    for series_ in y:
+        each = []
+        for z, p in enumerate((0.6, 0.4)):
+            n = Noises()
+            f, noise = (np.eye(2), np.diag([0.5, 0])) if z else (TREND, np.diag([0, 0.5]))
+            s = chain(n, n.normal([0, 0], np.eye(2)), lambda u, f=f, c=noise, n=n: n.normal(f @ u, c), len(series_))
+            seen = [n.normal(u.part(0), [[0.8]]) for u in s]
+            each.append(np.log(p) + (dense([], seen, series_)[0] if len(series_) else 0.0))
+        wanted.append(np.logaddexp(*each))
+    found = written(SWITCHED).fitter(init={"q": 0.5, "r": 0.8}, max_iter=0).fit({"y": y})
+    assert found.log_likelihood_ == pytest.approx(sum(wanted), abs=1e-9)
+    np.testing.assert_allclose(found.score_samples({"y": y}), wanted, atol=1e-9)
+
+
+def test_arma_of_the_nile() -> None:
+    """At the maximum that EM finds, the dense likelihood is what is reported, and flat in every parameter."""
+    flow = table("nile")["flow"].astype(float)[:40] / 100
+    start = {"level": 9.0, "phi": [0.4, 0.1], "theta": 0.3, "shock": 1.0, "noise": 1.0}
+    est = compiled("arma").fitter(init=start, max_iter=60, tol=0).fit({"y": flow, "spread": 4.0})
+    assert (np.diff(est.history_) > -1e-9).all()
+
+    def value(p: dict[str, Any]) -> float:
+        n = Noises()
+        f = np.array([p["phi"], [1.0, 0.0]])
+        s = chain(n, n.normal([0, 0], 4 * np.eye(2)), lambda u: n.normal(f @ u, np.diag([p["shock"], 0])), 40)
+        seen = [n.normal(np.array([[1.0, p["theta"]]]) @ u, [[p["noise"]]]) for u in s]
+        return dense([], [Linear(u.c + p["level"], u.a) for u in seen], flow)[0]
+
+    assert est.log_likelihood_ == pytest.approx(value(est.params_), abs=1e-9)
+    score = {n: est.history_[-1] - est.history_[-2] for n in ("all",)}
+    assert score["all"] < 1e-2
+
+
+def test_long_chains_keep_their_digits() -> None:
+    """20,000 steps of a slope that never changes: every covariance is semidefinite, and the last a filter's."""
+    rows, q, r = 20_000, 0.1, 0.8
+    k, below = np.zeros((rows, 3, 3)), np.zeros((rows - 1, 3, 3))
+    k[:, 0, 0] = 1 / r
+    k[0, :2, :2] += np.eye(2)
+    k[0, 2, 2] = 1.0
+    k[1:, 0, 0] += 1 / q
+    k[:-1, :2, :2] += np.outer([1, 1], [1, 1]) / q
+    k[1:, 1, 2] = k[1:, 2, 1] = 1.0
+    below[:, 0, :2], below[:, 2, 1] = -1 / q, -1.0
+    v = constrained_moments(k, below, np.zeros((rows, 3)))[0][:, :2, :2]
+    unit = np.sqrt(v.diagonal(0, 1, 2))
+    assert np.linalg.eigvalsh(v / unit[:, :, None] / unit[:, None, :]).min() > 0
+    p = np.eye(2)
+    for t in range(rows):
+        p = TREND @ p @ TREND.T + np.diag([q, 0]) if t else p
+        gain = p[:, 0] / (p[0, 0] + r)
+        a = np.eye(2) - np.outer(gain, [1, 0])
+        p = a @ p @ a.T + r * np.outer(gain, gain)
+    np.testing.assert_allclose(v[-1], p, rtol=1e-9)
