@@ -1,5 +1,6 @@
 # ARMA(2, 1) about a level, seen with noise, in state space form: a state of two deviations, the last and the one before.
-# Plan: s exact, by elimination along the plate (Kalman), its second part without noise; every update a closed form.
+# Plan: s exact, by elimination along the plate (Kalman), its second part without noise; phi and (level, theta) a linear
+# solve each, the variances in closed form.
 model Arma
 
 given spread : positive

@@ -111,6 +111,7 @@ DATA: dict[str, dict[str, Any]] = {
         "y": table("sleepstudy")["Reaction"].reshape(18, 10).tolist(),
     },
     "linear_dynamical_system": {"x": np.stack([FLOW[:-1], FLOW[1:]], 1).tolist()},
+    "arma": {"y": (FLOW / 100).tolist(), "spread": 4.0},
     "local_level": {"flow": FLOW.tolist(), "start": 1120.0, "start_s2": 1e4},
     "measurement_error": {"x": PLANE["x"], "y": table("stackloss")["loss"].tolist()},
     "mixture_of_factor_analysers": PLANE,

@@ -73,6 +73,10 @@ TABLE: dict[str, tuple[dict[str, str], dict[str, str]]] = {
     "incomplete_gaussian": ({}, {"mean": CLOSED, "cov": CLOSED}),
     "linear_dynamical_system": ({"h": KALMAN}, {"A": SOLVE, "C": SOLVE, "start": CLOSED, "noise": CLOSED}),
     "local_level": ({"level": KALMAN}, {"noise": CLOSED, "drift": CLOSED}),
+    "arma": (
+        {"s": KALMAN},
+        {"level": SOLVE, "phi": SOLVE, "theta": SOLVE, "shock": CLOSED, "noise": CLOSED},
+    ),
     "measurement_error": (
         {"truth": GAUSSIAN},
         {"mean": CLOSED, "s2": CLOSED, "a": SOLVE, "b": SOLVE, "s2_x": CLOSED, "s2_y": CLOSED},
