@@ -24,6 +24,7 @@ from tied_states import tied
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.joint.coefficients import about
+from emdsl.derive.joint.constraints import without_multipliers
 from emdsl.derive.joint.joint import LogJoint
 from emdsl.derive.joint.terms import Term
 from emdsl.derive.plan import Plan
@@ -38,6 +39,8 @@ from emdsl.report.equations import readable
 
 GALLERY = {p.stem: p.read_text(encoding="utf-8") for p in sorted((Path(__file__).parents[1] / "models").glob("*.em"))}
 TEXTS = GALLERY | {case.name: case.text for case in (*chains.CASES, *networks.CASES, *CASES)}
+
+HELD = {"arma": 3.5}  # of four rows three hold a constraint, a 1 / 2 pi each; the first has a normal density
 
 STATISTICS = {
     "id": lambda u: u, "square": lambda u: u * u, "recip": lambda u: 1 / u, "log": math.log, "exp": math.exp,
@@ -66,7 +69,7 @@ def planned(name: str) -> Plan:
 def point(name: str, gaps: bool) -> Point:
     """Parameters from their domains, data and latents drawn there; with gaps, a third of the data missing."""
     joint = planned(name).joint
-    model = joint.model
+    model = without_multipliers(joint.model)
     s = plausible(sized(model), 3)
     counts = {
         v.name: np.full([d.value(s.sizes) for d in v.shape], 2) for v in model.of_kind("observed") if v.domain.dims
@@ -83,7 +86,10 @@ def point(name: str, gaps: bool) -> Point:
         own = array.ndim - _axes(v.name, joint)
         gone = rng.random(array.shape[: array.ndim - own]) < 1 / 3
         missing[v.name] = np.broadcast_to(gone.reshape(gone.shape + (1,) * own), array.shape)
-    return Point(model, s, scope.values, missing, log_joint(model, scope.values, s.sizes, s.lengths, missing))
+    value = log_joint(model, scope.values, s.sizes, s.lengths, missing)
+    held = {n: np.zeros([d.value(s.sizes) for d in joint.model.variable(n).shape]) for n in joint.multipliers}
+    value -= HELD.get(name, 0.0) * math.log(2 * math.pi)
+    return Point(model, s, {**scope.values, **held}, missing, value)
 
 
 def _read(e: x.Expr, about: str) -> set[str]:

@@ -17,8 +17,9 @@ from emdsl.families.scope import Array, Scope, length
 from emdsl.fit.branches import has_atom, is_density, leaves
 from emdsl.fit.interpret import chunks, element, log_prob, model_scope, plate_rows, read_names
 from emdsl.fit.sampling import variable_reads
+from emdsl.fit.verify.held import Chart, charts, completed
 from emdsl.fit.verify.setting import Drawn
-from emdsl.language.model import ModelText, Potential, Variable
+from emdsl.language.model import Branch, Dist, Expr, ModelText, Potential, Variable
 
 MOST_COUNT = 60  # a count without a bound is summed so far
 MOST_TRIED = 8  # levels of one cell, to see who reads it
@@ -49,12 +50,13 @@ class World:
     scope: Scope
     latents: Mapping[str, Array]
     missing: Mapping[str, Array] = field(default_factory=dict)
+    held: Mapping[str, Chart] = field(default_factory=dict)  # latents of which parts have no noise
 
     @staticmethod
     def of(model: ModelText, drawn: Drawn) -> World:
         s = drawn.setting
         scope = model_scope(model, {**drawn.data, **s.params}, s.sizes, s.lengths)
-        return World(model, scope, drawn.latents)
+        return World(model, scope, drawn.latents, held=charts(model, scope, drawn.latents))
 
     def declarations(self) -> list[Variable | Potential]:
         """What has rows, in their order."""
@@ -69,6 +71,8 @@ class World:
         for d in some:
             if isinstance(d, Variable):
                 found = list(log_prob(self.model, d, scope))
+                if d.name in self.held and found:
+                    found = [np.concatenate([np.asarray(f, float) for f in found]) + self.held[d.name].volume]
             else:
                 pieces = chunks(plate_rows(d.plates, scope))
                 found = [np.broadcast_to(rows_of(d.expression, part), (part.count,)) for part in pieces]
@@ -105,6 +109,12 @@ def cells_of(world: World, only: Variable | None = None) -> list[Cell]:
 def _cells(v: Variable, world: World) -> list[Cell]:
     if v.domain.kind not in ("real", "positive", "unit", *WHOLE):
         raise Unchecked(f"{v.name} lies on {v.domain.kind}, which no grid of numbers covers")
+    held = world.held.get(v.name)
+    if held is not None:
+        names = {n for c in _conditions(v.distribution) for n in read_names(c, world.model)}
+        if any(world.model.variable(n).kind == "latent" for n in names):
+            raise Unchecked(f"which parts of {v.name} have no noise depends on a latent")
+        return [Cell(v.name, int(i), None, (-np.inf, np.inf)) for i in held.at[held.free]]
     if v.distribution is not None and has_atom(v.distribution) and any(map(is_density, leaves(v.distribution))):
         raise Unchecked(f"{v.name} is a point in some branches, which no grid of numbers hits")
     array = world.latents[v.name]
@@ -121,6 +131,13 @@ def _cells(v: Variable, world: World) -> list[Cell]:
                 levels = MOST_COUNT if np.isinf(ends[1]) else int(ends[1]) + 1
             out += [Cell(v.name, int(i), levels, ends) for i in at[k] if gone is None or gone[i]]
     return out
+
+
+def _conditions(dist: Dist | None) -> list[Expr]:
+    """The conditions of a distribution's branches."""
+    if not isinstance(dist, Branch):
+        return []
+    return [dist.cond, *_conditions(dist.then), *_conditions(dist.other)]
 
 
 def limits_by_row(v: Variable, part: Scope) -> tuple[Array, Array]:
@@ -168,7 +185,7 @@ def placed(world: World, cells: Sequence[Cell], values: Array) -> dict[str, Arra
         if mine:
             at, k = np.array(mine).T
             out[name].reshape(-1)[at] = values[k]
-    return out
+    return completed(world.held, out) if world.held else out
 
 
 def drawn_values(world: World, cells: Sequence[Cell], rng: np.random.Generator) -> Array:
@@ -200,7 +217,7 @@ def reads(
         found = found or [np.zeros((len(rows), len(cells)), bool) for rows in before]
         for k, c in enumerate(cells):
             others = [drawn_values(world, [c], rng)[0]] if c.levels is None else range(min(c.levels, MOST_TRIED))
-            mine = readers[c.latent]
+            mine = range(len(every)) if world.held else readers[c.latent]  # others may follow from it
             for value in others:
                 if value == base[k]:
                     continue
