@@ -19,7 +19,7 @@ from emdsl.fit.interpret import chunks, element, log_prob, model_scope, plate_ro
 from emdsl.fit.sampling import variable_reads
 from emdsl.fit.verify.held import Chart, charts, completed
 from emdsl.fit.verify.setting import Drawn
-from emdsl.language.model import Branch, Dist, Expr, ModelText, Potential, Variable
+from emdsl.language.model import ModelText, Potential, Variable
 
 MOST_COUNT = 60  # a count without a bound is summed so far
 MOST_TRIED = 8  # levels of one cell, to see who reads it
@@ -111,9 +111,6 @@ def _cells(v: Variable, world: World) -> list[Cell]:
         raise Unchecked(f"{v.name} lies on {v.domain.kind}, which no grid of numbers covers")
     held = world.held.get(v.name)
     if held is not None:
-        names = {n for c in _conditions(v.distribution) for n in read_names(c, world.model)}
-        if any(world.model.variable(n).kind == "latent" for n in names):
-            raise Unchecked(f"which parts of {v.name} have no noise depends on a latent")
         return [Cell(v.name, int(i), None, (-np.inf, np.inf)) for i in held.at[held.free]]
     if v.distribution is not None and has_atom(v.distribution) and any(map(is_density, leaves(v.distribution))):
         raise Unchecked(f"{v.name} is a point in some branches, which no grid of numbers hits")
@@ -131,13 +128,6 @@ def _cells(v: Variable, world: World) -> list[Cell]:
                 levels = MOST_COUNT if np.isinf(ends[1]) else int(ends[1]) + 1
             out += [Cell(v.name, int(i), levels, ends) for i in at[k] if gone is None or gone[i]]
     return out
-
-
-def _conditions(dist: Dist | None) -> list[Expr]:
-    """The conditions of a distribution's branches."""
-    if not isinstance(dist, Branch):
-        return []
-    return [dist.cond, *_conditions(dist.then), *_conditions(dist.other)]
 
 
 def limits_by_row(v: Variable, part: Scope) -> tuple[Array, Array]:

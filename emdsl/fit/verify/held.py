@@ -18,8 +18,8 @@ from emdsl.families.density import BOUNDS
 from emdsl.families.scope import Array, Scope
 from emdsl.families.table import record
 from emdsl.fit.branches import split_leaves
-from emdsl.fit.interpret import arguments, element, plate_rows
-from emdsl.language.model import FamilyCall, ModelText, Variable
+from emdsl.fit.interpret import arguments, element, plate_rows, read_names
+from emdsl.language.model import Branch, FamilyCall, ModelText, Variable
 
 NONE = 1e-12  # of the largest eigenvalue of correlations
 
@@ -53,6 +53,8 @@ def charts(model: ModelText, scope: Scope, latents: Mapping[str, Array]) -> dict
     for v in model.of_kind("latent"):
         if v.domain.kind != "real" or v.distribution is None or v.array or len(v.domain.dims) > 1:
             continue
+        if not _fixed(v, model):
+            continue
         part = plate_rows(v.plates, replace(scope, values={**scope.values, **latents}))
         if not part.count:
             continue
@@ -66,6 +68,20 @@ def charts(model: ModelText, scope: Scope, latents: Mapping[str, Array]) -> dict
             to, volume = np.array([t for _, t, _ in found]), np.array([w for *_, w in found])
             out[v.name] = Chart(v, part, at, free, to, volume)
     return out
+
+
+def _fixed(v: Variable, model: ModelText) -> bool:
+    """Whether no latent says which part has no noise, and no parameter where a point is."""
+    kinds = {u.name: u.kind for u in model.variables}
+    pending, read = [v.distribution], set[tuple[str, str]]()
+    while pending:
+        match pending.pop():
+            case Branch(cond, then, other):
+                pending += [then, other]
+                read |= {(kinds.get(n, ""), "latent") for n in read_names(cond, model)}
+            case FamilyCall() as call if (known := record(call.family)) is not None and known.atom:
+                read |= {(kinds.get(n, ""), "param") for _, e in call.args for n in read_names(e, model)}
+    return not read & {("latent", "latent"), ("param", "param")}
 
 
 def completed(found: Mapping[str, Chart], arrays: Mapping[str, Array]) -> dict[str, Array]:
