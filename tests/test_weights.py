@@ -102,3 +102,18 @@ def test_weights_that_would_mean_nothing_are_refused(name: str) -> None:
     with pytest.raises(DataError, match="D014") as caught:
         emdsl.compile(text=text).fitter(max_iter=1, seed=0).fit(data, sample_weight=[2.0, 1.0, 1.0], **over)
     assert reason in str(caught.value)
+
+
+def test_an_outermost_plate_whose_length_is_a_number() -> None:
+    text = """
+        model Three
+        param m : real
+        for j in 3:
+            latent b[j] ~ Normal(m, 1)
+            for t in T:
+                observed y[j, t] ~ Normal(b[j], 2)
+    """
+    fitter = emdsl.compile(text=text).fitter(max_iter=500, tol=1e-14)
+    y = np.array([[1.0, 1.0], [2.0, 2.0], [4.0, 4.0]])
+    assert fitter.fit({"y": y}).params_["m"] == pytest.approx(7 / 3, rel=1e-6)
+    assert fitter.fit({"y": y}, sample_weight=[1, 2, 0]).params_["m"] == pytest.approx(5 / 3, rel=1e-6)

@@ -23,7 +23,7 @@ from emdsl.generate.blocks.incomplete import pattern_lines
 from emdsl.generate.blocks.kinds import sums_and_kinds
 from emdsl.generate.blocks.lookups import lookup_lines
 from emdsl.generate.blocks.networks import network_size
-from emdsl.generate.context import dimension, flat_axes, size_factor
+from emdsl.generate.context import dimension, flat_axes, size_expression, size_factor
 from emdsl.generate.functions.linear_means import prepare_moments
 from emdsl.generate.functions.row_factors import table_line, weights_key, weights_name
 from emdsl.generate.lines.arrays import Leaf
@@ -120,11 +120,7 @@ def prepare_lines(printer: Printer) -> list[str]:
     lines += [field_line(b, b.field) for b in blocks if b.field]
     lines += [line for b in blocks for line in pattern_lines(b)]
     if plan.weighted is not None:
-        lines.append(
-            f'n = sizes["{plan.weighted}"]'
-            if not any(c in plan.weighted for c in " *+-")
-            else f"n = {size_factor(plan.weighted)}"
-        )
+        lines.append(f"n = {size_expression(plan.weighted)}")
         lines.append('out["the weights are even"] = data.weights is None')
         lines.append('out["the weight"] = np.ones(n) if data.weights is None else np.asarray(data.weights, float)')
     if printer.chunk:
