@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from gallery import compiled, fit
 from oracles.chains import smoothed
-from scipy.stats import norm, poisson
+from scipy.stats import multivariate_normal, norm, poisson
 
 import emdsl
 from emdsl.errors import DataError
@@ -181,3 +181,32 @@ def test_observations_that_later_ones_read(tmp_path: Path) -> None:
         for name, at in (("x", slice(0, AHEAD)), ("y", slice(AHEAD, None))):
             np.testing.assert_allclose(found[name]["mean"], mean[at], rtol=1e-9, atol=1e-12)
             np.testing.assert_allclose(found[name]["var"], var[at], rtol=1e-9)
+
+
+def test_classes_by_configuration_go_on_along_their_chain() -> None:
+    """Classes and an effect of their sequence, all configurations at once: rows ahead by every path enumerated."""
+    text = """
+        model Effects
+        param start : simplex[2]
+        param trans[2] : simplex[2]
+        param m[2] : real
+        for s in S:
+            latent b[s] ~ Normal(0, 2)
+            for t in T:
+                latent z[s, t] ~ Categorical(start) if t == 0 else Categorical(trans[z[s, t-1]])
+                observed y[s, t] ~ Normal(m[z[s, t]] + b[s], 1)
+        infer z by exact
+    """
+    start, trans, m = np.array([0.3, 0.7]), np.array([[0.9, 0.1], [0.4, 0.6]]), np.array([-1.0, 2.0])
+    y = np.array([[1.5, -0.5], [3.0, 2.0]])
+    fit = emdsl.compile(text=text).fitter(max_iter=0).fit({"y": y}, init={"start": start, "trans": trans, "m": m})
+    ahead = fit.forecast(1)
+    for s, row in enumerate(y):
+        weights = np.array([
+            [start[i] * trans[i, j] * multivariate_normal(m[[i, j]], 4 + np.eye(2)).pdf(row) for j in (0, 1)]
+            for i in (0, 1)
+        ])  # fmt: skip
+        state = weights.sum(0) / weights.sum() @ trans
+        effect = (weights * (row.sum() - m[:, None] - m) * 4 / 9).sum() / weights.sum()
+        np.testing.assert_allclose(ahead["z"][s, 0], state, rtol=1e-9)
+        np.testing.assert_allclose(ahead["y"]["mean"][s, 0], state @ m + effect, rtol=1e-9)

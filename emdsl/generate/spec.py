@@ -55,7 +55,10 @@ def tied_plates(plan: Plan) -> list[str]:
 def stepped_plates(plan: Plan) -> dict[str, list[str]]:
     """Ordered plates, along which a density reads what came before, and the variables that it reads there."""
     out: dict[str, set[str]] = {}
-    for f in plan.joint.factors:
+    joint = plan.joint
+    while joint.configurations is not None:
+        joint = joint.configurations.written  # where latents stand by themselves, and not as data of a configuration
+    for f in joint.factors:
         for node in (n for e in (f.body, *f.masks, *f.gates) for n in x.walk(e) if isinstance(n, El)):
             if ":" in node.var:
                 continue
