@@ -14,6 +14,8 @@ from gallery import compiled, fit, matrix, table
 from oracles import chains
 from oracles.paths import Path
 
+import emdsl
+
 pytestmark = pytest.mark.filterwarnings("ignore::emdsl.runtime.data.faults.ConvergenceWarning")
 
 STEPS = 10
@@ -181,3 +183,51 @@ def test_every_configuration(name: str) -> None:
     climbed = fit(name, data, init=params, max_iter=4, tol=0)
     assert (np.diff(climbed.history_) > -1e-10).all()
     assert climbed.log_likelihood_ == pytest.approx(enumerated(name, climbed.params_, data, latents)[0], rel=1e-11)
+
+
+PANEL = """
+model Panel
+param w      : simplex[2]
+param start  : simplex[2]
+param b[2, 2] : real[2]
+param mu[2]  : real
+for s in S:
+    latent g[s] ~ Categorical(w)
+    for t in T:
+        given x[s, t]    : real
+        latent z[s, t]   ~ Categorical(start) if t == 0 else Categorical(logits = x[s, t] * b[g[s], z[s, t-1]])
+        observed y[s, t] ~ Normal(mu[z[s, t]], 1)
+"""
+
+
+@pytest.mark.parametrize("far", [1.0, 300.0])
+def test_a_panel_whose_transitions_depend_on_data(far: float) -> None:
+    """A class for each sequence gates transitions that differ from row to row: by all paths, scaled and in logs."""
+    rng, model = np.random.default_rng(4), emdsl.compile(text=PANEL)
+    x, y = rng.normal(size=(3, 4)), rng.normal(size=(3, 4))
+    p = {"w": np.array([0.3, 0.7]), "start": np.array([0.6, 0.4]), "b": far * rng.normal(size=(2, 2, 2)),
+         "mu": far * np.array([-1.0, 1.0])}  # fmt: skip
+    total, pairs, q = 0.0, np.zeros((2, 2, 2)), np.zeros((3, 4, 2))
+    for s in range(3):
+        found = []
+        for g, *z in product((0, 1), repeat=5):
+            log = np.log(p["w"][g] * p["start"][z[0]]) - sum((y[s, t] - p["mu"][z[t]]) ** 2 for t in range(4)) / 2
+            for t in range(1, 4):
+                logits = x[s, t] * p["b"][g, z[t - 1]]
+                log += logits[z[t]] - np.logaddexp(*logits)
+            found.append((log - 2 * np.log(2 * np.pi), g, z))
+        value = np.logaddexp.reduce([log for log, _, _ in found])
+        total += value
+        for log, g, z in found:
+            for t in range(4):
+                q[s, t, z[t]] += np.exp(log - value)
+                if t:
+                    pairs[g, z[t - 1], z[t]] += x[s, t] * np.exp(log - value)
+    data = model.fitter()._bind({"x": x, "y": y})
+    prepared = model.module.prepare(data, model.module.reference(data))
+    statistics = model.module.e_step(p, data, prepared)
+    assert statistics["log_likelihood"] == pytest.approx(total, rel=1e-12)
+    np.testing.assert_allclose(model.module.posterior(p, data, prepared)["z"], q, atol=1e-10)
+    moved = next(v for n, v in statistics.items() if n.endswith("pair_x"))
+    np.testing.assert_allclose(moved, pairs.transpose(1, 2, 0), atol=1e-10)
+    assert "edge_of(rows)" in model.source  # by pieces: no table of rows and pairs of states

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Expr, Idx, Ix
@@ -32,10 +33,10 @@ def tables(f: Function, block: Block, chain: Chain) -> tuple[Array, list[Array]]
     own = (*block.gates, *block.home)
     terms = [t for t, r in zip(block.terms, block.roles, strict=True) if r == EDGE]
     if in_pieces(f.plan, block):
-        edge = Array(_edges_of_rows(f, block, terms), (*pairs, *block.home), True)
+        edge = Array(_edges_of_rows(f, block, terms), (*pairs, *own), True)
     else:
         edge = add_up(f, terms, (*pairs, *own))
-        gates = block.gates if any(i in edge.axes for i in block.gates) else ()
+        gates = block.gates if varies(block) or any(i in edge.axes for i in block.gates) else ()
         axes = (*pairs, *gates, *(block.home if varies(block) else ()))
         edge = em.name(f"log_edge_{block.name}", em.broadcast(edge, axes))
     first = []
@@ -48,15 +49,15 @@ def tables(f: Function, block: Block, chain: Chain) -> tuple[Array, list[Array]]
 
 def in_pieces(plan: Plan, block: Block) -> bool:
     """Whether edges that differ from row to row are made for some rows at a time, so that no table of all rows and
-    pairs of states is held: where they lie along one plate, and hold nothing but parameters and data."""
-    if block.chain is None or len(block.home) != 1 or block.gates or plan.elimination.parts or not varies(block):
+    pairs of states is held: where they hold nothing but parameters and data."""
+    if block.chain is None or plan.elimination.parts or not varies(block):
         return False
     kinds = {v.name: v.kind for v in plan.joint.model.variables}
     terms = [t for t, r in zip(block.terms, block.roles, strict=True) if r == EDGE]
     read = {n.partition(":") for t in terms for e in t.factors for n in x.variables(e)}
     known = {n for n, kind in kinds.items() if kind != "latent"} | set(plan.joint.tables)
     plain = all(kind in FACTS if rest else kind in known for kind, _, rest in read)
-    return plain and all(one_row(block.home[0].dim, t.factors) for t in terms)
+    return plain and all(one_row(i.dim, t.factors) for i in block.home for t in terms)
 
 
 def one_row(dim: str, factors: Sequence[Expr]) -> bool:
@@ -75,17 +76,42 @@ def row_pieces(f: Function, block: Block) -> str:
 def _edges_of_rows(f: Function, block: Block, terms: Sequence[Term]) -> str:
     """Code of the function of rows that makes their edges: it calls one that is printed beside `expectations`."""
     assert block.chain is not None
-    (row,), name = block.home, f.emitter.namer.of(f"edges_of_{block.name}")
-    g = f.another(row.dim)
-    em, axes = g.emitter, (*block.chain.before, *block.states, row)
+    name = f.emitter.namer.of(f"edges_of_{block.name}")
+    places: list[str] = []
+    if len(block.home) == 1:
+        (row,) = block.home
+        g = f.another(row.dim)
+    else:  # rows are numbered through all plates, the last of which runs fastest
+        row = x.fresh(f"{block.name}[rows]")
+        g = f.another(row.dim)
+        g.emitter.rows |= {row.dim}
+        terms, places = _by_number(g, block, terms, row)
+    gates = tuple(i for i in block.gates if any(i in x.free(e) for t in terms for e in t.factors))
+    em, axes = g.emitter, (*block.chain.before, *block.states, *gates, row)
     em.once = True
     with g.printing(f.equation):
         em.lines.append(f"edges = {em.broadcast(add_up(g, terms, axes), axes).code}")
-    body = ['sizes = prepared["the sizes"]', f"{em.namer.rows} = row_count(rows)", *g.prologue(), *em.outer, *em.lines]
+    counted = ['sizes = prepared["the sizes"]', f"{em.namer.rows} = row_count(rows)"]
+    body = [*counted, *places, *g.prologue(), *em.outer, *em.lines]
     doc = '"""Log weights of elements given those before them, of these rows."""'
     f.edges[name] = [f"def {name}(params, prepared, rows):", *("    " + line for line in (doc, *body))]
     f.edges[name].append("    return edges")
     return f"lambda rows: {name}(params, prepared, rows)"
+
+
+def _by_number(g: Function, block: Block, terms: Sequence[Term], row: Ix) -> tuple[list[Term], list[str]]:
+    """Terms in the number of a row for its places on the plates, and the line that takes that number apart."""
+    names, to = [], {}
+    for i in block.home:
+        names.append(g.emitter.namer.fresh(f"place_{i.name}"))
+        g.runtime[f"place:{names[-1]}"] = Leaf(names[-1], (0,), True, integer=True, cut=True)
+        to[i] = x.DataIx(El(f"place:{names[-1]}", (row,)))
+    moved = [
+        replace(t, factors=tuple(x.substitute(e, to) for e in t.factors), ixs=(*(i for i in t.ixs if i not in to), row))
+        for t in terms
+    ]
+    shape = ", ".join(size_expression(i.dim) for i in block.home)
+    return moved, [f"{', '.join(names)} = np.unravel_index(row_numbers(rows), ({shape}))"]
 
 
 def reach_lines(block: Block) -> list[str]:
@@ -159,7 +185,7 @@ def emit_chain(f: Function, block: Block, table: str) -> None:
     keep("A", log_z, outer)
     keep("from", f"{parts}.before", (*chain.before, *rest))
     if in_pieces(f.plan, block):
-        f.runtime[f"edge:{name}"] = Leaf(f"{parts}.edge_of", tuple(range(len(edge.axes))), True, called=True)
+        f.runtime[f"edge:{name}"] = Leaf(f"{parts}.edge_of", tuple(range(len(edge.axes))), True, called=len(block.home))
     else:
         keep("edge", f"{parts}.edge", edge.axes)
     keep("to", f"{parts}.after", after)

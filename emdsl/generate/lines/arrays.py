@@ -42,7 +42,7 @@ class Leaf:
     order: tuple[int, ...]
     inner: bool = False
     integer: bool = False
-    called: bool = False  # a function of the rows, which makes it for them
+    called: int = 0  # a function of the rows, which makes it for them: they run over the first of its last axes
     cut: bool = False  # its last stored axis runs over the rows of the chunk alone
     parts: tuple[tuple[str, tuple[int, ...]], ...] = ()
     table: bool = False  # no longer than the parameters are: functions of it are taken before it is read at the rows

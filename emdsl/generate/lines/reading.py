@@ -13,8 +13,8 @@ def rows_read(em: Lines, leaf: Leaf, positions: Sequence[Idx]) -> tuple[str, boo
     """Code of a stored array, cut to the rows of the chunk where it has them all, and whether it stands in the loop."""
     at = max((n for n, p in enumerate(positions) if isinstance(p, Ix) and p.dim == em.chunk), default=-1)
     if leaf.called:
-        last = positions[-1]
-        rows = em.namer.cut if at >= 0 or not isinstance(last, Ix) else f"slice(0, {em.size(last.dim)})"
+        first = positions[-leaf.called]
+        rows = em.namer.cut if at >= 0 or not isinstance(first, Ix) else f"slice(0, {em.size(first.dim)})"
         return em.name("made", Array(f"{leaf.code}({rows})", (), True)).code, True
     if at >= 0 and not leaf.cut and em.chunk in em.rows:
         return f"{leaf.code}[{':, ' * at}{em.namer.cut}]", True

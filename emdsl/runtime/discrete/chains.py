@@ -129,7 +129,7 @@ def chains(
     """`chain_posterior` for arrays with an axis for each latent, gate and plate.
 
     node : (*states, *gates, *home), or (states, rows) in lanes. edge : (*before, *states), with gates and home behind
-    them where it differs by these; what differs by row, without gates, may be a function of the rows that makes it.
+    them where it differs by these (by row: all gates); what differs by row may be a function of rows that makes it.
     first[r] : (*before if r, *states, *gates, *outer). `shape` is the number of axes of states and gates, the elements
     that an edge looks back, and whether edges differ by row. With `rng`, a start is drawn: every element's states are
     taken as its node has them.
@@ -172,6 +172,7 @@ class Neighbours:
     ) -> None:  # fmt: skip
         self.made, self.states, self.kept, self.own = made, states, kept, own
         self.behind, self.earlier, self.shape = states * (depth - 1), states * depth, edge
+        self.gated = len(edge) > len(states) * (depth + 1)
         self.known: tuple[Array, Array] | None = None
         self.single: Array | None = None
         several = [p.first for p in made]
@@ -232,12 +233,16 @@ class Neighbours:
     @property
     def edge(self) -> Array:
         """The tables between these, as `edge` is given, in probabilities."""
-        tables = [p.edge for p in self.made]
-        return _beside(tables if np.prod(self.shape) > tables[0].size else tables[:1], 2).reshape(self.shape)
+        tables = [p.edge for p in (self.made if self.gated else self.made[:1])]
+        return _beside(tables, 2).reshape(self.shape)
 
     def edge_of(self, rows: Any) -> Array:
-        """Of these rows of one plate, without gates: (*before, *states, rows)."""
-        return self.made[0].edge_of(rows).reshape((*self.earlier, *self.states, -1))
+        """Of these rows of the outermost plate: (*before, *states, *gates, *home)."""
+        within = int(np.prod(self.own[1:]))
+        flat = slice(rows.start * within, rows.stop * within)
+        made = _beside([p.edge_of(flat) for p in self.made], 2)
+        count = rows.stop - rows.start
+        return made.reshape((*self.earlier, *self.states, *self.kept, count, *self.own[1:]))
 
     def sums(self, weight: Array | None = None) -> Array:
         """Joint probabilities of neighbours, summed over the rows: (*before, *states, *gates).

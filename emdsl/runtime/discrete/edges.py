@@ -16,6 +16,7 @@ import numpy as np
 from emdsl.runtime.data.columns import Array
 from emdsl.runtime.discrete.lanes import Lanes
 from emdsl.runtime.numeric.numerics import LOWEST
+from emdsl.runtime.numeric.preparation import row_count
 
 TABLES = 2**17  # entries of tables that are made at once
 HELD = 2**22  # entries of tables of all rows that are kept: of more, each is made again when it is read again
@@ -24,9 +25,10 @@ HELD = 2**22  # entries of tables of all rows that are kept: of more, each is ma
 class RowEdges:
     """Log weights of an element given those before it, (K^L, K, rows), of any rows when they are asked for."""
 
-    def __init__(self, make: Callable[[Any], Array], states: int, k: int) -> None:
-        """make : rows (a slice or their numbers) -> (..., rows), the axes before being those of K^L and K states."""
-        self.make, self.states, self.k = make, states, k
+    def __init__(self, make: Callable[[Any], Array], states: int, k: int, gate: int = 0) -> None:
+        """make : rows (a slice or their numbers) -> (..., rows), the axes before being those of K^L and K states, and
+        behind these those of gates, where it differs by them: of which `gate` is the state."""
+        self.make, self.states, self.k, self.gate = make, states, k, gate
 
     @classmethod
     def of(cls, whole: Array) -> RowEdges:
@@ -35,7 +37,9 @@ class RowEdges:
 
     def logs(self, rows: Any) -> Array:
         """(K^L, K, rows)."""
-        return np.reshape(self.make(rows), (self.states, self.k, -1))
+        n = row_count(rows)
+        made = np.reshape(self.make(rows), (self.states, self.k, -1, n) if n else (self.states, self.k, 1, 0))
+        return made[:, :, self.gate if made.shape[2] > 1 else 0]
 
     def weights(self, rows: Any) -> tuple[Array, Array]:
         """These as exp of what they are less than the largest of their row, and those, (rows,)."""
@@ -89,7 +93,7 @@ def inside_gates(edge: Any, axes: int, own: int, size: tuple[int, int, int]) -> 
     """
     states, k, g = size
     if not isinstance(edge, np.ndarray):
-        return [RowEdges(edge, states, k)]
+        return [RowEdges(edge, states, k, j) for j in range(g)]
     gated = edge.ndim - axes - own > 0
     flat = edge.reshape(states, k, g if gated else 1, *((-1,) if own else ()))
     return [RowEdges.of(flat[:, :, j]) if own else flat[:, :, j] for j in range(flat.shape[2])]

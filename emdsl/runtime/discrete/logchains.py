@@ -9,12 +9,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import scipy
 
 from emdsl.runtime.data.columns import Array
 from emdsl.runtime.discrete.edges import RowEdges, Stepped
 from emdsl.runtime.discrete.lanes import Laid, Lanes
-from emdsl.runtime.numeric.numerics import LOWEST
+from emdsl.runtime.numeric.numerics import LOWEST, log_sum_exp
 
 
 class LogRecursion:
@@ -58,13 +57,13 @@ class LogRecursion:
         for step, (out, here) in enumerate(zip(self.alpha.steps, self.logs.steps, strict=True)):
             n = out.shape[1]
             if step:
-                ahead = scipy.special.logsumexp(self.before(step, n) + self.table(step, n), axis=0)
+                ahead = log_sum_exp(self.before(step, n) + self.table(step, n), 0)
                 out[...] = np.maximum(ahead + here, LOWEST).reshape(self.states, n)
             else:
                 out[...] = LOWEST
                 out[: self.k] = here + self.first[0][:, self.lanes.sequence]
             ends = self.lanes.length[:n] == step + 1
-            self.total[:n][ends] = scipy.special.logsumexp(out[:, ends], axis=0)
+            self.total[:n][ends] = log_sum_exp(out[:, ends], 0)
 
     def _backward(self) -> None:
         beta = np.zeros((self.states, 0))
@@ -76,7 +75,7 @@ class LogRecursion:
             after = beta.reshape(1, self.middle, self.k, n) + self.logs.steps[step]
             self.to.steps[step][...] = after.reshape(self.states, n) - self.total[:n]
             if step:
-                back = scipy.special.logsumexp(self.table(step, n) + after, axis=2)
+                back = log_sum_exp(self.table(step, n) + after, 2)
                 beta = np.maximum(back.reshape(self.states, n), LOWEST)
 
     def pair(self, step: int) -> Array:
@@ -87,7 +86,7 @@ class LogRecursion:
 
 class LogPairs:
     """As `Pairs`. Where edges are the same for all rows, the factors are scaled by the most probable state of the step
-    before; else `edge` has the joint probabilities by row, and the factors are ones."""
+    before; else edges are the joint probabilities by row, made when they are read, and the factors are ones."""
 
     def __init__(self, r: LogRecursion, count: int, rows: int | None) -> None:
         self.r, self.lanes, self.q, self.rows = r, r.lanes, r.q, rows
@@ -97,24 +96,41 @@ class LogPairs:
             n = lanes.active[step]
             found = r.pair(step).reshape(r.states, r.k, n) if step else r.q.steps[0]
             self.first[step][..., lanes.sequence[:n]] = found
-        self.top = 0.0 if isinstance(r.edge, RowEdges) else float(r.edge.max(initial=LOWEST))
-        self.edge = self._by_row() if isinstance(r.edge, RowEdges) else np.exp(r.edge - self.top)
+        if isinstance(r.edge, RowEdges):
+            self.behind, self.after = self._by_row()
+        else:
+            self.top = float(r.edge.max(initial=LOWEST))
 
-    def _by_row(self) -> Array:
-        out = Laid(self.r.lanes, self.r.states * self.r.k)
-        for step, here in enumerate(out.steps):
-            here[...] = self.r.pair(step).reshape(here.shape) if step >= len(self.r.first) else 0.0
-        return self.r.lanes.scatter(out, self.rows).reshape(self.r.states, self.r.k, -1)
+    def _by_row(self) -> tuple[Array, Array]:
+        """alpha of the elements before and `to`, (K^L, rows): LOWEST where fewer than L elements stand behind."""
+        r, lanes = self.r, self.lanes
+        behind = np.full((r.states, len(lanes.order) if self.rows is None else self.rows), LOWEST)
+        for step in range(len(r.first), lanes.steps):
+            n = lanes.active[step]
+            behind[:, lanes.order[lanes.cuts[step] :][:n]] = r.alpha.steps[step - 1][:, :n]
+        return behind, lanes.scatter(r.to, self.rows)
+
+    @property
+    def edge(self) -> Array:
+        """(K^L, K), where it is the same for all rows, or (K^L, K, rows)."""
+        if self.r.rows is None:
+            assert not isinstance(self.r.edge, RowEdges)
+            return np.exp(self.r.edge - self.top)
+        return self.edge_of(slice(0, self.behind.shape[1]))
 
     def edge_of(self, rows: Any) -> Array:
         """Of these rows, (K^L, K, rows)."""
-        return self.edge[..., rows]
+        r = self.r
+        assert isinstance(r.edge, RowEdges)
+        joint = r.edge.logs(rows).reshape(r.k, r.middle, r.k, -1) + self.behind[:, rows].reshape(r.k, r.middle, 1, -1)
+        joint = np.exp(np.minimum(joint + self.after[:, rows].reshape(1, r.middle, r.k, -1), 0.0))
+        return joint.reshape(r.states, r.k, -1)
 
     def factors(self) -> tuple[Array, Array]:
         """`from` and `to` by row, (K^L, rows); `from` is 0 where an element has fewer than L behind it."""
         r, lanes = self.r, self.r.lanes
         if r.rows is not None:
-            n = self.edge.shape[-1]
+            n = self.behind.shape[1]
             return np.ones((r.states, n)), np.ones((r.states, n))
         before, after = Laid(lanes, r.states), Laid(lanes, r.states)
         for step, (out, to) in enumerate(zip(before.steps, after.steps, strict=True)):

@@ -42,6 +42,11 @@ def row_count(rows: slice | Array) -> int:
     return rows.stop - rows.start if isinstance(rows, slice) else len(rows)
 
 
+def row_numbers(rows: slice | Array) -> Array:
+    """The numbers of the rows that a slice or an array of them stands for."""
+    return np.arange(rows.start, rows.stop) if isinstance(rows, slice) else rows
+
+
 def added_up(make: Callable[[Mapping[str, Any], slice], dict[str, Any]], prepared: Mapping[str, Any]) -> dict[str, Any]:
     """Sums over the rows of every chunk, together."""
     first, *others = [make(prepared, rows) for rows in prepared["the chunks"]] or [make(prepared, slice(0, 0))]
