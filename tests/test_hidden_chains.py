@@ -231,3 +231,16 @@ def test_a_panel_whose_transitions_depend_on_data(far: float) -> None:
     moved = next(v for n, v in statistics.items() if n.endswith("pair_x"))
     np.testing.assert_allclose(moved, pairs.transpose(1, 2, 0), atol=1e-10)
     assert "edge_of(rows)" in model.source  # by pieces: no table of rows and pairs of states
+
+
+def test_transitions_that_no_sequence_is_long_enough_for() -> None:
+    """Sequences of one element: all else is fitted as a mixture, transitions stay, and that is said."""
+    w = [np.array([v]) for v in (0, 0, 1, 2, 2, 2)]
+    start = {"first": np.array([0.4, 0.6]), "trans": np.array([[0.7, 0.3], [0.2, 0.8]]),
+             "symbol": np.array([[0.5, 0.3, 0.2], [0.2, 0.2, 0.6]])}  # fmt: skip
+    with pytest.warns(UserWarning, match="the data say nothing of trans: all expected counts are 0"):
+        est = compiled("categorical_hmm").fitter(init=start).fit({"w": w})
+    assert est.status_ == "converged"
+    np.testing.assert_array_equal(est.params_["trans"], start["trans"])
+    assert est.log_likelihood_ == pytest.approx(2 * np.log(1 / 3) + np.log(1 / 6) + 3 * np.log(1 / 2), rel=1e-6)
+    assert any(u.params == ("trans",) for u in est.unidentified_)

@@ -291,6 +291,11 @@ class Estimator(Answers):
         self.monte_carlo_ = dict(best.report) if best.report is not None else None
         if not self.converged_ and self.status_ != "interrupted":
             warnings.warn(self.message_, ConvergenceWarning, stacklevel=3)
+        if best.idle:
+            text = (
+                f"the data say nothing of {', '.join(best.idle)}: all expected counts are 0; what it started at is kept"
+            )
+            warnings.warn(text, UserWarning, stacklevel=3)
 
     # -------------------------------------------------------------- the two halves
 

@@ -53,6 +53,7 @@ class Climb(NamedTuple):
     state: Any = None
     failure: Exception | None = None
     report: Mapping[str, Any] | None = None  # of draws: errors of the estimates, how the chains mixed
+    idle: tuple[str, ...] = ()  # distributions that the data say nothing of
 
     @property
     def objective(self) -> float:
@@ -176,7 +177,26 @@ def climb(setup: Setup, start: Params, state: Any = None) -> Climb:
             except KeyboardInterrupt:
                 status = "interrupted"
     end = Climb(here.params, tuple(history), here.log_likelihood, status, message, here.statistics.get("state"))
-    return _conclude(setup, end, repairs, noise)
+    return _conclude(setup, end, repairs, noise)._replace(idle=idle(setup, start, here) if len(history) > 1 else ())
+
+
+def idle(setup: Setup, start: Params, here: Point) -> tuple[str, ...]:
+    """Distributions that the data say nothing of (transitions where every sequence has one element): Q does not hold
+    them, so that the M-step leaves them where they are, wherever that is."""
+    found = []
+    for v in setup.module.SPEC["variables"]:
+        n = v["name"]
+        if v["kind"] != "param" or v["domain"] != "simplex" or not np.array_equal(start[n], here.params[n]):
+            continue
+        other = here.params[n] * np.arange(1, here.params[n].shape[-1] + 1)
+        elsewhere = {**here.params, n: other / other.sum(-1, keepdims=True)}
+        try:
+            moved = setup.module.m_step(here.statistics, elsewhere, setup.prepared, "raise")[n]
+        except (setup.module.Degenerate, np.linalg.LinAlgError):
+            continue
+        if np.allclose(moved, elsewhere[n], rtol=1e-12, atol=0.0):
+            found.append(n)
+    return tuple(found)
 
 
 def _words(fault: Exception) -> str:
