@@ -11,7 +11,6 @@ import numpy as np
 from emdsl.errors import DataError, EmdslError, ModelError, Problem, nearest
 from emdsl.fit.ahead.forecasts import Seen, asked_of, completed, enough
 from emdsl.fit.ahead.future import Future
-from emdsl.fit.gaps import exact_line
 from emdsl.fit.identified import unidentified
 from emdsl.fit.unsettled import Unidentified
 from emdsl.language.model import ModelText
@@ -106,6 +105,16 @@ class Fitter(Estimator):
         if not self._completed:
             return bound
         return _renamed(bound, self._completed, self._module.SPEC)
+
+    def _prepare(self, bound: Bound) -> Mapping[str, Any]:
+        try:
+            return super()._prepare(bound)
+        except faults.DataError as error:
+            spec = self._whole().module.SPEC
+            gaps = [v for v in spec["variables"] if v["name"] in self._completed and v["name"] in bound.masks]
+            if error.code == "D022" and gaps and all(_are_last(v, bound, spec) for v in gaps):
+                raise faults.DataError(error.message, hint=LAST, code="D022") from None
+            raise
 
     def _quick(self, setup: Setup) -> Setup | None:
         """The same fit where many elements share their points; None where that is not to be had, or not worth it."""
@@ -328,6 +337,14 @@ def _gaps(variable: Mapping[str, Any], mask: Any) -> bool:
     return variable["missing"] == "complete" or bool((mask.any(own) != mask.all(own)).any())
 
 
+LAST = "what is missing are the last of their sequences: leave these rows out, and forecast(steps)"
+
+
+def _are_last(variable: Mapping[str, Any], bound: Bound, spec: Mapping[str, Any]) -> bool:
+    """Whether what is missing of a variable stands at the ends of its sequences."""
+    return only_last(variable, np.asarray(bound.masks[variable["name"]]), bound, spec.get("steps", {}))
+
+
 def _located(error: ModelError, found: Mapping[str, Any], bound: Bound, whole: CompiledModel) -> faults.DataError:
     """Which data are missing, and what in the model keeps them from being integrated out."""
     name = next(iter(found))
@@ -336,12 +353,9 @@ def _located(error: ModelError, found: Mapping[str, Any], bound: Bound, whole: C
     many = f"{count} cells are missing, the first" if count > 1 else "a cell is missing,"
     problem = error.problems[0]
     line = "" if problem.span is None else f" (line {problem.span.line} of the model)"
-    exact = exact_line(whole.resolved, tuple(found))
     hint = "drop these rows, or write the density as a Gaussian given latents (a scale, a class) of the row"
-    if exact is not None:
-        hint = f"write {exact}, which takes all configurations of the discrete latents, where these are few"
-    if only_last(found[name], mask, bound, whole.module.SPEC.get("steps", {})):
-        hint = "they are the last of their sequences: leave these rows out, and forecast(steps)"
+    if _are_last(found[name], bound, whole.module.SPEC):
+        hint = LAST
     return faults.DataError(
         f"{name}: {many} in row {row}; they cannot be integrated out: {problem.message}{line}",
         hint=hint,

@@ -74,8 +74,9 @@ def _within(part: m.FamilyCall, call: m.FamilyCall, values: Mapping[str, m.Expr]
     return replace(part, args=args, event=event, sizes=bound, span=call.span)
 
 
-def exact_line(resolved: m.ModelText, names: tuple[str, ...]) -> str | None:
-    """The `infer` line by which what is missing is integrated out under all configurations of discrete latents."""
+def by_configurations(resolved: m.ModelText, names: tuple[str, ...]) -> m.ModelText | None:
+    """The model in which what is missing is integrated out under all configurations of its discrete latents, as an
+    `infer` line would ask; None where that is no way either."""
     named = {n for line in resolved.infer for group in line.groups for n in group}
     kinds = ("category", "bool", "count")
     found = [v.name for v in resolved.of_kind("latent") if v.domain.kind in kinds and v.name not in named]
@@ -83,8 +84,9 @@ def exact_line(resolved: m.ModelText, names: tuple[str, ...]) -> str | None:
     line = m.Infer(tuple((n,) for n in every), (False,) * len(every), "exact", ())
     if not found:
         return None
+    asked = replace(resolved, infer=(*resolved.infer, line))
     try:
-        derive(replace(resolved, infer=(*resolved.infer, line)), names)
+        derive(asked, names)
     except ModelError:
         return None
-    return f"infer {', '.join(every)} by exact"
+    return asked

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from emdsl.errors import ModelError, Problem
-from emdsl.fit.gaps import seen_through_points, through_scales
+from emdsl.fit.gaps import by_configurations, seen_through_points, through_scales
 from emdsl.fit.members import Declared, Plan, Statistic, Update
 from emdsl.language import model as m
 
@@ -124,9 +124,12 @@ class Model:
         gaps = tuple(n for n in names if n not in discrete)
         resolved = through_scales(seen_through_points(self.resolved, discrete), gaps)
         made = Model(resolved, self.text, self.infer, self.fixed, gaps)
-        if made.refusal is not None:
+        if made.refusal is None:
+            return made
+        asked = by_configurations(resolved, gaps)
+        if asked is None:
             raise made.refusal
-        return made
+        return Model(asked, self.text, self.infer, self.fixed, gaps)
 
     def with_copy(self, name: str) -> Model | None:
         """The same model with a second, unseen copy of an observed variable; None where it has no exact posterior.

@@ -36,13 +36,16 @@ def factors_of_q(joint: LogJoint) -> tuple[tuple[str, ...], ...]:
     """The latents of each factor, in the order of the `infer` lines; () where none is by mean-field.
 
     What no line names forms one last factor: it is exact, given the rest. Missing cells of data stand with the class
-    that their density is gated by: given the class they are exact.
+    that their density is gated by: given the class they are exact. A line that names the data has them in a factor of
+    their own, once they have gaps.
     """
-    named = [g for line in joint.model.infer if line.method == "meanfield" for g in line.groups]
+    seen = {v.name for v in joint.model.of_kind("observed")} - joint.incomplete
+    lines = [g for line in joint.model.infer if line.method == "meanfield" for g in line.groups]
+    named = [g for g in (tuple(n for n in g if n not in seen) for g in lines) if g]
     if not named:
         return ()
-    beside = {n: _gating(joint, n, named) for n in sorted(joint.incomplete)}
     mine = {n for g in named for n in g}
+    beside = {n: _gating(joint, n, named) for n in sorted(joint.incomplete - mine)}
     hidden = {v.name for v in joint.model.of_kind("latent")} - joint.deterministic | joint.incomplete
     rest = tuple(v.name for v in joint.model.variables if v.name in hidden - mine and beside.get(v.name) is None)
     whole = [(*g, *(n for n, at in beside.items() if at == k)) for k, g in enumerate(named)]

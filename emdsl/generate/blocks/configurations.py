@@ -24,9 +24,7 @@ def configured_lines(plan: Plan) -> list[str]:
         lengths = ", ".join(map(_size, inner))
         cells.append(f"({_size(plan.joint.levels[n])}, ({lengths}{',' if len(inner) == 1 else ''}))")
         names.append(f'"configured {n}"')
-    beside = [b.latents for b in plan.elimination.blocks if not b.states]
-    groups = [f"({', '.join(names)})" if len(names) > 1 else names[0] for names in beside]
-    told = f'"{", ".join(found.latents)}", "{", ".join((*found.latents, *groups))}"'
+    told = ", ".join(f'"{part}"' for part in _told(plan, found.latents))
     comma = "," if len(cells) == 1 else ""
     return [
         f"states = configurations([{', '.join(cells)}], {MOST}, {told})",
@@ -34,6 +32,19 @@ def configured_lines(plan: Plan) -> list[str]:
         f"out.update(zip(({', '.join(names)}{comma}), states, strict=True))",
         *(f'out["beyond {n}"] = beyond(out["configured {n}"], out["length {r}"])' for n, r in _ragged_rows(plan)),
     ]
+
+
+def _told(plan: Plan, latents: tuple[str, ...]) -> tuple[str, str]:
+    """Whose configurations they are, and what to write where they are too many."""
+    beside = [b for b in plan.elimination.blocks if not b.states]
+    groups = [f"({', '.join(b.latents)})" if len(b.latents) > 1 or b.field else b.latents[0] for b in beside]
+    gaps = sorted(plan.joint.incomplete)
+    keep = [f"({n})" if gaps else n for n in latents]  # a chain whose elements the gaps alone tie to others
+    ways = f"infer {', '.join((*keep, *groups))} by meanfield"
+    names = ", ".join(latents)
+    if gaps:
+        return f"{names} beside missing {', '.join(gaps)}", ways
+    return names, f"{ways}, or infer {names} by saem (or mcmc), which draws them"
 
 
 def inner_lengths(plan: Plan, latent: str) -> list[str]:

@@ -176,7 +176,7 @@ def _start(printer: Printer, f: Function, block: Block, after: list[str]) -> lis
             out.append(f'"{key}": unit_covariance({shape}, {places}),' if same else f'"{key}": np.zeros({shape}),')
         elif kind == "mean" and block.gaussian is not None and key.split(":")[1] in block.gaussian.seen:
             name = key.split(":")[1]
-            value = f.emitter.value(El(name, (*block.home, *block.gaussian.rows[name])))
+            value = f.emitter.value(El(name, tuple(axes[len(block.gates) :])))
             out.append(f'"{key}": np.array({f.emitter.broadcast(value, stored).code}),')
         elif kind in ("mean", "location"):
             out.append(f'"{key}": rng.normal(size={shape}),')

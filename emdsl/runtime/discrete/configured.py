@@ -15,10 +15,10 @@ from emdsl.runtime.data.faults import DataError
 from emdsl.runtime.numeric.numerics import LOWEST
 
 
-def configurations(latents: Sequence[tuple[int, tuple[int, ...]]], most: int, names: str, tied: str) -> list[Array]:
+def configurations(latents: Sequence[tuple[int, tuple[int, ...]]], most: int, names: str, ways: str) -> list[Array]:
     """For each latent (its number of states, the shape of its elements) its states in each configuration, one a row.
 
-    Raises `DataError` (D022) where there are more than `most`: `names` and `tied` are told of it.
+    Raises `DataError` (D022) where there are more than `most`; `names` says whose, `ways` what else to write.
     """
     counts = [(levels, math.prod(shape)) for levels, shape in latents]
     bits = sum(n * math.log2(max(1, levels)) for levels, n in counts)
@@ -30,7 +30,7 @@ def configurations(latents: Sequence[tuple[int, tuple[int, ...]]], most: int, na
         raise DataError(
             f"the exact posterior of {names} is over all configurations of its elements: {told}, which is "
             f"{about}, and at most {most} are enumerated",
-            hint=f"write infer {tied} by meanfield, or infer {names} by saem (or mcmc), which draws them",
+            hint=f"write {ways}",
             code="D022",
         )
     number = np.arange(math.prod(levels**n for levels, n in counts))
