@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from scipy.special import log_ndtr, log_softmax, ndtr, softmax
-from scipy.stats import poisson, weibull_min
+from scipy.stats import gengamma, poisson, weibull_min
 
 from cases import Case, mix, normal, pick
 
@@ -40,6 +40,16 @@ STEEP = """
     param s : positive
     for n in N:
         observed x[n] ~ Weibull(a, s)
+"""
+STACY = """
+    model M
+    family Stacy(x : positive | a : positive, d : positive, p : positive) =
+        log(p) - d*log(a) + (d - 1)*log(x) - (x/a)^p - lgamma(d/p)
+    param a : positive
+    param d : positive
+    param p : positive
+    for n in N:
+        observed x[n] ~ Stacy(a, d, p)
 """
 LOGITS = """
     model M
@@ -132,6 +142,13 @@ CASES = [
         STEEP,
         lambda rng: ({"x": 3e5 * rng.weibull(200.0, 80)}, {"a": 200.0, "s": 3e5}),
         lambda p, d: weibull_min.logpdf(d["x"], p["a"], scale=p["s"]).sum(),
+    ),
+    Case(  # d alone has finite statistics; one after the other they crawl along a ridge
+        "a generalised gamma",
+        STACY,
+        lambda rng: ({"x": 3e5 * rng.gamma(2, 1, 200) ** 0.25}, {"a": 3e5, "d": 8.0, "p": 4.0}),
+        lambda p, d: gengamma.logpdf(d["x"], p["d"] / p["p"], p["p"], scale=p["a"]).sum(),
+        options={"max_iter": 5},
     ),
     Case("a softmax of covariates in thousands", LOGITS, _logits, _logits_value),
     Case("thresholds at ten thousand", THRESHOLDS, _thresholds, _thresholds_value),

@@ -7,7 +7,7 @@ decided on the whole of Q, never on one factor.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations
 
@@ -35,11 +35,20 @@ def solve(model: m.ModelText, q: Expected) -> tuple[Update, ...]:
     used = {n for t in every for f in t.factors for n in x.variables(f) if n in params}
     mixed = {n for mx in q.mixed for f in mx.term.factors for n in x.variables(f) if n in params}
     groups = [_real(params[n], q, every, model) for n in params if n in used and n not in mixed]
+    while joined := {n for u in groups if _climbs_with(u, mixed, every) for n in u.params}:
+        mixed |= joined
+        groups = [u for u in groups if not joined & set(u.params)]
     groups = _joined(groups, q, every, params)
     ordered = _schedule(groups, q, every, params)
     for names in _meeting([n for n in params if n in mixed], q, every):
         ordered += _by_data(names, q, every, params)
     return _in_turn(ordered)
+
+
+def _climbs_with(u: Update, mixed: Collection[str], every: Sequence[Term]) -> bool:
+    """Whether a numeric update meets parameters that data are passed over for: one after the other both would crawl."""
+    held = _held(u.params, every) if u.kind in ("newton", "gradient") else ()
+    return any(set(mixed) & x.variables(f) for t in held for f in t.factors)
 
 
 def _components(updates: Sequence[Update]) -> list[list[Update]]:
