@@ -74,7 +74,7 @@ def curvature(terms: Sequence[Term], variables: Sequence[m.Variable]) -> Curvatu
     try:
         for a, v in enumerate(variables):
             for b, w in enumerate(variables[a:], a):
-                raw[a, b] = _second(terms, v, w)
+                raw[a, b] = _second(terms, v, w, LONGEST - sum(map(len, raw.values())))
                 if sum(map(len, raw.values())) > LONGEST:
                     return None
     except InternalError:  # a function that has no second derivative here
@@ -108,7 +108,8 @@ def _right_axes(w: m.Variable) -> tuple[Ix, ...]:
     return tuple(Ix(f"{w.name}_{n}'", str(d)) for n, d in enumerate(w.shape))
 
 
-def _second(terms: Sequence[Term], v: m.Variable, w: m.Variable) -> list[_Raw]:
+def _second(terms: Sequence[Term], v: m.Variable, w: m.Variable, most: int) -> list[_Raw]:
+    """The products of one second derivative; no more are made when there are more than `most`."""
     out: list[_Raw] = []
     left, right = axes_of(v), _right_axes(w)
     for t in terms:
@@ -117,6 +118,8 @@ def _second(terms: Sequence[Term], v: m.Variable, w: m.Variable) -> list[_Raw]:
         for one, first, sums in _slopes(t.factors, v.name):
             for two, both, more in _slopes(first, w.name):
                 c, factors = x.split_number(x.mul(x.Num(t.coef), *both))
+                if len(out) > most:
+                    return out
                 if c != 0:
                     out.append(_placed(x.Num(c), factors, (one, two), (left, right), (*t.ixs, *sums, *more)))
     return out
