@@ -333,20 +333,72 @@ def test_it_is_told_what_is_bounded() -> None:
     )
 
 
-def test_single_elements_of_a_gaussian_chain_are_refused() -> None:
-    text = """
-    model M
-    param s : positive
-    latent w ~ Beta(1, 1)
+DRIFTS = """
+model Drifts
+let turn = [[0.8, 0.3], [-0.2, 0.9]]
+for s in S:
     for t in T:
-        latent   h[t] ~ Normal(0, 1) if t == 0 else Normal(h[t-1], 1)
-        latent   z[t] ~ Bernoulli(w)
-        observed y[t] ~ Normal(h[t] + z[t], s)
-    infer w, h, z by meanfield
-    """
-    with pytest.raises(ModelError) as caught:
-        emdsl.compile(text=text).source  # noqa: B018
-    assert [p.code for p in caught.value.problems] == ["E120"] and "of h are tied" in str(caught.value)
+        latent   h[s, t] ~ MvNormal(zeros(2), eye(2)) if t == 0 else MvNormal(turn @ h[s, t-1], 0.5 * eye(2))
+        observed y[s, t] ~ Normal(h[s, t][0] - 2 * h[s, t][1], 0.7)
+infer h by meanfield
+"""
+MATCHES = """
+model Matches
+for i in I:
+    latent u[i] ~ Normal(0, 2)
+for m in M:
+    given a[m] : index[I]
+    given b[m] : index[I]
+    observed y[m] ~ Normal(u[a[m]] - u[b[m]] + 0.5, 0.7)
+infer u by meanfield
+"""
+
+
+def drifts(rng):
+    """(data, J, h, log joint at 0) of three vectors of two sequences."""
+    y, turn = rng.normal(size=(2, 3)), np.array([[0.8, 0.3], [-0.2, 0.9]])
+    one, h = np.zeros((6, 6)), np.zeros((2, 6))
+    one[:2, :2] += np.eye(2)
+    for t in (1, 2):
+        step = np.zeros((2, 6))
+        step[:, 2 * t : 2 * t + 2], step[:, 2 * t - 2 : 2 * t] = np.eye(2), -turn
+        one += step.T @ step / 0.5
+    seen = np.kron(np.eye(3), [1.0, -2.0])
+    one += seen.T @ seen / 0.49
+    h = (y @ seen) / 0.49
+    at_zero = stats.norm(0, 0.7).logpdf(y).sum() - 12 / 2 * np.log(2 * np.pi) - 4 * np.log(0.5)
+    return {"y": y}, np.kron(np.eye(2), one), h.ravel(), at_zero
+
+
+def matches(rng):
+    a = rng.integers(5, size=9)
+    b, y = (a + rng.integers(1, 5, size=9)) % 5, rng.normal(size=9)
+    step = np.eye(5)[a] - np.eye(5)[b]
+    at_zero = stats.norm(0.5, 0.7).logpdf(y).sum() + 5 * stats.norm(0, 2).logpdf(0)
+    return {"a": a, "b": b, "y": y}, np.eye(5) / 4 + step.T @ step / 0.49, step.T @ (y - 0.5) / 0.49, at_zero
+
+
+@pytest.mark.parametrize(("text", "case", "size"), [(DRIFTS, drifts, 2), (MATCHES, matches, 1)])
+def test_elements_of_a_tied_gaussian_are_factors_in_turn(text: str, case, size: int) -> None:
+    """Means of the joint Gaussian, of an element the precision given all others; the bound with every constant."""
+    data, precision, linear, at_zero = case(np.random.default_rng(2))
+    sizes = {"I": 5} if "a" in data else {}
+    model = emdsl.compile(text=text)
+    assert "each element by itself" in next(iter(model.plan.values())).reason
+    est = model.fitter(max_iter=500, tol=1e-15, seed=0, **sizes).fit(data)
+    assert np.diff(est.history_).min() > -1e-10
+    mean = np.linalg.solve(precision, linear)
+    (found,) = est.posterior_.values()
+    np.testing.assert_allclose(np.ravel(found["mean"]), mean, atol=1e-5)
+    count = len(linear) // size
+    own = [precision[size * e : size * e + size, size * e : size * e + size] for e in range(count)]
+    blocks = np.array([np.linalg.inv(block) for block in own])
+    np.testing.assert_allclose(np.reshape(found["cov" if size > 1 else "var"], blocks.shape), blocks, rtol=1e-10)
+    bound = at_zero + linear @ mean - mean @ precision @ mean / 2
+    bound += sum(np.linalg.slogdet(2 * np.pi * block)[1] for block in blocks) / 2
+    assert est.objective_ == pytest.approx(bound, abs=1e-8)
+    evidence = at_zero + linear @ mean / 2 - np.linalg.slogdet(precision / (2 * np.pi))[1] / 2
+    assert est.objective_ < evidence - 0.01
 
 
 def test_an_expectation_that_does_not_close_is_named() -> None:

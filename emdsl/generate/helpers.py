@@ -33,6 +33,7 @@ MODULES = (
     "fields/steady",
     "fields/fields",
     "fields/constrained",
+    "fields/apart",
     "fields/gated",
     "fields/gaussian",
     "numeric/tails",

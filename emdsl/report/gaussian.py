@@ -122,9 +122,10 @@ def field_lines(block: Block, field: Field, terms: Sequence[tuple[str, Term]], t
         names = t.letters.extend({}, held)
         inside = whole([i for i in role[1].ixs if i not in held], role[1].body)
         found.setdefault(role[0], []).append((inside, names))
+    jointly = "" if block.apart else ", so all elements are jointly Gaussian"
     yield Say(
-        "Its log joint is linear and quadratic, so all elements are jointly Gaussian, with precision J and "
-        "linear term h. J holds what stands beside pairs of elements that one density ties, and no more:"
+        f"Its log joint is linear and quadratic{jointly}, with precision J and linear term h. J holds what stands "
+        "beside pairs of elements that one density ties, and no more:"
     )
     for k, a in enumerate(block.latents):
         for b in block.latents[k:]:
@@ -154,6 +155,15 @@ def field_lines(block: Block, field: Field, terms: Sequence[tuple[str, Term]], t
             "With what is held J is no precision: its inverse has the covariance in its part beside the latents "
             "themselves, and |det J| is that of the density on what is left free."
         )
+    if block.apart:
+        yield Say(
+            "q is a product over elements, each the best given the others: normal with precision J at the element, its "
+            "own block, and mean the inverse of that times h less the others' means, each times what J has beside it "
+            "and the element. Elements are taken one after the other. With m the means, the expected terms and the "
+            "entropies add up to hᵀ m - mᵀ J m / 2 + (d log 2π - the sum of logdet over the blocks) / 2, with d the "
+            "number of its dimensions."
+        )
+        return
     yield Say(
         "Its mean is J⁻¹ h; of its covariance J⁻¹ only what stands beside an entry of J is needed, and found by "
         "eliminating elements one after the other. Summed out it leaves (hᵀ J⁻¹ h - logdet(J) + d log 2π) / 2, with d "

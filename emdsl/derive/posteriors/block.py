@@ -42,7 +42,7 @@ class Block:
     gaussian: Gaussian | None = None  # of latents that are jointly Gaussian: the axes of their precision
     field: Field | None = None  # of these, where elements are tied to one another: how
     network: tuple[Clique, ...] = ()  # of discrete latents that are tied in any other way: what ties them
-    apart: bool = False  # of a network: whether each element is a factor of q for itself
+    apart: bool = False  # of elements that are tied: whether each is a factor of q for itself
     filters: tuple[tuple[Expr, ...], ...] = ()  # for each latent, the conditions of filtered plates, 0 or 1
 
     @property

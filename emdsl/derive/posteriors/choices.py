@@ -63,7 +63,7 @@ def _block_choice(b: Block, elimination: Elimination, joint: LogJoint) -> Choice
         held = ", ".join(n for n in b.latents if n not in joint.multipliers)
         method, reason = "exact:gaussian", f"every term is linear or quadratic in {held}: one Gaussian for each element"
         if b.field is not None:
-            method, reason = _field_choice(held, b.field)
+            method, reason = _field_choice(held, b.field, b.apart)
             fixed = ", ".join(joint.multipliers[n] for n in b.latents if n in joint.multipliers)
             reason += f"; parts of {fixed} have no noise: they hold exactly" if fixed else ""
     elif b.record is not None:
@@ -137,9 +137,11 @@ def _chain_reason(states: str, chain: Chain) -> str:
     return f"{states} states per element, a chain along {chain.ragged or chain.order.dim}{lag}: forward and backward"
 
 
-def _field_choice(held: str, field: Field) -> tuple[str, str]:
+def _field_choice(held: str, field: Field, apart: bool) -> tuple[str, str]:
     """A chain where each tie is along an ordered plate; else one Gaussian whose precision has the ties' pattern."""
     reason = f"every term is linear or quadratic in {held}"
+    if apart:
+        return "exact:gaussian", f"{reason}: each element by itself, given the means of those that it is tied to"
     lags = [t.lag for t in field.ties]
     if lags and all(lag is not None for lag in lags):
         furthest = max(lag for lag in lags if lag is not None)

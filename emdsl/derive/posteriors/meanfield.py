@@ -143,7 +143,7 @@ def _tractable(joint: LogJoint, weighted: str | None, wanted: Sequence[tuple[str
 def _tied(block: Block) -> bool:
     """Whether the elements of a block are handled together."""
     field = block.field is not None and bool(block.field.ties)
-    return block.chain is not None or (bool(block.network) and not block.apart) or field
+    return block.chain is not None or ((bool(block.network) or field) and not block.apart)
 
 
 def _refuse_bare(model: m.ModelText, blocks: Sequence[Block]) -> None:

@@ -35,11 +35,13 @@ def emit_field(f: Function, block: Block, field: Field) -> None:
         return
     means, covariances, log_z = (em.namer.fresh(f"{part}_{name}") for part in ("means", "covariances", "log_z"))
     pieces = _pieces(f, block, field, covariances)
-    gated = f"gated_field({_lengths(f, block.gates)}, " if block.gates else "gaussian_field("
-    em.lines.append(f"{means}, {covariances}, {log_z} = {gated}")
+    made = f"gated_field({_lengths(f, block.gates)}, " if block.gates else "gaussian_field("
+    em.lines.append(f"{means}, {covariances}, {log_z} = {'field_apart(' if block.apart else made}")
     em.lines.append(f'    prepared["the field of {name}"], [{linear}], [{homes}], [')
     em.lines += [f"        {p}," for p in pieces]
     em.lines.append("    ],")
+    if block.apart:
+        em.lines.append(f"    start={_start(f, name, (*field.homes[name], *g.rows[name]))},")
     if g.seen:
         seen = ", ".join(f"({block.latents.index(n)}, {_data(f, field, n, n)}, {_data(f, field, n, f'unseen:{n}')})"
                          for n in g.seen)  # fmt: skip
@@ -52,6 +54,12 @@ def emit_field(f: Function, block: Block, field: Field) -> None:
     for k, a in enumerate(block.latents):
         axes = len(block.gates) + len(field.homes[a]) + len(g.rows[a])
         f.runtime[f"mean:{a}"] = Leaf(f"{means}[{k}]", tuple(range(axes)), True)
+
+
+def _start(f: Function, latent: str, axes: tuple[Ix, ...]) -> str:
+    """Code of the means as they were, (plates, own)."""
+    kept = Array(f'factors["mean:{latent}"]', tuple(f.emitter.order(axes)), True)
+    return f.emitter.transposed(kept, axes)
 
 
 def _pieces(f: Function, block: Block, field: Field, covariances: str) -> list[str]:
@@ -96,7 +104,11 @@ def _keep(f: Function, block: Block, var: str, at: tuple[str, int], axes: Sequen
 
 def _may_repeat(block: Block) -> bool:
     """Whether blocks of the precision may repeat: along ordered plates, where nothing gates them."""
-    return block.field is not None and not block.gates and all(t.lag is not None for t in block.field.ties)
+    return (
+        block.field is not None
+        and not (block.gates or block.apart)
+        and all(t.lag is not None for t in block.field.ties)
+    )
 
 
 def _data(f: Function, field: Field, latent: str, array: str) -> str:

@@ -115,15 +115,21 @@ def _clamped(diagonal: Array, below: Array, h: Array, x: Array, held: Array) -> 
     """
     if not held.any():
         return 0.0, h
-    jx = (diagonal @ x[..., None])[..., 0]
-    jx[1:] += (below @ x[:-1, :, None])[..., 0]
-    jx[:-1] += (below.swapaxes(1, 2) @ x[1:, :, None])[..., 0]
+    jx = through_blocks(diagonal, below, x)
     diagonal[held] = 0.0
     diagonal.swapaxes(1, 2)[held] = 0.0
     diagonal[:, np.arange(h.shape[1]), np.arange(h.shape[1])] += held
     below[held[1:]] = 0.0
     below.swapaxes(1, 2)[held[:-1]] = 0.0
     return x * (h - 0.5 * jx), np.where(held, 0.0, h - jx)
+
+
+def through_blocks(diagonal: Array, below: Array, x: Array) -> Array:
+    """J x, by blocks: (m, w)."""
+    out = (diagonal @ x[..., None])[..., 0]
+    out[1:] += (below @ x[:-1, :, None])[..., 0]
+    out[:-1] += (below.swapaxes(1, 2) @ x[1:, :, None])[..., 0]
+    return out
 
 
 def in_rows(a: Array, plates: int) -> Array:
