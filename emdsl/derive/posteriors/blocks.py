@@ -112,7 +112,12 @@ def eliminated(
     while left:
         single = elements_apart(apart, joint, pool) if apart is not None and apart in left else None
         made = single or _next_block(left, joint, pool, kinds, weighted)
-        if made.latents == (apart,) and made.field is not None and made.field.ties and not (made.gates or made.field.held):
+        if (
+            made.latents == (apart,)
+            and made.field is not None
+            and made.field.ties
+            and not (made.gates or made.field.held)
+        ):
             made = replace(made, apart=True)
         filters = tuple(conditions_of(joint.model.variable(n), joint.model) for n in made.latents)
         made = replace(made, filters=filters)
