@@ -191,7 +191,7 @@ def _watch(name: str, index: tuple[Array, ...], s: Scope) -> None:
 
 def _integers(a: Expr, s: Scope) -> Array:
     value = _rows(a, s)
-    if not np.issubdtype(value.dtype, np.integer):
+    if value.dtype.kind not in "iu":
         whole = np.where(np.isfinite(value), value, -1).astype(np.int64)
         if np.any(whole != value):
             raise fail("an index must be an integer", a.span)

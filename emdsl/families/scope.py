@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, assert_never
 
 import numpy as np
@@ -60,20 +60,25 @@ class Scope:
         self, rows: Array, inner: Mapping[str, Array] | None = None, stack: tuple[tuple[str, Size], ...] = ()
     ) -> Scope:
         """The scope of some of the rows (integers); inside further loops, which have their positions in `inner`."""
-        return replace(
-            self,
-            loops={**{k: v[rows] for k, v in self.loops.items()}, **(inner or {})},
-            stack=(*self.stack, *stack),
-            local={k: v if v.shape[0] == 1 else v[rows] for k, v in self.local.items()},
-            count=len(rows),
-            row=None if self.row is None else self.row[rows],
-        )
+        loops = {k: v[rows] for k, v in self.loops.items()} | dict(inner or {})
+        local = {k: v if v.shape[0] == 1 else v[rows] for k, v in self.local.items()}
+        row = None if self.row is None else self.row[rows]
+        # by place: `replace` would read all fields off the class, and there is hardly anything that runs more often
+        return Scope(
+            self.values, self.sizes, self.lets, self.ragged, loops, local, (*self.stack, *stack), len(rows), row,
+            self.watch,
+        )  # fmt: skip
 
     def enter(self, name: str, size: Size) -> tuple[Scope, Array]:
         """The scope inside a loop, rows times elements; and each new row's old row."""
-        n = np.broadcast_to(length(size, self), (self.count,))
-        old = np.repeat(np.arange(self.count), n)
-        position = np.arange(n.sum()) - np.repeat(np.cumsum(n) - n, n)
+        if isinstance(size, Dim):
+            each = size.value(self.sizes)
+            old = np.arange(self.count).repeat(each)
+            position = np.arange(self.count * each) - each * old
+        else:
+            n = np.broadcast_to(length(size, self), (self.count,))
+            old = np.repeat(np.arange(self.count), n)
+            position = np.arange(n.sum()) - np.repeat(np.cumsum(n) - n, n)
         return self.take(old, {name: position.astype(np.int64)}, ((name, size),)), old
 
 
@@ -116,6 +121,9 @@ def own_shape(shape: Shape, s: Scope) -> tuple[int, ...]:
     """The numbers of a shape; ragged lengths must agree between the rows."""
     out = []
     for size in shape:
+        if isinstance(size, Dim):
+            out.append(size.value(s.sizes))
+            continue
         n = np.unique(length(size, s))
         if len(n) > 1:
             raise Uneven(size)
@@ -128,6 +136,11 @@ class Uneven(Exception):
 
     def __init__(self, size: Size) -> None:
         self.size = size
+
+
+def stretched(value: Array, count: int) -> Array:
+    """One row for all as so many rows, a view; what has a row each already as it is."""
+    return value if value.shape[0] == count else np.broadcast_to(value, (count, *value.shape[1:]))
 
 
 def lift(value: Array, own: int, rank: int) -> Array:

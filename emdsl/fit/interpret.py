@@ -17,7 +17,7 @@ import numpy as np
 from emdsl.errors import NOWHERE, DataError, Problem
 from emdsl.families.density import BOUNDS, WHOLE, arrange, limits, log_density
 from emdsl.families.evaluate import evaluate, rows_of
-from emdsl.families.scope import Array, Lengths, Scope, split_rows
+from emdsl.families.scope import Array, Lengths, Scope, split_rows, stretched
 from emdsl.families.table import form, record
 from emdsl.fit.branches import has_atom, is_density, split_leaves
 from emdsl.language.model import (
@@ -173,7 +173,7 @@ def log_prob(model: ModelText, v: Variable, scope: Scope, gone: Array | None = N
     assert v.distribution is not None
     for part in chunks(plate_rows(v.plates, scope)):
         x = element(v, scope.values[v.name], part)
-        lost = np.isnan(x) if np.issubdtype(x.dtype, np.floating) else np.zeros(x.shape, bool)
+        lost = np.isnan(x) if x.dtype.kind == "f" else np.zeros(x.shape, bool)
         if gone is not None:
             lost = lost | (element(v, gone, part) != 0)
         yield Density(model, v).rows(v.distribution, x, lost, part)
@@ -197,7 +197,7 @@ class Density:
 
     def rows(self, dist: Dist, x: Array, lost: Array, s: Scope) -> Array:
         """log p(x) per row, an observation equal to a reachable atom having only the atom's mass."""
-        x, lost = (np.broadcast_to(a, (s.count, *a.shape[1:])) for a in (x, lost))
+        x, lost = (stretched(a, s.count) for a in (x, lost))
         inner = replace(s, local={**s.local, "": x, " ": lost})
         out = self.score(dist, inner)
         if isinstance(dist, Branch) and has_atom(dist):
@@ -239,7 +239,7 @@ class Density:
 
     def leaf(self, call: FamilyCall, s: Scope) -> Array:
         """log p per row under one family, missing entries left out."""
-        x, lost = (np.broadcast_to(s.local[k], (s.count, *s.local[k].shape[1:])) for k in ("", " "))
+        x, lost = (stretched(s.local[k], s.count) for k in ("", " "))
         own = len(call.family.x.domain.dims)
         rank = x.ndim - 1
         args = arguments(call, s)
@@ -253,7 +253,7 @@ class Density:
         arranged = arrange(call.family, call.signature, args, rank)
         value = log_density(call.family, call.signature, safe, arranged, sizes=s.sizes)
         value = value - self.truncation(call, s, arranged, safe)
-        value = np.where(whole, 0.0, np.broadcast_to(value, whole.shape))
+        value = np.where(whole, 0.0, value if value.shape == whole.shape else np.broadcast_to(value, whole.shape))
         return np.asarray(value.reshape(s.count, -1).sum(1))
 
     def partial(self, call: FamilyCall, s: Scope, x: Array, lost: Array) -> Array:
