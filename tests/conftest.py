@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from zlib import crc32
@@ -14,8 +15,14 @@ for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
 # What is tested is numpy's, whether numba is installed or not; test_loops.py compares the loops that numba compiles.
 os.environ.setdefault("EMDSL_NUMBA", "off")
 
+# Hypothesis brings a plugin, for which pytest would rewrite the assertions of all of its files, in every process.
+finders = sys.meta_path[:]
+sys.meta_path[:] = [f for f in finders if type(f).__module__ != "_pytest.assertion.rewrite"]
+import hypothesis.extra.numpy  # noqa: E402, F401
 import pytest  # noqa: E402
 from hypothesis import HealthCheck, settings  # noqa: E402
+
+sys.meta_path[:] = finders
 
 settings.register_profile("emdsl", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("nightly", settings.get_profile("emdsl"), derandomize=False, max_examples=300)
