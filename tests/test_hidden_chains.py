@@ -244,3 +244,20 @@ def test_transitions_that_no_sequence_is_long_enough_for() -> None:
     np.testing.assert_array_equal(est.params_["trans"], start["trans"])
     assert est.log_likelihood_ == pytest.approx(2 * np.log(1 / 3) + np.log(1 / 6) + 3 * np.log(1 / 2), rel=1e-6)
     assert any(u.params == ("trans",) for u in est.unidentified_)
+
+
+SWITCHED = """
+model Switched
+param b[2] : real
+for s in S:
+    latent k[s] ~ Bernoulli(0.4)
+    for t in T:
+        given x[s, t]    : real
+        latent z[s, t]   ~ Bernoulli(0.3) if t == 0 else Bernoulli(logit = b[k[s]] * x[s, t] + 2 * z[s, t-1])
+        observed y[s, t] ~ Normal(z[s, t], 1)
+"""
+
+
+def test_pairs_that_only_a_numeric_step_reads_are_those_under_the_gates() -> None:
+    """No statistic holds pairs of this chain row by row; what Newton climbs does, and each class has its share."""
+    assert emdsl.compile(text=SWITCHED).verify(apart=False).passed

@@ -12,6 +12,7 @@ from emdsl.derive.plan import Plan
 from emdsl.derive.posteriors.block import Block
 from emdsl.derive.posteriors.chains import EDGE, FIRST, Chain
 from emdsl.derive.posteriors.once import FACTS
+from emdsl.derive.updates.rules import Numeric
 from emdsl.generate.blocks.once import contracted
 from emdsl.generate.context import Function, size_expression
 from emdsl.generate.lines.arrays import Array, Leaf
@@ -209,7 +210,7 @@ def gate_chain(f: Function, block: Block, rows: Array, whole: Array) -> None:
     f.runtime[f"share:{name}"] = Leaf(
         whole.code, tuple(whole.axes.index(i) for i in (*block.gates, *chain.outer)), True
     )
-    if any(_sum_of(block, s.factors, s.axes) is None for s in f.plan.expected.statistics if _holds(block, s.factors)):
+    if _by_row(f.plan, block):
         made = em.namer.fresh(f"to_{name}")
         em.lines.append(f"{made} = {f.runtime[f'to:{name}'].code} * {em.align(rows, after)}")
         f.runtime[f"to:{name}"] = Leaf(made, tuple(range(len(after))), True)
@@ -226,6 +227,13 @@ def gate_chain(f: Function, block: Block, rows: Array, whole: Array) -> None:
 
 def _holds(block: Block, factors: Sequence[Expr]) -> bool:
     return any(isinstance(e, El) and e.var == f"pair:{block.name}" for e in factors)
+
+
+def _by_row(plan: Plan, block: Block) -> bool:
+    """Whether pairs are read row by row: by a statistic, or by what a numeric M-step climbs."""
+    sums = [(s.factors, s.axes) for s in plan.expected.statistics if _holds(block, s.factors)]
+    climbed = [t for u in plan.updates if isinstance(u.rule, Numeric) for t in u.rule.mixed]
+    return any(_sum_of(block, *s) is None for s in sums) or any(_holds(block, t.factors) for t in climbed)
 
 
 def _sum_of(block: Block, factors: Sequence[Expr], axes: Sequence[Ix]) -> tuple[El, El | None] | None:
