@@ -108,3 +108,17 @@ def test_large_estimates_are_no_boundary() -> None:
     fitted = emdsl.compile(text=CASES["groups that a line separates"][0]).fitter().fit({"t": t, "y": y})
     assert fitted.status_ == "converged"
     assert float(fitted.params_["c"]) > 20
+
+
+def test_rounding_hides_no_covariance_that_collapses() -> None:
+    """Three whole rows lie in a plane, rows with gaps cost nothing there: the likelihood has no bound.
+
+    Near the plane the objective is known to fewer and fewer digits, so that in the end it falls by rounding.
+    """
+    text = "model Plane\nparam m : real[3]\nparam C : spd[3]\nfor n in N: observed x[n] ~ MvNormal(m, C)\n"
+    x = np.array([[0, 0, 1], [1, 2, 0], [3, 1, 1], [2, np.nan, 1], [np.nan, 3, 2], [1, 1, np.nan], [np.nan, 2, np.nan]])
+    normal = np.cross(x[1] - x[0], x[2] - x[0]) / np.linalg.norm(np.cross(x[1] - x[0], x[2] - x[0]))
+    start = {"m": x[:3].mean(0), "C": 2 * (np.eye(3) - np.outer(normal, normal)) + 4e-7 * np.eye(3)}
+    fitter = emdsl.compile(text=text).fitter(tol=0, max_iter=3000)
+    with pytest.raises(emdsl.EmdslError, match="C has collapsed"):
+        fitter.fit({"x": x}, init=start)

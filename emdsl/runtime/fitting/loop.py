@@ -22,6 +22,8 @@ from emdsl.runtime.numeric.infinity import unlimited
 Params = dict[str, Array]
 Progress = Callable[[int, float], Any]
 FALL = 1e-9  # an objective may fall by this much of 1 + |objective| before it is called a fall
+BLURRED = 1e-4  # an objective known to no more than this of 1 + |objective| says nothing of convergence
+FLATTENED = 1e-6  # the smallest eigenvalue of a correlation matrix that may be why
 SAME = 1e-5  # two starts reach the same optimum when they differ by less of 1 + |objective|
 
 
@@ -269,6 +271,9 @@ def _conclude(setup: Setup, end: Climb, repairs: Mapping[str, int], noise: float
     """The climb with its last word: boundary estimates, repairs, and what may remain to climb."""
     status = {"climbing": "max_iter", "repaired": "degenerate", "level": "converged"}.get(end.status, end.status)
     message = end.message
+    if end.status == "level" and (thin := _all_but_singular(setup, end, noise)):
+        status = "degenerate"
+        message = f"{', '.join(thin)} has collapsed: all but singular, with an objective known to {noise:.1e} only"
     gap = remaining(end.history)
     about = f"; about {gap:.1e} may remain to climb (Aitken)" if gap is not None and gap > 0 else ""
     iterations = f"{end.n_iter} iteration" + ("" if end.n_iter == 1 else "s")
@@ -295,6 +300,21 @@ def _conclude(setup: Setup, end: Climb, repairs: Mapping[str, int], noise: float
     for what, count in repairs.items():
         message += f"; repaired ({setup.policy}) in {count} of {iterations}: {what}"
     return end._replace(status=status, message=message)
+
+
+def _all_but_singular(setup: Setup, end: Climb, noise: float) -> list[str]:
+    """Covariances because of which rounding hides whether the objective still climbs: nothing has converged there."""
+    if noise <= BLURRED * (1 + abs(end.history[-1])):
+        return []
+    found = []
+    for v in setup.module.SPEC["variables"]:
+        if v["domain"] in ("spd", "correlation") and v["name"] in end.params:
+            value = end.params[v["name"]]
+            spread = np.sqrt(value.diagonal(0, -2, -1))
+            eigen = np.linalg.eigvalsh(value / (spread[..., :, None] * spread[..., None, :]))
+            if (eigen[..., 0] < FLATTENED).any():
+                found.append(v["name"])
+    return found
 
 
 def _far(setup: Setup, end: Climb, noise: float) -> dict[str, str]:
