@@ -251,10 +251,11 @@ model Switched
 param b[2] : real
 for s in S:
     latent k[s] ~ Bernoulli(0.4)
+    latent h[s] ~ Bernoulli(0.3 + 0.4 * k[s])
     for t in T:
         given x[s, t]    : real
-        latent z[s, t]   ~ Bernoulli(0.3) if t == 0 else Bernoulli(logit = b[k[s]] * x[s, t] + 2 * z[s, t-1])
-        observed y[s, t] ~ Normal(z[s, t], 1)
+        latent z[s, t]   ~ Bernoulli(0.3) if t == 0 else Bernoulli(logit = b[h[s]] * x[s, t] + 2 * z[s, t-1])
+        observed y[s, t] ~ Normal(z[s, t] - k[s], 1)
 """
 
 

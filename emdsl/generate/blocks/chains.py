@@ -87,7 +87,7 @@ def _edges_of_rows(f: Function, block: Block, terms: Sequence[Term]) -> str:
         g = f.another(row.dim)
         g.emitter.rows |= {row.dim}
         terms, places = _by_number(g, block, terms, row)
-    gates = tuple(i for i in block.gates if any(i in x.free(e) for t in terms for e in t.factors))
+    gates = block.gates if any(i in x.free(e) for t in terms for e in t.factors for i in block.gates) else ()
     em, axes = g.emitter, (*block.chain.before, *block.states, *gates, row)
     em.once = True
     with g.printing(f.equation):
