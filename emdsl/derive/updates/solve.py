@@ -46,8 +46,12 @@ def solve(model: m.ModelText, q: Expected) -> tuple[Update, ...]:
 
 
 def _climbs_with(u: Update, mixed: Collection[str], every: Sequence[Term]) -> bool:
-    """Whether a numeric update meets parameters that data are passed over for: one after the other both would crawl."""
-    held = _held(u.params, every) if u.kind in ("newton", "gradient") else ()
+    """Whether an update meets parameters that data are passed over for, and is numeric or a root that reads them.
+
+    One after the other they would crawl along ridges.
+    """
+    crawls = u.kind in ("newton", "gradient") or (isinstance(u.rule, Closed) and set(mixed) & u.depends)
+    held = _held(u.params, every) if crawls else ()
     return any(set(mixed) & x.variables(f) for t in held for f in t.factors)
 
 
