@@ -153,6 +153,11 @@ def curved(
     return parts[0], np.nan_to_num(slopes * first), np.nan_to_num(hessian)
 
 
+def bounded_exp(free: Array) -> Array:
+    """exp, neither 0 nor infinity; `np.clip` takes five times as long to begin with few numbers."""
+    return np.exp(np.minimum(np.maximum(free, -690.0), 690.0))
+
+
 def stretch(value: Array, domain: str, bounds: tuple[float | None, float | None]) -> tuple[Array, Array]:
     """The first two derivatives of a number by its free coordinate, at the number."""
     low, high = _ends(domain, bounds)
@@ -205,12 +210,12 @@ def from_free(free: Array, domain: str, bounds: tuple[float | None, float | None
         if low is not None and high is not None:
             return low + (high - low) * scipy.special.expit(free)
         if low is not None:
-            return low + np.exp(np.clip(free, -690, 690))
-        return free if high is None else high - np.exp(np.clip(free, -690, 690))
+            return low + bounded_exp(free)
+        return free if high is None else high - bounded_exp(free)
     if domain == "simplex":
         return scipy.special.softmax(np.concatenate([free, np.zeros((*free.shape[:-1], 1))], axis=-1), axis=-1)
     if domain == "ordered":
-        return np.cumsum(np.concatenate([free[..., :1], np.exp(np.clip(free[..., 1:], -690, 690))], axis=-1), axis=-1)
+        return np.cumsum(np.concatenate([free[..., :1], bounded_exp(free[..., 1:])], axis=-1), axis=-1)
     if domain == "zero_sum":
         return np.concatenate([free, -free.sum(-1, keepdims=True)], axis=-1)
     factor = _factor(free, domain, shape[-1])
