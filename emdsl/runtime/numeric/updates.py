@@ -49,7 +49,9 @@ def shares(counts: Array, name: str, old: Array, policy: str) -> Array:
     if not np.minimum.reduce(mass, axis=None, initial=np.inf) > 0:
         empty = ~(mass > 0)
         if policy == "raise" and not silent:
-            raise Degenerate([name], f"nothing is left to estimate {name} from: all its expected counts are 0")
+            at = tuple(np.argwhere(empty[..., 0])[0].tolist())
+            which = f"{name} {at}" if at else name
+            raise Degenerate([name], f"nothing is left to estimate {which} from: all its expected counts are 0")
         counts = np.where(empty, old, counts)
         mass = counts.sum(-1, keepdims=True)
     return counts / mass
