@@ -117,3 +117,38 @@ def test_an_outermost_plate_whose_length_is_a_number() -> None:
     y = np.array([[1.0, 1.0], [2.0, 2.0], [4.0, 4.0]])
     assert fitter.fit({"y": y}).params_["m"] == pytest.approx(7 / 3, rel=1e-6)
     assert fitter.fit({"y": y}, sample_weight=[1, 2, 0]).params_["m"] == pytest.approx(5 / 3, rel=1e-6)
+
+
+TWO_WAYS = """
+    model TwoWays
+    param p : unit
+    param link[2, 2] : unit
+    for a in A: latent u[a] ~ Bernoulli(p)
+    for b in B: latent v[b] ~ Bernoulli(p)
+    for n in N:
+        given i[n] : index[A]
+        given j[n] : index[B]
+        observed y[n] ~ Bernoulli(link[u[i[n]], v[j[n]]])
+"""
+IMAGES = """
+    model Images
+    param p[2, 2] : unit
+    for n in N:
+        for i in R:
+            for j in C:
+                latent z[n, i, j] ~ Bernoulli(p[z[n, i-1, j] if i > 0 else 0, z[n, i, j-1] if j > 0 else 0])
+                observed x[n, i, j] ~ Normal(2 * z[n, i, j], 1)
+"""
+
+
+@pytest.mark.filterwarnings("ignore::emdsl.runtime.data.faults.ConvergenceWarning")
+def test_rows_that_networks_tie_count_by_their_weights() -> None:
+    data = {"i": [0, 1, 0, 1, 0], "j": [0, 1, 1, 0, 0], "y": [1, 0, 0, 1, 0]}
+    start = {"p": 0.3, "link": [[0.1, 0.7], [0.5, 0.8]]}
+    fitter = emdsl.compile(text=TWO_WAYS).fitter(max_iter=2, tol=0)
+    once = fitter.fit(data, init=start, sample_weight=[2, 1, 1, 1, 1]).history_
+    twice = fitter.fit({n: [v[0], *v] for n, v in data.items()}, init=start).history_
+    np.testing.assert_allclose(once, twice, rtol=1e-12)
+    images = emdsl.compile(text=IMAGES).fitter(max_iter=0)
+    with pytest.raises(DataError, match="eliminated together"):
+        images.fit({"x": np.zeros((2, 2, 2))}, sample_weight=[2, 1])

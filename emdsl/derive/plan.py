@@ -113,7 +113,8 @@ def _derive(model: m.ModelText, incomplete: tuple[str, ...], shared: bool, above
         enumerable(drawable(eliminate(joint, weighted), model).blocks, model)
     joint, elimination, refused = posteriors(exact, weighted)
     bound_up = {
-        n for b in elimination.blocks if b.field and weighted not in {i.dim for i in b.outside}
+        n for b in elimination.blocks
+        if (b.field and weighted not in {i.dim for i in b.outside}) or (b.network and not b.apart)
         for n in b.latents if weighted in plate_names(model.variable(n))
     }  # fmt: skip
     bound_up |= {
@@ -121,7 +122,7 @@ def _derive(model: m.ModelText, incomplete: tuple[str, ...], shared: bool, above
         if weighted in plate_names(model.variable(n))[joint.configurations.depth if joint.configurations else 0 :]
     }  # fmt: skip
     if bound_up:
-        weighted = None  # the plate's elements of a joint Gaussian are eliminated together, whatever each weighs
+        weighted = None  # the plate's elements of a field or a network are eliminated together, whatever each weighs
         joint, elimination, refused = posteriors(exact, weighted)
     if shared:
         joint, elimination = at_shared_points(exact, joint.clouds, weighted)
@@ -215,7 +216,7 @@ def _unweighted(model: m.ModelText, weighted: str | None, bound_up: set[str]) ->
     tied = ", ".join(v.name for v in model.variables if v.name in bound_up)
     reason = "the observed data lie on several plates"
     if tied:
-        reason = f"the elements of {tied} are one joint Gaussian, in which each counts once"
+        reason = f"the elements of {tied} are eliminated together, where each counts once"
     return {p: reason for p in outer if p != weighted}
 
 

@@ -148,7 +148,7 @@ def _next_block(
     found = gaussian_block(left, joint, pool, kinds, weighted, WAYS_OUT)
     if isinstance(found, Block):
         return found
-    network = network_block(left, joint, pool, kinds)
+    network = network_block(left, joint, pool, kinds, weighted)
     if network is not None:
         return network
     raise ModelError(list((reasons | {n: p for n, p in found.items() if n in reasons}).values()), joint.model.source)

@@ -129,10 +129,10 @@ def placements(
 
 def network_block(
     left: Mapping[str, tuple[str, ...]], joint: LogJoint, pool: Sequence[tuple[Term, Span, str]],
-    kinds: Mapping[str, str],
+    kinds: Mapping[str, str], weighted: str | None,
 ) -> Block | None:  # fmt: skip
     """Discrete latents that no simpler block holds, as one network with all that terms tie them to; None where a
-    continuous latent is among these."""
+    continuous latent is among these. No element of it lies on the weighted plate, whose rows count by their weights."""
     for leader in left:
         if leader not in joint.discrete:
             continue
@@ -140,7 +140,7 @@ def network_block(
         mine = [t for t, _, _ in pool if touches(t, latents)]
         if _foreign(mine, kinds, ""):
             continue
-        found = cliques_of(mine, latents, joint.levels)
+        found = cliques_of([weigh(t, weighted, joint) for t in mine], latents, joint.levels)
         if not isinstance(found, str):
             states = tuple(Ix(n, joint.levels[n]) for n in latents)
             return Block(latents[0], latents, (), states, (), (), network=found)
