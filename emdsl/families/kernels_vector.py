@@ -91,13 +91,13 @@ def singular_log_density(x: Array, mean: Array, cov: Array) -> Array:
     x, mean = np.broadcast_to(x, (*out.shape, x.shape[-1])), np.broadcast_to(mean, (*out.shape, x.shape[-1]))
     cov = np.broadcast_to(cov, (*out.shape, *cov.shape[-2:]))
     for at in np.ndindex(out.shape):
-        rank = int((_eigen(cov[at])[0] > 1e-12).sum())
-        values, vectors = np.linalg.eigh(cov[at])
-        z, across = np.split(vectors.T @ (x[at] - mean[at]), [len(values) - rank])[::-1]
-        size = np.abs(x[at]).max(initial=0.0) + np.abs(mean[at]).max(initial=0.0)
-        kept = values[len(values) - rank :]
-        value = -0.5 * ((z**2 / kept).sum() + np.log(kept).sum() + rank * LOG_2PI)
-        out[at] = value if np.abs(across).max(initial=0.0) <= 1e-9 * size else -np.inf
+        values, vectors, unit = _eigen(cov[at])
+        kept = values > 1e-12
+        own, z = values[kept], vectors.T @ ((x[at] - mean[at]) / unit)
+        size = ((np.abs(x[at]) + np.abs(mean[at])) / unit).max(initial=0.0)
+        volume = np.log(np.abs(np.linalg.qr(unit[:, None] * vectors[:, kept])[1].diagonal())).sum()
+        value = -0.5 * ((z[kept] ** 2 / own).sum() + np.log(own).sum() + len(own) * LOG_2PI) - volume
+        out[at] = value if np.abs(z[~kept]).max(initial=0.0) <= 1e-9 * size else -np.inf
     return out
 
 

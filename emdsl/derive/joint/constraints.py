@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from emdsl.derive.algebra import expr as x
-from emdsl.derive.algebra.expr import Expr, Idx, Ix
+from emdsl.derive.algebra.expr import El, Expr, Idx, Ix
 from emdsl.derive.joint.element import Tensors
 from emdsl.derive.joint.matrices import determinant, inverse
 from emdsl.derive.joint.scope import Scope
@@ -117,7 +117,7 @@ def constrained_body(
     assert size is not None
     mean = dict(call.args)["mean"]
     off = [
-        x.add(tensors.variate(v, home, (d,)), x.neg(tensors.element(mean, (d,), scope)))
+        x.add(tensors.variate(v, home, (d,)), x.neg(_written_out(tensors.element(mean, (d,), scope), tensors)))
         for d in range(len((support.along or support.across)[0]))
     ]
     multipliers = [tensors.leaf(multiplier, (*home, k)) for k in range(size)]
@@ -126,6 +126,25 @@ def constrained_body(
     ]
     idle_ones = [_idle(e) for e in multipliers[len(support.across) :]]
     return x.add(_along(support, off, tensors, scope), *held, *idle_ones)
+
+
+def _written_out(e: Expr, tensors: Tensors) -> Expr:
+    """Rows of literal matrices as sums of single numbers: differences that reference points can balance."""
+
+    def opened(node: Expr) -> Expr | None:
+        if isinstance(node, x.Sum) and node.ix.dim.isdigit() and any(n in tensors.tables for n in x.variables(node)):
+            return x.add(
+                *(_written_out(x.substitute(node.body, {node.ix: k}), tensors) for k in range(int(node.ix.dim)))
+            )
+        if isinstance(node, El) and node.var in tensors.tables and all(isinstance(i, int) for i in node.idx):
+            value: object = tensors.tables[node.var]
+            for i in node.idx:
+                assert isinstance(value, tuple) and isinstance(i, int)
+                value = value[i]
+            return x.num(value) if isinstance(value, int | float) else None
+        return None
+
+    return x.rebuild(e, opened)
 
 
 def _combined(row: Sequence[float], off: Sequence[Expr]) -> Expr:

@@ -22,7 +22,7 @@ from emdsl.language import model as m
 from emdsl.language.constants import value
 
 Array = NDArray[Any]
-LEAST = 1e-10  # of a unit diagonal: an eigenvalue that is none
+LEAST = 1e-12  # of a unit diagonal: an eigenvalue that is none
 CONTINUOUS = ("real", "positive", "unit", "simplex", "spd", "ordered", "correlation", "zero_sum")
 SOME = 3  # length of what has a length by name alone, when numbers are drawn
 HINT = "write its directions with numbers (`q * outer([1, 0.5], [1, 0.5])`, `diag([0, q])`), or give each entry a noise"
@@ -30,9 +30,10 @@ HINT = "write its directions with numbers (`q * outer([1, 0.5], [1, 0.5])`, `dia
 
 @dataclass(frozen=True)
 class Support:
-    """`along` are the rows of L, `across` those of N, orthonormal; `scales` are R's diagonal, or `cov` is R.
+    """`along` are the rows of L, `across` those of N; `scales` are R's diagonal, or `cov` is R.
 
-    `log_volume` is log det(G'G) / 2, by which a density along G is smaller than that of e.
+    `log_volume` is log det(G'G) / 2 - log det(N N') / 2: how much smaller a density on the support is than e's, where
+    it is held by delta(N (x - mean)).
     """
 
     along: tuple[tuple[float, ...], ...]
@@ -66,17 +67,21 @@ def support_of(call: m.FamilyCall, model: m.ModelText) -> Support | None:
     lets = {let.name: let for let in model.lets if not let.plates}
     found = _range(cov, lets, model)
     if found is None:
-        basis = _eigenvectors(sum(c / np.abs(c).max(initial=1e-300) for c in seen))
+        basis = np.linalg.qr(_eigenvectors(np.sum(seen, axis=0))[0])[0]
         found = Range(basis, None, _within(cov, basis))
     g = found.g
-    across = _complement(g)
+    whole = _units(np.sum(seen, axis=0))
+    across = _complement(g / whole[:, None]) / whole
+    across /= np.sqrt((across**2).sum(1, keepdims=True))
     for c in seen:
-        if _rank(c) < g.shape[1] or np.abs(across @ c).max(initial=0) > 1e-9 * np.abs(c).max(initial=0):
+        unit = _units(c)
+        off = np.abs(across @ c) / np.outer(np.abs(across) @ unit + 1e-300, unit)
+        if _rank(c) != g.shape[1] or off.max(initial=0) > 1e-9:
             text = f"{call.family.name}'s `{known.singular if known else ''}` is singular, in directions that depend on"
             raise ModelError(Problem("E113", f"{text} what is estimated or given", cov.span, HINT))
     along = np.linalg.pinv(g)
-    volume = 0.5 * float(np.linalg.slogdet(g.T @ g)[1]) if g.size else 0.0
-    return Support(_rows(along), _rows(across), found.scales, found.cov, volume)
+    volume = 0.5 * (np.linalg.slogdet(g.T @ g)[1] - np.linalg.slogdet(across @ across.T)[1])
+    return Support(_rows(along), _rows(across), found.scales, found.cov, float(volume))
 
 
 def _rows(a: Array) -> tuple[tuple[float, ...], ...]:
@@ -85,13 +90,12 @@ def _rows(a: Array) -> tuple[tuple[float, ...], ...]:
 
 def _rank(c: Array) -> int:
     """How many numbers a covariance has noise for, in its own units."""
-    kept = c.diagonal() > 0
-    unit = np.sqrt(c.diagonal()[kept])
-    return int((np.linalg.eigvalsh(c[np.ix_(kept, kept)] / np.outer(unit, unit)) > LEAST).sum()) if kept.any() else 0
+    unit = _units(c)
+    return int((np.linalg.eigvalsh(c / np.outer(unit, unit)) > LEAST).sum())
 
 
 def _complement(g: Array) -> Array:
-    """Orthonormal rows across G; unit vectors where G leaves out whole entries."""
+    """Orthonormal rows across the columns of G; unit vectors where G leaves out whole entries."""
     d, k = g.shape
     held = np.flatnonzero((g != 0).any(1))
     free = np.eye(d)[np.setdiff1d(np.arange(d), held)]
@@ -103,9 +107,18 @@ def _complement(g: Array) -> Array:
     return np.concatenate([free, rows])
 
 
-def _eigenvectors(c: Array) -> Array:
-    values, vectors = np.linalg.eigh(c)
-    return vectors[:, values > LEAST * max(values.max(), 1e-300)]
+def _units(c: Array) -> Array:
+    """The standard deviation of each number, 1 where it has none."""
+    unit = np.sqrt(np.maximum(c.diagonal(), 0.0))
+    return np.where(unit > 0, unit, 1.0)
+
+
+def _eigenvectors(c: Array) -> tuple[Array, Array]:
+    """G and a diagonal R of a covariance of numbers: eigenvectors of the correlations, in units."""
+    unit = _units(c)
+    values, vectors = np.linalg.eigh(c / np.outer(unit, unit))
+    kept = values > LEAST
+    return unit[:, None] * vectors[:, kept], values[kept]
 
 
 # ---------------------------------------------------------------- how it is written
@@ -151,9 +164,8 @@ def _of_numbers(c: Array, e: m.Expr) -> Range:
     """A matrix of numbers, by its eigenvectors."""
     if not np.count_nonzero(c - np.diag(c.diagonal())):
         return _axes([m.Num(float(v), e.span) for v in c.diagonal()])
-    values, vectors = np.linalg.eigh(c)
-    kept = values > LEAST * max(values.max(initial=0), 1e-300)
-    return Range(vectors[:, kept], tuple(m.Num(float(v), e.span) for v in values[kept]))
+    g, values = _eigenvectors(c)
+    return Range(g, tuple(m.Num(float(v), e.span) for v in values))
 
 
 def _of_entries(e: m.Expr) -> Range | None:

@@ -1,8 +1,8 @@
 """Latents of which parts have no noise: the numbers that are free in them, and how all others follow from these.
 
-    x - mean  =  E e,   e ~ N(0, R):      x  =  mean + E inv(E_I) (x_I - mean_I),     de  =  dx_I / |det E_I|
+    x - mean  =  E e,   e ~ N(0, R):      x  =  mean + E inv(E_I) (x_I - mean_I),     dx  =  vol(E) / |det E_I| dx_I
 
-with E the eigenvectors of a covariance, I as many of its rows as it has noises. Means are evaluated again and again
+with E a basis of the range of a covariance, I as many of its rows as it has noises. Means are evaluated again and again
 until nothing moves: each element follows from earlier ones. Nothing of this knows how a constraint is held.
 """
 
@@ -114,18 +114,16 @@ def _moments(call: FamilyCall, s: Scope, d: int) -> tuple[Array, Array]:
 
 
 def _directions(cov: Array) -> tuple[Array, Array, float]:
-    """Which numbers are free, what takes these to all, and -log |det E_I|."""
-    d = len(cov)
-    unit = np.sqrt(np.maximum(cov.diagonal(), 0.0))
-    scaled = cov / np.outer(np.where(unit > 0, unit, 1.0), np.where(unit > 0, unit, 1.0))
-    rank = int((np.linalg.eigvalsh(scaled) > NONE).sum())
-    e = np.linalg.eigh(cov)[1][:, d - rank :]
-    free = np.zeros(d, bool)
+    """Which numbers are free, what takes these to all, and the log volume of the support over theirs."""
+    d, unit = len(cov), np.sqrt(np.maximum(cov.diagonal(), 0.0))
+    unit = np.where(unit > 0, unit, 1.0)
+    values, vectors = np.linalg.eigh(cov / np.outer(unit, unit))
+    v, free, to = vectors[:, values > NONE], np.zeros(d, bool), np.zeros((d, d))
+    rank = v.shape[1]
     if not rank:
-        return free, np.zeros((d, d)), 0.0
-    rows = linalg.qr(e.T, pivoting=True, mode="r")[1][:rank]
-    free[rows] = True
-    own = e[free]
-    to = np.zeros((d, d))
-    to[:, free] = e @ np.linalg.inv(own)
-    return free, to, -float(np.linalg.slogdet(own)[1])
+        return free, to, 0.0
+    free[linalg.qr(v.T, pivoting=True, mode="r")[1][:rank]] = True
+    e = unit[:, None] * v
+    to[:, free] = e @ np.linalg.inv(e[free])
+    volume = np.log(np.abs(np.linalg.qr(e)[1].diagonal())).sum() - np.linalg.slogdet(e[free])[1]
+    return free, to, float(volume)
