@@ -238,3 +238,14 @@ def test_long_chains_keep_their_digits() -> None:
         a = np.eye(2) - np.outer(gain, [1, 0])
         p = a @ p @ a.T + r * np.outer(gain, gain)
     np.testing.assert_allclose(v[-1], p, rtol=1e-9)
+
+
+def test_data_far_from_the_origin() -> None:
+    """A trend by `F @ s[t-1]` about 1e6: the likelihood of the same data about 0, to digits that nothing cancels."""
+    text = MODELS["integrated trend"][0].replace("param r", "param m : real\nparam r").replace("[1, 2]", "[m, 2]")
+    y = np.random.default_rng(5).normal(size=12).cumsum()
+    near, far = (
+        written(text).fitter(init={"q": 0.5, "r": 0.8, "m": c}, max_iter=3, tol=0).fit({"y": y + c}) for c in (0.0, 1e6)
+    )
+    np.testing.assert_allclose(far.history_, near.history_, atol=1e-8)
+    assert far.params_["m"] - 1e6 == pytest.approx(float(near.params_["m"]), abs=1e-8)
