@@ -5,11 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from hypothesis import given, note, settings
+from scipy.stats import beta
 from strategies import models
 
 import emdsl
 from emdsl.errors import ModelError
 from emdsl.fit.fitter import DegenerateError
+from emdsl.fit.verify.cells import Cell
+from emdsl.fit.verify.oracle import grid
 
 pytestmark = pytest.mark.filterwarnings("ignore::emdsl.runtime.data.faults.ConvergenceWarning")
 
@@ -85,3 +88,9 @@ def test_two_latents_of_a_group_of_any_size_meet_in_its_rows() -> None:
     model = emdsl.compile(text=BESIDE_A_STATE)
     assert {p.method for p in model.plan.values()} == {"exact:hybrid"}
     assert model.verify(apart=False).passed
+
+
+@pytest.mark.parametrize("shape", [0.3, 0.62, 3.0])
+def test_nodes_of_an_interval_reach_mass_next_to_0(shape: float) -> None:
+    nodes, weights = grid(Cell("q", 0, None, (0.0, 1.0)), np.linspace(-6.0, 40.0, 400))
+    assert np.exp(weights + beta(shape, 2).logpdf(nodes)).sum() == pytest.approx(1, rel=1e-9)

@@ -160,8 +160,8 @@ def grid(cell: Cell, s: Array) -> tuple[Array, Array]:
     low, high = cell.ends
     spacing = np.log(s[1] - s[0])
     if np.isfinite(low) and np.isfinite(high):
-        t = 2 * np.sinh((s - 17) / 8)
-        p, slope = expit(t), np.log(np.cosh((s - 17) / 8) / 4)
+        t = 2 * np.sinh((s - 17) / 5)  # from -99 to 99: a Beta of small shapes has mass at 1e-20
+        p, slope = expit(t), np.log(0.4 * np.cosh((s - 17) / 5))
         return low + (high - low) * p, spacing + slope + np.log(high - low) + log_expit(t) + log_expit(-t)
     if np.isinf(low) and np.isinf(high):
         t = (s - 17) / 2
