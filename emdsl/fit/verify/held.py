@@ -43,7 +43,8 @@ class Chart:
         mean = split_leaves(v.distribution, part, lambda c, s: _moments(c, s, self.at.shape[1])[0])
         x = arrays[v.name].reshape(-1)[self.at]
         out = np.array(arrays[v.name], float)
-        out.reshape(-1)[self.at] = mean + (self.to @ (x - mean)[..., None])[..., 0]
+        after = mean + (self.to @ (x - mean)[..., None])[..., 0]
+        out.reshape(-1)[self.at] = np.where(self.free, x, after)  # what is free stays as it is, to the last digit
         return out
 
 
