@@ -1,0 +1,6 @@
+model Levels
+param m : real
+for h in H:
+    for j in J[h]:
+        for i in I[h, j]:
+            observed y[h, j, i] ~ Normal(m, 1)
