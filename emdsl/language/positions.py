@@ -85,7 +85,9 @@ def ragged(name: str, args: tuple[s.Node, ...], span: Span, env: Env) -> Ragged:
             raise wrong("E025", f"`{name}` is a variable, not a size", span)
         raise undeclared(name, env, span)
     if len(args) != 1 or not isinstance(args[0], s.Name):
-        hint = "flatten the outer one: one plate over all its rows, with a given for the group" if len(args) > 1 else None
+        hint = (
+            "flatten the outer one: one plate over all its rows, with a given for the group" if len(args) > 1 else None
+        )
         raise wrong("E026", f"`{name}[...]` takes the one loop name that its length depends on", span, hint)
     by = args[0].name
     if by not in env.loops:
