@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Expr, Ix
-from emdsl.derive.joint.factors import Cloud, Configurations
+from emdsl.derive.joint.factors import Cloud, Configurations, LogJoint
 from emdsl.derive.joint.records import statistic_of
 from emdsl.derive.joint.terms import Term, merge, opened, settle
 from emdsl.derive.plan import Plan
@@ -15,6 +15,7 @@ from emdsl.derive.posteriors.blocks import messages
 from emdsl.derive.posteriors.chains import Neighbours, Placed
 from emdsl.derive.posteriors.discrete import placements
 from emdsl.derive.posteriors.fields import without_gates
+from emdsl.derive.posteriors.quadrature import bounded
 from emdsl.report import formula as f
 from emdsl.report.chains import chain_lines
 from emdsl.report.gathered import gathered
@@ -39,7 +40,7 @@ def posterior_step(plan: Plan, block: Block, t: Typeset) -> Step:
     choice = plan.choices[own.latents[0] if own is not None and mine else block.latents[0]]
     body: list[Say | Show] = [Say(f"{latents}: {choice.method} ({choice.reason})."), *_inside(plan, block)]
     body += [Say(_configured(own))] if own is not None and mine else []
-    body += [Say(text) for c in plan.joint.clouds if c.name in block.latents for text in _points(c)]
+    body += [Say(text) for c in plan.joint.clouds if c.name in block.latents for text in _points(c, plan.joint)]
     body += list(_discrete(plan, block, t) if block.states else _continuous(plan, block, t))
     facts = {"kind": "posterior", "latents": told, "method": choice.method, "reason": choice.reason}
     facts["code"] = "e_step" if plan.elimination.parts else "expectations"
@@ -55,14 +56,20 @@ def _configured(found: Configurations) -> str:
     )
 
 
-def _points(cloud: Cloud) -> Iterator[str]:
+def _points(cloud: Cloud, joint: LogJoint) -> Iterator[str]:
     """What stands for an integral."""
     first = cloud.name
     yield (
         f"It is held at points: {first}⁽ⁱ⁾ is the i-th of an element, volume({first}⁽ⁱ⁾) the volume that it "
         f"stands for, and q({first}⁽ⁱ⁾) its share of the posterior. The sum over the points is the integral."
     )
-    if cloud.method == "quadrature":
+    if cloud.method == "quadrature" and bounded(cloud, joint):
+        yield (
+            "The points are u = m + √2 L sinh v at evenly spaced v: u is on the whole line, the Jacobian counted, m is the "
+            "mode of this log joint for each element, L² the inverse of minus its second derivative there, and the log "
+            "volume is log cosh v + log |√2 L| + log of the distance between two v (the doubly exponential rule)."
+        )
+    elif cloud.method == "quadrature":
         yield (
             "The points are u = m + √2 L x with Gauss and Hermite's x and weights w: m is the mode of this log joint "
             "for each element, L Lᵀ the inverse of minus its Hessian there, and the log volume is "

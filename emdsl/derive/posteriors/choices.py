@@ -14,6 +14,7 @@ from emdsl.derive.posteriors.chains import Chain
 from emdsl.derive.posteriors.configurations import MOST
 from emdsl.derive.posteriors.draws import Sampling
 from emdsl.derive.posteriors.fields import Field
+from emdsl.derive.posteriors.quadrature import bounded
 
 
 @dataclass(frozen=True)
@@ -116,6 +117,10 @@ def _cloud_choice(cloud: Cloud, joint: LogJoint, refused: str) -> Choice:
     several = len(cloud.latents) > 1 or any(joint.model.variable(n).domain.dims for n in cloud.latents)
     points = f"{cloud.points} x {cloud.points}" if several else str(cloud.points)
     text = f"adaptive Gauss-Hermite, {points} points at the mode of each element of {', '.join(cloud.latents)}"
+    if bounded(cloud, joint):
+        text = (
+            f"the doubly exponential rule, {4 * cloud.points + 1} points about the mode of each element of {cloud.name}"
+        )
     return Choice("quadrature", text + (f" (not exact: {refused})" if refused else " (an infer line asks for it)"))
 
 

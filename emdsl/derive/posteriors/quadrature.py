@@ -84,6 +84,14 @@ def support(v: m.Variable) -> tuple[float, float] | None:
     return None if len(found) < len(ends) else (max(low for low, _ in found), min(high for _, high in found))
 
 
+def bounded(cloud: Cloud, joint: LogJoint) -> bool:
+    """Whether it is one number of each element that has a bound: its points follow an exponential tail, too."""
+    (first, *others), model = cloud.latents, joint.model
+    ends = support(model.variable(first))
+    alone = not others and not cloud.shared and not model.variable(first).domain.dims
+    return alone and ends is not None and ends != (-math.inf, math.inf)
+
+
 def _ends(d: m.Domain, given: Mapping[str, m.Expr]) -> tuple[float, float] | None:
     """The ends of a domain, its bounds in terms of a family's arguments."""
     low = 0.0 if d.kind in ("positive", "unit") else -math.inf

@@ -11,7 +11,7 @@ from emdsl.derive.joint.plates import home_of
 from emdsl.derive.plan import Plan
 from emdsl.derive.posteriors.block import Block
 from emdsl.derive.posteriors.clouds import AT, VOLUME
-from emdsl.derive.posteriors.quadrature import support
+from emdsl.derive.posteriors.quadrature import bounded, support
 from emdsl.derive.posteriors.slopes import components
 from emdsl.generate.context import Function
 from emdsl.generate.lines.arrays import Array, Leaf
@@ -64,7 +64,8 @@ def emit_points(f: Function, cloud: Cloud, density: str, around: str = "") -> No
     at = f"lambda {own}, slopes=False: {made}({', '.join(given)}, {own}, slopes)" if given else made
     bounds = ", ".join(f"({', '.join(bound)})" for bound in limits(cloud, f))
     rule = f'prepared["the rules"]["{cloud.name}"]'
-    em.comment(f"points for {', '.join(cloud.latents)}: Gauss-Hermite at the mode of each element, with its curvature")
+    rule_name = "the doubly exponential rule" if bounded(cloud, joint) else "Gauss-Hermite"
+    em.comment(f"points for {', '.join(cloud.latents)}: {rule_name} at the mode of each element, with its curvature")
     if cloud.shared:
         rows = em.size(home[0].dim)
         em.outer.append(f"{points}, {volume} = lattice({made}, {rule}, {rows})")

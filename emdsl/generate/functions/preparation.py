@@ -14,6 +14,7 @@ from emdsl.derive.joint.planes import Plane
 from emdsl.derive.joint.plates import home_of
 from emdsl.derive.joint.scope import Scope
 from emdsl.derive.plan import Plan
+from emdsl.derive.posteriors.quadrature import bounded
 from emdsl.derive.posteriors.slopes import components
 from emdsl.generate.blocks.chains import reach_lines, sequence_lines, sequences_of
 from emdsl.generate.blocks.configurations import configured_lines
@@ -177,9 +178,9 @@ def rule_lines(printer: Printer) -> list[str]:
         home = [i.dim for i in home_of(printer.plan.joint.model.variable(c.name))]
         shape = ", ".join([str(size), *map(size_factor, home)])
         lines += _lengths_as_compiled(c, printer)
-        length = f'len(out["the rules"]["{c.name}"][1])'
+        length = f'len(out["the rules"]["{c.name}"].log_volume)'
         lines += [
-            f'out["the rules"]["{c.name}"] = hermite({c.points}, {size})',
+            f'out["the rules"]["{c.name}"] = {_rule(c, c.points, printer)}',
             f'sizes["{c.dimension}"] = {f"lattice_size({c.points})" if c.shared else length}',
             f'out["the modes"]["{c.name}"] = np.zeros(({shape},))',
         ]
@@ -198,14 +199,20 @@ def _lengths_as_compiled(c: Cloud, printer: Printer) -> list[str]:
     return out
 
 
+def _rule(c: Cloud, points: int, printer: Printer) -> str:
+    """Code that makes a rule of so many points."""
+    size = len(components(c, printer.plan.joint))
+    return f"doubly_exponential({points})" if bounded(c, printer.plan.joint) else f"hermite({points}, {size})"
+
+
 def finer_lines(printer: Printer) -> list[str]:
     """`finer(prepared)`: the same data under twice the points: how the error of quadrature is told."""
     clouds = [c for c in printer.plan.joint.clouds if c.method == "quadrature" and not c.shared]
     if not clouds:
         return []
     doc = '"""The same data under rules of twice the points."""'
-    rules = ", ".join(f'"{c.name}": hermite({2 * c.points}, {len(components(c, printer.plan.joint))})' for c in clouds)
-    sizes = ", ".join(f'"{c.dimension}": len(rules["{c.name}"][1])' for c in clouds)
+    rules = ", ".join(f'"{c.name}": {_rule(c, 2 * c.points, printer)}' for c in clouds)
+    sizes = ", ".join(f'"{c.dimension}": len(rules["{c.name}"].log_volume)' for c in clouds)
     lines = [doc, f"rules = {{{rules}}}", f'sizes = {{**prepared["the sizes"], {sizes}}}',
              'return {**prepared, "the rules": rules, "the sizes": sizes}']  # fmt: skip
     return ["def finer(prepared):", *("    " + line for line in lines)]

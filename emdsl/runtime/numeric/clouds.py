@@ -10,7 +10,7 @@ handled side by side: axes are dimensions, points, plates. u are unconstrained c
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import scipy
@@ -24,6 +24,7 @@ NEWTON = 50  # steps at most
 HALVINGS = 20  # of one step
 RESTARTS_OF_MODES = 4  # where a point lies higher than the mode that was found
 MOVES = 6  # of points, by moments
+WIDEST_SINH = 6.0  # sinh of it is 200 widths of the density's top
 AT_MODE = 1e-12  # Newton decrement at which a mode is found: a millionth of the curvature's own scale
 
 
@@ -43,8 +44,17 @@ def softmax_over(table: Array, axes: tuple[int, ...]) -> Array:
     return np.asarray(weights / np.where(total > 0, total, 1.0))
 
 
-def hermite(points: int, dimensions: int) -> tuple[Array, Array]:
-    """Gauss-Hermite points (D, Q) for a standard coordinate, and log of weight and x^2 together (Q,)."""
+class Rule(NamedTuple):
+    """Points (D, Q) for a standard coordinate, log of the volumes that they stand for (Q,), and whether points move to
+    the density's own moments where these are unlike those at the mode."""
+
+    at: Array
+    log_volume: Array
+    moves: bool
+
+
+def hermite(points: int, dimensions: int) -> Rule:
+    """Gauss-Hermite: the volume is weight times exp(x^2); exact for polynomials of degree 2 Q - 1 times a Gaussian."""
     x, w = np.polynomial.hermite.hermgauss(points)
     with np.errstate(divide="ignore"):
         log_w = np.log(w) + x**2
@@ -52,26 +62,42 @@ def hermite(points: int, dimensions: int) -> tuple[Array, Array]:
     weights = np.meshgrid(*[log_w] * dimensions, indexing="ij")
     at, weight = np.stack([g.ravel() for g in grids]), np.sum([g.ravel() for g in weights], axis=0)
     kept = np.isfinite(weight)
-    return at[:, kept], weight[kept]
+    return Rule(at[:, kept], weight[kept], points >= 7)
+
+
+def doubly_exponential(points: int) -> Rule:
+    """x = sinh v at evenly spaced v, four times as many and one: Takahasi and Mori (1974), Publ. RIMS 9, 721-741.
+
+    Densities of logs and logits fall as exp(-a |u|) on one side at least, which no Gaussian's polynomial follows: with
+    Gauss-Hermite of 15 points, log integrals of Gammas and Betas under a Normal were off by 1e-4 to 0.6, here by 2e-4
+    at most.
+    """
+    v = np.linspace(-WIDEST_SINH, WIDEST_SINH, 4 * points + 1)
+    return Rule(np.sinh(v)[None], np.log(np.cosh(v)) + np.log(v[1] - v[0]), False)
 
 
 # ------------------------------------------------------------------ coordinates
 
 
 def to_values(u: Array, bounds: Sequence[Coordinate]) -> tuple[Array, Array]:
-    """Values of unconstrained coordinates (D, ...), and log of the Jacobian's determinant (...)."""
+    """Values of unconstrained coordinates (D, ...), and log of the Jacobian's determinant (...).
+
+    Values stay inside their bounds where rounding would put them there: a density may have no limit at a bound, which
+    the volume makes up for.
+    """
     if not any(low is not None or high is not None for low, high in bounds):
         return u, np.zeros(u.shape[1:])
     values, log_volume = np.empty_like(u), np.zeros(u.shape[1:])
     for d, (low, high) in enumerate(bounds):
         if low is not None and high is not None:
-            values[d] = low + (high - low) * scipy.special.expit(u[d])
+            inside = np.nextafter(low, high), np.nextafter(high, low)
+            values[d] = np.clip(low + (high - low) * scipy.special.expit(u[d]), *inside)
             log_volume += np.log(high - low) + scipy.special.log_expit(u[d]) + scipy.special.log_expit(-u[d])
         elif low is not None:
-            values[d] = low + np.exp(u[d])
+            values[d] = np.maximum(low + np.exp(u[d]), np.nextafter(low, np.inf))
             log_volume += u[d]
         elif high is not None:
-            values[d] = high - np.exp(u[d])
+            values[d] = np.minimum(high - np.exp(u[d]), np.nextafter(high, -np.inf))
             log_volume += u[d]
         else:
             values[d] = u[d]
@@ -204,9 +230,9 @@ def find_modes(density: LogJoint, start: Array) -> tuple[Array, Array]:
 # ------------------------------------------------------------------ points
 
 
-def spread_out(u: Array, root: Array, rule: tuple[Array, Array]) -> tuple[Array, Array]:
+def spread_out(u: Array, root: Array, rule: Rule) -> tuple[Array, Array]:
     """Points mode + sqrt(2) L x (D, Q, *plates) and log volumes (Q, *plates), for L (D, D, *plates)."""
-    x, log_weight = rule
+    x, log_weight = rule.at, rule.log_volume
     size, plates = len(x), u.ndim - 2
     moved = np.tensordot(np.sqrt(2) * np.moveaxis(root, 1, -1), x, 1)  # (D, *plates, Q)
     points = u + np.moveaxis(moved, -1, 1)
@@ -227,9 +253,7 @@ def root_of(precision: Array) -> Array:
     return np.moveaxis(np.swapaxes(inverse, -1, -2), (-2, -1), (0, 1))
 
 
-def adapted(
-    log_joint: LogJoint, bounds: Sequence[Coordinate], rule: tuple[Array, Array], start: Array
-) -> tuple[Array, Array, Array]:
+def adapted(log_joint: LogJoint, bounds: Sequence[Coordinate], rule: Rule, start: Array) -> tuple[Array, Array, Array]:
     """Values at the points of an adapted rule (D, Q, *plates), the log volumes that they stand for (Q, *plates), and
     the log density there with its volume (Q, *plates), whose sum of exponentials over Q is the integral.
 
@@ -252,8 +276,8 @@ def adapted(
         there = np.take_along_axis(points, best[None], 1)
         u, curvature = find_modes(density, np.where(higher, there, u))
     start[...] = np.where(np.isfinite(u[:, 0]), u[:, 0], 0.0)
-    for _ in range(MOVES if rule[0].shape[1] >= 7 ** len(u) else 0):
-        centre, spread, unlike = _by_moments(table + volume, volume, rule[0], u, root)
+    for _ in range(MOVES if rule.moves else 0):
+        centre, spread, unlike = _by_moments(table + volume, volume, rule.at, u, root)
         if not unlike.any():
             break
         u, root = np.where(unlike, centre, u), np.where(unlike, spread, root)
@@ -298,7 +322,7 @@ def lattice_size(points: int) -> int:
     return max(32, 4 * points)
 
 
-def lattice(log_joint: LogJoint, rule: tuple[Array, Array], rows: int) -> tuple[Array, Array]:
+def lattice(log_joint: LogJoint, rule: Rule, rows: int) -> tuple[Array, Array]:
     """Evenly spaced points (1, Q) that all rows share, and the log of the distance for each (Q,).
 
     The trapezoidal rule is exact to exp(-2 (pi sd / distance)^2) for a density of this width (Trefethen and Weideman
@@ -312,6 +336,6 @@ def lattice(log_joint: LogJoint, rule: tuple[Array, Array], rows: int) -> tuple[
     u, curvature = find_modes(density, np.zeros((1, 1, len(some))))
     width = 8 / np.sqrt(positive_part(curvature[:, :, 0])[0, 0])
     low, high = float((u[0, 0] - width).min()), float((u[0, 0] + width).max())
-    count = lattice_size(round(len(rule[1])))
+    count = lattice_size(len(rule.log_volume))
     points = np.linspace(low - (high - low) / 8, high + (high - low) / 8, count)
     return points[None], np.full(count, np.log(points[1] - points[0]))
