@@ -139,9 +139,10 @@ def ET_count(svg: str, name: str) -> int:
 
 
 def test_what_is_observed_in_part_is_half_shaded() -> None:
-    model = emdsl.compile(text="model M\nparam w : simplex[2]\nfor n in N:\n    observed x[n] ~ Categorical(w)\n")
+    text = "model M\nparam w : simplex[2]\nparam m[2] : real\nfor n in N:\n    observed x[n] ~ Categorical(w)\n"
+    model = emdsl.compile(text=text + "    observed y[n] ~ Normal(m[x[n]], 1)\n")
     picture = read(model.complete(("x",)).graph())
-    assert [(n.name, n.mark) for n in picture.nodes] == [("w", "param"), ("x", "partly")]
+    assert {n.name: n.mark for n in picture.nodes} == {"w": "param", "m": "param", "x": "partly", "y": "observed"}
 
 
 def test_names_are_set_as_mathematics() -> None:

@@ -616,3 +616,30 @@ def test_what_has_no_quadrature_says_why(said: str) -> None:
     refusal = emdsl.compile(text="model M\n" + "\n".join(line[8:] for line in REFUSED[said].splitlines())).refusal
     assert isinstance(refusal, ModelError)
     assert said in str(refusal)
+
+
+LEVEL = special.beta(0.3, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("prior", "log_prior", "least"),
+    [
+        ("Gamma(0.1, 0.2)", lambda u: 0.1 * (u + np.log(0.2)) - 0.2 * np.exp(u) - special.gammaln(0.1), -400.0),
+        (
+            "Beta(0.3, 0.5)",
+            lambda u: special.log_expit(u) * 0.3 + special.log_expit(-u) * 0.5 - math.log(LEVEL),
+            -150.0,
+        ),
+    ],
+)
+def test_tails_of_latents_with_a_bound(prior: str, log_prior: Callable[[Any], Any], least: float) -> None:
+    """Their log or logit falls off exponentially: Gauss-Hermite of 15 points was off by tenths and did not know."""
+    text = f"model M\nparam s : positive\nfor n in N:\n    latent g[n] ~ {prior}\n    observed x[n] ~ Normal(g[n], s)\n"
+    x = np.array([0.05, 0.4, 0.9])
+    fit = emdsl.compile(text=text + "infer g by quadrature\n").fitter(max_iter=0).fit({"x": x}, init={"s": 0.3})
+    u = np.linspace(least, 100.0, 400_001)[:, None]
+    value = np.exp(np.minimum(u, 5.0)) if "Gamma" in prior else special.expit(u)
+    log = log_prior(u) - 0.5 * ((x - value) / 0.3) ** 2 - np.log(0.3 * np.sqrt(2 * np.pi))
+    expected = np.log(integrate.trapezoid(np.exp(log), u, axis=0)).sum()
+    assert fit.log_likelihood_ == pytest.approx(expected, abs=5e-4)
+    assert abs(fit.log_likelihood_ - expected) < 3 * abs(fit.quadrature_error_) + 1e-6

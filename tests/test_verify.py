@@ -288,12 +288,13 @@ def test_the_same_models_unbroken(text: str) -> None:
     assert ("how it is drawn" in {c.name for c in found.checks}) == (text == DRAWN)
 
 
-def test_a_pass_over_data_beside_a_closed_form_is_told_as_conditional() -> None:
+def test_a_root_beside_a_pass_over_data_climbs_with_it() -> None:
+    """In turn, each given the other, they crawl: together they are the maximum of Q, conditional on nothing."""
     model = emdsl.compile(
         text="model M\nparam r : positive\nparam p : unit\nfor n in N:\n    observed y[n] ~ NegativeBinomial(r, p)\n"
     )
-    assert {n: u.conditional_on for n, u in model.updates.items()} == {"r": ("p",), "p": ("r",)}
-    assert "maximise Q in turn" in str(model.derivation) and model.verify(apart=False).passed
+    assert {n: (u.kind, u.conditional_on) for n, u in model.updates.items()} == dict.fromkeys("rp", ("newton", ()))
+    assert "maximise Q in turn" not in str(model.derivation) and model.verify(apart=False).passed
 
 
 def test_what_cannot_be_checked_is_said() -> None:

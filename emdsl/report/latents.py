@@ -65,9 +65,9 @@ def _points(cloud: Cloud, joint: LogJoint) -> Iterator[str]:
     )
     if cloud.method == "quadrature" and bounded(cloud, joint):
         yield (
-            "The points are u = m + √2 L sinh v at evenly spaced v: u is on the whole line, the Jacobian counted, m is the "
-            "mode of this log joint for each element, L² the inverse of minus its second derivative there, and the log "
-            "volume is log cosh v + log |√2 L| + log of the distance between two v (the doubly exponential rule)."
+            "The points are u = m + √2 L sinh v at evenly spaced v (the doubly exponential rule). u is on the whole "
+            "line, the Jacobian counted; m is the mode of this log joint for each element, L² the inverse of minus its "
+            "second derivative there, and the log volume is log cosh v + log |√2 L| + log of the distance of two v."
         )
     elif cloud.method == "quadrature":
         yield (

@@ -124,7 +124,7 @@ def prepare(data, reference):
     out["present y"] = presence(data.masks.get("y"), data.values["y"].shape, 2, 2, "y")
     out["the rules"], out["the modes"] = {}, {}
     out["the rules"]["ability"] = hermite(61, 1)
-    sizes["ability[points]"] = len(out["the rules"]["ability"][1])
+    sizes["ability[points]"] = len(out["the rules"]["ability"].log_volume)
     out["the modes"]["ability"] = np.zeros((1, (sizes["N"]),))
     n = sizes["N"]
     out["the weights are even"] = data.weights is None
@@ -169,7 +169,7 @@ def log_density_of_ability(params, prepared):
 def finer(prepared):
     """The same data under rules of twice the points."""
     rules = {"ability": hermite(122, 1)}
-    sizes = {**prepared["the sizes"], "ability[points]": len(rules["ability"][1])}
+    sizes = {**prepared["the sizes"], "ability[points]": len(rules["ability"].log_volume)}
     return {**prepared, "the rules": rules, "the sizes": sizes}
 
 

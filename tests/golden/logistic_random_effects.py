@@ -179,7 +179,7 @@ def prepare(data, reference):
     out["present cases"] = presence(data.masks.get("cases"), data.values["cases"].shape, 1, 1, "cases")
     out["the rules"], out["the modes"] = {}, {}
     out["the rules"]["b"] = hermite(15, 1)
-    sizes["b[points]"] = len(out["the rules"]["b"][1])
+    sizes["b[points]"] = len(out["the rules"]["b"].log_volume)
     out["the modes"]["b"] = np.zeros((1, (sizes["G"]),))
     n = sizes["N"]
     out["the weights are even"] = data.weights is None
@@ -241,7 +241,7 @@ def log_density_of_b(params, prepared):
 def finer(prepared):
     """The same data under rules of twice the points."""
     rules = {"b": hermite(30, 1)}
-    sizes = {**prepared["the sizes"], "b[points]": len(rules["b"][1])}
+    sizes = {**prepared["the sizes"], "b[points]": len(rules["b"].log_volume)}
     return {**prepared, "the rules": rules, "the sizes": sizes}
 
 

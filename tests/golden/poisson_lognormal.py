@@ -88,8 +88,9 @@ SPEC = {'model': 'PoissonLogNormal',
                 'missing': 'drop',
                 'support': None}],
  'plan': {'rate': ['quadrature',
-                   'adaptive Gauss-Hermite, 15 points at the mode of each element of rate (not exact: the posterior '
-                   'of rate is not a known family: no family on positive has the statistics id, log, log^2)']},
+                   'the doubly exponential rule, 61 points about the mode of each element of rate (not exact: the '
+                   'posterior of rate is not a known family: no family on positive has the statistics id, log, '
+                   'log^2)']},
  'updates': {'mean': ['closed form', '',
                       'Q is quadratic: one equation per element; concave where the coefficient is positive definite'],
              'spread': ['closed form', '', 'the score has one positive root']},
@@ -115,8 +116,8 @@ def prepare(data, reference):
     out["count"] = stored(data.values["count"], data.masks.get("count"), float, 1, None)
     out["present count"] = presence(data.masks.get("count"), data.values["count"].shape, 1, 1, "count")
     out["the rules"], out["the modes"] = {}, {}
-    out["the rules"]["rate"] = hermite(15, 1)
-    sizes["rate[points]"] = len(out["the rules"]["rate"][1])
+    out["the rules"]["rate"] = doubly_exponential(15)
+    sizes["rate[points]"] = len(out["the rules"]["rate"].log_volume)
     out["the modes"]["rate"] = np.zeros((1, (sizes["N"]),))
     n = sizes["N"]
     out["the weights are even"] = data.weights is None
@@ -162,8 +163,8 @@ def log_density_of_rate(params, prepared):
 
 def finer(prepared):
     """The same data under rules of twice the points."""
-    rules = {"rate": hermite(30, 1)}
-    sizes = {**prepared["the sizes"], "rate[points]": len(rules["rate"][1])}
+    rules = {"rate": doubly_exponential(30)}
+    sizes = {**prepared["the sizes"], "rate[points]": len(rules["rate"].log_volume)}
     return {**prepared, "the rules": rules, "the sizes": sizes}
 
 
@@ -174,7 +175,7 @@ def expectations(params, prepared):
 
     def on(rows, rng=None):
         n_rows = row_count(rows)
-        # (4) points for rate: Gauss-Hermite at the mode of each element, with its curvature
+        # (4) points for rate: the doubly exponential rule at the mode of each element, with its curvature
         points_rate, volume_rate, table_rate = adapted(lambda at, slopes=False: density_rate(rows, at, slopes), [(0.0, None)], prepared["the rules"]["rate"], prepared["the modes"]["rate"][..., rows])
         # (4) log joint of rate with its data, for every state; then its posterior and log-normaliser
         log_rate = table_rate

@@ -19,6 +19,7 @@ from emdsl.fit.verify.setting import Drawn
 from emdsl.language.model import Dim, Ragged, Variable
 
 SAME = 1e-9
+AS_GOOD = 1e-8  # of the objective: two ends of Newton's method on a ridge, which differ as parameters
 OTHERS = 3  # values of the latents at which the log joint is compared before it is said that an order means nothing
 IMPORT = re.compile(r"^\s*(?:from|import) (\w+)[\w.]*(?: import .*| as \w+)?$", re.MULTILINE)
 MAY_IMPORT = {"numpy", "scipy", "numba", *sys.stdlib_module_names}  # numba where it is installed, and only then
@@ -59,7 +60,10 @@ def alone(case: Case) -> Iterator[Check]:
         return
     module.chunks = lambda n, size: [slice(a, min(a + 2, n)) for a in range(0, n, 2)]
     cut = fitted(make, case.model, case.drawn, case.start, 2)
-    yield measured("chunks of two rows", "", _apart(cut, wanted), SAME)
+    off, most = _apart(cut, wanted), SAME
+    if off > SAME:
+        off, most = max(_climbs_apart(cut, wanted), _worse(case, cut.params_, wanted.params_, case.drawn)), AS_GOOD
+    yield measured("chunks of two rows", "", off, most)
 
 
 def _by_itself(case: Case, estimator: str, wanted: Any) -> Check:
@@ -84,8 +88,18 @@ def _estimator(module: Any) -> str:
 
 def _apart(a: Any, b: Any) -> float:
     """The largest difference of two fits, in parameters and history."""
-    off = [np.abs(np.asarray(a.history_) - b.history_).max() / (1 + abs(b.history_[-1]))]
-    return float(max([*off, *(_far(a.params_[n], v) for n, v in b.params_.items())]))
+    return float(max([_climbs_apart(a, b), *(_far(a.params_[n], v) for n, v in b.params_.items())]))
+
+
+def _climbs_apart(a: Any, b: Any) -> float:
+    """The largest difference of two fits in their histories."""
+    return float(np.abs(np.asarray(a.history_) - b.history_).max() / (1 + abs(b.history_[-1])))
+
+
+def _worse(case: Case, a: Mapping[str, Any], b: Mapping[str, Any], drawn: Drawn) -> float:
+    """How far two ends are apart in the objective: on a ridge, where Newton ends anywhere, they must be as good."""
+    one, other = (case.fit(p, 1, drawn).history_[0] for p in (a, b))
+    return float(abs(one - other) / (1 + abs(one)))
 
 
 def _far(a: Any, b: Any) -> float:
@@ -125,12 +139,11 @@ def _permuted(case: Case, name: str) -> Check:
     order, moved, params = _in_another_order(case, name)
     a, b = case.fit(params, 1, moved), case.fit(case.start, 1)
     _, wanted = taken(case, name, order, {n: np.asarray(v) for n, v in b.params_.items()})
-    off = abs(np.asarray(a.history_) - b.history_).max() / (1 + abs(b.history_[-1]))
+    off, most = _climbs_apart(a, b), SAME
     apart = max((np.abs(a.params_[n] - v) / (1 + np.abs(v))).max(initial=0.0) for n, v in wanted.items())
-    if apart > SAME:  # on a ridge, where Newton's method ends anywhere, the two must be as good
-        one, other = (case.fit(p, 1, moved).history_[0] for p in (a.params_, wanted))
-        apart = min(apart, abs(one - other) / (1 + abs(one)))
-    return measured("rows in another order", name, float(max(off, apart)), SAME)
+    if apart > SAME:
+        apart, most = min(apart, _worse(case, a.params_, wanted, moved)), AS_GOOD
+    return measured("rows in another order", name, float(max(off, apart)), most)
 
 
 def _elsewhere(case: Case, number: int) -> dict[str, Array]:

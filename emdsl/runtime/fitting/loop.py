@@ -190,6 +190,8 @@ def idle(setup: Setup, start: Params, here: Point) -> tuple[str, ...]:
         n = v["name"]
         if v["kind"] != "param" or v["domain"] != "simplex" or not np.array_equal(start[n], here.params[n]):
             continue
+        if here.params[n].shape[-1] == 1:  # there is nothing to say
+            continue
         other = here.params[n] * np.arange(1, here.params[n].shape[-1] + 1)
         elsewhere = {**here.params, n: other / other.sum(-1, keepdims=True)}
         try:
