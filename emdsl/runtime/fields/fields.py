@@ -13,7 +13,7 @@ Van Loan 2013, section 4.5.4). Of the covariance only what stands beside an entr
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -188,19 +188,25 @@ def block_moments(
     return Blocks.each(dense_v), Blocks.each(dense_c), mean, log_det
 
 
-def tridiagonal_moments(diagonal: Array, below: Array, h: Array) -> tuple[Array, Array, Array, Array]:
+def inverse_of_precision(diagonal: Array) -> tuple[Array, Array]:
+    """Inverses of positive definite matrices (m, w, w), and each number's share of log det (m, w)."""
+    low = cholesky(diagonal)
+    return inverse(low), 2 * np.log(low.diagonal(0, 1, 2))
+
+
+def tridiagonal_moments(
+    diagonal: Array, below: Array, h: Array, inverse_of: Callable[[Array], tuple[Array, Array]] = inverse_of_precision
+) -> tuple[Array, Array, Array, Array]:
     """Of a Gaussian with block tridiagonal precision: covariances of each block (m, w, w), of each with the one
     before it (m - 1, w, w), means (m, w), and each number's share of log det of the precision (m, w).
 
     Odd blocks given their neighbours are independent: y_i | y_l, y_r ~ N(P (h - L y_l - R y_r), P), P = inv(J_ii).
     """
     if not below.any():  # one block, or untied ones
-        low = cholesky(diagonal)
-        v = inverse(low)
-        return v, below, (v @ h[..., None])[..., 0], 2 * np.log(low.diagonal(0, 1, 2))
-    low = cholesky(diagonal[1::2])
-    p, k = inverse(low), len(low)
-    left, right = below[0::2], below[1::2]
+        v, log_det = inverse_of(diagonal)
+        return v, below, (v @ h[..., None])[..., 0], log_det
+    p, odd = inverse_of(diagonal[1::2])
+    left, right, k = below[0::2], below[1::2], len(p)
     n = len(right)  # odd blocks that have one after them
     to_left, to_right = p @ left, p[:n] @ right.swapaxes(1, 2)
     ph = (p @ h[1::2, :, None])[..., 0]
@@ -210,7 +216,7 @@ def tridiagonal_moments(diagonal: Array, below: Array, h: Array) -> tuple[Array,
     rest_h[:k] -= (left.swapaxes(1, 2) @ ph[..., None])[..., 0]
     rest_h[1 : 1 + n] -= (right @ ph[:n, :, None])[..., 0]
     rest = 0.5 * (rest + rest.swapaxes(1, 2))
-    ve, ce, me, log_det_even = tridiagonal_moments(rest, -(right @ to_left[:n]), rest_h)
+    ve, ce, me, even = tridiagonal_moments(rest, -(right @ to_left[:n]), rest_h, inverse_of)
     vl, vr = ve[:k], ve[1 : 1 + n]
     with_left = -(to_left @ vl)
     with_left[:n] -= to_right @ ce
@@ -219,10 +225,9 @@ def tridiagonal_moments(diagonal: Array, below: Array, h: Array) -> tuple[Array,
     own[:n] += to_right @ vr @ to_right.swapaxes(1, 2) + cross + cross.swapaxes(1, 2)
     mean = ph - (to_left @ me[:k, :, None])[..., 0]
     mean[:n] -= (to_right @ me[1 : 1 + n, :, None])[..., 0]
-    v, c, m = np.empty_like(diagonal), np.empty_like(below), np.empty_like(h)
+    v, c, m, log_det = np.empty_like(diagonal), np.empty_like(below), np.empty_like(h), np.empty_like(h)
     v[0::2], v[1::2], m[0::2], m[1::2] = ve, 0.5 * (own + own.swapaxes(1, 2)), me, mean
     c[0::2] = with_left
     c[1::2] = -(vr @ to_right.swapaxes(1, 2) + ce @ to_left[:n].swapaxes(1, 2))
-    log_det = np.empty_like(h)
-    log_det[0::2], log_det[1::2] = log_det_even, 2 * np.log(low.diagonal(0, 1, 2))
+    log_det[0::2], log_det[1::2] = even, odd
     return v, c, m, log_det
