@@ -24,7 +24,7 @@ NEWTON = 50  # steps at most
 HALVINGS = 20  # of one step
 RESTARTS_OF_MODES = 4  # where a point lies higher than the mode that was found
 MOVES = 6  # of points, by moments
-WIDEST_SINH = 6.0  # sinh of it is 200 widths of the density's top
+WIDEST_SINH = 6.0  # sqrt(2) sinh of it is 285 standard deviations of the density's top
 AT_MODE = 1e-12  # Newton decrement at which a mode is found: a millionth of the curvature's own scale
 
 
