@@ -44,6 +44,31 @@ def test_every_model_of_the_gallery(name: str) -> None:
         assert {c.subject for c in found.checks if c.name == check} == set(model.params)
 
 
+LINE = """
+param a : real
+param b : real
+param s : positive
+for n in N:
+    given x[n] : real
+    observed y[n] ~ Normal(a + b * x[n], s)
+"""
+ORDINAL = """
+param c : ordered[2]
+param b : real
+for n in N:
+    given x[n] : real
+    observed y[n] ~ Categorical([logistic(c[0] - b * x[n]), logistic(c[1] - b * x[n]) - logistic(c[0] - b * x[n]),
+                                 1 - logistic(c[1] - b * x[n])])
+"""
+
+
+@pytest.mark.parametrize("text", [LINE, ORDINAL], ids=["noise unlike the covariate", "an end as good as another"])
+def test_the_plainest_regressions(text: str) -> None:
+    """One covariate in each row is drawn apart from the noise; a Newton step's last digits are not held against it."""
+    found = emdsl.compile(text=f"model M\n{text}").verify(apart=False)
+    assert not found.failures, str(found)
+
+
 # ---------------------------------------------------------------- broken on purpose
 
 

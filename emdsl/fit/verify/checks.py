@@ -34,7 +34,7 @@ def sampler(case: Case) -> Iterator[Check]:
     about standard normal for every direction in the parameters.
     """
     name = "draws have the density's moments"
-    drawn = draw(case.world.model, case.seed, SAMPLED, noise=[case.seed, 1])
+    drawn = draw(case.world.model, case.seed, SAMPLED)
     world = World.of(case.world.model, drawn)
     params = {n: np.asarray(v, float) for n, v in drawn.setting.params.items()}
     space, rng = replace(case.space, like=params), case.rng(1)

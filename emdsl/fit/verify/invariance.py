@@ -26,11 +26,16 @@ MAY_IMPORT = {"numpy", "scipy", "numba", *sys.stdlib_module_names}  # numba wher
 
 
 def climbs(case: Case) -> Iterator[Check]:
-    """The objective never falls."""
+    """The objective never falls, but for what twice the points of a quadrature tell of its error before and after."""
     fit = case.fit(case.start, 8, policy="keep")
     history = np.asarray(fit.history_)
-    fall = max(0.0, float(-np.diff(history).min(initial=0.0))) / (1 + abs(history[-1]))
-    yield measured("EM climbs", f"{len(history) - 1} steps", fall, SAME)
+    falls = np.maximum(0.0, -np.diff(history)) / (1 + abs(history[-1]))
+    most, note = SAME, ""
+    if fit.quadrature_error_ is not None and falls.max(initial=0.0) > SAME:
+        worst = int(np.argmax(falls))
+        ends = [case.fit(case.start, k, policy="keep").quadrature_error_ for k in (worst, worst + 1)]
+        most, note = sum(map(abs, ends)) / (1 + abs(history[-1])), "twice the points tell of errors up to this"
+    yield measured("EM climbs", f"{len(history) - 1} steps", falls.max(initial=0.0), max(most, SAME), note)
 
 
 def memory(case: Case) -> Iterator[Check]:
@@ -60,10 +65,7 @@ def alone(case: Case) -> Iterator[Check]:
         return
     module.chunks = lambda n, size: [slice(a, min(a + 2, n)) for a in range(0, n, 2)]
     cut = fitted(make, case.model, case.drawn, case.start, 2)
-    off, most = _apart(cut, wanted), SAME
-    if off > SAME:
-        off, most = max(_climbs_apart(cut, wanted), _worse(case, cut.params_, wanted.params_, case.drawn)), AS_GOOD
-    yield measured("chunks of two rows", "", off, most)
+    yield measured("chunks of two rows", "", *_as_good(case, cut, wanted, case.drawn))
 
 
 def _by_itself(case: Case, estimator: str, wanted: Any) -> Check:
@@ -89,6 +91,14 @@ def _estimator(module: Any) -> str:
 def _apart(a: Any, b: Any) -> float:
     """The largest difference of two fits, in parameters and history."""
     return float(max([_climbs_apart(a, b), *(_far(a.params_[n], v) for n, v in b.params_.items())]))
+
+
+def _as_good(case: Case, a: Any, b: Any, drawn: Drawn) -> tuple[float, float]:
+    """How far two fits are apart, and by how much they may be: where a numeric M-step ends elsewhere, as good a place."""
+    off = _apart(a, b)
+    if off <= SAME:
+        return off, SAME
+    return max(_climbs_apart(a, b), _worse(case, a.params_, b.params_, drawn)), AS_GOOD
 
 
 def _climbs_apart(a: Any, b: Any) -> float:
@@ -179,7 +189,7 @@ def _repeated(case: Case, name: str) -> Check:
     except EmdslError as refused:
         raise Unchecked(refused.problems[0].message) from None
     b = case.fit(case.start, 1, twice)
-    return measured("a weight of 2 is the row twice", name, _apart(a, b), SAME)
+    return measured("a weight of 2 is the row twice", name, *_as_good(case, a, b, twice))
 
 
 def taken(

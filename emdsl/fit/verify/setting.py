@@ -56,10 +56,11 @@ def plausible(model: ModelText, seed: int = 0, plates: int = 4, others: tuple[in
     return Setting(sizes, lengths, params, givens)
 
 
-def draw(model: ModelText, seed: int, plates: int, others: tuple[int, ...] = (2, 3), noise: Any = None) -> Drawn:
+def draw(model: ModelText, seed: int, plates: int, others: tuple[int, ...] = (2, 3)) -> Drawn:
     """Parameters from their domains, then latents and data from the model. Raises what the sampler raises.
 
-    noise : the sampler's own seed, where what is drawn must not be made of the numbers that the givens are made of.
+    The sampler has a stream of its own: of the numbers that the covariate of a row is made of, its noise would be a
+    multiple, and a line would fit such data exactly.
     """
     s = plausible(model, seed, plates, others)
     totals = {
@@ -67,9 +68,7 @@ def draw(model: ModelText, seed: int, plates: int, others: tuple[int, ...] = (2,
         for v in model.of_kind("observed")
         if v.domain.dims and v.domain.kind == "count"
     }
-    drawn = sample(
-        unfactored(model), s.params, s.sizes, seed if noise is None else noise, {**totals, **s.givens}, s.lengths
-    )
+    drawn = sample(unfactored(model), s.params, s.sizes, [seed, 1], {**totals, **s.givens}, s.lengths)
     observed = {v.name: drawn[v.name] for v in model.of_kind("observed")}
     return Drawn(s, {**s.givens, **observed}, {v.name: drawn[v.name] for v in model.of_kind("latent")})
 
