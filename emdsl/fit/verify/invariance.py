@@ -94,7 +94,7 @@ def _apart(a: Any, b: Any) -> float:
 
 
 def _as_good(case: Case, a: Any, b: Any, drawn: Drawn) -> tuple[float, float]:
-    """How far two fits are apart, and how far they may be: a numeric M-step that ends elsewhere ends in as good a place."""
+    """How far two fits are apart, and how far they may be: Newton that ends elsewhere ends in as good a place."""
     off = _apart(a, b)
     if off <= SAME:
         return off, SAME
