@@ -30,9 +30,10 @@ from emdsl.report.derivation import Derivation
 from emdsl.report.equations import left_side, readable
 from emdsl.report.explicit import explicit, normalised, twins
 from emdsl.report.latex import INNER, WIDE
+from emdsl.report.measure import measure
 from emdsl.report.page import Show, whole
 from emdsl.report.tidy import known, tidy
-from emdsl.report.unicode import folded, text
+from emdsl.report.unicode import folded
 from emdsl.report.updates import _at_root, _derivative
 
 SOME = [*GALLERY, *[name for name in TEXTS if name not in GALLERY][::4]]
@@ -142,7 +143,7 @@ def test_means_that_are_not_opened_are_those_of_the_statistics(name: str, monkey
 
 
 def test_the_pair_that_follows_an_element_is_told_by_its_place() -> None:
-    """`sum_s [s - 1 = t] [s > 0] a` is `[t < T - 1] a`, and nothing is moved that data stand at."""
+    """`sum_s [s - 1 = t] [s > 0] a[s]` is `[t < T - 1] a[t + 1]`."""
     plan = readable(planned("local_level"))
     w = world(plan, point("local_level", True))
     s, t = x.Ix("s", "T"), x.Ix("t", "T")
@@ -153,7 +154,7 @@ def test_the_pair_that_follows_an_element_is_told_by_its_place() -> None:
     data = x.total(s, x.mul(follows, x.El("flow", (s,))))
     for place in range(w.lengths["T"]):
         assert w.value(short, {t: place}) == (place < w.lengths["T"] - 1)
-    assert tidy(data, known(plan)) == data
+        assert w.value(tidy(data, known(plan)), {t: place}) == w.value(data, {t: place})
 
 
 @pytest.mark.parametrize("name", ["student", "diagonal_gaussian_mixture", "random_intercepts", "measurement_error"])
@@ -441,12 +442,13 @@ def test_long_equations_are_broken() -> None:
     """Before a sign, before a factor, or after a long left side; a row is what one line of a page holds."""
     d = emdsl.compile(text=LONG).derivation
     check_forms(d)
-    shown = [line.formula for step in d.steps for line in step.body if isinstance(line, Show)]
-    found = [b for e in shown if (b := broken(e, text, WIDE, INNER)) is not None]
-    assert any(b.alone for b in found) and any(b.pieces for b in found) and any(b.terms for b in found)
-    for b in found:
-        for row in b.pieces:
-            assert len(row) == 1 or sum(width(p.factor, text, INNER) for p in row) <= WIDE
+    shown = [e.formula for m in (d, told("input_output_hmm")) for s in m.steps for e in s.body if isinstance(e, Show)]
+    found = [b for e in shown if (b := broken(e, measure, WIDE, INNER)) is not None]
+    rows = [r for b in found for r in b.rows]
+    assert any(b.alone for b in found) and {"+", "-", "×", ""} == {r.sign for r in rows}
+    assert any(r.sign == "+" and r.pieces for r in rows)  # a term that is too long for a line of its own
+    for row in rows:
+        assert len(row.pieces) <= 1 or sum(width(p.factor, measure, INNER) for p in row.pieces) <= WIDE
 
 
 # ------------------------------------------------------------------ in a notebook

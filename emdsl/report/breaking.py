@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from emdsl.report import formula as f
 from emdsl.report.formula import Formula, Terms
 
-Text = Callable[[Formula], str]
+Size = Callable[[Formula], int]
+SHORT = 12  # letters of a product that would look lost on a line
 
 
 @dataclass(frozen=True)
@@ -25,37 +26,50 @@ class Piece:
 
 
 @dataclass(frozen=True)
-class Broken:
-    """A relation over several lines: its left side, on a line of its own or not, and the rows of its right side.
+class Row:
+    """A line of the right side: a sign (`+`, `-`, `×`, or none), then terms of a sum or pieces of a product."""
 
-    Either `terms`, the rows of a sum, or `pieces`, the rows of a product.
-    """
+    sign: str
+    terms: Terms
+    pieces: tuple[Piece, ...] = ()
+
+
+@dataclass(frozen=True)
+class Broken:
+    """A relation over several lines: its left side, on a line of its own or not, and the rows of its right side."""
 
     left: Formula
     sign: str
     alone: bool
-    terms: tuple[Terms, ...]
-    pieces: tuple[tuple[Piece, ...], ...]
-
-    @property
-    def rows(self) -> int:
-        """How many lines the right side has."""
-        return len(self.terms) or len(self.pieces)
+    rows: tuple[Row, ...]
 
 
-def broken(e: Formula, text: Text, wide: int, inner: int) -> Broken | None:
+def broken(e: Formula, size_of: Size, wide: int, inner: int) -> Broken | None:
     """The lines of an equation longer than `wide`; None where it fits or cannot be broken."""
-    if not isinstance(e, f.Relation) or len(text(e)) <= wide or e.op not in ("=", ">=", "∝"):
+    if not isinstance(e, f.Relation) or size_of(e) <= wide or e.op not in ("=", ">=", "∝"):
         return None
-    left = len(text(e.left))
+    left = size_of(e.left)
     alone = left > 0.6 * wide
     used = 0 if alone else left
     if isinstance(e.right, f.Plus) and len(e.right.terms) > 1:
-        rows = f.in_rows(e.right.terms, text, wide - (3 if alone else 0), used)
-        out = Broken(e.left, e.op, alone, tuple(rows), ())
+        rows = _sum_rows(e.right.terms, size_of, wide - (3 if alone else 0), inner, used)
     else:
-        out = Broken(e.left, e.op, alone, (), tuple(_product_rows(pieces(e.right), text, wide, inner, used)))
-    return out if out.rows > 1 or alone else None
+        rows = _product_rows(pieces(e.right), size_of, wide, inner, used)
+    return Broken(e.left, e.op, alone, tuple(rows)) if len(rows) > 1 or alone else None
+
+
+def _sum_rows(terms: Terms, size_of: Size, wide: int, inner: int, used: int) -> list[Row]:
+    """The rows of a sum; a term too long for a row of its own is broken before its factors."""
+    rows: list[Row] = []
+    for row in f.in_rows(terms, size_of, wide, used):
+        negative, first = row[0]
+        sign = "-" if negative else "+" if rows else ""
+        if len(row) == 1 and used + size_of(first) > wide:
+            start, *rest = _product_rows(pieces(first), size_of, wide, inner, used)
+            rows += [Row(sign, (), start.pieces), *rest]
+        else:
+            rows.append(Row(sign, ((False, first), *row[1:])))
+    return rows
 
 
 def pieces(e: Formula) -> list[Piece]:
@@ -73,27 +87,27 @@ def pieces(e: Formula) -> list[Piece]:
     return [Piece(False, (), e)]
 
 
-def _product_rows(found: list[Piece], text: Text, wide: int, inner: int, used: int) -> list[tuple[Piece, ...]]:
+def _product_rows(found: list[Piece], size_of: Size, wide: int, inner: int, used: int) -> list[Row]:
     rows: list[list[Piece]] = [[]]
-    length = used
+    length, held = used, 0  # with and without what stands to the left
     for p in found:
-        size = width(p.factor, text, inner) + 4 * len(p.sums) + 1
-        if rows[-1] and length + size > wide and any(f.level(q.factor) != f.ATOM or q.sums for q in rows[-1]):
+        size = width(p.factor, size_of, inner) + 4 * len(p.sums) + 1
+        if rows[-1] and length + size > wide and (held >= SHORT or any(q.sums for q in rows[-1])):
             rows.append([])
-            length = 0
+            length, held = used, 0
         rows[-1].append(p)
-        length += size
-    return [tuple(row) for row in rows]
+        length, held = length + size, held + size
+    return [Row("×" if n else "", (), tuple(row)) for n, row in enumerate(rows)]
 
 
-def width(e: Formula, text: Text, inner: int) -> int:
+def width(e: Formula, size_of: Size, inner: int) -> int:
     """About how many characters a factor takes on its line: a long sum within it is broken, too."""
     match e:
         case f.Plus(terms):
-            rows = f.in_rows(terms, text, inner)
-            return max(sum(len(text(t)) + 3 for _, t in row) for row in rows)
+            rows = f.in_rows(terms, size_of, inner)
+            return max(sum(size_of(t) + 3 for _, t in row) for row in rows)
         case f.Over(top, bottom):
-            return max(width(top, text, inner), width(bottom, text, inner))
+            return max(width(top, size_of, inner), width(bottom, size_of, inner))
         case f.Apply(function, arguments):
-            return len(text(function)) + 2 + sum(width(a, text, inner) for a in arguments)
-    return len(text(e))
+            return size_of(function) + 2 + sum(width(a, size_of, inner) for a in arguments)
+    return size_of(e)

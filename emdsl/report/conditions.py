@@ -70,7 +70,7 @@ def of_rows(e: Expr) -> bool:
 def moved(ix: Ix, body: Expr) -> Expr:
     """`sum_s [s - 1 = t] f(s)` is `[t < T - 1] f(t + 1)`: the body without the index, or as it was.
 
-    Only where what holds the index are conditions on it, whose values at t + 1 are known without data.
+    Not under matrices and other sums that bind the index themselves.
     """
     factors = x.factors_of(body)
     for p in factors:
@@ -78,13 +78,11 @@ def moved(ix: Ix, body: Expr) -> Expr:
         if back is None:
             continue
         at, lag = back
-        others = [o for o in factors if o is not p and ix in x.free(o)]
-        if all(isinstance(o, x.Fn) and not x.variables(o) for o in others):
-            there = x.add(x.Val(at), x.num(lag))
-            inside = x.fn("lt", x.Val(at), x.add(x.SizeN(ix.dim), x.num(-lag)))
-            kept = [o for o in factors if o is not p and o not in others]
-            ahead = [_ahead(x.substitute(o, {ix: x.DataIx(there)})) for o in others]
-            return x.mul(*kept, *ahead, inside)
+        there = x.add(x.Val(at), x.num(lag))
+        inside = x.fn("lt", x.Val(at), x.add(x.SizeN(ix.dim), x.num(-lag)))
+        ahead = [_ahead(x.substitute(o, {ix: x.DataIx(there)})) if ix in x.free(o) else o
+                 for o in factors if o is not p]  # fmt: skip
+        return x.mul(inside, *ahead)
     return body
 
 

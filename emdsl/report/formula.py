@@ -197,12 +197,12 @@ def plus(*terms: Formula) -> Formula:
     return Plus(tuple(flat))
 
 
-def in_rows(terms: Terms, text: Callable[[Formula], str], width: int, used: int = 0) -> list[Terms]:
+def in_rows(terms: Terms, size_of: Callable[[Formula], int], width: int, used: int = 0) -> list[Terms]:
     """The terms of a sum in rows no longer than `width`; each has `used` letters, or as much room, before it."""
     rows: list[list[tuple[bool, Formula]]] = [[]]
     length = used
     for term in terms:
-        size = len(text(term[1])) + 3
+        size = size_of(term[1]) + 3
         if rows[-1] and length + size > width:
             rows.append([])
             length = used

@@ -7,9 +7,9 @@ import unicodedata
 from typing import assert_never
 
 from emdsl.report import formula as f
-from emdsl.report import unicode
-from emdsl.report.breaking import Broken, Piece, broken
+from emdsl.report.breaking import Piece, Row, broken
 from emdsl.report.formula import Formula
+from emdsl.report.measure import measure
 
 WIDE, INNER = 72, 52  # of a display equation and of a sum within one, in characters of the plain text
 SIGNS = {
@@ -27,6 +27,8 @@ GREEK = (
     "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi pi rho sigma tau upsilon phi chi psi "
     "omega Gamma Delta Theta Lambda Xi Pi Sigma Upsilon Phi Psi Omega"
 ).split()
+RAISED = {"ᵀ": r"^{\top}", "⁽ⁱ⁾": "^{(i)}"}
+LEADING = {"": "", "+": "+ ", "-": "- ", "×": r"\times "}  # signs before a line
 SPECIAL = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "%": r"\%", "_": r"\_",
     "^": r"\textasciicircum{}", "~": r"\textasciitilde{}", "<": r"\textless{}", ">": r"\textgreater{}",
@@ -73,7 +75,7 @@ def _wide(e: f.Wide) -> str:
     """What does not hold together of itself: sums, products, relations."""
     match e:
         case f.Plus(terms):
-            first, *rest = f.in_rows(terms, unicode.text, INNER)
+            first, *rest = f.in_rows(terms, measure, INNER)
             if rest:  # within a fraction or brackets
                 rows = [_terms(first), *(r if r.startswith("-") else f"+ {r}" for r in map(_terms, rest))]
                 return r"\begin{aligned} & " + r" \\ & ".join(rows) + r" \end{aligned}"
@@ -98,10 +100,10 @@ def _wide(e: f.Wide) -> str:
 def display(e: Formula, label: str = "") -> str:
     """A display equation, with its number; a long one is broken over lines."""
     tag = rf" \tag{{{label}}}" if label else ""
-    parts = broken(e, unicode.text, WIDE, INNER)
+    parts = broken(e, measure, WIDE, INNER)
     if parts is None:
         return rf"\begin{{equation*}} {tex(e)}{tag} \end{{equation*}}"
-    first, *rest = _rows(parts)
+    first, *rest = map(_line, parts.rows)
     sign = SIGNS[parts.sign]
     head = (
         rf"& {tex(parts.left)} \\ & \quad {sign} {first}" if parts.alone else f"{tex(parts.left)} {sign} {{}} & {first}"
@@ -110,13 +112,10 @@ def display(e: Formula, label: str = "") -> str:
     return rf"\begin{{align*}} {body}{tag} \end{{align*}}"
 
 
-def _rows(parts: Broken) -> list[str]:
-    """The lines of the right side, each after the first with its sign."""
-    if parts.terms:
-        first, *rest = (_terms(row) for row in parts.terms)
-        return [first, *(r if r.startswith("-") else f"+ {r}" for r in rest)]
-    first, *rest = (r" \, ".join(_piece(p, p is row[-1]) for p in row) for row in parts.pieces)
-    return [first, *(rf"\times {r}" for r in rest)]
+def _line(row: Row) -> str:
+    """A line of the right side, with the sign before it."""
+    body = _terms(row.terms) if row.terms else r" \, ".join(_piece(p, p is row.pieces[-1]) for p in row.pieces)
+    return f"{LEADING[row.sign]}{body}"
 
 
 def _piece(p: Piece, last: bool) -> str:
@@ -199,8 +198,10 @@ def _greek(letter: str) -> str:
 def escaped(text: str, math: bool = False) -> str:
     """Text that LaTeX prints as it stands; what a plain engine lacks is spelt. `math`: inside math mode already."""
     out = []
-    for c in re.findall("[⁻⁰¹²³⁴-⁹]+|.", unicodedata.normalize("NFC", text), re.DOTALL):
-        if c[0] in "⁻⁰¹²³⁴⁵⁶⁷⁸⁹":
+    for c in re.findall("⁽.⁾|[⁻⁰¹²³⁴-⁹]+|.", unicodedata.normalize("NFC", text), re.DOTALL):
+        if c in RAISED:
+            out.append(RAISED[c] if math else rf"\ensuremath{{{RAISED[c]}}}")
+        elif c[0] in "⁻⁰¹²³⁴⁵⁶⁷⁸⁹":
             high = f"^{{{unicodedata.normalize('NFKC', c).replace('−', '-')}}}"
             out.append(high if math else rf"\ensuremath{{{high}}}")
         elif c in SPECIAL:

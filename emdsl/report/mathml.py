@@ -6,10 +6,10 @@ from html import escape
 from typing import assert_never
 
 from emdsl.report import formula as f
-from emdsl.report import unicode
-from emdsl.report.breaking import Broken, Piece, broken
+from emdsl.report.breaking import Piece, Row, broken
 from emdsl.report.formula import Formula
 from emdsl.report.latex import GREEK
+from emdsl.report.measure import measure
 
 WIDE, INNER = 84, 66  # of a display equation and of a sum within one, in characters of the plain text
 LEFT, RIGHT = 'style="text-align:left"', 'style="text-align:right"'
@@ -38,11 +38,11 @@ LETTERS = dict(zip(GREEK, "αβγδϵζηθικλμνξπρστυϕχψωΓΔΘ�
 
 def mathml(e: Formula) -> str:
     """A display equation; a long sum is broken over lines, as is one within it."""
-    parts = broken(e, unicode.text, WIDE, INNER)
+    parts = broken(e, measure, WIDE, INNER)
     if parts is None:
         return f'<math display="block">{_row(e)}</math>'
     sign = f"<mo>{SIGNS[parts.sign]}</mo>"
-    rows = _signed(list(parts.terms)) if parts.terms else _products(parts)
+    rows = list(map(_line, parts.rows))
     if parts.alone:
         indented = [f"<mspace width='2em'/>{sign if n == 0 else ''}{r}" for n, r in enumerate(rows)]
         lines = [f"<mtd {LEFT}><mrow>{r}</mrow></mtd>" for r in (_of(parts.left), *indented)]
@@ -54,10 +54,11 @@ def mathml(e: Formula) -> str:
     return f'<math display="block"><mtable displaystyle="true">{table}</mtable></math>'
 
 
-def _products(parts: Broken) -> list[str]:
-    """The rows of a product, all after the first with a sign of multiplication."""
-    first, *rest = ("<mspace width='0.17em'/>".join(_piece(p, p is row[-1]) for p in row) for row in parts.pieces)
-    return [first, *(f"<mo>×</mo>{r}" for r in rest)]
+def _line(row: Row) -> str:
+    """A line of the right side, with the sign before it."""
+    sign = f"<mo>{row.sign.replace('-', '−')}</mo>" if row.sign else ""
+    between = "<mspace width='0.17em'/>"
+    return sign + (_terms(row.terms) or between.join(_piece(p, p is row.pieces[-1]) for p in row.pieces))
 
 
 def _piece(p: Piece, last: bool) -> str:
@@ -128,7 +129,7 @@ def _wide(e: f.Wide) -> str:
     """What does not hold together of itself: sums, products, relations."""
     match e:
         case f.Plus(terms):
-            rows = f.in_rows(terms, unicode.text, INNER)
+            rows = f.in_rows(terms, measure, INNER)
             if len(rows) == 1:
                 return _terms(terms)
             lines = "".join(f"<mtr><mtd {LEFT}><mrow>{r}</mrow></mtd></mtr>" for r in _signed(rows))

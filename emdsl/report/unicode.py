@@ -178,7 +178,7 @@ def _rows(e: Formula, width: int) -> list[str]:
     head, sign = _loose(e.left), SIGNS[e.op]
     alone = len(head) > 2 * width // 5  # then the terms would be squeezed: they start on a line of their own
     margin = BESIDE if alone else len(head)
-    first, *rest = (_terms(row) for row in f.in_rows(e.right.terms, text, width, margin))
+    first, *rest = (_terms(row) for row in f.in_rows(e.right.terms, lambda p: len(text(p)), width, margin))
     signed = [f"- {r[1:]}" if r.startswith("-") else f"+ {r}" for r in rest]
     under = [" " * (margin + 1) + r for r in signed]
     return [head, f"{' ' * margin} {sign} {first}", *under] if alone else [f"{head} {sign} {first}", *under]

@@ -1,0 +1,59 @@
+"""How wide a formula is when typeset, in letters: fractions are as wide as their wider side, indices are small."""
+
+from __future__ import annotations
+
+from math import ceil
+
+from emdsl.report import formula as f
+from emdsl.report import unicode
+from emdsl.report.formula import Formula
+
+SMALL = 0.7  # of a letter in an index or an exponent
+SIGN, SPACE = 3.0, 0.5  # of an operator with the room around it, and between factors
+
+
+def measure(e: Formula) -> int:
+    """The width in letters, rounded up."""
+    return ceil(_wide(e))
+
+
+def _wide(e: Formula) -> float:
+    match e:
+        case f.At(base, places):
+            return _wide(base) + SMALL * _listed(places)
+        case f.Nth(base, numbers):
+            return _wide(base) + SMALL * (_listed(numbers) + 2)
+        case f.Raised(base, exponent):
+            return _in(base, f.ATOM) + SMALL * _wide(exponent)
+        case f.Root(body):
+            return _wide(body) + 2
+        case f.Apply(function, arguments):
+            return _wide(function) + _listed(arguments) + 2
+        case f.Bracket(body):
+            return _wide(body) + 2
+        case f.Mean(body, given):
+            return _wide(body) + 3 + (_wide(given) + SIGN if given is not None else 0)
+        case f.Plus(terms):
+            return sum(_in(t, f.PRODUCT) + SIGN for _, t in terms)
+        case f.Times(factors):
+            return sum(_in(p, f.PRODUCT) + SPACE for p in factors)
+        case f.Over(top, bottom):
+            return max(_wide(top), _wide(bottom)) + SPACE
+        case f.Big(indices, where, body):
+            under = SMALL * (_wide(where) + SIGN) if where is not None else 0
+            return max(SIGN * len(indices), under) + _in(body, f.PRODUCT)
+        case f.Relation(_, left, right):
+            return _wide(left) + SIGN + _wide(right)
+        case f.Listed(items):
+            return _listed(items)
+        case f.Name(text) if text.startswith("S:"):
+            return 1 + SMALL * (len(text) - 2)
+    return len(unicode.text(e))
+
+
+def _listed(items: tuple[Formula, ...]) -> float:
+    return sum(map(_wide, items)) + 1.5 * (len(items) - 1)
+
+
+def _in(e: Formula, level: int) -> float:
+    return _wide(e) + (2 if f.level(e) < level else 0)
