@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El
-from emdsl.derive.joint.centre import Shift
+from emdsl.derive.joint.centre import RAW, Shift
 from emdsl.derive.joint.plates import home_of
 from emdsl.derive.numbering import numbers
 from emdsl.derive.plan import Plan
@@ -276,7 +276,7 @@ def _special(f: Function, kind: str, rest: str, name: str) -> Leaf:
     if kind == "at":  # of points that all elements share, where no cloud is at hand
         f.unpacked[code] = f'{code} = statistics["points of {rest}"][0]'
         return Leaf(code, (0,))
-    if kind == "unseen":
+    if kind in ("unseen", RAW):
         return Leaf(code, stored_order(model.variable(rest)))
     if kind in ("pattern", "free"):
         block = next(b for b in f.plan.elimination.blocks if b.name == rest)

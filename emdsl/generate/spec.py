@@ -88,6 +88,7 @@ def variable(v: m.Variable, plan: Plan) -> dict[str, Any]:
         "default": v.default is not None,
         "missing": missing_policy(v, plan),
         "support": None,
+        **({"closed": sorted(closed)} if (closed := plan.joint.closed.get(v.name)) else {}),  # ends that data may reach
         **({"bounded": True} if bounded and v.kind == "param" else {}),  # by givens
     }
 

@@ -162,6 +162,8 @@ class Typeset(Writer):
                 point = self._point(rest, e.idx[lead:], self.places(e.idx[:lead], names), names)
                 volume = f.Apply(f.Word("log"), (f.Apply(f.Word("volume"), (point,)),))
                 return point if head == "at" else volume
+            case "raw":
+                return self._named(rest, e.idx, names)
             case "present":
                 return f.Bracket(self._seen(e, names))
             case "length":

@@ -111,7 +111,7 @@ def mul(*factors: Expr) -> Expr:
     for base, exponents in powers.items():
         if len(exponents) == 1:
             p = base if exponents[0] == ONE else Pow(base, exponents[0])
-        elif isinstance(base, Sel | Delta) or _indicator(base):
+        elif isinstance(base, Sel | Delta) or is_indicator(base):
             p = base
         else:
             p = power(base, add(*exponents))
@@ -129,7 +129,7 @@ def mul(*factors: Expr) -> Expr:
     return out[0] if len(out) == 1 else Mul(tuple(out))
 
 
-def _indicator(e: Expr) -> bool:
+def is_indicator(e: Expr) -> bool:
     return isinstance(e, Fn) and e.name in COMPARISONS
 
 

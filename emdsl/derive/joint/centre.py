@@ -17,6 +17,8 @@ from emdsl.derive.joint.factors import Factor, LogJoint, origin
 from emdsl.derive.joint.plates import home_of
 from emdsl.language import model as m
 
+RAW = "raw"
+
 
 @dataclass(frozen=True)
 class Shift:
@@ -29,6 +31,11 @@ class Shift:
 
 def reference(name: str) -> str:
     return f"reference:{name}"
+
+
+def raw(name: str) -> str:
+    """The name of a data array as it was handed over, beside the one that is centred."""
+    return f"{RAW}:{name}"
 
 
 def located(joint: LogJoint) -> tuple[dict[str, Shift], dict[str, None]]:
@@ -69,11 +76,29 @@ def in_coordinates(
                 return None
             return moved_by(shifts[about], e) if about in shifts else x.ZERO
 
-        bodies = (_centred(f.body, shifts, centred, variables) for f in factors)
-        return tuple(replace(f, body=x.rebuild(b, zero) if about else b) for f, b in zip(factors, bodies, strict=True))
+        def centre(e: Expr) -> Expr:
+            compared = x.rebuild(e, lambda n: _as_they_came(n, moving, variables))
+            return _centred(compared, shifts, centred, variables)
+
+        def anew(f: Factor) -> Factor:
+            body = centre(f.body)
+            return replace(f, body=x.rebuild(body, zero) if about else body, masks=tuple(map(centre, f.masks)))
+
+        return tuple(map(anew, factors))
+
+    moving = {*centred, *shifts}
 
     told = {n: replace(t, mean=moved(t.mean, n), second=moved(t.second, n)) for n, t in joint.told.items()}
     return replace(joint, factors=moved(joint.factors), told=told) if shifts or told else joint
+
+
+def _as_they_came(e: Expr, moving: set[str], variables: Mapping[str, m.Variable]) -> Expr | None:
+    """A comparison of data alone is one of the numbers that were handed over: `x >= 0.1` is decided by a last digit."""
+    if not isinstance(e, x.Fn) or not x.is_indicator(e) or not moving & x.variables(e):
+        return None
+    if any(":" not in n and variables[n].kind not in ("given", "observed") for n in x.variables(e) if n in variables):
+        return None
+    return x.rebuild(e, lambda n: El(raw(n.var), n.idx, n.sort) if isinstance(n, El) and n.var in moving else None)
 
 
 def axes_of(v: m.Variable) -> tuple[Ix, ...]:

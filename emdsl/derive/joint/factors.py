@@ -103,6 +103,7 @@ class LogJoint:
     configurations: Configurations | None = None  # discrete latents of which every configuration is a state
     told: Mapping[str, Told] = field(default_factory=dict)  # latents with a point mass in a branch
     multipliers: Mapping[str, str] = field(default_factory=dict)  # of constraints: latents that hold other ones
+    closed: Mapping[str, frozenset[str]] = field(default_factory=dict)  # ends of open domains that data may reach
 
     @cached_property
     def holding(self) -> Mapping[str, tuple[Factor, ...]]:

@@ -20,6 +20,7 @@ from emdsl.derive.joint.constraints import (
     without_multipliers,
 )
 from emdsl.derive.joint.element import Tensors
+from emdsl.derive.joint.ends import BOTH, ends_reached, guarded, limits_of, within_support
 from emdsl.derive.joint.factors import Factor, LogJoint, Told, origin
 from emdsl.derive.joint.scope import Closure, Scope, size_number
 from emdsl.derive.joint.spikes import is_point_mass, leaves, of_its_own
@@ -41,12 +42,13 @@ def expand(model: m.ModelText) -> LogJoint:
     model = with_multipliers(model, held)
     tensors = Tensors(model) if held else plain
     factors: list[Factor] = []
+    closed: dict[str, frozenset[str]] = {}
     problems: list[Problem] = []
     for v in model.variables:
         if v.distribution is None or v.name in tensors.deterministic:
             continue
         try:
-            factors += _variable_factors(v, tensors, held.get(v.name))
+            factors += _variable_factors(v, tensors, held.get(v.name), closed)
         except ModelError as e:
             problems += e.problems
     for p in model.potentials:
@@ -55,7 +57,7 @@ def expand(model: m.ModelText) -> LogJoint:
             tensors.begin()
             body = tensors.element(p.expression, (), scope)
             base = Factor("", "potential", (), masks, body, plates, p.span)
-            factors += [_guarded(g, tensors) for g in _lift(_with_gates(base, tensors))]
+            factors += [guarded(g, tensors) for g in _lift(_with_gates(base, tensors))]
         except ModelError as e:
             problems += e.problems
     if problems:
@@ -64,7 +66,7 @@ def expand(model: m.ModelText) -> LogJoint:
     told = {n: told_of(model.variable(n), tensors) for n in sorted(tensors.spikes)}
     return LogJoint(
         model, tuple(factors), dict(tensors.tables), levels, tensors.discrete, tensors.deterministic, told=told,
-        multipliers={found.multiplier.name: n for n, found in held.items()},
+        multipliers={found.multiplier.name: n for n, found in held.items()}, closed=closed,
     )  # fmt: skip
 
 
@@ -83,7 +85,10 @@ def told_of(v: m.Variable, tensors: Tensors) -> Told:
     return Told(plates, row, column, lifted(row), lifted(row, column if v.domain.dims else row))
 
 
-def _variable_factors(v: m.Variable, tensors: Tensors, held: Constrained | None) -> list[Factor]:
+def _variable_factors(
+    v: m.Variable, tensors: Tensors, held: Constrained | None, closed: dict[str, frozenset[str]]
+) -> list[Factor]:
+    """The factors of a variable's branches; `closed` takes which ends of its domain all of them have a density at."""
     scope, plates, masks = tensors.enter(v.plates)
     whole = any(len(c.event) > len(v.domain.dims) for _, c in leaves(v.distribution)) if v.distribution else False
     array = () if whole else tuple(x.fresh(str(d)) for d in v.array)  # else the calls' events hold the array axes
@@ -102,8 +107,10 @@ def _variable_factors(v: m.Variable, tensors: Tensors, held: Constrained | None)
             body = constrained_body(v, home, event, call, support, held.multiplier, tensors, scope)
         else:
             body = tensors.density(v, home, event, call, scope)
+        if v.kind == "observed" and not held:
+            closed[v.name] = closed.get(v.name, BOTH) & ends_reached(body, v)
         body = x.add(
-            body, *_support(v, home, event, call, atoms, tensors, scope), *_levels_reached(v, home, tensors, scope)
+            body, *limits_of(v, home, event, call, atoms, tensors, scope), *_levels_reached(v, home, tensors, scope)
         )
         body = x.add(body, x.neg(_cut(v, home, event, call, tensors, scope)))
         cells = _by_cell(v, body) if v.kind == "observed" and len(call.family.x.domain.dims) == 1 else None
@@ -112,37 +119,9 @@ def _variable_factors(v: m.Variable, tensors: Tensors, held: Constrained | None)
         present = tensors.presence(v, home, event, body)
         measure = plates + array + event
         base = Factor(v.name, v.kind, (), masks + conditions + present, body, measure, call.span)
-        out += (_guarded(g, tensors) for g in _lift(_with_gates(base, tensors)))
+        lifted = _lift(_with_gates(base, tensors))
+        out += (guarded(h, tensors) for g in lifted for h in within_support(g, tensors, len(branches) > 1))
     return out
-
-
-def _guarded(f: Factor, tensors: Tensors) -> Factor:
-    """Functions of data that need not exist where a condition on data fails are 0 there: branches not taken are not."""
-    conditions = [c for c in f.masks if x.variables(c) and all(map(tensors.is_data, x.variables(c)))]
-    if not conditions:
-        return f
-    here = x.mul(*conditions)
-
-    def guard(e: Expr) -> Expr | None:
-        argument = _partial(e)
-        names = x.variables(e)
-        if argument is None or x.positive(argument) or not names or not all(map(tensors.is_data, names)):
-            return None
-        return x.Where(here, e, x.ZERO) if set(x.free(e)) <= set(f.plates) else None
-
-    return replace(f, body=x.rebuild(f.body, guard))
-
-
-def _partial(e: Expr) -> Expr | None:
-    """The argument of a function that need not exist at every number."""
-    match e:
-        case x.Fn("log" | "log1p" | "logit" | "lgamma" | "digamma", (a,)):
-            return a
-        case x.Pow(a, x.Num(v)) if v > 0 and v == int(v):
-            return None
-        case x.Pow(a, _):
-            return a
-    return None
 
 
 def _cut(
@@ -219,35 +198,6 @@ def _atoms(v: m.Variable) -> tuple[m.Expr, ...]:
     """Values at which a point mass stands beside densities: there the densities do not count."""
     masses = [c for c in calls(v) if is_point_mass(c.family)]
     return tuple(c.args[0][1] for c in masses) if 0 < len(masses) < len(calls(v)) else ()
-
-
-def _support(
-    v: m.Variable, home: tuple[Idx, ...], event: tuple[Ix, ...], call: m.FamilyCall,
-    atoms: tuple[m.Expr, ...], tensors: Tensors, scope: Scope,
-) -> list[Expr]:  # fmt: skip
-    """`log(1 or 0)` terms of observed data: support narrower than the variable's, and atoms beside a density."""
-    if v.kind != "observed" or is_point_mass(call.family) or call.family.x.domain.dims:
-        return []
-    value = tensors.variate(v, home, event)
-    own, declared = call.family.x.domain, v.domain
-    out: list[Expr] = []
-    if own.kind != declared.kind:
-        if own.kind in ("positive", "unit"):
-            out.append(x.fn("log", x.fn("gt", value, x.ZERO)))
-        if own.kind == "unit":
-            out.append(x.fn("log", x.fn("lt", value, x.ONE)))
-        if own.kind == "count":
-            out.append(x.fn("log", x.fn("ge", value, x.ZERO)))
-    inner = tensors.family_scope(v, home, event, call, scope)
-    for bound, op in ((own.lower, "ge"), (own.upper, "le")):
-        if bound is not None:
-            limit = tensors.element(bound, (), inner)
-            if any(tensors.is_parameter(n) for n in x.variables(limit)):
-                hint = "make the bound a given, or a number"
-                raise ModelError(Problem("E101", "the support of this family depends on a parameter", call.span, hint))
-            out.append(x.fn("log", x.fn(op, value, limit)))
-    out += [x.fn("log", x.fn("ne", value, tensors.element(a, event if a.shape else (), scope))) for a in atoms]
-    return [t for t in out if t != x.ZERO]
 
 
 def _with_gates(f: Factor, tensors: Tensors) -> Factor:

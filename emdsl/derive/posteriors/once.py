@@ -24,6 +24,7 @@ FACTS = (
     "start",
     "length",
     "reference",
+    "raw",
     "features",
     "count",
 )  # of data: where they are, how they lie

@@ -12,6 +12,7 @@ from fractions import Fraction
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Expr, Idx, Ix
+from emdsl.derive.joint.centre import RAW
 from emdsl.derive.joint.terms import Term
 from emdsl.derive.posteriors.block import Block
 from emdsl.derive.posteriors.once import unbounded
@@ -70,7 +71,7 @@ def is_data(e: Expr, kinds: dict[str, str]) -> bool:
     for n in x.variables(e):
         kind, _, rest = n.partition(":")
         if rest:
-            if kind != "present":
+            if kind not in ("present", RAW):
                 return False
         elif kinds.get(n) not in ("observed", "given"):
             return False

@@ -8,6 +8,7 @@ import numpy as np
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import Ix
+from emdsl.derive.joint.centre import RAW, raw
 from emdsl.derive.joint.element import Tensors
 from emdsl.derive.joint.factors import Cloud
 from emdsl.derive.joint.planes import Plane
@@ -235,6 +236,8 @@ def _data_lines(plan: Plan, v: m.Variable, index: bool) -> list[str]:
     lines = [f'out["{v.name}"] = stored({stored}, {mask}, {kind}, {plates}, {reference}{gap})']
     if v.name in plan.centred:
         lines.append(f'out["reference {v.name}"] = {reference}')
+    if raw(v.name) in plan.joint.holding:
+        lines.append(f'out["{RAW} {v.name}"] = stored({values}, {mask}, {kind}, {plates}, None{gap})')
     if missing_policy(v, plan) == "complete":
         lines.insert(0, f'without_gaps({mask}, "{v.name}")')
     if v.name in plan.joint.incomplete:

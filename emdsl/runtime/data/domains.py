@@ -18,21 +18,25 @@ INTEGER_DOMAINS = {
     "category": "a category",
     "index": "an index",
 }
+BOTH_ENDS = ("lower", "upper")
 CLOSE = 1e-8  # how far from its sum or symmetry a value may be
 FEW_NUMBERS = 64  # entries of matrices that Python goes through in less time than numpy is asked in
 EDGE = 1e-8  # how near its bound an estimate is called on the boundary
 
 
-def outside_domain(domain: str, values: Array, rank: int, closed: bool = False) -> tuple[Array, str]:
+def outside_domain(domain: str, values: Array, rank: int, closed: Sequence[str] = ()) -> tuple[Array, str]:
     """Where elements (the last `rank` axes) lie outside a real domain, and what they must be.
 
-    `closed` admits the bounds: an estimate on the boundary may start another fit.
+    `closed` admits ends: both where an estimate on the boundary starts another fit, of data those with a density.
     """
     match domain:
-        case "positive" if closed:
+        case "positive" if "lower" in closed:
             return ~(values >= 0), "must not be negative"
         case "unit" if closed:
-            return ~((values >= 0) & (values <= 1)), "must lie between 0 and 1"
+            above = values >= 0 if "lower" in closed else values > 0
+            below = values <= 1 if "upper" in closed else values < 1
+            open_end = "" if len(closed) == 2 else f", {int('lower' in closed)} excluded"
+            return ~(above & below), f"must lie between 0 and 1{open_end}"
         case "positive":
             return ~(values > 0), "must be positive"
         case "unit":
@@ -176,7 +180,7 @@ def checked_values(
     else:
         values = real_numbers(name, column)
         if values.size and domain != "real":
-            bad, what = outside_domain(domain, values, rank)
+            bad, what = outside_domain(domain, values, rank, variable.get("closed", ()))
             _refuse_elements(name, bad, read, values, what, rank if bad.ndim < values.ndim else 0)
         if whole:
             refuse_where(name, read & (values != np.floor(values)), values, "must be whole")
@@ -265,7 +269,7 @@ def check_parameter(variable: Mapping[str, Any], value: Any, shape: Sequence[int
     if not plainly_finite(array):
         refuse_where(name, ~np.isfinite(array), array, "its value must be finite", code="D006")
     if variable["domain"] != "real" and not _plainly_inside(variable["domain"], array):
-        bad, what = outside_domain(variable["domain"], array, rank, closed=True)
+        bad, what = outside_domain(variable["domain"], array, rank, BOTH_ENDS)
         if bad.any():
             raise DataError(f"{name}: its value {what}", code="D005")
     low, high = _bounds(variable)

@@ -1,0 +1,126 @@
+"""Where a density ends: supports narrower than a variable's domain, atoms, and the ends that a density reaches."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from emdsl.derive.algebra import expr as x
+from emdsl.derive.algebra.expr import El, Expr, Idx, Ix
+from emdsl.derive.joint.element import Tensors
+from emdsl.derive.joint.factors import Factor
+from emdsl.derive.joint.scope import Scope
+from emdsl.derive.joint.spikes import is_point_mass
+from emdsl.errors import ModelError, Problem
+from emdsl.language import model as m
+
+ENDS = {"positive": {"lower": x.ZERO}, "unit": {"lower": x.ZERO, "upper": x.ONE}}
+BOTH = frozenset(("lower", "upper"))
+ENTIRE = frozenset(("exp", "abs", "sin", "cos", "tanh", "softplus", "logistic", "Phi", "log_Phi", "log_bessel_i0"))
+
+
+def ends_reached(body: Expr, v: m.Variable) -> frozenset[str]:
+    """The ends of an observed variable's domain at which a log density is finite whatever its arguments are.
+
+    There the density is continued to the end, as in Stan: an Exponential at 0, a Gamma whose shape is the number 1.
+    The variate may stand there in no function but those that are finite everywhere, or have a positive argument.
+    """
+    return frozenset(end for end, value in ENDS.get(v.domain.kind, {}).items() if _finite_at(body, v.name, value))
+
+
+def _finite_at(body: Expr, name: str, value: Expr) -> bool:
+    def there(e: Expr) -> Expr:
+        return x.rebuild(e, lambda n: value if isinstance(n, El) and n.var == name else None)
+
+    for e in x.walk(body):
+        if name not in x.variables(e):
+            continue
+        if isinstance(e, x.Pow):
+            known = _partial(e) is None or x.positive(there(e.base))
+        elif isinstance(e, x.Fn):
+            known = e.name in ENTIRE or (_partial(e) is not None and x.positive(there(e.args[0])))
+        else:
+            known = isinstance(e, El | x.Add | x.Mul | x.Sum)
+        if not known:
+            return False
+    return True
+
+
+def limits_of(
+    v: m.Variable, home: tuple[Idx, ...], event: tuple[Ix, ...], call: m.FamilyCall,
+    atoms: tuple[m.Expr, ...], tensors: Tensors, scope: Scope,
+) -> list[Expr]:  # fmt: skip
+    """`log(1 or 0)` terms of observed data: support narrower than the variable's, and atoms beside a density."""
+    if v.kind != "observed" or is_point_mass(call.family) or call.family.x.domain.dims:
+        return []
+    value = tensors.variate(v, home, event)
+    own, declared = call.family.x.domain, v.domain
+    out: list[Expr] = []
+    if own.kind != declared.kind:
+        if own.kind in ("positive", "unit"):
+            out.append(x.fn("log", x.fn("gt", value, x.ZERO)))
+        if own.kind == "unit":
+            out.append(x.fn("log", x.fn("lt", value, x.ONE)))
+        if own.kind == "count":
+            out.append(x.fn("log", x.fn("ge", value, x.ZERO)))
+    inner = tensors.family_scope(v, home, event, call, scope)
+    for bound, op in ((own.lower, "ge"), (own.upper, "le")):
+        if bound is not None:
+            limit = tensors.element(bound, (), inner)
+            if any(tensors.is_parameter(n) for n in x.variables(limit)):
+                hint = "make the bound a given, or a number"
+                raise ModelError(Problem("E101", "the support of this family depends on a parameter", call.span, hint))
+            out.append(x.fn("log", x.fn(op, value, limit)))
+    out += [x.fn("log", x.fn("ne", value, tensors.element(a, event if a.shape else (), scope))) for a in atoms]
+    return [t for t in out if t != x.ZERO]
+
+
+def within_support(f: Factor, tensors: Tensors, mixed: bool) -> tuple[Factor, ...]:
+    """A branch's factor beside the `log(1 or 0)` terms of its support, which stand alone in a factor of their own.
+
+    In a mixture of families the density is masked by the support: outside, its formula may be any number, or none, and
+    no statistic counts it. Where the branch is the only one, data outside have no density whatever the formula says.
+    """
+    terms = f.body.terms if isinstance(f.body, x.Add) else (f.body,)
+    limits = [t for t in terms if isinstance(t, x.Fn) and t.name == "log" and x.is_indicator(t.args[0])]
+    inside = [t.args[0] for t in limits if _of_data(t, tensors) and f.about in x.variables(t)]
+    if not mixed or not inside or len(limits) == len(terms):
+        return (f,)
+    rest = x.add(*(t for t in terms if t not in limits))
+    return replace(f, body=rest, masks=(*f.masks, *inside)), replace(f, body=x.add(*limits))
+
+
+def guarded(f: Factor, tensors: Tensors) -> Factor:
+    """Functions of data that need not exist where a condition on data fails are 0 there: branches not taken are not."""
+    conditions = [c for c in f.masks if _of_data(c, tensors)]
+    return replace(f, body=_zero_elsewhere(f.body, conditions, f.plates, tensors)) if conditions else f
+
+
+def _of_data(e: Expr, tensors: Tensors) -> bool:
+    names = x.variables(e)
+    return bool(names) and all(map(tensors.is_data, names))
+
+
+def _zero_elsewhere(body: Expr, conditions: Sequence[Expr], plates: Sequence[Ix], tensors: Tensors) -> Expr:
+    """The expression, with 0 for its partial functions of data where the conditions fail."""
+    here = x.mul(*conditions)
+
+    def guard(e: Expr) -> Expr | None:
+        argument = _partial(e)
+        if argument is None or x.positive(argument) or not _of_data(e, tensors):
+            return None
+        return x.Where(here, e, x.ZERO) if set(x.free(e)) <= set(plates) else None
+
+    return x.rebuild(body, guard)
+
+
+def _partial(e: Expr) -> Expr | None:
+    """The argument of a function that need not exist at every number."""
+    match e:
+        case x.Fn("log" | "log1p" | "logit" | "lgamma" | "digamma", (a,)):
+            return a
+        case x.Pow(a, x.Num(v)) if v > 0 and v == int(v):
+            return None
+        case x.Pow(a, _):
+            return a
+    return None
