@@ -161,6 +161,7 @@ def prepare(data, reference):
     out = {"the sizes": sizes}
     out["x"] = stored(data.values["x"], data.masks.get("x"), float, 1, reference["x"])
     out["reference x"] = reference["x"]
+    out["raw x"] = stored(data.values["x"], data.masks.get("x"), float, 1, None)
     out["present x"] = presence(data.masks.get("x"), data.values["x"].shape, 1, 1, "x")
     n = sizes["N"]
     out["the weights are even"] = data.weights is None
@@ -182,6 +183,7 @@ def expectations(params, prepared):
     reference_x = prepared["reference x"]
     mean = params["mean"] - reference_x  # (10)
     present_x = prepared["present x"]
+    raw_x = prepared["raw x"]
     x = prepared["x"]
     # (4) what the posterior of z takes from the parameters
     t = log0(weights)
@@ -197,11 +199,11 @@ def expectations(params, prepared):
         # (4) log joint of z with its data, for every state; then its posterior and log-normaliser
         features_2 = row_features(prepared, rows, features_of_z)
         log_z = log_table(coefficients, features_2, prepared["the fold of z"])
-        t_5 = (((reference_x + x[rows]) >= (-np.pi)) + 0.0)
+        t_5 = ((raw_x[rows] >= (-np.pi)) + 0.0)
         t_6 = log0(t_5)
         part_3 = present_x[rows] * t_6
         log_z += part_3
-        t_7 = (((reference_x + x[rows]) <= np.pi) + 0.0)
+        t_7 = ((raw_x[rows] <= np.pi) + 0.0)
         t_8 = log0(t_7)
         part_4 = present_x[rows] * t_8
         log_z += part_4
