@@ -246,6 +246,17 @@ def test_transitions_that_no_sequence_is_long_enough_for() -> None:
     assert any(u.params == ("trans",) for u in est.unidentified_)
 
 
+def test_a_state_that_no_path_reaches_keeps_its_row() -> None:
+    """Out of state 1 nothing goes: its row of the table and of the symbols stay, each named; the rest is exact."""
+    w = [np.array([0, 2, 0, 1]), np.array([2, 0])]
+    start = {"first": np.array([1.0, 0.0]), "trans": np.array([[1.0, 0.0], [0.2, 0.8]]),
+             "symbol": np.array([[0.5, 0.3, 0.2], [0.2, 0.2, 0.6]])}  # fmt: skip
+    with pytest.warns(UserWarning, match=r"nothing of trans \(1,\), symbol \(1,\): all expected counts are 0"):
+        est = compiled("categorical_hmm").fitter(init=start).fit({"w": w})
+    np.testing.assert_array_equal(est.params_["trans"], start["trans"])
+    np.testing.assert_allclose(est.params_["symbol"], [[0.5, 1 / 6, 1 / 3], start["symbol"][1]], rtol=1e-12)
+
+
 SWITCHED = """
 model Switched
 param b[2] : real

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import emdsl
 from emdsl.runtime.data.faults import DataError
 from emdsl.runtime.discrete.networks import Network, most_probable_network, network_posterior
 
@@ -104,3 +105,45 @@ def test_a_table_beyond_the_limit_is_refused() -> None:
     assert together(22).width == 21
     with pytest.raises(DataError, match=r"23 of them with 8\.39e"):
         together(23)
+
+
+RING = """
+    model Ring
+    param first : simplex[4]
+    param next[4] : simplex[4]
+    param m[4] : real
+    for r in N:
+        latent a[r] ~ Categorical(first)
+        latent b[r] ~ Categorical(next[a[r]])
+        latent c[r] ~ Categorical(next[b[r]])
+        latent d[r] ~ Categorical(next[c[r]])
+        latent e[r] ~ Categorical(next[d[r]])
+        latent f[r] ~ Categorical(next[e[r]])
+        latent g[r] ~ Categorical(next[f[r]])
+        observed joins[r] ~ Normal(m[g[r]] - m[a[r]], 1)
+        observed x[r] ~ Normal(m[d[r]], 1)
+"""
+
+
+def test_many_latents_of_one_row_are_a_network_where_few_meet() -> None:
+    """4^7 states of each row, by tables over three latents, the rows side by side; against all configurations."""
+    rng, rows = np.random.default_rng(3), 3
+    first, step = rng.dirichlet(np.ones(4)), rng.dirichlet(np.ones(4), 4)
+    p = {"first": first, "next": step, "m": np.array([-2.0, 0.0, 1.0, 4.0])}
+    data = {"joins": rng.normal(size=rows), "x": rng.normal(size=rows)}
+    model = emdsl.compile(text=RING)
+    assert "tables over at most 3 of the 7" in model.plan["a"].reason
+    fitted = model.fitter(max_iter=0, init=p).fit(data)
+    z = np.array(list(product(range(4), repeat=7)))
+    prior = np.log(first[z[:, 0]]) + np.log(step[z[:, :-1], z[:, 1:]]).sum(1)
+    mean, told = p["m"][z], 0.0
+    posterior, path = fitted.posterior(data), fitted.predict(data)
+    for r in range(rows):
+        off = np.square(data["joins"][r] - mean[:, 6] + mean[:, 0]) + np.square(data["x"][r] - mean[:, 3])
+        log = prior - off / 2 - np.log(2 * np.pi)
+        told += np.logaddexp.reduce(log)
+        w = np.exp(log - np.logaddexp.reduce(log))
+        for i, name in enumerate("abcdefg"):
+            np.testing.assert_allclose(posterior[name][r], np.bincount(z[:, i], w, 4), rtol=1e-10)
+            assert path[name][r] == z[log.argmax(), i]
+    assert fitted.log_likelihood_ == pytest.approx(told, rel=1e-12)

@@ -23,6 +23,7 @@ MODULES = (
     "discrete/logchains",
     "discrete/chains",
     "discrete/paths",
+    "discrete/buckets",
     "discrete/networks",
     "numeric/compiled",
     "numeric/loops",

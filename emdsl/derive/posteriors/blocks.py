@@ -22,8 +22,9 @@ from emdsl.derive.joint.weights import weigh
 from emdsl.derive.posteriors.block import MOST_TOGETHER, Block, beside, gates_outside, place, touches
 from emdsl.derive.posteriors.clouds import AT, holds_points
 from emdsl.derive.posteriors.cuts import CUT_NORMAL, PARTED_NORMAL, Cut, cut_of
-from emdsl.derive.posteriors.discrete import WAYS_OUT, discrete_block, elements_apart, groups, network_block
+from emdsl.derive.posteriors.discrete import WAYS_OUT, discrete_block, elements_apart, groups, network_block, scopes_of
 from emdsl.derive.posteriors.joint_gaussian import common_scale, gaussian_block
+from emdsl.derive.posteriors.networks import widest
 from emdsl.derive.posteriors.scaled import scaled_block, scaled_messages
 from emdsl.errors import ModelError, Problem, Span
 from emdsl.language import model as m
@@ -159,7 +160,14 @@ def enumerable(blocks: Sequence[Block], model: m.ModelText) -> None:
     for b in blocks:
         if b.too_many:
             v = model.variable(b.latents[0])
+            at_once = max(len(s) for s in scopes_of(b))
+            wide = len(widest(scopes_of(b), dict.fromkeys(b.states, 2)))
             count = f"{len(b.states)} latents meet in a term, at least 2^{len(b.states)} states for each element"
+            if at_once < wide:
+                count = (
+                    f"{len(b.states)} latents are tied, and summing them out one after the other needs a table over "
+                )
+                count += f"{wide} of them, at least 2^{wide} entries for each element"
             hint = f"at most {MOST_TOGETHER} can be enumerated together; write fewer, or infer ... by meanfield"
             text = f"the posterior of {b.latents[0]} is not tractable: {count}"
             raise ModelError(Problem("E110", text, v.span, hint), model.source)

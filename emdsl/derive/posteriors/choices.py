@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from math import prod
 
-from emdsl.derive.algebra.expr import El
+from emdsl.derive.algebra.expr import El, Ix
 from emdsl.derive.joint.factors import Cloud, Configurations, LogJoint
 from emdsl.derive.joint.plates import plate_names
 from emdsl.derive.posteriors.block import Block
@@ -14,6 +15,7 @@ from emdsl.derive.posteriors.chains import Chain
 from emdsl.derive.posteriors.configurations import MOST
 from emdsl.derive.posteriors.draws import Sampling
 from emdsl.derive.posteriors.fields import Field
+from emdsl.derive.posteriors.networks import widest
 from emdsl.derive.posteriors.quadrature import bounded
 
 
@@ -128,7 +130,9 @@ def _states(b: Block, joint: LogJoint) -> str:
     """`A x B (4 by default)`: how many states one element has; and the elements before it, in a chain of some lag."""
     depth = b.chain.depth if b.chain is not None else 1
     own = [joint.levels[n] for n in b.latents if n not in joint.in_clouds]
-    states = " x ".join(own)
+    states = (
+        " x ".join(k if n == 1 else f"{k}^{n}" for k, n in Counter(own).items()) if len(own) > 4 else " x ".join(own)
+    )
     defaults = {s.name: s.default.constant for s in joint.model.sizes if s.default is not None}
     counts = [int(n) if n.isdigit() else defaults.get(n) for n in own]
     known = [n for n in counts if n is not None]
@@ -159,7 +163,13 @@ def _network_reason(states: str, b: Block) -> str:
     if b.apart:
         return f"{states} states per element, each element a factor given the others it is tied to, in turn"
     ties = len([c for c in b.network if len(c.places) > 1])
-    return (
-        f"{states} states per element, tied in {ties} way{'' if ties == 1 else 's'}: summed out one element after the "
-        "other, in an order chosen when data are bound"
-    )
+    tied = f"{states} states per element, tied in {ties} way{'' if ties == 1 else 's'}"
+    places = {p for c in b.network for p in c.places}
+    if len(places) == len(b.latents) and all(
+        isinstance(i, Ix) for _, idx in places for i in idx
+    ):  # none to another row
+        of = dict(zip(b.latents, b.states, strict=True))
+        scopes = [frozenset(of[n] for n, _ in c.places) for c in b.network]
+        width = len(widest(scopes, dict.fromkeys(b.states, 2)))
+        return f"{tied}: summed out one latent after the other, by tables over at most {width} of the {len(b.latents)}"
+    return f"{tied}: summed out one element after the other, in an order chosen when data are bound"

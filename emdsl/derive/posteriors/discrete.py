@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import prod
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Idx, Ix
@@ -10,12 +11,14 @@ from emdsl.derive.joint.factors import Factor, LogJoint
 from emdsl.derive.joint.plates import home_of, outside
 from emdsl.derive.joint.terms import Term, blocks_of, merge_roles, symmetry_of
 from emdsl.derive.joint.weights import weigh
-from emdsl.derive.posteriors.block import Block, latents_in, place, touches
+from emdsl.derive.posteriors.block import MOST_TOGETHER, Block, latents_in, place, touches
 from emdsl.derive.posteriors.chains import Chain, Neighbours, Placed, depth, lags, place_in_chain, references
-from emdsl.derive.posteriors.networks import cliques_of
+from emdsl.derive.posteriors.networks import cliques_of, widest
 from emdsl.errors import Problem, Span
 from emdsl.language import model as m
 
+ENUMERATED = 2**12  # states of one element that are one table, whatever ties them
+SPARSE = 64  # how many times fewer entries a network's largest table has, so that many small ones are worth it
 WAYS_OUT = "choose another method: infer ... by meanfield, quadrature, mcmc or saem"
 
 
@@ -93,7 +96,27 @@ def discrete_block(
     before = block.chain.before if block.chain else ()
     fixed = (*home, *block.outside, *states, *before, *neighbours.values())
     merged = merge_roles([p.term for p in found], [p.role for p in found], symmetry_of(joint), fixed)
-    return Block(name, latents, home, states, gates, *merged, chain=block.chain)
+    made = Block(name, latents, home, states, gates, *merged, chain=block.chain)
+    sparse = None
+    if block.chain is None and not gates and _is_sparse(made, joint):
+        sparse = network_block({latents[0]: latents}, joint, pool, kinds, weighted)
+    return sparse or made
+
+
+def _is_sparse(block: Block, joint: LogJoint) -> bool:
+    """Whether the states of one element are many together, and few in any table that eliminating them in turn needs."""
+    defaults = {s.name: s.default.constant for s in joint.model.sizes if s.default is not None}
+    states = {i: int(i.dim) if i.dim.isdigit() else int(defaults.get(i.dim) or 2) for i in block.states}
+    together = prod(states.values())
+    if together <= ENUMERATED:
+        return False
+    largest = widest(scopes_of(block), states)
+    return len(largest) <= MOST_TOGETHER and prod(states[i] for i in largest) * SPARSE <= together
+
+
+def scopes_of(block: Block) -> list[frozenset[Ix]]:
+    """Which latents of one element the terms of a discrete block hold together."""
+    return [frozenset(block.states) & {i for f in t.factors for i in x.free(f)} for t in block.terms]
 
 
 def _foreign(terms: Sequence[Term], kinds: Mapping[str, str], about: str) -> str:

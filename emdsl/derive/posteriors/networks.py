@@ -8,8 +8,9 @@ these are is known when data are bound; then an order of elimination is chosen, 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Expr, Idx, Ix
@@ -86,3 +87,22 @@ def _is_mask(f: Expr, levels: Mapping[str, str]) -> bool:
     if isinstance(f, x.Sel) and isinstance(f.of, El) and f.of.var in levels:
         return False
     return isinstance(f, x.Sel | x.Delta) or (isinstance(f, x.Fn) and f.name in x.COMPARISONS)
+
+
+def widest(scopes: Iterable[frozenset[Ix]], states: Mapping[Ix, int]) -> tuple[Ix, ...]:
+    """Of one element's latents, eliminated by least degree, those of the largest table, given which ones terms hold
+    together and how many states each has. (Exact for trees; the least width of all orders is NP-hard to find.)"""
+    tied: dict[Ix, set[Ix]] = {i: {i} for i in states}
+    for scope in scopes:
+        for i in scope:
+            tied[i] |= scope
+    largest: tuple[Ix, ...] = ()
+    while tied:
+        first = min(tied, key=lambda i: len(tied[i]))
+        table = tuple(sorted(tied.pop(first), key=list(states).index))
+        if prod(states[i] for i in table) >= prod(states[i] for i in largest):
+            largest = table
+        for i in table:
+            if i != first:
+                tied[i] = (tied[i] | set(table)) - {first}
+    return largest

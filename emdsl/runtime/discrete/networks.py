@@ -10,22 +10,22 @@ Koller and Friedman (2009), Probabilistic Graphical Models, chapters 9 and 10.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import scipy
 
 from emdsl.runtime.data.columns import Array
-from emdsl.runtime.data.faults import DataError
-from emdsl.runtime.numeric.numerics import LOWEST, WIDEST
+from emdsl.runtime.discrete.buckets import Buckets, parts_alike
+from emdsl.runtime.numeric.numerics import LOWEST
 
 
 class Network:
     """Elements of some latents and the cliques that tie them, with an order of elimination.
 
     `levels` gives of each latent how many states and how many elements it has. A clique is a list of (latent, element
-    numbers by row) and a mask by row (or None). `scopes[v]` are an element and its separator, in order of elimination.
+    numbers by row) and a mask by row (or None). `kinds` are its parts, those alike together, each with its order.
     """
 
     def __init__(
@@ -48,57 +48,18 @@ class Network:
             self._order(total)
 
     def _order(self, total: int) -> None:
-        """Least degree first; refuses a table of more than WIDEST entries, with its size."""
-        tied: list[set[int]] = [set() for _ in range(total)]
-        for members in self.members:
-            for row in members.tolist():
-                for v in row:
-                    tied[v].update(row)
-        for v in range(total):
-            tied[v].discard(v)
-        waiting: list[list[int]] = []
-        for v in range(total):
-            self._wait(waiting, len(tied[v]), v)
-        done, self.place = np.zeros(total, bool), np.zeros(total, int)
-        self.scopes: list[tuple[int, ...]] = []
-        self.width = 0
-        while len(self.scopes) < total:
-            degree = next(d for d, vs in enumerate(waiting) if vs)
-            v = waiting[degree].pop()
-            if done[v] or len(tied[v]) != degree:
-                continue
-            separator = sorted(tied[v])
-            size = float(np.prod(self.states[[v, *separator]].astype(float)))
-            self.width = max(self.width, len(separator))
-            if size > WIDEST:
-                raise DataError(
-                    f"the elements are tied too closely to sum over exactly: eliminating one would need a table over "
-                    f"{len(separator) + 1} of them with {size:.3g} entries (at most {WIDEST} are allowed)",
-                    hint="fewer states, or fewer ties",
-                    code="D016",
-                )
-            done[v], self.place[v] = True, len(self.scopes)
-            self.scopes.append((v, *separator))
-            for u in separator:
-                tied[u].update(separator)
-                tied[u] -= {u, v}
-                self._wait(waiting, len(tied[u]), u)
-        order = [scope[0] for scope in self.scopes]
-        self.scopes = [(s[0], *sorted(s[1:], key=lambda u: self.place[u])) for s in self.scopes]
-        self.parent = np.full(total, -1)
-        for scope in self.scopes:
-            self.parent[scope[0]] = scope[1] if len(scope) > 1 else -1
-        self.rank = np.zeros(total, int)
-        for v in order:
-            if self.parent[v] >= 0:
-                self.rank[self.parent[v]] = max(self.rank[self.parent[v]], self.rank[v] + 1)
+        """Least degree first, in each part for itself; refuses a table of more than WIDEST entries, with its size."""
+        self.kinds = parts_alike(self.states, self.members)
+        self.width = max((len(s) - 1 for kind in self.kinds for s in kind.scopes), default=0)
+        self.parent, self.rank = np.full(total, -1), np.zeros(total, int)
+        for kind in self.kinds:
+            rank = np.zeros(kind.ids.shape[1], int)
+            for v, *separator in kind.scopes:
+                if separator:
+                    self.parent[kind.ids[:, v]] = kind.ids[:, separator[0]]
+                    rank[separator[0]] = max(rank[separator[0]], rank[v] + 1)
+            self.rank[kind.ids] = rank
         self.forest = self.width <= 1 and all(m.shape[1] <= 2 for m in self.members)
-
-    @staticmethod
-    def _wait(waiting: list[list[int]], degree: int, v: int) -> None:
-        while len(waiting) <= degree:
-            waiting.append([])
-        waiting[degree].append(v)
 
 
 def network_posterior(net: Network, tables: Sequence[Array]) -> tuple[dict[str, Array], float, list[Array]]:
@@ -106,27 +67,57 @@ def network_posterior(net: Network, tables: Sequence[Array]) -> tuple[dict[str, 
 
     tables : of each clique the log weights of its members' states, (K_1, ..., K_m, rows).
     """
-    solve = _Forest if net.forest else _Buckets
-    done = solve(net, tables, False)
-    q = {}
-    for name, (k, n) in net.levels.items():
-        q[name] = done.marginals(np.arange(net.first[name], net.first[name] + n), k)
-    cliques = []
-    for table, members, rows in zip(tables, net.members, net.rows, strict=True):
-        out = np.zeros(table.shape)
-        out[..., rows] = done.clique(members, table.shape[:-1])
-        cliques.append(out)
-    return q, done.log_z, cliques
+    q, log_z, cliques = (_by_forest if net.forest else _by_buckets)(net, tables)
+    own = {name: q[:k, net.first[name] : net.first[name] + n] for name, (k, n) in net.levels.items()}
+    return own, log_z, cliques
 
 
 def most_probable_network(net: Network, tables: Sequence[Array]) -> dict[str, Array]:
     """The joint configuration of largest weight: states of each latent's elements."""
-    solve = _Forest if net.forest else _Buckets
-    best = solve(net, tables, True).best()
+    best = Forest(net, tables, True).best() if net.forest else _back(net, tables, True, lambda log: log.argmax(0))
     return {name: best[net.first[name] : net.first[name] + n] for name, (_, n) in net.levels.items()}
 
 
-class _Forest:
+def drawn_network(net: Network, tables: Sequence[Array], rng: np.random.Generator) -> Array:
+    """States of all elements from their joint distribution."""
+    if net.forest:
+        return Forest(net, tables, False).draw(rng)
+    return _back(net, tables, False, lambda log: (log + rng.gumbel(size=log.shape)).argmax(0))
+
+
+def _by_forest(net: Network, tables: Sequence[Array]) -> tuple[Array, float, list[Array]]:
+    done, cliques = Forest(net, tables, False), []
+    done.down()
+    for table, members, rows in zip(tables, net.members, net.rows, strict=True):
+        out = np.zeros(table.shape)
+        out[..., rows] = done.clique(members, table.shape[:-1])
+        cliques.append(out)
+    return done.q, done.log_z, cliques
+
+
+def _by_buckets(net: Network, tables: Sequence[Array]) -> tuple[Array, float, list[Array]]:
+    q, log_z = np.zeros((int(net.states.max(initial=1)), len(net.states))), 0.0
+    cliques = [np.zeros(t.shape) for t in tables]
+    for these in (run for kind in net.kinds for run in kind.few()):
+        done = Buckets(these, tables, net.rows, False)
+        done.down()
+        log_z += done.log_z
+        for v, k in enumerate(these.states):
+            q[:k, these.ids[:, v]] = done.marginal([v])
+        for out, counted, rows, local in zip(cliques, net.rows, these.rows, these.local, strict=True):
+            for n, row in enumerate(local.tolist()):
+                out[..., counted[rows[:, n]]] = done.clique(row)
+    return q, log_z, cliques
+
+
+def _back(net: Network, tables: Sequence[Array], largest: bool, choose: Callable[[Array], Any]) -> Array:
+    state = np.zeros(len(net.states), int)
+    for these in (run for kind in net.kinds for run in kind.few()):
+        state[these.ids] = Buckets(these, tables, net.rows, largest).back(choose)
+    return state
+
+
+class Forest:
     """Trees: every element has at most one neighbour left when it is eliminated."""
 
     def __init__(self, net: Network, tables: Sequence[Array], largest: bool) -> None:
@@ -148,8 +139,6 @@ class _Forest:
             np.add.at(self.node, (diagonal[:, None], members[same, 0]), own[diagonal, diagonal][:, same])
         self.levels = [np.flatnonzero(net.rank == r) for r in range(int(net.rank.max(initial=0)) + 1)]
         self._up(largest)
-        if not largest:
-            self._down()
 
     def _up(self, largest: bool) -> None:
         self.weight = self.node.copy()
@@ -163,7 +152,7 @@ class _Forest:
             sent = both.max(0) if largest else scipy.special.logsumexp(both, axis=0)
             np.add.at(self.weight.T, self.net.parent[inner], np.maximum(sent, LOWEST).T)
 
-    def _down(self) -> None:
+    def down(self) -> None:
         self.q = np.zeros(self.node.shape)
         self.pair = np.zeros(self.edge.shape)
         for level in reversed(self.levels):
@@ -193,9 +182,6 @@ class _Forest:
             state[level] = (log + rng.gumbel(size=log.shape)).argmax(0)
         return state
 
-    def marginals(self, elements: Array, k: int) -> Array:
-        return self.q[:k, elements]
-
     def clique(self, members: Array, shape: tuple[int, ...]) -> Array:
         if members.shape[1] == 1:
             return self.q[: shape[0], members[:, 0]]
@@ -206,78 +192,6 @@ class _Forest:
         if same.any():
             found[..., same] = self.q[: shape[0], a[same]] * np.eye(shape[0])[..., None]
         return found
-
-
-class _Buckets:
-    """Any network: one table for each element over it and its separator."""
-
-    def __init__(self, net: Network, tables: Sequence[Array], largest: bool) -> None:
-        self.net = net
-        self.pots = [np.zeros(net.states[list(s)]) for s in net.scopes]
-        for table, members, rows in zip(tables, net.members, net.rows, strict=True):
-            for row, at in zip(members.tolist(), rows, strict=True):
-                self._put(np.asarray(table[..., at]), row)
-        self.log_z, self.sent = 0.0, []
-        for pot, scope in zip(self.pots, net.scopes, strict=True):
-            sent = np.maximum(pot.max(0) if largest else scipy.special.logsumexp(pot, axis=0), LOWEST)
-            self.sent.append(sent)
-            if len(scope) == 1:
-                self.log_z += float(sent)
-            else:
-                self._put(sent, list(scope[1:]))
-        if not largest:
-            self._down()
-
-    def _put(self, table: Array, row: list[int]) -> None:
-        """Adds a table over some elements to the first of them that is eliminated."""
-        kept = sorted(set(row), key=lambda v: self.net.place[v])
-        letters = {v: i for i, v in enumerate(kept)}
-        table = np.einsum(table, [letters[v] for v in row], [letters[v] for v in kept])
-        bucket = int(self.net.place[kept[0]])
-        scope = self.net.scopes[bucket]
-        self.pots[bucket] += table.reshape([self.net.states[v] if v in letters else 1 for v in scope])
-
-    def _down(self) -> None:
-        self.belief: list[Array] = [np.zeros(0)] * len(self.pots)
-        for n in range(len(self.pots) - 1, -1, -1):
-            scope = self.net.scopes[n]
-            given = np.exp(np.maximum(self.pots[n] - self.sent[n], LOWEST))
-            self.belief[n] = given if len(scope) == 1 else given * self._marginal(list(scope[1:]))
-
-    def _marginal(self, row: list[int]) -> Array:
-        """The joint probabilities of elements that stand in one bucket, in the order given."""
-        bucket = int(min(self.net.place[v] for v in row))
-        scope = self.net.scopes[bucket]
-        return np.einsum(self.belief[bucket], list(range(len(scope))), [scope.index(v) for v in row])
-
-    def best(self) -> Array:
-        state = np.zeros(len(self.net.states), int)
-        for pot, scope in zip(reversed(self.pots), reversed(self.net.scopes), strict=True):
-            state[scope[0]] = pot[(slice(None), *state[list(scope[1:])])].argmax()
-        return state
-
-    def draw(self, rng: np.random.Generator) -> Array:
-        """States of all elements from their joint distribution, the last to be eliminated first."""
-        state = np.zeros(len(self.net.states), int)
-        for pot, scope in zip(reversed(self.pots), reversed(self.net.scopes), strict=True):
-            log = pot[(slice(None), *state[list(scope[1:])])]
-            state[scope[0]] = (log + rng.gumbel(size=log.shape)).argmax()
-        return state
-
-    def marginals(self, elements: Array, k: int) -> Array:
-        return np.stack([self._marginal([v]) for v in elements.tolist()], axis=1) if len(elements) else np.zeros((k, 0))
-
-    def clique(self, members: Array, shape: tuple[int, ...]) -> Array:
-        out = np.zeros((*shape, len(members)))
-        for n, row in enumerate(members.tolist()):
-            kept = list(dict.fromkeys(row))
-            p = self._marginal(kept)
-            if len(kept) == len(row):
-                out[..., n] = p
-                continue
-            for state in np.ndindex(*p.shape):
-                out[(*(state[kept.index(v)] for v in row), n)] = p[state]
-        return out
 
 
 def networks(

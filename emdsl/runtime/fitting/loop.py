@@ -151,6 +151,7 @@ def climb(setup: Setup, start: Params, state: Any = None) -> Climb:
             return Climb(start, (-np.inf,), -np.inf, "degenerate", _words(fault), state, fault)
         if not np.isfinite(here.objective):
             return _bad_start(setup, here, state)
+        before = start
         history, status, message, noise = [here.objective], "climbing", "", 0.0
         while status == "climbing" and len(history) <= setup.max_iter:
             try:
@@ -170,7 +171,7 @@ def climb(setup: Setup, start: Params, state: Any = None) -> Climb:
                 if repaired:
                     repairs[repaired] = repairs.get(repaired, 0) + 1
                 if status in ("climbing", "converged", "repaired"):
-                    here = there
+                    before, here = here.params, there
                     history.append(here.objective)
                     if setup.progress is not None:
                         setup.progress(len(history) - 1, here.objective)
@@ -179,27 +180,33 @@ def climb(setup: Setup, start: Params, state: Any = None) -> Climb:
             except KeyboardInterrupt:
                 status = "interrupted"
     end = Climb(here.params, tuple(history), here.log_likelihood, status, message, here.statistics.get("state"))
-    return _conclude(setup, end, repairs, noise)._replace(idle=idle(setup, start, here) if len(history) > 1 else ())
+    return _conclude(setup, end, repairs, noise)._replace(idle=idle(setup, before, here) if len(history) > 1 else ())
 
 
-def idle(setup: Setup, start: Params, here: Point) -> tuple[str, ...]:
-    """Distributions that the data say nothing of (transitions where every sequence has one element): Q does not hold
-    them, so that the M-step leaves them where they are, wherever that is."""
+def idle(setup: Setup, before: Params, here: Point) -> tuple[str, ...]:
+    """Distributions that the data say nothing of (transitions where every sequence has one element, or out of a state
+    that no path reaches): Q does not hold them, so that the M-step leaves them where they are, wherever that is."""
     found = []
     for v in setup.module.SPEC["variables"]:
-        n = v["name"]
-        if v["kind"] != "param" or v["domain"] != "simplex" or not np.array_equal(start[n], here.params[n]):
+        n, now = v["name"], here.params.get(v["name"], np.zeros(0))
+        if v["kind"] != "param" or v["domain"] != "simplex" or now.shape[-1] == 1:  # of one level is nothing to say
             continue
-        if here.params[n].shape[-1] == 1:  # there is nothing to say
+        still = (before[n] == now).all(-1)
+        if not still.any():
             continue
-        other = here.params[n] * np.arange(1, here.params[n].shape[-1] + 1)
-        elsewhere = {**here.params, n: other / other.sum(-1, keepdims=True)}
+        other = now * np.arange(1, now.shape[-1] + 1) + 1.0
+        elsewhere = np.where(still[..., None], other / other.sum(-1, keepdims=True), now)
         try:
-            moved = setup.module.m_step(here.statistics, elsewhere, setup.prepared, "raise")[n]
+            with np.errstate(all="ignore"):
+                moved = setup.module.m_step(here.statistics, {**here.params, n: elsewhere}, setup.prepared, "raise")[n]
         except (setup.module.Degenerate, np.linalg.LinAlgError):
             continue
-        if np.allclose(moved, elsewhere[n], rtol=1e-12, atol=0.0):
+        silent = still & np.isclose(moved, elsewhere, rtol=1e-12, atol=0.0).all(-1)
+        if silent.all():
             found.append(n)
+        elif silent.any():
+            rows = [str(tuple(int(i) for i in at)) for at in np.argwhere(silent)]
+            found.append(f"{n} {', '.join(rows[:3])}{' and others' if len(rows) > 3 else ''}")
     return tuple(found)
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from emdsl.runtime.data.columns import Array
 from emdsl.runtime.data.faults import DataError
 from emdsl.runtime.discrete.lanes import Lanes
-from emdsl.runtime.discrete.networks import Network, _Buckets, _Forest
+from emdsl.runtime.discrete.networks import Network, drawn_network
 from emdsl.runtime.fields.elements import Field
 from emdsl.runtime.fields.fields import assembled, field_pieces
 from emdsl.runtime.fields.kinds import every_row
@@ -199,10 +199,10 @@ def draw_network(
     turn given the others, elements that no clique ties side by side (Gonzalez et al. 2011)."""
     net, shapes = network
     flat = [t.reshape(*t.shape[: m.shape[1]], -1) for t, m in zip(tables, net.members, strict=True)]
-    if not hasattr(net, "scopes") and net.colours is None:
+    if not hasattr(net, "kinds") and net.colours is None:
         net.colours = _colours(net)
     if net.colours is None:
-        state = (_Forest if net.forest else _Buckets)(net, flat, False).draw(rng)
+        state = drawn_network(net, flat, rng)
     else:
         state = np.concatenate([np.ravel(now[n]) for n in net.levels])
         state = _sweep_of_colours(net, flat, state, rng)

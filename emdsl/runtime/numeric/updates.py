@@ -35,26 +35,23 @@ _LIMITS = {"real": (-1e300, 1e300), "positive": (-230.0, 230.0), "unit": (-36.0,
 def shares(counts: Array, name: str, old: Array, policy: str) -> Array:
     """p = c / sum c over the last axis: the maximum of sum c log p on a simplex.
 
-    A negative count (a prior below 1 on an empty level) has its maximum on the boundary, at 0. Where all counts of all
-    elements are 0, Q does not hold p: nothing has become empty, the data say nothing of it, and it stays as it is.
+    A negative count (a prior below 1 on an empty level) has its maximum on the boundary, at 0. Where all counts of an
+    element are 0 (transitions out of a state that no path reaches), Q does not hold it: each value is a maximum, and
+    it stays as it is; the fit says so.
     """
     if counts.ndim == 1 and counts.size <= HANDFUL:
         found = counts.tolist()
         total = sum(found)
         if min(found) >= 0.0 and 0.0 < total < math.inf:
             return counts / total
-    silent = not np.asarray(counts).any()
     counts = np.maximum(counts, 0.0)
     mass = np.add.reduce(counts, -1, keepdims=True)
-    if not np.minimum.reduce(mass, axis=None, initial=np.inf) > 0:
-        empty = ~(mass > 0)
-        if policy == "raise" and not silent:
-            at = tuple(np.argwhere(empty[..., 0])[0].tolist())
-            which = f"{name} {at}" if at else name
-            raise Degenerate([name], f"nothing is left to estimate {which} from: all its expected counts are 0")
-        counts = np.where(empty, old, counts)
-        mass = counts.sum(-1, keepdims=True)
-    return counts / mass
+    if np.minimum.reduce(mass, axis=None, initial=np.inf) > 0:
+        return counts / mass
+    empty = ~(mass > 0)
+    if np.isnan(mass).any() and policy == "raise":
+        raise Degenerate([name], f"nothing is left to estimate {name} from: an expected count is not a number")
+    return np.where(empty, old, counts / np.where(empty, 1.0, mass))
 
 
 def solve_normal(left: Array, right: Array, name: str, old: Array, policy: str) -> Array:

@@ -1,0 +1,189 @@
+"""Networks by bucket elimination, and the parts of a network that are alike, side by side.
+
+Each element has a table over itself and what it is still tied to when it is eliminated (its separator). Parts that no
+clique ties and whose cliques are the same, element for element, share one order; their tables have a last axis.
+Dechter (1999), Bucket elimination: a unifying framework for reasoning; Koller and Friedman (2009), chapter 9.
+"""
+
+# mypy: disable-error-code="no-any-return"
+# (operators on arrays of any dtype, and all of scipy, are Any to mypy)
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import scipy
+
+from emdsl.runtime.data.columns import Array
+from emdsl.runtime.data.faults import DataError
+from emdsl.runtime.numeric.numerics import LOWEST, WIDEST
+
+
+class Alike(NamedTuple):
+    """Parts of a network of one shape: element v of part c is `ids[c, v]`, and its states number `states[v]`.
+
+    `scopes` are the elements in order of elimination, each with its separator; of each clique `rows` (parts, r) are
+    the rows that lie in each part, and `local` (r, m) the elements that they hold.
+    """
+
+    ids: Array
+    states: Array
+    scopes: tuple[tuple[int, ...], ...]
+    rows: tuple[Array, ...]
+    local: tuple[Array, ...]
+
+    def few(self) -> Iterator[Alike]:
+        """The same in runs of so many parts that their tables together stay within a few times the largest allowed."""
+        size = sum(float(np.prod(self.states[list(s)].astype(float))) for s in self.scopes)
+        step = max(1, int(4 * WIDEST / max(size, 1.0)))
+        for at in range(0, len(self.ids), step):
+            run = slice(at, at + step)
+            yield self._replace(ids=self.ids[run], rows=tuple(r[run] for r in self.rows))
+
+
+def parts_alike(states: Array, members: Sequence[Array]) -> list[Alike]:
+    """The parts of a network, grouped by shape, each shape with its order. Raises `DataError` (D016) for one whose
+    order needs a table of more than WIDEST entries, with its size."""
+    total = len(states)
+    part = _parts(total, members)
+    elements = np.argsort(part, kind="stable")
+    first = np.searchsorted(part[elements], np.arange(part.max(initial=-1) + 1))
+    within = np.empty(total, int)
+    within[elements] = np.arange(total) - first[part[elements]]
+    rows, ends, keys = [], [], [[states[e].tobytes()] for e in np.split(elements, first[1:])] if total else []
+    for m in members:
+        order = np.lexsort((*within[m].T[::-1], part[m[:, 0]]))
+        cut = np.searchsorted(part[m[order, 0]], np.arange(len(first) + 1))
+        local = within[m[order]]
+        for key, a, b in zip(keys, cut[:-1].tolist(), cut[1:].tolist(), strict=True):
+            key.append(local[a:b].tobytes())
+        rows.append(order)
+        ends.append(cut)
+    shapes: dict[tuple[bytes, ...], list[int]] = {}
+    for p, key in enumerate(keys):
+        shapes.setdefault(tuple(key), []).append(p)
+    out = []
+    for same in shapes.values():
+        ids = elements[first[same][:, None] + np.arange(len(keys[same[0]][0]) // states.itemsize)]
+        at: tuple[Array, ...] = tuple(
+            order[c[same][:, None] + np.arange(c[same[0] + 1] - c[same[0]])]
+            for order, c in zip(rows, ends, strict=True)
+        )
+        inside: tuple[Array, ...] = tuple(within[m[r[0]]] for m, r in zip(members, at, strict=True))
+        out.append(Alike(ids, states[ids[0]], in_order(states[ids[0]], inside), at, inside))
+    return out
+
+
+def _parts(total: int, members: Sequence[Array]) -> Array:
+    """For each element the number of the part that it lies in."""
+    pairs = [np.stack([m[:, 0], m[:, i]]) for m in members for i in range(1, m.shape[1])]
+    a, b = np.concatenate(pairs, axis=1) if pairs else np.zeros((2, 0), int)
+    graph = scipy.sparse.coo_array((np.ones(len(a)), (a, b)), shape=(total, total))
+    return scipy.sparse.csgraph.connected_components(graph, directed=False)[1] if total else np.zeros(0, int)
+
+
+def in_order(states: Array, members: Sequence[Array]) -> tuple[tuple[int, ...], ...]:
+    """Scopes, each an element and its separator in the order of elimination: the element of least degree first."""
+    total = len(states)
+    tied: list[set[int]] = [set() for _ in range(total)]
+    for rows in members:
+        for row in rows.tolist():
+            for v in row:
+                tied[v].update(row)
+    waiting: list[list[int]] = []
+    for v in range(total):
+        tied[v].discard(v)
+        _wait(waiting, len(tied[v]), v)
+    place = np.full(total, -1)
+    scopes: list[tuple[int, ...]] = []
+    while len(scopes) < total:
+        degree = next(d for d, vs in enumerate(waiting) if vs)
+        v = waiting[degree].pop()
+        if place[v] >= 0 or len(tied[v]) != degree:
+            continue
+        size = float(np.prod(states[[v, *tied[v]]].astype(float)))
+        if size > WIDEST:
+            raise DataError(
+                f"the elements are tied too closely to sum over exactly: eliminating one would need a table over "
+                f"{len(tied[v]) + 1} of them with {size:.3g} entries (at most {WIDEST} are allowed)",
+                hint="fewer states, or fewer ties",
+                code="D016",
+            )
+        place[v] = len(scopes)
+        scopes.append((v, *tied[v]))
+        for u in tied[v]:
+            tied[u].update(tied[v])
+            tied[u] -= {u, v}
+            _wait(waiting, len(tied[u]), u)
+    return tuple((s[0], *sorted(s[1:], key=lambda u: place[u])) for s in scopes)
+
+
+def _wait(waiting: list[list[int]], degree: int, v: int) -> None:
+    while len(waiting) <= degree:
+        waiting.append([])
+    waiting[degree].append(v)
+
+
+class Buckets:
+    """The tables of some parts that are alike, with a last axis over the parts."""
+
+    def __init__(self, these: Alike, tables: Sequence[Array], members_at: Sequence[Array], largest: bool) -> None:
+        """tables : of each clique log weights (K_1, ..., K_m, all rows); members_at : which of these rows count."""
+        self.these = these
+        self.place = np.argsort([s[0] for s in these.scopes])
+        self.pots = [np.zeros((*these.states[list(s)], len(these.ids))) for s in these.scopes]
+        for table, rows, local, counted in zip(tables, these.rows, these.local, members_at, strict=True):
+            for n, row in enumerate(local.tolist()):
+                self._put(table[..., counted[rows[:, n]]], row)
+        self.log_z, self.sent = 0.0, []
+        for pot, scope in zip(self.pots, these.scopes, strict=True):
+            sent = np.maximum(pot.max(0) if largest else scipy.special.logsumexp(pot, axis=0), LOWEST)
+            self.sent.append(sent)
+            if len(scope) == 1:
+                self.log_z += float(sent.sum())
+            else:
+                self._put(sent, list(scope[1:]))
+
+    def _put(self, table: Array, row: list[int]) -> None:
+        """Adds a table over some elements to the first of them that is eliminated."""
+        kept = sorted(set(row), key=lambda v: self.place[v])
+        table = np.einsum(table, [*row, len(self.place)], [*kept, len(self.place)])
+        bucket = int(self.place[kept[0]])
+        shape = [self.these.states[v] if v in kept else 1 for v in self.these.scopes[bucket]]
+        self.pots[bucket] += table.reshape(*shape, -1)
+
+    def down(self) -> None:
+        """The joint probabilities of each bucket, the last to be eliminated first."""
+        self.belief: list[Array] = [np.zeros(0)] * len(self.pots)
+        for n in range(len(self.pots) - 1, -1, -1):
+            scope = self.these.scopes[n]
+            given = np.exp(np.maximum(self.pots[n] - self.sent[n], LOWEST))
+            self.belief[n] = given if len(scope) == 1 else given * self.marginal(list(scope[1:]))
+
+    def marginal(self, row: list[int]) -> Array:
+        """The joint probabilities of elements that stand in one bucket, in the order given, (..., parts)."""
+        bucket = int(min(self.place[v] for v in row))
+        scope, last = self.these.scopes[bucket], len(self.place)
+        return np.einsum(self.belief[bucket], [*scope, last], [*row, last])
+
+    def clique(self, row: list[int]) -> Array:
+        """`marginal` of a row that may hold an element more than once: only where its states agree is there mass."""
+        kept = list(dict.fromkeys(row))
+        p = self.marginal(kept)
+        if len(kept) == len(row):
+            return p
+        out = np.zeros((*self.these.states[row], p.shape[-1]))
+        for state in np.ndindex(*p.shape[:-1]):
+            out[tuple(state[kept.index(v)] for v in row)] = p[state]
+        return out
+
+    def back(self, choose: Callable[[Array], Any]) -> Array:
+        """A state of each element, (parts, n), the last to be eliminated first, chosen from log weights (K, parts)."""
+        parts = np.arange(len(self.these.ids))
+        state = np.zeros(self.these.ids.shape, int)
+        for pot, scope in zip(reversed(self.pots), reversed(self.these.scopes), strict=True):
+            at: tuple[Any, ...] = (slice(None), *(state[:, u] for u in scope[1:]), parts)
+            state[:, scope[0]] = choose(pot[at])
+        return state
