@@ -36,6 +36,11 @@ def seen_through_points(resolved: m.ModelText, names: tuple[str, ...]) -> m.Mode
     return replace(resolved, variables=tuple(variables))
 
 
+def is_one_number(v: m.Variable) -> bool:
+    """Whether an element of a variable is one continuous number, which an interval can hold."""
+    return v.domain.kind in ("real", "positive", "unit") and not v.domain.dims and not v.array
+
+
 def through_scales(resolved: m.ModelText, names: tuple[str, ...]) -> m.ModelText:
     """`y ~ MvStudentT(df, m, S)` becomes `(y scale) ~ Gamma(df/2, df/2)` and `y ~ MvNormal(m, S / (y scale))`.
 

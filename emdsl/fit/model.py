@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from emdsl.errors import ModelError, Problem
-from emdsl.fit.gaps import by_configurations, seen_through_points, through_scales
+from emdsl.fit.gaps import by_configurations, is_one_number, seen_through_points, through_scales
 from emdsl.fit.members import Declared, Plan, Statistic, Update
 from emdsl.language import model as m
 
@@ -127,9 +127,13 @@ class Model:
         if made.refusal is None:
             return made
         asked = by_configurations(resolved, gaps)
-        if asked is None:
+        if asked is not None:
+            return Model(asked, self.text, self.infer, self.fixed, gaps)
+        numbers = tuple(n for n in gaps if is_one_number(self.resolved.variable(n)))
+        by_points = Model(seen_through_points(self.resolved, (*discrete, *numbers)), self.text, self.infer, self.fixed)
+        if len(numbers) < len(gaps) or by_points.refusal is not None or by_points.derived.drawn:
             raise made.refusal
-        return Model(asked, self.text, self.infer, self.fixed, gaps)
+        return by_points
 
     def with_copy(self, name: str) -> Model | None:
         """The same model with a second, unseen copy of an observed variable; None where it has no exact posterior.

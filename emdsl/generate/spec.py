@@ -105,8 +105,8 @@ def missing_policy(v: m.Variable, plan: Plan) -> str:
     if not _needed_by_others(v, plan):
         own = len(v.array) + len(v.domain.dims)
         return "cells" if gaussian and plan.presence_axes(v) < own else "drop"
-    discrete = not v.domain.dims and v.domain.kind in ("bool", "category")
-    return "complete" if discrete or gaussian else "refuse"
+    single = not v.domain.dims and v.domain.kind in ("bool", "category", "real", "positive", "unit")
+    return "complete" if single or gaussian else "refuse"
 
 
 def _needed_by_others(v: m.Variable, plan: Plan) -> bool:

@@ -1,10 +1,14 @@
-"""A Gaussian latent that is seen by its sign, an interval, or how many thresholds it passes: a truncated posterior."""
+"""A latent that is seen by its sign, an interval, how many thresholds it passes, or itself: a truncated posterior.
+
+Something seen itself (in some rows: the uncensored ones) is an interval of no length, at which it has its density.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Expr
@@ -83,6 +87,9 @@ def _interval(e: Expr, leaf: El) -> Interval | None:
             return _opposite(_interval(x.split_number(t)[1], leaf))
         case x.Fn("eq", (a, b)):
             seen, condition = (a, b) if leaf.var not in x.variables(a) else (b, a)
+            itself = _solved(condition, seen, leaf)
+            if itself is not None and abs(itself[1]) == 1:  # another number would stretch the density of what is seen
+                return itself[0], itself[0]
             if isinstance(condition, x.Add):
                 return _counted(seen, condition, leaf) if leaf.var not in x.variables(seen) else None
             inside = _interval(condition, leaf)
@@ -96,10 +103,19 @@ def _interval(e: Expr, leaf: El) -> Interval | None:
 
 def _half_line(held: Expr, limit: Expr, above: bool, leaf: El) -> Interval | None:
     """The numbers at which `c u + d`, c a number, is above (or below) a limit; `abs(u) < b` is an interval."""
+    if isinstance(held, x.Fn) and held.name == "abs" and held.args[0] == leaf and not above:
+        return (x.neg(limit), limit) if leaf.var not in x.variables(limit) else None
+    found = _solved(held, limit, leaf)
+    if found is None:
+        return None
+    bound, number = found
+    return (bound, None) if above == (number > 0) else (None, bound)
+
+
+def _solved(held: Expr, limit: Expr, leaf: El) -> tuple[Expr, Fraction | float] | None:
+    """The u at which `c u + d`, c a number, is a limit, and c."""
     if leaf.var in x.variables(limit):
         return None
-    if isinstance(held, x.Fn) and held.name == "abs" and held.args[0] == leaf and not above:
-        return x.neg(limit), limit
     parts = held.terms if isinstance(held, x.Add) else (held,)
     own = [t for t in parts if leaf.var in x.variables(t)]
     if len(own) != 1:
@@ -108,8 +124,7 @@ def _half_line(held: Expr, limit: Expr, above: bool, leaf: El) -> Interval | Non
     if rest != leaf:
         return None
     other = x.add(limit, *(x.neg(t) for t in parts if t is not own[0]))
-    bound = other if number == 1 else x.mul(x.Num(1 / number), other)
-    return (bound, None) if above == (number > 0) else (None, bound)
+    return other if number == 1 else x.mul(x.Num(1 / number), other), number
 
 
 def _counted(seen: Expr, e: x.Add, leaf: El) -> Interval | None:

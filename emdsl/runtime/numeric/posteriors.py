@@ -65,7 +65,10 @@ def normal_posterior(id: Array, square: Array) -> tuple[Array, dict[str, Any]]:
 
 def cut_normal_posterior(id: Array, square: Array, lower: Array, upper: Array) -> tuple[Array, dict[str, Any]]:
     """The same between two bounds, which may be infinite: moments of a truncated Normal (Johnson, Kotz and Balakrishnan
-    1994, section 13.10.1), with all ratios taken as differences of logarithms."""
+    1994, section 13.10.1), with all ratios taken as differences of logarithms. Equal bounds are where it was seen."""
+    seen = lower == upper
+    point = np.where(seen, lower, 0.0)
+    lower, upper = np.where(seen, -np.inf, lower), np.where(seen, np.inf, upper)
     var = -0.5 / square
     sd, mean = np.sqrt(var), id * var
     flipped = lower - mean > mean - upper  # the tail that holds the interval is turned to the left
@@ -78,7 +81,8 @@ def cut_normal_posterior(id: Array, square: Array, lower: Array, upper: Array) -
     curve = np.where(np.isfinite(a), a, 0.0) * at_a - np.where(np.isfinite(b), b, 0.0) * at_b
     inside = mean + np.where(flipped, -1.0, 1.0) * sd * slope
     spread = var * np.maximum(1 + curve - slope**2, 0.0)
-    total = 0.5 * id * mean + 0.5 * np.log(2 * np.pi * var) + log_mass
+    total = np.where(seen, id * point + square * point**2, 0.5 * id * mean + 0.5 * np.log(2 * np.pi * var) + log_mass)
+    inside, spread = np.where(seen, point, inside), np.where(seen, 0.0, spread)
     return total, {"id": inside, "square": inside**2 + spread, "arguments": {}}
 
 
