@@ -43,6 +43,7 @@ MODULES = (
     "meanfield/counted",
     "discrete/configured",
     "fields/incomplete",
+    "numeric/intervals",
     "numeric/clouds",
     "montecarlo/kernels",
     "montecarlo/sampler",

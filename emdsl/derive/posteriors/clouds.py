@@ -24,12 +24,15 @@ from emdsl.language import model as m
 AT, VOLUME = "at:", "volume:"
 
 
-def with_clouds(joint: LogJoint, clouds: Sequence[Cloud]) -> LogJoint:
-    """The joint in which these latents stand at one of their points. Raises `ModelError` for a sum over elements."""
+def with_clouds(joint: LogJoint, clouds: Sequence[Cloud], settled: Sequence[Factor] = ()) -> LogJoint:
+    """The joint in which these latents stand at one of their points. Raises `ModelError` for a sum over elements.
+
+    settled : factors that say nothing but between which ends the points of a cloud lie.
+    """
     owners = {n: c for c in clouds for n in c.latents}
     levels = {**joint.levels, **{c.name: c.dimension for c in clouds}}
     by_name = {c.name: c for c in clouds}
-    factors = tuple(_at_points(f, owners, by_name, joint) for f in joint.factors)
+    factors = tuple(_at_points(f, owners, by_name, joint) for f in joint.factors if f not in settled)
     volumes = tuple(_volume(c, by_name, joint) for c in clouds)
 
     def placed(some: tuple[Factor, ...]) -> tuple[Factor, ...]:

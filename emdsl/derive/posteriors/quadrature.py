@@ -20,6 +20,7 @@ from emdsl.derive.joint.terms import terms
 from emdsl.derive.posteriors.block import in_terms_of
 from emdsl.derive.posteriors.blocks import Elimination, classes, eliminate
 from emdsl.derive.posteriors.clouds import dimensions, with_clouds
+from emdsl.derive.posteriors.intervals import Interval, interval_of, jumps
 from emdsl.errors import ModelError, Problem
 from emdsl.language import model as m
 
@@ -72,7 +73,7 @@ def _unfit(name: str, joint: LogJoint) -> str:
         return f"{name} is discrete: its states are summed out exactly"
     if v.domain.kind not in LINE:
         return f"quadrature is over real numbers: {name} is {v.domain.kind}"
-    if any(_jumps(e, name) for f in joint.factors for whole in (f.body, *f.masks) for e in x.walk(whole)):
+    if any(jumps(f, name) for f in joint.factors) and between(joint, name) is None:
         return f"a density compares {name} with a number: it jumps there, which quadrature does not follow"
     return f"the bounds of {name} are no literal numbers" if support(v) is None else ""
 
@@ -84,8 +85,15 @@ def support(v: m.Variable) -> tuple[float, float] | None:
     return None if len(found) < len(ends) else (max(low for low, _ in found), min(high for _, high in found))
 
 
+def between(joint: LogJoint, name: str) -> Interval | None:
+    """The interval that data leave to each element of a latent of one number; None where they leave no one interval."""
+    return None if joint.model.variable(name).domain.dims else interval_of(joint, name, classes(joint))
+
+
 def bounded(cloud: Cloud, joint: LogJoint) -> bool:
     """Whether it is one number of each element that has a bound: its points follow an exponential tail, too."""
+    if cloud.ends is not None:
+        return True
     (first, *others), model = cloud.latents, joint.model
     ends = support(model.variable(first))
     alone = not others and not cloud.shared and not model.variable(first).domain.dims
@@ -104,10 +112,6 @@ def _ends(d: m.Domain, given: Mapping[str, m.Expr]) -> tuple[float, float] | Non
             return None
         low, high = (max(low, number), high) if side == 0 else (low, min(high, number))
     return low, high
-
-
-def _jumps(e: Expr, name: str) -> bool:
-    return isinstance(e, x.Fn) and e.name in x.COMPARISONS and name in x.variables(e)
 
 
 def _number(e: m.Expr) -> float | None:
@@ -141,6 +145,9 @@ def _too_many(names: tuple[str, ...], joint: LogJoint) -> str:
     if None in sizes:
         return f"the lengths of {', '.join(names)} are not known when the model is compiled: write them as numbers"
     total = sum(s for s in sizes if s is not None)
+    cut = [n for n in names if total > 1 and any(jumps(f, n) for f in joint.factors)]
+    if cut:
+        return f"{cut[0]} is cut to an interval, which quadrature follows in one dimension: not together with others"
     if total > MOST:
         return f"quadrature is over at most {MOST} dimensions, and an element of ({', '.join(names)}) has {total}"
     return ""
@@ -149,7 +156,10 @@ def _too_many(names: tuple[str, ...], joint: LogJoint) -> str:
 def by_quadrature(joint: LogJoint, clouds: Sequence[Cloud], weighted: str | None) -> tuple[LogJoint, Elimination]:
     """The joint at points and its elimination. Raises `ModelError` where the elements of a cloud are tied."""
     clouds = nested(joint, clouds)
-    at_points = with_clouds(joint, clouds)
+    found = {c.name: between(joint, c.name) for c in clouds if len(c.latents) == 1 and not c.shared}
+    ends = {n: (i.lower, i.upper) for n, i in found.items() if i is not None}
+    settled = [f for i in found.values() if i is not None for f in i.factors]
+    at_points = with_clouds(joint, [replace(c, ends=ends.get(c.name)) for c in clouds], settled)
     elimination = eliminate(at_points, weighted)
     names = {c.name for c in clouds}
     around = {(c.name, c.outer) for c in clouds}
@@ -203,7 +213,12 @@ def at_shared_points(joint: LogJoint, clouds: Sequence[Cloud], weighted: str | N
     fault = ModelError(Problem("E120", "the elements do not meet their latent through the same functions"))
     names = [n for c in clouds for n in c.latents]
     v = joint.model.variable(names[0]) if len(names) == 1 else None
-    if v is None or v.domain.dims or support(v) != (-math.inf, math.inf):
+    if (
+        v is None
+        or v.domain.dims
+        or support(v) != (-math.inf, math.inf)
+        or any(jumps(f, v.name) for f in joint.factors)
+    ):
         raise fault
     at_points, elimination = by_quadrature(joint, [replace(c, shared=True) for c in clouds], weighted)
     known = {u.name for u in joint.model.variables if u.kind in ("given", "observed")}

@@ -187,6 +187,8 @@ def _where(found: Sequence[Table], layout: Layout, k: int, s: Array, size: int) 
             value = table.a.reshape([len(layout.nodes[d]) for d in table.discrete])
             score += np.moveaxis(value, axis, 0).reshape(len(s), -1).max(axis=1)
     inside = np.flatnonzero(score > score.max() - DEPTH)
+    if not inside.size:
+        raise Unchecked("its density has no mass at any node: in some rows a latent is known to be one number")
     step = s[1] - s[0]
     return np.linspace(s[inside[0]] - step, s[inside[-1]] + step, size)
 

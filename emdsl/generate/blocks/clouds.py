@@ -62,7 +62,7 @@ def emit_points(f: Function, cloud: Cloud, density: str, around: str = "") -> No
         memory = f"for_each({memory}, {around}.shape[1])"
     own = em.namer.fresh("each") if cloud.outer else "at"
     at = f"lambda {own}, slopes=False: {made}({', '.join(given)}, {own}, slopes)" if given else made
-    bounds = ", ".join(f"({', '.join(bound)})" for bound in limits(cloud, f))
+    bounds = ", ".join(f"({', '.join(bound)})" for bound in (ends(cloud, f) if cloud.ends else limits(cloud, f)))
     rule = f'prepared["the rules"]["{cloud.name}"]'
     rule_name = "the doubly exponential rule" if bounded(cloud, joint) else "Gauss-Hermite"
     em.comment(f"points for {', '.join(cloud.latents)}: {rule_name} at the mode of each element, with its curvature")
@@ -100,6 +100,19 @@ def cloud_fields(f: Function, block: Block, cloud: Cloud) -> list[tuple[str, str
         spread = [x.power(apart[0], x.num(2))] if not own else apart
         out.append((n, "cov" if own else "var", em.contract([q, *spread], (*own, *(other if own else ()), *home))))
     return out
+
+
+def ends(cloud: Cloud, f: Function) -> list[tuple[str, str]]:
+    """Code of the ends of the interval that data leave each element: arrays on its plates."""
+    assert cloud.ends is not None
+    em, (v, *_) = f.emitter, [f.plan.joint.model.variable(n) for n in cloud.latents]
+    found = support(v)
+    assert found is not None
+    most = [x.fn(tighter, e, x.Num(own)) for tighter, e, own in zip(("max", "min"), cloud.ends, found, strict=True)]
+    em.comment(f"the interval that the conditions on {v.name} leave it")
+    sides = [em.name(f"{side}_{v.name}", em.value(e)) for side, e in zip(("lower", "upper"), most, strict=True)]
+    low, high = (em.align(a, em.order(home_of(v))) if a.axes else a.code for a in sides)
+    return [(low, high)]
 
 
 def limits(cloud: Cloud, f: Function) -> list[tuple[str, str]]:

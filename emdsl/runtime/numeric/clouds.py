@@ -16,12 +16,13 @@ import numpy as np
 import scipy
 
 from emdsl.runtime.data.columns import Array
+from emdsl.runtime.numeric.intervals import Coordinate, jacobian_slopes, no_length, to_values
 
-Coordinate = tuple[float | None, float | None]  # the bounds of one dimension
 LogJoint = Callable[..., Any]  # values (D, Q, *plates), slopes: bool -> log density (Q, *plates), or with its slopes
 
 NEWTON = 50  # steps at most
 HALVINGS = 20  # of one step
+LONGEST = 64.0  # a step that was halved four times and is still too long
 RESTARTS_OF_MODES = 4  # where a point lies higher than the mode that was found
 MOVES = 6  # of points, by moments
 WIDEST_SINH = 6.0  # sqrt(2) sinh of it is 285 standard deviations of the density's top
@@ -79,47 +80,6 @@ def doubly_exponential(points: int) -> Rule:
 # ------------------------------------------------------------------ coordinates
 
 
-def to_values(u: Array, bounds: Sequence[Coordinate]) -> tuple[Array, Array]:
-    """Values of unconstrained coordinates (D, ...), and log of the Jacobian's determinant (...).
-
-    Values stay inside their bounds where rounding would put them there: a density may have no limit at a bound, which
-    the volume makes up for.
-    """
-    if not any(low is not None or high is not None for low, high in bounds):
-        return u, np.zeros(u.shape[1:])
-    values, log_volume = np.empty_like(u), np.zeros(u.shape[1:])
-    for d, (low, high) in enumerate(bounds):
-        if low is not None and high is not None:
-            inside = np.nextafter(low, high), np.nextafter(high, low)
-            values[d] = np.clip(low + (high - low) * scipy.special.expit(u[d]), *inside)
-            log_volume += np.log(high - low) + scipy.special.log_expit(u[d]) + scipy.special.log_expit(-u[d])
-        elif low is not None:
-            values[d] = np.maximum(low + np.exp(u[d]), np.nextafter(low, np.inf))
-            log_volume += u[d]
-        elif high is not None:
-            values[d] = np.minimum(high - np.exp(u[d]), np.nextafter(high, -np.inf))
-            log_volume += u[d]
-        else:
-            values[d] = u[d]
-    return values, log_volume
-
-
-def _jacobian_slopes(u: Array, bounds: Sequence[Coordinate]) -> tuple[Array, Array, Array, Array]:
-    """First and second derivatives of values, and of the log Jacobian, by their own coordinate: (D, ...) each."""
-    first, second = np.ones_like(u), np.zeros_like(u)
-    log_first, log_second = np.zeros_like(u), np.zeros_like(u)
-    for d, (low, high) in enumerate(bounds):
-        if low is not None and high is not None:
-            p = scipy.special.expit(u[d])
-            first[d] = (high - low) * p * (1 - p)
-            second[d] = first[d] * (1 - 2 * p)
-            log_first[d], log_second[d] = 1 - 2 * p, -2 * p * (1 - p)
-        elif low is not None or high is not None:
-            first[d] = second[d] = np.exp(u[d]) if low is not None else -np.exp(u[d])
-            log_first[d] = 1.0
-    return first, second, log_first, log_second
-
-
 def in_coordinates(log_joint: LogJoint, bounds: Sequence[Coordinate]) -> LogJoint:
     """The log density of unconstrained coordinates, the Jacobian counted; with its slopes on request."""
     free = not any(low is not None or high is not None for low, high in bounds)
@@ -131,7 +91,7 @@ def in_coordinates(log_joint: LogJoint, bounds: Sequence[Coordinate]) -> LogJoin
         if not slopes:
             return log_joint(values) + log_volume
         value, slope, curvature = log_joint(values, slopes=True)
-        first, second, log_first, log_second = _jacobian_slopes(u, bounds)
+        first, second, log_first, log_second = jacobian_slopes(u, bounds)
         curvature = curvature * first[:, None] * first[None, :]
         for d in range(len(bounds)):
             curvature[d, d] += slope[d] * second[d] + log_second[d]
@@ -196,10 +156,15 @@ def _newton_step(slope: Array, curvature: Array) -> Array:
 
 
 def find_modes(density: LogJoint, start: Array) -> tuple[Array, Array]:
-    """The mode of each element, (D, 1, *plates) as the start, and the Hessian there; Newton with halving."""
+    """The mode of each element, (D, 1, *plates) as the start, and the Hessian there; Newton with halving.
+
+    It starts from 0 where the density is higher there: a start is the last mode, at parameters that may be far away.
+    """
     u = start
     value, slope, curvature = density(u, slopes=True)
     lost = ~np.isfinite(value)
+    if u.any():
+        lost |= density(np.zeros_like(u)) > value
     if lost.any():
         u = np.where(lost, 0.0, u)
         value, slope, curvature = density(u, slopes=True)
@@ -211,7 +176,10 @@ def find_modes(density: LogJoint, start: Array) -> tuple[Array, Array]:
         if not moving.any():
             break
         share = np.where(moving, 1.0, 0.0)
-        for _ in range(HALVINGS):
+        for n in range(HALVINGS):
+            if n == HALVINGS // 5:  # where a tail is straight, a step may be any number of digits too long
+                length = np.sqrt(np.sum((share * step) ** 2, axis=0))
+                share = np.where(length > LONGEST, share * LONGEST / np.where(length > 0, length, 1.0), share)
             there = u + share * step
             after = density(there, slopes=True)
             enough = value + 1e-4 * share * gain - 1e-13 * (1 + np.abs(value))
@@ -284,6 +252,9 @@ def adapted(log_joint: LogJoint, bounds: Sequence[Coordinate], rule: Rule, start
         points, volume = spread_out(u, root, rule)
         table = density(points)
     values, log_volume = to_values(points, bounds)
+    seen = no_length(bounds)  # its points are one and the same, and have its density together
+    if seen is not None:
+        volume = np.where(seen, -np.log(len(volume)), volume)
     return values, volume + log_volume, table + volume
 
 

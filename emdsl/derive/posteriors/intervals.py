@@ -1,0 +1,65 @@
+"""Where the conditions that data put on a latent leave it one interval: the factors that say so, as its two ends.
+
+    observed over[n] ~ Delta(y[n] > c[n])       y[n] lies in (c[n], inf), or in (-inf, c[n])
+
+A density that jumps at the ends is smooth between them, so that an integral over it is one over the interval.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from emdsl.derive.algebra import expr as x
+from emdsl.derive.algebra.expr import Expr, Idx, Ix
+from emdsl.derive.joint.factors import Factor, LogJoint
+from emdsl.derive.joint.plates import home_of
+from emdsl.derive.joint.terms import terms
+from emdsl.derive.posteriors.block import place
+from emdsl.derive.posteriors.cuts import Cut, bounds_of, cut_of
+
+
+@dataclass(frozen=True)
+class Interval:
+    """The ends of a latent's interval on its own plates, and the factors that say nothing else."""
+
+    lower: Expr
+    upper: Expr
+    factors: tuple[Factor, ...]
+
+
+def jumps(f: Factor, name: str) -> bool:
+    """Whether a factor compares a latent with something: its density jumps there."""
+    nodes = (e for whole in (f.body, *f.masks) for e in x.walk(whole))
+    return any(isinstance(e, x.Fn) and e.name in x.COMPARISONS and name in x.variables(e) for e in nodes)
+
+
+def interval_of(joint: LogJoint, name: str, kinds: Mapping[str, str]) -> Interval | None:
+    """The interval in which all comparisons leave an element; None where they do anything else, or there is none.
+
+    kinds : what each variable is to the algebra, as `blocks.classes` has it.
+    """
+    found = tuple(f for f in joint.factors if jumps(f, name))
+    cuts: list[Cut] = []
+    for f in found:
+        for c in _cuts(f, joint, name, kinds):
+            if c is None or c.apart:
+                return None
+            cuts.append(c)
+    return Interval(*bounds_of(cuts), found) if cuts else None
+
+
+def _cuts(f: Factor, joint: LogJoint, name: str, kinds: Mapping[str, str]) -> Iterator[Cut | None]:
+    """What each term of a factor says of the latent; None for a term that says more than where it lies."""
+    home = home_of(joint.model.variable(name))
+    for t in terms(f, lambda n: kinds.get(n, "D")):
+        neighbours: dict[tuple[str, tuple[Idx, ...]], Ix] = {}
+        placed = place(t, (name,), home, (), neighbours, joint.levels) if _reads(t.factors, name) else None
+        if placed is None or isinstance(placed, str) or neighbours or not set(placed.ixs) <= set(home):
+            yield None
+        else:
+            yield cut_of(placed, name)
+
+
+def _reads(factors: tuple[Expr, ...], name: str) -> bool:
+    return any(name in x.variables(e) for e in factors)
