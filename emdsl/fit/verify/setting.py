@@ -68,7 +68,9 @@ def draw(model: ModelText, seed: int, plates: int, others: tuple[int, ...] = (2,
         for v in model.of_kind("observed")
         if v.domain.dims and v.domain.kind == "count"
     }
-    drawn = sample(unfactored(model), s.params, s.sizes, [seed, 1], {**totals, **s.givens}, s.lengths)
+    drawn = sample(
+        unfactored(model), s.params, s.sizes, np.random.default_rng([seed, 1]), {**totals, **s.givens}, s.lengths
+    )
     observed = {v.name: drawn[v.name] for v in model.of_kind("observed")}
     return Drawn(s, {**s.givens, **observed}, {v.name: drawn[v.name] for v in model.of_kind("latent")})
 

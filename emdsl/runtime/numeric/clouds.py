@@ -13,7 +13,6 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-import scipy
 
 from emdsl.runtime.data.columns import Array
 from emdsl.runtime.numeric.intervals import Coordinate, jacobian_slopes, no_length, to_values

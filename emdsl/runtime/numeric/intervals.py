@@ -77,7 +77,7 @@ def no_length(bounds: Sequence[Coordinate]) -> Array | None:
     low, high = bounds[0]
     if _for_all(low) and _for_all(high):
         return None
-    return np.asarray(low) == np.asarray(high)
+    return np.asarray(np.asarray(low) == np.asarray(high))
 
 
 def _alike(low: Any, high: Any, shape: tuple[int, ...]) -> list[tuple[Any, Any, Any]]:
