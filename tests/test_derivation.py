@@ -25,16 +25,20 @@ from emdsl.derive.updates.quadratic import Linear
 from emdsl.derive.updates.rules import Closed, Simplex, Spread
 from emdsl.generate.module import module_functions
 from emdsl.generate.printer import Printer
+from emdsl.report.abbreviated import abbreviated
 from emdsl.report.breaking import broken, width
 from emdsl.report.derivation import Derivation
 from emdsl.report.equations import left_side, readable
 from emdsl.report.explicit import explicit, normalised, twins
+from emdsl.report.formula import Relation
+from emdsl.report.gathered import gathered
 from emdsl.report.latex import INNER, WIDE
 from emdsl.report.measure import measure
 from emdsl.report.page import Show, whole
 from emdsl.report.tidy import known, tidy
-from emdsl.report.unicode import folded
+from emdsl.report.unicode import folded, text
 from emdsl.report.updates import _at_root, _derivative
+from emdsl.report.walking import rebuilt
 
 SOME = [*GALLERY, *[name for name in TEXTS if name not in GALLERY][::4]]
 HOSTILE = """model Names_of_$$
@@ -116,6 +120,8 @@ def test_what_is_shown_is_what_is_computed(name: str) -> None:
     plan = readable(planned(name))
     w = soft(plan, world(plan, point(name, True)))
     with np.errstate(all="ignore"):
+        q = x.add(*(whole(t.ixs, t.body) for t in plan.expected.terms))
+        np.testing.assert_allclose(w.value(gathered(tidy(q, known(plan))), {}), w.value(q, {}), rtol=1e-8, atol=1e-10)
         for update in plan.updates:
             symmetric = isinstance(update.rule, Spread)
             pairs = [[values(side, w, symmetric) for side in same] for same in right_hand_sides(plan, update)]
@@ -399,6 +405,18 @@ LINES = {
         "(x[n] - mean[k])ᵀ cov[k]⁻¹ (x[n] - mean[k])",
     ),
     "robust_regression": ("S_n_y_u a + S_n_y_X_uᵀ b = S_y_u", "a S_n_y_X_u + S_n_y_X_X_u b = S_y_X_u"),
+    "hidden_tree": (
+        "R[k] = S_z_x_x[k] - 2 mean[k] S_z_x[k] + mean[k]² S_z_n_x[k] Then Q(sd) = -Σ_k S_z_n_x[k] log sd[k] - ½ Σ_k",
+        "∂Q/∂sd[k] = R[k] / sd[k]³ - S_z_n_x[k] / sd[k] = 0 sd[k] = √(R[k] / S_z_n_x[k])",
+    ),
+    "genetic_linkage": (
+        "Q(t) = (S_cell + S_cell_4) log t + (S_cell_2 + S_cell_3) log(1 - t) + const",
+        "∂Q/∂t = (S_cell + S_cell_4) / t - (S_cell_2 + S_cell_3) / (1 - t) = 0",
+    ),
+    "mixture_of_regressions": ("= -½ Σ_{n, k} [z[n] = k] (2 log sd[k] + log(2 π) + (y[n]",),
+    "item_response": ("softplus(a) = log(1 + exp(a)).", "logistic(a) = 1 / (1 + exp(-a))."),
+    "beta_mixture": ("where Q holds a[k], log Γ(a[k]), log Γ(a[k] + b[k]);", "ψ′ is the derivative of ψ."),
+    "probit_regression": ("[...] is 1 where it holds, else 0.",),
     "student_free_df": ("∂Q/∂df = ½ S_count", "coefficient of log u[n] = ½ df - ½"),
     "blood_groups": ("allele[0] = (2 S_genotype + S_genotype_2 + S_genotype_3) / ",),
     "word_alignment": ("q(align[s, j] = l) [source[s, l] = e]",),
@@ -407,12 +425,21 @@ LINES = {
 
 def test_long_lines_are_folded_where_their_brackets_are() -> None:
     shown = str(told("mixture_of_factor_analysers"))
-    assert "\n                   + Σ_k mean[k, d]² S_z_n_x_2[k, d]" in shown  # under what the bracket holds
+    assert re.search(r"\n +- ½ Σ_d \(S_z_x_x\[d\].*\n {46}- 2 Σ_k load", shown)  # under what the bracket holds
     row = "v = (" + " + ".join(["aa"] * 40) + ") / (b + c) - d"
     lines = folded(row, 60)
     assert " ".join(" ".join(lines).split()) == row and max(map(len, lines)) <= 60
     assert all(line.startswith("     + aa") for line in lines[1:-1]) and folded(row, 400) == [row]
     assert folded("a" * 90, 60) == ["a" * 90]  # nothing to break at
+
+
+def test_a_letter_stands_for_what_it_says_and_hides_no_name() -> None:
+    lines = [line.formula for line in told("hidden_tree").steps[9].body if isinstance(line, Show)]
+    meant = {e.left: e.right for e in lines if isinstance(e, Relation) and text(e).startswith("R[k] =")}
+    plain = [rebuilt(e, meant.get) for e in lines if not text(e).startswith("R[k] =")]
+    first, *again = (e.formula for e in abbreviated([*map(Show, plain)], {"R", "sd", "mean"}) if isinstance(e, Show))
+    assert len(meant) == 1 and isinstance(first, Relation) and text(first.left) == "C[k]" and again != plain
+    assert [rebuilt(e, {first.left: first.right}.get) for e in again] == plain
 
 
 @pytest.mark.parametrize("name", LINES)

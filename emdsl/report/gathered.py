@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from emdsl.derive.algebra import expr as x
-from emdsl.derive.algebra.expr import Expr
-from emdsl.report.sums import taken_out
+from emdsl.derive.algebra.expr import Expr, Idx, Ix
+from emdsl.report.sums import apart, taken_out
 from emdsl.report.tidy import content
 
 
@@ -13,10 +15,56 @@ def gathered(e: Expr) -> Expr:
     if not isinstance(e, x.Add):
         return e
     groups: dict[frozenset[Expr], list[Expr]] = {}
-    for t in e.terms:
+    for t in _under_sums(_logs(e.terms)):
         below = frozenset(p for p in x.factors_of(t) if divides(p))
         groups.setdefault(below or frozenset((t,)), []).append(t)
     return x.add(*(terms[0] if len(terms) == 1 else _over(below, terms) for below, terms in groups.items()))
+
+
+def _logs(terms: Sequence[Expr]) -> list[Expr]:
+    """`a log t + b log t` is `(a + b) log t`."""
+    groups: dict[Expr, list[Expr]] = {}
+    for t in terms:
+        logs = [p for p in x.factors_of(t) if isinstance(p, x.Fn) and p.name == "log"]
+        groups.setdefault(logs[0] if len(logs) == 1 else t, []).append(t)
+    return [own[0] if len(own) == 1 else x.mul(_without(log, own), log) for log, own in groups.items()]
+
+
+def _without(factor: Expr, terms: Sequence[Expr]) -> Expr:
+    return x.add(*(x.mul(*(p for p in x.factors_of(t) if p != factor)) for t in terms))
+
+
+def _under_sums(terms: Sequence[Expr]) -> list[Expr]:
+    """`sum_k a[k] / s[k] - sum_k b[k] / s[k]` is `sum_k (a[k] - b[k]) / s[k]`: sums over what stands below the line."""
+    groups: list[tuple[list[Ix], frozenset[Expr], list[Expr]]] = []
+    out: list[Expr | int] = []  # a term, or the number of a group
+    for t in terms:
+        c, factors, sums = apart(t)
+        below = [p for p in factors if divides(p)]
+        outer = [i for i in sums if any(i in x.free(p) for p in below)]
+        if not outer:
+            out.append(t)
+            continue
+        above = x.mul(x.Num(c), *(p for p in factors if not divides(p)))
+        for i in reversed([i for i in sums if i not in outer]):
+            above = x.total(i, above)
+        for own, under, tops in groups:
+            same = [i.dim for i in own] == [i.dim for i in outer]
+            names: dict[Ix, Idx] = dict(zip(outer, own, strict=True)) if same else {}
+            if same and frozenset(x.substitute(p, names) for p in below) == under:
+                tops.append(x.substitute(above, names))
+                break
+        else:
+            out.append(len(groups))
+            groups.append((outer, frozenset(below), [above]))
+    return [_whole(*groups[e]) if isinstance(e, int) else e for e in out]
+
+
+def _whole(outer: list[Ix], below: frozenset[Expr], tops: list[Expr]) -> Expr:
+    e = _over(below, [x.mul(t, *sorted(below, key=repr)) for t in tops])
+    for i in reversed(outer):
+        e = x.total(i, e)
+    return e
 
 
 def _over(below: frozenset[Expr], terms: list[Expr]) -> Expr:

@@ -18,6 +18,7 @@ from emdsl.report.formula import Formula
 from emdsl.report.gathered import gathered
 from emdsl.report.incomplete import MISSING, SEEN, missing_cells, part
 from emdsl.report.latents import posterior_step
+from emdsl.report.meanings import explained
 from emdsl.report.page import Say, Show, Step, names_of, whole
 from emdsl.report.tidy import tidy
 from emdsl.report.typeset import Typeset, typeset
@@ -50,7 +51,7 @@ def steps(plan: Plan) -> tuple[Step, ...]:
     out += update_steps(plan, t)
     last = _objective(plan, t)
     out.append(replace(last, body=(*last.body, *missing_cells(plan))))
-    return tuple(out)
+    return tuple(explained(out))
 
 
 # ------------------------------------------------------------------ the joint
@@ -62,7 +63,7 @@ def _joint(plan: Plan, t: Typeset) -> Step:
     latent = [v.name for v in model.of_kind("latent") if v.name not in plan.joint.multipliers]
     random = [*(v.name for v in model.of_kind("observed")), *latent]
     say = ("The complete data have" if latent else "The data have") + " this log density"
-    say += "; `[...]` is 1 where it holds, else 0:" if plan.joint.levels else ":"
+    say += ":"
     parts = list(_factors(plan, t))
     prior = [v.name for v in model.of_kind("param") if v.distribution is not None]
     free = [v.name for v in model.of_kind("param") if v.distribution is None]
@@ -243,7 +244,9 @@ def _expected(plan: Plan, t: Typeset) -> Step:
     named = frozenset(v.name for v in plan.joint.model.of_kind("param"))
     held = [term for term in q.prior if x.variables(term.body) & named]  # what holds no parameter is in the constant
     parts = [tidy(whole(term.ixs, term.body), t.known) for term in (*q.terms, *held, *(mx.term for mx in q.mixed))]
-    total = t.of(gathered(tidy(x.add(*parts), t.known)), {})
+    whole_ = tidy(x.add(*parts), t.known)
+    terms = whole_.terms if isinstance(whole_, x.Add) else (whole_,)
+    total = t.of(gathered(x.add(*(e for e in terms if x.variables(e) & named))), {})
     params = tuple(f.Name(v.name) for v in plan.joint.model.of_kind("param"))
     body: list[Say | Show] = [Say("The expected log joint, as a function of the parameters, with the statistics held:")]
     body.append(Show(f.Relation("=", f.Apply(f.Word("Q"), params), f.plus(total, f.Word("const")))))

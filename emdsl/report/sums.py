@@ -39,7 +39,7 @@ def _pairwise(e: Expr, join: Callable[[Expr, Expr], Expr | None]) -> Expr:
 
 
 def _one_sum(one: Expr, other: Expr, binary: Collection[str], shorter: bool) -> Expr | None:
-    (c, mine, sums), (d, theirs, beside) = _apart(one), _apart(other)
+    (c, mine, sums), (d, theirs, beside) = apart(one), apart(other)
     if not sums or sorted(i.dim for i in sums) != sorted(i.dim for i in beside):
         return None
     for same in _matched(beside, sums):
@@ -90,14 +90,14 @@ def _matched(these: Sequence[Ix], those: Sequence[Ix]) -> Iterator[dict[Ix, Idx]
     yield from ways
 
 
-def _apart(e: Expr) -> tuple[Fraction | float, list[Expr], list[Ix]]:
+def apart(e: Expr) -> tuple[Fraction | float, list[Expr], list[Ix]]:
     """The number, the factors and the indices of a product that may end in nested sums."""
     c, rest = x.split_number(e)
     factors: list[Expr] = []
     sums: list[Ix] = []
     for p in x.factors_of(rest):
         if isinstance(p, x.Sum):
-            inner, own, more = _apart(p.body)
+            inner, own, more = apart(p.body)
             c = c * inner
             factors += own
             sums += [p.ix, *more]

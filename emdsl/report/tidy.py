@@ -127,13 +127,13 @@ def _sorted(e: El, pair: tuple[int, int]) -> El:
 
 
 def content(e: x.Add) -> tuple[Fraction, Expr]:
-    """`c * rest`: the rest has integer coefficients without a common divisor, the first one positive."""
+    """`c * rest`: the rest has integer coefficients without a common divisor; it is positive, or its first one is."""
     numbers = [x.split_number(t)[0] for t in e.terms]
     exact = [n for n in numbers if isinstance(n, Fraction)]
     if len(exact) < len(numbers):
         return Fraction(1), e
     size = Fraction(gcd(*(n.numerator for n in exact)), lcm(*(n.denominator for n in exact)))
-    c = -size if exact[0] < 0 else size
+    c = -size if exact[0] < 0 and not x.positive(e) else size
     return c, x.add(*(x.mul(x.num(1 / c), t) for t in e.terms))
 
 
@@ -156,6 +156,9 @@ def _product(factors: list[Expr]) -> Expr:
         match f:
             case x.Num(v):
                 c = c * v
+            case x.Add() if x.positive(x.neg(f)):  # `t - 1` of a t below 1
+                c = -c
+                rest.append(x.neg(f))
             case x.Add() if ratio or (len(factors) > 1 and _all_negative(f)):
                 inner, whole = content(f)
                 c = c * inner
@@ -206,6 +209,9 @@ def _all_negative(e: x.Add) -> bool:
 
 
 def _power(base: Expr, exponent: Expr) -> Expr:
+    if isinstance(base, x.Add) and isinstance(exponent, x.Num) and x.positive(x.neg(base)):
+        if isinstance(exponent.value, Fraction) and exponent.value.denominator == 1:
+            return x.mul(x.num((-1) ** int(exponent.value)), _power(x.neg(base), exponent))
     if isinstance(base, x.Add) and isinstance(exponent, x.Num) and exponent.value in (-1, -2, 2):
         c, whole = content(base)
         if c < 0 or exponent.value < 0:

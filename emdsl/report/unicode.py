@@ -143,7 +143,10 @@ def folded(row: str, width: int, within: tuple[int, ...] = (), home: int | None 
     if best is None or indent > width // 2:
         return _between_factors(row, width, within, home)
     rest = " " * indent + row[1 - best[1] :]
-    return [row[: -best[1]], *folded(rest, width, best[2], home)] if len(rest) < len(row) else [row]
+    out = [row[: -best[1]], *folded(rest, width, best[2], home)] if len(rest) < len(row) else [row]
+    if max(map(len, out)) <= width:
+        return out
+    return min(out, _between_factors(row, width, within, home), key=lambda lines: max(map(len, lines)))
 
 
 def _between_factors(row: str, width: int, within: tuple[int, ...], home: int) -> list[str]:
@@ -176,7 +179,9 @@ def _rows(e: Formula, width: int) -> list[str]:
     if not (isinstance(e, f.Relation) and e.op in ("=", ">=") and isinstance(e.right, f.Plus)):
         return _fraction(e)
     head, sign = _loose(e.left), SIGNS[e.op]
-    alone = len(head) > 2 * width // 5  # then the terms would be squeezed: they start on a line of their own
+    longest = max(len(_terms((t,))) for t in e.right.terms) + BESIDE
+    squeezed = longest <= width < longest + len(head)
+    alone = len(head) > 2 * width // 5 or squeezed  # then the terms start on a line of their own
     margin = BESIDE if alone else len(head)
     first, *rest = (_terms(row) for row in f.in_rows(e.right.terms, lambda p: len(text(p)), width, margin))
     signed = [f"- {r[1:]}" if r.startswith("-") else f"+ {r}" for r in rest]

@@ -17,6 +17,7 @@ from emdsl.derive.updates.quadratic import Column, Linear
 from emdsl.derive.updates.rules import Closed, Numeric, Simplex, Spread, Update
 from emdsl.errors import InternalError
 from emdsl.report import formula as f
+from emdsl.report.abbreviated import abbreviated
 from emdsl.report.alone import alone
 from emdsl.report.equations import left_side
 from emdsl.report.explicit import READ_TOGETHER, explicit, joined, normalised
@@ -46,10 +47,13 @@ def _update(plan: Plan, u: Update, t: Typeset) -> Step:
         "reason": u.reason, "conditional_on": list(u.conditional_on),
         "code": "refine" if isinstance(u.rule, Numeric) and u.rule.data else "m_step",
     }  # fmt: skip
-    return Step(f"The update of {names}", tuple(body), facts)
+    model = plan.joint.as_written.model
+    taken = {v.name for v in model.variables} | {v.name for v in model.lets} | {v.name for v in model.sizes}
+    return Step(f"The update of {names}", abbreviated(body, taken), facts)
 
 
 def _sentence(text: str) -> str:
+    text = text.replace("log Gamma(", "log Γ(")
     plain = text.split(" ")[0].isalpha()
     return (text[:1].upper() + text[1:] if plain else text) + ("" if text.endswith(".") else ".")
 

@@ -107,11 +107,11 @@ SPEC = {'model': 'BetaMixture',
                          'sum of c log p on a simplex: Lagrange multiplier, normalise; Q is concave where all c >= '
                          '0'],
              'a': ['newton', '',
-                   'no closed root for a[a_0], lgamma(a[a_0]), lgamma(a[a_0] + b[a_0]); a, b together by Newton with '
-                   'step-halving, to convergence'],
+                   'no closed root where Q holds a[k], log Gamma(a[k]), log Gamma(a[k] + b[k]); a, b together by '
+                   'Newton with step-halving, to convergence'],
              'b': ['newton', '',
-                   'no closed root for a[a_0], lgamma(a[a_0]), lgamma(a[a_0] + b[a_0]); a, b together by Newton with '
-                   'step-halving, to convergence']},
+                   'no closed root where Q holds a[k], log Gamma(a[k]), log Gamma(a[k] + b[k]); a, b together by '
+                   'Newton with step-halving, to convergence']},
  'ordered': []}
 
 
@@ -237,7 +237,7 @@ def m_step(statistics, params, prepared, policy="raise"):
     S_z_n_x = statistics["z_n_x"]
     # (7) weights: closed form. sum of c log p on a simplex: Lagrange multiplier, normalise; Q is concave where all c >= 0
     weights = shares(S_z, "weights", weights, policy)
-    # (8) a, b: newton. no closed root for a[a_0], lgamma(a[a_0]), lgamma(a[a_0] + b[a_0]); a, b together by Newton with step-halving, to convergence
+    # (8) a, b: newton. no closed root where Q holds a[k], log Gamma(a[k]), log Gamma(a[k] + b[k]); a, b together by Newton with step-halving, to convergence
     def objective_of_a_b(a_2, b_2):
         part = a_2 * S_z_n_x_log_x
         part_2 = b_2 * S_z_n_x_log_x_2

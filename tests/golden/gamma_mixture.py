@@ -107,7 +107,7 @@ SPEC = {'model': 'GammaMixture',
                          'sum of c log p on a simplex: Lagrange multiplier, normalise; Q is concave where all c >= '
                          '0'],
              'shape': ['newton', '',
-                       'no closed root for shape[shape_0], lgamma(shape[shape_0]); Newton with step-halving, to '
+                       'no closed root where Q holds shape[k], log Gamma(shape[k]); Newton with step-halving, to '
                        'convergence on the profile over rate'],
              'rate': ['closed form', '', 'the score has one root']},
  'ordered': []}
@@ -232,7 +232,7 @@ def m_step(statistics, params, prepared, policy="raise"):
     S_z_n_x_log_x = statistics["z_n_x_log_x"]
     # (7) weights: closed form. sum of c log p on a simplex: Lagrange multiplier, normalise; Q is concave where all c >= 0
     weights = shares(S_z, "weights", weights, policy)
-    # (8) shape: newton. no closed root for shape[shape_0], lgamma(shape[shape_0]); Newton with step-halving, to convergence on the profile over rate
+    # (8) shape: newton. no closed root where Q holds shape[k], log Gamma(shape[k]); Newton with step-halving, to convergence on the profile over rate
     t = 1 / S_z_x
     part = S_z_n_x * t
     def objective_of_shape(shape_2):

@@ -111,8 +111,8 @@ SPEC = {'model': 'LatentDirichletAllocation',
  'updates': {'topic': ['closed form', '',
                        'sum of c log p on a simplex: Lagrange multiplier, normalise; Q is concave where all c >= 0'],
              'alpha': ['newton', '',
-                       'lgamma(sum(alpha[k] for k)) leaves no closed form for alpha (positive); Newton, its Hessian '
-                       'a diagonal plus rank one, on Q, to convergence']},
+                       'log Gamma(sum_k alpha[k]) leaves no closed form for alpha (positive); Newton, its Hessian a '
+                       'diagonal plus rank one, on Q, to convergence']},
  'ordered': []}
 
 
@@ -368,7 +368,7 @@ def m_step(statistics, params, prepared, policy="raise"):
     S_log_theta = statistics["log_theta"]
     # (8) topic: closed form. sum of c log p on a simplex: Lagrange multiplier, normalise; Q is concave where all c >= 0
     topic = shares(S_z_n_w_w, "topic", topic, policy)
-    # (9) alpha: newton. lgamma(sum(alpha[k] for k)) leaves no closed form for alpha (positive); Newton, its Hessian a diagonal plus rank one, on Q, to convergence
+    # (9) alpha: newton. log Gamma(sum_k alpha[k]) leaves no closed form for alpha (positive); Newton, its Hessian a diagonal plus rank one, on Q, to convergence
     def objective(values_2):
         alpha_2 = values_2["alpha"]
         t = scipy.special.gammaln(alpha_2)

@@ -120,8 +120,8 @@ SPEC = {'model': 'MixtureOfExperts',
                       'Q is quadratic: normal equations; concave where the coefficient is positive definite'],
              'sd': ['closed form', '', 'the score has one positive root'],
              'gate': ['newton', '',
-                      'log(sum(exp(sum(gate[k, p] X[n, p] for p)) for k)) ties gate to the data: no finite '
-                      'statistics; Newton, its Hessian added up, by passes over the data, to convergence']},
+                      'log(sum_k exp(sum_p gate[k, p] X[n, p])) ties gate to the data: no finite statistics; Newton, '
+                      'its Hessian added up, by passes over the data, to convergence']},
  'ordered': []}
 
 
@@ -277,7 +277,7 @@ def m_step(statistics, params, prepared, policy="raise"):
     part = (0.5 * (S_z_y_y + t_3) - t) * t_4
     t_5 = np.sqrt(part)
     sd = positive(np.sqrt(2) * t_5, "sd", sd, policy, 0.0, -S_z_n_y)
-    # (9) gate: newton. log(sum(exp(sum(gate[k, p] X[n, p] for p)) for k)) ties gate to the data: no finite statistics; Newton, its Hessian added up, by passes over the data, to convergence
+    # (9) gate: newton. log(sum_k exp(sum_p gate[k, p] X[n, p])) ties gate to the data: no finite statistics; Newton, its Hessian added up, by passes over the data, to convergence
     return {
         "gate": gate,
         "coef": coef + reference_coef,  # (11)
@@ -300,7 +300,7 @@ def refine(before, params, data, prepared, rng=None, statistics=None):
     S_z_X = statistics["z_X"]
     X = prepared["X"]
     weight = prepared["the weight"]
-    # (9) gate: newton. log(sum(exp(sum(gate[k, p] X[n, p] for p)) for k)) ties gate to the data: no finite statistics; Newton, its Hessian added up, by passes over the data, to convergence
+    # (9) gate: newton. log(sum_k exp(sum_p gate[k, p] X[n, p])) ties gate to the data: no finite statistics; Newton, its Hessian added up, by passes over the data, to convergence
     part = ((np.arange(K)[:, None] == np.arange(K)) + 0.0)[:, :, None, None] * ((np.arange(P)[:, None] == np.arange(P)) + 0.0)
     def objective(values_2):
         gate_2 = values_2["gate"]

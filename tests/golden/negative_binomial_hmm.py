@@ -137,8 +137,8 @@ SPEC = {'model': 'NegativeBinomialHMM',
                        'sum of c log p on a simplex: Lagrange multiplier, normalise; Q is concave where all c >= 0'],
              'mean': ['closed form', '', 'the score has one root'],
              'shape': ['newton', '',
-                       'no closed root for shape[shape_0] log(shape[shape_0]), shape[shape_0], '
-                       'lgamma(shape[shape_0]); Newton with step-halving, to convergence']},
+                       'no closed root where Q holds shape[k] log(shape[k]), shape[k], log Gamma(shape[k]); Newton '
+                       'with step-halving, to convergence']},
  'ordered': ['T'],
  'steps': {'T': ['z']}}
 
@@ -269,7 +269,7 @@ def m_step(statistics, params, prepared, policy="raise"):
     part = S_rate_rate * t
     part_2 = shape * S_z
     mean = positive(part, "mean", mean, policy, 0.0, -part_2)
-    # (11) shape: newton. no closed root for shape[shape_0] log(shape[shape_0]), shape[shape_0], lgamma(shape[shape_0]); Newton with step-halving, to convergence
+    # (11) shape: newton. no closed root where Q holds shape[k] log(shape[k]), shape[k], log Gamma(shape[k]); Newton with step-halving, to convergence
     t_4 = log0(mean)
     part_5 = t_4 * S_z
     t_5 = 1 / mean

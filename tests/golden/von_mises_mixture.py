@@ -107,10 +107,10 @@ SPEC = {'model': 'VonMisesMixture',
                          'sum of c log p on a simplex: Lagrange multiplier, normalise; Q is concave where all c >= '
                          '0'],
              'mean': ['newton', '',
-                      'no closed root for cos(-mean[mean_0]), sin(-mean[mean_0]); mean, concentration together by '
+                      'no closed root where Q holds cos(-mean[k]), sin(-mean[k]); mean, concentration together by '
                       'Newton with step-halving, to convergence'],
              'concentration': ['newton', '',
-                               'no closed root for cos(-mean[mean_0]), sin(-mean[mean_0]); mean, concentration '
+                               'no closed root where Q holds cos(-mean[k]), sin(-mean[k]); mean, concentration '
                                'together by Newton with step-halving, to convergence']},
  'ordered': []}
 
@@ -254,7 +254,7 @@ def m_step(statistics, params, prepared, policy="raise"):
     S_z_n_x = statistics["z_n_x"]
     # (7) weights: closed form. sum of c log p on a simplex: Lagrange multiplier, normalise; Q is concave where all c >= 0
     weights = shares(S_z, "weights", weights, policy)
-    # (8) mean, concentration: newton. no closed root for cos(-mean[mean_0]), sin(-mean[mean_0]); mean, concentration together by Newton with step-halving, to convergence
+    # (8) mean, concentration: newton. no closed root where Q holds cos(-mean[k]), sin(-mean[k]); mean, concentration together by Newton with step-halving, to convergence
     def objective_of_mean_concentration(mean_2, concentration_2):
         t = np.cos((-mean_2))
         part = t * S_z_n_x_cos_x

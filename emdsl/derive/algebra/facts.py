@@ -86,6 +86,8 @@ def positive(e: Expr) -> bool:
 
 def _is_unit_minus(t: Expr) -> bool:
     c, rest = split_number(t)
+    if isinstance(rest, Pow) and isinstance(rest.exponent, Num) and rest.exponent.value > 0:
+        rest = rest.base
     return c == -1 and (
         (isinstance(rest, El) and rest.sort == "unit") or (isinstance(rest, Fn) and rest.name == "logistic")
     )

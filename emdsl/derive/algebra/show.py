@@ -30,6 +30,8 @@ def show(e: Expr) -> str:
             )
         case x.Fn("pi", ()):
             return "pi"
+        case x.Fn("lgamma", (a,)):
+            return f"log Gamma({_loose(a)})"
         case x.Fn():
             return f"{e.name}({', '.join(map(_loose, e.args))})"
         case x.Add():
@@ -41,7 +43,7 @@ def show(e: Expr) -> str:
         case x.Pow():
             return f"{show(e.base)}^{show(e.exponent)}"
         case x.Sum():
-            return f"sum({_loose(e.body)} for {_index(e.ix)})"
+            return f"sum_{_index(e.ix)} {show(e.body)}"
         case x.MatInv():
             return f"inv({show(e.body)})[{_index(e.at[0])}, {_index(e.at[1])}]"
         case x.LogDet():
@@ -72,6 +74,9 @@ def _product(e: x.Mul) -> str:
         return f"-{show(x.mul(x.Num(-c), rest))}"
     below = [p for p in e.factors if isinstance(p, x.Pow) and isinstance(p.exponent, x.Num) and p.exponent.value < 0]
     above = [show(p) for p in e.factors if p not in below]
+    open_end = [isinstance(p, x.Sum) for p in e.factors if p not in below]
+    above = [f"({a})" if more and (below or n < len(above) - 1) else a
+             for n, (a, more) in enumerate(zip(above, open_end, strict=True))]  # fmt: skip
     under = [show(x.power(p.base, x.num(-1 * p.exponent.value))) for p in below if isinstance(p.exponent, x.Num)]
     top = " ".join(above) or "1"
     return top if not under else f"{top} / {under[0]}" if len(under) == 1 else f"{top} / ({' '.join(under)})"
@@ -79,5 +84,5 @@ def _product(e: x.Mul) -> str:
 
 def _index(i: x.Idx) -> str:
     if isinstance(i, Ix):
-        return i.dim.lower()[0] if i.name.startswith("_") else i.name
+        return (i.dim.lower()[0] if i.dim[0].isalpha() else "i") if i.name.startswith("_") else i.name
     return str(i) if isinstance(i, int) else show(i.value)

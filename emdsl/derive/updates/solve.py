@@ -216,7 +216,7 @@ def _spread(v: m.Variable, mine: Sequence[Term], q: Expected) -> Update | None:
         return None
     precision = bool(parts["matrix"])
     scatter = total_of(parts["matrix"] if precision else parts["inverse"])
-    reason = "Q = a logdet - <C, .>: the stationary point is C / a, unique and the maximum for a, C positive"
+    reason = "in the precision P, Q = a logdet(P) - tr(C P), concave: the maximum has inv(P) = C / a"
     return Update((v.name,), "closed form", Spread(total_of(parts["logdet"]), scatter, axes, precision), reason)
 
 
@@ -239,7 +239,8 @@ def _scalar(v: m.Variable, mine: Sequence[Term], q: Expected) -> Update | None:
         return Update((v.name,), "closed form", Closed(root, axes, scalars), root.evidence)
     value = x.add(*(x.mul(c, f) for f, c in found.items()))
     rule = alone(leaf, axes, value)
-    why = f"no closed root for {', '.join(show(f) for f in functions)}"
+    plain: dict[Ix, Idx] = {i: Ix("_", i.dim) for i in axes}  # axes have no names of the user's
+    why = f"no closed root where Q holds {', '.join(show(x.substitute(f, plain)) for f in functions)}"
     return (
         None if rule is None else Update((v.name,), "newton", rule, f"{why}; Newton with step-halving, to convergence")
     )

@@ -1,0 +1,57 @@
+"""A long sum that stands more than once in a step gets a letter: `R = ...`, and then `s = R / S_n`."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from emdsl.report import formula as f
+from emdsl.report.formula import Formula
+from emdsl.report.measure import measure
+from emdsl.report.page import Say, Show
+from emdsl.report.walking import parts, rebuilt
+
+WORTH = 60  # letters that a name saves, where it is worth one
+LETTERS = "RCDFGHMUVWXYZ"
+
+Key = frozenset[tuple[bool, Formula]]
+
+
+def abbreviated(body: Sequence[Say | Show], taken: Collection[str]) -> tuple[Say | Show, ...]:
+    """The lines of a step, its long sums that stand again named before the first of them.
+
+    `taken` are the names of the model: no letter hides one, and an index is none of them.
+    """
+    shown = [line.formula for line in body if isinstance(line, Show)]
+    often = _repeated(shown)
+    used = {p.text for e in shown for p in parts(e) if isinstance(p, f.Name)}
+    letters = [c for c in LETTERS if c not in taken and c not in used]
+    if not often or len(letters) < len(often):
+        return tuple(body)
+    named = {frozenset(e.terms): f.at(f.Name(c), *_free(e, taken)) for e, c in zip(often, letters, strict=False)}
+
+    def step(e: Formula) -> Formula | None:
+        return named.get(frozenset(e.terms)) if isinstance(e, f.Plus) else None
+
+    lines = [Show(rebuilt(e.formula, step), e.name) if isinstance(e, Show) else e for e in body]
+    at = next(n for n, (one, other) in enumerate(zip(lines, body, strict=True)) if one != other)
+    before = body[at - 1] if at else None
+    at -= isinstance(before, Say) and not before.text.endswith(".")  # what leads to the equation stays beside it
+    meant = [Show(f.Relation("=", left, e)) for left, e in zip(named.values(), often, strict=True)]
+    return (*lines[:at], Say("For short, let"), *meant, Say("Then"), *lines[at:])
+
+
+def _repeated(shown: Sequence[Formula]) -> list[f.Plus]:
+    """Long sums that stand at least twice, none of them within another, in the order of the first of each."""
+    found: dict[Key, list[f.Plus]] = {}
+    for e in (s for whole in shown for s in parts(whole)):
+        if isinstance(e, f.Plus) and len(e.terms) > 1:
+            found.setdefault(frozenset(e.terms), []).append(e)
+    often = [own[0] for own in found.values() if (len(own) - 1) * measure(own[0]) > WORTH]
+    return [e for e in often if not any(e in parts(o) for o in often if o is not e)]
+
+
+def _free(e: Formula, taken: Collection[str]) -> tuple[Formula, ...]:
+    """The indices of a formula that no sum in it binds, in the order they are met."""
+    bound = {i for p in parts(e) if isinstance(p, f.Big) for i, _ in p.indices}
+    places = [n for p in parts(e) if isinstance(p, f.At) for place in p.places for n in parts(place)]
+    return tuple(dict.fromkeys(n for n in places if isinstance(n, f.Name) and n not in bound and n.text not in taken))

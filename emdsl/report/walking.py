@@ -1,0 +1,67 @@
+"""Walking through formulas: their parts, and the same formula with some of its parts exchanged."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from emdsl.report import formula as f
+from emdsl.report.formula import Formula
+
+Step = Callable[[Formula], Formula | None]
+
+
+def rebuilt(e: Formula, step: Step) -> Formula:
+    """The formula with what `step` gives for a part, from outside to inside; None leaves a part to its own parts."""
+    found = step(e)
+    if found is not None:
+        return found
+
+    def go(p: Formula) -> Formula:
+        return rebuilt(p, step)
+
+    def maybe(p: Formula | None) -> Formula | None:
+        return None if p is None else go(p)
+
+    match e:
+        case f.At(base, places):
+            return f.At(go(base), tuple(map(go, places)))
+        case f.Nth(base, numbers):
+            return f.Nth(go(base), tuple(map(go, numbers)))
+        case f.Raised(base, exponent):
+            return f.Raised(go(base), go(exponent))
+        case f.Root(body):
+            return f.Root(go(body))
+        case f.Apply(function, arguments):
+            return f.Apply(go(function), tuple(map(go, arguments)))
+        case f.Bracket(body):
+            return f.Bracket(go(body))
+        case f.Mean(body, given):
+            return f.Mean(go(body), maybe(given))
+        case f.Slope(of, by, order, other):
+            return f.Slope(go(of), go(by), order, maybe(other))
+        case f.Plus(terms):
+            return f.Plus(tuple((negative, go(t)) for negative, t in terms))
+        case f.Times(factors):
+            return f.Times(tuple(map(go, factors)))
+        case f.Over(top, bottom):
+            return f.Over(go(top), go(bottom))
+        case f.Big(indices, where, body):
+            return f.Big(tuple((go(i), go(n)) for i, n in indices), maybe(where), go(body))
+        case f.Relation(op, left, right):
+            return f.Relation(op, go(left), go(right))
+        case f.Listed(items):
+            return f.Listed(tuple(map(go, items)))
+        case f.Cases(options):
+            return f.Cases(tuple((go(v), maybe(c)) for v, c in options))
+    return e
+
+
+def parts(e: Formula) -> Iterator[Formula]:
+    """The formula, and all its parts, from outside to inside."""
+    found: list[Formula] = []
+
+    def step(p: Formula) -> None:
+        found.append(p)
+
+    rebuilt(e, step)
+    yield from found
