@@ -152,8 +152,7 @@ SPEC = {'model': 'GaussianMixtureHMM',
              'mean': ['closed form', '',
                       'Q is quadratic: one equation per element; concave where the coefficient is positive definite'],
              'cov': ['closed form', '',
-                     'in the inverse P it is a logdet(P) - tr(C P), which is concave: its maximum has inv(P) = C / '
-                     'a']},
+                     'in the precision P, Q = a logdet(P) - tr(C P), concave: the maximum has inv(P) = C / a']},
  'ordered': ['T'],
  'steps': {'T': ['z']}}
 
@@ -290,7 +289,7 @@ def m_step(statistics, params, prepared, policy="raise"):
     part = shares(S_c, "part", part, policy)
     # (11) mean: closed form. Q is quadratic: one equation per element; concave where the coefficient is positive definite
     mean = checked(S_c_x / S_c_n_x[:, :, None], "mean", mean, policy, -np.inf, np.inf)
-    # (12) cov: closed form. in the inverse P it is a logdet(P) - tr(C P), which is concave: its maximum has inv(P) = C / a
+    # (12) cov: closed form. in the precision P, Q = a logdet(P) - tr(C P), concave: the maximum has inv(P) = C / a
     part_2 = mean * S_c_n_x[:, :, None]
     part_3 = mean[:, :, :, None] * (part_2 - 2 * S_c_x)[:, :, None, :]
     scatter_cov = S_c_x_x + part_3.transpose(0, 1, 3, 2)

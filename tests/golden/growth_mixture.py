@@ -149,8 +149,7 @@ SPEC = {'model': 'GrowthMixture',
              'mean': ['closed form', '',
                       'Q is quadratic: one equation per element; concave where the coefficient is positive definite'],
              'cov': ['closed form', '',
-                     'in the inverse P it is a logdet(P) - tr(C P), which is concave: its maximum has inv(P) = C / '
-                     'a'],
+                     'in the precision P, Q = a logdet(P) - tr(C P), concave: the maximum has inv(P) = C / a'],
              's2': ['closed form', '', 'the score has one root']},
  'ordered': []}
 
@@ -360,7 +359,7 @@ def m_step(statistics, params, prepared, policy="raise"):
     weights = shares(S_z, "weights", weights, policy)
     # (9) mean: closed form. Q is quadratic: one equation per element; concave where the coefficient is positive definite
     mean = checked(S_b_b / S_z[:, None], "mean", mean, policy, -np.inf, np.inf)
-    # (10) cov: closed form. in the inverse P it is a logdet(P) - tr(C P), which is concave: its maximum has inv(P) = C / a
+    # (10) cov: closed form. in the precision P, Q = a logdet(P) - tr(C P), concave: the maximum has inv(P) = C / a
     t = mean.T @ S_b_b
     part = mean * S_z[:, None]
     t_2 = (mean.T @ part).T

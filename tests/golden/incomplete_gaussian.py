@@ -77,8 +77,7 @@ SPEC = {'model': 'IncompleteGaussian',
  'updates': {'mean': ['closed form', '',
                       'Q is quadratic: one equation per element; concave where the coefficient is positive definite'],
              'cov': ['closed form', '',
-                     'in the inverse P it is a logdet(P) - tr(C P), which is concave: its maximum has inv(P) = C / '
-                     'a']},
+                     'in the precision P, Q = a logdet(P) - tr(C P), concave: the maximum has inv(P) = C / a']},
  'ordered': []}
 
 
@@ -168,7 +167,7 @@ def m_step(statistics, params, prepared, policy="raise"):
     S_x_x = statistics["x_x"]
     # (5) mean: closed form. Q is quadratic: one equation per element; concave where the coefficient is positive definite
     mean = checked(S_x / S_n_x, "mean", mean, policy, -np.inf, np.inf)
-    # (6) cov: closed form. in the inverse P it is a logdet(P) - tr(C P), which is concave: its maximum has inv(P) = C / a
+    # (6) cov: closed form. in the precision P, Q = a logdet(P) - tr(C P), concave: the maximum has inv(P) = C / a
     part = mean[:, None] * (S_n_x * mean - 2 * S_x)
     scatter_cov = S_x_x + part.T
     cov = spread(scatter_cov, S_n_x, "cov", cov, policy, prepared["the scale"])

@@ -131,8 +131,7 @@ SPEC = {'model': 'RandomSlopes',
  'updates': {'beta': ['closed form', '',
                       'Q is quadratic: one equation per element; concave where the coefficient is positive definite'],
              'cov': ['closed form', '',
-                     'in the inverse P it is a logdet(P) - tr(C P), which is concave: its maximum has inv(P) = C / '
-                     'a'],
+                     'in the precision P, Q = a logdet(P) - tr(C P), concave: the maximum has inv(P) = C / a'],
              's2': ['closed form', '', 'the score has one root']},
  'ordered': []}
 
@@ -330,7 +329,7 @@ def m_step(statistics, params, prepared, policy="raise"):
     S_n_y = statistics["n_y"]
     # (7) beta: closed form. Q is quadratic: one equation per element; concave where the coefficient is positive definite
     beta = checked(S_b / G, "beta", beta, policy, -np.inf, np.inf)
-    # (8) cov: closed form. in the inverse P it is a logdet(P) - tr(C P), which is concave: its maximum has inv(P) = C / a
+    # (8) cov: closed form. in the precision P, Q = a logdet(P) - tr(C P), concave: the maximum has inv(P) = C / a
     part = beta[:, None] * (G * beta - 2 * S_b)
     scatter_cov = S_b_b + S_cov_b + part.T
     cov = spread(scatter_cov, G, "cov", cov, policy, prepared["the scale"])

@@ -108,8 +108,7 @@ SPEC = {'model': 'SemiSupervised',
              'mean': ['closed form', '',
                       'Q is quadratic: one equation per element; concave where the coefficient is positive definite'],
              'cov': ['closed form', '',
-                     'in the inverse P it is a logdet(P) - tr(C P), which is concave: its maximum has inv(P) = C / '
-                     'a']},
+                     'in the precision P, Q = a logdet(P) - tr(C P), concave: the maximum has inv(P) = C / a']},
  'ordered': []}
 
 
@@ -227,7 +226,7 @@ def m_step(statistics, params, prepared, policy="raise"):
     weights = shares(S_n_z_z, "weights", weights, policy)
     # (6) mean: closed form. Q is quadratic: one equation per element; concave where the coefficient is positive definite
     mean = checked(S_x_z / S_n_x_z[:, None], "mean", mean, policy, -np.inf, np.inf)
-    # (7) cov: closed form. in the inverse P it is a logdet(P) - tr(C P), which is concave: its maximum has inv(P) = C / a
+    # (7) cov: closed form. in the precision P, Q = a logdet(P) - tr(C P), concave: the maximum has inv(P) = C / a
     part = mean * S_n_x_z[:, None]
     part_2 = mean[:, :, None] * (part - 2 * S_x_z)[:, None, :]
     scatter_cov = S_x_x_z + part_2.transpose(0, 2, 1)

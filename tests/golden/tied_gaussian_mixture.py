@@ -107,8 +107,7 @@ SPEC = {'model': 'TiedGaussianMixture',
              'mean': ['closed form', '',
                       'Q is quadratic: one equation per element; concave where the coefficient is positive definite'],
              'cov': ['closed form', '',
-                     'in the inverse P it is a logdet(P) - tr(C P), which is concave: its maximum has inv(P) = C / '
-                     'a']},
+                     'in the precision P, Q = a logdet(P) - tr(C P), concave: the maximum has inv(P) = C / a']},
  'ordered': []}
 
 
@@ -239,7 +238,7 @@ def m_step(statistics, params, prepared, policy="raise"):
     weights = shares(S_z, "weights", weights, policy)
     # (8) mean: closed form. Q is quadratic: one equation per element; concave where the coefficient is positive definite
     mean = checked(S_z_x / S_z_n_x_2[:, None], "mean", mean, policy, -np.inf, np.inf)
-    # (9) cov: closed form. in the inverse P it is a logdet(P) - tr(C P), which is concave: its maximum has inv(P) = C / a
+    # (9) cov: closed form. in the precision P, Q = a logdet(P) - tr(C P), concave: the maximum has inv(P) = C / a
     t = mean.T @ S_z_x
     part = mean * S_z_n_x_2[:, None]
     t_2 = (mean.T @ part).T
