@@ -92,7 +92,7 @@ def _derive(model: m.ModelText, incomplete: tuple[str, ...], shared: bool, above
     """The plan under the model's `infer` lines; `above` is why the rungs above Monte Carlo were refused."""
     names = drawn_names(model)
     whole = expanded(model, names)
-    joint, shifts, centred = recentre(replace(whole, model=model))  # drawn latents are no data to centre
+    joint, shifts, centred = recentre(replace(whole, model=model), incomplete)  # drawn latents are no data to centre
     joint = replace(joint, model=whole.model)
     refuse_cuts_at_parameters(joint)
     flat = planes(joint, (*centred, *shifts, *incomplete), bool(names))

@@ -7,6 +7,7 @@ from typing import Any
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El
+from emdsl.derive.joint.centre import raw
 from emdsl.derive.joint.plates import home_of
 from emdsl.derive.plan import Plan, chained_plates
 from emdsl.derive.posteriors.chains import distance
@@ -112,9 +113,10 @@ def missing_policy(v: m.Variable, plan: Plan) -> str:
 def _needed_by_others(v: m.Variable, plan: Plan) -> bool:
     """Whether the density of another element reads an observed one: a missing entry cannot simply be left out."""
     plates = len(home_of(v))
-    for f in plan.joint.holding.get(v.name, ()):
+    names = (v.name, raw(v.name))
+    for f in (f for n in names for f in plan.joint.holding.get(n, ())):
         nodes = [e for whole in (f.body, *f.masks, *f.gates) for e in x.walk(whole)]
-        places = {e.idx[:plates] for e in nodes if isinstance(e, x.El) and e.var == v.name}
+        places = {e.idx[:plates] for e in nodes if isinstance(e, x.El) and e.var in names}
         if places and (f.about != v.name or len(places) > 1):
             return True
     return False

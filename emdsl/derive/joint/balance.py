@@ -10,7 +10,7 @@ is: `u - 3` becomes `u - (3 - r)`. Exact for every r.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 from emdsl.derive.algebra import expr as x
@@ -34,13 +34,18 @@ TRIES = 200  # choices of what balances a difference, for one data array
 Variables = Mapping[str, m.Variable]
 
 
-def recentre(joint: LogJoint) -> tuple[LogJoint, Mapping[str, Shift], tuple[str, ...]]:
-    """The joint in centred coordinates, what parameters and latents are shifted by, and the centred data arrays."""
+def recentre(
+    joint: LogJoint, incomplete: Collection[str] = ()
+) -> tuple[LogJoint, Mapping[str, Shift], tuple[str, ...]]:
+    """The joint in centred coordinates, what parameters and latents are shifted by, and the centred data arrays.
+
+    incomplete : data of which some are missing.
+    """
     shifts, centred = located(joint)
     for found, data in through_latents(joint, centred):
         shifts |= {name: added(shifts.get(name), shift) for name, shift in found.items()}
         centred[data] = None
-    return in_coordinates(joint, shifts, tuple(centred), joint.model), shifts, tuple(centred)
+    return in_coordinates(joint, shifts, tuple(centred), joint.model, incomplete), shifts, tuple(centred)
 
 
 def through_latents(joint: LogJoint, centred: Mapping[str, None]) -> Iterator[tuple[dict[str, Shift], str]]:

@@ -8,7 +8,7 @@ is approximated, and the numbers c cancel before anything is opened.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 
 from emdsl.derive.algebra import expr as x
@@ -65,9 +65,16 @@ def added(old: Shift | None, new: Shift) -> Shift:
 
 
 def in_coordinates(
-    joint: LogJoint, shifts: Mapping[str, Shift], centred: tuple[str, ...], model: m.ModelText
+    joint: LogJoint,
+    shifts: Mapping[str, Shift],
+    centred: tuple[str, ...],
+    model: m.ModelText,
+    latent: Collection[str] = (),
 ) -> LogJoint:
-    """A joint in the centred coordinates that were found for another of the same model."""
+    """A joint in the centred coordinates that were found for another of the same model.
+
+    latent : data of which some are missing, so that no comparison of them is one of numbers that were handed over.
+    """
     variables = {v.name: v for v in model.variables}
 
     def moved(factors: tuple[Factor, ...], about: str = "") -> tuple[Factor, ...]:
@@ -86,7 +93,7 @@ def in_coordinates(
 
         return tuple(map(anew, factors))
 
-    moving = {*centred, *shifts}
+    moving = {*centred, *shifts} - set(latent)
 
     told = {n: replace(t, mean=moved(t.mean, n), second=moved(t.second, n)) for n, t in joint.told.items()}
     return replace(joint, factors=moved(joint.factors), told=told) if shifts or told else joint
