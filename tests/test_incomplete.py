@@ -7,6 +7,7 @@ import re
 import sys
 import types
 import warnings
+from fractions import Fraction
 from functools import cache
 from zlib import crc32
 
@@ -20,6 +21,7 @@ from test_unusual import climbs_to_the_top, one_step
 
 import emdsl
 from emdsl.errors import DataError
+from emdsl.runtime.fields.incomplete import clamped_covariance, clamped_mean
 
 pytestmark = pytest.mark.filterwarnings("ignore::emdsl.runtime.data.faults.ConvergenceWarning")
 
@@ -157,6 +159,24 @@ def test_missing_covariates_and_responses() -> None:
 
 
 # ------------------------------------------------------------------------------------------ invariants
+
+
+def test_a_noise_next_to_nothing_costs_its_own_digits_alone() -> None:
+    """y = 3 x + noise of variance 1e-10, both missing, from h that says so: V r multiplied out lost all digits."""
+    v, slope = Fraction(1, 10**10), Fraction(3)
+    j = [[1 + slope * slope / v, -slope / v], [-slope / v, 1 / v]]
+    h = [Fraction(1, 2) - slope * 7 / v, Fraction(7) / v]
+    det = j[0][0] * j[1][1] - j[0][1] ** 2
+    mean = [(j[1][1] * h[0] - j[0][1] * h[1]) / det, (j[0][0] * h[1] - j[0][1] * h[0]) / det]
+    fit = float(sum(m * a for m, a in zip(mean, h, strict=True)))
+    whole = np.array([[float(a) for a in row] for row in j])
+    free, shape = np.ones((1, 2), bool), (0, [1], 0)
+    _, root, j_all = clamped_covariance([[-0.5 * whole]], shape, free)
+    linear = np.array([[float(a)] for a in h])
+    shape = (0, [1], 1)
+    (found,), found_fit, _ = clamped_mean(root, j_all, [linear], [None], free, np.zeros(1, int), shape)
+    np.testing.assert_allclose(found[:, 0], [float(m) for m in mean], rtol=1e-4)
+    assert found_fit[0] == pytest.approx(fit, rel=1e-14)
 
 
 def test_parts_add_up_and_weights_repeat_rows() -> None:

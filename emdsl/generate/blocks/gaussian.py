@@ -42,20 +42,20 @@ def emit_clamped(f: Function, block: Block) -> Array:
     em, g, name = f.emitter, block.gaussian, block.name
     assert g is not None
     held = covariance_axes(block)
-    cov, log_det, whole = (em.namer.fresh(f"{part}_{name}") for part in ("cov", "log_det", "precision"))
+    cov, root, whole = (em.namer.fresh(f"{part}_{name}") for part in ("cov", "root", "precision"))
     em.comment(f"{', '.join(block.latents)}: what is missing given what was seen, by pattern; their log-normaliser")
     nested, shape, inner = precision_code(f, block, tuple(i for i in held if i != pattern_index(block)))
     which = em.broadcast(em.value(El(f"pattern:{name}", block.home)), block.home).code
     free = f'prepared["the patterns of {name}"]'
-    if any(i in block.home for i in held):
-        free = f"{free}[np.ravel({which})]"
+    if any(i in block.home for i in held):  # a precision of its own for each element
+        free, which = f"{free}[np.ravel({which})]", "None"
     scope = em.lines if inner else em.outer
-    scope.append(f"{cov}, {log_det}, {whole} = clamped_covariance([{nested}], {shape}, {free})")
+    scope.append(f"{cov}, {root}, {whole} = clamped_covariance([{nested}], {shape}, {free})")
     mean, fit, norm = (em.namer.fresh(f"{part}_{name}") for part in ("mean", "fit", "log_norm"))
     linear, shape = _linear_terms(f, block)
     values = ", ".join(_value(f, block, n) if n in g.seen else "None" for n in block.latents)
     em.lines.append(f"{mean}, {fit}, {norm} = clamped_mean(")
-    em.lines.append(f"    {cov}, {log_det}, {whole}, [{linear}], [{values}], {free}, {which}, {shape}")
+    em.lines.append(f"    {root}, {whole}, [{linear}], [{values}], {free}, {which}, {shape}")
     em.lines.append(")")
     _keep(f, block, held, cov, mean, inner)
     axes = (*block.gates, *block.home)

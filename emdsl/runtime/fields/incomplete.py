@@ -19,7 +19,7 @@ import numpy as np
 from emdsl.runtime.data.columns import Array
 from emdsl.runtime.data.faults import DataError
 from emdsl.runtime.fields.gaussian import Shape, cut_apart, joint_precision
-from emdsl.runtime.numeric.numerics import cholesky, inverse, log_determinant
+from emdsl.runtime.numeric.numerics import cholesky
 
 MOST = 100_000_000  # entries that the covariances of all patterns may have
 
@@ -52,10 +52,11 @@ def cell_patterns(cells: Sequence[Any], shape: Sequence[int]) -> tuple[Array, Ar
 def clamped_covariance(
     quadratic: Sequence[Sequence[Any]], shape: Shape, free: Array
 ) -> tuple[list[list[Array]], Array, Array]:
-    """Covariances of the free numbers given the others, log det of their precision, and the whole precision.
+    """Covariances of the free numbers given the others, a root of each, and the whole precision.
 
     quadratic : as of `gaussian_covariance`. free : (patterns, numbers). The covariances, (gates, rows, columns,
-    patterns), are 0 at what is held; where the precision differs by plate, `free` has a row for each element.
+    patterns), are 0 at what is held; where the precision differs by plate, `free` has a row for each element. The
+    root W, of V = W' W, is the inverse of J's Cholesky factor, with ones at what is held.
     """
     j, lead, axes = joint_precision(quadratic, shape)
     if j.shape[0] * free.shape[0] * j.shape[-1] ** 2 > MOST:
@@ -68,22 +69,30 @@ def clamped_covariance(
     both = free[:, :, None] & free[:, None, :]
     held = np.einsum("pi,ij->pij", ~free, np.eye(j.shape[-1]))
     low = cholesky(np.where(both, j, 0.0) + held)
-    v = np.moveaxis(inverse(low) - held, 1, 3)
+    root = np.linalg.inv(low)  # of a triangular matrix, whose condition is the root of J's own
+    v = np.moveaxis(root.swapaxes(-1, -2) @ root - held, 1, 3)
     first = np.shape(quadratic[0][0])
     plates = first[len(first) - shape[2] :] if shape[2] else (v.shape[-1],)
-    return cut_apart(v, lead, axes, plates), log_determinant(low), j
+    return cut_apart(v, lead, axes, plates), root, j
 
 
 def clamped_mean(
-    cov: Sequence[Sequence[Array]], log_det: Array, j: Array, linear: Sequence[Array], values: Sequence[Array | None],
-    free: Array, which: Array, shape: Shape,
-) -> tuple[list[Array], Array, Array]:  # fmt: skip
+    root: Array,
+    j: Array,
+    linear: Sequence[Array],
+    values: Sequence[Array | None],
+    free: Array,
+    which: Array | None,
+    shape: Shape,
+) -> tuple[list[Array], Array, Array]:
     """Means of a block's latents, (gates, rows, plates), held numbers at their values; F and B of the log-normaliser.
 
     A = F / 2 + B, with F what a scale of J and h multiplies and B = (d log 2 pi - log det J) / 2 of d free numbers.
+    What is seen pulls by W r first, r = h_m - J_mo x_o, and the mean is x + W' (W r): V r with V multiplied out would
+    lose as many digits as J's condition has, and twice as many where r is large in the directions that J hardly holds.
 
     values : for each latent its data, 0 where missing, (rows, plates); None where it has none. which : the pattern of
-    each element, (plates).
+    each element, (plates); None where `free`, the root and J have a row for each element.
     """
     gates, own, _ = shape
     lead, plates = linear[0].shape[:gates], linear[0].shape[gates + own[0] :]
@@ -94,40 +103,31 @@ def clamped_mean(
         [np.zeros((n, r)) if a is None else np.reshape(a, (n, r)) for a, n in zip(values, sizes, strict=True)]
     )
     jx = j[:, 0] @ x if j.shape[1] == 1 else np.einsum("grij,jr->gir", j, x)
-    v = put_together(cov, sizes, len(j))
-    left = h - jx
-    if j.shape[1] > 1:
-        step, det = np.einsum("gijr,gjr->gir", v, left), log_det
-        count = free.sum(1)
+    at = np.arange(r) if which is None else np.ravel(which)
+    left = np.where(free[at].T, h - jx, 0.0)
+    if which is None:
+        pulled = np.einsum("grij,gjr->gir", root, left)
+        step = np.einsum("grij,gir->gjr", root, pulled)
     else:
-        at = np.ravel(which)
-        step, det, count = by_pattern(v, left, free, at), log_det[:, at], free.sum(1)[at]
+        pulled, step = by_pattern(root, left, free, at)
+    fit = (x * (2 * h - jx) + pulled * pulled).sum(1)
+    log_det = -2 * np.log(root.diagonal(0, -2, -1)).sum(-1)
+    norm = np.broadcast_to(0.5 * (free.sum(1) * math.log(2 * math.pi) - log_det)[:, at], (g, r))
     mean = x + step
-    fit = (x * (2 * h - jx) + left * step).sum(1)
-    norm = np.broadcast_to(0.5 * (count * math.log(2 * math.pi) - det), (g, r))
     ends = np.cumsum([0, *sizes])
     means = [mean[:, ends[i] : ends[i + 1]].reshape(a.shape) for i, a in enumerate(linear)]
     return means, fit.reshape((*lead, *plates)), norm.reshape((*lead, *plates))
 
 
-def by_pattern(v: Array, left: Array, free: Array, which: Array) -> Array:
-    """V of its pattern times a vector of each element: (gates, numbers, elements), one product for each pattern."""
-    out = np.zeros(np.broadcast_shapes(left.shape, (v.shape[0], 1, 1)))
+def by_pattern(root: Array, left: Array, free: Array, which: Array) -> tuple[Array, Array]:
+    """W r and W' W r of each element, W of its pattern: (gates, numbers, elements), two products for each pattern."""
+    pulled = np.zeros(np.broadcast_shapes(left.shape, (len(root), 1, 1)))
+    out = np.zeros(pulled.shape)
     order = np.argsort(which, kind="stable")
     ends = np.searchsorted(which[order], np.arange(len(free) + 1))
     for p in np.flatnonzero((np.diff(ends) > 0) & free.any(1)):
         rows = order[ends[p] : ends[p + 1]]
-        out[:, :, rows] = v[..., p] @ left[:, :, rows]
-    return out
-
-
-def put_together(cov: Sequence[Sequence[Array]], sizes: Sequence[int], gates: int) -> Array:
-    """The covariance of all numbers, (gates, numbers, numbers, patterns), from that of each pair of latents."""
-    blocks = [
-        [np.reshape(c, (gates, sizes[i], sizes[i + k], -1)) for k, c in enumerate(row)] for i, row in enumerate(cov)
-    ]
-    whole = [
-        [blocks[i][j - i] if j >= i else blocks[j][i - j].swapaxes(1, 2) for j in range(len(sizes))]
-        for i in range(len(sizes))
-    ]
-    return np.concatenate([np.concatenate(row, axis=2) for row in whole], axis=1)
+        some = root[:, p] @ left[:, :, rows]
+        pulled[:, :, rows] = some
+        out[:, :, rows] = root[:, p].swapaxes(-1, -2) @ some
+    return pulled, out

@@ -180,7 +180,9 @@ def climb(setup: Setup, start: Params, state: Any = None) -> Climb:
             except KeyboardInterrupt:
                 status = "interrupted"
     end = Climb(here.params, tuple(history), here.log_likelihood, status, message, here.statistics.get("state"))
-    return _conclude(setup, end, repairs, noise)._replace(idle=idle(setup, before, here) if len(history) > 1 else ())
+    return _conclude(setup, end, repairs, noise, start)._replace(
+        idle=idle(setup, before, here) if len(history) > 1 else ()
+    )
 
 
 def idle(setup: Setup, before: Params, here: Point) -> tuple[str, ...]:
@@ -276,11 +278,13 @@ def remaining(history: Sequence[float]) -> float | None:
     return second * rate / (1 - rate) if 0 < rate < 1 else None
 
 
-def _conclude(setup: Setup, end: Climb, repairs: Mapping[str, int], noise: float = 0.0) -> Climb:
+def _conclude(
+    setup: Setup, end: Climb, repairs: Mapping[str, int], noise: float = 0.0, start: Params | None = None
+) -> Climb:
     """The climb with its last word: boundary estimates, repairs, and what may remain to climb."""
     status = {"climbing": "max_iter", "repaired": "degenerate", "level": "converged"}.get(end.status, end.status)
     message = end.message
-    if end.status == "level" and (thin := _all_but_singular(setup, end, noise)):
+    if end.status == "level" and (thin := _all_but_singular(setup, end, noise, start or {})):
         status = "degenerate"
         message = f"{', '.join(thin)} has collapsed: all but singular, with an objective known to {noise:.1e} only"
     gap = remaining(end.history)
@@ -311,8 +315,9 @@ def _conclude(setup: Setup, end: Climb, repairs: Mapping[str, int], noise: float
     return end._replace(status=status, message=message)
 
 
-def _all_but_singular(setup: Setup, end: Climb, noise: float) -> list[str]:
-    """Covariances because of which rounding hides whether the objective still climbs: nothing has converged there."""
+def _all_but_singular(setup: Setup, end: Climb, noise: float, start: Params) -> list[str]:
+    """Covariances, and scales that are nothing beside where they started, because of which rounding hides whether the
+    objective still climbs: nothing has converged there."""
     if noise <= BLURRED * (1 + abs(end.history[-1])):
         return []
     found = []
@@ -322,6 +327,9 @@ def _all_but_singular(setup: Setup, end: Climb, noise: float) -> list[str]:
             spread = np.sqrt(value.diagonal(0, -2, -1))
             eigen = np.linalg.eigvalsh(value / (spread[..., :, None] * spread[..., None, :]))
             if (eigen[..., 0] < FLATTENED).any():
+                found.append(v["name"])
+        elif v["domain"] == "positive" and v["name"] in start and v["name"] in end.params:
+            if (end.params[v["name"]] < FLATTENED * start[v["name"]]).any():
                 found.append(v["name"])
     return found
 
