@@ -141,3 +141,40 @@ def test_inside_or_outside_of_an_interval(seen: str) -> None:
     )
     np.testing.assert_allclose(fit.posterior_["u"]["mean"], first, rtol=1e-7)
     np.testing.assert_allclose(fit.posterior_["u"]["var"], second - first**2, rtol=1e-7)
+
+
+BOUNDED: list[Any] = [  # latent, seen, its frozen density, where it lies, the density of what is seen
+    ("u[n] : real(min = -0.5, max = 1.2) ~ Normal(0.2, t)", "Normal(u[n], 0.5)", stats.norm(0.2, 0.7), (-0.5, 1.2), 3),
+    ("u[n] ~ Uniform(-1, 2)", "Normal(u[n], t)", stats.uniform(-1, 3), (-1, 2), 3),
+    ("u[n] : positive(max = 1.5) ~ Gamma(t, 2)", "Poisson(3 * u[n])", stats.gamma(0.7, 0, 0.5), (0, 1.5), 0),
+    ("u[n] : positive ~ Normal(t, 2)", "Normal(u[n], 0.5)", stats.norm(0.7, 2), (0, np.inf), -2),
+]
+
+
+@pytest.mark.parametrize(("latent", "seen", "prior", "ends", "far"), BOUNDED)
+def test_a_latent_lies_between_its_bounds(latent: str, seen: str, prior: Any, ends: Any, far: float) -> None:
+    """Its posterior ends where it does, and its density is that of the family between the bounds: both were left out,
+    without a word, where the family is conjugate (a Uniform was a flat line)."""
+    model = emdsl.compile(
+        text=f"model M\nparam t : positive\nfor n in N:\n    latent {latent}\n    observed y[n] ~ {seen}\n"
+    )
+    y = np.array([0.0, 1.0, far])
+    found = model.fitter().e_step({"t": 0.7}, {"y": y})["log_likelihood"]
+    spread = 0.7 if "t)" in seen else 0.5
+    mass = prior.cdf(ends[1]) - prior.cdf(ends[0])
+
+    def joint(u: float, k: float) -> float:
+        p = stats.poisson.pmf(k, 3 * u) if "Poisson" in seen else stats.norm.pdf(k, u, spread)
+        return float(prior.pdf(u) / mass * p)
+
+    wanted = sum(math.log(integrate.quad(joint, *ends, (k,), epsabs=0)[0]) for k in y)
+    assert found == pytest.approx(wanted, abs=2e-5)
+
+
+@pytest.mark.parametrize("latent", ["Uniform(lo[n], 3)", "Uniform(0, 1) if n == 0 else Normal(0, 1)"])
+def test_bounds_that_are_no_numbers_are_refused(latent: str) -> None:
+    given = "    given lo[n] : real\n" if "lo" in latent else ""
+    text = f"model M\nparam s : positive\nfor n in N:\n{given}    latent u[n] ~ {latent}\n"
+    for infer in ("", "infer u by saem(kernel = slice)\n"):
+        refusal = emdsl.compile(text=f"{text}    observed y[n] ~ Normal(u[n], s)\n{infer}").refusal
+        assert refusal is not None and "u" in str(refusal) and ("literal" in str(refusal) or "branch" in str(refusal))

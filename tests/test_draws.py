@@ -154,6 +154,22 @@ for n in N:
 infer b by saem
 """, {"G": 1200, "N": 2400}, {"q": 0.4, "m": [-0.5, 1.0], "s": 0.5},
         lambda d: [d["b"], d["b"] ** 2, d["b"] * d["y"][:1200], d["b"] ** 2 * d["y"][1200:]]),
+    "bounded": ("""
+model M
+param s : positive
+param w : real
+for g in G:
+    latent u[g] ~ Uniform(-1, 2)
+    latent b[g] : positive ~ Normal(w, s)
+    latent c[g] ~ Normal(b[g], 1)
+    latent e[g] ~ Normal(0, 1)
+    observed x[g] ~ Normal(u[g], s)
+    observed y[g] ~ Delta(c[g] > 0.5)
+    observed k[g] ~ Delta(-0.5 < e[g] < 0.8)
+infer u, b, c, e by saem
+""", {"G": 3000}, {"s": 0.7, "w": 0.3},
+        lambda d: [d["u"], d["u"] ** 2, d["u"] * d["x"], d["b"], d["b"] ** 2, d["c"], d["c"] ** 2, d["b"] * d["c"],
+                   d["c"] * d["y"], d["e"], d["e"] ** 2, d["e"] * d["k"]]),
     "shares": ("""
 model M
 param a : positive[3]

@@ -9,6 +9,7 @@ from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El
 from emdsl.derive.joint.centre import raw
 from emdsl.derive.joint.plates import home_of
+from emdsl.derive.joint.ranges import narrowed
 from emdsl.derive.plan import Plan, chained_plates
 from emdsl.derive.posteriors.chains import distance
 from emdsl.language import model as m
@@ -76,6 +77,8 @@ def _data_plates(plan: Plan) -> set[str]:
 def variable(v: m.Variable, plan: Plan) -> dict[str, Any]:
     """One entry of `SPEC["variables"]`."""
     bounded = any(b is not None and literal(b) is None for b in (v.domain.lower, v.domain.upper))
+    hidden = v.name in plan.drawn or v.kind == "latent"
+    low, high = narrowed(v) if hidden else (None, None)
     return {
         "name": v.name,
         "kind": "latent" if v.name in plan.drawn else v.kind,
@@ -84,8 +87,8 @@ def variable(v: m.Variable, plan: Plan) -> dict[str, Any]:
         "event": [str(d) for d in v.domain.dims],
         "domain": v.domain.kind,
         "levels": None if v.domain.levels is None else str(v.domain.levels),
-        "lower": literal(v.domain.lower),
-        "upper": literal(v.domain.upper),
+        "lower": literal(v.domain.lower) if low is None else low,
+        "upper": literal(v.domain.upper) if high is None else high,
         "default": v.default is not None,
         "missing": missing_policy(v, plan),
         "support": None,

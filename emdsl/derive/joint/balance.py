@@ -28,6 +28,7 @@ from emdsl.derive.joint.centre import (
     over_axes,
 )
 from emdsl.derive.joint.factors import LogJoint
+from emdsl.derive.joint.ranges import EVERYWHERE, range_of
 from emdsl.language import model as m
 
 TRIES = 200  # choices of what balances a difference, for one data array
@@ -179,7 +180,7 @@ class Search:
         v = self.variables.get(e.var)
         if v is None or v.kind != kind or v.domain.kind != "real":
             return False
-        bounded = v.domain.lower is not None or v.domain.upper is not None
+        bounded = range_of(v) != EVERYWHERE
         elsewhere = self.joint.discrete | self.joint.deterministic | set(self.joint.incomplete)
         return not bounded and v.name not in elsewhere and len(e.idx) == len(axes_of(v))
 

@@ -131,7 +131,7 @@ def _cut(
     own = call.family.x.domain
     if v.kind != "param" and v.domain.kind in STRUCTURED and own.kind not in STRUCTURED:
         raise ModelError(refusal(call))  # numbers in order, on a simplex: the family has another mass there
-    if is_point_mass(call.family) or v.kind == "latent" or not (is_cut(v.domain, call) or narrower(own, v.domain)):
+    if is_point_mass(call.family) or not (is_cut(v.domain, call) or narrower(own, v.domain)):
         return x.ZERO
     inner = tensors.family_scope(v, home, event, call, scope)
     arguments = [tensors.element(a, event if a.shape else (), scope) for _, a in call.args]

@@ -15,6 +15,7 @@ from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Expr
 from emdsl.derive.joint.centre import Shift, axes_of, free_location, reference
 from emdsl.derive.joint.factors import LogJoint
+from emdsl.derive.joint.ranges import EVERYWHERE, range_of
 from emdsl.language import model as m
 
 Variables = Mapping[str, m.Variable]
@@ -164,6 +165,8 @@ def _is_coefficient(e: El, variables: Variables) -> bool:
     """An element of an array on the line, whose literal positions, if any, would ask for a reference each."""
     b = variables.get(e.var)
     if b is None or b.domain.kind != "real" or b.domain.lower is not None or b.domain.upper is not None:
+        return False
+    if b.kind == "latent" and range_of(b) != EVERYWHERE:
         return False
     free = b.kind == "latent" or (b.kind == "param" and b.distribution is None)
     return free and not any(isinstance(i, int) for i in e.idx)

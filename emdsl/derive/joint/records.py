@@ -12,6 +12,7 @@ from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Expr, Idx, Ix
 from emdsl.derive.algebra.show import show
 from emdsl.derive.joint.exponential import exponential, functions_in, only
+from emdsl.derive.joint.ranges import Range, domain_range
 from emdsl.derive.joint.terms import Term
 from emdsl.errors import InternalError
 from emdsl.families import PRELUDE
@@ -45,6 +46,12 @@ class Posterior:
     @property
     def rank(self) -> int:
         return len(PRELUDE()[self.name].x.domain.dims)
+
+    @property
+    def ends(self) -> Range:
+        found = domain_range(PRELUDE()[self.name].x.domain, {})
+        assert found is not None
+        return found
 
     @property
     def support(self) -> str:

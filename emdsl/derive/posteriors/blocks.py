@@ -9,6 +9,7 @@ statistics are one-hots; a continuous one is found in the table of posteriors by
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -16,6 +17,7 @@ from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Idx, Ix
 from emdsl.derive.joint.factors import Factor, LogJoint
 from emdsl.derive.joint.plates import conditions_of, home_of
+from emdsl.derive.joint.ranges import range_of
 from emdsl.derive.joint.records import recognise, statistic_of
 from emdsl.derive.joint.terms import Term, blocks_of, merge, merge_roles, symmetry_of, terms
 from emdsl.derive.joint.weights import weigh
@@ -244,6 +246,12 @@ def conjugate_block(
     record = recognise(frozenset(r for r in roles if r), len(own), variable)
     if isinstance(record, str):
         return Problem("E111", f"the posterior of {name} is not a known family: {record}", variable.span, WAYS_OUT)
+    ends = range_of(variable)
+    if isinstance(ends, str):
+        return _refused(name, ends, variable.span)
+    if ends != record.ends:  # the posterior ends where the latent does
+        low, high = (None if math.isinf(end) else x.num(end) for end in ends)
+        cuts.append(Cut(x.ONE, low, high))
     if cuts and (record.name != "Normal" or scales):
         return _refused(name, f"it is cut, and {record.name} is not integrated over an interval here", mine[0][1])
     parted = any(c.apart for c in cuts)

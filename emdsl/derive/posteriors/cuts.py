@@ -18,6 +18,7 @@ from emdsl.derive.joint.terms import Term
 from emdsl.errors import ModelError, Problem
 
 CUT_NORMAL = Posterior("Normal", "cut_normal_posterior", ("id", "square"), (0.0, -1.0))
+CUT_FIELDS = ("mean", "var", "lower", "upper")  # what a cut Gaussian is drawn by
 PARTED_NORMAL = Posterior("Normal", "parted_normal_posterior", ("id", "square"), (0.0, -1.0))
 
 

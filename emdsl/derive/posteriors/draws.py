@@ -19,6 +19,7 @@ from emdsl.derive.joint.element import Tensors
 from emdsl.derive.joint.factors import LogJoint
 from emdsl.derive.joint.joint import expand
 from emdsl.derive.joint.plates import home_of
+from emdsl.derive.joint.ranges import range_of
 from emdsl.derive.joint.terms import Term, terms
 from emdsl.derive.posteriors.block import MOST_TOGETHER, Block, place, touches
 from emdsl.derive.posteriors.blocks import Elimination, eliminate
@@ -238,9 +239,15 @@ def _group(
         if v.domain.kind not in DOMAINS:
             text = f"{v.name} ({v.domain.kind}) moves by no kernel but gibbs"
             text += f", which cannot draw it: {refused}" if refused else ""
-            raise ModelError(
-                [Problem("E120", text, line.span, f"write by {line.method}, which takes gibbs")], model.source
-            )
+            hint = f"write by {line.method}, which takes gibbs"
+            if refused and len(latents) > 1:
+                hint = f"without the parentheses each of {', '.join(latents)} is drawn given the others"
+            elif refused:
+                hint = f"leave {v.name} out of the line: it is then exact, or the plan says why it cannot be"
+            raise ModelError([Problem("E120", text, line.span, hint)], model.source)
+        if isinstance(ends := range_of(v), str):
+            hint = f"write {v.name} as a function of a latent between two numbers: a + (b - a) * u, u ~ Uniform(0, 1)"
+            raise ModelError([Problem("E120", f"no kernel moves {v.name}: {ends}", v.span, hint)], model.source)
     joint = joint_of(model, every, shifts, centred)
     batch, placed, whole = _conditional(joint, latents)
     single = all(not v.domain.dims and not v.array and len(home_of(v)) == len(batch) for v in variables)

@@ -9,6 +9,7 @@ from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Ix
 from emdsl.derive.joint.factors import LogJoint
 from emdsl.derive.joint.plates import home_of, inside_plates, plate_indices
+from emdsl.derive.joint.ranges import EVERYWHERE, range_of
 from emdsl.derive.joint.terms import Term, blocks_of, merge_roles, symmetry_of
 from emdsl.derive.joint.weights import weigh
 from emdsl.derive.posteriors.block import Block, beside, place, touches
@@ -124,7 +125,10 @@ def _meant(latents: tuple[str, ...], joint: LogJoint, pool: Sequence[tuple[Term,
 def _loose(variables: Sequence[m.Variable], roles: Sequence[str], ways_out: str) -> Problem | None:
     """A latent that no square keeps near its mean, or that is not free on the line."""
     for v in variables:
-        if f"J {v.name} {v.name}" not in roles or v.domain.kind != "real" or v.domain.lower or v.domain.upper:
+        if (ends := range_of(v)) != EVERYWHERE:
+            text = ends if isinstance(ends, str) else f"{v.name} has a bound, and a Gaussian has none"
+            return Problem("E111", f"the posterior of {v.name} is not a known family: {text}", v.span, ways_out)
+        if f"J {v.name} {v.name}" not in roles or v.domain.kind != "real":
             text = f"the posterior of {v.name} is not a known family: it has no square that keeps it near its mean"
             return Problem("E111", text, v.span, ways_out)
     return None

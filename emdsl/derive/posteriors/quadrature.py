@@ -5,8 +5,7 @@ log integral over b[g] of p(y_g, b[g] | theta),  for each element g by itself, i
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import combinations
 
@@ -14,8 +13,8 @@ from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Expr, Idx
 from emdsl.derive.algebra.show import show
 from emdsl.derive.joint.factors import Cloud, LogJoint
-from emdsl.derive.joint.joint import calls
 from emdsl.derive.joint.plates import home_of
+from emdsl.derive.joint.ranges import EVERYWHERE, range_of
 from emdsl.derive.joint.terms import terms
 from emdsl.derive.posteriors.block import in_terms_of
 from emdsl.derive.posteriors.blocks import Elimination, classes, eliminate
@@ -75,14 +74,8 @@ def _unfit(name: str, joint: LogJoint) -> str:
         return f"quadrature is over real numbers: {name} is {v.domain.kind}"
     if any(jumps(f, name) for f in joint.factors) and between(joint, name) is None:
         return f"a density compares {name} with a number: it jumps there, which quadrature does not follow"
-    return f"the bounds of {name} are no literal numbers" if support(v) is None else ""
-
-
-def support(v: m.Variable) -> tuple[float, float] | None:
-    """Where a latent lies: inside its own bounds and those of the families it may come from; None if not numbers."""
-    ends = [_ends(v.domain, {})] + [_ends(c.family.x.domain, dict(c.args)) for c in calls(v)]
-    found = [e for e in ends if e is not None]
-    return None if len(found) < len(ends) else (max(low for low, _ in found), min(high for _, high in found))
+    found = range_of(v)
+    return found if isinstance(found, str) else ""
 
 
 def between(joint: LogJoint, name: str) -> Interval | None:
@@ -95,35 +88,9 @@ def bounded(cloud: Cloud, joint: LogJoint) -> bool:
     if cloud.ends is not None:
         return True
     (first, *others), model = cloud.latents, joint.model
-    ends = support(model.variable(first))
+    ends = range_of(model.variable(first))
     alone = not others and not cloud.shared and not model.variable(first).domain.dims
-    return alone and ends is not None and ends != (-math.inf, math.inf)
-
-
-def _ends(d: m.Domain, given: Mapping[str, m.Expr]) -> tuple[float, float] | None:
-    """The ends of a domain, its bounds in terms of a family's arguments."""
-    low = 0.0 if d.kind in ("positive", "unit") else -math.inf
-    high = 1.0 if d.kind == "unit" else math.inf
-    for side, bound in enumerate((d.lower, d.upper)):
-        if bound is None:
-            continue
-        number = _number(given.get(bound.name, bound) if isinstance(bound, m.Var) else bound)
-        if number is None:
-            return None
-        low, high = (max(low, number), high) if side == 0 else (low, min(high, number))
-    return low, high
-
-
-def _number(e: m.Expr) -> float | None:
-    match e:
-        case m.Num(value=v):
-            return float(v)
-        case m.Pi():
-            return math.pi
-        case m.Call(fn="neg", args=(a,)):
-            found = _number(a)
-            return None if found is None else -found
-    return None
+    return alone and ends != EVERYWHERE
 
 
 def _plates(name: str, joint: LogJoint) -> tuple[object, ...]:
@@ -213,12 +180,8 @@ def at_shared_points(joint: LogJoint, clouds: Sequence[Cloud], weighted: str | N
     fault = ModelError(Problem("E120", "the elements do not meet their latent through the same functions"))
     names = [n for c in clouds for n in c.latents]
     v = joint.model.variable(names[0]) if len(names) == 1 else None
-    if (
-        v is None
-        or v.domain.dims
-        or support(v) != (-math.inf, math.inf)
-        or any(jumps(f, v.name) for f in joint.factors)
-    ):
+    jumping = v is not None and any(jumps(f, v.name) for f in joint.factors)
+    if v is None or v.domain.dims or range_of(v) != EVERYWHERE or jumping:
         raise fault
     at_points, elimination = by_quadrature(joint, [replace(c, shared=True) for c in clouds], weighted)
     known = {u.name for u in joint.model.variables if u.kind in ("given", "observed")}

@@ -18,6 +18,7 @@ from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Expr, Idx, Ix
 from emdsl.derive.joint.factors import LogJoint
 from emdsl.derive.joint.plates import home_of
+from emdsl.derive.joint.ranges import EVERYWHERE, range_of
 from emdsl.derive.joint.terms import Term, merge_roles, symmetry_of
 from emdsl.derive.joint.weights import weigh
 from emdsl.derive.posteriors.block import Block, gates_outside, place, touches
@@ -38,7 +39,7 @@ def scaled_block(
         or len(latents) > 1
         or len(dims) != 1
         or variable.domain.kind != "real"
-        or variable.domain.lower
+        or range_of(variable) != EVERYWHERE
     ):
         return None
     home, g = home_of(variable), gaussian_axes({name: [str(d) for d in dims]}, frozenset())

@@ -8,10 +8,11 @@ from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El
 from emdsl.derive.joint.factors import Cloud
 from emdsl.derive.joint.plates import home_of
+from emdsl.derive.joint.ranges import range_of
 from emdsl.derive.plan import Plan
 from emdsl.derive.posteriors.block import Block
 from emdsl.derive.posteriors.clouds import AT, VOLUME
-from emdsl.derive.posteriors.quadrature import bounded, support
+from emdsl.derive.posteriors.quadrature import bounded
 from emdsl.derive.posteriors.slopes import components
 from emdsl.generate.context import Function
 from emdsl.generate.lines.arrays import Array, Leaf
@@ -119,8 +120,8 @@ def limits(cloud: Cloud, f: Function) -> list[tuple[str, str]]:
     """Code of the bounds of each dimension."""
     out = []
     for c in components(cloud, f.plan.joint):
-        found = support(f.plan.joint.model.variable(c.latent))
-        assert found is not None
+        found = range_of(f.plan.joint.model.variable(c.latent))
+        assert not isinstance(found, str)
         low, high = found
         out.append(("None" if low == -math.inf else repr(low), "None" if high == math.inf else repr(high)))
     return out

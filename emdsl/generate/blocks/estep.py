@@ -14,7 +14,7 @@ from emdsl.derive.joint.records import WHOLE, Posterior
 from emdsl.derive.joint.terms import Term
 from emdsl.derive.posteriors.block import Block, gates_outside
 from emdsl.derive.posteriors.blocks import messages
-from emdsl.derive.posteriors.cuts import bounds_of
+from emdsl.derive.posteriors.cuts import CUT_FIELDS, bounds_of
 from emdsl.derive.posteriors.networks import clique_key, in_clique
 from emdsl.generate.blocks.chains import emit_chain, gate_chain
 from emdsl.generate.blocks.features import Stacked, emit_stack, features_of
@@ -212,13 +212,16 @@ def _hand_out_moments(
     cut = em.chunk is not None and any(i.dim == em.chunk for i in union)
     order = (*block.gates, *block.home, *block.own)
     stored = tuple(order.index(i) for i in union)
-    places_of = dict.fromkeys((*record.moments, *record.fields), stored)
+    arguments_of = CUT_FIELDS if block.cuts and f.drawing else record.fields
+    places_of = dict.fromkeys((*record.moments, *arguments_of), stored)
     places_of |= {k: tuple(order.index(i) for i in union if i not in block.own) for k in WHOLE if k in places_of}
     for kind in record.moments:
         f.runtime[f"E:{name}:{kind}"] = Leaf(f'{moments}["{kind}"]', places_of[kind], inner, cut=cut)
-    for argument in record.fields:
+    for argument in arguments_of:
         code = f'{moments}["arguments"]["{argument}"]'
-        if not record.rank and any(a.axes != union for a in arguments):  # one may be the same along a plate
+        if not record.rank and (
+            block.cuts or any(a.axes != union for a in arguments)
+        ):  # one may be the same along a plate
             shape = ", ".join(em.length(i) for i in union)
             code = f"np.broadcast_to({code}, ({shape},))"
         f.runtime[f"argument:{name}:{argument}"] = Leaf(code, places_of[argument], inner, cut=cut)

@@ -16,6 +16,7 @@ from emdsl.derive.joint.plates import home_of
 from emdsl.derive.joint.records import WHOLE
 from emdsl.derive.posteriors.block import Block
 from emdsl.derive.posteriors.blocks import Elimination
+from emdsl.derive.posteriors.cuts import CUT_FIELDS
 from emdsl.derive.posteriors.gaussian_moments import covariance_axes
 from emdsl.generate.blocks.chains import sequences_of
 from emdsl.generate.blocks.estep import emit_block
@@ -153,7 +154,10 @@ def _draw_record(f: Function, block: Block, target: str) -> None:
     assert record is not None
     outer = (*block.own, *block.home)
     idx = (*block.gates, *block.home, *block.own)
-    if block.scale is not None or record.name == "Normal":
+    if block.cuts:
+        codes = [_at_gates(f, block, f"argument:{name}:{a}", idx, outer).code for a in CUT_FIELDS]
+        em.lines.append(f"{target} = draw_cut_normal({', '.join(codes)}, rng)")
+    elif block.scale is not None or record.name == "Normal":
         keys = ("location", "variance") if block.scale is not None else ("E", "E")
         kinds = ("", "") if block.scale is not None else (":id", ":square")
         first, second = (

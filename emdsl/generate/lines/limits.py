@@ -1,7 +1,8 @@
-"""A parameter's bounds as code: numbers, and expressions of givens that are one number each."""
+"""A variable's bounds as code: numbers (of a latent its family's too), and expressions of givens, one number each."""
 
 from __future__ import annotations
 
+from emdsl.derive.joint.ranges import narrowed
 from emdsl.generate.lines.spelling import number
 from emdsl.language import model as m
 
@@ -11,7 +12,11 @@ _FUNCTIONS = {"exp": "math.exp", "log": "math.log", "sqrt": "math.sqrt", "abs": 
 
 def bounds(v: m.Variable) -> tuple[str, str]:
     """Code of a variable's bounds, `None` where there is none; it reads givens off `prepared`."""
-    return code(v.domain.lower) or "None", code(v.domain.upper) or "None"
+    own = code(v.domain.lower) or "None", code(v.domain.upper) or "None"
+    if v.kind == "param":
+        return own
+    low, high = (code if end is None else repr(end) for end, code in zip(narrowed(v), own, strict=True))
+    return low, high
 
 
 def code(e: m.Expr | None) -> str | None:

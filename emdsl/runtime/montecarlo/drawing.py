@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import scipy
 
 from emdsl.runtime.data.columns import Array
 from emdsl.runtime.data.faults import DataError
@@ -80,6 +81,23 @@ def draw_gaussian(means: Sequence[Array], covs: Sequence[Sequence[Array]], own: 
 
 def draw_Normal(mean: Any, var: Any, rng: Rng) -> Array:
     return mean + np.sqrt(np.maximum(var, 0.0)) * rng.normal(size=np.shape(mean))
+
+
+def draw_cut_normal(mean: Any, var: Any, lower: Any, upper: Any, rng: Rng) -> Array:
+    """A Normal between two bounds, by inversion in logarithms; outside of them where they are exchanged."""
+    apart = np.greater(lower, upper)
+    sd, uniform = np.sqrt(var), rng.uniform(size=np.shape(mean))
+    low, high = np.where(apart, -np.inf, lower), np.asarray(upper)
+    if apart.any():
+        below = scipy.special.log_ndtr((upper - mean) / sd)
+        beyond = scipy.special.log_ndtr((mean - lower) / sd)
+        above = apart & (rng.uniform(size=np.shape(mean)) < scipy.special.expit(beyond - below))
+        low, high = np.where(above, lower, low), np.where(above, np.inf, high)
+    flipped = low - mean > mean - high  # the tail that holds the interval is turned to the left
+    a, b = (low - mean) / sd, (high - mean) / sd
+    log_a, log_b = (scipy.special.log_ndtr(t) for t in (np.where(flipped, -b, a), np.where(flipped, -a, b)))
+    t = scipy.special.ndtri_exp(log_b + np.log(uniform + (1 - uniform) * np.exp(log_a - log_b)))
+    return np.clip(mean + np.where(flipped, -1.0, 1.0) * sd * t, low, high)
 
 
 def draw_LogNormal(mean: Any, var: Any, rng: Rng) -> Array:

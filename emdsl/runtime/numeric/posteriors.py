@@ -83,7 +83,8 @@ def cut_normal_posterior(id: Array, square: Array, lower: Array, upper: Array) -
     spread = var * np.maximum(1 + curve - slope**2, 0.0)
     total = np.where(seen, id * point + square * point**2, 0.5 * id * mean + 0.5 * np.log(2 * np.pi * var) + log_mass)
     inside, spread = np.where(seen, point, inside), np.where(seen, 0.0, spread)
-    return total, {"id": inside, "square": inside**2 + spread, "arguments": {}}
+    ends = {"mean": mean, "var": var, "lower": lower, "upper": upper}
+    return total, {"id": inside, "square": inside**2 + spread, "arguments": ends}
 
 
 def parted_normal_posterior(id: Array, square: Array, lower: Array, upper: Array) -> tuple[Array, dict[str, Any]]:
@@ -94,7 +95,7 @@ def parted_normal_posterior(id: Array, square: Array, lower: Array, upper: Array
     total = np.where(apart, np.logaddexp(below, above), below)
     share = np.where(apart, np.exp(below - total), 1.0)
     moments = {k: share * at_below[k] + (1 - share) * at_above[k] for k in ("id", "square")}
-    return total, {**moments, "arguments": {}}
+    return total, {**moments, "arguments": {**at_below["arguments"], "lower": lower, "upper": upper}}
 
 
 def log_normal_posterior(log: Array, log2: Array) -> tuple[Array, dict[str, Any]]:
