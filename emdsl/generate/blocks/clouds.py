@@ -107,8 +107,8 @@ def ends(cloud: Cloud, f: Function) -> list[tuple[str, str]]:
     """Code of the ends of the interval that data leave each element: arrays on its plates."""
     assert cloud.ends is not None
     em, (v, *_) = f.emitter, [f.plan.joint.model.variable(n) for n in cloud.latents]
-    found = support(v)
-    assert found is not None
+    found = range_of(v)
+    assert not isinstance(found, str)
     most = [x.fn(tighter, e, x.Num(own)) for tighter, e, own in zip(("max", "min"), cloud.ends, found, strict=True)]
     em.comment(f"the interval that the conditions on {v.name} leave it")
     sides = [em.name(f"{side}_{v.name}", em.value(e)) for side, e in zip(("lower", "upper"), most, strict=True)]

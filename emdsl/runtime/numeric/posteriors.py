@@ -67,7 +67,7 @@ def cut_normal_posterior(id: Array, square: Array, lower: Array, upper: Array) -
     """The same between two bounds, which may be infinite: moments of a truncated Normal (Johnson, Kotz and Balakrishnan
     1994, section 13.10.1), with all ratios taken as differences of logarithms. Equal bounds are where it was seen."""
     seen = lower == upper
-    point = np.where(seen, lower, 0.0)
+    point, ends = np.where(seen, lower, 0.0), {"lower": lower, "upper": upper}
     lower, upper = np.where(seen, -np.inf, lower), np.where(seen, np.inf, upper)
     var = -0.5 / square
     sd, mean = np.sqrt(var), id * var
@@ -83,8 +83,7 @@ def cut_normal_posterior(id: Array, square: Array, lower: Array, upper: Array) -
     spread = var * np.maximum(1 + curve - slope**2, 0.0)
     total = np.where(seen, id * point + square * point**2, 0.5 * id * mean + 0.5 * np.log(2 * np.pi * var) + log_mass)
     inside, spread = np.where(seen, point, inside), np.where(seen, 0.0, spread)
-    ends = {"mean": mean, "var": var, "lower": lower, "upper": upper}
-    return total, {"id": inside, "square": inside**2 + spread, "arguments": ends}
+    return total, {"id": inside, "square": inside**2 + spread, "arguments": {"mean": mean, "var": var, **ends}}
 
 
 def parted_normal_posterior(id: Array, square: Array, lower: Array, upper: Array) -> tuple[Array, dict[str, Any]]:
