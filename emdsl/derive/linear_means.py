@@ -15,6 +15,7 @@ from itertools import product
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Expr, Idx, Ix
+from emdsl.derive.algebra.made import COV, FEATURES, NORM, PRESENT, is_made, made_of
 from emdsl.derive.joint.terms import Term, canonical_form, opened
 from emdsl.derive.plan import Plan
 from emdsl.derive.posteriors.block import Block
@@ -153,7 +154,7 @@ def _linear(block: Block, known: Known) -> Linear | str:
 
 def _gapless(t: Term) -> Term:
     """A term where nothing is missing."""
-    factors = tuple(f for f in t.factors if not (isinstance(f, El) and f.var.startswith("present:")))
+    factors = tuple(f for f in t.factors if not (isinstance(f, El) and f.var in PRESENT))
     return replace(t, factors=factors)
 
 
@@ -208,7 +209,7 @@ def _expanded(t: Term, found: Mapping[str, Linear]) -> list[Term] | str:
         e = f.base if isinstance(f, x.Pow) and power == 2 else f
         parts = _moment(e, found) if isinstance(e, El) else None
         if parts is None:
-            if any(n.partition(":")[2].split(":")[0] in found for n in x.variables(f) if ":" in n):
+            if any(made_of(n)[1][0] in found for n in x.variables(f) if is_made(n)):
                 return f"a moment stands inside {f}"
             options.append([Term(1, (), (f,), ())])
         else:
@@ -226,8 +227,8 @@ def _expanded(t: Term, found: Mapping[str, Linear]) -> list[Term] | str:
 
 def _moment(e: El, found: Mapping[str, Linear]) -> Callable[[], list[Term]] | None:
     """The terms that a moment or log-normaliser stands for, in indices of their own each time; None if neither."""
-    kind, _, rest = e.var.partition(":")
-    latent, _, what = rest.partition(":")
+    kind, of = made_of(e.var)
+    latent, what = (*of, "", "")[:2]
     if latent not in found or kind not in ("mean", "cov", "E", "A"):
         return None
     v = found[latent]
@@ -239,7 +240,7 @@ def _moment(e: El, found: Mapping[str, Linear]) -> Callable[[], list[Term]] | No
             return lambda: _mean(v, latent, e.idx, ())
         case "E", "square":
             return lambda: [
-                Term(1, (), (El(f"cov:{latent}:{latent}", ()),), ()),
+                Term(1, (), (El(COV.of(latent, latent), ()),), ()),
                 *_times(_mean(v, latent, e.idx, ()), _mean(v, latent, e.idx, ())),
             ]
         case "cov", _:
@@ -259,7 +260,7 @@ def _times(first: Sequence[Term], second: Sequence[Term]) -> list[Term]:
 def _of_features(v: Linear, kind: str, latent: str, place: Sequence[Idx], own: Sequence[Idx]) -> list[Term]:
     """C f[place] or B f[place]: `coef`, what h is of features, or `slope`, what the mean is."""
     k = x.fresh(v.dimension)
-    factors = (El(f"{kind}:{latent}", (*own, k)), El(f"features:{v.name}", (*place, k)))
+    factors = (El(f"{kind}:{latent}", (*own, k)), El(FEATURES.of(v.name), (*place, k)))
     return [Term(1, (), factors, (k,))]
 
 
@@ -269,7 +270,7 @@ def _mean(v: Linear, latent: str, place: Sequence[Idx], own: Sequence[Idx]) -> l
 
 def _normaliser(v: Linear, place: Sequence[Idx]) -> list[Term]:
     """1/2 <h, m> + 1/2 log |2 pi inv(J)|, and the block's terms without a latent."""
-    out = [Term(1, (), (El(f"norm:{v.name}", ()),), ())]
+    out = [Term(1, (), (El(NORM.of(v.name), ()),), ())]
     for n in v.latents:
         own = tuple(x.fresh(i.dim) for i in v.rows[n])
         for t in _times(_of_features(v, "coef", n, place, own), _mean(v, n, place, own)):

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Idx, Ix
+from emdsl.derive.algebra.made import PRESENT, STATISTIC
 from emdsl.derive.joint.balance import recentre
 from emdsl.derive.joint.centre import Shift
 from emdsl.derive.joint.counted import counting
@@ -58,7 +59,7 @@ class Plan:
 
     def presence_axes(self, v: m.Variable) -> int:
         """How many of a variable's own axes its presence mask carries: cells that may be missing one by one."""
-        name = f"present:{v.name}"
+        name = PRESENT.of(v.name)
         found = [len(c.idx) for f in self.joint.factors for c in f.masks if isinstance(c, x.El) and c.var == name]
         after = [n for n, p in enumerate(v.plates) if isinstance(p.size, m.Ragged)]
         plates = len(v.plates) - after[-1] if after else len(v.plates)
@@ -233,7 +234,7 @@ def _exact_without_gaps(joint: LogJoint, weighted: str | None) -> bool:
 
 def _with_gaps(joint: LogJoint, incomplete: tuple[str, ...]) -> LogJoint:
     """The joint in which every cell of these data counts, seen or not."""
-    marks = {f"present:{n}" for n in incomplete}
+    marks = {PRESENT.of(n) for n in incomplete}
     factors = tuple(
         replace(f, masks=tuple(c for c in f.masks if not (isinstance(c, El) and c.var in marks))) for f in joint.factors
     )
@@ -248,7 +249,7 @@ def _scale_powers(updates: tuple[Update, ...], centred: tuple[str, ...]) -> dict
         if not isinstance(u.rule, Closed):
             continue
         for s in u.rule.functions:
-            names = {n[2:] for n in x.variables(s.coefficient) if n.startswith("S:")}
+            names = {STATISTIC.named(n) for n in x.variables(s.coefficient) if n in STATISTIC}
             if not any(f"{c}_{c}" in n for n in names for c in centred):
                 continue
             if isinstance(s.function, El):

@@ -9,14 +9,32 @@ from dataclasses import dataclass, field
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El
-from emdsl.derive.joint.centre import RAW, Shift
+from emdsl.derive.algebra.made import (
+    AS_GIVEN,
+    AT,
+    BEYOND,
+    CONFIGURED,
+    COUNT,
+    FREE,
+    PATTERN,
+    PRESENT,
+    RAW,
+    REFERENCE,
+    STATISTIC,
+    UNSEEN,
+    WEIGHT,
+    among,
+    is_made,
+    made_of,
+)
+from emdsl.derive.joint.centre import Shift
 from emdsl.derive.joint.plates import home_of
 from emdsl.derive.numbering import numbers
 from emdsl.derive.plan import Plan
 from emdsl.derive.posteriors.block import Block
-from emdsl.derive.posteriors.configurations import BEYOND, STATE
 from emdsl.generate.lines.arrays import Leaf
 from emdsl.generate.lines.expressions import Emitter
+from emdsl.generate.lines.kept import FIRST_ROW, SUM, UNDER
 from emdsl.generate.lines.names import Namer
 from emdsl.generate.lines.spelling import numbered
 from emdsl.generate.shared import Handed, RowKinds, Sums
@@ -171,11 +189,10 @@ def _leaf(f: Function, name: str) -> Leaf:
         return f.runtime[name]
     em = f.emitter
     model = f.plan.joint.model
-    kind, _, rest = name.partition(":")
     if name in f.plan.joint.tables:
         return Leaf(name, tuple(range(_depth(f.plan.joint.tables[name]))))
-    if name == ":weight":
-        code = em.namer.of(":weight")
+    if name == WEIGHT:
+        code = em.namer.of(WEIGHT)
         f.unpacked.setdefault(code, f'{code} = prepared["the weight"]')
         return Leaf(code, (0,))
     if name in f.plan.moments:
@@ -186,8 +203,8 @@ def _leaf(f: Function, name: str) -> Leaf:
         code = em.namer.of(name)
         f.unpacked.setdefault(code, f'{code} = factors["{name}"]')
         return Leaf(code, tuple(axes.index(i) for i in stored))
-    if rest:
-        return _special(f, kind, rest, name)
+    if is_made(name):
+        return _special(f, name)
     v = model.variable(name)
     code = em.namer.of(name)
     if v.kind == "param":
@@ -219,7 +236,7 @@ def _from_given(shift: Shift) -> Callable[[x.Expr], x.Expr | None]:
         if not isinstance(e, El) or e.var != shift.param:
             return None
         value = x.substitute(shift.value, dict(zip(shift.axes, e.idx, strict=True)))
-        return x.add(El(f"params:{e.var}", e.idx, e.sort), x.neg(x.rebuild(value, working)))
+        return x.add(El(AS_GIVEN.of(e.var), e.idx, e.sort), x.neg(x.rebuild(value, working)))
 
     return working
 
@@ -228,60 +245,62 @@ def as_given(names: Sequence[str]) -> Callable[[x.Expr], x.Expr | None]:
     """Elements of parameters that a shift holds, read as they stand in `params`: those are not shifted."""
 
     def read(e: x.Expr) -> x.Expr | None:
-        return El(f"params:{e.var}", e.idx, e.sort) if isinstance(e, El) and e.var in names else None
+        return El(AS_GIVEN.of(e.var), e.idx, e.sort) if isinstance(e, El) and e.var in names else None
 
     return read
 
 
-def _special(f: Function, kind: str, rest: str, name: str) -> Leaf:
-    em, model = f.emitter, f.plan.joint.model
-    if kind == "S":
-        code = em.namer.of(f"S:{rest}")
-        f.unpacked.setdefault(code, f'{code} = statistics["{rest}"]')
-        stat = next(s for s in f.plan.expected.statistics if s.name == rest)
-        return Leaf(code, tuple(range(len(stat.axes))))
-    if kind == "params":
-        return Leaf(f'params["{rest}"]', tuple(range(len(model.variable(rest).shape))))
-    if kind == "sum":
+def _special(f: Function, name: str) -> Leaf:
+    """The array of an element that the compiler made, with the line that unpacks it."""
+    model, of = f.plan.joint.model, name.partition(":")[2]
+    if name in STATISTIC:
+        stat = next(s for s in f.plan.expected.statistics if s.name == of)
+        return Leaf(_unpacked(f, name, f'statistics["{of}"]'), tuple(range(len(stat.axes))))
+    if name in AS_GIVEN:
+        return Leaf(f'params["{of}"]', tuple(range(len(model.variable(of).shape))))
+    if name in SUM:
         assert f.sums is not None
-        axes = next(len(s.axes) for s, n in f.sums.found.items() if n == rest)
-        code = em.namer.of(name)
-        f.unpacked.setdefault(code, f'{code} = prepared["{f.sums.key}"]["{rest}"]')
-        return Leaf(code, tuple(range(axes)))
-    if kind == "under":
-        axes = next(len(s.axes) for h in f.handed for s, n in h.found.items() if n == rest)
-        code = em.namer.of(f"sum_{rest}")
-        f.unpacked.setdefault(code, f'{code} = factors["sum {rest}"]')
-        return Leaf(code, tuple(range(axes)))
-    if kind == "first":  # the first row of each kind, on one of its plates
-        which, _, plate = rest.rpartition(":")
-        code = em.namer.of(name)
-        f.unpacked.setdefault(code, f'{code} = prepared["{KINDS}"]["{which}"].first[{plate}]')
-        return Leaf(code, (0,), integer=True)
-    key = f"{kind} {rest}"
-    code = em.namer.of(f"{kind}:{rest}")
-    f.unpacked.setdefault(code, f'{code} = prepared["{key}"]')
-    if kind == "present":
-        v = model.variable(rest)
-        plates, _ = flat_axes(v)
-        event = f.plan.presence_axes(v)
+        axes = next(len(s.axes) for s, n in f.sums.found.items() if n == of)
+        return Leaf(_unpacked(f, name, f'prepared["{f.sums.key}"]["{of}"]'), tuple(range(axes)))
+    if name in UNDER:
+        axes = next(len(s.axes) for h in f.handed for s, n in h.found.items() if n == of)
+        return Leaf(_unpacked(f, f"sum_{of}", f'factors["sum {of}"]'), tuple(range(axes)))
+    if name in FIRST_ROW:
+        _, (which, plate) = made_of(name)
+        return Leaf(_unpacked(f, name, f'prepared["{KINDS}"]["{which}"].first[{plate}]'), (0,), integer=True)
+    if name in AT:  # points that all elements share, where no cloud is at hand
+        return Leaf(_unpacked(f, name, f'statistics["points of {of}"][0]'), (0,))
+    code = _unpacked(f, name, f'prepared["{name.replace(":", " ", 1)}"]')
+    return _of_data(f.plan, name, of, code)
+
+
+def _unpacked(f: Function, name: str, stored: str) -> str:
+    """The variable of the module that holds what is stored."""
+    code = f.emitter.namer.of(name)
+    f.unpacked.setdefault(code, f"{code} = {stored}")
+    return code
+
+
+def _of_data(plan: Plan, name: str, of: str, code: str) -> Leaf:
+    """The array of what data tell before the fit, `of` a variable, a block or a ragged plate."""
+    model = plan.joint.model
+    if name in PRESENT:
+        plates, _ = flat_axes(model.variable(of))
+        event = plan.presence_axes(model.variable(of))
         return Leaf(code, (*range(plates, plates + event), *plates_last(plates)))
-    if kind == "reference":
-        plane = next((p for p in f.plan.planes if p.param == rest), None)
-        return Leaf(code, tuple(range(len(plane.slots if plane else model.variable(rest).domain.dims))))
-    if f"{kind}:" == BEYOND:
+    if name in REFERENCE:
+        plane = next((p for p in plan.planes if p.param == of), None)
+        return Leaf(code, tuple(range(len(plane.slots if plane else model.variable(of).domain.dims))))
+    if name in BEYOND:
         return Leaf(code, (0, 1))
-    if f"{kind}:" == STATE:
-        return configured_leaf(f.plan, rest, code)
-    if kind == "at":  # of points that all elements share, where no cloud is at hand
-        f.unpacked[code] = f'{code} = statistics["points of {rest}"][0]'
-        return Leaf(code, (0,))
-    if kind in ("unseen", RAW):
-        return Leaf(code, stored_order(model.variable(rest)))
-    if kind in ("pattern", "free"):
-        block = next(b for b in f.plan.elimination.blocks if b.name == rest)
+    if name in CONFIGURED:
+        return configured_leaf(plan, of, code)
+    if among(name, (UNSEEN, RAW)):
+        return Leaf(code, stored_order(model.variable(of)))
+    if among(name, (PATTERN, FREE)):
+        block = next(b for b in plan.elimination.blocks if b.name == of)
         return Leaf(code, plates_last(len(block.home)), integer=True)
-    return Leaf(code, (0,), integer=kind != "count")  # row, position, start, length, count
+    return Leaf(code, (0,), integer=name not in COUNT)  # of a ragged plate's rows and elements
 
 
 def configured_leaf(plan: Plan, latent: str, code: str) -> Leaf:

@@ -6,11 +6,11 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 
+from emdsl.derive.algebra.made import AT, VOLUME, among
 from emdsl.derive.linear_means import without_rows
 from emdsl.derive.numbering import numbers
 from emdsl.derive.plan import Plan
 from emdsl.derive.posteriors.block import Block
-from emdsl.derive.posteriors.clouds import AT, VOLUME
 from emdsl.derive.posteriors.once import known_data
 from emdsl.generate.blocks.clouds import block_of, density_name, emit_points
 from emdsl.generate.blocks.estep import emit_block, emit_joint_probabilities
@@ -118,7 +118,7 @@ class Printer:
     def reader(self) -> Function:
         """A function that reads the results of `expectations` under the same names."""
         f = self.function()
-        f.runtime.update({k: replace(v, inner=True) if k.startswith((AT, VOLUME)) else v
+        f.runtime.update({k: replace(v, inner=True) if among(k, (AT, VOLUME)) else v
                           for k, v in self.inference.runtime.items()})  # fmt: skip
         f.lookups.update(self.inference.lookups)
         f.covariances.update(self.inference.covariances)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Expr, Ix
+from emdsl.derive.algebra.made import Q
 from emdsl.derive.posteriors.block import Block
 from emdsl.derive.posteriors.blocks import Part
 from emdsl.derive.posteriors.once import DataSum, Known
@@ -67,7 +68,7 @@ class Handed:
 
     @property
     def q(self) -> str:
-        return f"q:{self.block.name}"
+        return Q.of(self.block.name)
 
     def takes(self, s: DataSum) -> bool:
         """Whether a sum can be made where the rows are: by segments only through the codes of the tables."""

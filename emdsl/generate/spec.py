@@ -8,6 +8,7 @@ from typing import Any
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El
 from emdsl.derive.joint.centre import raw
+from emdsl.derive.algebra.made import PRESENT, is_made
 from emdsl.derive.joint.plates import home_of
 from emdsl.derive.joint.ranges import narrowed
 from emdsl.derive.plan import Plan, chained_plates
@@ -45,7 +46,7 @@ def tied_plates(plan: Plan) -> list[str]:
         out.update(dict.fromkeys(d for d in dims if dims.count(d) > 1 and d in _data_plates(plan)))
         for e in (f.body, *f.masks, *f.gates):
             for node in x.walk(e):
-                if not (isinstance(node, El) and node.var.removeprefix("present:") in rows):
+                if not (isinstance(node, El) and PRESENT.named(node.var) in rows):
                     continue  # `rate[y[n] - 1]` reads a parameter elsewhere, not another row
                 for i in node.idx:
                     if isinstance(i, x.DataIx) and isinstance(i.value, x.Add):
@@ -62,7 +63,7 @@ def stepped_plates(plan: Plan) -> dict[str, list[str]]:
         joint = joint.configurations.written  # where latents stand by themselves, and not as data of a configuration
     for f in joint.factors:
         for node in (n for e in (f.body, *f.masks, *f.gates) for n in x.walk(e) if isinstance(n, El)):
-            if ":" in node.var:
+            if is_made(node.var):
                 continue
             for i in node.idx:
                 if (found := distance(i)) is not None and found[1] > 0:

@@ -6,8 +6,9 @@ from collections.abc import Iterator, Sequence
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import Idx, Ix
+from emdsl.derive.algebra.made import FIRST
 from emdsl.derive.posteriors.block import Block
-from emdsl.derive.posteriors.chains import EDGE, FIRST, Placed, behind
+from emdsl.derive.posteriors.chains import EDGE, Placed, behind
 from emdsl.report import formula as f
 from emdsl.report.formula import Formula
 from emdsl.report.indices import Names
@@ -29,7 +30,7 @@ def chain_lines(block: Block, placed: Sequence[Placed], t: Typeset) -> Iterator[
     for position in range(chain.depth):
         yield Say("and at the start" if position == 0 else f"and at position {position}")
         yield Show(f.Relation("=", _call("start", *_starts(block, position, t, names)),
-                              _sum(block, placed, f"{FIRST}{position}", t, names)))  # fmt: skip
+                              _sum(block, placed, FIRST.at(position).word, t, names)))  # fmt: skip
     yield Say("Sums over all paths to an element, and from it (β is 1 at the last element), are taken step by step:")
     yield from _recursions(block, t, names)
     yield Say("What a sequence leaves to the log-likelihood, or to the bound, is the sum over its last states")

@@ -7,6 +7,7 @@ from fractions import Fraction
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Expr, Ix
+from emdsl.derive.algebra.made import PRESENT, ROW
 
 
 def sides_met(terms: list[Expr]) -> list[Expr]:
@@ -64,7 +65,7 @@ def compared(name: str, at: x.Val, v: Fraction | float) -> Expr:
 def of_rows(e: Expr) -> bool:
     """Whether a number is the parent of a ragged row, and nothing else."""
     held = x.variables(e)
-    return bool(held) and all(n.startswith("row:") for n in held)
+    return bool(held) and all(n in ROW for n in held)
 
 
 def moved(ix: Ix, body: Expr) -> Expr:
@@ -109,6 +110,6 @@ def filters(e: Expr, ixs: Sequence[Ix]) -> bool:
     if isinstance(e, x.Sel):
         return isinstance(e.at, Ix) and e.at not in ixs and of_rows(e.of) and bool({*x.free(e.of)} & {*ixs})
     if isinstance(e, El):
-        return bool(ixs) and e.var.startswith("present:")
+        return bool(ixs) and e.var in PRESENT
     alone = isinstance(e, x.Fn) and (e.name in x.COMPARISONS or e.name == "not")
     return alone and not x.variables(e) and bool(x.free(e)) and set(x.free(e)) <= set(ixs)

@@ -17,6 +17,7 @@ import sympy as sp
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Expr, Ix
+from emdsl.derive.algebra.made import STATISTIC
 from emdsl.derive.joint.centre import at_reference
 from emdsl.derive.joint.coefficients import axes_of
 from emdsl.derive.joint.gradient import gradient
@@ -208,4 +209,4 @@ def statistic_equation(statistic: Statistic, plan: Plan) -> sp.Basic:
     names = symbols.letters.extend({}, statistic.axes)
     inner = [i for i in statistic.ixs if i not in statistic.axes]
     value = symbols.of(_summed(x.mul(*statistic.factors), inner), names)
-    return _equal(symbols.of(El(f"S:{statistic.name}", statistic.axes), names), value)
+    return _equal(symbols.of(El(STATISTIC.of(statistic.name), statistic.axes), names), value)

@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Expr
+from emdsl.derive.algebra.made import COV, Q
 from emdsl.derive.algebra.scalars import solve_score
 from emdsl.derive.joint.coefficients import axes_of, matrix_term, scalar_term, total_of
 from emdsl.derive.joint.terms import Term, merge, opened, settle
@@ -71,7 +72,7 @@ def twins(plan: Plan) -> dict[str, str]:
         of = b.neighbours[0].of if len(b.neighbours) == 1 == len(b.gates) and not b.states and not b.field else None
         other = blocks.get(of.var) if isinstance(of, El) and of.idx == b.home else None
         if other is not None and other.latents == (other.name,) and not other.gates:
-            found[f"q:{b.name}"] = f"q:{other.name}"
+            found[Q.of(b.name)] = Q.of(other.name)
     return found
 
 
@@ -81,7 +82,7 @@ def _twin(e: Expr, same: Mapping[str, str]) -> Expr | None:
 
 def _is_covariance(e: Expr) -> bool:
     """`E[a] E[b] + cov(a, b)` is `E[a b]`."""
-    return isinstance(e, El) and e.var.startswith("cov:")
+    return isinstance(e, El) and e.var in COV
 
 
 def _mean(t: Term, plan: Plan) -> list[Term]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Expr, Ix
+from emdsl.derive.algebra.made import Q
 from emdsl.derive.joint.factors import Cloud, Configurations, LogJoint
 from emdsl.derive.joint.records import statistic_of
 from emdsl.derive.joint.terms import Term, merge, opened, settle
@@ -165,7 +166,7 @@ def _discrete(plan: Plan, block: Block, t: Typeset) -> Iterator[Say | Show]:
         yield from chain_lines(block, closed_terms(plan, block), t)
         return
     names = block_names(block, t)
-    q = t.of(El(f"q:{block.name}", (*block.states, *block.gates, *block.home)), names)
+    q = t.of(El(Q.of(block.name), (*block.states, *block.gates, *block.home)), names)
     total = t.of(x.add(*(tidy(_inner(p.term, block), t.known) for p in closed_terms(plan, block))), names)
     yield Show(f.Relation("=", f.Apply(f.Word("log"), (q,)), f.plus(total, f.Word("const"))))
     yield Say(

@@ -6,6 +6,7 @@ import re
 import unicodedata
 from typing import assert_never
 
+from emdsl.derive.algebra.made import STATISTIC
 from emdsl.report import formula as f
 from emdsl.report.breaking import Piece, Row, broken
 from emdsl.report.formula import Formula
@@ -173,8 +174,8 @@ def _sums(indices: tuple[tuple[Formula, Formula], ...], where: Formula | None) -
 def _name(name: str) -> str:
     bare = name.rstrip("'")
     primes = "'" * (len(name) - len(bare))
-    if bare.startswith("S:"):
-        return rf"S^{{\mathrm{{{escaped(bare[2:], math=True)}}}}}{primes}"
+    if bare in STATISTIC:
+        return rf"S^{{\mathrm{{{escaped(STATISTIC.named(bare), math=True)}}}}}{primes}"
     if bare in GREEK:
         return rf"\{bare}{primes}"
     if len(bare) == 1 and bare.isascii():

@@ -7,9 +7,9 @@ from dataclasses import replace
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import DataIx, El, Expr, Idx, Ix
+from emdsl.derive.algebra.made import CLIQUE, FIRST, PAIR, Q
 from emdsl.derive.plan import Plan
 from emdsl.derive.posteriors.block import Block
-from emdsl.derive.posteriors.chains import FIRST
 
 
 def summed_out(i: Idx | None) -> bool:
@@ -25,10 +25,10 @@ def summable(plan: Plan) -> dict[str, tuple[tuple[int, ...], ...]]:
     out: dict[str, tuple[tuple[int, ...], ...]] = {}
     for b in plan.elimination.blocks:
         if b.states:
-            out[f"q:{b.name}"] = (tuple(range(len(b.states))),)
+            out[Q.of(b.name)] = (tuple(range(len(b.states))),)
         if b.chain is not None:
             out |= _of_chain(b)
-        out |= {f"clique{n}:{b.name}": (tuple(range(len(c.states))),) for n, c in enumerate(b.network)}
+        out |= {CLIQUE.at(n).of(b.name): (tuple(range(len(c.states))),) for n, c in enumerate(b.network)}
     return out
 
 
@@ -37,9 +37,9 @@ def _of_chain(b: Block) -> dict[str, tuple[tuple[int, ...], ...]]:
     own, before = len(b.states), len(b.chain.before)
     oldest = len(b.chain.past[-1])
     out: dict[str, tuple[tuple[int, ...], ...]] = {}
-    out |= {f"pair:{b.name}": (tuple(range(oldest)), tuple(range(oldest, before + own)))}
+    out |= {PAIR.of(b.name): (tuple(range(oldest)), tuple(range(oldest, before + own)))}
     for position in range(b.chain.depth):
-        out[f"{FIRST}{position}:{b.name}"] = (tuple(range((before if position else 0) + own)),)
+        out[FIRST.at(position).of(b.name)] = (tuple(range((before if position else 0) + own)),)
     return out
 
 
@@ -56,7 +56,7 @@ def marginal(ix: Ix, body: Expr, places: Mapping[str, tuple[tuple[int, ...], ...
         return None
     at = [n for n, i in enumerate(p.idx) if i == ix]
     group = next((g for g in places[p.var] if at and at[0] in g), ())
-    last = p.var.startswith("pair:") and group and group[0] > 0  # what stands here may all be summed out
+    last = p.var in PAIR and group and group[0] > 0  # what stands here may all be summed out
     kept = [n for n in group if not summed_out(p.idx[n]) and n not in at]
     if len(at) != 1 or not group or not (kept or last) or ix in x.free(El("", _others(p, at[0]))):
         return None

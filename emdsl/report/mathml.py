@@ -5,6 +5,7 @@ from __future__ import annotations
 from html import escape
 from typing import assert_never
 
+from emdsl.derive.algebra.made import STATISTIC
 from emdsl.report import formula as f
 from emdsl.report.breaking import Piece, Row, broken
 from emdsl.report.formula import Formula
@@ -85,8 +86,8 @@ def _row(e: Formula) -> str:
 
 def _of(e: Formula) -> str:
     match e:
-        case f.Name(name) if name.startswith("S:"):
-            return f'<msup><mi>S</mi><mi mathvariant="normal">{escape(name[2:])}</mi></msup>'
+        case f.Name(name) if name in STATISTIC:
+            return f'<msup><mi>S</mi><mi mathvariant="normal">{escape(STATISTIC.named(name))}</mi></msup>'
         case f.Name(name):
             bare = name.rstrip("'")
             letters = f"<mi>{escape(LETTERS.get(bare, bare))}</mi>"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from math import ceil
 
+from emdsl.derive.algebra.made import STATISTIC
 from emdsl.report import formula as f
 from emdsl.report import unicode
 from emdsl.report.formula import Formula
@@ -46,7 +47,7 @@ def _wide(e: Formula) -> float:
             return _wide(left) + SIGN + _wide(right)
         case f.Listed(items):
             return _listed(items)
-        case f.Name(text) if text.startswith("S:"):
+        case f.Name(text) if text in STATISTIC:
             return 1 + SMALL * (len(text) - 2)
     return len(unicode.text(e))
 

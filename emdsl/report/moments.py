@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El
+from emdsl.derive.algebra.made import MOMENT, made_of
 from emdsl.derive.plan import Plan
 from emdsl.derive.posteriors.block import Block
 from emdsl.report import formula as f
@@ -86,8 +87,8 @@ def _read(plan: Plan, block: Block) -> set[str]:
     held = [e for s in plan.expected.statistics for e in s.factors]
     held += [e for b in plan.elimination.blocks for term in b.terms for e in term.factors]
     held += [e for mixed in plan.expected.mixed for e in mixed.term.factors]
-    head = f"E:{block.name}:"
-    return {n.removeprefix(head) for e in held for n in x.variables(e) if n.startswith(head)}
+    moments = (made_of(n)[1] for e in held for n in x.variables(e) if n in MOMENT)
+    return {kind for latent, kind in moments if latent == block.name}
 
 
 def _arguments(block: Block, latent: Formula, t: Writer, names: Names) -> Arguments:

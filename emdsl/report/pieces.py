@@ -7,6 +7,7 @@ from math import prod
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Expr, Idx
+from emdsl.derive.algebra.made import START
 from emdsl.language import model as m
 from emdsl.report import formula as f
 from emdsl.report.formula import Formula
@@ -147,6 +148,6 @@ def started(e: Expr) -> tuple[Idx, Expr] | None:
     """`start:T[parent] + position`: the parent's index and the position."""
     if isinstance(e, x.Add):
         for t in e.terms:
-            if isinstance(t, El) and t.var.startswith("start:"):
+            if isinstance(t, El) and t.var in START:
                 return t.idx[0], x.add(*(o for o in e.terms if o is not t))
     return None

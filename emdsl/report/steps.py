@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El
+from emdsl.derive.algebra.made import PAIR, STATISTIC
 from emdsl.derive.joint.factors import Factor
 from emdsl.derive.plan import Plan
 from emdsl.derive.posteriors.clouds import without_clouds
@@ -209,7 +210,7 @@ def _substituted(plan: Plan) -> Step:
 def statistic_formula(s: Statistic, t: Typeset) -> Formula:
     """`S[axes] = sum of q times data`."""
     value = tidy(whole([i for i in s.ixs if i not in s.axes], x.mul(*s.factors)), replace(t.known, complete=False))
-    return equation(El(f"S:{s.name}", s.axes), value, replace(t, known=replace(t.known, complete=False)))
+    return equation(El(STATISTIC.of(s.name), s.axes), value, replace(t, known=replace(t.known, complete=False)))
 
 
 def _statistics(plan: Plan, t: Typeset) -> Step:
@@ -231,7 +232,7 @@ def _statistics(plan: Plan, t: Typeset) -> Step:
         )
     if any("present:" in repr(s.factors) for s in plan.expected.statistics):
         notes.append("A missing value leaves its factor out: it is 0 in these sums.")
-    if any(f.var.startswith("pair:") for s in plan.expected.statistics for f in s.factors if isinstance(f, El)):
+    if any(f.var in PAIR for s in plan.expected.statistics for f in s.factors if isinstance(f, El)):
         notes.append("Where nothing stands before an element, the probability of the two together is 0 in these sums.")
     body += [Say(n) for n in notes]
     return Step(

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import DataIx, El, Idx, Ix
+from emdsl.derive.algebra.made import CLIQUE, COV, FIRST, MEAN, PAIR, made_of
 from emdsl.derive.posteriors.block import Block, gates_outside
-from emdsl.derive.posteriors.chains import FIRST, behind
+from emdsl.derive.posteriors.chains import behind
 from emdsl.derive.posteriors.fields import Field
 from emdsl.derive.posteriors.gaussian_moments import covariance_axes, pattern_index
 from emdsl.report import formula as f
@@ -19,17 +20,16 @@ from emdsl.report.writer import Writer
 
 def structured(t: Writer, e: El, names: Names) -> Formula | None:
     """The writing of an element that such a block leaves; None for any other."""
-    head, _, rest = e.var.partition(":")
-    if head == "pair":
-        return _neighbours(t, t.blocks[rest], e.idx, names)
-    if head == "mean":
-        return _gaussian_mean(t, rest, e.idx, names)
-    if head == "cov":
-        return _gaussian_covariance(t, rest, e.idx, names)
-    if head.startswith("clique") and rest in t.blocks:
-        return _clique(t, t.blocks[rest], int(head.removeprefix("clique")), e.idx, names)
-    if head.startswith(FIRST) and rest in t.blocks:
-        return _at_start(t, t.blocks[rest], int(head.removeprefix(FIRST)), e.idx, names)
+    if e.var in PAIR:
+        return _neighbours(t, t.blocks[PAIR.named(e.var)], e.idx, names)
+    if e.var in MEAN:
+        return _gaussian_mean(t, MEAN.named(e.var), e.idx, names)
+    if e.var in COV:
+        return _gaussian_covariance(t, made_of(e.var)[1], e.idx, names)
+    if e.var in CLIQUE:
+        return _clique(t, t.blocks[CLIQUE.named(e.var)], CLIQUE.number(e.var), e.idx, names)
+    if e.var in FIRST:
+        return _at_start(t, t.blocks[FIRST.named(e.var)], FIRST.number(e.var), e.idx, names)
     return None
 
 
@@ -108,8 +108,8 @@ def _of_part(block: Block, field: Field, latent: str, idx: Sequence[Idx]) -> dic
     return gates | dict(zip(field.outer, inside.idx, strict=True))
 
 
-def _gaussian_covariance(t: Writer, pair: str, idx: Sequence[Idx], names: Names) -> Formula:
-    first, second, *tie = pair.split(":")
+def _gaussian_covariance(t: Writer, pair: tuple[str, ...], idx: Sequence[Idx], names: Names) -> Formula:
+    first, second, *tie = pair
     block = _joint(t, first)
     assert block.gaussian is not None
     if block.field is not None:

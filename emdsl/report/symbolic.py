@@ -16,6 +16,7 @@ import sympy as sp
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import DataIx, Expr, Idx, Ix
+from emdsl.derive.algebra.made import made_of
 from emdsl.families.special import OPEN
 from emdsl.language import model as m
 from emdsl.report.indices import Letters, Names, letters
@@ -149,20 +150,20 @@ class Symbolic:
 
 def spelt(name: str) -> str:
     """Names of the algebra as they are shown: `S:z_x` is the statistic `S_z_x`; users' names stay as they are."""
-    head, _, rest = name.partition(":")
-    if not rest:
+    head, of = made_of(name)
+    if not of:
         return name
     match head:
         case "":
-            return f"sample {rest}"
+            return f"sample {of[0]}"
         case "S":
-            return f"S_{rest}"
+            return f"S_{of[0]}"
         case "q":
-            return f"q({rest})"
+            return f"q({of[0]})"
         case "E":
-            latent, _, kind = rest.partition(":")
+            latent, kind = of
             return f"E[{latent}]" if kind == "id" else f"E[{kind} {latent}]"
-    return f"{head}({rest})"
+    return f"{head}({':'.join(of)})"
 
 
 def symbolic(model: m.ModelText) -> Symbolic:

@@ -13,6 +13,7 @@ from math import gcd, lcm
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Expr, Idx, Ix
+from emdsl.derive.algebra.made import CLIQUE, COV, FIRST, PRESENT, STATISTIC, Q
 from emdsl.derive.plan import Plan
 from emdsl.report.conditions import compared, in_one_order, moved, of_rows, sides_met
 from emdsl.report.marginals import marginal, summable, summed_out
@@ -43,18 +44,16 @@ def known(plan: Plan) -> Known:
     states: dict[str, int] = {}
     for b in plan.elimination.blocks:
         if b.states and not b.neighbours:
-            states |= {f"q:{b.name}": len(b.states), f"first0:{b.name}": len(b.states)}  # the second of a chain's start
+            states |= {kind.of(b.name): len(b.states) for kind in (Q, FIRST.at(0))}  # the second of a chain's start
         elif not b.states and len(b.gates) == 1:
-            states[f"q:{b.name}"] = 1  # the probability of its one gate
-        states |= {f"clique{n}:{b.name}": len(c.states) for n, c in enumerate(b.network) if not c.masks}
+            states[Q.of(b.name)] = 1  # the probability of its one gate
+        states |= {CLIQUE.at(n).of(b.name): len(c.states) for n, c in enumerate(b.network) if not c.masks}
     kinds = plan.joint.model.of_kind
     indices = frozenset(v.name for v in kinds("given") if v.domain.kind == "index")
     observed = (*kinds("given"), *kinds("observed"))
     levels = frozenset(v.name for v in observed if v.domain.kind in ("index", "category", "categorical"))
     two = [b for b in plan.elimination.blocks if len(b.states) == 1 and b.states[0].dim == "2" and not b.neighbours]
-    binary = frozenset(
-        f"{head}:{b.name}" for b in two for head in ("q", *(f"clique{n}" for n in range(len(b.network))))
-    )
+    binary = frozenset(kind.of(b.name) for b in two for kind in (Q, *(CLIQUE.at(n) for n in range(len(b.network)))))
     return Known(symmetric(plan), states, indices=indices, binary=binary, levels=levels, places=summable(plan))
 
 
@@ -93,21 +92,21 @@ def filled(e: Expr) -> Expr:
 
     def step(n: Expr) -> Expr | None:
         match n:
-            case El() if n.var.startswith("present:"):
+            case El() if n.var in PRESENT:
                 return x.ONE
             case x.Sum(ix, body):
                 inner = filled(body)
                 return x.Sum(ix, inner) if ix in x.free(inner) else x.total(ix, inner)
         return None
 
-    return x.rebuild(e, step) if any(isinstance(n, El) and n.var.startswith("present:") for n in x.walk(e)) else e
+    return x.rebuild(e, step) if any(isinstance(n, El) and n.var in PRESENT for n in x.walk(e)) else e
 
 
 def symmetric(plan: Plan) -> Pairs:
     """Matrices by domain, and statistics whose definition is the same with two axes exchanged."""
     out = {v.name: (len(v.shape) - 2, len(v.shape) - 1) for v in plan.joint.model.variables if v.domain.kind == "spd"}
     sort = plan.expected.symmetry.sort
-    out |= {n: (-2, -1) for n in plan.expected.symmetry.variables if n.startswith("cov:")}
+    out |= {n: (-2, -1) for n in plan.expected.symmetry.variables if n in COV}
     for s in plan.expected.statistics:
         for a in range(len(s.axes)):
             for b in range(a):
@@ -115,7 +114,7 @@ def symmetric(plan: Plan) -> Pairs:
                 swapped = (x.substitute(f, swap) for f in s.factors)
                 one, other = (sorted(repr(sort(f)) for f in fs) for fs in (swapped, s.factors))
                 if one == other:
-                    out[f"S:{s.name}"] = (b, a)
+                    out[STATISTIC.of(s.name)] = (b, a)
     return out
 
 
@@ -309,7 +308,7 @@ def _certain(ix: Ix, body: Expr, facts: Known) -> Expr | None:
     factors = x.factors_of(body)
     for p in factors:
         count = facts.states.get(p.var, 0) if isinstance(p, El) else 0
-        if not isinstance(p, El) or not count or (p.var.startswith("first0:") and len(p.idx) > count):
+        if not isinstance(p, El) or not count or (p.var in FIRST.at(0) and len(p.idx) > count):
             continue  # a sequence of no elements has no start
         others = [o for o in factors if o is not p]
         over = {i for i in p.idx[:count] if i in ixs}

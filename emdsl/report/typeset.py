@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Expr, Idx, Ix
+from emdsl.derive.algebra.made import FIT, LOCATION, MOMENT, PRESENT, ROW, STATISTIC, among, is_made, made_of
 from emdsl.derive.plan import Plan
 from emdsl.derive.posteriors.block import Block
 from emdsl.language import model as m
@@ -118,10 +119,10 @@ class Typeset(Writer):
 
     def own(self, e: El) -> int:
         """How many of its last places are an element's own axes."""
-        if e.var.startswith(("E:", "location:")):
-            return len(self.blocks[e.var.split(":")[1]].own)
-        if e.var.startswith("fit:"):  # of a matrix that scales a matrix, else a number
-            block = self.blocks[e.var[4:]]
+        if among(e.var, (MOMENT, LOCATION)):
+            return len(self.blocks[made_of(e.var)[1][0]].own)
+        if e.var in FIT:  # of a matrix that scales a matrix, else a number
+            block = self.blocks[FIT.named(e.var)]
             return len(e.idx) - len(block.gates) - len(block.home)
         return self.axes.get(e.var, 0)
 
@@ -136,19 +137,18 @@ class Typeset(Writer):
         return f.at(f.Name(var), *self.places(idx, names))
 
     def _element(self, e: El, names: Names) -> Formula:
-        head, _, rest = e.var.partition(":")
-        if not rest:
-            return self._named(self.tables.get(head, head), e.idx, names)
+        if not is_made(e.var):
+            return self._named(self.tables.get(e.var, e.var), e.idx, names)
+        head, (rest, *more) = made_of(e.var)
         match head:
             case "" | "count":  # the sample weights, the counts of equal rows
                 return ONE
             case "S":
-                return f.at(f.Name(f"S:{rest}"), *self.places(e.idx, names))
+                return f.at(f.Name(STATISTIC.of(rest)), *self.places(e.idx, names))
             case "q":
                 return self._probability(self.blocks[rest], e.idx, names)
             case "E":
-                latent, _, kind = rest.partition(":")
-                return self._moment(self.blocks[latent], kind, e.idx, names)
+                return self._moment(self.blocks[rest], more[0], e.idx, names)
             case "location" | "variance" | "fit":
                 block = self.blocks[rest]
                 return f.Apply(f.Word(head), (self._home(block, e.idx, names),))
@@ -175,14 +175,14 @@ class Typeset(Writer):
         found = structured(self, e, names)
         if found is not None:
             return found
-        return f.at(f.Name(f"{head} {rest}"), *self.places(e.idx, names))
+        return f.at(f.Name(e.var.replace(":", " ", 1)), *self.places(e.idx, names))
 
     def named_at(self, var: str, idx: Sequence[Idx], names: Names) -> Formula:
         """A variable's element at a place."""
         return self._named(var, idx, names)
 
     def _seen(self, e: El, names: Names) -> Formula:
-        return f.Relation("is", self._named(e.var.partition(":")[2], e.idx, names), f.Word("seen"))
+        return f.Relation("is", self._named(PRESENT.named(e.var), e.idx, names), f.Word("seen"))
 
     def states(self, block: Block, at: Mapping[Ix, Idx], names: Names) -> list[Formula]:
         """`z[n] = k` for the block's discrete latents and its gates."""
@@ -274,7 +274,7 @@ class Typeset(Writer):
         steps, inner = 0, e.args[0]
         while isinstance(inner, x.Fn) and inner.name == "floordiv":
             steps, inner = steps + 1, inner.args[0]
-        if isinstance(inner, El) and inner.var.startswith("row:"):
+        if isinstance(inner, El) and inner.var in ROW:
             parents = self.parents.get(inner.var[4:], ())
             at = len(parents) - 1 - steps - (e.name == "floordiv")
             if 0 <= at < len(parents):
@@ -299,7 +299,7 @@ class Typeset(Writer):
                     op = ">" if later and inner.op == "=" else OPPOSITE[inner.op]  # an index is not below 0
                     return f.Relation(op, inner.left, inner.right)
                 return f.Apply(f.Word("not"), (inner,))
-            case El() if e.var.startswith("present:"):
+            case El() if e.var in PRESENT:
                 return self._seen(e, names)
         return f.Relation("!=", self.of(e, names), f.Number("0"))
 

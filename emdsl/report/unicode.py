@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import assert_never
 
+from emdsl.derive.algebra.made import STATISTIC
 from emdsl.report import formula as f
 from emdsl.report.formula import Formula
 
@@ -47,7 +48,7 @@ def text(e: Formula) -> str:
     """One line of Unicode."""
     match e:
         case f.Name(name):
-            return f"S_{name[2:]}" if name.startswith("S:") else name
+            return f"S_{STATISTIC.named(name)}" if name in STATISTIC else name
         case f.Number(digits):
             return digits
         case f.Word(word):

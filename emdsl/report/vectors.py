@@ -15,6 +15,7 @@ from fractions import Fraction
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Expr, Ix
+from emdsl.derive.algebra.made import COV, MEAN, MOMENT, STATISTIC, made_of
 from emdsl.derive.plan import Plan
 from emdsl.report import formula as f
 from emdsl.report.formula import Formula
@@ -299,9 +300,9 @@ def _moments_axes(plan: Plan, own: Mapping[str, int]) -> dict[str, int]:
             continue
         ties = len(block.field.ties) if block.field is not None else 0
         for a in block.latents:
-            out[f"mean:{a}"] = own[a]
+            out[MEAN.of(a)] = own[a]
             for b in block.latents:
-                out |= {f"cov:{a}:{b}{tie}": own[a] + own[b] for tie in ("", *(f":{k}" for k in range(ties)))}
+                out |= {COV.of(a, b, *tie): own[a] + own[b] for tie in ((), *((k,) for k in range(ties)))}
     return out
 
 
@@ -309,13 +310,13 @@ def own_axes(plan: Plan) -> dict[str, int]:
     """The own axes of vectors and matrices, and those of statistics that come from them, where they stand last."""
     out = {v.name: len(v.domain.dims) for v in plan.joint.model.variables}
     out |= _moments_axes(plan, out)
-    blocks = {f"E:{b.name}": len(b.own) for b in plan.elimination.blocks}
+    blocks = {b.name: len(b.own) for b in plan.elimination.blocks}
     for s in plan.expected.statistics:
         inside: set[Ix] = set()
         outside: set[Ix] = set()
         for e in (n for p in s.factors for n in x.walk(p)):
             if isinstance(e, El):
-                count = out.get(e.var, blocks.get(e.var.rpartition(":")[0], 0))
+                count = out.get(e.var, blocks.get(made_of(e.var)[1][0], 0) if e.var in MOMENT else 0)
                 inside |= set(x.free(El("", e.idx[len(e.idx) - count :])))
                 outside |= set(x.free(El("", e.idx[: len(e.idx) - count])))
             elif isinstance(e, x.Sel | x.Val | x.Pow):
@@ -323,5 +324,5 @@ def own_axes(plan: Plan) -> dict[str, int]:
         count = 0
         while count < len(s.axes) and s.axes[-1 - count] in inside - outside:
             count += 1
-        out[f"S:{s.name}"] = count
+        out[STATISTIC.of(s.name)] = count
     return out

@@ -6,6 +6,7 @@ from fractions import Fraction
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Expr, Ix
+from emdsl.derive.algebra.made import AT
 
 
 def show(e: Expr) -> str:
@@ -14,8 +15,8 @@ def show(e: Expr) -> str:
         case x.Num(v):
             return str(v) if isinstance(v, Fraction) else f"{v:g}"
         case El():
-            if e.var.startswith("at:"):  # a latent at one of its points: which one is none of the reader's business
-                return show(El(e.var.removeprefix("at:"), e.idx[1:]))
+            if e.var in AT:  # a latent at one of its points: which one is none of the reader's business
+                return show(El(AT.named(e.var), e.idx[1:]))
             inner = ", ".join(_index(i) for i in e.idx)
             return f"{e.var}[{inner}]" if inner else e.var
         case x.Val():

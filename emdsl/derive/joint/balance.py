@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Expr
+from emdsl.derive.algebra.made import is_made
 from emdsl.derive.joint.centre import (
     Shift,
     added,
@@ -158,7 +159,7 @@ class Search:
                     found = self._settled({**shifts, place.var: shift}, data)
                     if found is not None:
                         return found
-            if len(parts) > 1 or any(":" not in n for n in x.variables(off)):
+            if len(parts) > 1 or any(not is_made(n) for n in x.variables(off)):
                 return None
             if not self._about_a_number(node, moving, data):
                 return None

@@ -13,11 +13,10 @@ from dataclasses import dataclass, replace
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Expr, Idx, Ix
+from emdsl.derive.algebra.made import RAW, REFERENCE, is_made
 from emdsl.derive.joint.factors import Factor, LogJoint, origin
 from emdsl.derive.joint.plates import home_of
 from emdsl.language import model as m
-
-RAW = "raw"
 
 
 @dataclass(frozen=True)
@@ -30,12 +29,12 @@ class Shift:
 
 
 def reference(name: str) -> str:
-    return f"reference:{name}"
+    return REFERENCE.of(name)
 
 
 def raw(name: str) -> str:
     """The name of a data array as it was handed over, beside the one that is centred."""
-    return f"{RAW}:{name}"
+    return RAW.of(name)
 
 
 def located(joint: LogJoint) -> tuple[dict[str, Shift], dict[str, None]]:
@@ -103,7 +102,7 @@ def _as_they_came(e: Expr, moving: set[str], variables: Mapping[str, m.Variable]
     """A comparison of data alone is one of the numbers that were handed over: `x >= 0.1` is decided by a last digit."""
     if not isinstance(e, x.Fn) or not x.is_indicator(e) or not moving & x.variables(e):
         return None
-    if any(":" not in n and variables[n].kind not in ("given", "observed") for n in x.variables(e) if n in variables):
+    if any(not is_made(n) and variables[n].kind not in ("given", "observed") for n in x.variables(e) if n in variables):
         return None
     return x.rebuild(e, lambda n: El(raw(n.var), n.idx, n.sort) if isinstance(n, El) and n.var in moving else None)
 

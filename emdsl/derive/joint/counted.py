@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import DataIx, El, Expr, Ix
+from emdsl.derive.algebra.made import COUNT
 from emdsl.derive.joint.factors import Factor, LogJoint
 from emdsl.language import model as m
 
@@ -68,4 +69,4 @@ def _walk(e: Expr) -> Iterator[Expr]:
 
 def count_of(i: Ix) -> El:
     """How many rows an element of a counted plate stands for."""
-    return El(f"count:{i.dim.removesuffix('[]')}", (i,))
+    return El(COUNT.of(i.dim.removesuffix("[]")), (i,))

@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import DataIx, El, Expr, Idx, Ix
+from emdsl.derive.algebra.made import LENGTH, POSITION, PRESENT, ROW, START, among
 from emdsl.derive.joint.functions import call
 from emdsl.derive.joint.scope import Closure, Scope, operand, size_number, summed
 from emdsl.derive.joint.spikes import reading, with_spikes
@@ -58,7 +59,7 @@ class Tensors:
 
     def is_data(self, name: str) -> bool:
         """Whether a name is that of data."""
-        if name.startswith(("length:", "position:", "row:", "start:")):  # of ragged plates
+        if among(name, (LENGTH, POSITION, ROW, START)):  # of ragged plates
             return True
         return name in self.variables and self.variables[name].kind in ("given", "observed")
 
@@ -71,7 +72,7 @@ class Tensors:
         for p in plates:
             if isinstance(p.size, m.Ragged):
                 row = Ix(p.index, f"{p.size.name}[]")
-                parent: Expr = El(f"row:{p.size.name}", (row,))
+                parent: Expr = El(ROW.of(p.size.name), (row,))
                 for name, old in reversed(list(loops.items())):
                     if isinstance(old, Ix) and old in measure and len(measure) > 1 and name != next(iter(loops)):
                         loops[name] = DataIx(x.fn("mod", parent, x.SizeN(old.dim)))
@@ -80,7 +81,7 @@ class Tensors:
                         loops[name] = DataIx(parent)
                     else:
                         loops[name] = x.as_index(x.substitute(x.value_of(old), {measure[-1]: DataIx(parent)}))
-                loops[p.index] = DataIx(El(f"position:{p.size.name}", (row,)))
+                loops[p.index] = DataIx(El(POSITION.of(p.size.name), (row,)))
                 measure = [row]
             else:
                 ix = Ix(p.index, str(p.size))
@@ -143,13 +144,13 @@ class Tensors:
             if isinstance(size, m.Ragged):
                 name, here = size.name, idx[axis]
                 match here:
-                    case DataIx(El(var=v, idx=(Ix() as row,))) if v == f"position:{name}" and row.dim == f"{name}[]":
+                    case DataIx(El(var=v, idx=(Ix() as row,))) if v == POSITION.of(name) and row.dim == f"{name}[]":
                         return (row, *idx[axis + 1 :])
                 parents = self._flatten(shape[:axis], plates[:axis], idx[:axis])
                 parent = x.value_of(parents[0])
                 for p, d in zip(parents[1:], shape[axis - len(parents) + 1 : axis], strict=True):
                     parent = x.add(x.mul(parent, x.SizeN(str(d))), x.value_of(p))
-                row_value = x.add(El(f"start:{name}", (x.as_index(parent),)), x.value_of(here))
+                row_value = x.add(El(START.of(name), (x.as_index(parent),)), x.value_of(here))
                 return (x.as_index(row_value), *idx[axis + 1 :])
         return idx
 
@@ -162,7 +163,7 @@ class Tensors:
         if v.kind != "observed":
             return ()
         flat = self._flatten(v.shape, v.plates, home + event)
-        return (El(f"present:{v.name}", flat),)
+        return (El(PRESENT.of(v.name), flat),)
 
     # -------------------------------------------------------------- densities
 

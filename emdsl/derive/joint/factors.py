@@ -8,6 +8,7 @@ from functools import cached_property
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import Expr, Idx, Ix
+from emdsl.derive.algebra.made import ORIGIN
 from emdsl.errors import Span
 from emdsl.language import model as m
 
@@ -74,7 +75,7 @@ class Configurations:
 
 def origin(name: str) -> str:
     """The 0 of a latent's coordinates, which moves with its shift."""
-    return f"origin:{name}"
+    return ORIGIN.of(name)
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import DataIx, El, Expr, Idx, Ix
+from emdsl.derive.algebra.made import LENGTH, POSITION, ROW
 from emdsl.errors import InternalError, ModelError, Problem, Span
 from emdsl.language import model as m
 
@@ -55,7 +56,7 @@ Element = Callable[[m.Expr, tuple[Idx, ...], Scope], Expr]  # the element of an 
 def size_number(size: m.Size, scope: Scope) -> Expr:
     """A length as a number: of a ragged plate, data; else a constant or a named size."""
     if isinstance(size, m.Ragged):
-        return El(f"length:{size.name}", (_row_of(size, scope),))
+        return El(LENGTH.of(size.name), (_row_of(size, scope),))
     if size.constant is not None:
         return x.num(size.constant)
     if len(size.names) == 1 and isinstance(scope.sizes.get(size.names[0]), m.Ragged):
@@ -67,8 +68,8 @@ def _row_of(size: m.Ragged, scope: Scope) -> Idx:
     """The row of the plates around a ragged one, all in one, at which its length stands."""
     for i in scope.loops.values():
         match i:
-            case DataIx(El(var=v, idx=(Ix() as row,))) if v == f"position:{size.name}" and row.dim == f"{size.name}[]":
-                return DataIx(El(f"row:{size.name}", (row,)))
+            case DataIx(El(var=v, idx=(Ix() as row,))) if v == POSITION.of(size.name) and row.dim == f"{size.name}[]":
+                return DataIx(El(ROW.of(size.name), (row,)))
     around, loops = scope.around.get(size.name, ()), list(scope.loops.items())
     if len(around) < 2:
         return scope.loops[size.by]

@@ -18,6 +18,7 @@ from math import factorial, prod
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Expr, Idx, Ix
+from emdsl.derive.algebra.made import COV, MOMENT
 from emdsl.derive.joint.factors import Factor, LogJoint
 
 LONGEST = 5000  # terms: a product that would have more stays closed
@@ -271,8 +272,8 @@ def symmetry_of(joint: LogJoint) -> Symmetry:
     """The symmetric arrays of a model: by their domains, and covariances of a vector with itself."""
     names = [v.name for v in joint.model.variables if v.domain.kind in ("spd", "correlation")]
     vectors = [v.name for v in joint.model.variables if len(v.domain.dims) == 1 and not v.array]
-    own = (n for v in names for n in (v, f"E:{v}:id", f"E:{v}:inv"))
-    return Symmetry(frozenset([*own, *(f"cov:{v}:{v}" for v in vectors)]))
+    own = (n for v in names for n in (v, MOMENT.of(v, "id"), MOMENT.of(v, "inv")))
+    return Symmetry(frozenset([*own, *(COV.of(v, v) for v in vectors)]))
 
 
 def merge_roles(

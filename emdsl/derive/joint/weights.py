@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from emdsl.derive.algebra.expr import El, Ix, Sel, free
+from emdsl.derive.algebra.made import WEIGHT
 from emdsl.derive.joint.counted import count_of
 from emdsl.derive.joint.factors import LogJoint
 from emdsl.derive.joint.plates import outermost
@@ -23,5 +24,5 @@ def weigh(t: Term, weighted: str | None, joint: LogJoint, home: tuple[Ix, ...] =
         direct = [i for i in t.ixs if i.dim == weighted and i not in inside]
         rows = [i for i in t.ixs if i.dim.endswith("[]") and i not in home and not direct and not inside]
         places = [*(i for i in direct if i not in home), *(outermost(i, joint.model) for i in rows)]
-        extra += [El(":weight", (i,)) for i in places if i in direct or not isinstance(i, Ix)]
+        extra += [El(WEIGHT, (i,)) for i in places if i in direct or not isinstance(i, Ix)]
     return replace(t, factors=(*t.factors, *extra)) if extra else t

@@ -7,13 +7,14 @@ from dataclasses import replace
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Expr, Idx, Ix
+from emdsl.derive.algebra.made import CLIQUE, FIRST, Kind, LOCATION, MOMENT, PAIR, Q, VARIANCE
 from emdsl.derive.algebra.show import show
 from emdsl.derive.joint.factors import LogJoint
 from emdsl.derive.joint.records import function_of, slots_of
 from emdsl.derive.joint.terms import Term, settle
 from emdsl.derive.posteriors.block import Block, place, touches
 from emdsl.derive.posteriors.blocks import Elimination
-from emdsl.derive.posteriors.chains import EDGE, FIRST, Placed
+from emdsl.derive.posteriors.chains import EDGE, Placed
 from emdsl.derive.posteriors.cuts import cut_of
 from emdsl.derive.posteriors.discrete import placements
 from emdsl.derive.posteriors.gaussian_moments import under_gaussian
@@ -103,15 +104,15 @@ def probable(p: Placed, block: Block) -> Term:
     same at the positions that have fewer than L elements behind them.
     """
     chain = block.chain
-    kind, home = "q", block.home
+    kind, home = Q, block.home
     behind: tuple[Ix, ...] = ()
     if chain is not None and p.role == EDGE:
-        kind, behind = "pair", chain.before
+        kind, behind = PAIR, chain.before
     elif chain is not None and p.role:
-        kind, home = p.role, chain.outer
-        behind = chain.before if p.role != f"{FIRST}0" else ()
+        kind, home = Kind(p.role), chain.outer
+        behind = chain.before if kind != FIRST.at(0) else ()
     axes = (*behind, *block.states, *block.gates, *home)
-    return Term(p.term.coef, (), (*p.term.factors, El(f"{kind}:{block.name}", axes)),
+    return Term(p.term.coef, (), (*p.term.factors, El(kind.of(block.name), axes)),
                 tuple(dict.fromkeys((*p.term.ixs, *axes))))  # fmt: skip
 
 
@@ -121,7 +122,7 @@ def _in_network(t: Term, block: Block, joint: LogJoint) -> Term:
     assert not isinstance(made, str), made
     n = next(n for n, c in enumerate(block.network) if clique_key(c) == clique_key(made))
     (own,) = made.terms
-    q = El(f"clique{n}:{block.name}", made.axes)
+    q = El(CLIQUE.at(n).of(block.name), made.axes)
     return Term(own.coef, (), (*made.masks, *own.factors, q), own.ixs)
 
 
@@ -165,7 +166,7 @@ def _scaled_number(placed: Term, block: Block) -> list[Term] | str:
     name, axes = block.name, (*block.gates, *block.home)
     mine = [f for f in placed.factors if name in x.variables(f)]
     rest = tuple(f for f in placed.factors if name not in x.variables(f))
-    location, variance = El(f"location:{name}", axes), El(f"variance:{name}", axes)
+    location, variance = El(LOCATION.of(name), axes), El(VARIANCE.of(name), axes)
     leaf = next(e for f in mine for e in x.walk(f) if isinstance(e, El) and e.var == name)
     kind = function_of(x.mul(*mine), leaf)
     assert block.scale is not None
@@ -189,8 +190,11 @@ def _moments(t: Term, block: Block) -> Term | str:
         kind = function_of(whole, leaf)
         if kind is None or block.record is None or kind not in block.record.moments:
             return f"no closed expectation of {show(whole)} under the posterior of {name}"
-        factors = (*rest, El(f"E:{name}:{kind}", (*block.gates, *block.home, *slots_of(whole, leaf, len(block.home)))))
+        factors = (
+            *rest,
+            El(MOMENT.of(name, kind), (*block.gates, *block.home, *slots_of(whole, leaf, len(block.home)))),
+        )
     if not block.gates:
         return replace(t, factors=factors)
-    q = El(f"q:{block.name}", (*block.gates, *block.home))
+    q = El(Q.of(block.name), (*block.gates, *block.home))
     return Term(t.coef, (), (*factors, q), tuple(dict.fromkeys((*t.ixs, *block.gates))))

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Idx, Ix
+from emdsl.derive.algebra.made import AT, FIT, FREE, LOG_NORMALISER
 from emdsl.derive.joint.factors import Factor, LogJoint
 from emdsl.derive.joint.plates import conditions_of, home_of
 from emdsl.derive.joint.ranges import range_of
@@ -22,7 +23,7 @@ from emdsl.derive.joint.records import recognise, statistic_of
 from emdsl.derive.joint.terms import Term, blocks_of, merge, merge_roles, symmetry_of, terms
 from emdsl.derive.joint.weights import weigh
 from emdsl.derive.posteriors.block import MOST_TOGETHER, Block, beside, gates_outside, place, touches
-from emdsl.derive.posteriors.clouds import AT, holds_points
+from emdsl.derive.posteriors.clouds import holds_points
 from emdsl.derive.posteriors.cuts import CUT_NORMAL, PARTED_NORMAL, Cut, cut_of
 from emdsl.derive.posteriors.discrete import WAYS_OUT, discrete_block, elements_apart, groups, network_block, scopes_of
 from emdsl.derive.posteriors.joint_gaussian import common_scale, gaussian_block
@@ -97,7 +98,7 @@ def _closed(f: Factor, kinds: Mapping[str, str], joint: LogJoint) -> list[Tied]:
     Points that all elements share are opened as parameters are: data come apart from them, and enter once.
     """
     if any(c.shared for c in joint.clouds):
-        return [(t, f.span, f.about) for t in terms(f, lambda n: "P" if n.startswith(AT) else kinds.get(n, "D"))]
+        return [(t, f.span, f.about) for t in terms(f, lambda n: "P" if n in AT else kinds.get(n, "D"))]
     latent = {n: k for n, k in kinds.items() if k.startswith("L:")}
     return [(t, f.span, f.about) for t in terms(f, lambda n: latent.get(n, "D"))]
 
@@ -197,13 +198,13 @@ def messages(block: Block) -> list[Term]:
     if block.scale is not None and block.gaussian is not None and not block.by_pattern:
         return scaled_messages(block)
     if block.scale is None:
-        return [Term(1, gates_outside(block), (El(f"A:{block.name}", axes), *there), ixs)]
+        return [Term(1, gates_outside(block), (El(LOG_NORMALISER.of(block.name), axes), *there), ixs)]
     half = x.HALF.value
-    rank = (El(f"free:{block.name}", block.home),) if block.gaussian is not None else ()
+    rank = (El(FREE.of(block.name), block.home),) if block.gaussian is not None else ()
     return [
-        Term(half, block.neighbours, (block.scale, El(f"fit:{block.name}", axes), *there), ixs),
+        Term(half, block.neighbours, (block.scale, El(FIT.of(block.name), axes), *there), ixs),
         Term(-half, block.neighbours, (x.fn("log", block.scale), *rank, *there), ixs),
-        Term(1, block.neighbours, (El(f"A:{block.name}", axes), *there), ixs),
+        Term(1, block.neighbours, (El(LOG_NORMALISER.of(block.name), axes), *there), ixs),
     ]
 
 

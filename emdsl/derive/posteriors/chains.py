@@ -15,10 +15,11 @@ from fractions import Fraction
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import DataIx, El, Expr, Idx, Ix
+from emdsl.derive.algebra.made import FIRST, POSITION, ROW, START
 from emdsl.derive.joint.terms import Term, at_gate
 
 Neighbours = dict[tuple[str, tuple[Idx, ...]], Ix]
-EDGE, FIRST = "edge", "first"
+EDGE = "edge"  # the role of a term that ties neighbours; of one at the start `FIRST.at(position).word`
 
 
 @dataclass(frozen=True)
@@ -77,8 +78,8 @@ def _row(parts: Sequence[Expr]) -> Ix | None:
         case [x.Val(i)]:
             return i
         case [El(a, (DataIx(El(r, (Ix() as i,))),)), El(p, (j,))] if i == j:
-            name = a.removeprefix("start:")
-            return i if (a, r, p) == (f"start:{name}", f"row:{name}", f"position:{name}") else None
+            name = START.named(a)
+            return i if (a, r, p) == (START.of(name), ROW.of(name), POSITION.of(name)) else None
     return None
 
 
@@ -120,8 +121,8 @@ def behind(home: tuple[Idx, ...], chain: Chain, lag: int) -> tuple[Idx, ...]:
         return home
     here = x.value_of(home[-1])
     if chain.ragged:
-        row = DataIx(El(f"row:{chain.ragged}", (home[-1],)))
-        here = x.add(El(f"start:{chain.ragged}", (row,)), El(f"position:{chain.ragged}", (home[-1],)))
+        row = DataIx(El(ROW.of(chain.ragged), (home[-1],)))
+        here = x.add(El(START.of(chain.ragged), (row,)), El(POSITION.of(chain.ragged), (home[-1],)))
     return (*home[:-1], DataIx(x.add(here, x.num(-lag))))
 
 
@@ -252,7 +253,7 @@ def _of_sequence(place: El, chain: Chain) -> bool:
 
 def position_of(chain: Chain) -> Expr:
     """The position in its sequence of the element at the chain's index."""
-    return El(f"position:{chain.ragged}", (chain.order,)) if chain.ragged else x.Val(chain.order)
+    return El(POSITION.of(chain.ragged), (chain.order,)) if chain.ragged else x.Val(chain.order)
 
 
 def _roles(t: Term, base: Ix | int, furthest: int, chain: Chain, home: tuple[Ix, ...]) -> list[Placed] | str:
@@ -289,8 +290,8 @@ def at_start(t: Term, position: int, chain: Chain, home: tuple[Ix, ...]) -> Plac
 
     first: Idx = position
     if chain.ragged:
-        start = El(f"start:{chain.ragged}", tuple(chain.outer[-1:]))
+        start = El(START.of(chain.ragged), tuple(chain.outer[-1:]))
         first = DataIx(x.add(start, x.num(position)))
     factors = tuple(x.substitute(x.rebuild(f, known), {chain.order: first}) for f in t.factors)
     ixs = (*chain.outer, *(i for i in t.ixs if i not in home))
-    return Placed(replace(t, factors=tuple(f for f in factors if f != x.ONE), ixs=ixs), f"{FIRST}{position}")
+    return Placed(replace(t, factors=tuple(f for f in factors if f != x.ONE), ixs=ixs), FIRST.at(position).word)

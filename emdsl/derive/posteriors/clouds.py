@@ -15,13 +15,12 @@ from dataclasses import replace
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Expr, Idx, Ix
+from emdsl.derive.algebra.made import AT, VOLUME, among
 from emdsl.derive.joint.element import Tensors
 from emdsl.derive.joint.factors import Cloud, Factor, LogJoint
 from emdsl.derive.joint.plates import home_of
 from emdsl.errors import ModelError, Problem
 from emdsl.language import model as m
-
-AT, VOLUME = "at:", "volume:"
 
 
 def with_clouds(joint: LogJoint, clouds: Sequence[Cloud], settled: Sequence[Factor] = ()) -> LogJoint:
@@ -57,7 +56,7 @@ def _at_points(f: Factor, owners: Mapping[str, Cloud], by_name: Mapping[str, Clo
         place = e.idx[: home[e.var]]
         where = e.idx[home[e.var] :] if cloud.shared else e.idx
         around = () if not cloud.outer else (chosen_at(by_name[cloud.outer], _outer_place(cloud, place, joint)),)
-        return El(f"{AT}{e.var}", (chosen_at(cloud, place), *around, *where), e.sort)
+        return El(AT.of(e.var), (chosen_at(cloud, place), *around, *where), e.sort)
 
     def chosen_at(cloud: Cloud, place: tuple[Idx, ...]) -> Ix:
         if (cloud.name, place) not in gates:
@@ -94,7 +93,7 @@ def _volume(cloud: Cloud, by_name: Mapping[str, Cloud], joint: LogJoint) -> Fact
     if cloud.outer:
         lead.append(x.fresh(by_name[cloud.outer].dimension))
         gates.append(x.Sel(El(cloud.outer, _outer_place(cloud, plates, joint)), lead[1]))
-    volume = El(f"{VOLUME}{cloud.name}", (*lead, *(() if cloud.shared else plates)))
+    volume = El(VOLUME.of(cloud.name), (*lead, *(() if cloud.shared else plates)))
     return Factor(cloud.name, "latent", tuple(gates), masks, volume, (*plates, *lead), v.span)
 
 
@@ -104,14 +103,14 @@ def without_clouds(joint: LogJoint) -> LogJoint:
     lead = {n: c.lead for c in joint.clouds for n in c.latents}
 
     def itself(e: Expr) -> Expr | None:
-        if not (isinstance(e, El) and e.var.startswith(AT)):
+        if not (isinstance(e, El) and e.var in AT):
             return None
-        name = e.var.removeprefix(AT)
+        name = AT.named(e.var)
         return El(name, e.idx[lead[name] :], e.sort)
 
     factors = []
     for f in joint.factors:
-        if any(n.startswith(VOLUME) for n in x.variables(f.body)):
+        if any(n in VOLUME for n in x.variables(f.body)):
             continue
         points = {g.at for g in f.gates if isinstance(g.of, El) and g.of.var in gone}
         factors.append(
@@ -127,7 +126,7 @@ def without_clouds(joint: LogJoint) -> LogJoint:
 
 def holds_points(f: Factor) -> bool:
     """Whether a factor reads a cloud."""
-    return any(n.startswith((AT, VOLUME)) for e in (f.body, *f.masks) for n in x.variables(e))
+    return any(among(n, (AT, VOLUME)) for e in (f.body, *f.masks) for n in x.variables(e))
 
 
 def dimensions(v: m.Variable, model: m.ModelText) -> int | None:

@@ -14,6 +14,7 @@ from dataclasses import replace
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import DataIx, El, Idx, Ix
+from emdsl.derive.algebra.made import WEIGHT
 from emdsl.derive.joint.plates import home_of
 from emdsl.derive.joint.terms import Term
 from emdsl.derive.posteriors.block import Block, in_terms_of
@@ -91,7 +92,7 @@ def _outside(block: Block, i: Idx) -> Idx:
 
 def _on_unit(t: Term, place: Idx, unit: Ix) -> Term | None:
     """A term of the log-likelihood on the element of the plate that it lies on; None where it is a sum over these."""
-    bare = tuple(e for e in t.factors if not (isinstance(e, El) and e.var == ":weight"))
+    bare = tuple(e for e in t.factors if not (isinstance(e, El) and e.var == WEIGHT))
     if isinstance(place, DataIx):
         return replace(t, factors=(*bare, x.sel(x.value_of(place), unit)), ixs=(*t.ixs, unit))
     if not isinstance(place, Ix) or place not in t.ixs:

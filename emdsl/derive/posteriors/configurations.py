@@ -17,6 +17,7 @@ from itertools import combinations
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import DataIx, El, Idx, Ix
+from emdsl.derive.algebra.made import BEYOND, CONFIGURED
 from emdsl.derive.joint.element import Tensors
 from emdsl.derive.joint.factors import Configurations, Factor, LogJoint
 from emdsl.derive.joint.plates import conditions_of, home_of, plate_indices
@@ -25,8 +26,6 @@ from emdsl.derive.posteriors.chains import distance
 from emdsl.errors import ModelError
 from emdsl.language import model as m
 
-BEYOND = "beyond:"  # of configurations that are not 0 beyond a ragged row's end, log 0
-STATE = "configured:"  # the states of a latent's elements in each configuration
 MOST = 65_536  # configurations
 TOGETHER = 4  # latents of which every set is tried
 
@@ -84,7 +83,7 @@ def _configured(f: Factor, found: Configurations, model: m.ModelText) -> Factor:
             continue
         place, rest = place_in(model.variable(g.of.var), g.of.idx, found.depth, model)
         at = chosen.setdefault(place, x.fresh(found.dimension))
-        masks.append(x.sel(El(f"{STATE}{g.of.var}", (at, *rest)), g.at))
+        masks.append(x.sel(El(CONFIGURED.of(g.of.var), (at, *rest)), g.at))
     gates += [x.Sel(El(found.name, place), at) for place, at in chosen.items()]
     return replace(f, gates=tuple(gates), masks=(*f.masks, *masks), plates=(*f.plates, *chosen.values()))
 
@@ -109,7 +108,7 @@ def _too_long(name: str, found: Configurations, joint: LogJoint) -> tuple[Factor
         return ()
     outer, at = plate_indices(v.plates[: found.depth]), x.fresh(found.dimension)
     gate = x.Sel(El(found.name, outer), at)
-    return (Factor(name, "latent", (gate,), (), El(f"{BEYOND}{name}", (at, *outer)), (*outer, at), v.span),)
+    return (Factor(name, "latent", (gate,), (), El(BEYOND.of(name), (at, *outer)), (*outer, at), v.span),)
 
 
 def by_configurations(joint: LogJoint, weighted: str | None) -> tuple[LogJoint, Elimination] | None:

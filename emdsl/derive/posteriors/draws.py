@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Idx, Ix
+from emdsl.derive.algebra.made import PRESENT
 from emdsl.derive.joint.centre import Shift, in_coordinates
 from emdsl.derive.joint.element import Tensors
 from emdsl.derive.joint.factors import LogJoint
@@ -150,7 +151,7 @@ def known(model: m.ModelText, names: Sequence[str]) -> m.ModelText:
 def expanded(model: m.ModelText, names: Sequence[str]) -> LogJoint:
     """The log joint in which these latents are data of which nothing is missing."""
     joint = expand(known(model, names))
-    marks = {f"present:{n}" for n in names}
+    marks = {PRESENT.of(n) for n in names}
     factors = tuple(
         replace(f, masks=tuple(c for c in f.masks if not (isinstance(c, El) and c.var in marks)),
                 role="latent" if f.about in names else f.role)

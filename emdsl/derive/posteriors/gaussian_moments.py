@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Expr, Ix
+from emdsl.derive.algebra.made import COV, MEAN, PATTERN, Q
 from emdsl.derive.joint.terms import Term
 from emdsl.derive.posteriors.block import Block, place
 from emdsl.derive.posteriors.fields import Field, atoms_of, place_outside, tie_of, without_gates
@@ -30,14 +31,14 @@ def under_gaussian(t: Term, block: Block) -> list[Term] | str:
     if block.scale is not None:
         return _times_scale(block, held, rest)
     products: list[tuple[Expr, ...]] = [
-        tuple(El(f"mean:{n}", (*own, *(g.rows, g.columns)[k][n])) for k, n in enumerate(held))
+        tuple(El(MEAN.of(n), (*own, *(g.rows, g.columns)[k][n])) for k, n in enumerate(held))
     ]
     if len(held) == 2:
         first, second = held
         axes = covariance_axes(block)
-        cov = El(f"cov:{first}:{second}", (*axes, *g.rows[first], *g.columns[second]))
+        cov = El(COV.of(first, second), (*axes, *g.rows[first], *g.columns[second]))
         products.append((cov, *pattern_of(block, axes)))
-    gates = (El(f"q:{block.name}", own),) if block.gates else ()
+    gates = (El(Q.of(block.name), own),) if block.gates else ()
     ixs = (*rest.ixs, *block.gates)
     patterns = [[e.at for e in p if isinstance(e, x.Sel) and isinstance(e.at, Ix)] for p in products]
     return [
@@ -52,11 +53,11 @@ def _times_scale(block: Block, held: list[str], rest: Term) -> list[Term]:
     assert g is not None and block.scale is not None
     own = (*block.gates, *block.home)
     parts: list[tuple[Expr, ...]] = [
-        tuple(El(f"mean:{n}", (*own, *(g.rows, g.columns)[k][n])) for k, n in enumerate(held))
+        tuple(El(MEAN.of(n), (*own, *(g.rows, g.columns)[k][n])) for k, n in enumerate(held))
     ]
     if len(held) == 2:
         axes = covariance_axes(block)
-        cov = El(f"cov:{held[0]}:{held[1]}", (*axes, *g.rows[held[0]], *g.columns[held[1]]))
+        cov = El(COV.of(held[0], held[1]), (*axes, *g.rows[held[0]], *g.columns[held[1]]))
         parts.append((cov, *pattern_of(block, axes), x.power(block.scale, x.num(-1))))
     out = []
     for p in parts:
@@ -78,18 +79,18 @@ def _in_field(t: Term, block: Block, field: Field) -> list[Term] | str:
     if held or len(a.places) > 2:
         return f"no closed expectation under the posterior of {', '.join(block.latents)}"
     gates = block.gates
-    means = tuple(El(f"mean:{n}", (*gates, *p, *o)) for n, p, o in zip(a.latents, a.places, a.own, strict=True))
+    means = tuple(El(MEAN.of(n), (*gates, *p, *o)) for n, p, o in zip(a.latents, a.places, a.own, strict=True))
     products: list[tuple[Expr, ...]] = [means]
     if len(a.places) == 2:
         own, place, name = (*a.own[0], *a.own[1]), a.places[0], ":".join(a.latents)
         if a.places[0] != a.places[1]:
             tie, names = tie_of(a)
             name, place = f"{name}:{field.ties.index(tie)}", tuple(names)
-        products.append((El(f"cov:{name}", (*gates, *place, *own)),))
+        products.append((El(COV.of(name), (*gates, *place, *own)),))
     probability: tuple[Expr, ...] = ()
     if gates:
         (outside,) = place_outside(a, field.homes, field.inside)
-        probability = (El(f"q:{block.name}", (*gates, *outside.idx)),)
+        probability = (El(Q.of(block.name), (*gates, *outside.idx)),)
     ixs = tuple(dict.fromkeys((*bare.ixs, *gates)))
     return [Term(bare.coef, (), (*a.rest, *p, *probability), ixs) for p in products]
 
@@ -116,4 +117,4 @@ def pattern_index(block: Block) -> Ix:
 def pattern_of(block: Block, axes: Sequence[Ix]) -> tuple[x.Sel, ...]:
     """What says which pattern an element has, where covariances on these axes are by pattern."""
     at = pattern_index(block)
-    return (x.Sel(El(f"pattern:{block.name}", block.home), at),) if at in axes else ()
+    return (x.Sel(El(PATTERN.of(block.name), block.home), at),) if at in axes else ()

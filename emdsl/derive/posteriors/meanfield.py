@@ -17,6 +17,21 @@ from dataclasses import replace
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Ix
+from emdsl.derive.algebra.made import (
+    ARGUMENT,
+    CLIQUE,
+    COV,
+    FIRST,
+    LOCATION,
+    MEAN,
+    MOMENT,
+    PAIR,
+    PROBABILITIES,
+    VARIANCE,
+    Q,
+    among,
+    made_of,
+)
 from emdsl.derive.joint.factors import Factor, LogJoint
 from emdsl.derive.joint.plates import home_of
 from emdsl.derive.joint.records import WHOLE
@@ -120,7 +135,6 @@ def why_not(joint: LogJoint, weighted: str | None) -> str:
     return ""
 
 
-STATES = ("q:", "pair:", "first", "clique")  # arrays of probabilities
 FEW = 8  # latents of whose states a function may be a table without a look at what it is made of
 MOST = 8  # latents of which all pairs are tried
 
@@ -207,7 +221,7 @@ def _closed(found: list[Term] | str, span: Span, about: str, joint: LogJoint) ->
 
 def _too_wide(t: Term) -> str:
     """Why a term is not averaged: one function reads the states of more latents than make a table. "" where it is."""
-    states = {i for f in t.factors if isinstance(f, El) and f.var.startswith(STATES) for i in x.free(f)}
+    states = {i for f in t.factors if isinstance(f, El) and among(f.var, PROBABILITIES) for i in x.free(f)}
     read = [sorted({i.name for i in set(x.free(f)) & states}) for f in t.factors if not isinstance(f, El)]
     most = max(read, key=len, default=[])
     if len(most) <= MOST_TOGETHER:
@@ -224,37 +238,37 @@ def moments_of(block: Block, model: m.ModelText) -> dict[str, tuple[Ix, ...]]:
     """What others may read of a factor's posterior: each array's name and the axes it has."""
     name, own = block.name, (*block.gates, *(block.outside if block.field is not None else block.home))
     if block.network:
-        cliques = {f"clique{n}:{name}": c.axes for n, c in enumerate(block.network)}
+        cliques = {CLIQUE.at(n).of(name): c.axes for n, c in enumerate(block.network)}
         places = [home_of(model.variable(n)) for n in block.latents]
-        return cliques | {f"q:{n}": (s, *h) for n, s, h in zip(block.latents, block.states, places, strict=True)}
-    out: dict[str, tuple[Ix, ...]] = {f"q:{name}": (*block.states, *own)} if block.states or block.gates else {}
+        return cliques | {Q.of(n): (s, *h) for n, s, h in zip(block.latents, block.states, places, strict=True)}
+    out: dict[str, tuple[Ix, ...]] = {Q.of(name): (*block.states, *own)} if block.states or block.gates else {}
     if block.chain is not None:
-        out[f"pair:{name}"] = (*block.chain.before, *block.states, *own)
+        out[PAIR.of(name)] = (*block.chain.before, *block.states, *own)
         for r in range(block.chain.depth):
             behind = block.chain.before if r else ()
-            out[f"first{r}:{name}"] = (*behind, *block.states, *block.gates, *block.chain.outer)
+            out[FIRST.at(r).of(name)] = (*behind, *block.states, *block.gates, *block.chain.outer)
     if block.record is not None and block.scale is None:
         shapes = {k: own if k in WHOLE else (*own, *block.own) for k in (*block.record.moments, *block.record.fields)}
-        out |= {f"E:{name}:{kind}": shapes[kind] for kind in block.record.moments}
-        out |= {f"argument:{name}:{a}": shapes[a] for a in block.record.fields if not block.gates}
+        out |= {MOMENT.of(name, kind): shapes[kind] for kind in block.record.moments}
+        out |= {ARGUMENT.of(name, a): shapes[a] for a in block.record.fields if not block.gates}
     if block.scale is not None and block.gaussian is None:
-        out |= {f"location:{name}": own, f"variance:{name}": own}
+        out |= {LOCATION.of(name): own, VARIANCE.of(name): own}
     if block.scale is not None and block.gaussian is not None and not block.by_pattern:
         both = () if is_matrix(block) else (*block.gaussian.rows[name], *block.gaussian.columns[name])
-        out |= {f"location:{name}": (*own, *block.own), f"variance:{name}": (*own, *both)}
+        out |= {LOCATION.of(name): (*own, *block.own), VARIANCE.of(name): (*own, *both)}
     elif block.gaussian is not None and block.field is None:
         g, shared = block.gaussian, covariance_axes(block)
-        out |= {f"mean:{n}": (*own, *g.rows[n]) for n in block.latents}
+        out |= {MEAN.of(n): (*own, *g.rows[n]) for n in block.latents}
         pairs = [(a, b) for k, a in enumerate(block.latents) for b in block.latents[k:]]
-        out |= {f"cov:{a}:{b}": (*shared, *g.rows[a], *g.columns[b]) for a, b in pairs}
+        out |= {COV.of(a, b): (*shared, *g.rows[a], *g.columns[b]) for a, b in pairs}
     if block.gaussian is not None and block.field is not None:
         g, homes = block.gaussian, block.field.homes
-        out |= {f"mean:{n}": (*block.gates, *homes[n], *g.rows[n]) for n in block.latents}
+        out |= {MEAN.of(n): (*block.gates, *homes[n], *g.rows[n]) for n in block.latents}
         pairs = [(a, b) for a in block.latents for b in block.latents if homes[a] == homes[b]]
-        out |= {f"cov:{a}:{b}": (*block.gates, *homes[a], *g.rows[a], *g.columns[b]) for a, b in pairs}
+        out |= {COV.of(a, b): (*block.gates, *homes[a], *g.rows[a], *g.columns[b]) for a, b in pairs}
         for k, tie in enumerate(block.field.ties):
             a, b = tie.latents
-            out[f"cov:{a}:{b}:{k}"] = (*block.gates, *tie.ixs, *g.rows[a], *g.columns[b])
+            out[COV.of(a, b, k)] = (*block.gates, *tie.ixs, *g.rows[a], *g.columns[b])
     return out
 
 
@@ -272,9 +286,9 @@ def moments(elimination: Elimination, model: m.ModelText) -> dict[str, tuple[Ix,
         for e in x.walk(f)
         if isinstance(e, El)
     }
-    kept = ("q:", "E:", "argument:", "mean:", "cov:", "location:", "variance:")
+    kept = (Q, MOMENT, ARGUMENT, MEAN, COV, LOCATION, VARIANCE)
     found = {k: axes for p in elimination.parts for b in p.blocks for k, axes in moments_of(b, model).items()}
-    return {k: axes for k, axes in found.items() if k in read or (k.startswith(kept) and k.count(":") < 3)}
+    return {k: axes for k, axes in found.items() if k in read or (among(k, kept) and len(made_of(k)[1]) < 3)}
 
 
 def alone(model: m.ModelText, latents: Sequence[str]) -> m.ModelText:

@@ -13,21 +13,11 @@ from dataclasses import dataclass
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import DataIx, El, Expr, Idx, Ix
+from emdsl.derive.algebra.made import FACTS, WEIGHT, among
 from emdsl.derive.joint.plates import plate_indices
 from emdsl.derive.joint.terms import Symmetry, canonical_form
 from emdsl.language import model as m
 
-FACTS = (
-    "present",
-    "row",
-    "position",
-    "start",
-    "length",
-    "reference",
-    "raw",
-    "features",
-    "count",
-)  # of data: where they are, how they lie
 NONE = Symmetry(frozenset())
 
 
@@ -47,8 +37,7 @@ class Known:
 
 def _is_fact(name: str) -> bool:
     """Whether a name is of what data are like, `start:T`; a user's `start` has no colon."""
-    kind, _, of = name.partition(":")
-    return bool(of) and kind in FACTS
+    return among(name, FACTS)
 
 
 def known_data(model: m.ModelText, hidden: Iterable[str], tables: Iterable[str], whole: str | None) -> Known:
@@ -56,7 +45,7 @@ def known_data(model: m.ModelText, hidden: Iterable[str], tables: Iterable[str],
     data = [v for v in model.variables if v.kind in ("observed", "given") and v.name not in set(hidden)]
     rows = [i.dim for v in model.variables if v.kind != "param" for i in plate_indices(v.plates)]
     levels = {v.name: str(v.domain.levels) for v in data if v.domain.levels is not None}
-    return Known(frozenset({*(v.name for v in data), *tables, ":weight"}), frozenset(rows), levels, whole)
+    return Known(frozenset({*(v.name for v in data), *tables, WEIGHT}), frozenset(rows), levels, whole)
 
 
 @dataclass(frozen=True)

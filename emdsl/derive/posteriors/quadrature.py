@@ -11,6 +11,7 @@ from itertools import combinations
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Expr, Idx
+from emdsl.derive.algebra.made import PRESENT
 from emdsl.derive.algebra.show import show
 from emdsl.derive.joint.factors import Cloud, LogJoint
 from emdsl.derive.joint.plates import home_of
@@ -187,7 +188,7 @@ def at_shared_points(joint: LogJoint, clouds: Sequence[Cloud], weighted: str | N
     known = {u.name for u in joint.model.variables if u.kind in ("given", "observed")}
     for b in elimination.blocks:
         rows = [f for t in b.terms for f in t.factors if set(b.home) & set(x.free(f))]
-        data = all(n.removeprefix("present:") in known for f in rows for n in x.variables(f))
+        data = all(PRESENT.named(n) in known for f in rows for n in x.variables(f))
         if len(elimination.blocks) > 1 or len(b.home) != 1 or b.neighbours or len(b.states) > 1 or not data:
             raise fault
     return at_points, elimination

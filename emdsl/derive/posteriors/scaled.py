@@ -16,6 +16,7 @@ from dataclasses import replace
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Expr, Idx, Ix
+from emdsl.derive.algebra.made import FIT, LOCATION, LOG_NORMALISER, VARIANCE
 from emdsl.derive.joint.factors import LogJoint
 from emdsl.derive.joint.plates import home_of
 from emdsl.derive.joint.ranges import EVERYWHERE, range_of
@@ -146,18 +147,18 @@ def scaled_messages(block: Block) -> list[Term]:
     row, column = _axes(block)
     axes, ixs, gates = (*block.gates, *block.outside), (*block.outside, *block.gates), gates_outside(block)
     half, there = x.HALF.value, block.exists
-    rest = Term(1, gates, (El(f"A:{block.name}", axes), *there), ixs)
+    rest = Term(1, gates, (El(LOG_NORMALISER.of(block.name), axes), *there), ixs)
     if not is_matrix(block):
         size = x.extent(row)
         number, body = x.split_number(x.mul(size, x.fn("log", block.scale)))
-        fit = El(f"fit:{block.name}", axes)
+        fit = El(FIT.of(block.name), axes)
         logs = tuple(f for f in x.factors_of(body) if f != x.ONE)
         return [
             Term(half, gates, (block.scale, fit, *there), ixs),
             Term(-half * number, gates, (*logs, *there), ixs),
             rest,
         ]
-    fit = El(f"fit:{block.name}", (*axes, row, column))
+    fit = El(FIT.of(block.name), (*axes, row, column))
     if isinstance(block.scale, x.MatInv):
         log, sign = x.LogDet(block.scale.i, block.scale.j, block.scale.body), 1
     else:
@@ -188,7 +189,7 @@ def under_scaled(placed: Term, block: Block) -> list[Term] | str:
     if not 1 <= len(atoms) <= 2:
         return f"no closed expectation under the posterior of {name}"
     slots = [e.idx[-1] for e in atoms]
-    means = tuple(El(f"location:{name}", (*held, s)) for s in slots)
+    means = tuple(El(LOCATION.of(name), (*held, s)) for s in slots)
     out = [Term(placed.coef, (), (*rest, *means), placed.ixs)]
     if len(atoms) == 2:
         out.append(_covariance(placed, rest, slots[0], slots[1], block))
@@ -199,9 +200,9 @@ def _covariance(placed: Term, rest: Sequence[Expr], a: Idx, b: Idx, block: Block
     assert block.scale is not None
     name, held = block.name, (*block.gates, *block.home)
     if not is_matrix(block):
-        variance = El(f"variance:{name}", (*held, a, b))
+        variance = El(VARIANCE.of(name), (*held, a, b))
         return Term(placed.coef, (), (*rest, variance, x.power(block.scale, x.num(-1))), placed.ixs)
-    variance = El(f"variance:{name}", held)
+    variance = El(VARIANCE.of(name), held)
     for f in rest:
         slots = slots_of_scale(f) if isinstance(f, El | x.MatInv) else ()
         same = slots and scale_at(f, *_axes(block)) == block.scale if len(slots) == 2 else False

@@ -11,11 +11,12 @@ from dataclasses import dataclass, replace
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import DataIx, El, Expr, Idx, Ix
+from emdsl.derive.algebra.made import AT, VOLUME
 from emdsl.derive.joint.factors import Cloud, LogJoint
 from emdsl.derive.joint.gradient import partials
 from emdsl.derive.joint.plates import home_of
 from emdsl.derive.joint.terms import Term
-from emdsl.derive.posteriors.clouds import AT, VOLUME, dimensions
+from emdsl.derive.posteriors.clouds import dimensions
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ def slope_terms(
             if isinstance(f, El) and (f.var, c) in inner:
                 out.append(_settled(t, [El(inner[f.var, c], f.idx), *rest], ()))
                 continue
-            for leaf, p, sums in partials(f, f"{AT}{c.latent}"):
+            for leaf, p, sums in partials(f, AT.of(c.latent)):
                 placed = _placed(t, leaf, own, c, [p, *rest], sums)
                 if placed is not None:
                     out.append(placed)
@@ -77,4 +78,4 @@ def _settled(t: Term, factors: Sequence[Expr], sums: tuple[Ix, ...]) -> Term:
 
 def without_volume(terms: Sequence[Term]) -> tuple[Term, ...]:
     """The log density itself, without the volumes that points stand for."""
-    return tuple(t for t in terms if not any(n.startswith(VOLUME) for f in t.factors for n in x.variables(f)))
+    return tuple(t for t in terms if not any(n in VOLUME for f in t.factors for n in x.variables(f)))

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import DataIx, El, Expr, Idx, Ix
+from emdsl.derive.algebra.made import PRESENT, ROW, Q
 from emdsl.derive.posteriors.block import Block
 from emdsl.derive.posteriors.once import DataSum, Known, known_data, taken_out
 from emdsl.derive.updates.statistics import drop_presence
@@ -30,9 +31,9 @@ def known_beside(model: m.ModelText, hidden: Sequence[str], tables: Sequence[str
     for v in model.variables:
         for outer, p in zip(v.plates, v.plates[1:], strict=False):
             if isinstance(p.size, m.Ragged) and p is v.plates[1]:
-                parents[f"row:{p.size.name}"] = str(outer.size)
+                parents[ROW.of(p.size.name)] = str(outer.size)
     rows = known.rows - {s.dim for s in block.states}  # a state's index is kept, be it that of a plate too
-    return replace(known, data=known.data | {f"q:{block.name}"}, rows=rows, levels={**known.levels, **parents})
+    return replace(known, data=known.data | {Q.of(block.name)}, rows=rows, levels={**known.levels, **parents})
 
 
 def handed_over(
@@ -100,7 +101,7 @@ def looked_up(block: Block, known: Known) -> LookedUp | None:
     constant: list[tuple[Expr, Ix | None]] = []
     for t in block.nodes:
         factors, _ = drop_presence(t.factors)
-        masks = tuple(f for f in factors if isinstance(f, El) and f.var.startswith("present:") and row in x.free(f))
+        masks = tuple(f for f in factors if isinstance(f, El) and f.var in PRESENT and row in x.free(f))
         chosen = {
             f.at: x.as_index(f.of) for f in factors if isinstance(f, x.Sel) and isinstance(f.at, Ix) and f.at in t.ixs
         }
@@ -115,7 +116,7 @@ def looked_up(block: Block, known: Known) -> LookedUp | None:
             constant.append((body, None))
             continue
         found = _one_code(body, row, known.levels)
-        if found is None or any(m.var != f"present:{found[0].var}" for m in masks):
+        if found is None or any(m.var != PRESENT.of(found[0].var) for m in masks):
             return None
         value, dim, table, place = found
         tables.setdefault(Code(value, dim, masks), []).append((table, place))

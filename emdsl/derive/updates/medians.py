@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Expr, Ix
 from emdsl.derive.algebra.facts import positive
+from emdsl.derive.algebra.made import PRESENT, WEIGHT, Q, among
 from emdsl.derive.joint.terms import Term
 from emdsl.language import model as m
 
@@ -82,5 +83,5 @@ def _distance(f: Expr, v: m.Variable) -> tuple[El, Expr] | None:
 def _weighs(f: Expr) -> bool:
     """Whether a factor is never negative: posterior probabilities, presence, sample weights, conditions."""
     return positive(f) or isinstance(f, x.Sel | x.Delta | x.SizeN) or (
-        isinstance(f, El) and f.var.partition(":")[0] in ("q", "present", "") and ":" in f.var
+        isinstance(f, El) and (f.var == WEIGHT or among(f.var, (Q, PRESENT)))
     )  # fmt: skip

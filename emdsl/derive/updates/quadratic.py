@@ -15,6 +15,7 @@ from itertools import product
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Expr, Idx, Ix
+from emdsl.derive.algebra.made import STATISTIC
 from emdsl.derive.joint.coefficients import split
 from emdsl.derive.joint.terms import Term
 from emdsl.language import model as m
@@ -105,7 +106,7 @@ def _distinct(t: Term, atoms: list[El], rest: tuple[Expr, ...], shapes: Mapping[
 
 
 def _is_statistic(f: Expr) -> bool:
-    return any(n.startswith("S:") for n in x.variables(f))
+    return any(n in STATISTIC for n in x.variables(f))
 
 
 def _without(rest: tuple[Expr, ...], f: Expr) -> tuple[Expr, ...]:

@@ -12,13 +12,29 @@ from dataclasses import dataclass, replace
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import DataIx, El, Expr, Idx, Ix
+from emdsl.derive.algebra.made import (
+    AT,
+    CLIQUE,
+    COV,
+    FEATURES,
+    FIRST,
+    MEAN,
+    MOMENT,
+    PAIR,
+    PRESENT,
+    PROBABILITIES,
+    STATISTIC,
+    WEIGHT,
+    Q,
+    among,
+    is_made,
+    made_of,
+)
 from emdsl.derive.joint.factors import Factor, LogJoint
 from emdsl.derive.joint.terms import Symmetry, Term, blocks_of, canonical_form, merge, symmetry_of
 from emdsl.derive.joint.weights import weigh
 from emdsl.derive.posteriors.averages import expectation
 from emdsl.derive.posteriors.blocks import Elimination, classes, is_prior
-from emdsl.derive.posteriors.chains import FIRST
-from emdsl.derive.posteriors.clouds import AT
 from emdsl.errors import InternalError
 
 
@@ -58,7 +74,7 @@ class Expected:
 
 def expected(joint: LogJoint, elimination: Elimination, weighted: str | None) -> Expected:
     """Q and its statistics, for every term that holds a parameter."""
-    shared = {f"{AT}{n}": "" for c in joint.clouds if c.shared for n in c.latents}
+    shared = {AT.of(n): "" for c in joint.clouds if c.shared for n in c.latents}
     kinds = {**classes(joint), **shared}  # points that all elements share are constants beside the parameters
     symmetry = symmetry_of(joint)
     found: dict[tuple[object, ...], Statistic] = {}
@@ -195,7 +211,7 @@ def _with_statistic(
         found[key] = Statistic(readable_name(factors, used), axes, factors, tuple(names[i] for i in inside))
     stat = found[key]
     back = {v: k for k, v in names.items()}
-    statistic = El(f"S:{stat.name}", tuple(back[i] for i in stat.axes))
+    statistic = El(STATISTIC.of(stat.name), tuple(back[i] for i in stat.axes))
     ixs = tuple(i for i in t.ixs if i in wanted)
     return Term(t.coef, (), (*ours, statistic), ixs)
 
@@ -203,7 +219,7 @@ def _with_statistic(
 def _rank(i: Ix, names: Mapping[Ix, Ix], rest: Sequence[Expr]) -> int:
     """States of latents come first, then what data point at; the own axes of vectors and matrices are last."""
     originals = {k for k, v in names.items() if v == i}
-    states = [f for f in rest if isinstance(f, El) and f.var.startswith(("q:", "pair:", "clique", FIRST))]
+    states = [f for f in rest if isinstance(f, El) and among(f.var, PROBABILITIES)]
     if any(originals & set(f.idx) for f in states):
         return 0
     return 1 if any(isinstance(f, x.Sel) and f.at in originals for f in rest) else 2
@@ -213,7 +229,7 @@ def drop_presence(factors: tuple[Expr, ...]) -> tuple[tuple[Expr, ...], bool]:
     """A missing value is stored as 0, so a factor that vanishes with it needs no mask."""
     vanishing = {e.var for f in factors for e in _vanishes_with(f)}
     kept = tuple(
-        f for f in factors if not (isinstance(f, El) and f.var.startswith("present:") and f.var[8:] in vanishing)
+        f for f in factors if not (isinstance(f, El) and f.var in PRESENT and PRESENT.named(f.var) in vanishing)
     )
     return kept, len(kept) < len(factors)
 
@@ -232,40 +248,38 @@ def readable_name(factors: Sequence[Expr], used: set[str]) -> str:
     parts: list[str] = []
     for f in factors:
         match f:
-            case El() if f.var.startswith("q:"):
-                parts.insert(0, f.var[2:])
-            case El() if f.var.startswith("pair:"):
-                parts.insert(0, f"{f.var[5:]}_pair")
-            case El() if f.var.startswith(FIRST):
-                kind, _, latent = f.var.partition(":")
-                parts.insert(
-                    0, f"{latent}_first" if kind == f"{FIRST}0" else f"{latent}_pair_{kind.removeprefix(FIRST)}"
-                )
-            case El() if f.var.startswith(("mean:", "cov:")):
-                kind, *latents = f.var.split(":")
+            case El() if f.var in Q:
+                parts.insert(0, Q.named(f.var))
+            case El() if f.var in PAIR:
+                parts.insert(0, f"{PAIR.named(f.var)}_pair")
+            case El() if f.var in FIRST:
+                latent, position = FIRST.named(f.var), FIRST.number(f.var)
+                parts.insert(0, f"{latent}_pair_{position}" if position else f"{latent}_first")
+            case El() if among(f.var, (MEAN, COV)):
+                _, latents = made_of(f.var)
                 names = dict.fromkeys(n for n in latents if not n.isdigit())
-                parts += latents if kind == "mean" else [f"{'cov' if len(latents) == 2 else 'tie'}_{'_'.join(names)}"]
-            case El() if f.var.startswith("clique"):
-                parts.insert(0, f.var.partition(":")[2])
-            case El() if f.var.startswith("E:"):
-                _, latent, kind = f.var.split(":")
+                parts += latents if f.var in MEAN else [f"{'cov' if len(latents) == 2 else 'tie'}_{'_'.join(names)}"]
+            case El() if f.var in CLIQUE:
+                parts.insert(0, CLIQUE.named(f.var))
+            case El() if f.var in MOMENT:
+                _, (latent, kind) = made_of(f.var)
                 parts.append(latent if kind == "id" else f"{kind.replace('^', '')}_{latent}")
-            case El() if f.var == ":weight":
+            case El() if f.var == WEIGHT:
                 pass
-            case El() if f.var.startswith("present:"):
-                parts.append(f"n_{f.var[8:]}")
+            case El() if f.var in PRESENT:
+                parts.append(f"n_{PRESENT.named(f.var)}")
             case x.Pow(El() as e, x.Num(v)) if v == 2:
                 parts += [e.var, e.var]
             case x.Fn() if f.name in x.COMPARISONS:
                 pass
             case x.Sel():
-                parts += sorted(n for n in x.variables(f.of) if ":" not in n)
-            case El() if f.var.startswith("features:"):
+                parts += sorted(n for n in x.variables(f.of) if not is_made(n))
+            case El() if f.var in FEATURES:
                 parts.append("features")
-            case El() if ":" in f.var:
+            case El() if is_made(f.var):
                 pass
             case _:
-                inner = sorted(n for n in x.variables(f) if ":" not in n)
+                inner = sorted(n for n in x.variables(f) if not is_made(n))
                 parts.append("_".join(([f.name] if isinstance(f, x.Fn) else []) + inner))
     base = "_".join(p.rpartition(":")[2] for p in parts if p) or "count"
     used = used | {"log_likelihood", "state"}

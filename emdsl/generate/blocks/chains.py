@@ -7,15 +7,16 @@ from dataclasses import replace
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Expr, Idx, Ix
+from emdsl.derive.algebra.made import FACTS, FIRST, LOG_NORMALISER, PAIR, WEIGHT, among
 from emdsl.derive.joint.terms import Term
 from emdsl.derive.plan import Plan
 from emdsl.derive.posteriors.block import Block
-from emdsl.derive.posteriors.chains import EDGE, FIRST, Chain
-from emdsl.derive.posteriors.once import FACTS
+from emdsl.derive.posteriors.chains import EDGE, Chain
 from emdsl.derive.updates.rules import Numeric
 from emdsl.generate.blocks.once import contracted
 from emdsl.generate.context import Function, size_expression
 from emdsl.generate.lines.arrays import Array, Leaf
+from emdsl.generate.lines.kept import CHAIN, CONDITIONAL, EDGE_TABLE, FROM, PAIRS, PLACE, SHARE, TO
 
 ENTRIES = 2**16  # of a table over the states of neighbours, in one piece of its rows
 
@@ -42,7 +43,7 @@ def tables(f: Function, block: Block, chain: Chain) -> tuple[Array, list[Array]]
         edge = em.name(f"log_edge_{block.name}", em.broadcast(edge, axes))
     first = []
     for position in range(chain.depth):
-        mine = [t for t, r in zip(block.terms, block.roles, strict=True) if r == f"{FIRST}{position}"]
+        mine = [t for t, r in zip(block.terms, block.roles, strict=True) if r == FIRST.at(position).word]
         at = (*(chain.before if position else ()), *block.states, *block.gates, *chain.outer)
         first.append(em.name(f"log_first_{block.name}", em.broadcast(add_up(f, mine, at), at)))
     return edge, first
@@ -55,9 +56,9 @@ def in_pieces(plan: Plan, block: Block) -> bool:
         return False
     kinds = {v.name: v.kind for v in plan.joint.model.variables}
     terms = [t for t, r in zip(block.terms, block.roles, strict=True) if r == EDGE]
-    read = {n.partition(":") for t in terms for e in t.factors for n in x.variables(e)}
+    read = {n for t in terms for e in t.factors for n in x.variables(e)}
     known = {n for n, kind in kinds.items() if kind != "latent"} | set(plan.joint.tables)
-    plain = all(kind in FACTS if rest else kind in known for kind, _, rest in read)
+    plain = all(among(n, FACTS) or n in known for n in read)
     return plain and all(one_row(i.dim, t.factors) for i in block.home for t in terms)
 
 
@@ -105,8 +106,8 @@ def _by_number(g: Function, block: Block, terms: Sequence[Term], row: Ix) -> tup
     names, to = [], {}
     for i in block.home:
         names.append(g.emitter.namer.fresh(f"place_{i.name}"))
-        g.runtime[f"place:{names[-1]}"] = Leaf(names[-1], (0,), True, integer=True, cut=True)
-        to[i] = x.DataIx(El(f"place:{names[-1]}", (row,)))
+        g.runtime[PLACE.of(names[-1])] = Leaf(names[-1], (0,), True, integer=True, cut=True)
+        to[i] = x.DataIx(El(PLACE.of(names[-1]), (row,)))
     moved = [
         replace(t, factors=tuple(x.substitute(e, to) for e in t.factors), ixs=(*(i for i in t.ixs if i not in to), row))
         for t in terms
@@ -166,8 +167,8 @@ def emit_chain(f: Function, block: Block, table: str) -> None:
     if f.largest:
         path = em.namer.fresh(f"paths_{name}")
         em.lines.append(f"{path}, {log_z} = paths({arguments})")
-        f.runtime[f"c:{name}"] = Leaf(path, (), True)
-        f.runtime[f"A:{name}"] = Leaf(log_z, tuple(range(len(block.gates) + len(chain.outer))), True)
+        f.runtime[CONDITIONAL.of(name)] = Leaf(path, (), True)
+        f.runtime[LOG_NORMALISER.of(name)] = Leaf(log_z, tuple(range(len(block.gates) + len(chain.outer))), True)
         return
     seeded = "" if f.drawing else ", rng"
     em.lines.append(f"{log_z}, {parts} = chains({arguments}{seeded})")
@@ -186,17 +187,19 @@ def emit_chain(f: Function, block: Block, table: str) -> None:
     keep("A", log_z, outer)
     keep("from", f"{parts}.before", (*chain.before, *rest))
     if in_pieces(f.plan, block):
-        f.runtime[f"edge:{name}"] = Leaf(f"{parts}.edge_of", tuple(range(len(edge.axes))), True, called=len(block.home))
+        f.runtime[EDGE_TABLE.of(name)] = Leaf(
+            f"{parts}.edge_of", tuple(range(len(edge.axes))), True, called=len(block.home)
+        )
     else:
         keep("edge", f"{parts}.edge", edge.axes)
     keep("to", f"{parts}.after", after)
     for position, a in enumerate(first):
-        keep(f"{FIRST}{position}", f"{parts}.first[{position}]", a.axes)
+        keep(FIRST.at(position).word, f"{parts}.first[{position}]", a.axes)
     keep("chain", parts, ())
-    f.runtime[f"pair:{name}"] = Leaf("", (), True, parts=(
-        (f"from:{name}", stored((*chain.before, *rest), pair)),
-        (f"edge:{name}", stored(edge.axes, pair)),
-        (f"to:{name}", stored(after, pair)),
+    f.runtime[PAIR.of(name)] = Leaf("", (), True, parts=(
+        (FROM.of(name), stored((*chain.before, *rest), pair)),
+        (EDGE_TABLE.of(name), stored(edge.axes, pair)),
+        (TO.of(name), stored(after, pair)),
     ))  # fmt: skip
 
 
@@ -207,16 +210,14 @@ def gate_chain(f: Function, block: Block, rows: Array, whole: Array) -> None:
     pair = (*chain.before, *block.states)
     after = (*pair[len(block.states) :], *block.gates, *block.home)
     whole = em.name(f"share_{name}", whole)
-    f.runtime[f"share:{name}"] = Leaf(
-        whole.code, tuple(whole.axes.index(i) for i in (*block.gates, *chain.outer)), True
-    )
+    f.runtime[SHARE.of(name)] = Leaf(whole.code, tuple(whole.axes.index(i) for i in (*block.gates, *chain.outer)), True)
     if _by_row(f.plan, block):
         made = em.namer.fresh(f"to_{name}")
-        em.lines.append(f"{made} = {f.runtime[f'to:{name}'].code} * {em.align(rows, after)}")
-        f.runtime[f"to:{name}"] = Leaf(made, tuple(range(len(after))), True)
+        em.lines.append(f"{made} = {f.runtime[TO.of(name)].code} * {em.align(rows, after)}")
+        f.runtime[TO.of(name)] = Leaf(made, tuple(range(len(after))), True)
     for position in range(chain.depth):
         axes = (*(pair if position else block.states), *block.gates, *chain.outer)
-        key = f"{FIRST}{position}:{name}"
+        key = FIRST.at(position).of(name)
         made = em.namer.fresh(f"first_{name}")
         em.lines.append(f"{made} = {f.runtime[key].code} * {em.align(whole, axes)}")
         f.runtime[key] = Leaf(made, tuple(range(len(axes))), True)
@@ -226,7 +227,7 @@ def gate_chain(f: Function, block: Block, rows: Array, whole: Array) -> None:
 
 
 def _holds(block: Block, factors: Sequence[Expr]) -> bool:
-    return any(isinstance(e, El) and e.var == f"pair:{block.name}" for e in factors)
+    return any(isinstance(e, El) and e.var == PAIR.of(block.name) for e in factors)
 
 
 def _by_row(plan: Plan, block: Block) -> bool:
@@ -241,13 +242,13 @@ def _sum_of(block: Block, factors: Sequence[Expr], axes: Sequence[Ix]) -> tuple[
     differs by row: then the recursion adds the pairs up, and they are never laid out by row."""
     chain = block.chain
     assert chain is not None
-    pair = next(e for e in factors if isinstance(e, El) and e.var == f"pair:{block.name}")
+    pair = next(e for e in factors if isinstance(e, El) and e.var == PAIR.of(block.name))
     home = pair.idx[-len(block.home) :]
     if varies(block) or any(not isinstance(i, Ix) or i in axes for i in home) or len(set(home)) < len(home):
         return None
     if any(i in pair.idx[: -len(home)] for i in home):
         return None
-    weight = next((e for e in factors if isinstance(e, El) and e.var == ":weight"), None)
+    weight = next((e for e in factors if isinstance(e, El) and e.var == WEIGHT), None)
     if any(i in x.free(e) for e in factors if e is not pair and e is not weight for i in home):
         return None
     if weight is None:
@@ -263,7 +264,7 @@ def by_sequence(weight: El, block: Block, home: Sequence[Idx]) -> El | None:
     own = x.substitute(weight, {i: j for i, j in zip(home, block.home, strict=True) if isinstance(i, Ix)})
     if not isinstance(own, El) or any(i not in chain.rows for i in own.idx):
         return None
-    return El(":weight", tuple(chain.outer[chain.rows.index(i)] for i in own.idx))
+    return El(WEIGHT, tuple(chain.outer[chain.rows.index(i)] for i in own.idx))
 
 
 def weighted_sequences(f: Function, block: Block) -> bool:
@@ -277,30 +278,28 @@ def sequence_weight(f: Function, block: Block) -> str:
         return ""
     em, outer = f.emitter, block.chain.outer
     own = next(i for i in outer if i.dim == f.plan.weighted)
-    return em.broadcast(em.value(El(":weight", (own,))), outer).code
+    return em.broadcast(em.value(El(WEIGHT, (own,))), outer).code
 
 
 def pair_sums(f: Function, factors: Sequence[Expr], axes: Sequence[Ix]) -> list[Expr]:
     """The factors of a statistic, pairs that are only summed over rows replaced by their sum."""
     for block in f.plan.elimination.blocks:
-        if block.chain is None or f"chain:{block.name}" not in f.runtime or not _holds(block, factors):
+        if block.chain is None or CHAIN.of(block.name) not in f.runtime or not _holds(block, factors):
             continue
         found = _sum_of(block, factors, axes)
         if found is None:
             continue
         pair, weight = found
-        key = f"pairs:{block.name}"
+        key = PAIRS.of(block.name)
         em, outer = f.emitter, (*block.gates, *block.chain.outer)
         if key not in f.runtime:
             counts: list[Expr] = [] if weight is None else [weight]
-            if f"share:{block.name}" in f.runtime:
-                counts.append(El(f"share:{block.name}", outer))
+            if SHARE.of(block.name) in f.runtime:
+                counts.append(El(SHARE.of(block.name), outer))
             code = em.broadcast(em.contract(counts, outer), outer).code if counts else ""
             name = em.namer.fresh(f"pairs_{block.name}")
-            em.lines.append(f"{name} = {f.runtime[f'chain:{block.name}'].code}.sums({code})")
+            em.lines.append(f"{name} = {f.runtime[CHAIN.of(block.name)].code}.sums({code})")
             f.runtime[key] = Leaf(name, tuple(range(len(pair.idx) - len(block.home))), True)
         summed = El(key, pair.idx[: -len(block.home)])
-        return [
-            summed if e is pair else e for e in factors if not (weight and isinstance(e, El) and e.var == ":weight")
-        ]
+        return [summed if e is pair else e for e in factors if not (weight and isinstance(e, El) and e.var == WEIGHT)]
     return list(factors)

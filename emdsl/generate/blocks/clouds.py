@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+from emdsl.generate.lines.kept import POINTS, TABLE
+from emdsl.derive.algebra.made import AT, Q, VOLUME
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El
 from emdsl.derive.joint.factors import Cloud
@@ -11,7 +13,6 @@ from emdsl.derive.joint.plates import home_of
 from emdsl.derive.joint.ranges import range_of
 from emdsl.derive.plan import Plan
 from emdsl.derive.posteriors.block import Block
-from emdsl.derive.posteriors.clouds import AT, VOLUME
 from emdsl.derive.posteriors.quadrature import bounded
 from emdsl.derive.posteriors.slopes import components
 from emdsl.generate.context import Function
@@ -40,10 +41,10 @@ def point_leaves(f: Function, cloud: Cloud, code: str, cut: bool) -> None:
         mine = [k for k, c in enumerate(every) if c.latent == n]
         home = len(home_of(f.plan.joint.model.variable(n))) + cloud.lead - 1
         if every[mine[0]].at is None:
-            f.runtime[f"{AT}{n}"] = Leaf(f"{code}[{mine[0]}]", tuple(range(home + 1)), True, cut=cut)
+            f.runtime[AT.of(n)] = Leaf(f"{code}[{mine[0]}]", tuple(range(home + 1)), True, cut=cut)
         else:
             part = f"{code}[{mine[0]} : {mine[-1] + 1}]"
-            f.runtime[f"{AT}{n}"] = Leaf(part, (home + 1, *range(home + 1)), True, cut=cut)
+            f.runtime[AT.of(n)] = Leaf(part, (home + 1, *range(home + 1)), True, cut=cut)
 
 
 def emit_points(f: Function, cloud: Cloud, density: str, around: str = "") -> None:
@@ -58,7 +59,7 @@ def emit_points(f: Function, cloud: Cloud, density: str, around: str = "") -> No
     memory = f'prepared["the modes"]["{cloud.name}"]' + (f"[..., {em.namer.cut}]" if chunked else "")
     given = ["rows"] if chunked else []
     if cloud.outer:
-        around = around or f.runtime[f"points:{cloud.outer}"].code
+        around = around or f.runtime[POINTS.of(cloud.outer)].code
         given.append(around)
         memory = f"for_each({memory}, {around}.shape[1])"
     own = em.namer.fresh("each") if cloud.outer else "at"
@@ -70,33 +71,33 @@ def emit_points(f: Function, cloud: Cloud, density: str, around: str = "") -> No
     if cloud.shared:
         rows = em.size(home[0].dim)
         em.outer.append(f"{points}, {volume} = lattice({made}, {rule}, {rows})")
-        f.runtime[f"{AT}{cloud.name}"] = Leaf(f"{points}[0]", (0,))
-        f.runtime[f"{VOLUME}{cloud.name}"] = Leaf(volume, (0,))
+        f.runtime[AT.of(cloud.name)] = Leaf(f"{points}[0]", (0,))
+        f.runtime[VOLUME.of(cloud.name)] = Leaf(volume, (0,))
         return
     em.lines.append(f"{points}, {volume}, {table} = adapted({at}, [{bounds}], {rule}, {memory})")
     point_leaves(f, cloud, points, cut=chunked)
     axes = tuple(range(len(home) + cloud.lead))
-    f.runtime[f"points:{cloud.name}"] = Leaf(points, (0,))
-    f.runtime[f"{VOLUME}{cloud.name}"] = Leaf(volume, axes, True, cut=chunked)
-    f.runtime[f"table:{cloud.name}"] = Leaf(table, axes, True, cut=chunked)
+    f.runtime[POINTS.of(cloud.name)] = Leaf(points, (0,))
+    f.runtime[VOLUME.of(cloud.name)] = Leaf(volume, axes, True, cut=chunked)
+    f.runtime[TABLE.of(cloud.name)] = Leaf(table, axes, True, cut=chunked)
 
 
 def cloud_fields(f: Function, block: Block, cloud: Cloud) -> list[tuple[str, str, Array]]:
     """The mean and the variance (of a vector, the covariance) of each latent under the points: name, field, array."""
     em, joint = f.emitter, f.plan.joint
-    q = El(f"q:{block.name}", (*block.states, *block.gates, *block.home))
+    q = El(Q.of(block.name), (*block.states, *block.gates, *block.home))
     point = (block.states[block.latents.index(cloud.name)], *(block.gates if cloud.outer else ()))
     home = home_of(joint.model.variable(cloud.name))
     out = []
     for n in cloud.latents:
         own = [x.fresh(str(d)) for d in joint.model.variable(n).domain.dims]
         other = [x.fresh(i.dim) for i in own]
-        mean = em.name(f"mean_{n}", em.contract([q, El(f"{AT}{n}", (*point, *home, *own))], (*own, *home)))
+        mean = em.name(f"mean_{n}", em.contract([q, El(AT.of(n), (*point, *home, *own))], (*own, *home)))
         f.runtime[f"mean of {n}"] = Leaf(mean.code, (*range(len(home), len(home) + len(own)), *range(len(home))), True,
                                          cut=em.chunk is not None)  # fmt: skip
         out.append((n, "id", mean))
         apart = [
-            x.add(El(f"{AT}{n}", (*point, *home, *i)), x.neg(El(f"mean of {n}", (*home, *i)))) for i in (own, other)
+            x.add(El(AT.of(n), (*point, *home, *i)), x.neg(El(f"mean of {n}", (*home, *i)))) for i in (own, other)
         ]
         spread = [x.power(apart[0], x.num(2))] if not own else apart
         out.append((n, "cov" if own else "var", em.contract([q, *spread], (*own, *(other if own else ()), *home))))

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Ix
+from emdsl.derive.algebra.made import CONFIGURED, Q
 from emdsl.derive.joint.plates import home_of
 from emdsl.derive.plan import Plan
 from emdsl.derive.posteriors.block import Block
-from emdsl.derive.posteriors.configurations import MOST, STATE, place_in
+from emdsl.derive.posteriors.configurations import MOST, place_in
 from emdsl.generate.context import Function, size_expression
 from emdsl.generate.lines.arrays import Array
+from emdsl.generate.lines.kept import STATE
 from emdsl.language import model as m
 
 
@@ -77,8 +79,8 @@ def configured_fields(f: Function, block: Block) -> list[tuple[str, str, Array]]
         home = home_of(f.plan.joint.model.variable(n))
         place, rest = place_in(f.plan.joint.model.variable(n), home, found.depth, f.plan.joint.model)
         level = Ix(n, f.plan.joint.levels[n])
-        q = x.substitute(El(f"q:{block.name}", (at, *block.home)), dict(zip(block.home, place, strict=True)))
-        state = x.sel(El(f"{STATE}{n}", (at, *rest)), level)
+        q = x.substitute(El(Q.of(block.name), (at, *block.home)), dict(zip(block.home, place, strict=True)))
+        state = x.sel(El(CONFIGURED.of(n), (at, *rest)), level)
         value = f.emitter.contract([q, state], (level, *home))
         out.append((n, "", f.emitter.broadcast(value, (level, *home))))
     return out
@@ -92,7 +94,7 @@ def configured_path(f: Function, block: Block) -> list[str]:
     for n in found.latents:
         home = home_of(model.variable(n))
         place, rest = place_in(model.variable(n), home, found.depth, model)
-        best = x.as_index(El(f"state:{block.name}", place))
-        code = em.broadcast(em.value(El(f"{STATE}{n}", (best, *rest))), home).code
+        best = x.as_index(El(STATE.of(block.name), place))
+        code = em.broadcast(em.value(El(CONFIGURED.of(n), (best, *rest))), home).code
         out.append(f'"{n}": plates_first({code}, {len(home)}),')
     return out

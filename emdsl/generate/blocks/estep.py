@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from emdsl.derive.algebra.made import ARGUMENT, CLIQUE, LOG_NORMALISER, MOMENT, Q
+from emdsl.generate.lines.kept import CONDITIONAL, MOMENTS, TABLE
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Expr, Idx, Ix
 from emdsl.derive.joint.records import WHOLE, Posterior
@@ -58,7 +60,7 @@ def _emit_discrete(f: Function, block: Block, stacked: bool) -> Stacked | None:
     names = ", ".join(block.latents)
     then = "the largest" if f.largest else "its posterior and log-normaliser"
     em.comment(f"log joint of {names} with its data, for every state; then {then}")
-    known = f.runtime.get(f"table:{block.name}")
+    known = f.runtime.get(TABLE.of(block.name))
     if known is not None and len(known.order) != len(axes):
         known = None  # of the points alone, what else is eliminated with them summed out
     stack, others = features_of(f, block) if stacked and known is None else (None, block.nodes)
@@ -111,8 +113,8 @@ def _normalise(f: Function, block: Block, table: str, axes: tuple[Ix, ...]) -> N
     else:
         em.lines.append(f"{q}, {log_z} = normalise({table}, {len(block.states)})")
     cut = bool(block.home) and block.home[-1].dim == em.chunk
-    f.runtime[f"c:{block.name}"] = Leaf(q, tuple(range(len(axes))), True, cut=cut)
-    f.runtime[f"A:{block.name}"] = Leaf(log_z, tuple(range(len(axes) - len(block.states))), True, cut=cut)
+    f.runtime[CONDITIONAL.of(block.name)] = Leaf(q, tuple(range(len(axes))), True, cut=cut)
+    f.runtime[LOG_NORMALISER.of(block.name)] = Leaf(log_z, tuple(range(len(axes) - len(block.states))), True, cut=cut)
 
 
 def _by_row(f: Function, block: Block, table: str) -> str:
@@ -216,7 +218,7 @@ def _hand_out_moments(
     places_of = dict.fromkeys((*record.moments, *arguments_of), stored)
     places_of |= {k: tuple(order.index(i) for i in union if i not in block.own) for k in WHOLE if k in places_of}
     for kind in record.moments:
-        f.runtime[f"E:{name}:{kind}"] = Leaf(f'{moments}["{kind}"]', places_of[kind], inner, cut=cut)
+        f.runtime[MOMENT.of(name, kind)] = Leaf(f'{moments}["{kind}"]', places_of[kind], inner, cut=cut)
     for argument in arguments_of:
         code = f'{moments}["arguments"]["{argument}"]'
         if not record.rank and (
@@ -224,8 +226,8 @@ def _hand_out_moments(
         ):  # one may be the same along a plate
             shape = ", ".join(em.length(i) for i in union)
             code = f"np.broadcast_to({code}, ({shape},))"
-        f.runtime[f"argument:{name}:{argument}"] = Leaf(code, places_of[argument], inner, cut=cut)
-    f.runtime[f"moments:{name}"] = Leaf(moments, stored, inner, cut=cut)
+        f.runtime[ARGUMENT.of(name, argument)] = Leaf(code, places_of[argument], inner, cut=cut)
+    f.runtime[MOMENTS.of(name)] = Leaf(moments, stored, inner, cut=cut)
 
 
 def _limits(block: Block) -> tuple[Expr, ...]:
@@ -248,7 +250,7 @@ def _emit_scaled(f: Function, block: Block, arguments: Sequence[Array], union: t
     for kind, value in (("variance", variance), ("location", location), ("fit", fit)):
         f.runtime[f"{kind}:{name}"] = Leaf(value.code, stored, inner, cut=cut)
     full = em.name(f"log_norm_{name}", em.broadcast(log_norm, order))
-    f.runtime[f"A:{name}"] = Leaf(full.code, tuple(range(len(order))), full.inner, cut=cut)
+    f.runtime[LOG_NORMALISER.of(name)] = Leaf(full.code, tuple(range(len(order))), full.inner, cut=cut)
 
 
 def _emit_normaliser(f: Function, block: Block, log_z: Array) -> None:
@@ -261,12 +263,12 @@ def _emit_normaliser(f: Function, block: Block, log_z: Array) -> None:
     cut = em.chunk is not None and any(i.dim == em.chunk for i in total.axes)
     if cut or total.axes == axes:
         full = em.name(f"log_norm_{block.name}", em.broadcast(total, axes))
-        f.runtime[f"A:{block.name}"] = Leaf(full.code, tuple(range(len(axes))), full.inner, cut=cut)
+        f.runtime[LOG_NORMALISER.of(block.name)] = Leaf(full.code, tuple(range(len(axes))), full.inner, cut=cut)
         return
     full = em.broadcast(total, axes)
     named = em.name(f"log_norm_{block.name}", full)
     whole = em.chunk is not None and any(i.dim == em.chunk for i in axes)
-    f.runtime[f"A:{block.name}"] = Leaf(named.code, tuple(range(len(axes))), named.inner or whole, cut=whole)
+    f.runtime[LOG_NORMALISER.of(block.name)] = Leaf(named.code, tuple(range(len(axes))), named.inner or whole, cut=whole)
 
 
 def emit_joint_probabilities(f: Function, blocks: Sequence[Block]) -> None:
@@ -282,20 +284,20 @@ def emit_joint_probabilities(f: Function, blocks: Sequence[Block]) -> None:
         outside = _neighbour_probability(f, block, done, block.neighbours, home)
         cut = bool(block.home) and block.home[-1].dim == em.chunk
         if block.states:
-            own = f.runtime[f"c:{block.name}"]
+            own = f.runtime[CONDITIONAL.of(block.name)]
             if outside is None:
-                f.runtime[f"q:{block.name}"] = own
+                f.runtime[Q.of(block.name)] = own
             else:
                 joint = em.namer.fresh(f"q_{block.name}_joint")
                 em.lines.append(f"{joint} = {own.code} * {em.align(outside, axes)}")
-                f.runtime[f"q:{block.name}"] = Leaf(joint, tuple(range(len(axes))), True, cut=cut)
+                f.runtime[Q.of(block.name)] = Leaf(joint, tuple(range(len(axes))), True, cut=cut)
                 if block.chain is not None:
                     whole = _neighbour_probability(f, block, done, gates_outside(block), block.chain.outer)
                     assert whole is not None
                     gate_chain(f, block, outside, whole)
         elif outside is not None:
             named = em.name(f"q_gates_{block.name}", em.broadcast(outside, axes))
-            f.runtime[f"q:{block.name}"] = Leaf(named.code, tuple(range(len(axes))), named.inner, cut=cut)
+            f.runtime[Q.of(block.name)] = Leaf(named.code, tuple(range(len(axes))), named.inner, cut=cut)
         done.append(block)
 
 
@@ -323,7 +325,7 @@ def _neighbour_probability(
     places = tuple(idx.get(i, i) for i in (*owner.states, *owner.gates, *owner.home))
     axes = (*block.gates, *home)
     return f.emitter.contract(
-        [El(f"q:{owner.name}", places)], tuple(i for i in axes if i in {*block.gates, *x.free(El("", places))})
+        [El(Q.of(owner.name), places)], tuple(i for i in axes if i in {*block.gates, *x.free(El("", places))})
     )
 
 
@@ -334,5 +336,5 @@ def _clique_probability(f: Function, block: Block, owner: Block, axes: tuple[Ix,
     assert not isinstance(held, str), held
     number = next(n for n, c in enumerate(owner.network) if clique_key(c) == clique_key(held))
     states = {(g.of.var, g.of.idx): g.at for g in left.gates if isinstance(g.of, El) and isinstance(g.at, Ix)}
-    q = El(f"clique{number}:{owner.name}", (*(states[p] for p in held.places), *held.plates))
+    q = El(CLIQUE.at(number).of(owner.name), (*(states[p] for p in held.places), *held.plates))
     return f.emitter.contract([q], tuple(i for i in axes if i in q.idx))

@@ -12,7 +12,7 @@ from fractions import Fraction
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Expr, Idx, Ix
-from emdsl.derive.joint.centre import RAW
+from emdsl.derive.algebra.made import PRESENT, RAW, among, is_made
 from emdsl.derive.joint.terms import Term
 from emdsl.derive.posteriors.block import Block
 from emdsl.derive.posteriors.once import unbounded
@@ -69,9 +69,8 @@ def kinds_of(f: Function) -> dict[str, str]:
 def is_data(e: Expr, kinds: dict[str, str]) -> bool:
     """Known before the fit: data, presence, numbers and sizes alone."""
     for n in x.variables(e):
-        kind, _, rest = n.partition(":")
-        if rest:
-            if kind not in ("present", RAW):
+        if is_made(n):
+            if not among(n, (PRESENT, RAW)):
                 return False
         elif kinds.get(n) not in ("observed", "given"):
             return False
@@ -235,7 +234,7 @@ def _monomials(feature: Feature) -> list[tuple[Fraction | float, tuple[Expr, ...
     """The feature with masks at 1, sums multiplied out."""
     out: list[tuple[Fraction | float, tuple[Expr, ...]]] = [(Fraction(1), ())]
     for e in feature.factors:
-        if isinstance(e, El) and e.var.startswith("present:"):
+        if isinstance(e, El) and e.var in PRESENT:
             continue
         terms = e.terms if isinstance(e, x.Add) else (e,)
         split = [x.split_number(t) for t in terms]
@@ -253,8 +252,8 @@ def fold_lines(stack: Stacked, size: Callable[[str], str]) -> list[str]:
     if stack.gapless is None:
         return []
     masked = dict.fromkeys(
-        e.var.removeprefix("present:")
-        for f in stack.features for e in f.factors if isinstance(e, El) and e.var.startswith("present:")
+        PRESENT.named(e.var)
+        for f in stack.features for e in f.factors if isinstance(e, El) and e.var in PRESENT
     )  # fmt: skip
     heights = ", ".join(f.width(size) for f in stack.features)
     kept = ", ".join(f.width(size) for f in stack.gapless.features)

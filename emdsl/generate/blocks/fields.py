@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Expr, Idx, Ix
+from emdsl.derive.algebra.made import COV, LOG_NORMALISER, MEAN, UNSEEN, Q
 from emdsl.derive.joint.terms import Term
 from emdsl.derive.posteriors.block import Block
 from emdsl.derive.posteriors.fields import Field, tie_role
@@ -15,6 +16,7 @@ from emdsl.generate.blocks.gaussian import absent_precision
 from emdsl.generate.blocks.kinds import by_kind
 from emdsl.generate.context import Function, size_expression
 from emdsl.generate.lines.arrays import Array, Leaf
+from emdsl.generate.lines.kept import DRAWN
 
 
 def emit_field(f: Function, block: Block, field: Field) -> None:
@@ -31,7 +33,7 @@ def emit_field(f: Function, block: Block, field: Field) -> None:
         em.lines.append(f'{drawn} = draw_field(prepared["the field of {name}"], [{linear}], [{homes}], [')
         em.lines += [f"    {p}," for p in _pieces(f, block, field, "")]
         em.lines.append("], rng)")
-        f.runtime[f"drawn:{name}"] = Leaf(drawn, (), True)
+        f.runtime[DRAWN.of(name)] = Leaf(drawn, (), True)
         return
     means, covariances, log_z = (em.namer.fresh(f"{part}_{name}") for part in ("means", "covariances", "log_z"))
     pieces = _pieces(f, block, field, covariances)
@@ -43,22 +45,22 @@ def emit_field(f: Function, block: Block, field: Field) -> None:
     if block.apart:
         em.lines.append(f"    start={_start(f, name, (*field.homes[name], *g.rows[name]))},")
     if g.seen:
-        seen = ", ".join(f"({block.latents.index(n)}, {_data(f, field, n, n)}, {_data(f, field, n, f'unseen:{n}')})"
+        seen = ", ".join(f"({block.latents.index(n)}, {_data(f, field, n, n)}, {_data(f, field, n, UNSEEN.of(n))})"
                          for n in g.seen)  # fmt: skip
         em.lines.append(f"    seen=[{seen}],")
     if field.outer:
         parts = ", ".join(_spread(f, _number(field.inside[n], field.outer), field.homes[n]) for n in block.latents)
         em.lines.append(f"    parts=Parts({_lengths(f, field.outer)}, [{parts}]),")
     em.lines.append(")")
-    f.runtime[f"A:{name}"] = Leaf(log_z, tuple(range(len(block.gates) + len(field.outer))), True)
+    f.runtime[LOG_NORMALISER.of(name)] = Leaf(log_z, tuple(range(len(block.gates) + len(field.outer))), True)
     for k, a in enumerate(block.latents):
         axes = len(block.gates) + len(field.homes[a]) + len(g.rows[a])
-        f.runtime[f"mean:{a}"] = Leaf(f"{means}[{k}]", tuple(range(axes)), True)
+        f.runtime[MEAN.of(a)] = Leaf(f"{means}[{k}]", tuple(range(axes)), True)
 
 
 def _start(f: Function, latent: str, axes: tuple[Ix, ...]) -> str:
     """Code of the means as they were, (plates, own)."""
-    kept = Array(f'factors["mean:{latent}"]', tuple(f.emitter.order(axes)), True)
+    kept = Array(f'factors["{MEAN.of(latent)}"]', tuple(f.emitter.order(axes)), True)
     return f.emitter.transposed(kept, axes)
 
 
@@ -74,7 +76,7 @@ def _pieces(f: Function, block: Block, field: Field, covariances: str) -> list[s
                 continue
             home = field.homes[a]
             axes = (*block.gates, *home, *g.rows[a], *g.columns[b])
-            _keep(f, block, f"cov:{a}:{b}", (covariances, len(out)), axes, home)
+            _keep(f, block, COV.of(a, b), (covariances, len(out)), axes, home)
             every = f"np.arange({' * '.join(f.emitter.size(i.dim) for i in home) or '1'})"
             there = block.conditions(a) if a == b else ()
             own = (*home, *g.rows[a], *g.columns[a])
@@ -84,7 +86,7 @@ def _pieces(f: Function, block: Block, field: Field, covariances: str) -> list[s
     for k, tie in enumerate(field.ties):
         a, b = tie.latents
         axes = (*block.gates, *tie.ixs, *g.rows[a], *g.columns[b])
-        _keep(f, block, f"cov:{a}:{b}:{k}", (covariances, len(out)), axes, tie.ixs)
+        _keep(f, block, COV.of(a, b, k), (covariances, len(out)), axes, tie.ixs)
         piece = _piece(f, block, tie_role(k), (tie.ixs, (*g.rows[a], *g.columns[b])))
         at = [
             _spread(f, _number(place, field.homes[n]), tie.ixs)
@@ -176,9 +178,9 @@ def field_fields(f: Function, block: Block, field: Field, latent: str) -> list[t
     assert g is not None
     rows, columns, home = g.rows[latent], g.columns[latent], field.homes[latent]
     gates = block.gates
-    mean, other = (El(f"mean:{latent}", (*gates, *home, *axes)) for axes in (rows, columns))
-    cov = El(f"cov:{latent}:{latent}", (*gates, *home, *rows, *columns))
-    q = [El(f"q:{block.name}", (*gates, *field.inside[latent]))] if gates else []
+    mean, other = (El(MEAN.of(latent), (*gates, *home, *axes)) for axes in (rows, columns))
+    cov = El(COV.of(latent, latent), (*gates, *home, *rows, *columns))
+    q = [El(Q.of(block.name), (*gates, *field.inside[latent]))] if gates else []
     found = em.contract([mean, *q], (*rows, *home))
     if rows and not gates:
         return [("id", found), ("cov", em.contract([cov], (*rows, *columns, *home)))]

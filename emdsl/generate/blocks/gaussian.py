@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Expr, Ix
+from emdsl.derive.algebra.made import COV, FIT, MEAN, PATTERN, Q
 from emdsl.derive.joint.terms import Term
 from emdsl.derive.posteriors.averages import average
 from emdsl.derive.posteriors.block import Block
@@ -45,7 +46,7 @@ def emit_clamped(f: Function, block: Block) -> Array:
     cov, root, whole = (em.namer.fresh(f"{part}_{name}") for part in ("cov", "root", "precision"))
     em.comment(f"{', '.join(block.latents)}: what is missing given what was seen, by pattern; their log-normaliser")
     nested, shape, inner = precision_code(f, block, tuple(i for i in held if i != pattern_index(block)))
-    which = em.broadcast(em.value(El(f"pattern:{name}", block.home)), block.home).code
+    which = em.broadcast(em.value(El(PATTERN.of(name), block.home)), block.home).code
     free = f'prepared["the patterns of {name}"]'
     if any(i in block.home for i in held):  # a precision of its own for each element
         free, which = f"{free}[np.ravel({which})]", "None"
@@ -60,7 +61,7 @@ def emit_clamped(f: Function, block: Block) -> Array:
     _keep(f, block, held, cov, mean, inner)
     axes = (*block.gates, *block.home)
     cut = em.chunk is not None and any(i.dim == em.chunk for i in block.home)
-    f.runtime[f"fit:{name}"] = Leaf(fit, tuple(range(len(axes))), True, cut=cut)
+    f.runtime[FIT.of(name)] = Leaf(fit, tuple(range(len(axes))), True, cut=cut)
     if block.scale is not None:
         return Array(norm, axes, True)
     log_z = em.name(f"log_z_{name}", Array(f"0.5 * {fit} + {norm}", axes, True, binds=Binding.SUM))
@@ -141,10 +142,10 @@ def _keep(f: Function, block: Block, held: Sequence[Ix], cov: str, mean: str, in
     gates, home = [i for i in held if i in block.gates], [i for i in held if i not in block.gates]
     for k, a in enumerate(block.latents):
         own, idx = (*block.gates, *g.rows[a], *block.home), (*block.gates, *block.home, *g.rows[a])
-        f.runtime[f"mean:{a}"] = Leaf(f"{mean}[{k}]", tuple(idx.index(i) for i in own), True, cut=cut)
+        f.runtime[MEAN.of(a)] = Leaf(f"{mean}[{k}]", tuple(idx.index(i) for i in own), True, cut=cut)
         for m, b in enumerate(block.latents[k:], k):
             stored, places = (*gates, *g.rows[a], *g.columns[b], *home), (*held, *g.rows[a], *g.columns[b])
-            f.runtime[f"cov:{a}:{b}"] = Leaf(
+            f.runtime[COV.of(a, b)] = Leaf(
                 f"{cov}[{k}][{m - k}]",
                 tuple(places.index(i) for i in stored),
                 inner,
@@ -160,12 +161,12 @@ def gaussian_fields(f: Function, block: Block, latent: str) -> list[tuple[str, A
     own = (*block.gates, *block.home)
     if block.scale is not None:
         return _given_scale(f, block, latent)
-    gates = [El(f"q:{block.name}", own)] if block.gates else []
-    first = El(f"mean:{latent}", (*own, *rows))
+    gates = [El(Q.of(block.name), own)] if block.gates else []
+    first = El(MEAN.of(latent), (*own, *rows))
     mean = em.broadcast(em.contract([first, *gates], (*rows, *block.home)), (*rows, *block.home))
-    second = El(f"mean:{latent}", (*own, *columns))
+    second = El(MEAN.of(latent), (*own, *columns))
     held = covariance_axes(block)
-    cov = El(f"cov:{latent}:{latent}", (*held, *rows, *columns))
+    cov = El(COV.of(latent, latent), (*held, *rows, *columns))
     pattern = pattern_of(block, held)
     axes = (*rows, *columns, *block.home)
     if not rows:

@@ -10,14 +10,14 @@ from collections.abc import Sequence
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Expr, Ix
+from emdsl.derive.algebra.made import Q
 from emdsl.derive.plan import Plan
 from emdsl.derive.posteriors.blocks import Part
 from emdsl.derive.updates.handed import handed_over, known_beside, looked_up
 from emdsl.derive.updates.statistics import readable_name
 from emdsl.generate.context import Function
+from emdsl.generate.lines.kept import UNDER
 from emdsl.generate.shared import Handed
-
-UNDER = "under:"  # a sum under q, by its name
 
 
 def handed_parts(plan: Plan, rows: frozenset[str]) -> tuple[Handed, ...]:
@@ -30,7 +30,7 @@ def handed_parts(plan: Plan, rows: frozenset[str]) -> tuple[Handed, ...]:
         if row is None:
             continue
         (block,) = part.blocks
-        if _reached(part, f"q:{block.name}"):
+        if _reached(part, Q.of(block.name)):
             continue
         known = known_beside(model, hidden, tuple(plan.joint.tables), block)
         tables = None if block.filtered else looked_up(block, known)
@@ -69,7 +69,7 @@ def from_sums(f: Function, factors: Sequence[Expr], out: Sequence[Ix]) -> list[E
         if s not in h.found:
             used = {n for other in f.handed for n in other.found.values()}
             h.found[s] = readable_name(s.factors, used)
-        return [*rest, El(f"{UNDER}{h.found[s]}", axes)]
+        return [*rest, El(UNDER.of(h.found[s]), axes)]
     return list(factors)
 
 

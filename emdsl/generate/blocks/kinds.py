@@ -15,6 +15,7 @@ from emdsl.derive.joint.terms import Term
 from emdsl.generate.blocks.once import made, product_of, summed_once
 from emdsl.generate.context import KINDS, Function
 from emdsl.generate.lines.arrays import Array, Leaf
+from emdsl.generate.lines.kept import FIRST_ROW, SUM, SUMMED
 from emdsl.generate.lines.spelling import numbered
 from emdsl.generate.shared import RowKinds, Sums
 
@@ -43,7 +44,7 @@ def by_kind(f: Function, terms: Sequence[Term], home: tuple[Ix, ...], own: tuple
 
 def _without_sums(e: Expr) -> Expr:
     """Sums of data are data, too."""
-    return x.rebuild(e, lambda n: x.ONE if isinstance(n, El) and n.var.startswith("sum:") else None)
+    return x.rebuild(e, lambda n: x.ONE if isinstance(n, El) and n.var in SUM else None)
 
 
 def covariances_summed(f: Function, factors: Sequence[Expr], out: Sequence[Ix]) -> list[Expr]:
@@ -65,9 +66,9 @@ def covariances_summed(f: Function, factors: Sequence[Expr], out: Sequence[Ix]) 
     weights = summed_once(f, [*mine, *selectors], (*lead, *home))
     value, kinds = _weights(f, weights, tuple(home), lead)
     got = em.name("summed", Array(f"{code}.summed({n}, {value}, {kinds})", lead, True))
-    f.runtime[f"summed:{got.code}"] = Leaf(got.code, tuple(range(len(lead) + len(own))), True)
+    f.runtime[SUMMED.of(got.code)] = Leaf(got.code, tuple(range(len(lead) + len(own))), True)
     rest = [e for e in factors if e is not cov and e not in mine]
-    return [*rest, El(f"summed:{got.code}", (*lead, *own))]
+    return [*rest, El(SUMMED.of(got.code), (*lead, *own))]
 
 
 def moments_summed(f: Function, factors: Sequence[Expr], out: Sequence[Ix]) -> list[Expr]:
@@ -92,9 +93,9 @@ def moments_summed(f: Function, factors: Sequence[Expr], out: Sequence[Ix]) -> l
     a, b = (em.broadcast(em.value(e), (*o, row)) for e, o in zip(free, own, strict=True))
     weights, kinds = _weights(f, mine, (row,), lead)
     got = em.name("summed", Array(f"moments_by_kind({a.code}, {b.code}, {weights}, {kinds})", axes, True))
-    f.runtime[f"summed:{got.code}"] = Leaf(got.code, tuple(range(len(axes))), True)
+    f.runtime[SUMMED.of(got.code)] = Leaf(got.code, tuple(range(len(axes))), True)
     rest = [e for e in factors if e not in mine and e not in free]
-    return [*rest, El(f"summed:{got.code}", axes)]
+    return [*rest, El(SUMMED.of(got.code), axes)]
 
 
 def _weights(f: Function, data: Sequence[Expr], home: tuple[Ix, ...], lead: tuple[Ix, ...]) -> tuple[str, str]:
@@ -111,7 +112,7 @@ def _weights(f: Function, data: Sequence[Expr], home: tuple[Ix, ...], lead: tupl
 
 def _at_kinds(factors: Sequence[Expr], home: Sequence[Ix], name: str, kind: Ix) -> list[Expr]:
     """Factors read at the first row of each kind."""
-    to = {h: DataIx(El(f"first:{name}:{n}", (kind,))) for n, h in enumerate(home)}
+    to = {h: DataIx(El(FIRST_ROW.of(name, n), (kind,))) for n, h in enumerate(home)}
     return [x.substitute(e, to) for e in factors]
 
 

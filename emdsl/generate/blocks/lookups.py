@@ -9,12 +9,14 @@ from collections.abc import Sequence
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import DataIx, El, Expr, Ix
+from emdsl.derive.algebra.made import PRESENT, WEIGHT, Q
 from emdsl.derive.joint.terms import Term
 from emdsl.derive.posteriors.block import Block
 from emdsl.derive.updates.statistics import Statistic
 from emdsl.generate.blocks.chains import by_sequence, sequence_weight, sequences_of, weighted_sequences
 from emdsl.generate.context import Function
 from emdsl.generate.lines.arrays import Array
+from emdsl.generate.lines.kept import CHAIN
 
 
 def look_up(f: Function, block: Block, table: str, terms: Sequence[Term], onto: bool) -> list[Term]:
@@ -42,14 +44,14 @@ def _looked_up(f: Function, block: Block, t: Term) -> tuple[str, Array] | None:
     if set(t.ixs) - {row, *block.states}:
         return None
     held = [e for e in t.factors if row in x.free(e)]
-    reads = [e for e in held if not (isinstance(e, El) and e.var.startswith("present:"))]
+    reads = [e for e in held if not (isinstance(e, El) and e.var in PRESENT)]
     columns = {i.value for e in reads for n in x.walk(e) if isinstance(n, El) for i in n.idx if isinstance(i, DataIx)}
     if len(reads) != 1 or len(columns) != 1:
         return None
     (column,) = columns
     if not isinstance(column, El) or column.idx != (row,) or not _is_data(f, column.var):
         return None
-    if any(e.var != f"present:{column.var}" or e.idx != (row,) for e in held if isinstance(e, El) and e not in reads):
+    if any(e.var != PRESENT.of(column.var) or e.idx != (row,) for e in held if isinstance(e, El) and e not in reads):
         return None
     code = Ix("code", "codes")
 
@@ -92,7 +94,7 @@ def lookup_lines(f: Function) -> list[str]:
 def counted(f: Function, s: Statistic) -> Array | None:
     """A statistic that counts the codes of a column by state; None where it is anything else."""
     for (column, name), block in f.lookups.items():
-        q = next((e for e in s.factors if isinstance(e, El) and e.var == f"q:{name}"), None)
+        q = next((e for e in s.factors if isinstance(e, El) and e.var == Q.of(name)), None)
         at = next((e for e in s.factors if isinstance(e, x.Sel)), None)
         if q is not None and at is not None and _counts(f, s, block, q, at, column):
             return _count(f, s, block, q, at, column)
@@ -106,8 +108,8 @@ def _counts(f: Function, s: Statistic, block: Block, q: El, at: x.Sel, column: s
         return False
     if set(s.axes) != {*states, at.at}:
         return False
-    weights = [e for e in s.factors if isinstance(e, El) and e.var == ":weight"]
-    masks = [e for e in s.factors if isinstance(e, El) and (e.var, e.idx) == (f"present:{column}", row)]
+    weights = [e for e in s.factors if isinstance(e, El) and e.var == WEIGHT]
+    masks = [e for e in s.factors if isinstance(e, El) and (e.var, e.idx) == (PRESENT.of(column), row)]
     if len(s.factors) != 2 + len(weights) + len(masks) or bool(weights) != weighted_sequences(f, block):
         return False
     return all(by_sequence(w, block, row) is not None for w in weights)
@@ -117,7 +119,7 @@ def _count(f: Function, s: Statistic, block: Block, q: El, at: x.Sel, column: st
     em, share = f.emitter, sequence_weight(f, block)
     axes = tuple(i for i in (*q.idx[:-1], at.at) if isinstance(i, Ix))
     arguments = f"{_codes(column, block)}, {em.size(axes[-1].dim)}{share and f', {share}'}"
-    code = f"{f.runtime[f'chain:{block.name}'].code}.counts({arguments})"
+    code = f"{f.runtime[CHAIN.of(block.name)].code}.counts({arguments})"
     if len(axes) > 2:
         code += f".reshape({', '.join(em.size(i.dim) for i in axes)})"
     return Array(em.transposed(Array(code, axes, True), tuple(s.axes)), tuple(s.axes), True)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import Expr, Idx, Ix
+from emdsl.derive.algebra.made import CLIQUE, LOG_NORMALISER, Q
 from emdsl.derive.joint.plates import home_of
 from emdsl.derive.posteriors.block import Block
 from emdsl.derive.posteriors.networks import Clique
 from emdsl.generate.blocks.chains import add_up
 from emdsl.generate.context import Function, function
 from emdsl.generate.lines.arrays import Array, Leaf
+from emdsl.generate.lines.kept import CONDITIONAL, DRAWN, STATE
 
 
 def emit_network(f: Function, block: Block) -> None:
@@ -22,27 +24,27 @@ def emit_network(f: Function, block: Block) -> None:
     weights = em.namer.fresh(f"weights_{name}")
     em.lines.append(f"{weights} = [{', '.join(tables)}]")
     if f.largest:
-        f.runtime[f"c:{name}"] = Leaf(weights, (), True)
+        f.runtime[CONDITIONAL.of(name)] = Leaf(weights, (), True)
         return
     network = f'prepared["the network of {name}"]'
     if f.drawing:
         drawn = em.namer.fresh(f"drawn_{name}")
         em.lines.append(f"{drawn} = draw_network({network}, {weights}, prepared, rng)")
-        f.runtime[f"drawn:{name}"] = Leaf(drawn, (), True)
+        f.runtime[DRAWN.of(name)] = Leaf(drawn, (), True)
         return
     if block.apart:
-        em.lines.append(f'{q}, {log_z}, {cliques} = networks_apart({network}, {weights}, factors["q:{name}"])')
+        em.lines.append(f'{q}, {log_z}, {cliques} = networks_apart({network}, {weights}, factors["{Q.of(name)}"])')
     else:
         em.lines.append(f"{q}, {log_z}, {cliques} = networks({network}, {weights}, rng)")
     gone = [em.contract(_absent(f, block, latent), ()) for latent in block.latents if block.conditions(latent)]
     if gone:
         em.lines.append(f"{log_z} = {log_z} - ({em.sum(gone).code})")
-    f.runtime[f"A:{name}"] = Leaf(log_z, (), True)
+    f.runtime[LOG_NORMALISER.of(name)] = Leaf(log_z, (), True)
     for latent in block.latents:
         axes = len(home_of(f.plan.joint.model.variable(latent)))
-        f.runtime[f"q:{latent}"] = Leaf(f'{q}["{latent}"]', tuple(range(axes + 1)), True)
+        f.runtime[Q.of(latent)] = Leaf(f'{q}["{latent}"]', tuple(range(axes + 1)), True)
     for n, c in enumerate(block.network):
-        f.runtime[f"clique{n}:{name}"] = Leaf(f"{cliques}[{n}]", tuple(range(len(c.axes))), True)
+        f.runtime[CLIQUE.at(n).of(name)] = Leaf(f"{cliques}[{n}]", tuple(range(len(c.axes))), True)
 
 
 def _absent(f: Function, block: Block, latent: str) -> list[Expr]:
@@ -108,12 +110,12 @@ def _number(g: Function, latent: str, idx: tuple[Idx, ...]) -> Expr:
 def network_path(f: Function, block: Block) -> list[str]:
     """The most probable configuration of a network, an entry for each latent."""
     found = f.emitter.namer.fresh(f"best_{block.name}")
-    weights = f.runtime[f"c:{block.name}"].code
+    weights = f.runtime[CONDITIONAL.of(block.name)].code
     f.emitter.lines.append(f'{found} = best_network(prepared["the network of {block.name}"], {weights})')
     out = []
     for latent in block.latents:
         axes = len(home_of(f.plan.joint.model.variable(latent)))
-        f.runtime[f"state:{latent}"] = Leaf(f'{found}["{latent}"]', tuple(range(axes)), True, integer=True)
+        f.runtime[STATE.of(latent)] = Leaf(f'{found}["{latent}"]', tuple(range(axes)), True, integer=True)
         out.append(f'"{latent}": plates_first({found}["{latent}"], {axes}),')
     return out
 

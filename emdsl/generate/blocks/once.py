@@ -12,6 +12,7 @@ from emdsl.derive.updates.statistics import drop_presence
 from emdsl.generate.blocks.handed import from_sums
 from emdsl.generate.context import Function
 from emdsl.generate.lines.arrays import Array
+from emdsl.generate.lines.kept import SUM
 from emdsl.generate.lines.spelling import numbered
 from emdsl.generate.shared import MOMENTS, SUMS, Sums
 
@@ -25,7 +26,7 @@ def summed_once(f: Function, factors: Sequence[Expr], out: Sequence[Ix]) -> list
         return list(factors)
     assert f.sums is not None
     data, axes, rest = got
-    return [*rest, El(f"sum:{f.sums.name(data, f.equation)}", axes)]
+    return [*rest, El(SUM.of(f.sums.name(data, f.equation)), axes)]
 
 
 def product_of(f: Function, t: Term, out: Sequence[Ix]) -> list[Expr]:

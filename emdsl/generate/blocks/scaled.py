@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from emdsl.derive.algebra.expr import El
+from emdsl.derive.algebra.made import COV, LOCATION, MEAN, VARIANCE
 from emdsl.derive.posteriors.block import Block
 from emdsl.derive.posteriors.gaussian import linear_role, quadratic_role
 from emdsl.derive.posteriors.scaled import is_matrix
@@ -10,6 +11,7 @@ from emdsl.generate.blocks.chains import add_up
 from emdsl.generate.blocks.gaussian import emit_gaussian
 from emdsl.generate.context import Function
 from emdsl.generate.lines.arrays import Array, Leaf
+from emdsl.generate.lines.kept import LINEAR
 from emdsl.generate.lines.spelling import Binding
 
 
@@ -68,12 +70,12 @@ def _by_number(f: Function, block: Block) -> Array:
     held, (row,) = (*block.gates, *block.home), g.rows[name]
     log_z = emit_gaussian(f, block)
     linear = _linear(f, block)
-    f.runtime[f"linear:{name}"] = Leaf(linear.code, tuple((*held, row).index(i) for i in linear.axes), linear.inner)
-    mean, cov = f.runtime.pop(f"mean:{name}"), f.runtime.pop(f"cov:{name}:{name}")
-    f.runtime[f"location:{name}"], f.runtime[f"variance:{name}"] = mean, cov
-    fit = em.contract([El(f"linear:{name}", (*held, row)), El(f"location:{name}", (*held, row))], em.order(held))
+    f.runtime[LINEAR.of(name)] = Leaf(linear.code, tuple((*held, row).index(i) for i in linear.axes), linear.inner)
+    mean, cov = f.runtime.pop(MEAN.of(name)), f.runtime.pop(COV.of(name, name))
+    f.runtime[LOCATION.of(name)], f.runtime[VARIANCE.of(name)] = mean, cov
+    fit = em.contract([El(LINEAR.of(name), (*held, row)), El(LOCATION.of(name), (*held, row))], em.order(held))
     fit = em.name(f"fit_{name}", fit)
-    del f.runtime[f"linear:{name}"]
+    del f.runtime[LINEAR.of(name)]
     _keep(f, block, "fit", fit, held)
     axes = em.order((*log_z.axes, *fit.axes))
     less = f"{em.align(log_z, axes)} - 0.5 * {em.align(fit, axes) if fit.axes else fit.code}"

@@ -8,17 +8,18 @@ from dataclasses import replace
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Ix
+from emdsl.derive.algebra.made import AT, LOG_NORMALISER, VOLUME, among, is_made
 from emdsl.derive.joint.factors import Cloud
 from emdsl.derive.joint.plates import home_of
 from emdsl.derive.joint.terms import Term
 from emdsl.derive.posteriors.block import Block
-from emdsl.derive.posteriors.clouds import AT, VOLUME
 from emdsl.derive.posteriors.slopes import Component, components, slope_terms, without_volume
 from emdsl.generate.blocks.clouds import block_of, density_name, emit_points, point_leaves
 from emdsl.generate.blocks.estep import add_terms
 from emdsl.generate.blocks.once import contracted
 from emdsl.generate.context import Function
 from emdsl.generate.lines.arrays import Array, Leaf
+from emdsl.generate.lines.kept import CONDITIONAL
 from emdsl.generate.lines.spelling import Binding, indent
 from emdsl.generate.printer import Printer
 
@@ -28,8 +29,8 @@ def inside(printer: Printer, block: Block) -> list[Block]:
     found: list[Block] = []
     wanted = [block]
     while wanted:
-        names = {n for t in wanted.pop().terms for f in t.factors for n in x.variables(f) if ":" in n}
-        read = {n.partition(":")[2] for n in names if not n.startswith((AT, VOLUME))}
+        names = {n for t in wanted.pop().terms for f in t.factors for n in x.variables(f) if is_made(n)}
+        read = {n.partition(":")[2] for n in names if not among(n, (AT, VOLUME))}
         more = [b for b in printer.plan.elimination.blocks if b.name in read and b not in found and b is not block]
         found += more
         wanted += more
@@ -101,7 +102,7 @@ def _each_its_own(block: Block) -> Block:
     """A block under shared points with points of its own for each element."""
 
     def own(e: x.Expr) -> x.Expr | None:
-        return El(e.var, (*e.idx, *block.home), e.sort) if isinstance(e, El) and e.var.startswith(AT) else None
+        return El(e.var, (*e.idx, *block.home), e.sort) if isinstance(e, El) and e.var in AT else None
 
     return replace(block, terms=tuple(replace(t, factors=tuple(x.rebuild(f, own) for f in t.factors))
                                       for t in block.terms))  # fmt: skip
@@ -140,12 +141,12 @@ def _slopes(
     for b in within:
         if not b.states or b.chain is not None or b.network or len(every) * len(within) > 8:
             return ""
-        own = f.runtime[f"c:{b.name}"]
+        own = f.runtime[CONDITIONAL.of(b.name)]
         axes = (*b.states, *b.gates, *b.home)
         summed = tuple(i for i in axes if i not in b.states)
         first, second = _moments(f, b.terms, every, known, axes, Array(own.code, axes, True), summed, f"A_{b.name}")
         for k, c in enumerate(every):
-            known[f"A:{b.name}", c] = f"A.{k}:{b.name}"
+            known[LOG_NORMALISER.of(b.name), c] = f"A.{k}:{b.name}"
             f.runtime[f"A.{k}:{b.name}"] = Leaf(first[k].code, tuple(range(len(summed))), True, cut=own.cut)
             for m, d in enumerate(every):
                 known[f"A.{k}:{b.name}", d] = f"A.{k}.{m}:{b.name}"

@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import DataIx, El, Idx, Ix
+from emdsl.derive.algebra.made import ARGUMENT, COV, MEAN
 from emdsl.derive.joint.factors import LogJoint
 from emdsl.derive.joint.plates import home_of
 from emdsl.derive.joint.records import WHOLE
@@ -22,6 +23,7 @@ from emdsl.generate.blocks.chains import sequences_of
 from emdsl.generate.blocks.estep import emit_block
 from emdsl.generate.context import Function, function, stored_order
 from emdsl.generate.lines.arrays import Array, Leaf
+from emdsl.generate.lines.kept import CONDITIONAL, DRAWN, EDGE_TABLE, TO
 from emdsl.generate.lines.spelling import indent
 from emdsl.generate.printer import Printer
 
@@ -86,13 +88,13 @@ def _at_gates(f: Function, block: Block, name: str, idx: Sequence[Ix], axes: Seq
 def _draw(f: Function, block: Block) -> None:
     em = f.emitter
     if block.network:
-        drawn = f.runtime[f"drawn:{block.name}"].code
+        drawn = f.runtime[DRAWN.of(block.name)].code
         for n in block.latents:
             home = _home(block, n, f)
             _put(f, n, f'{drawn}["{n}"]', home, home, integer=True)
         return
     if block.field is not None and block.gaussian is not None:
-        drawn = f.runtime[f"drawn:{block.name}"].code
+        drawn = f.runtime[DRAWN.of(block.name)].code
         for k, n in enumerate(block.latents):
             axes = (*block.field.homes[n], *block.gaussian.rows[n])
             _put(f, n, f"{drawn}[{k}]", axes, axes)
@@ -110,14 +112,14 @@ def _draw_states(f: Function, block: Block, target: str) -> None:
     em = f.emitter
     shape = ", ".join(em.length(i) for i in block.states)
     if block.chain is not None:
-        edge = f.runtime[f"edge:{block.name}"].code
-        to, q = f.runtime[f"to:{block.name}"].code, f.runtime[f"c:{block.name}"].code
+        edge = f.runtime[EDGE_TABLE.of(block.name)].code
+        to, q = f.runtime[TO.of(block.name)].code, f.runtime[CONDITIONAL.of(block.name)].code
         em.lines.append(
             f"{target} = draw_chains({q}, {edge}, {to}, {sequences_of(block)}, "
             f"({len(block.states)}, {block.chain.depth}), rng)"
         )
     else:
-        q_array = _at_gates(f, block, f"c:{block.name}", (*block.states, *block.gates, *block.home),
+        q_array = _at_gates(f, block, CONDITIONAL.of(block.name), (*block.states, *block.gates, *block.home),
                             (*block.states, *block.home))  # fmt: skip
         em.lines.append(f"{target} = draw_states({q_array.code}, {len(block.states)}, rng)")
     if len(block.latents) == 1:
@@ -135,10 +137,10 @@ def _draw_gaussian(f: Function, block: Block, target: str) -> None:
     held = covariance_axes(block)
     means, covs = [], []
     for k, a in enumerate(block.latents):
-        means.append(_at_gates(f, block, f"mean:{a}", (*block.gates, *block.home, *g.rows[a]),
+        means.append(_at_gates(f, block, MEAN.of(a), (*block.gates, *block.home, *g.rows[a]),
                                (*g.rows[a], *block.home)).code)  # fmt: skip
         row = [
-            _at_gates(f, block, f"cov:{a}:{b}", (*held, *g.rows[a], *g.columns[b]),
+            _at_gates(f, block, COV.of(a, b), (*held, *g.rows[a], *g.columns[b]),
                       (*g.rows[a], *g.columns[b], *block.home)).code
             for b in block.latents[k:]
         ]  # fmt: skip
@@ -155,7 +157,7 @@ def _draw_record(f: Function, block: Block, target: str) -> None:
     outer = (*block.own, *block.home)
     idx = (*block.gates, *block.home, *block.own)
     if block.cuts:
-        codes = [_at_gates(f, block, f"argument:{name}:{a}", idx, outer).code for a in CUT_FIELDS]
+        codes = [_at_gates(f, block, ARGUMENT.of(name, a), idx, outer).code for a in CUT_FIELDS]
         em.lines.append(f"{target} = draw_cut_normal({', '.join(codes)}, rng)")
     elif block.scale is not None or record.name == "Normal":
         keys = ("location", "variance") if block.scale is not None else ("E", "E")
@@ -173,7 +175,7 @@ def _draw_record(f: Function, block: Block, target: str) -> None:
         codes = []
         for a in record.fields:
             whole = a in WHOLE
-            found = _at_gates(f, block, f"argument:{name}:{a}", idx if not whole else (*block.gates, *block.home),
+            found = _at_gates(f, block, ARGUMENT.of(name, a), idx if not whole else (*block.gates, *block.home),
                               outer if not whole else block.home)  # fmt: skip
             codes.append(found.code)
         em.lines.append(f"{target} = draw_{record.name}({', '.join(codes)}, rng)")

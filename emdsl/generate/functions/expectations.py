@@ -8,6 +8,7 @@ from emdsl.derive.algebra import expr as x
 from emdsl.derive.joint.plates import home_of, plate_indices
 from emdsl.derive.posteriors.block import Block
 from emdsl.generate.context import Function
+from emdsl.generate.lines.kept import CHAIN, CONDITIONAL
 from emdsl.generate.lines.spelling import indent
 from emdsl.generate.printer import Printer
 
@@ -52,7 +53,7 @@ def _seeded(printer: Printer, lines: Sequence[str]) -> list[str]:
             block = next(
                 b
                 for b in printer.plan.elimination.blocks
-                if b.states and printer.inference.runtime[f"c:{b.name}"].code == q
+                if b.states and printer.inference.runtime[CONDITIONAL.of(b.name)].code == q
             )
             if set(block.latents) & printer.plan.joint.in_clouds:
                 continue  # the points of a cloud are no components to be told apart
@@ -72,7 +73,7 @@ def _order(printer: Printer, states: int) -> str:
 def _chained(printer: Printer, line: str) -> Block:
     """The block whose recursion a line calls."""
     made, blocks = line.split(" = ")[0].split(", ")[1].strip(), printer.plan.elimination.blocks
-    return next(b for b in blocks if b.chain and printer.inference.runtime[f"chain:{b.name}"].code == made)
+    return next(b for b in blocks if b.chain and printer.inference.runtime[CHAIN.of(b.name)].code == made)
 
 
 def _weights_of_rows(printer: Printer, block: Block) -> str:

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Ix
+from emdsl.derive.algebra.made import COEFFICIENT, COV, FEATURES, NORM, PRESENT, SLOPE, STATISTIC
 from emdsl.derive.joint.terms import Term
 from emdsl.derive.linear_means import Linear
 from emdsl.generate.blocks.chains import add_up
@@ -33,7 +34,7 @@ def once_lines(printer: Printer) -> list[str]:
     entries = []
     em.comment(f"({number.statistics}) expected statistics")
     for s in printer.plan.expected.statistics:
-        target = em.namer.of(f"S:{s.name}")
+        target = em.namer.of(STATISTIC.of(s.name))
         with f.printing(number.statistic[s.name]):
             value = em.broadcast(_total(f, printer.once.statistics[s.name], s.axes), s.axes)
             em.lines.append(f"{target} = {value.code}")
@@ -67,7 +68,7 @@ def _emit_linear(f: Function, v: Linear) -> None:
     log_det = _covariance(f, v)
     dims = " + ".join(" * ".join([em.size(i.dim) for i in v.rows[n]]) or "1" for n in v.latents)
     norm = em.name(f"norm_{name}", Array(f"0.5 * (({dims}) * math.log(2 * np.pi) - {log_det})", ()))
-    f.runtime[f"norm:{name}"] = Leaf(norm.code, ())
+    f.runtime[NORM.of(name)] = Leaf(norm.code, ())
     every, count = Ix("every", v.dimension), em.size(v.dimension)
     for n in v.latents:
         parts = [_cell(f, v, n, k) for k in range(len(v.features))]
@@ -75,12 +76,15 @@ def _emit_linear(f: Function, v: Linear) -> None:
         code = parts[0] if len(parts) == 1 else f"np.concatenate([{', '.join(parts)}], axis=-1)"
         used = any((n, k) in v.coefficients for k in range(len(v.features)))
         _keep(
-            f, f"coef:{n}", f"linear_{n}", Array(code if used else f"np.zeros(({shape}{count},))", (*v.rows[n], every))
+            f,
+            COEFFICIENT.of(n),
+            f"linear_{n}",
+            Array(code if used else f"np.zeros(({shape}{count},))", (*v.rows[n], every)),
         )
     for n in v.latents:
         axes = (*v.rows[n], every)
         parts_of = [_slope(f, v, n, other, every) for other in v.latents]
-        _keep(f, f"slope:{n}", f"slope_{n}", em.broadcast(em.sum(parts_of), axes))
+        _keep(f, SLOPE.of(n), f"slope_{n}", em.broadcast(em.sum(parts_of), axes))
 
 
 def _cell(f: Function, v: Linear, n: str, k: int) -> str:
@@ -109,8 +113,8 @@ def _slope(f: Function, v: Linear, n: str, other: str, k: Ix) -> Array:
     """inv(J)[n, other] @ C[other]."""
     own = tuple(x.fresh(i.dim) for i in v.rows[other])
     first = v.latents.index(n) <= v.latents.index(other)
-    cov = El(f"cov:{n}:{other}", (*v.rows[n], *own)) if first else El(f"cov:{other}:{n}", (*own, *v.rows[n]))
-    return f.emitter.contract([cov, El(f"coef:{other}", (*own, k))], (*v.rows[n], k))
+    cov = El(COV.of(n, other), (*v.rows[n], *own)) if first else El(COV.of(other, n), (*own, *v.rows[n]))
+    return f.emitter.contract([cov, El(COEFFICIENT.of(other), (*own, k))], (*v.rows[n], k))
 
 
 def _covariance(f: Function, v: Linear) -> str:
@@ -121,7 +125,7 @@ def _covariance(f: Function, v: Linear) -> str:
             [add_up(f, [replace(t, ixs=tuple(i for i in t.ixs if i not in block.home)) for t in block.terms], ())]
         )
         var = em.name(f"cov_{name}", Array(f"-0.5 / {value.wrapped}", (), binds=Binding.PRODUCT))
-        f.runtime[f"cov:{name}:{name}"] = Leaf(var.code, ())
+        f.runtime[COV.of(name, name)] = Leaf(var.code, ())
         return f"-np.log({var.code})"
     cov, log_det = (em.namer.fresh(f"{part}_{name}") for part in ("cov", "log_det"))
     nested, shape, _ = precision_code(f, block, block.home)
@@ -129,7 +133,7 @@ def _covariance(f: Function, v: Linear) -> str:
     for k, a in enumerate(block.latents):
         for m, b in enumerate(block.latents[k:], k):
             axes = len(v.rows[a]) + len(v.columns[b])
-            f.runtime[f"cov:{a}:{b}"] = Leaf(f"{cov}[{k}][{m - k}][..., 0]", tuple(range(axes)))
+            f.runtime[COV.of(a, b)] = Leaf(f"{cov}[{k}][{m - k}][..., 0]", tuple(range(axes)))
     return f"{log_det}.item()"
 
 
@@ -149,11 +153,11 @@ def moments_lines(printer: Printer) -> list[str]:
         for feature in v.features:
             value = em.broadcast(em.contract([x.ONE, *feature.factors], (*feature.axes, *home)), (*feature.axes, *home))
             cells.append(value.code if len(feature.axes) == 1 else f"np.reshape({value.code}, (-1, {rows}))")
-        code = em.namer.of(f"features:{v.name}")
+        code = em.namer.of(FEATURES.of(v.name))
         em.lines.append(f"{code} = np.concatenate([{', '.join(cells)}])")
         em.number(since, printer.numbers.posterior[v.name])
         order = (len(v.home), *(v.home.index(i) for i in home))
-        f.runtime[f"features:{v.name}"] = Leaf(code, order, True, cut=True)
+        f.runtime[FEATURES.of(v.name)] = Leaf(code, order, True, cut=True)
     return sums_lines(f, printer.moments)
 
 
@@ -162,8 +166,8 @@ def prepare_moments(printer: Printer) -> list[str]:
     if printer.once is None:
         return []
     masked = dict.fromkeys(
-        e.var.removeprefix("present:") for t, _ in printer.plan.elimination.terms for f in t.factors for e in x.walk(f)
-        if isinstance(e, El) and e.var.startswith("present:")
+        PRESENT.named(e.var) for t, _ in printer.plan.elimination.terms for f in t.factors for e in x.walk(f)
+        if isinstance(e, El) and e.var in PRESENT
     )  # fmt: skip
     gapless = " and ".join(f'data.masks.get("{n}") is None' for n in masked) or "True"
     size = size_expression

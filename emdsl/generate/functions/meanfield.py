@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from emdsl.derive.algebra.expr import El, Ix
+from emdsl.derive.algebra.made import ARGUMENT, CLIQUE, FIRST, MEAN, MOMENT, PAIR, Q, among, made_of
 from emdsl.derive.joint.plates import home_of
 from emdsl.derive.posteriors.block import Block
 from emdsl.derive.posteriors.blocks import Part
@@ -91,7 +92,7 @@ def start_lines(printer: Printer) -> list[str]:
     cells += [f'"normaliser {p.latents[0]}": 0.0,' for p in [settled_last(printer)] if p is not None]
     discrete = [b for b in printer.plan.elimination.blocks if b.states and not b.chain and not b.gates]
     homes = {b.name: len(home_of(printer.plan.joint.model.variable(b.name))) for b in discrete if len(b.latents) == 1}
-    given = [f'put(factors, given, "{n}", "q:{n}", {plates}{_which(printer, n)})' for n, plates in homes.items()]
+    given = [f'put(factors, given, "{n}", "{Q.of(n)}", {plates}{_which(printer, n)})' for n, plates in homes.items()]
     lines = ['sizes = prepared["the sizes"]', *f.prologue(), *f.emitter.outer]
     lines += division_lines(f.emitter, printer, groups) if groups else []
     lines += ["factors = {", *indent(cells, 1), "}"]
@@ -116,12 +117,13 @@ def _told_apart(printer: Printer, f: Function) -> list[str]:
         for b in part.blocks:
             home = [i.dim for i in b.home]
             single = b.states and len(b.latents) == 1 and home and not (b.chain or b.network or b.gates)
-            if not single or f"q:{b.name}" not in printer.plan.moments or rows_of_data(printer, f, b) != "[]":
+            own = Q.of(b.name)
+            if not single or own not in printer.plan.moments or rows_of_data(printer, f, b) != "[]":
                 continue
             near = [(p, k) for p in printer.plan.elimination.parts if p is not part for k in _means(printer, p, home)]
             found.update(dict.fromkeys(part_name(printer, p) for p, _ in near))
             data = ", ".join(f'factors["{k}"]' for _, k in near)
-            seeds += [f'factors["q:{b.name}"] = seeded(factors["q:{b.name}"], 1, [{data}], rng)'] if near else []
+            seeds += [f'factors["{own}"] = seeded(factors["{own}"], 1, [{data}], rng)'] if near else []
     sums = [f'factors.update({sums_name(h)}(prepared, factors["{h.q}"]))' for h in printer.handed if h.found and seeds]
     return [*sums, *(f"factors.update({name}(params, prepared, factors))" for name in found), *seeds]
 
@@ -130,7 +132,7 @@ def _means(printer: Printer, part: Part, home: list[str]) -> list[str]:
     """The moments of a factor that are means of the elements of these plates."""
     blocks = [b for b in part.blocks if not b.gates and not b.states]
     kept = [(k, axes) for b in blocks for k, axes in moments_of(b, printer.plan.joint.model).items()]
-    plain = [(k, axes) for k, axes in kept if k.startswith("mean:") or (k.startswith("E:") and k.endswith(":id"))]
+    plain = [(k, axes) for k, axes in kept if k in MEAN or (k in MOMENT and made_of(k)[1][1] == "id")]
     return [k for k, axes in plain if k in printer.plan.moments and [i.dim for i in axes[: len(home)]] == home]
 
 
@@ -147,7 +149,7 @@ def _start(printer: Printer, f: Function, block: Block, after: list[str]) -> lis
     for key, axes in moments_of(block, model).items():
         if key not in printer.plan.moments:
             continue
-        kind = key.split(":")[0]
+        kind, of = made_of(key)
         stored = em.order(axes)
         shape = f"({', '.join(em.size(i.dim) for i in stored)}{',' if len(stored) == 1 else ''})"
         if kind == "q" and block.network:
@@ -157,26 +159,23 @@ def _start(printer: Printer, f: Function, block: Block, after: list[str]) -> lis
         elif kind == "q":
             states = len(block.states) + len(block.gates)
             out.append(f'"{key}": seeded(np.empty({shape}), {states}, {rows_of_data(printer, f, block)}, rng),')
-        elif kind.startswith("clique"):
-            later = (
-                f'products(prepared["the network of {block.name}"], {kind.removeprefix("clique")}, factors, {shape})'
-            )
+        elif key in CLIQUE:
+            later = f'products(prepared["the network of {block.name}"], {CLIQUE.number(key)}, factors, {shape})'
             order = [axes.index(i) for i in stored]
             assert order == sorted(order)
             after.append(f'factors["{key}"] = {later}')
-        elif kind == "pair" or kind.startswith("first"):
+        elif among(key, (PAIR, FIRST)):
             chained = len([i for i in axes if i in (*block.states, *block.gates, *_before(block))])
             out.append(f'"{key}": shares_of_ones({shape}, {chained}),')
         elif kind == "cov":
-            a, b = key.split(":")[1:3]
+            a, b, *tie = of
             g = block.gaussian
             assert g is not None
-            same = a == b and key.count(":") == 2
+            same = a == b and not tie
             places = [stored.index(i) for i in (*g.rows[a], *g.columns[b])] if same else []
             out.append(f'"{key}": unit_covariance({shape}, {places}),' if same else f'"{key}": np.zeros({shape}),')
-        elif kind == "mean" and block.gaussian is not None and key.split(":")[1] in block.gaussian.seen:
-            name = key.split(":")[1]
-            value = f.emitter.value(El(name, tuple(axes[len(block.gates) :])))
+        elif kind == "mean" and block.gaussian is not None and of[0] in block.gaussian.seen:
+            value = f.emitter.value(El(of[0], tuple(axes[len(block.gates) :])))
             out.append(f'"{key}": np.array({f.emitter.broadcast(value, stored).code}),')
         elif kind in ("mean", "location"):
             out.append(f'"{key}": rng.normal(size={shape}),')
@@ -185,15 +184,12 @@ def _start(printer: Printer, f: Function, block: Block, after: list[str]) -> lis
             places = [stored.index(i) for i in own]
             out.append(f'"{key}": unit_covariance({shape}, {places}),')
     if block.record is not None and block.scale is None:
-        wanted = [
-            k for k in moments_of(block, model) if k in printer.plan.moments and k.startswith(("E:", "argument:"))
-        ]
+        wanted = [k for k in moments_of(block, model) if k in printer.plan.moments and among(k, (MOMENT, ARGUMENT))]
         stored = em.order((*block.gates, *block.home, *block.own))
         shape = f"({', '.join(em.size(i.dim) for i in stored)}{',' if len(stored) == 1 else ''})"
         at = tuple(stored.index(i) for i in block.own)
         axis = "" if not at else f", axis={at[0]}" if len(at) == 1 else f", axes={at}"
-        kinds = [(k, k.split(":")[0], k.split(":")[2]) for k in wanted]
-        names = ", ".join(f'"{k}": ("{kind}", "{what}")' for k, kind, what in kinds)
+        names = ", ".join(f'"{k}": ("{made_of(k)[0]}", "{made_of(k)[1][1]}")' for k in wanted)
         natural = ", ".join(map(str, block.record.neutral))
         kernel = "normal_posterior" if block.cuts else block.record.kernel  # one without ends: any start will do
         out.append(f"**plain_member({kernel}, ({natural},), {shape}, {{{names}}}, rng{axis}),")

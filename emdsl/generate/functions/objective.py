@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Ix
+from emdsl.derive.algebra.made import WEIGHT
 from emdsl.derive.joint.plates import outermost
 from emdsl.derive.joint.terms import Term
 from emdsl.derive.joint.units import Units, units
@@ -64,7 +65,7 @@ GROUPS = '"""Log-likelihood of each element of the plate whose latents its rows 
 
 def _by_unit(t: Term, found: Units) -> tuple[Term, Ix] | None:
     """A term without its weight as a sum over units, and their index."""
-    factors = tuple(e for e in t.factors if not (isinstance(e, El) and e.var == ":weight"))
+    factors = tuple(e for e in t.factors if not (isinstance(e, El) and e.var == WEIGHT))
     row = x.fresh(found.dim)
     for i in t.ixs:
         if i.dim == found.dim:
@@ -101,7 +102,7 @@ def _by_row(printer: Printer, t: Term, dim: str) -> tuple[Term, Ix] | None:
 
     Rows of a ragged plate are added up within the element of the outermost plate that they lie in.
     """
-    bare = replace(t, factors=tuple(e for e in t.factors if not (isinstance(e, El) and e.var == ":weight")))
+    bare = replace(t, factors=tuple(e for e in t.factors if not (isinstance(e, El) and e.var == WEIGHT)))
     own = next((i for i in t.ixs if i.dim == dim), None)
     if own is not None:
         return bare, own

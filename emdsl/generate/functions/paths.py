@@ -14,6 +14,7 @@ from emdsl.generate.blocks.configurations import configured_path
 from emdsl.generate.blocks.networks import network_path
 from emdsl.generate.context import Function
 from emdsl.generate.lines.arrays import Leaf
+from emdsl.generate.lines.kept import CONDITIONAL, STATE
 from emdsl.generate.lines.spelling import indent
 from emdsl.generate.printer import Printer
 
@@ -43,15 +44,15 @@ def path_lines(printer: Printer) -> list[str]:
 def _states(f: Function, block: Block) -> list[str]:
     """The states of a block, or its path, given the states of its gates."""
     em, home = f.emitter, block.home
-    given = [em.broadcast(em.value(El(f"state:{n.of.var}", n.of.idx)), home).code
+    given = [em.broadcast(em.value(El(STATE.of(n.of.var), n.of.idx)), home).code
              for n in block.neighbours if isinstance(n.of, El)]  # fmt: skip
     found = em.namer.fresh(f"best_{block.name}")
-    table = f.runtime[f"c:{block.name}"].code
+    table = f.runtime[CONDITIONAL.of(block.name)].code
     kind = f"path_given({table}" if block.chain else f"states_given({table}, {len(block.states)}"
     em.lines.append(f"{found} = {kind}, [{', '.join(given)}])")
     out, configured = [], f.plan.joint.configurations
     for n, latent in enumerate(block.latents):
-        f.runtime[f"state:{latent}"] = Leaf(f"{found}[{n}]", tuple(range(len(home))), True, integer=True)
+        f.runtime[STATE.of(latent)] = Leaf(f"{found}[{n}]", tuple(range(len(home))), True, integer=True)
         if configured is not None and latent == configured.name:
             return configured_path(f, block)
         out.append(f'"{latent}": plates_first({found}[{n}], {len(home)}),')

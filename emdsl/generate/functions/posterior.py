@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Expr, Ix
+from emdsl.derive.algebra.made import ARGUMENT, MOMENT, REFERENCE, Q
 from emdsl.derive.joint.factors import Factor, Told
 from emdsl.derive.joint.plates import home_of
 from emdsl.derive.joint.records import WHOLE
@@ -105,7 +106,7 @@ def _fields(f: Function, block: Block, latent: str) -> list[tuple[str, Array]]:
     if block.network:
         home = home_of(f.plan.joint.model.variable(latent))
         state = block.states[block.latents.index(latent)]
-        return [("", em.contract([El(f"q:{latent}", (state, *home))], (state, *home)))]
+        return [("", em.contract([El(Q.of(latent), (state, *home))], (state, *home)))]
     if block.field is not None:
         return field_fields(f, block, block.field, latent)
     if block.gaussian is not None and block.scale is not None and not block.by_pattern:
@@ -117,7 +118,7 @@ def _fields(f: Function, block: Block, latent: str) -> list[tuple[str, Array]]:
         return gaussian_fields(f, block, latent)
     if block.states:
         state = block.states[block.latents.index(latent)]
-        q = El(f"q:{block.name}", (*block.states, *block.gates, *block.home))
+        q = El(Q.of(block.name), (*block.states, *block.gates, *block.home))
         return [("", em.contract([q], (state, *block.home)))]
     record = block.record
     assert record is not None
@@ -130,15 +131,15 @@ def _fields(f: Function, block: Block, latent: str) -> list[tuple[str, Array]]:
             leaf = El(block.name, block.home)
             out.append((kind, _averaged(f, (leaf if kind == "id" else x.power(leaf, x.num(2)),), axes)))
             continue
-        factors: list[El] = [El(f"E:{latent}:{kind}", (*block.gates, *block.home, *block.own))]
+        factors: list[El] = [El(MOMENT.of(latent, kind), (*block.gates, *block.home, *block.own))]
         if block.gates:
-            factors.append(El(f"q:{block.name}", (*block.gates, *block.home)))
+            factors.append(El(Q.of(block.name), (*block.gates, *block.home)))
         value = em.contract(factors, tuple(i for i in axes if _carried(f, factors, i)))
         out.append((kind, em.broadcast(value, axes)))
     if not block.gates and block.scale is None:
         for field in record.fields:
             own = () if field in WHOLE else block.own
-            value = em.value(El(f"argument:{latent}:{field}", (*block.home, *own)))
+            value = em.value(El(ARGUMENT.of(latent, field), (*block.home, *own)))
             axes = (*(i for i in block.own if i in value.axes), *block.home)
             out.append((f"argument {field}", em.broadcast(value, axes)))
     return out
@@ -166,7 +167,7 @@ def moved(f: Function, latent: str) -> str:
     if shift is None:
         return ""
     if isinstance(shift.value, El) and shift.value.idx == shift.axes[len(shift.axes) - len(shift.value.idx) :]:
-        return f'prepared["reference {shift.value.var.partition(":")[2]}"]'
+        return f'prepared["reference {REFERENCE.named(shift.value.var)}"]'
     return f.emitter.align(f.emitter.value(shift.value), shift.axes)
 
 

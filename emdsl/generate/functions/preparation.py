@@ -8,7 +8,8 @@ import numpy as np
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import Ix
-from emdsl.derive.joint.centre import RAW, raw
+from emdsl.derive.algebra.made import RAW, REFERENCE
+from emdsl.derive.joint.centre import raw
 from emdsl.derive.joint.element import Tensors
 from emdsl.derive.joint.factors import Cloud
 from emdsl.derive.joint.planes import Plane
@@ -227,7 +228,7 @@ def _data_lines(plan: Plan, v: m.Variable, index: bool) -> list[str]:
     values, mask = f'data.values["{v.name}"]', f'data.masks.get("{v.name}")'
     reference = f'reference["{v.name}"]' if v.name in plan.centred else "None"
     if v.name in plan.shifts:  # it moves as the data do that it locates
-        reference = f'reference["{next(iter(x.variables(plan.shifts[v.name].value))).partition(":")[2]}"]'
+        reference = f'reference["{REFERENCE.named(next(iter(x.variables(plan.shifts[v.name].value))))}"]'
     stored = values
     for p in plan.planes:
         if p.data == v.name:
@@ -237,7 +238,7 @@ def _data_lines(plan: Plan, v: m.Variable, index: bool) -> list[str]:
     if v.name in plan.centred:
         lines.append(f'out["reference {v.name}"] = {reference}')
     if raw(v.name) in plan.joint.holding:
-        lines.append(f'out["{RAW} {v.name}"] = stored({values}, {mask}, {kind}, {plates}, None{gap})')
+        lines.append(f'out["{RAW.word} {v.name}"] = stored({values}, {mask}, {kind}, {plates}, None{gap})')
     if missing_policy(v, plan) == "complete":
         lines.insert(0, f'without_gaps({mask}, "{v.name}")')
     if v.name in plan.joint.incomplete:

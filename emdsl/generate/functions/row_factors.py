@@ -11,17 +11,19 @@ from dataclasses import dataclass, field
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Expr
+from emdsl.derive.algebra.made import LOG_NORMALISER, WEIGHT
 from emdsl.derive.joint.terms import Term
 from emdsl.derive.posteriors.once import DataSum
 from emdsl.derive.updates.handed import LookedUp
 from emdsl.derive.updates.statistics import Statistic, drop_presence
 from emdsl.generate.blocks.estep import emit_joint_probabilities
 from emdsl.generate.blocks.features import Stacked, fold_of
-from emdsl.generate.blocks.handed import UNDER, from_sums, tables_key
+from emdsl.generate.blocks.handed import from_sums, tables_key
 from emdsl.generate.blocks.once import contracted
 from emdsl.generate.context import Function, size_expression
 from emdsl.generate.functions.slices import slice_of, weighted_q
 from emdsl.generate.lines.arrays import Leaf
+from emdsl.generate.lines.kept import UNDER
 from emdsl.generate.lines.names import plain
 from emdsl.generate.lines.spelling import indent, numbered
 from emdsl.generate.printer import Printer
@@ -129,7 +131,7 @@ def _normaliser(f: Function, h: Handed, rows: str) -> list[str]:
         return [f"normaliser = {rows}.total_log_norm()"]
     em = f.emitter
     code = em.namer.fresh(f"log_z_{h.block.name}")
-    f.runtime[f"A:{h.block.name}"] = Leaf(code, (0,))
+    f.runtime[LOG_NORMALISER.of(h.block.name)] = Leaf(code, (0,))
     start = len(em.lines)
     log_norm = [contracted(f, t, ()) for t in h.part.log_norm]
     lines = [f"{code} = {rows}.log_norm", *em.outer[start:], *em.lines[start:]]
@@ -141,7 +143,7 @@ def _total(h: Handed) -> tuple[Expr, ...] | None:
     if len(h.part.log_norm) != 1:
         return None
     (t,) = h.part.log_norm
-    rest = tuple(e for e in t.factors if e != El(f"A:{h.block.name}", (h.row,)))
+    rest = tuple(e for e in t.factors if e != El(LOG_NORMALISER.of(h.block.name), (h.row,)))
     one = t.coef == 1 and not t.gates and t.ixs == (h.row,) and len(rest) == len(t.factors) - 1
     return rest if one and all(h.known.holds(e) for e in rest) else None
 
@@ -258,7 +260,7 @@ def _entropy(
     em.lines, em.outer, em.chunk = [], [], None
     em.known = {e: a for e, a in em.known.items() if not a.inner}
     for s, name in h.found.items():
-        f.runtime[f"{UNDER}{name}"] = Leaf(codes[name], tuple(range(len(s.axes))))
+        f.runtime[UNDER.of(name)] = Leaf(codes[name], tuple(range(len(s.axes))))
     f.handed = printer.handed
     with f.printing(printer.numbers.objective):
         values = [contracted(f, t, ()) for t in own]
@@ -279,7 +281,7 @@ def sum_lines(printer: Printer, f: Function, h: Handed, stack: Stacked | None) -
     if stack is not None and sliced:
         q: Expr = El(h.q, (*h.block.states, h.row))
         if printer.plan.weighted == h.row.dim:
-            (q,) = weighted_q(printer, f, [q, El(":weight", (h.row,))])
+            (q,) = weighted_q(printer, f, [q, El(WEIGHT, (h.row,))])
         assert isinstance(q, El)
         code = f.runtime[q.var].code
         flat = code if len(h.block.states) == 1 else f"{code}.reshape(-1, {em.length(h.row)})"

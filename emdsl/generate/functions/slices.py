@@ -7,6 +7,7 @@ from itertools import permutations
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Expr, Ix
+from emdsl.derive.algebra.made import WEIGHT, Q
 from emdsl.derive.updates.statistics import Statistic, drop_presence
 from emdsl.generate.blocks.chains import by_sequence, weighted_sequences
 from emdsl.generate.blocks.features import Stacked
@@ -17,16 +18,16 @@ from emdsl.generate.printer import Printer
 
 def weighted_q(printer: Printer, f: Function, factors: Sequence[Expr]) -> list[Expr]:
     """q times the sample weights is one array, made once."""
-    weights = [e for e in factors if isinstance(e, El) and e.var == ":weight"]
+    weights = [e for e in factors if isinstance(e, El) and e.var == WEIGHT]
     for w in weights:
         for e in factors:
-            if isinstance(e, El) and e.var.startswith("q:") and w.idx[0] in e.idx and e.idx[-1] == w.idx[0]:
+            if isinstance(e, El) and e.var in Q and w.idx[0] in e.idx and e.idx[-1] == w.idx[0]:
                 name = f"w{e.var}"
                 if name not in f.runtime:
                     q = f.emitter.leaf(e.var)
                     code = f.emitter.namer.fresh(f"{q.code}_weighted")
                     plate = x.fresh(str(printer.plan.weighted))  # q's own last axis, through whatever it is read here
-                    weight = f.emitter.value(El(":weight", (plate,)))
+                    weight = f.emitter.value(El(WEIGHT, (plate,)))
                     even = 'prepared["the weights are even"]'
                     f.emitter.lines.append(f"{code} = {q.code} if {even} else {q.code} * {weight.code}")
                     f.runtime[name] = type(q)(code, q.order, True, cut=q.cut)
@@ -37,12 +38,12 @@ def weighted_q(printer: Printer, f: Function, factors: Sequence[Expr]) -> list[E
 
 def slice_of(printer: Printer, f: Function, stack: Stacked, s: Statistic, total: str) -> str | None:
     em = f.emitter
-    q = El(f"q:{stack.block.name}", (*stack.block.states, *stack.block.home))
+    q = El(Q.of(stack.block.name), (*stack.block.states, *stack.block.home))
     mine = [e for e in s.factors if isinstance(e, El) and e.var == q.var]
     if len(mine) != 1:
         return None
     states, row = mine[0].idx[:-1], mine[0].idx[-1]
-    weights = [e for e in s.factors if isinstance(e, El) and e.var == ":weight"]
+    weights = [e for e in s.factors if isinstance(e, El) and e.var == WEIGHT]
     if (printer.plan.weighted == stack.row.dim or weighted_sequences(f, stack.block)) != bool(weights):
         return None
     if stack.block.chain is not None and any(by_sequence(w, stack.block, (row,)) is None for w in weights):

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Expr
+from emdsl.derive.algebra.made import AT, PAIR, STATISTIC, WEIGHT, Q
 from emdsl.derive.joint.terms import Term
 from emdsl.derive.posteriors.block import Block
-from emdsl.derive.posteriors.clouds import AT
 from emdsl.derive.updates.statistics import Statistic, drop_presence
 from emdsl.generate.blocks.chains import in_pieces, one_row, pair_sums, row_pieces, sequence_weight
 from emdsl.generate.blocks.features import fold_of
@@ -19,6 +19,7 @@ from emdsl.generate.context import Function
 from emdsl.generate.functions.meanfield import after_sweep_lines, bound_lines, settled_last, sweep_lines
 from emdsl.generate.functions.slices import slice_of, weighted_q
 from emdsl.generate.lines.arrays import Array
+from emdsl.generate.lines.kept import CHAIN
 from emdsl.generate.lines.spelling import indent, numbered
 from emdsl.generate.printer import Printer
 from emdsl.generate.shared import MOMENTS
@@ -53,7 +54,7 @@ def e_step_lines(printer: Printer) -> list[str]:
     lines += _headed(f"# ({printer.numbers.objective}) the log-likelihood's terms that lack the rows", outside_ll)
     lines += _headed(f"# ({printer.numbers.objective}) the bound's own terms", own)
     entries += ['"state": factors,'] if parts else []
-    entries += [f'"points of {c.name}": {f.runtime[f"{AT}{c.name}"].code.split("[")[0]},'
+    entries += [f'"points of {c.name}": {f.runtime[AT.of(c.name)].code.split("[")[0]},'
                 for c in printer.plan.joint.clouds if c.shared]  # fmt: skip
     said = f'    "log_likelihood": float(honest(log_likelihood)),  # ({printer.numbers.objective})'
     lines += ["return {", said, *indent(entries, 1), "}"]
@@ -74,7 +75,7 @@ def _added_up(printer: Printer, f: Function, s: Statistic, slice_of: str | None,
     em, number = f.emitter, printer.numbers.statistic[s.name]
     if slice_of is not None:
         return f'"{s.name}": {slice_of},  # ({number})'
-    target = em.namer.of(f"S:{s.name}")
+    target = em.namer.of(STATISTIC.of(s.name))
     with f.printing(number):
         value = _statistic_value(printer, f, s)
         assert value is not None
@@ -136,7 +137,7 @@ def _in_pieces(printer: Printer, f: Function) -> tuple[list[str], dict[str, str]
         em.lines, em.known, em.named, em.chunk = [], {}, {}, dim
         added = []
         for s in mine:
-            found[s.name] = em.namer.of(f"S:{s.name}")
+            found[s.name] = em.namer.of(STATISTIC.of(s.name))
             with f.printing(printer.numbers.statistic[s.name]):
                 factors, _ = drop_presence(s.factors)
                 value = em.broadcast(em.contract([*_lengths(s, factors), *factors], tuple(s.axes)), tuple(s.axes))
@@ -153,7 +154,7 @@ def _in_pieces(printer: Printer, f: Function) -> tuple[list[str], dict[str, str]
 def _sum_over_rows(block: Block, s: Statistic) -> bool:
     """Whether a statistic is a sum over the rows of a chain of what holds its pairs."""
     row = block.home[0].dim
-    holds = any(isinstance(e, El) and e.var == f"pair:{block.name}" for e in s.factors)
+    holds = any(isinstance(e, El) and e.var == PAIR.of(block.name) for e in s.factors)
     return holds and one_row(row, s.factors) and all(i.dim != row for i in s.axes)
 
 
@@ -182,16 +183,16 @@ def _stack_lines(printer: Printer, f: Function) -> tuple[list[str], list[str], d
             em.size(dim)  # the cuts of the stack are written with these lengths
         if stack.block.chain is not None:
             counts = sequence_weight(f, stack.block)
-            made = f"{f.runtime[f'chain:{stack.block.name}'].code}.along({stack.code}{counts and f', {counts}'})"
+            made = f"{f.runtime[CHAIN.of(stack.block.name)].code}.along({stack.code}{counts and f', {counts}'})"
             lines.append(f"{total} = {total} + {made}")
             em.outer.append(f"{total} = 0.0")
             if stack.gapless is not None:
                 after.append(f"{total} = unfolded({total}, {fold_of(stack)})")
             slices.update(found)
             continue
-        q: Expr = El(f"q:{stack.block.name}", (*stack.block.states, stack.row))
+        q: Expr = El(Q.of(stack.block.name), (*stack.block.states, stack.row))
         if printer.plan.weighted == stack.row.dim:
-            (q,) = weighted_q(printer, f, [q, El(":weight", (stack.row,))])
+            (q,) = weighted_q(printer, f, [q, El(WEIGHT, (stack.row,))])
         assert isinstance(q, El)
         code = f.runtime[q.var].code
         flat = code if len(stack.block.states) == 1 else f"{code}.reshape(-1, {em.length(stack.row)})"

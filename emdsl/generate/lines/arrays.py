@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from emdsl.derive.algebra.expr import El, Expr, Ix
+from emdsl.derive.algebra.made import PAIR
 from emdsl.generate.lines.names import Namer
 from emdsl.generate.lines.spelling import Binding, numbered
 
@@ -182,7 +183,7 @@ class Lines(ABC):
 
     def parts(self, f: Expr) -> tuple[Expr, ...]:
         """The factors of an element that is kept as a product; anything else is its own."""
-        if not isinstance(f, El) or not f.var.startswith("pair:"):
+        if not isinstance(f, El) or f.var not in PAIR:
             return (f,)
         made = self.leaf(f.var).parts
         return tuple(El(name, tuple(f.idx[i] for i in at)) for name, at in made) if made else (f,)
