@@ -7,8 +7,8 @@ from typing import Any
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El
-from emdsl.derive.joint.centre import raw
 from emdsl.derive.algebra.made import PRESENT, is_made
+from emdsl.derive.joint.centre import raw
 from emdsl.derive.joint.plates import home_of
 from emdsl.derive.joint.ranges import narrowed
 from emdsl.derive.plan import Plan, chained_plates

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Expr, Idx, Ix
-from emdsl.derive.algebra.made import CLIQUE, FIRST, Kind, LOCATION, MOMENT, PAIR, Q, VARIANCE
+from emdsl.derive.algebra.made import CLIQUE, FIRST, LOCATION, MOMENT, PAIR, VARIANCE, Kind, Q
 from emdsl.derive.algebra.show import show
 from emdsl.derive.joint.factors import LogJoint
 from emdsl.derive.joint.records import function_of, slots_of
