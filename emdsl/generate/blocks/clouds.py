@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import math
 
-from emdsl.generate.lines.kept import POINTS, TABLE
-from emdsl.derive.algebra.made import AT, Q, VOLUME
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El
+from emdsl.derive.algebra.made import AT, VOLUME, Q
 from emdsl.derive.joint.factors import Cloud
 from emdsl.derive.joint.plates import home_of
 from emdsl.derive.joint.ranges import range_of
@@ -17,6 +16,7 @@ from emdsl.derive.posteriors.quadrature import bounded
 from emdsl.derive.posteriors.slopes import components
 from emdsl.generate.context import Function
 from emdsl.generate.lines.arrays import Array, Leaf
+from emdsl.generate.lines.kept import POINTS, TABLE
 from emdsl.generate.lines.names import plain
 
 
@@ -96,9 +96,7 @@ def cloud_fields(f: Function, block: Block, cloud: Cloud) -> list[tuple[str, str
         f.runtime[f"mean of {n}"] = Leaf(mean.code, (*range(len(home), len(home) + len(own)), *range(len(home))), True,
                                          cut=em.chunk is not None)  # fmt: skip
         out.append((n, "id", mean))
-        apart = [
-            x.add(El(AT.of(n), (*point, *home, *i)), x.neg(El(f"mean of {n}", (*home, *i)))) for i in (own, other)
-        ]
+        apart = [x.add(El(AT.of(n), (*point, *home, *i)), x.neg(El(f"mean of {n}", (*home, *i)))) for i in (own, other)]
         spread = [x.power(apart[0], x.num(2))] if not own else apart
         out.append((n, "cov" if own else "var", em.contract([q, *spread], (*own, *(other if own else ()), *home))))
     return out

@@ -8,10 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from emdsl.derive.algebra.made import ARGUMENT, CLIQUE, LOG_NORMALISER, MOMENT, Q
-from emdsl.generate.lines.kept import CONDITIONAL, MOMENTS, TABLE
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Expr, Idx, Ix
+from emdsl.derive.algebra.made import ARGUMENT, CLIQUE, LOG_NORMALISER, MOMENT, Q
 from emdsl.derive.joint.records import WHOLE, Posterior
 from emdsl.derive.joint.terms import Term
 from emdsl.derive.posteriors.block import Block, gates_outside
@@ -28,6 +27,7 @@ from emdsl.generate.blocks.once import contracted
 from emdsl.generate.blocks.scaled import emit_scaled
 from emdsl.generate.context import Function
 from emdsl.generate.lines.arrays import Array, Leaf
+from emdsl.generate.lines.kept import CONDITIONAL, MOMENTS, TABLE
 from emdsl.generate.lines.spelling import Binding
 
 
@@ -268,7 +268,9 @@ def _emit_normaliser(f: Function, block: Block, log_z: Array) -> None:
     full = em.broadcast(total, axes)
     named = em.name(f"log_norm_{block.name}", full)
     whole = em.chunk is not None and any(i.dim == em.chunk for i in axes)
-    f.runtime[LOG_NORMALISER.of(block.name)] = Leaf(named.code, tuple(range(len(axes))), named.inner or whole, cut=whole)
+    f.runtime[LOG_NORMALISER.of(block.name)] = Leaf(
+        named.code, tuple(range(len(axes))), named.inner or whole, cut=whole
+    )
 
 
 def emit_joint_probabilities(f: Function, blocks: Sequence[Block]) -> None:
