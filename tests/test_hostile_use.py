@@ -164,3 +164,38 @@ def test_sizes_that_no_machine_holds(monkeypatch: pytest.MonkeyPatch) -> None:
     text = "model M\nsize K\nparam w : simplex[K]\nfor n in N: observed x[n] ~ Categorical(w)"
     with pytest.raises(DataError, match="D043: the parameters need 8 GB"):
         emdsl.compile(text=text).fitter(K=10**9).fit({"x": [0, 1]})
+
+
+class Raises:
+    def __array__(self, *arguments: Any, **beside: Any) -> Any:
+        raise RuntimeError("not today")
+
+
+def test_code_of_what_is_handed_over_may_raise() -> None:
+    model = emdsl.compile(text="model M\nparam m : real\nfor n in N: observed x[n] ~ Normal(m, 1)")
+    for data in (Raises(), [Raises()], {"x": Raises()}):
+        with pytest.raises(DataError, match="makes no array: RuntimeError: not today"):
+            model.fitter().fit(data)
+    for options in ({"init": {"m": Raises()}}, {"fixed": {"m": Raises()}}):
+        with pytest.raises(DataError, match="m: is a Raises"):
+            model.fitter(**options).fit([1.0, 2])
+    with pytest.raises(DataError, match="sample_weight: is a Raises"):
+        model.fitter().fit([1.0, 2], sample_weight=Raises())
+
+
+def test_draws_of_a_fit_are_as_many_as_its_givens() -> None:
+    """An index of the fit's rows says nothing of other rows: they are handed over, or the fit's own are drawn anew."""
+    model = emdsl.compile(
+        text="model M\nparam m : real\nfor s in S:\n    for i in L[s]: given a[s, i] : real\n"
+        "    for j in R[s]: observed x[s, j] ~ Normal(m*a[s, 0], 1)"
+    )
+    fit = model.fitter().fit({"a": [[1.0, 2], [3.0]], "x": [[1.0], [2.0, 3]]})
+    assert fit.sample()["x"].shape == (3,)
+    with pytest.raises(DataError, match="a: the fit has it for S = 2 elements, not for 3"):
+        fit.sample(3)
+    fit.sample(3, data={"a": [[1.0], [2.0, 4], [3.0]]})
+    for wrong in (2.5, -1, "3", {"S": 3}):
+        with pytest.raises(DataError, match="n must be a whole number"):
+            fit.sample(wrong)
+    with pytest.raises(DataError, match="data must be a dict"):
+        fit.sample(3, data=[1.0])

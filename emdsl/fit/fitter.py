@@ -9,13 +9,15 @@ from typing import Any, Protocol, Self
 import numpy as np
 
 from emdsl.errors import DataError, EmdslError, ModelError, Problem, nearest
+from emdsl.fit.again import sizes_and_givens
 from emdsl.fit.ahead.forecasts import Seen, asked_of, completed, enough
 from emdsl.fit.ahead.future import Future
 from emdsl.fit.identified import unidentified
 from emdsl.fit.unsettled import Unidentified
 from emdsl.language.model import ModelText
 from emdsl.runtime.data import faults
-from emdsl.runtime.data.binding import Bound, outer_plates
+from emdsl.runtime.data.binding import Bound
+from emdsl.runtime.data.domains import parameter_numbers
 from emdsl.runtime.fitting.estimator import Estimator
 from emdsl.runtime.fitting.forecast import ahead, only_last, ordered_plates, unknown_ahead
 from emdsl.runtime.fitting.loop import Climb, Setup, climb, evaluate, finer_error, is_exact
@@ -178,13 +180,13 @@ class Fitter(Estimator):
         if not isinstance(fixed or {}, Mapping):
             kind = type(fixed).__name__
             raise faults.DataError(f"fixed must be a dict of values by name, not {kind}", code="D016")
-        fixed = {n: np.asarray(v, np.float64) for n, v in (fixed or {}).items()}
         known = [v["name"] for v in self.model.module.SPEC["variables"] if v["kind"] == "param"]
-        for name in fixed:
+        for name in fixed or {}:
             if name not in known:
                 guess = nearest(name, known)
                 hint = f"did you mean {guess}?" if guess else None
                 raise faults.DataError(f"fixed: the model has no parameter {name}", hint=hint, code="D002")
+        fixed = {n: parameter_numbers(n, v) for n, v in (fixed or {}).items()}
         if set(fixed) != set(self._held):
             self._module = (self.model.fix(tuple(sorted(fixed))) if fixed else self.model).module
         self._held = fixed
@@ -193,23 +195,21 @@ class Fitter(Estimator):
         """Data and latents drawn from the fitted model, as arrays by name.
 
         n : elements of the outermost plate, left out: as many as were fitted. data : the givens, by
-        name, where the model has some (left out and without n: those of the fit). Lengths of ragged
-        plates are those of the fit, drawn again with replacement for another n.
+        name, where the model has some (left out: those of the fit, which has n elements then). Lengths
+        of ragged plates are those of the fit, drawn again with replacement where no given has them.
+        Raises DataError where the givens are of another length, or point past the end of their plate.
         """
         if "params_" not in self.__dict__:
             self.params_  # noqa: B018  (not fitted: says so)
         rng = np.random.default_rng(seed)
         bound = self._training[0] if "_training" in self.__dict__ else None
-        sizes: dict[str, Any] = dict(self.sizes_)
-        plates = outer_plates(self._module.SPEC)
-        if n is not None and plates:
-            sizes[plates[0]] = int(n)
-        for name, ragged in (bound.ragged if bound is not None else {}).items():
-            sizes[name] = ragged.lengths if n is None else rng.choice(ragged.lengths, int(n))
-        data = beside.get("data")
-        if data is None and bound is not None:
-            observed = {v["name"] for v in self._module.SPEC["variables"] if v["kind"] == "observed"}
-            data = {k: v for k, v in bound.values.items() if k not in observed and k not in self._held}
+        spec, asked = self._module.SPEC, beside.get("data")
+        try:
+            sizes, data = sizes_and_givens(spec, self.sizes_, bound, n, asked, rng)
+        except faults.DataError as error:
+            raise self._fault(error) from None
+        if asked is None and data is not None:
+            data = {k: v for k, v in data.items() if k not in self._held}
         return self.model.sample(self.params_, sizes, int(rng.integers(2**63)), data)
 
     def _ahead(

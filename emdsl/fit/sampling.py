@@ -74,6 +74,11 @@ def sample(
     data, nested = _rows(model, data or {})
     sizes = {**nested, **sizes}
     arrays = {k: np.asarray(v) for k, v in {**data, **(params or {})}.items()}
+    for name, array in arrays.items():
+        if array.dtype.kind not in "biuf":
+            raise DataError(
+                Problem("D004", f"`{name}` must be numbers, as the fit has its labels", model.variable(name).span)
+            )
     arrays = {k: v for k, v in arrays.items() if k not in {w.name for w in drawn}}
     flat = {k: int(v) for k, v in sizes.items() if np.ndim(v) == 0}
     numbers = complete_sizes(model, arrays, flat)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import numbers
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -140,6 +140,20 @@ def plainly_finite(values: Array) -> bool:
     return math.isfinite(np.vdot(values, values))
 
 
+def converted(name: str, convert: Callable[..., Any], *arguments: Any) -> Any:
+    """`convert(*arguments)`, which runs code of whatever object was handed over: DataError for whatever that raises.
+
+    Errors of numpy's own about the values pass.
+    """
+    try:
+        return convert(*arguments)
+    except (ValueError, TypeError, OverflowError, MemoryError):
+        raise
+    except Exception as error:  # noqa: BLE001  (of code that is not ours)
+        kind, told = type(arguments[0]).__name__, f"{type(error).__name__}: {error}".rstrip(": ")
+        raise DataError(f"{name}: is a {kind}, which makes no array: {told}", code="D004") from None
+
+
 def _plain(data: Any) -> Any:
     """A column of a foreign library as a numpy array; numpy arrays and sequences as they are."""
     if isinstance(data, np.ndarray):
@@ -176,10 +190,12 @@ def read_column(name: str, data: Any) -> Column:
     if isinstance(data, np.ma.MaskedArray):
         mask = np.ma.getmaskarray(data)
         return _from_numpy(name, np.asarray(data.data), mask if mask.any() else None)
-    data = _plain(data)
+    data = converted(name, _plain, data)
     if not isinstance(data, np.ndarray):
         try:
-            array = np.asarray(data)
+            array = converted(name, np.asarray, data)
+        except DataError:
+            raise
         except (ValueError, OverflowError, TypeError) as error:
             if isinstance(data, (list, tuple)) and not isinstance(error, ValueError):
                 array = np.asarray(data, dtype=object)

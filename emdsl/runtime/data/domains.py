@@ -8,7 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from emdsl.runtime.data.columns import Array, Column, plainly_finite, real_numbers, refuse_where, whole_numbers
+from emdsl.runtime.data.columns import (
+    Array,
+    Column,
+    converted,
+    plainly_finite,
+    real_numbers,
+    refuse_where,
+    whole_numbers,
+)
 from emdsl.runtime.data.faults import DataError
 from emdsl.runtime.data.sizes import ragged_name, size_value
 
@@ -254,13 +262,20 @@ def _at_bounds(variable: Mapping[str, Any], value: Array) -> bool:
     )
 
 
+def parameter_numbers(name: str, value: Any) -> Array:
+    """A value that was handed over for a parameter as float64, else DataError."""
+    try:
+        return np.array(converted(name, np.array, value, np.float64))
+    except DataError:
+        raise
+    except (TypeError, ValueError, OverflowError):
+        raise DataError(f"{name}: its value must be numbers, in rows of one length", code="D004") from None
+
+
 def check_parameter(variable: Mapping[str, Any], value: Any, shape: Sequence[int]) -> Array:
     """A starting value as float64 of the declared shape and inside its domain, else DataError."""
     name = variable["name"]
-    try:
-        array = np.array(value, np.float64)
-    except (TypeError, ValueError):
-        raise DataError(f"{name}: its value must be numbers, in rows of one length", code="D004") from None
+    array = parameter_numbers(name, value)
     if array.shape != tuple(shape):
         raise DataError(
             f"{name}: its value has shape {array.shape}, but is declared with shape {tuple(shape)}", code="D003"
