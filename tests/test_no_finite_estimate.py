@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import emdsl
+from emdsl.fit.fitter import DegenerateError
 
 ROWS = "model M\nparam b : real\nparam c : real\nfor n in N:\n    given t[n] : real\n    observed y[n] ~ {}"
 CASES: dict[str, tuple[str, dict[str, Any], str, float]] = {
@@ -122,3 +123,24 @@ def test_rounding_hides_no_covariance_that_collapses() -> None:
     fitter = emdsl.compile(text=text).fitter(tol=0, max_iter=3000)
     with pytest.raises(emdsl.EmdslError, match="C has collapsed"):
         fitter.fit({"x": x}, init=start)
+
+
+@pytest.mark.parametrize(("family", "where"), [("Gamma(a, b)", 2.0), ("Beta(a, b)", 0.5), ("InverseGamma(a, b)", 2.0)])
+def test_a_shape_and_a_rate_go_to_infinity_together(family: str, where: float) -> None:
+    """Equal data: neither parameter rises alone, so that both are tried further out at once."""
+    model = emdsl.compile(text=f"model M\nparam a : positive\nparam b : positive\nfor n in N: observed x[n] ~ {family}")
+    fit = model.fitter().fit(np.full(5, where))
+    assert fit.status_ == "boundary" and "a goes to infinity, b goes to infinity" in fit.message_
+    assert model.fitter().fit(where + np.arange(5) * 1e-3).status_ == "converged"
+
+
+@pytest.mark.parametrize("seed", [1, 6, 7])
+def test_a_scale_that_takes_every_digit_with_it_has_not_converged(seed: int) -> None:
+    """As many columns as rows: the residuals are rounding, and so is the objective. It had converged, at the start."""
+    rng = np.random.default_rng(seed)
+    model = emdsl.compile(
+        text="model M\nparam b : real[P]\nparam s : positive\nfor n in N:\n    given X[n] : real[P]\n"
+        "    observed y[n] ~ Normal(X[n] @ b, s)"
+    )
+    with pytest.raises(DegenerateError, match="collapse"):
+        model.fitter(seed=seed).fit({"X": rng.normal(size=(3, 5)), "y": [1.0, 2, 3]})

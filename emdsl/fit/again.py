@@ -45,4 +45,6 @@ def sizes_and_givens(
             out[name] = ragged.lengths
         elif name not in told:
             out[name] = rng.choice(ragged.lengths, int(n))
+    if ours and bound is not None and n is None:
+        return out, bound.values  # observed ones, too: splits have the totals of the data
     return out, None if ours and bound is None else beside

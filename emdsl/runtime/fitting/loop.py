@@ -284,9 +284,13 @@ def _conclude(
     """The climb with its last word: boundary estimates, repairs, and what may remain to climb."""
     status = {"climbing": "max_iter", "repaired": "degenerate", "level": "converged"}.get(end.status, end.status)
     message = end.message
+    edge = [v["name"] for v in setup.module.SPEC["variables"] if v["name"] in end.params]
+    edge = [n for n in edge if on_boundary(_variable(setup, n), end.params[n])]
     if end.status == "level" and (thin := _all_but_singular(setup, end, noise, start or {})):
         status = "degenerate"
         message = f"{', '.join(thin)} has collapsed: all but singular, with an objective known to {noise:.1e} only"
+    elif blurred := _without_digits(setup, end, edge, noise):
+        status, message = "degenerate", blurred
     gap = remaining(end.history)
     about = f"; about {gap:.1e} may remain to climb (Aitken)" if gap is not None and gap > 0 else ""
     iterations = f"{end.n_iter} iteration" + ("" if end.n_iter == 1 else "s")
@@ -296,8 +300,6 @@ def _conclude(
             message = (
                 f"converged after {iterations}: the objective is known to {noise:.1e} only, parameters are so large"
             )
-        edge = [v["name"] for v in setup.module.SPEC["variables"] if v["name"] in end.params]
-        edge = [n for n in edge if on_boundary(_variable(setup, n), end.params[n])]
         if edge:
             status, message = "boundary", f"{message}; {', '.join(edge)} lies on the boundary of its domain"
         far = _far(setup, end, noise) if end.state is None else {}
@@ -313,6 +315,23 @@ def _conclude(
     for what, count in repairs.items():
         message += f"; repaired ({setup.policy}) in {count} of {iterations}: {what}"
     return end._replace(status=status, message=message)
+
+
+def _without_digits(setup: Setup, end: Climb, edge: Sequence[str], noise: float) -> str:
+    """Why an objective of which rounding leaves no digit has not converged; nothing where it has some.
+
+    A scale that goes to 0 (a regression with as many columns as rows) takes residuals that are all rounding with it.
+    """
+    if end.status == "level" and noise > 1 + abs(end.history[-1]):
+        return f"the next step has an objective that is known to {noise:.1e} only: a scale collapses"
+    collapsed = [n for n in edge if _variable(setup, n)["domain"] == "positive"]
+    if not collapsed or end.status not in ("level", "converged", "decreased") or end.state is not None:
+        return ""
+    with np.errstate(all="ignore"):
+        noise = rounding(setup, evaluate(setup, end.params, None))
+    if end.status != "decreased" and noise <= 1 + abs(end.history[-1]):
+        return ""
+    return f"{', '.join(collapsed)} has collapsed, with an objective known to {noise:.1e} only"
 
 
 def _all_but_singular(setup: Setup, end: Climb, noise: float, start: Params) -> list[str]:

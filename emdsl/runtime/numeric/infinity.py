@@ -6,6 +6,7 @@ finite value is best, and a climb ends anywhere far out. Each is tried further o
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -44,12 +45,17 @@ def unlimited(
     together = [(n, every) for n, every in together if kinds.get(n, ("",))[0] in NUMERIC]
     if len(together) > 1 and {n for n, _ in together} & {n for n, _ in found}:
         tries.append(together)
+    scales = [(v["name"], np.asarray(params[v["name"]]) > 1 / SMALL) for v in free if v["domain"] == "positive"]
+    scales = [(n, large) for n, large in scales if large.any()]
+    if len(scales) > 1 and {n for n, _ in scales} & {n for n, _ in found}:
+        tries.append(scales)  # a shape and a rate, of which one alone leaves the data behind
     here = objective(params) if tries else 0.0
     for group in tries:
         if any(n in out for n, _ in group):
             continue
         size = max(float(np.abs(params[n][chosen]).max()) for n, chosen in group)
-        small, rounding = size < SMALL, max(noise, 1e-12 * (1 + abs(here)))
+        terms = size * (1 + abs(math.log(max(size, 1e-300))))  # densities of large parameters are differences of such
+        small, rounding = size < SMALL, max(noise, 1e-12 * (1 + abs(here)), 1e-15 * terms)
         middle, further = (objective(_scaled(params, group, c)) for c in (1 / size, 0.5 if small else 2.0))
         if middle < here - rounding and further >= here - rounding:
             out |= {n: "0" if small else _goes(float(params[n][chosen].ravel()[0])) for n, chosen in group}
