@@ -9,6 +9,7 @@ import math
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -357,9 +358,13 @@ def _far(setup: Setup, end: Climb, noise: float) -> dict[str, str]:
     def objective(params: Params) -> float:
         return evaluate(setup, params, None).objective
 
+    @cache
+    def rounded() -> float:
+        return max(noise, rounding(setup, evaluate(setup, end.params, None)))
+
     try:
         with np.errstate(all="ignore"):
-            return unlimited(setup.module.SPEC, end.params, objective, noise)
+            return unlimited(setup.module.SPEC, end.params, objective, rounded)
     except (setup.module.Degenerate, np.linalg.LinAlgError):
         return {}
 

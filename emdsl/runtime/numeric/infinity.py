@@ -6,7 +6,6 @@ finite value is best, and a climb ends anywhere far out. Each is tried further o
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -16,6 +15,7 @@ from emdsl.runtime.data.columns import Array
 
 Values = dict[str, Array]
 FAR = 1e100  # a number this large stands for infinity
+BLURRING, TOLD = 1e9, 0.1  # a parameter that may hide the objective's digits, what is too much of that
 LARGE, SMALL = 8.0, 1e-3  # values of real, of positive parameters that are looked at
 NUMERIC = ("newton", "gradient")  # updates that find no maximum where there is none
 
@@ -25,9 +25,12 @@ def _unbounded(variable: Mapping[str, Any]) -> bool:
 
 
 def unlimited(
-    spec: Mapping[str, Any], params: Values, objective: Callable[[Values], float], noise: float = 0.0
+    spec: Mapping[str, Any], params: Values, objective: Callable[[Values], float], noise: Callable[[], float]
 ) -> dict[str, str]:
-    """Parameter -> where it goes, for each that has no finite estimate; `noise` is how well the objective is known."""
+    """Parameter -> where it goes, for each that has no finite estimate; `noise()` is how well the objective is known.
+
+    A number so large that rounding it moves the log-likelihood as another model would is one of them.
+    """
     out: dict[str, str] = {}
     kinds = spec.get("updates", {})
     free = [v for v in spec["variables"] if v["name"] in params and _unbounded(v)]
@@ -39,6 +42,8 @@ def unlimited(
         if np.abs(value).max() >= FAR:
             out[name] = _goes(float(value.ravel()[np.abs(value).argmax()]))
         elif kinds.get(name, ("",))[0] in NUMERIC:
+            if np.abs(value).max() >= BLURRING and noise() >= TOLD:
+                out[name] = _goes(float(value.ravel()[np.abs(value).argmax()]))
             found += [(name, chosen) for chosen in _chosen(v["domain"], value)]
     tries = [[pair] for pair in found]
     together = [(v["name"], np.ones(np.shape(params[v["name"]]), bool)) for v in free if v["domain"] == "real"]
@@ -54,8 +59,7 @@ def unlimited(
         if any(n in out for n, _ in group):
             continue
         size = max(float(np.abs(params[n][chosen]).max()) for n, chosen in group)
-        terms = size * (1 + abs(math.log(max(size, 1e-300))))  # densities of large parameters are differences of such
-        small, rounding = size < SMALL, max(noise, 1e-12 * (1 + abs(here)), 1e-15 * terms)
+        small, rounding = size < SMALL, max(noise(), 1e-12 * (1 + abs(here)))
         middle, further = (objective(_scaled(params, group, c)) for c in (1 / size, 0.5 if small else 2.0))
         if middle < here - rounding and further >= here - rounding:
             out |= {n: "0" if small else _goes(float(params[n][chosen].ravel()[0])) for n, chosen in group}
