@@ -127,7 +127,7 @@ def test_rounding_hides_no_covariance_that_collapses() -> None:
 
 @pytest.mark.parametrize(("family", "where"), [("Gamma(a, b)", 2.0), ("Beta(a, b)", 0.5), ("InverseGamma(a, b)", 2.0)])
 def test_a_shape_and_a_rate_go_to_infinity_together(family: str, where: float) -> None:
-    """Equal data: neither parameter rises alone; both are tried further out, where rounding hides what they do, that is told."""
+    """Equal data: neither parameter rises alone, and rounding hides the likelihood where both are large."""
     model = emdsl.compile(text=f"model M\nparam a : positive\nparam b : positive\nfor n in N: observed x[n] ~ {family}")
     fit = model.fitter().fit(np.full(5, where))
     assert fit.status_ == "boundary" and "a goes to infinity" in fit.message_

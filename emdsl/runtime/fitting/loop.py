@@ -357,12 +357,8 @@ def _far(setup: Setup, end: Climb, noise: float) -> dict[str, str]:
     def objective(params: Params) -> float:
         return evaluate(setup, params, None).objective
 
-    told: list[float] = []
-
     def rounded() -> float:
-        if not told:
-            told.append(max(noise, rounding(setup, evaluate(setup, end.params, None))))
-        return told[0]
+        return max(noise, rounding(setup, evaluate(setup, end.params, None)))
 
     try:
         with np.errstate(all="ignore"):

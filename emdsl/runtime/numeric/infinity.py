@@ -54,12 +54,12 @@ def unlimited(
     scales = [(n, large) for n, large in scales if large.any()]
     if len(scales) > 1 and {n for n, _ in scales} & {n for n, _ in found}:
         tries.append(scales)  # a shape and a rate, of which one alone leaves the data behind
-    here = objective(params) if tries else 0.0
+    here, least = (objective(params), noise()) if tries else (0.0, 0.0)
     for group in tries:
         if any(n in out for n, _ in group):
             continue
         size = max(float(np.abs(params[n][chosen]).max()) for n, chosen in group)
-        small, rounding = size < SMALL, max(noise(), 1e-12 * (1 + abs(here)))
+        small, rounding = size < SMALL, max(least, 1e-12 * (1 + abs(here)))
         middle, further = (objective(_scaled(params, group, c)) for c in (1 / size, 0.5 if small else 2.0))
         if middle < here - rounding and further >= here - rounding:
             out |= {n: "0" if small else _goes(float(params[n][chosen].ravel()[0])) for n, chosen in group}
