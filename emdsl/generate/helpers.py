@@ -45,6 +45,7 @@ MODULES = (
     "fields/incomplete",
     "numeric/intervals",
     "numeric/clouds",
+    "numeric/counted_points",
     "montecarlo/kernels",
     "montecarlo/sampler",
     "montecarlo/drawing",

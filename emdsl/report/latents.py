@@ -16,7 +16,7 @@ from emdsl.derive.posteriors.blocks import messages
 from emdsl.derive.posteriors.chains import Neighbours, Placed
 from emdsl.derive.posteriors.discrete import placements
 from emdsl.derive.posteriors.fields import without_gates
-from emdsl.derive.posteriors.quadrature import bounded
+from emdsl.derive.posteriors.quadrature import bounded, counts
 from emdsl.report import formula as f
 from emdsl.report.chains import chain_lines
 from emdsl.report.gathered import gathered
@@ -64,7 +64,12 @@ def _points(cloud: Cloud, joint: LogJoint) -> Iterator[str]:
         f"It is held at points: {first}⁽ⁱ⁾ is the i-th of an element, volume({first}⁽ⁱ⁾) the volume that it "
         f"stands for, and q({first}⁽ⁱ⁾) its share of the posterior. The sum over the points is the integral."
     )
-    if cloud.method == "quadrature" and bounded(cloud, joint):
+    if cloud.method == "quadrature" and counts(cloud, joint):
+        yield (
+            f"The points are counts, one after the other from where this log joint is 40 below its top to where it is "
+            f"again; where these are more than the {4 * cloud.points + 1} points, every s-th of them, of volume s."
+        )
+    elif cloud.method == "quadrature" and bounded(cloud, joint):
         yield (
             "The points are u = m + √2 L sinh v at evenly spaced v (the doubly exponential rule). u is on the whole "
             "line, the Jacobian counted; m is the mode of this log joint for each element, L² the inverse of minus its "

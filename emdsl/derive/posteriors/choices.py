@@ -16,7 +16,7 @@ from emdsl.derive.posteriors.configurations import MOST
 from emdsl.derive.posteriors.draws import Sampling
 from emdsl.derive.posteriors.fields import Field
 from emdsl.derive.posteriors.networks import widest
-from emdsl.derive.posteriors.quadrature import bounded
+from emdsl.derive.posteriors.quadrature import bounded, counts
 
 
 @dataclass(frozen=True)
@@ -119,6 +119,8 @@ def _cloud_choice(cloud: Cloud, joint: LogJoint, refused: str) -> Choice:
     several = len(cloud.latents) > 1 or any(joint.model.variable(n).domain.dims for n in cloud.latents)
     points = f"{cloud.points} x {cloud.points}" if several else str(cloud.points)
     text = f"adaptive Gauss-Hermite, {points} points at the mode of each element of {', '.join(cloud.latents)}"
+    if counts(cloud, joint):
+        text = f"a sum over the counts about the mode of each element of {cloud.name}, {4 * cloud.points + 1} of them"
     if bounded(cloud, joint):
         text = (
             f"the doubly exponential rule, {4 * cloud.points + 1} points about the mode of each element of {cloud.name}"

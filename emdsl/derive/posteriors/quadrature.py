@@ -71,9 +71,9 @@ def _unfit(name: str, joint: LogJoint) -> str:
         return f"{name} is a function of others: there is nothing to integrate"
     if name in joint.discrete:
         return f"{name} is discrete: its states are summed out exactly"
-    if v.domain.kind not in LINE:
-        return f"quadrature is over real numbers: {name} is {v.domain.kind}"
-    if any(jumps(f, name) for f in joint.factors) and between(joint, name) is None:
+    if v.domain.kind not in (*LINE, "count") or (v.domain.kind == "count" and v.shape[len(v.plates) :]):
+        return f"quadrature is over real numbers, and sums over single counts: {name} is {v.domain.kind}"
+    if v.domain.kind != "count" and any(jumps(f, name) for f in joint.factors) and between(joint, name) is None:
         return f"a density compares {name} with a number: it jumps there, which quadrature does not follow"
     found = range_of(v)
     return found if isinstance(found, str) else ""
@@ -84,10 +84,17 @@ def between(joint: LogJoint, name: str) -> Interval | None:
     return None if joint.model.variable(name).domain.dims else interval_of(joint, name, classes(joint))
 
 
+def counts(cloud: Cloud, joint: LogJoint) -> bool:
+    """Whether its points are counts, of which the integral is a sum."""
+    return joint.model.variable(cloud.name).domain.kind == "count"
+
+
 def bounded(cloud: Cloud, joint: LogJoint) -> bool:
     """Whether it is one number of each element that has a bound: its points follow an exponential tail, too."""
     if cloud.ends is not None:
         return True
+    if counts(cloud, joint):
+        return False
     (first, *others), model = cloud.latents, joint.model
     ends = range_of(model.variable(first))
     alone = not others and not cloud.shared and not model.variable(first).domain.dims
@@ -113,6 +120,9 @@ def _too_many(names: tuple[str, ...], joint: LogJoint) -> str:
     if None in sizes:
         return f"the lengths of {', '.join(names)} are not known when the model is compiled: write them as numbers"
     total = sum(s for s in sizes if s is not None)
+    whole = [n for n in names if total > 1 and joint.model.variable(n).domain.kind == "count"]
+    if whole:
+        return f"{whole[0]} is a count, which is summed out in one dimension: not together with others"
     cut = [n for n in names if total > 1 and any(jumps(f, n) for f in joint.factors)]
     if cut:
         return f"{cut[0]} is cut to an interval, which quadrature follows in one dimension: not together with others"
@@ -124,7 +134,8 @@ def _too_many(names: tuple[str, ...], joint: LogJoint) -> str:
 def by_quadrature(joint: LogJoint, clouds: Sequence[Cloud], weighted: str | None) -> tuple[LogJoint, Elimination]:
     """The joint at points and its elimination. Raises `ModelError` where the elements of a cloud are tied."""
     clouds = nested(joint, clouds)
-    found = {c.name: between(joint, c.name) for c in clouds if len(c.latents) == 1 and not c.shared}
+    alone = [c.name for c in clouds if len(c.latents) == 1 and not c.shared and not counts(c, joint)]
+    found = {n: between(joint, n) for n in alone}
     ends = {n: (i.lower, i.upper) for n, i in found.items() if i is not None}
     settled = [f for i in found.values() if i is not None for f in i.factors]
     at_points = with_clouds(joint, [replace(c, ends=ends.get(c.name)) for c in clouds], settled)

@@ -96,7 +96,11 @@ def _distance(case: Case, shown: Any, k: int) -> float:
     oracle = case.need()
     cell = oracle.layout.cells[k]
     wanted = oracle.marginal(case.found, k)
-    if cell.levels is not None:
+    if cell.levels is not None and isinstance(shown, dict):  # of a count without an end: its moments
+        levels = np.arange(len(wanted))
+        first = wanted @ levels
+        wanted = np.array([first, wanted @ (levels - first) ** 2])
+    elif cell.levels is not None:
         table = _flat(shown)
         if table.shape[-1] < cell.levels and table.ndim < 2:
             raise Unchecked("its posterior is told by means alone")

@@ -7,12 +7,12 @@ import math
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El
 from emdsl.derive.algebra.made import AT, VOLUME, Q
-from emdsl.derive.joint.factors import Cloud
+from emdsl.derive.joint.factors import Cloud, LogJoint
 from emdsl.derive.joint.plates import home_of
 from emdsl.derive.joint.ranges import range_of
 from emdsl.derive.plan import Plan
 from emdsl.derive.posteriors.block import Block
-from emdsl.derive.posteriors.quadrature import bounded
+from emdsl.derive.posteriors.quadrature import bounded, counts
 from emdsl.derive.posteriors.slopes import components
 from emdsl.generate.context import Function
 from emdsl.generate.lines.arrays import Array, Leaf
@@ -66,20 +66,29 @@ def emit_points(f: Function, cloud: Cloud, density: str, around: str = "") -> No
     at = f"lambda {own}, slopes=False: {made}({', '.join(given)}, {own}, slopes)" if given else made
     bounds = ", ".join(f"({', '.join(bound)})" for bound in (ends(cloud, f) if cloud.ends else limits(cloud, f)))
     rule = f'prepared["the rules"]["{cloud.name}"]'
-    rule_name = "the doubly exponential rule" if bounded(cloud, joint) else "Gauss-Hermite"
-    em.comment(f"points for {', '.join(cloud.latents)}: {rule_name} at the mode of each element, with its curvature")
+    where = f"points for {', '.join(cloud.latents)}: {rule_of(cloud, joint)} "
+    em.comment(where + ("about" if counts(cloud, joint) else "at") + " the mode of each element, with its "
+               + ("width" if counts(cloud, joint) else "curvature"))  # fmt: skip
     if cloud.shared:
         rows = em.size(home[0].dim)
         em.outer.append(f"{points}, {volume} = lattice({made}, {rule}, {rows})")
         f.runtime[AT.of(cloud.name)] = Leaf(f"{points}[0]", (0,))
         f.runtime[VOLUME.of(cloud.name)] = Leaf(volume, (0,))
         return
-    em.lines.append(f"{points}, {volume}, {table} = adapted({at}, [{bounds}], {rule}, {memory})")
+    way = "at_counts" if counts(cloud, joint) else "adapted"
+    em.lines.append(f"{points}, {volume}, {table} = {way}({at}, [{bounds}], {rule}, {memory})")
     point_leaves(f, cloud, points, cut=chunked)
     axes = tuple(range(len(home) + cloud.lead))
     f.runtime[POINTS.of(cloud.name)] = Leaf(points, (0,))
     f.runtime[VOLUME.of(cloud.name)] = Leaf(volume, axes, True, cut=chunked)
     f.runtime[TABLE.of(cloud.name)] = Leaf(table, axes, True, cut=chunked)
+
+
+def rule_of(cloud: Cloud, joint: LogJoint) -> str:
+    """The name of the rule by which its points are placed."""
+    if counts(cloud, joint):
+        return "counts"
+    return "the doubly exponential rule" if bounded(cloud, joint) else "Gauss-Hermite"
 
 
 def cloud_fields(f: Function, block: Block, cloud: Cloud) -> list[tuple[str, str, Array]]:

@@ -16,7 +16,7 @@ from emdsl.derive.joint.planes import Plane
 from emdsl.derive.joint.plates import home_of
 from emdsl.derive.joint.scope import Scope
 from emdsl.derive.plan import Plan
-from emdsl.derive.posteriors.quadrature import bounded
+from emdsl.derive.posteriors.quadrature import bounded, counts
 from emdsl.derive.posteriors.slopes import components
 from emdsl.generate.blocks.chains import reach_lines, sequence_lines, sequences_of
 from emdsl.generate.blocks.configurations import configured_lines
@@ -204,6 +204,8 @@ def _lengths_as_compiled(c: Cloud, printer: Printer) -> list[str]:
 def _rule(c: Cloud, points: int, printer: Printer) -> str:
     """Code that makes a rule of so many points."""
     size = len(components(c, printer.plan.joint))
+    if counts(c, printer.plan.joint):
+        return f"consecutive({points})"
     return f"doubly_exponential({points})" if bounded(c, printer.plan.joint) else f"hermite({points}, {size})"
 
 

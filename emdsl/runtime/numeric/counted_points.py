@@ -1,0 +1,89 @@
+"""Points for latent counts without an end: consecutive ones about the mode, or every so many where those are too few.
+
+    sum over n >= 0 of f(n)  ~  s [f(0) + f(s) + f(2 s) + ...] - (s - 1) / 2 f(0) + (s^2 - 1) / 12 f'(0)
+
+With s = 1 it is the sum itself. Sums over every s-th count of a smooth f are exact to exp(-2 (pi sd / s)^2) (Poisson's
+summation; Trefethen and Weideman 2014, SIAM Review 56, 385-458); at an end where f does not vanish two terms of Euler
+and Maclaurin's formula are taken, the slope by differences (Gregory's rule).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from emdsl.runtime.data.columns import Array
+from emdsl.runtime.numeric.clouds import LogJoint, Rule
+
+OCTAVES = 50  # of distances at which a mode is looked for
+FALLEN_OFF = 40.0  # by which a log density is below its top where a sum is cut off
+SIDES = 12  # counts between two neighbours among which the top is looked for, each time
+
+
+def consecutive(points: int) -> Rule:
+    """Four times as many and one, as the doubly exponential rule has: the numbers of the counts from the first on."""
+    return Rule(np.arange(4.0 * points + 1)[None], np.zeros(4 * points + 1), False)
+
+
+def at_counts(log_joint: LogJoint, bounds: Sequence[Any], rule: Rule, start: Array) -> tuple[Array, Array, Array]:
+    """Counts (1, Q, *plates), the logs of how many each stands for (Q, *plates), and the log density there with that.
+
+    log_joint : counts (1, Q, *plates) -> log density (Q, *plates). bounds : the least and the largest count, None where
+    there is none. start : is overwritten by the modes, (1, *plates).
+    """
+    (least, most), shape = bounds[0], start.shape[1:]
+    low = 0.0 if least is None else float(least)
+    high = np.inf if most is None else float(most)
+
+    def density(n: Array) -> Array:
+        with np.errstate(all="ignore"):
+            table = np.asarray(log_joint(np.clip(n, low, high)[None]))
+        return np.where((n >= low) & (n <= high) & ~np.isnan(table), table, -np.inf)
+
+    away = 2.0 ** np.arange(OCTAVES)
+    steps = np.concatenate([-away[::-1], [0.0], away]).reshape(-1, *[1] * len(shape))
+    mode, top = _top(density, np.maximum(start[0], low) + steps)
+    start[...] = mode
+    first = np.floor(np.maximum(mode - _reach(density, mode, top, -1.0), low))
+    last = np.minimum(mode + _reach(density, mode, top, 1.0), high)
+    count = rule.at.shape[1]
+    stride = np.maximum(1.0, np.ceil((last - first + 1) / count))
+    counts = first + stride * rule.at[0].reshape(-1, *[1] * len(shape))
+    volume = stride + np.zeros_like(counts)
+    slope = (stride - 1 / stride) / 24  # the share of each in the slope at the end, by its first three
+    for k, part in enumerate((-(stride - 1) / 2 - 3 * slope, 4 * slope, -slope)):
+        volume[k] += np.where(first == low, part, 0.0)
+    volume = np.log(volume)
+    table = density(counts)
+    return np.clip(counts, low, high)[None], volume, table + volume
+
+
+def _top(density: Any, grid: Array) -> tuple[Array, Array]:
+    """Where the density of each element is highest, and how high: among counts of a grid, then between neighbours."""
+    while True:
+        table = density(grid)
+        best = np.argmax(table, axis=0)[None]
+        mode = np.take_along_axis(grid, best, 0)[0]
+        below = np.take_along_axis(grid, np.maximum(best - 1, 0), 0)[0]
+        above = np.take_along_axis(grid, np.minimum(best + 1, len(grid) - 1), 0)[0]
+        if np.all((above - mode <= 1) & (mode - below <= 1)):
+            return mode, np.take_along_axis(table, best, 0)[0]
+        share = np.linspace(0, 1, SIDES + 1).reshape(-1, *[1] * mode.ndim)
+        down, up = below + np.floor((mode - below) * share), mode + np.floor((above - mode) * share)
+        grid = np.concatenate([down[:-1], up])
+
+
+def _reach(density: Any, mode: Array, top: Array, side: float) -> Array:
+    """How far from the mode a density is to be summed on one side: to where it has fallen off, of unimodal ones."""
+    powers = 2.0 ** np.arange(OCTAVES).reshape(-1, *[1] * mode.ndim)
+    fallen = density(mode + side * powers) < top - FALLEN_OFF
+    first = np.asarray(np.argmax(fallen, axis=0))
+    far = np.where(fallen.any(axis=0), 2.0**first, powers[-1, ...].ravel()[0])
+    near = np.where(first > 0, far / 2, 0.0)
+    for _ in range(4):  # a sixteenth of the way between two octaves
+        middle = np.ceil((near + far) / 2)
+        gone = density((mode + side * middle)[None])[0] < top - FALLEN_OFF
+        near, far = np.where(gone, near, middle), np.where(gone, middle, far)
+    return np.asarray(far)
