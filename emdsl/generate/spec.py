@@ -11,6 +11,7 @@ from emdsl.derive.algebra.made import PRESENT, is_made
 from emdsl.derive.joint.centre import raw
 from emdsl.derive.joint.plates import home_of
 from emdsl.derive.joint.ranges import narrowed
+from emdsl.derive.joint.units import units
 from emdsl.derive.plan import Plan, chained_plates
 from emdsl.derive.posteriors.chains import distance
 from emdsl.language import model as m
@@ -34,7 +35,25 @@ def spec(plan: Plan) -> dict[str, Any]:
         "ordered": ordered,
         **({"steps": steps} if (steps := stepped_plates(plan)) else {}),
         **({"unweighted": unweighted} if unweighted else {}),
+        **({"units": lies} if (lies := _nested_units(plan)) else {}),
     }
+
+
+def _nested_units(plan: Plan) -> dict[str, list[str]]:
+    """Groups of groups that rows reach through given indices: plate -> the plate that its elements lie in, by which.
+
+    Nothing where the log-likelihood is no sum over them, or where one level alone is, which is added up by itself.
+    """
+    found = units(plan.joint)
+    if found is None or len(found.up) < 2:
+        return {}
+    tree = {found.dim, *found.up}
+    heads = {f.plates[0].dim for f in plan.joint.factors if f.plates and f.role != "param"}
+    plain = all(isinstance(at, El) and at.idx == (own,) for _, own, at in found.up.values())
+    sizes = {str(p.size) for v in plan.joint.model.variables for p in v.plates if p.condition is None}
+    if not plain or not heads <= tree or not tree <= sizes:
+        return {}
+    return {dim: [above, at.var] for dim, (above, _, at) in found.up.items() if isinstance(at, El)}
 
 
 def tied_plates(plan: Plan) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,32 @@ from emdsl.runtime.fitting.settings import NotFitted, Settings
 
 ELSEWHERE = "emdsl does: emdsl.compile(model).fitter(init=fit.params_, max_iter=0).fit(data).forecast(steps)"
 DISCRETE = ("category", "bool", "index", "count")
+
+
+def outer_units(spec: Mapping[str, Any], lies: Mapping[str, Sequence[str]], bound: Bound) -> list[Bound | None]:
+    """The data of each of the outermost groups alone, None where it has none.
+
+    lies : plate -> the plate that its elements lie in, and the given that says which of them.
+    """
+    top = next(above for above, _ in lies.values() if above not in lies)
+    unit = {top: np.arange(bound.sizes[top])}
+    while len(unit) <= len(lies):
+        unit |= {dim: unit[above][bound.values[at]] for dim, (above, at) in lies.items() if above in unit}
+    observed = {v["plates"][0][1] for v in spec["variables"] if v["kind"] == "observed" and v["plates"]}
+    plates = {v["name"]: v["plates"][0][1] for v in spec["variables"] if v["plates"] and v["plates"][0][1] in unit}
+    order = {dim: np.argsort(of, kind="stable") for dim, of in unit.items()}
+    ends = {dim: np.searchsorted(of[order[dim]], np.arange(bound.sizes[top] + 1)) for dim, of in unit.items()}
+    parts: list[Bound | None] = []
+    for n in range(bound.sizes[top]):
+        rows = {dim: order[dim][ends[dim][n] : ends[dim][n + 1]] for dim in unit}
+        values = {name: a[rows[plates[name]]] if name in plates else a for name, a in bound.values.items()}
+        masks = {k: a[rows[plates[k]]] if a is not None and k in plates else a for k, a in bound.masks.items()}
+        for above, at in lies.values():
+            values[at] = np.searchsorted(rows[above], values[at])
+        sizes = {**bound.sizes, **{dim: len(of) for dim, of in rows.items()}}
+        some = any(len(rows[dim]) for dim in observed & set(rows))
+        parts.append(bound._replace(sizes=sizes, values=values, masks=masks, weights=None) if some else None)
+    return parts
 
 
 class Answers(Settings):
@@ -119,14 +145,27 @@ class Answers(Settings):
     def score_samples(self, data: Any, **beside: Any) -> Array:
         """The log-likelihood of each unit of the outermost observed plate, at `params_`; shape (N,).
 
-        Where its rows share latents of another plate, through an index, of each element of that plate. DataError
-        where it is no sum over these either.
+        Where its rows share latents of another plate, through an index, of each element of that plate; where these lie
+        in groups in the same way, of each of the outermost groups. DataError where it is no sum over these either.
         """
         bound, prepared = self._see(data, **beside)
         try:
             return np.asarray(self._ask("log_likelihood_rows", self.params_, bound, prepared))
         except DataError as error:
-            raise self._fault(error) from None
+            lies = self._module.SPEC.get("units")
+            if error.code != "D021" or not lies or hasattr(self._module, "climb_by_draws"):
+                raise self._fault(error) from None
+            scores = [self._log_likelihood(part) for part in outer_units(self._module.SPEC, lies, bound)]
+            whole = self._log_likelihood(bound._replace(weights=None))
+            if not np.isclose(sum(scores), whole, rtol=1e-8, atol=1e-8):  # something ties them after all
+                raise self._fault(error) from None
+            return np.array(scores)
+
+    def _log_likelihood(self, bound: Bound | None) -> float:
+        """Of these data, 0.0 of none."""
+        if bound is None:
+            return 0.0
+        return float(self._ask("e_step", self.params_, bound, self._prepare(bound))["log_likelihood"])
 
     def score(self, data: Any, sample_weight: Any = None, **beside: Any) -> float:
         """The mean log-likelihood per unit of the outermost observed plate, at `params_`."""
