@@ -89,7 +89,7 @@ class World:
                 return int(self.value(value, at))
 
     def element(self, e: x.El, at: At) -> float:
-        array = self.arrays[e.var]
+        array = self.arrays[e.var if e.var in self.arrays else e.var.removeprefix("raw:")]  # data as they stand
         for n, i in enumerate(e.idx):
             if isinstance(i, DataIx) and isinstance(i.value, x.Fn) and i.value.name == "any":  # summed out
                 (size,) = i.value.args

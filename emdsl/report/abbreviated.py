@@ -46,8 +46,13 @@ def _repeated(shown: Sequence[Formula]) -> list[f.Plus]:
     for e in (s for whole in shown for s in parts(whole)):
         if isinstance(e, f.Plus) and len(e.terms) > 1:
             found.setdefault(frozenset(e.terms), []).append(e)
-    often = [own[0] for own in found.values() if (len(own) - 1) * measure(own[0]) > WORTH]
+    often = [own[0] for own in found.values() if _saved(own) > WORTH]
     return [e for e in often if not any(e in parts(o) for o in often if o is not e)]
+
+
+def _saved(same: list[f.Plus]) -> int:
+    """The letters that a name saves; of two terms it must save them often."""
+    return (len(same) - 1) * measure(same[0]) if len(same[0].terms) > 2 or len(same) > 3 else 0
 
 
 def _free(e: Formula, taken: Collection[str]) -> tuple[Formula, ...]:

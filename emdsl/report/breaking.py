@@ -49,9 +49,11 @@ def broken(e: Formula, size_of: Size, wide: int, inner: int) -> Broken | None:
     if not isinstance(e, f.Relation) or size_of(e) <= wide or e.op not in ("=", ">=", "∝"):
         return None
     left = size_of(e.left)
-    alone = left > 0.6 * wide
+    several = isinstance(e.right, f.Plus) and len(e.right.terms) > 1
+    longest = max(width(t, size_of, inner) for _, t in e.right.terms) if isinstance(e.right, f.Plus) else 0
+    alone = left > 0.6 * wide or (several and longest <= wide < longest + left)
     used = 0 if alone else left
-    if isinstance(e.right, f.Plus) and len(e.right.terms) > 1:
+    if several and isinstance(e.right, f.Plus):
         rows = _sum_rows(e.right.terms, size_of, wide - (3 if alone else 0), inner, used)
     else:
         rows = _product_rows(pieces(e.right), size_of, wide, inner, used)

@@ -9,6 +9,8 @@ from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Expr, Ix
 from emdsl.derive.algebra.made import PRESENT, ROW
 
+PLACES = ("row:", "position:", "length:")  # what says where a row of a ragged plate is
+
 
 def sides_met(terms: list[Expr]) -> list[Expr]:
     """`[t = 0] a + [t > 0] a` is a."""
@@ -98,11 +100,34 @@ def _back(p: Expr, ix: Ix) -> tuple[Ix, int] | None:
 
 
 def _ahead(e: Expr) -> Expr:
-    """A condition that an index ahead of another is not 0 holds."""
+    """A condition on an index ahead of another, as one on the other: `t + 1 >= 2` is `t > 0`."""
     match e:
-        case x.Fn("not", (x.Fn("eq", (x.Add((x.Val(), x.Num(v))) | x.Add((x.Num(v), x.Val())), x.Num(w))),)):
-            return x.ONE if w == 0 and v > 0 else e
+        case x.Fn(
+            "not", (x.Fn("eq", (x.Add((x.Val() as at, x.Num(v))) | x.Add((x.Num(v), x.Val() as at)), x.Num(w))),)
+        ):
+            return x.ONE if w < v else x.fn("not", compared("eq", at, w - v))
+        case x.Fn("not", (a,)):
+            return x.fn("not", _ahead(a))
+        case x.Fn(name, (x.Add((x.Val() as at, x.Num(v))) | x.Add((x.Num(v), x.Val() as at)), x.Num(w))):
+            return compared(name, at, w - v) if name in x.COMPARISONS else e
     return e
+
+
+def followed(factors: Sequence[Expr]) -> list[Expr]:
+    """The factors without what their conditions decide: `[a > 0] [a != 0]`, a choice by what holds."""
+    held = [p for p in factors if isinstance(p, x.Fn) and (p.name in x.COMPARISONS or p.name == "not")]
+    if not held:
+        return list(factors)
+
+    def step(n: Expr) -> Expr | None:
+        return x.rebuild(n.then, step) if isinstance(n, x.Where) and {*x.factors_of(n.cond)} <= {*held} else None
+
+    strict = {p.args for p in held if p.name in ("gt", "lt")}
+    weak = [p for p in held if p.name == "ne" and p.args in strict]
+    weak += [
+        p for p in held if p.name == "not" and isinstance(e := p.args[0], x.Fn) and e.name == "eq" and e.args in strict
+    ]
+    return [p if p in held else x.rebuild(p, step) for p in factors if p not in weak]
 
 
 def filters(e: Expr, ixs: Sequence[Ix]) -> bool:
@@ -112,4 +137,5 @@ def filters(e: Expr, ixs: Sequence[Ix]) -> bool:
     if isinstance(e, El):
         return bool(ixs) and e.var in PRESENT
     alone = isinstance(e, x.Fn) and (e.name in x.COMPARISONS or e.name == "not")
-    return alone and not x.variables(e) and bool(x.free(e)) and set(x.free(e)) <= set(ixs)
+    placed = all(n.startswith(PLACES) for n in x.variables(e))
+    return alone and placed and bool(x.free(e)) and set(x.free(e)) <= set(ixs)

@@ -59,7 +59,7 @@ def gaussian_lines(block: Block, terms: Sequence[tuple[str, Term]], t: Typeset) 
     for a in block.latents:
         yield Show(_entries("h", ((a, block.home, g.rows[a]),), found.get(linear_role(a), []), t, names))
     if any(isinstance(n, x.Delta) and _one_place(n) for parts in found.values() for p in parts for n in x.walk(p)):
-        yield Say("e[0], e[1] and so on are the unit vectors.")
+        yield Say("e with a number is the unit vector with its one there.")
     if g.seen:
         yield from conditional(g.seen, [n for n in block.latents if n not in g.seen])
         yield grouped()

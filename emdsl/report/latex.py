@@ -29,6 +29,10 @@ GREEK = (
     "omega Gamma Delta Theta Lambda Xi Pi Sigma Upsilon Phi Psi Omega"
 ).split()
 RAISED = {"ᵀ": r"^{\top}", "⁽ⁱ⁾": "^{(i)}"}
+MATHS = {
+    "√": r"\surd", "∫": r"\int", "′": "'", "≥": r"\ge", "≤": r"\le", "≠": r"\ne", "×": r"\times", "∞": r"\infty",
+    "∂": r"\partial", "∝": r"\propto", "−": "-", "·": r"\cdot",
+}  # fmt: skip
 LEADING = {"": "", "+": "+ ", "-": "- ", "×": r"\times "}  # signs before a line
 SPECIAL = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "%": r"\%", "_": r"\_",
@@ -202,6 +206,8 @@ def escaped(text: str, math: bool = False) -> str:
     for c in re.findall("⁽.⁾|[⁻⁰¹²³⁴-⁹]+|.", unicodedata.normalize("NFC", text), re.DOTALL):
         if c in RAISED:
             out.append(RAISED[c] if math else rf"\ensuremath{{{RAISED[c]}}}")
+        elif c in MATHS:
+            out.append(f"{{{MATHS[c]}}}" if math else rf"\ensuremath{{{MATHS[c]}}}")
         elif c[0] in "⁻⁰¹²³⁴⁵⁶⁷⁸⁹":
             high = f"^{{{unicodedata.normalize('NFKC', c).replace('−', '-')}}}"
             out.append(high if math else rf"\ensuremath{{{high}}}")

@@ -57,7 +57,7 @@ def mathml(e: Formula) -> str:
 
 def _line(row: Row) -> str:
     """A line of the right side, with the sign before it."""
-    sign = f"<mo>{row.sign.replace('-', '−')}</mo>" if row.sign else ""
+    sign = f'<mo form="infix">{row.sign.replace("-", "−")}</mo>' if row.sign else ""
     between = "<mspace width='0.17em'/>"
     return sign + (_terms(row.terms) or between.join(_piece(p, p is row.pieces[-1]) for p in row.pieces))
 
@@ -77,7 +77,8 @@ def _sum_sign(e: f.Big) -> str:
 def _signed(rows: list[f.Terms]) -> list[str]:
     """The rows of a sum, all after the first with the sign of their first term."""
     first, *rest = rows
-    return [_terms(first), *((_terms(r) if r[0][0] else f"<mo>+</mo>{_terms(r)}") for r in rest)]
+    signed = [(("−" if negative else "+"), _terms(((False, term), *more))) for (negative, term), *more in rest]
+    return [_terms(first), *(f'<mo form="infix">{sign}</mo>{row}' for sign, row in signed)]
 
 
 def _row(e: Formula) -> str:
@@ -93,7 +94,7 @@ def _of(e: Formula) -> str:
             letters = f"<mi>{escape(LETTERS.get(bare, bare))}</mi>"
             return letters if bare == name else f"<msup>{letters}<mo>{'′' * (len(name) - len(bare))}</mo></msup>"
         case f.Number(digits):
-            return f"<mn>{escape(digits)}</mn>"
+            return f"<mn>{escape(digits).replace('-', '−')}</mn>"
         case f.Word(word):
             return f'<mi mathvariant="normal">{escape(WORDS.get(word, word))}</mi>'
         case f.At(base, places):

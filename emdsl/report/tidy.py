@@ -15,7 +15,7 @@ from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Expr, Idx, Ix
 from emdsl.derive.algebra.made import CLIQUE, COV, FIRST, PRESENT, STATISTIC, Q
 from emdsl.derive.plan import Plan
-from emdsl.report.conditions import compared, in_one_order, moved, of_rows, sides_met
+from emdsl.report.conditions import compared, followed, in_one_order, moved, of_rows, sides_met
 from emdsl.report.marginals import marginal, summable, summed_out
 from emdsl.report.sums import cancelled
 
@@ -70,13 +70,15 @@ def tidy(e: Expr, facts: Known) -> Expr:
                 met = _met([go(t) for t in n.terms])
                 return cancelled(met, facts.binary) if facts.complete else met
             case x.Mul():
-                return _product([go(f) for f in n.factors])
+                return _product(_out_of_sums([go(f) for f in followed(n.factors)]))
             case x.Pow(base, exponent):
                 return _power(go(base), go(exponent))
             case x.Sum(ix, body):
                 return _total(ix, go(body), facts, written)
             case x.Fn("not", (a,)):
                 return x.fn("not", go(a))
+            case x.Fn("lgamma", (x.Num(v),)) if v in (1, 2):
+                return x.ZERO
             case x.Fn(name, (x.Add((x.Val() as at, x.Num(c))) | x.Add((x.Num(c), x.Val() as at)), x.Num(v))):
                 return compared(name, at, v - c) if name in x.COMPARISONS else None
         return None
@@ -130,7 +132,7 @@ def content(e: x.Add) -> tuple[Fraction, Expr]:
     numbers = [x.split_number(t)[0] for t in e.terms]
     exact = [n for n in numbers if isinstance(n, Fraction)]
     if len(exact) < len(numbers):
-        return Fraction(1), e
+        return (Fraction(-1), x.neg(e)) if all(n < 0 for n in numbers) else (Fraction(1), e)
     size = Fraction(gcd(*(n.numerator for n in exact)), lcm(*(n.denominator for n in exact)))
     c = -size if exact[0] < 0 and not x.positive(e) else size
     return c, x.add(*(x.mul(x.num(1 / c), t) for t in e.terms))
@@ -148,6 +150,7 @@ def _met(terms: list[Expr]) -> Expr:
 
 
 def _product(factors: list[Expr]) -> Expr:
+    factors = [p for f in factors for p in x.factors_of(f)]
     ratio = any(isinstance(f, x.Pow) and _negative(f.exponent) for f in factors)
     c: Fraction | float = Fraction(1)
     rest: list[Expr] = []
@@ -167,6 +170,20 @@ def _product(factors: list[Expr]) -> Expr:
                 c = c * inner_c
                 rest.append(whole)
     return _roots(c, x.mul(*_ordered(rest)))
+
+
+def _out_of_sums(factors: list[Expr]) -> list[Expr]:
+    """`s (a / s - b / s)` as `a - b`: what divides every term of a sum, before it, where it meets what stands there."""
+    out = list(factors)
+    for n, f in enumerate(factors):
+        if not isinstance(f, x.Add):
+            continue
+        first, *more = ([p for p in x.factors_of(t) if isinstance(p, x.Pow) and _negative(p.exponent)] for t in f.terms)
+        shared = [p for p in first if isinstance(p, x.Pow) and p.base in out and all(p in own for own in more)]
+        for p in shared:
+            out[out.index(p.base)] = x.power(p.base, x.add(p.exponent, x.ONE))
+        out[n] = x.add(*(x.mul(*(p for p in x.factors_of(t) if p not in shared)) for t in f.terms)) if shared else f
+    return out
 
 
 def _ordered(factors: list[Expr]) -> list[Expr]:
@@ -292,7 +309,8 @@ def _pointed_at(ix: Ix, body: Expr, facts: Known) -> bool:
     """Whether data say, somewhere under sums, which value of an index counts."""
     while isinstance(body, x.Sum):
         body = body.body
-    return any(isinstance(e, x.Sel) and e.at == ix and _given(e.of, facts) for e in x.factors_of(body))
+    said = [e for e in x.factors_of(body) if isinstance(e, x.Sel) and e.at == ix]
+    return any(_given(e.of, facts) or of_rows(e.of) for e in said)
 
 
 def _given(e: Expr, facts: Known) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import assert_never
 
 from emdsl.derive.algebra.made import STATISTIC
@@ -37,7 +38,8 @@ WORDS = {
     "ell": "ℓ",
 }
 HALVES = {("1", "2"): "½", ("1", "4"): "¼", ("3", "4"): "¾", ("1", "3"): "⅓", ("2", "3"): "⅔", ("1", "8"): "⅛"}
-FACTOR = "([Σαβqe√E"  # what a factor that a line may start with begins with: brackets, sums, probabilities
+FACTOR = re.compile(r"[(\[Σ√]|(α|β|q|exp|cov|log|softplus)\(|E\[")  # how a factor that a line may start with begins
+SLACK = 16  # letters by which a line is left too long, rather than broken within brackets far to the right
 BESIDE = 4  # the margin of terms that stand below what they equal
 LETTERS = "0123456789abcdefghijklmnoprstuvwxyz,'"  # those that Unicode has small and raised
 SMALL = str.maketrans(LETTERS, "⁰¹²³⁴⁵⁶⁷⁸⁹ᵃᵇᶜᵈᵉᶠᵍʰⁱʲᵏˡᵐⁿᵒᵖʳˢᵗᵘᵛʷˣʸᶻ,′")
@@ -131,6 +133,7 @@ def folded(row: str, width: int, within: tuple[int, ...] = (), home: int | None 
     start = len(row) - len(row.lstrip())
     if home is None:
         home = min((at + 1 for sign in "=≥∝" if (at := row.find(f" {sign} ")) >= 0), default=start)
+    related = _related(row)
     opened = list(within)
     best: tuple[int, int, tuple[int, ...]] | None = None  # brackets around, minus the place, their columns
     for i, c in enumerate(row[: width + 1]):
@@ -138,14 +141,21 @@ def folded(row: str, width: int, within: tuple[int, ...] = (), home: int | None 
             opened.append(i)
         elif c in ")]}" and opened:
             opened.pop()
-        elif row[i : i + 3] in (" + ", " - ") and i > start + 8 and (not opened or i > opened[-1] + 8):
+        elif (
+            row[i : i + 3] in (" + ", " - ")
+            and i > start + 8
+            and (not opened or i > related)
+            and _breakable(row, i, opened)
+        ):
             best = min(best or (len(row), 0, ()), (len(opened), -i, tuple(opened)))
     indent = home if best is None or not best[2] else best[2][-1] + 1
-    if best is None or indent > width // 2:
-        return _between_factors(row, width, within, home)
-    rest = " " * indent + row[1 - best[1] :]
+    between = _between_factors(row, width, within, home) if best is None or indent > width // 2 else []
+    if best is None or (between and max(map(len, between)) < width + SLACK):
+        return between
+    rest = row[1 - best[1] :]
+    rest = " " * (indent if indent + len(rest) <= width else min(indent, width // 2)) + rest
     out = [row[: -best[1]], *folded(rest, width, best[2], home)] if len(rest) < len(row) else [row]
-    if max(map(len, out)) <= width:
+    if max(map(len, out)) < width + SLACK:
         return out
     return min(out, _between_factors(row, width, within, home), key=lambda lines: max(map(len, lines)))
 
@@ -157,16 +167,38 @@ def _between_factors(row: str, width: int, within: tuple[int, ...], home: int) -
     for c in row:
         depth.append(depth[-1] + (c in "([{") - (c in ")]}"))
     signed = {i + d for i, c in enumerate(row) if c in "+-=≥≤<>|:∝/," for d in (-1, 1)}
-    places = [
+    starts = [
         i
-        for i in range(start + 24, min(width, len(row) - 1))
-        if row[i] == " " and row[i + 1] in FACTOR and i not in signed and not _leads(row[:i].rpartition(" ")[2])
+        for i in range(max(start + 24, _related(row)), min(width, len(row) - 1))
+        if row[i] == " " and FACTOR.match(row, i + 1) and i not in signed
     ]
+    places = [i for i in starts if not _leads(row[:i].rpartition(" ")[2])] or (
+        starts if len(row) > width + SLACK else []
+    )
     if not places:
         return [row]
     at = min(places, key=lambda i: (depth[i], -i))
     rest = " " * min(home + BESIDE, width // 2) + row[at + 1 :]
     return [row[:at], *folded(rest, width, within, home)] if len(rest) < len(row) else [row]
+
+
+def _breakable(row: str, at: int, opened: list[int]) -> bool:
+    """Whether a line may end at a place: not right after a bracket opens, nor among the places of an array."""
+    if not opened:
+        return True
+    b = opened[-1]
+    places = row[b : b + 1] == "[" and row[b - 1 : b].isidentifier() and not row[:b].endswith((" E", "(E"))
+    return at > b + 8 and not places
+
+
+def _related(row: str) -> int:
+    """Where the sign between the two sides of an equation stands; 0 on a line without one."""
+    depth = 0
+    for at, c in enumerate(row):
+        depth += (c in "([{") - (c in ")]}")
+        if c in "=≥∝" and depth == 0 and row[at - 1 : at + 2] == f" {c} ":
+            return at
+    return 0
 
 
 def _leads(word: str) -> bool:

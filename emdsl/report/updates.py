@@ -53,7 +53,8 @@ def _update(plan: Plan, u: Update, t: Typeset) -> Step:
 
 
 def _sentence(text: str) -> str:
-    text = text.replace("log Gamma(", "log Γ(")
+    for code, sign in (("log Gamma(", "log Γ("), (">=", "≥"), ("<=", "≤")):
+        text = text.replace(code, sign)
     plain = text.split(" ")[0].isalpha()
     return (text[:1].upper() + text[1:] if plain else text) + ("" if text.endswith(".") else ".")
 
@@ -113,7 +114,8 @@ def equation(left: Expr, right: Expr, t: Typeset) -> Formula:
     """`left = right`, between vectors or matrices where both can be written so."""
     leaf = left.body if isinstance(left, x.MatInv) else left
     own = t.own(leaf) if isinstance(leaf, El) else 0
-    places = left.at if isinstance(left, x.MatInv) else leaf.idx if isinstance(leaf, El) else ()
+    places = leaf.idx if isinstance(leaf, El) else ()
+    places = (*places[:-2], *left.at) if isinstance(left, x.MatInv) else places
     return in_tensors(left, right, tuple(i for i in places if isinstance(i, Ix)), own if own <= len(places) else 0, t)
 
 
@@ -178,7 +180,7 @@ def _closed(rule: Closed, name: str, t: Typeset) -> Iterator[Say | Show]:
     score = _derivative(rule, left, 0)
     if score is not None:
         names = t.letters.extend({}, rule.axes)
-        zero = f.Relation("=", t.of(tidy(score, t.known), names), f.Number("0"))
+        zero = f.Relation("=", t.of(gathered(tidy(score, t.known)), names), f.Number("0"))
         yield Show(f.Relation("=", f.Slope(f.Word("Q"), t.of(left, names)), zero))
     if len(rule.root.candidates) > 1:
         yield Say("The roots of the score; of those in the domain the one with the larger Q is taken:")
@@ -194,7 +196,7 @@ def _second(rule: Closed, name: str, t: Typeset) -> Iterator[Say | Show]:
         names = t.letters.extend({}, rule.axes)
         slope = f.Slope(f.Word("Q"), t.of(left, names), 2)
         yield Say("The second derivative, which is negative at a maximum:")
-        yield Show(f.Relation("=", slope, t.of(tidy(curvature, t.known), names)))
+        yield Show(f.Relation("=", slope, t.of(gathered(tidy(curvature, t.known)), names)))
         if rule.root.curvature is not None:
             yield Say("At the root it is")
             yield Show(t.of(tidy(_at_root(rule, left, curvature), t.known), names))
@@ -316,7 +318,7 @@ def _newton(rule: Newton, t: Typeset) -> Iterator[Say | Show]:
     names = t.letters.extend({}, rule.axes)
     score = t.of(tidy(rule.score, t.known), names)
     if rule.inside:
-        yield Say(f"With {names_of(*rule.inside)} at their own maxima (the profile), the score is")
+        yield Say(f"With {names_of(*rule.inside)} where Q is greatest for each value (the profile), the score is")
     yield Show(
         f.Relation("=", _partial(rule.leaf.var, rule.axes, names, t), f.Relation("=", score, f.Number("0"))),
         rule.leaf.var,

@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from emdsl.derive.algebra import expr as x
-from emdsl.derive.algebra.expr import El, Expr, Ix
+from emdsl.derive.algebra.expr import El, Expr, Idx, Ix
 from emdsl.derive.algebra.made import COV, MEAN, MOMENT, STATISTIC, made_of
 from emdsl.derive.plan import Plan
 from emdsl.report import formula as f
+from emdsl.report.conditions import of_rows
 from emdsl.report.formula import Formula
 from emdsl.report.indices import Names
 from emdsl.report.writer import Writer
@@ -153,11 +154,22 @@ def _sum(t: Writer, e: x.Add, places: tuple[Ix, ...], names: Names) -> Formula |
     return t.plus(parts)
 
 
+def _rows_alone(e: Product) -> Product:
+    """A sum over parents and their ragged rows as one over the rows: each knows its parent."""
+    for p in e.factors:
+        if isinstance(p, x.Sel) and isinstance(p.at, Ix) and p.at in e.sums and of_rows(p.of):
+            own: dict[Ix, Idx] = {p.at: x.as_index(p.of)}
+            factors = tuple(x.substitute(q, own) for q in e.factors if q is not p)
+            return _rows_alone(Product(e.number, factors, tuple(i for i in e.sums if i != p.at)))
+    return e
+
+
 def chain(t: Writer, e: Expr, places: tuple[Ix, ...], names: Names) -> Formula | None:
     """A product as matrices in order; sums over plates stand before it."""
     flat = flatten(e)
     if flat is None:
         return None
+    flat = _rows_alone(flat)
     diagonal = {i for i in flat.sums if _middle(t, flat.factors, i) is not None}
     apart = [i for i in flat.sums if i not in diagonal]
     plates = tuple(i for i in apart if any(i in x.free(p) and not _in_own(t, p, i) for p in flat.factors))
