@@ -7,9 +7,9 @@ from fractions import Fraction
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Expr, Ix
-from emdsl.derive.algebra.made import PRESENT, ROW
+from emdsl.derive.algebra.made import LENGTH, POSITION, PRESENT, ROW
 
-PLACES = ("row:", "position:", "length:")  # what says where a row of a ragged plate is
+PLACES = (ROW, POSITION, LENGTH)  # what says where a row of a ragged plate is
 
 
 def sides_met(terms: list[Expr]) -> list[Expr]:
@@ -137,5 +137,5 @@ def filters(e: Expr, ixs: Sequence[Ix]) -> bool:
     if isinstance(e, El):
         return bool(ixs) and e.var in PRESENT
     alone = isinstance(e, x.Fn) and (e.name in x.COMPARISONS or e.name == "not")
-    placed = all(n.startswith(PLACES) for n in x.variables(e))
+    placed = all(any(n in kind for kind in PLACES) for n in x.variables(e))
     return alone and placed and bool(x.free(e)) and set(x.free(e)) <= set(ixs)
