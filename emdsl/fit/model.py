@@ -312,18 +312,19 @@ class Model:
         """The derivation checked by numbers, on data drawn from the model: see the page on verify in the documentation.
 
         What is integrated by quadrature is checked at more points than the fit has: the derivation is what is tried,
-        and what its own points leave out is told by `quadrature_error_`. Of a model with drawn latents what is checked
-        is all that follows once they are drawn, on draws as data. Raises ModelError where the model is refused.
+        and what its own points leave out is told by `quadrature_error_`. Of a model with drawn latents is checked how
+        they are drawn, and all that follows once they are, on draws as data. Raises ModelError where the model is
+        refused.
         """
         from emdsl.derive.posteriors.draws import known
         from emdsl.derive.posteriors.quadrature import denser
-        from emdsl.fit.verify import certify, with_draws, with_factors
+        from emdsl.fit.verify import certify, drawing, with_draws, with_factors
 
         joint, drawn = self.derived.joint, sorted(self.derived.drawn)
         if drawn:
             complete = known(self.resolved, drawn)
             found = certify(Model(complete, self.text, self.infer, self.fixed, self.incomplete), seed)
-            return with_draws(found, {n: self.plan[n].method for n in drawn})
+            return with_draws(found, drawing(self, seed))
         if len(self.derived.elimination.parts) > 1:
             found = certify(self, seed, apart)
             made = {", ".join(p.latents): self._factor(p.latents) for p in self.derived.elimination.parts}

@@ -17,8 +17,9 @@ from emdsl.fit.verify import bounds, checks, invariance
 from emdsl.fit.verify.case import Case, Compiled, find_case
 from emdsl.fit.verify.cells import Unchecked
 from emdsl.fit.verify.certificate import Certificate, Check, skipped
+from emdsl.fit.verify.drawn import drawing
 
-__all__ = ["Certificate", "Check", "certify", "with_draws", "with_factors"]
+__all__ = ["Certificate", "Check", "certify", "drawing", "with_draws", "with_factors"]
 
 CHECKS: tuple[tuple[str, Callable[[Case], Iterator[Check]]], ...] = (
     ("draws have the density's moments", checks.sampler),
@@ -56,11 +57,9 @@ def certify(model: Compiled, seed: int = 0, apart: bool = True, only: tuple[str,
     return Certificate(model.name, seed, dict(case.drawn.setting.sizes), found)
 
 
-def with_draws(found: Certificate, drawn: Mapping[str, str]) -> Certificate:
-    """The certificate of a model in which drawn latents are data, which says so; `drawn`: latent -> method."""
-    why = "the other checks take its draws as data"
-    told = (skipped("how it is drawn", f"{name} ({method})", why) for name, method in drawn.items())
-    return replace(found, checks=(*told, *found.checks))
+def with_draws(found: Certificate, drawn: tuple[Check, ...]) -> Certificate:
+    """The certificate of a model in which drawn latents are data, with how they are drawn."""
+    return replace(found, checks=(*found.checks, *drawn))
 
 
 def with_factors(found: Certificate, factors: Mapping[str, Compiled], seed: int) -> Certificate:

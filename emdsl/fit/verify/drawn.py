@@ -1,0 +1,283 @@
+"""How latents are drawn, against the interpreter: densities that kernels move on, draws by elimination, whole sweeps.
+
+A kernel leaves the posterior as it is if the density it moves on is the log joint's, but for what is constant there:
+differences of the two are compared, point by point, with the stretch of the coordinates by differences. Draws by
+elimination are compared with the oracle's moments given all else. Last, whole sweeps start from draws of the joint
+(Geweke 2004): what they end with must be draws of the joint again. Every number here is drawn from a seed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from emdsl.derive.posteriors.draws import known
+from emdsl.errors import DataError, EmdslError
+from emdsl.families.scope import Array
+from emdsl.fit.verify.case import Compiled, told_sizes
+from emdsl.fit.verify.cells import Unchecked, World
+from emdsl.fit.verify.certificate import Check, measured, skipped
+from emdsl.fit.verify.oracle import Oracle, tables
+from emdsl.fit.verify.setting import Drawn, as_data, draw, sized
+from emdsl.runtime.montecarlo.sampler import Chain, Target
+
+PLATES = (4, 3, 2)
+POINTS = 3  # at which a density is compared with the one at the draws
+ELEMENTS = 4  # of a plate, each moved by itself
+STEP = 1e-5  # of differences, in coordinates without bounds
+REPEATS = 300  # draws by elimination
+STARTS, SWEEPS = 40, 3  # of Geweke's test
+SAME, SLOPE, FALSE_ALARM = 1e-7, 1e-5, 5.0
+NAME = "how it is drawn"
+Values = Mapping[str, Array]
+
+
+@dataclass(frozen=True)
+class Site:
+    """A drawn model at data: its module, the data as the module has them, and the interpreter's log joint."""
+
+    world: World
+    drawn: Drawn
+    params: Values
+    module: Any
+    prepared: Mapping[str, Any]
+    kept: Mapping[str, Any]  # how each latent is stored
+
+    @staticmethod
+    def of(model: Compiled, seed: int, plates: int) -> Site:
+        text = sized(model.resolved)
+        drawn = draw(text, seed, plates)
+        fitter = model.fitter(seed=0, sizes=told_sizes(model, drawn))
+        prepared = fitter._prepare(fitter._bind(as_data(model.resolved, drawn.data, drawn.setting.lengths)))
+        params = {n: np.asarray(v, float) for n, v in drawn.setting.params.items()}
+        module = fitter._module
+        return Site(World.of(text, drawn), drawn, params, module, prepared, module.stored_draws(params, prepared))
+
+    def stored(self, values: Values) -> dict[str, Array]:
+        """Latents as the module's sampler has them."""
+        out = {}
+        for n, k in self.kept.items():
+            value = np.asarray(values[n]) if k.shift is None else values[n] - k.shift
+            out[n] = np.ascontiguousarray(np.transpose(value, k.order))
+        return out
+
+    def shown(self, stored: Values) -> dict[str, Array]:
+        """The inverse of `stored`, the other latents as they were drawn."""
+        out = dict(self.world.latents)
+        for n, k in self.kept.items():
+            value = np.transpose(stored[n], np.argsort(k.order))
+            out[n] = np.reshape(value if k.shift is None else value + k.shift, out[n].shape)
+        return out
+
+    def chain(self, values: Values, rng: np.random.Generator) -> Chain:
+        return Chain(self.module, self.prepared, self.stored(values), rng)
+
+    def beside(self, held: Sequence[str], values: Values) -> World:
+        """The model in which these latents are data."""
+        if set(held) >= set(self.world.latents):
+            return replace(self.world, latents=values)
+        data = {**self.drawn.data, **{n: values[n] for n in held}}
+        left = {n: v for n, v in values.items() if n not in held}
+        return World.of(known(self.world.model, held), self.drawn._replace(data=data, latents=left))
+
+    def log_joint(self, held: Sequence[str], values: Values) -> float:
+        """log p(data, these latents), the others summed and integrated out. Raises Unchecked."""
+        world = self.beside(held, values)
+        if set(held) >= set(self.world.latents):
+            return float(world.rows(self.params, values).sum())
+        return oracle_of(world, self.params)[0].total(self.params)
+
+
+def oracle_of(world: World, params: Values) -> tuple[Oracle, Any]:
+    """An oracle whose integrals are settled, and its tables. Raises Unchecked."""
+    oracle = Oracle.of(world, params, np.random.default_rng(0))
+    found = tuple(tables(oracle.layout, params))
+    oracle.settle(found)
+    return oracle, found
+
+
+def drawing(model: Compiled, seed: int = 0) -> tuple[Check, ...]:
+    """Every check of how the latents of a model are drawn; what no oracle reaches is said."""
+    out: list[Check] = []
+    for part in (densities, eliminations, sweeps):
+        for plates in PLATES:
+            try:
+                with np.errstate(all="ignore"):
+                    found = list(part(model, seed, plates))
+            except (Unchecked, EmdslError, NotImplementedError) as why:
+                told = why.problems[0].message if isinstance(why, EmdslError) else str(why)
+                found = [skipped(NAME, part.__name__, told)]
+                continue
+            except Exception as error:  # noqa: BLE001  (whatever the derivation or its module raises is a failed check)
+                found = [Check(NAME, part.__name__, "failed", note=f"{type(error).__name__}: {error}")]
+            break
+        out += found
+    return tuple(out)
+
+
+def densities(model: Compiled, seed: int, plates: int) -> Iterator[Check]:
+    """Densities of draws, of all latents that are drawn and of each group that a kernel moves, and their slopes."""
+    site, rng = Site.of(model, seed, plates), np.random.default_rng([seed, 40])
+    groups, mine = site.module.groups(), model.derived.draws
+    held = [n for n in site.world.latents if n in mine.latents]
+    others = [draw(site.world.model, 7000 + POINTS * seed + k, plates).latents for k in range(POINTS)]
+    far = _units(site, held, [{**site.world.latents, **{n: there[n] for n in held}} for there in others])
+    if far is not None:
+        yield measured(NAME, "density of all draws", far, SAME)
+    for group in groups:
+        if group.kernel is None:
+            continue
+        names = [c.name for c in group.coordinates]
+        apart = next(g.collapsed for g in mine.groups if set(g.latents) == set(names))
+        target = site.chain(site.world.latents, rng).target(group, site.params)
+        of = ", ".join(names)
+        far = _one_by_one(site, target, held if apart else tuple(site.world.latents), rng)
+        yield measured(NAME, f"density of {of}", far, SAME)
+        if target.slope is not None:
+            yield measured(NAME, f"slope of {of}", _slope(site, target, rng), SLOPE)
+
+
+def _units(site: Site, held: Sequence[str], points: Sequence[Values]) -> float | None:
+    """How far the density of all draws is from the log joint, in differences between points; None where it is none."""
+
+    def both(values: Values) -> Array | None:
+        there = {**site.prepared, **site.stored(values)}
+        found = site.module.log_density_units(site.params, there)
+        return None if found is None else np.array([np.sum(found), site.log_joint(held, values)])
+
+    start = both(site.world.latents)
+    if start is None:
+        return None
+    ends = [np.asarray(both(p)) - start for p in points]
+    return max((_apart(*e) for e in ends if np.isfinite(e).any()), default=0.0)
+
+
+def _apart(mine: float, theirs: float) -> float:
+    return float(abs(mine - theirs) / (1 + abs(theirs))) if mine != theirs else 0.0
+
+
+def _one_by_one(site: Site, target: Target, held: Sequence[str], rng: np.random.Generator) -> float:
+    """Each element is moved by itself: its own density changes as the log joint does, and no other's."""
+    start = target.points(site.stored(site.world.latents))
+    before, joint = target.density(start), site.log_joint(held, site.world.latents)
+    far = 0.0
+    for k in range(min(ELEMENTS, start.shape[1])):
+        moved = start.copy()
+        moved[:, k] += rng.normal(0, 0.7, len(start))
+        after = target.density(moved) - before
+        values = site.shown({**site.stored(site.world.latents), **target.values(moved)})
+        wanted = site.log_joint(held, values) - joint
+        wanted += _stretch(target, moved, k) - _stretch(target, start, k)
+        far = max(far, _apart(float(after[k]), wanted), float(np.abs(np.delete(after, k)).max(initial=0.0)))
+    return far
+
+
+def _stretch(target: Target, points: Array, k: int) -> float:
+    """log of the volume of values that a volume of one element's free coordinates is taken to, by differences."""
+    columns = []
+    for j in range(len(points)):
+        step = np.zeros_like(points)
+        step[j, k] = STEP
+        ends = [np.concatenate([np.ravel(v) for v in _independent(target, points + s * step)]) for s in (1, -1)]
+        columns.append((ends[0] - ends[1]) / (2 * STEP))
+    table = np.array(columns)
+    touched = table[:, np.abs(table).max(0) > 0]
+    if touched.shape[1] != len(points):
+        raise Unchecked("the coordinates of a kernel are not those of one element")
+    return float(np.linalg.slogdet(touched)[1])
+
+
+def _independent(target: Target, points: Array) -> list[Array]:
+    """The numbers of the values that the others do not settle: all but the last of probabilities."""
+    values = target.values(points)
+    return [values[c.name][:-1] if c.domain == "simplex" else values[c.name] for c in target.coordinates]
+
+
+def _slope(site: Site, target: Target, rng: np.random.Generator) -> float:
+    """The gradient against differences of the density, along directions in all elements at once."""
+    start = target.points(site.stored(site.world.latents))
+    far = 0.0
+    for _ in range(POINTS):
+        here, along = start + rng.normal(0, 0.3, start.shape), rng.normal(size=start.shape)
+        rise = (target.density(here + STEP * along) - target.density(here - STEP * along)) / (2 * STEP)
+        slope = (target.gradient(here) * along).sum(0)
+        far = max(far, float((np.abs(slope - rise) / (1 + np.abs(rise))).max()))
+    return far
+
+
+def eliminations(model: Compiled, seed: int, plates: int) -> Iterator[Check]:
+    """Draws by elimination given all else: their frequencies, means and log joint, in standard errors."""
+    site, rng = Site.of(model, seed, plates), np.random.default_rng([seed, 41])
+    for group in site.module.groups():
+        if group.kernel is not None:
+            continue
+        start = site.stored(site.world.latents)
+        found = [group.draw(site.params, {**site.prepared, **start}, rng) for _ in range(REPEATS)]
+        names = list(found[0])
+        oracle, held = oracle_of(site.beside([n for n in site.world.latents if n not in names], site.world.latents),
+                                 site.params)  # fmt: skip
+        draws = [site.shown({**start, **d}) for d in found]
+        far = [_moments(oracle, held, k, draws) for k in range(len(oracle.layout.cells))]
+        log_p = np.array([site.world.rows(site.params, d).sum() for d in draws])
+        far.append(_errors(log_p, oracle.expectation(held, site.params)))
+        yield measured(NAME, f"{REPEATS} draws of {', '.join(names)}", max(far), FALSE_ALARM, "standard errors")
+
+
+def _moments(oracle: Oracle, found: Any, k: int, draws: Sequence[Values]) -> float:
+    """One cell's frequencies, or mean and square, in standard errors."""
+    cell, wanted = oracle.layout.cells[k], oracle.marginal(found, k)
+    values = np.array([np.ravel(d[cell.latent])[cell.at] for d in draws], float)
+    if cell.levels is None:
+        return max(_errors(values, wanted[0]), _errors((values - wanted[0]) ** 2, wanted[1]))
+    spread = np.sqrt(wanted * (1 - wanted) / len(values)) + 0.2 / len(values)
+    off = np.array([(values == level).mean() for level in range(cell.levels)]) - wanted[: cell.levels]
+    return float((np.abs(off) / spread[: cell.levels]).max())
+
+
+def _errors(values: Array, wanted: float) -> float:
+    """How many standard errors a mean is from what it should be."""
+    error = values.std(ddof=1) / np.sqrt(len(values)) + 1e-9 * (1 + abs(wanted))
+    return float(abs(values.mean() - wanted) / error)
+
+
+def sweeps(model: Compiled, seed: int, plates: int) -> Iterator[Check]:
+    """Whole sweeps from draws of the joint: what they leave is compared with where each began."""
+    moved: dict[str, list[float]] = {}
+    rng = np.random.default_rng([seed, 42])
+    last: DataError | None = None
+    for start in range(STARTS):
+        try:
+            site = Site.of(model, 5000 + STARTS * seed + start, plates)
+        except DataError as why:  # data drawn that the model refuses, such as a column of one value
+            last = why
+            continue
+        chain = site.chain(site.world.latents, rng)
+        chain.sweep(site.params)
+        chain.draws = site.stored(site.world.latents)
+        chain.stop_tuning()
+        for _ in range(SWEEPS):
+            chain.sweep(site.params)
+        before, after = (_facts(site, chain.draws, v) for v in (site.world.latents, site.shown(chain.draws)))
+        for n, value in after.items():
+            moved.setdefault(n, []).append(value - before[n])
+    if last is not None and not moved:
+        raise last
+    for n, by in moved.items():
+        off = np.array(by)
+        figure = _errors(off, 0.0) if len(off) > 10 else 0.0
+        yield measured(NAME, f"sweeps leave {n}", figure, FALSE_ALARM, "standard errors")
+
+
+def _facts(site: Site, swept: Values, values: Values) -> dict[str, float]:
+    """Bounded statistics of what a sweep draws, and of how it stands to the data: means of a few draws are normal."""
+    out = {}
+    if set(swept) >= set(site.world.latents):
+        out["the log joint"] = float(np.tanh(site.world.rows(site.params, values).mean()))
+    for n in swept:
+        flat = np.tanh(np.ravel(np.asarray(values[n], float)))
+        out[n] = float(np.mean(flat))
+        out[f"{n} beside its neighbour"] = float(np.mean(flat[1:] * flat[:-1])) if flat.size > 1 else 0.0
+    return out
