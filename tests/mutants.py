@@ -30,6 +30,7 @@ import warnings
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT), str(Path(__file__).parent)]
@@ -83,7 +84,9 @@ def sites(path: Path, tree: ast.Module) -> Iterator[Site]:
         if isinstance(n, ast.BinOp) and type(n.op) in FLIPS:
             yield Site(path, n, f"{type(n.op).__name__} -> other", swap(n, "op", FLIPS[type(n.op)]()))
         if isinstance(n, ast.Compare) and type(n.ops[0]) in FLIPS:
-            yield Site(path, n, f"{type(n.ops[0]).__name__} turned", swap(n, "ops", [FLIPS[type(n.ops[0])](), *n.ops[1:]]))
+            yield Site(
+                path, n, f"{type(n.ops[0]).__name__} turned", swap(n, "ops", [FLIPS[type(n.ops[0])](), *n.ops[1:]])
+            )
         if isinstance(n, ast.BoolOp):
             yield Site(path, n, f"{type(n.op).__name__} turned", swap(n, "op", FLIPS[type(n.op)]()))
         if isinstance(n, ast.UnaryOp) and isinstance(n.op, ast.USub):
@@ -92,7 +95,12 @@ def sites(path: Path, tree: ast.Module) -> Iterator[Site]:
             yield Site(path, n, f"{n.value} + 1", swap(n, "value", n.value + 1))
         if isinstance(n, (ast.If, ast.IfExp)):
             yield Site(path, n, "condition negated", swap(n, "test", ast.UnaryOp(ast.Not(), n.test)))
-        if isinstance(n, ast.Call) and len(n.args) > 1 and isinstance(n.func, ast.Attribute) and n.func.attr in ("mul", "add"):
+        if (
+            isinstance(n, ast.Call)
+            and len(n.args) > 1
+            and isinstance(n.func, ast.Attribute)
+            and n.func.attr in ("mul", "add")
+        ):
             yield Site(path, n, f"{n.func.attr} without its last", swap(n, "args", n.args[:-1]))
         if isinstance(n, ast.Constant) and isinstance(n.value, str) and len(n.value) < 120:
             for old, new in PRINTED:
@@ -150,18 +158,18 @@ def texts() -> dict[str, str]:
 
 
 def passed_over(models: dict[str, str]) -> tuple[dict[tuple[str, int], list[str]], dict[str, str], dict[str, float]]:
-    """Which models pass over each line, their modules as they are, and seconds of a certificate (in other processes)."""
+    """Which models pass over each line, their modules as they are, and seconds of a certificate."""
     lines: dict[tuple[str, int], list[str]] = defaultdict(list)
     printed, cost = {}, {}
     for name, text in models.items():
         seen: set[tuple[str, int]] = set()
 
-        def trace(frame: types.FrameType, *_: object) -> object:
+        def trace(frame: types.FrameType, *_: Any) -> Any:
             file = frame.f_code.co_filename
             if not any(f"/emdsl/{p}/" in file for p in PARTS):
                 return None
 
-            def line(frame: types.FrameType, event: str, _: object, file: str = file) -> object:
+            def line(frame: types.FrameType, event: str, _: Any, file: str = file) -> Any:
                 if event == "line":
                     seen.add((file, frame.f_lineno))  # noqa: B023
                 return line
@@ -233,18 +241,24 @@ def main() -> int:
             importlib.import_module(found.name)
     models = texts()
     lines, printed, cost = passed_over(models)
-    trees = {p: ast.parse(p.read_text(encoding="utf-8")) for part in PARTS for p in (ROOT / "emdsl" / part).rglob("*.py")}
-    every = [s for p, t in trees.items() if re.search(known.only, str(p)) for s in sites(p, t) if (str(p), s.line) in lines]
+    trees = {
+        p: ast.parse(p.read_text(encoding="utf-8")) for part in PARTS for p in (ROOT / "emdsl" / part).rglob("*.py")
+    }
+    every = [
+        s for p, t in trees.items() if re.search(known.only, str(p)) for s in sites(p, t) if (str(p), s.line) in lines
+    ]
     rng, by_file = random.Random(known.seed), defaultdict(list)
     for s in every:
         by_file[s.path].append(s)
     for group in by_file.values():
         rng.shuffle(group)
-    turn = [s for k in range(max(map(len, by_file.values()))) for s in
-            rng.sample([g[k] for g in by_file.values() if k < len(g)], sum(k < len(g) for g in by_file.values()))]  # fmt: skip
+    turn: list[Site] = []  # one of each file in turn
+    while any(by_file.values()):
+        here = [group.pop() for group in by_file.values() if group]
+        turn += rng.sample(here, len(here))
     told: Counter[str] = Counter()
     for s in turn:
-        names = sorted(lines[str(s.path), s.line], key=cost.get)[:MODELS_FOR_ONE]
+        names = sorted(lines[str(s.path), s.line], key=cost.__getitem__)[:MODELS_FOR_ONE]
         said = tried(s, trees[s.path], names, models, printed)
         told[said.partition(":")[0]] += 1
         if said != "unchanged":

@@ -126,7 +126,7 @@ def test_partial_init_and_one_fit_starts_another() -> None:
         ({"weights": [0.5, 0.6]}, "sum to 1"),
         ({"cov": np.zeros((2, 2, 2))}, "positive definite"),
         ({"mean": np.full((2, 2), np.nan)}, "finite"),
-        ({"mean": [["a", "b"], ["c", "d"]]}, "must be numbers"),
+        ({"mean": [["a", "b"], ["c", "d"]]}, "must be real numbers"),
         (3, "dict of arrays"),
     ],
 )

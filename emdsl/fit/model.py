@@ -323,7 +323,7 @@ class Model:
         joint, drawn = self.derived.joint, sorted(self.derived.drawn)
         if drawn:
             complete = known(self.resolved, drawn)
-            found = certify(Model(complete, self.text, self.infer, self.fixed, self.incomplete), seed)
+            found = certify(Model(complete, self.text, self.infer, self.fixed, self.incomplete), seed, apart)
             return with_draws(found, drawing(self, seed))
         if len(self.derived.elimination.parts) > 1:
             found = certify(self, seed, apart)

@@ -13,7 +13,7 @@ import numpy as np
 
 from emdsl.errors import DataError, EmdslError, ModelError
 from emdsl.fit.fitter import DegenerateError
-from emdsl.fit.verify import bounds, checks, invariance
+from emdsl.fit.verify import answers, bounds, checks, invariance
 from emdsl.fit.verify.case import Case, Compiled, find_case
 from emdsl.fit.verify.cells import Unchecked
 from emdsl.fit.verify.certificate import Certificate, Check, skipped
@@ -27,6 +27,8 @@ CHECKS: tuple[tuple[str, Callable[[Case], Iterator[Check]]], ...] = (
     ("log-likelihood with gaps", checks.gaps),
     (bounds.NAME, bounds.bound),
     ("posterior", checks.posterior),
+    ("log-likelihood, row by row", answers.scores),
+    ("most probable states", answers.states),
     ("Fisher's identity", checks.fisher),
     ("M-step", checks.m_step),
     ("EM climbs", invariance.climbs),

@@ -15,7 +15,7 @@ from emdsl.families.density import WHOLE, limits
 from emdsl.families.evaluate import rows_of
 from emdsl.families.scope import Array, Scope, length
 from emdsl.fit.branches import has_atom, is_density, leaves
-from emdsl.fit.interpret import chunks, element, log_prob, model_scope, plate_rows, read_names
+from emdsl.fit.interpret import arguments, chunks, element, log_prob, model_scope, plate_rows, read_names
 from emdsl.fit.sampling import variable_reads
 from emdsl.fit.verify.held import Chart, charts, completed
 from emdsl.fit.verify.setting import Drawn
@@ -31,12 +31,13 @@ class Unchecked(Exception):
 
 @dataclass(frozen=True)
 class Cell:
-    """One number of a latent: `levels` where it is discrete, else the ends of its domain."""
+    """One number of a latent: `levels` where it is discrete, else the ends of its domain; values that have mass."""
 
     latent: str
     at: int
     levels: int | None
     ends: tuple[float, float]
+    atoms: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -112,8 +113,7 @@ def _cells(v: Variable, world: World) -> list[Cell]:
     held = world.held.get(v.name)
     if held is not None:
         return [Cell(v.name, int(i), None, (-np.inf, np.inf)) for i in held.at[held.free]]
-    if v.distribution is not None and has_atom(v.distribution) and any(map(is_density, leaves(v.distribution))):
-        raise Unchecked(f"{v.name} is a point in some branches, which no grid of numbers hits")
+    spiked = v.distribution is not None and has_atom(v.distribution) and any(map(is_density, leaves(v.distribution)))
     array = world.latents[v.name]
     numbered = np.arange(array.size).reshape(array.shape)
     gone = world.missing[v.name].reshape(-1) if v.name in world.missing else None
@@ -121,13 +121,27 @@ def _cells(v: Variable, world: World) -> list[Cell]:
     for part in chunks(plate_rows(v.plates, replace(world.scope, values={**world.scope.values, **world.latents}))):
         at = element(v, numbered, part).reshape(part.count, -1)
         low, high = (np.broadcast_to(e, (part.count,)) for e in limits_by_row(v, part))
+        points = _points(v, world, part) if spiked else np.zeros((part.count, 0))
         for k in range(part.count):
-            ends = (float(low[k]), float(high[k]))
+            ends, atoms = (float(low[k]), float(high[k])), tuple(sorted({float(p) for p in points[k]}))
             levels = None
             if v.domain.kind in WHOLE:
                 levels = MOST_COUNT if np.isinf(ends[1]) else int(ends[1]) + 1
-            out += [Cell(v.name, int(i), levels, ends) for i in at[k] if gone is None or gone[i]]
+            out += [Cell(v.name, int(i), levels, ends, atoms) for i in at[k] if gone is None or gone[i]]
     return out
+
+
+def _points(v: Variable, world: World, part: Scope) -> Array:
+    """(rows, points): the values that have mass in some branch. Raises Unchecked where what is unknown moves them."""
+    assert v.distribution is not None
+    known = [call for call in leaves(v.distribution) if not is_density(call)]
+    read = {n for call in known for _, e in call.args for n in read_names(e, world.model)}
+    moved = [u.name for u in world.model.variables if u.name in read and u.kind in ("param", "latent")]
+    if moved or v.domain.dims:
+        moves = " and ".join([*moved, *["its vector"] * bool(v.domain.dims)])
+        raise Unchecked(f"{v.name} is a point in some branches, which {moves} moves")
+    found = [np.broadcast_to(np.asarray(arguments(c, part)[c.args[0][0]][0], float), (part.count,)) for c in known]
+    return np.stack(found, 1)
 
 
 def limits_by_row(v: Variable, part: Scope) -> tuple[Array, Array]:
@@ -161,7 +175,7 @@ def within_support(world: World, params: Mapping[str, Array], cells: Sequence[Ce
 
     out = []
     for k, c in enumerate(cells):
-        if c.levels is None and np.isinf(c.ends).all() and there(k, values[k]):
+        if c.levels is None and not c.atoms and np.isinf(c.ends).all() and there(k, values[k]):
             c = replace(c, ends=(end(k, -1.0), end(k, 1.0)))
         out.append(c)
     return out
@@ -185,6 +199,8 @@ def drawn_values(world: World, cells: Sequence[Cell], rng: np.random.Generator) 
         low, high = c.ends
         if c.levels is not None:
             out[k] = rng.integers(0, min(c.levels, 4))
+        elif c.atoms and rng.random() < 0.5:
+            out[k] = rng.choice(c.atoms)
         elif np.isfinite(low) and np.isfinite(high):
             out[k] = low + (high - low) * rng.uniform(0.1, 0.9)
         elif np.isfinite(low):
@@ -206,7 +222,8 @@ def reads(
         before = world.parts(every, params, placed(world, cells, base))
         found = found or [np.zeros((len(rows), len(cells)), bool) for rows in before]
         for k, c in enumerate(cells):
-            others = [drawn_values(world, [c], rng)[0]] if c.levels is None else range(min(c.levels, MOST_TRIED))
+            others = [drawn_values(world, [c], rng)[0], *c.atoms]
+            others = list(range(min(c.levels, MOST_TRIED))) if c.levels is not None else others
             mine = range(len(every)) if world.held else readers[c.latent]  # others may follow from it
             for value in others:
                 if value == base[k]:

@@ -88,7 +88,7 @@ def quadratic_cells(
 ) -> tuple[bool, ...]:
     """Which cells are such that every row is a polynomial of degree two in all of them together."""
     kept: set[str] = set()
-    names = dict.fromkeys(c.latent for c in cells if c.levels is None and np.isinf(c.ends).all())
+    names = dict.fromkeys(c.latent for c in cells if c.levels is None and np.isinf(c.ends).all() and not c.atoms)
     if _quadratic(world, params, cells, set(names), rng):
         kept = set(names)
     else:

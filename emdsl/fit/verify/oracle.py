@@ -81,12 +81,15 @@ class Oracle:
     def check(self, params: Mapping[str, Array], rng: np.random.Generator) -> None:
         """The tables are the log joint, at random latents. Raises Unchecked where they are not."""
         mine, layout = tables(self.layout, params), self.layout
-        for _ in range(3):
+        spiked = any(c.atoms for c in layout.cells)
+        for trial in range(6 if spiked else 3):
             values = drawn_values(layout.world, layout.cells, rng)
+            if spiked and trial % 2:  # as drawn: at random few points are possible
+                values = np.array([layout.world.latents[c.latent].reshape(-1)[c.at] for c in layout.cells], float)
             at = np.zeros(len(values), int)
             for k, c in enumerate(layout.cells):
                 if not layout.gaussian[k]:
-                    at[k] = rng.integers(len(layout.nodes[k])) if c.levels is None else values[k]
+                    at[k] = _place(c, layout.nodes[k], values[k], rng)
                     values[k] = layout.nodes[k][at[k]]
             wanted = float(layout.world.rows(params, placed(layout.world, layout.cells, values)).sum())
             h = values - layout.centre
@@ -116,7 +119,7 @@ class Oracle:
     def _thinned(self, step: int) -> Oracle:
         """Only every so many of the nodes."""
         cells = zip(self.layout.cells, self.layout.weights, self.layout.gaussian, strict=True)
-        weights = tuple(w if c.levels is not None or g else _every(w, step) for c, w, g in cells)
+        weights = tuple(w if c.levels is not None or g else _every(w, step, len(c.atoms)) for c, w, g in cells)
         return replace(self, layout=replace(self.layout, weights=weights))
 
     def total(self, params: Mapping[str, Array]) -> float:
@@ -152,12 +155,28 @@ class Oracle:
         return 10 * float((np.abs(half - whole) / (1 + np.abs(whole))).max())
 
 
+def _place(cell: Cell, nodes: Array, value: float, rng: np.random.Generator) -> int:
+    """A node for a cell: its level, the value if it has mass, any other else."""
+    if cell.levels is not None:
+        return int(value)
+    rule = len(nodes) - len(cell.atoms)
+    return rule + cell.atoms.index(value) if value in cell.atoms else int(rng.integers(rule))
+
+
 def grid(cell: Cell, s: Array) -> tuple[Array, Array]:
-    """Nodes and log weights of the trapezoidal rule, even in coordinates in which tails fall off doubly fast.
+    """Nodes and log weights of the trapezoidal rule, and at the end the values that have mass, each of weight 1."""
+    nodes, weights = _rule(cell.ends, s)
+    if cell.atoms:
+        nodes = np.where(np.isin(nodes, cell.atoms), nodes + 1e-12 * (1 + np.abs(nodes)), nodes)
+    return np.append(nodes, cell.atoms), np.append(weights, np.zeros(len(cell.atoms)))
+
+
+def _rule(ends: tuple[float, float], s: Array) -> tuple[Array, Array]:
+    """The trapezoidal rule, even in coordinates in which tails fall off doubly fast.
 
     Positive numbers are exp(s - exp(-s)), those of an interval the logistic function of 2 sinh (Takahasi, Mori 1974).
     """
-    low, high = cell.ends
+    low, high = ends
     spacing = np.log(s[1] - s[0])
     if np.isfinite(low) and np.isfinite(high):
         t = 2 * np.sinh((s - 17) / 5)  # from -99 to 99: a Beta of small shapes has mass at 1e-20
@@ -171,21 +190,22 @@ def grid(cell: Cell, s: Array) -> tuple[Array, Array]:
     return origin + sign * np.exp(t), spacing + t + np.log1p(np.exp(-s))
 
 
-def _every(weights: Array, step: int) -> Array:
-    """The weights of a coarser rule on some of the nodes."""
-    out = np.full_like(weights, -np.inf)
-    out[::step] = weights[::step] + np.log(step)
+def _every(weights: Array, step: int, atoms: int) -> Array:
+    """The weights of a coarser rule on some of the nodes; the last ones, which are none of the rule, stay."""
+    out, rule = np.full_like(weights, -np.inf), len(weights) - atoms
+    out[:rule:step] = weights[:rule:step] + np.log(step)
+    out[rule:] = weights[rule:]
     return out
 
 
 def _where(found: Sequence[Table], layout: Layout, k: int, s: Array, size: int) -> Array:
     """Finer nodes over where a cell's mass can be, whatever the others are."""
-    score = layout.weights[k].copy()
+    score = layout.weights[k][: len(s)].copy()
     for table in found:
         if k in table.discrete:
             axis = table.discrete.index(k)
             value = table.a.reshape([len(layout.nodes[d]) for d in table.discrete])
-            score += np.moveaxis(value, axis, 0).reshape(len(s), -1).max(axis=1)
+            score += np.moveaxis(value, axis, 0).reshape(len(layout.nodes[k]), -1)[: len(s)].max(axis=1)
     inside = np.flatnonzero(score > score.max() - DEPTH)
     if not inside.size:
         raise Unchecked("its density has no mass at any node: in some rows a latent is known to be one number")

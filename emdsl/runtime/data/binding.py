@@ -79,8 +79,7 @@ def bind_data(
     if defaults is not None:
         given = defaults(sizes, {n: a for n, a in values.items() if variables[n]["kind"] == "given"})
         values.update({n: np.asarray(a) for n, a in given.items() if n not in values})
-    if options.fitting:
-        _refuse_empty(variables, values, masks)
+    _refuse_empty(variables, values)
     weights, over = _weights(spec, variables, options, sizes)
     return Bound(sizes, values, masks, weights, over, ragged, labels)
 
@@ -248,9 +247,7 @@ def _refuse_missing(variable: Record, missing: Array, fitting: bool) -> None:
         raise DataError(f"{name}: every value of its column {column} is missing", code="D009")
 
 
-def _refuse_empty(
-    variables: Mapping[str, Record], values: Mapping[str, Array], masks: Mapping[str, Array | None]
-) -> None:
+def _refuse_empty(variables: Mapping[str, Record], values: Mapping[str, Array]) -> None:
     for name, variable in variables.items():
         if variable["kind"] == "observed" and name in values and values[name].size == 0:
             what = "no columns" if values[name].ndim and len(values[name]) else "no rows"

@@ -265,11 +265,13 @@ def _at_bounds(variable: Mapping[str, Any], value: Array) -> bool:
 def parameter_numbers(name: str, value: Any) -> Array:
     """A value that was handed over for a parameter as float64, else DataError."""
     try:
+        if converted(name, np.iscomplexobj, value):  # numpy would leave the imaginary part out
+            raise TypeError
         return np.array(converted(name, np.array, value, np.float64))
     except DataError:
         raise
     except (TypeError, ValueError, OverflowError):
-        raise DataError(f"{name}: its value must be numbers, in rows of one length", code="D004") from None
+        raise DataError(f"{name}: its value must be real numbers, in rows of one length", code="D004") from None
 
 
 def check_parameter(variable: Mapping[str, Any], value: Any, shape: Sequence[int]) -> Array:

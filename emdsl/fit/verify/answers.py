@@ -1,0 +1,75 @@
+"""What is asked of a fit beside its estimates: the log-likelihood row by row, and the most probable states."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+
+from emdsl.errors import DataError
+from emdsl.families.scope import Array
+from emdsl.fit.verify.case import Case
+from emdsl.fit.verify.cells import Unchecked
+from emdsl.fit.verify.certificate import Check, measured
+from emdsl.fit.verify.oracle import Oracle
+
+MOST = 150  # other configurations that the one told is compared with
+SAME = 1e-8
+
+
+def scores(case: Case) -> Iterator[Check]:
+    """The log-likelihoods of the rows add up to the whole."""
+    name = "log-likelihood, row by row"
+    if not case.exact or case.world.model.potentials:
+        raise Unchecked("a bound is reported" if not case.exact else "factors are of the whole, not of its rows")
+    fit = case.fit(case.start)
+    try:
+        rows = np.asarray(fit.score_samples(case.data()))
+    except DataError as refused:
+        raise Unchecked(refused.problems[0].message) from None
+    whole = fit.log_likelihood_
+    yield measured(name, "their sum", abs(float(rows.sum()) - whole) / (1 + abs(whole)), SAME)
+
+
+def states(case: Case) -> Iterator[Check]:
+    """The states told are more probable together than any that differ in one or two places."""
+    name = "most probable states"
+    oracle = case.need()
+    mine = [k for k, c in enumerate(oracle.layout.cells) if c.levels is not None]
+    if not mine or not case.exact:
+        raise Unchecked("no latent is discrete" if case.exact else "the posterior is approximate by choice")
+    told = case.fit(case.start).predict(case.data())
+    told = told if isinstance(told, Mapping) else {oracle.layout.cells[mine[0]].latent: told}
+    if unknown := {oracle.layout.cells[k].latent for k in mine} - set(told):
+        raise Unchecked(f"{', '.join(sorted(unknown))} is not told")
+    here = {k: int(_flat(told[oracle.layout.cells[k].latent])[oracle.layout.cells[k].at]) for k in mine}
+    best = _value(case, oracle, here)
+    others = [{**here, **dict(change)} for change in _changes(oracle, here)]
+    kept = case.rng(8).permutation(len(others))[:MOST]
+    above = max((_value(case, oracle, others[i]) - best for i in kept), default=0.0)
+    yield measured(name, f"of {len(kept)} beside them", max(above, 0.0) / (1 + abs(best)), SAME)
+
+
+def _changes(oracle: Oracle, here: Mapping[int, int]) -> Iterator[Sequence[tuple[int, int]]]:
+    """Other levels of one cell, or of two."""
+    each = {k: [(k, v) for v in range(oracle.layout.cells[k].levels or 0) if v != here[k]] for k in here}
+    for k in here:
+        yield from ([change] for change in each[k])
+    for a, b in combinations(here, 2):
+        yield from ([one, other] for one in each[a] for other in each[b])
+
+
+def _value(case: Case, oracle: Oracle, at: Mapping[int, int]) -> float:
+    """log p(data, these states), numbers integrated out."""
+    weights = list(oracle.layout.weights)
+    for k, v in at.items():
+        weights[k] = np.where(np.arange(len(weights[k])) == v, 0.0, -np.inf)
+    return float(replace(oracle, layout=replace(oracle.layout, weights=tuple(weights))).log_norm(case.found).real)
+
+
+def _flat(value: Any) -> Array:
+    """All elements in a row, ragged sequences one after the other."""
+    return np.concatenate([_flat(v) for v in value]) if isinstance(value, list) else np.ravel(value)
