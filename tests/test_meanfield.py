@@ -191,6 +191,28 @@ def test_topics_step_by_step() -> None:
     np.testing.assert_allclose(est.params_["topic"], topic, rtol=1e-9)
 
 
+STICKS = """
+model Sticks
+size K = 3
+for k in K:
+    latent v[k] ~ Beta(1, 2)
+for n in N:
+    latent z[n] ~ Categorical([v[k] * exp(sum({rest} for j in K if j < k)) for k in K])
+    observed x[n] ~ Normal(4 * z[n], 1)
+infer v, z by meanfield
+"""
+
+
+def test_the_rest_of_a_stick_by_either_logarithm() -> None:
+    """`log1p(-v)` is the statistic `log(1 - v)` of a Beta."""
+    fits = [
+        emdsl.compile(text=STICKS.format(rest=rest)).fitter(max_iter=5, seed=0).fit({"x": [0.2, 3.9, 4.4, 8.1]})
+        for rest in ("log1p(-v[j])", "log(1 - v[j])")
+    ]
+    assert fits[0].objective_ == fits[1].objective_
+    np.testing.assert_allclose(fits[0].posterior_["v"]["mean"][0], 0.4, atol=0.1)
+
+
 # ------------------------------------------------------------------ any q, by sampling from it
 
 LEVELS = """
