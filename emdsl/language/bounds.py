@@ -38,12 +38,19 @@ def bounded_counts(variables: list[Variable], scope: Scope) -> None:
 
 def with_bounds(domain: Domain, dist: Dist, scope: Scope) -> Domain:
     """Bounds of the family that speak of its arguments (`count(max = trials)`), where these hold no unknowns."""
-    if not isinstance(dist, FamilyCall):
-        return domain
-    lower, upper = (None if b is None or _unknowns(b, scope) else b for b in own_bounds(dist))
+    lower, upper = (None if b is None or _unknowns(b, scope) else b for b in _ends(dist))
     if upper is None and domain.kind in DISCRETE:
         lower = None
     return replace(domain, lower=domain.lower or lower, upper=domain.upper or upper)
+
+
+def _ends(dist: Dist) -> tuple[Expr | None, Expr | None]:
+    """The ends of a support, of branches where all have the same: a chain of Binomials, all of as many trials."""
+    if isinstance(dist, FamilyCall):
+        return own_bounds(dist)
+    pairs = zip(_ends(dist.then), _ends(dist.other), strict=True)
+    lower, upper = (one if one is not None and _same(one, other) else None for one, other in pairs)
+    return lower, upper
 
 
 def of_prior(domain: Domain, dist: Dist, scope: Scope) -> Domain:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from scipy.special import gammaln, log_softmax
+from scipy.stats import binom
 from scipy.stats import t as student
 
 from structures import Structure, normal, poisson
@@ -434,7 +435,31 @@ def _one(name, k):
     return lambda d: {name: ((len(next(v for v in d.values() if np.ndim(v))),), k)}
 
 
+# A chain of counts, each of as many trials: their bound is that of the branches.
+THINNED = """
+    model Thinned
+    param first : unit
+    param stay : unit
+    param born : unit
+    for t in T:
+        latent   n[t] ~ Binomial(3, first) if t == 0 else Binomial(3, (stay * n[t-1] + born * (3 - n[t-1])) / 3)
+        observed y[t] ~ Binomial(n[t], 0.6)
+"""
+
+
+def _thinned(rng):
+    return {"y": np.array([1.0, np.nan, 0.0])}, {"first": 0.4, "stay": 0.7, "born": 0.2}
+
+
+def _thinned_joint(p, d, z):
+    n, y = z["n"], d["y"]
+    up = (p["stay"] * n[:-1] + p["born"] * (3 - n[:-1])) / 3
+    seen = ~np.isnan(y)
+    return binom.logpmf(n[0], 3, p["first"]) + binom.logpmf(n[1:], 3, up).sum() + binom.logpmf(y, n, 0.6)[seen].sum()
+
+
 CASES = [
+    Structure("counts", THINNED, _thinned, _one("n", 4), _thinned_joint, {"n": "exact:chain"}),
     Structure("poisson", POISSON, _poisson, _one("z", 2), _poisson_joint, {"z": "exact:chain"}),
     Structure("gaps and streams", GAPS, _gaps, _one("np", 3), _gaps_joint, {"np": "exact:chain"}),
     Structure("switching", SWITCHING, _switching, _one("s", 2), _switching_joint, {"s": "exact:chain"}),
