@@ -140,7 +140,60 @@ def _pinned_joint(p, d, z):
     return out
 
 
+# A sum over a number of elements that data point to is taken apart; under one gate it gave another posterior.
+TEAMS = """
+    model Teams
+    param q : unit
+    param skill[2] : real
+    for i in I:
+        latent z[i] ~ Bernoulli(q)
+    for n in N:
+        for h in 2:
+            given who[n, h] : index[I]
+        observed x[n] ~ Normal(sum(skill[z[who[n, h]]] for h in 2), 1)
+"""
+
+
+def _teams(rng):
+    return {"who": np.array([[0, 1], [1, 2], [2, 2]]), "x": rng.normal(size=3)}, {
+        "q": 0.3,
+        "skill": np.array([-1.0, 2]),
+    }
+
+
+def _teams_joint(p, d, z):
+    z = z["z"]
+    return LOG(np.where(z, p["q"], 1 - p["q"])).sum() + normal(d["x"], p["skill"][z[d["who"]]].sum(1), 1).sum()
+
+
+# Elements under a sum, in one branch of another latent.
+DICE = """
+    model Dice
+    param p : unit
+    param r : positive
+    for n in N:
+        for j in 3:
+            latent a[n, j] ~ Categorical([0.2, 0.8])
+        latent c[n] ~ Bernoulli(p)
+        observed y[n] ~ Poisson(r * (1 + sum(a[n, j] for j in 3)) if c[n] == 1 else r)
+"""
+
+
+def _dice(rng):
+    return {"y": np.array([1.0, 6.0])}, {"p": 0.4, "r": 1.3}
+
+
+def _dice_joint(p, d, z):
+    rate = p["r"] * np.where(z["c"], 1 + z["a"].sum(1), 1)
+    own = LOG(np.where(z["c"], p["p"], 1 - p["p"])).sum() + LOG(np.where(z["a"], 0.8, 0.2)).sum()
+    return own + poisson(d["y"], rate).sum()
+
+
 CASES = [
+    Structure("teams", TEAMS, _teams, lambda d: {"z": ((3,), 2)}, _teams_joint, {"z": "exact:tree"}),
+    Structure(
+        "dice", DICE, _dice, lambda d: {"a": ((2, 3), 2), "c": ((2,), 2)}, _dice_joint, {"c": "exact:enumeration"}
+    ),
     Structure("tree", TREE, _tree, lambda d: {"z": ((7,), 2)}, _tree_joint, {"z": "exact:tree"}),
     Structure("forest", FOREST, _forest, lambda d: {"z": ((6,), 3)}, _forest_joint, {"z": "exact:tree"}),
     Structure("two kinds on a tree", PINNED, _pinned, lambda d: {"z": ((5,), 2)}, _pinned_joint, {"z": "exact:tree"}),

@@ -277,12 +277,23 @@ class Tensors:
         return x.Choose(idx[0], tuple(self.element(item, idx[1:], scope) for item in e.items))
 
     def _sum_over(self, e: m.SumOver, idx: tuple[Idx, ...], scope: Scope) -> Expr:
-        def body(ix: Ix) -> Expr:
+        under: list[Ix] = []
+
+        def body(ix: Idx) -> Expr:
+            under.extend([ix] if isinstance(ix, Ix) else [])
             inner = Scope({**scope.loops, e.index: ix}, scope.bindings, scope.sizes, scope.around)
             value = self.element(e.body, idx, inner)
             return value if e.cond is None else x.mul(self.element(e.cond, (), inner), value)
 
-        return summed(e.size, scope, e.span, body)
+        before, count = dict(self.gates), e.size.constant if isinstance(e.size, m.Dim) else None
+        whole = summed(e.size, scope, e.span, body)
+        if count is None or not any(
+            set(under) & set(x.free(El("", place))) for _, place in self.gates.keys() - before.keys()
+        ):
+            return whole
+        self.gates.clear()  # as many discrete elements as the sum has terms, each selected by a gate of its own
+        self.gates.update(before)
+        return x.add(*(body(k) for k in range(count)))
 
 
 def _literal(e: m.Expr) -> tuple[object, ...] | None:

@@ -206,9 +206,9 @@ def _with_gates(f: Factor, tensors: Tensors) -> Factor:
     A latent that stands under a sum has as many elements there as the sum has terms, which one gate does not select.
     """
     for name, idx in tensors.gates:
-        if not {i for i in idx if isinstance(i, Ix)} <= set(f.plates):
+        if not set(x.free(El("", idx))) <= set(f.plates):  # `z[i]` and `z[team[n, i]]`
             what = f"the posterior of {name} is not tractable: a density reads the elements of {name} under a sum"
-            hint = "where they are few, write the sum out, element by element"
+            hint = "where they are few, write the sum out, element by element, or over a number: `for j in 3`"
             raise ModelError(Problem("E110", what, f.span, hint))
     gates = tuple(x.Sel(El(name, idx), k) for (name, idx), k in tensors.gates.items())
     return replace(f, gates=gates, plates=f.plates + tuple(tensors.gates.values()))

@@ -239,7 +239,8 @@ def _rewrite(
             if any(i not in home for i in x.free(place)) or not _of_sequence(place, chain):
                 return f"it is tied to several elements of {g.of.var}"
             key = (place.var, place.idx)
-            neighbours.setdefault(key, g.at if isinstance(g.at, Ix) else x.fresh(levels[place.var]))
+            if key not in neighbours:
+                neighbours[key] = g.at if isinstance(g.at, Ix) else x.fresh(levels[place.var])
             at = neighbours[key]
         factors, ixs = at_gate(g, at, factors, ixs)
     kept = tuple(f for f in factors if f != x.ONE)
