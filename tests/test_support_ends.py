@@ -62,3 +62,19 @@ def test_a_threshold_is_compared_with_the_data_as_they_came():
     fit = fitted(text, {"x": x, "y": y})
     slopes = [np.polyfit(x[part] - 1e6, y[part], 1)[0] for part in (x >= 1000003.3, x < 1000003.3)]
     np.testing.assert_allclose(fit.params_["b"], slopes, rtol=1e-6)
+
+
+def test_functions_of_data_are_of_the_data_as_they_came():
+    """Numbers near 0 beside a reference point that is not: log((x - c) + c) has lost x, and had no density at all."""
+    x = np.array([1e-20, 1e-9, 0.1, 2, 5, 9])
+    y = np.array([1.0, 2, 3, 5, 12, 18])
+    text = (
+        "model M\nparam a : real\nparam b : real\nparam s : positive\nparam m : real\nparam q : positive\nfor n in N:\n"
+        "    observed x[n] : positive ~ LogNormal(m, q)\n    observed y[n] ~ Normal(a + b*x[n], s)\n"
+    )
+    fit = fitted(text, {"x": x, "y": y})
+    slope, intercept = np.polyfit(x, y, 1)
+    expected = stats.lognorm.logpdf(x, np.log(x).std(), scale=np.exp(np.log(x).mean()))
+    noise = y - intercept - slope * x
+    expected = expected + stats.norm.logpdf(noise, 0, np.sqrt(np.mean(noise**2)))
+    np.testing.assert_allclose(fit.log_likelihood_, expected.sum(), rtol=1e-9)

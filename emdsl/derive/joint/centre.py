@@ -99,12 +99,21 @@ def in_coordinates(
 
 
 def _as_they_came(e: Expr, moving: set[str], variables: Mapping[str, m.Variable]) -> Expr | None:
-    """A comparison of data alone is one of the numbers that were handed over: `x >= 0.1` is decided by a last digit."""
-    if not isinstance(e, x.Fn) or not x.is_indicator(e) or not moving & x.variables(e):
+    """A function of data alone is one of the numbers that were handed over.
+
+    `x >= 0.1` is decided by a last digit, and so is log(x) where x is near 0 and its reference point is not. Whole
+    powers are opened instead.
+    """
+    whole = isinstance(e, x.Pow) and isinstance(e.exponent, x.Num) and _is_whole(e.exponent)
+    if not isinstance(e, x.Fn | x.Pow) or whole or not moving & x.variables(e):
         return None
     if any(not is_made(n) and variables[n].kind not in ("given", "observed") for n in x.variables(e) if n in variables):
         return None
     return x.rebuild(e, lambda n: El(raw(n.var), n.idx, n.sort) if isinstance(n, El) and n.var in moving else None)
+
+
+def _is_whole(exponent: x.Num) -> bool:
+    return exponent.value > 0 and exponent.value == int(exponent.value)
 
 
 def axes_of(v: m.Variable) -> tuple[Ix, ...]:
