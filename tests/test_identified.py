@@ -82,6 +82,10 @@ def test_rotations_and_labels_of_the_gallery() -> None:
 def test_what_is_not_looked_at(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
     fit = written(SUM.format(prior="")).fitter().fit({"y": Y})
     fit.save(tmp_path / "fit.json")
-    assert written(SUM.format(prior="")).fitter().restore(tmp_path / "fit.json").unidentified_ is None
-    monkeypatch.setattr(identified, "SECONDS", 0.0)
-    assert fit.unidentified_ is None
+    loaded = written(SUM.format(prior="")).fitter().restore(tmp_path / "fit.json")
+    assert loaded.unidentified_ is None and "loaded" in loaded.unidentified_note_
+    setup = identified.Setup(fit._module, *fit._training[:2], 1, 0.0, "raise")
+    work = {identified._work(setup, identified.Coordinates(fit._module.SPEC, fit.params_)) for _ in range(3)}
+    assert len(work) == 1  # counted, not timed
+    monkeypatch.setattr(identified, "WORK", 0.0)
+    assert fit.unidentified_ is None and "long" in fit.unidentified_note_

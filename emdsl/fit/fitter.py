@@ -276,17 +276,34 @@ class Fitter(Estimator):
         """What the data of the fit do not settle, each with its `params`, `directions` and, printed, a sentence.
 
         () where all is settled; None where that is not looked at: after a load, where the posterior is drawn or
-        approximate, and where it would take long. It costs two steps of EM for each free number, when first asked for.
+        approximate, and where it would take long, by work that is counted: `unidentified_note_` says which. It costs
+        two steps of EM for each free number, when first asked for.
         """
+        found = self._looked_at()
+        return None if isinstance(found, str) else found
+
+    @property
+    def unidentified_note_(self) -> str:
+        """Why `unidentified_` is None; "" where it is not."""
+        found = self._looked_at()
+        return found if isinstance(found, str) else ""
+
+    def _looked_at(self) -> tuple[Unidentified, ...] | str:
         if "params_" not in self.__dict__:
             self.params_  # noqa: B018  (not fitted: says so)
         if "_unsettled" not in self.__dict__:
-            exact = "_training" in self.__dict__ and len(self._training) == 2 and is_exact(self._module)
-            exact = exact and self.status_ not in ("degenerate", "interrupted")
-            held = {n: v for n, v in self.params_.items() if n not in self._held}
-            setup = Setup(self._module, *self._training[:2], 1, 0.0, "raise") if exact else None
-            self._unsettled = None if setup is None else unidentified(setup, held)
+            self._unsettled = self._not_looked_at() or unidentified(
+                Setup(self._module, *self._training[:2], 1, 0.0, "raise"),
+                {n: v for n, v in self.params_.items() if n not in self._held},
+            )
         return self._unsettled
+
+    def _not_looked_at(self) -> str:
+        if len(self.__dict__.get("_training", ())) != 2:
+            return "a fit that was loaded has no data"
+        if not is_exact(self._module):
+            return "the objective is a bound or drawn, and its steps of EM are not those of the likelihood"
+        return f"the fit is {self.status_}" if self.status_ in ("degenerate", "interrupted") else ""
 
     def document(self) -> dict[str, Any]:
         """The fit with its model's text, so that `emdsl.load` needs nothing else."""

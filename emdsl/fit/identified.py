@@ -9,18 +9,21 @@ of EM for each free number; each direction found is then walked along, and has t
 
 from __future__ import annotations
 
-import time
+import sys
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from emdsl.fit.unsettled import Coordinates, Unidentified, interchangeable, told
 from emdsl.runtime.data.columns import Array
+from emdsl.runtime.data.sizes import size_value
 from emdsl.runtime.fitting.loop import Point, Setup, advance, evaluate
 
 MOST = 200  # free numbers
-SECONDS = 2.0  # of steps of EM, beyond which nothing is looked at
+WORK = 1e9  # numbers that all steps of EM may touch, about two seconds: counted, so that each machine says the same
+CALL = 500  # numbers touched in the time of one call
+POINTS = 40  # of a quadrature, for each number of data
 FALL = 1e-4  # what a small step from the maximum costs: little beside one, much beside rounding
 KEPT = 1e-3  # I - D of a direction that may be flat
 DOUBTFUL = 0.03  # ... and where the fit stopped beside its maximum
@@ -44,8 +47,8 @@ class Differences(NamedTuple):
     unit: Array
 
 
-def unidentified(setup: Setup, params: Mapping[str, Array]) -> tuple[Unidentified, ...] | None:
-    """What the data of a fit do not settle at `params`; None where that is not looked at: bounds, draws, long fits."""
+def unidentified(setup: Setup, params: Mapping[str, Array]) -> tuple[Unidentified, ...] | str:
+    """What the data of a fit do not settle at `params`; where that is not looked at, why not."""
     at = Coordinates(setup.module.SPEC, params)
 
     def objective(values: Mapping[str, Array]) -> float:
@@ -53,32 +56,50 @@ def unidentified(setup: Setup, params: Mapping[str, Array]) -> tuple[Unidentifie
 
     try:
         with np.errstate(all="ignore"):
-            if at.free.size > MOST or 2 * at.free.size * _cost(setup, at) > SECONDS:
-                return None
-            steps, flat = _flat(setup, at, objective)
+            if at.free.size > MOST:
+                return f"it has {at.free.size} free numbers, of at most {MOST}"
+            rounds = int(WORK / max(2 * at.free.size * _work(setup, at), 1.0))
+            if not rounds:
+                return "two steps of EM for each free number would take long"
+            steps, flat = _flat(setup, at, objective, min(rounds, ROUNDS))
             return (*told(at, steps, flat), *interchangeable(setup.module.SPEC, params, objective))
     except (setup.module.Degenerate, np.linalg.LinAlgError):
-        return None
+        return "a step of EM beside the estimates collapses"
 
 
-def _cost(setup: Setup, at: Coordinates) -> float:
-    """Seconds of one step of EM."""
-    began = time.perf_counter()
-    advance(setup, evaluate(setup, at.values(at.free), None))
-    return time.perf_counter() - began
+def _work(setup: Setup, at: Coordinates) -> float:
+    """Numbers that one step of EM touches: its calls are counted, its arrays by the data, states and points."""
+
+    def step() -> None:
+        advance(setup, evaluate(setup, at.values(at.free), None))
+
+    step()  # whatever is made once and kept
+    calls, before = 0, sys.getprofile()
+
+    def count(_: Any, event: str, __: Any) -> None:
+        nonlocal calls
+        calls += event in ("call", "c_call")
+
+    sys.setprofile(count)
+    try:
+        step()
+    finally:
+        sys.setprofile(before)
+    numbers = sum(v.size for v in setup.prepared.values() if isinstance(v, np.ndarray))
+    levels = [v["levels"] for v in setup.module.SPEC["variables"] if v["kind"] == "latent" and v["levels"]]
+    states = max([1, *(size_value(n, setup.data.sizes) for n in levels)])
+    return float(CALL * calls + numbers * states * (POINTS if "the modes" in setup.prepared else 1))
 
 
-def _flat(setup: Setup, at: Coordinates, objective: Callable[..., float]) -> tuple[Array, Array]:
+def _flat(setup: Setup, at: Coordinates, objective: Callable[..., float], rounds: int) -> tuple[Array, Array]:
     """The size of a small step along each coordinate, and flat directions (free, directions) in such steps.
 
     A fit stops beside its maximum: where a direction may be flat, Newton's steps with I - D go there first.
     """
-    since = time.perf_counter()
-    for _ in range(ROUNDS):
+    for left in range(rounds - 1, -1, -1):
         d = _differences(setup, at, objective(at.values(at.free)))
         solved = np.linalg.svd(np.linalg.lstsq(d.moved, d.moved - d.kept, rcond=None)[0])
-        late = time.perf_counter() - since > SECONDS
-        if late or solved[1].min(initial=1.0) > DOUBTFUL or _climbed(setup, at, d, solved) < NEAR:
+        if not left or solved[1].min(initial=1.0) > DOUBTFUL or _climbed(setup, at, d, solved) < NEAR:
             break
     candidates = solved[2][solved[1] < KEPT].T
     return d.steps, candidates[:, [_is_flat(at, objective, d.steps * v) for v in candidates.T]]
