@@ -14,6 +14,9 @@ from emdsl.fit.fitter import DegenerateError
 from emdsl.fit.verify.cells import Cell
 from emdsl.fit.verify.oracle import grid
 
+if settings.get_current_profile_name() == "nightly":
+    import wider_models  # noqa: F401  (more shapes)
+
 pytestmark = pytest.mark.filterwarnings("ignore::emdsl.runtime.data.faults.ConvergenceWarning")
 
 
