@@ -20,12 +20,18 @@ from emdsl.families.evaluate import evaluate
 from emdsl.families.table import record
 from emdsl.language import model as m
 from emdsl.language.constants import value
+from emdsl.language.transform import names_in
 
 Array = NDArray[Any]
 LEAST = 1e-12  # of a unit diagonal: an eigenvalue that is none
 CONTINUOUS = ("real", "positive", "unit", "simplex", "spd", "ordered", "correlation", "zero_sum")
 SOME = 3  # length of what has a length by name alone, when numbers are drawn
-HINT = "write its directions with numbers (`q * outer([1, 0.5], [1, 0.5])`, `diag([0, q])`), or give each entry a noise"
+HINT = (
+    "EM cannot move what turns a density without width: write the directions with numbers "
+    "(`q * outer([1, 0.5], [1, 0.5])`), or give each entry a noise; an ARMA(1, 1) without either is "
+    "`s[t] ~ MvNormal([phi * s[t-1][0], s[t-1][0]], diag([q, 0]))` seen as "
+    "`y[t] ~ Normal(s[t][0] + theta * s[t][1], r)`"
+)
 
 
 @dataclass(frozen=True)
@@ -78,10 +84,22 @@ def support_of(call: m.FamilyCall, model: m.ModelText) -> Support | None:
         off = np.abs(across @ c) / np.outer(np.abs(across) @ unit + 1e-300, unit)
         if _rank(c) != g.shape[1] or off.max(initial=0) > 1e-9:
             text = f"{call.family.name}'s `{known.singular if known else ''}` is singular, in directions that depend on"
-            raise ModelError(Problem("E113", f"{text} what is estimated or given", cov.span, HINT))
+            raise ModelError(Problem("E113", f"{text} {_unknowns(cov, lets, model)}", cov.span, HINT))
     along = np.linalg.pinv(g)
     volume = 0.5 * (np.linalg.slogdet(g.T @ g)[1] - np.linalg.slogdet(across @ across.T)[1])
     return Support(_rows(along), _rows(across), found.scales, found.cov, float(volume))
+
+
+def _unknowns(cov: m.Expr, lets: Mapping[str, m.Let], model: m.ModelText) -> str:
+    """The parameters and givens that a covariance holds, directly or through lets."""
+    waiting, held = list(names_in(cov)), set[str]()
+    while waiting:
+        name = waiting.pop()
+        if name in lets and name not in held:
+            waiting += names_in(lets[name].body)
+        held.add(name)
+    found = [v.name for v in model.variables if v.name in held and v.kind in ("param", "given")]
+    return f"what is estimated or given: {', '.join(found)}" if found else "what is estimated or given"
 
 
 def _rows(a: Array) -> tuple[tuple[float, ...], ...]:
