@@ -456,13 +456,14 @@ for n in N:
 """: ("lead[k]⁻¹ = (S_z_x_x[k] + I)", "rate[k] = (S_z_y[k] + 1) / (S_z_n_y[k] + 0.1)"),
     """param p : unit
 param a : positive
+param s : positive ~ InverseGamma(2, 1)
 param left : real
 param gap : real
 for n in N:
     latent   dry[n] ~ Bernoulli(p)
     observed rain[n] ~ Delta(0) if dry[n] == 1 else Gamma(2, a)
-    observed v[n] ~ Normal(left + gap * dry[n], 1)
-""": ("[dry[n] = 0] [rain[n] > 0] (2 log a + log rain[n] - a rain[n])",),
+    observed v[n] ~ Normal(left + gap * dry[n], var = s)
+""": ("[dry[n] = 0] [rain[n] > 0] (2 log a + log rain[n] - a rain[n])", "+ 6) log s -"),
     """param h : real
 param effect : real[P]
 for c in C:

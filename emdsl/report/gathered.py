@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from fractions import Fraction
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import Expr, Idx, Ix
@@ -27,11 +28,14 @@ def _logs(terms: Sequence[Expr]) -> list[Expr]:
     for t in terms:
         logs = [p for p in x.factors_of(t) if isinstance(p, x.Fn) and p.name == "log"]
         groups.setdefault(logs[0] if len(logs) == 1 else t, []).append(t)
-    return [own[0] if len(own) == 1 else x.mul(_without(log, own), log) for log, own in groups.items()]
+    return [own[0] if len(own) == 1 else x.mul(*_without(log, own), log) for log, own in groups.items()]
 
 
-def _without(factor: Expr, terms: Sequence[Expr]) -> Expr:
-    return x.add(*(x.mul(*(p for p in x.factors_of(t) if p != factor)) for t in terms))
+def _without(factor: Expr, terms: Sequence[Expr]) -> tuple[Expr, Expr]:
+    """The sum of the terms without a factor, its number apart."""
+    beside = x.add(*(x.mul(*(p for p in x.factors_of(t) if p != factor)) for t in terms))
+    c, rest = content(beside) if isinstance(beside, x.Add) else (Fraction(1), beside)
+    return x.Num(c), rest
 
 
 def _under_sums(terms: Sequence[Expr]) -> list[Expr]:
