@@ -227,6 +227,72 @@ def test_a_sweep_leaves_the_joint_as_it_is(name: str) -> None:
         assert abs(moved.mean()) < FALSE_ALARM * moved.std() / len(moved) ** 0.5
 
 
+SLOPED = """
+model M
+param a : real
+param w : real
+param effect[K] : real ~ Normal(0, 2)
+param s : positive
+param p : simplex[3]
+param m : ordered[2]
+param S : spd[2]
+for g in G:
+    latent b[g] ~ MvNormal(m, S)
+    latent z[g] ~ Categorical(p)
+    latent u[g] ~ Uniform(-1, 2)
+for n in N:
+    given group[n] : index[G]
+    given k[n] : index[K]
+    given x[n] : real
+    observed y[n] ~ Normal(a + w * x[n] + exp(b[group[n]][0]) + [0, 1, 2][z[group[n]]] * u[group[n]], s)
+    observed c[n] ~ Poisson(exp(effect[k[n]] + b[group[n]][1]))
+infer b, z, u by saem
+"""
+
+
+def last_sample(text: str, data: dict[str, Any], values: dict[str, Any]) -> Any:
+    """A sample of few draws."""
+    model = compiled(text)
+    fitter, rng, module = model.fitter(seed=0), np.random.default_rng(2), model.module
+    setup = fitter._setup(fitter._bind(data))
+    (chain,) = module.new_chains(setup, rng, 1)
+    params = {n: np.asarray(v, float) for n, v in values.items()}
+    module._start([chain], params, 5)
+    module.PILOT, module.LAST_SWEEPS, module.BATCHES = 24, 8, 8
+    sample = module.LastSample(setup, params, [chain], grows=False)
+    chain.sweep(params)
+    return sample, chain.draws
+
+
+@pytest.mark.parametrize("name", ["parts", "one part"])
+def test_printed_slopes_are_those_of_the_density(name: str) -> None:
+    """Scores of draws that move with the parameters, by printed slopes and by differences of the density alone; of more
+    parameters than differences were affordable for."""
+    rng, n = np.random.default_rng(1), np.arange(130)
+    data = {"group": n % 10, "k": n % 65, "x": 100 + rng.normal(size=130), "y": rng.normal(52, 2, 130)}
+    text, values = SLOPED, {"a": 1.0, "w": 0.5, "effect": rng.normal(size=65), "s": 2.0, "p": [0.2, 0.5, 0.3]}
+    values |= {"m": [-0.5, 0.5], "S": [[0.3, 0.1], [0.1, 0.2]]}
+    if name == "one part":
+        text = "model M\nparam phi : real(min = -1, max = 1)\nparam s : positive\nparam c : real\nfor t in T:\n"
+        text += "    latent h[t] ~ Normal(0, s / sqrt(1 - phi^2)) if t == 0 else Normal(phi * h[t-1], s)\n"
+        text += "    observed y[t] ~ Poisson(exp(c + h[t]))\ninfer h by saem\n"
+        data, values = {"y": rng.poisson(2, 20)}, {"phi": 0.4, "s": 0.5, "c": 0.6}
+    sample, draws = last_sample(text, {"c": rng.poisson(2, 130), **data} if "k" in data else data, values)
+    slopes, beside = sample.slopes, sample.flat + 0.01 * rng.normal(size=len(sample.flat))
+    assert sample.scored and sample.carried.together == (name == "one part")
+    found = [sample._apart_scores(draws), sample._whole_score(draws, sample.flat), sample._whole_score(draws, beside)]
+    sample.slopes = None
+    by_steps = []
+    for h in (1e-4, 2e-4):
+        sample.steps = np.full(len(sample.flat), h)
+        by_steps.append(
+            [sample._apart_scores(draws), sample._whole_score(draws, sample.flat), sample._whole_score(draws, beside)]
+        )
+    sample.slopes = slopes
+    for mine, once, twice in zip(found, *by_steps, strict=True):
+        np.testing.assert_allclose(mine, (4 * once - twice) / 3, rtol=1e-6, atol=1e-6 * np.abs(once).max())
+
+
 @cache
 def counts() -> dict[str, Any]:
     rng = np.random.default_rng(8)

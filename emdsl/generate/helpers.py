@@ -52,6 +52,7 @@ MODULES = (
     "montecarlo/mixing",
     "montecarlo/flat",
     "montecarlo/carried",
+    "montecarlo/slopes",
     "montecarlo/scores",
     "montecarlo/accuracy",
     "montecarlo/montecarlo",

@@ -13,7 +13,7 @@ import numpy as np
 from emdsl.runtime.fitting.loop import Climb, Setup
 from emdsl.runtime.montecarlo.mixing import mixing_of
 from emdsl.runtime.montecarlo.sampler import Chain
-from emdsl.runtime.montecarlo.scores import MOST_PARAMETERS, LastSample, has_weights
+from emdsl.runtime.montecarlo.scores import LastSample, has_weights
 
 NEGLIGIBLE = 0.1  # Monte Carlo errors below this share of the standard errors
 ROUNDS = 6  # of Newton steps at the estimate
@@ -44,8 +44,8 @@ def concluded(setup: Setup, params: Any, history: list[float], chains: Sequence[
     for k in range(ROUNDS):
         sample = LastSample(setup, params, chains, grows=not short)
         told = sample.found
-        if len(sample.flat) > MOST_PARAMETERS:
-            faults.append(f"the error of {len(sample.flat)} parameters is not told (of {MOST_PARAMETERS} at most)")
+        if len(sample.flat) > sample.most:
+            faults.append(f"the error of {len(sample.flat)} parameters is not told (of {sample.most} at most)")
         if short or told is None or not told.trusted:
             break
         spread = np.sqrt(np.diag(told.inverse))

@@ -25,6 +25,7 @@ from emdsl.runtime.fitting.loop import Setup
 from emdsl.runtime.numeric.unconstrained import from_free, stretch, to_free
 
 TELLING = 12.0  # a covariance whose squared correlation is below this over the number of draws is taken for noise
+MOST_FIELDS = 60  # made of covariances with scores: no more than draws that tell how they are combined
 MOST_TOGETHER_CARRIED = 5  # numbers of one part, for each of which covariances are learnt from some hundred draws
 
 
@@ -84,9 +85,14 @@ class Carried:
             self.laws[name] = (z + self.about[name], np.where(told, shift, 0.0),
                                np.where(told_too, 0.5 * stretched / var, 0.0))  # fmt: skip
 
+    def fields_held(self) -> int:
+        """The number of those laws."""
+        return len(next(iter(self.laws.values()))[1]) if self.laws else 0
+
     def fields(self) -> int:
         """Laws along which all numbers move, in place of those along parameters; their number."""
-        n, each = float(max(1, self.count)), len(self.score[0]) + 3
+        n, some = float(max(1, self.count)), min(len(self.score[0]), MOST_FIELDS)
+        each = some + 3
         found = {}
         for k, (name, sums) in enumerate(self.sums.items()):
             z, z2, zs = sums[0] / n, sums[1] / n, sums[4] / n
@@ -98,7 +104,7 @@ class Carried:
             shift[each * k + 2] = z + self.about[name] - np.mean(z + self.about[name])
             noisy = zs - z * s
             size = np.sqrt(np.square(noisy).mean(tuple(range(1, noisy.ndim)), keepdims=True))
-            shift[each * k + 3 : each * (k + 1)] = spread * noisy / np.maximum(size, 1e-300)
+            shift[each * k + 3 : each * (k + 1)] = (spread * noisy / np.maximum(size, 1e-300))[:some]
             found[name] = (z + self.about[name], shift, scale)
         self.laws = found
         return each * len(self.sums)

@@ -21,6 +21,7 @@ from emdsl.runtime.montecarlo.carried import Carried
 from emdsl.runtime.montecarlo.flat import FreeParameters, hessian_of, slope_of, steps_of
 from emdsl.runtime.montecarlo.mixing import _trace
 from emdsl.runtime.montecarlo.sampler import Chain
+from emdsl.runtime.montecarlo.slopes import Slopes, has_slopes
 
 PILOT = 200  # draws that tell how draws are carried along with the parameters
 LAST_SWEEPS = 200  # of the sample at the estimate, at least
@@ -29,6 +30,10 @@ MOST_NUMBERS = 4e7  # numbers drawn, times evaluations of each draw
 MOST_EVALUATIONS = 8e4  # of log p(data, draw) at the estimate
 MOST_PARTS = 1000  # of which scores are kept: more are added up to so many
 MOST_PARAMETERS = 60  # in whose number scores by differences are affordable
+MOST_BY_SLOPES = 1500  # the same of scores by slopes: their Hessian is a table
+MOST_KEPT = 60_000  # numbers in the scores of all parts, where parameters are many
+LEAST_PARTS = 50
+A_HESSIAN_EACH = 60  # parameters: with more of them not every batch has a Hessian
 BATCHES = 48  # of draws, at most: half as many at first
 IN_A_BATCH = 4.0  # effective draws in a batch, at least: batches are as good as independent
 SURE = 3.0  # errors of the least information that is left, which it is away from 0
@@ -96,12 +101,14 @@ class LastSample:
         self.setup, self.params, self.chains = setup, params, chains
         self.free = FreeParameters(setup, params)
         self.flat = self.free.vector(params)
-        self.scored = 0 < len(self.flat) <= MOST_PARAMETERS and not has_weights(setup)
+        self.most = MOST_BY_SLOPES if has_slopes(setup) else MOST_PARAMETERS
+        self.scored = 0 < len(self.flat) <= self.most and not has_weights(setup)
         self.carried = Carried(setup, chains[0].draws, 1)  # nowhere, until that is learnt
         self.values: list[float] = []
         self.traces: dict[str, list[list[Array]]] = {}
         self.batches: list[list[Batch]] = [[] for _ in chains]
-        each = (2 * len(self.flat) + 1) * len(chains)
+        self.slopes = Slopes(setup, self.free, params, self.flat) if self.scored and has_slopes(setup) else None
+        each = (8 if self.slopes else 2 * len(self.flat) + 1) * len(chains)
         numbers = sum(np.size(v) for v in chains[0].draws.values()) * each
         most = int(np.clip(min(MOST_NUMBERS / max(1, numbers), MOST_EVALUATIONS / each), LAST_SWEEPS, MOST_SWEEPS))
         most, count = most // len(chains), -(-LAST_SWEEPS // len(chains))
@@ -142,10 +149,30 @@ class LastSample:
             moved, stretched = self.carried.at(draws, t - self.flat)
             prepared = setup.module.with_draws(setup.prepared, moved)
             found = setup.module.log_density_units(free.params(t), prepared) + stretched
-            bins = -(-len(found) // MOST_PARTS) if binned else 1
-            return np.add.reduceat(found, np.arange(0, len(found), bins)) if bins > 1 else found
+            return self._binned(found) if binned else found
 
         return values
+
+    def _binned(self, found: Array) -> Array:
+        """Parts, the last axis, added up to no more than are kept."""
+        most = MOST_PARTS if self.slopes is None else max(LEAST_PARTS, min(MOST_PARTS, MOST_KEPT // len(self.flat)))
+        bins = -(-found.shape[-1] // most)
+        return np.add.reduceat(found, np.arange(0, found.shape[-1], bins), axis=-1) if bins > 1 else found
+
+    def _whole_score(self, draws: Mapping[str, Any], t: Array) -> Array:
+        """The score of everything, (p,)."""
+        if self.slopes is not None:
+            return self.slopes.whole(t, draws, self.carried)
+        return slope_of(self._whole(draws), t, self.steps)
+
+    def _apart_scores(self, draws: Mapping[str, Any], binned: bool = True) -> Array:
+        """The score of each part, (p, parts)."""
+        if self.slopes is None:
+            return slope_of(self._parts(draws, binned), self.flat, self.steps)
+        if not self.apart:
+            return self.slopes.whole(self.flat, draws, self.carried)[:, None]
+        found = self.slopes.apart(draws, self.carried)
+        return self._binned(found) if binned else found
 
     def _prepare(self) -> None:
         """Steps for slopes; how draws are carried along; the slope of what holds no latent; where the scores of each
@@ -154,18 +181,21 @@ class LastSample:
         units = self.setup.module.log_density_units(self.params, chain.here())
         self.apart = units is not None
         self.carried = Carried(self.setup, chain.draws, len(units) if units is not None else 1)
-        self.steps = steps_of(self._whole(chain.draws), self.flat)
+        self.nowhere = Carried(self.setup, chain.draws, self.carried.parts)
+        if self.slopes is None:
+            self.steps = steps_of(self._whole(chain.draws), self.flat)
         for draws in self._pilot():
             if self.carried.domains:
-                self.carried.see(draws, slope_of(self._parts(draws, False), self.flat, self.steps))
+                self.carried.see(draws, self._apart_scores(draws, False))
         if self.carried.together:
             self._combine()
         else:
             self.carried.learn()
         draws = chain.draws
-        whole = self._whole(draws)
-        self.about = slope_of(self._parts(draws), self.flat, self.steps)
-        self.constant = slope_of(whole, self.flat, self.steps) - self.about.sum(-1)
+        if self.slopes is not None:
+            self.steps = self.slopes.steps(draws, self.carried)
+        self.about = self._apart_scores(draws)
+        self.constant = self._whole_score(draws, self.flat) - self.about.sum(-1)
 
     def _pilot(self) -> Iterator[Mapping[str, Any]]:
         """Draws of which nothing is kept but what they teach."""
@@ -179,6 +209,10 @@ class LastSample:
         still, scores, slopes = np.zeros(self.carried.fields()), [], []
         steps = None
         for draws in self._pilot():
+            if self.slopes is not None:
+                scores.append(self.slopes.whole(self.flat, draws, self.nowhere))
+                slopes.append(self.slopes.fields(self.flat, draws, self.carried))
+                continue
             whole = self._whole(draws)
 
             def along(off: Array, whole: Any = whole) -> float:
@@ -196,7 +230,8 @@ class LastSample:
             run = self.batches[c]
             if len(run) >= 2 * half:
                 self.batches[c] = [_joined(a, b) for a, b in zip(run[::2], run[1::2], strict=True)]
-            for part in np.array_split(np.arange(count), half if self.scored else 1):
+            apart = -(-len(self.flat) // A_HESSIAN_EACH)  # batches from one that has Hessians to the next
+            for b, part in enumerate(np.array_split(np.arange(count), half if self.scored else 1)):
                 batch = _empty(len(self.flat), self.about.shape[-1]) if self.scored else None
                 for k in range(len(part)):
                     chain.sweep(self.params)
@@ -204,16 +239,15 @@ class LastSample:
                     if batch is None or k == 0:
                         self.values.append(self._whole(chain.draws)(self.flat))
                     if batch is not None:
-                        batch = self._scored(batch, chain.draws, k)
+                        batch = self._scored(batch, chain.draws, k, b % apart == 0)
                 if batch is not None:
                     self.batches[c].append(batch)
 
-    def _scored(self, batch: Batch, draws: Mapping[str, Any], k: int) -> Batch:
-        off = slope_of(self._parts(draws), self.flat, self.steps) - self.about
+    def _scored(self, batch: Batch, draws: Mapping[str, Any], k: int, curved: bool) -> Batch:
+        off = self._apart_scores(draws) - self.about
         batch = _joined(batch, Batch(1, off, off @ off.T, 0.0, 0))
-        if k % max(2, 2 * len(self.flat)) == 0:  # so that Hessians cost what scores do
-            whole = self._whole(draws)
-            curve = hessian_of(lambda t: slope_of(whole, t, self.steps), self.flat, self.steps)
+        if curved and k % max(2, 2 * len(self.flat)) == 0:  # so that Hessians cost what scores do
+            curve = hessian_of(lambda t: self._whole_score(draws, t), self.flat, self.steps)
             batch = batch._replace(curve=batch.curve + curve, curves=batch.curves + 1)
         return batch
 
@@ -265,7 +299,8 @@ def stepped(batches: Sequence[Batch], about: Array, told: Array, root: Array) ->
         every = _joined(every, batch)
     means = every.scores / every.draws
     off = np.array([b.scores - b.draws * means for b in batches])
-    long = np.einsum("bpu,bqu->pq", off, off) / (n - 1) * n / every.draws  # n times the variance of a mean of n draws
+    flat = off.transpose(1, 0, 2).reshape(p, -1)
+    long = flat @ flat.T / (n - 1) * n / every.draws  # n times the variance of a mean of n draws
 
     def parts(some: Batch, share: float) -> tuple[Array, Array]:
         mean = some.scores / some.draws
