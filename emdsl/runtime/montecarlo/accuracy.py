@@ -13,7 +13,7 @@ import numpy as np
 from emdsl.runtime.fitting.loop import Climb, Setup
 from emdsl.runtime.montecarlo.mixing import mixing_of
 from emdsl.runtime.montecarlo.sampler import Chain
-from emdsl.runtime.montecarlo.scores import LastSample, has_weights
+from emdsl.runtime.montecarlo.scores import LastSample, NewtonStep, has_weights
 
 NEGLIGIBLE = 0.1  # Monte Carlo errors below this share of the standard errors
 ROUNDS = 6  # of Newton steps at the estimate
@@ -66,9 +66,25 @@ def concluded(setup: Setup, params: Any, history: list[float], chains: Sequence[
         at = sample.free.vector(params)
         report["standard_errors"] = sample.free.spread(at, told.inverse)
         report["monte_carlo_errors"] = sample.free.spread(at, told.error)
+        faults += _untold(sample, told, report)
     state = {f"draw:{n}": np.asarray(v) for n, v in chains[0].draws.items()}
     status, message = verdict_of_draws(end.status == "interrupted", faults, report, len(history) - 1)
     return Climb(params, tuple(history), history[-1], status, message, state, report=report)
+
+
+def _untold(sample: LastSample, told: NewtonStep, report: dict[str, Any]) -> list[str]:
+    """Errors of what is at an end of its domain, or nothing tells, are not known, and not 0; the latter is a fault."""
+    faults, silent = [], np.diag(told.inverse) == 0
+    for n, (at, _) in sample.free.places.items():
+        if not silent[at].any():
+            continue
+        for errors in (report["standard_errors"], report["monte_carlo_errors"]):
+            errors[n] = np.where(report["standard_errors"][n] > 0, errors[n], np.nan)
+        if (silent & ~sample.free.ends)[at].any():
+            faults.append(f"the data tell nothing of {n}")
+        else:
+            report.setdefault("ended", []).append(n)
+    return faults
 
 
 def verdict_of_draws(interrupted: bool, faults: list[str], report: Mapping[str, Any], count: int) -> tuple[str, str]:
@@ -81,6 +97,8 @@ def verdict_of_draws(interrupted: bool, faults: list[str], report: Mapping[str, 
     elif "monte_carlo_errors" in report:
         about = "the Monte Carlo errors are not known: too little information is left beside the draws' noise"
         faults = [*faults, "its error cannot be told"]
+    if report.get("ended"):
+        about += f"; {', '.join(report['ended'])} is at an end of its domain, where no error is told"
     about += f"; R-hat at most {rhat:.2f}, {report['draws']} draws"
     iterations = f"{count} iteration" + ("" if count == 1 else "s")
     if interrupted:
