@@ -511,11 +511,11 @@ def test_a_fit_that_is_cut_short_says_so() -> None:
 def test_a_fit_without_an_error_has_not_converged() -> None:
     """Of more parameters than scores are affordable for: iterates had settled, and that was called convergence."""
     model = compiled(INTERCEPTS, "saem(warm = 3)")
-    few, model.module.MOST_PARAMETERS = model.module.MOST_PARAMETERS, 1
+    few, model.module.MOST_BY_SLOPES = model.module.MOST_BY_SLOPES, 1
     with pytest.warns(Warning, match="the error of 2 parameters is not told"):
         fit = model.fitter(seed=1, max_iter=20).fit(counts())
     assert fit.status_ == "max_iter" and "monte_carlo_errors" not in fit.monte_carlo_
-    model.module.MOST_PARAMETERS = few
+    model.module.MOST_BY_SLOPES = few
 
 
 def test_the_last_rung_is_monte_carlo() -> None:
