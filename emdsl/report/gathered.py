@@ -74,7 +74,7 @@ def _whole(outer: list[Ix], below: frozenset[Expr], tops: list[Expr]) -> Expr:
 def _over(below: frozenset[Expr], terms: list[Expr]) -> Expr:
     above = taken_out([x.mul(*(p for p in x.factors_of(t) if p not in below)) for t in terms])
     if not isinstance(above, x.Add):
-        return x.mul(above, *below)
+        return x.mul(above, *sorted(below, key=repr))  # a set has another order in each process
     c, whole = content(above)
     order = [p for p in x.factors_of(terms[0]) if p in below]
     return x.mul(x.Num(c), whole, *order)
