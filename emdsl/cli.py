@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
@@ -26,6 +27,7 @@ INFER = click.option(
 )
 SEED = click.option("--seed", type=click.IntRange(0), help="Repeat the same random numbers.")
 SIZE = click.option("--size", multiple=True, metavar="NAME=N", help="A size: K=3.")
+UNWRITABLE = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EIO, errno.EBADF}
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="The same facts for programs.")
 
 
@@ -334,6 +336,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
 
+    if sys.stdout is None:  # closed by who started this: a fit is saved all the same
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")
     signal.signal(signal.SIGTERM, stop)  # a fit that is told to end keeps its best, as with Ctrl-C
     raise SystemExit(run(arguments))
 
@@ -358,7 +362,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else 1
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        leave_output()
         return 0
     except (EmdslError, InternalError) as error:
         click.echo(str(error), err=True)
@@ -370,10 +374,18 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return last_resort(error)
 
 
+def leave_output() -> None:
+    """What is still to be flushed to standard output goes nowhere, as nobody takes it."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def last_resort(error: Exception) -> int:
     """Lack of memory, or a bug of ours: one block, no traceback unless EMDSL_DEBUG is set."""
     if isinstance(error, MemoryError):
         click.echo("error D043: there is not enough memory for this model and data", err=True)
+    elif isinstance(error, OSError) and error.errno in UNWRITABLE and error.filename is None:
+        leave_output()
+        click.echo(f"error D040: standard output: cannot be written: {error.strerror}", err=True)
     elif os.environ.get("EMDSL_DEBUG"):
         raise error
     else:

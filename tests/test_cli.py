@@ -157,7 +157,11 @@ def test_ctrl_c_keeps_the_fit_and_ends_with_130(run: Any, tmp_path: Path, monkey
         return honest(*args)
 
     monkeypatch.setattr(hand_gmm, "m_step", m_step)
-    done = run("fit", "gmm.em", FAITHFUL, "--seed", "0", "-o", str(tmp_path / "fit.json"))
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background starts with it ignored
+    try:
+        done = run("fit", "gmm.em", FAITHFUL, "--seed", "0", "-o", str(tmp_path / "fit.json"))
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert done.status == 130 and "interrupted" in done.err
     assert json.loads((tmp_path / "fit.json").read_text())["status"] == "interrupted"
 
@@ -182,6 +186,16 @@ def test_collapse_is_said(run: Any, tmp_path: Path) -> None:
     data.write_text("x1,x2\n" + "1,1\n" * 20)
     done = run("fit", "gmm.em", str(data))
     assert done.status == 1 and "D020" in done.err
+
+
+def test_a_full_standard_output_is_no_bug(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(path: Any, content: str) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(cli, "put", full)
+    monkeypatch.setattr(cli, "leave_output", lambda: None)
+    done = run("compile", "gmm.em")
+    assert done.status == 1 and "error D040: standard output: cannot be written: No space left" in done.err
 
 
 # ---------------------------------------------------------------- the other commands
