@@ -85,11 +85,6 @@ def model_text(path: str) -> str | bytes:
     return sys.stdin.buffer.read() if path == "-" else read_model(Path(path))
 
 
-def refused(what: str) -> EmdslError:
-    """What this release cannot do, in one line."""
-    return EmdslError(Problem("E121", f"{what} is not available in this release"))
-
-
 # ------------------------------------------------------------------ fit
 
 
@@ -207,8 +202,6 @@ def derive(model: str, form: str, diff: str | None, infer: Sequence[str], output
     if form == "text":
         put(output, str(derivation))
         return
-    if not hasattr(derivation, method[form]):
-        raise refused(f"the derivation as {form}")
     written = getattr(derivation, method[form])()
     put(output, as_text(written) if form == "json" else written)
 

@@ -14,7 +14,11 @@ from pathlib import Path
 import pytest
 
 import emdsl
+from emdsl.derive.algebra import made
+from emdsl.derive.posteriors.draws import KERNELS
 from emdsl.generate import helpers
+from emdsl.generate.lines import kept
+from emdsl.language import inference
 from emdsl.runtime.bundle import BUNDLED, runtime_source
 
 PACKAGE = Path(emdsl.__file__).parent
@@ -267,3 +271,16 @@ def test_helpers_of_modules_have_names_of_their_own() -> None:
         for name in given(node)
     ]
     assert sorted(found) == sorted(set(found))
+
+
+def test_names_of_made_elements_are_put_together_in_one_place() -> None:
+    """`Q.of("z")`, never `f"q:{name}"`: a kind is a line of a table, and a reader finds who makes it and who reads it."""
+    words = "|".join(k.word for m in (made, kept) for k in vars(m).values() if isinstance(k, made.Kind))
+    spelled = re.compile(rf"""f["'](?:{words})\d*:\{{|startswith\(\(?["'](?:{words}):""")
+    assert spelled.search('El(f"q:{block.name}", axes)') and spelled.search('e.var.startswith("present:")')
+    read = [p for p in FILES if relative(p).split("/")[0] in ("derive", "generate", "report")]
+    assert not [relative(p) for p in read if spelled.search(p.read_text(encoding="utf-8"))]
+
+
+def test_kernels_that_the_language_takes_are_those_that_move() -> None:
+    assert tuple(KERNELS) == inference.KERNELS

@@ -122,7 +122,7 @@ def _linear(block: Block, known: Known) -> Linear | str:
     if block.gaussian is not None:
         rows, columns = block.gaussian.rows, block.gaussian.columns
         linear = {linear_role(n): n for n in block.latents}
-    elif block.record is not None and block.record.name == "Normal" and not block.own:
+    elif block.record is not None and block.record.gaussian and not block.own:
         rows = columns = {block.name: ()}
         linear = {"id": block.name}
     else:

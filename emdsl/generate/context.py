@@ -26,6 +26,7 @@ from emdsl.derive.algebra.made import (
     among,
     is_made,
     made_of,
+    stored,
 )
 from emdsl.derive.joint.centre import Shift
 from emdsl.derive.joint.plates import home_of
@@ -270,7 +271,7 @@ def _special(f: Function, name: str) -> Leaf:
         return Leaf(_unpacked(f, name, f'prepared["{KINDS}"]["{which}"].first[{plate}]'), (0,), integer=True)
     if name in AT:  # points that all elements share, where no cloud is at hand
         return Leaf(_unpacked(f, name, f'statistics["points of {of}"][0]'), (0,))
-    code = _unpacked(f, name, f'prepared["{name.replace(":", " ", 1)}"]')
+    code = _unpacked(f, name, f'prepared["{stored(name)}"]')
     return _of_data(f.plan, name, of, code)
 
 

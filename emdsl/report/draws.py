@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-from emdsl.derive.posteriors.draws import Drawn, Sampling
+from emdsl.derive.posteriors.draws import KERNELS, Drawn, Sampling
 from emdsl.language.model import ModelText
 from emdsl.report import formula as f
 from emdsl.report.page import Say, Show, Step, names_of
 
-HOW = {
-    "gibbs": "from their conditional itself (Gibbs)",
-    "slice": "by univariate slice sampling, stepped out and shrunk (Neal 2003)",
-    "hmc": "by Hamiltonian Monte Carlo on the log conditional and its gradient, step sizes by dual averaging",
-    "metropolis": "by random-walk Metropolis",
-}
 END = (
     "At the end a sample at the estimate tells its error, and Newton steps on the mean score take the rest of the way "
     "(Louis 1982)."
@@ -50,7 +44,7 @@ def _group(g: Drawn) -> str:
         plates = ", ".join(i.dim for i in g.batch)
         side = f", the elements over {plates} side by side" if plates else ", all elements together"
     without = ", on the density in which what is exact is summed out"
-    return f"{names_of(*g.latents)}: {HOW[g.kernel]}{without if g.collapsed else ''}{side}; {g.reason}."
+    return f"{names_of(*g.latents)}: {KERNELS[g.kernel].said}{without if g.collapsed else ''}{side}; {g.reason}."
 
 
 def _climb(draws: Sampling) -> str:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any
+from typing import Any, assert_never
 
 import sympy as sp
 
@@ -25,10 +25,9 @@ from emdsl.derive.joint.joint import expand
 from emdsl.derive.plan import Plan, posteriors, weighted_plate
 from emdsl.derive.updates.newton import Newton, Together
 from emdsl.derive.updates.quadratic import Linear
-from emdsl.derive.updates.rules import Closed, Numeric, Simplex, Spread, Update
+from emdsl.derive.updates.rules import Closed, Numeric, Rule, Simplex, Spread, Update
 from emdsl.derive.updates.solve import solve
 from emdsl.derive.updates.statistics import Statistic, expected
-from emdsl.errors import InternalError
 from emdsl.language import model as m
 from emdsl.report.indices import Letters, Names
 from emdsl.report.symbolic import Symbolic, symbolic
@@ -75,7 +74,7 @@ def update_equation(update: Update, name: str, plan: Plan) -> sp.Basic:
     return equation(mine.rule, name, shown)
 
 
-def equation(rule: object, name: str, plan: Plan) -> sp.Basic:
+def equation(rule: Rule, name: str, plan: Plan) -> sp.Basic:
     symbols = Tidied(symbolic(plan.joint.model), known(plan), _origin(plan))
     match rule:
         case Simplex():
@@ -95,7 +94,8 @@ def equation(rule: object, name: str, plan: Plan) -> sp.Basic:
             return _equal(symbols.of(slope, names), sp.Integer(0))
         case Numeric():
             return _stationary(rule, name, plan, symbols)
-    raise InternalError("report", f"no equation for {type(rule).__name__}")
+        case _:
+            assert_never(rule)
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from itertools import product
+from typing import assert_never
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Expr, Idx, Ix
@@ -89,6 +90,8 @@ def _rule(plan: Plan, u: Update, t: Typeset) -> Iterator[Say | Show]:
             yield from _together(u.rule, t)
         case Numeric():
             yield from _numeric(plan, u, t)
+        case _:
+            assert_never(u.rule)
     found = explicit(plan, u)
     if found:
         yield Say("In terms of the data:" if len(found) == 1 else "In terms of the data, each with the others held:")

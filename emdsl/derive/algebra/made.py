@@ -51,6 +51,11 @@ def made_of(name: str) -> tuple[str, tuple[str, ...]]:
     return word, tuple(of)
 
 
+def stored(name: str) -> str:
+    """The key under which a module's `prepared` holds it: `"present x"`; a user's own name as it is."""
+    return name.replace(":", " ", 1)
+
+
 WEIGHT = ":weight"  # [row]: how often a row counts, `sample_weight`
 
 # What data tell before the fit, each by the name of a variable or of a ragged plate T.

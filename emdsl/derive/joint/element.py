@@ -14,7 +14,7 @@ from emdsl.derive.algebra.expr import DataIx, El, Expr, Idx, Ix
 from emdsl.derive.algebra.made import LENGTH, POSITION, PRESENT, ROW, START, among
 from emdsl.derive.joint.functions import call
 from emdsl.derive.joint.scope import Closure, Scope, operand, size_number, summed
-from emdsl.derive.joint.spikes import reading, with_spikes
+from emdsl.derive.joint.spikes import is_point_mass, reading, with_spikes
 from emdsl.errors import ModelError, Problem
 from emdsl.language import model as m
 
@@ -34,7 +34,7 @@ class Tensors:
         self.parts: dict[int, tuple[Expr, int]] = {}
         self.deterministic = frozenset(
             v.name for v in model.variables
-            if v.kind == "latent" and isinstance(v.distribution, m.FamilyCall) and v.distribution.family.name == "Delta"
+            if v.kind == "latent" and isinstance(v.distribution, m.FamilyCall) and is_point_mass(v.distribution.family)
         )  # fmt: skip
         self.discrete = frozenset(
             v.name for v in model.variables

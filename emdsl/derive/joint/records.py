@@ -39,6 +39,11 @@ class Posterior:
     arguments: tuple[tuple[str, str, int, int], ...] = ()
 
     @property
+    def gaussian(self) -> bool:
+        """Whether the log density is a quadratic: its posteriors may have ends, and a scale that is another latent."""
+        return self.plan == "exact:gaussian"
+
+    @property
     def statistics(self) -> tuple[str, ...]:
         """Functions of the latent, in the order in which the kernel takes their natural parameters."""
         return statistics_of(self.name)

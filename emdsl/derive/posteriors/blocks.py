@@ -253,14 +253,14 @@ def conjugate_block(
     if ends != record.ends:  # the posterior ends where the latent does
         low, high = (None if math.isinf(end) else x.num(end) for end in ends)
         cuts.append(Cut(x.ONE, low, high))
-    if cuts and (record.name != "Normal" or scales):
+    if cuts and (not record.gaussian or scales):
         return _refused(name, f"it is cut, and {record.name} is not integrated over an interval here", mine[0][1])
     parted = any(c.apart for c in cuts)
     if parted and len(cuts) > 1:
         return _refused(name, "it is cut more than once, and may be seen outside of an interval", mine[0][1])
     record = PARTED_NORMAL if parted else CUT_NORMAL if cuts else record
     scaled = common_scale(own_terms, roles, scales, home) if scales else (None, own_terms)
-    if scaled is None or (scales and record.name != "Normal"):
+    if scaled is None or (scales and not record.gaussian):
         tied = f"{name} is tied to the continuous latent {min(scales)}, which does not scale all of it"
         return _refused(name, tied, mine[0][1])
     gates = tuple(x.Sel(El(n, idx), k) for (n, idx), k in neighbours.items())

@@ -29,7 +29,24 @@ from emdsl.errors import ModelError, Problem
 from emdsl.language import model as m
 
 METHODS = ("mcmc", "saem")
-KERNELS = {"gibbs": "", "slice": "slice_kernel", "hmc": "hmc_kernel", "metropolis": "metropolis_kernel"}
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """How a group is moved: the function of `emdsl.runtime.montecarlo.kernels`, and what a derivation says of it."""
+
+    function: str
+    said: str
+
+
+KERNELS = {  # by the word of the language, `emdsl.language.inference.KERNELS`
+    "gibbs": Kernel("", "from their conditional itself (Gibbs)"),
+    "slice": Kernel("slice_kernel", "by univariate slice sampling, stepped out and shrunk (Neal 2003)"),
+    "hmc": Kernel(
+        "hmc_kernel", "by Hamiltonian Monte Carlo on the log conditional and its gradient, step sizes by dual averaging"
+    ),
+    "metropolis": Kernel("metropolis_kernel", "by random-walk Metropolis"),
+}
 DOMAINS = ("real", "positive", "unit", "simplex")  # of what a kernel moves: those with free coordinates
 DEFAULTS = {  # by method: sweeps, burn-in, chains, warm-up
     "mcmc": {"sweeps": 50, "burn_in": 10, "chains": 1, "warm": 100},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import assert_never
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import Expr, Ix
@@ -93,4 +94,6 @@ def _parameters_in(rule: Rule) -> frozenset[str]:
             return rule.parameters()
         case Numeric():
             parts = tuple(f for t in rule.whole for f in t.factors)
+        case _:
+            assert_never(rule)
     return frozenset(n for e in parts for n in x.variables(e))

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import DataIx, El, Idx, Ix
-from emdsl.derive.algebra.made import ARGUMENT, COV, MEAN
+from emdsl.derive.algebra.made import ARGUMENT, COV, LOCATION, MEAN, MOMENT, VARIANCE
 from emdsl.derive.joint.factors import LogJoint
 from emdsl.derive.joint.plates import home_of
 from emdsl.derive.joint.records import WHOLE
@@ -159,12 +159,12 @@ def _draw_record(f: Function, block: Block, target: str) -> None:
     if block.cuts:
         codes = [_at_gates(f, block, ARGUMENT.of(name, a), idx, outer).code for a in CUT_FIELDS]
         em.lines.append(f"{target} = draw_cut_normal({', '.join(codes)}, rng)")
-    elif block.scale is not None or record.name == "Normal":
-        keys = ("location", "variance") if block.scale is not None else ("E", "E")
-        kinds = ("", "") if block.scale is not None else (":id", ":square")
-        first, second = (
-            _at_gates(f, block, f"{k}:{name}{kind}", idx, outer).code for k, kind in zip(keys, kinds, strict=True)
-        )
+    elif block.scale is not None or record.gaussian:
+        if block.scale is not None:
+            read = (LOCATION.of(name), VARIANCE.of(name))
+        else:
+            read = (MOMENT.of(name, "id"), MOMENT.of(name, "square"))
+        first, second = (_at_gates(f, block, n, idx, outer).code for n in read)
         if block.scale is not None:
             scale = em.broadcast(em.value(block.scale), outer)
             second = f"{second} / {scale.wrapped}"

@@ -222,7 +222,7 @@ def sweep_lines(printer: Printer) -> list[str]:
             low, high = bounds(v)
             events = tuple(k for k, p in enumerate(stored_order(v)) if p >= len(g.batch))
             parts.append(f'Coordinates("{n}", "{v.domain.kind}", ({low}, {high}), {events})')
-        kernel = "modes_kernel" if g.collapsed and g.kernel == "slice" else KERNELS[g.kernel]
+        kernel = "modes_kernel" if g.collapsed and g.kernel == "slice" else KERNELS[g.kernel].function
         listed = f"({', '.join(parts)}{',' if len(parts) == 1 else ''})"
         cells.append(f'Group("{", ".join(g.latents)}", {name}, {kernel}, {listed}),')
     if draws.moved and rest not in cells:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Expr
-from emdsl.derive.algebra.made import LOG_NORMALISER, WEIGHT
+from emdsl.derive.algebra.made import LOG_NORMALISER, WEIGHT, is_made, made_of, stored
 from emdsl.derive.joint.terms import Term
 from emdsl.derive.posteriors.once import DataSum
 from emdsl.derive.updates.handed import LookedUp
@@ -211,11 +211,8 @@ def table_line(h: Handed) -> str:
     assert h.tables is not None
     codes = []
     for c in h.tables.codes:
-        kind, _, rest = c.value.var.partition(":")
-        masks = [f'out["present {m.var.partition(":")[2]}"]' for m in c.masks]
-        codes.append(
-            f'(out["{f"{kind} {rest}" if rest else kind}"], {size_expression(c.dim)}, {masks[0] if masks else None})'
-        )
+        masks = [f'out["{stored(m.var)}"]' for m in c.masks]
+        codes.append(f'(out["{stored(c.value.var)}"], {size_expression(c.dim)}, {masks[0] if masks else None})')
     return f'out["{tables_key(h)}"] = codes_of_rows({", ".join(codes)})'
 
 
@@ -236,7 +233,7 @@ def _code_of(s: x.Sel) -> str:
 
 
 def _spelt(tables: LookedUp) -> list[str]:
-    return [c.value.var.partition(":")[2] or c.value.var for c in tables.codes]
+    return [made_of(c.value.var)[1][0] if is_made(c.value.var) else c.value.var for c in tables.codes]
 
 
 def _apart(printer: Printer, f: Function, h: Handed) -> tuple[list[Term], list[Term]]:
