@@ -91,3 +91,29 @@ def test_a_mistake_is_named(example: Example) -> None:
     assert example.code in [p.code for p in caught.value.problems]
     if example.shown is not None:
         assert str(caught.value) == example.shown.rstrip("\n")
+
+
+def test_links_lead_somewhere() -> None:
+    broken = []
+    for page in PAGES:
+        for target in re.findall(r"\]\(([^)\s]+)\)|<img src=\"([^\"]+)\"", page.read_text(encoding="utf-8")):
+            path, _, anchor = "".join(target).partition("#")
+            there = page.parent / path if path else page
+            if path.startswith("http"):
+                continue
+            if not there.exists() or (anchor and anchor not in _anchors(there)):
+                broken.append(f"{page.relative_to(ROOT)}: {''.join(target)}")
+    assert not broken
+
+
+def _anchors(page: Path) -> set[str]:
+    headings = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", h.lower()).replace(" ", "-") for h in headings}
+
+
+def test_every_decision_is_in_the_index_by_its_title() -> None:
+    folder = ROOT / "docs" / "decisions"
+    titles = [(p.name, p.read_text(encoding="utf-8").partition("\n")[0]) for p in sorted(folder.glob("0*.md"))]
+    listed = [f"- [{name[:4]}]({name}): {title.removeprefix(f'# {name[:4]}. ')}" for name, title in titles]
+    index = (folder / "README.md").read_text(encoding="utf-8").splitlines()
+    assert [line for line in index if line.startswith("- ")] == listed

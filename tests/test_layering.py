@@ -274,7 +274,7 @@ def test_helpers_of_modules_have_names_of_their_own() -> None:
 
 
 def test_names_of_made_elements_are_put_together_in_one_place() -> None:
-    """`Q.of("z")`, never `f"q:{name}"`: a kind is a line of a table, and a reader finds who makes it and who reads it."""
+    """`Q.of("z")`, never `f"q:{name}"`: a kind is a line of a table, and a reader finds its makers and readers."""
     words = "|".join(k.word for m in (made, kept) for k in vars(m).values() if isinstance(k, made.Kind))
     spelled = re.compile(rf"""f["'](?:{words})\d*:\{{|startswith\(\(?["'](?:{words}):""")
     assert spelled.search('El(f"q:{block.name}", axes)') and spelled.search('e.var.startswith("present:")')
