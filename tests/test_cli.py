@@ -107,7 +107,6 @@ def test_fit_of_a_long_table(run: Any, tmp_path: Path) -> None:
         (["graph", "absent.em"], 1, ["absent.em: cannot be read"]),
         (["graph", "gmm.em", "--format", "png"], 2, ["--format"]),
         (["graph", "gmm.em", "-o", "/no/such/dir/g.svg"], 1, ["cannot be written"]),
-        (["derive", "gmm.em", "--format", "latex"], 1, ["not available in this release"]),
         (["check", "absent.em"], 1, ["absent.em: cannot be read"]),
     ],
 )
