@@ -85,6 +85,11 @@ def model_text(path: str) -> str | bytes:
     return sys.stdin.buffer.read() if path == "-" else read_model(Path(path))
 
 
+def unanswered(error: NotImplementedError) -> EmdslError:
+    """What this release cannot answer, as other mistakes are told."""
+    return EmdslError(Problem("E121", str(error) or "this is not available in this release"))
+
+
 # ------------------------------------------------------------------ fit
 
 
@@ -361,7 +366,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
         click.echo(str(error), err=True)
         return 1
     except NotImplementedError as error:
-        click.echo(f"error E121: {error or 'this is not available in this release'}", err=True)
+        click.echo(str(unanswered(error)), err=True)
         return 1
     except Exception as error:  # noqa: BLE001  (the last boundary: a traceback is a defect)
         return last_resort(error)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import emdsl
-from emdsl.cli import refused
+from emdsl.cli import unanswered
 from emdsl.derive.algebra import codes as derive
 from emdsl.derive.joint.records import POSTERIORS
 from emdsl.derive.posteriors import averages
@@ -42,7 +42,7 @@ def not_a_density() -> None:
 
 
 def not_there() -> None:
-    raise refused("this")
+    raise unanswered(NotImplementedError("a module draws no paths"))
 
 
 EXAMPLES: dict[str, Callable[[], object]] = {
