@@ -164,7 +164,7 @@ DATA: dict[str, dict[str, Any]] = {
     },
     "student": columns("newcomb", "x"),
     "nonlinear_growth": columns("orange", "tree", "age", "trunk"),
-    "stochastic_volatility": {"y": table("growth")["growth"].tolist()},
+    "stochastic_volatility": {"y": table("growth")["growth"][:50].tolist()},
     "student_free_df": columns("newcomb", "x"),
     "tied_gaussian_mixture": FAITHFUL,
     "word_alignment": {"source": [[0, 1], [0, 2], [3, 2]], "target": [[1, 0], [1, 2], [3, 2]]},

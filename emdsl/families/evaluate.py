@@ -112,7 +112,8 @@ def _variable(e: Var, s: Scope) -> Array:
     if e.name in s.lets:
         return _let(s.lets[e.name], (), s)
     _watch(e.name, (), s)
-    return s.values[e.name][None]
+    point = s.points(e.name)
+    return s.values[e.name][None] if point is None else s.values[e.name][point]
 
 
 def _let(let: Let, index: tuple[Array, ...], s: Scope) -> Array:
@@ -147,7 +148,7 @@ def _index(e: Index, s: Scope) -> Array:
         if last >= 0:
             return _index_ragged(e, e.base, args, last, s)
         _watch(e.base.name, tuple(args), s)
-        return _gather(s.values[e.base.name][None], args, e, s)
+        return _gather_named(e.base.name, args, e, s)
     return _gather(_rows(e.base, s), args, e, s)
 
 
@@ -164,7 +165,7 @@ def _index_ragged(e: Index, base: Var, args: list[Array], last: int, s: Scope) -
             row = table.start[row] + i
     if len(args) > last:
         _watch(base.name, (row, *args[last + 1 :]), s)
-        return _gather(array[None], [row, *args[last + 1 :]], e, s)
+        return _gather_named(base.name, [row, *args[last + 1 :]], e, s)
     if len(args) < last:
         raise fail(f"`{base.name}` needs {last} indices or more, for its last plate is ragged", e.span)
     ragged = axes[last]
@@ -175,7 +176,8 @@ def _index_ragged(e: Index, base: Var, args: list[Array], last: int, s: Scope) -
         raise Uneven(ragged)
     rows = table.start[row][:, None] + np.arange(int(n[0]) if len(n) else 0)
     _watch(base.name, (rows,), s)
-    return np.asarray(array[rows])
+    point = s.points(base.name)
+    return np.asarray(array[rows] if point is None else array[point[:, None], rows])
 
 
 def _watch(name: str, index: tuple[Array, ...], s: Scope) -> None:
@@ -206,6 +208,18 @@ def _in_range(i: Array, n: Any, e: Index, arg: Expr) -> None:
         value = int(np.broadcast_to(i, np.shape(bad) or (1,))[at])
         most = int(np.broadcast_to(n, np.shape(bad) or (1,))[at])
         raise fail(f"index {value} is outside 0..{most - 1}", arg.span, "indices start at 0 and never wrap")
+
+
+def _gather_named(name: str, args: list[Array], e: Index, s: Scope) -> Array:
+    """The same of an array among the values, which may have one value at each point."""
+    base, point = s.values[name], s.points(name)
+    if point is None:
+        return _gather(base[None], args, e, s)
+    for k, i in enumerate(args):
+        _in_range(i, base.shape[1 + k], e, e.args[k] if k < len(e.args) else e)
+    rank = max((i.ndim for i in args), default=1)
+    at = (i.reshape(-1, *(1,) * (rank - 1)) if i.ndim == 1 else i for i in (point, *args))
+    return np.asarray(base[tuple(at)])
 
 
 def _gather(base: Array, args: list[Array], e: Index, s: Scope) -> Array:

@@ -43,6 +43,7 @@ class Scope:
 
     `values` are whole arrays; `local` are per row (leading axis 1 or count); `loops` are integers
     per row; `stack` are the enclosing loops, outermost first; `row` numbers the rows for `watch`.
+    The arrays of the names in `several` have a leading axis of points, and `point` says at which of them each row is.
     """
 
     values: Mapping[str, Array] = field(default_factory=dict)
@@ -55,6 +56,8 @@ class Scope:
     count: int = 1
     row: Array | None = None
     watch: Watch | None = None
+    several: frozenset[str] = frozenset()
+    point: Array | None = None
 
     def take(
         self, rows: Array, inner: Mapping[str, Array] | None = None, stack: tuple[tuple[str, Size], ...] = ()
@@ -63,11 +66,16 @@ class Scope:
         loops = {k: v[rows] for k, v in self.loops.items()} | dict(inner or {})
         local = {k: v if v.shape[0] == 1 else v[rows] for k, v in self.local.items()}
         row = None if self.row is None else self.row[rows]
+        point = None if self.point is None else self.point[rows]
         # by place: `replace` would read all fields off the class, and there is hardly anything that runs more often
         return Scope(
             self.values, self.sizes, self.lets, self.ragged, loops, local, (*self.stack, *stack), len(rows), row,
-            self.watch,
+            self.watch, self.several, point,
         )  # fmt: skip
+
+    def points(self, name: str) -> Array | None:
+        """The point of each row, where the array of this name has one value at each."""
+        return self.point if name in self.several else None
 
     def enter(self, name: str, size: Size) -> tuple[Scope, Array]:
         """The scope inside a loop, rows times elements; and each new row's old row."""

@@ -182,7 +182,8 @@ def log_prob(model: ModelText, v: Variable, scope: Scope, gone: Array | None = N
 def element(v: Variable, array: Array, part: Scope) -> Array:
     """v's element per row: rows + the array's brackets + the domain's own axes."""
     if not v.plates:
-        return array[None]
+        point = part.points(v.name)
+        return array[None] if point is None else array[point]
     loops = tuple(Loop(p.index, p.size) for p in v.plates)
     named = replace(part, values={v.name: array})
     return rows_of(Index(Var(v.name, v.shape), loops, v.shape[len(loops) :]), named)

@@ -73,12 +73,31 @@ class World:
             if isinstance(d, Variable):
                 found = list(log_prob(self.model, d, scope))
                 if d.name in self.held and found:
-                    found = [np.concatenate([np.asarray(f, float) for f in found]) + self.held[d.name].volume]
+                    volume = np.tile(self.held[d.name].volume, scope.count)
+                    found = [np.concatenate([np.asarray(f, float) for f in found]) + volume]
             else:
                 pieces = chunks(plate_rows(d.plates, scope))
                 found = [np.broadcast_to(rows_of(d.expression, part), (part.count,)) for part in pieces]
             out.append(np.concatenate([np.asarray(f, float).reshape(-1) for f in found]) if found else np.zeros(0))
         return out
+
+    def parts_at(
+        self, some: Sequence[Variable | Potential], params: Mapping[str, Array], latents: Sequence[Mapping[str, Array]]
+    ) -> list[Array]:
+        """(points, rows) for each of the declarations: `parts` at many points, which are evaluated side by side."""
+        free = all(self._kept(d) for d in some)
+        if len(latents) < 2 or not free:  # a condition that reads latents leaves other rows at each point
+            each = [self.parts(some, params, here) for here in latents]
+            return [np.array(rows) for rows in zip(*each, strict=True)]
+        several = {n: np.stack([here[n] for here in latents]) for n in latents[0]}
+        scope = replace(self.scope, several=frozenset(several), count=len(latents), point=np.arange(len(latents)))
+        side_by_side = replace(self, scope=scope)
+        return [rows.reshape(len(latents), -1) for rows in side_by_side.parts(some, params, several)]
+
+    def _kept(self, d: Variable | Potential) -> bool:
+        """Whether the rows that the plates' conditions keep are the same whatever the latents are."""
+        read = {n for p in d.plates if p.condition is not None for n in read_names(p.condition, self.model)}
+        return read.isdisjoint(self.latents)
 
     def rows(self, params: Mapping[str, Array], latents: Mapping[str, Array]) -> Array:
         """log p of every row, declarations in order."""
@@ -163,21 +182,24 @@ def within_support(world: World, params: Mapping[str, Array], cells: Sequence[Ce
         moved[k] = value
         return bool(np.isfinite(world.rows(params, placed(world, cells, moved))).all())
 
-    def end(k: int, sign: float) -> float:
-        near, far = values[k], values[k] + sign * 100 * (1 + abs(values[k]))
-        if there(k, far):
+    def end(k: int, sign: float, far: float, inside: bool) -> float:
+        if inside:
             return sign * np.inf
-        size = 1 + abs(values[k])
+        near, size = values[k], 1 + abs(values[k])
         while abs(far - near) > 1e-14 * size:
             middle = (near + far) / 2
             near, far = (middle, far) if there(k, middle) else (near, middle)
         return 0.0 if abs(near) < 1e-13 * size else float(near)
 
-    out = []
-    for k, c in enumerate(cells):
-        if c.levels is None and not c.atoms and np.isinf(c.ends).all() and there(k, values[k]):
-            c = replace(c, ends=(end(k, -1.0), end(k, 1.0)))
-        out.append(c)
+    out = list(cells)
+    loose = [k for k, c in enumerate(cells) if c.levels is None and not c.atoms and np.isinf(c.ends).all()]
+    far = {(k, sign): values[k] + sign * 100 * (1 + abs(values[k])) for k in loose for sign in (-1.0, 0.0, 1.0)}
+    moved = [np.where(np.arange(len(cells)) == k, value, values) for (k, _), value in far.items()]
+    found = world.parts_at(world.declarations(), params, [placed(world, cells, m) for m in moved])
+    inside = dict(zip(far, np.isfinite(np.concatenate(found, axis=1)).all(axis=1), strict=True)) if far else {}
+    for k in (k for k in loose if inside[k, 0.0]):
+        low, high = (end(k, sign, far[k, sign], bool(inside[k, sign])) for sign in (-1.0, 1.0))
+        out[k] = replace(cells[k], ends=(low, high))
     return out
 
 
@@ -221,17 +243,17 @@ def reads(
         base = drawn_values(world, cells, rng)
         before = world.parts(every, params, placed(world, cells, base))
         found = found or [np.zeros((len(rows), len(cells)), bool) for rows in before]
+        asked: dict[tuple[int, ...], list[tuple[int, Array]]] = {}  # by the declarations that may change
         for k, c in enumerate(cells):
             others = [drawn_values(world, [c], rng)[0], *c.atoms]
             others = list(range(min(c.levels, MOST_TRIED))) if c.levels is not None else others
             mine = range(len(every)) if world.held else readers[c.latent]  # others may follow from it
-            for value in others:
-                if value == base[k]:
-                    continue
-                moved = base.copy()
-                moved[k] = value
-                after = world.parts([every[n] for n in mine], params, placed(world, cells, moved))
-                for n, rows in zip(mine, after, strict=True):
+            moved = [(k, np.where(np.arange(len(cells)) == k, v, base)) for v in others if v != base[k]]
+            asked.setdefault(tuple(mine), []).extend(moved)
+        for some, changes in asked.items():
+            there = [placed(world, cells, point) for _, point in changes]
+            for n, after in zip(some, world.parts_at([every[n] for n in some], params, there), strict=True):
+                for (k, _), rows in zip(changes, after, strict=True):
                     found[n][:, k] |= ~_alike(before[n], rows)
     return np.concatenate([np.zeros((0, len(cells)), bool), *found])
 

@@ -69,11 +69,14 @@ class Layout:
             if near is None or changed & self.world.reads(d):
                 for p in {int(p) for plan in self.rows[start:stop] for p in plan.calls.reshape(-1)}:
                     at.setdefault(p, []).append(n)
+        together: dict[tuple[int, ...], list[int]] = {}  # points that ask for the same
         for p, mine in at.items():
-            there = placed(self.world, self.cells, self.points[p])
-            found = self.world.parts([every[n] for n in mine], params, there)
-            for n, rows in zip(mine, found, strict=True):
-                values[p, slice(*self.spans[n])] = rows
+            together.setdefault(tuple(mine), []).append(p)
+        for some, points in together.items():
+            there = [placed(self.world, self.cells, self.points[p]) for p in points]
+            found = self.world.parts_at([every[n] for n in some], params, there)
+            for n, rows in zip(some, found, strict=True):
+                values[points, slice(*self.spans[n])] = rows
         return Known(params, values)
 
 
@@ -107,7 +110,8 @@ def _quadratic(
     mine = np.array([c.latent in names for c in cells])
     for _ in range(3):
         base, step = drawn_values(world, cells, rng), np.where(mine, rng.normal(size=len(cells)), 0.0)
-        f = np.array([world.rows(params, placed(world, cells, base + k * step)) for k in (-1, 0, 1, 2)])
+        there = [placed(world, cells, base + k * step) for k in (-1, 0, 1, 2)]
+        f = np.concatenate(world.parts_at(world.declarations(), params, there), axis=1)
         finite = np.isfinite(f)
         if (finite.any(axis=0) & ~finite.all(axis=0)).any():
             return False  # a density that ends somewhere
