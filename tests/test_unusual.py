@@ -110,8 +110,11 @@ def one_step(case: Case, model: Any, data: Any, given: Any, weight: Any, truth: 
 
 
 def climbs_to_the_top(case: Case, model: Any, data: Any, given: Any, weight: Any, truth: Any) -> None:
-    """A fit from the model's own seeded starts: what it reports is true, never fell, and no one gets higher."""
-    fitter = model.fitter(**{"seed": 1, "tol": 1e-12, "max_iter": 5000, **case.options})
+    """A fit from the model's own seeded starts: what it reports is true, never fell, and no one gets higher.
+
+    At 1e-10 the slowest of all leaves 1e-8 of the height, a hundredth of what is asked for below.
+    """
+    fitter = model.fitter(**{"seed": 1, "tol": 1e-10, "max_iter": 5000, **case.options})
     est = fitter.fit(given, sample_weight=weight, init=truth if case.near else None)
     scale = 1 + abs(est.objective_)
     assert abs(est.log_likelihood_ - case.value(est.params_, data)) < 1e-8 * scale

@@ -22,6 +22,7 @@ ROUNDS, SWEEPS = 40, 8
 
 
 Side = Callable[[int], int]  # the variable of a box's side
+Part = Sequence[tuple[int, Sequence[tuple[int, float]], Sequence[tuple[int, int, float, float]]]]
 
 
 @dataclass(frozen=True)
@@ -120,39 +121,44 @@ def _springs(graph: Graph, number: Mapping[str, int], boxes: Sequence[Box], left
 def solve(problem: Problem) -> list[float]:
     """The least sum of squares; what is left of a gap at the end is closed by moving right."""
     springs: list[list[tuple[int, float]]] = [[] for _ in range(problem.count)]
-    held: list[list[tuple[int, int, float]]] = [[] for _ in range(problem.count)]
+    held: list[list[tuple[int, int, float, float]]] = [[] for _ in range(problem.count)]
     for a, b, w in problem.springs:
         springs[a].append((b, w))
         springs[b].append((a, w))
-    for c, (a, b, _) in enumerate(problem.gaps):
-        held[a].append((c, b, -1.0))
-        held[b].append((c, a, 1.0))
+    for c, (a, b, gap) in enumerate(problem.gaps):
+        held[a].append((c, b, -1.0, gap))
+        held[b].append((c, a, 1.0, gap))
     x = _closed(problem, [0.0] * problem.count)
     force = [0.0] * len(problem.gaps)
-    parts = [(sorted(s), s) for s in (*problem.groups, *(frozenset((i,)) for i in range(problem.count)))]
+    wholes = (*problem.groups, *(frozenset((i,)) for i in range(problem.count)))
+    parts = [  # of each, its variables with what pulls at them from outside
+        [(i, [s for s in springs[i] if s[0] not in whole], [h for h in held[i] if h[1] not in whole])
+         for i in sorted(whole)]
+        for whole in wholes
+    ]  # fmt: skip
 
-    def move(part: Sequence[int], whole: frozenset[int]) -> float:
+    def move(part: Part) -> float:
         """How far the part goes to where the pulls from outside it are even."""
         pull, weight = 0.0, 0.0
-        for i in part:
-            pull -= 1e-4 * x[i]
+        for i, mine, apart in part:
+            at = x[i]
+            pull -= 1e-4 * at
             weight += 1e-4
-            for j, w in springs[i]:
-                if j not in whole:
-                    pull += w * (x[j] - x[i])
-                    weight += w
-            for c, j, sign in held[i]:
-                short = problem.gaps[c][2] + force[c] / STIFF - sign * (x[i] - x[j])
-                if j not in whole and short > 0:
+            for j, w in mine:
+                pull += w * (x[j] - at)
+                weight += w
+            for c, j, sign, gap in apart:
+                short = gap + force[c] / STIFF - sign * (at - x[j])
+                if short > 0:
                     pull += STIFF * sign * short
                     weight += STIFF
         return pull / weight
 
     for _ in range(ROUNDS):
         for _ in range(SWEEPS):
-            for part, whole in parts:
-                by = move(part, whole)
-                for i in part:
+            for part in parts:
+                by = move(part)
+                for i, _, _ in part:
                     x[i] += by
         for c, (a, b, gap) in enumerate(problem.gaps):
             force[c] = max(0.0, force[c] + STIFF * (gap - (x[b] - x[a])))
