@@ -629,14 +629,16 @@ infer (mean, prec), rate by meanfield
 
 
 def test_a_start_tells_nodes_apart_by_their_links() -> None:
-    """Three blocks of ten nodes: most seeds come to the bound of the true blocks, few from divisions at random."""
+    """Three blocks of ten nodes: every seed comes to the bound of the true blocks: one division
+    alone comes there in two of three."""
     rng = np.random.default_rng(3)
     z = np.arange(30) % 3
     a = (rng.random((30, 30)) < np.where(z == z[:, None], 0.7, 0.1)).astype(int)
     model = compiled("stochastic_block_model")
     best = model.fitter(K=3, seed=0).fit({"a": a}, init={"z": np.eye(3)[z]}).objective_
-    found = [model.fitter(K=3, seed=seed).fit({"a": a}).objective_ for seed in range(6)]
-    assert sum(value > best - 0.5 for value in found) >= 4
+    fits = [model.fitter(K=3, seed=seed).fit({"a": a}) for seed in range(3)]
+    assert min(f.objective_ for f in fits) > best - 0.5
+    assert max(f.n_iter_ for f in fits) <= 5  # they begin where short runs have ended
 
 
 def test_parameters_start_from_given_probabilities() -> None:

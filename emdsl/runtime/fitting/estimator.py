@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, Self
 
 import numpy as np
@@ -27,7 +28,7 @@ from emdsl.runtime.fitting.loop import (
     is_sampled,
     print_progress,
 )
-from emdsl.runtime.fitting.reach import nearer_start
+from emdsl.runtime.fitting.reach import best_division, nearer_start
 from emdsl.runtime.fitting.settings import (
     NotFitted,
     Seed,
@@ -193,30 +194,31 @@ class Estimator(Answers):
         """EM from one seeded start; under "restart" from new ones, `init` left aside, for as long as it collapses."""
         module, again = self._module, RESTARTS if setup.policy == "restart" else 0
         for attempt in [seed, *seed.spawn(again)] if again else [seed]:
-            params = dict(start[0]) if attempt is seed else {}
-            partial = any(v["kind"] == "param" and v["name"] not in params for v in module.SPEC["variables"])
-            drawing = partial or "start" in vars(module) or "climb_by_draws" in vars(module)
+            given = start if attempt is seed else ({}, start[1])
+            some = any(v["kind"] == "param" and v["name"] not in given[0] for v in module.SPEC["variables"])
+            drawing = some or "start" in vars(module) or "climb_by_draws" in vars(module)
             rng: Any = attempt.generator() if drawing else attempt  # what may never be drawn is not set up
-            if partial:
-                drawn = self._drawn(setup, rng)
-                params = {n: params.get(n, np.asarray(value, np.float64)) for n, value in drawn.items()}
-            params, state = self._factors(setup, start, params, rng)
+            begin = partial(self._begun, setup, given, some, rng)
+            alone = given[1] or (given[0] and not some)  # nothing of it is drawn that the user did not see to
+            params, state = begin() if alone else best_division(setup, begin)
             if "climb_by_draws" in vars(module):
                 return self._ask("climb_by_draws", setup, params, rng)  # type: ignore[no-any-return]
             untied = self._untied(setup, params, rng) if start[0] and attempt is seed and state is None else None
             end = self._climbed(setup, params, state) if untied is None else untied
             if isinstance(end.failure, DataError) and state is None:
-                given = start[0] if attempt is seed else {}
-                nearer = nearer_start(setup, params, [n for n in params if n not in given])
+                nearer = nearer_start(setup, params, [n for n in params if n not in given[0]])
                 end = end if nearer is None else self._climbed(setup, nearer, state)
             if end.status != "degenerate":
                 break
         return end
 
-    def _factors(
-        self, setup: Setup, start: Start, params: dict[str, Any], rng: np.random.Generator
-    ) -> tuple[dict[str, Any], Any]:
-        """Where q is factorised: factors to start from, given ones among them, and parameters that these lead to."""
+    def _begun(self, setup: Setup, start: Start, some: bool, rng: Any) -> tuple[dict[str, Any], Any]:
+        """A start: parameters, of which `some` are drawn, and factors of q where it is factorised, given ones among
+        them, with the parameters that these lead to."""
+        params = dict(start[0])
+        if some:
+            drawn = self._drawn(setup, rng)
+            params = {n: params.get(n, np.asarray(value, np.float64)) for n, value in drawn.items()}
         if "start" not in vars(self._module):
             return params, None
         state = self._ask("start", params, setup.data, setup.prepared, rng, dict(start[1]))
