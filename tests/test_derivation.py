@@ -8,6 +8,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
+from zlib import crc32
 
 import algebra
 import numpy as np
@@ -23,6 +24,7 @@ from emdsl.derive.numbering import numbers
 from emdsl.derive.plan import Plan
 from emdsl.derive.updates.quadratic import Linear
 from emdsl.derive.updates.rules import Closed, Simplex, Spread
+from emdsl.errors import EmdslError
 from emdsl.generate.module import module_functions
 from emdsl.generate.printer import Printer
 from emdsl.report.abbreviated import abbreviated
@@ -40,7 +42,7 @@ from emdsl.report.unicode import folded, text
 from emdsl.report.updates import _at_root, _derivative
 from emdsl.report.walking import rebuilt
 
-SOME = [*GALLERY, *[name for name in TEXTS if name not in GALLERY][::4]]
+SOME = [*GALLERY, *[name for name in TEXTS if name not in GALLERY and crc32(name.encode()) % 4 == 0]]
 HOSTILE = """model Names_of_$$
 param lambda : positive
 param N_1 : positive
@@ -118,7 +120,12 @@ def values(side: tuple[Slots, x.Expr], w: Any, symmetric: bool) -> Any:
 @pytest.mark.parametrize("name", SOME)
 def test_what_is_shown_is_what_is_computed(name: str) -> None:
     plan = readable(planned(name))
-    w = soft(plan, world(plan, point(name, True)))
+    try:
+        w = world(plan, point(name, True))
+    except EmdslError as error:
+        pytest.skip(f"not sampled here: {error}")  # given parents that go round
+    if not any((b.chain is not None or b.network) and b.gates for b in plan.elimination.blocks):
+        w = soft(plan, w)  # pairs under a gate add up to its probabilities, which no random numbers do
     with np.errstate(all="ignore"):
         q = x.add(*(whole(t.ixs, t.body) for t in plan.expected.terms if name in GALLERY))
         np.testing.assert_allclose(w.value(gathered(tidy(q, known(plan))), {}), w.value(q, {}), rtol=1e-8, atol=1e-10)
@@ -540,5 +547,6 @@ REFUSED = """model Refused
 param a : positive
 for n in N:
     latent   u[n] ~ Poisson(a)
-    observed x[n] ~ Poisson(exp(u[n]))
+    latent   v[n] ~ Poisson(a)
+    observed x[n] ~ Poisson(exp(u[n] + v[n]))
 """

@@ -56,8 +56,9 @@ def refused(text: str) -> str:
 
 
 REFUSED_MODELS = {
-    "36 counts without bound, no closed form": (
-        "param r : positive\nfor n in N:\n    latent k[n] ~ Poisson(r)\n    observed x[n] ~ Normal(k[n]^3, 1)\n",
+    "36 two counts without bound, no closed form": (
+        "param r : positive\nfor n in N:\n    latent k[n] ~ Poisson(r)\n    latent j[n] ~ Poisson(r)\n"
+        "    observed x[n] ~ Normal(k[n]^3 + j[n], 1)\n",
         r"E110: the posterior of k is not tractable.*hint: .*k as a category",
     ),
     "37 the support is the parameter": (one("Uniform(0, a)"), r"support of this family depends on a parameter"),
