@@ -12,6 +12,7 @@ from emdsl.errors import ModelError
 from emdsl.fit.verify import bounds
 from emdsl.fit.verify import case as case_of_verify
 from emdsl.fit.verify.case import Case, find_case
+from emdsl.runtime.meanfield.variational import from_both_ends
 
 pytestmark = pytest.mark.filterwarnings("ignore::emdsl.runtime.data.faults.ConvergenceWarning")
 
@@ -189,6 +190,16 @@ def test_topics_step_by_step() -> None:
         assert est.history_[step] == pytest.approx(bound, rel=1e-11), step
         topic = better if step < 6 else topic
     np.testing.assert_allclose(est.params_["topic"], topic, rtol=1e-9)
+
+
+def test_links_are_seen_from_both_ends() -> None:
+    """Where a pair stands once, an element's own row tells of the links to later elements alone."""
+    rng = np.random.default_rng(0)
+    links, there = rng.integers(0, 2, (5, 5)).astype(float), np.tril(np.ones((5, 5)), -1)
+    below = np.tril(links, -1)
+    np.testing.assert_array_equal(from_both_ends(links, there), below + below.T)
+    apart = 1 - np.eye(5)
+    np.testing.assert_array_equal(from_both_ends(links, apart), np.concatenate([apart * links, (apart * links).T]))
 
 
 STICKS = """

@@ -205,8 +205,9 @@ def start(params, data, prepared, rng, given):
     K = sizes["K"]
     N = sizes["N"]
     a = prepared["a"]
+    t = ((np.arange(N)[:, None] != np.arange(N)) + 0.0)
     factors = {
-        "q:z": seeded(np.empty((K, N)), 1, [a], rng),
+        "q:z": seeded(np.empty((K, N)), 1, [from_both_ends(a, t.T)], rng),
         "entropy z": 0.0,
         "normaliser z": 0.0,
     }

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from emdsl.derive.algebra import expr as x
-from emdsl.derive.joint.plates import home_of, plate_indices
+from emdsl.derive.algebra.expr import Expr
+from emdsl.derive.joint.plates import conditions_of, home_of, plate_indices
 from emdsl.derive.posteriors.block import Block
 from emdsl.generate.context import Function
 from emdsl.generate.lines.kept import CHAIN, CONDITIONAL
 from emdsl.generate.lines.spelling import indent
 from emdsl.generate.printer import Printer
+from emdsl.language import model as m
 
 
 def expectations_lines(printer: Printer) -> list[str]:
@@ -105,5 +107,17 @@ def seen_of_elements(printer: Printer, f: Function, block: Block) -> str:
     for v in printer.plan.joint.model.of_kind("observed"):
         dims = [i.dim for i in plate_indices(v.plates)]
         if v.name in read and len(home) == 1 and len(dims) > 1 and dims[0] in home:
-            found.append(f.emitter.leaf(v.name).code)
+            code = f.emitter.leaf(v.name).code
+            there = conditions_of(v, printer.plan.joint.model) if len(dims) == 2 and dims[1] in home else ()
+            found.append(f"from_both_ends({code}, {_present(f, v, there)})" if there else code)
     return f"[{', '.join(found)}]"
+
+
+def _present(f: Function, v: m.Variable, conditions: Sequence[Expr]) -> str:
+    """Code of which elements of an observed array a filtered plate keeps, as the array is stored; before all else."""
+    em, start = f.emitter, len(f.emitter.lines)
+    first, second = plate_indices(v.plates)
+    code = em.broadcast(em.value(x.mul(*conditions)), (second, first)).code
+    em.outer += em.lines[start:]
+    del em.lines[start:]
+    return code

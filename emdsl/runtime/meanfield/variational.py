@@ -47,6 +47,16 @@ def plain_member(
     }
 
 
+def from_both_ends(links: Array, there: Array) -> Array:
+    """What the links of elements say of each of them, be it at their first end or at their second: elements last.
+
+    links : (elements, elements); there : 1 for those that count. Where each pair is there once, both ends have it.
+    """
+    kept = np.where(np.asarray(there) != 0, links, 0.0)
+    both = ((np.asarray(there) != 0) & (np.asarray(there) != 0).T).any()
+    return np.concatenate([kept, kept.T]) if both else kept + kept.T
+
+
 def put(
     factors: dict[str, Array], given: dict[str, Any], latent: str, key: str, plates: int, which: Any = None
 ) -> None:
