@@ -284,3 +284,18 @@ def test_names_of_made_elements_are_put_together_in_one_place() -> None:
 
 def test_kernels_that_the_language_takes_are_those_that_move() -> None:
     assert tuple(KERNELS) == inference.KERNELS
+
+
+@pytest.mark.parametrize("module", helpers.MODULES)
+def test_helpers_are_cut_where_python_cuts_them(module: str) -> None:
+    """Statements at the top of a helper file by how lines begin, and as Python parses them."""
+    text = runtime_source(module)
+    lines, made, names = text.splitlines(), [], set()
+    for node in ast.parse(text).body:
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            names |= {a.asname or a.name for a in node.names}
+        elif not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)):
+            start = min([node.lineno, *(d.lineno for d in getattr(node, "decorator_list", ()))])
+            made.append("\n".join(lines[start - 1 : node.end_lineno]))
+    assert [block for m, block in helpers.top_level(text) if not m["imports"]] == made
+    assert set(helpers.imported(text)) == names

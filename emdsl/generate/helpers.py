@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import ast
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache
 
 from emdsl.runtime.bundle import runtime_source
@@ -64,44 +63,63 @@ NOT_CODE = re.compile(r'"""[\s\S]*?"""|"[^"\n]*"|#[^\n]*')  # of our own printin
 WORD = re.compile(r"(?<![\w.])[A-Za-z_]\w*")
 
 
-@cache
-def _tree(module: str) -> ast.Module:
-    return ast.parse(runtime_source(module))
+TOP = re.compile(
+    r"^(?:(?P<imports>(?:import|from) )|(?P<decorator>@)|(?:def|class) (?P<made>\w+)|"
+    r"(?P<constant>\w+)(?:: [^=\n]+)? = )",
+    re.M,
+)
+AFTER = re.compile(r"(?:\n(?:#.*|[ \t]*))+\Z")  # blank lines, and comments on what follows
+IMPORTED = re.compile(r"(\w+)(?: as (\w+))?")
+
+
+def top_level(text: str) -> Iterator[tuple[re.Match[str], str]]:
+    """The statements at the top of a file of our own, each with how it begins, decorators counted to it.
+
+    By how lines begin: to parse all helpers takes longer than to compile a model.
+    """
+    body = text[text.index('"""', 3) + 3 :]
+    found = list(TOP.finditer(body))
+    start: int | None = None
+    for m, after in zip(found, [*(m.start() for m in found[1:]), len(body)], strict=True):
+        start = m.start() if start is None else start
+        if m["decorator"]:
+            continue
+        yield m, AFTER.sub("", body[start:after])
+        start = None
 
 
 @cache
-def definitions() -> Mapping[str, tuple[str, frozenset[str]]]:
-    """Constants, then functions and classes of the helper files: name -> (text, names it reads)."""
-    constants: dict[str, tuple[str, frozenset[str]]] = {}
-    others: dict[str, tuple[str, frozenset[str]]] = {}
+def definitions() -> Mapping[str, str]:
+    """Constants, then functions and classes of the helper files, as text."""
+    constants: dict[str, str] = {}
+    others: dict[str, str] = {}
     for module in MODULES:
-        text = runtime_source(module)
-        lines = text.splitlines()
-        for node in _tree(module).body:
-            match node:
-                case ast.FunctionDef(name=name) | ast.ClassDef(name=name):
-                    kept = others
-                case ast.Assign(targets=[ast.Name(id=name)]) | ast.AnnAssign(target=ast.Name(id=name)):
-                    kept = constants
-                case _:
-                    continue
-            start = min([node.lineno, *(d.lineno for d in getattr(node, "decorator_list", ()))])
-            block = "\n".join(lines[start - 1 : node.end_lineno])
-            kept[name] = (block, frozenset(WORD.findall(NOT_CODE.sub("", block))))
+        for m, block in top_level(runtime_source(module)):
+            if m["made"]:
+                others[m["made"]] = block
+            elif m["constant"]:
+                constants[m["constant"]] = block
     return constants | others
+
+
+@cache
+def _read_by(name: str) -> tuple[str, ...]:
+    """The names that a helper reads, in order."""
+    return tuple(sorted(set(WORD.findall(NOT_CODE.sub("", definitions()[name])))))
 
 
 @cache
 def helper_names() -> frozenset[str]:
     """Everything at the top level of the helper files: names that generated code may not hide."""
-    imported = {
-        alias.asname or alias.name
-        for module in MODULES
-        for node in _tree(module).body
-        if isinstance(node, ast.Import | ast.ImportFrom)
-        for alias in node.names
-    }
-    return frozenset(definitions()) | imported
+    return frozenset(definitions()) | {n for module in MODULES for n in imported(runtime_source(module))}
+
+
+def imported(text: str) -> Iterator[str]:
+    """The names that the imports of a file make."""
+    for m, block in top_level(text):
+        if m["imports"]:
+            names = NOT_CODE.sub("", block).partition("import ")[2]
+            yield from (alias or name for name, alias in IMPORTED.findall(names))
 
 
 def helper_source(text: str) -> list[str]:
@@ -112,9 +130,9 @@ def helper_source(text: str) -> list[str]:
     def want(name: str) -> None:
         if name in available and name not in wanted:
             wanted[name] = None
-            for other in sorted(available[name][1]):
+            for other in _read_by(name):
                 want(other)
 
     for name in sorted(set(WORD.findall(NOT_CODE.sub("", text))) | ALWAYS):
         want(name)
-    return [text for name, (text, _) in available.items() if name in wanted]
+    return [text for name, text in available.items() if name in wanted]
