@@ -24,7 +24,6 @@ from emdsl.derive.numbering import numbers
 from emdsl.derive.plan import Plan
 from emdsl.derive.updates.quadratic import Linear
 from emdsl.derive.updates.rules import Closed, Simplex, Spread
-from emdsl.errors import EmdslError
 from emdsl.generate.module import module_functions
 from emdsl.generate.printer import Printer
 from emdsl.report.abbreviated import abbreviated
@@ -42,7 +41,8 @@ from emdsl.report.unicode import folded, text
 from emdsl.report.updates import _at_root, _derivative
 from emdsl.report.walking import rebuilt
 
-SOME = [*GALLERY, *[name for name in TEXTS if name not in GALLERY and crc32(name.encode()) % 4 == 0]]
+GOES_ROUND = {"forest"}  # parents drawn at random make a cycle, at which nothing can be evaluated
+SOME = [*GALLERY, *[n for n in TEXTS if n not in {*GALLERY, *GOES_ROUND} and crc32(n.encode()) % 4 == 0]]
 HOSTILE = """model Names_of_$$
 param lambda : positive
 param N_1 : positive
@@ -120,10 +120,7 @@ def values(side: tuple[Slots, x.Expr], w: Any, symmetric: bool) -> Any:
 @pytest.mark.parametrize("name", SOME)
 def test_what_is_shown_is_what_is_computed(name: str) -> None:
     plan = readable(planned(name))
-    try:
-        w = world(plan, point(name, True))
-    except EmdslError as error:
-        pytest.skip(f"not sampled here: {error}")  # given parents that go round
+    w = world(plan, point(name, True))
     if not any((b.chain is not None or b.network) and b.gates for b in plan.elimination.blocks):
         w = soft(plan, w)  # pairs under a gate add up to its probabilities, which no random numbers do
     with np.errstate(all="ignore"):
