@@ -7,6 +7,7 @@ import json
 import signal
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from fixtures.fake_model import FakeModel
 
 from emdsl import cli
 from emdsl.errors import DataError
+from emdsl.fit import csvfile
 from emdsl.fit.readers import parse_csv, read_table_file
 from emdsl.runtime.data.frames import as_table
 
@@ -278,6 +280,39 @@ def test_missing_cells_by_the_kind_of_column() -> None:
     np.testing.assert_array_equal(got["number"], [1, np.nan, np.nan, np.nan, 2])
     assert got["label"] == ["NA", "None", "x", "null", None]
     assert columns("a,b\n1_000,1\n") == {"a": ["1_000"], "b": [1]}
+
+
+def test_csv_is_read_by_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What blocks cut is the same: characters, line ends, quotes, kinds of columns that only a later cell decides."""
+    text = "num,late,flag,gap,é\r\n" + "".join(
+        f'{i},{"1.50" if i < 7 else "x"},{"true" if i < 8 else "2"},{"NA" if i < 6 else i},"ü,\r\n{i}"\r\n'
+        for i in range(9)
+    )
+    whole, size = columns(text), tracemalloc_peak("a,b\n" + "1.2345678,-2.3456789\n" * 4000)
+    assert size > 4, "in one block, so that what follows measures blocks"
+    monkeypatch.setattr(csvfile, "BYTES", 5)
+    monkeypatch.setattr(csvfile, "CELLS", 7)
+    monkeypatch.setattr(csvfile, "LABELS", 2)
+    got = columns(text)
+    np.testing.assert_equal({n: got[n] for n in ("num", "gap")}, {n: whole[n] for n in ("num", "gap")})
+    assert {n: got[n] for n in ("late", "flag", "é")} == {n: whole[n] for n in ("late", "flag", "é")}
+    assert got["late"][0] == "1.50" and got["flag"][0] == "true" and got["é"][8] == "ü,\r\n8"
+    with pytest.raises(DataError, match=r"t.csv:3:1: .* byte 0xff at offset 8"):
+        parse_csv(b"\xef\xbb\xbfa\n1\n2\xff", "t.csv")
+    monkeypatch.setattr(csvfile, "BYTES", 1000)
+    monkeypatch.setattr(csvfile, "CELLS", 200)
+    assert tracemalloc_peak("a,b\n" + "1.2345678,-2.3456789\n" * 4000) < 3, "numbers take 8 bytes, text is let go"
+
+
+def tracemalloc_peak(text: str) -> float:
+    """Memory taken while a CSV is read, in sizes of its text."""
+    content = text.encode()
+    tracemalloc.start()
+    try:
+        parse_csv(content, "t.csv")
+        return tracemalloc.get_traced_memory()[1] / len(content)
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize(

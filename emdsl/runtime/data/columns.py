@@ -161,7 +161,8 @@ def _plain(data: Any) -> Any:
     if hasattr(data, "column_names") and hasattr(data, "columns"):  # a pyarrow table
         return np.stack([_objects(c.to_pylist()) for c in data.columns], -1)
     if hasattr(data, "to_pylist"):  # a pyarrow array
-        primitive = data.null_count == 0 and str(data.type) in ("double", "float", "int64", "int32", "int16", "int8")
+        whole = data.null_count == 0 and str(data.type) in ("int64", "int32", "int16", "int8")
+        primitive = whole or str(data.type) in ("double", "float")  # whose missing entries come as NaN
         return (
             data.to_numpy(zero_copy_only=False) if primitive and hasattr(data, "chunks") else _objects(data.to_pylist())
         )
