@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy import special
+from scipy import special, stats
 
 import emdsl
 from emdsl.runtime.meanfield.looked_up import (
@@ -170,3 +170,32 @@ def test_a_fit_starts_from_groups_of_rows(topics: str) -> None:
     assert all(f.objective_ > best - 0.05 * abs(best) for f in found)
     again = found[0].posterior({"w": w[:5]})["theta"]["mean"]
     np.testing.assert_allclose(again, found[0].posterior_["theta"]["mean"][:5], atol=0.02)
+
+
+def test_numbers_that_a_label_picks_in_rows_of_any_chunk() -> None:
+    """More rows than a chunk: a covariate and a latent number, each picked by a label of the row."""
+    rng = np.random.default_rng(6)
+    x, label = rng.normal(size=(9000, 3)), rng.integers(3, size=9000)
+    picked = x[np.arange(9000), label]
+    y = 2 * picked + rng.normal(size=9000)
+    text = """model Picked
+param slope : real
+param sd : positive
+for n in N:
+    given x[n] : real[3]
+    given label[n] : category[3]
+    observed y[n] ~ Normal(slope * x[n, label[n]], sd)
+"""
+    slope = emdsl.compile(text=text).fitter().fit({"x": x, "label": label, "y": y}).params_["slope"]
+    assert slope == pytest.approx(picked @ y / (picked @ picked), rel=1e-10)
+    text = """model Hidden
+param scale : positive[3]
+for n in N:
+    given label[n] : category[3]
+    latent u[n] : real[3] ~ MvNormal(zeros(3), diag(scale))
+    observed y[n] ~ Normal(u[n, label[n]], 1)
+"""
+    scale = np.array([0.5, 1.0, 2.0])
+    est = emdsl.compile(text=text).fitter(max_iter=0, init={"scale": scale}).fit({"label": label, "y": y})
+    wanted = stats.norm.logpdf(y, 0, np.sqrt(1 + scale[label])).sum()
+    assert est.log_likelihood_ == pytest.approx(wanted, rel=1e-10)

@@ -109,14 +109,16 @@ class Emitter(Lines):
         """A leaf: stored axes cut at fixed places, gathered through data, or kept."""
         leaf = self.leaf(e.var)
         positions: list[Idx] = [e.idx[p] for p in leaf.order]
-        code, inner = rows_read(self, leaf, positions)
-        return self._take(code, inner, positions)
+        code, inner, whole = rows_read(self, leaf, positions)
+        return self._take(code, inner, positions, whole)
 
-    def _take(self, code: str, inner: bool, positions: Sequence[Idx]) -> Array:
+    def _take(self, code: str, inner: bool, positions: Sequence[Idx], whole: str | None = None) -> Array:
+        """An array at positions; `whole` is its code before it was cut to the rows of the chunk."""
         axes = [p for p in positions if isinstance(p, Ix)]
         if len(axes) == len(positions) and len(set(axes)) == len(axes):
             return Array(code, tuple(axes), inner)
-        code, positions = read_at_lags(self, code, inner, positions)
+        read, positions = read_at_lags(self, code, inner, positions)
+        code, whole = read, whole if read == code else None
         axes = [p for p in positions if isinstance(p, Ix)]
         datas = [p for p in positions if isinstance(p, DataIx)]
         if not datas:
@@ -130,19 +132,23 @@ class Emitter(Lines):
                 if sum(isinstance(p, int) for p in positions) == 0:
                     kept = tuple(value.axes[0] if isinstance(p, DataIx) else p for p in positions)
                     return Array(f"{code}[{', '.join(slots)}]", kept, inner or value.inner)  # type: ignore[arg-type]
-        return self._fancy(code, inner, positions)
+        return self._fancy(code, inner, positions, whole)
 
-    def _fancy(self, code: str, inner: bool, positions: Sequence[Idx]) -> Array:
-        values = [self.index(p, code, n) for n, p in enumerate(positions)]
+    def _fancy(self, code: str, inner: bool, positions: Sequence[Idx], whole: str | None) -> Array:
+        code, cut = (code, True) if whole is None else (whole, False)
+        values = [self.index(p, code, n, cut) for n, p in enumerate(positions)]
         axes = self.order([i for v in values for i in v.axes])
         slots = ", ".join(self.align(v, axes) for v in values)
-        return Array(f"{code}[{slots}]", axes, inner or any(v.inner for v in values))
+        picked = Array(f"{code}[{slots}]", axes, inner or any(v.inner for v in values))
+        return picked if cut else self.name("picked", picked)
 
-    def index(self, p: Idx, code: str, axis: int) -> Array:
-        """An index position as an integer array.
+    def index(self, p: Idx, code: str, axis: int, cut: bool = False) -> Array:
+        """An index position as an integer array; rows of the chunk count from its first where the array is cut to it.
 
         A computed one is kept inside the axis: a branch that is not taken may leave it.
         """
+        if cut and isinstance(p, Ix) and p.dim == self.chunk:
+            return Array(f"np.arange({code}.shape[{axis}])", (p,), True)
         value = self.value(x.value_of(p))
         if isinstance(p, DataIx) and not isinstance(p.value, El):
             return Array(f"np.clip({value.code}, 0, {code}.shape[{axis}] - 1)", value.axes, value.inner)

@@ -9,16 +9,20 @@ from emdsl.derive.posteriors.chains import distance
 from emdsl.generate.lines.arrays import Array, Leaf, Lines
 
 
-def rows_read(em: Lines, leaf: Leaf, positions: Sequence[Idx]) -> tuple[str, bool]:
-    """Code of a stored array, cut to the rows of the chunk where it has them all, and whether it stands in the loop."""
+def rows_read(em: Lines, leaf: Leaf, positions: Sequence[Idx]) -> tuple[str, bool, str | None]:
+    """Code of a stored array, cut to the rows of the chunk where it has them all; whether it stands in the loop.
+
+    Last the code of the array before it was cut, where it was: rows that are picked together with something else
+    (`X[n, c[n]]`) are picked of all.
+    """
     at = max((n for n, p in enumerate(positions) if isinstance(p, Ix) and p.dim == em.chunk), default=-1)
     if leaf.called:
         first = positions[-leaf.called]
         rows = em.namer.cut if at >= 0 or not isinstance(first, Ix) else f"slice(0, {em.size(first.dim)})"
-        return em.name("made", Array(f"{leaf.code}({rows})", (), True)).code, True
+        return em.name("made", Array(f"{leaf.code}({rows})", (), True)).code, True, None
     if at >= 0 and not leaf.cut and em.chunk in em.rows:
-        return f"{leaf.code}[{':, ' * at}{em.namer.cut}]", True
-    return leaf.code, leaf.inner
+        return f"{leaf.code}[{':, ' * at}{em.namer.cut}]", True, leaf.code
+    return leaf.code, leaf.inner, None
 
 
 def read_at_lags(em: Lines, code: str, inner: bool, positions: Sequence[Idx]) -> tuple[str, Sequence[Idx]]:
