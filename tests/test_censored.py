@@ -100,3 +100,40 @@ for n in N:
     data = {"x": X, "limit": LIMIT, "y": np.where(over, np.nan, y), "over": over.astype(int)}
     fit = emdsl.compile(text=text).fitter(max_iter=0, init={"k": 1.4, "b": 0.3}).fit(data)
     assert fit.log_likelihood_ == pytest.approx(wanted, abs=2e-4)
+
+
+FORMS = {  # what is seen of u, and the ends between which it is seen itself
+    "min(u{k}[n], hi[n])": (-np.inf, 1),
+    "max(lo[n], u{k}[n])": (0, np.inf),
+    "min(max(u{k}[n], lo[n]), hi[n])": (0, 1),
+    "-max(-u{k}[n], -hi[n])": (-np.inf, 1),
+    "u{k}[n] if u{k}[n] < hi[n] else hi[n]": (-np.inf, 1),
+    "lo[n] if u{k}[n] < lo[n] else hi[n] if u{k}[n] > hi[n] else u{k}[n]": (0, 1),
+}
+LIMITED = (
+    "model M\nparam a : real\nparam s : positive\nfor n in N:\n    given lo[n] : real\n    given hi[n] : real\n"
+    + "".join(
+        f"    latent u{k}[n] ~ Normal(a, s)\n    observed y{k}[n] ~ Delta({form.format(k=k)})\n"
+        for k, form in enumerate(FORMS)
+    )
+)
+
+
+def test_what_a_limit_leaves_to_be_seen() -> None:
+    """A Tobit model in a textbook's form, `y = min(u, c)` (Amemiya 1984): mass at the limits, a density between.
+
+    Far from the origin as near it; and what lies beyond a limit cannot have been seen.
+    """
+    model, full = emdsl.compile(text=LIMITED), 0.4 + RNG.normal(size=40)
+    for origin in (0.0, 1e6):
+        data: dict[str, Any] = {"lo": np.full(40, origin), "hi": np.full(40, 1 + origin)}
+        wanted = 0.0
+        for k, (low, high) in enumerate(FORMS.values()):
+            data[f"y{k}"] = np.clip(full + origin, low + origin, high + origin)
+            each = np.where(full <= low, stats.norm.logcdf(low, 0.4, 1.3), stats.norm.logpdf(full, 0.4, 1.3))
+            wanted += np.where(full >= high, stats.norm.logsf(high, 0.4, 1.3), each).sum()
+        fit = model.fitter(max_iter=0, init={"a": 0.4 + origin, "s": 1.3}).fit(data)
+        np.testing.assert_allclose(fit.log_likelihood_, wanted, rtol=1e-10)
+    data["y0"] = np.where(np.arange(40) == 7, data["hi"] + 1, data["y0"])
+    with pytest.raises(emdsl.DataError, match=r"1 rows have zero density.*row 7"):
+        model.fitter().fit(data)

@@ -28,6 +28,7 @@ from emdsl.derive.joint.centre import (
     moved_by,
     over_axes,
 )
+from emdsl.derive.joint.compared import as_differences, limits_of_latents
 from emdsl.derive.joint.factors import LogJoint
 from emdsl.derive.joint.ranges import EVERYWHERE, range_of
 from emdsl.language import model as m
@@ -43,21 +44,28 @@ def recentre(
 
     incomplete : data of which some are missing.
     """
+    compared = as_differences(joint, incomplete)
+    joint = compared if incomplete else joint  # what is missing of them is cut
     shifts, centred = located(joint)
-    for found, data in through_latents(joint, centred):
+    for found, data in through_latents(compared, centred):
         shifts |= {name: added(shifts.get(name), shift) for name, shift in found.items()}
         centred[data] = None
+        joint = compared
     return in_coordinates(joint, shifts, tuple(centred), joint.model, incomplete), shifts, tuple(centred)
 
 
 def through_latents(joint: LogJoint, centred: Mapping[str, None]) -> Iterator[tuple[dict[str, Shift], str]]:
-    """For each observed array on the line that is not centred yet: what moves with it, where all can be balanced."""
+    """For each observed array on the line that is not centred yet: what moves with it, where all can be balanced.
+
+    So for what is given as an end of an interval, where nothing else is seen of a latent.
+    """
     search, moved = Search.of(joint), set[str]()
-    for v in joint.model.of_kind("observed"):
+    ends = [v for v in joint.model.of_kind("given") if v.name in search.limits]
+    for v in (*joint.model.of_kind("observed"), *ends):
         on_line = v.domain.kind == "real" and v.plates and v.name not in joint.incomplete
         if on_line and v.name not in {*centred, *moved} and v.name in search.variables:
             found = search.balanced(v.name)
-            data = {n for n in found if search.variables[n].kind == "observed"}
+            data = {n for n in found if search.variables[n].kind in ("observed", "given")}
             if found and data.isdisjoint({*centred, *moved}):  # an array has one reference point
                 moved |= set(found)
                 yield found, v.name
@@ -73,6 +81,7 @@ class Search:
     apart: frozenset[str]
     elsewhere: frozenset[str]  # as `apart`, own densities of latents left out
     own: Mapping[str, frozenset[x.Add]]  # the sums in these
+    limits: frozenset[str]  # what is given, and compared with latents
     tries: int = TRIES
     loose: bool = False  # whether latents may lie about numbers
 
@@ -101,7 +110,8 @@ class Search:
         variables = {v.name: v for v in joint.model.variables}
         nodes = {n: list(found) for n, found in sums.items()}
         latent = {v.name: frozenset(own.get(v.name, ())) for v in joint.model.of_kind("latent")}
-        return Search(joint, variables, nodes, frozenset(apart), frozenset(elsewhere), latent)
+        limits = limits_of_latents(joint)
+        return Search(joint, variables, nodes, frozenset(apart), frozenset(elsewhere), latent, limits)
 
     def balanced(self, data: str) -> dict[str, Shift]:
         """Shifts under which no difference changes when this array does, or none but from numbers; {} for none."""
@@ -175,7 +185,10 @@ class Search:
             e.var in self.variables and self.variables[e.var].kind == "observed" for _, e in parts if isinstance(e, El)
         )
         data = "observed" if seen else "given"  # two instruments that read one latent move together
-        return free + latent + [(c, e) for c, e in places if self._on_line(e, data)]
+        moved = [(c, e) for c, e in places if self._on_line(e, data)]
+        if seen:  # and so does a limit of what is seen
+            moved += [(c, e) for c, e in places if e.var in self.limits and self._on_line(e, "given")]
+        return free + latent + moved
 
     def _on_line(self, e: El, kind: str) -> bool:
         v = self.variables.get(e.var)

@@ -63,6 +63,11 @@ class Tensors:
             return True
         return name in self.variables and self.variables[name].kind in ("given", "observed")
 
+    @property
+    def continuous(self) -> frozenset[str]:
+        """The latents that are numbers, not states."""
+        return frozenset(n for n, v in self.variables.items() if v.kind == "latent" and n not in self.discrete)
+
     # -------------------------------------------------------------- plates
 
     def enter(self, plates: tuple[m.Plate, ...]) -> tuple[Scope, tuple[Ix, ...], tuple[Expr, ...]]:

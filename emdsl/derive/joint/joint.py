@@ -119,7 +119,7 @@ def _variable_factors(
         present = tensors.presence(v, home, event, body)
         measure = plates + array + event
         base = Factor(v.name, v.kind, (), masks + conditions + present, body, measure, call.span)
-        lifted = _lift(_with_gates(base, tensors))
+        lifted = _lift(_with_gates(base, tensors), unseen=tensors.continuous)
         out += (guarded(h, tensors) for g in lifted for h in within_support(g, tensors, len(branches) > 1))
     return out
 
@@ -214,10 +214,11 @@ def _with_gates(f: Factor, tensors: Tensors) -> Factor:
     return replace(f, gates=gates, plates=f.plates + tuple(tensors.gates.values()))
 
 
-def _lift(f: Factor, kept: tuple[Ix, ...] = ()) -> Iterator[Factor]:
+def _lift(f: Factor, kept: tuple[Ix, ...] = (), unseen: frozenset[str] = frozenset()) -> Iterator[Factor]:
     """Literal lists and conditionals inside a factor become cases of the whole factor, which keeps the plates `kept`.
 
-    `f(sum_k d_k a_k) = sum_k d_k f(a_k)` for one-hot d, so the density stays closed and each case splits.
+    `f(sum_k d_k a_k) = sum_k d_k f(a_k)` for one-hot d, so the density stays closed and each case splits. What a
+    point mass holds under a condition on latents `unseen` stays whole: which case holds is what its value tells.
     """
     work = [f]
     while work:
@@ -228,7 +229,10 @@ def _lift(f: Factor, kept: tuple[Ix, ...] = ()) -> Iterator[Factor]:
             continue
         if decided:
             g = replace(g, masks=tuple(c for c in g.masks if not isinstance(c, x.Num)))
-        node = next((e for e in _nodes(g) if isinstance(e, x.Choose | x.Where) and _liftable(e, g)), None)
+        whole = _told_by_value(g, unseen)
+        node = next(
+            (e for e in _nodes(g) if isinstance(e, x.Choose | x.Where) and e not in whole and _liftable(e, g)), None
+        )
         if node is None:
             pinned = _pin(g, kept)
             if pinned is None:
@@ -241,6 +245,13 @@ def _lift(f: Factor, kept: tuple[Ix, ...] = ()) -> Iterator[Factor]:
                 work.append(replace(g, masks=(*g.masks, cond), body=body))
         else:
             work += list(reversed(_cases(g, node, kept)))
+
+
+def _told_by_value(f: Factor, unseen: frozenset[str]) -> frozenset[Expr]:
+    """The conditionals of a point mass whose condition holds a latent."""
+    masses = [e for e in x.walk(f.body) if isinstance(e, x.Fn) and e.name == "eq"] if unseen else []
+    inside = {e for mass in masses for e in x.walk(mass) if isinstance(e, x.Where)}
+    return frozenset(e for e in inside if x.variables(e.cond) & unseen)
 
 
 def _nodes(f: Factor) -> Iterator[Expr]:

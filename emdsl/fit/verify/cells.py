@@ -173,7 +173,8 @@ def limits_by_row(v: Variable, part: Scope) -> tuple[Array, Array]:
 def within_support(world: World, params: Mapping[str, Array], cells: Sequence[Cell]) -> list[Cell]:
     """Numbers on the line with the ends that the density has, where one that reads them is 0 beyond some value.
 
-    An end is looked for from the value drawn, the others held, by halving: it must not depend on the others.
+    An end is looked for from the value drawn, the others held, by halving: it must not depend on the others. Both
+    ends of a number that was seen (`y ~ Delta(min(u, c))` below c) are that number: it stays as it was drawn.
     """
     values = np.array([world.latents[c.latent].reshape(-1)[c.at] for c in cells], float)
 
@@ -184,7 +185,7 @@ def within_support(world: World, params: Mapping[str, Array], cells: Sequence[Ce
 
     def end(k: int, sign: float, far: float, inside: bool) -> float:
         if inside:
-            return sign * np.inf
+            return float(cells[k].ends[int(sign > 0)])
         near, size = values[k], 1 + abs(values[k])
         while abs(far - near) > 1e-14 * size:
             middle = (near + far) / 2
@@ -192,15 +193,27 @@ def within_support(world: World, params: Mapping[str, Array], cells: Sequence[Ce
         return 0.0 if abs(near) < 1e-13 * size else float(near)
 
     out = list(cells)
-    loose = [k for k, c in enumerate(cells) if c.levels is None and not c.atoms and np.isinf(c.ends).all()]
-    far = {(k, sign): values[k] + sign * 100 * (1 + abs(values[k])) for k in loose for sign in (-1.0, 0.0, 1.0)}
+
+    def farthest(k: int, sign: float) -> float:
+        end: float = cells[k].ends[int(sign > 0)]
+        away: float = values[k] + sign * 100 * (1 + abs(values[k])) if np.isinf(end) else end - 1e-6 * (end - values[k])
+        return away
+
+    loose = [k for k, c in enumerate(cells) if c.levels is None and not c.atoms and np.isinf(c.ends).any()]
+    far = {(k, sign): farthest(k, sign) if sign else values[k] for k in loose for sign in (-1.0, 0.0, 1.0)}
     moved = [np.where(np.arange(len(cells)) == k, value, values) for (k, _), value in far.items()]
     found = world.parts_at(world.declarations(), params, [placed(world, cells, m) for m in moved])
     inside = dict(zip(far, np.isfinite(np.concatenate(found, axis=1)).all(axis=1), strict=True)) if far else {}
     for k in (k for k in loose if inside[k, 0.0]):
         low, high = (end(k, sign, far[k, sign], bool(inside[k, sign])) for sign in (-1.0, 1.0))
         out[k] = replace(cells[k], ends=(low, high))
-    return out
+    return [c for c in out if c.levels is not None or c.atoms or _long(c.ends)]
+
+
+def _long(ends: tuple[float, float]) -> bool:
+    """Whether there is more than rounding between two ends."""
+    low, high = ends
+    return not np.isfinite(ends).all() or high - low > 1e-12 * (1 + abs(low))
 
 
 def placed(world: World, cells: Sequence[Cell], values: Array) -> dict[str, Array]:

@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from emdsl.runtime.data.columns import Array
-from emdsl.runtime.numeric.intervals import Coordinate, jacobian_slopes, no_length, to_values
+from emdsl.runtime.numeric.intervals import Coordinate, exchanged, jacobian_slopes, no_length, to_values
+from emdsl.runtime.numeric.numerics import LOWEST
 
 LogJoint = Callable[..., Any]  # values (D, Q, *plates), slopes: bool -> log density (Q, *plates), or with its slopes
 
@@ -253,7 +254,7 @@ def adapted(log_joint: LogJoint, bounds: Sequence[Coordinate], rule: Rule, start
     values, log_volume = to_values(points, bounds)
     seen = no_length(bounds)  # its points are one and the same, and have its density together
     if seen is not None:
-        volume = np.where(seen, -np.log(len(volume)), volume)
+        volume = np.where(seen, np.where(exchanged(bounds), LOWEST, -np.log(len(volume))), volume)
     return values, volume + log_volume, table + volume
 
 

@@ -1,7 +1,8 @@
 """Numbers with bounds as unconstrained coordinates: logs and logits of where they lie between their ends.
 
 Ends are numbers or None, the same for all elements of a plate, or arrays over its elements, infinite where there is
-none. An element whose ends are one number is that number, whatever its coordinate.
+none. An element whose ends are one number is that number, whatever its coordinate; one whose ends are exchanged has
+no mass anywhere.
 """
 
 from __future__ import annotations
@@ -46,7 +47,8 @@ def to_values(u: Array, bounds: Sequence[Coordinate]) -> tuple[Array, Array]:
             values[d][here] = value if b is None else np.minimum(value, np.nextafter(b, -np.inf))
         seen = no_length([(low, high)])
         if seen is not None:
-            values[d] = np.where(seen, low, values[d])
+            somewhere = np.where(np.isfinite(low), low, 0.5)  # in every domain, so that its density is a number
+            values[d] = np.where(seen, somewhere, values[d])
     return values, log_volume
 
 
@@ -72,12 +74,18 @@ def jacobian_slopes(u: Array, bounds: Sequence[Coordinate]) -> tuple[Array, Arra
     return first, second, log_first, log_second
 
 
+def exchanged(bounds: Sequence[Coordinate]) -> Array:
+    """Elements whose lower end is above their upper one: nothing lies between them."""
+    low, high = bounds[0]
+    return np.asarray(np.greater(low, high))
+
+
 def no_length(bounds: Sequence[Coordinate]) -> Array | None:
-    """Elements whose ends are one number; None where there are none, ends being the same for all."""
+    """Elements with no numbers between their ends; None where there are none, ends being the same for all."""
     low, high = bounds[0]
     if _for_all(low) and _for_all(high):
         return None
-    return np.asarray(np.asarray(low) == np.asarray(high))
+    return np.asarray(np.asarray(low) >= np.asarray(high))
 
 
 def _alike(low: Any, high: Any, shape: tuple[int, ...]) -> list[tuple[Any, Any, Any]]:
@@ -85,7 +93,7 @@ def _alike(low: Any, high: Any, shape: tuple[int, ...]) -> list[tuple[Any, Any, 
     if _for_all(low) and _for_all(high):
         return [(slice(None), low, high)]
     low, high = np.broadcast_to(low, shape), np.broadcast_to(high, shape)
-    below, above, some = np.isfinite(low), np.isfinite(high), low != high
+    below, above, some = np.isfinite(low), np.isfinite(high), low < high
     out = []
     for has_low, has_high in ((False, False), (False, True), (True, False), (True, True)):
         here = (below == has_low) & (above == has_high) & some

@@ -16,6 +16,7 @@ import numpy as np
 import scipy
 
 from emdsl.runtime.data.columns import Array
+from emdsl.runtime.numeric.numerics import LOWEST
 
 
 def gamma_posterior(log: Array, id: Array) -> tuple[Array, dict[str, Any]]:
@@ -65,10 +66,11 @@ def normal_posterior(id: Array, square: Array) -> tuple[Array, dict[str, Any]]:
 
 def cut_normal_posterior(id: Array, square: Array, lower: Array, upper: Array) -> tuple[Array, dict[str, Any]]:
     """The same between two bounds, which may be infinite: moments of a truncated Normal (Johnson, Kotz and Balakrishnan
-    1994, section 13.10.1), with all ratios taken as differences of logarithms. Equal bounds are where it was seen."""
-    seen = lower == upper
+    1994, section 13.10.1), with all ratios taken as differences of logarithms. Equal bounds are where it was seen;
+    between bounds that are exchanged there is nothing."""
+    seen, none = lower == upper, lower > upper
     point, ends = np.where(seen, lower, 0.0), {"lower": lower, "upper": upper}
-    lower, upper = np.where(seen, -np.inf, lower), np.where(seen, np.inf, upper)
+    lower, upper = np.where(seen | none, -np.inf, lower), np.where(seen | none, np.inf, upper)
     var = -0.5 / square
     sd, mean = np.sqrt(var), id * var
     flipped = lower - mean > mean - upper  # the tail that holds the interval is turned to the left
@@ -83,6 +85,7 @@ def cut_normal_posterior(id: Array, square: Array, lower: Array, upper: Array) -
     spread = var * np.maximum(1 + curve - slope**2, 0.0)
     total = np.where(seen, id * point + square * point**2, 0.5 * id * mean + 0.5 * np.log(2 * np.pi * var) + log_mass)
     inside, spread = np.where(seen, point, inside), np.where(seen, 0.0, spread)
+    total = np.where(none, LOWEST, total)
     return total, {"id": inside, "square": inside**2 + spread, "arguments": {"mean": mean, "var": var, **ends}}
 
 

@@ -1,0 +1,227 @@
+"""The numbers of one latent at which a condition on it holds, as an interval whose ends hold no latent.
+
+    u + d > c             (c - d, inf)
+    y == min(u, c)        u == y where y < c, u >= c where y == c, nothing where y > c
+
+A condition that holds at several intervals is none of these, but where data tell in which of them it held.
+"""
+
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+
+from emdsl.derive.algebra import expr as x
+from emdsl.derive.algebra.expr import El, Expr
+
+Interval = tuple[Expr | None, Expr | None]
+LOWEST, HIGHEST = x.Num(-math.inf), x.Num(math.inf)
+ALL: Interval = (None, None)
+NOTHING: Interval = (HIGHEST, LOWEST)
+
+
+def interval(e: Expr, leaf: El) -> Interval | None:
+    """(lower, upper) of the numbers at which a condition on one element holds."""
+    match e:
+        case x.Fn("gt" | "ge" | "lt" | "le" as op, (a, b)):
+            above = op in ("gt", "ge")
+            if leaf.var in x.variables(a):
+                return _half_line(a, b, above, leaf)
+            return _half_line(b, a, not above, leaf)
+        case x.Fn("and", (a, b)):
+            one, two = interval(a, leaf), interval(b, leaf)
+            if one is not None and two is not None:
+                return _both(one, two)
+        case x.Fn("not", (a,)):
+            return _opposite(interval(a, leaf))
+        case x.Add((x.Num(one), t)) | x.Add((t, x.Num(one))) if one == 1 and x.split_number(t)[0] == -1:
+            return _opposite(interval(x.split_number(t)[1], leaf))
+        case x.Fn("eq", (a, b)):
+            seen, condition = (a, b) if leaf.var not in x.variables(a) else (b, a)
+            if leaf.var in x.variables(seen):
+                return None
+            there = _at_value(seen, condition, leaf)
+            if there is not None:
+                return there
+            if isinstance(condition, x.Add):
+                return _counted(seen, condition, leaf)
+            inside = interval(condition, leaf)
+            outside = _opposite(inside)
+            if inside is not None and outside is not None:
+                low, high = inside
+                other, least = outside
+                return either(seen, low, other, -math.inf), either(seen, high, least, math.inf)
+    return None
+
+
+def _half_line(held: Expr, limit: Expr, above: bool, leaf: El) -> Interval | None:
+    """The numbers at which `c u + d`, c a number, is above (or below) a limit; `abs(u) < b` is an interval."""
+    if isinstance(held, x.Fn) and held.name == "abs" and held.args[0] == leaf and not above:
+        return (x.neg(limit), limit) if leaf.var not in x.variables(limit) else None
+    found = _solved(held, limit, leaf)
+    if found is None:
+        return _half_line_of_least(held, limit, above, leaf)
+    bound, number = found
+    return (bound, None) if above == (number > 0) else (None, bound)
+
+
+def _half_line_of_least(held: Expr, limit: Expr, above: bool, leaf: El) -> Interval | None:
+    """`min(u, a) > c` is u > c where a > c, and nothing elsewhere; `min(u, a) < c` is u < c, or all where a < c."""
+    held, limit, sign = _alone(held, limit, leaf)
+    above = above == (sign > 0)
+    apart = _least_or_most(held, leaf)
+    if apart is None or sign == 0:
+        return None
+    name, inner, end = apart
+    found = _half_line(inner, limit, above, leaf)
+    if found is None:
+        return None
+    passed = x.fn("gt" if above else "lt", end, limit)
+    if above == (name == "min"):
+        return _chosen(passed, found, NOTHING)
+    return _chosen(passed, ALL, found)
+
+
+def _at_value(seen: Expr, held: Expr, leaf: El) -> Interval | None:
+    """The numbers at which something is what was seen: one, where it is the latent, else all that lead to it.
+
+    A limit is reached by an interval of numbers: it has their mass, and any other value the density at one number.
+    """
+    itself = _solved(held, seen, leaf)
+    if itself is not None:  # another number than 1 or -1 would stretch the density of what is seen
+        return (itself[0], itself[0]) if abs(itself[1]) == 1 else None
+    held, seen, sign = _alone(held, seen, leaf)
+    if abs(sign) != 1:
+        return None
+    if isinstance(held, x.Where):
+        return _in_branches(seen, held, leaf)
+    apart = _least_or_most(held, leaf)
+    if apart is None:
+        return None
+    name, inner, limit = apart
+    inside = _at_value(seen, inner, leaf)
+    beyond, short = (_half_line(inner, limit, above, leaf) for above in (name == "min", name == "max"))
+    if inside is None or beyond is None or short is None:
+        return None
+    return _chosen(x.fn("eq", seen, limit), beyond, _both(inside, short))
+
+
+def _in_branches(seen: Expr, held: x.Where, leaf: El) -> Interval | None:
+    """`then if u < c else other`: of the numbers that lead to what was seen in either branch those of more mass."""
+    here = interval(held.cond, leaf)
+    if here is None or (there := _opposite(here)) is None:
+        return None
+    found = []
+    for branch, domain in ((held.then, here), (held.other, there)):
+        if leaf.var in x.variables(branch):
+            own = _at_value(seen, branch, leaf)
+            if own is None:
+                return None
+        else:
+            own = _chosen(x.fn("eq", seen, branch), ALL, NOTHING)
+        found.append(_both(own, domain))
+    first, second = (_bounded(f) for f in found)
+    point = x.fn("and", x.fn("eq", *first), x.fn("ge", *second))
+    return _chosen(x.fn("or", x.fn("lt", *first), point), first, second)
+
+
+def _alone(held: Expr, limit: Expr, leaf: El) -> tuple[Expr, Expr, Fraction | float]:
+    """`d + c f(u)` beside a limit as f(u) beside another one, and c; 0 where several terms hold u."""
+    parts = held.terms if isinstance(held, x.Add) else (held,)
+    own = [t for t in parts if leaf.var in x.variables(t)]
+    if len(own) != 1:
+        return held, limit, 0
+    number, rest = x.split_number(own[0])
+    if isinstance(rest, x.Mul):  # `u * (u > 0)`
+        gates = [
+            f for f in rest.factors if isinstance(f, x.Fn) and f.name in x.COMPARISONS and leaf.var in x.variables(f)
+        ]
+        if len(gates) == 1:
+            rest = x.Where(gates[0], x.mul(*(f for f in rest.factors if f is not gates[0])), x.ZERO)
+    other = x.add(limit, *(x.neg(t) for t in parts if t is not own[0]))
+    return rest, other if number == 1 else x.mul(x.Num(1 / number), other), number
+
+
+def _least_or_most(e: Expr, leaf: El) -> tuple[str, Expr, Expr] | None:
+    """(min or max, what holds the latent, the other) of the smaller or the larger of two."""
+    match e:
+        case x.Fn("min" | "max" as name, (a, b)):
+            held = [leaf.var in x.variables(side) for side in (a, b)]
+            if sum(held) == 1:
+                return (name, a, b) if held[0] else (name, b, a)
+    return None
+
+
+def _bounded(found: Interval) -> tuple[Expr, Expr]:
+    low, high = found
+    return (LOWEST if low is None else low), (HIGHEST if high is None else high)
+
+
+def _chosen(condition: Expr, then: Interval, other: Interval) -> Interval:
+    """One interval where a condition on data holds, another elsewhere."""
+    if isinstance(condition, x.Num):
+        return then if condition.value != 0 else other
+    ends = zip(_bounded(then), _bounded(other), strict=True)
+    low, high = (a if a == b else x.Where(condition, a, b) for a, b in ends)
+    return None if low == LOWEST else low, None if high == HIGHEST else high
+
+
+def _solved(held: Expr, limit: Expr, leaf: El) -> tuple[Expr, Fraction | float] | None:
+    """The u at which `c u + d`, c a number, is a limit, and c."""
+    if leaf.var in x.variables(limit):
+        return None
+    parts = held.terms if isinstance(held, x.Add) else (held,)
+    own = [t for t in parts if leaf.var in x.variables(t)]
+    if len(own) != 1:
+        return None
+    number, rest = x.split_number(own[0])
+    if rest != leaf:
+        return None
+    other = x.add(limit, *(x.neg(t) for t in parts if t is not own[0]))
+    return other if number == 1 else x.mul(x.Num(1 / number), other), number
+
+
+def _counted(seen: Expr, e: x.Add, leaf: El) -> Interval | None:
+    """`seen == (u > a) + (u > b)`: how many thresholds are passed tells between which two of them u lies."""
+    found = [interval(t, leaf) for t in e.terms]
+    lows = [f[0] for f in found if f is not None and f[0] is not None and f[1] is None]
+    if len(lows) < len(e.terms):
+        return None
+    numbers = {float(c.value): c for c in lows if isinstance(c, x.Num)}
+    if len(numbers) == len(lows):
+        ordered: list[Expr] = [numbers[v] for v in sorted(numbers)]
+    elif len(lows) == 2:
+        ordered = [x.fn("min", *lows), x.fn("max", *lows)]
+    else:
+        return None
+    steps: list[Expr] = [x.Num(-math.inf), *ordered, x.Num(math.inf)]
+    lower, upper = steps[-2], steps[-1]
+    for k in reversed(range(len(ordered))):
+        here = x.fn("eq", seen, x.num(k))
+        lower, upper = x.Where(here, steps[k], lower), x.Where(here, steps[k + 1], upper)
+    return lower, upper
+
+
+def _opposite(found: Interval | None) -> Interval | None:
+    """The complement of a half-line."""
+    match found:
+        case (low, None):
+            return None, low
+        case (None, high):
+            return high, None
+    return None
+
+
+def _both(one: Interval, two: Interval) -> Interval:
+    """What lies in two intervals; where nothing does, the lower end is the larger one."""
+    return _extreme("max", one[0], two[0]), _extreme("min", one[1], two[1])
+
+
+def _extreme(name: str, a: Expr | None, b: Expr | None) -> Expr | None:
+    return x.fn(name, a, b) if a is not None and b is not None else a if a is not None else b
+
+
+def either(seen: Expr, then: Expr | None, other: Expr | None, none: float) -> Expr:
+    """One bound where the condition was seen to hold, another where it was not."""
+    first, second = (x.Num(none) if e is None else e for e in (then, other))
+    return x.Where(x.fn("ne", seen, x.ZERO), first, second)
