@@ -13,7 +13,7 @@ from zlib import crc32
 
 import numpy as np
 import pytest
-from cases import incomplete, seen
+from cases import held, incomplete, seen
 from gallery import MODELS, compiled, fit
 from scipy.special import logsumexp
 from scipy.stats import multivariate_t
@@ -26,7 +26,7 @@ from emdsl.runtime.fields.incomplete import clamped_covariance, clamped_mean
 pytestmark = pytest.mark.filterwarnings("ignore::emdsl.runtime.data.faults.ConvergenceWarning")
 
 AIR = np.genfromtxt(MODELS / "data" / "airquality.csv", delimiter=",", skip_header=1)
-CASES = {case.name: case for case in incomplete.CASES}
+CASES = {case.name: case for case in (*incomplete.CASES, *held.CASES)}
 
 
 @cache

@@ -8,6 +8,7 @@ from typing import Any, Protocol, Self
 
 import numpy as np
 
+from emdsl.derive.posteriors.held import KNOWN_TOTAL
 from emdsl.errors import DataError, EmdslError, ModelError, Problem, nearest
 from emdsl.fit.again import sizes_and_givens
 from emdsl.fit.ahead.forecasts import Seen, asked_of, completed, enough
@@ -371,6 +372,8 @@ def _located(error: ModelError, found: Mapping[str, Any], bound: Bound, whole: C
     problem = error.problems[0]
     line = "" if problem.span is None else f" (line {problem.span.line} of the model)"
     hint = "drop these rows, or write the density as a Gaussian given latents (a scale, a class) of the row"
+    if any(p.hint == KNOWN_TOTAL for p in error.problems):
+        hint = KNOWN_TOTAL
     if _are_last(found[name], bound, whole.module.SPEC):
         hint = LAST
     return faults.DataError(

@@ -14,6 +14,7 @@ from emdsl.derive.joint.ranges import narrowed
 from emdsl.derive.joint.units import units
 from emdsl.derive.plan import Plan, chained_plates
 from emdsl.derive.posteriors.chains import distance
+from emdsl.derive.posteriors.held import may_be_held
 from emdsl.language import model as m
 
 
@@ -128,7 +129,7 @@ def missing_policy(v: m.Variable, plan: Plan) -> str:
         return "drop"
     if not _needed_by_others(v, plan):
         own = len(v.array) + len(v.domain.dims)
-        return "cells" if gaussian and plan.presence_axes(v) < own else "drop"
+        return "cells" if (gaussian or may_be_held(v)) and plan.presence_axes(v) < own else "drop"
     single = not v.domain.dims and v.domain.kind in ("bool", "category", "real", "positive", "unit")
     return "complete" if single or gaussian else "refuse"
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Expr, Ix
 from emdsl.derive.algebra.made import Q
+from emdsl.derive.algebra.show import show
 from emdsl.derive.joint.factors import Cloud, Configurations, LogJoint
 from emdsl.derive.joint.records import statistic_of
 from emdsl.derive.joint.terms import Term, merge, opened, settle
@@ -205,6 +206,11 @@ def _continuous(plan: Plan, block: Block, t: Typeset) -> Iterator[Say | Show]:
     if block.scale is None and block.record.arguments:
         yield from _arguments(block, naturals, names, t)
         yield from moment_lines(plan, block, t, names)
+        return
+    if block.name in plan.joint.incomplete:
+        rest = "1" if block.total is None else show(block.total)
+        yield Say(f"Cells that were seen stay as they are. What they leave of {rest}, the missing ones share: {family} "
+                  "of what is left, with the natural parameters of the missing cells.")  # fmt: skip
         return
     yield Say(f"So q is {family} with these natural parameters; its moments and log-normaliser are the family's.")
 

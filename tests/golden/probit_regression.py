@@ -153,7 +153,7 @@ def expectations(params, prepared):
         t_2 = ((y[rows] != 0) + 0.0)
         t_3 = np.maximum((-np.inf), np.where(t, np.where(t_2, 0, (-np.inf)), (-np.inf)))
         t_4 = np.minimum(np.inf, np.where(t, np.where(t_2, np.inf, 0), np.inf))
-        log_z_u, moments_u = cut_normal_posterior(eta_id_u, eta_square_u, t_3, t_4)
+        log_z_u, moments_u = cut_normal_posterior(eta_id_u, eta_square_u, lower=t_3, upper=t_4)
         return moments_u, log_z_u
     return on
 

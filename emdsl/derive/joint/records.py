@@ -18,6 +18,8 @@ from emdsl.errors import InternalError
 from emdsl.families import PRELUDE
 from emdsl.language import model as m
 
+FACTORIAL = "log factorial"  # of counts: the base measure of a Multinomial
+
 
 @dataclass(frozen=True)
 class Posterior:
@@ -37,6 +39,7 @@ class Posterior:
     fields: tuple[str, ...] = ()
     plan: str = "exact:conjugate"
     arguments: tuple[tuple[str, str, int, int], ...] = ()
+    told: tuple[str, ...] = ()  # the statistics, where the declaration has functions of the whole element besides
 
     @property
     def gaussian(self) -> bool:
@@ -46,7 +49,7 @@ class Posterior:
     @property
     def statistics(self) -> tuple[str, ...]:
         """Functions of the latent, in the order in which the kernel takes their natural parameters."""
-        return statistics_of(self.name)
+        return self.told or statistics_of(self.name)
 
     @property
     def rank(self) -> int:
@@ -98,6 +101,13 @@ POSTERIORS = (
     Posterior("Wishart", "wishart_posterior", ("logdet", "id", "inv"), (1.0, -0.5), ("df", "scale")),
     Posterior("InverseWishart", "inverse_wishart_posterior", ("logdet", "inv", "id"), (-3.0, -0.5), ("df", "scale")),
 )  # fmt: skip
+HELD = (  # what is left of a vector's family where some of its cells were seen
+    Posterior("Dirichlet", "held_dirichlet_posterior", ("log", "id"), (0.0,), plan="exact:incomplete"),
+    Posterior(
+        "Multinomial", "held_multinomial_posterior", ("id",), (0.0, -1.0), plan="exact:incomplete",
+        told=("id", FACTORIAL),
+    ),
+)  # fmt: skip
 WHOLE = ("logdet", "df")  # of a matrix: one number, without its own axes
 
 # in which order kernels take statistics
@@ -143,6 +153,8 @@ def function_of(e: Expr, leaf: El) -> str | None:
             return name
         case x.Fn("log", (x.Add(ts),)) if len(ts) == 2 and x.neg(leaf) in ts and x.ONE in ts:
             return "log1m"
+        case x.Fn("lgamma", (x.Add(ts),)) if len(ts) == 2 and leaf in ts and x.ONE in ts:
+            return FACTORIAL
         case x.LogDet(body=b) if b == leaf:
             return "logdet"
         case x.MatInv(body=b) if b == leaf:
@@ -191,10 +203,10 @@ def statistic_of(t: Term, name: str, home: tuple[Ix, ...], own: tuple[Ix, ...]) 
     return Role(found, Term(t.coef, (), tuple(factors), tuple(dict.fromkeys(ixs))))
 
 
-def recognise(statistics: frozenset[str], rank: int, v: m.Variable) -> Posterior | str:
-    """The first record that holds all these statistics on this support."""
+def recognise(statistics: frozenset[str], rank: int, v: m.Variable, held: bool = False) -> Posterior | str:
+    """The first record that holds all these statistics on this support; `held`: where some cells were seen."""
     kind = _support(v.domain)
-    for p in POSTERIORS:
+    for p in HELD if held else POSTERIORS:
         if p.rank == rank and p.support == kind and statistics <= set(p.statistics):
             return p
     return f"no family on {v.domain.kind} has the statistics " + ", ".join(sorted(statistics))

@@ -36,6 +36,7 @@ class Block:
     roles: tuple[str, ...] = ()
     record: Posterior | None = None
     own: tuple[Ix, ...] = ()  # own axes of a vector-valued latent
+    total: Expr | None = None  # of counts of which some were seen: what all of them add up to
     cuts: tuple[Cut, ...] = ()  # of a Gaussian: the intervals that it is known to lie in
     scale: Expr | None = None  # a neighbouring latent that scales the whole precision of a Gaussian, and cancels
     chain: Chain | None = None  # of a discrete block: how its elements follow one another

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from emdsl.derive.algebra import expr as x
-from emdsl.derive.algebra.expr import El, Idx, Ix
+from emdsl.derive.algebra.expr import El, Expr, Idx, Ix
 from emdsl.derive.algebra.made import AT, FIT, FREE, LOG_NORMALISER
 from emdsl.derive.joint.factors import Factor, LogJoint
 from emdsl.derive.joint.plates import conditions_of, home_of
@@ -26,6 +26,7 @@ from emdsl.derive.posteriors.block import MOST_TOGETHER, Block, beside, gates_ou
 from emdsl.derive.posteriors.clouds import holds_points
 from emdsl.derive.posteriors.cuts import CUT_NORMAL, PARTED_NORMAL, Cut, cut_of
 from emdsl.derive.posteriors.discrete import WAYS_OUT, discrete_block, elements_apart, groups, network_block, scopes_of
+from emdsl.derive.posteriors.held import KNOWN_TOTAL, held_record, may_be_held, total_of, total_unknown
 from emdsl.derive.posteriors.joint_gaussian import common_scale, gaussian_block
 from emdsl.derive.posteriors.networks import widest
 from emdsl.derive.posteriors.scaled import scaled_block, scaled_messages
@@ -214,7 +215,8 @@ def conjugate_block(
 ) -> Block | Problem:  # fmt: skip
     """One continuous latent, an element at a time, whose terms are those of a family in the table of posteriors."""
     variable = joint.model.variable(name)
-    if name in joint.incomplete:
+    held = name in joint.incomplete
+    if held and not may_be_held(variable):
         text = f"missing cells of {name} are integrated out where it is jointly Gaussian with what it meets"
         return Problem("E110", text, variable.span, WAYS_OUT)
     home = home_of(variable)
@@ -224,6 +226,7 @@ def conjugate_block(
     own_terms, roles = [], []
     scales: set[str] = set()
     cuts: list[Cut] = []
+    totals: list[Expr] = []
     for t, span, about in mine:
         placed = place(t, latents, home, (), neighbours, joint.levels)
         if isinstance(placed, str):
@@ -239,12 +242,25 @@ def conjugate_block(
         if cut is not None and set(placed.ixs) <= {*home, *neighbours.values()}:
             cuts.append(cut)
             continue
+        total = total_of(placed, name, own) if held else None
+        if total is not None:
+            totals.append(total)
+            continue
         role = statistic_of(weigh(placed, weighted, joint, home), name, home, own)
         if isinstance(role, str):
-            return _refused(name, role, span)
+            return (
+                _refused(name, total_unknown(role, placed, name), span, KNOWN_TOTAL)
+                if held
+                else _refused(name, role, span)
+            )
         own_terms.append(role.rest)
         roles.append(role.name)
-    record = recognise(frozenset(r for r in roles if r), len(own), variable)
+    statistics = frozenset(r for r in roles if r)
+    record = recognise(statistics, len(own), variable)
+    if held:
+        record = held_record(variable, statistics, own_terms, roles, totals)
+    if isinstance(record, str) and held:
+        return _refused(name, record, variable.span, KNOWN_TOTAL)
     if isinstance(record, str):
         return Problem("E111", f"the posterior of {name} is not a known family: {record}", variable.span, WAYS_OUT)
     ends = range_of(variable)
@@ -266,8 +282,8 @@ def conjugate_block(
     gates = tuple(x.Sel(El(n, idx), k) for (n, idx), k in neighbours.items())
     merged = merge_roles(scaled[1], roles, symmetry_of(joint), (*home, *own, *neighbours.values()))
     found = Block(name, latents, home, (), gates, *merged, own=own, record=record, scale=scaled[0])
-    return replace(found, cuts=tuple(cuts))
+    return replace(found, cuts=tuple(cuts), total=totals[0] if totals else None)
 
 
-def _refused(name: str, why: str, span: Span) -> Problem:
-    return Problem("E110", f"the posterior of {name} is not tractable: {why}", span, WAYS_OUT)
+def _refused(name: str, why: str, span: Span, hint: str = WAYS_OUT) -> Problem:
+    return Problem("E110", f"the posterior of {name} is not tractable: {why}", span, hint)

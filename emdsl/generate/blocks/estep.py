@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Expr, Idx, Ix
-from emdsl.derive.algebra.made import ARGUMENT, CLIQUE, LOG_NORMALISER, MOMENT, Q
+from emdsl.derive.algebra.made import ARGUMENT, CLIQUE, LOG_NORMALISER, MOMENT, UNSEEN, Q
 from emdsl.derive.joint.records import WHOLE, Posterior
 from emdsl.derive.joint.terms import Term
 from emdsl.derive.posteriors.block import Block, gates_outside
@@ -167,9 +167,8 @@ def _emit_continuous(f: Function, block: Block) -> None:
     name = block.name
     em.comment(f"natural parameters of the posterior of {name} ({record.name}); its moments and log-normaliser")
     arguments = [_natural(f, block, record, s, n) for s, n in zip(record.statistics, record.neutral, strict=True)]
-    limits = [
-        em.name(f"{side}_{name}", em.value(e)) for side, e in zip(("lower", "upper"), _limits(block), strict=False)
-    ]
+    beside = {side: em.name(f"{side}_{name}", em.value(e)) for side, e in _beside(f, block)}
+    limits = list(beside.values())
     union = em.order([i for a in (*arguments, *limits) for i in a.axes])
     batch = tuple(i for i in union if i not in block.own)
     axes_of = [batch if s in WHOLE else union for s in record.statistics]
@@ -177,7 +176,7 @@ def _emit_continuous(f: Function, block: Block) -> None:
     if record.rank:
         places = [union.index(i) for i in block.own]
         aligned.append(f"axis={places[0]}" if record.rank == 1 else f"axes={tuple(places)}")
-    aligned += [em.align(a, union) if a.axes else a.code for a in limits]
+    aligned += [f"{side}={em.align(a, union) if a.axes else a.code}" for side, a in beside.items()]
     inner = any(a.inner for a in (*arguments, *limits))
     if block.scale is not None:
         _emit_scaled(f, block, arguments, union)
@@ -230,9 +229,16 @@ def _hand_out_moments(
     f.runtime[MOMENTS.of(name)] = Leaf(moments, stored, inner, cut=cut)
 
 
-def _limits(block: Block) -> tuple[Expr, ...]:
-    """The bounds of a Gaussian that is known to lie in an interval; () for any other block."""
-    return bounds_of(block.cuts) if block.cuts else ()
+def _beside(f: Function, block: Block) -> list[tuple[str, Expr]]:
+    """What a kernel takes beside natural parameters: the bounds of a Gaussian that is known to lie in an interval; of
+    a vector with missing cells the cells, which of them are missing, and what all add up to."""
+    if block.cuts:
+        return list(zip(("lower", "upper"), bounds_of(block.cuts), strict=True))
+    if block.name not in f.plan.joint.incomplete:
+        return []
+    at = (*block.home, *block.own)
+    cells: list[tuple[str, Expr]] = [("seen", El(block.name, at)), ("missing", El(UNSEEN.of(block.name), at))]
+    return [*cells, ("total", block.total)] if block.total is not None else cells
 
 
 def _emit_scaled(f: Function, block: Block, arguments: Sequence[Array], union: tuple[Ix, ...]) -> None:

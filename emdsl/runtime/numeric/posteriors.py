@@ -221,3 +221,45 @@ def _mean_logdet(df: Array, low: Array) -> Array:
     d = low.shape[-1]
     digammas = scipy.special.digamma((df[..., None] - np.arange(d)) / 2).sum(-1)
     return digammas + d * np.log(2) - 2 * np.log(low.diagonal(0, -2, -1)).sum(-1)
+
+
+def held_multinomial_posterior(
+    id: Array, factorial: Array, seen: Array, missing: Array, total: Array, axis: int = -1
+) -> tuple[Array, dict[str, Any]]:
+    """sum over counts x of exp(sum_k id_k x_k - log x_k!) that add up to `total`, where `seen` are known: those of the
+    cells that are missing (1, else 0) are Multinomial of what is left (Johnson, Kotz and Balakrishnan 1997, chapter
+    35).
+    """
+    id, seen, missing, total = np.broadcast_arrays(id, seen, missing, total)
+    lacks = missing > 0
+    rest = total.take(0, axis) - seen.sum(axis)
+    eta = np.where(lacks, id, -np.inf)
+    top = np.maximum(eta.max(axis, keepdims=True), LOWEST)
+    share = np.exp(eta - top)
+    whole = share.sum(axis, keepdims=True)
+    with np.errstate(all="ignore"):
+        weight = np.where(rest == 0, 0.0, rest * (top + np.log(whole)).squeeze(axis))
+        known = np.where(lacks | (seen == 0), 0.0, id * seen) - scipy.special.gammaln(seen + 1.0)
+        a = np.where(rest < 0, -np.inf, known.sum(axis) + weight - scipy.special.gammaln(rest + 1.0))
+        mean = np.expand_dims(rest, axis) * share / np.where(whole > 0, whole, 1.0)
+    return a, {"id": np.where(lacks, mean, seen)}
+
+
+def held_dirichlet_posterior(log: Array, seen: Array, missing: Array, axis: int = -1) -> tuple[Array, dict[str, Any]]:
+    """The integral of exp(sum_k log_k log u_k) over shares u that add up to one, where `seen` are known: those that are
+    missing (1, else 0) are what is left of one, times a Dirichlet(log + 1) of their own (Ng, Tian and Tang 2011,
+    chapter 2).
+    """
+    log, seen, missing = np.broadcast_arrays(log, seen, missing)
+    lacks, c = missing > 0, log + 1.0
+    there = np.where(lacks, 1.0, seen)
+    rest = 1.0 - np.where(lacks, 0.0, seen).sum(axis, keepdims=True)
+    own = np.where(lacks, c, 0.0)
+    total = own.sum(axis, keepdims=True)
+    some = total > 0
+    with np.errstate(all="ignore"):
+        left = np.where(some, (total - 1.0) * np.log(rest) - scipy.special.gammaln(total), 0.0)
+        a = (np.where(lacks, scipy.special.gammaln(c), log * np.log(there))).sum(axis) + left.squeeze(axis)
+        mean = np.log(rest) + scipy.special.digamma(c) - scipy.special.digamma(np.where(some, total, 1.0))
+        first = np.where(lacks, rest * c / np.where(some, total, 1.0), seen)
+    return a, {"log": np.where(lacks, mean, np.log(there)), "id": first}

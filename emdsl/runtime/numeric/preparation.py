@@ -169,7 +169,8 @@ def presence(
             many = f"{count} elements are partly missing, the first" if count > 1 else "an element is partly missing,"
             raise DataError(
                 f"{name}: {many} in row {row}; its density (line {line} of the model) is no sum over its cells",
-                hint="of a Gaussian, model.complete of emdsl integrates the missing cells out; drop other rows",
+                hint="of a Gaussian, shares, or counts of a known total, model.complete of emdsl integrates these out; "
+                "drop other rows",
                 row=row,
             )
         mask = every
