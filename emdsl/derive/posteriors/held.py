@@ -27,10 +27,13 @@ def total_of(t: Term, name: str, own: Sequence[Ix]) -> Expr | None:
     """What all cells add up to, where a placed term says so: `log(sum_k x[k] == total)`."""
     match t.factors:
         case (x.Fn("log", (x.Fn("eq", (a, b)),)),):
-            sums, total = (a, b) if name in x.variables(a) else (b, a)
-            match sums:
-                case x.Sum(ix, El(var=v, idx=idx)) if v == name and idx[-1:] == (ix,) and len(own) == 1:
-                    return None if name in x.variables(total) else total
+            sides = x.add(a, x.neg(b))
+            parts = sides.terms if isinstance(sides, x.Add) else (sides,)
+            for sign, part in ((s, e) for e in parts for s in (x.ONE, x.num(-1))):
+                match x.mul(sign, part):
+                    case x.Sum(ix, El(var=v, idx=idx)) if v == name and idx[-1:] == (ix,) and len(own) == 1:
+                        total = x.mul(x.neg(sign), x.add(*(e for e in parts if e is not part)))
+                        return None if name in x.variables(total) else total
     return None
 
 
