@@ -9,6 +9,9 @@ import pytest
 
 import emdsl
 from emdsl.fit.fitter import DegenerateError
+from emdsl.fit.verify.case import find_case
+from emdsl.runtime.numeric.numerics import Degenerate
+from emdsl.runtime.numeric.updates import positive, spread
 
 ROWS = "model M\nparam b : real\nparam c : real\nfor n in N:\n    given t[n] : real\n    observed y[n] ~ {}"
 CASES: dict[str, tuple[str, dict[str, Any], str, float]] = {
@@ -144,3 +147,27 @@ def test_a_scale_that_takes_every_digit_with_it_has_not_converged(seed: int) -> 
     )
     with pytest.raises(DegenerateError, match="collapse"):
         model.fitter(seed=seed).fit({"X": rng.normal(size=(3, 5)), "y": [1.0, 2, 3]})
+
+
+def test_a_likelihood_without_a_maximum_is_no_fall() -> None:
+    """A log scale with a slope, of few rows: Q rises along h until rounding is all that is left of its terms, which
+    ended as an objective that fell by 1e18. The certificate draws other data then."""
+    text = (
+        "model M\nparam a : real\nparam b : real\nparam g : real\nparam h : real\nfor n in N:\n"
+        "    given x[n] : real\n    observed y[n] ~ Normal(a + b * x[n], exp(g + h * x[n]))"
+    )
+    model, x = emdsl.compile(text=text), np.array([-0.38, -0.35, -0.31, -0.14, 0.43, 0.76])
+    with pytest.raises(DegenerateError, match="h goes to where the expected log joint still rises"):
+        model.fitter().fit({"x": x, "y": 3.1 * x - 1.5 + np.array([0.4, -0.3, 0.5, 0, 0, 0])})
+    assert np.isfinite(list(find_case(model, 0).step.values())).all()
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_what_no_data_bear_on_has_not_collapsed() -> None:
+    none, some = np.full((2, 2), 1e-300), np.eye(2)
+    with pytest.raises(Degenerate, match=r"nothing is left to estimate S \(1,\)"):
+        spread(np.array([some, none]), np.array([2.0, 0.0]), "S", np.array([some, some]), "raise", 1.0)
+    with pytest.raises(Degenerate, match=r"S \(1,\) has collapsed"):
+        spread(np.array([some, none]), np.array([2.0, 3.0]), "S", np.array([some, some]), "raise", 1.0)
+    with pytest.raises(Degenerate, match=r"nothing is left to estimate v \(0,\)"):
+        positive(np.array([np.nan, 1.0]), "v", np.ones(2), "raise", 1e-7, np.array([0.0, -2.0]))

@@ -37,6 +37,7 @@ import numbers
 import numpy as np
 import os
 import re
+import scipy
 import sys
 import time
 import warnings

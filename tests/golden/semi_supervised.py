@@ -34,6 +34,7 @@ import numbers
 import numpy as np
 import os
 import re
+import scipy
 import sys
 import time
 import warnings

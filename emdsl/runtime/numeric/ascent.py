@@ -11,12 +11,16 @@ from typing import Any
 import numpy as np
 
 from emdsl.runtime.data.columns import Array
+from emdsl.runtime.numeric.numerics import Degenerate
 from emdsl.runtime.numeric.unconstrained import REACH, from_free, maximise, stretch, to_free, uphill
 
 PROBES = 3  # how often Newton may go on from beyond a flat place
 STRIDES = (0.1, 0.2, 1.0, 4.0, 16.0)  # how far that is looked for, in free coordinates
 FLAT = 1e-4  # of the largest curvature: less is hardly any
 TOGETHER = 2e-14  # of it: less is none, Q is the same all along (numbers that are known only together)
+NOISE = 1e-14  # of the sum of the terms' sizes: what rounding leaves of Q
+BLURRED = 1e-6  # of 1 + |Q|: a step to where rounding is more than that has to rise by more than the rounding
+LOST = 1e-3  # of 1 + |Q|: rounding that is more leaves nothing to climb by
 BROADEST = 300  # numbers in one block: above it a Hessian costs more than it saves, and gradients alone are used
 
 
@@ -31,7 +35,8 @@ def ascend(
 
     `objective(values)` gives the value term by term, the gradients by name and the Hessian: its upper triangle by
     pairs of names, each over the batch axes, then those of either (or a pair: the diagonal, and what every entry has).
-    `batch` has the positions of each parameter's batch axes; along these the Hessian is zero off the diagonal.
+    `batch` has the positions of each parameter's batch axes; along these the Hessian is zero off the diagonal. Raises
+    Degenerate where Q rises to where its terms are so large that rounding leaves nothing of it.
     """
     layout = FreeTable(start, domains, bounds, batch)
     if layout.width > BROADEST and not layout.is_low(objective, start):
@@ -58,21 +63,36 @@ def climbed(layout: FreeTable, objective: Callable[..., Any], t: Array) -> tuple
         )
         new = np.clip(t + step, first - far, first + far)
         gain = float((gradient * (new - t)).sum())
-        noise = 1e-14 * size  # what rounding leaves of a sum of terms of this size
+        noise = NOISE * size
         if gain <= max(1e-12 * (1 + abs(value)), noise):  # the next step would be this one's square
             near = (np.abs(new - t) <= 1e-3 * (1 + np.abs(t))).all()
+            if noise > LOST * (1 + abs(value)):
+                raise unbounded(layout, t, first)
             return new if near or gain > noise else t, here
         fine = gain <= max(1e-10 * (1 + abs(value)), 10 * noise)  # the value cannot tell
         for _ in range(60):
             there = layout.at(objective, new)
-            if np.isfinite(there[0]) and (there[0] >= value or fine) and (there[4] or not sound):
+            hidden = NOISE * there[3] > max(BLURRED * (1 + abs(value)), there[0] - value)
+            if np.isfinite(there[0]) and (there[0] >= value or fine) and (there[4] or not sound) and not hidden:
                 break
             new, fine = (t + new) / 2, False
         else:
+            if noise > LOST * (1 + abs(value)):
+                raise unbounded(layout, t, first)
             break
         t, here = new, there
         value, gradient, hessian, size, sound = here
     return t, here
+
+
+def unbounded(layout: FreeTable, t: Array, first: Array) -> Degenerate:
+    """What is said where Q climbs until rounding hides it, at no maximum: the parameters that went furthest."""
+    went = {n: float(np.abs(t[:, cut] - first[:, cut]).max(initial=0.0)) for n, cut in layout.cuts.items()}
+    names = sorted(went, key=lambda n: -went[n])[:1]
+    told = (
+        f"{', '.join(names)} goes to where the expected log joint still rises, and is rounding alone: a scale collapses"
+    )
+    return Degenerate(names, told)
 
 
 def beyond_flat(layout: FreeTable, objective: Callable[..., Any], t: Array, place: tuple[Any, ...]) -> Array | None:

@@ -111,6 +111,9 @@ def spread(scatter: Array, weight: Any, name: str, old: Array, policy: str, scal
             ridge = 1e-6 * np.mean(np.asarray(scale) ** 2)
             return np.where(bad[..., None, None], np.nan_to_num(out) + ridge * np.eye(d), out)
         if policy != "keep":
+            first = np.flatnonzero(bad.ravel())[0]
+            if np.broadcast_to(weight, bad.shape).ravel()[first] == 0:
+                raise Degenerate([name], f"nothing is left to estimate {name}{where} from: its expected count is 0")
             raise Degenerate([name], f"{name}{where} has collapsed: its matrix is singular")
         out = np.where(bad[..., None, None], old, out)
     return out
@@ -186,6 +189,8 @@ def positive(
         if policy == "regularise":
             return np.where(bad, max(1e3 * floor, 1e-6) if math.isinf(ceiling) else 1e-6 * ceiling, value)
         if policy != "keep":
+            if np.isnan(value[bad][0]):  # 0 / 0
+                raise Degenerate([name], f"nothing is left to estimate {name}{where} from: its expected counts are 0")
             raise Degenerate([name], f"{name}{where} has collapsed to its boundary")
         value = np.where(bad, old, value)
     return value
