@@ -19,7 +19,7 @@ STRIDES = (0.1, 0.2, 1.0, 4.0, 16.0)  # how far that is looked for, in free coor
 FLAT = 1e-4  # of the largest curvature: less is hardly any
 TOGETHER = 2e-14  # of it: less is none, Q is the same all along (numbers that are known only together)
 NOISE = 1e-14  # of the sum of the terms' sizes: what rounding leaves of Q
-BLURRED = 1e-6  # of 1 + |Q|: a step to where rounding is more than that has to rise by more than the rounding
+HIDDEN = 1e-6  # of 1 + |Q|: a step to where rounding is more than that has to rise by more than the rounding
 LOST = 1e-3  # of 1 + |Q|: rounding that is more leaves nothing to climb by
 BROADEST = 300  # numbers in one block: above it a Hessian costs more than it saves, and gradients alone are used
 
@@ -72,7 +72,7 @@ def climbed(layout: FreeTable, objective: Callable[..., Any], t: Array) -> tuple
         fine = gain <= max(1e-10 * (1 + abs(value)), 10 * noise)  # the value cannot tell
         for _ in range(60):
             there = layout.at(objective, new)
-            hidden = NOISE * there[3] > max(BLURRED * (1 + abs(value)), there[0] - value)
+            hidden = NOISE * there[3] > max(HIDDEN * (1 + abs(value)), there[0] - value)
             if np.isfinite(there[0]) and (there[0] >= value or fine) and (there[4] or not sound) and not hidden:
                 break
             new, fine = (t + new) / 2, False
