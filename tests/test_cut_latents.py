@@ -178,3 +178,37 @@ def test_bounds_that_are_no_numbers_are_refused(latent: str) -> None:
     for infer in ("", "infer u by saem(kernel = slice)\n"):
         refusal = emdsl.compile(text=f"{text}    observed y[n] ~ Normal(u[n], s)\n{infer}").refusal
         assert refusal is not None and "u" in str(refusal) and ("literal" in str(refusal) or "branch" in str(refusal))
+
+
+@pytest.mark.parametrize("signs", ["for j in 2: observed y[n, j] ~ Delta(u[n, j] > 0)",
+                                   "observed first[n] ~ Delta(u[n, 0] > 0)"])  # fmt: skip
+def test_vectors_seen_by_signs_of_their_elements(signs: str) -> None:
+    """Two elements of one Normal, each cut by itself: probabilities of quadrants, of half-planes where one is seen."""
+    text = f"""model Signs
+param b : real[2]
+param R : correlation[2]
+for n in N:
+    given x[n] : real
+    latent u[n] : real[2] ~ MvNormal(b * x[n], R)
+    {signs}
+    observed w[n] ~ Normal(u[n, 0] * u[n, 1], 2)
+"""
+    rng = np.random.default_rng(5)
+    x, y, w = rng.normal(size=6), rng.integers(2, size=(6, 2)), rng.normal(size=6)
+    start = {"b": np.array([0.5, -1.0]), "R": np.array([[1.0, 0.6], [0.6, 1.0]])}
+    data = {"x": x, "w": w} | ({"y": y} if "y[n" in signs else {"first": y[:, 0]})
+    est = emdsl.compile(text=text, infer={"u": "quadrature(points = 30)"}).fitter(init=start, max_iter=0).fit(data)
+    nodes, weights = np.polynomial.legendre.leggauss(400)
+    wanted = 0.0
+    for n in range(6):
+        ends = (
+            [(0.0, 9.0) if s else (-9.0, 0.0) for s in y[n]]
+            if "y" in data
+            else [(0.0, 9.0) if y[n, 0] else (-9.0, 0.0), (-9.0, 9.0)]
+        )
+        u, v = ((b - a) / 2 * nodes + (a + b) / 2 for a, b in ends)
+        area = np.outer(*((b - a) / 2 * weights for a, b in ends))
+        at = np.stack(np.meshgrid(u, v, indexing="ij"), -1)
+        density = stats.multivariate_normal.pdf(at, start["b"] * x[n], start["R"])
+        wanted += np.log((area * density * stats.norm.pdf(w[n], at[..., 0] * at[..., 1], 2)).sum())
+    assert est.log_likelihood_ == pytest.approx(wanted, abs=2e-5)

@@ -41,7 +41,7 @@ class Cloud:
     shared: bool = False  # whether all elements have the same points
     outer: str = ""  # the cloud that the points of this one are for: other ones at each of its points
     place: tuple[Idx, ...] = ()  # which element of it, in terms of this one's own plates
-    ends: tuple[Expr, Expr] | None = None  # of the interval that data leave each element, on the plates of the latent
+    ends: tuple[tuple[Expr, Expr], ...] = ()  # of the interval that data leave each of its dimensions, by element
 
     @property
     def lead(self) -> int:

@@ -21,11 +21,21 @@ from emdsl.derive.posteriors.cuts import Cut, bounds_of, cut_of
 
 @dataclass(frozen=True)
 class Interval:
-    """The ends of a latent's interval on its own plates, and the factors that say nothing else."""
+    """The ends of a latent's interval on its own plates, and the factors that say nothing else.
+
+    Those of a vector are ends of its elements, under one more index, `cell`.
+    """
 
     lower: Expr
     upper: Expr
     factors: tuple[Factor, ...]
+    cell: Ix | None = None
+
+    def ends(self, at: int | None) -> tuple[Expr, Expr]:
+        """The lower and the upper end of a number, or of an element of a vector."""
+        if self.cell is None or at is None:
+            return self.lower, self.upper
+        return x.substitute(self.lower, {self.cell: at}), x.substitute(self.upper, {self.cell: at})
 
 
 def jumps(f: Factor, name: str) -> bool:
@@ -37,21 +47,25 @@ def jumps(f: Factor, name: str) -> bool:
 def interval_of(joint: LogJoint, name: str, kinds: Mapping[str, str]) -> Interval | None:
     """The interval in which all comparisons leave an element; None where they do anything else, or there is none.
 
+    None for a vector of which an element is seen itself: what is left of it is no interval of its own.
     kinds : what each variable is to the algebra, as `blocks.classes` has it.
     """
     found = tuple(f for f in joint.factors if jumps(f, name))
+    own = tuple(x.fresh(str(d)) for d in joint.model.variable(name).domain.dims)
     cuts: list[Cut] = []
     for f in found:
-        for c in _cuts(f, joint, name, kinds):
-            if c is None or c.apart:
+        for c in _cuts(f, joint, name, own, kinds):
+            if c is None or c.apart or (own and c.lower == c.upper):
                 return None
             cuts.append(c)
-    return Interval(*bounds_of(cuts), found) if cuts else None
+    if not cuts or len(own) > 1:
+        return None
+    return Interval(*bounds_of(cuts), found, *own)
 
 
-def _cuts(f: Factor, joint: LogJoint, name: str, kinds: Mapping[str, str]) -> Iterator[Cut | None]:
+def _cuts(f: Factor, joint: LogJoint, name: str, own: tuple[Ix, ...], kinds: Mapping[str, str]) -> Iterator[Cut | None]:
     """What each term of a factor says of the latent; None for a term that says more than where it lies."""
-    home = home_of(joint.model.variable(name))
+    home = (*home_of(joint.model.variable(name)), *own)
     for t in terms(f, lambda n: kinds.get(n, "D")):
         neighbours: dict[tuple[str, tuple[Idx, ...]], Ix] = {}
         placed = place(t, (name,), home, (), neighbours, joint.levels) if _reads(t.factors, name) else None

@@ -5,7 +5,8 @@ log integral over b[g] of p(y_g, b[g] | theta),  for each element g by itself, i
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations
 
@@ -21,6 +22,7 @@ from emdsl.derive.posteriors.block import in_terms_of
 from emdsl.derive.posteriors.blocks import Elimination, classes, eliminate
 from emdsl.derive.posteriors.clouds import dimensions, with_clouds
 from emdsl.derive.posteriors.intervals import Interval, interval_of, jumps
+from emdsl.derive.posteriors.slopes import components
 from emdsl.errors import ModelError, Problem
 from emdsl.language import model as m
 
@@ -80,8 +82,8 @@ def _unfit(name: str, joint: LogJoint) -> str:
 
 
 def between(joint: LogJoint, name: str) -> Interval | None:
-    """The interval that data leave to each element of a latent of one number; None where they leave no one interval."""
-    return None if joint.model.variable(name).domain.dims else interval_of(joint, name, classes(joint))
+    """The interval that data leave to each number of a latent; None where they leave no one interval."""
+    return interval_of(joint, name, classes(joint))
 
 
 def counts(cloud: Cloud, joint: LogJoint) -> bool:
@@ -90,8 +92,9 @@ def counts(cloud: Cloud, joint: LogJoint) -> bool:
 
 
 def bounded(cloud: Cloud, joint: LogJoint) -> bool:
-    """Whether it is one number of each element that has a bound: its points follow an exponential tail, too."""
-    if cloud.ends is not None:
+    """Whether it has bounds that its points must follow to an exponential tail, too: those that data leave it, or that
+    of a single number."""
+    if cloud.ends:
         return True
     if counts(cloud, joint):
         return False
@@ -123,9 +126,6 @@ def _too_many(names: tuple[str, ...], joint: LogJoint) -> str:
     whole = [n for n in names if total > 1 and joint.model.variable(n).domain.kind == "count"]
     if whole:
         return f"{whole[0]} is a count, which is summed out in one dimension: not together with others"
-    cut = [n for n in names if total > 1 and any(jumps(f, n) for f in joint.factors)]
-    if cut:
-        return f"{cut[0]} is cut to an interval, which quadrature follows in one dimension: not together with others"
     if total > MOST:
         return f"quadrature is over at most {MOST} dimensions, and an element of ({', '.join(names)}) has {total}"
     return ""
@@ -134,11 +134,10 @@ def _too_many(names: tuple[str, ...], joint: LogJoint) -> str:
 def by_quadrature(joint: LogJoint, clouds: Sequence[Cloud], weighted: str | None) -> tuple[LogJoint, Elimination]:
     """The joint at points and its elimination. Raises `ModelError` where the elements of a cloud are tied."""
     clouds = nested(joint, clouds)
-    alone = [c.name for c in clouds if len(c.latents) == 1 and not c.shared and not counts(c, joint)]
-    found = {n: between(joint, n) for n in alone}
-    ends = {n: (i.lower, i.upper) for n, i in found.items() if i is not None}
-    settled = [f for i in found.values() if i is not None for f in i.factors]
-    at_points = with_clouds(joint, [replace(c, ends=ends.get(c.name)) for c in clouds], settled)
+    everyone = [n for c in clouds if not c.shared and not counts(c, joint) for n in c.latents]
+    found = {n: i for n in everyone if (i := between(joint, n)) is not None}
+    settled = [f for i in found.values() for f in i.factors]
+    at_points = with_clouds(joint, [replace(c, ends=_ends(c, found, joint)) for c in clouds], settled)
     elimination = eliminate(at_points, weighted)
     names = {c.name for c in clouds}
     around = {(c.name, c.outer) for c in clouds}
@@ -154,6 +153,14 @@ def by_quadrature(joint: LogJoint, clouds: Sequence[Cloud], weighted: str | None
                 text = f"{tied[0]} is tied to {others[0]}: the integral is over their elements all at once"
             raise ModelError(Problem("E120", text, v.span, WAYS_OUT), joint.model.source)
     return at_points, elimination
+
+
+def _ends(cloud: Cloud, found: Mapping[str, Interval], joint: LogJoint) -> tuple[tuple[Expr, Expr], ...]:
+    """The ends that data leave each dimension of a cloud, infinite where they say nothing; none where they never do."""
+    if not set(cloud.latents) & set(found):
+        return ()
+    none = (x.Num(-math.inf), x.Num(math.inf))
+    return tuple(found[c.latent].ends(c.at) if c.latent in found else none for c in components(cloud, joint))
 
 
 def nested(joint: LogJoint, clouds: Sequence[Cloud]) -> tuple[Cloud, ...]:

@@ -112,16 +112,20 @@ def cloud_fields(f: Function, block: Block, cloud: Cloud) -> list[tuple[str, str
 
 
 def ends(cloud: Cloud, f: Function) -> list[tuple[str, str]]:
-    """Code of the ends of the interval that data leave each element: arrays on its plates."""
-    assert cloud.ends is not None
-    em, (v, *_) = f.emitter, [f.plan.joint.model.variable(n) for n in cloud.latents]
-    found = range_of(v)
-    assert not isinstance(found, str)
-    most = [x.fn(tighter, e, x.Num(own)) for tighter, e, own in zip(("max", "min"), cloud.ends, found, strict=True)]
-    em.comment(f"the interval that the conditions on {v.name} leave it")
-    sides = [em.name(f"{side}_{v.name}", em.value(e)) for side, e in zip(("lower", "upper"), most, strict=True)]
-    low, high = (em.align(a, em.order(home_of(v))) if a.axes else a.code for a in sides)
-    return [(low, high)]
+    """Code of the ends of the interval that data leave each number of an element: arrays on its plates."""
+    em, out = f.emitter, []
+    them = "it" if len(cloud.latents) == 1 else "them"
+    em.comment(f"the interval that the conditions on {', '.join(cloud.latents)} leave {them}")
+    for c, left in zip(components(cloud, f.plan.joint), cloud.ends, strict=True):
+        v = f.plan.joint.model.variable(c.latent)
+        found = range_of(v)
+        assert not isinstance(found, str)
+        most = [x.fn(tighter, e, x.Num(own)) for tighter, e, own in zip(("max", "min"), left, found, strict=True)]
+        name = v.name if c.at is None else f"{v.name}_{c.at}"
+        sides = [em.name(f"{side}_{name}", em.value(e)) for side, e in zip(("lower", "upper"), most, strict=True)]
+        low, high = (em.align(a, em.order(home_of(v))) if a.axes else a.code for a in sides)
+        out.append((low, high))
+    return out
 
 
 def limits(cloud: Cloud, f: Function) -> list[tuple[str, str]]:

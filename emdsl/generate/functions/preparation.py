@@ -206,7 +206,9 @@ def _rule(c: Cloud, points: int, printer: Printer) -> str:
     size = len(components(c, printer.plan.joint))
     if counts(c, printer.plan.joint):
         return f"consecutive({points})"
-    return f"doubly_exponential({points})" if bounded(c, printer.plan.joint) else f"hermite({points}, {size})"
+    if bounded(c, printer.plan.joint):
+        return f"doubly_exponential({points})" if size == 1 else f"doubly_exponential({points}, {size})"
+    return f"hermite({points}, {size})"
 
 
 def finer_lines(printer: Printer) -> list[str]:
