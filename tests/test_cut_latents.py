@@ -11,6 +11,7 @@ import pytest
 from scipy import integrate, special, stats
 
 import emdsl
+from emdsl.runtime.montecarlo.sampler import Chain
 from emdsl.runtime.numeric.posteriors import cut_normal_posterior
 
 pytestmark = pytest.mark.filterwarnings("ignore::emdsl.runtime.data.faults.ConvergenceWarning")
@@ -212,3 +213,23 @@ for n in N:
         density = stats.multivariate_normal.pdf(at, start["b"] * x[n], start["R"])
         wanted += np.log((area * density * stats.norm.pdf(w[n], at[..., 0] * at[..., 1], 2)).sum())
     assert est.log_likelihood_ == pytest.approx(wanted, abs=2e-5)
+
+
+def test_vectors_of_more_signs_than_quadrature_has_dimensions_are_drawn_inside() -> None:
+    """Three elements: every draw has the signs that were seen, from the first on."""
+    text = """model Signs
+param b : real[3]
+for n in N:
+    latent u[n] : real[3] ~ MvNormal(b, [[1, 0.5, 0.2], [0.5, 1, 0], [0.2, 0, 1]])
+    for j in 3: observed y[n, j] ~ Delta(u[n, j] > 0)
+"""
+    rng = np.random.default_rng(1)
+    y = rng.integers(2, size=(12, 3))
+    model = emdsl.compile(text=text)
+    assert model.plan["u"].method == "saem:slice"
+    fitter = model.fitter()
+    prepared = fitter._prepare(fitter._bind({"y": y}))
+    chain = Chain(fitter._module, prepared, fitter._module.first_draws(prepared, rng), rng)
+    for _ in range(3):
+        assert ((chain.draws["u"].T > 0) == y).all()
+        chain.sweep({"b": np.array([0.3, 0.0, -2.0])})

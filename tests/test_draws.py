@@ -127,6 +127,16 @@ infer b, v by saem(kernel = hmc)
 """, {"G": 3000}, {"a": 2.0, "s": 0.6},
         lambda d: [d["u"], d["u"] * d["y"], d["b"], d["b"] ** 2, d["b"] * d["w"], d["u"] * d["w"],
                    d["e"], d["e"] ** 2, d["v"], d["v"] ** 2, d["v"] * d["t"]]),
+    "signs": ("""
+model M
+param r : unit
+for i in I:
+    latent u[i] : real[3] ~ MvNormal(zeros(3), [[1, r, r], [r, 1, r], [r, r, 1]])
+    for j in 3:
+        observed y[i, j] ~ Delta(u[i, j] > 0)
+infer u by saem
+""", {"I": 800}, {"r": 0.5},
+        lambda d: [(d["u"] * d["y"]).mean(1), d["u"][:, 0] * d["u"][:, 1], d["u"][:, 2] ** 2, d["u"].mean(1)]),
     "nested": ("""
 model M
 param s : positive

@@ -25,6 +25,7 @@ from emdsl.derive.joint.terms import Term, terms
 from emdsl.derive.posteriors.block import MOST_TOGETHER, Block, place, touches
 from emdsl.derive.posteriors.blocks import Elimination, eliminate
 from emdsl.derive.posteriors.discrete import groups
+from emdsl.derive.posteriors.intervals import Interval, interval_of, jumps
 from emdsl.errors import ModelError, Problem
 from emdsl.language import model as m
 
@@ -72,6 +73,7 @@ class Drawn:
     whole: tuple[Term, ...] = ()
     asked: bool = False  # whether the kernel was named
     collapsed: bool = False  # whether it moves on the density in which what is exact is summed out
+    ends: tuple[tuple[str, Interval], ...] = ()  # of latents that data cut: the interval in which each number starts
 
 
 @dataclass(frozen=True)
@@ -269,9 +271,12 @@ def _group(
     joint = joint_of(model, every, shifts, centred)
     batch, placed, whole = _conditional(joint, latents)
     single = all(not v.domain.dims and not v.array and len(home_of(v)) == len(batch) for v in variables)
-    kernel = str(wanted or ("slice" if single and len(latents) == 1 else "hmc"))
+    cut = any(jumps(f, n) for f in joint.factors for n in latents)  # a density that jumps has no slope to follow
+    kernel = str(wanted or ("slice" if cut or (single and len(latents) == 1) else "hmc"))
+    told = {n: interval_of(joint, n, {n: f"L:{n}"}) for n in latents if cut}
+    between = tuple((n, i) for n, i in told.items() if i is not None)
     why = f"its conditional given all else is no known family ({refused})" if refused else "as asked for"
-    return Drawn(latents, kernel, why, joint, None, batch, placed, whole, asked=wanted is not None)
+    return Drawn(latents, kernel, why, joint, None, batch, placed, whole, asked=wanted is not None, ends=between)
 
 
 def drawable(found: Elimination, model: m.ModelText) -> Elimination:

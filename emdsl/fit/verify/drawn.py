@@ -23,6 +23,7 @@ from emdsl.fit.verify.certificate import Check, measured, skipped
 from emdsl.fit.verify.oracle import Oracle, tables
 from emdsl.fit.verify.setting import Drawn, as_data, draw, sized
 from emdsl.runtime.montecarlo.sampler import Chain, Target
+from emdsl.runtime.numeric.numerics import honest
 
 PLATES = (4, 3, 2)
 POINTS = 3  # at which a density is compared with the one at the draws
@@ -156,6 +157,7 @@ def _units(site: Site, held: Sequence[str], points: Sequence[Values]) -> float |
 
 
 def _apart(mine: float, theirs: float) -> float:
+    mine = float(honest(mine))
     return float(abs(mine - theirs) / (1 + abs(theirs))) if mine != theirs else 0.0
 
 
@@ -204,7 +206,8 @@ def _slope(site: Site, target: Target, rng: np.random.Generator) -> float:
         here, along = start + rng.normal(0, 0.3, start.shape), rng.normal(size=start.shape)
         rise = (target.density(here + STEP * along) - target.density(here - STEP * along)) / (2 * STEP)
         slope = (target.gradient(here) * along).sum(0)
-        far = max(far, float((np.abs(slope - rise) / (1 + np.abs(rise))).max()))
+        inside = np.isfinite(honest(target.density(here)))  # where data cut an element there is none to compare
+        far = max(far, float((np.abs(slope - rise) / (1 + np.abs(rise)))[inside].max(initial=0.0)))
     return far
 
 

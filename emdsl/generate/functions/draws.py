@@ -12,6 +12,7 @@ from emdsl.derive.joint.terms import Term
 from emdsl.derive.plan import Plan
 from emdsl.derive.posteriors.blocks import Elimination
 from emdsl.derive.posteriors.draws import KERNELS, Drawn, Sampling, own_parameters
+from emdsl.derive.posteriors.intervals import Interval
 from emdsl.generate.blocks.estep import emit_block
 from emdsl.generate.blocks.networks import network_lines
 from emdsl.generate.blocks.once import contracted
@@ -140,7 +141,8 @@ def _hidden(printer: Printer) -> list[m.Variable]:
 
 def first_lines(printer: Printer) -> list[str]:
     """`first_draws(prepared, rng)`: where the chains start."""
-    cells = []
+    cells, before = [], []
+    ends = {n: (g, i) for g in printer.plan.draws.groups for n, i in g.ends} if printer.plan.draws else {}
     for v in _hidden(printer):
         low, high = bounds(v)
         shape, count = _shape(printer, v), _levels(printer, v)
@@ -152,10 +154,29 @@ def first_lines(printer: Printer) -> list[str]:
             data = ", ".join(f'prepared["{n}"]' for n in seen)
             cells.append(f'"{v.name}": first_states({shape}, {count}, [{data}], rng),')
             continue
-        cells.append(f'"{v.name}": first_draw("{v.domain.kind}", {shape}, ({low}, {high}), spread, rng),')
+        draw = f'first_draw("{v.domain.kind}", {shape}, ({low}, {high}), spread, rng)'
+        if v.name in ends:
+            lines, draw = _between_ends(printer, v, *ends[v.name], draw)
+            before += lines
+        cells.append(f'"{v.name}": {draw},')
     doc = '"""Values that the chains start from, plain ones of each domain."""'
-    lines = ['sizes = prepared["the sizes"]', "return {", *indent(cells, 1), "}"]
+    lines = ['sizes = prepared["the sizes"]', *before, "return {", *indent(cells, 1), "}"]
     return ["def first_draws(prepared, rng, spread=1.0):", *indent([doc, *lines], 1)]
+
+
+def _between_ends(printer: Printer, v: m.Variable, g: Drawn, interval: Interval, draw: str) -> tuple[list[str], str]:
+    """Lines that make the ends between which data cut a latent, and code of a draw moved between them."""
+    f = _function(printer, g)
+    em = f.emitter
+    em.chunk = None
+    home, own = home_of(v), () if interval.cell is None else (interval.cell,)
+    axes = (*home, *own)
+    kept = tuple(axes[p] for p in stored_order(v))
+    sides = [
+        em.broadcast(em.name(f"{side}_{v.name}", em.value(e)), kept).code
+        for side, e in (("lower", interval.lower), ("upper", interval.upper))
+    ]
+    return [*f.prologue(), *em.outer, *em.lines], f"between_ends({draw}, {', '.join(sides)})"
 
 
 def _levels(printer: Printer, v: m.Variable) -> str:

@@ -14,6 +14,7 @@ import scipy
 
 from emdsl.runtime.data.columns import Array
 from emdsl.runtime.montecarlo.kernels import Tuner, new_tuner, stop_tuning
+from emdsl.runtime.numeric.intervals import to_values
 from emdsl.runtime.numeric.starts import seeded
 from emdsl.runtime.numeric.unconstrained import from_free, pullback, stretch, to_free
 
@@ -55,6 +56,12 @@ def first_draw(domain: str, shape: tuple[int, ...], bounds: Bounds, spread: floa
     if domain not in ("real", "positive", "unit"):
         return np.sort(spread * rng.normal(size=shape), axis=0) if domain == "ordered" else np.zeros(shape)
     return from_free(spread * rng.normal(size=shape), domain, bounds, shape)
+
+
+def between_ends(draw: Array, lower: Array, upper: Array) -> Array:
+    """Numbers moved into the intervals that data leave them, those that lie there already as they are."""
+    inside = to_values(draw[None], [(lower, upper)])[0][0]
+    return np.where((draw > lower) & (draw < upper), draw, inside)
 
 
 def on_units(log_density_units: Callable[[Any, Any], Array]) -> Callable[..., Any]:
