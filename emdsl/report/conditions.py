@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 
 from emdsl.derive.algebra import expr as x
-from emdsl.derive.algebra.expr import El, Expr, Ix
+from emdsl.derive.algebra.expr import DataIx, El, Expr, Ix
 from emdsl.derive.algebra.made import LENGTH, POSITION, PRESENT, ROW
 
 PLACES = (ROW, POSITION, LENGTH)  # what says where a row of a ragged plate is
@@ -23,6 +23,33 @@ def sides_met(terms: list[Expr]) -> list[Expr]:
         else:
             out.append(t)
     return out
+
+
+def shares_met(terms: list[Expr]) -> list[Expr]:
+    """`a b + (1 - a) b` is b."""
+    for t in terms:
+        for p in x.factors_of(t):
+            if not isinstance(p, x.Add) or len(p.terms) != 2 or x.ONE not in p.terms:
+                continue
+            rest = x.mul(*(q for q in x.factors_of(t) if q is not p))
+            share = x.neg(next(e for e in p.terms if e != x.ONE))
+            for other in terms:
+                if other is not t and x.rebuild(other, in_one_order) == x.rebuild(x.mul(share, rest), in_one_order):
+                    return shares_met([rest, *(e for e in terms if e is not t and e is not other)])
+    return terms
+
+
+def pointed(factors: Sequence[Expr]) -> list[Expr]:
+    """`[g[n] = k] b[g[n]]` is `[g[n] = k] b[k]`."""
+    to = {p.of: p.at for p in factors if isinstance(p, x.Sel)}
+
+    def step(n: Expr) -> Expr | None:
+        if not isinstance(n, El) or not any(isinstance(i, DataIx) and i.value in to for i in n.idx):
+            return None
+        places = (to.get(i.value, i) if isinstance(i, DataIx) else i for i in n.idx)
+        return El(n.var, tuple(places), n.sort)
+
+    return [p if isinstance(p, x.Sel) else x.rebuild(p, step) for p in factors] if to else list(factors)
 
 
 def _without_sides(one: Expr, other: Expr) -> Expr | None:
@@ -62,6 +89,11 @@ def compared(name: str, at: x.Val, v: Fraction | float) -> Expr:
     if v < 0 or (v == 0 and name in ("ge", "lt")):
         return x.ONE if name in ("ge", "gt", "ne") else x.ZERO
     return x.fn(name, at, x.Num(v))
+
+
+def place(e: Expr) -> bool:
+    """Whether a number is where an element stands: it is not below 0."""
+    return isinstance(e, x.Val) or (isinstance(e, El) and e.var in POSITION)
 
 
 def of_rows(e: Expr) -> bool:

@@ -243,7 +243,7 @@ def plain_log(e: Formula) -> bool:
     if not simple or not isinstance(e, Apply):
         return False
     inner = e.arguments[0]
-    function = isinstance(inner, Apply) and inner.function in (Word("p"), Word("q"), Name("h"), Word("Gamma"))
+    function = isinstance(inner, Apply) and inner.function in (*map(Word, ("p", "q", "Gamma", "I0")), Name("h"))
     return function or isinstance(inner, Name | At | Number | Word)
 
 

@@ -5,10 +5,12 @@ Names are given while an expression is read, from outside to inside, so that no 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from emdsl.derive.algebra.expr import Ix
+from emdsl.derive.algebra import expr as x
+from emdsl.derive.algebra.expr import Expr, Ix
+from emdsl.derive.algebra.made import STATISTIC
 from emdsl.language import model as m
 
 Names = Mapping[Ix, str]
@@ -25,14 +27,13 @@ class Letters:
     def name(self, ix: Ix, names: Names) -> str:
         """A name for an index that nothing in sight has."""
         used = set(names.values())
-        first: str | None = None
-        for base in self._candidates(ix):
-            if base in self.taken:
-                continue
-            first = first or base
+        own = [base for base in self._candidates(ix) if base not in self.taken]
+        for base in own:
             if base not in used:
                 return base
-        name = first or "i"
+        like = sorted(names[i] for i in names if i.dim == ix.dim)  # `i` of this length has `i'` beside it
+        spare = [c for c in SPARE if c not in self.taken and c not in used]
+        name = own[0] if own else like[0].rstrip("'") if like else spare[0] if spare else "i"
         while name in used or name in self.taken:
             name += "'"
         return name
@@ -51,8 +52,6 @@ class Letters:
         letter = ix.dim[:1].lower()
         if letter.isalpha():
             yield letter
-        else:
-            yield from SPARE
 
     def extend(self, names: Names, more: Iterable[Ix]) -> dict[Ix, str]:
         """The names with one for each further index, in order."""
@@ -61,6 +60,20 @@ class Letters:
             if ix not in out:
                 out[ix] = self.name(ix, out)
         return out
+
+
+def in_order(ixs: Sequence[Ix], factors: Sequence[Expr]) -> list[Ix]:
+    """Indices of one length in the order in which conditions, then parameters, then statistics hold them."""
+    met = [i for p in sorted(factors, key=_turn) for i in x.free(p) if i in ixs]
+    met = list(dict.fromkeys((*met, *ixs)))
+    left = {i.dim: [j for j in met if j.dim == i.dim] for i in ixs}
+    return [left[i.dim].pop(0) for i in ixs]
+
+
+def _turn(e: Expr) -> int:
+    if isinstance(e, x.Sel):
+        return 0
+    return 2 if any(n in STATISTIC for n in x.variables(e)) else 1
 
 
 def letters(model: m.ModelText) -> Letters:

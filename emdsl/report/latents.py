@@ -20,16 +20,19 @@ from emdsl.derive.posteriors.fields import without_gates
 from emdsl.derive.posteriors.quadrature import bounded, counts
 from emdsl.report import formula as f
 from emdsl.report.chains import chain_lines
+from emdsl.report.formula import Formula
 from emdsl.report.gathered import gathered
 from emdsl.report.gaussian import field_lines, gaussian_lines, roles_of
 from emdsl.report.indices import Names
 from emdsl.report.moments import moment_lines
 from emdsl.report.networks import network_steps
-from emdsl.report.page import Say, Show, Step, names_of, whole
+from emdsl.report.page import Say, Show, Step, names_of, whole, worded
 from emdsl.report.pieces import statistic
 from emdsl.report.sums import closed
+from emdsl.report.supports import apart, left_out, unknown
 from emdsl.report.tidy import tidy
 from emdsl.report.typeset import Typeset
+from emdsl.report.unicode import text
 from emdsl.report.vectors import tensor
 
 
@@ -40,9 +43,15 @@ def posterior_step(plan: Plan, block: Block, t: Typeset) -> Step:
     own = plan.joint.configurations
     mine = own is not None and block.latents == (own.name,)
     choice = plan.choices[own.latents[0] if own is not None and mine else block.latents[0]]
-    body: list[Say | Show] = [Say(f"{latents}: {choice.method} ({choice.reason})."), *_inside(plan, block)]
+    body: list[Say | Show] = [Say(f"{latents}: {choice.method} ({worded(choice.reason)})."), *_inside(plan, block)]
     body += [Say(_configured(own))] if own is not None and mine else []
-    body += [Say(text) for c in plan.joint.clouds if c.name in block.latents for text in _points(c, plan.joint)]
+    names = block_names(block, t)
+    counted = next(
+        (names[s] for n, s in zip(block.latents, block.states, strict=False) if n in plan.joint.in_clouds), "i"
+    )
+    body += [
+        Say(told) for c in plan.joint.clouds if c.name in block.latents for told in _points(c, plan.joint, counted)
+    ]
     body += list(_discrete(plan, block, t) if block.states else _continuous(plan, block, t))
     facts = {"kind": "posterior", "latents": told, "method": choice.method, "reason": choice.reason}
     facts["code"] = "e_step" if plan.elimination.parts else "expectations"
@@ -58,12 +67,12 @@ def _configured(found: Configurations) -> str:
     )
 
 
-def _points(cloud: Cloud, joint: LogJoint) -> Iterator[str]:
-    """What stands for an integral."""
-    first = cloud.name
+def _points(cloud: Cloud, joint: LogJoint, letter: str) -> Iterator[str]:
+    """What stands for an integral; `letter` is what counts the points."""
+    nth = text(f.Nth(f.Name(cloud.name), (f.Name(letter),)))
     yield (
-        f"It is held at points: {first}⁽ⁱ⁾ is the i-th of an element, volume({first}⁽ⁱ⁾) the volume that it "
-        f"stands for, and q({first}⁽ⁱ⁾) its share of the posterior. The sum over the points is the integral."
+        f"It is held at points: {nth} is the {letter}-th of an element, volume({nth}) the volume that it "
+        f"stands for, and q({nth}) its share of the posterior. The sum over the points is the integral."
     )
     if cloud.method == "quadrature" and counts(cloud, joint):
         yield (
@@ -105,26 +114,28 @@ def _inside(plan: Plan, block: Block) -> Iterator[Say]:
             yield Say(f"{scaled} so what is left is linear in the statistics here.")
             if b.by_pattern:
                 yield Say(
-                    "`fit` is h' J⁻¹ h at scale 1 (less what the cells seen add), `free` how many numbers are free."
+                    "`fit` is hᵀ J⁻¹ h at scale 1 (less what the cells seen add), `free` how many numbers are free."
                 )
                 continue
             yield Say(
-                "`location` is its mean J⁻¹ h; at scale 1, `variance` is its covariance J⁻¹ and `fit` is h' J⁻¹ h "
-                "(of a matrix, J⁻¹ h h')."
+                "`location` is its mean J⁻¹ h; at scale 1, `variance` is its covariance J⁻¹ and `fit` is hᵀ J⁻¹ h "
+                "(of a matrix, J⁻¹ h hᵀ)."
             )
 
 
 def closed_terms(plan: Plan, block: Block) -> list[Placed]:
     """The terms that hold a block, in the block's own indices: squares closed, earlier blocks integrated out."""
+    free = unknown(plan)
     if plan.elimination.parts and not block.network:  # averaged over the other factors, they stand open
         roles = block.roles or ("",) * len(block.terms)
-        return [Placed(term, role) for term, role in zip(block.terms, roles, strict=True)]
+        every = zip(block.terms, roles, strict=True)
+        return [Placed(term, role) for term, role in every if not left_out(term, free)]
     before = earlier(plan, block)
     gone = {n for b in before for n in b.latents}
     side = dict.fromkeys(block.latents, "V") | dict.fromkeys(gone, "G")
     found: list[Term] = [m for b in before for m in messages(b)]
     for factor in plan.joint.factors:
-        for c, factors, sums in opened(factor.body, lambda n: side.get(n, "R")):
+        for c, factors, sums in opened(apart(factor, free)[0], lambda n: side.get(n, "R")):
             number, rest = x.split_number(x.mul(*factors))
             kept = tuple(e for e in x.factors_of(rest) if e != x.ONE)
             found.append(settle(Term(c * number, factor.gates, factor.masks + kept, factor.plates + sums)))
@@ -172,13 +183,21 @@ def _discrete(plan: Plan, block: Block, t: Typeset) -> Iterator[Say | Show]:
         yield from chain_lines(block, closed_terms(plan, block), t)
         return
     names = block_names(block, t)
-    q = t.of(El(Q.of(block.name), (*block.states, *block.gates, *block.home)), names)
+    q = _given_gates(t.of(El(Q.of(block.name), (*block.states, *block.gates, *block.home)), names), block, t, names)
     total = t.of(x.add(*(tidy(_inner(p.term, block), t.known) for p in closed_terms(plan, block))), names)
     yield Show(f.Relation("=", f.Apply(f.Word("log"), (q,)), f.plus(total, f.Word("const"))))
-    yield Say(
-        "The constant makes the probabilities sum to one; its negative is the block's share of the "
-        + ("bound." if plan.elimination.parts else "log-likelihood.")
-    )
+    share = "bound" if plan.elimination.parts else "log-likelihood"
+    told = f"the block's share of the {share}" if not block.gates else "the log-normaliser A, given the state"
+    yield Say(f"The constant makes the probabilities sum to one; its negative is {told}.")
+
+
+def _given_gates(q: Formula, block: Block, t: Typeset, names: Names) -> Formula:
+    """`q(c[n] = m | z[n] = k)`: what is found of a block within a state is its probability given that state."""
+    given = t.gates(block, {}, names)
+    if not given or not isinstance(q, f.Apply):
+        return q
+    own = tuple(e for e in q.arguments if e not in given)
+    return f.Apply(q.function, (f.Relation("|", f.Listed(own), f.Listed(tuple(given))),))
 
 
 def _continuous(plan: Plan, block: Block, t: Typeset) -> Iterator[Say | Show]:

@@ -21,17 +21,17 @@ WORDS = {
     "pi": r"\pi", "log": r"\log", "exp": r"\exp", "sin": r"\sin", "cos": r"\cos", "tanh": r"\tanh", "Gamma": r"\Gamma",
     "alpha": r"\alpha", "beta": r"\beta",
     "digamma": r"\psi", "eta": r"\eta", "lambda": r"\lambda", "Lambda": r"\Lambda", "nu": r"\nu", "trigamma": r"\psi'",
-    "min": r"\min", "max": r"\max", "logdet": r"\log\det", "q": "q", "Q": "Q",
+    "I0": "I_{0}", "I1": "I_{1}", "min": r"\min", "max": r"\max", "logdet": r"\log\det", "q": "q", "Q": "Q",
     "Phi": r"\Phi", "phi": r"\phi", "p": "p", "T": r"\top", "A": "A", "": "", "ell": r"\ell", "∂": r"\partial",
 }  # fmt: skip
 GREEK = (
     "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi pi rho sigma tau upsilon phi chi psi "
     "omega Gamma Delta Theta Lambda Xi Pi Sigma Upsilon Phi Psi Omega"
 ).split()
-RAISED = {"ᵀ": r"^{\top}", "⁽ⁱ⁾": "^{(i)}"}
+RAISED = {"ᵀ": r"^{\top}"}
 MATHS = {
     "√": r"\surd", "∫": r"\int", "′": "'", "≥": r"\ge", "≤": r"\le", "≠": r"\ne", "×": r"\times", "∞": r"\infty",
-    "∂": r"\partial", "∝": r"\propto", "−": "-", "·": r"\cdot",
+    "∂": r"\partial", "∝": r"\propto", "−": "-", "·": r"\cdot", "₀": "_{0}", "₁": "_{1}",
 }  # fmt: skip
 LEADING = {"": "", "+": "+ ", "-": "- ", "×": r"\times "}  # signs before a line
 SPECIAL = {
@@ -55,7 +55,8 @@ def tex(e: Formula) -> str:
         case f.Nth(base, numbers):
             return f"{tex(base)}^{{({', '.join(map(tex, numbers))})}}"
         case f.Raised(base, exponent):
-            return f"{{{_in(base, f.ATOM)}}}^{{{tex(exponent)}}}"
+            inner = rf"\left({tex(base)}\right)" if f.plain_log(base) else _in(base, f.ATOM)
+            return f"{{{inner}}}^{{{tex(exponent)}}}"
         case f.Root(body):
             return rf"\sqrt{{{tex(body)}}}"
         case f.Apply(function, (argument,)) if f.plain_log(e):
@@ -203,12 +204,12 @@ def _greek(letter: str) -> str:
 def escaped(text: str, math: bool = False) -> str:
     """Text that LaTeX prints as it stands; what a plain engine lacks is spelt. `math`: inside math mode already."""
     out = []
-    for c in re.findall("⁽.⁾|[⁻⁰¹²³⁴-⁹]+|.", unicodedata.normalize("NFC", text), re.DOTALL):
+    for c in re.findall("⁽[^⁽⁾]*⁾|[⁻⁰¹²³⁴-⁹]+|.", unicodedata.normalize("NFC", text), re.DOTALL):
         if c in RAISED:
             out.append(RAISED[c] if math else rf"\ensuremath{{{RAISED[c]}}}")
         elif c in MATHS:
             out.append(f"{{{MATHS[c]}}}" if math else rf"\ensuremath{{{MATHS[c]}}}")
-        elif c[0] in "⁻⁰¹²³⁴⁵⁶⁷⁸⁹":
+        elif c[0] in "⁽⁻⁰¹²³⁴⁵⁶⁷⁸⁹":
             high = f"^{{{unicodedata.normalize('NFKC', c).replace('−', '-')}}}"
             out.append(high if math else rf"\ensuremath{{{high}}}")
         elif c in SPECIAL:

@@ -33,6 +33,8 @@ WORDS = {
     "Phi": "Φ",
     "phi": "φ",
     "ell": "ℓ",
+    "I0": "I₀",
+    "I1": "I₁",
 }
 LETTERS = dict(zip(GREEK, "αβγδϵζηθικλμνξπρστυϕχψωΓΔΘΛΞΠΣΥΦΨΩ", strict=True))
 

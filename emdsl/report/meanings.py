@@ -38,10 +38,10 @@ def explained(steps: Sequence[Step]) -> list[Step]:
 
 def _meaning(e: Formula) -> str:
     match e:
-        case f.Bracket():
+        case f.Bracket(body) if not isinstance(body, f.Listed):
             return BRACKET
-        case f.At(f.Word("I"), (f.Number(),)):
-            return "I[0] and I[1] are modified Bessel functions of the first kind."
+        case f.Word("I0" | "I1"):
+            return "I₀ and I₁ are modified Bessel functions of the first kind."
         case f.Word(text):
             return WORDS.get(text, "")
     return ""

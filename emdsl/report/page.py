@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,6 +12,7 @@ from emdsl.derive.algebra.expr import Expr, Ix
 from emdsl.report.formula import Formula
 
 WIDTH = 105  # of an equation in text
+FUNCTIONS = ("log", "exp", "sqrt")  # no word at the start of a sentence
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,24 @@ def whole(ixs: Sequence[Ix], body: Expr) -> Expr:
     for i in reversed(ixs):
         body = x.total(i, body)
     return body
+
+
+CODED = (("log Gamma(", "log Γ("), (">=", "≥"), ("<=", "≤"), ("^2", "²"), ("inv(P)", "P⁻¹"))
+
+
+def worded(text: str) -> str:
+    """A reason as a sentence has it: the signs of mathematics for the letters that stand for them."""
+    for code, sign in CODED:
+        text = text.replace(code, sign)
+    return re.sub(r"\bsum_(\w+'*) ", r"Σ_\1 ", text)
+
+
+def sentence(text: str) -> str:
+    """The same with a capital letter, but for a sentence that starts with mathematics, and a full stop."""
+    text = worded(text)
+    first = text.split(" ")[0]
+    plain = first.isalpha() and first not in FUNCTIONS
+    return (text[:1].upper() + text[1:] if plain else text) + ("" if text.endswith(".") else ".")
 
 
 def names_of(*names: str) -> str:

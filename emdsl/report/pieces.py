@@ -32,6 +32,25 @@ def statistic(kind: str, latent: Formula) -> Formula:
     return f.Apply(f.Word(kind), (latent,))
 
 
+def function(name: str, args: tuple[Formula, ...]) -> Formula:
+    """A function as books have it: `log Γ(a)`, `I₁(a) / I₀(a)`."""
+    match name:
+        case "lgamma":
+            return f.Apply(f.Word("log"), (f.Apply(f.Word("Gamma"), args),))
+        case "log_mass":
+            return f.Apply(f.Word("log"), args)
+        case "log1mexp":
+            rest = f.Plus(((False, ONE), (True, f.Apply(f.Word("exp"), args))))
+            return f.Apply(f.Word("log"), (rest,))
+        case "log_Phi":
+            return f.Apply(f.Word("log"), (f.Apply(f.Word("Phi"), args),))
+        case "log_bessel_i0":
+            return f.Apply(f.Word("log"), (f.Apply(f.Word("I0"), args),))
+        case "bessel_ratio":
+            return f.Over(f.Apply(f.Word("I1"), args), f.Apply(f.Word("I0"), args))
+    return f.Apply(f.Word(name), args)
+
+
 def number(v: Fraction | float) -> Formula:
     if isinstance(v, Fraction):
         top = f.Number(str(abs(v.numerator)))
@@ -49,6 +68,9 @@ def assembled(c: Fraction | float, above: list[Formula], below: list[Formula]) -
         size = prod((int(e.text) for e in whole_numbers), start=size)
         above = [e for e in above if e not in whole_numbers]
     above, below = _squared(above), _squared(below)
+    ratios = [e for e in above if isinstance(e, f.Over) and not isinstance(e.bottom, f.Number)]
+    above = [e.top if isinstance(e, f.Over) and e in ratios else e for e in above]
+    below = [*(e.bottom for e in ratios), *below]
     front = [] if size == 1 else [number(size)]
     if above and not below and isinstance(size, Fraction) and size.denominator not in GLYPHS:
         whole: Formula = f.Over(

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El
-from emdsl.derive.algebra.made import PAIR, STATISTIC
-from emdsl.derive.joint.factors import Factor
+from emdsl.derive.algebra.made import STATISTIC
 from emdsl.derive.plan import Plan
-from emdsl.derive.posteriors.clouds import without_clouds
 from emdsl.derive.updates.statistics import Statistic
 from emdsl.report import formula as f
 from emdsl.report.draws import drawn_step, objective_of_draws
@@ -18,6 +15,7 @@ from emdsl.report.families import family_steps
 from emdsl.report.formula import Formula
 from emdsl.report.gathered import gathered
 from emdsl.report.incomplete import MISSING, SEEN, missing_cells, part
+from emdsl.report.joint import density, joint_step, log_density, told_apart
 from emdsl.report.latents import posterior_step
 from emdsl.report.meanings import explained
 from emdsl.report.page import Say, Show, Step, names_of, whole
@@ -25,19 +23,11 @@ from emdsl.report.tidy import tidy
 from emdsl.report.typeset import Typeset, typeset
 from emdsl.report.updates import equation, update_steps
 
-OURS = {
-    "Q": "the expected log joint",
-    "q": "the posterior, or what stands for it",
-    "J": "the precision of a Gaussian posterior",
-    "h": "the linear term of a Gaussian posterior",
-    "A": "a posterior's log-normaliser",
-}
-
 
 def steps(plan: Plan) -> tuple[Step, ...]:
     """All steps of a plan that is in the model's own coordinates."""
     t = typeset(plan)
-    out = [_joint(plan, t), *family_steps(plan)]
+    out = [joint_step(plan, t), *family_steps(plan)]
     if plan.draws is not None:
         out.append(drawn_step(plan.draws, plan.joint.as_written.model))
     if plan.elimination.blocks:
@@ -52,88 +42,7 @@ def steps(plan: Plan) -> tuple[Step, ...]:
     out += update_steps(plan, t)
     last = _objective(plan, t)
     out.append(replace(last, body=(*last.body, *missing_cells(plan))))
-    return tuple(explained(out))
-
-
-# ------------------------------------------------------------------ the joint
-
-
-def _joint(plan: Plan, t: Typeset) -> Step:
-    plan = replace(plan, joint=without_clouds(plan.joint.as_written))
-    model = plan.joint.model
-    latent = [v.name for v in model.of_kind("latent") if v.name not in plan.joint.multipliers]
-    random = [*(v.name for v in model.of_kind("observed")), *latent]
-    say = ("The complete data have" if latent else "The data have") + " this log density"
-    say += ":"
-    parts = list(_factors(plan, t))
-    prior = [v.name for v in model.of_kind("param") if v.distribution is not None]
-    free = [v.name for v in model.of_kind("param") if v.distribution is None]
-    whole_ = log_density([*random, *prior], free)
-    lefts = [left for _, left, _ in parts]
-    body: list[Say | Show] = [Say(say)]
-    if lefts != [whole_]:
-        body.append(Show(f.Relation("=", whole_, f.plus(*lefts))))
-    body += [Show(f.Relation("=", left, right), about) for about, left, right in parts]
-    if plan.joint.told:
-        text = (
-            f"Where {names_of(*plan.joint.told)} is a point, the point is read; what is written of it there holds no "
-        )
-        body.append(Say(text + "parameter and integrates to 1."))
-    if plan.joint.multipliers:
-        body.append(Say(_held(plan.joint.multipliers)))
-    if any("present:" in repr(factor.masks) for factor in plan.joint.factors):
-        body.append(Say("A missing value leaves its term out, here and in all that follows."))
-    own = {*(v.name for v in model.variables), *(v.name for v in model.lets)}
-    if shared := [n for n in OURS if n in own]:
-        body.append(Say(_two_meanings(shared)))
-    return Step("The log joint density", tuple(body), {"kind": "joint", "variables": random})
-
-
-def _held(multipliers: Mapping[str, str]) -> str:
-    """What has no noise, and how it is held."""
-    names = names_of(*multipliers)
-    verb = "holds" if len(multipliers) == 1 else "hold"
-    return (
-        f"Parts of {names_of(*multipliers.values())} have no noise: {names} {verb} what stands beside it at 0, by "
-        "δ(c) = ∫ exp(i λ c) dλ / 2π. It is eliminated like a latent, with λ for i λ; no parameter stands beside it. "
-        "Where it is squared it holds nothing, and integrates to 1."
-    )
-
-
-def _two_meanings(names: Sequence[str]) -> str:
-    """Which letters are the model's and ours, and how they are told apart."""
-    ours = "; ".join(f"{n}(...) is {OURS[n]}" for n in names)
-    alone = f"The model has {names_of(*names)} of its own, alone or with [...] in equations."
-    return f"{alone} With (...), and in sentences: {ours}."
-
-
-def log_density(random: Sequence[str], given: Sequence[str]) -> Formula:
-    """`log p(random | given)`."""
-    return density(tuple(map(f.Name, random)), tuple(map(f.Name, given)))
-
-
-def density(random: tuple[Formula, ...], given: tuple[Formula, ...]) -> Formula:
-    """The same of formulas."""
-    left: Formula = f.Listed(random)
-    if given:
-        left = f.Relation("|", left, f.Listed(given))
-    return f.Apply(f.Word("log"), (f.Apply(f.Word("p"), (left,)),))
-
-
-def _factors(plan: Plan, t: Typeset) -> Iterator[tuple[str, Formula, Formula]]:
-    """Variable by variable: its name, `log p(it | what it reads)`, and the density."""
-    model = plan.joint.model
-    own: dict[str, list[Factor]] = {}
-    for factor in plan.joint.factors:
-        own.setdefault(factor.about, []).append(factor)
-    for about, factors in own.items():
-        read = {n for factor in factors for e in (*factor.gates, *factor.masks, factor.body) for n in x.variables(e)}
-        given = [v.name for v in model.variables if v.name in read - {about, *plan.joint.multipliers}]
-        left = log_density([about], given) if about else f.Word("factors")
-        bodies = (x.mul(*factor.gates, *factor.masks, factor.body) for factor in factors)
-        shown = [(factor.plates, tidy(e, t.known)) for factor, e in zip(factors, bodies, strict=True)]
-        held = [(plates, e) for plates, e in shown if e != x.ZERO] or shown[:1]
-        yield about or "factor", left, f.plus(*(t.sum(plates, e, {}) for plates, e in held))
+    return tuple(explained(told_apart(plan, out)))
 
 
 # ------------------------------------------------------------------ the bound
@@ -232,8 +141,6 @@ def _statistics(plan: Plan, t: Typeset) -> Step:
         )
     if any("present:" in repr(s.factors) for s in plan.expected.statistics):
         notes.append("A missing value leaves its factor out: it is 0 in these sums.")
-    if any(f.var in PAIR for s in plan.expected.statistics for f in s.factors if isinstance(f, El)):
-        notes.append("Where nothing stands before an element, the probability of the two together is 0 in these sums.")
     body += [Say(n) for n in notes]
     return Step(
         "Expected sufficient statistics", tuple(body), {"kind": "statistics", "code": "e_step", "statistics": facts}

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from emdsl.derive.algebra import expr as x
-from emdsl.derive.algebra.expr import DataIx, El, Idx, Ix
-from emdsl.derive.algebra.made import CLIQUE, COV, FIRST, MEAN, PAIR, made_of
+from emdsl.derive.algebra.expr import DataIx, El, Expr, Idx, Ix
+from emdsl.derive.algebra.made import CLIQUE, COV, FIRST, MEAN, PAIR, POSITION, made_of
 from emdsl.derive.posteriors.block import Block, gates_outside
 from emdsl.derive.posteriors.chains import behind
 from emdsl.derive.posteriors.fields import Field
@@ -31,6 +31,21 @@ def structured(t: Writer, e: El, names: Names) -> Formula | None:
     if e.var in FIRST:
         return _at_start(t, t.blocks[FIRST.named(e.var)], FIRST.number(e.var), e.idx, names)
     return None
+
+
+def paired(t: Writer, factors: Sequence[Expr], ixs: Sequence[Ix]) -> list[Expr]:
+    """`t > 0` of a sum over t of probabilities of neighbours: at the start there are none."""
+    out: list[Expr] = []
+    for p in factors:
+        if not isinstance(p, El) or p.var not in PAIR:
+            continue
+        chain, at = t.blocks[PAIR.named(p.var)].chain, p.idx[-1]
+        if chain is None or not isinstance(at, Ix) or at not in ixs:
+            continue
+        place: Expr = El(POSITION.of(chain.ragged), (at,)) if chain.ragged else x.Val(at)
+        first = x.fn("eq", place, x.ZERO)
+        out.append(x.fn("not", first) if chain.depth == 1 else x.fn("ge", place, x.num(chain.depth)))
+    return out
 
 
 def _neighbours(t: Writer, block: Block, idx: Sequence[Idx], names: Names) -> Formula:
@@ -122,7 +137,9 @@ def _gaussian_covariance(t: Writer, pair: tuple[str, ...], idx: Sequence[Idx], n
     places = tuple(at.get(h, h) for h in block.home)
     own, k = idx[len(held) :], len(block.gaussian.rows[first])
     items = (t.named_at(first, (*places, *own[:k]), names), t.named_at(second, (*places, *own[k:]), names))
-    given = tuple(t.gates(block, at, names)) if set(block.gates) <= set(held) else ()
+    given = tuple(t.gates(block, at, names))
+    if not set(block.gates) <= set(held):  # the same for every state, and still that of the latent given the state
+        given = tuple(g.left if isinstance(g, f.Relation) else g for g in given)
     inside = f.Listed(items)
     return f.Apply(f.Word("cov"), (f.Relation("|", inside, f.Listed(given)) if given else inside,))
 

@@ -15,7 +15,7 @@ from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Expr, Idx, Ix
 from emdsl.derive.algebra.made import CLIQUE, COV, FIRST, PRESENT, STATISTIC, Q
 from emdsl.derive.plan import Plan
-from emdsl.report.conditions import compared, followed, in_one_order, moved, of_rows, sides_met
+from emdsl.report.conditions import compared, followed, in_one_order, moved, of_rows, pointed, shares_met, sides_met
 from emdsl.report.marginals import marginal, summable, summed_out
 from emdsl.report.sums import cancelled
 
@@ -38,6 +38,7 @@ class Known:
     binary: frozenset[str] = frozenset()  # probabilities of latents with two states
     levels: frozenset[str] = frozenset()  # data that are one of the levels of their kind
     places: Mapping[str, tuple[tuple[int, ...], ...]] = field(default_factory=dict)  # states of probabilities
+    constants: Mapping[str, float] = field(default_factory=dict)  # literal tables of one number
 
 
 def known(plan: Plan) -> Known:
@@ -54,7 +55,17 @@ def known(plan: Plan) -> Known:
     levels = frozenset(v.name for v in observed if v.domain.kind in ("index", "category", "categorical"))
     two = [b for b in plan.elimination.blocks if len(b.states) == 1 and b.states[0].dim == "2" and not b.neighbours]
     binary = frozenset(kind.of(b.name) for b in two for kind in (Q, *(CLIQUE.at(n) for n in range(len(b.network)))))
-    return Known(symmetric(plan), states, indices=indices, binary=binary, levels=levels, places=summable(plan))
+    return Known(
+        symmetric(plan), states, indices=indices, binary=binary, levels=levels, places=summable(plan),
+        constants={n: next(iter(v)) for n, t in plan.joint.tables.items() if len(v := _entries(t)) == 1},
+    )  # fmt: skip
+
+
+def _entries(table: object) -> set[float]:
+    """The numbers that stand in a nested literal list."""
+    if isinstance(table, tuple):
+        return {v for part in table for v in _entries(part)}
+    return {float(table)} if isinstance(table, int | float | Fraction) else {0.0, 1.0}
 
 
 def tidy(e: Expr, facts: Known) -> Expr:
@@ -64,13 +75,15 @@ def tidy(e: Expr, facts: Known) -> Expr:
 
     def step(n: Expr) -> Expr | None:
         match n:
+            case El() if n.var in facts.constants:
+                return x.num(facts.constants[n.var])
             case El() if n.var in facts.pairs:
                 return _sorted(n, facts.pairs[n.var])
             case x.Add():
-                met = _met([go(t) for t in n.terms])
+                met = _met(shares_met([go(t) for t in n.terms]))
                 return cancelled(met, facts.binary) if facts.complete else met
             case x.Mul():
-                return _product(_out_of_sums([go(f) for f in followed(n.factors)]))
+                return _product(_out_of_sums([go(f) for f in pointed(followed(n.factors))]))
             case x.Pow(base, exponent):
                 return _power(go(base), go(exponent))
             case x.Sum(ix, body):

@@ -16,12 +16,23 @@ from emdsl.derive.plan import Plan
 from emdsl.derive.posteriors.block import Block
 from emdsl.language import model as m
 from emdsl.report import formula as f
-from emdsl.report.conditions import filters
+from emdsl.report.conditions import filters, place
 from emdsl.report.formula import Formula
-from emdsl.report.indices import Names, letters
+from emdsl.report.indices import Names, in_order, letters
 from emdsl.report.marginals import summed_out
-from emdsl.report.pieces import ONE, assembled, joined_logs, literal, number, signed_sum, started, statistic, turn
-from emdsl.report.structured import structured
+from emdsl.report.pieces import (
+    ONE,
+    assembled,
+    function,
+    joined_logs,
+    literal,
+    number,
+    signed_sum,
+    started,
+    statistic,
+    turn,
+)
+from emdsl.report.structured import paired, structured
 from emdsl.report.tidy import known
 from emdsl.report.vectors import chain, own_axes, tensor
 from emdsl.report.writer import Writer
@@ -247,23 +258,9 @@ class Typeset(Writer):
                 return self.mean(args[0], e.args[1:], names)
             case "value":  # an index that stands for a number of its own
                 return args[0]
-            case "lgamma":
-                return f.Apply(f.Word("log"), (f.Apply(f.Word("Gamma"), args),))
-            case "log_mass":
-                return f.Apply(f.Word("log"), args)
-            case "log1mexp":
-                rest = f.Plus(((False, f.Number("1")), (True, f.Apply(f.Word("exp"), args))))
-                return f.Apply(f.Word("log"), (rest,))
-            case "log_Phi":
-                return f.Apply(f.Word("log"), (f.Apply(f.Word("Phi"), args),))
-            case "log_bessel_i0":
-                return f.Apply(f.Word("log"), (f.Apply(f.at(f.Word("I"), f.Number("0")), args),))
-            case "bessel_ratio":
-                ones, noughts = (f.Apply(f.at(f.Word("I"), f.Number(n)), args) for n in "10")
-                return f.Over(ones, noughts)
             case "floordiv" | "mod":
                 return self._quotient(e, names)
-        return f.Apply(f.Word(e.name), args)
+        return function(e.name, args)
 
     def mean(self, value: Formula, given: Sequence[Expr], names: Names) -> Formula:
         """The mean under q of a value, where conditions hold."""
@@ -295,7 +292,7 @@ class Typeset(Writer):
             case x.Fn("not", (a,)):
                 inner = self.condition(a, names)
                 if isinstance(inner, f.Relation) and inner.op in OPPOSITE:
-                    later = isinstance(a, x.Fn) and isinstance(a.args[0], x.Val) and inner.right == f.Number("0")
+                    later = isinstance(a, x.Fn) and place(a.args[0]) and inner.right == f.Number("0")
                     op = ">" if later and inner.op == "=" else OPPOSITE[inner.op]  # an index is not below 0
                     return f.Relation(op, inner.left, inner.right)
                 return f.Apply(f.Word("not"), (inner,))
@@ -356,11 +353,13 @@ class Typeset(Writer):
         return self.sum(ixs, body, names)
 
     def sum(self, ixs: Sequence[Ix], body: Expr, names: Names) -> Formula:
-        inner = self.letters.extend(names, ixs)
         c, whole = x.split_number(body)
         factors = x.factors_of(whole)
+        ixs = in_order(ixs, factors)
+        inner = self.letters.extend(names, ixs)
         seen = [p for p in factors if self.filters(p, ixs)]
         rest = x.mul(*(p for p in factors if p not in seen))
+        seen += paired(self, factors, ixs)
         return assembled(c, [self.big(ixs, seen, self.of(rest, inner), inner)], [])
 
     def _above(self, e: Expr, names: Names) -> Formula | None:
@@ -374,7 +373,7 @@ class Typeset(Writer):
         """The sum over indices of a value, where what is needed is seen; the indices have their names."""
         above = {p: n for p in seen if (n := self._above(p, names))}  # `[d = d]` of the rows of one d: no sum over d
         ixs = sorted(ixs, key=lambda i: self.letters.rank(i, names))
-        conditions = [self.condition(p, names) for p in seen if p not in above]
+        conditions = list(dict.fromkeys(self.condition(p, names) for p in seen if p not in above))
         where = f.Listed(tuple(conditions)) if len(conditions) > 1 else conditions[0] if conditions else None
         ranges = tuple(r for i in ixs for r in self.range(i, names) if r[0] not in above.values() or r[1] != f.Word(""))
         if ranges and isinstance(value, f.Big) and where is None and value.where is None:

@@ -36,6 +36,8 @@ WORDS = {
     "Gamma": "Γ",
     "const": "const",
     "ell": "ℓ",
+    "I0": "I₀",
+    "I1": "I₁",
 }
 HALVES = {("1", "2"): "½", ("1", "4"): "¼", ("3", "4"): "¾", ("1", "3"): "⅓", ("2", "3"): "⅔", ("1", "8"): "⅛"}
 FACTOR = re.compile(r"[(\[Σ√]|(α|β|q|exp|cov|log|softplus)\(|E\[")  # how a factor that a line may start with begins
@@ -61,7 +63,7 @@ def text(e: Formula) -> str:
             label = ",".join(map(text, numbers))
             return text(base) + (f"⁽{label.translate(SMALL)}⁾" if set(label) <= set(LETTERS) else f"^({label})")
         case f.Raised(base, exponent):
-            return _in(base, f.ATOM) + _raised(exponent)
+            return (f"({_loose(base)})" if f.plain_log(base) else _in(base, f.ATOM)) + _raised(exponent)
         case f.Root(body):
             return f"√{text(body)}" if f.level(body) == f.ATOM else f"√({text(body)})"
         case f.Apply(function, arguments):

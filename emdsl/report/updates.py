@@ -24,7 +24,7 @@ from emdsl.report.equations import left_side
 from emdsl.report.explicit import READ_TOGETHER, explicit, joined, normalised
 from emdsl.report.formula import Formula
 from emdsl.report.gathered import divides, gathered
-from emdsl.report.page import Say, Show, Step, names_of, whole
+from emdsl.report.page import Say, Show, Step, names_of, sentence, whole
 from emdsl.report.tidy import tidy
 from emdsl.report.typeset import Typeset
 from emdsl.report.vectors import tensor
@@ -39,7 +39,7 @@ def update_steps(plan: Plan, t: Typeset) -> list[Step]:
 
 def _update(plan: Plan, u: Update, t: Typeset) -> Step:
     names = names_of(*u.params)
-    body: list[Say | Show] = [Say(f"{names}: {u.kind}. {_sentence(u.reason)}"), *_part(plan, u, t)]
+    body: list[Say | Show] = [Say(f"{names}: {u.kind}. {sentence(u.reason)}"), *_part(plan, u, t)]
     body += list(_rule(plan, u, t))
     if u.conditional_on:
         body.append(Say(f"This maximises Q with {names_of(*u.conditional_on)} held (ECM)."))
@@ -51,13 +51,6 @@ def _update(plan: Plan, u: Update, t: Typeset) -> Step:
     model = plan.joint.as_written.model
     taken = {v.name for v in model.variables} | {v.name for v in model.lets} | {v.name for v in model.sizes}
     return Step(f"The update of {names}", abbreviated(body, taken), facts)
-
-
-def _sentence(text: str) -> str:
-    for code, sign in (("log Gamma(", "log Γ("), (">=", "≥"), ("<=", "≤")):
-        text = text.replace(code, sign)
-    plain = text.split(" ")[0].isalpha()
-    return (text[:1].upper() + text[1:] if plain else text) + ("" if text.endswith(".") else ".")
 
 
 def _part(plan: Plan, u: Update, t: Typeset) -> Iterator[Say | Show]:

@@ -20,7 +20,8 @@ from emdsl.derive.plan import Plan
 from emdsl.report import formula as f
 from emdsl.report.conditions import of_rows
 from emdsl.report.formula import Formula
-from emdsl.report.indices import Names
+from emdsl.report.indices import Names, in_order
+from emdsl.report.structured import paired
 from emdsl.report.writer import Writer
 
 T = f.Word("T")
@@ -176,6 +177,7 @@ def chain(t: Writer, e: Expr, places: tuple[Ix, ...], names: Names) -> Formula |
     joined = tuple(i for i in flat.sums if i not in plates)
     if not joined and not places:
         return None
+    plates = tuple(in_order(plates, flat.factors))
     inner = t.letters.extend(names, plates)
     open_ = {*joined, *places}
     tensors = [p for p in flat.factors if open_ & set(x.free(p))]
@@ -186,6 +188,7 @@ def chain(t: Writer, e: Expr, places: tuple[Ix, ...], names: Names) -> Formula |
     held = [p for p in scalars if set(plates) & set(x.free(p))]
     seen = [p for p in held if t.filters(p, plates)]
     body = beside(t.of(x.mul(*(p for p in held if p not in seen)), inner), pieces)
+    seen += paired(t, held, plates)
     outside = t.of(x.mul(x.Num(flat.number), *(p for p in scalars if p not in held)), names)
     return beside(outside, [t.big(plates, seen, body, inner)])
 

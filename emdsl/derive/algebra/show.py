@@ -2,88 +2,135 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from fractions import Fraction
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Expr, Ix
 from emdsl.derive.algebra.made import AT
 
+Names = Mapping[Ix, str]
+
 
 def show(e: Expr) -> str:
     """A short text of an expression, in the user's names, for messages."""
+    return _show(e, _names(e))
+
+
+def _names(e: Expr) -> Names:
+    """What its indices are called: by their own names where these are letters, else by the letter of their length."""
+    out: dict[Ix, str] = {}
+    for i in dict.fromkeys(i for n in x.walk(e) for i in _indices(n)):
+        name = i.name if i.name.isalpha() else i.dim.lower()[0] if i.dim[0].isalpha() else "i"
+        while name in out.values() and not i.name.startswith("_"):
+            name += "'"
+        out[i] = name
+    return out
+
+
+def _indices(n: Expr) -> tuple[Ix, ...]:
+    match n:
+        case x.Sum() | x.Val():
+            return (n.ix,)
+        case El():
+            return tuple(i for i in n.idx if isinstance(i, Ix))
+        case x.Sel():
+            return (n.at,) if isinstance(n.at, Ix) else ()
+        case x.Delta():
+            return tuple(i for i in (n.a, n.b) if isinstance(i, Ix))
+        case x.MatInv():
+            return (*(i for i in n.at if isinstance(i, Ix)), n.i, n.j)
+        case x.LogDet():
+            return (n.i, n.j)
+        case x.Choose():
+            return (n.at,) if isinstance(n.at, Ix) else ()
+    return ()
+
+
+def _show(e: Expr, names: Names) -> str:
     match e:
         case x.Num(v):
             return str(v) if isinstance(v, Fraction) else f"{v:g}"
         case El():
             if e.var in AT:  # a latent at one of its points: which one is none of the reader's business
-                return show(El(AT.named(e.var), e.idx[1:]))
-            inner = ", ".join(_index(i) for i in e.idx)
+                return _show(El(AT.named(e.var), e.idx[1:]), names)
+            inner = ", ".join(_index(i, names) for i in e.idx)
             return f"{e.var}[{inner}]" if inner else e.var
         case x.Val():
-            return _index(e.ix)
+            return _index(e.ix, names)
         case x.SizeN():
             return e.dim
-        case x.Sel() | x.Delta():
-            return (
-                "["
-                + (f"{show(e.of)} = {_index(e.at)}" if isinstance(e, x.Sel) else f"{_index(e.a)} = {_index(e.b)}")
-                + "]"
-            )
+        case x.Sel():
+            return f"[{_show(e.of, names)} = {_index(e.at, names)}]"
+        case x.Delta():
+            return f"[{_index(e.a, names)} = {_index(e.b, names)}]"
         case x.Fn("pi", ()):
             return "pi"
         case x.Fn("lgamma", (a,)):
-            return f"log Gamma({_loose(a)})"
+            return f"log Gamma({_loose(a, names)})"
         case x.Fn():
-            return f"{e.name}({', '.join(map(_loose, e.args))})"
+            return f"{e.name}({', '.join(_loose(a, names) for a in e.args)})"
         case x.Add():
-            return f"({_loose(e)})"
+            return f"({_loose(e, names)})"
         case x.Mul():
-            return _product(e)
+            return _product(e, names)
         case x.Pow(base, x.Num(v)) if v < 0:
-            return f"1 / {show(x.power(base, x.Num(-v)))}"
+            return f"1 / {_show(x.power(base, x.Num(-v)), names)}"
         case x.Pow():
-            return f"{show(e.base)}^{show(e.exponent)}"
+            return f"{_show(e.base, names)}^{_show(e.exponent, names)}"
         case x.Sum():
-            return f"sum_{_index(e.ix)} {show(e.body)}"
+            return _inner_product(e, names) or f"sum_{_index(e.ix, names)} {_show(e.body, names)}"
         case x.MatInv():
-            return f"inv({show(e.body)})[{_index(e.at[0])}, {_index(e.at[1])}]"
+            return f"inv({_show(e.body, names)})[{_index(e.at[0], names)}, {_index(e.at[1], names)}]"
         case x.LogDet():
-            return f"logdet({show(e.body)})"
+            return f"logdet({_show(e.body, names)})"
         case x.Where():
-            return f"({show(e.then)} if {show(e.cond)} else {show(e.other)})"
+            return f"({_show(e.then, names)} if {_show(e.cond, names)} else {_show(e.other, names)})"
         case x.Choose():
-            return f"[{', '.join(map(show, e.options))}][{_index(e.at)}]"
+            return f"[{', '.join(_show(o, names) for o in e.options)}][{_index(e.at, names)}]"
 
 
-def _loose(e: Expr) -> str:
+def _inner_product(e: x.Sum, names: Names) -> str | None:
+    """`X[n] @ beta`, as the language has it; None for any other sum."""
+    match e.body:
+        case x.Mul((El() as a, El() as b)) if all(
+            p.idx and p.idx[-1] == e.ix and e.ix not in x.free(El("", p.idx[:-1])) for p in (a, b)
+        ):
+            return " @ ".join(_show(El(p.var, p.idx[:-1]), names) for p in (a, b))
+    return None
+
+
+def _loose(e: Expr, names: Names) -> str:
     """An expression that stands alone or in brackets already: a sum needs none of its own."""
     if not isinstance(e, x.Add):
-        return show(e)
+        return _show(e, names)
     first, *rest = sorted(e.terms, key=lambda t: x.split_number(t)[0] < 0)  # what is added stands first
-    return show(first) + "".join(map(_signed, rest))
+    return _show(first, names) + "".join(_signed(t, names) for t in rest)
 
 
-def _signed(term: Expr) -> str:
+def _signed(term: Expr, names: Names) -> str:
     c, _ = x.split_number(term)
-    return f" - {show(x.mul(x.num(-1), term))}" if c < 0 else f" + {show(term)}"
+    return f" - {_show(x.mul(x.num(-1), term), names)}" if c < 0 else f" + {_show(term, names)}"
 
 
-def _product(e: x.Mul) -> str:
+def _product(e: x.Mul, names: Names) -> str:
     """A sign before it, what divides behind it."""
     c, rest = x.split_number(e)
     if c < 0:
-        return f"-{show(x.mul(x.Num(-c), rest))}"
+        return f"-{_show(x.mul(x.Num(-c), rest), names)}"
     below = [p for p in e.factors if isinstance(p, x.Pow) and isinstance(p.exponent, x.Num) and p.exponent.value < 0]
-    above = [show(p) for p in e.factors if p not in below]
+    above = [_show(p, names) for p in e.factors if p not in below]
     open_end = [isinstance(p, x.Sum) for p in e.factors if p not in below]
     above = [f"({a})" if more and (below or n < len(above) - 1) else a
              for n, (a, more) in enumerate(zip(above, open_end, strict=True))]  # fmt: skip
-    under = [show(x.power(p.base, x.num(-1 * p.exponent.value))) for p in below if isinstance(p.exponent, x.Num)]
+    under = [
+        _show(x.power(p.base, x.num(-1 * p.exponent.value)), names) for p in below if isinstance(p.exponent, x.Num)
+    ]
     top = " ".join(above) or "1"
     return top if not under else f"{top} / {under[0]}" if len(under) == 1 else f"{top} / ({' '.join(under)})"
 
 
-def _index(i: x.Idx) -> str:
+def _index(i: x.Idx, names: Names) -> str:
     if isinstance(i, Ix):
-        return (i.dim.lower()[0] if i.dim[0].isalpha() else "i") if i.name.startswith("_") else i.name
-    return str(i) if isinstance(i, int) else show(i.value)
+        return names.get(i, i.name)
+    return str(i) if isinstance(i, int) else _show(i.value, names)

@@ -209,7 +209,16 @@ def recognise(statistics: frozenset[str], rank: int, v: m.Variable, held: bool =
     for p in HELD if held else POSTERIORS:
         if p.rank == rank and p.support == kind and statistics <= set(p.statistics):
             return p
-    return f"no family on {v.domain.kind} has the statistics " + ", ".join(sorted(statistics))
+    named = [spelt(n, v.name) for n in sorted(statistics)]
+    several = f"s {', '.join(named[:-1])} and {named[-1]}" if len(named) > 1 else f" {named[0]}"
+    return f"no family on {v.domain.kind} has the statistic{several}"
+
+
+def spelt(statistic: str, name: str) -> str:
+    """A statistic of a latent in words: `log u`, `u^2`."""
+    words = {"id": name, "": name, "square": f"{name}^2", "recip": f"1/{name}", "log": f"log {name}"}
+    words |= {"log1m": f"log(1 - {name})", "log^2": f"(log {name})^2"}
+    return words.get(statistic, f"{statistic}({name})")
 
 
 def _support(d: m.Domain) -> str:

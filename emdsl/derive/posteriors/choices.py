@@ -9,6 +9,7 @@ from math import prod
 from emdsl.derive.algebra.expr import El, Ix
 from emdsl.derive.joint.factors import Cloud, Configurations, LogJoint
 from emdsl.derive.joint.plates import plate_names
+from emdsl.derive.joint.records import spelt
 from emdsl.derive.posteriors.block import Block
 from emdsl.derive.posteriors.blocks import Elimination
 from emdsl.derive.posteriors.chains import Chain
@@ -81,9 +82,7 @@ def _block_choice(b: Block, elimination: Elimination, joint: LogJoint) -> Choice
 def _statistics(b: Block) -> str:
     """`statistics log u and u make`: what the log joint is linear in."""
     assert b.record is not None
-    spelt = {"id": b.name, "": b.name, "square": f"{b.name}^2", "recip": f"1/{b.name}", "log": f"log {b.name}"}
-    spelt |= {"log1m": f"log(1 - {b.name})", "log^2": f"(log {b.name})^2"}
-    names = [spelt.get(n, f"{n}({b.name})") for n in b.record.statistics]
+    names = [spelt(n, b.name) for n in b.record.statistics]
     several = f"statistics {', '.join(names[:-1])} and {names[-1]} make"
     return several if len(names) > 1 else f"statistic {names[0]} makes"
 
@@ -131,7 +130,7 @@ def _cloud_choice(cloud: Cloud, joint: LogJoint, refused: str) -> Choice:
 def _states(b: Block, joint: LogJoint) -> str:
     """`A x B (4 by default)`: how many states one element has; and the elements before it, in a chain of some lag."""
     depth = b.chain.depth if b.chain is not None else 1
-    own = [joint.levels[n] for n in b.latents if n not in joint.in_clouds]
+    own = [joint.levels[n].removesuffix("[max]") for n in b.latents if n not in joint.in_clouds]
     states = (
         " x ".join(k if n == 1 else f"{k}^{n}" for k, n in Counter(own).items()) if len(own) > 4 else " x ".join(own)
     )

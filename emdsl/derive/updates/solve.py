@@ -196,10 +196,10 @@ def _quadratic(v: m.Variable, mine: Sequence[Term], q: Expected) -> Update | Non
 def _linear_update(found: Linear, group: Sequence[m.Variable]) -> Update:
     scalar = len(group) == 1 and not found.second
     kind = "closed form" if scalar else "linear solve"
-    reason = "Q is quadratic: " + ("one equation per element" if scalar else "normal equations")
-    return Update(
-        tuple(v.name for v in group), kind, found, reason + "; concave where the coefficient is positive definite"
-    )
+    reason = "Q is quadratic: normal equations; concave where their matrix is positive definite"
+    if scalar:
+        reason = "Q is quadratic: one equation for each element; concave where its coefficient is positive"
+    return Update(tuple(v.name for v in group), kind, found, reason)
 
 
 def _spread(v: m.Variable, mine: Sequence[Term], q: Expected) -> Update | None:

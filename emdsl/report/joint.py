@@ -1,0 +1,136 @@
+"""The first step of a derivation: the log joint density, variable by variable."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+
+from emdsl.derive.algebra import expr as x
+from emdsl.derive.algebra.expr import Expr, Ix
+from emdsl.derive.joint.factors import Factor
+from emdsl.derive.plan import Plan
+from emdsl.derive.posteriors.clouds import without_clouds
+from emdsl.report import formula as f
+from emdsl.report.formula import Formula
+from emdsl.report.page import Say, Show, Step, names_of
+from emdsl.report.supports import apart, unknown
+from emdsl.report.tidy import tidy
+from emdsl.report.typeset import Typeset
+from emdsl.report.unicode import text
+from emdsl.report.walking import parts
+
+OURS = {
+    "Q": "the expected log joint",
+    "q": "the posterior, or what stands for it",
+    "J": "the precision of a Gaussian posterior",
+    "h": "the linear term of a Gaussian posterior",
+    "A": "a posterior's log-normaliser",
+}
+
+
+def joint_step(plan: Plan, t: Typeset) -> Step:
+    plan = replace(plan, joint=without_clouds(plan.joint.as_written))
+    model = plan.joint.model
+    latent = [v.name for v in model.of_kind("latent") if v.name not in plan.joint.multipliers]
+    random = [*(v.name for v in model.of_kind("observed")), *latent]
+    say = ("The complete data have" if latent else "The data have") + " this log density"
+    say += ":"
+    parts = list(_factors(plan, t))
+    prior = [v.name for v in model.of_kind("param") if v.distribution is not None]
+    free = [v.name for v in model.of_kind("param") if v.distribution is None]
+    whole_ = log_density([*random, *prior], free)
+    lefts = [left for _, left, _, _ in parts]
+    body: list[Say | Show] = [Say(say)]
+    if lefts != [whole_]:
+        body.append(Show(f.Relation("=", whole_, f.plus(*lefts))))
+    body += [Show(f.Relation("=", left, right), about) for about, left, right, _ in parts]
+    body += [Say(f"{names_of(about)} has no density but where {ends}.") for about, _, _, ends in parts if ends]
+    if plan.joint.told:
+        text = (
+            f"Where {names_of(*plan.joint.told)} is a point, the point is read; what is written of it there holds no "
+        )
+        body.append(Say(text + "parameter and integrates to 1."))
+    if plan.joint.multipliers:
+        body.append(Say(_held(plan.joint.multipliers)))
+    if any("present:" in repr(factor.masks) for factor in plan.joint.factors):
+        body.append(Say("A missing value leaves its term out, here and in all that follows."))
+    return Step("The log joint density", tuple(body), {"kind": "joint", "variables": random})
+
+
+def _held(multipliers: Mapping[str, str]) -> str:
+    """What has no noise, and how it is held."""
+    names = names_of(*multipliers)
+    verb = "holds" if len(multipliers) == 1 else "hold"
+    return (
+        f"Parts of {names_of(*multipliers.values())} have no noise: {names} {verb} what stands beside it at 0, by "
+        "δ(c) = ∫ exp(i λ c) dλ / 2π. It is eliminated like a latent, with λ for i λ; no parameter stands beside it. "
+        "Where it is squared it holds nothing, and integrates to 1."
+    )
+
+
+def _two_meanings(names: Sequence[str]) -> str:
+    """Which letters are the model's and ours, and how they are told apart."""
+    ours = "; ".join(f"{n}(...) is {OURS[n]}" for n in names)
+    alone = f"The model has {names_of(*names)} of its own, alone or with [...] in equations."
+    return f"{alone} With (...), and in sentences: {ours}."
+
+
+def log_density(random: Sequence[str], given: Sequence[str]) -> Formula:
+    """`log p(random | given)`."""
+    return density(tuple(map(f.Name, random)), tuple(map(f.Name, given)))
+
+
+def density(random: tuple[Formula, ...], given: tuple[Formula, ...]) -> Formula:
+    """The same of formulas."""
+    left: Formula = f.Listed(random)
+    if given:
+        left = f.Relation("|", left, f.Listed(given))
+    return f.Apply(f.Word("log"), (f.Apply(f.Word("p"), (left,)),))
+
+
+def _factors(plan: Plan, t: Typeset) -> Iterator[tuple[str, Formula, Formula, str]]:
+    """Variable by variable: its name, `log p(it | what it reads)`, the density, and where it has any."""
+    model, free = plan.joint.model, unknown(plan)
+    own: dict[str, list[Factor]] = {}
+    for factor in plan.joint.factors:
+        own.setdefault(factor.about, []).append(factor)
+    for about, factors in own.items():
+        read = {n for factor in factors for e in (*factor.gates, *factor.masks, factor.body) for n in x.variables(e)}
+        given = [v.name for v in model.variables if v.name in read - {about, *plan.joint.multipliers}]
+        left = log_density([about], given) if about else f.Word("factors")
+        bare = [apart(factor, free) for factor in factors]
+        shown = [_summed(factor, e, t) for factor, (e, _) in zip(factors, bare, strict=True)]
+        held = [(plates, e) for plates, e in shown if e != x.ZERO] or shown[:1]
+        ends = dict.fromkeys(text(t.condition(c, t.letters.extend({}, x.free(c)))) for _, own in bare for c in own)
+        yield about or "factor", left, f.plus(*(t.sum(plates, e, {}) for plates, e in held)), " and ".join(ends)
+
+
+def _summed(factor: Factor, body: Expr, t: Typeset) -> tuple[tuple[Ix, ...], Expr]:
+    """What a factor is summed over, and what is summed: without gates whose states nothing else holds."""
+    plates, gates, masks, body = factor.plates, factor.gates, factor.masks, tidy(body, t.known)
+    for mask in masks:  # `[k = l]` of two states: one letter
+        match mask:
+            case x.Fn("eq", (x.Val(a), x.Val(b))) if a != b and a in plates and b in plates:
+                plates, masks = tuple(i for i in plates if i != b), tuple(e for e in masks if e != mask)
+                gates = tuple(g for g in (x.substitute(g, {b: a}) for g in gates) if isinstance(g, x.Sel))
+                masks, body = tuple(x.substitute(e, {b: a}) for e in masks), x.substitute(body, {b: a})
+    needed = {*x.free(x.mul(*masks, body))}
+    certain = [g for g in gates if isinstance(g.at, Ix) and g.at not in needed and _once(g.at, gates)]
+    plates = tuple(i for i in plates if i not in {g.at for g in certain})
+    return plates, tidy(x.mul(*(g for g in gates if g not in certain), *masks, body), t.known)
+
+
+def _once(i: Ix, gates: Sequence[x.Sel]) -> bool:
+    return sum(g.at == i for g in gates) == 1
+
+
+def told_apart(plan: Plan, found: list[Step]) -> list[Step]:
+    """The first step says which letters are the model's and ours, where any of ours is used."""
+    model = plan.joint.model
+    own = {*(v.name for v in model.variables), *(v.name for v in model.lets)}
+    called = [p.function for s in found for e in s.body if isinstance(e, Show) for p in parts(e.formula)
+              if isinstance(p, f.Apply)]  # fmt: skip
+    used = {p.text for p in called if isinstance(p, f.Word)}
+    shared = [n for n in OURS if n in own and n in used]
+    first = found[0]
+    return [replace(first, body=(*first.body, Say(_two_meanings(shared)))) if shared else first, *found[1:]]

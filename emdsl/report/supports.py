@@ -1,0 +1,56 @@
+"""Where densities are not 0: said in a sentence, instead of `log([x ≥ 0])` among the terms of a log joint.
+
+Only what every state of the latents says alike: the support of one branch tells which branch holds, and stays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from emdsl.derive.algebra import expr as x
+from emdsl.derive.algebra.expr import El, Expr, Idx, Ix
+from emdsl.derive.algebra.made import PRESENT
+from emdsl.derive.joint.factors import Factor
+from emdsl.derive.joint.terms import Term
+from emdsl.derive.plan import Plan
+
+ENDS = ("ge", "gt", "le", "lt")
+
+
+def said(e: Expr, gates: Sequence[x.Sel], free: frozenset[str]) -> Expr | None:
+    """The condition of a term `log([x ≥ 0])` that holds for every state of its gates; None for any other term.
+
+    `free` are the names that a fit or a posterior is about: what is compared with these is no mere support.
+    """
+    match e:
+        case x.Fn("log", (x.Fn(name) as condition,)) if name in ENDS:
+            everywhere = all(isinstance(g.at, Ix) for g in gates)
+            return condition if everywhere and not x.variables(condition) & free else None
+    return None
+
+
+def unknown(plan: Plan) -> frozenset[str]:
+    """What a support must not hold, to be a matter of data alone."""
+    model = plan.joint.model
+    return frozenset(v.name for v in model.variables if v.kind in ("latent", "param"))
+
+
+def apart(factor: Factor, free: frozenset[str]) -> tuple[Expr, list[Expr]]:
+    """A factor's log density without its ends, and these: of a latent's states as conditions on the latent."""
+    terms = factor.body.terms if isinstance(factor.body, x.Add) else (factor.body,)
+    conditions = [said(t, factor.gates, free) for t in terms]
+    body = x.add(*(t for t, c in zip(terms, conditions, strict=True) if c is None))
+    states = {g.at: g.of for g in factor.gates if isinstance(g.at, Ix)}
+    return body, [_of_latents(c, states) for c in conditions if c is not None]
+
+
+def left_out(t: Term, free: frozenset[str]) -> bool:
+    """Whether a term of an opened log joint is a support, whatever else is asked whether it is seen."""
+    own = [f for f in t.factors if not (isinstance(f, El) and f.var in PRESENT)]
+    return len(own) == 1 and said(own[0], t.gates, free) is not None
+
+
+def _of_latents(condition: Expr, states: dict[Ix, Expr]) -> Expr:
+    """`k < L` of the state k of a latent, said of the latent."""
+    used: dict[Ix, Idx] = {i: x.DataIx(of) for i, of in states.items() if isinstance(of, El)}
+    return x.substitute(condition, used)
