@@ -15,6 +15,7 @@ from typing import Any
 from emdsl.derive.plan import Plan
 from emdsl.report.difference import Difference, difference
 from emdsl.report.equations import readable
+from emdsl.report.incomplete import missing_step
 from emdsl.report.latex import display, escaped, tex
 from emdsl.report.mathml import mathml
 from emdsl.report.page import WIDTH, Say, Show, Step, labels
@@ -69,7 +70,7 @@ class Derivation:
         place = {s.name: n for n, s in enumerate(plan.expected.statistics)}  # as the code has them: their numbers
         ordered = sorted(shown.expected.statistics, key=lambda s: place.get(s.name, len(place)))
         shown = replace(shown, expected=replace(shown.expected, statistics=tuple(ordered)))
-        written = [*steps(shown), *reference_step(plan, bool(shown.shifts))]
+        written = [*steps(shown), *reference_step(plan, bool(shown.shifts)), *missing_step(shown)]
         return cls(model.name, model.source, tuple(written), plan.centred, module)
 
     @property

@@ -10,7 +10,7 @@ from emdsl.generate.spec import missing_policy
 from emdsl.language.model import ModelText
 from emdsl.report import formula as f
 from emdsl.report.formula import Formula
-from emdsl.report.page import Say, Show, names_of
+from emdsl.report.page import Say, Show, Step, names_of
 
 SEEN, MISSING = f.Word("seen"), f.Word("missing")
 
@@ -59,15 +59,15 @@ def _possible(model: ModelText, name: str) -> bool:
     return True
 
 
-def missing_cells(plan: Plan) -> tuple[Say | Show, ...]:
+def missing_step(plan: Plan) -> list[Step]:
     """What is said of a model whose data may come with gaps that are no whole elements: what becomes of them."""
     found = plan.joint.configurations
     model = found.written.model if found else plan.joint.model
     names = [v.name for v in model.of_kind("observed") if missing_policy(v, plan) in ("cells", "complete")]
     names = [n for n in names if model.variable(n).domain.kind == "real" and _possible(model, n)]
     if not names:
-        return ()
-    return (
+        return []
+    body = (
         Say(
             f"Cells of {names_of(*names)} may be missing: they are latent then, and integrated out, with -J the second "
             "derivatives of the log joint in the cells and h its slope at 0."
@@ -78,3 +78,4 @@ def missing_cells(plan: Plan) -> tuple[Say | Show, ...]:
             f"means plus their covariance. The model's `complete({tuple(names)!r})` derives all of it."
         ),
     )
+    return [Step("Missing cells", body, {"kind": "missing", "data": names})]

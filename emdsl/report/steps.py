@@ -14,7 +14,7 @@ from emdsl.report.draws import drawn_step, objective_of_draws
 from emdsl.report.families import family_steps
 from emdsl.report.formula import Formula
 from emdsl.report.gathered import gathered
-from emdsl.report.incomplete import MISSING, SEEN, missing_cells, part
+from emdsl.report.incomplete import MISSING, SEEN, part
 from emdsl.report.joint import density, joint_step, log_density, told_apart
 from emdsl.report.latents import posterior_step
 from emdsl.report.meanings import explained
@@ -40,8 +40,7 @@ def steps(plan: Plan) -> tuple[Step, ...]:
     if plan.updates:
         out.append(_expected(plan, t))
     out += update_steps(plan, t)
-    last = _objective(plan, t)
-    out.append(replace(last, body=(*last.body, *missing_cells(plan))))
+    out.append(_objective(plan, t))
     return tuple(explained(told_apart(plan, out)))
 
 
@@ -95,7 +94,18 @@ def _factorised(plan: Plan) -> str:
 
 def _maximised(plan: Plan) -> str:
     """What the M-step does, where there is one."""
-    return " The M-step maximises the first part with q held." if plan.updates else ""
+    beside = " plus the log priors of the parameters" if _priors(plan) else ""
+    return f" The M-step maximises the first part{beside} with q held." if plan.updates else ""
+
+
+def _priors(plan: Plan) -> bool:
+    """Whether any parameter has a prior."""
+    return any(v.distribution is not None for v in plan.joint.model.of_kind("param"))
+
+
+def _latent(plan: Plan) -> bool:
+    """Whether anything is latent: without it Q is the log-likelihood itself."""
+    return bool(plan.joint.model.of_kind("latent")) or bool(plan.joint.incomplete) or plan.draws is not None
 
 
 def _likelihood(plan: Plan) -> Formula:
@@ -123,7 +133,8 @@ def statistic_formula(s: Statistic, t: Typeset) -> Formula:
 
 
 def _statistics(plan: Plan, t: Typeset) -> Step:
-    say = "What the E-step hands to the M-step: expectations under q of what multiplies functions of parameters. "
+    under = "expectations under q of what multiplies" if _latent(plan) else "what multiplies"
+    say = f"What the E-step hands to the M-step: {under} functions of parameters. "
     say += "In the code each has the name that follows S."
     body: list[Say | Show] = [Say(say)]
     facts = []
@@ -142,9 +153,8 @@ def _statistics(plan: Plan, t: Typeset) -> Step:
     if any("present:" in repr(s.factors) for s in plan.expected.statistics):
         notes.append("A missing value leaves its factor out: it is 0 in these sums.")
     body += [Say(n) for n in notes]
-    return Step(
-        "Expected sufficient statistics", tuple(body), {"kind": "statistics", "code": "e_step", "statistics": facts}
-    )
+    title = "Expected sufficient statistics" if _latent(plan) else "Sufficient statistics"
+    return Step(title, tuple(body), {"kind": "statistics", "code": "e_step", "statistics": facts})
 
 
 def _expected(plan: Plan, t: Typeset) -> Step:
@@ -156,11 +166,18 @@ def _expected(plan: Plan, t: Typeset) -> Step:
     terms = whole_.terms if isinstance(whole_, x.Add) else (whole_,)
     total = t.of(gathered(x.add(*(e for e in terms if x.variables(e) & named))), {})
     params = tuple(f.Name(v.name) for v in plan.joint.model.of_kind("param"))
-    body: list[Say | Show] = [Say("The expected log joint, as a function of the parameters, with the statistics held:")]
+    joint, priors = (
+        "expected log joint" if _latent(plan) else "log joint",
+        ", priors included," if _priors(plan) else "",
+    )
+    body: list[Say | Show] = [
+        Say(f"The {joint}{priors or ','} as a function of the parameters, with the statistics held:")
+    ]
     body.append(Show(f.Relation("=", f.Apply(f.Word("Q"), params), f.plus(total, f.Word("const")))))
     if q.mixed:
         body.append(Say("Some terms do not come apart from the data: they are evaluated in passes over it."))
-    return Step("The expected complete-data log-likelihood", tuple(body), {"kind": "Q", "terms": len(parts)})
+    title = "The expected complete-data log-likelihood" if _latent(plan) else "The log-likelihood"
+    return Step(title, tuple(body), {"kind": "Q", "terms": len(parts)})
 
 
 # ------------------------------------------------------------------ the objective
@@ -179,7 +196,7 @@ def _objective(plan: Plan, t: Typeset) -> Step:
         say = objective_of_draws(plan.draws)
     beside, added = _added(plan)
     body: list[Say | Show] = [Say(say + beside), Show(f.Relation("=", f.Word("ell"), f.plus(ell, *added)))]
-    latent = bool(model.of_kind("latent")) or bool(plan.joint.incomplete) or plan.draws is not None
+    latent = _latent(plan)
     if ecm:
         how = f"{names_of(*ecm)} maximise Q in turn, the others held (ECM)."
     elif not kinds <= {"closed form", "linear solve"}:
