@@ -30,7 +30,14 @@ def abbreviated(body: Sequence[Say | Show], taken: Collection[str]) -> tuple[Say
     named = {frozenset(e.terms): f.at(f.Name(c), *_free(e, taken)) for e, c in zip(often, letters, strict=False)}
 
     def step(e: Formula) -> Formula | None:
-        return named.get(frozenset(e.terms)) if isinstance(e, f.Plus) else None
+        if not isinstance(e, f.Plus):
+            return None
+        terms = frozenset(e.terms)
+        inside = [k for k in named if k <= terms] if terms not in named else []
+        if len(inside) < 2 or len(frozenset.union(*inside)) < sum(map(len, inside)):
+            return named.get(terms)
+        rest = [t for t in e.terms if not any(t in k for k in inside)]
+        return f.Plus((*((False, named[k]) for k in inside), *rest))
 
     lines = [Show(rebuilt(e.formula, step), e.name) if isinstance(e, Show) else e for e in body]
     at = next(n for n, (one, other) in enumerate(zip(lines, body, strict=True)) if one != other)

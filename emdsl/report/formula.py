@@ -189,6 +189,14 @@ def over(number: Formula, value: Formula) -> Formula:
     return times(number, value)
 
 
+def under(top: Formula, bottom: Formula) -> Formula:
+    """A value over another; a fraction takes what divides it below its line."""
+    match top:
+        case Over(a, b) if not isinstance(b, Number):
+            return Over(a, times(b, bottom))
+    return Over(top, bottom)
+
+
 def plus(*terms: Formula) -> Formula:
     """A sum, flat."""
     flat: list[tuple[bool, Formula]] = []

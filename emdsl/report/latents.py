@@ -20,7 +20,8 @@ from emdsl.derive.posteriors.fields import without_gates
 from emdsl.derive.posteriors.quadrature import bounded, counts
 from emdsl.report import formula as f
 from emdsl.report.chains import chain_lines
-from emdsl.report.formula import Formula
+from emdsl.report.explicit import joined
+from emdsl.report.formula import Formula, under
 from emdsl.report.gathered import gathered
 from emdsl.report.gaussian import field_lines, gaussian_lines, roles_of
 from emdsl.report.indices import Names
@@ -215,7 +216,7 @@ def _continuous(plan: Plan, block: Block, t: Typeset) -> Iterator[Say | Show]:
     naturals = {name: x.add(*parts) for name, parts in _natural(plan, block).items() if name}
     matrix = t.named(El(block.name, (*block.home, *block.own)), block.home, names)
     for name, value in naturals.items():
-        short = gathered(closed(tidy(value, t.known)))
+        short = _short(value, t)
         eta = tensor(t, short, block.own, names) if block.own and name in ("", "id") else None
         of = matrix if eta is not None or name == "logdet" else latent
         found_eta = t.of(short, names) if eta is None else eta
@@ -241,11 +242,16 @@ def _arguments(block: Block, naturals: Mapping[str, Expr], names: Names, t: Type
     yield Say(f"So q is {block.record.name}, with")
     for argument, statistic_name, factor, constant in block.record.arguments:
         value = x.add(x.mul(x.num(factor), naturals.get(statistic_name, x.ZERO)), x.num(constant))
-        short = gathered(closed(tidy(value, t.known)))
-        yield Show(f.Relation("=", f.Apply(f.Word(argument), (latent,)), t.of(short, names)))
+        yield Show(f.Relation("=", f.Apply(f.Word(argument), (latent,)), t.of(_short(value, t), names)))
         if statistic_name == "square":
-            top = t.of(gathered(closed(tidy(naturals.get("id", x.ZERO), t.known))), names)
-            yield Show(f.Relation("=", f.Mean(latent), f.Over(top, f.Apply(f.Word(argument), (latent,)))))
+            top = t.of(_short(naturals.get("id", x.ZERO), t), names)
+            yield Show(f.Relation("=", f.Mean(latent), under(top, f.Apply(f.Word(argument), (latent,)))))
+
+
+def _short(value: Expr, t: Typeset) -> Expr:
+    """A natural parameter as a person would write it: sums over the same rows as one, one denominator once."""
+    short = gathered(closed(tidy(value, t.known)))
+    return x.rebuild(short, lambda n: tidy(joined(n), t.known) if isinstance(n, x.Add) and n is not short else None)
 
 
 def _natural(plan: Plan, block: Block) -> dict[str, list[Expr]]:

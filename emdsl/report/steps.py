@@ -184,7 +184,6 @@ def _expected(plan: Plan, t: Typeset) -> Step:
 
 
 def _objective(plan: Plan, t: Typeset) -> Step:
-    model = plan.joint.model
     ell = _likelihood(plan)
     prior = any(factor.role in ("param", "potential") for factor in plan.joint.factors)
     kinds = {u.kind for u in plan.updates}

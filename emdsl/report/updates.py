@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from itertools import product
@@ -20,6 +21,7 @@ from emdsl.errors import InternalError
 from emdsl.report import formula as f
 from emdsl.report.abbreviated import abbreviated
 from emdsl.report.alone import alone
+from emdsl.report.concave import SQUARE, bends_of, concave_by
 from emdsl.report.equations import left_side
 from emdsl.report.explicit import READ_TOGETHER, explicit, joined, normalised
 from emdsl.report.formula import Formula
@@ -39,7 +41,9 @@ def update_steps(plan: Plan, t: Typeset) -> list[Step]:
 
 def _update(plan: Plan, u: Update, t: Typeset) -> Step:
     names = names_of(*u.params)
-    body: list[Say | Show] = [Say(f"{names}: {u.kind}. {sentence(u.reason)}"), *_part(plan, u, t)]
+    shown = isinstance(u.rule, Linear) and concave_by(plan, u) is not None  # then it is said below, of what it is
+    reason = re.sub("; concave where [^;]*", "", u.reason) if shown else u.reason
+    body: list[Say | Show] = [Say(f"{names}: {u.kind}. {sentence(reason)}"), *_part(plan, u, t)]
     body += list(_rule(plan, u, t))
     if u.conditional_on:
         body.append(Say(f"This maximises Q with {names_of(*u.conditional_on)} held (ECM)."))
@@ -92,7 +96,9 @@ def _rule(plan: Plan, u: Update, t: Typeset) -> Iterator[Say | Show]:
         shown = _equations(left, right, "", t) if isinstance(left, El | x.MatInv) else _solved(left, right, u, t)
         yield from shown
     if isinstance(u.rule, Closed):
-        yield from _second(u.rule, u.params[0], t)
+        yield from _second(plan, u.rule, u.params[0], t)
+    elif not isinstance(u.rule, Simplex | Spread):
+        yield from _bends(plan, u)
 
 
 def _equations(left: Expr, right: Expr, name: str, t: Typeset) -> Iterator[Show]:
@@ -184,18 +190,36 @@ def _closed(rule: Closed, name: str, t: Typeset) -> Iterator[Say | Show]:
         yield from _equations(left, root, name, t)
 
 
-def _second(rule: Closed, name: str, t: Typeset) -> Iterator[Say | Show]:
+def _bends(plan: Plan, u: Update) -> Iterator[Say]:
+    """Why what is found is the maximum, or that this is not known."""
+    by, names = concave_by(plan, u), names_of(*u.params)
+    if by == [SQUARE]:
+        yield Say(f"Q subtracts squares of what is linear in {names}: it is concave, and this is its maximum.")
+    elif by:
+        said = f"{', '.join(by[:-1])} and {by[-1]} are" if len(by) > 1 else f"{by[0]} is"
+        yield Say(f"Q is concave in {names}, because {said} convex, and subtracted: this is its maximum.")
+    elif by is None and isinstance(u.rule, Newton | Together | Numeric) and not _medians(u.rule):
+        yield Say(f"Q is not known to be concave in {names}: this is a stationary point at which it is no lower.")
+
+
+def _medians(rule: Newton | Together | Numeric) -> bool:
+    return isinstance(rule, Numeric) and bool(rule.medians)
+
+
+def _second(plan: Plan, rule: Closed, name: str, t: Typeset) -> Iterator[Say | Show]:
     """The second-order condition."""
     left = El(name, rule.axes)
     curvature = _derivative(rule, left, 1)
     if curvature is not None:
         names = t.letters.extend({}, rule.axes)
         slope = f.Slope(f.Word("Q"), t.of(left, names), 2)
-        yield Say("The second derivative, which is negative at a maximum:")
+        yield Say("The second derivative:")
         yield Show(f.Relation("=", slope, t.of(gathered(tidy(curvature, t.known)), names)))
         if rule.root.curvature is not None:
-            yield Say("At the root it is")
-            yield Show(t.of(tidy(_at_root(rule, left, curvature), t.known), names))
+            found = tidy(_at_root(rule, left, curvature), t.known)
+            sign = " not positive:" if bends_of(plan, ()).least(x.neg(found)) else ""
+            yield Say(f"At the root it is{sign}")
+            yield Show(t.of(found, names))
 
 
 def _at_root(rule: Closed, leaf: El, curvature: Expr) -> Expr:
@@ -351,7 +375,8 @@ def _numeric(plan: Plan, u: Update, t: Typeset) -> Iterator[Say | Show]:
         except InternalError:
             continue
         slope = x.add(*(whole([i for i in ixs if i not in axes], x.mul(c, *fs)) for c, fs, ixs in parts))
-        names = t.letters.extend({}, axes)
-        yield Show(f.Relation("=", _partial(name, axes, names, t), t.of(gathered(tidy(slope, t.known)), names)), name)
+        found = in_tensors(El(name, axes), gathered(tidy(slope, t.known)), axes, t.own(El(name, axes)), t)
+        assert isinstance(found, f.Relation)
+        yield Show(f.Relation("=", f.Slope(f.Word("Q"), found.left), found.right), name)
     if len(u.params) > READ_TOGETHER:
         yield Say(f"and {len(u.params) - READ_TOGETHER} more, in the same way.")

@@ -21,6 +21,7 @@ from emdsl.report import formula as f
 from emdsl.report.conditions import of_rows
 from emdsl.report.formula import Formula
 from emdsl.report.indices import Names, in_order
+from emdsl.report.pieces import GLYPHS
 from emdsl.report.structured import paired
 from emdsl.report.writer import Writer
 
@@ -155,13 +156,15 @@ def _sum(t: Writer, e: x.Add, places: tuple[Ix, ...], names: Names) -> Formula |
     return t.plus(parts)
 
 
-def _rows_alone(e: Product) -> Product:
-    """A sum over parents and their ragged rows as one over the rows: each knows its parent."""
+def _rows_alone(t: Writer, e: Product) -> Product:
+    """A sum over parents and their rows as one over the rows: each knows its parent, or data point at it."""
     for p in e.factors:
-        if isinstance(p, x.Sel) and isinstance(p.at, Ix) and p.at in e.sums and of_rows(p.of):
+        if not isinstance(p, x.Sel) or not isinstance(p.at, Ix) or p.at not in e.sums:
+            continue
+        if of_rows(p.of) or (isinstance(p.of, El) and p.of.var in t.known.indices):
             own: dict[Ix, Idx] = {p.at: x.as_index(p.of)}
             factors = tuple(x.substitute(q, own) for q in e.factors if q is not p)
-            return _rows_alone(Product(e.number, factors, tuple(i for i in e.sums if i != p.at)))
+            return _rows_alone(t, Product(e.number, factors, tuple(i for i in e.sums if i != p.at)))
     return e
 
 
@@ -170,7 +173,7 @@ def chain(t: Writer, e: Expr, places: tuple[Ix, ...], names: Names) -> Formula |
     flat = flatten(e)
     if flat is None:
         return None
-    flat = _rows_alone(flat)
+    flat = _rows_alone(t, flat)
     diagonal = {i for i in flat.sums if _middle(t, flat.factors, i) is not None}
     apart = [i for i in flat.sums if i not in diagonal]
     plates = tuple(i for i in apart if any(i in x.free(p) and not _in_own(t, p, i) for p in flat.factors))
@@ -196,8 +199,10 @@ def chain(t: Writer, e: Expr, places: tuple[Ix, ...], names: Names) -> Formula |
 def beside(scalar: Formula, pieces: Sequence[Formula]) -> Formula:
     """A scalar before a product of matrices; what is below the line stays there."""
     match scalar:
-        case f.Over(f.Number(), f.Number()):
-            return f.over(scalar, f.times(*pieces))
+        case f.Over(f.Number(above), f.Number(below)):
+            if below in map(str, GLYPHS):
+                return f.over(scalar, f.times(*pieces))
+            return f.Over(f.times(f.Number(above), *pieces), f.Number(below))
         case f.Over(top, bottom):
             return f.Over(f.times(top, *pieces), bottom)
         case f.Plus(((True, positive),)):

@@ -159,9 +159,9 @@ SPEC = {'model': 'AutoregressiveHMM',
              'trans': ['closed form', '',
                        'sum of c log p on a simplex: Lagrange multiplier, normalise; Q is concave where all c >= 0'],
              'level': ['linear solve', '',
-                       'Q is quadratic: normal equations; concave where the coefficient is positive definite'],
+                       'Q is quadratic: normal equations; concave where their matrix is positive definite'],
              'slope': ['linear solve', '',
-                       'Q is quadratic: normal equations; concave where the coefficient is positive definite'],
+                       'Q is quadratic: normal equations; concave where their matrix is positive definite'],
              'sd': ['closed form', '', 'the score has one positive root']},
  'ordered': ['T'],
  'steps': {'T': ['y', 'z']}}
@@ -325,7 +325,7 @@ def m_step(statistics, params, prepared, policy="raise"):
     first = shares(S_z_first, "first", first, policy)
     # (8) trans: closed form. sum of c log p on a simplex: Lagrange multiplier, normalise; Q is concave where all c >= 0
     trans = shares(S_z_pair, "trans", trans, policy)
-    # (9) level, slope: linear solve. Q is quadratic: normal equations; concave where the coefficient is positive definite
+    # (9) level, slope: linear solve. Q is quadratic: normal equations; concave where their matrix is positive definite
     left = np.concatenate([np.concatenate([S_z_n_y.reshape(K, 1, 1), S_z_y_2.reshape(K, 1, 1)], axis=-1), np.concatenate([S_z_y_2.reshape(K, 1, 1), S_z_y_y_3.reshape(K, 1, 1)], axis=-1)], axis=-2)
     right = np.concatenate([S_z_y.reshape(K, 1), S_z_y_y_2.reshape(K, 1)], axis=-1)
     solved = solve_normal(left, right, "level and slope", np.concatenate([np.reshape(level, (K, 1,)), np.reshape(slope, (K, 1,))], axis=-1), policy)

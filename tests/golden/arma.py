@@ -144,12 +144,12 @@ SPEC = {'model': 'Arma',
                 'every term is linear or quadratic in s, an element tied to the one before it: elimination along the '
                 'plate; parts of s have no noise: they hold exactly']},
  'updates': {'phi': ['linear solve', '',
-                     'Q is quadratic: normal equations; concave where the coefficient is positive definite'],
+                     'Q is quadratic: normal equations; concave where their matrix is positive definite'],
              'shock': ['closed form', '', 'the score has one root'],
              'level': ['linear solve', '',
-                       'Q is quadratic: normal equations; concave where the coefficient is positive definite'],
+                       'Q is quadratic: normal equations; concave where their matrix is positive definite'],
              'theta': ['linear solve', '',
-                       'Q is quadratic: normal equations; concave where the coefficient is positive definite'],
+                       'Q is quadratic: normal equations; concave where their matrix is positive definite'],
              'noise': ['closed form', '', 'the score has one root']},
  'ordered': ['T'],
  'steps': {'T': ['s']}}
@@ -434,7 +434,7 @@ def m_step(statistics, params, prepared, policy="raise"):
     S_y_s = statistics["y_s"]
     S_n_y_s_s = statistics["n_y_s_s"]
     S_n_y_cov_s = statistics["n_y_cov_s"]
-    # (7) phi: linear solve. Q is quadratic: normal equations; concave where the coefficient is positive definite
+    # (7) phi: linear solve. Q is quadratic: normal equations; concave where their matrix is positive definite
     left = (0.5 * (S_s_s_3 + S_s_s_3.T + S_cov_s_2 + S_cov_s_2.T)).reshape(2, 2)
     right = (S_s_s_2 + S_tie_s).reshape(2)
     solved = solve_normal(left, right, "phi", np.reshape(phi, (2,)), policy)
@@ -443,7 +443,7 @@ def m_step(statistics, params, prepared, policy="raise"):
     t = phi @ S_s_s_3
     t_2 = phi @ S_cov_s_2
     shock = positive((S_s_s + S_cov_s + phi @ t + phi @ t_2 - 2 * (phi @ S_s_s_2 + phi @ S_tie_s)) / S_count, "shock", shock, policy, 0.0, -0.5 * S_count)
-    # (9) level, theta: linear solve. Q is quadratic: normal equations; concave where the coefficient is positive definite
+    # (9) level, theta: linear solve. Q is quadratic: normal equations; concave where their matrix is positive definite
     left_2 = np.concatenate([np.concatenate([np.full((1, 1), S_n_y), np.full((1, 1), S_n_y_s_2)], axis=-1), np.concatenate([np.full((1, 1), S_n_y_s_2), np.full((1, 1), S_n_y_s_s_3 + S_n_y_cov_s_3)], axis=-1)], axis=-2)
     right_2 = np.concatenate([np.full((1,), S_y - S_n_y_s), np.full((1,), S_y_s_2 - S_n_y_s_s_2 - S_n_y_cov_s_2)], axis=-1)
     solved_2 = solve_normal(left_2, right_2, "level and theta", np.concatenate([np.reshape(level, (1,)), np.reshape(theta, (1,))], axis=-1), policy)

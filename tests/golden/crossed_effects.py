@@ -163,7 +163,7 @@ SPEC = {'model': 'CrossedEffects',
                 'every term is linear or quadratic in u, v: one Gaussian over all elements, with the pattern of '
                 'their ties']},
  'updates': {'mean': ['closed form', '',
-                      'Q is quadratic: one equation per element; concave where the coefficient is positive definite'],
+                      'Q is quadratic: one equation for each element; concave where its coefficient is positive'],
              's2_u': ['closed form', '', 'the score has one root'],
              's2_v': ['closed form', '', 'the score has one root'],
              's2': ['closed form', '', 'the score has one root']},
@@ -392,7 +392,7 @@ def m_step(statistics, params, prepared, policy="raise"):
     S_n_y_tie_u_v = statistics["n_y_tie_u_v"]
     S_n_y_v_v = statistics["n_y_v_v"]
     S_n_y_cov_v = statistics["n_y_cov_v"]
-    # (7) mean: closed form. Q is quadratic: one equation per element; concave where the coefficient is positive definite
+    # (7) mean: closed form. Q is quadratic: one equation for each element; concave where its coefficient is positive
     mean = checked((S_y - S_n_y_u - S_n_y_v) / S_n_y, "mean", mean, policy, -np.inf, np.inf)
     # (8) s2_u: closed form. the score has one root
     s2_u = positive((S_u_u + S_cov_u) / I, "s2_u", s2_u, policy, 0.0, -0.5 * I)

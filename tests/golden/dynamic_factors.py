@@ -119,11 +119,11 @@ SPEC = {'model': 'DynamicFactors',
                 'every term is linear or quadratic in f, an element tied to the one before it: elimination along the '
                 'plate']},
  'updates': {'A': ['linear solve', '',
-                   'Q is quadratic: normal equations; concave where the coefficient is positive definite'],
+                   'Q is quadratic: normal equations; concave where their matrix is positive definite'],
              'mean': ['linear solve', '',
-                      'Q is quadratic: normal equations; concave where the coefficient is positive definite'],
+                      'Q is quadratic: normal equations; concave where their matrix is positive definite'],
              'load': ['linear solve', '',
-                      'Q is quadratic: normal equations; concave where the coefficient is positive definite'],
+                      'Q is quadratic: normal equations; concave where their matrix is positive definite'],
              'noise': ['closed form', '', 'the score has one root']},
  'ordered': ['T'],
  'steps': {'T': ['f']}}
@@ -345,12 +345,12 @@ def m_step(statistics, params, prepared, policy="raise"):
     S_n_x_cov_f = statistics["n_x_cov_f"]
     S_x_f = statistics["x_f"]
     S_x_x = statistics["x_x"]
-    # (7) A: linear solve. Q is quadratic: normal equations; concave where the coefficient is positive definite
+    # (7) A: linear solve. Q is quadratic: normal equations; concave where their matrix is positive definite
     left = (0.5 * (S_f_f_2 + S_f_f_2.T + S_cov_f + S_cov_f.T)).reshape(Q, Q)
     right = (S_f_f + S_tie_f.T).T.reshape(Q, Q)
     solved = solve_normal(left[None, :, :], right, "A", np.reshape(A, (Q, Q,)), policy)
     A = solved.reshape(Q, Q)
-    # (8) mean, load: linear solve. Q is quadratic: normal equations; concave where the coefficient is positive definite
+    # (8) mean, load: linear solve. Q is quadratic: normal equations; concave where their matrix is positive definite
     left_2 = np.concatenate([np.concatenate([S_n_x.reshape(D, 1, 1), S_n_x_f.reshape(D, 1, Q)], axis=-1), np.concatenate([S_n_x_f.reshape(D, Q, 1), (0.5 * (S_n_x_f_f + S_n_x_f_f.transpose(0, 2, 1) + S_n_x_cov_f + S_n_x_cov_f.transpose(0, 2, 1))).reshape(D, Q, Q)], axis=-1)], axis=-2)
     right_2 = np.concatenate([S_x.reshape(D, 1), S_x_f.reshape(D, Q)], axis=-1)
     solved_2 = solve_normal(left_2, right_2, "mean and load", np.concatenate([np.reshape(mean, (D, 1,)), np.reshape(load, (D, Q,))], axis=-1), policy)

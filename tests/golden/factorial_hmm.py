@@ -182,9 +182,9 @@ SPEC = {'model': 'FactorialHMM',
                          'sum of c log p on a simplex: Lagrange multiplier, normalise; Q is concave where all c >= '
                          '0'],
              'high': ['linear solve', '',
-                      'Q is quadratic: normal equations; concave where the coefficient is positive definite'],
+                      'Q is quadratic: normal equations; concave where their matrix is positive definite'],
              'low': ['linear solve', '',
-                     'Q is quadratic: normal equations; concave where the coefficient is positive definite'],
+                     'Q is quadratic: normal equations; concave where their matrix is positive definite'],
              'sd': ['closed form', '', 'the score has one positive root']},
  'ordered': ['T'],
  'steps': {'T': ['a', 'b']}}
@@ -357,7 +357,7 @@ def m_step(statistics, params, prepared, policy="raise"):
     trans_a = shares(S_a_pair, "trans_a", trans_a, policy)
     # (10) trans_b: closed form. sum of c log p on a simplex: Lagrange multiplier, normalise; Q is concave where all c >= 0
     trans_b = shares(S_a_pair_2, "trans_b", trans_b, policy)
-    # (11) high, low: linear solve. Q is quadratic: normal equations; concave where the coefficient is positive definite
+    # (11) high, low: linear solve. Q is quadratic: normal equations; concave where their matrix is positive definite
     part = S_a_n_x_2[:, None] * ((np.arange(A)[:, None] == np.arange(A)) + 0.0).T
     part_2 = S_a_n_x_4[:, None] * ((np.arange(B)[:, None] == np.arange(B)) + 0.0).T
     left = np.concatenate([np.concatenate([part.reshape(A, A), S_a_n_x_3.reshape(A, B)], axis=-1), np.concatenate([S_a_n_x_3.T.reshape(B, A), part_2.reshape(B, B)], axis=-1)], axis=-2)

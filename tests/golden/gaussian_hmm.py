@@ -121,7 +121,7 @@ SPEC = {'model': 'GaussianHMM',
              'trans': ['closed form', '',
                        'sum of c log p on a simplex: Lagrange multiplier, normalise; Q is concave where all c >= 0'],
              'mean': ['closed form', '',
-                      'Q is quadratic: one equation per element; concave where the coefficient is positive definite'],
+                      'Q is quadratic: one equation for each element; concave where its coefficient is positive'],
              'sd': ['closed form', '', 'the score has one positive root']},
  'ordered': ['T'],
  'steps': {'T': ['z']}}
@@ -260,7 +260,7 @@ def m_step(statistics, params, prepared, policy="raise"):
     first = shares(S_z_first, "first", first, policy)
     # (8) trans: closed form. sum of c log p on a simplex: Lagrange multiplier, normalise; Q is concave where all c >= 0
     trans = shares(S_z_pair, "trans", trans, policy)
-    # (9) mean: closed form. Q is quadratic: one equation per element; concave where the coefficient is positive definite
+    # (9) mean: closed form. Q is quadratic: one equation for each element; concave where its coefficient is positive
     mean = checked(S_z_x / S_z_n_x, "mean", mean, policy, -np.inf, np.inf)
     # (10) sd: closed form. the score has one positive root
     part = mean * S_z_x

@@ -151,7 +151,7 @@ SPEC = {'model': 'GaussianMixtureHMM',
              'part': ['closed form', '',
                       'sum of c log p on a simplex: Lagrange multiplier, normalise; Q is concave where all c >= 0'],
              'mean': ['closed form', '',
-                      'Q is quadratic: one equation per element; concave where the coefficient is positive definite'],
+                      'Q is quadratic: one equation for each element; concave where its coefficient is positive'],
              'cov': ['closed form', '',
                      'in the precision P, Q = a logdet(P) - tr(C P), concave: the maximum has inv(P) = C / a']},
  'ordered': ['T'],
@@ -288,7 +288,7 @@ def m_step(statistics, params, prepared, policy="raise"):
     trans = shares(S_z_pair, "trans", trans, policy)
     # (10) part: closed form. sum of c log p on a simplex: Lagrange multiplier, normalise; Q is concave where all c >= 0
     part = shares(S_c, "part", part, policy)
-    # (11) mean: closed form. Q is quadratic: one equation per element; concave where the coefficient is positive definite
+    # (11) mean: closed form. Q is quadratic: one equation for each element; concave where its coefficient is positive
     mean = checked(S_c_x / S_c_n_x[:, :, None], "mean", mean, policy, -np.inf, np.inf)
     # (12) cov: closed form. in the precision P, Q = a logdet(P) - tr(C P), concave: the maximum has inv(P) = C / a
     part_2 = mean * S_c_n_x[:, :, None]

@@ -148,7 +148,7 @@ SPEC = {'model': 'GrowthMixture',
                          'sum of c log p on a simplex: Lagrange multiplier, normalise; Q is concave where all c >= '
                          '0'],
              'mean': ['closed form', '',
-                      'Q is quadratic: one equation per element; concave where the coefficient is positive definite'],
+                      'Q is quadratic: one equation for each element; concave where its coefficient is positive'],
              'cov': ['closed form', '',
                      'in the precision P, Q = a logdet(P) - tr(C P), concave: the maximum has inv(P) = C / a'],
              's2': ['closed form', '', 'the score has one root']},
@@ -358,7 +358,7 @@ def m_step(statistics, params, prepared, policy="raise"):
     S_n_y = statistics["n_y"]
     # (8) weights: closed form. sum of c log p on a simplex: Lagrange multiplier, normalise; Q is concave where all c >= 0
     weights = shares(S_z, "weights", weights, policy)
-    # (9) mean: closed form. Q is quadratic: one equation per element; concave where the coefficient is positive definite
+    # (9) mean: closed form. Q is quadratic: one equation for each element; concave where its coefficient is positive
     mean = checked(S_b_b / S_z[:, None], "mean", mean, policy, -np.inf, np.inf)
     # (10) cov: closed form. in the precision P, Q = a logdet(P) - tr(C P), concave: the maximum has inv(P) = C / a
     t = mean.T @ S_b_b

@@ -76,7 +76,7 @@ SPEC = {'model': 'IncompleteGaussian',
                 'support': None}],
  'plan': {},
  'updates': {'mean': ['closed form', '',
-                      'Q is quadratic: one equation per element; concave where the coefficient is positive definite'],
+                      'Q is quadratic: one equation for each element; concave where its coefficient is positive'],
              'cov': ['closed form', '',
                      'in the precision P, Q = a logdet(P) - tr(C P), concave: the maximum has inv(P) = C / a']},
  'ordered': []}
@@ -166,7 +166,7 @@ def m_step(statistics, params, prepared, policy="raise"):
     S_n_x = statistics["n_x"]
     S_x = statistics["x"]
     S_x_x = statistics["x_x"]
-    # (5) mean: closed form. Q is quadratic: one equation per element; concave where the coefficient is positive definite
+    # (5) mean: closed form. Q is quadratic: one equation for each element; concave where its coefficient is positive
     mean = checked(S_x / S_n_x, "mean", mean, policy, -np.inf, np.inf)
     # (6) cov: closed form. in the precision P, Q = a logdet(P) - tr(C P), concave: the maximum has inv(P) = C / a
     part = mean[:, None] * (S_n_x * mean - 2 * S_x)

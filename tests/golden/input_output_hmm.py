@@ -120,9 +120,8 @@ SPEC = {'model': 'InputOutputHMM',
                        'sum of c log p on a simplex: Lagrange multiplier, normalise; Q is concave where all c >= 0'],
              'rate': ['closed form', '', 'the score has one root'],
              'change': ['newton', '',
-                        'log(sum_k exp(sum_p change[z_1, k, p] u[t, p])) ties change to the data: no finite '
-                        'statistics; Newton, its Hessian in blocks, one for each element of K, by passes over the '
-                        'data, to convergence']},
+                        "log(sum_k exp(change[k', k] @ u[t])) ties change to the data: no finite statistics; Newton, "
+                        'its Hessian in blocks, one for each element of K, by passes over the data, to convergence']},
  'ordered': ['T'],
  'steps': {'T': ['z']}}
 
@@ -254,7 +253,7 @@ def m_step(statistics, params, prepared, policy="raise"):
     t = 1 / S_z_n_y
     part = S_z_y * t
     rate = positive(part, "rate", rate, policy, 0.0, S_z_y)
-    # (9) change: newton. log(sum_k exp(sum_p change[z_1, k, p] u[t, p])) ties change to the data: no finite statistics; Newton, its Hessian in blocks, one for each element of K, by passes over the data, to convergence
+    # (9) change: newton. log(sum_k exp(change[k', k] @ u[t])) ties change to the data: no finite statistics; Newton, its Hessian in blocks, one for each element of K, by passes over the data, to convergence
     return {
         "first": first,
         "change": change,
@@ -274,7 +273,7 @@ def refine(before, params, data, prepared, rng=None, statistics=None):
     change = params["change"]
     S_z_pair_u = statistics["z_pair_u"]
     u = prepared["u"]
-    # (9) change: newton. log(sum_k exp(sum_p change[z_1, k, p] u[t, p])) ties change to the data: no finite statistics; Newton, its Hessian in blocks, one for each element of K, by passes over the data, to convergence
+    # (9) change: newton. log(sum_k exp(change[k', k] @ u[t])) ties change to the data: no finite statistics; Newton, its Hessian in blocks, one for each element of K, by passes over the data, to convergence
     part = ((np.arange(K)[:, None] == np.arange(K)) + 0.0)[:, :, None, None] * ((np.arange(P)[:, None] == np.arange(P)) + 0.0)
     def objective(values_2):
         change_2 = values_2["change"]

@@ -119,12 +119,11 @@ SPEC = {'model': 'LinearDynamicalSystem',
                 'every term is linear or quadratic in h, an element tied to the one before it: elimination along the '
                 'plate']},
  'updates': {'A': ['linear solve', '',
-                   'Q is quadratic: normal equations; concave where the coefficient is positive definite'],
+                   'Q is quadratic: normal equations; concave where their matrix is positive definite'],
              'C': ['linear solve', '',
-                   'Q is quadratic: normal equations; concave where the coefficient is positive definite'],
+                   'Q is quadratic: normal equations; concave where their matrix is positive definite'],
              'start': ['closed form', '',
-                       'Q is quadratic: one equation per element; concave where the coefficient is positive '
-                       'definite'],
+                       'Q is quadratic: one equation for each element; concave where its coefficient is positive'],
              'noise': ['closed form', '', 'the score has one root']},
  'ordered': ['T'],
  'steps': {'T': ['h']}}
@@ -332,17 +331,17 @@ def m_step(statistics, params, prepared, policy="raise"):
     S_h = statistics["h"]
     S_x_x = statistics["x_x"]
     S_n_x = statistics["n_x"]
-    # (7) A: linear solve. Q is quadratic: normal equations; concave where the coefficient is positive definite
+    # (7) A: linear solve. Q is quadratic: normal equations; concave where their matrix is positive definite
     left = (0.5 * (S_h_h_2 + S_h_h_2.T + S_cov_h + S_cov_h.T)).reshape(Q, Q)
     right = (S_h_h + S_tie_h.T).T.reshape(Q, Q)
     solved = solve_normal(left[None, :, :], right, "A", np.reshape(A, (Q, Q,)), policy)
     A = solved.reshape(Q, Q)
-    # (8) C: linear solve. Q is quadratic: normal equations; concave where the coefficient is positive definite
+    # (8) C: linear solve. Q is quadratic: normal equations; concave where their matrix is positive definite
     left_2 = (0.5 * (S_n_x_h_h + S_n_x_h_h.transpose(0, 2, 1) + S_n_x_cov_h + S_n_x_cov_h.transpose(0, 2, 1))).reshape(D, Q, Q)
     right_2 = S_x_h.reshape(D, Q)
     solved_2 = solve_normal(left_2, right_2, "C", np.reshape(C, (D, Q,)), policy)
     C = solved_2.reshape(D, Q)
-    # (9) start: closed form. Q is quadratic: one equation per element; concave where the coefficient is positive definite
+    # (9) start: closed form. Q is quadratic: one equation for each element; concave where its coefficient is positive
     start = checked(S_h / 1, "start", start, policy, -np.inf, np.inf)
     # (10) noise: closed form. the score has one root
     t = (C * S_x_h).sum(axis=1)

@@ -155,13 +155,13 @@ SPEC = {'model': 'MeasurementError',
                 'support': None}],
  'plan': {'truth': ['exact:gaussian', 'its statistics truth and truth^2 make it Normal']},
  'updates': {'mean': ['closed form', '',
-                      'Q is quadratic: one equation per element; concave where the coefficient is positive definite'],
+                      'Q is quadratic: one equation for each element; concave where its coefficient is positive'],
              's2': ['closed form', '', 'the score has one root'],
              's2_x': ['closed form', '', 'the score has one root'],
              'a': ['linear solve', '',
-                   'Q is quadratic: normal equations; concave where the coefficient is positive definite'],
+                   'Q is quadratic: normal equations; concave where their matrix is positive definite'],
              'b': ['linear solve', '',
-                   'Q is quadratic: normal equations; concave where the coefficient is positive definite'],
+                   'Q is quadratic: normal equations; concave where their matrix is positive definite'],
              's2_y': ['closed form', '', 'the score has one root']},
  'ordered': []}
 
@@ -444,13 +444,13 @@ def m_step(statistics, params, prepared, policy="raise"):
     S_n_y_square_truth = statistics["n_y_square_truth"]
     S_y_truth = statistics["y_truth"]
     S_y_y = statistics["y_y"]
-    # (7) mean: closed form. Q is quadratic: one equation per element; concave where the coefficient is positive definite
+    # (7) mean: closed form. Q is quadratic: one equation for each element; concave where its coefficient is positive
     mean = checked(S_truth / S_count, "mean", mean, policy, -np.inf, np.inf)
     # (8) s2: closed form. the score has one root
     s2 = positive((S_square_truth + (mean ** 2) * S_count - 2 * mean * S_truth) / S_count, "s2", s2, policy, 0.0, -0.5 * S_count)
     # (9) s2_x: closed form. the score has one root
     s2_x = positive((S_x_x + S_n_x_square_truth - 2 * S_x_truth) / S_n_x, "s2_x", s2_x, policy, 1e-14 * prepared["the spread"] ** 2, -0.5 * S_n_x)
-    # (10) a, b: linear solve. Q is quadratic: normal equations; concave where the coefficient is positive definite
+    # (10) a, b: linear solve. Q is quadratic: normal equations; concave where their matrix is positive definite
     left = np.concatenate([np.concatenate([np.full((1, 1), S_n_y), np.full((1, 1), S_n_y_truth)], axis=-1), np.concatenate([np.full((1, 1), S_n_y_truth), np.full((1, 1), S_n_y_square_truth)], axis=-1)], axis=-2)
     right = np.concatenate([np.full((1,), S_y), np.full((1,), S_y_truth)], axis=-1)
     solved = solve_normal(left, right, "a and b", np.concatenate([np.reshape(a, (1,)), np.reshape(b, (1,))], axis=-1), policy)

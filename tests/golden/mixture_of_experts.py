@@ -117,11 +117,11 @@ SPEC = {'model': 'MixtureOfExperts',
                 'support': None}],
  'plan': {'z': ['exact:enumeration', 'K states per element, enumerated']},
  'updates': {'coef': ['linear solve', '',
-                      'Q is quadratic: normal equations; concave where the coefficient is positive definite'],
+                      'Q is quadratic: normal equations; concave where their matrix is positive definite'],
              'sd': ['closed form', '', 'the score has one positive root'],
              'gate': ['newton', '',
-                      'log(sum_k exp(sum_p gate[k, p] X[n, p])) ties gate to the data: no finite statistics; Newton, '
-                      'its Hessian added up, by passes over the data, to convergence']},
+                      'log(sum_k exp(gate[k] @ X[n])) ties gate to the data: no finite statistics; Newton, its '
+                      'Hessian added up, by passes over the data, to convergence']},
  'ordered': []}
 
 
@@ -264,7 +264,7 @@ def m_step(statistics, params, prepared, policy="raise"):
     S_z_y_X = statistics["z_y_X"]
     S_z_y_y = statistics["z_y_y"]
     S_z_n_y = statistics["z_n_y"]
-    # (7) coef: linear solve. Q is quadratic: normal equations; concave where the coefficient is positive definite
+    # (7) coef: linear solve. Q is quadratic: normal equations; concave where their matrix is positive definite
     left = (0.5 * (S_z_n_y_X_X + S_z_n_y_X_X.transpose(0, 2, 1))).reshape(K, P, P)
     right = S_z_y_X.reshape(K, P)
     solved = solve_normal(left, right, "coef", np.reshape(coef, (K, P,)), policy)
@@ -277,7 +277,7 @@ def m_step(statistics, params, prepared, policy="raise"):
     part = (0.5 * (S_z_y_y + t_3) - t) * t_4
     t_5 = np.sqrt(part)
     sd = positive(np.sqrt(2) * t_5, "sd", sd, policy, 0.0, -S_z_n_y)
-    # (9) gate: newton. log(sum_k exp(sum_p gate[k, p] X[n, p])) ties gate to the data: no finite statistics; Newton, its Hessian added up, by passes over the data, to convergence
+    # (9) gate: newton. log(sum_k exp(gate[k] @ X[n])) ties gate to the data: no finite statistics; Newton, its Hessian added up, by passes over the data, to convergence
     return {
         "gate": gate,
         "coef": coef + reference_coef,  # (11)
@@ -300,7 +300,7 @@ def refine(before, params, data, prepared, rng=None, statistics=None):
     S_z_X = statistics["z_X"]
     X = prepared["X"]
     weight = prepared["the weight"]
-    # (9) gate: newton. log(sum_k exp(sum_p gate[k, p] X[n, p])) ties gate to the data: no finite statistics; Newton, its Hessian added up, by passes over the data, to convergence
+    # (9) gate: newton. log(sum_k exp(gate[k] @ X[n])) ties gate to the data: no finite statistics; Newton, its Hessian added up, by passes over the data, to convergence
     part = ((np.arange(K)[:, None] == np.arange(K)) + 0.0)[:, :, None, None] * ((np.arange(P)[:, None] == np.arange(P)) + 0.0)
     def objective(values_2):
         gate_2 = values_2["gate"]

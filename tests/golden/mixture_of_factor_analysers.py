@@ -134,9 +134,9 @@ SPEC = {'model': 'MixtureOfFactorAnalysers',
                          'sum of c log p on a simplex: Lagrange multiplier, normalise; Q is concave where all c >= '
                          '0'],
              'mean': ['linear solve', '',
-                      'Q is quadratic: normal equations; concave where the coefficient is positive definite'],
+                      'Q is quadratic: normal equations; concave where their matrix is positive definite'],
              'load': ['linear solve', '',
-                      'Q is quadratic: normal equations; concave where the coefficient is positive definite'],
+                      'Q is quadratic: normal equations; concave where their matrix is positive definite'],
              'noise': ['closed form', '', 'the score has one root']},
  'ordered': []}
 
@@ -296,7 +296,7 @@ def m_step(statistics, params, prepared, policy="raise"):
     S_z_n_x = statistics["z_n_x"]
     # (8) weights: closed form. sum of c log p on a simplex: Lagrange multiplier, normalise; Q is concave where all c >= 0
     weights = shares(S_z, "weights", weights, policy)
-    # (9) mean, load: linear solve. Q is quadratic: normal equations; concave where the coefficient is positive definite
+    # (9) mean, load: linear solve. Q is quadratic: normal equations; concave where their matrix is positive definite
     left = np.concatenate([np.concatenate([S_z_n_x_2.reshape(K, D, 1, 1), S_y_n_x_y.reshape(K, D, 1, Q)], axis=-1), np.concatenate([S_y_n_x_y.reshape(K, D, Q, 1), (0.5 * (S_y_n_x_y_y + S_y_n_x_y_y.transpose(0, 1, 3, 2) + S_y_n_x_cov_y + S_y_n_x_cov_y.transpose(0, 1, 3, 2))).reshape(K, D, Q, Q)], axis=-1)], axis=-2)
     right = np.concatenate([S_z_x.reshape(K, D, 1), S_y_x_y.reshape(K, D, Q)], axis=-1)
     solved = solve_normal(left, right, "mean and load", np.concatenate([np.reshape(mean, (K, D, 1,)), np.reshape(load, (K, D, Q,))], axis=-1), policy)

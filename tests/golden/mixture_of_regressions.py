@@ -120,7 +120,7 @@ SPEC = {'model': 'MixtureOfRegressions',
                          'sum of c log p on a simplex: Lagrange multiplier, normalise; Q is concave where all c >= '
                          '0'],
              'coef': ['linear solve', '',
-                      'Q is quadratic: normal equations; concave where the coefficient is positive definite'],
+                      'Q is quadratic: normal equations; concave where their matrix is positive definite'],
              'sd': ['closed form', '', 'the score has one positive root']},
  'ordered': []}
 
@@ -289,7 +289,7 @@ def m_step(statistics, params, prepared, policy="raise"):
     S_z_y_y = statistics["z_y_y"]
     # (7) weights: closed form. sum of c log p on a simplex: Lagrange multiplier, normalise; Q is concave where all c >= 0
     weights = shares(S_z, "weights", weights, policy)
-    # (8) coef: linear solve. Q is quadratic: normal equations; concave where the coefficient is positive definite
+    # (8) coef: linear solve. Q is quadratic: normal equations; concave where their matrix is positive definite
     part_3 = ((np.arange(3) == 0) + 0.0)[:, None] * ((np.arange(3) == 0) + 0.0)
     part_4 = S_z_n_y[:, None, None] * (0.5 * (part_3 + part_3.T))
     part_5 = ((np.arange(3) == 0) + 0.0)[:, None] * ((np.arange(3) == 1) + 0.0)

@@ -160,7 +160,7 @@ SPEC = {'model': 'NonlinearGrowth',
                         'its conditional given all else is no known family (the posterior of asymptote is not '
                         'tractable: exp(2 asymptote[tree[n]]) is not a statistic of a family in the table)']},
  'updates': {'top': ['closed form', '',
-                     'Q is quadratic: one equation per element; concave where the coefficient is positive definite'],
+                     'Q is quadratic: one equation for each element; concave where its coefficient is positive'],
              'spread': ['closed form', '', 'the score has one positive root'],
              'middle': ['newton', '',
                         '1 / (exp((middle - age[n]) / pace) + 1) ties middle, pace, s2 to the data: no finite '
@@ -494,7 +494,7 @@ def m_step(statistics, params, prepared, policy="raise"):
     T = sizes["T"]
     S_asymptote = statistics["asymptote"]
     S_asymptote_asymptote = statistics["asymptote_asymptote"]
-    # (6) top: closed form. Q is quadratic: one equation per element; concave where the coefficient is positive definite
+    # (6) top: closed form. Q is quadratic: one equation for each element; concave where its coefficient is positive
     top = checked(S_asymptote / T, "top", top, policy, -np.inf, np.inf)
     # (7) spread: closed form. the score has one positive root
     spread_ = positive(np.sqrt(2) * np.sqrt((0.5 * (S_asymptote_asymptote + (top ** 2) * T) - top * S_asymptote) / T), "spread", spread_, policy, 0.0, -T)

@@ -89,10 +89,10 @@ SPEC = {'model': 'PoissonLogNormal',
                 'support': None}],
  'plan': {'rate': ['quadrature',
                    'the doubly exponential rule, 61 points about the mode of each element of rate (not exact: the '
-                   'posterior of rate is not a known family: no family on positive has the statistics id, log, '
-                   'log^2)']},
+                   'posterior of rate is not a known family: no family on positive has the statistics rate, log rate '
+                   'and (log rate)^2)']},
  'updates': {'mean': ['closed form', '',
-                      'Q is quadratic: one equation per element; concave where the coefficient is positive definite'],
+                      'Q is quadratic: one equation for each element; concave where its coefficient is positive'],
              'spread': ['closed form', '', 'the score has one positive root']},
  'ordered': []}
 
@@ -221,7 +221,7 @@ def m_step(statistics, params, prepared, policy="raise"):
     S_rate = statistics["rate"]
     S_rate_log = statistics["rate_log"]
     S_rate_2 = statistics["rate_2"]
-    # (7) mean: closed form. Q is quadratic: one equation per element; concave where the coefficient is positive definite
+    # (7) mean: closed form. Q is quadratic: one equation for each element; concave where its coefficient is positive
     mean = checked(S_rate_log / S_rate, "mean", mean, policy, -np.inf, np.inf)
     # (8) spread: closed form. the score has one positive root
     spread_ = positive(np.sqrt(2) * np.sqrt((0.5 * (S_rate_2 + (mean ** 2) * S_rate) - mean * S_rate_log) / S_rate), "spread", spread_, policy, 0.0, -S_rate)

@@ -120,8 +120,8 @@ SPEC = {'model': 'PoissonRandomEffects',
                 'ties b to y: no family)']},
  'updates': {'tau': ['closed form', '', 'the score has one positive root'],
              'beta': ['newton', '',
-                      'exp(sum_p X[n, p] beta[p]) ties beta to the data: no finite statistics; Newton, its Hessian '
-                      'added up, by passes over the data, to convergence']},
+                      'exp(X[n] @ beta) ties beta to the data: no finite statistics; Newton, its Hessian added up, '
+                      'by passes over the data, to convergence']},
  'ordered': []}
 
 
@@ -268,7 +268,7 @@ def m_step(statistics, params, prepared, policy="raise"):
     S_b = statistics["b"]
     # (7) tau: closed form. the score has one positive root
     tau = positive(np.sqrt(2) * np.sqrt(0.5 * S_b_b_b / S_b), "tau", tau, policy, 0.0, -S_b)
-    # (8) beta: newton. exp(sum_p X[n, p] beta[p]) ties beta to the data: no finite statistics; Newton, its Hessian added up, by passes over the data, to convergence
+    # (8) beta: newton. exp(X[n] @ beta) ties beta to the data: no finite statistics; Newton, its Hessian added up, by passes over the data, to convergence
     return {
         "beta": beta,
         "tau": tau,
@@ -287,7 +287,7 @@ def refine(before, params, data, prepared, rng=None, statistics=None):
     X = prepared["X"]
     group = prepared["group"]
     weight = prepared["the weight"]
-    # (8) beta: newton. exp(sum_p X[n, p] beta[p]) ties beta to the data: no finite statistics; Newton, its Hessian added up, by passes over the data, to convergence
+    # (8) beta: newton. exp(X[n] @ beta) ties beta to the data: no finite statistics; Newton, its Hessian added up, by passes over the data, to convergence
     t_3 = np.exp(points_b[0][:, group])
     part = present_y * weight
     part_3 = (t_3 * q_b[:, group]).sum(axis=0)

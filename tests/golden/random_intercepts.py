@@ -129,7 +129,7 @@ SPEC = {'model': 'RandomIntercepts',
                 'support': None}],
  'plan': {'b': ['exact:gaussian', 'its statistics b and b^2 make it Normal']},
  'updates': {'beta': ['linear solve', '',
-                      'Q is quadratic: normal equations; concave where the coefficient is positive definite'],
+                      'Q is quadratic: normal equations; concave where their matrix is positive definite'],
              's2_b': ['closed form', '', 'the score has one root'],
              's2': ['closed form', '', 'the score has one root']},
  'ordered': []}
@@ -281,7 +281,7 @@ def m_step(statistics, params, prepared, policy="raise"):
     S_y_subject_b = statistics["y_subject_b"]
     S_n_y_subject_square_b = statistics["n_y_subject_square_b"]
     S_n_y = statistics["n_y"]
-    # (7) beta: linear solve. Q is quadratic: normal equations; concave where the coefficient is positive definite
+    # (7) beta: linear solve. Q is quadratic: normal equations; concave where their matrix is positive definite
     left = (0.5 * (S_n_y_X_X + S_n_y_X_X.T)).reshape(P, P)
     right = (S_y_X - S_n_y_X_subject_b).reshape(P)
     solved = solve_normal(left, right, "beta", np.reshape(beta, (P,)), policy)

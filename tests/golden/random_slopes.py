@@ -130,7 +130,7 @@ SPEC = {'model': 'RandomSlopes',
                 'support': None}],
  'plan': {'b': ['exact:gaussian', 'every term is linear or quadratic in b: one Gaussian for each element']},
  'updates': {'beta': ['closed form', '',
-                      'Q is quadratic: one equation per element; concave where the coefficient is positive definite'],
+                      'Q is quadratic: one equation for each element; concave where its coefficient is positive'],
              'cov': ['closed form', '',
                      'in the precision P, Q = a logdet(P) - tr(C P), concave: the maximum has inv(P) = C / a'],
              's2': ['closed form', '', 'the score has one root']},
@@ -328,7 +328,7 @@ def m_step(statistics, params, prepared, policy="raise"):
     S_n_y_day_day_subject_b_b = statistics["n_y_day_day_subject_b_b"]
     S_n_y_day_day_subject_cov_b = statistics["n_y_day_day_subject_cov_b"]
     S_n_y = statistics["n_y"]
-    # (7) beta: closed form. Q is quadratic: one equation per element; concave where the coefficient is positive definite
+    # (7) beta: closed form. Q is quadratic: one equation for each element; concave where its coefficient is positive
     beta = checked(S_b / G, "beta", beta, policy, -np.inf, np.inf)
     # (8) cov: closed form. in the precision P, Q = a logdet(P) - tr(C P), concave: the maximum has inv(P) = C / a
     part = beta[:, None] * (G * beta - 2 * S_b)

@@ -128,9 +128,9 @@ SPEC = {'model': 'RobustRegression',
                 'support': None}],
  'plan': {'u': ['exact:conjugate', 'its statistics log u and u make it Gamma']},
  'updates': {'a': ['linear solve', '',
-                   'Q is quadratic: normal equations; concave where the coefficient is positive definite'],
+                   'Q is quadratic: normal equations; concave where their matrix is positive definite'],
              'b': ['linear solve', '',
-                   'Q is quadratic: normal equations; concave where the coefficient is positive definite'],
+                   'Q is quadratic: normal equations; concave where their matrix is positive definite'],
              's2': ['closed form', '', 'the score has one root']},
  'ordered': []}
 
@@ -285,7 +285,7 @@ def m_step(statistics, params, prepared, policy="raise"):
     S_y_X_u = statistics["y_X_u"]
     S_y_y_u = statistics["y_y_u"]
     S_n_y = statistics["n_y"]
-    # (7) a, b: linear solve. Q is quadratic: normal equations; concave where the coefficient is positive definite
+    # (7) a, b: linear solve. Q is quadratic: normal equations; concave where their matrix is positive definite
     left = np.concatenate([np.concatenate([np.full((1, 1), S_n_y_u), S_n_y_X_u.reshape(1, P)], axis=-1), np.concatenate([S_n_y_X_u.reshape(P, 1), (0.5 * (S_n_y_X_X_u + S_n_y_X_X_u.T)).reshape(P, P)], axis=-1)], axis=-2)
     right = np.concatenate([np.full((1,), S_y_u), S_y_X_u.reshape(P)], axis=-1)
     solved = solve_normal(left, right, "a and b", np.concatenate([np.reshape(a, (1,)), np.reshape(b, (P,))], axis=-1), policy)

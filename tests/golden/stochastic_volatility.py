@@ -119,7 +119,7 @@ SPEC = {'model': 'StochasticVolatility',
                 'its conditional given all else is no known family (the posterior of h is not tractable: exp(-h[t]) '
                 'is not linear or quadratic in it)']},
  'updates': {'mean': ['closed form', '',
-                      'Q is quadratic: one equation per element; concave where the coefficient is positive definite'],
+                      'Q is quadratic: one equation for each element; concave where its coefficient is positive'],
              'level': ['newton', '',
                        'no closed root where Q holds log(1 - keep^2), keep^2, keep; level, keep, spread together by '
                        'Newton with step-halving, to convergence'],
@@ -443,7 +443,7 @@ def m_step(statistics, params, prepared, policy="raise"):
     S_h_h_3 = statistics["h_h_3"]
     S_h_3 = statistics["h_3"]
     S_h_h_4 = statistics["h_h_4"]
-    # (6) mean: closed form. Q is quadratic: one equation per element; concave where the coefficient is positive definite
+    # (6) mean: closed form. Q is quadratic: one equation for each element; concave where its coefficient is positive
     mean = checked(S_y_exp_h / S_n_y_exp_h, "mean", mean, policy, -np.inf, np.inf)
     # (7) level, keep, spread: newton. no closed root where Q holds log(1 - keep^2), keep^2, keep; level, keep, spread together by Newton with step-halving, to convergence
     def objective_of_level_keep_spread(level_2, keep_2, spread_2):

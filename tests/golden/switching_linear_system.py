@@ -143,8 +143,7 @@ SPEC = {'model': 'SwitchingLinearSystem',
  'updates': {'stay': ['closed form', '',
                       'sum of c log p on a simplex: Lagrange multiplier, normalise; Q is concave where all c >= 0'],
              'slope': ['closed form', '',
-                       'Q is quadratic: one equation per element; concave where the coefficient is positive '
-                       'definite'],
+                       'Q is quadratic: one equation for each element; concave where its coefficient is positive'],
              'drift': ['closed form', '', 'the score has one root'],
              'noise': ['closed form', '', 'the score has one root']},
  'ordered': ['T'],
@@ -502,7 +501,7 @@ def m_step(statistics, params, prepared, policy="raise"):
     S_n_y = statistics["n_y"]
     # (8) stay: closed form. sum of c log p on a simplex: Lagrange multiplier, normalise; Q is concave where all c >= 0
     stay = shares(S_rule_pair, "stay", stay, policy)
-    # (9) slope: closed form. Q is quadratic: one equation per element; concave where the coefficient is positive definite
+    # (9) slope: closed form. Q is quadratic: one equation for each element; concave where its coefficient is positive
     slope = checked((S_rule_level_level_2 + S_rule_tie_level) / (S_rule_level_level_3 + S_rule_cov_level_2), "slope", slope, policy, -np.inf, np.inf)
     # (10) drift: closed form. the score has one root
     part = slope * (-2 * (S_rule_level_level_2 + S_rule_tie_level))

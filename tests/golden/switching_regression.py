@@ -133,7 +133,7 @@ SPEC = {'model': 'SwitchingRegression',
              'trans': ['closed form', '',
                        'sum of c log p on a simplex: Lagrange multiplier, normalise; Q is concave where all c >= 0'],
              'coef': ['linear solve', '',
-                      'Q is quadratic: normal equations; concave where the coefficient is positive definite'],
+                      'Q is quadratic: normal equations; concave where their matrix is positive definite'],
              'sd': ['closed form', '', 'the score has one positive root']},
  'ordered': ['T'],
  'steps': {'T': ['z']}}
@@ -283,7 +283,7 @@ def m_step(statistics, params, prepared, policy="raise"):
     first = shares(S_z_first, "first", first, policy)
     # (8) trans: closed form. sum of c log p on a simplex: Lagrange multiplier, normalise; Q is concave where all c >= 0
     trans = shares(S_z_pair, "trans", trans, policy)
-    # (9) coef: linear solve. Q is quadratic: normal equations; concave where the coefficient is positive definite
+    # (9) coef: linear solve. Q is quadratic: normal equations; concave where their matrix is positive definite
     left = (0.5 * (S_z_n_y_X_X + S_z_n_y_X_X.transpose(0, 2, 1))).reshape(K, P, P)
     right = S_z_y_X.reshape(K, P)
     solved = solve_normal(left, right, "coef", np.reshape(coef, (K, P,)), policy)

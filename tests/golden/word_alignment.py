@@ -88,7 +88,7 @@ SPEC = {'model': 'WordAlignment',
                 'default': False,
                 'missing': 'drop',
                 'support': None}],
- 'plan': {'align': ['exact:enumeration', 'L[max] states per element, enumerated']},
+ 'plan': {'align': ['exact:enumeration', 'L states per element, enumerated']},
  'updates': {'dictionary': ['closed form', '',
                             'sum of c log p on a simplex: Lagrange multiplier, normalise; Q is concave where all c '
                             '>= 0']},
