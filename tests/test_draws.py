@@ -29,6 +29,7 @@ from emdsl.runtime.montecarlo.kernels import (
     stop_tuning,
 )
 from emdsl.runtime.montecarlo.mixing import effective_size, split_rhat
+from emdsl.runtime.montecarlo.newton import Batch, stepped
 from emdsl.runtime.montecarlo.sampler import Chain
 
 KERNELS = {"slice": slice_kernel, "modes": modes_kernel, "hmc": hmc_kernel, "metropolis": metropolis_kernel}
@@ -411,6 +412,30 @@ def optimum() -> np.ndarray[Any, Any]:
 
     found: np.ndarray[Any, Any] = optimize.minimize(loss, [0.3, -0.4], tol=1e-9).x
     return found
+
+
+def steps_of_scores(score: Any, missing: float, logs: Any) -> Any:
+    """A step from 40 batches of 10 independent scores of two coordinates whose complete information is 1 each."""
+    rng, p = np.random.default_rng(3), 2
+    batches = []
+    for _ in range(40):
+        s = np.sqrt(missing) * rng.normal(size=(p, 1, 10)) + np.asarray(score)[:, None, None]
+        outer = sum(s[..., k] @ s[..., k].T for k in range(10))
+        batches.append(Batch(10, s.sum(-1), outer, -np.eye(p), 1))
+    return stepped(batches, np.zeros(p), np.arange(p), np.ones(p), np.asarray(logs))
+
+
+def test_where_no_information_is_left_steps_go_uphill() -> None:
+    """Counts of 80 groups of one or two rows: from where the log-likelihood is not concave no step was taken, and from
+    beside, where it bends, the stated error was a quarter of the right one."""
+    lost = steps_of_scores([0.3, -0.4], 1.3, [False, True])
+    assert not lost.trusted and lost.uphill and lost.far
+    assert (lost.step * [0.3, -0.4] >= 0).all() and 0.5 < np.abs(lost.step).max() < 8
+    assert not steps_of_scores([0.0, 0.0], 1.3, [False, True]).far
+    told = steps_of_scores([0.15, 0.0], 0.5, [False, True])
+    plain = steps_of_scores([0.15, 0.0], 0.5, [False, False])
+    assert told.trusted and told.bent > 5 * plain.bent and told.far and not plain.far
+    assert told.after(0.04).bent >= told.bent and plain.after(0.01).error[0, 0] > 2 * plain.error[0, 0]
 
 
 def test_stated_errors_cover_the_maximum() -> None:

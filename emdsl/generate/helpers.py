@@ -52,6 +52,7 @@ MODULES = (
     "montecarlo/flat",
     "montecarlo/carried",
     "montecarlo/slopes",
+    "montecarlo/newton",
     "montecarlo/scores",
     "montecarlo/accuracy",
     "montecarlo/montecarlo",

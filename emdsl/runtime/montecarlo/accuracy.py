@@ -12,11 +12,12 @@ import numpy as np
 
 from emdsl.runtime.fitting.loop import Climb, Setup
 from emdsl.runtime.montecarlo.mixing import mixing_of
+from emdsl.runtime.montecarlo.newton import NewtonStep
 from emdsl.runtime.montecarlo.sampler import Chain
-from emdsl.runtime.montecarlo.scores import LastSample, NewtonStep, has_weights
+from emdsl.runtime.montecarlo.scores import LastSample, has_weights
 
 NEGLIGIBLE = 0.1  # Monte Carlo errors below this share of the standard errors
-ROUNDS = 6  # of Newton steps at the estimate
+ROUNDS = 12  # of Newton steps at the estimate
 
 
 class Ending(NamedTuple):
@@ -40,14 +41,16 @@ def concluded(setup: Setup, params: Any, history: list[float], chains: Sequence[
         faults.append("max_iter was reached before the estimates settled")
     if has_weights(setup):
         faults.append("the error of a fit with weights is not told")
-    told = None
+    told, length = None, 0.0
     for k in range(ROUNDS):
         sample = LastSample(setup, params, chains, grows=not short)
         told = sample.found
         if len(sample.flat) > sample.most:
             faults.append(f"the error of {len(sample.flat)} parameters is not told (of {sample.most} at most)")
-        if short or told is None or not told.trusted:
+        if short or told is None or not (told.trusted or told.uphill):
             break
+        told = told.after(length)
+        length = told.length
         spread = np.sqrt(np.diag(told.inverse))
         moved = sample.flat + np.clip(told.step, -spread, spread)
         params = sample.free.params(moved)

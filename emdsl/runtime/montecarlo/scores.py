@@ -1,9 +1,4 @@
-"""Scores of the complete data at the estimate, over draws: what is left of the information, and a Newton step's error.
-
-With s the score of log p(data, draw | params) and H its Hessian, Louis (1982, equation 3.2) has I = E[-H] - Var[s], and
-inv(I) E[s] is a Newton step to the maximum of the likelihood. The step's error is that of the mean score, by batches
-of draws (Jones et al. 2006), and that of I, by the jackknife over batches (Efron and Stein 1981).
-"""
+"""Scores of the complete data at the estimate, over draws, and their Hessians: what a Newton step is made of."""
 
 # mypy: disable-error-code="no-any-return"
 # (operators on arrays of any dtype, and all of scipy, are Any to mypy)
@@ -11,7 +6,7 @@ of draws (Jones et al. 2006), and that of I, by the jackknife over batches (Efro
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -20,6 +15,7 @@ from emdsl.runtime.fitting.loop import Setup
 from emdsl.runtime.montecarlo.carried import Carried
 from emdsl.runtime.montecarlo.flat import FreeParameters, hessian_of, slope_of, steps_of
 from emdsl.runtime.montecarlo.mixing import _trace
+from emdsl.runtime.montecarlo.newton import Batch, NewtonStep, _empty, _joined, stepped
 from emdsl.runtime.montecarlo.sampler import Chain
 from emdsl.runtime.montecarlo.slopes import Slopes, has_slopes
 
@@ -35,10 +31,7 @@ MOST_KEPT = 60_000  # numbers in the scores of all parts, where parameters are m
 LEAST_PARTS = 50
 A_HESSIAN_EACH = 60  # parameters: with more of them not every batch has a Hessian
 BATCHES = 48  # of draws, at most: half as many at first
-IN_A_BATCH = 4.0  # effective draws in a batch, at least: batches are as good as independent
-SURE = 3.0  # errors of the least information that is left, which it is away from 0
 SMALL_SHARE = 0.05  # of a standard error: Monte Carlo errors at which the sample stops to grow
-STEP_TOO_LONG = 0.1  # of a standard error: a Newton step so long is taken again
 ENDED = 1e-3  # complete-data information of a free coordinate that has gone to its end: it has no error there
 
 
@@ -51,44 +44,6 @@ def has_weights(setup: Setup) -> bool:
     """Whether rows count more or less than once: then a sum of independent copies, of which one is drawn, is meant, and
     covariances of its score are not those of the copies."""
     return setup.data.weights is not None and bool((np.asarray(setup.data.weights) != 1).any())
-
-
-class NewtonStep(NamedTuple):
-    """A step on the mean score: the inverse of the information left, the step's noise, how it can be trusted.
-
-    `effective` draws of the score in all; `sure`: the least information left over its error; `length` of the step in
-    standard errors, squared.
-    """
-
-    step: Array
-    inverse: Array
-    noise: Array
-    effective: float
-    sure: float
-    length: float
-    batches: int
-
-    @property
-    def error(self) -> Array:
-        """Covariance of where the step leads: its noise, and what a quadratic is off by, taken as large as a log
-        density with third derivatives of half a standard error's makes it."""
-        return self.noise + np.diag(np.diag(self.inverse) * (0.25 * self.length) ** 2)
-
-    @property
-    def trusted(self) -> bool:
-        return self.sure > SURE and self.effective > IN_A_BATCH * self.batches
-
-    @property
-    def share(self) -> float:
-        """The largest Monte Carlo error as a share of the same coordinate's standard error."""
-        spread = np.diag(self.inverse)
-        return float(np.sqrt(np.max(np.diag(self.error)[spread > 0] / spread[spread > 0], initial=0.0)))
-
-    @property
-    def far(self) -> bool:
-        """Whether the step is longer than its error, and than what a quadratic can be trusted for."""
-        limit = STEP_TOO_LONG * np.sqrt(np.diag(self.inverse)) + 3 * np.sqrt(np.diag(self.noise))
-        return bool((np.abs(self.step) > limit).any())
 
 
 class LastSample:
@@ -124,7 +79,7 @@ class LastSample:
     def _enough(self) -> bool:
         """Whether the error is small, or the estimate so far that a step is to be taken first."""
         found = self.found
-        return found is not None and found.trusted and (found.far or found.share < SMALL_SHARE)
+        return found is not None and (found.far or (found.trusted and found.share < SMALL_SHARE))
 
     def _whole(self, draws: Mapping[str, Any]) -> Callable[..., float]:
         """log p(data, draws | params), with the prior's density; the draws carried along."""
@@ -256,7 +211,7 @@ class LastSample:
         return sum(b.draws for run in self.batches for b in run) if self.scored else len(self.values)
 
     def _newton(self) -> NewtonStep | None:
-        """The step on the mean score; None where no information is left, in all draws or without some batch."""
+        """The step on the mean score; None where a score is not finite."""
         if not self.scored:
             return None
         batches = [b for run in self.batches for b in run]
@@ -265,70 +220,4 @@ class LastSample:
         whole = -np.diag(sum(b.curve for b in batches)) / sum(b.curves for b in batches)
         told = np.where(self.free.ends, whole > ENDED, whole > 0)
         about = self.about.sum(-1) + self.constant
-        return stepped(batches, about, np.flatnonzero(told), np.sqrt(whole[told]))
-
-
-class Batch(NamedTuple):
-    """Sums over draws: scores of each part about a fixed place (p, parts), their products, Hessians."""
-
-    draws: int
-    scores: Array
-    outer: Array
-    curve: Any
-    curves: int
-
-
-def _empty(p: int, parts: int) -> Batch:
-    return Batch(0, np.zeros((p, parts)), np.zeros((p, p)), np.zeros((p, p)), 0)
-
-
-def _joined(a: Batch, b: Batch) -> Batch:
-    return Batch(*(x + y for x, y in zip(a, b, strict=True)))
-
-
-def stepped(batches: Sequence[Batch], about: Array, told: Array, root: Array) -> NewtonStep | None:
-    """Newton's step over the coordinates that are told, from all draws and without each batch in turn.
-
-    Coordinates are in units of `root`, the complete data's information, so that eigenvalues compare. The covariance of
-    n draws about their mean lacks what the mean's own variance is: that is added. The noise of a step inv(I) s is that
-    of s, from batch means of each part, and that of I.
-    """
-    p, n = len(about), len(batches)
-    every = _empty(p, batches[0].scores.shape[1])
-    for batch in batches:
-        every = _joined(every, batch)
-    means = every.scores / every.draws
-    off = np.array([b.scores - b.draws * means for b in batches])
-    flat = off.transpose(1, 0, 2).reshape(p, -1)
-    long = flat @ flat.T / (n - 1) * n / every.draws  # n times the variance of a mean of n draws
-
-    def parts(some: Batch, share: float) -> tuple[Array, Array]:
-        mean = some.scores / some.draws
-        missing = some.outer / some.draws - mean @ mean.T + long / (every.draws * share)
-        left = -some.curve / some.curves - missing
-        score = about + mean.sum(-1)
-        return score[told] / root, (0.5 * (left + left.T))[np.ix_(told, told)] / np.outer(root, root)
-
-    score, left = parts(every, 1.0)
-    without = [Batch(*(x - y for x, y in zip(every, b, strict=True))) for b in batches]
-    lefts = np.array([parts(some, 1 - 1 / n)[1] for some in without])
-    least, leasts = (np.linalg.eigvalsh(v).min(-1, initial=1.0) for v in (left, lefts))
-    if least <= 0 or not (leasts > 0).all():
-        return None
-    step, inverse, noise = np.zeros(p), np.zeros((p, p)), np.zeros((p, p))
-    inner = np.ix_(told, told)
-    inverse[inner] = np.linalg.inv(left) / np.outer(root, root)
-    step[told] = np.linalg.solve(left, score) / root
-    bent = _jackknife(np.linalg.solve(lefts, np.broadcast_to(score[:, None], (n, len(score), 1)))[..., 0] / root)
-    noise[inner] = (inverse @ (long / every.draws) @ inverse)[inner] + bent
-    doubt = max(float(np.sqrt(_jackknife(leasts[:, None])[0, 0])), 1e-300)
-    alone = np.diag(every.outer / every.draws - means @ means.T)
-    effective = float(np.min((every.draws * alone / np.maximum(np.diag(long), 1e-300))[told], initial=np.inf))
-    length = float(score @ np.linalg.solve(left, score))
-    return NewtonStep(step, inverse, noise, effective, float(least) / doubt, length, n)
-
-
-def _jackknife(without: Array) -> Array:
-    """Covariance of an estimate from its values without each batch in turn, (batches, p)."""
-    off = without - without.mean(0)
-    return (len(off) - 1) / len(off) * off.T @ off
+        return stepped(batches, about, np.flatnonzero(told), np.sqrt(whole[told]), self.free.ends)

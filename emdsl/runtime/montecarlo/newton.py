@@ -1,0 +1,186 @@
+"""A Newton step on the mean score of draws, by what is left of the information, and the step's error.
+
+With s the score of log p(data, draw | params) and H its Hessian, Louis (1982, equation 3.2) has I = E[-H] - Var[s], and
+inv(I) E[s] is a Newton step to the maximum of the likelihood. The step's error is that of the mean score, by batches
+of draws (Jones et al. 2006), that of I, by the jackknife over batches (Efron and Stein 1981), and that of a quadratic
+in place of the log-likelihood.
+"""
+
+# mypy: disable-error-code="no-any-return"
+# (operators on arrays of any dtype, and all of scipy, are Any to mypy)
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from emdsl.runtime.data.columns import Array
+
+SURE = 3.0  # errors of the least information that is left, which it is away from 0
+IN_A_BATCH = 3.0  # effective draws in a batch, at least: what their ties hide is then a sixth, and known
+STEP_TOO_LONG = 0.1  # of a standard error: a Newton step so long is taken again
+BENT = 0.25  # half the third derivative of a log-likelihood, in standard errors, that is reckoned with
+BENT_BY_LOGS = 2.0  # the same for each unit of a log: of a spread, exp(2 t) to exp(6 t) stand in the curvature
+MOST_BENT = 3.0
+BENT_SHARE = 0.5  # of its noise: a step off by more, for all that is known, is taken again
+SLIGHT = 0.01  # of a standard error: never mind how a step so little off compares with its noise
+LEAST_LEFT = 0.02  # of the complete information: what a step uphill takes to be left, at least
+CLEARLY_UPHILL = 4.0  # errors of the mean score
+
+
+class NewtonStep(NamedTuple):
+    """A step on the mean score: the inverse of the information left, the step's noise, how it can be trusted.
+
+    `effective` draws of the score in all; `sure`: the least information left over its error; `length` of the step in
+    standard errors, squared, and `lost`: what noise makes of that, on average; `bent`: what part of `length` a
+    quadratic is off by, in standard errors; `uphill`: where it is not sure that information is left, whether the
+    score says clearly which way is up.
+    """
+
+    step: Array
+    inverse: Array
+    noise: Array
+    effective: float
+    sure: float
+    length: float
+    lost: float
+    bent: float
+    batches: int
+    uphill: bool = False
+
+    @property
+    def error(self) -> Array:
+        """Covariance of where the step leads: its noise, and what a quadratic is off by."""
+        return self.noise + np.diag(np.diag(self.inverse) * (self.bent * self.length) ** 2)
+
+    @property
+    def trusted(self) -> bool:
+        return self.sure > SURE and self.effective > IN_A_BATCH * self.batches
+
+    @property
+    def share(self) -> float:
+        """The largest Monte Carlo error as a share of the same coordinate's standard error."""
+        return _largest_share(self.error, self.inverse)
+
+    @property
+    def far(self) -> bool:
+        """Whether the step is to be taken again: longer than its error, or than what a quadratic can be trusted for."""
+        if not self.trusted:
+            return self.uphill
+        limit = STEP_TOO_LONG * np.sqrt(np.diag(self.inverse)) + 3 * np.sqrt(np.diag(self.noise))
+        off = self.bent * max(0.0, self.length - self.lost)
+        noise = _largest_share(self.noise, self.inverse)
+        return bool((np.abs(self.step) > limit).any()) or off > max(SLIGHT, BENT_SHARE * noise)
+
+    def after(self, moved: float) -> NewtonStep:
+        """The same, having come by a step of squared length `moved`: what is left of that is what a quadratic was off
+        by, as far as it is not noise."""
+        left = float(np.sqrt(self.length)) - 2 * float(np.sqrt(self.lost))
+        return self._replace(bent=max(self.bent, left / moved)) if self.trusted and moved > 0 else self
+
+
+def _largest_share(error: Array, inverse: Array) -> float:
+    spread = np.diag(inverse)
+    return float(np.sqrt(np.max(np.diag(error)[spread > 0] / spread[spread > 0], initial=0.0)))
+
+
+class Batch(NamedTuple):
+    """Sums over draws: scores of each part about a fixed place (p, parts), their products, Hessians."""
+
+    draws: int
+    scores: Array
+    outer: Array
+    curve: Any
+    curves: int
+
+
+def _empty(p: int, parts: int) -> Batch:
+    return Batch(0, np.zeros((p, parts)), np.zeros((p, p)), np.zeros((p, p)), 0)
+
+
+def _joined(a: Batch, b: Batch) -> Batch:
+    return Batch(*(x + y for x, y in zip(a, b, strict=True)))
+
+
+def stepped(batches: Sequence[Batch], about: Array, told: Array, root: Array, logs: Array) -> NewtonStep:
+    """Newton's step over the coordinates that are told, from all draws and without each batch in turn.
+
+    Coordinates are in units of `root`, the complete data's information, so that eigenvalues compare. The covariance of
+    n draws about their mean lacks what the mean's own variance is: that is added. The noise of a step inv(I) s is that
+    of s, from batch means of each part, and that of I. `logs`: coordinates that are logs of what is declared.
+    """
+    p, n = len(about), len(batches)
+    every = _empty(p, batches[0].scores.shape[1])
+    for batch in batches:
+        every = _joined(every, batch)
+    long, effective = _long_run(batches, every, told)
+
+    def parts(some: Batch, share: float) -> tuple[Array, Array]:
+        mean = some.scores / some.draws
+        missing = some.outer / some.draws - mean @ mean.T + long / (every.draws * share)
+        left = -some.curve / some.curves - missing
+        score = about + mean.sum(-1)
+        return score[told] / root, (0.5 * (left + left.T))[np.ix_(told, told)] / np.outer(root, root)
+
+    score, left = parts(every, 1.0)
+    noise_of_score = long[np.ix_(told, told)] / every.draws / np.outer(root, root)
+    without = [Batch(*(x - y for x, y in zip(every, b, strict=True))) for b in batches]
+    lefts = np.array([parts(some, 1 - 1 / n)[1] for some in without])
+    least, leasts = (np.linalg.eigvalsh(v).min(-1, initial=1.0) for v in (left, lefts))
+    step, inverse, noise, unit = np.zeros(p), np.zeros((p, p)), np.zeros((p, p)), np.ones(p)
+    unit[told] = root
+    doubt = max(float(np.sqrt(_jackknife(leasts[:, None])[0, 0])), 1e-300)
+    sure, uphill = float(least) / doubt, False
+    inner = np.ix_(told, told)
+    if least <= 0 or not (leasts > 0).all():
+        step[told], inverse[inner], uphill = _uphill(score, left, noise_of_score)
+        return NewtonStep(step / unit, inverse / np.outer(unit, unit), noise, effective, 0.0, 0.0, 0.0, BENT, n, uphill)
+    if sure <= SURE:
+        uphill = _uphill(score, left, noise_of_score)[2]
+    inverse[inner] = np.linalg.inv(left) / np.outer(root, root)
+    step[told] = np.linalg.solve(left, score) / root
+    turned = _jackknife(np.linalg.solve(lefts, np.broadcast_to(score[:, None], (n, len(score), 1)))[..., 0] / root)
+    noise[inner] = (inverse @ (long / every.draws) @ inverse)[inner] + turned
+    length = float(score @ np.linalg.solve(left, score))
+    lost = 2 * float(np.trace(np.linalg.solve(left, noise_of_score)))  # of this step, and of the one before
+    widest = float(np.sqrt(np.max(np.diag(inverse)[logs], initial=0.0)))
+    bent = min(BENT + BENT_BY_LOGS * widest, MOST_BENT)
+    return NewtonStep(step, inverse, noise, effective, sure, length, lost, bent, n, uphill)
+
+
+def _long_run(batches: Sequence[Batch], every: Batch, told: Array) -> tuple[Array, float]:
+    """n times the covariance of a mean score of n draws, and how many independent draws are worth as much, at least.
+
+    Batches that follow one another are not independent: of a chain whose correlations fall as r**k, with t =
+    (1 + r) / (1 - r) and e effective draws in a batch, batches show 1 - (1 - t**-2) / 2e of the variance.
+    """
+    n = len(batches)
+    means = every.scores / every.draws
+    off = np.array([b.scores - b.draws * means for b in batches])
+    flat = off.transpose(1, 0, 2).reshape(len(means), -1)
+    long = flat @ flat.T / (n - 1) * n / every.draws
+    alone = np.diag(every.outer / every.draws - means @ means.T)
+    effective = float(np.min((every.draws * alone / np.maximum(np.diag(long), 1e-300))[told], initial=np.inf))
+    time = max(1.0, every.draws / effective)
+    shown = 1 - (1 - time**-2) / 2 * min(1.0, n / effective)
+    return long / shown, effective * shown
+
+
+def _uphill(score: Array, left: Array, noise: Array) -> tuple[Array, Array, bool]:
+    """A step up where the information left is not sure: along eigenvectors, no farther than a standard error each, and
+    along none that the score's noise may have turned; the inverse that it is made by; whether it is clearly up."""
+    values, vectors = np.linalg.eigh(left)
+    steep = np.maximum(np.abs(values), LEAST_LEFT)
+    along, error = vectors.T @ score, np.sqrt(np.einsum("ij,ik,kj->j", vectors, noise, vectors))
+    sure = np.abs(along) / np.maximum(error, 1e-300)
+    most = 1 / np.sqrt(steep)
+    step = np.where(sure > CLEARLY_UPHILL / 2, np.clip(along / steep, -most, most), 0.0)
+    return vectors @ step, (vectors / steep) @ vectors.T, bool((sure > CLEARLY_UPHILL).any())
+
+
+def _jackknife(without: Array) -> Array:
+    """Covariance of an estimate from its values without each batch in turn, (batches, p)."""
+    off = without - without.mean(0)
+    return (len(off) - 1) / len(off) * off.T @ off
