@@ -39,6 +39,7 @@ MODULES = (
     "numeric/tails",
     "meanfield/variational",
     "meanfield/looked_up",
+    "meanfield/turns",
     "meanfield/counted",
     "discrete/configured",
     "fields/incomplete",

@@ -11,6 +11,7 @@ from emdsl.derive.plan import Plan
 from emdsl.generate.blocks.kinds import kinds_lines
 from emdsl.generate.blocks.networks import network_lines
 from emdsl.generate.blocks.once import sums_lines
+from emdsl.generate.blocks.turns import turns_lines
 from emdsl.generate.functions.densities import density_lines
 from emdsl.generate.functions.draws import functions_of_draws, initial_by_draws
 from emdsl.generate.functions.expectations import expectations_lines
@@ -106,6 +107,11 @@ def module_functions(printer: Printer) -> list[list[str]]:
         network_lines(printer.inference, b, printer.numbers.posterior[b.name])
         for b in printer.plan.elimination.blocks
         if b.network
+    ]
+    networks += [
+        turns_lines(printer.inference, b, printer.numbers.posterior[b.name])
+        for b in printer.plan.elimination.blocks
+        if b.turns
     ]
     sums = [sums_lines(printer.row_function(), printer.sums), moments_lines(printer)]  # that were read above
     sums.append(kinds_lines(printer.function(), printer.kinds))

@@ -202,11 +202,16 @@ def _given_gates(q: Formula, block: Block, t: Typeset, names: Names) -> Formula:
 
 
 def _continuous(plan: Plan, block: Block, t: Typeset) -> Iterator[Say | Show]:
+    if block.turns:
+        yield Say(
+            f"q is a product over the elements of {block.name}. One is taken after the other, with the expectations of "
+            "those that it is multiplied by; elements that no row holds together are taken side by side."
+        )
     if block.gaussian is not None:
         fixed = (*block.home, *block.gates)
         found = roles_of(block, merge([p.term for p in closed_terms(plan, block)], plan.expected.symmetry, fixed))
         if plan.elimination.parts:
-            found = list(zip(block.roles, block.terms, strict=True))
+            found = list(block.averaged)
         yield from field_lines(block, block.field, found, t) if block.field else gaussian_lines(block, found, t)
         return
     assert block.record is not None
@@ -268,6 +273,6 @@ def _natural(plan: Plan, block: Block) -> dict[str, list[Expr]]:
         if not plan.elimination.parts:
             return found
     found = {}
-    for opened_term, name in zip(block.terms, block.roles, strict=True):
+    for name, opened_term in block.averaged:
         found.setdefault(name, []).append(_inner(opened_term, block))
     return found

@@ -107,10 +107,10 @@ SPEC = {'model': 'VonMisesMixture',
                          'sum of c log p on a simplex: Lagrange multiplier, normalise; Q is concave where all c >= '
                          '0'],
              'mean': ['newton', '',
-                      'no closed root where Q holds cos(-mean[k]), sin(-mean[k]); mean, concentration together by '
+                      'no closed root where Q holds cos(mean[k]), sin(mean[k]); mean, concentration together by '
                       'Newton with step-halving, to convergence'],
              'concentration': ['newton', '',
-                               'no closed root where Q holds cos(-mean[k]), sin(-mean[k]); mean, concentration '
+                               'no closed root where Q holds cos(mean[k]), sin(mean[k]); mean, concentration '
                                'together by Newton with step-halving, to convergence']},
  'ordered': []}
 
@@ -187,12 +187,12 @@ def expectations(params, prepared):
     x = prepared["x"]
     # (4) what the posterior of z takes from the parameters
     t = log0(weights)
-    t_2 = np.cos((-mean))
+    t_2 = np.cos(mean)
     part = concentration * t_2
-    t_3 = np.sin((-mean))
+    t_3 = np.sin(mean)
     part_2 = concentration * t_3
     t_4 = log_bessel_i0(concentration)
-    coefficients = np.concatenate([t[:, None], part[:, None], (-part_2)[:, None], (-math.log(2) - math.log(np.pi) - t_4)[:, None]], axis=1)
+    coefficients = np.concatenate([t[:, None], part[:, None], part_2[:, None], (-math.log(2) - math.log(np.pi) - t_4)[:, None]], axis=1)
 
     def on(rows, rng=None):
         n_rows = row_count(rows)
@@ -254,29 +254,27 @@ def m_step(statistics, params, prepared, policy="raise"):
     S_z_n_x = statistics["z_n_x"]
     # (7) weights: closed form. sum of c log p on a simplex: Lagrange multiplier, normalise; Q is concave where all c >= 0
     weights = shares(S_z, "weights", weights, policy)
-    # (8) mean, concentration: newton. no closed root where Q holds cos(-mean[k]), sin(-mean[k]); mean, concentration together by Newton with step-halving, to convergence
+    # (8) mean, concentration: newton. no closed root where Q holds cos(mean[k]), sin(mean[k]); mean, concentration together by Newton with step-halving, to convergence
     def objective_of_mean_concentration(mean_2, concentration_2):
-        t = np.cos((-mean_2))
+        t = np.cos(mean_2)
         part = t * S_z_n_x_cos_x
-        t_2 = np.sin((-mean_2))
+        t_2 = np.sin(mean_2)
         part_2 = t_2 * S_z_n_x_sin_x
-        part_3 = concentration_2 * (part - part_2)
+        part_3 = concentration_2 * (part + part_2)
         t_3 = log_bessel_i0(concentration_2)
         part_4 = t_3 * S_z_n_x
-        t_4 = np.cos(mean_2)
-        part_5 = S_z_n_x_sin_x * t_4
-        t_5 = np.sin(mean_2)
-        part_6 = S_z_n_x_cos_x * t_5
+        part_5 = S_z_n_x_sin_x * t
+        part_6 = S_z_n_x_cos_x * t_2
         part_7 = concentration_2 * (part_5 - part_6)
-        part_8 = S_z_n_x_cos_x * t_4
-        part_9 = S_z_n_x_sin_x * t_5
-        t_6 = bessel_ratio(concentration_2)
-        part_10 = S_z_n_x * t_6
+        part_8 = S_z_n_x_cos_x * t
+        part_9 = S_z_n_x_sin_x * t_2
+        t_4 = bessel_ratio(concentration_2)
+        part_10 = S_z_n_x * t_4
         part_11 = concentration_2 * (-part_8 - part_9)
-        t_7 = t_6 ** 2
-        t_8 = 1 / concentration_2
-        part_12 = t_8 * t_6
-        part_13 = S_z_n_x * (t_7 + part_12 - 1)
+        t_5 = t_4 ** 2
+        t_6 = 1 / concentration_2
+        part_12 = t_6 * t_4
+        part_13 = S_z_n_x * (t_5 + part_12 - 1)
         return part_3 - part_4, part_7, part_8 + part_9 - part_10, part_11, part_5 - part_6, part_13
     found = maximise_elements(objective_of_mean_concentration, [mean, concentration], ["real", "positive"], [(None, None), (None, None)])
     mean = checked(found[0], "mean", mean, policy, -np.inf, np.inf)

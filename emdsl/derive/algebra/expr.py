@@ -182,6 +182,9 @@ def fn(name: str, *args: Expr) -> Expr:
         return args[0].args[0]
     if name == "exp" and args[0] == ZERO:
         return ONE
+    if name in ("cos", "sin") and isinstance(args[0], Mul) and split_number(args[0])[0] < 0:
+        turned = Fn(name, (neg(args[0]),))  # cos(-a) = cos a, sin(-a) = -sin a
+        return turned if name == "cos" else neg(turned)
     if name == "log1p" and isinstance(args[0], Mul) and args[0].factors[0] == num(-1) and len(args[0].factors) == 2:
         if isinstance(args[0].factors[1], El):  # as the Beta family has it, whose statistic it is
             return fn("log", add(ONE, args[0]))

@@ -125,7 +125,8 @@ def _product(
 def _split_sum(name: str, a: x.Add, held: Held) -> Expr | None:
     """exp, cos, sin of a sum, by their addition theorems, one block apart from the others."""
     first = held(a.terms[0])
-    same = [t for t in a.terms if held(t) in (first, frozenset())]
+    latent = any(b == "V" or b.startswith("L:") for b in first)  # opened down to its statistics: without numbers
+    same = [t for t in a.terms if held(t) == first or (not latent and not held(t))]
     rest = [t for t in a.terms if t not in same]
     return _ADDITION[name](x.add(*same), x.add(*rest)) if rest else None
 

@@ -20,6 +20,7 @@ from emdsl.derive.posteriors.discrete import placements
 from emdsl.derive.posteriors.gaussian_moments import under_gaussian
 from emdsl.derive.posteriors.networks import clique_key, in_clique
 from emdsl.derive.posteriors.scaled import under_scaled
+from emdsl.derive.posteriors.turns import averaged_in_turn
 
 
 def expectation(t: Term, elimination: Elimination, joint: LogJoint) -> list[Term] | str:
@@ -57,6 +58,8 @@ def average(t: Term, blocks: Sequence[Block], joint: LogJoint) -> list[Term] | s
     before = set(neighbours)
     if block.network:
         return [_in_network(t, block, joint)]
+    if block.turns:
+        return averaged_in_turn(t, block)
     if block.gaussian is not None and (block.scale is None or block.by_pattern):
         under = under_gaussian(t, block)
         if block.scale is None or isinstance(under, str):

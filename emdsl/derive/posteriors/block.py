@@ -14,6 +14,7 @@ from emdsl.derive.posteriors.cuts import Cut
 from emdsl.derive.posteriors.fields import Field
 from emdsl.derive.posteriors.gaussian import Gaussian
 from emdsl.derive.posteriors.networks import Clique
+from emdsl.derive.posteriors.products import Turn
 
 MOST_TOGETHER = 16  # latents of one element that are enumerated together: each is an axis of a table
 
@@ -44,11 +45,17 @@ class Block:
     field: Field | None = None  # of these, where elements are tied to one another: how
     network: tuple[Clique, ...] = ()  # of discrete latents that are tied in any other way: what ties them
     apart: bool = False  # of elements that are tied: whether each is a factor of q for itself
+    turns: tuple[Turn, ...] = ()  # of a continuous latent: rows that hold several elements as a product
     filters: tuple[tuple[Expr, ...], ...] = ()  # for each latent, the conditions of filtered plates, 0 or 1
 
     @property
     def gates(self) -> tuple[Ix, ...]:
         return tuple(n.at for n in self.neighbours if isinstance(n.at, Ix))
+
+    @property
+    def averaged(self) -> tuple[tuple[str, Term], ...]:
+        """(statistic, rest) of each element given the expectations of those that rows hold beside it."""
+        return (*zip(self.roles, self.terms, strict=False), *(share for t in self.turns for share in t.shares))
 
     @property
     def by_pattern(self) -> bool:
@@ -84,6 +91,8 @@ class Block:
         field those that no tie crosses."""
         if self.field is not None:
             return self.field.outer
+        if self.turns:
+            return ()
         return self.home if self.chain is None else self.chain.outer
 
 

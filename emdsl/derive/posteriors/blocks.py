@@ -30,6 +30,7 @@ from emdsl.derive.posteriors.held import KNOWN_TOTAL, held_record, may_be_held, 
 from emdsl.derive.posteriors.joint_gaussian import common_scale, gaussian_block
 from emdsl.derive.posteriors.networks import widest
 from emdsl.derive.posteriors.scaled import scaled_block, scaled_messages
+from emdsl.derive.posteriors.turns import block_in_turn
 from emdsl.errors import ModelError, Problem, Span
 from emdsl.language import model as m
 
@@ -116,7 +117,7 @@ def eliminated(
     blocks: list[Block] = []
     while left:
         single = elements_apart(apart, joint, pool) if apart is not None and apart in left else None
-        made = single or _next_block(left, joint, pool, kinds, weighted)
+        made = single or _next_or_in_turn(left, joint, pool, kinds, weighted, apart)
         if (
             made.latents == (apart,)
             and made.field is not None
@@ -132,6 +133,21 @@ def eliminated(
         pool = [p for p in pool if not touches(p[0], made.latents)]
         pool += [(t, span, made.name) for t in messages(made)]
     return tuple(blocks), [t for t, _, _ in pool]
+
+
+def _next_or_in_turn(
+    left: Mapping[str, tuple[str, ...]], joint: LogJoint, pool: Sequence[Tied], kinds: Mapping[str, str],
+    weighted: str | None, apart: str | None,
+) -> Block:  # fmt: skip
+    """The next block; where there is none, the elements of the latent that are factors for themselves, in turn."""
+    try:
+        return _next_block(left, joint, pool, kinds, weighted)
+    except ModelError:
+        alone = apart is not None and left.get(apart) == (apart,) and apart not in joint.discrete
+        found = block_in_turn(apart, joint, pool, weighted) if alone and apart is not None else None
+        if found is None:
+            raise
+        return found
 
 
 def _next_block(

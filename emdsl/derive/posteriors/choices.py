@@ -66,6 +66,7 @@ def _block_choice(b: Block, elimination: Elimination, joint: LogJoint) -> Choice
     if b.gaussian is not None:
         held = ", ".join(n for n in b.latents if n not in joint.multipliers)
         method, reason = "exact:gaussian", f"every term is linear or quadratic in {held}: one Gaussian for each element"
+        reason = f"{reason}, given the others that it is multiplied by, in turn" if b.turns else reason
         if b.field is not None:
             method, reason = _field_choice(held, b.field, b.apart)
             fixed = ", ".join(joint.multipliers[n] for n in b.latents if n in joint.multipliers)
@@ -73,6 +74,7 @@ def _block_choice(b: Block, elimination: Elimination, joint: LogJoint) -> Choice
     elif b.record is not None:
         method, reason = b.record.plan, f"its {_statistics(b)} it {b.record.name}"
         reason += ", cut to the interval that the data leave it" if b.cuts else ""
+        reason += ", an element at a time, given the others that it is multiplied by" if b.turns else ""
     else:
         method, reason = _discrete_choice(b, elimination, joint)
         return Choice(method, f"{reason}, given {gates}" if gates else reason)

@@ -101,6 +101,8 @@ def covariance_axes(block: Block) -> tuple[Ix, ...]:
     Elements that a filtered plate leaves out have a precision of their own. Of incomplete data a covariance is that
     of the missing cells given the others: it depends on which are missing, and elements share it by pattern.
     """
+    if block.turns:
+        return block.home
     quadratic = [t for t, role in zip(block.terms, block.roles, strict=True) if role.startswith("J ")]
     held = {i for t in quadratic for f in t.factors for i in x.free(f)}
     gates = block.gates if held & set(block.gates) else ()

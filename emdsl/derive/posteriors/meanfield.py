@@ -74,8 +74,13 @@ def _gating(joint: LogJoint, name: str, named: Sequence[tuple[str, ...]]) -> int
     return found[0] if len(found) == 1 and gates <= set(named[found[0]]) else None
 
 
-def factorised(joint: LogJoint, weighted: str | None, wanted: Sequence[tuple[str, ...]]) -> Elimination:
-    """The factors of q and the terms of the bound. Raises `ModelError` where an expectation does not close."""
+def factorised(
+    joint: LogJoint, weighted: str | None, wanted: Sequence[tuple[str, ...]], single: frozenset[str] = frozenset()
+) -> Elimination:
+    """The factors of q and the terms of the bound. Raises `ModelError` where an expectation does not close.
+
+    single : latents of which each element is a factor, beside those that an `infer` line names so.
+    """
     kinds, owner = classes(joint), {n: str(k) for k, latents in enumerate(wanted) for n in latents}
     whole = [(t, f) for f in joint.factors for t in terms(f, lambda n: kinds.get(n, "D"))]
     everything = [
@@ -83,13 +88,14 @@ def factorised(joint: LogJoint, weighted: str | None, wanted: Sequence[tuple[str
     ]
     prior = tuple(t for t, f in everything if is_prior(t, f, joint))
     mine = [(t, f) for t, f in everything if not is_prior(t, f, joint)]
-    alone = [_conditional(joint, latents, mine, kinds, weighted) for latents in wanted]
+    bare = [_bare(joint, latents) or (latents[0] if latents[0] in single else None) for latents in wanted]
+    alone = [_conditional(joint, g, mine, kinds, weighted, b) for g, b in zip(wanted, bare, strict=True)]
     parts = []
     for n, latents in enumerate(wanted):
         others = [blocks for k, blocks in enumerate(alone) if k != n]
         pool = [(p, f.span, f.about) for t, f in mine if touches(t, latents) for p in _over(t, f, others, joint)]
         held = _known(kinds, latents)
-        blocks, rest = eliminated(joint, _groups(joint, latents, mine), pool, held, weighted, _bare(joint, latents))
+        blocks, rest = eliminated(joint, _groups(joint, latents, mine), pool, held, weighted, bare[n])
         own = [p for t, span, about in pool for p in _apart(t, span, about, blocks, joint)]
         symmetry = symmetry_of(joint)
         shares = [tuple(merge((weigh(t, weighted, joint) for t in ts), symmetry)) for ts in (rest, own)]
@@ -108,10 +114,14 @@ def factorised(joint: LogJoint, weighted: str | None, wanted: Sequence[tuple[str
 def largest_factors(joint: LogJoint, weighted: str | None) -> Elimination | None:
     """Factors of q as large as are tractable: those of single blocks, two made one wherever that can be.
 
-    None where even the smallest do not close. The order is that of declaration.
+    None where even the smallest do not close, nor single elements of continuous latents. The order is that of
+    declaration.
     """
     everything, wanted = _smallest(joint)
-    best = _tractable(joint, weighted, wanted)
+    best, single = _tractable(joint, weighted, wanted), frozenset[str]()
+    if best is None:
+        single = _continuous(joint, wanted)
+        best = _tractable(joint, weighted, wanted, single) if single else None
     pairs = [(a, b) for k, a in enumerate(wanted) for b in wanted[k + 1 :]] if len(wanted) <= MOST else []
     for a, b in pairs if best is not None else []:
         first, second = (next(w for w in wanted if n in w) for n in (a[0], b[0]))
@@ -119,7 +129,7 @@ def largest_factors(joint: LogJoint, weighted: str | None) -> Elimination | None
             continue
         merged = tuple(v.name for v in joint.model.variables if v.name in (*first, *second))
         fewer = [merged if w == first else w for w in wanted if w != second]
-        found = _tractable(joint, weighted, fewer) if len(fewer) > 1 else None
+        found = _tractable(joint, weighted, fewer, single) if len(fewer) > 1 else None
         if found is not None:
             wanted, best = fewer, found
     return best
@@ -129,7 +139,7 @@ def why_not(joint: LogJoint, weighted: str | None) -> str:
     """Why even the smallest factors do not close, in words; "" where they do, or where there is one alone."""
     _, wanted = _smallest(joint)
     try:
-        factorised(joint, weighted, wanted)
+        factorised(joint, weighted, wanted, _continuous(joint, wanted))
     except ModelError as refusal:
         return refusal.problems[0].message if len(wanted) > 1 else ""
     return ""
@@ -147,9 +157,16 @@ def _smallest(joint: LogJoint) -> tuple[list[tuple[Term, Factor]], list[tuple[st
     return everything, [w for g in found for w in ([g] if len(g) <= MOST_TOGETHER else [(n,) for n in g])]
 
 
-def _tractable(joint: LogJoint, weighted: str | None, wanted: Sequence[tuple[str, ...]]) -> Elimination | None:
+def _continuous(joint: LogJoint, wanted: Sequence[tuple[str, ...]]) -> frozenset[str]:
+    """The continuous latents that stand alone in their factor."""
+    return frozenset(g[0] for g in wanted if len(g) == 1 and g[0] not in joint.discrete)
+
+
+def _tractable(
+    joint: LogJoint, weighted: str | None, wanted: Sequence[tuple[str, ...]], single: frozenset[str] = frozenset()
+) -> Elimination | None:
     try:
-        return factorised(joint, weighted, wanted)
+        return factorised(joint, weighted, wanted, single)
     except ModelError:
         return None
 
@@ -179,11 +196,11 @@ def _refuse_bare(model: m.ModelText, blocks: Sequence[Block]) -> None:
 
 def _conditional(
     joint: LogJoint, latents: tuple[str, ...], mine: Sequence[tuple[Term, Factor]], kinds: Mapping[str, str],
-    weighted: str | None,
+    weighted: str | None, bare: str | None,
 ) -> tuple[Block, ...]:  # fmt: skip
     """The blocks of one factor with all other latents known: they have the statistics that mean-field gives them."""
     pool = [(hidden(t, latents), f.span, f.about) for t, f in mine if touches(t, latents)]
-    left, bare = _groups(joint, latents, mine), _bare(joint, latents)
+    left = _groups(joint, latents, mine)
     return eliminated(joint, left, pool, _known(kinds, latents), weighted, bare)[0]
 
 

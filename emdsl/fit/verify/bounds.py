@@ -13,14 +13,16 @@ import numpy as np
 import scipy  # whose parts load where they are first read: few models need its families
 
 from emdsl.derive.algebra import expr as x
+from emdsl.errors import DataError
 from emdsl.families.scope import Array
 from emdsl.fit.verify.case import Case
 from emdsl.fit.verify.cells import Unchecked, World, cells_of
 from emdsl.fit.verify.certificate import Check, measured
-from emdsl.fit.verify.setting import draw
+from emdsl.fit.verify.setting import Drawn, draw
 
 DRAWS, STEPS, WIDE = 200, 1, 1.0  # few steps: later factors are more certain, and tell less apart
 ROWS = 5  # of a plate
+TRIES = 12  # data that the model refuses are drawn again
 Fields = Mapping[str, Array]
 Draw = tuple[Array, float]  # a value of all elements, and log q of it
 NAME = "the bound is the mean of log p - log q"
@@ -31,9 +33,8 @@ def bound(case: Case) -> Iterator[Check]:
     parts = getattr(case.model.derived.elimination, "parts", ())
     if not parts:
         return
-    drawn = draw(case.world.model, case.seed, ROWS)
+    drawn, fit = _fitted(case)
     world = World.of(case.world.model, drawn)
-    fit = case.fit({n: np.asarray(v, float) for n, v in drawn.setting.params.items()}, STEPS, drawn)
     params = {n: np.asarray(v, float) for n, v in fit.params_.items()}
     blocks = sorted((b for p in parts for b in p.blocks), key=lambda b: b.scale is not None)  # after their scales
     shown = {n: _flat(v) for n, v in fit.posterior_.items()}
@@ -53,6 +54,18 @@ def bound(case: Case) -> Iterator[Check]:
     # a bound that is exact has no error but rounding
     far = abs(float(found.mean()) - fit.objective_) / max(error, 1e-9 * (1 + abs(fit.objective_)))
     yield measured(NAME, f"{DRAWS} draws, standard error {error:.1g}", far, 5.0)
+
+
+def _fitted(case: Case) -> tuple[Drawn, Any]:
+    """Data and a fit of them: others, where these are refused. Raises Unchecked where all are."""
+    refused = ""
+    for attempt in range(TRIES):
+        drawn = draw(case.world.model, case.seed + 1000 * attempt, ROWS)
+        try:
+            return drawn, case.fit({n: np.asarray(v, float) for n, v in drawn.setting.params.items()}, STEPS, drawn)
+        except DataError as why:
+            refused = str(why)
+    raise Unchecked(refused)
 
 
 def _flat(fields: Any) -> Any:
@@ -146,7 +159,7 @@ KINDS: Mapping[str, Callable[[Fields, np.random.Generator], Draw]] = {
     "Gamma": lambda f, rng: _given(scipy.stats.gamma(f["shape"], scale=1 / f["rate"]), rng),
     "InverseGamma": lambda f, rng: _given(scipy.stats.invgamma(f["shape"], scale=f["scale"]), rng),
     "Beta": lambda f, rng: _given(scipy.stats.beta(f["a"], f["b"]), rng),
-    "LogNormal": lambda f, rng: _given(scipy.stats.lognorm(np.sqrt(f["var"]), scale=np.exp(f["mean"])), rng),
+    "LogNormal": lambda f, rng: _given(scipy.stats.lognorm(np.sqrt(f["log var"]), scale=np.exp(f["log mean"])), rng),
     "VonMises": lambda f, rng: _given(scipy.stats.vonmises(f["concentration"], loc=f["mean"]), rng),
     "Dirichlet": _dirichlet,
     "Wishart": _matrices("wishart"),

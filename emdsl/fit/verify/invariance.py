@@ -150,7 +150,7 @@ def _permuted(case: Case, name: str) -> Check:
     a, b = case.fit(params, 1, moved), case.fit(case.start, 1)
     _, wanted = taken(case, name, order, {n: np.asarray(v) for n, v in b.params_.items()})
     off, most = _climbs_apart(a, b), SAME
-    apart = max((np.abs(a.params_[n] - v) / (1 + np.abs(v))).max(initial=0.0) for n, v in wanted.items())
+    apart = max(((np.abs(a.params_[n] - v) / (1 + np.abs(v))).max(initial=0.0) for n, v in wanted.items()), default=0.0)
     if apart > SAME:
         apart, most = min(apart, _worse(case, a.params_, wanted, moved)), AS_GOOD
     return measured("rows in another order", name, float(max(off, apart)), most)

@@ -10,24 +10,26 @@ from dataclasses import replace
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Expr, Idx, Ix
-from emdsl.derive.algebra.made import ARGUMENT, CLIQUE, LOG_NORMALISER, MOMENT, UNSEEN, Q
-from emdsl.derive.joint.records import WHOLE, Posterior
+from emdsl.derive.algebra.made import CLIQUE, LOG_NORMALISER, UNSEEN, Q
+from emdsl.derive.joint.records import WHOLE
 from emdsl.derive.joint.terms import Term
 from emdsl.derive.posteriors.block import Block, gates_outside
 from emdsl.derive.posteriors.blocks import messages
-from emdsl.derive.posteriors.cuts import CUT_FIELDS, bounds_of
+from emdsl.derive.posteriors.cuts import bounds_of
 from emdsl.derive.posteriors.networks import clique_key, in_clique
 from emdsl.generate.blocks.chains import emit_chain, gate_chain
 from emdsl.generate.blocks.features import Stacked, emit_stack, features_of
 from emdsl.generate.blocks.fields import emit_field
 from emdsl.generate.blocks.gaussian import emit_gaussian
 from emdsl.generate.blocks.lookups import look_up
+from emdsl.generate.blocks.naturals import hand_out_moments, natural
 from emdsl.generate.blocks.networks import emit_network
 from emdsl.generate.blocks.once import contracted
 from emdsl.generate.blocks.scaled import emit_scaled
+from emdsl.generate.blocks.turns import emit_in_turn
 from emdsl.generate.context import Function
 from emdsl.generate.lines.arrays import Array, Leaf
-from emdsl.generate.lines.kept import CONDITIONAL, MOMENTS, TABLE
+from emdsl.generate.lines.kept import CONDITIONAL, TABLE
 from emdsl.generate.lines.spelling import Binding
 
 
@@ -38,6 +40,9 @@ def emit_block(f: Function, block: Block, stacked: bool = True) -> Stacked | Non
     """
     if block.network:
         emit_network(f, block)
+        return None
+    if block.turns:
+        emit_in_turn(f, block)
         return None
     if block.field is not None:
         emit_field(f, block, block.field)
@@ -135,17 +140,6 @@ def absent(block: Block) -> list[Term]:
     return out
 
 
-def where_there(f: Function, exists: Sequence[Expr], value: Array, otherwise: float) -> Array:
-    """A value where an element is there; where a filtered plate leaves it out, one that nothing depends on."""
-    if not exists:
-        return value
-    em = f.emitter
-    there = em.name("there", em.value(x.mul(*exists)))
-    axes = em.order((*dict.fromkeys([*value.axes, *there.axes]),))
-    code = f"np.where({em.align(there, axes)}, {em.align(value, axes) if value.axes else value.code}, {otherwise})"
-    return Array(code, axes, value.inner or there.inner)
-
-
 def add_terms(f: Function, table: str, terms: Sequence[Term], axes: tuple[Ix, ...]) -> None:
     """Adds contracted terms to a table in place; those without data are summed first, outside the loop."""
     em = f.emitter
@@ -166,7 +160,7 @@ def _emit_continuous(f: Function, block: Block) -> None:
     assert record is not None
     name = block.name
     em.comment(f"natural parameters of the posterior of {name} ({record.name}); its moments and log-normaliser")
-    arguments = [_natural(f, block, record, s, n) for s, n in zip(record.statistics, record.neutral, strict=True)]
+    arguments = [natural(f, block, record, s, n) for s, n in zip(record.statistics, record.neutral, strict=True)]
     beside = {side: em.name(f"{side}_{name}", em.value(e)) for side, e in _beside(f, block)}
     limits = list(beside.values())
     union = em.order([i for a in (*arguments, *limits) for i in a.axes])
@@ -183,50 +177,8 @@ def _emit_continuous(f: Function, block: Block) -> None:
         return
     log_z, moments = em.namer.fresh(f"log_z_{name}"), em.namer.fresh(f"moments_{name}")
     (em.lines if inner else em.outer).append(f"{log_z}, {moments} = {record.kernel}({', '.join(aligned)})")
-    _hand_out_moments(f, block, record, moments, arguments, union, inner)
+    hand_out_moments(f, block, record, moments, arguments, union, inner)
     _emit_normaliser(f, block, Array(log_z, batch, inner))
-
-
-def _natural(f: Function, block: Block, record: Posterior, statistic: str, neutral: float) -> Array:
-    """What multiplies one statistic in the terms of a block, by name; `neutral` where an element is left out."""
-    em = f.emitter
-    axes = em.order((*block.gates, *block.own, *block.home))
-    parts = [contracted(f, t, axes) for t, r in zip(block.terms, block.roles, strict=True) if r == statistic]
-    value = em.sum(parts) if parts else Array("0.0", ())
-    if record.rank < 2 or statistic in WHOLE:
-        value = where_there(f, block.exists, value, neutral)
-    elif block.exists:  # a multiple of the identity where an element is not there
-        gone = x.add(x.ONE, x.neg(x.mul(*block.exists)))
-        value = em.sum([value, em.contract([x.num(neutral), gone, x.delta(*block.own)], axes)])
-    if record.rank and statistic not in WHOLE:
-        value = em.broadcast(value, em.order((*[i for i in axes if i in value.axes or i in block.own],)))
-    value = em.name(f"eta_{statistic.replace('^', '')}_{block.name}", value)
-    return value if value.axes else Array(value.code, (), value.inner)
-
-
-def _hand_out_moments(
-    f: Function, block: Block, record: Posterior, moments: str, arguments: Sequence[Array], union: tuple[Ix, ...],
-    inner: bool,
-) -> None:  # fmt: skip
-    """Where later lines find the moments and the arguments of a posterior, whose arrays are on `union`."""
-    em, name = f.emitter, block.name
-    cut = em.chunk is not None and any(i.dim == em.chunk for i in union)
-    order = (*block.gates, *block.home, *block.own)
-    stored = tuple(order.index(i) for i in union)
-    arguments_of = CUT_FIELDS if block.cuts and f.drawing else record.fields
-    places_of = dict.fromkeys((*record.moments, *arguments_of), stored)
-    places_of |= {k: tuple(order.index(i) for i in union if i not in block.own) for k in WHOLE if k in places_of}
-    for kind in record.moments:
-        f.runtime[MOMENT.of(name, kind)] = Leaf(f'{moments}["{kind}"]', places_of[kind], inner, cut=cut)
-    for argument in arguments_of:
-        code = f'{moments}["arguments"]["{argument}"]'
-        if not record.rank and (
-            block.cuts or any(a.axes != union for a in arguments)
-        ):  # one may be the same along a plate
-            shape = ", ".join(em.length(i) for i in union)
-            code = f"np.broadcast_to({code}, ({shape},))"
-        f.runtime[ARGUMENT.of(name, argument)] = Leaf(code, places_of[argument], inner, cut=cut)
-    f.runtime[MOMENTS.of(name)] = Leaf(moments, stored, inner, cut=cut)
 
 
 def _beside(f: Function, block: Block) -> list[tuple[str, Expr]]:

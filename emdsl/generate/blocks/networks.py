@@ -63,7 +63,7 @@ def network_lines(f: Function, block: Block, equation: int) -> list[str]:
         count = " * ".join(em.size(i.dim) for i in home) or "1"
         levels.append(f'"{latent}": ({em.size(f.plan.joint.levels[latent])}, {count})')
         shapes.append(f'"{latent}": ({"".join(em.size(i.dim) + ", " for i in home)})')
-    cliques = [_members(g, block, c) for c in block.network]
+    cliques = [members(g, block, c) for c in block.network]
     ordered = ", False" if block.apart else ""
     told = f"# ({equation}) the cliques of {', '.join(block.latents)}"
     body = ['sizes = prepared["the sizes"]', *g.prologue(), told, *em.outer, *em.lines]
@@ -77,7 +77,7 @@ def network_lines(f: Function, block: Block, equation: int) -> list[str]:
     return [f"def network_of_{block.name}(prepared):", *("    " + line for line in (doc, *body))]
 
 
-def _members(g: Function, block: Block, c: Clique) -> str:
+def members(g: Function, block: Block, c: Clique) -> str:
     """Code of one clique: (latent, element numbers) for each place, and the mask."""
     em = g.emitter
     places = []

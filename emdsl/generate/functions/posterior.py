@@ -141,7 +141,10 @@ def _fields(f: Function, block: Block, latent: str) -> list[tuple[str, Array]]:
             own = () if field in WHOLE else block.own
             value = em.value(El(ARGUMENT.of(latent, field), (*block.home, *own)))
             axes = (*(i for i in block.own if i in value.axes), *block.home)
-            out.append((f"argument {field}", em.broadcast(value, axes)))
+            of_log = (
+                "log " if "log" in record.statistics and field in ("mean", "var") else ""
+            )  # beside the latent's own
+            out.append((f"argument {of_log}{field}", em.broadcast(value, axes)))
     return out
 
 
@@ -210,7 +213,7 @@ def _results(
             cells.append(f'"var": {codes["var"]}')
         if "square" in codes and "id" in codes:
             cells.append(f'"var": {codes["square"]} - {codes["id"]} ** 2')
-        own = [f'"{k[9:]}": {c}' for k, c in codes.items() if k.startswith("argument ") and k != "argument mean"]
+        own = [f'"{k[9:]}": {c}' for k, c in codes.items() if k.startswith("argument ")]
         cells += own or [f'"E[{k}]": {c}' for k, c in codes.items() if k not in ("id", "square", "var")]
         out += numbered([f'    "{latent}": {{{", ".join(cells)}}},'], number[latent])
     return out

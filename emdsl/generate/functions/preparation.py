@@ -26,6 +26,7 @@ from emdsl.generate.blocks.incomplete import pattern_lines
 from emdsl.generate.blocks.kinds import sums_and_kinds
 from emdsl.generate.blocks.lookups import lookup_lines
 from emdsl.generate.blocks.networks import network_size
+from emdsl.generate.blocks.turns import turns_size
 from emdsl.generate.context import dimension, flat_axes, size_expression, size_factor
 from emdsl.generate.functions.linear_means import prepare_moments
 from emdsl.generate.functions.row_factors import table_line, weights_key, weights_name
@@ -120,6 +121,7 @@ def prepare_lines(printer: Printer) -> list[str]:
     lines += [line for b in blocks for line in (*reach_lines(b), *sequence_lines(b))]
     lines += lookup_lines(printer.inference)
     lines += [network_size(b) for b in blocks if b.network]
+    lines += [turns_size(b) for b in blocks if b.turns]
     lines += [field_line(b, b.field) for b in blocks if b.field]
     lines += [line for b in blocks for line in pattern_lines(b)]
     if plan.weighted is not None:
