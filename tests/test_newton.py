@@ -178,6 +178,13 @@ ROOTS = {  # Q of one element, with positive coefficients c0, c1, ...; the domai
 }
 
 
+def test_roots_inside_one_function_go_together():
+    """Log-odds against a category of reference: one after the other they crept to the counts' own."""
+    text = "model M\nparam a : real\nparam b : real\nfor n in N:\n    observed y[n] ~ Categorical(logits=[0, a, a + b])"
+    fit = emdsl.compile(text=text).fitter(max_iter=1).fit({"y": np.repeat([0, 1, 2], [2, 5, 3])})
+    np.testing.assert_allclose([fit.params_["a"], fit.params_["b"]], np.log([5 / 2, 3 / 5]), rtol=1e-12)
+
+
 @pytest.mark.parametrize("name", ROOTS)
 def test_the_curvature_at_a_closed_root(name):
     """Negative, and the second difference of Q there."""

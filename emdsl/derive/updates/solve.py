@@ -286,29 +286,47 @@ def _schedule(
     for component in _components(groups):
         if len(component) == 1:
             out.append(component[0])
+        elif (joint := _inside_one_function(component, q, every, params)) is not None:
+            out.append(joint)
         elif all(u.kind in ("closed form", "linear solve") for u in component):
             names = {n for u in component for n in u.params}
             for u in component:
                 held = tuple(sorted(u.depends & (names - set(u.params))))
                 out.append(replace(u, conditional_on=held, reason=u.reason + f"; given {', '.join(held)} (ECM)"))
         else:
-            out += _profiled(component, q, every) or [_together(component, q, every, params)]
+            hard = next(u.reason for u in component if u.kind not in ("closed form", "linear solve"))
+            out += _profiled(component, q, every) or [_together(component, hard.split(";")[0], q, every, params)]
     return out
 
 
-def _together(
+def _inside_one_function(
     component: Sequence[Update], q: Expected, every: Sequence[Term], params: Mapping[str, m.Variable]
+) -> Update | None:
+    """Roots, each given the others, of numbers that meet inside one function: `log(1 + exp(a) + exp(b))`.
+
+    One after the other they are a coordinate ascent of a function that no order separates, as products are by
+    theirs; together Newton climbs it in a few steps, none of which passes over the data.
+    """
+    names = {n for u in component for n in u.params}
+    met = [f for t in every for f in t.factors if len(names & x.variables(f)) > 1]
+    if not met or not all(isinstance(u.rule, Closed) for u in component):
+        return None
+    found = _together(component, f"{show(met[0])} ties {', '.join(sorted(names))}", q, every, params)
+    return found if found.kind == "newton" else None
+
+
+def _together(
+    component: Sequence[Update], why: str, q: Expected, every: Sequence[Term], params: Mapping[str, m.Variable]
 ) -> Update:
+    """The members of a component together; `why` they are not found one after the other."""
     names = tuple(n for u in component for n in u.params)
     joint = together([params[n] for n in names], q, every)
     if joint is not None:
-        hard = next(u.reason for u in component if u.kind not in ("closed form", "linear solve"))
-        reason = f"{hard.split(';')[0]}; {', '.join(names)} together by Newton with step-halving, to convergence"
+        reason = f"{why}; {', '.join(names)} together by Newton with step-halving, to convergence"
         return Update(names, "newton", joint, reason)
     rule, how = _numeric(Numeric(_held(names, every)), [params[n] for n in names])
-    why = next(u.reason for u in component if u.kind not in ("closed form", "linear solve"))
     kind = "gradient" if rule.hessian is None else "newton"
-    return Update(names, kind, rule, f"{why.split(';')[0]}; {', '.join(names)} jointly by {how}, to convergence")
+    return Update(names, kind, rule, f"{why}; {', '.join(names)} jointly by {how}, to convergence")
 
 
 def _profiled(component: Sequence[Update], q: Expected, every: Sequence[Term]) -> list[Update]:
