@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy import stats
 
 import emdsl
 
@@ -239,3 +240,18 @@ def curve(fit: Any, t: np.ndarray) -> np.ndarray:
         return np.polynomial.Polynomial(p["a"])(t)
     slope = -0.5 * p["b"] if "d" in p else p["b"]
     return np.add.outer(p["a"], 0 * t) + np.multiply.outer(slope, t) + p["c"] * t**2 + p.get("d", 0.0) * t**3
+
+
+@pytest.mark.parametrize("mean", ["a + b * x[n] + c * w[n] + d * x[n] * w[n]", "a + b * x[n] + (c + d * x[n]) * w[n]"])
+def test_a_product_of_covariates(mean: str) -> None:
+    """An interaction far from the origin, against least squares about the covariates' own places."""
+    text = f"for n in N:\n    given x[n] : real\n    given w[n] : real\n    observed y[n] ~ Normal({mean}, s)"
+    params = "".join(f"param {n} : real\n" for n in "abcd")
+    model = emdsl.compile(text=f"model Far\n{params}param s : positive\n{text}")
+    x, w = np.random.default_rng(1).normal(size=(2, len(T))).round(9)
+    fit = model.fitter().fit({"x": x + 1e5, "w": w - 2e5, "y": Y})
+    x, w = (x + 1e5) - 1e5, (w - 2e5) + 2e5
+    design = np.column_stack([x**0, x, w, x * w])
+    rest = Y - design @ np.linalg.lstsq(design, Y, rcond=None)[0]
+    wanted = stats.norm.logpdf(rest, 0, rest.std()).sum()
+    assert fit.log_likelihood_ == pytest.approx(wanted, rel=1e-10)
