@@ -11,6 +11,8 @@ import pytest
 from test_recursion import plain
 
 import emdsl
+from emdsl.runtime.discrete import chains as chains_module
+from emdsl.runtime.discrete import logchains
 from emdsl.runtime.discrete.chains import chain_posterior, chains
 from emdsl.runtime.discrete.lanes import Laid, Lanes, lane_codes, lane_lookup, lane_table, out_of_lanes, sequences
 from emdsl.runtime.discrete.logchains import LogPairs
@@ -116,28 +118,34 @@ def speaking_late(node: Any, edge: Any) -> tuple[Any, Any]:
 
 
 @pytest.mark.parametrize("by_row", [False, True])
-@pytest.mark.parametrize("lengths", [[6, 6, 3, 1, 0], [6, 6, 3, 2, 2]])
-@pytest.mark.parametrize("late", [False, True])
-def test_lag_two_in_pieces_with_rows_of_no_sequence(late: bool, lengths: list[int], by_row: bool) -> None:
-    """Early rows, whole and cut sequences, out of order."""
-    rng, starts = np.random.default_rng(7), np.array([10, 1, 18, 7, 16])
-    node, edge = rng.normal(size=(2, 22)), rng.normal(size=(4, 2, 22) if by_row else (4, 2))
-    node, edge = speaking_late(node, edge) if late else (node, edge)
+@pytest.mark.parametrize("lengths", [[9, 6, 3, 1, 0], [6, 6, 3, 2, 2]])
+@pytest.mark.parametrize("kind", ["scaled", "late", "in logs"])
+def test_lag_two_in_pieces_with_rows_of_no_sequence(
+    kind: str, lengths: list[int], by_row: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Early rows, whole and cut sequences, out of order; in logs, too, pieces are stitched."""
+    monkeypatch.setattr(logchains, "A_STEP", 1e3)
+    if kind == "in logs":
+        monkeypatch.setattr(chains_module, "LEAST", np.inf)
+    rng, starts = np.random.default_rng(7), np.array([10, 1, 20, 7, 24])
+    node, edge = rng.normal(size=(2, 26)), rng.normal(size=(4, 2, 26) if by_row else (4, 2))
+    node, edge = speaking_late(node, edge) if kind == "late" else (node, edge)
     first = [rng.normal(size=(2, 5)), rng.normal(size=(4, 2, 5))]
     values, q, pairs, second = every_path(node, edge, first, starts, lengths)
-    used = Lanes(starts, np.array(lengths), 7), Lanes(starts, np.array(lengths), 3)
+    used = Lanes(starts, np.array(lengths), 9), Lanes(starts, np.array(lengths), 2)
     log_z, parts = chain_posterior(node, edge, first, used)
-    assert isinstance(parts, LogPairs) == late
+    assert isinstance(parts, LogPairs) == (kind != "scaled")
+    assert parts.lanes is used[1]
     close = partial(np.testing.assert_allclose, rtol=1e-9, atol=1e-12)
     close(log_z, values)
-    close(parts.lanes.scatter(parts.q, 22), q)
+    close(parts.lanes.scatter(parts.q, 26), q)
     close(parts.first[1].reshape(2, 2, 2, 5)[0], second)
     before, after = (f.reshape(2, 2, -1) for f in parts.factors())
     close(before[:, :, None] * parts.edge.reshape(2, 2, 2, -1) * after[None], pairs)
     if not by_row:
         weight = rng.random(5) + 0.5
         share = sum(
-            w * np.isin(np.arange(22), a + np.arange(n)) for w, a, n in zip(weight, starts, lengths, strict=True)
+            w * np.isin(np.arange(26), a + np.arange(n)) for w, a, n in zip(weight, starts, lengths, strict=True)
         )
         close(parts.sums().reshape(2, 2, 2), pairs.sum(-1))
         close(parts.sums(weight).reshape(2, 2, 2), (pairs * share).sum(-1))

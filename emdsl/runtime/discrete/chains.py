@@ -13,7 +13,7 @@ import numpy as np
 from emdsl.runtime.data.columns import Array
 from emdsl.runtime.discrete.edges import RowEdges, inside_gates
 from emdsl.runtime.discrete.lanes import Laid, Lanes, out_of_lanes
-from emdsl.runtime.discrete.logchains import LogPairs, LogRecursion
+from emdsl.runtime.discrete.logchains import LogPairs, LogRecursion, lanes_in_logs
 from emdsl.runtime.discrete.recursion import LEAST, Recursion, backward, forward
 from emdsl.runtime.numeric.numerics import honest
 from emdsl.runtime.numeric.preparation import row_count
@@ -47,9 +47,10 @@ def chain_posterior(
             if well:
                 parts = Pairs(r, q, alpha, to, entry, _first_positions(r, alpha, to, q, count), rows)
                 return honest(r.log_weights(count)), parts
-        logs = LogRecursion(out_of_lanes(node), edge, first, lanes[0])
+        used = lanes_in_logs(lanes, r.states, r.k)
+        logs = LogRecursion(out_of_lanes(node), edge, first, used)
         log_z = np.zeros(count)
-        log_z[lanes[0].sequence] = np.where(np.isnan(logs.total), -np.inf, logs.total)
+        log_z[used.sequence] = np.where(np.isnan(logs.total), -np.inf, logs.total)
         return honest(log_z), LogPairs(logs, count, rows)
 
 
