@@ -44,6 +44,7 @@ class Block:
     gaussian: Gaussian | None = None  # of latents that are jointly Gaussian: the axes of their precision
     field: Field | None = None  # of these, where elements are tied to one another: how
     network: tuple[Clique, ...] = ()  # of discrete latents that are tied in any other way: what ties them
+    weighed: bool = False  # of a network: whether its parts count as often as the rows that they lie in
     apart: bool = False  # of elements that are tied: whether each is a factor of q for itself
     turns: tuple[Turn, ...] = ()  # of a continuous latent: rows that hold several elements as a product
     filters: tuple[tuple[Expr, ...], ...] = ()  # for each latent, the conditions of filtered plates, 0 or 1

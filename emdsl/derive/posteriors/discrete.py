@@ -8,7 +8,7 @@ from math import prod
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Idx, Ix
 from emdsl.derive.joint.factors import Factor, LogJoint
-from emdsl.derive.joint.plates import home_of, outside
+from emdsl.derive.joint.plates import home_of, outside, plate_names
 from emdsl.derive.joint.terms import Term, blocks_of, merge_roles, symmetry_of
 from emdsl.derive.joint.weights import weigh
 from emdsl.derive.posteriors.block import MOST_TOGETHER, Block, latents_in, place, touches
@@ -155,7 +155,11 @@ def network_block(
     kinds: Mapping[str, str], weighted: str | None,
 ) -> Block | None:  # fmt: skip
     """Discrete latents that no simpler block holds, as one network with all that terms tie them to; None where a
-    continuous latent is among these. No element of it lies on the weighted plate, whose rows count by their weights."""
+    continuous latent is among these.
+
+    Where no element of it lies on the weighted plate, rows of that add their weights to its terms. Where all of them
+    do, a part of it lies in one row, and what it leaves counts by that row's weight.
+    """
     for leader in left:
         if leader not in joint.discrete:
             continue
@@ -163,10 +167,11 @@ def network_block(
         mine = [t for t, _, _ in pool if touches(t, latents)]
         if _foreign(mine, kinds, ""):
             continue
-        found = cliques_of([weigh(t, weighted, joint) for t in mine], latents, joint.levels)
+        inside = weighted is not None and all(weighted in plate_names(joint.model.variable(n)) for n in latents)
+        found = cliques_of([weigh(t, None if inside else weighted, joint) for t in mine], latents, joint.levels)
         if not isinstance(found, str):
             states = tuple(Ix(n, joint.levels[n]) for n in latents)
-            return Block(latents[0], latents, (), states, (), (), network=found)
+            return Block(latents[0], latents, (), states, (), (), network=found, weighed=inside)
     return None
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from emdsl.derive.algebra import expr as x
-from emdsl.derive.algebra.expr import Expr, Idx, Ix
-from emdsl.derive.algebra.made import CLIQUE, LOG_NORMALISER, Q
-from emdsl.derive.joint.plates import home_of
+from emdsl.derive.algebra.expr import El, Expr, Idx, Ix
+from emdsl.derive.algebra.made import CLIQUE, LOG_NORMALISER, WEIGHT, Q
+from emdsl.derive.joint.plates import home_of, outermost
 from emdsl.derive.posteriors.block import Block
 from emdsl.derive.posteriors.networks import Clique
 from emdsl.generate.blocks.chains import add_up
@@ -35,7 +35,8 @@ def emit_network(f: Function, block: Block) -> None:
     if block.apart:
         em.lines.append(f'{q}, {log_z}, {cliques} = networks_apart({network}, {weights}, factors["{Q.of(name)}"])')
     else:
-        em.lines.append(f"{q}, {log_z}, {cliques} = networks({network}, {weights}, rng)")
+        shares = f", {_shares(f, block)}" if block.weighed else ""
+        em.lines.append(f"{q}, {log_z}, {cliques} = networks({network}, {weights}, rng{shares})")
     gone = [em.contract(_absent(f, block, latent), ()) for latent in block.latents if block.conditions(latent)]
     if gone:
         em.lines.append(f"{log_z} = {log_z} - ({em.sum(gone).code})")
@@ -50,7 +51,24 @@ def emit_network(f: Function, block: Block) -> None:
 def _absent(f: Function, block: Block, latent: str) -> list[Expr]:
     """The log number of states of the elements that a filtered plate leaves out: no clique holds them."""
     levels = x.fn("log", x.SizeN(f.plan.joint.levels[latent]))
-    return [levels, x.add(x.ONE, x.neg(x.mul(*block.conditions(latent))))]
+    own = (_share(f, latent),) if block.weighed else ()
+    return [levels, x.add(x.ONE, x.neg(x.mul(*block.conditions(latent)))), *own]
+
+
+def _share(f: Function, latent: str) -> Expr:
+    """How often an element of a latent counts: the weight of the outermost row that it lies in."""
+    model = f.plan.joint.model
+    return El(WEIGHT, (outermost(home_of(model.variable(latent))[0], model),))
+
+
+def _shares(f: Function, block: Block) -> str:
+    """Code of these for all elements of a network's latents."""
+    em, model = f.emitter, f.plan.joint.model
+    codes = []
+    for latent in block.latents:
+        home = home_of(model.variable(latent))
+        codes.append(f'"{latent}": {em.broadcast(em.value(_share(f, latent)), home).code}')
+    return f"{{{', '.join(codes)}}}"
 
 
 def network_lines(f: Function, block: Block, equation: int) -> list[str]:

@@ -62,12 +62,15 @@ class Network:
         self.forest = self.width <= 1 and all(m.shape[1] <= 2 for m in self.members)
 
 
-def network_posterior(net: Network, tables: Sequence[Array]) -> tuple[dict[str, Array], float, list[Array]]:
+def network_posterior(
+    net: Network, tables: Sequence[Array], share: Array | None = None
+) -> tuple[dict[str, Array], float, list[Array]]:
     """Marginals of each latent, (K, elements); the log-normaliser; probabilities of each clique, as its table.
 
-    tables : of each clique the log weights of its members' states, (K_1, ..., K_m, rows).
+    tables : of each clique the log weights of its members' states, (K_1, ..., K_m, rows). share : how often each
+    element counts in the log-normaliser, the same for all that are tied.
     """
-    q, log_z, cliques = (_by_forest if net.forest else _by_buckets)(net, tables)
+    q, log_z, cliques = (_by_forest if net.forest else _by_buckets)(net, tables, share)
     own = {name: q[:k, net.first[name] : net.first[name] + n] for name, (k, n) in net.levels.items()}
     return own, log_z, cliques
 
@@ -85,8 +88,8 @@ def drawn_network(net: Network, tables: Sequence[Array], rng: np.random.Generato
     return _back(net, tables, False, lambda log: (log + rng.gumbel(size=log.shape)).argmax(0))
 
 
-def _by_forest(net: Network, tables: Sequence[Array]) -> tuple[Array, float, list[Array]]:
-    done, cliques = Forest(net, tables, False), []
+def _by_forest(net: Network, tables: Sequence[Array], share: Array | None) -> tuple[Array, float, list[Array]]:
+    done, cliques = Forest(net, tables, False, share), []
     done.down()
     for table, members, rows in zip(tables, net.members, net.rows, strict=True):
         out = np.zeros(table.shape)
@@ -95,11 +98,11 @@ def _by_forest(net: Network, tables: Sequence[Array]) -> tuple[Array, float, lis
     return done.q, done.log_z, cliques
 
 
-def _by_buckets(net: Network, tables: Sequence[Array]) -> tuple[Array, float, list[Array]]:
+def _by_buckets(net: Network, tables: Sequence[Array], share: Array | None) -> tuple[Array, float, list[Array]]:
     q, log_z = np.zeros((int(net.states.max(initial=1)), len(net.states))), 0.0
     cliques = [np.zeros(t.shape) for t in tables]
     for these in (run for kind in net.kinds for run in kind.few()):
-        done = Buckets(these, tables, net.rows, False)
+        done = Buckets(these, tables, net.rows, False, share)
         done.down()
         log_z += done.log_z
         for v, k in enumerate(these.states):
@@ -120,7 +123,8 @@ def _back(net: Network, tables: Sequence[Array], largest: bool, choose: Callable
 class Forest:
     """Trees: every element has at most one neighbour left when it is eliminated."""
 
-    def __init__(self, net: Network, tables: Sequence[Array], largest: bool) -> None:
+    def __init__(self, net: Network, tables: Sequence[Array], largest: bool, share: Array | None = None) -> None:
+        self.share = share
         self.net, total, k = net, len(net.states), int(net.states.max(initial=1))
         self.node = np.where(np.arange(k)[:, None] < net.states, 0.0, LOWEST)
         self.edge = np.zeros((k, k, total))  # (own state, parent's state, element)
@@ -146,7 +150,8 @@ class Forest:
         for level in self.levels:
             roots = level[self.net.parent[level] < 0]
             own = self.weight[:, roots]
-            self.log_z += float((own.max(0) if largest else scipy.special.logsumexp(own, axis=0)).sum())
+            left = own.max(0) if largest else scipy.special.logsumexp(own, axis=0)
+            self.log_z += float(left.sum() if self.share is None else left @ self.share[roots])
             inner = level[self.net.parent[level] >= 0]
             both = self.weight[:, None, inner] + self.edge[..., inner]
             sent = both.max(0) if largest else scipy.special.logsumexp(both, axis=0)
@@ -195,15 +200,17 @@ class Forest:
 
 
 def networks(
-    network: tuple[Network, Mapping[str, tuple[int, ...]]], tables: Sequence[Array], rng: Any = None
-) -> tuple[dict[str, Array], float, list[Array]]:
+    network: tuple[Network, Mapping[str, tuple[int, ...]]], tables: Sequence[Array], rng: Any = None,
+    share: Mapping[str, Array] | None = None,
+) -> tuple[dict[str, Array], float, list[Array]]:  # fmt: skip
     """`network_posterior` for tables (*states, *plates); marginals as (states, *home). With `rng`, a start is drawn.
 
-    `network` has the shapes of the latents beside it.
+    `network` has the shapes of the latents beside it; `share` is how often the elements of each count, (*home).
     """
     net, shapes = network
     flat = _flat(net, tables)
-    q, log_z, cliques = network_posterior(net, flat) if rng is None else _drawn(net, flat, rng)
+    often = None if share is None else np.concatenate([np.ravel(share[n]) for n in net.levels])
+    q, log_z, cliques = network_posterior(net, flat, often) if rng is None else _drawn(net, flat, rng)
     shaped = [c.reshape(t.shape) for c, t in zip(cliques, tables, strict=True)]
     return {n: p.reshape(len(p), *shapes[n]) for n, p in q.items()}, log_z, shaped
 
