@@ -26,12 +26,20 @@ sys.meta_path[:] = [f for f in finders if type(f).__module__ != "_pytest.asserti
 import hypothesis.extra.numpy  # noqa: E402, F401
 import pytest  # noqa: E402
 from hypothesis import HealthCheck, settings  # noqa: E402
+from hypothesis.internal.conjecture import providers  # noqa: E402
 
 sys.meta_path[:] = finders
 
 settings.register_profile("emdsl", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("nightly", settings.get_profile("emdsl"), derandomize=False, max_examples=300)
 settings.load_profile("emdsl")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """By day hypothesis does not read every file of the package for constants to draw: it takes a second and more."""
+    if config.getoption("--hypothesis-profile") != "nightly":
+        providers._get_local_constants = lambda: providers._local_constants  # empty until that function fills it
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

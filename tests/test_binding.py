@@ -86,7 +86,9 @@ def test_read_only_data_bind_and_stay_untouched() -> None:
     assert np.isnan(x[1])
 
 
-@pytest.mark.parametrize("data", [[1.0, None, 3.0], [1, float("nan"), 3], np.ma.array([1, 99, 3], mask=[0, 1, 0])])
+@pytest.mark.parametrize(
+    "data", [[1.0, None, 3.0], [1, float("nan"), 3], [1, Decimal("sNaN"), 3], np.ma.array([1, 99, 3], mask=[0, 1, 0])]
+)
 def test_missing_is_missing_however_it_is_written(data: Any) -> None:
     b = bound(SCALAR, {"x": data})
     np.testing.assert_array_equal(b.values["x"], [1, 0, 3])

@@ -51,12 +51,14 @@ def refuse_where(name: str, bad: Array, values: Array, what: str, hint: str | No
 
 
 def is_missing(value: Any) -> bool:
-    """None, NaN, NaT, pandas.NA, Decimal("NaN")."""
+    """None, NaN, NaT, pandas.NA, Decimal("NaN") and Decimal("sNaN")."""
     if value is None or type(value).__name__ in ("NAType", "NaTType"):
         return True
     try:
         return bool(value != value)
-    except (TypeError, ValueError, ArithmeticError):
+    except ArithmeticError:  # Decimal("sNaN") cannot be compared, not even with itself
+        return True
+    except (TypeError, ValueError):
         return False
 
 
