@@ -1,9 +1,14 @@
-"""The nodes of the algebra: frozen values, what stands below them, and their free indices."""
+"""The nodes of the algebra: frozen values, what stands below them, and their free indices.
+
+Equal nodes are one object (hash-consing: Filliatre and Conchon 2006, "Type-safe modular hash-consing"), so that
+comparing and looking up, of which a derivation consists, never open an expression.
+"""
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass, fields
 from fractions import Fraction
 from functools import lru_cache
 from itertools import count
@@ -12,32 +17,71 @@ from typing import Any, Literal, TypeVar, dataclass_transform
 T = TypeVar("T")
 
 
-class Node:
-    """What all nodes have: a hash that is worked out once, as every look-up in a table of expressions asks for it."""
+class Kept(weakref.ref[Any]):
+    """A node that stands as long as somebody holds it, and what it is looked up by."""
 
-    __slots__ = ("_hash",)
+    __slots__ = ("key",)
+    key: tuple[Any, ...]
 
 
 @dataclass_transform(frozen_default=True)
 def node(cls: type[T]) -> type[T]:
-    """A frozen value with slots, which remembers its hash."""
-    made = dataclass(frozen=True, slots=True)(cls)
-    compute = made.__hash__
+    """A frozen value with slots, of which there is one for the same fields: it is equal to itself alone."""
+    made: Any = dataclass(frozen=True, slots=True, eq=False, init=False, weakref_slot=True)(cls)
+    table: dict[tuple[Any, ...], Kept] = {}
+    names = tuple(f.name for f in fields(made))
+    defaults = tuple(f.default for f in fields(made))
+    setters = tuple(getattr(made, n).__set__ for n in names)
 
-    def remembered(self: Any) -> int:
-        try:
-            found: int = self._hash
-        except AttributeError:
-            found = compute(self)
-            object.__setattr__(self, "_hash", found)
-        return found
+    def forget(gone: Kept) -> None:
+        if table.get(gone.key) is gone:
+            del table[gone.key]
 
-    made.__hash__ = remembered  # type: ignore[method-assign]
-    return made
+    def completed(values: tuple[Any, ...], named: dict[str, Any]) -> tuple[Any, ...]:
+        beside = (named.pop(n, d) for n, d in zip(names[len(values) :], defaults[len(values) :], strict=True))
+        values = (*values, *beside)
+        if named or MISSING in values or len(values) > len(names):
+            raise TypeError(f"{cls.__name__} takes {', '.join(names)}")
+        return values
+
+    def new(made: type[T], *values: Any, **named: Any) -> T:
+        if named or len(values) != len(names):
+            values = completed(values, named)
+        key = values if made is not Num else _number_key(*values)
+        kept = table.get(key)
+        found = kept() if kept is not None else None
+        if found is None:
+            found = object.__new__(made)
+            for put, value in zip(setters, values, strict=True):
+                put(found, value)
+            kept = Kept(found, forget)
+            kept.key = key
+            found = _first(table, kept, found)
+        return found  # type: ignore[no-any-return]
+
+    made.__new__ = new
+    made.__reduce__ = lambda self: (made, tuple(getattr(self, n) for n in names))
+    return made  # type: ignore[no-any-return]
+
+
+def _first(table: dict[tuple[Any, ...], Kept], kept: Kept, made: Any) -> Any:
+    """The node just made, or the one that another thread put there since it was looked for."""
+    other = table.setdefault(kept.key, kept)()
+    if other is None:  # one that is gone, and is about to be forgotten
+        table[kept.key] = kept
+        return made
+    return other
+
+
+def _number_key(value: Fraction | float) -> tuple[Any, ...]:
+    """What is exact stays apart from what is not, though they be equal."""
+    if isinstance(value, Fraction):
+        return value.numerator, value.denominator
+    return type(value), repr(value)
 
 
 @node
-class Ix(Node):
+class Ix:
     """A dummy index, typed by the dimension it runs over.
 
     Dimensions are spelled as sizes are: `"N"`, `"3"`, `"Q + 1"`; `"T[]"` are the rows of a ragged plate.
@@ -48,7 +92,7 @@ class Ix(Node):
 
 
 @node
-class DataIx(Node):
+class DataIx:
     """An index position whose integer value is read off data: `b[group[n]]`."""
 
     value: Expr
@@ -59,14 +103,14 @@ Sort = Literal["real", "positive", "unit", "spd"]
 
 
 @node
-class Num(Node):
+class Num:
     """A number, exact where it is a fraction."""
 
     value: Fraction | float
 
 
 @node
-class El(Node):
+class El:
     """One element of a variable, a statistic or a constant table. `sort` is what its domain says of its sign."""
 
     var: str
@@ -75,21 +119,21 @@ class El(Node):
 
 
 @node
-class Val(Node):
+class Val:
     """The value of an index as a number."""
 
     ix: Ix
 
 
 @node
-class SizeN(Node):
+class SizeN:
     """A size as a number, by the spelling of its dimension."""
 
     dim: str
 
 
 @node
-class Sel(Node):
+class Sel:
     """One-hot: 1 where the integer `of` equals `at`."""
 
     of: Expr
@@ -97,7 +141,7 @@ class Sel(Node):
 
 
 @node
-class Delta(Node):
+class Delta:
     """1 where two index positions are equal."""
 
     a: Idx
@@ -105,7 +149,7 @@ class Delta(Node):
 
 
 @node
-class Fn(Node):
+class Fn:
     """An elementwise function; comparisons give 0 or 1; `pi` takes no argument."""
 
     name: str
@@ -113,21 +157,21 @@ class Fn(Node):
 
 
 @node
-class Add(Node):
+class Add:
     """A sum of at least two terms."""
 
     terms: tuple[Expr, ...]
 
 
 @node
-class Mul(Node):
+class Mul:
     """A product of at least two factors, its number first."""
 
     factors: tuple[Expr, ...]
 
 
 @node
-class Pow(Node):
+class Pow:
     """`base ** exponent`."""
 
     base: Expr
@@ -135,7 +179,7 @@ class Pow(Node):
 
 
 @node
-class Sum(Node):
+class Sum:
     """The sum of `body` over all values of `ix`."""
 
     ix: Ix
@@ -143,7 +187,7 @@ class Sum(Node):
 
 
 @node
-class MatInv(Node):
+class MatInv:
     """Element `at` of the inverse of the symmetric matrix whose element (i, j) is `body`."""
 
     i: Ix
@@ -153,7 +197,7 @@ class MatInv(Node):
 
 
 @node
-class LogDet(Node):
+class LogDet:
     """The log-determinant of the symmetric matrix whose element (i, j) is `body`."""
 
     i: Ix
@@ -162,7 +206,7 @@ class LogDet(Node):
 
 
 @node
-class Where(Node):
+class Where:
     """`then` where the condition holds, else `other`; only the branch taken is evaluated."""
 
     cond: Expr
@@ -171,7 +215,7 @@ class Where(Node):
 
 
 @node
-class Choose(Node):
+class Choose:
     """Item number `at` of a literal list."""
 
     at: Idx
