@@ -28,25 +28,32 @@ def test_a_density_that_is_finite_at_the_end_of_its_support_takes_data_there(fam
     np.testing.assert_allclose(fit.params_["a"], estimate, rtol=1e-6)
 
 
-@pytest.mark.parametrize("family", ["Gamma(a, 1)", "Gamma(2, a)", "Exponential(a) if z[n] == 0 else LogNormal(a, 1)"])
+@pytest.mark.parametrize("family", ["Gamma(a, 1)", "Gamma(2, a)", "Gamma(2, a) if z[n] == 0 else LogNormal(a, 1)"])
 def test_where_a_density_is_not_finite_at_the_end_data_are_refused_there(family):
     text = f"model M\nparam a : positive\nfor n in N:\n    latent z[n] ~ Bernoulli(0.5)\n    observed x[n] ~ {family}\n"
     with pytest.raises(DataError, match="must be positive"):
         fitted(text, np.array([0.0, 1.0]))
 
 
-@pytest.mark.parametrize("wide", ["Normal(0, 2)", "Poisson(7)"])
+@pytest.mark.parametrize("wide", ["Normal(0, 2)", "Poisson(7)", "Exponential(0.4)"])
 def test_data_outside_one_branch_have_the_others_density(wide):
-    """Counts past a Binomial's trials, negative numbers beside a LogNormal: no statistic of that branch counts them."""
+    """Counts past a Binomial's trials, what is negative or an exact 0 beside a LogNormal: no statistic of that branch
+    counts them."""
     rng = np.random.default_rng(1)
     whole = wide.startswith("Poisson")
     narrow = "Binomial(5, w)" if whole else "LogNormal(w, 0.5)"
     x = np.r_[rng.poisson(7, 9), 0, 2, 1] if whole else np.r_[rng.normal(0, 2, 9), 0.0, 1.5, 2]
+    x = np.abs(x) if wide.startswith("Exponential") else x
     text = "model M\nparam w : unit\nparam p : unit\nfor n in N:\n    latent z[n] ~ Bernoulli(p)\n"
     fit = fitted(text + f"    observed x[n] ~ {narrow} if z[n] == 0 else {wide}", x, init={"w": 0.4, "p": 0.5})
     w, p = fit.params_["w"], fit.params_["p"]
     one = stats.binom.pmf(x, 5, w) if whole else stats.lognorm.pdf(x, 0.5, scale=np.exp(w))
-    other = stats.poisson.pmf(x, 7) if whole else stats.norm.pdf(x, 0, 2)
+    known = {
+        "Normal": stats.norm.pdf(x, 0, 2),
+        "Poisson": stats.poisson.pmf(x, 7),
+        "Exponential": 0.4 * np.exp(-0.4 * x),
+    }
+    other = known[wide.split("(")[0]]
     np.testing.assert_allclose(fit.log_likelihood_, np.log((1 - p) * one + p * other).sum(), rtol=1e-10)
     np.testing.assert_allclose(fit.posterior_["z"][:, 1], p * other / ((1 - p) * one + p * other), atol=1e-10)
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Expr, Idx, Ix
@@ -15,7 +16,6 @@ from emdsl.errors import ModelError, Problem
 from emdsl.language import model as m
 
 ENDS = {"positive": {"lower": x.ZERO}, "unit": {"lower": x.ZERO, "upper": x.ONE}}
-BOTH = frozenset(("lower", "upper"))
 ENTIRE = frozenset(("exp", "abs", "sin", "cos", "tanh", "softplus", "logistic", "Phi", "log_Phi", "log_bessel_i0"))
 
 
@@ -28,10 +28,32 @@ def ends_reached(body: Expr, v: m.Variable) -> frozenset[str]:
     return frozenset(end for end, value in ENDS.get(v.domain.kind, {}).items() if _finite_at(body, v.name, value))
 
 
-def _finite_at(body: Expr, name: str, value: Expr) -> bool:
-    def there(e: Expr) -> Expr:
-        return x.rebuild(e, lambda n: value if isinstance(n, El) and n.var == name else None)
+def short_of_ends(
+    v: m.Variable, cases: Sequence[tuple[Factor, Expr | None]]
+) -> tuple[frozenset[str], list[tuple[Factor, Expr | None]]]:
+    """The ends at which the density of some case is finite, and the cases: the others have no mass there.
 
+    So an Exponential beside a LogNormal may have an exact 0, which the LogNormal has not: log 0, as in Stan. Each case
+    comes with its value, None for a vector's.
+    """
+    found = [ends_reached(f.body, v) for f, _ in cases]
+    reached = frozenset[str]().union(*found)
+    if any(value is None for _, value in cases):
+        return (reached.intersection(*found) if found else reached), list(cases)
+    out: list[tuple[Factor, Expr | None]] = []
+    for (f, value), own in zip(cases, found, strict=True):
+        assert value is not None
+        ends = ENDS.get(v.domain.kind, {})
+        short = [x.fn("log", x.fn(_INSIDE[end], value, ends[end])) for end in sorted(reached - own)]
+        out.append((replace(f, body=x.add(f.body, *short)), value))
+    return reached, out
+
+
+_INSIDE = {"lower": "gt", "upper": "lt"}
+
+
+def _finite_at(body: Expr, name: str, value: Expr) -> bool:
+    there = partial(_there, name=name, value=value)
     for e in x.walk(body):
         if name not in x.variables(e):
             continue
@@ -90,10 +112,15 @@ def within_support(f: Factor, tensors: Tensors, mixed: bool) -> tuple[Factor, ..
     return replace(f, body=rest, masks=(*f.masks, *inside)), replace(f, body=x.add(*limits))
 
 
-def guarded(f: Factor, tensors: Tensors) -> Factor:
-    """Functions of data that need not exist where a condition on data fails are 0 there: branches not taken are not."""
+def guarded(f: Factor, tensors: Tensors, v: m.Variable | None = None, reached: frozenset[str] = frozenset()) -> Factor:
+    """Functions of data that need not exist where a condition on data fails are 0 there: branches not taken are not.
+
+    reached : the ends of its domain at which the variable v may be seen, so that it need not be positive.
+    """
     conditions = [c for c in f.masks if _of_data(c, tensors)]
-    return replace(f, body=_zero_elsewhere(f.body, conditions, f.plates, tensors)) if conditions else f
+    ends = [ENDS[v.domain.kind][end] for end in sorted(reached)] if v is not None else []
+    at_ends = [partial(_there, name=v.name, value=value) for value in ends] if v is not None else []
+    return replace(f, body=_zero_elsewhere(f.body, conditions, f.plates, tensors, at_ends)) if conditions else f
 
 
 def _of_data(e: Expr, tensors: Tensors) -> bool:
@@ -101,17 +128,27 @@ def _of_data(e: Expr, tensors: Tensors) -> bool:
     return bool(names) and all(map(tensors.is_data, names))
 
 
-def _zero_elsewhere(body: Expr, conditions: Sequence[Expr], plates: Sequence[Ix], tensors: Tensors) -> Expr:
+def _zero_elsewhere(
+    body: Expr, conditions: Sequence[Expr], plates: Sequence[Ix], tensors: Tensors,
+    at_ends: Sequence[Callable[[Expr], Expr]],
+) -> Expr:  # fmt: skip
     """The expression, with 0 for its partial functions of data where the conditions fail."""
     here = x.mul(*conditions)
 
     def guard(e: Expr) -> Expr | None:
         argument = _partial(e)
-        if argument is None or x.positive(argument) or not _of_data(e, tensors):
+        if argument is None or not _of_data(e, tensors):
+            return None
+        if x.positive(argument) and all(x.positive(there(argument)) for there in at_ends):
             return None
         return x.Where(here, e, x.ZERO) if set(x.free(e)) <= set(plates) else None
 
     return x.rebuild(body, guard)
+
+
+def _there(e: Expr, name: str, value: Expr) -> Expr:
+    """An expression where a variable has a value."""
+    return x.rebuild(e, lambda n: value if isinstance(n, El) and n.var == name else None)
 
 
 def _partial(e: Expr) -> Expr | None:

@@ -20,7 +20,7 @@ from emdsl.derive.joint.constraints import (
     without_multipliers,
 )
 from emdsl.derive.joint.element import Tensors
-from emdsl.derive.joint.ends import BOTH, ends_reached, guarded, limits_of, within_support
+from emdsl.derive.joint.ends import guarded, limits_of, short_of_ends, within_support
 from emdsl.derive.joint.factors import Factor, LogJoint, Told, origin
 from emdsl.derive.joint.scope import Closure, Scope, size_number
 from emdsl.derive.joint.spikes import is_point_mass, leaves, of_its_own
@@ -88,12 +88,12 @@ def told_of(v: m.Variable, tensors: Tensors) -> Told:
 def _variable_factors(
     v: m.Variable, tensors: Tensors, held: Constrained | None, closed: dict[str, frozenset[str]]
 ) -> list[Factor]:
-    """The factors of a variable's branches; `closed` takes which ends of its domain all of them have a density at."""
+    """The factors of a variable's branches; `closed` takes which ends of its domain some of them have a density at."""
     scope, plates, masks = tensors.enter(v.plates)
     whole = any(len(c.event) > len(v.domain.dims) for _, c in leaves(v.distribution)) if v.distribution else False
     array = () if whole else tuple(x.fresh(str(d)) for d in v.array)  # else the calls' events hold the array axes
     home: tuple[Idx, ...] = tuple(scope.loops[p.index] for p in v.plates) + array
-    out: list[Factor] = []
+    lifted: list[tuple[Factor, Expr | None]] = []
     assert v.distribution is not None
     atoms = _atoms(v) if v.domain.kind in ("real", "positive", "unit") else ()
     branches = held.branches if held else tuple((conds, call, None) for conds, call in leaves(v.distribution))
@@ -107,8 +107,6 @@ def _variable_factors(
             body = constrained_body(v, home, event, call, support, held.multiplier, tensors, scope)
         else:
             body = tensors.density(v, home, event, call, scope)
-        if v.kind == "observed" and not held:
-            closed[v.name] = closed.get(v.name, BOTH) & ends_reached(body, v)
         body = x.add(
             body, *limits_of(v, home, event, call, atoms, tensors, scope), *_levels_reached(v, home, tensors, scope)
         )
@@ -119,9 +117,13 @@ def _variable_factors(
         present = tensors.presence(v, home, event, body)
         measure = plates + array + event
         base = Factor(v.name, v.kind, (), masks + conditions + present, body, measure, call.span)
-        lifted = _lift(_with_gates(base, tensors), unseen=tensors.continuous)
-        out += (guarded(h, tensors) for g in lifted for h in within_support(g, tensors, len(branches) > 1))
-    return out
+        value = tensors.variate(v, home, event) if not call.family.x.domain.dims else None
+        lifted += ((g, value) for g in _lift(_with_gates(base, tensors), unseen=tensors.continuous))
+    reached: frozenset[str] = frozenset()
+    if v.kind == "observed" and not held:
+        closed[v.name], lifted = reached, lifted = short_of_ends(v, lifted)
+    several = len(lifted) > 1
+    return [guarded(h, tensors, v, reached) for g, _ in lifted for h in within_support(g, tensors, several)]
 
 
 def _cut(
