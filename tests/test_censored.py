@@ -137,3 +137,66 @@ def test_what_a_limit_leaves_to_be_seen() -> None:
     data["y0"] = np.where(np.arange(40) == 7, data["hi"] + 1, data["y0"])
     with pytest.raises(emdsl.DataError, match=r"1 rows have zero density.*row 7"):
         model.fitter().fit(data)
+
+
+MIXTURE = """model TwoKinds
+size K = 2
+param w : simplex[K]
+param k[K] : positive
+param s[K] : positive
+for n in N:
+    latent z[n] ~ Categorical(w)
+    observed t[n] ~ Weibull(k[z[n]], s[z[n]])
+    observed late[n] ~ Delta(t[n] > 4)
+"""
+
+
+def test_a_mixture_of_times_of_which_some_were_not_seen_to_end() -> None:
+    """Where EM ends, the likelihood by hand is level, from seeded starts that tell the kinds apart."""
+    rng = np.random.default_rng(14)
+    t = np.where(rng.random(60) < 0.4, rng.weibull(3, 60), 5 * rng.weibull(1.5, 60))
+    late = t >= 4
+    est = emdsl.compile(text=MIXTURE).fitter(seed=0, tol=1e-9).fit({"t": np.where(late, np.nan, t), "late": late + 0})
+    w, k, s = (est.params_[n] for n in ("w", "k", "s"))
+    assert abs(s[0] - s[1]) > 1
+
+    def likelihood(k: Any, s: Any) -> Any:
+        seen = np.log((w * stats.weibull_min.pdf(t[~late, None], k, scale=s)).sum(1)).sum()
+        return seen + late.sum() * np.log((w * stats.weibull_min.sf(4, k, scale=s)).sum())
+
+    assert est.log_likelihood_ == pytest.approx(likelihood(k, s), abs=5e-4)
+    for step in np.eye(2) * 1e-5:
+        assert abs(likelihood(k + step, s) - likelihood(k - step, s)) / 2e-5 < 5e-3
+        assert abs(likelihood(k, s + step) - likelihood(k, s - step)) / 2e-5 < 5e-3
+
+
+def test_times_known_to_lie_in_an_interval() -> None:
+    """Visits between which something happened, or (a row seen outside) did not."""
+    rng = np.random.default_rng(3)
+    lo = np.floor(2 * rng.weibull(1.5, 30))
+    inside = np.r_[np.zeros(1), np.ones(29)]
+    text = """model Visits
+param k : positive
+param s : positive
+for n in N:
+    given lo[n] : real
+    latent t[n] ~ Weibull(k, s)
+    observed inside[n] ~ Delta(lo[n] < t[n] < lo[n] + 1)
+"""
+    est = emdsl.compile(text=text).fitter(max_iter=0, init={"k": 1.5, "s": 2.0}).fit({"lo": lo, "inside": inside})
+    chance = np.diff(stats.weibull_min.cdf([lo, lo + 1], 1.5, scale=2), axis=0)[0]
+    assert est.log_likelihood_ == pytest.approx(np.log(np.where(inside, chance, 1 - chance)).sum(), abs=0.05)
+    est = (
+        emdsl.compile(text=text).fitter(max_iter=0, init={"k": 1.5, "s": 2.0}).fit({"lo": lo[1:], "inside": inside[1:]})
+    )
+    assert est.log_likelihood_ == pytest.approx(np.log(chance[1:]).sum(), abs=1e-6)
+
+
+def test_kinds_are_told_apart_at_the_start_where_times_stand_at_points() -> None:
+    """Two rates that were alike at the start would stay so."""
+    text = MIXTURE.replace("Weibull(k[z[n]], s[z[n]])", "Exponential(1 / s[z[n]])").replace(
+        "param k[K] : positive\n", ""
+    )
+    t = np.r_[0.1 * np.arange(1, 11), np.arange(1.5, 3.5, 0.2), np.full(5, np.nan)]
+    est = emdsl.compile(text=text).fitter(seed=0, max_iter=0).fit({"t": t, "late": np.isnan(t) + 0})
+    assert abs(np.diff(est.params_["s"])[0]) > 0.1

@@ -7,6 +7,7 @@ A density that jumps at the ends is smooth between them, so that an integral ove
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -51,16 +52,27 @@ def interval_of(joint: LogJoint, name: str, kinds: Mapping[str, str]) -> Interva
     kinds : what each variable is to the algebra, as `blocks.classes` has it.
     """
     found = tuple(f for f in joint.factors if jumps(f, name))
+    settled = list(found)
     own = tuple(x.fresh(str(d)) for d in joint.model.variable(name).domain.dims)
     cuts: list[Cut] = []
     for f in found:
         for c in _cuts(f, joint, name, own, kinds):
-            if c is None or c.apart or (own and c.lower == c.upper):
+            if c is None or (own and c.lower == c.upper):
                 return None
+            if c.apart:  # seen outside of an interval it lies anywhere, and its density jumps twice
+                settled = [other for other in settled if other is not f]
+                c = _where_inside(c)
             cuts.append(c)
     if not cuts or len(own) > 1:
         return None
-    return Interval(*bounds_of(cuts), found, *own)
+    return Interval(*bounds_of(cuts), tuple(settled), *own)
+
+
+def _where_inside(c: Cut) -> Cut:
+    """The interval of what was seen to lie in it, the whole line of what was seen outside."""
+    assert c.lower is not None and c.upper is not None
+    outside = x.fn("gt", c.lower, c.upper)
+    return Cut(c.mask, x.Where(outside, x.Num(-math.inf), c.lower), x.Where(outside, x.Num(math.inf), c.upper))
 
 
 def _cuts(f: Factor, joint: LogJoint, name: str, own: tuple[Ix, ...], kinds: Mapping[str, str]) -> Iterator[Cut | None]:

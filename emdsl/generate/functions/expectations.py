@@ -57,12 +57,16 @@ def _seeded(printer: Printer, lines: Sequence[str]) -> list[str]:
                 for b in printer.plan.elimination.blocks
                 if b.states and printer.inference.runtime[CONDITIONAL.of(b.name)].code == q
             )
-            if set(block.latents) & printer.plan.joint.in_clouds:
+            points = tuple(k for k, n in enumerate(block.latents) if n in printer.plan.joint.in_clouds)
+            if len(points) == len(block.latents):
                 continue  # the points of a cloud are no components to be told apart
             rows = rows_of_data(printer, printer.inference, block)
-            arguments = f"{q}, {states}, {rows}, rng{_weights_of_rows(printer, block)}"
-            arguments += _order(printer, len(block.states))
-            out += ["if rng is not None:", f"    {q} = seeded({arguments})"]
+            own, way = (
+                (states, "seeded") if not points else (f"{points}, {len(block.states) - len(points)}", "seeded_beside")
+            )
+            arguments = f"{q}, {own}, {rows}, rng{_weights_of_rows(printer, block)}"
+            arguments += _order(printer, len(block.states) - len(points))
+            out += ["if rng is not None:", f"    {q} = {way}({arguments})"]
     return out
 
 

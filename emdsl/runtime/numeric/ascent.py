@@ -42,6 +42,9 @@ def ascend(
     if layout.width > BROADEST and not layout.is_low(objective, start):
         return maximise(lambda values: (sum(objective(values)[0]), objective(values)[1]), start, domains, bounds)
     t, place = climbed(layout, objective, layout.free(start))
+    if np.isnan(place[0]):
+        told = f"the expected log joint is no number at the last {', '.join(start)}: its terms have overflowed"
+        raise Degenerate(list(start), told)
     for _ in range(PROBES if isinstance(place[2], np.ndarray) and layout.rows == 1 else 0):
         further = beyond_flat(layout, objective, t, place)
         if further is None:

@@ -27,6 +27,7 @@ RESTARTS_OF_MODES = 4  # where a point lies higher than the mode that was found
 MOVES = 6  # of points, by moments
 WIDEST_SINH = 6.0  # sqrt(2) sinh of it is 285 standard deviations of the density's top
 WIDEST_OF_TWO = 4.0  # in each of two dimensions: 39 standard deviations, of which exp(-39) is left
+NOTHING = 745.2  # of a logarithm: exp(-745.2) is 0
 AT_MODE = 1e-12  # Newton decrement at which a mode is found: a millionth of the curvature's own scale
 
 
@@ -257,11 +258,25 @@ def adapted(log_joint: LogJoint, bounds: Sequence[Coordinate], rule: Rule, start
         u, root = np.where(unlike, centre, u), np.where(unlike, spread, root)
         points, volume = spread_out(u, root, rule)
         table = density(points)
+    points, volume = without_dust(points, table, volume)
     values, log_volume = to_values(points, bounds)
     seen = no_length(bounds)  # its points are one and the same, and have its density together
     if seen is not None:
         volume = np.where(seen, np.where(exchanged(bounds), LOWEST, -np.log(len(volume))), volume)
     return values, volume + log_volume, table + volume
+
+
+def without_dust(points: Array, table: Array, volume: Array) -> tuple[Array, Array]:
+    """Points whose share of the integral is 0 in floating point moved to the highest one, with no volume there.
+
+    They may lie so far out that a statistic (the power of a number) has overflowed, and 0 times infinity is no number.
+    """
+    top = np.max(table + volume, axis=0, keepdims=True)
+    dust = ~(table + volume > top - NOTHING) & np.isfinite(top)
+    if not dust.any():
+        return points, volume
+    best = np.argmax(table + volume, axis=0)[None, None]
+    return np.where(dust, np.take_along_axis(points, best, 1), points), np.where(dust, LOWEST, volume)
 
 
 def for_each(modes: Array, count: int) -> Array:

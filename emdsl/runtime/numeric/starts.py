@@ -65,6 +65,22 @@ def seeded(
     return soft.reshape(q.shape)
 
 
+def seeded_beside(
+    q: Array,
+    points: tuple[int, ...],
+    states: int,
+    data: Sequence[Any],
+    rng: np.random.Generator,
+    weight: Array | None = None,
+    ordered: bool = False,
+) -> Array:
+    """`seeded` for states that stand beside points of an integral, axes `points`: these keep their shares in each."""
+    own = q.sum(axis=points, keepdims=True)
+    within = q / np.where(own > 0, own, 1.0)
+    division = seeded(np.squeeze(own, points), states, data, rng, weight, ordered)
+    return np.expand_dims(division, points) * within
+
+
 POWERS = (0, 1, 2, -2, -1)  # of the data's unit that a scale may have: standard deviations, variances, precisions
 
 
