@@ -27,7 +27,7 @@ RESTARTS_OF_MODES = 4  # where a point lies higher than the mode that was found
 MOVES = 6  # of points, by moments
 WIDEST_SINH = 6.0  # sqrt(2) sinh of it is 285 standard deviations of the density's top
 WIDEST_OF_TWO = 4.0  # in each of two dimensions: 39 standard deviations, of which exp(-39) is left
-NOTHING = 745.2  # of a logarithm: exp(-745.2) is 0
+UNDERFLOW = 745.2  # of a logarithm: exp(-745.2) is 0
 AT_MODE = 1e-12  # Newton decrement at which a mode is found: a millionth of the curvature's own scale
 
 
@@ -272,7 +272,7 @@ def without_dust(points: Array, table: Array, volume: Array) -> tuple[Array, Arr
     They may lie so far out that a statistic (the power of a number) has overflowed, and 0 times infinity is no number.
     """
     top = np.max(table + volume, axis=0, keepdims=True)
-    dust = ~(table + volume > top - NOTHING) & np.isfinite(top)
+    dust = ~(table + volume > top - UNDERFLOW) & np.isfinite(top)
     if not dust.any():
         return points, volume
     best = np.argmax(table + volume, axis=0)[None, None]
