@@ -16,6 +16,7 @@ from emdsl.runtime.discrete import logchains
 from emdsl.runtime.discrete.chains import chain_posterior, chains
 from emdsl.runtime.discrete.lanes import Laid, Lanes, lane_codes, lane_lookup, lane_table, out_of_lanes, sequences
 from emdsl.runtime.discrete.logchains import LogPairs
+from emdsl.runtime.discrete.paths import most_probable_path
 from emdsl.runtime.numeric.preparation import log_table
 
 LOWEST = -1e200
@@ -134,8 +135,11 @@ def test_lag_two_in_pieces_with_rows_of_no_sequence(
     values, q, pairs, second = every_path(node, edge, first, starts, lengths)
     used = Lanes(starts, np.array(lengths), 9), Lanes(starts, np.array(lengths), 2)
     log_z, parts = chain_posterior(node, edge, first, used)
-    assert isinstance(parts, LogPairs) == (kind != "scaled")
-    assert parts.lanes is used[1]
+    assert isinstance(parts, LogPairs) == (kind != "scaled") and parts.lanes is used[1]
+    path, weight = most_probable_path(node, edge, first, used)
+    whole, most = most_probable_path(node, edge, first, (used[0], used[0]))
+    np.testing.assert_array_equal(path, whole)
+    np.testing.assert_allclose(weight, most, rtol=1e-12)
     close = partial(np.testing.assert_allclose, rtol=1e-9, atol=1e-12)
     close(log_z, values)
     close(parts.lanes.scatter(parts.q, 26), q)

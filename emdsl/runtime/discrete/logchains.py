@@ -25,26 +25,30 @@ class LogTable:
     """What ties an element to those before it, (a, m, c) or (a, m, c, lanes) in logs, as a map of log weights.
 
     A table that is the same for all rows is a matrix product of weights that are scaled to their largest, exact unless
-    all that is left is below `LITTLE`: such entries alone are summed in logs.
+    all that is left is below `LITTLE`: such entries alone are summed in logs. `largest`: with the largest term in place
+    of the sum.
     """
 
-    def __init__(self, logs: Array) -> None:
-        self.logs = logs
-        if logs.ndim == 3:
+    def __init__(self, logs: Array, largest: bool = False) -> None:
+        self.logs, self.largest = logs[..., None] if largest and logs.ndim == 3 else logs, largest
+        if self.logs.ndim == 3:
             self.top = max(float(logs.max(initial=LOWEST)), NOTHING)
             weights = np.exp(np.maximum(logs - self.top, -745.0)) * (logs - self.top > -745.0)
             self.weights, self.there = weights.transpose(1, 2, 0), (logs > NOTHING).transpose(1, 2, 0) * 1.0
 
+    def total(self, logs: Array, axis: int) -> Array:
+        return logs.max(axis=axis) if self.largest else log_sum_exp(logs, axis)
+
     def ahead(self, values: Array) -> Array:
         """log sum_a exp(values[i, a, m] + logs[a, m, c]), (i, m, c, lanes)."""
         if self.logs.ndim == 4:
-            return np.maximum(log_sum_exp(values[:, :, :, None] + self.logs, 1), LOWEST)
+            return np.maximum(self.total(values[:, :, :, None] + self.logs, 1), LOWEST)
         return self._product(values.transpose(0, 2, 1, 3), self.weights, self.there, self.logs.transpose(1, 0, 2))
 
     def behind(self, values: Array) -> Array:
         """log sum_c exp(values[i, m, c] + logs[a, m, c]), (i, a, m, lanes)."""
         if self.logs.ndim == 4:
-            return np.maximum(log_sum_exp(values[:, None] + self.logs, 3), LOWEST)
+            return np.maximum(self.total(values[:, None] + self.logs, 3), LOWEST)
         weights, there = self.weights.transpose(0, 2, 1), self.there.transpose(0, 2, 1)
         return self._product(values, weights, there, self.logs.transpose(1, 2, 0)).transpose(0, 2, 1, 3)
 
@@ -72,7 +76,7 @@ def lanes_in_logs(lanes: tuple[Lanes, Lanes], states: int, k: int) -> Lanes:
 
 
 class LogRecursion:
-    """Forward and backward in logs; arguments as of `chain_posterior`.
+    """Forward and, but for `largest` alone, backward in logs; arguments as of `chain_posterior`.
 
     `alpha` and `to` are (K^L, lanes) by step: alpha[a, m] + edge[a, m, c] + to[m, c] is the log probability of an
     element with those before it. `q` (K, lanes) are probabilities of single elements, `total` the log-normaliser of
@@ -80,22 +84,29 @@ class LogRecursion:
     Pieces of a sequence are stitched by what each does to all that may enter it (`_transfer`).
     """
 
-    def __init__(self, node: Array, edge: Array | RowEdges, first: Sequence[Array], lanes: Lanes) -> None:
+    def __init__(
+        self, node: Array, edge: Array | RowEdges, first: Sequence[Array], lanes: Lanes, largest: bool = False
+    ) -> None:
+        self.largest = largest
         self.lanes, self.first, self.edge = lanes, first, edge
         self.k = node.shape[0]
         self.states = self.k ** len(first)
         self.middle = self.states // self.k
         self.logs = lanes.gather(np.maximum(node, LOWEST))
         self.rows = Stepped(edge, lanes, scaled=False) if isinstance(edge, RowEdges) else None
-        self.same = None if isinstance(edge, RowEdges) else LogTable(edge.reshape(self.k, self.middle, self.k))
-        self.alpha, self.to, self.q = (Laid(lanes, k) for k in (self.states, self.states, self.k))
+        self.same = None if isinstance(edge, RowEdges) else LogTable(edge.reshape(self.k, self.middle, self.k), largest)
+        self.alpha = Laid(lanes, self.states)
         self.entry = np.zeros((self.states, len(lanes.start)))
         self.exits = np.zeros((self.states, len(lanes.start)))
         self._forward()
-        if lanes.later.size:
-            transfer = self._transfer()
+        transfer = self._transfer() if lanes.later.size else None
+        if transfer is not None:
             self._enter(transfer)
             self._forward()
+        if largest:
+            return
+        self.to, self.q = Laid(lanes, self.states), Laid(lanes, self.k)
+        if transfer is not None:
             self._leave(transfer)
         self._backward()
 
@@ -109,12 +120,12 @@ class LogRecursion:
         if self.same is not None:
             return self.same
         assert self.rows is not None
-        return LogTable(self.rows.at(step)[..., :n].reshape(self.k, self.middle, self.k, n))
+        return LogTable(self.rows.at(step)[..., :n].reshape(self.k, self.middle, self.k, n), self.largest)
 
     def begin_table(self, step: int) -> LogTable:
         """The same for the lanes that have fewer."""
         logs = self.first[step][..., self.lanes.sequence[self.early(step)]]
-        return LogTable(logs.reshape(self.k, self.middle, self.k, -1))
+        return LogTable(logs.reshape(self.k, self.middle, self.k, -1), self.largest)
 
     def before(self, step: int, n: int) -> Array:
         """alpha of the step before, (K^L, lanes)."""
@@ -147,7 +158,7 @@ class LogRecursion:
             out -= top
             tops[:n] += top
             over = np.flatnonzero(lanes.length[:n] == step + 1)
-            ends[over] = log_sum_exp(out[:, over], 0)
+            ends[over] = out[:, over].max(axis=0) if self.largest else log_sum_exp(out[:, over], 0)
         ends[lanes.before[lanes.later]] = 0.0  # what is left there enters the next piece
         whole = np.bincount(lanes.sequence, weights=tops + ends)
         self.total = whole[lanes.sequence]
@@ -171,7 +182,8 @@ class LogRecursion:
             previous = lanes.before[lane]
             left = self.alpha.steps[-1][:, previous]
             if lanes.before[previous] >= 0:
-                left = log_sum_exp(self.entry[:, previous, None] + transfer[:, :, previous], 0)
+                both = self.entry[:, previous, None] + transfer[:, :, previous]
+                left = both.max(axis=0) if self.largest else log_sum_exp(both, 0)
             self.entry[:, lane] = np.maximum(left - _highest(left), LOWEST)
 
     def _leave(self, transfer: Array) -> None:

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from emdsl.runtime.data.columns import Array
-from emdsl.runtime.discrete.edges import RowEdges, Stepped, inside_gates
+from emdsl.runtime.discrete.edges import RowEdges, inside_gates
 from emdsl.runtime.discrete.lanes import Lanes
+from emdsl.runtime.discrete.logchains import LogRecursion, lanes_in_logs
 from emdsl.runtime.numeric.numerics import LOWEST
 
 
@@ -21,41 +22,47 @@ def most_probable_path(
 ) -> tuple[Array, Array]:
     """The path of largest weight through each sequence, (rows,), and the log of its weight, (sequences,).
 
-    Viterbi (1967); arguments as of `chain_posterior`. An empty sequence has the log weight 0.
+    Viterbi (1967); arguments as of `chain_posterior`. An empty sequence has the log weight 0. What led to a state is
+    found again on the way back, from what stood before it; through pieces first from every state that one may end in.
     """
     if not isinstance(edge, RowEdges) and edge.ndim == 3:
         edge = RowEdges.of(edge)
-    whole = lanes[0]
     k, states = node.shape[0], node.shape[0] ** len(first)
-    middle, n = states // k, len(whole.start)
-    shape = (k, middle, k, -1)
-    logs, rows = whole.gather(node), Stepped(edge, whole, scaled=False) if isinstance(edge, RowEdges) else edge
-    best = np.full((states, n), LOWEST)
-    back, ends = [np.zeros((states, n), np.int32)], np.zeros((states, n))
-    for step, here in enumerate(logs.steps):
-        m = here.shape[1]
-        if step == 0:
-            best[:k] = here + first[0][:, whole.sequence]
-        else:
-            if step < len(first):
-                table = first[step][..., whole.sequence[:m]]
-            else:
-                table = rows.at(step) if isinstance(rows, Stepped) else rows
-            score = best[:, :m].reshape(k, middle, 1, m) + table.reshape(shape)
-            back.append(score.argmax(axis=0).reshape(states, m).astype(np.int32))
-            best = (score.max(axis=0) + here).reshape(states, m)
-        done = whole.length[:m] == step + 1
-        ends[:, :m][:, done] = best[:, done]
+    used = lanes_in_logs(lanes, states, k)
+    r = LogRecursion(node, edge, first, used, largest=True)
+    state = np.zeros(len(used.start), np.int64)
+    for step in np.unique(used.length) - 1 if len(state) else ():
+        over = np.flatnonzero(used.length == step + 1)
+        state[over] = r.alpha.steps[step][:, over].argmax(axis=0)
+    if used.later.size:
+        came = np.repeat(np.arange(states)[:, None], len(used.start), axis=1)
+        for step in range(used.steps - 1, -1, -1):
+            n = used.active[step]
+            came[:, :n] = _before(r, step, came[:, :n])
+        for lane in sorted(used.later.tolist(), key=lambda j: -int(used.start[j])):
+            state[used.before[lane]] = came[state[lane], lane]
     path = np.zeros(node.shape[-1], np.int64)
-    state = ends.argmax(axis=0)
-    for step in range(whole.steps - 1, -1, -1):
-        m = whole.active[step]
-        here = state[:m]
-        path[whole.order[whole.cuts[step] : whole.cuts[step + 1]]] = here % k
-        state[:m] = back[step][here, np.arange(m)] * middle + here // k
+    for step in range(used.steps - 1, -1, -1):
+        n = used.active[step]
+        path[used.order[used.cuts[step] : used.cuts[step + 1]]] = state[:n] % k
+        if step:
+            state[:n] = _before(r, step, state[None, :n])[0]
     weight = np.zeros(first[0].shape[-1])
-    weight[whole.sequence] = np.maximum(ends.max(axis=0, initial=LOWEST), LOWEST)
+    weight[used.sequence] = np.maximum(r.total, LOWEST)
     return path, weight
+
+
+def _before(r: LogRecursion, step: int, state: Array) -> Array:
+    """The best states before those at a step, (any, lanes)."""
+    n, there = state.shape[1], r.early(step)
+    older, own, lane = state // r.k, state % r.k, np.arange(n)
+    before = r.before(step, n).reshape(r.k, r.middle, n)[:, older, lane]
+    logs = r.table(step, n).logs
+    score = before + logs[:, older, own, lane if logs.shape[3] > 1 else 0]
+    if step and there.size:
+        early = r.begin_table(step).logs[:, older[:, there], own[:, there], np.arange(there.size)]
+        score[..., there] = before[..., there] + early
+    return score.argmax(axis=0) * r.middle + older
 
 
 def paths(
