@@ -204,7 +204,43 @@ def _walk_value(p, d):
     return normal(d["y"][0], 0, 5.0) + normal(np.diff(d["y"]), p["drift"], p["sd"]).sum()
 
 
+SURVIVAL = """
+    model CaptureRecapture
+    param survive[2] : unit
+    param catch : unit
+    for i in N:
+        for t in T:
+            latent   alive[i, t] ~ Bernoulli(1) if t == 0 else Bernoulli(alive[i, t-1] * survive[(t - 1) % 2])
+            observed y[i, t] ~ Bernoulli(1) if t == 0 else Bernoulli(alive[i, t] * catch)
+"""
+
+
+def _survival(rng):
+    s, catch = np.array([0.8, 0.6]), 0.5
+    alive = np.cumprod(np.column_stack([np.ones(30), rng.random((30, 4)) < s[np.arange(4) % 2]]), axis=1)
+    return {"y": alive * np.column_stack([np.ones(30), rng.random((30, 4)) < catch])}, {"survive": s, "catch": catch}
+
+
+def _survival_value(p, d):
+    """Over the last occasion at which each was alive."""
+    stay, out = p["survive"][np.arange(4) % 2], []
+    for last in range(5):
+        seen = d["y"][:, 1 : last + 1]
+        lived = np.log(np.append(stay[:last], 1 - stay[last] if last < 4 else 1.0)).sum()
+        caught = np.log(np.where(seen == 1, p["catch"], 1 - p["catch"])).sum(1)
+        out.append(np.where(d["y"][:, last + 1 :].any(1), -np.inf, lived + caught))
+    return logsumexp(out, axis=0).sum()
+
+
 CASES = [
+    Case(
+        "survival as a product",
+        SURVIVAL,
+        _survival,
+        _survival_value,
+        plan={"alive": "exact:chain"},
+        updates={"survive": "closed form", "catch": "closed form"},
+    ),
     Case(
         "a prior by row",
         PRIOR_ROWS,

@@ -11,6 +11,8 @@ from emdsl.derive.algebra.expr import DataIx, El, Expr, Idx, Ix
 from emdsl.derive.joint.terms import Symmetry, Term, merge, opened
 from emdsl.language import model as m
 
+FEW_STATES = 12  # values of an index that are written out where a function reads its number
+
 
 def axes_of(v: m.Variable) -> tuple[Ix, ...]:
     """A parameter's own axes, as the free indices of its update."""
@@ -19,18 +21,39 @@ def axes_of(v: m.Variable) -> tuple[Ix, ...]:
 
 def about(terms: Sequence[Term], names: frozenset[str], symmetry: Symmetry) -> list[Term]:
     """The terms that hold these parameters, opened wherever these meet others inside a factor."""
-    out: list[Term] = []
-    for t in terms:
-        if not any(names & x.variables(f) for f in t.factors):
-            continue
-        body = x.mul(*t.factors)
-        for c, factors, sums in opened(body, lambda n: "V" if n in names else "R"):
-            merged = x.mul(*factors)
-            inner, rest = x.split_number(merged)
-            kept = tuple(f for f in x.factors_of(rest) if f != x.ONE)
-            if any(names & x.variables(f) for f in kept):
-                out.append(Term(t.coef * c * inner, (), kept, (*t.ixs, *sums)))
+    held = (t for t in terms if any(names & x.variables(f) for f in t.factors))
+    out = [p for t in held for part in _opened(t, names) for p in _by_state(part, names)]
     return merge(out, symmetry)
+
+
+def _opened(t: Term, names: frozenset[str]) -> list[Term]:
+    """A term opened wherever the parameters meet others inside a factor; what holds none of them left out."""
+    out = []
+    for c, factors, sums in opened(x.mul(*t.factors), lambda n: "V" if n in names else "R"):
+        inner, rest = x.split_number(x.mul(*factors))
+        kept = tuple(f for f in x.factors_of(rest) if f != x.ONE)
+        if any(names & x.variables(f) for f in kept):
+            out.append(Term(t.coef * c * inner, (), kept, (*t.ixs, *sums)))
+    return out
+
+
+def _by_state(t: Term, names: frozenset[str]) -> list[Term]:
+    """The term for each value of an index of few values whose number stands beside the parameters in a function.
+
+    `sum_j S[j] log(1 - j p)` is `S[1] log(1 - p)`: what is a function of its own in each state has one coefficient.
+    """
+    read = (e.ix for f in t.factors if names & x.variables(f) for e in x.walk(f) if isinstance(e, x.Val))
+    ix = next((i for i in read if i in t.ixs and i.dim.isdigit() and int(i.dim) <= FEW_STATES), None)
+    if ix is None:
+        return [t]
+    out: list[Term] = []
+    for v in range(int(ix.dim)):
+        c, rest = x.split_number(x.mul(*(x.substitute(f, {ix: v}) for f in t.factors)))
+        kept = tuple(f for f in x.factors_of(rest) if f != x.ONE)
+        made = Term(t.coef * c, (), kept, tuple(i for i in t.ixs if i != ix))
+        if made.coef != 0 and any(names & x.variables(f) for f in kept):
+            out += [p for part in _opened(made, names) for p in _by_state(part, names)]
+    return out
 
 
 def split(t: Term, names: frozenset[str]) -> tuple[tuple[Expr, ...], tuple[Expr, ...]]:

@@ -169,7 +169,9 @@ def _only_indices(f: Expr, kinds: Mapping[str, str]) -> bool:
         match e:
             case El():
                 return kinds.get(e.var) == "P"
-            case x.Val() | x.Sel():
+            case x.Val(ix):
+                return ix.dim.isdigit()  # a state, not a row
+            case x.Sel():
                 return False
             case x.MatInv() | x.LogDet() | x.Sum():
                 return known(e.body)
