@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from gallery import fit, table, written
-from scipy.stats import multivariate_normal
+from scipy.stats import multivariate_normal, norm
 
 from emdsl.runtime.fields.constrained import constrained_moments
 
@@ -249,3 +249,26 @@ def test_data_far_from_the_origin() -> None:
     )
     np.testing.assert_allclose(far.history_, near.history_, atol=1e-8)
     assert far.params_["m"] - 1e6 == pytest.approx(float(near.params_["m"]), abs=1e-8)
+
+
+@pytest.mark.parametrize("cov", [
+    "s2 * ((1 - r) * eye(3) + r * ones(3, 3))",  # numbers drawn for r outside its bounds would make it singular
+    "[[s2, 2 * a, 0], [2 * a, s2, 2 * a], [0, 2 * a, s2]]",  # no covariance at most values of a
+])  # fmt: skip
+def test_a_covariance_is_tried_where_it_is_one(cov: str) -> None:
+    text = f"""
+        model Equicorrelated
+        param r : real(min = 0, max = 1)
+        param a : real
+        param s2 : positive(max = 9)
+        for n in N:
+            observed w[n] ~ Normal(a + r, 1)
+            observed x[n] ~ MvNormal(zeros(3), {cov})
+    """
+    estimator = written(text).fitter(max_iter=0, init={"r": 0.4, "a": 0.2, "s2": 1.5})
+    x, c = np.random.default_rng(0).normal(size=(4, 3)), np.full((3, 3), 0.6) + 0.9 * np.eye(3)
+    if cov.startswith("["):
+        c = np.array([[1.5, 0.4, 0], [0.4, 1.5, 0.4], [0, 0.4, 1.5]])
+    value = multivariate_normal.logpdf(x, np.zeros(3), c) + norm.logpdf(0.0, 0.6)
+    data = {"w": np.zeros(4), "x": x}
+    np.testing.assert_allclose(estimator.fit(data).score_samples(data), value)

@@ -68,7 +68,7 @@ def support_of(call: m.FamilyCall, model: m.ModelText) -> Support | None:
     if cov is None or any(not isinstance(d, m.Dim) or d.constant is None for d in cov.shape):
         return None
     seen = [c for k in range(3) if (c := instance(cov, model, k)) is not None and np.isfinite(c).all()]
-    if len(seen) < 3 or min(map(_rank, seen)) == len(seen[0]):
+    if len(seen) < 3 or any(_indefinite(c) for c in seen) or min(map(_rank, seen)) == len(seen[0]):
         return None
     lets = {let.name: let for let in model.lets if not let.plates}
     found = _range(cov, lets, model)
@@ -104,6 +104,12 @@ def _unknowns(cov: m.Expr, lets: Mapping[str, m.Let], model: m.ModelText) -> str
 
 def _rows(a: Array) -> tuple[tuple[float, ...], ...]:
     return tuple(tuple(float(v) for v in row) for row in a)
+
+
+def _indefinite(c: Array) -> bool:
+    """Whether a matrix is no covariance: what it holds was drawn where the model has no density."""
+    unit = _units(c)
+    return bool(np.linalg.eigvalsh(c / np.outer(unit, unit))[0] < -1e-9)
 
 
 def _rank(c: Array) -> int:
@@ -296,8 +302,17 @@ def _drawn(v: m.Variable, sizes: Mapping[str, int], rng: np.random.Generator) ->
             out = rng.uniform(0.5, 1.0, shape)
             out = out / out.sum(-1, keepdims=True)
         case "real":
-            low = None if v.domain.lower is None else value(v.domain.lower)
-            out = rng.standard_normal(shape) if low is None else low + np.exp(0.3 * rng.standard_normal(shape))
+            out = rng.standard_normal(shape)
         case _:
             out = np.zeros(shape)
-    return np.asarray(out, float)
+    return _inside(np.asarray(out, float), v.domain, rng)
+
+
+def _inside(out: Array, domain: m.Domain, rng: np.random.Generator) -> Array:
+    """Values between a domain's own bounds, where these are numbers."""
+    low, high = (None if bound is None else value(bound) for bound in (domain.lower, domain.upper))
+    if low is not None and high is not None:
+        return low + (high - low) * rng.uniform(0.1, 0.9, out.shape)
+    if low is not None:
+        return low + np.exp(0.3 * rng.standard_normal(out.shape))
+    return out if high is None else high - np.exp(0.3 * rng.standard_normal(out.shape))
