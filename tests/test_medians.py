@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from gallery import written
+from scipy.optimize import linprog
 
 from emdsl.runtime.numeric.updates import weighted_median
 
@@ -60,3 +61,23 @@ def test_the_certificate_knows_kinks() -> None:
     assert _rises(lambda h: 0.3 * h - abs(h))[0] == 0.0
     assert _rises(lambda h: 1.3 * h - abs(h))[0] == pytest.approx(0.3)
     assert _rises(lambda h: 1e-3 * h - h * h / 2)[0] == pytest.approx(5e-4)
+
+
+def test_distances_from_a_plane_end_at_the_linear_programme() -> None:
+    """Least absolute deviations: the maximum is a corner, where slopes jump in every direction."""
+    rng = np.random.default_rng(3)
+    x, n = np.column_stack([np.ones(15), rng.normal(size=(15, 4))]), 15
+    y = x @ rng.normal(size=5) + rng.laplace(size=n)
+    costs, sides = np.r_[np.zeros(5), np.ones(2 * n)], np.column_stack([x, np.eye(n), -np.eye(n)])
+    corner = linprog(costs, A_eq=sides, b_eq=y, bounds=[(None, None)] * 5 + [(0, None)] * 2 * n)
+    text = """
+        model LeastDistances
+        param b : real[P]
+        param s : positive
+        for n in N:
+            given    X[n] : real[P]
+            observed y[n] ~ Laplace(X[n] @ b, s)
+    """
+    fit = written(text).fitter().fit({"X": x, "y": y})
+    np.testing.assert_allclose(fit.params_["b"], corner.x[:5], atol=1e-6)
+    assert fit.objective_ == pytest.approx(-n * np.log(2 * corner.fun / n) - n, rel=1e-9)

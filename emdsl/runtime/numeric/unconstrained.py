@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ import scipy
 
 from emdsl.runtime.data.columns import Array
 
+MOST_KINKS = 1000  # steps across them
 REACH = 20.0  # how far one numeric M-step may go in unconstrained coordinates, relative to 1 + the start
 
 
@@ -62,28 +64,62 @@ def maximise(
     method = "BFGS" if first.size <= 200 else "L-BFGS-B"
     found = scipy.optimize.minimize(loss, first, jac=True, method=method, options={"maxiter": 500})
     best, value = found.x, float(found.fun)
-    if not found.success and first.size <= 50 and np.isfinite(best).all():  # stopped at a kink: number by number
-        best, value = along_axes(lambda flat: loss(flat)[0], best, value)
+    if not found.success and first.size <= 50 and np.isfinite(best).all():  # stopped at a kink
+        best, value = across_kinks(loss, best)
     if not value <= before / scale or not np.isfinite(best).all():
         return {n: start[n] for n in names}
     return values_at(best)
 
 
-def along_axes(loss: Callable[[Array], float], at: Array, value: float) -> tuple[Array, float]:
-    """The least value found by searches along one axis at a time: what slopes cannot tell at a kink."""
-    for _ in range(3):
-        before = value
-        for k in range(at.size):
-            step, axis = 0.05 * (1 + abs(at[k])), np.eye(at.size)[k]
-            line = scipy.optimize.minimize_scalar(
-                lambda t, at=at, axis=axis: loss(at + t * axis),
-                bounds=(-step, step), method="bounded", options={"xatol": 1e-10 * (1 + abs(at[k]))},
-            )  # fmt: skip
-            if line.fun < value:
-                at, value = at + line.x * axis, float(line.fun)
-        if before - value <= 1e-12 * (1 + abs(value)):
+def across_kinks(loss: Callable[[Array], tuple[float, Array]], at: Array) -> tuple[Array, float]:
+    """The least value near a point where slopes jump: quasi-Newton whose steps need not end where it is flat.
+
+    A step has to go down, and to where it goes down less steeply (weak Wolfe conditions, by bisection): then the
+    inverse Hessian learns the kinks, and values fall linearly. Lewis and Overton (2013), Nonsmooth optimization via
+    quasi-Newton methods, algorithms 2.1 and 2.6.
+    """
+    first, at = at, at + 1e-3 * (1 + np.abs(at)) * np.cos(1.0 + np.arange(at.size))  # on a kink slopes tell nothing
+    value, slope = loss(at)
+    inverse, idle = np.eye(at.size), 0
+    for k in range(MOST_KINKS):
+        way = -inverse @ slope
+        down = float(slope @ way)
+        found = down_along(loss, at, value, way, down) if down < 0 else None
+        if found is None:
+            if k == 0 or (inverse == np.eye(at.size)).all():
+                break
+            inverse = np.eye(at.size)  # what was learned leads nowhere: once more from the slope
+            continue
+        new, there, turned = found
+        idle = idle + 1 if value - there <= 1e-12 * (1 + abs(value)) else 0
+        moved, bend = new - at, turned - slope
+        at, value, slope = new, there, turned
+        if idle > 5:
             break
-    return at, value
+        if (along := float(moved @ bend)) > 0:
+            inverse = inverse * (along / (bend @ bend)) if k == 0 else inverse
+            across = np.eye(at.size) - np.outer(moved, bend) / along
+            inverse = across @ inverse @ across.T + np.outer(moved, moved) / along
+    before = loss(first)[0]
+    return (at, value) if value < before else (first, before)
+
+
+def down_along(
+    loss: Callable[[Array], tuple[float, Array]], at: Array, value: float, way: Array, down: float
+) -> tuple[Array, float, Array] | None:
+    """A point on a line, its value and slope, that meets the weak Wolfe conditions; None where bisection finds none."""
+    low, high, step = 0.0, math.inf, 1.0
+    for _ in range(60):
+        new = at + step * way
+        there, slope = loss(new)
+        if not there < value + 1e-4 * step * down:
+            high = step
+        elif slope @ way < 0.9 * down:
+            low = step
+        else:
+            return new, there, slope
+        step = (low + high) / 2 if high < math.inf else 2 * step
+    return (new, there, slope) if there < value else None
 
 
 def maximise_elements(
