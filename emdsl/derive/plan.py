@@ -24,7 +24,8 @@ from emdsl.derive.posteriors.collapsed import collapsed
 from emdsl.derive.posteriors.configurations import by_configurations, by_group
 from emdsl.derive.posteriors.cuts import refuse_cuts_at_parameters
 from emdsl.derive.posteriors.draws import Sampling, drawable, drawn_names, expanded, last_rung, sampling
-from emdsl.derive.posteriors.meanfield import factorised, factors_of_q, largest_factors, moments
+from emdsl.derive.posteriors.meanfield import factors_of_q, largest_factors, moments
+from emdsl.derive.posteriors.numeric_factors import by_factors
 from emdsl.derive.posteriors.quadrature import at_shared_points, by_quadrature, requested, tie, where_possible
 from emdsl.derive.updates.rules import Closed, Update
 from emdsl.derive.updates.solve import solve
@@ -156,18 +157,13 @@ def posteriors(joint: LogJoint, weighted: str | None) -> tuple[LogJoint, Elimina
     found. What an `infer` line wants exact is refused instead.
     """
     wanted, clouds = factors_of_q(joint), requested(joint)
-    if wanted and clouds:
-        span = next(line.span for line in joint.model.infer if line.method == "quadrature")
-        text = "quadrature inside a factor of mean-field does not follow yet: one of the two for all latents"
-        raise ModelError(Problem("E120", text, span), joint.model.source)
     if (wanted or clouds) and joint.multipliers:
         names = ", ".join(joint.multipliers.values())
         span = next(line.span for line in joint.model.infer if line.method in ("meanfield", "quadrature"))
         text = f"parts of {names} have no noise, which exact posteriors alone take: neither factors of q nor points do"
         raise ModelError(Problem("E120", text, span), joint.model.source)
     if wanted:
-        joint = counting(joint)
-        return joint, factorised(joint, weighted, wanted), ""
+        return *by_factors(joint, weighted, wanted, clouds), ""
     if clouds:
         return *by_quadrature(joint, clouds, weighted), ""
     asked, tied = any(line.method == "exact" for line in joint.model.infer), True

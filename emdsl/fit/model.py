@@ -253,7 +253,8 @@ class Model:
         from emdsl.generate.context import chunk_dimension
         from emdsl.generate.module import module_parts
 
-        if not any(c.method == "quadrature" for c in self.derived.joint.clouds):
+        shared = any(c.method == "quadrature" for c in self.derived.joint.clouds)
+        if not shared or self.derived.elimination.parts:
             return None
         try:
             plan = derive(self.resolved, self.incomplete, shared=True)

@@ -19,6 +19,7 @@ from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Ix
 from emdsl.derive.algebra.made import (
     ARGUMENT,
+    AT,
     CLIQUE,
     COV,
     FIRST,
@@ -28,6 +29,7 @@ from emdsl.derive.algebra.made import (
     PAIR,
     PROBABILITIES,
     VARIANCE,
+    VOLUME,
     Q,
     among,
     made_of,
@@ -145,6 +147,26 @@ def why_not(joint: LogJoint, weighted: str | None) -> str:
     return ""
 
 
+def without_family(
+    joint: LogJoint, weighted: str | None, wanted: Sequence[tuple[str, ...]], everyone: bool
+) -> list[str]:
+    """The continuous latents of factors whose form is no known one, given the others; or of all factors."""
+    kinds = classes(joint)
+    whole = [(t, f) for f in joint.factors for t in terms(f, lambda n: kinds.get(n, "D"))]
+    mine = [(t, f) for t, f in whole if not is_prior(t, f, joint)]
+    out: list[str] = []
+    for latents in wanted:
+        try:
+            _conditional(joint, latents, mine, kinds, weighted, _bare(joint, latents))
+        except ModelError:
+            pass
+        else:
+            if not everyone:
+                continue
+        out += [n for n in latents if n not in joint.discrete | joint.deterministic | joint.in_clouds]
+    return out
+
+
 FEW = 8  # latents of whose states a function may be a table without a look at what it is made of
 MOST = 8  # latents of which all pairs are tried
 
@@ -259,6 +281,7 @@ def moments_of(block: Block, model: m.ModelText) -> dict[str, tuple[Ix, ...]]:
         places = [home_of(model.variable(n)) for n in block.latents]
         return cliques | {Q.of(n): (s, *h) for n, s, h in zip(block.latents, block.states, places, strict=True)}
     out: dict[str, tuple[Ix, ...]] = {Q.of(name): (*block.states, *own)} if block.states or block.gates else {}
+    out |= _points_of(block, model)
     if block.chain is not None:
         out[PAIR.of(name)] = (*block.chain.before, *block.states, *own)
         for r in range(block.chain.depth):
@@ -289,6 +312,21 @@ def moments_of(block: Block, model: m.ModelText) -> dict[str, tuple[Ix, ...]]:
     return out
 
 
+def _points_of(block: Block, model: m.ModelText) -> dict[str, tuple[Ix, ...]]:
+    """Where the latents of a block stand that has them at points, and the volumes that these stand for."""
+    out: dict[str, tuple[Ix, ...]] = {}
+    for e in (e for t in block.terms for f in t.factors for e in x.walk(f)):
+        if isinstance(e, El) and e.idx and e.idx[0] in block.states:
+            assert isinstance(e.idx[0], Ix)
+            if e.var in AT:
+                dims = [str(d) for d in model.variable(AT.named(e.var)).domain.dims]
+                own = tuple(Ix(f"{AT.named(e.var)}_{k}", d) for k, d in enumerate(dims))
+                out[e.var] = (e.idx[0], *block.home, *own)
+            elif e.var in VOLUME:
+                out[e.var] = (e.idx[0], *block.home)
+    return out
+
+
 def _terms_of(block: Block) -> tuple[Term, ...]:
     return (*block.terms, *(t for c in block.network for t in c.terms))
 
@@ -303,7 +341,7 @@ def moments(elimination: Elimination, model: m.ModelText) -> dict[str, tuple[Ix,
         for e in x.walk(f)
         if isinstance(e, El)
     }
-    kept = (Q, MOMENT, ARGUMENT, MEAN, COV, LOCATION, VARIANCE)
+    kept = (Q, MOMENT, ARGUMENT, MEAN, COV, LOCATION, VARIANCE, AT)
     found = {k: axes for p in elimination.parts for b in p.blocks for k, axes in moments_of(b, model).items()}
     return {k: axes for k, axes in found.items() if k in read or (among(k, kept) and len(made_of(k)[1]) < 3)}
 

@@ -18,7 +18,7 @@ from emdsl.derive.joint.factors import Cloud, LogJoint
 from emdsl.derive.joint.plates import home_of
 from emdsl.derive.joint.ranges import EVERYWHERE, range_of
 from emdsl.derive.joint.terms import terms
-from emdsl.derive.posteriors.block import in_terms_of
+from emdsl.derive.posteriors.block import Block, in_terms_of
 from emdsl.derive.posteriors.blocks import Elimination, classes, eliminate
 from emdsl.derive.posteriors.clouds import dimensions, with_clouds
 from emdsl.derive.posteriors.intervals import Interval, interval_of, jumps
@@ -134,14 +134,25 @@ def _too_many(names: tuple[str, ...], joint: LogJoint) -> str:
 def by_quadrature(joint: LogJoint, clouds: Sequence[Cloud], weighted: str | None) -> tuple[LogJoint, Elimination]:
     """The joint at points and its elimination. Raises `ModelError` where the elements of a cloud are tied."""
     clouds = nested(joint, clouds)
+    at_points = placed(joint, clouds)
+    elimination = eliminate(at_points, weighted)
+    refuse_tied(joint, clouds, elimination.blocks)
+    return at_points, elimination
+
+
+def placed(joint: LogJoint, clouds: Sequence[Cloud]) -> LogJoint:
+    """The joint in which these latents stand at points, between the ends that data leave them."""
     everyone = [n for c in clouds if not c.shared and not counts(c, joint) for n in c.latents]
     found = {n: i for n in everyone if (i := between(joint, n)) is not None}
     settled = [f for i in found.values() for f in i.factors]
-    at_points = with_clouds(joint, [replace(c, ends=_ends(c, found, joint)) for c in clouds], settled)
-    elimination = eliminate(at_points, weighted)
+    return with_clouds(joint, [replace(c, ends=_ends(c, found, joint)) for c in clouds], settled)
+
+
+def refuse_tied(joint: LogJoint, clouds: Sequence[Cloud], blocks: Sequence[Block]) -> None:
+    """Raises `ModelError` where the integral over the elements of a cloud does not come apart."""
     names = {c.name for c in clouds}
     around = {(c.name, c.outer) for c in clouds}
-    for b in elimination.blocks:
+    for b in blocks:
         tied = [n for n in b.latents if n in names]
         met = {n.of.var for n in b.neighbours if isinstance(n.of, El)} & names
         others = sorted(o for o in met if not all((t, o) in around for t in tied))
@@ -152,7 +163,6 @@ def by_quadrature(joint: LogJoint, clouds: Sequence[Cloud], weighted: str | None
             if not whole:
                 text = f"{tied[0]} is tied to {others[0]}: the integral is over their elements all at once"
             raise ModelError(Problem("E120", text, v.span, WAYS_OUT), joint.model.source)
-    return at_points, elimination
 
 
 def _ends(cloud: Cloud, found: Mapping[str, Interval], joint: LogJoint) -> tuple[tuple[Expr, Expr], ...]:
@@ -221,6 +231,19 @@ def _tie(names: Sequence[str], joint: LogJoint) -> str:
             what = f.about or "a factor"
             return f"the density of {what} holds several, so the integral is over all of them at once"
     return "the integral is over all of them at once"
+
+
+def fit_for_points(names: Sequence[str], joint: LogJoint, taken: Sequence[Cloud]) -> tuple[Cloud, ...]:
+    """These latents as clouds of their own, those of one plate that meet as one; () where one has none."""
+    groups: list[tuple[str, ...]] = []
+    for n in names:
+        if any(n in c.latents for c in taken):
+            continue
+        if _unfit(n, joint) or joint.model.variable(n).domain.kind == "count":
+            return ()
+        met = next((g for g in groups if _together((*g, n), joint)), None)
+        groups = [(*g, n) if g == met else g for g in groups] if met else [*groups, (n,)]
+    return () if any(_too_many(g, joint) for g in groups) else tuple(Cloud(g, "quadrature", POINTS) for g in groups)
 
 
 def where_possible(joint: LogJoint, weighted: str | None) -> tuple[LogJoint, Elimination] | None:

@@ -13,6 +13,7 @@ import numpy as np
 import scipy  # whose parts load where they are first read: few models need its families
 
 from emdsl.derive.algebra import expr as x
+from emdsl.derive.algebra.made import AT
 from emdsl.errors import DataError
 from emdsl.families.scope import Array
 from emdsl.fit.verify.case import Case
@@ -90,6 +91,8 @@ def _drawn(
     tied = block.chain is not None or (block.network and not block.apart) or (block.field and block.field.ties)
     if len(block.latents) > 1 or tied or block.gates or block.cuts:
         raise Unchecked(f"what q says of {block.name} is not told by its elements one by one")
+    if any(n in AT for t in block.terms for f in t.factors for n in x.variables(f)):
+        raise Unchecked(f"{block.name} is held at points, which are not drawn here")
     fields = shown[block.name]
     if block.states:
         return _states(fields, there[block.name], rng)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Expr, Ix
-from emdsl.derive.algebra.made import Q
+from emdsl.derive.algebra.made import AT, Q
 from emdsl.derive.plan import Plan
 from emdsl.derive.posteriors.blocks import Part
 from emdsl.derive.updates.handed import handed_over, known_beside, looked_up
@@ -44,6 +44,7 @@ def _row_of(part: Part, rows: frozenset[str]) -> Ix | None:
         return None
     (b,) = part.blocks
     tied = b.chain or b.network or b.gates or b.field or b.neighbours or b.gaussian is not None
+    tied = tied or any(n in AT for t in b.terms for f in t.factors for n in x.variables(f))
     if not b.states or tied or len(b.home) != 1 or b.home[0].dim in {s.dim for s in b.states}:
         return None
     return b.home[0] if b.home[0].dim in rows else None

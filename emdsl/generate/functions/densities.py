@@ -27,14 +27,16 @@ from emdsl.generate.printer import Printer
 def inside(printer: Printer, block: Block) -> list[Block]:
     """The blocks that leave something in a block's terms, directly or through others, in order of elimination."""
     found: list[Block] = []
+    parts = printer.plan.elimination.parts
+    every = next((p.blocks for p in parts if block in p.blocks), printer.plan.elimination.blocks)
     wanted = [block]
     while wanted:
         names = {n for t in wanted.pop().terms for f in t.factors for n in x.variables(f) if is_made(n)}
         read = {n.partition(":")[2] for n in names if not among(n, (AT, VOLUME))}
-        more = [b for b in printer.plan.elimination.blocks if b.name in read and b not in found and b is not block]
+        more = [b for b in every if b.name in read and b not in found and b is not block]
         found += more
         wanted += more
-    return [b for b in printer.plan.elimination.blocks if b in found]
+    return [b for b in every if b in found]
 
 
 def density_lines(printer: Printer, cloud: Cloud) -> list[str]:
@@ -81,7 +83,9 @@ def density_lines(printer: Printer, cloud: Cloud) -> list[str]:
     inner = ['sizes = prepared["the sizes"]', *f.prologue(), *outside, "", head, *indent([*start, *body], 1)]
     names = ", ".join(cloud.latents)
     doc = f'"""log p({names}, data | params) at values (D, Q, *plates): (Q, *plates), on request with its slopes."""'
-    return [f"def {density_name(printer.plan, cloud)}(params, prepared):", *indent([doc, *inner, "return on"], 1)]
+    beside = ", factors" if printer.plan.elimination.parts else ""
+    head = f"def {density_name(printer.plan, cloud)}(params, prepared{beside}):"
+    return [head, *indent([doc, *inner, "return on"], 1)]
 
 
 def _apart(lines: Sequence[str], names: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -9,11 +9,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from emdsl.derive.algebra.expr import El, Ix
-from emdsl.derive.algebra.made import ARGUMENT, CLIQUE, FIRST, MEAN, MOMENT, PAIR, Q, among, made_of
+from emdsl.derive.algebra.made import ARGUMENT, AT, CLIQUE, FIRST, MEAN, MOMENT, PAIR, Q, among, made_of
+from emdsl.derive.joint.factors import Cloud
 from emdsl.derive.joint.plates import home_of
 from emdsl.derive.posteriors.block import Block
 from emdsl.derive.posteriors.blocks import Part
 from emdsl.derive.posteriors.meanfield import moments_of
+from emdsl.derive.posteriors.slopes import components
+from emdsl.generate.blocks.clouds import density_name, emit_points, limits
 from emdsl.generate.blocks.estep import emit_joint_probabilities
 from emdsl.generate.blocks.once import contracted
 from emdsl.generate.context import Function, counted_plate
@@ -37,6 +40,9 @@ def part_lines(printer: Printer, part: Part) -> list[str]:
         return [head, *indent([doc, *row_factor_lines(printer, h, part is settled_last(printer))], 1)]
     f = printer.function()
     em = f.emitter
+    for cloud in printer.plan.joint.clouds:
+        if any(cloud.name in b.latents for b in part.blocks):
+            emit_points(f, cloud, density_name(printer.plan, cloud))
     for block in part.blocks:
         printer.block(f, block, stacked=False)
     emit_joint_probabilities(f, part.blocks)
@@ -146,6 +152,9 @@ def _start(printer: Printer, f: Function, block: Block, after: list[str]) -> lis
     """Entries of one block; `after` takes the lines that need the probabilities of single elements."""
     em, model = f.emitter, printer.plan.joint.model
     out = []
+    cloud = next((c for c in printer.plan.joint.clouds if c.name in block.latents), None)
+    if cloud is not None and len(block.latents) == 1 and not block.gates:
+        return [_points_to_start(printer, f, block, cloud)]
     for key, axes in moments_of(block, model).items():
         if key not in printer.plan.moments:
             continue
@@ -194,6 +203,24 @@ def _start(printer: Printer, f: Function, block: Block, after: list[str]) -> lis
         kernel = "normal_posterior" if block.cuts else block.record.kernel  # one without ends: any start will do
         out.append(f"**plain_member({kernel}, ({natural},), {shape}, {{{names}}}, rng{axis}),")
     return out
+
+
+def _points_to_start(printer: Printer, f: Function, block: Block, cloud: Cloud) -> str:
+    """Points about 0 in free coordinates, of a standard Gaussian's probabilities: each element a little off."""
+    em, joint = f.emitter, printer.plan.joint
+    comma = "," if len(block.home) == 1 else ""
+    shape = f"({', '.join(em.size(i.dim) for i in block.home)}{comma})"
+    places: dict[str, list[int]] = {}
+    for k, c in enumerate(components(cloud, joint)):
+        places.setdefault(c.latent, []).append(k)
+    cells = []
+    for n, mine in places.items():
+        axes = moments_of(block, joint.model)[AT.of(n)]
+        order = tuple(axes.index(i) for i in em.order(axes)) if joint.model.variable(n).domain.dims else ()
+        cells.append(f'"{n}": ({mine}, {order})')
+    bounds = ", ".join(f"({', '.join(b)})" for b in limits(cloud, f))
+    rule = f'prepared["the rules"]["{cloud.name}"]'
+    return f'**points_to_start("{cloud.name}", {rule}, [{bounds}], {shape}, {{{", ".join(cells)}}}, rng),'
 
 
 def _before(block: Block) -> tuple[Ix, ...]:

@@ -272,7 +272,7 @@ class Estimator(Answers):
         self.history_ = list(best.history)
         self.objective_ = best.objective
         self.log_likelihood_ = best.log_likelihood if is_exact(self._module) else None
-        self.quadrature_error_ = finer_error(setup, self.params_, best.log_likelihood)
+        self.quadrature_error_ = finer_error(setup, self.params_, best.log_likelihood, best.state)
         self.status_ = "interrupted" if interrupted else best.status
         early = interrupted and best.status != "interrupted"
         self.message_ = ("interrupted; the best so far: " if early else "") + best.message

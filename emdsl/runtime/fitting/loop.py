@@ -93,19 +93,22 @@ def evaluate(setup: Setup, params: Params, state: Any) -> Point:
     return Point(params, statistics, value, value + float(setup.module.log_prior(params, setup.prepared)))
 
 
-def finer_error(setup: Setup, params: Params, log_likelihood: float) -> float | None:
-    """What twice the points of each quadrature add to the log-likelihood; None where there is no quadrature."""
+def finer_error(setup: Setup, params: Params, log_likelihood: float, state: Any = None) -> float | None:
+    """What twice the points of each quadrature add to the log-likelihood; None where there is no quadrature.
+
+    state : the factors of q, from which one sweep is made under twice the points.
+    """
     module = setup.module
     if "finer" not in vars(module):
         return None
     with np.errstate(all="ignore"):
-        found = module.e_step(params, setup.data, module.finer(setup.prepared))
+        found = module.e_step(params, setup.data, module.finer(setup.prepared), *(() if state is None else (state,)))
     return float(found["log_likelihood"]) - log_likelihood
 
 
 def within_points(setup: Setup, here: Point, there: Point) -> bool:
     """Whether a fall is no larger than the error that twice the points tell: the points moved, EM did not fall."""
-    errors = [finer_error(setup, p.params, p.log_likelihood) for p in (here, there)]
+    errors = [finer_error(setup, p.params, p.log_likelihood, p.statistics.get("state")) for p in (here, there)]
     return here.objective - there.objective <= sum(abs(e) for e in errors if e is not None)
 
 

@@ -9,7 +9,7 @@ handled side by side: axes are dimensions, points, plates. u are unconstrained c
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -277,6 +277,30 @@ def without_dust(points: Array, table: Array, volume: Array) -> tuple[Array, Arr
         return points, volume
     best = np.argmax(table + volume, axis=0)[None, None]
     return np.where(dust, np.take_along_axis(points, best, 1), points), np.where(dust, LOWEST, volume)
+
+
+def points_to_start(
+    name: str, rule: Rule, bounds: Sequence[Coordinate], plates: tuple[int, ...],
+    places: Mapping[str, tuple[Sequence[int], tuple[int, ...]]], rng: np.random.Generator,
+) -> dict[str, Array]:  # fmt: skip
+    """A factor of q at points to sweep from: a standard Gaussian's in free coordinates, each element a little off.
+
+    places : of each latent its dimensions among those of the cloud, and of a vector the order in which the axes of
+    (points, plates, own) are kept.
+    """
+    x, lead = rule.at, (1,) * len(plates)
+    u = np.sqrt(2) * x.reshape(*x.shape, *lead) + 0.3 * rng.normal(size=(len(x), 1, *plates))
+    values, _ = to_values(u, bounds)
+    weight = np.exp(rule.log_volume - np.sum(x**2, axis=0))
+    every = (x.shape[1], *plates)
+    out = {
+        f"q:{name}": np.broadcast_to((weight / weight.sum()).reshape(-1, *lead), every).copy(),
+        f"volume:{name}": np.zeros(every),
+    }
+    for latent, (own, order) in places.items():
+        at = values[own[0]] if not order else np.moveaxis(values[list(own)], 0, -1).transpose(order)
+        out[f"at:{latent}"] = np.array(at)
+    return out
 
 
 def for_each(modes: Array, count: int) -> Array:

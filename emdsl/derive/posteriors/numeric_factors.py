@@ -1,0 +1,61 @@
+"""Factors of q that no family closes: each element is held at points, given the expectations of the other factors.
+
+    log q(b_g)  =  E_{q of the others}[ log p(data, b_g, others) ] + const,    on the points of a quadrature
+
+What stands at points is a discrete latent, so that mean-field is what it is without: its table is averaged over the
+others, they read its points and their probabilities, and the entropy is that of the points and of their volumes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from emdsl.derive.joint.counted import counting
+from emdsl.derive.joint.factors import Cloud, LogJoint
+from emdsl.derive.posteriors.blocks import Elimination
+from emdsl.derive.posteriors.meanfield import factorised, without_family
+from emdsl.derive.posteriors.quadrature import counts, fit_for_points, placed, refuse_tied
+from emdsl.errors import ModelError, Problem
+
+
+def by_factors(
+    joint: LogJoint, weighted: str | None, wanted: Sequence[tuple[str, ...]], clouds: Sequence[Cloud]
+) -> tuple[LogJoint, Elimination]:
+    """The joint and the factors of q, those without a family at points. Raises `ModelError`.
+
+    clouds : what `infer` lines ask quadrature for. Beside these, whatever a factor has no family for is tried.
+    """
+    try:
+        return _at_points(joint, weighted, wanted, clouds)
+    except ModelError as refusal:
+        last = refusal
+    tried: tuple[Cloud, ...] = tuple(clouds)
+    for everyone in (False, True):
+        names = without_family(placed(joint, clouds) if clouds else joint, weighted, wanted, everyone)
+        more = fit_for_points(names, joint, clouds)
+        if not more or (*clouds, *more) == tried:
+            continue
+        tried = (*clouds, *more)
+        try:
+            return _at_points(joint, weighted, wanted, tried)
+        except ModelError:
+            continue
+    raise last
+
+
+def _at_points(
+    joint: LogJoint, weighted: str | None, wanted: Sequence[tuple[str, ...]], clouds: Sequence[Cloud]
+) -> tuple[LogJoint, Elimination]:
+    if not clouds:
+        joint = counting(joint)
+        return joint, factorised(joint, weighted, wanted)
+    whole = next((c for c in clouds if counts(c, joint)), None)
+    if whole is not None:
+        text = (
+            f"{whole.name} is a count without an end: it is summed out beside exact posteriors, not beside mean-field"
+        )
+        raise ModelError(Problem("E120", text, joint.model.variable(whole.name).span), joint.model.source)
+    at_points = placed(joint, clouds)
+    found = factorised(at_points, weighted, wanted)
+    refuse_tied(joint, clouds, found.blocks)
+    return at_points, found
