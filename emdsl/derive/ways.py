@@ -47,8 +47,10 @@ def _ways(model: m.ModelText) -> Iterator[str]:
             if not some or (whole and method != "meanfield"):
                 continue
             try:
-                derive(replace(model, infer=(line,)))
+                plan = derive(replace(model, infer=(line,)))
             except ModelError:
                 continue
+            if plan.joint.clouds and len(plan.elimination.parts) == 1:
+                continue  # one factor at points is quadrature, which is named
             yield f"infer {', '.join(f'({n})' if whole else n for n in some)} by {said}"
             break

@@ -337,10 +337,16 @@ class Model:
         )
 
     def _factor(self, latents: tuple[str, ...]) -> Model:
-        """The model of one factor of q: the other latents are data."""
+        """The model of one factor of q: the other latents are data; what is held at points is at more of them."""
         from emdsl.derive.posteriors.meanfield import alone
+        from emdsl.derive.posteriors.quadrature import denser
 
-        return Model(alone(self.resolved, latents), self.text, self.infer, self.fixed, self.incomplete)
+        resolved = alone(self.resolved, latents)
+        found = Model(resolved, self.text, self.infer, self.fixed, self.incomplete)
+        if found.refusal is not None or not any(c.method == "quadrature" for c in found.derived.joint.clouds):
+            return found
+        dense = denser(found.derived.joint, VERIFIED_AT)
+        return Model(dense, self.text, self.infer, self.fixed, self.incomplete)
 
     def __repr__(self) -> str:
         if self.refusal is not None:

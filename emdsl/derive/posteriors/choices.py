@@ -49,7 +49,7 @@ def choices(elimination: Elimination, joint: LogJoint, refused: str, draws: Samp
         choice = _configurations_choice(joint, joint.configurations, refused)
         out.update(dict.fromkeys(joint.configurations.latents, choice))
     for cloud in joint.clouds:
-        out.update(dict.fromkeys(cloud.latents, _cloud_choice(cloud, joint, refused)))
+        out.update(dict.fromkeys(cloud.latents, _cloud_choice(cloud, joint, refused, bool(elimination.parts))))
     for name in sorted(joint.deterministic):
         out[name] = Choice("exact:conjugate", "a function of others: substituted")
     for part in elimination.parts:
@@ -115,7 +115,7 @@ def _configurations_choice(joint: LogJoint, found: Configurations, refused: str)
     return Choice("exact:hybrid", text)
 
 
-def _cloud_choice(cloud: Cloud, joint: LogJoint, refused: str) -> Choice:
+def _cloud_choice(cloud: Cloud, joint: LogJoint, refused: str, averaged: bool) -> Choice:
     """How a latent that no family closes is integrated out, and what ties it."""
     several = len(cloud.latents) > 1 or any(joint.model.variable(n).domain.dims for n in cloud.latents)
     points = f"{cloud.points} x {cloud.points}" if several else str(cloud.points)
@@ -126,6 +126,8 @@ def _cloud_choice(cloud: Cloud, joint: LogJoint, refused: str) -> Choice:
         text = (
             f"the doubly exponential rule, {4 * cloud.points + 1} points about the mode of each element of {cloud.name}"
         )
+    if averaged:
+        return Choice("quadrature", text)
     return Choice("quadrature", text + (f" (not exact: {refused})" if refused else " (an infer line asks for it)"))
 
 

@@ -149,12 +149,12 @@ def why_not(joint: LogJoint, weighted: str | None) -> str:
 
 def without_family(
     joint: LogJoint, weighted: str | None, wanted: Sequence[tuple[str, ...]], everyone: bool
-) -> list[str]:
-    """The continuous latents of factors whose form is no known one, given the others; or of all factors."""
+) -> list[tuple[str, ...]]:
+    """The continuous latents of each factor whose form is no known one, given the others; or of all factors."""
     kinds = classes(joint)
     whole = [(t, f) for f in joint.factors for t in terms(f, lambda n: kinds.get(n, "D"))]
     mine = [(t, f) for t, f in whole if not is_prior(t, f, joint)]
-    out: list[str] = []
+    out: list[tuple[str, ...]] = []
     for latents in wanted:
         try:
             _conditional(joint, latents, mine, kinds, weighted, _bare(joint, latents))
@@ -163,7 +163,8 @@ def without_family(
         else:
             if not everyone:
                 continue
-        out += [n for n in latents if n not in joint.discrete | joint.deterministic | joint.in_clouds]
+        free = tuple(n for n in latents if n not in joint.discrete | joint.deterministic | joint.in_clouds)
+        out += [free] if free else []
     return out
 
 

@@ -31,9 +31,10 @@ def by_factors(
         last = refusal
     tried: tuple[Cloud, ...] = tuple(clouds)
     for everyone in (False, True):
-        names = without_family(placed(joint, clouds) if clouds else joint, weighted, wanted, everyone)
-        more = fit_for_points(names, joint, clouds)
-        if not more or (*clouds, *more) == tried:
+        groups = without_family(placed(joint, clouds) if clouds else joint, weighted, wanted, everyone)
+        found = [fit_for_points(g, joint, clouds) for g in groups]
+        more = tuple(c for some in found for c in some)
+        if not all(found) or not more or (*clouds, *more) == tried:
             continue
         tried = (*clouds, *more)
         try:
@@ -55,6 +56,11 @@ def _at_points(
             f"{whole.name} is a count without an end: it is summed out beside exact posteriors, not beside mean-field"
         )
         raise ModelError(Problem("E120", text, joint.model.variable(whole.name).span), joint.model.source)
+    for c in clouds:
+        apart = [g for g in wanted if set(g) & set(c.latents)]
+        if len(apart) > 1:
+            text = f"{', '.join(c.latents)} are integrated together, and an infer line has them in factors of their own"
+            raise ModelError(Problem("E120", text, joint.model.variable(c.name).span), joint.model.source)
     at_points = placed(joint, clouds)
     found = factorised(at_points, weighted, wanted)
     refuse_tied(joint, clouds, found.blocks)

@@ -91,7 +91,8 @@ def _drawn(
     tied = block.chain is not None or (block.network and not block.apart) or (block.field and block.field.ties)
     if len(block.latents) > 1 or tied or block.gates or block.cuts:
         raise Unchecked(f"what q says of {block.name} is not told by its elements one by one")
-    if any(n in AT for t in block.terms for f in t.factors for n in x.variables(f)):
+    read = (e for t in block.terms for f in t.factors for e in x.walk(f) if isinstance(e, x.El) and e.var in AT)
+    if any(e.idx[0] in block.states for e in read):
         raise Unchecked(f"{block.name} is held at points, which are not drawn here")
     fields = shown[block.name]
     if block.states:

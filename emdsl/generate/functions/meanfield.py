@@ -96,7 +96,9 @@ def start_lines(printer: Printer) -> list[str]:
     cells = [line for part in parts for b in part.blocks for line in _start(printer, f, b, after)]
     cells += [f'"entropy {part.latents[0]}": 0.0,' for part in printer.plan.elimination.parts]
     cells += [f'"normaliser {p.latents[0]}": 0.0,' for p in [settled_last(printer)] if p is not None]
+    at_points = printer.plan.joint.in_clouds
     discrete = [b for b in printer.plan.elimination.blocks if b.states and not b.chain and not b.gates]
+    discrete = [b for b in discrete if not set(b.latents) & at_points]
     homes = {b.name: len(home_of(printer.plan.joint.model.variable(b.name))) for b in discrete if len(b.latents) == 1}
     given = [f'put(factors, given, "{n}", "{Q.of(n)}", {plates}{_which(printer, n)})' for n, plates in homes.items()]
     lines = ['sizes = prepared["the sizes"]', *f.prologue(), *f.emitter.outer]
@@ -123,23 +125,30 @@ def _told_apart(printer: Printer, f: Function) -> list[str]:
         for b in part.blocks:
             home = [i.dim for i in b.home]
             single = b.states and len(b.latents) == 1 and home and not (b.chain or b.network or b.gates)
+            single = single and not set(b.latents) & printer.plan.joint.in_clouds
             own = Q.of(b.name)
             if not single or own not in printer.plan.moments or rows_of_data(printer, f, b) != "[]":
                 continue
             near = [(p, k) for p in printer.plan.elimination.parts if p is not part for k in _means(printer, p, home)]
             found.update(dict.fromkeys(part_name(printer, p) for p, _ in near))
-            data = ", ".join(f'factors["{k}"]' for _, k in near)
+            data = ", ".join(k for _, k in near)
             seeds += [f'factors["{own}"] = seeded(factors["{own}"], 1, [{data}], rng)'] if near else []
     sums = [f'factors.update({sums_name(h)}(prepared, factors["{h.q}"]))' for h in printer.handed if h.found and seeds]
     return [*sums, *(f"factors.update({name}(params, prepared, factors))" for name in found), *seeds]
 
 
 def _means(printer: Printer, part: Part, home: list[str]) -> list[str]:
-    """The moments of a factor that are means of the elements of these plates."""
+    """Code of the moments of a factor that are means of the elements of these plates."""
     blocks = [b for b in part.blocks if not b.gates and not b.states]
     kept = [(k, axes) for b in blocks for k, axes in moments_of(b, printer.plan.joint.model).items()]
     plain = [(k, axes) for k, axes in kept if k in MEAN or (k in MOMENT and made_of(k)[1][1] == "id")]
-    return [k for k, axes in plain if k in printer.plan.moments and [i.dim for i in axes[: len(home)]] == home]
+    found = [k for k, axes in plain if k in printer.plan.moments and [i.dim for i in axes[: len(home)]] == home]
+    points = [AT.of(c.name) for c in printer.plan.joint.clouds if (c.name,) in [b.latents for b in part.blocks]]
+    own = [k for k in points if [i.dim for i in printer.plan.moments.get(k, ())[1:]] == home]
+    return [
+        *(f'factors["{k}"]' for k in found),
+        *(f'(factors["{Q.of(AT.named(k))}"] * factors["{k}"]).sum(0)' for k in own),
+    ]
 
 
 def _which(printer: Printer, latent: str) -> str:

@@ -94,10 +94,8 @@ def evaluate(setup: Setup, params: Params, state: Any) -> Point:
 
 
 def finer_error(setup: Setup, params: Params, log_likelihood: float, state: Any = None) -> float | None:
-    """What twice the points of each quadrature add to the log-likelihood; None where there is no quadrature.
-
-    state : the factors of q, from which one sweep is made under twice the points.
-    """
+    """What twice the points of each quadrature add to the log-likelihood, or to the bound by a sweep from the factors
+    `state`; None where there is no quadrature."""
     module = setup.module
     if "finer" not in vars(module):
         return None

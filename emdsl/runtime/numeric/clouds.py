@@ -28,6 +28,7 @@ MOVES = 6  # of points, by moments
 WIDEST_SINH = 6.0  # sqrt(2) sinh of it is 285 standard deviations of the density's top
 WIDEST_OF_TWO = 4.0  # in each of two dimensions: 39 standard deviations, of which exp(-39) is left
 UNDERFLOW = 745.2  # of a logarithm: exp(-745.2) is 0
+NOTHING_LEFT = -700.0  # a log weight beside the largest of which nothing is left
 AT_MODE = 1e-12  # Newton decrement at which a mode is found: a millionth of the curvature's own scale
 
 
@@ -279,19 +280,28 @@ def without_dust(points: Array, table: Array, volume: Array) -> tuple[Array, Arr
     return np.where(dust, np.take_along_axis(points, best, 1), points), np.where(dust, LOWEST, volume)
 
 
+def where_mass_is(points: Array, volume: Array, table: Array) -> tuple[Array, Array, Array]:
+    """The same with points of no mass at the best one, of a mass that is all but 0: a function that is infinite so far
+    out has no part in a mean, and 0 times infinity none either."""
+    table = np.where(np.isnan(table), LOWEST, table)
+    least = np.max(table, axis=0) + NOTHING_LEFT
+    best = np.take_along_axis(points, np.argmax(table, axis=0)[None, None], 1)
+    return np.where(table > least, points, best), volume, np.maximum(table, least)
+
+
 def points_to_start(
     name: str, rule: Rule, bounds: Sequence[Coordinate], plates: tuple[int, ...],
     places: Mapping[str, tuple[Sequence[int], tuple[int, ...]]], rng: np.random.Generator,
 ) -> dict[str, Array]:  # fmt: skip
-    """A factor of q at points to sweep from: a standard Gaussian's in free coordinates, each element a little off.
+    """A factor of q at points to sweep from: a narrow Gaussian about 0 in free coordinates, each element a little off.
 
     places : of each latent its dimensions among those of the cloud, and of a vector the order in which the axes of
     (points, plates, own) are kept.
     """
-    x, lead = rule.at, (1,) * len(plates)
-    u = np.sqrt(2) * x.reshape(*x.shape, *lead) + 0.3 * rng.normal(size=(len(x), 1, *plates))
+    weight = np.exp(np.maximum(rule.log_volume - np.sum(rule.at**2, axis=0), NOTHING_LEFT))
+    x, lead = np.where(weight > 1e-300, rule.at, 0.0), (1,) * len(plates)
+    u = 0.1 * x.reshape(*x.shape, *lead) + 0.3 * rng.normal(size=(len(x), 1, *plates))
     values, _ = to_values(u, bounds)
-    weight = np.exp(rule.log_volume - np.sum(x**2, axis=0))
     every = (x.shape[1], *plates)
     out = {
         f"q:{name}": np.broadcast_to((weight / weight.sum()).reshape(-1, *lead), every).copy(),
