@@ -435,15 +435,17 @@ def test_elements_of_a_tied_gaussian_are_factors_in_turn(text: str, case, size: 
 
 
 def test_an_expectation_that_does_not_close_is_named() -> None:
+    """A vector of five numbers under a logit has no family, and is too wide for points."""
     text = """
     model M
     latent a ~ Normal(0, 1)
+    latent b ~ MvNormal(zeros(5), eye(5))
     for n in N:
-        latent   b[n] ~ Normal(0, 1)
-        observed y[n] ~ Bernoulli(logit = a * b[n])
+        given    x[n] : real[5]
+        observed y[n] ~ Bernoulli(logit = a + x[n] @ b)
     infer a, b by meanfield
     """
-    with pytest.raises(ModelError) as caught:
+    with pytest.raises(ModelError, match="softplus") as caught:
         emdsl.compile(text=text).source  # noqa: B018
     assert caught.value.problems[0].code in ("E110", "E111")
 
