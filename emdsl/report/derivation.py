@@ -18,7 +18,7 @@ from emdsl.report.equations import readable
 from emdsl.report.incomplete import missing_step
 from emdsl.report.latex import display, escaped, tex
 from emdsl.report.mathml import mathml
-from emdsl.report.page import WIDTH, Say, Show, Step, labels
+from emdsl.report.page import BESIDE, COLUMNS, SENTENCE, Say, Show, Step, labels
 from emdsl.report.places import Place, by_function, listing, places
 from emdsl.report.steps import reference_step, steps
 from emdsl.report.unicode import lines, text
@@ -105,16 +105,21 @@ class Derivation:
     # ------------------------------------------------------------ forms
 
     def __str__(self) -> str:
+        return self.to_text()
+
+    def to_text(self, columns: int = COLUMNS) -> str:
+        """Plain text for a page of so many columns: what is longer is folded within its brackets."""
+        wide = columns - BESIDE
         out = [self.model, "=" * len(self.model), ""]
         for k, step in enumerate(self.steps, 1):
             title = f"{k}. {step.title.replace('`', '')}"
             code = step.facts.get("code", "")
-            out.append(f"{title:<{WIDTH + 8 - len(code)}}{code}".rstrip())
+            out.append(f"{title:<{wide + 8 - len(code)}}{code}".rstrip())
             for line, label in self.lines(k, step):
-                out += _said(line.text) if isinstance(line, Say) else _plain(line, label)
-            out += _said(self.where(k, step))
+                out += _said(line.text, wide) if isinstance(line, Say) else _plain(line, label, wide)
+            out += _said(self.where(k, step), wide)
             out.append("")
-        return "\n".join([*out, *_said(self.note)]).rstrip()
+        return "\n".join([*out, *_said(self.note, wide)]).rstrip()
 
     def to_dict(self) -> dict[str, Any]:
         """Every step as data: facts, sentences, equations as text and as LaTeX."""
@@ -212,14 +217,14 @@ class Derivation:
         return self.to_markdown()
 
 
-def _said(said: str) -> list[str]:
+def _said(said: str, wide: int) -> list[str]:
     plain, indent = said.replace("`", ""), "   "
-    return textwrap.wrap(plain, WIDTH, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False)
+    return textwrap.wrap(plain, min(wide + 7, SENTENCE), initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False)
 
 
-def _plain(line: Show, label: str) -> list[str]:
-    *rows, last = (f"       {row}" for row in lines(line.formula, WIDTH))
-    return [*rows, f"{last:<{WIDTH + 2}}  ({label})" if label else last]
+def _plain(line: Show, label: str, wide: int) -> list[str]:
+    *rows, last = (f"       {row}" for row in lines(line.formula, wide))
+    return [*rows, f"{last:<{wide + 2}}  ({label})" if label else last]
 
 
 def _data(line: Say | Show, label: str) -> dict[str, str]:

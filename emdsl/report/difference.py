@@ -6,6 +6,7 @@ Numbers alone are no difference.
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
@@ -13,7 +14,7 @@ from html import escape
 from typing import Any
 
 from emdsl.report.latex import tex
-from emdsl.report.page import WIDTH, Say, Show, Step, labels
+from emdsl.report.page import BESIDE, COLUMNS, Say, Show, Step, labels
 from emdsl.report.unicode import lines, text
 
 Numbered = tuple[int, Step]
@@ -46,16 +47,21 @@ class Difference:
     same: tuple[str, ...]  # titles of the steps without a change
 
     def __str__(self) -> str:
+        return self.to_text()
+
+    def to_text(self, columns: int = COLUMNS) -> str:
+        """Plain text for a page of so many columns."""
         if not self.changes:
             return "The derivations are the same."
         out = ["The model", *(f"  {sign} {line}" for sign, line in self.model), ""] if self.model else []
         for c in self.changes:
             out.append(f"{_number(c.numbers)} {c.title.replace('`', '')}")
             for found in c.lines:
-                out += _plain(found)
+                out += _plain(found, columns - BESIDE)
             out.append("")
         if self.same:
-            out.append("The same: " + "; ".join(t.replace("`", "") for t in self.same) + ".")
+            same = "; ".join(t.replace("`", "") for t in self.same)
+            out += textwrap.wrap(f"The same: {same}.", columns - BESIDE + 8)
         return "\n".join(out).rstrip()
 
     def _repr_html_(self) -> str:
@@ -152,11 +158,13 @@ def _number(numbers: tuple[int | None, int | None]) -> str:
     return f"{new}." if old == new else f"{old} → {new}."
 
 
-def _plain(found: Line) -> list[str]:
+def _plain(found: Line, wide: int) -> list[str]:
     if isinstance(found.line, Say):
-        return [f"  {found.sign} {found.line.text.replace('`', '')}"]
+        first, later = f"  {found.sign} ", f"  {found.sign} "
+        told = found.line.text.replace("`", "")
+        return textwrap.wrap(told, wide + 8, initial_indent=first, subsequent_indent=later, break_on_hyphens=False)
     number = f"  ({found.number})" if found.number else ""
-    *rows, last = lines(found.line.formula, WIDTH)
+    *rows, last = lines(found.line.formula, wide)
     return [f"  {found.sign}     {row}" for row in (*rows, last + number)]
 
 

@@ -140,7 +140,7 @@ def _in(e: Formula, level: int) -> str:
 
 
 def _based(base: Formula) -> str:
-    return tex(base) if isinstance(base, f.Name | f.Bracket | f.Nth) else rf"\left({tex(base)}\right)"
+    return tex(base) if isinstance(base, f.Name | f.Word | f.Bracket | f.Nth) else rf"\left({tex(base)}\right)"
 
 
 def _terms(terms: tuple[tuple[bool, Formula], ...]) -> str:

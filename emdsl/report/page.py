@@ -11,7 +11,9 @@ from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import Expr, Ix
 from emdsl.report.formula import Formula
 
-WIDTH = 105  # of an equation in text
+COLUMNS = 120  # of a page of text, where nothing says how wide it is
+SENTENCE = 105  # columns of a sentence at most, its margin among them
+BESIDE = 15  # columns that an equation leaves: the margin before it and its number after it
 FUNCTIONS = ("log", "exp", "sqrt")  # no word at the start of a sentence
 
 

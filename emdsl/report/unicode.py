@@ -40,8 +40,8 @@ WORDS = {
     "I1": "I₁",
 }
 HALVES = {("1", "2"): "½", ("1", "4"): "¼", ("3", "4"): "¾", ("1", "3"): "⅓", ("2", "3"): "⅔", ("1", "8"): "⅛"}
-FACTOR = re.compile(r"[(\[Σ√]|(α|β|q|exp|cov|log|softplus)\(|E\[")  # how a factor that a line may start with begins
-SLACK = 16  # letters by which a line is left too long, rather than broken within brackets far to the right
+FACTOR = re.compile(r"[(\[Σ√]|(α|β|q|J|Λ|ν|exp|cov|log|softplus)\(|E\[")  # how a factor that a line may start with begins
+SLACK = 7  # the part of a width by which a line is left too long, rather than broken within brackets far to the right
 BESIDE = 4  # the margin of terms that stand below what they equal
 LETTERS = "0123456789abcdefghijklmnoprstuvwxyz,'"  # those that Unicode has small and raised
 SMALL = str.maketrans(LETTERS, "⁰¹²³⁴⁵⁶⁷⁸⁹ᵃᵇᶜᵈᵉᶠᵍʰⁱʲᵏˡᵐⁿᵒᵖʳˢᵗᵘᵛʷˣʸᶻ,′")
@@ -152,12 +152,12 @@ def folded(row: str, width: int, within: tuple[int, ...] = (), home: int | None 
             best = min(best or (len(row), 0, ()), (len(opened), -i, tuple(opened)))
     indent = home if best is None or not best[2] else best[2][-1] + 1
     between = _between_factors(row, width, within, home) if best is None or indent > width // 2 else []
-    if best is None or (between and max(map(len, between)) < width + SLACK):
+    if best is None or (between and max(map(len, between)) < width + width // SLACK):
         return between
     rest = row[1 - best[1] :]
     rest = " " * (indent if indent + len(rest) <= width else min(indent, width // 2)) + rest
     out = [row[: -best[1]], *folded(rest, width, best[2], home)] if len(rest) < len(row) else [row]
-    if max(map(len, out)) < width + SLACK:
+    if max(map(len, out)) < width + width // SLACK:
         return out
     return min(out, _between_factors(row, width, within, home), key=lambda lines: max(map(len, lines)))
 
@@ -175,7 +175,7 @@ def _between_factors(row: str, width: int, within: tuple[int, ...], home: int) -
         if row[i] == " " and FACTOR.match(row, i + 1) and i not in signed
     ]
     places = [i for i in starts if not _leads(row[:i].rpartition(" ")[2])] or (
-        starts if len(row) > width + SLACK else []
+        starts if len(row) > width + width // SLACK else []
     )
     if not places:
         return [row]
@@ -215,7 +215,7 @@ def _rows(e: Formula, width: int) -> list[str]:
         return _fraction(e)
     head, sign = _loose(e.left), SIGNS[e.op]
     longest = max(len(_terms((t,))) for t in e.right.terms) + BESIDE
-    squeezed = longest <= width < longest + len(head)
+    squeezed = longest < width + width // SLACK and width < longest + len(head)
     alone = len(head) > 2 * width // 5 or squeezed  # then the terms start on a line of their own
     margin = BESIDE if alone else len(head)
     first, *rest = (_terms(row) for row in f.in_rows(e.right.terms, lambda p: len(text(p)), width, margin))
