@@ -11,8 +11,10 @@ from emdsl.derive.posteriors.block import Block
 from emdsl.derive.posteriors.chains import EDGE, Placed, behind
 from emdsl.report import formula as f
 from emdsl.report.formula import Formula
+from emdsl.report.gathered import gathered
 from emdsl.report.indices import Names
 from emdsl.report.page import Say, Show, whole
+from emdsl.report.squares import closed_squares
 from emdsl.report.tidy import tidy
 from emdsl.report.typeset import Typeset
 
@@ -118,4 +120,4 @@ def _sum(block: Block, placed: Sequence[Placed], role: str, t: Typeset, names: N
     assert block.chain is not None
     held = {*block.home, *block.chain.outer, *block.states, *block.gates, *block.chain.before}
     parts = [whole([i for i in p.term.ixs if i not in held], p.term.body) for p in placed if p.role == role]
-    return t.of(x.add(*(tidy(e, t.known) for e in parts)), names)
+    return t.of(gathered(closed_squares(tidy(x.add(*parts), t.known))), names)

@@ -219,12 +219,17 @@ class Derivation:
 
 def _said(said: str, wide: int) -> list[str]:
     plain, indent = said.replace("`", ""), "   "
-    return textwrap.wrap(plain, min(wide + 7, SENTENCE), initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False)
+    return textwrap.wrap(
+        plain, min(wide + 7, SENTENCE), initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False
+    )
 
 
 def _plain(line: Show, label: str, wide: int) -> list[str]:
     *rows, last = (f"       {row}" for row in lines(line.formula, wide))
-    return [*rows, f"{last:<{wide + 2}}  ({label})" if label else last]
+    number = f"  ({label})" if label else ""
+    if number and len(last) > wide + 2 and len(last) + len(number) > wide + BESIDE:
+        return [*rows, last, f"{'':<{wide + 2}}{number}"]
+    return [*rows, f"{last:<{wide + 2}}{number}" if label else last]
 
 
 def _data(line: Say | Show, label: str) -> dict[str, str]:

@@ -19,6 +19,7 @@ from emdsl.report.sums import closed
 from emdsl.report.tidy import tidy
 from emdsl.report.ties import along, tied
 from emdsl.report.typeset import Typeset
+from emdsl.report.unicode import text
 from emdsl.report.vectors import tensor
 
 
@@ -43,7 +44,8 @@ def gaussian_lines(block: Block, terms: Sequence[tuple[str, Term]], t: Typeset) 
     for role in terms:
         held = {*block.home, *block.gates, *own}
         found.setdefault(role[0], []).append(whole([i for i in role[1].ixs if i not in held], role[1].body))
-    say = "Its log joint is linear and quadratic, so it is Gaussian, with precision J and linear term h"
+    say = f"{within(block, t, names)} log joint is linear and quadratic, so it is Gaussian, with precision J and linear"
+    say += " term h"
     if block.scale is not None:
         scale = names_of(*(n for n in sorted(x.variables(block.scale)) if n != block.name))
         say += f". {scale} scales all of its precision; without this factor J and h are"
@@ -68,6 +70,12 @@ def gaussian_lines(block: Block, terms: Sequence[tuple[str, Term]], t: Typeset) 
         "Its covariance is the inverse of J and its mean that times h. Summed out it leaves "
         "A = (hᵀ J⁻¹ h - logdet(J) + d log 2π) / 2, with d its dimension, and the terms without it."
     )
+
+
+def within(block: Block, t: Typeset, names: Names) -> str:
+    """Whose log joint it is: `Its`, or `Given z[n] = k its`."""
+    gates = t.gates(block, {}, names)
+    return f"Given {' and '.join(map(text, gates))} its" if gates else "Its"
 
 
 def _one_place(n: x.Delta) -> bool:
@@ -169,7 +177,8 @@ def field_lines(block: Block, field: Field, terms: Sequence[tuple[str, Term]], t
         "eliminating elements one after the other. Summed out it leaves (hᵀ J⁻¹ h - logdet(J) + d log 2π) / 2, with d "
         "the number of its dimensions."
     )
-    yield from along(block, field, t)
+    if not field.held:
+        yield from along(block, field, t)
 
 
 def _places(role: str, field: Field, ties: Sequence[Tie]) -> tuple[Ix, ...]:

@@ -99,13 +99,13 @@ def _factors(plan: Plan, t: Typeset) -> Iterator[tuple[str, Formula, Formula, st
         given = [v.name for v in model.variables if v.name in read - {about, *plan.joint.multipliers}]
         left = log_density([about], given) if about else f.Word("factors")
         bare = [apart(factor, free) for factor in factors]
-        shown = [_summed(factor, e, t) for factor, (e, _) in zip(factors, bare, strict=True)]
+        shown = [summed(factor, e, t) for factor, (e, _) in zip(factors, bare, strict=True)]
         held = [(plates, e) for plates, e in shown if e != x.ZERO] or shown[:1]
         ends = dict.fromkeys(text(t.condition(c, t.letters.extend({}, x.free(c)))) for _, own in bare for c in own)
         yield about or "factor", left, f.plus(*(t.sum(plates, e, {}) for plates, e in held)), " and ".join(ends)
 
 
-def _summed(factor: Factor, body: Expr, t: Typeset) -> tuple[tuple[Ix, ...], Expr]:
+def summed(factor: Factor, body: Expr, t: Typeset) -> tuple[tuple[Ix, ...], Expr]:
     """What a factor is summed over, and what is summed: without gates whose states nothing else holds."""
     plates, gates, masks, body = factor.plates, factor.gates, factor.masks, tidy(body, t.known)
     for mask in masks:  # `[k = l]` of two states: one letter

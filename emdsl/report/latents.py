@@ -23,12 +23,14 @@ from emdsl.report.chains import chain_lines
 from emdsl.report.explicit import joined
 from emdsl.report.formula import Formula, under
 from emdsl.report.gathered import gathered
-from emdsl.report.gaussian import field_lines, gaussian_lines, roles_of
+from emdsl.report.gaussian import field_lines, gaussian_lines, roles_of, within
 from emdsl.report.indices import Names
-from emdsl.report.moments import moment_lines
+from emdsl.report.intervals import cut_lines, matrix_lines
+from emdsl.report.moments import moment_lines, read_of
 from emdsl.report.networks import network_steps
 from emdsl.report.page import Say, Show, Step, names_of, whole, worded
 from emdsl.report.pieces import statistic
+from emdsl.report.squares import closed_squares
 from emdsl.report.sums import closed
 from emdsl.report.supports import apart, left_out, unknown
 from emdsl.report.tidy import tidy
@@ -44,7 +46,8 @@ def posterior_step(plan: Plan, block: Block, t: Typeset) -> Step:
     own = plan.joint.configurations
     mine = own is not None and block.latents == (own.name,)
     choice = plan.choices[own.latents[0] if own is not None and mine else block.latents[0]]
-    body: list[Say | Show] = [Say(f"{latents}: {choice.method} ({worded(choice.reason)})."), *_inside(plan, block)]
+    why = worded(_new(plan, block, choice.reason))
+    body: list[Say | Show] = [Say(f"{latents}: {choice.method} ({why})."), *_inside(plan, block)]
     body += [Say(_configured(own))] if own is not None and mine else []
     names = block_names(block, t)
     counted = next(
@@ -57,6 +60,13 @@ def posterior_step(plan: Plan, block: Block, t: Typeset) -> Step:
     facts = {"kind": "posterior", "latents": told, "method": choice.method, "reason": choice.reason}
     facts["code"] = "e_step" if plan.elimination.parts else "expectations"
     return Step(f"The posterior of {latents}", tuple(body), facts)
+
+
+def _new(plan: Plan, block: Block, reason: str) -> str:
+    """A reason without why nothing above would do, where a step before this one has said so."""
+    own, mark, refused = reason.partition(" (not exact: ")
+    before = [plan.choices[n].reason for b in earlier(plan, block) for n in b.latents if n in plan.choices]
+    return own if mark and any(r.endswith(refused) for r in before) else reason
 
 
 def _configured(found: Configurations) -> str:
@@ -185,8 +195,9 @@ def _discrete(plan: Plan, block: Block, t: Typeset) -> Iterator[Say | Show]:
         return
     names = block_names(block, t)
     q = _given_gates(t.of(El(Q.of(block.name), (*block.states, *block.gates, *block.home)), names), block, t, names)
-    total = t.of(x.add(*(tidy(_inner(p.term, block), t.known) for p in closed_terms(plan, block))), names)
-    yield Show(f.Relation("=", f.Apply(f.Word("log"), (q,)), f.plus(total, f.Word("const"))))
+    total = tidy(x.add(*(_inner(p.term, block) for p in closed_terms(plan, block))), t.known)
+    shown = t.of(closed_squares(total), names)
+    yield Show(f.Relation("=", f.Apply(f.Word("log"), (q,)), f.plus(shown, f.Word("const"))))
     share = "bound" if plan.elimination.parts else "log-likelihood"
     told = f"the block's share of the {share}" if not block.gates else "the log-normaliser A, given the state"
     yield Say(f"The constant makes the probabilities sum to one; its negative is {told}.")
@@ -217,7 +228,8 @@ def _continuous(plan: Plan, block: Block, t: Typeset) -> Iterator[Say | Show]:
     assert block.record is not None
     names, family = block_names(block, t), block.record.name
     latent = t.of(El(block.name, (*block.home, *block.own)), names)
-    yield Say(f"Its log joint is a sum of natural parameters times statistics, which are those of {family}:")
+    whose = within(block, t, names)
+    yield Say(f"{whose} log joint is a sum of natural parameters times statistics, which are those of {family}:")
     naturals = {name: x.add(*parts) for name, parts in _natural(plan, block).items() if name}
     matrix = t.named(El(block.name, (*block.home, *block.own)), block.home, names)
     for name, value in naturals.items():
@@ -226,8 +238,12 @@ def _continuous(plan: Plan, block: Block, t: Typeset) -> Iterator[Say | Show]:
         of = matrix if eta is not None or name == "logdet" else latent
         found_eta = t.of(short, names) if eta is None else eta
         yield Show(f.Relation("=", f.Times((f.Word("coefficient of"), statistic(name, of))), found_eta))
+    ends = [(c.lower, c.upper) for c in block.cuts if not c.apart and c.lower is not None and c.upper is not None]
+    if len(ends) == len(block.cuts) == 1 and block.scale is None:
+        yield from cut_lines(*ends[0], naturals, read_of(plan, block), block, t, names)
+        return
     if block.cuts:
-        yield Say("It is cut to the interval where the conditions on it hold: a truncated Normal.")
+        yield Say("It is cut to the intervals where the conditions on it hold: a truncated Normal.")
     if block.scale is None and block.record.arguments:
         yield from _arguments(block, naturals, names, t)
         yield from moment_lines(plan, block, t, names)
@@ -236,6 +252,9 @@ def _continuous(plan: Plan, block: Block, t: Typeset) -> Iterator[Say | Show]:
         rest = "1" if block.total is None else show(block.total)
         yield Say(f"Cells that were seen stay as they are. What they leave of {rest}, the missing ones share: {family} "
                   "of what is left, with the natural parameters of the missing cells.")  # fmt: skip
+        return
+    if block.scale is None and family == "Wishart" and set(naturals) <= {"logdet", "id"}:
+        yield from matrix_lines(matrix, naturals, block, t, names)
         return
     yield Say(f"So q is {family} with these natural parameters; its moments and log-normaliser are the family's.")
 

@@ -15,14 +15,16 @@ from emdsl.report.measure import measure
 WIDE, INNER = 72, 52  # of a display equation and of a sum within one, in characters of the plain text
 SIGNS = {
     "=": "=", "~": r"\sim", "<": "<", ">": ">", "<=": r"\le", ">=": r"\ge", "!=": r"\ne", "and": r"\text{ and }",
-    "or": r"\text{ or }", "|": r"\mid", "∝": r"\propto", "is": r"\text{ is }",
+    "or": r"\text{ or }", "|": r"\mid", "∝": r"\propto", "is": r"\text{ is }", "<-": r"\leftarrow", "in": r"\in",
 }  # fmt: skip
 WORDS = {
     "pi": r"\pi", "log": r"\log", "exp": r"\exp", "sin": r"\sin", "cos": r"\cos", "tanh": r"\tanh", "Gamma": r"\Gamma",
     "alpha": r"\alpha", "beta": r"\beta",
     "digamma": r"\psi", "eta": r"\eta", "lambda": r"\lambda", "Lambda": r"\Lambda", "nu": r"\nu", "trigamma": r"\psi'",
-    "I0": "I_{0}", "I1": "I_{1}", "min": r"\min", "max": r"\max", "logdet": r"\log\det", "q": "q", "Q": "Q",
-    "Phi": r"\Phi", "phi": r"\phi", "p": "p", "T": r"\top", "A": "A", "": "", "ell": r"\ell", "∂": r"\partial",
+    "infinity": r"\infty", "I0": "I_{0}", "I1": "I_{1}", "min": r"\min", "max": r"\max",
+    "logdet": r"\log\det", "q": "q", "Q": "Q",
+    "Phi": r"\Phi", "phi": r"\phi", "p": "p",
+    "T": r"\top", "A": "A", "": "", "ell": r"\ell", "∂": r"\partial",
 }  # fmt: skip
 GREEK = (
     "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi pi rho sigma tau upsilon phi chi psi "

@@ -16,7 +16,7 @@ WIDE, INNER = 84, 66  # of a display equation and of a sum within one, in charac
 LEFT, RIGHT = 'style="text-align:left"', 'style="text-align:right"'
 SIGNS = {
     "=": "=", "~": "∼", "<": "&lt;", ">": "&gt;", "<=": "≤", ">=": "≥", "!=": "≠", "and": "and", "or": "or", "|": "|",
-    "∝": "∝", "is": "is",
+    "∝": "∝", "is": "is", "<-": "←", "in": "∈",
 }  # fmt: skip
 WORDS = {
     "pi": "π",
@@ -34,6 +34,7 @@ WORDS = {
     "phi": "φ",
     "ell": "ℓ",
     "I0": "I₀",
+    "infinity": "∞",
     "I1": "I₁",
 }
 LETTERS = dict(zip(GREEK, "αβγδϵζηθικλμνξπρστυϕχψωΓΔΘΛΞΠΣΥΦΨΩ", strict=True))

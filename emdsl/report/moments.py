@@ -70,7 +70,7 @@ def moment_lines(plan: Plan, block: Block, t: Writer, names: Names) -> Iterator[
     """The expectations under q of this block that other steps read, as the family's arguments give them."""
     assert block.record is not None
     known = MOMENTS.get(block.record.name, {})
-    read = _read(plan, block)
+    read = read_of(plan, block)
     told = [kind for kind in block.record.moments if kind in read and kind in known]
     if not told or block.cuts:
         yield Say("Its other moments and its log-normaliser are the family's.")
@@ -82,7 +82,7 @@ def moment_lines(plan: Plan, block: Block, t: Writer, names: Names) -> Iterator[
         yield Show(f.Relation("=", f.Mean(statistic(kind, latent)), known[kind](arguments)))
 
 
-def _read(plan: Plan, block: Block) -> set[str]:
+def read_of(plan: Plan, block: Block) -> set[str]:
     """Which functions of the latent anything takes the expectation of."""
     held = [e for s in plan.expected.statistics for e in s.factors]
     held += [e for b in plan.elimination.blocks for term in b.terms for e in term.factors]

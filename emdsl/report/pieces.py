@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
-from math import prod
+from math import isinf, prod
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Expr, Idx
@@ -52,6 +52,8 @@ def function(name: str, args: tuple[Formula, ...]) -> Formula:
 
 
 def number(v: Fraction | float) -> Formula:
+    if not isinstance(v, Fraction) and isinf(v):
+        return f.Plus(((True, f.Word("infinity")),)) if v < 0 else f.Word("infinity")
     if isinstance(v, Fraction):
         top = f.Number(str(abs(v.numerator)))
         value: Formula = top if v.denominator == 1 else f.Over(top, f.Number(str(v.denominator)))

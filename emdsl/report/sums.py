@@ -42,7 +42,7 @@ def _one_sum(one: Expr, other: Expr, binary: Collection[str], shorter: bool) -> 
     (c, mine, sums), (d, theirs, beside) = apart(one), apart(other)
     if not sums or sorted(i.dim for i in sums) != sorted(i.dim for i in beside):
         return None
-    for same in _matched(beside, sums):
+    for same in matched(beside, sums):
         moved = [x.substitute(p, same) for p in theirs]
         held = [p for p in mine if p in moved and not isinstance(p, x.Pow) and set(x.free(p)) & set(sums)]
         left = taken_out([x.mul(x.Num(c), *mine), x.mul(x.Num(d), *moved)]) if held else None
@@ -78,7 +78,7 @@ def _both_states(
     return None
 
 
-def _matched(these: Sequence[Ix], those: Sequence[Ix]) -> Iterator[dict[Ix, Idx]]:
+def matched(these: Sequence[Ix], those: Sequence[Ix]) -> Iterator[dict[Ix, Idx]]:
     """Ways in which indices can stand for others of the same length."""
     dims = list(dict.fromkeys(i.dim for i in those))
     if any(sum(i.dim == d for i in those) > MOST for d in dims):

@@ -107,10 +107,11 @@ def _through_data(field: Field, tie: Tie, parts: tuple[Expr, ...]) -> tuple[obje
 def along(block: Block, field: Field, t: Typeset) -> Iterator[Say | Show]:
     """The sums forward and backward (Durbin and Koopman 2012, section 4.4; Bishop 2006, 13.3), by precisions.
 
-    Of one latent whose elements are each tied to the one before; nothing for any other field.
+    Of one latent whose elements are each tied to the one before; of any other field element by element.
     """
     chained = [tie for tie in field.ties if tie.lag == 1]
     if len(block.latents) > 1 or len(field.ties) != 1 or len(chained) != 1:
+        yield from _one_by_one(t)
         return
     names = t.letters.extend({}, chained[0].ixs)
     now, before = (t.places(p, names) for p in chained[0].places)
@@ -132,6 +133,45 @@ def along(block: Block, field: Field, t: Typeset) -> Iterator[Say | Show]:
     yield from map(Show, backward(z, y, end, turned))
     yield Say("Summed out, a chain leaves the sum over its elements of")
     yield Show(left_over(z, vectors))
+
+
+def _one_by_one(t: Typeset) -> Iterator[Say | Show]:
+    """What is left of J and h when an element has been eliminated, and moments on the way back."""
+    free = [c for c in "uvwabcxyz" if c not in t.letters.taken]
+    if len(free) < 3:
+        return
+    u, a, b = (f.Name(c) for c in free[:3])
+    yield Say(
+        f"Let `{u.text}` be the next element, and ties({u.text}) those after it that J then ties to it. For all "
+        f"`{a.text}`, `{b.text}` among these it leaves"
+    )
+    yield from map(Show, eliminated(u, a, b))
+    yield Say(
+        f"and back, the last element first, with what J({u.text}, .) and h({u.text}) were when it was eliminated,"
+    )
+    yield from map(Show, restored(u, a, b))
+
+
+def _tied_to(u: Formula, a: Formula, body: Formula) -> Formula:
+    return f.Big(((a, f.Word("")),), f.Relation("in", a, _of("ties", u)), body)
+
+
+def eliminated(u: Formula, a: Formula, b: Formula) -> Iterator[Formula]:
+    """A step of Cholesky's elimination, in blocks (George and Liu 1981, section 2.1; Rue and Held 2005, 2.4)."""
+    inverse = f.Raised(_of("J", u, u), f.Number("-1"))
+    yield f.Relation("<-", _of("J", a, b), _less(_of("J", a, b), f.times(_of("J", a, u), inverse, _of("J", u, b))))
+    yield f.Relation("<-", _of("h", a), _less(_of("h", a), f.times(_of("J", a, u), inverse, _of("h", u))))
+
+
+def restored(u: Formula, a: Formula, b: Formula) -> Iterator[Formula]:
+    """Means, and the covariances beside entries of J (Takahashi's recursion; Rue and Held 2005, 2.4.2)."""
+    inverse = f.Raised(_of("J", u, u), f.Number("-1"))
+    mean = _less(_of("h", u), _tied_to(u, a, f.times(_of("J", u, a), f.Mean(a))))
+    yield f.Relation("=", f.Mean(u), f.times(inverse, mean))
+    beside = f.times(inverse, _tied_to(u, a, f.times(_of("J", u, a), _of("cov", a, b))))
+    yield f.Relation("=", _of("cov", u, b), f.Plus(((True, beside),)))
+    own = f.times(inverse, _tied_to(u, a, f.times(_of("J", u, a), _of("cov", a, u))))
+    yield f.Relation("=", _of("cov", u, u), _less(inverse, own))
 
 
 def _of(letter: str, *places: Formula) -> Formula:

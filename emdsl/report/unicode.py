@@ -21,6 +21,8 @@ SIGNS = {
     "or": "or",
     "|": "|",
     "∝": "∝",
+    "<-": "←",
+    "in": "∈",
 }
 WORDS = {
     "pi": "π",
@@ -37,10 +39,15 @@ WORDS = {
     "const": "const",
     "ell": "ℓ",
     "I0": "I₀",
+    "infinity": "∞",
+    "Phi": "Φ",
+    "phi": "φ",
     "I1": "I₁",
 }
 HALVES = {("1", "2"): "½", ("1", "4"): "¼", ("3", "4"): "¾", ("1", "3"): "⅓", ("2", "3"): "⅔", ("1", "8"): "⅛"}
-FACTOR = re.compile(r"[(\[Σ√]|(α|β|q|J|Λ|ν|exp|cov|log|softplus)\(|E\[")  # how a factor that a line may start with begins
+FACTOR = re.compile(
+    r"[(\[Σ√]|(α|β|q|J|Λ|ν|exp|cov|log|softplus)\(|E\["
+)  # how a factor that a line may start with begins
 SLACK = 7  # the part of a width by which a line is left too long, rather than broken within brackets far to the right
 BESIDE = 4  # the margin of terms that stand below what they equal
 LETTERS = "0123456789abcdefghijklmnoprstuvwxyz,'"  # those that Unicode has small and raised

@@ -1,0 +1,109 @@
+"""The moments of posteriors that no linear arguments give: a Normal cut to an interval, a Wishart."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+
+from emdsl.derive.algebra import expr as x
+from emdsl.derive.algebra.expr import El, Expr
+from emdsl.derive.posteriors.block import Block
+from emdsl.report import formula as f
+from emdsl.report.formula import Formula
+from emdsl.report.indices import Names
+from emdsl.report.page import Say, Show
+from emdsl.report.pieces import ONE
+from emdsl.report.tidy import tidy
+from emdsl.report.typeset import Typeset
+from emdsl.report.vectors import tensor
+
+TWO = f.Number("2")
+
+
+def cut_lines(
+    lower: Expr,
+    upper: Expr,
+    naturals: Mapping[str, Expr],
+    read: Collection[str],
+    block: Block,
+    t: Typeset,
+    names: Names,
+) -> Iterator[Say | Show]:
+    """Where a Normal is cut, and those of its mean and its mean square there that anything reads."""
+    latent = t.of(El(block.name, (*block.home, *block.own)), names)
+    named = {n: f.Apply(f.Word(n), (latent,)) for n in ("low", "high", "precision", "mean", "alpha", "beta")}
+    precision = tidy(x.mul(x.num(-2), naturals.get("square", x.ZERO)), t.known)
+    yield Say("It is cut to the interval that the conditions on it leave. So q is Normal, cut at low and at high, with")
+    for name, value in (("low", lower), ("high", upper), ("precision", precision)):
+        yield Show(f.Relation("=", named[name], t.of(tidy(value, t.known), names)))
+    top = t.of(tidy(naturals.get("id", x.ZERO), t.known), names)
+    mean = top if precision == x.ONE else f.under(top, named["precision"])
+    yield Show(f.Relation("=", named["mean"], mean))
+    yield from map(Show, ends(named))
+    yield Say("Its moments are (Johnson, Kotz and Balakrishnan 1994, section 13.10.1)")
+    first, second = between(named)
+    yield Show(f.Relation("=", f.Mean(latent), first))
+    if "square" in read:
+        yield Show(f.Relation("=", f.Mean(f.Raised(latent, TWO)), second))
+    mass = _less(_of("Phi", named["beta"]), _of("Phi", named["alpha"]))
+    yield Say("where what is infinite has density 0, and summed out it leaves, beside what a Normal does,")
+    yield Show(f.Apply(f.Word("log"), (mass,)))
+
+
+def _of(name: str, *arguments: Formula) -> Formula:
+    return f.Apply(f.Word(name), arguments)
+
+
+def _less(a: Formula, b: Formula) -> Formula:
+    return f.Plus(((False, a), (True, b)))
+
+
+def ends(a: Mapping[str, Formula]) -> Iterator[Formula]:
+    """The two ends in standard deviations from the mean."""
+    for letter, end in (("alpha", "low"), ("beta", "high")):
+        yield f.Relation("=", a[letter], f.Times((_less(a[end], a["mean"]), f.Root(a["precision"]))))
+
+
+def between(a: Mapping[str, Formula]) -> tuple[Formula, Formula]:
+    """The mean and the mean square between the ends."""
+    at_low, at_high = _of("phi", a["alpha"]), _of("phi", a["beta"])
+    mass = f.Times((f.Root(a["precision"]), _less(_of("Phi", a["beta"]), _of("Phi", a["alpha"]))))
+    first = f.plus(a["mean"], f.Over(_less(at_low, at_high), mass))
+    far = _less(
+        f.Times((f.plus(a["low"], a["mean"]), at_low)), f.Times((f.plus(a["high"], a["mean"]), at_high))
+    )  # fmt: skip
+    square = f.plus(f.Raised(a["mean"], TWO), f.Over(ONE, a["precision"]), f.Over(far, mass))
+    return first, square
+
+
+# ------------------------------------------------------------------ matrices
+
+
+def matrix_lines(
+    matrix: Formula, naturals: Mapping[str, Expr], block: Block, t: Typeset, names: Names
+) -> Iterator[Say | Show]:
+    """A Wishart's degrees of freedom and scale, and what is expected of it (Bishop 2006, B.78 to B.81)."""
+    size = x.SizeN(block.own[0].dim)
+    df = tidy(x.add(x.mul(x.num(2), naturals.get("logdet", x.ZERO)), size, x.ONE), t.known)
+    inverse = tidy(x.mul(x.num(-2), naturals.get("id", x.ZERO)), t.known)
+    shown = tensor(t, inverse, block.own, names)
+    if shown is None:
+        yield Say("So q is Wishart with these natural parameters; its moments and log-normaliser are the family's.")
+        return
+    yield Say("So q is Wishart, with")
+    yield Show(f.Relation("=", _of("df", matrix), t.of(df, names)))
+    yield Show(f.Relation("=", f.Raised(_of("scale", matrix), f.Number("-1")), shown))
+    yield Say("Its log-normaliser is the family's, and its moments are")
+    other = x.fresh(block.own[0].dim)
+    inner = t.letters.extend({i: names[i] for i in block.home if i in names}, (other,))
+    mean, volume = wishart(_of("df", matrix), _of("scale", matrix), t.of(size, names), t.range(other, inner))
+    yield Show(f.Relation("=", f.Mean(matrix), mean))
+    yield Show(f.Relation("=", f.Mean(_of("logdet", matrix)), volume))
+
+
+def wishart(
+    df: Formula, scale: Formula, size: Formula, over: Sequence[tuple[Formula, Formula]]
+) -> tuple[Formula, Formula]:
+    """The mean, and the mean of the log determinant."""
+    half = f.Over(_less(df, over[0][0]), TWO)
+    digammas = f.Big(tuple(over), None, _of("digamma", half))
+    return f.Times((df, scale)), f.plus(digammas, f.Times((size, _of("log", TWO))), _of("logdet", scale))

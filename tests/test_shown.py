@@ -1,0 +1,70 @@
+"""The joint and the posteriors as they are shown, at points: what was left out and what was closed changes no value."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from test_theorem import planned, point, world
+
+from emdsl.derive.algebra import expr as x
+from emdsl.derive.algebra.expr import El
+from emdsl.report.equations import readable
+from emdsl.report.joint import summed
+from emdsl.report.latents import closed_terms
+from emdsl.report.page import whole
+from emdsl.report.squares import closed_squares
+from emdsl.report.supports import apart, unknown
+from emdsl.report.tidy import known, tidy
+from emdsl.report.typeset import typeset
+
+SHOWN = ["word_alignment", "ising_denoising", "switching_linear_system", "logistic_random_effects", "arma"]
+
+
+@pytest.mark.parametrize("name", SHOWN)
+def test_the_joint_is_the_sum_of_what_is_shown(name: str) -> None:
+    plan = readable(planned(name))
+    w, t, free = world(plan, point(name, False)), typeset(plan), unknown(plan)
+    for factor in plan.joint.factors:
+        bare, ends = apart(factor, free)
+        plates, body = summed(factor, bare, t)
+        written = whole(list(plates), body)
+        full = whole(list(factor.plates), x.mul(*factor.gates, *factor.masks, factor.body))
+        with np.errstate(all="ignore"):
+            np.testing.assert_allclose(w.value(written, {}), w.value(full, {}), rtol=1e-9, atol=1e-9)
+        assert bool(ends) == (bare != factor.body)
+
+
+@pytest.mark.parametrize(
+    "name", ["mixture_of_factor_analysers", "bayesian_gaussian_mixture", "switching_linear_system"]
+)
+def test_squares_that_are_closed_are_what_stood_open(name: str) -> None:
+    plan = readable(planned(name))
+    w, facts, closed = world(plan, point(name, False)), known(plan), 0
+    for block in (b for b in plan.elimination.blocks if b.states):
+        held = {*block.home, *block.states, *block.gates, *(block.chain.before if block.chain else ())}
+        terms = [p.term for p in closed_terms(plan, block)]
+        opened = x.add(*(whole([i for i in term.ixs if i not in held], term.body) for term in terms))
+        short = closed_squares(tidy(opened, facts))
+        closed += short != tidy(opened, facts)
+        at = dict.fromkeys(x.free(x.add(opened, short)), 0) | dict.fromkeys(block.home, 1)
+        np.testing.assert_allclose(w.value(short, at), w.value(opened, at), rtol=1e-9)
+    assert closed
+
+
+def test_what_is_no_square_stays_open() -> None:
+    a, b, c = (El(n, ()) for n in "abc")
+
+    def closed(*terms: x.Expr) -> x.Expr:
+        return closed_squares(x.add(*terms))
+
+    two, square = x.num(2), lambda e: x.power(e, x.num(2))
+    assert closed(square(a), x.mul(two, a, b), square(b)) == square(x.add(a, b))
+    assert closed(x.mul(c, square(a)), x.mul(x.num(-2), a, b, c), x.mul(c, square(b))) == x.mul(
+        c, square(x.add(a, x.neg(b)))
+    )
+    for terms in (
+        (square(a), x.mul(a, b), square(b)),
+        (square(a), x.mul(two, a, b), x.mul(two, square(b))),
+        (square(a), x.mul(two, a, c), square(b)),
+    ):
+        assert closed(*terms) == x.add(*terms)
