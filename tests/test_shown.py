@@ -17,7 +17,8 @@ from emdsl.report.supports import apart, unknown
 from emdsl.report.tidy import known, tidy
 from emdsl.report.typeset import typeset
 
-SHOWN = ["word_alignment", "ising_denoising", "switching_linear_system", "logistic_random_effects", "arma"]
+SHOWN = ["word_alignment", "ising_denoising", "switching_linear_system"]
+SQUARES = ["mixture_of_factor_analysers", "bayesian_gaussian_mixture", "switching_linear_system"]
 
 
 @pytest.mark.parametrize("name", SHOWN)
@@ -34,12 +35,11 @@ def test_the_joint_is_the_sum_of_what_is_shown(name: str) -> None:
         assert bool(ends) == (bare != factor.body)
 
 
-@pytest.mark.parametrize(
-    "name", ["mixture_of_factor_analysers", "bayesian_gaussian_mixture", "switching_linear_system"]
-)
+@pytest.mark.parametrize("name", SQUARES)
 def test_squares_that_are_closed_are_what_stood_open(name: str) -> None:
     plan = readable(planned(name))
     w, facts, closed = world(plan, point(name, False)), known(plan), 0
+    w.arrays["E:prec:logdet"] = lambda *at: 0.3
     for block in (b for b in plan.elimination.blocks if b.states):
         held = {*block.home, *block.states, *block.gates, *(block.chain.before if block.chain else ())}
         terms = [p.term for p in closed_terms(plan, block)]

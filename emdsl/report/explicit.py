@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from emdsl.derive.algebra import expr as x
-from emdsl.derive.algebra.expr import El, Expr
+from emdsl.derive.algebra.expr import El, Expr, Idx, Ix
 from emdsl.derive.algebra.made import COV, Q
 from emdsl.derive.algebra.scalars import solve_score
 from emdsl.derive.joint.coefficients import axes_of, matrix_term, scalar_term, total_of
@@ -187,7 +187,10 @@ def _spread(name: str, plan: Plan, terms: Sequence[Term], rule: Spread) -> Found
         if found is None:
             return None
         (weight if found[0] == "logdet" else scatter).append(found[1])
-    value = x.mul(total_of(scatter), x.power(total_of(weight), x.num(-1)))
+    i, j = axes[-2:]
+    turned: dict[Ix, Idx] = {i: j, j: i}
+    half = x.mul(x.HALF, x.add(total_of(scatter), x.substitute(total_of(scatter), turned)))
+    value = x.mul(half, x.power(total_of(weight), x.num(-1)))
     if rule.precision:
         return x.MatInv(axes[-2], axes[-1], El(name, axes), (axes[-2], axes[-1])), x.neg(value)
     return El(name, axes), value

@@ -43,7 +43,8 @@ def gaussian_lines(block: Block, terms: Sequence[tuple[str, Term]], t: Typeset) 
     found: dict[str, list[Expr]] = {}
     for role in terms:
         held = {*block.home, *block.gates, *own}
-        found.setdefault(role[0], []).append(whole([i for i in role[1].ixs if i not in held], role[1].body))
+        body = whole([i for i in role[1].ixs if i not in held], role[1].body)
+        found.setdefault(role[0], []).append(_unscaled(body, block.scale))
     say = f"{within(block, t, names)} log joint is linear and quadratic, so it is Gaussian, with precision J and linear"
     say += " term h"
     if block.scale is not None:
@@ -70,6 +71,13 @@ def gaussian_lines(block: Block, terms: Sequence[tuple[str, Term]], t: Typeset) 
         "Its covariance is the inverse of J and its mean that times h. Summed out it leaves "
         "A = (hᵀ J⁻¹ h - logdet(J) + d log 2π) / 2, with d its dimension, and the terms without it."
     )
+
+
+def _unscaled(e: Expr, scale: Expr | None) -> Expr:
+    """A term without the latent that scales all of a precision; where that is a matrix it has been taken out before."""
+    if not isinstance(scale, El):
+        return e
+    return x.rebuild(e, lambda n: x.ONE if n == scale else None)
 
 
 def within(block: Block, t: Typeset, names: Names) -> str:

@@ -42,7 +42,7 @@ class Letters:
         """Where an index stands beside others under one sum: plates as they are declared, then states and axes."""
         order = list(self.loops)
         at = order.index(ix.dim) if ix.dim in self.loops else len(order)
-        return at, names.get(ix, ix.name) if at < len(order) else ""
+        return at, names.get(ix, ix.name)
 
     def _candidates(self, ix: Ix) -> Iterable[str]:
         loops = self.loops.get(ix.dim, ())
@@ -68,6 +68,12 @@ def in_order(ixs: Sequence[Ix], factors: Sequence[Expr]) -> list[Ix]:
     met = list(dict.fromkeys((*met, *ixs)))
     left = {i.dim: [j for j in met if j.dim == i.dim] for i in ixs}
     return [left[i.dim].pop(0) for i in ixs]
+
+
+def in_sight(ixs: Sequence[Ix], factors: Sequence[Expr]) -> list[Ix]:
+    """The indices as a reader meets them: the first has the first letter."""
+    met = dict.fromkeys(i for p in factors for i in x.free(p) if i in ixs)
+    return list(dict.fromkeys((*met, *ixs)))
 
 
 def _turn(e: Expr) -> int:

@@ -41,7 +41,7 @@ def joint_step(plan: Plan, t: Typeset) -> Step:
     whole_ = log_density([*random, *prior], free)
     lefts = [left for _, left, _, _ in parts]
     body: list[Say | Show] = [Say(say)]
-    if lefts != [whole_]:
+    if len(lefts) > 1:
         body.append(Show(f.Relation("=", whole_, f.plus(*lefts))))
     body += [Show(f.Relation("=", left, right), about) for about, left, right, _ in parts]
     body += [Say(f"{names_of(about)} has no density but where {ends}.") for about, _, _, ends in parts if ends]

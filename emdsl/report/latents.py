@@ -274,7 +274,7 @@ def _arguments(block: Block, naturals: Mapping[str, Expr], names: Names, t: Type
 
 def _short(value: Expr, t: Typeset) -> Expr:
     """A natural parameter as a person would write it: sums over the same rows as one, one denominator once."""
-    short = gathered(closed(tidy(value, t.known)))
+    short = gathered(closed(closed_squares(tidy(value, t.known))))
     return x.rebuild(short, lambda n: tidy(joined(n), t.known) if isinstance(n, x.Add) and n is not short else None)
 
 

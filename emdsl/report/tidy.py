@@ -13,7 +13,7 @@ from math import gcd, lcm
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Expr, Idx, Ix
-from emdsl.derive.algebra.made import CLIQUE, COV, FIRST, PRESENT, STATISTIC, Q
+from emdsl.derive.algebra.made import CLIQUE, COV, FIRST, PRESENT, STATISTIC, VARIANCE, WEIGHT, Q
 from emdsl.derive.plan import Plan
 from emdsl.report.conditions import compared, followed, in_one_order, moved, of_rows, pointed, shares_met, sides_met
 from emdsl.report.marginals import marginal, summable, summed_out
@@ -21,6 +21,7 @@ from emdsl.report.sums import cancelled
 
 Pairs = Mapping[str, tuple[int, int]]  # arrays that are symmetric in two of their axes
 SHORT = 4  # literal sums up to this length are written out
+LARGE = 8  # a number that no common factor is worth
 MOST_WRITTEN = 3  # sums within one another: more are too many terms to read
 
 
@@ -75,6 +76,8 @@ def tidy(e: Expr, facts: Known) -> Expr:
 
     def step(n: Expr) -> Expr | None:
         match n:
+            case x.MatInv(i, j, El() as of, at) if facts.pairs.get(of.var) == (len(of.idx) - 2, len(of.idx) - 1):
+                return x.MatInv(i, j, of, (at[0], at[1]) if repr(at[0]) <= repr(at[1]) else (at[1], at[0]))
             case El() if n.var in facts.constants:
                 return x.num(facts.constants[n.var])
             case El() if n.var in facts.pairs:
@@ -107,14 +110,15 @@ def filled(e: Expr) -> Expr:
 
     def step(n: Expr) -> Expr | None:
         match n:
-            case El() if n.var in PRESENT:
+            case El() if n.var in PRESENT or n.var == WEIGHT:
                 return x.ONE
             case x.Sum(ix, body):
                 inner = filled(body)
                 return x.Sum(ix, inner) if ix in x.free(inner) else x.total(ix, inner)
         return None
 
-    return x.rebuild(e, step) if any(isinstance(n, El) and n.var in PRESENT for n in x.walk(e)) else e
+    asked = any(isinstance(n, El) and (n.var in PRESENT or n.var == WEIGHT) for n in x.walk(e))
+    return x.rebuild(e, step) if asked else e
 
 
 def symmetric(plan: Plan) -> Pairs:
@@ -122,15 +126,31 @@ def symmetric(plan: Plan) -> Pairs:
     out = {v.name: (len(v.shape) - 2, len(v.shape) - 1) for v in plan.joint.model.variables if v.domain.kind == "spd"}
     sort = plan.expected.symmetry.sort
     out |= {n: (-2, -1) for n in plan.expected.symmetry.variables if n in COV}
+    out |= dict.fromkeys(_variances(plan), (-2, -1))
+
+    def ordered(e: Expr) -> Expr:
+        return x.rebuild(sort(e), lambda n: _sorted(n, out[n.var]) if isinstance(n, El) and n.var in out else None)
+
     for s in plan.expected.statistics:
         for a in range(len(s.axes)):
             for b in range(a):
                 swap: dict[Ix, Idx] = {s.axes[a]: s.axes[b], s.axes[b]: s.axes[a]}
                 swapped = (x.substitute(f, swap) for f in s.factors)
-                one, other = (sorted(repr(sort(f)) for f in fs) for fs in (swapped, s.factors))
+                one, other = (sorted(repr(ordered(f)) for f in fs) for fs in (swapped, s.factors))
                 if one == other:
                     out[STATISTIC.of(s.name)] = (b, a)
     return out
+
+
+def _variances(plan: Plan) -> set[str]:
+    """The variances that are matrices, of Gaussians whose precision holds another latent."""
+    homes = {b.name: len(b.gates) + len(b.home) for b in plan.elimination.blocks}
+    held = (n for s in plan.expected.statistics for p in s.factors for n in x.walk(p) if isinstance(n, El))
+    return {n.var for n in held if n.var in VARIANCE and len(n.idx) == homes[VARIANCE.named(n.var)] + 2}
+
+
+def terms_of(e: Expr) -> tuple[Expr, ...]:
+    return e.terms if isinstance(e, x.Add) else (e,)
 
 
 def _sorted(e: El, pair: tuple[int, int]) -> El:
@@ -176,6 +196,8 @@ def _product(factors: list[Expr]) -> Expr:
                 rest.append(x.neg(f))
             case x.Add() if ratio or (len(factors) > 1 and _all_negative(f)):
                 inner, whole = content(f)
+                if not ratio and any(float(x.split_number(t)[0]) > LARGE for t in terms_of(whole)):
+                    inner, whole = Fraction(-1), x.neg(f)  # `-(log 10 + a² / 200)`, not `-(200 log 10 + a²) / 200`
                 c = c * inner
                 rest.append(whole)
             case _:
@@ -280,7 +302,7 @@ def _total(ix: Ix, body: Expr, facts: Known, written: bool) -> Expr:
     for found in (_certain(ix, body, facts), _one_level(ix, body, facts), marginal(ix, body, facts.places)):
         if found is not None:
             return found
-    return _length(ix, body) if facts.complete else x.total(ix, body)
+    return _length(ix, body)
 
 
 def _one_level(ix: Ix, body: Expr, facts: Known) -> Expr | None:

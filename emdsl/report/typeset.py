@@ -11,14 +11,14 @@ from dataclasses import replace
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Expr, Idx, Ix
-from emdsl.derive.algebra.made import FIT, LOCATION, MOMENT, PRESENT, ROW, STATISTIC, among, is_made, made_of
+from emdsl.derive.algebra.made import FIT, LOCATION, MOMENT, PRESENT, STATISTIC, VARIANCE, among, is_made, made_of
 from emdsl.derive.plan import Plan
 from emdsl.derive.posteriors.block import Block
 from emdsl.language import model as m
 from emdsl.report import formula as f
 from emdsl.report.conditions import filters, place
 from emdsl.report.formula import Formula
-from emdsl.report.indices import Names, in_order, letters
+from emdsl.report.indices import Names, in_order, in_sight, letters
 from emdsl.report.marginals import summed_out
 from emdsl.report.pieces import (
     ONE,
@@ -32,6 +32,7 @@ from emdsl.report.pieces import (
     statistic,
     turn,
 )
+from emdsl.report.ragged import length, quotient
 from emdsl.report.structured import paired, structured
 from emdsl.report.tidy import known
 from emdsl.report.vectors import chain, own_axes, tensor
@@ -88,7 +89,7 @@ class Typeset(Writer):
             case x.Val():
                 return self.index(e.ix, names)[-1]
             case x.SizeN():
-                return f.Number(e.dim) if e.dim.isdigit() else f.Name(e.dim.removesuffix("[]"))
+                return length(self, e.dim)
             case x.Sel() | x.Delta():
                 return f.Bracket(self.condition(e, names))
             case x.Fn():
@@ -132,8 +133,8 @@ class Typeset(Writer):
         """How many of its last places are an element's own axes."""
         if among(e.var, (MOMENT, LOCATION)):
             return len(self.blocks[made_of(e.var)[1][0]].own)
-        if e.var in FIT:  # of a matrix that scales a matrix, else a number
-            block = self.blocks[FIT.named(e.var)]
+        if among(e.var, (FIT, VARIANCE)):  # of a matrix that scales a matrix, else a number
+            block = self.blocks[made_of(e.var)[1][0]]
             return len(e.idx) - len(block.gates) - len(block.home)
         return self.axes.get(e.var, 0)
 
@@ -259,24 +260,12 @@ class Typeset(Writer):
             case "value":  # an index that stands for a number of its own
                 return args[0]
             case "floordiv" | "mod":
-                return self._quotient(e, names)
+                return quotient(self, e, names)
         return function(e.name, args)
 
     def mean(self, value: Formula, given: Sequence[Expr], names: Names) -> Formula:
         """The mean under q of a value, where conditions hold."""
         return f.Mean(value, f.Listed(tuple(self.condition(g, names) for g in given)) if given else None)
-
-    def _quotient(self, e: x.Fn, names: Names) -> Formula:
-        """A parent of a ragged row is written by its loop name."""
-        steps, inner = 0, e.args[0]
-        while isinstance(inner, x.Fn) and inner.name == "floordiv":
-            steps, inner = steps + 1, inner.args[0]
-        if isinstance(inner, El) and inner.var in ROW:
-            parents = self.parents.get(inner.var[4:], ())
-            at = len(parents) - 1 - steps - (e.name == "floordiv")
-            if 0 <= at < len(parents):
-                return f.Name(parents[at])
-        return f.Apply(f.Word(e.name), tuple(self.of(a, names) for a in e.args))
 
     def condition(self, e: Expr, names: Names) -> Formula:
         match e:
@@ -356,7 +345,7 @@ class Typeset(Writer):
         c, whole = x.split_number(body)
         factors = x.factors_of(whole)
         ixs = in_order(ixs, factors)
-        inner = self.letters.extend(names, ixs)
+        inner = self.letters.extend(names, in_sight(ixs, factors))
         seen = [p for p in factors if self.filters(p, ixs)]
         rest = x.mul(*(p for p in factors if p not in seen))
         seen += paired(self, factors, ixs)

@@ -15,7 +15,7 @@ from fractions import Fraction
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Expr, Idx, Ix
-from emdsl.derive.algebra.made import COV, MEAN, MOMENT, STATISTIC, made_of
+from emdsl.derive.algebra.made import COV, LOCATION, MEAN, MOMENT, STATISTIC, VARIANCE, among, made_of
 from emdsl.derive.plan import Plan
 from emdsl.report import formula as f
 from emdsl.report.conditions import of_rows
@@ -331,12 +331,15 @@ def own_axes(plan: Plan) -> dict[str, int]:
     out = {v.name: len(v.domain.dims) for v in plan.joint.model.variables}
     out |= _moments_axes(plan, out)
     blocks = {b.name: len(b.own) for b in plan.elimination.blocks}
+    homes = {b.name: len(b.gates) + len(b.home) for b in plan.elimination.blocks}
     for s in plan.expected.statistics:
         inside: set[Ix] = set()
         outside: set[Ix] = set()
         for e in (n for p in s.factors for n in x.walk(p)):
             if isinstance(e, El):
-                count = out.get(e.var, blocks.get(made_of(e.var)[1][0], 0) if e.var in MOMENT else 0)
+                scaled = among(e.var, (MOMENT, LOCATION, VARIANCE))
+                count = out.get(e.var, blocks.get(made_of(e.var)[1][0], 0) if scaled else 0)
+                count = len(e.idx) - homes[made_of(e.var)[1][0]] if e.var in VARIANCE else count
                 inside |= set(x.free(El("", e.idx[len(e.idx) - count :])))
                 outside |= set(x.free(El("", e.idx[: len(e.idx) - count])))
             elif isinstance(e, x.Sel | x.Val | x.Pow):

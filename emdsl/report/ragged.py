@@ -1,0 +1,32 @@
+"""Ragged plates on paper: how many rows they have in all, and the parents of a row by their loop names."""
+
+from __future__ import annotations
+
+from emdsl.derive.algebra import expr as x
+from emdsl.derive.algebra.expr import El
+from emdsl.derive.algebra.made import ROW
+from emdsl.report import formula as f
+from emdsl.report.formula import Formula
+from emdsl.report.indices import Names
+from emdsl.report.writer import Writer
+
+
+def length(t: Writer, dim: str) -> Formula:
+    """A size; of a ragged plate how many rows there are in all, `Σ_g T[g]`."""
+    size = f.Number(dim) if dim.isdigit() else f.Name(dim.removesuffix("[]"))
+    parents = t.parents.get(dim.removesuffix("[]"), ()) if dim.endswith("[]") else ()
+    ranges = tuple((f.Name(p), f.Word("")) for p in parents)
+    return f.Big(ranges, None, f.At(size, (f.Name(parents[-1]),))) if parents else size
+
+
+def quotient(t: Writer, e: x.Fn, names: Names) -> Formula:
+    """A parent of a ragged row is written by its loop name."""
+    steps, inner = 0, e.args[0]
+    while isinstance(inner, x.Fn) and inner.name == "floordiv":
+        steps, inner = steps + 1, inner.args[0]
+    if isinstance(inner, El) and inner.var in ROW:
+        parents = t.parents.get(inner.var[4:], ())
+        at = len(parents) - 1 - steps - (e.name == "floordiv")
+        if 0 <= at < len(parents):
+            return f.Name(parents[at])
+    return f.Apply(f.Word(e.name), tuple(t.of(a, names) for a in e.args))
