@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import shutil
 import signal
 import sys
 from collections.abc import Mapping, Sequence
@@ -15,7 +14,7 @@ import click
 
 from emdsl import __version__
 from emdsl.errors import EmdslError, InternalError, Problem
-from emdsl.report.output import as_text, check_output, problem_facts, put
+from emdsl.report.output import as_text, check_output, page_columns, problem_facts, put
 
 if TYPE_CHECKING:
     from emdsl.fit.fitter import Fitter
@@ -206,18 +205,10 @@ def derive(model: str, form: str, diff: str | None, infer: Sequence[str], output
         derivation = derivation.difference(compiled(diff, infer).derivation)
     method = {"latex": "to_latex", "html": "to_html", "markdown": "to_markdown", "json": "to_dict"}
     if form == "text":
-        put(output, derivation.to_text(_columns(output)))
+        put(output, derivation.to_text(page_columns(output)))
         return
     written = getattr(derivation, method[form])()
     put(output, as_text(written) if form == "json" else written)
-
-
-def _columns(output: str | None) -> int:
-    """How wide text is: as the terminal, where it goes to one (or as COLUMNS says)."""
-    from emdsl.report.page import COLUMNS
-
-    wide = shutil.get_terminal_size((COLUMNS, 24)).columns if output in (None, "-") else COLUMNS
-    return min(max(wide, 60), COLUMNS)
 
 
 @commands.command("compile")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,14 @@ def put(path: str | None, content: str) -> None:
         write_whole(path, content.encode())
     except OSError as error:
         raise DataError(Problem("D040", f"{path}: cannot be written: {error.strerror or error}")) from None
+
+
+def page_columns(path: str | None) -> int:
+    """How wide text is: as the terminal, where it goes to one (or as COLUMNS says), from 60 on."""
+    from emdsl.report.page import COLUMNS
+
+    wide = shutil.get_terminal_size((COLUMNS, 24)).columns if path in (None, "-") else COLUMNS
+    return min(max(wide, 60), COLUMNS)
 
 
 def as_text(document: Any) -> str:
