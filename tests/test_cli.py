@@ -202,8 +202,12 @@ def test_a_full_standard_output_is_no_bug(run: Any, monkeypatch: pytest.MonkeyPa
 # ---------------------------------------------------------------- the other commands
 
 
-def test_derive_and_compile(run: Any, tmp_path: Path) -> None:
-    assert run("derive", "gmm.em").out == "the derivation\n"
+def test_derive_and_compile(run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for asked, wide in (("80", 80), ("1000", 120), ("9", 60)):
+        monkeypatch.setenv("COLUMNS", asked)
+        assert run("derive", "gmm.em").out == f"the derivation, {wide} wide\n"
+    assert run("derive", "gmm.em", "-o", str(tmp_path / "d.txt")).status == 0
+    assert (tmp_path / "d.txt").read_text() == "the derivation, 120 wide"
     assert run("compile", "gmm.em", "-o", str(tmp_path / "m.py")).status == 0
     assert (tmp_path / "m.py").read_text() == "# the module"
 

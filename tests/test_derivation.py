@@ -441,6 +441,13 @@ def test_long_lines_are_folded_where_their_brackets_are() -> None:
     assert folded("a" * 90, 60) == ["a" * 90]  # nothing to break at
 
 
+def test_eighty_columns_are_enough() -> None:
+    told_ = told("switching_linear_system")
+    wide = [len(line) for line in told_.to_text(80).splitlines()]
+    assert sum(n > 80 for n in wide) < len(wide) / 40 and max(wide) < 90
+    assert told_.to_text(80).split() == told_.to_text().split() == str(told_).split()
+
+
 def test_a_letter_stands_for_what_it_says_and_hides_no_name() -> None:
     lines = [line.formula for line in told("hidden_tree").steps[9].body if isinstance(line, Show)]
     meant = {e.left: e.right for e in lines if isinstance(e, Relation) and text(e).startswith("R[k] =")}

@@ -15,7 +15,7 @@ from emdsl.report.measure import measure
 WIDE, INNER = 72, 52  # of a display equation and of a sum within one, in characters of the plain text
 SIGNS = {
     "=": "=", "~": r"\sim", "<": "<", ">": ">", "<=": r"\le", ">=": r"\ge", "!=": r"\ne", "and": r"\text{ and }",
-    "or": r"\text{ or }", "|": r"\mid", "∝": r"\propto", "is": r"\text{ is }", "<-": r"\leftarrow", "in": r"\in",
+    "or": r"\text{ or }", "|": r"\mid", "∝": r"\propto", "is": r"\text{ is }", "<-": r"\gets", "in": r"\in",
 }  # fmt: skip
 WORDS = {
     "pi": r"\pi", "log": r"\log", "exp": r"\exp", "sin": r"\sin", "cos": r"\cos", "tanh": r"\tanh", "Gamma": r"\Gamma",
