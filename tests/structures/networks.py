@@ -166,7 +166,7 @@ def _teams_joint(p, d, z):
     return LOG(np.where(z, p["q"], 1 - p["q"])).sum() + normal(d["x"], p["skill"][z[d["who"]]].sum(1), 1).sum()
 
 
-# Elements under a sum, in one branch of another latent.
+# Elements under sums of three kinds, one in a branch of another latent.
 DICE = """
     model Dice
     param p : unit
@@ -176,16 +176,20 @@ DICE = """
             latent a[n, j] ~ Categorical([0.2, 0.8])
         latent c[n] ~ Bernoulli(p)
         observed y[n] ~ Poisson(r * (1 + sum(a[n, j] for j in 3)) if c[n] == 1 else r)
+        observed v[n] ~ Normal([1, 2, -1] @ a[n], 1)
+        observed u[n] ~ Bernoulli(logit = sum([a[n, j] for j in 3]))
 """
 
 
 def _dice(rng):
-    return {"y": np.array([1.0, 6.0])}, {"p": 0.4, "r": 1.3}
+    return {"y": np.array([1.0, 6.0]), "v": np.array([0.6, 3.0]), "u": np.array([0, 1])}, {"p": 0.4, "r": 1.3}
 
 
 def _dice_joint(p, d, z):
     rate = p["r"] * np.where(z["c"], 1 + z["a"].sum(1), 1)
     own = LOG(np.where(z["c"], p["p"], 1 - p["p"])).sum() + LOG(np.where(z["a"], 0.8, 0.2)).sum()
+    up = 1 / (1 + np.exp(-z["a"].sum(1)))
+    own += normal(d["v"], z["a"] @ [1, 2, -1], 1).sum() + LOG(np.where(d["u"], up, 1 - up)).sum()
     return own + poisson(d["y"], rate).sum()
 
 

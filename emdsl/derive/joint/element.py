@@ -7,6 +7,7 @@ substituted before anything is derived.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from emdsl.derive.algebra import expr as x
@@ -229,7 +230,23 @@ class Tensors:
             case m.SumOver():
                 return self._sum_over(e, idx, scope)
             case m.Call():
-                return call(self.element, e, idx, scope)
+                return self._call(e, idx, scope)
+
+    def _call(self, e: m.Call, idx: tuple[Idx, ...], scope: Scope) -> Expr:
+        """A function's value; where it sums over elements of a discrete latent (`W @ z[n]`), term by term."""
+        before, under = dict(self.gates), list[Ix]()
+        value = call(self.element, e, idx, replace(scope, under=under))
+        places = {i for _, place in self.gates.keys() - before.keys() for i in x.free(El("", place))}
+        summed_over = places.intersection(under)
+        if not summed_over or not all(i.dim.isdigit() for i in summed_over):
+            return value
+        self._forget(before)
+        return call(self.element, e, idx, replace(scope, written_out=True))
+
+    def _forget(self, before: Mapping[tuple[str, tuple[Idx, ...]], Ix]) -> None:
+        """The gates as they were: as many discrete elements as a sum has terms are selected each by one of its own."""
+        self.gates.clear()
+        self.gates.update(before)
 
     def _named(self, e: m.Var, idx: tuple[Idx, ...], scope: Scope) -> Expr:
         bound = scope.bindings.get(e.name)
@@ -296,8 +313,7 @@ class Tensors:
             set(under) & set(x.free(El("", place))) for _, place in self.gates.keys() - before.keys()
         ):
             return whole
-        self.gates.clear()  # as many discrete elements as the sum has terms, each selected by a gate of its own
-        self.gates.update(before)
+        self._forget(before)
         return x.add(*(body(k) for k in range(count)))
 
 

@@ -55,7 +55,7 @@ def _reduce(element: Element, e: m.Call, scope: Scope) -> Expr:
     return out
 
 
-def _total(element: Element, a: m.Expr, done: tuple[Ix, ...], scope: Scope) -> Expr:
+def _total(element: Element, a: m.Expr, done: tuple[Idx, ...], scope: Scope) -> Expr:
     """The sum of all elements of an array whose first indices are taken."""
     if len(done) == len(a.shape):
         return element(a, done, scope)
@@ -66,7 +66,7 @@ def _matmul(element: Element, e: m.Call, idx: tuple[Idx, ...], scope: Scope) -> 
     a, b = e.args
     left, right = (idx[:1], idx[1:]) if len(a.shape) == 2 else ((), idx)
 
-    def product(k: Ix) -> Expr:
+    def product(k: Idx) -> Expr:
         return x.mul(element(a, (*left, k), scope), element(b, (k, *right), scope))
 
     return summed(a.shape[-1], scope, a.span, product)
@@ -107,7 +107,7 @@ def _trace(element: Element, e: m.Call, idx: tuple[Idx, ...], scope: Scope) -> E
 def _quad(element: Element, e: m.Call, idx: tuple[Idx, ...], scope: Scope) -> Expr:
     a, v = e.args
 
-    def product(i: Ix, j: Ix) -> Expr:
+    def product(i: Idx, j: Idx) -> Expr:
         return x.mul(element(a, (i, j), scope), element(v, (i,), scope), element(v, (j,), scope))
 
     size, at = v.shape[0], v.span
@@ -133,8 +133,8 @@ def _softmax(element: Element, e: m.Call, idx: tuple[Idx, ...], scope: Scope) ->
 def _cumsum(element: Element, e: m.Call, idx: tuple[Idx, ...], scope: Scope) -> Expr:
     (a,) = e.args
 
-    def before(k: Ix) -> Expr:
-        return x.mul(x.fn("le", x.Val(k), x.value_of(idx[0])), element(a, (k,), scope))
+    def before(k: Idx) -> Expr:
+        return x.mul(x.fn("le", x.value_of(k), x.value_of(idx[0])), element(a, (k,), scope))
 
     return summed(a.shape[0], scope, a.span, before)
 

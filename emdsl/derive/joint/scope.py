@@ -31,6 +31,8 @@ class Scope:
     bindings: Mapping[str, Closure] = field(default_factory=dict)
     sizes: Mapping[str, m.Size] = field(default_factory=dict)
     around: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # of ragged plates those that they lie in
+    under: list[Ix] | None = None  # where the indices of sums are noted
+    written_out: bool = False  # sums over a number of terms stand term by term
 
     def dim(self, size: m.Size) -> str:
         """The spelling of a size as the dimension of an index: the longest, of a ragged one."""
@@ -85,9 +87,13 @@ def _row_of(size: m.Ragged, scope: Scope) -> Idx:
     return x.as_index(flat)
 
 
-def summed(size: m.Size, scope: Scope, span: Span, body: Callable[[Ix], Expr]) -> Expr:
+def summed(size: m.Size, scope: Scope, span: Span, body: Callable[[Idx], Expr]) -> Expr:
     """`sum_k body(k)` over an axis; of a ragged one, k below the length that it has here."""
+    if scope.written_out and isinstance(size, m.Dim) and size.constant is not None:
+        return x.add(*(body(i) for i in range(size.constant)))
     k = x.fresh(scope.dim(size))
+    if scope.under is not None:
+        scope.under.append(k)
     if not k.dim.endswith("[max]"):
         return x.total(k, body(k))
     if not isinstance(size, m.Ragged) or size.by not in scope.loops:
