@@ -147,3 +147,62 @@ def test_many_latents_of_one_row_are_a_network_where_few_meet() -> None:
             np.testing.assert_allclose(posterior[name][r], np.bincount(z[:, i], w, 4), rtol=1e-10)
             assert path[name][r] == z[log.argmax(), i]
     assert fitted.log_likelihood_ == pytest.approx(told, rel=1e-12)
+
+
+FAMILIES = """
+    model Families
+    param q : unit
+    param flip : unit
+    param pen[3] : unit
+    let hardy = [(1 - q)^2, 2 * q * (1 - q), q^2]
+    let of = [[[1, 0, 0], [0.5, 0.5, 0], [0, 1, 0]], [[0.5, 0.5, 0], [0.25, 0.5, 0.25], [0, 0.5, 0.5]],
+                [[0, 1, 0], [0, 0.5, 0.5], [0, 0, 1]]]
+    for i in P:
+        given founder[i] : bool
+        given father[i] : index[P]
+        given mother[i] : index[P]
+    for f in F:
+        for i in P:
+            latent   g[f, i] ~ Categorical(hardy) if founder[i] else Categorical(of[g[f, father[i]], g[f, mother[i]]])
+            latent   home[f, i] ~ Bernoulli(0.3) if i == 0 else Bernoulli(flip if home[f, father[i]] else 1 - flip)
+            observed ill[f, i] ~ Bernoulli(pen[g[f, i]])
+            observed far[f, i] ~ Normal(home[f, i], 1)
+"""
+
+
+def _family(p: Any, ill: Any, far: Any, father: Any, mother: Any) -> float:
+    """log p of one family: all genotypes, and all places, enumerated."""
+    q, total = p["q"], np.zeros(2)
+    hardy = [(1 - q) ** 2, 2 * q * (1 - q), q**2]
+    for g in product(range(3), repeat=4):
+        weight = hardy[g[0]] * hardy[g[1]]
+        for child in (2, 3):
+            a, b = g[father[child]] / 2, g[mother[child]] / 2
+            weight *= [(1 - a) * (1 - b), a * (1 - b) + b * (1 - a), a * b][g[child]]
+        risk = p["pen"][list(g)]
+        total[0] += weight * np.where(np.isnan(ill), 1, np.where(ill == 1, risk, 1 - risk)).prod()
+    for z in product(range(2), repeat=4):
+        stays = [p["flip"] if z[father[i]] == z[i] else 1 - p["flip"] for i in (1, 2, 3)]
+        weight = (0.3 if z[0] else 0.7) * np.prod(stays)
+        total[1] += weight * np.exp(-0.5 * (far - np.array(z)) ** 2).prod() / (2 * np.pi) ** 2
+    return float(np.log(total).sum())
+
+
+def test_parts_on_a_plate_of_their_own_are_its_rows() -> None:
+    """Families that nothing ties have a score each, and weights: an element may have one parent, or two."""
+    rng = np.random.default_rng(4)
+    model = emdsl.compile(text=FAMILIES)
+    father, mother = np.array([0, 0, 0, 0]), np.array([0, 0, 1, 1])
+    ill = np.where(rng.random((3, 4)) < 0.2, np.nan, rng.integers(0, 2, (3, 4)))
+    shared = {"founder": np.array([1, 1, 0, 0]), "father": father, "mother": mother}
+    data = {"ill": ill, "far": rng.normal(size=(3, 4)), **shared}
+    start = {"q": 0.3, "flip": 0.8, "pen": np.array([0.1, 0.4, 0.7])}
+    fit = model.fitter(max_iter=0, init=start).fit(data)
+    rows = [_family(start, i, f, father, mother) for i, f in zip(data["ill"], data["far"], strict=True)]
+    np.testing.assert_allclose(fit.score_samples(data), rows, rtol=1e-11)
+    weight = np.array([2, 0, 1])
+    weighted = model.fitter(max_iter=2, tol=0, init=start).fit(data, sample_weight=weight)
+    often = {n: np.repeat(data[n], weight, axis=0) for n in ("ill", "far")}
+    np.testing.assert_allclose(
+        weighted.history_, model.fitter(max_iter=2, tol=0, init=start).fit({**shared, **often}).history_, rtol=1e-11
+    )

@@ -116,8 +116,7 @@ def _derive(model: m.ModelText, incomplete: tuple[str, ...], shared: bool, above
     joint, elimination, refused = posteriors(exact, weighted)
     bound_up = {
         n for b in elimination.blocks
-        if (b.field and weighted not in {i.dim for i in b.outside})
-        or (b.network and not (b.apart or b.weighed))
+        if ((b.field or (b.network and not b.apart)) and weighted not in {i.dim for i in b.outside})
         or b.turns
         for n in b.latents if weighted in plate_names(model.variable(n))
     }  # fmt: skip

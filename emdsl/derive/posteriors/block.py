@@ -44,7 +44,7 @@ class Block:
     gaussian: Gaussian | None = None  # of latents that are jointly Gaussian: the axes of their precision
     field: Field | None = None  # of these, where elements are tied to one another: how
     network: tuple[Clique, ...] = ()  # of discrete latents that are tied in any other way: what ties them
-    weighed: bool = False  # of a network: whether its parts count as often as the rows that they lie in
+    within: tuple[Ix, ...] = ()  # of a network: the outermost plate, where each of its parts lies in one row of that
     apart: bool = False  # of elements that are tied: whether each is a factor of q for itself
     turns: tuple[Turn, ...] = ()  # of a continuous latent: rows that hold several elements as a product
     filters: tuple[tuple[Expr, ...], ...] = ()  # for each latent, the conditions of filtered plates, 0 or 1
@@ -89,9 +89,11 @@ class Block:
     @property
     def outside(self) -> tuple[Ix, ...]:
         """The plates that are left when the block has been eliminated: of a chain those of whole sequences, of a
-        field those that no tie crosses."""
+        field those that no tie crosses, of a network the one in whose rows its parts lie."""
         if self.field is not None:
             return self.field.outer
+        if self.network:
+            return self.within
         if self.turns:
             return ()
         return self.home if self.chain is None else self.chain.outer

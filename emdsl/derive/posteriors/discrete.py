@@ -171,7 +171,8 @@ def network_block(
         found = cliques_of([weigh(t, None if inside else weighted, joint) for t in mine], latents, joint.levels)
         if not isinstance(found, str):
             states = tuple(Ix(n, joint.levels[n]) for n in latents)
-            return Block(latents[0], latents, (), states, (), (), network=found, weighed=inside)
+            within = (Ix("row", weighted),) if inside and weighted is not None else ()
+            return Block(latents[0], latents, (), states, (), (), network=found, within=within)
     return None
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from emdsl.derive.algebra import expr as x
-from emdsl.derive.algebra.expr import El, Expr, Idx, Ix
-from emdsl.derive.algebra.made import CLIQUE, LOG_NORMALISER, WEIGHT, Q
+from emdsl.derive.algebra.expr import Expr, Idx, Ix
+from emdsl.derive.algebra.made import CLIQUE, LOG_NORMALISER, Q
 from emdsl.derive.joint.plates import home_of, outermost
 from emdsl.derive.posteriors.block import Block
 from emdsl.derive.posteriors.networks import Clique
@@ -35,12 +35,15 @@ def emit_network(f: Function, block: Block) -> None:
     if block.apart:
         em.lines.append(f'{q}, {log_z}, {cliques} = networks_apart({network}, {weights}, factors["{Q.of(name)}"])')
     else:
-        shares = f", {_shares(f, block)}" if block.weighed else ""
-        em.lines.append(f"{q}, {log_z}, {cliques} = networks({network}, {weights}, rng{shares})")
-    gone = [em.contract(_absent(f, block, latent), ()) for latent in block.latents if block.conditions(latent)]
-    if gone:
-        em.lines.append(f"{log_z} = {log_z} - ({em.sum(gone).code})")
-    f.runtime[LOG_NORMALISER.of(name)] = Leaf(log_z, (), True)
+        em.lines.append(f"{q}, {log_z}, {cliques} = networks({network}, {weights}, rng)")
+    gone = {n: _absent(f, block, n) for n in block.latents if block.conditions(n)}
+    if gone and block.within:
+        homes = {n: home_of(f.plan.joint.model.variable(n)) for n in gone}
+        codes = [f'"{n}": {em.broadcast(em.contract(e, homes[n]), homes[n]).code}' for n, e in gone.items()]
+        em.lines.append(f"{log_z} = {log_z} - by_rows({network}, {{{', '.join(codes)}}})")
+    elif gone:
+        em.lines.append(f"{log_z} = {log_z} - ({em.sum([em.contract(e, ()) for e in gone.values()]).code})")
+    f.runtime[LOG_NORMALISER.of(name)] = Leaf(log_z, tuple(range(len(block.within))), True)
     for latent in block.latents:
         axes = len(home_of(f.plan.joint.model.variable(latent)))
         f.runtime[Q.of(latent)] = Leaf(f'{q}["{latent}"]', tuple(range(axes + 1)), True)
@@ -51,24 +54,7 @@ def emit_network(f: Function, block: Block) -> None:
 def _absent(f: Function, block: Block, latent: str) -> list[Expr]:
     """The log number of states of the elements that a filtered plate leaves out: no clique holds them."""
     levels = x.fn("log", x.SizeN(f.plan.joint.levels[latent]))
-    own = (_share(f, latent),) if block.weighed else ()
-    return [levels, x.add(x.ONE, x.neg(x.mul(*block.conditions(latent)))), *own]
-
-
-def _share(f: Function, latent: str) -> Expr:
-    """How often an element of a latent counts: the weight of the outermost row that it lies in."""
-    model = f.plan.joint.model
-    return El(WEIGHT, (outermost(home_of(model.variable(latent))[0], model),))
-
-
-def _shares(f: Function, block: Block) -> str:
-    """Code of these for all elements of a network's latents."""
-    em, model = f.emitter, f.plan.joint.model
-    codes = []
-    for latent in block.latents:
-        home = home_of(model.variable(latent))
-        codes.append(f'"{latent}": {em.broadcast(em.value(_share(f, latent)), home).code}')
-    return f"{{{', '.join(codes)}}}"
+    return [levels, x.add(x.ONE, x.neg(x.mul(*block.conditions(latent))))]
 
 
 def network_lines(f: Function, block: Block, equation: int) -> list[str]:
@@ -82,17 +68,25 @@ def network_lines(f: Function, block: Block, equation: int) -> list[str]:
         levels.append(f'"{latent}": ({em.size(f.plan.joint.levels[latent])}, {count})')
         shapes.append(f'"{latent}": ({"".join(em.size(i.dim) + ", " for i in home)})')
     cliques = [members(g, block, c) for c in block.network]
-    ordered = ", False" if block.apart else ""
+    more = ", False" if block.apart else ""
+    for row in block.within:
+        rows = [f'"{n}": {_row(g, home_of(model.variable(n)))}' for n in block.latents]
+        more = f", True, {{{', '.join(rows)}}}, {em.size(row.dim)}"
     told = f"# ({equation}) the cliques of {', '.join(block.latents)}"
     body = ['sizes = prepared["the sizes"]', *g.prologue(), told, *em.outer, *em.lines]
     body += [f"levels = {{{', '.join(levels)}}}", "cliques = ["]
     body += [
         *(f"    {c}," for c in cliques),
         "]",
-        f"return Network(levels, cliques{ordered}), {{{', '.join(shapes)}}}  # ({equation})",
+        f"return Network(levels, cliques{more}), {{{', '.join(shapes)}}}  # ({equation})",
     ]
     doc = '"""Which elements each clique ties, and an order of elimination; the shapes of the latents."""'
     return [f"def network_of_{block.name}(prepared):", *("    " + line for line in (doc, *body))]
+
+
+def _row(g: Function, home: tuple[Ix, ...]) -> str:
+    """Code of the row of the outermost plate in which each element of a latent lies."""
+    return _spread(g, g.emitter.value(x.value_of(outermost(home[0], g.plan.joint.model))), home)
 
 
 def members(g: Function, block: Block, c: Clique) -> str:

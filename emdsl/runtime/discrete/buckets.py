@@ -129,30 +129,20 @@ def _wait(waiting: list[list[int]], degree: int, v: int) -> None:
 class Buckets:
     """The tables of some parts that are alike, with a last axis over the parts."""
 
-    def __init__(
-        self,
-        these: Alike,
-        tables: Sequence[Array],
-        members_at: Sequence[Array],
-        largest: bool,
-        share: Array | None = None,
-    ) -> None:
-        """tables : of each clique log weights (K_1, ..., K_m, all rows); members_at : which of these rows count.
-
-        share : how often each element counts in `log_z`, the same for all of a part.
-        """
+    def __init__(self, these: Alike, tables: Sequence[Array], members_at: Sequence[Array], largest: bool) -> None:
+        """tables : of each clique log weights (K_1, ..., K_m, all rows); members_at : which of these rows count."""
         self.these = these
         self.place = np.argsort([s[0] for s in these.scopes])
         self.pots = [np.zeros((*these.states[list(s)], len(these.ids))) for s in these.scopes]
         for table, rows, local, counted in zip(tables, these.rows, these.local, members_at, strict=True):
             for n, row in enumerate(local.tolist()):
                 self._put(table[..., counted[rows[:, n]]], row)
-        self.log_z, self.sent = 0.0, []
+        self.log_z, self.sent = np.zeros(len(these.ids)), []  # of each part
         for pot, scope in zip(self.pots, these.scopes, strict=True):
             sent = np.maximum(pot.max(0) if largest else scipy.special.logsumexp(pot, axis=0), LOWEST)
             self.sent.append(sent)
             if len(scope) == 1:
-                self.log_z += float(sent.sum() if share is None else sent @ share[these.ids[:, scope[0]]])
+                self.log_z += sent
             else:
                 self._put(sent, list(scope[1:]))
 

@@ -26,17 +26,22 @@ class Network:
 
     `levels` gives of each latent how many states and how many elements it has. A clique is a list of (latent, element
     numbers by row) and a mask by row (or None). `kinds` are its parts, those alike together, each with its order.
+    `within` tells in which of `within_of` rows each latent's elements lie: no clique holds elements of two rows.
     """
 
     def __init__(
-        self, levels: Mapping[str, tuple[int, int]], cliques: Sequence[tuple[Sequence[Any], Any]], ordered: bool = True
-    ) -> None:
+        self, levels: Mapping[str, tuple[int, int]], cliques: Sequence[tuple[Sequence[Any], Any]],
+        ordered: bool = True, within: Mapping[str, Array] | None = None, within_of: int = 1,
+    ) -> None:  # fmt: skip
         self.first, self.levels, total = {}, levels, 0
         self.colours: list[Array] | None = None  # where elements are drawn in turn: sets of which no clique ties two
         for name, (_, count) in levels.items():
             self.first[name] = total
             total += count
         self.states = np.concatenate([np.full(n, k) for k, n in levels.values()]).astype(int)
+        self.shape, self.count = () if within is None else (within_of,), within_of
+        found = [np.zeros(n, int) if within is None else np.ravel(within[name]) for name, (_, n) in levels.items()]
+        self.within = np.concatenate(found).astype(int)
         self.members: list[Array] = []
         self.rows: list[Array] = []
         for places, mask in cliques:
@@ -62,17 +67,15 @@ class Network:
         self.forest = self.width <= 1 and all(m.shape[1] <= 2 for m in self.members)
 
 
-def network_posterior(
-    net: Network, tables: Sequence[Array], share: Array | None = None
-) -> tuple[dict[str, Array], float, list[Array]]:
+def network_posterior(net: Network, tables: Sequence[Array]) -> tuple[dict[str, Array], Array, list[Array]]:
     """Marginals of each latent, (K, elements); the log-normaliser; probabilities of each clique, as its table.
 
-    tables : of each clique the log weights of its members' states, (K_1, ..., K_m, rows). share : how often each
-    element counts in the log-normaliser, the same for all that are tied.
+    The log-normaliser is of each row, where parts lie within rows. tables : of each clique the log weights of its
+    members' states, (K_1, ..., K_m, rows).
     """
-    q, log_z, cliques = (_by_forest if net.forest else _by_buckets)(net, tables, share)
+    q, log_z, cliques = (_by_forest if net.forest else _by_buckets)(net, tables)
     own = {name: q[:k, net.first[name] : net.first[name] + n] for name, (k, n) in net.levels.items()}
-    return own, log_z, cliques
+    return own, log_z.reshape(net.shape), cliques
 
 
 def most_probable_network(net: Network, tables: Sequence[Array]) -> dict[str, Array]:
@@ -88,8 +91,8 @@ def drawn_network(net: Network, tables: Sequence[Array], rng: np.random.Generato
     return _back(net, tables, False, lambda log: (log + rng.gumbel(size=log.shape)).argmax(0))
 
 
-def _by_forest(net: Network, tables: Sequence[Array], share: Array | None) -> tuple[Array, float, list[Array]]:
-    done, cliques = Forest(net, tables, False, share), []
+def _by_forest(net: Network, tables: Sequence[Array]) -> tuple[Array, Array, list[Array]]:
+    done, cliques = Forest(net, tables, False), []
     done.down()
     for table, members, rows in zip(tables, net.members, net.rows, strict=True):
         out = np.zeros(table.shape)
@@ -98,13 +101,13 @@ def _by_forest(net: Network, tables: Sequence[Array], share: Array | None) -> tu
     return done.q, done.log_z, cliques
 
 
-def _by_buckets(net: Network, tables: Sequence[Array], share: Array | None) -> tuple[Array, float, list[Array]]:
-    q, log_z = np.zeros((int(net.states.max(initial=1)), len(net.states))), 0.0
+def _by_buckets(net: Network, tables: Sequence[Array]) -> tuple[Array, Array, list[Array]]:
+    q, log_z = np.zeros((int(net.states.max(initial=1)), len(net.states))), np.zeros(net.count)
     cliques = [np.zeros(t.shape) for t in tables]
     for these in (run for kind in net.kinds for run in kind.few()):
-        done = Buckets(these, tables, net.rows, False, share)
+        done = Buckets(these, tables, net.rows, False)
         done.down()
-        log_z += done.log_z
+        log_z += np.bincount(net.within[these.ids[:, 0]], done.log_z, net.count)
         for v, k in enumerate(these.states):
             q[:k, these.ids[:, v]] = done.marginal([v])
         for out, counted, rows, local in zip(cliques, net.rows, these.rows, these.local, strict=True):
@@ -123,8 +126,7 @@ def _back(net: Network, tables: Sequence[Array], largest: bool, choose: Callable
 class Forest:
     """Trees: every element has at most one neighbour left when it is eliminated."""
 
-    def __init__(self, net: Network, tables: Sequence[Array], largest: bool, share: Array | None = None) -> None:
-        self.share = share
+    def __init__(self, net: Network, tables: Sequence[Array], largest: bool) -> None:
         self.net, total, k = net, len(net.states), int(net.states.max(initial=1))
         self.node = np.where(np.arange(k)[:, None] < net.states, 0.0, LOWEST)
         self.edge = np.zeros((k, k, total))  # (own state, parent's state, element)
@@ -146,12 +148,12 @@ class Forest:
 
     def _up(self, largest: bool) -> None:
         self.weight = self.node.copy()
-        self.log_z = 0.0
+        self.log_z = np.zeros(self.net.count)
         for level in self.levels:
             roots = level[self.net.parent[level] < 0]
             own = self.weight[:, roots]
             left = own.max(0) if largest else scipy.special.logsumexp(own, axis=0)
-            self.log_z += float(left.sum() if self.share is None else left @ self.share[roots])
+            self.log_z += np.bincount(self.net.within[roots], left, self.net.count)
             inner = level[self.net.parent[level] >= 0]
             both = self.weight[:, None, inner] + self.edge[..., inner]
             sent = both.max(0) if largest else scipy.special.logsumexp(both, axis=0)
@@ -200,19 +202,24 @@ class Forest:
 
 
 def networks(
-    network: tuple[Network, Mapping[str, tuple[int, ...]]], tables: Sequence[Array], rng: Any = None,
-    share: Mapping[str, Array] | None = None,
-) -> tuple[dict[str, Array], float, list[Array]]:  # fmt: skip
+    network: tuple[Network, Mapping[str, tuple[int, ...]]], tables: Sequence[Array], rng: Any = None
+) -> tuple[dict[str, Array], Array, list[Array]]:
     """`network_posterior` for tables (*states, *plates); marginals as (states, *home). With `rng`, a start is drawn.
 
-    `network` has the shapes of the latents beside it; `share` is how often the elements of each count, (*home).
+    `network` has the shapes of the latents beside it.
     """
     net, shapes = network
     flat = _flat(net, tables)
-    often = None if share is None else np.concatenate([np.ravel(share[n]) for n in net.levels])
-    q, log_z, cliques = network_posterior(net, flat, often) if rng is None else _drawn(net, flat, rng)
+    q, log_z, cliques = network_posterior(net, flat) if rng is None else _drawn(net, flat, rng)
     shaped = [c.reshape(t.shape) for c, t in zip(cliques, tables, strict=True)]
     return {n: p.reshape(len(p), *shapes[n]) for n, p in q.items()}, log_z, shaped
+
+
+def by_rows(network: tuple[Network, Any], values: Mapping[str, Array]) -> Array:
+    """What stands beside each element of latents, (*home), added up by the rows in which these lie."""
+    net, _ = network
+    at = {n: net.within[net.first[n] : net.first[n] + net.levels[n][1]] for n in values}
+    return np.sum([np.bincount(at[n], np.ravel(v), net.count) for n, v in values.items()], axis=0)
 
 
 def best_network(network: tuple[Network, Mapping[str, tuple[int, ...]]], tables: Sequence[Array]) -> dict[str, Array]:
@@ -227,7 +234,7 @@ def _flat(net: Network, tables: Sequence[Array]) -> list[Array]:
 
 def _drawn(
     net: Network, tables: Sequence[Array], rng: np.random.Generator
-) -> tuple[dict[str, Array], float, list[Array]]:
+) -> tuple[dict[str, Array], Array, list[Array]]:
     """States at random, softened, each element for itself."""
     soft = []
     for k in net.states:
@@ -247,4 +254,4 @@ def _drawn(
                 p = np.multiply.outer(p, soft[v])
             out[..., at] = p
         cliques.append(out)
-    return q, 0.0, cliques
+    return q, np.zeros(net.shape), cliques
