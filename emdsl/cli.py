@@ -149,10 +149,10 @@ def prepared_fitter(built: Model, sizes: Mapping[str, int], options: Mapping[str
     """The estimator under the options of the command line; an unknown size is a wrong command line."""
     names = ("n_init", "max_iter", "tol", "seed", "init", "on_degenerate")
     chosen = {n: options[n] for n in names}
+    fitter: Fitter = built.fitter(sizes=dict(sizes), progress=options["progress"] or None, **chosen)
     try:
-        fitter: Fitter = built.fitter(sizes=dict(sizes), progress=options["progress"] or None, **chosen)
         fitter.passed_sizes()
-    except TypeError as error:
+    except ValueError as error:
         raise click.UsageError(f"--size: {error}") from None
     return fitter
 

@@ -6,10 +6,11 @@ text --parse--> ModelText --derive--> Plan --print--> module text --load--> Mode
 from __future__ import annotations
 
 from collections.abc import Mapping
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from emdsl.errors import EmdslError, ModelError, Problem
+from emdsl.errors import ArgumentError, EmdslError, ModelError, Problem
 
 if TYPE_CHECKING:
     from emdsl.fit.model import Model
@@ -24,17 +25,25 @@ def compile(
     """A model compiled from a `.em` file, or from its text.
 
     infer : latent name (or group, `"(mean, prec)"`) -> method; replaces the file's `infer` lines for these.
-    Raises ModelError with every mistake found, each with its place; TypeError unless exactly one of
-    `path` and `text` is given.
+    Raises ModelError with every mistake found, each with its place; ArgumentError (a TypeError) unless
+    exactly one of `path` and `text` is given.
     """
     from emdsl.fit.model import Model
 
     if (path is None) == (text is None):
-        raise TypeError("compile takes a path or text=..., one of the two")
+        raise _wrong("compile takes a path or text=..., one of the two")
+    if path is not None and not isinstance(path, str | PathLike):
+        raise _wrong(f"the path must be a str or a Path, not {type(path).__name__}; text=... takes a model's text")
+    if infer is not None and not isinstance(infer, Mapping):
+        raise _wrong(f'infer must be a dict, as in {{"z": "meanfield"}}, not {type(infer).__name__}')
     source, name = (read_model(Path(path)), str(path)) if path is not None else (text, "<text>")
     if not isinstance(source, str | bytes):
-        raise TypeError(f"text must be a str, not {type(source).__name__}")
+        raise _wrong(f"text must be a str, not {type(source).__name__}")
     return Model.from_text(source, name, infer)
+
+
+def _wrong(message: str) -> ArgumentError:
+    return ArgumentError(Problem("D016", message))
 
 
 def read_model(path: Path) -> bytes:

@@ -79,6 +79,10 @@ class DataError(EmdslError, ValueError):
     """The data, starting values or options given to a fit are wrong."""
 
 
+class ArgumentError(DataError, TypeError):
+    """An argument of `emdsl.compile` is of a wrong type."""
+
+
 class InternalError(Exception):
     """A bug in emdsl: names the stage, asks to be reported."""
 

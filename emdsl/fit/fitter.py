@@ -17,6 +17,7 @@ from emdsl.fit.identified import unidentified
 from emdsl.fit.unsettled import Unidentified
 from emdsl.language.model import ModelText
 from emdsl.runtime.data import faults
+from emdsl.runtime.data.arguments import by_name, seed_number
 from emdsl.runtime.data.binding import Bound
 from emdsl.runtime.data.domains import parameter_numbers
 from emdsl.runtime.fitting.estimator import Estimator
@@ -178,16 +179,14 @@ class Fitter(Estimator):
 
     def _hold_fixed(self, fixed: Mapping[str, Any] | None) -> None:
         """Parameters held at given values are givens: the model is compiled again with them as such."""
-        if not isinstance(fixed or {}, Mapping):
-            kind = type(fixed).__name__
-            raise faults.DataError(f"fixed must be a dict of values by name, not {kind}", code="D016")
+        fixed = by_name({} if fixed is None else fixed, "fixed", "values")
         known = [v["name"] for v in self.model.module.SPEC["variables"] if v["kind"] == "param"]
-        for name in fixed or {}:
+        for name in fixed:
             if name not in known:
                 guess = nearest(name, known)
                 hint = f"did you mean {guess}?" if guess else None
                 raise faults.DataError(f"fixed: the model has no parameter {name}", hint=hint, code="D002")
-        fixed = {n: parameter_numbers(n, v) for n, v in (fixed or {}).items()}
+        fixed = {n: parameter_numbers(n, v) for n, v in fixed.items()}
         if set(fixed) != set(self._held):
             self._module = (self.model.fix(tuple(sorted(fixed))) if fixed else self.model).module
         self._held = fixed
@@ -202,10 +201,10 @@ class Fitter(Estimator):
         """
         if "params_" not in self.__dict__:
             self.params_  # noqa: B018  (not fitted: says so)
-        rng = np.random.default_rng(seed)
         bound = self._training[0] if "_training" in self.__dict__ else None
         spec, asked = self._module.SPEC, beside.get("data")
         try:
+            rng = np.random.default_rng(seed_number(seed))
             sizes, data = sizes_and_givens(spec, self.sizes_, bound, n, asked, rng)
         except faults.DataError as error:
             raise self._fault(error) from None

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from emdsl.errors import ModelError, Problem
+from emdsl.fit.asked import names_of, of_a_log_joint, of_a_sample, place, told
 from emdsl.fit.gaps import by_configurations, is_one_number, seen_through_points, through_scales
 from emdsl.fit.members import Declared, Plan, Statistic, Update
 from emdsl.language import model as m
@@ -109,7 +110,8 @@ class Model:
 
     def fix(self, names: tuple[str, ...]) -> Model:
         """The same model with these parameters known: givens that the data must bring."""
-        return Model(hold(self.resolved, names), self.text, self.infer, names)
+        held = names_of(names, self.params, "parameter")
+        return Model(hold(self.resolved, held), self.text, self.infer, held)
 
     def complete(self, names: tuple[str, ...]) -> Model:
         """The same model where entries of these observed variables are missing: they are latents of their rows.
@@ -117,6 +119,7 @@ class Model:
         Its module fits data with gaps where emdsl is not installed. Of a variable whose missing entries are only left
         out nothing changes. Raises ModelError where they cannot be integrated out, with the density in the way.
         """
+        names = names_of(names, self.observed, "observed variable")
         if self.refusal is None:
             policies = {v["name"]: v["missing"] for v in self.module.SPEC["variables"]}
             names = tuple(n for n in names if policies.get(n) != "drop")
@@ -142,6 +145,7 @@ class Model:
         """
         from emdsl.fit.fitter import unseen
 
+        (name,) = names_of((name,), self.observed, "observed variable")
         if name not in self._copies:
             made = Model(with_unseen_copy(self.resolved, name), self.text, self.infer, self.fixed)
             exact = made.refusal is None and not made.derived.elimination.parts and not made.derived.drawn
@@ -283,7 +287,8 @@ class Model:
 
     def write(self, path: str | Path) -> None:
         """Write the generated module; it runs where emdsl is not installed."""
-        Path(path).write_text(self.source, encoding="utf-8")
+        with told():
+            place(path).write_text(self.source, encoding="utf-8")
 
     def fitter(self, **options: Any) -> Fitter:
         """An estimator for this model: sizes by their names, `max_iter`, `tol`, `n_init`, `seed`, `init`, ..."""
@@ -295,13 +300,14 @@ class Model:
         """Latents and data drawn from the model; `data` holds the givens."""
         from emdsl.fit.sampling import sample
 
-        return sample(self.resolved, params, sizes or {}, seed, data)
+        with told():
+            return sample(self.resolved, *of_a_sample(params, sizes, seed, data))
 
     def log_joint(self, values: Mapping[str, Any], sizes: Mapping[str, int], lengths: Any = None) -> float:
         """The log joint density at given values of every variable, latents included."""
         from emdsl.fit.interpret import log_joint
 
-        return float(log_joint(self.resolved, values, sizes, lengths))
+        return float(log_joint(self.resolved, *of_a_log_joint(values, sizes, lengths)))
 
     def graph(self) -> Diagram:
         """The plate diagram: SVG text, which a notebook shows as a picture; `.dot` is the same graph as DOT text."""

@@ -213,7 +213,8 @@ def blank(v: Variable, scope: Scope) -> Array:
         return np.zeros(shape, np.int64)
     if kind in ("spd", "correlation"):
         return np.broadcast_to(np.eye(shape[-1]), shape).copy()
-    return np.full(shape, {"positive": 1.0, "unit": 0.5, "simplex": 1 / shape[-1] if shape else 1.0}.get(kind, 0.0))
+    even = 1 / shape[-1] if kind == "simplex" and shape and shape[-1] else 1.0
+    return np.full(shape, {"positive": 1.0, "unit": 0.5, "simplex": even}.get(kind, 0.0))
 
 
 def discrete(dist: Dist) -> bool:

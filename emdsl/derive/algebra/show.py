@@ -7,14 +7,26 @@ from fractions import Fraction
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Expr, Ix
-from emdsl.derive.algebra.made import AT
+from emdsl.derive.algebra.made import AT, PRESENT, RAW, REFERENCE, is_made
 
 Names = Mapping[Ix, str]
 
 
 def show(e: Expr) -> str:
     """A short text of an expression, in the user's names, for messages."""
-    return _show(e, _names(e))
+    written = x.rebuild(e, _as_written)
+    return _show(written, _names(written))
+
+
+def _as_written(e: Expr) -> Expr | None:
+    """What data are measured from is 0 to the user, which are there 1, and data are as they came."""
+    if not isinstance(e, El) or not is_made(e.var):
+        return None
+    if e.var in REFERENCE:
+        return x.ZERO
+    if e.var in PRESENT:
+        return x.ONE
+    return El(RAW.named(e.var), e.idx, e.sort) if e.var in RAW else None
 
 
 def _names(e: Expr) -> Names:

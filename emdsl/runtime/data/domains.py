@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -140,6 +141,26 @@ def _bounds(variable: Mapping[str, Any]) -> tuple[float | None, float | None]:
     return max(lows, default=None), min(highs, default=None)
 
 
+def _other_codes(name: str, values: Array) -> str | None:
+    """A hint for two values that are other codes of no and yes."""
+    codes = {(1, 2): f"{name} - 1", (-1, 1): f"({name} + 1) // 2", (0, 255): f"{name} > 0"}
+    seen = tuple(sorted(set(values[:1000].tolist())))
+    return f"these look like other codes of no and yes: pass {codes[seen]}" if seen in codes else None
+
+
+def advise(spec: Mapping[str, Any], values: Mapping[str, Array], masks: Mapping[str, Any]) -> None:
+    """Warns of labels that look as if they counted from 1: every one from 1 on is there, and 0, of no row, is not."""
+    for v in spec["variables"]:
+        a, mask = values.get(v["name"]), masks.get(v["name"])
+        if v["domain"] not in ("category", "index") or v["kind"] == "param" or a is None or mask is not None:
+            continue
+        free = isinstance(v["levels"], str) and not v["levels"].isdigit()  # else the last one has been refused
+        if free and a.size and a.min() == 1 < a.max() and np.bincount(a.ravel().astype(int))[1:].all():
+            name = v["name"]
+            text = f"{name} holds no 0: labels count from 0, and where it counts from 1 it is {name} - 1 that is meant"
+            warnings.warn(text, UserWarning, stacklevel=4)
+
+
 def _check_levels(variable: Mapping[str, Any], values: Array, use: Array, levels: int | Array) -> None:
     """Categories and indices run from 0 to their number of levels, excluded."""
     name, size = variable["name"], variable["levels"]
@@ -178,7 +199,8 @@ def checked_values(
     if domain in INTEGER_DOMAINS:
         values = whole_numbers(name, column, INTEGER_DOMAINS[domain])
         if domain == "bool":
-            refuse_where(name, read & ((values < 0) | (values > 1)), values, "must be 0 or 1")
+            other = read & ((values < 0) | (values > 1))
+            refuse_where(name, other, values, "must be 0 or 1", _other_codes(name, values[read]))
         elif domain in ("category", "index") and variable.get("levels") is not None:
             ragged = ragged_name(variable["levels"]) is not None or tops is not None
             if not ragged:

@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from emdsl.runtime.data.arguments import by_name
+from emdsl.runtime.data.cells import nested_columns, read_cells
 from emdsl.runtime.data.columns import Array, Column, holds_numbers, read_column, refuse_text
 from emdsl.runtime.data.faults import DataError, closest
 from emdsl.runtime.data.frames import Table, as_table
@@ -35,8 +37,11 @@ def read_data(
     Raises DataError where a column is absent, or where one array is not enough to know what it is.
     """
     table = as_table(data)
+    columns, index = (
+        by_name({} if a is None else a, n, "columns") for a, n in ((columns, "columns"), (index, "index"))
+    )
     if table is not None:
-        return read_table(spec, table, columns or {}, index or {})
+        return read_table(spec, table, columns, index)
     if columns or index:
         raise DataError("columns= and index= are for data frames", code="D017")
     if isinstance(data, Mapping):
@@ -63,6 +68,11 @@ def read_table(spec: Mapping[str, Any], table: Table, columns: Mapping[str, Any]
                 hint=closest(name, [v["name"] for v in variables]),
                 code="D002",
             )
+    nested = nested_columns(variables, table, columns)
+    if nested:
+        others = [v for v in variables if v["name"] not in nested]
+        found = {v["name"]: columns_of(v, variables, table, columns, index) for v in others}
+        return ReadData(read_cells(table, nested, {n: names for n, names in found.items() if names is not None}))
     variables = [spread_over_columns(v, table, columns, index) for v in variables]
     chosen = {
         v["name"]: names for v in variables if (names := columns_of(v, variables, table, columns, index)) is not None

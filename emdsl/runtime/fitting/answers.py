@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -54,6 +55,14 @@ class Answers(Settings):
     def _fault(self, error: DataError) -> Exception:
         """The exception that users see for wrong data; emdsl's own fitter has its own kind."""
         return error
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """Faults found inside are raised as users see them."""
+        try:
+            yield
+        except DataError as error:
+            raise self._fault(error) from None
 
     def _collapse(self, message: str) -> Exception:
         """The exception that users see for a matrix that cannot be inverted outside of any climb."""
@@ -237,10 +246,8 @@ class Answers(Settings):
             )
         bound = self._training[0] if data is None else self._see(data, **beside)[0]
         more = {"quantiles": quantiles, "paths": paths, "seed": seed}
-        try:
-            return self._ahead(self._module, bound, steps, givens or {}, more)
-        except DataError as error:
-            raise self._fault(error) from None
+        with self._told():
+            return self._ahead(self._module, bound, steps, {} if givens is None else givens, more)
 
     def _ahead(
         self, module: Any, bound: Bound, steps: int, givens: Mapping[str, Any], more: Mapping[str, Any]

@@ -10,9 +10,10 @@ from typing import Any, Self
 
 import numpy as np
 
+from emdsl.runtime.data.arguments import as_returned, by_name
 from emdsl.runtime.data.binding import BindOptions, Bound, bind_data
 from emdsl.runtime.data.columns import Array
-from emdsl.runtime.data.domains import free_parameters
+from emdsl.runtime.data.domains import advise, free_parameters, parameter_numbers
 from emdsl.runtime.data.faults import ConvergenceWarning, DataError, DegenerateFit
 from emdsl.runtime.data.frames import as_table
 from emdsl.runtime.data.table import read_data
@@ -114,10 +115,8 @@ class Estimator(Answers):
         """New data for the fitted model, bound and prepared."""
         if "params_" not in self.__dict__:
             raise NotFitted(f"{type(self).__name__} is not fitted yet: call fit first")
-        try:
+        with self._told():
             bound = self._bind(data, self.params_, **beside)
-        except DataError as error:
-            raise self._fault(error) from None
         return bound, self._prepare(bound)
 
     # -------------------------------------------------------------- fitting
@@ -143,7 +142,7 @@ class Estimator(Answers):
         """
         for name in [n for n in self.__dict__ if n.endswith("_") or n in ("_training", "_posterior")]:
             del self.__dict__[name]
-        try:
+        with self._told():
             check_options(self._options)
             self._hold_fixed(self._options["fixed"])
             beside = {"columns": columns, "index": index, "lengths": lengths}
@@ -152,10 +151,9 @@ class Estimator(Answers):
             self._reference, self._frame = self._ask("reference", bound), (columns, index)
             init = self._options["init"] if init is None else init
             start = starting_values(self._module.SPEC, init, bound.sizes, self._constants())
+            advise(self._module.SPEC, bound.values, bound.masks)
             setup = self._setup(bound)
             climbs, interrupted = self._climb_all(setup, start)
-        except DataError as error:
-            raise self._fault(error) from None
         best = best_climb(climbs)
         self._refuse_degenerate(best)
         self._keep(best, setup, interrupted)
@@ -303,12 +301,10 @@ class Estimator(Answers):
 
     def e_step(self, params: Mapping[str, Any], data: Any, **beside: Any) -> dict[str, Any]:
         """Expected sufficient statistics at `params`: additive over data, with their "log_likelihood"."""
-        values = {n: np.asarray(v, np.float64) for n, v in params.items()}
-        try:
+        with self._told():
+            values = {n: parameter_numbers(n, v) for n, v in by_name(params, "params").items()}
             self._hold_fixed(self._options["fixed"])
             bound = self._bind(data, values, **beside)
-        except DataError as error:
-            raise self._fault(error) from None
         prepared = self._prepare(bound)
         self._anchor = (prepared, values)
         state: tuple[Any, ...] = ()
@@ -333,8 +329,10 @@ class Estimator(Answers):
         here = current if params is None else params
         policy = self._options["on_degenerate"]
         policy = "raise" if policy == "restart" else policy
-        updated: dict[str, Array] = self._ask("m_step", statistics, here, prepared, policy)
-        return updated
+        with self._told():
+            with as_returned("e_step"):
+                statistics, here = by_name(statistics, "statistics"), by_name(here, "params")
+                return dict(self._ask("m_step", statistics, here, prepared, policy))
 
     # -------------------------------------------------------------- on disk
 
@@ -368,16 +366,15 @@ class Estimator(Answers):
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the fit as JSON, or npz where the path ends so; whole or not at all."""
-        write_document(path, self.document())
+        with self._told():
+            write_document(path, self.document())
 
     def restore(self, path: str | os.PathLike[str] | Mapping[str, Any]) -> Self:
         """Take over a saved fit of this model; DataError where the file is not one."""
-        try:
+        with self._told():
             saved = read_document(path)
             check_same_model(saved, self._module.SPEC)
             params, _ = starting_values(self._module.SPEC, saved["params"], saved["sizes"], self._constants())
-        except DataError as error:
-            raise self._fault(error) from None
         self.params_ = {**params, **{n: np.asarray(v) for n, v in self._constants().items()}}
         self.history_ = [float("nan") if v is None else v for v in saved.get("history", [])]
         for name in (

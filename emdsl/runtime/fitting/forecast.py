@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from emdsl.runtime.data.arguments import by_name
 from emdsl.runtime.data.binding import Bound, Defaults, Spec
 from emdsl.runtime.data.columns import Array, read_column, refuse_where
 from emdsl.runtime.data.domains import checked_values
@@ -36,6 +37,7 @@ def ahead(spec: Spec, bound: Bound, steps: int, givens: Mapping[str, Any], defau
     """
     if isinstance(steps, bool) or not isinstance(steps, int | np.integer) or not 1 <= steps <= FEW:
         raise DataError(f"steps: must be a whole number from 1 to {FEW}, not {steps!r}", code="D014")
+    givens = by_name(givens, "givens")
     plates = ordered_plates(spec)
     _refuse_unknown(spec, plates)
     long = {n: _longer(r, steps) for n, r in bound.ragged.items() if n in plates}

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 
+from emdsl.runtime.data.arguments import MOST_COUNTED, by_name, seed_number, whole_number
 from emdsl.runtime.data.columns import Array
 from emdsl.runtime.data.domains import check_parameter
 from emdsl.runtime.data.faults import DataError, closest
@@ -102,32 +103,35 @@ class Settings:
     def passed_sizes(self) -> dict[str, int]:
         """The sizes that the user passed, by name or in `sizes`; DataError where one is no positive whole number."""
         known, out = self._module.SPEC["sizes"], {}
-        for name, value in {**(self._options["sizes"] or {}), **self._named_sizes}.items():
+        asked = by_name({} if self._options["sizes"] is None else self._options["sizes"], "sizes", "whole numbers")
+        for name, value in {**asked, **self._named_sizes}.items():
             if name not in known:
-                raise TypeError(f"the model has no size {name}; {closest(name, known)}")
+                raise DataError(f"the model has no size {name}", hint=closest(name, known), code="D002")
             if value is None:
                 continue
-            if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
-                raise DataError(f"the size {name} must be a positive whole number, not {value!r}", code="D012")
+            whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+            if not whole or not 1 <= value <= MOST_COUNTED:
+                shown = repr(value) if not whole or value < 1 else "a number so large"
+                raise DataError(f"the size {name} must be a positive whole number, not {shown}", code="D012")
             out[name] = int(value)
         return out
 
 
 def check_options(o: Mapping[str, Any]) -> None:
     """DataError for an option out of its range."""
-
-    def whole(name: str, least: int) -> None:
-        if isinstance(o[name], bool) or not isinstance(o[name], (int, np.integer)) or o[name] < least:
-            raise DataError(f"{name} must be a whole number, {least} or more, not {o[name]!r}", code="D016")
-
-    whole("max_iter", 0)
-    whole("n_init", 1)
-    if o["seed"] is not None:
-        whole("seed", 0)
-    if isinstance(o["tol"], bool) or not isinstance(o["tol"], (int, float, np.number)) or not 0 <= o["tol"] < np.inf:
-        raise DataError(f"tol must be a finite number, 0 or more, not {o['tol']!r}", code="D016")
-    if o["on_degenerate"] not in POLICIES:
+    whole_number(o["max_iter"], "max_iter", 0)
+    whole_number(o["n_init"], "n_init", 1)
+    seed_number(o["seed"])
+    tol = o["tol"]
+    number = isinstance(tol, (int, float, np.integer, np.floating)) and not isinstance(tol, bool)
+    if not number or not 0 <= tol <= sys.float_info.max:
+        raise DataError(f"tol must be a finite number, 0 or more, not {type(tol).__name__} {tol!r:.40}", code="D016")
+    if not isinstance(o["on_degenerate"], str) or o["on_degenerate"] not in POLICIES:
         raise DataError(f"on_degenerate must be one of {', '.join(POLICIES)}, not {o['on_degenerate']!r}", code="D016")
+    progress = o["progress"]
+    if not (progress is None or isinstance(progress, bool) or callable(progress)):
+        text = "progress must be True, or a function of the iteration and the objective, not"
+        raise DataError(f"{text} {type(progress).__name__}", code="D016")
 
 
 def variable_axes(variable: Mapping[str, Any]) -> list[str]:

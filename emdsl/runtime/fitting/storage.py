@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from emdsl.runtime.data.arguments import place
 from emdsl.runtime.data.faults import DataError
 
 FIT_FORMAT = 1
@@ -81,6 +82,7 @@ def write_whole(path: str | os.PathLike[str], content: bytes) -> None:
 
 def write_document(path: str | os.PathLike[str], document: Mapping[str, Any]) -> None:
     """A fit as JSON, or as npz where the path ends so (arrays by name, the rest as JSON inside)."""
+    path = place(path)
     if str(path).endswith(".npz"):
         rest = {k: plain_value(v) for k, v in document.items() if k not in ("params", "history")}
         arrays: dict[str, Any] = {f"params/{n}": np.asarray(v, np.float64) for n, v in document["params"].items()}
@@ -99,8 +101,9 @@ def read_document(path: str | os.PathLike[str] | Mapping[str, Any]) -> dict[str,
     if isinstance(path, Mapping):
         document: Any = dict(path)
     else:
+        file = place(path)
         try:
-            content = Path(path).read_bytes()
+            content = file.read_bytes()
         except OSError as error:
             raise DataError(f"{path}: cannot be read: {error.strerror or error}", code="D030") from None
         document = _from_npz(path, content) if content[:2] == b"PK" else _from_json(path, content)

@@ -1,0 +1,72 @@
+"""What is handed over as an argument, checked before it is used: a wrong type is told with what would be right."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from emdsl.runtime.data.faults import DataError
+
+MOST_COUNTED = 2**53  # whole numbers beyond are no numbers of elements or steps, and no floats
+
+
+def by_name(value: Any, what: str, of: str = "arrays") -> Mapping[str, Any]:
+    """A dict, as it is; else DataError."""
+    if not isinstance(value, Mapping):
+        raise DataError(f"{what} must be a dict of {of} by name, not {type(value).__name__}", code="D016")
+    return value
+
+
+def whole_number(value: Any, what: str, least: int, most: int = MOST_COUNTED) -> int:
+    """A whole number in this range; else DataError."""
+    whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+    if not whole or not least <= value <= most:
+        raise DataError(f"{what} must be a whole number, {least} or more, not {_told_shortly(value)}", code="D016")
+    return int(value)
+
+
+def seed_number(value: Any) -> int | None:
+    """None, or a whole number that seeds a generator; else DataError."""
+    return None if value is None else whole_number(value, "seed", 0, 2**128)
+
+
+def place(value: Any) -> Path:
+    """The path of a file; else DataError."""
+    if not isinstance(value, (str, os.PathLike)):
+        raise DataError(f"the path of a file must be a str or a Path, not {type(value).__name__}", code="D030")
+    path = Path(value)
+    if "\0" in str(path):
+        raise DataError("the path of a file holds a zero character", code="D030")
+    return path
+
+
+@contextmanager
+def as_returned(function: str) -> Iterator[None]:
+    """Arithmetic on what was handed over, which must be what a function returns: DataError where it is not."""
+    try:
+        yield
+    except DataError:
+        raise
+    except (
+        KeyError,
+        TypeError,
+        AttributeError,
+        IndexError,
+        ValueError,
+        OverflowError,
+    ) as error:  # arithmetic meets first
+        lacking = f"{error} is lacking" if isinstance(error, KeyError) else str(error)
+        text = f"what is handed over must be of this model, in its shapes: {lacking}"
+        raise DataError(text, hint=f"hand over what {function} returns, or sums of it", code="D003") from error
+
+
+def _told_shortly(value: Any) -> str:
+    if isinstance(value, int) and abs(value) > 10**20:
+        return "a number so large"
+    text = repr(value)
+    return text if len(text) <= 60 else f"{type(value).__name__} {text[:40]}..."
