@@ -95,3 +95,12 @@ def by_configurations(resolved: m.ModelText, names: tuple[str, ...]) -> m.ModelT
     except ModelError:
         return None
     return asked
+
+
+def hold(resolved: m.ModelText, names: tuple[str, ...]) -> m.ModelText:
+    """Parameters as givens without priors."""
+    variables = tuple(
+        replace(v, kind="given", distribution=None) if v.kind == "param" and v.name in names else v
+        for v in resolved.variables
+    )
+    return replace(resolved, variables=variables)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from emdsl.errors import ModelError, Problem
 from emdsl.fit.asked import names_of, of_a_log_joint, of_a_sample, place, told
-from emdsl.fit.gaps import by_configurations, is_one_number, seen_through_points, through_scales
+from emdsl.fit.gaps import by_configurations, hold, is_one_number, seen_through_points, through_scales
 from emdsl.fit.members import Declared, Plan, Statistic, Update
 from emdsl.language import model as m
 
@@ -378,15 +378,6 @@ def code_of(part: str) -> types.CodeType:
     flags = __future__.annotations.compiler_flag  # what heads the whole module
     code: types.CodeType = builtins.compile(part, "<generated module>", "exec", flags=flags, dont_inherit=True)
     return code
-
-
-def hold(resolved: m.ModelText, names: tuple[str, ...]) -> m.ModelText:
-    """Parameters as givens without priors."""
-    variables = tuple(
-        replace(v, kind="given", distribution=None) if v.kind == "param" and v.name in names else v
-        for v in resolved.variables
-    )
-    return replace(resolved, variables=variables)
 
 
 def with_unseen_copy(resolved: m.ModelText, name: str) -> m.ModelText:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -45,24 +44,31 @@ def place(value: Any) -> Path:
     return path
 
 
-@contextmanager
-def as_returned(function: str) -> Iterator[None]:
-    """Arithmetic on what was handed over, which must be what a function returns: DataError where it is not."""
-    try:
-        yield
-    except DataError:
-        raise
-    except (
-        KeyError,
-        TypeError,
-        AttributeError,
-        IndexError,
-        ValueError,
-        OverflowError,
-    ) as error:  # arithmetic meets first
+class Translated:
+    """A context in which exceptions of some kinds are raised as what `made` makes of them."""
+
+    def __init__(self, kinds: tuple[type[Exception], ...], made: Callable[[Any], Exception]) -> None:
+        self.kinds, self.made = kinds, made
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        if isinstance(error, self.kinds):
+            raise self.made(error) from (None if isinstance(error, DataError) else error)
+
+
+def as_returned(function: str) -> Translated:
+    """Where arithmetic is done on what was handed over, which must be what a function returns: else DataError."""
+
+    def made(error: Exception) -> Exception:
+        if isinstance(error, DataError):
+            return error
         lacking = f"{error} is lacking" if isinstance(error, KeyError) else str(error)
         text = f"what is handed over must be of this model, in its shapes: {lacking}"
-        raise DataError(text, hint=f"hand over what {function} returns, or sums of it", code="D003") from error
+        return DataError(text, hint=f"hand over what {function} returns, or sums of it", code="D003")
+
+    return Translated((KeyError, TypeError, AttributeError, IndexError, ValueError, OverflowError), made)
 
 
 def _told_shortly(value: Any) -> str:

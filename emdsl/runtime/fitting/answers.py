@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from emdsl.runtime.data.arguments import Translated
 from emdsl.runtime.data.binding import Bound, outer_plates
 from emdsl.runtime.data.columns import Array
 from emdsl.runtime.data.faults import DataError, DegenerateFit
@@ -56,13 +56,9 @@ class Answers(Settings):
         """The exception that users see for wrong data; emdsl's own fitter has its own kind."""
         return error
 
-    @contextmanager
-    def _told(self) -> Iterator[None]:
-        """Faults found inside are raised as users see them."""
-        try:
-            yield
-        except DataError as error:
-            raise self._fault(error) from None
+    def _told(self) -> Translated:
+        """A context in which faults are raised as users see them."""
+        return Translated((DataError,), self._fault)
 
     def _collapse(self, message: str) -> Exception:
         """The exception that users see for a matrix that cannot be inverted outside of any climb."""
