@@ -401,6 +401,16 @@ def test_six_numbers_of_one_part_move_together() -> None:
     assert {n: v.shape for n, v in moved.items()} == {"a": (5,), "b": (6, 5)} and stretched.shape == (5,)
 
 
+def test_draws_that_data_cut_do_not_move() -> None:
+    """Moved along with the parameters they crossed their limits, and probit fits 80% of a standard error unsure."""
+    model = compiled(PLATED["bounded"][0])
+    drawn = model.sample({"s": np.array(0.7), "w": np.array(0.3)}, {"G": 5}, 1)
+    fitter = model.fitter(seed=0)
+    setup = fitter._setup(fitter._bind({n: drawn[n] for n in model.observed}))
+    (chain,) = model.module.new_chains(setup, np.random.default_rng(1), 1)
+    assert set(model.module.Carried(setup, chain.draws, 5).domains) == {"u", "b"}
+
+
 def optimum() -> np.ndarray[Any, Any]:
     """The maximum of the likelihood on a grid of b, and the inverse of its curvature: mu, log tau."""
     y, n = np.bincount(counts()["group"], counts()["y"]), 5

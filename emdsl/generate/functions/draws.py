@@ -12,7 +12,7 @@ from emdsl.derive.joint.terms import Term
 from emdsl.derive.plan import Plan
 from emdsl.derive.posteriors.blocks import Elimination
 from emdsl.derive.posteriors.draws import KERNELS, Drawn, Sampling, own_parameters
-from emdsl.derive.posteriors.intervals import Interval
+from emdsl.derive.posteriors.intervals import Interval, jumps
 from emdsl.generate.blocks.estep import emit_block
 from emdsl.generate.blocks.networks import network_lines
 from emdsl.generate.blocks.once import contracted
@@ -234,8 +234,10 @@ def sweep_lines(printer: Printer) -> list[str]:
         if draws.moved and not g.collapsed and rest not in cells and draws.groups[0].collapsed:
             cells.append(rest)  # at once: what moved without it leaves it behind
         name = "on_units(log_density_units)" if g.collapsed else group_name(printer, g)
+        cut = tuple(n for n in g.latents if any(jumps(f, n) for f in printer.plan.joint.factors))
+        told = f", cut={cut}" if cut else ""
         if g.elimination is not None:
-            cells.append(f'Group("{", ".join(g.latents)}", {name}),')
+            cells.append(f'Group("{", ".join(g.latents)}", {name}{told}),')
             continue
         parts = []
         for n in g.latents:
@@ -245,7 +247,7 @@ def sweep_lines(printer: Printer) -> list[str]:
             parts.append(f'Coordinates("{n}", "{v.domain.kind}", ({low}, {high}), {events})')
         kernel = "modes_kernel" if g.collapsed and g.kernel == "slice" else KERNELS[g.kernel].function
         listed = f"({', '.join(parts)}{',' if len(parts) == 1 else ''})"
-        cells.append(f'Group("{", ".join(g.latents)}", {name}, {kernel}, {listed}),')
+        cells.append(f'Group("{", ".join(g.latents)}", {name}, {kernel}, {listed}{told}),')
     if draws.moved and rest not in cells:
         cells.append(rest)
     doc = '"""The groups of latents in the order of a sweep, each with how it is drawn given all else."""'

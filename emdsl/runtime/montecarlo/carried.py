@@ -5,6 +5,8 @@ log p(data, b(t) | t) + log |db(t) / db| is a log density of complete data with 
 Louis's and Fisher's identities hold for it. With C = Cov[b, s] and D = Cov[(b - m)^2, s] / (2 Var[b]), s the score of
 the part that b is in, d E[b] / dt = C and d Var[b] / dt = 2 D Var[b]: of a nearly Gaussian posterior all is carried.
 
+A map must not take a draw over a jump of its density: latents that data compare with something (a sign, a limit) stay.
+
 Where many numbers are in one part, covariances of each are noise. There C and D are combinations of a few fields (all
 alike shifted, all stretched, and those noisy covariances), by regression of scores on the slopes along the fields:
 interweaving two parameterisations (Yu and Meng 2011), or control variates made of slopes (Mira et al. 2013).
@@ -37,10 +39,11 @@ class Carried:
         self.parts, self.count = parts, 0
         self.bounds: dict[str, tuple[Any, Any]] = {}
         self.domains: dict[str, str] = {}
+        cut = {n for g in setup.module.groups() for n in g.cut}
         for n, v in entries.items():
             plain = all(b is None or isinstance(b, int | float) for b in (v["lower"], v["upper"]))
             continuous = np.issubdtype(np.asarray(draws[n]).dtype, np.floating)
-            if v["domain"] in ("real", "positive", "unit") and plain and continuous:
+            if v["domain"] in ("real", "positive", "unit") and plain and continuous and n not in cut:
                 self.domains[n], self.bounds[n] = v["domain"], (v["lower"], v["upper"])
         self.together = sum(np.size(draws[n]) for n in self.domains) > MOST_TOGETHER_CARRIED * parts
         self.sums: dict[str, list[Any]] = {}

@@ -32,13 +32,15 @@ class Coordinates(NamedTuple):
 
 class Group(NamedTuple):
     """Latents drawn together: `draw(params, prepared, rng)` by elimination, or `draw(params, prepared)` giving the log
-    density and its gradient for `kernel`. `exact` ones are drawn only for the others to move by."""
+    density and its gradient for `kernel`. `exact` ones are drawn only for the others to move by. The density of `cut`
+    ones jumps where data compare them with something."""
 
     names: str
     draw: Callable[..., Any]
     kernel: Callable[..., Array] | None = None
     coordinates: tuple[Coordinates, ...] = ()
     exact: bool = False
+    cut: tuple[str, ...] = ()
 
 
 def first_states(shape: tuple[int, ...], levels: int, data: Sequence[Any], rng: np.random.Generator) -> Array:
