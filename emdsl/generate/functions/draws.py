@@ -234,7 +234,8 @@ def sweep_lines(printer: Printer) -> list[str]:
         if draws.moved and not g.collapsed and rest not in cells and draws.groups[0].collapsed:
             cells.append(rest)  # at once: what moved without it leaves it behind
         name = "on_units(log_density_units)" if g.collapsed else group_name(printer, g)
-        cut = tuple(n for n in g.latents if any(jumps(f, n) for f in printer.plan.joint.factors))
+        others = printer.plan.joint.factors  # where its own density ends, free coordinates do
+        cut = tuple(n for n in g.latents if any(jumps(f, n) for f in others if f.about != n))
         told = f", cut={cut}" if cut else ""
         if g.elimination is not None:
             cells.append(f'Group("{", ".join(g.latents)}", {name}{told}),')
