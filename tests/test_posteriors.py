@@ -9,7 +9,9 @@ import mpmath as mp
 import numpy as np
 import pytest
 from natural import NATURALS
+from scipy import special, stats
 
+import emdsl
 from emdsl.derive.joint.records import POSTERIORS
 from emdsl.families.density import expression_log_density
 from emdsl.families.drawing import draw
@@ -196,3 +198,30 @@ def test_bessel_functions_beyond_their_range(p: float, a: float, b: float) -> No
     log_mean = gig_log_bessel(p, root)[1] + np.log(ratio_of_roots)
     found = gig_log_normaliser(p, a, b), gig_power(1, p, a, b), log_mean
     np.testing.assert_allclose(np.array(found, float), expected, rtol=1e-11)
+
+
+@pytest.mark.parametrize("p", [0.3, 1.0, 2.5, 40.0])
+def test_a_generalised_inverse_gaussian_of_which_nothing_was_seen_is_a_gamma(p: float) -> None:
+    """Its second rate is 0; where it is merely tiny, Bessel functions tell the moments."""
+    total, moments = posteriors.generalised_inverse_gaussian_posterior(np.array(p - 1), np.array(-1.5), np.array(0.0))
+    np.testing.assert_allclose(total, special.gammaln(p) - p * np.log(1.5), rtol=1e-12)
+    np.testing.assert_allclose(moments["id"], p / 1.5, rtol=1e-12)
+    np.testing.assert_allclose(moments["log"], special.digamma(p) - np.log(1.5), rtol=1e-12)
+    for omega in (1e-3, 3.0) if p == 40.0 else (1e-8, 1e-3, 3.0):  # K_40 of 1e-8 is beyond floating point
+        _, moments = posteriors.generalised_inverse_gaussian_posterior(np.array(p - 1), *[np.array(-omega / 2)] * 2)
+        np.testing.assert_allclose(moments["id"], special.kve(p + 1, omega) / special.kve(p, omega), rtol=1e-12)
+        np.testing.assert_allclose(moments["recip"], special.kve(p - 1, omega) / special.kve(p, omega), rtol=1e-12)
+
+
+def test_a_laplace_as_a_mixture_of_normals_with_a_gap() -> None:
+    text = """model Mixed
+param b : positive
+for n in N:
+    latent w[n] ~ Exponential(1/(2*b^2))
+    observed y[n] ~ Normal(0, var = w[n])
+"""
+    y = np.array([0.3, -0.2, np.nan, 2.0])
+    est = emdsl.compile(text=text).fitter(max_iter=1, tol=1e9, init={"b": 1.5}).fit({"y": y})
+    wanted = np.where(np.isnan(y), 0.0, stats.laplace.logpdf(np.nan_to_num(y), 0, est.params_["b"]))
+    np.testing.assert_allclose(est.score_samples({"y": y}), wanted, atol=1e-12)
+    assert est.log_likelihood_ == pytest.approx(wanted.sum(), rel=1e-12)

@@ -112,7 +112,7 @@ class Printer:
 
     def results(self) -> list[str]:
         """What `expectations` hands to the others: names of posteriors, normalisers, moments, features."""
-        codes = [re.split(r"[\[.]", leaf.code)[0] for leaf in self.inference.runtime.values() if leaf.code]
+        codes = [_read(leaf.code) for leaf in self.inference.runtime.values() if leaf.code]
         return list(dict.fromkeys([*codes, *(s.code for s in self.stacks)]))
 
     def reader(self) -> Function:
@@ -144,3 +144,8 @@ class Printer:
         count = f"{f.emitter.namer.rows} = row_count(rows)"
         body = [count, *([f"{names} = on({arguments})"] if names else []), *lines]
         return ['for rows in prepared["the chunks"]:', *indent(body, 1)]
+
+
+def _read(code: str) -> str:
+    """The name that the code of a result reads: `moments_w` of `np.broadcast_to(moments_w["id"], ...)`."""
+    return re.split(r"[\[.]", re.sub(r"^(?:np\.\w+\()+", "", code))[0]

@@ -122,14 +122,20 @@ def von_mises_posterior(cos: Array, sin: Array) -> tuple[Array, dict[str, Any]]:
     }  # fmt: skip
 
 
+LEAST_PRODUCT = 1e-120  # of the two rates of a generalised inverse Gaussian: the square of what its moments depend on
+
+
 def generalised_inverse_gaussian_posterior(log: Array, id: Array, recip: Array) -> tuple[Array, dict[str, Any]]:
     """exp(log * log u + id * u + recip / u) on u > 0 (Jorgensen 1982), with p = log + 1, a = -2 id, b = -2 recip.
 
     With u = sqrt(b/a) e^t the normaliser is int exp(p t - omega cosh t) dt = 2 K_p(omega), omega = sqrt(ab). The
-    integrand is analytic and falls doubly exponentially, so the trapezoid rule is right to rounding, also where
-    Bessel functions overflow (order 200, argument 1).
+    integrand is analytic and falls doubly exponentially, on one side exponentially for long where omega is small (a
+    residual of 0): with t = width sinh v the trapezoid rule is right to rounding there as well (Takahasi and Mori
+    1974), also where Bessel functions overflow (order 200, argument 1).
     """
-    p, a, b = np.broadcast_arrays(log + 1.0, -2.0 * id, np.maximum(-2.0 * recip, 1e-290))
+    p, a, b = np.broadcast_arrays(log + 1.0, -2.0 * id, -2.0 * recip)
+    b = np.maximum(b, LEAST_PRODUCT / np.maximum(a, 1e-100))  # a Gamma, where nothing was seen
+    a = np.maximum(a, LEAST_PRODUCT / b)
     omega, log_scale = np.sqrt(a) * np.sqrt(b), 0.5 * (np.log(b) - np.log(a))
     peak = np.arcsinh(p / omega)
 
@@ -143,11 +149,15 @@ def generalised_inverse_gaussian_posterior(log: Array, id: Array, recip: Array) 
         for _ in range(48):
             far = np.where(below_top(side * far, p, omega, peak) < 110.0, 2 * far, far)
         ends.append(side * far)
-    step = (ends[1] - ends[0]) / 256
-    t = ends[0][..., None] + step[..., None] * np.arange(257)
-    weight = np.exp(-below_top(t, p[..., None], omega[..., None], peak[..., None]))
+    span = ends[1] - ends[0]
+    width = np.where(span < 64, 16 * span, 1 / np.sqrt(np.hypot(p, omega)))  # (nearly) even points, or the top
+    first, last = (np.arcsinh(end / width) for end in ends)
+    step = (last - first) / 256
+    v = first[..., None] + step[..., None] * np.arange(257)
+    t = width[..., None] * np.sinh(v)
+    weight = np.exp(-below_top(t, p[..., None], omega[..., None], peak[..., None])) * np.cosh(v)
     total, centre = weight.sum(-1), peak + log_scale
-    return np.log(total * step) + p * centre - omega * np.cosh(peak), {
+    return np.log(total * step * width) + p * centre - omega * np.cosh(peak), {
         "id": np.exp(centre) * (weight * np.exp(t)).sum(-1) / total,
         "recip": np.exp(-centre) * (weight * np.exp(-t)).sum(-1) / total,
         "log": centre + (weight * t).sum(-1) / total,
