@@ -9,7 +9,7 @@ import mpmath as mp
 import numpy as np
 import pytest
 from natural import NATURALS
-from scipy import special, stats
+from scipy import integrate, special, stats
 
 import emdsl
 from emdsl.derive.joint.records import POSTERIORS
@@ -225,3 +225,37 @@ for n in N:
     wanted = np.where(np.isnan(y), 0.0, stats.laplace.logpdf(np.nan_to_num(y), 0, est.params_["b"]))
     np.testing.assert_allclose(est.score_samples({"y": y}), wanted, atol=1e-12)
     assert est.log_likelihood_ == pytest.approx(wanted.sum(), rel=1e-12)
+
+
+@pytest.mark.parametrize("prior, seen", [
+    ("Uniform(0, 2)", "Normal(u[g[n]], 0.7)"), ("Gamma(2, 0.7)", "Normal(0, var = u[g[n]])"),
+    ("InverseGaussian(2, 0.7)", "Poisson(u[g[n]])"),
+])  # fmt: skip
+def test_groups_of_which_some_have_no_rows(prior: str, seen: str) -> None:
+    """Their posterior is the prior; the others' means are integrals."""
+    text = f"""model Groups
+for i in I: latent u[i] ~ {prior}
+for n in N:
+    given g[n] : index[I]
+    observed y[n] ~ {seen}
+"""
+    y, g = np.array([1.0, 2.0, 0.0]), np.array([0, 0, 2])
+    est = emdsl.compile(text=text).fitter(sizes={"I": 4}).fit({"y": y, "g": g})
+    log_prior = {"U": lambda u: -np.log(2), "G": lambda u: stats.gamma.logpdf(u, 2, scale=1 / 0.7),
+                 "I": lambda u: stats.invgauss.logpdf(u, 2 / 0.7, scale=0.7)}[prior[0]]  # fmt: skip
+    kernel = {"U": lambda y, u: stats.norm.logpdf(y, u, 0.7), "G": lambda y, u: stats.norm.logpdf(y, 0, np.sqrt(u)),
+              "I": lambda y, u: stats.poisson.logpmf(y, u)}[prior[0]]  # fmt: skip
+    total = 0.0
+    for i in range(4):
+
+        def density(u: float, i: int = i) -> float:
+            return float(np.exp(log_prior(u) + kernel(y[g == i], u).sum()))
+
+        points = {"points": [0.02, 0.1, 0.5, 2, 8, 40, 200]} if prior[0] != "U" else {}
+        mass, first = (
+            integrate.quad(lambda u, k=k: u**k * density(u), 0, 2 if prior[0] == "U" else 1000, limit=200, **points)[0]
+            for k in (0, 1)
+        )
+        total += np.log(mass)
+        assert est.posterior_["u"]["mean"][i] == pytest.approx(first / mass, rel=1e-6)
+    assert est.log_likelihood_ == pytest.approx(total, rel=1e-7)

@@ -11,7 +11,7 @@ from emdsl.derive.joint.records import WHOLE, Posterior
 from emdsl.derive.posteriors.block import Block
 from emdsl.derive.posteriors.cuts import CUT_FIELDS
 from emdsl.generate.blocks.once import contracted
-from emdsl.generate.context import Function
+from emdsl.generate.context import Function, size_factor
 from emdsl.generate.lines.arrays import Array, Leaf
 from emdsl.generate.lines.kept import MOMENTS
 
@@ -63,7 +63,7 @@ def hand_out_moments(
         if not record.rank and (
             block.cuts or any(a.axes != union for a in arguments)
         ):  # one may be the same along a plate
-            shape = ", ".join(em.length(i) for i in union)
+            shape = ", ".join(em.length(i) if i.dim == em.chunk else size_factor(i.dim) for i in union)
             code = f"np.broadcast_to({code}, ({shape},))"
         f.runtime[ARGUMENT.of(name, argument)] = Leaf(code, places_of[argument], inner, cut=cut)
     f.runtime[MOMENTS.of(name)] = Leaf(moments, stored, inner, cut=cut)

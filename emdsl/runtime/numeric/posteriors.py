@@ -64,6 +64,10 @@ def normal_posterior(id: Array, square: Array) -> tuple[Array, dict[str, Any]]:
     }  # fmt: skip
 
 
+HARDLY_STEEP = 3.0  # by how much a log density changes between bounds that are near
+NEAR = 20  # points of Gauss and Legendre's rule between these: right to rounding
+
+
 def cut_normal_posterior(id: Array, square: Array, lower: Array, upper: Array) -> tuple[Array, dict[str, Any]]:
     """The same between two bounds, which may be infinite: moments of a truncated Normal (Johnson, Kotz and Balakrishnan
     1994, section 13.10.1), with all ratios taken as differences of logarithms. Equal bounds are where it was seen;
@@ -71,7 +75,11 @@ def cut_normal_posterior(id: Array, square: Array, lower: Array, upper: Array) -
     seen, none = lower == upper, lower > upper
     point, ends = np.where(seen, lower, 0.0), {"lower": lower, "upper": upper}
     lower, upper = np.where(seen | none, -np.inf, lower), np.where(seen | none, np.inf, upper)
-    var = -0.5 / square
+    middle, half = _middle(lower, upper)
+    length = np.where(np.isfinite(half), half, 0.0)
+    steep = np.abs(id + 2 * square * middle) * length + np.abs(square) * length**2
+    narrow = np.isfinite(half) & (steep < HARDLY_STEEP)
+    var = -0.5 / np.where(narrow, np.minimum(square, -1.0), square)
     sd, mean = np.sqrt(var), id * var
     flipped = lower - mean > mean - upper  # the tail that holds the interval is turned to the left
     a, b = (lower - mean) / sd, (upper - mean) / sd
@@ -83,10 +91,35 @@ def cut_normal_posterior(id: Array, square: Array, lower: Array, upper: Array) -
     curve = np.where(np.isfinite(a), a, 0.0) * at_a - np.where(np.isfinite(b), b, 0.0) * at_b
     inside = mean + np.where(flipped, -1.0, 1.0) * sd * slope
     spread = var * np.maximum(1 + curve - slope**2, 0.0)
+    if narrow.any():
+        level, offset, own = _between_near_bounds(id, square, middle, np.where(narrow, half, 1.0), narrow)
+        inside, spread = np.where(narrow, middle + offset, inside), np.where(narrow, own, spread)
     total = np.where(seen, id * point + square * point**2, 0.5 * id * mean + 0.5 * np.log(2 * np.pi * var) + log_mass)
+    total = np.where(narrow, level, total) if narrow.any() else total
     inside, spread = np.where(seen, point, inside), np.where(seen, 0.0, spread)
     total = np.where(none, LOWEST, total)
     return total, {"id": inside, "square": inside**2 + spread, "arguments": {"mean": mean, "var": var, **ends}}
+
+
+def _middle(lower: Array, upper: Array) -> tuple[Array, Array]:
+    """The middle and half the length of an interval; without an end 0, and infinite."""
+    both = np.isfinite(lower) & np.isfinite(upper)
+    low, high = np.where(both, lower, 0.0), np.where(both, upper, 0.0)
+    return 0.5 * (low + high), np.where(both, 0.5 * (high - low), np.inf)
+
+
+def _between_near_bounds(id: Array, square: Array, middle: Array, half: Array, narrow: Array) -> tuple[Array, ...]:
+    """The log-normaliser, the mean from the middle, and the variance, by Gauss and Legendre's rule: where a density
+    hardly changes between its bounds (no data at all: a Uniform), differences of tails would leave no digits."""
+    nodes, weights = np.polynomial.legendre.leggauss(NEAR)
+    off = half[..., None] * nodes
+    slope = np.where(narrow, id + 2 * square * middle, 0.0)
+    bend = np.where(narrow, square, 0.0) + 0 * slope
+    mass = weights * np.exp(slope[..., None] * off + bend[..., None] * off**2)
+    total = mass.sum(-1)
+    offset = (mass * off).sum(-1) / total
+    own = (mass * (off - offset[..., None]) ** 2).sum(-1) / total
+    return id * middle + square * middle**2 + np.log(half * total), offset, own
 
 
 def parted_normal_posterior(id: Array, square: Array, lower: Array, upper: Array) -> tuple[Array, dict[str, Any]]:
