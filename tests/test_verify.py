@@ -15,6 +15,7 @@ import emdsl
 from emdsl import cli
 from emdsl.derive import plan as planner
 from emdsl.derive.algebra import expr as x
+from emdsl.derive.posteriors import numeric_factors
 from emdsl.derive.updates import statistics
 from emdsl.fit import verify
 from emdsl.fit.model import Model
@@ -174,7 +175,7 @@ def clique_sign(block: Any) -> Any:
 
 def factor_loses_a_term(patch: pytest.MonkeyPatch) -> None:
     """The first factor of a mean-field q without one of the terms that its other factors leave."""
-    honest = planner.factorised
+    honest = numeric_factors.factorised
 
     def factorised(*a: Any) -> Any:
         found = honest(*a)
@@ -183,7 +184,7 @@ def factor_loses_a_term(patch: pytest.MonkeyPatch) -> None:
         parts = (replace(p, blocks=tuple(lost if b.name == first.name else b for b in p.blocks)) for p in found.parts)
         return replace(found, blocks=(lost, *found.blocks[1:]), parts=tuple(parts))
 
-    patch.setattr(planner, "factorised", factorised)
+    patch.setattr(numeric_factors, "factorised", factorised)
 
 
 def over_eager(patch: pytest.MonkeyPatch) -> None:

@@ -253,6 +253,8 @@ def _bound_reported(plan: Plan) -> Step:
     how = "Neither a factor's update nor an M-step lowers it: each raises the bound with all else held."
     if not plan.updates:
         how = "No factor's update lowers it: each raises the bound with all else held."
+    if plan.joint.clouds:
+        how += " That holds but for what quadrature leaves out: a sweep under twice the points tells how much that is."
     body = (
         Say(say),
         Say("The entropy of a factor is its log-normaliser less the expectation of its log joint."),

@@ -19,7 +19,7 @@ from emdsl.fit.interpret import arguments, chunks, element, log_prob, model_scop
 from emdsl.fit.sampling import variable_reads
 from emdsl.fit.verify.held import Chart, charts, completed
 from emdsl.fit.verify.setting import Drawn
-from emdsl.language.model import ModelText, Potential, Variable
+from emdsl.language.model import Branch, ModelText, Potential, Variable
 
 MOST_COUNT = 60  # a count without a bound is summed so far
 MOST_TRIED = 8  # levels of one cell, to see who reads it
@@ -248,12 +248,17 @@ def drawn_values(world: World, cells: Sequence[Cell], rng: np.random.Generator) 
 def reads(
     world: World, params: Mapping[str, Array], cells: Sequence[Cell], rng: np.random.Generator, trials: int
 ) -> Array:
-    """(rows, cells): whether a row changed when the cell did, in one of the trials at random values of the others."""
+    """(rows, cells): whether a row changed when the cell did, in one of the trials at random values of the others.
+
+    Where one of several branches is taken, each discrete latent is once in each of its states everywhere, too: what
+    another branch alone reads would be seen by luck.
+    """
     every = world.declarations()
     readers = {name: [n for n, d in enumerate(every) if name in world.reads(d)] for name in {c.latent for c in cells}}
     found: list[Array] = []
-    for _ in range(trials):
+    for name, state in [*[("", 0)] * trials, *_states_of_branches(world, cells)]:
         base = drawn_values(world, cells, rng)
+        base[[c.latent == name for c in cells]] = state
         before = world.parts(every, params, placed(world, cells, base))
         found = found or [np.zeros((len(rows), len(cells)), bool) for rows in before]
         asked: dict[tuple[int, ...], list[tuple[int, Array]]] = {}  # by the declarations that may change
@@ -269,6 +274,14 @@ def reads(
                 for (k, _), rows in zip(changes, after, strict=True):
                     found[n][:, k] |= ~_alike(before[n], rows)
     return np.concatenate([np.zeros((0, len(cells)), bool), *found])
+
+
+def _states_of_branches(world: World, cells: Sequence[Cell]) -> list[tuple[str, int]]:
+    """Every state of each discrete latent, where some density is one of several by a condition."""
+    if not any(isinstance(v.distribution, Branch) for v in world.model.variables):
+        return []
+    levels = {c.latent: min(c.levels, MOST_TRIED) for c in cells if c.levels is not None}
+    return [(name, state) for name, count in levels.items() for state in range(count)]
 
 
 def _alike(before: Array, after: Array) -> Array:
