@@ -94,4 +94,4 @@ def test_any_json_document(document: Any) -> None:
         path = Path(folder) / "fit.json"
         path.write_text(json.dumps(document))
         with pytest.raises(DataError):
-            check_same_model(read_document(path), SCALAR)
+            check_same_model(read_document(path), SCALAR, False)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import pickle
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +95,17 @@ def test_what_is_no_fit_is_refused(tmp_path: Path) -> None:
         assert f"lacks {key}" in refused(path)
     assert "has format True" in refused(written(format=True))
     assert "no fit holds 'fixedx'" in refused(written(fixedx=[]))
-    assert "its labels is 3" in refused(written(labels=3))
+    parts = {
+        "labels": {"V": "ab"}, "history": [], "sizes": {"K": -1}, "status": "evil", "message": "\x1b[31m", "n_iter": -1,
+        "plan": {"z": 3}, "fixed": [1], "reference": {"x": ["a"]}, "factors": {"z": [[1], [1, 2]]},
+    }  # fmt: skip
+    for key, value in {"labels": 3, **parts}.items():
+        assert f"its {key} is " in refused(written(**{key: value})), key
+    assert "no array of numbers" in refused(written(params={**document["params"], "weights": ["0.5", "0.5"]}))
+    assert "none of this model's" in refused(written(reference={**document["reference"], "x": [1.0, 2.0, 3.0]}))
+    assert "holds factors" in refused(written(factors={"z": [1.0]}))
+    path.write_text(good.read_text().replace('"objective": ', '"objective": NaN, "seed": '))
+    assert "NaN is no number" in refused(path)
     path.write_text(good.read_text()[:-40])
     assert "no whole JSON" in refused(path)
     path.write_text("[1, 2]")
@@ -103,13 +115,25 @@ def test_what_is_no_fit_is_refused(tmp_path: Path) -> None:
     assert "cannot be read" in refused(tmp_path / "absent.json")
 
 
-def test_npz_with_objects_or_cut_short_is_refused(tmp_path: Path) -> None:
+def test_npz_with_objects_or_cut_short_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "fit.npz"
     np.savez(path, document=np.array([{"a": 1}], object), history=np.zeros(1))
     assert "no whole saved fit" in refused(path)
     GaussianMixture(seed=0).fit(X).save(path)
     path.write_bytes(path.read_bytes()[:-100])
     assert "no whole saved fit" in refused(path)
+    for bad in (b"[" * 100_000, b"[]", b"3"):
+        np.savez(path, document=np.frombuffer(bad, np.uint8), history=np.zeros(1))
+        assert "no whole saved fit" in refused(path) or "is no saved fit" in refused(path)
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, {"descr": "<f8", "fortran_order": False, "shape": (10**14,)})
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("document.npy", header.getvalue() + bytes(8))
+    assert "no whole saved fit" in refused(path)
+    monkeypatch.setattr(storage, "MEGABYTES", 0)
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("document.npy", bytes(10**6))
+    assert "bytes would become 1000000" in refused(path)
 
 
 def test_labels_travel_with_the_fit(tmp_path: Path) -> None:

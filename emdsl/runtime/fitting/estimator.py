@@ -373,7 +373,7 @@ class Estimator(Answers):
         """Take over a saved fit of this model; DataError where the file is not one."""
         with self._told():
             saved = read_document(path)
-            check_same_model(saved, self._module.SPEC)
+            check_same_model(saved, self._module.SPEC, bool({"start", "climb_by_draws"} & set(vars(self._module))))
             params, _ = starting_values(self._module.SPEC, saved["params"], saved["sizes"], self._constants())
         self.params_ = {**params, **{n: np.asarray(v) for n, v in self._constants().items()}}
         self.history_ = [float("nan") if v is None else v for v in saved.get("history", [])]
@@ -390,6 +390,6 @@ class Estimator(Answers):
         ):
             setattr(self, f"{name}_", saved.get(name))
         self.sizes_, self.labels_, self.seed_ = dict(saved["sizes"]), dict(saved.get("labels") or {}), saved.get("seed")
-        self._reference = {n: np.asarray(v) for n, v in (saved.get("reference") or {}).items()} or None
-        self.factors_ = {n: np.asarray(v) for n, v in (saved.get("factors") or {}).items()} or None
+        self._reference = {n: np.asarray(v, np.float64) for n, v in saved["reference"].items()} or None
+        self.factors_ = {n: np.asarray(v, np.float64) for n, v in saved["factors"].items()} or None
         return self

@@ -13,10 +13,27 @@ from typing import Any
 import numpy as np
 
 from emdsl.runtime.data.arguments import place
+from emdsl.runtime.data.columns import Array
 from emdsl.runtime.data.faults import DataError
+from emdsl.runtime.data.sizes import size_value
 
 FIT_FORMAT = 1
+PACKED = 100  # an npz may be so many times as large as its file, beside MEGABYTES that any fit may have
+MEGABYTES = 1 << 26
+STATES = ("converged", "max_iter", "boundary", "degenerate", "decreased", "interrupted")
 NO_VALUE = type(None)
+# what reading a file that was cut or altered raises, an array's shape beyond all memory among it
+BROKEN = (
+    ValueError,
+    KeyError,
+    TypeError,
+    EOFError,
+    OSError,
+    NotImplementedError,
+    MemoryError,
+    OverflowError,
+    RecursionError,
+)
 KEYS: dict[str, tuple[type, ...]] = {  # what every saved fit holds
     "format": (int,), "model": (str,), "model_hash": (str,), "params": (dict,), "sizes": (dict,),
     "objective": (float, int, NO_VALUE), "log_likelihood": (float, int, NO_VALUE), "history": (list,),
@@ -128,19 +145,63 @@ def _no_fit(document: Any) -> str | None:
     if unknown:
         return f"is no saved fit: no fit holds {', '.join(map(repr, unknown))}"
     wrong = [k for k, kinds in {**KEYS, **MORE}.items() if k in held and not isinstance(held[k], kinds)]
+    wrong = wrong or [k for k in held if not _holds(k, held[k])]
     return f"is no saved fit: its {wrong[0]} is {held[wrong[0]]!r:.40}" if wrong else None
 
 
-def _array(shown: str, name: str, value: Any) -> np.ndarray[Any, np.dtype[Any]]:
+def _holds(key: str, value: Any) -> bool:
+    """Whether what is held under a key of a saved fit has the parts that it has in a fit."""
+    match key:
+        case "n_iter" | "n_parameters" | "seed" | "n_units":
+            return value is None or (not isinstance(value, bool) and 0 <= value < math.inf)
+        case "status":
+            return value in STATES
+        case "message":
+            return bool(value.isprintable())
+        case "history":
+            return bool(value) and all(v is None or type(v) in (int, float) for v in value)
+        case "sizes":
+            numbers = (np.asarray(v) for v in value.values())
+            return all(a.dtype.kind in "iu" and a.ndim < 2 and bool((a >= 0).all()) for a in numbers)
+        case "plan" | "updates" | "infer":
+            return all(isinstance(v, str) for v in value.values())
+        case "fixed" | "completed":
+            return all(isinstance(v, str) for v in value)
+        case "labels":
+            return all(_distinct_texts(v) for v in value.values())
+        case "reference":
+            return all(_numbers(v) is not None for v in value.values())
+        case "factors":  # in which an expectation may be infinite, which JSON holds as null
+            return all(_numbers(v, gaps=True) is not None for v in value.values())
+        case _:
+            return True
+
+
+def _distinct_texts(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(v, str) for v in value) and len(set(value)) == len(value) > 0
+
+
+def _numbers(value: Any, gaps: bool = False) -> Array | None:
+    """Numbers as float64, None for anything else: text, truth values, lists of uneven length, and nulls but for `gaps`
+    (NaN then)."""
     try:
-        return np.array(value, np.float64)
-    except (TypeError, ValueError):
-        raise DataError(f"{shown}: the parameter {name} is no array of numbers", code="D020") from None
+        found = np.asarray(value)
+        number = found.dtype.kind in "fiu" or not found.size or (gaps and found.dtype.kind == "O")
+        return np.array(found, np.float64) if number else None
+    except (ValueError, TypeError):
+        return None
+
+
+def _array(shown: str, name: str, value: Any) -> Array:
+    found = _numbers(value)
+    if found is None:
+        raise DataError(f"{shown}: the parameter {name} is no array of numbers", code="D020")
+    return found
 
 
 def _from_json(path: object, content: bytes) -> Any:
     try:
-        return json.loads(content.decode("utf-8"))
+        return json.loads(content.decode("utf-8"), parse_constant=_no_number)
     except UnicodeDecodeError:
         raise DataError(
             f"{path}: is neither JSON nor npz", hint="pickles are not read: they can run code", code="D020"
@@ -149,21 +210,34 @@ def _from_json(path: object, content: bytes) -> Any:
         raise DataError(f"{path}: is no whole JSON file: {error}", code="D020") from None
 
 
+def _no_number(word: str) -> Any:
+    raise ValueError(f"{word} is no number of JSON's")
+
+
 def _from_npz(path: object, content: bytes) -> Any:
     import zipfile
 
     try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            size = sum(member.file_size for member in archive.infolist())
+        if size > MEGABYTES + PACKED * len(content):
+            raise ValueError(f"its {len(content)} bytes would become {size}")
         with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-            document = json.loads(bytes(arrays["document"]).decode())
-            document["history"] = arrays["history"].tolist()
-            document["params"] = {n.removeprefix("params/"): arrays[n] for n in arrays.files if n.startswith("params/")}
-            return document
-    except (ValueError, KeyError, zipfile.BadZipFile, EOFError, OSError) as error:
+            document = json.loads(bytes(arrays["document"]).decode(), parse_constant=_no_number)
+            held = {"history": arrays["history"].tolist()}
+            held["params"] = {n.removeprefix("params/"): arrays[n] for n in arrays.files if n.startswith("params/")}
+            return {**document, **held} if isinstance(document, dict) else document
+    except BROKEN as error:
+        raise DataError(f"{path}: is no whole saved fit: {error}", code="D020") from None
+    except zipfile.BadZipFile as error:
         raise DataError(f"{path}: is no whole saved fit: {error}", code="D020") from None
 
 
-def check_same_model(document: Mapping[str, Any], spec: Mapping[str, Any]) -> None:
-    """DataError where a saved fit belongs to another model, or lacks a parameter of this one."""
+def check_same_model(document: Mapping[str, Any], spec: Mapping[str, Any], factorised: bool) -> None:
+    """DataError where a saved fit belongs to another model, or lacks a parameter of this one, or has other constants.
+
+    `factorised` says that the E-step has a state of its own (factors of q, draws), which is saved.
+    """
     if document["model"] != spec["model"]:
         raise DataError(f"the fit is of model {document['model']}, not of {spec['model']}", code="D020")
     if document["model_hash"] != spec_hash(spec):
@@ -173,3 +247,22 @@ def check_same_model(document: Mapping[str, Any], spec: Mapping[str, Any]) -> No
     absent = [v["name"] for v in spec["variables"] if v["kind"] == "param" and v["name"] not in document["params"]]
     if absent:
         raise DataError(f"the fit lacks the parameters {', '.join(absent)}", code="D020")
+    if document["factors"] and not factorised:
+        raise DataError("the fit holds factors of q, of which this model has none", code="D020")
+    _check_reference(document, spec)
+
+
+def _check_reference(document: Mapping[str, Any], spec: Mapping[str, Any]) -> None:
+    """DataError where reference points are no numbers of the shapes that the model's variables have."""
+    variables = {v["name"]: v for v in spec["variables"]}
+    for name, value in document["reference"].items():
+        shape, variable = np.shape(value), variables.get(name)
+        if variable is None:
+            wanted: tuple[int, ...] = shape
+        elif variable["kind"] == "param":
+            wanted = np.shape(document["params"][name])[-len(shape) :] if shape else ()
+        else:
+            sizes = {n: v for n, v in document["sizes"].items() if np.ndim(v) == 0}
+            wanted = tuple(size_value(axis, sizes) for axis in (*variable["array"], *variable["event"]))
+        if shape != wanted or not np.isfinite(np.asarray(value, np.float64)).all():
+            raise DataError(f"the fit's reference point of {name} is none of this model's", code="D020")
