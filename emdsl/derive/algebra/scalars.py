@@ -181,9 +181,7 @@ def _polynomial_root(score: sp.Expr, v: sp.Symbol, sort: str) -> Solved | None:
         if unknown is w and transformed.has(v):
             continue
         numerator, denominator = sp.fraction(sp.together(transformed))
-        if not numerator.is_polynomial(unknown) or any(
-            p.exp.is_Integer and p.exp > STEEPEST for p in numerator.atoms(sp.Pow)
-        ):
+        if not numerator.is_polynomial(unknown) or _degree(numerator, unknown) > STEEPEST:
             continue
         poly = sp.Poly(numerator, unknown)
         found = _root(poly, sort if unknown is v else "positive")
@@ -194,6 +192,16 @@ def _polynomial_root(score: sp.Expr, v: sp.Symbol, sort: str) -> Solved | None:
             at = sp.factor(slope.subs(unknown, roots[0])) if len(roots) == 1 else None
             return [back(r) for r in roots], evidence, at
     return None
+
+
+def _degree(s: sp.Expr, v: sp.Symbol) -> int:
+    """At least the degree of a polynomial that is not multiplied out, nor shall be before this is known."""
+    if s == v or not s.has(v):
+        return int(s == v)
+    parts = [_degree(a, v) for a in s.args]
+    if isinstance(s, sp.Pow):
+        return parts[0] * int(s.exp) if s.exp.is_Integer else STEEPEST + 1
+    return max(parts) if isinstance(s, sp.Add) else sum(parts)
 
 
 def _root(poly: sp.Poly, sort: str) -> tuple[list[sp.Expr], str] | None:

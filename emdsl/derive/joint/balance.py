@@ -66,8 +66,9 @@ def through_latents(joint: LogJoint, centred: Mapping[str, None]) -> Iterator[tu
         if on_line and v.name not in {*centred, *moved} and v.name in search.variables:
             found = search.balanced(v.name)
             data = {n for n in found if search.variables[n].kind in ("observed", "given")}
-            if found and data.isdisjoint({*centred, *moved}):  # an array has one reference point
-                moved |= set(found)
+            free = data.isdisjoint({*centred, *moved})  # an array has one reference point
+            moved |= set(found)  # and what moves with one that has it finds the same
+            if found and free:
                 yield found, v.name
 
 

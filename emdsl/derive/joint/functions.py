@@ -22,9 +22,27 @@ def call(element: Element, e: m.Call, idx: tuple[Idx, ...], scope: Scope) -> Exp
     rule = _RULES.get(e.fn)
     if rule is not None:
         return rule(element, e, idx, scope)
+    if e.fn in ("add", "sub"):
+        return x.add(*_summands(element, e, idx, scope))
     arguments = [element(a, operand(a, idx), scope) for a in e.args]
     elementwise = _ELEMENTWISE.get(e.fn)
     return elementwise(*arguments) if elementwise is not None else x.fn(e.fn, *arguments)
+
+
+def _summands(element: Element, e: m.Call, idx: tuple[Idx, ...], scope: Scope) -> list[Expr]:
+    """The terms of a sum that is written as sums of sums: put together once, or long ones take the square of their
+    length."""
+    out: list[Expr] = []
+    stack: list[tuple[m.Expr, tuple[Idx, ...], bool]] = [(e, idx, True)]
+    while stack:
+        part, at, plus = stack.pop()
+        if isinstance(part, m.Call) and part.fn in ("add", "sub"):
+            first, second = part.args
+            stack += [(second, operand(second, at), plus is (part.fn == "add")), (first, operand(first, at), plus)]
+        else:
+            value = element(part, at, scope)
+            out.append(value if plus else x.neg(value))
+    return out
 
 
 def _fresh(e: m.Expr, axis: int, scope: Scope) -> Ix:
@@ -177,8 +195,6 @@ def _same(e: Expr) -> Expr:
 _REDUCTIONS = frozenset({"sum", "logsumexp", "min", "max"})
 
 _ELEMENTWISE: Mapping[str, Callable[..., Expr]] = {
-    "add": x.add,
-    "sub": lambda a, b: x.add(a, x.neg(b)),
     "mul": x.mul,
     "div": lambda a, b: x.mul(a, x.power(b, x.num(-1))),
     "neg": x.neg,

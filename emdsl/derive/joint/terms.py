@@ -75,9 +75,9 @@ def opened_by(
             if prod(map(len, parts)) <= LONGEST:
                 return _product(parts)
         case x.Pow(base, x.Num(v)) if isinstance(v, Fraction) and v.denominator == 1 and 2 <= v <= 8:
-            parts = [opened_by(base, held, together) for _ in range(int(v))]
-            if prod(map(len, parts)) <= LONGEST:
-                return _product(parts)
+            once = opened_by(base, held, together)  # its sums get names of their own in each factor of the product
+            if len(once) ** int(v) <= LONGEST:
+                return _product([once] * int(v))
         case x.Sum():
             ix, body = x.refresh(e)
             return [(c, f, (ix, *s)) for c, f, s in opened_by(body, held, together)]
