@@ -120,6 +120,16 @@ def groups(n: Noises) -> tuple[list[Linear], list[Linear]]:
     return b, [n.normal(np.array([[1, k / 4]]) @ b[k % 3], [[0.8]]) for k in range(9)]
 
 
+def seen_itself(n: Noises) -> tuple[list[Linear], list[Linear]]:
+    s = chain(n, n.normal([1, 2], 3 * np.eye(2)), lambda s: n.normal(TREND @ s, np.diag([0.5, 0.8])))
+    return s, [u.part(0) for u in s]
+
+
+def seen_together(n: Noises) -> tuple[list[Linear], list[Linear]]:
+    s = chain(n, n.normal([1, 2], 3 * np.eye(2)), lambda s: n.normal(TREND @ s, 0.5 * np.eye(2)))
+    return s, [2 * np.eye(1) @ u.part(0) + n.normal([0.0], [[0.8]]) for u in s]
+
+
 def series(covariance: str, start: str, step: str, seen: str) -> str:
     return (
         f"{HEAD}for t in T:\n    latent   s[t] ~ {start} if t == 0 else MvNormal({step} @ s[t-1], {covariance})\n"
@@ -148,6 +158,11 @@ MODELS: dict[str, tuple[str, Callable[[Noises], tuple[list[Linear], list[Linear]
         HEAD + "for t in T:\n    latent   s[t] ~ MvNormal([1, 2], q * eye(2)) if t == 0"
         " else Delta([[0.9, 0.3], [-0.3, 0.9]] @ s[t-1])\n    observed y[t] ~ Normal(s[t][0] - s[t][1], var = r)\n",
         rotation),
+    "seen itself": (
+        series("diag([q, r])", "MvNormal([1, 2], 3 * eye(2))", "[[1, 1], [0, 1]]", "Delta(s[t][0])"), seen_itself),
+    "seen together": (
+        series("q * eye(2)", "MvNormal([1, 2], 3 * eye(2))", "[[1, 1], [0, 1]]", "Delta(2 * s[t][0] + u[t])")
+        + "    latent u[t] ~ Normal(0, var = r)\n", seen_together),
     "groups": (
         HEAD + "for j in J:\n    latent s[j] ~ MvNormal([1, 0.5], diag([q, 0]))\nfor n in N:\n"
         "    given g[n] : index[J]\n    given x[n] : real\n"

@@ -10,6 +10,7 @@ from emdsl.derive.algebra.expr import El, Idx, Ix
 from emdsl.derive.algebra.made import PRESENT, STATISTIC
 from emdsl.derive.joint.balance import recentre
 from emdsl.derive.joint.centre import Shift
+from emdsl.derive.joint.constraints import seen_exactly
 from emdsl.derive.joint.counted import counting
 from emdsl.derive.joint.factors import LogJoint
 from emdsl.derive.joint.planes import Plane, plane_shifts, planes
@@ -74,9 +75,19 @@ def derive(model: m.ModelText, incomplete: tuple[str, ...] = (), shared: bool = 
     seen; what is latent of them is only what is missing. shared : quadrature under points that all elements share.
     """
     _refuse(model)
+    exact = {} if model.exact or incomplete else seen_exactly(model)
+    several = tuple(n for n, count in exact.items() if count > 1)
+    if several:  # no interval of one latent says what such data do
+        return _derive(replace(model, exact=several), incomplete, shared)
     try:
         return _derive(model, incomplete, shared)
     except ModelError as refusal:
+        if exact:
+            try:
+                return _derive(replace(model, exact=tuple(exact)), incomplete, shared)
+            except ModelError as further:
+                if further.problems[0].code == "E113":
+                    raise further from None
         if shared or refusal.problems[0].code == "E105":  # nor has what is drawn a slope
             raise
         above = ""

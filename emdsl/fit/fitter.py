@@ -258,7 +258,7 @@ class Fitter(Estimator):
             copied = whole.with_copy(v["name"])
             if copied is not None:
                 rows = self._last(copied.module, *self._continued(copied.module, bound, steps, givens), int(steps))
-                copy = rows[unseen(v["name"])]
+                copy = rows.get(unseen(v["name"]), {"mean": None})  # one without noise is no latent
                 if not isinstance(copy, Mapping) or {"var", "cov"} & set(copy) or "mean" not in copy:
                     out[v["name"]] = copy  # else a family whose posterior does not tell its variance
         return out

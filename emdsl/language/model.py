@@ -323,6 +323,7 @@ class ModelText:
     source: str = field(default="", compare=False, repr=False)
     warnings: tuple[Problem, ...] = ()
     equal_sizes: tuple[tuple[Size, Size, Span], ...] = ()  # lengths equated by use, beyond equal names
+    exact: tuple[str, ...] = ()  # observed without noise, of which the derivation makes constraints of latents
 
     def of_kind(self, kind: VariableKind) -> tuple[Variable, ...]:
         return tuple(v for v in self.variables if v.kind == kind)

@@ -9,7 +9,7 @@ covariances in its first part, and |det| and the sum over 2 pi are those of the 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from emdsl.derive.algebra import expr as x
@@ -46,7 +46,7 @@ def constrained(model: m.ModelText, others: frozenset[str]) -> dict[str, Constra
     out: dict[str, Constrained] = {}
     taken = {*(u.name for u in model.variables), *(s.name for s in model.sizes), *(let.name for let in model.lets)}
     for v in model.variables:
-        if v.kind != "latent":
+        if v.kind != "latent" and v.name not in model.exact:
             _refuse_singular(v, model)
             continue
         free = v.domain.kind == "real" and v.domain.lower is None and v.domain.upper is None
@@ -70,6 +70,46 @@ def constrained(model: m.ModelText, others: frozenset[str]) -> dict[str, Constra
             name += "_"
         out[v.name] = Constrained(branches, m.Variable("latent", name, v.plates, (), domain, span=v.span))
     return out
+
+
+def seen_exactly(model: m.ModelText) -> dict[str, int]:
+    """Observed variables that are linear in continuous latents without noise; of how many elements of these."""
+    tensors, out = Tensors(model), dict[str, int]()
+    for v in model.of_kind("observed"):
+        free = v.domain.kind == "real" and v.domain.lower is None and v.domain.upper is None
+        found = [call for _, call in leaves(v.distribution) if is_point_mass(call.family)] if free else []
+        if not found or v.array or len(v.domain.dims) > 1:
+            continue
+        scope, _, _ = tensors.enter(v.plates)
+        counts = []
+        for call in found:
+            tensors.begin()
+            event = tuple(x.fresh(str(d)) for d in call.event)
+            value = tensors.element(call.args[0][1], event if call.args[0][1].shape else (), scope)
+            latent = {e for e in x.walk(value) if isinstance(e, El) and e.var in tensors.continuous}
+            real = all(model.variable(e.var).domain.kind == "real" for e in latent)
+            counts.append(len(latent) if real and _degree(value, tensors.continuous) == 1 else 0)
+        if all(counts):
+            out[v.name] = max(counts)
+    return out
+
+
+def _degree(e: Expr, latents: Collection[str]) -> int:
+    """The degree of an expression in these latents; 2 for whatever is no polynomial of degree one."""
+    match e:
+        case El():
+            return int(e.var in latents)
+        case x.Add(parts):
+            return max(_degree(p, latents) for p in parts)
+        case x.Mul(parts):
+            return min(2, sum(_degree(p, latents) for p in parts))
+        case x.Sum(_, body):
+            return _degree(body, latents)
+        case x.Where(cond, then, other):
+            return 2 if _degree(cond, latents) else max(_degree(then, latents), _degree(other, latents))
+        case x.Choose(_, options):
+            return max(_degree(p, latents) for p in options)
+    return 2 if set(latents) & x.variables(e) else 0
 
 
 def _refuse_singular(v: m.Variable, model: m.ModelText) -> None:
@@ -162,6 +202,11 @@ def _held(multiplier: Expr, off: Expr, v: m.Variable, call: m.FamilyCall, tensor
         text = f"{names[0]} stands in a part of {v.name} that has no noise: there the density is a point mass"
         raise ModelError(Problem("E113", text, call.span, PARAMETER_OUT), tensors.model.source)
     return x.add(x.mul(multiplier, off), x.mul(x.num(-2), HALF_LOG_2PI))
+
+
+def idle_where_missing(multiplier: m.Variable, home: tuple[Idx, ...], event: tuple[Ix, ...], tensors: Tensors) -> Expr:
+    """What the multipliers of an element that was not seen leave."""
+    return _idle(tensors.leaf(multiplier, (*home, *event)))
 
 
 def _idle(multiplier: Expr) -> Expr:

@@ -16,6 +16,7 @@ from emdsl.derive.joint.constraints import (
     Constrained,
     constrained,
     constrained_body,
+    idle_where_missing,
     with_multipliers,
     without_multipliers,
 )
@@ -119,6 +120,10 @@ def _variable_factors(
         base = Factor(v.name, v.kind, (), masks + conditions + present, body, measure, call.span)
         value = tensors.variate(v, home, event) if not call.family.x.domain.dims else None
         lifted += ((g, value) for g in _lift(_with_gates(base, tensors), unseen=tensors.continuous))
+        if held and present:
+            idle = idle_where_missing(held.multiplier, home, event, tensors)
+            gone = replace(base, masks=(*masks, *conditions, x.add(x.ONE, x.neg(x.mul(*present)))), body=idle)
+            lifted += ((g, None) for g in _lift(_with_gates(gone, tensors)))
     reached: frozenset[str] = frozenset()
     if v.kind == "observed" and not held:
         closed[v.name], lifted = reached, lifted = short_of_ends(v, lifted)
