@@ -69,7 +69,7 @@ def test_the_ways_out_that_are_named_are_ways_out() -> None:
         observed y[n] ~ Bernoulli(logit = m + a[at[n]] + b[by[n]])
     """.replace("\n    ", "\n").rstrip(" ")
     said = str(emdsl.compile(text=f"{text}infer a, b by exact\n").refusal)
-    assert "softplus(m + a[at[n]] + b[by[n]])" in said
+    assert "log(1 + exp(m + a[at[n]] + b[by[n]]))" in said
     ways = re.findall(r"`(infer [^`]*) \(or (mcmc)\)`", said)
     assert ways == [("infer a, b by saem", "mcmc")]
     assert "`infer a, b by meanfield`" in said and "quadrature" not in said

@@ -461,3 +461,18 @@ def test_an_order_that_means_something_is_seen_by_other_states() -> None:
     found = emdsl.compile(text=text).verify(seed=1, apart=False)
     assert found.passed
     assert any("the order is part" in c.note for c in found.checks if c.name == "rows in another order")
+
+
+def test_what_one_branch_alone_reads_is_seen() -> None:
+    """A word that is of the background or of a topic: its topic is read where it is not of the background."""
+    text = """
+    model Words
+    param common   : simplex[3]
+    param topic[2] : simplex[3]
+    for n in N:
+        latent   x[n] ~ Bernoulli(0.5)
+        latent   z[n] ~ Categorical([0.3, 0.7])
+        observed w[n] ~ Categorical(common) if x[n] == 1 else Categorical(topic[z[n]])
+    """
+    found = verify.certify(emdsl.compile(text=text), 1, False, ("log-likelihood",))
+    assert {c.status for c in found.checks} == {"passed"}

@@ -94,13 +94,13 @@ SPEC = {'model': 'ItemResponse',
                       'adaptive Gauss-Hermite, 61 points at the mode of each element of ability (an infer line asks '
                       'for it)']},
  'updates': {'slope': ['newton', '',
-                       'softplus(slope[j] ability[n] + easy[j]) ties slope, easy to the data: no finite statistics; '
-                       'Newton, its Hessian in blocks, one for each element of J, by passes over the data, to '
-                       'convergence'],
+                       'log(1 + exp(slope[j] ability[n] + easy[j])) ties slope, easy to the data: no finite '
+                       'statistics; Newton, its Hessian in blocks, one for each element of J, by passes over the '
+                       'data, to convergence'],
              'easy': ['newton', '',
-                      'softplus(slope[j] ability[n] + easy[j]) ties slope, easy to the data: no finite statistics; '
-                      'Newton, its Hessian in blocks, one for each element of J, by passes over the data, to '
-                      'convergence']},
+                      'log(1 + exp(slope[j] ability[n] + easy[j])) ties slope, easy to the data: no finite '
+                      'statistics; Newton, its Hessian in blocks, one for each element of J, by passes over the '
+                      'data, to convergence']},
  'ordered': []}
 
 
@@ -219,7 +219,7 @@ def m_step(statistics, params, prepared, policy="raise"):
     sizes = prepared["the sizes"]
     slope = params["slope"]
     easy = params["easy"]
-    # (7) slope, easy: newton. softplus(slope[j] ability[n] + easy[j]) ties slope, easy to the data: no finite statistics; Newton, its Hessian in blocks, one for each element of J, by passes over the data, to convergence
+    # (7) slope, easy: newton. log(1 + exp(slope[j] ability[n] + easy[j])) ties slope, easy to the data: no finite statistics; Newton, its Hessian in blocks, one for each element of J, by passes over the data, to convergence
     return {
         "slope": slope,
         "easy": easy,
@@ -241,7 +241,7 @@ def refine(before, params, data, prepared, rng=None, statistics=None):
     S_ability_y_2 = statistics["ability_y_2"]
     present_y = prepared["present y"]
     weight = prepared["the weight"]
-    # (7) slope, easy: newton. softplus(slope[j] ability[n] + easy[j]) ties slope, easy to the data: no finite statistics; Newton, its Hessian in blocks, one for each element of J, by passes over the data, to convergence
+    # (7) slope, easy: newton. log(1 + exp(slope[j] ability[n] + easy[j])) ties slope, easy to the data: no finite statistics; Newton, its Hessian in blocks, one for each element of J, by passes over the data, to convergence
     def objective(values_2):
         slope_2 = values_2["slope"]
         easy_2 = values_2["easy"]

@@ -133,8 +133,8 @@ SPEC = {'model': 'LogisticRandomEffects',
                 'beta + b[group[n]])) ties b to cases: no family)']},
  'updates': {'tau': ['closed form', '', 'the score has one positive root'],
              'beta': ['newton', '',
-                      'softplus(X[n] @ beta + b[group[n]]) ties beta to the data: no finite statistics; Newton, its '
-                      'Hessian added up, by passes over the data, to convergence']},
+                      'log(1 + exp(X[n] @ beta + b[group[n]])) ties beta to the data: no finite statistics; Newton, '
+                      'its Hessian added up, by passes over the data, to convergence']},
  'ordered': []}
 
 
@@ -294,7 +294,7 @@ def m_step(statistics, params, prepared, policy="raise"):
     S_b = statistics["b"]
     # (7) tau: closed form. the score has one positive root
     tau = positive(np.sqrt(2) * np.sqrt(0.5 * S_b_b_b / S_b), "tau", tau, policy, 0.0, -S_b)
-    # (8) beta: newton. softplus(X[n] @ beta + b[group[n]]) ties beta to the data: no finite statistics; Newton, its Hessian added up, by passes over the data, to convergence
+    # (8) beta: newton. log(1 + exp(X[n] @ beta + b[group[n]])) ties beta to the data: no finite statistics; Newton, its Hessian added up, by passes over the data, to convergence
     return {
         "beta": beta,
         "tau": tau,
@@ -314,7 +314,7 @@ def refine(before, params, data, prepared, rng=None, statistics=None):
     X = prepared["X"]
     group = prepared["group"]
     weight = prepared["the weight"]
-    # (8) beta: newton. softplus(X[n] @ beta + b[group[n]]) ties beta to the data: no finite statistics; Newton, its Hessian added up, by passes over the data, to convergence
+    # (8) beta: newton. log(1 + exp(X[n] @ beta + b[group[n]])) ties beta to the data: no finite statistics; Newton, its Hessian added up, by passes over the data, to convergence
     part = present_cases * size
     part_2 = weight * part
     part_4 = X * part_2

@@ -177,8 +177,6 @@ def factor_of_theta(params, prepared, factors, rng=None):
     a = prepared["a"]
     sum_topic = factors["sum topic"]
     E_beta_id = factors["E:beta:id"]
-    U = sizes["U"]
-    K = sizes["K"]
     # (4) what the posterior of theta takes from the parameters
     eta_log_theta = (a - 1) + sum_topic.T
     eta_id_theta = -a - E_beta_id.sum(axis=0)
@@ -191,8 +189,8 @@ def factor_of_theta(params, prepared, factors, rng=None):
         "E:theta:id": np.array(moments_theta["id"]),  # (4)
         "E:theta:recip": np.array(moments_theta["recip"]),  # (4)
         "E:theta:square": np.array(moments_theta["square"]),  # (4)
-        "argument:theta:shape": np.array(np.broadcast_to(moments_theta["arguments"]["shape"], (U, K,))),  # (4)
-        "argument:theta:rate": np.array(np.broadcast_to(moments_theta["arguments"]["rate"], (U, K,))),  # (4)
+        "argument:theta:shape": np.array(np.broadcast_to(moments_theta["arguments"]["shape"], ((sizes["U"]), (sizes["K"]),))),  # (4)
+        "argument:theta:rate": np.array(np.broadcast_to(moments_theta["arguments"]["rate"], ((sizes["U"]), (sizes["K"]),))),  # (4)
         "entropy theta": float(entropy),
     }
 
@@ -203,8 +201,6 @@ def factor_of_beta(params, prepared, factors, rng=None):
     b = prepared["b"]
     sum_topic_item = factors["sum topic_item"]
     E_theta_id = factors["E:theta:id"]
-    I = sizes["I"]
-    K = sizes["K"]
     # (5) what the posterior of beta takes from the parameters
     eta_log_beta = (b - 1) + sum_topic_item.T
     eta_id_beta = -b - E_theta_id.sum(axis=0)
@@ -217,8 +213,8 @@ def factor_of_beta(params, prepared, factors, rng=None):
         "E:beta:id": np.array(moments_beta["id"]),  # (5)
         "E:beta:recip": np.array(moments_beta["recip"]),  # (5)
         "E:beta:square": np.array(moments_beta["square"]),  # (5)
-        "argument:beta:shape": np.array(np.broadcast_to(moments_beta["arguments"]["shape"], (I, K,))),  # (5)
-        "argument:beta:rate": np.array(np.broadcast_to(moments_beta["arguments"]["rate"], (I, K,))),  # (5)
+        "argument:beta:shape": np.array(np.broadcast_to(moments_beta["arguments"]["shape"], ((sizes["I"]), (sizes["K"]),))),  # (5)
+        "argument:beta:rate": np.array(np.broadcast_to(moments_beta["arguments"]["rate"], ((sizes["I"]), (sizes["K"]),))),  # (5)
         "entropy beta": float(entropy),
     }
 

@@ -19,7 +19,12 @@ def show(e: Expr) -> str:
 
 
 def _as_written(e: Expr) -> Expr | None:
-    """What data are measured from is 0 to the user, which are there 1, and data are as they came."""
+    """What data are measured from is 0 to the user, which are there 1, and data are as they came; functions that only
+    the algebra has are spelt out."""
+    if isinstance(e, x.Fn) and e.name == "softplus":
+        return x.Fn("log", (x.Add((x.ONE, x.Fn("exp", (x.rebuild(e.args[0], _as_written),)))),))
+    if isinstance(e, x.Fn) and e.name == "log_Phi":
+        return x.Fn("log", (x.Fn("Phi", (x.rebuild(e.args[0], _as_written),)),))
     if not isinstance(e, El) or not is_made(e.var):
         return None
     if e.var in REFERENCE:
