@@ -553,6 +553,27 @@ def test_a_fit_that_is_cut_short_says_so() -> None:
     assert still.params_["tau"] == 0.3 and still.monte_carlo_["draws"] == 200
 
 
+@pytest.mark.parametrize("rounds", [0, 1])
+def test_an_interrupt_at_the_end_keeps_the_last_step(rounds: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Monte Carlo EM lost its whole fit where Ctrl-C came while its errors were computed."""
+    model = compiled(INTERCEPTS.replace("by saem", "by mcmc(sweeps = 20, burn_in = 2)"))
+    made, plain = [], model.module.LastSample
+
+    def sample(*arguments: Any, **beside: Any) -> Any:
+        if len(made) == rounds:
+            raise KeyboardInterrupt
+        made.append(plain(*arguments, **beside))
+        made[0].found = made[0].found._replace(length=9.0)  # too long a step: it is taken again
+        return made[0]
+
+    monkeypatch.setattr(model.module, "LastSample", sample)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        fit = model.fitter(seed=4, max_iter=5, tol=10.0).fit(counts())
+    assert fit.status_ == "interrupted" and np.isfinite(fit.params_["tau"])
+    assert ("monte_carlo_errors" in fit.monte_carlo_) == bool(rounds)
+
+
 def test_a_fit_without_an_error_has_not_converged() -> None:
     """Of more parameters than scores are affordable for: iterates had settled, and that was called convergence."""
     model = compiled(INTERCEPTS, "saem(warm = 3)")

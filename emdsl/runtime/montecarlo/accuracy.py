@@ -33,7 +33,8 @@ def concluded(setup: Setup, params: Any, history: list[float], chains: Sequence[
     """Samples at the estimate, each with a Newton step on its mean score (Louis 1982), until that is lost in its noise.
 
     Their last is what errors of the estimates, R-hat and effective sizes are told by. After a climb that was cut short
-    there is one sample, no larger than need be, and no step: no more is done than was asked for.
+    there is one sample, no larger than need be, and no step: no more is done than was asked for. An interrupt here
+    keeps the last step.
     """
     faults = [end.message] if end.message else []
     short = end.status in ("max_iter", "interrupted") and not end.message
@@ -41,38 +42,63 @@ def concluded(setup: Setup, params: Any, history: list[float], chains: Sequence[
         faults.append("max_iter was reached before the estimates settled")
     if has_weights(setup):
         faults.append("the error of a fit with weights is not told")
-    told, length = None, 0.0
-    for k in range(ROUNDS):
-        sample = LastSample(setup, params, chains, grows=not short)
-        told = sample.found
-        if len(sample.flat) > sample.most:
-            faults.append(f"the error of {len(sample.flat)} parameters is not told (of {sample.most} at most)")
-        if short or told is None or not (told.trusted or told.uphill):
-            break
-        told = told.after(length)
-        length = told.length
-        spread = np.sqrt(np.diag(told.inverse))
-        moved = sample.flat + np.clip(told.step, -spread, spread)
-        params = sample.free.params(moved)
-        if not told.far:
-            break
-        if k == ROUNDS - 1:
-            faults.append("the mean score is not 0 yet")
-    history.append(float(np.mean(sample.values)))
-    report = mixing_of(sample.traces)
+    steps = LastSteps(params)
+    try:
+        faults += steps.take(setup, chains, short)
+    except KeyboardInterrupt:
+        end = end._replace(status="interrupted")
+    sample, told, params = steps.sample, steps.told, steps.params
+    state = {f"draw:{n}": np.asarray(v) for n, v in chains[0].draws.items()}
+    report: dict[str, Any] = {"rhat": {}, "ess": {}, "draws": 0}
+    if sample is not None:
+        history.append(float(np.mean(sample.values)))
+        report |= mixing_of(sample.traces) | {"draws": sample.draws}
+        faults += _errors(sample, told, params, report)
     report["acceptance"] = {n: a for chain in chains for n, a in chain.acceptance().items()}
-    report["draws"] = sample.draws
-    if sample.scored and (told is None or not told.trusted):
-        nothing = {n: np.full(v.shape, np.nan) for n, v in sample.free.like.items()}
-        report |= {"standard_errors": nothing, "monte_carlo_errors": nothing}
-    elif told is not None:
+    status, message = verdict_of_draws(end.status == "interrupted", faults, report, max(0, len(history) - 1))
+    return Climb(
+        params, tuple(history) or (-np.inf,), history[-1] if history else -np.inf, status, message, state, report=report
+    )
+
+
+class LastSteps:
+    """Where Newton's steps at the estimate have come to: parameters, and the sample and step that led there."""
+
+    def __init__(self, params: Any) -> None:
+        self.params = params
+        self.sample: LastSample | None = None
+        self.told: NewtonStep | None = None
+
+    def take(self, setup: Setup, chains: Sequence[Chain], short: bool) -> list[str]:
+        """Takes them; in words, why they did not come to an end. When it is `short`, a sample and no step."""
+        length = 0.0
+        for _ in range(ROUNDS):
+            sample = LastSample(setup, self.params, chains, grows=not short)
+            self.sample, self.told = sample, sample.found
+            if len(sample.flat) > sample.most:
+                return [f"the error of {len(sample.flat)} parameters is not told (of {sample.most} at most)"]
+            if short or self.told is None or not (self.told.trusted or self.told.uphill):
+                return []
+            self.told = self.told.after(length)
+            length = self.told.length
+            spread = np.sqrt(np.diag(self.told.inverse))
+            self.params = sample.free.params(sample.flat + np.clip(self.told.step, -spread, spread))
+            if not self.told.far:
+                return []
+        return ["the mean score is not 0 yet"]
+
+
+def _errors(sample: LastSample, told: NewtonStep | None, params: Any, report: dict[str, Any]) -> list[str]:
+    """Standard errors and Monte Carlo errors into the report; in words, what is not told."""
+    if told is not None and told.trusted:
         at = sample.free.vector(params)
         report["standard_errors"] = sample.free.spread(at, told.inverse)
         report["monte_carlo_errors"] = sample.free.spread(at, told.error)
-        faults += _untold(sample, told, report)
-    state = {f"draw:{n}": np.asarray(v) for n, v in chains[0].draws.items()}
-    status, message = verdict_of_draws(end.status == "interrupted", faults, report, len(history) - 1)
-    return Climb(params, tuple(history), history[-1], status, message, state, report=report)
+        return _untold(sample, told, report)
+    if sample.scored:
+        nothing = {n: np.full(v.shape, np.nan) for n, v in sample.free.like.items()}
+        report |= {"standard_errors": nothing, "monte_carlo_errors": nothing}
+    return []
 
 
 def _untold(sample: LastSample, told: NewtonStep, report: dict[str, Any]) -> list[str]:
