@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from emdsl.runtime.fitting.loop import Climb, Setup
-from emdsl.runtime.montecarlo.mixing import mixing_of
+from emdsl.runtime.montecarlo.mixing import UNMIXED, mixing_of, worst_rhat
 from emdsl.runtime.montecarlo.newton import NewtonStep
 from emdsl.runtime.montecarlo.sampler import Chain
 from emdsl.runtime.montecarlo.scores import LastSample, has_weights
@@ -119,7 +119,7 @@ def _untold(sample: LastSample, told: NewtonStep, report: dict[str, Any]) -> lis
 def verdict_of_draws(interrupted: bool, faults: list[str], report: Mapping[str, Any], count: int) -> tuple[str, str]:
     """Status and message: converged where the estimate has settled, its Monte Carlo error is small and chains mixed."""
     share = largest_share(report)
-    rhat = max([r for r in report["rhat"].values() if np.isfinite(r)], default=1.0)
+    rhat = worst_rhat(report)
     about = "the Monte Carlo errors were not computed"
     if share is not None:
         about = f"the largest Monte Carlo error is {share:.1%} of a standard error"
@@ -134,7 +134,7 @@ def verdict_of_draws(interrupted: bool, faults: list[str], report: Mapping[str, 
         return "interrupted", f"interrupted after {iterations}: {about}"
     if share is not None and share > NEGLIGIBLE:
         faults = [*faults, "the Monte Carlo error is not negligible"]
-    if rhat > 1.1:
+    if rhat > UNMIXED:
         faults = [*faults, "the chains have not mixed"]
     if faults:
         return "max_iter", f"not converged after {iterations}: {', and '.join(faults)} ({about})"

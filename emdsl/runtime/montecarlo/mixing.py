@@ -14,6 +14,7 @@ import scipy
 from emdsl.runtime.data.columns import Array
 from emdsl.runtime.montecarlo.sampler import Chain
 
+UNMIXED = 1.1  # R-hat above which chains have not mixed
 MOST_TRACED = 64  # elements of a latent whose draws are looked at
 
 
@@ -60,6 +61,11 @@ def mixing_of(traces: Mapping[str, Sequence[Sequence[Array]]]) -> dict[str, Any]
         rhat[name] = float(max(split_rhat(draws[:, :, e]) for e in np.flatnonzero(moving)))
         ess[name] = float(min(effective_size(draws[:, :, e]) for e in np.flatnonzero(moving)))
     return {"rhat": rhat, "ess": ess}
+
+
+def worst_rhat(report: Mapping[str, Any]) -> float:
+    """The largest R-hat of a report, 1 where nothing moved."""
+    return max([r for r in report["rhat"].values() if np.isfinite(r)], default=1.0)
 
 
 def _halves(draws: Array) -> Array:

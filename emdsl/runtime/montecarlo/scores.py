@@ -14,12 +14,13 @@ from emdsl.runtime.data.columns import Array
 from emdsl.runtime.fitting.loop import Setup
 from emdsl.runtime.montecarlo.carried import Carried
 from emdsl.runtime.montecarlo.flat import FreeParameters, hessian_of, slope_of, steps_of
-from emdsl.runtime.montecarlo.mixing import _trace
+from emdsl.runtime.montecarlo.mixing import UNMIXED, _trace, mixing_of, worst_rhat
 from emdsl.runtime.montecarlo.newton import Batch, NewtonStep, _empty, _joined, stepped
 from emdsl.runtime.montecarlo.sampler import Chain
 from emdsl.runtime.montecarlo.slopes import Slopes, has_slopes
 
 PILOT = 200  # draws that tell how draws are carried along with the parameters
+SETTLING = 20  # sweeps from the last parameters to these, where nothing is to be learnt on the way
 LAST_SWEEPS = 200  # of the sample at the estimate, at least
 MOST_SWEEPS = 8000
 MOST_NUMBERS = 4e7  # numbers drawn, times evaluations of each draw
@@ -79,7 +80,9 @@ class LastSample:
     def _enough(self) -> bool:
         """Whether the error is small, or the estimate so far that a step is to be taken first."""
         found = self.found
-        return found is not None and (found.far or (found.trusted and found.share < SMALL_SHARE))
+        if found is None or found.far:
+            return found is not None
+        return found.trusted and found.share < SMALL_SHARE and worst_rhat(mixing_of(self.traces)) <= UNMIXED
 
     def _whole(self, draws: Mapping[str, Any]) -> Callable[..., float]:
         """log p(data, draws | params), with the prior's density; the draws carried along."""
@@ -139,9 +142,13 @@ class LastSample:
         self.nowhere = Carried(self.setup, chain.draws, self.carried.parts)
         if self.slopes is None:
             self.steps = steps_of(self._whole(chain.draws), self.flat)
-        for draws in self._pilot():
-            if self.carried.domains:
+        if self.carried.domains:
+            for draws in self._pilot():
                 self.carried.see(draws, self._apart_scores(draws, False))
+        else:
+            for c in self.chains:
+                for _ in range(SETTLING):
+                    c.sweep(self.params)
         if self.carried.together:
             self._combine()
         else:
