@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from fractions import Fraction
 
 from emdsl.derive.algebra.alpha import alpha
-from emdsl.derive.algebra.facts import COMPARISONS, decided, factors_of, positive, split_number
+from emdsl.derive.algebra.facts import COMPARISONS, UNIT, decided, factors_of, positive, split_number
 from emdsl.derive.algebra.nodes import (
     HALF,
     ONE,
@@ -71,9 +71,9 @@ def add(*terms: Expr) -> Expr:
             continue
         c, rest = split_number(t)
         key = alpha(rest)
-        kept, old = merged.get(key, (rest, Fraction(0)))
-        merged[key] = (kept, old + c)
-    out = [mul(Num(c), rest) if c != 1 else rest for rest, c in merged.values() if c != 0]
+        met = merged.get(key)
+        merged[key] = (rest, c) if met is None else (met[0], met[1] + c)
+    out = [rest if c is UNIT or c == 1 else mul(Num(c), rest) for rest, c in merged.values() if c is UNIT or c != 0]
     if total != 0 or not out:
         out.append(num(total))
     return out[0] if len(out) == 1 else Add(tuple(out))
@@ -91,7 +91,7 @@ def _flat(terms: tuple[Expr, ...]) -> Iterator[Expr]:
 
 def mul(*factors: Expr) -> Expr:
     """Product in normal form: flat, number first, powers of equal bases merged."""
-    c: Fraction | float = Fraction(1)
+    c: Fraction | float = UNIT
     powers: dict[Expr, list[Expr]] = {}
     stack = list(reversed(factors))
     while stack:
@@ -100,17 +100,17 @@ def mul(*factors: Expr) -> Expr:
             case Mul():
                 stack.extend(reversed(f.factors))
             case Num():
-                c = c * f.value
+                c = f.value if c is UNIT else c * f.value
             case Pow():
                 powers.setdefault(f.base, []).append(f.exponent)
             case _:
                 powers.setdefault(f, []).append(ONE)
-    if c == 0:
+    if c is not UNIT and c == 0:
         return ZERO
     out: list[Expr] = []
     for base, exponents in powers.items():
         if len(exponents) == 1:
-            p = base if exponents[0] == ONE else Pow(base, exponents[0])
+            p = base if exponents[0] is ONE else Pow(base, exponents[0])
         elif isinstance(base, Sel | Delta) or is_indicator(base):
             p = base
         else:
@@ -122,9 +122,10 @@ def mul(*factors: Expr) -> Expr:
             return mul(Num(c), *out, *p.factors, *(power(b, add(*xs)) for b, xs in rest))
         else:
             out.append(p)
-    if len(out) == 1 and isinstance(out[0], Add) and c != 1:
+    plain = c is UNIT or c == 1
+    if len(out) == 1 and isinstance(out[0], Add) and not plain:
         return add(*(mul(Num(c), t) for t in out[0].terms))
-    if c != 1 or not out:
+    if not plain or not out:
         out.insert(0, Num(c))
     return out[0] if len(out) == 1 else Mul(tuple(out))
 
@@ -310,27 +311,27 @@ def rebuild(e: Expr, replace: Callable[[Expr], Expr | None], to: Mapping[Ix, Idx
         found = replace(x)
         if found is not None:
             return found
-        match x:
+        match x:  # the commonest first
+            case El():
+                return El(x.var, tuple(idx(i) for i in x.idx), x.sort) if x.idx else x
             case Num() | SizeN():
                 return x
-            case Val():
-                return value_of(table.get(x.ix, x.ix))
-            case El():
-                return El(x.var, tuple(idx(i) for i in x.idx), x.sort)
-            case Sel():
-                return sel(go(x.of), idx(x.at))
-            case Delta():
-                return delta(idx(x.a), idx(x.b))
-            case Fn():
-                return fn(x.name, *(go(a) for a in x.args))
-            case Add():
-                return add(*(go(t) for t in x.terms))
             case Mul():
-                return mul(*(go(f) for f in x.factors))
+                return mul(*[go(f) for f in x.factors])
+            case Add():
+                return add(*[go(t) for t in x.terms])
             case Pow():
                 return power(go(x.base), go(x.exponent))
             case Sum():
                 return total(x.ix, go(x.body))
+            case Fn():
+                return fn(x.name, *[go(a) for a in x.args])
+            case Sel():
+                return sel(go(x.of), idx(x.at))
+            case Val():
+                return value_of(table.get(x.ix, x.ix))
+            case Delta():
+                return delta(idx(x.a), idx(x.b))
             case MatInv():
                 return MatInv(x.i, x.j, go(x.body), (idx(x.at[0]), idx(x.at[1])))
             case LogDet():

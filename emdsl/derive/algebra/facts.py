@@ -21,6 +21,7 @@ from emdsl.derive.algebra.nodes import (
     num,
 )
 
+UNIT = Fraction(1)  # one object, so that what is no number in front is seen without arithmetic
 COMPARISONS = frozenset({"eq", "ne", "lt", "le", "gt", "ge", "and", "or", "not"})
 
 _DECIDE: dict[str, Callable[[float | Fraction, float | Fraction], bool]] = {
@@ -50,7 +51,7 @@ def split_number(e: Expr) -> tuple[Fraction | float, Expr]:
     if isinstance(e, Mul) and isinstance(e.factors[0], Num):
         rest = e.factors[1:]
         return e.factors[0].value, rest[0] if len(rest) == 1 else Mul(rest)
-    return Fraction(1), e
+    return UNIT, e
 
 
 def factors_of(e: Expr) -> tuple[Expr, ...]:
