@@ -25,7 +25,7 @@ def scores(case: Case) -> Iterator[Check]:
     name = "log-likelihood, row by row"
     if not case.exact or case.world.model.potentials:
         raise Unchecked("a bound is reported" if not case.exact else "factors are of the whole, not of its rows")
-    fit = case.fit(case.start)
+    fit = case.begun
     try:
         rows = np.asarray(fit.score_samples(case.data()))
     except DataError as refused:
@@ -42,7 +42,7 @@ def states(case: Case) -> Iterator[Check]:
     mine = [k for k, c in enumerate(oracle.layout.cells) if c.levels is not None and c.latent not in counts]
     if not mine or not case.exact:
         raise Unchecked("no latent is discrete" if case.exact else "the posterior is approximate by choice")
-    told = case.fit(case.start).predict(case.data())
+    told = case.begun.predict(case.data())
     told = told if isinstance(told, Mapping) else {oracle.layout.cells[mine[0]].latent: told}
     if unknown := {oracle.layout.cells[k].latent for k in mine} - set(told):
         raise Unchecked(f"{', '.join(sorted(unknown))} is not told")

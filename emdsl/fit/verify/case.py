@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -79,6 +80,11 @@ class Case:
         found = self.model.derived.elimination
         whole = len(found.parts) == 1 and not any(b.apart for b in found.blocks)
         return whole or all(p.method.startswith(("exact", "quadrature")) for p in self.model.plan.values())
+
+    @cached_property
+    def begun(self) -> Any:
+        """The fit at the start, before any M-step: made once for the checks that read it alone."""
+        return self.fit(self.start)
 
     def fit(self, params: Mapping[str, Any], steps: int = 0, drawn: Drawn | None = None, **beside: Any) -> Any:
         """The package's fitter after some M-steps."""
