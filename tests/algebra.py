@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import product
 from typing import Any
 
@@ -62,6 +63,9 @@ class World:
 
     def over(self, ixs: Sequence[Ix], at: At) -> Iterator[At]:
         """Every setting of these indices, beside those that are set."""
+        if len(ixs) == 1:
+            yield from ({**at, ixs[0]: k} for k in range(self.lengths[ixs[0].dim]))
+            return
         for values in product(*(range(self.lengths[i.dim]) for i in ixs)):
             yield {**at, **dict(zip(ixs, values, strict=True))}
 
@@ -76,7 +80,7 @@ class World:
 
     def total(self, coef: Any, factors: Sequence[Expr], ixs: Sequence[Ix], at: At | None = None) -> float:
         """coef * sum over ixs of the product of factors."""
-        turned = sorted(factors, key=_turn)
+        turned = _in_turn(tuple(factors))
         return float(coef) * sum(self.product(turned, here) for here in self.over(ixs, at or {}))
 
     def index(self, i: x.Idx, at: At) -> int:
@@ -107,29 +111,29 @@ class World:
         return np.array([[self.value(e.body, {**at, e.i: i, e.j: j}) for j in range(n)] for i in range(n)])
 
     def value(self, e: Expr, at: At) -> float:
-        match e:
-            case x.Num(v):
-                return float(v)
+        match e:  # the commonest first
             case x.El():
                 return self.element(e, at)
+            case x.Num(v):
+                return float(v)
+            case x.Mul(factors):
+                return self.product(_in_turn(factors), at)
+            case x.Sum(ix, body):
+                return sum(self.value(body, here) for here in self.over((ix,), at))
+            case x.Pow(base, exponent):
+                return float(np.float64(self.value(base, at)) ** self.value(exponent, at))  # 1/0 is inf
+            case x.Add(terms):
+                return sum(self.value(t, at) for t in terms)
+            case x.Fn(name, args):
+                return float(FUNCTIONS[name](*(self.value(a, at) for a in args)))
+            case x.Sel(of, k):
+                return float(self.value(of, at) == self.index(k, at))
             case x.Val(ix):
                 return float(at[ix])
             case x.SizeN(dim):
                 return float(self.lengths[dim])
-            case x.Sel(of, k):
-                return float(self.value(of, at) == self.index(k, at))
             case x.Delta(a, b):
                 return float(self.index(a, at) == self.index(b, at))
-            case x.Fn(name, args):
-                return float(FUNCTIONS[name](*(self.value(a, at) for a in args)))
-            case x.Add(terms):
-                return sum(self.value(t, at) for t in terms)
-            case x.Mul():
-                return self.product(_turned(e), at)
-            case x.Pow(base, exponent):
-                return float(np.float64(self.value(base, at)) ** self.value(exponent, at))  # 1/0 is inf
-            case x.Sum(ix, body):
-                return sum(self.value(body, here) for here in self.over((ix,), at))
             case x.MatInv():
                 whole = x.LogDet(e.i, e.j, e.body)
                 key = (whole, *(at[i] for i in x.free(whole)))
@@ -145,14 +149,10 @@ class World:
         raise AssertionError(type(e))
 
 
-_TURNED: dict[int, tuple[x.Mul, list[Expr]]] = {}  # kept beside the product, so that no other has its id
-
-
-def _turned(e: x.Mul) -> list[Expr]:
-    """The factors of a product in the order in which they are evaluated, sorted once."""
-    if id(e) not in _TURNED:
-        _TURNED[id(e)] = e, sorted(e.factors, key=_turn)
-    return _TURNED[id(e)][1]
+@lru_cache(maxsize=10_000)
+def _in_turn(factors: tuple[Expr, ...]) -> tuple[Expr, ...]:
+    """The factors of a product in the order in which they are evaluated."""
+    return tuple(sorted(factors, key=_turn))
 
 
 def _turn(f: Expr) -> int:

@@ -366,7 +366,7 @@ for n in N:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         found = model.fitter(seed=0, max_iter=60).fit(data)
-    y, grid = np.bincount(group, data["y"]), np.linspace(-4, 4, 801)
+    y, grid = np.bincount(group, data["y"]), np.linspace(-4, 4, 161)
 
     def loss(t: Any) -> float:
         rate = np.exp(t[2:, None] + grid)

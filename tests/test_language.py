@@ -477,7 +477,7 @@ HOSTILE = {
     "not": "model M\nlet a = " + "not " * 5_000 + "1",
     "powers": "model M\nlet a = " + "9^" * 5_000 + "9",
     "tower": "model M\nlet a = 9^9^9^9\nparam b : real[9*9]\n",
-    "conditionals": "model M\nlet a = " + "1 if 1 else " * 5_000 + "1",
+    "conditionals": "model M\nlet a = " + "1 if 1 else " * 2_000 + "1",
     "transposes": "model M\nlet a = a" + ".T" * 5_000,
     "indices": "model M\nlet a = a" + "[0]" * 5_000,
     "comparisons": "model M\nlet a = 1" + " < 1" * 3_000,
@@ -494,22 +494,22 @@ HOSTILE = {
     "lets": "model M\n" + "".join(f"let a{i} = a{i + 1} + a{i + 1}\n" for i in range(1_000)) + "let a1000 = 1\n",
     "sizes": "model M\nsize A = " + "(a + b)*" * 60 + "c\n",
     "many declarations": "model M\n" + "".join(f"param p{i} : real[D{i}]\n" for i in range(2_000)),
-    "many problems": "model M\n" + "param x : rael\n" * 3_000,
-    "many names alike": "model M\n" + "".join(f"param name{i} : real\n" for i in range(2_000)) + "let a = " + " + ".join(f"nome{i}" for i in range(2_000)),
+    "many problems": "model M\n" + "param x : rael\n" * 1_000,
+    "many names alike": "model M\n" + "".join(f"param name{i} : real\n" for i in range(700)) + "let a = " + " + ".join(f"nome{i}" for i in range(700)),
     "plates": "model M\n" + "".join("    " * i + f"for i{i} in N:\n" for i in range(12)) + "    " * 12
               + "latent z[" + ", ".join(f"i{i}" for i in range(12)) + "] ~ Normal(z[" + ", ".join(f"i{i}-1" for i in range(12)) + "], 1)\n",
     "doubled lets as an index": "model M\nparam m[K] : real\nlet a0 = 1\n"
     + "".join(f"let a{i + 1} = a{i} + a{i}\n" for i in range(200)) + "let b = m[a200]\n",
-    "a long chain of lets": "model M\nparam p : real\nlet a0 = p\n" + "".join(f"let a{i + 1} = a{i} + 1\n" for i in range(2_000))
-    + "given g : real = a2000\n",
-    "a long chain of lengths": "model M\n" + "".join(f"param a{i} : real[D{i}]\n" for i in range(700))
-    + "".join(f"let b{i} = a{i} + a{i + 1}\n" for i in range(699)),
-    "a length of many names": "model M\n" + "let a = concat(" + ", ".join(f"zeros(D{i})" for i in range(1_000)) + ")\n",
-    "many makers": "model M\nlet a = " + " + ".join(["zeros(2)"] * 2_500) + "\n",
-    "many unknown names": "model M\n" + "".join(f"let name{i} = nome{i}\n" for i in range(700)),
+    "a long chain of lets": "model M\nparam p : real\nlet a0 = p\n" + "".join(f"let a{i + 1} = a{i} + 1\n" for i in range(1_200))
+    + "given g : real = a1200\n",
+    "a long chain of lengths": "model M\n" + "".join(f"param a{i} : real[D{i}]\n" for i in range(300))
+    + "".join(f"let b{i} = a{i} + a{i + 1}\n" for i in range(299)),
+    "a length of many names": "model M\n" + "let a = concat(" + ", ".join(f"zeros(D{i})" for i in range(400)) + ")\n",
+    "many makers": "model M\nlet a = " + " + ".join(["zeros(2)"] * 1_200) + "\n",
+    "many unknown names": "model M\n" + "".join(f"let name{i} = nome{i}\n" for i in range(300)),
     "many lags": "model M\nfor i in A:\n    for j in B:\n        for k in C:\n"
-    + "".join(f"            latent z{n}[i, j, k] ~ Normal(z{n}[i-1, j-1, k-1] if i > 0 and j > 0 and k > 0 else 0, 1)\n" for n in range(100)),
-    "a ring of many": "model M\nfor i in N:\n" + "".join(f"    latent z{n}[i] ~ Normal(z{(n + 1) % 500}[i], 1)\n" for n in range(500)),
+    + "".join(f"            latent z{n}[i, j, k] ~ Normal(z{n}[i-1, j-1, k-1] if i > 0 and j > 0 and k > 0 else 0, 1)\n" for n in range(40)),
+    "a ring of many": "model M\nfor i in N:\n" + "".join(f"    latent z{n}[i] ~ Normal(z{(n + 1) % 200}[i], 1)\n" for n in range(200)),
     "nulls": b"\x00" * 1000,
     "surrogates": "model M\nparam \ud800 : real",
 }  # fmt: skip
