@@ -80,6 +80,12 @@ def test_a_model_that_is_refused(name: str) -> None:
 REFUSED_DATA: dict[str, tuple[str, Any, dict[str, Any], str]] = {
     "44 no component": (MIXTURE, [1.0, 2.0], {"K": 0}, "K must be a positive whole number, not 0"),
     "44 fewer than none": (MIXTURE, [1.0, 2.0], {"K": -1}, "not -1"),
+    "29 a parent that is its own descendant": (
+        "param a : real\nfor n in N:\n    given up[n] : index[N]\n    given root[n] : bool\n"
+        "    observed y[n] ~ Normal(0, 1) if root[n] else Normal(a * y[up[n]], 1)\n",
+        {"up": [2, 2, 1, 0], "root": [1, 0, 0, 0], "y": [1.0, 2.0, 3.0, 4.0]}, {},
+        r"y\[1\] depends on itself: .* a cycle of 2",
+    ),
     "44 more components than rows": (MIXTURE, [1.0, 2.0, 3.0], {"K": 7}, "s has collapsed to its boundary"),
     "45 fixed outside its domain": (MIXTURE, [1.0, 2.0], {"fixed": {"s": -1}}, "s: must be positive"),
     "47 a plate without rows": (NORMAL, [], {}, "x: there are no rows"),

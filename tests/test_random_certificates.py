@@ -15,7 +15,8 @@ from emdsl.fit.verify.cells import Cell
 from emdsl.fit.verify.oracle import grid
 
 if settings.get_current_profile_name() == "nightly":
-    import wider_models  # noqa: F401  (more shapes)
+    import rarer_models  # noqa: F401  (more shapes)
+    import wider_models  # noqa: F401
 
 pytestmark = pytest.mark.filterwarnings("ignore::emdsl.runtime.data.faults.ConvergenceWarning")
 

@@ -181,14 +181,9 @@ def _index_ragged(e: Index, base: Var, args: list[Array], last: int, s: Scope) -
 
 
 def _watch(name: str, index: tuple[Array, ...], s: Scope) -> None:
-    """Marks the rows that read an element not known yet."""
-    if s.watch is None or name not in s.watch.known or s.row is None:
-        return
-    known = s.watch.known[name]
-    inside = tuple(np.clip(i, 0, n - 1) for i, n in zip(index, known.shape, strict=False))
-    seen = known[inside] if index else known[None]
-    seen = seen.reshape(seen.shape[0], -1).all(1)
-    s.watch.blocked[s.row[np.flatnonzero(~np.broadcast_to(seen, (s.count,)))]] = True
+    """Tells who watches that these rows read these elements."""
+    if s.watch is not None and name in s.watch.known and s.row is not None:
+        s.watch.mark(name, index, s)
 
 
 def _integers(a: Expr, s: Scope) -> Array:

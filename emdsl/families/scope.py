@@ -36,6 +36,15 @@ class Watch:
     known: Mapping[str, Array]
     blocked: Array
 
+    def mark(self, name: str, index: tuple[Array, ...], s: Scope) -> None:
+        """Marks the rows that read an element not known yet."""
+        known = self.known[name]
+        inside = tuple(np.clip(i, 0, n - 1) for i, n in zip(index, known.shape, strict=False))
+        seen = known[inside] if index else known[None]
+        seen = seen.reshape(seen.shape[0], -1).all(1)
+        assert s.row is not None
+        self.blocked[s.row[np.flatnonzero(~np.broadcast_to(seen, (s.count,)))]] = True
+
 
 @dataclass(frozen=True, slots=True)
 class Scope:

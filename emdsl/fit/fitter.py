@@ -14,6 +14,7 @@ from emdsl.fit.again import sizes_and_givens
 from emdsl.fit.ahead.forecasts import Seen, asked_of, completed, enough
 from emdsl.fit.ahead.future import Future
 from emdsl.fit.identified import unidentified
+from emdsl.fit.rings import refuse_rings
 from emdsl.fit.unsettled import Unidentified
 from emdsl.language.model import ModelText
 from emdsl.runtime.data import faults
@@ -100,7 +101,7 @@ class Fitter(Estimator):
         """Data as the model is written; where entries cannot be left out, the completed model takes over."""
         whole = self._whole()
         self._module = whole.module
-        bound = super()._bind(data, params, **beside)
+        bound = refuse_rings(whole.resolved, super()._bind(data, params, **beside))
         found = {v["name"]: v for v in self._module.SPEC["variables"] if _gaps(v, bound.masks.get(v["name"]))}
         try:
             self._complete({*found, *self._completed})
