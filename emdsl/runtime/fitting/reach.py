@@ -52,7 +52,9 @@ def best_division(setup: Setup, draw: Callable[[], tuple[dict[str, Array], Any]]
     discrete factors, or with very many rows, the first is climbed from as it is.
     """
     first = draw()
-    size = sum(np.size(q) for name, q in (first[1] or {}).items() if name.startswith("q:"))
+    state = first[1] or {}
+    divided = [n for n in state if n.startswith("q:") and f"volume:{n[2:]}" not in state]  # not what stands at points
+    size = sum(np.size(state[n]) for n in divided)
     if not 0 < size <= DIVIDED or not setup.max_iter:
         return first
     short, runs = setup._replace(progress=None), [first, *(draw() for _ in range(HEATS[0][0] - 1))]
