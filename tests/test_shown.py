@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from algebra import World
 from test_theorem import planned, point, world
 
 from emdsl.derive.algebra import expr as x
-from emdsl.derive.algebra.expr import El
+from emdsl.derive.algebra.expr import El, Ix
 from emdsl.report.equations import readable
 from emdsl.report.joint import summed
 from emdsl.report.latents import closed_terms
 from emdsl.report.page import whole
+from emdsl.report.rank_one import products, sharing
 from emdsl.report.squares import closed_squares
 from emdsl.report.supports import apart, unknown
 from emdsl.report.tidy import known, tidy
@@ -49,6 +51,29 @@ def test_squares_that_are_closed_are_what_stood_open(name: str) -> None:
         at = dict.fromkeys(x.free(x.add(opened, short)), 0) | dict.fromkeys(block.home, 1)
         np.testing.assert_allclose(w.value(short, at), w.value(opened, at), rtol=1e-9)
     assert closed
+
+
+def test_entries_at_places_are_products_of_vectors() -> None:
+    """Of three places, in one sum over rows that at a place is a count; what lacks an entry stays as it is."""
+    n, i, j = Ix("n", "N"), Ix("i", "3"), Ix("j", "3")
+    d, s = El("d", (n,)), x.power(El("s", (), "positive"), x.num(-1))
+    vector = [x.ONE, d, x.mul(x.num(2), x.power(d, x.num(2)))]
+    entries = [
+        x.mul(s, x.total(n, x.mul(a, b)), x.delta(i, p), x.delta(j, q))
+        for p, a in enumerate(vector) for q, b in enumerate(vector)
+    ]  # fmt: skip
+    w = World({"N": 4, "3": 3}, {"d": np.array([0.5, -1.0, 2.0, 0.3]), "s": np.array(1.7)})
+    opened = x.add(*entries)
+    short = products(opened, i, j)
+    lacking = x.add(entries[0], entries[1], entries[4])
+    assert isinstance(short, x.Sum | x.Mul) and products(lacking, i, j) == lacking
+    linear = x.add(*(x.mul(El("s", ()), El("u", ()), v, x.delta(i, k)) for k, v in enumerate((x.ONE, El("v", ())))))
+    w.arrays |= {"u": np.array(0.2), "v": np.array(-3.0)}
+    assert isinstance(sharing(linear, i), x.Mul)
+    for at in np.ndindex(3, 3):
+        here = dict(zip((i, j), at, strict=True))
+        np.testing.assert_allclose(w.value(short, here), w.value(opened, here))
+        np.testing.assert_allclose(w.value(sharing(linear, i), here), w.value(linear, here))
 
 
 def test_what_is_no_square_stays_open() -> None:

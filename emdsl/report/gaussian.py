@@ -15,6 +15,7 @@ from emdsl.report.formula import Formula
 from emdsl.report.incomplete import conditional, grouped
 from emdsl.report.indices import Names
 from emdsl.report.page import Say, Show, names_of, whole
+from emdsl.report.rank_one import products, sharing
 from emdsl.report.sums import closed
 from emdsl.report.tidy import tidy
 from emdsl.report.ties import along, tied
@@ -113,12 +114,11 @@ def _entries(
 ) -> Formula:
     """`J(a, b)` or `h(a)`, of (latent, plates, own axes): vectors and matrices where it has such a form."""
     value = tidy(x.add(*parts), t.known)
-    value = (
-        closed(value)
-        if letter == "h" or not any(isinstance(n, x.Delta) and _one_place(n) for n in x.walk(value))
-        else value
-    )
     own = tuple(i for _, _, axes in entries for i in axes)
+    single = any(isinstance(n, x.Delta) and _one_place(n) for n in x.walk(value))
+    value = closed(value) if letter == "h" or not single else value
+    if single and len(own) == len(entries):
+        value = sharing(value, *own) if letter == "h" else products(value, *own)
     whole_ = tensor(t, value, own, names) if all(len(axes) == 1 for _, _, axes in entries) else None
     bare = whole_ is not None or not set(own) & set(x.free(value))  # the same number for every place of the diagonal
     left = (t.named(El(n, (*home, *axes)), home, names) if bare else t.of(El(n, (*home, *axes)), names)
