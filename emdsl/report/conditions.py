@@ -25,6 +25,22 @@ def sides_met(terms: list[Expr]) -> list[Expr]:
     return out
 
 
+def hazard(e: x.Fn) -> Expr | None:
+    """`exp(-a² / 2 - log Φ(a))` is `√(2 π) φ(a) / Φ(a)`: the slope of a log probability."""
+    terms = e.args[0].terms if isinstance(e.args[0], x.Add) else ()
+    for t in terms:
+        c, mass = x.split_number(t)
+        if c != -1 or not isinstance(mass, x.Fn) or mass.name != "log_Phi":
+            continue
+        square = x.mul(x.Num(Fraction(-1, 2)), x.power(mass.args[0], x.num(2)))
+        if square in terms:
+            rest = x.fn("exp", x.add(*(p for p in terms if p is not t and p != square)))
+            root = x.mul(x.power(x.num(2), x.HALF), x.power(x.Fn("pi", ()), x.HALF))
+            ratio = x.mul(x.fn("phi", *mass.args), x.power(x.fn("Phi", *mass.args), x.num(-1)))
+            return x.mul(root, ratio, rest)
+    return None
+
+
 def shares_met(terms: list[Expr]) -> list[Expr]:
     """`a b + (1 - a) b` is b."""
     for t in terms:
@@ -160,6 +176,24 @@ def followed(factors: Sequence[Expr]) -> list[Expr]:
         p for p in held if p.name == "not" and isinstance(e := p.args[0], x.Fn) and e.name == "eq" and e.args in strict
     ]
     return [p if p in held else x.rebuild(p, step) for p in factors if p not in weak]
+
+
+def from_on(seen: Sequence[Expr]) -> list[Expr]:
+    """Conditions `t != 0`, `t != 1` of one index as `t >= 2`; a bound that another one implies is left out."""
+    not_at: dict[Expr, set[int]] = {}
+    for p in seen:
+        match p:
+            case x.Fn("not", (x.Fn("eq", (at, x.Num(v))),)) if place(at) and v == int(v):
+                not_at.setdefault(at, set()).add(int(v))
+    out = list(seen)
+    for at, values in not_at.items():
+        first = next(k for k in range(len(values) + 1) if k not in values)
+        if first < 2:
+            continue
+        gone = [x.fn("not", x.fn("eq", at, x.num(k))) for k in range(first)]
+        out = [p for p in out if p not in gone]
+        out.insert(0, x.fn("ge", at, x.num(first)))
+    return list(dict.fromkeys(out))
 
 
 def filters(e: Expr, ixs: Sequence[Ix]) -> bool:

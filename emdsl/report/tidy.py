@@ -15,7 +15,17 @@ from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Expr, Idx, Ix
 from emdsl.derive.algebra.made import CLIQUE, COV, FIRST, PRESENT, STATISTIC, VARIANCE, WEIGHT, Q
 from emdsl.derive.plan import Plan
-from emdsl.report.conditions import compared, followed, in_one_order, moved, of_rows, pointed, shares_met, sides_met
+from emdsl.report.conditions import (
+    compared,
+    followed,
+    hazard,
+    in_one_order,
+    moved,
+    of_rows,
+    pointed,
+    shares_met,
+    sides_met,
+)
 from emdsl.report.marginals import marginal, summable, summed_out
 from emdsl.report.sums import cancelled
 
@@ -93,6 +103,8 @@ def tidy(e: Expr, facts: Known) -> Expr:
                 return _total(ix, go(body), facts, written)
             case x.Fn("not", (a,)):
                 return x.fn("not", go(a))
+            case x.Fn("exp", (x.Add(),)) if (ratio := hazard(n)) is not None:
+                return go(ratio)
             case x.Fn("lgamma", (x.Num(v),)) if v in (1, 2):
                 return x.ZERO
             case x.Fn(name, (x.Add((x.Val() as at, x.Num(c))) | x.Add((x.Num(c), x.Val() as at)), x.Num(v))):

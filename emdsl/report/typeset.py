@@ -16,7 +16,7 @@ from emdsl.derive.plan import Plan
 from emdsl.derive.posteriors.block import Block
 from emdsl.language import model as m
 from emdsl.report import formula as f
-from emdsl.report.conditions import filters, place
+from emdsl.report.conditions import filters, from_on, place
 from emdsl.report.formula import Formula
 from emdsl.report.indices import Names, in_order, in_sight, letters
 from emdsl.report.marginals import summed_out
@@ -348,7 +348,7 @@ class Typeset(Writer):
         inner = self.letters.extend(names, in_sight(ixs, factors))
         seen = [p for p in factors if self.filters(p, ixs)]
         rest = x.mul(*(p for p in factors if p not in seen))
-        seen += paired(self, factors, ixs)
+        seen = from_on([*seen, *paired(self, factors, ixs)])
         return assembled(c, [self.big(ixs, seen, self.of(rest, inner), inner)], [])
 
     def _above(self, e: Expr, names: Names) -> Formula | None:

@@ -236,6 +236,9 @@ def paths(
 ) -> list[Formula] | None:
     """The factors in order along their shared indices: open paths first, then scalars."""
     tensors, joined = _with_diagonals(t, tensors, joined)
+    traces = [p for p in tensors if _traced(t, p, joined, tensors)]
+    tensors = [p for p in tensors if p not in traces]
+    joined = [i for i in joined if any(i in x.free(p) for p in tensors)]
     open_ = {*joined, *places}
     ends = [[i for i in x.free(p) if i in open_] for p in tensors]
     count = {i: sum(i in own for own in ends) for i in open_}
@@ -258,13 +261,22 @@ def paths(
         elif len(places) == 1 and end is not None:
             return None
         out += factors
-    scalars: list[Formula] = []
+    scalars: list[Formula] = [
+        f.Apply(f.Word("tr"), (t.named(p, p.idx[:-2], names),)) for p in traces if isinstance(p, El)
+    ]
     while left:
         closed = _scalar(t, tensors, ends, left, names)
         if closed is None:
             return None
         scalars.append(closed)
     return [*scalars, *out]
+
+
+def _traced(t: Writer, p: Expr, joined: Sequence[Ix], tensors: Sequence[Expr]) -> bool:
+    """Whether a factor is an element of a matrix's diagonal that nothing else of the sum holds."""
+    if not isinstance(p, El) or t.own(p) != 2 or p.idx[-1] != p.idx[-2] or p.idx[-1] not in joined:
+        return False
+    return sum(p.idx[-1] in x.free(q) for q in tensors) == 1
 
 
 def _one(factors: Sequence[Formula]) -> Formula:
