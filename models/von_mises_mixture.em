@@ -1,5 +1,5 @@
 # Directions with two preferred ones, a circular normal for each (Mardia and Jupp 2000); angles in radians.
-# Plan: z exact by enumeration; weights a closed form, mean and concentration together by Newton.
+# Plan: z exact by enumeration; weights and mean closed forms, concentration by Newton.
 model VonMisesMixture
 
 size K = 2

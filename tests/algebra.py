@@ -27,7 +27,7 @@ FUNCTIONS: dict[str, Callable[..., float]] = {
     "log": lambda a: math.log(a) if a > 0 else -math.inf if a == 0 else math.nan,
     "exp": lambda a: float(np.exp(a)), "sin": math.sin, "cos": math.cos, "tanh": math.tanh, "abs": abs,
     "lgamma": special.gammaln, "digamma": special.digamma, "trigamma": lambda a: special.polygamma(1, a),
-    "polygamma": special.polygamma,
+    "polygamma": special.polygamma, "atan2": math.atan2,
     "log1p": math.log1p, "softplus": lambda a: float(np.logaddexp(0, a)), "logistic": special.expit,
     "logit": special.logit, "sign": np.sign, "Phi": special.ndtr, "log_Phi": special.log_ndtr,
     "phi": lambda a: math.exp(-a * a / 2) / math.sqrt(2 * math.pi),

@@ -6,11 +6,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from algebra import World
 from gallery import told
 from test_theorem import planned, point, world
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Ix
+from emdsl.derive.algebra.scalars import direction
 from emdsl.report.concave import Bends, Shape, concave_by
 from emdsl.report.equations import readable
 
@@ -20,7 +22,8 @@ BENT = {  # the parameters of a numeric update or of a system, and what is told 
     ("input_output_hmm", "change"): "a square and the log of a sum of exponentials are convex",
     ("item_response", "slope"): "softplus is convex, and subtracted",
     ("factor_analysis", "load"): "subtracts squares of what is linear in mean, load: it is concave",
-    ("von_mises_mixture", "mean"): "is not known to be concave in mean, concentration",
+    ("von_mises_mixture", "concentration"): "log I₀ is convex, and subtracted",
+    ("stochastic_volatility", "keep"): "is not known to be concave in level, keep, spread",
 }
 
 
@@ -48,6 +51,21 @@ def test_chords_lie_below(name: str, parameter: str) -> None:
                 w.arrays.update(here)
                 values.append(w.value(factor.body, at))
             assert values[2] >= (values[0] + values[1]) / 2 - 1e-9 * (1 + abs(values[2])), factor.about
+
+
+def test_a_cosine_is_greatest_at_an_angle() -> None:
+    """Of all turns of a circle; positive factors turn nothing, and what holds the number elsewhere has no such root."""
+    v, k, c, s = El("v", ()), El("k", (), "positive"), El("c", ()), El("s", ())
+    cos, sin = x.fn("cos", v), x.fn("sin", v)
+    found = direction(v, (sin, cos), (x.mul(k, s), x.mul(k, c)))
+    assert found is not None and "k" not in x.variables(found.value) and found.curvature is not None
+    turns = np.linspace(-np.pi, np.pi, 721)
+    for here in ((1.0, 2.0), (-1.0, 0.5), (-0.3, -2.0)):
+        w = World({}, {"k": np.array(1.7), "c": np.array(here[0]), "s": np.array(here[1])})
+        best = turns[np.argmax(here[0] * np.cos(turns) + here[1] * np.sin(turns))]
+        assert abs(w.value(found.value, {}) - best) < 0.01
+        np.testing.assert_allclose(w.value(found.curvature, {}), -1.7 * np.hypot(*here))
+    assert direction(v, (sin, cos, v), (s, c, k)) is None and direction(v, (cos,), (c,)) is None
 
 
 def test_what_the_rules_do_not_see_is_not_said() -> None:

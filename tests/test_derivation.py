@@ -539,7 +539,7 @@ def test_a_notebook_shows_equations() -> None:
         page = Page()
         page.feed(shown)
         assert not page.open and "<math" in shown and "id=" not in re.sub(r"<svg.*</svg>", "", shown, flags=re.DOTALL)
-    assert model.updates["mean"]._repr_latex_().startswith(r"$\displaystyle {mean}_{k,d} = \frac{")
+    assert model.updates["mean"]._repr_latex_().startswith(r"$\displaystyle {\mathrm{mean}}_{k,d} = \frac{")
     assert r"\sum_{n=0}^{N - 1}" in model.statistics["z"]._repr_latex_()
     fitter = model.fitter(K=2, max_iter=0, seed=0)
     assert "Fitter(" in fitter._repr_html_()

@@ -49,7 +49,7 @@ TABLE: dict[str, tuple[dict[str, str], dict[str, str]]] = {
     "diagonal_gaussian_mixture": ({"z": ENUMERATED}, {"weights": CLOSED, "mean": CLOSED, "sd": CLOSED}),
     "gamma_mixture": ({"z": ENUMERATED}, {"weights": CLOSED, "shape": NEWTON, "rate": CLOSED}),
     "beta_mixture": ({"z": ENUMERATED}, {"weights": CLOSED, "a": NEWTON, "b": NEWTON}),
-    "von_mises_mixture": ({"z": ENUMERATED}, {"weights": CLOSED, "mean": NEWTON, "concentration": NEWTON}),
+    "von_mises_mixture": ({"z": ENUMERATED}, {"weights": CLOSED, "mean": CLOSED, "concentration": NEWTON}),
     "mixture_of_glms": ({"z": ENUMERATED}, {"weights": CLOSED, "coef": NEWTON}),
     "mixture_of_experts": ({"z": ENUMERATED}, {"gate": NEWTON, "coef": SOLVE, "sd": CLOSED}),
     "input_output_hmm": ({"z": CHAIN}, {"first": CLOSED, "change": NEWTON, "rate": CLOSED}),

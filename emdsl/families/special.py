@@ -220,6 +220,7 @@ ELEMENTARY: Mapping[str, Callable[..., Any]] = {
     "sin": sp.sin,
     "cos": sp.cos,
     "tanh": sp.tanh,
+    "atan2": sp.atan2,
     "abs": sp.Abs,
     "sign": sp.sign,
     "min": sp.Min,

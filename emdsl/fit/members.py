@@ -54,6 +54,9 @@ class Declared:
 
 def in_latex(equation: sp.Basic) -> str:
     """As a notebook shows it."""
-    from sympy import latex
+    from sympy import IndexedBase, Symbol, latex
 
-    return rf"$\displaystyle {latex(equation)}$"
+    from emdsl.report.latex import named
+
+    symbols = {*equation.atoms(Symbol), *(b.label for b in equation.atoms(IndexedBase))}
+    return rf"$\displaystyle {latex(equation, symbol_names={s: named(s.name) for s in symbols})}$"

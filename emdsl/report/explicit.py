@@ -12,7 +12,7 @@ from dataclasses import replace
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Expr, Idx, Ix
 from emdsl.derive.algebra.made import COV, Q
-from emdsl.derive.algebra.scalars import solve_score
+from emdsl.derive.algebra.scalars import direction, solve_score
 from emdsl.derive.joint.coefficients import axes_of, matrix_term, scalar_term, total_of
 from emdsl.derive.joint.terms import Term, merge, opened, settle
 from emdsl.derive.plan import Plan
@@ -202,6 +202,7 @@ def _closed(name: str, plan: Plan, terms: Sequence[Term]) -> Found:
         return None
     leaf = next(e for g in found for e in x.walk(g) if isinstance(e, El) and e.var == name)
     root = solve_score(leaf, tuple(found), tuple(found.values()))
+    root = root or direction(leaf, tuple(found), tuple(found.values()))
     if root is None or len(root.candidates) != 1:
         return None
     return leaf, root.value

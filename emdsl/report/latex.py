@@ -178,6 +178,16 @@ def _sums(indices: tuple[tuple[Formula, Formula], ...], where: Formula | None) -
     return "".join(out)
 
 
+def named(symbol: str) -> str:
+    """A symbol of sympy's equations as formulas have it: `S_z_x`, `q(z)`, `sample weight`, a name of the user's."""
+    head, bracket, rest = symbol.partition("(")
+    if bracket:
+        return rf"{_name(head)}\left({rest.removesuffix(')') and named(rest.removesuffix(')'))}\right)"
+    if symbol.startswith("S_"):
+        return _name(STATISTIC.of(symbol[2:]))
+    return _name(symbol) if symbol.rstrip("'").isidentifier() else rf"\text{{{escaped(symbol)}}}"
+
+
 def _name(name: str) -> str:
     bare = name.rstrip("'")
     primes = "'" * (len(name) - len(bare))

@@ -14,6 +14,7 @@ BRACKET = "`[...]` is 1 where it holds, else 0."
 WORDS = {
     "softplus": "softplus(a) = log(1 + exp(a)).",
     "logistic": "logistic(a) = 1 / (1 + exp(-a)).",
+    "atan2": "atan2(s, c) is the angle of the point (c, s).",
     "digamma": "ψ is the derivative of log Γ.",
     "trigamma": "ψ′ is the derivative of ψ.",
     "Phi": "Φ is the distribution function of the standard normal.",

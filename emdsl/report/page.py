@@ -63,7 +63,15 @@ def whole(ixs: Sequence[Ix], body: Expr) -> Expr:
     return body
 
 
-CODED = (("log Gamma(", "log Γ("), (">=", "≥"), ("<=", "≤"), ("^2", "²"), ("inv(P)", "P⁻¹"))
+CODED = (
+    ("log Gamma(", "log Γ("),
+    ("log I0(", "log I₀("),
+    ("log Phi(", "log Φ("),
+    (">=", "≥"),
+    ("<=", "≤"),
+    ("^2", "²"),
+    ("inv(P)", "P⁻¹"),
+)
 
 
 def worded(text: str) -> str:

@@ -5,7 +5,7 @@ Numbers in brackets are those of the equations that `emdsl derive` prints.
 The model:
 
     # Directions with two preferred ones, a circular normal for each (Mardia and Jupp 2000); angles in radians.
-    # Plan: z exact by enumeration; weights a closed form, mean and concentration together by Newton.
+    # Plan: z exact by enumeration; weights and mean closed forms, concentration by Newton.
     model VonMisesMixture
 
     size K = 2
@@ -106,12 +106,11 @@ SPEC = {'model': 'VonMisesMixture',
  'updates': {'weights': ['closed form', '',
                          'sum of c log p on a simplex: Lagrange multiplier, normalise; Q is concave where all c >= '
                          '0'],
-             'mean': ['newton', '',
-                      'no closed root where Q holds cos(mean[k]), sin(mean[k]); mean, concentration together by '
-                      'Newton with step-halving, to convergence'],
+             'mean': ['closed form', '',
+                      'Q is a cosine of it: greatest at the angle of the sums of cosines and sines'],
              'concentration': ['newton', '',
-                               'no closed root where Q holds cos(mean[k]), sin(mean[k]); mean, concentration '
-                               'together by Newton with step-halving, to convergence']},
+                               'no closed root where Q holds concentration[k], log I0(concentration[k]); Newton with '
+                               'step-halving, to convergence']},
  'ordered': []}
 
 
@@ -124,7 +123,7 @@ def default_givens(sizes, given):
 def reference(data):
     """Reference points: data are held as differences from these, so that squares lose no digits."""
     return {
-        "x": centre(data.values["x"], data.masks.get("x"), 0),  # (10)
+        "x": centre(data.values["x"], data.masks.get("x"), 0),  # (11)
     }
 
 
@@ -181,7 +180,7 @@ def expectations(params, prepared):
     weights = params["weights"]
     concentration = params["concentration"]
     reference_x = prepared["reference x"]
-    mean = params["mean"] - reference_x  # (10)
+    mean = params["mean"] - reference_x  # (11)
     present_x = prepared["present x"]
     raw_x = prepared["raw x"]
     x = prepared["x"]
@@ -228,12 +227,12 @@ def e_step(params, data, prepared, rng=None):
         # (5) expected statistics, added up
         q_z_weighted = q_z if prepared["the weights are even"] else q_z * weight[rows]
         sums_z = sums_z + q_z_weighted @ features_2.T
-        # (9) the log-likelihood, added up
+        # (10) the log-likelihood, added up
         log_likelihood += log_z_z @ weight[rows]
     # (5) expected statistics that lack the rows
     sums_z = unfolded(sums_z, prepared["the fold of z"])
     return {
-        "log_likelihood": float(honest(log_likelihood)),  # (9)
+        "log_likelihood": float(honest(log_likelihood)),  # (10)
         "z": sums_z[:, 0],  # (5.1)
         "z_n_x_cos_x": sums_z[:, 1],  # (5.2)
         "z_n_x_sin_x": sums_z[:, 2],  # (5.3)
@@ -246,42 +245,39 @@ def m_step(statistics, params, prepared, policy="raise"):
     sizes = prepared["the sizes"]
     weights = params["weights"]
     reference_x = prepared["reference x"]
-    mean = params["mean"] - reference_x  # (10)
+    mean = params["mean"] - reference_x  # (11)
     concentration = params["concentration"]
     S_z = statistics["z"]
-    S_z_n_x_cos_x = statistics["z_n_x_cos_x"]
     S_z_n_x_sin_x = statistics["z_n_x_sin_x"]
+    S_z_n_x_cos_x = statistics["z_n_x_cos_x"]
     S_z_n_x = statistics["z_n_x"]
     # (7) weights: closed form. sum of c log p on a simplex: Lagrange multiplier, normalise; Q is concave where all c >= 0
     weights = shares(S_z, "weights", weights, policy)
-    # (8) mean, concentration: newton. no closed root where Q holds cos(mean[k]), sin(mean[k]); mean, concentration together by Newton with step-halving, to convergence
-    def objective_of_mean_concentration(mean_2, concentration_2):
-        t = np.cos(mean_2)
-        part = t * S_z_n_x_cos_x
-        t_2 = np.sin(mean_2)
-        part_2 = t_2 * S_z_n_x_sin_x
-        part_3 = concentration_2 * (part + part_2)
-        t_3 = log_bessel_i0(concentration_2)
-        part_4 = t_3 * S_z_n_x
-        part_5 = S_z_n_x_sin_x * t
-        part_6 = S_z_n_x_cos_x * t_2
-        part_7 = concentration_2 * (part_5 - part_6)
-        part_8 = S_z_n_x_cos_x * t
-        part_9 = S_z_n_x_sin_x * t_2
-        t_4 = bessel_ratio(concentration_2)
-        part_10 = S_z_n_x * t_4
-        part_11 = concentration_2 * (-part_8 - part_9)
-        t_5 = t_4 ** 2
-        t_6 = 1 / concentration_2
-        part_12 = t_6 * t_4
-        part_13 = S_z_n_x * (t_5 + part_12 - 1)
-        return part_3 - part_4, part_7, part_8 + part_9 - part_10, part_11, part_5 - part_6, part_13
-    found = maximise_elements(objective_of_mean_concentration, [mean, concentration], ["real", "positive"], [(None, None), (None, None)])
-    mean = checked(found[0], "mean", mean, policy, -np.inf, np.inf)
-    concentration = checked(found[1], "concentration", concentration, policy, 0.0, np.inf)
+    # (8) mean: closed form. Q is a cosine of it: greatest at the angle of the sums of cosines and sines
+    t = np.arctan2(S_z_n_x_sin_x, S_z_n_x_cos_x)
+    mean = checked(t, "mean", mean, policy, -np.inf, np.inf)
+    # (9) concentration: newton. no closed root where Q holds concentration[k], log I0(concentration[k]); Newton with step-halving, to convergence
+    t_2 = np.cos(mean)
+    part = t_2 * S_z_n_x_cos_x
+    t_3 = np.sin(mean)
+    part_2 = t_3 * S_z_n_x_sin_x
+    part_5 = S_z_n_x_cos_x * t_2
+    part_6 = S_z_n_x_sin_x * t_3
+    def objective_of_concentration(concentration_2):
+        part_3 = (part + part_2) * concentration_2
+        t_4 = log_bessel_i0(concentration_2)
+        part_4 = S_z_n_x * t_4
+        t_5 = bessel_ratio(concentration_2)
+        part_7 = S_z_n_x * t_5
+        t_6 = t_5 ** 2
+        t_7 = 1 / concentration_2
+        part_8 = t_7 * t_5
+        part_9 = S_z_n_x * (t_6 + part_8 - 1)
+        return part_3 - part_4, part_5 + part_6 - part_7, part_9
+    concentration = checked(maximise_scalar(objective_of_concentration, concentration, "positive", 0.0, np.inf), "concentration", concentration, policy, 0.0, np.inf)
     return {
         "weights": weights,
-        "mean": mean + reference_x,  # (10)
+        "mean": mean + reference_x,  # (11)
         "concentration": concentration,
     }
 
@@ -314,7 +310,7 @@ def log_likelihood_rows(params, data, prepared):
         n_rows = row_count(rows)
         q_z, log_z_z, features_2 = on(rows)
         total = np.zeros(n_rows)
-        # (9) the log-likelihood, row by row
+        # (10) the log-likelihood, row by row
         total = total + log_z_z
         parts.append(honest(total))
     return np.concatenate(parts)
@@ -330,7 +326,7 @@ def initial(data, prepared, rng):
     def draw(power):
         params = {
             "weights": neutral("simplex", (K,), 1, None, None, None),
-            "mean": neutral("real", (K,), 0, None, None, rng) + reference_x,
+            "mean": neutral("real", (K,), 0, None, None, None) + reference_x,
             "concentration": neutral("positive", (K,), 0, None, None, rng),
         }
         statistics = e_step(params, data, some, rng)

@@ -153,6 +153,23 @@ def solve_score(leaf: El, functions: tuple[Expr, ...], coefficients: tuple[Expr,
     return Root(values[0], values, evidence, slope, all(f.subs(v, 0).is_finite for f in fs))
 
 
+def direction(leaf: El, functions: tuple[Expr, ...], coefficients: tuple[Expr, ...]) -> Root | None:
+    """The maximum of `c cos v + s sin v` over the whole line, where nothing else holds v: the angle of (c, s).
+
+    Mardia and Jupp 2000, section 5.3.1. Positive factors that c and s have in common turn nothing.
+    """
+    found = dict(zip(functions, coefficients, strict=True))
+    cos, sin = (found.pop(x.Fn(name, (leaf,)), x.ZERO) for name in ("cos", "sin"))
+    if found or x.ZERO in (cos, sin):
+        return None
+    shared = [p for p in x.factors_of(cos) if x.positive(p) and p in x.factors_of(sin)]
+    above, beside = (x.mul(*(p for p in x.factors_of(c) if p not in shared)) for c in (sin, cos))
+    length = x.power(x.add(x.power(cos, x.num(2)), x.power(sin, x.num(2))), x.HALF)
+    angle = x.Fn("atan2", (above, beside))
+    evidence = "Q is a cosine of it: greatest at the angle of the sums of cosines and sines"
+    return Root(angle, (angle,), evidence, x.neg(length))
+
+
 def _turned(e: Expr) -> Expr | None:
     """log(-a / (a - n)) as log(a / (n - a)): at a = n that is infinity, and no log of a negative number."""
     if not (isinstance(e, x.Fn) and e.name == "log" and x.split_number(e.args[0])[0] < 0):

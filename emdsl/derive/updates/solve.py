@@ -13,7 +13,7 @@ from itertools import combinations
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Expr, Idx, Ix
-from emdsl.derive.algebra.scalars import NoValue, derivatives, solve_score
+from emdsl.derive.algebra.scalars import NoValue, derivatives, direction, solve_score
 from emdsl.derive.algebra.show import show
 from emdsl.derive.joint.coefficients import Scalar, about, axes_of, matrix_term, per_element, scalar_term, total_of
 from emdsl.derive.joint.terms import Term
@@ -234,6 +234,8 @@ def _scalar(v: m.Variable, mine: Sequence[Term], q: Expected) -> Update | None:
     functions, coefficients = tuple(found), tuple(found.values())
     leaf = next(e for f in functions for e in x.walk(f) if isinstance(e, El) and e.var == v.name)
     root = solve_score(leaf, functions, coefficients)
+    if root is None and _unbounded(v):
+        root = direction(leaf, functions, coefficients)
     if root is not None:
         scalars = tuple(Scalar(f, c) for f, c in found.items())
         return Update((v.name,), "closed form", Closed(root, axes, scalars), root.evidence)

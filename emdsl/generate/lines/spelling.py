@@ -44,7 +44,7 @@ FUNCTIONS: Mapping[str, str] = {
     "log": "log0", "exp": "np.exp", "sin": "np.sin", "cos": "np.cos", "tanh": "np.tanh", "abs": "np.abs",
     "sign": "np.sign", "log1p": "np.log1p", "softplus": "softplus", "logistic": "scipy.special.expit",
     "logit": "scipy.special.logit", "lgamma": "scipy.special.gammaln", "digamma": "scipy.special.digamma",
-    "trigamma": "trigamma",
+    "trigamma": "trigamma", "atan2": "np.arctan2",
     "Phi": "scipy.special.ndtr", "log_Phi": "scipy.special.log_ndtr",
     "min": "np.minimum", "max": "np.maximum", "and": "np.logical_and", "or": "np.logical_or", "not": "np.logical_not",
     "pi": "np.pi", "log_bessel_i0": "log_bessel_i0", "bessel_ratio": "bessel_ratio", "phi": "normal_density",
