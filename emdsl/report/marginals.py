@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from fractions import Fraction
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import DataIx, El, Expr, Idx, Ix
@@ -69,3 +70,21 @@ def marginal(ix: Ix, body: Expr, places: Mapping[str, tuple[tuple[int, ...], ...
 
 def _others(p: El, at: int) -> tuple[Idx, ...]:
     return tuple(i for n, i in enumerate(p.idx) if n != at)
+
+
+def counted_out(ix: Ix, body: Expr) -> Expr:
+    """`sum_t [t > 0] f` is `(T - 1) f`: how many elements a condition leaves, where it is all that holds the index."""
+    held = [p for p in x.factors_of(body) if ix in x.free(p)]
+    if len(held) != 1 or "[" in ix.dim:
+        return x.total(ix, body)
+    less: Fraction | float = Fraction(-1)
+    match held[0]:
+        case x.Fn("not", (x.Fn("eq", (x.Val(), x.Num(v))),)) if v == 0:
+            less = Fraction(1)
+        case x.Fn("ge", (x.Val(), x.Num(v))) | x.Fn("not", (x.Fn("lt", (x.Val(), x.Num(v))),)):
+            less = v
+        case x.Fn("gt", (x.Val(), x.Num(v))):
+            less = v + 1
+    if less < 0:
+        return x.total(ix, body)
+    return x.mul(*(p for p in x.factors_of(body) if p is not held[0]), x.add(x.SizeN(ix.dim), x.Num(-less)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from fractions import Fraction
 from itertools import permutations
 from math import prod
@@ -24,6 +24,30 @@ def cancelled(e: Expr, binary: Collection[str]) -> Expr:
     `binary` are probabilities of latents with two states: those of both sum to one.
     """
     return _pairwise(e, lambda one, other: _one_sum(one, other, binary, True))
+
+
+def all_states(e: Expr, literal: Mapping[str, int]) -> Expr:
+    """`sum_n q(z[n] = 0) + sum_n q(z[n] = 1) + ...` over all states is N; `literal` says how many states there are."""
+    terms = list(e.terms) if isinstance(e, x.Add) else []
+    for t in terms:
+        c, factors, sums = apart(t)
+        for p in factors:
+            count = literal.get(p.var, 0) if isinstance(p, El) else 0
+            if not isinstance(p, El) or not 2 < count <= len(terms) or p.idx[0] != 0:
+                continue
+            rest = [q for q in factors if q is not p]
+            every = [_summed(x.mul(x.Num(c), El(p.var, (k, *p.idx[1:]), p.sort), *rest), sums) for k in range(count)]
+            keys = [x.alpha(s) for s in every]
+            left = [s for s in terms if x.alpha(s) not in keys]
+            if len(left) == len(terms) - count:
+                return all_states(x.add(*left, _summed(x.mul(x.Num(c), *rest), sums)), literal)
+    return e
+
+
+def _summed(body: Expr, sums: Sequence[Ix]) -> Expr:
+    for i in reversed(sums):
+        body = x.total(i, body)
+    return body
 
 
 def _pairwise(e: Expr, join: Callable[[Expr, Expr], Expr | None]) -> Expr:

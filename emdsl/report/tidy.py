@@ -26,8 +26,8 @@ from emdsl.report.conditions import (
     shares_met,
     sides_met,
 )
-from emdsl.report.marginals import marginal, summable, summed_out
-from emdsl.report.sums import cancelled
+from emdsl.report.marginals import counted_out, marginal, summable, summed_out
+from emdsl.report.sums import all_states, cancelled
 
 Pairs = Mapping[str, tuple[int, int]]  # arrays that are symmetric in two of their axes
 SHORT = 4  # literal sums up to this length are written out
@@ -50,6 +50,7 @@ class Known:
     levels: frozenset[str] = frozenset()  # data that are one of the levels of their kind
     places: Mapping[str, tuple[tuple[int, ...], ...]] = field(default_factory=dict)  # states of probabilities
     constants: Mapping[str, float] = field(default_factory=dict)  # literal tables of one number
+    literal: Mapping[str, int] = field(default_factory=dict)  # probabilities of latents with so many states
 
 
 def known(plan: Plan) -> Known:
@@ -68,6 +69,8 @@ def known(plan: Plan) -> Known:
     binary = frozenset(kind.of(b.name) for b in two for kind in (Q, *(CLIQUE.at(n) for n in range(len(b.network)))))
     return Known(
         symmetric(plan), states, indices=indices, binary=binary, levels=levels, places=summable(plan),
+        literal={Q.of(b.name): int(b.states[0].dim) for b in plan.elimination.blocks
+                 if len(b.states) == 1 and b.states[0].dim.isdigit() and not b.neighbours},
         constants={n: next(iter(v)) for n, t in plan.joint.tables.items() if len(v := _entries(t)) == 1},
     )  # fmt: skip
 
@@ -94,7 +97,7 @@ def tidy(e: Expr, facts: Known) -> Expr:
                 return _sorted(n, facts.pairs[n.var])
             case x.Add():
                 met = _met(shares_met([go(t) for t in n.terms]))
-                return cancelled(met, facts.binary) if facts.complete else met
+                return all_states(cancelled(met, facts.binary), facts.literal) if facts.complete else met
             case x.Mul():
                 return _product(_out_of_sums([go(f) for f in pointed(followed(n.factors))]))
             case x.Pow(base, exponent):
@@ -314,7 +317,7 @@ def _total(ix: Ix, body: Expr, facts: Known, written: bool) -> Expr:
     for found in (_certain(ix, body, facts), _one_level(ix, body, facts), marginal(ix, body, facts.places)):
         if found is not None:
             return found
-    return _length(ix, body)
+    return counted_out(ix, body)
 
 
 def _one_level(ix: Ix, body: Expr, facts: Known) -> Expr | None:
@@ -332,24 +335,6 @@ def _one_level(ix: Ix, body: Expr, facts: Known) -> Expr | None:
     for i in reversed(ixs):
         out = x.total(i, out)
     return out
-
-
-def _length(ix: Ix, body: Expr) -> Expr:
-    """`sum_t [t > 0] f` is `(T - 1) f`: how many elements a condition leaves, where it is all that holds the index."""
-    held = [p for p in x.factors_of(body) if ix in x.free(p)]
-    if len(held) != 1 or "[" in ix.dim:
-        return x.total(ix, body)
-    less: Fraction | float = Fraction(-1)
-    match held[0]:
-        case x.Fn("not", (x.Fn("eq", (x.Val(), x.Num(v))),)) if v == 0:
-            less = Fraction(1)
-        case x.Fn("ge", (x.Val(), x.Num(v))) | x.Fn("not", (x.Fn("lt", (x.Val(), x.Num(v))),)):
-            less = v
-        case x.Fn("gt", (x.Val(), x.Num(v))):
-            less = v + 1
-    if less < 0:
-        return x.total(ix, body)
-    return x.mul(*(p for p in x.factors_of(body) if p is not held[0]), x.add(x.SizeN(ix.dim), x.Num(-less)))
 
 
 def _pointed_at(ix: Ix, body: Expr, facts: Known) -> bool:
