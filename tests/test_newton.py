@@ -16,7 +16,7 @@ from emdsl.families.special import ELEMENTARY, OPEN, SPECIAL, TAILS
 from emdsl.runtime.numeric.unconstrained import maximise_elements
 from emdsl.runtime.numeric.updates import maximise_scalar
 
-ARITY = {"min": 2, "max": 2} | {n: 3 if n.startswith("beta") else 2 for n in TAILS}
+ARITY = {"min": 2, "max": 2, "atan2": 2} | {n: 3 if n.startswith("beta") else 2 for n in TAILS}
 INSIDE = {"logit": (0.1, 0.9), "log": (0.2, 3.0), "log1mexp": (-2.0, -0.1)} | {
     n: (0.2, 0.9) for n in TAILS if n.startswith("beta")
 }

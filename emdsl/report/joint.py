@@ -44,7 +44,7 @@ def joint_step(plan: Plan, t: Typeset) -> Step:
     if len(lefts) > 1:
         body.append(Show(f.Relation("=", whole_, f.plus(*lefts))))
     body += [Show(f.Relation("=", left, right), about) for about, left, right, _ in parts]
-    body += [Say(f"{names_of(about)} has no density but where {ends}.") for about, _, _, ends in parts if ends]
+    body += [Say(f"The density of {names_of(about)} is 0 but where {ends}.") for about, _, _, ends in parts if ends]
     if plan.joint.told:
         text = (
             f"Where {names_of(*plan.joint.told)} is a point, the point is read; what is written of it there holds no "
