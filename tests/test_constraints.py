@@ -194,6 +194,13 @@ def test_parts_without_noise(name: str) -> None:
     assert (np.diff(steps.history_) > -1e-9).all()
 
 
+def test_data_without_noise_that_follow_from_one_another() -> None:
+    text = "param q : positive\nlatent b ~ Normal(0, q)\nfor n in N:\n    latent u[n] ~ Normal(0, 1)\n"
+    text = f"model M\n{text}    observed x[n] ~ Delta(b + u[n])\n    observed y[n] ~ Delta(b + u[n] + 1)\n"
+    with pytest.raises(ValueError, match="follow from one another"):
+        written(text).fitter(max_iter=0, init={"q": 0.5}).fit({"x": [1.0, 2.0], "y": [2.0, 3.5]})
+
+
 SWITCHED = HEAD + (
     "for n in N:\n    latent z[n] ~ Bernoulli(0.4)\n    for t in T[n]:\n"
     "        latent   s[n,t] ~ MvNormal([0, 0], eye(2)) if t == 0 else ("

@@ -96,7 +96,7 @@ def _variable_factors(
     home: tuple[Idx, ...] = tuple(scope.loops[p.index] for p in v.plates) + array
     lifted: list[tuple[Factor, Expr | None]] = []
     assert v.distribution is not None
-    atoms = _atoms(v) if v.domain.kind in ("real", "positive", "unit") else ()
+    atoms = _atoms(v) if v.domain.kind in ("real", "positive", "unit") and not held else ()
     branches = held.branches if held else tuple((conds, call, None) for conds, call in leaves(v.distribution))
     for conds, call, support in branches:
         tensors.begin()

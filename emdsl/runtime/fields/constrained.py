@@ -15,8 +15,10 @@ from __future__ import annotations
 import numpy as np
 
 from emdsl.runtime.data.columns import Array
+from emdsl.runtime.data.faults import DataError
 from emdsl.runtime.fields.fields import tridiagonal_moments
 
+NO_PIVOT = -34.5  # the log of what rounding leaves of a zero, in matrices of entries near 1
 BALANCES = 4  # rounds of scaling to entries near 1
 
 
@@ -26,16 +28,28 @@ def constrained_moments(diagonal: Array, below: Array, h: Array) -> tuple[Array,
 
 
 def inverse_with_pivots(k: Array) -> tuple[Array, Array]:
-    """Inverses of symmetric matrices (m, w, w), and each number's share of log |det| (m, w)."""
+    """Inverses of symmetric matrices (m, w, w), and each number's share of log |det| (m, w).
+
+    Raises `DataError` (D003) where constraints say the same twice, or contradict one another.
+    """
     size = np.abs(k)
     unit = np.ones(k.shape[:2])
     for _ in range(BALANCES):
         largest = np.sqrt((size * unit[:, :, None] * unit[:, None, :]).max(2))
         unit = unit / np.where(largest > 0, largest, 1.0)
     scaled = k * unit[:, :, None] * unit[:, None, :]
+    with np.errstate(all="ignore"):
+        pivots = log_pivots(scaled)
+    if np.isfinite(scaled).all() and not (pivots > NO_PIVOT).all():
+        raise DataError(
+            "what holds without noise holds more than the latents have numbers: data seen without noise follow from "
+            "one another, or contradict",
+            hint="leave out what follows from the rest, or give it a small noise",
+            code="D003",
+        )
     inverse = np.linalg.inv(scaled)
     inverse = 0.5 * (inverse + inverse.swapaxes(1, 2)) * unit[:, :, None] * unit[:, None, :]
-    return inverse, log_pivots(scaled) - 2 * np.log(unit)
+    return inverse, pivots - 2 * np.log(unit)
 
 
 def log_pivots(a: Array) -> Array:
