@@ -255,3 +255,24 @@ def test_a_product_of_covariates(mean: str) -> None:
     rest = Y - design @ np.linalg.lstsq(design, Y, rcond=None)[0]
     wanted = stats.norm.logpdf(rest, 0, rest.std()).sum()
     assert fit.log_likelihood_ == pytest.approx(wanted, rel=1e-10)
+
+
+@pytest.mark.parametrize("first", ["ones", "groups"])
+def test_a_design_with_its_constant(first: str) -> None:
+    """Log-linear counts on `X[n] @ b`, covariates at 1e7 beside ones or groups: the likelihood of Newton about 0."""
+    text = "param b : real[P]\nfor n in N:\n    given X[n] : real[P]\n    observed k[n] ~ Poisson(exp(X[n] @ b))"
+    rng = np.random.default_rng(3)
+    x, group = (1e7 + rng.normal(size=(len(T), 2))) - 1e7, rng.integers(0, 2, len(T))
+    constant = np.ones((len(T), 1)) if first == "ones" else np.eye(2)[group]
+    counts, near = rng.poisson(np.exp(0.4 + x @ [0.3, -0.2])), np.column_stack([constant, x])
+    fit = (
+        emdsl.compile(text=f"model Far\n{text}")
+        .fitter(tol=1e-12)
+        .fit({"X": np.column_stack([constant, x + 1e7]), "k": counts})
+    )
+    b = np.zeros(near.shape[1])
+    for _ in range(50):
+        rate = np.exp(near @ b)
+        b += np.linalg.solve(near.T * rate @ near, near.T @ (counts - rate))
+    assert fit.log_likelihood_ == pytest.approx(stats.poisson.logpmf(counts, np.exp(near @ b)).sum(), rel=1e-10)
+    np.testing.assert_allclose(fit.params_["b"][-2:], b[-2:], rtol=1e-7)

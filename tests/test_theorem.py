@@ -163,6 +163,12 @@ def _centre(plan: Plan, w: World) -> None:
         at = rng.normal(size=[w.arrays[plane.param].shape[n] for n in plane.slots])
         w.arrays[f"reference:{plane.param}"] = at
         w.arrays[plane.data] = w.arrays[plane.data] - w.arrays[plane.design] @ at
+    for design in plan.designs:  # as if its first column were of ones
+        columns = w.arrays[design.data].shape[-1]
+        held = np.zeros((columns, columns))
+        held[0, 1:] = rng.normal(size=columns - 1)
+        w.arrays[f"mixing:{design.data}"] = held
+        w.arrays[design.data] = w.arrays[design.data] + w.arrays[design.data] @ held
     waiting = dict(plan.shifts)
     while waiting:  # what a shift is written in moves first
         name = next(n for n, s in waiting.items() if not (x.variables(s.value) - {n}) & set(waiting))

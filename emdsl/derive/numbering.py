@@ -41,7 +41,7 @@ def numbers(plan: Plan) -> Numbers:
     k += 1 if plan.updates else 0  # Q
     update = {name: k + n for n, u in enumerate(plan.updates, 1) for name in u.params}
     last = k + len(plan.updates) + 1
-    reference = last + 1 if plan.centred or plan.planes else None
+    reference = last + 1 if plan.centred or plan.planes or plan.designs else None
     return Numbers(posterior, of_statistics, statistic, update, last, reference, drawn)
 
 

@@ -9,9 +9,10 @@ from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Idx, Ix
 from emdsl.derive.algebra.made import PRESENT, STATISTIC
 from emdsl.derive.joint.balance import recentre
-from emdsl.derive.joint.centre import Shift
+from emdsl.derive.joint.centre import Shift, added
 from emdsl.derive.joint.constraints import seen_exactly
 from emdsl.derive.joint.counted import counting
+from emdsl.derive.joint.designs import Design, design_shifts, designs
 from emdsl.derive.joint.factors import LogJoint
 from emdsl.derive.joint.planes import Plane, plane_shifts, planes
 from emdsl.derive.joint.plates import plate_names
@@ -44,6 +45,7 @@ class Plan:
     shifts: Mapping[str, Shift]
     centred: tuple[str, ...]
     planes: tuple[Plane, ...]
+    designs: tuple[Design, ...]
     elimination: Elimination
     expected: Expected
     updates: tuple[Update, ...]
@@ -110,6 +112,9 @@ def _derive(model: m.ModelText, incomplete: tuple[str, ...], shared: bool, above
     refuse_cuts_at_parameters(joint)
     flat = planes(joint, (*centred, *shifts, *incomplete), bool(names))
     shifts_of_planes = {name: shift for p in flat for name, shift in plane_shifts(p, joint).items()}
+    mixed = () if names else designs(joint, (*centred, *shifts, *incomplete))
+    for shift in (s for d in mixed for s in design_shifts(d, joint)):
+        shifts_of_planes[shift.param] = added(shifts_of_planes.get(shift.param), shift)
     curves, covariates = polynomials(joint, shifts, (*centred, *shifts_of_planes, *(p.data for p in flat), *incomplete))
     draws = sampling(model, shifts, centred, joint.deterministic, above)
     refuse_points(whole, names)
@@ -148,6 +153,7 @@ def _derive(model: m.ModelText, incomplete: tuple[str, ...], shared: bool, above
         shifts,
         centred,
         flat,
+        mixed,
         elimination,
         q,
         updates,

@@ -16,6 +16,7 @@ from emdsl.derive.algebra.made import (
     CONFIGURED,
     COUNT,
     FREE,
+    MIXING,
     PATTERN,
     PRESENT,
     RAW,
@@ -29,6 +30,7 @@ from emdsl.derive.algebra.made import (
     stored,
 )
 from emdsl.derive.joint.centre import Shift
+from emdsl.derive.joint.designs import unmixed
 from emdsl.derive.joint.plates import home_of
 from emdsl.derive.numbering import numbers
 from emdsl.derive.plan import Plan
@@ -236,7 +238,7 @@ def _from_given(shift: Shift) -> Callable[[x.Expr], x.Expr | None]:
     def working(e: x.Expr) -> x.Expr | None:
         if not isinstance(e, El) or e.var != shift.param:
             return None
-        value = x.substitute(shift.value, dict(zip(shift.axes, e.idx, strict=True)))
+        value = unmixed(x.substitute(shift.value, dict(zip(shift.axes, e.idx, strict=True))))
         return x.add(El(AS_GIVEN.of(e.var), e.idx, e.sort), x.neg(x.rebuild(value, working)))
 
     return working
@@ -292,7 +294,7 @@ def _of_data(plan: Plan, name: str, of: str, code: str) -> Leaf:
     if name in REFERENCE:
         plane = next((p for p in plan.planes if p.param == of), None)
         return Leaf(code, tuple(range(len(plane.slots if plane else model.variable(of).domain.dims))))
-    if name in BEYOND:
+    if name in BEYOND or name in MIXING:
         return Leaf(code, (0, 1))
     if name in CONFIGURED:
         return configured_leaf(plan, of, code)

@@ -20,6 +20,7 @@ from emdsl.derive.algebra.expr import El, Expr, Ix
 from emdsl.derive.algebra.made import STATISTIC
 from emdsl.derive.joint.centre import at_reference
 from emdsl.derive.joint.coefficients import axes_of
+from emdsl.derive.joint.designs import unmixed
 from emdsl.derive.joint.gradient import gradient
 from emdsl.derive.joint.joint import expand
 from emdsl.derive.plan import Plan, posteriors, weighted_plate
@@ -51,7 +52,15 @@ def readable(plan: Plan) -> Plan:
 def _uncentred(plan: Plan) -> Plan:
     joint, elimination, q, updates = _derived(plan.joint.as_written.model)
     return replace(
-        plan, joint=joint, shifts={}, centred=(), planes=(), elimination=elimination, expected=q, updates=updates
+        plan,
+        joint=joint,
+        shifts={},
+        centred=(),
+        planes=(),
+        designs=(),
+        elimination=elimination,
+        expected=q,
+        updates=updates,
     )
 
 
@@ -118,11 +127,21 @@ def _origin(plan: Plan) -> Origin:
     """What is measured from a reference point, written out: `x - reference(x)`."""
     variables = {v.name: v for v in plan.joint.model.variables}
 
+    def apart(e: Expr) -> Expr | None:
+        """Elements that a design's U reads, which are measured from no others."""
+        if not isinstance(e, El) or e.var not in plan.shifts:
+            return None
+        shift = plan.shifts[e.var]
+        value = unmixed(x.substitute(shift.value, dict(zip(shift.axes, e.idx, strict=True))))
+        return x.add(e, x.neg(value))
+
     def moved(e: Expr) -> Expr | None:
         if isinstance(e, El) and e.var in plan.shifts:
             shift = plan.shifts[e.var]
             value = x.substitute(shift.value, dict(zip(shift.axes, e.idx, strict=True)))
-            return x.add(e, x.neg(x.rebuild(value, moved)))  # what it is written in may be shifted, too
+            return x.add(
+                e, x.neg(x.rebuild(value, moved if unmixed(value) == value else apart))
+            )  # what it is written in may be shifted, too
         if isinstance(e, El) and e.var in plan.centred:
             return x.add(e, x.neg(at_reference(e, variables)))
         return None

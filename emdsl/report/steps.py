@@ -270,6 +270,7 @@ def _bound_reported(plan: Plan) -> Step:
 def reference_step(plan: Plan, shifted: bool) -> list[Step]:
     """What data are measured from in the module, where there is anything; `shifted`: so are the equations above."""
     measured = [*plan.centred, *(p.data for p in plan.planes if p.data not in plan.centred)]
+    measured += [d.data for d in plan.designs if d.data not in measured]
     if not measured:
         return []
     moved = f", and {names_of(*plan.shifts)} as what locates them" if plan.shifts else ""

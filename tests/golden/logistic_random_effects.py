@@ -147,6 +147,7 @@ def default_givens(sizes, given):
 def reference(data):
     """Reference points: data are held as differences from these, so that squares lose no digits."""
     return {
+        "X": mixing(data.values["X"]),  # (10)
     }
 
 
@@ -172,7 +173,8 @@ def prepare(data, reference):
     """What is computed once: centred data with rows last, masks, weights, and the chunks of rows."""
     sizes = dict(data.sizes)
     out = {"the sizes": sizes}
-    out["X"] = stored(data.values["X"], data.masks.get("X"), float, 1, None)
+    out["X"] = stored(mixed(data.values["X"], reference["X"]), data.masks.get("X"), float, 1, None)
+    out["mixing X"] = reference["X"]
     out["group"] = stored(data.values["group"], data.masks.get("group"), np.int64, 1, None)
     out["size"] = stored(data.values["size"], data.masks.get("size"), float, 1, None)
     out["cases"] = stored(data.values["cases"], data.masks.get("cases"), float, 1, None)
@@ -199,15 +201,17 @@ def log_density_of_b(params, prepared):
     size = prepared["size"]
     cases = prepared["cases"]
     X = prepared["X"]
-    beta = params["beta"]
+    mixing_X = prepared["mixing X"]
+    t_5 = mixing_X @ params["beta"]  # (10)
+    beta = params["beta"] - t_5  # (10)
     weight = prepared["the weight"]
     sum_cases_group = prepared["the sums"]["cases_group"]
     t_2 = scipy.special.gammaln((1 + size))  # (4)
     t_3 = scipy.special.gammaln((1 + cases))  # (4)
     t_4 = scipy.special.gammaln((1 + size - cases))  # (4)
-    t_5 = X.T @ beta  # (4)
-    t_7 = ((cases <= size) + 0.0)  # (4)
-    t_8 = log0(t_7)  # (4)
+    t_6 = X.T @ beta  # (4)
+    t_8 = ((cases <= size) + 0.0)  # (4)
+    t_9 = log0(t_8)  # (4)
     part_3 = present_cases * weight  # (4)
     part_5 = size * present_cases  # (4)
     part_6 = weight * part_5  # (4)
@@ -218,19 +222,19 @@ def log_density_of_b(params, prepared):
         log_b = np.zeros((b_points, G,))
         t = at[0] ** 2
         log_b += (-log0(tau) - 0.5 * (math.log(2) + math.log(np.pi) + (tau ** -2.0) * t))
-        part = cases * (t_5 + at[0][:, group])
-        t_6 = softplus((t_5 + at[0][:, group]))
-        part_2 = size * t_6
-        part_4 = (t_2 + t_8 + part - t_3 - t_4 - part_2) * part_3
+        part = cases * (t_6 + at[0][:, group])
+        t_7 = softplus((t_6 + at[0][:, group]))
+        part_2 = size * t_7
+        part_4 = (t_2 + t_9 + part - t_3 - t_4 - part_2) * part_3
         sums = segment_sum(part_4, group, G)
         log_b += sums
         if not slopes:
             return log_b
-        t_9 = scipy.special.expit((t_5 + at[0][:, group]))
-        part_7 = t_9 * part_6
+        t_10 = scipy.special.expit((t_6 + at[0][:, group]))
+        part_7 = t_10 * part_6
         sums_2 = segment_sum(part_7, group, G)
         slope_b = sum_cases_group - (tau ** -2.0) * at[0] - sums_2
-        part_8 = (1 - t_9) * t_9
+        part_8 = (1 - t_10) * t_10
         part_9 = part_6 * part_8
         sums_3 = segment_sum(part_9, group, G)
         curve_b = -(tau ** -2.0) - sums_3
@@ -288,15 +292,18 @@ def e_step(params, data, prepared, rng=None):
 def m_step(statistics, params, prepared, policy="raise"):
     """The parameters that maximise the expected log joint with these statistics. Raises Degenerate."""
     sizes = prepared["the sizes"]
-    beta = params["beta"]
+    mixing_X = prepared["mixing X"]
+    t = mixing_X @ params["beta"]  # (10)
+    beta = params["beta"] - t  # (10)
     tau = params["tau"]
     S_b_b_b = statistics["b_b_b"]
     S_b = statistics["b"]
     # (7) tau: closed form. the score has one positive root
     tau = positive(np.sqrt(2) * np.sqrt(0.5 * S_b_b_b / S_b), "tau", tau, policy, 0.0, -S_b)
     # (8) beta: newton. log(1 + exp(X[n] @ beta + b[group[n]])) ties beta to the data: no finite statistics; Newton, its Hessian added up, by passes over the data, to convergence
+    t_2 = mixing_X @ beta  # (10)
     return {
-        "beta": beta,
+        "beta": beta + t_2,  # (10)
         "tau": tau,
     }
 
@@ -307,7 +314,9 @@ def refine(before, params, data, prepared, rng=None, statistics=None):
     if statistics is None:
         statistics = e_step(before, data, prepared, twin(rng))  # (5)
     points_b, volume_b, table_b, q_b, log_z_b = expectations(before, prepared)(rng)
-    beta = params["beta"]
+    mixing_X = prepared["mixing X"]
+    t = mixing_X @ params["beta"]  # (10)
+    beta = params["beta"] - t  # (10)
     S_b_cases_X_group = statistics["b_cases_X_group"]
     present_cases = prepared["present cases"]
     size = prepared["size"]
@@ -320,18 +329,19 @@ def refine(before, params, data, prepared, rng=None, statistics=None):
     part_4 = X * part_2
     def objective(values_2):
         beta_2 = values_2["beta"]
-        t = X.T @ beta_2
-        t_2 = softplus((t + points_b[0][:, group]))
-        t_3 = scipy.special.expit((t + points_b[0][:, group]))
-        part_3 = part_2 * np.einsum("ab,ab->b", t_3, q_b[:, group])
-        part_5 = (1 - t_3) * t_3
+        t_2 = X.T @ beta_2
+        t_3 = softplus((t_2 + points_b[0][:, group]))
+        t_4 = scipy.special.expit((t_2 + points_b[0][:, group]))
+        part_3 = part_2 * np.einsum("ab,ab->b", t_4, q_b[:, group])
+        part_5 = (1 - t_4) * t_4
         part_6 = X * np.einsum("ab,ab->b", q_b[:, group], part_5)
-        return (beta_2 @ S_b_cases_X_group, -(part_2 @ np.einsum("ab,ab->b", t_2, q_b[:, group])),), {"beta": S_b_cases_X_group - (X @ part_3)}, {("beta", "beta"): (-(part_4 @ part_6.T)).T}
+        return (beta_2 @ S_b_cases_X_group, -(part_2 @ np.einsum("ab,ab->b", t_3, q_b[:, group])),), {"beta": S_b_cases_X_group - (X @ part_3)}, {("beta", "beta"): (-(part_4 @ part_6.T)).T}
     found = ascend(objective, {"beta": beta}, {"beta": "real"}, {"beta": (None, None)}, {"beta": ()})
     beta = found["beta"]
+    t_5 = mixing_X @ beta  # (10)
     return {
         **params,
-        "beta": beta,
+        "beta": beta + t_5,  # (10)
     }
 
 
@@ -370,6 +380,7 @@ def initial(data, prepared, rng):
     """Starting values: neutral ones, then the M-step of a seeded division of the rows among the states."""
     sizes = prepared["the sizes"]
     P = sizes["P"]
+    mixing_X = prepared["mixing X"]
     few = max(prepared["the sizes"].values(), default=0) <= 20000  # else numeric starts cost too much
     
     def plain(units, rng):
@@ -377,6 +388,8 @@ def initial(data, prepared, rng):
             "beta": neutral("real", (P,), 1, None, None, rng) * units["beta"],
             "tau": neutral("positive", (), 0, None, None, None),
         }
+        t = mixing_X @ params["beta"]
+        params["beta"] += t
         return params
     
     def likelihood(params):

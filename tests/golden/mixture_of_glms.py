@@ -121,6 +121,7 @@ def default_givens(sizes, given):
 def reference(data):
     """Reference points: data are held as differences from these, so that squares lose no digits."""
     return {
+        "X": mixing(data.values["X"]),  # (10)
     }
 
 
@@ -147,7 +148,8 @@ def prepare(data, reference):
     """What is computed once: centred data with rows last, masks, weights, and the chunks of rows."""
     sizes = dict(data.sizes)
     out = {"the sizes": sizes}
-    out["X"] = stored(data.values["X"], data.masks.get("X"), float, 1, None)
+    out["X"] = stored(mixed(data.values["X"], reference["X"]), data.masks.get("X"), float, 1, None)
+    out["mixing X"] = reference["X"]
     out["y"] = stored(data.values["y"], data.masks.get("y"), float, 1, None)
     out["present y"] = presence(data.masks.get("y"), data.values["y"].shape, 1, 1, "y")
     n = sizes["N"]
@@ -165,7 +167,9 @@ def expectations(params, prepared):
     sizes = prepared["the sizes"]
     K = sizes["K"]
     weights = params["weights"]
-    coef = params["coef"]
+    mixing_X = prepared["mixing X"]
+    t_2 = mixing_X @ params["coef"].T  # (10)
+    coef = params["coef"] - t_2.T  # (10)
     P = sizes["P"]
     present_y = prepared["present y"]
     X = prepared["X"]
@@ -179,9 +183,9 @@ def expectations(params, prepared):
         # (4) log joint of z with its data, for every state; then its posterior and log-normaliser
         features_2 = row_features(prepared, rows, features_of_z)
         log_z = coefficients @ features_2
-        t_2 = (X[:, rows].T @ coef.T).T
-        t_3 = np.exp(t_2)
-        part = present_y[rows] * t_3
+        t_3 = (X[:, rows].T @ coef.T).T
+        t_4 = np.exp(t_3)
+        part = present_y[rows] * t_4
         log_z += (-part)
         q_z, log_z_z = normalise(log_z, 1)
         if rng is not None:
@@ -218,14 +222,17 @@ def m_step(statistics, params, prepared, policy="raise"):
     """The parameters that maximise the expected log joint with these statistics. Raises Degenerate."""
     sizes = prepared["the sizes"]
     weights = params["weights"]
-    coef = params["coef"]
+    mixing_X = prepared["mixing X"]
+    t = mixing_X @ params["coef"].T  # (10)
+    coef = params["coef"] - t.T  # (10)
     S_z = statistics["z"]
     # (7) weights: closed form. sum of c log p on a simplex: Lagrange multiplier, normalise; Q is concave where all c >= 0
     weights = shares(S_z, "weights", weights, policy)
     # (8) coef: newton. exp(X[n] @ coef[z]) ties coef to the data: no finite statistics; Newton, its Hessian in blocks, one for each element of K, by passes over the data, to convergence
+    t_2 = mixing_X @ coef.T  # (10)
     return {
         "weights": weights,
-        "coef": coef,
+        "coef": coef + t_2.T,  # (10)
     }
 
 
@@ -238,7 +245,9 @@ def refine(before, params, data, prepared, rng=None, statistics=None):
     if statistics is None:
         statistics = e_step(before, data, prepared, twin(rng))  # (5)
     q_z, log_z_z, features_2 = expectations(before, prepared)(slice(0, N), rng)
-    coef = params["coef"]
+    mixing_X = prepared["mixing X"]
+    t = mixing_X @ params["coef"].T  # (10)
+    coef = params["coef"] - t.T  # (10)
     S_z_y_X = statistics["z_y_X"]
     present_y = prepared["present y"]
     X = prepared["X"]
@@ -251,21 +260,22 @@ def refine(before, params, data, prepared, rng=None, statistics=None):
         curve_coef = 0.0
         for rows in prepared["the chunks"]:
             n_rows = row_count(rows)
-            t = (X[:, rows].T @ coef_2.T).T
-            t_2 = np.exp(t)
+            t_2 = (X[:, rows].T @ coef_2.T).T
+            t_3 = np.exp(t_2)
             part = present_y[rows] * weight[rows]
-            part_2 = t_2 * q_z[:, rows]
+            part_2 = t_3 * q_z[:, rows]
             part_3 = X[:, rows] * part
             part_4 = X[:, rows][:, None, :] * part_2
-            total = total + -(part @ np.einsum("ab,ab->b", t_2, q_z[:, rows]))
+            total = total + -(part @ np.einsum("ab,ab->b", t_3, q_z[:, rows]))
             slope_coef = slope_coef + -(part_2 @ part_3.T)
             curve_coef = curve_coef + (-np.tensordot(part_3, part_4, ([1], [2]))).transpose(2, 1, 0)
         return (np.vdot(coef_2, S_z_y_X), total,), {"coef": slope_coef}, {("coef", "coef"): curve_coef}
     found = ascend(objective, {"coef": coef}, {"coef": "real"}, {"coef": (None, None)}, {"coef": (0,)})
     coef = found["coef"]
+    t_4 = mixing_X @ coef.T  # (10)
     return {
         **params,
-        "coef": coef,
+        "coef": coef + t_4.T,  # (10)
     }
 
 
@@ -308,6 +318,7 @@ def initial(data, prepared, rng):
     sizes = prepared["the sizes"]
     K = sizes["K"]
     P = sizes["P"]
+    mixing_X = prepared["mixing X"]
     some = {**prepared, "the chunks": [sample_rows((sizes["N"]), rng)]}
     few = max(prepared["the sizes"].values(), default=0) <= 20000  # else numeric starts cost too much
     
@@ -316,6 +327,8 @@ def initial(data, prepared, rng):
             "weights": neutral("simplex", (K,), 1, None, None, None),
             "coef": neutral("real", (K, P), 1, None, None, rng) * units["coef"],
         }
+        t = mixing_X @ params["coef"].T
+        params["coef"] += t.T
         return params
     
     def likelihood(params):

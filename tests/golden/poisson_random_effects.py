@@ -134,6 +134,7 @@ def default_givens(sizes, given):
 def reference(data):
     """Reference points: data are held as differences from these, so that squares lose no digits."""
     return {
+        "X": mixing(data.values["X"]),  # (10)
     }
 
 
@@ -159,7 +160,8 @@ def prepare(data, reference):
     """What is computed once: centred data with rows last, masks, weights, and the chunks of rows."""
     sizes = dict(data.sizes)
     out = {"the sizes": sizes}
-    out["X"] = stored(data.values["X"], data.masks.get("X"), float, 1, None)
+    out["X"] = stored(mixed(data.values["X"], reference["X"]), data.masks.get("X"), float, 1, None)
+    out["mixing X"] = reference["X"]
     out["group"] = stored(data.values["group"], data.masks.get("group"), np.int64, 1, None)
     out["y"] = stored(data.values["y"], data.masks.get("y"), float, 1, None)
     out["present y"] = presence(data.masks.get("y"), data.values["y"].shape, 1, 1, "y")
@@ -184,11 +186,13 @@ def log_density_of_b(params, prepared):
     present_y = prepared["present y"]
     y = prepared["y"]
     X = prepared["X"]
-    beta = params["beta"]
+    mixing_X = prepared["mixing X"]
+    t_2 = mixing_X @ params["beta"]  # (10)
+    beta = params["beta"] - t_2  # (10)
     weight = prepared["the weight"]
     sum_y_group = prepared["the sums"]["y_group"]
-    t_2 = X.T @ beta  # (4)
-    t_4 = scipy.special.gammaln((1 + y))  # (4)
+    t_3 = X.T @ beta  # (4)
+    t_5 = scipy.special.gammaln((1 + y))  # (4)
     part_2 = present_y * weight  # (4)
 
     def on(at, slopes=False):
@@ -197,14 +201,14 @@ def log_density_of_b(params, prepared):
         log_b = np.zeros((b_points, G,))
         t = at[0] ** 2
         log_b += (-log0(tau) - 0.5 * (math.log(2) + math.log(np.pi) + (tau ** -2.0) * t))
-        part = y * (t_2 + at[0][:, group])
-        t_3 = np.exp((t_2 + at[0][:, group]))
-        part_3 = (part - t_4 - t_3) * part_2
+        part = y * (t_3 + at[0][:, group])
+        t_4 = np.exp((t_3 + at[0][:, group]))
+        part_3 = (part - t_5 - t_4) * part_2
         sums = segment_sum(part_3, group, G)
         log_b += sums
         if not slopes:
             return log_b
-        part_4 = t_3 * part_2
+        part_4 = t_4 * part_2
         sums_2 = segment_sum(part_4, group, G)
         slope_b = sum_y_group - (tau ** -2.0) * at[0] - sums_2
         curve_b = -(tau ** -2.0) - sums_2
@@ -262,15 +266,18 @@ def e_step(params, data, prepared, rng=None):
 def m_step(statistics, params, prepared, policy="raise"):
     """The parameters that maximise the expected log joint with these statistics. Raises Degenerate."""
     sizes = prepared["the sizes"]
-    beta = params["beta"]
+    mixing_X = prepared["mixing X"]
+    t = mixing_X @ params["beta"]  # (10)
+    beta = params["beta"] - t  # (10)
     tau = params["tau"]
     S_b_b_b = statistics["b_b_b"]
     S_b = statistics["b"]
     # (7) tau: closed form. the score has one positive root
     tau = positive(np.sqrt(2) * np.sqrt(0.5 * S_b_b_b / S_b), "tau", tau, policy, 0.0, -S_b)
     # (8) beta: newton. exp(X[n] @ beta) ties beta to the data: no finite statistics; Newton, its Hessian added up, by passes over the data, to convergence
+    t_2 = mixing_X @ beta  # (10)
     return {
-        "beta": beta,
+        "beta": beta + t_2,  # (10)
         "tau": tau,
     }
 
@@ -281,29 +288,32 @@ def refine(before, params, data, prepared, rng=None, statistics=None):
     if statistics is None:
         statistics = e_step(before, data, prepared, twin(rng))  # (5)
     points_b, volume_b, table_b, q_b, log_z_b = expectations(before, prepared)(rng)
-    beta = params["beta"]
+    mixing_X = prepared["mixing X"]
+    t = mixing_X @ params["beta"]  # (10)
+    beta = params["beta"] - t  # (10)
     S_b_y_X_group = statistics["b_y_X_group"]
     present_y = prepared["present y"]
     X = prepared["X"]
     group = prepared["group"]
     weight = prepared["the weight"]
     # (8) beta: newton. exp(X[n] @ beta) ties beta to the data: no finite statistics; Newton, its Hessian added up, by passes over the data, to convergence
-    t_3 = np.exp(points_b[0][:, group])
+    t_4 = np.exp(points_b[0][:, group])
     part = present_y * weight
-    part_3 = (t_3 * q_b[:, group]).sum(axis=0)
+    part_3 = (t_4 * q_b[:, group]).sum(axis=0)
     def objective(values_2):
         beta_2 = values_2["beta"]
-        t = X.T @ beta_2
-        t_2 = np.exp(t)
-        part_2 = t_2 * part
+        t_2 = X.T @ beta_2
+        t_3 = np.exp(t_2)
+        part_2 = t_3 * part
         part_4 = part_2 * part_3
         part_5 = X * part_4
         return (beta_2 @ S_b_y_X_group, -(part_2 @ part_3),), {"beta": S_b_y_X_group - (X @ part_4)}, {("beta", "beta"): -(X @ part_5.T)}
     found = ascend(objective, {"beta": beta}, {"beta": "real"}, {"beta": (None, None)}, {"beta": ()})
     beta = found["beta"]
+    t_5 = mixing_X @ beta  # (10)
     return {
         **params,
-        "beta": beta,
+        "beta": beta + t_5,  # (10)
     }
 
 
@@ -342,6 +352,7 @@ def initial(data, prepared, rng):
     """Starting values: neutral ones, then the M-step of a seeded division of the rows among the states."""
     sizes = prepared["the sizes"]
     P = sizes["P"]
+    mixing_X = prepared["mixing X"]
     few = max(prepared["the sizes"].values(), default=0) <= 20000  # else numeric starts cost too much
     
     def plain(units, rng):
@@ -349,6 +360,8 @@ def initial(data, prepared, rng):
             "beta": neutral("real", (P,), 1, None, None, rng) * units["beta"],
             "tau": neutral("positive", (), 0, None, None, None),
         }
+        t = mixing_X @ params["beta"]
+        params["beta"] += t
         return params
     
     def likelihood(params):

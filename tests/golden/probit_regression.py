@@ -103,6 +103,7 @@ def default_givens(sizes, given):
 def reference(data):
     """Reference points: data are held as differences from these, so that squares lose no digits."""
     return {
+        "X": mixing(data.values["X"]),  # (9)
     }
 
 
@@ -123,7 +124,8 @@ def prepare(data, reference):
     """What is computed once: centred data with rows last, masks, weights, and the chunks of rows."""
     sizes = dict(data.sizes)
     out = {"the sizes": sizes}
-    out["X"] = stored(data.values["X"], data.masks.get("X"), float, 1, None)
+    out["X"] = stored(mixed(data.values["X"], reference["X"]), data.masks.get("X"), float, 1, None)
+    out["mixing X"] = reference["X"]
     out["y"] = stored(data.values["y"], data.masks.get("y"), float, 1, None)
     out["present y"] = presence(data.masks.get("y"), data.values["y"].shape, 1, 1, "y")
     n = sizes["N"]
@@ -139,7 +141,9 @@ def expectations(params, prepared):
     """Posteriors at these parameters: what lacks the rows once, then a function of the rows."""
     sizes = prepared["the sizes"]
     X = prepared["X"]
-    beta = params["beta"]
+    mixing_X = prepared["mixing X"]
+    t = mixing_X @ params["beta"]  # (9)
+    beta = params["beta"] - t  # (9)
     present_y = prepared["present y"]
     y = prepared["y"]
     # (4) what the posterior of u takes from the parameters
@@ -149,11 +153,11 @@ def expectations(params, prepared):
         n_rows = row_count(rows)
         # (4) natural parameters of the posterior of u (Normal); its moments and log-normaliser
         eta_id_u = X[:, rows].T @ beta
-        t = ((present_y[rows] > 0) + 0.0)
-        t_2 = ((y[rows] != 0) + 0.0)
-        t_3 = np.maximum((-np.inf), np.where(t, np.where(t_2, 0, (-np.inf)), (-np.inf)))
-        t_4 = np.minimum(np.inf, np.where(t, np.where(t_2, np.inf, 0), np.inf))
-        log_z_u, moments_u = cut_normal_posterior(eta_id_u, eta_square_u, lower=t_3, upper=t_4)
+        t_2 = ((present_y[rows] > 0) + 0.0)
+        t_3 = ((y[rows] != 0) + 0.0)
+        t_4 = np.maximum((-np.inf), np.where(t_2, np.where(t_3, 0, (-np.inf)), (-np.inf)))
+        t_5 = np.minimum(np.inf, np.where(t_2, np.where(t_3, np.inf, 0), np.inf))
+        log_z_u, moments_u = cut_normal_posterior(eta_id_u, eta_square_u, lower=t_4, upper=t_5)
         return moments_u, log_z_u
     return on
 
@@ -165,7 +169,9 @@ def e_step(params, data, prepared, rng=None):
     weight = prepared["the weight"]
     sum_X_X = prepared["the sums"]["X_X"]
     sum_count = prepared["the sums"]["count"]
-    beta = params["beta"]
+    mixing_X = prepared["mixing X"]
+    t = mixing_X @ params["beta"]  # (9)
+    beta = params["beta"] - t  # (9)
     on = expectations(params, prepared)
     S_X_u = 0.0
     log_likelihood = 0.0
@@ -193,7 +199,9 @@ def e_step(params, data, prepared, rng=None):
 def m_step(statistics, params, prepared, policy="raise"):
     """The parameters that maximise the expected log joint with these statistics. Raises Degenerate."""
     sizes = prepared["the sizes"]
-    beta = params["beta"]
+    mixing_X = prepared["mixing X"]
+    t = mixing_X @ params["beta"]  # (9)
+    beta = params["beta"] - t  # (9)
     S_X_X = statistics["X_X"]
     P = sizes["P"]
     S_X_u = statistics["X_u"]
@@ -202,8 +210,9 @@ def m_step(statistics, params, prepared, policy="raise"):
     right = S_X_u.reshape(P)
     solved = solve_normal(left, right, "beta", np.reshape(beta, (P,)), policy)
     beta = solved.reshape(P)
+    t_2 = mixing_X @ beta  # (9)
     return {
-        "beta": beta,
+        "beta": beta + t_2,  # (9)
     }
 
 
@@ -232,7 +241,9 @@ def log_likelihood_rows(params, data, prepared):
     """Log-likelihood of each row of the outermost plate of the data."""
     sizes = prepared["the sizes"]
     X = prepared["X"]
-    beta = params["beta"]
+    mixing_X = prepared["mixing X"]
+    t = mixing_X @ params["beta"]  # (9)
+    beta = params["beta"] - t  # (9)
     on = expectations(params, prepared)
     part = beta[:, None] * beta  # (8)
     parts = [np.zeros(0)]
@@ -253,14 +264,17 @@ def initial(data, prepared, rng):
     """Starting values: neutral ones, then the M-step of a seeded division of the rows among the states."""
     sizes = prepared["the sizes"]
     P = sizes["P"]
+    mixing_X = prepared["mixing X"]
     some = {**prepared, "the chunks": [sample_rows((sizes["N"]), rng)]}
     some["the sums"] = added_up(sums_of_data, some)
     
     def draw(power):
         unit = prepared["the spread"] ** power
         params = {
-            "beta": neutral("real", (P,), 1, None, None, rng),
+            "beta": neutral("real", (P,), 1, None, None, None),
         }
+        t = mixing_X @ params["beta"]
+        params["beta"] += t
         statistics = e_step(params, data, some, rng)
         params = m_step(statistics, params, prepared, "keep")
         return params

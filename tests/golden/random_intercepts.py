@@ -144,6 +144,7 @@ def default_givens(sizes, given):
 def reference(data):
     """Reference points: data are held as differences from these, so that squares lose no digits."""
     return {
+        "X": mixing(data.values["X"]),  # (11)
         "beta": plane(data.values["y"], data.masks.get("y"), data.values["X"]),  # (11)
     }
 
@@ -179,7 +180,8 @@ def prepare(data, reference):
     """What is computed once: centred data with rows last, masks, weights, and the chunks of rows."""
     sizes = dict(data.sizes)
     out = {"the sizes": sizes}
-    out["X"] = stored(data.values["X"], data.masks.get("X"), float, 1, None)
+    out["X"] = stored(mixed(data.values["X"], reference["X"]), data.masks.get("X"), float, 1, None)
+    out["mixing X"] = reference["X"]
     out["subject"] = stored(data.values["subject"], data.masks.get("subject"), np.int64, 1, None)
     out["y"] = stored(data.values["y"] - data.values["X"] @ reference["beta"], data.masks.get("y"), float, 1, None)
     out["present y"] = presence(data.masks.get("y"), data.values["y"].shape, 1, 1, "y")
@@ -198,7 +200,9 @@ def expectations(params, prepared):
     s2 = params["s2"]
     sum_y_subject = prepared["the sums"]["y_subject"]
     reference_beta = prepared["reference beta"]
-    beta = params["beta"] - reference_beta  # (11)
+    mixing_X = prepared["mixing X"]
+    t = mixing_X @ (params["beta"] - reference_beta)  # (11)
+    beta = params["beta"] - (reference_beta + t)  # (11)
     sum_X_n_y_subject = prepared["the sums"]["X_n_y_subject"]
     s2_b = params["s2_b"]
     sum_n_y_subject = prepared["the sums"]["n_y_subject"]
@@ -227,7 +231,9 @@ def e_step(params, data, prepared, rng=None):
     s2_b = params["s2_b"]
     s2 = params["s2"]
     reference_beta = prepared["reference beta"]
-    beta = params["beta"] - reference_beta  # (11)
+    mixing_X = prepared["mixing X"]
+    t = mixing_X @ (params["beta"] - reference_beta)  # (11)
+    beta = params["beta"] - (reference_beta + t)  # (11)
     on = expectations(params, prepared)
     moments_b, log_z_b = on(rng)
     log_likelihood = 0.0
@@ -268,7 +274,9 @@ def m_step(statistics, params, prepared, policy="raise"):
     """The parameters that maximise the expected log joint with these statistics. Raises Degenerate."""
     sizes = prepared["the sizes"]
     reference_beta = prepared["reference beta"]
-    beta = params["beta"] - reference_beta  # (11)
+    mixing_X = prepared["mixing X"]
+    t = mixing_X @ (params["beta"] - reference_beta)  # (11)
+    beta = params["beta"] - (reference_beta + t)  # (11)
     s2_b = params["s2_b"]
     s2 = params["s2"]
     S_n_y_X_X = statistics["n_y_X_X"]
@@ -289,10 +297,11 @@ def m_step(statistics, params, prepared, policy="raise"):
     # (8) s2_b: closed form. the score has one root
     s2_b = positive(S_square_b / G, "s2_b", s2_b, policy, 0.0, -0.5 * G)
     # (9) s2: closed form. the score has one root
-    t = beta @ S_n_y_X_X
-    s2 = positive((S_y_y + beta @ t + S_n_y_subject_square_b + 2 * (beta @ S_n_y_X_subject_b - beta @ S_y_X - S_y_subject_b)) / S_n_y, "s2", s2, policy, 0.0, -0.5 * S_n_y)
+    t_2 = beta @ S_n_y_X_X
+    s2 = positive((S_y_y + beta @ t_2 + S_n_y_subject_square_b + 2 * (beta @ S_n_y_X_subject_b - beta @ S_y_X - S_y_subject_b)) / S_n_y, "s2", s2, policy, 0.0, -0.5 * S_n_y)
+    t_3 = mixing_X @ beta  # (11)
     return {
-        "beta": beta + reference_beta,  # (11)
+        "beta": beta + (reference_beta + t_3),  # (11)
         "s2_b": s2_b,
         "s2": s2,
     }
@@ -326,7 +335,9 @@ def log_likelihood_rows(params, data, prepared):
     y = prepared["y"]
     X = prepared["X"]
     reference_beta = prepared["reference beta"]
-    beta = params["beta"] - reference_beta  # (11)
+    mixing_X = prepared["mixing X"]
+    t_2 = mixing_X @ (params["beta"] - reference_beta)  # (11)
+    beta = params["beta"] - (reference_beta + t_2)  # (11)
     on = expectations(params, prepared)
     moments_b, log_z_b = on()
     sums = segment_sum(present_y, subject, G)  # (10)
@@ -358,14 +369,17 @@ def initial(data, prepared, rng):
     sizes = prepared["the sizes"]
     P = sizes["P"]
     reference_beta = prepared["reference beta"]
+    mixing_X = prepared["mixing X"]
     
     def draw(power):
         unit = prepared["the spread"] ** power
         params = {
-            "beta": neutral("real", (P,), 1, None, None, None) + reference_beta,
+            "beta": neutral("real", (P,), 1, None, None, None),
             "s2_b": neutral("positive", (), 0, None, None, None) * unit,
             "s2": neutral("positive", (), 0, None, None, None) * unit,
         }
+        t = mixing_X @ params["beta"]
+        params["beta"] += (reference_beta + t)
         statistics = e_step(params, data, prepared, rng)
         params = m_step(statistics, params, prepared, "keep")
         return params

@@ -148,6 +148,7 @@ def default_givens(sizes, given):
 def reference(data):
     """Reference points: data are held as differences from these, so that squares lose no digits."""
     return {
+        "X": mixing(data.values["X"]),  # (12)
         "coef": plane(data.values["y"], data.masks.get("y"), data.values["X"]),  # (12)
     }
 
@@ -186,7 +187,8 @@ def prepare(data, reference):
     """What is computed once: centred data with rows last, masks, weights, and the chunks of rows."""
     sizes = dict(data.sizes)
     out = {"the sizes": sizes}
-    out["X"] = stored(data.values["X"], data.masks.get("X"), float, 1, None)
+    out["X"] = stored(mixed(data.values["X"], reference["X"]), data.masks.get("X"), float, 1, None)
+    out["mixing X"] = reference["X"]
     out["y"] = stored(data.values["y"] - data.values["X"] @ reference["coef"], data.masks.get("y"), float, 1, None)
     out["present y"] = presence(data.masks.get("y"), data.values["y"].shape, 1, 1, "y")
     out["reference coef"] = reference["coef"]
@@ -206,7 +208,9 @@ def expectations(params, prepared):
     K = sizes["K"]
     sd = params["sd"]
     reference_coef = prepared["reference coef"]
-    coef = params["coef"] - reference_coef  # (12)
+    mixing_X = prepared["mixing X"]
+    t_3 = mixing_X @ (params["coef"] - reference_coef).T  # (12)
+    coef = params["coef"] - (reference_coef[:, None] + t_3).T  # (12)
     P = sizes["P"]
     T = sizes["T"]
     trans = params["trans"]
@@ -218,8 +222,8 @@ def expectations(params, prepared):
     part = coef * t_2[:, None]
     part_2 = coef[:, :, None] * part[:, None, :]
     coefficients = np.concatenate([(-0.5 * (math.log(2) + math.log(np.pi)) - t)[:, None], (-0.5 * t_2)[:, None], part, (-0.5 * part_2).transpose(0, 2, 1).reshape(K, -1)], axis=1)
-    t_3 = log0(trans)
-    t_4 = log0(first)
+    t_4 = log0(trans)
+    t_5 = log0(first)
 
     def on(rng=None):
         # (4) log joint of z with its data, for every state; then its posterior and log-normaliser
@@ -227,7 +231,7 @@ def expectations(params, prepared):
         log_z = lane_table(coefficients, features_2, prepared["the fold of z"])
         if rng is not None:
             log_z = np.log(seeded(out_of_lanes(log_z), 1, [y], rng))
-        log_z_z, chain_z = chains(log_z, t_3, [t_4], prepared["the sequences of z"], (1, 0, 1, False), rng)
+        log_z_z, chain_z = chains(log_z, t_4, [t_5], prepared["the sequences of z"], (1, 0, 1, False), rng)
         return chain_z, log_z_z, features_2
     return on
 
@@ -269,7 +273,9 @@ def m_step(statistics, params, prepared, policy="raise"):
     first = params["first"]
     trans = params["trans"]
     reference_coef = prepared["reference coef"]
-    coef = params["coef"] - reference_coef  # (12)
+    mixing_X = prepared["mixing X"]
+    t = mixing_X @ (params["coef"] - reference_coef).T  # (12)
+    coef = params["coef"] - (reference_coef[:, None] + t).T  # (12)
     sd = params["sd"]
     S_z_first = statistics["z_first"]
     S_z_pair = statistics["z_pair"]
@@ -289,17 +295,18 @@ def m_step(statistics, params, prepared, policy="raise"):
     solved = solve_normal(left, right, "coef", np.reshape(coef, (K, P,)), policy)
     coef = solved.reshape(K, P)
     # (10) sd: closed form. the score has one positive root
-    t = (coef * S_z_y_X).sum(axis=1)
-    t_2 = np.einsum("ab,abc->ac", coef, S_z_n_y_X_X)
-    t_3 = (coef * t_2).sum(axis=1)
-    t_4 = 1 / S_z_n_y
-    part = (0.5 * (S_z_y_y + t_3) - t) * t_4
-    t_5 = np.sqrt(part)
-    sd = positive(np.sqrt(2) * t_5, "sd", sd, policy, 0.0, -S_z_n_y)
+    t_2 = (coef * S_z_y_X).sum(axis=1)
+    t_3 = np.einsum("ab,abc->ac", coef, S_z_n_y_X_X)
+    t_4 = (coef * t_3).sum(axis=1)
+    t_5 = 1 / S_z_n_y
+    part = (0.5 * (S_z_y_y + t_4) - t_2) * t_5
+    t_6 = np.sqrt(part)
+    sd = positive(np.sqrt(2) * t_6, "sd", sd, policy, 0.0, -S_z_n_y)
+    t_7 = mixing_X @ coef.T  # (12)
     return {
         "first": first,
         "trans": trans,
-        "coef": coef + reference_coef,  # (12)
+        "coef": coef + (reference_coef[:, None] + t_7).T,  # (12)
         "sd": sd,
     }
 
@@ -326,7 +333,9 @@ def most_probable(params, data, prepared):
     K = sizes["K"]
     sd = params["sd"]
     reference_coef = prepared["reference coef"]
-    coef = params["coef"] - reference_coef  # (12)
+    mixing_X = prepared["mixing X"]
+    t_3 = mixing_X @ (params["coef"] - reference_coef).T  # (12)
+    coef = params["coef"] - (reference_coef[:, None] + t_3).T  # (12)
     P = sizes["P"]
     T = sizes["T"]
     trans = params["trans"]
@@ -337,12 +346,12 @@ def most_probable(params, data, prepared):
     part = coef * t_2[:, None]
     part_2 = coef[:, :, None] * part[:, None, :]
     coefficients = np.concatenate([(-0.5 * (math.log(2) + math.log(np.pi)) - t)[:, None], (-0.5 * t_2)[:, None], part, (-0.5 * part_2).transpose(0, 2, 1).reshape(K, -1)], axis=1)
-    t_3 = log0(trans)
-    t_4 = log0(first)
+    t_4 = log0(trans)
+    t_5 = log0(first)
     # (4) log joint of z with its data, for every state; then the largest
     features_2 = row_features(prepared, slice(0, T), features_of_z)
     log_z = log_table(coefficients, features_2, prepared["the fold of z"])
-    paths_z, log_z_z = paths(log_z, t_3, [t_4], prepared["the sequences of z"], (1, 0, 1, False))
+    paths_z, log_z_z = paths(log_z, t_4, [t_5], prepared["the sequences of z"], (1, 0, 1, False))
     best_z = path_given(paths_z, [])
     return {
         "z": plates_first(best_z[0], 1),
@@ -360,14 +369,17 @@ def initial(data, prepared, rng):
     K = sizes["K"]
     P = sizes["P"]
     reference_coef = prepared["reference coef"]
+    mixing_X = prepared["mixing X"]
     
     def draw(power):
         params = {
             "first": neutral("simplex", (K,), 1, None, None, None),
             "trans": neutral("simplex", (K, K), 1, None, None, None),
-            "coef": neutral("real", (K, P), 1, None, None, None) + reference_coef,
+            "coef": neutral("real", (K, P), 1, None, None, None),
             "sd": neutral("positive", (K,), 0, None, None, None),
         }
+        t = mixing_X @ params["coef"].T
+        params["coef"] += (reference_coef[:, None] + t).T
         statistics = e_step(params, data, prepared, rng)
         params = m_step(statistics, params, prepared, "keep")
         return params

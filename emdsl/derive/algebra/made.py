@@ -64,6 +64,7 @@ UNSEEN = Kind("unseen")  # [the variable's axes]: 1 where the cell of a vector i
 PATTERN = Kind("pattern")  # [home of the block]: which pattern of missing cells the row has
 FREE = Kind("free")  # [home of the block]: how many cells the row lacks
 REFERENCE = Kind("reference")  # [the parameter's axes]: the point about which data are centred
+MIXING = Kind("mixing")  # [column, column]: what columns of a design are measured from, in multiples of others
 ORIGIN = Kind("origin")  # [the latent's axes]: where a latent's own axis starts
 RAW = Kind("raw")  # [the variable's axes]: data as they came, not centred
 FEATURES = Kind("features")  # [row, feature]: products of data of which a latent's mean is a linear function
@@ -105,6 +106,7 @@ FACTS = (
     START,
     LENGTH,
     REFERENCE,
+    MIXING,
     RAW,
     FEATURES,
     COUNT,

@@ -7,7 +7,7 @@ from fractions import Fraction
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Expr, Ix
-from emdsl.derive.algebra.made import AT, PRESENT, RAW, REFERENCE, is_made
+from emdsl.derive.algebra.made import AT, MIXING, PRESENT, RAW, REFERENCE, is_made
 
 Names = Mapping[Ix, str]
 
@@ -27,7 +27,7 @@ def _as_written(e: Expr) -> Expr | None:
         return x.Fn("log", (x.Fn("Phi", (x.rebuild(e.args[0], _as_written),)),))
     if not isinstance(e, El) or not is_made(e.var):
         return None
-    if e.var in REFERENCE:
+    if e.var in REFERENCE or e.var in MIXING:
         return x.ZERO
     if e.var in PRESENT:
         return x.ONE

@@ -8,7 +8,7 @@ import numpy as np
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import Ix
-from emdsl.derive.algebra.made import RAW, REFERENCE
+from emdsl.derive.algebra.made import MIXING, RAW, REFERENCE
 from emdsl.derive.joint.centre import raw
 from emdsl.derive.joint.element import Tensors
 from emdsl.derive.joint.factors import Cloud
@@ -73,6 +73,7 @@ def reference_lines(printer: Printer) -> list[str]:
     for name in printer.plan.centred:
         own = len(printer.plan.joint.model.variable(name).domain.dims)
         cells.append(f'"{name}": centre(data.values["{name}"], data.masks.get("{name}"), {own}),{here}')
+    cells += [f'"{d.data}": mixing(data.values["{d.data}"]),{here}' for d in printer.plan.designs]
     for data in dict.fromkeys(p.data for p in printer.plan.planes):
         cells.append(_planes_line([p for p in printer.plan.planes if p.data == data]) + here)
     return ["def reference(data):", *("    " + line for line in (doc, "return {", *("    " + c for c in cells), "}"))]
@@ -239,8 +240,12 @@ def _data_lines(plan: Plan, v: m.Variable, index: bool) -> list[str]:
     for p in plan.planes:
         if p.data == v.name:
             stored += f' - data.values["{p.design}"] {"*" if p.column else "@"} reference["{p.param}"]'
+    if any(d.data == v.name for d in plan.designs):
+        stored = f'mixed({values}, reference["{v.name}"])'
     gap = ", 1e-60" if v.domain.kind in ("positive", "unit") and v.kind == "observed" else ""
     lines = [f'out["{v.name}"] = stored({stored}, {mask}, {kind}, {plates}, {reference}{gap})']
+    if any(d.data == v.name for d in plan.designs):
+        lines.append(f'out["{MIXING.word} {v.name}"] = reference["{v.name}"]')
     if v.name in plan.centred:
         lines.append(f'out["reference {v.name}"] = {reference}')
     if raw(v.name) in plan.joint.holding:

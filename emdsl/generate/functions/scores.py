@@ -99,7 +99,7 @@ def _measured(
     held = {n: x.variables(s.value) & names for n, s in shifts.items()}
     left = [n for n in shifts if held[n]]
     while left:
-        first = next((n for n in left if not any(n in held[o] for o in left)), None)
+        first = next((n for n in left if not any(n in held[o] for o in left if o != n)), None)
         if first is None:
             raise InternalError("scores", "parameters are measured from one another")
         left.remove(first)

@@ -218,6 +218,34 @@ def planes(values: Array, mask: Array | None, designs: Mapping[str, Array]) -> d
     return out
 
 
+def mixing(design: Array) -> Array:
+    """U of T = I + U: what each column of a design (*plates, P) is measured from, in the rows of others; U U = 0.
+
+    Beside a column of ones every other one is measured from its mean; beside indicators of groups, which add up to
+    one, from its mean in each. Without either U is 0.
+    """
+    x = np.reshape(design, (-1, design.shape[-1]))
+    out = np.zeros((x.shape[1], x.shape[1]))
+    if not len(x):
+        return out
+    alike = (x == x[0]).all(axis=0)
+    ones = np.flatnonzero(alike & (x[0] != 0))
+    if len(ones):
+        out[ones[0]] = np.where(alike, 0.0, -np.add.reduce(x, 0) / len(x) / x[0, ones[0]])
+        return out
+    groups = ((x == 0) | (x == 1)).all(axis=0) & ~alike
+    if groups.any() and (x[:, groups].sum(axis=1) == 1).all():
+        counts = x[:, groups].sum(axis=0)
+        out[np.ix_(groups, ~groups & ~alike)] = -(x[:, groups].T @ x[:, ~groups & ~alike]) / counts[:, None]
+    return out
+
+
+def mixed(design: Array, held: Array) -> Array:
+    """A design X + X U, as it is where U is 0; what U does not read of it keeps all its digits."""
+    read = held.any(axis=1)
+    return design + design[..., read] @ held[read] if read.any() else design
+
+
 def data_scale(arrays: Sequence[Array]) -> float:
     """The smallest standard deviation of centred data, 1 where there is none: what rounding is measured against."""
     squares = [s / a.shape[-1] for a in arrays if a.size for s in np.add.reduce(a * a, -1).ravel().tolist()]
