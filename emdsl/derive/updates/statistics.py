@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import DataIx, El, Expr, Idx, Ix
@@ -135,12 +136,14 @@ def _is_parameter(f: Expr, kinds: Mapping[str, str]) -> bool:
 def selectors(t: Term, joint: LogJoint, kinds: Mapping[str, str]) -> Term:
     """A parameter read through data becomes a selector and a dummy.
 
-    `beta[group[n]] = sum_g [group[n] = g] beta[g]`
+    `beta[group[n]] = sum_g [group[n] = g] beta[g]`; a position that moves with a sum inside the factor stays there.
     """
     found: dict[tuple[Expr, str], Ix] = {}
 
-    def replace_index(e: Expr) -> Expr | None:
+    def replace_index(e: Expr, outside: frozenset[Ix]) -> Expr | None:
         if not isinstance(e, El) or kinds.get(e.var) != "P" or not any(isinstance(i, DataIx) for i in e.idx):
+            return None
+        if not all(outside.issuperset(x.free(i.value)) for i in e.idx if isinstance(i, DataIx)):
             return None
         shape = joint.model.variable(e.var).shape
         idx: list[Idx] = []
@@ -157,7 +160,9 @@ def selectors(t: Term, joint: LogJoint, kinds: Mapping[str, str]) -> Term:
     factors = []
     for f in t.factors:
         sides = blocks_of(f, lambda n: _side(n, kinds))
-        factors.append(x.rebuild(f, replace_index) if "P" in sides and _only_indices(f, kinds) else f)
+        if "P" in sides and _only_indices(f, kinds):
+            f = x.rebuild(f, partial(replace_index, outside=frozenset(x.free(f))))
+        factors.append(f)
     chosen = tuple(x.sel(value, ix) for (value, _), ix in found.items())
     return replace(t, factors=(*factors, *chosen), ixs=(*t.ixs, *found.values()))
 
