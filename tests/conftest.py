@@ -20,25 +20,34 @@ gc.set_threshold(100_000, 20, 10)
 # What is tested is numpy's, whether numba is installed or not; test_loops.py compares the loops that numba compiles.
 os.environ.setdefault("EMDSL_NUMBA", "off")
 
-# Hypothesis brings a plugin, for which pytest would rewrite the assertions of all of its files, in every process.
-finders = sys.meta_path[:]
-sys.meta_path[:] = [f for f in finders if type(f).__module__ != "_pytest.assertion.rewrite"]
-import hypothesis.extra.numpy  # noqa: E402, F401
-import pytest  # noqa: E402
-from hypothesis import HealthCheck, settings  # noqa: E402
-from hypothesis.internal.conjecture import providers  # noqa: E402
-
-sys.meta_path[:] = finders
-
-settings.register_profile("emdsl", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
-settings.register_profile("nightly", settings.get_profile("emdsl"), derandomize=False, max_examples=300)
-settings.load_profile("emdsl")
+import pytest  # noqa: E402  (after the environment)
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
-    """By day hypothesis does not read every file of the package for constants to draw: it takes a second and more."""
-    if config.getoption("--hypothesis-profile") != "nightly":
+    """Profiles of hypothesis, in every process that runs tests; the one that hands them out imports neither numpy."""
+    profile = config.getoption("--hypothesis-profile")
+    hands_out = bool(config.getoption("numprocesses")) and not hasattr(config, "workerinput")
+    if profile or not hands_out:
+        set_up_hypothesis(by_day=profile != "nightly")
+
+
+def set_up_hypothesis(by_day: bool) -> None:
+    """By day it draws the same examples each time, and does not read every file of the package for constants.
+
+    It brings a plugin, for which pytest would rewrite the assertions of all of its files, in every process.
+    """
+    finders = sys.meta_path[:]
+    sys.meta_path[:] = [f for f in finders if type(f).__module__ != "_pytest.assertion.rewrite"]
+    import hypothesis.extra.numpy  # noqa: F401
+    from hypothesis import HealthCheck, settings
+    from hypothesis.internal.conjecture import providers
+
+    sys.meta_path[:] = finders
+    settings.register_profile("emdsl", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+    settings.register_profile("nightly", settings.get_profile("emdsl"), derandomize=False, max_examples=300)
+    settings.load_profile("emdsl")
+    if by_day:
         providers._get_local_constants = lambda: providers._local_constants  # empty until that function fills it
 
 
