@@ -85,3 +85,13 @@ def test_restarts_leave_a_start_that_collapses() -> None:
     model = emdsl.compile(text=MIXTURE)
     fitted = model.fitter(seed=0, on_degenerate="restart", init=start).fit(np.r_[X, 100.0, 103.0])
     assert fitted.converged_
+
+
+@pytest.mark.parametrize("declared", ["size K = 2\nparam m[K] : real", "param m : real[2]"])
+def test_states_of_a_vector_and_of_a_size_with_a_name(declared: str) -> None:
+    """Both ended at the saddle, converged: a state of a bool is no level of K by name, a vector's numbers no copies."""
+    rows = "for n in N:\n    latent z[n] ~ Bernoulli(0.5)\n    observed x[n] ~ Normal(m[z[n]], 1)\n"
+    x = np.array([-0.3, 0.4, 0.1, 3.8, 4.3, 4.1])
+    fit = emdsl.compile(text=f"model M\n{declared}\n{rows}").fitter(seed=0, init={"m": [1, 1]}).fit({"x": x})
+    assert "alike at the start" in fit.message_
+    np.testing.assert_allclose(np.sort(fit.params_["m"]), [0.07, 4.07], atol=0.05)

@@ -23,17 +23,17 @@ SHARES = (0.1, 0.5, 1.0)  # how far towards a seeded division of the rows a star
 def alike(spec: Mapping[str, Any], params: Mapping[str, Array], sizes: Mapping[str, int]) -> dict[str, tuple[int, int]]:
     """Size of a discrete latent's states -> two of them that the parameters do not tell apart."""
     out: dict[str, tuple[int, int]] = {}
-    for size in states(spec):
-        held = [(v, variable_axes(v)) for v in spec["variables"] if v["kind"] == "param" and v["name"] in params]
+    for size in dict.fromkeys(_equated_number(spec, s) for s in states(spec)):
+        held = [(v, _axes(spec, v)) for v in spec["variables"] if v["kind"] == "param" and v["name"] in params]
         held = [(v, axes) for v, axes in held if size in axes]
-        repeated = [v["name"] for v, axes in held if size in axes[: _copies(v)]]
+        repeated = [v["name"] for v, axes in held if size in axes[: _copies(v, axes, size)]]
         if not repeated:
             continue
         held.sort(key=lambda h: h[0]["name"] not in repeated)  # what is repeated for each state tells them apart first
         k = int(size) if size.isdigit() else sizes.get(size, 0)
         pairs = combinations(range(k), 2) if k <= MANY else zip(range(k - 1), range(1, k), strict=True)
         for pair in pairs:
-            if all(_same(params[v["name"]], axes, _copies(v), size, pair) for v, axes in held):
+            if all(_same(params[v["name"]], axes, _copies(v, axes, size), size, pair) for v, axes in held):
                 out[size] = pair
                 break
     return out
@@ -48,9 +48,25 @@ def states(spec: Mapping[str, Any]) -> list[str]:
     return list(dict.fromkeys(s for s in found if s))
 
 
-def _copies(variable: Mapping[str, Any]) -> int:
-    """How many axes a parameter is repeated along, those of an element left out."""
-    return len(variable["plates"]) + len(variable["array"])
+def _axes(spec: Mapping[str, Any], variable: Mapping[str, Any]) -> list[str]:
+    """The sizes of all axes of a parameter, those that the model equates with a number as that number."""
+    return [_equated_number(spec, axis) for axis in variable_axes(variable)]
+
+
+def _equated_number(spec: Mapping[str, Any], size: str) -> str:
+    """A size, or the number that the model equates it with."""
+    pairs = [pair for pair in spec.get("equal", ()) if size in pair]
+    return next((n for pair in pairs for n in pair if n.isdigit()), size)
+
+
+def _copies(variable: Mapping[str, Any], axes: Sequence[str], size: str) -> int:
+    """How many axes a parameter is repeated along, those of an element left out.
+
+    The numbers of a vector without bounds between them (`real[K]`) are told apart as those of an array are.
+    """
+    around = len(variable["plates"]) + len(variable["array"])
+    free = variable["domain"] in ("real", "positive", "unit") and size not in axes[:around]
+    return len(axes) if free else around
 
 
 def _same(value: Array, axes: Sequence[str], copies: int, size: str, pair: tuple[int, int]) -> bool:
