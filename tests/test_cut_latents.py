@@ -11,6 +11,7 @@ import pytest
 from scipy import integrate, special, stats
 
 import emdsl
+from emdsl.errors import ModelError
 from emdsl.runtime.montecarlo.sampler import Chain
 from emdsl.runtime.numeric.posteriors import cut_normal_posterior
 
@@ -233,3 +234,12 @@ for n in N:
     for _ in range(3):
         assert ((chain.draws["u"].T > 0) == y).all()
         chain.sweep({"b": np.array([0.3, 0.0, -2.0])})
+
+
+def test_an_interval_whose_end_is_a_latent_is_none() -> None:
+    """Which of two latents is above, and what the larger one is: no points of one stand where the other is."""
+    text = "model M\nparam m : real\nfor n in N:\n    latent a[n] ~ Normal(m, 1)\n    latent b[n] ~ Normal(0, 1)\n"
+    larger = emdsl.compile(text=f"{text}    observed y[n] ~ Delta(a[n] > b[n])\n")
+    assert larger.plan["a"].method.startswith("saem") and larger.plan["b"].reason.endswith("that the data leave it")
+    with pytest.raises(ModelError, match="E112"):
+        emdsl.compile(text=f"{text}    observed y[n] ~ Delta(max(a[n], b[n]))\n").module  # noqa: B018

@@ -52,6 +52,7 @@ def interval_of(joint: LogJoint, name: str, kinds: Mapping[str, str]) -> Interva
     kinds : what each variable is to the algebra, as `blocks.classes` has it.
     """
     found = tuple(f for f in joint.factors if jumps(f, name))
+    others = {v.name for v in joint.model.of_kind("latent")} - joint.discrete - joint.deterministic - {name}
     settled = list(found)
     own = tuple(x.fresh(str(d)) for d in joint.model.variable(name).domain.dims)
     cuts: list[Cut] = []
@@ -59,6 +60,8 @@ def interval_of(joint: LogJoint, name: str, kinds: Mapping[str, str]) -> Interva
         for c in _cuts(f, joint, name, own, kinds):
             if c is None or (own and c.lower == c.upper):
                 return None
+            if any(others & x.variables(end) for end in (c.lower, c.upper) if end is not None):
+                return None  # where it lies depends on where another one does
             if c.apart:  # seen outside of an interval it lies anywhere, and its density jumps twice
                 settled = [other for other in settled if other is not f]
                 c = _where_inside(c)
