@@ -252,9 +252,12 @@ def test_a_product_of_covariates(mean: str) -> None:
     fit = model.fitter().fit({"x": x + 1e5, "w": w - 2e5, "y": Y})
     x, w = (x + 1e5) - 1e5, (w - 2e5) + 2e5
     design = np.column_stack([x**0, x, w, x * w])
-    rest = Y - design @ np.linalg.lstsq(design, Y, rcond=None)[0]
-    wanted = stats.norm.logpdf(rest, 0, rest.std()).sum()
+    fitted = design @ np.linalg.lstsq(design, Y, rcond=None)[0]
+    wanted = stats.norm.logpdf(Y - fitted, 0, (Y - fitted).std()).sum()
     assert fit.log_likelihood_ == pytest.approx(wanted, rel=1e-10)
+    a, b, c, d = (fit.params_[n] for n in "abcd")
+    x, w = x + 1e5, w - 2e5
+    np.testing.assert_allclose(a + b * x + c * w + d * x * w, fitted, atol=1e-4)
 
 
 @pytest.mark.parametrize("first", ["ones", "groups"])

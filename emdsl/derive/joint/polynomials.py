@@ -12,13 +12,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from math import comb, prod
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Expr
-from emdsl.derive.joint.centre import Shift, added, over_axes, reference
+from emdsl.derive.joint.centre import Shift, added, moved_by, over_axes, reference
 from emdsl.derive.joint.factors import LogJoint
 from emdsl.language import model as m
 
@@ -78,8 +78,19 @@ def polynomials(
         if made is None:
             return {}, ()
         for s in made:
-            out[s.param] = added(out.get(s.param) or shifts.get(s.param), s)
-    return out, tuple(moved)
+            out[s.param] = added(out.get(s.param), s)
+    return _after(shifts, out), tuple(moved)
+
+
+def _after(first: Mapping[str, Shift], then: Mapping[str, Shift]) -> dict[str, Shift]:
+    """Shifts of parameters that had others already: what these were written in has moved since."""
+
+    def moved(e: Expr) -> Expr | None:
+        return x.add(e, moved_by(then[e.var], e)) if isinstance(e, El) and e.var in then else None
+
+    out = {name: replace(s, value=x.rebuild(s.value, moved)) for name, s in first.items()}
+    out |= {name: added(out.get(name), s) for name, s in then.items()}
+    return {name: s for name, s in out.items() if name in then or s != first[name]}
 
 
 def _moves(name: str, moved: Sequence[str], found: Mapping[Polynomial, int], everywhere: Mapping[str, int]) -> bool:
