@@ -100,6 +100,22 @@ for s in S:
 infer z by saem
 """, {"S": 1500, "T": 4}, {"first": [0.3, 0.7], "trans": [[0.8, 0.2], [0.4, 0.6]], "rate": [1.0, 3.0]},
         lambda d: [d["z"].mean(1), (d["z"][:, 1:] == d["z"][:, :-1]).mean(1), (d["z"] * d["y"]).mean(1)]),
+    "chains of lag two": ("""
+model M
+size K = 2
+param second[K] : simplex[K]
+param trans[K, K] : simplex[K]
+param rate[K] : positive
+for s in S:
+    for t in T:
+        latent z[s, t] ~ Categorical([0.3, 0.7]) if t == 0 else (Categorical(second[z[s, t-1]]) if t == 1
+            else Categorical(trans[z[s, t-2], z[s, t-1]]))
+        observed y[s, t] ~ Poisson(rate[z[s, t]])
+infer z by saem
+""", {"S": 2500, "T": 4}, {"second": [[0.8, 0.2], [0.4, 0.6]], "rate": [1.0, 5.0],
+                           "trans": [[[0.95, 0.05], [0.1, 0.9]], [[0.05, 0.95], [0.9, 0.1]]]},
+        lambda d: [*(((d["z"][:, :3] @ [1, 2, 4] == c) + 0.0) * y for c in range(7) for y in (1, d["y"][:, 3])),
+                   (d["z"][:, 1:] @ [1, 2, 4] == 5) + 0.0]),
     "fields": ("""
 model M
 param drift : positive

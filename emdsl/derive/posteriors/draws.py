@@ -283,9 +283,7 @@ def drawable(found: Elimination, model: m.ModelText) -> Elimination:
     """The same blocks, of which each can be drawn from. Raises `ModelError` where one cannot yet."""
     for b in found.blocks:
         why = ""
-        if b.chain is not None and b.chain.depth > 1:
-            why = f"the elements of {b.name} are tied to more than the one before"
-        elif b.chain is not None and b.gates:
+        if b.chain is not None and b.gates:
             why = f"{b.name} is a chain given other discrete latents"
         elif b.field is not None and b.gates:
             why = f"{b.name} is tied along a plate in ways that depend on discrete latents"

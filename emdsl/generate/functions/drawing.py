@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import DataIx, El, Idx, Ix
-from emdsl.derive.algebra.made import ARGUMENT, COV, LOCATION, MEAN, MOMENT, VARIANCE
+from emdsl.derive.algebra.made import ARGUMENT, COV, FIRST, LOCATION, MEAN, MOMENT, VARIANCE
 from emdsl.derive.joint.factors import LogJoint
 from emdsl.derive.joint.plates import home_of
 from emdsl.derive.joint.records import WHOLE
@@ -114,9 +114,11 @@ def _draw_states(f: Function, block: Block, target: str) -> None:
     if block.chain is not None:
         edge = f.runtime[EDGE_TABLE.of(block.name)].code
         to, q = f.runtime[TO.of(block.name)].code, f.runtime[CONDITIONAL.of(block.name)].code
+        depth = block.chain.depth
+        begun = ", ".join(f.runtime[FIRST.at(r).of(block.name)].code for r in range(depth))
         em.lines.append(
             f"{target} = draw_chains({q}, {edge}, {to}, {sequences_of(block)}, "
-            f"({len(block.states)}, {block.chain.depth}), rng)"
+            f"({len(block.states)}, {depth}), rng{f', [{begun}]' if depth > 1 else ''})"
         )
     else:
         q_array = _at_gates(f, block, CONDITIONAL.of(block.name), (*block.states, *block.gates, *block.home),

@@ -34,30 +34,35 @@ def draw_states(q: Array, states: int, rng: Rng) -> Array:
 
 
 def draw_chains(
-    q: Array, edge: Array, to: Array, lanes: tuple[Lanes, Lanes], shape: tuple[int, int], rng: Rng
-) -> Array:
+    q: Array, edge: Array, to: Array, lanes: tuple[Lanes, Lanes], shape: tuple[int, int], rng: Rng,
+    first: Sequence[Array] = (),
+) -> Array:  # fmt: skip
     """Flat states of chains (*home), one element after the other, all sequences side by side.
 
-    q : (*states, *home) probabilities. edge, to : whose product with those before is a pair's. `shape` is the number
-    of axes of states, and how far an edge looks back.
+    q : (*states, *home) probabilities. edge, to : whose product is the probability of an element's state after the L
+    before it, (*before, *states) and (*before but the oldest, *states, *home). `shape` is the number of axes of states,
+    and L. first[r], where L > 1 : joint probabilities of position r < L and of those before it, (*before, *states,
+    *outer).
     """
     n, depth = shape
-    assert depth == 1
     home = q.shape[n:]
     k = int(np.prod(q.shape[:n]))
-    rows = int(np.prod(home))
-    flat_q, flat_to = q.reshape(k, rows), to.reshape(k, rows)
-    flat_edge = edge.reshape(k, k, -1)
+    rows, middle = int(np.prod(home)), k ** (depth - 1)
+    flat_q, flat_to = q.reshape(k, rows), to.reshape(middle, k, rows)
+    flat_edge = edge.reshape(k * middle, k, -1)
     out = np.zeros(rows, np.int64)
     level = rng.uniform(size=rows)
-    starts, lengths = lanes[0].start, lanes[0].length  # the longest first
+    starts, lengths, sequence = lanes[0].start, lanes[0].length, lanes[0].sequence  # the longest first
     for t in range(int(lengths.max(initial=0))):
         at = starts[: int((lengths > t).sum())] + t
+        past = sum((out[at - j] * k ** (j - 1) for j in range(1, min(t, depth) + 1)), np.zeros(len(at), np.int64))
         if t == 0:
             p = flat_q[:, at]
+        elif t < depth:  # what lies before a sequence begins is summed over
+            p = first[t].reshape(k ** (depth - t), k**t, k, -1).sum(0)[past, :, sequence[: len(at)]].T
         else:
-            tie = flat_edge[out[at - 1], :, at] if flat_edge.shape[2] > 1 else flat_edge[out[at - 1], :, 0]
-            p = tie.T * flat_to[:, at]
+            tie = flat_edge[past, :, at] if flat_edge.shape[2] > 1 else flat_edge[past, :, 0]
+            p = (tie * flat_to[past % middle, :, at]).T
         up_to = np.cumsum(p, axis=0)
         out[at] = np.minimum((up_to <= level[at] * up_to[-1]).sum(0), k - 1)
     return out.reshape(home)
