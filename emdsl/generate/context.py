@@ -29,7 +29,7 @@ from emdsl.derive.algebra.made import (
     made_of,
     stored,
 )
-from emdsl.derive.joint.centre import Shift
+from emdsl.derive.joint.centre import Shift, of_one_number
 from emdsl.derive.joint.designs import unmixed
 from emdsl.derive.joint.plates import home_of
 from emdsl.derive.numbering import numbers
@@ -293,6 +293,8 @@ def _of_data(plan: Plan, name: str, of: str, code: str) -> Leaf:
         return Leaf(code, (*range(plates, plates + event), *plates_last(plates)))
     if name in REFERENCE:
         plane = next((p for p in plan.planes if p.param == of), None)
+        if plane is None and of in of_one_number(plan.shifts):
+            return Leaf(code, ())
         return Leaf(code, tuple(range(len(plane.slots if plane else model.variable(of).domain.dims))))
     if name in BEYOND or name in MIXING:
         return Leaf(code, (0, 1))

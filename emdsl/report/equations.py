@@ -18,7 +18,7 @@ import sympy as sp
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Expr, Ix
 from emdsl.derive.algebra.made import STATISTIC
-from emdsl.derive.joint.centre import at_reference
+from emdsl.derive.joint.centre import at_reference, of_one_number
 from emdsl.derive.joint.coefficients import axes_of
 from emdsl.derive.joint.designs import unmixed
 from emdsl.derive.joint.gradient import gradient
@@ -126,6 +126,7 @@ class Tidied:
 def _origin(plan: Plan) -> Origin:
     """What is measured from a reference point, written out: `x - reference(x)`."""
     variables = {v.name: v for v in plan.joint.model.variables}
+    alike = of_one_number(plan.shifts)
 
     def apart(e: Expr) -> Expr | None:
         """Elements that a design's U reads, which are measured from no others."""
@@ -143,7 +144,7 @@ def _origin(plan: Plan) -> Origin:
                 e, x.neg(x.rebuild(value, moved if unmixed(value) == value else apart))
             )  # what it is written in may be shifted, too
         if isinstance(e, El) and e.var in plan.centred:
-            return x.add(e, x.neg(at_reference(e, variables)))
+            return x.add(e, x.neg(at_reference(e, variables, alike)))
         return None
 
     return (lambda e: x.rebuild(e, moved)) if plan.shifts else (lambda e: e)

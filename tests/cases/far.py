@@ -150,7 +150,29 @@ def _instruments_value(p, d):
     return mvn(np.column_stack([d["a"], d["b"]]) - p["m"], np.zeros(2), np.diag(p["s"] ** 2) + p["t"] ** 2).sum()
 
 
+ONE_LEVEL = """
+    model OneLevel
+    param m : real
+    param r : unit
+    param s2 : positive
+    for n in N:
+        observed x[n] ~ MvNormal(m * ones(3), s2 * ((1 - r) * eye(3) + r * ones(3, 3)))
+        observed y[n] ~ MvNormal([m, m], 0.5 * eye(2))
+"""
+
+
+def _one_level(rng):
+    level = 1e7 + rng.normal(size=(40, 1))
+    return {"x": level + rng.normal(size=(40, 3)), "y": 1e7 + rng.normal(size=(40, 2))}, {"m": 1e7, "r": 0.5, "s2": 2.0}
+
+
+def _one_level_value(p, d):
+    cov = p["s2"] * ((1 - p["r"]) * np.eye(3) + p["r"])
+    return mvn(d["x"], p["m"], cov).sum() + mvn(d["y"], p["m"], 0.5 * np.eye(2)).sum()
+
+
 CASES = [
+    Case("one level of several entries", ONE_LEVEL, _one_level, _one_level_value),
     Case("two instruments at 1e7", INSTRUMENTS, _instruments, _instruments_value),
     Case("a plane at 1e7", PLANE, _plane, lambda p, d: normal(d["y"], d["X"] @ p["beta"], p["s"]).sum()),
     Case(

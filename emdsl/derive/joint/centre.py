@@ -52,10 +52,34 @@ def located(joint: LogJoint) -> tuple[dict[str, Shift], dict[str, None]]:
             shift, place, data = found
             old = shifts.get(shift.param)
             apart = old is None or moved_by(old, place) == x.ZERO  # another literal position of the same parameter
+            one, before = of_one_number({"": shift}), of_one_number(shifts)
+            apart = apart and not any(n in centred and (n in one) != (n in before) for n in data)
             if apart and _only_location(joint, shift, variables):
                 shifts[shift.param] = added(old, shift)
                 centred.update(dict.fromkeys(data))
+            elif old is not None and isinstance(node, x.Add):
+                also = (_with(node, old, place, n, variables) for n in data if n not in centred and n not in shifts)
+                shifts |= {s.param: s for s in also if s is not None}
     return shifts, centred
+
+
+def _with(node: x.Add, old: Shift, place: El, name: str, variables: Mapping[str, m.Variable]) -> Shift | None:
+    """How data move with a parameter that locates other data, too: both are measured from one point."""
+    parts = [x.split_number(t) for t in node.terms]
+    sign = next(c for c, e in parts if e == place)
+    for c, e in parts:
+        if isinstance(e, El) and e.var == name and c == -sign:
+            found = over_axes(e, moved_by(old, place), variables[name])
+            value = None if found is None else found.value
+            if found is not None and isinstance(value, El) and value.var in REFERENCE:
+                return found if value.idx == found.axes[len(found.axes) - len(value.idx) :] else None
+    return None
+
+
+def of_one_number(shifts: Mapping[str, Shift]) -> frozenset[str]:
+    """The data arrays whose reference point is one number, of vectors too: `m * ones(D)` moves all entries alike."""
+    read = {e for s in shifts.values() for e in x.walk(s.value) if isinstance(e, El) and e.var in REFERENCE}
+    return frozenset(REFERENCE.named(e.var) for e in read if not e.idx)
 
 
 def added(old: Shift | None, new: Shift) -> Shift:
@@ -153,6 +177,10 @@ def _location(node: x.Add, variables: Mapping[str, m.Variable]) -> tuple[Shift, 
     for name in dict.fromkeys(moved[0] for _, moved in linear):
         mine = [x.mul(x.num(-c * sign), point) for c, (n, point) in linear if n == name]
         shift = over_axes(place, x.add(*mine), variables[place.var])
+        if shift is None:  # the parameter is one number for several entries: so is their reference point
+            same = [(c, _linear_in_data(e, variables, frozenset((name,)))) for c, e in parts if _holds(e, name)]
+            alike = [x.mul(x.num(-c * sign), moved[1]) for c, moved in same if moved is not None]
+            shift = over_axes(place, x.add(*alike), variables[place.var])
         if shift is not None and len(mine) == sum(_holds(t, name) for t in node.terms):
             value = x.add(value, shift.value)
             names.append(name)
@@ -185,16 +213,21 @@ def over_axes(place: El, value: Expr, v: m.Variable) -> Shift | None:
     return None if repeated or not set(x.free(moved)) <= set(axes) else Shift(v.name, axes, moved)
 
 
-def at_reference(e: El, variables: Mapping[str, m.Variable]) -> El:
-    """The reference point of a data element: one number per event position, the same for every row."""
-    rank = len(variables[e.var].domain.dims)
+def at_reference(e: El, variables: Mapping[str, m.Variable], alike: Collection[str] = ()) -> El:
+    """The reference point of a data element: one number per event position, the same for every row.
+
+    Of `alike` arrays it is the same for every position, too.
+    """
+    rank = 0 if e.var in alike else len(variables[e.var].domain.dims)
     return El(reference(e.var), e.idx[len(e.idx) - rank :] if rank else ())
 
 
-def _linear_in_data(e: Expr, variables: Mapping[str, m.Variable]) -> tuple[str, Expr] | None:
+def _linear_in_data(
+    e: Expr, variables: Mapping[str, m.Variable], alike: Collection[str] = ()
+) -> tuple[str, Expr] | None:
     """(data array, the term at its reference) for `b * z[n]` or `sum_p b[p] z[n, p]` with z real data."""
     if isinstance(e, x.Sum):
-        inner = _linear_in_data(e.body, variables)
+        inner = _linear_in_data(e.body, variables, alike)
         return None if inner is None else (inner[0], x.total(e.ix, inner[1]))
     factors = x.factors_of(e)
     data = [f for f in factors if _is_data(f, variables)]
@@ -203,7 +236,7 @@ def _linear_in_data(e: Expr, variables: Mapping[str, m.Variable]) -> tuple[str, 
         return None
     leaf = data[0]
     assert isinstance(leaf, El)
-    return leaf.var, x.mul(*rest, at_reference(leaf, variables))
+    return leaf.var, x.mul(*rest, at_reference(leaf, variables, alike))
 
 
 def _touches_data(f: Expr, variables: Mapping[str, m.Variable]) -> bool:
@@ -242,6 +275,7 @@ def _centred(
     body: Expr, shifts: Mapping[str, Shift], centred: tuple[str, ...], variables: Mapping[str, m.Variable]
 ) -> Expr:
     """The body with data and parameters written in the new coordinates."""
+    alike = of_one_number(shifts)
 
     def move(e: Expr) -> Expr | None:
         if isinstance(e, El):
@@ -253,7 +287,7 @@ def _centred(
 
     def shift_of(e: El) -> Expr | None:
         if e.var in centred:
-            return at_reference(e, variables)
+            return at_reference(e, variables, alike)
         return moved_by(shifts[e.var], e) if e.var in shifts else None
 
     def _term(t: Expr) -> Expr:

@@ -296,7 +296,9 @@ class Tensors:
             name = next((n for n, t in self.tables.items() if t == literal), f"table{len(self.tables)}")
             self.tables[name] = literal
             return El(name, idx)
-        return x.Choose(idx[0], tuple(self.element(item, idx[1:], scope) for item in e.items))
+        options = tuple(self.element(item, idx[1:], scope) for item in e.items)
+        alike = isinstance(idx[0], Ix) and len(set(options)) == 1 and isinstance(options[0], El)
+        return options[0] if alike else x.Choose(idx[0], options)  # `[m, m, m]`
 
     def _sum_over(self, e: m.SumOver, idx: tuple[Idx, ...], scope: Scope) -> Expr:
         under: list[Ix] = []

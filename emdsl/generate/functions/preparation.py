@@ -9,7 +9,7 @@ import numpy as np
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import Ix
 from emdsl.derive.algebra.made import MIXING, RAW, REFERENCE
-from emdsl.derive.joint.centre import raw
+from emdsl.derive.joint.centre import of_one_number, raw
 from emdsl.derive.joint.element import Tensors
 from emdsl.derive.joint.factors import Cloud
 from emdsl.derive.joint.planes import Plane
@@ -71,7 +71,8 @@ def reference_lines(printer: Printer) -> list[str]:
     doc = '"""Reference points: data are held as differences from these, so that squares lose no digits."""'
     cells, here = [], f"  # ({printer.numbers.reference})"
     for name in printer.plan.centred:
-        own = len(printer.plan.joint.model.variable(name).domain.dims)
+        alike = name in of_one_number(printer.plan.shifts)
+        own = 0 if alike else len(printer.plan.joint.model.variable(name).domain.dims)
         cells.append(f'"{name}": centre(data.values["{name}"], data.masks.get("{name}"), {own}),{here}')
     cells += [f'"{d.data}": mixing(data.values["{d.data}"]),{here}' for d in printer.plan.designs]
     for data in dict.fromkeys(p.data for p in printer.plan.planes):
