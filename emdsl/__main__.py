@@ -1,5 +1,11 @@
 """`python -m emdsl` is `emdsl`."""
 
-from emdsl.cli import main
+import sys
+
+try:
+    from emdsl.cli import main
+except KeyboardInterrupt:  # Ctrl-C while the command line is loaded
+    sys.stderr.write("interrupted\n")
+    raise SystemExit(130) from None
 
 main()
