@@ -56,7 +56,7 @@ def node(cls: type[T]) -> type[T]:
                 put(found, value)
             kept = Kept(found, forget)
             kept.key = key
-            found = _first(table, kept, found)
+            found = first_of(table, kept, found)
         return found  # type: ignore[no-any-return]
 
     made.__new__ = new
@@ -64,7 +64,7 @@ def node(cls: type[T]) -> type[T]:
     return made  # type: ignore[no-any-return]
 
 
-def _first(table: dict[tuple[Any, ...], Kept], kept: Kept, made: Any) -> Any:
+def first_of(table: dict[tuple[Any, ...], Kept], kept: Kept, made: Any) -> Any:
     """The node just made, or the one that another thread put there since it was looked for."""
     other = table.setdefault(kept.key, kept)()
     if other is None:  # one that is gone, and is about to be forgotten
