@@ -27,8 +27,6 @@ class Case(NamedTuple):
 
 NODES, LOG_WEIGHTS = np.polynomial.hermite_e.hermegauss(60)
 LOG_WEIGHTS = np.log(LOG_WEIGHTS) - 0.5 * np.log(2 * np.pi)
-FEW, LOG_FEW = np.polynomial.hermite_e.hermegauss(30)
-LOG_FEW = np.log(LOG_FEW) - 0.5 * np.log(2 * np.pi)
 
 
 def by_group(group: Any, rows: Any) -> Any:
@@ -190,10 +188,16 @@ def _volatility(d: Data, p: Values) -> float:
 
 
 def _slope_likelihood(d: Data, p: Values) -> float:
-    u, v = np.meshgrid(p["a"] + p["s"] * FEW, p["w"] + p["r"] * FEW, indexing="ij")
-    rows = poisson(d["y"][:, None, None], u + v * d["x"][:, None, None])
-    log = by_group(d["group"], rows) + LOG_FEW[:, None] + LOG_FEW
-    return float(special.logsumexp(log, axis=(1, 2)).sum())
+    """On a grid: nodes of the prior miss the mass of groups in its tails (30 of them moved the maximum by a third of a
+    standard error)."""
+    at = np.linspace(-6, 6, 121), np.linspace(-6, 6, 61)
+    prior = [stats.norm.logpdf(t) + np.log(t[1] - t[0]) for t in at]
+    u, v = np.meshgrid(p["a"] + p["s"] * at[0], p["w"] + p["r"] * at[1], indexing="ij")
+    log = prior[0][:, None] + prior[1] + np.zeros((d["group"].max() + 1, 1, 1))
+    ages = np.unique(d["x"])
+    totals = [by_group(d["group"], d["y"] * d["x"] ** k) for k in (0, 1)]
+    log += totals[0][:, None, None] * u + totals[1][:, None, None] * v
+    return float(special.logsumexp(log - sum(np.exp(u + v * t) for t in ages), axis=(1, 2)).sum())
 
 
 def _two_levels(d: Data, p: Values) -> float:
