@@ -315,7 +315,7 @@ def test_gaps_that_tie_states_take_all_their_configurations() -> None:
 
 
 REFUSED = {
-    "no sum over its cells": (
+    "which nothing tells where cells are missing": (
         "model Counts\nparam p : simplex[3]\nfor n in N:\n    observed x[n] ~ Multinomial(p)",
         {"x": [[1, 2, 0], [1, 0, np.nan], [3, 2, 1]]},
         "line 4",

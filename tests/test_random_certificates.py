@@ -1,4 +1,4 @@
-"""Random models get the certificate: 14 here, and 300 under `--hypothesis-profile=nightly`."""
+"""Random models get the certificate: 20 here, and 300 under `--hypothesis-profile=nightly`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if settings.get_current_profile_name() == "nightly":
 pytestmark = pytest.mark.filterwarnings("ignore::emdsl.runtime.data.faults.ConvergenceWarning")
 
 
-@settings(max_examples=300 if settings.get_current_profile_name() == "nightly" else 14)
+@settings(max_examples=300 if settings.get_current_profile_name() == "nightly" else 20)
 @given(models())
 def test_a_random_model_is_right_or_refused(text: str) -> None:
     note(text)
