@@ -23,6 +23,7 @@ from test_unusual import CASES
 from tied_states import tied
 
 from emdsl.derive.algebra import expr as x
+from emdsl.derive.joint.centre import of_one_number
 from emdsl.derive.joint.coefficients import about
 from emdsl.derive.joint.constraints import without_multipliers
 from emdsl.derive.joint.joint import LogJoint
@@ -154,7 +155,8 @@ def _centre(plan: Plan, w: World) -> None:
     """Data and parameters in the plan's own coordinates, about reference points at random."""
     rng = np.random.default_rng(11)
     for name in plan.centred:
-        own = len(plan.joint.model.variable(name).domain.dims)
+        alike = name in of_one_number(plan.shifts)  # one point for all entries of a vector
+        own = 0 if alike else len(plan.joint.model.variable(name).domain.dims)
         array = w.arrays[name]
         at = rng.normal(size=array.shape[array.ndim - own :])
         w.arrays[f"reference:{name}"] = at
