@@ -378,7 +378,7 @@ for n in N:
     model = compiled(text, "saem(warm = 40)")
     assert model.plan["b"].method == "saem:slice" and not model.derived.draws.moved
     assert model.plan["z"].method == "exact:enumeration"
-    model.module.MOST_SWEEPS, model.module.PILOT, model.module.ROUNDS = 400, 100, 2
+    model.module.MOST_SWEEPS, model.module.PILOT, model.module.ROUNDS = 800, 100, 2
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         found = model.fitter(seed=0, max_iter=60).fit(data)
