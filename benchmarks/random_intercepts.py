@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 import emdsl
-from benchmarks.coverage import INTERCEPTS
+from benchmarks.coverage_models import INTERCEPTS
 from benchmarks.timing import Line, seconds
 
 GROUPS, ROWS = 10_000, 5

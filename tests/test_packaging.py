@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import tomllib
 from contextlib import suppress
@@ -56,3 +57,18 @@ def test_core_dependencies_are_the_agreed_ones() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     core = {re.match(r"[\w-]+", line)[0] for line in project["dependencies"]}
     assert core == {"click", "lark", "numpy", "rich", "scipy", "sympy"}
+
+
+def test_what_benchmarks_take_of_one_another_is_there() -> None:
+    """They are not run here: their peers are of another extra."""
+    files_of = {p.stem: ast.parse(p.read_text(encoding="utf-8")) for p in (ROOT / "benchmarks").glob("*.py")}
+    taken = [
+        (stem, node.module.removeprefix("benchmarks."), name.name)
+        for stem, tree in files_of.items() for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("benchmarks.") for name in node.names
+    ]  # fmt: skip
+    assert taken
+    for stem, other, name in taken:
+        defined = {n.name for n in files_of[other].body if isinstance(n, ast.FunctionDef | ast.ClassDef)}
+        defined |= {t.id for n in ast.walk(files_of[other]) if isinstance(n, ast.Name) for t in [n]}
+        assert name in defined, (stem, other, name)
