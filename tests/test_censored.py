@@ -200,3 +200,15 @@ def test_kinds_are_told_apart_at_the_start_where_times_stand_at_points() -> None
     t = np.r_[0.1 * np.arange(1, 11), np.arange(1.5, 3.5, 0.2), np.full(5, np.nan)]
     est = emdsl.compile(text=text).fitter(seed=0, max_iter=0).fit({"t": t, "late": np.isnan(t) + 0})
     assert abs(np.diff(est.params_["s"])[0]) > 0.1
+
+
+def test_a_density_that_piles_up_at_an_end_is_no_larger_than_it_is() -> None:
+    """Logistic functions are 0 before their logarithms are: the volume beside them was counted at a smaller number."""
+    text = """model Visits
+param k : positive
+for n in N:
+    latent t[n] ~ Weibull(k, 0.01)
+    observed inside[n] ~ Delta(0 < t[n] < 1)
+"""
+    est = emdsl.compile(text=text).fitter(max_iter=0, init={"k": 0.01}).fit({"inside": np.ones(2)})
+    assert est.log_likelihood_ == pytest.approx(2 * stats.weibull_min.logcdf(1, 0.01, scale=0.01), abs=0.01)

@@ -36,7 +36,7 @@ def to_values(u: Array, bounds: Sequence[Coordinate]) -> tuple[Array, Array]:
                 values[d][here] = t
                 continue
             if a is not None and b is not None:
-                value = a + (b - a) * scipy.special.expit(t)
+                value = a + (b - a) * np.exp(scipy.special.log_expit(t))  # expit is 0 where exp is not yet
                 log_volume[here] += np.log(b - a) + scipy.special.log_expit(t) + scipy.special.log_expit(-t)
             else:
                 away = np.exp(np.minimum(t, LARGEST_EXPONENT))
@@ -60,7 +60,7 @@ def jacobian_slopes(u: Array, bounds: Sequence[Coordinate]) -> tuple[Array, Arra
         for here, a, b in _alike(low, high, u[d].shape):
             t = u[d][here]
             if a is not None and b is not None:
-                p = scipy.special.expit(t)
+                p = np.exp(scipy.special.log_expit(t))
                 first[d][here] = (b - a) * p * (1 - p)
                 second[d][here] = (b - a) * p * (1 - p) * (1 - 2 * p)
                 log_first[d][here], log_second[d][here] = 1 - 2 * p, -2 * p * (1 - p)
