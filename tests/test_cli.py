@@ -267,7 +267,7 @@ def test_help_is_quick_and_light() -> None:
 
 def columns(text: str | bytes) -> dict[str, list[Any]]:
     content = text.encode() if isinstance(text, str) else text
-    return {n: list(c) for n, c in parse_csv(content, "t.csv").columns.items()}
+    return {n: list(c) for n, c in parse_csv(io.BytesIO(content), "t.csv").columns.items()}
 
 
 def test_csv_forms() -> None:
@@ -302,7 +302,7 @@ def test_csv_is_read_by_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     assert {n: got[n] for n in ("late", "flag", "é")} == {n: whole[n] for n in ("late", "flag", "é")}
     assert got["late"][0] == "1.50" and got["flag"][0] == "true" and got["é"][8] == "ü,\r\n8"
     with pytest.raises(DataError, match=r"t.csv:3:1: .* byte 0xff at offset 8"):
-        parse_csv(b"\xef\xbb\xbfa\n1\n2\xff", "t.csv")
+        parse_csv(io.BytesIO(b"\xef\xbb\xbfa\n1\n2\xff"), "t.csv")
     monkeypatch.setattr(csvfile, "BYTES", 1000)
     monkeypatch.setattr(csvfile, "CELLS", 200)
     assert tracemalloc_peak("a,b\n" + "1.2345678,-2.3456789\n" * 4000) < 3, "numbers take 8 bytes, text is let go"
@@ -313,7 +313,7 @@ def tracemalloc_peak(text: str) -> float:
     content = text.encode()
     tracemalloc.start()
     try:
-        parse_csv(content, "t.csv")
+        parse_csv(io.BytesIO(content), "t.csv")
         return tracemalloc.get_traced_memory()[1] / len(content)
     finally:
         tracemalloc.stop()
@@ -335,7 +335,7 @@ def tracemalloc_peak(text: str) -> float:
 )
 def test_csv_faults(content: bytes, words: str) -> None:
     with pytest.raises(DataError) as info:
-        parse_csv(content, "t.csv")
+        parse_csv(io.BytesIO(content), "t.csv")
     assert words in str(info.value)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import warnings
 from typing import Any
@@ -64,7 +65,7 @@ def test_any_weights_and_lengths(weights: Any, lengths: Any) -> None:
 @given(st.binary(max_size=40) | st.text(alphabet='ab1,;\t\n\r" .-', max_size=40).map(str.encode))
 def test_any_csv(content: bytes) -> None:
     try:
-        table = parse_csv(content, "t.csv")
+        table = parse_csv(io.BytesIO(content), "t.csv")
     except EmdslError as error:
         assert str(error).startswith("t.csv:")
         return

@@ -6,7 +6,6 @@ column of text only an empty cell is: the labels "NA" and "None" are labels.
 
 from __future__ import annotations
 
-import io
 import shutil
 import sys
 import tempfile
@@ -51,18 +50,14 @@ def read_table_file(path: str) -> FileTable:
 def _twice_readable(file: BinaryIO, path: str) -> FileTable:
     """The table of a file; what comes through a pipe, which cannot be read twice, is laid aside in a temporary file."""
     if file.seekable():
-        return _table(file, path)
+        return parse_csv(file, path)
     with tempfile.SpooledTemporaryFile(max_size=LAID_ASIDE) as copy:
         shutil.copyfileobj(file, copy)
-        return _table(cast(BinaryIO, copy), path)
+        return parse_csv(cast(BinaryIO, copy), path)
 
 
-def parse_csv(content: bytes, path: str) -> FileTable:
-    """The text of a CSV file as a table; see `read_table_file`."""
-    return _table(io.BytesIO(content), path)
-
-
-def _table(file: BinaryIO, path: str) -> FileTable:
+def parse_csv(file: BinaryIO, path: str) -> FileTable:
+    """The text of a CSV file that can be read twice as a table; see `read_table_file`."""
     columns, lines = read_csv(file, path)
     return FileTable(columns=columns, path=path, lines=lines)
 

@@ -77,9 +77,7 @@ def emit_points(f: Function, cloud: Cloud, density: str, around: str = "") -> No
         f.runtime[VOLUME.of(cloud.name)] = Leaf(volume, (0,))
         return
     way = "at_counts" if counts(cloud, joint) else "adapted"
-    made = f"{way}({at}, [{bounds}], {rule}, {memory})"
-    made = f"where_mass_is(*{made})" if f.plan.elimination.parts else made  # others average functions over the points
-    em.lines.append(f"{points}, {volume}, {table} = {made}")
+    em.lines.append(f"{points}, {volume}, {table} = {way}({at}, [{bounds}], {rule}, {memory})")
     point_leaves(f, cloud, points, cut=chunked)
     axes = tuple(range(len(home) + cloud.lead))
     f.runtime[POINTS.of(cloud.name)] = Leaf(points, (0,))

@@ -28,7 +28,6 @@ MOVES = 6  # of points, by moments
 WIDEST_SINH = 7.5  # sqrt(2) sinh of it is 1280 standard deviations of the density's top
 WIDEST_OF_TWO = 4.0  # in each of two dimensions: 39 standard deviations, of which exp(-39) is left
 NOTHING_BESIDE = 50.0  # of a logarithm: what is so much less than the largest is 2e-22 of it
-UNDERFLOW = 745.2  # of a logarithm: exp(-745.2) is 0
 NOTHING_LEFT = -700.0  # a log weight beside the largest of which nothing is left
 AT_MODE = 1e-12  # Newton decrement at which a mode is found: a millionth of the curvature's own scale
 
@@ -264,12 +263,11 @@ def adapted(log_joint: LogJoint, bounds: Sequence[Coordinate], rule: Rule, start
         table = density(points)
     if rule.narrows:
         points, volume, table = narrowed(density, rule, u, root, (points, volume, table))
-    points, volume = without_dust(points, table, volume)
     values, log_volume = to_values(points, bounds)
     seen = no_length(bounds)  # its points are one and the same, and have its density together
     if seen is not None:
         volume = np.where(seen, np.where(exchanged(bounds), LOWEST, -np.log(len(volume))), volume)
-    return values, volume + log_volume, table + volume
+    return where_mass_is(values, volume + log_volume, table + volume)
 
 
 def narrowed(
@@ -296,26 +294,18 @@ def narrowed(
     return points, volume, table
 
 
-def without_dust(points: Array, table: Array, volume: Array) -> tuple[Array, Array]:
-    """Points whose share of the integral is 0 in floating point moved to the highest one, with no volume there.
-
-    They may lie so far out that a statistic (the power of a number) has overflowed, and 0 times infinity is no number.
-    """
-    top = np.max(table + volume, axis=0, keepdims=True)
-    dust = ~(table + volume > top - UNDERFLOW) & np.isfinite(top)
-    if not dust.any():
-        return points, volume
-    best = np.argmax(table + volume, axis=0)[None, None]
-    return np.where(dust, np.take_along_axis(points, best, 1), points), np.where(dust, LOWEST, volume)
-
-
 def where_mass_is(points: Array, volume: Array, table: Array) -> tuple[Array, Array, Array]:
-    """The same with points of no mass at the best one, of a mass that is all but 0: a function that is infinite so far
-    out has no part in a mean, and 0 times infinity none either."""
+    """The same with points of no share in the integral at the one of the largest, with no volume there.
+
+    They may lie so far out that a function of them (the power of a number) is infinite, and 0 times infinity is none.
+    """
     table = np.where(np.isnan(table), LOWEST, table)
     least = np.max(table, axis=0) + NOTHING_LEFT
+    dust = table < least
+    if not dust.any():
+        return points, volume, table
     best = np.take_along_axis(points, np.argmax(table, axis=0)[None, None], 1)
-    return np.where(table > least, points, best), volume, np.maximum(table, least)
+    return np.where(dust, best, points), np.where(dust, LOWEST, volume), np.maximum(table, least)
 
 
 def points_to_start(
