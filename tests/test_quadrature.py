@@ -16,6 +16,8 @@ from scipy import integrate, special, stats
 
 import emdsl
 from emdsl.errors import ModelError
+from emdsl.runtime.numeric.clouds import where_mass_is
+from emdsl.runtime.numeric.numerics import LOWEST
 
 GROUPED = """
 model M
@@ -643,3 +645,15 @@ def test_tails_of_latents_with_a_bound(prior: str, log_prior: Callable[[Any], An
     expected = np.log(integrate.trapezoid(np.exp(log), u, axis=0)).sum()
     assert fit.log_likelihood_ == pytest.approx(expected, abs=5e-4)
     assert abs(fit.log_likelihood_ - expected) < 3 * abs(fit.quadrature_error_) + 1e-6
+
+
+def test_points_without_a_share_hold_no_infinite_functions() -> None:
+    """The second element has no mass anywhere: nothing of it moves."""
+    points = np.array([[[1.0, 1.0], [1e200, 2.0], [3.0, 3.0]]])
+    table = np.array([[0.0, LOWEST], [-800.0, LOWEST], [np.nan, LOWEST]])
+    at, volume, log = where_mass_is(points, np.zeros((3, 2)), table)
+    np.testing.assert_array_equal(at, [[[1.0, 1.0], [1.0, 2.0], [1.0, 3.0]]])
+    np.testing.assert_array_equal(volume, [[0.0, 0.0], [LOWEST, 0.0], [LOWEST, 0.0]])
+    assert np.isfinite(log).all() and (np.exp(log[:, 0]).sum() == 1.0) and (log[:, 1] == LOWEST).all()
+    with np.errstate(over="ignore"):
+        assert (np.exp(log + volume)[:, 0] * at[0, :, 0] ** 2).sum() == 1.0
