@@ -171,3 +171,5 @@ def test_what_no_data_bear_on_has_not_collapsed() -> None:
         spread(np.array([some, none]), np.array([2.0, 3.0]), "S", np.array([some, some]), "raise", 1.0)
     with pytest.raises(Degenerate, match=r"nothing is left to estimate v \(0,\)"):
         positive(np.array([np.nan, 1.0]), "v", np.ones(2), "raise", 1e-7, np.array([0.0, -2.0]))
+    with pytest.raises(Degenerate, match=r"v \(0,\) has collapsed"):  # the root of a sum of squares below 0 by rounding
+        positive(np.array([np.nan, 1.0]), "v", np.ones(2), "raise", 1e-7, np.array([-3.0, -2.0]))

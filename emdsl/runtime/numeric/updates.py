@@ -176,7 +176,7 @@ def positive(
 
     At 0, or short of it, it is a boundary estimate where Q has no log left (`log_weight`, its coefficient, is 0: all
     counts are zero); else Q is unbounded there and the parameter has collapsed. Below `floor`, and from `ceiling` on,
-    is rounding.
+    is rounding, and so is the root of a negative sum of squares.
     """
     value = np.asarray(value, float)
     if value.size and not floor < value.min() <= value.max() < ceiling:
@@ -189,7 +189,7 @@ def positive(
         if policy == "regularise":
             return np.where(bad, max(1e3 * floor, 1e-6) if math.isinf(ceiling) else 1e-6 * ceiling, value)
         if policy != "keep":
-            if np.isnan(value[bad][0]):  # 0 / 0
+            if np.isnan(value[bad][0]) and not np.broadcast_to(log_weight, value.shape)[bad][0]:  # 0 / 0
                 raise Degenerate([name], f"nothing is left to estimate {name}{where} from: its expected counts are 0")
             raise Degenerate([name], f"{name}{where} has collapsed to its boundary")
         value = np.where(bad, old, value)
