@@ -57,6 +57,64 @@ def test_a_sum_that_begins_high() -> None:
     assert fit.quadrature_error_ == pytest.approx(wanted - fit.log_likelihood_, rel=0.2)
 
 
+BETWEEN = """
+model BetweenEnds
+param rate : positive
+for n in N:
+    given lo[n] : real
+    given hi[n] : real
+    latent c[n] ~ Poisson(rate)
+    observed within[n] ~ Delta(lo[n] < c[n] and c[n] <= hi[n])
+"""
+
+
+def test_counts_known_to_lie_between_ends() -> None:
+    """Few, one alone, none below a mode; a sum cut off where the density is high, at either end and at both."""
+    ends = [(-1, 3), (6, 7), (41.5, 1e9), (-5, 2400), (2300, 2600.5), (390, 1e7)]
+    lo, hi = np.transpose(ends)
+    model = emdsl.compile(text=BETWEEN)
+    for rate, close in ((3.0, 1e-9), (40.0, 1e-5), (400.0, 1e-6), (2500.0, 1e-7)):
+        fit = model.fitter(max_iter=0, init={"rate": rate}).fit({"lo": lo, "hi": hi, "within": np.ones(len(ends))})
+        log_p = stats.poisson.logpmf(COUNTS, rate)
+        wanted = [special.logsumexp(log_p[(low < COUNTS) & (high >= COUNTS)]) for low, high in ends]
+        np.testing.assert_allclose(
+            fit.score_samples({"lo": lo, "hi": hi, "within": np.ones(len(ends))}), wanted, atol=close
+        )
+
+
+GAPS = """
+model CountsThatOthersRead
+param rate : positive
+param level : real
+param slope : real
+param s : positive
+param share[3] : unit
+for n in N:
+    observed c[n] ~ Poisson(rate)
+    observed y[n] ~ Normal(level + slope * c[n], s)
+    observed k[n] ~ Binomial(2, share[0])
+    observed hit[n] ~ Bernoulli(share[k[n]])
+"""
+
+
+def test_missing_counts_that_others_read() -> None:
+    """A count without an end, read by a mean, and a bounded one as an index: what is missing is summed out."""
+    rng = np.random.default_rng(4)
+    c, k = rng.poisson(30.0, 14).astype(float), rng.binomial(2, 0.4, 14).astype(float)
+    y, hit = 1 + 0.1 * c + rng.normal(size=14) / 3, rng.integers(0, 2, 14)
+    c[::3], k[1::4] = np.nan, np.nan
+    start = {"rate": 25.0, "level": 1.0, "slope": 0.12, "s": 0.4, "share": [0.3, 0.5, 0.8]}
+    fit = emdsl.compile(text=GAPS).fitter(max_iter=0, init=start).fit({"c": c, "y": y, "k": k, "hit": hit})
+    table = stats.poisson.logpmf(COUNTS, 25.0) + stats.norm.logpdf(y[:, None], 1 + 0.12 * COUNTS, 0.4)
+    of_c = np.where(np.isnan(c)[:, None] | (c[:, None] == COUNTS), table, -np.inf)
+    p = np.array([0.3, 0.5, 0.8])
+    of_k = stats.binom.pmf([0, 1, 2], 2, 0.3) * np.where(hit[:, None] == 1, p, 1 - p)
+    of_k = np.where(np.isnan(k)[:, None] | (k[:, None] == [0, 1, 2]), of_k, 0)
+    wanted = special.logsumexp(of_c, axis=1).sum() + np.log(of_k.sum(axis=1)).sum()
+    assert fit.log_likelihood_ == pytest.approx(wanted, abs=1e-7)
+    np.testing.assert_allclose(fit.posterior_["c"]["mean"], special.softmax(of_c, axis=1) @ COUNTS, rtol=1e-7)
+
+
 def test_the_certificate() -> None:
     """The whole of it, by an oracle of its own."""
     found = MODEL.verify(apart=False)

@@ -10,9 +10,9 @@ from emdsl.derive.posteriors import quadrature
 from emdsl.derive.posteriors.discrete import WAYS_OUT
 from emdsl.errors import ModelError
 from emdsl.language import model as m
+from emdsl.language.integers import DISCRETE
 
 UNTRIED = (WAYS_OUT, quadrature.WAYS_OUT)
-DISCRETE = ("bool", "category", "count", "index")
 METHODS = {"meanfield": "meanfield", "quadrature": "quadrature", "saem": "saem (or mcmc)"}
 
 

@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from emdsl.derive.plan import derive
+from emdsl.derive.posteriors.held import may_be_held
 from emdsl.errors import ModelError
 from emdsl.families import PRELUDE
 from emdsl.families.table import mixture
 from emdsl.language import model as m
+from emdsl.language.integers import DISCRETE
 from emdsl.language.lengths import rename
 from emdsl.language.transform import substituted
 
@@ -34,6 +36,11 @@ def seen_through_points(resolved: m.ModelText, names: tuple[str, ...]) -> m.Mode
         point = m.FamilyCall(PRELUDE()["Delta"], 0, (("value", _element(v, v.name)),), (), (), v.span)
         variables += [replace(v, kind="latent"), replace(v, kind="observed", name=seen(v.name), distribution=point)]
     return replace(resolved, variables=tuple(variables))
+
+
+def is_one_integer(v: m.Variable) -> bool:
+    """Whether each number of a variable has a mass of its own: no vector of counts with a total."""
+    return v.domain.kind in DISCRETE and not may_be_held(v)
 
 
 def is_one_number(v: m.Variable) -> bool:
@@ -83,8 +90,7 @@ def by_configurations(resolved: m.ModelText, names: tuple[str, ...]) -> m.ModelT
     """The model in which what is missing is integrated out under all configurations of its discrete latents, as an
     `infer` line would ask; None where that is no way either."""
     named = {n for line in resolved.infer for group in line.groups for n in group}
-    kinds = ("category", "bool", "count")
-    found = [v.name for v in resolved.of_kind("latent") if v.domain.kind in kinds and v.name not in named]
+    found = [v.name for v in resolved.of_kind("latent") if v.domain.kind in DISCRETE and v.name not in named]
     every = (*found, *(n for n in names if n not in named))
     line = m.Infer(tuple((n,) for n in every), (False,) * len(every), "exact", ())
     if not found:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from emdsl.errors import ModelError, Problem
 from emdsl.fit.asked import names_of, of_a_log_joint, of_a_sample, place, told
-from emdsl.fit.gaps import by_configurations, hold, is_one_number, seen_through_points, through_scales
+from emdsl.fit.gaps import by_configurations, hold, is_one_integer, is_one_number, seen_through_points, through_scales
 from emdsl.fit.members import Declared, Plan, Statistic, Update
 from emdsl.language import model as m
 
@@ -123,7 +123,7 @@ class Model:
         if self.refusal is None:
             policies = {v["name"]: v["missing"] for v in self.module.SPEC["variables"]}
             names = tuple(n for n in names if policies.get(n) != "drop")
-        discrete = tuple(n for n in names if self.resolved.variable(n).domain.kind in ("bool", "category"))
+        discrete = tuple(n for n in names if is_one_integer(self.resolved.variable(n)))
         gaps = tuple(n for n in names if n not in discrete)
         resolved = through_scales(seen_through_points(self.resolved, discrete), gaps)
         made = Model(resolved, self.text, self.infer, self.fixed, gaps)

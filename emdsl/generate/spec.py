@@ -130,7 +130,7 @@ def missing_policy(v: m.Variable, plan: Plan) -> str:
     if not _needed_by_others(v, plan):
         own = len(v.array) + len(v.domain.dims)
         return "cells" if (gaussian or may_be_held(v)) and plan.presence_axes(v) < own else "drop"
-    single = not v.domain.dims and v.domain.kind in ("bool", "category", "real", "positive", "unit")
+    single = not v.domain.dims and v.domain.kind in ("bool", "category", "index", "count", "real", "positive", "unit")
     return "complete" if single or gaussian else "refuse"
 
 

@@ -94,10 +94,10 @@ def counts(cloud: Cloud, joint: LogJoint) -> bool:
 def bounded(cloud: Cloud, joint: LogJoint) -> bool:
     """Whether it has bounds that its points must follow to an exponential tail, too: those that data leave it, or that
     of a single number."""
-    if cloud.ends:
-        return True
     if counts(cloud, joint):
         return False
+    if cloud.ends:
+        return True
     (first, *others), model = cloud.latents, joint.model
     ends = range_of(model.variable(first))
     alone = not others and not cloud.shared and not model.variable(first).domain.dims
@@ -142,9 +142,10 @@ def by_quadrature(joint: LogJoint, clouds: Sequence[Cloud], weighted: str | None
 
 def placed(joint: LogJoint, clouds: Sequence[Cloud]) -> LogJoint:
     """The joint in which these latents stand at points, between the ends that data leave them."""
-    everyone = [n for c in clouds if not c.shared and not counts(c, joint) for n in c.latents]
+    everyone = [n for c in clouds if not c.shared for n in c.latents]
     found = {n: i for n in everyone if (i := between(joint, n)) is not None}
-    settled = [f for i in found.values() for f in i.factors]
+    summed = {c.name for c in clouds if counts(c, joint)}  # over an end or up to it: the factors say which
+    settled = [f for n, i in found.items() if n not in summed for f in i.factors]
     return with_clouds(joint, [replace(c, ends=_ends(c, found, joint)) for c in clouds], settled)
 
 

@@ -1,10 +1,11 @@
 """Points for latent counts without an end: consecutive ones about the mode, or every so many where those are too few.
 
-    sum over n >= 0 of f(n)  ~  s [f(0) + f(s) + f(2 s) + ...] - (s - 1) / 2 f(0) + (s^2 - 1) / 12 f'(0)
+    sum over n >= 0 of f(n)  ~  s [f(0) + f(s) + f(2 s) + ...] - (s - 1) / 2 f(0)
+                                + (sum over j) B_2j / (2 j)! (s^2j - 1) d^(2j-1) f / dn^(2j-1) (0)
 
 With s = 1 it is the sum itself. Sums over every s-th count of a smooth f are exact to exp(-2 (pi sd / s)^2) (Poisson's
-summation; Trefethen and Weideman 2014, SIAM Review 56, 385-458); at an end where f does not vanish two terms of Euler
-and Maclaurin's formula are taken, the slope by differences (Gregory's rule).
+summation; Trefethen and Weideman 2014, SIAM Review 56, 385-458); at an end where f does not vanish four terms of Euler
+and Maclaurin's formula are taken, the derivatives by differences of seven points (Gregory's rule).
 """
 
 from __future__ import annotations
@@ -16,9 +17,11 @@ import numpy as np
 
 from emdsl.runtime.data.columns import Array
 from emdsl.runtime.numeric.clouds import LogJoint, Rule
+from emdsl.runtime.numeric.numerics import LOWEST
 
 OCTAVES = 50  # of distances at which a mode is looked for
 FALLEN_OFF = 40.0  # by which a log density is below its top where a sum is cut off
+NEAR_AN_END = (0.0, 1 / 6, 0.0, -1 / 30, 0.0, 1 / 42, 0.0)  # B_2j at 2 j - 1, of as many counts at an end
 SIDES = 12  # counts between two neighbours among which the top is looked for, each time
 
 
@@ -30,34 +33,51 @@ def consecutive(points: int) -> Rule:
 def at_counts(log_joint: LogJoint, bounds: Sequence[Any], rule: Rule, start: Array) -> tuple[Array, Array, Array]:
     """Counts (1, Q, *plates), the logs of how many each stands for (Q, *plates), and the log density there with that.
 
-    log_joint : counts (1, Q, *plates) -> log density (Q, *plates). bounds : the least and the largest count, None where
-    there is none. start : is overwritten by the modes, (1, *plates).
+    log_joint : counts (1, Q, *plates) -> log density (Q, *plates). bounds : the least and the largest count, arrays
+    of them by element, None where there is none. start : is overwritten by the modes, (1, *plates).
     """
     (least, most), shape = bounds[0], start.shape[1:]
-    low = 0.0 if least is None else float(least)
-    high = np.inf if most is None else float(most)
+    low = np.ceil(0.0 if least is None else least)
+    high = np.floor(np.inf if most is None else most)
 
     def density(n: Array) -> Array:
         with np.errstate(all="ignore"):
             table = np.asarray(log_joint(np.clip(n, low, high)[None]))
         return np.where((n >= low) & (n <= high) & ~np.isnan(table), table, -np.inf)
 
+    if np.ndim(low):  # ends that data leave are of the interval or beside it
+        low = low + (density(low[None])[0] <= LOWEST)
+        high = high - (np.isfinite(high) & (density(np.minimum(high, 2.0**OCTAVES)[None])[0] <= LOWEST))
     away = 2.0 ** np.arange(OCTAVES)
     steps = np.concatenate([-away[::-1], [0.0], away]).reshape(-1, *[1] * len(shape))
-    mode, top = _top(density, np.maximum(start[0], low) + steps)
+    mode, top = _top(density, np.clip(start[0], low, high) + steps)
     start[...] = mode
     first = np.floor(np.maximum(mode - _reach(density, mode, top, -1.0), low))
     last = np.minimum(mode + _reach(density, mode, top, 1.0), high)
     count = rule.at.shape[1]
     stride = np.maximum(1.0, np.ceil((last - first + 1) / count))
+    stride = np.where((last == high) & (stride > 1), (last - first) / (count - 1), stride)  # to end there, too
     counts = first + stride * rule.at[0].reshape(-1, *[1] * len(shape))
     volume = stride + np.zeros_like(counts)
-    slope = (stride - 1 / stride) / 24  # the share of each in the slope at the end, by its first three
-    for k, part in enumerate((-(stride - 1) / 2 - 3 * slope, 4 * slope, -slope)):
-        volume[k] += np.where(first == low, part, 0.0)
+    if np.any(stride > 1):
+        for k, part in enumerate(_at_an_end(stride)):
+            volume[k] += np.where(first == low, part, 0.0)
+            volume[-1 - k] += np.where(last == high, part, 0.0)
     volume = np.log(volume)
     table = density(counts)
     return np.clip(counts, low, high)[None], volume, table + volume
+
+
+def _at_an_end(stride: Array) -> list[Array]:
+    """What the counts next to an end stand for, beyond the stride."""
+    powers = np.arange(len(NEAR_AN_END))
+    differences = np.linalg.inv(powers[:, None] ** powers)  # row d: the d-th derivative over d!, by these points
+    parts = [np.zeros_like(stride) for _ in powers]
+    parts[0] -= (stride - 1) / 2
+    for d, bernoulli in enumerate(NEAR_AN_END):
+        for part, weight in zip(parts, differences[d], strict=True):
+            part += bernoulli / (d + 1) * (stride - stride**-d) * weight
+    return parts
 
 
 def _top(density: Any, grid: Array) -> tuple[Array, Array]:
