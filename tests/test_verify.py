@@ -444,6 +444,23 @@ def test_a_factor_of_data_alone_is_a_penalty_whatever_rows_weigh() -> None:
     assert "penalty" in notes[0] and "order" in notes[1]  # a row of T that stands elsewhere means something else
 
 
+def test_rows_that_one_matrix_runs_over_are_not_repeated() -> None:
+    """A known relationship of all rows: with a row twice it is singular, which had failed the certificate."""
+    text = """
+        model Animals
+        param m : real
+        param v : positive
+        given A : spd[N]
+        latent g ~ MvNormal(zeros(N), v * A)
+        for n in N:
+            observed y[n] ~ Normal(m + g[n], 1)
+    """
+    found = emdsl.compile(text=text).verify(apart=False)
+    assert found.passed, str(found)
+    assert any("runs over all" in c.note for c in found.checks if c.name == "a weight of 2 is the row twice")
+    assert any(c.status == "passed" for c in found.checks if c.name == "rows in another order")
+
+
 def test_an_order_that_means_something_is_seen_by_other_states() -> None:
     """Drawn states may all be the same, and the log joint alike in any order of the rows: it is compared at others."""
     text = """

@@ -180,6 +180,8 @@ def _repeated(case: Case, name: str) -> Check:
     for v in model.variables:
         if v.kind == "param" and _axes(v, name):
             raise Unchecked(f"the parameter {v.name} has an element for each")
+        if any(isinstance(d, Dim) and d.name == name for d in v.domain.dims):
+            raise Unchecked(f"an element of {v.name} runs over all of them")
         if v.domain.levels is not None and getattr(v.domain.levels, "name", None) == name:
             raise Unchecked(f"{v.name} points at its elements")
     _in_another_order(case, name)  # a row that stands elsewhere must mean the same
