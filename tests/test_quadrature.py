@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import warnings
 from collections.abc import Callable
@@ -657,3 +658,42 @@ def test_points_without_a_share_hold_no_infinite_functions() -> None:
     assert np.isfinite(log).all() and (np.exp(log[:, 0]).sum() == 1.0) and (log[:, 1] == LOWEST).all()
     with np.errstate(over="ignore"):
         assert (np.exp(log + volume)[:, 0] * at[0, :, 0] ** 2).sum() == 1.0
+
+
+KINKED: dict[str, tuple[str, Callable[..., Any]]] = {
+    "a folded mean": (
+        "latent u[n] ~ Normal(0, b)\n    observed y[n] ~ Normal(a + abs(u[n]), s)",
+        lambda u, x, y: stats.norm.logpdf(u, 0, 0.9) + stats.norm.logpdf(y, 0.7 + abs(u), 0.25),
+    ),
+    "folded by row": (
+        "latent u[n] ~ Normal(0, b)\n    observed y[n] ~ StudentT(4, a + abs(2*u[n] - x[n]), s)",
+        lambda u, x, y: stats.norm.logpdf(u, 0, 0.9) + stats.t.logpdf(y, 4, 0.7 + abs(2 * u - x), 0.25),
+    ),
+    "two limits": (
+        "latent u[n] ~ Gamma(2, b)\n    observed y[n] ~ Normal(a + min(max(u[n], x[n]), 1.5), s)",
+        lambda u, x, y: stats.gamma.logpdf(u, 2, scale=1 / 0.9) + stats.norm.logpdf(y, 0.7 + np.clip(u, x, 1.5), 0.25),
+    ),
+}
+AT = {"a": 0.7, "b": 0.9, "s": 0.25}
+
+
+@pytest.mark.parametrize("name", KINKED)
+def test_kinks_cut_the_line(name: str) -> None:
+    """Densities with a mode on each side of a kink, against adaptive integration from kink to kink."""
+    lines, log_density = KINKED[name]
+    x, y = np.array([-0.4, 0.0, 0.3, 1.1]), np.array([0.8, 1.6, 2.4, 2.1])
+    model = emdsl.compile(text=PARAMS + "for n in N:\n    given x[n] : real\n    " + lines)
+    fit = model.fitter(max_iter=0, init=AT).fit({"x": x, "y": y})
+    wanted, low = [], 0.0 if "Gamma" in lines else -9.0
+    for row in zip(x, y, strict=True):
+        ends = sorted({low, 12.0, 60.0, *(k for k in (-1.5, 0.0, row[0] / 2, row[0], 1.5) if k > low)})
+        parts = [
+            integrate.quad(lambda u, row=row: np.exp(log_density(u, *row)), p, q, epsabs=0, epsrel=1e-11, limit=200)[0]
+            for p, q in itertools.pairwise(ends)
+        ]
+        wanted.append(np.log(sum(parts)))
+    np.testing.assert_allclose(fit.score_samples({"x": x, "y": y}), wanted, atol=2e-7)
+    assert abs(fit.quadrature_error_) < 1e-6 and "kinks" in model.plan["u"].reason
+
+
+PARAMS = "model M\nparam a : real\nparam b : positive\nparam s : positive\n"

@@ -46,6 +46,7 @@ MODULES = (
     "numeric/intervals",
     "numeric/clouds",
     "numeric/counted_points",
+    "numeric/pieces",
     "montecarlo/kernels",
     "montecarlo/sampler",
     "montecarlo/drawing",

@@ -42,6 +42,7 @@ class Cloud:
     outer: str = ""  # the cloud that the points of this one are for: other ones at each of its points
     place: tuple[Idx, ...] = ()  # which element of it, in terms of this one's own plates
     ends: tuple[tuple[Expr, Expr], ...] = ()  # of the interval that data leave each of its dimensions, by element
+    kinks: tuple[Expr, ...] = ()  # of the density of its one number, by element: its points lie between them
 
     @property
     def lead(self) -> int:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from math import prod
 
 from emdsl.derive.algebra.expr import El, Ix
+from emdsl.derive.algebra.show import show
 from emdsl.derive.joint.factors import Cloud, Configurations, LogJoint
 from emdsl.derive.joint.plates import plate_names
 from emdsl.derive.joint.records import spelt
@@ -125,6 +126,11 @@ def _cloud_choice(cloud: Cloud, joint: LogJoint, refused: str, averaged: bool) -
     if bounded(cloud, joint):
         text = (
             f"the doubly exponential rule, {4 * cloud.points + 1} points about the mode of each element of {cloud.name}"
+        )
+    if cloud.kinks:
+        text = (
+            f"the doubly exponential rule, {4 * cloud.points + 1} points in each of the {len(cloud.kinks) + 1} pieces "
+            f"of {cloud.name} between kinks of its density, at {', '.join(map(show, cloud.kinks))}"
         )
     if averaged:
         return Choice("quadrature", text)

@@ -22,6 +22,7 @@ from emdsl.derive.posteriors.block import Block, in_terms_of
 from emdsl.derive.posteriors.blocks import Elimination, classes, eliminate
 from emdsl.derive.posteriors.clouds import dimensions, with_clouds
 from emdsl.derive.posteriors.intervals import Interval, interval_of, jumps
+from emdsl.derive.posteriors.kinks import kinks_of
 from emdsl.derive.posteriors.slopes import components
 from emdsl.errors import ModelError, Problem
 from emdsl.language import model as m
@@ -92,11 +93,11 @@ def counts(cloud: Cloud, joint: LogJoint) -> bool:
 
 
 def bounded(cloud: Cloud, joint: LogJoint) -> bool:
-    """Whether it has bounds that its points must follow to an exponential tail, too: those that data leave it, or that
-    of a single number."""
+    """Whether it has bounds that its points must follow to an exponential tail, too: those that data leave it, kinks,
+    or that of a single number."""
     if counts(cloud, joint):
         return False
-    if cloud.ends:
+    if cloud.ends or cloud.kinks:
         return True
     (first, *others), model = cloud.latents, joint.model
     ends = range_of(model.variable(first))
@@ -146,7 +147,9 @@ def placed(joint: LogJoint, clouds: Sequence[Cloud]) -> LogJoint:
     found = {n: i for n in everyone if (i := between(joint, n)) is not None}
     summed = {c.name for c in clouds if counts(c, joint)}  # over an end or up to it: the factors say which
     settled = [f for n, i in found.items() if n not in summed for f in i.factors]
-    return with_clouds(joint, [replace(c, ends=_ends(c, found, joint)) for c in clouds], settled)
+    return with_clouds(
+        joint, [replace(c, ends=_ends(c, found, joint), kinks=_kinks(c, joint)) for c in clouds], settled
+    )
 
 
 def refuse_tied(joint: LogJoint, clouds: Sequence[Cloud], blocks: Sequence[Block]) -> None:
@@ -172,6 +175,11 @@ def _ends(cloud: Cloud, found: Mapping[str, Interval], joint: LogJoint) -> tuple
         return ()
     none = (x.Num(-math.inf), x.Num(math.inf))
     return tuple(found[c.latent].ends(c.at) if c.latent in found else none for c in components(cloud, joint))
+
+
+def _kinks(cloud: Cloud, joint: LogJoint) -> tuple[Expr, ...]:
+    alone = len(cloud.latents) == 1 and not cloud.shared and not cloud.outer
+    return kinks_of(joint, cloud.name, classes(joint)) if alone else ()
 
 
 def nested(joint: LogJoint, clouds: Sequence[Cloud]) -> tuple[Cloud, ...]:

@@ -76,8 +76,9 @@ def emit_points(f: Function, cloud: Cloud, density: str, around: str = "") -> No
         f.runtime[AT.of(cloud.name)] = Leaf(f"{points}[0]", (0,))
         f.runtime[VOLUME.of(cloud.name)] = Leaf(volume, (0,))
         return
-    way = "at_counts" if counts(cloud, joint) else "adapted"
-    em.lines.append(f"{points}, {volume}, {table} = {way}({at}, [{bounds}], {rule}, {memory})")
+    way = "at_counts" if counts(cloud, joint) else "piecewise" if cloud.kinks else "adapted"
+    between = f"[{', '.join(kinks(cloud, f))}], " if cloud.kinks else ""
+    em.lines.append(f"{points}, {volume}, {table} = {way}({at}, [{bounds}], {between}{rule}, {memory})")
     point_leaves(f, cloud, points, cut=chunked)
     axes = tuple(range(len(home) + cloud.lead))
     f.runtime[POINTS.of(cloud.name)] = Leaf(points, (0,))
@@ -127,6 +128,14 @@ def ends(cloud: Cloud, f: Function) -> list[tuple[str, str]]:
         low, high = (em.align(a, em.order(home_of(v))) if a.axes else a.code for a in sides)
         out.append((low, high))
     return out
+
+
+def kinks(cloud: Cloud, f: Function) -> list[str]:
+    """Code of the places of kinks: arrays on the plates."""
+    em, v = f.emitter, f.plan.joint.model.variable(cloud.name)
+    em.comment(f"where the density of {cloud.name} has kinks")
+    found = [em.name(f"kink_{v.name}", em.value(e)) for e in cloud.kinks]
+    return [em.align(a, em.order(home_of(v))) if a.axes else a.code for a in found]
 
 
 def limits(cloud: Cloud, f: Function) -> list[tuple[str, str]]:

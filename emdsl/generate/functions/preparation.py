@@ -182,9 +182,9 @@ def rule_lines(printer: Printer) -> list[str]:
     for c in clouds:
         size = len(components(c, printer.plan.joint))
         home = [i.dim for i in home_of(printer.plan.joint.model.variable(c.name))]
-        shape = ", ".join([str(size), *map(size_factor, home)])
+        shape = ", ".join([str(size * _pieces(c)), *map(size_factor, home)])
         lines += _lengths_as_compiled(c, printer)
-        length = f'len(out["the rules"]["{c.name}"].log_volume)'
+        length = _count_of(c, f'out["the rules"]["{c.name}"]')
         lines += [
             f'out["the rules"]["{c.name}"] = {_rule(c, c.points, printer)}',
             f'sizes["{c.dimension}"] = {f"lattice_size({c.points})" if c.shared else length}',
@@ -215,6 +215,16 @@ def _rule(c: Cloud, points: int, printer: Printer) -> str:
     return f"hermite({points}, {size})"
 
 
+def _pieces(c: Cloud) -> int:
+    """Into how many pieces kinks cut the line: each has the points of the rule."""
+    return len(c.kinks) + 1
+
+
+def _count_of(c: Cloud, rule: str) -> str:
+    """Code of how many points a cloud has."""
+    return (f"{_pieces(c)} * " if c.kinks else "") + f"len({rule}.log_volume)"
+
+
 def finer_lines(printer: Printer) -> list[str]:
     """`finer(prepared)`: the same data under twice the points: how the error of quadrature is told."""
     clouds = [c for c in printer.plan.joint.clouds if c.method == "quadrature" and not c.shared]
@@ -222,7 +232,7 @@ def finer_lines(printer: Printer) -> list[str]:
         return []
     doc = '"""The same data under rules of twice the points."""'
     rules = ", ".join(f'"{c.name}": {_rule(c, 2 * c.points, printer)}' for c in clouds)
-    sizes = ", ".join(f'"{c.dimension}": len(rules["{c.name}"].log_volume)' for c in clouds)
+    sizes = ", ".join(f'"{c.dimension}": ' + _count_of(c, f'rules["{c.name}"]') for c in clouds)
     lines = [doc, f"rules = {{{rules}}}", f'sizes = {{**prepared["the sizes"], {sizes}}}',
              'return {**prepared, "the rules": rules, "the sizes": sizes}']  # fmt: skip
     return ["def finer(prepared):", *("    " + line for line in lines)]
