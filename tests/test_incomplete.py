@@ -204,6 +204,18 @@ def test_two_to_the_ten_patterns() -> None:
     assert est.score_samples({"x": x})[1023] == 0
 
 
+@pytest.mark.parametrize("cov", ["r * eye(2)", "diag(r * ones(2))", "r * eye(D)"])
+def test_cells_of_one_variance_are_left_out(cov: str) -> None:
+    """Of a length that the text says, too: its log-determinant is `2 log r` there, no sum over cells. Cells that
+    nothing depends on had been latents, and r's steps slower for it."""
+    declared = "model M\nparam m : real\nparam r : positive\nsize D = 2\n"
+    text = f"{declared}for n in N: observed x[n] : real[2] ~ MvNormal([m, m], {cov})"
+    x = np.array([[1.0, np.nan], [2.0, 4.0], [np.nan, np.nan], [np.nan, 5.0]])
+    fit = emdsl.compile(text=text).fitter(max_iter=1, tol=0).fit({"x": x}, init={"m": 0.0, "r": 9.0})
+    assert list(fit.posterior_) == []
+    assert float(fit.params_["r"]) == pytest.approx(np.nanvar(x), rel=1e-12)
+
+
 def test_nothing_missing_is_the_plain_model() -> None:
     """The completed model, given all cells, takes the steps of the plain one."""
     _, model, data, _, truth = made("mixture with gaps")

@@ -128,6 +128,31 @@ def test_rounding_hides_no_covariance_that_collapses() -> None:
         fitter.fit({"x": x}, init=start)
 
 
+def test_steps_below_rounding_are_no_convergence() -> None:
+    """Chains of a few elements beside effects of groups: two scales go to 0 together, where the log-likelihood has no
+    bound. Two values that rounding made equal, with eight thousandths to each step, were called convergence."""
+    text = """
+    model Vanishing
+    param a : real
+    param q : positive
+    param s : positive
+    param sb : positive
+    param m : real
+    for k in G: latent b[k] ~ Normal(m, sb)
+    for i in S:
+        given g[i] : index[G]
+        for t in T[i]:
+            latent h[i, t] ~ Normal(0, 1) if t == 0 else Normal(a * h[i, t-1], q)
+            observed y[i, t] ~ Normal(h[i, t] + b[g[i]], s)
+    """
+    rng = np.random.default_rng(sum(map(ord, "chains_with_group_effects_by_index")))
+    y = [rng.normal(0, 2, n) for n in (3, 1, 0, 2, 2)]
+    y[0][2] = np.nan
+    start = {"a": -1.1, "q": 0.8, "s": 0.75, "sb": 0.12, "m": -0.49}
+    with pytest.raises(DegenerateError, match="has collapsed: all but singular"):
+        emdsl.compile(text=text).fitter(max_iter=3000, tol=1e-12).fit({"y": y, "g": [0, 1, 1, 0, 1]}, init=start)
+
+
 @pytest.mark.parametrize(("family", "where"), [("Gamma(a, b)", 2.0), ("Beta(a, b)", 0.5), ("InverseGamma(a, b)", 2.0)])
 def test_a_shape_and_a_rate_go_to_infinity_together(family: str, where: float) -> None:
     """Equal data: neither parameter rises alone, and rounding hides the likelihood where both are large."""

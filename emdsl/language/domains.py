@@ -8,7 +8,7 @@ from emdsl.errors import nearest
 from emdsl.language import syntax as s
 from emdsl.language.expressions import scalar
 from emdsl.language.integers import DISCRETE
-from emdsl.language.model import Domain, DomainKind, Expr, Shape
+from emdsl.language.model import Dim, Domain, DomainKind, Expr, Shape
 from emdsl.language.positions import length
 from emdsl.language.scope import Env, wrong
 
@@ -70,6 +70,10 @@ def joined(a: Domain, b: Domain, env: Env) -> Domain | None:
         same = a.lower == b.lower and a.upper == b.upper
         return a if same else replace(a, lower=None, upper=None)
     kinds = {a.kind, b.kind}
+    if kinds == {"bool", "category"}:  # 0 and 1 are the first of its levels
+        category = a if a.kind == "category" else b
+        known = lengths.known(category.levels) if category.levels is not None else None
+        return b if isinstance(known, Dim) and known.constant == 1 and b.kind == "bool" else category
     if kinds <= DISCRETE:
         return Domain("count", a.dims, span=a.span)
     if kinds == {"unit", "positive"}:

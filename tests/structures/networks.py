@@ -193,7 +193,35 @@ def _dice_joint(p, d, z):
     return own + poisson(d["y"], rate).sum()
 
 
+# Families of 0 and 1 and of levels in one latent that is an index: its domain is the wider one's.
+MIXED = """
+    model Mixed
+    param p : unit
+    param w : simplex[2]
+    param m[2] : real
+    for n in N:
+        given old[n] : bool
+        latent z[n] ~ Bernoulli(p) if old[n] else Categorical(w)
+        observed x[n] ~ Normal(m[z[n]], 1)
+"""
+
+
+def _mixed(rng):
+    return {"old": np.array([1, 0, 1, 0]), "x": rng.normal(size=4)}, {
+        "p": 0.3,
+        "w": np.array([0.6, 0.4]),
+        "m": np.array([-1.0, 2]),
+    }
+
+
+def _mixed_joint(p, d, z):
+    z = z["z"]
+    share = np.where(d["old"] == 1, p["p"], p["w"][1])
+    return LOG(np.where(z, share, 1 - share)).sum() + normal(d["x"], p["m"][z], 1).sum()
+
+
 CASES = [
+    Structure("mixed", MIXED, _mixed, lambda d: {"z": ((4,), 2)}, _mixed_joint, {"z": "exact:enumeration"}),
     Structure("teams", TEAMS, _teams, lambda d: {"z": ((3,), 2)}, _teams_joint, {"z": "exact:tree"}),
     Structure(
         "dice", DICE, _dice, lambda d: {"a": ((2, 3), 2), "c": ((2,), 2)}, _dice_joint, {"c": "exact:enumeration"}

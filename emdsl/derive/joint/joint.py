@@ -165,6 +165,7 @@ def _by_cell(v: m.Variable, body: Expr) -> tuple[Ix, Expr] | None:
     terms = body.terms if isinstance(body, x.Add) else (body,)
     axis = x.fresh(str(v.domain.dims[-1]))
     out: list[Expr] = []
+    alike: list[Expr] = []
     for t in terms:
         factors = list(x.factors_of(t))
         sums = [f for f in factors if isinstance(f, x.Sum) and f.ix.dim == axis.dim]
@@ -174,12 +175,27 @@ def _by_cell(v: m.Variable, body: Expr) -> tuple[Ix, Expr] | None:
             factors.append(x.substitute(sums[0].body, {sums[0].ix: axis}))
         elif lengths:
             factors.remove(lengths[0])
+        elif axis.dim.isdigit() and not _holds(t, v.name):
+            alike.append(x.mul(t, x.power(x.num(int(axis.dim)), x.num(-1))))  # of r * eye(2), 2 log r
+            continue
         else:
             return None
         if any(isinstance(e, El) and e.var == v.name and e.idx[-1] != axis for f in factors for e in x.walk(f)):
             return None
         out.append(x.mul(*factors))
-    return axis, x.add(*out)
+    if alike and not all(_same_square(t, v.name, axis) for t in out if _holds(t, v.name)):
+        return None
+    return axis, x.add(*out, *alike)
+
+
+def _holds(e: Expr, name: str) -> bool:
+    return any(isinstance(leaf, El) and leaf.var == name for leaf in x.walk(e))
+
+
+def _same_square(term: Expr, name: str, axis: Ix) -> bool:
+    """Whether a term of a Gaussian has one precision for all cells: of its normaliser each then has the same share."""
+    others = [f for f in x.factors_of(term) if not _holds(f, name)]
+    return not any(axis in x.free(f) for f in others)
 
 
 def _levels_reached(v: m.Variable, home: tuple[Idx, ...], tensors: Tensors, scope: Scope) -> list[Expr]:

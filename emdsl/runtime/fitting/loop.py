@@ -287,7 +287,11 @@ def _conclude(
     message = end.message
     edge = [v["name"] for v in setup.module.SPEC["variables"] if v["name"] in end.params]
     edge = [n for n in edge if on_boundary(_variable(setup, n), end.params[n])]
-    if end.status == "level" and (thin := _all_but_singular(setup, end, noise, start or {})):
+    thin = _all_but_singular(setup, end, start or {}) if status == "converged" and end.state is None else []
+    if thin and end.status != "level":  # steps below rounding look like convergence
+        with np.errstate(all="ignore"):
+            noise = rounding(setup, evaluate(setup, end.params, None))
+    if thin and noise > BLURRED * (1 + abs(end.history[-1])):
         status = "degenerate"
         message = f"{', '.join(thin)} has collapsed: all but singular, with an objective known to {noise:.1e} only"
     elif blurred := _without_digits(setup, end, edge, noise):
@@ -335,11 +339,9 @@ def _without_digits(setup: Setup, end: Climb, edge: Sequence[str], noise: float)
     return f"{', '.join(collapsed)} has collapsed, with an objective known to {noise:.1e} only"
 
 
-def _all_but_singular(setup: Setup, end: Climb, noise: float, start: Params) -> list[str]:
-    """Covariances, and scales that are nothing beside where they started, because of which rounding hides whether the
-    objective still climbs: nothing has converged there."""
-    if noise <= BLURRED * (1 + abs(end.history[-1])):
-        return []
+def _all_but_singular(setup: Setup, end: Climb, start: Params) -> list[str]:
+    """Covariances, and scales that are nothing beside where they started: rounding may hide there whether the
+    objective still climbs, so that nothing has converged."""
     found = []
     for v in setup.module.SPEC["variables"]:
         if v["domain"] in ("spd", "correlation") and v["name"] in end.params:
