@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from emdsl.language.kinds import KINDS, DomainKind
 from emdsl.runtime.data.binding import BindOptions, Bound, bind_data
 from emdsl.runtime.data.columns import read_column
+from emdsl.runtime.data.domains import INTEGER_DOMAINS, outside_domain
 from emdsl.runtime.data.faults import DataError
 from emdsl.runtime.data.frames import Table
 from emdsl.runtime.data.plates import nest_rows
@@ -187,6 +189,17 @@ def test_domains(domain: str, event: tuple[str, ...], good: Any, bad: Any) -> No
     bound(spec, {"x": [good, good]})
     message = refused(spec, {"x": [good, bad]})
     assert "x: " in message and "row 1" in message
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_modules_know_the_kinds_of_domains_that_the_language_has(kind: DomainKind) -> None:
+    """The runtime is printed into modules and imports nothing of the language: the two are held together here."""
+    row, numbers = KINDS[kind], (-2.0, -0.5, 0.0, 0.5, 1.0, 2.0)
+    assert (kind in INTEGER_DOMAINS) == row.discrete
+    if row.interval:
+        assert [not outside_domain(kind, np.array([v]), 0)[0][0] for v in numbers] == [row.holds(v) for v in numbers]
+    elif row.discrete:
+        assert [v for v in numbers if row.holds(v)] == [0.0, 1.0, *([2.0] if kind != "bool" else [])]
 
 
 def test_bounds_and_support() -> None:

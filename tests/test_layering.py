@@ -19,6 +19,7 @@ from emdsl.derive.posteriors.draws import KERNELS
 from emdsl.generate import helpers
 from emdsl.generate.lines import kept
 from emdsl.language import inference
+from emdsl.language.kinds import KINDS
 from emdsl.runtime.bundle import BUNDLED, runtime_source
 
 PACKAGE = Path(emdsl.__file__).parent
@@ -178,6 +179,21 @@ def test_the_walk_would_see_an_import_against_the_direction() -> None:
     assert runtime_violations(ast.parse("import sympy")) == ["line 1: sympy"]
     assert runtime_violations(ast.parse("from scipy import special")) == ["line 1: a part of scipy"]
     assert runtime_violations(ast.parse("def compiled():\n    import numba\nimport numba")) == ["line 3: numba"]
+
+
+def kinds_listed(tree: ast.AST) -> list[str]:
+    """Lists of the kinds of domains that have a property in common, which `language/kinds.py` says once."""
+    properties = ("interval", "discrete", "structured", "symmetric")
+    known = [{k for k, row in KINDS.items() if getattr(row, p)} for p in properties]
+    listed = (n for n in nodes(tree) if isinstance(n, ast.Tuple | ast.List | ast.Set))
+    return [f"line {n.lineno}" for n in listed if {e.value for e in n.elts if isinstance(e, ast.Constant)} in known]
+
+
+def test_what_kinds_of_domains_have_in_common_is_said_once() -> None:
+    """The runtime stands alone, and is held against the table in `test_binding`."""
+    inside = [p for p in FILES if module_of(p)[:1] != ("runtime",)]
+    assert everywhere(lambda path: kinds_listed(parse(path)), inside) == {}
+    assert kinds_listed(ast.parse('v.kind in ("unit", "real", "positive")')) == ["line 1"]
 
 
 def run_as_code(tree: ast.AST, may_execute: bool) -> list[str]:

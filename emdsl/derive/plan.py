@@ -298,7 +298,7 @@ def _refuse(model: m.ModelText) -> None:
     """What parses, types and samples, but whose inference follows in a later release."""
     problems: list[Problem] = []
     for v in model.of_kind("param"):
-        if v.domain.kind in ("bool", "count", "category", "index"):
+        if v.domain.discrete:
             text = f"the parameter {v.name} is discrete ({v.domain.kind}): it has no derivative to estimate it by"
             problems.append(Problem("E104", text, v.span, "declare it latent with a prior, or given"))
         for bound in (v.domain.lower, v.domain.upper):

@@ -10,7 +10,6 @@ from emdsl.derive.posteriors import quadrature
 from emdsl.derive.posteriors.discrete import WAYS_OUT
 from emdsl.errors import ModelError
 from emdsl.language import model as m
-from emdsl.language.integers import DISCRETE
 
 UNTRIED = (WAYS_OUT, quadrature.WAYS_OUT)
 METHODS = {"meanfield": "meanfield", "quadrature": "quadrature", "saem": "saem (or mcmc)"}
@@ -40,7 +39,7 @@ def _ways(model: m.ModelText) -> Iterator[str]:
     latents = list(model.of_kind("latent"))
     asked = {n for line in model.infer if line.method not in ("mcmc", "saem") for g in line.groups for n in g}
     names = [v.name for v in latents if v.name in asked or not asked]
-    free = [v.name for v in latents if v.name in names and v.domain.kind not in DISCRETE]
+    free = [v.name for v in latents if v.name in names and not v.domain.discrete]
     for method, said in METHODS.items():
         for some, whole in ((names, False), (names, True), (free, False)):
             line = m.Infer(tuple((n,) for n in some), (whole,) * len(some), method, ())

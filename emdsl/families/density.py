@@ -18,17 +18,6 @@ from emdsl.families.scope import Array, Scope, lift, own_shape
 from emdsl.families.table import form, record
 from emdsl.language.model import Domain, Family
 
-BOUNDS: Mapping[str, tuple[float, float]] = {
-    "real": (-np.inf, np.inf),
-    "positive": (0.0, np.inf),
-    "unit": (0.0, 1.0),
-    "bool": (0, 1),
-    "count": (0, np.inf),
-    "category": (0, np.inf),
-    "index": (0, np.inf),
-}
-WHOLE = frozenset({"bool", "count", "category", "index"})
-
 
 def arrange(family: Family, signature: int, args: Mapping[str, tuple[Array, int]], event_rank: int) -> list[Array]:
     """The arguments in the signature's order, each rows + (leading event axes) + own axes; one left out is absent.
@@ -113,7 +102,7 @@ def density_scope(
 
 def limits(domain: Domain, s: Scope) -> tuple[Array, Array]:
     """The ends of a scalar domain, per row."""
-    low, high = (np.array([v]) for v in BOUNDS.get(domain.kind, (-np.inf, np.inf)))
+    low, high = (np.array([v]) for v in domain.ends)
     if domain.lower is not None:
         low = np.maximum(low, rows_of(domain.lower, s))
     if domain.upper is not None:
@@ -126,10 +115,10 @@ def limits(domain: Domain, s: Scope) -> tuple[Array, Array]:
 def contains(domain: Domain, x: Array, s: Scope) -> Array:
     """Whether each row of x (rows + the domain's own axes) is in the domain; ends of intervals belong to it."""
     own = tuple(range(1, x.ndim))
-    if domain.kind in BOUNDS:
+    if not domain.structured:
         low, high = (lift(v, 0, x.ndim - 1) for v in limits(domain, s))
         good = (x >= low) & (x <= high)
-        if domain.kind in WHOLE:
+        if domain.discrete:
             good &= np.floor(x) == x
         return np.asarray(good.all(own) if own else good)
     return np.asarray(CONSTRAINTS[domain.kind](x.astype(float)))

@@ -56,7 +56,7 @@ def check_normalised(family: Family, seed: int = 0) -> Problem | None:
 
 def _wrong(family: Family, signature: int, args: Mapping[str, Array], total: float) -> Problem:
     at = ", ".join(f"{name} = {np.array2string(value[0], precision=4)}" for name, value in args.items())
-    verb = "sums" if family.x.domain.kind in ("bool", "count", "category", "index") else "integrates"
+    verb = "sums" if family.x.domain.discrete else "integrates"
     seen = f"{total:.6g}" if np.isfinite(total) else "infinity"
     return Problem(
         "E090",
@@ -150,9 +150,9 @@ def _total(f: Density, domain: Domain, args: Mapping[str, Array], sizes: Mapping
     if not low < high:
         return None
     shape = tuple(d.value(sizes) if hasattr(d, "value") else 2 for d in domain.dims)
-    if domain.kind in ("bool", "count", "category", "index"):
+    if domain.discrete:
         return _sum(f, low, high, shape)
-    if not shape and domain.kind in ("real", "positive", "unit"):
+    if not shape and domain.interval:
         return quadrature(f, low, high)
     return _tensor(f, domain, shape, low, high)
 

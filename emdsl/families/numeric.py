@@ -50,7 +50,7 @@ def sample_by_table(
         table = tabulate(family, signature, part, len(rows))
         mine = np.flatnonzero((which >= start) & (which < start + ROWS))
         out[mine] = quantile(table, which[mine] - start, rng.random(len(mine)))
-    whole = family.x.domain.kind in ("bool", "count", "category", "index")
+    whole = family.x.domain.discrete
     return out.reshape(shape).astype(np.int64) if whole else out.reshape(shape)
 
 
@@ -79,7 +79,7 @@ def tabulate(family: Family, signature: int, args: list[Array], rows: int) -> Ta
         with np.errstate(all="ignore"):
             return np.asarray(np.nan_to_num(np.exp(log_density(family, signature, x, wide)), nan=0.0, posinf=0.0))
 
-    if family.x.domain.kind in ("bool", "count", "category", "index"):
+    if family.x.domain.discrete:
         return _whole_table(density, low, high, rows)
     coarse = multiscale(low, high)
     peak = coarse[np.arange(rows), np.argmax(density(coarse), 1)][:, None]

@@ -36,16 +36,6 @@ class NoSymbol(Exception):
     """An expression that has no scalar sympy form; the message says which part."""
 
 
-ASSUMPTIONS: Mapping[str, dict[str, bool]] = {
-    "real": {"real": True},
-    "positive": {"positive": True},
-    "unit": {"positive": True},
-    "bool": {"integer": True, "nonnegative": True},
-    "count": {"integer": True, "nonnegative": True},
-    "category": {"integer": True, "nonnegative": True},
-    "index": {"integer": True, "nonnegative": True},
-}
-
 FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     **OPEN,
     "log_bessel_i0": log_bessel_i0,
@@ -72,12 +62,18 @@ FUNCTIONS: Mapping[str, Callable[..., Any]] = {
 TRUTHS = (sp.Rel, sp.logic.boolalg.BooleanFunction, sp.logic.boolalg.BooleanAtom)  # a Symbol is a Boolean too
 
 
+def assumptions(domain: Domain) -> dict[str, bool]:
+    """What sympy may assume of each number of this domain, apart from its bounds."""
+    if domain.discrete:
+        return {"integer": True, "nonnegative": True}
+    return {"positive": True} if domain.ends[0] >= 0 or domain.kind == "simplex" else {"real": True}
+
+
 def symbol(name: str, domain: Domain) -> Any:
     """The symbol of a scalar of this domain."""
-    kind = domain.kind
     lower = domain.lower
     at_least_zero = isinstance(lower, Num) and lower.value >= 0
-    return sp.Symbol(name, **({"positive": True} if kind == "real" and at_least_zero else ASSUMPTIONS[kind]))
+    return sp.Symbol(name, **({"positive": True} if domain.kind == "real" and at_least_zero else assumptions(domain)))
 
 
 def to_sympy(e: Expr, names: Mapping[str, Any]) -> Any:

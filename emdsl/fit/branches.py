@@ -7,7 +7,6 @@ from typing import Any, assert_never
 
 import numpy as np
 
-from emdsl.families.density import WHOLE
 from emdsl.families.evaluate import rows_of
 from emdsl.families.scope import Array, Scope, Uneven, length, scatter, split_rows
 from emdsl.families.table import record
@@ -55,4 +54,4 @@ def has_atom(dist: Dist) -> bool:
 def is_density(call: FamilyCall) -> bool:
     """Continuous: no single value has mass."""
     found = record(call.family)
-    return call.family.x.domain.kind not in WHOLE and not (found is not None and found.atom)
+    return not call.family.x.domain.discrete and not (found is not None and found.atom)

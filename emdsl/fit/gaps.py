@@ -11,7 +11,6 @@ from emdsl.errors import ModelError
 from emdsl.families import PRELUDE
 from emdsl.families.table import mixture
 from emdsl.language import model as m
-from emdsl.language.integers import DISCRETE
 from emdsl.language.lengths import rename
 from emdsl.language.transform import substituted
 
@@ -40,12 +39,12 @@ def seen_through_points(resolved: m.ModelText, names: tuple[str, ...]) -> m.Mode
 
 def is_one_integer(v: m.Variable) -> bool:
     """Whether each number of a variable has a mass of its own: no vector of counts with a total."""
-    return v.domain.kind in DISCRETE and not may_be_held(v)
+    return v.domain.discrete and not may_be_held(v)
 
 
 def is_one_number(v: m.Variable) -> bool:
     """Whether an element of a variable is one continuous number, which an interval can hold."""
-    return v.domain.kind in ("real", "positive", "unit") and not v.domain.dims and not v.array
+    return v.domain.interval and not v.domain.dims and not v.array
 
 
 def through_scales(resolved: m.ModelText, names: tuple[str, ...]) -> m.ModelText:
@@ -90,7 +89,7 @@ def by_configurations(resolved: m.ModelText, names: tuple[str, ...]) -> m.ModelT
     """The model in which what is missing is integrated out under all configurations of its discrete latents, as an
     `infer` line would ask; None where that is no way either."""
     named = {n for line in resolved.infer for group in line.groups for n in group}
-    found = [v.name for v in resolved.of_kind("latent") if v.domain.kind in DISCRETE and v.name not in named]
+    found = [v.name for v in resolved.of_kind("latent") if v.domain.discrete and v.name not in named]
     every = (*found, *(n for n in names if n not in named))
     line = m.Infer(tuple((n,) for n in every), (False,) * len(every), "exact", ())
     if not found:

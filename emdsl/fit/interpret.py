@@ -15,7 +15,7 @@ from typing import Any, assert_never
 import numpy as np
 
 from emdsl.errors import NOWHERE, DataError, Problem
-from emdsl.families.density import BOUNDS, WHOLE, arrange, limits, log_density
+from emdsl.families.density import arrange, limits, log_density
 from emdsl.families.evaluate import evaluate, rows_of
 from emdsl.families.scope import Array, Lengths, Scope, split_rows, stretched
 from emdsl.families.table import form, record
@@ -279,12 +279,12 @@ class Density:
     def truncation(self, call: FamilyCall, s: Scope, args: list[Array], x: Array) -> Array:
         """log of the mass that the family puts on the variable's own narrower domain; inf where x is outside it."""
         domain, wide = self.variable.domain, call.family.x.domain
-        if wide.dims or wide.lower or wide.upper or wide.kind not in ("real", "positive", "unit", "count"):
+        if wide.dims or wide.lower or wide.upper or not (wide.interval or wide.kind == "count"):
             return np.zeros(1)
-        if not is_density(call) and wide.kind not in WHOLE:
+        if not is_density(call) and not wide.discrete:
             return np.zeros(1)  # a point mass is inside or outside, whole
         low, high = limits(domain, s)
-        least, most = BOUNDS[wide.kind]
+        least, most = wide.ends
         if np.all(low <= least) and np.all(high >= most):
             return np.zeros(1)
         rank = x.ndim - 1
@@ -304,7 +304,7 @@ def interval_mass(call: FamilyCall, low: Array, high: Array, args: list[Array], 
     if known is None or by is None or known.kernel.cdf is None or known.kernel.sf is None:
         raise DataError(Problem("D054", f"the mass of {call.family.name} on a narrower domain is not known", call.span))
     canonical = list(by.canonical(*args)) if by.canonical is not None else args
-    whole = call.family.x.domain.kind in WHOLE
+    whole = call.family.x.domain.discrete
     a, b = (v.reshape(-1, *(1,) * rank) for v in ((low - 1 if whole else low), high))
     with np.errstate(all="ignore"):
         below = known.kernel.cdf(b, *canonical) - known.kernel.cdf(a, *canonical)
@@ -318,7 +318,8 @@ def arguments(call: FamilyCall, s: Scope) -> dict[str, tuple[Array, int]]:
 
 def stand_in(call: FamilyCall, x: Array) -> Array:
     """A value inside the support for elements that are left out."""
-    kind, shape = call.family.x.domain.kind, x.shape[x.ndim - len(call.family.x.domain.dims) :]
-    if kind in ("spd", "correlation"):
+    own = call.family.x.domain
+    shape = x.shape[x.ndim - len(own.dims) :]
+    if own.symmetric:
         return np.eye(shape[-1])
-    return np.full(shape, 1 / shape[-1]) if kind == "simplex" else np.zeros(shape)
+    return np.full(shape, 1 / shape[-1]) if own.kind == "simplex" else np.zeros(shape)

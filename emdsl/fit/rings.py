@@ -14,7 +14,6 @@ import numpy as np
 import scipy
 
 from emdsl.errors import EmdslError
-from emdsl.families.density import WHOLE
 from emdsl.families.scope import Array, Scope, Watch
 from emdsl.fit.branches import split_leaves
 from emdsl.fit.interpret import arguments, model_scope, plate_rows, read_names
@@ -27,7 +26,7 @@ from emdsl.runtime.data.binding import Bound
 
 def refuse_rings(model: ModelText, bound: Bound) -> Bound:
     """The data, unless an element depends on itself by what they say: `faults.DataError` with the element then."""
-    if not any(v.domain.kind in WHOLE for v in model.of_kind("given")):
+    if not any(v.domain.discrete for v in model.of_kind("given")):
         return bound
     drawn = [v for v in model.variables if v.kind in ("latent", "observed") and v.distribution is not None]
     for component in components(drawn, model):

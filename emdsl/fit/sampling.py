@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from emdsl.errors import DataError, ModelError, Problem
-from emdsl.families.density import WHOLE, arrange, limits
+from emdsl.families.density import arrange, limits
 from emdsl.families.drawing import draw
 from emdsl.families.scope import Array, Scope, Watch, flat_row, own_shape
 from emdsl.families.table import form, record
@@ -209,9 +209,9 @@ def blank(v: Variable, scope: Scope) -> Array:
     shape: tuple[int, ...] = (rows_in(v.shape[: last + 1], scope),) if last >= 0 else ()
     shape += own_shape(v.shape[last + 1 :], scope)
     kind = v.domain.kind
-    if kind in WHOLE or (v.distribution is not None and discrete(v.distribution)):
+    if v.domain.discrete or (v.distribution is not None and discrete(v.distribution)):
         return np.zeros(shape, np.int64)
-    if kind in ("spd", "correlation"):
+    if v.domain.symmetric:
         return np.broadcast_to(np.eye(shape[-1]), shape).copy()
     even = 1 / shape[-1] if kind == "simplex" and shape and shape[-1] else 1.0
     return np.full(shape, {"positive": 1.0, "unit": 0.5, "simplex": even}.get(kind, 0.0))
@@ -220,7 +220,7 @@ def blank(v: Variable, scope: Scope) -> Array:
 def discrete(dist: Dist) -> bool:
     if isinstance(dist, Branch):
         return discrete(dist.then) and discrete(dist.other)
-    return dist.family.x.domain.kind in WHOLE
+    return dist.family.x.domain.discrete
 
 
 @dataclass(frozen=True, slots=True)
@@ -354,7 +354,7 @@ class Sampler:
             return np.sort(value, -1)
         if kind in ("zero_sum", "correlation"):
             raise ModelError(Problem("E091", f"no way to draw `{v.name}` on {kind} from its prior", v.span))
-        if kind not in ("real", "positive", "unit", "count"):
+        if not (v.domain.interval or kind == "count"):
             return value
         low, high = (x.reshape(-1, *(1,) * (value.ndim - 1)) for x in limits(v.domain, s))
         for _ in range(REJECTIONS):

@@ -215,7 +215,7 @@ def _leaf(f: Function, name: str) -> Leaf:
             f.unpacked[code] = _working(f, v, code)
         return Leaf(code, tuple(range(len(v.shape))), table=True)
     f.unpacked.setdefault(code, f'{code} = prepared["{name}"]')
-    integer = v.domain.kind in ("category", "index", "bool", "count")
+    integer = v.domain.discrete
     return Leaf(code, stored_order(v), integer=integer)
 
 

@@ -124,7 +124,7 @@ def missing_policy(v: m.Variable, plan: Plan) -> str:
     """
     if v.kind != "observed" or v.name in plan.drawn:
         return "refuse"
-    gaussian = v.domain.kind == "real" and v.domain.lower is None and v.domain.upper is None
+    gaussian = v.domain.unbounded
     if v.name in plan.joint.incomplete:
         return "drop"
     if not _needed_by_others(v, plan):

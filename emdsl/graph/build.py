@@ -15,8 +15,6 @@ from emdsl.graph.plates import Plates, loop_letters, settled
 from emdsl.graph.reads import Read, of_distribution, reads
 from emdsl.language import model as m
 
-CHOOSERS = ("index", "category", "bool", "count")
-
 
 def graph(text: m.ModelText) -> Graph:
     """The plate diagram of a model."""
@@ -92,7 +90,7 @@ def is_square(v: m.Variable, text: m.ModelText) -> bool:
 
 def selecting(text: m.ModelText, all_reads: Iterable[Read]) -> set[str]:
     """The givens that choose among others."""
-    known = {v.name for v in text.of_kind("given") if v.domain.kind in CHOOSERS and not v.domain.dims}
+    known = {v.name for v in text.of_kind("given") if v.domain.discrete and not v.domain.dims}
     chosen: set[str] = set()
     for r in all_reads:
         chosen |= {n for n in (*r.through, *((r.name,) if r.selects else ())) if n in known}

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from typing import get_args
-
 from emdsl.language.constants import value as constant
-from emdsl.language.integers import DISCRETE, plain_domain
+from emdsl.language.integers import plain_domain
+from emdsl.language.kinds import KINDS
 from emdsl.language.mixed import own_domains
-from emdsl.language.model import Call, Domain, DomainKind, Expr, Family, Num, Stack
+from emdsl.language.model import Call, Domain, Expr, Family, Num, Stack
 from emdsl.language.scope import Entry, Env, wrong
 
-_ALL = frozenset(get_args(DomainKind))
 _NOT = {
     "positive": frozenset({"real", "ordered", "zero_sum"}),
     "unit": frozenset({"real", "ordered", "zero_sum"}),
-    "simplex": _ALL - {"simplex"},
-    "spd": _ALL - {"spd", "correlation"},
+    "simplex": KINDS.keys() - {"simplex"},
+    "spd": frozenset(k for k, row in KINDS.items() if not row.symmetric),
 }
 _WORDS = {"positive": "positive", "unit": "between 0 and 1", "count": "a whole number"}
 _HINTS = {
@@ -45,7 +43,7 @@ def check_domain(family: Family, argument: str, wanted: Domain, value: Expr, env
     domain, entry = found
     if entry is None or entry.kind not in ("param", "latent"):
         return
-    if wanted.kind == "count" and domain.kind not in DISCRETE:
+    if wanted.kind == "count" and not domain.discrete:
         raise wrong(
             "E041", f"{family.name}'s `{argument}` is a whole number, `{entry.name}` is {domain.kind}", value.span
         )
@@ -95,4 +93,4 @@ def sign(e: Expr, env: Env) -> int:
         case Call(fn="exp" | "sqrt"):
             return 1
     found = plain_domain(e, env)
-    return int(found is not None and found[0].kind in ("positive", "unit"))
+    return int(found is not None and found[0].interval and found[0].ends[0] >= 0)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from math import isfinite
 
 from emdsl.errors import Problem
 from emdsl.language.constants import value
-from emdsl.language.integers import DISCRETE
 from emdsl.language.lengths import Lengths, is_open, rename
 from emdsl.language.model import Call, Dim, Dist, Domain, Expr, FamilyCall, Index, Num, Var, Variable
 from emdsl.language.scope import Scope
@@ -39,7 +39,7 @@ def bounded_counts(variables: list[Variable], scope: Scope) -> None:
 def with_bounds(domain: Domain, dist: Dist, scope: Scope) -> Domain:
     """Bounds of the family that speak of its arguments (`count(max = trials)`), where these hold no unknowns."""
     lower, upper = (None if b is None or _unknowns(b, scope) else b for b in _ends(dist))
-    if upper is None and domain.kind in DISCRETE:
+    if upper is None and domain.discrete:
         lower = None
     return replace(domain, lower=domain.lower or lower, upper=domain.upper or upper)
 
@@ -55,14 +55,13 @@ def _ends(dist: Dist) -> tuple[Expr | None, Expr | None]:
 
 def of_prior(domain: Domain, dist: Dist, scope: Scope) -> Domain:
     """A parameter's domain without what its prior leaves out: outside a prior's support no estimate has a density."""
-    kinds = ("real", "positive", "unit")
-    if not isinstance(dist, FamilyCall) or domain.kind not in kinds or dist.family.x.domain.kind not in kinds:
+    if not isinstance(dist, FamilyCall) or not domain.interval or not dist.family.x.domain.interval:
         return domain
-    least: Expr | None = Num(0) if dist.family.x.domain.kind in ("positive", "unit") else None
-    most: Expr | None = Num(1) if dist.family.x.domain.kind == "unit" else None
+    least, most = (Num(int(e)) if isfinite(e) else None for e in dist.family.x.domain.ends)
     low, high = own_bounds(dist)
-    lower = _inner("max", domain.lower, low or (least if domain.kind == "real" else None), scope)
-    upper = _inner("min", domain.upper, high or (most if domain.kind != "unit" else None), scope)
+    below, above = (not isfinite(e) for e in domain.ends)
+    lower = _inner("max", domain.lower, low or (least if below else None), scope)
+    upper = _inner("min", domain.upper, high or (most if above else None), scope)
     return replace(domain, lower=lower, upper=upper)
 
 
@@ -95,7 +94,7 @@ def own_bounds(call: FamilyCall) -> tuple[Expr | None, Expr | None]:
     values, sizes = dict(call.args), dict(call.sizes)
     lower = None if own.lower is None else substituted(own.lower, values, sizes)
     upper = None if own.upper is None else substituted(own.upper, values, sizes)
-    if lower is None and upper is not None and own.kind in DISCRETE:
+    if lower is None and upper is not None and own.discrete:
         lower = Num(0)
     return lower, upper
 
@@ -115,7 +114,7 @@ def _same(one: Expr, other: Expr | None) -> bool:
 def other_values(domain: Domain, call: FamilyCall, lengths: Lengths) -> str | None:
     """Why a bool, category or index has other values than its family; None where they are the same ones."""
     own = call.family.x.domain
-    if domain.kind not in ("bool", "category", "index") or own.kind not in DISCRETE:
+    if domain.kind not in ("bool", "category", "index") or not own.discrete:
         return None
     declared = Dim.of(2) if domain.kind == "bool" else domain.levels
     upper = own_bounds(call)[1]

@@ -11,7 +11,7 @@ from emdsl.language.constants import value as constant
 from emdsl.language.definite import definite_problems
 from emdsl.language.dependence import cycle_problems
 from emdsl.language.inference import POINTWISE
-from emdsl.language.integers import DISCRETE
+from emdsl.language.kinds import KINDS
 from emdsl.language.mixed import is_atom
 from emdsl.language.model import (
     Branch,
@@ -98,7 +98,7 @@ def _open(e: Expr, facts: Facts) -> tuple[str, str, Span] | None:
         v = facts.known.get(name)
         if v is not None and v.kind == "param":
             return name, "a param", span
-        if v is not None and v.kind == "latent" and v.domain.kind not in DISCRETE:
+        if v is not None and v.kind == "latent" and not v.domain.discrete:
             return name, "a continuous latent", span
     return None
 
@@ -162,7 +162,7 @@ def _bounds(v: Variable, facts: Facts) -> Iterator[Problem]:
 
 def _default(v: Variable, default: Expr, facts: Facts) -> Iterator[Problem]:
     number = constant(default)
-    if number is not None and _outside(v.domain.kind, number):
+    if number is not None and not v.domain.structured and not KINDS[v.domain.kind].holds(number):
         yield Problem(
             "E055", f"the default of `{v.name}` is {number:g}, and its domain is {v.domain.kind}", default.span
         )
@@ -171,20 +171,6 @@ def _default(v: Variable, default: Expr, facts: Facts) -> Iterator[Problem]:
         if other is not None and other.kind != "given":
             hint = "a default is an expression of constants, sizes and other givens"
             yield Problem("E055", f"the default of `{v.name}` holds the {other.kind} `{name}`", span, hint)
-
-
-def _outside(kind: str, number: float) -> bool:
-    match kind:
-        case "positive":
-            return number <= 0
-        case "unit":
-            return not 0 < number < 1
-        case "bool":
-            return number not in (0, 1)
-        case "count" | "category" | "index":
-            return number < 0 or number != int(number)
-        case _:
-            return False
 
 
 def needs_normaliser(facts: Facts, potential: Potential) -> str | None:

@@ -11,7 +11,8 @@ from emdsl.language.domains import domain_of, joined
 from emdsl.language.entries import Circular
 from emdsl.language.expressions import scalar, typed
 from emdsl.language.functions import COMPARISONS
-from emdsl.language.integers import DISCRETE, integral, plain_domain, rowed
+from emdsl.language.integers import integral, plain_domain, rowed
+from emdsl.language.kinds import KINDS
 from emdsl.language.lengths import rename
 from emdsl.language.mixed import is_atom, leaves
 from emdsl.language.model import Call, Domain, Expr, Family, Num, Plate, Ragged, Shape, Size
@@ -130,12 +131,10 @@ def _with_atom(domain: Domain, atom: s.Apply) -> Domain:
     """The domain widened to hold a point mass, as far as its text tells: `Delta(0)` beside a Gamma."""
     value = atom.args[0] if atom.args else None
     if isinstance(value, s.Number):
-        whole = isinstance(value.value, int)
-        inside = {"positive": value.value > 0, "unit": 0 < value.value < 1, "bool": value.value in (0, 1)}
-        if domain.kind in DISCRETE:
-            fits = inside.get(domain.kind, True)
+        whole, fits = isinstance(value.value, int), KINDS[domain.kind].holds(value.value)
+        if domain.discrete:
             return domain if whole and fits else replace(domain, kind="count" if whole else "real", levels=None)
-        return domain if inside.get(domain.kind, True) else replace(domain, kind="real")
+        return domain if fits or domain.structured else replace(domain, kind="real")
     if isinstance(value, s.Unary) and domain.kind in ("positive", "unit", "count"):
         return replace(domain, kind="real")
     return domain
@@ -174,7 +173,7 @@ def _of_atoms(atoms: list[s.Apply], env: Env, span: Span) -> Domain:
 
 def _of_value(value: Expr, env: Env) -> Domain:
     found = plain_domain(value, env)
-    if found is not None and found[0].kind in DISCRETE:
+    if found is not None and found[0].discrete:
         domain, entry = found
         levels = None if domain.levels is None else rowed(domain.levels, entry, value)
         return Domain(domain.kind, value.shape, levels, domain.lower, domain.upper, value.span)

@@ -25,7 +25,6 @@ from emdsl.language.model import (
 )  # fmt: skip
 from emdsl.language.scope import Entry, Env
 
-DISCRETE = frozenset({"bool", "count", "category", "index"})
 _KEEPS = frozenset({"add", "sub", "mul", "floordiv", "mod", "neg", "abs", "min", "max", "sum", "cumsum", "eye", "zeros",
                     "ones", "transpose", "matmul", "concat", "outer", "diag", "trace"})  # fmt: skip
 
@@ -65,13 +64,13 @@ def integral(e: Expr, env: Env) -> bool:
 
 def _integral_name(name: str, env: Env) -> bool:
     if env.arguments is not None:
-        return name in env.arguments and env.arguments[name].kind in DISCRETE
+        return name in env.arguments and env.arguments[name].discrete
     entry = env.scope.entries.get(name)
     if entry is None:
         return False
     if entry.body is not None:
         return entry.whole
-    return entry.domain is not None and entry.domain.kind in DISCRETE
+    return entry.domain is not None and entry.domain.discrete
 
 
 def plain_domain(e: Expr, env: Env) -> tuple[Domain, Entry | None] | None:

@@ -16,6 +16,7 @@ from emdsl.language.dims import Dim as Dim
 from emdsl.language.dims import Ragged as Ragged
 from emdsl.language.dims import Shape as Shape
 from emdsl.language.dims import Size as Size
+from emdsl.language.kinds import KINDS, DomainKind, Range
 
 # ---------------------------------------------------------------------------- expressions
 
@@ -141,11 +142,6 @@ Expr = Num | Pi | Var | Loop | SizeOf | Index | Call | If | Stack | Each | SumOv
 
 # ---------------------------------------------------------------------------- domains and families
 
-DomainKind = Literal[
-    "real", "positive", "unit", "bool", "count", "category", "index",
-    "simplex", "spd", "ordered", "correlation", "zero_sum",
-]  # fmt: skip
-
 
 @dataclass(frozen=True, slots=True)
 class Domain:
@@ -161,6 +157,32 @@ class Domain:
     lower: Expr | None = None
     upper: Expr | None = None
     span: Span = field(default=NOWHERE, compare=False, repr=False)
+
+    @property
+    def discrete(self) -> bool:
+        return KINDS[self.kind].discrete
+
+    @property
+    def interval(self) -> bool:
+        return KINDS[self.kind].interval
+
+    @property
+    def structured(self) -> bool:
+        return KINDS[self.kind].structured
+
+    @property
+    def symmetric(self) -> bool:
+        return KINDS[self.kind].symmetric
+
+    @property
+    def ends(self) -> Range:
+        """Of its kind, apart from `min` and `max`."""
+        return KINDS[self.kind].ends
+
+    @property
+    def unbounded(self) -> bool:
+        """Each number is any real number, whatever the others are."""
+        return self.kind == "real" and self.lower is None and self.upper is None
 
 
 @dataclass(frozen=True, slots=True)

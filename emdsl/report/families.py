@@ -102,6 +102,6 @@ def _pair(p: Pair, t: Typeset) -> tuple[Formula, Formula]:
 def _typeset(family: m.Family, signature: int) -> Typeset:
     """How the expressions of one declaration are written: in its own names."""
     declared = (family.x, *family.signatures[signature].arguments)
-    pairs = {a.name: (0, 1) for a in declared if a.domain.kind in ("spd", "correlation")}
+    pairs = {a.name: (0, 1) for a in declared if a.domain.symmetric}
     letters = Letters({}, frozenset((*(a.name for a in declared), *family.sizes)))
     return Typeset(letters, {}, {}, Known(pairs, {}), {}, {a.name: len(a.domain.dims) for a in declared})

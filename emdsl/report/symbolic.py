@@ -18,6 +18,7 @@ from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import DataIx, Expr, Idx, Ix
 from emdsl.derive.algebra.made import made_of
 from emdsl.families.special import OPEN
+from emdsl.families.symbols import assumptions
 from emdsl.language import model as m
 from emdsl.report.indices import Letters, Names, letters
 
@@ -27,11 +28,6 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
 }  # fmt: skip
 _RELATIONS: dict[str, Callable[..., Any]] = {
     "eq": sp.Eq, "ne": sp.Ne, "lt": sp.Lt, "le": sp.Le, "gt": sp.Gt, "ge": sp.Ge,
-}  # fmt: skip
-_FACTS: dict[str, dict[str, bool]] = {
-    "positive": {"positive": True}, "unit": {"positive": True}, "simplex": {"positive": True},
-    "bool": {"integer": True, "nonnegative": True}, "count": {"integer": True, "nonnegative": True},
-    "category": {"integer": True, "nonnegative": True}, "index": {"integer": True, "nonnegative": True},
 }  # fmt: skip
 
 
@@ -168,7 +164,7 @@ def spelt(name: str) -> str:
 
 def symbolic(model: m.ModelText) -> Symbolic:
     """The symbols of a model, with what its domains say of them."""
-    facts = {v.name: _FACTS.get(v.domain.kind, {"real": True}) for v in model.variables}
+    facts = {v.name: assumptions(v.domain) for v in model.variables}
     dims: dict[str, m.Dim] = {}
     for shape in (*(v.shape for v in model.variables), *(v.shape for v in model.lets)):
         dims.update({str(d): d for d in shape if isinstance(d, m.Dim)})

@@ -64,7 +64,7 @@ def known(plan: Plan) -> Known:
     kinds = plan.joint.model.of_kind
     indices = frozenset(v.name for v in kinds("given") if v.domain.kind == "index")
     observed = (*kinds("given"), *kinds("observed"))
-    levels = frozenset(v.name for v in observed if v.domain.kind in ("index", "category", "categorical"))
+    levels = frozenset(v.name for v in observed if v.domain.kind in ("index", "category"))
     two = [b for b in plan.elimination.blocks if len(b.states) == 1 and b.states[0].dim == "2" and not b.neighbours]
     binary = frozenset(kind.of(b.name) for b in two for kind in (Q, *(CLIQUE.at(n) for n in range(len(b.network)))))
     return Known(

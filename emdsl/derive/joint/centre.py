@@ -149,7 +149,7 @@ def _is_data(e: Expr, variables: Mapping[str, m.Variable]) -> bool:
     if not isinstance(e, El) or e.var not in variables:
         return False
     v = variables[e.var]
-    return v.kind in ("observed", "given") and v.domain.kind in ("real", "positive", "unit") and bool(v.plates)
+    return v.kind in ("observed", "given") and v.domain.interval and bool(v.plates)
 
 
 def free_location(e: Expr, variables: Mapping[str, m.Variable]) -> bool:

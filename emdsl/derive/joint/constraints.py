@@ -49,7 +49,7 @@ def constrained(model: m.ModelText, others: frozenset[str]) -> dict[str, Constra
         if v.kind != "latent" and v.name not in model.exact:
             _refuse_singular(v, model)
             continue
-        free = v.domain.kind == "real" and v.domain.lower is None and v.domain.upper is None
+        free = v.domain.unbounded
         if not free or v.name in others or v.distribution is None:
             continue
         branches = tuple(
@@ -76,7 +76,7 @@ def seen_exactly(model: m.ModelText) -> dict[str, int]:
     """Observed variables that are linear in continuous latents without noise; of how many elements of these."""
     tensors, out = Tensors(model), dict[str, int]()
     for v in model.of_kind("observed"):
-        free = v.domain.kind == "real" and v.domain.lower is None and v.domain.upper is None
+        free = v.domain.unbounded
         found = [call for _, call in leaves(v.distribution) if is_point_mass(call.family)] if free else []
         if not found or v.array or len(v.domain.dims) > 1:
             continue

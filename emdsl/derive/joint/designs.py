@@ -65,15 +65,12 @@ def _product(node: x.Sum, variables: Mapping[str, m.Variable]) -> tuple[str, str
         X, b = variables.get(design.var), variables.get(param.var)
         if X is None or b is None or X.kind != "given" or b.kind != "param":
             continue
-        vector = bool(X.plates) and len(X.domain.dims) == 1 and not X.array and X.domain.kind in _NUMBERS
-        free = b.domain.kind == "real" and b.distribution is None and b.domain.lower is None and b.domain.upper is None
+        vector = bool(X.plates) and len(X.domain.dims) == 1 and not X.array and X.domain.interval
+        free = b.domain.unbounded and b.distribution is None
         once = design.idx.count(node.ix) == param.idx.count(node.ix) == 1 and design.idx[-1] == node.ix
         if vector and free and once and len(param.idx) == len(b.shape):
             return design.var, param.var, param.idx.index(node.ix)
     return None
-
-
-_NUMBERS = ("real", "positive", "unit")
 
 
 def design_shifts(design: Design, joint: LogJoint) -> Iterator[Shift]:

@@ -350,7 +350,7 @@ def sort_of(d: m.Domain) -> x.Sort:
         return "unit"
     if d.kind in ("positive", "simplex"):
         return "positive"
-    if d.kind in ("spd", "correlation"):
+    if d.symmetric:
         return "spd"
     match d.lower:
         case m.Num(value=v) if v > 0:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
+from math import isfinite
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Expr, Idx, Ix
@@ -15,8 +16,13 @@ from emdsl.derive.joint.spikes import is_point_mass
 from emdsl.errors import ModelError, Problem
 from emdsl.language import model as m
 
-ENDS = {"positive": {"lower": x.ZERO}, "unit": {"lower": x.ZERO, "upper": x.ONE}}
+SIDES = (("lower", "gt"), ("upper", "lt"))
 ENTIRE = frozenset(("exp", "abs", "sin", "cos", "tanh", "softplus", "logistic", "Phi", "log_Phi", "log_bessel_i0"))
+
+
+def ends_of(d: m.Domain) -> dict[str, Expr]:
+    """The finite ends of a kind of domain, "lower" before "upper"."""
+    return {side: x.num(int(end)) for (side, _), end in zip(SIDES, d.ends, strict=True) if isfinite(end)}
 
 
 def ends_reached(body: Expr, v: m.Variable) -> frozenset[str]:
@@ -25,7 +31,8 @@ def ends_reached(body: Expr, v: m.Variable) -> frozenset[str]:
     There the density is continued to the end, as in Stan: an Exponential at 0, a Gamma whose shape is the number 1.
     The variate may stand there in no function but those that are finite everywhere, or have a positive argument.
     """
-    return frozenset(end for end, value in ENDS.get(v.domain.kind, {}).items() if _finite_at(body, v.name, value))
+    ends = ends_of(v.domain) if v.domain.interval else {}
+    return frozenset(end for end, value in ends.items() if _finite_at(body, v.name, value))
 
 
 def short_of_ends(
@@ -43,13 +50,10 @@ def short_of_ends(
     out: list[tuple[Factor, Expr | None]] = []
     for (f, value), own in zip(cases, found, strict=True):
         assert value is not None
-        ends = ENDS.get(v.domain.kind, {})
-        short = [x.fn("log", x.fn(_INSIDE[end], value, ends[end])) for end in sorted(reached - own)]
+        ends = ends_of(v.domain)
+        short = [x.fn("log", x.fn(op, value, ends[end])) for end, op in SIDES if end in reached - own]
         out.append((replace(f, body=x.add(f.body, *short)), value))
     return reached, out
-
-
-_INSIDE = {"lower": "gt", "upper": "lt"}
 
 
 def _finite_at(body: Expr, name: str, value: Expr) -> bool:
@@ -79,10 +83,8 @@ def limits_of(
     own, declared = call.family.x.domain, v.domain
     out: list[Expr] = []
     if own.kind != declared.kind:
-        if own.kind in ("positive", "unit"):
-            out.append(x.fn("log", x.fn("gt", value, x.ZERO)))
-        if own.kind == "unit":
-            out.append(x.fn("log", x.fn("lt", value, x.ONE)))
+        ends = ends_of(own) if own.interval else {}
+        out += [x.fn("log", x.fn(op, value, ends[end])) for end, op in SIDES if end in ends]
         if own.kind == "count":
             out.append(x.fn("log", x.fn("ge", value, x.ZERO)))
     inner = tensors.family_scope(v, home, event, call, scope)
@@ -118,7 +120,7 @@ def guarded(f: Factor, tensors: Tensors, v: m.Variable | None = None, reached: f
     reached : the ends of its domain at which the variable v may be seen, so that it need not be positive.
     """
     conditions = [c for c in f.masks if _of_data(c, tensors)]
-    ends = [ENDS[v.domain.kind][end] for end in sorted(reached)] if v is not None else []
+    ends = [ends_of(v.domain)[end] for end in sorted(reached)] if v is not None else []
     at_ends = [partial(_there, name=v.name, value=value) for value in ends] if v is not None else []
     return replace(f, body=_zero_elsewhere(f.body, conditions, f.plates, tensors, at_ends)) if conditions else f
 

@@ -126,7 +126,7 @@ def indexed(family: m.Family, signature: int, fixed: tuple[str, ...] = ()) -> Ex
     found: dict[Expr, tuple[Expr, tuple[Ix, ...], list[Expr]]] = {}
     partition: list[Expr] = []
     base: list[Expr] = []
-    symmetry = Symmetry(frozenset(a.name for a in (family.x, *arguments) if a.domain.kind in ("spd", "correlation")))
+    symmetry = Symmetry(frozenset(a.name for a in (family.x, *arguments) if a.domain.symmetric))
     for t in _terms(body, variate, free, symmetry):
         mine = [f for f in t.factors if variate & x.variables(f)]
         ties = next((f for f in mine if free & x.variables(f)), None)

@@ -30,7 +30,6 @@ from emdsl.errors import ModelError, Problem
 from emdsl.families.tails import tails
 from emdsl.language import model as m
 from emdsl.language.bounds import is_cut
-from emdsl.language.domains import STRUCTURED
 
 MOST_POWERS = 12  # terms of a sum of powers that are written out
 
@@ -96,7 +95,7 @@ def _variable_factors(
     home: tuple[Idx, ...] = tuple(scope.loops[p.index] for p in v.plates) + array
     lifted: list[tuple[Factor, Expr | None]] = []
     assert v.distribution is not None
-    atoms = _atoms(v) if v.domain.kind in ("real", "positive", "unit") and not held else ()
+    atoms = _atoms(v) if v.domain.interval and not held else ()
     branches = held.branches if held else tuple((conds, call, None) for conds, call in leaves(v.distribution))
     for conds, call, support in branches:
         tensors.begin()
@@ -136,7 +135,7 @@ def _cut(
 ) -> Expr:
     """The log mass that a narrower domain leaves, where it depends on a parameter (else it is a prior's constant)."""
     own = call.family.x.domain
-    if v.kind != "param" and v.domain.kind in STRUCTURED and own.kind not in STRUCTURED:
+    if v.kind != "param" and v.domain.structured and not own.structured:
         raise ModelError(refusal(call))  # numbers in order, on a simplex: the family has another mass there
     if is_point_mass(call.family) or not (is_cut(v.domain, call) or narrower(own, v.domain)):
         return x.ZERO

@@ -147,7 +147,7 @@ def _product(e: Expr, y: El, variables: Variables) -> Plane | None:
     for design, param in (factors, factors[::-1]):
         assert isinstance(design, El) and isinstance(param, El)
         X = variables.get(design.var)
-        if X is None or X.kind != "given" or X.domain.kind not in _NUMBERS or not _is_coefficient(param, variables):
+        if X is None or X.kind != "given" or not X.domain.interval or not _is_coefficient(param, variables):
             continue
         rows = bool(X.plates)
         slots = (*across, *event) if rows else across
@@ -158,13 +158,10 @@ def _product(e: Expr, y: El, variables: Variables) -> Plane | None:
     return None
 
 
-_NUMBERS = ("real", "positive", "unit")
-
-
 def _is_coefficient(e: El, variables: Variables) -> bool:
     """An element of an array on the line, whose literal positions, if any, would ask for a reference each."""
     b = variables.get(e.var)
-    if b is None or b.domain.kind != "real" or b.domain.lower is not None or b.domain.upper is not None:
+    if b is None or not b.domain.unbounded:
         return False
     if b.kind == "latent" and range_of(b) != EVERYWHERE:
         return False

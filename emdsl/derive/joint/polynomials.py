@@ -175,13 +175,7 @@ def _differ(a: El, b: El) -> bool:
 
 def _is_covariate(e: El, variables: Variables) -> bool:
     v = variables.get(e.var)
-    return (
-        v is not None
-        and v.kind == "given"
-        and v.domain.kind in ("real", "positive", "unit")
-        and not v.domain.dims
-        and bool(v.plates)
-    )
+    return v is not None and v.kind == "given" and v.domain.interval and not v.domain.dims and bool(v.plates)
 
 
 def _coefficient(terms: Sequence[Expr], powers: Powers, variables: Variables) -> Free | None:
@@ -191,7 +185,7 @@ def _coefficient(terms: Sequence[Expr], powers: Powers, variables: Variables) ->
         number, rest = x.split_number(t)
         v = variables.get(rest.var) if isinstance(rest, El) else None
         if v is not None and isinstance(rest, El) and v.kind == "param":
-            free = v.domain.kind == "real" and v.domain.lower is None and v.domain.upper is None
+            free = v.domain.unbounded
             if free and v.distribution is None and len(rest.idx) == len(v.shape):
                 found.append((number, rest))
     return found[0] if len(found) == 1 and (len(terms) == 1 or not powers) else None

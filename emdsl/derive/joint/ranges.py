@@ -43,8 +43,7 @@ def narrowed(v: m.Variable) -> tuple[float | None, float | None]:
 
 def domain_range(d: m.Domain, given: Mapping[str, m.Expr]) -> Range | None:
     """The ends of a domain, its bounds in terms of a family's arguments; None where these are no numbers."""
-    low = 0.0 if d.kind in ("positive", "unit", "count") else -math.inf
-    high = 1.0 if d.kind == "unit" else math.inf
+    low, high = d.ends
     for side, bound in enumerate((d.lower, d.upper)):
         if bound is None:
             continue

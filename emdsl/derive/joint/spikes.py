@@ -44,7 +44,7 @@ def with_spikes(model: m.ModelText, discrete: Collection[str]) -> frozenset[str]
     """The continuous latents that are a point in some branches and have a density in others."""
     out = set()
     for v in model.of_kind("latent"):
-        free = v.domain.kind in ("real", "positive", "unit") and v.domain.lower is None and v.domain.upper is None
+        free = v.domain.interval and v.domain.lower is None and v.domain.upper is None
         found = list(leaves(v.distribution))
         points = [(conds, call.args[0][1]) for conds, call in found if is_point_mass(call.family)]
         read = {e.name for conds, _ in points for c, _ in conds for e in m.walk(c) if isinstance(e, m.Var)}
@@ -64,8 +64,7 @@ def reading(d: m.Dist, density: Callable[[], Expr], value: Callable[[m.Expr], Ex
 
 def refuse_points(joint: LogJoint, names: Collection[str]) -> None:
     """No kernel moves a continuous latent whose values an equality holds. Raises `ModelError` with its place."""
-    kinds = {v.name: v.domain.kind for v in joint.model.variables}
-    real = {n for n in names if kinds[n] in ("real", "positive", "unit")}
+    real = {v.name for v in joint.model.variables if v.name in names and v.domain.interval}
     for f in joint.factors:
         held = {n for e in x.walk(f.body) if isinstance(e, x.Fn) and e.name == "eq" for n in _compared(e)} & real
         if held:

@@ -24,7 +24,6 @@ from emdsl.language.transform import names_in
 
 Array = NDArray[Any]
 LEAST = 1e-12  # of a unit diagonal: an eigenvalue that is none
-CONTINUOUS = ("real", "positive", "unit", "simplex", "spd", "ordered", "correlation", "zero_sum")
 SOME = 3  # length of what has a length by name alone, when numbers are drawn
 HINT = (
     "EM cannot move what turns a density without width: write the directions with numbers "
@@ -271,7 +270,7 @@ def instance(e: m.Expr, model: m.ModelText, seed: int) -> Array | None:
     """The value of an expression at numbers drawn for what it reads; None where it has none."""
     rng = np.random.default_rng(seed)
     read = _read(e, model)
-    if any(v.kind in ("latent", "observed") and v.domain.kind in CONTINUOUS for v in read.values()):
+    if any(v.kind in ("latent", "observed") and not v.domain.discrete for v in read.values()):
         return None
     sizes = {s.name: SOME for s in model.sizes}
     try:

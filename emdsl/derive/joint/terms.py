@@ -271,7 +271,7 @@ def merge(items: Iterable[Term], symmetry: Symmetry, fixed: tuple[Ix, ...] = ())
 
 def symmetry_of(joint: LogJoint) -> Symmetry:
     """The symmetric arrays of a model: by their domains, and covariances of a vector with itself."""
-    names = [v.name for v in joint.model.variables if v.domain.kind in ("spd", "correlation")]
+    names = [v.name for v in joint.model.variables if v.domain.symmetric]
     vectors = [v.name for v in joint.model.variables if len(v.domain.dims) == 1 and not v.array]
     own = (n for v in names for n in (v, MOMENT.of(v, "id"), MOMENT.of(v, "inv")))
     return Symmetry(frozenset([*own, *(COV.of(v, v) for v in vectors)]))

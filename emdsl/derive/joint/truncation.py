@@ -8,9 +8,11 @@ the density is quadratic in x it is a Gaussian, whatever its name, and its mass 
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import isfinite
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Expr, Ix
+from emdsl.derive.joint.ends import ends_of
 from emdsl.derive.joint.records import function_of
 from emdsl.derive.joint.terms import opened
 from emdsl.errors import ModelError, Problem
@@ -22,14 +24,14 @@ MOST = 1000  # terms of a count's mass that are written out
 
 def narrower(own: m.Domain, declared: m.Domain) -> bool:
     """Whether the declared kind leaves out some of the family's values: a positive variable, a family on the line."""
-    kinds = {"real": ("positive", "unit"), "positive": ("unit",)}.get(own.kind, ())
-    return not own.dims and declared.kind in kinds
+    inside = own.ends[0] <= declared.ends[0] and declared.ends[1] <= own.ends[1]
+    return not own.dims and own.interval and declared.interval and inside and declared.ends != own.ends
 
 
 def limits(declared: m.Domain, element: Callable[[m.Expr], Expr]) -> tuple[Expr | None, Expr | None]:
     """(lower, upper) of a domain as scalar expressions."""
-    low: Expr | None = x.ZERO if declared.kind in ("positive", "unit", "count") else None
-    high: Expr | None = x.ONE if declared.kind == "unit" else None
+    ends = ends_of(declared)
+    low, high = ends.get("lower"), ends.get("upper")
     if declared.lower is not None:
         low = element(declared.lower)
     if declared.upper is not None:
@@ -70,10 +72,10 @@ def _between(tails: Tails, own: m.Domain, low: Expr | None, high: Expr | None) -
     its digits; the family's own ends cut nothing off."""
     below, above = tails
     one = x.num(1) if own.kind == "count" else x.ZERO  # P(X >= low) = P(X > low - 1)
-    if low is not None and own.kind in ("positive", "unit", "count"):
+    if low is not None and isfinite(own.ends[0]):
         low = _inside(low, own.kind == "count")
-    if high is not None and own.kind == "unit":
-        high = None if isinstance(high, x.Num) and high.value >= 1 else high
+    if isinstance(high, x.Num) and high.value >= own.ends[1]:
+        high = None
     if low is None:
         return x.ZERO if high is None else _log(below(high))
     start = _log(above(x.add(low, x.neg(one))))

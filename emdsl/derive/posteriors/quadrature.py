@@ -31,7 +31,6 @@ POINTS = 15  # in each dimension
 MOST = 2  # dimensions of one element: the points are a product of those in each
 TRIED = 40  # choices of latents that are tried where no line says which
 WAYS_OUT = "infer ... by saem or mcmc samples them; meanfield factorises where every factor is conjugate"
-LINE = ("real", "positive", "unit")  # domains that are mapped to the real line, number by number
 
 
 def requested(joint: LogJoint) -> tuple[Cloud, ...]:
@@ -74,7 +73,7 @@ def _unfit(name: str, joint: LogJoint) -> str:
         return f"{name} is a function of others: there is nothing to integrate"
     if name in joint.discrete:
         return f"{name} is discrete: its states are summed out exactly"
-    if v.domain.kind not in (*LINE, "count") or (v.domain.kind == "count" and v.shape[len(v.plates) :]):
+    if not (v.domain.interval or v.domain.kind == "count") or (v.domain.kind == "count" and v.shape[len(v.plates) :]):
         return f"quadrature is over real numbers, and sums over single counts: {name} is {v.domain.kind}"
     if v.domain.kind != "count" and any(jumps(f, name) for f in joint.factors) and between(joint, name) is None:
         return f"a density compares {name} with a number: it jumps there, which quadrature does not follow"

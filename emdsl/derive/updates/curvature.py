@@ -18,7 +18,6 @@ from emdsl.derive.joint.terms import Term
 from emdsl.errors import InternalError
 from emdsl.language import model as m
 
-PLAIN = ("real", "positive", "unit")  # domains whose free coordinates are elementwise
 KINKED = ("abs", "min", "max")  # of no second derivative somewhere, and of none that helps elsewhere
 LONGEST = 400  # products: a Hessian of more is left to gradients
 
@@ -66,7 +65,7 @@ class _Raw:
 def curvature(terms: Sequence[Term], variables: Sequence[m.Variable]) -> Curvature | None:
     """The Hessian of a sum of terms; None where a domain or a function stands in the way, or it is very long."""
     names = {v.name for v in variables}
-    if any(v.domain.kind not in PLAIN for v in variables) or any(_kinked(f, names) for t in terms for f in t.factors):
+    if any(not v.domain.interval for v in variables) or any(_kinked(f, names) for t in terms for f in t.factors):
         return None
     if _meeting(terms, names) > LONGEST:
         return None

@@ -40,7 +40,7 @@ def distances(
 
     `held` are its terms without data: there may be none. Of `params` only it may stand in a distance.
     """
-    if held or not mixed or v.domain.kind != "real" or v.domain.lower is not None or v.domain.upper is not None:
+    if held or not mixed or not v.domain.unbounded:
         return None
     terms, out = [], []
     shared: set[tuple[Expr, ...]] = set()

@@ -58,7 +58,7 @@ def alone(leaf: El, axes: tuple[Ix, ...], value: Expr) -> Newton | None:
 def together(variables: Sequence[m.Variable], q: Expected, every: Sequence[Term]) -> Together | None:
     """The rule for several parameters of one shape; None where their elements do not stand apart."""
     shapes = {tuple(map(str, v.shape)) for v in variables}
-    if len(shapes) != 1 or any(v.domain.kind not in ("real", "positive", "unit") for v in variables):
+    if len(shapes) != 1 or any(not v.domain.interval for v in variables):
         return None
     axes, names = axes_of(variables[0]), frozenset(v.name for v in variables)
     value = per_element(about(every, names, q.symmetry), names, axes)

@@ -183,7 +183,7 @@ def _simplex(v: m.Variable, mine: Sequence[Term], q: Expected) -> Update | None:
 
 
 def _unbounded(v: m.Variable) -> bool:
-    return v.domain.kind == "real" and v.domain.lower is None and v.domain.upper is None
+    return v.domain.unbounded
 
 
 def _quadratic(v: m.Variable, mine: Sequence[Term], q: Expected) -> Update | None:
@@ -221,7 +221,7 @@ def _spread(v: m.Variable, mine: Sequence[Term], q: Expected) -> Update | None:
 
 
 def _scalar(v: m.Variable, mine: Sequence[Term], q: Expected) -> Update | None:
-    if v.domain.kind not in ("real", "positive", "unit"):
+    if not v.domain.interval:
         return None
     axes = axes_of(v)
     terms: dict[Expr, list[Expr]] = {}

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from emdsl.families.density import WHOLE, limits
+from emdsl.families.density import limits
 from emdsl.families.evaluate import rows_of
 from emdsl.families.scope import Array, Scope, length
 from emdsl.fit.branches import has_atom, is_density, leaves
@@ -127,7 +127,7 @@ def cells_of(world: World, only: Variable | None = None) -> list[Cell]:
 
 
 def _cells(v: Variable, world: World) -> list[Cell]:
-    if v.domain.kind not in ("real", "positive", "unit", *WHOLE):
+    if v.domain.structured:
         raise Unchecked(f"{v.name} lies on {v.domain.kind}, which no grid of numbers covers")
     held = world.held.get(v.name)
     if held is not None:
@@ -144,7 +144,7 @@ def _cells(v: Variable, world: World) -> list[Cell]:
         for k in range(part.count):
             ends, atoms = (float(low[k]), float(high[k])), tuple(sorted({float(p) for p in points[k]}))
             levels = None
-            if v.domain.kind in WHOLE:
+            if v.domain.discrete:
                 levels = MOST_COUNT if np.isinf(ends[1]) else int(ends[1]) + 1
             out += [Cell(v.name, int(i), levels, ends, atoms) for i in at[k] if gone is None or gone[i]]
     return out

@@ -14,7 +14,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy import linalg
 
-from emdsl.families.density import BOUNDS
 from emdsl.families.scope import Array, Scope
 from emdsl.families.table import record
 from emdsl.fit.branches import split_leaves
@@ -108,7 +107,7 @@ def _moments(call: FamilyCall, s: Scope, d: int) -> tuple[Array, Array]:
         value = args[call.args[0][0]][0]
         mean = np.broadcast_to(np.reshape(value, (len(value), -1)), (s.count, d))
         return mean, np.zeros((s.count, d, d))
-    if known is not None and known.singular in args and call.family.x.domain.kind in BOUNDS:
+    if known is not None and known.singular in args and not call.family.x.domain.structured:
         mean = np.broadcast_to(args["mean"][0], (s.count, d))
         cov = np.broadcast_to(args[known.singular][0], (s.count, d, d))
     return mean, cov

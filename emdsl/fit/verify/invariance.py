@@ -168,7 +168,7 @@ def _elsewhere(case: Case, number: int) -> dict[str, Array]:
         out[n] = np.asarray(value)
         if isinstance(domain.levels, Dim):
             out[n] = rng.integers(0, domain.levels.value(sizes), np.shape(value))
-        elif domain.kind in ("real", "positive", "unit") and np.ndim(value):
+        elif domain.interval and np.ndim(value):
             out[n] = rng.permutation(value)
     return out
 

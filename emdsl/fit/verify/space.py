@@ -14,6 +14,7 @@ from scipy.special import expit, logit, softmax
 
 from emdsl.families.density import limits
 from emdsl.families.scope import Array, Scope
+from emdsl.language.kinds import KINDS, DomainKind
 from emdsl.language.model import Variable
 
 TINY = 1e-12
@@ -21,10 +22,10 @@ Ends = tuple[float, float]
 Params = Mapping[str, Array]
 
 
-def free(kind: str, ends: Ends, value: Array) -> Array:
+def free(kind: DomainKind, ends: Ends, value: Array) -> Array:
     """A value of the domain, or many side by side, as numbers without bounds. Raises NotImplementedError."""
     low, high = ends
-    if kind in ("real", "positive", "unit"):
+    if KINDS[kind].interval:
         if math.isfinite(low) and math.isfinite(high):
             return np.asarray(logit(np.clip((value - low) / (high - low), TINY, 1 - TINY)))
         if math.isfinite(low):
@@ -45,10 +46,10 @@ def free(kind: str, ends: Ends, value: Array) -> Array:
     raise NotImplementedError(f"no coordinates for {kind}")
 
 
-def constrained(kind: str, ends: Ends, t: Array, size: int) -> Array:
+def constrained(kind: DomainKind, ends: Ends, t: Array, size: int) -> Array:
     """The inverse of `free`; `size` is the last axis of the value."""
     low, high = ends
-    if kind in ("real", "positive", "unit"):
+    if KINDS[kind].interval:
         if math.isfinite(low) and math.isfinite(high):
             return np.asarray(low + (high - low) * expit(t))
         if math.isfinite(low):
@@ -74,13 +75,13 @@ def constrained(kind: str, ends: Ends, t: Array, size: int) -> Array:
 class Space:
     """`domains` are name -> (kind, ends); `like` are parameters of the right shapes."""
 
-    domains: Mapping[str, tuple[str, Ends]]
+    domains: Mapping[str, tuple[DomainKind, Ends]]
     like: Params
 
     @staticmethod
     def of(variables: Sequence[Variable], scope: Scope, like: Params) -> Space:
         """The domains of declared params, their bounds evaluated at the givens."""
-        found = {}
+        found: dict[str, tuple[DomainKind, Ends]] = {}
         for v in variables:
             low, high = limits(v.domain, scope)
             found[v.name] = (v.domain.kind, (float(np.min(low)), float(np.max(high))))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import isfinite
 from typing import assert_never
 
 from emdsl.derive.algebra import expr as x
@@ -159,10 +160,8 @@ def _flat_old(f: Function, c: object, batch: tuple[Ix, ...], own: Sequence[Ix]) 
 
 def _limits(v: m.Variable) -> tuple[str, str]:
     low, high = bounds(v)
-    if v.domain.kind == "unit":
-        return "0.0" if low == "None" else low, "1.0" if high == "None" else high
-    floor = "0.0" if v.domain.kind == "positive" else "-np.inf"
-    return floor if low == "None" else low, "np.inf" if high == "None" else high
+    least, most = (str(e) if isfinite(e) else f"{'-' * (e < 0)}np.inf" for e in v.domain.ends)
+    return least if low == "None" else low, most if high == "None" else high
 
 
 def _closed(f: Function, name: str, rule: Closed) -> None:

@@ -57,9 +57,7 @@ def _lines(printer: Printer, name: str, terms: Sequence[Term], units: tuple[Ix, 
     cells = {v.name: _by_parameter(f, v, terms, units) for v in params}
     _measured(f, params, cells, units)
     by_param = [f'"{n}": {code},' for n, (code, _) in cells.items()]
-    by_latent = [
-        f'"{v.name}": {_by_latent(f, v, terms)},' for v in hidden if v.domain.kind in ("real", "positive", "unit")
-    ]
+    by_latent = [f'"{v.name}": {_by_latent(f, v, terms)},' for v in hidden if v.domain.interval]
     lines = ['sizes = prepared["the sizes"]', *f.prologue(), *em.outer, *em.lines]
     lines += ["by_param = {", *indent(by_param, 1), "}", "by_latent = {", *indent(by_latent, 1), "}"]
     doc = f'"""Slopes of {what}: by each parameter, and by each latent as it is stored."""'
