@@ -84,6 +84,4 @@ def allows(declared: Domain, own: Domain) -> str | None:
     if discrete[0] != discrete[1]:
         words = {True: "integers", False: "real numbers"}
         return f"the family is about {words[discrete[1]]}, the variable is declared `{declared.kind}`"
-    if own.kind == "category" and declared.kind == "count":
-        return None
     return None
