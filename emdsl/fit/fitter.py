@@ -21,9 +21,10 @@ from emdsl.runtime.data import faults
 from emdsl.runtime.data.arguments import by_name, seed_number
 from emdsl.runtime.data.binding import Bound
 from emdsl.runtime.data.domains import parameter_numbers
+from emdsl.runtime.fitting.climbs import Climb, Setup, evaluate, finer_error, is_exact
 from emdsl.runtime.fitting.estimator import Estimator
 from emdsl.runtime.fitting.forecast import ahead, only_last, ordered_plates, unknown_ahead
-from emdsl.runtime.fitting.loop import Climb, Setup, climb, evaluate, finer_error, is_exact
+from emdsl.runtime.fitting.loop import climb
 from emdsl.runtime.fitting.storage import read_document
 
 QUICK = 500  # elements from which on shared points are tried

@@ -18,7 +18,8 @@ import numpy as np
 from emdsl.fit.unsettled import Coordinates, Unidentified, interchangeable, told
 from emdsl.runtime.data.columns import Array
 from emdsl.runtime.data.sizes import size_value
-from emdsl.runtime.fitting.loop import Point, Setup, advance, evaluate
+from emdsl.runtime.fitting.climbs import Point, Setup, evaluate
+from emdsl.runtime.fitting.loop import advance
 
 MOST = 200  # free numbers
 WORK = 1e9  # numbers that all steps of EM may touch, about two seconds: counted, so that each machine says the same

@@ -18,17 +18,8 @@ from emdsl.runtime.data.faults import ConvergenceWarning, DataError, DegenerateF
 from emdsl.runtime.data.frames import as_table
 from emdsl.runtime.data.table import read_data
 from emdsl.runtime.fitting.answers import Answers
-from emdsl.runtime.fitting.loop import (
-    SAME,
-    Climb,
-    Setup,
-    best_climb,
-    climb,
-    finer_error,
-    is_exact,
-    is_sampled,
-    print_progress,
-)
+from emdsl.runtime.fitting.climbs import Climb, Setup, finer_error, is_exact, is_sampled
+from emdsl.runtime.fitting.loop import SAME, best_climb, climb, print_progress
 from emdsl.runtime.fitting.reach import best_division, nearer_start
 from emdsl.runtime.fitting.settings import (
     NotFitted,

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from emdsl.runtime.data.columns import Array
-from emdsl.runtime.fitting.loop import Setup, climb, evaluate
+from emdsl.runtime.fitting.climbs import Setup, evaluate
+from emdsl.runtime.fitting.loop import climb
 from emdsl.runtime.numeric.infinity import NUMERIC
 
 HEATS = ((8, 3), (3, 6))  # how many divisions go on, and the M-steps that each is given then

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from emdsl.runtime.fitting.loop import Climb, Setup
+from emdsl.runtime.fitting.climbs import Climb, Setup
 from emdsl.runtime.montecarlo.mixing import UNMIXED, mixing_of, worst_rhat
 from emdsl.runtime.montecarlo.newton import NewtonStep
 from emdsl.runtime.montecarlo.sampler import Chain

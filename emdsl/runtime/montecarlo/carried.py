@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from emdsl.runtime.data.columns import Array
-from emdsl.runtime.fitting.loop import Setup
+from emdsl.runtime.fitting.climbs import Setup
 from emdsl.runtime.numeric.unconstrained import from_free, stretch, to_free
 
 TELLING = 12.0  # a covariance whose squared correlation is below this over the number of draws is taken for noise

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from emdsl.runtime.data.columns import Array
-from emdsl.runtime.fitting.loop import Setup
+from emdsl.runtime.fitting.climbs import Setup
 from emdsl.runtime.montecarlo.montecarlo import Schedule, _start, _stop_tuning, mean_of, new_chains
 from emdsl.runtime.montecarlo.scores import LAST_SWEEPS, complete_statistics
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from emdsl.runtime.data.columns import Array
-from emdsl.runtime.fitting.loop import Setup
+from emdsl.runtime.fitting.climbs import Setup
 from emdsl.runtime.numeric.unconstrained import from_free, to_free
 
 SEEN_CURVE = 1e-3  # second difference of the log density at which slopes are taken: far above its rounding

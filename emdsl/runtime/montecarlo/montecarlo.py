@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from emdsl.runtime.data.columns import Array
-from emdsl.runtime.fitting.loop import Climb, Setup
+from emdsl.runtime.fitting.climbs import Climb, Setup
 from emdsl.runtime.montecarlo.accuracy import Ending, concluded
 from emdsl.runtime.montecarlo.flat import flat_vector, from_flat, hessian_of
 from emdsl.runtime.montecarlo.mixing import long_run_variance

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from emdsl.runtime.data.columns import Array
-from emdsl.runtime.fitting.loop import Climb, Setup
+from emdsl.runtime.fitting.climbs import Climb, Setup
 from emdsl.runtime.montecarlo.accuracy import Ending, concluded
 from emdsl.runtime.montecarlo.flat import FreeParameters, flat_vector, from_flat, hessian_of
 from emdsl.runtime.montecarlo.montecarlo import (

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from emdsl.runtime.data.columns import Array
-from emdsl.runtime.fitting.loop import Setup
+from emdsl.runtime.fitting.climbs import Setup
 from emdsl.runtime.montecarlo.carried import Carried
 from emdsl.runtime.montecarlo.flat import FreeParameters
 from emdsl.runtime.numeric.unconstrained import pullback, stretch, to_free

@@ -1,0 +1,110 @@
+"""What a climb is made of: what stays fixed, the points on the way up, and the objective at them.
+
+`Module` is a generated module as seen from here; it is only ever called, never changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from emdsl.runtime.data.binding import Bound
+from emdsl.runtime.data.columns import Array
+
+Params = dict[str, Array]
+Progress = Callable[[int, float], Any]
+
+
+class Setup(NamedTuple):
+    """What stays fixed during a fit."""
+
+    module: Any
+    data: Bound
+    prepared: Mapping[str, Any]
+    max_iter: int
+    tol: float
+    policy: str
+    progress: Progress | None = None
+    sampled: bool = False
+
+
+class Climb(NamedTuple):
+    """One climb from one start. `history[-1]` is the objective at `params`.
+
+    `status` is one of converged, max_iter, boundary, degenerate, decreased, interrupted;
+    `log_likelihood` excludes the priors; `state` is the E-step's own memory (variational factors, draws).
+    """
+
+    params: Params
+    history: tuple[float, ...]
+    log_likelihood: float
+    status: str
+    message: str
+    state: Any = None
+    failure: Exception | None = None
+    report: Mapping[str, Any] | None = None  # of draws: errors of the estimates, how the chains mixed
+    idle: tuple[str, ...] = ()  # distributions that the data say nothing of
+
+    @property
+    def objective(self) -> float:
+        return self.history[-1]
+
+    @property
+    def n_iter(self) -> int:
+        return len(self.history) - 1
+
+
+class Point(NamedTuple):
+    """A place on the way up: parameters and what the E-step there gave."""
+
+    params: Params
+    statistics: Mapping[str, Any]
+    log_likelihood: float
+    objective: float
+
+
+def is_sampled(module: Any) -> bool:
+    """Whether the E-step draws, so that the objective moves up and down by chance."""
+    return any(method.startswith(("mcmc", "saem")) for method, *_ in module.SPEC.get("plan", {}).values())
+
+
+def is_exact(module: Any) -> bool:
+    """Whether the E-step's total is the log-likelihood itself (or its quadrature), not a bound or a draw."""
+    return not is_sampled(module) and not any(m == "meanfield" for m, *_ in module.SPEC.get("plan", {}).values())
+
+
+def evaluate(setup: Setup, params: Params, state: Any) -> Point:
+    """E-step at `params`: log-likelihood (or bound), and with the priors' log densities the objective."""
+    extra = () if state is None else (state,)
+    statistics = setup.module.e_step(params, setup.data, setup.prepared, *extra)
+    value = float(statistics["log_likelihood"])
+    return Point(params, statistics, value, value + float(setup.module.log_prior(params, setup.prepared)))
+
+
+def finer_error(setup: Setup, params: Params, log_likelihood: float, state: Any = None) -> float | None:
+    """What twice the points of each quadrature add to the log-likelihood, or to the bound by a sweep from the factors
+    `state`; None where there is no quadrature."""
+    module = setup.module
+    if "finer" not in vars(module):
+        return None
+    with np.errstate(all="ignore"):
+        found = module.e_step(params, setup.data, module.finer(setup.prepared), *(() if state is None else (state,)))
+    return float(found["log_likelihood"]) - log_likelihood
+
+
+def within_points(setup: Setup, here: Point, there: Point) -> bool:
+    """Whether a fall is no larger than the error that twice the points tell: the points moved, EM did not fall."""
+    errors = [finer_error(setup, p.params, p.log_likelihood, p.statistics.get("state")) for p in (here, there)]
+    return here.objective - there.objective <= sum(abs(e) for e in errors if e is not None)
+
+
+def rounding(setup: Setup, here: Point) -> float:
+    """By how much the objective changes where parameters are rounded otherwise: it is known no better.
+
+    Densities of large parameters are small differences of large terms: of a negative binomial's size near infinity.
+    """
+    moved = [{n: v * (1 + k * 2.0**-51) for n, v in here.params.items()} for k in (-2, -1, 1, 2)]
+    values = [here.objective, *(evaluate(setup, params, None).objective for params in moved)]
+    return max(values) - min(values)
