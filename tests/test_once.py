@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from gallery import compiled
+from scipy.special import logsumexp
 from scipy.stats import multivariate_normal, poisson
 
 import emdsl
@@ -198,3 +199,35 @@ def test_parameters_may_be_called_as_facts_of_data_are() -> None:
     fit = emdsl.compile(text=text).fitter(max_iter=0).fit(data, init=params)
     chances = np.log([0.25 * 0.5, 0.75]).sum() + poisson.logpmf([2, 3, 1], [1.0, 2.0, 2.0]).sum()
     assert fit.log_likelihood_ == pytest.approx(chances, rel=1e-12)
+
+
+RANKED = """
+model PlackettLuce
+param worth[2] : zero_sum[J]
+for n in N:
+    for k in J:
+        given place[n, k] : index[J]
+    factor sum(worth[1, place[n, k]] - logsumexp([worth[1, place[n, l]] for l in J if l >= k]) for k in J)
+    factor -0.1 * (worth[0, place[n, 0]] + logsumexp([worth[0, place[n, l]] for l in J]))^2
+"""
+
+
+def test_a_place_that_moves_with_an_inner_sum_stays_inside() -> None:
+    """Rankings (Plackett 1975): log sum_l exp(worth[place[n, l]]) had become log J + worth[j], summed over places."""
+    rng = np.random.default_rng(5)
+    place = np.array([rng.permutation(4) for _ in range(7)])
+    worth = np.array([[0.9, -0.2, 0.1, -0.8], [0.4, 0.3, -0.5, -0.2]])
+    fit = (
+        emdsl.compile(text=RANKED.replace(" if l >= k", ""))
+        .fitter(J=4, max_iter=0)
+        .fit({"place": place}, init={"worth": worth})
+    )
+    here = worth[:, place]
+    wanted = (here[1] - logsumexp(here[1], axis=1, keepdims=True)).sum()
+    wanted -= 0.1 * ((here[0, :, 0] + logsumexp(here[0], axis=1)) ** 2).sum()
+    assert fit.objective_ == pytest.approx(wanted, rel=1e-12)
+    later = RANKED.replace("logsumexp([worth[1, place[n, l]] for l in J if l >= k])",
+                           "log(sum(exp(worth[1, place[n, l]]) for l in J if l >= k))")  # fmt: skip
+    fit = emdsl.compile(text=later).fitter(J=4, max_iter=0).fit({"place": place}, init={"worth": worth})
+    wanted += sum((logsumexp(here[1], axis=1) - logsumexp(here[1, :, k:], axis=1)).sum() for k in range(4))
+    assert fit.objective_ == pytest.approx(wanted, rel=1e-12)

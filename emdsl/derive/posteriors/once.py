@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import DataIx, El, Expr, Idx, Ix
@@ -109,23 +110,24 @@ def _rows_of(factors: Iterable[Expr], known: Known) -> set[Ix]:
 
 
 def _without_pointers(factors: Sequence[Expr], known: Known) -> tuple[list[Expr], list[Expr]]:
-    """`b[group[n]]` as `b[g]`, and the selectors `[group[n] = g]`."""
+    """`b[group[n]]` as `b[g]`, and the selectors `[group[n] = g]`; a place that moves with an inner sum stays."""
     found: dict[Expr, Ix] = {}
 
-    def moved(e: Expr) -> Expr | None:
+    def moved(e: Expr, outside: frozenset[Ix]) -> Expr | None:
         if not isinstance(e, El) or not any(isinstance(i, DataIx) for i in e.idx):
             return None
         idx: list[Idx] = []
         for i in e.idx:
-            if isinstance(i, DataIx) and isinstance(i.value, El) and i.value.var in known.levels:
-                if i.value not in found:
-                    found[i.value] = x.fresh(known.levels[i.value.var])
-                idx.append(found[i.value])
+            at = i.value if isinstance(i, DataIx) and outside.issuperset(x.free(i.value)) else None
+            if isinstance(at, El) and at.var in known.levels:
+                if at not in found:
+                    found[at] = x.fresh(known.levels[at.var])
+                idx.append(found[at])
             else:
                 idx.append(i)
         return El(e.var, tuple(idx), e.sort)
 
-    out = [f if known.holds(f) else x.rebuild(f, moved) for f in factors]
+    out = [f if known.holds(f) else x.rebuild(f, partial(moved, outside=frozenset(x.free(f)))) for f in factors]
     return out, [x.sel(of, at) for of, at in found.items()]
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import DataIx, El, Expr, Idx, Ix
@@ -49,21 +50,24 @@ def handed_over(
     chosen: dict[Expr, Ix] = {f.of: f.at for f in factors if isinstance(f, x.Sel) and isinstance(f.at, Ix)}
     given, kept = set(chosen), (*out, *(i for i in mine.idx[:-1] if isinstance(i, Ix)))
 
-    def moved(e: Expr) -> Expr | None:
+    def moved(e: Expr, outside: frozenset[Ix]) -> Expr | None:
         if not isinstance(e, El) or not any(isinstance(i, DataIx) for i in e.idx):
             return None
         pure = known.holds(e)
         idx: list[Idx] = []
         for i in e.idx:
-            at = i.value if isinstance(i, DataIx) else None
+            at = i.value if isinstance(i, DataIx) and outside.issuperset(x.free(i.value)) else None
             if isinstance(at, El) and at.var in known.levels and (at in chosen or not pure):
                 idx.append(chosen.setdefault(at, x.fresh(known.levels[at.var])))
             else:
                 idx.append(i)
         return El(e.var, tuple(idx), e.sort)
 
-    first = [f if known.holds(f) else x.rebuild(f, moved) for f in factors]
-    then = [f if isinstance(f, x.Sel) or f == mine else x.rebuild(f, moved) for f in first]
+    def without_pointers(f: Expr) -> Expr:
+        return x.rebuild(f, partial(moved, outside=frozenset(x.free(f))))
+
+    first = [f if known.holds(f) else without_pointers(f) for f in factors]
+    then = [f if isinstance(f, x.Sel) or f == mine else without_pointers(f) for f in first]
     got = taken_out([*then, *(x.sel(of, at) for of, at in chosen.items() if of not in given)], kept, known)
     if got is None or not any(isinstance(f, El) and f.var == q for f in got[0].factors):
         return None
