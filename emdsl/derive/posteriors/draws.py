@@ -283,12 +283,10 @@ def drawable(found: Elimination, model: m.ModelText) -> Elimination:
     """The same blocks, of which each can be drawn from. Raises `ModelError` where one cannot yet."""
     for b in found.blocks:
         why = ""
-        if b.chain is not None and b.gates:
-            why = f"{b.name} is a chain given other discrete latents"
-        elif b.field is not None and b.gates:
+        if b.field is not None and b.gates:
             why = f"{b.name} is tied along a plate in ways that depend on discrete latents"
-        elif b.gaussian is not None and (b.scale is not None or b.by_pattern or b.gaussian.seen):
-            why = f"{', '.join(b.latents)} are Gaussian together with what scales them, or with missing cells"
+        elif b.gaussian is not None and (b.by_pattern or b.gaussian.seen):
+            why = f"{', '.join(b.latents)} are Gaussian with missing cells"
         if why:
             span = model.variable(b.latents[0]).span
             raise ModelError([Problem("E120", f"no draws from this conditional yet: {why}", span)], model.source)

@@ -34,7 +34,7 @@ def tables(f: Function, block: Block, chain: Chain) -> tuple[Array, list[Array]]
     pairs = (*chain.before, *block.states)
     own = (*block.gates, *block.home)
     terms = [t for t, r in zip(block.terms, block.roles, strict=True) if r == EDGE]
-    if in_pieces(f.plan, block):
+    if not f.drawing and in_pieces(f.plan, block):  # drawn elements read the edges of all rows at once
         edge = Array(_edges_of_rows(f, block, terms), (*pairs, *own), True)
     else:
         edge = add_up(f, terms, (*pairs, *own))
@@ -186,7 +186,7 @@ def emit_chain(f: Function, block: Block, table: str) -> None:
     keep("c", f"{parts}.q", own)
     keep("A", log_z, outer)
     keep("from", f"{parts}.before", (*chain.before, *rest))
-    if in_pieces(f.plan, block):
+    if not f.drawing and in_pieces(f.plan, block):
         f.runtime[EDGE_TABLE.of(name)] = Leaf(
             f"{parts}.edge_of", tuple(range(len(edge.axes))), True, called=len(block.home)
         )

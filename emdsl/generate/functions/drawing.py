@@ -10,15 +10,17 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from emdsl.derive.algebra import expr as x
-from emdsl.derive.algebra.expr import DataIx, El, Idx, Ix
-from emdsl.derive.algebra.made import ARGUMENT, COV, FIRST, LOCATION, MEAN, MOMENT, VARIANCE
+from emdsl.derive.algebra.expr import DataIx, El, Expr, Idx, Ix
+from emdsl.derive.algebra.made import ARGUMENT, COV, FIRST, LOCATION, MEAN, MOMENT, PAIR, VARIANCE
 from emdsl.derive.joint.factors import LogJoint
 from emdsl.derive.joint.plates import home_of
 from emdsl.derive.joint.records import WHOLE
 from emdsl.derive.posteriors.block import Block
 from emdsl.derive.posteriors.blocks import Elimination
+from emdsl.derive.posteriors.chains import Chain
 from emdsl.derive.posteriors.cuts import CUT_FIELDS
 from emdsl.derive.posteriors.gaussian_moments import covariance_axes
+from emdsl.derive.posteriors.scaled import inverse_at, is_matrix
 from emdsl.generate.blocks.chains import sequences_of
 from emdsl.generate.blocks.estep import emit_block
 from emdsl.generate.context import Function, function, stored_order
@@ -112,13 +114,11 @@ def _draw_states(f: Function, block: Block, target: str) -> None:
     em = f.emitter
     shape = ", ".join(em.length(i) for i in block.states)
     if block.chain is not None:
-        edge = f.runtime[EDGE_TABLE.of(block.name)].code
-        to, q = f.runtime[TO.of(block.name)].code, f.runtime[CONDITIONAL.of(block.name)].code
-        depth = block.chain.depth
-        begun = ", ".join(f.runtime[FIRST.at(r).of(block.name)].code for r in range(depth))
+        q, edge, to, *first = _chain_tables(f, block, block.chain)
+        depth, begun = block.chain.depth, f", [{', '.join(first)}]" if first else ""
         em.lines.append(
             f"{target} = draw_chains({q}, {edge}, {to}, {sequences_of(block)}, "
-            f"({len(block.states)}, {depth}), rng{f', [{begun}]' if depth > 1 else ''})"
+            f"({len(block.states)}, {depth}), rng{begun})"
         )
     else:
         q_array = _at_gates(f, block, CONDITIONAL.of(block.name), (*block.states, *block.gates, *block.home),
@@ -133,9 +133,33 @@ def _draw_states(f: Function, block: Block, target: str) -> None:
         _put(f, n, one, block.home, block.home, integer=True)
 
 
+def _chain_tables(f: Function, block: Block, chain: Chain) -> list[str]:
+    """What the recursion left of a chain, at the draws of its gates: q, edges, what they are multiplied by, and the
+    first elements."""
+    name, own = block.name, (*block.states, *block.gates, *block.home)
+    pair = (*chain.before, *own)
+    after = pair[len(block.states) :]
+    edge = tuple(pair[p] for p in dict(f.runtime[PAIR.of(name)].parts)[EDGE_TABLE.of(name)])
+    rows = block.home if any(i in edge for i in (*block.gates, *block.home)) else ()
+    held = {
+        CONDITIONAL.of(name): (own, (*block.states, *block.home)),
+        EDGE_TABLE.of(name): (edge, (*chain.before, *block.states, *rows)),
+        TO.of(name): (after, tuple(i for i in after if i not in block.gates)),
+    }
+    for position in range(chain.depth if chain.depth > 1 else 0):
+        states = (*chain.before, *block.states) if position else block.states
+        held[FIRST.at(position).of(name)] = ((*states, *block.gates, *chain.outer), (*states, *chain.outer))
+    if not block.gates:
+        return [f.runtime[n].code for n in held]
+    return [_at_gates(f, block, n, idx, axes).code for n, (idx, axes) in held.items()]
+
+
 def _draw_gaussian(f: Function, block: Block, target: str) -> None:
     g, em = block.gaussian, f.emitter
     assert g is not None
+    if block.scale is not None:
+        _draw_scaled(f, block, block.scale, target)
+        return
     held = covariance_axes(block)
     means, covs = [], []
     for k, a in enumerate(block.latents):
@@ -151,6 +175,23 @@ def _draw_gaussian(f: Function, block: Block, target: str) -> None:
     em.lines.append(f"{target} = draw_gaussian([{', '.join(means)}], [{', '.join(covs)}], [{own}], rng)")
     for k, a in enumerate(block.latents):
         _put(f, a, f"{target}[{k}]", (*g.rows[a], *block.home), (*block.home, *g.rows[a]))
+
+
+def _draw_scaled(f: Function, block: Block, scale: Expr, target: str) -> None:
+    """A Gaussian vector given the draw of what scales its precision."""
+    g, em, name = block.gaussian, f.emitter, block.name
+    assert g is not None
+    (row,), (column,), held = g.rows[name], g.columns[name], (*block.gates, *block.home)
+    mean = _at_gates(f, block, LOCATION.of(name), (*held, row), (row, *block.home)).code
+    if is_matrix(block):
+        inverse = inverse_at(scale, row, column, row, column)
+        cov = x.mul(inverse, El(VARIANCE.of(name), held))
+    else:
+        cov = x.mul(El(VARIANCE.of(name), (*held, row, column)), x.power(scale, x.num(-1)))
+    gates = _gated(block)
+    at = em.broadcast(em.value(x.substitute(cov, dict(gates))), (row, column, *block.home)).code
+    em.lines.append(f"{target} = draw_gaussian([{mean}], [[{at}]], [1], rng)[0]")
+    _put(f, name, target, (row, *block.home), (*block.home, row))
 
 
 def _draw_record(f: Function, block: Block, target: str) -> None:
