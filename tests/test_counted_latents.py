@@ -82,6 +82,35 @@ def test_counts_known_to_lie_between_ends() -> None:
         )
 
 
+SUMS = """
+model ThinnedAndNew
+param stay : unit
+param rate : positive
+for t in T:
+    given before[t] : count
+    latent kept[t] ~ Binomial(before[t], stay)
+    latent new[t] ~ Poisson(rate)
+    observed y[t] ~ Delta({times} * kept[t] + new[t])
+"""
+
+
+@pytest.mark.parametrize("times", [1, 3])
+def test_sums_of_counts_that_were_seen(times: int) -> None:
+    """Counts carried on and new ones (Al-Osh and Alzaid 1987): few values of `new` are possible, and not every one
+    between them; of the first and the last row no distance of a power of 2 is."""
+    before, y = np.array([0, 7, 2, 40]), np.array([5, 19, 11, 57])
+    fit = (
+        emdsl.compile(text=SUMS.format(times=times))
+        .fitter(max_iter=0, init={"stay": 0.4, "rate": 6.0})
+        .fit({"before": before, "y": y})
+    )
+    wanted = [
+        special.logsumexp(stats.binom.logpmf(k := np.arange(b + 1), b, 0.4) + stats.poisson.logpmf(v - times * k, 6.0))
+        for b, v in zip(before, y, strict=True)
+    ]
+    assert fit.log_likelihood_ == pytest.approx(sum(wanted), rel=1e-10)
+
+
 GAPS = """
 model CountsThatOthersRead
 param rate : positive

@@ -21,6 +21,7 @@ from emdsl.runtime.numeric.numerics import LOWEST
 
 OCTAVES = 50  # of distances at which a mode is looked for
 FALLEN_OFF = 40.0  # by which a log density is below its top where a sum is cut off
+MOST_TRIED = 2048  # counts, where none of the distances is possible
 NEAR_AN_END = (0.0, 1 / 6, 0.0, -1 / 30, 0.0, 1 / 42, 0.0)  # B_2j at 2 j - 1, of as many counts at an end
 SIDES = 12  # counts between two neighbours among which the top is looked for, each time
 
@@ -50,7 +51,12 @@ def at_counts(log_joint: LogJoint, bounds: Sequence[Any], rule: Rule, start: Arr
         high = high - (np.isfinite(high) & (density(np.minimum(high, 2.0**OCTAVES)[None])[0] <= LOWEST))
     away = 2.0 ** np.arange(OCTAVES)
     steps = np.concatenate([-away[::-1], [0.0], away]).reshape(-1, *[1] * len(shape))
-    mode, top = _top(density, np.clip(start[0], low, high) + steps)
+    grid = np.clip(start[0], low, high) + steps
+    lost = np.max(density(grid), axis=0) <= LOWEST
+    if lost.any():  # few counts are possible (the rest of a sum that was seen), and none of these
+        first_ones = low + np.arange(MOST_TRIED).reshape(-1, *[1] * len(shape)) + np.zeros((1, *shape))
+        grid = np.where(lost, low + np.argmax(density(first_ones), axis=0) + steps, grid)
+    mode, top = _top(density, grid)
     start[...] = mode
     first = np.floor(np.maximum(mode - _reach(density, mode, top, -1.0), low))
     last = np.minimum(mode + _reach(density, mode, top, 1.0), high)
@@ -96,14 +102,15 @@ def _top(density: Any, grid: Array) -> tuple[Array, Array]:
 
 
 def _reach(density: Any, mode: Array, top: Array, side: float) -> Array:
-    """How far from the mode a density is to be summed on one side: to where it has fallen off, of unimodal ones."""
+    """How far from the mode a density is to be summed on one side: to where it has fallen off, and does not come back
+    (every other count may be impossible)."""
     powers = 2.0 ** np.arange(OCTAVES).reshape(-1, *[1] * mode.ndim)
-    fallen = density(mode + side * powers) < top - FALLEN_OFF
-    first = np.asarray(np.argmax(fallen, axis=0))
-    far = np.where(fallen.any(axis=0), 2.0**first, powers[-1, ...].ravel()[0])
-    near = np.where(first > 0, far / 2, 0.0)
+    there = density(mode + side * powers) >= top - FALLEN_OFF
+    last = OCTAVES - 1 - np.argmax(there[::-1], axis=0)
+    near = np.where(there.any(axis=0), 2.0**last, 0.0)
+    far = np.maximum(2 * near, 1.0)
     for _ in range(4):  # a sixteenth of the way between two octaves
         middle = np.ceil((near + far) / 2)
-        gone = density((mode + side * middle)[None])[0] < top - FALLEN_OFF
+        gone = np.max(density(mode + side * np.stack([middle, middle + 1])), axis=0) < top - FALLEN_OFF
         near, far = np.where(gone, near, middle), np.where(gone, middle, far)
     return np.asarray(far)
