@@ -21,6 +21,7 @@ from emdsl.runtime.numeric.numerics import LOWEST
 
 OCTAVES = 50  # of distances at which a mode is looked for
 FALLEN_OFF = 40.0  # by which a log density is below its top where a sum is cut off
+WIDEST_GAP = 64  # of possible counts
 MOST_TRIED = 2048  # counts, where none of the distances is possible
 NEAR_AN_END = (0.0, 1 / 6, 0.0, -1 / 30, 0.0, 1 / 42, 0.0)  # B_2j at 2 j - 1, of as many counts at an end
 SIDES = 12  # counts between two neighbours among which the top is looked for, each time
@@ -102,15 +103,26 @@ def _top(density: Any, grid: Array) -> tuple[Array, Array]:
 
 
 def _reach(density: Any, mode: Array, top: Array, side: float) -> Array:
-    """How far from the mode a density is to be summed on one side: to where it has fallen off, and does not come back
-    (every other count may be impossible)."""
+    """How far from the mode a density is to be summed on one side: to where it has fallen off, of unimodal ones.
+
+    Where the count beside the mode is impossible, so may be all but every so many: distances are multiples of those.
+    """
+
+    def fallen(distance: Array) -> Any:
+        return density(mode + side * distance) < top - FALLEN_OFF
+
+    each: Array = np.ones(mode.shape)
+    alone = density((mode + side)[None])[0] <= LOWEST
+    if alone.any():
+        possible = ~fallen(np.arange(1.0, WIDEST_GAP + 1).reshape(-1, *[1] * mode.ndim))
+        each = np.where(alone & possible.any(axis=0), 1.0 + np.argmax(possible, axis=0), 1.0)
     powers = 2.0 ** np.arange(OCTAVES).reshape(-1, *[1] * mode.ndim)
-    there = density(mode + side * powers) >= top - FALLEN_OFF
-    last = OCTAVES - 1 - np.argmax(there[::-1], axis=0)
-    near = np.where(there.any(axis=0), 2.0**last, 0.0)
-    far = np.maximum(2 * near, 1.0)
+    gone = fallen(each * powers)
+    first = np.asarray(np.argmax(gone, axis=0))
+    far = np.where(gone.any(axis=0), 2.0**first, powers[-1, ...].ravel()[0])
+    near = np.where(first > 0, far / 2, 0.0)
     for _ in range(4):  # a sixteenth of the way between two octaves
         middle = np.ceil((near + far) / 2)
-        gone = np.max(density(mode + side * np.stack([middle, middle + 1])), axis=0) < top - FALLEN_OFF
+        gone = fallen((each * middle)[None])[0]
         near, far = np.where(gone, near, middle), np.where(gone, middle, far)
-    return np.asarray(far)
+    return np.asarray(each * far)
