@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import re
+import warnings
+from typing import Any
+
 import numpy as np
 import pytest
 from scipy import linalg, special
 
+import emdsl
 from emdsl.errors import DataError
 from emdsl.families import PRELUDE
 from emdsl.families.functions import ELEMENTWISE, VECTOR_FUNCTIONS
@@ -112,7 +117,24 @@ CASES = {
     "trace(A)": np.trace(A),
     "quad(A, v)": V @ A @ V,
     "concat(v, 0, s)": np.concatenate([V, [0, S]]),
+    "concat([1, 2], v, [3])": np.concatenate([[1, 2], V, [3]]),
+    "concat([1, s], [7])[2]": 7,
+    "cumsum(concat([s, 2], 3, v))": np.cumsum([S, 2, 3, *V]),
+    "min(v, 0, s, 2*v)": np.minimum(np.minimum(V, 0), 2 * V),
+    "max(1, 2, 3)": 3,
+    "k and s": 1,
+    "0 or k": 1,
+    "1 and v": 1 + 0 * V,
+    "not k": 0,
+    "1 if k else 0": 1,
+    "sum(v[a] for a in K if a)": V[1] + V[2],
+    "sum(a for a in 9 if a % 3)": 27,
+    "inv([[2, 1], [0, s]])": linalg.inv([[2, 1], [0, S]]),
+    "inv(h[0] + 3*eye(K))": linalg.inv(H[0] + 3 * np.eye(3)),
+    "logdet([[2, 1], [0, s]])": np.log(2 * S),
+    "inv(B @ B.T + A @ A)": linalg.inv(B @ B.T + A @ A),
 }
+WITHOUT_CODE = ("log(0)",)  # -1e200 until the objective is added up, so that 0 log 0 is 0
 
 
 def value(text: str, **other: object) -> np.ndarray:
@@ -126,6 +148,22 @@ def test_value(text: str) -> None:
     found = value(text)
     assert found.shape == np.shape(CASES[text])
     np.testing.assert_allclose(found, CASES[text], rtol=1e-12, atol=1e-14)
+
+
+def test_generated_code_has_the_same_values() -> None:
+    """Each case as the default of a given, which the module computes."""
+    known = [t for t in CASES if t not in WITHOUT_CODE]
+    given = [f"given c{n} : real{list(np.shape(CASES[t])) or ''} = {t}" for n, t in enumerate(known)]
+    text = re.sub(r"\bK\b", "3", HEAD + "\n".join(given)) + "\nfor n in N:\n    observed y[n] ~ Normal(unused, 1)\n"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        source = emdsl.compile(text=text).source
+    module: dict[str, Any] = {}
+    exec(source, module)  # noqa: S102
+    with np.errstate(divide="ignore"):
+        found = module["default_givens"]({"N": 1}, VALUES)
+    for n, t in enumerate(known):
+        np.testing.assert_allclose(found[f"c{n}"], CASES[t], rtol=1e-10, atol=1e-12, err_msg=t)
 
 
 def test_every_function_of_the_language_has_a_value_and_a_case() -> None:

@@ -107,6 +107,26 @@ REFUSED_DATA: dict[str, tuple[str, Any, dict[str, Any], str]] = {
     "69 a cube": (NORMAL, np.zeros((2, 2, 2)), {}, r"has shape \(2, 2, 2\)"),
     "71 one row": (NORMAL, [1.0], {}, "s has collapsed"),
     "71 all rows alike": (NORMAL, [2.0] * 3, {}, "s has collapsed"),
+    "64 below a bound of its row": (
+        "param a : real\nfor n in N:\n    given lo[n] : real\n"
+        "    observed y[n] : real(min = lo[n]) ~ Normal(a, 1)\n",
+        {"lo": [0, 3.0], "y": [1.0, 2.0]}, {}, "y: lies below its lower bound: the value in row 1: 2"),
+    "35 bounds that cross": (
+        "given lo : real\nparam a : real(min = lo, max = 2)\nfor n in N:\n    observed y[n] ~ Normal(a, 1)\n",
+        {"lo": 3.0, "y": [1.0, 2.0]}, {}, r"a: its bounds leave nothing between them \(min = 3, max = 2\)"),
+    "64 given probabilities": (
+        "given p : real[2]\nparam a : real\nfor n in N:\n    latent z[n] ~ Categorical(p)\n"
+        "    observed y[n] ~ Normal(a + z[n], 1)\n",
+        {"p": [1.0, 1.0], "y": [1.0, 2.0]}, {}, "p: each element must be probabilities that sum to 1"),
+    "84 a given that is no covariance": (
+        "given V : real[2, 2]\nparam a : real[2]\nfor n in N:\n    observed y[n] ~ MvNormal(a, V)\n",
+        {"V": [[2.0, 1], [0, 2]], "y": np.eye(2)}, {}, "V: each element must be a symmetric positive definite matrix"),
+    "64 a given shape below 0": (
+        "param a : positive\nfor n in N:\n    given k[n] : real\n    observed y[n] ~ Gamma(k[n], a)\n",
+        {"k": [1, -0.2], "y": [1.0, 2.0]}, {}, "k: must not be negative: the value in row 1"),
+    "64 half a trial": (
+        "param a : unit\nfor n in N:\n    given k[n] : real\n    observed y[n] ~ Binomial(k[n], a)\n",
+        {"k": [1.5, 2], "y": [1, 2]}, {}, "k: must be whole, 0 or more: the value in row 0"),
     "75 a negative weight": (NORMAL, [1.0, 2, 3], {"sample_weight": [1, -1, 1]}, "0 or more: the value in row 1: -1"),
     "75 a missing weight": (NORMAL, [1.0, 2, 3], {"sample_weight": [1, np.nan, 1]}, "missing: the value in row 1: nan"),
     "75 no weight": (NORMAL, [1.0, 2, 3], {"sample_weight": [0, 0, 0]}, "all weights are 0"),
@@ -158,6 +178,13 @@ ACCEPTED: dict[str, tuple[str, Any, dict[str, Any], Callable[[Any], bool]]] = {
         NORMAL, np.array([100, 100, 100, -100], np.int8), {}, lambda f: f.params_["m"] == pytest.approx(50)),
     "70 another byte order": (NORMAL, np.array([1.0, 2, 6], ">f8"), {}, lambda f: f.params_["m"] == pytest.approx(3)),
     "70 every third": (NORMAL, np.arange(10.0)[::3], {}, lambda f: f.params_["m"] == pytest.approx(4.5)),
+    "85 at a bound that is given": (
+        "given lo : real\nparam a : real(min = lo)\nfor n in N:\n    observed y[n] ~ Normal(a, 1)\n",
+        {"lo": 3.0, "y": [1.0, 2.0]}, {}, lambda f: f.status_ == "boundary"),
+    "34 a given that a branch leaves out": (
+        "param a : real\nfor n in N:\n    given s[n] : real\n"
+        "    observed y[n] ~ Normal(a, s[n]) if s[n] > 0 else Normal(a, 1)\n",
+        {"s": [2.0, -1.0], "y": [1.0, 2.0]}, {}, lambda f: f.params_["a"] == pytest.approx(1.8)),
     "82 kept": (
         MIXTURE, [1.0, 1.1, 0.9, 1.2], {"init": {"w": [0.5, 0.5], "m": [1, 1e6], "s": 0.1}, "on_degenerate": "keep"},
         lambda f: f.status_ == "degenerate" and not f.converged_),

@@ -287,6 +287,14 @@ def _call(e: Call, s: Scope) -> Array:
 def _connective(e: Call, s: Scope) -> Array:
     """Left to right, and no further than the answer needs."""
     stop = e.fn == "or"
+    if e.shape:
+        decide = np.logical_or if stop else np.logical_and
+        first, *others = (_rows(a, s) for a in e.args)
+        rank = len(e.shape)
+        for other in others:
+            first, other = (v.reshape(*v.shape, *[1] * (rank + 1 - v.ndim)) for v in (first, other))
+            first = decide(first, other)
+        return first.astype(np.int64)
     out = _rows(e.args[0], s) != 0
     for arg in e.args[1:]:
         done = np.broadcast_to(out == stop, (s.count,))

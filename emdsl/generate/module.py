@@ -15,6 +15,7 @@ from emdsl.generate.blocks.turns import turns_lines
 from emdsl.generate.functions.densities import density_lines
 from emdsl.generate.functions.draws import functions_of_draws, initial_by_draws
 from emdsl.generate.functions.expectations import expectations_lines
+from emdsl.generate.functions.givens import default_lines, limit_lines
 from emdsl.generate.functions.initial import initial_lines
 from emdsl.generate.functions.linear_means import moments_lines, once_lines
 from emdsl.generate.functions.meanfield import functions_of_meanfield
@@ -22,7 +23,7 @@ from emdsl.generate.functions.objective import log_prior_lines, rows_lines
 from emdsl.generate.functions.parameters import m_step_lines, refine_lines
 from emdsl.generate.functions.paths import path_lines
 from emdsl.generate.functions.posterior import posterior_lines
-from emdsl.generate.functions.preparation import default_lines, finer_lines, prepare_lines, reference_lines
+from emdsl.generate.functions.preparation import finer_lines, prepare_lines, reference_lines
 from emdsl.generate.functions.scores import slopes_lines
 from emdsl.generate.functions.statistics import e_step_lines
 from emdsl.generate.helpers import helper_names, helper_source
@@ -118,6 +119,7 @@ def module_functions(printer: Printer) -> list[list[str]]:
     edges = printer.inference.edges.values()
     made = [
         default_lines(printer),
+        limit_lines(printer),
         reference_lines(printer),
         *stacks,
         *edges,

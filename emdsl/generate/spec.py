@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pprint import pformat
 from typing import Any
 
@@ -17,6 +18,8 @@ from emdsl.derive.posteriors.chains import distance
 from emdsl.derive.posteriors.held import may_be_held
 from emdsl.language import model as m
 
+CHECKED = frozenset({"positive", "unit", "simplex", "spd", "count"})  # domains of arguments that data are held against
+
 
 def spec(plan: Plan) -> dict[str, Any]:
     """The module's SPEC as a dictionary of plain values."""
@@ -24,13 +27,14 @@ def spec(plan: Plan) -> dict[str, Any]:
     sizes = {s.name: s.default.constant if s.default is not None else None for s in model.sizes}
     defaults = [[s.name, str(s.default)] for s in model.sizes if s.default is not None and s.default.constant is None]
     ordered = tied_plates(plan)
+    serves = arguments_by_givens(model)
     own = {*plan.joint.multipliers, plan.joint.configurations.name if plan.joint.configurations is not None else ""}
     unweighted = {p.removesuffix("[]"): why for p, why in plan.unweighted.items() if p not in ordered}
     return {
         "model": model.name,
         "sizes": sizes,
         "equal": [[str(a), str(b)] for a, b, _ in model.equal_sizes] + defaults,
-        "variables": [variable(v, plan) for v in model.variables if v.name not in own],
+        "variables": [variable(v, plan, serves) for v in model.variables if v.name not in own],
         "plan": {n: [c.method, c.reason] for n, c in plan.choices.items()},
         "updates": {n: [u.kind, "", u.reason] for u in plan.updates for n in u.params},
         "ordered": ordered,
@@ -95,7 +99,26 @@ def _data_plates(plan: Plan) -> set[str]:
     return {str(p.size) for v in plan.joint.model.of_kind("observed") for p in v.plates}
 
 
-def variable(v: m.Variable, plan: Plan) -> dict[str, Any]:
+def arguments_by_givens(model: m.ModelText) -> dict[str, list[str]]:
+    """What givens must be beyond their own domains, where a family takes them as they stand: `Categorical(p[n])`.
+
+    Not where a condition chooses the family, nor where a place is fixed (`h[1]`): other entries may be anything.
+    """
+    out: dict[str, set[str]] = {}
+    kinds = {v.name: v.domain.kind for v in model.variables if v.kind == "given"}
+    for call in (v.distribution for v in model.variables if isinstance(v.distribution, m.FamilyCall)):
+        wanted = {a.name: a.domain.kind for a in call.family.signatures[call.signature].arguments}
+        for name, value in call.args:
+            match value:
+                case m.Var(given) | m.Index(base=m.Var(given), args=_) if given in kinds:
+                    at = value.args if isinstance(value, m.Index) else ()
+                    other = kinds[given] != wanted[name] and wanted[name] in CHECKED
+                    if other and all(isinstance(i, m.Loop | m.Var | m.Index) for i in at):
+                        out.setdefault(given, set()).add(wanted[name])
+    return {n: sorted(kinds) for n, kinds in out.items()}
+
+
+def variable(v: m.Variable, plan: Plan, serves: Mapping[str, list[str]]) -> dict[str, Any]:
     """One entry of `SPEC["variables"]`."""
     bounded = any(b is not None and literal(b) is None for b in (v.domain.lower, v.domain.upper))
     hidden = v.name in plan.drawn or v.kind == "latent"
@@ -114,6 +137,7 @@ def variable(v: m.Variable, plan: Plan) -> dict[str, Any]:
         "missing": missing_policy(v, plan),
         "support": None,
         **({"closed": sorted(closed)} if (closed := plan.joint.closed.get(v.name)) else {}),  # ends that data may reach
+        **({"serves": serves[v.name]} if v.name in serves else {}),
         **({"bounded": True} if bounded and v.kind == "param" else {}),  # by givens
     }
 

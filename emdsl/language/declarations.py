@@ -9,7 +9,7 @@ from emdsl.language import syntax as s
 from emdsl.language.distributions import family_of
 from emdsl.language.domains import domain_of, joined
 from emdsl.language.entries import Circular
-from emdsl.language.expressions import scalar, typed
+from emdsl.language.expressions import condition, typed
 from emdsl.language.functions import COMPARISONS
 from emdsl.language.integers import integral, plain_domain, rowed
 from emdsl.language.kinds import KINDS
@@ -40,8 +40,8 @@ def _plate(header: s.ForBlock, env: Env) -> Plate:
     if isinstance(size, Ragged) and not isinstance(header.size, s.Subscript):
         raise wrong("E026", f"`{size.name}` is ragged", header.size.span, f"write `{size}`")
     inner = env.inside(header.index, size)
-    condition = None if header.cond is None else scalar(header.cond, inner, "a condition")
-    return Plate(header.index, size, condition, header.span)
+    where = None if header.cond is None else condition(header.cond, inner)
+    return Plate(header.index, size, where, header.span)
 
 
 def array_of(target: s.Target, item: Item, env: Env) -> Shape:

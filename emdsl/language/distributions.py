@@ -9,7 +9,7 @@ from emdsl.language import syntax as s
 from emdsl.language.arguments import check_domain
 from emdsl.language.bounds import other_values
 from emdsl.language.domains import allows
-from emdsl.language.expressions import scalar, typed
+from emdsl.language.expressions import condition, typed
 from emdsl.language.functions import FUNCTIONS, show
 from emdsl.language.lengths import rename
 from emdsl.language.mixed import is_atom
@@ -35,7 +35,7 @@ def family_of(node: s.Node, env: Env) -> tuple[s.Apply, Family]:
 def distribution(node: s.Node, env: Env, domain: Domain, array: Shape, name: str) -> Dist:
     """The distribution that follows `~`, for a variable `name` of this domain. Raises Stop."""
     if isinstance(node, s.Conditional):
-        cond = scalar(node.cond, env, "a condition")
+        cond = condition(node.cond, env)
         then = distribution(node.then, env.guarded(cond, True), domain, array, name)
         other = distribution(node.other, env.guarded(cond, False), domain, array, name)
         if array and _with_array(then, domain) != _with_array(other, domain):

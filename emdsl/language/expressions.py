@@ -19,7 +19,7 @@ from emdsl.language.functions import (
     transpose,
 )
 from emdsl.language.indexing import subscript
-from emdsl.language.integers import integral
+from emdsl.language.integers import integral, truth
 from emdsl.language.model import Call, Dim, Each, Expr, If, Loop, Num, Pi, Size, SizeOf, Stack, SumOver, Var
 from emdsl.language.positions import length
 from emdsl.language.scope import Env, Reference, Stop, undeclared, unknown_function, wrong
@@ -47,7 +47,8 @@ def typed(node: s.Node, env: Env) -> Expr:
         case s.Logic():
             return _logic(node, env)
         case s.Unary(operator, operand, span):
-            return _unary(operator, typed(operand, env), span)
+            of = typed(operand, env)
+            return _unary(operator, truth(of, env) if operator == "not" else of, span)
         case s.Power(base, exponent, span):
             return combine("pow", typed(base, env), typed(exponent, env), span, env)
         case s.Conditional():
@@ -66,6 +67,11 @@ def scalar(node: s.Node, env: Env, what: str) -> Expr:
     if value.shape:
         raise wrong("E032", f"{what} is a number, not {_show(value, env)}", node.span)
     return value
+
+
+def condition(node: s.Node, env: Env) -> Expr:
+    """A typed expression that decides: a number, taken as 0 or 1."""
+    return truth(scalar(node, env, "a condition"), env)
 
 
 def combine(fn: str, a: Expr, b: Expr, span: Span, env: Env) -> Expr:
@@ -182,15 +188,15 @@ def _logic(node: s.Logic, env: Env) -> Expr:
     """Short-circuit: what stands to the right is reached only where the left has not decided."""
     if len(node.items) > 100:
         raise wrong("E010", f"more than 100 operands of `{node.operator}`", node.span, "name a part with `let`")
-    out = typed(node.items[0], env)
+    out = truth(typed(node.items[0], env), env)
     for item in node.items[1:]:
         env = env.guarded(out, node.operator == "and")
-        out = combine(node.operator, out, typed(item, env), node.span, env)
+        out = combine(node.operator, out, truth(typed(item, env), env), node.span, env)
     return out
 
 
 def _conditional(node: s.Conditional, env: Env) -> Expr:
-    cond = scalar(node.cond, env, "a condition")
+    cond = condition(node.cond, env)
     then = typed(node.then, env.guarded(cond, True))
     other = typed(node.other, env.guarded(cond, False))
     if not env.scope.lengths.equate_shapes(then.shape, other.shape, node.span):
@@ -236,7 +242,7 @@ def _sum_over(node: s.Apply, env: Env) -> Expr:
         env = env.inside(clause.index, size)
         cond = None
         if clause.cond is not None:
-            cond = scalar(clause.cond, env, "a condition")
+            cond = condition(clause.cond, env)
             env = env.guarded(cond, True)
         opened.append((clause, size, cond))
     out = typed(node.args[0], env)
@@ -278,6 +284,8 @@ def _apply(node: s.Apply, env: Env) -> Expr:
             f"write `{function.form}`",
         )
     args = tuple(typed(a, env) for a in node.args)
+    if name in ("min", "max") and count > 2:
+        return _balanced(name, list(args), node.span, env)
     return Call(name, args, _shaped(function.shape, args, node.span, env), node.span)
 
 

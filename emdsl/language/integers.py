@@ -102,6 +102,19 @@ def places(e: Expr, env: Env) -> Size | None:
             return None
 
 
+def truth(e: Expr, env: Env) -> Expr:
+    """A condition as 0 or 1: a number that is neither a comparison nor a bool holds where it is not 0."""
+    match e:
+        case Call(fn, _) if fn in COMPARISONS:
+            return e
+        case Num(0 | 1):
+            return e
+    found = plain_domain(e, env)
+    if found is not None and found[0].kind == "bool":
+        return e
+    return Call("ne", (e, Num(0, e.span)), e.shape, e.span)
+
+
 def rowed(size: Size, entry: Entry | None, e: Expr) -> Size:
     """A ragged length of an entry, said in the loop names of the place where the entry is indexed."""
     if not isinstance(size, Ragged) or entry is None or not isinstance(e, Index):

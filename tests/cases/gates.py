@@ -159,7 +159,61 @@ def _factor_value(p, d):
     return mvn(d["x"], 0.0, np.outer(p["b"], p["b"]) + np.diag(p["psi"])).sum()
 
 
+NUMBERS = """
+    model ConditionsThatAreNumbers
+    param a : real
+    param b : positive
+    param w : simplex[3]
+    for n in N:
+        given    k[n] : count
+        latent   z[n] ~ Categorical(w)
+        observed y[n] ~ Normal(a, 1) if z[n] and k[n] else Normal(a + sum(j for j in 4 if j % 3), b)
+    for i in N if i % 3:
+        given    x[i] : real
+        observed u[i] ~ Normal(a * x[i], 1)
+"""
+
+
+def _numbers(rng):
+    w, k = np.array([0.3, 0.3, 0.4]), np.arange(60) % 4
+    one = (pick(rng, w, 60) > 0) & (k > 0)
+    x = rng.normal(size=60)
+    y, u = rng.normal(np.where(one, 1, 4), np.where(one, 1, 0.5)), rng.normal(x)
+    return {"k": k, "y": y, "x": x, "u": u}, {"a": 1.0, "b": 0.5, "w": w}
+
+
+def _numbers_value(p, d):
+    w, holds, rows = p["w"], d["k"] > 0, np.arange(60) % 3 > 0
+    other = normal(d["y"], p["a"] + 3, p["b"])
+    one = np.where(holds, normal(d["y"], p["a"], 1.0), other)
+    return mix(w, np.column_stack([other, one, one])) + normal(d["u"], p["a"] * d["x"], 1.0)[rows].sum()
+
+
+STRUCTURAL = """
+    model StructuralEquations
+    param a : real
+    param s : positive[2]
+    param m : real[2]
+    let B = [[0, 0], [a, 0]]
+    let T = inv(eye(2) - B)
+    for n in N:
+        observed y[n] ~ MvNormal(T @ m, T @ diag(s) @ T.T)
+"""
+
+
+def _structural(rng):
+    y = rng.normal(size=(40, 2)) @ np.array([[1, 0.7], [0, 0.8]]) + [1, 2]
+    return {"y": y}, {"a": 0.5, "s": np.ones(2), "m": np.array([1.0, 1.0])}
+
+
+def _structural_value(p, d):
+    t = np.linalg.inv(np.eye(2) - [[0, 0], [p["a"], 0]])
+    return mvn(d["y"], t @ p["m"], t @ np.diag(p["s"]) @ t.T).sum()
+
+
 CASES = [
+    Case("conditions that are numbers", NUMBERS, _numbers, _numbers_value),
+    Case("structural equations", STRUCTURAL, _structural, _structural_value),
     Case("multinomial logit", LOGITS, _logits, _logits_value),
     Case(
         "count regression",

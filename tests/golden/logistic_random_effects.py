@@ -144,6 +144,13 @@ def default_givens(sizes, given):
     return out
 
 
+def limits(sizes, given):
+    """The lower and upper ends of domains that givens set, by name; None is no end."""
+    out, out_of = given, {}
+    out_of["cases"] = np.broadcast_to(0, ((sizes["N"]),)), out["size"]
+    return out_of
+
+
 def reference(data):
     """Reference points: data are held as differences from these, so that squares lose no digits."""
     return {

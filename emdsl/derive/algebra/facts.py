@@ -7,6 +7,7 @@ from fractions import Fraction
 
 from emdsl.derive.algebra.nodes import (
     ONE,
+    ZERO,
     Add,
     Choose,
     El,
@@ -40,8 +41,15 @@ def decided(name: str, args: tuple[Expr, ...]) -> Expr | None:
         return num(int(_DECIDE[name](a.value, b.value)))
     for x, y in ((a, b), (b, a)):
         if isinstance(x, Num) and name in ("and", "or"):
-            return y if (x.value != 0) == (name == "and") else x
-    return None
+            if (x.value != 0) != (name == "and"):
+                return num(int(x.value != 0))
+            return y if decides(y) else Fn("ne", (y, ZERO))
+    return a if name == "ne" and b == ZERO and decides(a) else None
+
+
+def decides(e: Expr) -> bool:
+    """Whether an expression is 0 or 1 by what it says."""
+    return isinstance(e, Fn) and e.name in COMPARISONS
 
 
 def split_number(e: Expr) -> tuple[Fraction | float, Expr]:

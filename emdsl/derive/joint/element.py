@@ -16,6 +16,7 @@ from emdsl.derive.algebra.made import LENGTH, POSITION, PRESENT, ROW, START, amo
 from emdsl.derive.joint.functions import call
 from emdsl.derive.joint.scope import Closure, Scope, operand, size_number, summed
 from emdsl.derive.joint.spikes import is_point_mass, reading, with_spikes
+from emdsl.derive.joint.symmetric import Known, by_symmetric
 from emdsl.errors import ModelError, Problem
 from emdsl.language import model as m
 
@@ -234,6 +235,8 @@ class Tensors:
 
     def _call(self, e: m.Call, idx: tuple[Idx, ...], scope: Scope) -> Expr:
         """A function's value; where it sums over elements of a discrete latent (`W @ z[n]`), term by term."""
+        if e.fn in ("inv", "logdet"):
+            e = by_symmetric(e, Known(self.lets, lambda name: name in scope.bindings or self._symmetric(name)))
         before, under = dict(self.gates), list[Ix]()
         value = call(self.element, e, idx, replace(scope, under=under))
         places = {i for _, place in self.gates.keys() - before.keys() for i in x.free(El("", place))}
@@ -242,6 +245,9 @@ class Tensors:
             return value
         self._forget(before)
         return call(self.element, e, idx, replace(scope, written_out=True))
+
+    def _symmetric(self, name: str) -> bool:
+        return name in self.variables and self.variables[name].domain.kind in ("spd", "correlation")
 
     def _forget(self, before: Mapping[tuple[str, tuple[Idx, ...]], Ix]) -> None:
         """The gates as they were: as many discrete elements as a sum has terms are selected each by one of its own."""

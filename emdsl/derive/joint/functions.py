@@ -165,15 +165,20 @@ def _concat(element: Element, e: m.Call, idx: tuple[Idx, ...], scope: Scope) -> 
         parts.append((offset, a))
         offset = x.add(offset, size_number(a.shape[0], scope) if a.shape else x.ONE)
     at = x.value_of(idx[0])
-    items = [
-        (start, element(a, (x.as_index(x.add(at, x.neg(start))),) if a.shape else (), scope))
-        for start, a in reversed(parts)
-    ]
-    last, out = items[0]
-    for start, item in items[1:]:
-        out = x.where(x.fn("ge", at, last), partial(_same, out), partial(_same, item))
-        last = start
-    return out
+    whole = x.DataIx(x.Fn("value", (at,))) if isinstance(idx[0], Ix) and len(parts) > 1 else idx[0]
+
+    def taken(start: Expr, a: m.Expr) -> Expr:
+        """A part at its own positions: those of the whole are more than it has, and are kept in its range."""
+        place = whole if start == x.ZERO else x.as_index(x.add(at, x.neg(start)))
+        return element(a, (place,) if a.shape else (), scope)
+
+    def from_part(k: int) -> Expr:
+        """What the parts from number k on hold; a literal position builds the part that it is in, and no other."""
+        if k == len(parts) - 1:
+            return taken(*parts[k])
+        return x.where(x.fn("ge", at, parts[k + 1][0]), partial(from_part, k + 1), partial(taken, *parts[k]))
+
+    return from_part(0)
 
 
 def _lchoose(element: Element, e: m.Call, idx: tuple[Idx, ...], scope: Scope) -> Expr:

@@ -1,20 +1,15 @@
-"""Printing what happens once: defaults of givens, reference points, prepared data, a seeded start."""
+"""Printing what happens once: reference points, prepared data, a seeded start."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from emdsl.derive.algebra import expr as x
-from emdsl.derive.algebra.expr import Ix
 from emdsl.derive.algebra.made import MIXING, RAW, REFERENCE
 from emdsl.derive.joint.centre import of_one_number, raw
-from emdsl.derive.joint.element import Tensors
 from emdsl.derive.joint.factors import Cloud
 from emdsl.derive.joint.planes import Plane
 from emdsl.derive.joint.plates import home_of
-from emdsl.derive.joint.scope import Scope
 from emdsl.derive.plan import Plan
 from emdsl.derive.posteriors.quadrature import bounded, counts
 from emdsl.derive.posteriors.slopes import components
@@ -30,40 +25,9 @@ from emdsl.generate.blocks.turns import turns_size
 from emdsl.generate.context import dimension, flat_axes, size_expression, size_factor
 from emdsl.generate.functions.linear_means import prepare_moments
 from emdsl.generate.functions.row_factors import table_line, weights_key, weights_name
-from emdsl.generate.lines.arrays import Leaf
-from emdsl.generate.lines.expressions import Emitter
-from emdsl.generate.lines.names import Namer
 from emdsl.generate.printer import Printer
-from emdsl.generate.spec import missing_policy, nested
+from emdsl.generate.spec import missing_policy
 from emdsl.language import model as m
-
-
-def default_lines(printer: Printer) -> list[str]:
-    """`default_givens(sizes, given)`: the values of givens that the data leave out."""
-    model = printer.plan.joint.model
-    tensors = Tensors(model)
-    lines = ["out = dict(given)"]
-    for v in model.of_kind("given"):
-        if v.default is None:
-            continue
-        axes = tuple(Ix(f"i{n}", str(d)) for n, d in enumerate(v.shape))
-        scope = Scope(dict(zip([p.index for p in v.plates], axes, strict=False)))
-        own = axes[len(v.plates) :]
-        em = Emitter(lambda n: _given_leaf(n, model, tensors), Namer(()), frozenset())
-        em.size = size_factor  # type: ignore[method-assign]
-        value = em.value(tensors.element(v.default, own if v.default.shape else (), scope))
-        code = em.broadcast(value, axes).code if axes else value.code
-        tables = [f"{n} = np.array({nested(t)})" for n, t in tensors.tables.items()]
-        body = [*tables, *em.outer, *em.lines, f'out["{v.name}"] = np.array({code}, float)']
-        lines += [f'if "{v.name}" not in out:', *("    " + b for b in body)]
-    doc = '"""The givens, those that the data leave out at their defaults."""'
-    return ["def default_givens(sizes, given):", *("    " + line for line in (doc, *lines, "return out"))]
-
-
-def _given_leaf(name: str, model: m.ModelText, tensors: Tensors) -> Leaf:
-    if name in tensors.tables:
-        return Leaf(name, tuple(range(np.asarray(tensors.tables[name]).ndim)))
-    return Leaf(f'out["{name}"]', tuple(range(len(model.variable(name).shape))))
 
 
 def reference_lines(printer: Printer) -> list[str]:

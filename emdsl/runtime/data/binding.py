@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from emdsl.runtime.data.columns import Array, Column, read_column, refuse_text, refuse_where
-from emdsl.runtime.data.domains import checked_values
+from emdsl.runtime.data.domains import Ends, check_limits, checked_values
 from emdsl.runtime.data.faults import DataError, closest
 from emdsl.runtime.data.plates import Ragged, Record, kept_entries, ragged_rows, read_all, read_lengths
 from emdsl.runtime.data.sizes import Equation, Levels, SizeValue, ragged_name, size_value, solve_sizes
@@ -48,6 +48,7 @@ class BindOptions(NamedTuple):
 
 
 Defaults = Callable[[dict[str, int], dict[str, Array]], Mapping[str, Any]]
+Limits = Callable[[dict[str, int], dict[str, Array]], Mapping[str, Ends]]
 Kept = Callable[[dict[str, int], dict[str, Array]], Mapping[str, Array]]
 
 
@@ -57,13 +58,15 @@ def bind_data(
     options: BindOptions,
     defaults: Defaults | None = None,
     kept: Kept | None = None,
+    limits: Limits | None = None,
 ) -> Bound:
     """The data of a fit as a `Bound`, or a `DataError` that says what is wrong.
 
     `data` maps names of observed variables and givens to array-likes, of the declared shape; a
     ragged plate's variable is a (nested) list of arrays, or flat with `options.lengths`.
     `options.sizes` are sizes that are settled already and `options.labels` codings to keep.
-    `defaults` computes the givens that are left out, `kept` the entries a plate's condition keeps.
+    `defaults` computes the givens that are left out, `kept` the entries a plate's condition keeps,
+    `limits` the ends of domains that givens set.
     """
     variables = {v["name"]: v for v in spec["variables"] if v["kind"] in ("observed", "given")}
     ragged_sizes = _ragged_names(spec)
@@ -79,6 +82,10 @@ def bind_data(
     if defaults is not None:
         given = defaults(sizes, {n: a for n, a in values.items() if variables[n]["kind"] == "given"})
         values.update({n: np.asarray(a) for n, a in given.items() if n not in values})
+    if limits is not None:
+        named = {v["name"]: v for v in spec["variables"]}
+        for n, ends in limits(sizes, values).items():
+            check_limits(named[n], ends, values.get(n), masks.get(n))
     _refuse_empty(variables, values)
     weights, over = _weights(spec, variables, options, sizes)
     return Bound(sizes, values, masks, weights, over, ragged, labels)

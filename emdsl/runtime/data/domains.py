@@ -27,6 +27,7 @@ INTEGER_DOMAINS = {
     "category": "a category",
     "index": "an index",
 }
+Ends = tuple[Any, Any]
 BOTH_ENDS = ("lower", "upper")
 CLOSE = 1e-8  # how far from its sum or symmetry a value may be
 FEW_NUMBERS = 64  # entries of matrices that Python goes through in less time than numpy is asked in
@@ -134,8 +135,8 @@ def _whole_element(mask: Array, rank: int) -> Array:
 def _bounds(variable: Mapping[str, Any]) -> tuple[float | None, float | None]:
     """The closed bounds of a variable: its domain's, and its family's support where that is fixed."""
     low, high, _ = variable.get("support") or (None, None, "real")
-    lows = [float(b) for b in (low, variable.get("lower")) if isinstance(b, (int, float))]
-    highs = [float(b) for b in (high, variable.get("upper")) if isinstance(b, (int, float))]
+    lows = [float(b) for b in (low, variable.get("lower")) if isinstance(b, (int, float, np.ndarray))]
+    highs = [float(b) for b in (high, variable.get("upper")) if isinstance(b, (int, float, np.ndarray))]
     if variable["domain"] == "count":
         lows.append(0.0)
     return max(lows, default=None), min(highs, default=None)
@@ -191,7 +192,8 @@ def checked_values(
     name, domain, rank = variable["name"], variable["domain"], len(variable["event"])
     low, high = _bounds(variable)
     whole = (variable.get("support") or (0, 0, "real"))[2] == "int"
-    if domain == "real" and column.missing is use is None and low is high is None and not whole:
+    serves = variable.get("serves", ())
+    if domain == "real" and column.missing is use is None and low is high is None and not whole and not serves:
         return real_numbers(name, column)
     read = column.present if use is None else column.present & use
     if column.missing is not None or use is not None:
@@ -214,11 +216,43 @@ def checked_values(
             _refuse_elements(name, bad, read, values, what, rank if bad.ndim < values.ndim else 0)
         if whole:
             refuse_where(name, read & (values != np.floor(values)), values, "must be whole")
+    for wanted in serves:
+        _check_service(name, wanted, values, read)
     if low is not None:
         refuse_where(name, read & (values < low), values, f"must be {low:g} or more")
     if high is not None:
         refuse_where(name, read & (values > high), values, f"must be {high:g} or less")
     return values
+
+
+def _check_service(name: str, wanted: str, values: Array, read: Array) -> None:
+    """What a family's argument must be, of a given that stands there alone under a wider domain."""
+    if wanted == "count":
+        refuse_where(name, read & ((values < 0) | (values != np.floor(values))), values, "must be whole, 0 or more")
+    elif values.size:
+        rank = {"simplex": 1, "spd": 2}.get(wanted, 0)
+        bad, what = outside_domain(wanted, values, rank, BOTH_ENDS)
+        _refuse_elements(name, bad, read, values, what, rank)
+
+
+def with_ends(variable: Mapping[str, Any], limits: Mapping[str, Ends]) -> Mapping[str, Any]:
+    """A record with the ends that givens set to its domain."""
+    lower, upper = limits.get(variable["name"], (variable["lower"], variable["upper"]))
+    return {**variable, "lower": lower, "upper": upper}
+
+
+def check_limits(variable: Mapping[str, Any], ends: Ends, values: Array | None, mask: Array | None) -> None:
+    """Ends that givens set: a value beyond its own is refused, and so are ends that leave a parameter no value."""
+    name, (low, high) = variable["name"], ends
+    if low is not None and high is not None and np.any(np.asarray(low) > np.asarray(high)):
+        bounds = f"min = {np.max(low):g}, max = {np.min(high):g}" if np.size(low) == np.size(high) == 1 else "min > max"
+        raise DataError(f"{name}: its bounds leave nothing between them ({bounds})", code="D005")
+    if values is None or not values.size:
+        return
+    use = np.ones(values.shape, bool) if mask is None else mask
+    for end, out, word in ((low, np.less, "below its lower"), (high, np.greater, "above its upper")):
+        if end is not None:
+            refuse_where(name, use & out(values, np.asarray(end)), values, f"lies {word} bound")
 
 
 def _refuse_elements(name: str, bad: Array, read: Array, values: Array, what: str, rank: int) -> None:

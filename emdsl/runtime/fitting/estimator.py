@@ -92,7 +92,9 @@ class Estimator(Answers):
         lengths = read.lengths or None if lengths is None else lengths
         options = BindOptions(passed, origin, lengths=lengths, labels=labels, fitting=params is None, **beside)
         module = self._module
-        bound = bind_data(spec, {**held, **read.values}, options, module.default_givens, vars(module).get("kept"))
+        given = {**held, **read.values}
+        told = vars(module)
+        bound = bind_data(spec, given, options, module.default_givens, told.get("kept"), told.get("limits"))
         bound.labels.update({n: text for n, text in read.labels.items() if n not in bound.labels})
         return bound
 

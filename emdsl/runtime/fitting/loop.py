@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from emdsl.runtime.data.domains import on_boundary
+from emdsl.runtime.data.domains import on_boundary, with_ends
 from emdsl.runtime.data.faults import DataError
 from emdsl.runtime.fitting.climbs import Climb, Params, Point, Progress, Setup, evaluate, rounding, within_points
 from emdsl.runtime.numeric.infinity import unlimited
@@ -186,8 +186,7 @@ def _conclude(
     """The climb with its last word: boundary estimates, repairs, and what may remain to climb."""
     status = {"climbing": "max_iter", "repaired": "degenerate", "level": "converged"}.get(end.status, end.status)
     message = end.message
-    edge = [v["name"] for v in setup.module.SPEC["variables"] if v["name"] in end.params]
-    edge = [n for n in edge if on_boundary(_variable(setup, n), end.params[n])]
+    edge = [n for n, value in end.params.items() if on_boundary(_variable(setup, n), value)]
     thin = _all_but_singular(setup, end, start or {}) if status == "converged" and end.state is None else []
     if thin and end.status != "level":  # steps below rounding look like convergence
         with np.errstate(all="ignore"):
@@ -272,7 +271,8 @@ def _far(setup: Setup, end: Climb, noise: float) -> dict[str, str]:
 
 
 def _variable(setup: Setup, name: str) -> Mapping[str, Any]:
-    return next(v for v in setup.module.SPEC["variables"] if v["name"] == name)
+    found = next(v for v in setup.module.SPEC["variables"] if v["name"] == name)
+    return with_ends(found, setup.module.limits(setup.data.sizes, setup.data.values)) if "bounded" in found else found
 
 
 def best_climb(climbs: Sequence[Climb]) -> Climb:

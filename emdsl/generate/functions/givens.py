@@ -1,0 +1,81 @@
+"""Printing what givens decide: the defaults of those that are left out, and ends of domains."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from emdsl.derive.algebra.expr import Ix
+from emdsl.derive.joint.element import Tensors
+from emdsl.derive.joint.scope import Scope
+from emdsl.generate.context import size_factor
+from emdsl.generate.helpers import helper_names
+from emdsl.generate.lines.arrays import Leaf
+from emdsl.generate.lines.expressions import Emitter
+from emdsl.generate.lines.names import Namer
+from emdsl.generate.printer import Printer
+from emdsl.generate.spec import nested
+from emdsl.language import model as m
+from emdsl.language.transform import names_in
+
+
+def default_lines(printer: Printer) -> list[str]:
+    """`default_givens(sizes, given)`: the values of givens that the data leave out."""
+    model = printer.plan.joint.model
+    tensors = Tensors(model)
+    lines = ["out = dict(given)"]
+    for v in model.of_kind("given"):
+        if v.default is None:
+            continue
+        body, code = _of_givens(v.default, v, tensors)
+        body.append(f'out["{v.name}"] = np.array({code}, float)')
+        lines += [f'if "{v.name}" not in out:', *("    " + b for b in body)]
+    doc = '"""The givens, those that the data leave out at their defaults."""'
+    return ["def default_givens(sizes, given):", *("    " + line for line in (doc, *lines, "return out"))]
+
+
+def limit_lines(printer: Printer) -> list[str]:
+    """`limits(sizes, given)`: the ends of domains that are written with givens."""
+    model = printer.plan.joint.model
+    tensors = Tensors(model)
+    lines: list[str] = []
+    for v in model.variables:
+        ends = (v.domain.lower, v.domain.upper)
+        if v.kind in ("param", "observed", "given") and any(_set_by_givens(e, v, model) for e in ends):
+            codes = []
+            for e in ends:
+                body, code = _of_givens(e, v, tensors) if e is not None and _known(e, model) else ([], "None")
+                lines += body
+                codes.append(code)
+            lines.append(f'out_of["{v.name}"] = {codes[0]}, {codes[1]}')
+    doc = '"""The lower and upper ends of domains that givens set, by name; None is no end."""'
+    head = ["def limits(sizes, given):", *("    " + line for line in (doc, "out, out_of = given, {}"))]
+    return [*head, *("    " + line for line in (*lines, "return out_of"))] if lines else []
+
+
+def _set_by_givens(e: m.Expr | None, v: m.Variable, model: m.ModelText) -> bool:
+    plain = all(isinstance(p.size, m.Dim) and p.condition is None for p in v.plates)
+    return e is not None and plain and bool(names_in(e)) and _known(e, model)
+
+
+def _known(e: m.Expr, model: m.ModelText) -> bool:
+    """Whether an end speaks of numbers, sizes and givens alone."""
+    givens = {v.name for v in model.of_kind("given") if all(isinstance(p.size, m.Dim) for p in v.plates)}
+    return names_in(e) <= givens
+
+
+def _of_givens(e: m.Expr, v: m.Variable, tensors: Tensors) -> tuple[list[str], str]:
+    """Lines, and the code of a number for each element of a variable, of an expression of givens in `out`."""
+    axes = tuple(Ix(f"i{n}", str(d)) for n, d in enumerate(v.shape))
+    scope = Scope(dict(zip([p.index for p in v.plates], axes, strict=False)))
+    em = Emitter(lambda n: _given_leaf(n, tensors.model, tensors), Namer((), helper_names()), frozenset())
+    em.size = size_factor  # type: ignore[method-assign]
+    value = em.value(tensors.element(e, axes[len(v.plates) :] if e.shape else (), scope))
+    code = em.broadcast(value, axes).code if axes else value.code
+    tables = [f"{n} = np.array({nested(t)})" for n, t in tensors.tables.items()]
+    return [*tables, *em.outer, *em.lines], code
+
+
+def _given_leaf(name: str, model: m.ModelText, tensors: Tensors) -> Leaf:
+    if name in tensors.tables:
+        return Leaf(name, tuple(range(np.asarray(tensors.tables[name]).ndim)))
+    return Leaf(f'out["{name}"]', tuple(range(len(model.variable(name).shape))))
