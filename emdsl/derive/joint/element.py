@@ -247,7 +247,7 @@ class Tensors:
         return call(self.element, e, idx, replace(scope, written_out=True))
 
     def _symmetric(self, name: str) -> bool:
-        return name in self.variables and self.variables[name].domain.kind in ("spd", "correlation")
+        return name in self.variables and self.variables[name].domain.symmetric
 
     def _forget(self, before: Mapping[tuple[str, tuple[Idx, ...]], Ix]) -> None:
         """The gates as they were: as many discrete elements as a sum has terms are selected each by one of its own."""
