@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from scipy import optimize, stats
+from scipy import optimize, special, stats
 
 import emdsl
 
@@ -212,3 +212,82 @@ for n in N:
 """
     est = emdsl.compile(text=text).fitter(max_iter=0, init={"k": 0.01}).fit({"inside": np.ones(2)})
     assert est.log_likelihood_ == pytest.approx(2 * stats.weibull_min.logcdf(1, 0.01, scale=0.01), abs=0.01)
+
+
+SEEN = np.array([0.3, 1.2, 0.7, 2.5, 0.1, 1.9])
+OVER = np.array([0, 1, 0, 1, 0, 0])  # of which these were not seen to end
+GROUP = np.array([0, 0, 1, 1, 2, 2])
+Z = np.array([0.2, -1.0, 0.5, 1.4, -0.3, 0.9])
+CURED = "    given c[n] : positive\n    latent cured[n] ~ Bernoulli(a)\n"
+HEAD = "    given z[n] : real\n"
+
+
+def _cured(tail: Any, log_density: Any) -> float:
+    return float(np.where(OVER, np.log(0.4 + 0.6 * tail), np.log(0.6) + log_density).sum())
+
+
+def _frailty() -> float:
+    """Gamma frailties of three groups: a closed integral of `u^d exp(-u H)` (Hougaard 2000)."""
+    hazard = np.bincount(GROUP, np.exp(0.7 * Z) * SEEN)
+    count, a = np.bincount(GROUP, 1 - OVER), 0.4
+    each = a * np.log(a) - special.gammaln(a) + special.gammaln(a + count) - (a + count) * np.log(a + hazard)
+    return float((0.7 * Z * (1 - OVER)).sum() + each.sum())
+
+
+def _inside(dist: Any, low: Any, high: Any) -> float:
+    p = np.diff(dist.cdf([low + 0 * Z, np.maximum(low, high)]), axis=0)[0]
+    return float(np.log(np.where(OVER, p, 1 - p)).sum())
+
+
+WEIBULL = stats.weibull_min(0.7, scale=1.5)
+TAILS = {  # parameters a : unit, b : positive at 0.4, 0.7; the rest of the model; how the latents are found; log p
+    "a mixture cure model": (
+        CURED + "    observed t[n] ~ Weibull(b, 1.5)\n"
+        "    observed over[n] ~ Delta(1) if cured[n] else Delta(t[n] > c[n])\n",
+        {"cured": "exact:enumeration", "t": "exact:tail"},
+        lambda: _cured(WEIBULL.sf(SEEN), WEIBULL.logpdf(SEEN)),
+    ),
+    "what is seen of a time or of no end": (
+        CURED + "    latent t[n] ~ Exponential(b)\n"
+        "    observed y[n] ~ Delta(c[n]) if cured[n] else Delta(min(t[n], c[n]))\n",
+        {"cured": "exact:enumeration", "t": "exact:tail"},
+        lambda: _cured(np.exp(-0.7 * SEEN), np.log(0.7) - 0.7 * SEEN),
+    ),
+    "a frailty": (
+        HEAD + "    given c[n] : positive\n    given g[n] : index[G]\n"
+        "    observed t[n] ~ Exponential(u[g[n]] * exp(b * z[n]))\n    observed over[n] ~ Delta(t[n] > c[n])\n"
+        "for k in G: latent u[k] ~ Gamma(a, a)\n",
+        {"u": "quadrature", "t": "exact:tail"},
+        _frailty,
+    ),
+    "a threshold that is estimated": (
+        HEAD + "    latent e[n] ~ Normal(0, 1)\n    observed over[n] ~ Delta(a + b * z[n] + e[n] > 0)\n",
+        {"e": "exact:tail"},
+        lambda: stats.norm.logcdf((0.4 + 0.7 * Z) * np.where(OVER, 1, -1)).sum(),
+    ),
+    "outside of an interval": (
+        HEAD + "    latent e[n] ~ Laplace(a, b)\n    observed over[n] ~ Delta(-1 < e[n] < z[n] + 1)\n",
+        {"e": "exact:tail"},
+        lambda: _inside(stats.laplace(0.4, 0.7), -1, Z + 1),
+    ),
+    "the support of a time": (
+        HEAD + "    latent e[n] ~ Weibull(b, a)\n    observed over[n] ~ Delta(z[n] < e[n] < z[n] + 2)\n",
+        {"e": "exact:tail"},
+        lambda: _inside(stats.weibull_min(0.7, scale=0.4), Z, Z + 2),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", TAILS)
+def test_mass_between_ends_is_a_factor_of_all_else(name: str) -> None:
+    """Against the log-likelihood by hand."""
+    rest, plan, log_p = TAILS[name]
+    model = emdsl.compile(text=f"model M\nparam a : unit\nparam b : positive\nfor n in N:\n{rest}")
+    t = np.where(OVER, np.nan, SEEN)
+    data = {"t": t, "over": OVER, "c": SEEN + 0.5 * (1 - OVER) * ("y[n]" in rest), "z": Z, "g": GROUP, "y": SEEN}
+    told = {n: v for n, v in data.items() if f" {n}[n]" in rest}
+    if "latent t" in rest:
+        told.pop("t", None)
+    fit = model.fitter(max_iter=0, init={"a": 0.4, "b": 0.7}).fit(told)
+    assert {n: p.method for n, p in fit._current.plan.items()} == plan
+    assert fit.log_likelihood_ == pytest.approx(log_p(), abs=1e-6 if "quadrature" in plan.values() else 1e-12)

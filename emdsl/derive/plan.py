@@ -17,7 +17,7 @@ from emdsl.derive.joint.factors import LogJoint
 from emdsl.derive.joint.planes import Plane, plane_shifts, planes
 from emdsl.derive.joint.plates import plate_names
 from emdsl.derive.joint.polynomials import polynomials
-from emdsl.derive.joint.spikes import refuse_points
+from emdsl.derive.joint.spikes import has_points, refuse_points
 from emdsl.derive.posteriors import meanfield, quadrature
 from emdsl.derive.posteriors.blocks import Elimination, eliminate, enumerable
 from emdsl.derive.posteriors.chains import distance
@@ -29,6 +29,7 @@ from emdsl.derive.posteriors.draws import Sampling, drawable, drawn_names, expan
 from emdsl.derive.posteriors.meanfield import factors_of_q, largest_factors, moments
 from emdsl.derive.posteriors.numeric_factors import by_factors
 from emdsl.derive.posteriors.quadrature import at_shared_points, by_quadrature, requested, tie, where_possible
+from emdsl.derive.posteriors.tails import all_gaussian, candidates, closed
 from emdsl.derive.updates.rules import Closed, Update
 from emdsl.derive.updates.solve import solve
 from emdsl.derive.updates.statistics import Expected, expected
@@ -77,6 +78,40 @@ def derive(model: m.ModelText, incomplete: tuple[str, ...] = (), shared: bool = 
     seen; what is latent of them is only what is missing. shared : quadrature under points that all elements share.
     """
     _refuse(model)
+    if model.tails or incomplete or drawn_names(model) or not any(map(has_points, model.of_kind("observed"))):
+        return _chosen(model, incomplete, shared)
+    try:
+        names = candidates(whole := expanded(model, ()))
+    except ModelError:
+        return _chosen(model, incomplete, shared)
+    plain, refusal = None, None
+    if not names or all_gaussian(whole, names):  # cut Normals have closed moments, where nothing else is in the way
+        try:
+            plain = _chosen(model, incomplete, shared)
+        except ModelError as error:
+            refusal = error
+    if plain is not None and not (plain.drawn | plain.joint.in_clouds) & set(names):
+        return plain
+    found = _by_tails(model, names, shared) if names else None
+    if found is not None:
+        return found
+    if refusal is not None:
+        raise refusal
+    return plain if plain is not None else _chosen(model, incomplete, shared)
+
+
+def _by_tails(model: m.ModelText, names: tuple[str, ...], shared: bool) -> Plan | None:
+    """The plan in which latents that are only known to lie somewhere are integrated out; None where it is none, or a
+    bound, or drawn."""
+    try:
+        found = _derive(replace(model, tails="closed"), (), shared)
+    except ModelError:
+        return None
+    return found if found.joint.tails and not found.elimination.parts else None
+
+
+def _chosen(model: m.ModelText, incomplete: tuple[str, ...], shared: bool) -> Plan:
+    """The plan of a model as it is written: exact, by points, by factors of q, or by draws."""
     exact = {} if model.exact or incomplete else seen_exactly(model)
     several = tuple(n for n, count in exact.items() if count > 1)
     if several:  # no interval of one latent says what such data do
@@ -107,6 +142,8 @@ def _derive(model: m.ModelText, incomplete: tuple[str, ...], shared: bool, above
     """The plan under the model's `infer` lines; `above` is why the rungs above Monte Carlo were refused."""
     names = drawn_names(model)
     whole = expanded(model, names)
+    if model.tails == "closed":
+        whole = closed(whole)
     joint, shifts, centred = recentre(replace(whole, model=model), incomplete)  # drawn latents are no data to centre
     joint = replace(joint, model=whole.model)
     refuse_cuts_at_parameters(joint)

@@ -8,12 +8,12 @@ from typing import Any, Protocol, Self
 
 import numpy as np
 
-from emdsl.derive.posteriors.held import KNOWN_TOTAL
 from emdsl.errors import DataError, EmdslError, ModelError, Problem, nearest
 from emdsl.fit.again import sizes_and_givens
 from emdsl.fit.ahead.forecasts import Seen, asked_of, completed, enough
 from emdsl.fit.ahead.future import Future
 from emdsl.fit.identified import unidentified
+from emdsl.fit.missing import LAST, are_last, has_gaps, located, read_ahead, renamed
 from emdsl.fit.rings import refuse_rings
 from emdsl.fit.unsettled import Unidentified
 from emdsl.language.model import ModelText
@@ -23,7 +23,7 @@ from emdsl.runtime.data.binding import Bound
 from emdsl.runtime.data.domains import parameter_numbers
 from emdsl.runtime.fitting.climbs import Climb, Setup, evaluate, finer_error, is_exact
 from emdsl.runtime.fitting.estimator import Estimator
-from emdsl.runtime.fitting.forecast import ahead, only_last, ordered_plates, unknown_ahead
+from emdsl.runtime.fitting.forecast import ahead, ordered_plates, unknown_ahead
 from emdsl.runtime.fitting.loop import climb
 from emdsl.runtime.fitting.storage import read_document
 
@@ -52,6 +52,7 @@ class CompiledModel(Protocol):
     def derived(self) -> Any: ...
     def revealed(self, names: tuple[str, ...]) -> CompiledModel | None: ...
     def drawn_together(self) -> CompiledModel | None: ...
+    def with_all_latents(self) -> CompiledModel | None: ...
     def fix(self, names: tuple[str, ...]) -> CompiledModel: ...
     def complete(self, names: tuple[str, ...]) -> CompiledModel: ...
     def with_copy(self, name: str) -> CompiledModel | None: ...
@@ -63,7 +64,7 @@ class Fitter(Estimator):
 
     def __init__(self, model: CompiledModel, **options: Any) -> None:
         self.model = model
-        self._module = model.module
+        self._use(model)
         self._held: dict[str, Any] = {}
         self._completed: tuple[str, ...] = ()
         super().__init__(**options)
@@ -80,13 +81,16 @@ class Fitter(Estimator):
         return fit_html(self, self._module.SPEC) if "params_" in self.__dict__ else f"<pre>{escape(repr(self))}</pre>"
 
     def __getstate__(self) -> dict[str, Any]:
-        return {n: v for n, v in super().__getstate__().items() if n != "_module"}
+        return {n: v for n, v in super().__getstate__().items() if n not in ("_module", "_current")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self._module = self._whole().module
-        if self._completed:
-            self._module = self._whole().complete(self._completed).module
+        whole = self._whole()
+        self._use(whole.complete(self._completed) if self._completed else whole)
+
+    def _use(self, model: CompiledModel) -> None:
+        """Take over the module of a model: of its data complete, or of what is missing of them."""
+        self._current, self._module = model, model.module
 
     def _whole(self) -> CompiledModel:
         """The model with its fixed parameters, its data complete."""
@@ -101,16 +105,16 @@ class Fitter(Estimator):
     def _bind(self, data: Any, params: Any = None, **beside: Any) -> Bound:
         """Data as the model is written; where entries cannot be left out, the completed model takes over."""
         whole = self._whole()
-        self._module = whole.module
+        self._use(whole)
         bound = refuse_rings(whole.resolved, super()._bind(data, params, **beside))
-        found = {v["name"]: v for v in self._module.SPEC["variables"] if _gaps(v, bound.masks.get(v["name"]))}
+        found = {v["name"]: v for v in self._module.SPEC["variables"] if has_gaps(v, bound.masks.get(v["name"]))}
         try:
             self._complete({*found, *self._completed})
         except ModelError as error:
-            raise _located(error, found, bound, whole) from None
+            raise located(error, found, bound, whole.module.SPEC) from None
         if not self._completed:
             return bound
-        return _renamed(bound, self._completed, self._module.SPEC)
+        return renamed(bound, self._completed, self._module.SPEC)
 
     def _prepare(self, bound: Bound) -> Mapping[str, Any]:
         try:
@@ -118,9 +122,24 @@ class Fitter(Estimator):
         except faults.DataError as error:
             spec = self._whole().module.SPEC
             gaps = [v for v in spec["variables"] if v["name"] in self._completed and v["name"] in bound.masks]
-            if error.code == "D022" and gaps and all(_are_last(v, bound, spec) for v in gaps):
+            if error.code == "D022" and gaps and all(are_last(v, bound, spec) for v in gaps):
                 raise faults.DataError(error.message, hint=LAST, code="D022") from None
             raise
+
+    def _ask(self, function: str, *arguments: Any, of: Any = None) -> Any:
+        """A function of the module. The posterior of latents of which it has the tails alone is another module's: that
+        of the model in which they are latents like the others."""
+        found = super()._ask(function, *arguments, of=of)
+        if function != "posterior" or of is not None or not (names := self._module.SPEC.get("tails")):
+            return found
+        kept = self._current.with_all_latents()
+        return found if kept is None else {**found, **self._of_latents(kept.module, names, arguments[0], arguments[1])}
+
+    def _of_latents(self, module: Any, names: Iterable[str], params: Any, bound: Bound) -> dict[str, Any]:
+        """The posteriors of some latents in a module of the same model."""
+        prepared = self._ask("prepare", bound, self._ask("reference", bound, of=module), of=module)
+        told = self._ask("posterior", params, bound, prepared, of=module)
+        return {n: told[n] for n in sorted(names) if n in told}
 
     def _quick(self, setup: Setup) -> Setup | None:
         """The same fit where many elements share their points; None where that is not to be had, or not worth it."""
@@ -160,7 +179,7 @@ class Fitter(Estimator):
         may = {v["name"] for v in spec if v.get("missing") in ("complete", "cells")}
         self._completed = tuple(sorted(may.intersection(names)))
         if self._completed:
-            self._module = self._whole().complete(self._completed).module
+            self._use(self._whole().complete(self._completed))
 
     def _fault(self, error: faults.DataError) -> Exception:
         wrong = DataError(Problem(error.code, error.message, hint=error.hint))
@@ -190,7 +209,7 @@ class Fitter(Estimator):
                 raise faults.DataError(f"fixed: the model has no parameter {name}", hint=hint, code="D002")
         fixed = {n: parameter_numbers(n, v) for n, v in fixed.items()}
         if set(fixed) != set(self._held):
-            self._module = (self.model.fix(tuple(sorted(fixed))) if fixed else self.model).module
+            self._use(self.model.fix(tuple(sorted(fixed))) if fixed else self.model)
         self._held = fixed
 
     def sample(self, n: int | None = None, seed: int | None = None, **beside: Any) -> dict[str, Any]:
@@ -244,7 +263,7 @@ class Fitter(Estimator):
 
     def _unseen_rows(self, module: Any, bound: Bound, steps: int, givens: Mapping[str, Any]) -> dict[str, Any]:
         """What is exact as the posterior of rows that nobody has seen; nothing where that has no exact posterior."""
-        read = _read_ahead(module.SPEC)
+        read = read_ahead(module.SPEC)
         if read:
             module, bound = self._completed_for(read, module, bound)
         if unknown_ahead(module.SPEC):
@@ -271,7 +290,7 @@ class Fitter(Estimator):
             made = self._whole().complete(tuple(sorted({*self._completed, *names}))).module
         except ModelError:
             return module, bound
-        return made, _renamed(bound, names, made.SPEC)
+        return made, renamed(bound, names, made.SPEC)
 
     @property
     def unidentified_(self) -> tuple[Unidentified, ...] | None:
@@ -331,58 +350,6 @@ class Fitter(Estimator):
 def unseen(name: str) -> str:
     """The name of an observed variable's unseen copy; no user's name has a quote."""
     return f"{name}'"
-
-
-def _renamed(bound: Bound, completed: Iterable[str], spec: Mapping[str, Any]) -> Bound:
-    """The data of a completed model: of a discrete variable what was seen of it has a name of its own."""
-    known = {v["name"] for v in spec["variables"]}
-    named = {n: f"{n} seen" for n in completed if f"{n} seen" in known}
-    values = {named.get(n, n): a for n, a in bound.values.items()}
-    return bound._replace(values=values, masks={named.get(n, n): a for n, a in bound.masks.items()})
-
-
-def _read_ahead(spec: Mapping[str, Any]) -> tuple[str, ...]:
-    """Observed variables on ordered plates that other densities read: their rows ahead are latent."""
-    plates = set(spec.get("steps", {}))
-    needed = [v for v in spec["variables"] if v["kind"] == "observed" and v["missing"] == "complete"]
-    return tuple(v["name"] for v in needed if plates & {p[1].split("[")[0] for p in v["plates"]})
-
-
-def _gaps(variable: Mapping[str, Any], mask: Any) -> bool:
-    """Whether missing entries of a variable are to be integrated out, and not its elements left out."""
-    if mask is None or variable.get("missing") not in ("complete", "cells"):
-        return False
-    own = tuple(range(mask.ndim - len(variable["array"]) - len(variable["event"]), mask.ndim))
-    return variable["missing"] == "complete" or bool((mask.any(own) != mask.all(own)).any())
-
-
-LAST = "what is missing are the last of their sequences: leave these rows out, and forecast(steps)"
-
-
-def _are_last(variable: Mapping[str, Any], bound: Bound, spec: Mapping[str, Any]) -> bool:
-    """Whether what is missing of a variable stands at the ends of its sequences."""
-    return only_last(variable, np.asarray(bound.masks[variable["name"]]), bound, spec.get("steps", {}))
-
-
-def _located(error: ModelError, found: Mapping[str, Any], bound: Bound, whole: CompiledModel) -> faults.DataError:
-    """Which data are missing, and what in the model keeps them from being integrated out."""
-    name = next(iter(found))
-    mask = np.asarray(bound.masks[name])
-    row, count = int(np.argwhere(~mask)[0][0]), int((~mask).sum())
-    many = f"{count} cells are missing, the first" if count > 1 else "a cell is missing,"
-    problem = error.problems[0]
-    line = "" if problem.span is None else f" (line {problem.span.line} of the model)"
-    hint = "drop these rows, or write the density as a Gaussian given latents (a scale, a class) of the row"
-    if any(p.hint == KNOWN_TOTAL for p in error.problems):
-        hint = KNOWN_TOTAL
-    if _are_last(found[name], bound, whole.module.SPEC):
-        hint = LAST
-    return faults.DataError(
-        f"{name}: {many} in row {row}; they cannot be integrated out: {problem.message}{line}",
-        hint=hint,
-        code="D001",
-        row=row,
-    )
 
 
 def load_fit(path: str | Path, build: Callable[[str, Mapping[str, str] | None], CompiledModel]) -> Fitter:

@@ -171,6 +171,11 @@ class Model:
                 return found
         return None
 
+    def with_all_latents(self) -> Model | None:
+        """The same model where no latent is integrated out by its tails; None where it is drawn or refused then."""
+        made = self._variant("all latents", replace(self.resolved, tails="kept"))
+        return None if made is None or made.derived.drawn else made
+
     def _variant(self, key: str, resolved: m.ModelText) -> Model | None:
         if key not in self._copies:
             made = Model(resolved, self.text, self.infer, self.fixed, self.incomplete)

@@ -40,6 +40,7 @@ def spec(plan: Plan) -> dict[str, Any]:
         "ordered": ordered,
         **({"steps": steps} if (steps := stepped_plates(plan)) else {}),
         **({"unweighted": unweighted} if unweighted else {}),
+        **({"tails": sorted(plan.joint.tails)} if plan.joint.tails else {}),
         **({"units": lies} if (lies := _nested_units(plan)) else {}),
     }
 
@@ -165,7 +166,8 @@ def _needed_by_others(v: m.Variable, plan: Plan) -> bool:
     for f in (f for n in names for f in plan.joint.holding.get(n, ())):
         nodes = [e for whole in (f.body, *f.masks, *f.gates) for e in x.walk(whole)]
         places = {e.idx[:plates] for e in nodes if isinstance(e, x.El) and e.var in names}
-        if places and (f.about != v.name or len(places) > 1):
+        there = {e.idx[:plates] for e in f.masks if isinstance(e, x.El) and e.var == PRESENT.of(v.name)}
+        if len(places) > 1 or not (f.about == v.name or places <= there):
             return True
     return False
 

@@ -118,9 +118,15 @@ def _likelihood(plan: Plan) -> Formula:
 
 
 def _substituted(plan: Plan) -> Step:
-    names = sorted(plan.joint.deterministic)
-    text = f"{names_of(*names)}: functions of other variables, substituted where they are used."
-    return Step("What is substituted", (Say(text),), {"kind": "substitution", "latents": names})
+    names, tails = sorted(plan.joint.deterministic - plan.joint.tails), sorted(plan.joint.tails)
+    said = [f"{names_of(*names)}: functions of other variables, substituted where they are used."] if names else []
+    if tails:
+        said.append(
+            f"{names_of(*tails)}: known to lie between two ends, and nothing else is asked of it: integrated out. "
+            "The log joint above has the log of the mass that lies there, and the density where it was seen itself."
+        )
+    title = "What is substituted" if names else "What is integrated out between two ends"
+    return Step(title, tuple(map(Say, said)), {"kind": "substitution", "latents": [*names, *tails]})
 
 
 # ------------------------------------------------------------------ statistics and Q

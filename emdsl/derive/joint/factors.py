@@ -107,6 +107,7 @@ class LogJoint:
     told: Mapping[str, Told] = field(default_factory=dict)  # latents with a point mass in a branch
     multipliers: Mapping[str, str] = field(default_factory=dict)  # of constraints: latents that hold other ones
     closed: Mapping[str, frozenset[str]] = field(default_factory=dict)  # ends of open domains that data may reach
+    tails: frozenset[str] = frozenset()  # latents that are integrated out already: nothing but their tails is left
 
     @cached_property
     def holding(self) -> Mapping[str, tuple[Factor, ...]]:

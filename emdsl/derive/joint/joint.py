@@ -236,6 +236,11 @@ def _with_gates(f: Factor, tensors: Tensors) -> Factor:
     return replace(f, gates=gates, plates=f.plates + tuple(tensors.gates.values()))
 
 
+def lifted(f: Factor, tensors: Tensors) -> Iterator[Factor]:
+    """The factor under the gates that were met while it was written, each case of it by itself."""
+    return _lift(_with_gates(f, tensors), unseen=tensors.continuous)
+
+
 def _lift(f: Factor, kept: tuple[Ix, ...] = (), unseen: frozenset[str] = frozenset()) -> Iterator[Factor]:
     """Literal lists and conditionals inside a factor become cases of the whole factor, which keeps the plates `kept`.
 

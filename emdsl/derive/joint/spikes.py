@@ -40,6 +40,11 @@ def is_point_mass(family: m.Family) -> bool:
     return isinstance(d, m.Call) and d.fn == "log" and isinstance(d.args[0], m.Call) and d.args[0].fn == "eq"
 
 
+def has_points(v: m.Variable) -> bool:
+    """Whether a variable is a point mass in some branch."""
+    return any(is_point_mass(call.family) for _, call in leaves(v.distribution))
+
+
 def with_spikes(model: m.ModelText, discrete: Collection[str]) -> frozenset[str]:
     """The continuous latents that are a point in some branches and have a density in others."""
     out = set()

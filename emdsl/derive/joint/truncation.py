@@ -41,19 +41,22 @@ def limits(declared: m.Domain, element: Callable[[m.Expr], Expr]) -> tuple[Expr 
 
 def log_mass(
     density: Callable[[Expr], Expr], tails: Tails | None, own: m.Domain, low: Expr | None, high: Expr | None,
-    call: m.FamilyCall,
+    call: m.FamilyCall, outside: bool = False,
 ) -> Expr:  # fmt: skip
-    """log of the mass between two limits; `density(x)` is the log density at a value, `tails` what is below and
-    above one. Raises ModelError."""
-    if own.kind == "count" and (mass := _count_mass(density, low, high)) is not None:
+    """log of the mass between two limits, or outside of them; `density(x)` is the log density at a value, `tails` what
+    is below and above one. Raises ModelError."""
+    if not outside and own.kind == "count" and (mass := _count_mass(density, low, high)) is not None:
         return mass
     probe = El("truncated variate", (Ix("here", ""),))
-    found = None if tails is not None or own.kind == "count" else _gaussian(density(probe), probe)
+    found = None if tails is not None or own.kind == "count" else gaussian_in(density(probe), probe.var)
     if found is not None:
         mean, sd = found
         tails = (lambda v: _standard(v, mean, sd), lambda v: _standard(mean, v, sd))
     if tails is None:
         raise ModelError(refusal(call))
+    if outside and low is not None and high is not None:
+        below, above = tails
+        return _log(x.add(below(low), above(high)))
     return _between(tails, own, low, high)
 
 
@@ -92,7 +95,7 @@ def _inside(low: Expr, count: bool) -> Expr | None:
     """A lower limit within the support; None where it cuts nothing off."""
     if isinstance(low, x.Num):
         return None if (low.value < 1 if count else low.value <= 0) else low
-    return x.fn("max", low, x.ZERO)
+    return low if x.positive(low) and not count else x.fn("max", low, x.ZERO)
 
 
 def _count_mass(density: Callable[[Expr], Expr], low: Expr | None, high: Expr | None) -> Expr | None:
@@ -112,8 +115,9 @@ def _literal(e: Expr | None, default: int) -> int | None:
     return int(e.value) if isinstance(e, x.Num) else None
 
 
-def _gaussian(body: Expr, probe: El) -> tuple[Expr, Expr] | None:
-    """(mean, sd) of a log density that is quadratic in the variate."""
+def gaussian_in(body: Expr, name: str) -> tuple[Expr, Expr] | None:
+    """(mean, sd) of a log density that is quadratic in the one element of a variable that it holds."""
+    probe = next(e for e in x.walk(body) if isinstance(e, El) and e.var == name)
     linear: list[Expr] = []
     square: list[Expr] = []
     for c, factors, sums in opened(body, lambda n: "V" if n == probe.var else "R"):

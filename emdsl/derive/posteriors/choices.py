@@ -52,7 +52,9 @@ def choices(elimination: Elimination, joint: LogJoint, refused: str, draws: Samp
     for cloud in joint.clouds:
         out.update(dict.fromkeys(cloud.latents, _cloud_choice(cloud, joint, refused, bool(elimination.parts))))
     for name in sorted(joint.deterministic):
-        out[name] = Choice("exact:conjugate", "a function of others: substituted")
+        tail = "integrated between the ends that the data leave it, by the mass that its family has there"
+        substituted = "a function of others: substituted"
+        out[name] = Choice(*(("exact:tail", tail) if name in joint.tails else ("exact:conjugate", substituted)))
     for part in elimination.parts:
         for name in part.latents:
             text = f"a factor of q for {', '.join(part.latents)}, the others averaged: {out[name].reason}"

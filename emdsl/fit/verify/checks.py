@@ -83,6 +83,9 @@ def posterior(case: Case) -> Iterator[Check]:
         raise Unchecked(APPROXIMATE)
     for v in case.world.model.of_kind("latent"):
         mine = [k for k, c in enumerate(oracle.layout.cells) if c.latent == v.name][:MOST_CELLS]
+        if v.name not in shown and v.name in case.model.derived.joint.tails:
+            yield skipped(name, v.name, "it is integrated out, and told of nowhere")
+            continue
         try:
             far = [_distance(case, shown[v.name], k) for k in mine]
         except Unchecked as why:
@@ -136,6 +139,7 @@ def fisher(case: Case) -> Iterator[Check]:
     near = oracle.layout.known(case.start)
     if not case.exact:
         raise Unchecked(APPROXIMATE)
+    _refuse_tails(case)
     for param in case.start:
         step = _direction(case.space, param, rng)
         there = [case.space.at(case.start, {param: h * step}) for h in (SMALL, -SMALL)]
@@ -146,11 +150,18 @@ def fisher(case: Case) -> Iterator[Check]:
         yield measured(name, param, abs(slope - q) / (1 + abs(q)), SLOPE)
 
 
+def _refuse_tails(case: Case) -> None:
+    """The oracle's Q is that of all latents. Raises Unchecked where the module's is of fewer."""
+    if tails := sorted(case.model.derived.joint.tails):
+        raise Unchecked(f"Q is of the density without {', '.join(tails)}")
+
+
 def m_step(case: Case) -> Iterator[Check]:
     """At the M-step's result Q has no slope and no upward curve in any parameter, and no point around is better."""
     oracle, rng = case.need(), case.rng(3)
     if not case.exact:
         raise Unchecked(APPROXIMATE)
+    _refuse_tails(case)
 
     def q(params: Mapping[str, Array], near: Known | None = None) -> float:
         return oracle.expectation(case.found, params, near)

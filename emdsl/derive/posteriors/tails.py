@@ -1,0 +1,326 @@
+"""A latent that is read by nothing but conditions on where it lies: its density is integrated over its interval.
+
+    integral over lo < t < hi of f(t | a) dt  =  S(lo | a) - S(hi | a),      S(v | a) = P(t > v | a)
+
+So the latent is gone, and what is left is a factor of all else: `log S = -rate lo` of a censored time whose rate holds
+a frailty is what a Gamma takes up. In a row in which it was seen itself its density at that value is left.
+Conditions may stand in branches that discrete latents choose, and their ends may hold parameters and other latents.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from functools import reduce
+from itertools import product
+
+from emdsl.derive.algebra import expr as x
+from emdsl.derive.algebra.expr import Expr, Idx, Ix
+from emdsl.derive.joint.element import Tensors
+from emdsl.derive.joint.ends import guarded
+from emdsl.derive.joint.factors import Factor, LogJoint
+from emdsl.derive.joint.joint import lifted
+from emdsl.derive.joint.plates import home_of
+from emdsl.derive.joint.scope import Closure, Scope
+from emdsl.derive.joint.spikes import is_point_mass, leaves
+from emdsl.derive.joint.terms import terms
+from emdsl.derive.joint.truncation import gaussian_in, limits, log_mass, narrower
+from emdsl.derive.posteriors.block import place
+from emdsl.derive.posteriors.cuts import Cut, cut_of
+from emdsl.derive.posteriors.intervals import jumps
+from emdsl.errors import ModelError
+from emdsl.families.tails import tails
+from emdsl.language import model as m
+from emdsl.language.bounds import is_cut
+
+Neighbours = dict[tuple[str, tuple[Idx, ...]], Ix]
+MOST = 64  # cases of an element: which of its conditions are there, and where they leave it
+LOW, HIGH = x.Num(-math.inf), x.Num(math.inf)
+
+
+@dataclass(frozen=True)
+class Case:
+    """Where an element lies under some conditions: above and below several ends, or outside of an interval.
+
+    Where one end is both, it is that number itself.
+    """
+
+    masks: tuple[Expr, ...] = ()
+    lows: tuple[Expr, ...] = ()
+    highs: tuple[Expr, ...] = ()
+    outside: bool = False
+
+    @property
+    def point(self) -> Expr | None:
+        return next((e for e in self.lows if e in self.highs), None)
+
+    def holds(self, value: Expr) -> Expr:
+        """log of whether a value lies here, 1 or 0."""
+        sides = [x.fn("ge", value, end) for end in self.lows if end != value]
+        sides += [x.fn("le", value, end) for end in self.highs if end != value]
+        if self.outside:
+            sides = [x.fn("or", x.fn("le", value, *self.lows), x.fn("ge", value, *self.highs))]
+        return x.add(*(x.fn("log", s) for s in sides))
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A part of what is left of a latent: its density at a point, the mass between two ends (or outside of them), or
+    what the other conditions say of the point."""
+
+    masks: tuple[Expr, ...]
+    point: Expr | None = None
+    low: Expr | None = None
+    high: Expr | None = None
+    outside: bool = False
+    says: Expr | None = None
+
+    @property
+    def numbers(self) -> tuple[Expr, ...]:
+        return tuple(e for e in (self.point, self.low, self.high, self.says) if e is not None)
+
+
+def closed(joint: LogJoint) -> LogJoint:
+    """The joint without the latents of which only where they lie is asked, and whose mass there is known."""
+    return without(joint, candidates(joint)) or joint
+
+
+def candidates(joint: LogJoint) -> tuple[str, ...]:
+    """The latents of one number that nothing reads but their own densities and comparisons."""
+    named = {n for line in joint.model.infer for group in line.groups for n in group}
+    spent = joint.discrete | joint.deterministic | set(joint.told) | named
+    return tuple(v.name for v in joint.model.of_kind("latent") if v.name not in spent and _may_be(v, joint))
+
+
+def _may_be(v: m.Variable, joint: LogJoint) -> bool:
+    if not v.domain.interval or v.domain.dims or v.array or v.distribution is None:
+        return False
+    calls = [call for _, call in leaves(v.distribution)]
+    if any(is_point_mass(c.family) or is_cut(v.domain, c) or narrower(c.family.x.domain, v.domain) for c in calls):
+        return False
+    others = [f for f in joint.holding.get(v.name, ()) if f.about != v.name]
+    return any(jumps(f, v.name) for f in others) and all(jumps(f, v.name) for f in others)
+
+
+def all_gaussian(joint: LogJoint, names: Sequence[str]) -> bool:
+    """Whether the densities of all these latents are Gaussian: cut, they have closed moments."""
+    return all(gaussian_in(f.body, n) is not None for n in names for f in joint.factors if f.about == n)
+
+
+def without(joint: LogJoint, names: Sequence[str]) -> LogJoint | None:
+    """The joint in which those of these latents whose mass between two ends is known are integrated out; None where
+    none is."""
+    gone: list[str] = []
+    for name in names:
+        found = _integrated(joint, joint.model.variable(name))
+        if found is not None:
+            joint = replace(joint, factors=found)
+            gone.append(name)
+    apart = frozenset(gone)
+    return replace(joint, tails=apart, deterministic=joint.deterministic | apart) if gone else None
+
+
+def _integrated(joint: LogJoint, v: m.Variable) -> tuple[Factor, ...] | None:
+    """The factors of a joint in which one latent is integrated out; None where that has no closed form."""
+    tensors = Tensors(joint.model)
+    scope, plates, masks = tensors.enter(v.plates)
+    own = [f for f in joint.factors if f.about == v.name]
+    conditions = [f for f in joint.holding[v.name] if f.about != v.name]
+    neighbours: Neighbours = {}
+    cuts = [_cut(f, joint, v, neighbours) for f in conditions]
+    pieces = _pieces([c for some in cuts if some is not None for c in some])
+    if None in cuts or pieces is None or v.distribution is None:
+        return None
+    out: list[Factor] = []
+    for conds, call in leaves(v.distribution):
+        own_domain = call.family.x.domain
+        for piece in (q for p in pieces for q in _by_support(p, own_domain, tensors)):
+            used = {i for e in (*piece.masks, *piece.numbers) for i in x.free(e)}
+            tensors.begin()
+            tensors.gates.update({key: i for key, i in neighbours.items() if i in used})
+            branch = tuple(tensors.condition(c, positive, scope) for c, positive in conds)
+            try:
+                body = _body(piece, v, plates, call, tensors, scope)
+            except ModelError:
+                return None
+            base = Factor(v.name, "observed", (), (*masks, *branch, *piece.masks), body, plates, call.span)
+            out += [_guarded(guarded(g, tensors), piece, own_domain, tensors) for g in lifted(base, tensors)]
+    at = joint.factors.index(own[0])
+    rest = [f for f in joint.factors[at:] if f not in own and f not in conditions]
+    return (*(f for f in joint.factors[:at] if f not in conditions), *out, *rest)
+
+
+def _by_support(piece: Piece, own: m.Domain, tensors: Tensors) -> list[Piece]:
+    """A piece by where its ends lie, as data tell: in order or not, inside a support that starts at 0 or not."""
+    low, high = piece.low, piece.high
+    if piece.says is not None:
+        return [piece]
+    if piece.outside and low is not None and _may_be_outside(low, own, tensors):
+        here = x.fn("gt", low, x.ZERO)
+        beyond = Piece((*piece.masks, x.fn("not", here)), low=high)
+        return [replace(piece, masks=(*piece.masks, here)), *_by_support(beyond, own, tensors)]
+    if piece.outside:
+        return [piece]
+    least: list[tuple[Expr, Expr]] = [
+        (e, x.ZERO) for e in (piece.point, high) if e is not None and _may_be_outside(e, own, tensors)
+    ]
+    if low is not None and high is not None and all(_of_data(e, tensors) for e in (low, high)):
+        least.append((high, low))
+    within = replace(piece, masks=(*piece.masks, *(x.fn("gt", *pair) for pair in least)))
+    nothing = [Piece(piece.masks, says=x.fn("log", x.fn("gt", *pair))) for pair in least]
+    if low is None or not _may_be_outside(low, own, tensors):
+        return [within, *nothing]
+    here = x.fn("gt", low, x.ZERO)
+    out = [replace(within, masks=(*within.masks, here))]
+    if high is not None:
+        out.append(replace(within, low=None, masks=(*within.masks, x.fn("not", here))))
+    return [*out, *nothing]
+
+
+def _of_data(e: Expr, tensors: Tensors) -> bool:
+    return bool(x.variables(e)) and all(map(tensors.is_data, x.variables(e)))
+
+
+def _may_be_outside(e: Expr, own: m.Domain, tensors: Tensors) -> bool:
+    return own.kind in ("positive", "unit") and _of_data(e, tensors) and not x.positive(e)
+
+
+def _guarded(f: Factor, piece: Piece, own: m.Domain, tensors: Tensors) -> Factor:
+    """The factor in which ends are others, inside of the support and in order, where it does not count: the log of no
+    mass, and slopes at the end of a support, are no numbers."""
+    if piece.says is not None:
+        return f
+    here = x.mul(*(c for c in f.masks if _of_data(c, tensors)))
+    both = piece.low is not None and piece.high is not None
+    instead: dict[Expr, Expr] = {}
+    for k, e in enumerate((piece.low, piece.point, piece.high), 2):
+        if e is not None and (_may_be_outside(e, own, tensors) or (both and _of_data(e, tensors))):
+            there = x.Where(here, e, x.num(Fraction(k, 6)))
+            instead |= {e: there, x.fn("max", e, x.ZERO): there}
+    return replace(f, body=x.rebuild(f.body, instead.get)) if instead else f
+
+
+def _body(
+    piece: Piece, v: m.Variable, home: tuple[Ix, ...], call: m.FamilyCall, tensors: Tensors, scope: Scope
+) -> Expr:
+    """What a piece has of the density of one branch. Raises ModelError where the mass in it is not known."""
+    inner = tensors.family_scope(v, home, (), call, scope)
+    name, own = call.family.x.name, call.family.x.domain
+
+    def at(body: m.Expr) -> Callable[[Expr], Expr]:
+        def element(value: Expr) -> Expr:
+            bound = {**inner.bindings, name: Closure(None, None, ready=value)}
+            return tensors.element(body, (), Scope(inner.loops, bound, inner.sizes, inner.around))
+
+        return element
+
+    density = at(call.family.signatures[call.signature].log_density)
+    if piece.says is not None:
+        return piece.says
+    if piece.point is not None:
+        ends = zip(("gt", "lt"), limits(own, lambda e: tensors.element(e, (), inner)), strict=True)
+        cut = [x.fn(op, piece.point, end) for op, end in ends if end is not None]
+        here = (*piece.masks, x.fn("gt", piece.point, x.ZERO)) if x.positive(piece.point) else piece.masks
+        return x.add(density(piece.point), *(x.fn("log", c) for c in cut if c not in here))
+    known = tails(call.family, call.signature)
+    return log_mass(density, known and (at(known[0]), at(known[1])), own, piece.low, piece.high, call, piece.outside)
+
+
+def _pieces(cuts: Sequence[Cut]) -> list[Piece] | None:
+    """The pieces of an element under all conditions on it; None where they leave no one interval or point."""
+    there = [_cases(c) for c in cuts]
+    at_points = [k for k, some in enumerate(there) if any(c.point is not None for c in some)]
+    if len(at_points) > 1:
+        return None  # what is seen of it twice is one density and a point mass
+    out: list[Piece] = []
+    for k in at_points:
+        others = [c for j, some in enumerate(there) if j != k for c in some]
+        for case in there[k]:
+            if (p := case.point) is not None:
+                out.append(Piece(case.masks, p))
+                out += [Piece((*case.masks, *c.masks), says=c.holds(p)) for c in (replace(case, masks=()), *others)]
+    ways = [[*_absent(c), *(s for s in some if s.point is None)] for c, some in zip(cuts, there, strict=True)]
+    for chosen in product(*ways):
+        masks = tuple(c for case in chosen for c in case.masks)
+        lows = tuple(dict.fromkeys(e for c in chosen for e in c.lows))
+        highs = tuple(dict.fromkeys(e for c in chosen for e in c.highs))
+        outside = any(c.outside for c in chosen)
+        if outside and len(lows) + len(highs) > 2:
+            return None
+        if HIGH in lows or LOW in highs:
+            out.append(Piece((), says=x.fn("log", x.fn("not", x.mul(*masks)))))
+        elif lows or highs:
+            out.append(Piece(masks, None, _extreme("max", lows), _extreme("min", highs), outside))
+    out = [p for p in out if p.says != x.ZERO]
+    return out if len(out) <= MOST else None
+
+
+def _extreme(name: str, ends: Sequence[Expr]) -> Expr | None:
+    return reduce(lambda a, b: x.fn(name, a, b), ends) if ends else None
+
+
+def _cut(f: Factor, joint: LogJoint, v: m.Variable, neighbours: Neighbours) -> list[Cut] | None:
+    """What each term of a condition says of a latent; None where one says more than where it lies."""
+    home, out = home_of(v), list[Cut]()
+    for t in terms(f, lambda n: "L:" if n == v.name else "D"):
+        placed = place(t, (v.name,), home, (), neighbours, joint.levels)
+        if isinstance(placed, str) or not set(placed.ixs) <= {*home, *neighbours.values()}:
+            return None
+        cut = cut_of(placed, v.name)
+        if cut is None or any(v.name in x.variables(e) for e in (cut.mask, cut.lower, cut.upper) if e is not None):
+            return None
+        out.append(cut)
+    return out
+
+
+def _absent(cut: Cut) -> list[Case]:
+    """The cases in which a condition is not there: the first of its masks that fails, one after the other."""
+    masks = _masks(cut)
+    return [Case((*masks[:k], _opposite(c))) for k, c in enumerate(masks)]
+
+
+def _masks(cut: Cut) -> list[Expr]:
+    return [x.fn("eq", x.Val(e.a), x.value_of(e.b)) if isinstance(e, x.Delta) and isinstance(e.a, Ix) else e
+            for e in x.factors_of(cut.mask) if e != x.ONE]  # fmt: skip
+
+
+def _opposite(mask: Expr) -> Expr:
+    return x.fn("not", mask) if isinstance(mask, x.Fn) else x.add(x.ONE, x.neg(mask))
+
+
+def _cases(cut: Cut) -> list[Case]:
+    """The cases of a condition that is there, each with ends in which nothing is left to be chosen."""
+    ends = LOW if cut.lower is None else cut.lower, HIGH if cut.upper is None else cut.upper
+    work: list[tuple[tuple[Expr, ...], Expr, Expr, bool]] = [(tuple(_masks(cut)), *ends, False)]
+    out: list[Case] = []
+    while work:
+        masks, low, high, apart = work.pop(0)
+        choice = next((e for end in (low, high) for e in x.walk(end) if isinstance(e, x.Where)), None)
+        if choice is None:
+            lows, highs = ((high,), (low,)) if apart else (_several("max", low), _several("min", high))
+            out.append(Case(masks, lows, highs, apart))
+            continue
+        for holds in (True, False):
+            mask = choice.cond if holds else _opposite(choice.cond)
+            ends = _where(low, choice.cond, holds), _where(high, choice.cond, holds)
+            work.append(((*masks, mask), *ends, cut.apart and not holds))
+    return out
+
+
+def _where(e: Expr, condition: Expr, holds: bool) -> Expr:
+    """An expression where a condition holds, or does not."""
+
+    def chosen(n: Expr) -> Expr | None:
+        return (n.then if holds else n.other) if isinstance(n, x.Where) and n.cond == condition else None
+
+    return x.rebuild(e, chosen)
+
+
+def _several(name: str, e: Expr) -> tuple[Expr, ...]:
+    """The ends of which one is the largest, or the least; none where there is no end."""
+    match e:
+        case x.Fn(fn, (a, b)) if fn == name:
+            return (*_several(name, a), *_several(name, b))
+    return () if e in (LOW, HIGH) and (e == LOW) == (name == "max") else (e,)
