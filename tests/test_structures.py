@@ -23,7 +23,9 @@ pytestmark = pytest.mark.filterwarnings("ignore::emdsl.runtime.data.faults.Conve
 
 def flat(value: Any) -> Any:
     """Lists of ragged sequences one after the other."""
-    return np.concatenate([np.asarray(v) for v in value]) if isinstance(value, list) else np.asarray(value)
+    if not isinstance(value, list):
+        return np.asarray(value)
+    return np.concatenate([flat(v) for v in value if len(v)])
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda c: c.name)

@@ -76,7 +76,7 @@ def _named(name: str, span: Span, env: Env) -> Size:
 
 
 def ragged(name: str, args: tuple[s.Node, ...], span: Span, env: Env) -> Ragged:
-    """`T[s]`: one loop name of an enclosing plate that is not ragged itself."""
+    """`T[s]`, `N[s, t]`: the loop name of an enclosing plate, perhaps after those of the plates around it."""
     scope = env.scope
     if name not in scope.ragged:
         if name in scope.sizes:
@@ -84,20 +84,19 @@ def ragged(name: str, args: tuple[s.Node, ...], span: Span, env: Env) -> Ragged:
         if name in scope.items:
             raise wrong("E025", f"`{name}` is a variable, not a size", span)
         raise undeclared(name, env, span)
-    if len(args) != 1 or not isinstance(args[0], s.Name):
-        hint = (
-            "flatten the outer one: one plate over all its rows, with a given for the group" if len(args) > 1 else None
-        )
-        raise wrong("E026", f"`{name}[...]` takes the one loop name that its length depends on", span, hint)
-    by = args[0].name
+    names = [a.name if isinstance(a, s.Name) else "" for a in args]
+    by = names[-1]
+    if by in env.loops and len(names) > 1 and names != list(env.loops)[: len(names)]:
+        around = list(env.loops)
+        wanted = ", ".join(around[: max(around.index(n) for n in (*names, by) if n in around) + 1])
+        raise wrong("E026", f"the lengths `{name}[...]` differ by all plates around", span, f"write `{name}[{wanted}]`")
+    if "" in names:
+        hint = f"write `{name}[...]` with the loop name it depends on"
+        raise wrong("E026", f"`{name}[...]` takes loop names", span, hint)
     if by not in env.loops:
-        raise wrong(
-            "E026", f"`{by}` is not a loop name here", args[0].span, f"`{name}[{by}]` stands inside `for {by} in ...:`"
-        )
+        hint = f"`{name}[{by}]` stands inside `for {by} in ...:`"
+        raise wrong("E026", f"`{by}` is not a loop name here", args[-1].span, hint)
     if not scope.lengths.equate(scope.parents.setdefault(name, env.loops[by]), env.loops[by], span):
         message = f"`{name}[{by}]`: `{name}` runs over {scope.parents[name]} elsewhere, `{by}` over {env.loops[by]}"
         raise wrong("E026", message, span)
-    if isinstance(env.loops[by], Ragged):
-        raise wrong("E026", "a ragged plate inside a ragged plate is not supported", span,
-                    "flatten the outer one: one plate over all its rows, with a given for the group")  # fmt: skip
     return Ragged(name, by)

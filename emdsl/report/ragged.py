@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from emdsl.derive.algebra import expr as x
-from emdsl.derive.algebra.expr import El
+from emdsl.derive.algebra.expr import El, Expr
 from emdsl.derive.algebra.made import ROW
 from emdsl.report import formula as f
 from emdsl.report.formula import Formula
@@ -16,7 +16,20 @@ def length(t: Writer, dim: str) -> Formula:
     size = f.Number(dim) if dim.isdigit() else f.Name(dim.removesuffix("[]"))
     parents = t.parents.get(dim.removesuffix("[]"), ()) if dim.endswith("[]") else ()
     ranges = tuple((f.Name(p), f.Word("")) for p in parents)
-    return f.Big(ranges, None, f.At(size, (f.Name(parents[-1]),))) if parents else size
+    return f.Big(ranges, None, f.At(size, tuple(map(f.Name, parents)))) if parents else size
+
+
+def parents_at(t: Writer, e: Expr) -> tuple[str, ...]:
+    """The loop names of plates that are one axis, where an index is its row that a ragged row lies in; else none."""
+    steps = 0
+    while isinstance(e, x.Fn) and e.name == "floordiv":
+        e, steps = e.args[0], steps + 1
+    if not isinstance(e, El) or e.var not in ROW:
+        return ()
+    parents, together = t.parents.get(ROW.named(e.var), ()), t.together.get(ROW.named(e.var), 1)
+    if not steps:
+        return parents
+    return parents[:together] if len(parents) - steps == together > 1 else ()
 
 
 def quotient(t: Writer, e: x.Fn, names: Names) -> Formula:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from emdsl.derive.algebra import expr as x
-from emdsl.derive.algebra.expr import El, Expr, Idx, Ix
+from emdsl.derive.algebra.expr import DataIx, El, Expr, Idx, Ix
 from emdsl.derive.algebra.made import FIT, LOCATION, MOMENT, PRESENT, STATISTIC, VARIANCE, among, is_made, made_of
 from emdsl.derive.plan import Plan
 from emdsl.derive.posteriors.block import Block
@@ -32,7 +32,7 @@ from emdsl.report.pieces import (
     statistic,
     turn,
 )
-from emdsl.report.ragged import length, quotient
+from emdsl.report.ragged import length, parents_at, quotient
 from emdsl.report.structured import paired, structured
 from emdsl.report.tidy import known
 from emdsl.report.vectors import chain, own_axes, tensor
@@ -56,6 +56,8 @@ class Typeset(Writer):
                 return (f.Name(names.get(i, i.name)),)
             case int():
                 return (f.Number(str(i)),)
+            case DataIx(value) if parents := parents_at(self, value):
+                return tuple(map(f.Name, parents))
         row = started(i.value)
         if row is not None:
             parent = self.index(row[0], names)
@@ -71,7 +73,7 @@ class Typeset(Writer):
             parents = self.parents.get(i.dim[:-2], ())
             own = (
                 f.Name(names[i]),
-                f.At(f.Name(i.dim[:-2]), (f.Name(parents[-1]),)) if parents else f.Name(i.dim[:-2]),
+                f.At(f.Name(i.dim[:-2]), tuple(map(f.Name, parents))) if parents else f.Name(i.dim[:-2]),
             )
             return (*((f.Name(p), f.Word("")) for p in parents), own)
         dim = i.dim.removesuffix("[max]")
@@ -375,13 +377,16 @@ class Typeset(Writer):
 def typeset(plan: Plan) -> Typeset:
     """The writing of one plan."""
     parents: dict[str, tuple[str, ...]] = {}
+    together: dict[str, int] = {}
     for v in plan.joint.model.variables:
-        for n, p in enumerate(v.plates):
-            if isinstance(p.size, m.Ragged):
-                parents[p.size.name] = tuple(q.index for q in v.plates[:n])
+        ragged = [n for n, p in enumerate(v.plates) if isinstance(p.size, m.Ragged)]
+        for before, n in zip([0, *ragged], ragged, strict=False):
+            size = v.plates[n].size
+            assert isinstance(size, m.Ragged)
+            parents[size.name], together[size.name] = tuple(q.index for q in v.plates[:n]), before + 1
     blocks = {b.name: b for b in plan.elimination.blocks}
     lets = {literal(let.body): let.name for let in plan.joint.model.lets}
     tables = {n: lets[t] for n, t in plan.joint.tables.items() if t in lets}
     facts = replace(known(plan), complete=True)
     points = {n: c for c in plan.joint.clouds for n in c.latents}
-    return Typeset(letters(plan.joint.model), blocks, parents, facts, tables, own_axes(plan), points)
+    return Typeset(letters(plan.joint.model), blocks, parents, facts, tables, own_axes(plan), points, together)

@@ -26,6 +26,7 @@ class Writer(ABC):
     tables: Mapping[str, str]  # literal tables by the names of the `let`s that hold them
     axes: Mapping[str, int]  # how many of an array's last axes are its elements' own
     points: Mapping[str, Cloud] = field(default_factory=dict)  # latents that stand at points
+    together: Mapping[str, int] = field(default_factory=dict)  # ragged size -> how many of its parents are one axis
 
     @abstractmethod
     def of(self, e: Expr, names: Names) -> Formula:

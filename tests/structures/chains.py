@@ -372,6 +372,76 @@ def _panel_joint(p, d, z):
     return out + poisson(x, d["exposure"][:, None] * p["rate"][z]).sum()
 
 
+# A ragged plate inside another, with a class for each row around: words of sentences of documents.
+NESTED = """
+    model Nested
+    param share    : simplex[2]
+    param first    : simplex[2]
+    param trans[2] : simplex[2]
+    param mean[2]  : real
+    for d in D:
+        for s in S[d]:
+            latent g[d, s] ~ Categorical(share)
+            for w in W[d, s]:
+                latent   z[d, s, w] ~ (Categorical(first) if w == 0 else
+                                       Categorical(trans[z[d, s, w-1]] if g[d, s] == 0 else first))
+                observed x[d, s, w] ~ Normal(mean[z[d, s, w]] + s + 0.5 * W[d, s], 1)
+"""
+
+
+def _nested(rng):
+    p = {
+        "share": _simplex(rng, 2),
+        "first": _simplex(rng, 2),
+        "trans": _simplex(rng, 2, 2),
+        "mean": np.array([-1.0, 2]),
+    }
+    return {"x": [[rng.normal(0, 2, n) for n in row] for row in ((2, 1), (), (0, 3))]}, p
+
+
+def _nested_joint(p, d, z):
+    out, at, row = 0.0, 0, 0
+    for document in d["x"]:
+        for s, x in enumerate(document):
+            g, states = z["g"][row], z["z"][at : at + len(x)]
+            row, at = row + 1, at + len(x)
+            out += LOG(p["share"][g])
+            for w, k in enumerate(states):
+                out += LOG((p["first"] if w == 0 or g else p["trans"][states[w - 1]])[k])
+                out += normal(x[w], p["mean"][k] + s + 0.5 * len(x), 1)
+    return out
+
+
+# A chain along an even plate inside a ragged one, whose covariate is another sequence's.
+WITHIN = """
+    model Within
+    param first    : simplex[2]
+    param trans[2] : simplex[2]
+    param mean[2]  : real
+    for s in S:
+        given twin[s] : index[S]
+        for t in T[s]:
+            given u[s, t] : real
+            for k in K:
+                latent   z[s, t, k] ~ Categorical(first) if k == 0 else Categorical(trans[z[s, t, k-1]])
+                observed x[s, t, k] ~ Normal(mean[z[s, t, k]] + u[twin[s], t] + k, 1)
+"""
+
+
+def _within(rng):
+    p = {"first": _simplex(rng, 2), "trans": _simplex(rng, 2, 2), "mean": np.array([-1.0, 2])}
+    d = {"twin": np.array([2, 1, 0]), "u": [rng.normal(size=n) for n in (1, 0, 1)]}
+    return {**d, "x": [rng.normal(0, 2, (n, 3)) for n in (1, 0, 1)]}, p
+
+
+def _within_joint(p, d, z):
+    out = 0.0
+    for s, states in zip((0, 2), z["z"], strict=True):
+        out += LOG(p["first"][states[0]]) + sum(LOG(p["trans"][states[k - 1], states[k]]) for k in (1, 2))
+        out += normal(d["x"][s][0], p["mean"][states] + d["u"][d["twin"][s]][0] + np.arange(3), 1).sum()
+    return out
+
+
 # ------------------------------------------------------------------ conjugate latents inside
 
 STUDENTS = """
@@ -476,6 +546,9 @@ CASES = [
               {"V": 3}),
     Structure("classes of sequences", CLASSES, _classes, lambda d: {"z": ((7,), 2), "g": ((3,), 2)},
               _classes_joint, {"z": "exact:chain", "g": "exact:enumeration"}),
+    Structure("ragged in ragged", NESTED, _nested, lambda d: {"z": ((6,), 2), "g": ((4,), 2)}, _nested_joint,
+              {"z": "exact:chain", "g": "exact:enumeration"}),
+    Structure("even in ragged", WITHIN, _within, lambda d: {"z": ((2, 3), 2)}, _within_joint, {"z": "exact:chain"}),
     Structure("panel", PANEL, _panel, lambda d: {"z": ((3, 4), 2)}, _panel_joint, {"z": "exact:chain"}),
     Structure("student emissions", STUDENTS, _students, _one("z", 2), _students_joint, {"z": "exact:hybrid"}),
     Structure("overdispersed", OVERDISPERSED, _overdispersed, lambda d: {"z": ((7,), 2)}, _overdispersed_joint,

@@ -23,6 +23,33 @@ from emdsl.language import model as m
 MOST_PARTS = 20_000  # of an expression
 
 
+def axes_of(plates: tuple[m.Plate, ...], row: Idx) -> tuple[Idx, ...]:
+    """The indices of plates at a row of all of them together: a ragged plate and those around it are one axis."""
+    *around, last = plates
+    if not around or isinstance(last.size, m.Ragged):
+        return (row,)
+    whole, size = x.value_of(row), x.SizeN(str(last.size))
+    return (*axes_of(tuple(around), x.as_index(x.fn("floordiv", whole, size))), DataIx(x.fn("mod", whole, size)))
+
+
+def places_of(plates: tuple[m.Plate, ...], row: Idx) -> tuple[Idx, ...]:
+    """The same, with the place in its own plate for each of them."""
+    for k, p in reversed(list(enumerate(plates))):
+        if isinstance(p.size, m.Ragged):
+            first, *inner = axes_of(plates, row)
+            outer = places_of(plates[:k], x.as_index(El(ROW.of(p.size.name), (first,))))
+            return (*outer, DataIx(El(POSITION.of(p.size.name), (first,))), *inner)
+    return axes_of(plates, row)
+
+
+def _one_row(row: Expr, place: Expr, size: Expr) -> Expr:
+    """A place in an even plate and the row around it, as one row; where they were read off one, it is that."""
+    match place:
+        case x.Fn("mod", (whole, by)) if by == size and row == x.fn("floordiv", whole, size):
+            return whole
+    return x.add(x.mul(row, size), place)
+
+
 class Tensors:
     """The element rules over one model. `gates` collects the discrete latents met since it was last cleared."""
 
@@ -76,19 +103,10 @@ class Tensors:
         """The scope inside nested plates, the indices of the measure, and the masks of filtered plates."""
         loops: dict[str, Idx] = {}
         measure: list[Ix] = []
-        for p in plates:
+        for k, p in enumerate(plates):
             if isinstance(p.size, m.Ragged):
                 row = Ix(p.index, f"{p.size.name}[]")
-                parent: Expr = El(ROW.of(p.size.name), (row,))
-                for name, old in reversed(list(loops.items())):
-                    if isinstance(old, Ix) and old in measure and len(measure) > 1 and name != next(iter(loops)):
-                        loops[name] = DataIx(x.fn("mod", parent, x.SizeN(old.dim)))
-                        parent = x.fn("floordiv", parent, x.SizeN(old.dim))
-                    elif isinstance(old, Ix):
-                        loops[name] = DataIx(parent)
-                    else:
-                        loops[name] = x.as_index(x.substitute(x.value_of(old), {measure[-1]: DataIx(parent)}))
-                loops[p.index] = DataIx(El(POSITION.of(p.size.name), (row,)))
+                loops = dict(zip([p.index for p in plates[: k + 1]], places_of(plates[: k + 1], row), strict=True))
                 measure = [row]
             else:
                 ix = Ix(p.index, str(p.size))
@@ -151,12 +169,14 @@ class Tensors:
             if isinstance(size, m.Ragged):
                 name, here = size.name, idx[axis]
                 match here:
-                    case DataIx(El(var=v, idx=(Ix() as row,))) if v == POSITION.of(name) and row.dim == f"{name}[]":
+                    case DataIx(El(var=v, idx=(row,))) if (
+                        v == POSITION.of(name) and places_of(plates[: axis + 1], row) == idx[: axis + 1]
+                    ):
                         return (row, *idx[axis + 1 :])
                 parents = self._flatten(shape[:axis], plates[:axis], idx[:axis])
                 parent = x.value_of(parents[0])
                 for p, d in zip(parents[1:], shape[axis - len(parents) + 1 : axis], strict=True):
-                    parent = x.add(x.mul(parent, x.SizeN(str(d))), x.value_of(p))
+                    parent = _one_row(parent, x.value_of(p), x.SizeN(str(d)))
                 row_value = x.add(El(START.of(name), (x.as_index(parent),)), x.value_of(here))
                 return (x.as_index(row_value), *idx[axis + 1 :])
         return idx

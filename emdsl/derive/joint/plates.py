@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from emdsl.derive.algebra import expr as x
-from emdsl.derive.algebra.expr import Expr, Idx, Ix
-from emdsl.derive.joint.element import Tensors
+from emdsl.derive.algebra.expr import El, Expr, Idx, Ix
+from emdsl.derive.algebra.made import ROW
+from emdsl.derive.joint.element import Tensors, axes_of
 from emdsl.language import model as m
 
 
@@ -31,8 +32,12 @@ def plate_indices(plates: tuple[m.Plate, ...]) -> tuple[Ix, ...]:
 
 def outside(v: m.Variable, model: m.ModelText) -> tuple[tuple[Ix, ...], tuple[Idx, ...]]:
     """The indices of the plates outside a variable's last one, and the same as an element of it has them."""
-    scope, _, _ = Tensors(model).enter(v.plates)
-    return plate_indices(v.plates[:-1]), tuple(scope.loops[p.index] for p in v.plates[:-1])
+    *around, last = v.plates
+    outer = plate_indices(tuple(around))
+    if not isinstance(last.size, m.Ragged):
+        return outer, plate_indices(v.plates)[:-1]
+    row = El(ROW.of(last.size.name), plate_indices(v.plates))
+    return outer, axes_of(tuple(around), x.as_index(row))
 
 
 def inside_plates(v: m.Variable, depth: int, model: m.ModelText) -> tuple[Idx, ...]:

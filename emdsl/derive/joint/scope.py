@@ -83,8 +83,16 @@ def _row_of(size: m.Ragged, scope: Scope) -> Idx:
         raise ModelError(Problem("E102", text))
     flat = x.value_of(first[0][1])
     for (_, i), d in zip(first[1:], around[1:], strict=True):
-        flat = x.add(x.mul(flat, x.SizeN(d)), x.value_of(i))
+        flat = _row_among(i) or x.add(x.mul(flat, x.SizeN(d)), x.value_of(i))
     return x.as_index(flat)
+
+
+def _row_among(i: Idx) -> Expr | None:
+    """The row of a ragged plate of which an index is the position; None of an index over an even one."""
+    match i:
+        case DataIx(El(var=v, idx=(Ix() as row,))) if v in POSITION:
+            return x.Val(row)
+    return None
 
 
 def summed(size: m.Size, scope: Scope, span: Span, body: Callable[[Idx], Expr]) -> Expr:

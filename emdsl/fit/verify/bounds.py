@@ -73,7 +73,7 @@ def _flat(fields: Any) -> Any:
     """Ragged sequences one after the other."""
     if isinstance(fields, Mapping):
         return {n: _flat(v) for n, v in fields.items()}
-    return np.concatenate([np.asarray(v) for v in fields]) if isinstance(fields, list) else np.asarray(fields)
+    return np.concatenate([_flat(v) for v in fields]) if isinstance(fields, list) else np.asarray(fields)
 
 
 def _there(name: str, world: World) -> Array:

@@ -129,7 +129,7 @@ def _distance(case: Case, shown: Any, k: int) -> float:
 
 def _flat(value: Any) -> Array:
     """Ragged sequences one after the other."""
-    return np.concatenate([np.asarray(v) for v in value]) if isinstance(value, list) else np.asarray(value)
+    return np.concatenate([_flat(v) for v in value]) if isinstance(value, list) else np.asarray(value)
 
 
 def fisher(case: Case) -> Iterator[Check]:

@@ -234,7 +234,7 @@ def _take(v: Variable, value: Array, name: str, order: Array, lengths: Mapping[s
     value = np.asarray(value)
     axes = _axes(v, name)
     if any(isinstance(d, Ragged) for d in v.shape):
-        if axes != [0] or not isinstance(v.shape[1], Ragged):
+        if axes != [0] or not isinstance(v.shape[1], Ragged) or sum(isinstance(d, Ragged) for d in v.shape) > 1:
             raise (
                 Unchecked(f"{v.name} lies over more than one ragged plate")
                 if axes

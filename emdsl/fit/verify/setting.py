@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -38,7 +39,10 @@ def plausible(model: ModelText, seed: int = 0, plates: int = 4, others: tuple[in
     """Sizes that have no default are `plates`, or in turn `others` where no plate has them; values are from domains."""
     rng = np.random.default_rng(seed)
     around = set(_plates(model))
-    lengths = {name: [LENGTHS[i % 4] for i in range(plates)] for name in ragged_axes(model)}
+    lengths: dict[str, list[int]] = {}
+    for name, outer in sorted(ragged_axes(model).items(), key=lambda item: len(item[1])):
+        rows = next((sum(lengths[s.name]) for s in reversed(outer) if isinstance(s, Ragged)), plates)
+        lengths[name] = [LENGTHS[i % 4] for i in range(rows)]
     sizes: dict[str, int] = {}
     rest = [s for s in model.sizes if s.name not in lengths]
     for k, size in enumerate([s for s in rest if s.name not in around and s.default is None]):
@@ -96,10 +100,13 @@ def as_data(model: ModelText, data: Mapping[str, Array], lengths: Mapping[str, l
     for v in model.variables:
         ragged = [s for s in v.shape if isinstance(s, Ragged)]
         if v.name in out and ragged:
-            if len(ragged) > 1 or isinstance(v.shape[0], Ragged) or v.shape.index(ragged[0]) != 1:
-                raise NotImplementedError(f"`{v.name}` lies on more than one ragged plate")
-            ends = np.cumsum(lengths[ragged[0].name])[:-1]
-            out[v.name] = np.split(np.asarray(out[v.name]), ends)
+            if tuple(ragged) != v.shape[1 : 1 + len(ragged)]:
+                raise NotImplementedError(f"`{v.name}` lies on a ragged plate inside others")
+            parts: Any = np.asarray(out[v.name])
+            for size in reversed(ragged):
+                ends = [0, *np.cumsum(lengths[size.name])]
+                parts = [parts[a:b] for a, b in pairwise(ends)]
+            out[v.name] = parts
     return out
 
 
