@@ -14,6 +14,7 @@ from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import DataIx, El, Expr, Idx, Ix
 from emdsl.derive.algebra.made import LENGTH, POSITION, PRESENT, ROW, START, among
 from emdsl.derive.joint.functions import call
+from emdsl.derive.joint.rows import flattened, places_of
 from emdsl.derive.joint.scope import Closure, Scope, operand, size_number, summed
 from emdsl.derive.joint.spikes import is_point_mass, reading, with_spikes
 from emdsl.derive.joint.symmetric import Known, by_symmetric
@@ -21,33 +22,6 @@ from emdsl.errors import ModelError, Problem
 from emdsl.language import model as m
 
 MOST_PARTS = 20_000  # of an expression
-
-
-def axes_of(plates: tuple[m.Plate, ...], row: Idx) -> tuple[Idx, ...]:
-    """The indices of plates at a row of all of them together: a ragged plate and those around it are one axis."""
-    *around, last = plates
-    if not around or isinstance(last.size, m.Ragged):
-        return (row,)
-    whole, size = x.value_of(row), x.SizeN(str(last.size))
-    return (*axes_of(tuple(around), x.as_index(x.fn("floordiv", whole, size))), DataIx(x.fn("mod", whole, size)))
-
-
-def places_of(plates: tuple[m.Plate, ...], row: Idx) -> tuple[Idx, ...]:
-    """The same, with the place in its own plate for each of them."""
-    for k, p in reversed(list(enumerate(plates))):
-        if isinstance(p.size, m.Ragged):
-            first, *inner = axes_of(plates, row)
-            outer = places_of(plates[:k], x.as_index(El(ROW.of(p.size.name), (first,))))
-            return (*outer, DataIx(El(POSITION.of(p.size.name), (first,))), *inner)
-    return axes_of(plates, row)
-
-
-def _one_row(row: Expr, place: Expr, size: Expr) -> Expr:
-    """A place in an even plate and the row around it, as one row; where they were read off one, it is that."""
-    match place:
-        case x.Fn("mod", (whole, by)) if by == size and row == x.fn("floordiv", whole, size):
-            return whole
-    return x.add(x.mul(row, size), place)
 
 
 class Tensors:
@@ -141,7 +115,7 @@ class Tensors:
 
     def leaf(self, v: m.Variable, idx: tuple[Idx, ...]) -> Expr:
         """An element of a variable; a discrete latent is its gate's index."""
-        flat = self._flatten(v.shape, v.plates, idx)
+        flat = flattened(v.shape, v.plates, idx)
         if len(flat) == len(v.shape):
             flat = tuple(self._reaching(i, size) for i, size in zip(flat, v.shape, strict=True))
         if v.name in self.discrete:
@@ -163,24 +137,6 @@ class Tensors:
                 return DataIx(x.Fn("value", (i.value,)))
         return i
 
-    def _flatten(self, shape: m.Shape, plates: tuple[m.Plate, ...], idx: tuple[Idx, ...]) -> tuple[Idx, ...]:
-        """A ragged axis and everything before it are one axis of rows."""
-        for axis, size in reversed(list(enumerate(shape[: len(plates)]))):
-            if isinstance(size, m.Ragged):
-                name, here = size.name, idx[axis]
-                match here:
-                    case DataIx(El(var=v, idx=(row,))) if (
-                        v == POSITION.of(name) and places_of(plates[: axis + 1], row) == idx[: axis + 1]
-                    ):
-                        return (row, *idx[axis + 1 :])
-                parents = self._flatten(shape[:axis], plates[:axis], idx[:axis])
-                parent = x.value_of(parents[0])
-                for p, d in zip(parents[1:], shape[axis - len(parents) + 1 : axis], strict=True):
-                    parent = _one_row(parent, x.value_of(p), x.SizeN(str(d)))
-                row_value = x.add(El(START.of(name), (x.as_index(parent),)), x.value_of(here))
-                return (x.as_index(row_value), *idx[axis + 1 :])
-        return idx
-
     def variate(self, v: m.Variable, home: tuple[Idx, ...], event: tuple[Idx, ...]) -> Expr:
         """The variable's own element: `home` are its plates, `event` its own axes."""
         return self.leaf(v, home + event)
@@ -189,7 +145,7 @@ class Tensors:
         """The 0/1 mask of an observed element: a missing one leaves its factor out."""
         if v.kind != "observed":
             return ()
-        flat = self._flatten(v.shape, v.plates, home + event)
+        flat = flattened(v.shape, v.plates, home + event)
         return (El(PRESENT.of(v.name), flat),)
 
     # -------------------------------------------------------------- densities

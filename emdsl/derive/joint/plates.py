@@ -5,7 +5,8 @@ from __future__ import annotations
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Expr, Idx, Ix
 from emdsl.derive.algebra.made import ROW
-from emdsl.derive.joint.element import Tensors, axes_of
+from emdsl.derive.joint.element import Tensors
+from emdsl.derive.joint.rows import axes_of
 from emdsl.language import model as m
 
 

@@ -257,15 +257,12 @@ def _all_but_singular(setup: Setup, end: Climb, start: Params) -> list[str]:
 
 
 def _far(setup: Setup, end: Climb, noise: float) -> dict[str, str]:
-    def objective(params: Params) -> float:
-        return evaluate(setup, params, None).objective
-
     def rounded() -> float:
         return max(noise, rounding(setup, evaluate(setup, end.params, None)))
 
     try:
         with np.errstate(all="ignore"):
-            return unlimited(setup.module.SPEC, end.params, objective, rounded)
+            return unlimited(setup.module.SPEC, end.params, lambda p: evaluate(setup, p, None).objective, rounded)
     except (setup.module.Degenerate, np.linalg.LinAlgError):
         return {}
 
