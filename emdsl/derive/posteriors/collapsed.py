@@ -14,15 +14,15 @@ from dataclasses import replace
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import DataIx, El, Idx, Ix
-from emdsl.derive.algebra.made import WEIGHT
+from emdsl.derive.algebra.made import FIT, FREE, LOG_NORMALISER, WEIGHT, among, made_of
 from emdsl.derive.joint.plates import home_of
 from emdsl.derive.joint.terms import Term
 from emdsl.derive.posteriors.block import Block, in_terms_of
 from emdsl.derive.posteriors.blocks import Elimination
-from emdsl.derive.posteriors.draws import Drawn, Sampling
+from emdsl.derive.posteriors.draws import KERNELS, Drawn, Sampling
 from emdsl.language import model as m
 
-LEFT = ("A", "fit", "free")  # what an eliminated block leaves, by the first word of its name
+LEFT = (LOG_NORMALISER, FIT, FREE)  # what an eliminated block leaves
 
 
 def collapsed(draws: Sampling, elimination: Elimination, model: m.ModelText) -> Sampling:
@@ -53,11 +53,11 @@ def collapsed(draws: Sampling, elimination: Elimination, model: m.ModelText) -> 
 
 
 def _moved_by_kernel(g: Drawn, unit: Ix) -> Drawn:
-    """A group that no conditional closes for: by slices, which need no gradient, unless Metropolis was asked for."""
-    if g.elimination is not None or (g.kernel == "hmc" and g.asked):
+    """A group that no conditional closes for: by slices, unless a kernel without a gradient was asked for."""
+    sloped = KERNELS[g.kernel].sloped
+    if g.elimination is not None or (sloped and g.asked):
         return g
-    kernel = g.kernel if g.kernel == "metropolis" else "slice"
-    return replace(g, kernel=kernel, batch=(unit,), collapsed=True)
+    return replace(g, kernel="slice" if sloped else g.kernel, batch=(unit,), collapsed=True)
 
 
 def _places(t: Term, draws: Sampling, seen: Mapping[str, Idx | None], elimination: Elimination) -> set[Idx]:
@@ -68,12 +68,11 @@ def _places(t: Term, draws: Sampling, seen: Mapping[str, Idx | None], eliminatio
         DataIx(f.of): f.at for f in t.factors if isinstance(f, x.Sel) and isinstance(f.at, Ix)
     }  # where group[n] == g, the element at group[n] is the one at g
     for e in (e for f in t.factors for e in x.walk(f) if isinstance(e, El)):
-        kind, _, name = e.var.partition(":")
         if e.var in draws.latents:
             out.add(in_terms_of(e.idx[0], told))
-        elif kind in LEFT and name in blocks and seen.get(name) is not None:
+        elif among(e.var, LEFT) and (name := made_of(e.var)[1][0]) in blocks and seen.get(name) is not None:
             block = blocks[name]
-            axes = block.home if kind == "free" else (*block.gates, *block.outside)
+            axes = block.home if e.var in FREE else (*block.gates, *block.outside)
             place = x.substitute(El("", (seen[name],)), dict(zip(axes, e.idx, strict=False)))  # type: ignore[arg-type]
             assert isinstance(place, El)
             out.add(in_terms_of(place.idx[0], told))

@@ -38,13 +38,19 @@ class Kernel:
 
     function: str
     said: str
+    several: str = ""  # the function where the density may have several modes, as a sum over classes has
+    sloped: bool = False  # whether it follows the gradient, which no density with something summed out has
 
 
 KERNELS = {  # by the word of the language, `emdsl.language.inference.KERNELS`
     "gibbs": Kernel("", "from their conditional itself (Gibbs)"),
-    "slice": Kernel("slice_kernel", "by univariate slice sampling, stepped out and shrunk (Neal 2003)"),
+    "slice": Kernel(
+        "slice_kernel", "by univariate slice sampling, stepped out and shrunk (Neal 2003)", several="modes_kernel"
+    ),
     "hmc": Kernel(
-        "hmc_kernel", "by Hamiltonian Monte Carlo on the log conditional and its gradient, step sizes by dual averaging"
+        "hmc_kernel",
+        "by Hamiltonian Monte Carlo on the log conditional and its gradient, step sizes by dual averaging",
+        sloped=True,
     ),
     "metropolis": Kernel("metropolis_kernel", "by random-walk Metropolis"),
 }

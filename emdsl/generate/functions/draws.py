@@ -246,7 +246,8 @@ def sweep_lines(printer: Printer) -> list[str]:
             low, high = bounds(v)
             events = tuple(k for k, p in enumerate(stored_order(v)) if p >= len(g.batch))
             parts.append(f'Coordinates("{n}", "{v.domain.kind}", ({low}, {high}), {events})')
-        kernel = "modes_kernel" if g.collapsed and g.kernel == "slice" else KERNELS[g.kernel].function
+        known = KERNELS[g.kernel]
+        kernel = (known.several if g.collapsed else "") or known.function
         listed = f"({', '.join(parts)}{',' if len(parts) == 1 else ''})"
         cells.append(f'Group("{", ".join(g.latents)}", {name}, {kernel}, {listed}{told}),')
     if draws.moved and rest not in cells:
@@ -290,7 +291,7 @@ def _wide(printer: Printer) -> str:
     assert draws is not None
     hidden = [model.variable(n) for n in draws.latents]
     seen = [o.name for o in model.of_kind("observed") if o.name not in draws.latents and o.domain.kind == "real"]
-    if not seen or any(g.kernel != "gibbs" for g in draws.groups) or any(v.domain.kind != "real" for v in hidden):
+    if not seen or any(g.elimination is None for g in draws.groups) or any(v.domain.kind != "real" for v in hidden):
         return ""
     spreads = ", ".join(f'float(np.std(prepared["{n}"]))' for n in seen)
     return f", max(1.0, {spreads})"
