@@ -30,6 +30,7 @@ from emdsl.derive.joint.joint import LogJoint
 from emdsl.derive.joint.terms import Term
 from emdsl.derive.plan import Plan
 from emdsl.derive.posteriors.block import Block
+from emdsl.derive.posteriors.roles import Across, Monomial, Role
 from emdsl.derive.updates.statistics import Statistic
 from emdsl.errors import EmdslError
 from emdsl.fit.interpret import log_joint, model_scope
@@ -229,16 +230,18 @@ def _sharp(block: Block, name: str, w: World) -> Mapping[str, Any]:
     return out | {f"cov:{':'.join(t.latents)}:{k}": lambda *at: 0.0 for k, t in enumerate(ties)}
 
 
-def _held(block: Block, role: str) -> list[x.Expr]:
+def _held(block: Block, role: Role) -> list[x.Expr]:
     """The elements of Gaussian latents that a term of this role multiplies."""
     assert block.gaussian is not None
-    kind, *names = role.split(" ")
     homes: Any = dict.fromkeys(block.latents, block.home) if block.field is None else block.field.homes
-    places = [homes[n] for n in names if n in homes]
-    if kind == "tie":
+    if isinstance(role, Across):
         assert block.field is not None
-        tie = block.field.ties[int(names[0])]
+        tie = block.field.ties[role.tie]
         names, places = list(tie.latents), list(tie.places)
+    else:
+        assert isinstance(role, Monomial)
+        names = list(role.latents)
+        places = [homes[n] for n in names]
     axes = (block.gaussian.rows, block.gaussian.columns)
     return [x.El(n, (*p, *a[n])) for n, p, a in zip(names, places, axes, strict=False)]
 
@@ -248,14 +251,16 @@ def _plates(block: Block) -> tuple[x.Ix, ...]:
     return block.home if block.field is None else block.field.outer
 
 
-def _in_part(block: Block, role: str) -> list[x.Expr]:
+def _in_part(block: Block, role: Role) -> list[x.Expr]:
     """1 where the elements of a term of a field lie in the part that is asked for."""
     if block.field is None:
         return []
-    kind, name, *_ = role.split(" ")
-    home = place = block.field.homes.get(name, ())
-    if kind == "tie":
-        tie = block.field.ties[int(name)]
+    if isinstance(role, Monomial):
+        name = role.latents[0]
+        home = place = block.field.homes[name]
+    else:
+        assert isinstance(role, Across)
+        tie = block.field.ties[role.tie]
         near = 1 if tie.places[0] and isinstance(tie.places[0][-1], x.DataIx) else 0  # not the one that lies behind
         home, place = block.field.homes[tie.latents[near]], tie.places[near]
         name = tie.latents[near]
@@ -273,7 +278,7 @@ def _message(block: Block, w: World) -> Any:
         total = 0.0
         for k, t in enumerate(block.terms):
             inner = [i for i in t.ixs if i not in here]
-            role = block.roles[k] if block.roles else ""
+            role: Role = block.roles[k] if block.roles else ""
             factors = list(t.factors)
             if role and block.gaussian is not None:
                 factors += [*_held(block, role), *_in_part(block, role)]

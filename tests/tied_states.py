@@ -8,12 +8,12 @@ from typing import Any
 from algebra import World
 
 from emdsl.derive.algebra import expr as x
-from emdsl.derive.algebra.made import FIRST
 from emdsl.derive.joint.plates import home_of
 from emdsl.derive.joint.terms import Term
 from emdsl.derive.plan import Plan
 from emdsl.derive.posteriors.block import Block
-from emdsl.derive.posteriors.chains import EDGE, behind, position_of
+from emdsl.derive.posteriors.chains import behind, position_of
+from emdsl.derive.posteriors.roles import Edge, Start
 
 
 def tied(block: Block, plan: Plan, w: World) -> dict[str, Any]:
@@ -88,7 +88,7 @@ def _chain(block: Block, w: World) -> dict[str, Any]:
     def whole(*at: int) -> float:
         total = 0.0
         for here in elements(dict(zip((*block.gates, *chain.outer), at, strict=True))):
-            role = EDGE if position(here) >= chain.depth else FIRST.at(position(here)).word
+            role = Edge() if position(here) >= chain.depth else Start(position(here))
             chosen = [t for t, r in zip(block.terms, block.roles, strict=True) if r in ("", role)]
             total += _sum(chosen, {**here, **states(here)}, w)
         return total

@@ -19,8 +19,8 @@ from emdsl.derive.algebra.made import COV, FEATURES, NORM, PRESENT, is_made, mad
 from emdsl.derive.joint.terms import Term, canonical_form, opened
 from emdsl.derive.plan import Plan
 from emdsl.derive.posteriors.block import Block
-from emdsl.derive.posteriors.gaussian import linear_role
 from emdsl.derive.posteriors.once import NONE, Known, taken_out
+from emdsl.derive.posteriors.roles import Role, linear_in
 from emdsl.derive.updates.statistics import drop_presence
 
 ONE = Ix("one", "1")  # the one row that stands for all, where a precision is computed
@@ -121,31 +121,31 @@ def _linear(block: Block, known: Known) -> Linear | str:
     rows: Mapping[str, tuple[Ix, ...]]
     if block.gaussian is not None:
         rows, columns = block.gaussian.rows, block.gaussian.columns
-        linear = {linear_role(n): n for n in block.latents}
+        latents: dict[Role, str] = {linear_in(n): n for n in block.latents}
     elif block.record is not None and block.record.gaussian and not block.own:
         rows = columns = {block.name: ()}
-        linear = {"id": block.name}
+        latents = {"id": block.name}
     else:
         return "its moments are no polynomials in data"
     features: dict[Feature, int] = {}
     coefficients: dict[tuple[str, int], list[Term]] = {}
-    kept: list[tuple[Term, str]] = []
+    kept: list[tuple[Term, Role]] = []
     alone: list[Term] = []
     for t, role in zip(block.terms, block.roles, strict=True):
         t = _gapless(t)
         if not role:
             alone.append(t)
             continue
-        if role not in linear:
+        if role not in latents:
             if any(set(block.home) & set(x.free(f)) for f in t.factors):
                 return "its precision is not the same in every row"
             kept.append((replace(t, ixs=tuple(i for i in t.ixs if i not in block.home)), role))
             continue
-        for part in (_feature(p, block.home, rows[linear[role]], known) for p in _opened(t, block.home, known)):
+        for part in (_feature(p, block.home, rows[latents[role]], known) for p in _opened(t, block.home, known)):
             if part is None:
                 return "its linear terms are no sums of data"
             feature, rest = part
-            key = linear[role], features.setdefault(feature, len(features))
+            key = latents[role], features.setdefault(feature, len(features))
             coefficients.setdefault(key, []).append(rest)
     bare = replace(block, home=(ONE,), terms=tuple(t for t, _ in kept), roles=tuple(r for _, r in kept))
     each = {k: tuple(v) for k, v in coefficients.items()}

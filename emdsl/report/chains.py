@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import Idx, Ix
-from emdsl.derive.algebra.made import FIRST
 from emdsl.derive.posteriors.block import Block
-from emdsl.derive.posteriors.chains import EDGE, Placed, behind
+from emdsl.derive.posteriors.chains import Placed, behind
+from emdsl.derive.posteriors.roles import Edge, Role, Start
 from emdsl.report import formula as f
 from emdsl.report.formula import Formula
 from emdsl.report.gathered import gathered
@@ -28,11 +28,11 @@ def chain_lines(block: Block, placed: Sequence[Placed], t: Typeset) -> Iterator[
     yield Say("The density of all states is a product along the plate. The logs of its factors are, for one element")
     yield Show(f.Relation("=", _call("node", here), _sum(block, placed, "", t, names)))
     yield Say("for an element and those before it" if chain.depth > 1 else "for an element and the one before it")
-    yield Show(f.Relation("=", _call("edge", *before, here), _sum(block, placed, EDGE, t, names)))
+    yield Show(f.Relation("=", _call("edge", *before, here), _sum(block, placed, Edge(), t, names)))
     for position in range(chain.depth):
         yield Say("and at the start" if position == 0 else f"and at position {position}")
         yield Show(f.Relation("=", _call("start", *_starts(block, position, t, names)),
-                              _sum(block, placed, FIRST.at(position).word, t, names)))  # fmt: skip
+                              _sum(block, placed, Start(position), t, names)))  # fmt: skip
     yield Say("Sums over all paths to an element, and from it (β is 1 at the last element), are taken step by step:")
     yield from _recursions(block, t, names)
     yield Say("What a sequence leaves to the log-likelihood, or to the bound, is the sum over its last states")
@@ -115,7 +115,7 @@ def _starts(block: Block, position: int, t: Typeset, names: Names) -> list[Formu
     return [_event(block, position - p, t, names, (*chain.outer, p)) for p in range(position + 1)]
 
 
-def _sum(block: Block, placed: Sequence[Placed], role: str, t: Typeset, names: Names) -> Formula:
+def _sum(block: Block, placed: Sequence[Placed], role: Role, t: Typeset, names: Names) -> Formula:
     """The sum of the terms of one role."""
     assert block.chain is not None
     held = {*block.home, *block.chain.outer, *block.states, *block.gates, *block.chain.before}

@@ -9,7 +9,8 @@ from emdsl.derive.algebra.expr import El, Expr, Idx, Ix
 from emdsl.derive.joint.terms import Term
 from emdsl.derive.posteriors.block import Block
 from emdsl.derive.posteriors.fields import Field, Tie, field_role
-from emdsl.derive.posteriors.gaussian import linear_role, polynomial_role, quadratic_role
+from emdsl.derive.posteriors.gaussian import polynomial_role
+from emdsl.derive.posteriors.roles import Across, Monomial, Role, linear_in, quadratic_in
 from emdsl.report import formula as f
 from emdsl.report.formula import Formula
 from emdsl.report.incomplete import conditional, grouped
@@ -24,7 +25,7 @@ from emdsl.report.unicode import text
 from emdsl.report.vectors import tensor
 
 
-def roles_of(block: Block, terms: Sequence[Term]) -> list[tuple[str, Term]]:
+def roles_of(block: Block, terms: Sequence[Term]) -> list[tuple[Role, Term]]:
     """What of J and h each of a block's terms adds to."""
     g, field = block.gaussian, block.field
     assert g is not None
@@ -35,13 +36,13 @@ def roles_of(block: Block, terms: Sequence[Term]) -> list[tuple[str, Term]]:
     return [role for role in found if not isinstance(role, str)]
 
 
-def gaussian_lines(block: Block, terms: Sequence[tuple[str, Term]], t: Typeset) -> Iterator[Say | Show]:
+def gaussian_lines(block: Block, terms: Sequence[tuple[Role, Term]], t: Typeset) -> Iterator[Say | Show]:
     """J and h, entry by entry; `terms` are the block's with their roles, as little opened as they may be."""
     g = block.gaussian
     assert g is not None
     own = [i for table in (g.rows, g.columns) for n in block.latents for i in table[n]]
     names = t.letters.extend({}, (*block.home, *block.gates, *own))
-    found: dict[str, list[Expr]] = {}
+    found: dict[Role, list[Expr]] = {}
     for role in terms:
         held = {*block.home, *block.gates, *own}
         body = whole([i for i in role[1].ixs if i not in held], role[1].body)
@@ -54,14 +55,14 @@ def gaussian_lines(block: Block, terms: Sequence[tuple[str, Term]], t: Typeset) 
     yield Say(f"{say}:")
     for k, a in enumerate(block.latents):
         for b in block.latents[k:]:
-            parts = found.get(quadratic_role(a, b))
+            parts = found.get(quadratic_in(a, b))
             if parts:
                 pair = ((a, block.home, g.rows[a]), (b, block.home, g.columns[b]))
                 yield Show(
                     _entries("J", pair, [_precision(p, a == b, pair[0][2], pair[1][2]) for p in parts], t, names)
                 )
     for a in block.latents:
-        yield Show(_entries("h", ((a, block.home, g.rows[a]),), found.get(linear_role(a), []), t, names))
+        yield Show(_entries("h", ((a, block.home, g.rows[a]),), found.get(linear_in(a), []), t, names))
     if any(isinstance(n, x.Delta) and _one_place(n) for parts in found.values() for p in parts for n in x.walk(p)):
         yield Say("e with a number is the unit vector with its one there.")
     if g.seen:
@@ -126,12 +127,12 @@ def _entries(
     return f.Relation("=", f.Apply(f.Word(letter), tuple(left)), t.of(value, names) if whole_ is None else whole_)
 
 
-def field_lines(block: Block, field: Field, terms: Sequence[tuple[str, Term]], t: Typeset) -> Iterator[Say | Show]:
+def field_lines(block: Block, field: Field, terms: Sequence[tuple[Role, Term]], t: Typeset) -> Iterator[Say | Show]:
     """J and h over all elements: at one element, and where two are tied."""
     g = block.gaussian
     assert g is not None
     ties = list(field.ties)
-    found: dict[str, list[tuple[Expr, Names]]] = {}
+    found: dict[Role, list[tuple[Expr, Names]]] = {}
     own = [i for table in (g.rows, g.columns) for n in block.latents for i in table[n]]
     for role in terms:
         held = (*_places(role[0], field, ties), *own, *block.gates)
@@ -145,7 +146,7 @@ def field_lines(block: Block, field: Field, terms: Sequence[tuple[str, Term]], t
     )
     for k, a in enumerate(block.latents):
         for b in block.latents[k:]:
-            if parts := found.get(quadratic_role(a, b)):
+            if parts := found.get(quadratic_in(a, b)):
                 places = ((field.homes[a], g.rows[a]), (field.homes[b], g.columns[b]))
                 entries = [(_precision(p, a == b, g.rows[a], g.columns[b]), names) for p, names in parts]
                 yield _shown("J", (a, b), places, x.ONE, entries, t)
@@ -157,7 +158,7 @@ def field_lines(block: Block, field: Field, terms: Sequence[tuple[str, Term]], t
         names = t.letters.extend({}, (*dict.fromkeys(free), *own, *block.gates))
         yield _shown("J", (a, b), apart, x.num(-1), [(p, names) for p in entry.parts], t)
     for a in block.latents:
-        if parts := found.get(linear_role(a)):
+        if parts := found.get(linear_in(a)):
             yield _shown("h", (a,), ((field.homes[a], g.rows[a]),), x.ONE, parts, t)
     if g.seen:
         yield from conditional(g.seen, [n for n in block.latents if n not in g.seen])
@@ -189,9 +190,13 @@ def field_lines(block: Block, field: Field, terms: Sequence[tuple[str, Term]], t
         yield from along(block, field, t)
 
 
-def _places(role: str, field: Field, ties: Sequence[Tie]) -> tuple[Ix, ...]:
-    kind, *names = role.split(" ")
-    return ties[int(names[0])].ixs if kind == "tie" else field.homes[names[0]]
+def _places(role: Role, field: Field, ties: Sequence[Tie]) -> tuple[Ix, ...]:
+    match role:
+        case Across(tie):
+            return ties[tie].ixs
+        case Monomial((first, *_)):
+            return field.homes[first]
+    return ()
 
 
 def _shown(

@@ -295,5 +295,6 @@ def _natural(plan: Plan, block: Block) -> dict[str, list[Expr]]:
             return found
     found = {}
     for name, opened_term in block.averaged:
-        found.setdefault(name, []).append(_inner(opened_term, block))
+        if isinstance(name, str):
+            found.setdefault(name, []).append(_inner(opened_term, block))
     return found

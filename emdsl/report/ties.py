@@ -12,7 +12,8 @@ from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import DataIx, El, Expr, Idx, Ix
 from emdsl.derive.posteriors.block import Block
 from emdsl.derive.posteriors.chains import distance
-from emdsl.derive.posteriors.fields import Field, Tie, tie_role
+from emdsl.derive.posteriors.fields import Field, Tie
+from emdsl.derive.posteriors.roles import Across, Role
 from emdsl.report import formula as f
 from emdsl.report.formula import Formula
 from emdsl.report.page import Say, Show, whole
@@ -31,11 +32,11 @@ class Entry:
     parts: tuple[Expr, ...]
 
 
-def tied(field: Field, found: Mapping[str, Sequence[Expr]]) -> list[Entry]:
+def tied(field: Field, found: Mapping[Role, Sequence[Expr]]) -> list[Entry]:
     """The ties' entries: along an ordered plate the later element at its own index, through data summed over rows."""
     out: dict[object, Entry] = {}
     for k, tie in enumerate(field.ties):
-        parts = tuple(found.get(tie_role(k), ()))
+        parts = tuple(found.get(Across(k), ()))
         if not parts:
             continue
         key, entry = _later_first(tie, parts) or _through_data(field, tie, parts) or (k, _as_it_is(tie, parts))

@@ -9,7 +9,7 @@ blocks, and the readers of the term refuse it, or evaluate it, with its text.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import lru_cache
@@ -275,19 +275,6 @@ def symmetry_of(joint: LogJoint) -> Symmetry:
     vectors = [v.name for v in joint.model.variables if len(v.domain.dims) == 1 and not v.array]
     own = (n for v in names for n in (v, MOMENT.of(v, "id"), MOMENT.of(v, "inv")))
     return Symmetry(frozenset([*own, *(COV.of(v, v) for v in vectors)]))
-
-
-def merge_roles(
-    own_terms: Sequence[Term], roles: Sequence[str], symmetry: Symmetry, fixed: tuple[Ix, ...]
-) -> tuple[tuple[Term, ...], tuple[str, ...]]:
-    """Equal terms of one statistic added up."""
-    if not roles:
-        return tuple(merge(own_terms, symmetry, fixed)), ()
-    out: list[tuple[Term, str]] = []
-    for role in dict.fromkeys(roles):
-        mine = [t for t, r in zip(own_terms, roles, strict=True) if r == role]
-        out += [(t, role) for t in merge(mine, symmetry, fixed)]
-    return tuple(t for t, _ in out), tuple(r for _, r in out)
 
 
 def at_gate(g: x.Sel, at: Ix, factors: list[Expr], ixs: list[Ix]) -> tuple[list[Expr], list[Ix]]:

@@ -7,18 +7,19 @@ from dataclasses import replace
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Expr, Idx, Ix
-from emdsl.derive.algebra.made import CLIQUE, FIRST, LOCATION, MOMENT, PAIR, VARIANCE, Kind, Q
+from emdsl.derive.algebra.made import CLIQUE, FIRST, LOCATION, MOMENT, PAIR, VARIANCE, Q
 from emdsl.derive.algebra.show import show
 from emdsl.derive.joint.factors import LogJoint
 from emdsl.derive.joint.records import function_of, slots_of
 from emdsl.derive.joint.terms import Term, settle
 from emdsl.derive.posteriors.block import Block, place, touches
 from emdsl.derive.posteriors.blocks import Elimination
-from emdsl.derive.posteriors.chains import EDGE, Placed
+from emdsl.derive.posteriors.chains import Placed
 from emdsl.derive.posteriors.cuts import cut_of
 from emdsl.derive.posteriors.discrete import placements
 from emdsl.derive.posteriors.gaussian_moments import under_gaussian
 from emdsl.derive.posteriors.networks import clique_key, in_clique
+from emdsl.derive.posteriors.roles import Edge, Start
 from emdsl.derive.posteriors.scaled import under_scaled
 from emdsl.derive.posteriors.turns import averaged_in_turn
 
@@ -109,11 +110,11 @@ def probable(p: Placed, block: Block) -> Term:
     chain = block.chain
     kind, home = Q, block.home
     behind: tuple[Ix, ...] = ()
-    if chain is not None and p.role == EDGE:
+    if chain is not None and p.role == Edge():
         kind, behind = PAIR, chain.before
-    elif chain is not None and p.role:
-        kind, home = Kind(p.role), chain.outer
-        behind = chain.before if kind != FIRST.at(0) else ()
+    elif chain is not None and isinstance(p.role, Start):
+        kind, home = FIRST.at(p.role.position), chain.outer
+        behind = chain.before if p.role.position else ()
     axes = (*behind, *block.states, *block.gates, *home)
     return Term(p.term.coef, (), (*p.term.factors, El(kind.of(block.name), axes)),
                 tuple(dict.fromkeys((*p.term.ixs, *axes))))  # fmt: skip

@@ -15,6 +15,7 @@ from emdsl.derive.posteriors.fields import Field
 from emdsl.derive.posteriors.gaussian import Gaussian
 from emdsl.derive.posteriors.networks import Clique
 from emdsl.derive.posteriors.products import Turn
+from emdsl.derive.posteriors.roles import Role
 
 MOST_TOGETHER = 16  # latents of one element that are enumerated together: each is an axis of a table
 
@@ -34,7 +35,7 @@ class Block:
     states: tuple[Ix, ...]
     neighbours: tuple[x.Sel, ...]
     terms: tuple[Term, ...]
-    roles: tuple[str, ...] = ()
+    roles: tuple[Role, ...] = ()
     record: Posterior | None = None
     own: tuple[Ix, ...] = ()  # own axes of a vector-valued latent
     total: Expr | None = None  # of counts of which some were seen: what all of them add up to
@@ -54,7 +55,7 @@ class Block:
         return tuple(n.at for n in self.neighbours if isinstance(n.at, Ix))
 
     @property
-    def averaged(self) -> tuple[tuple[str, Term], ...]:
+    def averaged(self) -> tuple[tuple[Role, Term], ...]:
         """(statistic, rest) of each element given the expectations of those that rows hold beside it."""
         return (*zip(self.roles, self.terms, strict=False), *(share for t in self.turns for share in t.shares))
 

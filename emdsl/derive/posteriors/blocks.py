@@ -20,7 +20,7 @@ from emdsl.derive.joint.factors import Factor, LogJoint
 from emdsl.derive.joint.plates import conditions_of, home_of
 from emdsl.derive.joint.ranges import range_of
 from emdsl.derive.joint.records import recognise, statistic_of
-from emdsl.derive.joint.terms import Term, blocks_of, merge, merge_roles, symmetry_of, terms
+from emdsl.derive.joint.terms import Term, blocks_of, merge, symmetry_of, terms
 from emdsl.derive.joint.weights import weigh
 from emdsl.derive.posteriors.block import MOST_TOGETHER, Block, beside, gates_outside, place, touches
 from emdsl.derive.posteriors.clouds import holds_points
@@ -29,6 +29,7 @@ from emdsl.derive.posteriors.discrete import WAYS_OUT, discrete_block, elements_
 from emdsl.derive.posteriors.held import KNOWN_TOTAL, held_record, may_be_held, total_of, total_unknown
 from emdsl.derive.posteriors.joint_gaussian import common_scale, gaussian_block
 from emdsl.derive.posteriors.networks import widest
+from emdsl.derive.posteriors.roles import merge_roles
 from emdsl.derive.posteriors.scaled import scaled_block, scaled_messages
 from emdsl.derive.posteriors.turns import block_in_turn
 from emdsl.errors import ModelError, Problem, Span

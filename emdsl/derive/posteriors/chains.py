@@ -3,8 +3,8 @@
     log p(z, x)  =  sum_t [ node_t(z_t)  +  edge_t(z_{t-L}, ..., z_t) ]
 
 A chain is found by where its gates stand, at fixed distances on one plate, and by nothing else. Its terms are
-of three kinds (`role`): functions of one element (""), functions of an element and those before it ("edge"),
-and what holds at position r < L alone ("first r"), where the chain has no L elements behind it yet.
+of three roles: functions of one element, functions of an element and those before it (`Edge`), and what holds at
+position r < L alone (`Start`), where the chain has no L elements behind it yet.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from fractions import Fraction
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import DataIx, El, Expr, Idx, Ix
-from emdsl.derive.algebra.made import FIRST, POSITION, ROW, START
+from emdsl.derive.algebra.made import POSITION, ROW, START
 from emdsl.derive.joint.terms import Term, at_gate
+from emdsl.derive.posteriors.roles import Edge, Role, Start
 
 Neighbours = dict[tuple[str, tuple[Idx, ...]], Ix]
-EDGE = "edge"  # the role of a term that ties neighbours; of one at the start `FIRST.at(position).word`
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Placed:
     """A term in a chain's own indices, and its role."""
 
     term: Term
-    role: str
+    role: Role
 
 
 # ------------------------------------------------------------------ distances
@@ -267,16 +267,16 @@ def _roles(t: Term, base: Ix | int, furthest: int, chain: Chain, home: tuple[Ix,
         if found.at < chain.depth:
             return [at_start(replace(t, factors=found.rest), found.at, chain, home)]
         condition = x.fn("eq", position, x.num(found.at))
-        return [Placed(replace(t, factors=(*found.rest, condition)), EDGE if furthest else "")]
+        return [Placed(replace(t, factors=(*found.rest, condition)), Edge() if furthest else "")]
     if not furthest:
         return [Placed(t, "")]
     if found.low < furthest:
         return f"the first {furthest} elements have no element {furthest} before them"
     if found.low > chain.depth:
         later = x.fn("ge", position, x.num(found.low))
-        return [Placed(replace(t, factors=(*found.rest, later)), EDGE)]
+        return [Placed(replace(t, factors=(*found.rest, later)), Edge())]
     bare = replace(t, factors=found.rest)
-    return [Placed(bare, EDGE), *(at_start(bare, r, chain, home) for r in range(found.low, chain.depth))]
+    return [Placed(bare, Edge()), *(at_start(bare, r, chain, home) for r in range(found.low, chain.depth))]
 
 
 def at_start(t: Term, position: int, chain: Chain, home: tuple[Ix, ...]) -> Placed:
@@ -295,4 +295,4 @@ def at_start(t: Term, position: int, chain: Chain, home: tuple[Ix, ...]) -> Plac
         first = DataIx(x.add(start, x.num(position)))
     factors = tuple(x.substitute(x.rebuild(f, known), {chain.order: first}) for f in t.factors)
     ixs = (*chain.outer, *(i for i in t.ixs if i not in home))
-    return Placed(replace(t, factors=tuple(f for f in factors if f != x.ONE), ixs=ixs), FIRST.at(position).word)
+    return Placed(replace(t, factors=tuple(f for f in factors if f != x.ONE), ixs=ixs), Start(position))

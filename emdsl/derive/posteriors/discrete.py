@@ -9,11 +9,12 @@ from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Idx, Ix
 from emdsl.derive.joint.factors import Factor, LogJoint
 from emdsl.derive.joint.plates import home_of, outside, plate_names
-from emdsl.derive.joint.terms import Term, blocks_of, merge_roles, symmetry_of
+from emdsl.derive.joint.terms import Term, blocks_of, symmetry_of
 from emdsl.derive.joint.weights import weigh
 from emdsl.derive.posteriors.block import MOST_TOGETHER, Block, latents_in, place, touches
 from emdsl.derive.posteriors.chains import Chain, Neighbours, Placed, depth, lags, place_in_chain, references
 from emdsl.derive.posteriors.networks import cliques_of, widest
+from emdsl.derive.posteriors.roles import merge_roles
 from emdsl.errors import Problem, Span
 from emdsl.language import model as m
 

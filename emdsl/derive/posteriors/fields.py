@@ -16,7 +16,8 @@ from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import DataIx, El, Expr, Idx, Ix
 from emdsl.derive.joint.terms import Term, at_gate
 from emdsl.derive.posteriors.chains import distance
-from emdsl.derive.posteriors.gaussian import Gaussian, linear_role, polynomial_role, quadratic_role
+from emdsl.derive.posteriors.gaussian import Gaussian, polynomial_role
+from emdsl.derive.posteriors.roles import Across, Monomial, Role
 
 
 @dataclass(frozen=True)
@@ -108,10 +109,6 @@ def without_gates(
     return Term(t.coef, (), tuple(f for f in factors if f != x.ONE), tuple(dict.fromkeys(ixs)))
 
 
-def tie_role(number: int) -> str:
-    return f"tie {number}"
-
-
 def atoms_of(t: Term, latents: Sequence[str], homes: Mapping[str, tuple[Ix, ...]]) -> Atoms:
     """The atoms of a term in order: by latent, then the later along a plate first."""
     found: list[El] = []
@@ -146,7 +143,7 @@ def tie_of(a: Atoms) -> tuple[Tie, dict[Ix, Idx]]:
 
 def field_role(
     t: Term, latents: Sequence[str], homes: Mapping[str, tuple[Ix, ...]], g: Gaussian, ties: list[Tie]
-) -> tuple[str, Term] | str:
+) -> tuple[Role, Term] | str:
     """(role, rest) of a term: rest over the plates of its element, or over the indices of its tie; or why not."""
     a = atoms_of(t, latents, homes)
     found = polynomial_role(a.bare, latents, (), g)
@@ -154,14 +151,13 @@ def field_role(
         return found
     rest = found[1]
     if len(set(a.places)) == 1:
-        role = linear_role(a.latents[0]) if len(a.places) == 1 else quadratic_role(a.latents[0], a.latents[1])
-        return role, _at_home(rest, a.places[0], homes[a.latents[0]])
+        return Monomial(tuple(a.latents)), _at_home(rest, a.places[0], homes[a.latents[0]])
     tie, names = tie_of(a)
     if tie not in ties:
         ties.append(tie)
     moved = tuple(x.substitute(f, names) for f in rest.factors)
     ixs = tuple(j for i in rest.ixs if isinstance(j := names.get(i, i), Ix))
-    return tie_role(ties.index(tie)), Term(rest.coef, (), moved, tuple(dict.fromkeys((*tie.ixs, *ixs))))
+    return Across(ties.index(tie)), Term(rest.coef, (), moved, tuple(dict.fromkeys((*tie.ixs, *ixs))))
 
 
 def _at_home(t: Term, place: tuple[Idx, ...], home: tuple[Ix, ...]) -> Term:

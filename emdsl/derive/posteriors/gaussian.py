@@ -15,6 +15,7 @@ from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Expr, Idx, Ix
 from emdsl.derive.algebra.show import show
 from emdsl.derive.joint.terms import Term
+from emdsl.derive.posteriors.roles import Monomial, Role
 
 
 @dataclass(frozen=True)
@@ -34,15 +35,7 @@ def gaussian_axes(dims: Mapping[str, Sequence[str]], incomplete: frozenset[str])
     return Gaussian(rows, columns, tuple(n for n in dims if n in incomplete))
 
 
-def linear_role(latent: str) -> str:
-    return f"h {latent}"
-
-
-def quadratic_role(first: str, second: str) -> str:
-    return f"J {first} {second}"
-
-
-def polynomial_role(t: Term, latents: Sequence[str], home: tuple[Ix, ...], g: Gaussian) -> tuple[str, Term] | str:
+def polynomial_role(t: Term, latents: Sequence[str], home: tuple[Ix, ...], g: Gaussian) -> tuple[Role, Term] | str:
     """(role, rest) of a placed term: of which atoms it is a multiple; a text where it is of no degree up to two."""
     atoms: list[El] = []
     rest: list[Expr] = []
@@ -74,8 +67,7 @@ def polynomial_role(t: Term, latents: Sequence[str], home: tuple[Ix, ...], g: Ga
             else:
                 factors.append(x.sel(at.value, axis) if isinstance(at, x.DataIx) else x.delta(at, axis))
                 ixs.append(axis)
-    names = [e.var for e in atoms]
-    role = "" if not names else linear_role(names[0]) if len(names) == 1 else quadratic_role(*names)
+    role: Role = Monomial(tuple(e.var for e in atoms)) if atoms else ""
     kept = tuple(f for f in factors if f != x.ONE)
     return role, Term(t.coef, (), kept, tuple(dict.fromkeys(ixs)))
 

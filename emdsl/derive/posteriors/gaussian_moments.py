@@ -11,6 +11,7 @@ from emdsl.derive.joint.terms import Term
 from emdsl.derive.posteriors.block import Block, place
 from emdsl.derive.posteriors.fields import Field, atoms_of, place_outside, tie_of, without_gates
 from emdsl.derive.posteriors.gaussian import polynomial_role
+from emdsl.derive.posteriors.roles import Monomial
 
 
 def under_gaussian(t: Term, block: Block) -> list[Term] | str:
@@ -26,8 +27,8 @@ def under_gaussian(t: Term, block: Block) -> list[Term] | str:
     if isinstance(found, str):
         return f"no closed expectation under the posterior of {', '.join(block.latents)}: {found}"
     role, rest = found
+    held = role.latents if isinstance(role, Monomial) else ()
     own = (*block.gates, *block.home)
-    held = role.split(" ")[1:]
     if block.scale is not None:
         return _times_scale(block, held, rest)
     products: list[tuple[Expr, ...]] = [
@@ -47,7 +48,7 @@ def under_gaussian(t: Term, block: Block) -> list[Term] | str:
     ]
 
 
-def _times_scale(block: Block, held: list[str], rest: Term) -> list[Term]:
+def _times_scale(block: Block, held: Sequence[str], rest: Term) -> list[Term]:
     """y_a y_b -> m_a m_b + V_ab / scale: terms that the blocks of scale and gates have still to average."""
     g = block.gaussian
     assert g is not None and block.scale is not None
@@ -103,8 +104,8 @@ def covariance_axes(block: Block) -> tuple[Ix, ...]:
     """
     if block.turns:
         return block.home
-    quadratic = [t for t, role in zip(block.terms, block.roles, strict=True) if role.startswith("J ")]
-    held = {i for t in quadratic for f in t.factors for i in x.free(f)}
+    squares = [t for t, r in zip(block.terms, block.roles, strict=True) if isinstance(r, Monomial) and r.quadratic]
+    held = {i for t in squares for f in t.factors for i in x.free(f)}
     gates = block.gates if held & set(block.gates) else ()
     if held & set(block.home) or block.filtered:
         return (*gates, *block.home)

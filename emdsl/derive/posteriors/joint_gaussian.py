@@ -10,12 +10,13 @@ from emdsl.derive.algebra.expr import El, Ix
 from emdsl.derive.joint.factors import LogJoint
 from emdsl.derive.joint.plates import home_of, inside_plates, plate_indices
 from emdsl.derive.joint.ranges import EVERYWHERE, range_of
-from emdsl.derive.joint.terms import Term, blocks_of, merge_roles, symmetry_of
+from emdsl.derive.joint.terms import Term, blocks_of, symmetry_of
 from emdsl.derive.joint.weights import weigh
 from emdsl.derive.posteriors.block import Block, beside, place, touches
 from emdsl.derive.posteriors.chains import Neighbours
 from emdsl.derive.posteriors.fields import Field, Tie, atoms_of, field_role, place_outside, without_gates
 from emdsl.derive.posteriors.gaussian import gaussian_axes, polynomial_role
+from emdsl.derive.posteriors.roles import Role, merge_roles, quadratic_in
 from emdsl.errors import Problem, Span
 from emdsl.language import model as m
 
@@ -75,7 +76,7 @@ def _made(
     g = gaussian_axes({v.name: [str(d) for d in (*v.array, *v.domain.dims)] for v in variables}, joint.incomplete)
     neighbours: Neighbours = {}
     terms: list[Term] = []
-    roles: list[str] = []
+    roles: list[Role] = []
     for t, span, _ in pool:
         if not touches(t, latents):
             continue
@@ -122,13 +123,13 @@ def _meant(latents: tuple[str, ...], joint: LogJoint, pool: Sequence[tuple[Term,
     return apart and all(v.domain.kind == "real" for v in variables)
 
 
-def _loose(variables: Sequence[m.Variable], roles: Sequence[str], ways_out: str) -> Problem | None:
+def _loose(variables: Sequence[m.Variable], roles: Sequence[Role], ways_out: str) -> Problem | None:
     """A latent that no square keeps near its mean, or that is not free on the line."""
     for v in variables:
         if (ends := range_of(v)) != EVERYWHERE:
             text = ends if isinstance(ends, str) else f"{v.name} has a bound, and a Gaussian has none"
             return Problem("E111", f"the posterior of {v.name} is not a known family: {text}", v.span, ways_out)
-        if f"J {v.name} {v.name}" not in roles or v.domain.kind != "real":
+        if quadratic_in(v.name, v.name) not in roles or v.domain.kind != "real":
             text = f"the posterior of {v.name} is not a known family: it has no square that keeps it near its mean"
             return Problem("E111", text, v.span, ways_out)
     return None
@@ -148,7 +149,7 @@ def _tied(
     held = not joint.multipliers.keys().isdisjoint(latents)
     ties: list[Tie] = []
     terms: list[Term] = []
-    roles: list[str] = []
+    roles: list[Role] = []
     neighbours: Neighbours = {}
     for t, span in mine:
         bare = without_gates(t, latents, apart, neighbours, joint.levels)
@@ -190,7 +191,7 @@ def _parts(variables: Sequence[m.Variable], terms: Sequence[Term], model: m.Mode
 
 
 def common_scale(
-    own_terms: Sequence[Term], roles: Sequence[str], scales: set[str], home: tuple[Ix, ...]
+    own_terms: Sequence[Term], roles: Sequence[Role], scales: set[str], home: tuple[Ix, ...]
 ) -> tuple[El, list[Term]] | None:
     """The neighbour that multiplies every quadratic and every linear term once, and the terms without it."""
     out: list[Term] = []

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from emdsl.derive.algebra.expr import Ix
 from emdsl.derive.joint.terms import Term
 from emdsl.derive.posteriors.networks import Clique
+from emdsl.derive.posteriors.roles import Role
 
 
 @dataclass(frozen=True)
@@ -31,4 +32,4 @@ class Turn:
 
     clique: Clique
     patterns: tuple[Pattern, ...]
-    shares: tuple[tuple[str, Term], ...]
+    shares: tuple[tuple[Role, Term], ...]

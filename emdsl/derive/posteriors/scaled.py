@@ -20,11 +20,12 @@ from emdsl.derive.algebra.made import FIT, LOCATION, LOG_NORMALISER, VARIANCE
 from emdsl.derive.joint.factors import LogJoint
 from emdsl.derive.joint.plates import home_of
 from emdsl.derive.joint.ranges import EVERYWHERE, range_of
-from emdsl.derive.joint.terms import Term, merge_roles, symmetry_of
+from emdsl.derive.joint.terms import Term, symmetry_of
 from emdsl.derive.joint.weights import weigh
 from emdsl.derive.posteriors.block import Block, gates_outside, place, touches
 from emdsl.derive.posteriors.chains import Neighbours
-from emdsl.derive.posteriors.gaussian import gaussian_axes, polynomial_role, quadratic_role
+from emdsl.derive.posteriors.gaussian import gaussian_axes, polynomial_role
+from emdsl.derive.posteriors.roles import Monomial, Role, merge_roles, quadratic_in
 from emdsl.errors import Span
 
 
@@ -46,7 +47,7 @@ def scaled_block(
     home, g = home_of(variable), gaussian_axes({name: [str(d) for d in dims]}, frozenset())
     neighbours: Neighbours = {}
     terms: list[Term] = []
-    roles: list[str] = []
+    roles: list[Role] = []
     scales: set[Expr] = set()
     for t, _, _ in pool:
         if not touches(t, latents):
@@ -59,7 +60,7 @@ def scaled_block(
         scales.add(found[0])
         terms.append(weigh(found[1], weighted, joint, home))
         roles.append(role[0])
-    if len(scales) != 1 or quadratic_role(name, name) not in roles:
+    if len(scales) != 1 or quadratic_in(name, name) not in roles:
         return None
     gates = tuple(x.Sel(El(n, idx), k) for (n, idx), k in neighbours.items())
     own = (*g.rows[name], *g.columns[name])
@@ -68,11 +69,11 @@ def scaled_block(
 
 
 def _cut(
-    role: str, rest: Term, joint: LogJoint, kinds: Mapping[str, str], row: Ix, column: Ix, home: tuple[Ix, ...]
+    role: Role, rest: Term, joint: LogJoint, kinds: Mapping[str, str], row: Ix, column: Ix, home: tuple[Ix, ...]
 ) -> tuple[Expr, Term] | None:
     """The neighbour's factor, its slots named as the block's rows and columns, and the term without it."""
     mine = [f for f in rest.factors if any(kinds.get(n) == f"L:{n}" for n in x.variables(f))]
-    if len(mine) != 1 or not isinstance(mine[0], El | x.MatInv) or not role:
+    if len(mine) != 1 or not isinstance(mine[0], El | x.MatInv) or not isinstance(role, Monomial):
         return None
     scale = mine[0]
     number: Expr = x.ONE
@@ -93,7 +94,7 @@ def _cut(
         return scale, Term(rest.coef, (), others, rest.ixs)
     slots = slots_of_scale(scale)
     carried = {i for f in others for i in x.free(f)}
-    if role.startswith("J"):
+    if role.quadratic:
         if set(slots) != {row, column} or {row, column} & carried:
             return None
         ixs = tuple(i for i in rest.ixs if i not in (row, column))

@@ -23,13 +23,14 @@ from emdsl.derive.joint.factors import LogJoint
 from emdsl.derive.joint.plates import home_of
 from emdsl.derive.joint.ranges import range_of
 from emdsl.derive.joint.records import function_of, recognise, slots_of, statistic_of
-from emdsl.derive.joint.terms import Term, merge_roles, opened_by, settle, symmetry_of
+from emdsl.derive.joint.terms import Term, opened_by, settle, symmetry_of
 from emdsl.derive.joint.weights import weigh
 from emdsl.derive.posteriors.block import Block, place, touches
 from emdsl.derive.posteriors.discrete import WAYS_OUT
-from emdsl.derive.posteriors.gaussian import gaussian_axes, polynomial_role, quadratic_role
+from emdsl.derive.posteriors.gaussian import gaussian_axes, polynomial_role
 from emdsl.derive.posteriors.networks import Clique
 from emdsl.derive.posteriors.products import Pattern, Turn
+from emdsl.derive.posteriors.roles import Role, merge_roles, quadratic_in
 from emdsl.errors import ModelError, Problem, Span
 
 Place = tuple[Idx, ...]
@@ -110,7 +111,7 @@ def block_in_turn(
         return None
     kinds: set[str] = set()
     static: list[Term] = []
-    roles: list[str] = []
+    roles: list[Role] = []
     turns: dict[object, Turn] = {}
     for t, span in mine:
         found = atoms_at(t, block)
@@ -152,7 +153,7 @@ def _in_family(block: Block, kinds: set[str], joint: LogJoint) -> Block:
             text = f"the posterior of {block.name} is not a known family: {why}"
             raise ModelError(Problem("E111", text, v.span, WAYS_OUT), joint.model.source)
         return replace(block, record=record)
-    if quadratic_role(block.name, block.name) not in block.roles:
+    if quadratic_in(block.name, block.name) not in block.roles:
         text = f"the posterior of {block.name} is not a known family: it has no square that keeps it near its mean"
         raise ModelError(Problem("E111", text, v.span, WAYS_OUT), joint.model.source)
     return block
@@ -163,7 +164,7 @@ def _places(t: Term, block: Block) -> set[Place]:
     return {e.idx[:depth] for f in t.factors for e in x.walk(f) if isinstance(e, El) and e.var == block.name}
 
 
-def _static(t: Term, block: Block, weighted: str | None, joint: LogJoint) -> tuple[str, Term] | str:
+def _static(t: Term, block: Block, weighted: str | None, joint: LogJoint) -> tuple[Role, Term] | str:
     """(statistic, rest) of a term of one element, in the block's own indices."""
     placed = place(t, block.latents, block.home, (), {}, joint.levels)
     if isinstance(placed, str):
@@ -211,7 +212,7 @@ def _turn(
 
 def _shares(
     t: Term, atoms: Sequence[Atom], rest: Sequence[Expr], block: Block, joint: LogJoint
-) -> list[tuple[str, Term]]:
+) -> list[tuple[Role, Term]]:
     """What a row adds to each of its elements: (statistic, rest), the others averaged, in the block's own indices."""
     out = []
     for k, own in enumerate(atoms):

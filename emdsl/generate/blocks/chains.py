@@ -11,7 +11,8 @@ from emdsl.derive.algebra.made import FACTS, FIRST, LOG_NORMALISER, PAIR, WEIGHT
 from emdsl.derive.joint.terms import Term
 from emdsl.derive.plan import Plan
 from emdsl.derive.posteriors.block import Block
-from emdsl.derive.posteriors.chains import EDGE, Chain
+from emdsl.derive.posteriors.chains import Chain
+from emdsl.derive.posteriors.roles import Edge, Start
 from emdsl.derive.updates.rules import Numeric
 from emdsl.generate.blocks.once import contracted
 from emdsl.generate.context import Function, size_expression
@@ -33,7 +34,7 @@ def tables(f: Function, block: Block, chain: Chain) -> tuple[Array, list[Array]]
     em = f.emitter
     pairs = (*chain.before, *block.states)
     own = (*block.gates, *block.home)
-    terms = [t for t, r in zip(block.terms, block.roles, strict=True) if r == EDGE]
+    terms = [t for t, r in zip(block.terms, block.roles, strict=True) if r == Edge()]
     if not f.drawing and in_pieces(f.plan, block):  # drawn elements read the edges of all rows at once
         edge = Array(_edges_of_rows(f, block, terms), (*pairs, *own), True)
     else:
@@ -43,7 +44,7 @@ def tables(f: Function, block: Block, chain: Chain) -> tuple[Array, list[Array]]
         edge = em.name(f"log_edge_{block.name}", em.broadcast(edge, axes))
     first = []
     for position in range(chain.depth):
-        mine = [t for t, r in zip(block.terms, block.roles, strict=True) if r == FIRST.at(position).word]
+        mine = [t for t, r in zip(block.terms, block.roles, strict=True) if r == Start(position)]
         at = (*(chain.before if position else ()), *block.states, *block.gates, *chain.outer)
         first.append(em.name(f"log_first_{block.name}", em.broadcast(add_up(f, mine, at), at)))
     return edge, first
@@ -55,7 +56,7 @@ def in_pieces(plan: Plan, block: Block) -> bool:
     if block.chain is None or plan.elimination.parts or not varies(block):
         return False
     kinds = {v.name: v.kind for v in plan.joint.model.variables}
-    terms = [t for t, r in zip(block.terms, block.roles, strict=True) if r == EDGE]
+    terms = [t for t, r in zip(block.terms, block.roles, strict=True) if r == Edge()]
     read = {n for t in terms for e in t.factors for n in x.variables(e)}
     known = {n for n, kind in kinds.items() if kind != "latent"} | set(plan.joint.tables)
     plain = all(among(n, FACTS) or n in known for n in read)
@@ -146,7 +147,7 @@ def sequences_of(block: Block) -> str:
 
 def varies(block: Block) -> bool:
     """Whether what ties an element to those before it differs from row to row."""
-    edges = [t for t, role in zip(block.terms, block.roles, strict=True) if role == EDGE]
+    edges = [t for t, role in zip(block.terms, block.roles, strict=True) if role == Edge()]
     return any(i in block.home for t in edges for e in t.factors for i in x.free(e))
 
 

@@ -9,8 +9,8 @@ from emdsl.derive.algebra.expr import El, Expr, Idx, Ix
 from emdsl.derive.algebra.made import COV, LOG_NORMALISER, MEAN, UNSEEN, Q
 from emdsl.derive.joint.terms import Term
 from emdsl.derive.posteriors.block import Block
-from emdsl.derive.posteriors.fields import Field, tie_role
-from emdsl.derive.posteriors.gaussian import linear_role, quadratic_role
+from emdsl.derive.posteriors.fields import Field
+from emdsl.derive.posteriors.roles import Across, Role, linear_in, quadratic_in
 from emdsl.generate.blocks.chains import add_up
 from emdsl.generate.blocks.gaussian import absent_precision
 from emdsl.generate.blocks.kinds import by_kind
@@ -25,7 +25,7 @@ def emit_field(f: Function, block: Block, field: Field) -> None:
     assert g is not None
     em.comment(f"linear terms and precision of {', '.join(block.latents)}, piece by piece; then their joint posterior")
     linear = ", ".join(
-        _linear(f, block, linear_role(a), (*block.gates, *field.homes[a], *g.rows[a])) for a in block.latents
+        _linear(f, block, linear_in(a), (*block.gates, *field.homes[a], *g.rows[a])) for a in block.latents
     )  # fmt: skip
     homes = ", ".join(str(len(field.homes[a])) for a in block.latents)
     if f.drawing:
@@ -72,7 +72,7 @@ def _pieces(f: Function, block: Block, field: Field, covariances: str) -> list[s
     out: list[str] = []
     for a in block.latents:
         for b in block.latents[order[a] :]:
-            if quadratic_role(a, b) not in block.roles:
+            if quadratic_in(a, b) not in block.roles:
                 continue
             home = field.homes[a]
             axes = (*block.gates, *home, *g.rows[a], *g.columns[b])
@@ -81,13 +81,13 @@ def _pieces(f: Function, block: Block, field: Field, covariances: str) -> list[s
             there = block.conditions(a) if a == b else ()
             own = (*home, *g.rows[a], *g.columns[a])
             more = [absent_precision(there, g.rows[a], g.columns[a], own)] if there else []
-            piece = _piece(f, block, quadratic_role(a, b), (home, (*g.rows[a], *g.columns[b])), more)
+            piece = _piece(f, block, quadratic_in(a, b), (home, (*g.rows[a], *g.columns[b])), more)
             out.append(f"({order[a]}, {order[b]}, {every}, {every}, {piece})")
     for k, tie in enumerate(field.ties):
         a, b = tie.latents
         axes = (*block.gates, *tie.ixs, *g.rows[a], *g.columns[b])
         _keep(f, block, COV.of(a, b, k), (covariances, len(out)), axes, tie.ixs)
-        piece = _piece(f, block, tie_role(k), (tie.ixs, (*g.rows[a], *g.columns[b])))
+        piece = _piece(f, block, Across(k), (tie.ixs, (*g.rows[a], *g.columns[b])))
         at = [
             _spread(f, _number(place, field.homes[n]), tie.ixs)
             for n, place in zip(tie.latents, tie.places, strict=True)
@@ -121,14 +121,14 @@ def _data(f: Function, field: Field, latent: str, array: str) -> str:
     return f.emitter.broadcast(f.emitter.value(El(array, axes)), axes).code
 
 
-def _linear(f: Function, block: Block, role: str, axes: tuple[Ix, ...]) -> str:
+def _linear(f: Function, block: Block, role: Role, axes: tuple[Ix, ...]) -> str:
     """Code of the terms of one role, over all its axes."""
     mine = [t for t, r in zip(block.terms, block.roles, strict=True) if r == role]
     return f.emitter.broadcast(add_up(f, mine, axes), axes).code
 
 
 def _piece(
-    f: Function, block: Block, role: str, axes: tuple[tuple[Ix, ...], tuple[Ix, ...]], more: Sequence[Term] = ()
+    f: Function, block: Block, role: Role, axes: tuple[tuple[Ix, ...], tuple[Ix, ...]], more: Sequence[Term] = ()
 ) -> str:
     """Code of a piece of J over the gates, its plates and its own axes; of kinds of its rows where these are data's."""
     mine = [*(t for t, r in zip(block.terms, block.roles, strict=True) if r == role), *more]

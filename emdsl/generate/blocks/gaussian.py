@@ -11,8 +11,8 @@ from emdsl.derive.algebra.made import COV, FIT, MEAN, PATTERN, Q
 from emdsl.derive.joint.terms import Term
 from emdsl.derive.posteriors.averages import average
 from emdsl.derive.posteriors.block import Block
-from emdsl.derive.posteriors.gaussian import linear_role, quadratic_role
 from emdsl.derive.posteriors.gaussian_moments import covariance_axes, pattern_index, pattern_of
+from emdsl.derive.posteriors.roles import linear_in, quadratic_in
 from emdsl.generate.blocks.chains import add_up
 from emdsl.generate.context import Function
 from emdsl.generate.lines.arrays import Array, Leaf
@@ -112,7 +112,7 @@ def _quadratic(f: Function, block: Block, a: str, b: str, held: Sequence[Ix]) ->
     mine = [
         replace(t, ixs=tuple(i for i in t.ixs if i in axes or i not in own))  # one term serves all states of a gate
         for t, role in zip(block.terms, block.roles, strict=True)
-        if role == quadratic_role(a, b)
+        if role == quadratic_in(a, b)
     ]
     if a == b and block.conditions(a):
         mine.append(absent_precision(block.conditions(a), g.rows[a], g.columns[a], axes))
@@ -130,7 +130,7 @@ def _linear(f: Function, block: Block, a: str) -> str:
     g = block.gaussian
     assert g is not None
     axes = (*block.gates, *g.rows[a], *block.home)
-    mine = [t for t, role in zip(block.terms, block.roles, strict=True) if role == linear_role(a)]
+    mine = [t for t, role in zip(block.terms, block.roles, strict=True) if role == linear_in(a)]
     return f.emitter.broadcast(add_up(f, mine, axes), axes).code
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from emdsl.derive.algebra.expr import El
 from emdsl.derive.algebra.made import COV, LOCATION, MEAN, VARIANCE
 from emdsl.derive.posteriors.block import Block
-from emdsl.derive.posteriors.gaussian import linear_role, quadratic_role
+from emdsl.derive.posteriors.roles import linear_in, quadratic_in
 from emdsl.derive.posteriors.scaled import is_matrix
 from emdsl.generate.blocks.chains import add_up
 from emdsl.generate.blocks.gaussian import emit_gaussian
@@ -23,7 +23,7 @@ def emit_scaled(f: Function, block: Block) -> Array:
 def _linear(f: Function, block: Block) -> Array:
     em = f.emitter
     axes = em.order((*block.gates, *block.own, *block.home))
-    mine = [t for t, r in zip(block.terms, block.roles, strict=True) if r == linear_role(block.name)]
+    mine = [t for t, r in zip(block.terms, block.roles, strict=True) if r == linear_in(block.name)]
     value = add_up(f, mine, axes)
     return em.name(f"h_{block.name}", em.broadcast(value, em.order((*value.axes, *block.own))))
 
@@ -42,7 +42,7 @@ def _by_matrix(f: Function, block: Block) -> Array:
     (row,), (column,) = g.rows[name], g.columns[name]
     held = (*block.gates, *block.home)
     em.comment(f"{name}: its precision is a matrix of another latent times a number; its mean, and 1 / that number")
-    mine = [t for t, r in zip(block.terms, block.roles, strict=True) if r == quadratic_role(name, name)]
+    mine = [t for t, r in zip(block.terms, block.roles, strict=True) if r == quadratic_in(name, name)]
     square, linear = add_up(f, mine, em.order(held)), _linear(f, block)
     variance = em.name(
         f"variance_{name}", Array(f"-0.5 / {square.wrapped}", square.axes, square.inner, binds=Binding.PRODUCT)

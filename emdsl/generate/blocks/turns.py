@@ -8,8 +8,8 @@ from emdsl.derive.algebra.expr import Ix
 from emdsl.derive.algebra.made import COV, LOG_NORMALISER, MEAN, MOMENT
 from emdsl.derive.joint.records import WHOLE
 from emdsl.derive.posteriors.block import Block
-from emdsl.derive.posteriors.gaussian import linear_role, quadratic_role
 from emdsl.derive.posteriors.products import Pattern, Turn
+from emdsl.derive.posteriors.roles import linear_in, quadratic_in
 from emdsl.derive.posteriors.turns import LINEAR, SQUARE
 from emdsl.generate.blocks.chains import add_up
 from emdsl.generate.blocks.gaussian import absent_precision
@@ -67,8 +67,8 @@ def _vector(f: Function, block: Block) -> dict[str, str]:
     row, column = g.rows[name], g.columns[name]
     out = {}
     for kind, role, axes in (
-        (LINEAR, linear_role(name), (*row, *block.home)),
-        (SQUARE, quadratic_role(name, name), (*row, *column, *block.home)),
+        (LINEAR, linear_in(name), (*row, *block.home)),
+        (SQUARE, quadratic_in(name, name), (*row, *column, *block.home)),
     ):
         mine = [t for t, r in zip(block.terms, block.roles, strict=True) if r == role]
         there = block.conditions(name) if kind == SQUARE else ()
