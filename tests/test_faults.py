@@ -107,6 +107,10 @@ REFUSED_DATA: dict[str, tuple[str, Any, dict[str, Any], str]] = {
     "69 a cube": (NORMAL, np.zeros((2, 2, 2)), {}, r"has shape \(2, 2, 2\)"),
     "71 one row": (NORMAL, [1.0], {}, "s has collapsed"),
     "71 all rows alike": (NORMAL, [2.0] * 3, {}, "s has collapsed"),
+    "30 a count past the axis that it indexes": (
+        "param m[K] : real\nparam p : unit\nfor n in N:\n    given t[n] : count\n    latent z[n] ~ Binomial(t[n], p)\n"
+        "    observed y[n] ~ Normal(m[z[n]], 1)\n",
+        {"t": [1, 2], "y": [1.0, 2.0]}, {"K": 2}, "z takes 3 values, since t is 2 somewhere, but m has length 2"),
     "64 below a bound of its row": (
         "param a : real\nfor n in N:\n    given lo[n] : real\n"
         "    observed y[n] : real(min = lo[n]) ~ Normal(a, 1)\n",
@@ -185,6 +189,10 @@ ACCEPTED: dict[str, tuple[str, Any, dict[str, Any], Callable[[Any], bool]]] = {
         "param a : real\nfor n in N:\n    given s[n] : real\n"
         "    observed y[n] ~ Normal(a, s[n]) if s[n] > 0 else Normal(a, 1)\n",
         {"s": [2.0, -1.0], "y": [1.0, 2.0]}, {}, lambda f: f.params_["a"] == pytest.approx(1.8)),
+    "30 an axis longer than a count in these data": (
+        "param m[5] : real ~ Normal(0, 1)\nparam p : unit\nfor n in N:\n    given t[n] : count\n"
+        "    latent z[n] ~ Binomial(t[n], p)\n    observed y[n] ~ Normal(m[z[n]], 1)\n",
+        {"t": [1, 2], "y": [1.0, 2.0]}, {}, lambda f: f.posterior_["z"].shape == (2, 5) and f.params_["m"][4] == 0),
     "82 kept": (
         MIXTURE, [1.0, 1.1, 0.9, 1.2], {"init": {"w": [0.5, 0.5], "m": [1, 1e6], "s": 0.1}, "on_degenerate": "keep"},
         lambda f: f.status_ == "degenerate" and not f.converged_),

@@ -279,6 +279,20 @@ def _ragged(model: m.ModelText) -> list[str]:
     return list(names)
 
 
+def _axes_of(printer: Printer, dim: str) -> dict[str, str]:
+    """The arrays of which a one-hot's index selects an entry, with the lengths of the axes."""
+    model = printer.plan.joint.model
+    shapes = {v.name: v.shape for v in model.variables}
+    found: dict[str, str] = {}
+    for f in printer.plan.joint.factors:
+        for node in (n for e in (f.body, *f.masks, *f.gates) for n in x.walk(e)):
+            if isinstance(node, x.El) and len(node.idx) == len(shapes.get(node.var, ())):
+                for i, size in zip(node.idx, shapes[node.var], strict=True):
+                    if isinstance(i, x.Ix) and i.dim == dim and isinstance(size, m.Dim):
+                        found[node.var] = str(size)
+    return found
+
+
 def _level_lines(printer: Printer) -> list[str]:
     """Sizes of one-hots whose length the data decide: one more than the largest bound."""
     model = printer.plan.joint.model
@@ -290,5 +304,8 @@ def _level_lines(printer: Printer) -> list[str]:
             bound = v.domain.upper
             base = bound.base if isinstance(bound, m.Index) else bound
             assert isinstance(base, m.Var)
-            out.append(f'sizes["{dim}"] = int(np.max(data.values["{base.name}"], initial=0)) + 1')
+            axes = ", ".join(f'"{n}": {size_factor(size)}' for n, size in _axes_of(printer, dim).items())
+            out.append(
+                f'sizes["{dim}"] = levels_within("{name}", "{base.name}", data.values["{base.name}"], {{{axes}}})'
+            )
     return out

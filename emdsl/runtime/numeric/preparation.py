@@ -149,6 +149,21 @@ def without_gaps(mask: Array | None, name: str) -> None:
         )
 
 
+def levels_within(name: str, bound: str, most: Array, axes: Mapping[str, int]) -> int:
+    """How many values a bounded count takes where its bound differs by row: as many as the axis that it indexes has.
+
+    Raises DataError where that is too short for the largest bound.
+    """
+    top = int(np.max(most, initial=0))
+    for of, length in axes.items():
+        if length <= top:
+            text = (
+                f"{name} takes {top + 1} values, since {bound} is {top} somewhere, but {of} has length {length} there"
+            )
+            raise DataError(text, code="D011")
+    return max(axes.values(), default=top + 1)
+
+
 def presence(
     mask: Array | None, shape: tuple[int, ...], plates: int, axes: int, name: str, line: int | None = None
 ) -> Array:
