@@ -286,7 +286,7 @@ def _axes_of(printer: Printer, dim: str) -> dict[str, str]:
     found: dict[str, str] = {}
     for f in printer.plan.joint.factors:
         for node in (n for e in (f.body, *f.masks, *f.gates) for n in x.walk(e)):
-            if isinstance(node, x.El) and len(node.idx) == len(shapes.get(node.var, ())):
+            if isinstance(node, x.El) and len(node.idx) == len(shapes.get(node.var, ())) > 0:
                 for i, size in zip(node.idx, shapes[node.var], strict=True):
                     if isinstance(i, x.Ix) and i.dim == dim and isinstance(size, m.Dim):
                         found[node.var] = str(size)
