@@ -17,6 +17,7 @@ from fixtures import hand_gmm, hand_poisson
 from fixtures.hand_gmm import GaussianMixture
 from fixtures.hand_poisson import RaggedPoisson
 
+import emdsl
 from emdsl.runtime.bundle import bundle
 from emdsl.runtime.data.faults import ConvergenceWarning, DataError, DegenerateFit
 from emdsl.runtime.data.frames import Table
@@ -430,3 +431,32 @@ def test_the_bundle_and_the_numeric_helpers_share_no_name() -> None:
     mine = {node.name for node in tree if isinstance(node, (ast.FunctionDef, ast.ClassDef))}
     theirs = {n for n, v in vars(numerics).items() if getattr(v, "__module__", "") == numerics.__name__}
     assert mine & theirs == set() and theirs
+
+
+STARTED = {
+    "rows": "for n in N:\n    latent z[n] ~ Categorical(w)\n    observed x[n] ~ Normal(mu[z[n]], 1)\n",
+    "a chain": "for t in N:\n    latent z[t] ~ Categorical(w) if t == 0 else Categorical(T[z[t-1]])\n"
+    "    observed x[t] ~ Normal(mu[z[t]], 1)\nparam T[2] : simplex[2]\n",
+    "two plates": "for g in G:\n    for n in N:\n        latent z[g, n] ~ Categorical(w)\n"
+    "        observed x[g, n] ~ Normal(mu[z[g, n]], 1)\n",
+    "ragged": "for g in G:\n    for n in T[g]:\n        latent z[g, n] ~ Categorical(w)\n"
+    "        observed x[g, n] ~ Normal(mu[z[g, n]], 1)\n",
+}
+
+
+@pytest.mark.parametrize("name", STARTED)
+def test_the_posterior_of_an_enumerated_latent_starts_a_fit(name: str) -> None:
+    """The first M-step is made with it: states change places with its columns."""
+    model = emdsl.compile(text="model M\nparam w : simplex[2]\nparam mu[2] : real\n" + STARTED[name])
+    rng = np.random.default_rng(0)
+    flat = np.concatenate([rng.normal(0, 1, 12), rng.normal(6, 1, 8)])
+    x: Any = {"two plates": flat.reshape(5, 4), "ragged": [flat[:3], flat[3:3], flat[3:]]}.get(name, flat)
+    fit = model.fitter(seed=0).fit({"x": x})
+    q = fit.posterior_["z"]
+    turned = [p[:, ::-1] for p in q] if name == "ragged" else q[..., ::-1]
+    other = model.fitter(init={"z": turned}, max_iter=1, tol=0)
+    with pytest.warns(ConvergenceWarning):
+        other.fit({"x": x})
+    np.testing.assert_allclose(other.params_["mu"], fit.params_["mu"][::-1], rtol=1e-4, atol=1e-4)
+    with pytest.raises(emdsl.DataError, match="init: z must hold probabilities"):
+        model.fitter(init={"z": q[:2]}).fit({"x": x})

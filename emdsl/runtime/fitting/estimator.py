@@ -19,6 +19,7 @@ from emdsl.runtime.data.frames import as_table
 from emdsl.runtime.data.table import read_data
 from emdsl.runtime.fitting.answers import Answers
 from emdsl.runtime.fitting.climbs import Climb, Setup, finer_error, is_exact, is_sampled
+from emdsl.runtime.fitting.divisions import check_read, divided
 from emdsl.runtime.fitting.loop import SAME, best_climb, climb, print_progress
 from emdsl.runtime.fitting.reach import best_division, nearer_start
 from emdsl.runtime.fitting.settings import (
@@ -194,7 +195,8 @@ class Estimator(Answers):
             params, state = begin() if alone else best_division(setup, begin)
             if "climb_by_draws" in vars(module):
                 return self._ask("climb_by_draws", setup, params, rng)  # type: ignore[no-any-return]
-            untied = self._untied(setup, params, rng) if start[0] and attempt is seed and state is None else None
+            mine = attempt is seed and state is None and any(start)
+            untied = self._untied(setup, params, rng) if mine else None
             end = self._climbed(setup, params, state) if untied is None else untied
             if isinstance(end.failure, DataError) and state is None:
                 nearer = nearer_start(setup, params, [n for n in params if n not in given[0]])
@@ -211,6 +213,12 @@ class Estimator(Answers):
             drawn = self._drawn(setup, rng)
             params = {n: params.get(n, np.asarray(value, np.float64)) for n, value in drawn.items()}
         if "start" not in vars(self._module):
+            if some and start[1]:
+                division = divided(start[1], "climb_by_draws" in vars(self._module))
+                statistics = self._ask("e_step", params, setup.data, setup.prepared, division)
+                check_read(division)
+                found = self._ask("m_step", statistics, params, setup.prepared, "keep")
+                params = {n: start[0].get(n, np.asarray(found[n], np.float64)) for n in params}
             return params, None
         state = self._ask("start", params, setup.data, setup.prepared, rng, dict(start[1]))
         if start[1]:

@@ -27,7 +27,7 @@ def seeded(
     q: Array,
     states: int,
     data: Sequence[Any],
-    rng: np.random.Generator,
+    rng: np.random.Generator | Callable[[Array, int], Array],
     weight: Array | None = None,
     ordered: bool = False,
 ) -> Array:
@@ -36,8 +36,11 @@ def seeded(
     Seeds are drawn as in k-means++ (Arthur and Vassilvitskii 2007) on standardised data, a list of arrays
     with rows last; without data each element gets a state at random. Every state keeps a tenth of each element.
     A row of `weight` 0 is as good as absent: no seed, and no part of what data are standardised by. `ordered` says
-    that states have an order, which that of the seeds then follows: mostly up, at times down.
+    that states have an order, which that of the seeds then follows: mostly up, at times down. What the user starts
+    from stands in place of the generator: it is asked for the probabilities of these elements.
     """
+    if callable(rng):
+        return rng(q, states)
     k = int(np.prod(q.shape[:states]))
     n = q.size // max(k, 1)
     if k == 1 or n == 0:
@@ -70,7 +73,7 @@ def seeded_beside(
     points: tuple[int, ...],
     states: int,
     data: Sequence[Any],
-    rng: np.random.Generator,
+    rng: np.random.Generator | Callable[[Array, int], Array],
     weight: Array | None = None,
     ordered: bool = False,
 ) -> Array:
