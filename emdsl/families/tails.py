@@ -7,6 +7,7 @@ from functools import cache
 from importlib import resources
 from types import MappingProxyType
 
+from emdsl.families.hazards import tails_within
 from emdsl.language.model import Expr, Family
 
 
@@ -29,6 +30,6 @@ def tails(family: Family, signature: int) -> tuple[Expr, Expr] | None:
     """P(X <= x) and P(X > x) of one parameterisation; None where they are not known."""
     key = (family.name, tuple(a.name for a in family.signatures[signature].arguments))
     if family.user or key not in _declared("below.em"):
-        return None
+        return tails_within(family, signature)
     (name, below), (_, above) = _declared("below.em")[key], _declared("above.em")[key]
     return (below, above) if name == family.x.name else None

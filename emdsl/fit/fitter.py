@@ -14,6 +14,7 @@ from emdsl.fit.ahead.forecasts import Seen, asked_of, completed, enough
 from emdsl.fit.ahead.future import Future
 from emdsl.fit.identified import unidentified
 from emdsl.fit.missing import LAST, are_last, has_gaps, located, read_ahead, renamed
+from emdsl.fit.reached import of_no_row
 from emdsl.fit.rings import refuse_rings
 from emdsl.fit.unsettled import Unidentified
 from emdsl.language.model import ModelText
@@ -53,6 +54,7 @@ class CompiledModel(Protocol):
     def revealed(self, names: tuple[str, ...]) -> CompiledModel | None: ...
     def drawn_together(self) -> CompiledModel | None: ...
     def with_all_latents(self) -> CompiledModel | None: ...
+    def without_cases(self, cases: tuple[tuple[str, int], ...]) -> CompiledModel | None: ...
     def fix(self, names: tuple[str, ...]) -> CompiledModel: ...
     def complete(self, names: tuple[str, ...]) -> CompiledModel: ...
     def with_copy(self, name: str) -> CompiledModel | None: ...
@@ -81,7 +83,7 @@ class Fitter(Estimator):
         return fit_html(self, self._module.SPEC) if "params_" in self.__dict__ else f"<pre>{escape(repr(self))}</pre>"
 
     def __getstate__(self) -> dict[str, Any]:
-        return {n: v for n, v in super().__getstate__().items() if n not in ("_module", "_current")}
+        return {n: v for n, v in super().__getstate__().items() if n not in ("_module", "_current", "_fitted")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
@@ -100,7 +102,16 @@ class Fitter(Estimator):
         """See `Estimator.fit`. Missing entries are latents of their rows, where they cannot simply be left out."""
         self._completed = ()
         self.__dict__.pop("_unsettled", None)
-        return super().fit(data, *arguments, **beside)
+        super().fit(data, *arguments, **beside)
+        self._fitted = self._current
+        return self
+
+    @property
+    def posterior_(self) -> dict[str, Any]:
+        """See `Answers.posterior_`; new data may have been met since that another variant of the model is for."""
+        if "_fitted" in self.__dict__:
+            self._use(self._fitted)
+        return super().posterior_
 
     def _bind(self, data: Any, params: Any = None, **beside: Any) -> Bound:
         """Data as the model is written; where entries cannot be left out, the completed model takes over."""
@@ -112,9 +123,21 @@ class Fitter(Estimator):
             self._complete({*found, *self._completed})
         except ModelError as error:
             raise located(error, found, bound, whole.module.SPEC) from None
-        if not self._completed:
-            return bound
-        return renamed(bound, self._completed, self._module.SPEC)
+        bound = renamed(bound, self._completed, self._module.SPEC) if self._completed else bound
+        if self._module.SPEC.get("tails"):
+            self._leave_out(bound)
+        return bound
+
+    def _leave_out(self, bound: Bound) -> None:
+        """Take over the model without the cases that no row of the data has, where that is exact in more latents.
+
+        A saved fit is loaded into the model with all cases, so that both have the same reference points.
+        """
+        lean = self._current.without_cases(of_no_row(self._current.derived.joint.cases, bound))
+        if lean is not None:
+            points = [set(self._ask("reference", bound, of=m)) for m in (self._module, lean.module)]
+            if points[0] == points[1]:
+                self._use(lean)
 
     def _prepare(self, bound: Bound) -> Mapping[str, Any]:
         try:

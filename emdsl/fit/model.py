@@ -176,6 +176,14 @@ class Model:
         made = self._variant("all latents", replace(self.resolved, tails="kept"))
         return None if made is None or made.derived.drawn else made
 
+    def without_cases(self, cases: tuple[tuple[str, int], ...]) -> Model | None:
+        """The same model for data of which no row has these cases of latents that are integrated out by their tails;
+        None where it is no closer to exact."""
+        if not cases or not self.derived.joint.clouds:
+            return None
+        made = self._variant(f"without {cases}", replace(self.resolved, unreached=cases))
+        return made if made is not None and len(made.derived.joint.clouds) < len(self.derived.joint.clouds) else None
+
     def _variant(self, key: str, resolved: m.ModelText) -> Model | None:
         if key not in self._copies:
             made = Model(resolved, self.text, self.infer, self.fixed, self.incomplete)

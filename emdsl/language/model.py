@@ -346,9 +346,8 @@ class ModelText:
     warnings: tuple[Problem, ...] = ()
     equal_sizes: tuple[tuple[Size, Size, Span], ...] = ()  # lengths equated by use, beyond equal names
     exact: tuple[str, ...] = ()  # observed without noise, of which the derivation makes constraints of latents
-    tails: Literal["", "closed", "kept"] = (
-        ""  # latents that are known to lie somewhere: which is best, by tails, not so
-    )
+    tails: Literal["", "closed", "kept"] = ""  # how latents known to lie somewhere leave: as is best, by tails, not so
+    unreached: tuple[tuple[str, int], ...] = ()  # cases of theirs that no row of the data has
 
     def of_kind(self, kind: VariableKind) -> tuple[Variable, ...]:
         return tuple(v for v in self.variables if v.kind == kind)

@@ -108,6 +108,7 @@ class LogJoint:
     multipliers: Mapping[str, str] = field(default_factory=dict)  # of constraints: latents that hold other ones
     closed: Mapping[str, frozenset[str]] = field(default_factory=dict)  # ends of open domains that data may reach
     tails: frozenset[str] = frozenset()  # latents that are integrated out already: nothing but their tails is left
+    cases: Mapping[tuple[str, int], Expr] = field(default_factory=dict)  # of their factors: the conditions on data
 
     @cached_property
     def holding(self) -> Mapping[str, tuple[Factor, ...]]:

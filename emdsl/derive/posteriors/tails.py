@@ -17,7 +17,8 @@ from functools import reduce
 from itertools import product
 
 from emdsl.derive.algebra import expr as x
-from emdsl.derive.algebra.expr import Expr, Idx, Ix
+from emdsl.derive.algebra.expr import El, Expr, Idx, Ix
+from emdsl.derive.algebra.made import PRESENT
 from emdsl.derive.joint.element import Tensors
 from emdsl.derive.joint.ends import guarded
 from emdsl.derive.joint.factors import Factor, LogJoint
@@ -114,16 +115,20 @@ def without(joint: LogJoint, names: Sequence[str]) -> LogJoint | None:
     none is."""
     gone: list[str] = []
     for name in names:
-        found = _integrated(joint, joint.model.variable(name))
+        cases: dict[tuple[str, int], Expr] = {}
+        found = _integrated(joint, joint.model.variable(name), cases)
         if found is not None:
-            joint = replace(joint, factors=found)
+            joint = replace(joint, factors=found, cases={**joint.cases, **cases})
             gone.append(name)
     apart = frozenset(gone)
     return replace(joint, tails=apart, deterministic=joint.deterministic | apart) if gone else None
 
 
-def _integrated(joint: LogJoint, v: m.Variable) -> tuple[Factor, ...] | None:
-    """The factors of a joint in which one latent is integrated out; None where that has no closed form."""
+def _integrated(joint: LogJoint, v: m.Variable, cases: dict[tuple[str, int], Expr]) -> tuple[Factor, ...] | None:
+    """The factors of a joint in which one latent is integrated out; None where that has no closed form.
+
+    `cases` takes on which conditions on data each of them stands. One that the data of a fit do not have says so alone.
+    """
     tensors = Tensors(joint.model)
     scope, plates, masks = tensors.enter(v.plates)
     own = [f for f in joint.factors if f.about == v.name]
@@ -137,6 +142,12 @@ def _integrated(joint: LogJoint, v: m.Variable) -> tuple[Factor, ...] | None:
     for conds, call in leaves(v.distribution):
         own_domain = call.family.x.domain
         for piece in (q for p in pieces for q in _by_support(p, own_domain, tensors)):
+            case = (v.name, len(cases))
+            cases[case] = known = x.mul(*(c for c in (*masks, *piece.masks) if _of_data(c, tensors)))
+            if case in joint.model.unreached:
+                there = tuple(c for c in piece.masks if isinstance(c, El) and c.var in PRESENT)
+                out.append(Factor(v.name, "observed", (), there, x.fn("log", x.fn("not", known)), plates, call.span))
+                continue
             used = {i for e in (*piece.masks, *piece.numbers) for i in x.free(e)}
             tensors.begin()
             tensors.gates.update({key: i for key, i in neighbours.items() if i in used})
@@ -180,7 +191,8 @@ def _by_support(piece: Piece, own: m.Domain, tensors: Tensors) -> list[Piece]:
 
 
 def _of_data(e: Expr, tensors: Tensors) -> bool:
-    return bool(x.variables(e)) and all(map(tensors.is_data, x.variables(e)))
+    """Whether data alone decide, or whether they are there."""
+    return bool(x.variables(e)) and all(n in PRESENT or tensors.is_data(n) for n in x.variables(e))
 
 
 def _may_be_outside(e: Expr, own: m.Domain, tensors: Tensors) -> bool:
