@@ -109,3 +109,11 @@ def hold(resolved: m.ModelText, names: tuple[str, ...]) -> m.ModelText:
         for v in resolved.variables
     )
     return replace(resolved, variables=variables)
+
+
+def with_unseen_copy(resolved: m.ModelText, name: str) -> m.ModelText:
+    """`latent y'` beside `observed y`, with the same density."""
+    from emdsl.fit.fitter import unseen
+
+    copy = replace(resolved.variable(name), kind="latent", name=unseen(name))
+    return replace(resolved, variables=(*resolved.variables, copy))

@@ -15,7 +15,15 @@ from typing import TYPE_CHECKING, Any
 
 from emdsl.errors import ModelError, Problem
 from emdsl.fit.asked import names_of, of_a_log_joint, of_a_sample, place, told
-from emdsl.fit.gaps import by_configurations, hold, is_one_integer, is_one_number, seen_through_points, through_scales
+from emdsl.fit.gaps import (
+    by_configurations,
+    hold,
+    is_one_integer,
+    is_one_number,
+    seen_through_points,
+    through_scales,
+    with_unseen_copy,
+)
 from emdsl.fit.members import Declared, Plan, Statistic, Update
 from emdsl.language import model as m
 
@@ -391,14 +399,6 @@ def code_of(part: str) -> types.CodeType:
     flags = __future__.annotations.compiler_flag  # what heads the whole module
     code: types.CodeType = builtins.compile(part, "<generated module>", "exec", flags=flags, dont_inherit=True)
     return code
-
-
-def with_unseen_copy(resolved: m.ModelText, name: str) -> m.ModelText:
-    """`latent y'` beside `observed y`, with the same density."""
-    from emdsl.fit.fitter import unseen
-
-    copy = replace(resolved.variable(name), kind="latent", name=unseen(name))
-    return replace(resolved, variables=(*resolved.variables, copy))
 
 
 def load(path: str | Path) -> Fitter:
