@@ -8,23 +8,21 @@ from dataclasses import dataclass, replace
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Idx, Ix
 from emdsl.derive.algebra.made import PRESENT, STATISTIC
-from emdsl.derive.joint.balance import recentre
-from emdsl.derive.joint.centre import Shift, added
+from emdsl.derive.joint.centre import Shift
 from emdsl.derive.joint.constraints import seen_exactly
 from emdsl.derive.joint.counted import counting
-from emdsl.derive.joint.designs import Design, design_shifts, designs
+from emdsl.derive.joint.designs import Design
 from emdsl.derive.joint.factors import LogJoint
-from emdsl.derive.joint.planes import Plane, plane_shifts, planes
+from emdsl.derive.joint.planes import Plane
 from emdsl.derive.joint.plates import plate_names
-from emdsl.derive.joint.polynomials import polynomials
 from emdsl.derive.joint.spikes import has_points, refuse_points
+from emdsl.derive.near_zero import near_zero
 from emdsl.derive.posteriors import meanfield, quadrature
 from emdsl.derive.posteriors.blocks import Elimination, eliminate, enumerable
 from emdsl.derive.posteriors.chains import distance
 from emdsl.derive.posteriors.choices import Choice, choices
 from emdsl.derive.posteriors.collapsed import collapsed
 from emdsl.derive.posteriors.configurations import by_configurations, by_group
-from emdsl.derive.posteriors.cuts import refuse_cuts_at_parameters
 from emdsl.derive.posteriors.draws import Sampling, drawable, drawn_names, expanded, last_rung, sampling
 from emdsl.derive.posteriors.meanfield import factors_of_q, largest_factors, moments
 from emdsl.derive.posteriors.numeric_factors import by_factors
@@ -144,40 +142,20 @@ def _derive(model: m.ModelText, incomplete: tuple[str, ...], shared: bool, above
     whole = expanded(model, names)
     if model.tails == "closed":
         whole = closed(whole)
-    joint, shifts, centred = recentre(replace(whole, model=model), incomplete)  # drawn latents are no data to centre
-    joint = replace(joint, model=whole.model)
-    refuse_cuts_at_parameters(joint)
-    flat = planes(joint, (*centred, *shifts, *incomplete), bool(names))
-    shifts_of_planes = {name: shift for p in flat for name, shift in plane_shifts(p, joint).items()}
-    mixed = () if names else designs(joint, (*centred, *shifts, *incomplete))
-    for shift in (s for d in mixed for s in design_shifts(d, joint)):
-        shifts_of_planes[shift.param] = added(shifts_of_planes.get(shift.param), shift)
-    curves, covariates = polynomials(joint, shifts, (*centred, *shifts_of_planes, *(p.data for p in flat), *incomplete))
-    draws = sampling(model, shifts, centred, joint.deterministic, above)
+    near = near_zero(whole, model, names, incomplete)
+    draws = sampling(model, near.shifts, near.centred, near.joint.deterministic, above)
     refuse_points(whole, names)
-    model = joint.model
-    joint = _with_gaps(joint, incomplete)
-    shifts = {**shifts, **shifts_of_planes, **curves}
-    centred = (*centred, *covariates)
-    weighted = weighted_plate(model, joint)
-    exact = joint
-    if draws is not None and joint.multipliers:
-        text = f"nothing is drawn beside {', '.join(joint.multipliers.values())}, of which parts have no noise"
+    model = near.joint.model
+    exact = _with_gaps(near.joint, incomplete)
+    weighted = weighted_plate(model, exact)
+    if draws is not None and exact.multipliers:
+        text = f"nothing is drawn beside {', '.join(exact.multipliers.values())}, of which parts have no noise"
         raise ModelError(Problem("E120", text, model.variable(draws.latents[0]).span), model.source)
     if draws is not None:  # what is not drawn is exact given the draws, and drawn to move them
-        enumerable(drawable(eliminate(joint, weighted), model).blocks, model)
+        enumerable(drawable(eliminate(exact, weighted), model).blocks, model)
     joint, elimination, refused = posteriors(exact, weighted)
-    bound_up = {
-        n for b in elimination.blocks
-        if ((b.field or (b.network and not b.apart)) and weighted not in {i.dim for i in b.outside})
-        or b.turns
-        for n in b.latents if weighted in plate_names(model.variable(n))
-    }  # fmt: skip
-    bound_up |= {
-        n for n in joint.configured
-        if weighted in plate_names(model.variable(n))[joint.configurations.depth if joint.configurations else 0 :]
-    }  # fmt: skip
-    if bound_up:
+    together = _eliminated_together(model, joint, elimination, weighted)
+    if together:
         weighted = None  # the plate's elements of a field or a network are eliminated together, whatever each weighs
         joint, elimination, refused = posteriors(exact, weighted)
     if shared:
@@ -185,12 +163,13 @@ def _derive(model: m.ModelText, incomplete: tuple[str, ...], shared: bool, above
     draws = None if draws is None else collapsed(draws, elimination, model)
     q = expected(joint, elimination, weighted)
     updates = solve(model, q)
+    centred = (*near.centred, *near.covariates)
     return Plan(
         joint,
-        shifts,
+        {**near.shifts, **near.more},
         centred,
-        flat,
-        mixed,
+        near.planes,
+        near.designs,
         elimination,
         q,
         updates,
@@ -198,9 +177,23 @@ def _derive(model: m.ModelText, incomplete: tuple[str, ...], shared: bool, above
         weighted,
         _scale_powers(updates, centred),
         moments(elimination, model),
-        _unweighted(model, weighted, bound_up),
+        _unweighted(model, weighted, together),
         draws,
     )
+
+
+def _eliminated_together(
+    model: m.ModelText, joint: LogJoint, elimination: Elimination, weighted: str | None
+) -> set[str]:
+    """The latents of which elements on the weighted plate are summed out as one, so that none has a weight."""
+    tied = {
+        n for b in elimination.blocks
+        if ((b.field or (b.network and not b.apart)) and weighted not in {i.dim for i in b.outside})
+        or b.turns
+        for n in b.latents if weighted in plate_names(model.variable(n))
+    }  # fmt: skip
+    depth = joint.configurations.depth if joint.configurations else 0
+    return tied | {n for n in joint.configured if weighted in plate_names(model.variable(n))[depth:]}
 
 
 def posteriors(joint: LogJoint, weighted: str | None) -> tuple[LogJoint, Elimination, str]:

@@ -128,8 +128,8 @@ def statistics_of(name: str) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True)
-class Role:
-    """A term of a continuous block: the statistic it multiplies ("" for none) and what is left of it."""
+class Multiple:
+    """A term of a continuous block: the statistic that it is a multiple of ("" for none), and what is left of it."""
 
     name: str
     rest: Term
@@ -172,12 +172,12 @@ def slots_of(e: Expr, leaf: El, home: int) -> tuple[Idx, ...]:
     return leaf.idx[home:]
 
 
-def statistic_of(t: Term, name: str, home: tuple[Ix, ...], own: tuple[Ix, ...]) -> Role | str:
+def statistic_of(t: Term, name: str, home: tuple[Ix, ...], own: tuple[Ix, ...]) -> Multiple | str:
     """Which statistic of the latent a placed term multiplies; a text that says why not."""
     mine = [f for f in t.factors if name in x.variables(f)]
     rest = tuple(f for f in t.factors if name not in x.variables(f))
     if not mine:
-        return Role("", t)
+        return Multiple("", t)
     leaves = [e for f in mine for e in x.walk(f) if isinstance(e, El) and e.var == name]
     if len(set(leaves)) != 1:
         return f"one term holds two elements of {name}"
@@ -200,7 +200,7 @@ def statistic_of(t: Term, name: str, home: tuple[Ix, ...], own: tuple[Ix, ...]) 
             selector = x.sel(slot.value, axis) if isinstance(slot, x.DataIx) else x.delta(slot, axis)
             factors.append(selector)
             ixs.append(axis)
-    return Role(found, Term(t.coef, (), tuple(factors), tuple(dict.fromkeys(ixs))))
+    return Multiple(found, Term(t.coef, (), tuple(factors), tuple(dict.fromkeys(ixs))))
 
 
 def recognise(statistics: frozenset[str], rank: int, v: m.Variable, held: bool = False) -> Posterior | str:

@@ -16,7 +16,9 @@ from emdsl.derive.posteriors.gaussian import Gaussian
 from emdsl.derive.posteriors.networks import Clique
 from emdsl.derive.posteriors.products import Turn
 from emdsl.derive.posteriors.roles import Role
+from emdsl.errors import Span
 
+Tied = tuple[Term, Span, str]  # a term, the place of its factor, and whose density that is
 MOST_TOGETHER = 16  # latents of one element that are enumerated together: each is an axis of a table
 
 

@@ -9,33 +9,26 @@ statistics are one-hots; a continuous one is found in the table of posteriors by
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from emdsl.derive.algebra import expr as x
-from emdsl.derive.algebra.expr import El, Expr, Idx, Ix
+from emdsl.derive.algebra.expr import El
 from emdsl.derive.algebra.made import AT, FIT, FREE, LOG_NORMALISER
 from emdsl.derive.joint.factors import Factor, LogJoint
-from emdsl.derive.joint.plates import conditions_of, home_of
-from emdsl.derive.joint.ranges import range_of
-from emdsl.derive.joint.records import recognise, statistic_of
-from emdsl.derive.joint.terms import Term, blocks_of, merge, symmetry_of, terms
+from emdsl.derive.joint.plates import conditions_of
+from emdsl.derive.joint.terms import Term, merge, symmetry_of, terms
 from emdsl.derive.joint.weights import weigh
-from emdsl.derive.posteriors.block import MOST_TOGETHER, Block, beside, gates_outside, place, touches
+from emdsl.derive.posteriors.block import MOST_TOGETHER, Block, Tied, gates_outside, touches
 from emdsl.derive.posteriors.clouds import holds_points
-from emdsl.derive.posteriors.cuts import CUT_NORMAL, PARTED_NORMAL, Cut, cut_of
+from emdsl.derive.posteriors.conjugate import conjugate_block
 from emdsl.derive.posteriors.discrete import WAYS_OUT, discrete_block, elements_apart, groups, network_block, scopes_of
-from emdsl.derive.posteriors.held import KNOWN_TOTAL, held_record, may_be_held, total_of, total_unknown
-from emdsl.derive.posteriors.joint_gaussian import common_scale, gaussian_block
+from emdsl.derive.posteriors.joint_gaussian import gaussian_block
 from emdsl.derive.posteriors.networks import widest
-from emdsl.derive.posteriors.roles import merge_roles
 from emdsl.derive.posteriors.scaled import scaled_block, scaled_messages
 from emdsl.derive.posteriors.turns import block_in_turn
-from emdsl.errors import ModelError, Problem, Span
+from emdsl.errors import ModelError, Problem
 from emdsl.language import model as m
-
-Tied = tuple[Term, Span, str]  # a term, the place of its factor, and whose density that is
 
 
 @dataclass(frozen=True)
@@ -107,7 +100,7 @@ def _closed(f: Factor, kinds: Mapping[str, str], joint: LogJoint) -> list[Tied]:
 
 
 def eliminated(
-    joint: LogJoint, left: Mapping[str, tuple[str, ...]], pool: Sequence[tuple[Term, Span, str]],
+    joint: LogJoint, left: Mapping[str, tuple[str, ...]], pool: Sequence[Tied],
     kinds: Mapping[str, str], weighted: str | None, apart: str | None = None,
 ) -> tuple[tuple[Block, ...], list[Term]]:  # fmt: skip
     """The blocks of these latents in order of elimination, and the terms that are left. Raises `ModelError`.
@@ -152,7 +145,7 @@ def _next_or_in_turn(
 
 
 def _next_block(
-    left: Mapping[str, tuple[str, ...]], joint: LogJoint, pool: Sequence[tuple[Term, Span, str]],
+    left: Mapping[str, tuple[str, ...]], joint: LogJoint, pool: Sequence[Tied],
     kinds: Mapping[str, str], weighted: str | None,
 ) -> Block:  # fmt: skip
     """The first block that can be eliminated now. Raises `ModelError` with each one's reason where none can."""
@@ -224,83 +217,3 @@ def messages(block: Block) -> list[Term]:
         Term(-half, block.neighbours, (x.fn("log", block.scale), *rank, *there), ixs),
         Term(1, block.neighbours, (El(LOG_NORMALISER.of(block.name), axes), *there), ixs),
     ]
-
-
-def conjugate_block(
-    name: str, latents: tuple[str, ...], joint: LogJoint,
-    pool: Sequence[Tied], kinds: Mapping[str, str], weighted: str | None,
-) -> Block | Problem:  # fmt: skip
-    """One continuous latent, an element at a time, whose terms are those of a family in the table of posteriors."""
-    variable = joint.model.variable(name)
-    held = name in joint.incomplete
-    if held and not may_be_held(variable):
-        text = f"missing cells of {name} are integrated out where it is jointly Gaussian with what it meets"
-        return Problem("E110", text, variable.span, WAYS_OUT)
-    home = home_of(variable)
-    neighbours: dict[tuple[str, tuple[Idx, ...]], Ix] = {}
-    own = tuple(Ix(f"{name}_{i}", str(d)) for i, d in enumerate(variable.domain.dims))
-    mine = [p for p in pool if touches(p[0], latents)]
-    own_terms, roles = [], []
-    scales: set[str] = set()
-    cuts: list[Cut] = []
-    totals: list[Expr] = []
-    for t, span, about in mine:
-        placed = place(t, latents, home, (), neighbours, joint.levels)
-        if isinstance(placed, str):
-            return _refused(name, placed, span)
-        foreign = {b[2:] for f in placed.factors for b in blocks_of(f, lambda n: kinds.get(n, "D")) if b[:2] == "L:"}
-        others = sorted(foreign - {name})
-        if others and (len(others) > 1 or own):
-            tied = f"{name} is tied to the continuous latent {others[0]} in the density of {about or 'a factor'}"
-            return _refused(name, tied, span)
-        scales |= set(others)
-        placed = beside(placed, name, others, home)
-        cut = cut_of(placed, name) if not own else None
-        if cut is not None and set(placed.ixs) <= {*home, *neighbours.values()}:
-            cuts.append(cut)
-            continue
-        total = total_of(placed, name, own) if held else None
-        if total is not None:
-            totals.append(total)
-            continue
-        role = statistic_of(weigh(placed, weighted, joint, home), name, home, own)
-        if isinstance(role, str):
-            return (
-                _refused(name, total_unknown(role, placed, name), span, KNOWN_TOTAL)
-                if held
-                else _refused(name, role, span)
-            )
-        own_terms.append(role.rest)
-        roles.append(role.name)
-    statistics = frozenset(r for r in roles if r)
-    record = recognise(statistics, len(own), variable)
-    if held:
-        record = held_record(variable, statistics, own_terms, roles, totals)
-    if isinstance(record, str) and held:
-        return _refused(name, record, variable.span, KNOWN_TOTAL)
-    if isinstance(record, str):
-        return Problem("E111", f"the posterior of {name} is not a known family: {record}", variable.span, WAYS_OUT)
-    ends = range_of(variable)
-    if isinstance(ends, str):
-        return _refused(name, ends, variable.span)
-    if ends != record.ends:  # the posterior ends where the latent does
-        low, high = (None if math.isinf(end) else x.num(end) for end in ends)
-        cuts.append(Cut(x.ONE, low, high))
-    if cuts and (not record.gaussian or scales):
-        return _refused(name, f"it is cut, and {record.name} is not integrated over an interval here", mine[0][1])
-    parted = any(c.apart for c in cuts)
-    if parted and len(cuts) > 1:
-        return _refused(name, "it is cut more than once, and may be seen outside of an interval", mine[0][1])
-    record = PARTED_NORMAL if parted else CUT_NORMAL if cuts else record
-    scaled = common_scale(own_terms, roles, scales, home) if scales else (None, own_terms)
-    if scaled is None or (scales and not record.gaussian):
-        tied = f"{name} is tied to the continuous latent {min(scales)}, which does not scale all of it"
-        return _refused(name, tied, mine[0][1])
-    gates = tuple(x.Sel(El(n, idx), k) for (n, idx), k in neighbours.items())
-    merged = merge_roles(scaled[1], roles, symmetry_of(joint), (*home, *own, *neighbours.values()))
-    found = Block(name, latents, home, (), gates, *merged, own=own, record=record, scale=scaled[0])
-    return replace(found, cuts=tuple(cuts), total=totals[0] if totals else None)
-
-
-def _refused(name: str, why: str, span: Span, hint: str = WAYS_OUT) -> Problem:
-    return Problem("E110", f"the posterior of {name} is not tractable: {why}", span, hint)

@@ -11,11 +11,11 @@ from emdsl.derive.joint.factors import Factor, LogJoint
 from emdsl.derive.joint.plates import home_of, outside, plate_names
 from emdsl.derive.joint.terms import Term, blocks_of, symmetry_of
 from emdsl.derive.joint.weights import weigh
-from emdsl.derive.posteriors.block import MOST_TOGETHER, Block, latents_in, place, touches
+from emdsl.derive.posteriors.block import MOST_TOGETHER, Block, Tied, latents_in, place, touches
 from emdsl.derive.posteriors.chains import Chain, Neighbours, Placed, depth, lags, place_in_chain, references
 from emdsl.derive.posteriors.networks import cliques_of, widest
 from emdsl.derive.posteriors.roles import merge_roles
-from emdsl.errors import Problem, Span
+from emdsl.errors import Problem
 from emdsl.language import model as m
 
 ENUMERATED = 2**12  # states of one element that are one table, whatever ties them
@@ -78,7 +78,7 @@ def _inside(discrete: Sequence[str], everything: Sequence[Term]) -> set[str]:
 
 def discrete_block(
     name: str, latents: tuple[str, ...], joint: LogJoint,
-    pool: Sequence[tuple[Term, Span, str]], kinds: Mapping[str, str], weighted: str | None,
+    pool: Sequence[Tied], kinds: Mapping[str, str], weighted: str | None,
 ) -> Block | Problem:  # fmt: skip
     """A block of discrete latents: enumerated at each element, or along an ordered plate."""
     home = home_of(joint.model.variable(latents[0]))
@@ -152,7 +152,7 @@ def placements(
 
 
 def network_block(
-    left: Mapping[str, tuple[str, ...]], joint: LogJoint, pool: Sequence[tuple[Term, Span, str]],
+    left: Mapping[str, tuple[str, ...]], joint: LogJoint, pool: Sequence[Tied],
     kinds: Mapping[str, str], weighted: str | None,
 ) -> Block | None:  # fmt: skip
     """Discrete latents that no simpler block holds, as one network with all that terms tie them to; None where a
@@ -177,7 +177,7 @@ def network_block(
     return None
 
 
-def elements_apart(latent: str, joint: LogJoint, pool: Sequence[tuple[Term, Span, str]]) -> Block | None:
+def elements_apart(latent: str, joint: LogJoint, pool: Sequence[Tied]) -> Block | None:
     """A latent whose single elements are factors of q; None where no term holds two of them."""
     mine = [t for t, _, _ in pool if touches(t, (latent,))]
     if latent not in joint.discrete or not any(len(set(latents_in(t).get(latent, ()))) > 1 for t in mine):

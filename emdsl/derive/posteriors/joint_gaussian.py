@@ -12,17 +12,17 @@ from emdsl.derive.joint.plates import home_of, inside_plates, plate_indices
 from emdsl.derive.joint.ranges import EVERYWHERE, range_of
 from emdsl.derive.joint.terms import Term, blocks_of, symmetry_of
 from emdsl.derive.joint.weights import weigh
-from emdsl.derive.posteriors.block import Block, beside, place, touches
+from emdsl.derive.posteriors.block import Block, Tied, beside, place, touches
 from emdsl.derive.posteriors.chains import Neighbours
 from emdsl.derive.posteriors.fields import Field, Tie, atoms_of, field_role, place_outside, without_gates
 from emdsl.derive.posteriors.gaussian import gaussian_axes, polynomial_role
 from emdsl.derive.posteriors.roles import Role, merge_roles, quadratic_in
-from emdsl.errors import Problem, Span
+from emdsl.errors import Problem
 from emdsl.language import model as m
 
 
 def gaussian_block(
-    left: Mapping[str, tuple[str, ...]], joint: LogJoint, pool: Sequence[tuple[Term, Span, str]],
+    left: Mapping[str, tuple[str, ...]], joint: LogJoint, pool: Sequence[Tied],
     kinds: Mapping[str, str], weighted: str | None, ways_out: str,
 ) -> Block | dict[str, Problem]:  # fmt: skip
     """The first set of continuous latents that is jointly Gaussian on shared plates; why the others are not."""
@@ -48,9 +48,7 @@ def gaussian_block(
     return reasons
 
 
-def _together(
-    name: str, joint: LogJoint, pool: Sequence[tuple[Term, Span, str]], kinds: Mapping[str, str]
-) -> tuple[str, ...]:
+def _together(name: str, joint: LogJoint, pool: Sequence[Tied], kinds: Mapping[str, str]) -> tuple[str, ...]:
     """The continuous latents that terms hold together with this one, in order of declaration."""
     found = {name}
     while True:
@@ -63,7 +61,7 @@ def _together(
 
 
 def _made(
-    latents: tuple[str, ...], joint: LogJoint, pool: Sequence[tuple[Term, Span, str]], weighted: str | None,
+    latents: tuple[str, ...], joint: LogJoint, pool: Sequence[Tied], weighted: str | None,
     ways_out: str, scale: str | None = None,
 ) -> Block | Problem:  # fmt: skip
     name, names = latents[0], ", ".join(latents)
@@ -101,7 +99,7 @@ def _made(
 
 
 def _scaled(
-    latents: tuple[str, ...], joint: LogJoint, pool: Sequence[tuple[Term, Span, str]], weighted: str | None,
+    latents: tuple[str, ...], joint: LogJoint, pool: Sequence[Tied], weighted: str | None,
     ways_out: str,
 ) -> Block | None:  # fmt: skip
     """The latents but one, as a Gaussian whose whole precision that one multiplies: it cancels."""
@@ -114,7 +112,7 @@ def _scaled(
     return None
 
 
-def _meant(latents: tuple[str, ...], joint: LogJoint, pool: Sequence[tuple[Term, Span, str]]) -> bool:
+def _meant(latents: tuple[str, ...], joint: LogJoint, pool: Sequence[Tied]) -> bool:
     """Whether a joint Gaussian is the nearest thing: numbers on the line, and elements that one term holds together."""
     variables = [joint.model.variable(n) for n in latents]
     homes = {v.name: home_of(v) for v in variables}
@@ -136,7 +134,7 @@ def _loose(variables: Sequence[m.Variable], roles: Sequence[Role], ways_out: str
 
 
 def _tied(
-    latents: tuple[str, ...], joint: LogJoint, pool: Sequence[tuple[Term, Span, str]], weighted: str | None,
+    latents: tuple[str, ...], joint: LogJoint, pool: Sequence[Tied], weighted: str | None,
     ways_out: str,
 ) -> Block | Problem:  # fmt: skip
     """All elements of these latents as one Gaussian, whatever ties them."""

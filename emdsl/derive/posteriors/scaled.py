@@ -22,15 +22,14 @@ from emdsl.derive.joint.plates import home_of
 from emdsl.derive.joint.ranges import EVERYWHERE, range_of
 from emdsl.derive.joint.terms import Term, symmetry_of
 from emdsl.derive.joint.weights import weigh
-from emdsl.derive.posteriors.block import Block, gates_outside, place, touches
+from emdsl.derive.posteriors.block import Block, Tied, gates_outside, place, touches
 from emdsl.derive.posteriors.chains import Neighbours
 from emdsl.derive.posteriors.gaussian import gaussian_axes, polynomial_role
 from emdsl.derive.posteriors.roles import Monomial, Role, merge_roles, quadratic_in
-from emdsl.errors import Span
 
 
 def scaled_block(
-    latents: tuple[str, ...], joint: LogJoint, pool: Sequence[tuple[Term, Span, str]], kinds: Mapping[str, str],
+    latents: tuple[str, ...], joint: LogJoint, pool: Sequence[Tied], kinds: Mapping[str, str],
     weighted: str | None,
 ) -> Block | None:  # fmt: skip
     """The block of one Gaussian vector with such a neighbour; None where it has none, or more than that."""

@@ -25,7 +25,7 @@ from emdsl.derive.joint.ranges import range_of
 from emdsl.derive.joint.records import function_of, recognise, slots_of, statistic_of
 from emdsl.derive.joint.terms import Term, opened_by, settle, symmetry_of
 from emdsl.derive.joint.weights import weigh
-from emdsl.derive.posteriors.block import Block, place, touches
+from emdsl.derive.posteriors.block import Block, Tied, place, touches
 from emdsl.derive.posteriors.discrete import WAYS_OUT
 from emdsl.derive.posteriors.gaussian import gaussian_axes, polynomial_role
 from emdsl.derive.posteriors.networks import Clique
@@ -93,9 +93,7 @@ def _vector_atom(at: Place, mine: Sequence[Expr], depth: int) -> Atom | str:
     return Atom(at, LINEAR if len(slots) == 1 else SQUARE, tuple(slots), tuple(mine))
 
 
-def block_in_turn(
-    name: str, joint: LogJoint, pool: Sequence[tuple[Term, Span, str]], weighted: str | None
-) -> Block | None:
+def block_in_turn(name: str, joint: LogJoint, pool: Sequence[Tied], weighted: str | None) -> Block | None:
     """The block of a latent whose single elements are factors of q, where terms hold several as products.
 
     None where no term does. Raises `ModelError` where one is no product of statistics, or may hold one element twice.
