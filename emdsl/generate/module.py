@@ -18,6 +18,7 @@ from emdsl.generate.functions.expectations import expectations_lines
 from emdsl.generate.functions.givens import default_lines, limit_lines
 from emdsl.generate.functions.initial import initial_lines
 from emdsl.generate.functions.linear_means import moments_lines, once_lines
+from emdsl.generate.functions.lookups import lookup_check_lines
 from emdsl.generate.functions.meanfield import functions_of_meanfield
 from emdsl.generate.functions.objective import log_prior_lines, rows_lines
 from emdsl.generate.functions.parameters import m_step_lines, refine_lines
@@ -125,6 +126,7 @@ def module_functions(printer: Printer) -> list[list[str]]:
         *edges,
         *networks,
         *sums,
+        lookup_check_lines(printer),
         prepare_lines(printer),
         *after,
     ]

@@ -35,8 +35,8 @@ def subscript(base: s.Node, args: tuple[s.Node, ...], span: Span, env: Env, type
         raise wrong("E031", f"too many indices: {what} is {shown}", span, hint)
     indices = tuple(_index(a, env, typed) for a in args)
     axes = _axes(value.shape, entry, indices)
-    for index, axis in zip(indices, axes, strict=False):
-        _match(index, axis, entry, env)
+    for k, (index, axis) in enumerate(zip(indices, axes, strict=False)):
+        _match(index, axis, entry, env, indices[:k])
     if entry is not None:
         loops = tuple(env.loops.items())
         env.scope.references.append(Reference(env.owner, entry.name, indices, env.guards, loops, span))
@@ -78,11 +78,11 @@ def _axes(shape: Shape, entry: Entry | None, indices: tuple[Expr, ...]) -> Shape
     return tuple(Ragged(x.name, rows.get(x.by, x.by)) if isinstance(x, Ragged) else x for x in shape)
 
 
-def _match(index: Expr, axis: Size, entry: Entry | None, env: Env) -> None:
+def _match(index: Expr, axis: Size, entry: Entry | None, env: Env, before: tuple[Expr, ...]) -> None:
     """Equates the number of values of the index with the axis; leaves the range to be checked later."""
     lengths = env.scope.lengths
     name = entry.name if entry is not None else None
-    use = IndexUse(index, axis, env.guards, tuple(env.loops.items()), name, env.owner)
+    use = IndexUse(index, axis, env.guards, tuple(env.loops.items()), name, env.owner, before)
     env.scope.uses.append(use)
     count = places(index, env)
     if count is None:

@@ -332,6 +332,19 @@ class Infer:
 
 
 @dataclass(frozen=True, slots=True)
+class Lookup:
+    """An index that data decide, to be checked where its guards hold; `before` are those on the axes before it."""
+
+    index: Expr
+    axis: Size
+    guards: tuple[tuple[Expr, bool], ...]
+    loops: tuple[tuple[str, Size], ...]
+    target: str
+    before: tuple[Expr, ...]
+    span: Span = field(default=NOWHERE, compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class ModelText:
     """A whole resolved model. Order of declarations is the file's."""
 
@@ -345,6 +358,7 @@ class ModelText:
     source: str = field(default="", compare=False, repr=False)
     warnings: tuple[Problem, ...] = ()
     equal_sizes: tuple[tuple[Size, Size, Span], ...] = ()  # lengths equated by use, beyond equal names
+    lookups: tuple[Lookup, ...] = ()
     exact: tuple[str, ...] = ()  # observed without noise, of which the derivation makes constraints of latents
     tails: Literal["", "closed", "kept"] = ""  # how latents known to lie somewhere leave: as is best, by tails, not so
     unreached: tuple[tuple[str, int], ...] = ()  # cases of theirs that no row of the data has

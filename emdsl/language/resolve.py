@@ -16,6 +16,7 @@ from emdsl.language.expressions import scalar, typed
 from emdsl.language.families import declare_families
 from emdsl.language.functions import show
 from emdsl.language.inference import infer_lines, overridden
+from emdsl.language.lookups import lookups
 from emdsl.language.model import Expr, Family, Let, ModelText, Potential, Variable
 from emdsl.language.names import collect, flatten
 from emdsl.language.parser import Parsed, parse_text
@@ -96,7 +97,7 @@ def _resolved(
     scope.problems += final_problems(model, scope)
     if scope.problems:
         raise ModelError(_in_order(scope.problems), printable(text))
-    return replace(model, warnings=warnings(model, scope))
+    return replace(model, warnings=warnings(model, scope), lookups=lookups(model, scope))
 
 
 def _misplaced(items: list[Item], scope: Scope) -> None:

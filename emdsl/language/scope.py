@@ -60,6 +60,7 @@ class IndexUse:
     loops: tuple[tuple[str, Size], ...]
     target: str | None
     owner: str
+    before: tuple[Expr, ...] = ()  # the indices on the axes before
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,10 +45,16 @@ def flattened(shape: m.Shape, plates: tuple[m.Plate, ...], idx: tuple[Idx, ...])
                     v == POSITION.of(name) and places_of(plates[: axis + 1], row) == idx[: axis + 1]
                 ):
                     return (row, *idx[axis + 1 :])
-            parents = flattened(shape[:axis], plates[:axis], idx[:axis])
-            parent = x.value_of(parents[0])
-            for p, d in zip(parents[1:], shape[axis - len(parents) + 1 : axis], strict=True):
-                parent = _one_row(parent, x.value_of(p), x.SizeN(str(d)))
+            parent = row_around(shape[:axis], plates[:axis], idx[:axis])
             row_value = x.add(El(START.of(name), (x.as_index(parent),)), x.value_of(here))
             return (x.as_index(row_value), *idx[axis + 1 :])
     return idx
+
+
+def row_around(shape: m.Shape, plates: tuple[m.Plate, ...], idx: tuple[Idx, ...]) -> Expr:
+    """The row of the plates around a ragged one, all in one, at some indices."""
+    parents = flattened(shape, plates, idx)
+    row = x.value_of(parents[0])
+    for p, d in zip(parents[1:], shape[len(shape) - len(parents) + 1 :], strict=True):
+        row = _one_row(row, x.value_of(p), x.SizeN(str(d)))
+    return row

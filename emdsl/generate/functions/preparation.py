@@ -24,6 +24,7 @@ from emdsl.generate.blocks.networks import network_size
 from emdsl.generate.blocks.turns import turns_size
 from emdsl.generate.context import dimension, flat_axes, size_expression, size_factor
 from emdsl.generate.functions.linear_means import prepare_moments
+from emdsl.generate.functions.lookups import checked
 from emdsl.generate.functions.row_factors import table_line, weights_key, weights_name
 from emdsl.generate.printer import Printer
 from emdsl.generate.spec import missing_policy
@@ -80,6 +81,7 @@ def prepare_lines(printer: Printer) -> list[str]:
             lines += _data_lines(plan, v, v.name in indices)
     lines += [f'out["reference {p.param}"] = reference["{p.param}"]' for p in plan.planes]
     lines += _ragged_lines(model)
+    lines += ["indices_inside(out)"] if checked(printer) else []
     lines += rule_lines(printer)
     lines += _level_lines(printer)
     lines += configured_lines(plan)

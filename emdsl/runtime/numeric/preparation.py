@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from emdsl.runtime.data.columns import Array
+from emdsl.runtime.data.columns import Array, refuse_where
 from emdsl.runtime.data.faults import DataError
 from emdsl.runtime.numeric.numerics import WIDEST, triangle
 
@@ -137,6 +137,13 @@ def stored(
     if mask is not None:
         out[~mask.transpose(order)] = gap
     return out
+
+
+def inside(what: str, index: Array, length: Array, reached: Array) -> None:
+    """Refuse data that lead an index off its axis where it is reached: indices start at 0 and never wrap."""
+    index, length, reached = np.broadcast_arrays(index, length, reached)
+    for bad, why in ((index < 0, "is below 0"), (index >= length, "is past the end")):
+        refuse_where(what, bad & (reached != 0), index, why, hint="indices start at 0 and never wrap")
 
 
 def without_gaps(mask: Array | None, name: str) -> None:

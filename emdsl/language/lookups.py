@@ -1,0 +1,46 @@
+"""Indices that only data can decide: what is left to check when they are bound."""
+
+from __future__ import annotations
+
+from emdsl.language.checks import Facts, facts_of, spoken
+from emdsl.language.model import Dim, Expr, Index, Lookup, Loop, ModelText, Size, Var
+from emdsl.language.scope import IndexUse, Scope
+from emdsl.language.transform import mapped
+
+
+def lookups(model: ModelText, scope: Scope) -> tuple[Lookup, ...]:
+    """The indices of data, or of data and loop names, that no domain keeps on their axis.
+
+    Left out are those in a `let`, which does not know where it is read; and where an unknown decides what is reached.
+    """
+    facts = facts_of(model)
+    found = dict.fromkeys(f for use in scope.uses if (f := _open(use, facts, scope)) is not None)
+    return tuple(found)
+
+
+def _open(use: IndexUse, facts: Facts, scope: Scope) -> Lookup | None:
+    known, target = scope.lengths.known, facts.known.get(use.target or "")
+    if target is None or use.owner not in {"", *facts.known}:
+        return None
+    axis = known(use.axis)
+    if isinstance(use.arg, Loop) or _kept(use.arg, axis, facts, scope):
+        return None
+    conds = [c for c, _ in use.guards]
+    said = [facts.known.get(n) for e in (use.arg, *use.before, *conds) for n, _ in spoken(e, facts)]
+    if not said or any(v is None or v.kind not in ("given", "observed") for v in said):
+        return None
+    if not any(True for _ in spoken(use.arg, facts)) and isinstance(axis, Dim):
+        return None  # loop names alone
+    guards = tuple((mapped(c, known), holds) for c, holds in use.guards)
+    loops = tuple((n, known(size)) for n, size in use.loops)
+    before = tuple(mapped(e, known) for e in use.before)
+    return Lookup(mapped(use.arg, known), axis, guards, loops, target.name, before, use.arg.span)
+
+
+def _kept(arg: Expr, axis: Size, facts: Facts, scope: Scope) -> bool:
+    """Whether the domain of a variable that stands alone keeps it on an axis."""
+    base = arg.base if isinstance(arg, Index) else arg
+    v = facts.known.get(base.name) if isinstance(base, Var) else None
+    if v is None or not isinstance(axis, Dim):
+        return False
+    return v.domain.kind in ("bool", "category", "index") or (v.domain.kind == "count" and v.domain.upper is not None)

@@ -1,0 +1,59 @@
+"""Indices that data decide are checked when these are bound: out of range, they were read as if nothing stood there."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import emdsl
+from emdsl.errors import EmdslError
+
+ROWS = """
+model Rows
+param m[3] : real
+for n in N:
+    given k[n] : count
+    observed y[n] ~ {}
+"""
+CHAINS = """
+model Chains
+param s : positive
+for i in S:
+    for t in T[i]:
+        latent h[i, t] ~ Normal(0, 1) if t == 0 else Normal(h[i, t-1], s)
+for r in R:
+    given who[r]  : index[S]
+    given when[r] : index[M]
+    observed y[r] ~ Normal(h[who[r], when[r]], 1)
+"""
+TEAMS = """
+model Teams
+param m[3] : real
+for n in N:
+    for j in 2:
+        given k[n, j] : count
+    observed y[n] ~ Normal(sum(m[k[n, j] + j] for j in 2 if k[n, j] < 9), 1)
+"""
+BEGUN = "Normal(m[k[n] - 1], 1)"
+REACHED = "Normal(m[k[n] - 1] if k[n] > 0 else 0, 1)"
+BRANCH = "Normal(m[k[n] - 1], 1) if k[n] > 0 else Normal(0, 1)"
+# text, data that stay, data that do not, what is said of these
+CASES = {
+    "from one": (ROWS.format(BEGUN), {"k": [1, 2, 3]}, {"k": [1, 0, 2]}, "m in line 6: is below 0: the value in row 1"),
+    "past the end": (ROWS.format(BEGUN), {"k": [1, 2, 3]}, {"k": [1, 2, 4]}, "m in line 6: is past the end: .* row 2"),
+    "not reached": (ROWS.format(REACHED), {"k": [1, 0, 3]}, {"k": [1, 0, 4]}, "past the end"),
+    "another branch": (ROWS.format(BRANCH), {"k": [1, 0, 3]}, {"k": [1, 0, 4]}, "past the end"),
+    "a ragged row": (CHAINS, {"who": [0, 0, 1], "when": [0, 2, 0], "T": [3, 1]},
+                     {"who": [0, 0, 1], "when": [0, 2, 1], "T": [3, 1]}, "h in line 10: is past the end: .* row 2: 1"),
+    "under a sum": (TEAMS, {"k": [[0, 9], [2, 1], [1, 1]]}, {"k": [[0, 0], [2, 2], [1, 1]]}, "past the end: .* row 1"),
+}  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore::emdsl.runtime.data.faults.ConvergenceWarning")
+@pytest.mark.parametrize("name", CASES)
+def test_an_index_that_leaves_its_axis_is_refused(name: str) -> None:
+    text, stays, leaves, said = CASES[name]
+    fitter = emdsl.compile(text=text).fitter(max_iter=0, seed=0)
+    assert np.isfinite(fitter.fit({**stays, "y": [1.0, 2.0, 3.0]}).log_likelihood_)
+    with pytest.raises(EmdslError, match=said):
+        fitter.fit({**leaves, "y": [1.0, 2.0, 3.0]})
