@@ -12,6 +12,7 @@ from emdsl.errors import DataError, EmdslError, ModelError, Problem, nearest
 from emdsl.fit.again import sizes_and_givens
 from emdsl.fit.ahead.forecasts import Seen, asked_of, completed, enough
 from emdsl.fit.ahead.future import Future
+from emdsl.fit.gaps import unseen
 from emdsl.fit.identified import unidentified
 from emdsl.fit.missing import LAST, are_last, has_gaps, located, read_ahead, renamed
 from emdsl.fit.reached import of_no_row
@@ -368,11 +369,6 @@ class Fitter(Estimator):
             raise self._fault(error) from None
         super().restore(saved)
         return self
-
-
-def unseen(name: str) -> str:
-    """The name of an observed variable's unseen copy; no user's name has a quote."""
-    return f"{name}'"
 
 
 def load_fit(path: str | Path, build: Callable[[str, Mapping[str, str] | None], CompiledModel]) -> Fitter:

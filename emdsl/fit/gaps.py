@@ -111,9 +111,12 @@ def hold(resolved: m.ModelText, names: tuple[str, ...]) -> m.ModelText:
     return replace(resolved, variables=variables)
 
 
+def unseen(name: str) -> str:
+    """The name of an observed variable's unseen copy; no user's name has a quote."""
+    return f"{name}'"
+
+
 def with_unseen_copy(resolved: m.ModelText, name: str) -> m.ModelText:
     """`latent y'` beside `observed y`, with the same density."""
-    from emdsl.fit.fitter import unseen
-
     copy = replace(resolved.variable(name), kind="latent", name=unseen(name))
     return replace(resolved, variables=(*resolved.variables, copy))

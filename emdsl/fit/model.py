@@ -14,16 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from emdsl.errors import ModelError, Problem
+from emdsl.fit import gaps as rewritten
 from emdsl.fit.asked import names_of, of_a_log_joint, of_a_sample, place, told
-from emdsl.fit.gaps import (
-    by_configurations,
-    hold,
-    is_one_integer,
-    is_one_number,
-    seen_through_points,
-    through_scales,
-    with_unseen_copy,
-)
 from emdsl.fit.members import Declared, Plan, Statistic, Update
 from emdsl.language import model as m
 
@@ -110,7 +102,7 @@ class Model:
         wrong = check_families(parsed.families)
         if wrong:
             raise ModelError(wrong, parsed.source)
-        resolved = hold(parsed, fixed) if fixed else parsed
+        resolved = rewritten.hold(parsed, fixed) if fixed else parsed
         return cls(resolved, text, infer, fixed)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -119,7 +111,7 @@ class Model:
     def fix(self, names: tuple[str, ...]) -> Model:
         """The same model with these parameters known: givens that the data must bring."""
         held = names_of(names, self.params, "parameter")
-        return Model(hold(self.resolved, held), self.text, self.infer, held)
+        return Model(rewritten.hold(self.resolved, held), self.text, self.infer, held)
 
     def complete(self, names: tuple[str, ...]) -> Model:
         """The same model where entries of these observed variables are missing: they are latents of their rows.
@@ -131,17 +123,19 @@ class Model:
         if self.refusal is None:
             policies = {v["name"]: v["missing"] for v in self.module.SPEC["variables"]}
             names = tuple(n for n in names if policies.get(n) != "drop")
-        discrete = tuple(n for n in names if is_one_integer(self.resolved.variable(n)))
+        discrete = tuple(n for n in names if rewritten.is_one_integer(self.resolved.variable(n)))
         gaps = tuple(n for n in names if n not in discrete)
-        resolved = through_scales(seen_through_points(self.resolved, discrete), gaps)
+        resolved = rewritten.through_scales(rewritten.seen_through_points(self.resolved, discrete), gaps)
         made = Model(resolved, self.text, self.infer, self.fixed, gaps)
         if made.refusal is None:
             return made
-        asked = by_configurations(resolved, gaps)
+        asked = rewritten.by_configurations(resolved, gaps)
         if asked is not None:
             return Model(asked, self.text, self.infer, self.fixed, gaps)
-        numbers = tuple(n for n in gaps if is_one_number(self.resolved.variable(n)))
-        by_points = Model(seen_through_points(self.resolved, (*discrete, *numbers)), self.text, self.infer, self.fixed)
+        numbers = tuple(n for n in gaps if rewritten.is_one_number(self.resolved.variable(n)))
+        by_points = Model(
+            rewritten.seen_through_points(self.resolved, (*discrete, *numbers)), self.text, self.infer, self.fixed
+        )
         if len(numbers) < len(gaps) or by_points.refusal is not None or by_points.derived.drawn:
             raise made.refusal
         return by_points
@@ -151,13 +145,11 @@ class Model:
 
         Given the latents the copy is independent of what was seen: its posterior is the predictive distribution.
         """
-        from emdsl.fit.fitter import unseen
-
         (name,) = names_of((name,), self.observed, "observed variable")
         if name not in self._copies:
-            made = Model(with_unseen_copy(self.resolved, name), self.text, self.infer, self.fixed)
+            made = Model(rewritten.with_unseen_copy(self.resolved, name), self.text, self.infer, self.fixed)
             exact = made.refusal is None and not made.derived.elimination.parts and not made.derived.drawn
-            exact = exact and made.plan[unseen(name)].method.startswith("exact")
+            exact = exact and made.plan[rewritten.unseen(name)].method.startswith("exact")
             self._copies[name] = made if exact else None
         return self._copies[name]
 
@@ -166,7 +158,7 @@ class Model:
 
         What was seen of `z` is `z seen`; where its mask is false z is as latent as before.
         """
-        return self._variant(f"{names} seen", seen_through_points(self.resolved, names))
+        return self._variant(f"{names} seen", rewritten.seen_through_points(self.resolved, names))
 
     def drawn_together(self) -> Model | None:
         """The same model with all latents drawn, as many together as can be; None where that cannot be."""
