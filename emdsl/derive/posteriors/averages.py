@@ -58,7 +58,7 @@ def average(t: Term, blocks: Sequence[Block], joint: LogJoint) -> list[Term] | s
         neighbours[n.of.var, n.of.idx] = n.at
     before = set(neighbours)
     if block.network:
-        return [_in_network(t, block, joint)]
+        return _in_network(t, block, joint)
     if block.turns:
         return averaged_in_turn(t, block)
     if block.gaussian is not None and (block.scale is None or block.by_pattern):
@@ -120,14 +120,16 @@ def probable(p: Placed, block: Block) -> Term:
                 tuple(dict.fromkeys((*p.term.ixs, *axes))))  # fmt: skip
 
 
-def _in_network(t: Term, block: Block, joint: LogJoint) -> Term:
-    """A term under the probabilities of the clique that it stands in."""
+def _in_network(t: Term, block: Block, joint: LogJoint) -> list[Term] | str:
+    """A term under the probabilities of the clique that it stands in; or why there is none."""
     made = in_clique(t, block.latents, joint.levels)
     assert not isinstance(made, str), made
-    n = next(n for n, c in enumerate(block.network) if clique_key(c) == clique_key(made))
+    n = next((n for n, c in enumerate(block.network) if clique_key(c) == clique_key(made)), None)
+    if n is None:
+        return f"it holds elements of {', '.join(block.latents)} together that latents of another factor choose"
     (own,) = made.terms
     q = El(CLIQUE.at(n).of(block.name), made.axes)
-    return Term(own.coef, (), (*made.masks, *own.factors, q), own.ixs)
+    return [Term(own.coef, (), (*made.masks, *own.factors, q), own.ixs)]
 
 
 def _given_scale(placed: Term, block: Block, blocks: Sequence[Block], joint: LogJoint) -> list[Term] | str:
