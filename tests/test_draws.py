@@ -30,7 +30,7 @@ from emdsl.runtime.montecarlo.kernels import (
 )
 from emdsl.runtime.montecarlo.mixing import effective_size, split_rhat
 from emdsl.runtime.montecarlo.newton import Batch, stepped
-from emdsl.runtime.montecarlo.sampler import Chain
+from emdsl.runtime.montecarlo.sampler import Chain, Coordinates, Group, Target
 
 KERNELS = {"slice": slice_kernel, "modes": modes_kernel, "hmc": hmc_kernel, "metropolis": metropolis_kernel}
 LONG = {"slice": 0.5, "modes": 0.5, "hmc": 1.0, "metropolis": 0.5}  # leapfrog steps
@@ -222,6 +222,21 @@ infer (k, z), c, h, (W, m), (u, e) by mcmc
                    d["c"], *d["h"].T, 1 * d["c"] * (d["h"][:, 0] == d["h"][:, 1]), np.log(np.linalg.det(d["W"])),
                    d["W"][:, 0, 1] * d["m"][:, 0] * d["m"][:, 1], d["m"][:, 0] * d["v"][:, 0], np.log(d["u"]),
                    d["e"][:, 0] * d["e"][:, 1] * d["u"], d["e"][:, 1] * d["w"][:, 1], d["e"][:, 0] ** 2 * d["u"]]),
+    "matrices": ("""
+model M
+param s : positive
+for g in G:
+    latent V[g] ~ Wishart(5, s * eye(2))
+    latent W[g] ~ Wishart(6, V[g])
+    for k in 2: latent p[g, k] ~ Dirichlet([2, 1])
+    observed y[g] ~ MvStudentT(5, [p[g, 0, 0], p[g, 1, 0]], W[g])
+infer V by mcmc(kernel = hmc)
+infer W by mcmc(kernel = metropolis)
+infer p by mcmc(kernel = slice)
+""", {"G": 600}, {"s": 0.4},
+        lambda d: [np.log(np.linalg.det(d["V"])), np.log(np.linalg.det(d["W"])), d["V"][:, 0, 1], d["W"][:, 0, 1],
+                   np.log(d["V"][:, 0, 0]), np.log(d["W"][:, 1, 1]), d["V"][:, 0, 1] * d["W"][:, 0, 1],
+                   d["p"][:, 0, 0], d["p"][:, 0, 0] * d["p"][:, 1, 0], d["p"][:, 1, 0] * np.tanh(d["y"][:, 1])]),
     "shares": ("""
 model M
 param a : positive[3]
@@ -277,6 +292,39 @@ def test_a_sweep_leaves_the_joint_as_it_is(name: str) -> None:
     for mine, theirs in zip(statistics(after), statistics(drawn), strict=True):
         moved = mine - 1.0 * theirs
         assert abs(moved.mean()) < FALSE_ALARM * moved.std() / len(moved) ** 0.5
+
+
+STRUCTURED = {"ordered": ((3, 5), (0,)), "spd": ((2, 2, 3, 4), (0, 1, 2)), "simplex": ((3, 2, 4), (0, 1))}
+
+
+@pytest.mark.parametrize("domain", STRUCTURED)
+def test_free_coordinates_of_numbers_that_hold_one_another(domain: str) -> None:
+    """The gradient in them, and their volume, by differences; several matrices, or simplexes, in one element."""
+    (shape, events), rng = STRUCTURED[domain], np.random.default_rng(4)
+    values = np.sort(rng.normal(size=shape), axis=0)
+    if domain == "simplex":
+        values = np.exp(values) / np.exp(values).sum(0)
+    if domain == "spd":
+        root = rng.normal(size=(*shape[2:], 2, 4))
+        values = np.moveaxis(root @ np.swapaxes(root, -1, -2), (-2, -1), (0, 1))
+    group = Group("c", lambda: None, hmc_kernel, (Coordinates("c", domain, (None, None), events),))
+    target, weights = Target(group, {"c": values}), rng.normal(size=shape)
+    weights = weights + weights.swapaxes(0, 1) if domain == "spd" else weights
+    points = target.points({"c": values})
+    np.testing.assert_allclose(target.values(points)["c"], values)
+    target.log_density = lambda v: (weights * v["c"] + np.sin(v["c"])).sum(events)
+    target.slope = lambda v: {"c": weights + np.cos(v["c"])}
+    own, steps = np.tril_indices(2) if domain == "spd" else (slice(0, -1 if domain == "simplex" else None),), []
+    for k in range(len(points)):
+        step = 1e-6 * np.eye(len(points))[:, [k]]
+        ends = [(target.density(p), target.values(p)["c"][own].reshape(len(points), -1))
+                for p in (points + step, points - step)]  # fmt: skip
+        steps.append([(a - b) / 2e-6 for a, b in zip(*ends, strict=True)])
+    np.testing.assert_allclose(target.gradient(points), [s[0] for s in steps], rtol=1e-6, atol=1e-6)
+    target.log_density = lambda v: 0 * v["c"].sum(events)
+    volume = np.linalg.slogdet(np.stack([s[1] for s in steps], 1).T)[1]
+    np.testing.assert_allclose(target.density(points), volume, atol=1e-6 + 10 * (domain == "spd"))
+    assert np.ptp(target.density(points) - volume) < 1e-6
 
 
 SLOPED = """

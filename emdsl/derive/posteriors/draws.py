@@ -54,7 +54,14 @@ KERNELS = {  # by the word of the language, `emdsl.language.inference.KERNELS`
     ),
     "metropolis": Kernel("metropolis_kernel", "by random-walk Metropolis"),
 }
-DOMAINS = ("real", "positive", "unit", "simplex")  # of what a kernel moves: those with free coordinates
+DOMAINS = (
+    "real",
+    "positive",
+    "unit",
+    "simplex",
+    "ordered",
+    "spd",
+)  # of what a kernel moves: those with free coordinates
 DEFAULTS = {  # by method: sweeps, burn-in, chains, warm-up
     "mcmc": {"sweeps": 50, "burn_in": 10, "chains": 1, "warm": 100},
     "saem": {"sweeps": 1, "burn_in": 0, "chains": 1, "warm": 100},

@@ -16,9 +16,18 @@ from emdsl.runtime.data.columns import Array
 from emdsl.runtime.montecarlo.kernels import Tuner, new_tuner, stop_tuning
 from emdsl.runtime.numeric.intervals import to_values
 from emdsl.runtime.numeric.starts import seeded
-from emdsl.runtime.numeric.unconstrained import from_free, pullback, stretch, to_free
+from emdsl.runtime.numeric.unconstrained import (
+    from_free,
+    ill_conditioned,
+    log_volume,
+    pullback,
+    stretch,
+    to_free,
+    volume_slope,
+)
 
 Bounds = tuple[float | None, float | None]
+OWN_AXES = {"simplex": 1, "ordered": 1, "spd": 2}  # of an element whose free coordinates hold one another
 
 
 class Coordinates(NamedTuple):
@@ -66,6 +75,18 @@ def between_ends(draw: Array, lower: Array, upper: Array) -> Array:
     return np.where((draw > lower) & (draw < upper), draw, inside)
 
 
+def own_last(value: Array, domain: str) -> Array:
+    """The axes of one element moved to the end."""
+    own = OWN_AXES[domain]
+    return np.moveaxis(value, range(own), range(-own, 0))
+
+
+def own_first(value: Array, domain: str) -> Array:
+    """And back."""
+    own = OWN_AXES[domain]
+    return np.moveaxis(value, range(-own, 0), range(own))
+
+
 def on_units(log_density_units: Callable[[Any, Any], Array]) -> Callable[..., Any]:
     """The log density of each independent part as a group's: a function of its values, without a gradient."""
 
@@ -90,19 +111,19 @@ class Target:
         self.plain = {c.name: c.domain == "real" and c.bounds == (None, None) for c in self.coordinates}
         self.cuts, self.batch, self.front, self.order = [0], 1, {}, {}
         for c in self.coordinates:
-            free = list(self.shapes[c.name])
-            free[:1] = [free[0] - 1] if c.domain == "simplex" else free[:1]
-            order = (*c.events, *(k for k in range(len(free)) if k not in c.events))
+            free, own = self._free(c, np.asarray(values[c.name], float)).shape, OWN_AXES.get(c.domain, 1)
+            events = sorted({max(0, k - own + 1) for k in c.events})  # a matrix has one axis of free coordinates
+            order = (*events, *(k for k in range(len(free)) if k not in events))
             self.order[c.name] = None if order == tuple(range(len(free))) else (order, tuple(np.argsort(order)))
             self.front[c.name] = [free[k] for k in order]
-            numbers = math.prod(free[k] for k in c.events)
+            numbers = math.prod(free[k] for k in events)
             self.batch = math.prod(free) // max(1, numbers)
             self.cuts.append(self.cuts[-1] + numbers)
 
     def _free(self, c: Coordinates, value: Array) -> Array:
-        if c.domain != "simplex":
+        if c.domain not in OWN_AXES:
             return to_free(value, c.domain, c.bounds)
-        return np.moveaxis(to_free(np.moveaxis(value, 0, -1), c.domain, c.bounds), -1, 0)
+        return np.moveaxis(to_free(own_last(value, c.domain), c.domain, c.bounds), -1, 0)
 
     def _rows(self, c: Coordinates, free: Array) -> Array:
         """(numbers of one element, elements)."""
@@ -119,24 +140,36 @@ class Target:
         """Points as values of the latents."""
         out = {}
         for k, c in enumerate(self.coordinates):
-            free = points[self.cuts[k] : self.cuts[k + 1]].reshape(self.front[c.name])
-            order = self.order[c.name]
-            free = free if order is None else free.transpose(order[1])
-            if c.domain == "simplex":
-                p = from_free(np.moveaxis(free, 0, -1), c.domain, c.bounds, self.shapes[c.name])
-                out[c.name] = np.ascontiguousarray(np.moveaxis(p, -1, 0))
+            free = self._unrowed(k, points)
+            if c.domain in OWN_AXES:
+                free, length = np.moveaxis(free, 0, -1), self.shapes[c.name][0]
+                made = from_free(free, c.domain, c.bounds, (length,))
+                if c.domain == "spd":
+                    made = np.where(ill_conditioned(free, length)[..., None, None], np.eye(length), made)
+                out[c.name] = np.ascontiguousarray(own_first(made, c.domain))
             else:
                 out[c.name] = free if self.plain[c.name] else from_free(free, c.domain, c.bounds, free.shape)
         return out
+
+    def _unrowed(self, k: int, points: Array) -> Array:
+        """The free coordinates of the latent of this number, as they are stored."""
+        name = self.coordinates[k].name
+        free, order = points[self.cuts[k] : self.cuts[k + 1]].reshape(self.front[name]), self.order[name]
+        return free if order is None else free.transpose(order[1])
 
     def density(self, points: Array) -> Array:
         """log density of each element, (B,)."""
         values = self.values(points)
         with np.errstate(all="ignore"):
             total = np.reshape(self.log_density(values), -1) + np.zeros(self.batch)
-            for c in self.coordinates:
-                if c.domain == "simplex":
-                    total = total + np.log(values[c.name]).sum(0).ravel()
+            for k, c in enumerate(self.coordinates):
+                if c.domain in OWN_AXES:
+                    free = np.moveaxis(self._unrowed(k, points), 0, -1)
+                    volume = log_volume(free, c.domain, own_last(values[c.name], c.domain))
+                    if c.domain == "spd":  # no matrix in the numbers of a machine: the density there is not known
+                        lost = ill_conditioned(free, self.shapes[c.name][0])
+                        volume = np.where(lost[..., None], -np.inf, volume)
+                    total = total + self._rows(c, np.moveaxis(volume, -1, 0)).sum(0)
                 elif not self.plain[c.name]:
                     slope, _ = stretch(values[c.name], c.domain, c.bounds)
                     total = total + self._rows(c, np.log(np.abs(slope))).sum(0)
@@ -149,12 +182,12 @@ class Target:
         out = []
         with np.errstate(all="ignore"):
             slopes = self.slope(values)
-            for c in self.coordinates:
+            for k, c in enumerate(self.coordinates):
                 value, g = values[c.name], np.broadcast_to(slopes[c.name], self.shapes[c.name])
-                if c.domain == "simplex":
-                    last, moved = np.moveaxis(value, 0, -1), np.moveaxis(g, 0, -1)
-                    free = pullback(last[..., :-1], moved, c.domain, c.bounds, last)
-                    free = np.moveaxis(free + 1 - last.shape[-1] * last[..., :-1], -1, 0)
+                if c.domain in OWN_AXES:
+                    free, last = np.moveaxis(self._unrowed(k, points), 0, -1), own_last(value, c.domain)
+                    back = pullback(free, own_last(g, c.domain), c.domain, c.bounds, last)
+                    free = np.moveaxis(back + volume_slope(free, c.domain, last), -1, 0)
                 elif self.plain[c.name]:
                     free = g
                 else:

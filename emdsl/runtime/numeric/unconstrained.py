@@ -303,3 +303,43 @@ def pullback(free: Array, gradient: Any, domain: str, bounds: tuple[float | None
         return by_raw[..., i, j]
     diagonal = np.diagonal(by_factor, axis1=-2, axis2=-1) * np.diagonal(factor, axis1=-2, axis2=-1)
     return np.concatenate([diagonal, by_factor[..., i, j]], axis=-1)
+
+
+def log_volume(free: Array, domain: str, value: Array) -> Array:
+    """The log of what a small volume of free coordinates is worth, as parts of these coordinates that add up to it.
+
+    Of a simplex that of its numbers but the last, of a matrix that of its lower triangle: with S = L L', L_ii of row i
+    (from 0, of D) is D - i times in |dS / dL|, and once more in the derivative of exp.
+    """
+    if domain == "simplex":
+        return np.log(value[..., :-1]) + np.log(value[..., -1:]) / max(1, free.shape[-1])
+    return free * _once_in_volume(free.shape[-1], domain)
+
+
+def volume_slope(free: Array, domain: str, value: Array) -> Array:
+    """Its gradient."""
+    if domain == "simplex":
+        return 1 - value.shape[-1] * value[..., :-1]
+    return np.broadcast_to(_once_in_volume(free.shape[-1], domain), free.shape)
+
+
+def _once_in_volume(numbers: int, domain: str) -> Array:
+    """How often each free coordinate, a logarithm, is in the log volume: of numbers in order and of matrices."""
+    often = np.zeros(numbers)
+    if domain == "ordered":
+        often[1:] = 1
+        return often
+    d = math.isqrt(2 * numbers)
+    often[:d] = d + 1.0 - np.arange(d)
+    return often
+
+
+def ill_conditioned(free: Array, d: int) -> Array:
+    """Where the matrix that free coordinates stand for is, in the numbers of a machine, not positive definite.
+
+    The determinant of its correlations is the product of what each row leaves of a variance: left over whole.
+    """
+    factor = _factor(free, "spd", d)
+    left, whole = np.diagonal(factor, axis1=-2, axis2=-1) ** 2, (factor**2).sum(-1)
+    within = ((left > 1e-150) & (whole < 1e150)).all(-1)
+    return ~within | ~((left / whole).prod(-1) > 1e-11)
