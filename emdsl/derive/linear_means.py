@@ -16,6 +16,7 @@ from itertools import product
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Expr, Idx, Ix
 from emdsl.derive.algebra.made import COV, FEATURES, NORM, PRESENT, is_made, made_of
+from emdsl.derive.joint.sides import KNOWN, PARAMETER
 from emdsl.derive.joint.terms import Term, canonical_form, opened
 from emdsl.derive.plan import Plan
 from emdsl.derive.posteriors.block import Block
@@ -163,7 +164,7 @@ def _opened(t: Term, home: Sequence[Ix], known: Known) -> list[Term]:
     options = []
     for f in t.factors:
         mixed = set(home) & set(x.free(f)) and not known.holds(f)
-        options.append(opened(f, lambda n: "D" if n in known.data else "P") if mixed else [(1, (f,), ())])
+        options.append(opened(f, lambda n: KNOWN if n in known.data else PARAMETER) if mixed else [(1, (f,), ())])
     out = []
     for combo in product(*options):
         coef, ixs = t.coef, list(t.ixs)

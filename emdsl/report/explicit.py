@@ -14,6 +14,7 @@ from emdsl.derive.algebra.expr import El, Expr, Idx, Ix
 from emdsl.derive.algebra.made import COV, Q
 from emdsl.derive.algebra.scalars import direction, solve_score
 from emdsl.derive.joint.coefficients import axes_of, matrix_term, scalar_term, total_of
+from emdsl.derive.joint.sides import ASKED, REST
 from emdsl.derive.joint.terms import Term, merge, opened, settle
 from emdsl.derive.plan import Plan
 from emdsl.derive.posteriors.averages import expectation, in_turn
@@ -43,7 +44,7 @@ def closed_terms(plan: Plan, names: frozenset[str]) -> list[Term] | None:
     for factor in joint.factors:
         if not any(n in names for n in x.variables(factor.body)):
             continue
-        for c, factors, sums in opened(factor.body, lambda n: "V" if n in names else "R"):
+        for c, factors, sums in opened(factor.body, lambda n: ASKED if n in names else REST):
             if not any(names & x.variables(f) for f in factors):
                 continue
             number, rest = x.split_number(x.mul(*factors))

@@ -10,6 +10,7 @@ from emdsl.derive.algebra.made import Q
 from emdsl.derive.algebra.show import show
 from emdsl.derive.joint.factors import Cloud, Configurations, LogJoint
 from emdsl.derive.joint.records import statistic_of
+from emdsl.derive.joint.sides import ASKED, REST
 from emdsl.derive.joint.terms import Term, merge, opened, settle
 from emdsl.derive.plan import Plan
 from emdsl.derive.posteriors.block import Block, place
@@ -145,10 +146,10 @@ def closed_terms(plan: Plan, block: Block) -> list[Placed]:
         return [Placed(term, role) for term, role in every if not left_out(term, free)]
     before = earlier(plan, block)
     gone = {n for b in before for n in b.latents}
-    side = dict.fromkeys(block.latents, "V") | dict.fromkeys(gone, "G")
+    side = dict.fromkeys(block.latents, ASKED) | dict.fromkeys(gone, "G")
     found: list[Term] = [m for b in before for m in messages(b)]
     for factor in plan.joint.factors:
-        for c, factors, sums in opened(apart(factor, free)[0], lambda n: side.get(n, "R")):
+        for c, factors, sums in opened(apart(factor, free)[0], lambda n: side.get(n, REST)):
             number, rest = x.split_number(x.mul(*factors))
             kept = tuple(e for e in x.factors_of(rest) if e != x.ONE)
             found.append(settle(Term(c * number, factor.gates, factor.masks + kept, factor.plates + sums)))

@@ -8,6 +8,7 @@ from fractions import Fraction
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import DataIx, El, Expr, Idx, Ix
+from emdsl.derive.joint.sides import ASKED, REST
 from emdsl.derive.joint.terms import Symmetry, Term, merge, opened
 from emdsl.language import model as m
 
@@ -29,7 +30,7 @@ def about(terms: Sequence[Term], names: frozenset[str], symmetry: Symmetry) -> l
 def _opened(t: Term, names: frozenset[str]) -> list[Term]:
     """A term opened wherever the parameters meet others inside a factor; what holds none of them left out."""
     out = []
-    for c, factors, sums in opened(x.mul(*t.factors), lambda n: "V" if n in names else "R"):
+    for c, factors, sums in opened(x.mul(*t.factors), lambda n: ASKED if n in names else REST):
         inner, rest = x.split_number(x.mul(*factors))
         kept = tuple(f for f in x.factors_of(rest) if f != x.ONE)
         if any(names & x.variables(f) for f in kept):

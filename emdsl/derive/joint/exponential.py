@@ -21,6 +21,7 @@ from emdsl.derive.algebra.expr import El, Expr, Idx, Ix
 from emdsl.derive.algebra.scalars import Symbols
 from emdsl.derive.joint.element import Tensors, sort_of
 from emdsl.derive.joint.scope import Closure, Scope
+from emdsl.derive.joint.sides import ASKED, PARAMETER
 from emdsl.derive.joint.terms import Symmetry, Term, canonical_form, merge, opened, settle
 from emdsl.errors import InternalError, ModelError
 from emdsl.families import split as sympy_split
@@ -160,7 +161,7 @@ def _density(family: m.Family, signature: int) -> tuple[Expr, frozenset[str]]:
 
 def _terms(body: Expr, variate: frozenset[str], free: frozenset[str], symmetry: Symmetry) -> list[Term]:
     def block(name: str) -> str:
-        return "V" if name in variate else "P" if name in free else ""
+        return ASKED if name in variate else PARAMETER if name in free else ""
 
     out = []
     for c, factors, sums in opened(body, block):

@@ -9,7 +9,7 @@ blocks, and the readers of the term refuse it, or evaluate it, with its text.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import lru_cache
@@ -20,6 +20,7 @@ from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Expr, Idx, Ix
 from emdsl.derive.algebra.made import COV, MOMENT
 from emdsl.derive.joint.factors import Factor, LogJoint
+from emdsl.derive.joint.sides import LATENT, opens, side_in
 
 LONGEST = 5000  # terms: a product that would have more stays closed
 Block = Callable[[str], str]  # variable name -> the block it belongs to, "" for none
@@ -50,10 +51,16 @@ def blocks_of(e: Expr, block: Block) -> frozenset[str]:
     return frozenset(b for b in (block(n) for n in _names(e)) if b)
 
 
+def continuous_in(t: Term, kinds: Mapping[str, str]) -> set[str]:
+    """The continuous latents that stand in a term's factors."""
+    found = (b for f in t.factors for b in blocks_of(f, side_in(kinds)))
+    return {LATENT.named(b) for b in found if b in LATENT}
+
+
 def opened(e: Expr, block: Block) -> list[tuple[Fraction | float, tuple[Expr, ...], tuple[Ix, ...]]]:
     """e = sum of (coef, factors, new summed indices), opened as little as the blocks allow.
 
-    A block that is asked about (a latent `L:...`, or `V`) is opened down to its statistics.
+    A block that is asked about (`sides.opens`) is opened down to its statistics.
     """
     return opened_by(e, lambda part: blocks_of(part, block))
 
@@ -63,7 +70,7 @@ def opened_by(
 ) -> list[tuple[Fraction | float, tuple[Expr, ...], tuple[Ix, ...]]]:
     """The same where `held` tells the blocks of an expression; `together`: of a sum, what is of none stays one."""
     mine = held(e)
-    if len(mine) <= 1 and not any(b == "V" or b.startswith("L:") for b in mine):
+    if len(mine) <= 1 and not any(map(opens, mine)):
         return [_pure(e)]
     match e:
         case x.Add():
@@ -125,7 +132,7 @@ def _product(
 def _split_sum(name: str, a: x.Add, held: Held) -> Expr | None:
     """exp, cos, sin of a sum, by their addition theorems, one block apart from the others."""
     first = held(a.terms[0])
-    latent = any(b == "V" or b.startswith("L:") for b in first)  # opened down to its statistics: without numbers
+    latent = any(map(opens, first))  # opened down to its statistics: without numbers
     same = [t for t in a.terms if held(t) == first or (not latent and not held(t))]
     rest = [t for t in a.terms if t not in same]
     return _ADDITION[name](x.add(*same), x.add(*rest)) if rest else None

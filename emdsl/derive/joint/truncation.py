@@ -14,6 +14,7 @@ from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Expr, Ix
 from emdsl.derive.joint.ends import ends_of
 from emdsl.derive.joint.records import function_of
+from emdsl.derive.joint.sides import ASKED, REST
 from emdsl.derive.joint.terms import opened
 from emdsl.errors import ModelError, Problem
 from emdsl.language import model as m
@@ -120,7 +121,7 @@ def gaussian_in(body: Expr, name: str) -> tuple[Expr, Expr] | None:
     probe = next(e for e in x.walk(body) if isinstance(e, El) and e.var == name)
     linear: list[Expr] = []
     square: list[Expr] = []
-    for c, factors, sums in opened(body, lambda n: "V" if n == probe.var else "R"):
+    for c, factors, sums in opened(body, lambda n: ASKED if n == probe.var else REST):
         mine = [f for f in factors if probe.var in x.variables(f)]
         rest = x.mul(x.Num(c), *(f for f in factors if f not in mine))
         if sums and mine:

@@ -17,6 +17,7 @@ from emdsl.derive.algebra.expr import El
 from emdsl.derive.algebra.made import AT, FIT, FREE, LOG_NORMALISER
 from emdsl.derive.joint.factors import Factor, LogJoint
 from emdsl.derive.joint.plates import conditions_of
+from emdsl.derive.joint.sides import KNOWN, LATENT, PARAMETER, side_in
 from emdsl.derive.joint.terms import Term, merge, symmetry_of, terms
 from emdsl.derive.joint.weights import weigh
 from emdsl.derive.posteriors.block import MOST_TOGETHER, Block, Tied, gates_outside, touches
@@ -58,28 +59,24 @@ class Elimination:
 
 
 def classes(joint: LogJoint) -> Mapping[str, str]:
-    """variable -> P (parameter), D (known), or L:name (continuous latent)."""
+    """variable -> its side: a parameter, known, or a continuous latent, each a side of its own."""
     out = {}
     for v in joint.model.variables:
         if v.kind == "param":
-            out[v.name] = "P"
+            out[v.name] = PARAMETER
         elif v.name in joint.incomplete or (
             v.kind == "latent" and v.name not in joint.discrete | joint.deterministic | joint.in_clouds
         ):
-            out[v.name] = f"L:{v.name}"
+            out[v.name] = LATENT.of(v.name)
         else:
-            out[v.name] = "D"
+            out[v.name] = KNOWN
     return out
 
 
 def eliminate(joint: LogJoint, weighted: str | None) -> Elimination:
     """All blocks in order. Raises `ModelError` naming the factor that ties a posterior that is not tractable."""
     kinds = classes(joint)
-
-    def block(name: str) -> str:
-        return kinds.get(name, "D")
-
-    everything = [(t, f) for f in joint.factors for t in terms(f, block)]
+    everything = [(t, f) for f in joint.factors for t in terms(f, side_in(kinds))]
     prior = tuple(t for t, f in everything if is_prior(t, f, joint))
     whole = (p for f in joint.factors if holds_points(f) for p in _closed(f, kinds, joint))
     pool = [(t, f.span, f.about) for t, f in everything if not is_prior(t, f, joint) and not holds_points(f)]
@@ -94,9 +91,9 @@ def _closed(f: Factor, kinds: Mapping[str, str], joint: LogJoint) -> list[Tied]:
     Points that all elements share are opened as parameters are: data come apart from them, and enter once.
     """
     if any(c.shared for c in joint.clouds):
-        return [(t, f.span, f.about) for t in terms(f, lambda n: "P" if n in AT else kinds.get(n, "D"))]
-    latent = {n: k for n, k in kinds.items() if k.startswith("L:")}
-    return [(t, f.span, f.about) for t in terms(f, lambda n: latent.get(n, "D"))]
+        return [(t, f.span, f.about) for t in terms(f, lambda n: PARAMETER if n in AT else side_in(kinds)(n))]
+    latent = {n: k for n, k in kinds.items() if k in LATENT}
+    return [(t, f.span, f.about) for t in terms(f, side_in(latent))]
 
 
 def eliminated(

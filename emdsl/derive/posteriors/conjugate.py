@@ -17,7 +17,7 @@ from emdsl.derive.joint.factors import LogJoint
 from emdsl.derive.joint.plates import home_of
 from emdsl.derive.joint.ranges import range_of
 from emdsl.derive.joint.records import Multiple, Posterior, recognise, statistic_of
-from emdsl.derive.joint.terms import blocks_of, symmetry_of
+from emdsl.derive.joint.terms import continuous_in, symmetry_of
 from emdsl.derive.joint.weights import weigh
 from emdsl.derive.posteriors.block import Block, Tied, beside, place, touches
 from emdsl.derive.posteriors.cuts import CUT_NORMAL, PARTED_NORMAL, Cut, cut_of
@@ -96,8 +96,7 @@ def _told(
     placed = place(t, (name,), home, (), neighbours, joint.levels)
     if isinstance(placed, str):
         return _refused(name, placed, span)
-    foreign = {b[2:] for f in placed.factors for b in blocks_of(f, lambda n: kinds.get(n, "D")) if b[:2] == "L:"}
-    others = tuple(sorted(foreign - {name}))
+    others = tuple(sorted(continuous_in(placed, kinds) - {name}))
     if others and (len(others) > 1 or own):
         text = f"{name} is tied to the continuous latent {others[0]} in the density of {about or 'a factor'}"
         return _refused(name, text, span)

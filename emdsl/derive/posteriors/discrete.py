@@ -9,7 +9,7 @@ from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Idx, Ix
 from emdsl.derive.joint.factors import Factor, LogJoint
 from emdsl.derive.joint.plates import home_of, outside, plate_names
-from emdsl.derive.joint.terms import Term, blocks_of, symmetry_of
+from emdsl.derive.joint.terms import Term, continuous_in, symmetry_of
 from emdsl.derive.joint.weights import weigh
 from emdsl.derive.posteriors.block import MOST_TOGETHER, Block, Tied, latents_in, place, touches
 from emdsl.derive.posteriors.chains import Chain, Neighbours, Placed, depth, lags, place_in_chain, references
@@ -122,9 +122,8 @@ def scopes_of(block: Block) -> list[frozenset[Ix]]:
 
 def _foreign(terms: Sequence[Term], kinds: Mapping[str, str], about: str) -> str:
     """Why terms do not belong to a discrete block: a continuous latent that they hold."""
-    held = {b for t in terms for f in t.factors for b in blocks_of(f, lambda n: kinds.get(n, "D")) if b[:2] == "L:"}
-    other = min(held, default="")[2:]
-    return f"it is tied to the continuous latent {other} in the density of {about or 'a factor'}" if held else ""
+    other = min((n for t in terms for n in continuous_in(t, kinds)), default="")
+    return f"it is tied to the continuous latent {other} in the density of {about or 'a factor'}" if other else ""
 
 
 def _chain(latents: tuple[str, ...], joint: LogJoint, terms: Sequence[Term]) -> Chain | None:

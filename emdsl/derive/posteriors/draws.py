@@ -21,6 +21,7 @@ from emdsl.derive.joint.factors import LogJoint
 from emdsl.derive.joint.joint import expand
 from emdsl.derive.joint.plates import home_of
 from emdsl.derive.joint.ranges import range_of
+from emdsl.derive.joint.sides import LATENT, PARAMETER
 from emdsl.derive.joint.terms import Term, terms
 from emdsl.derive.posteriors.block import MOST_TOGETHER, Block, place, touches
 from emdsl.derive.posteriors.blocks import Elimination, eliminate
@@ -286,7 +287,7 @@ def _group(
     single = all(not v.domain.dims and not v.array and len(home_of(v)) == len(batch) for v in variables)
     cut = any(jumps(f, n) for f in joint.factors for n in latents)  # a density that jumps has no slope to follow
     kernel = str(wanted or ("slice" if cut or (single and len(latents) == 1) else "hmc"))
-    told = {n: interval_of(joint, n, {n: f"L:{n}"}) for n in latents if cut}
+    told = {n: interval_of(joint, n, {n: LATENT.of(n)}) for n in latents if cut}
     between = tuple((n, i) for n, i in told.items() if i is not None)
     why = f"its conditional given all else is no known family ({refused})" if refused else "as asked for"
     return Drawn(latents, kernel, why, joint, None, batch, placed, whole, asked=wanted is not None, ends=between)
@@ -311,7 +312,7 @@ def _conditional(
 ) -> tuple[tuple[Ix, ...], tuple[Term, ...], tuple[Term, ...]]:
     """The plates on which a group's elements are independent given the rest; its terms there, and as they are."""
     parameters = {v.name for v in joint.model.of_kind("param")}
-    everything = [t for f in joint.factors for t in terms(f, lambda n: "P" if n in parameters else "")]
+    everything = [t for f in joint.factors for t in terms(f, lambda n: PARAMETER if n in parameters else "")]
     mine = tuple(_without_constants(t, latents) for t in everything if touches(t, latents))
     homes = [home_of(joint.model.variable(n)) for n in latents]
     shared = 0

@@ -15,6 +15,7 @@ from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import Expr, Idx, Ix
 from emdsl.derive.joint.factors import Factor, LogJoint
 from emdsl.derive.joint.plates import home_of
+from emdsl.derive.joint.sides import side_in
 from emdsl.derive.joint.terms import terms
 from emdsl.derive.posteriors.block import place
 from emdsl.derive.posteriors.cuts import Cut, bounds_of, cut_of
@@ -81,7 +82,7 @@ def _where_inside(c: Cut) -> Cut:
 def _cuts(f: Factor, joint: LogJoint, name: str, own: tuple[Ix, ...], kinds: Mapping[str, str]) -> Iterator[Cut | None]:
     """What each term of a factor says of the latent; None for a term that says more than where it lies."""
     home = (*home_of(joint.model.variable(name)), *own)
-    for t in terms(f, lambda n: kinds.get(n, "D")):
+    for t in terms(f, side_in(kinds)):
         neighbours: dict[tuple[str, tuple[Idx, ...]], Ix] = {}
         placed = place(t, (name,), home, (), neighbours, joint.levels) if _reads(t.factors, name) else None
         if placed is None or isinstance(placed, str) or neighbours or not set(placed.ixs) <= set(home):

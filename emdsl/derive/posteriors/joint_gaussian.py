@@ -10,7 +10,7 @@ from emdsl.derive.algebra.expr import El, Ix
 from emdsl.derive.joint.factors import LogJoint
 from emdsl.derive.joint.plates import home_of, inside_plates, plate_indices
 from emdsl.derive.joint.ranges import EVERYWHERE, range_of
-from emdsl.derive.joint.terms import Term, blocks_of, symmetry_of
+from emdsl.derive.joint.terms import Term, continuous_in, symmetry_of
 from emdsl.derive.joint.weights import weigh
 from emdsl.derive.posteriors.block import Block, Tied, beside, place, touches
 from emdsl.derive.posteriors.chains import Neighbours
@@ -53,8 +53,7 @@ def _together(name: str, joint: LogJoint, pool: Sequence[Tied], kinds: Mapping[s
     found = {name}
     while True:
         terms = [t for t, _, _ in pool if touches(t, tuple(found))]
-        held = {b[2:] for t in terms for f in t.factors for b in blocks_of(f, lambda n: kinds.get(n, "D"))}
-        more = found | {n for n in held if n and kinds.get(n) == f"L:{n}"}
+        more = found.union(*(continuous_in(t, kinds) for t in terms))
         if more == found:
             return tuple(v.name for v in joint.model.variables if v.name in found)
         found = more

@@ -12,6 +12,7 @@ from emdsl.derive.algebra.expr import El, Expr, Idx, Ix
 from emdsl.derive.algebra.scalars import derivatives
 from emdsl.derive.joint.factors import LogJoint
 from emdsl.derive.joint.plates import home_of
+from emdsl.derive.joint.sides import side_in
 from emdsl.derive.joint.terms import terms
 from emdsl.derive.posteriors.block import place
 
@@ -34,7 +35,7 @@ def _kinks(joint: LogJoint, name: str, kinds: Mapping[str, str]) -> Iterator[Exp
     for f in joint.factors:
         if not any(isinstance(e, x.Fn) and e.name in KINKED and name in x.variables(e) for e in x.walk(f.body)):
             continue
-        for t in terms(f, lambda n: kinds.get(n, "D")):
+        for t in terms(f, side_in(kinds)):
             if not any(name in x.variables(e) for e in t.factors):
                 continue
             neighbours: dict[tuple[str, tuple[Idx, ...]], Ix] = {}

@@ -37,6 +37,7 @@ from emdsl.derive.algebra.made import (
 from emdsl.derive.joint.factors import Factor, LogJoint
 from emdsl.derive.joint.plates import home_of
 from emdsl.derive.joint.records import WHOLE
+from emdsl.derive.joint.sides import KNOWN, LATENT, side_in
 from emdsl.derive.joint.terms import Term, by_states, merge, most_states, symmetry_of, terms
 from emdsl.derive.joint.weights import weigh
 from emdsl.derive.posteriors.averages import averaged, hidden, in_turn
@@ -84,7 +85,7 @@ def factorised(
     single : latents of which each element is a factor, beside those that an `infer` line names so.
     """
     kinds, owner = classes(joint), {n: str(k) for k, latents in enumerate(wanted) for n in latents}
-    whole = [(t, f) for f in joint.factors for t in terms(f, lambda n: kinds.get(n, "D"))]
+    whole = [(t, f) for f in joint.factors for t in terms(f, side_in(kinds))]
     everything = [
         (p, f) for t, f in whole for p in (by_states(t, lambda n: owner.get(n, n)) if most_states(t) > FEW else [t])
     ]
@@ -152,7 +153,7 @@ def without_family(
 ) -> list[tuple[str, ...]]:
     """The continuous latents of each factor whose form is no known one, given the others; or of all factors."""
     kinds = classes(joint)
-    whole = [(t, f) for f in joint.factors for t in terms(f, lambda n: kinds.get(n, "D"))]
+    whole = [(t, f) for f in joint.factors for t in terms(f, side_in(kinds))]
     mine = [(t, f) for t, f in whole if not is_prior(t, f, joint)]
     out: list[tuple[str, ...]] = []
     for latents in wanted:
@@ -175,7 +176,7 @@ MOST = 8  # latents of which all pairs are tried
 def _smallest(joint: LogJoint) -> tuple[list[tuple[Term, Factor]], list[tuple[str, ...]]]:
     """All terms, and the latents that meet in these together; where they are too many for that, each by itself."""
     kinds = classes(joint)
-    everything = [(t, f) for f in joint.factors for t in terms(f, lambda n: kinds.get(n, "D"))]
+    everything = [(t, f) for f in joint.factors for t in terms(f, side_in(kinds))]
     found = groups(joint, everything).values()
     return everything, [w for g in found for w in ([g] if len(g) <= MOST_TOGETHER else [(n,) for n in g])]
 
@@ -238,7 +239,7 @@ def _bare(joint: LogJoint, latents: tuple[str, ...]) -> str | None:
 
 def _known(kinds: Mapping[str, str], latents: Sequence[str]) -> Mapping[str, str]:
     """The classes of variables for one factor: the latents of others are known."""
-    return {n: "D" if k.startswith("L:") and n not in latents else k for n, k in kinds.items()}
+    return {n: KNOWN if k in LATENT and n not in latents else k for n, k in kinds.items()}
 
 
 def _groups(joint: LogJoint, latents: Sequence[str], mine: Sequence[tuple[Term, Factor]]) -> dict[str, tuple[str, ...]]:

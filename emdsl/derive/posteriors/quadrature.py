@@ -17,6 +17,7 @@ from emdsl.derive.algebra.show import show
 from emdsl.derive.joint.factors import Cloud, LogJoint
 from emdsl.derive.joint.plates import home_of
 from emdsl.derive.joint.ranges import EVERYWHERE, range_of
+from emdsl.derive.joint.sides import side_in
 from emdsl.derive.joint.terms import terms
 from emdsl.derive.posteriors.block import Block, in_terms_of
 from emdsl.derive.posteriors.blocks import Elimination, classes, eliminate
@@ -313,7 +314,7 @@ def tie(joint: LogJoint, names: Sequence[str]) -> str:
     """The expression that no family has as a statistic: `log(1 + exp(b[g])) ties b to y: no family`; "" for none."""
     kinds = classes(joint)
     for f in joint.factors:
-        for t in terms(f, lambda n: kinds.get(n, "D")):
+        for t in terms(f, side_in(kinds)):
             for e in t.factors:
                 held = [n for n in names if n in x.variables(e)]
                 if held and not _plain(e, names):

@@ -20,6 +20,7 @@ from emdsl.derive.algebra.made import FIT, LOCATION, LOG_NORMALISER, VARIANCE
 from emdsl.derive.joint.factors import LogJoint
 from emdsl.derive.joint.plates import home_of
 from emdsl.derive.joint.ranges import EVERYWHERE, range_of
+from emdsl.derive.joint.sides import LATENT
 from emdsl.derive.joint.terms import Term, symmetry_of
 from emdsl.derive.joint.weights import weigh
 from emdsl.derive.posteriors.block import Block, Tied, gates_outside, place, touches
@@ -71,7 +72,7 @@ def _cut(
     role: Role, rest: Term, joint: LogJoint, kinds: Mapping[str, str], row: Ix, column: Ix, home: tuple[Ix, ...]
 ) -> tuple[Expr, Term] | None:
     """The neighbour's factor, its slots named as the block's rows and columns, and the term without it."""
-    mine = [f for f in rest.factors if any(kinds.get(n) == f"L:{n}" for n in x.variables(f))]
+    mine = [f for f in rest.factors if any(kinds.get(n) == LATENT.of(n) for n in x.variables(f))]
     if len(mine) != 1 or not isinstance(mine[0], El | x.MatInv) or not isinstance(role, Monomial):
         return None
     scale = mine[0]

@@ -25,6 +25,7 @@ from emdsl.derive.joint.factors import Factor, LogJoint
 from emdsl.derive.joint.joint import lifted
 from emdsl.derive.joint.plates import home_of
 from emdsl.derive.joint.scope import Closure, Scope
+from emdsl.derive.joint.sides import KNOWN, LATENT
 from emdsl.derive.joint.spikes import is_point_mass, leaves
 from emdsl.derive.joint.terms import terms
 from emdsl.derive.joint.truncation import gaussian_in, limits, log_mass, narrower
@@ -276,7 +277,7 @@ def _extreme(name: str, ends: Sequence[Expr]) -> Expr | None:
 def _cut(f: Factor, joint: LogJoint, v: m.Variable, neighbours: Neighbours) -> list[Cut] | None:
     """What each term of a condition says of a latent; None where one says more than where it lies."""
     home, out = home_of(v), list[Cut]()
-    for t in terms(f, lambda n: "L:" if n == v.name else "D"):
+    for t in terms(f, lambda n: LATENT.of(n) if n == v.name else KNOWN):
         placed = place(t, (v.name,), home, (), neighbours, joint.levels)
         if isinstance(placed, str) or not set(placed.ixs) <= {*home, *neighbours.values()}:
             return None

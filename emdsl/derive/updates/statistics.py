@@ -32,6 +32,7 @@ from emdsl.derive.algebra.made import (
     made_of,
 )
 from emdsl.derive.joint.factors import Factor, LogJoint
+from emdsl.derive.joint.sides import KNOWN, PARAMETER
 from emdsl.derive.joint.terms import Symmetry, Term, blocks_of, canonical_form, merge, symmetry_of
 from emdsl.derive.joint.weights import weigh
 from emdsl.derive.posteriors.averages import expectation
@@ -83,7 +84,7 @@ def expected(joint: LogJoint, elimination: Elimination, weighted: str | None) ->
     prior: list[Term] = []
     mixed: list[Mixed] = []
     for t, factor in elimination.terms:
-        if not any(kinds.get(n) == "P" for f in t.factors for n in x.variables(f)):
+        if not any(kinds.get(n) == PARAMETER for f in t.factors for n in x.variables(f)):
             continue
         if is_prior(t, factor, joint):
             prior.append(_multiplicity(t))
@@ -125,12 +126,12 @@ def _collect(
 
 
 def _side(name: str, kinds: Mapping[str, str]) -> str:
-    kind = kinds.get(name, "D")
-    return kind if kind in ("P", "") else "D"
+    kind = kinds.get(name, KNOWN)
+    return kind if kind in (PARAMETER, "") else KNOWN
 
 
 def _is_parameter(f: Expr, kinds: Mapping[str, str]) -> bool:
-    return any(kinds.get(n) == "P" for n in x.variables(f))
+    return any(kinds.get(n) == PARAMETER for n in x.variables(f))
 
 
 def selectors(t: Term, joint: LogJoint, kinds: Mapping[str, str]) -> Term:
@@ -141,7 +142,7 @@ def selectors(t: Term, joint: LogJoint, kinds: Mapping[str, str]) -> Term:
     found: dict[tuple[Expr, str], Ix] = {}
 
     def replace_index(e: Expr, outside: frozenset[Ix]) -> Expr | None:
-        if not isinstance(e, El) or kinds.get(e.var) != "P" or not any(isinstance(i, DataIx) for i in e.idx):
+        if not isinstance(e, El) or kinds.get(e.var) != PARAMETER or not any(isinstance(i, DataIx) for i in e.idx):
             return None
         if not all(outside.issuperset(x.free(i.value)) for i in e.idx if isinstance(i, DataIx)):
             return None
@@ -160,7 +161,7 @@ def selectors(t: Term, joint: LogJoint, kinds: Mapping[str, str]) -> Term:
     factors = []
     for f in t.factors:
         sides = blocks_of(f, lambda n: _side(n, kinds))
-        if "P" in sides and _only_indices(f, kinds):
+        if PARAMETER in sides and _only_indices(f, kinds):
             f = x.rebuild(f, partial(replace_index, outside=frozenset(x.free(f))))
         factors.append(f)
     chosen = tuple(x.sel(value, ix) for (value, _), ix in found.items())
@@ -173,7 +174,7 @@ def _only_indices(f: Expr, kinds: Mapping[str, str]) -> bool:
     def known(e: Expr) -> bool:
         match e:
             case El():
-                return kinds.get(e.var) == "P"
+                return kinds.get(e.var) == PARAMETER
             case x.Val(ix):
                 return ix.dim.isdigit()  # a state, not a row
             case x.Sel():

@@ -10,6 +10,7 @@ from emdsl.derive.algebra.made import ARGUMENT, MOMENT, REFERENCE, Q
 from emdsl.derive.joint.factors import Factor, Told
 from emdsl.derive.joint.plates import home_of
 from emdsl.derive.joint.records import WHOLE
+from emdsl.derive.joint.sides import side_in
 from emdsl.derive.joint.terms import Term, terms
 from emdsl.derive.posteriors.averages import expectation
 from emdsl.derive.posteriors.block import Block
@@ -85,7 +86,7 @@ def _told(f: Function, told: Told) -> list[tuple[str, Array]]:
 
     def mean(factors: tuple[Factor, ...], axes: tuple[Ix, ...]) -> Array:
         parts = []
-        for t in (t for factor in factors for t in terms(factor, lambda n: kinds.get(n, "D"))):
+        for t in (t for factor in factors for t in terms(factor, side_in(kinds))):
             found = expectation(t, f.plan.elimination, f.plan.joint)
             assert not isinstance(found, str), found
             for one in found:
