@@ -1,21 +1,18 @@
 """A compiled model: what it declares, what was derived, the module that was printed, and its estimator."""
 
 from __future__ import annotations
-import __future__
 
-import builtins
-import re
-import sys
 import types
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import cached_property, lru_cache
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from emdsl.errors import ModelError, Problem
 from emdsl.fit import gaps as rewritten
 from emdsl.fit.asked import names_of, of_a_log_joint, of_a_sample, place, told
+from emdsl.fit.loading import loaded
 from emdsl.fit.members import Declared, Plan, Statistic, Update
 from emdsl.language import model as m
 
@@ -277,26 +274,11 @@ class Model:
             plan = derive(self.resolved, self.incomplete, shared=True)
         except ModelError:
             return None
-        return None if chunk_dimension(plan) is None else self._loaded(module_parts(plan))
+        return None if chunk_dimension(plan) is None else loaded(self.name, module_parts(plan))
 
     def load_module(self) -> types.ModuleType:
         """Another copy of the generated module, whose names are its own."""
-        return self._loaded(self._parts)
-
-    def _loaded(self, parts: list[str]) -> types.ModuleType:
-        from emdsl.runtime.numeric import compiled, loops
-
-        made = types.ModuleType("emdsl_generated")
-        made.__name__ = f"emdsl_generated_{re.sub(r'[^0-9A-Za-z]+', '_', self.name)}_{id(made):x}"
-        made.__dict__["__file__"] = f"<generated from {self.name}>"
-        sys.modules[made.__name__] = made
-        for part in parts:
-            exec(code_of(part), made.__dict__)  # noqa: S102  (the printer's own text)
-        # loops for numba are emdsl's own, with a file beside which what is compiled is kept, once for all models
-        own: dict[str, Any] = {name: f for name, f in vars(loops).items() if isinstance(f, types.FunctionType)}
-        own |= {"compiled": compiled.compiled}
-        made.__dict__.update({name: f for name, f in own.items() if name in made.__dict__})
-        return made
+        return loaded(self.name, self._parts)
 
     def write(self, path: str | Path) -> None:
         """Write the generated module; it runs where emdsl is not installed."""
@@ -383,14 +365,6 @@ class Model:
         if self.refusal is not None:
             return f"<pre>{escape(str(self.refusal))}</pre>"
         return model_html(self.name, str(self.graph()), self.plan, self.derivation)
-
-
-@lru_cache(maxsize=1024)
-def code_of(part: str) -> types.CodeType:
-    """A part of a module, compiled; helpers and runtime are the same in many models."""
-    flags = __future__.annotations.compiler_flag  # what heads the whole module
-    code: types.CodeType = builtins.compile(part, "<generated module>", "exec", flags=flags, dont_inherit=True)
-    return code
 
 
 def load(path: str | Path) -> Fitter:
