@@ -198,3 +198,19 @@ def test_what_no_data_bear_on_has_not_collapsed() -> None:
         positive(np.array([np.nan, 1.0]), "v", np.ones(2), "raise", 1e-7, np.array([0.0, -2.0]))
     with pytest.raises(Degenerate, match=r"v \(0,\) has collapsed"):  # the root of a sum of squares below 0 by rounding
         positive(np.array([np.nan, 1.0]), "v", np.ones(2), "raise", 1e-7, np.array([-3.0, -2.0]))
+
+
+def test_a_scale_of_data_about_no_reference_point_collapses() -> None:
+    """One row below the threshold, fitted exactly: 4e-9 was left of its scale by rounding, and had converged."""
+    text = """
+        model Threshold
+        param phi[2] : real
+        param s[2]   : positive
+        for t in T:
+            observed y[t] ~ Normal(0, 1) if t == 0 else Normal((phi[1] if y[t-1] > 0 else phi[0]) * y[t-1],
+                                                               (s[1] if y[t-1] > 0 else s[0]))
+    """
+    fitter = emdsl.compile(text=text).fitter()
+    for last in (0.1, 0.11, 0.123):
+        with pytest.raises(DegenerateError, match=r"s \(0,\) has collapsed"):
+            fitter.fit(np.array([0.31, 0.52, 0.77, -0.3333, 0.217, 0.44, last]))

@@ -276,7 +276,9 @@ def m_step(statistics, params, prepared, policy="raise"):
     t_4 = 1 / S_z_n_y
     part = (0.5 * (S_z_y_y + t_3) - t) * t_4
     t_5 = np.sqrt(part)
-    sd = positive(np.sqrt(2) * t_5, "sd", sd, policy, 0.0, -S_z_n_y)
+    part_2 = S_z_y_y * t_4
+    t_6 = np.sqrt(0.5 * part_2)
+    sd = positive(np.sqrt(2) * t_5, "sd", sd, policy, 3e-8 * np.sqrt(2) * t_6, -S_z_n_y)
     # (9) gate: newton. log(sum_k exp(gate[k] @ X[n])) ties gate to the data: no finite statistics; Newton, its Hessian added up, by passes over the data, to convergence
     return {
         "gate": gate,

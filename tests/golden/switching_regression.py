@@ -301,12 +301,14 @@ def m_step(statistics, params, prepared, policy="raise"):
     t_5 = 1 / S_z_n_y
     part = (0.5 * (S_z_y_y + t_4) - t_2) * t_5
     t_6 = np.sqrt(part)
-    sd = positive(np.sqrt(2) * t_6, "sd", sd, policy, 0.0, -S_z_n_y)
-    t_7 = mixing_X @ coef.T  # (12)
+    part_2 = S_z_y_y * t_5
+    t_7 = np.sqrt(0.5 * part_2)
+    sd = positive(np.sqrt(2) * t_6, "sd", sd, policy, 3e-8 * np.sqrt(2) * t_7, -S_z_n_y)
+    t_8 = mixing_X @ coef.T  # (12)
     return {
         "first": first,
         "trans": trans,
-        "coef": coef + (reference_coef[:, None] + t_7).T,  # (12)
+        "coef": coef + (reference_coef[:, None] + t_8).T,  # (12)
         "sd": sd,
     }
 

@@ -177,7 +177,7 @@ def _closed(f: Function, name: str, rule: Closed) -> None:
     if v.domain.kind == "positive" and low == "0.0":
         _assign(
             f, name,
-            f'positive({code}, "{name}", {_code(f, name)}, policy, {_floor(f, name)}, {_log_weight(f, rule)}'
+            f'positive({code}, "{name}", {_code(f, name)}, policy, {_floor(f, name, rule)}, {_log_weight(f, rule)}'
             f"{_ceiling(f, name)})",
         )  # fmt: skip
         if high != "np.inf":
@@ -194,10 +194,34 @@ def _log_weight(f: Function, rule: Closed) -> str:
     return _exact(f, found[0], rule.axes) if len(found) == 1 and len(rule.functions) == 2 else "1.0"
 
 
-def _floor(f: Function, name: str) -> str:
-    """Below this a positive root is rounding: a scale of centred data, else nothing."""
-    power = f.plan.scale_power.get(name)  # a variance is rounding below 1e-14 of the data's, a deviation below 1e-7
-    return f'{"1e-7" if power == 1 else "1e-14"} * prepared["the spread"] ** {power}' if power in (1, 2) else "0.0"
+def _floor(f: Function, name: str, rule: Closed) -> str:
+    """Below this a positive root is rounding: a scale of centred data, or beside that of data as they are.
+
+    A variance is rounding below 1e-14 of that of centred data, a deviation below 1e-7.
+    """
+    power = f.plan.scale_power.get(name)
+    if power in (1, 2):
+        return f'{"1e-7" if power == 1 else "1e-14"} * prepared["the spread"] ** {power}'
+    share = next((SHARES[s.function.exponent] for s in rule.functions
+                  if isinstance(s.function, x.Pow) and s.function.exponent in SHARES), "")  # fmt: skip
+    whole = _of_data_alone(rule.root.value, {v.name for v in f.plan.joint.model.of_kind("param")})
+    if power is not None or not share or len(rule.root.candidates) > 1 or whole in (rule.root.value, x.ZERO):
+        return "0.0"
+    return f"{share} * {_exact(f, whole, rule.axes)}"
+
+
+SHARES = {x.num(-2): "3e-8", x.num(-1): "1e-15"}  # of a deviation, of a variance: what rounding leaves of differences
+
+
+def _of_data_alone(e: Expr, params: set[str]) -> Expr:
+    """A root without the terms by which what parameters explain is taken off."""
+
+    def kept(part: Expr) -> Expr | None:
+        if not isinstance(part, x.Add) or not params & x.variables(part):
+            return None
+        return x.add(*(t for t in part.terms if not params & x.variables(t)))
+
+    return x.rebuild(e, kept)
 
 
 def _ceiling(f: Function, name: str) -> str:

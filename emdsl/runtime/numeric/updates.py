@@ -170,7 +170,7 @@ def checked(value: Any, name: str, old: Any, policy: str, low: Any, high: Any) -
 
 
 def positive(
-    value: Any, name: str, old: Any, policy: str, floor: float, log_weight: Any, ceiling: float = math.inf
+    value: Any, name: str, old: Any, policy: str, floor: Any, log_weight: Any, ceiling: float = math.inf
 ) -> Array:
     """A root that must be positive.
 
@@ -179,7 +179,7 @@ def positive(
     is rounding, and so is the root of a negative sum of squares.
     """
     value = np.asarray(value, float)
-    if value.size and not floor < value.min() <= value.max() < ceiling:
+    if value.size and not (np.all(floor < value) and value.max() < ceiling):
         bounded = (value <= 0) & (np.asarray(log_weight) == 0)
         value = np.where(bounded, 0.0, value)
         bad = ~((value > floor) | bounded) | ~(value < ceiling)
@@ -187,7 +187,7 @@ def positive(
             return value
         where = f" {tuple(int(i) for i in np.argwhere(bad)[0])}" if bad.ndim else ""
         if policy == "regularise":
-            return np.where(bad, max(1e3 * floor, 1e-6) if math.isinf(ceiling) else 1e-6 * ceiling, value)
+            return np.where(bad, np.maximum(1e3 * floor, 1e-6) if math.isinf(ceiling) else 1e-6 * ceiling, value)
         if policy != "keep":
             if np.isnan(value[bad][0]) and not np.broadcast_to(log_weight, value.shape)[bad][0]:  # 0 / 0
                 raise Degenerate([name], f"nothing is left to estimate {name}{where} from: its expected counts are 0")
