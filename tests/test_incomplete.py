@@ -9,6 +9,7 @@ import types
 import warnings
 from fractions import Fraction
 from functools import cache
+from itertools import product
 from zlib import crc32
 
 import numpy as np
@@ -16,7 +17,7 @@ import pytest
 from cases import held, incomplete, seen
 from gallery import MODELS, compiled, fit
 from scipy.special import logsumexp
-from scipy.stats import multivariate_t
+from scipy.stats import multivariate_t, norm
 from test_unusual import climbs_to_the_top, one_step
 
 import emdsl
@@ -214,6 +215,22 @@ def test_cells_of_one_variance_are_left_out(cov: str) -> None:
     fit = emdsl.compile(text=text).fitter(max_iter=1, tol=0).fit({"x": x}, init={"m": 0.0, "r": 9.0})
     assert list(fit.posterior_) == []
     assert float(fit.params_["r"]) == pytest.approx(np.nanvar(x), rel=1e-12)
+
+
+def test_missing_cells_of_a_vector_of_classes() -> None:
+    """Each is a class of its own, against all sixteen configurations; they were refused."""
+    text = "model M\nparam p : unit[2]\nparam w : real[2]\nfor n in N:\n    observed z[n] : bool[2] ~ Bernoulli(p)\n"
+    model = emdsl.compile(text=f"{text}    observed y[n] ~ Normal(z[n] @ w, 1)")
+    data = {"z": np.array([[1, np.nan], [np.nan, 0], [np.nan, np.nan]]), "y": np.array([0.5, 2.0, -1.0])}
+    p, w = np.array([0.3, 0.6]), np.array([1.0, -2.0])
+    fit = model.fitter(max_iter=0).fit(data, init={"p": p, "w": w})
+    states = np.array(list(product((0, 1), repeat=2)))
+    log = np.log(np.where(states, p, 1 - p)).sum(1) + norm.logpdf(data["y"][:, None], states @ w, 1)
+    fits = np.isnan(data["z"])[:, None] | (data["z"][:, None] == states)
+    log = np.where(fits.all(-1), log, -np.inf)
+    assert fit.log_likelihood_ == pytest.approx(logsumexp(log, axis=1).sum(), rel=1e-12)
+    share = np.exp(log - logsumexp(log, axis=1, keepdims=True))
+    np.testing.assert_allclose(fit.posterior_["z"][..., 1], share @ states, rtol=1e-12)
 
 
 def test_nothing_missing_is_the_plain_model() -> None:

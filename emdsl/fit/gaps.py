@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
+from emdsl.derive.joint.elements import apart
 from emdsl.derive.plan import derive
 from emdsl.derive.posteriors.held import may_be_held
 from emdsl.errors import ModelError
@@ -28,6 +29,7 @@ def scale_of(name: str) -> str:
 def seen_through_points(resolved: m.ModelText, names: tuple[str, ...]) -> m.ModelText:
     """`observed z` becomes `latent z` with `observed (z seen) ~ Delta(z)`; missing ones leave that factor out."""
     variables: list[m.Variable] = []
+    resolved = apart(resolved, names)
     for v in resolved.variables:
         if v.name not in names:
             variables.append(v)

@@ -10,6 +10,7 @@ from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El
 from emdsl.derive.algebra.made import PRESENT, is_made
 from emdsl.derive.joint.centre import raw
+from emdsl.derive.joint.elements import has_elements
 from emdsl.derive.joint.plates import home_of
 from emdsl.derive.joint.ranges import narrowed
 from emdsl.derive.joint.units import units
@@ -156,7 +157,7 @@ def missing_policy(v: m.Variable, plan: Plan) -> str:
         own = len(v.array) + len(v.domain.dims)
         return "cells" if (gaussian or may_be_held(v)) and plan.presence_axes(v) < own else "drop"
     single = not v.domain.dims and v.domain.kind in ("bool", "category", "index", "count", "real", "positive", "unit")
-    return "complete" if single or gaussian else "refuse"
+    return "complete" if single or gaussian or has_elements(v) else "refuse"
 
 
 def _needed_by_others(v: m.Variable, plan: Plan) -> bool:

@@ -220,7 +220,41 @@ def _mixed_joint(p, d, z):
     return LOG(np.where(z, share, 1 - share)).sum() + normal(d["x"], p["m"][z], 1).sum()
 
 
+# Latents with axes of their own, of the domain or of the brackets: each element is one. The second was read as one.
+VECTORS = """
+    model Vectors
+    param p : unit[2]
+    param w : real[2]
+    param share : simplex[2]
+    param m[2] : real
+    for n in N:
+        latent   a[n] : bool[2] ~ Bernoulli(p)
+        latent   c[n, 2] ~ Categorical(share)
+        observed x[n] ~ Normal(a[n] @ w, 1)
+        observed y[n] ~ Normal(sum((j + 1) * m[c[n, j]] for j in 2), 1)
+"""
+
+
+def _vectors(rng):
+    p = {"p": np.array([0.2, 0.6]), "w": np.array([1.0, -2]), "share": np.array([0.3, 0.7])}
+    return {"x": rng.normal(0, 2, 2), "y": rng.normal(0, 2, 2)}, {**p, "m": np.array([-1.0, 2])}
+
+
+def _vectors_joint(p, d, z):
+    a, c = z["a"], z["c"]
+    out = LOG(np.where(a, p["p"], 1 - p["p"])).sum() + LOG(p["share"][c]).sum()
+    return out + normal(d["x"], a @ p["w"], 1).sum() + normal(d["y"], p["m"][c] @ [1, 2], 1).sum()
+
+
 CASES = [
+    Structure(
+        "vectors",
+        VECTORS,
+        _vectors,
+        lambda d: {"a": ((2, 2), 2), "c": ((2, 2), 2)},
+        _vectors_joint,
+        {"a": "exact:chain"},
+    ),
     Structure("mixed", MIXED, _mixed, lambda d: {"z": ((4,), 2)}, _mixed_joint, {"z": "exact:enumeration"}),
     Structure("teams", TEAMS, _teams, lambda d: {"z": ((3,), 2)}, _teams_joint, {"z": "exact:tree"}),
     Structure(
