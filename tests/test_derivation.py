@@ -485,6 +485,65 @@ for c in C:
         observed y[c, k] ~ Exponential(exp(h + X[c, k] @ effect + b[c]))
 infer b by quadrature(points = 5)
 """: ("S_b_n_y_X = Σ_{c, k : y[c, k] is seen} X[c, k]",),
+    """param a[J] : positive
+param d[J] : real
+param gap[J] : positive
+for i in I:
+    latent skill[i] ~ Normal(0, 1)
+    for j in J:
+        let high[i, j] = logistic(a[j] * skill[i] - d[j])
+        let low[i, j] = logistic(a[j] * skill[i] - d[j] - gap[j])
+        observed y[i, j] ~ Categorical([1 - high[i, j], high[i, j] - low[i, j], low[i, j]])
+""": (
+        "Σ_{i, j} [y[i, j] = 1] log(high[i, j] - low[i, j]) + Σ_{i, j} [y[i, j] = 2] log low[i, j]",
+        "with high[i, j] = logistic(a[j] skill[i] - d[j])",
+        "R[j, i, s] = logistic(a[j] skill⁽ˢ⁾[i] - d[j]) -",  # each point has its own
+    ),
+    """param a : real[P]
+param b : real[Q]
+param rho : unit
+let R = [[1, rho], [rho, 1]]
+for n in N:
+    given x[n] : real[P]
+    given w[n] : real[Q]
+    let fit[n] = [x[n] @ a, w[n] @ b]
+    observed y[n] : real[2] ~ MvNormal(fit[n], R)
+""": (
+        "-½ logdet(R) - log(2 π) - ½ (y[n] - fit[n])ᵀ R⁻¹ (y[n] - fit[n])",
+        "R = [[1, rho], [rho, 1]]",
+        "fit[n] = [x[n]ᵀ a, w[n]ᵀ b]",
+        "(R⁻¹)[0, 0] (R⁻¹)[0, 1] S_y_y -",  # twice a half: the matrix is symmetric
+    ),
+    """for p in P:
+    latent alpha[p] ~ Gamma(0.01, 0.01)
+latent tau ~ Gamma(0.01, 0.01)
+latent w : real[P] ~ MvNormal(zeros(P), precision = diag([alpha[p] for p in P]))
+for n in N:
+    given x[n] : real[P]
+    observed y[n] ~ Normal(x[n] @ w, precision = tau)
+infer w, alpha, tau by meanfield
+""": ("rate(alpha[p]) = ½ E[w[p]²] + 0.01", "- Σ_n y[n] x[n]ᵀ E[w] + ½ Σ_n x[n]ᵀ E[w wᵀ] x[n] + 0.01"),
+    """size K = 3
+param share : simplex[K]
+param easy : unit
+param told[K] : simplex[K]
+param guess : simplex[K]
+param effect : real[2]
+for i in I:
+    latent truth[i] ~ Categorical(share)
+    latent hard[i] ~ Bernoulli(1 - easy)
+for n in N:
+    given item[n] : index[I]
+    observed label[n] ~ Categorical(guess) if hard[item[n]] else Categorical(told[truth[item[n]]])
+for g in G:
+    latent b[g] : real[2] ~ MvNormal(effect, eye(2))
+    for j in J[g]:
+        given t[g, j] : real
+        observed y[g, j] ~ Normal(b[g, 0] + b[g, 1] * t[g, j], 1)
+""": (
+        "= Σ_n [hard[item[n]] = 1] log guess[label[n]] + Σ_{n, k} [hard[item[n]] = 0] [truth[item[n]] = k] log told",
+        "J(b[g], b[g]) = I + Σ_j (e[0] + t[g, j] e[1])",
+    ),
 }
 
 

@@ -296,6 +296,24 @@ def test_a_class_and_the_classes_inside_it_are_predicted_together() -> None:
     assert (found["c"].item(), found["u"].item()) == (0, 0)
 
 
+TWO_CLASSES = """
+    model TwoClasses
+    param w : simplex[2]
+    param v[2] : simplex[2]
+    for n in N:
+        latent c[n] ~ Categorical(w)
+        latent u[n] ~ Categorical(v[c[n]])
+        observed y[n] ~ Normal(0 * u[n], 1)
+"""
+
+
+def test_two_classes_of_a_row_are_predicted_together() -> None:
+    """Found by a random model: each was told by itself, (1, 1) here, where (0, 0) is the most probable pair."""
+    init = {"w": np.array([0.45, 0.55]), "v": np.array([[1.0, 0.0], [0.45, 0.55]])}
+    found = written(TWO_CLASSES).fitter(init=init, max_iter=0).fit({"y": np.zeros(1)}).predict({"y": np.zeros(1)})
+    assert (found["c"].item(), found["u"].item()) == (0, 0)
+
+
 def test_rows_at_the_end_without_observations() -> None:
     """What cannot be integrated out need not be where no row comes after it: the error says so. A short series can."""
     for y, at_the_end in (([0.1, 0.3] * 10 + [np.nan], True), ([0.1, np.nan, 0.3] * 7, False)):

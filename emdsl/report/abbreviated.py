@@ -65,5 +65,6 @@ def _saved(same: list[f.Plus]) -> int:
 def _free(e: Formula, taken: Collection[str]) -> tuple[Formula, ...]:
     """The indices of a formula that no sum in it binds, in the order they are met."""
     bound = {i for p in parts(e) if isinstance(p, f.Big) for i, _ in p.indices}
-    places = [n for p in parts(e) if isinstance(p, f.At) for place in p.places for n in parts(place)]
+    held = [p.places if isinstance(p, f.At) else p.numbers for p in parts(e) if isinstance(p, f.At | f.Nth)]
+    places = [n for own in held for place in own for n in parts(place)]
     return tuple(dict.fromkeys(n for n in places if isinstance(n, f.Name) and n not in bound and n.text not in taken))

@@ -15,14 +15,21 @@ PLACES = (ROW, POSITION, LENGTH)  # what says where a row of a ragged plate is
 def sides_met(terms: list[Expr]) -> list[Expr]:
     """`[t = 0] a + [t > 0] a` is a."""
     out: list[Expr] = []
+    if not any(map(_negated, terms)):
+        return list(terms)
     for t in terms:
         for at, other in enumerate(out):
-            if (both := _without_sides(t, other)) is not None:
+            if (_negated(t) or _negated(other)) and (both := _without_sides(t, other)) is not None:
                 out[at] = both
                 break
         else:
             out.append(t)
     return out
+
+
+def _negated(e: Expr) -> bool:
+    """Whether a product holds a condition's opposite."""
+    return any(isinstance(p, x.Fn) and p.name == "not" for p in x.factors_of(e))
 
 
 def hazard(e: x.Fn) -> Expr | None:

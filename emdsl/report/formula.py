@@ -106,6 +106,13 @@ class Bracket:
 
 
 @dataclass(frozen=True, slots=True)
+class Rows:
+    """A matrix by its entries, row by row; a vector where each row is one entry."""
+
+    rows: tuple[tuple[Formula, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Mean:
     """`E[body | given]` under q."""
 
@@ -147,7 +154,7 @@ class Cases:
 
 
 Wide = Plus | Times | Over | Big | Relation | Listed | Cases
-Formula = Name | Number | Word | At | Nth | Raised | Root | Apply | Bracket | Mean | Slope | Wide
+Formula = Name | Number | Word | At | Nth | Raised | Root | Apply | Bracket | Rows | Mean | Slope | Wide
 Terms = tuple[tuple[bool, Formula], ...]
 
 

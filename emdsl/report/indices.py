@@ -5,13 +5,16 @@ Names are given while an expression is read, from outside to inside, so that no 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import Expr, Ix
 from emdsl.derive.algebra.made import STATISTIC
 from emdsl.language import model as m
+from emdsl.report import formula as f
+from emdsl.report.formula import Formula
+from emdsl.report.walking import parts, rebuilt
 
 Names = Mapping[Ix, str]
 SPARE = "ijlmpqrstuvw"
@@ -27,12 +30,15 @@ class Letters:
     def name(self, ix: Ix, names: Names) -> str:
         """A name for an index that nothing in sight has."""
         used = set(names.values())
+        elsewhere = {n for dim, names in self.loops.items() if dim != ix.dim for n in names}
         own = [base for base in self._candidates(ix) if base not in self.taken]
+        own = [n for n in own if n not in elsewhere or n in self.loops.get(ix.dim, ())] or own
         for base in own:
             if base not in used:
                 return base
         like = sorted(names[i] for i in names if i.dim == ix.dim)  # `i` of this length has `i'` beside it
         spare = [c for c in SPARE if c not in self.taken and c not in used]
+        spare = [c for c in spare if c not in elsewhere] or spare
         name = own[0] if own else like[0].rstrip("'") if like else spare[0] if spare else "i"
         while name in used or name in self.taken:
             name += "'"
@@ -60,6 +66,18 @@ class Letters:
             if ix not in out:
                 out[ix] = self.name(ix, out)
         return out
+
+
+def unprimed(e: Formula, taken: Collection[str]) -> Formula:
+    """The formula with no more primes than tell its indices apart: `sum_j''` is `sum_j` where no other j stands."""
+    met = {p.text for p in parts(e) if isinstance(p, f.Name)}
+    bound = {i.text for p in parts(e) if isinstance(p, f.Big) for i, _ in p.indices if isinstance(i, f.Name)}
+    to: dict[str, str] = {}
+    for n in sorted((n for n in bound if n.endswith("'")), key=len):
+        used = {*taken, *(to.get(other, other) for other in met if other != n)}
+        free = (n.rstrip("'") + "'" * k for k in range(len(n)))
+        to[n] = next(name for name in free if name not in used)
+    return rebuilt(e, lambda p: f.Name(to[p.text]) if isinstance(p, f.Name) and p.text in to else None) if to else e
 
 
 def in_order(ixs: Sequence[Ix], factors: Sequence[Expr]) -> list[Ix]:

@@ -6,12 +6,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from emdsl.derive.algebra import expr as x
-from emdsl.derive.algebra.expr import Expr, Ix
+from emdsl.derive.algebra.expr import Expr, Idx, Ix
 from emdsl.derive.joint.factors import Factor
 from emdsl.derive.plan import Plan
 from emdsl.derive.posteriors.clouds import without_clouds
+from emdsl.language import model as m
 from emdsl.report import formula as f
 from emdsl.report.formula import Formula
+from emdsl.report.lets import meanings, read_through, with_names
 from emdsl.report.page import Say, Show, Step, names_of
 from emdsl.report.supports import apart, unknown
 from emdsl.report.tidy import tidy
@@ -19,6 +21,7 @@ from emdsl.report.typeset import Typeset
 from emdsl.report.unicode import text
 from emdsl.report.walking import parts
 
+FEW = 12  # states of which each is tried
 OURS = {
     "Q": "the expected log joint",
     "q": "the posterior, or what stands for it",
@@ -29,13 +32,14 @@ OURS = {
 
 
 def joint_step(plan: Plan, t: Typeset) -> Step:
-    plan = replace(plan, joint=without_clouds(plan.joint.as_written))
-    model = plan.joint.model
+    model = plan.joint.as_written.model
+    joint, lets = with_names(without_clouds(plan.joint.as_written))
+    plan = replace(plan, joint=joint)
     latent = [v.name for v in model.of_kind("latent") if v.name not in plan.joint.multipliers]
     random = [*(v.name for v in model.of_kind("observed")), *latent]
     say = ("The complete data have" if latent else "The data have") + " this log density"
     say += ":"
-    parts = list(_factors(plan, t))
+    parts = list(_factors(plan, t, lets))
     prior = [v.name for v in model.of_kind("param") if v.distribution is not None]
     free = [v.name for v in model.of_kind("param") if v.distribution is None]
     whole_ = log_density([*random, *prior], free)
@@ -44,6 +48,8 @@ def joint_step(plan: Plan, t: Typeset) -> Step:
     if len(lefts) > 1:
         body.append(Show(f.Relation("=", whole_, f.plus(*lefts))))
     body += [Show(f.Relation("=", left, right), about) for about, left, right, _ in parts]
+    if lets:
+        body += [Say("with"), *(Show(e) for e in meanings(joint.model, lets, t))]
     body += [Say(f"The density of {names_of(about)} is 0 but where {ends}.") for about, _, _, ends in parts if ends]
     if plan.joint.told:
         text = (
@@ -88,15 +94,16 @@ def density(random: tuple[Formula, ...], given: tuple[Formula, ...]) -> Formula:
     return f.Apply(f.Word("log"), (f.Apply(f.Word("p"), (left,)),))
 
 
-def _factors(plan: Plan, t: Typeset) -> Iterator[tuple[str, Formula, Formula, str]]:
+def _factors(plan: Plan, t: Typeset, lets: Sequence[m.Let]) -> Iterator[tuple[str, Formula, Formula, str]]:
     """Variable by variable: its name, `log p(it | what it reads)`, the density, and where it has any."""
-    model, free = plan.joint.model, unknown(plan)
+    model, free, names = plan.joint.model, unknown(plan), {let.name for let in lets}
     own: dict[str, list[Factor]] = {}
     for factor in plan.joint.factors:
         own.setdefault(factor.about, []).append(factor)
     for about, factors in own.items():
         read = {n for factor in factors for e in (*factor.gates, *factor.masks, factor.body) for n in x.variables(e)}
-        given = [v.name for v in model.variables if v.name in read - {about, *plan.joint.multipliers}]
+        read = read_through(read, lets)
+        given = [v.name for v in model.variables if v.name in read - {about, *names, *plan.joint.multipliers}]
         left = log_density([about], given) if about else f.Word("factors")
         bare = [apart(factor, free) for factor in factors]
         shown = [summed(factor, e, t) for factor, (e, _) in zip(factors, bare, strict=True)]
@@ -114,10 +121,29 @@ def summed(factor: Factor, body: Expr, t: Typeset) -> tuple[tuple[Ix, ...], Expr
                 plates, masks = tuple(i for i in plates if i != b), tuple(e for e in masks if e != mask)
                 gates = tuple(g for g in (x.substitute(g, {b: a}) for g in gates) if isinstance(g, x.Sel))
                 masks, body = tuple(x.substitute(e, {b: a}) for e in masks), x.substitute(body, {b: a})
+    plates, gates, masks, body = _at_the_one_state(plates, gates, masks, body)
+    held = {*gates, *masks}
+    body = x.rebuild(body, lambda n: n.then if isinstance(n, x.Where) and n.cond in held else None)
     needed = {*x.free(x.mul(*masks, body))}
     certain = [g for g in gates if isinstance(g.at, Ix) and g.at not in needed and _once(g.at, gates)]
     plates = tuple(i for i in plates if i not in {g.at for g in certain})
     return plates, tidy(x.mul(*(g for g in gates if g not in certain), *masks, body), t.known)
+
+
+def _at_the_one_state(
+    plates: tuple[Ix, ...], gates: tuple[x.Sel, ...], masks: tuple[Expr, ...], body: Expr
+) -> tuple[tuple[Ix, ...], tuple[x.Sel, ...], tuple[Expr, ...], Expr]:
+    """`[z = k] k f` of two states is `[z = 1] f`: where only one state leaves anything, it stands in place of a sum."""
+    for i in [i for i in plates if i.dim.isdigit() and int(i.dim) <= FEW and any(g.at == i for g in gates)]:
+        inside = [p for p in (*masks, *x.factors_of(body)) if i in x.free(p)]
+        left = [k for k in range(int(i.dim)) if all(x.substitute(p, {i: k}) != x.ZERO for p in inside)]
+        if len(left) == 1 and inside:
+            at: dict[Ix, Idx] = {i: left[0]}
+            plates = tuple(j for j in plates if j != i)
+            gates = tuple(g for g in (x.substitute(g, at) for g in gates) if isinstance(g, x.Sel))
+            masks = tuple(p for p in (x.substitute(p, at) for p in masks) if p != x.ONE)
+            body = x.substitute(body, at)
+    return plates, gates, masks, body
 
 
 def _once(i: Ix, gates: Sequence[x.Sel]) -> bool:

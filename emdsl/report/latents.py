@@ -8,7 +8,7 @@ from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Expr, Ix
 from emdsl.derive.algebra.made import Q
 from emdsl.derive.algebra.show import show
-from emdsl.derive.joint.factors import Cloud, Configurations, LogJoint
+from emdsl.derive.joint.factors import Cloud, Configurations, Factor, LogJoint
 from emdsl.derive.joint.records import statistic_of
 from emdsl.derive.joint.sides import ASKED, REST
 from emdsl.derive.joint.terms import Term, merge, opened, settle
@@ -31,6 +31,7 @@ from emdsl.report.moments import moment_lines, read_of
 from emdsl.report.networks import network_steps
 from emdsl.report.page import Say, Show, Step, names_of, whole, worded
 from emdsl.report.pieces import statistic
+from emdsl.report.products import second_moments
 from emdsl.report.squares import closed_squares
 from emdsl.report.sums import closed
 from emdsl.report.supports import apart, left_out, unknown
@@ -148,7 +149,7 @@ def closed_terms(plan: Plan, block: Block) -> list[Placed]:
     gone = {n for b in before for n in b.latents}
     side = dict.fromkeys(block.latents, ASKED) | dict.fromkeys(gone, "G")
     found: list[Term] = [m for b in before for m in messages(b)]
-    for factor in plan.joint.factors:
+    for factor in _about(plan, block):
         for c, factors, sums in opened(apart(factor, free)[0], lambda n: side.get(n, REST)):
             number, rest = x.split_number(x.mul(*factors))
             kept = tuple(e for e in x.factors_of(rest) if e != x.ONE)
@@ -159,6 +160,12 @@ def closed_terms(plan: Plan, block: Block) -> list[Placed]:
         if _touches(term, block) and not any(_touches(term, b) for b in before):
             out += _placed(term, block, gates)
     return out
+
+
+def _about(plan: Plan, block: Block) -> list[Factor]:
+    """The factors that read a latent of a block, in order: no other leaves a term that touches it."""
+    read = {id(factor) for n in block.latents for factor in plan.joint.holding.get(n, ())}
+    return [factor for factor in plan.joint.factors if id(factor) in read]
 
 
 def _placed(term: Term, block: Block, gates: Neighbours) -> list[Placed]:
@@ -277,7 +284,7 @@ def _arguments(block: Block, naturals: Mapping[str, Expr], names: Names, t: Type
 
 def _short(value: Expr, t: Typeset) -> Expr:
     """A natural parameter as a person would write it: sums over the same rows as one, one denominator once."""
-    short = gathered(closed(closed_squares(tidy(value, t.known))))
+    short = gathered(second_moments(closed(closed_squares(tidy(value, t.known))), t))
     return x.rebuild(short, lambda n: tidy(joined(n), t.known) if isinstance(n, x.Add) and n is not short else None)
 
 

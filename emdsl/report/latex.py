@@ -67,6 +67,8 @@ def tex(e: Formula) -> str:
             return rf"{tex(function)}\left({', '.join(map(tex, arguments))}\right)"
         case f.Bracket(body):
             return rf"\left[{tex(body)}\right]"
+        case f.Rows(rows):
+            return r"\begin{pmatrix} " + r" \\ ".join(" & ".join(map(tex, row)) for row in rows) + r" \end{pmatrix}"
         case f.Mean(body, given):
             rest = rf" \mid {tex(given)}" if given is not None else ""
             return rf"\mathrm{{E}}\left[{tex(body)}{rest}\right]"
@@ -142,7 +144,7 @@ def _in(e: Formula, level: int) -> str:
 
 
 def _based(base: Formula) -> str:
-    return tex(base) if isinstance(base, f.Name | f.Word | f.Bracket | f.Nth) else rf"\left({tex(base)}\right)"
+    return tex(base) if isinstance(base, f.Name | f.Word | f.Bracket | f.Rows | f.Nth) else rf"\left({tex(base)}\right)"
 
 
 def _terms(terms: tuple[tuple[bool, Formula], ...]) -> str:

@@ -115,6 +115,10 @@ def _of(e: Formula) -> str:
             return f"{_of(function)}<mo>&#x2061;</mo><mrow><mo>(</mo>{_listed(arguments)}<mo>)</mo></mrow>"
         case f.Bracket(body):
             return f"<mrow><mo>[</mo>{_of(body)}<mo>]</mo></mrow>"
+        case f.Rows(rows):
+            lines = ("".join(f"<mtd>{_row(entry)}</mtd>" for entry in row) for row in rows)
+            table = "".join(f"<mtr>{line}</mtr>" for line in lines)
+            return f"<mrow><mo>(</mo><mtable>{table}</mtable><mo>)</mo></mrow>"
         case f.Mean(body, given):
             rest = f"<mo>|</mo>{_of(given)}" if given is not None else ""
             return f'<mi mathvariant="normal">E</mi><mrow><mo>[</mo>{_of(body)}{rest}<mo>]</mo></mrow>'

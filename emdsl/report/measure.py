@@ -32,6 +32,8 @@ def _wide(e: Formula) -> float:
             return _wide(function) + _listed(arguments) + 2
         case f.Bracket(body):
             return _wide(body) + 2
+        case f.Rows(rows):
+            return max(_listed(row) for row in rows) + 2
         case f.Mean(body, given):
             return _wide(body) + 3 + (_wide(given) + SIGN if given is not None else 0)
         case f.Plus(terms):

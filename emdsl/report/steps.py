@@ -15,6 +15,7 @@ from emdsl.report.families import family_steps
 from emdsl.report.formula import Formula
 from emdsl.report.gathered import gathered
 from emdsl.report.incomplete import MISSING, SEEN, part
+from emdsl.report.indices import unprimed
 from emdsl.report.joint import density, joint_step, log_density, told_apart
 from emdsl.report.latents import posterior_step
 from emdsl.report.meanings import explained
@@ -41,7 +42,13 @@ def steps(plan: Plan) -> tuple[Step, ...]:
         out.append(_expected(plan, t))
     out += update_steps(plan, t)
     out.append(_objective(plan, t))
-    return tuple(explained(told_apart(plan, out)))
+    return tuple(explained([_unprimed(step, t) for step in told_apart(plan, out)]))
+
+
+def _unprimed(step: Step, t: Typeset) -> Step:
+    """The step, its sums with no more primes than they need."""
+    body = (replace(e, formula=unprimed(e.formula, t.letters.taken)) if isinstance(e, Show) else e for e in step.body)
+    return replace(step, body=tuple(body))
 
 
 # ------------------------------------------------------------------ the bound

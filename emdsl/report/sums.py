@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from fractions import Fraction
-from itertools import permutations
+from itertools import combinations, permutations
 from math import prod
 
 from emdsl.derive.algebra import expr as x
@@ -15,7 +15,7 @@ MOST = 3  # indices of one length that are matched in every order
 
 def closed(e: Expr) -> Expr:
     """Sums with a factor in common that no number divides by, joined before a difference."""
-    return _pairwise(e, lambda one, other: _one_sum(one, other, frozenset(), False))
+    return _pairwise(e, frozenset(), False)
 
 
 def cancelled(e: Expr, binary: Collection[str]) -> Expr:
@@ -23,7 +23,7 @@ def cancelled(e: Expr, binary: Collection[str]) -> Expr:
 
     `binary` are probabilities of latents with two states: those of both sum to one.
     """
-    return _pairwise(e, lambda one, other: _one_sum(one, other, binary, True))
+    return _pairwise(e, binary, True)
 
 
 def all_states(e: Expr, literal: Mapping[str, int]) -> Expr:
@@ -50,22 +50,29 @@ def _summed(body: Expr, sums: Sequence[Ix]) -> Expr:
     return body
 
 
-def _pairwise(e: Expr, join: Callable[[Expr, Expr], Expr | None]) -> Expr:
+Parts = tuple[Fraction | float, list[Expr], list[Ix]]
+
+
+def _pairwise(e: Expr, binary: Collection[str], shorter: bool) -> Expr:
+    """The sum, pairs of its terms that are sums over the same lengths joined where they can be."""
     if not isinstance(e, x.Add):
         return e
     out = list(e.terms)
-    for n, one in enumerate(out):
-        for k in range(n + 1, len(out)):
-            both = join(one, out[k])
-            if both is not None:
-                return _pairwise(x.add(*out[:n], both, *out[n + 1 : k], *out[k + 1 :]), join)
+    parts = [apart(t) for t in out]
+    alike: dict[tuple[str, ...], list[int]] = {}
+    for n, (_, _, sums) in enumerate(parts):
+        if sums:
+            alike.setdefault(tuple(sorted(i.dim for i in sums)), []).append(n)
+    pairs = (pair for own in alike.values() for pair in combinations(own, 2))
+    for n, k in sorted(pairs):
+        both = _one_sum(parts[n], parts[k], binary, shorter)
+        if both is not None:
+            return _pairwise(x.add(*out[:n], both, *out[n + 1 : k], *out[k + 1 :]), binary, shorter)
     return e
 
 
-def _one_sum(one: Expr, other: Expr, binary: Collection[str], shorter: bool) -> Expr | None:
-    (c, mine, sums), (d, theirs, beside) = apart(one), apart(other)
-    if not sums or sorted(i.dim for i in sums) != sorted(i.dim for i in beside):
-        return None
+def _one_sum(one: Parts, other: Parts, binary: Collection[str], shorter: bool) -> Expr | None:
+    (c, mine, sums), (d, theirs, beside) = one, other
     for same in matched(beside, sums):
         moved = [x.substitute(p, same) for p in theirs]
         held = [p for p in mine if p in moved and not isinstance(p, x.Pow) and set(x.free(p)) & set(sums)]

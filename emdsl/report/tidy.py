@@ -91,6 +91,8 @@ def tidy(e: Expr, facts: Known) -> Expr:
         match n:
             case x.MatInv(i, j, El() as of, at) if facts.pairs.get(of.var) == (len(of.idx) - 2, len(of.idx) - 1):
                 return x.MatInv(i, j, of, (at[0], at[1]) if repr(at[0]) <= repr(at[1]) else (at[1], at[0]))
+            case x.MatInv(i, j, x.Choose() as of, (int() as a, int() as b)) if a > b and _even(of, i, j):
+                return x.MatInv(i, j, of, (b, a))
             case El() if n.var in facts.constants:
                 return x.num(facts.constants[n.var])
             case El() if n.var in facts.pairs:
@@ -118,6 +120,13 @@ def tidy(e: Expr, facts: Known) -> Expr:
         return x.rebuild(n, step)
 
     return go(filled(e) if facts.complete else e)
+
+
+def _even(e: x.Choose, i: Ix, j: Ix) -> bool:
+    """Whether a matrix of literal rows is symmetric, entry by entry."""
+    rows = [r.options for r in e.options if isinstance(r, x.Choose) and r.at == j] if e.at == i else []
+    square = len(rows) == len(e.options) and all(len(row) == len(rows) for row in rows)
+    return square and all(rows[a][b] == rows[b][a] for a in range(len(rows)) for b in range(a))
 
 
 def filled(e: Expr) -> Expr:

@@ -19,6 +19,7 @@ from emdsl.report import formula as f
 from emdsl.report.conditions import filters, from_on, place
 from emdsl.report.formula import Formula
 from emdsl.report.indices import Names, in_order, in_sight, letters
+from emdsl.report.lets import matrices
 from emdsl.report.marginals import summed_out
 from emdsl.report.pieces import (
     ONE,
@@ -34,7 +35,7 @@ from emdsl.report.pieces import (
 )
 from emdsl.report.ragged import length, parents_at, quotient
 from emdsl.report.structured import paired, structured
-from emdsl.report.tidy import known
+from emdsl.report.tidy import known, tidy
 from emdsl.report.vectors import chain, own_axes, tensor
 from emdsl.report.writer import Writer
 
@@ -116,6 +117,9 @@ class Typeset(Writer):
         match e.body:
             case El(var, idx) if idx[-2:] in ((e.i, e.j), (e.j, e.i)):
                 return self._named(var, idx[:-2], names)
+        for name, i, j, body in self.matrices:
+            if body in (x.substitute(e.body, {e.i: i, e.j: j}), x.substitute(e.body, {e.i: j, e.j: i})):
+                return f.Name(name)
         whole = tensor(self, e.body, (e.i, e.j), names)
         if whole is not None:
             return whole
@@ -389,4 +393,6 @@ def typeset(plan: Plan) -> Typeset:
     tables = {n: lets[t] for n, t in plan.joint.tables.items() if t in lets}
     facts = replace(known(plan), complete=True)
     points = {n: c for c in plan.joint.clouds for n in c.latents}
-    return Typeset(letters(plan.joint.model), blocks, parents, facts, tables, own_axes(plan), points, together)
+    own = own_axes(plan) | {let.name: len(let.body.shape) for let in plan.joint.model.lets}
+    named = [(n, i, j, e) for n, i, j, body in matrices(plan.joint.model) for e in {body, tidy(body, facts)}]
+    return Typeset(letters(plan.joint.model), blocks, parents, facts, tables, own, points, together, tuple(named))

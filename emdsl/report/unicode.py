@@ -77,6 +77,9 @@ def text(e: Formula) -> str:
             return f"{text(function)}({', '.join(map(text, arguments))})"
         case f.Bracket(body):
             return f"[{text(body)}]"
+        case f.Rows(rows):
+            inner = [", ".join(map(text, row)) for row in rows]
+            return f"[{', '.join(inner if all(len(row) == 1 for row in rows) else (f'[{row}]' for row in inner))}]"
         case f.Mean(body, given):
             return f"E[{_loose(body)}{f' | {text(given)}' if given is not None else ''}]"
         case f.Slope(of, by, _, other) if other is not None:
@@ -218,6 +221,8 @@ def _leads(word: str) -> bool:
 def _rows(e: Formula, width: int) -> list[str]:
     if len(text(e)) <= width:
         return [text(e)]
+    if isinstance(e, f.Relation) and isinstance(e.right, f.Rows):
+        return _entries(_loose(e.left) + " = [", e.right, width)
     if not (isinstance(e, f.Relation) and e.op in ("=", ">=") and isinstance(e.right, f.Plus)):
         return _fraction(e)
     head, sign = _loose(e.left), SIGNS[e.op]
@@ -229,6 +234,20 @@ def _rows(e: Formula, width: int) -> list[str]:
     signed = [f"- {r[1:]}" if r.startswith("-") else f"+ {r}" for r in rest]
     under = [" " * (margin + 1) + r for r in signed]
     return [head, f"{' ' * margin} {sign} {first}", *under] if alone else [f"{head} {sign} {first}", *under]
+
+
+def _entries(head: str, e: f.Rows, width: int) -> list[str]:
+    """A literal vector over several lines, or a literal matrix, a row on each."""
+    vector = all(len(row) == 1 for row in e.rows)
+    out, margin = [head], " " * len(head)
+    for n, row in enumerate(e.rows):
+        entry = text(row[0]) if vector else f"[{', '.join(map(text, row))}]"
+        entry += "," if n < len(e.rows) - 1 else "]"
+        if n and (not vector or len(out[-1]) + len(entry) > width):
+            out[-1] = out[-1].rstrip()
+            out.append(margin)
+        out[-1] += entry + (" " if n < len(e.rows) - 1 else "")
+    return out
 
 
 def _fraction(e: Formula) -> list[str]:

@@ -89,15 +89,26 @@ def tensor(t: Writer, e: Expr, places: tuple[Ix, ...], names: Names) -> Formula 
             return _diagonal(t, entry, next(i for i in places if i in x.free(entry)), names)
         case x.Mul() | x.Sum():
             return chain(t, e, places, names)
+        case x.Choose(at, options) if places and at == places[0]:
+            return _listed(t, options, places[1:], names)
     return None
+
+
+def _listed(t: Writer, items: Sequence[Expr], places: tuple[Ix, ...], names: Names) -> Formula | None:
+    """A literal vector, or matrix of literal rows, by its entries."""
+    if not places:
+        return f.Rows(tuple((t.of(e, names),) for e in items))
+    rows = [e.options for e in items if isinstance(e, x.Choose) and e.at == places[0]]
+    return f.Rows(tuple(tuple(t.of(e, names) for e in row) for row in rows)) if len(rows) == len(items) else None
 
 
 def _diagonal(t: Writer, entry: Expr, at: Ix, names: Names) -> Formula | None:
     """A diagonal matrix by its entries, or its inverse."""
     inverse = isinstance(entry, x.Pow) and entry.exponent == x.num(-1)
-    base = tensor(t, entry.base if isinstance(entry, x.Pow) and inverse else entry, (at,), names)
-    if base is None:
-        return None
+    inner = entry.base if isinstance(entry, x.Pow) and inverse else entry
+    base = tensor(t, inner, (at,), names)
+    if base is None:  # numbers of a plate, which are no vector of the model's: by one of them
+        base = t.of(inner, t.letters.extend(names, (at,)))
     matrix = f.Apply(f.Word("diag"), (base,))
     return f.Raised(matrix, f.Number("-1")) if inverse else matrix
 

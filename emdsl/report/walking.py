@@ -35,6 +35,8 @@ def rebuilt(e: Formula, step: Step) -> Formula:
             return f.Apply(go(function), tuple(map(go, arguments)))
         case f.Bracket(body):
             return f.Bracket(go(body))
+        case f.Rows(rows):
+            return f.Rows(tuple(tuple(map(go, row)) for row in rows))
         case f.Mean(body, given):
             return f.Mean(go(body), maybe(given))
         case f.Slope(of, by, order, other):

@@ -27,6 +27,7 @@ class Writer(ABC):
     axes: Mapping[str, int]  # how many of an array's last axes are its elements' own
     points: Mapping[str, Cloud] = field(default_factory=dict)  # latents that stand at points
     together: Mapping[str, int] = field(default_factory=dict)  # ragged size -> how many of its parents are one axis
+    matrices: Sequence[tuple[str, Ix, Ix, Expr]] = ()  # what `let`s name: the element at two indices
 
     @abstractmethod
     def of(self, e: Expr, names: Names) -> Formula:

@@ -142,15 +142,32 @@ def solve_score(leaf: El, functions: tuple[Expr, ...], coefficients: tuple[Expr,
     cs = [sp.Symbol(f"c{n}", real=True) for n in range(len(functions))]
     for c, e in zip(cs, coefficients, strict=True):
         table.meaning[c] = e
-    fs = [table.to_sympy(f) for f in functions]
+    held: dict[El, Expr] = {}
+    fs = [table.to_sympy(x.rebuild(f, lambda n: _held_apart(n, leaf, held))) for f in functions]
     q = sp.Add(*(c * f for c, f in zip(cs, fs, strict=True)))
     found = _polynomial_root(sp.diff(q, v), v, leaf.sort)
     if found is None:
         return None
     roots, evidence, curvature = found
+    table.meaning |= {table.of(name): whole for name, whole in held.items()}
     values = tuple(x.rebuild(table.from_sympy(r), _turned) for r in roots)
     slope = None if curvature is None else table.from_sympy(curvature)
     return Root(values[0], values, evidence, slope, all(f.subs(v, 0).is_finite for f in fs))
+
+
+def _held_apart(n: Expr, leaf: El, held: dict[El, Expr]) -> Expr | None:
+    """`a + (the sum of the others)` of a long sum: what does not hold the leaf is one symbol while solving."""
+    if not isinstance(n, x.Add) or len(n.terms) < LONG:
+        return None
+    inside = [t for t in n.terms if any(e == leaf for e in x.walk(t))]
+    others = x.add(*(t for t in n.terms if t not in inside))
+    if not isinstance(others, x.Add) or len(others.terms) < LONG:
+        return None
+    name = next((e for e, whole in held.items() if whole == others), None)
+    if name is None:
+        name = El(f"others {len(held)}", (), "positive" if x.positive(others) else "real")
+        held[name] = others
+    return x.add(*(x.rebuild(t, lambda e: _held_apart(e, leaf, held)) for t in inside), name)
 
 
 def direction(leaf: El, functions: tuple[Expr, ...], coefficients: tuple[Expr, ...]) -> Root | None:
@@ -182,6 +199,7 @@ def _turned(e: Expr) -> Expr | None:
     return x.fn("log", x.neg(x.mul(*(turned if f is below else f for f in factors))))
 
 
+LONG = 12  # terms beside an unknown from which on they are one symbol
 STEEPEST = 100  # powers beyond this have no roots that are written, and polynomials as long as they are high
 
 

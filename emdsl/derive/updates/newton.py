@@ -49,6 +49,9 @@ class Together:
         return (self.value, *self.slopes, *(e for row in self.hessian for e in row))
 
 
+MOST_TOGETHER = 48  # parameters by name whose second derivatives, one for each pair, are written out
+
+
 def alone(leaf: El, axes: tuple[Ix, ...], value: Expr) -> Newton | None:
     """The rule for one parameter, all others held."""
     found = derivatives(leaf, value)
@@ -58,7 +61,8 @@ def alone(leaf: El, axes: tuple[Ix, ...], value: Expr) -> Newton | None:
 def together(variables: Sequence[m.Variable], q: Expected, every: Sequence[Term]) -> Together | None:
     """The rule for several parameters of one shape; None where their elements do not stand apart."""
     shapes = {tuple(map(str, v.shape)) for v in variables}
-    if len(shapes) != 1 or any(not v.domain.interval for v in variables):
+    plain = all(v.domain.interval for v in variables)
+    if len(variables) > MOST_TOGETHER or len(shapes) != 1 or not plain:
         return None
     axes, names = axes_of(variables[0]), frozenset(v.name for v in variables)
     value = per_element(about(every, names, q.symmetry), names, axes)

@@ -32,9 +32,13 @@ def solve(model: m.ModelText, q: Expected) -> tuple[Update, ...]:
     """Updates in the order in which the M-step makes them."""
     params = {v.name: v for v in model.variables if v.kind == "param"}
     every = q.terms + q.prior
-    used = {n for t in every for f in t.factors for n in x.variables(f) if n in params}
+    holding: dict[str, list[Term]] = {n: [] for n in params}  # found once: a parameter is asked of its own terms alone
+    for t in every:
+        for n in {n for f in t.factors for n in x.variables(f)} & params.keys():
+            holding[n].append(t)
+    used = {n for n, own in holding.items() if own}
     mixed = {n for mx in q.mixed for f in mx.term.factors for n in x.variables(f) if n in params}
-    groups = [_real(params[n], q, every, model) for n in params if n in used and n not in mixed]
+    groups = [_real(params[n], q, holding[n], model) for n in params if n in used and n not in mixed]
     while joined := {n for u in groups if _climbs_with(u, mixed, every) for n in u.params}:
         mixed |= joined
         groups = [u for u in groups if not joined & set(u.params)]
@@ -276,7 +280,12 @@ def _need_each_other(a: Update, b: Update) -> bool:
 
 def _tied(groups: Sequence[Update]) -> list[list[Update]]:
     """Groups that need each other, directly or through others; those that need nobody left out."""
-    needs = [[k for k, b in enumerate(groups) if a is not b and _need_each_other(a, b)] for a in groups]
+    reads = [u.depends for u in groups]
+    own = {n: k for k, u in enumerate(groups) for n in u.params}
+    needs = [
+        sorted({k for n in mine if (k := own.get(n, at)) != at and reads[k] & set(groups[at].params)})
+        for at, mine in enumerate(reads)
+    ]
     return [[groups[k] for k in members] for members in components(needs) if len(members) > 1]
 
 

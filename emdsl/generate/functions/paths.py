@@ -25,7 +25,10 @@ def path_lines(printer: Printer) -> list[str]:
     if (
         printer.plan.elimination.parts
         or printer.plan.joint.clouds
-        or not (printer.plan.joint.configured or any(b.chain or b.network or (b.states and b.gates) for b in blocks))
+        or not (
+            printer.plan.joint.configured
+            or any(b.chain or b.network or (b.states and b.gates) or len(b.states) > 1 for b in blocks)
+        )
     ):
         return []
     f = printer.function()
