@@ -17,6 +17,7 @@ from emdsl.derive.joint.joint import expand
 from emdsl.derive.joint.spikes import is_point_mass
 from emdsl.errors import ModelError
 from emdsl.language import model as m
+from emdsl.language.kinds import DomainKind
 from emdsl.language.transform import names_in
 from emdsl.report import formula as f
 from emdsl.report.formula import Formula
@@ -127,9 +128,9 @@ def _of_branches(dist: m.Dist) -> Iterator[m.Expr]:
         yield from (e for _, e in dist.args)
 
 
-def _domains(model: m.ModelText) -> Mapping[str, m.DomainKind]:
+def _domains(model: m.ModelText) -> Mapping[str, DomainKind]:
     """What arguments say of a `let` that stands there alone."""
-    out: dict[str, m.DomainKind] = {}
+    out: dict[str, DomainKind] = {}
     for v in model.variables:
         for call in _calls(v.distribution) if v.distribution is not None else ():
             domains = {a.name: a.domain.kind for a in call.family.signatures[call.signature].arguments}

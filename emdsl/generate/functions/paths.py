@@ -39,7 +39,19 @@ def path_lines(printer: Printer) -> list[str]:
     for block in reversed([b for b in blocks if b.states]):
         entries += network_path(f, block) if block.network else _states(f, block)
     doc = '"""The most probable configuration of all discrete latents together; continuous ones are integrated out."""'
-    lines = [*f.prologue(), *f.emitter.outer, *f.emitter.lines, "return {", *(f"    {e}" for e in entries), "}"]
+    lines = [*f.prologue(), *f.emitter.outer]
+    if printer.chunk:  # then every block has the rows for its home, and nothing else
+        inside = [
+            f"{f.emitter.namer.rows} = row_count(rows)",
+            *f.emitter.lines,
+            f"told.append({{{' '.join(entries)}}})",
+        ]
+        names = ", ".join(f'"{n}"' for b in blocks if b.states for n in b.latents)
+        gathered = "np.concatenate([np.zeros(0, int), *(part[n] for part in told)])"
+        lines += ["told = []", 'for rows in prepared["the chunks"]:', *indent(inside, 1)]
+        lines += [f"return {{n: {gathered} for n in ({names},)}}"]
+    else:
+        lines += [*f.emitter.lines, "return {", *(f"    {e}" for e in entries), "}"]
     sizes = 'sizes = prepared["the sizes"]'
     return ["def most_probable(params, data, prepared):", *indent([doc, sizes, *lines], 1)]
 
