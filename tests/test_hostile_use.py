@@ -159,6 +159,23 @@ def test_many_branches() -> None:
     assert float(emdsl.compile(text=text).fitter().fit(data).params_["m"]) == pytest.approx(25 / 26)
 
 
+def test_what_stands_beside_an_unknown_may_be_long() -> None:
+    """sympy put a sum of 300 names over one denominator, for each of them: it is one symbol while it solves."""
+    names = [f"c{n}" for n in range(40)]
+    given = "".join(f"given {n} : positive\n" for n in names)
+    text = f"model M\nparam a : positive\n{given}for n in N: observed y[n] ~ Normal(0, var = a + {' + '.join(names)})"
+    model = emdsl.compile(text=text)
+    fit = model.fitter().fit({"y": np.array([3.0, -5, 4]), **dict.fromkeys(names, 0.1)})
+    assert fit.params_["a"] == pytest.approx(50 / 3 - 4, rel=1e-12)
+
+
+def test_many_observed_variables_about_one_parameter() -> None:
+    """What moves with each of them was looked for anew, through all the others: hundreds took minutes."""
+    lines = "".join(f"    observed y{n}[n] ~ Normal(m, s)\n" for n in range(120))
+    model = emdsl.compile(text=f"model M\nparam m : real\nparam s : positive\nfor n in N:\n{lines}")
+    assert set(model.updates) == {"m", "s"}
+
+
 def test_sizes_that_no_machine_holds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sysconf", lambda name: 4096 if "SIZE" in name else 2**20)
     text = "model M\nsize K\nparam w : simplex[K]\nfor n in N: observed x[n] ~ Categorical(w)"

@@ -19,6 +19,7 @@ BESIDE = 16.0  # between a box and what stands beside it
 STAGGER = 12.0  # between the sides of boxes that overlap
 STIFF = 1.0
 ROUNDS, SWEEPS = 40, 8
+MOVES = 2_000_000  # gaps looked at, beyond which a picture of hundreds of boxes gets fewer rounds
 
 
 Side = Callable[[int], int]  # the variable of a box's side
@@ -154,7 +155,7 @@ def solve(problem: Problem) -> list[float]:
                     weight += STIFF
         return pull / weight
 
-    for _ in range(ROUNDS):
+    for _ in range(max(1, min(ROUNDS, MOVES // (SWEEPS * len(problem.gaps) + 1)))):
         for _ in range(SWEEPS):
             for part in parts:
                 by = move(part)

@@ -10,6 +10,7 @@ from math import prod
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Expr, Idx, Ix
 
+MOST_ALIKE = 48  # sums of one shape whose pairs are looked through
 MOST = 3  # indices of one length that are matched in every order
 
 
@@ -58,12 +59,14 @@ def _pairwise(e: Expr, binary: Collection[str], shorter: bool) -> Expr:
     if not isinstance(e, x.Add):
         return e
     out = list(e.terms)
+    if sum(any(isinstance(p, x.Sum) for p in x.factors_of(t)) for t in out) < 2:
+        return e
     parts = [apart(t) for t in out]
     alike: dict[tuple[str, ...], list[int]] = {}
     for n, (_, _, sums) in enumerate(parts):
         if sums:
             alike.setdefault(tuple(sorted(i.dim for i in sums)), []).append(n)
-    pairs = (pair for own in alike.values() for pair in combinations(own, 2))
+    pairs = (pair for own in alike.values() if len(own) <= MOST_ALIKE for pair in combinations(own, 2))
     for n, k in sorted(pairs):
         both = _one_sum(parts[n], parts[k], binary, shorter)
         if both is not None:

@@ -34,6 +34,7 @@ from emdsl.derive.joint.ranges import EVERYWHERE, range_of
 from emdsl.language import model as m
 
 TRIES = 200  # choices of what balances a difference, for one data array
+WORK = 50_000  # differences looked at, for all of them together: then data stay where they are
 Variables = Mapping[str, m.Variable]
 
 
@@ -84,6 +85,7 @@ class Search:
     own: Mapping[str, frozenset[x.Add]]  # the sums in these
     limits: frozenset[str]  # what is given, and compared with latents
     tries: int = TRIES
+    work: int = WORK
     loose: bool = False  # whether latents may lie about numbers
 
     @staticmethod
@@ -153,6 +155,9 @@ class Search:
         if numbers & self.elsewhere or (numbers and not (self.loose and all(self._alone(n, data) for n in numbers))):
             return None
         nodes = dict.fromkeys(n for name in (data, *shifts) for n in self.sums.get(name, ()))
+        self.work -= len(nodes)
+        if self.work < 0:
+            return None
         for node in nodes:
             parts = [linear_part(t, shift_of) for t in node.terms if moving & x.variables(t)]
             if None in parts:  # two that move in one product: squares about 0

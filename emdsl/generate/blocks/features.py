@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import cached_property
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Expr, Idx, Ix
@@ -24,12 +25,22 @@ from emdsl.generate.lines.spelling import Binding
 from emdsl.generate.lines.spelling import number as spelt
 
 
+def names_of(factors: Sequence[Expr]) -> list[list[str]]:
+    """The variables of each factor, in an order of their own."""
+    return sorted(sorted(x.variables(e)) for e in factors)
+
+
 @dataclass(frozen=True)
 class Feature:
     """A product of data on one row: its factors in canonical indices, its own axes, whether it is symmetric in two."""
 
     factors: tuple[Expr, ...]
     axes: tuple[Ix, ...]
+
+    @cached_property
+    def names(self) -> list[list[str]]:
+        """What its factors hold: two features of other names are not looked at any closer."""
+        return names_of(self.factors)
 
     @property
     def symmetric(self) -> bool:

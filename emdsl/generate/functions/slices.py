@@ -10,7 +10,7 @@ from emdsl.derive.algebra.expr import El, Expr, Ix
 from emdsl.derive.algebra.made import WEIGHT, Q
 from emdsl.derive.updates.statistics import Statistic, drop_presence
 from emdsl.generate.blocks.chains import by_sequence, weighted_sequences
-from emdsl.generate.blocks.features import Stacked
+from emdsl.generate.blocks.features import Stacked, names_of
 from emdsl.generate.context import Function
 from emdsl.generate.lines.arrays import Array
 from emdsl.generate.printer import Printer
@@ -55,7 +55,10 @@ def slice_of(printer: Printer, f: Function, stack: Stacked, s: Statistic, total:
     own = tuple(i for i in s.axes if i not in states)
     if any(not isinstance(i, Ix) for i in states) or set(states) - set(s.axes):
         return None
+    names = names_of(rest)
     for feature in stack.features:
+        if feature.names != names:
+            continue
         named = _same_feature(feature.factors, feature.axes, stack.row, rest, own, row)
         if named is None:
             continue
