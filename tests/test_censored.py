@@ -243,6 +243,13 @@ def _inside(dist: Any, low: Any, high: Any) -> float:
     return float(np.log(np.where(OVER, p, 1 - p)).sum())
 
 
+def _heaped() -> float:
+    fine, wide = np.diff(stats.norm(0, 0.7).cdf([Z, Z + 1, Z + 2]), axis=0)
+    p = 0.6 * fine + 0.4 * EVEN * (fine + wide)
+    return float(np.log(np.where(OVER, p, 1 - p)).sum())
+
+
+EVEN = np.array([1, 0, 1, 1, 0, 0])
 FAMILIES = """model M
 family Gompertz(t : positive | a : positive, b : positive) = log(a) + b*t - a/b*(exp(b*t) - 1)
 family Pareto(t : real(min = m) | m : positive, a : positive) = log(a) + a*log(m) - (a + 1)*log(t)
@@ -296,6 +303,13 @@ TAILS = {  # parameters a : unit, b : positive at 0.4, 0.7; the rest of the mode
         {"e": "exact:tail"},
         lambda: _inside(stats.laplace(0.4, 0.7), -1, Z + 1),
     ),
+    "heaping": (  # what was rounded to 2 lies in wider intervals, at even numbers alone
+        HEAD + "    given c[n] : bool\n    latent coarse[n] ~ Bernoulli(a)\n    latent e[n] ~ Normal(0, b)\n"
+        "    observed over[n] ~ Delta(z[n] <= e[n] < z[n] + 2 and c[n]) if coarse[n] else "
+        "Delta(z[n] <= e[n] < z[n] + 1)\n",
+        {"coarse": "exact:enumeration", "e": "exact:tail"},
+        _heaped,
+    ),
     "the support of a time": (
         HEAD + "    latent e[n] ~ Weibull(b, a)\n    observed over[n] ~ Delta(z[n] < e[n] < z[n] + 2)\n",
         {"e": "exact:tail"},
@@ -312,6 +326,7 @@ def test_mass_between_ends_is_a_factor_of_all_else(name: str) -> None:
     model = emdsl.compile(text=f"{head}param a : unit\nparam b : positive\nfor n in N:\n{rest}")
     t = np.where(OVER, np.nan, SEEN)
     data = {"t": t, "over": OVER, "c": SEEN + 0.5 * (1 - OVER) * ("y[n]" in rest), "z": Z, "g": GROUP, "y": SEEN}
+    data |= {"c": EVEN} if "coarse" in rest else {}
     told = {n: v for n, v in data.items() if f" {n}[n]" in rest}
     if "latent t" in rest:
         told = {n: v for n, v in told.items() if n != "t"} | {f"s{k}": np.ones(6) for k in range(5) if "t4" in rest}

@@ -90,7 +90,7 @@ def derive(model: m.ModelText, incomplete: tuple[str, ...] = (), shared: bool = 
             plain = _chosen(model, incomplete, shared)
         except ModelError as error:
             refusal = error
-    if plain is not None and not (plain.drawn | plain.joint.in_clouds) & set(names):
+    if plain is not None and not plain.elimination.parts and not (plain.drawn | plain.joint.in_clouds) & set(names):
         return plain
     found = _by_tails(model, names, shared) if names else None
     if found is not None:

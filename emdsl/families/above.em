@@ -1,5 +1,11 @@
 # What a family has above a value, P(X > x): see below.em. Written apart, because 1 - P(X <= x) has no digits far out.
 
+family Normal(x : real | mean : real, sd : positive) = Phi((mean - x)/sd)
+
+family Normal(x : real | mean : real, var : positive) = Phi((mean - x)/sqrt(var))
+
+family Normal(x : real | mean : real, precision : positive) = Phi((mean - x)*sqrt(precision))
+
 family Laplace(x : real | mean : real, scale : positive) =
     (1/2 - sign(x - mean)*(1 - exp(-abs(x - mean)/scale))/2)
 

@@ -1,6 +1,12 @@
 # What a family has below a value, P(X <= x), for domains that cut it: the heads are those of prelude.em.
 # `above.em` has P(X > x). A family that is not here cannot be cut where its arguments are parameters.
 
+family Normal(x : real | mean : real, sd : positive) = Phi((x - mean)/sd)
+
+family Normal(x : real | mean : real, var : positive) = Phi((x - mean)/sqrt(var))
+
+family Normal(x : real | mean : real, precision : positive) = Phi((x - mean)*sqrt(precision))
+
 family Laplace(x : real | mean : real, scale : positive) =
     (1/2 + sign(x - mean)*(1 - exp(-abs(x - mean)/scale))/2)
 

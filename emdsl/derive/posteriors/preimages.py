@@ -22,6 +22,8 @@ NOTHING: Interval = (HIGHEST, LOWEST)
 
 def interval(e: Expr, leaf: El) -> Interval | None:
     """(lower, upper) of the numbers at which a condition on one element holds."""
+    if leaf.var not in x.variables(e):
+        return _chosen(e, ALL, NOTHING)
     match e:
         case x.Fn("gt" | "ge" | "lt" | "le" as op, (a, b)):
             above = op in ("gt", "ge")

@@ -10,10 +10,10 @@ Conditions may stand in branches that discrete latents choose, and their ends ma
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from functools import reduce
+from functools import partial, reduce
 from itertools import product
 
 from emdsl.derive.algebra import expr as x
@@ -24,11 +24,12 @@ from emdsl.derive.joint.ends import guarded
 from emdsl.derive.joint.factors import Factor, LogJoint
 from emdsl.derive.joint.joint import lifted
 from emdsl.derive.joint.plates import home_of
+from emdsl.derive.joint.records import function_of
 from emdsl.derive.joint.scope import Closure, Scope
 from emdsl.derive.joint.sides import KNOWN, LATENT
 from emdsl.derive.joint.spikes import is_point_mass, leaves
-from emdsl.derive.joint.terms import terms
-from emdsl.derive.joint.truncation import gaussian_in, limits, log_mass, narrower
+from emdsl.derive.joint.terms import opened, terms
+from emdsl.derive.joint.truncation import limits, log_mass, narrower
 from emdsl.derive.posteriors.block import place
 from emdsl.derive.posteriors.cuts import Cut, cut_of
 from emdsl.derive.posteriors.intervals import jumps
@@ -108,7 +109,22 @@ def _may_be(v: m.Variable, joint: LogJoint) -> bool:
 
 def all_gaussian(joint: LogJoint, names: Sequence[str]) -> bool:
     """Whether the densities of all these latents are Gaussian: cut, they have closed moments."""
-    return all(gaussian_in(f.body, n) is not None for n in names for f in joint.factors if f.about == n)
+    return all(_quadratic(f.body, n) for n in names for f in joint.factors if f.about == n)
+
+
+def _quadratic(body: Expr, name: str) -> bool:
+    held = (
+        x.mul(*(e for e in factors if name in x.variables(e))) for _, factors, _ in opened(body, partial(_is, name))
+    )
+    return all(function_of(e, next(_leaves(e, name))) in ("id", "square") for e in held if e != x.ONE)
+
+
+def _is(name: str, other: str) -> str:
+    return "V" if other == name else "R"
+
+
+def _leaves(e: Expr, name: str) -> Iterator[El]:
+    return (n for n in x.walk(e) if isinstance(n, El) and n.var == name)
 
 
 def without(joint: LogJoint, names: Sequence[str]) -> LogJoint | None:
@@ -178,7 +194,14 @@ def _by_support(piece: Piece, own: m.Domain, tensors: Tensors) -> list[Piece]:
     least: list[tuple[Expr, Expr]] = [
         (e, x.ZERO) for e in (piece.point, high) if e is not None and _may_be_outside(e, own, tensors)
     ]
-    if low is not None and high is not None and all(_of_data(e, tensors) for e in (low, high)):
+    apart = x.add(high, x.neg(low)) if low is not None and high is not None else x.ONE
+    if (
+        low is not None
+        and high is not None
+        and not x.positive(apart)
+        and _of_data(low, tensors)
+        and _of_data(high, tensors)
+    ):
         least.append((high, low))
     within = replace(piece, masks=(*piece.masks, *(x.fn("gt", *pair) for pair in least)))
     nothing = [Piece(piece.masks, says=x.fn("log", x.fn("gt", *pair))) for pair in least]
@@ -196,6 +219,10 @@ def _of_data(e: Expr, tensors: Tensors) -> bool:
     return bool(x.variables(e)) and all(n in PRESENT or tensors.is_data(n) for n in x.variables(e))
 
 
+def _may_be_exchanged(low: Expr, high: Expr, tensors: Tensors) -> bool:
+    return not x.positive(x.add(high, x.neg(low))) and _of_data(low, tensors) and _of_data(high, tensors)
+
+
 def _may_be_outside(e: Expr, own: m.Domain, tensors: Tensors) -> bool:
     return own.kind in ("positive", "unit") and _of_data(e, tensors) and not x.positive(e)
 
@@ -206,9 +233,10 @@ def _guarded(f: Factor, piece: Piece, own: m.Domain, tensors: Tensors) -> Factor
     if piece.says is not None:
         return f
     here = x.mul(*(c for c in f.masks if _of_data(c, tensors)))
-    both = piece.low is not None and piece.high is not None
+    low, high = piece.low, piece.high
+    both = low is not None and high is not None and _may_be_exchanged(low, high, tensors)
     instead: dict[Expr, Expr] = {}
-    for k, e in enumerate((piece.low, piece.point, piece.high), 2):
+    for k, e in enumerate((low, piece.point, high), 2):
         if e is not None and (_may_be_outside(e, own, tensors) or (both and _of_data(e, tensors))):
             there = x.Where(here, e, x.num(Fraction(k, 6)))
             instead |= {e: there, x.fn("max", e, x.ZERO): there}
@@ -256,14 +284,17 @@ def _pieces(cuts: Sequence[Cut]) -> list[Piece] | None:
                 out += [Piece((*case.masks, *c.masks), says=c.holds(p)) for c in (replace(case, masks=()), *others)]
     ways = [[*_absent(c), *(s for s in some if s.point is None)] for c, some in zip(cuts, there, strict=True)]
     for chosen in product(*ways):
-        masks = tuple(c for case in chosen for c in case.masks)
+        masks = tuple(dict.fromkeys(c for case in chosen for c in case.masks))
         lows = tuple(dict.fromkeys(e for c in chosen for e in c.lows))
         highs = tuple(dict.fromkeys(e for c in chosen for e in c.highs))
+        if _never(masks):
+            continue
         outside = any(c.outside for c in chosen)
         if outside and len(lows) + len(highs) > 2:
             return None
         if HIGH in lows or LOW in highs:
-            out.append(Piece((), says=x.fn("log", x.fn("not", x.mul(*masks)))))
+            seen = tuple(c for c in masks if isinstance(c, El) and c.var in PRESENT)
+            out.append(Piece(seen, says=x.fn("log", x.fn("not", x.mul(*masks)))))
         elif lows or highs:
             out.append(Piece(masks, None, _extreme("max", lows), _extreme("min", highs), outside))
     out = [p for p in out if p.says != x.ZERO]
@@ -300,26 +331,54 @@ def _masks(cut: Cut) -> list[Expr]:
 
 
 def _opposite(mask: Expr) -> Expr:
-    return x.fn("not", mask) if isinstance(mask, x.Fn) else x.add(x.ONE, x.neg(mask))
+    return mask.args[0] if isinstance(mask, x.Fn) and mask.name == "not" else x.fn("not", mask)
+
+
+def _never(masks: Sequence[Expr]) -> bool:
+    """Whether conditions exclude one another: one and its opposite, two states of one latent."""
+    states: dict[Expr, Expr] = {}
+    for mask in masks:
+        if _opposite(mask) in masks:
+            return True
+        if isinstance(mask, x.Fn) and mask.name == "eq" and isinstance(mask.args[1], x.Num):
+            if states.setdefault(mask.args[0], mask.args[1]) != mask.args[1]:
+                return True
+    return False
 
 
 def _cases(cut: Cut) -> list[Case]:
     """The cases of a condition that is there, each with ends in which nothing is left to be chosen."""
     ends = LOW if cut.lower is None else cut.lower, HIGH if cut.upper is None else cut.upper
-    work: list[tuple[tuple[Expr, ...], Expr, Expr, bool]] = [(tuple(_masks(cut)), *ends, False)]
+    work: list[tuple[tuple[Expr, ...], Expr, Expr, bool | None]] = [(tuple(_masks(cut)), *ends, None)]
     out: list[Case] = []
     while work:
         masks, low, high, apart = work.pop(0)
         choice = next((e for end in (low, high) for e in x.walk(end) if isinstance(e, x.Where)), None)
         if choice is None:
-            lows, highs = ((high,), (low,)) if apart else (_several("max", low), _several("min", high))
-            out.append(Case(masks, lows, highs, apart))
+            out.append(
+                _outside(masks, high, low) if apart else Case(masks, _several("max", low), _several("min", high))
+            )
             continue
         for holds in (True, False):
             mask = choice.cond if holds else _opposite(choice.cond)
             ends = _where(low, choice.cond, holds), _where(high, choice.cond, holds)
-            work.append(((*masks, mask), *ends, cut.apart and not holds))
+            work.append(
+                ((*masks, mask), *ends, cut.apart and not holds if apart is None else apart)
+            )  # the first says it
     return out
+
+
+def _outside(masks: tuple[Expr, ...], low: Expr, high: Expr) -> Case:
+    """The case of what lies outside of an interval: of none it lies anywhere, of a half-line on the other one."""
+    lows, highs = _several("max", low), _several("min", high)
+    if HIGH in lows or LOW in highs:
+        return Case(masks)
+    below, above = _extreme("max", lows), _extreme("min", highs)
+    if below is None or above is None:
+        return Case(
+            masks, (HIGH if above is None else above,) if below is None else (), () if below is None else (below,)
+        )
+    return Case(masks, (below,), (above,), True)
 
 
 def _where(e: Expr, condition: Expr, holds: bool) -> Expr:
