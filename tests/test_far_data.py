@@ -279,3 +279,145 @@ def test_a_design_with_its_constant(first: str) -> None:
         b += np.linalg.solve(near.T * rate @ near, near.T @ (counts - rate))
     assert fit.log_likelihood_ == pytest.approx(stats.poisson.logpmf(counts, np.exp(near @ b)).sum(), rel=1e-10)
     np.testing.assert_allclose(fit.params_["b"][-2:], b[-2:], rtol=1e-7)
+
+
+# A model, with AT where the data are; where its parameters start at 0, and those that are at AT, or half of it, there.
+PLACES: dict[str, tuple[str, dict[str, Any], dict[str, float]]] = {
+    "a covariate in an exponent": (
+        """param a : real
+param b : real
+for n in N:
+    given t[n] : real
+    observed k[n] ~ Gamma(2, rate = exp(-(a + b * t[n])))""",
+        {"a": 0.0, "b": 0.0},
+        {},
+    ),
+    "a covariate of a spread": (
+        """param a : real
+param b : real
+param c : real
+param d : real
+for n in N:
+    given t[n] : real
+    observed y[n] ~ Normal(a + b * t[n], exp(c + d * t[n]))""",
+        {"a": 0.0, "b": 0.0, "c": 0.0, "d": 0.0},
+        {"a": 1},
+    ),
+    "a covariate beside what groups lie about": (
+        """param a : real
+param b : real
+param r : positive
+for j in G:
+    latent u[j] ~ Normal(a, r)
+for n in N:
+    given t[n] : real
+    given g[n] : index[G]
+    observed k[n] ~ Poisson(log_rate = u[g[n]] + b * t[n])
+infer u by quadrature""",
+        {"a": 0.0, "b": 0.0, "r": 1.0},
+        {},
+    ),
+    "a covariate of classes": (
+        """param c : real[2]
+param d : real[2]
+param a : real[2]
+param s : positive
+for n in N:
+    given t[n] : real
+    latent z[n] ~ Categorical(softmax([c[k] + d[k] * t[n] for k in 2]))
+    observed y[n] ~ Normal(a[z[n]], s)""",
+        {"c": [0.0, 0.0], "d": [0.0, 0.0], "a": [0.0, 1.0], "s": 1.0},
+        {"a": 1},
+    ),
+    "a covariate of a walk": (
+        """param d : real
+param b : real
+param a : real
+param s : positive
+for n in N:
+    given t[n] : real
+    latent m[n] ~ Normal(a, 1) if n == 0 else Normal(d + m[n-1] + b * t[n], s)
+    observed y[n] ~ Normal(m[n], s)""",
+        {"a": 0.0, "b": 0.0, "d": 0.0, "s": 1.0},
+        {"a": 1},
+    ),
+    "a prior about a number": (
+        """param a : real[3] ~ Normal(AT, 2)
+param s : positive
+for n in N:
+    given g[n] : index[3]
+    observed y[n] ~ Normal(a[g[n]], s)""",
+        {"a": [0.0, 0.5, 1.0], "s": 1.0},
+        {"a": 1},
+    ),
+    "a prior about a parameter about what is given": (
+        """given h : real
+param a : real ~ Normal(h, 3)
+param c : real[3] ~ Normal(a, 2)
+param s : positive
+for n in N:
+    given g[n] : index[3]
+    observed y[n] ~ Normal(c[g[n]], s)""",
+        {"a": 0.0, "c": [0.0, 0.5, 1.0], "s": 1.0},
+        {"a": 1, "c": 1},
+    ),
+    "latents about a number": (
+        """param r : positive
+param s : positive
+for k in G:
+    latent u[k] ~ Normal(AT, r)
+for n in N:
+    given g[n] : index[G]
+    observed y[n] ~ Normal(u[g[n]], s)""",
+        {"r": 1.0, "s": 1.0},
+        {},
+    ),
+    "a walk back to a number": (
+        """param b : real
+param r : positive
+for n in N:
+    latent m[n] ~ Normal(AT, 5) if n == 0 else Normal(AT + b * (m[n-1] - AT), 1)
+    observed y[n] ~ Normal(m[n], r)""",
+        {"b": 0.5, "r": 1.0},
+        {},
+    ),
+    "an offset": (
+        "param b : real\nparam s : positive\nfor n in N:\n    observed y[n] ~ Normal(b + AT, s)",
+        {"b": 0.0, "s": 1.0},
+        {},
+    ),
+    "twice a parameter, twice": (
+        """param m : real
+param s : positive[2]
+for n in N:
+    observed y[n] ~ Normal(2 * m, s[0])
+    observed t[n] ~ Normal(2 * m, s[1])""",
+        {"m": 0.0, "s": [1.0, 1.0]},
+        {"m": 0.5},
+    ),
+    "a limit": (
+        """param a : real
+param s : positive
+for n in N:
+    latent u[n] ~ Normal(a, s)
+    observed x[n] ~ Delta(min(u[n], AT))""",
+        {"a": 0.0, "s": 1.0},
+        {"a": 1},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", PLACES)
+def test_what_is_far_beside_the_data(name: str) -> None:
+    """The path from one start at 2^23 is that at 0: covariates away from what locates data, numbers beside data."""
+    text, start, moved = PLACES[name]
+    y, t = (np.rint(v * 2**16) / 2**16 for v in (Y, T))
+    paths = []
+    for at in (0.0, 2.0**23):
+        model = emdsl.compile(text=f"model Far\n{text.replace('AT', repr(at))}")
+        data = {"t": t + at, "g": GROUP, "y": y + at, "k": np.rint(np.exp(1 + 0.5 * T)), "h": at}
+        data["x"] = np.minimum(t, 0) + at
+        mine = {n: v for n, v in data.items() if n in model.observed or n in model.givens}
+        init = {n: np.asarray(v) + at * moved.get(n, 0) for n, v in start.items()}
+        paths.append(model.fitter(init=init, max_iter=4, tol=0).fit(mine).history_)
+    np.testing.assert_allclose(paths[1], paths[0], rtol=1e-9)

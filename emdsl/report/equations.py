@@ -20,6 +20,7 @@ from emdsl.derive.algebra.expr import El, Expr, Ix
 from emdsl.derive.algebra.made import STATISTIC
 from emdsl.derive.joint.centre import at_reference, of_one_number
 from emdsl.derive.joint.coefficients import axes_of
+from emdsl.derive.joint.constants import opened
 from emdsl.derive.joint.designs import unmixed
 from emdsl.derive.joint.gradient import gradient
 from emdsl.derive.joint.joint import expand
@@ -147,7 +148,7 @@ def _origin(plan: Plan) -> Origin:
             return x.add(e, x.neg(at_reference(e, variables, alike)))
         return None
 
-    return (lambda e: x.rebuild(e, moved)) if plan.shifts else (lambda e: e)
+    return (lambda e: x.rebuild(opened(e), moved)) if plan.shifts else (lambda e: e)
 
 
 def _equal(left: Any, right: Any) -> sp.Basic:

@@ -24,7 +24,7 @@ from emdsl.report.indices import Letters, Names, letters
 
 _FUNCTIONS: dict[str, Callable[..., Any]] = {
     **OPEN, "polygamma": sp.polygamma, "pi": lambda: sp.pi,
-    "value": lambda a: a, "floordiv": lambda a, b: sp.floor(a / b), "mod": sp.Mod,
+    "value": lambda a: a, "whole": lambda a: a, "floordiv": lambda a, b: sp.floor(a / b), "mod": sp.Mod,
 }  # fmt: skip
 _RELATIONS: dict[str, Callable[..., Any]] = {
     "eq": sp.Eq, "ne": sp.Ne, "lt": sp.Lt, "le": sp.Le, "gt": sp.Gt, "ge": sp.Ge,

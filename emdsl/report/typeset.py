@@ -263,7 +263,7 @@ class Typeset(Writer):
                 return f.Word("pi")
             case "E":  # under q, of what is not opened
                 return self.mean(args[0], e.args[1:], names)
-            case "value":  # an index that stands for a number of its own
+            case "value" | "whole":  # an index that stands for a number of its own; constants that are not opened
                 return args[0]
             case "floordiv" | "mod":
                 return quotient(self, e, names)

@@ -289,7 +289,7 @@ def e_step(params, data, prepared, rng=None):
     # (11) the log-likelihood, added up
     log_likelihood += log_z_z
     # (11) the log-likelihood's terms that lack the rows
-    log_likelihood += present_y[0] * (-log0(spread_) - 0.5 * (math.log(2) + math.log(np.pi) + ((y[0] + reference_y - start) ** 2) * (spread_ ** -2.0)))
+    log_likelihood += present_y[0] * (-log0(spread_) - 0.5 * (math.log(2) + math.log(np.pi) + ((y[0] + (reference_y - start)) ** 2) * (spread_ ** -2.0)))
     return {
         "log_likelihood": float(honest(log_likelihood)),  # (11)
         "z_first": S_z_first,  # (5.1)

@@ -183,6 +183,8 @@ def fn(name: str, *args: Expr) -> Expr:
         return args[0].args[0]
     if name == "exp" and args[0] == ZERO:
         return ONE
+    if name == "whole" and not isinstance(args[0], Add):
+        return args[0]
     if name in ("cos", "sin") and isinstance(args[0], Mul) and split_number(args[0])[0] < 0:
         turned = Fn(name, (neg(args[0]),))  # cos(-a) = cos a, sin(-a) = -sin a
         return turned if name == "cos" else neg(turned)

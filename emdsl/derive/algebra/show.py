@@ -87,6 +87,8 @@ def _show(e: Expr, names: Names) -> str:
             return f"log Gamma({_loose(a, names)})"
         case x.Fn("log_bessel_i0" | "log_Phi", (a,)):
             return f"{'log I0' if e.name == 'log_bessel_i0' else 'log Phi'}({_loose(a, names)})"
+        case x.Fn("whole", (a,)):
+            return _show(a, names)
         case x.Fn():
             return f"{e.name}({', '.join(_loose(a, names) for a in e.args)})"
         case x.Add():

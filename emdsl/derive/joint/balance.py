@@ -3,7 +3,7 @@
     x[n] - u[g[n]],   u[g] - m            x - r,  u - r,  m - r:   both differences stay as they are
 
 Each difference that holds something that moved is balanced by one more location in it (a free parameter, or a
-latent on the line, with coefficient 1 or -1), whose own differences are balanced in turn; what is given, or seen of
+latent on the line, times a number), whose own differences are balanced in turn; what is given, or seen of
 the same latent elsewhere, moves as data do. Where a latent lies about a number, that difference alone is left as it
 is: `u - 3` becomes `u - (3 - r)`. Exact for every r.
 """
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Expr
@@ -29,6 +30,7 @@ from emdsl.derive.joint.centre import (
     over_axes,
 )
 from emdsl.derive.joint.compared import as_differences, limits_of_latents
+from emdsl.derive.joint.constants import by_rest
 from emdsl.derive.joint.factors import LogJoint
 from emdsl.derive.joint.ranges import EVERYWHERE, range_of
 from emdsl.language import model as m
@@ -52,17 +54,17 @@ def recentre(
         shifts |= {name: added(shifts.get(name), shift) for name, shift in found.items()}
         centred[data] = None
         joint = compared
+    above_priors(joint, shifts)
     return in_coordinates(joint, shifts, tuple(centred), joint.model, incomplete), shifts, tuple(centred)
 
 
 def through_latents(joint: LogJoint, centred: Mapping[str, None]) -> Iterator[tuple[dict[str, Shift], str]]:
     """For each observed array on the line that is not centred yet: what moves with it, where all can be balanced.
 
-    So for what is given as an end of an interval, where nothing else is seen of a latent.
+    So for what is given: an end of an interval, a covariate beside a latent with a location (`u[g[n]] + b * t[n]`).
     """
     search, moved = Search.of(joint), set[str]()
-    ends = [v for v in joint.model.of_kind("given") if v.name in search.limits]
-    for v in (*joint.model.of_kind("observed"), *ends):
+    for v in (*joint.model.of_kind("observed"), *joint.model.of_kind("given")):
         on_line = v.domain.kind == "real" and v.plates and v.name not in joint.incomplete
         if on_line and v.name not in {*centred, *moved} and v.name in search.variables:
             found = search.balanced(v.name)
@@ -71,6 +73,26 @@ def through_latents(joint: LogJoint, centred: Mapping[str, None]) -> Iterator[tu
             moved |= set(found)  # and what moves with one that has it finds the same
             if found and free:
                 yield found, v.name
+
+
+def above_priors(joint: LogJoint, shifts: dict[str, Shift]) -> None:
+    """Adds what the priors of shifted parameters lie about, parameters of no other use, and what those lie about."""
+    variables = {v.name: v for v in joint.model.variables}
+    data = {n for f in joint.factors if f.role != "param" for n in x.variables(f.body)}
+    nodes = [n for f in joint.factors if f.role == "param" for n in x.walk(f.body) if isinstance(n, x.Add)]
+
+    def shift_of(e: El) -> Expr | None:
+        return moved_by(shifts[e.var], e) if e.var in shifts else None
+
+    for node in nodes * len(nodes):
+        parts = [x.split_number(t) for t in node.terms]
+        grown = [linear_part(t, shift_of) for t in node.terms]
+        off = x.add(*(g for g in grown if g is not None))
+        places = [(c, e) for c, e in parts if isinstance(e, El) and free_location(e, variables)]
+        for times, place in places if off != x.ZERO and None not in grown else ():
+            if place.var not in {*data, *shifts} and not any(not is_made(n) for n in x.variables(off)):
+                found = over_axes(place, x.mul(x.num(-1 / times), off), variables[place.var])
+                shifts |= {} if found is None else {place.var: found}
 
 
 @dataclass
@@ -139,6 +161,14 @@ class Search:
         mine = [n for n in moving if node in self.own.get(n, ())]
         return self.loose and any(self._alone(n, data) for n in mine)
 
+    def _beside_constants(self, node: x.Add, off: Expr, moving: set[str], data: str) -> bool:
+        """Whether each number that a difference grows by has one beside it: `u - 3 - a (v - 3)`, `min(u, 3) - y`."""
+        constants = by_rest(node.terms, self.variables)
+        grown = by_rest(off.terms if isinstance(off, x.Add) else (off,), self.variables)
+        own = [n for n in moving if node in self.own.get(n, ())]
+        beside = all(rest in constants and not node.terms.count(rest) for rest in grown)
+        return self.loose and beside and all(self._alone(n, data) for n in own)
+
     def _alone(self, name: str, data: str) -> bool:
         beside = [n for n in self.sums.get(data, ()) if any(name in x.variables(t) for t in n.terms)]
         return not self.variables[name].plates or all(len(n.terms) == 2 for n in beside)
@@ -152,7 +182,9 @@ class Search:
             return moved_by(shifts[e.var], e) if e.var in shifts else None
 
         numbers = moving & self.apart
-        if numbers & self.elsewhere or (numbers and not (self.loose and all(self._alone(n, data) for n in numbers))):
+        by_numbers = all(is_made(n) for name in numbers - {data} for n in x.variables(shifts[name].value))
+        beside = self.loose and by_numbers and all(self._alone(n, data) for n in numbers)
+        if numbers & self.elsewhere or (numbers and not beside):
             return None
         nodes = dict.fromkeys(n for name in (data, *shifts) for n in self.sums.get(name, ()))
         self.work -= len(nodes)
@@ -167,24 +199,27 @@ class Search:
             off = x.add(*(p for p in parts if p is not None))
             if off == x.ZERO:
                 continue
-            for sign, place in self._locations(node, moving):
+            tied = any(v.kind == "latent" for n in x.variables(off) if (v := self.variables.get(n)) is not None)
+            for times, place in () if tied else self._locations(node, moving):
                 self.tries -= 1
-                value = x.mul(x.num(-sign), off)
+                value = x.mul(x.num(-1 / times), off)
                 shift = over_axes(place, value, self.variables[place.var]) if self.tries > 0 else None
                 if shift is not None:
                     found = self._settled({**shifts, place.var: shift}, data)
                     if found is not None:
                         return found
+            if self._beside_constants(node, off, moving, data):
+                continue
             if len(parts) > 1 or any(not is_made(n) for n in x.variables(off)):
                 return None
             if not self._about_a_number(node, moving, data):
                 return None
         return shifts
 
-    def _locations(self, node: x.Add, moving: set[str]) -> list[tuple[int, El]]:
+    def _locations(self, node: x.Add, moving: set[str]) -> list[tuple[Fraction | float, El]]:
         """What may balance a sum, parameters first: they bring no differences of their own."""
         parts = [x.split_number(t) for t in node.terms]
-        places = [(int(c), e) for c, e in parts if isinstance(e, El) and abs(c) == 1 and e.var not in moving]
+        places = [(c, e) for c, e in parts if isinstance(e, El) and e.var not in moving]
         free = [(c, e) for c, e in places if free_location(e, self.variables)]
         latent = [(c, e) for c, e in places if self._on_line(e, "latent")]
         seen = any(

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Expr, Idx, Ix
 from emdsl.derive.algebra.made import RAW, REFERENCE, is_made
+from emdsl.derive.joint.constants import by_rest, gathered, is_constant
 from emdsl.derive.joint.factors import Factor, LogJoint, origin
 from emdsl.derive.joint.plates import home_of
 from emdsl.language import model as m
@@ -43,7 +44,7 @@ def located(joint: LogJoint) -> tuple[dict[str, Shift], dict[str, None]]:
     shifts: dict[str, Shift] = {}
     centred: dict[str, None] = {}
     for f in joint.factors:
-        if f.role != "observed":
+        if f.role == "param":
             continue
         for node in x.walk(f.body):
             found = _location(node, variables) if isinstance(node, x.Add) else None
@@ -66,13 +67,16 @@ def located(joint: LogJoint) -> tuple[dict[str, Shift], dict[str, None]]:
 def _with(node: x.Add, old: Shift, place: El, name: str, variables: Mapping[str, m.Variable]) -> Shift | None:
     """How data move with a parameter that locates other data, too: both are measured from one point."""
     parts = [x.split_number(t) for t in node.terms]
-    sign = next(c for c, e in parts if e == place)
+    times = next(c for c, e in parts if e == place)
     for c, e in parts:
-        if isinstance(e, El) and e.var == name and c == -sign:
-            found = over_axes(e, moved_by(old, place), variables[name])
-            value = None if found is None else found.value
-            if found is not None and isinstance(value, El) and value.var in REFERENCE:
-                return found if value.idx == found.axes[len(found.axes) - len(value.idx) :] else None
+        if isinstance(e, El) and e.var == name:
+            found = over_axes(e, x.mul(x.num(-times / c), moved_by(old, place)), variables[name])
+            value = x.ZERO if found is None else found.value
+            terms = value.terms if isinstance(value, x.Add) else (value,)
+            points = [t for t in terms if isinstance(t, El) and t.var in REFERENCE]
+            if found is not None and len(points) == 1:  # numbers beside it stay where they are
+                own = points[0].idx == found.axes[len(found.axes) - len(points[0].idx) :]
+                return replace(found, value=points[0]) if own else None
     return None
 
 
@@ -108,7 +112,7 @@ def in_coordinates(
 
         def centre(e: Expr) -> Expr:
             compared = x.rebuild(e, lambda n: _as_they_came(n, moving, variables))
-            return _centred(compared, shifts, centred, variables)
+            return gathered(_centred(compared, shifts, centred, variables), variables)
 
         def anew(f: Factor) -> Factor:
             body = centre(f.body)
@@ -161,29 +165,33 @@ def free_location(e: Expr, variables: Mapping[str, m.Variable]) -> bool:
 
 
 def _location(node: x.Add, variables: Mapping[str, m.Variable]) -> tuple[Shift, El, list[str]] | None:
-    """`s * (m - linear terms in data)`: the shift of m, m as it stands there, all data arrays in it.
+    """`c * (m - linear terms in data)`, c a number: the shift of m, m as it stands there, all data arrays in it.
 
     Data beside a power or another function of themselves stay: a shift would open more than it saves.
     """
     parts = [x.split_number(t) for t in node.terms]
-    places = [(c, e) for c, e in parts if free_location(e, variables) and abs(c) == 1]
+    places = [(c, e) for c, e in parts if free_location(e, variables)]
     if not places:
         return None
-    sign, place = places[0]
+    times, place = places[0]
     assert isinstance(place, El)
     linear = [(c, moved) for c, e in parts if (moved := _linear_in_data(e, variables)) is not None]
     value: Expr = x.ZERO
     names: list[str] = []
     for name in dict.fromkeys(moved[0] for _, moved in linear):
-        mine = [x.mul(x.num(-c * sign), point) for c, (n, point) in linear if n == name]
+        mine = [x.mul(x.num(-c / times), point) for c, (n, point) in linear if n == name]
         shift = over_axes(place, x.add(*mine), variables[place.var])
         if shift is None:  # the parameter is one number for several entries: so is their reference point
             same = [(c, _linear_in_data(e, variables, frozenset((name,)))) for c, e in parts if _holds(e, name)]
-            alike = [x.mul(x.num(-c * sign), moved[1]) for c, moved in same if moved is not None]
+            alike = [x.mul(x.num(-c / times), moved[1]) for c, moved in same if moved is not None]
             shift = over_axes(place, x.add(*alike), variables[place.var])
         if shift is not None and len(mine) == sum(_holds(t, name) for t in node.terms):
             value = x.add(value, shift.value)
             names.append(name)
+    if any(n in x.variables(e) for _, e in parts if isinstance(e, El) for n in names):  # `m + 3` lies where data do
+        for constant in by_rest([t for t in node.terms if is_constant(t, variables)], variables).get(x.ONE, ()):
+            shift = over_axes(place, x.mul(x.num(-1 / times), constant), variables[place.var])
+            value = value if shift is None else x.add(value, shift.value)
     return (Shift(place.var, axes_of(variables[place.var]), value), place, names) if names else None
 
 

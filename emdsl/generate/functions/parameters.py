@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 
+from emdsl.derive.algebra import expr as x
 from emdsl.derive.updates.rules import Numeric
 from emdsl.generate.context import Function
 from emdsl.generate.functions.mstep import emit_update
@@ -88,7 +89,12 @@ def refine_lines(printer: Printer) -> list[str]:
         forget(f, u.params)
     em.chunk = None
     refined = {n for u in updates for n in u.params}
-    returned = _returned(printer, f, [v for v in printer.plan.joint.model.of_kind("param") if v.name in refined])
+    shifts = printer.plan.shifts
+
+    def changes(name: str) -> bool:  # what is measured from others moves in the user's coordinates when these do
+        return name in refined or (name in shifts and bool(x.variables(shifts[name].value) & refined))
+
+    returned = _returned(printer, f, [v for v in printer.plan.joint.model.of_kind("param") if changes(v.name)])
     needs = any(line.startswith(tuple(f"{c} = statistics" for c in f.unpacked)) for line in f.prologue())
     if printer.plan.draws is not None:
         em.outer[:] = [re.sub(r" = (maximise|ascend)\(", r" = (raised_by or \1)(", line) for line in em.outer]

@@ -182,7 +182,7 @@ class Emitter(Lines):
             return Array(f"({FUNCTIONS[e.name]}({', '.join(aligned)}) + 0.0)", axes, inner)
         if e.name in INFIX:
             return Array(f" {INFIX[e.name]} ".join(aligned), axes, inner, binds=Binding.SUM)
-        if e.name == "value":
+        if e.name in ("value", "whole"):
             return args[0]
         target = FUNCTIONS.get(e.name)
         if target is None:
