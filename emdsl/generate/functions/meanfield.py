@@ -9,20 +9,24 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from emdsl.derive.algebra.expr import El, Ix
-from emdsl.derive.algebra.made import ARGUMENT, AT, CLIQUE, FIRST, MEAN, MOMENT, PAIR, Q, among, made_of
-from emdsl.derive.joint.factors import Cloud
+from emdsl.derive.algebra.made import (
+    AT,
+    MEAN,
+    MOMENT,
+    Q,
+    made_of,
+)
 from emdsl.derive.joint.plates import home_of
-from emdsl.derive.posteriors.block import Block
 from emdsl.derive.posteriors.blocks import Part
 from emdsl.derive.posteriors.meanfield import moments_of
-from emdsl.derive.posteriors.slopes import components
-from emdsl.generate.blocks.clouds import density_name, emit_points, limits
+from emdsl.generate.blocks.clouds import density_name, emit_points
 from emdsl.generate.blocks.estep import emit_joint_probabilities
 from emdsl.generate.blocks.once import contracted
 from emdsl.generate.context import Function, counted_plate
-from emdsl.generate.functions.expectations import rows_of_data, seen_of_elements
+from emdsl.generate.functions.expectations import rows_of_data
+from emdsl.generate.functions.first_factors import first_entries
 from emdsl.generate.functions.parts import is_shared, part_name
-from emdsl.generate.functions.regrouped import divided_rows, division_lines, functions_of_groups, regrouped_of
+from emdsl.generate.functions.regrouped import division_lines, functions_of_groups, regrouped_of
 from emdsl.generate.functions.row_factors import row_factor_lines, sums_name, sums_of_start_lines, weights_lines
 from emdsl.generate.lines.spelling import indent, numbered
 from emdsl.generate.printer import Printer
@@ -93,7 +97,7 @@ def start_lines(printer: Printer) -> list[str]:
     after: list[str] = []
     parts = printer.plan.elimination.parts
     groups = regrouped_of(printer)
-    cells = [line for part in parts for b in part.blocks for line in _start(printer, f, b, after)]
+    cells = [line for part in parts for b in part.blocks for line in first_entries(printer, f, b, after)]
     cells += [f'"entropy {part.latents[0]}": 0.0,' for part in printer.plan.elimination.parts]
     cells += [f'"normaliser {p.latents[0]}": 0.0,' for p in [settled_last(printer)] if p is not None]
     at_points = printer.plan.joint.in_clouds
@@ -155,85 +159,6 @@ def _which(printer: Printer, latent: str) -> str:
     """The argument that tells which rows are one element, where equal ones are."""
     plate = counted_plate(printer.plan, latent)
     return f', prepared["which {plate}"]' if plate else ""
-
-
-def _start(printer: Printer, f: Function, block: Block, after: list[str]) -> list[str]:
-    """Entries of one block; `after` takes the lines that need the probabilities of single elements."""
-    em, model = f.emitter, printer.plan.joint.model
-    out = []
-    cloud = next((c for c in printer.plan.joint.clouds if c.name in block.latents), None)
-    if cloud is not None and len(block.latents) == 1 and not block.gates:
-        return [_points_to_start(printer, f, block, cloud)]
-    for key, axes in moments_of(block, model).items():
-        if key not in printer.plan.moments:
-            continue
-        kind, of = made_of(key)
-        stored = em.order(axes)
-        shape = f"({', '.join(em.size(i.dim) for i in stored)}{',' if len(stored) == 1 else ''})"
-        if kind == "q" and block.network:
-            out.append(f'"{key}": seeded(np.empty({shape}), 1, {seen_of_elements(printer, f, block)}, rng),')
-        elif kind == "q" and block.states and (divided := divided_rows(printer, block, em.size(block.states[0].dim))):
-            out.append(f'"{key}": {divided},')
-        elif kind == "q":
-            states = len(block.states) + len(block.gates)
-            out.append(f'"{key}": seeded(np.empty({shape}), {states}, {rows_of_data(printer, f, block)}, rng),')
-        elif key in CLIQUE:
-            later = f'products(prepared["the network of {block.name}"], {CLIQUE.number(key)}, factors, {shape})'
-            order = [axes.index(i) for i in stored]
-            assert order == sorted(order)
-            after.append(f'factors["{key}"] = {later}')
-        elif among(key, (PAIR, FIRST)):
-            chained = len([i for i in axes if i in (*block.states, *block.gates, *_before(block))])
-            out.append(f'"{key}": shares_of_ones({shape}, {chained}),')
-        elif kind == "cov":
-            a, b, *tie = of
-            g = block.gaussian
-            assert g is not None
-            same = a == b and not tie
-            places = [stored.index(i) for i in (*g.rows[a], *g.columns[b])] if same else []
-            out.append(f'"{key}": unit_covariance({shape}, {places}),' if same else f'"{key}": np.zeros({shape}),')
-        elif kind == "mean" and block.gaussian is not None and of[0] in block.gaussian.seen:
-            value = f.emitter.value(El(of[0], tuple(axes[len(block.gates) :])))
-            out.append(f'"{key}": np.array({f.emitter.broadcast(value, stored).code}),')
-        elif kind in ("mean", "location"):
-            out.append(f'"{key}": rng.normal(size={shape}),')
-        elif kind == "variance":
-            own = axes[len(block.gates) + len(block.home) :]
-            places = [stored.index(i) for i in own]
-            out.append(f'"{key}": unit_covariance({shape}, {places}),')
-    if block.record is not None and block.scale is None:
-        wanted = [k for k in moments_of(block, model) if k in printer.plan.moments and among(k, (MOMENT, ARGUMENT))]
-        stored = em.order((*block.gates, *block.home, *block.own))
-        shape = f"({', '.join(em.size(i.dim) for i in stored)}{',' if len(stored) == 1 else ''})"
-        at = tuple(stored.index(i) for i in block.own)
-        axis = "" if not at else f", axis={at[0]}" if len(at) == 1 else f", axes={at}"
-        names = ", ".join(f'"{k}": ("{made_of(k)[0]}", "{made_of(k)[1][1]}")' for k in wanted)
-        natural = ", ".join(map(str, block.record.neutral))
-        kernel = "normal_posterior" if block.cuts else block.record.kernel  # one without ends: any start will do
-        out.append(f"**plain_member({kernel}, ({natural},), {shape}, {{{names}}}, rng{axis}),")
-    return out
-
-
-def _points_to_start(printer: Printer, f: Function, block: Block, cloud: Cloud) -> str:
-    """Points about 0 in free coordinates, of a standard Gaussian's probabilities: each element a little off."""
-    em, joint = f.emitter, printer.plan.joint
-    comma = "," if len(block.home) == 1 else ""
-    shape = f"({', '.join(em.size(i.dim) for i in block.home)}{comma})"
-    places: dict[str, list[int]] = {}
-    for k, c in enumerate(components(cloud, joint)):
-        places.setdefault(c.latent, []).append(k)
-    cells = []
-    for n, mine in places.items():
-        axes = moments_of(block, joint.model)[AT.of(n)]
-        order = tuple(axes.index(i) for i in em.order(axes)) if joint.model.variable(n).domain.dims else ()
-        cells.append(f'"{n}": ({mine}, {order})')
-    bounds = ", ".join(f"({', '.join(b)})" for b in limits(cloud, f))
-    rule = f'prepared["the rules"]["{cloud.name}"]'
-    return f'**points_to_start("{cloud.name}", {rule}, [{bounds}], {shape}, {{{", ".join(cells)}}}, rng),'
-
-
-def _before(block: Block) -> tuple[Ix, ...]:
-    return block.chain.before if block.chain is not None else ()
 
 
 def sweep_lines(printer: Printer) -> list[str]:
