@@ -14,8 +14,10 @@ for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(name, "1")
 
 # Expressions live as long as the models that hold them: looking among them for rings of garbage took an eighth of the
-# time of all tests. What stands when the tests begin is never looked at (below), the rest seldom.
-gc.set_threshold(100_000, 20, 10)
+# time of all tests. It is looked for between tests alone, once so many objects have come; what stays is not looked at
+# again.
+gc.disable()
+MANY = 500_000
 
 # What is tested is numpy's, whether numba is installed or not; test_loops.py compares the loops that numba compiles.
 os.environ.setdefault("EMDSL_NUMBA", "off")
@@ -62,6 +64,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def pytest_collection_finish() -> None:
     gc.freeze()
+
+
+def pytest_runtest_logfinish() -> None:
+    if gc.get_count()[0] > MANY:
+        gc.collect()
+        gc.freeze()
 
 
 def subject(item: pytest.Item) -> str:

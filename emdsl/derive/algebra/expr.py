@@ -299,23 +299,36 @@ def sel(of: Expr, at: Idx) -> Expr:
 
 
 def substitute(e: Expr, to: Mapping[Ix, Idx]) -> Expr:
-    """Free indices replaced; everything is rebuilt by its constructor, so constants fold."""
-    if to.keys().isdisjoint(free(e)):
-        return e
-    return rebuild(e, lambda leaf: None, to)
+    """Free indices replaced; what holds them is rebuilt by its constructor, so constants fold."""
+    return e if to.keys().isdisjoint(free(e)) else Renaming(to).of(e)
 
 
 def rebuild(e: Expr, replace: Callable[[Expr], Expr | None], to: Mapping[Ix, Idx] | None = None) -> Expr:
     """Bottom-up rebuild; `replace` may answer for any node (tried before its children), `to` renames free indices."""
-    table = to or {}
+    return Rebuilding(replace, to or {}).of(e)
 
-    def go(x: Expr) -> Expr:
-        found = replace(x)
-        if found is not None:
-            return found
+
+class Rebuilding:
+    """An expression made anew from the bottom, each node by its constructor.
+
+    An object, and no functions that call one another: those would hold one another, and be left to the collector of
+    garbage, some hundred thousand of them for a model.
+    """
+
+    __slots__ = ("replace", "table")
+
+    def __init__(self, replace: Callable[[Expr], Expr | None], table: Mapping[Ix, Idx]) -> None:
+        self.replace, self.table = replace, table
+
+    def of(self, e: Expr) -> Expr:
+        found = self.replace(e)
+        return self.below(e) if found is None else found
+
+    def below(self, x: Expr) -> Expr:
+        go, idx = self.of, self.index
         match x:  # the commonest first
             case El():
-                return El(x.var, tuple(idx(i) for i in x.idx), x.sort) if x.idx else x
+                return El(x.var, tuple([idx(i) for i in x.idx]), x.sort) if x.idx else x
             case Num() | SizeN():
                 return x
             case Mul():
@@ -331,7 +344,7 @@ def rebuild(e: Expr, replace: Callable[[Expr], Expr | None], to: Mapping[Ix, Idx
             case Sel():
                 return sel(go(x.of), idx(x.at))
             case Val():
-                return value_of(table.get(x.ix, x.ix))
+                return value_of(self.table.get(x.ix, x.ix))
             case Delta():
                 return delta(idx(x.a), idx(x.b))
             case MatInv():
@@ -342,14 +355,24 @@ def rebuild(e: Expr, replace: Callable[[Expr], Expr | None], to: Mapping[Ix, Idx
                 return where(go(x.cond), lambda: go(x.then), lambda: go(x.other))
             case Choose():
                 at = idx(x.at)
-                return go(x.options[at]) if isinstance(at, int) else Choose(at, tuple(go(o) for o in x.options))
+                return go(x.options[at]) if isinstance(at, int) else Choose(at, tuple([go(o) for o in x.options]))
 
-    def idx(i: Idx) -> Idx:
+    def index(self, i: Idx) -> Idx:
         if isinstance(i, DataIx):
-            return as_index(go(i.value))
-        return table.get(i, i) if isinstance(i, Ix) else i
+            return as_index(self.of(i.value))
+        return self.table.get(i, i) if isinstance(i, Ix) else i
 
-    return go(e)
+
+class Renaming(Rebuilding):
+    """Free indices replaced; what holds none of them stays as it is."""
+
+    __slots__ = ()
+
+    def __init__(self, table: Mapping[Ix, Idx]) -> None:
+        self.table = table
+
+    def of(self, e: Expr) -> Expr:
+        return e if self.table.keys().isdisjoint(free(e)) else self.below(e)
 
 
 def where(cond: Expr, then: Callable[[], Expr], other: Callable[[], Expr]) -> Expr:
