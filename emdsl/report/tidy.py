@@ -84,10 +84,23 @@ def _entries(table: object) -> set[float]:
 
 def tidy(e: Expr, facts: Known) -> Expr:
     """The expression, bottom-up."""
+    return Tidying(facts, _short_sums(e) <= MOST_WRITTEN).of(filled(e) if facts.complete else e)
 
-    written = _short_sums(e) <= MOST_WRITTEN
 
-    def step(n: Expr) -> Expr | None:
+class Tidying(x.Rebuilding):
+    """`written`: sums over few literal places are written out."""
+
+    __slots__ = ("facts", "written")
+
+    def __init__(self, facts: Known, written: bool) -> None:
+        self.facts, self.written, self.table = facts, written, {}
+
+    def of(self, e: Expr) -> Expr:
+        found = self.step(e)
+        return self.below(e) if found is None else found
+
+    def step(self, n: Expr) -> Expr | None:
+        facts, go = self.facts, self.of
         match n:
             case x.MatInv(i, j, El() as of, at) if facts.pairs.get(of.var) == (len(of.idx) - 2, len(of.idx) - 1):
                 return x.MatInv(i, j, of, (at[0], at[1]) if repr(at[0]) <= repr(at[1]) else (at[1], at[0]))
@@ -105,7 +118,7 @@ def tidy(e: Expr, facts: Known) -> Expr:
             case x.Pow(base, exponent):
                 return _power(go(base), go(exponent))
             case x.Sum(ix, body):
-                return _total(ix, go(body), facts, written)
+                return _total(ix, go(body), facts, self.written)
             case x.Fn("not", (a,)):
                 return x.fn("not", go(a))
             case x.Fn("exp", (x.Add(),)) if (ratio := hazard(n)) is not None:
@@ -115,11 +128,6 @@ def tidy(e: Expr, facts: Known) -> Expr:
             case x.Fn(name, (x.Add((x.Val() as at, x.Num(c))) | x.Add((x.Num(c), x.Val() as at)), x.Num(v))):
                 return compared(name, at, v - c) if name in x.COMPARISONS else None
         return None
-
-    def go(n: Expr) -> Expr:
-        return x.rebuild(n, step)
-
-    return go(filled(e) if facts.complete else e)
 
 
 def _even(e: x.Choose, i: Ix, j: Ix) -> bool:

@@ -45,10 +45,11 @@ from emdsl.derive.algebra.nodes import (
     variables,
     walk,
 )
+from emdsl.derive.algebra.positions import as_index, delta, sel, value_of
 
 __all__ = [
-    "COMPARISONS", "HALF", "ONE", "ZERO", "Add", "Choose", "DataIx", "Delta", "El", "Expr", "Fn", "Idx", "Ix",
-    "LogDet", "MatInv", "Mul", "Num", "Pow", "Sel", "SizeN", "Sort", "Sum", "Val", "Where", "add", "alpha",
+    "COMPARISONS", "HALF", "ONE", "ZERO", "Add", "Choose", "DataIx", "Delta", "El", "Expr", "Fn", "Idx", "Ix", "LogDet",
+    "MatInv", "Mul", "Num", "Pow", "Rebuilding", "Sel", "SizeN", "Sort", "Sum", "Val", "Where", "add", "alpha",
     "as_index", "children", "count_parts", "delta", "extent", "factors_of", "fn", "free", "fresh", "mul", "neg", "num",
     "positive", "power", "rebuild", "refresh", "sel", "split_number", "substitute", "total", "value_of", "variables",
     "walk", "where",
@@ -275,26 +276,6 @@ def _delta_of(body: Expr, ix: Ix) -> Delta | None:
     return None
 
 
-def delta(a: Idx, b: Idx) -> Expr:
-    """1 where two index positions are equal; decided where both are literal."""
-    if a == b:
-        return ONE
-    if isinstance(a, int) and isinstance(b, int):
-        return ZERO
-    return Delta(a, b)
-
-
-def sel(of: Expr, at: Idx) -> Expr:
-    """1 where the integer `of` equals `at`: a delta where `of` is an index or a number."""
-    if isinstance(of, Val):
-        return delta(of.ix, at)
-    if isinstance(of, Num) and isinstance(at, int):
-        return ONE if of.value == at else ZERO
-    if isinstance(of, Num) and isinstance(at, Ix):
-        return delta(int(of.value), at)
-    return Sel(of, at)
-
-
 # ------------------------------------------------------------------ substitution
 
 
@@ -380,27 +361,6 @@ def where(cond: Expr, then: Callable[[], Expr], other: Callable[[], Expr]) -> Ex
     if isinstance(cond, Num):
         return then() if cond.value != 0 else other()
     return Where(cond, then(), other())
-
-
-def value_of(i: Idx) -> Expr:
-    """An index position as a number; the inverse of `as_index`."""
-    match i:
-        case Ix():
-            return Val(i)
-        case int():
-            return num(i)
-        case DataIx():
-            return i.value
-
-
-def as_index(e: Expr) -> Idx:
-    """An integer expression as an index position."""
-    match e:
-        case Val():
-            return e.ix
-        case Num(v) if v == int(v):
-            return int(v)
-    return DataIx(e)
 
 
 def refresh(e: Sum) -> tuple[Ix, Expr]:

@@ -168,23 +168,19 @@ def selectors(t: Term, joint: LogJoint, kinds: Mapping[str, str]) -> Term:
     return replace(t, factors=(*factors, *chosen), ixs=(*t.ixs, *found.values()))
 
 
-def _only_indices(f: Expr, kinds: Mapping[str, str]) -> bool:
+def _only_indices(e: Expr, kinds: Mapping[str, str]) -> bool:
     """Whether data enters an expression of parameters through index positions alone."""
-
-    def known(e: Expr) -> bool:
-        match e:
-            case El():
-                return kinds.get(e.var) == PARAMETER
-            case x.Val(ix):
-                return ix.dim.isdigit()  # a state, not a row
-            case x.Sel():
-                return False
-            case x.MatInv() | x.LogDet() | x.Sum():
-                return known(e.body)
-            case _:
-                return all(known(c) for c in x.children(e))
-
-    return known(f)
+    match e:
+        case El():
+            return kinds.get(e.var) == PARAMETER
+        case x.Val(ix):
+            return ix.dim.isdigit()  # a state, not a row
+        case x.Sel():
+            return False
+        case x.MatInv() | x.LogDet() | x.Sum():
+            return _only_indices(e.body, kinds)
+        case _:
+            return all(_only_indices(c, kinds) for c in x.children(e))
 
 
 def _multiplicity(t: Term) -> Term:
