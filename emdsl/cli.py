@@ -6,7 +6,7 @@ import errno
 import os
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -28,6 +28,13 @@ INFER = click.option(
 SEED = click.option("--seed", type=click.IntRange(0), help="Repeat the same random numbers.")
 SIZE = click.option("--size", multiple=True, metavar="NAME=N", help="A size: K=3.")
 UNWRITABLE = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EIO, errno.EBADF}
+FORMATS: Mapping[str, Callable[[Any, str | None], str]] = {  # of a derivation; text and json of a difference, too
+    "text": lambda found, output: found.to_text(page_columns(output)),
+    "latex": lambda found, _: found.to_latex(),
+    "html": lambda found, _: found.to_html(),
+    "markdown": lambda found, _: found.to_markdown(),
+    "json": lambda found, _: as_text(found.to_dict()),
+}
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="The same facts for programs.")
 
 
@@ -183,13 +190,7 @@ def report_fit(fitter: Fitter, data: str, options: Mapping[str, Any]) -> bool:
 
 @commands.command()
 @MODEL
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["text", "latex", "html", "markdown", "json"]),
-    default="text",
-    show_default=True,
-)
+@click.option("--format", "form", type=click.Choice(list(FORMATS)), default="text", show_default=True)
 @click.option("--diff", metavar="OTHER.em", type=click.Path(), help="Which equations change from MODEL to OTHER.")
 @INFER
 @OUTPUT
@@ -203,12 +204,7 @@ def derive(model: str, form: str, diff: str | None, infer: Sequence[str], output
     derivation: Any = compiled(model, infer).derivation
     if diff is not None:
         derivation = derivation.difference(compiled(diff, infer).derivation)
-    method = {"latex": "to_latex", "html": "to_html", "markdown": "to_markdown", "json": "to_dict"}
-    if form == "text":
-        put(output, derivation.to_text(page_columns(output)))
-        return
-    written = getattr(derivation, method[form])()
-    put(output, as_text(written) if form == "json" else written)
+    put(output, FORMATS[form](derivation, output))
 
 
 @commands.command("compile")

@@ -93,6 +93,17 @@ def test_a_mistake_is_named(example: Example) -> None:
         assert str(caught.value) == example.shown.rstrip("\n")
 
 
+def test_the_families_of_every_model_are_in_the_table_with_their_arguments() -> None:
+    rows = re.findall(
+        r"^\| (`[A-Z].*?) \| (.*?) \| .* \|$", (ROOT / "docs/language.md").read_text("utf-8"), re.MULTILINE
+    )
+    told = {name: arguments for names, arguments in rows for name in re.findall(r"`(\w+)`", names)}
+    assert set(told) == set(PRELUDE())
+    for name, family in PRELUDE().items():
+        known = {a.name for s in family.signatures for a in s.arguments}
+        assert known <= set(re.findall(r"\w+", told[name])), name
+
+
 def test_links_lead_somewhere() -> None:
     broken = []
     for page in PAGES:
