@@ -461,6 +461,36 @@ def test_rows_that_one_matrix_runs_over_are_not_repeated() -> None:
     assert any(c.status == "passed" for c in found.checks if c.name == "rows in another order")
 
 
+def test_rows_of_which_few_states_are_possible_are_read() -> None:
+    """The sum of two counts: at random states a row was impossible whatever one of them was, as if it read neither."""
+    text = """
+        model Margins
+        param p[2] : unit
+        for i in N:
+            given n[i] : count
+            given m[i] : count
+            latent a[i] ~ Binomial(n[i], p[0])
+            latent b[i] ~ Binomial(m[i], p[1])
+            observed y[i] ~ Delta(a[i] + b[i])
+    """
+    found = emdsl.compile(text=text).verify(apart=False)
+    assert found.passed, str(found)
+
+
+def test_factors_alone_draw_nothing() -> None:
+    text = """
+        model Rankings
+        param s : zero_sum[J]
+        for n in N:
+            for k in J:
+                given r[n, k] : index[J]
+            factor s[r[n, 0]] - logsumexp([s[r[n, l]] for l in J])
+    """
+    found = emdsl.compile(text=text).verify(apart=False)
+    assert found.passed, str(found)
+    assert any("nothing to draw" in c.note for c in found.checks if c.status == "not checked")
+
+
 def test_an_order_that_means_something_is_seen_by_other_states() -> None:
     """Drawn states may all be the same, and the log joint alike in any order of the rows: it is compared at others."""
     text = """

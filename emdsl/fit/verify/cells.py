@@ -245,6 +245,16 @@ def drawn_values(world: World, cells: Sequence[Cell], rng: np.random.Generator) 
     return out
 
 
+def own_values(world: World, cells: Sequence[Cell]) -> Array:
+    """Values of all cells as they were drawn."""
+    return np.array([world.latents[c.latent].reshape(-1)[c.at] for c in cells], float)
+
+
+def _beside(value: float, levels: int) -> list[int]:
+    """The levels next to one."""
+    return [v for v in (int(value) - 1, int(value) + 1) if 0 <= v < levels]
+
+
 def reads(
     world: World, params: Mapping[str, Array], cells: Sequence[Cell], rng: np.random.Generator, trials: int
 ) -> Array:
@@ -256,15 +266,18 @@ def reads(
     every = world.declarations()
     readers = {name: [n for n, d in enumerate(every) if name in world.reads(d)] for name in {c.latent for c in cells}}
     found: list[Array] = []
-    for name, state in [*[("", 0)] * trials, *_states_of_branches(world, cells)]:
-        base = drawn_values(world, cells, rng)
+    as_drawn = own_values(world, cells)
+    for trial, (name, state) in enumerate([*[("", 0)] * (trials + 1), *_states_of_branches(world, cells)]):
+        # at random, a row of which few states are possible may be impossible whatever one cell is: as drawn it is not
+        base = as_drawn.copy() if trial == trials else drawn_values(world, cells, rng)
         base[[c.latent == name for c in cells]] = state
         before = world.parts(every, params, placed(world, cells, base))
         found = found or [np.zeros((len(rows), len(cells)), bool) for rows in before]
         asked: dict[tuple[int, ...], list[tuple[int, Array]]] = {}  # by the declarations that may change
         for k, c in enumerate(cells):
             others = [drawn_values(world, [c], rng)[0], *c.atoms]
-            others = list(range(min(c.levels, MOST_TRIED))) if c.levels is not None else others
+            if c.levels is not None:
+                others = list({*range(min(c.levels, MOST_TRIED)), *_beside(as_drawn[k], c.levels)})
             mine = range(len(every)) if world.held else readers[c.latent]  # others may follow from it
             moved = [(k, np.where(np.arange(len(cells)) == k, v, base)) for v in others if v != base[k]]
             asked.setdefault(tuple(mine), []).extend(moved)

@@ -20,7 +20,7 @@ import numpy as np
 from scipy.special import expit, log_expit
 
 from emdsl.families.scope import Array
-from emdsl.fit.verify.cells import Cell, Unchecked, World, drawn_values, placed
+from emdsl.fit.verify.cells import Cell, Unchecked, World, drawn_values, own_values, placed
 from emdsl.fit.verify.layout import Known, Layout, find_cells, lay_out, quadratic_cells
 
 STEP = 1e-20  # of the complex step
@@ -82,10 +82,10 @@ class Oracle:
         """The tables are the log joint, at random latents. Raises Unchecked where they are not."""
         mine, layout = tables(self.layout, params), self.layout
         spiked = any(c.atoms for c in layout.cells)
-        for trial in range(6 if spiked else 3):
+        for trial in range(6 if spiked else 4):
             values = drawn_values(layout.world, layout.cells, rng)
-            if spiked and trial % 2:  # as drawn: at random few points are possible
-                values = np.array([layout.world.latents[c.latent].reshape(-1)[c.at] for c in layout.cells], float)
+            if trial % 2 if spiked else trial == 3:  # as drawn: at random few points are possible
+                values = own_values(layout.world, layout.cells)
             at = np.zeros(len(values), int)
             for k, c in enumerate(layout.cells):
                 if not layout.gaussian[k]:
