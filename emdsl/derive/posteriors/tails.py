@@ -9,12 +9,10 @@ Conditions may stand in branches that discrete latents choose, and their ends ma
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fractions import Fraction
-from functools import partial, reduce
-from itertools import product
+from functools import partial
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Expr, Idx, Ix
@@ -31,6 +29,7 @@ from emdsl.derive.joint.spikes import is_point_mass, leaves
 from emdsl.derive.joint.terms import opened, terms
 from emdsl.derive.joint.truncation import limits, log_mass, narrower
 from emdsl.derive.posteriors.block import place
+from emdsl.derive.posteriors.cases import Piece, pieces_of
 from emdsl.derive.posteriors.cuts import Cut, cut_of
 from emdsl.derive.posteriors.intervals import jumps
 from emdsl.errors import ModelError
@@ -39,50 +38,6 @@ from emdsl.language import model as m
 from emdsl.language.bounds import is_cut
 
 Neighbours = dict[tuple[str, tuple[Idx, ...]], Ix]
-MOST = 64  # cases of an element: which of its conditions are there, and where they leave it
-LOW, HIGH = x.Num(-math.inf), x.Num(math.inf)
-
-
-@dataclass(frozen=True)
-class Case:
-    """Where an element lies under some conditions: above and below several ends, or outside of an interval.
-
-    Where one end is both, it is that number itself.
-    """
-
-    masks: tuple[Expr, ...] = ()
-    lows: tuple[Expr, ...] = ()
-    highs: tuple[Expr, ...] = ()
-    outside: bool = False
-
-    @property
-    def point(self) -> Expr | None:
-        return next((e for e in self.lows if e in self.highs), None)
-
-    def holds(self, value: Expr) -> Expr:
-        """log of whether a value lies here, 1 or 0."""
-        sides = [x.fn("ge", value, end) for end in self.lows if end != value]
-        sides += [x.fn("le", value, end) for end in self.highs if end != value]
-        if self.outside:
-            sides = [x.fn("or", x.fn("le", value, *self.lows), x.fn("ge", value, *self.highs))]
-        return x.add(*(x.fn("log", s) for s in sides))
-
-
-@dataclass(frozen=True)
-class Piece:
-    """A part of what is left of a latent: its density at a point, the mass between two ends (or outside of them), or
-    what the other conditions say of the point."""
-
-    masks: tuple[Expr, ...]
-    point: Expr | None = None
-    low: Expr | None = None
-    high: Expr | None = None
-    outside: bool = False
-    says: Expr | None = None
-
-    @property
-    def numbers(self) -> tuple[Expr, ...]:
-        return tuple(e for e in (self.point, self.low, self.high, self.says) if e is not None)
 
 
 def closed(joint: LogJoint) -> LogJoint:
@@ -152,7 +107,7 @@ def _integrated(joint: LogJoint, v: m.Variable, cases: dict[tuple[str, int], Exp
     conditions = [f for f in joint.holding[v.name] if f.about != v.name]
     neighbours: Neighbours = {}
     cuts = [_cut(f, joint, v, neighbours) for f in conditions]
-    pieces = _pieces([c for some in cuts if some is not None for c in some])
+    pieces = pieces_of([c for some in cuts if some is not None for c in some])
     if None in cuts or pieces is None or v.distribution is None:
         return None
     out: list[Factor] = []
@@ -269,42 +224,6 @@ def _body(
     return log_mass(density, known and (at(known[0]), at(known[1])), own, piece.low, piece.high, call, piece.outside)
 
 
-def _pieces(cuts: Sequence[Cut]) -> list[Piece] | None:
-    """The pieces of an element under all conditions on it; None where they leave no one interval or point."""
-    there = [_cases(c) for c in cuts]
-    at_points = [k for k, some in enumerate(there) if any(c.point is not None for c in some)]
-    if len(at_points) > 1:
-        return None  # what is seen of it twice is one density and a point mass
-    out: list[Piece] = []
-    for k in at_points:
-        others = [c for j, some in enumerate(there) if j != k for c in some]
-        for case in there[k]:
-            if (p := case.point) is not None:
-                out.append(Piece(case.masks, p))
-                out += [Piece((*case.masks, *c.masks), says=c.holds(p)) for c in (replace(case, masks=()), *others)]
-    ways = [[*_absent(c), *(s for s in some if s.point is None)] for c, some in zip(cuts, there, strict=True)]
-    for chosen in product(*ways):
-        masks = tuple(dict.fromkeys(c for case in chosen for c in case.masks))
-        lows = tuple(dict.fromkeys(e for c in chosen for e in c.lows))
-        highs = tuple(dict.fromkeys(e for c in chosen for e in c.highs))
-        if _never(masks):
-            continue
-        outside = any(c.outside for c in chosen)
-        if outside and len(lows) + len(highs) > 2:
-            return None
-        if HIGH in lows or LOW in highs:
-            seen = tuple(c for c in masks if isinstance(c, El) and c.var in PRESENT)
-            out.append(Piece(seen, says=x.fn("log", x.fn("not", x.mul(*masks)))))
-        elif lows or highs:
-            out.append(Piece(masks, None, _extreme("max", lows), _extreme("min", highs), outside))
-    out = [p for p in out if p.says != x.ZERO]
-    return out if len(out) <= MOST else None
-
-
-def _extreme(name: str, ends: Sequence[Expr]) -> Expr | None:
-    return reduce(lambda a, b: x.fn(name, a, b), ends) if ends else None
-
-
 def _cut(f: Factor, joint: LogJoint, v: m.Variable, neighbours: Neighbours) -> list[Cut] | None:
     """What each term of a condition says of a latent; None where one says more than where it lies."""
     home, out = home_of(v), list[Cut]()
@@ -317,82 +236,3 @@ def _cut(f: Factor, joint: LogJoint, v: m.Variable, neighbours: Neighbours) -> l
             return None
         out.append(cut)
     return out
-
-
-def _absent(cut: Cut) -> list[Case]:
-    """The cases in which a condition is not there: the first of its masks that fails, one after the other."""
-    masks = _masks(cut)
-    return [Case((*masks[:k], _opposite(c))) for k, c in enumerate(masks)]
-
-
-def _masks(cut: Cut) -> list[Expr]:
-    return [x.fn("eq", x.Val(e.a), x.value_of(e.b)) if isinstance(e, x.Delta) and isinstance(e.a, Ix) else e
-            for e in x.factors_of(cut.mask) if e != x.ONE]  # fmt: skip
-
-
-def _opposite(mask: Expr) -> Expr:
-    return mask.args[0] if isinstance(mask, x.Fn) and mask.name == "not" else x.fn("not", mask)
-
-
-def _never(masks: Sequence[Expr]) -> bool:
-    """Whether conditions exclude one another: one and its opposite, two states of one latent."""
-    states: dict[Expr, Expr] = {}
-    for mask in masks:
-        if _opposite(mask) in masks:
-            return True
-        if isinstance(mask, x.Fn) and mask.name == "eq" and isinstance(mask.args[1], x.Num):
-            if states.setdefault(mask.args[0], mask.args[1]) != mask.args[1]:
-                return True
-    return False
-
-
-def _cases(cut: Cut) -> list[Case]:
-    """The cases of a condition that is there, each with ends in which nothing is left to be chosen."""
-    ends = LOW if cut.lower is None else cut.lower, HIGH if cut.upper is None else cut.upper
-    work: list[tuple[tuple[Expr, ...], Expr, Expr, bool | None]] = [(tuple(_masks(cut)), *ends, None)]
-    out: list[Case] = []
-    while work:
-        masks, low, high, apart = work.pop(0)
-        choice = next((e for end in (low, high) for e in x.walk(end) if isinstance(e, x.Where)), None)
-        if choice is None:
-            out.append(
-                _outside(masks, high, low) if apart else Case(masks, _several("max", low), _several("min", high))
-            )
-            continue
-        for holds in (True, False):
-            mask = choice.cond if holds else _opposite(choice.cond)
-            ends = _where(low, choice.cond, holds), _where(high, choice.cond, holds)
-            work.append(
-                ((*masks, mask), *ends, cut.apart and not holds if apart is None else apart)
-            )  # the first says it
-    return out
-
-
-def _outside(masks: tuple[Expr, ...], low: Expr, high: Expr) -> Case:
-    """The case of what lies outside of an interval: of none it lies anywhere, of a half-line on the other one."""
-    lows, highs = _several("max", low), _several("min", high)
-    if HIGH in lows or LOW in highs:
-        return Case(masks)
-    below, above = _extreme("max", lows), _extreme("min", highs)
-    if below is None or above is None:
-        return Case(
-            masks, (HIGH if above is None else above,) if below is None else (), () if below is None else (below,)
-        )
-    return Case(masks, (below,), (above,), True)
-
-
-def _where(e: Expr, condition: Expr, holds: bool) -> Expr:
-    """An expression where a condition holds, or does not."""
-
-    def chosen(n: Expr) -> Expr | None:
-        return (n.then if holds else n.other) if isinstance(n, x.Where) and n.cond == condition else None
-
-    return x.rebuild(e, chosen)
-
-
-def _several(name: str, e: Expr) -> tuple[Expr, ...]:
-    """The ends of which one is the largest, or the least; none where there is no end."""
-    match e:
-        case x.Fn(fn, (a, b)) if fn == name:
-            return (*_several(name, a), *_several(name, b))
-    return () if e in (LOW, HIGH) and (e == LOW) == (name == "max") else (e,)
