@@ -55,9 +55,10 @@ def collect(items: list[Item], scope: Scope) -> None:
                 scope.problems.append(Problem("E018", "a size is declared outside all plates", item.statement.span))
         else:
             scope.items[name] = item
-    _lookalikes(first, scope)
     for item in items:
         _size_names(item, scope)
+    loops = {i.statement.index: i.statement.index_span for i in items if isinstance(i.statement, s.ForBlock)}
+    _lookalikes({**first, **scope.sizes, **loops}, scope)
     for item in items:
         _check_loop(item, scope)
 
