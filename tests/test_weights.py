@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from typing import Any
 
 import numpy as np
@@ -42,16 +43,21 @@ PARTNERS = """
 """
 TWO_FILES = """
     model TwoFiles
-    param a : real
-    for n in N:
-        observed x[n] ~ Normal(a, var = 1)
+    param a : real[2]
+    param w : simplex[2]
+    param v : positive
+    latent b ~ Normal(0, var = v)
+    for s in S:
+        for t in T[s]:
+            observed x[s, t] ~ Normal(b, var = 1)
     for k in M:
-        observed y[k] ~ Normal(a, var = 1)
+        latent z[k] ~ Categorical(w)
+        observed y[k] ~ Normal(a[z[k]], var = v)
 """
 ROWS = np.random.default_rng(3).normal(size=(3, 4))
 REFUSED: dict[str, tuple[str, Any, str]] = {
     "edges": (PARTNERS, {"y": ROWS[:, 0], "partner": [1, 2, 0]}, "rows of G cannot be weighted: the elements of b"),
-    "two files": (TWO_FILES, {"x": ROWS[:, 0], "y": ROWS[0]}, "the observed data lie on several plates"),
+    "two files": (TWO_FILES, {"x": [ROWS[0], ROWS[1]], "y": ROWS[0]}, "needs weights_over"),
 }
 
 
@@ -95,12 +101,26 @@ def test_a_weight_is_the_whole_sequence_so_many_times(name: str) -> None:
     assert scores.sum() == pytest.approx(plain.history_[-1], rel=1e-12)
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("over", ["S", "M"])
+def test_of_several_plates_one_is_weighed(over: str) -> None:
+    weight, start = np.array([2, 0, 3, 1]), {"a": [-1.0, 0.5], "w": [0.4, 0.6], "v": 0.7}
+    data = {"x": RAGGED, "y": ROWS[0]}
+    fitter = emdsl.compile(text=TWO_FILES).fitter(max_iter=2, tol=0)
+    heavy = fitter.fit(data, sample_weight=weight, weights_over=over, init=start)
+    found, score = heavy.history_, pickle.loads(pickle.dumps(heavy)).score(data)  # noqa: S301
+    name = {"S": "x", "M": "y"}[over]
+    again = [row for row, n in zip(data[name], weight, strict=True) for _ in range(n)]
+    plain = fitter.fit({**data, name: again}, init=start)
+    np.testing.assert_allclose(found, plain.history_, rtol=1e-12)
+    assert score == pytest.approx(plain.score(data), rel=1e-12)
+
+
 @pytest.mark.parametrize("name", REFUSED)
 def test_weights_that_would_mean_nothing_are_refused(name: str) -> None:
     text, data, reason = REFUSED[name]
-    over = {"weights_over": "N"} if name == "two files" else {}
     with pytest.raises(DataError, match="D014") as caught:
-        emdsl.compile(text=text).fitter(max_iter=1, seed=0).fit(data, sample_weight=[2.0, 1.0, 1.0], **over)
+        emdsl.compile(text=text).fitter(max_iter=1, seed=0).fit(data, sample_weight=[2.0, 1.0, 1.0])
     assert reason in str(caught.value)
 
 

@@ -306,8 +306,11 @@ def _scale_powers(updates: tuple[Update, ...], centred: tuple[str, ...]) -> dict
 
 
 def weighted_plate(model: m.ModelText, joint: LogJoint) -> str | None:
-    """The outermost plate of the observed data, where there is one alone and no latent is chained along it."""
+    """The outermost plate of the observed data, where there is one alone, or one was chosen, and no latent is chained
+    along it."""
     outer = {plate_names(v)[0] for v in model.of_kind("observed") if v.plates}
+    if model.weights_over in outer:
+        outer = {model.weights_over}
     return next(iter(outer)) if len(outer) == 1 and not outer & chained_plates(joint) else None
 
 

@@ -21,7 +21,7 @@ from emdsl.fit.unsettled import Unidentified
 from emdsl.language.model import ModelText
 from emdsl.runtime.data import faults
 from emdsl.runtime.data.arguments import by_name, seed_number
-from emdsl.runtime.data.binding import Bound
+from emdsl.runtime.data.binding import Bound, outer_plates
 from emdsl.runtime.data.domains import parameter_numbers
 from emdsl.runtime.fitting.climbs import Climb, Setup, evaluate, finer_error, is_exact
 from emdsl.runtime.fitting.estimator import Estimator
@@ -54,7 +54,7 @@ class CompiledModel(Protocol):
     def derived(self) -> Any: ...
     def revealed(self, names: tuple[str, ...]) -> CompiledModel | None: ...
     def drawn_together(self) -> CompiledModel | None: ...
-    def with_all_latents(self) -> CompiledModel | None: ...
+    def told(self, **what: Any) -> CompiledModel | None: ...
     def without_cases(self, cases: tuple[tuple[str, int], ...]) -> CompiledModel | None: ...
     def fix(self, names: tuple[str, ...]) -> CompiledModel: ...
     def complete(self, names: tuple[str, ...]) -> CompiledModel: ...
@@ -70,6 +70,7 @@ class Fitter(Estimator):
         self._use(model)
         self._held: dict[str, Any] = {}
         self._completed: tuple[str, ...] = ()
+        self._over = ""  # the plate that is weighed, where the observed data lie on several
         super().__init__(**options)
 
     def __sklearn_clone__(self) -> Fitter:
@@ -96,13 +97,17 @@ class Fitter(Estimator):
         self._current, self._module = model, model.module
 
     def _whole(self) -> CompiledModel:
-        """The model with its fixed parameters, its data complete."""
-        return self.model.fix(tuple(sorted(self._held))) if self._held else self.model
+        """The model with its fixed parameters, its data complete; that of the plate that is weighed, where one was
+        chosen among several."""
+        whole = self.model.fix(tuple(sorted(self._held))) if self._held else self.model
+        return (whole.told(weights_over=self._over) or whole) if self._over else whole
 
     def fit(self, data: Any, *arguments: Any, **beside: Any) -> Self:
         """See `Estimator.fit`. Missing entries are latents of their rows, where they cannot simply be left out."""
         self._completed = ()
         self.__dict__.pop("_unsettled", None)
+        over = beside.get("weights_over")
+        self._over = over if isinstance(over, str) and len(outer_plates(self.model.module.SPEC)) > 1 else ""
         super().fit(data, *arguments, **beside)
         self._fitted = self._current
         return self
@@ -156,7 +161,7 @@ class Fitter(Estimator):
         found = super()._ask(function, *arguments, of=of)
         if function != "posterior" or of is not None or not (names := self._module.SPEC.get("tails")):
             return found
-        kept = self._current.with_all_latents()
+        kept = self._current.told(tails="kept")
         return found if kept is None else {**found, **self._of_latents(kept.module, names, arguments[0], arguments[1])}
 
     def _of_latents(self, module: Any, names: Iterable[str], params: Any, bound: Bound) -> dict[str, Any]:
@@ -232,9 +237,9 @@ class Fitter(Estimator):
                 hint = f"did you mean {guess}?" if guess else None
                 raise faults.DataError(f"fixed: the model has no parameter {name}", hint=hint, code="D002")
         fixed = {n: parameter_numbers(n, v) for n, v in fixed.items()}
-        if set(fixed) != set(self._held):
-            self._use(self.model.fix(tuple(sorted(fixed))) if fixed else self.model)
-        self._held = fixed
+        changed, self._held = set(fixed) != set(self._held), fixed
+        if changed:
+            self._use(self._whole())
 
     def sample(self, n: int | None = None, seed: int | None = None, **beside: Any) -> dict[str, Any]:
         """Data and latents drawn from the fitted model, as arrays by name.

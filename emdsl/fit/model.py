@@ -168,9 +168,10 @@ class Model:
                 return found
         return None
 
-    def with_all_latents(self) -> Model | None:
-        """The same model where no latent is integrated out by its tails; None where it is drawn or refused then."""
-        made = self._variant("all latents", replace(self.resolved, tails="kept"))
+    def told(self, **what: Any) -> Model | None:
+        """The same model that is told more: `tails="kept"` integrates no latent out by its tails, `weights_over` names
+        the plate that is weighed. None where it is drawn or refused then."""
+        made = self._variant(f"{what}", replace(self.resolved, **what))
         return None if made is None or made.derived.drawn else made
 
     def without_cases(self, cases: tuple[tuple[str, int], ...]) -> Model | None:

@@ -360,6 +360,7 @@ class ModelText:
     equal_sizes: tuple[tuple[Size, Size, Span], ...] = ()  # lengths equated by use, beyond equal names
     lookups: tuple[Lookup, ...] = ()
     exact: tuple[str, ...] = ()  # observed without noise, of which the derivation makes constraints of latents
+    weights_over: str = ""  # the plate that is weighed, where observed data lie on several
     tails: Literal["", "closed", "kept"] = ""  # how latents known to lie somewhere leave: as is best, by tails, not so
     unreached: tuple[tuple[str, int], ...] = ()  # cases of theirs that no row of the data has
 

@@ -58,6 +58,11 @@ def outermost(row: Ix, model: m.ModelText) -> Idx:
     return row
 
 
+def outermost_plate(row: Ix, model: m.ModelText) -> str:
+    """The dimension of the outermost plate in which a row of ragged plates lies."""
+    return next((plate_names(v)[0] for v in model.variables if row.dim in plate_names(v)), row.dim)
+
+
 def plate_names(v: m.Variable) -> list[str]:
     """The dimensions of a variable's plates, from outer to inner."""
     return [_dimension(p.size) for p in v.plates]

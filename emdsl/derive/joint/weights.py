@@ -8,7 +8,7 @@ from emdsl.derive.algebra.expr import El, Ix, Sel, free
 from emdsl.derive.algebra.made import WEIGHT
 from emdsl.derive.joint.counted import count_of
 from emdsl.derive.joint.factors import LogJoint
-from emdsl.derive.joint.plates import outermost
+from emdsl.derive.joint.plates import outermost, outermost_plate
 from emdsl.derive.joint.terms import Term
 
 
@@ -23,6 +23,7 @@ def weigh(t: Term, weighted: str | None, joint: LogJoint, home: tuple[Ix, ...] =
         inside = {f.at for f in t.factors if isinstance(f, Sel) and home and set(free(f.of)) <= set(home)}
         direct = [i for i in t.ixs if i.dim == weighted and i not in inside]
         rows = [i for i in t.ixs if i.dim.endswith("[]") and i not in home and not direct and not inside]
+        rows = [i for i in rows if outermost_plate(i, joint.model) == weighted]
         places = [*(i for i in direct if i not in home), *(outermost(i, joint.model) for i in rows)]
         extra += [El(WEIGHT, (i,)) for i in places if i in direct or not isinstance(i, Ix)]
     return replace(t, factors=(*t.factors, *extra)) if extra else t
