@@ -43,6 +43,7 @@ class Cloud:
     place: tuple[Idx, ...] = ()  # which element of it, in terms of this one's own plates
     ends: tuple[tuple[Expr, Expr], ...] = ()  # of the interval that data leave each of its dimensions, by element
     kinks: tuple[Expr, ...] = ()  # of the density of its one number, by element: its points lie between them
+    tailed: bool = False  # whether the density of its one number falls in other ways than a Gaussian
 
     @property
     def lead(self) -> int:

@@ -17,6 +17,7 @@ from emdsl.derive.algebra.show import show
 from emdsl.derive.joint.factors import Cloud, LogJoint
 from emdsl.derive.joint.plates import home_of
 from emdsl.derive.joint.ranges import EVERYWHERE, range_of
+from emdsl.derive.joint.records import function_of
 from emdsl.derive.joint.sides import side_in
 from emdsl.derive.joint.terms import terms
 from emdsl.derive.posteriors.block import Block, in_terms_of
@@ -93,11 +94,11 @@ def counts(cloud: Cloud, joint: LogJoint) -> bool:
 
 
 def bounded(cloud: Cloud, joint: LogJoint) -> bool:
-    """Whether it has bounds that its points must follow to an exponential tail, too: those that data leave it, kinks,
-    or that of a single number."""
+    """Whether its points must follow it to a tail that is no Gaussian's: at bounds (those that data leave it, kinks,
+    or that of a single number, whose logarithm has an exponential tail), or as its own density falls."""
     if counts(cloud, joint):
         return False
-    if cloud.ends or cloud.kinks:
+    if cloud.ends or cloud.kinks or cloud.tailed:
         return True
     (first, *others), model = cloud.latents, joint.model
     ends = range_of(model.variable(first))
@@ -147,9 +148,8 @@ def placed(joint: LogJoint, clouds: Sequence[Cloud]) -> LogJoint:
     found = {n: i for n in everyone if (i := between(joint, n)) is not None}
     summed = {c.name for c in clouds if counts(c, joint)}  # over an end or up to it: the factors say which
     settled = [f for n, i in found.items() if n not in summed for f in i.factors]
-    return with_clouds(
-        joint, [replace(c, ends=_ends(c, found, joint), kinks=_kinks(c, joint)) for c in clouds], settled
-    )
+    shaped = [replace(c, ends=_ends(c, found, joint), kinks=_kinks(c, joint), tailed=_tailed(c, joint)) for c in clouds]
+    return with_clouds(joint, shaped, settled)
 
 
 def refuse_tied(joint: LogJoint, clouds: Sequence[Cloud], blocks: Sequence[Block]) -> None:
@@ -380,3 +380,26 @@ def denser(joint: LogJoint, points: tuple[int, int]) -> m.ModelText:
         count = max(c.points, points[size - 1])
         lines.append(m.Infer((c.latents,), (len(c.latents) > 1,), "quadrature", (("points", count),)))
     return replace(joint.model, infer=tuple(lines))
+
+
+POLYNOMIAL = ("id", "square")  # functions of a number in a Gaussian log density
+PERIODIC = ("cos", "sin")  # in that of a direction, which has no tails
+
+
+def _tailed(cloud: Cloud, joint: LogJoint) -> bool:
+    """Whether the log density of a cloud's one number is no polynomial of degree two in it: a Student's, a Gumbel's.
+
+    Where data tell little of an element, its posterior falls as its prior does. With Gauss-Hermite of 15 points the
+    log-likelihood of counts under effects of a Student distribution was off by 0.02, twice the points told 0.017.
+    """
+    name, kinds = cloud.name, classes(joint)
+    v = joint.model.variable(name)
+    if len(cloud.latents) > 1 or cloud.shared or v.domain.dims or range_of(v) != EVERYWHERE or counts(cloud, joint):
+        return False
+    functions = set()
+    for t in (t for f in joint.factors if f.about == name for t in terms(f, lambda n: kinds.get(n, "D"))):
+        mine = x.mul(*(e for e in t.factors if name in x.variables(e)))
+        leaf = next((e for e in x.walk(mine) if isinstance(e, El) and e.var == name), None)
+        if leaf is not None:
+            functions.add(function_of(mine, leaf))
+    return bool(functions - {*POLYNOMIAL, *PERIODIC})
