@@ -34,6 +34,15 @@ for n in N:
         given k[n, j] : count
     observed y[n] ~ Normal(sum(m[k[n, j] + j] for j in 2 if k[n, j] < 9), 1)
 """
+CLASSES = """
+model Classes
+param w : simplex[2]
+param m[3] : real
+for n in N:
+    given k[n] : count
+    latent z[n] ~ Categorical(w)
+    observed y[n] ~ Normal(m[z[n] + k[n]] if z[n] == 0 or k[n] < 5 else 0, 1)
+"""
 BEGUN = "Normal(m[k[n] - 1], 1)"
 REACHED = "Normal(m[k[n] - 1] if k[n] > 0 else 0, 1)"
 BRANCH = "Normal(m[k[n] - 1], 1) if k[n] > 0 else Normal(0, 1)"
@@ -45,6 +54,8 @@ CASES = {
     "another branch": (ROWS.format(BRANCH), {"k": [1, 0, 3]}, {"k": [1, 0, 4]}, "past the end"),
     "a ragged row": (CHAINS, {"who": [0, 0, 1], "when": [0, 2, 0], "T": [3, 1]},
                      {"who": [0, 0, 1], "when": [0, 2, 1], "T": [3, 1]}, "h in line 10: is past the end: .* row 2: 1"),
+    "a class and data": (CLASSES, {"k": [0, 1, 1]}, {"k": [0, 2, 1]}, "past the end: .* row 1.*: 3"),
+    "a class of a state": (CLASSES, {"k": [0, 1, 0]}, {"k": [0, 5, 1]}, "past the end: .* row 1.*: 5"),
     "under a sum": (TEAMS, {"k": [[0, 9], [2, 1], [1, 1]]}, {"k": [[0, 0], [2, 2], [1, 1]]}, "past the end: .* row 1"),
 }  # fmt: skip
 

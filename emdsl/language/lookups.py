@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from emdsl.language.checks import Facts, facts_of, spoken
-from emdsl.language.model import Dim, Expr, Index, Lookup, Loop, ModelText, Size, Var
+from emdsl.language.model import Dim, Expr, Index, Lookup, Loop, ModelText, Ragged, Size, Var, Variable
 from emdsl.language.scope import IndexUse, Scope
 from emdsl.language.transform import mapped
 
 
 def lookups(model: ModelText, scope: Scope) -> tuple[Lookup, ...]:
-    """The indices of data, or of data and loop names, that no domain keeps on their axis.
+    """The indices of data, classes and loop names that no domain keeps on their axis.
 
     Left out are those in a `let`, which does not know where it is read; and where an unknown decides what is reached.
     """
@@ -27,7 +27,7 @@ def _open(use: IndexUse, facts: Facts, scope: Scope) -> Lookup | None:
         return None
     conds = [c for c, _ in use.guards]
     said = [facts.known.get(n) for e in (use.arg, *use.before, *conds) for n, _ in spoken(e, facts)]
-    if not said or any(v is None or v.kind not in ("given", "observed") for v in said):
+    if not said or not all(v is not None and _decided(v) for v in said):
         return None
     if not any(True for _ in spoken(use.arg, facts)) and isinstance(axis, Dim):
         return None  # loop names alone
@@ -37,10 +37,17 @@ def _open(use: IndexUse, facts: Facts, scope: Scope) -> Lookup | None:
     return Lookup(mapped(use.arg, known), axis, guards, loops, target.name, before, use.arg.span)
 
 
+def _decided(v: Variable) -> bool:
+    """Whether the values that a variable may have are known once data are: its own, or the states of a class."""
+    d = v.domain
+    states = d.kind in ("bool", "category", "index") or (d.kind == "count" and d.upper is not None)
+    return v.kind in ("given", "observed") or (v.kind == "latent" and states)
+
+
 def _kept(arg: Expr, axis: Size, facts: Facts, scope: Scope) -> bool:
     """Whether the domain of a variable that stands alone keeps it on an axis."""
     base = arg.base if isinstance(arg, Index) else arg
     v = facts.known.get(base.name) if isinstance(base, Var) else None
-    if v is None or not isinstance(axis, Dim):
-        return False
+    if v is None or isinstance(axis, Ragged):
+        return v is not None and isinstance(v.domain.levels, Ragged) and v.domain.levels.name == axis.name
     return v.domain.kind in ("bool", "category", "index") or (v.domain.kind == "count" and v.domain.upper is not None)

@@ -23,14 +23,16 @@ def checked(printer: Printer) -> list[Lookup]:
     tensors = Tensors(plan.joint.model)
     out = []
     for use in plan.joint.model.lookups:
+        tensors.begin()
         read = set().union(*(x.variables(e) for e in _elements(use, tensors)))
         if all(n in kept and n not in moved for n in read if n in tensors.variables):
-            out.append(use)
+            out += [use] if not {n for n, _ in tensors.gates} & plan.drawn else []
     return out
 
 
 def _elements(use: Lookup, tensors: Tensors) -> list[Expr]:
-    """The index, the length of its axis, and the guards, 1 where they hold, in the indices of the loops around."""
+    """The index, the length of its axis, and the guards, 1 where they hold, in the indices of the loops around and of
+    the states of classes."""
     scope, _, _ = tensors.enter(tuple(m.Plate(n, size, None, use.span) for n, size in use.loops))
     index = tensors.element(use.index, (), scope)
     if isinstance(use.axis, m.Ragged):
@@ -57,7 +59,7 @@ def lookup_check_lines(printer: Printer) -> list[str]:
         index, length, *conds = _elements(use, tensors)
         _, axes, _ = tensors.enter(tuple(m.Plate(n, size, None, use.span) for n, size in use.loops))
         read = set().union(*(x.free(e) for e in (index, length, *conds)))
-        axes = tuple(i for i in axes if i in read)
+        axes = tuple(i for i in (*axes, *tensors.gates.values()) if i in read)
         code = [em.broadcast(em.value(e), axes).code for e in (index, length, x.mul(*conds))]
         calls.append(f'inside("an index of {use.target} in line {use.span.line}", {", ".join(code)})')
     doc = '"""Refuses data that lead an index off its axis."""'

@@ -81,9 +81,9 @@ def prepare_lines(printer: Printer) -> list[str]:
             lines += _data_lines(plan, v, v.name in indices)
     lines += [f'out["reference {p.param}"] = reference["{p.param}"]' for p in plan.planes]
     lines += _ragged_lines(model)
-    lines += ["indices_inside(out)"] if checked(printer) else []
     lines += rule_lines(printer)
     lines += _level_lines(printer)
+    lines += ["indices_inside(out)"] if checked(printer) else []
     lines += configured_lines(plan)
     blocks = (*plan.elimination.blocks, *(plan.draws.blocks if plan.draws is not None else ()))
     lines += [line for b in blocks for line in (*reach_lines(b), *sequence_lines(b))]
