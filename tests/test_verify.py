@@ -65,7 +65,30 @@ for n in N:
 """
 
 
-@pytest.mark.parametrize("text", [LINE, ORDINAL], ids=["noise unlike the covariate", "an end as good as another"])
+ABBOTT = """
+param c : unit
+param a : real
+param b : real
+for n in N:
+    given dose[n] : real
+    observed y[n] ~ Bernoulli(c + (1 - c) * logistic(a + b * dose[n]))
+"""
+CORNERS = """
+param m : real
+param scale : positive
+param s : positive
+for g in G:
+    latent u[g] ~ Normal(m, s)
+    for n in N:
+        observed y[g, n] ~ Laplace(u[g], scale)
+infer u by quadrature
+"""
+
+
+@pytest.mark.parametrize(
+    "text", [LINE, ORDINAL, ABBOTT, CORNERS],
+    ids=["noise unlike the covariate", "an end as good as another", "few rows have no maximum", "points at corners"],
+)  # fmt: skip
 def test_the_plainest_regressions(text: str) -> None:
     """One covariate in each row is drawn apart from the noise; a Newton step's last digits are not held against it."""
     found = emdsl.compile(text=f"model M\n{text}").verify(apart=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from emdsl.fit.verify.space import Space
 from emdsl.language.model import ModelText
 
 PLATES = (6, 5, 4, 3, 2)  # sizes tried in turn, until the oracle reaches the whole
+FAR, FACTOR = 10.0, 1000.0  # a step of a number on the line, and of its distance to an end, that is too far
 DRAWS = 12  # data on which a component is empty are drawn again
 
 
@@ -148,8 +150,13 @@ def _reached(oracle: Oracle, world: World, params: Mapping[str, Array]) -> None:
 
 
 def _draw(model: Compiled, text: ModelText, seed: int, plates: int) -> tuple[Drawn, Mapping[str, Array]]:
-    """Data on which an M-step has what it needs: others, and then more of them, where a component is empty."""
+    """Data on which an M-step has what it needs: others, and then more of them, where a component is empty.
+
+    So where what is climbed to lies at infinity, as slopes of a separated regression do: no end there is stationary.
+    Where all data are so, the first are taken.
+    """
     last: EmdslError | None = None
+    first: tuple[Drawn, Mapping[str, Array]] | None = None
     for attempt in range(DRAWS):
         try:
             drawn = draw(text, 1000 * seed + attempt, plates * 2 ** (attempt // 4))
@@ -158,6 +165,31 @@ def _draw(model: Compiled, text: ModelText, seed: int, plates: int) -> tuple[Dra
         except (DegenerateError, DataError) as why:
             last = why
             continue
-        return drawn, {n: np.asarray(v, float) for n, v in one.params_.items()}
+        found = drawn, {n: np.asarray(v, float) for n, v in one.params_.items()}
+        if not _far_out(model, drawn, found[1]):
+            return found
+        first = first or found
+    if first is not None:
+        return first
     assert last is not None
     raise last
+
+
+def _far_out(model: Compiled, drawn: Drawn, step: Mapping[str, Array]) -> bool:
+    """Whether a climbed parameter went further in one M-step than a maximum at a finite place is likely to lie."""
+    climbed = {n for u in model.derived.updates if u.kind in ("newton", "gradient") for n in u.params}
+    for v in model.resolved.of_kind("param"):
+        if v.name not in climbed or not v.domain.interval:
+            continue
+        before, after = (np.asarray(a, float) for a in (drawn.setting.params[v.name], step[v.name]))
+        low, high = v.domain.ends
+        if math.isinf(low) and math.isinf(high):
+            near = np.abs(after - before) <= FAR * (1 + np.abs(before))
+        else:
+            near = np.array(True)
+            for end in (e for e in (low, high) if math.isfinite(e)):
+                was, now = np.abs(before - end), np.abs(after - end)
+                near = near & (now <= FACTOR * was) & (was <= FACTOR * now)
+        if not near.all():
+            return True
+    return False
