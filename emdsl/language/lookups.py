@@ -5,7 +5,7 @@ from __future__ import annotations
 from emdsl.language.checks import Facts, facts_of, spoken
 from emdsl.language.model import Dim, Expr, Index, Lookup, Loop, ModelText, Ragged, Size, Var, Variable
 from emdsl.language.scope import IndexUse, Scope
-from emdsl.language.transform import mapped
+from emdsl.language.transform import loops_in, mapped
 
 
 def lookups(model: ModelText, scope: Scope) -> tuple[Lookup, ...]:
@@ -23,13 +23,14 @@ def _open(use: IndexUse, facts: Facts, scope: Scope) -> Lookup | None:
     if target is None or use.owner not in {"", *facts.known}:
         return None
     axis = known(use.axis)
-    if isinstance(use.arg, Loop) or _kept(use.arg, axis, facts, scope):
+    many = isinstance(axis, Dim) and any(isinstance(size, Ragged) for n, size in use.loops if n in loops_in(use.arg))
+    if (isinstance(use.arg, Loop) and not many) or _kept(use.arg, axis, facts):
         return None
     conds = [c for c, _ in use.guards]
     said = [facts.known.get(n) for e in (use.arg, *use.before, *conds) for n, _ in spoken(e, facts)]
-    if not said or not all(v is not None and _decided(v) for v in said):
+    if not all(v is not None and _decided(v) for v in said):
         return None
-    if not any(True for _ in spoken(use.arg, facts)) and isinstance(axis, Dim):
+    if not many and (not said or (isinstance(axis, Dim) and not any(True for _ in spoken(use.arg, facts)))):
         return None  # loop names alone
     guards = tuple((mapped(c, known), holds) for c, holds in use.guards)
     loops = tuple((n, known(size)) for n, size in use.loops)
@@ -44,7 +45,7 @@ def _decided(v: Variable) -> bool:
     return v.kind in ("given", "observed") or (v.kind == "latent" and states)
 
 
-def _kept(arg: Expr, axis: Size, facts: Facts, scope: Scope) -> bool:
+def _kept(arg: Expr, axis: Size, facts: Facts) -> bool:
     """Whether the domain of a variable that stands alone keeps it on an axis."""
     base = arg.base if isinstance(arg, Index) else arg
     v = facts.known.get(base.name) if isinstance(base, Var) else None

@@ -58,7 +58,8 @@ def _out_of_range(use: IndexUse, scope: Scope) -> Problem | None:
         return None
     base = 7 + min(60, max(simple_constants(e) for e in (use.arg, *(c for c, _ in use.guards))))
     found: tuple[dict[str, int], int] | None = None
-    for sizes in (Sizes(scope.lengths, base), Sizes(scope.lengths, base, 2), Sizes(scope.lengths, base + 14, -2)):
+    tried = (Sizes(scope.lengths, base), Sizes(scope.lengths, base, 2), Sizes(scope.lengths, base + 14, -2, ragged=1))
+    for sizes in tried:
         found = _witness(use, sizes, scope)
         if found is None:
             return None
