@@ -209,8 +209,8 @@ def _where(found: Sequence[Table], layout: Layout, k: int, s: Array, size: int) 
     inside = np.flatnonzero(score > score.max() - DEPTH)
     if not inside.size:
         raise Unchecked("its density has no mass at any node: in some rows a latent is known to be one number")
-    step = s[1] - s[0]
-    return np.linspace(s[inside[0]] - step, s[inside[-1]] + step, size)
+    step = s[1] - s[0]  # off the middle: with a kink midway between two nodes, half of them have the same error
+    return np.linspace(s[inside[0]] - step, s[inside[-1]] + 1.37 * step, size)
 
 
 def tables(layout: Layout, params: Mapping[str, Array], near: Known | None = None) -> list[Table]:
