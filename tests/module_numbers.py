@@ -8,7 +8,18 @@ import re
 from emdsl.report.places import own_lines, places
 
 # Functions that lay out data or find where to start: no equation of the derivation is computed in them.
-LAYING_OUT = {"default_givens", "limits", "prepare", "initial", "start", "division", "regrouped", "settle", "finer"}
+LAYING_OUT = {
+    "default_givens",
+    "limits",
+    "kept",
+    "prepare",
+    "initial",
+    "start",
+    "division",
+    "regrouped",
+    "settle",
+    "finer",
+}
 # What only makes room, looks something up, changes a layout, or calls another of the module's functions.
 PLAIN = {
     "append", "np.array", "np.asarray", "np.concatenate", "np.zeros", "np.errstate", "plates_first", "row_count",

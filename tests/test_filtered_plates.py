@@ -7,10 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy import stats
 from scipy.stats import multivariate_normal, nbinom, norm
 from scipy.stats import t as student
 
 import emdsl
+from emdsl.runtime.data.faults import ConvergenceWarning
 
 U = np.array([1.0, -1.0, 2.0, 3.0])
 Y = np.array([0.3, 1.0, -2.0, 0.4])
@@ -134,3 +136,30 @@ MORE: dict[str, tuple[str, dict[str, Any], Any]] = {
 def test_brute_force(name: str) -> None:
     text, data, oracle = MORE[name]
     assert value(f"model Cut\nparam s : positive\n{text}", data) == pytest.approx(oracle(), rel=1e-12)
+
+
+LEFT_OUT = """
+    model LeftOut
+    param a : positive
+    for i in N:
+        for j in N if j < i and i != 3:
+            given s[i, j] : positive
+            observed e[i, j] ~ Poisson(a * s[i, j])
+            observed g[i, j] ~ Gamma(s[i, j], a)
+"""
+
+
+def test_nobody_looks_at_what_a_plate_leaves_out() -> None:
+    rng = np.random.default_rng(0)
+    i, j = np.indices((5, 5))
+    kept = (j < i) & (i != 3)
+    s, e, g = rng.gamma(2, size=(5, 5)), rng.poisson(2, (5, 5)), rng.gamma(2, size=(5, 5))
+    junk = {"s": np.where(kept, s, -1.0), "e": np.where(kept, e, -7.5), "g": np.where(kept, g, -2.0)}
+    model = emdsl.compile(text=LEFT_OUT)
+    fit = model.fitter(init={"a": 0.8}, max_iter=0, tol=0)
+    with pytest.warns(ConvergenceWarning):
+        fit.fit(junk)
+    expected = stats.poisson(0.8 * s[kept]).logpmf(e[kept]) + stats.gamma(s[kept], scale=1 / 0.8).logpdf(g[kept])
+    assert fit.log_likelihood_ == pytest.approx(expected.sum(), rel=1e-12)
+    with pytest.raises(emdsl.DataError, match=r"^error D005: e: "):
+        model.fitter().fit({**junk, "e": np.where(i == 2, -1.0, junk["e"])})

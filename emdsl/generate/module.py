@@ -15,7 +15,7 @@ from emdsl.generate.blocks.turns import turns_lines
 from emdsl.generate.functions.densities import density_lines
 from emdsl.generate.functions.draws import functions_of_draws, initial_by_draws
 from emdsl.generate.functions.expectations import expectations_lines
-from emdsl.generate.functions.givens import default_lines, limit_lines
+from emdsl.generate.functions.givens import default_lines, kept_lines, limit_lines
 from emdsl.generate.functions.initial import initial_lines
 from emdsl.generate.functions.linear_means import moments_lines, once_lines
 from emdsl.generate.functions.lookups import lookup_check_lines
@@ -121,6 +121,7 @@ def module_functions(printer: Printer) -> list[list[str]]:
     made = [
         default_lines(printer),
         limit_lines(printer),
+        kept_lines(printer),
         reference_lines(printer),
         *stacks,
         *edges,

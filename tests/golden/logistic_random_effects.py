@@ -147,7 +147,8 @@ def default_givens(sizes, given):
 def limits(sizes, given):
     """The lower and upper ends of domains that givens set, by name; None is no end."""
     out, out_of = given, {}
-    out_of["cases"] = np.broadcast_to(0, ((sizes["N"]),)), out["size"]
+    out_of.setdefault("cases", []).append(np.broadcast_to(0, ((sizes["N"]),)))
+    out_of.setdefault("cases", []).append(out["size"])
     return out_of
 
 

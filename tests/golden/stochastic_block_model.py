@@ -108,6 +108,14 @@ def default_givens(sizes, given):
     return out
 
 
+def kept(sizes, given):
+    """The entries that conditions of plates keep, by name."""
+    out, out_of = given, {}
+    t = ((np.arange((sizes["N"]))[:, None] != np.arange((sizes["N"]))) + 0.0)
+    out_of["a"] = out_of.get("a", True) & (t != 0)
+    return out_of
+
+
 def reference(data):
     """Reference points: data are held as differences from these, so that squares lose no digits."""
     return {

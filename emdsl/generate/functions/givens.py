@@ -41,14 +41,28 @@ def limit_lines(printer: Printer) -> list[str]:
     for v in model.variables:
         ends = (v.domain.lower, v.domain.upper)
         if v.kind in ("param", "observed", "given") and any(_set_by_givens(e, v, model) for e in ends):
-            codes = []
-            for e in ends:
+            for e in ends:  # each is made before names are used again
                 body, code = _of_givens(e, v, tensors) if e is not None and _known(e, model) else ([], "None")
-                lines += body
-                codes.append(code)
-            lines.append(f'out_of["{v.name}"] = {codes[0]}, {codes[1]}')
+                lines += [*body, f'out_of.setdefault("{v.name}", []).append({code})']
     doc = '"""The lower and upper ends of domains that givens set, by name; None is no end."""'
     head = ["def limits(sizes, given):", *("    " + line for line in (doc, "out, out_of = given, {}"))]
+    return [*head, *("    " + line for line in (*lines, "return out_of"))] if lines else []
+
+
+def kept_lines(printer: Printer) -> list[str]:
+    """`kept(sizes, given)`: the entries that the conditions of plates keep; what stands at others is not looked at."""
+    model = printer.plan.joint.model
+    tensors = Tensors(model)
+    lines: list[str] = []
+    for v in model.variables:
+        conditions = [p.condition for p in v.plates if p.condition is not None]
+        plain = all(isinstance(p.size, m.Dim) for p in v.plates) and all(_known(c, model) for c in conditions)
+        if v.kind in ("observed", "given") and conditions and plain:
+            for c in conditions:
+                body, code = _of_givens(c, v, tensors)
+                lines += [*body, f'out_of["{v.name}"] = out_of.get("{v.name}", True) & ({code} != 0)']
+    doc = '"""The entries that conditions of plates keep, by name."""'
+    head = ["def kept(sizes, given):", *("    " + line for line in (doc, "out, out_of = given, {}"))]
     return [*head, *("    " + line for line in (*lines, "return out_of"))] if lines else []
 
 

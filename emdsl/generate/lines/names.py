@@ -9,7 +9,8 @@ import unicodedata
 
 RESERVED = frozenset(
     """np math sizes params data prepared statistics rows n_rows q self None True False
-    e_step m_step initial prepare posterior reference default_givens limits out_of log_prior expectations natural SPEC
+    e_step m_step initial prepare posterior reference default_givens limits kept out_of log_prior expectations natural
+    SPEC
     numpy scipy json policy rng on log_likelihood some draw step value before out values given refine
     log_likelihood_rows row_count row_numbers features factors sweep learned entropy normaliser whole own
     division regrouped plain state_of_group slopes slopes_apart""".split()

@@ -29,6 +29,7 @@ INTEGER_DOMAINS = {
 }
 Ends = tuple[Any, Any]
 BOTH_ENDS = ("lower", "upper")
+UNREAD = 0.5  # a given where a plate leaves it out: a mean, a scale, a rate or a probability whose density is a number
 CLOSE = 1e-8  # how far from its sum or symmetry a value may be
 FEW_NUMBERS = 64  # entries of matrices that Python goes through in less time than numpy is asked in
 EDGE = 1e-8  # how near its bound an estimate is called on the boundary
@@ -216,6 +217,8 @@ def checked_values(
             _refuse_elements(name, bad, read, values, what, rank if bad.ndim < values.ndim else 0)
         if whole:
             refuse_where(name, read & (values != np.floor(values)), values, "must be whole")
+        if use is not None and variable["kind"] == "given" and domain in ("real", "positive", "unit"):
+            values = np.where(use, values, UNREAD)
     for wanted in serves:
         _check_service(name, wanted, values, read)
     if low is not None:
