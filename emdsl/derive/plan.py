@@ -92,7 +92,7 @@ def derive(model: m.ModelText, incomplete: tuple[str, ...] = (), shared: bool = 
             refusal = error
     if plain is not None and not plain.elimination.parts and not (plain.drawn | plain.joint.in_clouds) & set(names):
         return plain
-    found = _by_tails(model, names, shared) if names else None
+    found = _by_tails(model, shared) if names else None
     if found is not None:
         return found
     if refusal is not None:
@@ -100,7 +100,7 @@ def derive(model: m.ModelText, incomplete: tuple[str, ...] = (), shared: bool = 
     return plain if plain is not None else _chosen(model, incomplete, shared)
 
 
-def _by_tails(model: m.ModelText, names: tuple[str, ...], shared: bool) -> Plan | None:
+def _by_tails(model: m.ModelText, shared: bool) -> Plan | None:
     """The plan in which latents that are only known to lie somewhere are integrated out; None where it is none, or a
     bound, or drawn."""
     try:

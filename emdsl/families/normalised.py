@@ -49,11 +49,11 @@ def check_normalised(family: Family, seed: int = 0) -> Problem | None:
             if (total := integral(family, signature, args, sizes)) is not None:
                 tried += 1
                 if not abs(total - 1) < TOLERANCE:
-                    return _wrong(family, signature, args, total)
+                    return _wrong(family, args, total)
     return None
 
 
-def _wrong(family: Family, signature: int, args: Mapping[str, Array], total: float) -> Problem:
+def _wrong(family: Family, args: Mapping[str, Array], total: float) -> Problem:
     at = ", ".join(f"{name} = {np.array2string(value[0], precision=4)}" for name, value in args.items())
     verb = "sums" if family.x.domain.discrete else "integrates"
     seen = f"{total:.6g}" if np.isfinite(total) else "infinity"

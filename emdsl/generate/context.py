@@ -28,6 +28,7 @@ from emdsl.derive.algebra.made import (
     is_made,
     made_of,
     stored,
+    subject,
 )
 from emdsl.derive.joint.centre import Shift, of_one_number
 from emdsl.derive.joint.designs import unmixed
@@ -255,7 +256,7 @@ def as_given(names: Sequence[str]) -> Callable[[x.Expr], x.Expr | None]:
 
 def _special(f: Function, name: str) -> Leaf:
     """The array of an element that the compiler made, with the line that unpacks it."""
-    model, of = f.plan.joint.model, name.partition(":")[2]
+    model, of = f.plan.joint.model, subject(name)
     if name in STATISTIC:
         stat = next(s for s in f.plan.expected.statistics if s.name == of)
         return Leaf(_unpacked(f, name, f'statistics["{of}"]'), tuple(range(len(stat.axes))))

@@ -21,7 +21,7 @@ from emdsl.language.model import Expr, Family, Let, ModelText, Potential, Variab
 from emdsl.language.names import collect, flatten
 from emdsl.language.parser import Parsed, parse_text
 from emdsl.language.reading import printable, read_text
-from emdsl.language.scope import Entry, Env, Item, Scope, wrong
+from emdsl.language.scope import Env, Item, Scope, wrong
 from emdsl.language.settle import settled_let, settled_potential, settled_variable
 from emdsl.language.sizes import equal_sizes, open_lengths, sizes
 
@@ -153,11 +153,11 @@ def _variable(item: Item, scope: Scope) -> Variable | None:
         assert entry.domain is not None
         _, env = plates_of(item.headers, scope, name)
         made = Variable(statement.kind, name, entry.plates, entry.array, entry.domain, None, None, statement.span)  # type: ignore[arg-type]
-        return _with_value(made, statement, entry, env)
+        return _with_value(made, statement, env)
     return None
 
 
-def _with_value(made: Variable, statement: s.Declaration, entry: Entry, env: Env) -> Variable:
+def _with_value(made: Variable, statement: s.Declaration, env: Env) -> Variable:
     value = statement.value
     if value is None:
         if statement.kind in ("latent", "observed"):

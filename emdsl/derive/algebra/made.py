@@ -51,6 +51,11 @@ def made_of(name: str) -> tuple[str, tuple[str, ...]]:
     return word, tuple(of)
 
 
+def subject(name: str) -> str:
+    """What an element is of, whatever its kind: `"z"` of `"q:z"`, `"b:c"` of `"cov:b:c"`."""
+    return name.partition(":")[2]
+
+
 def stored(name: str) -> str:
     """The key under which a module's `prepared` holds it: `"present x"`; a user's own name as it is."""
     return name.replace(":", " ", 1)

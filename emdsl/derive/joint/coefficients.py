@@ -83,7 +83,7 @@ def scalar_term(t: Term, v: m.Variable, axes: tuple[Ix, ...]) -> Scalar | None:
     target = El(v.name, axes, leaf.sort)
     whole = x.rebuild(x.mul(*mine), lambda e: target if e == leaf else None)
     stray = set(x.free(whole)) - set(axes)
-    to, extra = _to_axes(leaf.idx, axes, t.ixs)
+    to, extra = _to_axes(leaf.idx, axes)
     if stray - set(to):
         return None
     c = x.mul(x.Num(t.coef), *(x.substitute(f, to) for f in rest), *extra)
@@ -109,7 +109,7 @@ def per_element(terms: Sequence[Term], names: frozenset[str], axes: tuple[Ix, ..
         (idx,) = places
         if len(idx) != len(axes) or any(isinstance(i, DataIx) for i in idx):
             return None
-        to, extra = _to_axes(idx, axes, t.ixs)
+        to, extra = _to_axes(idx, axes)
         on_axes = x.rebuild(whole, lambda e: El(e.var, axes, e.sort) if e in leaves else None)  # noqa: B023
         if set(x.free(on_axes)) - set(axes) - set(to):
             return None
@@ -126,7 +126,7 @@ def bound_inside(whole: Expr, leaf: El) -> bool:
     return any(isinstance(i, Ix) and i not in x.free(whole) for i in leaf.idx)
 
 
-def _to_axes(idx: tuple[Idx, ...], axes: tuple[Ix, ...], ixs: tuple[Ix, ...]) -> tuple[dict[Ix, Idx], list[Expr]]:
+def _to_axes(idx: tuple[Idx, ...], axes: tuple[Ix, ...]) -> tuple[dict[Ix, Idx], list[Expr]]:
     to: dict[Ix, Idx] = {}
     extra: list[Expr] = []
     for i, a in zip(idx, axes, strict=True):
@@ -155,7 +155,7 @@ def matrix_term(t: Term, v: m.Variable, axes: tuple[Ix, ...]) -> tuple[str, Expr
     target = lead if kind == "logdet" else axes
     if any(isinstance(p, DataIx) for p in places):
         return None
-    to, extra = _to_axes(places, target, t.ixs)
+    to, extra = _to_axes(places, target)
     c = x.mul(x.Num(t.coef), *(x.substitute(f, to) for f in rest), *extra)
     for i in t.ixs:
         if i not in to:

@@ -108,7 +108,7 @@ def gradient(
                 if p == x.ZERO:
                     continue
                 rest = [g for j, g in enumerate(t.factors) if j != i]
-                to, extra = _to_axes(leaf.idx, axes, (*t.ixs, *sums))
+                to, extra = _to_axes(leaf.idx, axes)
                 factors = tuple(x.substitute(g, to) for g in (*x.factors_of(p), *rest)) + tuple(place(e) for e in extra)
                 left = tuple(k for k in (*t.ixs, *sums) if k not in to)
                 out.append((x.Num(t.coef), factors, left))

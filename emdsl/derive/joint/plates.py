@@ -31,7 +31,7 @@ def plate_indices(plates: tuple[m.Plate, ...]) -> tuple[Ix, ...]:
     return tuple(axes)
 
 
-def outside(v: m.Variable, model: m.ModelText) -> tuple[tuple[Ix, ...], tuple[Idx, ...]]:
+def outside(v: m.Variable) -> tuple[tuple[Ix, ...], tuple[Idx, ...]]:
     """The indices of the plates outside a variable's last one, and the same as an element of it has them."""
     *around, last = v.plates
     outer = plate_indices(tuple(around))

@@ -132,7 +132,7 @@ def _chain(latents: tuple[str, ...], joint: LogJoint, terms: Sequence[Term]) -> 
     variable = joint.model.variable(latents[0])
     if not reach or not variable.plates:
         return None
-    outer, rows = outside(variable, joint.model)
+    outer, rows = outside(variable)
     past = tuple(tuple(Ix(f"{n}_{k + 1}", joint.levels[n]) for n in latents) for k in range(reach))
     last = variable.plates[-1].size
     return Chain(home_of(variable)[-1], outer, past, rows, last.name if isinstance(last, m.Ragged) else "")

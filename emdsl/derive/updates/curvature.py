@@ -144,7 +144,7 @@ def _placed(
     ties = {(d, e) for e, j in enumerate(second) for d, i in enumerate(first) if i == j and not isinstance(i, int)}
     by_data = {e: d for d, e in sorted(ties, reverse=True) if isinstance(second[e], DataIx)}
     free = [e for e in range(len(second)) if e not in by_data]
-    to, extra = _to_axes((*first, *(second[e] for e in free)), (*axes[0], *(axes[1][e] for e in free)), ixs)
+    to, extra = _to_axes((*first, *(second[e] for e in free)), (*axes[0], *(axes[1][e] for e in free)))
     tied = [x.delta(axes[0][d], axes[1][e]) for e, d in by_data.items()]
     factors = tuple(x.substitute(g, to) for g in x.factors_of(body) if g != x.ONE)
     return _Raw(

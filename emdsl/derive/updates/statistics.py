@@ -122,7 +122,7 @@ def _collect(
     if not rest and not any(i.dim == weighted for i in whole.ixs):
         terms.append(_multiplicity(Term(whole.coef, (), ours, whole.ixs)))
     else:
-        terms.append(_with_statistic(whole, ours, rest, found, symmetry, joint))
+        terms.append(_with_statistic(whole, ours, rest, found, symmetry))
 
 
 def _side(name: str, kinds: Mapping[str, str]) -> str:
@@ -196,7 +196,7 @@ def _multiplicity(t: Term) -> Term:
 
 def _with_statistic(
     t: Term, ours: tuple[Expr, ...], rest: tuple[Expr, ...],
-    found: dict[tuple[object, ...], Statistic], symmetry: Symmetry, joint: LogJoint,
+    found: dict[tuple[object, ...], Statistic], symmetry: Symmetry,
 ) -> Term:  # fmt: skip
     """The term with everything but functions of parameters replaced by its statistic."""
     t = _multiplicity(t)
@@ -285,7 +285,7 @@ def readable_name(factors: Sequence[Expr], used: set[str]) -> str:
             case _:
                 inner = sorted(n for n in x.variables(f) if not is_made(n))
                 parts.append("_".join(([f.name] if isinstance(f, x.Fn) else []) + inner))
-    base = "_".join(p.rpartition(":")[2] for p in parts if p) or "count"
+    base = "_".join(made_of(p)[1][-1] if is_made(p) else p for p in parts if p) or "count"
     used = used | {"log_likelihood", "state"}
     name, n = base, 1
     while name in used:

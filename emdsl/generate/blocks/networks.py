@@ -67,7 +67,7 @@ def network_lines(f: Function, block: Block, equation: int) -> list[str]:
         count = " * ".join(em.size(i.dim) for i in home) or "1"
         levels.append(f'"{latent}": ({em.size(f.plan.joint.levels[latent])}, {count})')
         shapes.append(f'"{latent}": ({"".join(em.size(i.dim) + ", " for i in home)})')
-    cliques = [members(g, block, c) for c in block.network]
+    cliques = [members(g, c) for c in block.network]
     more = ", False" if block.apart else ""
     for row in block.within:
         rows = [f'"{n}": {_row(g, home_of(model.variable(n)))}' for n in block.latents]
@@ -89,7 +89,7 @@ def _row(g: Function, home: tuple[Ix, ...]) -> str:
     return _spread(g, g.emitter.value(x.value_of(outermost(home[0], g.plan.joint.model))), home)
 
 
-def members(g: Function, block: Block, c: Clique) -> str:
+def members(g: Function, c: Clique) -> str:
     """Code of one clique: (latent, element numbers) for each place, and the mask."""
     em = g.emitter
     places = []

@@ -119,7 +119,7 @@ def turns_lines(f: Function, block: Block, equation: int) -> list[str]:
     g = function(f.plan, f.helpers, None, f.emitter.rows)
     em = g.emitter
     count = " * ".join(em.size(i.dim) for i in block.home)
-    rows = [f"({members(g, block, t.clique)[1:-1]})" for t in block.turns]
+    rows = [f"({members(g, t.clique)[1:-1]})" for t in block.turns]
     told = f"# ({equation}) the rows that hold several elements of {block.name}"
     body = ['sizes = prepared["the sizes"]', *g.prologue(), told, *em.outer, *em.lines, "rows = ["]
     body += [*(f"    {r}," for r in rows), "]", f'return Turns("{block.name}", {count}, rows)  # ({equation})']

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Ix
-from emdsl.derive.algebra.made import AT, LOG_NORMALISER, VOLUME, among, is_made
+from emdsl.derive.algebra.made import AT, LOG_NORMALISER, VOLUME, among, is_made, subject
 from emdsl.derive.joint.factors import Cloud
 from emdsl.derive.joint.plates import home_of
 from emdsl.derive.joint.terms import Term
@@ -32,7 +32,7 @@ def inside(printer: Printer, block: Block) -> list[Block]:
     wanted = [block]
     while wanted:
         names = {n for t in wanted.pop().terms for f in t.factors for n in x.variables(f) if is_made(n)}
-        read = {n.partition(":")[2] for n in names if not among(n, (AT, VOLUME))}
+        read = {subject(n) for n in names if not among(n, (AT, VOLUME))}
         more = [b for b in every if b.name in read and b not in found and b is not block]
         found += more
         wanted += more
@@ -177,7 +177,7 @@ def _moments(
     em, joint = f.emitter, f.plan.joint
     bare = [slope_terms(terms, c, joint, known) for c in every]
     tables = [em.name(f"slope_{hint}", _summed(f, ts, axes)) for ts in bare]
-    first = [em.name(f"slope_{hint}", _averaged(f, t, p, kept)) for t in tables]
+    first = [em.name(f"slope_{hint}", _averaged(t, p, kept)) for t in tables]
     second: dict[tuple[int, int], Array] = {}
     for k in range(len(every)):
         for m in range(k, len(every)):
@@ -185,7 +185,7 @@ def _moments(
             if p is not None:
                 product = f"{curve.code} + {tables[k].code} * {tables[m].code}"
                 both = em.name(f"curve_{hint}", Array(product, axes, True, binds=Binding.SUM))
-                mean = _averaged(f, both, p, kept)
+                mean = _averaged(both, p, kept)
                 curve = Array(f"{mean.code} - {first[k].code} * {first[m].code}", kept, True, binds=Binding.SUM)
                 curve = em.name(f"curve_{hint}", curve)
             second[k, m] = curve
@@ -202,7 +202,7 @@ def _summed(f: Function, terms: Sequence[Term], axes: tuple[Ix, ...]) -> Array:
     return Array(total.code, axes, True, total.binds)
 
 
-def _averaged(f: Function, value: Array, p: Array | None, kept: tuple[Ix, ...]) -> Array:
+def _averaged(value: Array, p: Array | None, kept: tuple[Ix, ...]) -> Array:
     if p is None:
         return value
     gone = tuple(n for n, i in enumerate(value.axes) if i not in kept)

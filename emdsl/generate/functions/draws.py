@@ -62,7 +62,7 @@ def _function(printer: Printer, g: Drawn) -> Function:
     return function(_within(printer, g), printer.helpers, None, printer.rows)
 
 
-def group_name(printer: Printer, g: Drawn) -> str:
+def group_name(g: Drawn) -> str:
     """The name of the function that prints a group's conditional."""
     names = "_".join(plain(n) for n in g.latents)
     return f"draw_of_{names}" if g.elimination is not None else f"conditional_of_{names}"
@@ -70,7 +70,7 @@ def group_name(printer: Printer, g: Drawn) -> str:
 
 def _group_lines(printer: Printer, g: Drawn) -> list[str]:
     if g.elimination is not None:
-        name = group_name(printer, g).removeprefix("draw_of_")
+        name = group_name(g).removeprefix("draw_of_")
         return drawing_lines(printer, name, g.latents, g.joint, g.elimination)
     return conditional_lines(printer, g)
 
@@ -121,12 +121,12 @@ def conditional_lines(printer: Printer, g: Drawn) -> list[str]:
     names = ", ".join(g.latents)
     doc = f'"""log p({names} | all else) up to a constant, element by element; and its gradient."""'
     return [
-        f"def {group_name(printer, g)}(params, prepared):",
+        f"def {group_name(g)}(params, prepared):",
         *indent([doc, *body, "", "return log_density, gradient"], 1),
     ]
 
 
-def _shape(printer: Printer, v: m.Variable) -> str:
+def _shape(v: m.Variable) -> str:
     """Code of a latent's shape as it is stored."""
     dims = [i.dim for i in own_axes(v)]
     lengths = [size_factor(dims[p]) for p in stored_order(v)]
@@ -145,7 +145,7 @@ def first_lines(printer: Printer) -> list[str]:
     ends = {n: (g, i) for g in printer.plan.draws.groups for n, i in g.ends} if printer.plan.draws else {}
     for v in _hidden(printer):
         low, high = bounds(v)
-        shape, count = _shape(printer, v), _levels(printer, v)
+        shape, count = _shape(v), _levels(printer, v)
         if count != "None":
             home = [i.dim for i in home_of(v)]
             model = printer.plan.joint.model
@@ -233,7 +233,7 @@ def sweep_lines(printer: Printer) -> list[str]:
     for g in draws.groups:
         if draws.moved and not g.collapsed and rest not in cells and draws.groups[0].collapsed:
             cells.append(rest)  # at once: what moved without it leaves it behind
-        name = "on_units(log_density_units)" if g.collapsed else group_name(printer, g)
+        name = "on_units(log_density_units)" if g.collapsed else group_name(g)
         others = printer.plan.joint.factors  # where its own density ends, free coordinates do
         cut = tuple(n for n in g.latents if any(jumps(f, n) for f in others if f.about != n))
         told = f", cut={cut}" if cut else ""

@@ -92,11 +92,11 @@ def _linear(f: Function, rule: Linear) -> None:
     carried = _carried(rule, batch)
     for i in range(len(rule.columns)):
         cells = []
-        for j, d in enumerate(rule.columns):
+        for j in range(len(rule.columns)):
             second = [rule.second[s] for s in own[j]]
             block = rule.left.get((i, j), x.ZERO)
             axes = (*carried, *own[i], *second)
-            cells.append(_flattened(f, block, axes, len(carried), len(own[i]), d.name))
+            cells.append(_flattened(f, block, axes, len(carried), len(own[i])))
         rows.append(f"np.concatenate([{', '.join(cells)}], axis=-1)" if len(cells) > 1 else cells[0])
         sides.append(_flat_side(f, rule.right[i], batch, own[i]))
     h = em.name("left", Array(f"np.concatenate([{', '.join(rows)}], axis=-2)" if len(rows) > 1 else rows[0], ()))
@@ -125,7 +125,7 @@ def _carried(rule: Linear, batch: tuple[Ix, ...]) -> tuple[Ix, ...]:
     return tuple(b for b in batch if b in free)
 
 
-def _flattened(f: Function, e: Expr, axes: tuple[Ix, ...], lead: int, first: int, name: str) -> str:
+def _flattened(f: Function, e: Expr, axes: tuple[Ix, ...], lead: int, first: int) -> str:
     em = f.emitter
     value = em.broadcast(em.value(e), axes)
     shape = [em.length(i) for i in axes]

@@ -5,7 +5,7 @@ What Louis's information needs of each draw (`runtime/montecarlo/scores.py`): on
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Ix
@@ -16,13 +16,12 @@ from emdsl.errors import InternalError
 from emdsl.generate.blocks.once import contracted
 from emdsl.generate.context import Function, stored_order
 from emdsl.generate.functions.draws import own_axes
-from emdsl.generate.lines.arrays import Array, Leaf
+from emdsl.generate.lines.arrays import Leaf
 from emdsl.generate.lines.spelling import indent, numbered
 from emdsl.generate.printer import Printer
 from emdsl.language import model as m
 
 SLOPE = "slope:"  # by a parameter less its reference, before what others are measured from is taken into account
-Make = Callable[[str, tuple[Ix, ...]], Array]
 
 
 def slopes_lines(printer: Printer) -> list[list[str]]:

@@ -133,7 +133,7 @@ def _pairwise(em: Lines, arrays: Sequence[Array], out: tuple[Ix, ...]) -> Array:
         if not pair.inner and any(a.inner for a in rest):
             pair = em.name("part", pair)  # once, outside the loop
         work = [*rest, pair]
-    result = _times(em, scalars, work[0] if work else None)
+    result = _times(scalars, work[0] if work else None)
     missing = [i for i in out if i not in result.axes]
     wanted = tuple(i for i in out if i not in missing)
     if result.axes != wanted:
@@ -227,7 +227,7 @@ def _first(em: Lines, a: Array, ix: Ix) -> str:
     return em.transposed(a, (ix, *(i for i in a.axes if i != ix)))
 
 
-def _times(em: Lines, scalars: Sequence[Array], value: Array | None) -> Array:
+def _times(scalars: Sequence[Array], value: Array | None) -> Array:
     parts = [s for s in scalars if s.code != "1"]
     inner = any(s.inner for s in scalars)
     if value is None:
