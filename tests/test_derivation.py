@@ -33,10 +33,11 @@ from emdsl.report.equations import left_side, readable
 from emdsl.report.explicit import explicit, normalised, twins
 from emdsl.report.formula import Relation
 from emdsl.report.gathered import gathered
+from emdsl.report.known import known
 from emdsl.report.latex import INNER, WIDE
 from emdsl.report.measure import measure
 from emdsl.report.page import Show, whole
-from emdsl.report.tidy import known, tidy
+from emdsl.report.tidy import tidy
 from emdsl.report.unicode import folded, text
 from emdsl.report.updates import _at_root, _derivative
 from emdsl.report.walking import rebuilt

@@ -11,12 +11,13 @@ from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Ix
 from emdsl.report.equations import readable
 from emdsl.report.joint import summed
+from emdsl.report.known import known
 from emdsl.report.latents import closed_terms
 from emdsl.report.page import whole
 from emdsl.report.rank_one import products, sharing
 from emdsl.report.squares import closed_squares
 from emdsl.report.supports import apart, unknown
-from emdsl.report.tidy import known, tidy
+from emdsl.report.tidy import tidy
 from emdsl.report.typeset import typeset
 
 SHOWN = ["word_alignment", "ising_denoising", "switching_linear_system"]

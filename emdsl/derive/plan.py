@@ -27,8 +27,9 @@ from emdsl.derive.posteriors.configurations import by_configurations, by_group
 from emdsl.derive.posteriors.draws import Sampling, drawable, drawn_names, expanded, last_rung, sampling
 from emdsl.derive.posteriors.meanfield import factors_of_q, largest_factors, moments
 from emdsl.derive.posteriors.numeric_factors import by_factors
-from emdsl.derive.posteriors.quadrature import at_shared_points, by_quadrature, requested, tie, where_possible
+from emdsl.derive.posteriors.quadrature import at_shared_points, by_quadrature, requested, where_possible
 from emdsl.derive.posteriors.tails import all_gaussian, candidates, closed
+from emdsl.derive.posteriors.tie import tie
 from emdsl.derive.updates.rules import Closed, Update
 from emdsl.derive.updates.solve import solve
 from emdsl.derive.updates.statistics import Expected, expected

@@ -32,8 +32,9 @@ from emdsl.derive.updates.solve import solve
 from emdsl.derive.updates.statistics import Statistic, expected
 from emdsl.language import model as m
 from emdsl.report.indices import Letters, Names
+from emdsl.report.known import Known, known
 from emdsl.report.symbolic import Symbolic, symbolic
-from emdsl.report.tidy import Known, known, tidy
+from emdsl.report.tidy import tidy
 
 Origin = Callable[[Expr], Expr]
 

@@ -15,8 +15,9 @@ from emdsl.language import model as m
 from emdsl.report import formula as f
 from emdsl.report.formula import Formula
 from emdsl.report.indices import Letters
+from emdsl.report.known import Known
 from emdsl.report.page import Say, Show, Step, names_of
-from emdsl.report.tidy import Known, tidy
+from emdsl.report.tidy import tidy
 from emdsl.report.typeset import Typeset
 from emdsl.report.vectors import tensor
 

@@ -6,15 +6,12 @@ sums, floats that stand for roots go back under the root, short literal sums are
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from fractions import Fraction
 from math import gcd, lcm
 
 from emdsl.derive.algebra import expr as x
-from emdsl.derive.algebra.expr import El, Expr, Idx, Ix
-from emdsl.derive.algebra.made import CLIQUE, COV, FIRST, PRESENT, STATISTIC, VARIANCE, WEIGHT, Q
-from emdsl.derive.plan import Plan
+from emdsl.derive.algebra.expr import El, Expr, Ix
+from emdsl.derive.algebra.made import FIRST, PRESENT, WEIGHT
 from emdsl.report.conditions import (
     compared,
     followed,
@@ -26,60 +23,13 @@ from emdsl.report.conditions import (
     shares_met,
     sides_met,
 )
-from emdsl.report.marginals import counted_out, marginal, summable, summed_out
+from emdsl.report.known import Known, placed_in_order
+from emdsl.report.marginals import counted_out, marginal, summed_out
 from emdsl.report.sums import all_states, cancelled
 
-Pairs = Mapping[str, tuple[int, int]]  # arrays that are symmetric in two of their axes
 SHORT = 4  # literal sums up to this length are written out
 LARGE = 8  # a number that no common factor is worth
 MOST_WRITTEN = 3  # sums within one another: more are too many terms to read
-
-
-@dataclass(frozen=True)
-class Known:
-    """Arrays symmetric in two of their axes; posteriors (`q:z`) with how many places of states sum to one.
-
-    `complete`: nothing is missing, as textbooks have it.
-    """
-
-    pairs: Pairs
-    states: Mapping[str, int]
-    complete: bool = False
-    indices: frozenset[str] = frozenset()  # data that say which element of a plate is meant
-    binary: frozenset[str] = frozenset()  # probabilities of latents with two states
-    levels: frozenset[str] = frozenset()  # data that are one of the levels of their kind
-    places: Mapping[str, tuple[tuple[int, ...], ...]] = field(default_factory=dict)  # states of probabilities
-    constants: Mapping[str, float] = field(default_factory=dict)  # literal tables of one number
-    literal: Mapping[str, int] = field(default_factory=dict)  # probabilities of latents with so many states
-
-
-def known(plan: Plan) -> Known:
-    states: dict[str, int] = {}
-    for b in plan.elimination.blocks:
-        if b.states and not b.neighbours:
-            states |= {kind.of(b.name): len(b.states) for kind in (Q, FIRST.at(0))}  # the second of a chain's start
-        elif not b.states and len(b.gates) == 1:
-            states[Q.of(b.name)] = 1  # the probability of its one gate
-        states |= {CLIQUE.at(n).of(b.name): len(c.states) for n, c in enumerate(b.network) if not c.masks}
-    kinds = plan.joint.model.of_kind
-    indices = frozenset(v.name for v in kinds("given") if v.domain.kind == "index")
-    observed = (*kinds("given"), *kinds("observed"))
-    levels = frozenset(v.name for v in observed if v.domain.kind in ("index", "category"))
-    two = [b for b in plan.elimination.blocks if len(b.states) == 1 and b.states[0].dim == "2" and not b.neighbours]
-    binary = frozenset(kind.of(b.name) for b in two for kind in (Q, *(CLIQUE.at(n) for n in range(len(b.network)))))
-    return Known(
-        symmetric(plan), states, indices=indices, binary=binary, levels=levels, places=summable(plan),
-        literal={Q.of(b.name): int(b.states[0].dim) for b in plan.elimination.blocks
-                 if len(b.states) == 1 and b.states[0].dim.isdigit() and not b.neighbours},
-        constants={n: next(iter(v)) for n, t in plan.joint.tables.items() if len(v := _entries(t)) == 1},
-    )  # fmt: skip
-
-
-def _entries(table: object) -> set[float]:
-    """The numbers that stand in a nested literal list."""
-    if isinstance(table, tuple):
-        return {v for part in table for v in _entries(part)}
-    return {float(table)} if isinstance(table, int | float | Fraction) else {0.0, 1.0}
 
 
 def tidy(e: Expr, facts: Known) -> Expr:
@@ -109,7 +59,7 @@ class Tidying(x.Rebuilding):
             case El() if n.var in facts.constants:
                 return x.num(facts.constants[n.var])
             case El() if n.var in facts.pairs:
-                return _sorted(n, facts.pairs[n.var])
+                return placed_in_order(n, facts.pairs[n.var])
             case x.Add():
                 met = _met(shares_met([go(t) for t in n.terms]))
                 return all_states(cancelled(met, facts.binary), facts.literal) if facts.complete else met
@@ -153,43 +103,8 @@ def filled(e: Expr) -> Expr:
     return x.rebuild(e, step) if asked else e
 
 
-def symmetric(plan: Plan) -> Pairs:
-    """Matrices by domain, and statistics whose definition is the same with two axes exchanged."""
-    out = {v.name: (len(v.shape) - 2, len(v.shape) - 1) for v in plan.joint.model.variables if v.domain.kind == "spd"}
-    sort = plan.expected.symmetry.sort
-    out |= {n: (-2, -1) for n in plan.expected.symmetry.variables if n in COV}
-    out |= dict.fromkeys(_variances(plan), (-2, -1))
-
-    def ordered(e: Expr) -> Expr:
-        return x.rebuild(sort(e), lambda n: _sorted(n, out[n.var]) if isinstance(n, El) and n.var in out else None)
-
-    for s in plan.expected.statistics:
-        for a in range(len(s.axes)):
-            for b in range(a):
-                swap: dict[Ix, Idx] = {s.axes[a]: s.axes[b], s.axes[b]: s.axes[a]}
-                swapped = (x.substitute(f, swap) for f in s.factors)
-                one, other = (sorted(repr(ordered(f)) for f in fs) for fs in (swapped, s.factors))
-                if one == other:
-                    out[STATISTIC.of(s.name)] = (b, a)
-    return out
-
-
-def _variances(plan: Plan) -> set[str]:
-    """The variances that are matrices, of Gaussians whose precision holds another latent."""
-    homes = {b.name: len(b.gates) + len(b.home) for b in plan.elimination.blocks}
-    held = (n for s in plan.expected.statistics for p in s.factors for n in x.walk(p) if isinstance(n, El))
-    return {n.var for n in held if n.var in VARIANCE and len(n.idx) == homes[VARIANCE.named(n.var)] + 2}
-
-
 def terms_of(e: Expr) -> tuple[Expr, ...]:
     return e.terms if isinstance(e, x.Add) else (e,)
-
-
-def _sorted(e: El, pair: tuple[int, int]) -> El:
-    a, b = pair
-    places = list(e.idx)
-    places[a], places[b] = sorted((places[a], places[b]), key=repr)
-    return El(e.var, tuple(places), e.sort)
 
 
 def content(e: x.Add) -> tuple[Fraction, Expr]:

@@ -19,6 +19,7 @@ from emdsl.report import formula as f
 from emdsl.report.conditions import filters, from_on, place
 from emdsl.report.formula import Formula
 from emdsl.report.indices import Names, in_order, in_sight, letters
+from emdsl.report.known import known
 from emdsl.report.lets import matrices
 from emdsl.report.marginals import summed_out
 from emdsl.report.pieces import (
@@ -35,7 +36,7 @@ from emdsl.report.pieces import (
 )
 from emdsl.report.ragged import length, parents_at, quotient
 from emdsl.report.structured import paired, structured
-from emdsl.report.tidy import known, tidy
+from emdsl.report.tidy import tidy
 from emdsl.report.vectors import chain, own_axes, tensor
 from emdsl.report.writer import Writer
 

@@ -12,7 +12,7 @@ from emdsl.derive.joint.factors import Cloud
 from emdsl.derive.posteriors.block import Block
 from emdsl.report.formula import Formula
 from emdsl.report.indices import Letters, Names
-from emdsl.report.tidy import Known
+from emdsl.report.known import Known
 
 
 @dataclass(frozen=True)
