@@ -12,9 +12,10 @@ import numpy as np
 
 from emdsl.runtime.data.columns import Array
 from emdsl.runtime.numeric.numerics import Degenerate
-from emdsl.runtime.numeric.unconstrained import REACH, from_free, maximise, stretch, to_free, uphill
+from emdsl.runtime.numeric.unconstrained import REACH, WIDE, from_free, maximise, stretch, to_free, uphill
 
 PROBES = 3  # how often Newton may go on from beyond a flat place
+STRIDE = 100.0  # how far one step may go at least, in such errors of numbers on their own scale
 STRIDES = (0.1, 0.2, 1.0, 4.0, 16.0)  # how far that is looked for, in free coordinates
 FLAT = 1e-4  # of the largest curvature: less is hardly any
 TOGETHER = 2e-14  # of it: less is none, Q is the same all along (numbers that are known only together)
@@ -55,12 +56,12 @@ def ascend(
 
 def climbed(layout: FreeTable, objective: Callable[..., Any], t: Array) -> tuple[Array, tuple[Any, ...]]:
     """Newton with step-halving from these free coordinates: where it ends, and what `FreeTable.at` last told."""
-    first, far = t, REACH * (1 + np.abs(t).max(initial=0.0))
     here = value, gradient, hessian, size, sound = layout.at(objective, t)
+    first, far = t, np.maximum(REACH * (1 + np.abs(t).max(initial=0.0)), WIDE * layout.errors(hessian))
     if not np.isfinite(value):
         return t, here
     for _ in range(100):
-        reach = layout.reach(t)
+        reach = np.maximum(layout.reach(t), STRIDE * layout.errors(hessian))
         step = (
             low_step(gradient, hessian, reach) if isinstance(hessian, tuple) else newton_steps(gradient, hessian, reach)
         )
@@ -104,8 +105,8 @@ def beyond_flat(layout: FreeTable, objective: Callable[..., Any], t: Array, plac
     Such a place may be an inflection (a skew normal's slant 0, whatever the data) or a plain far from the maximum.
     """
     bend = place[2][0]
-    sharp = np.maximum(-np.diagonal(bend), 0.0)  # in numbers on their own scale a step is ten of their errors
-    unit = np.where(layout.is_plain() & (sharp > 0), 10 / np.sqrt(np.where(sharp > 0, sharp, 1.0)), 1.0)
+    errors = layout.errors(place[2])[0]  # in numbers on their own scale a step is ten of their errors
+    unit = np.where(errors > 0, 10 * errors, 1.0)
     spectrum, vectors = np.linalg.eigh(bend * unit[:, None] * unit)
     share = np.abs(spectrum) / max(np.abs(spectrum).max(initial=0.0), 1e-300)
     for k in np.flatnonzero(share < FLAT)[:3]:
@@ -169,6 +170,13 @@ class FreeTable:
         plain = [self.cuts[n] for n, domain in self.domains.items() if domain == "real"]
         largest = [np.abs(t[:, cut]).max(-1, keepdims=True) for cut in plain]
         return 4.0 * (1 + np.maximum.reduce([np.zeros((self.rows, 1)), *largest]))
+
+    def errors(self, hessian: Any) -> Array:
+        """Of numbers on their own scale, 1 / sqrt(curvature), whatever that scale is; 0 elsewhere: (batch, width)."""
+        if isinstance(hessian, tuple):
+            return np.zeros_like(hessian[0])
+        sharp = np.maximum(-np.diagonal(hessian, axis1=-2, axis2=-1), 0.0)
+        return np.where(self.is_plain() & (sharp > 0), 1 / np.sqrt(np.where(sharp > 0, sharp, 1.0)), 0.0)
 
     def is_low(self, objective: Callable[..., Any], start: Mapping[str, Array]) -> bool:
         """Whether the Hessian is a diagonal plus rank one, which no width makes dear."""
@@ -236,8 +244,13 @@ def newton_steps(gradient: Array, hessian: Array, reach: Array) -> Array:
     if safe:
         step = np.linalg.solve(-scaled, (gradient * scale)[..., None])[..., 0] * scale
     else:
-        step = uphill(gradient * scale, scaled, np.full_like(reach, np.inf), flat=TOGETHER) * scale
-    return step * np.minimum(1.0, reach / np.maximum(np.abs(step).max(-1, keepdims=True), 1e-300))
+        step = uphill(gradient * scale, scaled, np.full_like(reach[:, :1], np.inf), flat=TOGETHER) * scale
+    return within(step, reach)
+
+
+def within(step: Array, reach: Array) -> Array:
+    """A step, shortened where one of its numbers would go further than it may: both (batch, n)."""
+    return step / np.maximum((np.abs(step) / reach).max(-1, keepdims=True), 1.0)
 
 
 def low_step(gradient: Array, hessian: tuple[Array, Array, Array], reach: Array) -> Array:
@@ -252,5 +265,4 @@ def low_step(gradient: Array, hessian: tuple[Array, Array, Array], reach: Array)
     full = -(plain - along * (c * (u * plain).sum(-1) / below)[..., None])
     good = np.isfinite(full).all(-1) & (below > 0)
     safe = gradient / np.maximum(np.abs(diagonal), 1e-12 * np.abs(diagonal).max(-1, keepdims=True) + 1e-300)
-    step = np.where(good[..., None], full, safe)
-    return step * np.minimum(1.0, reach / np.maximum(np.abs(step).max(-1, keepdims=True), 1e-300))
+    return within(np.where(good[..., None], full, safe), reach)

@@ -13,8 +13,11 @@ import numpy as np
 import scipy
 
 from emdsl.runtime.data.columns import Array
+from emdsl.runtime.numeric.numerics import Degenerate
 
 MOST_KINKS = 1000  # steps across them
+PROBES = 60  # gradients, at most, to find the units of free coordinates by
+WIDE = 1e4  # how far one numeric M-step may go at least, in these units
 REACH = 20.0  # how far one numeric M-step may go in unconstrained coordinates, relative to 1 + the start
 
 
@@ -32,7 +35,6 @@ def maximise(
     names = list(domains)
     shapes = {n: np.shape(to_free(start[n], domains[n], bounds[n])) for n in names}
     cuts = np.cumsum([0] + [int(np.prod(shapes[n])) for n in names])
-
     first = np.concatenate([np.ravel(to_free(start[n], domains[n], bounds[n])) for n in names])
 
     def values_at(flat: Array) -> dict[str, Array]:
@@ -41,34 +43,76 @@ def maximise(
             for i, n in enumerate(names)
         }
 
-    def loss(flat: Array) -> tuple[float, Array]:
-        if np.abs(flat - first).max(initial=0.0) > REACH * (1 + np.abs(first).max(initial=0.0)):
-            return 1e300, np.zeros_like(flat)
+    def told(flat: Array) -> tuple[float, Array]:
         with np.errstate(all="ignore"):
             values = values_at(flat)
-            value, gradient = objective(values)
+            try:
+                value, gradient = objective(values)
+            except (Degenerate, np.linalg.LinAlgError):  # a matrix that rounding leaves no inverse
+                return np.nan, np.full_like(flat, np.nan)
             parts = [
                 pullback(
                     flat[cuts[i] : cuts[i + 1]].reshape(shapes[n]), gradient[n], domains[n], bounds[n], values[n]
                 ).ravel()
                 for i, n in enumerate(names)
             ]
-        slope = np.concatenate(parts)
-        if not np.isfinite(value) or not np.isfinite(slope).all():
-            return 1e300, np.zeros_like(flat)
-        return -value / scale, -slope / scale
+        return value, np.concatenate(parts)
 
-    scale = 1.0
-    before, slope = loss(first)
+    longest = np.concatenate([_longest(domains[n], shapes[n]).ravel() for n in names])
+    units = units_of(lambda step: told(first + step)[1], longest)
+    reach = np.maximum(REACH * (1 + np.abs(first).max(initial=0.0)), WIDE * units)
+
+    def loss(inside: Array) -> tuple[float, Array]:
+        if (units * np.abs(inside) > reach).any():
+            return 1e300, np.zeros_like(inside)
+        value, slope = told(first + units * inside)
+        if not np.isfinite(value) or not np.isfinite(slope).all():
+            return 1e300, np.zeros_like(inside)
+        return -value / scale, -slope * units / scale
+
+    scale, middle = 1.0, np.zeros_like(first)
+    before, slope = loss(middle)
     scale = max(1.0, float(np.abs(slope).max()) if slope.size else 1.0)
     method = "BFGS" if first.size <= 200 else "L-BFGS-B"
-    found = scipy.optimize.minimize(loss, first, jac=True, method=method, options={"maxiter": 500})
+    found = scipy.optimize.minimize(loss, middle, jac=True, method=method, options={"maxiter": 500})
     best, value = found.x, float(found.fun)
     if not found.success and first.size <= 50 and np.isfinite(best).all():  # stopped at a kink
         best, value = across_kinks(loss, best)
     if not value <= before / scale or not np.isfinite(best).all():
         return {n: start[n] for n in names}
-    return values_at(best)
+    return values_at(first + units * best)
+
+
+def _longest(domain: str, shape: tuple[int, ...]) -> Array:
+    """The longest steps with which units are looked for: 1, but of what has the data's scale."""
+    out = np.full(shape, np.inf if domain in ("real", "zero_sum") else 1.0)
+    if domain == "ordered":
+        out[..., 0] = np.inf
+    return out
+
+
+def units_of(slope: Callable[[Array], Array], longest: Array) -> Array:
+    """What each free coordinate is measured by: a step u from 0 over which its slope changes by about 1 / u.
+
+    So numbers as small or large as the data are stand beside logarithms. All are tried together, from steps over which
+    Q changes by next to nothing; where one was too long for the others, these are found the next time. Slopes that jump are
+    tried over several jumps. `longest` : of the first steps.
+    """
+    here = slope(np.zeros_like(longest))
+    with np.errstate(all="ignore"):
+        step = np.minimum(np.where(here != 0, 1e-4 / np.abs(here), 1.0), longest)
+    away = np.zeros(step.size, bool)
+    for k in range(PROBES):
+        bend = np.abs(slope(step) - here)
+        away = bend <= 1e-14 * np.abs(here)  # nothing happens as far as that
+        with np.errstate(all="ignore"):
+            new = np.where(away, 32 * step, np.clip(np.sqrt(step / bend), step / 1e6, step * 1e6))
+        new = np.where(np.isfinite(bend), new, step / 1e3)
+        still = np.abs(np.log(new / step)) < 1.5
+        if (still | (away & (k > 12))).all():
+            break
+        step = new
+    return np.where(away, 1.0, step)
 
 
 def across_kinks(loss: Callable[[Array], tuple[float, Array]], at: Array) -> tuple[Array, float]:
@@ -234,8 +278,8 @@ def to_free(value: Any, domain: str, bounds: tuple[float | None, float | None]) 
     i, j = np.tril_indices(value.shape[-1], -1)
     if domain == "correlation":
         return np.stack([factor[..., a, b] / factor[..., a, a] for a, b in zip(i, j, strict=True)], axis=-1)
-    diagonal = np.log(np.diagonal(factor, axis1=-2, axis2=-1))
-    return np.concatenate([diagonal, factor[..., i, j]], axis=-1)
+    diagonal = np.diagonal(factor, axis1=-2, axis2=-1)  # what stands beside it in a row is measured by it
+    return np.concatenate([np.log(diagonal), factor[..., i, j] / diagonal[..., i]], axis=-1)
 
 
 def from_free(free: Array, domain: str, bounds: tuple[float | None, float | None], shape: tuple[int, ...]) -> Array:
@@ -266,8 +310,9 @@ def _factor(free: Array, domain: str, d: int) -> Array:
         factor[..., np.arange(d), np.arange(d)] = 1.0
         factor[..., i, j] = free
         return factor / np.linalg.norm(factor, axis=-1, keepdims=True)
-    factor[..., np.arange(d), np.arange(d)] = np.exp(np.clip(free[..., :d], -340, 340))
-    factor[..., i, j] = free[..., d:]
+    diagonal = np.exp(np.clip(free[..., :d], -340, 340))
+    factor[..., np.arange(d), np.arange(d)] = diagonal
+    factor[..., i, j] = free[..., d:] * diagonal[..., i]
     return factor
 
 
@@ -301,15 +346,16 @@ def pullback(free: Array, gradient: Any, domain: str, bounds: tuple[float | None
         norm = np.linalg.norm(raw, axis=-1, keepdims=True)
         by_raw = (by_factor - factor * (by_factor * factor).sum(-1, keepdims=True)) / norm
         return by_raw[..., i, j]
-    diagonal = np.diagonal(by_factor, axis1=-2, axis2=-1) * np.diagonal(factor, axis1=-2, axis2=-1)
-    return np.concatenate([diagonal, by_factor[..., i, j]], axis=-1)
+    by_rows = (np.tril(by_factor) * factor).sum(-1)
+    beside = by_factor[..., i, j] * np.diagonal(factor, axis1=-2, axis2=-1)[..., i]
+    return np.concatenate([by_rows, beside], axis=-1)
 
 
 def log_volume(free: Array, domain: str, value: Array) -> Array:
     """The log of what a small volume of free coordinates is worth, as parts of these coordinates that add up to it.
 
     Of a simplex that of its numbers but the last, of a matrix that of its lower triangle: with S = L L', L_ii of row i
-    (from 0, of D) is D - i times in |dS / dL|, and once more in the derivative of exp.
+    (from 0, of D) is D - i times in |dS / dL|, once more in the derivative of exp, and i times in what it measures.
     """
     if domain == "simplex":
         return np.log(value[..., :-1]) + np.log(value[..., -1:]) / max(1, free.shape[-1])
@@ -330,7 +376,7 @@ def _once_in_volume(numbers: int, domain: str) -> Array:
         often[1:] = 1
         return often
     d = math.isqrt(2 * numbers)
-    often[:d] = d + 1.0 - np.arange(d)
+    often[:d] = d + 1.0
     return often
 
 
