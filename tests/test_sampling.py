@@ -353,3 +353,10 @@ def test_codes_are_those_in_the_table():
         p.read_text(encoding="utf-8") for d in ("families", "fit") for p in Path(emdsl.__path__[0], d).glob("*.py")
     )
     assert set(re.findall(r'"((?:E09|D05)\d)"', text)) == set(CODES)
+
+
+def test_what_numpy_cannot_draw_is_said() -> None:
+    """Counts that grow without end: a rate above 9e18 has no count of 64 bits, which was a raw ValueError."""
+    text = "model M\nparam b : positive\nfor t in T:\n    observed y[t] ~ Poisson(1) if t == 0 else Poisson(1 + b * y[t-1])"
+    with pytest.raises(DataError, match="`y` cannot be drawn from Poisson with these parameters"):
+        emdsl.compile(text=text).sample({"b": 1e3}, {"T": 40}, 0)

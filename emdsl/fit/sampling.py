@@ -337,7 +337,11 @@ class Sampler:
         batch = (s.count, *event[: len(event) - own])
 
         def attempt(a: list[Array], shape: tuple[int, ...]) -> Array:
-            return draw(call.family, call.signature, self.rng, shape, a, event[len(event) - own :])
+            try:
+                return draw(call.family, call.signature, self.rng, shape, a, event[len(event) - own :])
+            except ValueError as why:  # numpy's own limits: a rate of which no count is an integer of 64 bits
+                text = f"`{v.name}` cannot be drawn from {call.family.name} with these parameters: {why}"
+                raise DataError(Problem("D051", text, v.span)) from None
 
         value = attempt(args, batch)
         return self.inside(v, s, value, lambda: attempt(args, batch))

@@ -36,7 +36,10 @@ def sampler(case: Case) -> Iterator[Check]:
     name = "draws have the density's moments"
     if not any(v.kind != "param" and v.distribution is not None for v in case.world.model.variables):
         raise Unchecked("it has nothing to draw: its factors are all there is")
-    drawn = draw(case.world.model, case.seed, SAMPLED)
+    try:
+        drawn = draw(case.world.model, case.seed, SAMPLED)
+    except DataError as why:  # so many rows in turn, each larger than the last
+        raise Unchecked(why.problems[0].message) from None
     world = World.of(case.world.model, drawn)
     params = {n: np.asarray(v, float) for n, v in drawn.setting.params.items()}
     space, rng = replace(case.space, like=params), case.rng(1)
