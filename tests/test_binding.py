@@ -329,6 +329,18 @@ def test_ragged_faults() -> None:
     assert "past the end" in refused(spec, {"y": [[1.0], [1.0, 2.0]], "i": [[1], [1, 0]]})
 
 
+def test_ragged_inside_ragged() -> None:
+    """Lists of lists and flat rows with both lengths are the same data; lengths that do not fit ended in a KeyError."""
+    spec = spec_of(variable("y", plates="D S[d] W[s]"), D=None, S=None, W=None)
+    nested = bound(spec, {"y": [[[1.0, 2.0], []], [], [[3.0]]]})
+    flat = bound(spec, {"y": [1.0, 2.0, 3.0]}, lengths={"S": [2, 0, 1], "W": [2, 0, 1]})
+    for some in (nested, flat):
+        np.testing.assert_array_equal(some.ragged["W"].row, [0, 0, 2])
+        np.testing.assert_array_equal(some.ragged["S"].row, [0, 0, 2])
+    assert "lengths of S are not known" in refused(spec, {"y": [1.0]}, lengths={"W": [1]})
+    assert "lengths of W are 2, but S has 3 rows" in refused(spec, {"y": [1.0]}, lengths={"S": [2, 1], "W": [1, 0]})
+
+
 # ---------------------------------------------------------------- weights, defaults
 
 

@@ -210,3 +210,23 @@ def test_classes_by_configuration_go_on_along_their_chain() -> None:
         effect = (weights * (row.sum() - m[:, None] - m) * 4 / 9).sum() / weights.sum()
         np.testing.assert_allclose(ahead["z"][s, 0], state, rtol=1e-9)
         np.testing.assert_allclose(ahead["y"]["mean"][s, 0], state @ m + effect, rtol=1e-9)
+
+
+def test_a_chain_in_nested_ragged_plates() -> None:
+    """States ahead of each innermost row, by powers of the transitions."""
+    text = """
+    model Nested
+    param c[2] : simplex[2]
+    for i in S:
+        for j in J[i]:
+            for t in T[i, j]:
+                latent   z[i, j, t] ~ Categorical(c[0]) if t == 0 else Categorical(c[z[i, j, t-1]])
+                observed y[i, j, t] ~ Normal(3 * z[i, j, t], 1)
+    """
+    c, y = np.array([[0.8, 0.2], [0.4, 0.6]]), [[[0.3, 2.0], [1.0]], [], [[0.1, 3.0, 2.0]]]
+    fit = emdsl.compile(text=text).fitter(max_iter=0).fit({"y": y}, init={"c": c})
+    last = [row[-1] for part in fit.posterior_["z"] for row in part]
+    wanted = [[p @ c, p @ c @ c] for p in last]
+    found = fit.forecast(2)
+    np.testing.assert_allclose(found["z"], wanted, rtol=1e-12)
+    np.testing.assert_allclose(found["y"]["mean"], 3 * np.array(wanted)[..., 1], rtol=1e-12)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -75,7 +76,21 @@ def read_all(
             for i, axis in enumerate(axes)
             if axis and axis != str(column.values.shape[i])
         ]
-    return columns, equations, {n: c for n, (c, _) in counts.items()}
+    found = {n: c for n, (c, _) in counts.items()}
+    for variable in variables.values():
+        _refuse_unlike([n for p in variable["plates"] if (n := ragged_name(p[1]))], found)
+    return columns, equations, found
+
+
+def _refuse_unlike(nested: Sequence[str], lengths: Mapping[str, Array]) -> None:
+    """Raise DataError where a ragged plate inside another has no length for each of its rows."""
+    for outer, inner in pairwise(nested):
+        if inner in lengths and outer not in lengths:
+            raise DataError(f"the lengths of {outer} are not known", hint=f"lengths={{{outer!r}: ...}}", code="D007")
+        rows = int(lengths[outer].sum()) if inner in lengths else 0
+        if inner in lengths and (len(lengths[inner]) % rows if rows else len(lengths[inner])):
+            text = f"the lengths of {inner} are {len(lengths[inner])}, but {outer} has {rows} rows"
+            raise DataError(text, code="D007")
 
 
 def _tokens(name: str, counts: Any) -> list[Array]:

@@ -151,9 +151,15 @@ def _longer(r: Ragged, steps: int) -> Ragged:
     return ragged_rows(r.lengths + steps)
 
 
+def _innermost(v: Record, bound: Bound) -> str | None:
+    """The ragged plate whose rows a variable's arrays have, the innermost of them; None where all plates are even."""
+    found = [n for p in v["plates"] if (n := ragged_name(p[1])) is not None and n in bound.ragged]
+    return found[-1] if found else None
+
+
 def _grower(v: Record, bound: Bound, at: int, steps: int) -> Callable[[Array, Array | None], Array]:
     """A function that puts rows at the end of every sequence of one variable; zeros where there are none."""
-    name = next((n for p in v["plates"] if (n := ragged_name(p[1])) is not None and n in bound.ragged), None)
+    name = _innermost(v, bound)
 
     def grown(old: Array, new: Array | None) -> Array:
         if name is None or at > 0:
@@ -171,7 +177,7 @@ def _grower(v: Record, bound: Bound, at: int, steps: int) -> Callable[[Array, Ar
 def _passed(v: Record, value: Any, bound: Bound, at: int, steps: int) -> Array:
     """The values of a given in the rows ahead, checked as data of a fit are."""
     name, old = v["name"], bound.values[v["name"]]
-    ragged = next((n for p in v["plates"] if (n := ragged_name(p[1])) is not None and n in bound.ragged), None)
+    ragged = _innermost(v, bound) if at == 0 else None
     column = read_column(name, value)
     shape = (*old.shape[:at], steps, *old.shape[at + 1 :])
     if ragged is not None:
