@@ -1,14 +1,12 @@
 """The typed model: what `resolve` makes of a text, and what every later stage reads.
 
 All values are frozen and compare by content; spans never take part in comparison. Every
-expression knows its shape. Nothing here knows how a model is inferred.
+expression (`tree`) knows its shape. Nothing here knows how a model is inferred.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
-from fractions import Fraction
 from typing import Literal
 
 from emdsl.errors import NOWHERE, Problem, Span
@@ -17,128 +15,20 @@ from emdsl.language.dims import Ragged as Ragged
 from emdsl.language.dims import Shape as Shape
 from emdsl.language.dims import Size as Size
 from emdsl.language.kinds import KINDS, DomainKind, Range
-
-# ---------------------------------------------------------------------------- expressions
-
-
-@dataclass(frozen=True, slots=True)
-class Num:
-    """A literal; decimal literals are floats, integer literals ints. Shape ()."""
-
-    value: int | float | Fraction
-    span: Span = field(default=NOWHERE, compare=False, repr=False)
-    shape: Shape = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Pi:
-    span: Span = field(default=NOWHERE, compare=False, repr=False)
-    shape: Shape = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Var:
-    """A whole variable, `let` or family argument; `Index` selects from it."""
-
-    name: str
-    shape: Shape
-    span: Span = field(default=NOWHERE, compare=False, repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Loop:
-    """The value of a loop name, an integer from 0. `size` is the plate's (or comprehension's) length."""
-
-    name: str
-    size: Size
-    span: Span = field(default=NOWHERE, compare=False, repr=False)
-    shape: Shape = ()
-
-
-@dataclass(frozen=True, slots=True)
-class SizeOf:
-    """A size as a number (`K`, `T[s]`)."""
-
-    size: Size
-    span: Span = field(default=NOWHERE, compare=False, repr=False)
-    shape: Shape = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Index:
-    """`base[a, b]`: the first axes of `base` fixed at integer expressions, the rest kept.
-
-    Nested brackets are merged: `m[k][d]` is `Index(Var m, (k, d))`.
-    """
-
-    base: Expr
-    args: tuple[Expr, ...]
-    shape: Shape
-    span: Span = field(default=NOWHERE, compare=False, repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """An operator or a function of the language, by its fixed name.
-
-    Operators: add sub mul div floordiv mod pow neg matmul transpose, eq ne lt le gt ge, and or not.
-    Functions: exp log log1p sqrt abs min max logistic logit softmax logsumexp tanh sin cos Phi
-    lgamma digamma beta_ln lchoose sum cumsum outer diag eye zeros ones logdet inv trace quad concat.
-    `a + b` is elementwise on equal shapes or with a scalar. `eye/zeros/ones` take no argument
-    here: their lengths are their `shape`. `min`/`max`/`sum` of one vector reduce it. A chained
-    comparison is an `and` of comparisons.
-    """
-
-    fn: str
-    args: tuple[Expr, ...]
-    shape: Shape
-    span: Span = field(default=NOWHERE, compare=False, repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class If:
-    """`then if cond else other`; only the branch taken is evaluated."""
-
-    cond: Expr
-    then: Expr
-    other: Expr
-    shape: Shape
-    span: Span = field(default=NOWHERE, compare=False, repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Stack:
-    """`[a, b]`: stacked along a new first axis."""
-
-    items: tuple[Expr, ...]
-    shape: Shape
-    span: Span = field(default=NOWHERE, compare=False, repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Each:
-    """`[body for index in size]`: shape (size, *body.shape)."""
-
-    index: str
-    size: Size
-    body: Expr
-    shape: Shape
-    span: Span = field(default=NOWHERE, compare=False, repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class SumOver:
-    """`sum(body for index in size if cond)`: shape of body."""
-
-    index: str
-    size: Size
-    cond: Expr | None
-    body: Expr
-    shape: Shape
-    span: Span = field(default=NOWHERE, compare=False, repr=False)
-
-
-Expr = Num | Pi | Var | Loop | SizeOf | Index | Call | If | Stack | Each | SumOver
+from emdsl.language.tree import Call as Call
+from emdsl.language.tree import Each as Each
+from emdsl.language.tree import Expr as Expr
+from emdsl.language.tree import If as If
+from emdsl.language.tree import Index as Index
+from emdsl.language.tree import Loop as Loop
+from emdsl.language.tree import Num as Num
+from emdsl.language.tree import Pi as Pi
+from emdsl.language.tree import SizeOf as SizeOf
+from emdsl.language.tree import Stack as Stack
+from emdsl.language.tree import SumOver as SumOver
+from emdsl.language.tree import Var as Var
+from emdsl.language.tree import children as children
+from emdsl.language.tree import walk as walk
 
 # ---------------------------------------------------------------------------- domains and families
 
@@ -369,31 +259,3 @@ class ModelText:
 
     def variable(self, name: str) -> Variable:
         return next(v for v in self.variables if v.name == name)
-
-
-def children(e: Expr) -> tuple[Expr, ...]:
-    """The direct sub-expressions, in reading order."""
-    match e:
-        case Num() | Pi() | Var() | Loop() | SizeOf():
-            return ()
-        case Index():
-            return (e.base, *e.args)
-        case Call():
-            return e.args
-        case If():
-            return (e.cond, e.then, e.other)
-        case Stack():
-            return e.items
-        case Each():
-            return (e.body,)
-        case SumOver():
-            return (e.body,) if e.cond is None else (e.cond, e.body)
-
-
-def walk(e: Expr) -> Iterator[Expr]:
-    """The expression and all below it, parents first, without recursion."""
-    stack = [e]
-    while stack:
-        node = stack.pop()
-        yield node
-        stack.extend(reversed(children(node)))
