@@ -64,7 +64,8 @@ def _named(name: str, span: Span, env: Env) -> Size:
             "E026",
             f"`{name}` is ragged: its length differs",
             span,
-            f"write `{name}[...]` with the loop name it depends on",
+            f"write `{name}[...]` with the loop name it depends on; "
+            "a position in any row of it is `index[M]`, of a new size",
         )
     if name in env.loops:
         raise wrong("E025", f"`{name}` is a loop name, not a size", span)

@@ -143,7 +143,8 @@ def inside(what: str, index: Array, length: Array, reached: Array) -> None:
     """Refuse data that lead an index off its axis where it is reached: indices start at 0 and never wrap."""
     index, length, reached = np.broadcast_arrays(index, length, reached)
     for bad, why in ((index < 0, "is below 0"), (index >= length, "is past the end")):
-        refuse_where(what, bad & (reached != 0), index, why, hint="indices start at 0 and never wrap")
+        hint = "indices start at 0 and never wrap; reach one only where it exists: `... if ... else ...`"
+        refuse_where(what, bad & (reached != 0), index, why, hint=hint)
 
 
 def without_gaps(mask: Array | None, name: str) -> None:
