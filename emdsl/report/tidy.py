@@ -38,16 +38,19 @@ def tidy(e: Expr, facts: Known) -> Expr:
 
 
 class Tidying(x.Rebuilding):
-    """`written`: sums over few literal places are written out."""
+    """`written`: sums over few literal places are written out. What stands in several places is tidied once."""
 
-    __slots__ = ("facts", "written")
+    __slots__ = ("done", "facts", "written")
 
     def __init__(self, facts: Known, written: bool) -> None:
         self.facts, self.written, self.table = facts, written, {}
+        self.done: dict[Expr, Expr] = {}
 
     def of(self, e: Expr) -> Expr:
-        found = self.step(e)
-        return self.below(e) if found is None else found
+        if e not in self.done:
+            found = self.step(e)
+            self.done[e] = self.below(e) if found is None else found
+        return self.done[e]
 
     def step(self, n: Expr) -> Expr | None:
         facts, go = self.facts, self.of

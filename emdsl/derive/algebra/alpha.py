@@ -25,7 +25,8 @@ from emdsl.derive.algebra.nodes import (
     Sum,
     Val,
     Where,
-    walk,
+    children,
+    free,
 )
 
 
@@ -35,8 +36,14 @@ def alpha(e: Expr) -> Expr:
     return _alpha(e, {}, 0)
 
 
+@lru_cache(maxsize=100_000)
+def _binds(e: Expr) -> bool:
+    """Whether an index is bound somewhere in it."""
+    return isinstance(e, Sum | MatInv | LogDet) or any(map(_binds, children(e)))
+
+
 def _alpha(e: Expr, names: Mapping[Ix, Ix], depth: int) -> Expr:
-    if not any(isinstance(x, Sum | MatInv | LogDet) for x in walk(e)) and not names:
+    if not _binds(e) and names.keys().isdisjoint(free(e)):
         return e
 
     def idx(i: Idx) -> Idx:

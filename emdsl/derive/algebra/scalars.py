@@ -131,6 +131,9 @@ class Root:
     finite_at_zero: bool = False
 
 
+Solved = tuple[list[sp.Expr], str, sp.Expr | None]  # roots, what is known of them, the score's slope at a single one
+
+
 def solve_score(leaf: El, functions: tuple[Expr, ...], coefficients: tuple[Expr, ...]) -> Root | None:
     """The maximum of sum_j c_j f_j(v), in closed form where the score is linear or quadratic in v, 1/v, exp(v).
 
@@ -144,15 +147,21 @@ def solve_score(leaf: El, functions: tuple[Expr, ...], coefficients: tuple[Expr,
         table.meaning[c] = e
     held: dict[El, Expr] = {}
     fs = [table.to_sympy(x.rebuild(f, lambda n: _held_apart(n, leaf, held))) for f in functions]
-    q = sp.Add(*(c * f for c, f in zip(cs, fs, strict=True)))
-    found = _polynomial_root(sp.diff(q, v), v, leaf.sort)
+    found = _solved(tuple(fs), tuple(cs), v, leaf.sort)
     if found is None:
         return None
-    roots, evidence, curvature = found
+    (roots, evidence, curvature), finite = found
     table.meaning |= {table.of(name): whole for name, whole in held.items()}
     values = tuple(x.rebuild(table.from_sympy(r), _turned) for r in roots)
     slope = None if curvature is None else table.from_sympy(curvature)
-    return Root(values[0], values, evidence, slope, all(f.subs(v, 0).is_finite for f in fs))
+    return Root(values[0], values, evidence, slope, finite)
+
+
+@lru_cache(maxsize=1024)
+def _solved(fs: tuple[sp.Expr, ...], cs: tuple[sp.Symbol, ...], v: sp.Symbol, sort: str) -> tuple[Solved, bool] | None:
+    """The roots, and whether the functions have values at 0: the same for all scores that differ in names alone."""
+    found = _polynomial_root(sp.diff(sp.Add(*(c * f for c, f in zip(cs, fs, strict=True))), v), v, sort)
+    return None if found is None else (found, all(f.subs(v, 0).is_finite for f in fs))
 
 
 def _held_apart(n: Expr, leaf: El, held: dict[El, Expr]) -> Expr | None:
@@ -201,9 +210,6 @@ def _turned(e: Expr) -> Expr | None:
 
 LONG = 12  # terms beside an unknown from which on they are one symbol
 STEEPEST = 100  # powers beyond this have no roots that are written, and polynomials as long as they are high
-
-
-Solved = tuple[list[sp.Expr], str, sp.Expr | None]  # roots, what is known of them, the score's slope at a single one
 
 
 def _polynomial_root(score: sp.Expr, v: sp.Symbol, sort: str) -> Solved | None:
@@ -261,15 +267,21 @@ def derivatives(leaf: El, value: Expr, order: int = 2) -> list[Expr] | None:
     if seen is None:
         return None
     s, (v,) = seen
-    out = [value]
+    slopes = _slopes(s, v, order)
+    return None if slopes is None else [value, *map(table.from_sympy, slopes)]
+
+
+@lru_cache(maxsize=256)
+def _slopes(s: sp.Expr, v: sp.Symbol, order: int) -> tuple[sp.Expr, ...] | None:
+    out = []
     for n in range(order):
         s = sp.diff(s, v)
         if n < order - 1 and nodes(s) > LONGEST:
             return None
         if s.has(sp.Derivative) or s.has(sp.DiracDelta):
             return None
-        out.append(table.from_sympy(s))
-    return out
+        out.append(s)
+    return tuple(out)
 
 
 LONGEST = 2000  # nodes of a slope, of which another is taken: its own would have many times as many
@@ -286,15 +298,23 @@ def second_order(leaves: tuple[El, ...], value: Expr) -> tuple[tuple[Expr, ...],
     seen = _seen(leaves, value, table)
     if seen is None:
         return None
-    s, vs = seen
+    found = _hessian(seen[0], tuple(seen[1]))
+    if found is None:
+        return None
+    slopes, hessian = found
+    rows = tuple(tuple(map(table.from_sympy, row)) for row in hessian)
+    return tuple(map(table.from_sympy, slopes)), rows
+
+
+@lru_cache(maxsize=256)
+def _hessian(s: sp.Expr, vs: tuple[sp.Symbol, ...]) -> tuple[list[sp.Expr], list[list[sp.Expr]]] | None:
     slopes = [sp.diff(s, v) for v in vs]
     if any(nodes(slope) > LONGEST for slope in slopes):
         return None
     hessian = [[sp.diff(slope, w) for w in vs[i:]] for i, slope in enumerate(slopes)]
     if any(e.has(sp.Derivative, sp.DiracDelta) for row in (slopes, *hessian) for e in row):
         return None
-    rows = tuple(tuple(map(table.from_sympy, row)) for row in hessian)
-    return tuple(map(table.from_sympy, slopes)), rows
+    return slopes, hessian
 
 
 def _seen(leaves: tuple[El, ...], value: Expr, table: Symbols) -> tuple[sp.Expr, list[sp.Symbol]] | None:
