@@ -265,6 +265,20 @@ for n in N:
     observed y[n] ~ Normal(X[n] @ b[z[n]], precision = tau[z[n]])
 infer w, (b, tau), z by meanfield
 """
+DEGREES = """
+model Degrees
+size K = 2
+latent share ~ Dirichlet(ones(K))
+for k in K:
+    latent r[k] ~ Gamma(2, 2)
+for i in N:
+    latent busy[i] ~ Gamma(1, 1)
+    latent z[i] ~ Categorical(share)
+for i in N:
+    for j in N if i < j:
+        observed e[i, j] ~ Poisson(busy[i] * busy[j] * r[z[i]])
+infer z, r, share, busy by meanfield
+"""  # what one row reads of all others is not cut into chunks
 
 
 def bound_of(text: str, off: float, monkeypatch: pytest.MonkeyPatch) -> bounds.Check:
@@ -287,8 +301,8 @@ def bound_of(text: str, off: float, monkeypatch: pytest.MonkeyPatch) -> bounds.C
 @pytest.mark.parametrize(
     "text",
     [WISHARTS + EACH, WISHARTS.replace("0.1 * eye(D)", "0.1 * prec[k]") + EACH.replace("mean, prec", "(mean, prec)"),
-     COVARIANCE, LEVELS, MEMBERS, LINES],
-    ids=["wisharts", "of one scale", "covariance", "levels", "members", "lines"],
+     COVARIANCE, LEVELS, MEMBERS, LINES, DEGREES],
+    ids=["wisharts", "of one scale", "covariance", "levels", "members", "lines", "degrees"],
 )  # fmt: skip
 def test_a_bound_is_the_mean_of_log_p_less_log_q(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert bound_of(text, 0.0, monkeypatch).status == "passed"

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Expr, Ix
 from emdsl.derive.algebra.made import AT, Q
+from emdsl.derive.joint.terms import Term
 from emdsl.derive.plan import Plan
 from emdsl.derive.posteriors.blocks import Part
 from emdsl.derive.updates.handed import handed_over, known_beside, looked_up
@@ -47,7 +48,17 @@ def _row_of(part: Part, rows: frozenset[str]) -> Ix | None:
     tied = tied or any(n in AT for t in b.terms for f in t.factors for n in x.variables(f))
     if not b.states or tied or len(b.home) != 1 or b.home[0].dim in {s.dim for s in b.states}:
         return None
-    return b.home[0] if b.home[0].dim in rows else None
+    dim = b.home[0].dim
+    if any(_other_row(t, dim) for t in (*b.terms, *part.own)):
+        return None
+    return b.home[0] if dim in rows else None
+
+
+def _other_row(t: Term, dim: str) -> bool:
+    """Whether a term holds two rows of a plate, or a sum over its rows: of these a chunk has not all."""
+    inside = (n.ix for f in t.factors for n in x.walk(f) if isinstance(n, x.Sum))
+    held = {i for i in (*t.ixs, *(i for f in t.factors for i in x.free(f))) if i.dim == dim}
+    return len(held) > 1 or any(i.dim == dim for i in inside)
 
 
 def _reached(part: Part, q: str) -> bool:
