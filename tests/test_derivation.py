@@ -515,6 +515,17 @@ for n in N:
         "fit[n] = [x[n]ᵀ a, w[n]ᵀ b]",
         "(R⁻¹)[0, 0] (R⁻¹)[0, 1] S_y_y -",  # twice a half: the matrix is symmetric
     ),
+    """param a : real[P]
+param b : real[P]
+param S : spd[2]
+for n in N:
+    given x[n] : real[P]
+    observed y[n] : real[2] ~ MvNormal([x[n] @ a, x[n] @ b], S)
+""": (
+        "∂Q/∂S⁻¹ = ½ S_n_y S - ½ C = 0 with the entries of C, which is symmetric, C[0, 0] = S_y_y - 2 aᵀ S_y_x +",
+        "So S = C / S_n_y (",
+        "S[0, 1] = Σ_n (y[n, 0] - x[n]ᵀ a) (y[n, 1] - x[n]ᵀ b) / N S[1, 1] =",
+    ),
     """for p in P:
     latent alpha[p] ~ Gamma(0.01, 0.01)
 latent tau ~ Gamma(0.01, 0.01)

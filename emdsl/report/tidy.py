@@ -59,6 +59,8 @@ class Tidying(x.Rebuilding):
                 return x.MatInv(i, j, of, (at[0], at[1]) if repr(at[0]) <= repr(at[1]) else (at[1], at[0]))
             case x.MatInv(i, j, x.Choose() as of, (int() as a, int() as b)) if a > b and _even(of, i, j):
                 return x.MatInv(i, j, of, (b, a))
+            case x.SizeN(dim) if dim.isdigit():
+                return x.num(int(dim))  # beside other numbers it is one with them
             case El() if n.var in facts.constants:
                 return x.num(facts.constants[n.var])
             case El() if n.var in facts.pairs:

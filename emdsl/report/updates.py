@@ -74,6 +74,8 @@ def _rule(plan: Plan, u: Update, t: Typeset) -> Iterator[Say | Show]:
         case Simplex():
             yield from _stationary_on_simplex(u.rule, u.params[0], t)
             yield from _equations(*normalised(u.params[0], u.rule.axes, u.rule.counts), u.params[0], t)
+        case Spread() if _entry_by_entry(u.rule):
+            yield from _by_entries(u.rule, u.params[0], t)
         case Spread():
             yield from _stationary_in_inverse(u.rule, u.params[0], t)
             yield from _equations(*_spread(u.rule, u.params[0]), u.params[0], t)
@@ -107,9 +109,15 @@ def _equations(left: Expr, right: Expr, name: str, t: Typeset) -> Iterator[Show]
     for i in free:
         if i.dim.isdigit() and int(i.dim) <= SHORT_CASES and _compared(i, right):
             for n in range(int(i.dim)):
+                if isinstance(left, El) and left.var in t.known.pairs and i == left.idx[-1] and _below(left.idx[-2], n):
+                    continue  # of a symmetric matrix each entry once
                 yield from _equations(x.substitute(left, {i: n}), x.substitute(right, {i: n}), name, t)
             return
     yield Show(equation(left, tidy(right, t.known), t), name)
+
+
+def _below(row: Idx, column: int) -> bool:
+    return isinstance(row, int) and row > column
 
 
 def equation(left: Expr, right: Expr, t: Typeset) -> Formula:
@@ -150,6 +158,33 @@ def _stationary_on_simplex(rule: Simplex, name: str, t: Typeset) -> Iterator[Say
     multiplier = f.at(f.Word("lambda"), *t.places(rule.axes[:-1], names))
     yield Say("Stationary, with a multiplier for the sum that is 1, where")
     yield Show(f.Relation("=", f.Slope(f.Word("Q"), t.of(leaf, names)), f.Relation("=", score, multiplier)))
+
+
+def _entry_by_entry(rule: Spread) -> bool:
+    """Whether a covariance's sums of squares are of a few vectors by their numbers, and have no form as a matrix."""
+    i, j = rule.axes[-2:]
+    short = len(rule.axes) == 2 and i.dim.isdigit() and int(i.dim) <= SHORT_CASES
+    return short and not rule.precision and _compared(i, rule.scatter) and _compared(j, rule.scatter)
+
+
+def _by_entries(rule: Spread, name: str, t: Typeset) -> Iterator[Say | Show]:
+    """`a V - C / 2 = 0` with C entry by entry, instead of a sum of products of unit vectors."""
+    i, j = rule.axes
+    own = El(name, rule.axes)
+    letter = next(c for c in "CDFHMUW" if c not in t.letters.taken)
+    scatter, weight = (x.neg(x.add(e, e)) for e in (rule.scatter, rule.weight))
+    twice = x.mul(x.HALF, x.add(scatter, x.substitute(scatter, {i: j, j: i})))
+    by = f.Raised(f.Name(name), f.Number("-1"))
+    first = t.of(x.mul(x.HALF, weight), {})
+    score = f.Plus(((False, f.times(first, f.Name(name))), (True, f.over(t.of(x.HALF, {}), f.Name(letter)))))
+    yield Show(f.Relation("=", f.Slope(f.Word("Q"), by), f.Relation("=", score, f.Number("0"))))
+    yield Say(f"with the entries of {letter}, which is symmetric,")
+    for a in range(int(i.dim)):
+        for b in range(a, int(i.dim)):
+            value = t.of(gathered(tidy(x.substitute(twice, {i: a, j: b}), t.known)), {})
+            yield Show(f.Relation("=", f.At(f.Name(letter), (f.Number(str(a)), f.Number(str(b)))), value))
+    yield Say("So")
+    yield Show(f.Relation("=", f.Name(own.var), f.Over(f.Name(letter), t.of(weight, {}))), name)
 
 
 def _stationary_in_inverse(rule: Spread, name: str, t: Typeset) -> Iterator[Say | Show]:
