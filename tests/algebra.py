@@ -31,7 +31,7 @@ FUNCTIONS: dict[str, Callable[..., float]] = {
     "log1p": math.log1p, "softplus": lambda a: float(np.logaddexp(0, a)), "logistic": special.expit,
     "logit": special.logit, "sign": np.sign, "Phi": special.ndtr, "log_Phi": special.log_ndtr,
     "phi": lambda a: math.exp(-a * a / 2) / math.sqrt(2 * math.pi),
-    "pi": lambda: math.pi, "value": lambda a: a,
+    "pi": lambda: math.pi, "value": lambda a: a, "whole": lambda a: a,
     "min": min, "max": max, "floordiv": lambda a, b: a // b, "mod": lambda a, b: a % b,
     "log1mexp": lambda a: math.log(-math.expm1(a)), "log_mass": math.log,
     "log_bessel_i0": lambda a: math.log(special.ive(0, a)) + abs(a),
