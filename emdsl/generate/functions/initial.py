@@ -69,7 +69,15 @@ def _without_units(plan: Plan) -> tuple[str, ...]:
         for v in plan.joint.model.of_kind("param")
         if v.domain.kind in ("real", "positive", "ordered", "spd") and bounds(v) == ("None", "None")
     ]
-    return tuple(n for n in wide if n in numeric)
+    return tuple(n for n in wide if n in numeric or (numeric and n in _scales_of_clouds(plan)))
+
+
+def _scales_of_clouds(plan: Plan) -> set[str]:
+    """Scales of latents that stand at points beside data on the line: no Gaussian, so that no sum over them is free."""
+    on_line = any(v.domain.kind == "real" for v in plan.joint.model.of_kind("observed"))
+    read = {n for f in plan.joint.factors if f.about in plan.joint.in_clouds for n in x.variables(f.body)}
+    scales = {v.name for v in plan.joint.model.of_kind("param") if v.domain.kind == "positive" and v.name in read}
+    return scales if on_line else set()
 
 
 def _search(plan: Plan, neutral: Sequence[str], searched: Sequence[str], some: str) -> list[str]:
@@ -81,12 +89,14 @@ def _search(plan: Plan, neutral: Sequence[str], searched: Sequence[str], some: s
     ]
     names = ", ".join(f'"{n}"' for n in searched) + ("," if len(searched) == 1 else "")
     unit = ", unit=1.0" if _in_units_of_data(plan) else ""
+    found = [f'"{n}"' for n in searched if n in _scales_of_clouds(plan)]
+    latent = f", [{', '.join(found)}]" if found else ""
     return [
         "", f"def plain(units, rng{unit}):", *("    " + line for line in neutral), "    return params",
         "", "def likelihood(params):",
         f'    return e_step(params, data, {some})["log_likelihood"] + log_prior(params, prepared)', "",
         'with np.errstate(all="ignore"):',
-        f"    units = likely_units(plain, likelihood, ({names}), [{', '.join(measured)}], rng)",
+        f"    units = likely_units(plain, likelihood, ({names}), [{', '.join(measured)}], rng{latent})",
     ]  # fmt: skip
 
 

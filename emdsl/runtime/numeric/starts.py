@@ -125,12 +125,14 @@ def likely_units(
     names: Sequence[str],
     data: Sequence[Array],
     rng: np.random.Generator,
+    latent: Sequence[str] = (),
 ) -> dict[str, float]:
     """By name, the power of a unit of the data in which a parameter's neutral value makes them likeliest.
 
     For parameters that no closed form moves: Newton from a scale of 1 under data in millions is lost, or stops at
     an optimum that nobody wants. `plain(units, rng)` gives neutral parameters, `value(params)` their log-likelihood.
-    One parameter after the other, twice; the noise in all values is one.
+    One parameter after the other, twice; the noise in all values is one. Scales of `latent` numbers become larger only,
+    where that is likelier at all: from one far too small, noise explains all of the data, and EM stands still.
     """
     sizes = [float(np.sqrt(np.mean(np.square(a)))) for a in data if a.size]
     units = [u for u in dict.fromkeys(10.0 ** round(float(np.log10(s))) for s in sizes if 0 < s < np.inf) if u != 1]
@@ -142,9 +144,10 @@ def likely_units(
 
     best = likelihood(found)
     for name in (*names, *names):
-        for tried in [{**found, name: factor} for factor in powers]:
+        clear = 0.0 if name in latent else CLEAR
+        for tried in [{**found, name: factor} for factor in powers if factor > 1 or name not in latent]:
             there = likelihood(tried)
-            if there > (best + CLEAR * abs(best) if best > -np.inf else best):
+            if there > (best + clear * abs(best) if best > -np.inf else best):
                 found, best = tried, there
     return found
 
