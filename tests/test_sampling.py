@@ -357,6 +357,7 @@ def test_codes_are_those_in_the_table():
 
 def test_what_numpy_cannot_draw_is_said() -> None:
     """Counts that grow without end: a rate above 9e18 has no count of 64 bits, which was a raw ValueError."""
-    text = "model M\nparam b : positive\nfor t in T:\n    observed y[t] ~ Poisson(1) if t == 0 else Poisson(1 + b * y[t-1])"
+    text = "model M\nparam b : positive\nfor t in T:\n"
+    text += "    observed y[t] ~ Poisson(1) if t == 0 else Poisson(1 + b * y[t-1])"
     with pytest.raises(DataError, match="`y` cannot be drawn from Poisson with these parameters"):
         emdsl.compile(text=text).sample({"b": 1e3}, {"T": 40}, 0)

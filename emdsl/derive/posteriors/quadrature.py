@@ -16,7 +16,6 @@ from emdsl.derive.algebra.made import PRESENT
 from emdsl.derive.joint.factors import Cloud, LogJoint
 from emdsl.derive.joint.plates import home_of
 from emdsl.derive.joint.ranges import EVERYWHERE, range_of
-from emdsl.derive.joint.terms import terms
 from emdsl.derive.posteriors.block import Block, in_terms_of
 from emdsl.derive.posteriors.blocks import Elimination, classes, eliminate
 from emdsl.derive.posteriors.clouds import dimensions, with_clouds

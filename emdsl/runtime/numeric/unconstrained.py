@@ -16,7 +16,7 @@ from emdsl.runtime.data.columns import Array
 from emdsl.runtime.numeric.numerics import Degenerate
 
 MOST_KINKS = 1000  # steps across them
-PROBES = 60  # gradients, at most, to find the units of free coordinates by
+MOST_PROBES = 60  # gradients, at most, to find the units of free coordinates by
 WIDE = 1e4  # how far one numeric M-step may go at least, in these units
 REACH = 20.0  # how far one numeric M-step may go in unconstrained coordinates, relative to 1 + the start
 
@@ -95,14 +95,14 @@ def units_of(slope: Callable[[Array], Array], longest: Array) -> Array:
     """What each free coordinate is measured by: a step u from 0 over which its slope changes by about 1 / u.
 
     So numbers as small or large as the data are stand beside logarithms. All are tried together, from steps over which
-    Q changes by next to nothing; where one was too long for the others, these are found the next time. Slopes that jump are
-    tried over several jumps. `longest` : of the first steps.
+    Q changes by next to nothing; where one was too long for the others, these are found the next time. Slopes that jump
+    are tried over several jumps. `longest` : of the first steps.
     """
     here = slope(np.zeros_like(longest))
     with np.errstate(all="ignore"):
         step = np.minimum(np.where(here != 0, 1e-4 / np.abs(here), 1.0), longest)
     away = np.zeros(step.size, bool)
-    for k in range(PROBES):
+    for k in range(MOST_PROBES):
         bend = np.abs(slope(step) - here)
         away = bend <= 1e-14 * np.abs(here)  # nothing happens as far as that
         with np.errstate(all="ignore"):
