@@ -2,7 +2,7 @@
 
 A name is what the algebra sorts, substitutes and looks up, hence one string. It is put together and taken apart here,
 by the kinds below, and nowhere else: `Q.of("z")` is `"q:z"`, `name in Q` asks, `Q.named(name)` gives `"z"` back.
-A new kind is a line here, and one where it is printed (`_leaf` in `generate/context`, `_element` in `report/typeset`).
+A new kind is a line here, and one where it is printed (`_leaf` in `generate/context`, `_element` in `report/elements`).
 """
 
 from __future__ import annotations
