@@ -1,0 +1,111 @@
+"""Why what an update finds is a maximum: Q is concave, or bends down there; or that this is not known."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fractions import Fraction
+
+from emdsl.derive.algebra import expr as x
+from emdsl.derive.algebra.expr import El, Expr
+from emdsl.derive.algebra.scalars import derivatives
+from emdsl.derive.plan import Plan
+from emdsl.derive.updates.newton import Newton, Together
+from emdsl.derive.updates.rules import Closed, Numeric, Update
+from emdsl.errors import InternalError
+from emdsl.report import formula as f
+from emdsl.report.concave import SQUARE, bends_of, concave_by
+from emdsl.report.gathered import divides, gathered
+from emdsl.report.page import Say, Show, names_of
+from emdsl.report.tidy import tidy
+from emdsl.report.typeset import Typeset
+
+
+def why_a_maximum(plan: Plan, u: Update) -> Iterator[Say]:
+    """Why what is found is the maximum, or that this is not known."""
+    by, names = concave_by(plan, u), names_of(*u.params)
+    if by == [SQUARE]:
+        yield Say(f"Q subtracts squares of what is linear in {names}: it is concave, and this is its maximum.")
+    elif by:
+        said = f"{', '.join(by[:-1])} and {by[-1]} are" if len(by) > 1 else f"{by[0]} is"
+        yield Say(f"Q is concave in {names}, because {said} convex, and subtracted: this is its maximum.")
+    elif by is None and isinstance(u.rule, Newton | Together | Numeric) and not _medians(u.rule):
+        yield Say(f"Q is not known to be concave in {names}: this is a stationary point at which it is no lower.")
+
+
+def _medians(rule: Newton | Together | Numeric) -> bool:
+    return isinstance(rule, Numeric) and bool(rule.medians)
+
+
+def second_order(plan: Plan, rule: Closed, name: str, t: Typeset) -> Iterator[Say | Show]:
+    """The second-order condition."""
+    left = El(name, rule.axes)
+    curvature = slope_of(rule, left, 1)
+    if curvature is not None:
+        names = t.letters.extend({}, rule.axes)
+        slope = f.Slope(f.Word("Q"), t.of(left, names), 2)
+        yield Say("The second derivative:")
+        yield Show(f.Relation("=", slope, t.of(gathered(tidy(curvature, t.known)), names)))
+        if rule.root.curvature is not None:
+            found = tidy(_at_root(rule, left, curvature), t.known)
+            sign = " not positive:" if bends_of(plan, ()).least(x.neg(found)) else ""
+            yield Say(f"At the root it is{sign}")
+            yield Show(t.of(found, names))
+
+
+def _at_root(rule: Closed, leaf: El, curvature: Expr) -> Expr:
+    """The second derivative at a single root `leaf = a / b`: with `b leaf` for `a`, where that is shorter."""
+    assert rule.root.curvature is not None
+    factors, power = _unrooted(rule.root.value)
+    tops = [p for p in factors if not isinstance(p, x.Num) and not divides(p)]
+    scale = x.mul(*(x.power(p, x.num(-1)) for p in factors if p not in tops))
+    if len(tops) != 1:
+        return rule.root.curvature
+    leaf = next((n for n in x.walk(curvature) if isinstance(n, El) and n.var == leaf.var), leaf)  # with its sort
+    held = x.mul(scale, x.power(leaf, x.num(power)))
+    found = _gathered(x.rebuild(curvature, lambda n: held if n == tops[0] else None), leaf)
+    gone = found != curvature and not any(n == tops[0] for n in x.walk(found))
+    return found if gone and len(repr(found)) <= len(repr(rule.root.curvature)) else rule.root.curvature
+
+
+def _unrooted(value: Expr) -> tuple[list[Expr], int]:
+    """The factors of a value; of its square, with 2, where it is a square root."""
+    factors = list(x.factors_of(value))
+    if not all(isinstance(p, x.Pow) and p.exponent == x.HALF for p in factors):
+        return factors, 1
+    return [q for p in factors if isinstance(p, x.Pow) for q in x.factors_of(p.base)], 2
+
+
+def _gathered(e: Expr, leaf: El) -> Expr:
+    """`leaf leaf^-3` as `leaf^-2`, in every product, so that like terms meet."""
+
+    def step(n: Expr) -> Expr | None:
+        if not isinstance(n, x.Mul):
+            return None
+        exponents, rest = Fraction(0), []
+        for p in x.factors_of(n):
+            base, exponent = (p.base, p.exponent) if isinstance(p, x.Pow) else (p, x.ONE)
+            if base == leaf and isinstance(exponent, x.Num) and isinstance(exponent.value, Fraction):
+                exponents += exponent.value
+            else:
+                rest.append(p)
+        return x.mul(*rest, x.power(leaf, x.Num(exponents)))
+
+    return x.rebuild(e, step)
+
+
+def slope_of(rule: Closed, leaf: El, n: int) -> Expr | None:
+    """The first (0) or second (1) derivative of Q by one element; None where it is not known."""
+    slopes = [_slopes(s.function, leaf) for s in rule.functions]
+    if not all(slopes):
+        return None
+    return x.add(*(x.mul(s.coefficient, own[n]) for s, own in zip(rule.functions, slopes, strict=True)))
+
+
+def _slopes(function: Expr, leaf: El) -> list[Expr]:
+    """The first two derivatives of a function of one element by that element; nothing where they are not known."""
+    own = next((e for e in x.walk(function) if isinstance(e, El) and e.var == leaf.var), None)
+    try:
+        found = derivatives(own, function) if own is not None else None
+    except InternalError:  # a function without a derivative in the algebra: the equation is shown without its score
+        return []
+    return found[1:] if found is not None else []
