@@ -12,6 +12,7 @@ MODULES = (
     "numeric/numerics",
     "numeric/updates",
     "numeric/unconstrained",
+    "numeric/quasi",
     "numeric/ascent",
     "numeric/starts",
     "numeric/preparation",

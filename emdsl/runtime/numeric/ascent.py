@@ -12,7 +12,8 @@ import numpy as np
 
 from emdsl.runtime.data.columns import Array
 from emdsl.runtime.numeric.numerics import Degenerate
-from emdsl.runtime.numeric.unconstrained import REACH, WIDE, from_free, maximise, stretch, to_free, uphill
+from emdsl.runtime.numeric.quasi import REACH, WIDE, maximise
+from emdsl.runtime.numeric.unconstrained import from_free, stretch, to_free, uphill
 
 PROBES = 3  # how often Newton may go on from beyond a flat place
 STRIDE = 100.0  # how far one step may go at least, in such errors of numbers on their own scale

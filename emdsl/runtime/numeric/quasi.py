@@ -1,0 +1,166 @@
+"""Several parameters raised together by quasi-Newton, in coordinates without bounds and in units of their own."""
+
+# mypy: disable-error-code="no-any-return"
+# (operators on arrays of any dtype, and all of scipy, are Any to mypy)
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import scipy
+
+from emdsl.runtime.data.columns import Array
+from emdsl.runtime.numeric.numerics import Degenerate
+from emdsl.runtime.numeric.unconstrained import from_free, pullback, to_free
+
+MOST_KINKS = 1000  # steps across them
+MOST_PROBES = 60  # gradients, at most, to find the units of free coordinates by
+WIDE = 1e4  # how far one numeric M-step may go at least, in these units
+REACH = 20.0  # how far one numeric M-step may go in unconstrained coordinates, relative to 1 + the start
+
+
+def maximise(
+    objective: Callable[[dict[str, Array]], tuple[float, Mapping[str, Array]]],
+    start: Mapping[str, Array],
+    domains: Mapping[str, str],
+    bounds: Mapping[str, tuple[float | None, float | None]],
+) -> dict[str, Array]:
+    """Quasi-Newton over several parameters in unconstrained coordinates.
+
+    `objective(values)` gives (value, {name: gradient}); `domains` maps names to their domain. Never returns
+    a point below the start.
+    """
+    names = list(domains)
+    shapes = {n: np.shape(to_free(start[n], domains[n], bounds[n])) for n in names}
+    cuts = np.cumsum([0] + [int(np.prod(shapes[n])) for n in names])
+    first = np.concatenate([np.ravel(to_free(start[n], domains[n], bounds[n])) for n in names])
+
+    def values_at(flat: Array) -> dict[str, Array]:
+        return {
+            n: from_free(flat[cuts[i] : cuts[i + 1]].reshape(shapes[n]), domains[n], bounds[n], np.shape(start[n]))
+            for i, n in enumerate(names)
+        }
+
+    def told(flat: Array) -> tuple[float, Array]:
+        with np.errstate(all="ignore"):
+            values = values_at(flat)
+            try:
+                value, gradient = objective(values)
+            except (Degenerate, np.linalg.LinAlgError):  # a matrix that rounding leaves no inverse
+                return np.nan, np.full_like(flat, np.nan)
+            parts = [
+                pullback(
+                    flat[cuts[i] : cuts[i + 1]].reshape(shapes[n]), gradient[n], domains[n], bounds[n], values[n]
+                ).ravel()
+                for i, n in enumerate(names)
+            ]
+        return value, np.concatenate(parts)
+
+    longest = np.concatenate([_longest(domains[n], shapes[n]).ravel() for n in names])
+    units = units_of(lambda step: told(first + step)[1], longest)
+    reach = np.maximum(REACH * (1 + np.abs(first).max(initial=0.0)), WIDE * units)
+
+    def loss(inside: Array) -> tuple[float, Array]:
+        if (units * np.abs(inside) > reach).any():
+            return 1e300, np.zeros_like(inside)
+        value, slope = told(first + units * inside)
+        if not np.isfinite(value) or not np.isfinite(slope).all():
+            return 1e300, np.zeros_like(inside)
+        return -value / scale, -slope * units / scale
+
+    scale, middle = 1.0, np.zeros_like(first)
+    before, slope = loss(middle)
+    scale = max(1.0, float(np.abs(slope).max()) if slope.size else 1.0)
+    method = "BFGS" if first.size <= 200 else "L-BFGS-B"
+    found = scipy.optimize.minimize(loss, middle, jac=True, method=method, options={"maxiter": 500})
+    best, value = found.x, float(found.fun)
+    if not found.success and first.size <= 50 and np.isfinite(best).all():  # stopped at a kink
+        best, value = across_kinks(loss, best)
+    if not value <= before / scale or not np.isfinite(best).all():
+        return {n: start[n] for n in names}
+    return values_at(first + units * best)
+
+
+def _longest(domain: str, shape: tuple[int, ...]) -> Array:
+    """The longest steps with which units are looked for: 1, but of what has the data's scale."""
+    out = np.full(shape, np.inf if domain in ("real", "zero_sum") else 1.0)
+    if domain == "ordered":
+        out[..., 0] = np.inf
+    return out
+
+
+def units_of(slope: Callable[[Array], Array], longest: Array) -> Array:
+    """What each free coordinate is measured by: a step u from 0 over which its slope changes by about 1 / u.
+
+    So numbers as small or large as the data are stand beside logarithms. All are tried together, from steps over which
+    Q changes by next to nothing; where one was too long for the others, these are found the next time. Slopes that
+    jump are tried over several jumps. `longest` : of the first steps.
+    """
+    here = slope(np.zeros_like(longest))
+    with np.errstate(all="ignore"):
+        step = np.minimum(np.where(here != 0, 1e-4 / np.abs(here), 1.0), longest)
+    away = np.zeros(step.size, bool)
+    for k in range(MOST_PROBES):
+        bend = np.abs(slope(step) - here)
+        away = bend <= 1e-14 * np.abs(here)  # nothing happens as far as that
+        with np.errstate(all="ignore"):
+            new = np.where(away, 32 * step, np.clip(np.sqrt(step / bend), step / 1e6, step * 1e6))
+        new = np.where(np.isfinite(bend), new, step / 1e3)
+        still = np.abs(np.log(new / step)) < 1.5
+        if (still | (away & (k > 12))).all():
+            break
+        step = new
+    return np.where(away, 1.0, step)
+
+
+def across_kinks(loss: Callable[[Array], tuple[float, Array]], at: Array) -> tuple[Array, float]:
+    """The least value near a point where slopes jump: quasi-Newton whose steps need not end where it is flat.
+
+    A step has to go down, and to where it goes down less steeply (weak Wolfe conditions, by bisection): then the
+    inverse Hessian learns the kinks, and values fall linearly. Lewis and Overton (2013), Nonsmooth optimization via
+    quasi-Newton methods, algorithms 2.1 and 2.6.
+    """
+    first, at = at, at + 1e-3 * (1 + np.abs(at)) * np.cos(1.0 + np.arange(at.size))  # on a kink slopes tell nothing
+    value, slope = loss(at)
+    inverse, idle = np.eye(at.size), 0
+    for k in range(MOST_KINKS):
+        way = -inverse @ slope
+        down = float(slope @ way)
+        found = down_along(loss, at, value, way, down) if down < 0 else None
+        if found is None:
+            if k == 0 or (inverse == np.eye(at.size)).all():
+                break
+            inverse = np.eye(at.size)  # what was learned leads nowhere: once more from the slope
+            continue
+        new, there, turned = found
+        idle = idle + 1 if value - there <= 1e-12 * (1 + abs(value)) else 0
+        moved, bend = new - at, turned - slope
+        at, value, slope = new, there, turned
+        if idle > 5:
+            break
+        if (along := float(moved @ bend)) > 0:
+            inverse = inverse * (along / (bend @ bend)) if k == 0 else inverse
+            across = np.eye(at.size) - np.outer(moved, bend) / along
+            inverse = across @ inverse @ across.T + np.outer(moved, moved) / along
+    before = loss(first)[0]
+    return (at, value) if value < before else (first, before)
+
+
+def down_along(
+    loss: Callable[[Array], tuple[float, Array]], at: Array, value: float, way: Array, down: float
+) -> tuple[Array, float, Array] | None:
+    """A point on a line, its value and slope, that meets the weak Wolfe conditions; None where bisection finds none."""
+    low, high, step = 0.0, math.inf, 1.0
+    for _ in range(60):
+        new = at + step * way
+        there, slope = loss(new)
+        if not there < value + 1e-4 * step * down:
+            high = step
+        elif slope @ way < 0.9 * down:
+            low = step
+        else:
+            return new, there, slope
+        step = (low + high) / 2 if high < math.inf else 2 * step
+    return (new, there, slope) if there < value else None
