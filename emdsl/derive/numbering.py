@@ -25,6 +25,7 @@ class Numbers:
     objective: int
     reference: int | None
     draws: int | None = None
+    substituted: int = 0
 
 
 def numbers(plan: Plan) -> Numbers:
@@ -35,6 +36,7 @@ def numbers(plan: Plan) -> Numbers:
     drawn = k if plan.draws is not None else None
     k += 1 if blocks else 0  # the bound
     posterior = {b.name: k + n for n, b in enumerate(blocks, 1)}
+    substituted = k + len(blocks) + 1
     k += len(blocks) + (1 if plan.joint.deterministic else 0) + (1 if statistics else 0)
     statistic = {s.name: f"{k}.{n}" if len(statistics) > 1 else str(k) for n, s in enumerate(statistics, 1)}
     of_statistics = k
@@ -42,7 +44,7 @@ def numbers(plan: Plan) -> Numbers:
     update = {name: k + n for n, u in enumerate(plan.updates, 1) for name in u.params}
     last = k + len(plan.updates) + 1
     reference = last + 1 if plan.centred or plan.planes or plan.designs else None
-    return Numbers(posterior, of_statistics, statistic, update, last, reference, drawn)
+    return Numbers(posterior, of_statistics, statistic, update, last, reference, drawn, substituted)
 
 
 def families_called(model: m.ModelText) -> list[tuple[m.Family, int]]:

@@ -159,7 +159,7 @@ class Fitter(Estimator):
         """A function of the module. The posterior of latents of which it has the tails alone is another module's: that
         of the model in which they are latents like the others."""
         found = super()._ask(function, *arguments, of=of)
-        if function != "posterior" or of is not None or not (names := self._module.SPEC.get("tails")):
+        if function != "posterior" or of is not None or not (names := self._module.SPEC.get("untold")):
             return found
         kept = self._current.told(tails="kept")
         return found if kept is None else {**found, **self._of_latents(kept.module, names, arguments[0], arguments[1])}

@@ -17,6 +17,7 @@ from emdsl.derive.joint.units import units
 from emdsl.derive.plan import Plan, chained_plates
 from emdsl.derive.posteriors.chains import distance
 from emdsl.derive.posteriors.held import may_be_held
+from emdsl.derive.posteriors.told import told_tails
 from emdsl.language import model as m
 
 CHECKED = frozenset({"positive", "unit", "simplex", "spd", "count"})  # domains of arguments that data are held against
@@ -31,6 +32,7 @@ def spec(plan: Plan) -> dict[str, Any]:
     serves = arguments_by_givens(model)
     own = {*plan.joint.multipliers, plan.joint.configurations.name if plan.joint.configurations is not None else ""}
     unweighted = {p.removesuffix("[]"): why for p, why in plan.unweighted.items() if p not in ordered}
+    told = told_tails(plan.joint, plan.elimination)
     return {
         "model": model.name,
         "sizes": sizes,
@@ -42,6 +44,7 @@ def spec(plan: Plan) -> dict[str, Any]:
         **({"steps": steps} if (steps := stepped_plates(plan)) else {}),
         **({"unweighted": unweighted} if unweighted else {}),
         **({"tails": sorted(plan.joint.tails)} if plan.joint.tails else {}),
+        **({"untold": left} if (left := sorted(plan.joint.tails - {*told})) else {}),
         **({"units": lies} if (lies := _nested_units(plan)) else {}),
     }
 

@@ -51,10 +51,8 @@ def joint_step(plan: Plan, t: Typeset) -> Step:
     if lets:
         body += [Say("with"), *(Show(e) for e in meanings(joint.model, lets, t))]
     body += [Say(f"The density of {names_of(about)} is 0 but where {ends}.") for about, _, _, ends in parts if ends]
-    if plan.joint.told:
-        text = (
-            f"Where {names_of(*plan.joint.told)} is a point, the point is read; what is written of it there holds no "
-        )
+    if spikes := [n for n in plan.joint.told if n not in plan.joint.tails]:
+        text = f"Where {names_of(*spikes)} is a point, the point is read; what is written of it there holds no "
         body.append(Say(text + "parameter and integrates to 1."))
     if plan.joint.multipliers:
         body.append(Say(_held(plan.joint.multipliers)))

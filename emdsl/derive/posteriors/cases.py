@@ -61,6 +61,11 @@ class Piece:
     says: Expr | None = None
 
     @property
+    def anywhere(self) -> bool:
+        """Whether nothing is said of it: all of its mass."""
+        return self.point is None and self.low is None and self.high is None and self.says is None
+
+    @property
     def numbers(self) -> tuple[Expr, ...]:
         return tuple(e for e in (self.point, self.low, self.high, self.says) if e is not None)
 
@@ -91,7 +96,7 @@ def pieces_of(cuts: Sequence[Cut]) -> list[Piece] | None:
         if HIGH in lows or LOW in highs:
             seen = tuple(c for c in masks if isinstance(c, El) and c.var in PRESENT)
             out.append(Piece(seen, says=x.fn("log", x.fn("not", x.mul(*masks)))))
-        elif lows or highs:
+        else:
             out.append(Piece(masks, None, _extreme("max", lows), _extreme("min", highs), outside))
     out = [p for p in out if p.says != x.ZERO]
     return out if len(out) <= MOST else None

@@ -6,7 +6,7 @@ trying: a cell is changed, and the rows that change are those that read it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -178,9 +178,11 @@ def within_support(world: World, params: Mapping[str, Array], cells: Sequence[Ce
     """
     values = np.array([world.latents[c.latent].reshape(-1)[c.at] for c in cells], float)
 
-    def there(k: int, value: float) -> bool:
+    def there(k: int, value: float, other: int | None = None, state: int = 0) -> bool:
         moved = values.copy()
         moved[k] = value
+        if other is not None:
+            moved[other] = state
         return bool(np.isfinite(world.rows(params, placed(world, cells, moved))).all())
 
     def end(k: int, sign: float, far: float, inside: bool) -> float:
@@ -207,7 +209,30 @@ def within_support(world: World, params: Mapping[str, Array], cells: Sequence[Ce
     for k in (k for k in loose if inside[k, 0.0]):
         low, high = (end(k, sign, far[k, sign], bool(inside[k, sign])) for sign in (-1.0, 1.0))
         out[k] = replace(cells[k], ends=(low, high))
+    states = _states_of_branches(world, cells)
+    for k in loose:
+        if _moved_by_states(
+            there, values, k, out[k].ends, [(d, s) for d, c in enumerate(cells) for n, s in states if c.latent == n]
+        ):
+            raise Unchecked(f"where the density of {cells[k].latent} ends depends on others")
     return [c for c in out if c.levels is not None or c.atoms or _long(c.ends)]
+
+
+def _moved_by_states(
+    there: Callable[[int, float, int | None, int], bool], values: Array, k: int, ends: tuple[float, float],
+    states: Sequence[tuple[int, int]],
+) -> bool:  # fmt: skip
+    """Whether the ends of a number are others in some state of a discrete latent."""
+    size = 1 + abs(values[k])
+    within = [e - sign * 1e-6 * size if np.isfinite(e) else values[k] + sign * 100 * size
+              for e, sign in zip(ends, (-1, 1), strict=True)]  # fmt: skip
+    beyond = [e + sign * 1e-6 * size for e, sign in zip(ends, (-1, 1), strict=True) if np.isfinite(e)]
+    near = np.clip(values[k] + np.linspace(-2, 2, 9) * size, *within)  # a hole is another end
+    for other, state in [(None, 0), *states]:
+        inside = {there(k, v, other, state) for v in (*within, *near)}
+        if len(inside) > 1 or any(there(k, v, other, state) for v in beyond):
+            return True
+    return False
 
 
 def _long(ends: tuple[float, float]) -> bool:

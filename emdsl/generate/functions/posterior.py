@@ -10,11 +10,10 @@ from emdsl.derive.algebra.made import ARGUMENT, MOMENT, REFERENCE, Q
 from emdsl.derive.joint.factors import Factor, Told
 from emdsl.derive.joint.plates import home_of
 from emdsl.derive.joint.records import WHOLE
-from emdsl.derive.joint.sides import side_in
-from emdsl.derive.joint.terms import Term, terms
+from emdsl.derive.joint.terms import Term
 from emdsl.derive.posteriors.averages import expectation
 from emdsl.derive.posteriors.block import Block
-from emdsl.derive.posteriors.blocks import classes
+from emdsl.derive.posteriors.told import opened_about_latents, told_tails
 from emdsl.generate.blocks.clouds import cloud_fields
 from emdsl.generate.blocks.configurations import configured_fields
 from emdsl.generate.blocks.fields import field_fields
@@ -50,6 +49,9 @@ def posterior_lines(printer: Printer) -> list[str]:
                 continue
             with f.printing(printer.numbers.posterior[block.name]):
                 entries += [(latent, field, value) for field, value in _fields(f, block, latent)]
+    for latent in told_tails(printer.plan.joint, printer.plan.elimination):
+        with f.printing(printer.numbers.substituted):
+            entries += [(latent, field, value) for field, value in _told(f, printer.plan.joint.told[latent])]
     gather, parts = [], []
     number = _numbers(printer)
     for n, (latent, _, value) in enumerate(entries):
@@ -82,11 +84,11 @@ def posterior_lines(printer: Printer) -> list[str]:
 
 def _told(f: Function, told: Told) -> list[tuple[str, Array]]:
     """The mean and the second moment of a latent that is a point in some branches."""
-    kinds, em = classes(f.plan.joint), f.emitter
+    em = f.emitter
 
     def mean(factors: tuple[Factor, ...], axes: tuple[Ix, ...]) -> Array:
         parts = []
-        for t in (t for factor in factors for t in terms(factor, side_in(kinds))):
+        for t in (t for factor in factors for t in opened_about_latents(factor, f.plan.joint)):
             found = expectation(t, f.plan.elimination, f.plan.joint)
             assert not isinstance(found, str), found
             for one in found:
@@ -180,6 +182,7 @@ def _numbers(printer: Printer) -> dict[str, int]:
     found = {n: printer.numbers.posterior[b.name] for b in printer.plan.elimination.blocks for n in b.latents}
     own = printer.plan.joint.configurations
     found |= dict.fromkeys(own.latents, found[own.name]) if own is not None else {}
+    found |= dict.fromkeys(told_tails(printer.plan.joint, printer.plan.elimination), printer.numbers.substituted)
     return found | {n: found[c.name] for c in printer.plan.joint.clouds if c.name in found for n in c.latents}
 
 
