@@ -211,7 +211,35 @@ def _structural_value(p, d):
     return mvn(d["y"], t @ p["m"], t @ np.diag(p["s"]) @ t.T).sum()
 
 
+PLACES = """
+    model PlacesByComparison
+    param s : real[2]
+    param t : real[3] ~ Normal(0, 2)
+    for n in N:
+        given    x[n] : real
+        given    b[n] : bool
+        observed y[n] ~ Normal(s[x[n] > 0.3] + t[n if n < 3 else 2] + x[n] * t[b[n] + (x[n] > 0.3)], 1)
+"""
+
+
+def _places(rng):
+    x, b = rng.normal(size=40), rng.integers(0, 2, 40)
+    return {"x": x, "b": b, "y": rng.normal(x)}, {"s": np.array([0.1, 0.5]), "t": np.array([0.3, -0.2, 0.4])}
+
+
+def _places_value(p, d):
+    above, s, t = (d["x"] > 0.3).astype(int), np.asarray(p["s"]), np.asarray(p["t"])
+    return normal(d["y"], s[above] + t[np.minimum(np.arange(40), 2)] + d["x"] * t[d["b"] + above], 1.0).sum()
+
+
 CASES = [
+    Case(
+        "places by comparison",
+        PLACES,
+        _places,
+        _places_value,
+        prior=lambda p: normal(np.asarray(p["t"]), 0.0, 2.0).sum(),
+    ),
     Case("conditions that are numbers", NUMBERS, _numbers, _numbers_value),
     Case("structural equations", STRUCTURAL, _structural, _structural_value),
     Case("multinomial logit", LOGITS, _logits, _logits_value),

@@ -131,6 +131,9 @@ class Tensors:
             return i
         if isinstance(i, Ix) and i.dim != str(size) and (not i.dim.endswith("]") or i.dim.endswith("[max]")):
             return DataIx(x.Fn("value", (x.Val(i),)))
+        if isinstance(i, DataIx) and isinstance(i.value, x.Where):  # a case may be the index of a longer plate
+            cases = [n.ix.dim for n in x.walk(i.value) if isinstance(n, x.Val)]
+            return DataIx(x.Fn("value", (i.value,))) if any(dim != str(size) for dim in cases) else i
         if isinstance(i, DataIx) and isinstance(i.value, El) and i.value.var in self.variables:
             v = self.variables[i.value.var]
             if v.kind != "latent" and (v.domain.levels is None or str(v.domain.levels) != str(size)):

@@ -67,7 +67,8 @@ def as_index(printer: Printer) -> frozenset[str]:
                         out |= x.variables(i.value)
                 if isinstance(node, x.Sel):
                     out |= x.variables(node.of)
-    return frozenset(out)
+    numbers = {v.name for v in printer.plan.joint.model.variables if not v.domain.discrete}
+    return frozenset(n for n in out if RAW.named(n) not in numbers)  # `m[x[n] > 0.5]`
 
 
 def prepare_lines(printer: Printer) -> list[str]:

@@ -151,7 +151,8 @@ class Emitter(Lines):
             return Array(f"np.arange({code}.shape[{axis}])", (p,), True)
         value = self.value(x.value_of(p))
         if isinstance(p, DataIx) and not isinstance(p.value, El):
-            return Array(f"np.clip({value.code}, 0, {code}.shape[{axis}] - 1)", value.axes, value.inner)
+            whole = "" if _integers(p.value) else ".astype(np.int64)"
+            return Array(f"np.clip({value.code}, 0, {code}.shape[{axis}] - 1){whole}", value.axes, value.inner)
         return value
 
     def _diagonal(self, code: str, inner: bool, positions: Sequence[Idx]) -> Array:
@@ -245,3 +246,9 @@ class Emitter(Lines):
         if out is None:
             out = self.order([i for f in factors for i in x.free(f)])
         return contract(self, with_powers_met(without_fractions(factors)), out)
+
+
+def _integers(e: Expr) -> bool:
+    """Whether code of an integer expression gives integers: comparisons and sums are added up as floats."""
+    floats = (x.Sum, x.Sel, x.Delta)
+    return not any(isinstance(n, floats) or (isinstance(n, x.Fn) and n.name in x.COMPARISONS) for n in x.walk(e))
