@@ -196,6 +196,34 @@ def test_sums_over_ragged_rows_end_with_the_row() -> None:
     assert fit.log_likelihood_ == pytest.approx(expected)
 
 
+@pytest.mark.parametrize(
+    ("sum_over", "of"),
+    [
+        ("sum(T[k] * w[k] for k in S)", lambda x, w: sum(len(a) * b for a, b in zip(x, w, strict=True))),
+        ("sum(w[k] * sum(x[k, j] for j in T[k]) for k in S)",
+         lambda x, w: sum(a.sum() * b for a, b in zip(x, w, strict=True))),
+    ],
+    ids=["lengths", "sums"],
+)  # fmt: skip
+def test_rows_of_a_sum_have_lengths_of_their_own(sum_over: str, of: Any) -> None:
+    """Within a row every `T[k]` was the length of that row, whichever k was."""
+    text = f"""
+    model Others
+    param c : real
+    for s in S:
+        given w[s] : real
+        for t in T[s]:
+            given x[s, t] : real
+            observed y[s, t] ~ Normal(c * {sum_over}, 1)
+    """
+    rng = np.random.default_rng(3)
+    x, y = ([rng.normal(size=n) for n in (3, 1, 0, 2)] for _ in range(2))
+    w = rng.normal(size=4)
+    fit = written(text).fitter(max_iter=0).fit({"x": x, "y": y, "w": w}, init={"c": 0.3})
+    expected = norm.logpdf(np.concatenate(y), 0.3 * of(x, w)).sum()
+    assert fit.log_likelihood_ == pytest.approx(expected, rel=1e-12)
+
+
 ALIGNED = """
 model Aligned
 param j : real[5]

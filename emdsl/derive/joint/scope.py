@@ -68,13 +68,14 @@ def size_number(size: m.Size, scope: Scope) -> Expr:
 
 def _row_of(size: m.Ragged, scope: Scope) -> Idx:
     """The row of the plates around a ragged one, all in one, at which its length stands."""
+    around, loops, by = scope.around.get(size.name, ()), list(scope.loops.items()), scope.loops.get(size.by)
+    if len(around) < 2 and by is not None:
+        return by
     for i in scope.loops.values():
         match i:
             case DataIx(El(var=v, idx=(Ix() as row,))) if v == POSITION.of(size.name) and row.dim == f"{size.name}[]":
-                return DataIx(El(ROW.of(size.name), (row,)))
-    around, loops = scope.around.get(size.name, ()), list(scope.loops.items())
-    if len(around) < 2:
-        return scope.loops[size.by]
+                if by is None or row in x.free(El("", (by,))):  # a loop of a sum is another row's
+                    return DataIx(El(ROW.of(size.name), (row,)))
     first = loops[: len(around)]
     here = zip((i for _, i in first), around, strict=False)
     fits = all(isinstance(i, DataIx) or (isinstance(i, Ix) and i.dim == d) for i, d in here)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -84,7 +83,8 @@ def read_all(
 
 def _refuse_unlike(nested: Sequence[str], lengths: Mapping[str, Array]) -> None:
     """Raise DataError where a ragged plate inside another has no length for each of its rows."""
-    for outer, inner in pairwise(nested):
+    for k, inner in enumerate(nested[1:]):
+        outer = nested[k]
         if inner in lengths and outer not in lengths:
             raise DataError(f"the lengths of {outer} are not known", hint=f"lengths={{{outer!r}: ...}}", code="D007")
         rows = int(lengths[outer].sum()) if inner in lengths else 0
