@@ -9,7 +9,7 @@ from emdsl.derive.algebra.expr import El, Expr, Idx, Ix
 from emdsl.derive.joint.terms import Term
 from emdsl.derive.posteriors.block import Block
 from emdsl.derive.posteriors.fields import Field, Tie, field_role
-from emdsl.derive.posteriors.gaussian import polynomial_role
+from emdsl.derive.posteriors.gaussian import Gaussian, polynomial_role
 from emdsl.derive.posteriors.roles import Across, Monomial, Role, linear_in, quadratic_in
 from emdsl.report import formula as f
 from emdsl.report.formula import Formula
@@ -33,7 +33,7 @@ def roles_of(block: Block, terms: Sequence[Term]) -> list[tuple[Role, Term]]:
         found = [polynomial_role(term, block.latents, block.home, g) for term in terms]
     else:
         found = [field_role(term, block.latents, field.homes, g, list(field.ties)) for term in terms]
-    return [role for role in found if not isinstance(role, str)]
+    return [placed for placed in found if not isinstance(placed, str)]
 
 
 def gaussian_lines(block: Block, terms: Sequence[tuple[Role, Term]], t: Typeset) -> Iterator[Say | Show]:
@@ -43,10 +43,10 @@ def gaussian_lines(block: Block, terms: Sequence[tuple[Role, Term]], t: Typeset)
     own = [i for table in (g.rows, g.columns) for n in block.latents for i in table[n]]
     names = t.letters.extend({}, (*block.home, *block.gates, *own))
     found: dict[Role, list[Expr]] = {}
-    for role in terms:
+    for role, term in terms:
         held = {*block.home, *block.gates, *own}
-        body = whole([i for i in role[1].ixs if i not in held], role[1].body)
-        found.setdefault(role[0], []).append(_unscaled(body, block.scale))
+        body = whole([i for i in term.ixs if i not in held], term.body)
+        found.setdefault(role, []).append(_unscaled(body, block.scale))
     say = f"{within(block, t, names)} log joint is linear and quadratic, so it is Gaussian, with precision J and linear"
     say += " term h"
     if block.scale is not None:
@@ -134,11 +134,11 @@ def field_lines(block: Block, field: Field, terms: Sequence[tuple[Role, Term]], 
     ties = list(field.ties)
     found: dict[Role, list[tuple[Expr, Names]]] = {}
     own = [i for table in (g.rows, g.columns) for n in block.latents for i in table[n]]
-    for role in terms:
-        held = (*_places(role[0], field, ties), *own, *block.gates)
+    for role, term in terms:
+        held = (*_places(role, field, ties), *own, *block.gates)
         names = t.letters.extend({}, held)
-        inside = whole([i for i in role[1].ixs if i not in held], role[1].body)
-        found.setdefault(role[0], []).append((inside, names))
+        inside = whole([i for i in term.ixs if i not in held], term.body)
+        found.setdefault(role, []).append((inside, names))
     jointly = "" if block.apart else ", so all elements are jointly Gaussian"
     yield Say(
         f"Its log joint is linear and quadratic{jointly}, with precision J and linear term h. J holds what stands "
@@ -160,6 +160,11 @@ def field_lines(block: Block, field: Field, terms: Sequence[tuple[Role, Term]], 
     for a in block.latents:
         if parts := found.get(linear_in(a)):
             yield _shown("h", (a,), ((field.homes[a], g.rows[a]),), x.ONE, parts, t)
+    yield from _moments_of_a_field(block, field, g, t)
+
+
+def _moments_of_a_field(block: Block, field: Field, g: Gaussian, t: Typeset) -> Iterator[Say | Show]:
+    """How its mean and the covariances that are needed are found from J and h."""
     if g.seen:
         yield from conditional(g.seen, [n for n in block.latents if n not in g.seen])
         yield Say(
