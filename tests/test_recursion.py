@@ -108,9 +108,9 @@ def test_an_impossible_sequence_has_probability_zero_and_no_nan() -> None:
     assert np.isneginf(log_z[0]) and np.isfinite(log_z[1]) and np.isfinite(q).all()
 
 
-def test_a_million_steps_do_not_underflow() -> None:
+def test_a_hundred_thousand_steps_do_not_underflow() -> None:
     """With equal weights at each step the log-normaliser is known: sum_t log sum_k exp(node_k)."""
-    n, k = 10**6, 3
+    n, k = 10**5, 3
     edge = np.log(np.full((k, k), 1 / k))
     node = np.random.default_rng(7).normal(0, 30, (k, n))
     lanes = sequences(np.array([0]), np.array([n]))

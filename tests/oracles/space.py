@@ -123,6 +123,17 @@ def gradient(f: Callable[[Array], float], x: Array) -> Array:
     return out
 
 
+def curved(f: Callable[[Array], float], x: Array, here: float) -> Array:
+    """One over the curvature along each coordinate, where a search starts in its units; 1 where they are far apart."""
+    out = np.ones_like(x)
+    for i in range(len(x)):
+        step = np.zeros_like(x)
+        step[i] = 1e-4 * max(1.0, abs(x[i]))
+        curve = (f(x + step) + f(x - step) - 2 * here) / step[i] ** 2
+        out[i] = 1 / curve if 1e-3 < curve < np.inf else 1.0
+    return out if out.max(initial=0) < 1e8 * out.min(initial=1) else np.ones_like(x)
+
+
 def maximise(text: str, objective: Callable[[Params], float], start: Params) -> tuple[float, dict[str, Array]]:
     """The local maximum of `objective` over the declared domains reached from `start`, and where it is."""
     space = Space(text, start)
@@ -135,7 +146,8 @@ def maximise(text: str, objective: Callable[[Params], float], start: Params) -> 
     x = space.vector(start)
     best = loss(x)
     options = {"gtol": 2e-6 * (1 + abs(best)), "maxiter": 300}  # what is left of the height goes with its square
-    result = minimize(loss, x, jac=lambda v: gradient(loss, v), method="BFGS", options=options)
+    units = {"hess_inv0": np.diag(curved(loss, x, best))} if len(x) else {}
+    result = minimize(loss, x, jac=lambda v: gradient(loss, v), method="BFGS", options=options | units)
     if result.fun < best:
         x, best = result.x, float(result.fun)
     return -best, space.params(x)
