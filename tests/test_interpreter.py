@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 from cases import Case, joint
 from gallery import written
+from scipy import stats
 from scipy.special import logsumexp
 from test_unusual import CASES
 
+import emdsl
 from emdsl.fit.interpret import log_joint
 from emdsl.fit.sampling import sample
 from emdsl.fit.sizes import complete_sizes
@@ -67,3 +69,20 @@ def test_draws_have_the_shapes_and_support_declared(case: Case) -> None:
     drawn = sample(model, params, sizes, 3, given, lengths)
     assert set(drawn) == {v.name for v in model.variables if v.kind in ("latent", "observed")}
     assert np.isfinite(log_joint(model, {**params, **given, **drawn}, sizes, lengths))
+
+
+@pytest.mark.parametrize(
+    ("values", "sizes", "words"),
+    [
+        ({"y": [1.0, 2.0]}, {"N": 2}, "`a` has no value"),
+        ({"a": 0.5, "y": [1.0, 2.0]}, {"N": 1}, "an axis of length N is 2 long, not 1"),
+        ({"a": 0.5, "y": [1.0, 2.0]}, {}, None),
+    ],
+)
+def test_what_a_log_joint_needs_is_said(values: dict[str, Any], sizes: dict[str, int], words: str | None) -> None:
+    model = emdsl.compile(text="model M\nparam a : real\nfor n in N:\n    observed y[n] ~ Normal(a, 1)\n")
+    if words is None:
+        assert model.log_joint(values, sizes) == pytest.approx(stats.norm(0.5, 1).logpdf([1.0, 2.0]).sum())
+        return
+    with pytest.raises(emdsl.DataError, match=words):
+        model.log_joint(values, sizes)

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 
 from emdsl.errors import DataError, Problem, nearest
+from emdsl.fit.sizes import complete_sizes
+from emdsl.language.model import ModelText
 from emdsl.runtime.data import faults
 from emdsl.runtime.data.arguments import by_name, place, seed_number, whole_number
 
@@ -55,14 +57,19 @@ def of_a_sample(params: Any, sizes: Any, seed: Any, data: Any) -> tuple[Any, dic
     return params, found, seed, data
 
 
-def of_a_log_joint(values: Any, sizes: Any, lengths: Any) -> tuple[Mapping[str, Any], Mapping[str, Any], Any]:
-    """The arguments of `log_joint`, each by name."""
+def of_a_log_joint(
+    model: ModelText, values: Any, sizes: Any, lengths: Any
+) -> tuple[Mapping[str, Any], Mapping[str, Any], Any]:
+    """The arguments of `log_joint`, each by name; all that it reads is there, and sizes agree with it."""
     with told():
         by_name(values, "values")
         by_name(sizes, "sizes", "whole numbers")
         if lengths is not None:
             by_name(lengths, "lengths")
-    return values, sizes, lengths
+    lost = [v for v in model.variables if v.name not in values and v.default is None]
+    if lost:
+        raise DataError([Problem("D051", f"`{v.name}` has no value", v.span, "give it in `values`") for v in lost])
+    return values, complete_sizes(model, values, sizes), lengths
 
 
 __all__ = ["names_of", "of_a_log_joint", "of_a_sample", "place", "told"]

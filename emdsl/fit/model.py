@@ -300,10 +300,11 @@ class Model:
             return sample(self.resolved, *of_a_sample(params, sizes, seed, data))
 
     def log_joint(self, values: Mapping[str, Any], sizes: Mapping[str, int], lengths: Any = None) -> float:
-        """The log joint density at given values of every variable, latents included."""
+        """The log joint density at given values of every variable, latents included. Sizes that these settle need not
+        be given. Raises DataError for one that is missing, or whose lengths disagree."""
         from emdsl.fit.interpret import log_joint
 
-        return float(log_joint(self.resolved, *of_a_log_joint(values, sizes, lengths)))
+        return float(log_joint(self.resolved, *of_a_log_joint(self.resolved, values, sizes, lengths)))
 
     def graph(self) -> Diagram:
         """The plate diagram: SVG text, which a notebook shows as a picture; `.dot` is the same graph as DOT text."""
