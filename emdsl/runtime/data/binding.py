@@ -72,6 +72,9 @@ def bind_data(
     ragged_sizes = _ragged_names(spec)
     data, lengths = _split_names(sorted(ragged_sizes), variables, data, options.lengths)
     columns, equations, counts = read_all(variables, data, lengths)
+    for name in sorted(ragged_sizes - set(counts)):
+        hint = f"no data lie there: lengths={{{name!r}: [...]}}, a number for each of the rows around"
+        raise DataError(f"the lengths of {name} are not known", hint=hint, code="D007")
     columns, labels = _code_text(variables, columns, options.labels, set(data))
     passed = {n: SizeValue(v, options.origin) for n, v in options.sizes.items()}
     equal = [Equation(a, b, f"the model ({a} = {b})") for a, b in spec.get("equal", ())]

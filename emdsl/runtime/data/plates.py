@@ -84,13 +84,11 @@ def read_all(
 def _refuse_unlike(nested: Sequence[str], lengths: Mapping[str, Array]) -> None:
     """Raise DataError where a ragged plate inside another has no length for each of its rows."""
     for k, inner in enumerate(nested[1:]):
-        outer = nested[k]
-        if inner in lengths and outer not in lengths:
-            raise DataError(f"the lengths of {outer} are not known", hint=f"lengths={{{outer!r}: ...}}", code="D007")
-        rows = int(lengths[outer].sum()) if inner in lengths else 0
-        if inner in lengths and (len(lengths[inner]) % rows if rows else len(lengths[inner])):
-            text = f"the lengths of {inner} are {len(lengths[inner])}, but {outer} has {rows} rows"
-            raise DataError(text, code="D007")
+        if inner not in lengths or nested[k] not in lengths:
+            continue
+        rows, count = int(lengths[nested[k]].sum()), len(lengths[inner])
+        if count % rows if rows else count:
+            raise DataError(f"the lengths of {inner} are {count}, but {nested[k]} has {rows} rows", code="D007")
 
 
 def _tokens(name: str, counts: Any) -> list[Array]:
