@@ -338,6 +338,8 @@ def test_ragged_inside_ragged() -> None:
         np.testing.assert_array_equal(some.ragged["W"].row, [0, 0, 2])
         np.testing.assert_array_equal(some.ragged["S"].row, [0, 0, 2])
     assert "lengths of S are not known" in refused(spec, {"y": [1.0]}, lengths={"W": [1]})
+    only = spec_of(variable("x", plates="S"), variable("z", kind="latent", plates="S T[s]"), S=None, T=None)
+    assert "lengths of T are not known" in refused(only, {"x": [1.0, 2.0]})
     assert "lengths of W are 2, but S has 3 rows" in refused(spec, {"y": [1.0]}, lengths={"S": [2, 1], "W": [1, 0]})
 
 
