@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
+from emdsl.derive.joint.ranges import range_of
 from emdsl.derive.plan import derive
 from emdsl.derive.posteriors import quadrature
 from emdsl.derive.posteriors.discrete import WAYS_OUT
@@ -29,6 +30,9 @@ def _rewritten(model: m.ModelText) -> str:
     """What to write instead, where no `infer` line helps."""
     counts = [v.name for v in model.of_kind("latent") if v.domain.kind == "count"]
     no_way = "no method takes it as it is written"
+    between = [v.name for v in model.of_kind("latent") if v.domain.interval and isinstance(range_of(v), str)]
+    if between:
+        return f"{no_way}; {between[0]} as a + (b - a) * u with a latent u ~ Uniform(0, 1) has ends that are numbers"
     if not counts:
         return no_way
     return f"{no_way}; {counts[0]} as a category of as many values as can occur is enumerated, which a count is not"
