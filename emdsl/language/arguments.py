@@ -8,6 +8,7 @@ from emdsl.language.kinds import KINDS
 from emdsl.language.mixed import own_domains
 from emdsl.language.model import Call, Domain, Expr, Family, Num, Stack
 from emdsl.language.scope import Entry, Env, wrong
+from emdsl.language.transform import names_in
 
 _NOT = {
     "positive": frozenset({"real", "ordered", "zero_sum"}),
@@ -31,7 +32,7 @@ def check_domain(family: Family, argument: str, wanted: Domain, value: Expr, env
         _check_number(family, argument, wanted, number, value)
         return
     if wanted.kind == "simplex" and isinstance(value, Stack):
-        _check_probabilities(family, argument, value)
+        _check_probabilities(family, argument, value, env)
     found = plain_domain(value, env)
     if found is None:
         if wanted.kind in ("positive", "unit", "count") and not wanted.dims and sign(value, env) < 0:
@@ -59,11 +60,17 @@ def _bounded(wanted: Domain, domain: Domain, entry: Entry, env: Env) -> bool:
     return any(d.lower is not None for d in (domain, *own_domains(entry, env.scope)))
 
 
-def _check_probabilities(family: Family, argument: str, value: Stack) -> None:
-    numbers = [constant(item) for item in value.items]
+def _check_probabilities(family: Family, argument: str, value: Stack, env: Env) -> None:
+    """Numbers add up to 1, and expressions of numbers and scalar parameters do so wherever these are."""
+    at = {n: (0.3137 + 0.2391 * k) % 1 for k, n in enumerate(sorted(names_in(value)))}
+    entries = [env.scope.entries.get(n) for n in at]
+    if not all(e is not None and e.kind == "param" and e.domain is not None for e in entries):
+        return
+    numbers = [constant(item, at) for item in value.items]
     known = [n for n in numbers if n is not None]
-    if len(known) == len(numbers) and (min(known) < 0 or abs(sum(known) - 1) > 1e-9):
-        message = f"{family.name}'s `{argument}` holds probabilities; these add up to {sum(known):g}"
+    if len(known) == len(numbers) and (abs(sum(known) - 1) > 1e-9 or (not at and min(known) < 0)):
+        where = f" where {', '.join(f'{n} is {v:g}' for n, v in at.items())}" if at else ""
+        message = f"{family.name}'s `{argument}` holds probabilities; these add up to {sum(known):g}{where}"
         raise wrong("E041", message, value.span)
 
 
