@@ -214,3 +214,20 @@ def test_a_scale_of_data_about_no_reference_point_collapses() -> None:
     for last in (0.1, 0.11, 0.123):
         with pytest.raises(DegenerateError, match=r"s \(0,\) has collapsed"):
             fitter.fit(np.array([0.31, 0.52, 0.77, -0.3333, 0.217, 0.44, last]))
+
+
+@pytest.mark.parametrize(
+    ("text", "units"),
+    [
+        ("param m : real[2]\nparam S : spd[2]\nfor n in N:\n    observed y[n] ~ MvNormal(m, S)", [2.0**20, 2.0**-20]),
+        (
+            "param m : real[2]\nparam s : positive\nfor n in N:\n    observed y[n] ~ MvNormal(m, s * eye(2))",
+            [2.0**-100] * 2,
+        ),
+    ],
+)
+def test_units_of_data_are_no_boundary(text: str, units: list[float]) -> None:
+    """Columns in millions beside millionths, and data of 1e-30: estimates as plain as at 1 were called `boundary`."""
+    wave = np.sin(1 + 2.3 * np.arange(12))
+    fit = emdsl.compile(text=f"model M\n{text}").fitter().fit({"y": np.column_stack([wave, wave**2]) * units})
+    assert fit.status_ == "converged"
