@@ -253,6 +253,7 @@ def _heaped() -> float:
     return float(np.log(np.where(OVER, p, 1 - p)).sum())
 
 
+START = np.array([0.02, 0.05, 0.09])
 EVEN = np.array([1, 0, 1, 1, 0, 0])
 FAMILIES = """model M
 family Gompertz(t : positive | a : positive, b : positive) = log(a) + b*t - a/b*(exp(b*t) - 1)
@@ -297,6 +298,12 @@ TAILS = {  # parameters a : unit, b : positive at 0.4, 0.7; the rest of the mode
         {f"t{k}": "exact:tail" for k in range(5)},
         lambda: sum(f(Z + 2).sum() for _, _, f in OWN),
     ),
+    "a support that does not start at 0": (
+        HEAD + "    given c[n] : positive\n    given g[n] : category[3]\n"
+        "    observed t[n] ~ Pareto([0.02, 0.05, 0.09][g[n]], b)\n    observed over[n] ~ Delta(t[n] > c[n])\n",
+        {"t": "exact:tail"},
+        lambda: np.where(OVER, (p := stats.pareto(0.7, scale=START[GROUP])).logsf(SEEN), p.logpdf(SEEN)).sum(),
+    ),
     "a threshold that is estimated": (
         HEAD + "    latent e[n] ~ Normal(0, 1)\n    observed over[n] ~ Delta(a + b * z[n] + e[n] > 0)\n",
         {"e": "exact:tail"},
@@ -326,7 +333,7 @@ TAILS = {  # parameters a : unit, b : positive at 0.4, 0.7; the rest of the mode
 def test_mass_between_ends_is_a_factor_of_all_else(name: str) -> None:
     """Against the log-likelihood by hand."""
     rest, plan, log_p = TAILS[name]
-    head = FAMILIES if "t4" in rest else "model M\n"
+    head = FAMILIES if "Pareto" in rest else "model M\n"
     model = emdsl.compile(text=f"{head}param a : unit\nparam b : positive\nfor n in N:\n{rest}")
     t = np.where(OVER, np.nan, SEEN)
     data = {"t": t, "over": OVER, "c": SEEN + 0.5 * (1 - OVER) * ("y[n]" in rest), "z": Z, "g": GROUP, "y": SEEN}

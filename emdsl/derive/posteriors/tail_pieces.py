@@ -49,7 +49,9 @@ class Branch:
         value = self.log_density(piece) if body is None else body()
         base = Factor(self.v.name, "observed", (), (*masks, *branch, *piece.masks), value, plates, self.call.span)
         own = self.call.family.x.domain
-        return [_guarded(guarded(g, self.tensors), piece, own, self.tensors) for g in lifted(base, self.tensors)]
+        start = self._ends()[0] if own.lower is not None else x.ZERO
+        assert start is not None
+        return [_guarded(guarded(g, self.tensors), piece, own, start, self.tensors) for g in lifted(base, self.tensors)]
 
     def known(self, piece: Piece) -> Expr:
         """What data say of whether a piece counts, 1 or 0."""
@@ -159,7 +161,7 @@ def _may_be_outside(e: Expr, own: m.Domain, tensors: Tensors) -> bool:
     return own.kind in ("positive", "unit") and _of_data(e, tensors) and not x.positive(e)
 
 
-def _guarded(f: Factor, piece: Piece, own: m.Domain, tensors: Tensors) -> Factor:
+def _guarded(f: Factor, piece: Piece, own: m.Domain, start: Expr, tensors: Tensors) -> Factor:
     """The factor in which ends are others, inside of the support and in order, where it does not count: the log of no
     mass, and slopes at the end of a support, are no numbers."""
     if piece.says is not None:
@@ -169,7 +171,8 @@ def _guarded(f: Factor, piece: Piece, own: m.Domain, tensors: Tensors) -> Factor
     both = low is not None and high is not None and _may_be_exchanged(low, high, tensors)
     instead: dict[Expr, Expr] = {}
     for k, e in enumerate((low, piece.point, high), 2):
-        if e is not None and (_may_be_outside(e, own, tensors) or (both and _of_data(e, tensors))):
-            there = x.Where(here, e, x.num(Fraction(k, 6)))
+        ended = own.lower is not None or both
+        if e is not None and (_may_be_outside(e, own, tensors) or (ended and _of_data(e, tensors))):
+            there = x.Where(here, e, x.add(start, x.num(Fraction(k, 6))))
             instead |= {e: there, x.fn("max", e, x.ZERO): there}
     return replace(f, body=x.rebuild(f.body, instead.get)) if instead else f
