@@ -219,6 +219,8 @@ def checked_values(
             refuse_where(name, read & (values != np.floor(values)), values, "must be whole")
         if use is not None and variable["kind"] == "given" and domain in ("real", "positive", "unit"):
             values = np.where(use, values, UNREAD)
+        elif use is not None and variable["kind"] == "observed" and read.any():  # as others: a column's mean holds it
+            values = np.where(use, values, values[read][0])
     for wanted in serves:
         _check_service(name, wanted, values, read)
     if low is not None:
