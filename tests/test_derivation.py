@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -440,6 +441,9 @@ def test_long_lines_are_folded_where_their_brackets_are() -> None:
     index = folded("b(" + "mood[series, tau - 1] " * 4 + ") = c", 60)  # not among the places of an array
     assert not any(line.strip().startswith("- 1]") for line in index)
     assert folded("a" * 90, 60) == ["a" * 90]  # nothing to break at
+    row = " + ".join(f"a[{n}] (b + c)" for n in range(4000))  # as many lines deep as it was long: a RecursionError
+    lines = folded(row, 60)
+    assert max(map(len, lines)) <= 60 and " ".join(lines).split() == row.split()
 
 
 def test_eighty_columns_are_enough() -> None:
@@ -447,6 +451,16 @@ def test_eighty_columns_are_enough() -> None:
     wide = [len(line) for line in told_.to_text(80).splitlines()]
     assert sum(n > 80 for n in wide) < len(wide) / 40 and max(wide) < 90
     assert told_.to_text(80).split() == told_.to_text().split() == str(told_).split()
+
+
+def test_sums_within_one_another_are_not_written_out() -> None:
+    """Those in products did not count as within one another: the square of a sum of 20 binaries was 2^20 terms."""
+    indices = [x.fresh("2") for _ in range(5)]
+    nested: x.Expr = x.El("p", tuple(indices))
+    for i in indices:
+        nested = x.total(i, x.mul(x.value_of(i), nested))
+    facts = replace(known(compiled("old_faithful").derived), complete=True)
+    assert any(isinstance(n, x.Sum) for n in x.walk(tidy(nested, facts)))
 
 
 def test_a_letter_stands_for_what_it_says_and_hides_no_name() -> None:

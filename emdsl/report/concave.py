@@ -50,6 +50,7 @@ class Bends:
     kinds: Mapping[str, str]
     statistics: Mapping[str, Sequence[Expr]]
     by: dict[str, None] = field(default_factory=dict)
+    found: dict[Expr, tuple[Shape, dict[str, None]]] = field(default_factory=dict)
 
     # ------------------------------------------------------------ signs
 
@@ -86,7 +87,16 @@ class Bends:
     # ------------------------------------------------------------ shapes
 
     def of(self, e: Expr) -> Shape:
-        """How an expression bends in the parameters."""
+        """How an expression bends in the parameters; of one that stands twice it is asked once."""
+        if e not in self.found:
+            before, self.by = self.by, {}
+            self.found[e] = self._of(e), self.by
+            self.by = before
+        shape, by = self.found[e]
+        self.by |= by
+        return shape
+
+    def _of(self, e: Expr) -> Shape:
         if not x.variables(e) & self.names:
             return Shape.FLAT
         match e:

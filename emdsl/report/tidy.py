@@ -100,7 +100,7 @@ def filled(e: Expr) -> Expr:
             case El() if n.var in PRESENT or n.var == WEIGHT:
                 return x.ONE
             case x.Sum(ix, body):
-                inner = filled(body)
+                inner = x.rebuild(body, step)
                 return x.Sum(ix, inner) if ix in x.free(inner) else x.total(ix, inner)
         return None
 
@@ -225,15 +225,16 @@ def _power(base: Expr, exponent: Expr) -> Expr:
 
 
 def _short_sums(e: Expr) -> int:
-    """How many sums over few literal values stand one right within the other."""
-    longest = 0
-    for n in x.walk(e):
-        depth = 0
-        while isinstance(n, x.Sum):
-            depth += n.ix.dim.isdigit() and int(n.ix.dim) <= SHORT
-            n = n.body
-        longest = max(longest, depth)
-    return longest
+    """How many sums over few literal values stand within one another, directly or in a product."""
+    known: dict[Expr, int] = {}
+
+    def depth(n: Expr) -> int:
+        if n not in known:
+            inside = max(map(depth, x.children(n)), default=0)
+            known[n] = inside + (isinstance(n, x.Sum) and n.ix.dim.isdigit() and int(n.ix.dim) <= SHORT)
+        return known[n]
+
+    return depth(e)
 
 
 def _total(ix: Ix, body: Expr, facts: Known, written: bool) -> Expr:

@@ -49,6 +49,8 @@ FACTOR = re.compile(
     r"[(\[Σ√]|(α|β|q|J|Λ|ν|exp|cov|log|softplus)\(|E\["
 )  # how a factor that a line may start with begins
 SLACK = 7  # the part of a width by which a line is left too long, rather than broken within brackets far to the right
+ROWS = 200  # lines from which on a row is broken without regard to its brackets
+LEFT = 2000  # letters among which the sign between two sides is looked for: a row may have hundreds of thousands
 BESIDE = 4  # the margin of terms that stand below what they equal
 LETTERS = "0123456789abcdefghijklmnoprstuvwxyz,'"  # those that Unicode has small and raised
 SMALL = str.maketrans(LETTERS, "⁰¹²³⁴⁵⁶⁷⁸⁹ᵃᵇᶜᵈᵉᶠᵍʰⁱʲᵏˡᵐⁿᵒᵖʳˢᵗᵘᵛʷˣʸᶻ,′")
@@ -142,6 +144,8 @@ def folded(row: str, width: int, within: tuple[int, ...] = (), home: int | None 
     """
     if len(row) <= width:
         return [row]
+    if len(row) > ROWS * width:
+        return _chopped(row, width)
     start = len(row) - len(row.lstrip())
     if home is None:
         home = min((at + 1 for sign in "=≥∝" if (at := row.find(f" {sign} ")) >= 0), default=start)
@@ -172,13 +176,27 @@ def folded(row: str, width: int, within: tuple[int, ...] = (), home: int | None 
     return min(out, _between_factors(row, width, within, home), key=lambda lines: max(map(len, lines)))
 
 
+def _chopped(row: str, width: int) -> list[str]:
+    """A row of hundreds of lines, which nobody reads as an equation: broken at the last sign, or room, of each line."""
+    out, at, margin = [], 0, ""
+    while at < len(row):
+        end = at + width - len(margin)
+        signs = (row.rfind(sign, at + width // 2, end) for sign in (" + ", " - "))
+        cut = max(*signs) if end < len(row) else len(row)
+        cut = cut if cut > at else max(row.rfind(" ", at + 1, end), -1)
+        cut = cut if cut > at else end
+        out.append(margin + row[at:cut])
+        at, margin = cut + (row[cut : cut + 1] == " "), " " * BESIDE
+    return out
+
+
 def _between_factors(row: str, width: int, within: tuple[int, ...], home: int) -> list[str]:
     """A line without a sign to break at, broken before a factor in as few brackets as can be."""
     start = len(row) - len(row.lstrip())
-    depth = [0]
-    for c in row:
+    depth, near = [0], row[: width + 2]  # a line is broken before its end: what is far behind that is not looked at
+    for c in near:
         depth.append(depth[-1] + (c in "([{") - (c in ")]}"))
-    signed = {i + d for i, c in enumerate(row) if c in "+-=≥≤<>|:∝/," for d in (-1, 1)}
+    signed = {i + d for i, c in enumerate(near) if c in "+-=≥≤<>|:∝/," for d in (-1, 1)}
     starts = [
         i
         for i in range(max(start + 24, _related(row)), min(width, len(row) - 1))
@@ -206,7 +224,7 @@ def _breakable(row: str, at: int, opened: list[int]) -> bool:
 def _related(row: str) -> int:
     """Where the sign between the two sides of an equation stands; 0 on a line without one."""
     depth = 0
-    for at, c in enumerate(row):
+    for at, c in enumerate(row[:LEFT]):
         depth += (c in "([{") - (c in ")]}")
         if c in "=≥∝" and depth == 0 and row[at - 1 : at + 2] == f" {c} ":
             return at

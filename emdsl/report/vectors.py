@@ -30,6 +30,9 @@ IDENTITY = f.Word("I")
 UNIT = f.Word("e")  # a unit vector
 
 
+LONGEST = 24  # sums of one product: beyond that they are not put in an order
+
+
 @dataclass(frozen=True)
 class Product:
     """`number * prod(factors)` summed over `sums`."""
@@ -182,7 +185,7 @@ def _rows_alone(t: Writer, e: Product) -> Product:
 def chain(t: Writer, e: Expr, places: tuple[Ix, ...], names: Names) -> Formula | None:
     """A product as matrices in order; sums over plates stand before it."""
     flat = flatten(e)
-    if flat is None:
+    if flat is None or len(flat.sums) > LONGEST:
         return None
     flat = _rows_alone(t, flat)
     diagonal = {i for i in flat.sums if _middle(t, flat.factors, i) is not None}
