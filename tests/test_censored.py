@@ -253,7 +253,7 @@ def _heaped() -> float:
     return float(np.log(np.where(OVER, p, 1 - p)).sum())
 
 
-START = np.array([0.02, 0.05, 0.09])
+START = np.array([0.05, 1.1])
 EVEN = np.array([1, 0, 1, 1, 0, 0])
 FAMILIES = """model M
 family Gompertz(t : positive | a : positive, b : positive) = log(a) + b*t - a/b*(exp(b*t) - 1)
@@ -299,10 +299,10 @@ TAILS = {  # parameters a : unit, b : positive at 0.4, 0.7; the rest of the mode
         lambda: sum(f(Z + 2).sum() for _, _, f in OWN),
     ),
     "a support that does not start at 0": (
-        HEAD + "    given c[n] : positive\n    given g[n] : category[3]\n"
-        "    observed t[n] ~ Pareto([0.02, 0.05, 0.09][g[n]], b)\n    observed over[n] ~ Delta(t[n] > c[n])\n",
+        HEAD + "    given c[n] : positive\n    given w[n] : category[2]\n"
+        "    observed t[n] ~ Pareto([0.05, 1.1][w[n]], b)\n    observed over[n] ~ Delta(t[n] > c[n])\n",
         {"t": "exact:tail"},
-        lambda: np.where(OVER, (p := stats.pareto(0.7, scale=START[GROUP])).logsf(SEEN), p.logpdf(SEEN)).sum(),
+        lambda: np.where(OVER, (p := stats.pareto(0.7, scale=START[OVER])).logsf(SEEN), p.logpdf(SEEN)).sum(),
     ),
     "a threshold that is estimated": (
         HEAD + "    latent e[n] ~ Normal(0, 1)\n    observed over[n] ~ Delta(a + b * z[n] + e[n] > 0)\n",
@@ -336,7 +336,15 @@ def test_mass_between_ends_is_a_factor_of_all_else(name: str) -> None:
     head = FAMILIES if "Pareto" in rest else "model M\n"
     model = emdsl.compile(text=f"{head}param a : unit\nparam b : positive\nfor n in N:\n{rest}")
     t = np.where(OVER, np.nan, SEEN)
-    data = {"t": t, "over": OVER, "c": SEEN + 0.5 * (1 - OVER) * ("y[n]" in rest), "z": Z, "g": GROUP, "y": SEEN}
+    data = {
+        "t": t,
+        "over": OVER,
+        "c": SEEN + 0.5 * (1 - OVER) * ("y[n]" in rest),
+        "z": Z,
+        "g": GROUP,
+        "y": SEEN,
+        "w": OVER,
+    }
     data |= {"c": EVEN} if "coarse" in rest else {}
     told = {n: v for n, v in data.items() if f" {n}[n]" in rest}
     if "latent t" in rest:
