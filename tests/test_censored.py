@@ -253,7 +253,7 @@ def _heaped() -> float:
     return float(np.log(np.where(OVER, p, 1 - p)).sum())
 
 
-START = np.array([0.05, 1.1])
+START = np.array([0.05, 3.0])
 EVEN = np.array([1, 0, 1, 1, 0, 0])
 FAMILIES = """model M
 family Gompertz(t : positive | a : positive, b : positive) = log(a) + b*t - a/b*(exp(b*t) - 1)
@@ -300,7 +300,7 @@ TAILS = {  # parameters a : unit, b : positive at 0.4, 0.7; the rest of the mode
     ),
     "a support that does not start at 0": (
         HEAD + "    given c[n] : positive\n    given w[n] : category[2]\n"
-        "    observed t[n] ~ Pareto([0.05, 1.1][w[n]], b)\n    observed over[n] ~ Delta(t[n] > c[n])\n",
+        "    observed t[n] ~ Pareto([0.05, 3.0][w[n]], b)\n    observed over[n] ~ Delta(t[n] > c[n])\n",
         {"t": "exact:tail"},
         lambda: np.where(OVER, (p := stats.pareto(0.7, scale=START[OVER])).logsf(SEEN), p.logpdf(SEEN)).sum(),
     ),
