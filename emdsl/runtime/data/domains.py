@@ -295,10 +295,10 @@ def free_parameters(variable: Mapping[str, Any], sizes: Mapping[str, int]) -> in
             return copies * math.prod(event)
 
 
-def on_boundary(variable: Mapping[str, Any], value: Array, start: Array | None = None) -> bool:
+def on_boundary(variable: Mapping[str, Any], value: Array, spread: float = 1.0) -> bool:
     """Whether an estimate sits on the edge of its open domain: a probability of 0, a variance of 0.
 
-    Of scales beside where they started, and of covariances beside their own variances: data may be in any unit.
+    Of scales beside the data's `spread`, and of covariances beside their own variances: data may be in any unit.
     """
     value = np.asarray(value, float)
     if not value.size:
@@ -309,14 +309,14 @@ def on_boundary(variable: Mapping[str, Any], value: Array, start: Array | None =
         case "unit":
             return bool(((value < EDGE) | (value > 1 - EDGE)).any())
         case "positive":
-            return bool((value < EDGE * EDGE * (1.0 if start is None else np.minimum(start, 1.0))).any())
+            return bool((value < EDGE * EDGE * min(spread, 1.0) ** 2).any())
         case "ordered":
             return bool((np.diff(value, axis=-1) <= 0).any())
         case "spd" | "correlation":
-            spread = np.sqrt(np.maximum(value.diagonal(0, -2, -1), 0.0))
-            if not np.isfinite(value).all() or (spread <= 0).any():
+            own = np.sqrt(np.maximum(value.diagonal(0, -2, -1), 0.0))
+            if not np.isfinite(value).all() or (own <= 0).any():
                 return True
-            eigen = np.linalg.eigvalsh(value / spread[..., :, None] / spread[..., None, :])
+            eigen = np.linalg.eigvalsh(value / own[..., :, None] / own[..., None, :])
             return bool((eigen[..., 0] <= EDGE * EDGE * eigen[..., -1]).any())
         case _:
             return _at_bounds(variable, value)

@@ -186,8 +186,8 @@ def _conclude(
     """The climb with its last word: boundary estimates, repairs, and what may remain to climb."""
     status = {"climbing": "max_iter", "repaired": "degenerate", "level": "converged"}.get(end.status, end.status)
     message = end.message
-    begun = start or {}
-    edge = [n for n, value in end.params.items() if on_boundary(_variable(setup, n), value, begun.get(n))]
+    spread = float(setup.prepared.get("the scale", 1.0))
+    edge = [n for n, value in end.params.items() if on_boundary(_variable(setup, n), value, spread)]
     thin = _all_but_singular(setup, end, start or {}) if status == "converged" and end.state is None else []
     if thin and end.status != "level":  # steps below rounding look like convergence
         with np.errstate(all="ignore"):
