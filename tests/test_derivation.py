@@ -36,11 +36,11 @@ from emdsl.report.formula import Relation
 from emdsl.report.gathered import gathered
 from emdsl.report.known import known
 from emdsl.report.latex import INNER, WIDE
+from emdsl.report.maxima import _at_root, _derivative
 from emdsl.report.measure import measure
 from emdsl.report.page import Show, whole
 from emdsl.report.tidy import tidy
 from emdsl.report.unicode import folded, text
-from emdsl.report.updates import _at_root, _derivative
 from emdsl.report.walking import rebuilt
 
 GOES_ROUND = {"forest"}  # parents drawn at random make a cycle, at which nothing can be evaluated
