@@ -279,6 +279,14 @@ for i in N:
         observed e[i, j] ~ Poisson(busy[i] * busy[j] * r[z[i]])
 infer z, r, share, busy by meanfield
 """  # what one row reads of all others is not cut into chunks
+TWO = """
+model Two
+for t in T:
+    latent   z[t] ~ Bernoulli(0.5) if t == 0 else Bernoulli([0.2, 0.7][z[t-1]])
+    latent   x[t] ~ Bernoulli(0.5) if t == 0 else Bernoulli([0.4, 0.9][x[t-1]])
+    observed y[t] ~ Poisson(exp([0.3, 1][z[t]] + [0, 0.5][x[t]]))
+infer z, x by meanfield
+"""  # elements of two chains that meet: a state of the one was taken for a plate of the other
 
 
 def bound_of(text: str, off: float, monkeypatch: pytest.MonkeyPatch) -> bounds.Check:
@@ -301,8 +309,8 @@ def bound_of(text: str, off: float, monkeypatch: pytest.MonkeyPatch) -> bounds.C
 @pytest.mark.parametrize(
     "text",
     [WISHARTS + EACH, WISHARTS.replace("0.1 * eye(D)", "0.1 * prec[k]") + EACH.replace("mean, prec", "(mean, prec)"),
-     COVARIANCE, LEVELS, MEMBERS, LINES, DEGREES],
-    ids=["wisharts", "of one scale", "covariance", "levels", "members", "lines", "degrees"],
+     COVARIANCE, LEVELS, MEMBERS, LINES, DEGREES, TWO],
+    ids=["wisharts", "of one scale", "covariance", "levels", "members", "lines", "degrees", "two chains"],
 )  # fmt: skip
 def test_a_bound_is_the_mean_of_log_p_less_log_q(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert bound_of(text, 0.0, monkeypatch).status == "passed"

@@ -60,7 +60,7 @@ def clique_key(c: Clique) -> tuple[object, ...]:
 def in_clique(t: Term, latents: tuple[str, ...], levels: Mapping[str, str]) -> Clique | str:
     """A term as a clique of its own: gates become state indices, conditions on data its masks."""
     places: dict[Place, Ix] = {}
-    factors, ixs = list(t.factors), list(t.ixs)
+    factors, ixs = _at_states(t)
     for g in t.gates:
         assert isinstance(g.of, El)
         if g.of.var not in latents:
@@ -80,6 +80,17 @@ def in_clique(t: Term, latents: tuple[str, ...], levels: Mapping[str, str]) -> C
     plates = tuple(i for i in ixs if any(i in x.free(e) for e in (*masks, *(El("", p[1]) for p in places))))
     summed = tuple(i for i in ixs if i not in plates)
     return Clique(tuple(places), states, plates, masks, (Term(t.coef, (), rest, (*states, *plates, *summed)),))
+
+
+def _at_states(t: Term) -> tuple[list[Expr], list[Ix]]:
+    """Factors and indices, a state of another factor of q that is one number at this number: it is no plate."""
+    held = {i for g in t.gates for i in x.free(g)}
+    factors, ixs = list(t.factors), list(t.ixs)
+    for f in t.factors:
+        if isinstance(f, x.Delta) and isinstance(f.a, Ix) and isinstance(f.b, int) and f.a in set(ixs) - held:
+            ixs.remove(f.a)
+            factors = [x.substitute(e, {f.a: f.b}) for e in factors if e != f]
+    return factors, ixs
 
 
 def _is_mask(f: Expr, levels: Mapping[str, str]) -> bool:
