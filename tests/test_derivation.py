@@ -525,6 +525,7 @@ for n in N:
     observed y[n] : real[2] ~ MvNormal(fit[n], R)
 """: (
         "-½ logdet(R) - log(2 π) - ½ (y[n] - fit[n])ᵀ R⁻¹ (y[n] - fit[n])",
+        "logdet([[1, rho], [rho, 1]]) leaves no closed form for rho",
         "R = [[1, rho], [rho, 1]]",
         "fit[n] = [x[n]ᵀ a, w[n]ᵀ b]",
         "(R⁻¹)[0, 0] (R⁻¹)[0, 1] S_y_y -",  # twice a half: the matrix is symmetric

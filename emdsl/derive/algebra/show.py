@@ -10,6 +10,7 @@ from emdsl.derive.algebra.expr import El, Expr, Ix
 from emdsl.derive.algebra.made import AT, MIXING, PRESENT, RAW, REFERENCE, is_made
 
 Names = Mapping[Ix, str]
+SIGNS = {"eq": "==", "ne": "!=", "lt": "<", "le": "<=", "gt": ">", "ge": ">="}
 
 
 def show(e: Expr) -> str:
@@ -89,6 +90,8 @@ def _show(e: Expr, names: Names) -> str:
             return f"{'log I0' if e.name == 'log_bessel_i0' else 'log Phi'}({_loose(a, names)})"
         case x.Fn("whole", (a,)):
             return _show(a, names)
+        case x.Fn(name, (a, b)) if name in SIGNS:
+            return f"[{_loose(a, names)} {SIGNS[name]} {_loose(b, names)}]"
         case x.Fn():
             return f"{e.name}({', '.join(_loose(a, names) for a in e.args)})"
         case x.Add():
@@ -102,13 +105,22 @@ def _show(e: Expr, names: Names) -> str:
         case x.Sum():
             return _inner_product(e, names) or f"sum_{_index(e.ix, names)} {_show(e.body, names)}"
         case x.MatInv():
-            return f"inv({_show(e.body, names)})[{_index(e.at[0], names)}, {_index(e.at[1], names)}]"
+            return f"inv({_matrix(e, names)})[{_index(e.at[0], names)}, {_index(e.at[1], names)}]"
         case x.LogDet():
-            return f"logdet({_show(e.body, names)})"
+            return f"logdet({_matrix(e, names)})"
         case x.Where():
             return f"({_show(e.then, names)} if {_show(e.cond, names)} else {_show(e.other, names)})"
         case x.Choose():
             return f"[{', '.join(_show(o, names) for o in e.options)}][{_index(e.at, names)}]"
+
+
+def _matrix(e: x.MatInv | x.LogDet, names: Names) -> str:
+    """A matrix of literal rows by these; any other by its entry."""
+    match e.body:
+        case x.Choose(at, options) if at == e.i and all(isinstance(r, x.Choose) and r.at == e.j for r in options):
+            rows = [", ".join(_loose(o, names) for o in r.options) for r in options if isinstance(r, x.Choose)]
+            return f"[[{'], ['.join(rows)}]]"
+    return _show(e.body, names)
 
 
 def _inner_product(e: x.Sum, names: Names) -> str | None:
