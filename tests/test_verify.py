@@ -20,6 +20,7 @@ from emdsl.derive.updates import statistics
 from emdsl.fit import verify
 from emdsl.fit.model import Model
 from emdsl.fit.verify import Certificate, bounds
+from emdsl.fit.verify.cells import _halved
 from emdsl.fit.verify.certificate import Check
 from emdsl.fit.verify.drawn import NAME as HOW_IT_IS_DRAWN
 
@@ -546,3 +547,9 @@ def test_what_one_branch_alone_reads_is_seen() -> None:
     """
     found = verify.certify(emdsl.compile(text=text), 1, False, ("log-likelihood",))
     assert {c.status for c in found.checks} == {"passed"}
+
+
+def test_ends_far_beyond_what_was_drawn_are_found() -> None:
+    """At a hundred times its size no two floats are within 1e-14 of the size: halving went on for ever."""
+    found = _halved({(0, 1.0): (0.1, 110.0), (1, -1.0): (0.1, -110.0)}, lambda pairs, at: [abs(v) < 95.3 for v in at])
+    assert found == pytest.approx({(0, 1.0): 95.3, (1, -1.0): -95.3}, rel=1e-14)

@@ -22,6 +22,7 @@ from emdsl.fit.verify.setting import Drawn
 from emdsl.language.model import Branch, ModelText, Potential, Variable
 
 MOST_COUNT = 60  # a count without a bound is summed so far
+HALVINGS = 54
 MOST_TRIED = 8  # levels of one cell, to see who reads it
 
 
@@ -185,14 +186,11 @@ def within_support(world: World, params: Mapping[str, Array], cells: Sequence[Ce
             moved[other] = state
         return bool(np.isfinite(world.rows(params, placed(world, cells, moved))).all())
 
-    def end(k: int, sign: float, far: float, inside: bool) -> float:
-        if inside:
-            return float(cells[k].ends[int(sign > 0)])
-        near, size = values[k], 1 + abs(values[k])
-        while abs(far - near) > 1e-14 * size:
-            middle = (near + far) / 2
-            near, far = (middle, far) if there(k, middle) else (near, middle)
-        return 0.0 if abs(near) < 1e-13 * size else float(near)
+    def all_there(pairs: Sequence[tuple[int, float]], at: Sequence[float]) -> list[bool]:
+        """Whether the density is above 0 where one cell is moved, for many such moves side by side."""
+        moved = [np.where(np.arange(len(cells)) == k, value, values) for (k, _), value in zip(pairs, at, strict=True)]
+        found = world.parts_at(world.declarations(), params, [placed(world, cells, m) for m in moved])
+        return [bool(v) for v in np.isfinite(np.concatenate(found, axis=1)).all(axis=1)] if pairs else []
 
     out = list(cells)
 
@@ -203,12 +201,12 @@ def within_support(world: World, params: Mapping[str, Array], cells: Sequence[Ce
 
     loose = [k for k, c in enumerate(cells) if c.levels is None and not c.atoms and np.isinf(c.ends).any()]
     far = {(k, sign): farthest(k, sign) if sign else values[k] for k in loose for sign in (-1.0, 0.0, 1.0)}
-    moved = [np.where(np.arange(len(cells)) == k, value, values) for (k, _), value in far.items()]
-    found = world.parts_at(world.declarations(), params, [placed(world, cells, m) for m in moved])
-    inside = dict(zip(far, np.isfinite(np.concatenate(found, axis=1)).all(axis=1), strict=True)) if far else {}
+    inside = dict(zip(far, all_there(list(far), list(far.values())), strict=True))
+    sides = [(k, sign) for k in loose if inside[k, 0.0] for sign in (-1.0, 1.0)]
+    ends = {(k, sign): float(cells[k].ends[int(sign > 0)]) for k, sign in sides}
+    ends |= _halved({pair: (values[pair[0]], far[pair]) for pair in sides if not inside[pair]}, all_there)
     for k in (k for k in loose if inside[k, 0.0]):
-        low, high = (end(k, sign, far[k, sign], bool(inside[k, sign])) for sign in (-1.0, 1.0))
-        out[k] = replace(cells[k], ends=(low, high))
+        out[k] = replace(cells[k], ends=(ends[k, -1.0], ends[k, 1.0]))
     states = _states_of_branches(world, cells)
     for k in loose:
         if _moved_by_states(
@@ -216,6 +214,21 @@ def within_support(world: World, params: Mapping[str, Array], cells: Sequence[Ce
         ):
             raise Unchecked(f"where the density of {cells[k].latent} ends depends on others")
     return [c for c in out if c.levels is not None or c.atoms or _long(c.ends)]
+
+
+def _halved(
+    between: Mapping[tuple[int, float], tuple[float, float]],
+    all_there: Callable[[Sequence[tuple[int, float]], Sequence[float]], list[bool]],
+) -> dict[tuple[int, float], float]:
+    """Where densities end, each between a value inside and one outside, all of them by halving at once."""
+    pairs = list(between)
+    near, far = (np.array([between[p][n] for p in pairs], float) for n in (0, 1))
+    size = 1 + np.abs(near)
+    for _ in range(HALVINGS):  # from a hundred times the size to the last digit
+        middle = (near + far) / 2
+        inside = np.array(all_there(pairs, list(middle)), bool)
+        near, far = np.where(inside, middle, near), np.where(inside, far, middle)
+    return {p: 0.0 if abs(v) < 1e-13 * s else float(v) for p, v, s in zip(pairs, near, size, strict=True)}
 
 
 def _moved_by_states(
