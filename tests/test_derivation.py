@@ -36,7 +36,7 @@ from emdsl.report.formula import Relation
 from emdsl.report.gathered import gathered
 from emdsl.report.known import known
 from emdsl.report.latex import INNER, WIDE
-from emdsl.report.maxima import _at_root, _derivative
+from emdsl.report.maxima import _at_root, slope_of
 from emdsl.report.measure import measure
 from emdsl.report.page import Show, whole
 from emdsl.report.tidy import tidy
@@ -179,7 +179,7 @@ def test_the_second_derivative_at_the_root_is_what_is_shown(name: str) -> None:
         rule = update.rule
         if isinstance(rule, Closed) and rule.root.curvature is not None:
             leaf = x.El(update.params[0], rule.axes)
-            curvature = _derivative(rule, leaf, 1)
+            curvature = slope_of(rule, leaf, 1)
             assert curvature is not None
             short = _at_root(rule, leaf, curvature)
             with np.errstate(all="ignore"):
