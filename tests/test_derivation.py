@@ -286,7 +286,7 @@ def check_forms(d: Derivation) -> None:
     assert d.to_markdown().count("\n$$") % 2 == 0
 
 
-@pytest.mark.parametrize("name", [*GALLERY, *SOME[len(GALLERY) :: 4]])
+@pytest.mark.parametrize("name", [*GALLERY, *[n for n in SOME[len(GALLERY) :] if crc32(n.encode()) % 16 == 12]])
 def test_forms(name: str) -> None:
     derivation = told(name) if name in GALLERY else Derivation.of(planned(name))
     check_forms(derivation)
