@@ -85,3 +85,14 @@ def test_functions_of_data_are_of_the_data_as_they_came():
     noise = y - intercept - slope * x
     expected = expected + stats.norm.logpdf(noise, 0, np.sqrt(np.mean(noise**2)))
     np.testing.assert_allclose(fit.log_likelihood_, expected.sum(), rtol=1e-9)
+
+
+def test_a_factor_that_is_linear_in_a_bounded_parameter() -> None:
+    """Its slope and curvature are numbers, no arrays: one by 0 was a ZeroDivisionError. The maximum is the bound."""
+    params = "param b : real(min = 0.5, max = 2)\nparam m : real\nfactor -b"
+    fit = (
+        emdsl.compile(text=f"model M\n{params}\nfor n in N:\n    observed y[n] ~ Normal(m, 1)")
+        .fitter()
+        .fit(np.arange(4.0))
+    )
+    assert fit.params_["b"] == 0.5 and fit.status_ == "boundary"

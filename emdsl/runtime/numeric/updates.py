@@ -250,7 +250,7 @@ def maximise_scalar(
     for step in range(200):
         with np.errstate(all="ignore"):
             d1, d2 = slope(back(t))
-            gradient, curvature = first * d1, second * d1**2 + first * d2
+            gradient, curvature = np.asarray(first * d1), np.asarray(second * d1**2 + first * d2)  # of constants, too
             lower, upper = np.where(gradient > 0, t, lower), np.where(gradient < 0, t, upper)
             move = np.where(curvature < 0, -gradient / curvature, np.sign(gradient) * reach * 2.0 ** min(step - 2, 2))
         new = t + np.clip(np.nan_to_num(move), -reach, reach)
