@@ -9,6 +9,7 @@ import pytest
 from cases import rows
 from gallery import compiled, fit, matrix, table
 from oracles import gaussian
+from scipy import stats
 from scipy.stats import norm
 
 import emdsl
@@ -320,3 +321,13 @@ def test_missing_labels_are_latents_of_their_rows() -> None:
     alone = next(c for n, c in vars(model.module).items() if n == "SomeLabels")
     with pytest.raises(ValueError, match=r"z: .* entries are missing"):
         alone(seed=0).fit(data)
+
+
+def test_a_row_s_own_number_in_a_function_of_parameters() -> None:
+    """One statistic for each row: from the second chunk of rows on they were added up in one another's places."""
+    line = "observed y[t] ~ Poisson(a * exp(g * (t // 7) / 1000))"
+    model = emdsl.compile(text=f"model Trend\nparam a : positive\nparam g : real\nfor t in T:\n    {line}")
+    y = np.random.default_rng(2).poisson(3.0, 9000)
+    rate = 2.5 * np.exp(0.3 * (np.arange(9000) // 7) / 1000)
+    fit = model.fitter(max_iter=0, init={"a": 2.5, "g": 0.3}).fit(y)
+    assert fit.log_likelihood_ == pytest.approx(stats.poisson.logpmf(y, rate).sum(), rel=1e-12)
