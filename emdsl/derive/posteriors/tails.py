@@ -51,7 +51,10 @@ def _may_be(v: m.Variable, joint: LogJoint) -> bool:
     calls = [call for _, call in leaves(v.distribution)]
     if any(is_point_mass(c.family) or is_cut(v.domain, c) or narrower(c.family.x.domain, v.domain) for c in calls):
         return False
-    others = [f for f in joint.holding.get(v.name, ()) if f.about != v.name]
+    holding, home = joint.holding.get(v.name, ()), home_of(v)
+    others = [f for f in holding if f.about != v.name]
+    if any(e.idx != home for f in holding if f not in others for e in _leaves(f.body, v.name)):
+        return False  # its own density reads another element of it: a lag, a parent
     return any(jumps(f, v.name) for f in others) and all(jumps(f, v.name) for f in others)
 
 

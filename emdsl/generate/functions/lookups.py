@@ -20,14 +20,23 @@ def checked(printer: Printer) -> list[Lookup]:
     kept = {v.name for v in plan.joint.model.variables if v.kind in ("given", "observed")} - {*plan.drawn}
     mixed = {*(p.data for p in plan.planes), *(d.data for d in plan.designs)}
     moved = {*plan.centred, *plan.shifts, *plan.joint.incomplete, *mixed}
-    tensors = Tensors(plan.joint.model)
+    tensors = _tensors(printer)
     out = []
     for use in plan.joint.model.lookups:
         tensors.begin()
         read = set().union(*(x.variables(e) for e in _elements(use, tensors)))
+        if read & (tensors.tables.keys() - plan.joint.tables.keys()):
+            continue  # a literal's own entry, which no density reads: it is known already
         if all(n in kept and n not in moved for n in read if n in tensors.variables):
             out += [use] if not {n for n, _ in tensors.gates} & plan.drawn else []
     return out
+
+
+def _tensors(printer: Printer) -> Tensors:
+    """Elements of the model, its literal tables under the names that the module has."""
+    tensors = Tensors(printer.plan.joint.model)
+    tensors.tables.update(printer.plan.joint.tables)
+    return tensors
 
 
 def _elements(use: Lookup, tensors: Tensors) -> list[Expr]:
@@ -51,7 +60,7 @@ def lookup_check_lines(printer: Printer) -> list[str]:
     if not uses:
         return []
     plan = printer.plan
-    tensors = Tensors(plan.joint.model)
+    tensors = _tensors(printer)
     f = function(plan, printer.helpers, None, printer.rows)
     em, calls = f.emitter, []
     for use in uses:
