@@ -76,8 +76,13 @@ def as_derived(update: Any) -> list[tuple[Slots, x.Expr]]:
     if isinstance(rule, Linear) and len(rule.columns) == 1 and not rule.second:
         return [(rule.columns[0].slots, x.mul(rule.right[0], x.power(rule.left[0, 0], x.num(-1))))]
     if isinstance(rule, Linear):
-        return [(c.slots, x.add(left_side(rule, n), x.neg(rule.right[n]))) for n, c in enumerate(rule.columns)]
+        return [(rule.columns[n].slots, x.add(left_side(rule, n), x.neg(rule.right[n]))) for n in solved(rule)]
     return []
+
+
+def solved(rule: Linear) -> list[int]:
+    """The tensors whose equations hold as they are; those of vectors that sum to 0 do up to a number."""
+    return [n for n, c in enumerate(rule.columns) if rule.centred.isdisjoint(c.slots)]
 
 
 def residual(rule: Linear, n: int, off: x.Expr, mine: Slots) -> x.Expr:
@@ -91,7 +96,9 @@ def residual(rule: Linear, n: int, off: x.Expr, mine: Slots) -> x.Expr:
 def as_shown(plan: Plan, update: Any) -> list[tuple[Slots, x.Expr]]:
     """The same in terms of the data."""
     out = []
-    for n, (left, right) in enumerate(explicit(plan, update)):
+    found = explicit(plan, update)
+    places = solved(update.rule) if isinstance(update.rule, Linear) else range(len(found))
+    for n, (left, right) in zip(places, found, strict=bool(found)):
         if isinstance(left, x.El):  # of a linear system, the equation that this value solves
             rule = update.rule
             several = isinstance(rule, Linear) and (len(rule.columns) > 1 or bool(rule.second))

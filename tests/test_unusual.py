@@ -31,6 +31,7 @@ from cases import (
     rows,
     shapes,
     shared,
+    sums,
     tied,
     units,
 )
@@ -59,6 +60,7 @@ MODULES = (
     gates,
     gaussian,
     shared,
+    sums,
     tied,
     units,
     classes,

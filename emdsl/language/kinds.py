@@ -29,6 +29,7 @@ class Kind:
     ends: Range = EVERYWHERE
     discrete: bool = False  # its values are integers
     structured: bool = False  # what one of its numbers may be depends on the others
+    centred: bool = False  # all vectors whose numbers sum to 0
     symmetric: bool = False  # a matrix, D x D
     bounded: bool = False  # it takes `min` and `max`
 
@@ -55,5 +56,5 @@ KINDS: Mapping[DomainKind, Kind] = MappingProxyType({
     "spd": Kind(1, 1, structured=True, symmetric=True),
     "ordered": Kind(1, 1, structured=True),
     "correlation": Kind(1, 1, structured=True, symmetric=True),
-    "zero_sum": Kind(1, 1, structured=True),
+    "zero_sum": Kind(1, 1, structured=True, centred=True),
 })  # fmt: skip

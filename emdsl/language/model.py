@@ -74,6 +74,16 @@ class Domain:
         """Each number is any real number, whatever the others are."""
         return self.kind == "real" and self.lower is None and self.upper is None
 
+    @property
+    def centred(self) -> bool:
+        """Its values are all vectors that sum to 0."""
+        return KINDS[self.kind].centred
+
+    @property
+    def linear(self) -> bool:
+        """Its values are a linear space: what is quadratic in them has its maximum where linear equations hold."""
+        return self.unbounded or self.centred
+
 
 @dataclass(frozen=True, slots=True)
 class Argument:

@@ -190,7 +190,18 @@ def _linear(rule: Linear, name: str, symbols: Tidied) -> sp.Basic:
     if len(rule.columns) == 1 and not rule.second:
         ratio = x.mul(rule.right[at], x.power(rule.left[at, at], x.num(-1)))
         return _equal(symbols.of(El(name, row.slots), names), symbols.of(ratio, names))
-    return _equal(symbols.of(left_side(rule, at), names), symbols.of(rule.right[at], names))
+    left, right = (less_mean(e, row.slots, rule) for e in (left_side(rule, at), rule.right[at]))
+    return _equal(symbols.of(left, names), symbols.of(right, names))
+
+
+def less_mean(e: Expr, slots: Sequence[Ix], rule: Linear) -> Expr:
+    """A side of equations that hold up to one number for all elements of a vector that sums to 0: without its mean."""
+    if not set(slots) & rule.centred:
+        return e
+    last = slots[-1]
+    other = x.fresh(last.dim)
+    mean = x.mul(x.power(x.extent(last), x.num(-1)), x.total(other, x.substitute(e, {last: other})))
+    return x.add(e, x.neg(mean))
 
 
 def left_side(rule: Linear, at: int) -> Expr:

@@ -124,12 +124,14 @@ def _shown(e: Expr) -> Expr:
 def explicit(plan: Plan, update: Update) -> list[tuple[Expr, Expr]]:
     """The update as equations in the model's own variables; none where it is not of a closed kind.
 
-    Of a linear system one for each of its tensors, the others held: `M v = r` where it is no ratio.
+    Of a linear system one for each of its tensors, the others held: `M v = r` where it is no ratio; none for those
+    that sum to 0, which it has up to a number.
     """
     if not isinstance(update.rule, Simplex | Spread | Closed | Linear) or len(update.params) > READ_TOGETHER:
         return []
     out = []
-    for name in update.params:
+    centred = {v.name for v in plan.joint.model.variables if v.domain.centred}
+    for name in (n for n in update.params if n not in centred):
         terms = closed_terms(plan, frozenset((name,)))
         found = None if terms is None else _by_rule(name, plan, terms, update.rule)
         if found is None:

@@ -235,9 +235,28 @@ def _linear(rule: Linear, t: Typeset) -> Iterator[Say | Show]:
         yield from solved
         return
     yield Say("Stationary where these equations hold; they are linear in what is sought, and solved together:")
+    several = sum(c.slots[-1:] != () and c.slots[-1] in rule.centred for c in rule.columns) > 1
     for n, c in enumerate(rule.columns):
         left, right = tidy(left_side(rule, n), t.known), tidy(rule.right[n], t.known)
-        yield from (Show(e, c.name) for e in _rows_of(c, left, right, t))
+        if rule.centred.isdisjoint(c.slots):
+            yield from (Show(e, c.name) for e in _rows_of(c, left, right, t))
+        else:
+            yield from (Show(e, c.name) for e in _up_to_a_number(c, left, right, several, t))
+    if rule.centred:
+        yield Say("Each multiplier is the number for which the elements of its vector sum to 0.")
+
+
+def _up_to_a_number(c: Column, left: Expr, right: Expr, several: bool, t: Typeset) -> Iterator[Formula]:
+    """The equations of vectors that sum to 0, each with the multiplier of its sum; named where there are others."""
+    for at in _written_out(c.slots, left):
+        names = t.letters.extend({}, (i for i in c.slots if i not in at))
+        one, other = (t.of(tidy(x.substitute(e, at), t.known), names) for e in (left, right))
+        vectors = (*((f.Name(c.name),) if several else ()), *t.places(_at(c.slots[:-1], at), names))
+        yield f.Relation("=", one, f.plus(other, f.at(f.Word("lambda"), *vectors)))
+
+
+def _at(slots: Sequence[Ix], values: dict[Ix, Idx]) -> list[Idx]:
+    return [values.get(i, i) for i in slots]
 
 
 def _rows_of(c: Column, left: Expr, right: Expr, t: Typeset) -> Iterator[Formula]:

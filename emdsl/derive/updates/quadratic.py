@@ -5,6 +5,9 @@
 A common factor without data (a noise precision) cancels; so does a nonsingular matrix that joins
 the row slots in every quadratic term and stands at the row slot of every linear one: `(D*Q)`-sized
 systems become `Q`-sized ones, with D right-hand sides.
+
+A vector that sums to 0 has `H v = g + l`, where l is one number for all its elements, the multiplier of the sum. Its
+elements need one another whatever Q is: that axis is neither batch nor row.
 """
 
 from __future__ import annotations
@@ -41,6 +44,7 @@ class Linear:
     left: Mapping[tuple[int, int], Expr]
     right: tuple[Expr, ...]
     second: Mapping[Ix, Ix]  # the name of a column axis in the second place
+    centred: frozenset[Ix] = frozenset()  # column axes over which the unknown sums to 0, each its tensor's last
 
     def parameters(self) -> frozenset[str]:
         return frozenset(n for e in (*self.left.values(), *self.right) for n in x.variables(e))
@@ -133,8 +137,8 @@ def _batches(group: Sequence[m.Variable], quads: Sequence[Parsed]) -> list[Slots
 
 
 def _alignments(group: Sequence[m.Variable]) -> list[Slots]:
-    """One slot of each tensor, all of one dimension."""
-    shapes = [[str(d) for d in v.shape] for v in group]
+    """One slot of each tensor, all of one dimension; none over which a tensor sums to 0."""
+    shapes = [[str(d) for d in (v.shape[:-1] if v.domain.centred else v.shape)] for v in group]
     return [
         c for c in product(*(range(len(s)) for s in shapes)) if len({s[i] for s, i in zip(shapes, c, strict=True)}) == 1
     ]
@@ -264,7 +268,8 @@ def _assemble(
         i = order.index(a.var)
         right[i].append(_reduced(t, a.idx, columns[i].slots, rest))
     sums = {place: x.add(*terms) for place, terms in left.items()}
-    return Linear(tuple(columns), batch, sums, tuple(x.add(*terms) for terms in right), second)
+    centred = frozenset(c.slots[-1] for c, v in zip(columns, group, strict=True) if v.domain.centred)
+    return Linear(tuple(columns), batch, sums, tuple(x.add(*terms) for terms in right), second, centred)
 
 
 def _reduced(t: Term, idx: Sequence[Idx], places: Sequence[Ix], rest: Sequence[Expr]) -> Expr:

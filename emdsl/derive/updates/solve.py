@@ -186,12 +186,8 @@ def _simplex(v: m.Variable, mine: Sequence[Term], q: Expected) -> Update | None:
     return Update((v.name,), "closed form", Simplex(total_of(counts), axes), reason)
 
 
-def _unbounded(v: m.Variable) -> bool:
-    return v.domain.unbounded
-
-
 def _quadratic(v: m.Variable, mine: Sequence[Term], q: Expected) -> Update | None:
-    if not _unbounded(v):
+    if not v.domain.linear:
         return None
     found = quadratic(mine, (v,))
     return None if found is None else _linear_update(found, (v,))
@@ -203,6 +199,12 @@ def _linear_update(found: Linear, group: Sequence[m.Variable]) -> Update:
     reason = "Q is quadratic: normal equations; concave where their matrix is positive definite"
     if scalar:
         reason = "Q is quadratic: one equation for each element; concave where its coefficient is positive"
+    if found.centred:
+        zero = ", ".join(v.name for v in group if v.domain.centred)
+        reason = (
+            f"Q is quadratic: normal equations on vectors that sum to 0 ({zero}), a Lagrange multiplier for each sum; "
+            "concave where their matrix is positive definite there"
+        )
     return Update(tuple(v.name for v in group), kind, found, reason)
 
 
@@ -238,7 +240,7 @@ def _scalar(v: m.Variable, mine: Sequence[Term], q: Expected) -> Update | None:
     functions, coefficients = tuple(found), tuple(found.values())
     leaf = next(e for f in functions for e in x.walk(f) if isinstance(e, El) and e.var == v.name)
     root = solve_score(leaf, functions, coefficients)
-    if root is None and _unbounded(v):
+    if root is None and v.domain.unbounded:
         root = direction(leaf, functions, coefficients)
     if root is not None:
         scalars = tuple(Scalar(f, c) for f, c in found.items())

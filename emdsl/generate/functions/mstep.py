@@ -107,17 +107,29 @@ def _linear(f: Function, rule: Linear) -> None:
     olds = ", ".join(_flat_old(f, c, batch, o) for c, o in zip(rule.columns, own, strict=True))
     names = " and ".join(c.name for c in rule.columns)
     old = f"np.concatenate([{olds}], axis=-1)" if len(rule.columns) > 1 else olds
-    solved = em.name("solved", Array(f'solve_normal({h.code}, {g.code}, "{names}", {old}, policy)', ()))
-    at = "0"
-    for c, o in zip(rule.columns, own, strict=True):
-        width = " * ".join(em.size(s.dim) for s in o) or "1"
-        end = f"{at} + {width}" if at != "0" else width
+    ends = _ends(f, own)
+    centred = ", ".join(f"({at}, {end}, {em.size(o[-1].dim)})" for (at, end), o in zip(ends, own, strict=True)
+                        if o and o[-1] in rule.centred)  # fmt: skip
+    call = f'{h.code}, {g.code}, "{names}", {old}, policy'
+    code = f"solve_centred({call}, [{centred}])" if centred else f"solve_normal({call})"
+    solved = em.name("solved", Array(code, ()))
+    for c, o, (at, end) in zip(rule.columns, own, ends, strict=True):
         part = f"{solved.code}[..., {at}:{end}]" if len(rule.columns) > 1 else solved.code
         shape = ", ".join(em.length(i) for i in (*batch, *o))
         code = f"{part}.reshape({shape})" if shape else f"{part}[..., 0]"
         order = (*batch, *o)
         _assign(f, c.name, em.transposed(Array(code, order), c.slots))
+
+
+def _ends(f: Function, own: Sequence[Sequence[Ix]]) -> list[tuple[str, str]]:
+    """Where the unknowns of each tensor begin and end among all of them."""
+    out, at = [], "0"
+    for axes in own:
+        width = " * ".join(f.emitter.size(s.dim) for s in axes) or "1"
+        end = f"{at} + {width}" if at != "0" else width
+        out.append((at, end))
         at = end
+    return out
 
 
 def _carried(rule: Linear, batch: tuple[Ix, ...]) -> tuple[Ix, ...]:
