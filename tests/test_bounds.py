@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from gallery import written
 
+import emdsl
+
 X = np.linspace(-4.0, 2.0, 12)  # its mean is -1
 LINE = "for n in N:\n    observed x[n] ~ Normal({}, 3)"
 GIVEN = "given lo : real\ngiven a : real\nlet third = 1/3"
@@ -29,3 +31,29 @@ def test_no_estimate_leaves_its_bounds(declared: str, mean: str, expected: float
     model = written(f"model M\n{GIVEN}\n{declared}\n{LINE.format(mean)}")
     fit = model.fitter(seed=0).fit({"x": X, "lo": 0.25, "a": 1.0})
     np.testing.assert_allclose(fit.params_["m"], expected, atol=1e-6)
+
+
+EACH = (
+    "given hi[K] : real\ngiven g[N] : index[K]\nfor k in K:\n    param a[k] : {}\nfor n in N:\n    observed y[n] ~ {}"
+)
+
+
+@pytest.mark.parametrize(
+    ("domain", "density", "expected"),
+    [
+        ("real(max = hi[k])", "Normal(a[g[n]], 1)", [0.5, 1.0, 6.0]),
+        ("real(max = hi[k])", "Normal(exp(a[g[n]]), 1)", [0.5, 1.0, np.log(6.0)]),  # a numeric step
+        ("real ~ Uniform(hi[k] - 1, hi[k])", "Normal(a[g[n]], 1)", [0.5, 1.0, 7.0]),
+        ("positive(min = hi[k])", "Exponential(a[g[n]])", [0.5, 1.0, 8.0]),
+        ("unit(min = hi[k] / 10)", "Geometric(a[g[n]])", [0.25, 0.2, 0.8]),
+    ],
+)
+def test_each_element_has_bounds_of_its_own(domain: str, density: str, expected: list[float]) -> None:
+    """The means by group are 3, 4 and 6."""
+    y, g, hi = np.array([2, 4, 3, 5, 6, 6]), np.array([0, 0, 1, 1, 2, 2]), np.array([0.5, 1.0, 8.0])
+    model = written(f"model M\n{EACH.format(domain, density)}")
+    fit = model.fitter(seed=0).fit({"y": y, "g": g, "hi": hi})
+    np.testing.assert_allclose(fit.params_["a"], expected, atol=1e-6)
+    assert fit.status_ == "boundary"
+    with pytest.raises(emdsl.DataError, match="a: its value"):
+        model.fitter(init={"a": [0.1, 0.05, 9.0]}, max_iter=0).fit({"y": y, "g": g, "hi": hi})

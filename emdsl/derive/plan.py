@@ -36,6 +36,7 @@ from emdsl.derive.updates.statistics import Expected, expected
 from emdsl.errors import ModelError, Problem
 from emdsl.language import model as m
 from emdsl.language.constants import one_number
+from emdsl.language.ends import known_of_each
 
 
 @dataclass(frozen=True)
@@ -338,8 +339,12 @@ def _refuse(model: m.ModelText) -> None:
             text = f"the parameter {v.name} is discrete ({v.domain.kind}): it has no derivative to estimate it by"
             problems.append(Problem("E104", text, v.span, "declare it latent with a prior, or given"))
         for bound in (v.domain.lower, v.domain.upper):
-            if bound is not None and not one_number(bound):
-                text = f"a bound of the parameter {v.name} is not one number"
-                problems.append(Problem("E107", text, bound.span, "write bounds with numbers and scalar givens"))
+            if bound is not None and not one_number(bound) and not known_of_each(bound, v, model):
+                text = f"a bound of the parameter {v.name} does not follow from givens laid out as it is"
+                problems.append(
+                    Problem(
+                        "E107", text, bound.span, "write bounds with numbers and givens, on plates that drop no element"
+                    )
+                )
     if problems:
         raise ModelError(problems, model.source)

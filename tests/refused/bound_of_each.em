@@ -1,5 +1,6 @@
 model BoundOfEach
-given lo[K] : real
-for k in K: param m[k] : real ~ Uniform(lo[k], 9)
+given on[K] : bool
+given hi[K] : real
+for k in K if on[k]: param m[k] : real(max = hi[k])
 for n in N:
-    observed x[n] ~ Normal(m[0], 3)
+    observed x[n] ~ Normal(sum(m[k] for k in K if on[k]), 3)

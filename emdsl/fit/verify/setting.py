@@ -12,7 +12,7 @@ import numpy as np
 
 from emdsl.families.normalised import random_element
 from emdsl.families.scope import Array, Scope
-from emdsl.fit.interpret import ragged_axes
+from emdsl.fit.interpret import plate_rows, ragged_axes
 from emdsl.fit.sampling import sample
 from emdsl.language.model import Dim, ModelText, Ragged, Variable
 
@@ -135,5 +135,10 @@ def _values(
         if v.domain.kind == "index" and [p.size for p in v.plates] == [v.domain.levels]:
             drawn = drawn % np.maximum(np.arange(rows), 1)  # an element of its own plate: one before it, as in a tree
     else:
-        drawn = np.asarray(random_element(v.domain, Scope(sizes=sizes, count=rows, values=known), rng))
+        scope = Scope(sizes=sizes, count=rows, values=known)
+        if v.domain.lower is not None or v.domain.upper is not None:
+            if all(isinstance(p.size, Dim) and p.condition is None for p in v.plates):  # each has ends of its own
+                own = plate_rows(v.plates, Scope(sizes=sizes, values=known))
+                scope = own.take(np.arange(own.count).repeat(rows // max(own.count, 1)))
+        drawn = np.asarray(random_element(v.domain, scope, rng))
     return drawn.reshape((*shape, *drawn.shape[1:]))

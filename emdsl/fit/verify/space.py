@@ -5,32 +5,37 @@ Written for the certificate alone: the generated modules have coordinates of the
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy.special import expit, logit, softmax
 
 from emdsl.families.density import limits
 from emdsl.families.scope import Array, Scope
+from emdsl.fit.interpret import plate_rows
 from emdsl.language.kinds import KINDS, DomainKind
-from emdsl.language.model import Variable
+from emdsl.language.model import Dim, Variable
 
 TINY = 1e-12
-Ends = tuple[float, float]
+Ends = tuple[Any, Any]  # numbers, or one for each element
 Params = Mapping[str, Array]
+
+
+def _finite(end: Any) -> bool:
+    return bool(np.all(np.isfinite(end)))
 
 
 def free(kind: DomainKind, ends: Ends, value: Array) -> Array:
     """A value of the domain, or many side by side, as numbers without bounds. Raises NotImplementedError."""
     low, high = ends
     if KINDS[kind].interval:
-        if math.isfinite(low) and math.isfinite(high):
+        if _finite(low) and _finite(high):
             return np.asarray(logit(np.clip((value - low) / (high - low), TINY, 1 - TINY)))
-        if math.isfinite(low):
-            return np.log(np.maximum(value - low, 1e-300))
-        return -np.log(np.maximum(high - value, 1e-300)) if math.isfinite(high) else value
+        if _finite(low):
+            return np.asarray(np.log(np.maximum(value - low, 1e-300)))
+        return np.asarray(-np.log(np.maximum(high - value, 1e-300))) if _finite(high) else value
     match kind:
         case "simplex":
             logs = np.log(np.maximum(value, TINY))
@@ -50,11 +55,11 @@ def constrained(kind: DomainKind, ends: Ends, t: Array, size: int) -> Array:
     """The inverse of `free`; `size` is the last axis of the value."""
     low, high = ends
     if KINDS[kind].interval:
-        if math.isfinite(low) and math.isfinite(high):
+        if _finite(low) and _finite(high):
             return np.asarray(low + (high - low) * expit(t))
-        if math.isfinite(low):
-            return low + np.exp(t)
-        return high - np.exp(-t) if math.isfinite(high) else t
+        if _finite(low):
+            return np.asarray(low + np.exp(t))
+        return np.asarray(high - np.exp(-t)) if _finite(high) else t
     match kind:
         case "simplex":
             return np.asarray(softmax(np.concatenate([np.zeros((*t.shape[:-1], 1)), t], -1), axis=-1))
@@ -83,8 +88,7 @@ class Space:
         """The domains of declared params, their bounds evaluated at the givens."""
         found: dict[str, tuple[DomainKind, Ends]] = {}
         for v in variables:
-            low, high = limits(v.domain, scope)
-            found[v.name] = (v.domain.kind, (float(np.min(low)), float(np.max(high))))
+            found[v.name] = (v.domain.kind, _ends(v, scope))
         return Space(found, {n: np.asarray(like[n], float) for n in found})
 
     def at(self, params: Params, moves: Mapping[str, Array]) -> dict[str, Array]:
@@ -103,3 +107,16 @@ class Space:
         shape = free(kind, ends, self.like[name]).shape
         step = rng.normal(size=shape)
         return np.asarray(step / max(float(np.sqrt((step**2).sum())), 1e-9))
+
+
+def _ends(v: Variable, scope: Scope) -> Ends:
+    """The ends of a domain: of each element, where givens set them."""
+    if v.domain.lower is None and v.domain.upper is None:
+        return v.domain.ends
+    rows = plate_rows(v.plates, scope)
+    shape = (
+        *(s.value(scope.sizes) for s in v.shape[: len(v.plates)] if isinstance(s, Dim)),
+        *[1] * (len(v.shape) - len(v.plates)),
+    )
+    low, high = (np.broadcast_to(end, (rows.count,)).reshape(shape) for end in limits(v.domain, rows))
+    return low, high

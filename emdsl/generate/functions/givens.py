@@ -15,6 +15,8 @@ from emdsl.generate.lines.names import Namer
 from emdsl.generate.printer import Printer
 from emdsl.generate.spec import nested
 from emdsl.language import model as m
+from emdsl.language.constants import one_number
+from emdsl.language.ends import known_of_each, of_givens
 from emdsl.language.transform import names_in
 
 
@@ -42,7 +44,7 @@ def limit_lines(printer: Printer) -> list[str]:
         ends = (v.domain.lower, v.domain.upper)
         if v.kind in ("param", "observed", "given") and any(_set_by_givens(e, v, model) for e in ends):
             for e in ends:  # each is made before names are used again
-                body, code = _of_givens(e, v, tensors) if e is not None and _known(e, model) else ([], "None")
+                body, code = _of_givens(e, v, tensors) if e is not None and of_givens(e, model) else ([], "None")
                 lines += [*body, f'out_of.setdefault("{v.name}", []).append({code})']
     doc = '"""The lower and upper ends of domains that givens set, by name; None is no end."""'
     head = ["def limits(sizes, given):", *("    " + line for line in (doc, "out, out_of = given, {}"))]
@@ -56,7 +58,7 @@ def kept_lines(printer: Printer) -> list[str]:
     lines: list[str] = []
     for v in model.variables:
         conditions = [p.condition for p in v.plates if p.condition is not None]
-        plain = all(isinstance(p.size, m.Dim) for p in v.plates) and all(_known(c, model) for c in conditions)
+        plain = all(isinstance(p.size, m.Dim) for p in v.plates) and all(of_givens(c, model) for c in conditions)
         if v.kind in ("observed", "given") and conditions and plain:
             for c in conditions:
                 body, code = _of_givens(c, v, tensors)
@@ -66,15 +68,13 @@ def kept_lines(printer: Printer) -> list[str]:
     return [*head, *("    " + line for line in (*lines, "return out_of"))] if lines else []
 
 
+def ends_by_element(v: m.Variable) -> bool:
+    """Whether an end of a domain is written with arrays of givens."""
+    return any(e is not None and not one_number(e) for e in (v.domain.lower, v.domain.upper))
+
+
 def _set_by_givens(e: m.Expr | None, v: m.Variable, model: m.ModelText) -> bool:
-    plain = all(isinstance(p.size, m.Dim) and p.condition is None for p in v.plates)
-    return e is not None and plain and bool(names_in(e)) and _known(e, model)
-
-
-def _known(e: m.Expr, model: m.ModelText) -> bool:
-    """Whether an end speaks of numbers, sizes and givens alone."""
-    givens = {v.name for v in model.of_kind("given") if all(isinstance(p.size, m.Dim) for p in v.plates)}
-    return names_in(e) <= givens
+    return e is not None and bool(names_in(e)) and known_of_each(e, v, model)
 
 
 def _of_givens(e: m.Expr, v: m.Variable, tensors: Tensors) -> tuple[list[str], str]:

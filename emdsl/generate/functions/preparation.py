@@ -23,6 +23,7 @@ from emdsl.generate.blocks.lookups import lookup_lines
 from emdsl.generate.blocks.networks import network_size
 from emdsl.generate.blocks.turns import turns_size
 from emdsl.generate.context import dimension, flat_axes, size_expression, size_factor
+from emdsl.generate.functions.givens import ends_by_element
 from emdsl.generate.functions.linear_means import prepare_moments
 from emdsl.generate.functions.lookups import checked
 from emdsl.generate.functions.row_factors import table_line, weights_key, weights_name
@@ -81,6 +82,8 @@ def prepare_lines(printer: Printer) -> list[str]:
         if v.kind in ("observed", "given") and v.name not in plan.drawn:
             lines += _data_lines(plan, v, v.name in indices)
     lines += [f'out["reference {p.param}"] = reference["{p.param}"]' for p in plan.planes]
+    if any(ends_by_element(v) for v in model.of_kind("param")):
+        lines.append('out["the ends"] = limits(sizes, data.values)')
     lines += _ragged_lines(model)
     lines += rule_lines(printer)
     lines += _level_lines(printer)

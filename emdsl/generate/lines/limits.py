@@ -1,10 +1,14 @@
-"""A variable's bounds as code: numbers (of a latent its family's too), and expressions of givens, one number each."""
+"""A variable's bounds as code: numbers (of a latent its family's too), and expressions of givens, one number each.
+
+Of a parameter they may be one for each element: then `limits` makes them, once.
+"""
 
 from __future__ import annotations
 
 from emdsl.derive.joint.ranges import narrowed
 from emdsl.generate.lines.spelling import number
 from emdsl.language import model as m
+from emdsl.language.constants import one_number
 
 _OPERATORS = {"add": "+", "sub": "-", "mul": "*", "div": "/", "pow": "**"}
 _FUNCTIONS = {"exp": "math.exp", "log": "math.log", "sqrt": "math.sqrt", "abs": "abs", "min": "min", "max": "max"}
@@ -14,7 +18,11 @@ def bounds(v: m.Variable) -> tuple[str, str]:
     """Code of a variable's bounds, `None` where there is none; it reads givens off `prepared`."""
     own = code(v.domain.lower) or "None", code(v.domain.upper) or "None"
     if v.kind == "param":
-        return own
+        low, high = (
+            f'prepared["the ends"]["{v.name}"][{side}]' if end is not None and not one_number(end) else code
+            for side, (end, code) in enumerate(zip((v.domain.lower, v.domain.upper), own, strict=True))
+        )
+        return low, high
     low, high = (code if end is None else repr(end) for end, code in zip(narrowed(v), own, strict=True))
     return low, high
 

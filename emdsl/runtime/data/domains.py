@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Mapping, Sequence
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -133,14 +134,19 @@ def _whole_element(mask: Array, rank: int) -> Array:
     return np.asarray(mask.all(axis=tuple(range(mask.ndim - rank, mask.ndim))) if rank else mask)
 
 
-def _bounds(variable: Mapping[str, Any]) -> tuple[float | None, float | None]:
-    """The closed bounds of a variable: its domain's, and its family's support where that is fixed."""
+def _bounds(variable: Mapping[str, Any]) -> tuple[Any, Any]:
+    """The closed bounds of a variable: its domain's (of each element, where givens set them), and its family's
+    support where that is fixed."""
     low, high, _ = variable.get("support") or (None, None, "real")
-    lows = [float(b) for b in (low, variable.get("lower")) if isinstance(b, (int, float, np.ndarray))]
-    highs = [float(b) for b in (high, variable.get("upper")) if isinstance(b, (int, float, np.ndarray))]
+    lows = [_bound(b) for b in (low, variable.get("lower")) if isinstance(b, (int, float, np.ndarray))]
+    highs = [_bound(b) for b in (high, variable.get("upper")) if isinstance(b, (int, float, np.ndarray))]
     if variable["domain"] == "count":
         lows.append(0.0)
-    return max(lows, default=None), min(highs, default=None)
+    return reduce(np.maximum, lows) if lows else None, reduce(np.minimum, highs) if highs else None
+
+
+def _bound(b: Any) -> Any:
+    return b if np.ndim(b) else float(b)
 
 
 def _other_codes(name: str, values: Array) -> str | None:
@@ -307,9 +313,9 @@ def on_boundary(variable: Mapping[str, Any], value: Array, spread: float = 1.0) 
         case "simplex" if value.shape[-1] > 1:
             return bool((value < EDGE).any())
         case "unit":
-            return bool(((value < EDGE) | (value > 1 - EDGE)).any())
+            return bool(((value < EDGE) | (value > 1 - EDGE)).any()) or _at_bounds(variable, value)
         case "positive":
-            return bool((value < EDGE * EDGE * min(spread, 1.0) ** 2).any())
+            return bool((value < EDGE * EDGE * min(spread, 1.0) ** 2).any()) or _at_bounds(variable, value)
         case "ordered":
             return bool((np.diff(value, axis=-1) <= 0).any())
         case "spd" | "correlation":
@@ -324,6 +330,8 @@ def on_boundary(variable: Mapping[str, Any], value: Array, spread: float = 1.0) 
 
 def _at_bounds(variable: Mapping[str, Any], value: Array) -> bool:
     low, high = _bounds(variable)
+    if variable["domain"] == "positive" and np.all(low == 0):  # its own end, which is measured in units of the data
+        low = None
     return bool(
         (low is not None and (value <= low + EDGE).any()) or (high is not None and (value >= high - EDGE).any())
     )
@@ -358,5 +366,6 @@ def check_parameter(variable: Mapping[str, Any], value: Any, shape: Sequence[int
             raise DataError(f"{name}: its value {what}", code="D005")
     low, high = _bounds(variable)
     if (low is not None and (array < low).any()) or (high is not None and (array > high).any()):
-        raise DataError(f"{name}: its value is outside its bounds [{low}, {high}]", code="D005")
+        ends = "those of its elements" if np.ndim(low) or np.ndim(high) else f"[{low}, {high}]"
+        raise DataError(f"{name}: its value is outside its bounds {ends}", code="D005")
     return array

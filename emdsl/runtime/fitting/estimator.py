@@ -144,7 +144,8 @@ class Estimator(Answers):
             check_room(self._module.SPEC, bound.sizes)
             self._reference, self._frame = self._ask("reference", bound), (columns, index)
             init = self._options["init"] if init is None else init
-            start = starting_values(self._module.SPEC, init, bound.sizes, self._constants())
+            ends = self._module.limits(bound.sizes, bound.values) if hasattr(self._module, "limits") else {}
+            start = starting_values(self._module.SPEC, init, bound.sizes, self._constants(), ends)
             advise(self._module.SPEC, bound.values, bound.masks)
             setup = self._setup(bound)
             climbs, interrupted = self._climb_all(setup, start)

@@ -13,7 +13,7 @@ import numpy as np
 
 from emdsl.runtime.data.arguments import MOST_COUNTED, by_name, seed_number, whole_number
 from emdsl.runtime.data.columns import Array
-from emdsl.runtime.data.domains import check_parameter
+from emdsl.runtime.data.domains import Ends, check_parameter, with_ends
 from emdsl.runtime.data.faults import DataError, closest
 from emdsl.runtime.data.sizes import Equation, SizeValue, parse_size, settle_sizes, size_value
 from emdsl.runtime.fitting.storage import read_document
@@ -198,12 +198,12 @@ def check_room(spec: Mapping[str, Any], sizes: Mapping[str, int]) -> None:
 
 
 def starting_values(
-    spec: Mapping[str, Any], init: Any, sizes: Mapping[str, int], held: Mapping[str, Any]
+    spec: Mapping[str, Any], init: Any, sizes: Mapping[str, int], held: Mapping[str, Any], ends: Mapping[str, Ends] = {}
 ) -> tuple[dict[str, Array], dict[str, Any]]:
     """Starting parameters by name, checked, apart from starting factors of latents.
 
     `init` is a dict by name, a fitted estimator, or the path or content of a saved fit; `held` are
-    parameters that are fixed, which it may name too.
+    parameters that are fixed, which it may name too; `ends` the bounds that givens set.
     """
     if init is None:
         return {}, {}
@@ -225,5 +225,5 @@ def starting_values(
             factors[name] = value
         else:
             shape = tuple(size_value(d, sizes) for d in variable_axes(variables[name]))
-            params[name] = check_parameter(variables[name], value, shape)
+            params[name] = check_parameter(with_ends(variables[name], ends), value, shape)
     return params, factors

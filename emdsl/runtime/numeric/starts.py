@@ -169,8 +169,8 @@ def neutral(
     domain: str,
     shape: tuple[int, ...],
     own: int,
-    low: float | None,
-    high: float | None,
+    low: Any,
+    high: Any,
     rng: np.random.Generator | None,
 ) -> Array:
     """A plain value of a parameter's domain; with a generator, different in every element."""
@@ -185,10 +185,10 @@ def neutral(
     if domain == "zero_sum":
         return noise - noise.mean(-1, keepdims=True)
     if (high is not None and (low is not None or domain == "positive")) or domain == "unit":
-        a, b = low or 0.0, 1.0 if high is None else high
+        a, b = 0.0 if low is None else low, 1.0 if high is None else high
         return a + (b - a) / (1 + np.exp(-0.5 * noise))
     if low is not None or domain == "positive":
-        return (low or 0.0) + np.exp(0.5 * noise)
+        return (0.0 if low is None else low) + np.exp(0.5 * noise)
     return noise if high is None else high - np.exp(0.5 * noise)
 
 

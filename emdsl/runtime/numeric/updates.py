@@ -239,18 +239,19 @@ def weighted_median(values: Array, weights: Array, old: Array) -> Array:
     return np.where(total[..., 0] > 0, found, old)
 
 
-def best_root(candidates: Sequence[Array], objective: Callable[[Array], Array], low: float, high: float) -> Array:
+def best_root(candidates: Sequence[Array], objective: Callable[[Array], Array], low: Any, high: Any) -> Array:
     """Of several roots, elementwise, the feasible one with the largest value of `objective`.
 
     Where none is feasible, the better end of the domain, of those at which the objective is a number.
     """
     best, value = np.asarray(np.nan), np.asarray(-np.inf)
-    ends = [np.asarray(end) for end in (low, high) if np.isfinite(end)]
+    ends = [np.asarray(end) for end in (low, high) if np.all(np.isfinite(end))]
     for c in (*candidates, *ends):
         with np.errstate(all="ignore"):
             q = np.where(np.isfinite(c) & (c >= low) & (c <= high), objective(np.clip(c, low, high)), -np.inf)
         at_end = (c == low) | (c == high)  # there log 0 is a number only by convention
-        q = np.where(at_end & ((np.abs(q) > 1e100) | ~np.isnan(best)), -np.inf, q)
+        found = np.abs(best) < 1e100  # log 0 is no root, though the score is 0 there
+        q = np.where(at_end & ((np.abs(q) > 1e100) | found), -np.inf, q)
         best, value = np.where(q > value, c, best), np.maximum(q, value)
     return np.where(np.isfinite(value), best, np.nan)
 
@@ -259,8 +260,8 @@ def maximise_scalar(
     objective: Callable[[Array], tuple[Array, Array, Array]],
     start: Any,
     domain: str,
-    low: float = -np.inf,
-    high: float = np.inf,
+    low: Any = -np.inf,
+    high: Any = np.inf,
 ) -> Array:
     """Elementwise maximum by Newton with step-halving, kept inside a bracket of the score's sign.
 
@@ -269,7 +270,8 @@ def maximise_scalar(
     """
     to, back, slope = _COORDINATES[domain]
     with np.errstate(all="ignore"):
-        least, most = np.clip(to(np.array([max(low, 0.0) if domain != "real" else low, high])), *_LIMITS[domain])
+        bounds = (np.maximum(low, 0.0) if domain != "real" else low, high)
+        least, most = (np.clip(to(np.asarray(end)), *_LIMITS[domain]) for end in bounds)
         t = np.clip(to(np.array(start, float)), least, most)
         value, first, second = objective(back(t))
     reach = 4.0 * (1 + np.abs(t)) if domain == "real" else 4.0
