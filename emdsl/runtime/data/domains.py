@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Mapping, Sequence
-from functools import reduce
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -142,7 +141,15 @@ def _bounds(variable: Mapping[str, Any]) -> tuple[Any, Any]:
     highs = [_bound(b) for b in (high, variable.get("upper")) if isinstance(b, (int, float, np.ndarray))]
     if variable["domain"] == "count":
         lows.append(0.0)
-    return reduce(np.maximum, lows) if lows else None, reduce(np.minimum, highs) if highs else None
+    return _tightest(np.maximum, lows), _tightest(np.minimum, highs)
+
+
+def _tightest(of_two: Callable[[Any, Any], Any], ends: Sequence[Any]) -> Any:
+    """The innermost of several ends, numbers and arrays."""
+    out = None
+    for end in ends:
+        out = end if out is None else of_two(out, end)
+    return out
 
 
 def _bound(b: Any) -> Any:
