@@ -485,6 +485,22 @@ def test_rows_that_one_matrix_runs_over_are_not_repeated() -> None:
     assert any(c.status == "passed" for c in found.checks if c.name == "rows in another order")
 
 
+def test_numbers_beyond_which_a_matrix_is_no_precision() -> None:
+    """Precisions of coefficients (MacKay 1992) tried below 0, where their matrix has no Cholesky factor."""
+    text = """
+        model Relevance
+        for p in P:
+            latent relevance[p] ~ Gamma(1, 1)
+        latent b : real[P] ~ MvNormal(zeros(P), precision = diag([relevance[p] for p in P]))
+        for n in N:
+            given x[n] : real[P]
+            observed y[n] ~ Normal(x[n] @ b, 1)
+        infer b, relevance by meanfield
+    """
+    found = emdsl.compile(text=text).verify(apart=False)
+    assert found.passed, str(found)
+
+
 def test_rows_of_which_few_states_are_possible_are_read() -> None:
     """The sum of two counts: at random states a row was impossible whatever one of them was, as if it read neither."""
     text = """

@@ -184,7 +184,10 @@ def within_support(world: World, params: Mapping[str, Array], cells: Sequence[Ce
         moved[k] = value
         if other is not None:
             moved[other] = state
-        return bool(np.isfinite(world.rows(params, placed(world, cells, moved))).all())
+        try:
+            return bool(np.isfinite(world.rows(params, placed(world, cells, moved))).all())
+        except np.linalg.LinAlgError:  # a matrix of it is no covariance there
+            return False
 
     def all_there(pairs: Sequence[tuple[int, float]], at: Sequence[float]) -> list[bool]:
         """Whether the density is above 0 where one cell is moved, for many such moves side by side."""
