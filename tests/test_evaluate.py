@@ -132,6 +132,7 @@ CASES = {
     "inv([[2, 1], [0, s]])": linalg.inv([[2, 1], [0, S]]),
     "inv(h[0] + 3*eye(K))": linalg.inv(H[0] + 3 * np.eye(3)),
     "logdet([[2, 1], [0, s]])": np.log(2 * S),
+    "logdet([[1, 2], [s, 0]])": np.log(2 * S),  # of the size of a determinant that is negative
     "inv(B @ B.T + A @ A)": linalg.inv(B @ B.T + A @ A),
 }
 WITHOUT_CODE = ("log(0)",)  # -1e200 until the objective is added up, so that 0 log 0 is 0
@@ -178,6 +179,10 @@ def test_every_function_of_the_language_has_a_value_and_a_case() -> None:
 def test_an_index_out_of_range_is_an_error(text: str, other: dict[str, int]) -> None:
     with pytest.raises(DataError, match="is outside 0"):
         value(text, **other)
+
+
+def test_the_logdet_of_no_covariance_is_not_a_number() -> None:
+    assert np.isnan(value("logdet([[1, 2], [2, 1]])")) and np.isnan(value("logdet(-1 * eye(2))"))
 
 
 def test_and_stops_where_the_answer_is_known() -> None:

@@ -95,8 +95,13 @@ def _diag(a: Array, rank: int) -> Array:
 
 
 def _logdet(a: Array, rank: int) -> Array:
-    sign, value = np.linalg.slogdet(a)
-    return np.where(sign > 0, value, np.nan)
+    """log |det|; of a symmetric matrix that is not positive definite, which is no covariance, NaN."""
+    value = np.linalg.slogdet(a)[1]
+    turned = np.swapaxes(a, -1, -2)
+    size = np.abs(a).max((-1, -2), initial=0.0)
+    symmetric = np.isfinite(size) & (np.abs(a - turned).max((-1, -2), initial=0.0) <= 1e-12 * size)
+    lowest = np.linalg.eigvalsh(np.where(symmetric[..., None, None], a, np.eye(a.shape[-1]))).min(-1, initial=np.inf)
+    return np.where(symmetric & (lowest <= 0), np.nan, value)
 
 
 def inv(a: Array, rank: int) -> Array:
