@@ -49,6 +49,21 @@ def test_what_is_left_out_is_not_there(name: str) -> None:
     assert filtered == pytest.approx(value(f"{HEAD}for n in N:\n    {BODIES[name]}", kept), rel=1e-12)
 
 
+@pytest.mark.parametrize("condition", ["u[n] > 0", "w[n]"])
+@pytest.mark.parametrize("junk", [np.inf, 1e300])
+def test_what_stands_at_what_is_left_out_is_not_looked_at(condition: str, junk: float) -> None:
+    """Where what is observed decides it too; where that is missing, nothing is left out by it."""
+    model = emdsl.compile(
+        text="model Cut\nparam m : real\nparam p : unit\nfor n in N:\n    given u[n] : real\n"
+        f"    observed w[n] ~ Bernoulli(p)\nfor n in N if {condition}:\n    observed y[n] ~ Normal(m, 1)"
+    )
+    data = {"u": U, "w": (U > 0) * 1, "y": np.where(U > 0, Y, junk)}
+    assert model.fitter().fit(data).params_["m"] == pytest.approx(Y[U > 0].mean(), abs=1e-12)
+    if condition == "w[n]":
+        data = {"u": U, "w": [1, np.nan, 1, 1], "y": [0.3, np.nan, -2.0, 0.4]}
+        assert model.fitter().fit(data).params_["m"] == pytest.approx(Y[U > 0].mean(), abs=1e-12)
+
+
 def paths() -> float:
     """log p of a chain of three."""
     start, moves = np.array([0.3, 0.7]), np.array([[0.9, 0.1], [0.2, 0.8]])

@@ -12,6 +12,12 @@ def of_givens(e: Expr, model: ModelText) -> bool:
     return names_in(e) <= givens
 
 
+def of_data(e: Expr, model: ModelText) -> bool:
+    """The same of givens and of what is observed, as conditions of plates may be."""
+    data = [v for kind in ("given", "observed") for v in model.of_kind(kind)]
+    return names_in(e) <= {v.name for v in data if all(isinstance(p.size, Dim) for p in v.plates)}
+
+
 def known_of_each(e: Expr, v: Variable, model: ModelText) -> bool:
     """Whether givens decide an end of each element of a variable; those of ragged and filtered plates are not laid
     out as its values are."""

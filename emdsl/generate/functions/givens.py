@@ -16,7 +16,7 @@ from emdsl.generate.printer import Printer
 from emdsl.generate.spec import nested
 from emdsl.language import model as m
 from emdsl.language.constants import one_number
-from emdsl.language.ends import known_of_each, of_givens
+from emdsl.language.ends import known_of_each, of_data, of_givens
 from emdsl.language.transform import names_in
 
 
@@ -58,11 +58,16 @@ def kept_lines(printer: Printer) -> list[str]:
     lines: list[str] = []
     for v in model.variables:
         conditions = [p.condition for p in v.plates if p.condition is not None]
-        plain = all(isinstance(p.size, m.Dim) for p in v.plates) and all(of_givens(c, model) for c in conditions)
+        plain = all(isinstance(p.size, m.Dim) for p in v.plates) and all(of_data(c, model) for c in conditions)
         if v.kind in ("observed", "given") and conditions and plain:
             for c in conditions:
                 body, code = _of_givens(c, v, tensors)
-                lines += [*body, f'out_of["{v.name}"] = out_of.get("{v.name}", True) & ({code} != 0)']
+                found = [*body, f'out_of["{v.name}"] = out_of.get("{v.name}", True) & ({code} != 0)']
+                seen = sorted(names_in(c) & {o.name for o in model.of_kind("observed")})
+                if seen:  # what is missing decides nothing
+                    whole = " and ".join(f'not np.isnan(out.get("{n}", np.nan)).any()' for n in seen)
+                    found = [f"if {whole}:", *("    " + line for line in found)]
+                lines += found
     doc = '"""The entries that conditions of plates keep, by name."""'
     head = ["def kept(sizes, given):", *("    " + line for line in (doc, "out, out_of = given, {}"))]
     return [*head, *("    " + line for line in (*lines, "return out_of"))] if lines else []

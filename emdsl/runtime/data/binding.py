@@ -204,7 +204,7 @@ def _check_all(
     masks: dict[str, Array | None] = {}
     uses: Mapping[str, Array] = {}
     if kept is not None and any(p[2] for v in variables.values() for p in v["plates"] if len(p) > 2):
-        uses = kept(sizes, {n: c.values for n, c in columns.items() if not c.text})
+        uses = kept(sizes, {n: _or_nan(c, variables[n]) for n, c in columns.items() if not c.text})
     for name, column in columns.items():
         variable = variables[name]
         tops = _tops(variable, ragged, column.values.ndim)
@@ -217,6 +217,13 @@ def _check_all(
         if variable["kind"] == "observed":
             masks[name] = None if whole else np.ascontiguousarray(column.present)
     return values, masks
+
+
+def _or_nan(column: Column, variable: Record) -> Array:
+    """What is observed of a variable, as conditions read it."""
+    if column.missing is None or variable["kind"] != "observed":
+        return column.values
+    return np.where(column.missing, np.nan, column.values)
 
 
 def _tops(variable: Record, ragged: Mapping[str, Ragged], ndim: int) -> Array | None:
