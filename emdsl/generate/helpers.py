@@ -11,6 +11,7 @@ from emdsl.runtime.bundle import runtime_source
 MODULES = (
     "numeric/numerics",
     "numeric/updates",
+    "numeric/sums",
     "numeric/unconstrained",
     "numeric/quasi",
     "numeric/ascent",

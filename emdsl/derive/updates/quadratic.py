@@ -49,6 +49,16 @@ class Linear:
     def parameters(self) -> frozenset[str]:
         return frozenset(n for e in (*self.left.values(), *self.right) for n in x.variables(e))
 
+    def diagonal(self, n: int) -> Expr | None:
+        """The diagonal of a tensor's own block, where it holds nothing else: levels that do not meet."""
+        to = {s: self.second[s] for s in self.columns[n].slots if s in self.second}
+        e = self.left.get((n, n), x.ZERO)
+        parts = e.terms if isinstance(e, x.Add) else (e,)
+        ties = [{frozenset((f.a, f.b)) for f in x.factors_of(part) if isinstance(f, x.Delta)} for part in parts]
+        if not to or not all(frozenset(pair) in tied for tied in ties for pair in to.items()):
+            return None
+        return x.substitute(e, {other: s for s, other in to.items()})
+
 
 def quadratic(terms: Sequence[Term], group: Sequence[m.Variable]) -> Linear | None:
     """The normal equations of a group of tensors, or None where Q is not quadratic in them jointly."""

@@ -88,6 +88,9 @@ def _linear(f: Function, rule: Linear) -> None:
         code = em.broadcast(ratio, slots).code if set(right.axes) | set(left.axes) != set(slots) else ratio.code
         _assign(f, name, f'checked({code}, "{name}", {_code(f, name)}, policy, -np.inf, np.inf)')
         return
+    if rule.centred:
+        _centred(f, rule, own)
+        return
     rows, sides = [], []
     carried = _carried(rule, batch)
     for i in range(len(rule.columns)):
@@ -107,29 +110,49 @@ def _linear(f: Function, rule: Linear) -> None:
     olds = ", ".join(_flat_old(f, c, batch, o) for c, o in zip(rule.columns, own, strict=True))
     names = " and ".join(c.name for c in rule.columns)
     old = f"np.concatenate([{olds}], axis=-1)" if len(rule.columns) > 1 else olds
-    ends = _ends(f, own)
-    centred = ", ".join(f"({at}, {end}, {em.size(o[-1].dim)})" for (at, end), o in zip(ends, own, strict=True)
-                        if o and o[-1] in rule.centred)  # fmt: skip
-    call = f'{h.code}, {g.code}, "{names}", {old}, policy'
-    code = f"solve_centred({call}, [{centred}])" if centred else f"solve_normal({call})"
-    solved = em.name("solved", Array(code, ()))
-    for c, o, (at, end) in zip(rule.columns, own, ends, strict=True):
+    solved = em.name("solved", Array(f'solve_normal({h.code}, {g.code}, "{names}", {old}, policy)', ()))
+    at = "0"
+    for c, o in zip(rule.columns, own, strict=True):
+        width = " * ".join(em.size(s.dim) for s in o) or "1"
+        end = f"{at} + {width}" if at != "0" else width
         part = f"{solved.code}[..., {at}:{end}]" if len(rule.columns) > 1 else solved.code
         shape = ", ".join(em.length(i) for i in (*batch, *o))
         code = f"{part}.reshape({shape})" if shape else f"{part}[..., 0]"
         order = (*batch, *o)
         _assign(f, c.name, em.transposed(Array(code, order), c.slots))
-
-
-def _ends(f: Function, own: Sequence[Sequence[Ix]]) -> list[tuple[str, str]]:
-    """Where the unknowns of each tensor begin and end among all of them."""
-    out, at = [], "0"
-    for axes in own:
-        width = " * ".join(f.emitter.size(s.dim) for s in axes) or "1"
-        end = f"{at} + {width}" if at != "0" else width
-        out.append((at, end))
         at = end
-    return out
+
+
+def _centred(f: Function, rule: Linear, own: Sequence[Sequence[Ix]]) -> None:
+    """The same with vectors that sum to 0 among the unknowns: block by block, a diagonal as a vector."""
+    em, batch = f.emitter, rule.batch
+    carried = _carried(rule, batch)
+    apart = "".join(": , " if b in carried else "None, " for b in batch).replace(" ,", ",")
+    apart = f"[{apart}...]" if len(carried) < len(batch) else ""
+    rows = []
+    for i in range(len(own)):
+        cells = []
+        for j in range(len(own)):
+            diagonal = rule.diagonal(i) if i == j else None
+            if diagonal is not None:
+                cells.append(_flat_side(f, diagonal, carried, own[i]) + apart)
+            else:
+                axes = (*carried, *own[i], *(rule.second[s] for s in own[j]))
+                cells.append(_flattened(f, rule.left.get((i, j), x.ZERO), axes, len(carried), len(own[i])) + apart)
+        rows.append(f"[{', '.join(cells)}]")
+    left = em.name("left", Array(f"[{', '.join(rows)}]", ()))
+    sides = [_flat_side(f, e, batch, o) for e, o in zip(rule.right, own, strict=True)]
+    right = em.name("right", Array(f"[{', '.join(sides)}]", ()))
+    olds = ", ".join(_flat_old(f, c, batch, o) for c, o in zip(rule.columns, own, strict=True))
+    names = " and ".join(c.name for c in rule.columns)
+    lengths = ", ".join(em.size(o[-1].dim) if o and o[-1] in rule.centred else "0" for o in own)
+    call = f'solve_centred({left.code}, {right.code}, "{names}", [{olds}], policy, [{lengths}])'
+    solved = em.name("solved", Array(call, ()))
+    for n, (c, o) in enumerate(zip(rule.columns, own, strict=True)):
+        order = (*batch, *o)
+        shape = ", ".join(em.length(i) for i in order)
+        code = f"{solved.code}[{n}].reshape({shape})" if shape else f"{solved.code}[{n}][0]"
+        _assign(f, c.name, em.transposed(Array(code, order), c.slots))
 
 
 def _carried(rule: Linear, batch: tuple[Ix, ...]) -> tuple[Ix, ...]:

@@ -85,33 +85,6 @@ def solve_normal(left: Array, right: Array, name: str, old: Array, policy: str) 
     return old + step[..., 0] * scale
 
 
-def solve_centred(
-    left: Array, right: Array, name: str, old: Array, policy: str, centred: Sequence[tuple[int, int, int]]
-) -> Array:
-    """The same where some unknowns sum to 0: H v = g + l, with one number l for each vector that does.
-
-    centred : (first, end, K); the unknowns from first to end are vectors of K numbers that sum to 0.
-
-    With P, which takes the mean off such a vector, P H P v = P g. What P takes off is 0 in v: it gets an equation of
-    its own, as large as the others.
-    """
-    weights = left.diagonal(0, -2, -1)
-    left = less_means(less_means(left, centred).swapaxes(-1, -2), centred)
-    for first, end, k in centred:
-        at = np.arange(first, end).reshape(-1, k)
-        left[..., at[:, :, None], at[:, None, :]] += weights[..., at].mean(-1)[..., None, None] / k
-    return less_means(solve_normal(left, less_means(right, centred), name, old, policy), centred)
-
-
-def less_means(v: Array, centred: Sequence[tuple[int, int, int]]) -> Array:
-    """A copy, without the means of the vectors of K numbers that lie from first to end of its last axis."""
-    v = np.array(v, float)
-    for first, end, k in centred:
-        part = v[..., first:end].reshape(*v.shape[:-1], -1, k)
-        v[..., first:end] -= np.repeat(part.mean(-1), k, -1)
-    return v
-
-
 def spread(scatter: Array, weight: Any, name: str, old: Array, policy: str, scale: Any) -> Array:
     """C / a as covariance matrices, checked: (..., d, d), (...) -> (..., d, d)."""
     least = 1e-14 * scale * scale
