@@ -16,11 +16,14 @@ from emdsl.runtime.data.columns import Array
 from emdsl.runtime.numeric.numerics import finite
 from emdsl.runtime.numeric.updates import solve_normal
 
-Blocks = Sequence[Sequence[Array]]
-
 
 def solve_centred(
-    left: Blocks, right: Sequence[Array], name: str, old: Sequence[Array], policy: str, lengths: Sequence[int]
+    left: Sequence[Sequence[Array]],
+    right: Sequence[Array],
+    name: str,
+    old: Sequence[Array],
+    policy: str,
+    lengths: Sequence[int],
 ) -> list[Array]:
     """The unknowns of each tensor: (..., p_i).
 
@@ -29,7 +32,7 @@ def solve_centred(
     """
     levels = [k for k, g in enumerate(right) if left[k][k].ndim == g.ndim]
     if levels:
-        found = _without(max(levels, key=lambda k: right[k].shape[-1]), left, right, lengths)
+        found = _without(max(levels, key=lambda k: right[k].shape[-1]), left, right, old, lengths)
         if found is not None:
             return found
     ends = np.cumsum([0, *(g.shape[-1] for g in right)])
@@ -45,17 +48,19 @@ def full(block: Array, right: Array) -> Array:
     return block[..., None] * np.eye(block.shape[-1]) if block.ndim == right.ndim else block
 
 
-def _without(n: int, left: Blocks, right: Sequence[Array], lengths: Sequence[int]) -> list[Array] | None:
-    """Tensor n, whose block is a diagonal D, is put into the equations of the others. None where they are singular.
+def _without(
+    n: int, left: Sequence[Sequence[Array]], right: Sequence[Array], old: Sequence[Array], lengths: Sequence[int]
+) -> list[Array] | None:
+    """Tensor n, whose block is a diagonal D, is put into the equations of the others. None where nothing is left of it.
 
     D v + B r = g + l gives v = W (g - B r), where W divides by D and then takes off what the sum is too much.
     """
     weights, k = left[n][n], lengths[n]
-    if not finite(weights) or not (weights > 0).all():
+    if not finite(weights) or not (weights > 0).any(-1).all():
         return None
     others = [i for i in range(len(right)) if i != n]
     if not others:
-        return [_divided(right[n], weights, k)]
+        return [_summing(_divided(right[n], weights, k), weights, k, old[n])]
     ends = np.cumsum([0, *(right[i].shape[-1] for i in others)])
     b = np.concatenate([left[n][i] for i in others], -1)
     h = np.concatenate([np.concatenate([full(left[i][j], right[i]) for j in others], -1) for i in others], -2)
@@ -68,28 +73,56 @@ def _without(n: int, left: Blocks, right: Sequence[Array], lengths: Sequence[int
     diagonal = whole.diagonal(0, -2, -1)
     if not finite(rest) or not (diagonal > 0).all():
         return None
-    scale = 1 / np.sqrt(diagonal)
-    scaled = rest * scale[..., :, None] * scale[..., None, :]
-    try:
-        if np.linalg.cholesky(scaled).diagonal(0, -2, -1).min() ** 2 < 1e-9:
-            return None
-    except np.linalg.LinAlgError:
-        return None
-    r = less_means(np.linalg.solve(scaled, (moved * scale)[..., None])[..., 0] * scale, centred)
+    r = less_means(_nearest(rest, moved, 1 / np.sqrt(diagonal), np.concatenate([old[i] for i in others], -1)), centred)
     out = np.split(r, ends[1:-1], -1)
-    out.insert(n, _divided(right[n] - (b @ r[..., None])[..., 0], weights, k))
+    v = _divided(right[n] - (b @ r[..., None])[..., 0], weights, k)
+    out.insert(n, _summing(v, weights, k, old[n]))
     return out
 
 
+def _nearest(left: Array, right: Array, scale: Array, old: Array) -> Array:
+    """The solution, nearest to the old values where differences of what `scale` measures leave but rounding."""
+    scaled = left * scale[..., :, None] * scale[..., None, :]
+    try:
+        singular = np.linalg.cholesky(scaled).diagonal(0, -2, -1).min() ** 2 < 1e-9
+    except np.linalg.LinAlgError:
+        singular = True
+    if not singular:
+        return np.linalg.solve(scaled, (right * scale)[..., None])[..., 0] * scale
+    residual = (right - (left @ old[..., None])[..., 0]) * scale
+    values, vectors = np.linalg.eigh(scaled)
+    inverse = np.where(values > 1e-9, 1 / np.where(values > 1e-9, values, 1.0), 0.0)
+    step = vectors @ (inverse[..., None] * (np.swapaxes(vectors, -1, -2) @ residual[..., None]))
+    return old + step[..., 0] * scale
+
+
 def _divided(g: Array, weights: Array, k: int) -> Array:
-    """The v for which `weights v = g + l`; with k, l is such that vectors of k numbers sum to 0, else it is 0."""
-    v = g / weights
+    """The v for which `weights v = g + l`; with k, l is such that vectors of k numbers sum to 0, else it is 0.
+
+    An element without weight is 0 here; it takes up what the others of its vector sum to, whose l is 0.
+    """
+    seen = weights > 0
+    shares = np.where(seen, 1 / np.where(seen, weights, 1.0), 0.0)
+    v = g * shares
     if not k:
         return v
     parts = v.reshape(*v.shape[:-1], -1, k)
-    shares = np.broadcast_to(1 / weights, v.shape).reshape(parts.shape)
-    parts = parts - shares * (parts.sum(-1, keepdims=True) / shares.sum(-1, keepdims=True))
-    return less_means(parts.reshape(v.shape), [(0, v.shape[-1], k)])
+    shares = np.broadcast_to(shares, v.shape).reshape(parts.shape)
+    whole = (shares > 0).all(-1, keepdims=True)
+    off = np.where(whole, parts.sum(-1, keepdims=True) / np.where(whole, shares.sum(-1, keepdims=True), 1.0), 0.0)
+    return (parts - shares * off).reshape(v.shape)
+
+
+def _summing(v: Array, weights: Array, k: int, old: Array) -> Array:
+    """With elements that have no weight as near to their old values as the sums of vectors of k numbers let them."""
+    free = np.broadcast_to(~(weights > 0), v.shape)
+    v = np.where(free, old, v)
+    if not k:
+        return v
+    parts, free = v.reshape(*v.shape[:-1], -1, k), free.reshape(*v.shape[:-1], -1, k)
+    takes = np.where(free.any(-1, keepdims=True), free, True)
+    off = parts.sum(-1, keepdims=True) / takes.sum(-1, keepdims=True)
+    return (parts - takes * off).reshape(v.shape)
 
 
 def _regular(left: Array, centred: Sequence[tuple[int, int, int]], like: Array | None = None) -> Array:
