@@ -366,3 +366,20 @@ def test_data_that_a_frailty_s_family_does_not_take_up() -> None:
     chance = sum(sign * (0.4 / (0.4 + h)) ** 0.4 for sign, h in zip((1, -1, -1, 1), sums, strict=True))
     assert 6 * est.score(under) == pytest.approx(np.log(chance).sum(), abs=1e-4)
     assert 6 * est.score(over) == pytest.approx(_frailty(), abs=1e-12)
+
+
+def test_a_choice_between_two_latents_is_told() -> None:
+    """One is integrated out by its tail, one stands at points: the equations in the model's own coordinates were
+    derived without the tail, which raised."""
+    text = """
+        model Pairs
+        param b : real[P]
+        for n in N:
+            given x[n] : real[P]
+            latent u[n] ~ Normal(x[n] @ b, 1)
+            latent v[n] ~ Normal(0, 1)
+            observed y[n] ~ Delta(u[n] > v[n])
+    """
+    model = emdsl.compile(text=text)
+    assert [p.method for p in model.plan.values()] == ["quadrature", "exact:tail"]
+    assert "x[n, p]" in str(model.updates["b"].equation) and "Newton" in str(model.derivation)

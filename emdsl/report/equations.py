@@ -25,6 +25,7 @@ from emdsl.derive.joint.designs import unmixed
 from emdsl.derive.joint.gradient import gradient
 from emdsl.derive.joint.joint import expand
 from emdsl.derive.plan import Plan, posteriors, weighted_plate
+from emdsl.derive.posteriors.tails import closed
 from emdsl.derive.updates.newton import Newton, Together
 from emdsl.derive.updates.quadratic import Linear
 from emdsl.derive.updates.rules import Closed, Numeric, Rule, Simplex, Spread, Update
@@ -69,6 +70,8 @@ def _uncentred(plan: Plan) -> Plan:
 @lru_cache(maxsize=128)  # a derivation is asked for update by update
 def _derived(model: m.ModelText) -> tuple[Any, Any, Any, Any]:
     joint = expand(model)
+    if model.tails == "closed":
+        joint = closed(joint)
     weighted = weighted_plate(model, joint)
     joint, elimination, _ = posteriors(joint, weighted)
     q = expected(joint, elimination, weighted)
