@@ -166,7 +166,8 @@ def _alone(v: m.Variable, q: Expected, every: Sequence[Term]) -> Update:
 def _why(v: m.Variable, mine: Sequence[Term]) -> str:
     for t in mine:
         for f in t.factors:
-            if v.name in x.variables(f) and not isinstance(f, El):
+            square = isinstance(f, x.Pow) and isinstance(f.base, El) and f.exponent == x.num(2)
+            if v.name in x.variables(f) and not isinstance(f, El) and not (square and v.domain.linear):
                 return f"{show(f)} leaves no closed form for {v.name} ({v.domain.kind})"
     return f"no closed form on the domain {v.domain.kind}"
 
