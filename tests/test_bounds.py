@@ -57,3 +57,22 @@ def test_each_element_has_bounds_of_its_own(domain: str, density: str, expected:
     assert fit.status_ == "boundary"
     with pytest.raises(emdsl.DataError, match="a: its value"):
         model.fitter(init={"a": [0.1, 0.05, 9.0]}, max_iter=0).fit({"y": y, "g": g, "hi": hi})
+
+
+@pytest.mark.parametrize(
+    ("declared", "mean", "expected"),
+    [
+        ("param c : ordered[3]", "c[g[n]]", [3.0, 5.0, 5.0]),  # two of one value
+        ("param c : ordered[3]", "c[g[n]] / 1000", [3000.0, 5000.0, 5000.0]),
+        ("param c : simplex[3]", "c[1] + c[2] - 1", [0.0, None, None]),  # two of its numbers are no estimates
+        ("param c : simplex[3]", "20 * c[0] + 30 * c[1]^2 - 50", [0.0, 1.0, 0.0]),
+        ("param c : simplex[3]", "-c[1] - 2 * c[2]", [1.0, 0.0, 0.0]),
+    ],
+)
+def test_an_estimate_where_its_domain_ends_says_so(declared: str, mean: str, expected: list[float | None]) -> None:
+    y, g = np.array([2, 4, 5, 7, 4, 4]), np.array([0, 0, 1, 1, 2, 2])
+    model = written(f"model M\n{declared}\ngiven g[N] : index[3]\nfor n in N:\n    observed y[n] ~ Normal({mean}, 1)")
+    fit = model.fitter(seed=0).fit({"y": y, "g": g})
+    for found, wanted in zip(fit.params_["c"], expected, strict=True):
+        assert wanted is None or found == pytest.approx(wanted, rel=1e-5, abs=1e-5)
+    assert fit.status_ == "boundary" and "c lies on the boundary of its domain" in fit.message_

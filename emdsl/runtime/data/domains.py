@@ -33,6 +33,7 @@ UNREAD = 0.5  # a given where a plate leaves it out: a mean, a scale, a rate or 
 CLOSE = 1e-8  # how far from its sum or symmetry a value may be
 FEW_NUMBERS = 64  # entries of matrices that Python goes through in less time than numpy is asked in
 EDGE = 1e-8  # how near its bound an estimate is called on the boundary
+TIE = 1e-6  # how near its neighbour an ordered one: steps in the log of their distance end where Q is level
 
 
 def outside_domain(domain: str, values: Array, rank: int, closed: Sequence[str] = ()) -> tuple[Array, str]:
@@ -324,7 +325,7 @@ def on_boundary(variable: Mapping[str, Any], value: Array, spread: float = 1.0) 
         case "positive":
             return bool((value < EDGE * EDGE * min(spread, 1.0) ** 2).any()) or _at_bounds(variable, value)
         case "ordered":
-            return bool((np.diff(value, axis=-1) <= 0).any())
+            return bool((np.diff(value, axis=-1) <= TIE * min(spread, 1.0)).any())
         case "spd" | "correlation":
             own = np.sqrt(np.maximum(value.diagonal(0, -2, -1), 0.0))
             if not np.isfinite(value).all() or (own <= 0).any():

@@ -112,7 +112,7 @@ def units_of(slope: Callable[[Array], Array], longest: Array) -> Array:
         if (still | (away & (k > 12))).all():
             break
         step = new
-    return np.where(away, 1.0, step)
+    return np.where(away | ~np.isfinite(step), 1.0, step)
 
 
 def across_kinks(loss: Callable[[Array], tuple[float, Array]], at: Array) -> tuple[Array, float]:
