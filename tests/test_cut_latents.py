@@ -119,14 +119,18 @@ def test_a_threshold_that_is_a_parameter_is_refused() -> None:
     assert refusal is not None and "the parameter m decides where u is cut" in str(refusal)
 
 
-@pytest.mark.parametrize("seen", ["lo[n] < u[n] < hi[n]", "abs(u[n]) < hi[n]", "1 - 2*u[n] < lo[n]"])
+@pytest.mark.parametrize(
+    "seen", ["lo[n] < u[n] < hi[n]", "abs(u[n]) < hi[n]", "1 - 2*u[n] < lo[n]", "abs(0.4 - 2*u[n]) < hi[n]"]
+)
 def test_inside_or_outside_of_an_interval(seen: str) -> None:
     """A 0 leaves both sides of an interval: was left to Monte Carlo, as were `-u` and `abs(u)`."""
     text = SIGN.replace("{seen}", f"Delta({seen})").replace(
         "n in N:", "n in N:\n    given lo[n] : real\n    given hi[n] : real"
     )
     lo, hi, k = np.array([-1.0, 0.5, -3.0, 0.2]), np.array([0.5, 2.0, 4.0, 0.3]), np.array([1, 0, 0, 1])
-    ends = {"l": (lo, hi), "a": (-hi, hi), "1": ((1 - lo) / 2, np.full(4, np.inf))}[seen[0]]
+    ends = {"l": (lo, hi), "a": (-hi, hi), "1": ((1 - lo) / 2, np.full(4, np.inf)), "(": (0.2 - hi / 2, 0.2 + hi / 2)}[
+        "(" if "0.4" in seen else seen[0]
+    ]
     x = np.array([0.3, -2.0, 1.0, 0.1])
     fit = emdsl.compile(text=text).fitter(init={"m": 0.7}, max_iter=0).fit({"lo": lo, "hi": hi, "k": k, "x": x})
     mean, sd = 0.7 + (x - 0.7) / 5, math.sqrt(0.8)  # given x alone

@@ -57,9 +57,13 @@ def interval(e: Expr, leaf: El) -> Interval | None:
 
 
 def _half_line(held: Expr, limit: Expr, above: bool, leaf: El) -> Interval | None:
-    """The numbers at which `c u + d`, c a number, is above (or below) a limit; `abs(u) < b` is an interval."""
-    if isinstance(held, x.Fn) and held.name == "abs" and held.args[0] == leaf and not above:
-        return (x.neg(limit), limit) if leaf.var not in x.variables(limit) else None
+    """The numbers at which `c u + d`, c a number, is above (or below) a limit; `abs(c u + d) < b` is an interval."""
+    if isinstance(held, x.Fn) and held.name == "abs" and not above:
+        ends = (_solved(held.args[0], x.neg(limit), leaf), _solved(held.args[0], limit, leaf))
+        if None in ends:
+            return None
+        (low, number), (high, _) = ends  # type: ignore[misc]
+        return (low, high) if number > 0 else (high, low)
     found = _solved(held, limit, leaf)
     if found is None:
         return _half_line_of_least(held, limit, above, leaf)
