@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from emdsl.errors import DataError, EmdslError, ModelError
     from emdsl.fit.model import Model, load
 
-__all__ = ["DataError", "EmdslError", "Model", "ModelError", "__version__", "compile", "load"]
+__all__ = ["DataError", "EmdslError", "Model", "ModelError", "ModelWarning", "__version__", "compile", "load"]
 __version__ = "0.1.0"
 
 _HOME = {
@@ -27,6 +27,7 @@ _HOME = {
     "EmdslError": "emdsl.errors",
     "ModelError": "emdsl.errors",
     "DataError": "emdsl.errors",
+    "ModelWarning": "emdsl.errors",
 }
 
 

@@ -5,12 +5,13 @@ text --parse--> ModelText --derive--> Plan --print--> module text --load--> Mode
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from emdsl.errors import ArgumentError, EmdslError, ModelError, Problem
+from emdsl.errors import ArgumentError, EmdslError, ModelError, ModelWarning, Problem
 
 if TYPE_CHECKING:
     from emdsl.fit.model import Model
@@ -26,7 +27,7 @@ def compile(
 
     infer : latent name (or group, `"(mean, prec)"`) -> method; replaces the file's `infer` lines for these.
     Raises ModelError with every mistake found, each with its place; ArgumentError (a TypeError) unless
-    exactly one of `path` and `text` is given.
+    exactly one of `path` and `text` is given. A `ModelWarning` tells of names that nothing uses (`Model.warnings`).
     """
     from emdsl.fit.model import Model
 
@@ -39,7 +40,11 @@ def compile(
     source, name = (read_model(Path(path)), str(path)) if path is not None else (text, "<text>")
     if not isinstance(source, str | bytes):
         raise _wrong(f"text must be a str, not {type(source).__name__}")
-    return Model.from_text(source, name, infer)
+    model = Model.from_text(source, name, infer)
+    if model.warnings:
+        told = "\n".join(w.render(model.resolved.source) for w in model.warnings)
+        warnings.warn(told, ModelWarning, stacklevel=2)
+    return model
 
 
 def _wrong(message: str) -> ArgumentError:

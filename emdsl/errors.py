@@ -83,6 +83,10 @@ class ArgumentError(DataError, TypeError):
     """An argument of `emdsl.compile` is of a wrong type."""
 
 
+class ModelWarning(UserWarning):
+    """What stands in a model and does nothing there, as `check` tells it: a name that nothing uses."""
+
+
 class InternalError(Exception):
     """A bug in emdsl: names the stage, asks to be reported."""
 

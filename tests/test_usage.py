@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 import shutil
+import warnings
 from glob import glob
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 from gallery import ROOT
 
+import emdsl
 from emdsl.cli import run
 
 PAGE = (ROOT / "docs" / "usage.md").read_text(encoding="utf-8")
@@ -45,3 +47,13 @@ def test_the_commands_run(tree: Path, capsys: pytest.CaptureFixture[str]) -> Non
         assert run(words) == 0, (line, capsys.readouterr().err)
     assert {"fit.json", "derivation.tex", "faithful_fitter.py", "drawn.csv"} <= {p.name for p in tree.iterdir()}
     assert "-2467.405" in capsys.readouterr().out
+
+
+def test_compile_warns_of_what_nothing_uses() -> None:
+    text = "model M\nparam a : real\nparam b : positive\n{}for n in N:\n    observed x[n] ~ Normal(a, 1)\n"
+    with pytest.warns(emdsl.ModelWarning, match="nothing uses the param `b`(.|\n)*nothing uses the latent `u`") as told:
+        emdsl.compile(text=text.format("latent u ~ Normal(0, 1)\n"))
+    assert len(told) == 1 and told[0].filename == __file__
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        emdsl.compile(text=text.replace("param b : positive\n{}", ""))
