@@ -58,8 +58,9 @@ def interval(e: Expr, leaf: El) -> Interval | None:
 
 def _half_line(held: Expr, limit: Expr, above: bool, leaf: El) -> Interval | None:
     """The numbers at which `c u + d`, c a number, is above (or below) a limit; `abs(c u + d) < b` is an interval."""
-    if isinstance(held, x.Fn) and held.name == "abs" and not above:
-        ends = (_solved(held.args[0], x.neg(limit), leaf), _solved(held.args[0], limit, leaf))
+    size, beside, sign = _alone(held, limit, leaf)
+    if isinstance(size, x.Fn) and size.name == "abs" and (sign > 0) != above:
+        ends = (_solved(size.args[0], x.neg(beside), leaf), _solved(size.args[0], beside, leaf))
         if None in ends:
             return None
         (low, number), (high, _) = ends  # type: ignore[misc]
