@@ -38,6 +38,8 @@ from cases import (
 from gallery import written
 from oracles.space import maximise
 
+import emdsl
+
 pytestmark = pytest.mark.filterwarnings("ignore::emdsl.runtime.data.faults.ConvergenceWarning")
 
 MODULES = (
@@ -132,3 +134,21 @@ def climbs_to_the_top(case: Case, model: Any, data: Any, given: Any, weight: Any
 
 def test_names_are_unique() -> None:
     assert [name for name, count in Counter(case.name for case in CASES).items() if count > 1] == []
+
+
+@pytest.mark.parametrize(
+    ("mean", "factor"),
+    [
+        ("a * max(u) - a * min(u)", lambda u, v: np.ptp(u)),
+        ("a * u[n] / max(u)", lambda u, v: u / u.max()),
+        ("a * min([v[n, k] for k in K])", lambda u, v: v.min(1)),
+    ],
+)
+def test_extremes_of_vectors_whose_length_data_give(mean: str, factor: Any) -> None:
+    """Least squares on one column; the largest entry stands twice."""
+    u, x = np.array([2.0, 5.0, 5.0, -1.0]), np.array([1.0, 4.0, 3.0, 0.5])
+    v = np.stack([u, u[::-1] + 0.5, -u], 1)
+    text = "model M\ngiven u[N] : real\ngiven v[N, K] : real\nparam a : real\n"
+    model = emdsl.compile(text=f"{text}for n in N:\n    observed x[n] ~ Normal({mean}, 1)")
+    w = np.broadcast_to(factor(u, v), x.shape)
+    assert model.fitter().fit({"u": u, "v": v, "x": x}).params_["a"] == pytest.approx(w @ x / (w @ w), rel=1e-12)

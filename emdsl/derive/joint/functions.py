@@ -64,13 +64,29 @@ def _reduce(element: Element, e: m.Call, scope: Scope) -> Expr:
         return x.fn("log", terms)
     n = e.args[0].shape[0]
     size = n.constant if isinstance(n, m.Dim) else None
-    if size is None or len(a.shape) != 1:
-        raise ModelError(Problem("E102", f"{e.fn} of a vector needs a length known from the text", e.span))
+    if len(a.shape) != 1:
+        raise ModelError(Problem("E102", f"{e.fn} of a matrix needs its rows taken one by one", e.span))
+    if size is None:
+        return _extreme(element, e, scope)
     items = [element(a, (i,), scope) for i in range(size)]
     out = items[0]
     for item in items[1:]:
         out = x.fn(e.fn, out, item)
     return out
+
+
+def _extreme(element: Element, e: m.Call, scope: Scope) -> Expr:
+    """The largest or smallest entry of a vector of any length: the mean of those beyond which none lies."""
+    (a,) = e.args
+    size, beyond = a.shape[0], "gt" if e.fn == "max" else "lt"
+
+    def is_extreme(k: Idx) -> Expr:
+        own = element(a, (k,), scope)
+        others = summed(size, scope, a.span, lambda j: x.fn(beyond, element(a, (j,), scope), own))
+        return x.fn("eq", others, x.ZERO)
+
+    whole = summed(size, scope, a.span, lambda k: x.mul(is_extreme(k), element(a, (k,), scope)))
+    return x.mul(whole, x.power(summed(size, scope, a.span, is_extreme), x.num(-1)))
 
 
 def _total(element: Element, a: m.Expr, done: tuple[Idx, ...], scope: Scope) -> Expr:
