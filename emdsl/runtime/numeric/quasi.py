@@ -16,6 +16,8 @@ from emdsl.runtime.numeric.numerics import Degenerate
 from emdsl.runtime.numeric.unconstrained import from_free, pullback, to_free
 
 MOST_KINKS = 1000  # steps across them
+LEVEL = 1e-8  # of the slope at the start: at a maximum; rounding may end the search before
+STEEP = 1e-5  # of it: at no maximum
 MOST_PROBES = 60  # gradients, at most, to find the units of free coordinates by
 WIDE = 1e4  # how far one numeric M-step may go at least, in these units
 REACH = 20.0  # how far one numeric M-step may go in unconstrained coordinates, relative to 1 + the start
@@ -74,9 +76,11 @@ def maximise(
     before, slope = loss(middle)
     scale = max(1.0, float(np.abs(slope).max()) if slope.size else 1.0)
     method = "BFGS" if first.size <= 200 else "L-BFGS-B"
-    found = scipy.optimize.minimize(loss, middle, jac=True, method=method, options={"maxiter": 500})
+    options = {"maxiter": 500, "gtol": LEVEL}
+    found = scipy.optimize.minimize(loss, middle, jac=True, method=method, options=options)
     best, value = found.x, float(found.fun)
-    if not found.success and first.size <= 50 and np.isfinite(best).all():  # stopped at a kink
+    steep = not np.abs(found.jac).max(initial=0.0) <= STEEP
+    if not found.success and steep and first.size <= 50 and np.isfinite(best).all():  # stopped at a kink
         best, value = across_kinks(loss, best)
     if not value <= before / scale or not np.isfinite(best).all():
         return {n: start[n] for n in names}
