@@ -128,7 +128,7 @@ def test_what_ties_is_named():
     assert isinstance(found, NotExponential)
     assert found.tie == x.fn("log", x.add(x.ONE, x.neg(x.power(El("x", (), "unit"), El("a", (), "positive")))))
     assert found.given is not None and found.given.fixed == ("a",)
-    assert "length" in exponential(FAMILIES["Peak"], 0).reason
+    assert "`m` and x do not come apart" in exponential(FAMILIES["Peak"], 0).reason
 
 
 def test_a_density_of_too_many_terms_is_left_closed():
