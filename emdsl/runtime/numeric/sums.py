@@ -14,7 +14,7 @@ import numpy as np
 
 from emdsl.runtime.data.columns import Array
 from emdsl.runtime.numeric.numerics import finite
-from emdsl.runtime.numeric.updates import solve_normal
+from emdsl.runtime.numeric.updates import nearest, solve_normal
 
 
 def solve_centred(
@@ -73,27 +73,13 @@ def _without(
     diagonal = whole.diagonal(0, -2, -1)
     if not finite(rest) or not (diagonal > 0).all():
         return None
-    r = less_means(_nearest(rest, moved, 1 / np.sqrt(diagonal), np.concatenate([old[i] for i in others], -1)), centred)
+    before = np.concatenate([old[i] for i in others], -1)
+    # differences of what the whole measures: what is left of them may be rounding
+    r = less_means(nearest(rest, moved, 1 / np.sqrt(diagonal), before, least=1e-9, lost=1e-9), centred)
     out = np.split(r, ends[1:-1], -1)
     v = _divided(right[n] - (b @ r[..., None])[..., 0], weights, k)
     out.insert(n, _summing(v, weights, k, old[n]))
     return out
-
-
-def _nearest(left: Array, right: Array, scale: Array, old: Array) -> Array:
-    """The solution, nearest to the old values where differences of what `scale` measures leave but rounding."""
-    scaled = left * scale[..., :, None] * scale[..., None, :]
-    try:
-        singular = np.linalg.cholesky(scaled).diagonal(0, -2, -1).min() ** 2 < 1e-9
-    except np.linalg.LinAlgError:
-        singular = True
-    if not singular:
-        return np.linalg.solve(scaled, (right * scale)[..., None])[..., 0] * scale
-    residual = (right - (left @ old[..., None])[..., 0]) * scale
-    values, vectors = np.linalg.eigh(scaled)
-    inverse = np.where(values > 1e-9, 1 / np.where(values > 1e-9, values, 1.0), 0.0)
-    step = vectors @ (inverse[..., None] * (np.swapaxes(vectors, -1, -2) @ residual[..., None]))
-    return old + step[..., 0] * scale
 
 
 def _divided(g: Array, weights: Array, k: int) -> Array:

@@ -69,17 +69,24 @@ def solve_normal(left: Array, right: Array, name: str, old: Array, policy: str) 
         left = np.where(empty[..., None, None], np.eye(left.shape[-1]), np.nan_to_num(left))
         right = np.where(empty[..., None], old, np.nan_to_num(right))
         diagonal = left.diagonal(0, -2, -1)
-    scale = 1 / np.sqrt(np.where(diagonal > 0, diagonal, 1.0))
+    return nearest(left, right, 1 / np.sqrt(np.where(diagonal > 0, diagonal, 1.0)), old, 1e-12)
+
+
+def nearest(left: Array, right: Array, scale: Array, old: Array, least: float, lost: float = 0.0) -> Array:
+    """The solution of H v = g; the nearest one to the old values where a square of a pivot is below `least`.
+
+    v is measured by `scale`, H by one over its squares. There eigenvalues up to `lost` are rounding.
+    """
     scaled = left * scale[..., :, None] * scale[..., None, :]
     try:
-        singular = np.linalg.cholesky(scaled).diagonal(0, -2, -1).min() ** 2 < 1e-12
+        singular = np.linalg.cholesky(scaled).diagonal(0, -2, -1).min() ** 2 < least
     except np.linalg.LinAlgError:
         singular = True
     if not singular:
         return np.linalg.solve(scaled, (right * scale)[..., None])[..., 0] * scale
     residual = (right - (left @ old[..., None])[..., 0]) * scale
     values, vectors = np.linalg.eigh(scaled)
-    kept = values > 1e-11 * values[..., -1:]
+    kept = values > np.maximum(1e-11 * values[..., -1:], lost)
     inverse = np.where(kept, 1 / np.where(kept, values, 1.0), 0.0)
     step = vectors @ (inverse[..., None] * (np.swapaxes(vectors, -1, -2) @ residual[..., None]))
     return old + step[..., 0] * scale
