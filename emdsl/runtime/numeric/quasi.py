@@ -34,6 +34,41 @@ def maximise(
     `objective(values)` gives (value, {name: gradient}); `domains` maps names to their domain. Never returns
     a point below the start.
     """
+    first, longest, values_at, told = in_coordinates_of(objective, start, domains, bounds)
+    units = units_of(lambda step: told(first + step)[1], longest)
+    reach = np.maximum(REACH * (1 + np.abs(first).max(initial=0.0)), WIDE * units)
+
+    def loss(inside: Array) -> tuple[float, Array]:
+        if (units * np.abs(inside) > reach).any():
+            return 1e300, np.zeros_like(inside)
+        value, slope = told(first + units * inside)
+        if not np.isfinite(value) or not np.isfinite(slope).all():
+            return 1e300, np.zeros_like(inside)
+        return -value / scale, -slope * units / scale
+
+    scale, middle = 1.0, np.zeros_like(first)
+    before, slope = loss(middle)
+    scale = max(1.0, float(np.abs(slope).max()) if slope.size else 1.0)
+    method = "BFGS" if first.size <= 200 else "L-BFGS-B"
+    options = {"maxiter": 500, "gtol": LEVEL}
+    found = scipy.optimize.minimize(loss, middle, jac=True, method=method, options=options)
+    best, value = found.x, float(found.fun)
+    steep = not np.abs(found.jac).max(initial=0.0) <= STEEP
+    if not found.success and steep and first.size <= 50 and np.isfinite(best).all():  # stopped at a kink
+        best, value = across_kinks(loss, best)
+    if not value <= before / scale or not np.isfinite(best).all():
+        return {n: start[n] for n in domains}
+    return values_at(first + units * best)
+
+
+def in_coordinates_of(
+    objective: Callable[[dict[str, Array]], tuple[float, Mapping[str, Array]]],
+    start: Mapping[str, Array],
+    domains: Mapping[str, str],
+    bounds: Mapping[str, tuple[float | None, float | None]],
+) -> tuple[Array, Array, Callable[[Array], dict[str, Array]], Callable[[Array], tuple[float, Array]]]:
+    """The start in free coordinates (n,), the longest steps that units are looked for with (n,), what values free
+    coordinates stand for, and the objective of them with its slopes: not a number where a matrix has no inverse."""
     names = list(domains)
     shapes = {n: np.shape(to_free(start[n], domains[n], bounds[n])) for n in names}
     cuts = np.cumsum([0] + [int(np.prod(shapes[n])) for n in names])
@@ -61,30 +96,7 @@ def maximise(
         return value, np.concatenate(parts)
 
     longest = np.concatenate([_longest(domains[n], shapes[n]).ravel() for n in names])
-    units = units_of(lambda step: told(first + step)[1], longest)
-    reach = np.maximum(REACH * (1 + np.abs(first).max(initial=0.0)), WIDE * units)
-
-    def loss(inside: Array) -> tuple[float, Array]:
-        if (units * np.abs(inside) > reach).any():
-            return 1e300, np.zeros_like(inside)
-        value, slope = told(first + units * inside)
-        if not np.isfinite(value) or not np.isfinite(slope).all():
-            return 1e300, np.zeros_like(inside)
-        return -value / scale, -slope * units / scale
-
-    scale, middle = 1.0, np.zeros_like(first)
-    before, slope = loss(middle)
-    scale = max(1.0, float(np.abs(slope).max()) if slope.size else 1.0)
-    method = "BFGS" if first.size <= 200 else "L-BFGS-B"
-    options = {"maxiter": 500, "gtol": LEVEL}
-    found = scipy.optimize.minimize(loss, middle, jac=True, method=method, options=options)
-    best, value = found.x, float(found.fun)
-    steep = not np.abs(found.jac).max(initial=0.0) <= STEEP
-    if not found.success and steep and first.size <= 50 and np.isfinite(best).all():  # stopped at a kink
-        best, value = across_kinks(loss, best)
-    if not value <= before / scale or not np.isfinite(best).all():
-        return {n: start[n] for n in names}
-    return values_at(first + units * best)
+    return first, longest, values_at, told
 
 
 def _longest(domain: str, shape: tuple[int, ...]) -> Array:
