@@ -517,6 +517,22 @@ def test_rows_of_which_few_states_are_possible_are_read() -> None:
     assert found.passed, str(found)
 
 
+def test_what_is_read_only_where_all_others_are_1_is_seen() -> None:
+    """Attributes that an answer needs together (Junker and Sijtsma 2001): at random others some are 0, and one alone
+    changes nothing, as if the row did not read it."""
+    text = """
+        model Attributes
+        param p[4] : unit
+        param right : unit
+        for n in N:
+            for k in 4:
+                latent has[n, k] ~ Bernoulli(p[k])
+            observed y[n] ~ Bernoulli(right if sum(1 - has[n, k] for k in 4) == 0 else 0.2)
+    """
+    found = emdsl.compile(text=text).verify(apart=False)
+    assert found.passed, str(found)
+
+
 def test_factors_alone_draw_nothing() -> None:
     text = """
         model Rankings

@@ -19,7 +19,9 @@ from emdsl.fit.interpret import arguments, chunks, element, log_prob, model_scop
 from emdsl.fit.sampling import variable_reads
 from emdsl.fit.verify.held import Chart, charts, completed
 from emdsl.fit.verify.setting import Drawn
-from emdsl.language.model import Branch, ModelText, Potential, Variable
+from emdsl.language.functions import COMPARISONS
+from emdsl.language.model import Branch, FamilyCall, ModelText, Potential, Variable
+from emdsl.language.tree import Call, If, walk
 
 MOST_COUNT = 60  # a count without a bound is summed so far
 HALVINGS = 54
@@ -301,14 +303,15 @@ def reads(
 ) -> Array:
     """(rows, cells): whether a row changed when the cell did, in one of the trials at random values of the others.
 
-    Where one of several branches is taken, each discrete latent is once in each of its states everywhere, too: what
-    another branch alone reads would be seen by luck.
+    Where conditions stand, each discrete latent is once in each of its states everywhere, too: what another branch
+    alone reads, or only where all others of a row are 1, would be seen by luck.
     """
     every = world.declarations()
     readers = {name: [n for n, d in enumerate(every) if name in world.reads(d)] for name in {c.latent for c in cells}}
     found: list[Array] = []
     as_drawn = own_values(world, cells)
-    for trial, (name, state) in enumerate([*[("", 0)] * (trials + 1), *_states_of_branches(world, cells)]):
+    alike = _states(cells) if _has_conditions(world.model) else []
+    for trial, (name, state) in enumerate([*[("", 0)] * (trials + 1), *alike]):
         # at random, a row of which few states are possible may be impossible whatever one cell is: as drawn it is not
         base = as_drawn.copy() if trial == trials else drawn_values(world, cells, rng)
         base[[c.latent == name for c in cells]] = state
@@ -332,8 +335,21 @@ def reads(
 
 def _states_of_branches(world: World, cells: Sequence[Cell]) -> list[tuple[str, int]]:
     """Every state of each discrete latent, where some density is one of several by a condition."""
-    if not any(isinstance(v.distribution, Branch) for v in world.model.variables):
-        return []
+    return _states(cells) if any(isinstance(v.distribution, Branch) for v in world.model.variables) else []
+
+
+def _has_conditions(model: ModelText) -> bool:
+    """Whether anything that the model says is one of several by a condition, or compares values."""
+    calls = [v.distribution for v in model.variables if isinstance(v.distribution, FamilyCall)]
+    if len(calls) < sum(v.distribution is not None for v in model.variables):
+        return True
+    said = [e for c in calls for _, e in c.args] + [let.body for let in model.lets]
+    said += [f.expression for f in model.potentials]
+    return any(isinstance(e, If) or (isinstance(e, Call) and e.fn in COMPARISONS) for s in said for e in walk(s))
+
+
+def _states(cells: Sequence[Cell]) -> list[tuple[str, int]]:
+    """Every state of each discrete latent, as many as are tried."""
     levels = {c.latent: min(c.levels, MOST_TRIED) for c in cells if c.levels is not None}
     return [(name, state) for name, count in levels.items() for state in range(count)]
 
