@@ -53,11 +53,13 @@ def at_counts(log_joint: LogJoint, bounds: Sequence[Any], rule: Rule, start: Arr
     away = 2.0 ** np.arange(OCTAVES)
     steps = np.concatenate([-away[::-1], [0.0], away]).reshape(-1, *[1] * len(shape))
     grid = np.clip(start[0], low, high) + steps
-    lost = np.max(density(grid), axis=0) <= LOWEST
+    table = density(grid)
+    lost = np.max(table, axis=0) <= LOWEST
     if lost.any():  # few counts are possible (the rest of a sum that was seen), and none of these
         first_ones = low + np.arange(MOST_TRIED).reshape(-1, *[1] * len(shape)) + np.zeros((1, *shape))
         grid = np.where(lost, low + np.argmax(density(first_ones), axis=0) + steps, grid)
-    mode, top = _top(density, grid)
+        table = density(grid)
+    mode, top = _top(density, grid, table)
     start[...] = mode
     first = np.floor(np.maximum(mode - _reach(density, mode, top, -1.0), low))
     last = np.minimum(mode + _reach(density, mode, top, 1.0), high)
@@ -87,10 +89,9 @@ def _at_an_end(stride: Array) -> list[Array]:
     return parts
 
 
-def _top(density: Any, grid: Array) -> tuple[Array, Array]:
+def _top(density: Any, grid: Array, table: Array) -> tuple[Array, Array]:
     """Where the density of each element is highest, and how high: among counts of a grid, then between neighbours."""
     while True:
-        table = density(grid)
         best = np.argmax(table, axis=0)[None]
         mode = np.take_along_axis(grid, best, 0)[0]
         below = np.take_along_axis(grid, np.maximum(best - 1, 0), 0)[0]
@@ -100,6 +101,7 @@ def _top(density: Any, grid: Array) -> tuple[Array, Array]:
         share = np.linspace(0, 1, SIDES + 1).reshape(-1, *[1] * mode.ndim)
         down, up = below + np.floor((mode - below) * share), mode + np.floor((above - mode) * share)
         grid = np.concatenate([down[:-1], up])
+        table = density(grid)
 
 
 def _reach(density: Any, mode: Array, top: Array, side: float) -> Array:
