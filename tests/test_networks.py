@@ -95,6 +95,17 @@ def test_the_order_is_by_fewest_ties() -> None:
     assert net.width == 1 and net.forest
 
 
+def test_a_ring_of_more_elements_than_the_alphabet_has_letters() -> None:
+    n, rng = 60, np.random.default_rng(5)
+    net = Network({"z": (2, n)}, [([("z", np.arange(n)), ("z", (np.arange(n) + 1) % n)], None)])
+    table = rng.normal(0, 1, (2, 2, n))
+    q, log_z, _ = network_posterior(net, [table])
+    steps = [np.exp(table[..., i]) for i in range(n)]
+    around = np.linalg.multi_dot(steps)
+    np.testing.assert_allclose(log_z, np.log(np.trace(around)), rtol=1e-13)
+    np.testing.assert_allclose(q["z"][:, 0], np.diag(around) / np.trace(around), rtol=1e-12)
+
+
 def test_a_table_beyond_the_limit_is_refused() -> None:
     """All to all: eliminating one element takes a table over the others. 2^22 entries are the most."""
 

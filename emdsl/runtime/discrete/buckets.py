@@ -149,7 +149,7 @@ class Buckets:
     def _put(self, table: Array, row: list[int]) -> None:
         """Adds a table over some elements to the first of them that is eliminated."""
         kept = sorted(set(row), key=lambda v: self.place[v])
-        table = np.einsum(table, [*row, len(self.place)], [*kept, len(self.place)])
+        table = _along(table, row, kept)
         bucket = int(self.place[kept[0]])
         shape = [self.these.states[v] if v in kept else 1 for v in self.these.scopes[bucket]]
         self.pots[bucket] += table.reshape(*shape, -1)
@@ -165,8 +165,7 @@ class Buckets:
     def marginal(self, row: list[int]) -> Array:
         """The joint probabilities of elements that stand in one bucket, in the order given, (..., parts)."""
         bucket = int(min(self.place[v] for v in row))
-        scope, last = self.these.scopes[bucket], len(self.place)
-        return np.einsum(self.belief[bucket], [*scope, last], [*row, last])
+        return _along(self.belief[bucket], self.these.scopes[bucket], row)
 
     def clique(self, row: list[int]) -> Array:
         """`marginal` of a row that may hold an element more than once: only where its states agree is there mass."""
@@ -187,3 +186,10 @@ class Buckets:
             at: tuple[Any, ...] = (slice(None), *(state[:, u] for u in scope[1:]), parts)
             state[:, scope[0]] = choose(pot[at])
         return state
+
+
+def _along(table: Array, held: Sequence[int], asked: Sequence[int]) -> Array:
+    """A table over the elements `held` (..., parts) over some of these: the others summed out, of one that is held
+    twice the diagonal. einsum has 52 letters, so elements are numbered anew."""
+    number = {v: n for n, v in enumerate(dict.fromkeys(held))}
+    return np.einsum(table, [*(number[v] for v in held), len(number)], [*(number[v] for v in asked), len(number)])
