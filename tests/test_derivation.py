@@ -448,6 +448,11 @@ def test_long_lines_are_folded_where_their_brackets_are() -> None:
     index = folded("b(" + "mood[series, tau - 1] " * 4 + ") = c", 60)  # not among the places of an array
     assert not any(line.strip().startswith("- 1]") for line in index)
     assert folded("a" * 90, 60) == ["a" * 90]  # nothing to break at
+    long = "S_days_until_discharge_of_patients"  # names alone are broken between, or later
+    lines = folded(f"Q = (2 {long} slope_on_the_first_covariate {long} - {long * 2} + {long}) / 2", 60)
+    assert [line.split()[0] for line in lines] == ["Q", "slope_on_the_first_covariate", long, "-", "+"]
+    lines = folded(f"log p({long}, {long}, {long}) + Σ_{{n : {long}, {long}}} x[n, d]", 60)
+    assert [line.split()[-1] for line in lines] == [f"p({long},", f"{long},", f"{long})", f"{long},", "d]"]
     row = " + ".join(f"a[{n}] (b + c)" for n in range(4000))  # as many lines deep as it was long: a RecursionError
     lines = folded(row, 60)
     assert max(map(len, lines)) <= 60 and " ".join(lines).split() == row.split()
@@ -578,6 +583,47 @@ for g in G:
         "= Σ_n [hard[item[n]] = 1] log guess[label[n]] + Σ_{n, k} [hard[item[n]] = 0] [truth[item[n]] = k] log told",
         "J(b[g], b[g]) = I + Σ_j (e[0] + t[g, j] e[1])",
     ),
+    """param mu : real
+param r : positive
+param w : positive
+for i in I:
+    latent a[i] ~ Normal(mu, 1)
+    for j in J[i]:
+        latent b[i, j] ~ Normal(a[i], var = w)
+        for k in K[i, j]:
+            observed y[i, j, k] ~ Normal(b[i, j], var = r)
+""": (
+        "J(a[i], a[i]) = J[i] / w + 1",  # sums over the rows of one row know all that is above it
+        "J(b[i, j], b[i, j]) = 1 / w + K[i, j] / r",
+        "h(b[i, j]) = Σ_k y[i, j, k] / r",
+        "The model has J of its own",
+    ),
+    """param k : positive
+param s : positive
+for n in N:
+    given limit[n] : positive
+    latent t[n] ~ Weibull(k, s)
+    observed seen[n] ~ Delta(min(t[n], limit[n]))
+""": (
+        "The data have this log density: log p(seen | k, s, limit) = Σ_n [seen[n] ≠ limit[n]] [seen[n] > 0] (log k",
+        "+ (k - 1) log seen[n]",
+        "[seen[n] ≠ limit[n]] [seen[n] > 0] log seen[n] (4.2)",
+        "newton. seen[n]^k ties k, s to the data",
+    ),
+    """param b : real[P]
+param v : positive
+for n in N:
+    given x[n] : real[P]
+    latent u[n] ~ Normal(x[n] @ b, var = v)
+    observed y[n] ~ Delta(max(u[n], 0))
+""": ("(u[n] - x[n]ᵀ b)² / (2 v)) (1.2)", "log([y[n] = max(u[n], 0)])", "From here on y, u, b are measured from"),
+    """param B : real[D, R]
+param S : spd[D]
+param π : real[D]
+for n in N:
+    latent f[n] ~ MvNormal(zeros(R), eye(R))
+    observed x[n] ~ MvNormal(π + B @ f[n], S)
+""": ("- ½ B S_n_x_cov_f Bᵀ + ½ π", "The model has π of its own.", "it is 3.14159"),  # a matrix that is symmetric: once
 }
 
 

@@ -173,9 +173,13 @@ def followed(factors: Sequence[Expr]) -> list[Expr]:
     held = [p for p in factors if isinstance(p, x.Fn) and (p.name in x.COMPARISONS or p.name == "not")]
     if not held:
         return list(factors)
+    true = {*held, *(p for p in factors if isinstance(p, El) and p.var in PRESENT)}
 
     def step(n: Expr) -> Expr | None:
-        return x.rebuild(n.then, step) if isinstance(n, x.Where) and {*x.factors_of(n.cond)} <= {*held} else None
+        if not isinstance(n, x.Where):
+            return None
+        asked = x.rebuild(n.cond, step)  # of what stands for data where they are not seen
+        return x.rebuild(n.then, step) if {*x.factors_of(asked)} <= true else None
 
     strict = {p.args for p in held if p.name in ("gt", "lt")}
     weak = [p for p in held if p.name == "ne" and p.args in strict]

@@ -20,7 +20,7 @@ from emdsl.report.latex import display, escaped, tex
 from emdsl.report.mathml import mathml
 from emdsl.report.page import BESIDE, COLUMNS, SENTENCE, Say, Show, Step, labels
 from emdsl.report.places import Place, by_function, listing, places
-from emdsl.report.steps import reference_step, steps
+from emdsl.report.steps import as_written, reference_step, steps
 from emdsl.report.unicode import lines, text
 
 STYLE = (
@@ -71,6 +71,8 @@ class Derivation:
         ordered = sorted(shown.expected.statistics, key=lambda s: place.get(s.name, len(place)))
         shown = replace(shown, expected=replace(shown.expected, statistics=tuple(ordered)))
         written = [*steps(shown), *reference_step(plan, bool(shown.shifts)), *missing_step(shown)]
+        if shown.shifts:
+            written[0] = as_written(plan, written)
         return cls(model.name, model.source, tuple(written), plan.centred, module)
 
     @property

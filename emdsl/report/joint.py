@@ -12,6 +12,7 @@ from emdsl.derive.plan import Plan
 from emdsl.derive.posteriors.clouds import without_clouds
 from emdsl.language import model as m
 from emdsl.report import formula as f
+from emdsl.report.conditions import followed
 from emdsl.report.formula import Formula
 from emdsl.report.lets import meanings, read_through, with_names
 from emdsl.report.page import Say, Show, Step, names_of
@@ -28,6 +29,11 @@ OURS = {
     "J": "the precision of a Gaussian posterior",
     "h": "the linear term of a Gaussian posterior",
     "A": "a posterior's log-normaliser",
+    "alpha": "what its step says",
+    "beta": "what its step says",
+    "Lambda": "what its step says",
+    "nu": "what its step says",
+    "E": "the mean under q",
 }
 
 
@@ -35,7 +41,8 @@ def joint_step(plan: Plan, t: Typeset) -> Step:
     model = plan.joint.as_written.model
     joint, lets = with_names(without_clouds(plan.joint.as_written))
     plan = replace(plan, joint=joint)
-    latent = [v.name for v in model.of_kind("latent") if v.name not in plan.joint.multipliers]
+    gone = {*plan.joint.multipliers, *plan.joint.tails}
+    latent = [v.name for v in model.of_kind("latent") if v.name not in gone]
     random = [*(v.name for v in model.of_kind("observed")), *latent]
     say = ("The complete data have" if latent else "The data have") + " this log density"
     say += ":"
@@ -74,9 +81,10 @@ def _held(multipliers: Mapping[str, str]) -> str:
 
 def _two_meanings(names: Sequence[str]) -> str:
     """Which letters are the model's and ours, and how they are told apart."""
-    ours = "; ".join(f"{n}(...) is {OURS[n]}" for n in names)
-    alone = f"The model has {names_of(*names)} of its own, alone or with [...] in equations."
-    return f"{alone} With (...), and in sentences: {ours}."
+    spelt = {n: text(f.Word(n)) for n in names}
+    ours = "; ".join(f"{spelt[n]}{'[...]' if n == 'E' else '(...)'} is {OURS[n]}" for n in names)
+    alone = f"The model has {names_of(*spelt.values())} of its own, alone or with an index in equations."
+    return f"{alone} With brackets around what it is of, and in sentences: {ours}."
 
 
 def log_density(random: Sequence[str], given: Sequence[str]) -> Formula:
@@ -102,7 +110,11 @@ def _factors(plan: Plan, t: Typeset, lets: Sequence[m.Let]) -> Iterator[tuple[st
         read = {n for factor in factors for e in (*factor.gates, *factor.masks, factor.body) for n in x.variables(e)}
         read = read_through(read, lets)
         given = [v.name for v in model.variables if v.name in read - {about, *names, *plan.joint.multipliers}]
-        left = log_density([about], given) if about else f.Word("factors")
+        of = [about]
+        if about in plan.joint.tails:  # integrated out: the mass of what data tell of it
+            of = [n for n in given if model.variable(n).kind == "observed" and n not in own] or of
+            given = [n for n in given if n not in of]
+        left = log_density(of, given) if about else f.Word("factors")
         bare = [apart(factor, free) for factor in factors]
         shown = [summed(factor, e, t) for factor, (e, _) in zip(factors, bare, strict=True)]
         held = [(plates, e) for plates, e in shown if e != x.ZERO] or shown[:1]
@@ -112,7 +124,8 @@ def _factors(plan: Plan, t: Typeset, lets: Sequence[m.Let]) -> Iterator[tuple[st
 
 def summed(factor: Factor, body: Expr, t: Typeset) -> tuple[tuple[Ix, ...], Expr]:
     """What a factor is summed over, and what is summed: without gates whose states nothing else holds."""
-    plates, gates, masks, body = factor.plates, factor.gates, factor.masks, tidy(body, t.known)
+    plates, gates, masks = factor.plates, factor.gates, factor.masks
+    body = tidy(followed([*masks, body])[-1], t.known)
     for mask in masks:  # `[k = l]` of two states: one letter
         match mask:
             case x.Fn("eq", (x.Val(a), x.Val(b))) if a != b and a in plates and b in plates:
@@ -151,10 +164,16 @@ def _once(i: Ix, gates: Sequence[x.Sel]) -> bool:
 def told_apart(plan: Plan, found: list[Step]) -> list[Step]:
     """The first step says which letters are the model's and ours, where any of ours is used."""
     model = plan.joint.model
-    own = {*(v.name for v in model.variables), *(v.name for v in model.lets)}
-    called = [p.function for s in found for e in s.body if isinstance(e, Show) for p in parts(e.formula)
-              if isinstance(p, f.Apply)]  # fmt: skip
-    used = {p.text for p in called if isinstance(p, f.Word)}
-    shared = [n for n in OURS if n in own and n in used]
-    first = found[0]
-    return [replace(first, body=(*first.body, Say(_two_meanings(shared)))) if shared else first, *found[1:]]
+    named = [v.name for v in model.variables] + [v.name for v in model.lets] + [s.name for s in model.sizes]
+    named += [p.size.name if isinstance(p.size, m.Ragged) else str(p.size) for v in model.variables for p in v.plates]
+    own = {text(f.Name(n)) for n in named}
+    shown = [p for s in found for e in s.body if isinstance(e, Show) for p in parts(e.formula)]
+    called = {p.function.text for p in shown if isinstance(p, f.Apply) and isinstance(p.function, f.Word)}
+    called |= {"E"} if any(isinstance(p, f.Mean) for p in shown) else set()
+    shared = [n for n in OURS if {n, text(f.Word(n))} & own and n in called]
+    first, body = found[0], list(found[0].body)
+    if shared:
+        body.append(Say(_two_meanings(shared)))
+    if {"π", "pi"} & own and any(isinstance(p, f.Word) and p.text == "pi" for p in shown):
+        body.append(Say("The model has π of its own. Beside a 2 under a logarithm, log(2 π ...), it is 3.14159...."))
+    return [replace(first, body=tuple(body)), *found[1:]]

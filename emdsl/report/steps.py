@@ -8,6 +8,8 @@ from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El
 from emdsl.derive.algebra.made import STATISTIC
 from emdsl.derive.plan import Plan
+from emdsl.derive.posteriors.draws import expanded
+from emdsl.derive.posteriors.tails import closed
 from emdsl.derive.updates.statistics import Statistic
 from emdsl.report import formula as f
 from emdsl.report.draws import drawn_step, objective_of_draws
@@ -278,6 +280,17 @@ def _bound_reported(plan: Plan) -> Step:
 
 
 # ------------------------------------------------------------------ reference points
+
+
+def as_written(plan: Plan, found: list[Step]) -> Step:
+    """The first step in the coordinates of the model file, of a plan whose other equations are in the module's."""
+    whole = expanded(plan.joint.as_written.model, sorted(plan.drawn))
+    shown = replace(plan, joint=closed(whole) if plan.joint.tails else whole, shifts={}, centred=())
+    step = told_apart(shown, [joint_step(shown, typeset(shown)), *found[1:]])[0]
+    measured = names_of(*dict.fromkeys((*plan.centred, *plan.shifts)))
+    say = f"From here on {measured} are measured from reference points: each stands for what it is less that point."
+    step = explained([step])[0]
+    return replace(step, body=(*step.body, Say(say)))
 
 
 def reference_step(plan: Plan, shifted: bool) -> list[Step]:

@@ -66,7 +66,7 @@ class Tidying(x.Rebuilding):
             case El() if n.var in facts.pairs:
                 return placed_in_order(n, facts.pairs[n.var])
             case x.Add():
-                met = _met(shares_met([go(t) for t in n.terms]))
+                met = _met(shares_met([go(t) for t in n.terms]), facts)
                 return all_states(cancelled(met, facts.binary), facts.literal) if facts.complete else met
             case x.Mul():
                 return _product(_out_of_sums([go(f) for f in pointed(followed(n.factors))]))
@@ -123,15 +123,53 @@ def content(e: x.Add) -> tuple[Fraction, Expr]:
     return c, x.add(*(x.mul(x.num(1 / c), t) for t in e.terms))
 
 
-def _met(terms: list[Expr]) -> Expr:
+def _met(terms: list[Expr], facts: Known) -> Expr:
     """A sum whose like terms are one, in whatever order their factors stand."""
     merged: dict[Expr, tuple[Expr, Fraction | float]] = {}
     for t in terms:
         c, rest = x.split_number(t)
-        key = x.alpha(x.rebuild(x.alpha(rest), in_one_order))
+        key = _key(rest)
+        turned = _turned(rest, facts) if key not in merged else None
+        if turned is not None and (other := _key(turned)) in merged:
+            key = other
         kept, old = merged.get(key, (rest, Fraction(0)))
         merged[key] = (kept, old + c)
     return x.add(*sides_met([x.mul(x.Num(c), rest) for rest, c in merged.values()]))
+
+
+def _key(e: Expr) -> Expr:
+    """The same for all terms that are alike but for the order of factors and the names of bound indices."""
+    return x.alpha(x.rebuild(_summed(*_flat(x.alpha(e))), in_one_order))
+
+
+def _turned(e: Expr, facts: Known) -> Expr | None:
+    """`sum_pq b[p] S[p, q] a[q]` as `sum_pq a[p] S[p, q] b[q]`, the same where S is symmetric; None of other terms."""
+    ixs, factors = _flat(e)
+    for p in factors:
+        match p:
+            case El() if p.var in facts.pairs:
+                a, b = (p.idx[at] for at in facts.pairs[p.var])
+                if a in ixs and b in ixs and isinstance(a, Ix) and isinstance(b, Ix) and a.dim == b.dim:
+                    return _summed(ixs, [o if o is p else x.substitute(o, {a: b, b: a}) for o in factors])
+    return None
+
+
+def _flat(e: Expr) -> tuple[list[Ix], list[Expr]]:
+    """What sums, one within the other, run over, and the factors of what they add up."""
+    ixs: list[Ix] = []
+    factors = list(x.factors_of(e))
+    while len(inner := [p for p in factors if isinstance(p, x.Sum)]) == 1 and inner[0].ix not in ixs:
+        ixs.append(inner[0].ix)
+        factors = [o for p in factors for o in (x.factors_of(p.body) if isinstance(p, x.Sum) else (p,))]
+    return ixs, factors
+
+
+def _summed(ixs: list[Ix], factors: list[Expr]) -> Expr:
+    """The sums of a product, none of them drawn together."""
+    out = x.mul(*factors)
+    for i in reversed(ixs):
+        out = x.Sum(i, out)
+    return out
 
 
 def _product(factors: list[Expr]) -> Expr:

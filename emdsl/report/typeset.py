@@ -233,22 +233,36 @@ class Typeset(Elements):
         seen = [p for p in factors if self.filters(p, ixs)]
         rest = x.mul(*(p for p in factors if p not in seen))
         seen = from_on([*seen, *paired(self, factors, ixs)])
+        if (rows := self._rows_of_one(ixs, seen, rest, inner)) is not None:
+            return assembled(c, [rows], [])
         return assembled(c, [self.big(ixs, seen, self.of(rest, inner), inner)], [])
 
-    def _above(self, e: Expr, names: Names) -> Formula | None:
-        """The parent's index where a condition says that a row is of the parent in sight, which has this name."""
+    def _above(self, e: Expr, names: Names) -> tuple[Formula, ...]:
+        """The parent's indices where a condition says that a row is of the parent in sight, which has these names."""
         if not isinstance(e, x.Sel) or not isinstance(e.at, Ix):
-            return None
+            return ()
         said = self.condition(e, names)
-        return said.left if isinstance(said, f.Relation) and said.left == said.right else None
+        return self.index(e.at, names) if isinstance(said, f.Relation) and said.left == said.right else ()
+
+    def _rows_of_one(self, ixs: Sequence[Ix], seen: Sequence[Expr], rest: Expr, names: Names) -> Formula | None:
+        """`J[i] c` for a sum of c over the rows j of one i, where c is the same for all of them."""
+        if len(ixs) != 1 or not ixs[0].dim.endswith("[]") or ixs[0] in x.free(rest):
+            return None
+        size = ixs[0].dim.removesuffix("[]")
+        parents = self.parents.get(size, ())
+        if {*map(f.Name, parents)} != {n for p in seen for n in self._above(p, names)} or len(seen) != 1:
+            return None
+        places = {Ix(p, size): p for p in parents}
+        return self.of(x.mul(El(size, tuple(places)), rest), {**names, **places})
 
     def big(self, ixs: Sequence[Ix], seen: Sequence[Expr], value: Formula, names: Names) -> Formula:
         """The sum over indices of a value, where what is needed is seen; the indices have their names."""
         above = {p: n for p in seen if (n := self._above(p, names))}  # `[d = d]` of the rows of one d: no sum over d
+        known = {n for parents in above.values() for n in parents}
         ixs = sorted(ixs, key=lambda i: self.letters.rank(i, names))
         conditions = list(dict.fromkeys(self.condition(p, names) for p in seen if p not in above))
         where = f.Listed(tuple(conditions)) if len(conditions) > 1 else conditions[0] if conditions else None
-        ranges = tuple(r for i in ixs for r in self.range(i, names) if r[0] not in above.values() or r[1] != f.Word(""))
+        ranges = tuple(r for i in ixs for r in self.range(i, names) if r[0] not in known or r[1] != f.Word(""))
         if ranges and isinstance(value, f.Big) and where is None and value.where is None:
             value = f.Big((*ranges, *value.indices), None, value.body)
         elif ranges:

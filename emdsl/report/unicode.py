@@ -202,14 +202,36 @@ def _between_factors(row: str, width: int, within: tuple[int, ...], home: int) -
         for i in range(max(start + 24, _related(row)), min(width, len(row) - 1))
         if row[i] == " " and FACTOR.match(row, i + 1) and i not in signed
     ]
-    places = [i for i in starts if not _leads(row[:i].rpartition(" ")[2])] or (
-        starts if len(row) > width + width // SLACK else []
-    )
+    too_long = len(row) > width + width // SLACK
+    places = [i for i in starts if not _leads(row[:i].rpartition(" ")[2])] or (starts if too_long else [])
+    if not places and too_long:  # names alone: between any two, then between those of a list, then where it may be
+        start, end = max(start + 8, _related(row) + 3), min(width, len(row) - 1)
+        spaces = [i for i in range(start, end) if row[i] == " " and not row[:i].rpartition(" ")[2].isdigit()]
+        listed = [i for i in spaces if row[i - 1] == "," and "[" not in _around(row, i)]
+        spaces = [i for i in spaces if not _leads(row[:i].rpartition(" ")[2]) and not _around(row, i)]
+        places = [i for i in spaces if i not in signed] or listed or _later(row, width)
     if not places:
         return [row]
-    at = min(places, key=lambda i: (depth[i], -i))
+    at = min(places, key=lambda i: (depth[i] if i < len(depth) else 0, -i))
     rest = " " * min(home + BESIDE, width // 2) + row[at + 1 :]
     return [row[:at], *folded(rest, width, within, home)] if len(rest) < len(row) else [row]
+
+
+def _around(row: str, at: int) -> set[str]:
+    """Whether a place lies among those of an array, `x[n, d]` ("["), or in the range of a sum ("{")."""
+    opened: list[str] = []
+    for n, c in enumerate(row[:at]):
+        if c in "([{":
+            opened.append("[" if c == "[" and row[n - 1 : n].isidentifier() else "{" if row[:n].endswith("Σ_") else "(")
+        elif c in ")]}" and opened:
+            opened.pop()
+    return set(opened) - {"("}
+
+
+def _later(row: str, width: int) -> list[int]:
+    """The first sign behind the width of a line, where nothing before it lets the line end."""
+    signs = (i for i in range(width, min(len(row), LEFT)) if row[i : i + 3] in (" + ", " - "))
+    return [at for at in [next((i for i in signs if not _around(row, i)), None)] if at is not None]
 
 
 def _breakable(row: str, at: int, opened: list[int]) -> bool:
@@ -242,7 +264,7 @@ def _rows(e: Formula, width: int) -> list[str]:
     if isinstance(e, f.Relation) and isinstance(e.right, f.Rows):
         return _entries(_loose(e.left) + " = [", e.right, width)
     if not (isinstance(e, f.Relation) and e.op in ("=", ">=") and isinstance(e.right, f.Plus)):
-        return _fraction(e)
+        return _fraction(e, width)
     head, sign = _loose(e.left), SIGNS[e.op]
     longest = max(len(_terms((t,))) for t in e.right.terms) + BESIDE
     squeezed = longest < width + width // SLACK and width < longest + len(head)
@@ -268,8 +290,10 @@ def _entries(head: str, e: f.Rows, width: int) -> list[str]:
     return out
 
 
-def _fraction(e: Formula) -> list[str]:
+def _fraction(e: Formula, width: int) -> list[str]:
     match e:
+        case f.Relation("=" as op, left, right) if len(_loose(left)) > 2 * width // 3:
+            return [_loose(left), f"{' ' * BESIDE} {SIGNS[op]} {text(right)}"]
         case f.Relation("=", left, f.Over(top, bottom)):
             head = f"{_loose(left)} = "
             return [head + _in(top, f.PRODUCT), " " * (len(head) - 2) + f"/ {_in(bottom, f.POWER)}"]

@@ -121,8 +121,14 @@ def _climbed(names: tuple[str, ...], q: Expected, every: Sequence[Term], params:
     both = [f for f in every_factor if x.variables(f) & set(params) and x.variables(f) - set(params)]
     ties = next((f for f in both if set(names) & x.variables(f)), both[0] if both else every_factor[0])
     rule, how = _numeric(Numeric(held, data=True, mixed=mixed), [params[n] for n in names])
-    reason = f"{show(ties)} ties {', '.join(names)} to the data: no finite statistics; {how}, by passes over the data"
+    tie = show(x.rebuild(ties, _where_seen))
+    reason = f"{tie} ties {', '.join(names)} to the data: no finite statistics; {how}, by passes over the data"
     return Update(names, "gradient" if rule.hessian is None else "newton", rule, f"{reason}, to convergence")
+
+
+def _where_seen(e: Expr) -> Expr | None:
+    """A value that stands for data where there are none, as the data that it stands for."""
+    return x.rebuild(e.then, _where_seen) if isinstance(e, x.Where) and isinstance(e.other, x.Num) else None
 
 
 def _held(names: Sequence[str], terms: Sequence[Term]) -> tuple[Term, ...]:
