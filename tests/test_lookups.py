@@ -43,6 +43,13 @@ for n in N:
     latent z[n] ~ Categorical(w)
     observed y[n] ~ Normal(m[z[n] + k[n]] if z[n] == 0 or k[n] < 5 else 0, 1)
 """
+SOME = """
+model Some
+param m[3] : real
+for n in N:
+    given z[n] : category[5]
+    observed y[n] ~ Normal(m[z[n]], 1) if z[n] < 4 else Normal(0, 1)
+"""
 LONG = """
 model Long
 param b[3] : real
@@ -64,6 +71,7 @@ CASES = {
                      {"who": [0, 0, 1], "when": [0, 2, 1], "T": [3, 1]}, "h in line 10: is past the end: .* row 2: 1"),
     "a class and data": (CLASSES, {"k": [0, 1, 1]}, {"k": [0, 2, 1]}, "past the end: .* row 1.*: 3"),
     "a class of a state": (CLASSES, {"k": [0, 1, 0]}, {"k": [0, 5, 1]}, "past the end: .* row 1.*: 5"),
+    "fewer than states": (SOME, {"z": [0, 2, 4]}, {"z": [0, 3, 1]}, "m in line 6: is past the end: .* row 1: 3"),
     "more than there are": (LONG, {"x": [[1, 0, 1], [], [2]]}, {"x": [[1, 0, 1], [], [2, 1, 1, 5]]}, "past the end"),
     "under a sum": (TEAMS, {"k": [[0, 9], [2, 1], [1, 1]]}, {"k": [[0, 0], [2, 2], [1, 1]]}, "past the end: .* row 1"),
 }  # fmt: skip

@@ -115,6 +115,20 @@ def test_what_is_no_fit_is_refused(tmp_path: Path) -> None:
     assert "cannot be read" in refused(tmp_path / "absent.json")
 
 
+def test_a_fit_with_a_design_is_loaded(tmp_path: Path) -> None:
+    """Columns of a design are measured from others: a matrix, which was refused as none of this model's."""
+    rng = np.random.default_rng(0)
+    text = "model Lines\nparam b : real[P]\nparam s : positive\nfor n in N:\n    given X[n] : real[P]\n    "
+    data = {"X": np.column_stack([np.ones(9), rng.normal(size=(9, 1))]), "y": rng.normal(size=9)}
+    fit = emdsl.compile(text=text + "observed y[n] ~ Normal(X[n] @ b, s)").fitter().fit(data)
+    fit.save(tmp_path / "fit.json")
+    assert emdsl.load(tmp_path / "fit.json").score(data) == fit.score(data)
+    document = json.loads((tmp_path / "fit.json").read_text())
+    (tmp_path / "fit.json").write_text(json.dumps({**document, "reference": {"X": [[0.0, 1.0]]}}))
+    with pytest.raises(emdsl.EmdslError, match="reference point of X is none"):
+        emdsl.load(tmp_path / "fit.json")
+
+
 def test_npz_with_objects_or_cut_short_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "fit.npz"
     np.savez(path, document=np.array([{"a": 1}], object), history=np.zeros(1))

@@ -45,6 +45,7 @@ def spec(plan: Plan) -> dict[str, Any]:
         **({"unweighted": unweighted} if unweighted else {}),
         **({"tails": sorted(plan.joint.tails)} if plan.joint.tails else {}),
         **({"untold": left} if (left := sorted(plan.joint.tails - {*told})) else {}),
+        **({"designs": [d.data for d in plan.designs]} if plan.designs else {}),
         **({"units": lies} if (lies := _nested_units(plan)) else {}),
     }
 

@@ -13,7 +13,7 @@ from emdsl.language.mixed import is_atom, unwritten
 from emdsl.language.model import Dim, Expr, Index, Loop, Ragged, Shape, Size, SizeOf, Var
 from emdsl.language.positions import ragged
 from emdsl.language.scope import Entry, Env, IndexUse, Reference, wrong
-from emdsl.language.transform import loops_in
+from emdsl.language.transform import loops_in, names_in
 
 Typing = Callable[[s.Node, Env], Expr]
 
@@ -97,10 +97,18 @@ def _match(index: Expr, axis: Size, entry: Entry | None, env: Env, before: tuple
     here = lengths.known(count)
     if isinstance(here, Dim) and isinstance(known, Dim) and ((known - here).constant or 0) > 0 and not here.constant:
         return  # `f[t] for t in T-1`: a loop that is shorter by a number stays inside
+    if _narrowed(index, env) and isinstance(here, Dim) and isinstance(known, Dim):
+        if {*here.names, *known.names} <= env.scope.declared:
+            return  # `e[z[n]] if z[n] < 3`: both lengths are told, and need not be one
     if not lengths.equate(count, axis, index.span):
         place = f"the axis of `{name}`" if name else "the axis"
         message = f"this index takes {lengths.known(count)} values, {place} that it indexes has length {known}"
         raise wrong("E030", message, index.span, lengths.because())
+
+
+def _narrowed(index: Expr, env: Env) -> bool:
+    """Whether a condition around the index speaks of what it reads, and may leave out some of its values."""
+    return any(names_in(index) & names_in(cond) for cond, _ in env.guards)
 
 
 def _is_bool(index: Expr, env: Env) -> bool:

@@ -24,7 +24,7 @@ def _open(use: IndexUse, facts: Facts, scope: Scope) -> Lookup | None:
         return None
     axis = known(use.axis)
     many = isinstance(axis, Dim) and any(isinstance(size, Ragged) for n, size in use.loops if n in loops_in(use.arg))
-    if (isinstance(use.arg, Loop) and not many) or _kept(use.arg, axis, facts):
+    if (isinstance(use.arg, Loop) and not many) or _kept(use.arg, axis, facts, scope):
         return None
     conds = [c for c, _ in use.guards]
     said = [facts.known.get(n) for e in (use.arg, *use.before, *conds) for n, _ in spoken(e, facts)]
@@ -45,10 +45,15 @@ def _decided(v: Variable) -> bool:
     return v.kind in ("given", "observed") or (v.kind == "latent" and states)
 
 
-def _kept(arg: Expr, axis: Size, facts: Facts) -> bool:
-    """Whether the domain of a variable that stands alone keeps it on an axis."""
+def _kept(arg: Expr, axis: Size, facts: Facts, scope: Scope) -> bool:
+    """Whether the domain of a variable that stands alone keeps it on an axis; a condition around may have to."""
     base = arg.base if isinstance(arg, Index) else arg
     v = facts.known.get(base.name) if isinstance(base, Var) else None
     if v is None or isinstance(axis, Ragged):
         return v is not None and isinstance(v.domain.levels, Ragged) and v.domain.levels.name == axis.name
+    levels = None if v.domain.levels is None else scope.lengths.known(v.domain.levels)
+    if isinstance(axis, Dim) and isinstance(levels, Dim):
+        beyond = (levels - axis).constant
+        if beyond is None or beyond > 0:
+            return False
     return v.domain.kind in ("bool", "category", "index") or (v.domain.kind == "count" and v.domain.upper is not None)

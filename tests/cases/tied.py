@@ -265,7 +265,38 @@ def _drift_value(p, d):
 
 
 KALMAN, JOINT = "exact:kalman", "exact:gaussian"
+# A vector over all rows beside effects of groups: a row reads its own entry of one, its group's element of the other.
+KINSHIP = """
+    model Kinship
+    param m : real
+    param va : positive
+    param vc : positive
+    param ve : positive
+    given K : spd[N]
+    latent a ~ MvNormal(zeros(N), va * K)
+    for f in F:
+        latent c[f] ~ Normal(0, var = vc)
+    for n in N:
+        given    fam[n] : index[F]
+        observed y[n] ~ Normal(m + a[n] + c[fam[n]], var = ve)
+"""
+
+
+def _kinship(rng):
+    fam = np.repeat(np.arange(15), 4)
+    one = np.array([[1, 0, 0.5, 0.5], [0, 1, 0.5, 0.5], [0.5, 0.5, 1, 0.5], [0.5, 0.5, 0.5, 1]])
+    K = np.kron(np.eye(15), one)
+    y = 1 + np.linalg.cholesky(K) @ rng.normal(size=60) + rng.normal(size=15)[fam] + rng.normal(size=60) * 0.7
+    return {"K": K, "fam": fam, "y": y}, {"m": 1.0, "va": 1.0, "vc": 1.0, "ve": 0.5}
+
+
+def _kinship_value(p, d):
+    make = np.concatenate([np.linalg.cholesky(p["va"] * d["K"]), np.sqrt(p["vc"]) * np.eye(15)[d["fam"]]], 1)
+    return _marginal(d["y"], np.full(60, p["m"]), make, p["ve"])
+
+
 CASES = [
+    Case("kinship beside families", KINSHIP, _kinship, _kinship_value, plan={"a": JOINT, "c": JOINT}, near=True),
     Case("local level with gaps", LEVEL, _level, _level_value, plan={"h": KALMAN}),
     Case("linear system", SYSTEM, _system, _system_value, plan={"h": KALMAN}, near=True),
     Case("trend and season", STRUCTURAL, _structural, _structural_value,

@@ -442,6 +442,37 @@ def _within_joint(p, d, z):
     return out
 
 
+# Words of some states alone: the others share one table, and an index need only exist where its branch is taken.
+PROFILE = """
+    model Profile
+    size K = 4
+    size L = 2
+    param trans[K] : simplex[K]
+    param word[L] : simplex[3]
+    param rest : simplex[3]
+    for s in S:
+        for t in T[s]:
+            latent   z[s, t] ~ Categorical(trans[0]) if t == 0 else Categorical(trans[z[s, t-1]])
+            observed w[s, t] ~ Categorical(word[z[s, t]]) if z[s, t] < L else Categorical(rest)
+"""
+
+
+def _profile(rng):
+    p = {"trans": _simplex(rng, 4, 4), "word": _simplex(rng, 2, 3), "rest": _simplex(rng, 3)}
+    return {"w": [np.array(w, int) for w in ([2, 0, 1], [], [1])]}, p
+
+
+def _profile_joint(p, d, z):
+    z, out, at = z["z"], 0.0, 0
+    words = np.concatenate([p["word"], p["rest"][None], p["rest"][None]])
+    for w in d["w"]:
+        own = z[at : at + len(w)]
+        at += len(w)
+        before = np.concatenate([[0], own[:-1]])[: len(w)]
+        out += LOG(p["trans"][before, own]).sum() + LOG(words[own, w]).sum()
+    return out
+
+
 # ------------------------------------------------------------------ conjugate latents inside
 
 STUDENTS = """
@@ -544,6 +575,8 @@ CASES = [
               {"p": "exact:chain", "q": "exact:chain"}),
     Structure("ragged", RAGGED, _ragged, lambda d: {"z": ((8,), 2)}, _ragged_joint, {"z": "exact:chain"},
               {"V": 3}),
+    Structure("some states have words", PROFILE, _profile, lambda d: {"z": ((4,), 4)}, _profile_joint,
+              {"z": "exact:chain"}),
     Structure("classes of sequences", CLASSES, _classes, lambda d: {"z": ((7,), 2), "g": ((3,), 2)},
               _classes_joint, {"z": "exact:chain", "g": "exact:enumeration"}),
     Structure("ragged in ragged", NESTED, _nested, lambda d: {"z": ((6,), 2), "g": ((4,), 2)}, _nested_joint,

@@ -146,7 +146,8 @@ def field_role(
 ) -> tuple[Role, Term] | str:
     """(role, rest) of a term: rest over the plates of its element, or over the indices of its tie; or why not."""
     a = atoms_of(t, latents, homes)
-    found = polynomial_role(a.bare, latents, (), g)
+    placing = frozenset(i for p in a.places for i in x.free(El("", p)))
+    found = polynomial_role(a.bare, latents, (), g, placing)
     if isinstance(found, str) or not a.places:
         return found
     rest = found[1]

@@ -8,7 +8,7 @@ atom adds to h, what multiplies a pair of them to -J/2. Which family the latents
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 
 from emdsl.derive.algebra import expr as x
@@ -35,8 +35,14 @@ def gaussian_axes(dims: Mapping[str, Sequence[str]], incomplete: frozenset[str])
     return Gaussian(rows, columns, tuple(n for n in dims if n in incomplete))
 
 
-def polynomial_role(t: Term, latents: Sequence[str], home: tuple[Ix, ...], g: Gaussian) -> tuple[Role, Term] | str:
-    """(role, rest) of a placed term: of which atoms it is a multiple; a text where it is of no degree up to two."""
+def polynomial_role(
+    t: Term, latents: Sequence[str], home: tuple[Ix, ...], g: Gaussian, shared: Set[Ix] = frozenset()
+) -> tuple[Role, Term] | str:
+    """(role, rest) of a placed term: of which atoms it is a multiple; a text where it is of no degree up to two.
+
+    `shared` are indices that something outside the term reads, too: a row that picks one of a vector's own entries and
+    another latent's element.
+    """
     atoms: list[El] = []
     rest: list[Expr] = []
     for f in t.factors:
@@ -59,7 +65,7 @@ def polynomial_role(t: Term, latents: Sequence[str], home: tuple[Ix, ...], g: Ga
         axes = (g.rows if k == 0 else g.columns)[atoms[k].var]
         for slot, axis in zip(range(len(home), len(atoms[k].idx)), axes, strict=True):
             at = atoms[k].idx[slot]
-            if isinstance(at, Ix) and at in ixs and at not in (*home, *_all(g)):
+            if isinstance(at, Ix) and at in ixs and at not in (*home, *shared, *_all(g)):
                 to: dict[Ix, Idx] = {at: axis}
                 factors = [x.substitute(f, to) for f in factors]
                 atoms = [x.substitute(e, to) for e in atoms]  # type: ignore[misc]

@@ -253,7 +253,10 @@ def check_same_model(document: Mapping[str, Any], spec: Mapping[str, Any], facto
 
 
 def _check_reference(document: Mapping[str, Any], spec: Mapping[str, Any]) -> None:
-    """DataError where reference points are no numbers of the shapes that the model's variables have."""
+    """DataError where reference points are no numbers of the shapes that the model's variables have.
+
+    That of a design has a row for each of its columns: what each is measured from, in multiples of the others.
+    """
     variables = {v["name"]: v for v in spec["variables"]}
     for name, value in document["reference"].items():
         shape, variable = np.shape(value), variables.get(name)
@@ -264,5 +267,6 @@ def _check_reference(document: Mapping[str, Any], spec: Mapping[str, Any]) -> No
         else:
             sizes = {n: v for n, v in document["sizes"].items() if np.ndim(v) == 0}
             wanted = tuple(size_value(axis, sizes) for axis in (*variable["array"], *variable["event"]))
+            wanted = (*wanted, *wanted[-1:]) if name in spec.get("designs", ()) else wanted
         if shape != wanted or not np.isfinite(np.asarray(value, np.float64)).all():
             raise DataError(f"the fit's reference point of {name} is none of this model's", code="D020")
