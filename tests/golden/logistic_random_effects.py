@@ -135,7 +135,8 @@ SPEC = {'model': 'LogisticRandomEffects',
              'beta': ['newton', '',
                       'log(1 + exp(X[n] @ beta + b[group[n]])) ties beta to the data: no finite statistics; Newton, '
                       'its Hessian added up, by passes over the data, to convergence']},
- 'ordered': []}
+ 'ordered': [],
+ 'designs': ['X']}
 
 
 def default_givens(sizes, given):

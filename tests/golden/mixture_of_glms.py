@@ -109,7 +109,8 @@ SPEC = {'model': 'MixtureOfGLMs',
              'coef': ['newton', '',
                       'exp(X[n] @ coef[z]) ties coef to the data: no finite statistics; Newton, its Hessian in '
                       'blocks, one for each element of K, by passes over the data, to convergence']},
- 'ordered': []}
+ 'ordered': [],
+ 'designs': ['X']}
 
 
 def default_givens(sizes, given):

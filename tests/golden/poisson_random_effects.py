@@ -122,7 +122,8 @@ SPEC = {'model': 'PoissonRandomEffects',
              'beta': ['newton', '',
                       'exp(X[n] @ beta) ties beta to the data: no finite statistics; Newton, its Hessian added up, '
                       'by passes over the data, to convergence']},
- 'ordered': []}
+ 'ordered': [],
+ 'designs': ['X']}
 
 
 def default_givens(sizes, given):

@@ -91,7 +91,8 @@ SPEC = {'model': 'ProbitRegression',
                 'its statistics u and u^2 make it Normal, cut to the interval that the data leave it']},
  'updates': {'beta': ['linear solve', '',
                       'Q is quadratic: normal equations; concave where their matrix is positive definite']},
- 'ordered': []}
+ 'ordered': [],
+ 'designs': ['X']}
 
 
 def default_givens(sizes, given):

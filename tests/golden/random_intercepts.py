@@ -132,7 +132,8 @@ SPEC = {'model': 'RandomIntercepts',
                       'Q is quadratic: normal equations; concave where their matrix is positive definite'],
              's2_b': ['closed form', '', 'the score has one root'],
              's2': ['closed form', '', 'the score has one root']},
- 'ordered': []}
+ 'ordered': [],
+ 'designs': ['X']}
 
 
 def default_givens(sizes, given):

@@ -136,7 +136,8 @@ SPEC = {'model': 'SwitchingRegression',
                       'Q is quadratic: normal equations; concave where their matrix is positive definite'],
              'sd': ['closed form', '', 'the score has one positive root']},
  'ordered': ['T'],
- 'steps': {'T': ['z']}}
+ 'steps': {'T': ['z']},
+ 'designs': ['X']}
 
 
 def default_givens(sizes, given):
