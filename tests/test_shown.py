@@ -9,6 +9,7 @@ from test_theorem import planned, point, world
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Ix
+from emdsl.derive.algebra.show import show
 from emdsl.report.equations import readable
 from emdsl.report.joint import summed
 from emdsl.report.known import known
@@ -94,3 +95,11 @@ def test_what_is_no_square_stays_open() -> None:
         (square(a), x.mul(two, a, c), square(b)),
     ):
         assert closed(*terms) == x.add(*terms)
+
+
+def test_exponents_in_brackets() -> None:
+    k, y = El("k", (), "positive"), El("y", (), "positive")
+    root = x.power(y, x.mul(x.num(-1), x.power(k, x.num(-1))))
+    assert show(root) == "y^(-1 / k)"
+    assert show(x.power(root, x.mul(x.num(2), k))) == "1 / y^2"
+    assert show(x.power(x.mul(y, x.power(k, x.num(-1))), k)) == "(y / k)^k"  # stays one number: no y^k to overflow

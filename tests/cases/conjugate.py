@@ -123,6 +123,33 @@ def _intercepts_value(p, d):
     return mvn((d["y"] - p["mean"] - p["slope"] * d["t"])[None], np.zeros(75), cov).sum()
 
 
+FRAILTY = """
+    model FrailtiesOfGroups
+    param b : real[2]
+    param k : positive
+    param th : positive
+    for g in G:
+        latent u[g] ~ Gamma(th, th)
+    for n in N:
+        given    group[n] : index[G]
+        given    x[n] : real
+        observed y[n] ~ Weibull(k, (u[group[n]] * exp(b[0] + b[1] * x[n]))^(-1 / k))
+"""
+
+
+def _frailty(rng):
+    group, x, u = np.arange(80) % 20, rng.normal(size=80), rng.gamma(2, 0.5, 20)
+    y = (rng.exponential(size=80) / (u[group] * np.exp(0.3 + 0.5 * x))) ** (1 / 1.5)
+    return {"group": group, "x": x, "y": y}, {"b": np.array([0.3, 0.5]), "k": 1.5, "th": 2.0}
+
+
+def _frailty_value(p, d):
+    k, th, eta = p["k"], p["th"], p["b"][0] + p["b"][1] * d["x"]
+    hazard = np.bincount(d["group"], np.exp(eta) * d["y"] ** k)
+    groups = gammaln(4 + th) - gammaln(th) + th * np.log(th) - (4 + th) * np.log(th + hazard)
+    return (np.log(k) + (k - 1) * np.log(d["y"]) + eta).sum() + groups.sum()
+
+
 META = """
     model MetaAnalysis
     param mu : real
@@ -273,6 +300,7 @@ def _factor_value(p, d):
 
 
 CASES = [
+    Case("Weibull times with frailties", FRAILTY, _frailty, _frailty_value, plan={"u": "exact:conjugate"}),
     Case("gamma-poisson by group, exposure", GAMMA_POISSON, _drivers, _drivers_value, plan={"lam": "exact:conjugate"}),
     Case(
         "beta-binomial",

@@ -104,6 +104,30 @@ def _rows_columns_value(p, d):
     return normal(d["y"], p["a"][d["g"]] + np.concatenate([[0.0], p["b"]])[d["h"]], p["sd"]).sum()
 
 
+LAST_SCALE = """
+    model ScalesWhoseProductIsOne
+    param m[G] : real[4]
+    param s : positive
+    param q[G] : positive[3]
+    for n in N:
+        given    g[n] : index[G]
+        observed x[n] ~ MvNormal(m[g[n]], s * diag(concat(q[g[n]], 1 / (q[g[n], 0] * q[g[n], 1] * q[g[n], 2]))))
+"""
+
+
+def _scales(q):
+    return np.concatenate([q, 1 / q.prod(-1, keepdims=True)], -1)
+
+
+def _last_scale(rng):
+    m, q, g = np.array([[0.0, 1, 2, 3], [3, 2, 1, 0]]), np.array([[0.5, 1, 3], [2, 0.3, 1]]), np.arange(60) % 2
+    return {"g": g, "x": m[g] + np.sqrt(1.5 * _scales(q)[g]) * rng.normal(size=(60, 4))}, {"m": m, "s": 1.5, "q": q}
+
+
+def _last_scale_value(p, d):
+    return normal(d["x"], p["m"][d["g"]], np.sqrt(p["s"] * _scales(p["q"])[d["g"]])).sum()
+
+
 WAVE = """
     model Wave
     param c : real
@@ -228,6 +252,7 @@ CASES = [
         _table,
         lambda p, d: poisson.logpmf(d["y"], np.outer(p["r"], p["c"])).sum(),
     ),
+    Case("the last scale follows", LAST_SCALE, _last_scale, _last_scale_value),
     Case(
         "gamma by mean",
         GAMMA_MEAN,

@@ -150,15 +150,24 @@ def power(base: Expr, exponent: Expr) -> Expr:
             return num(_float_power(b, x))
         case Pow(), Num(x) if (isinstance(x, Fraction) and x.denominator == 1) or positive(base.base):
             return power(base.base, mul(base.exponent, exponent))
+        case Pow(), _ if positive(base.base):
+            return power(base.base, mul(base.exponent, exponent))
         case Mul(), Num(x) if (isinstance(x, Fraction) and x.denominator == 1) or all(
             positive(f) for f in base.factors
         ):
+            return mul(*(power(f, exponent) for f in base.factors))
+        case Mul(), _ if _undone(base, exponent) and all(positive(f) for f in base.factors):
             return mul(*(power(f, exponent) for f in base.factors))
         case Fn("exp", (a,)), _:
             return fn("exp", mul(a, exponent))
         case ((Sel() | Delta()), Num(x)) if x > 0:
             return base
     return Pow(base, exponent)
+
+
+def _undone(base: Mul, exponent: Expr) -> bool:
+    """Whether a factor is a root that this power undoes: else a ratio to a large power is one number, and stays it."""
+    return any(isinstance(f, Pow) and isinstance(mul(f.exponent, exponent), Num) for f in base.factors)
 
 
 def _held(base: Fraction | float, exponent: Fraction | float) -> bool:

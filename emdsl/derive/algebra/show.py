@@ -101,7 +101,7 @@ def _show(e: Expr, names: Names) -> str:
         case x.Pow(base, x.Num(v)) if v < 0:
             return f"1 / {_show(x.power(base, x.Num(-v)), names)}"
         case x.Pow():
-            return f"{_show(e.base, names)}^{_show(e.exponent, names)}"
+            return f"{_tight(e.base, names)}^{_tight(e.exponent, names)}"
         case x.Sum():
             return _inner_product(e, names) or f"sum_{_index(e.ix, names)} {_show(e.body, names)}"
         case x.MatInv():
@@ -112,6 +112,12 @@ def _show(e: Expr, names: Names) -> str:
             return f"({_show(e.then, names)} if {_show(e.cond, names)} else {_show(e.other, names)})"
         case x.Choose():
             return f"[{', '.join(_show(o, names) for o in e.options)}][{_index(e.at, names)}]"
+
+
+def _tight(e: Expr, names: Names) -> str:
+    """Beside a `^`: a sum has brackets of its own, a product, a quotient, a power and a negative number get them."""
+    plain = not isinstance(e, x.Mul | x.Pow) and not (isinstance(e, x.Num) and (e.value < 0 or e.value % 1))
+    return _show(e, names) if plain else f"({_show(e, names)})"
 
 
 def _matrix(e: x.MatInv | x.LogDet, names: Names) -> str:

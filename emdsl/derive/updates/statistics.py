@@ -141,7 +141,7 @@ def selectors(t: Term, joint: LogJoint, kinds: Mapping[str, str]) -> Term:
     """
     found: dict[tuple[Expr, str], Ix] = {}
 
-    def replace_index(e: Expr, outside: frozenset[Ix]) -> Expr | None:
+    def replace_index(e: Expr, outside: frozenset[Ix], beyond: frozenset[El]) -> Expr | None:
         if not isinstance(e, El) or kinds.get(e.var) != PARAMETER or not any(isinstance(i, DataIx) for i in e.idx):
             return None
         if not all(outside.issuperset(x.free(i.value)) for i in e.idx if isinstance(i, DataIx)):
@@ -150,7 +150,7 @@ def selectors(t: Term, joint: LogJoint, kinds: Mapping[str, str]) -> Term:
         idx: list[Idx] = []
         for i, size in zip(e.idx, shape, strict=True):
             if isinstance(i, DataIx):
-                key = (i.value, str(size))
+                key = (_within(i.value, size) if e in beyond else i.value, str(size))
                 if key not in found:
                     found[key] = x.fresh(str(size))
                 idx.append(found[key])
@@ -162,10 +162,22 @@ def selectors(t: Term, joint: LogJoint, kinds: Mapping[str, str]) -> Term:
     for f in t.factors:
         sides = blocks_of(f, lambda n: _side(n, kinds))
         if PARAMETER in sides and _only_indices(f, kinds):
-            f = x.rebuild(f, partial(replace_index, outside=frozenset(x.free(f))))
+            f = x.rebuild(f, partial(replace_index, outside=frozenset(x.free(f)), beyond=_in_branches(f)))
         factors.append(f)
     chosen = tuple(x.sel(value, ix) for (value, _), ix in found.items())
     return replace(t, factors=(*factors, *chosen), ixs=(*t.ixs, *found.values()))
+
+
+def _in_branches(f: Expr) -> frozenset[El]:
+    """Elements that stand in a branch: where it is not taken, their positions may lie outside of their arrays."""
+    branches = (b for w in x.walk(f) if isinstance(w, x.Where) for b in (w.then, w.other))
+    return frozenset(e for b in branches for e in x.walk(b) if isinstance(e, El))
+
+
+def _within(position: Expr, size: object) -> Expr:
+    """A position moved to the nearest that an axis has: one selector is 1 whatever branch is taken, and so one term."""
+    last = x.add(x.extent(x.fresh(str(size))), x.num(-1))
+    return x.fn("min", x.fn("max", position, x.ZERO), last)
 
 
 def _only_indices(e: Expr, kinds: Mapping[str, str]) -> bool:
