@@ -41,3 +41,5 @@ family Geometric(x : count | p : unit) = exp((x + 1)*log(1 - p))
 family NegativeBinomial(x : count | size : positive, p : unit) = beta_cdf(x + 1, size, 1 - p)
 
 family NegativeBinomial(x : count | size : positive, mean : positive) = beta_cdf(x + 1, size, mean/(size + mean))
+
+family Uniform(x : real(min = low, max = high) | low : real, high : real(min = low)) = min(1, max(1e-300, (high - x) / (high - low)))

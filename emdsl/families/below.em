@@ -42,3 +42,5 @@ family Geometric(x : count | p : unit) = 1 - exp((x + 1)*log(1 - p))
 family NegativeBinomial(x : count | size : positive, p : unit) = beta_cdf(size, x + 1, p)
 
 family NegativeBinomial(x : count | size : positive, mean : positive) = beta_cdf(size, x + 1, size/(size + mean))
+
+family Uniform(x : real(min = low, max = high) | low : real, high : real(min = low)) = min(1, max(1e-300, (x - low) / (high - low)))

@@ -20,6 +20,7 @@ from emdsl.families.evaluate import evaluate, rows_of
 from emdsl.families.scope import Array, Lengths, Scope, split_rows, stretched
 from emdsl.families.table import form, record
 from emdsl.fit.branches import has_atom, is_density, split_leaves
+from emdsl.language.bounds import is_cut
 from emdsl.language.model import (
     Branch,
     Dim,
@@ -279,8 +280,10 @@ class Density:
     def truncation(self, call: FamilyCall, s: Scope, args: list[Array], x: Array) -> Array:
         """log of the mass that the family puts on the variable's own narrower domain; inf where x is outside it."""
         domain, wide = self.variable.domain, call.family.x.domain
-        if wide.dims or wide.lower or wide.upper or not (wide.interval or wide.kind == "count"):
+        if wide.dims or not (wide.interval or wide.kind == "count"):
             return np.zeros(1)
+        if (wide.lower or wide.upper) and domain.kind == wide.kind and not is_cut(domain, call):
+            return np.zeros(1)  # a Binomial up to its own trials
         if not is_density(call) and not wide.discrete:
             return np.zeros(1)  # a point mass is inside or outside, whole
         low, high = limits(domain, s)

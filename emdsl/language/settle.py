@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from emdsl.language import syntax as s
 from emdsl.language.bounds import folded, of_prior, with_bounds
+from emdsl.language.kinds import KINDS
 from emdsl.language.model import (
     Branch,
     Dist,
@@ -57,13 +58,22 @@ def settled_variable(v: Variable, scope: Scope) -> Variable:
     """The variable with all lengths known, and the bounds of a domain that nobody wrote taken from its family."""
     dist = None if v.distribution is None else _dist(v.distribution, scope)
     domain = _domain(v.domain, scope)
-    if dist is not None and v.kind in ("latent", "observed") and not _written(v, scope):
+    written = _written(v, scope)
+    hidden = v.kind == "latent" and (not written or (dist is not None and _alike(domain, dist)))
+    if dist is not None and (hidden or (v.kind == "observed" and not written)):
         domain = with_bounds(domain, dist, scope)
     if v.kind == "param":
         domain = replace(domain, lower=folded(domain.lower, scope), upper=folded(domain.upper, scope))
         domain = domain if dist is None else of_prior(domain, dist, scope)
     return replace(v, plates=_plates(v.plates, scope), array=tuple(map(scope.lengths.known, v.array)), domain=domain,
                    distribution=dist, default=_expr(v.default, scope))  # fmt: skip
+
+
+def _alike(domain: Domain, dist: Dist) -> bool:
+    """Whether every family has a variate of this kind, of which a written bound leaves out a part."""
+    if isinstance(dist, Branch):
+        return _alike(domain, dist.then) and _alike(domain, dist.other)
+    return KINDS[domain.kind].bounded and dist.family.x.domain.kind == domain.kind
 
 
 def _written(v: Variable, scope: Scope) -> bool:

@@ -105,7 +105,7 @@ def _factors(plan: Plan, t: Typeset, lets: Sequence[m.Let]) -> Iterator[tuple[st
     model, free, names = plan.joint.model, unknown(plan), {let.name for let in lets}
     own: dict[str, list[Factor]] = {}
     for factor in plan.joint.factors:
-        own.setdefault(factor.about, []).append(factor)
+        own.setdefault(factor.about or _bounded_by(factor, plan), []).append(factor)
     for about, factors in own.items():
         read = {n for factor in factors for e in (*factor.gates, *factor.masks, factor.body) for n in x.variables(e)}
         read = read_through(read, lets)
@@ -120,6 +120,12 @@ def _factors(plan: Plan, t: Typeset, lets: Sequence[m.Let]) -> Iterator[tuple[st
         held = [(plates, e) for plates, e in shown if e != x.ZERO] or shown[:1]
         ends = dict.fromkeys(text(t.condition(c, t.letters.extend({}, x.free(c)))) for _, own in bare for c in own)
         yield about or "factor", left, f.plus(*(t.sum(plates, e, {}) for plates, e in held)), " and ".join(ends)
+
+
+def _bounded_by(factor: Factor, plan: Plan) -> str:
+    """The latent whose bounds a factor is; "" for any other factor."""
+    hidden = {*plan.drawn, *(v.name for v in plan.joint.model.of_kind("latent"))}
+    return next(iter(x.variables(factor.body) & hidden), "") if factor.role == "bound" else ""
 
 
 def summed(factor: Factor, body: Expr, t: Typeset) -> tuple[tuple[Ix, ...], Expr]:

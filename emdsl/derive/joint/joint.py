@@ -7,7 +7,7 @@ value is the gate's index. `let`s, family densities and literal tables are subst
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from emdsl.derive.algebra import expr as x
@@ -23,6 +23,7 @@ from emdsl.derive.joint.constraints import (
 from emdsl.derive.joint.element import Tensors
 from emdsl.derive.joint.ends import guarded, limits_of, short_of_ends, within_support
 from emdsl.derive.joint.factors import Factor, LogJoint, Told, origin
+from emdsl.derive.joint.ranges import decided_by_givens
 from emdsl.derive.joint.scope import Closure, Scope, size_number
 from emdsl.derive.joint.spikes import is_point_mass, leaves, of_its_own
 from emdsl.derive.joint.truncation import limits, log_mass, narrower, refusal
@@ -34,8 +35,9 @@ from emdsl.language.bounds import is_cut
 MOST_POWERS = 12  # terms of a sum of powers that are written out
 
 
-def expand(model: m.ModelText) -> LogJoint:
-    """The log joint of a resolved model. Raises `ModelError` for what has no density here."""
+def expand(model: m.ModelText, drawn: Sequence[str] = ()) -> LogJoint:
+    """The log joint of a resolved model, in which drawn latents are data. Raises `ModelError` for what has no density
+    here."""
     model = without_multipliers(model)
     plain = Tensors(model)
     held = constrained(model, plain.deterministic | plain.spikes)
@@ -49,6 +51,8 @@ def expand(model: m.ModelText) -> LogJoint:
             continue
         try:
             factors += _variable_factors(v, tensors, held.get(v.name), closed)
+            if v.kind == "latent" or v.name in drawn:
+                factors += _within_bounds(v, tensors)
         except ModelError as e:
             problems += e.problems
     for p in model.potentials:
@@ -159,6 +163,21 @@ def _cut(
     return log_mass(density, known and (at(known[0]), at(known[1])), own, low, high, call)
 
 
+def _within_bounds(v: m.Variable, tensors: Tensors) -> list[Factor]:
+    """`log [lower <= y <= upper]` of a latent whose bounds givens decide: conditions, as data would tell them."""
+    bounds = {} if v.name in tensors.discrete else decided_by_givens(v)
+    if not bounds:
+        return []
+    scope, plates, masks = tensors.enter(v.plates)
+    tensors.begin()
+    own = tuple(x.fresh(str(d)) for d in (*v.array, *v.domain.dims))
+    value = tensors.variate(v, tuple(scope.loops[p.index] for p in v.plates) + own, ())
+    terms = [x.fn("log", x.fn("ge" if side == "lower" else "le", value, tensors.element(b, (), scope)))
+             for side, b in bounds.items()]  # fmt: skip
+    base = [Factor("", "bound", (), masks, t, plates + own, v.span) for t in terms if t != x.ZERO]
+    return [g for f in base for g in _lift(_with_gates(f, tensors), unseen=tensors.continuous)]
+
+
 def _by_cell(v: m.Variable, body: Expr) -> tuple[Ix, Expr] | None:
     """(d, b) with body = sum_d b(d), where a vector's density is a sum over its entries."""
     terms = body.terms if isinstance(body, x.Add) else (body,)
@@ -198,17 +217,18 @@ def _same_square(term: Expr, name: str, axis: Ix) -> bool:
 
 
 def _levels_reached(v: m.Variable, home: tuple[Idx, ...], tensors: Tensors, scope: Scope) -> list[Expr]:
-    """A discrete latent whose number of levels differs by row: no mass beyond its own."""
+    """A discrete latent whose number of levels differs by row: no mass beyond its own, nor below where it begins."""
     if v.name not in tensors.discrete:
         return []
-    value = tensors.variate(v, home, ())
+    value, ends = tensors.variate(v, home, ()), []
+    if v.domain.lower is not None and not (isinstance(v.domain.lower, m.Num) and v.domain.lower.value <= 0):
+        ends.append(x.fn("log", x.fn("ge", value, tensors.element(v.domain.lower, (), scope))))
     if isinstance(v.domain.levels, m.Ragged):
-        length = size_number(v.domain.levels, scope)
-        return [x.fn("log", x.fn("lt", value, length))]
-    if tensors.levels(v).endswith("[levels]"):
+        ends.append(x.fn("log", x.fn("lt", value, size_number(v.domain.levels, scope))))
+    elif tensors.levels(v).endswith("[levels]"):
         assert v.domain.upper is not None
-        return [x.fn("log", x.fn("le", value, tensors.element(v.domain.upper, (), scope)))]
-    return []
+        ends.append(x.fn("log", x.fn("le", value, tensors.element(v.domain.upper, (), scope))))
+    return ends
 
 
 def calls(v: m.Variable) -> tuple[m.FamilyCall, ...]:

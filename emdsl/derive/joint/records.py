@@ -57,7 +57,7 @@ class Posterior:
 
     @property
     def ends(self) -> Range:
-        found = domain_range(PRELUDE()[self.name].x.domain, {})
+        found = domain_range(PRELUDE()[self.name].x.domain)
         assert found is not None
         return found
 

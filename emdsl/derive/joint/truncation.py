@@ -32,12 +32,16 @@ def narrower(own: m.Domain, declared: m.Domain) -> bool:
 def limits(declared: m.Domain, element: Callable[[m.Expr], Expr]) -> tuple[Expr | None, Expr | None]:
     """(lower, upper) of a domain as scalar expressions."""
     ends = ends_of(declared)
-    low, high = ends.get("lower"), ends.get("upper")
-    if declared.lower is not None:
-        low = element(declared.lower)
-    if declared.upper is not None:
-        high = element(declared.upper)
+    sides = ("lower", declared.lower, "max"), ("upper", declared.upper, "min")
+    low, high = (_narrower(ends.get(side), None if b is None else element(b), inner) for side, b, inner in sides)
     return low, high
+
+
+def _narrower(end: Expr | None, bound: Expr | None, inner: str) -> Expr | None:
+    """What leaves less: the end of the kind of domain, or the bound that was written (`positive(min = lo[n])`)."""
+    if end is None or bound is None or isinstance(bound, x.Num):
+        return end if bound is None else bound
+    return bound if inner == "max" and end == x.ZERO and x.positive(bound) else x.fn(inner, bound, end)
 
 
 def log_mass(
@@ -118,7 +122,9 @@ def _literal(e: Expr | None, default: int) -> int | None:
 
 def gaussian_in(body: Expr, name: str) -> tuple[Expr, Expr] | None:
     """(mean, sd) of a log density that is quadratic in the one element of a variable that it holds."""
-    probe = next(e for e in x.walk(body) if isinstance(e, El) and e.var == name)
+    probe = next((e for e in x.walk(body) if isinstance(e, El) and e.var == name), None)
+    if probe is None:
+        return None
     linear: list[Expr] = []
     square: list[Expr] = []
     for c, factors, sums in opened(body, lambda n: ASKED if n == probe.var else REST):

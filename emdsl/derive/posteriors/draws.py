@@ -183,7 +183,7 @@ def known(model: m.ModelText, names: Sequence[str]) -> m.ModelText:
 
 def expanded(model: m.ModelText, names: Sequence[str]) -> LogJoint:
     """The log joint in which these latents are data of which nothing is missing."""
-    joint = expand(known(model, names))
+    joint = expand(known(model, names), names)
     marks = {PRESENT.of(n) for n in names}
     factors = tuple(
         replace(f, masks=tuple(c for c in f.masks if not (isinstance(c, El) and c.var in marks)),
