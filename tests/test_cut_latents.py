@@ -182,7 +182,7 @@ def test_bounds_that_are_not_known_are_refused(latent: str) -> None:
     text = f"model M\nparam s : positive\nfor n in N:\n    latent u[n] ~ {latent}\n"
     for infer in ("", "infer u by saem(kernel = slice)\n"):
         refusal = emdsl.compile(text=f"{text}    observed y[n] ~ Normal(u[n], s)\n{infer}").refusal
-        assert refusal is not None and ("a + (b - a)" in str(refusal) or "branch" in str(refusal))
+        assert refusal is not None and any(said in str(refusal) for said in ("has ends that", "the support", "branch"))
 
 
 @pytest.mark.parametrize("signs", ["for j in 2: observed y[n, j] ~ Delta(u[n, j] > 0)",
