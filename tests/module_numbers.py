@@ -24,7 +24,7 @@ LAYING_OUT = {
 PLAIN = {
     "append", "np.array", "np.asarray", "np.concatenate", "np.zeros", "np.errstate", "plates_first", "row_count",
     "dict", "update", "float", "honest", "on", "expectations", "e_step", "settle", "settled", "slice", "DataError",
-    "copy", "items", "get", "np.random.default_rng",
+    "copy", "items", "get", "np.random.default_rng", "side_by_side", "one_by_one",
 }  # fmt: skip
 
 

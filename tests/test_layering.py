@@ -100,15 +100,15 @@ def violations(own: tuple[str, ...], tree: ast.AST) -> list[str]:
 def runtime_violations(tree: ast.AST) -> list[str]:
     """The runtime is printed into modules that run without emdsl: numpy, scipy, the standard library, itself.
 
-    What compiles loops is asked for in one place, when a loop is wanted. Of scipy only the name is imported: its
-    parts load where they are first read.
+    What compiles loops, and what holds BLAS to one thread, are asked for in one place each, when wanted. Of scipy only
+    the name is imported: its parts load where they are first read.
     """
     asked = {
         line
         for function in nodes(tree)
-        if isinstance(function, ast.FunctionDef) and function.name == "compiled"
+        if isinstance(function, ast.FunctionDef)
         for line, module in imports(function)
-        if module == "numba"
+        if (function.name, module) in {("compiled", "numba"), ("blas", "threadpoolctl")}
     }
     found = []
     for line, module in imports(tree):
@@ -250,7 +250,7 @@ def loaded_after(code: str) -> set[str]:
 
 
 def test_import_emdsl_is_light() -> None:
-    heavy = {"sympy", "lark", "scipy", "mpmath", "rich", "click", "numpy", "numba"}
+    heavy = {"sympy", "lark", "scipy", "mpmath", "rich", "click", "numpy", "numba", "threadpoolctl"}
     assert not loaded_after("import emdsl") & heavy
     assert "lark" in loaded_after("from emdsl.families import PRELUDE; PRELUDE()")  # the probe does see what is loaded
 

@@ -47,6 +47,9 @@ from emdsl.language import model as m
 KINDS = "the kinds"
 
 
+CHUNKS = 'one_by_one(prepared["the chunks"])'  # code of the rows of data that passes over them take in turn
+
+
 @dataclass
 class Function:
     """One function being printed: its emitter, and which arrays it must unpack first, in order of use.
@@ -69,7 +72,7 @@ class Function:
     covariances: dict[str, tuple[str, int, tuple[str, ...]]] = field(default_factory=dict)  # code, which, their plates
     drawing: bool = False
     edges: dict[str, list[str]] = field(default_factory=dict)  # functions that make edges of chains for some rows
-    pieces: str = 'prepared["the chunks"]'  # code of the rows that passes over the data take one after the other
+    pieces: str = CHUNKS  # code of the rows that passes over the data take one after the other
     equation: object = ""  # the number of the equation that is being printed
 
     @contextmanager

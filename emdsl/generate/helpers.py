@@ -17,6 +17,7 @@ MODULES = (
     "numeric/ascent",
     "numeric/starts",
     "numeric/preparation",
+    "numeric/threads",
     "numeric/posteriors",
     "discrete/lanes",
     "discrete/edges",

@@ -16,7 +16,7 @@ from emdsl.generate.blocks.clouds import block_of, density_name, emit_points
 from emdsl.generate.blocks.estep import emit_block, emit_joint_probabilities
 from emdsl.generate.blocks.features import Stacked
 from emdsl.generate.blocks.handed import handed_parts
-from emdsl.generate.context import Function, chunk_dimension, function, row_dimensions, size_expression
+from emdsl.generate.context import CHUNKS, Function, chunk_dimension, function, row_dimensions, size_expression
 from emdsl.generate.helpers import helper_names
 from emdsl.generate.lines.spelling import indent
 from emdsl.generate.shared import MOMENTS, Handed, RowKinds, Sums
@@ -135,7 +135,7 @@ class Printer:
             lines.append(f"{names} = on({call})")
         return [*lines, *f.emitter.outer]
 
-    def loop(self, f: Function, lines: Sequence[str], call: str = "") -> list[str]:
+    def loop(self, f: Function, lines: Sequence[str], call: str = "", chunks: str = CHUNKS) -> list[str]:
         """The loop over chunks (or the lines alone) around lines that use the results."""
         names = ", ".join(self.results())
         if not self.chunk:
@@ -143,7 +143,7 @@ class Printer:
         arguments = ", ".join(["rows", *([call] if call else [])])
         count = f"{f.emitter.namer.rows} = row_count(rows)"
         body = [count, *([f"{names} = on({arguments})"] if names else []), *lines]
-        return ['for rows in prepared["the chunks"]:', *indent(body, 1)]
+        return [f"for rows in {chunks}:", *indent(body, 1)]
 
 
 def _read(code: str) -> str:

@@ -312,9 +312,10 @@ def e_step(params, data, prepared, rng=None):
     covariances_s, log_z_s, means_s = on(rng)
     t = ((np.arange(T) == 0) + 0.0)  # (5.1)
     t_2 = (np.logical_not(t) + 0.0)  # (5.1)
-    S_s_s = 0.0
     t_3 = ((first_T_5_0 == 0) + 0.0)  # (5.2)
     t_4 = (np.logical_not(t_3) + 0.0)  # (5.2)
+    t_5 = table0 ** 2  # (11)
+    S_s_s = 0.0
     S_cov_s = 0.0
     S_s_s_2 = 0.0
     S_tie_s = 0.0
@@ -330,7 +331,6 @@ def e_step(params, data, prepared, rng=None):
     S_n_y_cov_s_2 = 0.0
     S_n_y_s_s_3 = 0.0
     S_n_y_cov_s_3 = 0.0
-    t_5 = table0 ** 2  # (11)
     log_likelihood = 0.0
     # (5) expected statistics, added up
     part = t_2 * means_s[0][:, 0]  # (5.1)

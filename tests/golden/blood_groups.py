@@ -114,7 +114,7 @@ def prepare(data, reference):
     n = sizes["N"]
     out["the weights are even"] = data.weights is None
     out["the weight"] = np.ones(n) if data.weights is None else np.asarray(data.weights, float)
-    out["the chunks"] = chunks((sizes["N"]), max(512, min(8192, 2**20 // max(10 * (8 + 2 * 6), (8) * 6))))
+    out["the chunks"] = wide_chunks((sizes["N"]), max(512, min(8192, 2**20 // max(10 * (8 + 2 * 6), (8) * 6))))
     out["the scale"] = out["the spread"] = data_scale([])
     return out
 
@@ -148,26 +148,31 @@ def e_step(params, data, prepared, rng=None):
     sizes = prepared["the sizes"]
     weight = prepared["the weight"]
     on = expectations(params, prepared)
-    S_genotype = 0.0
-    S_genotype_2 = 0.0
-    S_genotype_3 = 0.0
-    S_genotype_4 = 0.0
-    S_genotype_5 = 0.0
-    S_genotype_6 = 0.0
-    log_likelihood = 0.0
-    for rows in prepared["the chunks"]:
-        n_rows = row_count(rows)
-        q_genotype, log_z_genotype = on(rows, rng)
-        # (5) expected statistics, added up
-        q_genotype_weighted = q_genotype if prepared["the weights are even"] else q_genotype * weight[rows]  # (5.1)
-        S_genotype = S_genotype + q_genotype_weighted[0, :].sum()  # (5.1)
-        S_genotype_2 = S_genotype_2 + q_genotype_weighted[1, :].sum()  # (5.2)
-        S_genotype_3 = S_genotype_3 + q_genotype_weighted[2, :].sum()  # (5.3)
-        S_genotype_4 = S_genotype_4 + q_genotype_weighted[3, :].sum()  # (5.4)
-        S_genotype_5 = S_genotype_5 + q_genotype_weighted[4, :].sum()  # (5.5)
-        S_genotype_6 = S_genotype_6 + q_genotype_weighted[5, :].sum()  # (5.6)
-        # (8) the log-likelihood, added up
-        log_likelihood += log_z_genotype @ weight[rows]
+
+    def added(chunks):
+        S_genotype = 0.0
+        S_genotype_2 = 0.0
+        S_genotype_3 = 0.0
+        S_genotype_4 = 0.0
+        S_genotype_5 = 0.0
+        S_genotype_6 = 0.0
+        log_likelihood = 0.0
+        for rows in chunks:
+            n_rows = row_count(rows)
+            q_genotype, log_z_genotype = on(rows, rng)
+            # (5) expected statistics, added up
+            q_genotype_weighted = q_genotype if prepared["the weights are even"] else q_genotype * weight[rows]  # (5.1)
+            S_genotype = S_genotype + q_genotype_weighted[0, :].sum()  # (5.1)
+            S_genotype_2 = S_genotype_2 + q_genotype_weighted[1, :].sum()  # (5.2)
+            S_genotype_3 = S_genotype_3 + q_genotype_weighted[2, :].sum()  # (5.3)
+            S_genotype_4 = S_genotype_4 + q_genotype_weighted[3, :].sum()  # (5.4)
+            S_genotype_5 = S_genotype_5 + q_genotype_weighted[4, :].sum()  # (5.5)
+            S_genotype_6 = S_genotype_6 + q_genotype_weighted[5, :].sum()  # (5.6)
+            # (8) the log-likelihood, added up
+            log_likelihood += log_z_genotype @ weight[rows]
+        return S_genotype, S_genotype_2, S_genotype_3, S_genotype_4, S_genotype_5, S_genotype_6, log_likelihood
+
+    S_genotype, S_genotype_2, S_genotype_3, S_genotype_4, S_genotype_5, S_genotype_6, log_likelihood = side_by_side(added, prepared["the chunks"], rng)
     return {
         "log_likelihood": float(honest(log_likelihood)),  # (8)
         "genotype": S_genotype,  # (5.1)
@@ -206,7 +211,7 @@ def posterior(params, data, prepared):
     sizes = prepared["the sizes"]
     on = expectations(params, prepared)
     part_0 = []
-    for rows in prepared["the chunks"]:
+    for rows in one_by_one(prepared["the chunks"]):
         n_rows = row_count(rows)
         q_genotype, log_z_genotype = on(rows)
         part_0.append(np.array(q_genotype))  # (4)
@@ -220,7 +225,7 @@ def log_likelihood_rows(params, data, prepared):
     sizes = prepared["the sizes"]
     on = expectations(params, prepared)
     parts = [np.zeros(0)]
-    for rows in prepared["the chunks"]:
+    for rows in one_by_one(prepared["the chunks"]):
         n_rows = row_count(rows)
         q_genotype, log_z_genotype = on(rows)
         total = np.zeros(n_rows)

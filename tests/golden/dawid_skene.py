@@ -195,8 +195,8 @@ def e_step(params, data, prepared, rng=None):
     K = sizes["K"]
     on = expectations(params, prepared)
     q_truth, log_z_truth = on(rng)
-    S_truth = 0.0
     part = present_label * weight  # (5.2)
+    S_truth = 0.0
     S_truth_n_label_patient_observer_label = 0.0
     log_likelihood = 0.0
     # (5) expected statistics, added up

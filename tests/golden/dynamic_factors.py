@@ -263,6 +263,11 @@ def e_step(params, data, prepared, rng=None):
     covariances_f, log_z_f, means_f = on(rng)
     t = ((first_T_3_0 == 0) + 0.0)  # (5.1)
     t_2 = (np.logical_not(t) + 0.0)  # (5.1)
+    t_3 = log0(noise)  # (10)
+    t_4 = 1 / noise  # (10)
+    part = t_4 * mean  # (10)
+    t_5 = mean ** 2  # (10)
+    part_2 = t_4 * t_5  # (10)
     S_f_f = 0.0
     S_tie_f = 0.0
     S_f_f_2 = 0.0
@@ -271,11 +276,6 @@ def e_step(params, data, prepared, rng=None):
     S_n_x_f = 0.0
     S_n_x_f_f = 0.0
     S_n_x_cov_f = 0.0
-    t_3 = log0(noise)  # (10)
-    t_4 = 1 / noise  # (10)
-    part = t_4 * mean  # (10)
-    t_5 = mean ** 2  # (10)
-    part_2 = t_4 * t_5  # (10)
     log_likelihood = 0.0
     # (5) expected statistics, added up
     before_2 = displaced(means_f[0], -1, T, 0)  # (5.1)

@@ -107,7 +107,7 @@ def prepare(data, reference):
     n = sizes["N"]
     out["the weights are even"] = data.weights is None
     out["the weight"] = np.ones(n) if data.weights is None else np.asarray(data.weights, float)
-    out["the chunks"] = chunks((sizes["N"]), max(512, min(8192, 2**20 // max(10 * (8 + 2 * 5), (8) * 5))))
+    out["the chunks"] = wide_chunks((sizes["N"]), max(512, min(8192, 2**20 // max(10 * (8 + 2 * 5), (8) * 5))))
     out["the scale"] = out["the spread"] = data_scale([])
     return out
 
@@ -141,22 +141,27 @@ def e_step(params, data, prepared, rng=None):
     sizes = prepared["the sizes"]
     weight = prepared["the weight"]
     on = expectations(params, prepared)
-    S_cell = 0.0
-    S_cell_2 = 0.0
-    S_cell_3 = 0.0
-    S_cell_4 = 0.0
-    log_likelihood = 0.0
-    for rows in prepared["the chunks"]:
-        n_rows = row_count(rows)
-        q_cell, log_z_cell = on(rows, rng)
-        # (5) expected statistics, added up
-        q_cell_weighted = q_cell if prepared["the weights are even"] else q_cell * weight[rows]  # (5.1)
-        S_cell = S_cell + q_cell_weighted[1, :].sum()  # (5.1)
-        S_cell_2 = S_cell_2 + q_cell_weighted[2, :].sum()  # (5.2)
-        S_cell_3 = S_cell_3 + q_cell_weighted[3, :].sum()  # (5.3)
-        S_cell_4 = S_cell_4 + q_cell_weighted[4, :].sum()  # (5.4)
-        # (8) the log-likelihood, added up
-        log_likelihood += log_z_cell @ weight[rows]
+
+    def added(chunks):
+        S_cell = 0.0
+        S_cell_2 = 0.0
+        S_cell_3 = 0.0
+        S_cell_4 = 0.0
+        log_likelihood = 0.0
+        for rows in chunks:
+            n_rows = row_count(rows)
+            q_cell, log_z_cell = on(rows, rng)
+            # (5) expected statistics, added up
+            q_cell_weighted = q_cell if prepared["the weights are even"] else q_cell * weight[rows]  # (5.1)
+            S_cell = S_cell + q_cell_weighted[1, :].sum()  # (5.1)
+            S_cell_2 = S_cell_2 + q_cell_weighted[2, :].sum()  # (5.2)
+            S_cell_3 = S_cell_3 + q_cell_weighted[3, :].sum()  # (5.3)
+            S_cell_4 = S_cell_4 + q_cell_weighted[4, :].sum()  # (5.4)
+            # (8) the log-likelihood, added up
+            log_likelihood += log_z_cell @ weight[rows]
+        return S_cell, S_cell_2, S_cell_3, S_cell_4, log_likelihood
+
+    S_cell, S_cell_2, S_cell_3, S_cell_4, log_likelihood = side_by_side(added, prepared["the chunks"], rng)
     return {
         "log_likelihood": float(honest(log_likelihood)),  # (8)
         "cell": S_cell,  # (5.1)
@@ -191,7 +196,7 @@ def posterior(params, data, prepared):
     sizes = prepared["the sizes"]
     on = expectations(params, prepared)
     part_0 = []
-    for rows in prepared["the chunks"]:
+    for rows in one_by_one(prepared["the chunks"]):
         n_rows = row_count(rows)
         q_cell, log_z_cell = on(rows)
         part_0.append(np.array(q_cell))  # (4)
@@ -205,7 +210,7 @@ def log_likelihood_rows(params, data, prepared):
     sizes = prepared["the sizes"]
     on = expectations(params, prepared)
     parts = [np.zeros(0)]
-    for rows in prepared["the chunks"]:
+    for rows in one_by_one(prepared["the chunks"]):
         n_rows = row_count(rows)
         q_cell, log_z_cell = on(rows)
         total = np.zeros(n_rows)

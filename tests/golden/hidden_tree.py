@@ -229,12 +229,12 @@ def e_step(params, data, prepared, rng=None):
     x = prepared["x"]
     on = expectations(params, prepared)
     log_z_z, q_z, cliques_z = on(rng)
-    S_z = 0.0
     t = ((np.arange(N) == 0) + 0.0)  # (5.2)
     t_2 = (np.logical_not(t) + 0.0)  # (5.2)
+    t_3 = x ** 2  # (5.4)
+    S_z = 0.0
     S_z_2 = 0.0
     S_z_n_x = 0.0
-    t_3 = x ** 2  # (5.4)
     S_z_x_x = 0.0
     S_z_x = 0.0
     log_likelihood = 0.0

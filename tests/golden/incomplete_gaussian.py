@@ -120,7 +120,7 @@ def prepare(data, reference):
     n = sizes["N"]
     out["the weights are even"] = data.weights is None
     out["the weight"] = np.ones(n) if data.weights is None else np.asarray(data.weights, float)
-    out["the chunks"] = chunks((sizes["N"]), max(512, min(8192, 2**20 // max(10 * (8 + 2 * 1), (8) * 1))))
+    out["the chunks"] = wide_chunks((sizes["N"]), max(512, min(8192, 2**20 // max(10 * (8 + 2 * 1), (8) * 1))))
     out["the sums"] = added_up(sums_of_data, out)
     out["the scale"] = out["the spread"] = data_scale([out["x"]])
     return out
@@ -205,7 +205,7 @@ def log_likelihood_rows(params, data, prepared):
     part_2 = mean @ precision  # (7)
     part_3 = mean @ part_2  # (7)
     parts = [np.zeros(0)]
-    for rows in prepared["the chunks"]:
+    for rows in one_by_one(prepared["the chunks"]):
         n_rows = row_count(rows)
         total = np.zeros(n_rows)
         # (7) the log-likelihood, row by row

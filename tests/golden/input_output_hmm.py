@@ -214,8 +214,8 @@ def e_step(params, data, prepared, rng=None):
     T = sizes["T"]
     on = expectations(params, prepared)
     chain_z, log_z_z, features_2 = on(rng)
-    sums_z = 0.0
     S_z_pair_u = 0.0
+    sums_z = 0.0
     S_z_first = 0.0
     log_likelihood = 0.0
     # (5) expected statistics, added up

@@ -129,7 +129,7 @@ def prepare(data, reference):
     n = sizes["N"]
     out["the weights are even"] = data.weights is None
     out["the weight"] = np.ones(n) if data.weights is None else np.asarray(data.weights, float)
-    out["the chunks"] = chunks((sizes["N"]), max(512, min(8192, 2**20 // max(10 * (8 + 2 * (sizes["ability[points]"])), (8) * (sizes["ability[points]"])))))
+    out["the chunks"] = wide_chunks((sizes["N"]), max(512, min(8192, 2**20 // max(10 * (8 + 2 * (sizes["ability[points]"])), (8) * (sizes["ability[points]"])))))
     out["the scale"] = out["the spread"] = data_scale([])
     return out
 
@@ -195,18 +195,23 @@ def e_step(params, data, prepared, rng=None):
     weight = prepared["the weight"]
     y = prepared["y"]
     on = expectations(params, prepared)
-    S_ability_y = 0.0
-    S_ability_y_2 = 0.0
-    log_likelihood = 0.0
-    for rows in prepared["the chunks"]:
-        n_rows = row_count(rows)
-        points_ability, volume_ability, table_ability, q_ability, log_z_ability = on(rows, rng)
-        # (5) expected statistics, added up
-        q_ability_weighted = q_ability if prepared["the weights are even"] else q_ability * weight[rows]  # (5.1)
-        S_ability_y = S_ability_y + y[:, rows] @ np.einsum("ab,ab->b", points_ability[0], q_ability_weighted)  # (5.1)
-        S_ability_y_2 = S_ability_y_2 + y[:, rows] @ q_ability_weighted.sum(axis=0)  # (5.2)
-        # (8) the log-likelihood, added up
-        log_likelihood += log_z_ability @ weight[rows]
+
+    def added(chunks):
+        S_ability_y = 0.0
+        S_ability_y_2 = 0.0
+        log_likelihood = 0.0
+        for rows in chunks:
+            n_rows = row_count(rows)
+            points_ability, volume_ability, table_ability, q_ability, log_z_ability = on(rows, rng)
+            # (5) expected statistics, added up
+            q_ability_weighted = q_ability if prepared["the weights are even"] else q_ability * weight[rows]  # (5.1)
+            S_ability_y = S_ability_y + y[:, rows] @ np.einsum("ab,ab->b", points_ability[0], q_ability_weighted)  # (5.1)
+            S_ability_y_2 = S_ability_y_2 + y[:, rows] @ q_ability_weighted.sum(axis=0)  # (5.2)
+            # (8) the log-likelihood, added up
+            log_likelihood += log_z_ability @ weight[rows]
+        return S_ability_y, S_ability_y_2, log_likelihood
+
+    S_ability_y, S_ability_y_2, log_likelihood = side_by_side(added, prepared["the chunks"], rng)
     return {
         "log_likelihood": float(honest(log_likelihood)),  # (8)
         "ability_y": S_ability_y,  # (5.1)
@@ -251,7 +256,7 @@ def refine(before, params, data, prepared, rng=None, statistics=None):
         curve_slope = 0.0
         curve_slope_2 = 0.0
         curve_easy = 0.0
-        for rows in prepared["the chunks"]:
+        for rows in one_by_one(prepared["the chunks"]):
             n_rows = row_count(rows)
             part = slope_2[:, None] * points_ability[0][:, rows][:, None, :]
             t = softplus((easy_2[:, None] + part))
@@ -291,7 +296,7 @@ def posterior(params, data, prepared):
     on = expectations(params, prepared)
     part_0 = []
     part_1 = []
-    for rows in prepared["the chunks"]:
+    for rows in one_by_one(prepared["the chunks"]):
         n_rows = row_count(rows)
         points_ability, volume_ability, table_ability, q_ability, log_z_ability = on(rows)
         mean_ability = np.einsum("ab,ab->b", q_ability, points_ability[0])  # (4)
@@ -308,7 +313,7 @@ def log_likelihood_rows(params, data, prepared):
     sizes = prepared["the sizes"]
     on = expectations(params, prepared)
     parts = [np.zeros(0)]
-    for rows in prepared["the chunks"]:
+    for rows in one_by_one(prepared["the chunks"]):
         n_rows = row_count(rows)
         points_ability, volume_ability, table_ability, q_ability, log_z_ability = on(rows)
         total = np.zeros(n_rows)

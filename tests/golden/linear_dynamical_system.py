@@ -254,9 +254,12 @@ def e_step(params, data, prepared, rng=None):
     sum_n_x_2 = prepared["the sums"]["n_x_2"]
     on = expectations(params, prepared)
     covariances_h, log_z_h, means_h = on(rng)
-    S_h = 0.0
     t = ((first_T_3_0 == 0) + 0.0)  # (5.2)
     t_2 = (np.logical_not(t) + 0.0)  # (5.2)
+    t_3 = start ** 2  # (11)
+    t_4 = log0(noise)  # (11)
+    t_5 = 1 / noise  # (11)
+    S_h = 0.0
     S_h_h = 0.0
     S_tie_h = 0.0
     S_h_h_2 = 0.0
@@ -264,9 +267,6 @@ def e_step(params, data, prepared, rng=None):
     S_x_h = 0.0
     S_n_x_h_h = 0.0
     S_n_x_cov_h = 0.0
-    t_3 = start ** 2  # (11)
-    t_4 = log0(noise)  # (11)
-    t_5 = 1 / noise  # (11)
     log_likelihood = 0.0
     # (5) expected statistics, added up
     S_h = S_h + means_h[0][0, :]  # (5.1)

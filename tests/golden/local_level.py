@@ -242,9 +242,9 @@ def e_step(params, data, prepared, rng=None):
     covariances_level, log_z_level, means_level = on(rng)
     t = ((np.arange(T) == 0) + 0.0)  # (5.2)
     t_2 = (np.logical_not(t) + 0.0)  # (5.2)
-    S_level_level = 0.0
     t_3 = ((first_T_3_0 == 0) + 0.0)  # (5.3)
     t_4 = (np.logical_not(t_3) + 0.0)  # (5.3)
+    S_level_level = 0.0
     S_cov_level = 0.0
     S_level_level_2 = 0.0
     S_tie_level = 0.0

@@ -219,7 +219,7 @@ def prepare(data, reference):
     n = sizes["N"]
     out["the weights are even"] = data.weights is None
     out["the weight"] = np.ones(n) if data.weights is None else np.asarray(data.weights, float)
-    out["the chunks"] = chunks((sizes["N"]), max(512, min(8192, 2**20 // max(10 * (8 + 2 * 1), (8) * 1))))
+    out["the chunks"] = wide_chunks((sizes["N"]), max(512, min(8192, 2**20 // max(10 * (8 + 2 * 1), (8) * 1))))
     sizes["truth[features]"] = 1 + 1 + 1
     few, gapless = sizes["truth[features]"] <= (sizes["N"]), data.masks.get("x") is None and data.masks.get("y") is None
     out["the moments"] = added_up(moments_of_data, out) if few and gapless else None
@@ -348,60 +348,65 @@ def e_step(params, data, prepared, rng=None):
     b = params["b"]
     a = params["a"] - (reference_y - b * reference_x)  # (13)
     on = expectations(params, prepared)
-    S_count = 0.0
-    S_square_truth = 0.0
-    S_truth = 0.0
-    S_n_x = 0.0
-    S_x_x = 0.0
-    S_x_truth = 0.0
-    S_n_x_square_truth = 0.0
-    S_n_y = 0.0
-    S_y_y = 0.0
-    S_y = 0.0
-    S_y_truth = 0.0
-    S_n_y_truth = 0.0
-    S_n_y_square_truth = 0.0
-    log_likelihood = 0.0
-    for rows in prepared["the chunks"]:
-        n_rows = row_count(rows)
-        moments_truth, log_z_truth = on(rows, rng)
-        # (5) expected statistics, added up
-        S_count = S_count + weight[rows].sum()  # (5.1)
-        S_square_truth = S_square_truth + moments_truth["square"] @ weight[rows]  # (5.2)
-        S_truth = S_truth + moments_truth["id"] @ weight[rows]  # (5.3)
-        S_n_x = S_n_x + present_x[:, rows].sum(axis=0) @ weight[rows]  # (5.4)
-        t = x[:, rows] ** 2  # (5.5)
-        S_x_x = S_x_x + t.sum(axis=0) @ weight[rows]  # (5.5)
-        part = x[:, rows].sum(axis=0) * moments_truth["id"]  # (5.6)
-        S_x_truth = S_x_truth + weight[rows] @ part  # (5.6)
-        part_2 = present_x[:, rows].sum(axis=0) * moments_truth["square"]  # (5.7)
-        S_n_x_square_truth = S_n_x_square_truth + weight[rows] @ part_2  # (5.7)
-        S_n_y = S_n_y + present_y[rows] @ weight[rows]  # (5.8)
-        t_2 = y[rows] ** 2  # (5.9)
-        S_y_y = S_y_y + t_2 @ weight[rows]  # (5.9)
-        S_y = S_y + y[rows] @ weight[rows]  # (5.10)
-        part_3 = y[rows] * moments_truth["id"]  # (5.11)
-        S_y_truth = S_y_truth + weight[rows] @ part_3  # (5.11)
-        part_4 = present_y[rows] * moments_truth["id"]  # (5.12)
-        S_n_y_truth = S_n_y_truth + weight[rows] @ part_4  # (5.12)
-        part_5 = present_y[rows] * moments_truth["square"]  # (5.13)
-        S_n_y_square_truth = S_n_y_square_truth + weight[rows] @ part_5  # (5.13)
-        # (12) the log-likelihood, added up
-        log_likelihood += -0.5 * log0(s2) * weight[rows].sum()
-        log_likelihood += -0.5 * math.log(2) * weight[rows].sum()
-        log_likelihood += -0.5 * math.log(np.pi) * weight[rows].sum()
-        log_likelihood += -0.5 * (mean ** 2) / s2 * weight[rows].sum()
-        log_likelihood += -0.5 * log0(s2_x) * (present_x[:, rows].sum(axis=0) @ weight[rows])
-        log_likelihood += -0.5 * math.log(2) * (present_x[:, rows].sum(axis=0) @ weight[rows])
-        log_likelihood += -0.5 * math.log(np.pi) * (present_x[:, rows].sum(axis=0) @ weight[rows])
-        log_likelihood += -0.5 / s2_x * (t.sum(axis=0) @ weight[rows])
-        log_likelihood += -0.5 * log0(s2_y) * (present_y[rows] @ weight[rows])
-        log_likelihood += -0.5 * math.log(2) * (present_y[rows] @ weight[rows])
-        log_likelihood += -0.5 * math.log(np.pi) * (present_y[rows] @ weight[rows])
-        log_likelihood += -0.5 / s2_y * (t_2 @ weight[rows])
-        log_likelihood += a / s2_y * (y[rows] @ weight[rows])
-        log_likelihood += -0.5 * (a ** 2) / s2_y * (present_y[rows] @ weight[rows])
-        log_likelihood += log_z_truth @ weight[rows]
+
+    def added(chunks):
+        S_count = 0.0
+        S_square_truth = 0.0
+        S_truth = 0.0
+        S_n_x = 0.0
+        S_x_x = 0.0
+        S_x_truth = 0.0
+        S_n_x_square_truth = 0.0
+        S_n_y = 0.0
+        S_y_y = 0.0
+        S_y = 0.0
+        S_y_truth = 0.0
+        S_n_y_truth = 0.0
+        S_n_y_square_truth = 0.0
+        log_likelihood = 0.0
+        for rows in chunks:
+            n_rows = row_count(rows)
+            moments_truth, log_z_truth = on(rows, rng)
+            # (5) expected statistics, added up
+            S_count = S_count + weight[rows].sum()  # (5.1)
+            S_square_truth = S_square_truth + moments_truth["square"] @ weight[rows]  # (5.2)
+            S_truth = S_truth + moments_truth["id"] @ weight[rows]  # (5.3)
+            S_n_x = S_n_x + present_x[:, rows].sum(axis=0) @ weight[rows]  # (5.4)
+            t = x[:, rows] ** 2  # (5.5)
+            S_x_x = S_x_x + t.sum(axis=0) @ weight[rows]  # (5.5)
+            part = x[:, rows].sum(axis=0) * moments_truth["id"]  # (5.6)
+            S_x_truth = S_x_truth + weight[rows] @ part  # (5.6)
+            part_2 = present_x[:, rows].sum(axis=0) * moments_truth["square"]  # (5.7)
+            S_n_x_square_truth = S_n_x_square_truth + weight[rows] @ part_2  # (5.7)
+            S_n_y = S_n_y + present_y[rows] @ weight[rows]  # (5.8)
+            t_2 = y[rows] ** 2  # (5.9)
+            S_y_y = S_y_y + t_2 @ weight[rows]  # (5.9)
+            S_y = S_y + y[rows] @ weight[rows]  # (5.10)
+            part_3 = y[rows] * moments_truth["id"]  # (5.11)
+            S_y_truth = S_y_truth + weight[rows] @ part_3  # (5.11)
+            part_4 = present_y[rows] * moments_truth["id"]  # (5.12)
+            S_n_y_truth = S_n_y_truth + weight[rows] @ part_4  # (5.12)
+            part_5 = present_y[rows] * moments_truth["square"]  # (5.13)
+            S_n_y_square_truth = S_n_y_square_truth + weight[rows] @ part_5  # (5.13)
+            # (12) the log-likelihood, added up
+            log_likelihood += -0.5 * log0(s2) * weight[rows].sum()
+            log_likelihood += -0.5 * math.log(2) * weight[rows].sum()
+            log_likelihood += -0.5 * math.log(np.pi) * weight[rows].sum()
+            log_likelihood += -0.5 * (mean ** 2) / s2 * weight[rows].sum()
+            log_likelihood += -0.5 * log0(s2_x) * (present_x[:, rows].sum(axis=0) @ weight[rows])
+            log_likelihood += -0.5 * math.log(2) * (present_x[:, rows].sum(axis=0) @ weight[rows])
+            log_likelihood += -0.5 * math.log(np.pi) * (present_x[:, rows].sum(axis=0) @ weight[rows])
+            log_likelihood += -0.5 / s2_x * (t.sum(axis=0) @ weight[rows])
+            log_likelihood += -0.5 * log0(s2_y) * (present_y[rows] @ weight[rows])
+            log_likelihood += -0.5 * math.log(2) * (present_y[rows] @ weight[rows])
+            log_likelihood += -0.5 * math.log(np.pi) * (present_y[rows] @ weight[rows])
+            log_likelihood += -0.5 / s2_y * (t_2 @ weight[rows])
+            log_likelihood += a / s2_y * (y[rows] @ weight[rows])
+            log_likelihood += -0.5 * (a ** 2) / s2_y * (present_y[rows] @ weight[rows])
+            log_likelihood += log_z_truth @ weight[rows]
+        return S_count, S_square_truth, S_truth, S_n_x, S_x_x, S_x_truth, S_n_x_square_truth, S_n_y, S_y_y, S_y, S_y_truth, S_n_y_truth, S_n_y_square_truth, log_likelihood
+
+    S_count, S_square_truth, S_truth, S_n_x, S_x_x, S_x_truth, S_n_x_square_truth, S_n_y, S_y_y, S_y, S_y_truth, S_n_y_truth, S_n_y_square_truth, log_likelihood = side_by_side(added, prepared["the chunks"], rng)
     return {
         "log_likelihood": float(honest(log_likelihood)),  # (12)
         "count": S_count,  # (5.1)
@@ -479,7 +484,7 @@ def posterior(params, data, prepared):
     on = expectations(params, prepared)
     part_0 = []
     part_1 = []
-    for rows in prepared["the chunks"]:
+    for rows in one_by_one(prepared["the chunks"]):
         n_rows = row_count(rows)
         moments_truth, log_z_truth = on(rows)
         part_0.append(np.array(moments_truth["id"]))  # (4)
@@ -506,7 +511,7 @@ def log_likelihood_rows(params, data, prepared):
     a = params["a"] - (reference_y - b * reference_x)  # (13)
     on = expectations(params, prepared)
     parts = [np.zeros(0)]
-    for rows in prepared["the chunks"]:
+    for rows in one_by_one(prepared["the chunks"]):
         n_rows = row_count(rows)
         moments_truth, log_z_truth = on(rows)
         total = np.zeros(n_rows)

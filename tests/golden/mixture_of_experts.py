@@ -181,7 +181,7 @@ def prepare(data, reference):
     n = sizes["N"]
     out["the weights are even"] = data.weights is None
     out["the weight"] = np.ones(n) if data.weights is None else np.asarray(data.weights, float)
-    out["the chunks"] = chunks((sizes["N"]), max(512, min(8192, 2**20 // max(10 * ((sizes["P"]) + 1 + 1 + (sizes["P"]) + (sizes["P"]) * (sizes["P"]) + 2 * (sizes["K"])), ((sizes["P"]) + 1 + 1 + (sizes["P"]) + (sizes["P"]) * (sizes["P"])) * (sizes["K"])))))
+    out["the chunks"] = wide_chunks((sizes["N"]), max(512, min(8192, 2**20 // max(10 * ((sizes["P"]) + 1 + 1 + (sizes["P"]) + (sizes["P"]) * (sizes["P"]) + 2 * (sizes["K"])), ((sizes["P"]) + 1 + 1 + (sizes["P"]) + (sizes["P"]) * (sizes["P"])) * (sizes["K"])))))
     out["the features"] = {}
     out["the fold of z"] = fold([data.masks.get("y")], [(sizes["P"]), 1, 1, (sizes["P"]), (sizes["P"]) * (sizes["P"])], [(sizes["P"]), 1, 1, (sizes["P"]), (sizes["P"]) * ((sizes["P"]) + 1) // 2], [[(1.0, 0)], [(1.0, 1)], [(1.0, 2)], [(1.0, 3)], [(1.0, 4)]])
     out["the features"] |= cached_features(out, features_of_z, ((sizes["P"]) + 1 + 1 + (sizes["P"]) + (sizes["P"]) * (sizes["P"])) * (sizes["N"]))
@@ -229,16 +229,21 @@ def e_step(params, data, prepared, rng=None):
     P = sizes["P"]
     weight = prepared["the weight"]
     on = expectations(params, prepared)
-    sums_z = 0.0
-    log_likelihood = 0.0
-    for rows in prepared["the chunks"]:
-        n_rows = row_count(rows)
-        q_z, log_z_z, features_2 = on(rows, rng)
-        # (5) expected statistics, added up
-        q_z_weighted = q_z if prepared["the weights are even"] else q_z * weight[rows]
-        sums_z = sums_z + q_z_weighted @ features_2.T
-        # (10) the log-likelihood, added up
-        log_likelihood += log_z_z @ weight[rows]
+
+    def added(chunks):
+        sums_z = 0.0
+        log_likelihood = 0.0
+        for rows in chunks:
+            n_rows = row_count(rows)
+            q_z, log_z_z, features_2 = on(rows, rng)
+            # (5) expected statistics, added up
+            q_z_weighted = q_z if prepared["the weights are even"] else q_z * weight[rows]
+            sums_z = sums_z + q_z_weighted @ features_2.T
+            # (10) the log-likelihood, added up
+            log_likelihood += log_z_z @ weight[rows]
+        return sums_z, log_likelihood
+
+    sums_z, log_likelihood = side_by_side(added, prepared["the chunks"], rng)
     # (5) expected statistics that lack the rows
     sums_z = unfolded(sums_z, prepared["the fold of z"])
     return {
@@ -310,7 +315,7 @@ def refine(before, params, data, prepared, rng=None, statistics=None):
         total = 0.0
         slope_gate = S_z_X + (-1 / 100) * gate_2
         curve_gate = ((-1 / 100) * part).transpose(1, 3, 0, 2)
-        for rows in prepared["the chunks"]:
+        for rows in one_by_one(prepared["the chunks"]):
             n_rows = row_count(rows)
             t_2 = gate_2 @ X[:, rows]
             t_3 = log_sum_exp(t_2, 0)
@@ -347,7 +352,7 @@ def posterior(params, data, prepared):
     sizes = prepared["the sizes"]
     on = expectations(params, prepared)
     part_0 = []
-    for rows in prepared["the chunks"]:
+    for rows in one_by_one(prepared["the chunks"]):
         n_rows = row_count(rows)
         q_z, log_z_z, features_2 = on(rows)
         part_0.append(np.array(q_z))  # (4)
@@ -361,7 +366,7 @@ def log_likelihood_rows(params, data, prepared):
     sizes = prepared["the sizes"]
     on = expectations(params, prepared)
     parts = [np.zeros(0)]
-    for rows in prepared["the chunks"]:
+    for rows in one_by_one(prepared["the chunks"]):
         n_rows = row_count(rows)
         q_z, log_z_z, features_2 = on(rows)
         total = np.zeros(n_rows)

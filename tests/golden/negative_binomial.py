@@ -131,7 +131,7 @@ def prepare(data, reference):
     n = sizes["N"]
     out["the weights are even"] = data.weights is None
     out["the weight"] = np.ones(n) if data.weights is None else np.asarray(data.weights, float)
-    out["the chunks"] = chunks((sizes["N"]), max(512, min(8192, 2**20 // max(10 * (8 + 2 * 1), (8) * 1))))
+    out["the chunks"] = wide_chunks((sizes["N"]), max(512, min(8192, 2**20 // max(10 * (8 + 2 * 1), (8) * 1))))
     out["the sums"] = added_up(sums_of_data, out)
     out["the scale"] = out["the spread"] = data_scale([])
     return out
@@ -164,17 +164,22 @@ def e_step(params, data, prepared, rng=None):
     mean = params["mean"]
     sum_n_y_lgamma_y = prepared["the sums"]["n_y_lgamma_y"]
     on = expectations(params, prepared)
-    S_log_rate = 0.0
-    S_rate = 0.0
-    log_likelihood = 0.0
-    for rows in prepared["the chunks"]:
-        n_rows = row_count(rows)
-        moments_rate, log_z_rate = on(rows, rng)
-        # (5) expected statistics, added up
-        S_log_rate = S_log_rate + moments_rate["log"] @ weight[rows]  # (5.2)
-        S_rate = S_rate + moments_rate["id"] @ weight[rows]  # (5.3)
-        # (9) the log-likelihood, added up
-        log_likelihood += log_z_rate @ weight[rows]
+
+    def added(chunks):
+        S_log_rate = 0.0
+        S_rate = 0.0
+        log_likelihood = 0.0
+        for rows in chunks:
+            n_rows = row_count(rows)
+            moments_rate, log_z_rate = on(rows, rng)
+            # (5) expected statistics, added up
+            S_log_rate = S_log_rate + moments_rate["log"] @ weight[rows]  # (5.2)
+            S_rate = S_rate + moments_rate["id"] @ weight[rows]  # (5.3)
+            # (9) the log-likelihood, added up
+            log_likelihood += log_z_rate @ weight[rows]
+        return S_log_rate, S_rate, log_likelihood
+
+    S_log_rate, S_rate, log_likelihood = side_by_side(added, prepared["the chunks"], rng)
     # (5) expected statistics that lack the rows
     S_count = sum_count  # (5.1)
     # (9) the log-likelihood's terms that lack the rows
@@ -223,7 +228,7 @@ def posterior(params, data, prepared):
     part_2 = []
     part_3 = []
     part_4 = []
-    for rows in prepared["the chunks"]:
+    for rows in one_by_one(prepared["the chunks"]):
         n_rows = row_count(rows)
         moments_rate, log_z_rate = on(rows)
         part_0.append(np.array(moments_rate["id"]))  # (4)
@@ -245,7 +250,7 @@ def log_likelihood_rows(params, data, prepared):
     y = prepared["y"]
     on = expectations(params, prepared)
     parts = [np.zeros(0)]
-    for rows in prepared["the chunks"]:
+    for rows in one_by_one(prepared["the chunks"]):
         n_rows = row_count(rows)
         moments_rate, log_z_rate = on(rows)
         total = np.zeros(n_rows)

@@ -122,7 +122,7 @@ def prepare(data, reference):
     n = sizes["N"]
     out["the weights are even"] = data.weights is None
     out["the weight"] = np.ones(n) if data.weights is None else np.asarray(data.weights, float)
-    out["the chunks"] = chunks((sizes["N"]), max(512, min(8192, 2**20 // max(10 * (8 + 2 * (sizes["rate[points]"])), (8) * (sizes["rate[points]"])))))
+    out["the chunks"] = wide_chunks((sizes["N"]), max(512, min(8192, 2**20 // max(10 * (8 + 2 * (sizes["rate[points]"])), (8) * (sizes["rate[points]"])))))
     out["the scale"] = out["the spread"] = data_scale([])
     return out
 
@@ -189,22 +189,27 @@ def e_step(params, data, prepared, rng=None):
     sizes = prepared["the sizes"]
     weight = prepared["the weight"]
     on = expectations(params, prepared)
-    S_rate = 0.0
-    S_rate_2 = 0.0
-    S_rate_log = 0.0
-    log_likelihood = 0.0
-    for rows in prepared["the chunks"]:
-        n_rows = row_count(rows)
-        points_rate, volume_rate, table_rate, q_rate, log_z_rate = on(rows, rng)
-        # (5) expected statistics, added up
-        q_rate_weighted = q_rate if prepared["the weights are even"] else q_rate * weight[rows]  # (5.1)
-        S_rate = S_rate + q_rate_weighted.sum()  # (5.1)
-        t = log0(points_rate[0])  # (5.2)
-        t_2 = t ** 2  # (5.2)
-        S_rate_2 = S_rate_2 + np.vdot(t_2, q_rate_weighted)  # (5.2)
-        S_rate_log = S_rate_log + np.vdot(t, q_rate_weighted)  # (5.3)
-        # (9) the log-likelihood, added up
-        log_likelihood += log_z_rate @ weight[rows]
+
+    def added(chunks):
+        S_rate = 0.0
+        S_rate_2 = 0.0
+        S_rate_log = 0.0
+        log_likelihood = 0.0
+        for rows in chunks:
+            n_rows = row_count(rows)
+            points_rate, volume_rate, table_rate, q_rate, log_z_rate = on(rows, rng)
+            # (5) expected statistics, added up
+            q_rate_weighted = q_rate if prepared["the weights are even"] else q_rate * weight[rows]  # (5.1)
+            S_rate = S_rate + q_rate_weighted.sum()  # (5.1)
+            t = log0(points_rate[0])  # (5.2)
+            t_2 = t ** 2  # (5.2)
+            S_rate_2 = S_rate_2 + np.vdot(t_2, q_rate_weighted)  # (5.2)
+            S_rate_log = S_rate_log + np.vdot(t, q_rate_weighted)  # (5.3)
+            # (9) the log-likelihood, added up
+            log_likelihood += log_z_rate @ weight[rows]
+        return S_rate, S_rate_2, S_rate_log, log_likelihood
+
+    S_rate, S_rate_2, S_rate_log, log_likelihood = side_by_side(added, prepared["the chunks"], rng)
     return {
         "log_likelihood": float(honest(log_likelihood)),  # (9)
         "rate": S_rate,  # (5.1)
@@ -242,7 +247,7 @@ def posterior(params, data, prepared):
     on = expectations(params, prepared)
     part_0 = []
     part_1 = []
-    for rows in prepared["the chunks"]:
+    for rows in one_by_one(prepared["the chunks"]):
         n_rows = row_count(rows)
         points_rate, volume_rate, table_rate, q_rate, log_z_rate = on(rows)
         mean_rate = np.einsum("ab,ab->b", q_rate, points_rate[0])  # (4)
@@ -259,7 +264,7 @@ def log_likelihood_rows(params, data, prepared):
     sizes = prepared["the sizes"]
     on = expectations(params, prepared)
     parts = [np.zeros(0)]
-    for rows in prepared["the chunks"]:
+    for rows in one_by_one(prepared["the chunks"]):
         n_rows = row_count(rows)
         points_rate, volume_rate, table_rate, q_rate, log_z_rate = on(rows)
         total = np.zeros(n_rows)

@@ -152,7 +152,7 @@ def prepare(data, reference):
     n = sizes["N"]
     out["the weights are even"] = data.weights is None
     out["the weight"] = np.ones(n) if data.weights is None else np.asarray(data.weights, float)
-    out["the chunks"] = chunks((sizes["N"]), max(512, min(8192, 2**20 // max(10 * (8 + 2 * 1), (8) * 1))))
+    out["the chunks"] = wide_chunks((sizes["N"]), max(512, min(8192, 2**20 // max(10 * (8 + 2 * 1), (8) * 1))))
     sizes["y[features]"] = (sizes["D"]) + 1
     few, gapless = sizes["y[features]"] <= (sizes["N"]), data.masks.get("x") is None
     out["the moments"] = added_up(moments_of_data, out) if few and gapless else None
@@ -251,41 +251,46 @@ def e_step(params, data, prepared, rng=None):
     reference_x = prepared["reference x"]
     mean = params["mean"] - reference_x  # (10)
     on = expectations(params, prepared)
-    S_n_x = 0.0
-    S_x_x = 0.0
-    S_x = 0.0
-    S_x_y = 0.0
-    S_n_x_2 = 0.0
-    S_n_x_y = 0.0
-    S_n_x_y_y = 0.0
-    S_n_x_cov_y = 0.0
     t_2 = mean ** 2  # (9)
-    log_likelihood = 0.0
-    for rows in prepared["the chunks"]:
-        n_rows = row_count(rows)
-        mean_y, cov_y, log_z_y = on(rows, rng)
-        # (5) expected statistics, added up
-        S_n_x = S_n_x + present_x[:, rows].sum(axis=0) @ weight[rows]  # (5.1)
-        t = x[:, rows] ** 2  # (5.2)
-        S_x_x = S_x_x + t.sum(axis=0) @ weight[rows]  # (5.2)
-        S_x = S_x + x[:, rows] @ weight[rows]  # (5.3)
-        part = x[:, rows] * weight[rows]  # (5.4)
-        S_x_y = S_x_y + (mean_y[0] @ part.T).T  # (5.4)
-        S_n_x_2 = S_n_x_2 + present_x[:, rows] @ weight[rows]  # (5.5)
-        part_2 = present_x[:, rows] * weight[rows]  # (5.6)
-        S_n_x_y = S_n_x_y + (mean_y[0] @ part_2.T).T  # (5.6)
-        part_3 = mean_y[0][:, None, :] * mean_y[0]  # (5.7)
-        S_n_x_y_y = S_n_x_y_y + np.tensordot(part_2, part_3, ([1], [2]))  # (5.7)
-        S_n_x_cov_y = S_n_x_cov_y + np.tensordot(cov_y[0][0], part_2, ([2], [1])).transpose(2, 0, 1)  # (5.8)
-        # (9) the log-likelihood, added up
-        log_likelihood += -0.5 * Q * (math.log(2) + math.log(np.pi)) * weight[rows].sum()
-        log_likelihood += -0.5 * log0(s2) * (present_x[:, rows].sum(axis=0) @ weight[rows])
-        log_likelihood += -0.5 * math.log(2) * (present_x[:, rows].sum(axis=0) @ weight[rows])
-        log_likelihood += -0.5 * math.log(np.pi) * (present_x[:, rows].sum(axis=0) @ weight[rows])
-        log_likelihood += -0.5 / s2 * (t.sum(axis=0) @ weight[rows])
-        log_likelihood += (1 / s2) * (mean @ (x[:, rows] @ weight[rows]))
-        log_likelihood += -0.5 / s2 * (t_2 @ (present_x[:, rows] @ weight[rows]))
-        log_likelihood += log_z_y @ weight[rows]
+
+    def added(chunks):
+        S_n_x = 0.0
+        S_x_x = 0.0
+        S_x = 0.0
+        S_x_y = 0.0
+        S_n_x_2 = 0.0
+        S_n_x_y = 0.0
+        S_n_x_y_y = 0.0
+        S_n_x_cov_y = 0.0
+        log_likelihood = 0.0
+        for rows in chunks:
+            n_rows = row_count(rows)
+            mean_y, cov_y, log_z_y = on(rows, rng)
+            # (5) expected statistics, added up
+            S_n_x = S_n_x + present_x[:, rows].sum(axis=0) @ weight[rows]  # (5.1)
+            t = x[:, rows] ** 2  # (5.2)
+            S_x_x = S_x_x + t.sum(axis=0) @ weight[rows]  # (5.2)
+            S_x = S_x + x[:, rows] @ weight[rows]  # (5.3)
+            part = x[:, rows] * weight[rows]  # (5.4)
+            S_x_y = S_x_y + (mean_y[0] @ part.T).T  # (5.4)
+            S_n_x_2 = S_n_x_2 + present_x[:, rows] @ weight[rows]  # (5.5)
+            part_2 = present_x[:, rows] * weight[rows]  # (5.6)
+            S_n_x_y = S_n_x_y + (mean_y[0] @ part_2.T).T  # (5.6)
+            part_3 = mean_y[0][:, None, :] * mean_y[0]  # (5.7)
+            S_n_x_y_y = S_n_x_y_y + np.tensordot(part_2, part_3, ([1], [2]))  # (5.7)
+            S_n_x_cov_y = S_n_x_cov_y + np.tensordot(cov_y[0][0], part_2, ([2], [1])).transpose(2, 0, 1)  # (5.8)
+            # (9) the log-likelihood, added up
+            log_likelihood += -0.5 * Q * (math.log(2) + math.log(np.pi)) * weight[rows].sum()
+            log_likelihood += -0.5 * log0(s2) * (present_x[:, rows].sum(axis=0) @ weight[rows])
+            log_likelihood += -0.5 * math.log(2) * (present_x[:, rows].sum(axis=0) @ weight[rows])
+            log_likelihood += -0.5 * math.log(np.pi) * (present_x[:, rows].sum(axis=0) @ weight[rows])
+            log_likelihood += -0.5 / s2 * (t.sum(axis=0) @ weight[rows])
+            log_likelihood += (1 / s2) * (mean @ (x[:, rows] @ weight[rows]))
+            log_likelihood += -0.5 / s2 * (t_2 @ (present_x[:, rows] @ weight[rows]))
+            log_likelihood += log_z_y @ weight[rows]
+        return S_n_x, S_x_x, S_x, S_x_y, S_n_x_2, S_n_x_y, S_n_x_y_y, S_n_x_cov_y, log_likelihood
+
+    S_n_x, S_x_x, S_x, S_x_y, S_n_x_2, S_n_x_y, S_n_x_y_y, S_n_x_cov_y, log_likelihood = side_by_side(added, prepared["the chunks"], rng)
     return {
         "log_likelihood": float(honest(log_likelihood)),  # (9)
         "n_x": S_n_x,  # (5.1)
@@ -343,7 +348,7 @@ def posterior(params, data, prepared):
     on = expectations(params, prepared)
     part_0 = []
     part_1 = []
-    for rows in prepared["the chunks"]:
+    for rows in one_by_one(prepared["the chunks"]):
         n_rows = row_count(rows)
         mean_y, cov_y, log_z_y = on(rows)
         part_0.append(np.array(mean_y[0]))  # (4)
@@ -365,7 +370,7 @@ def log_likelihood_rows(params, data, prepared):
     on = expectations(params, prepared)
     t_2 = mean ** 2  # (9)
     parts = [np.zeros(0)]
-    for rows in prepared["the chunks"]:
+    for rows in one_by_one(prepared["the chunks"]):
         n_rows = row_count(rows)
         mean_y, cov_y, log_z_y = on(rows)
         total = np.zeros(n_rows)

@@ -132,7 +132,7 @@ def prepare(data, reference):
     n = sizes["N"]
     out["the weights are even"] = data.weights is None
     out["the weight"] = np.ones(n) if data.weights is None else np.asarray(data.weights, float)
-    out["the chunks"] = chunks((sizes["N"]), max(512, min(8192, 2**20 // max(10 * (8 + 2 * 1), (8) * 1))))
+    out["the chunks"] = wide_chunks((sizes["N"]), max(512, min(8192, 2**20 // max(10 * (8 + 2 * 1), (8) * 1))))
     out["the sums"] = added_up(sums_of_data, out)
     out["the scale"] = out["the spread"] = data_scale([])
     return out
@@ -174,16 +174,21 @@ def e_step(params, data, prepared, rng=None):
     t = mixing_X @ params["beta"]  # (9)
     beta = params["beta"] - t  # (9)
     on = expectations(params, prepared)
-    S_X_u = 0.0
-    log_likelihood = 0.0
-    for rows in prepared["the chunks"]:
-        n_rows = row_count(rows)
-        moments_u, log_z_u = on(rows, rng)
-        # (5) expected statistics, added up
-        part = moments_u["id"] * weight[rows]  # (5.1)
-        S_X_u = S_X_u + X[:, rows] @ part  # (5.1)
-        # (8) the log-likelihood, added up
-        log_likelihood += log_z_u @ weight[rows]
+
+    def added(chunks):
+        S_X_u = 0.0
+        log_likelihood = 0.0
+        for rows in chunks:
+            n_rows = row_count(rows)
+            moments_u, log_z_u = on(rows, rng)
+            # (5) expected statistics, added up
+            part = moments_u["id"] * weight[rows]  # (5.1)
+            S_X_u = S_X_u + X[:, rows] @ part  # (5.1)
+            # (8) the log-likelihood, added up
+            log_likelihood += log_z_u @ weight[rows]
+        return S_X_u, log_likelihood
+
+    S_X_u, log_likelihood = side_by_side(added, prepared["the chunks"], rng)
     # (5) expected statistics that lack the rows
     S_X_X = sum_X_X  # (5.2)
     # (8) the log-likelihood's terms that lack the rows
@@ -228,7 +233,7 @@ def posterior(params, data, prepared):
     on = expectations(params, prepared)
     part_0 = []
     part_1 = []
-    for rows in prepared["the chunks"]:
+    for rows in one_by_one(prepared["the chunks"]):
         n_rows = row_count(rows)
         moments_u, log_z_u = on(rows)
         part_0.append(np.array(moments_u["id"]))  # (4)
@@ -248,7 +253,7 @@ def log_likelihood_rows(params, data, prepared):
     on = expectations(params, prepared)
     part = beta[:, None] * beta  # (8)
     parts = [np.zeros(0)]
-    for rows in prepared["the chunks"]:
+    for rows in one_by_one(prepared["the chunks"]):
         n_rows = row_count(rows)
         moments_u, log_z_u = on(rows)
         total = np.zeros(n_rows)

@@ -251,6 +251,8 @@ def e_step(params, data, prepared, rng=None):
     s2 = params["s2"]
     on = expectations(params, prepared)
     mean_b, cov_b, log_z_b = on(rng)
+    cholesky_2 = cholesky(cov)  # (10)
+    precision = inverse(cholesky_2)  # (10)
     S_b_b = 0.0
     S_b = 0.0
     S_y_subject_b = 0.0
@@ -258,8 +260,6 @@ def e_step(params, data, prepared, rng=None):
     S_n_y_subject_b_b = 0.0
     S_n_y_day_subject_b_b = 0.0
     S_n_y_day_day_subject_b_b = 0.0
-    cholesky_2 = cholesky(cov)  # (10)
-    precision = inverse(cholesky_2)  # (10)
     log_likelihood = 0.0
     # (5) expected statistics, added up
     S_b_b = S_b_b + mean_b[0] @ mean_b[0].T  # (5.1)

@@ -176,7 +176,7 @@ def prepare(data, reference):
     n = sizes["N"]
     out["the weights are even"] = data.weights is None
     out["the weight"] = np.ones(n) if data.weights is None else np.asarray(data.weights, float)
-    out["the chunks"] = chunks((sizes["N"]), max(512, min(8192, 2**20 // max(10 * (8 + 2 * 1), (8) * 1))))
+    out["the chunks"] = wide_chunks((sizes["N"]), max(512, min(8192, 2**20 // max(10 * (8 + 2 * 1), (8) * 1))))
     out["the sums"] = added_up(sums_of_data, out)
     out["the scale"] = out["the spread"] = data_scale([out["y"], out["X"]])
     return out
@@ -223,32 +223,37 @@ def e_step(params, data, prepared, rng=None):
     sum_count = prepared["the sums"]["count"]
     s2 = params["s2"]
     on = expectations(params, prepared)
-    S_y_y_u = 0.0
-    S_y_u = 0.0
-    S_y_X_u = 0.0
-    S_n_y_u = 0.0
-    S_n_y_X_u = 0.0
-    S_n_y_X_X_u = 0.0
-    log_likelihood = 0.0
-    for rows in prepared["the chunks"]:
-        n_rows = row_count(rows)
-        moments_u, log_z_u = on(rows, rng)
-        # (5) expected statistics, added up
-        t = y[rows] ** 2  # (5.2)
-        part = t * moments_u["id"]  # (5.2)
-        S_y_y_u = S_y_y_u + weight[rows] @ part  # (5.2)
-        part_2 = y[rows] * moments_u["id"]  # (5.3)
-        S_y_u = S_y_u + weight[rows] @ part_2  # (5.3)
-        part_3 = weight[rows] * part_2  # (5.4)
-        S_y_X_u = S_y_X_u + X[:, rows] @ part_3  # (5.4)
-        part_4 = present_y[rows] * moments_u["id"]  # (5.5)
-        S_n_y_u = S_n_y_u + weight[rows] @ part_4  # (5.5)
-        part_5 = weight[rows] * part_4  # (5.6)
-        S_n_y_X_u = S_n_y_X_u + X[:, rows] @ part_5  # (5.6)
-        part_6 = X[:, rows] * part_5  # (5.7)
-        S_n_y_X_X_u = S_n_y_X_X_u + (X[:, rows] @ part_6.T).T  # (5.7)
-        # (9) the log-likelihood, added up
-        log_likelihood += log_z_u @ weight[rows]
+
+    def added(chunks):
+        S_y_y_u = 0.0
+        S_y_u = 0.0
+        S_y_X_u = 0.0
+        S_n_y_u = 0.0
+        S_n_y_X_u = 0.0
+        S_n_y_X_X_u = 0.0
+        log_likelihood = 0.0
+        for rows in chunks:
+            n_rows = row_count(rows)
+            moments_u, log_z_u = on(rows, rng)
+            # (5) expected statistics, added up
+            t = y[rows] ** 2  # (5.2)
+            part = t * moments_u["id"]  # (5.2)
+            S_y_y_u = S_y_y_u + weight[rows] @ part  # (5.2)
+            part_2 = y[rows] * moments_u["id"]  # (5.3)
+            S_y_u = S_y_u + weight[rows] @ part_2  # (5.3)
+            part_3 = weight[rows] * part_2  # (5.4)
+            S_y_X_u = S_y_X_u + X[:, rows] @ part_3  # (5.4)
+            part_4 = present_y[rows] * moments_u["id"]  # (5.5)
+            S_n_y_u = S_n_y_u + weight[rows] @ part_4  # (5.5)
+            part_5 = weight[rows] * part_4  # (5.6)
+            S_n_y_X_u = S_n_y_X_u + X[:, rows] @ part_5  # (5.6)
+            part_6 = X[:, rows] * part_5  # (5.7)
+            S_n_y_X_X_u = S_n_y_X_X_u + (X[:, rows] @ part_6.T).T  # (5.7)
+            # (9) the log-likelihood, added up
+            log_likelihood += log_z_u @ weight[rows]
+        return S_y_y_u, S_y_u, S_y_X_u, S_n_y_u, S_n_y_X_u, S_n_y_X_X_u, log_likelihood
+
+    S_y_y_u, S_y_u, S_y_X_u, S_n_y_u, S_n_y_X_u, S_n_y_X_X_u, log_likelihood = side_by_side(added, prepared["the chunks"], rng)
     # (5) expected statistics that lack the rows
     S_n_y = sum_n_y  # (5.1)
     # (9) the log-likelihood's terms that lack the rows
@@ -315,7 +320,7 @@ def posterior(params, data, prepared):
     part_2 = []
     part_3 = []
     part_4 = []
-    for rows in prepared["the chunks"]:
+    for rows in one_by_one(prepared["the chunks"]):
         n_rows = row_count(rows)
         moments_u, log_z_u = on(rows)
         part_0.append(np.array(moments_u["id"]))  # (4)
@@ -336,7 +341,7 @@ def log_likelihood_rows(params, data, prepared):
     s2 = params["s2"]
     on = expectations(params, prepared)
     parts = [np.zeros(0)]
-    for rows in prepared["the chunks"]:
+    for rows in one_by_one(prepared["the chunks"]):
         n_rows = row_count(rows)
         moments_u, log_z_u = on(rows)
         total = np.zeros(n_rows)

@@ -171,7 +171,7 @@ def prepare(data, reference):
     n = sizes["T"]
     out["the weights are even"] = data.weights is None
     out["the weight"] = np.ones(n) if data.weights is None else np.asarray(data.weights, float)
-    out["the chunks"] = chunks((sizes["T"]), max(512, min(8192, 2**20 // max(10 * (8 + 2 * 1), (8) * 1))))
+    out["the chunks"] = wide_chunks((sizes["T"]), max(512, min(8192, 2**20 // max(10 * (8 + 2 * 1), (8) * 1))))
     out["the sums"] = added_up(sums_of_data, out)
     out["the scale"] = out["the spread"] = data_scale([out["y"]])
     return out
@@ -345,51 +345,56 @@ def e_step(params, data, prepared, rng=None):
     sum_n_y = prepared["the sums"]["n_y"]
     reference_y = prepared["reference y"]
     mean = params["mean"] - reference_y  # (9)
-    S_h_h_2 = 0.0
-    S_h_2 = 0.0
-    S_h_h_3 = 0.0
-    S_h_3 = 0.0
-    S_h_h_4 = 0.0
-    S_y_exp_h = 0.0
-    S_n_y_exp_h = 0.0
-    log_likelihood = 0.0
-    for rows in prepared["the chunks"]:
-        n_rows = row_count(rows)
-        # (4) expected statistics, added up
-        t = ((np.arange(T)[rows] == 0) + 0.0)  # (4.4)
-        t_2 = (np.logical_not(t) + 0.0)  # (4.4)
-        t_3 = h[rows] ** 2  # (4.4)
-        part = t_2 * t_3  # (4.4)
-        S_h_h_2 = S_h_h_2 + weight[rows] @ part  # (4.4)
-        part_2 = t_2 * h[rows]  # (4.5)
-        S_h_2 = S_h_2 + weight[rows] @ part_2  # (4.5)
-        part_3 = h[np.clip(np.arange(T)[rows] - 1, 0, h.shape[0] - 1)] * weight[rows]  # (4.6)
-        S_h_h_3 = S_h_h_3 + part_2 @ part_3  # (4.6)
-        part_4 = t_2 * h[np.clip(np.arange(T)[rows] - 1, 0, h.shape[0] - 1)]  # (4.7)
-        S_h_3 = S_h_3 + weight[rows] @ part_4  # (4.7)
-        t_4 = h[np.clip(np.arange(T)[rows] - 1, 0, h.shape[0] - 1)] ** 2  # (4.8)
-        part_5 = t_2 * t_4  # (4.8)
-        S_h_h_4 = S_h_h_4 + weight[rows] @ part_5  # (4.8)
-        t_5 = np.exp((-h[rows]))  # (4.9)
-        part_6 = y[rows] * t_5  # (4.9)
-        S_y_exp_h = S_y_exp_h + weight[rows] @ part_6  # (4.9)
-        part_7 = present_y[rows] * t_5  # (4.10)
-        S_n_y_exp_h = S_n_y_exp_h + weight[rows] @ part_7  # (4.10)
-        # (8) the log-likelihood, added up
-        log_likelihood += -0.5 * (spread_ ** -2.0) * (weight[rows] @ part)
-        log_likelihood += level * (spread_ ** -2.0) * (weight[rows] @ part_2)
-        log_likelihood += keep * (spread_ ** -2.0) * (part_2 @ part_3)
-        log_likelihood += -keep * level * (spread_ ** -2.0) * (weight[rows] @ part_2)
-        log_likelihood += -level * keep * (spread_ ** -2.0) * (weight[rows] @ part_4)
-        log_likelihood += -0.5 * (keep ** 2) * (spread_ ** -2.0) * (weight[rows] @ part_5)
-        log_likelihood += (keep ** 2) * level * (spread_ ** -2.0) * (weight[rows] @ part_4)
-        part_8 = present_y[rows] * h[rows]
-        log_likelihood += -0.5 * (weight[rows] @ part_8)
-        t_6 = y[rows] ** 2
-        part_9 = t_6 * t_5
-        log_likelihood += -0.5 * (weight[rows] @ part_9)
-        log_likelihood += mean * (weight[rows] @ part_6)
-        log_likelihood += -0.5 * (mean ** 2) * (weight[rows] @ part_7)
+
+    def added(chunks):
+        S_h_h_2 = 0.0
+        S_h_2 = 0.0
+        S_h_h_3 = 0.0
+        S_h_3 = 0.0
+        S_h_h_4 = 0.0
+        S_y_exp_h = 0.0
+        S_n_y_exp_h = 0.0
+        log_likelihood = 0.0
+        for rows in chunks:
+            n_rows = row_count(rows)
+            # (4) expected statistics, added up
+            t = ((np.arange(T)[rows] == 0) + 0.0)  # (4.4)
+            t_2 = (np.logical_not(t) + 0.0)  # (4.4)
+            t_3 = h[rows] ** 2  # (4.4)
+            part = t_2 * t_3  # (4.4)
+            S_h_h_2 = S_h_h_2 + weight[rows] @ part  # (4.4)
+            part_2 = t_2 * h[rows]  # (4.5)
+            S_h_2 = S_h_2 + weight[rows] @ part_2  # (4.5)
+            part_3 = h[np.clip(np.arange(T)[rows] - 1, 0, h.shape[0] - 1)] * weight[rows]  # (4.6)
+            S_h_h_3 = S_h_h_3 + part_2 @ part_3  # (4.6)
+            part_4 = t_2 * h[np.clip(np.arange(T)[rows] - 1, 0, h.shape[0] - 1)]  # (4.7)
+            S_h_3 = S_h_3 + weight[rows] @ part_4  # (4.7)
+            t_4 = h[np.clip(np.arange(T)[rows] - 1, 0, h.shape[0] - 1)] ** 2  # (4.8)
+            part_5 = t_2 * t_4  # (4.8)
+            S_h_h_4 = S_h_h_4 + weight[rows] @ part_5  # (4.8)
+            t_5 = np.exp((-h[rows]))  # (4.9)
+            part_6 = y[rows] * t_5  # (4.9)
+            S_y_exp_h = S_y_exp_h + weight[rows] @ part_6  # (4.9)
+            part_7 = present_y[rows] * t_5  # (4.10)
+            S_n_y_exp_h = S_n_y_exp_h + weight[rows] @ part_7  # (4.10)
+            # (8) the log-likelihood, added up
+            log_likelihood += -0.5 * (spread_ ** -2.0) * (weight[rows] @ part)
+            log_likelihood += level * (spread_ ** -2.0) * (weight[rows] @ part_2)
+            log_likelihood += keep * (spread_ ** -2.0) * (part_2 @ part_3)
+            log_likelihood += -keep * level * (spread_ ** -2.0) * (weight[rows] @ part_2)
+            log_likelihood += -level * keep * (spread_ ** -2.0) * (weight[rows] @ part_4)
+            log_likelihood += -0.5 * (keep ** 2) * (spread_ ** -2.0) * (weight[rows] @ part_5)
+            log_likelihood += (keep ** 2) * level * (spread_ ** -2.0) * (weight[rows] @ part_4)
+            part_8 = present_y[rows] * h[rows]
+            log_likelihood += -0.5 * (weight[rows] @ part_8)
+            t_6 = y[rows] ** 2
+            part_9 = t_6 * t_5
+            log_likelihood += -0.5 * (weight[rows] @ part_9)
+            log_likelihood += mean * (weight[rows] @ part_6)
+            log_likelihood += -0.5 * (mean ** 2) * (weight[rows] @ part_7)
+        return S_h_h_2, S_h_2, S_h_h_3, S_h_3, S_h_h_4, S_y_exp_h, S_n_y_exp_h, log_likelihood
+
+    S_h_h_2, S_h_2, S_h_h_3, S_h_3, S_h_h_4, S_y_exp_h, S_n_y_exp_h, log_likelihood = side_by_side(added, prepared["the chunks"], rng)
     # (4) expected statistics that lack the rows
     S_h_h = h[0] ** 2  # (4.1)
     S_h = h[0]  # (4.2)

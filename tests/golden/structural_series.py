@@ -375,9 +375,13 @@ def e_step(params, data, prepared, rng=None):
     covariances_level, log_z_level, means_level = on(rng)
     t = ((np.arange(T) == 0) + 0.0)  # (5.2)
     t_2 = (np.logical_not(t) + 0.0)  # (5.2)
-    S_level_level = 0.0
     t_3 = ((first_T_8_0 == 0) + 0.0)  # (5.3)
     t_4 = (np.logical_not(t_3) + 0.0)  # (5.3)
+    t_5 = ((np.arange(T) < 3) + 0.0)  # (5.19)
+    t_6 = (np.logical_not(t_5) + 0.0)  # (5.19)
+    t_7 = ((first_T_12_0 < 3) + 0.0)  # (5.20)
+    t_8 = (np.logical_not(t_7) + 0.0)  # (5.20)
+    S_level_level = 0.0
     S_cov_level = 0.0
     S_level_level_2 = 0.0
     S_tie_level = 0.0
@@ -393,11 +397,7 @@ def e_step(params, data, prepared, rng=None):
     S_cov_slope_2 = 0.0
     S_slope_slope_3 = 0.0
     S_tie_slope = 0.0
-    t_5 = ((np.arange(T) < 3) + 0.0)  # (5.19)
-    t_6 = (np.logical_not(t_5) + 0.0)  # (5.19)
     S_season_season = 0.0
-    t_7 = ((first_T_12_0 < 3) + 0.0)  # (5.20)
-    t_8 = (np.logical_not(t_7) + 0.0)  # (5.20)
     S_cov_season = 0.0
     S_season_season_2 = 0.0
     S_tie_season = 0.0

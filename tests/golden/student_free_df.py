@@ -145,7 +145,7 @@ def prepare(data, reference):
     n = sizes["N"]
     out["the weights are even"] = data.weights is None
     out["the weight"] = np.ones(n) if data.weights is None else np.asarray(data.weights, float)
-    out["the chunks"] = chunks((sizes["N"]), max(512, min(8192, 2**20 // max(10 * (8 + 2 * 1), (8) * 1))))
+    out["the chunks"] = wide_chunks((sizes["N"]), max(512, min(8192, 2**20 // max(10 * (8 + 2 * 1), (8) * 1))))
     out["the sums"] = added_up(sums_of_data, out)
     out["the scale"] = out["the spread"] = data_scale([out["x"]])
     return out
@@ -183,27 +183,32 @@ def e_step(params, data, prepared, rng=None):
     df = params["df"]
     s2 = params["s2"]
     on = expectations(params, prepared)
-    S_log_u = 0.0
-    S_u = 0.0
-    S_x_x_u = 0.0
-    S_x_u = 0.0
-    S_n_x_u = 0.0
-    log_likelihood = 0.0
-    for rows in prepared["the chunks"]:
-        n_rows = row_count(rows)
-        moments_u, log_z_u = on(rows, rng)
-        # (5) expected statistics, added up
-        S_log_u = S_log_u + moments_u["log"] @ weight[rows]  # (5.2)
-        S_u = S_u + moments_u["id"] @ weight[rows]  # (5.3)
-        t = x[rows] ** 2  # (5.5)
-        part = t * moments_u["id"]  # (5.5)
-        S_x_x_u = S_x_x_u + weight[rows] @ part  # (5.5)
-        part_2 = x[rows] * moments_u["id"]  # (5.6)
-        S_x_u = S_x_u + weight[rows] @ part_2  # (5.6)
-        part_3 = present_x[rows] * moments_u["id"]  # (5.7)
-        S_n_x_u = S_n_x_u + weight[rows] @ part_3  # (5.7)
-        # (10) the log-likelihood, added up
-        log_likelihood += log_z_u @ weight[rows]
+
+    def added(chunks):
+        S_log_u = 0.0
+        S_u = 0.0
+        S_x_x_u = 0.0
+        S_x_u = 0.0
+        S_n_x_u = 0.0
+        log_likelihood = 0.0
+        for rows in chunks:
+            n_rows = row_count(rows)
+            moments_u, log_z_u = on(rows, rng)
+            # (5) expected statistics, added up
+            S_log_u = S_log_u + moments_u["log"] @ weight[rows]  # (5.2)
+            S_u = S_u + moments_u["id"] @ weight[rows]  # (5.3)
+            t = x[rows] ** 2  # (5.5)
+            part = t * moments_u["id"]  # (5.5)
+            S_x_x_u = S_x_x_u + weight[rows] @ part  # (5.5)
+            part_2 = x[rows] * moments_u["id"]  # (5.6)
+            S_x_u = S_x_u + weight[rows] @ part_2  # (5.6)
+            part_3 = present_x[rows] * moments_u["id"]  # (5.7)
+            S_n_x_u = S_n_x_u + weight[rows] @ part_3  # (5.7)
+            # (10) the log-likelihood, added up
+            log_likelihood += log_z_u @ weight[rows]
+        return S_log_u, S_u, S_x_x_u, S_x_u, S_n_x_u, log_likelihood
+
+    S_log_u, S_u, S_x_x_u, S_x_u, S_n_x_u, log_likelihood = side_by_side(added, prepared["the chunks"], rng)
     # (5) expected statistics that lack the rows
     S_count = sum_count  # (5.1)
     S_n_x = sum_n_x  # (5.4)
@@ -268,7 +273,7 @@ def posterior(params, data, prepared):
     part_2 = []
     part_3 = []
     part_4 = []
-    for rows in prepared["the chunks"]:
+    for rows in one_by_one(prepared["the chunks"]):
         n_rows = row_count(rows)
         moments_u, log_z_u = on(rows)
         part_0.append(np.array(moments_u["id"]))  # (4)
@@ -289,7 +294,7 @@ def log_likelihood_rows(params, data, prepared):
     s2 = params["s2"]
     on = expectations(params, prepared)
     parts = [np.zeros(0)]
-    for rows in prepared["the chunks"]:
+    for rows in one_by_one(prepared["the chunks"]):
         n_rows = row_count(rows)
         moments_u, log_z_u = on(rows)
         total = np.zeros(n_rows)

@@ -138,7 +138,7 @@ def prepare(data, reference):
     n = sizes["N"]
     out["the weights are even"] = data.weights is None
     out["the weight"] = np.ones(n) if data.weights is None else np.asarray(data.weights, float)
-    out["the chunks"] = chunks((sizes["N"]), max(512, min(8192, 2**20 // max(10 * (1 + 1 + 1 + 1 + 2 * 2), (1 + 1 + 1 + 1) * 2))))
+    out["the chunks"] = wide_chunks((sizes["N"]), max(512, min(8192, 2**20 // max(10 * (1 + 1 + 1 + 1 + 2 * 2), (1 + 1 + 1 + 1) * 2))))
     out["the features"] = {}
     out["the fold of immune"] = fold([data.masks.get("y")], [1, 1, 1, 1], [1, 1, 1], [[(1.0, 0)], [(1.0, 1)], [(1.0, 0)], [(1.0, 2)]])
     out["the features"] |= cached_features(out, features_of_immune, (1 + 1 + 1 + 1) * (sizes["N"]))
@@ -180,20 +180,25 @@ def e_step(params, data, prepared, rng=None):
     y = prepared["y"]
     present_y = prepared["present y"]
     on = expectations(params, prepared)
-    sums_immune = 0.0
-    S_immune_y = 0.0
-    S_immune_n_y = 0.0
-    log_likelihood = 0.0
-    for rows in prepared["the chunks"]:
-        n_rows = row_count(rows)
-        q_immune, log_z_immune, features_2 = on(rows, rng)
-        # (5) expected statistics, added up
-        q_immune_weighted = q_immune if prepared["the weights are even"] else q_immune * weight[rows]
-        S_immune_y = S_immune_y + y[rows] @ q_immune_weighted[0, :]  # (5.2)
-        S_immune_n_y = S_immune_n_y + present_y[rows] @ q_immune_weighted[0, :]  # (5.3)
-        sums_immune = sums_immune + q_immune_weighted @ features_2.T
-        # (9) the log-likelihood, added up
-        log_likelihood += log_z_immune @ weight[rows]
+
+    def added(chunks):
+        sums_immune = 0.0
+        S_immune_y = 0.0
+        S_immune_n_y = 0.0
+        log_likelihood = 0.0
+        for rows in chunks:
+            n_rows = row_count(rows)
+            q_immune, log_z_immune, features_2 = on(rows, rng)
+            # (5) expected statistics, added up
+            q_immune_weighted = q_immune if prepared["the weights are even"] else q_immune * weight[rows]
+            S_immune_y = S_immune_y + y[rows] @ q_immune_weighted[0, :]  # (5.2)
+            S_immune_n_y = S_immune_n_y + present_y[rows] @ q_immune_weighted[0, :]  # (5.3)
+            sums_immune = sums_immune + q_immune_weighted @ features_2.T
+            # (9) the log-likelihood, added up
+            log_likelihood += log_z_immune @ weight[rows]
+        return sums_immune, S_immune_y, S_immune_n_y, log_likelihood
+
+    sums_immune, S_immune_y, S_immune_n_y, log_likelihood = side_by_side(added, prepared["the chunks"], rng)
     # (5) expected statistics that lack the rows
     sums_immune = unfolded(sums_immune, prepared["the fold of immune"])
     return {
@@ -232,7 +237,7 @@ def posterior(params, data, prepared):
     sizes = prepared["the sizes"]
     on = expectations(params, prepared)
     part_0 = []
-    for rows in prepared["the chunks"]:
+    for rows in one_by_one(prepared["the chunks"]):
         n_rows = row_count(rows)
         q_immune, log_z_immune, features_2 = on(rows)
         part_0.append(np.array(q_immune))  # (4)
@@ -246,7 +251,7 @@ def log_likelihood_rows(params, data, prepared):
     sizes = prepared["the sizes"]
     on = expectations(params, prepared)
     parts = [np.zeros(0)]
-    for rows in prepared["the chunks"]:
+    for rows in one_by_one(prepared["the chunks"]):
         n_rows = row_count(rows)
         q_immune, log_z_immune, features_2 = on(rows)
         total = np.zeros(n_rows)

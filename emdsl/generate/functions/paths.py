@@ -12,7 +12,7 @@ from emdsl.derive.algebra.expr import El
 from emdsl.derive.posteriors.block import Block
 from emdsl.generate.blocks.configurations import configured_path
 from emdsl.generate.blocks.networks import network_path
-from emdsl.generate.context import Function
+from emdsl.generate.context import CHUNKS, Function
 from emdsl.generate.lines.arrays import Leaf
 from emdsl.generate.lines.kept import CONDITIONAL, STATE
 from emdsl.generate.lines.spelling import indent
@@ -48,7 +48,7 @@ def path_lines(printer: Printer) -> list[str]:
         ]
         names = ", ".join(f'"{n}"' for b in blocks if b.states for n in b.latents)
         gathered = "np.concatenate([np.zeros(0, int), *(part[n] for part in told)])"
-        lines += ["told = []", 'for rows in prepared["the chunks"]:', *indent(inside, 1)]
+        lines += ["told = []", f"for rows in {CHUNKS}:", *indent(inside, 1)]
         lines += [f"return {{n: {gathered} for n in ({names},)}}"]
     else:
         lines += [*f.emitter.lines, "return {", *(f"    {e}" for e in entries), "}"]

@@ -101,7 +101,7 @@ def prepare_lines(printer: Printer) -> list[str]:
         lines.append('out["the weights are even"] = data.weights is None')
         lines.append('out["the weight"] = np.ones(n) if data.weights is None else np.asarray(data.weights, float)')
     if printer.chunk:
-        lines.append(f'out["the chunks"] = chunks({size_factor(printer.chunk)}, {_chunk_size(printer)})')
+        lines.append(f'out["the chunks"] = wide_chunks({size_factor(printer.chunk)}, {_chunk_size(printer)})')
     looked_up = [h for h in printer.handed if h.tables is not None]
     lines += [table_line(h) for h in looked_up]
     if printer.row_stacks:

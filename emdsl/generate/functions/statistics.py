@@ -29,11 +29,12 @@ def e_step_lines(printer: Printer) -> list[str]:
     """`e_step(params, data, prepared, rng)`: statistics and log-likelihood, summed over the chunks."""
     f = printer.reader()
     em = f.emitter
-    inner, outside, slices = _stack_lines(printer, f)
+    totals: list[str] = []
+    inner, outside, slices = _stack_lines(printer, f, totals)
     value_lines: list[str] = []
     pieces, looped = _in_pieces(printer, f)
     entries = [
-        _added_up(printer, f, s, looped.get(s.name, slices.get(s.name)), outside)
+        _added_up(printer, f, s, looped.get(s.name, slices.get(s.name)), outside, totals)
         for s in printer.plan.expected.statistics
     ]
     parts = printer.plan.elimination.parts
@@ -43,9 +44,7 @@ def e_step_lines(printer: Printer) -> list[str]:
     body = _headed(f"# ({printer.numbers.statistics}) expected statistics, added up", [*em.lines, *inner, *pieces])
     body += _headed(f"# ({printer.numbers.objective}) the log-likelihood, added up", value_lines)
     call = "rng" if printer.plan.elimination.blocks and not parts else ""
-    lines = [*printer.opening(f, call), "log_likelihood = 0.0"]
-    if body:
-        lines += printer.loop(f, body, call)
+    lines = [*printer.opening(f, call), *_summed(printer, f, body, [*totals, "log_likelihood"], call)]
     lines += _headed(f"# ({printer.numbers.statistics}) expected statistics that lack the rows", outside)
     own = bound_lines(printer) if parts else []
     if last is not None:
@@ -70,7 +69,22 @@ def e_step_lines(printer: Printer) -> list[str]:
     return ["def e_step(params, data, prepared, rng=None):", *indent([doc, *lines], 1)]
 
 
-def _added_up(printer: Printer, f: Function, s: Statistic, slice_of: str | None, outside: list[str]) -> str:
+def _summed(printer: Printer, f: Function, body: Sequence[str], totals: Sequence[str], call: str) -> list[str]:
+    """The sums over all rows: in chunks, as a function of some of them, which two threads may call side by side."""
+    zeros = [f"{name} = 0.0" for name in totals]
+    if not body:
+        return zeros
+    if not printer.chunk:
+        return [*zeros, *printer.loop(f, body, call)]
+    added, names = f.emitter.namer.fresh("added"), ", ".join(totals) + ("," if len(totals) == 1 else "")
+    inside = [*zeros, *printer.loop(f, body, call, "chunks"), f"return {names}"]
+    made = f'{names} = side_by_side({added}, prepared["the chunks"], rng)'
+    return ["", f"def {added}(chunks):", *indent(inside, 1), "", made]
+
+
+def _added_up(
+    printer: Printer, f: Function, s: Statistic, slice_of: str | None, outside: list[str], totals: list[str]
+) -> str:
     """The cell of a statistic in what is returned, and the lines that add it up, or make it `outside` the loop."""
     em, number = f.emitter, printer.numbers.statistic[s.name]
     if slice_of is not None:
@@ -82,7 +96,7 @@ def _added_up(printer: Printer, f: Function, s: Statistic, slice_of: str | None,
         if value.inner:
             em.lines.append(f"{target} = {target} + {value.code}")
     if value.inner:
-        em.outer.append(f"{target} = 0.0")
+        totals.append(target)
     else:
         outside += numbered([f"{target} = {value.code}"], number)
     return f'"{s.name}": {target},  # ({number})'
@@ -164,7 +178,7 @@ def _lengths(s: Statistic, factors: Sequence[Expr]) -> list[Expr]:
     return [x.SizeN(i.dim) for i in s.ixs if i not in carried and i not in s.axes]
 
 
-def _stack_lines(printer: Printer, f: Function) -> tuple[list[str], list[str], dict[str, str]]:
+def _stack_lines(printer: Printer, f: Function, totals: list[str]) -> tuple[list[str], list[str], dict[str, str]]:
     """The one product behind all statistics that are sums of features, in the loop and after it; each one's slice."""
     lines: list[str] = []
     after: list[str] = []
@@ -185,7 +199,7 @@ def _stack_lines(printer: Printer, f: Function) -> tuple[list[str], list[str], d
             counts = sequence_weight(f, stack.block)
             made = f"{f.runtime[CHAIN.of(stack.block.name)].code}.along({stack.code}{counts and f', {counts}'})"
             lines.append(f"{total} = {total} + {made}")
-            em.outer.append(f"{total} = 0.0")
+            totals.append(total)
             if stack.gapless is not None:
                 after.append(f"{total} = unfolded({total}, {fold_of(stack)})")
             slices.update(found)
@@ -198,7 +212,7 @@ def _stack_lines(printer: Printer, f: Function) -> tuple[list[str], list[str], d
         flat = code if len(stack.block.states) == 1 else f"{code}.reshape(-1, {em.length(stack.row)})"
         product = f"{flat} @ {stack.code}.T"
         lines += [f"{total} = {total} + {product}"]
-        em.outer.append(f"{total} = 0.0")
+        totals.append(total)
         if stack.gapless is not None:
             after.append(f"{total} = unfolded({total}, {fold_of(stack)})")
         slices.update(found)

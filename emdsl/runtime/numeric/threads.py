@@ -1,0 +1,103 @@
+"""Passes over many rows on two threads: numpy leaves the interpreter to the other one while it computes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+FOR_TWO = 16  # chunks at least in a pass on two threads: fewer are over before the second thread is there
+IN_ONE = 4  # times the rows in a chunk of a long pass: after every operation a thread waits for the interpreter
+
+
+@lru_cache(maxsize=None)  # noqa: UP033  (what modules import)
+def blas() -> Any | None:
+    """What tells and sets the number of threads of numpy's BLAS: threadpoolctl's, None where that is not installed."""
+    try:
+        from threadpoolctl import ThreadpoolController
+    except ImportError:
+        return None
+    return ThreadpoolController().select(user_api="blas")
+
+
+def blas_threads() -> int:
+    """How many threads BLAS may use now; 0 where nobody can say."""
+    found = blas()
+    return min((library.num_threads for library in found.lib_controllers), default=0) if found is not None else 0
+
+
+def wide_chunks(n: int, size: int) -> list[slice]:
+    """Slices of at least `size` rows that cover n rows: of more where there are many and BLAS does not split products.
+
+    A product of more rows is split between threads of BLAS, which costs more than it wins: left to itself it gets
+    `size` rows at a time, held to one thread it may have more.
+    """
+    if n >= 2 * FOR_TWO * size and blas_threads():
+        size = max(size, min(8192, size * min(IN_ONE, n // (FOR_TWO * size))))
+    return [slice(a, min(a + size, n)) for a in range(0, n, size)]
+
+
+def one_by_one(chunks: Sequence[slice]) -> Iterator[slice]:
+    """Chunks of rows in their order; where there are many, BLAS has one thread until the last one is done."""
+    found = blas() if len(chunks) >= FOR_TWO and blas_threads() > 1 else None
+    if found is None:
+        yield from chunks
+        return
+    with found.limit(limits=1):
+        yield from chunks
+
+
+def on_half(which: int, work: Callable[[], Any]) -> Any:
+    """What `work` returns, done on the first or second half of the processors that this thread may use.
+
+    Two threads that hand the interpreter to one another wake on one processor, and stay there, if they may.
+    """
+    allowed = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_setaffinity") else []
+    half = len(allowed) // 2
+    if not half:
+        return work()
+    os.sched_setaffinity(0, allowed[half:] if which else allowed[:half])
+    try:
+        return work()
+    finally:
+        os.sched_setaffinity(0, allowed)
+
+
+def side_by_side(
+    added: Callable[[Sequence[slice]], tuple[Any, ...]], chunks: Sequence[slice], rng: Any
+) -> tuple[Any, ...]:
+    """Sums over chunks of rows, as `added` makes them: where there are many, of either half on a thread of its own.
+
+    BLAS has one thread meanwhile. What is drawn with `rng` is drawn row after row.
+    """
+    from threading import Thread  # here: few passes are long
+
+    half, found = len(chunks) // 2, None
+    if rng is None and 2 * half >= FOR_TWO and blas_threads() > 1:
+        found = blas()
+    if found is None:
+        return added(chunks)
+    settings = np.geterr()
+    told: list[tuple[tuple[Any, ...], BaseException | None]] = []
+
+    def second() -> None:
+        try:
+            with np.errstate(**settings):
+                told.append((on_half(1, lambda: added(chunks[half:])), None))
+        except BaseException as fault:  # noqa: BLE001  (raised again below)
+            told.append(((), fault))
+
+    with found.limit(limits=1):
+        other = Thread(target=second)
+        other.start()
+        try:
+            first = on_half(0, lambda: added(chunks[:half]))
+        finally:
+            other.join()
+    sums, fault = told[0]
+    if fault is not None:
+        raise fault
+    return tuple(a + b for a, b in zip(first, sums, strict=True))
