@@ -585,3 +585,21 @@ def test_ends_far_beyond_what_was_drawn_are_found() -> None:
     """At a hundred times its size no two floats are within 1e-14 of the size: halving went on for ever."""
     found = _halved({(0, 1.0): (0.1, 110.0), (1, -1.0): (0.1, -110.0)}, lambda pairs, at: [abs(v) < 95.3 for v in at])
     assert found == pytest.approx({(0, 1.0): 95.3, (1, -1.0): -95.3}, rel=1e-14)
+
+
+def test_distances_declared_as_numbers_are_drawn_positive() -> None:
+    """A rate of recombination has no density at a negative distance: no data could be drawn, so nothing was checked."""
+    text = """
+        model Markers
+        param r : positive
+        param e : unit
+        for t in T:
+            given d[t] : real
+            let change[t] = (1 - exp(-2 * r * d[t])) / 2
+        for i in I:
+            for t in T:
+                latent v[i, t] ~ Bernoulli(0.5) if t == 0 else Bernoulli(abs(v[i, t-1] - change[t]))
+                observed y[i, t] ~ Bernoulli(abs(v[i, t] - e))
+    """
+    found = emdsl.compile(text=text).verify(apart=False)
+    assert found.passed, str(found)

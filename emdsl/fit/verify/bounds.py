@@ -61,7 +61,7 @@ def _fitted(case: Case) -> tuple[Drawn, Any]:
     """Data and a fit of them: others, where these are refused. Raises Unchecked where all are."""
     refused = ""
     for attempt in range(TRIES):
-        drawn = draw(case.world.model, case.seed + 1000 * attempt, ROWS)
+        drawn = draw(case.world.model, case.seed + 1000 * attempt, ROWS, folded=case.drawn.setting.folded)
         try:
             return drawn, case.fit({n: np.asarray(v, float) for n, v in drawn.setting.params.items()}, STEPS, drawn)
         except DataError as why:

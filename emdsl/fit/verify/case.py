@@ -159,7 +159,8 @@ def _draw(model: Compiled, text: ModelText, seed: int, plates: int) -> tuple[Dra
     first: tuple[Drawn, Mapping[str, Array]] | None = None
     for attempt in range(DRAWS):
         try:
-            drawn = draw(text, 1000 * seed + attempt, plates * 2 ** (attempt // 4))
+            folded = isinstance(last, DataError) and attempt % 2 == 1  # no density: numbers may have to be positive
+            drawn = draw(text, 1000 * seed + attempt, plates * 2 ** (attempt // 4), folded=folded)
             fitted(model.fitter, model, drawn, drawn.setting.params, 3)
             one = fitted(model.fitter, model, drawn, drawn.setting.params, 1)
         except (DegenerateError, DataError) as why:

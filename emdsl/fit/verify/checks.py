@@ -37,7 +37,7 @@ def sampler(case: Case) -> Iterator[Check]:
     if not any(v.kind != "param" and v.distribution is not None for v in case.world.model.variables):
         raise Unchecked("it has nothing to draw: its factors are all there is")
     try:
-        drawn = draw(case.world.model, case.seed, SAMPLED)
+        drawn = draw(case.world.model, case.seed, SAMPLED, folded=case.drawn.setting.folded)
     except DataError as why:  # so many rows in turn, each larger than the last
         raise Unchecked(why.problems[0].message) from None
     world = World.of(case.world.model, drawn)

@@ -25,6 +25,7 @@ class Setting(NamedTuple):
     lengths: dict[str, list[int]]
     params: dict[str, Any]
     givens: dict[str, Any]  # those without a default
+    folded: bool = False  # whether its givens on the line are positive
 
 
 class Drawn(NamedTuple):
@@ -35,8 +36,13 @@ class Drawn(NamedTuple):
     latents: dict[str, Array]
 
 
-def plausible(model: ModelText, seed: int = 0, plates: int = 4, others: tuple[int, ...] = (4,)) -> Setting:
-    """Sizes that have no default are `plates`, or in turn `others` where no plate has them; values are from domains."""
+def plausible(
+    model: ModelText, seed: int = 0, plates: int = 4, others: tuple[int, ...] = (4,), folded: bool = False
+) -> Setting:
+    """Sizes that have no default are `plates`, or in turn `others` where no plate has them; values are from domains.
+
+    Where `folded`, givens on the line are positive: distances and times are often declared as numbers alone.
+    """
     rng = np.random.default_rng(seed)
     around = set(_plates(model))
     lengths: dict[str, list[int]] = {}
@@ -55,18 +61,20 @@ def plausible(model: ModelText, seed: int = 0, plates: int = 4, others: tuple[in
     values: dict[str, Any] = {}
     for variable in (*model.of_kind("given"), *model.of_kind("param")):
         values[variable.name] = _values(variable, sizes, lengths, values, rng)
+        if folded and variable.kind == "given" and variable.domain.unbounded:
+            values[variable.name] = np.abs(values[variable.name])
     params = {v.name: values[v.name] for v in model.of_kind("param")}
     givens = {v.name: values[v.name] for v in model.of_kind("given") if v.default is None}
-    return Setting(sizes, lengths, params, givens)
+    return Setting(sizes, lengths, params, givens, folded)
 
 
-def draw(model: ModelText, seed: int, plates: int, others: tuple[int, ...] = (2, 3)) -> Drawn:
+def draw(model: ModelText, seed: int, plates: int, others: tuple[int, ...] = (2, 3), folded: bool = False) -> Drawn:
     """Parameters from their domains, then latents and data from the model. Raises what the sampler raises.
 
     The sampler has a stream of its own: of the numbers that the covariate of a row is made of, its noise would be a
     multiple, and a line would fit such data exactly.
     """
-    s = plausible(model, seed, plates, others)
+    s = plausible(model, seed, plates, others, folded)
     totals = {
         v.name: np.full([d.value(s.sizes) for d in v.shape if isinstance(d, Dim)], TRIALS)
         for v in model.of_kind("observed")
