@@ -289,3 +289,29 @@ def test_a_start_in_the_data_s_units() -> None:
     with pytest.warns(Warning, match="not converged"):  # steps of 1e-5 that grow are no convergence
         still = model.fitter(max_iter=20, init={"mu": 0.0, "tau": 1.0}).fit({"group": group, "y": y})
     assert still.params_["tau"] < 2 and np.diff(still.history_).max() < 1e-4
+
+
+def test_little_noise_beside_crossed_effects() -> None:
+    """Of the means the log-likelihood took up an error times their linear term: at a noise of 1e-4 it was off by 8."""
+    row, column = np.arange(12) % 4, np.arange(12) // 4
+    rng, noise = np.random.default_rng(5), 1e-4
+    y = rng.normal(size=4)[row] + rng.normal(size=3)[column] + noise * rng.normal(size=12)
+    text = """
+        model Crossed
+        param s : positive
+        for i in I:
+            latent u[i] ~ Normal(0, 1)
+        for j in J:
+            latent v[j] ~ Normal(0, 1)
+        for n in N:
+            given a[n] : index[I]
+            given b[n] : index[J]
+            observed y[n] ~ Normal(u[a[n]] + v[b[n]], s)
+    """
+    found = emdsl.compile(text=text).fitter(max_iter=0).fit({"y": y, "a": row, "b": column}, init={"s": noise})
+    read = np.concatenate([np.eye(4)[row], np.eye(3)[column]], 1)
+    basis, length, _ = np.linalg.svd(read)  # of 12 directions 6 hold effects, the others noise alone
+    spread = np.full(12, noise**2)
+    spread[:6] += length[:6] ** 2
+    expected = -0.5 * ((basis.T @ y) ** 2 / spread + np.log(2 * np.pi * spread)).sum()
+    assert found.log_likelihood_ == pytest.approx(expected, abs=1e-5)

@@ -204,7 +204,9 @@ def tridiagonal_moments(
     """
     if not below.any():  # one block, or untied ones
         v, log_det = inverse_of(diagonal)
-        return v, below, (v @ h[..., None])[..., 0], log_det
+        mean = v @ h[..., None]
+        mean += v @ (h[..., None] - diagonal @ mean)  # <h, mean> takes up an error of the mean times h, which is large
+        return v, below, mean[..., 0], log_det
     p, odd = inverse_of(diagonal[1::2])
     left, right, k = below[0::2], below[1::2], len(p)
     n = len(right)  # odd blocks that have one after them
