@@ -34,6 +34,8 @@ FUNCTIONS: dict[str, Callable[..., float]] = {
     "pi": lambda: math.pi, "value": lambda a: a, "whole": lambda a: a,
     "min": min, "max": max, "floordiv": lambda a, b: a // b, "mod": lambda a, b: a % b,
     "log1mexp": lambda a: math.log(-math.expm1(a)), "log_mass": math.log,
+    "log_between": lambda a, b: math.log(special.ndtr(b) - special.ndtr(a)),
+    "log_inside": lambda below_low, below_high, *_: math.log(below_high - below_low),
     "log_bessel_i0": lambda a: math.log(special.ive(0, a)) + abs(a),
     "bessel_ratio": lambda a: special.ive(1, a) / special.ive(0, a),
     "eq": lambda a, b: float(a == b), "ne": lambda a, b: float(a != b), "lt": lambda a, b: float(a < b),

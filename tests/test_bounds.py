@@ -76,3 +76,5 @@ def test_an_estimate_where_its_domain_ends_says_so(declared: str, mean: str, exp
     for found, wanted in zip(fit.params_["c"], expected, strict=True):
         assert wanted is None or found == pytest.approx(wanted, rel=1e-5, abs=1e-5)
     assert fit.status_ == "boundary" and "c lies on the boundary of its domain" in fit.message_
+    again = model.fitter(init=fit.params_, max_iter=3).fit({"y": y, "g": g})
+    assert again.objective_ == pytest.approx(fit.objective_, rel=1e-9)

@@ -98,6 +98,38 @@ def test_counts_cut_where_the_data_say() -> None:
     assert float(fitted.params_["r"]) == pytest.approx(found.x, rel=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("family", "at", "mirrored", "mirror_at"),
+    [
+        ("Normal(p, q)", (-4.0, 0.3), "Normal(p, q)", (4.3, 0.3)),  # the mass that is cut off lies below, then above
+        ("Normal(p, q)", (-15.0, 0.1), "Normal(p, q)", (15.3, 0.1)),
+        ("StudentT(3, p, q)", (-40.0, 1e-6), "StudentT(3, p, q)", (40.3, 1e-6)),
+        ("Laplace(p, q)", (-3.0, 0.05), "Laplace(p, q)", (3.3, 0.05)),
+        ("Beta(p, q)", (2.0, 90.0), "Beta(q, p)", (2.0, 90.0)),
+    ],
+)
+def test_what_is_cut_off_below_has_the_digits_of_what_is_above(
+    family: str, at: tuple[float, float], mirrored: str, mirror_at: tuple[float, float]
+) -> None:
+    """The same data from the left and from the right: 1 - F is 0 to the last digit on one side."""
+    y, width = np.array([0.11, 0.13, 0.19]), 1.0 if "Beta" in family else 0.3
+    found = []
+    for f, (p, q), data, low in ((family, at, y, 0.1), (mirrored, mirror_at, width - y, width - 0.2)):
+        text = "model M\nparam p : real(min = -50)\nparam q : positive\nfor n in N:\n    observed y[n] : "
+        model = emdsl.compile(text=f"{text}real(min = {low}, max = {low + 0.1}) ~ {f}")
+        found.append(model.fitter().e_step({"p": p, "q": q}, {"y": data})["log_likelihood"])
+    assert np.isfinite(found[0]) and found[0] == pytest.approx(found[1], rel=1e-9)
+
+
+def test_a_normal_cut_at_both_ends_may_pile_up_at_either() -> None:
+    """At the upper end the likelihood was infinite: 1 - 1 is what lies between two values far below the mean."""
+    y = RNG.exponential(0.12, 60)
+    text = "model M\nparam m : real\nparam s : positive\nfor n in N: observed y[n] : unit ~ Normal(m, s)"
+    model = emdsl.compile(text=text)
+    low, high = (model.fitter(seed=0, tol=1e-9).fit({"y": v[(v > 0) & (v < 1)]}) for v in (y, 1 - y))
+    assert high.log_likelihood_ == pytest.approx(low.log_likelihood_, abs=1e-3)
+
+
 SHAPES = {  # helper: the function whose slope it is, by which argument
     "gamma_cdf_a": (special.gammainc, 0),
     "gamma_cdf_a2": (tails.gamma_cdf_a, 0),

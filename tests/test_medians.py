@@ -54,6 +54,22 @@ def test_em_of_a_mixture_of_laplaces() -> None:
     np.testing.assert_allclose(fit.params_["s"], s, rtol=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("gate", "branches"),
+    [
+        ("latent z[n] ~ Bernoulli(0.3)", "Laplace(m, 2) if z[n] else Normal(0, 1)"),
+        ("latent z[n] ~ Bernoulli(0.3)", "Normal(0, 1) if z[n] else Laplace(m, 2)"),
+        ("given z[n] : bool", "Laplace(m, 2) if z[n] else Laplace(m, 1)"),
+        ("given z[n] : real", "Laplace(m, 2) if 0 < z[n] and z[n] < 2 else Laplace(m, 1)"),
+    ],
+)
+def test_branches_weigh_distances(gate: str, branches: str) -> None:
+    """A condition is never negative: such locations went by quasi-Newton, which stops at kinks."""
+    model = written(f"model M\nparam m : real\nfor n in N:\n    {gate}\n    observed x[n] ~ {branches}")
+    assert model.updates["m"].kind == "closed form"
+    assert model.verify(apart=False).passed
+
+
 def test_the_certificate_knows_kinks() -> None:
     """At a median Q has no slope, but what rises on one side is refused."""
     from emdsl.fit.verify.checks import _rises

@@ -7,7 +7,7 @@ family Normal(x : real | mean : real, var : positive) = Phi((mean - x)/sqrt(var)
 family Normal(x : real | mean : real, precision : positive) = Phi((mean - x)*sqrt(precision))
 
 family Laplace(x : real | mean : real, scale : positive) =
-    (1/2 - sign(x - mean)*(1 - exp(-abs(x - mean)/scale))/2)
+    ((1 - sign(x - mean))*(1 - exp(-abs(x - mean)/scale)/2) + (1 + sign(x - mean))*exp(-abs(x - mean)/scale)/2)/2
 
 family StudentT(x : real | df : positive, mean : real, scale : positive) = student_cdf(df, (mean - x)/scale)
 

@@ -163,6 +163,26 @@ class beta_cdf(Tail):
     )
 
 
+class log_between(Tail):
+    """log(Phi(b) - Phi(a)), a < b: far out the difference of what is near 0, or near 1, has no digits."""
+
+    slopes = (
+        lambda a, b: -sp.exp(-(a**2) / 2 - sp.log(2 * sp.pi) / 2 - log_between(a, b)),
+        lambda a, b: sp.exp(-(b**2) / 2 - sp.log(2 * sp.pi) / 2 - log_between(a, b)),
+    )
+
+
+class log_inside(Tail):
+    """The log of a mass between two values, by what is below each of them and what is above each."""
+
+    slopes = (
+        lambda *p: -sp.exp(-log_inside(*p)),
+        lambda *p: sp.exp(-log_inside(*p)),
+        lambda *_: sp.S.Zero,
+        lambda *_: sp.S.Zero,
+    )
+
+
 class student_cdf_df2(Tail):
     """The second derivative of student_cdf by its degrees of freedom."""
 
@@ -205,7 +225,7 @@ TAILS: Mapping[str, Any] = {
     f.__name__: f
     for f in (
         gamma_cdf, gamma_sf, gamma_cdf_a, gamma_cdf_a2, beta_cdf, beta_cdf_a, beta_cdf_a2, beta_cdf_ab,
-        student_cdf, student_cdf_df, student_cdf_df2,
+        log_between, log_inside, student_cdf, student_cdf_df, student_cdf_df2,
     )
 }  # fmt: skip
 

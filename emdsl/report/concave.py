@@ -22,7 +22,7 @@ from emdsl.derive.updates.rules import Update
 from emdsl.report.sums import apart
 
 CONVEX = ("exp", "softplus", "lgamma", "log_bessel_i0", "abs", "square")  # of what is linear
-CONCAVE = ("log_Phi", "log1mexp")
+CONCAVE = ("log_Phi", "log1mexp", "log_between")
 SQUARE = "a square"
 SPELT = {"lgamma": "log Γ", "log_bessel_i0": "log I₀", "square": SQUARE, "abs": "|.|", "inverse": "1 / ."}
 
@@ -115,6 +115,9 @@ class Bends:
                 return self._log(inner)
             case x.Fn(name, (inner,)):
                 return self._function(name, self.of(inner))
+            case x.Fn("log_between", ends):  # the marginal of what is concave in both ends (Prekopa 1973)
+                straight = all(self.of(a) in (Shape.FLAT, Shape.LINEAR) for a in ends)
+                return self._function("log_between", Shape.LINEAR) if straight else Shape.UNKNOWN
         return Shape.UNKNOWN
 
     def _terms(self, e: Expr) -> list[Expr]:

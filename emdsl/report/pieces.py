@@ -44,6 +44,9 @@ def function(name: str, args: tuple[Formula, ...]) -> Formula:
             return f.Apply(f.Word("log"), (rest,))
         case "log_Phi":
             return f.Apply(f.Word("log"), (f.Apply(f.Word("Phi"), args),))
+        case "log_between" | "log_inside":
+            low, high = args[:2] if name == "log_inside" else (f.Apply(f.Word("Phi"), (a,)) for a in args)
+            return f.Apply(f.Word("log"), (f.Plus(((False, high), (True, low))),))
         case "log_bessel_i0":
             return f.Apply(f.Word("log"), (f.Apply(f.Word("I0"), args),))
         case "bessel_ratio":

@@ -26,6 +26,10 @@ def _as_written(e: Expr) -> Expr | None:
         return x.Fn("log", (x.Add((x.ONE, x.Fn("exp", (x.rebuild(e.args[0], _as_written),)))),))
     if isinstance(e, x.Fn) and e.name == "log_Phi":
         return x.Fn("log", (x.Fn("Phi", (x.rebuild(e.args[0], _as_written),)),))
+    if isinstance(e, x.Fn) and e.name in ("log_between", "log_inside"):
+        ends = [x.rebuild(a, _as_written) for a in e.args[:2]]
+        low, high = ends if e.name == "log_inside" else [x.Fn("Phi", (a,)) for a in ends]
+        return x.Fn("log", (x.Add((high, x.neg(low))),))
     if not isinstance(e, El) or not is_made(e.var):
         return None
     if e.var in REFERENCE or e.var in MIXING:

@@ -76,8 +76,9 @@ def refusal(call: m.FamilyCall) -> Problem:
 
 
 def _between(tails: Tails, own: m.Domain, low: Expr | None, high: Expr | None) -> Expr:
-    """log(S(low) - S(high)) = log S(low) + log(1 - exp(log S(high) - log S(low))), S = P(X > .), which far out keeps
-    its digits; the family's own ends cut nothing off."""
+    """log(S(low) - S(high)) = log S(low) + log(1 - exp(log S(high) - log S(low))), S = P(X > .), where log S has digits
+    on both sides of the mass; else a difference on the side where both are small. The family's own ends cut nothing
+    off."""
     below, above = tails
     one = x.num(1) if own.kind == "count" else x.ZERO  # P(X >= low) = P(X > low - 1)
     if low is not None and isfinite(own.ends[0]):
@@ -86,8 +87,16 @@ def _between(tails: Tails, own: m.Domain, low: Expr | None, high: Expr | None) -
         high = None
     if low is None:
         return x.ZERO if high is None else _log(below(high))
-    start = _log(above(x.add(low, x.neg(one))))
-    return start if high is None else x.add(start, x.Fn("log1mexp", (x.add(_log(above(high)), x.neg(start)),)))
+    low = x.add(low, x.neg(one))
+    start = _log(above(low))
+    if high is None:
+        return start
+    match below(low), below(high):
+        case x.Fn("Phi", (a,)), x.Fn("Phi", (b,)):
+            return x.Fn("log_between", (a, b))
+    if any(isinstance(e, x.Fn) and e.name == "log_mass" for e in x.walk(start)):
+        return x.Fn("log_inside", (below(low), below(high), above(low), above(high)))
+    return x.add(start, x.Fn("log1mexp", (x.add(_log(above(high)), x.neg(start)),)))
 
 
 def _log(mass: Expr) -> Expr:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Expr, Ix
-from emdsl.derive.algebra.facts import positive
+from emdsl.derive.algebra.facts import COMPARISONS, positive
 from emdsl.derive.algebra.made import PRESENT, WEIGHT, Q, among
 from emdsl.derive.joint.terms import Term
 from emdsl.language import model as m
@@ -34,11 +34,12 @@ class Distances:
 
 
 def distances(
-    v: m.Variable, held: Sequence[Term], mixed: Sequence[Term], params: Collection[str]
+    v: m.Variable, held: Sequence[Term], mixed: Sequence[Term], params: Collection[str], never_negative: Collection[str]
 ) -> tuple[tuple[Term, ...], tuple[Distances, ...]] | None:
     """The terms of Q that hold this parameter, less what they share, and the same as distances; None for others.
 
-    `held` are its terms without data: there may be none. Of `params` only it may stand in a distance.
+    `held` are its terms without data: there may be none. Of `params` only it may stand in a distance; `never_negative`
+    are variables that its weights may hold.
     """
     if held or not mixed or not v.domain.unbounded:
         return None
@@ -55,7 +56,7 @@ def distances(
         scales = [f for f in others if set(params) & x.variables(f)]
         weights = tuple(f for f in others if f not in scales)
         apart = len(places) == len(set(places)) == len(place.idx) and not set(params) & x.variables(at)
-        if not apart or not all(map(_weighs, weights)) or not all(map(positive, scales)):
+        if not apart or not all(_weighs(f, never_negative) for f in weights) or not all(map(positive, scales)):
             return None
         if not {i for f in scales for i in x.free(f)} <= set(places):
             return None
@@ -80,8 +81,10 @@ def _distance(f: Expr, v: m.Variable) -> tuple[El, Expr] | None:
     return None
 
 
-def _weighs(f: Expr) -> bool:
+def _weighs(f: Expr, never_negative: Collection[str]) -> bool:
     """Whether a factor is never negative: posterior probabilities, presence, sample weights, conditions."""
-    return positive(f) or isinstance(f, x.Sel | x.Delta | x.SizeN) or (
-        isinstance(f, El) and (f.var == WEIGHT or among(f.var, (Q, PRESENT)))
-    )  # fmt: skip
+    if isinstance(f, El):
+        return positive(f) or f.var == WEIGHT or f.var in never_negative or among(f.var, (Q, PRESENT))
+    if isinstance(f, x.Fn):
+        return positive(f) or f.name in COMPARISONS
+    return positive(f) or isinstance(f, x.Sel | x.Delta | x.SizeN | x.Val)

@@ -45,7 +45,7 @@ def solve(model: m.ModelText, q: Expected) -> tuple[Update, ...]:
     groups = _joined(groups, q, every, params)
     ordered = _schedule(groups, q, every, params)
     for names in _meeting([n for n in params if n in mixed], q, every):
-        ordered += _by_data(names, q, every, params)
+        ordered += _by_data(names, q, every, model)
     return _in_turn(ordered)
 
 
@@ -99,14 +99,14 @@ def _meeting(names: Sequence[str], q: Expected, every: Sequence[Term]) -> list[t
     return sorted((tuple(n for n in names if n in g) for g in groups), key=lambda g: names.index(g[0]))
 
 
-def _by_data(
-    names: tuple[str, ...], q: Expected, every: Sequence[Term], params: Mapping[str, m.Variable]
-) -> list[Update]:
+def _by_data(names: tuple[str, ...], q: Expected, every: Sequence[Term], model: m.ModelText) -> list[Update]:
     """Parameters that data are passed over for: those that are weighted medians first, then the others together."""
+    params = {v.name: v for v in model.variables if v.kind == "param"}
+    never_negative = [v.name for v in model.variables if v.domain.ends[0] >= 0]
     every_mixed = [mx.term for mx in q.mixed]
     out = []
     for n in names:
-        found = distances(params[n], _held((n,), every), _held((n,), every_mixed), params)
+        found = distances(params[n], _held((n,), every), _held((n,), every_mixed), params, never_negative)
         if found is not None:
             reason = "Q is a sum of distances from data: a weighted median, for which data are sorted"
             out.append(Update((n,), "closed form", Numeric((), True, tuple(map(sized, found[0])), found[1]), reason))

@@ -60,7 +60,9 @@ def outside_domain(domain: str, values: Array, rank: int, closed: Sequence[str] 
             off = np.abs(values.sum(-1)) > CLOSE * (1 + np.abs(values).max(-1, initial=0))
             return np.asarray(off), "must sum to 0"
         case "ordered":
-            return np.asarray((np.diff(values, axis=-1) <= 0).any(-1)), "must be increasing"
+            steps = np.diff(values, axis=-1)
+            falls = steps < 0 if closed else steps <= 0
+            return np.asarray(falls.any(-1)), "must not decrease" if closed else "must be increasing"
         case "spd" | "correlation":
             bad = ~positive_definite(values)
             if domain == "correlation":

@@ -243,6 +243,20 @@ def log1mexp(a: Any) -> Array:
     return np.where(near, np.log(-np.expm1(np.where(near, a, -1.0))), np.log1p(-np.exp(np.where(near, -1.0, a))))
 
 
+def log_between(a: Any, b: Any) -> Array:
+    """log(Phi(b) - Phi(a)) for a < b, on the side where both are small."""
+    above = np.asarray(a) + b > 0
+    low, high = np.where(above, -np.asarray(b), a), np.where(above, -np.asarray(a), b)
+    top = scipy.special.log_ndtr(high)
+    return top + log1mexp(scipy.special.log_ndtr(low) - top)
+
+
+def log_inside(below_low: Any, below_high: Any, above_low: Any, above_high: Any) -> Array:
+    """log P(low < x <= high), on the side where the masses are small."""
+    upper = np.asarray(above_low) < 0.5
+    return log_mass(np.where(upper, above_low, below_high) - np.where(upper, above_high, below_low))
+
+
 def log_mass(p: Any) -> Array:
     """log p where p > 0; not a number where p has underflowed."""
     return np.log(np.where(np.asarray(p) > 0, p, np.nan))
