@@ -316,8 +316,8 @@ def test_two_classes_of_a_row_are_predicted_together() -> None:
 
 def test_rows_at_the_end_without_observations() -> None:
     """What cannot be integrated out need not be where no row comes after it: the error says so. A short series can."""
-    for y, at_the_end in (([0.1, 0.3] * 10 + [np.nan], True), ([0.1, np.nan, 0.3] * 7, False)):
-        with pytest.raises(DataError, match="beside missing y is over all configurations") as caught:
+    for y, at_the_end in (([0.1, 0.3] * 3 + [np.nan] * 17, True), ([0.1, *[np.nan] * 17, 0.3], False)):
+        with pytest.raises(DataError, match=r"17 missing from row \d on tie the states of 1[78] rows") as caught:
             fit("ar_hmm", {"y": y, "start": 0.0, "spread": 1.0}, max_iter=1)
         assert ("leave these rows out" in str(caught.value)) == at_the_end
 

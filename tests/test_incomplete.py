@@ -327,8 +327,8 @@ def test_gaps_that_tie_states_take_all_their_configurations() -> None:
     data, model = {"x": [0.5, np.nan, np.nan, 1.2]}, emdsl.compile(text=SWITCHED)
     fit = model.fitter(init={"f": [0.5, -2.0]}, max_iter=0).fit(data)
     assert {p.method for p in model.complete(("x",)).plan.values()} == {"exact:hybrid"}
-    long = {"x": [0.5, np.nan, *np.linspace(-1, 1, 20)]}
-    with pytest.raises(DataError, match="beside missing x is over all configurations") as caught:
+    long = {"x": [0.5, *[np.nan] * 17, *np.linspace(-1, 1, 20)]}
+    with pytest.raises(DataError, match="17 missing from row 1 on tie the states of 18 rows: 2\\^18 conf") as caught:
         model.fitter().fit(long)
     line = re.search(r"write (infer .*)", str(caught.value))
     assert line is not None

@@ -4,28 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
 import numpy as np
 
 from emdsl.errors import DataError, EmdslError, ModelError, Problem, nearest
 from emdsl.fit.again import sizes_and_givens
-from emdsl.fit.ahead.forecasts import Seen, asked_of, completed, enough
-from emdsl.fit.ahead.future import Future
-from emdsl.fit.gaps import unseen
 from emdsl.fit.identified import unidentified
-from emdsl.fit.missing import LAST, are_last, has_gaps, located, read_ahead, renamed
+from emdsl.fit.missing import LAST, are_last, has_gaps, located, renamed
+from emdsl.fit.onward import CompiledModel, Onward
 from emdsl.fit.reached import of_no_row
 from emdsl.fit.rings import refuse_rings
+from emdsl.fit.tied import Tied, tied
 from emdsl.fit.unsettled import Unidentified
-from emdsl.language.model import ModelText
 from emdsl.runtime.data import faults
 from emdsl.runtime.data.arguments import by_name, seed_number
 from emdsl.runtime.data.binding import Bound, outer_plates
 from emdsl.runtime.data.domains import parameter_numbers
 from emdsl.runtime.fitting.climbs import Climb, Setup, evaluate, finer_error, is_exact
-from emdsl.runtime.fitting.estimator import Estimator
-from emdsl.runtime.fitting.forecast import ahead, ordered_plates, unknown_ahead
 from emdsl.runtime.fitting.loop import climb
 from emdsl.runtime.fitting.storage import read_document
 
@@ -37,32 +33,7 @@ class DegenerateError(EmdslError, faults.DegenerateFit):
     """A fit that collapsed, under `on_degenerate="raise"`: the likelihood has no maximum here."""
 
 
-class CompiledModel(Protocol):
-    """What a fitter needs of `emdsl.fit.model.Model`."""
-
-    @property
-    def text(self) -> str: ...
-    @property
-    def resolved(self) -> ModelText: ...
-    @property
-    def infer(self) -> Mapping[str, str] | None: ...
-    @property
-    def module(self) -> Any: ...
-    @property
-    def quick(self) -> Any: ...
-    @property
-    def derived(self) -> Any: ...
-    def revealed(self, names: tuple[str, ...]) -> CompiledModel | None: ...
-    def drawn_together(self) -> CompiledModel | None: ...
-    def told(self, **what: Any) -> CompiledModel | None: ...
-    def without_cases(self, cases: tuple[tuple[str, int], ...]) -> CompiledModel | None: ...
-    def fix(self, names: tuple[str, ...]) -> CompiledModel: ...
-    def complete(self, names: tuple[str, ...]) -> CompiledModel: ...
-    def with_copy(self, name: str) -> CompiledModel | None: ...
-    def sample(self, params: Any, sizes: Any, seed: Any, data: Any = None) -> dict[str, Any]: ...
-
-
-class Fitter(Estimator):
+class Fitter(Onward):
     """What `model.fitter(...)` gives; see `Estimator`. `fixed` compiles the model again with those params given."""
 
     def __init__(self, model: CompiledModel, **options: Any) -> None:
@@ -89,12 +60,15 @@ class Fitter(Estimator):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        whole = self._whole()
+        whole, found = self._whole(), self._tied
         self._use(whole.complete(self._completed) if self._completed else whole)
+        if found is not None:
+            model = whole.by_runs(found.runs.lags, found.runs.patterns)
+            self._use(model or whole, found._replace(model=model))
 
-    def _use(self, model: CompiledModel) -> None:
-        """Take over the module of a model: of its data complete, or of what is missing of them."""
-        self._current, self._module = model, model.module
+    def _use(self, model: CompiledModel, tied: Tied | None = None) -> None:
+        """Take over the module of a model: of data that are complete, of what is missing, or of rows tied by that."""
+        self._current, self._module, self._tied = model, model.module, tied
 
     def _whole(self) -> CompiledModel:
         """The model with its fixed parameters, its data complete; that of the plate that is weighed, where one was
@@ -109,14 +83,16 @@ class Fitter(Estimator):
         over = beside.get("weights_over")
         self._over = over if isinstance(over, str) and len(outer_plates(self.model.module.SPEC)) > 1 else ""
         super().fit(data, *arguments, **beside)
-        self._fitted = self._current
+        self._fitted = (self._current, self._tied)
+        if self._tied is not None:
+            self.sizes_ = {n: size for n, size in self.sizes_.items() if n in self._tied.written.sizes}
         return self
 
     @property
     def posterior_(self) -> dict[str, Any]:
         """See `Answers.posterior_`; new data may have been met since that another variant of the model is for."""
         if "_fitted" in self.__dict__:
-            self._use(self._fitted)
+            self._use(*self._fitted)
         return super().posterior_
 
     def _bind(self, data: Any, params: Any = None, **beside: Any) -> Bound:
@@ -130,9 +106,26 @@ class Fitter(Estimator):
         except ModelError as error:
             raise located(error, found, bound, whole.module.SPEC) from None
         bound = renamed(bound, self._completed, self._module.SPEC) if self._completed else bound
+        bound = self._by_runs(whole, bound)
         if self._module.SPEC.get("tails"):
             self._leave_out(bound)
         return bound
+
+    def _by_runs(self, whole: CompiledModel, bound: Bound) -> Bound:
+        """Where gaps would have all configurations enumerated, those of the rows that each gap ties are enough."""
+        if not self._completed:
+            return bound
+        try:
+            found = tied(whole, self._current, self._completed, bound)
+        except faults.DataError as error:
+            spec = whole.module.SPEC
+            if all(are_last(v, bound, spec) for v in spec["variables"] if v["name"] in self._completed):
+                raise faults.DataError(error.message, LAST, error.code, error.row) from None
+            raise
+        if found is None:
+            return bound
+        self._use(found.model, found)
+        return found.data
 
     def _leave_out(self, bound: Bound) -> None:
         """Take over the model without the cases that no row of the data has, where that is exact in more latents.
@@ -146,6 +139,8 @@ class Fitter(Estimator):
                 self._use(lean)
 
     def _prepare(self, bound: Bound) -> Mapping[str, Any]:
+        if self._tied is not None:  # reference points are those of the runs that these data have
+            return dict(self._ask("prepare", bound, self._ask("reference", bound)))
         try:
             return super()._prepare(bound)
         except faults.DataError as error:
@@ -159,6 +154,8 @@ class Fitter(Estimator):
         """A function of the module. The posterior of latents of which it has the tails alone is another module's: that
         of the model in which they are latents like the others."""
         found = super()._ask(function, *arguments, of=of)
+        if function == "posterior" and of is None and self._tied is not None:
+            return self._tied.posterior(found)
         if function != "posterior" or of is not None or not (names := self._module.SPEC.get("untold")):
             return found
         kept = self._current.told(tails="kept")
@@ -253,6 +250,8 @@ class Fitter(Estimator):
             self.params_  # noqa: B018  (not fitted: says so)
         bound = self._training[0] if "_training" in self.__dict__ else None
         spec, asked = self._module.SPEC, beside.get("data")
+        if self._tied is not None:
+            bound, spec = bound and self._tied.written, self._whole().module.SPEC
         try:
             rng = np.random.default_rng(seed_number(seed))
             sizes, data = sizes_and_givens(spec, self.sizes_, bound, n, asked, rng)
@@ -261,65 +260,6 @@ class Fitter(Estimator):
         if asked is None and data is not None:
             data = {k: v for k, v in data.items() if k not in self._held}
         return self.model.sample(self.params_, sizes, int(rng.integers(2**63)), data)
-
-    def _ahead(
-        self, module: Any, bound: Bound, steps: int, givens: Mapping[str, Any], more: Mapping[str, Any]
-    ) -> dict[str, Any]:
-        """Latents and observed variables: by the posterior of unseen rows, by moments that recur, or by paths.
-
-        Observations that later rows read are latents of the rows ahead, in the completed model, where that is exact.
-        """
-        asked = asked_of(**more)
-        plates = frozenset(ordered_plates(module.SPEC))
-        longer = ahead(module.SPEC, bound, steps, givens, module.default_givens)
-        drawn = hasattr(module, "climb_by_draws")
-        try:
-            found = {} if drawn or self._learned() else self._unseen_rows(module, bound, steps, givens)
-        except faults.DataError as error:
-            if error.code != "D022":
-                raise
-            found = {}  # more configurations than are enumerated, with the rows ahead
-        whole = self._whole().complete(self._completed) if self._completed else self._whole()
-        future = Future(whole.resolved, plates, int(steps), longer, self.params_)
-        if enough(future, found, asked):
-            return found
-        state = self._training[2:] if "_training" in self.__dict__ and bound is self._training[0] else self._learned()
-        posterior = {} if drawn else self._ask("posterior", self.params_, bound, self._prepare(bound), *state)
-        draws = state[0] if drawn and state else None
-        return completed(
-            future, Seen(whole, self.params_, bound, posterior, bool(self._learned()), drawn, draws), found, asked
-        )
-
-    def _unseen_rows(self, module: Any, bound: Bound, steps: int, givens: Mapping[str, Any]) -> dict[str, Any]:
-        """What is exact as the posterior of rows that nobody has seen; nothing where that has no exact posterior."""
-        read = read_ahead(module.SPEC)
-        if read:
-            module, bound = self._completed_for(read, module, bound)
-        if unknown_ahead(module.SPEC):
-            return {}
-        longer, posterior = self._continued(module, bound, steps, givens)
-        out = self._last(module, longer, posterior, int(steps))
-        names = tuple(sorted({*self._completed, *read}))
-        whole = self._whole().complete(names) if names else self._whole()
-        for v in module.SPEC["variables"]:
-            on = {p[1].split("[")[0] for p in v["plates"]} & set(module.SPEC["steps"])
-            if v["kind"] != "observed" or not on or v["name"].endswith(" seen") or v["name"] in out:
-                continue
-            copied = whole.with_copy(v["name"])
-            if copied is not None:
-                rows = self._last(copied.module, *self._continued(copied.module, bound, steps, givens), int(steps))
-                copy = rows.get(unseen(v["name"]), {"mean": None})  # one without noise is no latent
-                if not isinstance(copy, Mapping) or {"var", "cov"} & set(copy) or "mean" not in copy:
-                    out[v["name"]] = copy  # else a family whose posterior does not tell its variance
-        return out
-
-    def _completed_for(self, names: tuple[str, ...], module: Any, bound: Bound) -> tuple[Any, Bound]:
-        """The module in which unseen entries of these are latents, and the data as it has them; else what there is."""
-        try:
-            made = self._whole().complete(tuple(sorted({*self._completed, *names}))).module
-        except ModelError:
-            return module, bound
-        return made, renamed(bound, names, made.SPEC)
 
     @property
     def unidentified_(self) -> tuple[Unidentified, ...] | None:
@@ -360,7 +300,13 @@ class Fitter(Estimator):
         from emdsl import __version__
 
         more = {"source": self.model.text, "infer": dict(self.model.infer or {}), "fixed": sorted(self._held)}
-        return {**super().document(), **more, "completed": list(self._completed), "emdsl_version": __version__}
+        here = (self._current, self._tied)
+        if self._tied is not None:  # which rows the gaps tie is of these data alone
+            self._use(self._whole().complete(self._completed))
+        try:
+            return {**super().document(), **more, "completed": list(self._completed), "emdsl_version": __version__}
+        finally:
+            self._use(*here)
 
     def restore(self, path: Any) -> Self:
         """Take over a saved fit of this model, parameters that were fixed included."""

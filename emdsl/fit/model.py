@@ -14,6 +14,8 @@ from emdsl.fit import gaps as rewritten
 from emdsl.fit.asked import names_of, of_a_log_joint, of_a_sample, place, told
 from emdsl.fit.loading import loaded
 from emdsl.fit.members import Declared, Plan, Statistic, Update
+from emdsl.fit.runs import Pattern, by_runs
+from emdsl.fit.shifted import Lags, without_lets
 from emdsl.language import model as m
 
 if TYPE_CHECKING:
@@ -136,6 +138,16 @@ class Model:
         if len(numbers) < len(gaps) or by_points.refusal is not None or by_points.derived.drawn:
             raise made.refusal
         return by_points
+
+    def by_runs(self, lags: Lags, patterns: tuple[Pattern, ...]) -> Model | None:
+        """The same model where rows that what is missing ties together are plates of their own; None if not exact."""
+        key = f"runs {lags.names} {patterns}"
+        if key not in self._copies:
+            resolved, partly = by_runs(without_lets(self.resolved, lags.names), lags, patterns)
+            made = Model(resolved, self.text, self.infer, self.fixed, partly)
+            exact = made.refusal is None and not made.derived.elimination.parts and not made.derived.drawn
+            self._copies[key] = made if exact and made.derived.joint.configurations is None else None
+        return self._copies[key]
 
     def with_copy(self, name: str) -> Model | None:
         """The same model with a second, unseen copy of an observed variable; None where it has no exact posterior.

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from emdsl.errors import DataError, Problem
-from emdsl.fit.fitter import CompiledModel, Fitter
+from emdsl.fit.fitter import Fitter
+from emdsl.fit.onward import CompiledModel
 from emdsl.fit.readers import FileTable, read_table_file
 from emdsl.runtime.data import faults
 from emdsl.runtime.data.frames import Table

@@ -11,12 +11,12 @@ is: `u - 3` becomes `u - (3 - r)`. Exact for every r.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Expr
-from emdsl.derive.algebra.made import is_made
+from emdsl.derive.algebra.made import REFERENCE, is_made
 from emdsl.derive.joint.centre import (
     Shift,
     added,
@@ -32,6 +32,7 @@ from emdsl.derive.joint.centre import (
 from emdsl.derive.joint.compared import as_differences, limits_of_latents
 from emdsl.derive.joint.constants import by_rest
 from emdsl.derive.joint.factors import LogJoint
+from emdsl.derive.joint.plates import home_of
 from emdsl.derive.joint.ranges import EVERYWHERE, range_of
 from emdsl.language import model as m
 
@@ -47,6 +48,8 @@ def recentre(
 
     incomplete : data of which some are missing.
     """
+    if joint.model.copies:
+        return _with_copies(joint, incomplete)
     compared = as_differences(joint, incomplete)
     joint = compared if incomplete else joint  # what is missing of them is cut
     shifts, centred = located(joint)
@@ -56,6 +59,29 @@ def recentre(
         joint = compared
     above_priors(joint, shifts)
     return in_coordinates(joint, shifts, tuple(centred), joint.model, incomplete), shifts, tuple(centred)
+
+
+def _with_copies(joint: LogJoint, incomplete: Collection[str]) -> tuple[LogJoint, Mapping[str, Shift], tuple[str, ...]]:
+    """Copies of elements of an array are that array where it is asked what moves; each then moves as it does."""
+    model, of = joint.model, dict(joint.model.copies)
+
+    def one(e: Expr) -> Expr | None:
+        if not isinstance(e, El) or e.var not in of:
+            return None
+        v, home = model.variable(of[e.var]), home_of(model.variable(of[e.var]))
+        own = e.idx[len(e.idx) - len(v.domain.dims) :] if v.domain.dims else ()
+        return El(v.name, (*home, *own), e.sort)
+
+    factors = tuple(replace(f, body=x.rebuild(f.body, one)) for f in joint.factors)
+    names = {*set(incomplete) - {*of}, *(of[n] for n in of if n in incomplete or model.variable(n).kind == "latent")}
+    _, found, centred = recentre(replace(joint, factors=factors, model=replace(model, copies=())), sorted(names))
+    variables, shifts = {v.name: v for v in model.variables}, dict(found)
+    for name, whole in of.items():
+        axes = axes_of(variables[name])
+        if whole in centred:
+            point = El(REFERENCE.of(whole), axes[len(axes) - len(variables[name].domain.dims) :])
+            shifts[name] = Shift(name, axes, point)
+    return in_coordinates(joint, shifts, centred, model, incomplete), shifts, centred
 
 
 def through_latents(joint: LogJoint, centred: Mapping[str, None]) -> Iterator[tuple[dict[str, Shift], str]]:

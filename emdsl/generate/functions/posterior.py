@@ -167,8 +167,8 @@ def _carried(f: Function, factors: list[El], i: Ix) -> bool:
 def moved(f: Function, latent: str) -> str:
     """What takes a centred latent back to the user's origin: code over its plates and its own axes, or ""."""
     plan = f.plan
-    if latent in plan.joint.incomplete:
-        return f'prepared["reference {latent}"]' if latent in plan.centred else ""
+    if latent in plan.centred:
+        return f'prepared["reference {latent}"]' if latent in plan.joint.incomplete else ""
     shift = plan.shifts.get(latent)
     if shift is None:
         return ""

@@ -1,0 +1,139 @@
+"""The fitter's rows ahead: by the posterior of unseen rows, in the model for them, by moments or by paths."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from emdsl.errors import ModelError
+from emdsl.fit.ahead.forecasts import Seen, asked_of, completed, enough
+from emdsl.fit.ahead.future import Future
+from emdsl.fit.gaps import unseen
+from emdsl.fit.missing import read_ahead, renamed
+from emdsl.fit.runs import Pattern
+from emdsl.fit.shifted import Lags
+from emdsl.fit.tied import Tied, tied
+from emdsl.language.model import ModelText
+from emdsl.runtime.data import faults
+from emdsl.runtime.data.binding import Bound
+from emdsl.runtime.fitting.estimator import Estimator
+from emdsl.runtime.fitting.forecast import ahead, ordered_plates, unknown_ahead
+
+
+class CompiledModel(Protocol):
+    """What a fitter needs of `emdsl.fit.model.Model`."""
+
+    @property
+    def text(self) -> str: ...
+    @property
+    def resolved(self) -> ModelText: ...
+    @property
+    def infer(self) -> Mapping[str, str] | None: ...
+    @property
+    def module(self) -> Any: ...
+    @property
+    def quick(self) -> Any: ...
+    @property
+    def derived(self) -> Any: ...
+    def revealed(self, names: tuple[str, ...]) -> CompiledModel | None: ...
+    def drawn_together(self) -> CompiledModel | None: ...
+    def told(self, **what: Any) -> CompiledModel | None: ...
+    def without_cases(self, cases: tuple[tuple[str, int], ...]) -> CompiledModel | None: ...
+    def fix(self, names: tuple[str, ...]) -> CompiledModel: ...
+    def complete(self, names: tuple[str, ...]) -> CompiledModel: ...
+    def by_runs(self, lags: Lags, patterns: tuple[Pattern, ...]) -> CompiledModel | None: ...
+    def with_copy(self, name: str) -> CompiledModel | None: ...
+    def sample(self, params: Any, sizes: Any, seed: Any, data: Any = None) -> dict[str, Any]: ...
+
+
+class Onward(Estimator):
+    """An estimator that forecasts by whichever variant of its model knows the rows ahead."""
+
+    _completed: tuple[str, ...]  # observed variables of which some entries are latents
+    _tied: Tied | None  # the model whose rows the gaps of the data tie
+    _fitted: tuple[CompiledModel, Tied | None]  # what the last fit used
+
+    def _use(self, model: CompiledModel, tied: Tied | None = None) -> None:
+        raise NotImplementedError
+
+    def _whole(self) -> CompiledModel:
+        raise NotImplementedError
+
+    def _ahead(
+        self, module: Any, bound: Bound, steps: int, givens: Mapping[str, Any], more: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """Latents and observed variables: by the posterior of unseen rows, by moments that recur, or by paths.
+
+        Observations that later rows read are latents of the rows ahead, in the completed model, where that is exact.
+        """
+        asked, here = asked_of(**more), bound
+        if "_fitted" in self.__dict__ and bound is self._training[0]:
+            self._use(*self._fitted)  # new data may have been met since
+            module = self._module
+        if self._tied is not None:
+            module, bound = self._whole().complete(self._completed).module, self._tied.written
+        plates = frozenset(ordered_plates(module.SPEC))
+        longer = ahead(module.SPEC, bound, steps, givens, module.default_givens)
+        drawn = hasattr(module, "climb_by_draws")
+        try:
+            found = {} if drawn or self._learned() else self._unseen_rows(module, bound, steps, givens)
+        except faults.DataError as error:
+            if error.code != "D022":
+                raise
+            found = {}  # more configurations than are enumerated, with the rows ahead
+        whole = self._whole().complete(self._completed) if self._completed else self._whole()
+        future = Future(whole.resolved, plates, int(steps), longer, self.params_)
+        if enough(future, found, asked):
+            return found
+        state = self._training[2:] if "_training" in self.__dict__ and here is self._training[0] else self._learned()
+        posterior = {} if drawn else self._ask("posterior", self.params_, here, self._prepare(here), *state)
+        draws = state[0] if drawn and state else None
+        return completed(
+            future, Seen(whole, self.params_, bound, posterior, bool(self._learned()), drawn, draws), found, asked
+        )
+
+    def _unseen_rows(self, module: Any, bound: Bound, steps: int, givens: Mapping[str, Any]) -> dict[str, Any]:
+        """What is exact as the posterior of rows that nobody has seen; nothing where that has no exact posterior."""
+        read = read_ahead(module.SPEC)
+        if read:
+            module, bound = self._completed_for(read, module, bound)
+        if unknown_ahead(module.SPEC):
+            return {}
+        names = tuple(sorted({*self._completed, *read}))
+        by_runs = self._tied_ahead(names, bound, steps, givens)
+        longer, posterior = by_runs or self._continued(module, bound, steps, givens)
+        out = self._last(module, longer, posterior, int(steps))
+        whole = self._whole().complete(names) if names else self._whole()
+        for v in module.SPEC["variables"]:
+            on = {p[1].split("[")[0] for p in v["plates"]} & set(module.SPEC["steps"])
+            if v["kind"] != "observed" or not on or v["name"].endswith(" seen") or v["name"] in out:
+                continue
+            copied = whole.with_copy(v["name"])
+            if copied is not None:
+                rows = self._last(copied.module, *self._continued(copied.module, bound, steps, givens), int(steps))
+                copy = rows.get(unseen(v["name"]), {"mean": None})  # one without noise is no latent
+                if not isinstance(copy, Mapping) or {"var", "cov"} & set(copy) or "mean" not in copy:
+                    out[v["name"]] = copy  # else a family whose posterior does not tell its variance
+        return out
+
+    def _tied_ahead(
+        self, names: tuple[str, ...], bound: Bound, steps: int, givens: Mapping[str, Any]
+    ) -> tuple[Bound, Mapping[str, Any]] | None:
+        """See `_continued`: where rows ahead, of which these variables are missing, are runs tied by gaps."""
+        whole = self._whole()
+        current = whole.complete(names) if names else whole
+        longer = ahead(current.module.SPEC, bound, steps, givens, current.module.default_givens)
+        found = tied(whole, current, names, longer)
+        if found is None:
+            return None
+        made = found.model.module
+        prepared = self._ask("prepare", found.data, self._ask("reference", found.data, of=made), of=made)
+        return longer, found.posterior(self._ask("posterior", self.params_, found.data, prepared, of=made))
+
+    def _completed_for(self, names: tuple[str, ...], module: Any, bound: Bound) -> tuple[Any, Bound]:
+        """The module in which unseen entries of these are latents, and the data as it has them; else what there is."""
+        try:
+            made = self._whole().complete(tuple(sorted({*self._completed, *names}))).module
+        except ModelError:
+            return module, bound
+        return made, renamed(bound, names, made.SPEC)
