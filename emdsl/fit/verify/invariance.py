@@ -23,7 +23,8 @@ SAME = 1e-9
 AS_GOOD = 1e-8  # of the objective: two ends of Newton's method on a ridge, which differ as parameters
 OTHERS = 10  # values of the latents at which the log joint is compared before it is said that an order means nothing
 IMPORT = re.compile(r"^\s*(?:from|import) (\w+)[\w.]*(?: import .*| as \w+)?$", re.MULTILINE)
-MAY_IMPORT = {"numpy", "scipy", "numba", *sys.stdlib_module_names}  # numba where it is installed, and only then
+WHERE_INSTALLED = {"numba", "threadpoolctl"}  # which modules do without
+MAY_IMPORT = {"numpy", "scipy", *WHERE_INSTALLED, *sys.stdlib_module_names}
 
 
 def climbs(case: Case) -> Iterator[Check]:
