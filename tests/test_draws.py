@@ -29,7 +29,7 @@ from emdsl.runtime.montecarlo.kernels import (
     stop_tuning,
 )
 from emdsl.runtime.montecarlo.mixing import effective_size, split_rhat
-from emdsl.runtime.montecarlo.newton import Batch, stepped
+from emdsl.runtime.montecarlo.newton import Batch, stepped, told_by
 from emdsl.runtime.montecarlo.sampler import Chain, Coordinates, Group, Target
 
 KERNELS = {"slice": slice_kernel, "modes": modes_kernel, "hmc": hmc_kernel, "metropolis": metropolis_kernel}
@@ -535,6 +535,46 @@ def test_where_no_information_is_left_steps_go_uphill() -> None:
     plain = steps_of_scores([0.15, 0.0], 0.5, [False, False])
     assert told.trusted and told.bent > 5 * plain.bent and told.far and not plain.far
     assert told.after(0.04).bent >= told.bent and plain.after(0.01).error[0, 0] > 2 * plain.error[0, 0]
+    wide = told._replace(step=np.array([0.0, -0.11]), noise=0.0013 * np.eye(2), inverse=2 * np.eye(2), length=0.007)
+    assert wide.error[1, 1] > 0.1**2 and wide.error[0, 0] < 0.06**2
+
+
+@pytest.mark.parametrize(("bend", "slope", "at_end"), [(0.0, 0.0, True), (-0.9, -0.08, False), (0.0, 0.05, False)])
+def test_what_bends_upwards_is_not_at_an_end(bend: float, slope: float, at_end: bool) -> None:
+    """A noise of 0.15, from where the log-likelihood rises to 0.76, was told to be at its end: a draw that moves with
+    it had a negative information. The other coordinate is one that nothing ends."""
+    rng = np.random.default_rng(1)
+    about = np.array([slope, 0.3])
+    noise = 1e-3 * rng.normal(size=(40, 2, 1))
+    batches = [Batch(10, 10 * o, 10 * o @ o.T, -np.diag([bend, 1.0]), 1) for o in noise]
+    whole, told = told_by(batches, about, np.array([200.0, 1.0]), np.array([True, False]))
+    assert told.tolist() == [not at_end, True] and np.allclose(whole, [bend, 1.0])
+
+
+def test_few_draws_do_not_walk_to_zero() -> None:
+    """Effects of three groups: steps of 1 in the warm-up took their spread to 0, where it stayed."""
+    model = compiled(INTERCEPTS)
+    fitter = model.fitter()
+    setup = fitter._setup(fitter._bind({"group": np.repeat(np.arange(3), 3), "y": np.repeat([0, 1, 3], 3)}))
+    setup, module, found = setup._replace(max_iter=60), model.module, []
+    for seed in range(6):
+        start = {"mu": np.array(0.0), "tau": np.array(1.0)}
+        run = module.StochasticApproximation(setup, start, np.random.default_rng(seed), module.Schedule(1, 0, 1, 50))
+        run.run(10)
+        found.append(float(run.params["tau"]))
+    assert np.median(found) > 0.2 and min(found) > 0.02
+
+
+def test_slices_find_modes_that_waves_make() -> None:
+    """Directions about an effect that is Normal: chains stayed a turn away, the spread at twice its maximum."""
+    rng = np.random.default_rng(7)
+    text = "model M\nparam tau : positive\nfor g in G:\n    latent b[g] ~ Normal(0, tau)\n"
+    model = compiled(text + "    for r in R: observed y[g, r] ~ VonMises(b[g], 4)\ninfer b by saem\n")
+    y = rng.vonmises(rng.normal(0, 0.5, (40, 1)), 4, (40, 5))
+    chain = chain_of(model, {"y": y, "b": rng.normal(0, 5, 40)}, {}, {}, 1)
+    for _ in range(10):
+        chain.sweep({"tau": np.array(0.5)})
+    assert np.abs(chain.draws["b"]).max() < 3
 
 
 def test_stated_errors_cover_the_maximum() -> None:

@@ -39,7 +39,7 @@ class Kernel:
 
     function: str
     said: str
-    several: str = ""  # the function where the density may have several modes, as a sum over classes has
+    several: str = ""  # the function where the density may have several modes, as sums over classes and waves have
     sloped: bool = False  # whether it follows the gradient, which no density with something summed out has
 
 
@@ -63,6 +63,7 @@ DOMAINS = (
     "ordered",
     "spd",
 )  # of what a kernel moves: those with free coordinates
+TURNING = ("cos", "sin", "abs")
 DEFAULTS = {  # by method: sweeps, burn-in, chains, warm-up
     "mcmc": {"sweeps": 50, "burn_in": 10, "chains": 1, "warm": 100},
     "saem": {"sweeps": 1, "burn_in": 0, "chains": 1, "warm": 100},
@@ -86,6 +87,7 @@ class Drawn:
     terms: tuple[Term, ...] = ()
     whole: tuple[Term, ...] = ()
     asked: bool = False  # whether the kernel was named
+    waves: bool = False  # whether the density may have several modes: it turns around, or has powers above squares
     collapsed: bool = False  # whether it moves on the density in which what is exact is summed out
     ends: tuple[tuple[str, Interval], ...] = ()  # of latents that data cut: the interval in which each number starts
 
@@ -290,7 +292,26 @@ def _group(
     told = {n: interval_of(joint, n, {n: LATENT.of(n)}) for n in latents if cut}
     between = tuple((n, i) for n, i in told.items() if i is not None)
     why = f"its conditional given all else is no known family ({refused})" if refused else "as asked for"
-    return Drawn(latents, kernel, why, joint, None, batch, placed, whole, asked=wanted is not None, ends=between)
+    return Drawn(latents, kernel, why, joint, None, batch, placed, whole, asked=wanted is not None,
+                 waves=any(_turns(t, set(latents)) for t in whole), ends=between)  # fmt: skip
+
+
+def _turns(t: Term, latents: set[str]) -> bool:
+    """Whether a term may go up and down more than once: by functions that do, or by powers above squares."""
+    inside = [e for f in t.factors for e in x.walk(f) if isinstance(e, x.Fn) and e.name in TURNING]
+    return any(x.variables(e) & latents for e in inside) or sum(_degree(f, latents) for f in t.factors) > 2
+
+
+def _degree(e: x.Expr, latents: set[str]) -> int:
+    """Of an expression as a polynomial in the latents; any other function of them counts as one of degree 1."""
+    match e:
+        case x.Mul():
+            return sum(_degree(f, latents) for f in e.factors)
+        case x.Add():
+            return max(_degree(a, latents) for a in e.terms)
+        case x.Pow(base, x.Num(value)) if value == int(value) > 0:
+            return int(value) * _degree(base, latents)
+    return int(bool(x.variables(e) & latents))
 
 
 def drawable(found: Elimination, model: m.ModelText) -> Elimination:

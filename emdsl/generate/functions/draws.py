@@ -247,7 +247,7 @@ def sweep_lines(printer: Printer) -> list[str]:
             events = tuple(k for k, p in enumerate(stored_order(v)) if p >= len(g.batch))
             parts.append(f'Coordinates("{n}", "{v.domain.kind}", ({low}, {high}), {events})')
         known = KERNELS[g.kernel]
-        kernel = (known.several if g.collapsed else "") or known.function
+        kernel = (known.several if g.collapsed or g.waves else "") or known.function
         listed = f"({', '.join(parts)}{',' if len(parts) == 1 else ''})"
         cells.append(f'Group("{", ".join(g.latents)}", {name}, {kernel}, {listed}{told}),')
     if draws.moved and rest not in cells:

@@ -18,15 +18,19 @@ import numpy as np
 
 from emdsl.runtime.data.columns import Array
 
-SURE = 3.0  # errors of the least information that is left, which it is away from 0
+SURE = 5.0  # errors of the least information that is left, which it is away from 0
 IN_A_BATCH = 3.0  # effective draws in a batch, at least: what their ties hide is then a sixth, and known
 STEP_TOO_LONG = 0.1  # of a standard error: a Newton step so long is taken again
 BENT = 0.25  # half the third derivative of a log-likelihood, in standard errors, that is reckoned with
 BENT_BY_LOGS = 2.0  # the same for each unit of a log: of a spread, exp(2 t) to exp(6 t) stand in the curvature
 MOST_BENT = 3.0
+LONGEST_LOG = 0.24  # of steps in logs, by which what lies beyond them is told
+NOT_QUITE_ENDED = 0.02  # of a standard error: what coordinates near their ends leave unsure of the others
 BENT_SHARE = 0.5  # of its noise: a step off by more, for all that is known, is taken again
 SLIGHT = 0.01  # of a standard error: never mind how a step so little off compares with its noise
 LEAST_LEFT = 0.02  # of the complete information: what a step uphill takes to be left, at least
+ENDED = 1e-3  # of log-likelihood: what it rises and bends by, at most, in a coordinate that has gone to its end
+ENDED_SHARE = 1e-3  # the same of what draws that stay tell of the coordinate
 CLEARLY_UPHILL = 4.0  # errors of the mean score
 
 
@@ -36,7 +40,8 @@ class NewtonStep(NamedTuple):
     `effective` draws of the score in all; `sure`: the least information left over its error; `length` of the step in
     standard errors, squared, and `lost`: what noise makes of that, on average; `bent`: what part of `length` a
     quadratic is off by, in standard errors; `uphill`: where it is not sure that information is left, whether the
-    score says clearly which way is up.
+    score says clearly which way is up. `logs`: coordinates that are logs of what is declared; `told`: those in which
+    a step is taken.
     """
 
     step: Array
@@ -48,12 +53,17 @@ class NewtonStep(NamedTuple):
     lost: float
     bent: float
     batches: int
+    logs: Array
+    told: Array
     uphill: bool = False
 
     @property
     def error(self) -> Array:
-        """Covariance of where the step leads: its noise, and what a quadratic is off by."""
-        return self.noise + np.diag(np.diag(self.inverse) * (self.bent * self.length) ** 2)
+        """Covariance of where the step leads: its noise, what a quadratic is off by, and what others do that have not
+        quite come to their ends."""
+        beyond = _beyond(np.abs(self.step) + np.sqrt(np.diag(self.noise)), self.logs & self.told)
+        share = (self.bent * self.length) ** 2 + (0.0 if self.told.all() else NOT_QUITE_ENDED**2)
+        return self.noise + np.diag(np.diag(self.inverse) * share + beyond**2)
 
     @property
     def trusted(self) -> bool:
@@ -71,14 +81,27 @@ class NewtonStep(NamedTuple):
             return self.uphill
         limit = STEP_TOO_LONG * np.sqrt(np.diag(self.inverse)) + 3 * np.sqrt(np.diag(self.noise))
         off = self.bent * max(0.0, self.length - self.lost)
-        noise = _largest_share(self.noise, self.inverse)
-        return bool((np.abs(self.step) > limit).any()) or off > max(SLIGHT, BENT_SHARE * noise)
+        noise, spread = np.sqrt(np.diag(self.noise)), np.sqrt(np.diag(self.inverse))
+        beyond = _beyond(np.maximum(np.abs(self.step) - 2 * noise, 0.0), self.logs & self.told)
+        if bool((np.abs(self.step) > limit).any()) or (beyond > np.maximum(SLIGHT * spread, BENT_SHARE * noise)).any():
+            return True
+        return off > max(SLIGHT, BENT_SHARE * _largest_share(self.noise, self.inverse))
 
     def after(self, moved: float) -> NewtonStep:
         """The same, having come by a step of squared length `moved`: what is left of that is what a quadratic was off
         by, as far as it is not noise."""
         left = float(np.sqrt(self.length)) - 2 * float(np.sqrt(self.lost))
         return self._replace(bent=max(self.bent, left / moved)) if self.trusted and moved > 0 else self
+
+
+def _beyond(length: Array, logs: Array) -> Array:
+    """How far beyond a step of this length in a log a maximum may lie.
+
+    Near 0 a log-likelihood of a spread s is a s^2 - b s^4, a step at t = log s shorter than a quarter: from half of
+    log u above the maximum it is (u - 1) / (4 u - 2).
+    """
+    d = np.where(logs, np.minimum(length, LONGEST_LOG), 0.0)
+    return 0.5 * np.log((1 - 2 * d) / (1 - 4 * d)) - d
 
 
 def _largest_share(error: Array, inverse: Array) -> float:
@@ -129,6 +152,7 @@ def stepped(batches: Sequence[Batch], about: Array, told: Array, root: Array, lo
     without = [Batch(*(x - y for x, y in zip(every, b, strict=True))) for b in batches]
     lefts = np.array([parts(some, 1 - 1 / n)[1] for some in without])
     least, leasts = (np.linalg.eigvalsh(v).min(-1, initial=1.0) for v in (left, lefts))
+    known = np.isin(np.arange(p), told)
     step, inverse, noise, unit = np.zeros(p), np.zeros((p, p)), np.zeros((p, p)), np.ones(p)
     unit[told] = root
     doubt = max(float(np.sqrt(_jackknife(leasts[:, None])[0, 0])), 1e-300)
@@ -136,7 +160,8 @@ def stepped(batches: Sequence[Batch], about: Array, told: Array, root: Array, lo
     inner = np.ix_(told, told)
     if least <= 0 or not (leasts > 0).all():
         step[told], inverse[inner], uphill = _uphill(score, left, noise_of_score)
-        return NewtonStep(step / unit, inverse / np.outer(unit, unit), noise, effective, 0.0, 0.0, 0.0, BENT, n, uphill)
+        inverse = inverse / np.outer(unit, unit)
+        return NewtonStep(step / unit, inverse, noise, effective, 0.0, 0.0, 0.0, BENT, n, logs, known, uphill)
     if sure <= SURE:
         uphill = _uphill(score, left, noise_of_score)[2]
     inverse[inner] = np.linalg.inv(left) / np.outer(root, root)
@@ -147,7 +172,33 @@ def stepped(batches: Sequence[Batch], about: Array, told: Array, root: Array, lo
     lost = 2 * float(np.trace(np.linalg.solve(left, noise_of_score)))  # of this step, and of the one before
     widest = float(np.sqrt(np.max(np.diag(inverse)[logs], initial=0.0)))
     bent = min(BENT + BENT_BY_LOGS * widest, MOST_BENT)
-    return NewtonStep(step, inverse, noise, effective, sure, length, lost, bent, n, uphill)
+    return NewtonStep(step, inverse, noise, effective, sure, length, lost, bent, n, logs, known, uphill)
+
+
+def told_by(batches: Sequence[Batch], about: Array, still: Array, ends: Array) -> tuple[Array, Array]:
+    """The complete data's information on each coordinate, and of which the data tell something.
+
+    At an end of its domain, at infinity in these coordinates, the log-likelihood is flat: neither its slope nor what it
+    bends by is seen beside the draws' noise. One that bends upwards is not at its end, and not at a maximum.
+    """
+    n, every = len(batches), _empty(*batches[0].scores.shape)
+    for batch in batches:
+        every = _joined(every, batch)
+
+    def bends(some: Batch) -> Array:
+        missing = np.diag(some.outer) / some.draws - np.square(some.scores / some.draws).sum(-1)
+        return -np.diag(some.curve) / some.curves - missing
+
+    whole, score = -np.diag(every.curve) / every.curves, about + every.scores.sum(-1) / every.draws
+    without = np.array([bends(Batch(*(x - y for x, y in zip(every, b, strict=True)))) for b in batches])
+    doubt = np.sqrt((n - 1) / n * np.square(without - without.mean(0)).sum(0))
+    off = np.array([b.scores.sum(-1) / b.draws for b in batches])
+    noise = np.sqrt(off.var(0, ddof=1) / n)
+    most = ENDED_SHARE * np.maximum(whole, still)
+    flat = (np.abs(bends(every)) <= np.minimum(most, ENDED + SURE * doubt)) & (
+        np.abs(score) <= np.minimum(most, ENDED + SURE * noise)
+    )
+    return whole, np.where(ends, ~flat, (whole != 0) | (score != 0))
 
 
 def _long_run(batches: Sequence[Batch], every: Batch, told: Array) -> tuple[Array, float]:

@@ -30,6 +30,8 @@ from emdsl.runtime.montecarlo.scores import complete_statistics
 from emdsl.runtime.numeric.unconstrained import uphill
 
 FADING = 0.7  # SAEM's steps after the warm-up fall as k**-0.7
+RESTING = 100  # draws on which a step of 1 rests: a spread of fewer walks to 0 by chance, where EM is slow
+LEAST_STEP = 0.05  # in the warm-up
 FEWEST = 200  # iterates that are averaged before a fit may settle
 
 
@@ -62,6 +64,8 @@ class StochasticApproximation:
         self.chains = new_chains(setup, rng, schedule.chains)
         self.free = FreeParameters(setup, start)
         self.params: dict[str, Array] = dict(start)
+        drawn = min((np.size(v) for v in self.chains[0].draws.values()), default=RESTING)
+        self.least = float(np.clip(drawn * len(self.chains) * schedule.sweeps / RESTING, LEAST_STEP, 1.0))
         self.statistics: dict[str, Any] | None = None
         self.curvature: Array | None = None
         self.history: list[float] = []
@@ -83,7 +87,7 @@ class StochasticApproximation:
 
     def _iterate(self, k: int) -> None:
         setup, warm = self.setup, self.schedule.warm
-        step = 1.0 if k < warm else (k - warm + 1.0) ** -FADING
+        step = min(max(self.least, (k + 1.0) ** -FADING), 1.0 if k < warm else (k - warm + 1.0) ** -FADING)
         draws = []
         for chain in self.chains:
             for _ in range(self.schedule.sweeps):

@@ -15,7 +15,7 @@ from emdsl.runtime.fitting.climbs import Setup
 from emdsl.runtime.montecarlo.carried import Carried
 from emdsl.runtime.montecarlo.flat import FreeParameters, hessian_of, slope_of, steps_of
 from emdsl.runtime.montecarlo.mixing import UNMIXED, _trace, mixing_of, worst_rhat
-from emdsl.runtime.montecarlo.newton import Batch, NewtonStep, _empty, _joined, stepped
+from emdsl.runtime.montecarlo.newton import Batch, NewtonStep, _empty, _joined, stepped, told_by
 from emdsl.runtime.montecarlo.sampler import Chain
 from emdsl.runtime.montecarlo.slopes import Slopes, has_slopes
 
@@ -33,7 +33,7 @@ LEAST_PARTS = 50
 A_HESSIAN_EACH = 60  # parameters: with more of them not every batch has a Hessian
 BATCHES = 48  # of draws, at most: half as many at first
 SMALL_SHARE = 0.05  # of a standard error: Monte Carlo errors at which the sample stops to grow
-ENDED = 1e-3  # complete-data information of a free coordinate that has gone to its end: it has no error there
+LEAST_SHOWN = 1e-3  # of what a draw that stays tells of a coordinate: the unit of one that bends upwards
 
 
 def complete_statistics(setup: Setup, params: Any, prepared: Any) -> Mapping[str, Any]:
@@ -142,6 +142,9 @@ class LastSample:
         self.nowhere = Carried(self.setup, chain.draws, self.carried.parts)
         if self.slopes is None:
             self.steps = steps_of(self._whole(chain.draws), self.flat)
+        else:
+            self.steps = self.slopes.steps(chain.draws, self.nowhere)
+        self.still = self._still(chain.draws)
         if self.carried.domains:
             for draws in self._pilot():
                 self.carried.see(draws, self._apart_scores(draws, False))
@@ -158,6 +161,14 @@ class LastSample:
             self.steps = self.slopes.steps(draws, self.carried)
         self.about = self._apart_scores(draws)
         self.constant = self._whole_score(draws, self.flat) - self.about.sum(-1)
+
+    def _still(self, draws: Mapping[str, Any]) -> Array:
+        """The complete data's information on each coordinate, of draws that do not move."""
+
+        def at(i: int, h: float) -> float:
+            return float(self._whole_score(draws, self.flat + h * np.eye(len(self.flat))[i])[i])
+
+        return np.abs([(at(i, h) - at(i, -h)) / (2 * h) for i, h in enumerate(self.steps)])
 
     def _pilot(self) -> Iterator[Mapping[str, Any]]:
         """Draws of which nothing is kept but what they teach."""
@@ -224,7 +235,7 @@ class LastSample:
         batches = [b for run in self.batches for b in run]
         if not all(np.isfinite(v).all() for b in batches for v in (b.scores, b.outer, b.curve)):
             return None
-        whole = -np.diag(sum(b.curve for b in batches)) / sum(b.curves for b in batches)
-        told = np.where(self.free.ends, whole > ENDED, whole > 0)
         about = self.about.sum(-1) + self.constant
-        return stepped(batches, about, np.flatnonzero(told), np.sqrt(whole[told]), self.free.ends)
+        whole, told = told_by(batches, about, self.still, self.free.ends)
+        root = np.sqrt(np.maximum(whole, np.maximum(LEAST_SHOWN * self.still, np.finfo(float).tiny)))
+        return stepped(batches, about, np.flatnonzero(told), root[told], self.free.ends)
