@@ -74,3 +74,29 @@ def test_left_out(case: Case) -> None:
     model = emdsl.compile(text=case.text)
     one_step(case, model, data, data, None, truth)
     climbs_to_the_top(case, model, data, data, None, truth)
+
+
+LAGGED = """
+    model Lagged
+    param a : real
+    param b : real
+    param d : real
+    param s : positive
+    for n in N if n > 0:
+        given    t[n] : real
+        observed y[n] ~ Normal(a + b * y[n-1] + d * t[n], s)
+"""
+
+
+@pytest.mark.parametrize("far", [0.0, 1e8])
+def test_the_row_that_a_plate_leaves_out_is_the_second_rows_lag(far: float) -> None:
+    rng = np.random.default_rng(1)
+    y, t = np.round(rng.normal(size=(2, 20)) * 2**12) / 2**12
+    model = emdsl.compile(text=LAGGED)
+    fit = model.fitter().fit({"y": y + far, "t": t - 3 * far})
+    design = np.stack([np.ones(19), y[:-1], t[1:]], axis=1)
+    slopes, (squares,), *_ = np.linalg.lstsq(design, y[1:], rcond=None)
+    assert np.isclose(fit.log_likelihood_, norm.logpdf(0, 0, np.sqrt(squares / 19)) * 19 - 9.5, rtol=1e-10)
+    np.testing.assert_allclose([fit.params_["b"], fit.params_["d"]], slopes[1:], rtol=1e-7)
+    with pytest.raises(emdsl.DataError, match="row 0 is missing"):
+        model.fitter().fit({"y": np.where(np.arange(20) == 0, np.nan, y), "t": t})

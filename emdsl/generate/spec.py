@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pprint import pformat
 from typing import Any
 
@@ -19,6 +19,7 @@ from emdsl.derive.posteriors.chains import distance
 from emdsl.derive.posteriors.held import may_be_held
 from emdsl.derive.posteriors.told import told_tails
 from emdsl.language import model as m
+from emdsl.language.left_out import read_elsewhere
 
 CHECKED = frozenset({"positive", "unit", "simplex", "spd", "count"})  # domains of arguments that data are held against
 
@@ -29,7 +30,7 @@ def spec(plan: Plan) -> dict[str, Any]:
     sizes = {s.name: s.default.constant if s.default is not None else None for s in model.sizes}
     defaults = [[s.name, str(s.default)] for s in model.sizes if s.default is not None and s.default.constant is None]
     ordered = tied_plates(plan)
-    serves = arguments_by_givens(model)
+    serves, elsewhere = arguments_by_givens(model), read_elsewhere(model)
     own = {*plan.joint.multipliers, plan.joint.configurations.name if plan.joint.configurations is not None else ""}
     unweighted = {p.removesuffix("[]"): why for p, why in plan.unweighted.items() if p not in ordered}
     told = told_tails(plan.joint, plan.elimination)
@@ -37,7 +38,7 @@ def spec(plan: Plan) -> dict[str, Any]:
         "model": model.name,
         "sizes": sizes,
         "equal": [[str(a), str(b)] for a, b, _ in model.equal_sizes] + defaults,
-        "variables": [variable(v, plan, serves) for v in model.variables if v.name not in own],
+        "variables": [variable(v, plan, serves, elsewhere) for v in model.variables if v.name not in own],
         "plan": {n: [c.method, c.reason] for n, c in plan.choices.items()},
         "updates": {n: [u.kind, "", u.reason] for u in plan.updates for n in u.params},
         "ordered": ordered,
@@ -124,7 +125,7 @@ def arguments_by_givens(model: m.ModelText) -> dict[str, list[str]]:
     return {n: sorted(kinds) for n, kinds in out.items()}
 
 
-def variable(v: m.Variable, plan: Plan, serves: Mapping[str, list[str]]) -> dict[str, Any]:
+def variable(v: m.Variable, plan: Plan, serves: Mapping[str, list[str]], elsewhere: Collection[str]) -> dict[str, Any]:
     """One entry of `SPEC["variables"]`."""
     bounded = any(b is not None and literal(b) is None for b in (v.domain.lower, v.domain.upper))
     hidden = v.name in plan.drawn or v.kind == "latent"
@@ -145,6 +146,7 @@ def variable(v: m.Variable, plan: Plan, serves: Mapping[str, list[str]]) -> dict
         **({"closed": sorted(closed)} if (closed := plan.joint.closed.get(v.name)) else {}),  # ends that data may reach
         **({"serves": serves[v.name]} if v.name in serves else {}),
         **({"bounded": True} if bounded and v.kind == "param" else {}),  # by givens
+        **({"elsewhere": True} if v.name in elsewhere else {}),  # entries that its plates leave out are read
     }
 
 

@@ -209,6 +209,9 @@ def _check_all(
         variable = variables[name]
         tops = _tops(variable, ragged, column.values.ndim)
         use = uses.get(name, kept_entries(variable, column.values.shape))
+        if variable.get("elsewhere") and use is not None:
+            _refuse_unseen_lags(name, use, column)
+            use = None
         values[name] = checked_values(variable, column, sizes, use, tops)
         read = column.present if use is None else column.present | ~use
         whole = column.missing is None or bool(read.all())
@@ -217,6 +220,15 @@ def _check_all(
         if variable["kind"] == "observed":
             masks[name] = None if whole else np.ascontiguousarray(column.present)
     return values, masks
+
+
+def _refuse_unseen_lags(name: str, use: Array, column: Column) -> None:
+    """Entries that the plate leaves out have no density, so that none that is read elsewhere may be missing."""
+    lost = ~use & ~column.present
+    if lost.any():
+        row = int(np.argwhere(lost)[0][0])
+        what = f"{name}: the value in row {row} is missing: its plate leaves it out, and others read it"
+        raise DataError(what, code="D009", row=row)
 
 
 def _or_nan(column: Column, variable: Record) -> Array:

@@ -29,7 +29,7 @@ INTEGER_DOMAINS = {
 }
 Ends = tuple[Any, Any]
 BOTH_ENDS = ("lower", "upper")
-UNREAD = 0.5  # a given where a plate leaves it out: a mean, a scale, a rate or a probability whose density is a number
+UNREAD = 0.5  # data of which a plate leaves out all: a mean, a scale, a rate or a probability whose density is a number
 CLOSE = 1e-8  # how far from its sum or symmetry a value may be
 FEW_NUMBERS = 64  # entries of matrices that Python goes through in less time than numpy is asked in
 EDGE = 1e-8  # how near its bound an estimate is called on the boundary
@@ -233,10 +233,8 @@ def checked_values(
             _refuse_elements(name, bad, read, values, what, rank if bad.ndim < values.ndim else 0)
         if whole:
             refuse_where(name, read & (values != np.floor(values)), values, "must be whole")
-        if use is not None and variable["kind"] == "given" and domain in ("real", "positive", "unit"):
-            values = np.where(use, values, UNREAD)
-        elif use is not None and variable["kind"] == "observed" and read.any():  # as others: a column's mean holds it
-            values = np.where(use, values, values[read][0])
+        if use is not None and (variable["kind"] == "observed" or domain in ("real", "positive", "unit")):
+            values = _as_those_read(values, use, read, rank)
     for wanted in serves:
         _check_service(name, wanted, values, read)
     if low is not None:
@@ -244,6 +242,14 @@ def checked_values(
     if high is not None:
         refuse_where(name, read & (values > high), values, f"must be {high:g} or less")
     return values
+
+
+def _as_those_read(values: Array, use: Array, read: Array, rank: int) -> Array:
+    """Elements that a plate leaves out as the first that is read: reference points are means of a column."""
+    axes = tuple(range(values.ndim - rank, values.ndim))
+    whole = np.argwhere(read.all(axis=axes))
+    first = values[tuple(whole[0])] if len(whole) else UNREAD
+    return np.where(use, values, first)
 
 
 def _check_service(name: str, wanted: str, values: Array, read: Array) -> None:
