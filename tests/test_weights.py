@@ -79,7 +79,20 @@ def test_a_weight_is_the_row_so_many_times() -> None:
 
 
 RAGGED = [ROWS[0], ROWS[1, :2], ROWS[2, :0], ROWS[2, :3]]
+ITEMS = """
+    model Items
+    param w : simplex[2]
+    param mean[2] : real
+    param noise : positive
+    for s in S:
+        for t in T[s]:
+            latent z[s, t] ~ Categorical(w) if t == 0 else Categorical([0.6, 0.4] if z[s, t-1] == 0 else [0.2, 0.8])
+            for k in K[s, t]:
+                observed y[s, t, k] ~ Normal(mean[z[s, t]], noise)
+"""
+NESTED = [[[0.3, 1.2], [], [-0.4]], [[2.0]], [], [[-1.0, 0.1], [0.7, 1.9]]]
 SEQUENCES = {
+    "items of steps": (ITEMS, NESTED, {"w": [0.3, 0.7], "mean": [-1.0, 1.0], "noise": 0.7}),
     "of one length": (SERIES.format(steps="T"), ROWS, {"noise": 0.7, "drift": 0.4}),
     "ragged": (SERIES.format(steps="T[s]"), RAGGED, {"noise": 0.7, "drift": 0.4}),
     "in classes": (CLASSES, RAGGED, {"w": [0.3, 0.7], "mean": [-1.0, 1.0], "noise": 0.7}),

@@ -22,8 +22,9 @@ def weigh(t: Term, weighted: str | None, joint: LogJoint, home: tuple[Ix, ...] =
     if weighted is not None:
         inside = {f.at for f in t.factors if isinstance(f, Sel) and home and set(free(f.of)) <= set(home)}
         direct = [i for i in t.ixs if i.dim == weighted and i not in inside]
-        rows = [i for i in t.ixs if i.dim.endswith("[]") and i not in home and not direct and not inside]
-        rows = [i for i in rows if outermost_plate(i, joint.model) == weighted]
+        rows = [i for i in t.ixs if i.dim.endswith("[]") and outermost_plate(i, joint.model) == weighted]
+        held = direct or inside or not set(rows).isdisjoint(home)  # rows of a row of the block lie in one element
+        rows = [] if held else rows[:1]  # so do several: it counts once
         places = [*(i for i in direct if i not in home), *(outermost(i, joint.model) for i in rows)]
         extra += [El(WEIGHT, (i,)) for i in places if i in direct or not isinstance(i, Ix)]
     return replace(t, factors=(*t.factors, *extra)) if extra else t
