@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import stat
@@ -174,6 +175,33 @@ def test_many_observed_variables_about_one_parameter() -> None:
     lines = "".join(f"    observed y{n}[n] ~ Normal(m, s)\n" for n in range(120))
     model = emdsl.compile(text=f"model M\nparam m : real\nparam s : positive\nfor n in N:\n{lines}")
     assert set(model.updates) == {"m", "s"}
+
+
+def many(declared: int, kind: str) -> str:
+    if kind == "latent":
+        line = "    latent {0} ~ Normal({1}, s)\n"
+        names = ["s", *(f"z{i}[n]" for i in range(declared))]
+        lines = "".join(line.format(b, a) for a, b in itertools.pairwise(names))
+        return f"model M\nparam s : positive\nfor n in N:\n{lines}    observed y[n] ~ Normal({names[-1]}, s)"
+    params = "".join(f"param a{i} : real\n" for i in range(declared))
+    return f"model M\n{params}for n in N: observed y[n] ~ Normal({' + '.join(f'a{i}' for i in range(declared))}, 1)"
+
+
+@pytest.mark.parametrize(("kind", "most", "line"), [("latent", 200, 204), ("param", 600, 602)])
+def test_more_names_than_equations_are_written_for(kind: str, most: int, line: int) -> None:
+    """Every pair of them was looked at: 300 latents took a minute, 2000 parameters printed 100 MB."""
+    with pytest.raises(ModelError, match=rf":{line}:\d+: error E108: {most + 1} "):
+        emdsl.compile(text=many(most + (kind == "latent"), kind)).source  # noqa: B018
+
+
+def test_products_of_many_matrices() -> None:
+    """Every pair of 80 operands was weighed against all others, after each step again: minutes."""
+    text = "model M\nparam A : real[2, 2]\nfor n in N:\n    given x[n] : real[2]\n    observed y[n] ~ Normal("
+    model = emdsl.compile(text=f"{text}({' @ '.join(['A'] * 9)} @ x[n])[0], 1)")
+    A, X, y = np.array([[0.9, 0.3], [-0.2, 1.1]]), np.arange(6.0).reshape(3, 2), np.array([1.0, -1, 2])
+    fit = model.fitter(init={"A": A}, max_iter=0).fit({"x": X, "y": y})
+    mean = X @ np.linalg.matrix_power(A, 9)[0]
+    assert fit.log_likelihood_ == pytest.approx(-0.5 * np.sum((y - mean) ** 2) - 1.5 * np.log(2 * np.pi), rel=1e-12)
 
 
 def test_sizes_that_no_machine_holds(monkeypatch: pytest.MonkeyPatch) -> None:

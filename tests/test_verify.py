@@ -372,7 +372,19 @@ def test_a_broken_derivation_gets_no_certificate(what: str, monkeypatch: pytest.
     assert found.failures and not found.passed, str(found)
 
 
-@pytest.mark.parametrize("text", [CONDITIONAL, PRIOR, DRAWN, SPIKE])  # MEANFIELD: a bound, below
+MOVED = """model Moved
+param a : real
+param b : real[2]
+param s : positive
+for g in G:
+    latent u[g] ~ Normal(a, s)
+    for n in N:
+        given x[g, n] : real[2]
+        observed y[g, n] ~ Normal(u[g] + x[g, n] @ b, 1)
+"""  # the latents move with b, by the mean of x: Q is that of other complete data
+
+
+@pytest.mark.parametrize("text", [CONDITIONAL, PRIOR, DRAWN, SPIKE, MOVED])  # MEANFIELD: a bound, below
 def test_the_same_models_unbroken(text: str) -> None:
     found = certificate_of(text)
     assert found.passed, str(found)

@@ -38,6 +38,8 @@ from emdsl.language import model as m
 from emdsl.language.constants import one_number
 from emdsl.language.ends import known_of_each
 
+NAMES = ((("latent",), 200, "latents"), (("param", "latent", "observed"), 600, "parameters and variables"))
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -331,9 +333,20 @@ def chained_plates(joint: LogJoint) -> set[str]:
     return out
 
 
+def _too_many(model: m.ModelText) -> list[Problem]:
+    """Names of which each pair is looked at: thousands of them take minutes where an array takes none."""
+    found = []
+    for kinds, most, what in NAMES:
+        mine = [v for v in model.variables if v.kind in kinds]
+        if len(mine) > most:
+            text = f"{len(mine)} {what} by names of their own, more than {most}: their equations would fill a book"
+            found.append(Problem("E108", text, mine[most].span, "give those that are alike one name, as an array"))
+    return found[:1]
+
+
 def _refuse(model: m.ModelText) -> None:
     """What parses, types and samples, but whose inference follows in a later release."""
-    problems: list[Problem] = []
+    problems: list[Problem] = _too_many(model)
     for v in model.of_kind("param"):
         if v.domain.discrete:
             text = f"the parameter {v.name} is discrete ({v.domain.kind}): it has no derivative to estimate it by"

@@ -24,6 +24,7 @@ from emdsl.derive.joint.constants import opened
 from emdsl.derive.joint.designs import unmixed
 from emdsl.derive.joint.gradient import gradient
 from emdsl.derive.joint.joint import expand
+from emdsl.derive.joint.moving import moving
 from emdsl.derive.plan import Plan, posteriors, weighted_plate
 from emdsl.derive.posteriors.tails import closed
 from emdsl.derive.updates.newton import Newton, Together
@@ -43,9 +44,10 @@ Origin = Callable[[Expr], Expr]
 def readable(plan: Plan) -> Plan:
     """The same derivation in the coordinates of the model file: reference points are for computing only.
 
-    Where the statistics differ (a location that only some of the data are measured from), the plan as it is.
+    Where the statistics differ (a location that only some of the data are measured from), or latents move with
+    parameters, so that Q is another, the plan as it is.
     """
-    if not plan.shifts:
+    if not plan.shifts or moving(plan.joint.model, plan.shifts):
         return plan
     shown = _uncentred(plan)
     same = {s.name for s in shown.expected.statistics} == {s.name for s in plan.expected.statistics}

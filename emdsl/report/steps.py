@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El
 from emdsl.derive.algebra.made import STATISTIC
+from emdsl.derive.joint.moving import moving
 from emdsl.derive.plan import Plan
 from emdsl.derive.posteriors.draws import expanded
 from emdsl.derive.posteriors.tails import closed
@@ -290,7 +292,23 @@ def as_written(plan: Plan, found: list[Step]) -> Step:
     measured = names_of(*dict.fromkeys((*plan.centred, *plan.shifts)))
     say = f"From here on {measured} are measured from reference points: each stands for what it is less that point."
     step = explained([step])[0]
-    return replace(step, body=(*step.body, Say(say)))
+    return replace(step, body=(*step.body, Say(say), *_decided(plan)))
+
+
+def _decided(plan: Plan) -> Iterator[Say | Show]:
+    """Where latents are measured from that parameters decide, and what that means for EM."""
+    t = typeset(plan)
+    if not (found := moving(plan.joint.model, plan.shifts)):
+        return
+    yield Say("What this point is may hold parameters, as the M-step finds them:")
+    for name, shift in found.items():
+        names = t.letters.extend({}, shift.axes)
+        point = f.Apply(f.Word("point"), (t.of(El(name, shift.axes), names),))
+        yield Show(f.Relation("=", point, t.of(gathered(tidy(shift.value, t.known)), names)))
+    yield Say(
+        "So the complete data are others than those of the log joint, and EM takes another way up the same likelihood: "
+        "a shorter one, where covariates lie far from 0 and would tie the parameters beside them to these latents."
+    )
 
 
 def reference_step(plan: Plan, shifted: bool) -> list[Step]:

@@ -11,6 +11,7 @@ CODES: dict[str, str] = {
     "E105": "a parameter that decides where a latent is cut",
     "E106": "a log joint that has no value: the log or a root of a negative number",
     "E107": "a bound of a parameter that does not follow from givens",
+    "E108": "more names than equations can be written for",
     # posteriors
     "E110": "a posterior that is not tractable: latents tied to each other, or a term that is no statistic",
     "E111": "a posterior whose statistics are those of no known family",

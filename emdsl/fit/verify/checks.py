@@ -16,6 +16,7 @@ from emdsl.fit.verify.case import Case
 from emdsl.fit.verify.cells import Unchecked, World
 from emdsl.fit.verify.certificate import Check, measured, skipped
 from emdsl.fit.verify.layout import Known
+from emdsl.fit.verify.moved import moved, moves
 from emdsl.fit.verify.oracle import Oracle, tables
 from emdsl.fit.verify.setting import draw
 from emdsl.language.model import Variable
@@ -169,6 +170,9 @@ def m_step(case: Case) -> Iterator[Check]:
     _refuse_tails(case)
 
     def q(params: Mapping[str, Array], near: Known | None = None) -> float:
+        if moves(case):
+            there = replace(oracle, layout=moved(case, oracle.layout, params))
+            return there.expectation(case.found, params)
         return oracle.expectation(case.found, params, near)
 
     middle: dict[tuple[str, ...], tuple[Known, float]] = {}
@@ -191,8 +195,8 @@ def m_step(case: Case) -> Iterator[Check]:
         return
     best = -np.inf
     for size in (0.01, 0.1, 0.5, 2.0):
-        moves = {n: size * _direction(case.space, n, rng) for n in case.step}
-        best = max(best, q(case.space.at(case.step, moves)))
+        steps = {n: size * _direction(case.space, n, rng) for n in case.step}
+        best = max(best, q(case.space.at(case.step, steps)))
     yield measured("M-step: nothing around is better", "", max((best - top) / scale, 0.0), EXACT)
 
 

@@ -15,6 +15,7 @@ from emdsl.fit.verify.apart import fitted_apart
 from emdsl.fit.verify.case import Case, fitted
 from emdsl.fit.verify.cells import Unchecked, World
 from emdsl.fit.verify.certificate import Check, measured, skipped
+from emdsl.fit.verify.moved import MOVED, moves
 from emdsl.fit.verify.setting import Drawn
 from emdsl.language.model import Dim, Ragged, Variable
 from emdsl.runtime.fitting.symmetry import alike
@@ -188,6 +189,8 @@ def _repeated(case: Case, name: str) -> Check:
     _in_another_order(case, name)  # a row that stands elsewhere must mean the same
     n = case.drawn.setting.sizes[name]
     twice, _ = taken(case, name, np.array([0, *range(n)]), case.start)
+    if moves(case):
+        raise Unchecked(MOVED)
     weight = np.ones(n)
     weight[0] = 2.0
     try:

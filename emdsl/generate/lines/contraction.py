@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import combinations
@@ -127,7 +128,8 @@ def _pairwise(em: Lines, arrays: Sequence[Array], out: tuple[Ix, ...]) -> Array:
         work = [a for a in work if a.axes]
         if len(work) < 2:
             break
-        i, j = min(combinations(range(len(work)), 2), key=lambda p: _cost(em, work, p, out))
+        carried = Counter(i for a in work for i in set(a.axes))
+        i, j = min(_candidates(work), key=lambda p: _cost(em, work, p, out, carried))
         pair = _pair(em, work[i], work[j], _needed(work, (i, j), out))
         rest = [a for n, a in enumerate(work) if n not in (i, j)]
         if not pair.inner and any(a.inner for a in rest):
@@ -149,6 +151,19 @@ def _folded(em: Lines, work: Sequence[Array]) -> list[Array]:
     return list(out.values())
 
 
+def _candidates(work: Sequence[Array]) -> list[tuple[int, int]]:
+    """The pairs of which one is multiplied next; with very many operands those that share an axis, if any do."""
+    if len(work) <= MANY:
+        return list(combinations(range(len(work)), 2))
+    carriers: dict[Ix, list[int]] = {}
+    for n, a in enumerate(work):
+        for i in a.axes:
+            carriers.setdefault(i, []).append(n)
+    few = (ns for ns in carriers.values() if len(ns) <= MANY)
+    found = sorted({p for ns in few for p in combinations(ns, 2) if p[0] != p[1]})
+    return found or list(combinations(range(len(work)), 2))
+
+
 def _needed(work: Sequence[Array], pair: tuple[int, int], out: tuple[Ix, ...]) -> set[Ix]:
     return set(out).union(*(set(a.axes) for n, a in enumerate(work) if n not in pair))
 
@@ -159,13 +174,13 @@ def _sum_alone(em: Lines, a: Array, others: Sequence[Array], out: tuple[Ix, ...]
 
 
 def _cost(
-    em: Lines, work: Sequence[Array], pair: tuple[int, int], out: tuple[Ix, ...]
+    em: Lines, work: Sequence[Array], pair: tuple[int, int], out: tuple[Ix, ...], carried: Counter[Ix]
 ) -> tuple[float, float, bool, bool, int]:
     """The size of the result, then of what is touched; of equals, what can be hoisted out of the loop goes first, then
     the square of a vector in every row: its rows stay next to each other."""
     a, b = work[pair[0]], work[pair[1]]
-    needed = _needed(work, pair, out)
     union = set(a.axes) | set(b.axes)
+    needed = {i for i in union if i in out or carried[i] > (i in a.axes) + (i in b.axes)}
     result, touched = 1.0, 1.0
     for i in union:
         size = ROWS if i.dim in em.rows else LEVELS
