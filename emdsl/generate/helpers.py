@@ -41,6 +41,7 @@ MODULES = (
     "fields/gaussian",
     "numeric/tails",
     "meanfield/variational",
+    "meanfield/given",
     "meanfield/looked_up",
     "meanfield/turns",
     "meanfield/counted",

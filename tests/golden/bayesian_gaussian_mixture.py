@@ -378,7 +378,10 @@ def start(params, data, prepared, rng, given):
         "entropy z": 0.0,
         "normaliser z": 0.0,
     }
-    put(factors, given, "z", "q:z", 1)
+    put_member(factors, given, "weights", dirichlet_posterior, ('concentration',), (0,), 0, {"E:weights:log": ("E", "log"), "E:weights:id": ("E", "id"), "argument:weights:concentration": ("argument", "concentration")}, axis=0)
+    put_member(factors, given, "prec", wishart_posterior, ('df', 'scale'), (1, 2, 0), 1, {"E:prec:logdet": ("E", "logdet"), "E:prec:id": ("E", "id"), "E:prec:inv": ("E", "inv"), "argument:prec:df": ("argument", "df"), "argument:prec:scale": ("argument", "scale")}, axes=(0, 1))
+    put(factors, given, "z", "q:z", (1, 0))
+    put_gaussian(factors, given, "mean", ('mean', 'cov'), ('location:mean', (1, 0)), ('variance:mean', (1, 2, 0)), (), origin=prepared["reference x"], scale=("E:prec:inv", (0, 1)))
     refuse_factors(given)
     factors.update(sums_under_z(prepared, factors["q:z"]))
     del factors["q:z"]

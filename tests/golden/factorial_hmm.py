@@ -266,7 +266,7 @@ def expectations(params, prepared):
         features_2 = lane_features(prepared, prepared["the sequences of a"], slice(0, T), features_of_a)
         log_a = lane_table(coefficients, features_2)
         if rng is not None:
-            log_a = np.log(seeded(out_of_lanes(log_a).reshape(A, B, T), 2, [x], rng))
+            log_a = np.log(seeded(out_of_lanes(log_a).reshape(A, B, T), 2, [x], of(rng, "a", "b")))
         log_z_a, chain_a = chains(log_a, log_edge_a, [log_first_a], prepared["the sequences of a"], (2, 0, 1, False), rng)
         return chain_a, log_z_a, features_2
     return on

@@ -219,11 +219,11 @@ def expectations(params, prepared):
         log_c += constant
         q_c, log_z_c = normalise(log_c, 1)
         if rng is not None:
-            q_c = seeded(q_c, 1, [x], rng)
+            q_c = seeded(q_c, 1, [x], of(rng, "c"))
         # (5) log joint of z with its data, for every state; then its posterior and log-normaliser
         log_z = log_z_c
         if rng is not None:
-            log_z = np.log(seeded(out_of_lanes(log_z), 1, [x], rng))
+            log_z = np.log(seeded(out_of_lanes(log_z), 1, [x], of(rng, "z")))
         log_z_z, chain_z = chains(log_z, t_3, [t_4], prepared["the sequences of z"], (1, 0, 1, False), rng)
         # (4), (5) together: each posterior with those that it is given
         q_c_joint = q_c * chain_z.q

@@ -223,7 +223,7 @@ def start(params, data, prepared, rng, given):
         "entropy spot": 0.0,
         "normaliser spot": 0.0,
     }
-    put(factors, given, "spot", "q:spot", 2)
+    put(factors, given, "spot", "q:spot", (2, 0, 1))
     refuse_factors(given)
     factors["clique0:spot"] = products(prepared["the network of spot"], 0, factors, (2, N, M))
     factors["clique1:spot"] = products(prepared["the network of spot"], 1, factors, (2, 2, N, M))

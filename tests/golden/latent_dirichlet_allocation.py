@@ -284,7 +284,8 @@ def division(params, data, prepared, rng, given):
         "entropy z": 0.0,
         "normaliser z": 0.0,
     }
-    put(factors, given, "z", "q:z", 1, prepared["which L"])
+    put_member(factors, given, "theta", dirichlet_posterior, ('concentration',), (1, 0), 1, {"E:theta:log": ("E", "log"), "E:theta:id": ("E", "id"), "argument:theta:concentration": ("argument", "concentration")}, axis=0)
+    put(factors, given, "z", "q:z", (1, 0), prepared["which L"])
     refuse_factors(given)
     factors.update(sums_under_z(prepared, factors["q:z"]))
     del factors["q:z"]

@@ -288,7 +288,9 @@ def division(params, data, prepared, rng, given):
         "entropy beta": 0.0,
         "entropy topic": 0.0,
     }
-    put(factors, given, "topic", "q:topic", 1, prepared["which L"])
+    put_member(factors, given, "theta", gamma_posterior, ('shape', 'rate'), (0, 1), 2, {"E:theta:log": ("E", "log"), "E:theta:id": ("E", "id"), "E:theta:recip": ("E", "recip"), "E:theta:square": ("E", "square"), "argument:theta:shape": ("argument", "shape"), "argument:theta:rate": ("argument", "rate")})
+    put_member(factors, given, "beta", gamma_posterior, ('shape', 'rate'), (0, 1), 2, {"E:beta:log": ("E", "log"), "E:beta:id": ("E", "id"), "E:beta:recip": ("E", "recip"), "E:beta:square": ("E", "square"), "argument:beta:shape": ("argument", "shape"), "argument:beta:rate": ("argument", "rate")})
+    put(factors, given, "topic", "q:topic", (1, 0), prepared["which L"])
     refuse_factors(given)
     factors.update(sums_under_topic(prepared, factors["q:topic"]))
     del factors["q:topic"]

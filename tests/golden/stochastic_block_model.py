@@ -219,7 +219,7 @@ def start(params, data, prepared, rng, given):
         "entropy z": 0.0,
         "normaliser z": 0.0,
     }
-    put(factors, given, "z", "q:z", 1)
+    put(factors, given, "z", "q:z", (1, 0))
     refuse_factors(given)
     factors["clique0:z"] = products(prepared["the network of z"], 0, factors, (K, N))
     factors["clique1:z"] = products(prepared["the network of z"], 1, factors, (K, K, N, N))

@@ -46,7 +46,7 @@ def _seeded(printer: Printer, lines: Sequence[str]) -> list[str]:
                 own += f".reshape({', '.join(printer.inference.emitter.length(i) for i in axes)})"
             out += [
                 "if rng is not None:",
-                f"    {table} = np.log(seeded({own}, {len(block.states)}, {rows}, rng{order}))",
+                f"    {table} = np.log(seeded({own}, {len(block.states)}, {rows}, {_start(printer, block)}{order}))",
             ]
         out.append(line)
         if " = normalise(" in line:
@@ -64,10 +64,17 @@ def _seeded(printer: Printer, lines: Sequence[str]) -> list[str]:
             own, way = (
                 (states, "seeded") if not points else (f"{points}, {len(block.states) - len(points)}", "seeded_beside")
             )
-            arguments = f"{q}, {own}, {rows}, rng{_weights_of_rows(printer, block)}"
+            arguments = f"{q}, {own}, {rows}, {_start(printer, block)}{_weights_of_rows(printer, block)}"
             arguments += _order(printer, len(block.states) - len(points))
             out += ["if rng is not None:", f"    {q} = {way}({arguments})"]
     return out
+
+
+def _start(printer: Printer, block: Block) -> str:
+    """Code of what the states of a block are seeded by; blocks of several discrete latents ask by name."""
+    apart = printer.plan.joint.discrete - printer.plan.joint.in_clouds
+    names = ", ".join(f'"{n}"' for n in block.latents if n not in printer.plan.joint.in_clouds)
+    return f"of(rng, {names})" if len(apart) > 1 else "rng"
 
 
 def _order(printer: Printer, states: int) -> str:

@@ -16,15 +16,15 @@ from emdsl.derive.algebra.made import (
     Q,
     made_of,
 )
-from emdsl.derive.joint.plates import home_of
 from emdsl.derive.posteriors.blocks import Part
 from emdsl.derive.posteriors.meanfield import moments_of
 from emdsl.generate.blocks.clouds import density_name, emit_points
 from emdsl.generate.blocks.estep import emit_joint_probabilities
 from emdsl.generate.blocks.once import contracted
-from emdsl.generate.context import Function, counted_plate
+from emdsl.generate.context import Function
 from emdsl.generate.functions.expectations import rows_of_data
 from emdsl.generate.functions.first_factors import first_entries
+from emdsl.generate.functions.given_factors import given_lines
 from emdsl.generate.functions.parts import is_shared, part_name
 from emdsl.generate.functions.regrouped import division_lines, functions_of_groups, regrouped_of
 from emdsl.generate.functions.row_factors import row_factor_lines, sums_name, sums_of_start_lines, weights_lines
@@ -100,11 +100,7 @@ def start_lines(printer: Printer) -> list[str]:
     cells = [line for part in parts for b in part.blocks for line in first_entries(printer, f, b, after)]
     cells += [f'"entropy {part.latents[0]}": 0.0,' for part in printer.plan.elimination.parts]
     cells += [f'"normaliser {p.latents[0]}": 0.0,' for p in [settled_last(printer)] if p is not None]
-    at_points = printer.plan.joint.in_clouds
-    discrete = [b for b in printer.plan.elimination.blocks if b.states and not b.chain and not b.gates]
-    discrete = [b for b in discrete if not set(b.latents) & at_points]
-    homes = {b.name: len(home_of(printer.plan.joint.model.variable(b.name))) for b in discrete if len(b.latents) == 1}
-    given = [f'put(factors, given, "{n}", "{Q.of(n)}", {plates}{_which(printer, n)})' for n, plates in homes.items()]
+    given = given_lines(printer, f)
     lines = ['sizes = prepared["the sizes"]', *f.prologue(), *f.emitter.outer]
     lines += division_lines(f.emitter, printer, groups) if groups else []
     lines += ["factors = {", *indent(cells, 1), "}"]
@@ -153,12 +149,6 @@ def _means(printer: Printer, part: Part, home: list[str]) -> list[str]:
         *(f'factors["{k}"]' for k in found),
         *(f'(factors["{Q.of(AT.named(k))}"] * factors["{k}"]).sum(0)' for k in own),
     ]
-
-
-def _which(printer: Printer, latent: str) -> str:
-    """The argument that tells which rows are one element, where equal ones are."""
-    plate = counted_plate(printer.plan, latent)
-    return f', prepared["which {plate}"]' if plate else ""
 
 
 def sweep_lines(printer: Printer) -> list[str]:

@@ -232,14 +232,17 @@ def _flat(net: Network, tables: Sequence[Array]) -> list[Array]:
     return [t.reshape(*t.shape[: m.shape[1]], -1) for t, m in zip(tables, net.members, strict=True)]
 
 
-def _drawn(
-    net: Network, tables: Sequence[Array], rng: np.random.Generator
-) -> tuple[dict[str, Array], Array, list[Array]]:
-    """States at random, softened, each element for itself."""
+def _drawn(net: Network, tables: Sequence[Array], rng: Any) -> tuple[dict[str, Array], Array, list[Array]]:
+    """States at random, softened, each element for itself; or as the user starts from them."""
+    given = [rng.element(name, i) if callable(rng) else None for name, (_, n) in net.levels.items() for i in range(n)]
+    draw = rng.rng if callable(rng) else rng
     soft = []
-    for k in net.states:
+    for k, told in zip(net.states, given, strict=True):
         p = np.full(k, 0.2 / k)
-        p[rng.integers(k)] += 0.8
+        if told is None:
+            p[draw.integers(k)] += 0.8
+        elif len(told) == k:
+            p = told
         soft.append(p)
     q = {}
     for name, (k, n) in net.levels.items():

@@ -1,4 +1,4 @@
-"""Starting from the posterior of a latent where it is exact: the first M-step is made with what the user gives."""
+"""Starting from posteriors of discrete latents where they are exact: the first M-step is made with what is given."""
 
 from __future__ import annotations
 
@@ -17,6 +17,9 @@ class Division:
     """The probabilities of one discrete latent, in place of a generator of divisions: rows are asked for in order."""
 
     def __init__(self, name: str, value: Any) -> None:
+        if isinstance(value, Mapping):
+            raise DataError(f"init: {name} follows from the parameters and the data: it is no start of its own",
+                            hint="leave it out, or give all parameters beside it", code="D016")  # fmt: skip
         if isinstance(value, list | tuple) and value and np.ndim(value[0]) == 2:  # one for each part of a ragged plate
             value = np.concatenate([v for v in value if len(v)])
         try:
@@ -41,23 +44,68 @@ class Division:
         return taken
 
 
-def divided(given: Mapping[str, Any], drawn: bool) -> Division:
-    """What a fit starts from where q is not factorised. Raises DataError for more than one latent, and `drawn` ones."""
+class Divisions:
+    """The probabilities of several discrete latents, in place of a generator: each block asks for its own."""
+
+    def __init__(self, given: Mapping[str, Any], rng: Any) -> None:
+        self.each, self.rng = {n: Division(n, v) for n, v in given.items()}, rng
+
+    def __call__(self, q: Array, states: int) -> Array:
+        (only,) = self.each.values()
+        return only(q, states)
+
+    def of(self, names: tuple[str, ...]) -> Any:
+        """What stands in place of the generator for the block of these latents: the generator where none is given."""
+        own = [self.each.get(n) for n in names]
+        if not any(own):
+            return self.rng
+        if missing := [n for n, d in zip(names, own, strict=True) if d is None]:
+            raise _together(names, missing)
+
+        def product(q: Array, states: int) -> Array:
+            out = np.ones_like(q)
+            for k, d in enumerate(own):
+                assert d is not None
+                gates = states + max(0, q.ndim - states - (d.whole.ndim - 1))  # states of others around: alike in all
+                found = d(np.empty((q.shape[k], *q.shape[gates:])), 1)
+                lead = (n if i == k else 1 for i, n in enumerate(q.shape[:gates]))
+                out *= found.reshape(*lead, *q.shape[gates:])
+            return out
+
+        return product
+
+    def element(self, name: str, at: int) -> Array | None:
+        """The probabilities of one element of a latent in a network; None where it is not given."""
+        division = self.each.get(name)
+        if division is None:
+            return None
+        flat = division.whole.reshape(len(division.whole), -1)
+        division.done = True
+        if at >= flat.shape[1]:
+            raise _refused(name)
+        return flat[:, at]
+
+
+def divided(given: Mapping[str, Any], drawn: bool, rng: Any) -> Divisions:
+    """What a fit starts from where q is not factorised. Raises DataError where latents are drawn."""
     if drawn:
         raise _refused(next(iter(given)))
-    if len(given) > 1:
-        raise DataError(
-            f"init: {', '.join(given)} are found together, and only one latent can be started from",
-            hint="start from parameters: init = {...}",
-            code="D016",
-        )
-    return Division(*next(iter(given.items())))
+    return Divisions(given, rng)
 
 
-def check_read(division: Division) -> None:
+def check_read(divisions: Divisions) -> None:
     """Refuses probabilities of which the E-step made no use, or not all."""
-    if not division.done:
-        raise _refused(division.name)
+    for division in divisions.each.values():
+        if not division.done:
+            raise _refused(division.name)
+
+
+def _together(names: tuple[str, ...], missing: list[str]) -> DataError:
+    return DataError(
+        f"init: {', '.join(names)} are found together, and {', '.join(missing)} has no start",
+        hint="start from all of them, or from parameters: init = {...}",
+        code="D016",
+    )
 
 
 def _refused(name: str) -> DataError:

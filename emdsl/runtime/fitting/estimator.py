@@ -215,7 +215,7 @@ class Estimator(Answers):
             params = {n: params.get(n, np.asarray(value, np.float64)) for n, value in drawn.items()}
         if "start" not in vars(self._module):
             if some and start[1]:
-                division = divided(start[1], "climb_by_draws" in vars(self._module))
+                division = divided(start[1], "climb_by_draws" in vars(self._module), rng)
                 statistics = self._ask("e_step", params, setup.data, setup.prepared, division)
                 check_read(division)
                 found = self._ask("m_step", statistics, params, setup.prepared, "keep")

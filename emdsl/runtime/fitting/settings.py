@@ -216,8 +216,9 @@ def starting_values(
     variables = {v["name"]: v for v in spec["variables"] if v["kind"] in ("param", "latent")}
     params: dict[str, Array] = {}
     factors: dict[str, Any] = {}
+    seen = {v["name"] for v in spec["variables"] if v["kind"] == "observed"}
     for name, value in init.items():
-        if name in held:
+        if name in held or name in seen:  # what is missing of data, as `posterior_` has it, follows from all else
             continue
         if name not in variables:
             raise DataError(f"init: the model has no parameter {name}", hint=closest(name, variables), code="D002")

@@ -58,11 +58,12 @@ def from_both_ends(links: Array, there: Array) -> Array:
 
 
 def put(
-    factors: dict[str, Array], given: dict[str, Any], latent: str, key: str, plates: int, which: Any = None
+    factors: dict[str, Array], given: dict[str, Any], latent: str, key: str, order: Sequence[int], which: Any = None
 ) -> None:
     """The probabilities of a discrete latent that the user starts from: plates first, states last.
 
-    Where equal rows are one element, `which` tells them: it starts from their mean.
+    order : the axes of these in which they are kept, states first. Where equal rows are one element, `which` tells
+    them: it starts from their mean.
     """
     if latent not in given:
         return
@@ -70,11 +71,11 @@ def put(
     if isinstance(value, list | tuple) and value and np.ndim(value[0]) == 2:  # an array for each part of a ragged plate
         value = np.concatenate([v for v in value if len(v)])
     value = np.asarray(value, float)
-    moved = np.moveaxis(value, -1, 0)
-    moved = np.moveaxis(moved, 1, -1) if plates > 1 else moved
     shape = factors[key].shape if which is None else (*factors[key].shape[:-1], len(which))
+    moved = value.transpose(order) if value.ndim == len(order) else value
     if moved.shape != shape or not np.isfinite(moved).all() or (moved < 0).any():
-        raise DataError(f"init: {latent} must hold probabilities of shape {(*shape[1:], shape[0])}", code="D016")
+        wanted = tuple(shape[list(order).index(k)] for k in range(len(order)))
+        raise DataError(f"init: {latent} must hold probabilities of shape {wanted}", code="D016")
     if which is not None:
         counts = np.bincount(which, minlength=factors[key].shape[-1])
         moved = np.stack([np.bincount(which, weights=p, minlength=len(counts)) for p in moved]) / counts
@@ -84,7 +85,7 @@ def put(
 def refuse_factors(given: Mapping[str, Any]) -> None:
     """Starting factors that no rule takes."""
     if given:
-        raise DataError(f"init: {', '.join(given)} cannot be started from: only probabilities of discrete latents can",
+        raise DataError(f"init: {', '.join(given)} cannot be started from here: start from the other latents",
                         code="D016")  # fmt: skip
 
 

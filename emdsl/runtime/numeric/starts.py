@@ -23,6 +23,11 @@ def twin(rng: np.random.Generator | None) -> np.random.Generator | None:
     return other
 
 
+def of(rng: Any, *names: str) -> Any:
+    """What the block of these latents starts from: the generator, or what the user gave of them."""
+    return rng.of(names) if callable(rng) else rng
+
+
 def seeded(
     q: Array,
     states: int,
