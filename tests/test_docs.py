@@ -62,7 +62,7 @@ def test_an_example_reads(example: Example) -> None:
 def test_an_example_is_sampled_and_evaluated(example: Example) -> None:
     """What cannot be fitted yet can be drawn from and has a density all the same."""
     model = parse_model(example.text, "example.em", PRELUDE())
-    sizes, lengths, params, givens = plausible(model)
+    sizes, lengths, params, givens, _ = plausible(model)
     drawn = sample(model, params, sizes, 0, givens, lengths)
     assert np.isfinite(log_joint(model, {**params, **givens, **drawn}, sizes, lengths))
 
@@ -71,7 +71,7 @@ def test_an_example_is_sampled_and_evaluated(example: Example) -> None:
 @pytest.mark.parametrize("example", [e for e in EXAMPLES if e.code is None], ids=lambda e: e.place)
 def test_an_example_is_fitted_or_refused_with_its_place(example: Example) -> None:
     resolved = parse_model(example.text, "example.em", PRELUDE())
-    sizes, lengths, params, givens = plausible(resolved)
+    sizes, lengths, params, givens, _ = plausible(resolved)
     drawn = sample(resolved, params, sizes, 0, givens, lengths)
     data = {v.name: drawn[v.name] for v in resolved.of_kind("observed")} | givens
     try:

@@ -74,7 +74,7 @@ def _summed(printer: Printer, f: Function, body: Sequence[str], totals: Sequence
     zeros = [f"{name} = 0.0" for name in totals]
     if not body:
         return zeros
-    if not printer.chunk:
+    if not printer.chunk or any(c.shared for c in printer.plan.joint.clouds):  # points of all rows are handed on, too
         return [*zeros, *printer.loop(f, body, call)]
     added, names = f.emitter.namer.fresh("added"), ", ".join(totals) + ("," if len(totals) == 1 else "")
     inside = [*zeros, *printer.loop(f, body, call, "chunks"), f"return {names}"]
