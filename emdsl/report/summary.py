@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import IO, Any
 
 import numpy as np
@@ -30,10 +30,15 @@ def number(value: float) -> str:
 
 
 def parameter_rows(
-    name: str, value: np.ndarray[Any, np.dtype[Any]], labels: list[str] | None = None
+    name: str, value: np.ndarray[Any, np.dtype[Any]], labels: Sequence[Sequence[str] | None] = ()
 ) -> Iterator[tuple[str, str]]:
-    """A parameter as rows of a table: the last axis along a row, the axes before it as the index."""
+    """A parameter as rows of a table: the last axis along a row, the axes before it as the index.
+
+    Elements that the data named, by axis in `labels`, are shown by their names: on the last axis one a row.
+    """
     array = np.asarray(value, float)
+    if len(labels) == array.ndim and array.ndim and labels[-1]:
+        array = array[..., None]
     if array.ndim == 0:
         yield name, f"{number(float(array)):>12}"
         return
@@ -43,7 +48,8 @@ def parameter_rows(
         if count * each >= MOST_ROWS:
             yield f"{name}[...]", f"{int(np.prod(leading)) - count} more"
             return
-        shown = [labels[i] if labels and axis == 0 and i < len(labels) else str(i) for axis, i in enumerate(index)]
+        names = [*labels, *[None] * len(index)]
+        shown = [known[i] if known and i < len(known) else str(i) for known, i in zip(names, index, strict=False)]
         label = name + (f"[{', '.join(shown)}]" if shown else "")
         numbers = [f"{number(v):>12}" for v in array[index]]
         lines = [" ".join(numbers[i : i + NUMBERS]) for i in range(0, len(numbers), NUMBERS)]
@@ -81,10 +87,10 @@ def wrapped(text: str, console: Console) -> str:
 
 
 def all_rows(fit: Any, spec: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """The rows of every parameter; a first axis that the data named in text is shown by its labels."""
-    axes = {v["name"]: [*(p[1] for p in v["plates"]), *v["array"]] for v in spec["variables"]}
+    """The rows of every parameter; an axis that the data named in text is shown by its labels."""
+    axes = {v["name"]: [*(p[1] for p in v["plates"]), *v["array"], *v["event"]] for v in spec["variables"]}
     for name, value in fit.params_.items():
-        yield from parameter_rows(name, value, fit.labels_.get(axes[name][0]) if axes.get(name) else None)
+        yield from parameter_rows(name, value, [fit.labels_.get(str(size)) for size in axes.get(name, ())])
 
 
 def outcome_lines(fit: Any) -> Iterator[str]:

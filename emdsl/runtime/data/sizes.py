@@ -91,7 +91,7 @@ def _disagreement(equation: Equation, found: Mapping[str, SizeValue]) -> DataErr
 
     def side(text: str) -> str:
         names = sorted({n for key in parse_size(text) for n in key if n in found})
-        because = "; ".join(f"{n} = {found[n].value} from {found[n].source}" for n in names)
+        because = "; ".join(f"{'' if n == text else f'{n} = {found[n].value} '}from {found[n].source}" for n in names)
         value = substitute_sizes(parse_size(text), known)
         shown = text if any(value) else str(value.get((), 0))
         return f"{text} is {shown} ({because})" if because else text
