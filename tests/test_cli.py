@@ -91,6 +91,21 @@ def test_fit_of_a_long_table(run: Any, tmp_path: Path) -> None:
     assert facts["sizes"] == {"S": 2, "K": 2} and facts["labels"]["S"] == ["a", "b"]
 
 
+def test_estimates_of_what_the_data_name_stand_by_their_names(
+    run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cli, "compiled", COMPILED)
+    (tmp_path / "w.em").write_text(
+        "model W\nparam p[G] : simplex[V]\nparam m[G] : real\nfor n in N:\n    given g[n] : index[G]\n"
+        "    observed w[n] : category[V] ~ Categorical(p[g[n]])\n    observed y[n] ~ Normal(m[g[n]], 1)\n"
+    )
+    (tmp_path / "w.csv").write_text("g,w,y\nwest,red,1\neast,red,5\nwest,blue,3\neast,red,5\n")
+    done = run("fit", str(tmp_path / "w.em"), str(tmp_path / "w.csv"))
+    rows = {line.rsplit(None, 1)[0].strip(): line.split()[-1] for line in done.out.splitlines() if "[" in line}
+    assert (rows["m[east]"], rows["m[west]"]) == ("5", "2")
+    assert (rows["p[west, blue]"], rows["p[west, red]"], rows["p[east, red]"]) == ("0.5", "0.5", "1")
+
+
 @pytest.mark.parametrize(
     ("arguments", "status", "words"),
     [

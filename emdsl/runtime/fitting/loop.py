@@ -201,7 +201,9 @@ def _conclude(
     about = f"; about {gap:.1e} may remain to climb (Aitken)" if gap is not None and gap > 0 else ""
     iterations = f"{end.n_iter} iteration" + ("" if end.n_iter == 1 else "s")
     if status == "converged":
-        message = f"converged after {iterations}: the objective moves by less than {setup.tol:g} (1 + |objective|){about}"
+        message = (
+            f"converged after {iterations}: the objective moves by less than {setup.tol:g} (1 + |objective|){about}"
+        )
         if end.status == "level":
             message = (
                 f"converged after {iterations}: the objective is known to {noise:.1e} only, parameters are so large"
