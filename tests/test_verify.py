@@ -615,3 +615,18 @@ def test_distances_declared_as_numbers_are_drawn_positive() -> None:
     """
     found = verify.certify(emdsl.compile(text=text), 0, False, ("log-likelihood", "draws have the density's moments"))
     assert found.passed, str(found)
+
+
+def test_positions_in_ragged_plates_are_drawn() -> None:
+    """A parent within the same sequence: no data could be drawn, and that had raised."""
+    text = """
+        model Trees
+        param q : positive
+        for g in G:
+            for i in I[g]:
+                given up[g, i] : index[I]
+                latent h[g, i] ~ Normal(0, 1) if i == 0 else Normal(h[g, up[g, i]], q)
+                observed y[g, i] ~ Normal(h[g, i], 1)
+    """
+    found = verify.certify(emdsl.compile(text=text), 0, False, ("log-likelihood", "a weight of 2 is the row twice"))
+    assert found.passed and not any(c.status == "not checked" for c in found.checks), str(found)

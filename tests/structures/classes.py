@@ -93,9 +93,45 @@ def _switching_joint(p, d, z):
     return out
 
 
+# A tree within each group, as long as the group is: what an element hangs on lies in its own group.
+TREES = """
+    model Trees
+    param w : simplex[2]
+    param a[2] : real
+    param q : positive
+    param s : positive
+    for g in G:
+        latent k[g] ~ Categorical(w)
+        for i in I[g]:
+            given up[g, i] : index[I]
+            latent h[g, i] ~ Normal(1, 1) if i == 0 else Normal(a[k[g]] * h[g, up[g, i]], q)
+            observed y[g, i] ~ Normal(h[g, i], s)
+"""
+
+
+def _trees(rng):
+    p = {"w": np.array([0.4, 0.6]), "a": np.array([0.9, -0.5]), "q": 0.6, "s": 0.5}
+    up = [np.array(parents, int) for parents in ([0, 0, 0, 1], [], [0], [0, 0, 1])]
+    return {"up": up, "y": [rng.normal(0, 1.5, len(u)) for u in up]}, p
+
+
+def _trees_joint(p, d, z):
+    out = LOG(p["w"][z["k"]]).sum()
+    for k, parents, y in zip(z["k"], d["up"], d["y"], strict=True):
+        n = len(y)
+        carry, noise = np.eye(n), np.diag(np.r_[1.0, np.full(n, p["q"] ** 2)][:n])
+        for i in range(1, n):
+            carry[i] += p["a"][k] * carry[parents[i]]
+        if n:
+            out += _dense(y, carry[:, 0], carry @ noise @ carry.T + p["s"] ** 2 * np.eye(n))
+    return out
+
+
 CASES = (
     Structure("classes beside crossed effects", CROSSED, _crossed, lambda d: {"z": ((4,), 2)}, _crossed_joint,
               {"z": "exact:hybrid", "u": "exact:hybrid", "v": "exact:hybrid"}),
     Structure("a chain that switches a Gaussian chain", SWITCHING, _switching, lambda d: {"z": ((6,), 2)},
               _switching_joint, {"z": "exact:hybrid", "x": "exact:hybrid"}),
+    Structure("classes of ragged trees", TREES, _trees, lambda d: {"k": ((4,), 2)}, _trees_joint,
+              {"k": "exact:hybrid", "h": "exact:hybrid"}),
 )  # fmt: skip

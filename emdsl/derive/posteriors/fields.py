@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import DataIx, El, Expr, Idx, Ix
+from emdsl.derive.algebra.made import ROW, START
 from emdsl.derive.joint.terms import Term, at_gate
 from emdsl.derive.posteriors.chains import distance
 from emdsl.derive.posteriors.gaussian import Gaussian, polynomial_role
@@ -82,8 +83,18 @@ def place_outside(a: Atoms, homes: Mapping[str, tuple[Ix, ...]], inside: Mapping
             place = (*place[:-1], found[0]) if found is not None else place
         moved = x.substitute(El("", within), dict(zip(home, place, strict=True)))
         assert isinstance(moved, El)
-        out.add(moved)
+        out.add(El("", tuple(map(_of_its_sequence, moved.idx))))
     return out
+
+
+def _of_its_sequence(i: Idx) -> Idx:
+    """Where a row of a ragged plate lies that is a position counted from the start of a sequence: there."""
+    match i:
+        case DataIx(El(row, (DataIx(x.Add(terms)),))) if name := ROW.named(row):
+            starts = [t for t in terms if isinstance(t, El) and t.var == START.of(name)]
+            if len(starts) == 1:
+                return starts[0].idx[0]
+    return i
 
 
 def without_gates(

@@ -138,7 +138,9 @@ def _values(
         # a ragged plate and what encloses it are one axis of rows
         shape = (sum(lengths[size.name]),) if isinstance(size, Ragged) else (*shape, size.value(sizes))
     rows = math.prod(shape)
-    if isinstance(v.domain.levels, Dim):
+    if isinstance(v.domain.levels, Ragged):
+        drawn = _positions(v, v.domain.levels, sizes, lengths, rng)
+    elif isinstance(v.domain.levels, Dim):
         drawn = rng.integers(0, v.domain.levels.value(sizes), rows)
         if v.domain.kind == "index" and [p.size for p in v.plates] == [v.domain.levels]:
             drawn = drawn % np.maximum(np.arange(rows), 1)  # an element of its own plate: one before it, as in a tree
@@ -150,3 +152,16 @@ def _values(
                 scope = own.take(np.arange(own.count).repeat(rows // max(own.count, 1)))
         drawn = np.asarray(random_element(v.domain, scope, rng))
     return drawn.reshape((*shape, *drawn.shape[1:]))
+
+
+def _positions(
+    v: Variable, of: Ragged, sizes: dict[str, int], lengths: dict[str, list[int]], rng: np.random.Generator
+) -> Array:
+    """Elements of a ragged plate within the same sequence: of its own plate one before it, as in a tree."""
+    if len(v.plates) != 2:
+        raise NotImplementedError(f"`{v.name}` points into a ragged plate, and lies on {len(v.plates)} plates")
+    inner = v.plates[1].size
+    many = lengths[inner.name] if isinstance(inner, Ragged) else [inner.value(sizes)] * len(lengths[of.name])
+    before = isinstance(inner, Ragged) and inner.name == of.name
+    ends = [max(t, 1) if before else n for n, k in zip(lengths[of.name], many, strict=True) for t in range(k)]
+    return rng.integers(0, np.array(ends, int))
