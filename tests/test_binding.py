@@ -221,7 +221,7 @@ def test_entries_that_a_condition_drops_are_not_judged() -> None:
     spec["variables"][0]["plates"][1][2] = "m < n"
     data = {"a": np.array([[np.nan, 7], [1, -3]])}
     keep = {"a": np.array([[False, False], [True, False]])}
-    b = bound(spec, data, kept=lambda sizes, values: keep)
+    b = bound(spec, data, kept=lambda sizes, values, ragged: keep)
     assert b.masks["a"] is None or b.masks["a"][1, 0]
     assert b.values["a"][1, 0] == 1
     again = bound(spec, data)

@@ -178,3 +178,25 @@ def test_nobody_looks_at_what_a_plate_leaves_out() -> None:
     assert fit.log_likelihood_ == pytest.approx(expected.sum(), rel=1e-12)
     with pytest.raises(emdsl.DataError, match=r"^error D005: e: "):
         model.fitter().fit({**junk, "e": np.where(i == 2, -1.0, junk["e"])})
+
+
+@pytest.mark.parametrize(
+    "condition", ["j > 0", "j >= k", "use[i, j]", "j != first[i] and T[i] > 0", "not (j % T[i] == 0)"]
+)
+def test_nor_at_what_a_ragged_one_leaves_out(condition: str) -> None:
+    """A lag of a first row is no number: a plate that leaves first rows out does not ask for one."""
+    text = f"""model Lags
+param a : real
+given k : count = 1
+for i in N:
+    given first[i] : count
+    for j in T[i]:
+        given use[i, j] : bool
+    for j in T[i] if {condition}:
+        given before[i, j] : real
+        observed y[i, j] ~ Normal(a * before[i, j], 1)
+"""
+    model, inf = emdsl.compile(text=text), np.inf
+    data: dict[str, Any] = {"y": [[inf, 1.0, 2.0], [-inf], [np.nan, 3.0]], "use": [[0, 1, 1], [0], [0, 1]]}
+    data |= {"before": [[np.nan, 1.0, 1.0], [inf], [-inf, 2.0]], "k": 1, "first": [0, 0, 0]}
+    assert model.fitter().fit(data).params_["a"] == pytest.approx(9 / 6)

@@ -108,7 +108,7 @@ def default_givens(sizes, given):
     return out
 
 
-def kept(sizes, given):
+def kept(sizes, given, ragged):
     """The entries that conditions of plates keep, by name."""
     out, out_of = given, {}
     t = ((np.arange((sizes["N"]))[:, None] != np.arange((sizes["N"]))) + 0.0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Set
+
 import numpy as np
 
 from emdsl.derive.algebra.expr import Ix
@@ -18,6 +20,12 @@ from emdsl.language import model as m
 from emdsl.language.constants import one_number
 from emdsl.language.ends import known_of_each, of_data, of_givens
 from emdsl.language.transform import names_in
+
+_AT_ROWS = {
+    "eq": "np.equal", "ne": "np.not_equal", "gt": "np.greater", "ge": "np.greater_equal", "lt": "np.less",
+    "le": "np.less_equal", "and": "np.logical_and", "or": "np.logical_or", "not": "np.logical_not",
+    "add": "np.add", "sub": "np.subtract", "mul": "np.multiply", "neg": "np.negative", "mod": "np.mod",
+}  # fmt: skip
 
 
 def default_lines(printer: Printer) -> list[str]:
@@ -58,6 +66,9 @@ def kept_lines(printer: Printer) -> list[str]:
     lines: list[str] = []
     for v in model.variables:
         conditions = [p.condition for p in v.plates if p.condition is not None]
+        if v.kind in ("observed", "given") and conditions and (found := _kept_of_ragged(v, model)):
+            lines += found
+            continue
         plain = all(isinstance(p.size, m.Dim) for p in v.plates) and all(of_data(c, model) for c in conditions)
         if v.kind in ("observed", "given") and conditions and plain:
             for c in conditions:
@@ -69,8 +80,49 @@ def kept_lines(printer: Printer) -> list[str]:
                     found = [f"if {whole}:", *("    " + line for line in found)]
                 lines += found
     doc = '"""The entries that conditions of plates keep, by name."""'
-    head = ["def kept(sizes, given):", *("    " + line for line in (doc, "out, out_of = given, {}"))]
+    head = ["def kept(sizes, given, ragged):", *("    " + line for line in (doc, "out, out_of = given, {}"))]
     return [*head, *("    " + line for line in (*lines, "return out_of"))] if lines else []
+
+
+def _kept_of_ragged(v: m.Variable, model: m.ModelText) -> list[str]:
+    """The same of a ragged plate's rows, which lie on one axis; none where a condition asks for what is not at hand."""
+    sizes = [p.size for p in v.plates]
+    if len(sizes) != 2 or not isinstance(sizes[0], m.Dim) or not isinstance(sizes[1], m.Ragged):
+        return []
+    loops = {v.plates[0].index: "rows.row", v.plates[1].index: "rows.position"}
+    given = {o.name for o in model.of_kind("given")}
+    alike = {o.name for o in model.of_kind("given") if [p.size for p in o.plates] == sizes and not o.array}
+    found = [_at_rows(c, loops, given, alike) for c in (p.condition for p in v.plates) if c is not None]
+    if None in found:
+        return []
+    own = f".reshape({', '.join(['-1', *['1'] * (len(v.shape) - 2)])})" if len(v.shape) > 2 else ""
+    keep = " & ".join(f"({code} != 0)" for code in found)
+    return [f'rows = ragged["{sizes[1].name}"]', f'out_of["{v.name}"] = ({keep}){own}']
+
+
+def _at_rows(e: m.Expr, loops: Mapping[str, str], given: Set[str], alike: Set[str]) -> str | None:
+    """Code of a number at each row of a ragged plate; None for what is neither loop names nor givens at these.
+
+    loops : code of the loop names; given : names of givens; alike : of those that lie on the same rows.
+    """
+    match e:
+        case m.Num(value=value):
+            return repr(float(value))
+        case m.Loop(name=name):
+            return loops.get(name)
+        case m.SizeOf(size=m.Ragged()):
+            return "rows.lengths[rows.row]"
+        case m.Var(name=name, shape=()) if name in given:
+            return f'out["{name}"]'
+        case m.Index(base=m.Var(name=name), args=args) if name in given and all(isinstance(a, m.Loop) for a in args):
+            at = [a.name for a in args if isinstance(a, m.Loop)]
+            if name in alike:
+                return f'out["{name}"]' if at == list(loops) else None
+            return f'out["{name}"][{loops[at[0]]}]' if len(at) == 1 and at[0] == next(iter(loops)) else None
+        case m.Call(fn=fn, args=args) if fn in _AT_ROWS and len(args) <= 2:
+            parts = [_at_rows(a, loops, given, alike) for a in args]
+            return None if None in parts else f"{_AT_ROWS[fn]}({', '.join(p for p in parts if p)})"
+    return None
 
 
 def ends_by_element(v: m.Variable) -> bool:

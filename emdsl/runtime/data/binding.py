@@ -49,7 +49,7 @@ class BindOptions(NamedTuple):
 
 Defaults = Callable[[dict[str, int], dict[str, Array]], Mapping[str, Any]]
 Limits = Callable[[dict[str, int], dict[str, Array]], Mapping[str, Ends]]
-Kept = Callable[[dict[str, int], dict[str, Array]], Mapping[str, Array]]
+Kept = Callable[[dict[str, int], dict[str, Array], Mapping[str, Ragged]], Mapping[str, Array]]
 
 
 def bind_data(
@@ -204,7 +204,7 @@ def _check_all(
     masks: dict[str, Array | None] = {}
     uses: Mapping[str, Array] = {}
     if kept is not None and any(p[2] for v in variables.values() for p in v["plates"] if len(p) > 2):
-        uses = kept(sizes, {n: _or_nan(c, variables[n]) for n, c in columns.items() if not c.text})
+        uses = kept(sizes, {n: _or_nan(c, variables[n]) for n, c in columns.items() if not c.text}, ragged)
     for name, column in columns.items():
         variable = variables[name]
         tops = _tops(variable, ragged, column.values.ndim)
