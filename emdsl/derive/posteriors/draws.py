@@ -40,13 +40,17 @@ class Kernel:
     function: str
     said: str
     several: str = ""  # the function where the density may have several modes, as sums over classes and waves have
+    whole: str = ""  # the function that moves whole numbers
     sloped: bool = False  # whether it follows the gradient, which no density with something summed out has
 
 
 KERNELS = {  # by the word of the language, `emdsl.language.inference.KERNELS`
     "gibbs": Kernel("", "from their conditional itself (Gibbs)"),
     "slice": Kernel(
-        "slice_kernel", "by univariate slice sampling, stepped out and shrunk (Neal 2003)", several="modes_kernel"
+        "slice_kernel",
+        "by univariate slice sampling, stepped out and shrunk (Neal 2003)",
+        several="modes_kernel",
+        whole="counts_kernel",
     ),
     "hmc": Kernel(
         "hmc_kernel",
@@ -62,7 +66,8 @@ DOMAINS = (
     "simplex",
     "ordered",
     "spd",
-)  # of what a kernel moves: those with free coordinates
+    "count",
+)  # of what a kernel moves: those with free coordinates, and whole numbers
 TURNING = ("cos", "sin", "abs")
 DEFAULTS = {  # by method: sweeps, burn-in, chains, warm-up
     "mcmc": {"sweeps": 50, "burn_in": 10, "chains": 1, "warm": 100},
@@ -271,6 +276,11 @@ def _group(
             if wanted == "gibbs":
                 raise
             refused = refusal.problems[0].message
+    counts = [v.name for v in variables if v.domain.kind == "count"]
+    if counts and (wanted not in (None, "gibbs", "slice") or len(latents) > 1):
+        text = f"{counts[0]} is whole: slices alone move it, by itself"
+        hint = f"infer {counts[0]} by {line.method}(kernel = slice)"
+        raise ModelError([Problem("E120", text, line.span, hint)], model.source)
     for v in variables:
         if v.domain.kind not in DOMAINS:
             text = f"{v.name} ({v.domain.kind}) moves by no kernel but gibbs"
@@ -281,6 +291,8 @@ def _group(
             elif refused:
                 hint = f"leave {v.name} out of the line: it is then exact, or the plan says why it cannot be"
             raise ModelError([Problem("E120", text, line.span, hint)], model.source)
+        if v.domain.kind == "count" and v.domain.lower is None:
+            continue  # beyond its ends there is no mass: its density says where
         if isinstance(ends := range_of(v), str):
             hint = f"write {v.name} as a function of a latent between two numbers: a + (b - a) * u, u ~ Uniform(0, 1)"
             raise ModelError([Problem("E120", f"no kernel moves {v.name}: {ends}", v.span, hint)], model.source)
@@ -288,7 +300,7 @@ def _group(
     batch, placed, whole = _conditional(joint, latents)
     single = all(not v.domain.dims and not v.array and len(home_of(v)) == len(batch) for v in variables)
     cut = any(jumps(f, n) for f in joint.factors for n in latents)  # a density that jumps has no slope to follow
-    kernel = str(wanted or ("slice" if cut or (single and len(latents) == 1) else "hmc"))
+    kernel = str(wanted or ("slice" if cut or counts or (single and len(latents) == 1) else "hmc"))
     told = {n: interval_of(joint, n, {n: LATENT.of(n)}) for n in latents if cut}
     between = tuple((n, i) for n, i in told.items() if i is not None)
     why = f"its conditional given all else is no known family ({refused})" if refused else "as asked for"

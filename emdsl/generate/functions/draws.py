@@ -101,6 +101,8 @@ def conditional_lines(printer: Printer, g: Drawn) -> list[str]:
     batch = tuple(g.batch[p] for p in stored if p < len(g.batch))  # as elements lie in what is stored
     total = em.sum([contracted(f, t, batch) for t in g.terms])
     density = [*em.lines, f"return {em.broadcast(total, batch).code}"]
+    if any(model.variable(n).domain.kind == "count" for n in g.latents):  # no slope by a whole number
+        return _conditional(f, g, values, [*unpack, *density], None)
     slopes, em.lines = [], []
     forget(f, ())
     for e in [e for e, a in em.known.items() if a.inner]:
@@ -115,14 +117,20 @@ def conditional_lines(printer: Printer, g: Drawn) -> list[str]:
         ]
         slopes.append(f'"{n}": {em.broadcast(em.sum(parts), kept).code if parts else f"np.zeros_like({codes[n]})"},')
     sloped = [*em.lines, "return {", *indent(slopes, 1), "}"]
-    body = ['sizes = prepared["the sizes"]', *f.prologue(), *em.outer]
-    body += ["", f"def log_density({values}):", *indent([*unpack, *density], 1)]
-    body += ["", f"def gradient({values}):", *indent([*unpack, *sloped], 1)]
-    names = ", ".join(g.latents)
-    doc = f'"""log p({names} | all else) up to a constant, element by element; and its gradient."""'
+    return _conditional(f, g, values, [*unpack, *density], [*unpack, *sloped])
+
+
+def _conditional(f: Function, g: Drawn, values: str, density: list[str], sloped: list[str] | None) -> list[str]:
+    """The function that gives a log density and its gradient, where it has one."""
+    body = ['sizes = prepared["the sizes"]', *f.prologue(), *f.emitter.outer]
+    body += ["", f"def log_density({values}):", *indent(density, 1)]
+    if sloped is not None:
+        body += ["", f"def gradient({values}):", *indent(sloped, 1)]
+    slope = "None" if sloped is None else "gradient"
+    doc = f'"""log p({", ".join(g.latents)} | all else) up to a constant, element by element; and its gradient."""'
     return [
         f"def {group_name(g)}(params, prepared):",
-        *indent([doc, *body, "", "return log_density, gradient"], 1),
+        *indent([doc, *body, "", f"return log_density, {slope}"], 1),
     ]
 
 
@@ -247,7 +255,8 @@ def sweep_lines(printer: Printer) -> list[str]:
             events = tuple(k for k, p in enumerate(stored_order(v)) if p >= len(g.batch))
             parts.append(f'Coordinates("{n}", "{v.domain.kind}", ({low}, {high}), {events})')
         known = KERNELS[g.kernel]
-        kernel = (known.several if g.collapsed or g.waves else "") or known.function
+        whole = known.whole if all(g.joint.model.variable(n).domain.kind == "count" for n in g.latents) else ""
+        kernel = whole or (known.several if g.collapsed or g.waves else "") or known.function
         listed = f"({', '.join(parts)}{',' if len(parts) == 1 else ''})"
         cells.append(f'Group("{", ".join(g.latents)}", {name}, {kernel}, {listed}{told}),')
     if draws.moved and rest not in cells:

@@ -1,4 +1,4 @@
-"""Markov kernels over many elements side by side: slice sampling, Hamiltonian Monte Carlo, random-walk Metropolis.
+"""Markov kernels, many elements side by side: slices of numbers and whole ones, Hamiltonian Monte Carlo, Metropolis.
 
 Points are (d, B): d free coordinates of each of B elements that are independent given the rest, one chain each. A log
 density is a function from points to (B,), its gradient one to (d, B). Every kernel leaves each element's density
@@ -123,6 +123,18 @@ def modes_kernel(
         wide.active = False
         points = slice_kernel(density, gradient, points, wide, rng)
     return slice_kernel(density, gradient, points, tuner, rng)
+
+
+def counts_kernel(
+    density: Callable[[Array], Array],
+    gradient: Callable[[Array], Array] | None,
+    points: Array,
+    tuner: Tuner,
+    rng: np.random.Generator,
+) -> Array:
+    """Slice sampling of whole numbers: k + u, u uniform on (0, 1), has a density that is constant between them."""
+    inside = points + rng.uniform(size=points.shape)
+    return np.floor(slice_kernel(lambda at: density(np.floor(at)), gradient, inside, tuner, rng))
 
 
 def _stepped_out(along: Callable[[Array], Array], at: Array, by: Array, level: Array, most: Array) -> Array:

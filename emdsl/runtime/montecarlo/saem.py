@@ -30,7 +30,7 @@ from emdsl.runtime.montecarlo.scores import complete_statistics
 from emdsl.runtime.numeric.unconstrained import uphill
 
 FADING = 0.7  # SAEM's steps after the warm-up fall as k**-0.7
-RESTING = 100  # draws on which a step of 1 rests: a spread of fewer walks to 0 by chance, where EM is slow
+RESTING = 40  # draws on which a step of 1 rests: a spread of fewer walks to 0 by chance, where EM is slow
 LEAST_STEP = 0.05  # in the warm-up
 FEWEST = 200  # iterates that are averaged before a fit may settle
 

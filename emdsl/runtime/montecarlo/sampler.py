@@ -64,6 +64,8 @@ def first_draw(domain: str, shape: tuple[int, ...], bounds: Bounds, spread: floa
     if domain == "simplex":
         p = np.exp(spread * rng.normal(size=shape))
         return p / p.sum(0)
+    if domain == "count":
+        return (bounds[0] or 0.0) + np.floor(np.exp(spread * rng.normal(size=shape)))
     if domain not in ("real", "positive", "unit"):
         return np.sort(spread * rng.normal(size=shape), axis=0) if domain == "ordered" else np.zeros(shape)
     return from_free(spread * rng.normal(size=shape), domain, bounds, shape)
@@ -108,7 +110,9 @@ class Target:
     def __init__(self, group: Group, values: Mapping[str, Array]) -> None:
         self.coordinates = group.coordinates
         self.shapes = {c.name: np.shape(values[c.name]) for c in self.coordinates}
-        self.plain = {c.name: c.domain == "real" and c.bounds == (None, None) for c in self.coordinates}
+        self.plain = {
+            c.name: c.domain == "count" or (c.domain == "real" and c.bounds == (None, None)) for c in self.coordinates
+        }
         self.cuts, self.batch, self.front, self.order = [0], 1, {}, {}
         for c in self.coordinates:
             free, own = self._free(c, np.asarray(values[c.name], float)).shape, OWN_AXES.get(c.domain, 1)
@@ -122,7 +126,7 @@ class Target:
 
     def _free(self, c: Coordinates, value: Array) -> Array:
         if c.domain not in OWN_AXES:
-            return to_free(value, c.domain, c.bounds)
+            return value if self.plain[c.name] else to_free(value, c.domain, c.bounds)
         return np.moveaxis(to_free(own_last(value, c.domain), c.domain, c.bounds), -1, 0)
 
     def _rows(self, c: Coordinates, free: Array) -> Array:
@@ -170,6 +174,10 @@ class Target:
                         lost = ill_conditioned(free, self.shapes[c.name][0])
                         volume = np.where(lost[..., None], -np.inf, volume)
                     total = total + self._rows(c, np.moveaxis(volume, -1, 0)).sum(0)
+                elif c.domain == "count":
+                    low, high = (limit if b is None else b for b, limit in zip(c.bounds, (0.0, np.inf), strict=True))
+                    beyond = (values[c.name] < low) | (values[c.name] > high)
+                    total = np.where(self._rows(c, beyond).any(0), -np.inf, total)
                 elif not self.plain[c.name]:
                     slope, _ = stretch(values[c.name], c.domain, c.bounds)
                     total = total + self._rows(c, np.log(np.abs(slope))).sum(0)
