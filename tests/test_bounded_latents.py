@@ -101,3 +101,21 @@ def test_draws_stay_between_ends() -> None:
         for method in ("mcmc(sweeps = 2000)", "quadrature")
     )
     np.testing.assert_allclose(sampled, exact, atol=0.06)
+
+
+@pytest.mark.parametrize("low", [-35.0, 0.0, 35.0])
+def test_sampling_between_ends_that_draws_hardly_ever_meet(low: float) -> None:
+    """They were drawn again and again until one fell inside; where none did, nothing was drawn."""
+    text = """model M
+for n in N:
+    given lo[n] : real
+    latent y[n] : real(min = lo[n], max = lo[n] + 0.001) ~ Normal(0, 1)
+    latent k[n] : count(min = 9, max = 11) ~ Poisson(0.5)
+    observed x[n] ~ Normal(y[n] + k[n], 1)
+"""
+    model = written(text)
+    drawn = model.sample({}, {"N": 800}, 0, {"lo": np.full(800, low)})
+    known = stats.truncnorm(low, low + 0.001)
+    assert stats.kstest(drawn["y"], known.cdf).pvalue > 1e-3 and np.ptp(drawn["y"]) > 9e-4
+    p = stats.poisson.pmf([9, 10, 11], 0.5)
+    np.testing.assert_allclose(np.bincount(drawn["k"].astype(int))[9:12] / 800, p / p.sum(), atol=0.03)

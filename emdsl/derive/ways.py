@@ -35,7 +35,7 @@ def _rewritten(model: m.ModelText) -> str:
         return f"{no_way}; {between[0]} as a + (b - a) * u with a latent u ~ Uniform(0, 1) has ends that are numbers"
     if not counts:
         return no_way
-    return f"{no_way}; {counts[0]} as a category of as many values as can occur is enumerated, which a count is not"
+    return f"{no_way}; counts with an end are enumerated: `{counts[0]} : count(max = 60)`, an end that none is near"
 
 
 def _ways(model: m.ModelText) -> Iterator[str]:

@@ -19,6 +19,7 @@ from emdsl.families.drawing import draw
 from emdsl.families.scope import Array, Scope, Watch, flat_row, own_shape
 from emdsl.families.table import form, record
 from emdsl.fit.branches import split_leaves
+from emdsl.fit.cut_draws import between
 from emdsl.fit.interpret import (
     arguments,
     chunks,
@@ -344,15 +345,16 @@ class Sampler:
                 raise DataError(Problem("D051", text, v.span)) from None
 
         value = attempt(args, batch)
-        return self.inside(v, s, value, lambda: attempt(args, batch))
+        return self.inside(v, s, value, lambda: attempt(args, batch), lambda a, b: between(call, args, a, b, self.rng))
 
     def total(self, v: Variable, reason: str, s: Scope) -> Array:
         if v.name not in self.totals:
             raise DataError(Problem("D051", reason, v.span, f"give `trials`, or the totals through `{v.name}` in data"))
         return np.asarray(self.totals[v.name][self.position(v, s, s)])
 
-    def inside(self, v: Variable, s: Scope, value: Array, again: Any) -> Array:
-        """Draws again what falls outside the variable's own domain (a truncated family)."""
+    def inside(self, v: Variable, s: Scope, value: Array, again: Any, cut: Any) -> Array:
+        """Draws again what falls outside the variable's own domain (a truncated family); what hardly ever falls inside
+        by the family's tails, where they are known."""
         kind = v.domain.kind
         if kind == "ordered":
             return np.sort(value, -1)
@@ -366,4 +368,8 @@ class Sampler:
             if not bad.any():
                 return value
             value = np.where(bad, again(), value)
-        raise DataError(Problem("D051", f"draws of `{v.name}` hardly ever fall into its domain", v.span))
+        bad = (value < low) | (value > high)
+        value = np.where(bad, cut(np.broadcast_to(low, value.shape), np.broadcast_to(high, value.shape)), value)
+        if np.isnan(value).any():
+            raise DataError(Problem("D051", f"draws of `{v.name}` hardly ever fall into its domain", v.span))
+        return value

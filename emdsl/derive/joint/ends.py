@@ -92,7 +92,7 @@ def limits_of(
         if bound is not None:
             limit = tensors.element(bound, (), inner)
             if any(tensors.is_parameter(n) for n in x.variables(limit)):
-                hint = "make the bound a given, or a number"
+                hint = "make the bound a given, or a number: its estimate is the most extreme value of the data"
                 raise ModelError(Problem("E101", "the support of this family depends on a parameter", call.span, hint))
             out.append(x.fn("log", x.fn(op, value, limit)))
     out += [x.fn("log", x.fn("ne", value, tensors.element(a, event if a.shape else (), scope))) for a in atoms]
