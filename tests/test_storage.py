@@ -19,6 +19,7 @@ from fixtures.hand_poisson import RaggedPoisson
 import emdsl
 from emdsl.errors import DataError, EmdslError
 from emdsl.fit.fitter import load_fit
+from emdsl.report.summary import all_rows
 from emdsl.runtime.data import faults
 from emdsl.runtime.fitting import storage
 
@@ -213,3 +214,27 @@ def test_a_fit_whose_labels_were_partly_missing(tmp_path: Path) -> None:
     again = emdsl.load(tmp_path / "fit.json")
     assert again.score(data) == fit.score(data)
     np.testing.assert_array_equal(again.posterior(data)["g"], fit.posterior_["g"])
+
+
+def test_labels_of_as_many_levels_as_a_number_says(tmp_path: Path) -> None:
+    """Two variables of two levels have labels of their own; new data are read by those of the fit, and were not."""
+    text = """
+        model Literal
+        param w[2] : simplex[2]
+        param m[2] : real[2]
+        for n in N:
+            given    sex[n] : category[2]
+            observed pet[n] : category[2] ~ Categorical(w[sex[n]])
+            observed x[n] : real[2] ~ Normal(m[sex[n]], 1)
+    """
+    data = {"sex": np.array(["m", "f", "m", "f"]), "pet": np.array(["cat", "dog", "dog", "dog"]), "x": np.eye(4)[:, :2]}
+    fit = emdsl.compile(text=text).fitter().fit(data)
+    assert fit.labels_ == {"sex": ["f", "m"], "pet": ["cat", "dog"]}
+    fit.save(tmp_path / "fit.json")
+    rows = [emdsl.load(tmp_path / "fit.json").score_samples({n: v[k : k + 1] for n, v in data.items()}) for k in (0, 1)]
+    np.testing.assert_allclose(np.concatenate(rows), fit.score_samples(data)[:2])
+    assert [label for label, _ in all_rows(fit, fit.model.module.SPEC)] == ["w[0]", "w[1]", "m[0]", "m[1]"]
+    one = {n: np.array(["cat", "dog", "dog", "dog"]) if n == "sex" else v for n, v in data.items()}
+    shown = emdsl.compile(text=text).fitter().fit(one)  # the same two labels: one coding, of levels, not of coordinates
+    assert shown.labels_ == {"2": ["cat", "dog"]}
+    assert [label for label, _ in all_rows(shown, shown.model.module.SPEC)][-2:] == ["m[cat]", "m[dog]"]

@@ -87,10 +87,18 @@ def wrapped(text: str, console: Console) -> str:
 
 
 def all_rows(fit: Any, spec: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """The rows of every parameter; an axis that the data named in text is shown by its labels."""
-    axes = {v["name"]: [*(p[1] for p in v["plates"]), *v["array"], *v["event"]] for v in spec["variables"]}
+    """The rows of every parameter; an axis that the data named in text is shown by its labels.
+
+    A number names no axis: of coordinates, which are no levels, there may be as many.
+    """
     for name, value in fit.params_.items():
-        yield from parameter_rows(name, value, [fit.labels_.get(str(size)) for size in axes.get(name, ())])
+        v = next((v for v in spec["variables"] if v["name"] == name), None)
+        if v is None:
+            yield from parameter_rows(name, value)
+            continue
+        outer = [*(p[1] for p in v["plates"]), *v["array"]]
+        event = [size if v["domain"] == "simplex" or not str(size).isdigit() else None for size in v["event"]]
+        yield from parameter_rows(name, value, [fit.labels_.get(str(size)) for size in (*outer, *event)])
 
 
 def outcome_lines(fit: Any) -> Iterator[str]:

@@ -8,7 +8,7 @@ the first bad value, its row and the count.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -138,17 +138,24 @@ def _split_names(
 def _code_text(
     variables: Mapping[str, Record], columns: Mapping[str, Column], kept: Mapping[str, list[str]], given: set[str]
 ) -> tuple[dict[str, Column], dict[str, list[str]]]:
-    """Text labels as positions in sorted order, one coding for each level size; `kept` codings stay."""
+    """Text labels as positions in sorted order, one coding for each level size; `kept` codings stay.
+
+    A number is the size of whatever has as many levels: where the labels of several variables are more, each has its
+    own coding, under its own name.
+    """
     groups: dict[str, list[str]] = {}
     for name, column in columns.items():
         variable = variables[name]
         if column.text and (variable["domain"] not in ("category", "index") or not variable.get("levels")):
             refuse_text(name, column)
         elif column.text:
-            groups.setdefault(variable["levels"], []).append(name)
+            groups.setdefault(name if name in kept else variable["levels"], []).append(name)
+    for size in [s for s, names in groups.items() if s.isdigit() and s not in kept and len(names) > 1]:
+        if len(_texts(groups[size], columns)) > int(size):
+            groups.update({n: [n] for n in groups.pop(size)})
     labels, out = dict(kept), dict(columns)
     for size, names in groups.items():
-        seen = sorted({v for n in names for v in columns[n].values[columns[n].present].tolist()})
+        seen = _texts(names, columns)
         by_position = [n for n in given if size in [p[1] for p in variables[n]["plates"]]]
         if by_position and size not in labels:
             raise DataError(
@@ -172,6 +179,11 @@ def _code_text(
             coded = [code.get(v, 0) for v in columns[n].values.reshape(-1)]
             out[n] = Column(np.array(coded, np.int64).reshape(columns[n].values.shape), columns[n].missing)
     return out, labels
+
+
+def _texts(names: Sequence[str], columns: Mapping[str, Column]) -> list[str]:
+    """All labels of these columns, sorted."""
+    return sorted({v for n in names for v in columns[n].values[columns[n].present].tolist()})
 
 
 def _levels_seen(

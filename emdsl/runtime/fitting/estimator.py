@@ -28,6 +28,7 @@ from emdsl.runtime.fitting.settings import (
     check_options,
     check_room,
     fresh_entropy,
+    kept_labels,
     learned_sizes,
     sizes_of_parameters,
     starting_values,
@@ -82,7 +83,7 @@ class Estimator(Answers):
                 "the fit" if learned else "the parameters",
             )
             tied = {**learned, **tied_sizes(spec, passed)}
-            labels = {n: text for n, text in self.__dict__.get("labels_", {}).items() if n in tied}
+            labels = kept_labels(spec, self.__dict__.get("labels_", {}), tied)
         held = self._constants()
         asked = {**spec, "variables": [v for v in spec["variables"] if v["name"] not in held]}
         columns, index = beside.pop("columns", None), beside.pop("index", None)

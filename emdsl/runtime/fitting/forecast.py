@@ -182,8 +182,9 @@ def _passed(v: Record, value: Any, bound: Bound, at: int, steps: int) -> Array:
     shape = (*old.shape[:at], steps, *old.shape[at + 1 :])
     if ragged is not None:
         shape = (len(bound.ragged[ragged].lengths), steps, *old.shape[1:])
-    if column.text and v.get("levels") in bound.labels:
-        code = {label: i for i, label in enumerate(bound.labels[v["levels"]])}
+    coding = name if name in bound.labels else v.get("levels")
+    if column.text and coding in bound.labels:
+        code = {label: i for i, label in enumerate(bound.labels[coding])}
         unseen = np.array([x not in code for x in column.values.ravel()], bool).reshape(column.values.shape)
         refuse_where(name, unseen, column.values, "has labels that were not seen in the fit", code="D008")
         coded = [code[x] for x in column.values.ravel()]

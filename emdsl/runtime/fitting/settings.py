@@ -145,6 +145,17 @@ def tied_sizes(spec: Mapping[str, Any], sizes: Mapping[str, int]) -> dict[str, i
     return {n: sizes[n] for d in axes for names in parse_size(d) for n in names if n in sizes}
 
 
+def kept_labels(
+    spec: Mapping[str, Any], labels: Mapping[str, list[str]], tied: Mapping[str, int]
+) -> dict[str, list[str]]:
+    """The codings of a fit that new data are read by: of sizes that are numbers or `tied`, and variables' own."""
+    own = {v["name"] for v in spec["variables"]}
+    return {
+        size: text for size, text in labels.items()
+        if size in own or all(n in tied for names in parse_size(size) for n in names)
+    }  # fmt: skip
+
+
 def learned_sizes(spec: Mapping[str, Any], sizes: Mapping[str, int]) -> dict[str, int]:
     """The sizes that shapes of latents of the population hold, whose factors a fit has learned: as `tied_sizes`."""
     variables = spec["variables"]
