@@ -730,3 +730,12 @@ infer u by quadrature"""
     y = np.add.outer(2 * np.cos(3 * np.arange(6)), np.sin(1 + 2.3 * np.arange(8)))
     ends = [emdsl.compile(text=text).fitter().fit({"y": k * y}).log_likelihood_ + y.size * np.log(k) for k in (1, 4096)]
     assert ends[1] == pytest.approx(ends[0], rel=1e-5)
+
+
+def test_more_points_than_numpy_has_weights_for() -> None:
+    """From some 370 points on numpy's weights overflow: twice 301 points were none at all."""
+    text = "model M\nparam m : real\nfor n in N:\n    latent u[n] ~ Normal(m, 1)\n    observed x[n] ~ Normal(u[n], 1)\n"
+    fit = emdsl.compile(text=f"{text}infer u by quadrature(points = 301)").fitter(max_iter=0, init={"m": 0.0})
+    fitted = fit.fit({"x": [1.0, -2.0]})
+    assert fitted.log_likelihood_ == pytest.approx(-5 / 4 - np.log(4 * np.pi), rel=1e-12)
+    assert abs(fitted.quadrature_error_) < 1e-12

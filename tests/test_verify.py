@@ -86,9 +86,27 @@ infer u by quadrature
 """
 
 
+HEAVY = """
+param m : real[2]
+param S : spd[2]
+param nu : positive
+for n in N:
+    observed x[n] : real[2] ~ MvStudentT(nu, m, S)
+"""  # few rows have a matrix that collapses on two of them: Newton ends anywhere on its way
+
+FLAT = """
+param s : positive
+for n in N:
+    latent h[n] ~ Normal(0, s)
+    observed y[n] ~ Normal(0, exp(h[n] / 2))
+infer h by quadrature(points = 21)
+"""  # the oracle had too few nodes, by 1.6e-8
+
+
 @pytest.mark.parametrize(
-    "text", [LINE, ORDINAL, ABBOTT, CORNERS],
-    ids=["noise unlike the covariate", "an end as good as another", "few rows have no maximum", "points at corners"],
+    "text", [LINE, ORDINAL, ABBOTT, CORNERS, HEAVY, FLAT],
+    ids=["noise unlike the covariate", "an end as good as another", "few rows have no maximum", "points at corners",
+         "few rows are fitted exactly", "a number near 0 of a wide spread"],
 )  # fmt: skip
 def test_the_plainest_regressions(text: str) -> None:
     """One covariate in each row is drawn apart from the noise; a Newton step's last digits are not held against it."""

@@ -157,32 +157,39 @@ def _draw(model: Compiled, text: ModelText, seed: int, plates: int) -> tuple[Dra
     """
     last: EmdslError | None = None
     first: tuple[Drawn, Mapping[str, Array]] | None = None
+    lost = 0  # times that the M-step went far: a likelihood of few rows that is unbounded, of which each try takes long
     for attempt in range(DRAWS):
         try:
             folded = isinstance(last, DataError) and attempt % 2 == 1  # no density: numbers may have to be positive
-            drawn = draw(text, 1000 * seed + attempt, plates * 2 ** (attempt // 4), folded=folded)
-            fitted(model.fitter, model, drawn, drawn.setting.params, 3)
+            drawn = draw(text, 1000 * seed + attempt, plates * 2 ** ((attempt + 2 * lost) // 4), folded=folded)
             one = fitted(model.fitter, model, drawn, drawn.setting.params, 1)
+            found = drawn, {n: np.asarray(v, float) for n, v in one.params_.items()}
+            if far_out(model, drawn, found[1]):
+                first, lost = first or found, lost + 1
+                continue
+            fitted(model.fitter, model, drawn, drawn.setting.params, 3)
         except (DegenerateError, DataError) as why:
             last = why
             continue
-        found = drawn, {n: np.asarray(v, float) for n, v in one.params_.items()}
-        if not _far_out(model, drawn, found[1]):
-            return found
-        first = first or found
+        return found
     if first is not None:
         return first
     assert last is not None
     raise last
 
 
-def _far_out(model: Compiled, drawn: Drawn, step: Mapping[str, Array]) -> bool:
+def far_out(model: Compiled, drawn: Drawn, step: Mapping[str, Array]) -> bool:
     """Whether a climbed parameter went further in one M-step than a maximum at a finite place is likely to lie."""
     climbed = {n for u in model.derived.updates if u.kind in ("newton", "gradient") for n in u.params}
     for v in model.resolved.of_kind("param"):
-        if v.name not in climbed or not v.domain.interval:
+        if v.name not in climbed or not (v.domain.interval or v.domain.kind == "spd"):
             continue
         before, after = (np.asarray(a, float) for a in (drawn.setting.params[v.name], step[v.name]))
+        if v.domain.kind == "spd":
+            was, now = np.linalg.eigvalsh(before), np.linalg.eigvalsh(after)
+            if not ((now <= FACTOR * was) & (was <= FACTOR * now)).all():
+                return True
+            continue
         low, high = v.domain.ends
         if math.isinf(low) and math.isinf(high):
             near = np.abs(after - before) <= FAR * (1 + np.abs(before))

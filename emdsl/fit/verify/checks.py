@@ -17,7 +17,7 @@ from emdsl.fit.verify.cells import Unchecked, World
 from emdsl.fit.verify.certificate import Check, measured, skipped
 from emdsl.fit.verify.layout import Known
 from emdsl.fit.verify.moved import moved, moves
-from emdsl.fit.verify.oracle import Oracle, tables
+from emdsl.fit.verify.oracle import FINE, Oracle, tables
 from emdsl.fit.verify.setting import draw
 from emdsl.language.model import Variable
 
@@ -66,6 +66,8 @@ def likelihood(case: Case) -> Iterator[Check]:
         fit = case.fit(case.start, steps) if steps else case.begun
         params = {n: np.asarray(v, float) for n, v in fit.params_.items()}
         total = (_placed(case, params) if steps else oracle).total(params)
+        if case.exact and abs(fit.history_[-1] - total) > EXACT * (1 + abs(total)):
+            total = _finer(case, params, total)
         off = fit.history_[-1] - total
         yield measured(name, subject, (abs(off) if case.exact else off) / (1 + abs(total)), EXACT)
     fit = case.begun
@@ -79,6 +81,14 @@ def _placed(case: Case, params: Mapping[str, Array]) -> Oracle:
     oracle = Oracle.of(case.world, params, np.random.default_rng(case.seed))
     oracle.settle(tuple(tables(oracle.layout, params)))
     return oracle
+
+
+def _finer(case: Case, params: Mapping[str, Array], total: float) -> float:
+    """The log-likelihood by twice the nodes; as it was where the oracle does not reach so many."""
+    try:
+        return Oracle.of(case.world, params, np.random.default_rng(case.seed), 2 * FINE).total(params)
+    except Unchecked:
+        return total
 
 
 def posterior(case: Case) -> Iterator[Check]:

@@ -12,7 +12,7 @@ import numpy as np
 from emdsl.errors import EmdslError
 from emdsl.families.scope import Array
 from emdsl.fit.verify.apart import fitted_apart
-from emdsl.fit.verify.case import Case, fitted
+from emdsl.fit.verify.case import Case, far_out, fitted
 from emdsl.fit.verify.cells import Unchecked, World
 from emdsl.fit.verify.certificate import Check, measured, skipped
 from emdsl.fit.verify.moved import MOVED, moves
@@ -198,6 +198,10 @@ def _repeated(case: Case, name: str) -> Check:
     except EmdslError as refused:
         raise Unchecked(refused.problems[0].message) from None
     b = case.fit(case.start, 1, twice)
+    if any(far_out(case.model, case.drawn, fit.params_) for fit in (a, b)):  # Newton ends anywhere on its way there
+        begun = (fit.history_[0] for fit in (a, b))
+        off = float(abs(next(begun) - next(begun)) / (1 + abs(b.history_[0])))
+        return measured("a weight of 2 is the row twice", name, off, SAME, "the step finds no end: as it begins alone")
     off, most = _as_good(case, a, b, twice)
     told = [abs(fit.quadrature_error_ or 0.0) for fit in (a, b)]
     note = ""

@@ -56,7 +56,7 @@ class Oracle:
     components: tuple[tuple[int, ...], ...]
 
     @staticmethod
-    def of(world: World, params: Mapping[str, Array], rng: np.random.Generator) -> Oracle:
+    def of(world: World, params: Mapping[str, Array], rng: np.random.Generator, fine: int = FINE) -> Oracle:
         """For the posterior at these parameters, which say where the nodes of a quadrature lie. Raises Unchecked."""
         cells, reading = find_cells(world, params, rng)
         gaussian = quadratic_cells(world, params, cells, rng)
@@ -65,7 +65,7 @@ class Oracle:
         weights = [np.zeros(len(n)) for n in nodes]
         by_grid = [k for k, c in enumerate(cells) if c.levels is None and not gaussian[k]]
         at = dict.fromkeys(by_grid, np.linspace(-6.0, 40.0, COARSE))
-        for size in (FINE, FINE) if by_grid else ():  # where the mass is, and then more closely
+        for size in (fine, fine) if by_grid else ():  # where the mass is, and then more closely
             for k in by_grid:
                 nodes[k], weights[k] = grid(cells[k], at[k])
             found = lay_out(world, cells, reading, gaussian, nodes, weights, counts)

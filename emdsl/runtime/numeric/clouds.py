@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+import scipy.special
 
 from emdsl.runtime.data.columns import Array
 from emdsl.runtime.numeric.intervals import Coordinate, exchanged, jacobian_slopes, no_length, to_values
@@ -48,6 +49,9 @@ def softmax_over(table: Array, axes: tuple[int, ...]) -> Array:
     return np.asarray(weights / np.where(total > 0, total, 1.0))
 
 
+MOST_BY_ROOTS = 300  # points of Gauss and Hermite whose weights numpy finds; far above it they overflow
+
+
 class Rule(NamedTuple):
     """Points (D, Q) for a standard coordinate, log of the volumes that they stand for (Q,), and whether points move to
     the density's own moments where these are unlike those at the mode, or (`narrows`) to where the density is."""
@@ -60,7 +64,7 @@ class Rule(NamedTuple):
 
 def hermite(points: int, dimensions: int) -> Rule:
     """Gauss-Hermite: the volume is weight times exp(x^2); exact for polynomials of degree 2 Q - 1 times a Gaussian."""
-    x, w = np.polynomial.hermite.hermgauss(points)
+    x, w = np.polynomial.hermite.hermgauss(points) if points <= MOST_BY_ROOTS else scipy.special.roots_hermite(points)
     with np.errstate(divide="ignore"):
         log_w = np.log(w) + x**2
     grids = np.meshgrid(*[x] * dimensions, indexing="ij")
