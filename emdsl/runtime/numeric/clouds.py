@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-import scipy.special
+import scipy
 
 from emdsl.runtime.data.columns import Array
 from emdsl.runtime.numeric.intervals import Coordinate, exchanged, jacobian_slopes, no_length, to_values
