@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from gallery import fit, table, written
+from scipy.optimize import minimize
 from scipy.stats import multivariate_normal, norm
 
 from emdsl.runtime.fields.constrained import constrained_moments
@@ -271,6 +272,74 @@ def test_data_far_from_the_origin() -> None:
     )
     np.testing.assert_allclose(far.history_, near.history_, atol=1e-8)
     assert far.params_["m"] - 1e6 == pytest.approx(float(near.params_["m"]), abs=1e-8)
+
+
+HARVEY = """
+param mu : real
+param phi : real
+param theta : real
+param q : positive
+for t in T:
+    latent s[t] ~ MvNormal([0, 0], eye(2)) if t == 0 else MvNormal([[phi, 1], [0, 0]] @ s[t-1], MIDDLE)
+    observed y[t] ~ Delta(mu + s[t][0])
+"""
+MOVING = """
+param mu : real
+param phi : real
+param theta : real
+param q : positive
+for t in T:
+    latent e[t] ~ Normal(0, var = q)
+    observed y[t] ~ Delta(mu + e[t] if t == 0 else mu + e[t] + phi * e[t-1] if t == 1
+        else mu + e[t] + phi * e[t-1] + theta * e[t-2])
+"""
+
+
+def harvey(p: Any, rows: int) -> Any:
+    """The covariance of an ARMA(1, 1) in Harvey's form: F V F' + q R R' carried on."""
+    _, phi, theta, log_q = p
+    f, v, out = np.array([[phi, 1], [0, 0]]), np.eye(2), np.zeros((rows, rows))
+    for t in range(rows):
+        lagged = v
+        for u in range(t, rows):
+            out[t, u] = out[u, t] = lagged[0, 0]
+            lagged = f @ lagged
+        v = f @ v @ f.T + np.exp(log_q) * np.outer([1, theta], [1, theta])
+    return out
+
+
+def moving(p: Any, rows: int) -> Any:
+    _, phi, theta, log_q = p
+    loads = np.eye(rows) + phi * np.eye(rows, k=-1) + theta * np.eye(rows, k=-2)
+    return np.exp(log_q) * loads @ loads.T
+
+
+@pytest.mark.parametrize(("text", "covariance"), [
+    (HARVEY.replace("MIDDLE", "q * outer([1, theta], [1, theta])"), harvey),
+    (HARVEY.replace("MIDDLE", "outer([2, 2 * theta], [2, 2 * theta]) * (q / 4)"), harvey),
+    (MOVING, moving),
+])  # fmt: skip
+def test_parameters_where_there_is_no_noise(text: str, covariance: Callable[[Any, int], Any]) -> None:
+    """No Q has a maximum in them; the likelihood has, and a search of the dense one finds no better."""
+    rng = np.random.default_rng(4)
+    y = 1e4 + np.convolve(rng.normal(size=41), [1.0, 0.5])[1:-1]
+    y[[7, 8, 20]] = np.nan
+    seen = ~np.isnan(y)
+
+    def likelihood(p: Any) -> float:
+        off, cov = (y - p[0])[seen], covariance(p, len(y))[np.ix_(seen, seen)]
+        return float(-0.5 * (off @ np.linalg.solve(cov, off) + np.linalg.slogdet(2 * np.pi * cov)[1]))
+
+    model = written("model M" + text)
+    start = {"mu": 9999.0, "phi": 0.1, "theta": 0.2, "q": 1.5}
+    assert {model.updates[n].kind for n in ("phi", "theta")} == {"gradient"}
+    at_start = model.fitter(init=start, max_iter=0).fit({"y": y}).log_likelihood_
+    assert at_start == pytest.approx(likelihood([9999.0, 0.1, 0.2, np.log(1.5)]), rel=1e-11)
+    found = model.fitter(init=start).fit({"y": y})
+    p = np.array([found.params_["mu"], found.params_["phi"], found.params_["theta"], np.log(found.params_["q"])])
+    assert found.log_likelihood_ == pytest.approx(likelihood(p), rel=1e-10)
+    best = minimize(lambda by: -likelihood(p + by), np.zeros(4), method="BFGS").fun
+    assert found.log_likelihood_ == pytest.approx(-best, abs=1e-7)
 
 
 @pytest.mark.parametrize("cov", [

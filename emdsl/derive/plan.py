@@ -9,7 +9,7 @@ from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Idx, Ix
 from emdsl.derive.algebra.made import PRESENT, STATISTIC
 from emdsl.derive.joint.centre import Shift
-from emdsl.derive.joint.constraints import seen_exactly
+from emdsl.derive.joint.constraints import in_constraints, seen_exactly
 from emdsl.derive.joint.counted import counting
 from emdsl.derive.joint.designs import Design
 from emdsl.derive.joint.elements import apart
@@ -168,7 +168,7 @@ def _derive(model: m.ModelText, incomplete: tuple[str, ...], shared: bool, above
         joint, elimination = at_shared_points(exact, joint.clouds, weighted)
     draws = None if draws is None else collapsed(draws, elimination, model)
     q = expected(joint, elimination, weighted)
-    updates = solve(model, q)
+    updates = solve(model, q, in_constraints(joint))
     centred = (*near.centred, *near.covariates)
     return Plan(
         joint,

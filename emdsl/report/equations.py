@@ -21,6 +21,7 @@ from emdsl.derive.algebra.made import STATISTIC
 from emdsl.derive.joint.centre import at_reference, of_one_number
 from emdsl.derive.joint.coefficients import axes_of
 from emdsl.derive.joint.constants import opened
+from emdsl.derive.joint.constraints import in_constraints
 from emdsl.derive.joint.designs import unmixed
 from emdsl.derive.joint.gradient import gradient
 from emdsl.derive.joint.joint import expand
@@ -77,7 +78,7 @@ def _derived(model: m.ModelText) -> tuple[Any, Any, Any, Any]:
     weighted = weighted_plate(model, joint)
     joint, elimination, _ = posteriors(joint, weighted)
     q = expected(joint, elimination, weighted)
-    return joint, elimination, q, solve(model, q)
+    return joint, elimination, q, solve(model, q, in_constraints(joint))
 
 
 def update_equation(update: Update, name: str, plan: Plan) -> sp.Basic:

@@ -23,6 +23,8 @@ from emdsl.report.typeset import Typeset
 def why_a_maximum(plan: Plan, u: Update) -> Iterator[Say]:
     """Why what is found is the maximum, or that this is not known."""
     by, names = concave_by(plan, u), names_of(*u.params)
+    if isinstance(u.rule, Numeric) and u.rule.likelihood:
+        return
     if by == [SQUARE]:
         yield Say(f"Q subtracts squares of what is linear in {names}: it is concave, and this is its maximum.")
     elif by:

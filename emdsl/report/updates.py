@@ -328,6 +328,9 @@ def _numeric(plan: Plan, u: Update, t: Typeset) -> Iterator[Say | Show]:
     how = "quasi-Newton" if u.rule.hessian is None else "Newton"
     if u.rule.medians:
         yield Say("At most half of the weight is below it and at most half above, where the gradient changes sign:")
+    elif u.rule.likelihood:
+        text = "The log-likelihood itself is raised by quasi-Newton steps in unconstrained coordinates, a value by an "
+        yield Say(f"{text}E-step each; at the parameters of the E-step its gradient is that of Q:")
     else:
         yield Say(f"Raised by {how} steps in unconstrained coordinates, with the gradient")
     for name in u.params[:READ_TOGETHER]:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Expr, Idx, Ix
 from emdsl.derive.joint.element import Tensors
+from emdsl.derive.joint.factors import LogJoint
 from emdsl.derive.joint.matrices import determinant, inverse
 from emdsl.derive.joint.scope import Scope
 from emdsl.derive.joint.spikes import is_point_mass, leaves
@@ -23,10 +24,6 @@ from emdsl.errors import ModelError, Problem
 from emdsl.language import model as m
 
 HALF_LOG_2PI = x.mul(x.HALF, x.add(x.fn("log", x.num(2)), x.fn("log", x.Fn("pi", ()))))
-PARAMETER_OUT = (
-    "where there is no noise a likelihood has no M-step: make it given, or a number; or give that part a noise "
-    "(`diag([q, r])`, `Normal(value, sd)`)"
-)
 Branches = tuple[tuple[tuple[tuple[m.Expr, bool], ...], m.FamilyCall, Support | None], ...]
 
 
@@ -146,7 +143,7 @@ def constrained_body(
     if is_point_mass(call.family):
         value = tensors.element(call.args[0][1], event if call.args[0][1].shape else (), scope)
         here = x.add(tensors.variate(v, home, event), x.neg(value))
-        return _held(tensors.leaf(multiplier, (*home, *event)), here, v, call, tensors)
+        return _held(tensors.leaf(multiplier, (*home, *event)), here)
     if support is None:
         i = tuple(x.fresh(str(d)) for d in slots)
         idle = _idle(tensors.leaf(multiplier, (*home, *i)))
@@ -161,9 +158,7 @@ def constrained_body(
         for d in range(len((support.along or support.across)[0]))
     ]
     multipliers = [tensors.leaf(multiplier, (*home, k)) for k in range(size)]
-    held = [
-        _held(e, _combined(row, off), v, call, tensors) for e, row in zip(multipliers, support.across, strict=False)
-    ]
+    held = [_held(e, _combined(row, off, tensors, scope)) for e, row in zip(multipliers, support.across, strict=False)]
     idle_ones = [_idle(e) for e in multipliers[len(support.across) :]]
     return x.add(_along(support, off, tensors, scope), *held, *idle_ones)
 
@@ -187,20 +182,19 @@ def _written_out(e: Expr, tensors: Tensors) -> Expr:
     return x.rebuild(e, opened)
 
 
-def _combined(row: Sequence[float], off: Sequence[Expr]) -> Expr:
-    return x.add(*(x.mul(x.num(_tidy(c)), e) for c, e in zip(row, off, strict=True) if c != 0))
+def _combined(row: Sequence[float | m.Expr], off: Sequence[Expr], tensors: Tensors, scope: Scope) -> Expr:
+    def times(c: float | m.Expr) -> Expr:
+        return x.num(_tidy(c)) if isinstance(c, int | float) else tensors.element(c, (), scope)
+
+    return x.add(*(x.mul(times(c), e) for c, e in zip(row, off, strict=True) if c != 0))
 
 
 def _tidy(c: float) -> float | int:
     return int(c) if c == int(c) else c
 
 
-def _held(multiplier: Expr, off: Expr, v: m.Variable, call: m.FamilyCall, tensors: Tensors) -> Expr:
-    """l c - log 2 pi. Raises ModelError where a parameter stands in the constraint."""
-    names = sorted(n for n in x.variables(off) if tensors.is_parameter(n))
-    if names:
-        text = f"{names[0]} stands in a part of {v.name} that has no noise: there the density is a point mass"
-        raise ModelError(Problem("E113", text, call.span, PARAMETER_OUT), tensors.model.source)
+def _held(multiplier: Expr, off: Expr) -> Expr:
+    """l c - log 2 pi."""
     return x.add(x.mul(multiplier, off), x.mul(x.num(-2), HALF_LOG_2PI))
 
 
@@ -216,7 +210,7 @@ def _idle(multiplier: Expr) -> Expr:
 
 def _along(s: Support, off: Sequence[Expr], tensors: Tensors, scope: Scope) -> Expr:
     """The log density of e = L (x - mean), less the volume of G."""
-    e = [_combined(row, off) for row in s.along]
+    e = [_combined(row, off, tensors, scope) for row in s.along]
     volume = x.num(-s.log_volume) if s.log_volume else x.ZERO
     if s.scales is not None:
         out: list[Expr] = [volume]
@@ -233,6 +227,16 @@ def _along(s: Support, off: Sequence[Expr], tensors: Tensors, scope: Scope) -> E
     ]
     log_det = x.mul(x.neg(x.HALF), determinant(i, j, body))
     return x.add(volume, *squares, log_det, x.mul(x.num(-len(e)), HALF_LOG_2PI))
+
+
+def in_constraints(joint: LogJoint) -> tuple[str, ...]:
+    """The parameters that stand in a constraint: the complete data say them without error, so that no Q has a maximum
+    in them. Its slope, which holds moments of multipliers, is that of the likelihood all the same."""
+    params = [v.name for v in joint.model.of_kind("param")]
+    bodies = [f.body for f in joint.factors if x.variables(f.body) & joint.multipliers.keys()]
+    products = [e for b in bodies for e in x.walk(b) if isinstance(e, x.Mul)]
+    read = {n for e in products if (names := x.variables(e)) & joint.multipliers.keys() for n in names}
+    return tuple(n for n in params if n in read)
 
 
 def without_multipliers(model: m.ModelText) -> m.ModelText:

@@ -2,7 +2,8 @@
 
     x - mean  =  G e,   e ~ N(0, R),   R definite:    a density of L (x - mean) with L G = 1, and N (x - mean) = 0
 
-The directions must be numbers; how large the noise is along them may hold anything. They are read off how the
+The directions must be numbers, or those of one noise with a number in one place; how large the noise is may hold
+anything. They are read off how the
 covariance is written, and checked at numbers drawn for all that it holds.
 """
 
@@ -26,10 +27,8 @@ Array = NDArray[Any]
 LEAST = 1e-12  # of a unit diagonal: an eigenvalue that is none
 SOME = 3  # length of what has a length by name alone, when numbers are drawn
 HINT = (
-    "EM cannot move what turns a density without width: write the directions with numbers "
-    "(`q * outer([1, 0.5], [1, 0.5])`), or give each entry a noise; an ARMA(1, 1) without either is "
-    "`s[t] ~ MvNormal([phi * s[t-1][0], s[t-1][0]], diag([q, 0]))` seen as "
-    "`y[t] ~ Normal(s[t][0] + theta * s[t][1], r)`"
+    "write the noise's direction with a number that is not 0 in one place (`q * outer([1, theta], [1, theta])`), "
+    "or as numbers times a noise of its own, or give each entry a noise"
 )
 
 
@@ -41,8 +40,8 @@ class Support:
     it is held by delta(N (x - mean)).
     """
 
-    along: tuple[tuple[float, ...], ...]
-    across: tuple[tuple[float, ...], ...]
+    along: tuple[tuple[float | m.Expr, ...], ...]
+    across: tuple[tuple[float | m.Expr, ...], ...]
     scales: tuple[m.Expr, ...] | None
     cov: m.Expr | None
     log_volume: float
@@ -70,6 +69,9 @@ def support_of(call: m.FamilyCall, model: m.ModelText) -> Support | None:
     if len(seen) < 3 or any(_indefinite(c) for c in seen) or min(map(_rank, seen)) == len(seen[0]):
         return None
     lets = {let.name: let for let in model.lets if not let.plates}
+    turned = _turned(cov, lets, model)
+    if turned is not None:
+        return turned
     found = _range(cov, lets, model)
     if found is None:
         basis = np.linalg.qr(_eigenvectors(np.sum(seen, axis=0))[0])[0]
@@ -87,6 +89,43 @@ def support_of(call: m.FamilyCall, model: m.ModelText) -> Support | None:
     along = np.linalg.pinv(g)
     volume = 0.5 * (np.linalg.slogdet(g.T @ g)[1] - np.linalg.slogdet(across @ across.T)[1])
     return Support(_rows(along), _rows(across), found.scales, found.cov, float(volume))
+
+
+def _turned(cov: m.Expr, lets: Mapping[str, m.Let], model: m.ModelText) -> Support | None:
+    """`q * outer(G, G)` where G holds parameters and, at some p, a number: with u = x - mean,
+
+    u_p / G_p ~ N(0, q),    u_j - u_p G_j / G_p = 0 for all other j
+    """
+    scale: tuple[m.Expr, ...] = ()
+    factors = [cov]
+    while isinstance(factors[-1], m.Var) and factors[-1].name in lets:
+        factors[-1] = lets[factors[-1].name].body
+    if isinstance(product := factors[-1], m.Call) and product.fn == "mul" and any(not a.shape for a in product.args):
+        scale = tuple(a for a in product.args if not a.shape)
+        factors = [a for a in product.args if a.shape]
+    outer = factors[-1]
+    if not isinstance(outer, m.Call) or outer.fn != "outer" or outer.args[0] != outer.args[1]:
+        return None
+    g = outer.args[0]
+    while isinstance(g, m.Var) and g.name in lets:
+        g = lets[g.name].body
+    if not isinstance(g, m.Stack) or _numbers(g, model) is not None:
+        return None
+    numbers = [value(e) for e in g.items]
+    p = next((i for i, v in enumerate(numbers) if v), None)
+    if p is None or (first := numbers[p]) is None:
+        return None
+
+    def part(e: m.Expr) -> m.Expr:
+        off: m.Expr = m.Call("neg", (e,), (), e.span)
+        return off if first == 1 else m.Call("div", (off, m.Num(first, e.span)), (), e.span)
+
+    unit = np.eye(len(numbers)).tolist()
+    across = tuple(
+        tuple(part(e) if i == p else unit[j][i] for i in range(len(numbers))) for j, e in enumerate(g.items) if j != p
+    )
+    along = tuple(v / first for v in unit[p])
+    return Support((along,), across, scale or (m.Num(1, cov.span),), None, float(np.log(abs(first))))
 
 
 def _unknowns(cov: m.Expr, lets: Mapping[str, m.Let], model: m.ModelText) -> str:

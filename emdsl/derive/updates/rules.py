@@ -53,6 +53,8 @@ class Numeric:
     mixed: tuple[Term, ...] = ()  # these
     medians: tuple[Distances, ...] = ()  # not climbed: these terms are distances, and their weighted median is found
     hessian: Curvature | None = None
+    likelihood: bool = False  # not Q, whose slope is the likelihood's: each value takes an E-step
+    beside: tuple[str, ...] = ()  # parameters with M-steps of their own, that climb the likelihood with these
 
     @property
     def whole(self) -> tuple[Term, ...]:

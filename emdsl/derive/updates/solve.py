@@ -19,6 +19,7 @@ from emdsl.derive.joint.coefficients import Scalar, about, axes_of, matrix_term,
 from emdsl.derive.joint.terms import Term
 from emdsl.derive.updates.components import components
 from emdsl.derive.updates.curvature import curvature
+from emdsl.derive.updates.likelihood import both, climbs_likelihood, of_likelihood
 from emdsl.derive.updates.medians import distances
 from emdsl.derive.updates.newton import Newton, alone, together
 from emdsl.derive.updates.quadratic import Linear, quadratic
@@ -28,8 +29,8 @@ from emdsl.errors import ModelError, Problem
 from emdsl.language import model as m
 
 
-def solve(model: m.ModelText, q: Expected) -> tuple[Update, ...]:
-    """Updates in the order in which the M-step makes them."""
+def solve(model: m.ModelText, q: Expected, certain: Collection[str] = ()) -> tuple[Update, ...]:
+    """Updates in the order in which the M-step makes them. The complete data say what is `certain` without error."""
     params = {v.name: v for v in model.variables if v.kind == "param"}
     every = q.terms + q.prior
     holding: dict[str, list[Term]] = {n: [] for n in params}  # found once: a parameter is asked of its own terms alone
@@ -38,6 +39,10 @@ def solve(model: m.ModelText, q: Expected) -> tuple[Update, ...]:
             holding[n].append(t)
     used = {n for n, own in holding.items() if own}
     mixed = {n for mx in q.mixed for f in mx.term.factors for n in x.variables(f) if n in params}
+    by_likelihood = tuple(n for n in params if n in certain and n in used)
+    used -= set(by_likelihood)
+    if mixed and by_likelihood:
+        raise both(params[by_likelihood[0]], model)
     groups = [_real(params[n], q, holding[n], model) for n in params if n in used and n not in mixed]
     while joined := {n for u in groups if _climbs_with(u, mixed, every) for n in u.params}:
         mixed |= joined
@@ -46,6 +51,8 @@ def solve(model: m.ModelText, q: Expected) -> tuple[Update, ...]:
     ordered = _schedule(groups, q, every, params)
     for names in _meeting([n for n in params if n in mixed], q, every):
         ordered += _by_data(names, q, every, model)
+    if by_likelihood:
+        ordered.append(of_likelihood(by_likelihood, tuple(n for u in ordered for n in u.params), every))
     return _in_turn(ordered)
 
 
@@ -71,7 +78,7 @@ def _in_turn(updates: Sequence[Update]) -> tuple[Update, ...]:
     held: dict[tuple[str, ...], tuple[str, ...]] = {}
     for component in _components(updates):
         names = {n for u in component for n in u.params}
-        free = (u for u in component if not u.conditional_on)
+        free = (u for u in component if not u.conditional_on and not climbs_likelihood(u))
         held |= {u.params: tuple(sorted(u.depends & (names - set(u.params)))) for u in free}
     return tuple(
         replace(u, conditional_on=given, reason=f"{u.reason}; given {', '.join(given)} (ECM)")

@@ -63,7 +63,7 @@ def _without_units(plan: Plan) -> tuple[str, ...]:
     """Parameters of numeric M-steps, whose neutral values must be put in units of the data: no closed form does."""
     if plan.elimination.parts or plan.draws is not None:
         return ()
-    numeric = {n for u in plan.updates if isinstance(u.rule, Numeric) for n in u.params}
+    numeric = {n for u in plan.updates if isinstance(u.rule, Numeric) and not u.rule.likelihood for n in u.params}
     wide = [
         v.name
         for v in plan.joint.model.of_kind("param")
@@ -104,12 +104,15 @@ def _neutral_lines(plan: Plan, em: Emitter, in_units: bool, searched: Sequence[s
     """Values that say nothing, in the coordinates of the fit: those that a shift moves start where it moves them to."""
     params = plan.joint.model.of_kind("param")
     numeric = {n for u in plan.updates if isinstance(u.rule, Numeric) or u.kind == "newton" for n in u.params}
+    certain = {n for u in plan.updates if isinstance(u.rule, Numeric) and u.rule.likelihood for n in u.params}
     names = {p.name for p in params}
     read = {n for s in plan.shifts.values() for n in x.variables(s.value) if n != s.param}
     cells, moves = [], []
     for v in params:
         shift = plan.shifts.get(v.name)
         code = _neutral(v, em, v.name in numeric or (v.domain.kind == "real" and shift is None))
+        if v.name in certain and v.domain.kind == "real":
+            code = f"0.1 * {code}"  # a noise that grows from row to row has no digits
         low, high = bounds(v)
         if (
             in_units
@@ -151,7 +154,7 @@ def _best_of_several(printer: Printer, neutral: list[str], searched: Sequence[st
         tries += ", margin=5.0"
     first, some = _some_rows(printer)
     after = "    return params"
-    if any(isinstance(u.rule, Numeric) and u.rule.data for u in plan.updates):
+    if any(isinstance(u.rule, Numeric) and u.rule.data and not u.rule.likelihood for u in plan.updates):
         first.append(
             'few = max(prepared["the sizes"].values(), default=0) <= 20000  # else numeric starts cost too much'
         )

@@ -138,6 +138,12 @@ def _slope(rule: Numeric, name: str, axes: tuple[Ix, ...]) -> Quantity:
     return Quantity(f"slope_{name}", axes, products)
 
 
+def slope_of(f: Function, rule: Numeric, name: str) -> str:
+    """Code of the slope of Q in one parameter, at the statistics at hand."""
+    q = _slope(rule, name, axes_of(f.plan.joint.model.variable(name)))
+    return _sum(f, q, q.products)
+
+
 def _second(hessian: Curvature) -> list[Quantity]:
     return [
         Quantity(

@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from emdsl.derive.algebra import expr as x
-from emdsl.derive.updates.rules import Numeric
+from emdsl.derive.updates.rules import Numeric, Update
 from emdsl.generate.context import Function
 from emdsl.generate.functions.mstep import emit_update
-from emdsl.generate.functions.numeric import emit_numeric, forget, pieces_of
+from emdsl.generate.functions.numeric import emit_numeric, forget, pieces_of, slope_of
 from emdsl.generate.lines.expressions import Emitter
+from emdsl.generate.lines.limits import bounds
 from emdsl.generate.lines.spelling import indent, numbered
 from emdsl.generate.printer import Printer
 from emdsl.language import model as m
@@ -68,11 +69,65 @@ def _returned(printer: Printer, f: Function, params: Sequence[m.Variable]) -> li
     return out
 
 
+def _by_likelihood(printer: Printer, u: Update, rule: Numeric) -> list[str]:
+    """`slopes(params, statistics, prepared)`, those of the log-likelihood at its own statistics; a climb by them."""
+    f, model, number = printer.function(), printer.plan.joint.model, printer.numbers.update[u.params[0]]
+    names = (*u.params, *rule.beside)
+    f.emitter.chunk = None
+    with f.printing(number, behind=False):
+        found = [f'"{n}": {slope_of(f, rule, n)},' for n in names]
+    doc = '"""Slopes of the log-likelihood and its priors in the parameters, by the statistics at these."""'
+    lines = ['sizes = prepared["the sizes"]', *f.prologue(), *f.emitter.outer, *f.emitter.lines]
+    slopes = [*lines, "return {", *indent(found, 1), "}"]
+    f = printer.function()
+    em = f.emitter
+    em.chunk = None
+    codes = {n: em.leaf(n).code for n in names}
+    moved = [v for v in model.of_kind("param") if changed_with(printer, v.name, set(names))]
+    for v in moved:
+        em.leaf(v.name)
+    returned = _returned(printer, f, moved)
+    inner = [*(f'{code} = values["{n}"]' for n, code in codes.items()), *em.outer]
+    inner += ["return {", "    **params,", *indent(returned, 1), "}"]
+    start = ", ".join(f'"{n}": {codes[n]}' for n in names)
+    domains = ", ".join(f'"{n}": "{model.variable(n).domain.kind}"' for n in names)
+    limits = ", ".join(f'"{n}": ({", ".join(bounds(model.variable(n)))})' for n in names)
+    body = [
+        'sizes = prepared["the sizes"]', *f.prologue(),
+        f"# ({number}) {', '.join(u.params)}: {u.kind}. {u.reason}",
+        "def at(values):", *indent(inner, 1),
+        "def objective(values):",
+        "    there = at(values)",
+        "    try:",
+        "        statistics = e_step(there, data, prepared)",
+        "    except DataError:  # too far off for the digits that there are",
+        "        return np.nan, {n: np.nan * v for n, v in values.items()}",
+        '    value = statistics["log_likelihood"] + log_prior(there, prepared)',
+        "    return value, slopes(there, statistics, prepared)",
+        f"found = maximise(objective, {{{start}}}, {{{domains}}}, {{{limits}}})",
+        "return at(found)",
+    ]  # fmt: skip
+    about = '"""Raises the log-likelihood: of what the complete data say without error no M-step does."""'
+    head = "def refine(before, params, data, prepared, rng=None, statistics=None):"
+    return [
+        "def slopes(params, statistics, prepared):", *indent([doc, *slopes], 1), "", "",
+        head, *indent([about, *body], 1),
+    ]  # fmt: skip
+
+
+def changed_with(printer: Printer, name: str, refined: set[str]) -> bool:
+    """Whether a parameter is refined, or measured from what is: then it moves in the user's coordinates."""
+    shifts = printer.plan.shifts
+    return name in refined or (name in shifts and bool(x.variables(shifts[name].value) & refined))
+
+
 def refine_lines(printer: Printer) -> list[str]:
     """Parameters that do not come apart from the data: numeric, with passes over the data."""
     updates = [u for u in printer.plan.updates if isinstance(u.rule, Numeric) and u.rule.data]
     if not updates:
         return []
+    if isinstance(rule := updates[0].rule, Numeric) and rule.likelihood:
+        return _by_likelihood(printer, updates[0], rule)
     f = printer.reader()
     em = f.emitter
     found = pieces_of(f, [u.rule for u in updates if isinstance(u.rule, Numeric)]) if em.chunk is None else None
@@ -89,12 +144,8 @@ def refine_lines(printer: Printer) -> list[str]:
         forget(f, u.params)
     em.chunk = None
     refined = {n for u in updates for n in u.params}
-    shifts = printer.plan.shifts
-
-    def changes(name: str) -> bool:  # what is measured from others moves in the user's coordinates when these do
-        return name in refined or (name in shifts and bool(x.variables(shifts[name].value) & refined))
-
-    returned = _returned(printer, f, [v for v in printer.plan.joint.model.of_kind("param") if changes(v.name)])
+    moved = [v for v in printer.plan.joint.model.of_kind("param") if changed_with(printer, v.name, refined)]
+    returned = _returned(printer, f, moved)
     needs = any(line.startswith(tuple(f"{c} = statistics" for c in f.unpacked)) for line in f.prologue())
     if printer.plan.draws is not None:
         em.outer[:] = [re.sub(r" = (maximise|ascend)\(", r" = (raised_by or \1)(", line) for line in em.outer]
