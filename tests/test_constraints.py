@@ -342,6 +342,35 @@ def test_parameters_where_there_is_no_noise(text: str, covariance: Callable[[Any
     assert found.log_likelihood_ == pytest.approx(-best, abs=1e-7)
 
 
+BY_CLASS = """
+model ByClass
+param theta[2] : real
+param q : positive
+for i in S:
+    latent c[i] ~ Bernoulli(0.4)
+    for t in T:
+        latent e[i, t] ~ Normal(0, var = q)
+        observed y[i, t] ~ Delta(e[i, t]) if t == 0 else Delta(e[i, t] + theta[c[i]] * e[i, t-1])
+"""
+
+
+def test_a_moving_average_for_each_class() -> None:
+    """Far off, where rounding alone is left, the likelihood looked like 1e34: steps stay near where they start."""
+    rng = np.random.default_rng(3)
+    y = rng.normal(size=(12, 8))
+    y[:, 1:] += np.repeat([[0.8], [-0.5]], 6, axis=0) * y[:, :-1]
+
+    def loss(p: Any) -> float:
+        loads = [np.eye(8) + theta * np.eye(8, k=-1) for theta in p[:2]]
+        rows = [multivariate_normal(np.zeros(8), np.exp(p[2]) * a @ a.T).logpdf(y) for a in loads]
+        return float(-np.logaddexp(np.log(0.6) + rows[0], np.log(0.4) + rows[1]).sum())
+
+    found = written(BY_CLASS).fitter(init={"theta": [0.3, -0.3], "q": 1.0}).fit({"y": y})
+    assert found.log_likelihood_ == pytest.approx(-loss([*found.params_["theta"], np.log(found.params_["q"])]))
+    best = minimize(loss, [*found.params_["theta"], np.log(found.params_["q"])], method="BFGS").fun
+    assert found.log_likelihood_ == pytest.approx(-best, abs=1e-7)
+
+
 @pytest.mark.parametrize("cov", [
     "s2 * ((1 - r) * eye(3) + r * ones(3, 3))",  # numbers drawn for r outside its bounds would make it singular
     "[[s2, 2 * a, 0], [2 * a, s2, 2 * a], [0, 2 * a, s2]]",  # no covariance at most values of a

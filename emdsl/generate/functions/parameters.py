@@ -104,7 +104,7 @@ def _by_likelihood(printer: Printer, u: Update, rule: Numeric) -> list[str]:
         "        return np.nan, {n: np.nan * v for n, v in values.items()}",
         '    value = statistics["log_likelihood"] + log_prior(there, prepared)',
         "    return value, slopes(there, statistics, prepared)",
-        f"found = maximise(objective, {{{start}}}, {{{domains}}}, {{{limits}}})",
+        f"found = maximise(objective, {{{start}}}, {{{domains}}}, {{{limits}}}, near=2.0)",
         "return at(found)",
     ]  # fmt: skip
     about = '"""Raises the log-likelihood: of what the complete data say without error no M-step does."""'

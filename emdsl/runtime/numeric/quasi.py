@@ -28,15 +28,18 @@ def maximise(
     start: Mapping[str, Array],
     domains: Mapping[str, str],
     bounds: Mapping[str, tuple[float | None, float | None]],
+    near: float = np.inf,
 ) -> dict[str, Array]:
     """Quasi-Newton over several parameters in unconstrained coordinates.
 
     `objective(values)` gives (value, {name: gradient}); `domains` maps names to their domain. Never returns
-    a point below the start.
+    a point below the start, nor one where a coordinate x is off by more than `near` (1 + |x|): for objectives that
+    are rounding alone far off.
     """
     first, longest, values_at, told = in_coordinates_of(objective, start, domains, bounds)
     units = units_of(lambda step: told(first + step)[1], longest)
     reach = np.maximum(REACH * (1 + np.abs(first).max(initial=0.0)), WIDE * units)
+    reach = np.minimum(reach, near * (1 + np.abs(first)))
 
     def loss(inside: Array) -> tuple[float, Array]:
         if (units * np.abs(inside) > reach).any():
