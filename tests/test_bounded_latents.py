@@ -10,6 +10,7 @@ import pytest
 from gallery import written
 from scipy import integrate, stats
 
+import emdsl
 from emdsl.fit.interpret import log_joint
 
 pytestmark = pytest.mark.filterwarnings("ignore::emdsl.runtime.data.faults.ConvergenceWarning")
@@ -119,3 +120,12 @@ for n in N:
     assert stats.kstest(drawn["y"], known.cdf).pvalue > 1e-3 and np.ptp(drawn["y"]) > 9e-4
     p = stats.poisson.pmf([9, 10, 11], 0.5)
     np.testing.assert_allclose(np.bincount(drawn["k"].astype(int))[9:12] / 800, p / p.sum(), atol=0.03)
+
+
+def test_ends_that_leave_nothing_are_named() -> None:
+    model = written(LINES.format(": real(min = lo[n], max = hi[n])", "Normal(a, 1)"))
+    for high in (-0.7, -2.0):
+        with pytest.raises(
+            emdsl.DataError, match=rf"y: its bounds leave nothing .*\(min = -0.7, max = {high:g}, in row 0\)"
+        ):
+            model.fitter().fit({**DATA, "hi": np.where(np.arange(4) == 0, high, HI)})

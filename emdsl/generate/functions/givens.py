@@ -50,7 +50,8 @@ def limit_lines(printer: Printer) -> list[str]:
     lines: list[str] = []
     for v in model.variables:
         ends = (v.domain.lower, v.domain.upper)
-        if v.kind in ("param", "observed", "given") and any(_set_by_givens(e, v, model) for e in ends):
+        judged = v.kind != "latent" or None not in ends  # of a latent, whether its ends leave anything
+        if judged and any(_set_by_givens(e, v, model) for e in ends):
             for e in ends:  # each is made before names are used again
                 body, code = _of_givens(e, v, tensors) if e is not None and of_givens(e, model) else ([], "None")
                 lines += [*body, f'out_of.setdefault("{v.name}", []).append({code})']

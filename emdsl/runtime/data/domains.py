@@ -269,11 +269,18 @@ def with_ends(variable: Mapping[str, Any], limits: Mapping[str, Ends]) -> Mappin
 
 
 def check_limits(variable: Mapping[str, Any], ends: Ends, values: Array | None, mask: Array | None) -> None:
-    """Ends that givens set: a value beyond its own is refused, and so are ends that leave a parameter no value."""
+    """Ends that givens set: a value beyond its own is refused, and so are ends that leave a parameter no value, or a
+    latent no interval."""
     name, (low, high) = variable["name"], ends
-    if low is not None and high is not None and np.any(np.asarray(low) > np.asarray(high)):
-        bounds = f"min = {np.max(low):g}, max = {np.min(high):g}" if np.size(low) == np.size(high) == 1 else "min > max"
-        raise DataError(f"{name}: its bounds leave nothing between them ({bounds})", code="D005")
+    wide = variable["kind"] == "latent" and variable["domain"] != "count"  # one point has no density
+    if low is not None and high is not None:
+        crossed = (np.greater_equal if wide else np.greater)(np.asarray(low), np.asarray(high))
+        if crossed.any():
+            at = tuple(np.argwhere(crossed)[0].tolist())
+            a, b = (np.broadcast_to(end, crossed.shape)[at] for end in (low, high))
+            where = f", in row {at[0]}" if at else ""
+            text = f"{name}: its bounds leave nothing between them (min = {a:g}, max = {b:g}{where})"
+            raise DataError(text, code="D005", row=at[0] if at else None)
     if values is None or not values.size:
         return
     use = np.ones(values.shape, bool) if mask is None else mask
