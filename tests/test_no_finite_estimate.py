@@ -231,3 +231,29 @@ def test_units_of_data_are_no_boundary(text: str, units: list[float]) -> None:
     wave = np.sin(1 + 2.3 * np.arange(12))
     fit = emdsl.compile(text=f"model M\n{text}").fitter().fit({"y": np.column_stack([wave, wave**2]) * units})
     assert fit.status_ == "converged"
+
+
+WAVE = np.round(np.sin(1 + 2.3 * np.arange(12)), 3)
+EXACT: dict[str, tuple[str, dict[str, Any]]] = {  # what is held as residuals of a plane; parameters that round; squares
+    "a design": (
+        "param b : real[3]\nfor n in N:\n    given X[n] : real[3]\n    observed y[n] ~ Normal(X[n] @ b, s)",
+        {"X": np.vander(WAVE, 3), "y": np.vander(WAVE, 3) @ [1.0, -1 / 3, 1 / 7]},
+    ),
+    "far out": (
+        ROWS.format("StudentT(4, b + c * t[n], s)").removeprefix("model M\n"),
+        {"t": WAVE + 1e8, "y": 1 + 2 * WAVE},
+    ),
+    "products": (
+        "param u[I] : real[2]\nparam v[J] : real[2]\nfor i in I:\n    for j in J:\n"
+        "        observed y[i, j] ~ Normal(u[i] @ v[j], s)",
+        {"y": 1e7 + np.outer([1.0, 2, 1 / 3, -1], [1, 1 / 7, 0.3, 2, 1])},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", EXACT)
+def test_a_scale_that_an_exact_fit_leaves_collapses(name: str) -> None:
+    """1e-16 was `converged`, a step to 1e-37 a fall of the likelihood, of squares of 1e7 a scale of 0.6 was left."""
+    text, data = EXACT[name]
+    with pytest.raises(DegenerateError, match="s has collapsed"):
+        emdsl.compile(text=f"model Exact\nparam s : positive\n{text}").fitter().fit(data)

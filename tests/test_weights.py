@@ -186,3 +186,31 @@ def test_rows_that_networks_tie_count_by_their_weights() -> None:
     x = x[:3].reshape(3, 2, 4)  # whole networks lie in a row each
     once, twice = images.fit({"x": x}, sample_weight=[2, 1, 0]).history_, images.fit({"x": x[[0, 0, 1]]}).history_
     np.testing.assert_allclose(once, twice, rtol=1e-12)
+
+
+@pytest.mark.parametrize("far", [1.0, 1e12])
+def test_rows_of_no_weight_are_absent_wherever_they_lie(far: float) -> None:
+    """At 1e12 a row of no weight moved the reference point, beside which the others' spread had collapsed."""
+    x, y = np.sin(1 + 2.3 * np.arange(12)), np.cos(np.arange(12.0) ** 2)
+    text = "model M\nparam a : real\nparam b : real\nparam s : positive\nfor n in N:\n    given x[n] : real\n"
+    model = emdsl.compile(text=text + "    observed y[n] ~ Normal(a + b * x[n], s)")
+    plain = model.fitter().fit({"x": x[1:], "y": y[1:]})
+    idle = (np.arange(12) > 0) * 1e-12
+    fit = model.fitter(tol=1e-12).fit({"x": [far, *x[1:]], "y": [-far, *y[1:]]}, sample_weight=idle)
+    assert np.isclose(fit.log_likelihood_ * 1e12, plain.log_likelihood_, rtol=1e-9)
+    np.testing.assert_allclose([*fit.params_.values()], [*plain.params_.values()], rtol=1e-9)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_what_converges_is_measured_in_weights() -> None:
+    """Of weights of 1e-12, one EM step moved the likelihood by less than any tolerance."""
+    text = (
+        "model M\nsize K = 2\nparam p : simplex[K]\nparam m : real[K]\nfor n in N:\n    latent z[n] ~ Categorical(p)\n"
+    )
+    model = emdsl.compile(text=text + "    observed y[n] ~ Normal(m[z[n]], 1)")
+    y, start = 2 * np.sin(1 + 2.3 * np.arange(20)), {"p": [0.5, 0.5], "m": [-0.5, 1.0]}
+    plain, light = (
+        model.fitter(tol=1e-10, max_iter=500).fit(y, init=start, sample_weight=np.full(20, w)) for w in (1, 2.0**-40)
+    )
+    assert plain.n_iter_ == light.n_iter_ > 5
+    np.testing.assert_allclose(light.params_["m"], plain.params_["m"], rtol=1e-12)

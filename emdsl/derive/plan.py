@@ -181,7 +181,7 @@ def _derive(model: m.ModelText, incomplete: tuple[str, ...], shared: bool, above
         updates,
         choices(elimination, joint, refused, draws),
         weighted,
-        _scale_powers(updates, centred),
+        _scale_powers(updates, (*centred, *(p.data for p in near.planes))),
         moments(elimination, model),
         _unweighted(model, weighted, together),
         draws,

@@ -8,8 +8,8 @@ from importlib.resources import files
 # In the order of their imports: each needs only those before it.
 BUNDLED = (
     "data/faults", "data/arguments", "data/sizes", "data/columns", "data/domains", "data/plates", "data/binding",
-    "data/frames", "data/cells", "data/table", "numeric/infinity", "fitting/climbs", "fitting/loop", "fitting/reach",
-    "fitting/storage", "fitting/settings", "fitting/symmetry", "fitting/forecast", "fitting/answers",
+    "data/frames", "data/cells", "data/table", "data/weighed", "numeric/infinity", "fitting/climbs", "fitting/loop",
+    "fitting/reach", "fitting/storage", "fitting/settings", "fitting/symmetry", "fitting/forecast", "fitting/answers",
     "fitting/estimator",
 )  # fmt: skip
 IMPORT = re.compile(r"^(?:from [\w.]+ import (?:\([^)]*\)|[^\n]*)|import [^\n]*)\n", re.MULTILINE)

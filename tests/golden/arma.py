@@ -442,7 +442,7 @@ def m_step(statistics, params, prepared, policy="raise"):
     # (8) shock: closed form. the score has one root
     t = phi @ S_s_s_3
     t_2 = phi @ S_cov_s_2
-    shock = positive((S_s_s + S_cov_s + phi @ t + phi @ t_2 - 2 * (phi @ S_s_s_2 + phi @ S_tie_s)) / S_count, "shock", shock, policy, 1e-15 * (S_s_s + S_cov_s) / S_count, -0.5 * S_count)
+    shock = positive((S_s_s + S_cov_s + phi @ t + phi @ t_2 - 2 * (phi @ S_s_s_2 + phi @ S_tie_s)) / S_count, "shock", shock, policy, 1e-14 * (S_s_s + S_cov_s) / S_count, -0.5 * S_count)
     # (9) level, theta: linear solve. Q is quadratic: normal equations; concave where their matrix is positive definite
     left_2 = np.concatenate([np.concatenate([np.full((1, 1), S_n_y), np.full((1, 1), S_n_y_s_2)], axis=-1), np.concatenate([np.full((1, 1), S_n_y_s_2), np.full((1, 1), S_n_y_s_s_3 + S_n_y_cov_s_3)], axis=-1)], axis=-2)
     right_2 = np.concatenate([np.full((1,), S_y - S_n_y_s), np.full((1,), S_y_s_2 - S_n_y_s_s_2 - S_n_y_cov_s_2)], axis=-1)

@@ -352,7 +352,7 @@ def m_step(statistics, params, prepared, policy="raise"):
     t_6 = 1 / S_n_x
     part = (S_x_x + t_3 + t_5 - 2 * t) * t_6
     part_2 = S_x_x * t_6
-    noise = positive(part, "noise", noise, policy, 1e-15 * part_2, -0.5 * S_n_x)
+    noise = positive(part, "noise", noise, policy, 1e-14 * part_2, -0.5 * S_n_x)
     return {
         "A": A,
         "C": C,

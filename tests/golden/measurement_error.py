@@ -452,7 +452,7 @@ def m_step(statistics, params, prepared, policy="raise"):
     # (7) mean: closed form. Q is quadratic: one equation for each element; concave where its coefficient is positive
     mean = checked(S_truth / S_count, "mean", mean, policy, -np.inf, np.inf)
     # (8) s2: closed form. the score has one root
-    s2 = positive((S_square_truth + (mean ** 2) * S_count - 2 * mean * S_truth) / S_count, "s2", s2, policy, 1e-15 * S_square_truth / S_count, -0.5 * S_count)
+    s2 = positive((S_square_truth + (mean ** 2) * S_count - 2 * mean * S_truth) / S_count, "s2", s2, policy, 1e-14 * S_square_truth / S_count, -0.5 * S_count)
     # (9) s2_x: closed form. the score has one root
     s2_x = positive((S_x_x + S_n_x_square_truth - 2 * S_x_truth) / S_n_x, "s2_x", s2_x, policy, 1e-14 * prepared["the spread"] ** 2, -0.5 * S_n_x)
     # (10) a, b: linear solve. Q is quadratic: normal equations; concave where their matrix is positive definite

@@ -185,7 +185,7 @@ def prepare(data, reference):
     out["the features"] = {}
     out["the fold of z"] = fold([data.masks.get("y")], [(sizes["P"]), 1, 1, (sizes["P"]), (sizes["P"]) * (sizes["P"])], [(sizes["P"]), 1, 1, (sizes["P"]), (sizes["P"]) * ((sizes["P"]) + 1) // 2], [[(1.0, 0)], [(1.0, 1)], [(1.0, 2)], [(1.0, 3)], [(1.0, 4)]])
     out["the features"] |= cached_features(out, features_of_z, ((sizes["P"]) + 1 + 1 + (sizes["P"]) + (sizes["P"]) * (sizes["P"])) * (sizes["N"]))
-    out["the scale"] = out["the spread"] = data_scale([])
+    out["the scale"] = out["the spread"] = data_scale([stored(data.values["y"], data.masks.get("y"), float, 1, centre(data.values["y"], data.masks.get("y"), 0))])
     return out
 
 
@@ -281,9 +281,7 @@ def m_step(statistics, params, prepared, policy="raise"):
     t_4 = 1 / S_z_n_y
     part = (0.5 * (S_z_y_y + t_3) - t) * t_4
     t_5 = np.sqrt(part)
-    part_2 = S_z_y_y * t_4
-    t_6 = np.sqrt(0.5 * part_2)
-    sd = positive(np.sqrt(2) * t_5, "sd", sd, policy, 3e-8 * np.sqrt(2) * t_6, -S_z_n_y)
+    sd = positive(np.sqrt(2) * t_5, "sd", sd, policy, 1e-7 * prepared["the spread"] ** 1, -S_z_n_y)
     # (9) gate: newton. log(sum_k exp(gate[k] @ X[n])) ties gate to the data: no finite statistics; Newton, its Hessian added up, by passes over the data, to convergence
     return {
         "gate": gate,

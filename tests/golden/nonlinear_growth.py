@@ -497,7 +497,7 @@ def m_step(statistics, params, prepared, policy="raise"):
     # (6) top: closed form. Q is quadratic: one equation for each element; concave where its coefficient is positive
     top = checked(S_asymptote / T, "top", top, policy, -np.inf, np.inf)
     # (7) spread: closed form. the score has one positive root
-    spread_ = positive(np.sqrt(2) * np.sqrt((0.5 * (S_asymptote_asymptote + (top ** 2) * T) - top * S_asymptote) / T), "spread", spread_, policy, 3e-8 * np.sqrt(2) * np.sqrt(0.5 * S_asymptote_asymptote / T), -T)
+    spread_ = positive(np.sqrt(2) * np.sqrt((0.5 * (S_asymptote_asymptote + (top ** 2) * T) - top * S_asymptote) / T), "spread", spread_, policy, 1e-7 * np.sqrt(2) * np.sqrt(0.5 * S_asymptote_asymptote / T), -T)
     # (8) middle, pace, s2: newton. 1 / (exp((middle - age[n]) / pace) + 1) ties middle, pace, s2 to the data: no finite statistics; Newton, its Hessian added up, by passes over the data, to convergence
     return {
         "top": top,

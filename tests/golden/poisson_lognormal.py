@@ -229,7 +229,7 @@ def m_step(statistics, params, prepared, policy="raise"):
     # (7) mean: closed form. Q is quadratic: one equation for each element; concave where its coefficient is positive
     mean = checked(S_rate_log / S_rate, "mean", mean, policy, -np.inf, np.inf)
     # (8) spread: closed form. the score has one positive root
-    spread_ = positive(np.sqrt(2) * np.sqrt((0.5 * (S_rate_2 + (mean ** 2) * S_rate) - mean * S_rate_log) / S_rate), "spread", spread_, policy, 3e-8 * np.sqrt(2) * np.sqrt(0.5 * S_rate_2 / S_rate), -S_rate)
+    spread_ = positive(np.sqrt(2) * np.sqrt((0.5 * (S_rate_2 + (mean ** 2) * S_rate) - mean * S_rate_log) / S_rate), "spread", spread_, policy, 1e-7 * np.sqrt(2) * np.sqrt(0.5 * S_rate_2 / S_rate), -S_rate)
     return {
         "mean": mean,
         "spread": spread_,

@@ -191,7 +191,7 @@ def prepare(data, reference):
     out["the weights are even"] = data.weights is None
     out["the weight"] = np.ones(n) if data.weights is None else np.asarray(data.weights, float)
     out["the sums"] = sums_of_data(out)
-    out["the scale"] = out["the spread"] = data_scale([])
+    out["the scale"] = out["the spread"] = data_scale([stored(data.values["y"], data.masks.get("y"), float, 1, centre(data.values["y"], data.masks.get("y"), 0))])
     return out
 
 
@@ -299,7 +299,7 @@ def m_step(statistics, params, prepared, policy="raise"):
     s2_b = positive(S_square_b / G, "s2_b", s2_b, policy, 0.0, -0.5 * G)
     # (9) s2: closed form. the score has one root
     t_2 = beta @ S_n_y_X_X
-    s2 = positive((S_y_y + beta @ t_2 + S_n_y_subject_square_b + 2 * (beta @ S_n_y_X_subject_b - beta @ S_y_X - S_y_subject_b)) / S_n_y, "s2", s2, policy, 1e-15 * (S_y_y + S_n_y_subject_square_b - 2 * S_y_subject_b) / S_n_y, -0.5 * S_n_y)
+    s2 = positive((S_y_y + beta @ t_2 + S_n_y_subject_square_b + 2 * (beta @ S_n_y_X_subject_b - beta @ S_y_X - S_y_subject_b)) / S_n_y, "s2", s2, policy, 1e-14 * prepared["the spread"] ** 2, -0.5 * S_n_y)
     t_3 = mixing_X @ beta  # (11)
     return {
         "beta": beta + (reference_beta + t_3),  # (11)

@@ -515,7 +515,7 @@ def m_step(statistics, params, prepared, policy="raise"):
     t_2 = 1 / S_rule
     part_4 = (S_rule_level_level + S_rule_cov_level + part + part_2 + part_3) * t_2
     part_5 = (S_rule_level_level + S_rule_cov_level) * t_2
-    drift = positive(part_4, "drift", drift, policy, 1e-15 * part_5, -0.5 * S_rule)
+    drift = positive(part_4, "drift", drift, policy, 1e-14 * part_5, -0.5 * S_rule)
     # (11) noise: closed form. the score has one root
     noise = positive((S_y_y + S_n_y_level_level + S_n_y_cov_level - 2 * S_y_level) / S_n_y, "noise", noise, policy, 0.0, -0.5 * S_n_y)
     return {

@@ -199,7 +199,7 @@ def prepare(data, reference):
     out["the features"] = {}
     out["the fold of z"] = fold([data.masks.get("y")], [1, 1, (sizes["P"]), (sizes["P"]) * (sizes["P"])], [1, 1, (sizes["P"]), (sizes["P"]) * ((sizes["P"]) + 1) // 2], [[(1.0, 0)], [(1.0, 1)], [(1.0, 2)], [(1.0, 3)]])
     out["the features"] |= kept_in_lanes(out, out["the sequences of z"], features_of_z, (1 + 1 + (sizes["P"]) + (sizes["P"]) * (sizes["P"])) * (sizes["T"]))
-    out["the scale"] = out["the spread"] = data_scale([])
+    out["the scale"] = out["the spread"] = data_scale([stored(data.values["y"], data.masks.get("y"), float, 1, centre(data.values["y"], data.masks.get("y"), 0))])
     return out
 
 
@@ -302,14 +302,12 @@ def m_step(statistics, params, prepared, policy="raise"):
     t_5 = 1 / S_z_n_y
     part = (0.5 * (S_z_y_y + t_4) - t_2) * t_5
     t_6 = np.sqrt(part)
-    part_2 = S_z_y_y * t_5
-    t_7 = np.sqrt(0.5 * part_2)
-    sd = positive(np.sqrt(2) * t_6, "sd", sd, policy, 3e-8 * np.sqrt(2) * t_7, -S_z_n_y)
-    t_8 = mixing_X @ coef.T  # (12)
+    sd = positive(np.sqrt(2) * t_6, "sd", sd, policy, 1e-7 * prepared["the spread"] ** 1, -S_z_n_y)
+    t_7 = mixing_X @ coef.T  # (12)
     return {
         "first": first,
         "trans": trans,
-        "coef": coef + (reference_coef[:, None] + t_8).T,  # (12)
+        "coef": coef + (reference_coef[:, None] + t_7).T,  # (12)
         "sd": sd,
     }
 

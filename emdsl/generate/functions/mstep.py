@@ -245,7 +245,7 @@ def _floor(f: Function, name: str, rule: Closed) -> str:
     return f"{share} * {_exact(f, whole, rule.axes)}"
 
 
-SHARES = {x.num(-2): "3e-8", x.num(-1): "1e-15"}  # of a deviation, of a variance: what rounding leaves of differences
+SHARES = {x.num(-2): "1e-7", x.num(-1): "1e-14"}  # of a deviation, of a variance: what rounding leaves of differences
 
 
 def _of_data_alone(e: Expr, params: set[str]) -> Expr:

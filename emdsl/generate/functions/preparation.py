@@ -122,7 +122,7 @@ def prepare_lines(printer: Printer) -> list[str]:
     lines += sums_and_kinds(printer.sums, printer.kinds, bool(printer.chunk))
     lines += [f'out["{weights_key(h)}"] = {weights_name(h)}(out)' for h in looked_up]
     lines += prepare_moments(printer)
-    cells = ", ".join(f'out["{n}"]' for n in plan.centred)
+    cells = ", ".join([f'out["{n}"]' for n in plan.centred] + _unexplained(plan))
     lines += [f'out["the scale"] = out["the spread"] = data_scale([{cells}])', "return out"]
     doc = '"""What is computed once: centred data with rows last, masks, weights, and the chunks of rows."""'
     return ["def prepare(data, reference):", *("    " + line for line in (doc, *lines))]
@@ -206,6 +206,17 @@ def finer_lines(printer: Printer) -> list[str]:
     lines = [doc, f"rules = {{{rules}}}", f'sizes = {{**prepared["the sizes"], {sizes}}}',
              'return {**prepared, "the rules": rules, "the sizes": sizes}']  # fmt: skip
     return ["def finer(prepared):", *("    " + line for line in lines)]
+
+
+def _unexplained(plan: Plan) -> list[str]:
+    """Data that are held as residuals, about their means: beside these a scale that collapses is rounding."""
+    out = []
+    for name in dict.fromkeys(p.data for p in plan.planes):
+        v = plan.joint.model.variable(name)
+        plates, own = flat_axes(v)
+        values, mask = f'data.values["{name}"]', f'data.masks.get("{name}")'
+        out.append(f"stored({values}, {mask}, float, {plates}, centre({values}, {mask}, {own}))")
+    return out
 
 
 def _data_lines(plan: Plan, v: m.Variable, index: bool) -> list[str]:

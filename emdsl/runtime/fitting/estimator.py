@@ -17,6 +17,7 @@ from emdsl.runtime.data.domains import advise, free_parameters, parameter_number
 from emdsl.runtime.data.faults import ConvergenceWarning, DataError, DegenerateFit
 from emdsl.runtime.data.frames import as_table
 from emdsl.runtime.data.table import read_data
+from emdsl.runtime.data.weighed import unit_of, without_idle_rows
 from emdsl.runtime.fitting.answers import Answers
 from emdsl.runtime.fitting.climbs import Climb, Setup, finer_error, is_exact, is_sampled
 from emdsl.runtime.fitting.divisions import check_read, divided
@@ -143,6 +144,7 @@ class Estimator(Answers):
             beside = {"columns": columns, "index": index, "lengths": lengths}
             bound = self._bind(data, sample_weight=sample_weight, weights_over=weights_over, **beside)
             check_room(self._module.SPEC, bound.sizes)
+            seen, bound = bound, without_idle_rows(self._module, bound)
             self._reference, self._frame = self._ask("reference", bound), (columns, index)
             init = self._options["init"] if init is None else init
             ends = self._module.limits(bound.sizes, bound.values) if hasattr(self._module, "limits") else {}
@@ -152,7 +154,7 @@ class Estimator(Answers):
             climbs, interrupted = self._climb_all(setup, start)
         best = best_climb(climbs)
         self._refuse_degenerate(best)
-        self._keep(best, setup, interrupted)
+        self._keep(best, setup, interrupted, seen)
         return self
 
     def _hold_fixed(self, fixed: Mapping[str, Any] | None) -> None:
@@ -166,7 +168,8 @@ class Estimator(Answers):
         o = self._options
         progress = print_progress() if o["progress"] is True else (o["progress"] or None)
         module, prepared, limits = self._module, self._prepare(bound), (int(o["max_iter"]), float(o["tol"]))
-        return Setup(module, bound, prepared, *limits, o["on_degenerate"], progress, is_sampled(module))
+        kind = is_sampled(module), unit_of(bound.weights)
+        return Setup(module, bound, prepared, *limits, o["on_degenerate"], progress, *kind)
 
     def _climb_all(self, setup: Setup, start: Start) -> tuple[list[Climb], bool]:
         """One climb from each seeded start, one alone where every value is given; and whether Ctrl-C ended the list."""
@@ -267,8 +270,8 @@ class Estimator(Answers):
             hint = "n_init=10 tries other starts, on_degenerate='keep' or 'regularise' goes on"
             raise DegenerateFit(f"{best.message} ({hint})")
 
-    def _keep(self, best: Climb, setup: Setup, interrupted: bool) -> None:
-        """The attributes that a fit leaves, and a warning where it did not converge."""
+    def _keep(self, best: Climb, setup: Setup, interrupted: bool, seen: Bound) -> None:
+        """The attributes that a fit leaves, `seen` the data as they came, and a warning where it did not converge."""
         self.params_ = {**best.params, **{n: np.asarray(v) for n, v in self._constants().items()}}
         self.history_ = list(best.history)
         self.objective_ = best.objective
@@ -286,9 +289,8 @@ class Estimator(Answers):
         variables = self._module.SPEC["variables"]
         self.n_parameters_ = sum(free_parameters(v, self.sizes_) for v in variables if v["kind"] == "param")
         self.n_units_ = self._units(setup.data)
-        self._training = (
-            (setup.data, setup.prepared) if best.state is None else (setup.data, setup.prepared, best.state)
-        )
+        prepared = setup.prepared if seen is setup.data else self._prepare(seen)
+        self._training = (seen, prepared) if best.state is None else (seen, prepared, best.state)
         self._anchor = (setup.prepared, self.params_)
         self.factors_ = best.state
         self.monte_carlo_ = dict(best.report) if best.report is not None else None

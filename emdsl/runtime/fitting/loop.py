@@ -70,6 +70,10 @@ def climb(setup: Setup, start: Params, state: Any = None) -> Climb:
                 if status == "decreased" and "state" not in here.statistics:
                     noise = max(rounding(setup, here), rounding(setup, there))
                     status = "level" if here.objective - there.objective <= noise else status
+                if status == "decreased" and (
+                    gone := sorted({*_scales_on_edge(setup, params)} - {*_scales_on_edge(setup, here.params)})
+                ):
+                    status, message = "degenerate", f"{', '.join(gone)} has collapsed: what is left is rounding"
                 if repaired:
                     repairs[repaired] = repairs.get(repaired, 0) + 1
                 if status in ("climbing", "converged", "repaired"):
@@ -126,24 +130,26 @@ def _verdict(setup: Setup, history: Sequence[float], after: float, repaired: str
     before, sampled = history[-1], setup.sampled
     if not math.isfinite(after):
         return "degenerate", f"the objective became {after}: a component has collapsed"
-    if after - before < -FALL * (1 + abs(before)) and not sampled and not repaired:
+    if after - before < -FALL * (setup.unit + abs(before)) and not sampled and not repaired:
         return "decreased", (
             f"the objective fell from {before:.10g} to {after:.10g}, which EM never does: the parameters before "
             "the fall are kept; please report the model and data"
         )
-    if abs(after - before) >= setup.tol * (1 + abs(after)) or (sampled and not _settled(setup, history, after)):
+    if abs(after - before) >= setup.tol * (setup.unit + abs(after)) or (
+        sampled and not _settled(setup, history, after)
+    ):
         return "climbing", ""
-    if setup.tol > 0 and not sampled and _gathering(history, after):
+    if setup.tol > 0 and not sampled and _gathering(history, after, setup.unit):
         return "climbing", ""
     if repaired and setup.policy == "keep":
         return "repaired", f"settled at a repaired estimate: {repaired}"
     return "converged", ""
 
 
-def _gathering(history: Sequence[float], last: float) -> bool:
+def _gathering(history: Sequence[float], last: float, unit: float) -> bool:
     """Whether steps are small but growing, or too few to tell, far above rounding: EM may be leaving a plateau."""
     steps = np.diff([*history[-3:], last])
-    return bool((np.diff(steps) > 0).all() and steps.min() > 1e-12 * (1 + abs(last)))
+    return bool((np.diff(steps) > 0).all() and steps.min() > 1e-12 * (unit + abs(last)))
 
 
 def _settled(setup: Setup, history: Sequence[float], last: float) -> bool:
@@ -186,8 +192,7 @@ def _conclude(
     """The climb with its last word: boundary estimates, repairs, and what may remain to climb."""
     status = {"climbing": "max_iter", "repaired": "degenerate", "level": "converged"}.get(end.status, end.status)
     message = end.message
-    spread = float(setup.prepared.get("the scale", 1.0))
-    edge = [n for n, value in end.params.items() if on_boundary(_variable(setup, n), value, spread)]
+    edge = _on_edge(setup, end.params)
     thin = _all_but_singular(setup, end, start or {}) if status == "converged" and end.state is None else []
     if thin and end.status != "level":  # steps below rounding look like convergence
         with np.errstate(all="ignore"):
@@ -223,6 +228,16 @@ def _conclude(
     for what, count in repairs.items():
         message += f"; repaired ({setup.policy}) in {count} of {iterations}: {what}"
     return end._replace(status=status, message=message)
+
+
+def _on_edge(setup: Setup, params: Params) -> list[str]:
+    """The parameters that lie on the boundary of their domains, scales beside the data's own."""
+    spread = float(setup.prepared.get("the scale", 1.0))
+    return [n for n, value in params.items() if on_boundary(_variable(setup, n), value, spread)]
+
+
+def _scales_on_edge(setup: Setup, params: Params) -> list[str]:
+    return [n for n in _on_edge(setup, params) if _variable(setup, n)["domain"] == "positive"]
 
 
 def _without_digits(setup: Setup, end: Climb, edge: Sequence[str], noise: float) -> str:
