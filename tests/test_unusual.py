@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from cases import (
     Case,
+    branches,
     classes,
     conjugate,
     curves,
@@ -43,6 +44,7 @@ import emdsl
 pytestmark = pytest.mark.filterwarnings("ignore::emdsl.runtime.data.faults.ConvergenceWarning")
 
 MODULES = (
+    branches,
     names,
     shapes,
     domains,

@@ -402,7 +402,24 @@ for g in G:
 """  # the latents move with b, by the mean of x: Q is that of other complete data
 
 
-@pytest.mark.parametrize("text", [CONDITIONAL, PRIOR, DRAWN, SPIKE, MOVED])  # MEANFIELD: a bound, below
+TREE = """model Tree
+param q : unit
+param st : unit
+for i in N:
+    given parent[i] : index[N]
+    latent z[i] ~ Bernoulli(q) if i == 0 else Bernoulli(st if z[parent[i]] else 1 - st)
+    observed y[i] ~ Normal(z[i], 1)
+"""  # the root may name itself
+TIMES = """model Times
+param v : positive
+param ell : positive
+for t in T:
+    given at[t] : real
+    observed y[t] ~ Normal(0, 1) if t == 0 else Normal(0, var = v * (1 - exp((at[t-1] - at[t]) / ell)))
+"""  # times rise
+
+
+@pytest.mark.parametrize("text", [CONDITIONAL, PRIOR, DRAWN, SPIKE, MOVED, TREE, TIMES])  # MEANFIELD: a bound, below
 def test_the_same_models_unbroken(text: str) -> None:
     found = certificate_of(text)
     assert found.passed, str(found)

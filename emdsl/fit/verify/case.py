@@ -160,7 +160,7 @@ def _draw(model: Compiled, text: ModelText, seed: int, plates: int) -> tuple[Dra
     lost = 0  # times that the M-step went far: a likelihood of few rows that is unbounded, of which each try takes long
     for attempt in range(DRAWS):
         try:
-            folded = isinstance(last, DataError) and attempt % 2 == 1  # no density: numbers may have to be positive
+            folded = last is not None and attempt % 2 == 1  # no density: numbers may have to be positive, or in order
             drawn = draw(text, 1000 * seed + attempt, plates * 2 ** ((attempt + 2 * lost) // 4), folded=folded)
             one = fitted(model.fitter, model, drawn, drawn.setting.params, 1)
             found = drawn, {n: np.asarray(v, float) for n, v in one.params_.items()}

@@ -25,7 +25,7 @@ class Setting(NamedTuple):
     lengths: dict[str, list[int]]
     params: dict[str, Any]
     givens: dict[str, Any]  # those without a default
-    folded: bool = False  # whether its givens on the line are positive
+    folded: bool = False  # whether its givens on the line are positive and rise
 
 
 class Drawn(NamedTuple):
@@ -41,7 +41,7 @@ def plausible(
 ) -> Setting:
     """Sizes that have no default are `plates`, or in turn `others` where no plate has them; values are from domains.
 
-    Where `folded`, givens on the line are positive: distances and times are often declared as numbers alone.
+    Where `folded`, givens on the line are positive and rise: distances and times are often declared as numbers alone.
     """
     rng = np.random.default_rng(seed)
     around = set(_plates(model))
@@ -62,10 +62,17 @@ def plausible(
     for variable in (*model.of_kind("given"), *model.of_kind("param")):
         values[variable.name] = _values(variable, sizes, lengths, values, rng)
         if folded and variable.kind == "given" and variable.domain.unbounded:
-            values[variable.name] = np.abs(values[variable.name])
+            values[variable.name] = _rising(np.abs(values[variable.name]), variable)
     params = {v.name: values[v.name] for v in model.of_kind("param")}
     givens = {v.name: values[v.name] for v in model.of_kind("given") if v.default is None}
     return Setting(sizes, lengths, params, givens, folded)
+
+
+def _rising(values: Array, v: Variable) -> Array:
+    """Values in order along their last plate, as times of steps are; rows of a ragged one are one axis."""
+    if not v.plates:
+        return values
+    return np.sort(values, axis=0 if any(isinstance(p.size, Ragged) for p in v.plates) else len(v.plates) - 1)
 
 
 def draw(model: ModelText, seed: int, plates: int, others: tuple[int, ...] = (2, 3), folded: bool = False) -> Drawn:

@@ -16,6 +16,7 @@ from emdsl.errors import InternalError
 from emdsl.generate.lines.arrays import Array, Lines
 from emdsl.generate.lines.contraction import contract
 from emdsl.generate.lines.exponentials import log_of_sum, of_difference, with_powers_met, without_fractions
+from emdsl.generate.lines.guards import guarded
 from emdsl.generate.lines.reading import read_at_lags, rows_read
 from emdsl.generate.lines.spelling import FUNCTIONS, INFIX, Binding, number
 from emdsl.generate.lines.sums import expression_sum, factors_to_multiply
@@ -245,7 +246,7 @@ class Emitter(Lines):
         """The product of factors summed over every index that is not in `out` (None: over none)."""
         if out is None:
             out = self.order([i for f in factors for i in x.free(f)])
-        return contract(self, with_powers_met(without_fractions(factors)), out)
+        return contract(self, with_powers_met(without_fractions(guarded(factors))), out)
 
 
 def _integers(e: Expr) -> bool:
