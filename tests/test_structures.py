@@ -270,6 +270,32 @@ for g in G:
 """
 
 
+VISITS = """
+model Visits
+param a : unit
+param b : unit
+for s in S:
+    latent n[s] ~ Binomial(3, a)
+    for j in J[s]:
+        observed y[s, j] ~ Binomial(n[s], b)
+"""
+
+
+@pytest.mark.parametrize("name", ["classes of sequences", "classes of ragged trees", "visits"])
+def test_an_empty_sequence_alone_is_scored(name: str) -> None:
+    """Beside others it counted 0; alone it was refused for having no rows, which fits alone need."""
+    text, data, params = VISITS, {"y": [[1.0, 2.0], []]}, {"a": 0.3, "b": 0.6}
+    if name != "visits":
+        case = next(c for c in CASES if c.name == name)
+        text, (data, params) = case.text, case.make(np.random.default_rng(1))
+    fit = written(text).fitter(max_iter=0).fit(data, init=params)
+    alone = {n: [rows[0][:0]] for n, rows in data.items()}
+    assert fit.score_samples(alone) == pytest.approx(0.0, abs=1e-12)
+    fit.predict(alone)
+    with pytest.raises(EmdslError, match="there are no rows"):
+        written(text).fitter(max_iter=0).fit(alone, init=params)
+
+
 def test_lengths_that_differ_by_two_plates() -> None:
     """The length of a row is that of its own place on both: it was looked up by the inner one alone."""
     rng = np.random.default_rng(6)

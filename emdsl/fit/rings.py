@@ -86,6 +86,8 @@ def _refuse(component: Sequence[Variable], model: ModelText, bound: Bound) -> No
                 _read(v.distribution, replace(part, row=own, watch=reads), model)
     except EmdslError:  # an index out of its range, and other faults of data that are told elsewhere
         return
+    if not reads.rows:  # of no elements none is read
+        return
     ring = _ring(np.concatenate(reads.rows), np.concatenate(reads.of), count)
     for v in component:
         mine = np.flatnonzero(np.isin(numbers[v.name], ring))

@@ -89,7 +89,7 @@ def bind_data(
         named = {v["name"]: v for v in spec["variables"]}
         for n, ends in limits(sizes, values).items():
             check_limits(named[n], ends, values.get(n), masks.get(n))
-    _refuse_empty(variables, values)
+    _refuse_empty(variables, values, {} if options.fitting else sizes)
     weights, over = _weights(spec, variables, options, sizes)
     return Bound(sizes, values, masks, weights, over, ragged, labels)
 
@@ -288,9 +288,14 @@ def _refuse_missing(variable: Record, missing: Array, fitting: bool) -> None:
         raise DataError(f"{name}: every value of its column {column} is missing", code="D009")
 
 
-def _refuse_empty(variables: Mapping[str, Record], values: Mapping[str, Array]) -> None:
+def _refuse_empty(variables: Mapping[str, Record], values: Mapping[str, Array], sizes: Mapping[str, int]) -> None:
+    """Data without rows; once a fit is made (`sizes`), groups and sequences may be empty where there are some."""
     for name, variable in variables.items():
         if variable["kind"] == "observed" and name in values and values[name].size == 0:
+            plates = [p[1] for p in variable["plates"]]
+            grouped = len(plates) > 1 and ragged_name(plates[-1]) is not None and 0 not in values[name].shape[1:]
+            if grouped and sizes.get(plates[0], 0):
+                continue
             what = "no columns" if values[name].ndim and len(values[name]) else "no rows"
             raise DataError(f"{name}: there are {what}", code="D013")
 

@@ -73,14 +73,16 @@ class Field:
         b = np.concatenate([np.zeros(0, np.int64), *(t[1] for t in ties)])
         graph = scipy.sparse.csr_array((np.ones(len(a)), (a, b)), shape=(n, n))
         place = np.empty(n, np.int64)
-        place[scipy.sparse.csgraph.reverse_cuthill_mckee((graph + graph.T).tocsr(), symmetric_mode=True)] = np.arange(n)
+        if n:  # all sequences may be empty
+            order = scipy.sparse.csgraph.reverse_cuthill_mckee((graph + graph.T).tocsr(), symmetric_mode=True)
+            place[order] = np.arange(n)
         natural = int(np.abs(a - b).max(initial=1))
         apart = max(1, int(np.abs(place[a] - place[b]).max(initial=1)))
         if natural <= apart:
             place, apart = np.arange(n), max(natural, 1)
         largest, total = int(self.width.max(initial=1)), int(self.width.sum())
         if 3 * n * (apart * largest) ** 2 * largest > total**3 or apart * 2 >= n:
-            apart = n  # one dense block costs no more
+            apart = max(n, 1)  # one dense block costs no more
         block = place // apart
         order = np.argsort(place)
         ends = np.cumsum(self.width[order]) - self.width[order]
@@ -117,8 +119,7 @@ class Field:
         for latent, (count, length) in enumerate(shapes):
             block, inside = self.scalars(latent, self.nodes(latent, np.arange(count)), length)
             even = count > 0 and _in_order(block) and (inside == inside[0]).all() and _in_order(inside[0])
-            at = slice(block[0], block[-1] + 1), _run(inside[0])
-            self.where.append(at if even else (block[:, None], inside))
+            self.where.append((_run(block), _run(inside[0])) if even else (block[:, None], inside))
         whole = (slice(0, self.count), slice(0, self.size))
         self.alone = len(shapes) == 1 and isinstance(self.where[0][0], slice) and self.where[0] == whole
 

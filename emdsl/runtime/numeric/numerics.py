@@ -121,7 +121,7 @@ def segment_sum(values: Array, codes: Array, size: int) -> Array:
     """Sums of the last axis by integer code: (..., n), (n,) -> (..., size)."""
     if values.ndim == 1:
         return np.bincount(codes, weights=values, minlength=size)
-    flat = np.broadcast_to(values, (*values.shape[:-1], len(codes))).reshape(-1, len(codes))
+    flat = np.broadcast_to(values, (*values.shape[:-1], len(codes))).reshape(math.prod(values.shape[:-1]), len(codes))
     if len(codes) < len(flat):  # a short axis under many rows: the fewer steps in Python, the better
         out = np.zeros((len(flat), size))
         for k, code in enumerate(codes):
