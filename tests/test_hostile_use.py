@@ -244,3 +244,20 @@ def test_draws_of_a_fit_are_as_many_as_its_givens() -> None:
             fit.sample(wrong)
     with pytest.raises(DataError, match="data must be a dict"):
         fit.sample(3, data=[1.0])
+
+
+def test_a_score_of_many_ratios_has_its_degree_told_at_a_point() -> None:
+    """A noisy or of three causes: its score over one denominator was multiplied out, in half a minute."""
+    spared = " * ".join(f"(1 - w[{k}, j] if d[n, {k}] else 1)" for k in range(3))
+    text = f"""model NoisyOr
+param p[3] : unit
+param w[3, J] : unit
+param leak[J] : unit
+for n in N:
+    for k in 3:
+        latent d[n, k] ~ Bernoulli(p[k])
+    for j in J:
+        observed y[n, j] ~ Bernoulli(1 - (1 - leak[j]) * {spared})
+"""
+    kinds = {name: u.kind for name, u in emdsl.compile(text=text).updates.items()}
+    assert kinds == {"p": "closed form", "w": "newton", "leak": "newton"}

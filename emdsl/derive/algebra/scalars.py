@@ -224,6 +224,8 @@ def _polynomial_root(score: sp.Expr, v: sp.Symbol, sort: str) -> Solved | None:
         numerator, denominator = sp.fraction(sp.together(transformed))
         if not numerator.is_polynomial(unknown) or _degree(numerator, unknown) > STEEPEST:
             continue
+        if _degree_at_a_point(numerator, unknown) > 2:  # seen at once; multiplied out it may have 1e5 terms
+            continue
         poly = sp.Poly(numerator, unknown)
         found = _root(poly, sort if unknown is v else "positive")
         if found is not None:
@@ -243,6 +245,15 @@ def _degree(s: sp.Expr, v: sp.Symbol) -> int:
     if isinstance(s, sp.Pow):
         return parts[0] * int(s.exp) if s.exp.is_Integer else STEEPEST + 1
     return max(parts) if isinstance(s, sp.Add) else sum(parts)
+
+
+def _degree_at_a_point(s: sp.Expr, v: sp.Symbol) -> int:
+    """The degree of a polynomial with primes for its coefficients' symbols, at most its own; 0 where these stand in
+    functions."""
+    others = sorted(s.free_symbols - {v}, key=str)
+    if not s.is_rational_function(*others):
+        return 0
+    return int(sp.Poly(s.xreplace({o: sp.prime(n + 2) for n, o in enumerate(others)}), v).degree())
 
 
 def _root(poly: sp.Poly, sort: str) -> tuple[list[sp.Expr], str] | None:
