@@ -343,7 +343,7 @@ def on_boundary(variable: Mapping[str, Any], value: Array, spread: float = 1.0) 
             return bool((np.diff(value, axis=-1) <= TIE * min(spread, 1.0)).any())
         case "spd" | "correlation":
             own = np.sqrt(np.maximum(value.diagonal(0, -2, -1), 0.0))
-            if not np.isfinite(value).all() or (own <= 0).any():
+            if not np.isfinite(value).all() or (own <= EDGE * EDGE * min(spread, 1.0)).any():
                 return True
             eigen = np.linalg.eigvalsh(value / own[..., :, None] / own[..., None, :])
             return bool((eigen[..., 0] <= EDGE * EDGE * eigen[..., -1]).any())

@@ -20,6 +20,7 @@ LEVEL = 1e-8  # of the slope at the start: at a maximum; rounding may end the se
 STEEP = 1e-5  # of it: at no maximum
 MOST_PROBES = 60  # gradients, at most, to find the units of free coordinates by
 WIDE = 1e4  # how far one numeric M-step may go at least, in these units
+FAINT = -16  # binary exponents of objectives up to which weights are lifted
 REACH = 20.0  # how far one numeric M-step may go in unconstrained coordinates, relative to 1 + the start
 
 
@@ -36,7 +37,8 @@ def maximise(
     a point below the start, nor one where a coordinate x is off by more than `near` (1 + |x|): for objectives that
     are rounding alone far off.
     """
-    first, longest, values_at, told = in_coordinates_of(objective, start, domains, bounds)
+    first, longest, values_at, plain = in_coordinates_of(objective, start, domains, bounds)
+    told = _lifted(plain, first)
     units = units_of(lambda step: told(first + step)[1], longest)
     reach = np.maximum(REACH * (1 + np.abs(first).max(initial=0.0)), WIDE * units)
     reach = np.minimum(reach, near * (1 + np.abs(first)))
@@ -62,6 +64,19 @@ def maximise(
     if not value <= before / scale or not np.isfinite(best).all():
         return {n: start[n] for n in domains}
     return values_at(first + units * best)
+
+
+def _lifted(told: Callable[[Array], tuple[float, Array]], first: Array) -> Callable[[Array], tuple[float, Array]]:
+    """An objective times a power of two, where all weights are so small that its slopes would count as level."""
+    size = math.frexp(told(first)[0])[1]
+    if size > FAINT or size < -1000:
+        return told
+
+    def lifted(flat: Array) -> tuple[float, Array]:
+        value, slope = told(flat)
+        return value * 2.0**-size, slope * 2.0**-size
+
+    return lifted
 
 
 def in_coordinates_of(
