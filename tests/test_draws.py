@@ -237,6 +237,24 @@ infer p by mcmc(kernel = slice)
         lambda d: [np.log(np.linalg.det(d["V"])), np.log(np.linalg.det(d["W"])), d["V"][:, 0, 1], d["W"][:, 0, 1],
                    np.log(d["V"][:, 0, 0]), np.log(d["W"][:, 1, 1]), d["V"][:, 0, 1] * d["W"][:, 0, 1],
                    d["p"][:, 0, 0], d["p"][:, 0, 0] * d["p"][:, 1, 0], d["p"][:, 1, 0] * np.tanh(d["y"][:, 1])]),
+    "families": ("""
+model M
+param s : positive
+for g in G:
+    latent a[g] ~ Laplace(0, s)
+    latent b[g] ~ StudentT(5, 0, s)
+    latent c[g] ~ InverseGamma(5, s)
+    latent d[g] ~ Weibull(2, s)
+    latent e[g] ~ InverseGaussian(1, 3 * s)
+    latent f[g] ~ VonMises(0.5, s)
+    latent h[g] ~ Exponential(s)
+    observed y[g] ~ Poisson(exp(tanh(a[g]) + tanh(d[g]) - tanh(h[g])))
+    observed w[g] ~ Normal(tanh(b[g]) + tanh(c[g]) + tanh(e[g]) + cos(f[g]), 1)
+infer a, b, c by saem(kernel = metropolis)
+infer d, e, f, h by saem(kernel = slice)
+""", {"G": 2000}, {"s": 1.0},
+        lambda d: [v for n in "abcdefh" for v in (np.tanh(d[n]), np.tanh(d[n]) ** 2, np.tanh(d[n]) * d["w"],
+                                                  np.tanh(d[n]) * np.log1p(d["y"]))]),
     "counts without an end": ("""
 model M
 param s : positive
