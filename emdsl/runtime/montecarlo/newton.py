@@ -30,6 +30,7 @@ BENT_SHARE = 0.5  # of its noise: a step off by more, for all that is known, is 
 SLIGHT = 0.01  # of a standard error: never mind how a step so little off compares with its noise
 LEAST_LEFT = 0.02  # of the complete information: what a step uphill takes to be left, at least
 ENDED = 1e-3  # of log-likelihood: what it rises and bends by, at most, in a coordinate that has gone to its end
+LOST_WITHIN = 3.0  # errors of these, within which they are not seen
 ENDED_SHARE = 1e-3  # the same of what draws that stay tell of the coordinate
 CLEARLY_UPHILL = 4.0  # errors of the mean score
 
@@ -195,8 +196,8 @@ def told_by(batches: Sequence[Batch], about: Array, still: Array, ends: Array) -
     off = np.array([b.scores.sum(-1) / b.draws for b in batches])
     noise = np.sqrt(off.var(0, ddof=1) / n)
     most = ENDED_SHARE * np.maximum(whole, still)
-    flat = (np.abs(bends(every)) <= np.minimum(most, ENDED + SURE * doubt)) & (
-        np.abs(score) <= np.minimum(most, ENDED + SURE * noise)
+    flat = (np.abs(bends(every)) <= np.minimum(most, ENDED + LOST_WITHIN * doubt)) & (
+        np.abs(score) <= np.minimum(most, ENDED + LOST_WITHIN * noise)
     )
     return whole, np.where(ends, ~flat, (whole != 0) | (score != 0))
 

@@ -23,6 +23,7 @@ PILOT = 200  # draws that tell how draws are carried along with the parameters
 SETTLING = 20  # sweeps from the last parameters to these, where nothing is to be learnt on the way
 LAST_SWEEPS = 200  # of the sample at the estimate, at least
 MOST_SWEEPS = 8000
+SURELY_ENDED = 1600  # draws by which a coordinate is told to be at its end
 MOST_NUMBERS = 4e7  # numbers drawn, times evaluations of each draw
 MOST_EVALUATIONS = 8e4  # of log p(data, draw) at the estimate
 MOST_PARTS = 1000  # of which scores are kept: more are added up to so many
@@ -82,6 +83,8 @@ class LastSample:
         found = self.found
         if found is None or found.far:
             return found is not None
+        if not found.told.all() and self.draws < SURELY_ENDED:
+            return False
         return found.trusted and found.share < SMALL_SHARE and worst_rhat(mixing_of(self.traces)) <= UNMIXED
 
     def _whole(self, draws: Mapping[str, Any]) -> Callable[..., float]:
