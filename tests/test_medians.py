@@ -97,3 +97,21 @@ def test_distances_from_a_plane_end_at_the_linear_programme() -> None:
     fit = written(text).fitter().fit({"X": x, "y": y})
     np.testing.assert_allclose(fit.params_["b"], corner.x[:5], atol=1e-6)
     assert fit.objective_ == pytest.approx(-n * np.log(2 * corner.fun / n) - n, rel=1e-9)
+
+
+def test_a_family_with_a_kink_of_its_own_ends_at_the_quantile() -> None:
+    """A branch that a parameter decides has no second derivative at the kink: Newton's steps stopped beside it."""
+    text = """
+        model Quantile
+        family Tilted(x : real | m : real, s : positive) =
+            log(0.21) - log(s) - (0.3*(x - m) if x > m else 0.7*(m - x))/s
+        param m : real
+        param s : positive
+        for n in N: observed y[n] ~ Tilted(m, s)
+    """
+    y = np.random.default_rng(4).laplace(2, 1, 31)
+    off = y[:, None] - y
+    loss = np.where(off > 0, 0.3 * off, -0.7 * off).mean(0).min()  # the best place is one of the data
+    fit = written(text).fitter(seed=0, tol=1e-10).fit({"y": y})
+    assert fit.log_likelihood_ == pytest.approx(31 * (np.log(0.21 / loss) - 1), rel=1e-7)
+    assert float(fit.params_["s"]) == pytest.approx(loss, rel=1e-5)

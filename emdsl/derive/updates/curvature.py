@@ -18,7 +18,8 @@ from emdsl.derive.joint.terms import Term
 from emdsl.errors import InternalError
 from emdsl.language import model as m
 
-KINKED = ("abs", "min", "max")  # of no second derivative somewhere, and of none that helps elsewhere
+# Of no second derivative somewhere, and of none that helps elsewhere: also branches that a parameter decides.
+KINKED = ("abs", "min", "max", *x.COMPARISONS)
 LONGEST = 400  # products: a Hessian of more is left to gradients
 
 
