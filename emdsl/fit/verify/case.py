@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from emdsl.derive.joint.constraints import seen_exactly
+from emdsl.derive.joint.extremes import which_of_two
 from emdsl.errors import DataError, EmdslError
 from emdsl.families.scope import Array
 from emdsl.fit.fitter import DegenerateError
@@ -126,7 +127,7 @@ def find_case(model: Compiled, seed: int) -> Case:
         space = Space.of(text.of_kind("param"), world.scope, start)
         last = Case(model, seed, drawn, world, space, start, step, None, (), reason)
         try:
-            if max(seen_exactly(text).values(), default=0) > 1:
+            if max(seen_exactly(text).values(), default=0) > 1 or which_of_two(text) != text:
                 raise Unchecked("data are several latents together without noise: none of them is a number by itself")
             oracle = Oracle.of(world, start, np.random.default_rng(seed))
             found = tuple(tables(oracle.layout, start))
