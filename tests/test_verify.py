@@ -665,3 +665,17 @@ def test_positions_in_ragged_plates_are_drawn() -> None:
     """
     found = verify.certify(emdsl.compile(text=text), 0, False, ("log-likelihood", "a weight of 2 is the row twice"))
     assert found.passed and not any(c.status == "not checked" for c in found.checks), str(found)
+
+
+def test_where_tails_are_all_that_is_latent_the_m_step_climbs_the_likelihood() -> None:
+    text = """model Censored
+param k : positive
+param s : positive
+for n in N:
+    given limit[n] : positive
+    latent t[n] ~ Weibull(k, s)
+    observed seen[n] ~ Delta(min(t[n], limit[n]))
+"""
+    found = emdsl.compile(text=text).verify(apart=False)
+    said = {(c.name, c.subject): c.status for c in found.checks}
+    assert not found.failures and all(said["M-step: Q is stationary", n] == "passed" for n in ("k", "s"))

@@ -188,11 +188,17 @@ def m_step(case: Case) -> Iterator[Check]:
     oracle, rng = case.need(), case.rng(3)
     if not case.exact:
         raise Unchecked(APPROXIMATE)
-    _refuse_tails(case)
+    tails = case.model.derived.joint.tails
+    alone = bool(tails) and tails >= {v.name for v in case.world.model.of_kind("latent")}
+    if not alone:
+        _refuse_tails(case)
     if certain := _certain(case):
         raise Unchecked(f"the likelihood itself is raised, with what the complete data say without error: {certain[0]}")
+    placed = _placed(case, case.step) if alone else oracle
 
     def q(params: Mapping[str, Array], near: Known | None = None) -> float:
+        if alone:  # all that is latent is integrated out: Q is the log-likelihood
+            return placed.total(params)
         if moves(case):
             there = replace(oracle, layout=moved(case, oracle.layout, params))
             return there.expectation(case.found, params)
