@@ -230,3 +230,19 @@ def test_a_chain_in_nested_ragged_plates() -> None:
     found = fit.forecast(2)
     np.testing.assert_allclose(found["z"], wanted, rtol=1e-12)
     np.testing.assert_allclose(found["y"]["mean"], 3 * np.array(wanted)[..., 1], rtol=1e-12)
+
+
+def test_rows_ahead_of_what_reads_a_series_with_gaps() -> None:
+    """Unseen copies were of the model in which that series is data: its gaps were refused."""
+    text = """
+        model Driven
+        for t in T:
+            observed x[t] ~ Normal(0, 1) if t == 0 else Normal(0.5 * x[t-1], 1)
+            latent   h[t] ~ Normal(0, 1) if t == 0 else Normal(h[t-1], 1)
+            observed y[t] ~ Normal(h[t] + x[t], 1)
+    """
+    fit = emdsl.compile(text=text).fitter().fit({"x": [0.4, np.nan, 1.0], "y": [0.1, -0.3, np.nan]})
+    found = fit.forecast(2)
+    np.testing.assert_allclose(found["x"]["mean"], [0.5, 0.25])
+    np.testing.assert_allclose(found["y"]["mean"], found["h"]["mean"] + found["x"]["mean"])
+    np.testing.assert_allclose(found["y"]["var"], found["h"]["var"] + found["x"]["var"] + 1)

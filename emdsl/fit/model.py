@@ -156,7 +156,8 @@ class Model:
         """
         (name,) = names_of((name,), self.observed, "observed variable")
         if name not in self._copies:
-            made = Model(rewritten.with_unseen_copy(self.resolved, name), self.text, self.infer, self.fixed)
+            resolved = rewritten.with_unseen_copy(self.resolved, name)
+            made = Model(resolved, self.text, self.infer, self.fixed, tuple(n for n in self.incomplete if n != name))
             exact = made.refusal is None and not made.derived.elimination.parts and not made.derived.drawn
             exact = exact and made.plan[rewritten.unseen(name)].method.startswith("exact")
             self._copies[name] = made if exact else None
