@@ -247,3 +247,17 @@ def test_numeric_steps_have_no_scale_of_their_own(name: str, k: float) -> None:
         fit = model.fitter(init=start, max_iter=2, tol=0).fit(data)
         ends.append(fit.log_likelihood_ + units * np.log(scale))
     assert ends[1] == pytest.approx(ends[0], rel=1e-6)
+
+
+def test_a_score_that_vanishes_at_the_point_where_its_degree_is_seen():
+    """A correlation out of a literal matrix: compiling it raised TypeError."""
+    text = """
+        model Literal
+        param s : positive
+        param r : positive(max = 3)
+        param mu : real
+        let S = [[s^2, s^2*r/4], [s^2*r/4, s^2]]
+        for n in N:
+            observed v[n] : real[2] ~ MvNormal([mu, 2*mu], S)
+    """
+    assert {u.kind for u in emdsl.compile(text=text).updates.values()} <= {"gradient", "newton", "closed form"}

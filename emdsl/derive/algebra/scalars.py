@@ -253,7 +253,8 @@ def _degree_at_a_point(s: sp.Expr, v: sp.Symbol) -> int:
     others = sorted(s.free_symbols - {v}, key=str)
     if not s.is_rational_function(*others):
         return 0
-    return int(sp.Poly(s.xreplace({o: sp.prime(n + 2) for n, o in enumerate(others)}), v).degree())
+    there = sp.Poly(s.xreplace({o: sp.prime(n + 2) for n, o in enumerate(others)}), v)
+    return 0 if there.is_zero else int(there.degree())
 
 
 def _root(poly: sp.Poly, sort: str) -> tuple[list[sp.Expr], str] | None:
