@@ -133,7 +133,9 @@ class Onward(Estimator):
     def _completed_for(self, names: tuple[str, ...], module: Any, bound: Bound) -> tuple[Any, Bound]:
         """The module in which unseen entries of these are latents, and the data as it has them; else what there is."""
         try:
-            made = self._whole().complete(tuple(sorted({*self._completed, *names}))).module
+            whole = self._whole().complete(tuple(sorted({*self._completed, *names})))
         except ModelError:
             return module, bound
-        return made, renamed(bound, names, made.SPEC)
+        if whole.derived.drawn:  # a sample of the rows ahead: moments that recur, and paths, are better
+            return module, bound
+        return whole.module, renamed(bound, names, whole.module.SPEC)
