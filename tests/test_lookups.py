@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.stats import multivariate_normal
 
 import emdsl
 from emdsl.errors import EmdslError
@@ -58,6 +59,18 @@ for n in N:
         given x[n, j] : real
     observed y[n] ~ Normal(sum(x[n, j] * b[j] for j in J[n]), 1)
 """
+PROFILES = """
+model Profiles
+param v : positive
+for c in C:
+    for t in T[c]:
+        latent mu[c, t] ~ Normal(0.2, sqrt(v))
+for s in S:
+    given g[s] : index[C]
+    for t in {}:
+        observed y[s, t] ~ Normal(mu[g[s], t], 0.4)
+"""
+OTHER, SAME = PROFILES.format("L[s]"), PROFILES.format("T[s]").replace("S:", "C:")
 BEGUN = "Normal(m[k[n] - 1], 1)"
 REACHED = "Normal(m[k[n] - 1] if k[n] > 0 else 0, 1)"
 BRANCH = "Normal(m[k[n] - 1], 1) if k[n] > 0 else Normal(0, 1)"
@@ -73,6 +86,11 @@ CASES = {
     "a class of a state": (CLASSES, {"k": [0, 1, 0]}, {"k": [0, 5, 1]}, "past the end: .* row 1.*: 5"),
     "fewer than states": (SOME, {"z": [0, 2, 4]}, {"z": [0, 3, 1]}, "m in line 6: is past the end: .* row 1: 3"),
     "more than there are": (LONG, {"x": [[1, 0, 1], [], [2]]}, {"x": [[1, 0, 1], [], [2, 1, 1, 5]]}, "past the end"),
+    "a row of another plate": (OTHER, {"g": [0, 1, 1], "T": [3, 2], "y": [[1.0, 2.0, 0.0], [1.0], [0.0, 3.0]]},
+                               {"g": [0, 1, 1], "T": [3, 2], "y": [[1.0, 2.0, 0.0], [1.0], [0.0, 3.0, 1.0]]},
+                               "mu in line 10: is past the end: .* row 6: 2"),
+    "another row": (SAME, {"g": [1, 1], "y": [[1.0, 2.0], [1.0, 4.0, 1.0]]},
+                    {"g": [1, 0], "y": [[1.0, 2.0], [1.0, 4.0, 1.0]]}, "mu in line 10: is past the end: .* row 4: 2"),
     "under a sum": (TEAMS, {"k": [[0, 9], [2, 1], [1, 1]]}, {"k": [[0, 0], [2, 2], [1, 1]]}, "past the end: .* row 1"),
 }  # fmt: skip
 
@@ -82,6 +100,20 @@ CASES = {
 def test_an_index_that_leaves_its_axis_is_refused(name: str) -> None:
     text, stays, leaves, said = CASES[name]
     fitter = emdsl.compile(text=text).fitter(max_iter=0, seed=0)
-    assert np.isfinite(fitter.fit({**stays, "y": [1.0, 2.0, 3.0]}).log_likelihood_)
+    assert np.isfinite(fitter.fit({"y": [1.0, 2.0, 3.0], **stays}).log_likelihood_)
     with pytest.raises(EmdslError, match=said):
-        fitter.fit({**leaves, "y": [1.0, 2.0, 3.0]})
+        fitter.fit({"y": [1.0, 2.0, 3.0], **leaves})
+
+
+@pytest.mark.filterwarnings("ignore::emdsl.runtime.data.faults.ConvergenceWarning")
+def test_rows_of_a_ragged_plate_that_others_point_at() -> None:
+    """`mu[g[s], t] for t in L[s]` was refused: each sees as much of its profile as it is long, against one Gaussian."""
+    lengths, seen = [3, 2, 4], {0: [0.3, -0.2, 1.1], 2: [0.9, 0.1], 1: [0.4]}
+    points = [(0, 3), (2, 2), (1, 1), (2, 4), (0, 0)]
+    y = [[*seen[c], 0.5, -0.6][:n] for c, n in points]
+    at = [(c, t) for c, n in points for t in range(n)]
+    ties = np.array([[0.49 * (a == b) for b in at] for a in at]) + 0.16 * np.eye(len(at))
+    wanted = multivariate_normal.logpdf(np.concatenate(y), np.full(len(at), 0.2), ties)
+    fitter = emdsl.compile(text=OTHER).fitter(max_iter=0, init={"v": 0.49})
+    fit = fitter.fit({"g": [c for c, _ in points], "y": y, "T": lengths})
+    assert fit.log_likelihood_ == pytest.approx(wanted, rel=1e-12)

@@ -92,6 +92,8 @@ def _match(index: Expr, axis: Size, entry: Entry | None, env: Env, before: tuple
     known = lengths.known(axis)
     if isinstance(lengths.known(count), Ragged) != isinstance(known, Ragged):
         return  # one length against many: the data are asked
+    if isinstance(index, Loop) and isinstance(known, Ragged) and known.by == "?":
+        return  # `w[g[s], t] for t in L[s]`: of another row, whose length the data tell
     if count == Dim.of(2) and _is_bool(index, env) and isinstance(known, Dim) and (known.constant or 0) >= 2:
         return
     here = lengths.known(count)

@@ -24,6 +24,7 @@ def _open(use: IndexUse, facts: Facts, scope: Scope) -> Lookup | None:
         return None
     axis = known(use.axis)
     many = isinstance(axis, Dim) and any(isinstance(size, Ragged) for n, size in use.loops if n in loops_in(use.arg))
+    many = many or (isinstance(use.arg, Loop) and isinstance(axis, Ragged) and axis.by == "?")  # of another row
     if (isinstance(use.arg, Loop) and not many) or _kept(use.arg, axis, facts, scope):
         return None
     conds = [c for c, _ in use.guards]

@@ -93,6 +93,9 @@ def ragged(name: str, args: tuple[s.Node, ...], span: Span, env: Env) -> Ragged:
         raise wrong("E026", f"the lengths `{name}[...]` differ by all plates around", span, f"write `{name}[{wanted}]`")
     if "" in names:
         hint = f"write `{name}[...]` with the loop name it depends on"
+        if env.loops:  # `for t in T[g[s]]`
+            own = f"L[{list(env.loops)[-1]}]"
+            hint += f", or a size of its own, `{own}`: the data tell its lengths, and indices are checked against them"
         raise wrong("E026", f"`{name}[...]` takes loop names", span, hint)
     if by not in env.loops:
         hint = f"`{name}[{by}]` stands inside `for {by} in ...:`"
