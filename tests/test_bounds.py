@@ -7,6 +7,7 @@ import pytest
 from gallery import written
 
 import emdsl
+from emdsl.fit.verify import certify
 
 X = np.linspace(-4.0, 2.0, 12)  # its mean is -1
 LINE = "for n in N:\n    observed x[n] ~ Normal({}, 3)"
@@ -57,6 +58,19 @@ def test_each_element_has_bounds_of_its_own(domain: str, density: str, expected:
     assert fit.status_ == "boundary"
     with pytest.raises(emdsl.DataError, match="a: its value"):
         model.fitter(init={"a": [0.1, 0.05, 9.0]}, max_iter=0).fit({"y": y, "g": g, "hi": hi})
+
+
+@pytest.mark.parametrize("end", ["[0.5, 2, 3][n]", "lo[n]"])
+def test_bounds_by_row_are_of_as_many_rows_as_there_are(end: str) -> None:
+    """The certificate's sampler draws more rows than its other data have; a literal table was not made at all."""
+    given = "given lo[N] : real\n" if "lo" in end else ""
+    model = written(
+        f"model M\n{given}for n in N:\n    param a[n] : real(min = {end})\n    observed y[n] ~ Normal(a[n], 1)"
+    )
+    data = {"y": np.array([1.0, 1.0, 4.0]), **({"lo": np.array([0.5, 2.0, 3.0])} if given else {})}
+    np.testing.assert_allclose(model.fitter(seed=0).fit(data).params_["a"], [1.0, 2.0, 4.0], atol=1e-6)
+    name = "draws have the density's moments"
+    assert [c.status for c in certify(model, only=(name,)).checks] == ["passed"]
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from emdsl.fit.verify.layout import Known
 from emdsl.fit.verify.moved import moved, moves
 from emdsl.fit.verify.oracle import FINE, Oracle, tables
 from emdsl.fit.verify.setting import draw
+from emdsl.fit.verify.space import Space
 from emdsl.language.model import Variable
 
 EXACT, SLOPE, CURVE = 1e-8, 1e-5, 1e-4
@@ -44,7 +45,7 @@ def sampler(case: Case) -> Iterator[Check]:
         raise Unchecked(why.problems[0].message) from None
     world = World.of(case.world.model, drawn)
     params = {n: np.asarray(v, float) for n, v in drawn.setting.params.items()}
-    space, rng = replace(case.space, like=params), case.rng(1)
+    space, rng = Space.of(world.model.of_kind("param"), world.scope, params), case.rng(1)
     mine = [v for v in world.model.variables if v.kind != "param" and v.distribution is not None]
     for param in params:
         step = _direction(space, param, rng)

@@ -15,7 +15,7 @@ from emdsl.generate.lines.arrays import Leaf
 from emdsl.generate.lines.expressions import Emitter
 from emdsl.generate.lines.names import Namer
 from emdsl.generate.printer import Printer
-from emdsl.generate.spec import nested
+from emdsl.generate.spec import literal, nested
 from emdsl.language import model as m
 from emdsl.language.constants import one_number
 from emdsl.language.ends import known_of_each, of_data, of_givens
@@ -44,14 +44,14 @@ def default_lines(printer: Printer) -> list[str]:
 
 
 def limit_lines(printer: Printer) -> list[str]:
-    """`limits(sizes, given)`: the ends of domains that are written with givens."""
+    """`limits(sizes, given)`: the ends of domains that are more than a number."""
     model = printer.plan.joint.model
     tensors = Tensors(model)
     lines: list[str] = []
     for v in model.variables:
         ends = (v.domain.lower, v.domain.upper)
         judged = v.kind != "latent" or None not in ends  # of a latent, whether its ends leave anything
-        if judged and any(_set_by_givens(e, v, model) for e in ends):
+        if judged and any(_told_by_data(e, v, model) for e in ends):
             for e in ends:  # each is made before names are used again
                 body, code = _of_givens(e, v, tensors) if e is not None and of_givens(e, model) else ([], "None")
                 lines += [*body, f'out_of.setdefault("{v.name}", []).append({code})']
@@ -131,8 +131,9 @@ def ends_by_element(v: m.Variable) -> bool:
     return any(e is not None and not one_number(e) for e in (v.domain.lower, v.domain.upper))
 
 
-def _set_by_givens(e: m.Expr | None, v: m.Variable, model: m.ModelText) -> bool:
-    return e is not None and bool(names_in(e)) and known_of_each(e, v, model)
+def _told_by_data(e: m.Expr | None, v: m.Variable, model: m.ModelText) -> bool:
+    """Whether an end is no number that the spec holds: it is written with givens, sizes, or a table by row."""
+    return e is not None and literal(e) is None and known_of_each(e, v, model)
 
 
 def _of_givens(e: m.Expr, v: m.Variable, tensors: Tensors) -> tuple[list[str], str]:
