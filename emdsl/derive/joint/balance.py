@@ -223,17 +223,14 @@ class Search:
                     continue
                 return None
             off = x.add(*(p for p in parts if p is not None))
-            if off == x.ZERO:
+            number = _number_in(node)
+            if off in (x.ZERO, x.mul(x.num(-1), number)):
                 continue
             tied = any(v.kind == "latent" for n in x.variables(off) if (v := self.variables.get(n)) is not None)
-            for times, place in () if tied else self._locations(node, moving):
-                self.tries -= 1
-                value = x.mul(x.num(-1 / times), off)
-                shift = over_axes(place, value, self.variables[place.var]) if self.tries > 0 else None
-                if shift is not None:
-                    found = self._settled({**shifts, place.var: shift}, data)
-                    if found is not None:
-                        return found
+            for shift in () if tied else self._balancing(node, moving, off, number):
+                found = self._settled({**shifts, shift.param: shift}, data)
+                if found is not None:
+                    return found
             if self._beside_constants(node, off, moving, data):
                 continue
             if len(parts) > 1 or any(not is_made(n) for n in x.variables(off)):
@@ -241,6 +238,16 @@ class Search:
             if not self._about_a_number(node, moving, data):
                 return None
         return shifts
+
+    def _balancing(self, node: x.Add, moving: set[str], off: Expr, number: Expr) -> Iterator[Shift]:
+        """Shifts under which a sum stays as it is: what lies by a number off (`1e5 + h`) moves by that, too."""
+        for times, place in self._locations(node, moving):
+            for more in dict.fromkeys((number, x.ZERO)):
+                self.tries -= 1
+                value = x.mul(x.num(-1 / times), x.add(off, more))
+                shift = over_axes(place, value, self.variables[place.var]) if self.tries > 0 else None
+                if shift is not None and self._as_stored(shift):
+                    yield shift
 
     def _locations(self, node: x.Add, moving: set[str]) -> list[tuple[Fraction | float, El]]:
         """What may balance a sum, parameters first: they bring no differences of their own."""
@@ -264,6 +271,11 @@ class Search:
         bounded = range_of(v) != EVERYWHERE
         elsewhere = self.joint.discrete | self.joint.deterministic | set(self.joint.incomplete)
         return not bounded and v.name not in elsewhere and len(e.idx) == len(axes_of(v))
+
+
+def _number_in(node: x.Add) -> Expr:
+    """The number among the terms of a sum, 0 where there is none."""
+    return x.add(*(t for t in node.terms if isinstance(t, x.Num)))
 
 
 def _linear(t: Expr) -> Iterator[El]:
