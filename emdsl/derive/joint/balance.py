@@ -197,7 +197,9 @@ class Search:
 
     def _alone(self, name: str, data: str) -> bool:
         beside = [n for n in self.sums.get(data, ()) if any(name in x.variables(t) for t in n.terms)]
-        return not self.variables[name].plates or all(len(n.terms) == 2 for n in beside)
+        return not self.variables[name].plates or all(
+            sum(not isinstance(t, x.Num) for t in n.terms) == 2 for n in beside
+        )
 
     def _settled(self, shifts: dict[str, Shift], data: str) -> dict[str, Shift] | None:
         moving = {data, *shifts}
