@@ -693,4 +693,5 @@ for n in N:
     latent   u[n] ~ Poisson(a)
     latent   v[n] ~ Poisson(a)
     observed x[n] ~ Poisson(exp(u[n] + v[n]))
+infer u, v by exact
 """

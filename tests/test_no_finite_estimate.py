@@ -157,7 +157,7 @@ def test_steps_below_rounding_are_no_convergence() -> None:
 def test_a_shape_and_a_rate_go_to_infinity_together(family: str, where: float) -> None:
     """Equal data: neither parameter rises alone, and rounding hides the likelihood where both are large."""
     model = emdsl.compile(text=f"model M\nparam a : positive\nparam b : positive\nfor n in N: observed x[n] ~ {family}")
-    fit = model.fitter().fit(np.full(5, where))
+    fit = model.fitter(seed=3).fit(np.full(5, where))
     assert fit.status_ == "boundary" and "a goes to infinity" in fit.message_
     assert model.fitter().fit(where + np.arange(5) * 1e-3).status_ == "converged"
 

@@ -105,9 +105,10 @@ def rounding(setup: Setup, here: Point) -> float:
     """By how much the objective changes where parameters are rounded otherwise: it is known no better.
 
     Densities of large parameters are small differences of large terms: of a negative binomial's size near infinity.
-    Neighbours move apart: of an intercept and a slope that move alike, far data see nothing.
+    All move alike, then neighbours move apart: of an intercept and a slope that move alike, far data see nothing.
     """
-    moved = [
+    moved = [{n: v * (1 + k * 2.0**-51) for n, v in here.params.items()} for k in (-2, -1, 1, 2)]
+    moved += [
         {n: v * (1 + k * 2.0**-51 * _turns(n, v, here.params)) for n, v in here.params.items()} for k in (-2, -1, 1, 2)
     ]
     values = [here.objective, *(evaluate(setup, params, None).objective for params in moved)]
