@@ -12,6 +12,7 @@ from scipy import integrate, stats
 
 import emdsl
 from emdsl.fit.interpret import log_joint
+from emdsl.fit.verify import certify
 
 pytestmark = pytest.mark.filterwarnings("ignore::emdsl.runtime.data.faults.ConvergenceWarning")
 
@@ -129,3 +130,18 @@ def test_ends_that_leave_nothing_are_named() -> None:
             emdsl.DataError, match=rf"y: its bounds leave nothing .*\(min = -0.7, max = {high:g}, in row 0\)"
         ):
             model.fitter().fit({**DATA, "hi": np.where(np.arange(4) == 0, high, HI)})
+
+
+@pytest.mark.parametrize("seed", [0, 4])
+def test_a_mean_that_no_row_tells_of_holds_back_no_scale(seed: int) -> None:
+    """Below all intervals the mean of a Laplace is level but for rounding: steps of 1e7 in it had no numbers, the scale
+    was measured in 1e-12, and the fit had converged where it began."""
+    model = written("""model M
+param s : positive
+param m : real
+for n in N:
+    given c[n] : real
+    latent u[n] : real(min = c[n], max = c[n] + 2) ~ Laplace(m, s)
+    observed y[n] ~ Normal(u[n], 1)
+""")
+    assert certify(model, seed, apart=False, only=("M-step", "two steps are one, twice")).passed

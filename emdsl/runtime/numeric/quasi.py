@@ -130,23 +130,31 @@ def units_of(slope: Callable[[Array], Array], longest: Array) -> Array:
 
     So numbers as small or large as the data are stand beside logarithms. All are tried together, from steps over which
     Q changes by next to nothing; where one was too long for the others, these are found the next time. Slopes that
-    jump are tried over several jumps. `longest` : of the first steps.
+    jump are tried over several jumps. What is level as far as there are numbers is measured by 1: its own slope is
+    rounding, and what it does far off to those of the others tells nothing of them. `longest` : of the first steps.
     """
     here = slope(np.zeros_like(longest))
     with np.errstate(all="ignore"):
         step = np.minimum(np.where(here != 0, 1e-4 / np.abs(here), 1.0), longest)
     away = np.zeros(step.size, bool)
+    level, near, turned = away, step, np.full(step.size, np.inf)  # the last steps with numbers, and what bent there
     for k in range(MOST_PROBES):
         bend = np.abs(slope(step) - here)
+        if np.isfinite(bend).all():
+            near, turned = step, bend
+        elif (beyond := (step > near) & (near * turned < 1e-6) & ~level).any():
+            level = level | beyond
+            step = np.where(level, np.minimum(longest, 1.0), near)
+            continue
         away = bend <= 1e-14 * np.abs(here)  # nothing happens as far as that
         with np.errstate(all="ignore"):
             new = np.where(away, 32 * step, np.clip(np.sqrt(step / bend), step / 1e6, step * 1e6))
-        new = np.where(np.isfinite(bend), new, step / 1e3)
+        new = np.where(level, step, np.where(np.isfinite(bend), new, step / 1e3))
         still = np.abs(np.log(new / step)) < 1.5
         if (still | (away & (k > 12))).all():
             break
         step = new
-    return np.where(away | ~np.isfinite(step), 1.0, step)
+    return np.where(away | level | ~np.isfinite(step), 1.0, step)
 
 
 def across_kinks(loss: Callable[[Array], tuple[float, Array]], at: Array) -> tuple[Array, float]:
