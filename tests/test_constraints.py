@@ -12,6 +12,8 @@ from gallery import fit, table, written
 from scipy.optimize import minimize
 from scipy.stats import multivariate_normal, norm
 
+import emdsl
+from emdsl.errors import EmdslError
 from emdsl.runtime.fields.constrained import constrained_moments
 
 pytestmark = pytest.mark.filterwarnings("ignore::emdsl.runtime.data.faults.ConvergenceWarning")
@@ -392,3 +394,35 @@ def test_a_covariance_is_tried_where_it_is_one(cov: str) -> None:
     value = multivariate_normal.logpdf(x, np.zeros(3), c) + norm.logpdf(0.0, 0.6)
     data = {"w": np.zeros(4), "x": x}
     np.testing.assert_allclose(estimator.fit(data).score_samples(data), value)
+
+
+NEARLY = """
+model Nearly
+param Q : spd[2]
+for t in T:
+    {}
+    observed y[t] ~ Normal(x[t, 0], 0.5)
+"""
+OWN = """latent e[t] : real[2] ~ MvNormal([0, 0], eye(2) if t == 0 else Q)
+    latent x[t] : real[2] ~ Delta(e[t]) if t == 0 else Delta([[1, 0.1], [0, 0.9]] @ x[t-1] + e[t])"""
+INSIDE = (
+    "latent x[t] : real[2] ~ MvNormal([0, 0] if t == 0 else [[1, 0.1], [0, 0.9]] @ x[t-1], eye(2) if t == 0 else Q)"
+)
+
+
+def test_noise_that_is_nearly_singular() -> None:
+    """Its precision drowns that of the data, and the covariance was said to be none; as a latent it is not inverted."""
+    noise, move, steps = 1e-4 * np.array([[1.0, 1 - 1e-9], [1 - 1e-9, 1.0]]), np.array([[1.0, 0.1], [0.0, 0.9]]), 30
+    y = np.random.default_rng(3).normal(size=steps)
+    at = [np.linalg.matrix_power(move, k)[0] for k in range(steps)]
+    ties = 0.25 * np.eye(steps)
+    for i in range(steps):
+        for j in range(steps):
+            ties[i, j] += at[i] @ at[j] + sum(at[i - k] @ noise @ at[j - k] for k in range(1, min(i, j) + 1))
+    wanted = multivariate_normal.logpdf(y, np.zeros(steps), ties)
+    own, inside = (
+        emdsl.compile(text=NEARLY.format(part)).fitter(max_iter=0, init={"Q": noise}) for part in (OWN, INSIDE)
+    )
+    assert own.fit({"y": y}).log_likelihood_ == pytest.approx(wanted, abs=1e-5)
+    with pytest.raises(EmdslError, match=r"nearly singular.*latent of its own"):
+        inside.fit({"y": y})

@@ -211,12 +211,12 @@ def _inverse_of_two(low: Array) -> Array:
     return np.array(out).reshape(low.shape)
 
 
-def cholesky(a: Array) -> Array:
-    """Lower Cholesky factors; Degenerate where a matrix is not positive definite."""
+def cholesky(a: Array, what: str = "a covariance matrix is not positive definite") -> Array:
+    """Lower Cholesky factors; Degenerate, and told `what`, where a matrix is not positive definite."""
     try:
         return factored(a)
     except np.linalg.LinAlgError:
-        raise Degenerate([], "a covariance matrix is not positive definite") from None
+        raise Degenerate([], what) from None
 
 
 def softplus(a: Any) -> Array:
