@@ -26,7 +26,7 @@ from emdsl.runtime.fields.steady import reduction_time, steady_moments
 from emdsl.runtime.numeric.loops import block_chain_loop
 from emdsl.runtime.numeric.numerics import cholesky, inverse
 
-LOST = (  # each covariance is one, or its own factor would have said so
+LOST_TO_ROUNDING = (  # each covariance is one, or its own factor would have said so
     "rounding leaves nothing of the precision of latents that are tied: a noise of theirs is nearly singular, or tiny "
     "beside another; as a latent of its own, `latent e[t] ~ MvNormal(m, Q)`, `x[t] ~ Delta(A @ x[t-1] + e[t])`, it may"
 )
@@ -194,7 +194,7 @@ def block_moments(
 
 def inverse_of_precision(diagonal: Array) -> tuple[Array, Array]:
     """Inverses of positive definite matrices (m, w, w), and each number's share of log det (m, w)."""
-    low = cholesky(diagonal, LOST)
+    low = cholesky(diagonal, LOST_TO_ROUNDING)
     return inverse(low), 2 * np.log(low.diagonal(0, 1, 2))
 
 
