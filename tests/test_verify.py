@@ -368,6 +368,16 @@ BROKEN: dict[str, tuple[str, str, Callable[[pytest.MonkeyPatch], None]]] = {  # 
     "a point without its mass": ("M-step", SPIKE, broken_q(lost_term)),
     "a plate dropped": ("M-step", "crossed_effects", dropped_plate),
     "conditional closed forms told as whole": ("M-step", CONDITIONAL, over_eager),
+    "a factor lost in a pass over the rows": (
+        "the module alone",
+        "factor_analysis",
+        in_text("mean_y[0][:, None, :] * mean_y[0]", "mean_y[0][:, None, :] + mean_y[0]"),
+    ),
+    "half of the rows lost on a thread": (
+        "the module alone",
+        "diagonal_gaussian_mixture",
+        in_text("tuple(a + b for", "tuple(a for"),
+    ),
     "a statistic of the step before": ("two steps are one, twice", "old_faithful", stale_statistic),
 }
 

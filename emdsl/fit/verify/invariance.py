@@ -17,6 +17,7 @@ from emdsl.fit.verify.cells import Unchecked, World
 from emdsl.fit.verify.certificate import Check, measured, skipped
 from emdsl.fit.verify.moved import MOVED, moves
 from emdsl.fit.verify.setting import Drawn
+from emdsl.generate.shared import MOMENTS
 from emdsl.language.model import Dim, Ragged, Variable
 from emdsl.runtime.fitting.symmetry import alike
 
@@ -86,12 +87,33 @@ def alone(case: Case) -> Iterator[Check]:
     yield measured("the module alone", "fits as the package does", _apart(found, wanted), 0.0)
     if case.apart:
         yield _by_itself(case, make.__name__, wanted)
-    if not hasattr(module, "chunks"):
+    cutting = [name for name in ("chunks", "wide_chunks") if hasattr(module, name)]
+    if not cutting:
         yield skipped("chunks of two rows", "", "its rows are not cut into chunks")
-        return
-    module.chunks = lambda n, size: [slice(a, min(a + 2, n)) for a in range(0, n, 2)]
-    cut = fitted(make, case.model, case.drawn, case.start, 2)
-    yield measured("chunks of two rows", "", *_as_good(case, cut, wanted, case.drawn))
+    else:
+        for name in cutting:
+            setattr(module, name, lambda n, size: [slice(a, min(a + 2, n)) for a in range(0, n, 2)])
+        module.FOR_TWO, module.blas_threads = 2, lambda: 2  # either half on a thread of its own
+        cut = fitted(make, case.model, case.drawn, case.start, 2)
+        yield measured("chunks of two rows", "", *_as_good(case, cut, wanted, case.drawn))
+    if hasattr(module, "e_step_once"):
+        yield _row_by_row(case, module, make, wanted)
+
+
+def _row_by_row(case: Case, module: Any, make: Any, wanted: Any) -> Check:
+    """A fit from sums of data that were made once is the one that passes over the rows each time."""
+    prepare, summed = module.prepare, []
+
+    def without(data: Any, reference: Any) -> Any:
+        prepared = prepare(data, reference)
+        summed.append(prepared[MOMENTS] is not None)
+        return {**prepared, MOMENTS: None}
+
+    module.prepare = without
+    found = fitted(make, case.model, case.drawn, case.start, 2)
+    if not any(summed):
+        return skipped("sums made once", "", "there are fewer rows than sums")
+    return measured("sums made once", "beside a pass over the rows", *_as_good(case, found, wanted, case.drawn))
 
 
 def _by_itself(case: Case, estimator: str, wanted: Any) -> Check:
