@@ -145,3 +145,30 @@ for n in N:
     observed y[n] ~ Normal(u[n], 1)
 """)
     assert certify(model, seed, apart=False, only=("M-step", "two steps are one, twice")).passed
+
+
+@pytest.mark.parametrize(
+    ("kind", "low", "told"),
+    [
+        ("latent   x[s, t] : real(min = lo[s, t], max = hi[s])", [0.0, 0.0, 0.0, 1.5], r"min = 1.5, max = 1, in row 3"),
+        ("observed x[s, t] : real(min = lo[s, t] - 1, max = 9)", [0.0, 0.0, 3.5, 0.0], r"x: lies below .* row 2: 2"),
+    ],
+)
+def test_ends_of_ragged_rows_are_looked_at(kind: str, low: list[float], told: str) -> None:
+    """What lay beyond its end was fitted as if it did not; ends that cross were an overflow."""
+    model = written(f"""model M
+param a : real
+for s in S:
+    given hi[s] : real
+    for t in T[s]:
+        given lo[s, t] : real
+        {kind} ~ Normal(a + 0 * hi[s], 1)
+        observed y[s, t] ~ Normal({"x[s, t]" if "latent" in kind else "a"}, 1)
+""")
+    data = {n: [np.array(v[:2]), np.array(v[2:])] for n, v in (("lo", low), ("y", X), ("x", [1.0, 2.0, 2.0, 0.0]))}
+    data |= {"hi": np.array([2.0, 1.0])}  # type: ignore[dict-item]
+    used = {n: v for n, v in data.items() if n != "x" or "observed x" in kind}
+    with pytest.raises(emdsl.DataError, match=told):
+        model.fitter(seed=0).fit(used)
+    used["lo"] = [np.zeros(2), np.zeros(2)]
+    assert np.isfinite(model.fitter(seed=0, max_iter=1).fit(used).objective_)

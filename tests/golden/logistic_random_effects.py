@@ -145,7 +145,7 @@ def default_givens(sizes, given):
     return out
 
 
-def limits(sizes, given):
+def limits(sizes, given, ragged):
     """The lower and upper ends of domains that givens set, by name; None is no end."""
     out, out_of = given, {}
     out_of.setdefault("cases", []).append(np.broadcast_to(0, ((sizes["N"]),)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Set
+from typing import NamedTuple
 
 import numpy as np
 
@@ -44,19 +45,22 @@ def default_lines(printer: Printer) -> list[str]:
 
 
 def limit_lines(printer: Printer) -> list[str]:
-    """`limits(sizes, given)`: the ends of domains that are more than a number."""
+    """`limits(sizes, given, ragged)`: the ends of domains that are more than a number."""
     model = printer.plan.joint.model
     tensors = Tensors(model)
     lines: list[str] = []
     for v in model.variables:
         ends = (v.domain.lower, v.domain.upper)
         judged = v.kind != "latent" or None not in ends  # of a latent, whether its ends leave anything
+        if judged and (rows := _rows_of_ragged(v, model)) is not None:
+            lines += _ends_at_rows(v, rows)
+            continue
         if judged and any(_told_by_data(e, v, model) for e in ends):
             for e in ends:  # each is made before names are used again
                 body, code = _of_givens(e, v, tensors) if e is not None and of_givens(e, model) else ([], "None")
                 lines += [*body, f'out_of.setdefault("{v.name}", []).append({code})']
     doc = '"""The lower and upper ends of domains that givens set, by name; None is no end."""'
-    head = ["def limits(sizes, given):", *("    " + line for line in (doc, "out, out_of = given, {}"))]
+    head = ["def limits(sizes, given, ragged):", *("    " + line for line in (doc, "out, out_of = given, {}"))]
     return [*head, *("    " + line for line in (*lines, "return out_of"))] if lines else []
 
 
@@ -87,18 +91,51 @@ def kept_lines(printer: Printer) -> list[str]:
 
 def _kept_of_ragged(v: m.Variable, model: m.ModelText) -> list[str]:
     """The same of a ragged plate's rows, which lie on one axis; none where a condition asks for what is not at hand."""
+    rows = _rows_of_ragged(v, model)
+    found = [] if rows is None else [rows.code(c) for c in (p.condition for p in v.plates) if c is not None]
+    if rows is None or None in found:
+        return []
+    keep = " & ".join(f"({code} != 0)" for code in found)
+    return [rows.line, f'out_of["{v.name}"] = ({keep}){rows.own}']
+
+
+def _ends_at_rows(v: m.Variable, rows: _Rows) -> list[str]:
+    """The ends of each row of a ragged plate, where they are more than a number."""
+    ends = (v.domain.lower, v.domain.upper)
+    if all(e is None or literal(e) is not None for e in ends) or any(p.condition is not None for p in v.plates):
+        return []
+    codes = [None if e is None else rows.code(e) for e in ends]
+    told = ", ".join(
+        "None" if c is None else f"np.asarray({c}){rows.own if 'rows.' in c or 'out[' in c else ''}" for c in codes
+    )
+    return [] if codes == [None, None] else [rows.line, f'out_of["{v.name}"] = [{told}]']
+
+
+class _Rows(NamedTuple):
+    """A ragged plate's rows as code: the line that finds them, code of loop names, and the givens that can be read.
+
+    own : what makes of a number for each row one for each element; alike : givens that lie on the same rows.
+    """
+
+    line: str
+    own: str
+    loops: Mapping[str, str]
+    given: Set[str]
+    alike: Set[str]
+
+    def code(self, e: m.Expr) -> str | None:
+        return _at_rows(e, self.loops, self.given, self.alike)
+
+
+def _rows_of_ragged(v: m.Variable, model: m.ModelText) -> _Rows | None:
     sizes = [p.size for p in v.plates]
     if len(sizes) != 2 or not isinstance(sizes[0], m.Dim) or not isinstance(sizes[1], m.Ragged):
-        return []
+        return None
     loops = {v.plates[0].index: "rows.row", v.plates[1].index: "rows.position"}
     given = {o.name for o in model.of_kind("given")}
     alike = {o.name for o in model.of_kind("given") if [p.size for p in o.plates] == sizes and not o.array}
-    found = [_at_rows(c, loops, given, alike) for c in (p.condition for p in v.plates) if c is not None]
-    if None in found:
-        return []
     own = f".reshape({', '.join(['-1', *['1'] * (len(v.shape) - 2)])})" if len(v.shape) > 2 else ""
-    keep = " & ".join(f"({code} != 0)" for code in found)
-    return [f'rows = ragged["{sizes[1].name}"]', f'out_of["{v.name}"] = ({keep}){own}']
+    return _Rows(f'rows = ragged["{sizes[1].name}"]', own, loops, given, alike)
 
 
 def _at_rows(e: m.Expr, loops: Mapping[str, str], given: Set[str], alike: Set[str]) -> str | None:

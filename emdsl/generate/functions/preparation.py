@@ -83,7 +83,7 @@ def prepare_lines(printer: Printer) -> list[str]:
             lines += _data_lines(plan, v, v.name in indices)
     lines += [f'out["reference {p.param}"] = reference["{p.param}"]' for p in plan.planes]
     if any(ends_by_element(v) for v in model.of_kind("param")):
-        lines.append('out["the ends"] = limits(sizes, data.values)')
+        lines.append('out["the ends"] = limits(sizes, data.values, data.ragged)')
     lines += _ragged_lines(model)
     lines += rule_lines(printer)
     lines += _level_lines(printer)

@@ -48,7 +48,7 @@ class BindOptions(NamedTuple):
 
 
 Defaults = Callable[[dict[str, int], dict[str, Array]], Mapping[str, Any]]
-Limits = Callable[[dict[str, int], dict[str, Array]], Mapping[str, Ends]]
+Limits = Callable[[dict[str, int], dict[str, Array], Mapping[str, Ragged]], Mapping[str, Ends]]
 Kept = Callable[[dict[str, int], dict[str, Array], Mapping[str, Ragged]], Mapping[str, Array]]
 
 
@@ -87,7 +87,7 @@ def bind_data(
         values.update({n: np.asarray(a) for n, a in given.items() if n not in values})
     if limits is not None:
         named = {v["name"]: v for v in spec["variables"]}
-        for n, ends in limits(sizes, values).items():
+        for n, ends in limits(sizes, values, ragged).items():
             check_limits(named[n], ends, values.get(n), masks.get(n))
     _refuse_empty(variables, values, {} if options.fitting else sizes)
     weights, over = _weights(spec, variables, options, sizes)

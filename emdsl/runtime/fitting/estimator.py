@@ -147,7 +147,9 @@ class Estimator(Answers):
             seen, bound = bound, without_idle_rows(self._module, bound)
             self._reference, self._frame = self._ask("reference", bound), (columns, index)
             init = self._options["init"] if init is None else init
-            ends = self._module.limits(bound.sizes, bound.values) if hasattr(self._module, "limits") else {}
+            ends = (
+                self._module.limits(bound.sizes, bound.values, bound.ragged) if hasattr(self._module, "limits") else {}
+            )
             start = starting_values(self._module.SPEC, init, bound.sizes, self._constants(), ends)
             advise(self._module.SPEC, bound.values, bound.masks)
             setup = self._setup(bound)

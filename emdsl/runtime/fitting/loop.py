@@ -286,8 +286,11 @@ def _far(setup: Setup, end: Climb, noise: float) -> dict[str, str]:
 
 
 def _variable(setup: Setup, name: str) -> Mapping[str, Any]:
-    found = next(v for v in setup.module.SPEC["variables"] if v["name"] == name)
-    return with_ends(found, setup.module.limits(setup.data.sizes, setup.data.values)) if "bounded" in found else found
+    found: Mapping[str, Any] = next(v for v in setup.module.SPEC["variables"] if v["name"] == name)
+    if "bounded" not in found:
+        return found
+    data = setup.data
+    return with_ends(found, setup.module.limits(data.sizes, data.values, data.ragged))
 
 
 def best_climb(climbs: Sequence[Climb]) -> Climb:
