@@ -147,9 +147,8 @@ class Estimator(Answers):
             seen, bound = bound, without_idle_rows(self._module, bound)
             self._reference, self._frame = self._ask("reference", bound), (columns, index)
             init = self._options["init"] if init is None else init
-            ends = (
-                self._module.limits(bound.sizes, bound.values, bound.ragged) if hasattr(self._module, "limits") else {}
-            )
+            limits = vars(self._module).get("limits", lambda *_: {})
+            ends = limits(bound.sizes, bound.values, bound.ragged)
             start = starting_values(self._module.SPEC, init, bound.sizes, self._constants(), ends)
             advise(self._module.SPEC, bound.values, bound.masks)
             setup = self._setup(bound)
@@ -169,9 +168,8 @@ class Estimator(Answers):
     def _setup(self, bound: Bound) -> Setup:
         o = self._options
         progress = print_progress() if o["progress"] is True else (o["progress"] or None)
-        module, prepared, limits = self._module, self._prepare(bound), (int(o["max_iter"]), float(o["tol"]))
-        kind = is_sampled(module), unit_of(bound.weights)
-        return Setup(module, bound, prepared, *limits, o["on_degenerate"], progress, *kind)
+        limits, kind = (int(o["max_iter"]), float(o["tol"])), (is_sampled(self._module), unit_of(bound.weights))
+        return Setup(self._module, bound, self._prepare(bound), *limits, o["on_degenerate"], progress, *kind)
 
     def _climb_all(self, setup: Setup, start: Start) -> tuple[list[Climb], bool]:
         """One climb from each seeded start, one alone where every value is given; and whether Ctrl-C ended the list."""
