@@ -303,3 +303,15 @@ def test_a_condition_on_positions_within_an_argument(between: tuple[str, str], i
         said.append([line for line in lines if "latent z[t] ~" not in line and "observed y[t] ~" not in line])
     assert said[0] == said[1]
     assert any("chain_z" in line for line in said[0])
+
+
+def test_a_condition_on_positions_within_a_let() -> None:
+    """`let p[t] = w if t == 0 else A[z[t-1]]` is what it stands for."""
+    plain = SPELT.format(*BETWEEN)
+    named = plain.replace("for t in T:\n", "for t in T:\n    let p[t] = w if t == 0 else A[z[t-1]]\n")
+    named = named.replace(BETWEEN[0], "Categorical(p[t])")
+    start = {"w": [0.5, 0.3, 0.2], "A": [[0.7, 0.2, 0.1], [0.0, 0.6, 0.4], [0.3, 0.3, 0.4]], "m": [-1.0, 0.0, 2.0]}
+    models = [emdsl.compile(text=text) for text in (plain, named)]
+    one, other = (m.fitter(max_iter=1, init=start).fit({"y": [0.3, -1.2, 2.2, 0.1]}) for m in models)
+    assert all("chain_z" in m.source for m in models)
+    np.testing.assert_allclose(other.history_, one.history_, rtol=1e-13)

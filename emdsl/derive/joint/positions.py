@@ -8,7 +8,7 @@ one too: no chain, but a network.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from emdsl.language import model as m
@@ -18,27 +18,44 @@ from emdsl.language.transform import loops_in, names_in
 def by_positions(model: m.ModelText) -> m.ModelText:
     """The model in which such conditions stand between distributions; itself where none stands in an argument."""
     discrete = {v.name for v in model.of_kind("latent") if v.domain.discrete}
+    lets = {let.name: let for let in model.lets if let.plates and any(True for _ in _choices(let.body))}
     variables = tuple(
-        v if v.distribution is None or not discrete else replace(v, distribution=_branched(v.distribution, v, discrete))
+        v
+        if v.distribution is None or not discrete
+        else replace(v, distribution=_branched(v.distribution, v, discrete, lets))
         for v in model.variables
     )
     return model if variables == model.variables else replace(model, variables=variables)
 
 
-def _branched(dist: m.Dist, v: m.Variable, discrete: set[str]) -> m.Dist:
+def _branched(dist: m.Dist, v: m.Variable, discrete: set[str], lets: Mapping[str, m.Let]) -> m.Dist:
     if isinstance(dist, m.Branch):
-        then, other = (_branched(d, v, discrete) for d in (dist.then, dist.other))
+        then, other = (_branched(d, v, discrete, lets) for d in (dist.then, dist.other))
         return replace(dist, then=then, other=other)
-    own = {p.index for p in v.plates}
-    for choice in (c for _, e in dist.args for c in _choices(e)):
+    own, args = {p.index for p in v.plates}, tuple((n, _written_out(e, lets)) for n, e in dist.args)
+    for choice in (c for _, e in args for c in _choices(e)):
         reads = (names_in(choice.then) | names_in(choice.other)) & discrete
         if reads and not names_in(choice.cond) and loops_in(choice.cond) and loops_in(choice.cond) <= own:
             then, other = (
-                replace(dist, args=tuple((n, _decided(e, choice.cond, holds)) for n, e in dist.args))
+                replace(dist, args=tuple((n, _decided(e, choice.cond, holds)) for n, e in args))
                 for holds in (True, False)
             )
-            return m.Branch(choice.cond, _branched(then, v, discrete), _branched(other, v, discrete), choice.span)
+            then, other = (_branched(d, v, discrete, lets) for d in (then, other))
+            return m.Branch(choice.cond, then, other, choice.span)
     return dist
+
+
+def _written_out(e: m.Expr, lets: Mapping[str, m.Let]) -> m.Expr:
+    """An argument that is a `let` of its own row, or an entry of one, as its body."""
+    match e:
+        case m.Index(base=m.Var(name=name)) if name in lets:
+            plates, body = lets[name].plates, lets[name].body
+            here, rest = e.args[: len(plates)], e.args[len(plates) :]
+            if len(here) == len(plates) and all(
+                isinstance(i, m.Loop) and i.name == p.index for i, p in zip(here, plates, strict=True)
+            ):
+                return m.Index(body, rest, e.shape, e.span) if rest else body
+    return e
 
 
 def _choices(e: m.Expr) -> Iterator[m.If]:
