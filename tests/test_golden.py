@@ -5,6 +5,8 @@ After a change that is meant: `pytest tests/test_golden.py --update-golden`, and
 
 from __future__ import annotations
 
+import ast
+import builtins
 import hashlib
 import json
 import os
@@ -242,6 +244,20 @@ def test_the_modules_run_where_emdsl_is_not(tmp_path: Path) -> None:
             continue  # a chain of draws carries the last bit of a sum far, and that depends on where arrays lie
         fit = compiled(name).fitter(max_iter=4, tol=0, seed=5).fit(what["data"], sample_weight=what["weight"])
         assert alone[name] == [*fit.history_, fit.log_likelihood_], name
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_name_that_a_module_reads_is_made_in_it(name: str) -> None:
+    """Also those that a fit seldom comes to: a module that starts from posteriors had not the function for it."""
+    nodes = list(ast.walk(ast.parse(compiled(name).source)))
+    made = {n.id for n in nodes if isinstance(n, ast.Name) and not isinstance(n.ctx, ast.Load)}
+    made |= {n.arg for n in nodes if isinstance(n, ast.arg)} | {"__name__"} | set(dir(builtins))
+    made |= {n.name for n in nodes if isinstance(n, ast.FunctionDef | ast.ClassDef | ast.ExceptHandler) and n.name}
+    made |= {
+        a.asname or a.name.split(".")[0] for n in nodes if isinstance(n, ast.Import | ast.ImportFrom) for a in n.names
+    }
+    made |= {n.name for n in nodes if isinstance(n, ast.MatchAs | ast.MatchStar) and n.name}
+    assert {n.id for n in nodes if isinstance(n, ast.Name)} <= made
 
 
 ELSEWHERE = """

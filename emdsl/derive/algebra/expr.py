@@ -8,7 +8,7 @@ keep a light normal form; nothing is opened that need not be. The nodes themselv
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from fractions import Fraction
 
 from emdsl.derive.algebra.alpha import alpha
@@ -50,9 +50,9 @@ from emdsl.derive.algebra.positions import as_index, delta, sel, value_of
 __all__ = [
     "COMPARISONS", "HALF", "ONE", "ZERO", "Add", "Choose", "DataIx", "Delta", "El", "Expr", "Fn", "Idx", "Ix", "LogDet",
     "MatInv", "Mul", "Num", "Pow", "Rebuilding", "Sel", "SizeN", "Sort", "Sum", "Val", "Where", "add", "alpha",
-    "as_index", "children", "count_parts", "delta", "extent", "factors_of", "fn", "free", "fresh", "mul", "neg", "num",
-    "positive", "power", "rebuild", "refresh", "sel", "split_number", "substitute", "total", "value_of", "variables",
-    "walk", "where",
+    "as_index", "children", "count_parts", "delta", "extent", "factors_of", "fn", "free", "fresh", "mul", "neg",
+    "nowhere", "num", "positive", "power", "rebuild", "refresh", "sel", "split_number", "substitute", "total",
+    "value_of", "variables", "walk", "where",
 ]  # fmt: skip
 
 
@@ -106,7 +106,7 @@ def mul(*factors: Expr) -> Expr:
                 powers.setdefault(f.base, []).append(f.exponent)
             case _:
                 powers.setdefault(f, []).append(ONE)
-    if c is not UNIT and c == 0:
+    if (c is not UNIT and c == 0) or nowhere(powers):
         return ZERO
     out: list[Expr] = []
     for base, exponents in powers.items():
@@ -129,6 +129,12 @@ def mul(*factors: Expr) -> Expr:
     if not plain or not out:
         out.insert(0, Num(c))
     return out[0] if len(out) == 1 else Mul(tuple(out))
+
+
+def nowhere(factors: Iterable[Expr]) -> bool:
+    """Whether one integer is to be at two places: [y = 0] [y = 1] is 0."""
+    at: dict[Expr, int] = {}
+    return any(isinstance(f, Sel) and isinstance(f.at, int) and at.setdefault(f.of, f.at) != f.at for f in factors)
 
 
 def is_indicator(e: Expr) -> bool:

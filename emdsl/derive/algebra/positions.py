@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from emdsl.derive.algebra.nodes import ONE, ZERO, DataIx, Delta, Expr, Idx, Ix, Num, Sel, Val, num
+from emdsl.derive.algebra.nodes import ONE, ZERO, Add, DataIx, Delta, Expr, Idx, Ix, Num, Sel, Val, num
 
 
 def delta(a: Idx, b: Idx) -> Expr:
@@ -15,13 +15,18 @@ def delta(a: Idx, b: Idx) -> Expr:
 
 
 def sel(of: Expr, at: Idx) -> Expr:
-    """1 where the integer `of` equals `at`: a delta where `of` is an index or a number."""
+    """1 where the integer `of` equals `at`: a delta where `of` is an index or a number; y - 1 is at i where y is at
+    i + 1, so that two places of one variable meet."""
     if isinstance(of, Val):
         return delta(of.ix, at)
     if isinstance(of, Num) and isinstance(at, int):
         return ONE if of.value == at else ZERO
     if isinstance(of, Num) and isinstance(at, Ix):
         return delta(int(of.value), at)
+    if isinstance(of, Add) and isinstance(at, int) and len(of.terms) == 2:
+        number, rest = sorted(of.terms, key=lambda t: not isinstance(t, Num))
+        if isinstance(number, Num) and number.value == int(number.value):
+            return sel(rest, at - int(number.value))
     return Sel(of, at)
 
 

@@ -109,7 +109,8 @@ def gradient(
                     continue
                 rest = [g for j, g in enumerate(t.factors) if j != i]
                 to, extra = _to_axes(leaf.idx, axes)
-                factors = tuple(x.substitute(g, to) for g in (*x.factors_of(p), *rest)) + tuple(place(e) for e in extra)
+                factors = tuple(x.substitute(g, to) for g in (*x.factors_of(p), *rest))
+                factors += tuple(place(x.substitute(e, to)) for e in extra)  # c[j, y[i, j]]: both of one element
                 left = tuple(k for k in (*t.ixs, *sums) if k not in to)
                 out.append((x.Num(t.coef), factors, left))
     return out

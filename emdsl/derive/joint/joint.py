@@ -270,9 +270,9 @@ def _lift(f: Factor, kept: tuple[Ix, ...] = (), unseen: frozenset[str] = frozens
     work = [f]
     while work:
         g = work.pop()
-        g = replace(g, body=_unroll(g.body))
+        g = replace(g, body=_unroll(g.body), masks=_where_it_is(g.masks))
         decided = [c for c in g.masks if isinstance(c, x.Num)]
-        if any(c.value == 0 for c in decided):
+        if any(c.value == 0 for c in decided) or x.nowhere(g.masks):
             continue
         if decided:
             g = replace(g, masks=tuple(c for c in g.masks if not isinstance(c, x.Num)))
@@ -292,6 +292,14 @@ def _lift(f: Factor, kept: tuple[Ix, ...] = (), unseen: frozenset[str] = frozens
                 work.append(replace(g, masks=(*g.masks, cond), body=body))
         else:
             work += list(reversed(_cases(g, node, kept)))
+
+
+def _where_it_is(masks: tuple[Expr, ...]) -> tuple[Expr, ...]:
+    """Conditions with the value that a selector beside them tells: [y = 0] [y >= 1] is nowhere."""
+    told = {c.of: x.num(c.at) for c in masks if isinstance(c, x.Sel) and isinstance(c.at, int)}
+    if not told:
+        return masks
+    return tuple(x.rebuild(c, told.get) if x.is_indicator(c) else c for c in masks)
 
 
 def _told_by_value(f: Factor, unseen: frozenset[str]) -> frozenset[Expr]:

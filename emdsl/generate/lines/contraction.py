@@ -48,6 +48,9 @@ def contract(em: Lines, factors: list[Expr], out: tuple[Ix, ...]) -> Array:
                     scatter.append((of, at))
                     continue
         kept.append(f)
+    # a delta met later may have led a code to an index that is wanted: then it is no sum over it
+    kept += [x.sel(of, at) for of, at in scatter if any(i in out for i in x.free(of))]
+    scatter = [(of, at) for of, at in scatter if not any(i in out for i in x.free(of))]
     if scatter:
         return _scattered(em, kept, scatter, out)
     return _pairwise(em, [em.value(f) for f in kept], out)

@@ -10,7 +10,7 @@ import numpy as np
 from emdsl.runtime.data.columns import Array
 from emdsl.runtime.data.faults import DataError
 
-LEAST = 1e-300  # of a probability: a chain takes their logarithms
+LEAST_SHARE = 1e-300  # of a probability: a chain takes their logarithms
 
 
 class Division:
@@ -29,7 +29,9 @@ class Division:
         if whole.ndim < 1 or not np.isfinite(whole).all() or (whole < 0).any() or not (whole.sum(-1) > 0).all():
             raise _refused(name)
         self.name, self.at, self.done = name, 0, False
-        self.whole: Array = np.maximum(np.moveaxis(whole / whole.sum(-1, keepdims=True), -1, 0), LEAST)  # states first
+        self.whole: Array = np.maximum(
+            np.moveaxis(whole / whole.sum(-1, keepdims=True), -1, 0), LEAST_SHARE
+        )  # states first
         self.rows = np.moveaxis(self.whole, 1, -1) if self.whole.ndim > 2 else self.whole  # and rows last
 
     def __call__(self, q: Array, states: int) -> Array:

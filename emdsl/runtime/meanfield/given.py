@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -117,7 +117,7 @@ def put_together(
         factors[key] = whole
 
 
-def put_chain(factors: dict[str, Array], latent: str, key: str, told: Collection[str]) -> None:
+def put_chain(factors: dict[str, Array], latent: str, key: str, told: set[str]) -> None:
     """Probabilities of neighbours in a chain that the user starts from: as if they were independent."""
     q, pair = factors[key], factors.get(f"pair:{latent}")
     if latent in told and pair is not None and pair.shape == (len(q), *q.shape):

@@ -1,0 +1,55 @@
+"""One model spelled in several ways is one model: the same likelihood and the same steps of EM."""
+
+import numpy as np
+import pytest
+from gallery import written
+from scipy.special import expit
+
+ITEMS = """
+model Graded
+param a : positive[J]
+param c[J] : ordered[2]
+for i in I:
+    latent th[i] ~ Normal(0, 1)
+    for j in J:
+        observed y[i, j] : category[3] ~ Categorical({})
+"""
+GIVEN = ITEMS.replace("latent th[i] ~ Normal(0, 1)", "given th[i] : real")
+OVER = "logistic(a[j] * th[i] - c[j, {}])"
+FIRST, SECOND = OVER.format(0), OVER.format(1)
+SPELLINGS = {
+    "differences": f"[1 - {FIRST}, {FIRST} - {SECOND}, {SECOND}]",
+    "a list beside 1 and 0": f"concat(1, [{FIRST}, {SECOND}]) - concat([{FIRST}, {SECOND}], 0)",
+    "by comprehension": f"concat(1, [{OVER.format('k')} for k in 2]) - concat([{OVER.format('k')} for k in 2], 0)",
+}
+
+
+def drawn():
+    rng = np.random.default_rng(1)
+    th, c = rng.normal(size=10), np.sort(rng.normal(size=(3, 2)), 1)
+    over = th[:, None] + rng.logistic(size=(10, 3))
+    return th, c, (over[:, :, None] > c).sum(2)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("name", SPELLINGS)
+def test_the_likelihood_of_graded_answers(name):
+    """A literal list read at y - 1 and at y: in no row do these disagree, and where they would, a log had no value."""
+    th, c, y = drawn()
+    fit = written(GIVEN.format(SPELLINGS[name])).fitter(max_iter=0, init={"a": np.ones(3), "c": c})
+    steps = np.concatenate([np.ones((10, 3, 1)), expit(th[:, None, None] - c), np.zeros((10, 3, 1))], 2)
+    p = np.take_along_axis(-np.diff(steps, axis=2), y[:, :, None], 2)
+    assert fit.fit({"y": y, "th": th}).log_likelihood_ == pytest.approx(np.log(p).sum(), rel=1e-13)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_two_steps_of_graded_answers():
+    """The slope of Q in c[j, y[i, j]] is of the item j alone: it had been that of all items."""
+    _, c, y = drawn()
+    fits = [
+        written(ITEMS.format(text)).fitter(max_iter=2, init={"a": np.ones(3), "c": c}).fit({"y": y})
+        for text in SPELLINGS.values()
+    ]
+    assert fits[0].history_[-1] > fits[0].history_[0] + 0.1
+    for other in fits[1:]:
+        np.testing.assert_allclose(other.history_, fits[0].history_, rtol=1e-7)
