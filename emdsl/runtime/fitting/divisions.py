@@ -25,9 +25,9 @@ class Division:
         try:
             whole = np.asarray(value, float)
         except (TypeError, ValueError):
-            raise _refused(name) from None
+            raise _not_as_probabilities(name) from None
         if whole.ndim < 1 or not np.isfinite(whole).all() or (whole < 0).any() or not (whole.sum(-1) > 0).all():
-            raise _refused(name)
+            raise _not_as_probabilities(name)
         self.name, self.at, self.done = name, 0, False
         self.whole: Array = np.maximum(
             np.moveaxis(whole / whole.sum(-1, keepdims=True), -1, 0), LEAST_SHARE
@@ -42,7 +42,7 @@ class Division:
         self.at += q.shape[-1]
         self.done = self.at == self.rows.shape[-1]
         if states != 1 or taken.shape != q.shape:
-            raise _refused(self.name)
+            raise _not_as_probabilities(self.name)
         return taken
 
 
@@ -62,7 +62,7 @@ class Divisions:
         if not any(own):
             return self.rng
         if missing := [n for n, d in zip(names, own, strict=True) if d is None]:
-            raise _together(names, missing)
+            raise _given_together(names, missing)
 
         def product(q: Array, states: int) -> Array:
             out = np.ones_like(q)
@@ -84,14 +84,14 @@ class Divisions:
         flat = division.whole.reshape(len(division.whole), -1)
         division.done = True
         if at >= flat.shape[1]:
-            raise _refused(name)
+            raise _not_as_probabilities(name)
         return flat[:, at]
 
 
 def divided(given: Mapping[str, Any], drawn: bool, rng: Any) -> Divisions:
     """What a fit starts from where q is not factorised. Raises DataError where latents are drawn."""
     if drawn:
-        raise _refused(next(iter(given)))
+        raise _not_as_probabilities(next(iter(given)))
     return Divisions(given, rng)
 
 
@@ -99,10 +99,10 @@ def check_read(divisions: Divisions) -> None:
     """Refuses probabilities of which the E-step made no use, or not all."""
     for division in divisions.each.values():
         if not division.done:
-            raise _refused(division.name)
+            raise _not_as_probabilities(division.name)
 
 
-def _together(names: tuple[str, ...], missing: list[str]) -> DataError:
+def _given_together(names: tuple[str, ...], missing: list[str]) -> DataError:
     return DataError(
         f"init: {', '.join(names)} are found together, and {', '.join(missing)} has no start",
         hint="start from all of them, or from parameters: init = {...}",
@@ -110,7 +110,7 @@ def _together(names: tuple[str, ...], missing: list[str]) -> DataError:
     )
 
 
-def _refused(name: str) -> DataError:
+def _not_as_probabilities(name: str) -> DataError:
     return DataError(
         f"init: {name} must hold probabilities as in posterior_, one row for each element, of a discrete latent that "
         "is enumerated or a chain: no other has a start of its own",
