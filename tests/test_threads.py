@@ -52,7 +52,8 @@ def test_few_chunks_and_draws_stay_on_one_thread(two):
         assert threading.current_thread() is threading.main_thread()
         return total(chunks)
 
-    assert threads.side_by_side(added, CHUNKS[:15], None)[0] == total(CHUNKS[:15])[0]
+    for few in (CHUNKS[:15], CHUNKS[:31]):
+        assert threads.side_by_side(added, few, None)[0] == total(few)[0]
     assert threads.side_by_side(added, CHUNKS, np.random.default_rng(0))[0] == total(CHUNKS)[0]
 
 

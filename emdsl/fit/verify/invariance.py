@@ -93,7 +93,8 @@ def alone(case: Case) -> Iterator[Check]:
     else:
         for name in cutting:
             setattr(module, name, lambda n, size: [slice(a, min(a + 2, n)) for a in range(0, n, 2)])
-        module.FOR_TWO, module.blas_threads = 2, lambda: 2  # either half on a thread of its own
+        module.LONG_PASS = module.FOR_TWO = 2
+        module.blas_threads = lambda: 2  # either half on a thread of its own
         cut = fitted(make, case.model, case.drawn, case.start, 2)
         yield measured("chunks of two rows", "", *_as_good(case, cut, wanted, case.drawn))
     if hasattr(module, "e_step_once"):

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-FOR_TWO = 16  # chunks at least in a pass on two threads: fewer are over before the second thread is there
+LONG_PASS = 16  # chunks, from which on they are longer and BLAS is held to one thread
+FOR_TWO = 32  # chunks at least in a pass on two threads: fewer are over too soon to be worth a second one
 IN_ONE = 4  # times the rows in a chunk of a long pass: after every operation a thread waits for the interpreter
 
 
@@ -35,14 +36,14 @@ def wide_chunks(n: int, size: int) -> list[slice]:
     A product of more rows is split between threads of BLAS, which costs more than it wins: left to itself it gets
     `size` rows at a time, held to one thread it may have more.
     """
-    if n >= 2 * FOR_TWO * size and blas_threads():
-        size = max(size, min(8192, size * min(IN_ONE, n // (FOR_TWO * size))))
+    if n >= 2 * LONG_PASS * size and blas_threads():
+        size = max(size, min(8192, size * min(IN_ONE, n // (LONG_PASS * size))))
     return [slice(a, min(a + size, n)) for a in range(0, n, size)]
 
 
 def one_by_one(chunks: Sequence[slice]) -> Iterator[slice]:
     """Chunks of rows in their order; where there are many, BLAS has one thread until the last one is done."""
-    found = blas() if len(chunks) >= FOR_TWO and blas_threads() > 1 else None
+    found = blas() if len(chunks) >= LONG_PASS and blas_threads() > 1 else None
     if found is None:
         yield from chunks
         return
@@ -69,17 +70,21 @@ def on_half(which: int, work: Callable[[], Any]) -> Any:
 def side_by_side(
     added: Callable[[Sequence[slice]], tuple[Any, ...]], chunks: Sequence[slice], rng: Any
 ) -> tuple[Any, ...]:
-    """Sums over chunks of rows, as `added` makes them: where there are many, of either half on a thread of its own.
+    """Sums over chunks of rows, as `added` makes them: where there are very many, of either half on a
+    thread of its own.
 
     BLAS has one thread meanwhile. What is drawn with `rng` is drawn row after row.
     """
     from threading import Thread  # here: few passes are long
 
     half, found = len(chunks) // 2, None
-    if rng is None and 2 * half >= FOR_TWO and blas_threads() > 1:
+    if rng is None and len(chunks) >= LONG_PASS and blas_threads() > 1:
         found = blas()
     if found is None:
         return added(chunks)
+    if len(chunks) < FOR_TWO:
+        with found.limit(limits=1):
+            return added(chunks)
     settings = np.geterr()
     told: list[tuple[tuple[Any, ...], BaseException | None]] = []
 
