@@ -190,6 +190,7 @@ def expectations(params, prepared):
     T = sizes["T"]
     first = params["first"]
     y = prepared["y"]
+    u = prepared["u"]
     # (4) what the posterior of z takes from the parameters
     t = log0(rate)
     coefficients = np.concatenate([t[:, None], (-rate)[:, None], np.broadcast_to((-1), (K,))[:, None]], axis=1)
@@ -200,7 +201,7 @@ def expectations(params, prepared):
         features_2 = lane_features(prepared, prepared["the sequences of z"], slice(0, T), features_of_z)
         log_z = lane_table(coefficients, features_2)
         if rng is not None:
-            log_z = np.log(seeded(out_of_lanes(log_z), 1, [y], rng))
+            log_z = np.log(seeded(out_of_lanes(log_z), 1, [y], rng, beside=[u]))
         log_z_z, chain_z = chains(log_z, lambda rows: edges_of_z(params, prepared, rows), [t_2], prepared["the sequences of z"], (1, 0, 1, True), rng)
         return chain_z, log_z_z, features_2
     return on

@@ -190,7 +190,7 @@ def expectations(params, prepared):
         log_z += (-part)
         q_z, log_z_z = normalise(log_z, 1)
         if rng is not None:
-            q_z = seeded(q_z, 1, [y[..., rows]], rng, prepared["the weight"][rows])
+            q_z = seeded(q_z, 1, [y[..., rows]], rng, prepared["the weight"][rows], beside=[X[..., rows]])
         return q_z, log_z_z, features_2
     return on
 

@@ -202,6 +202,7 @@ def expectations(params, prepared):
     part_2 = ((np.arange(3) == 1) + 0.0)[:, None] * params["coef"][:, 2]  # (11)
     coef = params["coef"] - ((reference_y * ((np.arange(3) == 0) + 0.0))[:, None] + part - 2 * reference_x * part_2).T  # (11)
     y = prepared["y"]
+    x = prepared["x"]
     # (4) what the posterior of z takes from the parameters
     t = log0(weights)
     t_2 = log0(sd)
@@ -230,7 +231,7 @@ def expectations(params, prepared):
         log_z = coefficients @ features_2
         q_z, log_z_z = normalise(log_z, 1)
         if rng is not None:
-            q_z = seeded(q_z, 1, [y[..., rows]], rng, prepared["the weight"][rows])
+            q_z = seeded(q_z, 1, [y[..., rows]], rng, prepared["the weight"][rows], beside=[x[..., rows]])
         return q_z, log_z_z, features_2
     return on
 

@@ -217,6 +217,7 @@ def expectations(params, prepared):
     trans = params["trans"]
     first = params["first"]
     y = prepared["y"]
+    X = prepared["X"]
     # (4) what the posterior of z takes from the parameters
     t = log0(sd)
     t_2 = sd ** -2.0
@@ -231,7 +232,7 @@ def expectations(params, prepared):
         features_2 = lane_features(prepared, prepared["the sequences of z"], slice(0, T), features_of_z)
         log_z = lane_table(coefficients, features_2, prepared["the fold of z"])
         if rng is not None:
-            log_z = np.log(seeded(out_of_lanes(log_z), 1, [y], rng))
+            log_z = np.log(seeded(out_of_lanes(log_z), 1, [y], rng, beside=[X]))
         log_z_z, chain_z = chains(log_z, t_4, [t_5], prepared["the sequences of z"], (1, 0, 1, False), rng)
         return chain_z, log_z_z, features_2
     return on

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import Expr
@@ -13,6 +13,8 @@ from emdsl.generate.lines.kept import CHAIN, CONDITIONAL
 from emdsl.generate.lines.spelling import indent
 from emdsl.generate.printer import Printer
 from emdsl.language import model as m
+
+MEASURED = ("real", "positive", "unit")  # domains of numbers that have distances: labels and counts of trials have none
 
 
 def expectations_lines(printer: Printer) -> list[str]:
@@ -39,14 +41,14 @@ def _seeded(printer: Printer, lines: Sequence[str]) -> list[str]:
         if " = chains(" in line:
             table, block = line.split("chains(")[1].split(",")[0], _chained(printer, line)
             rows = rows_of_data(printer, printer.inference, block)
-            order = _order(printer, len(block.states))
+            more = _order(printer, len(block.states)) + _covariates(printer, block)
             own = f"out_of_lanes({table})"  # what a start is drawn from stands in the order of the data
             if len(block.states) > 1:
                 axes = (*block.states, *block.gates, *block.home)
                 own += f".reshape({', '.join(printer.inference.emitter.length(i) for i in axes)})"
             out += [
                 "if rng is not None:",
-                f"    {table} = np.log(seeded({own}, {len(block.states)}, {rows}, {_start(printer, block)}{order}))",
+                f"    {table} = np.log(seeded({own}, {len(block.states)}, {rows}, {_start(printer, block)}{more}))",
             ]
         out.append(line)
         if " = normalise(" in line:
@@ -66,6 +68,7 @@ def _seeded(printer: Printer, lines: Sequence[str]) -> list[str]:
             )
             arguments = f"{q}, {own}, {rows}, {_start(printer, block)}{_weights_of_rows(printer, block)}"
             arguments += _order(printer, len(block.states) - len(points))
+            arguments += _covariates(printer, block) if not points else ""
             out += ["if rng is not None:", f"    {q} = {way}({arguments})"]
     return out
 
@@ -99,9 +102,22 @@ def _weights_of_rows(printer: Printer, block: Block) -> str:
 
 def rows_of_data(printer: Printer, f: Function, block: Block) -> str:
     """What rows are told apart by when a start is drawn: the observed arrays on the block's own plates."""
+    return _arrays(printer, f, block, printer.plan.joint.model.of_kind("observed"))
+
+
+def _covariates(printer: Printer, block: Block) -> str:
+    """The argument that holds the measurements given on the block's own plates that its density reads, if any."""
+    read = {n for t in block.terms for e in t.factors for n in x.variables(e)}
+    givens = [v for v in printer.plan.joint.model.of_kind("given") if v.name in read and v.domain.kind in MEASURED]
+    found = _arrays(printer, printer.inference, block, givens)
+    return "" if found == "[]" else f", beside={found}"
+
+
+def _arrays(printer: Printer, f: Function, block: Block, variables: Iterable[m.Variable]) -> str:
+    """Code of a list of those of these that lie on the block's own plates, at its rows."""
     home = [i.dim for i in block.home]
     parts = []
-    for v in printer.plan.joint.model.of_kind("observed"):
+    for v in variables:
         if home and [i.dim for i in plate_indices(v.plates)] == home:
             leaf = f.emitter.leaf(v.name)
             cut = f"[..., {f.emitter.namer.cut}]" if printer.chunk else ""

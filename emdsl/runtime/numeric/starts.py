@@ -35,14 +35,16 @@ def seeded(
     rng: np.random.Generator | Callable[[Array, int], Array],
     weight: Array | None = None,
     ordered: bool = False,
+    beside: Sequence[Any] = (),
 ) -> Array:
     """A start for the posterior of a discrete block: rows near seeded rows belong together.
 
     Seeds are drawn as in k-means++ (Arthur and Vassilvitskii 2007) on standardised data, a list of arrays
     with rows last; without data each element gets a state at random. Every state keeps a tenth of each element.
     A row of `weight` 0 is as good as absent: no seed, and no part of what data are standardised by. `ordered` says
-    that states have an order, which that of the seeds then follows: mostly up, at times down. What the user starts
-    from stands in place of the generator: it is asked for the probabilities of these elements.
+    that states have an order, which that of the seeds then follows: mostly up, at times down. `beside` are covariates,
+    which every other division reads too: lines that cross are near one another where they cross, and apart elsewhere.
+    What the user starts from stands in place of the generator: it is asked for the probabilities of these elements.
     """
     if callable(rng):
         return rng(q, states)
@@ -51,6 +53,8 @@ def seeded(
     if k == 1 or n == 0:
         return np.ones_like(q)
     choice = rng.integers(k, size=n)
+    if beside and rng.random() < 0.5:
+        data = [*data, *beside]
     parts = [np.asarray(a, float).reshape(-1, n) for a in data if a.size % n == 0]
     if parts:
         z = np.concatenate(parts)
