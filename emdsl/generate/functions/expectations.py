@@ -14,8 +14,6 @@ from emdsl.generate.lines.spelling import indent
 from emdsl.generate.printer import Printer
 from emdsl.language import model as m
 
-MEASURED = ("real", "positive", "unit")  # domains of numbers that have distances: labels and counts of trials have none
-
 
 def expectations_lines(printer: Printer) -> list[str]:
     """`expectations(params, prepared)`: a function of the rows; none where nothing is latent."""
@@ -108,7 +106,7 @@ def rows_of_data(printer: Printer, f: Function, block: Block) -> str:
 def _covariates(printer: Printer, block: Block) -> str:
     """The argument that holds the measurements given on the block's own plates that its density reads, if any."""
     read = {n for t in block.terms for e in t.factors for n in x.variables(e)}
-    givens = [v for v in printer.plan.joint.model.of_kind("given") if v.name in read and v.domain.kind in MEASURED]
+    givens = [v for v in printer.plan.joint.model.of_kind("given") if v.name in read and not v.domain.discrete]
     found = _arrays(printer, printer.inference, block, givens)
     return "" if found == "[]" else f", beside={found}"
 
