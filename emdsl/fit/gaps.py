@@ -35,7 +35,8 @@ def seen_through_points(resolved: m.ModelText, names: tuple[str, ...]) -> m.Mode
             variables.append(v)
             continue
         point = m.FamilyCall(PRELUDE()["Delta"], 0, (("value", _element(v, v.name)),), (), (), v.span)
-        variables += [replace(v, kind="latent"), replace(v, kind="observed", name=seen(v.name), distribution=point)]
+        data = replace(v, kind="observed", name=seen(v.name), distribution=point, data_of=v.name)
+        variables += [replace(v, kind="latent"), data]
     return replace(resolved, variables=tuple(variables))
 
 

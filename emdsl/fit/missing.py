@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -14,10 +14,9 @@ from emdsl.runtime.data.binding import Bound
 from emdsl.runtime.fitting.forecast import only_last
 
 
-def renamed(bound: Bound, completed: Iterable[str], spec: Mapping[str, Any]) -> Bound:
+def renamed(bound: Bound, completed: Collection[str], spec: Mapping[str, Any]) -> Bound:
     """The data of a completed model: of a discrete variable what was seen of it has a name of its own."""
-    known = {v["name"] for v in spec["variables"]}
-    named = {n: f"{n} seen" for n in completed if f"{n} seen" in known}
+    named = {v["data_of"]: v["name"] for v in spec["variables"] if v.get("data_of") in completed}
     values = {named.get(n, n): a for n, a in bound.values.items()}
     return bound._replace(values=values, masks={named.get(n, n): a for n, a in bound.masks.items()})
 

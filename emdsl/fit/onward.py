@@ -106,7 +106,7 @@ class Onward(Estimator):
         whole = self._whole().complete(names) if names else self._whole()
         for v in module.SPEC["variables"]:
             on = {p[1].split("[")[0] for p in v["plates"]} & set(module.SPEC["steps"])
-            if v["kind"] != "observed" or not on or v["name"].endswith(" seen") or v["name"] in out:
+            if v["kind"] != "observed" or not on or v.get("data_of") or v["name"] in out:
                 continue
             copied = whole.with_copy(v["name"])
             if copied is not None:

@@ -144,6 +144,7 @@ def variable(v: m.Variable, plan: Plan, serves: Mapping[str, list[str]], elsewhe
         "missing": missing_policy(v, plan),
         "support": None,
         **({"closed": sorted(closed)} if (closed := plan.joint.closed.get(v.name)) else {}),  # ends that data may reach
+        **({"data_of": v.data_of} if v.data_of else {}),
         **({"serves": serves[v.name]} if v.name in serves else {}),
         **({"bounded": True} if bounded and v.kind == "param" else {}),  # by givens
         **({"elsewhere": True} if v.name in elsewhere else {}),  # entries that its plates leave out are read

@@ -23,10 +23,10 @@ def graph(text: m.ModelText) -> Graph:
     told = written(text, inlined)
     plates = plates_of(text)
     choosers = selecting(text, chain.from_iterable(told.values()))
-    seen = {v.name.removesuffix(" seen") for v in text.variables if v.name.endswith(" seen")}
+    seen = {v.data_of for v in text.variables}
     nodes, axes = [], {}
     for v in text.variables:
-        if v.name.endswith(" seen"):  # the data of a variable that is a latent where they are missing
+        if v.data_of:
             continue
         keys, axes[v.name] = plates.stand(v.plates, v.array)
         at = tuple(plates.found[a].index for a in axes[v.name])
@@ -101,7 +101,7 @@ def written(text: m.ModelText, inlined: Mapping[str, m.Let]) -> dict[str, list[R
     """What each node reads, in the order of the text."""
     told: dict[str, list[Read]] = {}
     for v in text.variables:
-        if not v.name.endswith(" seen"):
+        if not v.data_of:
             own = reads(v.default, inlined) if v.default is not None else ()
             told[v.name] = [*of_distribution(v.distribution, inlined), *own]
     for t in text.lets:

@@ -167,7 +167,8 @@ class Variable:
 
     `shape` lists all three. An element (what `~` speaks of) has the axes of the domain alone.
     For latent and observed variables without a written domain the resolver fills it in from the family.
-    A prior of a param is its `distribution`; `default` is a given's `= value`.
+    A prior of a param is its `distribution`; `default` is a given's `= value`; `data_of` names the variable, latent
+    where it is missing, of which this one holds what was seen.
     """
 
     kind: VariableKind
@@ -177,6 +178,7 @@ class Variable:
     domain: Domain
     distribution: Dist | None = None
     default: Expr | None = None
+    data_of: str = ""
     span: Span = field(default=NOWHERE, compare=False, repr=False)
 
     @property

@@ -152,7 +152,7 @@ def _variable(item: Item, scope: Scope) -> Variable | None:
         entry = entry_of(name, scope, statement.target.span)
         assert entry.domain is not None
         _, env = plates_of(item.headers, scope, name)
-        made = Variable(statement.kind, name, entry.plates, entry.array, entry.domain, None, None, statement.span)  # type: ignore[arg-type]
+        made = Variable(statement.kind, name, entry.plates, entry.array, entry.domain, span=statement.span)  # type: ignore[arg-type]
         return _with_value(made, statement, env)
     return None
 

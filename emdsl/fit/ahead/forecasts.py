@@ -69,10 +69,12 @@ class Seen:
 
     def likelihood(self, values: Mapping[str, Array], masks: Mapping[str, Array], apart: bool) -> Array:
         """With these latents seen where `masks` say: of each sequence, or (not `apart`) of all the data."""
-        made = self.model.revealed(tuple(sorted(n.removesuffix(seen("")) for n in values)))
+        made = self.model.revealed(tuple(sorted(values)))
         if made is None:
             raise DataError("these latents cannot be held")
-        data = self.data._replace(values={**self.data.values, **values}, masks={**self.data.masks, **masks})
+        told = {**self.data.values, **{seen(n): a for n, a in values.items()}}
+        where = {**self.data.masks, **{seen(n): a for n, a in masks.items()}}
+        data = self.data._replace(values=told, masks=where)
         module = made.module
         with np.errstate(all="ignore"):
             prepared = module.prepare(data, module.reference(data))
@@ -105,7 +107,7 @@ def asked_of(quantiles: Any = None, paths: Any = None, seed: int | None = None) 
 
 
 def _wanted(future: Future) -> list[Variable]:
-    return [v for v in future.on_plate(future.model) if not v.name.endswith(seen(""))]
+    return [v for v in future.on_plate(future.model) if not v.data_of]
 
 
 def enough(future: Future, found: Mapping[str, Any], asked: Asked) -> bool:

@@ -20,7 +20,6 @@ from emdsl.families.scope import Array
 from emdsl.families.table import RECORDS
 from emdsl.fit.ahead.future import Future, Read, reads_of, size_name
 from emdsl.fit.ahead.paths import Starts
-from emdsl.fit.gaps import seen
 from emdsl.language.model import Loop, Ragged, Variable
 from emdsl.runtime.data.binding import Bound
 from emdsl.runtime.data.faults import DataError
@@ -116,10 +115,10 @@ def _clamped(
         values, masks = {}, {}
         for name in names:
             shape = np.shape(posterior.marginals[name])[:-1]
-            values[seen(name)], masks[seen(name)] = np.zeros(shape, np.int64), np.zeros(shape, bool)
+            values[name], masks[name] = np.zeros(shape, np.int64), np.zeros(shape, bool)
         for k, r, v in zip(row, reads, variables, strict=True):
             at = _places(future, v, r.lag, posterior.data)
-            values[seen(r.name)][at], masks[seen(r.name)][at] = k, True
+            values[r.name][at], masks[r.name][at] = k, True
         try:
             found.append(posterior.likelihood(values, masks, bool(plates[0])))
         except DataError:

@@ -102,7 +102,7 @@ def _split_names(
     ragged: list[str], variables: Mapping[str, Record], data: Mapping[str, Any], lengths: Any
 ) -> tuple[dict[str, Any], dict[str, Array]]:
     """Data of variables apart from lengths of ragged plates; unknown and absent names refused."""
-    seen = {n.removesuffix(" seen"): n for n in variables}  # a latent where it is missing: its data are of that name
+    seen = {v.get("data_of", n): n for n, v in variables.items()}  # data of a latent have the name that users gave it
     data = {seen.get(n, n): a for n, a in data.items()}
     if lengths is None:
         lengths = {}
