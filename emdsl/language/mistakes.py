@@ -111,6 +111,10 @@ def _place_habit(tokens: tuple[Lexeme, ...], position: int, expected: frozenset[
     before, kind = types[position - 1], tokens[0].text
     if here in ("FOR", "IN", "IF", "ELSE", "AND", "OR", "NOT") and "NAME" in expected and before.lower() == kind:
         return f"`{tokens[position].text}` is reserved: choose another name"
+    if here == "COLON" and kind == "model":
+        return "the line ends at the name, and what follows is not indented"
+    if here == "COMMA" and kind in STATEMENTS and kind != "for" and _in_target(types[:position]):
+        return f"a line declares one name: write `{kind}` again for the next"
     if here == "NUMBER" and before == "NAME" and "LSQB" in expected:
         return "brackets hold sizes and indices"
     if here == "$END" and "COLON" in expected and kind == "for":
@@ -126,3 +130,9 @@ def _place_habit(tokens: tuple[Lexeme, ...], position: int, expected: frozenset[
     if here == "LPAR" and kind == "for" and "range" in [t.text for t in tokens]:
         return "write `for i in SIZE:`; it counts from 0"
     return None
+
+
+def _in_target(types: list[str]) -> bool:
+    """Whether a line so far is a keyword and a whole target: `param a`, `latent z[n]`."""
+    bracketed = types[1:3] == ["NAME", "LSQB"] and types[-1] == "RSQB" and types.count("LSQB") == 1
+    return bracketed or types[1:] == ["NAME"]

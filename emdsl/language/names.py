@@ -86,7 +86,9 @@ def _check_loop(item: Item, scope: Scope) -> None:
         message = f"the loop name `{block.index}` is also a {what}"
     else:
         return
-    scope.problems.append(Problem("E022", message, block.index_span, "choose another loop name"))
+    size = scope.sizes.get(block.index)
+    first = f"move the line where `{block.index}` is a size (line {size.line}) under the `for`, or " if size else ""
+    scope.problems.append(Problem("E022", message, block.index_span, f"{first}choose another loop name"))
 
 
 def _size_names(item: Item, scope: Scope) -> None:

@@ -125,7 +125,8 @@ def _blocks(lines: list[Line], problems: list[Problem]) -> list[_Node]:
             else:
                 problems.append(_indent_problem(line, header))
                 if header is not None and header.body:
-                    block = header.body  # most likely meant so; nothing more is said of it
+                    block = header.body  # most likely meant so
+                open_blocks.append((line.indent, block))  # nothing more is said of lines that begin there too
         block.append(node)
     return roots
 
