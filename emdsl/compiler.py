@@ -60,7 +60,9 @@ def read_model(path: Path) -> bytes:
             return file.read(4 * LONGEST_TEXT + 1)
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        raise ModelError(Problem("D030", f"{path}: cannot be read: {why}")) from None
+        first, *rest = str(path).splitlines() or [""]
+        hint = "the text of a model is compiled by `compile(text=...)`" if rest else None
+        raise ModelError(Problem("D030", f"{first}: cannot be read: {why}", hint=hint)) from None
 
 
 __all__ = ["EmdslError", "compile"]

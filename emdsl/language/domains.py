@@ -12,6 +12,15 @@ from emdsl.language.model import Dim, Domain, Expr, Shape
 from emdsl.language.positions import length
 from emdsl.language.scope import Env, wrong
 
+_WHOLE = "`count`, or `index[K]` and `category[K]` for numbers from 0 to K - 1"
+HABITS: dict[str, str] = {
+    **dict.fromkeys(("int", "integer"), _WHOLE),
+    **dict.fromkeys(("float", "number", "double"), "`real`"),
+    **dict.fromkeys(("prob", "probability", "proportion"), "`unit`"),
+    **dict.fromkeys(("cov", "covariance", "cov_matrix"), "`spd[D]`"),
+    **{"vector": "`real[D]`", "matrix": "`real[D, Q]`", "boolean": "`bool`", "corr_matrix": "`correlation[D]`"},
+}  # what other languages call a domain
+
 
 def domain_of(text: s.DomainText, env: Env) -> Domain:
     """The domain that a text names. Raises Stop."""
@@ -19,10 +28,8 @@ def domain_of(text: s.DomainText, env: Env) -> Domain:
     if kind is None:
         near = nearest(text.name, list(KINDS))
         hint = f"did you mean `{near}`?" if near else f"domains: {', '.join(KINDS)}"
-        habits = {"int": "count", "integer": "count", "vector": "real[D]", "matrix": "real[D, Q]", "float": "real",
-                  "probability": "unit", "cov_matrix": "spd[D]", "boolean": "bool"}  # fmt: skip
-        if text.name in habits:
-            hint = f"write `{habits[text.name]}`"
+        if text.name in HABITS:
+            hint = f"write {HABITS[text.name]}"
         raise wrong("E027", f"there is no domain `{text.name}`", text.span, hint)
     written, row = text.dims or (), KINDS[kind]
     if len(written) < row.least or (row.most is not None and len(written) > row.most):

@@ -46,10 +46,19 @@ def subscript(base: s.Node, args: tuple[s.Node, ...], span: Span, env: Env, type
     return Index(value, indices, rest, span)
 
 
+def _element_hint(value: Expr, env: Env) -> str | None:
+    """How the element of the row is written, where a whole variable of plates stands: `z[n]` for `z`."""
+    if not isinstance(value, Var):
+        return None
+    plates = entry_of(value.name, env.scope, value.span).plates
+    return f"write `{value.name}[{', '.join(p.index for p in plates)}]`" if plates else None
+
+
 def _index(node: s.Node, env: Env, typed: Typing) -> Expr:
     value = typed(node, env)
     if value.shape:
-        raise wrong("E033", f"an index is an integer, not {show(env.scope.lengths.settle(value.shape))}", node.span)
+        what = show(env.scope.lengths.settle(value.shape))
+        raise wrong("E033", f"an index is an integer, not {what}", node.span, _element_hint(value, env))
     if not integral(value, env):
         hint = "declare it `index[N]` or `category[K]`" if isinstance(value, Var | Index) else None
         raise wrong("E033", "an index is an integer; this is a real number", node.span, hint)

@@ -63,7 +63,8 @@ def _unknown_statement(tokens: tuple[Lexeme, ...]) -> Problem:
         elif first.text == "import":
             hint = "a model imports nothing"
         elif "TILDE" in types:
-            hint = f"write `latent {first.text} ~ ...` or `observed {first.text} ~ ...`"
+            target = "".join(t.text for t in tokens[: types.index("TILDE")])
+            hint = f"write `latent {target} ~ ...` or `observed {target} ~ ...`"
         elif "LT" in types and types[types.index("LT") + 1 : types.index("LT") + 2] == ["MINUS"]:
             hint = f"write `let {first.text} = ...` or `observed {first.text} ~ ...`; there is no `<-`"
         elif "ASSIGN" in types:
@@ -115,6 +116,8 @@ def _place_habit(tokens: tuple[Lexeme, ...], position: int, expected: frozenset[
         return "the line ends at the name, and what follows is not indented"
     if here == "COMMA" and kind in STATEMENTS and kind != "for" and _in_target(types[:position]):
         return f"a line declares one name: write `{kind}` again for the next"
+    if kind == "for" and "COLON" in types[:position] and before == "COLON" and types[position - 2] == "NUMBER":
+        return "write `for i in SIZE:`; it counts from 0"
     if here == "NUMBER" and before == "NAME" and "LSQB" in expected:
         return "brackets hold sizes and indices"
     if here == "$END" and "COLON" in expected and kind == "for":
@@ -123,8 +126,12 @@ def _place_habit(tokens: tuple[Lexeme, ...], position: int, expected: frozenset[
         return "there are no slices; write `for i in SIZE:`"
     if here == "$END" and "ELSE" in expected:
         return "a conditional has both branches: `a if cond else b`"
-    if here == "$END" and "COLON" in expected and kind == "param":
-        return "a param has a domain: `param name : real`"
+    if here == "$END" and "COLON" in expected and kind in ("param", "given"):
+        return f"a {kind} has a domain: `{kind} name : real`"
+    if here == "$END" and kind == "infer" and "BY" in expected:
+        return "write `infer NAME by METHOD`"
+    if here == "NAME" and before in ("NAME", "NUMBER", "RPAR", "RSQB") and "STAR" in expected:
+        return "a product is written with `*`"
     if here == "LPAR" and before == "RPAR":
         return "only a name can be called"
     if here == "LPAR" and kind == "for" and "range" in [t.text for t in tokens]:

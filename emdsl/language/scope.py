@@ -153,13 +153,18 @@ def undeclared(name: str, env: Env, span: Span) -> Stop:
     return wrong("E021", f"`{name}` is not declared{where}", span, f"did you mean `{near}`?" if near else None)
 
 
+ABBREVIATED = {"N": "Normal", "Gaussian": "Normal", "Gauss": "Normal", "t": "StudentT", "T": "StudentT"}  # in print
+
+
 def unknown_function(name: str, scope: Scope, span: Span, families: bool) -> Stop:
     if name in scope.unread:
         return Stop()
     known = list(scope.families) if families else [*FUNCTIONS, *MAKERS]
-    near = nearest(name, known)
-    if near is None and not families:
+    near = (ABBREVIATED.get(name) if families else None) or nearest(name, known)
+    if near is None:
         near = nearest(name, list(scope.families))
+    if near is None and families:
+        near = next((f for f in known if f.lower().startswith(name.lower())), None)
     hint = f"did you mean `{near}`?" if near else None
     if name in scope.items:
         hint = f"`{name}` is a variable: its elements are `{name}[...]`"
