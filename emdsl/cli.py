@@ -129,7 +129,7 @@ def unanswered(error: NotImplementedError) -> EmdslError:
 @click.option("--progress", is_flag=True, help="Say how far the fit is, on standard error.")
 @AS_JSON
 def fit(model: str, data: str, **options: Any) -> None:
-    """Fit MODEL.em to DATA (CSV or Parquet) and print the estimates; one of the two may be - (standard input)."""
+    """Fit MODEL.em to DATA (CSV, Parquet or JSON) and print the estimates; one of the two may be - (standard input)."""
     if model == data == "-":
         raise click.UsageError("the model and the data cannot both be standard input")
     from emdsl.fit.readers import read_table_file

@@ -395,6 +395,52 @@ def test_long_tables_hold_givens_of_the_outer_plate() -> None:
         read_data(spec, Table({**LONG, "u": [9, 7, 8, 7]}), None, {"s": "subject"})
 
 
+def test_rows_of_a_group_tell_what_belongs_to_it() -> None:
+    """Through an index column, or through that of the group in between; a cell may be left out where another tells."""
+    spec = spec_of(
+        variable("w", plates="S", kind="given"),
+        variable("kind", "category", plates="C", levels="K"),
+        variable("school", "index", "C", levels="S", kind="given"),
+        variable("form", "index", levels="C", kind="given"),
+        variable("y"),
+        S=None, C=None, K=None, N=None,
+    )  # fmt: skip
+    table = {
+        "form": ["d", "b", "b", "d"], "school": ["u", "v", "v", "u"],
+        "w": [7, 9, None, 7], "kind": [None, None, "new", None], "y": [1.0, 2.0, None, 4.0],
+    }  # fmt: skip
+    read = read_data(spec, Table(table), None, None)
+    b = bound(spec, read.values)
+    assert read.labels == {"C": ["b", "d"], "S": ["u", "v"]} and b.labels == {"K": ["new"]}
+    assert b.values["w"].tolist() == [7, 9] and b.values["school"].tolist() == [1, 0]
+    assert b.values["form"].tolist() == [1, 0, 0, 1] and b.masks["kind"].tolist() == [True, False]
+    fewer = {**spec, "variables": [v for v in spec["variables"] if v["name"] in ("kind", "form", "y")]}
+    again = read_data(fewer, Table({**table, "form": ["e", "b", "b", "e"]}), None, None, {"C": ["b", "d", "e"]})
+    assert again.values["form"].tolist() == [2, 0, 0, 2] and again.values["kind"].mask.tolist() == [False, True, True]
+    with pytest.raises(DataError, match="labels that were not seen"):
+        read_data(spec, Table(table), None, None, {"C": ["b"]})
+    with pytest.raises(DataError, match="w: varies within one element of S") as info:
+        read_data(spec, Table({**table, "w": [7, 9, 8, 7]}), None, None)
+    assert info.value.row == 2
+    with pytest.raises(DataError, match="school: no row for some of C, the first at position 1"):
+        read_data(spec, Table({**table, "form": [2, 0, 0, 2]}), None, None)
+    twice = {**spec, "variables": [*spec["variables"], variable("other", "index", levels="C", kind="given")]}
+    with pytest.raises(DataError, match="form and other point into C"):
+        read_data(twice, Table({**table, "other": table["form"]}), None, None)
+
+
+def test_tables_of_ragged_in_ragged() -> None:
+    spec = spec_of(
+        variable("v", plates="A B[a]", kind="given"), variable("y", plates="A B[a] C[a,b]"), A=None, B=None, C=None
+    )
+    table = {"a": ["z", "x", "x", "x", "z"], "b": [5, 2, 1, 2, 5], "v": [3.0, 2.0, 1.0, 2.0, 3.0], "y": [4, 2, 1, 3, 5]}
+    read = read_data(spec, Table(table), None, None)
+    b = bound(spec, read.values, lengths=read.lengths)
+    c = bound(spec, {"v": [[1, 2], [3]], "y": [[[1], [2, 3]], [[4, 5]]]})
+    assert {n: r.lengths.tolist() for n, r in b.ragged.items()} == {n: r.lengths.tolist() for n, r in c.ragged.items()}
+    assert all(b.values[n].tolist() == c.values[n].tolist() for n in "vy") and read.labels == {"A": ["x", "z"]}
+
+
 def test_wide_tables_hold_the_last_plate_along_columns() -> None:
     spec = spec_of(variable("x", "bool", "N I"), N=None, I=None)
     wide = Table({"a": [0, 1, 1], "b": [1, 0, 1], "who": ["u", "v", "w"]})

@@ -91,6 +91,25 @@ def test_fit_of_a_long_table(run: Any, tmp_path: Path) -> None:
     assert facts["sizes"] == {"S": 2, "K": 2} and facts["labels"]["S"] == ["a", "b"]
 
 
+def test_fit_of_json(run: Any, tmp_path: Path) -> None:
+    """An object is what Python takes, other names left out; a list of rows is a table; null is missing."""
+    table = tmp_path / "long.csv"
+    table.write_text("subject,y\n1,1\n0,2\n1,9\n0,11\n1,NA\n")
+    wanted = json.loads(run("fit", "poisson.em", str(table), "--index", "s=subject", "--json", "--seed", "0").out)
+    rows = [{"subject": 1, "y": 1}, {"subject": 0, "y": 2}, {"y": 9, "subject": 1}, {"subject": 0, "y": 11}]
+    for content, more in (
+        ({"y": [[2, 11], [1, 9, None]], "z": [1]}, []),
+        ([*rows, {"subject": 1}], ["--index", "s=subject"]),
+    ):
+        (tmp_path / "d.json").write_text(json.dumps(content))
+        facts = json.loads(run("fit", "poisson.em", str(tmp_path / "d.json"), *more, "--json", "--seed", "0").out)
+        assert (facts["objective"], facts["sizes"]) == (wanted["objective"], wanted["sizes"])
+    for text, words in (('{"y": [1,}', "cannot be read as JSON: Expecting value"), ("[1, 2]", "holds no table")):
+        (tmp_path / "bad.json").write_text(text)
+        done = run("fit", "poisson.em", str(tmp_path / "bad.json"))
+        assert done.status == 1 and words in done.err
+
+
 def test_estimates_of_what_the_data_name_stand_by_their_names(
     run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

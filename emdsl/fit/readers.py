@@ -1,4 +1,4 @@
-"""Tables on disk: CSV and Parquet, as columns of numbers or text.
+"""Tables on disk: CSV, Parquet and JSON, as columns of numbers or text; JSON also as arrays by variable.
 
 In a column whose other cells are all numbers, an empty cell, NA, N/A, NaN and null are missing. In a
 column of text only an empty cell is: the labels "NA" and "None" are labels.
@@ -6,6 +6,7 @@ column of text only an empty cell is: the labels "NA" and "None" are labels.
 
 from __future__ import annotations
 
+import json
 import shutil
 import sys
 import tempfile
@@ -23,21 +24,28 @@ LAID_ASIDE = 1 << 24  # bytes of a pipe that are held in memory; more go to disk
 
 @dataclass(frozen=True)
 class FileTable(Table):
-    """A table with where it came from; `lines[i]` is the line of row i in the file, where that has lines."""
+    """A table with where it came from; `lines[i]` is the line of row i in the file, where that has lines.
+
+    `arrays`: it is a JSON object, whose entries may be arrays of whatever shape, by variable.
+    """
 
     columns: Mapping[str, Any]
     path: str = ""
     lines: Sequence[int] = ()
+    arrays: bool = False
 
 
 def read_table_file(path: str) -> FileTable:
-    """A CSV (or TSV) or Parquet file as a table; "-" reads CSV from standard input.
+    """A CSV (or TSV), Parquet or JSON file as a table; "-" reads CSV from standard input.
 
-    Raises DataError with the file and line where it cannot be read, is empty, is not UTF-8, or has
-    rows of uneven length, repeated or empty column names.
+    JSON is an object of columns, whose entries may be lists, or a list of rows, each an object. Raises DataError with
+    the file and line where it cannot be read, is empty, is not UTF-8, or has rows of uneven length, repeated or empty
+    column names.
     """
     if path.lower().endswith((".parquet", ".pq")):
         return _read_parquet(path)
+    if path.lower().endswith(".json"):
+        return _read_json(path)
     try:
         if path == "-":
             return _twice_readable(sys.stdin.buffer, path)
@@ -60,6 +68,33 @@ def parse_csv(file: BinaryIO, path: str) -> FileTable:
     """The text of a CSV file that can be read twice as a table; see `read_table_file`."""
     columns, lines = read_csv(file, path)
     return FileTable(columns=columns, path=path, lines=lines)
+
+
+def arrays_by_variable(table: FileTable, names: Mapping[str, bool]) -> dict[str, Any] | None:
+    """A JSON object as the data that Python takes: where it has all the variables that must be there (True), by name.
+
+    What else it holds is left out, as other columns of a table are: draws from a model hold latents.
+    """
+    if not table.arrays or not all(n in table.columns for n, must in names.items() if must):
+        return None
+    return {n: c for n, c in table.columns.items() if n in names}
+
+
+def _read_json(path: str) -> FileTable:
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise DataError(Problem("D030", f"{path}: cannot be read: {error.strerror or error}")) from None
+    except (ValueError, RecursionError) as error:
+        reason = str(error) if isinstance(error, json.JSONDecodeError) else "it is no UTF-8, or nested too deeply"
+        raise DataError(Problem("D032", f"{path}: cannot be read as JSON: {reason}")) from None
+    if isinstance(content, list) and content and all(isinstance(row, dict) for row in content):
+        names = dict.fromkeys(n for row in content for n in row)
+        return FileTable({n: [row.get(n) for row in content] for n in names}, path)
+    if isinstance(content, dict) and content:
+        return FileTable(content, path, arrays=True)
+    form = 'an object of arrays, {"y": [1, null]}, or a list of rows, [{"y": 1}, {}]'
+    raise DataError(Problem("D032", f"{path}: holds no table", hint=f"write {form}"))
 
 
 def _read_parquet(path: str) -> FileTable:

@@ -15,7 +15,7 @@ import numpy as np
 from emdsl.errors import DataError, Problem
 from emdsl.fit.fitter import Fitter
 from emdsl.fit.onward import CompiledModel
-from emdsl.fit.readers import FileTable, read_table_file
+from emdsl.fit.readers import FileTable, arrays_by_variable, read_table_file
 from emdsl.runtime.data import faults
 from emdsl.runtime.data.frames import Table
 from emdsl.runtime.data.sizes import ragged_name
@@ -36,18 +36,33 @@ def fit_table(
         if weights not in table.columns:
             raise DataError(Problem("D018", f"--weights: {table.path} has no column {weights}"))
         more["sample_weight"] = table.columns[weights]
-    used = Table({n: c for n, c in table.columns.items() if n != weights})
+    used: Any = None if columns or index else arrays_by_variable(table, _asked(fitter.model.module.SPEC))
+    if used is None:
+        used = Table({n: c for n, c in table.columns.items() if n != weights})
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", faults.ConvergenceWarning)
         try:
             fitter.fit(used, columns=columns or None, index=index or None, **more)
         except DataError as error:
             row = getattr(error, "row", None)
-            if row is None or index or row >= len(table.lines):
+            if row is None or index or row >= len(table.lines) or not _in_order(fitter.model.module.SPEC):
                 raise
             place = f" (row {row} is line {table.lines[row]} of {table.path})"
             told = [Problem(p.code, p.message + place, p.span, p.hint) for p in error.problems]
             raise DataError(told) from None
+
+
+def _asked(spec: Mapping[str, Any]) -> dict[str, bool]:
+    """What data may hold, by name, and whether it must be there."""
+    variables = [v for v in spec["variables"] if v["kind"] in ("observed", "given")]
+    lengths = {ragged_name(p[1]) for v in spec["variables"] for p in v["plates"]} - {None}
+    return {**{v["name"]: not v["default"] for v in variables}, **dict.fromkeys(sorted(map(str, lengths)), False)}
+
+
+def _in_order(spec: Mapping[str, Any]) -> bool:
+    """Whether a table's rows are the elements of one plate, so that the place of a fault is its row."""
+    plates = {tuple(p[1] for p in v["plates"]) for v in spec["variables"] if v["kind"] in ("observed", "given")} - {()}
+    return len(plates) == 1 and all(len(p) == 1 for p in plates)
 
 
 def draw_rows(
@@ -60,7 +75,8 @@ def draw_rows(
     try:
         if givens is not None:
             inputs = [v for v in spec["variables"] if v["kind"] == "given"]
-            data = read_data({**spec, "variables": inputs}, read_table_file(givens), None, None).values
+            asked, table = {**spec, "variables": inputs}, read_table_file(givens)
+            data = read_data(asked, arrays_by_variable(table, _asked(asked)) or table, None, None).values
     except faults.DataError as error:
         raise DataError(Problem(error.code, error.message, hint=error.hint)) from None
     tied = _tied(spec)

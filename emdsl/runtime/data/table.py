@@ -14,9 +14,11 @@ import numpy as np
 
 from emdsl.runtime.data.arguments import by_name
 from emdsl.runtime.data.cells import nested_columns, read_cells
-from emdsl.runtime.data.columns import Array, Column, holds_numbers, read_column, refuse_text
+from emdsl.runtime.data.columns import Array, Column, read_column, refuse_text
 from emdsl.runtime.data.faults import DataError, closest
 from emdsl.runtime.data.frames import Table, as_table
+from emdsl.runtime.data.groups import Groups, coded, group_columns, read_groups, told_by_rows
+from emdsl.runtime.data.named import columns_of, spread_over_columns
 from emdsl.runtime.data.plates import Record
 from emdsl.runtime.data.sizes import ragged_name
 
@@ -30,9 +32,13 @@ class ReadData(NamedTuple):
 
 
 def read_data(
-    spec: Mapping[str, Any], data: Any, columns: Mapping[str, Any] | None, index: Mapping[str, str] | None
+    spec: Mapping[str, Any],
+    data: Any,
+    columns: Mapping[str, Any] | None,
+    index: Mapping[str, str] | None,
+    kept: Mapping[str, list[str]] = MappingProxyType({}),
 ) -> ReadData:
-    """What `fit` was given (a dict, a frame, one array) as arrays by variable.
+    """What `fit` was given (a dict, a frame, one array) as arrays by variable; `kept` are labels of a fit before.
 
     Raises DataError where a column is absent, or where one array is not enough to know what it is.
     """
@@ -41,7 +47,7 @@ def read_data(
         by_name({} if a is None else a, n, "columns") for a, n in ((columns, "columns"), (index, "index"))
     )
     if table is not None:
-        return read_table(spec, table, columns, index)
+        return read_table(spec, table, columns, index, kept)
     if columns or index:
         raise DataError("columns= and index= are for data frames", code="D017")
     if isinstance(data, Mapping):
@@ -58,8 +64,14 @@ def read_data(
     return ReadData({needed[0]: data})
 
 
-def read_table(spec: Mapping[str, Any], table: Table, columns: Mapping[str, Any], index: Mapping[str, str]) -> ReadData:
-    """A table's columns as arrays by variable, by the rules of `columns_of` and `Layout`."""
+def read_table(
+    spec: Mapping[str, Any],
+    table: Table,
+    columns: Mapping[str, Any],
+    index: Mapping[str, str],
+    kept: Mapping[str, list[str]] = MappingProxyType({}),
+) -> ReadData:
+    """A table's columns as arrays by variable, by the rules of `columns_of`, `Layout` and `Groups`."""
     variables = [v for v in spec["variables"] if v["kind"] in ("observed", "given")]
     for name in columns:
         if name not in {v["name"] for v in variables}:
@@ -79,36 +91,44 @@ def read_table(spec: Mapping[str, Any], table: Table, columns: Mapping[str, Any]
     }
     used = [v for v in variables if v["name"] in chosen]
     layout = layout_of(spec, used, table, index)
+    read = {v["name"]: _stacked(v, chosen[v["name"]], table) for v in used}
+    groups = _groups(used, layout, read, kept)
     values: dict[str, Any] = {}
     for variable in used:
-        parts = {n: _column(table, n) for n in chosen[variable["name"]]}
-        if variable["domain"] not in ("category", "index"):
-            for n, part in parts.items():
-                if part.text:
-                    refuse_text(variable["name"] if n == variable["name"] else f"{variable['name']} (column {n})", part)
-        stacked = _stack(list(parts.values()), bool(variable["array"] or variable["event"]))
-        values[variable["name"]] = layout.arrange(variable, stacked)
-    return ReadData(values, layout.lengths, layout.labels)
+        name, plate = variable["name"], "".join(p[1] for p in variable["plates"])
+        column = read[name]
+        if variable.get("levels") in groups:
+            column = coded(name, column, groups[variable["levels"]])
+        if plate in groups:
+            told, masked = groups[plate], np.ma.MaskedArray(column.values, ~column.present)
+            values[name] = told_by_rows(variable, masked, told.positions, (told.size,), plate)
+        else:
+            values[name] = layout.arrange(variable, column)
+    named = {n: g.labels for n, g in groups.items() if g.labels is not None}
+    return ReadData(values, layout.lengths, {**layout.labels, **named})
 
 
-def spread_over_columns(variable: Record, table: Table, columns: Mapping[str, Any], index: Mapping[str, str]) -> Record:
-    """A scalar over nested plates `x[n, i]` that a wide table holds, its last plate along columns: as a vector x[n].
-
-    So where several columns are named for it, or where it has no column of its own and none tells its plates apart.
-    """
-    plates, named = variable["plates"], columns.get(variable["name"])
-    if len(plates) < 2 or ragged_name(plates[-1][1]) or variable["array"] or variable["event"]:
-        return variable
-    several = named is not None and not isinstance(named, (str, int)) and len(named) > 1
-    loops = [p[0] for p in plates]
-    long = variable["name"] in table.columns or any(n in index or n in table.columns for n in loops)
-    if not several and (named is not None or long):
-        return variable
-    return {**variable, "plates": plates[:-1], "array": [plates[-1][1]]}
+def _stacked(variable: Record, names: Sequence[str], table: Table) -> Column:
+    """A variable's columns side by side; DataError for text where numbers are needed."""
+    parts = {n: read_column(n, table.columns[n]) for n in names}
+    if variable["domain"] not in ("category", "index"):
+        for n, part in parts.items():
+            if part.text:
+                refuse_text(variable["name"] if n == variable["name"] else f"{variable['name']} (column {n})", part)
+    return _stack(list(parts.values()), bool(variable["array"] or variable["event"]))
 
 
-def _column(table: Table, name: str) -> Column:
-    return read_column(name, table.columns[name])
+def _groups(
+    used: Sequence[Record], layout: Layout, read: Mapping[str, Column], kept: Mapping[str, list[str]]
+) -> dict[str, Groups]:
+    """The plates beside those of the rows on which variables lie, each by the column that points into it."""
+    plates = {tuple(p[1] for p in v["plates"]) for v in used} - {layout.plates[:k] for k in range(9)}
+    beside = {p[0] for p in plates if len(p) == 1}
+    return {
+        plate: read_groups(plate, {n: read[n] for n in names}, kept.get(plate))
+        for plate, names in group_columns(used, layout.plates).items()
+        if plate in beside
+    }
 
 
 def _stack(columns: Sequence[Column], vector: bool) -> Column:
@@ -122,78 +142,19 @@ def _stack(columns: Sequence[Column], vector: bool) -> Column:
     )
 
 
-def columns_of(
-    variable: Record, variables: Sequence[Record], table: Table, columns: Mapping[str, Any], index: Mapping[str, str]
-) -> list[str] | None:
-    """The columns that hold a variable, None for a given that has a default and no column.
-
-    A scalar x is column x, a vector x the columns x1, x2, ... (or x_1, x.1, x[1], from 0 or 1); what
-    `columns` says comes first. One observed vector that no column is named after takes every numeric
-    column that nothing else uses.
-    """
-    name, axes = variable["name"], [*variable["array"], *variable["event"]]
-    if name in columns:
-        named = columns[name]
-        names = [str(named)] if isinstance(named, (str, int)) else [str(n) for n in named]
-        for n in names:
-            if n not in table.columns:
-                raise DataError(f"{name}: the table has no column {n}", hint=closest(n, table.columns), code="D018")
-        if not axes and len(names) != 1:
-            raise DataError(f"{name}: is one number a row, but {len(names)} columns are named for it", code="D018")
-        return names
-    if not axes and name in table.columns:
-        return [name]
-    for pattern in ("{}{}", "{}_{}", "{}.{}", "{}[{}]") if len(axes) == 1 else ():
-        for first in (1, 0):
-            numbered: list[str] = []
-            while pattern.format(name, first + len(numbered)) in table.columns:
-                numbered.append(pattern.format(name, first + len(numbered)))
-            if numbered:
-                return numbered
-    if variable["default"]:
-        return None
-    vectors = [v for v in variables if v["kind"] == "observed" and len(v["array"]) + len(v["event"]) == 1]
-    if len(axes) == 1 and len(vectors) == 1 and vectors[0] is variable:
-        return _all_numeric(name, variables, table, columns, index)
-    what = f"column {name}" if not axes else f"columns {name}1, {name}2, ..."
-    raise DataError(
-        f"{name}: the table has no {what}; its columns are {', '.join(table.columns)}",
-        hint=f"say which columns it is: --column {name}=a or columns={{{name!r}: ...}}",
-        code="D018",
-    )
-
-
-def _all_numeric(
-    name: str, variables: Sequence[Record], table: Table, columns: Mapping[str, Any], index: Mapping[str, str]
-) -> list[str]:
-    taken = {v["name"] for v in variables} | set(index.values())
-    for named in columns.values():
-        taken |= {named} if isinstance(named, str) else set(named)
-    left = {n: _column(table, n) for n in table.columns if n not in taken}
-    for n, column in left.items():
-        if column.text and holds_numbers(column):  # a wrong cell must not take its whole column out of the fit
-            refuse_text(f"{name} (column {n})", column)
-    found = [n for n, column in left.items() if not column.text]
-    if not found:
-        raise DataError(
-            f"{name}: the table has no numeric column left", hint=f"say which: columns={{{name!r}: [...]}}", code="D018"
-        )
-    return found
-
-
 # ------------------------------------------------------------------ rows
 
 
 class Layout(NamedTuple):
     """How the table's rows lie in the plates: `order` sorts them; `cell` is each sorted row's place in
-    the dense grid `shape` (None where rows are simply taken in order); `ragged` names a ragged last plate."""
+    the dense grid `shape` (None where rows are simply taken in order); `parents` are for the elements of the first k
+    plates the place of each sorted row among them, and their shape."""
 
     plates: tuple[str, ...]
     order: Array | None = None
     shape: tuple[int, ...] = ()
     cell: Array | None = None
-    ragged: bool = False
-    codes: tuple[Array, ...] = ()
+    parents: tuple[tuple[Array, tuple[int, ...]], ...] = ()
     lengths: Mapping[str, Array] = MappingProxyType({})
     labels: Mapping[str, list[str]] = MappingProxyType({})
 
@@ -204,7 +165,7 @@ class Layout(NamedTuple):
             raise DataError(
                 f"{name}: lies over {' x '.join(plates) or 'no plate'}, "
                 f"but the table has a row for each of {' x '.join(self.plates)}",
-                hint="pass a dict of arrays",
+                hint="pass a dict of arrays, or a JSON file of them",
                 code="D019",
             )
         values = np.ma.MaskedArray(column.values, ~column.present)
@@ -212,7 +173,9 @@ class Layout(NamedTuple):
             return values if column.missing is not None else column.values
         values = values[self.order]
         if len(plates) < len(self.plates):
-            return self._parents(name, values, len(plates))
+            keys, shape = self.parents[len(plates)]
+            over = " x ".join(self.plates[: len(plates)]) or "the model"
+            return told_by_rows(variable, values, keys, shape, over)
         if self.cell is None:
             return values
         grid: Any = np.ma.masked_all(  # type: ignore[no-untyped-call]
@@ -221,32 +184,22 @@ class Layout(NamedTuple):
         grid[self.cell] = values
         return grid.reshape(*self.shape, *values.shape[1:])
 
-    def _parents(self, name: str, values: Any, depth: int) -> Any:
-        """A variable of an enclosing plate: constant over the rows of each parent."""
-        if depth == 0:
-            keys, shape = np.zeros(len(values), np.int64), self.shape[:0]
-        else:
-            shape = self.shape[:depth]
-            keys = np.ravel_multi_index(self.codes[:depth], shape)
-        first = np.full(int(np.prod(shape)), -1)
-        first[keys[::-1]] = np.arange(len(keys))[::-1]
-        if (first < 0).any():
-            raise DataError(f"{name}: no row for some of {' x '.join(self.plates[:depth])}", code="D019")
-        differs = np.ma.filled(values != values[first[keys]], False)
-        if differs.any():
-            row = int(np.argwhere(differs)[0][0])
-            raise DataError(
-                f"{name}: varies within one element of {' x '.join(self.plates[:depth]) or 'the model'}",
-                code="D019",
-                row=row,
-            )
-        return values[first].reshape(*shape, *values.shape[1:])
+
+def _plates_of_rows(used: Sequence[Record]) -> list[Any]:
+    """The deepest plates; of several such, those whose rows lead to all others (a pupil to his class)."""
+    depth = max((len(v["plates"]) for v in used), default=0)
+    deepest = [v["plates"] for v in used if len(v["plates"]) == depth]
+    for plates in deepest:
+        sizes = [p[1] for p in plates]
+        beside = group_columns(used, sizes)
+        if all(p[1] in sizes or p[1] in beside for v in used for p in v["plates"]):
+            return list(plates)
+    return list(deepest[0]) if deepest else []
 
 
 def layout_of(spec: Mapping[str, Any], used: Sequence[Record], table: Table, index: Mapping[str, str]) -> Layout:
     """The rows' places in the plates of the variable that lies deepest."""
-    deepest = max(used, key=lambda v: len(v["plates"]), default=None)
-    plates = list(deepest["plates"]) if deepest is not None else []
+    plates = _plates_of_rows(used)
     names = [p[0] for p in plates]
     for loop, column in index.items():
         if loop not in names:
@@ -273,7 +226,7 @@ def layout_of(spec: Mapping[str, Any], used: Sequence[Record], table: Table, ind
 
 def _codes(name: str, table: Table) -> tuple[Array, list[Any]]:
     """An index column as positions among its sorted values, and those values."""
-    column = _column(table, name)
+    column = read_column(name, table.columns[name])
     if column.missing is not None:
         raise DataError(f"{name}: an index may not be missing", code="D019", row=int(np.flatnonzero(column.missing)[0]))
     seen, codes = np.unique(column.values, return_inverse=True)
@@ -286,27 +239,31 @@ def _grid(
     coded: Sequence[tuple[Array, list[Any]] | None],
     names: Sequence[str],
 ) -> Layout:
-    """Rows sorted by their index columns; the last plate may be ragged, or have no column of its own."""
-    outer = [c for c in coded[:-1] if c is not None]
-    shape = tuple(len(seen) for _, seen in outer)
+    """Rows sorted by their index columns; plates may be ragged, and the last may have no column of its own."""
     count = len(next(c for c in coded if c is not None)[0])
-    keys = np.ravel_multi_index([c for c, _ in outer], shape) if outer else np.zeros(count, np.int64)
-    if any(ragged_name(s) for s in sizes[:-1]):
-        raise DataError("a table can hold one ragged plate, the innermost", hint="pass lists of arrays", code="D019")
+    parents, lengths = _parents(sizes[:-1], [c for c in coded[:-1] if c is not None], count)
+    keys, shape = parents[-1]
     last = coded[-1]
     order = np.argsort(keys, kind="stable") if last is None else np.lexsort((last[0], keys))
+    parents = [(found[order], form) for found, form in parents]
+    keys = keys[order]
     if last is not None:
-        _check_steps(spec, keys[order], last[0][order], last[1], names, sizes)
+        _check_steps(spec, keys, last[0][order], last[1], names, sizes)
     labels = {
         s: [str(v) for v in c[1]]
         for s, c in zip(sizes, coded, strict=True)
         if c is not None and ragged_name(s) is None and isinstance(c[1][0], str)
     }
-    codes = tuple(c[order] for c, _ in outer)
     per_parent = np.bincount(keys, minlength=int(np.prod(shape)))
     name = ragged_name(sizes[-1])
     if name is not None:
-        return Layout(sizes, order, shape, None, True, codes, {name: per_parent}, labels)
+        return Layout(sizes, order, shape, None, tuple(parents), {**lengths, name: per_parent}, labels)
+    if lengths:
+        raise DataError(
+            f"{sizes[-1]}: is one length inside a ragged plate",
+            hint="pass lists of arrays, or a JSON file of them",
+            code="D019",
+        )
     if last is None:
         if len(set(per_parent.tolist())) > 1:
             raise DataError(
@@ -317,7 +274,34 @@ def _grid(
         inner, width = np.arange(count) - np.repeat(np.cumsum(per_parent) - per_parent, per_parent), int(per_parent[0])
     else:
         inner, width = last[0][order], len(last[1])
-    return Layout(sizes, order, (*shape, width), keys[order] * width + inner, False, (*codes, inner), {}, labels)
+    return Layout(sizes, order, (*shape, width), keys * width + inner, tuple(parents), {}, labels)
+
+
+def _parents(
+    sizes: Sequence[str], coded: Sequence[tuple[Array, list[Any]]], count: int
+) -> tuple[list[tuple[Array, tuple[int, ...]]], dict[str, Array]]:
+    """For the elements of the first k plates each row's place among them, and their shape; lengths of ragged ones.
+
+    Elements of a ragged plate are those that rows name, in order inside each element around.
+    """
+    parents: list[tuple[Array, tuple[int, ...]]] = [(np.zeros(count, np.int64), ())]
+    lengths: dict[str, Array] = {}
+    for size, (codes, seen) in zip(sizes, coded, strict=True):
+        above, shape = parents[-1]
+        keys, name = above * len(seen) + codes, ragged_name(size)
+        if name is None and not lengths:
+            parents.append((keys, (*shape, len(seen))))
+            continue
+        if name is None:
+            raise DataError(
+                f"{size}: is one length inside a ragged plate",
+                hint="pass lists of arrays, or a JSON file of them",
+                code="D019",
+            )
+        met, places = np.unique(keys, return_inverse=True)
+        lengths[name] = np.bincount(met // len(seen), minlength=int(np.prod(shape)))
+        parents.append((places.reshape(-1), (len(met),)))
+    return parents, lengths
 
 
 def _check_steps(

@@ -90,7 +90,7 @@ class Estimator(Answers):
         columns, index = beside.pop("columns", None), beside.pop("index", None)
         if params is not None and columns is None and index is None and as_table(data) is not None:
             columns, index = self._frame
-        read = read_data(asked, data, columns, index)
+        read = read_data(asked, data, columns, index, labels)
         lengths = beside.pop("lengths", None)
         lengths = read.lengths or None if lengths is None else lengths
         options = BindOptions(passed, origin, lengths=lengths, labels=labels, fitting=params is None, **beside)
