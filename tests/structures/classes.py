@@ -127,11 +127,53 @@ def _trees_joint(p, d, z):
     return out
 
 
+# Pupils lie in schools and these in regions through givens: a region's class and a school's are met school by school.
+NESTED = """
+    model Nested
+    param w : simplex[2]
+    param a[2] : simplex[2]
+    param m[2] : real
+    param t[2] : positive
+    param v : positive
+    param s : positive
+    for k in K:
+        latent r[k] ~ Categorical(w)
+    for g in G:
+        given region[g] : index[K]
+        latent c[g] ~ Categorical(a[r[region[g]]])
+        latent u[g] ~ Normal(m[c[g]], t[r[region[g]]])
+    for p in P:
+        given school[p] : index[G]
+        latent b[p] ~ Normal(0, v)
+    for n in N:
+        given pupil[n] : index[P]
+        observed y[n] ~ Normal(u[school[pupil[n]]] + b[pupil[n]], s)
+"""
+
+
+def _nested(rng):
+    p = {"w": np.array([0.4, 0.6]), "a": np.array([[0.7, 0.3], [0.2, 0.8]]), "m": np.array([-1.0, 1.5]),
+         "t": np.array([0.4, 0.9]), "v": 0.7, "s": 0.5}  # fmt: skip
+    data = {"region": [1, 0, 1], "school": [0, 2, 1, 0, 2], "pupil": [3, 0, 0, 1, 2, 4, 4, 2]}
+    return {**{n: np.array(v) for n, v in data.items()}, "y": rng.normal(0, 1.5, 8)}, p
+
+
+def _nested_joint(p, d, z):
+    region, school, pupil = d["region"], d["school"], d["pupil"]
+    reads = np.c_[np.eye(3)[school[pupil]], np.eye(5)[pupil]]
+    prior = np.diag(np.r_[p["t"][z["r"][region]] ** 2, np.full(5, p["v"] ** 2)])
+    out = LOG(p["w"][z["r"]]).sum() + LOG(p["a"][z["r"][region], z["c"]]).sum()
+    cov = reads @ prior @ reads.T + p["s"] ** 2 * np.eye(8)
+    return out + _dense(d["y"], reads[:, :3] @ p["m"][z["c"]], cov)
+
+
 CASES = (
     Structure("classes beside crossed effects", CROSSED, _crossed, lambda d: {"z": ((4,), 2)}, _crossed_joint,
               {"z": "exact:hybrid", "u": "exact:hybrid", "v": "exact:hybrid"}),
     Structure("a chain that switches a Gaussian chain", SWITCHING, _switching, lambda d: {"z": ((6,), 2)},
               _switching_joint, {"z": "exact:hybrid", "x": "exact:hybrid"}),
+    Structure("classes of nested groups", NESTED, _nested, lambda d: {"r": ((2,), 2), "c": ((3,), 2)}, _nested_joint,
+              {"r": "exact:hybrid", "c": "exact:hybrid", "u": "exact:hybrid", "b": "exact:hybrid"}),
     Structure("classes of ragged trees", TREES, _trees, lambda d: {"k": ((4,), 2)}, _trees_joint,
               {"k": "exact:hybrid", "h": "exact:hybrid"}),
 )  # fmt: skip

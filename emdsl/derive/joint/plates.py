@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import product
+
 from emdsl.derive.algebra import expr as x
-from emdsl.derive.algebra.expr import El, Expr, Idx, Ix
+from emdsl.derive.algebra.expr import DataIx, El, Expr, Idx, Ix
 from emdsl.derive.algebra.made import ROW
 from emdsl.derive.joint.element import Tensors
 from emdsl.derive.joint.rows import axes_of
@@ -45,6 +48,53 @@ def inside_plates(v: m.Variable, depth: int, model: m.ModelText) -> tuple[Idx, .
     """The indices of a variable's first plates, as an element of it has them."""
     scope, _, _ = Tensors(model).enter(v.plates)
     return tuple(scope.loops[p.index] for p in v.plates[:depth])
+
+
+def pointed_at(
+    homes: Mapping[str, tuple[Ix, ...]], model: m.ModelText
+) -> Iterator[tuple[tuple[Ix, ...], dict[str, tuple[Idx, ...]]]]:
+    """Plates in which all of these elements lie, as what they lie on or through given indices: for each an index, and
+    where in it an element is, as a function of its home. A pupil lies in a school through `school[p]`."""
+    pointers = [
+        v for v in model.of_kind("given") if v.domain.kind == "index" and v.plates and not v.shape[len(v.plates) :]
+    ]
+    for dim in dict.fromkeys(str(v.domain.levels) for v in pointers):
+        ways = {n: _ways(home, dim, pointers) for n, home in homes.items()}
+        own = next((p.index for v in model.variables for p in v.plates if str(p.size) == dim), dim.lower())
+        for found in product(*ways.values()):
+            yield (Ix(own, dim),), dict(zip(ways, found, strict=True))
+
+
+def _ways(home: tuple[Ix, ...], dim: str, pointers: Sequence[m.Variable], left: int = 3) -> list[tuple[Idx, ...]]:
+    """The places on a plate of this dimension to which an element of `home` belongs, through at most so many givens."""
+    out: list[tuple[Idx, ...]] = [(i,) for i in home[:1] if i.dim == dim]
+    for v in pointers if left else ():
+        own = plate_indices(v.plates)
+        if [i.dim for i in own] != [i.dim for i in home[: len(own)]]:
+            continue
+        at = DataIx(El(v.name, home[: len(own)]))
+        if str(v.domain.levels) == dim:
+            out.append((at,))
+            continue
+        step = Ix("step", str(v.domain.levels))
+        for found in _ways((step,), dim, pointers, left - 1):
+            moved = x.substitute(El("", found), {step: at})
+            assert isinstance(moved, El)
+            out.append(moved.idx)
+    return out
+
+
+def in_terms_of(i: Idx, to: Mapping[Idx, Ix]) -> Idx:
+    """An index in which positions that another element has are written as that element's plates."""
+    if i in to:
+        return to[i]
+    if not isinstance(i, DataIx):
+        return i
+
+    def inside(e: Expr) -> Expr | None:
+        return El(e.var, tuple(in_terms_of(k, to) for k in e.idx), e.sort) if isinstance(e, El) else None
+
+    return DataIx(x.rebuild(i.value, inside))
 
 
 def outermost(row: Ix, model: m.ModelText) -> Idx:

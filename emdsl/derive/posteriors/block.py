@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import DataIx, El, Expr, Idx, Ix
+from emdsl.derive.joint.plates import in_terms_of
 from emdsl.derive.joint.records import Posterior
 from emdsl.derive.joint.terms import Term, at_gate
 from emdsl.derive.posteriors.chains import Chain
@@ -203,19 +204,6 @@ def beside(placed: Term, name: str, others: Sequence[str], home: tuple[Ix, ...])
         return El(e.var, tuple(in_terms_of(i, reached) for i in e.idx), e.sort)
 
     return replace(placed, factors=tuple(x.rebuild(f, moved) for f in placed.factors))
-
-
-def in_terms_of(i: Idx, to: Mapping[Idx, Ix]) -> Idx:
-    """An index in which positions that another element has are written as that element's plates."""
-    if i in to:
-        return to[i]
-    if not isinstance(i, DataIx):
-        return i
-
-    def inside(e: Expr) -> Expr | None:
-        return El(e.var, tuple(in_terms_of(k, to) for k in e.idx), e.sort) if isinstance(e, El) else None
-
-    return DataIx(x.rebuild(i.value, inside))
 
 
 def _references(t: Term, latents: tuple[str, ...]) -> list[tuple[Idx, ...]]:

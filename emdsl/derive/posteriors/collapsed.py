@@ -15,9 +15,9 @@ from dataclasses import replace
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import DataIx, El, Idx, Ix
 from emdsl.derive.algebra.made import FIT, FREE, LOG_NORMALISER, WEIGHT, among, made_of
-from emdsl.derive.joint.plates import home_of
+from emdsl.derive.joint.plates import home_of, in_terms_of
 from emdsl.derive.joint.terms import Term
-from emdsl.derive.posteriors.block import Block, in_terms_of
+from emdsl.derive.posteriors.block import Block
 from emdsl.derive.posteriors.blocks import Elimination
 from emdsl.derive.posteriors.draws import KERNELS, Drawn, Sampling
 from emdsl.language import model as m

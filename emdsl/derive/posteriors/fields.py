@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import DataIx, El, Expr, Idx, Ix
 from emdsl.derive.algebra.made import ROW, START
+from emdsl.derive.joint.plates import in_terms_of
 from emdsl.derive.joint.terms import Term, at_gate
 from emdsl.derive.posteriors.chains import distance
 from emdsl.derive.posteriors.gaussian import Gaussian, polynomial_role
@@ -105,14 +106,14 @@ def without_gates(
     if not t.gates:
         return t
     outside = place_outside(atoms_of(t, latents, of.homes), of.homes, of.inside)
-    here = next(iter(outside)).idx if len(outside) == 1 else ()
+    here: dict[Idx, Ix] = dict(zip(next(iter(outside)).idx, of.outer, strict=True)) if len(outside) == 1 else {}
     factors, ixs = list(t.factors), list(t.ixs)
     for g in t.gates:
         assert isinstance(g.of, El)
-        size = len(g.of.idx)
-        if g.of.idx != here[:size]:
+        part = El(g.of.var, tuple(in_terms_of(i, here) for i in g.of.idx), g.of.sort)
+        if not set(x.free(part)) <= set(of.outer):
             return f"it is tied to the discrete latent {g.of.var}"
-        key = (g.of.var, of.outer[:size])
+        key = (g.of.var, part.idx)
         if key not in neighbours:
             neighbours[key] = g.at if isinstance(g.at, Ix) else x.fresh(levels[g.of.var])
         at = neighbours[key]

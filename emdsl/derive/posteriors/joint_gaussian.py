@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from emdsl.derive.algebra import expr as x
-from emdsl.derive.algebra.expr import El, Ix
+from emdsl.derive.algebra.expr import El, Idx, Ix
 from emdsl.derive.joint.factors import LogJoint
-from emdsl.derive.joint.plates import home_of, inside_plates, plate_indices
+from emdsl.derive.joint.plates import home_of, inside_plates, plate_indices, pointed_at
 from emdsl.derive.joint.ranges import EVERYWHERE, range_of
 from emdsl.derive.joint.terms import Term, continuous_in, symmetry_of
 from emdsl.derive.joint.weights import weigh
@@ -17,7 +17,7 @@ from emdsl.derive.posteriors.chains import Neighbours
 from emdsl.derive.posteriors.fields import Field, Tie, atoms_of, field_role, place_outside, without_gates
 from emdsl.derive.posteriors.gaussian import gaussian_axes, polynomial_role
 from emdsl.derive.posteriors.roles import Role, merge_roles, quadratic_in
-from emdsl.errors import Problem
+from emdsl.errors import Problem, Span
 from emdsl.language import model as m
 
 
@@ -137,12 +137,27 @@ def _tied(
     ways_out: str,
 ) -> Block | Problem:  # fmt: skip
     """All elements of these latents as one Gaussian, whatever ties them."""
+    mine = [(t, span) for t, span, _ in pool if touches(t, latents)]
+    variables = [joint.model.variable(n) for n in latents]
+    first = None
+    for apart in _parts(variables, [t for t, _ in mine], joint.model):
+        made = _over_parts(latents, joint, mine, apart, weighted, ways_out)
+        if isinstance(made, Block):
+            return made
+        first = first or made
+    assert first is not None
+    return first
+
+
+def _over_parts(
+    latents: tuple[str, ...], joint: LogJoint, mine: Sequence[tuple[Term, Span]], apart: Field, weighted: str | None,
+    ways_out: str,
+) -> Block | Problem:  # fmt: skip
+    """All elements of these latents as one Gaussian that falls into these parts, each under gates of its own."""
     names = ", ".join(n for n in latents if n not in joint.multipliers)
     variables = [joint.model.variable(n) for n in latents]
-    homes = {v.name: home_of(v) for v in variables}
+    homes = apart.homes
     g = gaussian_axes({v.name: [str(d) for d in (*v.array, *v.domain.dims)] for v in variables}, joint.incomplete)
-    mine = [(t, span) for t, span, _ in pool if touches(t, latents)]
-    apart = _parts(variables, [t for t, _ in mine], joint.model)
     held = not joint.multipliers.keys().isdisjoint(latents)
     ties: list[Tie] = []
     terms: list[Term] = []
@@ -170,21 +185,29 @@ def _tied(
     return Block(latents[0], latents, (), (), gates, *merged, gaussian=g, field=field)
 
 
-def _parts(variables: Sequence[m.Variable], terms: Sequence[Term], model: m.ModelText) -> Field:
-    """The most plates that all latents have in common and no term crosses, filtered and ragged ones left out."""
+def _parts(variables: Sequence[m.Variable], terms: Sequence[Term], model: m.ModelText) -> Iterator[Field]:
+    """Plates that no term crosses, filtered and ragged ones left out: the most that all latents have in common; where
+    gates are to be met, plates that rows point at, too, in which the elements of all latents lie."""
     homes = {v.name: home_of(v) for v in variables}
     latents = tuple(homes)
+
+    def apart(inside: Mapping[str, tuple[Idx, ...]]) -> bool:
+        return all(len(place_outside(atoms_of(t, latents, homes), homes, inside)) < 2 for t in terms)
+
     common = 0
     for plates in zip(*(v.plates for v in variables), strict=False):
         plain = all(not isinstance(p.size, m.Ragged) and p.condition is None for p in plates)
         if not plain or len({str(p.size) for p in plates}) > 1:
             break
         common += 1
-    for depth in range(common, 0, -1):
-        inside = {v.name: inside_plates(v, depth, model) for v in variables}
-        if all(len(place_outside(atoms_of(t, latents, homes), homes, inside)) < 2 for t in terms):
-            return Field(homes, (), plate_indices(variables[0].plates[:depth]), inside)
-    return Field(homes, (), (), dict.fromkeys(homes, ()))
+    whole = Field(homes, (), (), dict.fromkeys(homes, ()))
+    every = [(plate_indices(variables[0].plates[:depth]), {v.name: inside_plates(v, depth, model) for v in variables})
+             for depth in range(common, 0, -1)]  # fmt: skip
+    yield next((Field(homes, (), outer, inside) for outer, inside in every if apart(inside)), whole)
+    if any(t.gates for t in terms):
+        for outer, inside in pointed_at(homes, model):
+            if apart(inside):
+                yield Field(homes, (), outer, inside)
 
 
 def common_scale(
