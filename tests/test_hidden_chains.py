@@ -315,3 +315,44 @@ def test_a_condition_on_positions_within_a_let() -> None:
     one, other = (m.fitter(max_iter=1, init=start).fit({"y": [0.3, -1.2, 2.2, 0.1]}) for m in models)
     assert all("chain_z" in m.source for m in models)
     np.testing.assert_allclose(other.history_, one.history_, rtol=1e-13)
+
+
+LAG_2 = "Categorical(w) if t == 0 else Categorical(A[z[t-1]]) if t == 1 else Categorical(B[z[t-1], z[t-2]])"
+SAME = {
+    "Categorical(A[z[max(t-1, 0)]] if t > 0 else w)": BETWEEN[0],
+    "Categorical(w) if t - 1 < 0 else Categorical(A[z[abs(t-1)]])": BETWEEN[0],
+    "Categorical([w, A[z[max(0, t-1)]]][t >= 1])": BETWEEN[0],
+    "Categorical(A[z[p[t]]]) if t > 0 else Categorical(w)": BETWEEN[0],
+    "Categorical(B[z[max(t-1, 0)], z[max(t-2, 0)]] if t > 0 else w)": "Categorical(w) if t == 0 else "
+    "Categorical(B[z[t-1], z[t-1]]) if t == 1 else Categorical(B[z[t-1], z[t-2]])",
+    "Categorical((B[z[t-1], z[t-2]] if t >= 2 else A[z[t-1]]) if t else w)": LAG_2,
+    "Categorical(w) if t == 0 or new[t] else Categorical(A[z[t-1]])": "Categorical(w) if t == 0 else "
+    "Categorical(w) if new[t] else Categorical(A[z[t-1]])",
+    "Categorical(A[z[max(t-1, 0)]] if t > 0 and not new[t] else w)": "Categorical(w) if new[t] else "
+    "Categorical(A[z[t-1]])",
+}
+
+
+@pytest.mark.parametrize("spelling", SAME)
+def test_where_a_chain_starts_is_said_in_many_ways(spelling: str) -> None:
+    """Each but the plain one was a network."""
+    text = SPELT.replace("[3]", "[2]").replace("for t in T:\n", "param B[2, 2] : simplex[2]\nfor t in T:\n{}")
+    beside = "    given new[t] : bool\n" * ("new" in spelling) + "    let p[t] = max(t-1, 0)\n" * ("p[t]" in spelling)
+    start = {"w": [0.6, 0.4], "A": [[0.7, 0.3], [0.2, 0.8]], "m": [-1.0, 2.0]}
+    start["B"] = [[[0.9, 0.1], [0.5, 0.5]], [[0.3, 0.7], [0.1, 0.9]]]
+    data = {"y": [0.3, -1.2, 2.2, 0.1, 1.0, -0.6], "new": [1, 0, 0, 1, 0, 0]}
+    fits = []
+    for z in (spelling, SAME[spelling]):
+        model = emdsl.compile(text=text.format(beside, z, "Normal(m[z[t]], 1)"))
+        assert model.plan["z"].method == "exact:chain"
+        used = {k: v for k, v in data.items() if k == "y" or k in z}
+        fits.append(model.fitter(max_iter=2, tol=0, init=start).fit(used).history_)
+    np.testing.assert_allclose(fits[0], fits[1], rtol=1e-13)
+
+
+def test_a_row_before_the_first_is_told() -> None:
+    """Data say that the first row follows another one: it was read as if it were the first of an axis that wraps."""
+    text = SPELT.format("Categorical(w) if new[t] else Categorical(A[z[t-1]])", "Normal(m[z[t]], 1)")
+    model = emdsl.compile(text=text.replace("for t in T:\n", "for t in T:\n    given new[t] : bool\n"))
+    with pytest.raises(emdsl.DataError, match="below 0: the value in row 0: -1"):
+        model.fitter(max_iter=0).fit({"y": [0.3, 1.0], "new": [0, 1]})

@@ -23,6 +23,7 @@ from emdsl.language.integers import integral, truth
 from emdsl.language.model import Call, Dim, Each, Expr, If, Loop, Num, Pi, Size, SizeOf, Stack, SumOver, Var
 from emdsl.language.positions import length
 from emdsl.language.scope import Env, Reference, Stop, undeclared, unknown_function, wrong
+from emdsl.language.transform import names_in
 
 _LONG = 8  # operands of one precedence before a sum is built as a balanced tree
 
@@ -34,6 +35,10 @@ def typed(node: s.Node, env: Env) -> Expr:
             return Num(value, span)
         case s.Name(name, span):
             return _name(name, span, env)
+        case s.Subscript(s.ListOf((first, second), ()), (s.Comparison() | s.Logic() as cond,), span) if not names_in(
+            condition(cond, env)
+        ):  # one of two by a condition on positions: the other is not reached
+            return _conditional(s.Conditional(cond, second, first, span), env)
         case s.Subscript(base, args, span):
             return subscript(base, args, span, env, typed)
         case s.Attribute(base, name, span):

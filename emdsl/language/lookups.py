@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from emdsl.language.checks import Facts, facts_of, spoken
 from emdsl.language.model import Dim, Expr, Index, Lookup, Loop, ModelText, Ragged, Size, Var, Variable
+from emdsl.language.ranges import may_leave
 from emdsl.language.scope import IndexUse, Scope
 from emdsl.language.transform import loops_in, mapped
 
@@ -31,7 +32,8 @@ def _open(use: IndexUse, facts: Facts, scope: Scope) -> Lookup | None:
     said = [facts.known.get(n) for e in (use.arg, *use.before, *conds) for n, _ in spoken(e, facts)]
     if not all(v is not None and _decided(v) for v in said):
         return None
-    if not many and (not said or (isinstance(axis, Dim) and not any(True for _ in spoken(use.arg, facts)))):
+    alone = isinstance(axis, Dim) and not any(True for _ in spoken(use.arg, facts))
+    if not many and (not said or (alone and not may_leave(use, scope))):
         return None  # loop names alone
     guards = tuple((mapped(c, known), holds) for c, holds in use.guards)
     loops = tuple((n, known(size)) for n, size in use.loops)

@@ -56,7 +56,7 @@ def _out_of_range(use: IndexUse, scope: Scope) -> Problem | None:
         and scope.lengths.known(use.arg.size) == scope.lengths.known(use.axis)
     ):
         return None
-    base = 7 + min(60, max(simple_constants(e) for e in (use.arg, *(c for c, _ in use.guards))))
+    base = _small(use)
     found: tuple[dict[str, int], int] | None = None
     tried = (Sizes(scope.lengths, base), Sizes(scope.lengths, base, 2), Sizes(scope.lengths, base + 14, -2, ragged=1))
     for sizes in tried:
@@ -79,6 +79,19 @@ def _witness(use: IndexUse, sizes: Sizes, scope: Scope) -> tuple[dict[str, int],
         if not 0 <= index < length and reached(use.guards, point, sizes):
             return point, index
     return None
+
+
+def may_leave(use: IndexUse, scope: Scope) -> bool:
+    """Whether an index of loop names leaves its axis somewhere unless conditions on data see to it: `z[t-1]`."""
+    sizes = Sizes(scope.lengths, _small(use))
+    names = loops_in(use.arg).union(*(loops_in(c) for c, _ in use.guards))
+    points = assignments({n: size for n, size in use.loops if n in names}, sizes, _POINTS)
+    found = ((value(use.arg, point, sizes), reached(use.guards, point, sizes)) for point in points)
+    return any(index is not None and not 0 <= index < sizes(use.axis) and met is not False for index, met in found)
+
+
+def _small(use: IndexUse) -> int:
+    return 7 + min(60, max(simple_constants(e) for e in (use.arg, *(c for c, _ in use.guards))))
 
 
 def _cost(use: IndexUse) -> int:

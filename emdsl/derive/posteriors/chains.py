@@ -169,10 +169,10 @@ def _bound(f: Expr, position: Expr, low: int) -> tuple[str, int] | None:
     match inner:
         case x.Delta(Ix() as i, int(c)) | x.Delta(int(c), Ix() as i) if x.Val(i) == position:
             op, value = "eq", Fraction(c)
-        case x.Fn(name, (a, x.Num(v))) if name in _FLIP and a == position:
-            op, value = name, Fraction(v)
-        case x.Fn(name, (x.Num(v), a)) if name in _FLIP and a == position:
-            op, value = _FLIP[name], Fraction(v)
+        case x.Fn(name, (a, x.Num(v))) if name in _FLIP and (by := _beyond(a, position)) is not None:
+            op, value = name, Fraction(v) - by
+        case x.Fn(name, (x.Num(v), a)) if name in _FLIP and (by := _beyond(a, position)) is not None:
+            op, value = _FLIP[name], Fraction(v) - by
         case _:
             return None
     if value.denominator != 1:
@@ -184,6 +184,24 @@ def _bound(f: Expr, position: Expr, low: int) -> tuple[str, int] | None:
     if op == "ge" or op == "gt":
         return "from", c + (op == "gt")
     return ("from", c + 1) if op == "ne" and c == low else None
+
+
+def _beyond(e: Expr, position: Expr) -> Fraction | None:
+    """c where an expression is `position + c`."""
+    if e == position:
+        return Fraction(0)
+    match e:
+        case x.Add((x.Num(v), a)) | x.Add((a, x.Num(v))) if a == position:
+            return Fraction(v)
+    return None
+
+
+def _looked_at(t: Term, order: Ix) -> bool:
+    """Whether conditions say at which elements a term counts, and nothing else in it asks where it is: there what it
+    reads must exist, as is checked with the data."""
+    asked = {n.cond for f in t.factors for n in x.walk(f) if isinstance(n, x.Where)}
+    masked = any(x.is_indicator(f) and order in x.free(f) for f in t.factors)
+    return masked and not any(order in x.free(c) for c in asked)
 
 
 # ------------------------------------------------------------------ placing
@@ -270,6 +288,8 @@ def _roles(t: Term, base: Ix | int, furthest: int, chain: Chain, home: tuple[Ix,
         return [Placed(replace(t, factors=(*found.rest, condition)), Edge() if furthest else "")]
     if not furthest:
         return [Placed(t, "")]
+    if found.low < furthest and _looked_at(t, chain.order):
+        found = replace(found, low=furthest)
     if found.low < furthest:
         return f"the first {furthest} elements have no element {furthest} before them"
     if found.low > chain.depth:
