@@ -684,3 +684,22 @@ def test_parameters_start_from_given_probabilities() -> None:
     model = compiled("stochastic_block_model")
     found = [model.fitter(K=2, seed=s).fit({"a": a}, init={"z": np.eye(2)[z]}).posterior_["z"] for s in range(4)]
     assert all((q.argmax(1) == z).all() for q in found)
+
+
+def test_slopes_and_precisions_of_groups_as_one_factor_are_exact() -> None:
+    """A vector whose precision holds its group's scale, which data pick: the product of both stood at two places."""
+    text = """
+model Slopes
+for g in G:
+    latent t[g] ~ Gamma(2, 1)
+    latent b[g] ~ MvNormal(zeros(2), precision = 0.3 * t[g] * eye(2))
+for n in N:
+    given x[n] : real[2]
+    given own[n] : index[G]
+    observed y[n] ~ Normal(x[n] @ b[own[n]], precision = t[own[n]])
+"""
+    rng = np.random.default_rng(0)
+    data = {"x": rng.normal(size=(9, 2)), "own": np.arange(9) % 2, "y": rng.normal(size=9)}
+    exact, whole = (by(text, line).fitter().fit(data) for line in ("", "infer (b, t) by meanfield"))
+    assert whole.objective_ == pytest.approx(exact.log_likelihood_, rel=1e-12)
+    np.testing.assert_allclose(whole.posterior_["b"]["cov"], exact.posterior_["b"]["cov"], rtol=1e-10)

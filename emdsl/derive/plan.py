@@ -27,7 +27,7 @@ from emdsl.derive.posteriors.choices import Choice, choices
 from emdsl.derive.posteriors.collapsed import collapsed
 from emdsl.derive.posteriors.configurations import by_configurations, by_group
 from emdsl.derive.posteriors.draws import Sampling, drawable, drawn_names, expanded, last_rung, sampling
-from emdsl.derive.posteriors.meanfield import factors_of_q, largest_factors, moments
+from emdsl.derive.posteriors.meanfield import as_sums_or_addends, factors_of_q, largest_factors, moments
 from emdsl.derive.posteriors.numeric_factors import by_factors
 from emdsl.derive.posteriors.quadrature import at_shared_points, by_quadrature, requested, where_possible
 from emdsl.derive.posteriors.tails import all_gaussian, candidates, closed
@@ -238,10 +238,10 @@ def posteriors(joint: LogJoint, weighted: str | None) -> tuple[LogJoint, Elimina
             refused += f"; infer {names} by exact takes all configurations of {names}, where they are few"
         at_points = where_possible(joint, weighted)
         if at_points is None or not quadrature.of_one_mode(joint, at_points[0]):
-            counted = counting(joint)
-            factors = largest_factors(counted, weighted)
-            if factors is not None:
-                return counted, factors, f"{refused}; not quadrature: {_no_points(joint, weighted)}"
+            for counted in map(counting, as_sums_or_addends(joint)):
+                factors = largest_factors(counted, weighted)
+                if factors is not None:
+                    return counted, factors, f"{refused}; not quadrature: {_no_points(joint, weighted)}"
         if at_points is None:
             raise
         free = [v.name for v in joint.model.variables if v.name in at_points[0].in_clouds]

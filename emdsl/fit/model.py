@@ -237,7 +237,8 @@ class Model:
 
     @property
     def plan(self) -> dict[str, Plan]:
-        return {n: Plan(c.method, c.reason) for n, c in self.derived.choices.items()}
+        plan = self.derived
+        return {n: Plan(c.method, c.reason) for n, c in plan.choices.items() if n not in plan.joint.unnamed}
 
     @cached_property
     def updates(self) -> dict[str, Update]:

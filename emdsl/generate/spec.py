@@ -31,15 +31,16 @@ def spec(plan: Plan) -> dict[str, Any]:
     defaults = [[s.name, str(s.default)] for s in model.sizes if s.default is not None and s.default.constant is None]
     ordered = tied_plates(plan)
     serves, elsewhere = arguments_by_givens(model), read_elsewhere(model)
-    own = {*plan.joint.multipliers, plan.joint.configurations.name if plan.joint.configurations is not None else ""}
     unweighted = {p.removesuffix("[]"): why for p, why in plan.unweighted.items() if p not in ordered}
     told = told_tails(plan.joint, plan.elimination)
     return {
         "model": model.name,
         "sizes": sizes,
         "equal": [[str(a), str(b)] for a, b, _ in model.equal_sizes] + defaults,
-        "variables": [variable(v, plan, serves, elsewhere) for v in model.variables if v.name not in own],
-        "plan": {n: [c.method, c.reason] for n, c in plan.choices.items()},
+        "variables": [
+            variable(v, plan, serves, elsewhere) for v in model.variables if v.name not in plan.joint.unnamed
+        ],
+        "plan": {n: [c.method, c.reason] for n, c in plan.choices.items() if n not in plan.joint.unnamed},
         "updates": {n: [u.kind, "", u.reason] for u in plan.updates for n in u.params},
         "ordered": ordered,
         **({"steps": steps} if (steps := stepped_plates(plan)) else {}),

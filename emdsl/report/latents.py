@@ -8,7 +8,7 @@ from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Expr, Ix
 from emdsl.derive.algebra.made import Q
 from emdsl.derive.algebra.show import show
-from emdsl.derive.joint.factors import Cloud, Configurations, Factor, LogJoint
+from emdsl.derive.joint.factors import Cloud, Configurations, Events, Factor, LogJoint
 from emdsl.derive.joint.records import statistic_of
 from emdsl.derive.joint.sides import ASKED, REST
 from emdsl.derive.joint.terms import Term, merge, opened, settle
@@ -51,6 +51,7 @@ def posterior_step(plan: Plan, block: Block, t: Typeset) -> Step:
     why = worded(_new(plan, block, choice.reason))
     body: list[Say | Show] = [Say(f"{latents}: {choice.method} ({why})."), *_inside(plan, block)]
     body += [Say(_configured(own))] if own is not None and mine else []
+    body += [Say(said) for said in _events(plan.joint.events_of(block.name))]
     names = block_names(block, t)
     counted = next(
         (names[s] for n, s in zip(block.latents, block.states, strict=False) if n in plan.joint.in_clouds), "i"
@@ -78,6 +79,16 @@ def _configured(found: Configurations) -> str:
         f"Its states are all configurations of the elements of {names_of(*found.latents)}: {each}. The probability "
         "that an element is in a state is the sum over the configurations in which it is."
     )
+
+
+def _events(found: Events | None) -> Iterator[str]:
+    """Why an element that is several events is one."""
+    if found is None:
+        return
+    several = show(x.mul(x.Num(found.coef), *found.number))
+    yield f"It says of which addend of the sum in {show(found.log)} an event is: the sum over all addends is that sum."
+    if several != "1":
+        yield f"An element stands for {several} events, which are alike: in all sums each counts so often."
 
 
 def _points(cloud: Cloud, joint: LogJoint, letter: str) -> Iterator[str]:

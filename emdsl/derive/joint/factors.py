@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from fractions import Fraction
 from functools import cached_property
 
 from emdsl.derive.algebra import expr as x
@@ -75,6 +76,21 @@ class Configurations:
     written: LogJoint
 
 
+@dataclass(frozen=True)
+class Events:
+    """Discrete latents that say which addend of a sum an event is of, each element of them of several like events.
+
+    An element stands for `coef * prod(number)` events, in the indices of its home, where the conditions `there` hold;
+    `log` is that of the sum, as written.
+    """
+
+    latents: tuple[str, ...]
+    coef: Fraction | float
+    number: tuple[Expr, ...]
+    there: tuple[Expr, ...]
+    log: Expr
+
+
 def origin(name: str) -> str:
     """The 0 of a latent's coordinates, which moves with its shift."""
     return ORIGIN.of(name)
@@ -104,6 +120,7 @@ class LogJoint:
     incomplete: frozenset[str] = frozenset()  # observed, but some cells are missing: latents held at what was seen
     clouds: tuple[Cloud, ...] = ()  # continuous latents that stand at weighted points
     counted: frozenset[str] = frozenset()  # rows of ragged plates of which equal ones are one that counts
+    events: tuple[Events, ...] = ()  # latents of which an element stands for several
     configurations: Configurations | None = None  # discrete latents of which every configuration is a state
     told: Mapping[str, Told] = field(default_factory=dict)  # latents with a point mass in a branch
     multipliers: Mapping[str, str] = field(default_factory=dict)  # of constraints: latents that hold other ones
@@ -119,6 +136,16 @@ class LogJoint:
             for name in {n for e in (f.body, *f.masks, *f.gates) for n in x.variables(e)}:
                 out.setdefault(name, []).append(f)
         return {name: tuple(found) for name, found in out.items()}
+
+    def events_of(self, latent: str) -> Events | None:
+        """How many events an element of a latent stands for; None where it is one."""
+        return next((e for e in self.events if latent in e.latents), None)
+
+    @property
+    def unnamed(self) -> frozenset[str]:
+        """Latents that the user has no name for."""
+        own = {self.configurations.name} if self.configurations is not None else set()
+        return frozenset({*self.multipliers, *own, *(n for e in self.events for n in e.latents)})
 
     @property
     def in_clouds(self) -> frozenset[str]:

@@ -28,3 +28,23 @@ def weigh(t: Term, weighted: str | None, joint: LogJoint, home: tuple[Ix, ...] =
         places = [*(i for i in direct if i not in home), *(outermost(i, joint.model) for i in rows)]
         extra += [El(WEIGHT, (i,)) for i in places if i in direct or not isinstance(i, Ix)]
     return replace(t, factors=(*t.factors, *extra)) if extra else t
+
+
+def of_one(t: Term, latent: str, joint: LogJoint) -> Term:
+    """A placed term of a latent as one of the events that its element stands for has it."""
+    found = joint.events_of(latent)
+    if found is None:
+        return t
+    left = list(t.factors)
+    for e in found.number:
+        left.remove(e)
+    return replace(t, coef=t.coef / found.coef, factors=tuple(left))
+
+
+def of_all(t: Term, latent: str, joint: LogJoint) -> Term:
+    """What is left of an element, once for each of its events."""
+    found = joint.events_of(latent)
+    if found is None:
+        return t
+    more = (e for e in (*found.number, *found.there) if e not in t.factors)
+    return replace(t, coef=t.coef * found.coef, factors=(*t.factors, *more))

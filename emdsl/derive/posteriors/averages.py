@@ -157,7 +157,7 @@ def _where_selected(t: Term) -> Term:
 def _later(parts: Sequence[Term], block: Block, blocks: Sequence[Block], joint: LogJoint) -> list[Term] | str:
     """What the other blocks make of terms that one has averaged, given its gates."""
     out: list[Term] = []
-    for p in parts:
+    for p in map(_where_selected, parts):
         c, body = x.split_number(x.mul(*p.factors))
         kept = tuple(f for f in x.factors_of(body) if f != x.ONE)
         left = settle(Term(p.coef * c, block.neighbours, kept, p.ixs))

@@ -19,7 +19,7 @@ from emdsl.derive.joint.factors import Factor, LogJoint
 from emdsl.derive.joint.plates import conditions_of
 from emdsl.derive.joint.sides import KNOWN, LATENT, PARAMETER, side_in
 from emdsl.derive.joint.terms import Term, merge, symmetry_of, terms
-from emdsl.derive.joint.weights import weigh
+from emdsl.derive.joint.weights import of_all, weigh
 from emdsl.derive.posteriors.block import MOST_TOGETHER, Block, Tied, gates_outside, touches
 from emdsl.derive.posteriors.clouds import holds_points
 from emdsl.derive.posteriors.conjugate import conjugate_block
@@ -122,7 +122,7 @@ def eliminated(
         left = {n: latents for n, latents in left.items() if not set(latents) & set(made.latents)}
         span = joint.model.variable(made.latents[0]).span
         pool = [p for p in pool if not touches(p[0], made.latents)]
-        pool += [(t, span, made.name) for t in messages(made)]
+        pool += [(of_all(t, made.name, joint), span, made.name) for t in messages(made)]
     return tuple(blocks), [t for t, _, _ in pool]
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 
+from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Ix
 from emdsl.derive.algebra.show import show
 from emdsl.derive.joint.factors import Cloud, Configurations, LogJoint
@@ -60,6 +61,10 @@ def choices(elimination: Elimination, joint: LogJoint, refused: str, draws: Samp
             text = f"a factor of q for {', '.join(part.latents)}, the others averaged: {out[name].reason}"
             text += f" (not exact: {refused})" if refused else ""
             out[name] = Choice("meanfield", text)
+    for events in joint.events:
+        for n in (*events.latents, *sorted(out.keys() & x.variables(events.log))):
+            text = f"which addend of {show(events.log)} an event is of is a factor of q, too"
+            out[n] = replace(out[n], reason=f"{out[n].reason}; {text}")
     return out
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from math import prod
 
 from emdsl.derive.algebra import expr as x
@@ -10,7 +11,7 @@ from emdsl.derive.algebra.expr import El, Idx, Ix
 from emdsl.derive.joint.factors import Factor, LogJoint
 from emdsl.derive.joint.plates import home_of, outside, plate_names
 from emdsl.derive.joint.terms import Term, continuous_in, symmetry_of
-from emdsl.derive.joint.weights import weigh
+from emdsl.derive.joint.weights import of_one, weigh
 from emdsl.derive.posteriors.block import MOST_TOGETHER, Block, Tied, latents_in, place, touches
 from emdsl.derive.posteriors.chains import Chain, Neighbours, Placed, depth, lags, place_in_chain, references
 from emdsl.derive.posteriors.networks import cliques_of, widest
@@ -92,7 +93,8 @@ def discrete_block(
         why = placed if isinstance(placed, str) else _foreign([p.term for p in placed], kinds, about)
         if why or isinstance(placed, str):
             return Problem("E110", f"the posterior of {name} is not tractable: {why}", span, WAYS_OUT)
-        found += [Placed(weigh(p.term, weighted, joint, (*home, *block.outside)), p.role) for p in placed]
+        alone = [replace(p, term=of_one(p.term, name, joint)) for p in placed]
+        found += [Placed(weigh(p.term, weighted, joint, (*home, *block.outside)), p.role) for p in alone]
     gates = tuple(x.Sel(El(n, idx), k) for (n, idx), k in neighbours.items())
     before = block.chain.before if block.chain else ()
     fixed = (*home, *block.outside, *states, *before, *neighbours.values())

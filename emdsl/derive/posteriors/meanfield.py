@@ -34,6 +34,7 @@ from emdsl.derive.algebra.made import (
     among,
     made_of,
 )
+from emdsl.derive.joint.addends import by_addends
 from emdsl.derive.joint.factors import Factor, LogJoint
 from emdsl.derive.joint.plates import home_of
 from emdsl.derive.joint.records import WHOLE
@@ -84,6 +85,8 @@ def factorised(
 
     single : latents of which each element is a factor, beside those that an `infer` line names so.
     """
+    made = [e.latents for e in joint.events]
+    wanted = [*made, *(g for g in wanted if g not in made)]
     kinds, owner = classes(joint), {n: str(k) for k, latents in enumerate(wanted) for n in latents}
     whole = [(t, f) for f in joint.factors for t in terms(f, side_in(kinds))]
     everything = [
@@ -114,6 +117,12 @@ def factorised(
     return Elimination(blocks, free, prior, tuple(everything), tuple(parts), apart)
 
 
+def as_sums_or_addends(joint: LogJoint) -> tuple[LogJoint, ...]:
+    """The joint as it is, and with logs of sums as those of an addend, where it has some."""
+    found = by_addends(joint, side_in(classes(joint)))
+    return (joint, found) if found.events else (joint,)
+
+
 def largest_factors(joint: LogJoint, weighted: str | None) -> Elimination | None:
     """Factors of q as large as are tractable: those of single blocks, two made one wherever that can be.
 
@@ -128,7 +137,9 @@ def largest_factors(joint: LogJoint, weighted: str | None) -> Elimination | None
     pairs = [(a, b) for k, a in enumerate(wanted) for b in wanted[k + 1 :]] if len(wanted) <= MOST else []
     for a, b in pairs if best is not None else []:
         first, second = (next(w for w in wanted if n in w) for n in (a[0], b[0]))
-        if first == second or not any(touches(t, first) and touches(t, second) for t, _ in everything):
+        if first == second or any(map(joint.events_of, (*first, *second))):
+            continue
+        if not any(touches(t, first) and touches(t, second) for t, _ in everything):
             continue
         merged = tuple(v.name for v in joint.model.variables if v.name in (*first, *second))
         fewer = [merged if w == first else w for w in wanted if w != second]

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from emdsl.derive.joint.counted import counting
 from emdsl.derive.joint.factors import Cloud, LogJoint
 from emdsl.derive.posteriors.blocks import Elimination
-from emdsl.derive.posteriors.meanfield import factorised, without_family
+from emdsl.derive.posteriors.meanfield import as_sums_or_addends, factorised, without_family
 from emdsl.derive.posteriors.quadrature import counts, fit_for_points, placed, refuse_tied
 from emdsl.errors import ModelError, Problem
 
@@ -25,10 +25,24 @@ def by_factors(
 
     clouds : what `infer` lines ask quadrature for. Beside these, whatever a factor has no family for is tried.
     """
-    try:
-        return _at_points(joint, weighted, wanted, clouds)
-    except ModelError as refusal:
-        last = refusal
+    written, last = as_sums_or_addends(joint), None
+    for one in written:
+        try:
+            return _at_points(one, weighted, wanted, clouds)
+        except ModelError as refusal:
+            last = last or refusal
+    for one in written:
+        found = _more_at_points(one, weighted, wanted, clouds)
+        if found is not None:
+            return found
+    assert last is not None
+    raise last
+
+
+def _more_at_points(
+    joint: LogJoint, weighted: str | None, wanted: Sequence[tuple[str, ...]], clouds: Sequence[Cloud]
+) -> tuple[LogJoint, Elimination] | None:
+    """With points for what has no family, or for all numbers; None where that is no way either."""
     tried: tuple[Cloud, ...] = tuple(clouds)
     for everyone in (False, True):
         groups = without_family(placed(joint, clouds) if clouds else joint, weighted, wanted, everyone)
@@ -41,7 +55,7 @@ def by_factors(
             return _at_points(joint, weighted, wanted, tried)
         except ModelError:
             continue
-    raise last
+    return None
 
 
 def _at_points(

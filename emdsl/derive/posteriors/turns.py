@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import DataIx, El, Expr, Idx, Ix
@@ -196,8 +197,7 @@ def _turn(
     met = [_meet(a.place, b.place, masks) for k, a in enumerate(atoms) for b in atoms[:k]]
     if "plain" in met:
         text = f"a row may hold one element of {block.name} twice, and so a power that is no statistic of a family"
-        hint = "where plates say which elements meet, leave such rows out: `for j in N if j < i`"
-        raise _refused(block.name, text, span, joint, hint)
+        raise _refused(block.name, text, span, joint, _left_out(atoms))
     held = [El("", a.place) for a in atoms]
     plates = tuple(i for i in ixs if i not in own_axes and any(i in x.free(e) for e in (*held, *masks)))
     own = tuple(f for f in factors if f not in masks and f != x.ONE)
@@ -206,6 +206,16 @@ def _turn(
     term = Term(t.coef, (), own, tuple(dict.fromkeys((*own_axes, *plates, *summed))))
     pattern = Pattern(tuple(a.kind for a in atoms), slots, (term,))
     return Turn(clique, (pattern,), tuple(_shares(t, atoms, rest, block, joint)))
+
+
+def _left_out(atoms: Sequence[Atom]) -> str:
+    """What to write where plates say which elements meet; other ways where latents do."""
+    pairs = [(i, j) for a, b in pairwise(atoms) for i, j in zip(a.place, b.place, strict=True)]
+    named = [(i, j) for i, j in pairs if isinstance(i, Ix) and isinstance(j, Ix) and i != j and i.dim == j.dim]
+    if not named or any(n.startswith("_") for i, j in named for n in (i.name, j.name)):
+        return WAYS_OUT
+    i, j = named[0]
+    return f"leave such rows out: `for {j.name} in {j.dim} if {j.name} < {i.name}`"
 
 
 def _shares(

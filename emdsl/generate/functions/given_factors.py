@@ -27,7 +27,7 @@ def given_lines(printer: Printer, f: Function) -> list[str]:
 def _given(printer: Printer, f: Function, b: Block) -> Iterator[str]:
     clouds = printer.plan.joint.in_clouds
     home = home_of(printer.plan.joint.model.variable(b.name))
-    if b.gates:
+    if b.gates or b.name in printer.plan.joint.unnamed:
         return
     if set(b.latents) & clouds:
         if len(b.latents) == 1 and not b.own and b.name in {c.name for c in printer.plan.joint.clouds}:

@@ -40,7 +40,7 @@ def posterior_lines(printer: Printer) -> list[str]:
             with f.printing(printer.numbers.posterior[block.name]):
                 entries += configured_fields(f, block)
             continue
-        for latent in (n for n in block.latents if n not in printer.plan.joint.multipliers):
+        for latent in (n for n in block.latents if n not in printer.plan.joint.unnamed):
             if latent in clouds:
                 with f.printing(printer.numbers.posterior[block.name]):
                     told = {n: t for n, t in printer.plan.joint.told.items() if n in clouds[latent].latents}
