@@ -21,6 +21,7 @@ from emdsl.errors import ModelError
 from emdsl.runtime.discrete.networks import Network, network_posterior
 from emdsl.runtime.montecarlo.drawing import draw_network
 from emdsl.runtime.montecarlo.kernels import (
+    counts_kernel,
     hmc_kernel,
     metropolis_kernel,
     modes_kernel,
@@ -39,23 +40,49 @@ FALSE_ALARM = 4.5  # standard errors
 
 @pytest.mark.parametrize("name", KERNELS)
 def test_kernels_leave_a_joint_as_it_is(name: str) -> None:
-    """exp(x) ~ Exponential(1), y | x ~ Poisson(exp(x)), in two coordinates of 5000 elements side by side; steps so long
-    that much is refused, as what is accepted anyway would hide a wrong rule."""
+    """exp(a), exp(b) ~ Exponential(1), y | a, b ~ Poisson(exp(a + b)), 5000 elements side by side; steps so long that
+    much is refused, as what is accepted anyway would hide a wrong rule. y ties the coordinates: each was tried alone
+    before, and what the second of a sweep is compared with could be that of before the first moved."""
     rng = np.random.default_rng(5)
     x = np.log(rng.exponential(size=(2, 5000)))
     tuner = new_tuner(x)
     for k in range(24):
-        y = rng.poisson(np.exp(x))
+        y = rng.poisson(np.exp(x.sum(0)))
         if k == 4:
             stop_tuning(tuner)  # tuning looks at the chain; what it finds is fixed from here on
             tuner.step, tuner.scale = LONG[name] + 0 * tuner.step, 1 + 0 * tuner.scale
             x = np.log(rng.exponential(size=x.shape))
-            y = rng.poisson(np.exp(x))
-        x = KERNELS[name](
-            lambda p, y=y: ((1 + y) * p - 2 * np.exp(p)).sum(0), lambda p, y=y: 1 + y - 2 * np.exp(p), x, tuner, rng
-        )
-    assert stats.kstest(np.exp(x).ravel(), "expon").pvalue > 1e-3
+            y = rng.poisson(np.exp(x.sum(0)))
+
+        def density(p: Any, y: Any = y) -> Any:
+            return (p - np.exp(p)).sum(0) + y * p.sum(0) - np.exp(p.sum(0))
+
+        def slope(p: Any, y: Any = y) -> Any:
+            return 1 - np.exp(p) + y - np.exp(p.sum(0))
+
+        x = KERNELS[name](density, slope, x, tuner, rng)
+    assert min(stats.kstest(np.exp(each), "expon").pvalue for each in x) > 1e-3
     assert 0.15 < tuner.accepted and (tuner.accepted < 0.9 or "s" in name) and len(np.unique(x)) == x.size
+
+
+def test_slices_of_whole_numbers_leave_a_joint_as_it_is() -> None:
+    """k ~ Poisson(1.2), y | k ~ Poisson(sqrt(k)), 6000 elements side by side."""
+    rng = np.random.default_rng(0)
+    k = rng.poisson(1.2, size=(1, 6000)) + 0.0
+    tuner = new_tuner(k)
+    stop_tuning(tuner)
+    for _ in range(12):
+        y = rng.poisson(np.sqrt(k[0]))
+
+        def density(p: Any, y: Any = y) -> Any:
+            return stats.poisson.logpmf(p[0], 1.2) + stats.poisson.logpmf(y, np.sqrt(np.maximum(p[0], 0)))
+
+        k = counts_kernel(density, None, k, tuner, rng)
+    seen = np.bincount(np.minimum(k[0], 5).astype(int), minlength=6)
+    assert (
+        stats.chisquare(seen, 6000 * np.append(stats.poisson.pmf(range(5), 1.2), stats.poisson.sf(4, 1.2))).pvalue
+        > 1e-3
+    )
 
 
 def test_a_kernel_that_is_wrong_is_found() -> None:
@@ -143,7 +170,8 @@ infer u, e by saem
 infer b, v by saem(kernel = hmc)
 """, {"G": 3000}, {"a": 2.0, "s": 0.6},
         lambda d: [d["u"], d["u"] * d["y"], d["b"], d["b"] ** 2, d["b"] * d["w"], d["u"] * d["w"],
-                   d["e"], d["e"] ** 2, d["v"], d["v"] ** 2, d["v"] * d["t"]]),
+                   d["e"], d["e"] ** 2, d["v"], d["v"] ** 2, d["v"] * d["t"],
+                   d["b"] * np.log(d["u"]), d["b"] * np.log(d["e"]), np.log(d["u"]) * np.log(d["e"])]),
     "signs": ("""
 model M
 param r : unit
@@ -165,7 +193,8 @@ for g in G:
 infer a by saem
 infer b by saem(kernel = metropolis)
 """, {"G": 900, "C": 2}, {"s": 0.5},
-        lambda d: [d["a"] ** 2, d["b"][:, 0], d["b"][:, 1] ** 2, d["b"][:, 1] * d["y"][:, 1], d["a"] * d["y"][:, 0]]),
+        lambda d: [d["a"] ** 2, d["b"][:, 0], d["b"][:, 1] ** 2, d["b"][:, 1] * d["y"][:, 1], d["a"] * d["y"][:, 0],
+                   d["a"] * d["b"][:, 0]]),
     "classes summed out": ("""
 model M
 param q : unit
@@ -325,20 +354,32 @@ def test_a_sweep_leaves_the_joint_as_it_is(name: str) -> None:
         assert abs(moved.mean()) < FALSE_ALARM * moved.std() / len(moved) ** 0.5
 
 
-STRUCTURED = {"ordered": ((3, 5), (0,)), "spd": ((2, 2, 3, 4), (0, 1, 2)), "simplex": ((3, 2, 4), (0, 1))}
+STRUCTURED: dict[str, Any] = {  # shape, axes of one element, bounds
+    "ordered": ((3, 5), (0,), (None, None)),
+    "spd": ((2, 2, 3, 4), (0, 1, 2), (None, None)),
+    "simplex": ((3, 2, 4), (0, 1), (None, None)),
+    "positive": ((2, 5), (0,), (None, None)),
+    "unit": ((2, 5), (0,), (None, None)),
+    "real": ((2, 5), (0,), (-1.0, 2.0)),
+    "real above": ((2, 5), (0,), (-1.0, None)),
+}
 
 
 @pytest.mark.parametrize("domain", STRUCTURED)
 def test_free_coordinates_of_numbers_that_hold_one_another(domain: str) -> None:
-    """The gradient in them, and their volume, by differences; several matrices, or simplexes, in one element."""
-    (shape, events), rng = STRUCTURED[domain], np.random.default_rng(4)
+    """The gradient in them, and their volume, by differences; several matrices, or simplexes, in one element. Of one
+    number with ends a gradient without its volume's left draws right, and much more refused."""
+    (shape, events, bounds), rng = STRUCTURED[domain], np.random.default_rng(4)
+    domain = domain.split()[0]
     values = np.sort(rng.normal(size=shape), axis=0)
+    if domain in ("positive", "unit", "real"):
+        values = rng.uniform(0.1, 0.9, size=shape)
     if domain == "simplex":
         values = np.exp(values) / np.exp(values).sum(0)
     if domain == "spd":
         root = rng.normal(size=(*shape[2:], 2, 4))
         values = np.moveaxis(root @ np.swapaxes(root, -1, -2), (-2, -1), (0, 1))
-    group = Group("c", lambda: None, hmc_kernel, (Coordinates("c", domain, (None, None), events),))
+    group = Group("c", lambda: None, hmc_kernel, (Coordinates("c", domain, bounds, events),))
     target, weights = Target(group, {"c": values}), rng.normal(size=shape)
     weights = weights + weights.swapaxes(0, 1) if domain == "spd" else weights
     points = target.points({"c": values})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -71,38 +71,44 @@ def side_by_side(
     added: Callable[[Sequence[slice]], tuple[Any, ...]], chunks: Sequence[slice], rng: Any
 ) -> tuple[Any, ...]:
     """Sums over chunks of rows, as `added` makes them: where there are very many, of either half on a
-    thread of its own.
+    thread of its own if there are two, and added up alike if there is one.
 
     BLAS has one thread meanwhile. What is drawn with `rng` is drawn row after row.
     """
+    half = len(chunks) // 2
+    if rng is not None or len(chunks) < LONG_PASS:
+        return added(chunks)
+    found = blas() if blas_threads() > 1 else None
+    parts = [chunks] if len(chunks) < FOR_TWO else [chunks[:half], chunks[half:]]
+    if found is None:
+        sums = [added(part) for part in parts]
+    else:
+        with found.limit(limits=1):
+            sums = [added(chunks)] if len(parts) == 1 else _at_once(*(partial(added, part) for part in parts))
+    return sums[0] if len(sums) == 1 else tuple(a + b for a, b in zip(*sums, strict=True))
+
+
+def _at_once(one: Callable[[], Any], two: Callable[[], Any]) -> list[Any]:
+    """What both return, the second on a thread of its own."""
     from threading import Thread  # here: few passes are long
 
-    half, found = len(chunks) // 2, None
-    if rng is None and len(chunks) >= LONG_PASS and blas_threads() > 1:
-        found = blas()
-    if found is None:
-        return added(chunks)
-    if len(chunks) < FOR_TWO:
-        with found.limit(limits=1):
-            return added(chunks)
     settings = np.geterr()
-    told: list[tuple[tuple[Any, ...], BaseException | None]] = []
+    told: list[tuple[Any, BaseException | None]] = []
 
     def second() -> None:
         try:
             with np.errstate(**settings):
-                told.append((on_half(1, lambda: added(chunks[half:])), None))
+                told.append((on_half(1, two), None))
         except BaseException as fault:  # noqa: BLE001  (raised again below)
             told.append(((), fault))
 
-    with found.limit(limits=1):
-        other = Thread(target=second)
-        other.start()
-        try:
-            first = on_half(0, lambda: added(chunks[:half]))
-        finally:
-            other.join()
-    sums, fault = told[0]
+    other = Thread(target=second)
+    other.start()
+    try:
+        first = on_half(0, one)
+    finally:
+        other.join()
+    found, fault = told[0]
     if fault is not None:
         raise fault
-    return tuple(a + b for a, b in zip(first, sums, strict=True))
+    return [first, found]
