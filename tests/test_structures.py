@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import warnings
 from dataclasses import replace
 from itertools import product
+from pathlib import Path
 from typing import Any
 from zlib import crc32
 
@@ -15,7 +17,7 @@ from scipy.special import logsumexp
 from scipy.stats import multivariate_normal, norm
 from structures import Structure, chains, classes, enumerate_all, networks
 
-from emdsl import EmdslError
+from emdsl import EmdslError, load
 
 CASES = [*chains.CASES, *classes.CASES, *networks.CASES]
 pytestmark = pytest.mark.filterwarnings("ignore::emdsl.runtime.data.faults.ConvergenceWarning")
@@ -123,8 +125,9 @@ def test_effects_are_mixtures_over_configurations() -> None:
         np.testing.assert_allclose(posterior[name]["var"], variances[at], rtol=1e-9)
 
 
-def test_too_many_configurations_are_refused_with_their_number() -> None:
-    model = written(classes.CROSSED)
+def test_too_many_configurations_are_told_with_their_number(tmp_path: Path) -> None:
+    """Refused where a line asks for them; unasked, a bound is fitted that says so, also when it is loaded."""
+    model = written(f"{classes.CROSSED}    infer z by exact\n")
     data = {"y": np.arange(40.0), "g": np.arange(40), "h": np.arange(40) % 3}
     with pytest.raises(ValueError, match=r"2\^40, which is 1099511627776, and at most 65536") as caught:
         model.fitter().fit(data)
@@ -132,6 +135,16 @@ def test_too_many_configurations_are_refused_with_their_number() -> None:
     assert line is not None
     bound = written(f"{classes.CROSSED}\n    {line[1]}\n").plan
     assert {p.method for p in bound.values()} == {"meanfield"}
+    with pytest.warns(UserWarning, match=r"2\^40 configurations of z are more than .* by meanfield instead"):
+        fit = written(classes.CROSSED).fitter(max_iter=2, seed=0).fit(data)
+    assert fit.log_likelihood_ is None and set(fit.posterior_) == {"z", "u", "v"}
+    fit.save(tmp_path / "fit.json")
+    assert load(tmp_path / "fit.json").score(data) == pytest.approx(fit.score(data))
+    few = {n: x[:4] for n, x in data.items()}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        assert fit.score(few) == pytest.approx(fit.score(few))  # by the same module, whatever the data
+    assert written(classes.CROSSED).fitter(max_iter=1, seed=0).fit(few).log_likelihood_ is not None
 
 
 def test_a_variance_of_zero_in_the_data_is_said() -> None:

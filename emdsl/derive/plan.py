@@ -25,7 +25,7 @@ from emdsl.derive.posteriors.blocks import Elimination, eliminate, enumerable
 from emdsl.derive.posteriors.chains import distance
 from emdsl.derive.posteriors.choices import Choice, choices
 from emdsl.derive.posteriors.collapsed import collapsed
-from emdsl.derive.posteriors.configurations import by_configurations, by_group
+from emdsl.derive.posteriors.configurations import MOST, by_configurations
 from emdsl.derive.posteriors.draws import Sampling, drawable, drawn_names, expanded, last_rung, sampling
 from emdsl.derive.posteriors.meanfield import as_sums_or_addends, factors_of_q, largest_factors, moments
 from emdsl.derive.posteriors.numeric_factors import by_factors
@@ -229,13 +229,13 @@ def posteriors(joint: LogJoint, weighted: str | None) -> tuple[LogJoint, Elimina
     except ModelError as refusal:
         refused = refusal.problems[0].message
         one_by_one = by_configurations(joint, weighted) if tied else None  # they are no fewer than states together
-        if one_by_one is not None and (asked or by_group(one_by_one[0])):
+        if one_by_one is not None and (asked or joint.model.enumerated):
             return *one_by_one, refused
         if asked or joint.multipliers or _exact_without_gaps(joint, weighted):
             raise
         if one_by_one is not None:
             names = ", ".join(v.name for v in joint.model.variables if v.name in one_by_one[0].configured)
-            refused += f"; infer {names} by exact takes all configurations of {names}, where they are few"
+            refused += f"; these data have many configurations of {names}: infer {names} by exact takes up to {MOST}"
         at_points = where_possible(joint, weighted)
         if at_points is None or not quadrature.of_one_mode(joint, at_points[0]):
             for counted in map(counting, as_sums_or_addends(joint)):

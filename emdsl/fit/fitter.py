@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Self
@@ -10,6 +11,7 @@ import numpy as np
 
 from emdsl.errors import DataError, EmdslError, ModelError, Problem, nearest
 from emdsl.fit.again import sizes_and_givens
+from emdsl.fit.few import too_many
 from emdsl.fit.identified import unidentified
 from emdsl.fit.missing import LAST, are_last, has_gaps, located, renamed
 from emdsl.fit.onward import CompiledModel, Onward
@@ -42,6 +44,7 @@ class Fitter(Onward):
         self._held: dict[str, Any] = {}
         self._completed: tuple[str, ...] = ()
         self._over = ""  # the plate that is weighed, where the observed data lie on several
+        self._many = self._fitted_many = False  # whether the data have more configurations than are enumerated
         super().__init__(**options)
 
     def __sklearn_clone__(self) -> Fitter:
@@ -74,16 +77,18 @@ class Fitter(Onward):
         """The model with its fixed parameters, its data complete; that of the plate that is weighed, where one was
         chosen among several."""
         whole = self.model.fix(tuple(sorted(self._held))) if self._held else self.model
-        return (whole.told(weights_over=self._over) or whole) if self._over else whole
+        whole = (whole.told(weights_over=self._over) or whole) if self._over else whole
+        return (whole.told(enumerated=False) or whole) if self._many else whole
 
     def fit(self, data: Any, *arguments: Any, **beside: Any) -> Self:
         """See `Estimator.fit`. Missing entries are latents of their rows, where they cannot simply be left out."""
         self._completed = ()
+        self._fitted_many = False
         self.__dict__.pop("_unsettled", None)
         over = beside.get("weights_over")
         self._over = over if isinstance(over, str) and len(outer_plates(self.model.module.SPEC)) > 1 else ""
         super().fit(data, *arguments, **beside)
-        self._fitted = (self._current, self._tied)
+        self._fitted, self._fitted_many = (self._current, self._tied), self._many
         if self._tied is not None:
             self.sizes_ = {n: size for n, size in self.sizes_.items() if n in self._tied.written.sizes}
         return self
@@ -92,10 +97,28 @@ class Fitter(Onward):
     def posterior_(self) -> dict[str, Any]:
         """See `Answers.posterior_`; new data may have been met since that another variant of the model is for."""
         if "_fitted" in self.__dict__:
-            self._use(*self._fitted)
+            self._back()
         return super().posterior_
 
+    def _back(self) -> None:
+        """To the variant of the model that the last fit used."""
+        self._many = self._fitted_many
+        self._use(*self._fitted)
+
     def _bind(self, data: Any, params: Any = None, **beside: Any) -> Bound:
+        """Data as the model is written, by the next way where configurations are too many to be enumerated unasked."""
+        self._many = self._fitted_many
+        bound = self._bind_variant(data, params, **beside)
+        reason = too_many(self._current.derived, bound) if self._whole().derived.joint.configurations else ""
+        if reason and self._whole().told(enumerated=False) is not None:
+            self._many = True
+            bound = self._bind_variant(data, params, **beside)
+            ways = {c.method.partition(":")[0] for c in self._current.derived.choices.values()} - {"exact"}
+            text = f"{reason}: by {' and '.join(sorted(ways))} instead, which is no exact posterior"
+            warnings.warn(text, UserWarning, stacklevel=4)
+        return bound
+
+    def _bind_variant(self, data: Any, params: Any = None, **beside: Any) -> Bound:
         """Data as the model is written; where entries cannot be left out, the completed model takes over."""
         whole = self._whole()
         self._use(whole)
@@ -299,12 +322,23 @@ class Fitter(Onward):
         """The fit with its model's text, so that `emdsl.load` needs nothing else."""
         from emdsl import __version__
 
-        more = {"source": self.model.text, "infer": dict(self.model.infer or {}), "fixed": sorted(self._held)}
+        more: dict[str, Any] = {
+            "source": self.model.text,
+            "infer": dict(self.model.infer or {}),
+            "fixed": sorted(self._held),
+        }
+        more |= {"many": True} if self._fitted_many else {}
         here = (self._current, self._tied)
         if self._tied is not None:  # which rows the gaps tie is of these data alone
             self._use(self._whole().complete(self._completed))
         try:
-            return {**super().document(), **more, "completed": list(self._completed), "emdsl_version": __version__}
+            return {
+                **super().document(),
+                **more,
+                "completed": list(self._completed),
+                "many": self._fitted_many,
+                "emdsl_version": __version__,
+            }
         finally:
             self._use(*here)
 
@@ -315,6 +349,8 @@ class Fitter(Onward):
             held = {n: saved["params"][n] for n in saved.get("fixed") or () if n in saved["params"]}
             self.set_params(fixed=held or None)
             self._hold_fixed(held)
+            self._many = self._fitted_many = bool(saved.get("many"))
+            self._use(self._whole())
             self._complete(saved.get("completed") or ())
         except faults.DataError as error:
             raise self._fault(error) from None

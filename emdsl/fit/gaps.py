@@ -6,9 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from emdsl.derive.joint.elements import apart
-from emdsl.derive.plan import derive
 from emdsl.derive.posteriors.held import may_be_held
-from emdsl.errors import ModelError
 from emdsl.families import PRELUDE
 from emdsl.families.table import mixture
 from emdsl.language import model as m
@@ -86,23 +84,6 @@ def _within(part: m.FamilyCall, call: m.FamilyCall, values: Mapping[str, m.Expr]
     bound = tuple((n, rename(s, lengths)) for n, s in part.sizes)
     event = tuple(rename(s, lengths) for s in part.event)
     return replace(part, args=args, event=event, sizes=bound, span=call.span)
-
-
-def by_configurations(resolved: m.ModelText, names: tuple[str, ...]) -> m.ModelText | None:
-    """The model in which what is missing is integrated out under all configurations of its discrete latents, as an
-    `infer` line would ask; None where that is no way either."""
-    named = {n for line in resolved.infer for group in line.groups for n in group}
-    found = [v.name for v in resolved.of_kind("latent") if v.domain.discrete and v.name not in named]
-    every = (*found, *(n for n in names if n not in named))
-    line = m.Infer(tuple((n,) for n in every), (False,) * len(every), "exact", ())
-    if not found:
-        return None
-    asked = replace(resolved, infer=(*resolved.infer, line))
-    try:
-        derive(asked, names)
-    except ModelError:
-        return None
-    return asked
 
 
 def hold(resolved: m.ModelText, names: tuple[str, ...]) -> m.ModelText:

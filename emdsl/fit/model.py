@@ -128,9 +128,6 @@ class Model:
         made = Model(resolved, self.text, self.infer, self.fixed, gaps)
         if made.refusal is None:
             return made
-        asked = rewritten.by_configurations(resolved, gaps)
-        if asked is not None:
-            return Model(asked, self.text, self.infer, self.fixed, gaps)
         numbers = tuple(n for n in gaps if rewritten.is_one_number(self.resolved.variable(n)))
         by_points = Model(
             rewritten.seen_through_points(self.resolved, (*discrete, *numbers)), self.text, self.infer, self.fixed

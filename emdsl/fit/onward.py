@@ -59,6 +59,9 @@ class Onward(Estimator):
     def _whole(self) -> CompiledModel:
         raise NotImplementedError
 
+    def _back(self) -> None:
+        raise NotImplementedError
+
     def _ahead(
         self, module: Any, bound: Bound, steps: int, givens: Mapping[str, Any], more: Mapping[str, Any]
     ) -> dict[str, Any]:
@@ -68,7 +71,7 @@ class Onward(Estimator):
         """
         asked, here = asked_of(**more), bound
         if "_fitted" in self.__dict__ and bound is self._training[0]:
-            self._use(*self._fitted)  # new data may have been met since
+            self._back()  # new data may have been met since
             module = self._module
         if self._tied is not None:
             module, bound = self._whole().complete(self._completed).module, self._tied.written

@@ -50,13 +50,13 @@ def _block(letter: str, *which: Formula) -> Formula:
     return f.At(f.Name(letter), which)
 
 
-def _possible(model: ModelText, name: str) -> bool:
-    """Whether the model has a plan for data of which cells of this variable are missing."""
+def _possible(model: ModelText, name: str, configured: bool) -> bool:
+    """Whether the model has a plan for data of which cells of this variable are missing, no more of a mixture than
+    without."""
     try:
-        derive(model, (name,))
+        return derive(model, (name,)).joint.configurations is None or configured
     except ModelError:
         return False
-    return True
 
 
 def missing_step(plan: Plan) -> list[Step]:
@@ -64,7 +64,7 @@ def missing_step(plan: Plan) -> list[Step]:
     found = plan.joint.configurations
     model = found.written.model if found else plan.joint.model
     names = [v.name for v in model.of_kind("observed") if missing_policy(v, plan) in ("cells", "complete")]
-    names = [n for n in names if model.variable(n).domain.kind == "real" and _possible(model, n)]
+    names = [n for n in names if model.variable(n).domain.kind == "real" and _possible(model, n, found is not None)]
     if not names:
         return []
     body = (

@@ -5,7 +5,7 @@ Numbers in brackets are those of the equations that `emdsl derive` prints.
 The model:
 
     # A level that drifts by one of two rules, which themselves follow a Markov chain.
-    # Plan: without an infer line mean-field, for both chains together are not tractable, a factor each; all a closed form.
+    # Plan: by mean-field, a factor for each chain, for both are exact together in short series alone; all a closed form.
     model SwitchingLinearSystem
 
     size K = 2
@@ -19,6 +19,8 @@ The model:
         latent   rule[t]  ~ Categorical(ones(K) / K) if t == 0 else Categorical(stay[rule[t-1]])
         latent   level[t] ~ Normal(0, 10) if t == 0 else Normal(slope[rule[t]] * level[t-1], var = drift[rule[t]])
         observed y[t]     ~ Normal(level[t], var = noise)
+
+    infer (rule), (level) by meanfield
 """
 
 from __future__ import annotations
@@ -130,16 +132,10 @@ SPEC = {'model': 'SwitchingLinearSystem',
                 'support': None}],
  'plan': {'rule': ['meanfield',
                    'a factor of q for rule, the others averaged: K states per element, a chain along T: forward and '
-                   'backward (not exact: the posterior of level is not tractable: it is tied to the discrete latent '
-                   'rule; infer rule by exact takes all configurations of rule, where they are few; not quadrature: '
-                   'the elements of level are tied to one another: the density of level holds several, so the '
-                   'integral is over all of them at once)'],
+                   'backward'],
           'level': ['meanfield',
                     'a factor of q for level, the others averaged: every term is linear or quadratic in level, an '
-                    'element tied to the one before it: elimination along the plate (not exact: the posterior of '
-                    'level is not tractable: it is tied to the discrete latent rule; infer rule by exact takes all '
-                    'configurations of rule, where they are few; not quadrature: the elements of level are tied to '
-                    'one another: the density of level holds several, so the integral is over all of them at once)']},
+                    'element tied to the one before it: elimination along the plate']},
  'updates': {'stay': ['closed form', '',
                       'sum of c log p on a simplex: Lagrange multiplier, normalise; Q is concave where all c >= 0'],
              'slope': ['closed form', '',

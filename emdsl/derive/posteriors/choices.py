@@ -119,8 +119,10 @@ def _configurations_choice(joint: LogJoint, found: Configurations, refused: str)
         counts.append(f"{joint.levels[n]}^({over})" if "*" in over else f"{joint.levels[n]}^{over}")
     names = ", ".join(found.latents)
     each = f" within each {plate_names(joint.model.variable(found.latents[0]))[found.depth - 1]}" if found.depth else ""
-    text = f"{' '.join(counts)} configurations of all elements of {names}{each}, enumerated (at most {MOST}): {refused}"
-    return Choice("exact:hybrid", text)
+    asked = any(line.method == "exact" for line in joint.model.infer)
+    most = f"at most {MOST}" if asked else f"where they are few: infer {names} by exact takes up to {MOST}"
+    every = f"{' '.join(counts)} configurations of all elements of {names}{each}"
+    return Choice("exact:hybrid", f"{every}, enumerated ({most}): {refused}")
 
 
 def _cloud_choice(cloud: Cloud, joint: LogJoint, refused: str, averaged: bool) -> Choice:

@@ -126,12 +126,6 @@ def by_configurations(joint: LogJoint, weighted: str | None) -> tuple[LogJoint, 
     return None
 
 
-def by_group(joint: LogJoint) -> bool:
-    """Whether the configured latents are classes of groups that rows point at: those are few beside the rows."""
-    groups = {str(v.domain.levels) for v in joint.model.of_kind("given") if v.domain.kind == "index"}
-    return all((v := joint.model.variable(n)).plates and str(v.plates[-1].size) in groups for n in joint.configured)
-
-
 def _choices(joint: LogJoint) -> Iterator[tuple[str, ...]]:
     """One discrete latent, then two, ...; all at once where they are many."""
     free = [v.name for v in joint.model.of_kind("latent")
