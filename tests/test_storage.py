@@ -151,6 +151,45 @@ def test_npz_with_objects_or_cut_short_is_refused(tmp_path: Path, monkeypatch: p
     assert "bytes would become 1000000" in refused(path)
 
 
+TWO_EFFECTS = """model TwoEffects
+param t : positive
+for g in G:
+    latent b[g] ~ Normal(0, 1)
+for h in H:
+    latent c[h] ~ Normal(0, 1)
+for n in N:
+    given i[n] : index[G]
+    given j[n] : index[H]
+    observed y[n] ~ Normal(b[i[n]] + c[j[n]], t)
+infer b, c by meanfield
+"""
+
+
+def test_factors_of_another_model_are_refused_where_they_are_asked(tmp_path: Path) -> None:
+    """Found by changing saved fits by chance: a KeyError of the generated module."""
+    data = {"i": [0, 1, 1], "j": [0, 0, 1], "y": [1.0, 2, 4]}
+    fit = emdsl.compile(text=TWO_EFFECTS).fitter(max_iter=60).fit(data)
+    fit.save(tmp_path / "fit.json")
+    document = json.loads((tmp_path / "fit.json").read_text())
+    name = next(iter(document["factors"]))
+    for wrong in ({"b": [1.0]}, {**document["factors"], name: [[[1.0, 2], [3, 4]]] * 5}):
+        (tmp_path / "fit.json").write_text(json.dumps({**document, "factors": wrong}))
+        with pytest.raises(DataError, match=r"D020.*none of this model's"):
+            emdsl.load(tmp_path / "fit.json").posterior(data)
+    with pytest.raises(DataError, match=r"D021.*no log-likelihood"):
+        fit.aic()
+
+
+def test_an_objective_that_json_cannot_hold_is_told(tmp_path: Path) -> None:
+    """Found by chance: a fit whose objective was minus infinity raised TypeError when shown."""
+    text = "model M\nparam m : real\nfor n in N: observed y[n] ~ Normal(m, 1)"
+    fit = emdsl.compile(text=text).fitter().fit([1.0, 2.0])
+    fit.save(tmp_path / "fit.json")
+    document = json.loads((tmp_path / "fit.json").read_text())
+    (tmp_path / "fit.json").write_text(json.dumps({**document, "objective": None}))
+    assert "-inf" in emdsl.load(tmp_path / "fit.json")._repr_html_()
+
+
 def test_labels_travel_with_the_fit(tmp_path: Path) -> None:
     fit = RaggedPoisson(seed=0).fit([[1, 2], [9]])
     fit.labels_["V"] = ["a", "b"]

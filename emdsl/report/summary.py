@@ -103,11 +103,12 @@ def all_rows(fit: Any, spec: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 def outcome_lines(fit: Any) -> Iterator[str]:
     """The log-likelihood or bound, the objective where priors make it another number, and the criteria."""
+    objective = -np.inf if fit.objective_ is None else fit.objective_  # JSON holds no infinity
     if fit.log_likelihood_ is None:
-        yield f"objective       {fit.objective_:.6f}  (a bound or a sample, not the log-likelihood)"
+        yield f"objective       {objective:.6f}  (a bound or a sample, not the log-likelihood)"
         return
     yield f"log-likelihood  {fit.log_likelihood_:.6f}"
-    if fit.objective_ != fit.log_likelihood_:
-        yield f"with priors     {fit.objective_:.6f}"
+    if objective != fit.log_likelihood_:
+        yield f"with priors     {objective:.6f}"
     if fit.n_parameters_:
         yield f"AIC {fit.aic():.3f}, BIC {fit.bic():.3f} with {fit.n_parameters_} free parameters"

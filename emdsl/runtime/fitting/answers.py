@@ -94,7 +94,19 @@ class Answers(Settings):
         dict with mean and cov or var. Others: mean and the family's parameters. Lists on ragged plates.
         """
         bound, prepared = self._see(data, **beside)
-        return self._nested(self._ask("posterior", self.params_, bound, prepared, *self._learned()), bound)
+        return self._nested(self._moments(bound, prepared), bound)
+
+    def _moments(self, bound: Bound, prepared: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Posteriors of new data; of a fit that was read, DataError where its factors are none of this model's."""
+
+        def foreign(error: Exception) -> Exception:
+            text = f"the fit's factors of q are none of this model's: {error} is lacking, or has another shape"
+            return self._fault(error if isinstance(error, DataError) else DataError(text, code="D020"))
+
+        read = (KeyError, IndexError, TypeError, ValueError) if "_training" not in self.__dict__ else ()
+        with Translated(read if self._learned() else (), foreign):
+            found: Mapping[str, Any] = self._ask("posterior", self.params_, bound, prepared, *self._learned())
+        return found
 
     def _learned(self) -> tuple[Any, ...]:
         """Where q is factorised: (no factors of the new data yet, those of the fit)."""
@@ -128,7 +140,7 @@ class Answers(Settings):
         if hasattr(self._module, "most_probable"):
             found = self._ask("most_probable", self.params_, bound, prepared)
         else:
-            posterior = self._ask("posterior", self.params_, bound, prepared, *self._learned())
+            posterior = self._moments(bound, prepared)
             found = {n: np.argmax(p, -1) for n, p in posterior.items() if not isinstance(p, Mapping)}
         names = self._discrete(found)
         nested = self._nested({n: np.asarray(found[n]) for n in names}, bound)
@@ -203,7 +215,8 @@ class Answers(Settings):
 
     def _likelihood(self) -> float:
         if self.log_likelihood_ is None:
-            raise ValueError("this fit has no log-likelihood: its E-step is a bound or a sample (see objective_)")
+            text = "this fit has no log-likelihood: its E-step is a bound or a sample (see objective_)"
+            raise self._fault(DataError(text, code="D021"))
         return float(self.log_likelihood_)
 
     # -------------------------------------------------------------- beyond the data
