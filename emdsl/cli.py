@@ -339,6 +339,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 def run(arguments: Sequence[str] | None = None) -> int:
     """The exit status of a command; what went wrong is on standard error, in one block."""
     try:
+        if any("\0" in a for a in arguments or ()):
+            raise click.UsageError("an argument holds a zero character")
         status = commands.main(
             args=None if arguments is None else list(arguments), prog_name="emdsl", standalone_mode=False
         )

@@ -35,6 +35,23 @@ def said(capsys: pytest.CaptureFixture[str]) -> Any:
     return runs
 
 
+def test_names_that_no_file_can_have(said: Any) -> None:
+    """Found by chance: a long name was an internal error."""
+    for name in ("y" * 3000, "y" * 256):
+        assert "D040" in said(1, "compile", MODEL, "-o", name)
+        assert "D030" in said(1, "check", name)
+
+
+def test_no_argument_holds_a_zero_character(said: Any) -> None:
+    assert "zero character" in said(2, "check", MODEL, "\0")
+
+
+def test_a_name_as_long_as_names_may_be_is_written(tmp_path: Path) -> None:
+    """The file that it is written to first has a name of its own, no longer one."""
+    path = tmp_path / ("y" * 252 + ".py")
+    assert cli.run(["compile", MODEL, "-o", str(path)]) == 0 and path.exists()
+
+
 def saved(folder: Path, document: Any) -> str:
     (folder / "p.json").write_text(json.dumps(document))
     return str(folder / "p.json")

@@ -16,14 +16,17 @@ def check_output(path: str | None) -> None:
     """Refuse an output path that cannot be written before any work is done."""
     if path is None or path == "-" or (os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path)):
         return
-    folder = Path(path).resolve().parent
     reason = None
-    if Path(path).is_dir():
-        reason = "it is a directory"
-    elif not folder.is_dir():
-        reason = f"there is no directory {folder}"
-    elif not os.access(folder, os.W_OK):
-        reason = f"the directory {folder} is not writable"
+    try:
+        folder = Path(path).resolve().parent
+        if Path(path).is_dir():
+            reason = "it is a directory"
+        elif not folder.is_dir():
+            reason = f"there is no directory {folder}"
+        elif not os.access(folder, os.W_OK):
+            reason = f"the directory {folder} is not writable"
+    except (OSError, ValueError) as error:  # a name that is too long, or that no file can have
+        reason = getattr(error, "strerror", None) or str(error)
     if reason:
         raise DataError(Problem("D040", f"{path}: cannot be written: {reason}"))
 

@@ -82,7 +82,7 @@ def write_whole(path: str | os.PathLike[str], content: bytes) -> None:
         Path(path).write_bytes(content)
         return
     path = Path(os.path.realpath(path))
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name[:40]}.", dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)
