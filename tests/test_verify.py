@@ -102,10 +102,20 @@ for n in N:
 infer h by quadrature(points = 21)
 """  # the oracle had too few nodes, by 1.6e-8
 
+OTHERS = """
+param m : real
+param b : real
+param s : positive
+for n in N:
+    given x[n] : real
+    observed y[n] ~ Normal(m + b * sum(x[j] for j in N if x[j] > x[n]), s)
+    observed w[n] ~ Normal(m * (x[n] - max(x)), 1)
+"""  # sums of all rows were of those of a chunk
+
 
 @pytest.mark.parametrize(
-    "text", [LINE, ORDINAL, ABBOTT, CORNERS, HEAVY, FLAT],
-    ids=["noise unlike the covariate", "an end as good as another", "few rows have no maximum", "points at corners",
+    "text", [LINE, OTHERS, ORDINAL, ABBOTT, CORNERS, HEAVY, FLAT],
+    ids=["noise unlike the covariate", "rows that read all others", "an end as good as another", "few rows have no maximum", "points at corners",
          "few rows are fitted exactly", "a number near 0 of a wide spread"],
 )  # fmt: skip
 def test_the_plainest_regressions(text: str) -> None:

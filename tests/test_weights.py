@@ -54,9 +54,17 @@ TWO_FILES = """
         latent z[k] ~ Categorical(w)
         observed y[k] ~ Normal(a[z[k]], var = v)
 """
+OTHERS = """
+    model Others
+    param b : real
+    for n in N:
+        given x[n] : real
+        observed y[n] ~ Normal(b * sum(x[j] for j in N if x[j] > x[n]), 1)
+"""
 ROWS = np.random.default_rng(3).normal(size=(3, 4))
 REFUSED: dict[str, tuple[str, Any, str]] = {
     "edges": (PARTNERS, {"y": ROWS[:, 0], "partner": [1, 2, 0]}, "rows of G cannot be weighted: the elements of b"),
+    "sums over rows": (OTHERS, {"x": [1.0, 2, 3], "y": ROWS[:, 0]}, "an expression runs over all elements of N"),
     "two files": (TWO_FILES, {"x": [ROWS[0], ROWS[1]], "y": ROWS[0]}, "needs weights_over"),
 }
 

@@ -39,6 +39,7 @@ from emdsl.errors import ModelError, Problem
 from emdsl.language import model as m
 from emdsl.language.constants import one_number
 from emdsl.language.ends import known_of_each
+from emdsl.language.left_out import run_over
 
 NAMES = ((("latent",), 200, "latents"), (("param", "latent", "observed"), 600, "parameters and variables"))
 
@@ -270,7 +271,8 @@ def _unweighted(model: m.ModelText, weighted: str | None, bound_up: set[str]) ->
     reason = "the observed data lie on several plates"
     if tied:
         reason = f"the elements of {tied} are eliminated together, where each counts once"
-    return {p: reason for p in outer if p != weighted}
+    found = {p: reason for p in outer if p != weighted}
+    return {**found, **{p: f"an expression runs over all elements of {p}" for p in outer if p in run_over(model)}}
 
 
 def _exact_without_gaps(joint: LogJoint, weighted: str | None) -> bool:

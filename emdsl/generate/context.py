@@ -43,6 +43,7 @@ from emdsl.generate.lines.names import Namer
 from emdsl.generate.lines.spelling import numbered
 from emdsl.generate.shared import Handed, RowKinds, Sums
 from emdsl.language import model as m
+from emdsl.language.left_out import run_over
 
 KINDS = "the kinds"
 
@@ -129,6 +130,8 @@ def chunk_dimension(plan: Plan) -> str | None:
             return None
         if v.kind in ("given", "observed") and dim in axes and not v.plates:
             return None
+    if dim in run_over(plan.joint.model):
+        return None
     if any(i.dim == dim for s in plan.expected.statistics for i in s.axes):
         return None  # one for each row, where parameters meet its number: exp(slope t)
     return dim

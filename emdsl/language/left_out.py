@@ -19,6 +19,22 @@ def read_elsewhere(model: m.ModelText) -> frozenset[str]:
     return frozenset(out)
 
 
+def run_over(model: m.ModelText) -> frozenset[str]:
+    """Sizes that an expression runs over by itself: `sum(x[j] for j in N)`, `sum(x)`, within a row or outside of any.
+
+    What it reads are other rows than that which is cut off or weighed.
+    """
+    out: set[str] = set()
+    for _, e in _expressions(model):
+        named = {id(node.base) for node in m.walk(e) if isinstance(node, m.Index)}
+        for node in m.walk(e):
+            if isinstance(node, m.SumOver):
+                out.add(str(node.size))
+            if id(node) not in named:
+                out |= {str(size) for size in node.shape}
+    return frozenset(out)
+
+
 def _expressions(model: m.ModelText) -> Iterator[tuple[tuple[m.Plate, ...], m.Expr]]:
     """Every expression of the declarations, and the plates around it. Conditions see the data as they are."""
     for v in model.variables:
