@@ -115,8 +115,9 @@ for n in N:
 
 @pytest.mark.parametrize(
     "text", [LINE, OTHERS, ORDINAL, ABBOTT, CORNERS, HEAVY, FLAT],
-    ids=["noise unlike the covariate", "rows that read all others", "an end as good as another", "few rows have no maximum", "points at corners",
-         "few rows are fitted exactly", "a number near 0 of a wide spread"],
+    ids=["noise unlike the covariate", "rows that read all others", "an end as good as another",
+         "few rows have no maximum", "points at corners", "few rows are fitted exactly",
+         "a number near 0 of a wide spread"],
 )  # fmt: skip
 def test_the_plainest_regressions(text: str) -> None:
     """One covariate in each row is drawn apart from the noise; a Newton step's last digits are not held against it."""
