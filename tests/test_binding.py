@@ -274,6 +274,9 @@ def test_text_is_coded_in_sorted_order_and_kept() -> None:
     again = bound(CATEGORY, {"c": ["b"]}, labels=b.labels)
     assert again.values["c"][0] == 2 and again.sizes["V"] == 3
     assert "'q'" in refused(CATEGORY, {"c": ["b", "q"]}, labels=b.labels)
+    two = spec_of(variable("c", "category", levels="2"), N=None)
+    told = refused(two, {"c": ["cat", "dog", "NA"]})
+    assert "has 3 labels for 2 levels: 'NA', 'cat', 'dog'" in told and "'NA' is a label" in told
 
 
 def test_variables_of_one_size_share_a_coding() -> None:

@@ -53,3 +53,24 @@ def test_two_steps_of_graded_answers():
     assert fits[0].history_[-1] > fits[0].history_[0] + 0.1
     for other in fits[1:]:
         np.testing.assert_allclose(other.history_, fits[0].history_, rtol=1e-7)
+
+
+def test_covariances_of_classes_by_a_table_with_gaps():
+    """What cells are missing and which covariance a class has are both looked up; their sums had been mixed up."""
+    text = """
+    model Shared
+    param w : simplex[3]
+    param m[3] : real[2]
+    param S[2] : spd[2]
+    let which = [0, 1, 0]
+    for n in N:
+        latent   c[n] ~ Categorical(w)
+        observed x[n] ~ MvNormal(m[c[n]], {})
+    """
+    rng = np.random.default_rng(1)
+    x = rng.normal(size=(20, 2)) + rng.integers(0, 3, 20)[:, None]
+    x[rng.random(x.shape) < 0.2] = np.nan
+    init = {"w": [0.3, 0.3, 0.4], "m": [[0, 0], [1, 1.2], [2, 1.8]], "S": [np.eye(2), [[0.7, -0.1], [-0.1, 1.2]]]}
+    spelled = ("S[which[c[n]]]", "S[1] if c[n] == 1 else S[0]")
+    one, other = (written(text.format(s)).fitter(max_iter=3, tol=0, init=init).fit({"x": x}) for s in spelled)
+    np.testing.assert_allclose(one.history_, other.history_, rtol=1e-10)

@@ -23,6 +23,7 @@ from emdsl.fit.verify import Certificate, bounds
 from emdsl.fit.verify.cells import _halved
 from emdsl.fit.verify.certificate import Check
 from emdsl.fit.verify.drawn import NAME as HOW_IT_IS_DRAWN
+from emdsl.generate.lines import contraction
 
 GALLERY = sorted(p.stem for p in MODELS.glob("*.em"))
 APART = ("word_alignment", "gaussian_hmm")  # ragged data, and a chain, by another interpreter; all are in test_golden
@@ -330,6 +331,17 @@ SPIKE = """
             observed y[g, n] ~ Normal(h[g], 0.5)
 """
 
+SHARED = """
+    model Shared
+    param w : simplex[3]
+    param m : real[2]
+    param S[2] : spd[2]
+    let which = [0, 1, 0]
+    for n in N:
+        latent   c[n] ~ Categorical(w)
+        observed x[n] ~ MvNormal(m, S[which[c[n]]])
+"""
+
 BROKEN: dict[str, tuple[str, str, Callable[[pytest.MonkeyPatch], None]]] = {  # with the check that sees it
     "a wrong sign in Q": ("EM climbs", "random_intercepts", broken_q(wrong_sign)),
     "a factor of two in Q": ("M-step", "diagonal_gaussian_mixture", broken_q(wrong_factor)),
@@ -341,6 +353,11 @@ BROKEN: dict[str, tuple[str, str, Callable[[pytest.MonkeyPatch], None]]] = {  # 
         "log-likelihood with gaps",
         "old_faithful",
         broken_block(block_loses_a_term),
+    ),
+    "sums over patterns of gaps and over classes mixed up": (
+        "log-likelihood with gaps",
+        SHARED,
+        lambda patch: patch.setattr(contraction, "_gathered", lambda factors, scatter, _: (factors, scatter)),
     ),
     "a wrong sign in a Gaussian posterior": ("EM climbs", "random_slopes", broken_block(block_sign)),
     "a term of a Gamma posterior lost": ("Fisher's identity", "student", broken_block(block_loses_a_term)),

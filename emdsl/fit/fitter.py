@@ -177,18 +177,14 @@ class Fitter(Onward):
         """A function of the module. The posterior of latents of which it has the tails alone is another module's: that
         of the model in which they are latents like the others."""
         found = super()._ask(function, *arguments, of=of)
-        if function == "posterior" and of is None and self._tied is not None:
-            return self._tied.posterior(found)
-        if function != "posterior" or of is not None or not (names := self._module.SPEC.get("untold")):
+        if function != "posterior" or of is not None:
             return found
-        kept = self._current.told(tails="kept")
-        return found if kept is None else {**found, **self._of_latents(kept.module, names, arguments[0], arguments[1])}
-
-    def _of_latents(self, module: Any, names: Iterable[str], params: Any, bound: Bound) -> dict[str, Any]:
-        """The posteriors of some latents in a module of the same model."""
-        prepared = self._ask("prepare", bound, self._ask("reference", bound, of=module), of=module)
-        told = self._ask("posterior", params, bound, prepared, of=module)
-        return {n: told[n] for n in sorted(names) if n in told}
+        if self._tied is not None:
+            return self._tied.posterior(found)
+        if names := self._module.SPEC.get("untold"):
+            kept = self._current.told(tails="kept")
+            found = found if kept is None else {**found, **self._of_latents(kept.module, names, *arguments[:2])}
+        return {**found, **self._of_entries(found, *arguments[:2])}
 
     def _quick(self, setup: Setup) -> Setup | None:
         """The same fit where many elements share their points; None where that is not to be had, or not worth it."""

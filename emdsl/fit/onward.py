@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
 from emdsl.errors import ModelError
 from emdsl.fit.ahead.forecasts import Seen, asked_of, completed, enough
 from emdsl.fit.ahead.future import Future
+from emdsl.fit.few import too_many
 from emdsl.fit.gaps import unseen
+from emdsl.fit.imputed import entries, left_out
 from emdsl.fit.missing import read_ahead, renamed
 from emdsl.fit.runs import Pattern
 from emdsl.fit.shifted import Lags
@@ -142,3 +144,20 @@ class Onward(Estimator):
         if whole.derived.drawn:  # a sample of the rows ahead: moments that recur, and paths, are better
             return module, bound
         return whole.module, renamed(bound, names, whole.module.SPEC)
+
+    def _of_entries(self, found: Mapping[str, Any], params: Any, bound: Bound) -> dict[str, Any]:
+        """The posteriors of missing entries that the likelihood leaves out, where they are exact."""
+        out: dict[str, Any] = {}
+        whole = self._whole().complete(self._completed) if self._completed else self._whole()
+        for v in left_out(self._module.SPEC["variables"], bound, found):
+            copied = whole.with_copy(v["name"])
+            if copied is not None and not too_many(copied.derived, bound):
+                told = entries(v, bound, self._of_latents(copied.module, (unseen(v["name"]),), params, bound))
+                out |= {v["name"]: told} if told is not None else {}
+        return out
+
+    def _of_latents(self, module: Any, names: Iterable[str], params: Any, bound: Bound) -> dict[str, Any]:
+        """The posteriors of some latents in a module of the same model."""
+        prepared = self._ask("prepare", bound, self._ask("reference", bound, of=module), of=module)
+        told = self._ask("posterior", params, bound, prepared, of=module)
+        return {n: told[n] for n in sorted(names) if n in told}

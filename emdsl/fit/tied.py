@@ -49,7 +49,8 @@ def tied(whole: CompiledModel, current: CompiledModel, names: Sequence[str], bou
     Raises DataError (D022) where the longest run has too many configurations, with their number.
     """
     joint = current.derived.joint
-    if joint.configurations is None or not joint.incomplete:
+    states = [n for n in names if n not in bound.values]  # discrete ones, of which what was seen has another name
+    if joint.configurations is None or not joint.incomplete or states:
         return None
     found = runs_of(whole.resolved, names, bound)
     if found is None:

@@ -273,12 +273,15 @@ def gaps(case: Case) -> Iterator[Check]:
         masks = {v.name: _holes(v, case.drawn.data[v.name].shape, whole, case.rng(4)) for v in mine}
         data = {n: np.where(masks[n], np.nan, a) if n in masks else a for n, a in case.drawn.data.items()}
         try:
-            found = case.fit(case.start, 0, case.drawn._replace(data=data)).history_[-1]
+            fit = case.fit(case.start, 4, case.drawn._replace(data=data), policy="keep")
         except DataError as why:
             refused = why.problems[0].message
             continue
         total = _with_gaps(case, data, {v.name: masks[v.name] for v in mine if _is_read(v, case.world)})
-        yield measured("log-likelihood with gaps", ", ".join(masks), abs(found - total) / (1 + abs(total)), EXACT)
+        off = abs(fit.history_[0] - total) / (1 + abs(total))
+        yield measured("log-likelihood with gaps", ", ".join(masks), off, EXACT)
+        if fit.status_ == "decreased":
+            yield Check("EM climbs with gaps", f"step {len(fit.history_)}", "failed", note=fit.message_)
         return
     raise Unchecked(refused)
 

@@ -34,6 +34,9 @@ MAY_IMPORT = {"numpy", "scipy", *WHERE_INSTALLED, *sys.stdlib_module_names}
 def climbs(case: Case) -> Iterator[Check]:
     """The objective never falls, but for what twice the points of a quadrature tell of its error before and after."""
     fit = case.fit(case.start, 8, policy="keep")
+    if fit.status_ == "decreased":  # the step that fell is not in the history
+        yield Check("EM climbs", f"step {len(fit.history_)}", "failed", note=fit.message_)
+        return
     history = np.asarray(fit.history_)
     falls = np.maximum(0.0, -np.diff(history)) / (1 + abs(history[-1]))
     most, note = SAME, ""

@@ -28,12 +28,23 @@ def configured_lines(plan: Plan) -> list[str]:
         names.append(f'"configured {n}"')
     told = ", ".join(f'"{part}"' for part in _told(plan, found.latents))
     comma = "," if len(cells) == 1 else ""
+    known = ", ".join(_known(plan, n) for n in found.latents)
     return [
-        f"states = configurations([{', '.join(cells)}], {MOST}, {told})",
+        f"states = configurations([{', '.join(cells)}], {MOST}, {told}, [{known}])",
         f'sizes["{found.dimension}"] = len(states[0])',
         f"out.update(zip(({', '.join(names)}{comma}), states, strict=True))",
         *(f'out["beyond {n}"] = beyond(out["configured {n}"], out["length {r}"])' for n, r in _ragged_rows(plan)),
     ]
+
+
+def _known(plan: Plan, latent: str) -> str:
+    """What was seen of a latent that is data in part, and where, where one configuration holds all of it."""
+    found, model = plan.joint.configurations, plan.joint.model
+    assert found is not None
+    data = next((v for v in model.variables if v.data_of == latent and not v.domain.dims and not v.array), None)
+    if data is None or found.depth:
+        return "None"
+    return f'(data.values["{data.name}"], data.masks["{data.name}"])'
 
 
 def _told(plan: Plan, latents: tuple[str, ...]) -> tuple[str, str]:

@@ -51,9 +51,26 @@ def contract(em: Lines, factors: list[Expr], out: tuple[Ix, ...]) -> Array:
     # a delta met later may have led a code to an index that is wanted: then it is no sum over it
     kept += [x.sel(of, at) for of, at in scatter if any(i in out for i in x.free(of))]
     scatter = [(of, at) for of, at in scatter if not any(i in out for i in x.free(of))]
+    kept, scatter = _gathered(kept, scatter, out)
     if scatter:
         return _scattered(em, kept, scatter, out)
     return _pairwise(em, [em.value(f) for f in kept], out)
+
+
+def _gathered(
+    factors: list[Expr], scatter: list[tuple[Expr, Ix]], out: tuple[Ix, ...]
+) -> tuple[list[Expr], list[tuple[Expr, Ix]]]:
+    """Factors in which a segment's index stands beside rows of the segments, read at its code: `[code[n] = p] f[p, n]`
+    is that of `f[code[n], n]`. A segment that is summed, and that no factor carries any more, is none."""
+    rows = {i for of, _ in scatter for i in x.free(of)}
+    for of, at in scatter:
+        place = x.as_index(of)
+        factors = [x.substitute(g, {at: place}) if at in x.free(g) and rows & {*x.free(g)} else g for g in factors]
+    left = [(of, at) for of, at in scatter if at in out or any(at in x.free(g) for g in factors)]
+    for of, at in scatter:
+        if (of, at) not in left and not any(_carries(g, of) for g in factors):
+            factors.append(x.fn("eq", of, of))
+    return factors, left
 
 
 def _carries(g: Expr, of: Expr) -> bool:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from emdsl.runtime.data.columns import Array, Column, read_column, refuse_text, refuse_where
+from emdsl.runtime.data.columns import UNSEEN, Array, Column, read_column, refuse_text, refuse_where
 from emdsl.runtime.data.domains import Ends, check_limits, checked_values
 from emdsl.runtime.data.faults import DataError, closest
 from emdsl.runtime.data.plates import Ragged, Record, kept_entries, ragged_rows, read_all, read_lengths
@@ -164,6 +164,11 @@ def _code_text(
                 code="D008",
             )
         labels.setdefault(size, seen)
+        if size.isdigit() and len(seen) > int(size):
+            few = ", ".join(map(repr, seen[:9])) + (", ..." if len(seen) > 9 else "")
+            blank = [v for v in seen if v.lower() in UNSEEN]
+            hint = f"in a column of text {blank[0]!r} is a label; leave empty what was not seen" if blank else None
+            raise DataError(f"{names[0]}: has {len(seen)} labels for {size} levels: {few}", hint=hint, code="D008")
         code = {label: i for i, label in enumerate(labels[size])}
         for n in names:
             unseen = np.array([v not in code for v in columns[n].values.reshape(-1)], bool).reshape(

@@ -15,32 +15,49 @@ from emdsl.runtime.data.faults import DataError
 from emdsl.runtime.numeric.numerics import LOWEST
 
 
-def configurations(latents: Sequence[tuple[int, tuple[int, ...]]], most: int, names: str, ways: str) -> list[Array]:
+def configurations(
+    latents: Sequence[tuple[int, tuple[int, ...]]],
+    most: int,
+    names: str,
+    ways: str,
+    known: Sequence[tuple[Array, Array | None] | None],
+) -> list[Array]:
     """For each latent (its number of states, the shape of its elements) its states in each configuration, one a row.
 
-    Raises `DataError` (D022) where there are more than `most`; `names` says whose, `ways` what else to write.
+    known : for each latent what was seen of its elements, and where (None: everywhere); None: nothing. These have one
+    state. Raises `DataError` (D022) where there are more than `most`; `names` says whose, `ways` what else to write.
     """
-    counts = [(levels, math.prod(shape)) for levels, shape in latents]
+    free = [_unseen(shape, told) for (_, shape), told in zip(latents, known, strict=True)]
+    counts = [(levels, int(unseen.sum())) for (levels, _), unseen in zip(latents, free, strict=True)]
     bits = sum(n * math.log2(max(1, levels)) for levels, n in counts)
     if bits > math.log2(most) + 1e-9:
-        told = " * ".join(f"{levels}^{n}" for levels, n in counts)
+        product = " * ".join(f"{levels}^{n}" for levels, n in counts)
         about = (
             f"{math.prod(levels**n for levels, n in counts)}" if bits < 50 else f"about 10^{bits * math.log10(2):.0f}"
         )
         raise DataError(
-            f"the exact posterior of {names} is over all configurations of its elements: {told}, which is "
+            f"the exact posterior of {names} is over all configurations of its elements: {product}, which is "
             f"{about}, and at most {most} are enumerated",
             hint=f"write {ways}",
             code="D022",
         )
     number = np.arange(math.prod(levels**n for levels, n in counts))
     out = []
-    for (levels, shape), (_, n) in zip(latents, counts, strict=True):
-        table = np.empty((len(number), n), np.int64)
-        for k in range(n):
+    for (levels, shape), unseen, told in zip(latents, free, known, strict=True):
+        table = np.zeros((len(number), len(unseen)), np.int64)
+        if told is not None:
+            table[:] = np.asarray(told[0], np.int64).reshape(-1)
+        for k in np.flatnonzero(unseen):
             number, table[:, k] = np.divmod(number, levels)
         out.append(table.reshape(len(table), *shape))
     return out
+
+
+def _unseen(shape: tuple[int, ...], known: tuple[Array, Array | None] | None) -> Array:
+    """Which elements of a latent are not known, flat."""
+    if known is None:
+        return np.ones(math.prod(shape), bool)
+    return np.zeros(math.prod(shape), bool) if known[1] is None else ~np.asarray(known[1], bool).reshape(-1)
 
 
 def beyond(states: Array, lengths: Array) -> Array:
