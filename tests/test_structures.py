@@ -147,6 +147,14 @@ def test_too_many_configurations_are_told_with_their_number(tmp_path: Path) -> N
     assert written(classes.CROSSED).fitter(max_iter=1, seed=0).fit(few).log_likelihood_ is not None
 
 
+def test_classes_of_groups_are_configurations_within_each() -> None:
+    """Pupils of a school through a given: of each school's own; all of all schools were taken, and its derivation, in
+    which sums over pupils and over classes met, raised ValueError."""
+    model = written(classes.PUPILS)
+    assert "2^P configurations of all elements of z within each G" in model.plan["z"].reason
+    assert "beyond z leaves those that are 0" in " ".join(str(model.derivation).split())
+
+
 def test_a_variance_of_zero_in_the_data_is_said() -> None:
     """A given that makes steps of no variance: the exception of a generated module came out."""
     text = """

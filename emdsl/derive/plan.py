@@ -201,8 +201,9 @@ def _eliminated_together(
         or b.turns
         for n in b.latents if weighted in plate_names(model.variable(n))
     }  # fmt: skip
-    depth = joint.configurations.depth if joint.configurations else 0
-    return tied | {n for n in joint.configured if weighted in plate_names(model.variable(n))[depth:]}
+    found = joint.configurations
+    own = {n: plate_names(model.variable(n))[found.inner(n) :] for n in found.latents} if found else {}
+    return tied | {n for n, plates in own.items() if weighted in plates}
 
 
 def posteriors(joint: LogJoint, weighted: str | None) -> tuple[LogJoint, Elimination, str]:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from math import log2, prod
 
-from emdsl.derive.algebra.expr import El
+import numpy as np
+
+from emdsl.derive.algebra.expr import DataIx, El, Idx, Ix
 from emdsl.derive.joint.factors import Configurations
 from emdsl.derive.joint.plates import plate_names
 from emdsl.derive.plan import Plan
 from emdsl.derive.posteriors.configurations import MOST
 from emdsl.language import model as m
 from emdsl.runtime.data.binding import Bound
+from emdsl.runtime.data.columns import Array
 
 MOST_UNASKED = 2**23  # numbers that an iteration makes: at most about a second, and 64 MB in one array
 
@@ -23,16 +26,16 @@ def too_many(plan: Plan, bound: Bound) -> str:
     found, model = plan.joint.configurations, plan.joint.model
     if found is None or any(line.method == "exact" for line in model.infer):
         return ""
-    first = model.variable(found.latents[0])
-    groups = _rows(first.plates[: found.depth], bound)
-    inner = {n: _within(model.variable(n), found.depth, bound) for n in found.latents}
+    groups = _rows(found.plates, bound)
+    inner = {n: _within(model.variable(n), found, bound) - _seen(n, found, bound) for n in found.latents}
     levels = {n: _levels(model.variable(n), bound) for n in inner}
     bits = sum(log2(max(1, levels[n])) * count for n, count in inner.items())
+    bits += sum(log2(max(1, _levels(model.variable(n), bound))) for n in _states_beside(plan, found))
     numbers = sum(_numbers(model.variable(n), bound) for n in _beside(plan, found)) / max(1, groups)
     if bits + log2(max(1, groups)) + log2(numbers**2 + sum(inner.values()) + 1) <= log2(MOST_UNASKED):
         return ""
     told = " * ".join(f"{levels[n]}^{count}" for n, count in inner.items())
-    each = f" in each of {groups} {plate_names(first)[found.depth - 1]}" if found.depth else ""
+    each = f" in each of {groups} {plate_names(model.variable(found.name))[-1]}" if found.plates else ""
     names = ", ".join(found.latents)
     asked = f" (infer {names} by exact would)" if bits <= log2(MOST) else ""
     return f"{told} configurations of {names}{each} are more than are enumerated unasked{asked}"
@@ -46,16 +49,38 @@ def _beside(plan: Plan, found: Configurations) -> list[str]:
     return [n for b in gated if not b.states for n in b.latents if n not in plan.joint.multipliers]
 
 
+def _states_beside(plan: Plan, found: Configurations) -> list[str]:
+    """The discrete latents of which each state is met with each configuration."""
+    return [n for b in plan.elimination.blocks if found.name in b.latents for n in b.latents if n != found.name]
+
+
 def _levels(v: m.Variable, bound: Bound) -> int:
     return v.domain.levels.value(bound.sizes) if isinstance(v.domain.levels, m.Dim) else 2
 
 
-def _within(v: m.Variable, depth: int, bound: Bound) -> int:
-    """How many elements of a latent a configuration has: of ragged ones as many as the longest."""
-    plates = v.plates[depth:]
-    if depth and plates and isinstance(plates[-1].size, m.Ragged):
+def _within(v: m.Variable, found: Configurations, bound: Bound) -> int:
+    """How many elements of a latent a configuration has: where groups differ as many as the longest."""
+    plates = v.plates[found.inner(v.name) :]
+    if v.name in found.pointed:
+        counts = np.bincount(_places(found.pointed[v.name], bound))
+        return int(counts.max(initial=0)) * _rows(plates[1:], bound)
+    if found.plates and plates and isinstance(plates[-1].size, m.Ragged):
         return int(max(bound.ragged[plates[-1].size.name].lengths, default=0))
     return _rows(plates, bound)
+
+
+def _seen(latent: str, found: Configurations, bound: Bound) -> int:
+    """How many elements of a latent that is data in part have one state, where one configuration holds all of it."""
+    data = next((v.name for v in found.written.model.variables if v.data_of == latent), None)
+    mask = None if data is None or found.plates else bound.masks.get(data)
+    return 0 if mask is None else int(np.sum(mask))
+
+
+def _places(at: Idx, bound: Bound) -> Array:
+    """Where givens lead the elements of a plate."""
+    assert isinstance(at, DataIx) and isinstance(at.value, El)
+    values, inner = bound.values[at.value.var], at.value.idx[0]
+    return values if isinstance(inner, Ix) else values[_places(inner, bound)]
 
 
 def _rows(plates: tuple[m.Plate, ...], bound: Bound) -> int:

@@ -320,7 +320,7 @@ def _of_data(plan: Plan, name: str, of: str, code: str) -> Leaf:
 def configured_leaf(plan: Plan, latent: str, code: str) -> Leaf:
     """How the states of a latent's elements in each configuration are stored."""
     assert plan.joint.configurations is not None
-    v, depth = plan.joint.model.variable(latent), plan.joint.configurations.depth
+    v, depth = plan.joint.model.variable(latent), plan.joint.configurations.inner(latent)
     ragged = depth > 0 and isinstance(v.plates[-1].size, m.Ragged)
     inner = 1 if ragged else len(home_of(v)) - depth
     return Leaf(code, tuple(range(1 + inner)), integer=True)

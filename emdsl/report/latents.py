@@ -16,6 +16,7 @@ from emdsl.derive.plan import Plan
 from emdsl.derive.posteriors.block import Block, place
 from emdsl.derive.posteriors.blocks import messages
 from emdsl.derive.posteriors.chains import Neighbours, Placed
+from emdsl.derive.posteriors.configurations import uneven
 from emdsl.derive.posteriors.discrete import placements
 from emdsl.derive.posteriors.fields import without_gates
 from emdsl.derive.posteriors.quadrature import bounded, counts
@@ -46,7 +47,7 @@ def posterior_step(plan: Plan, block: Block, t: Typeset) -> Step:
     told = [n for n in block.latents if n not in plan.joint.multipliers]
     latents = names_of(*told)
     own = plan.joint.configurations
-    mine = own is not None and block.latents == (own.name,)
+    mine = own is not None and own.name in block.latents
     choice = plan.choices[own.latents[0] if own is not None and mine else block.latents[0]]
     why = worded(_new(plan, block, choice.reason))
     body: list[Say | Show] = [Say(f"{latents}: {choice.method} ({why})."), *_inside(plan, block)]
@@ -74,10 +75,12 @@ def _new(plan: Plan, block: Block, reason: str) -> str:
 
 def _configured(found: Configurations) -> str:
     """What the states of a configuration are."""
+    short = uneven(found, found.written.model)
     each = ", ".join(f"`configured {n}` are the states of {n} in it" for n in found.latents)
     return (
         f"Its states are all configurations of the elements of {names_of(*found.latents)}: {each}. The probability "
         "that an element is in a state is the sum over the configurations in which it is."
+        + "".join(f" Where {n} has fewer elements, `beyond {n}` leaves those that are 0 after the last." for n in short)
     )
 
 

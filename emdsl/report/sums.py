@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from fractions import Fraction
 from itertools import combinations, permutations
@@ -114,8 +115,8 @@ def _both_states(
 
 def matched(these: Sequence[Ix], those: Sequence[Ix]) -> Iterator[dict[Ix, Idx]]:
     """Ways in which indices can stand for others of the same length."""
-    dims = list(dict.fromkeys(i.dim for i in those))
-    if any(sum(i.dim == d for i in those) > MOST for d in dims):
+    dims = Counter(i.dim for i in those)
+    if Counter(i.dim for i in these) != dims or any(n > MOST for n in dims.values()):
         return
     ways: list[dict[Ix, Idx]] = [{}]
     for d in dims:

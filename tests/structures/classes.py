@@ -167,6 +167,44 @@ def _nested_joint(p, d, z):
     return out + _dense(d["y"], reads[:, :3] @ p["m"][z["c"]], cov)
 
 
+# A class for each pupil, one for each school, effects of both: the classes of a school's pupils are configurations.
+PUPILS = """
+    model Pupils
+    param w : simplex[2]
+    param a[2] : simplex[2]
+    param m[2, 2] : real
+    param t[2] : positive
+    param v[2] : positive
+    param s : positive
+    for g in G:
+        latent c[g] ~ Categorical(w)
+        latent u[g] ~ Normal(0, t[c[g]])
+    for p in P:
+        given school[p] : index[G]
+        latent z[p] ~ Categorical(a[c[school[p]]])
+        latent b[p] ~ Normal(0, v[z[p]])
+    for n in N:
+        given pupil[n] : index[P]
+        observed y[n] ~ Normal(m[c[school[pupil[n]]], z[pupil[n]]] + u[school[pupil[n]]] + b[pupil[n]], s)
+"""
+
+
+def _pupils(rng):
+    p = {"w": np.array([0.4, 0.6]), "a": np.array([[0.7, 0.3], [0.2, 0.8]]), "m": np.array([[-1.0, 1.5], [0.5, 3.0]]),
+         "t": np.array([0.4, 0.9]), "v": np.array([0.7, 0.2]), "s": 0.5}  # fmt: skip
+    data = {"school": [0, 2, 0, 0], "pupil": [3, 0, 0, 1, 2, 1, 2]}
+    return {**{n: np.array(v) for n, v in data.items()}, "y": rng.normal(0, 1.5, 7)}, p
+
+
+def _pupils_joint(p, d, z):
+    school, pupil = d["school"], d["pupil"]
+    reads = np.c_[np.eye(3)[school[pupil]], np.eye(4)[pupil]]
+    prior = np.diag(np.r_[p["t"][z["c"]], p["v"][z["z"]]] ** 2)
+    out = LOG(p["w"][z["c"]]).sum() + LOG(p["a"][z["c"][school], z["z"]]).sum()
+    mean = p["m"][z["c"][school[pupil]], z["z"][pupil]]
+    return out + _dense(d["y"], mean, reads @ prior @ reads.T + p["s"] ** 2 * np.eye(7))
+
+
 CASES = (
     Structure("classes beside crossed effects", CROSSED, _crossed, lambda d: {"z": ((4,), 2)}, _crossed_joint,
               {"z": "exact:hybrid", "u": "exact:hybrid", "v": "exact:hybrid"}),
@@ -174,6 +212,8 @@ CASES = (
               _switching_joint, {"z": "exact:hybrid", "x": "exact:hybrid"}),
     Structure("classes of nested groups", NESTED, _nested, lambda d: {"r": ((2,), 2), "c": ((3,), 2)}, _nested_joint,
               {"r": "exact:hybrid", "c": "exact:hybrid", "u": "exact:hybrid", "b": "exact:hybrid"}),
+    Structure("classes at two levels", PUPILS, _pupils, lambda d: {"c": ((3,), 2), "z": ((4,), 2)}, _pupils_joint,
+              {"c": "exact:hybrid", "z": "exact:hybrid", "u": "exact:hybrid", "b": "exact:hybrid"}, {"G": 3}),
     Structure("classes of ragged trees", TREES, _trees, lambda d: {"k": ((4,), 2)}, _trees_joint,
               {"k": "exact:hybrid", "h": "exact:hybrid"}),
 )  # fmt: skip

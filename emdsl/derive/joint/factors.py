@@ -64,16 +64,22 @@ class Cloud:
 
 @dataclass(frozen=True)
 class Configurations:
-    """Discrete latents whose joint configurations are the states of one, `name`, on the first `depth` plates.
+    """Discrete latents whose joint configurations are the states of one, `name`, on `plates`, their first ones.
 
-    `written` is the joint as the model says it, in the latents themselves.
+    `pointed` says of latents that lie in these through givens where, as a function of their home: their elements are
+    counted within each place. `written` is the joint as the model says it, in the latents themselves.
     """
 
     name: str
     latents: tuple[str, ...]
     dimension: str
-    depth: int
+    plates: tuple[m.Plate, ...]
     written: LogJoint
+    pointed: Mapping[str, Idx] = field(default_factory=dict)
+
+    def inner(self, latent: str) -> int:
+        """How many of a latent's first plates are not within a configuration."""
+        return 0 if latent in self.pointed else len(self.plates)
 
 
 @dataclass(frozen=True)

@@ -115,10 +115,10 @@ def _configurations_choice(joint: LogJoint, found: Configurations, refused: str)
     """How many configurations there are, in words, and what ties the elements of these latents."""
     counts = []
     for n in found.latents:
-        over = " * ".join(plate_names(joint.model.variable(n))[found.depth :])
+        over = " * ".join(plate_names(joint.model.variable(n))[found.inner(n) :])
         counts.append(f"{joint.levels[n]}^({over})" if "*" in over else f"{joint.levels[n]}^{over}")
     names = ", ".join(found.latents)
-    each = f" within each {plate_names(joint.model.variable(found.latents[0]))[found.depth - 1]}" if found.depth else ""
+    each = f" within each {plate_names(joint.model.variable(found.name))[-1]}" if found.plates else ""
     asked = any(line.method == "exact" for line in joint.model.infer)
     most = f"at most {MOST}" if asked else f"where they are few: infer {names} by exact takes up to {MOST}"
     every = f"{' '.join(counts)} configurations of all elements of {names}{each}"
@@ -149,7 +149,11 @@ def _cloud_choice(cloud: Cloud, joint: LogJoint, refused: str, averaged: bool) -
 def _states(b: Block, joint: LogJoint) -> str:
     """`A x B (4 by default)`: how many states one element has; and the elements before it, in a chain of some lag."""
     depth = b.chain.depth if b.chain is not None else 1
-    own = [joint.levels[n].removesuffix("[max]") for n in b.latents if n not in joint.in_clouds]
+    own = [
+        joint.levels[n].removesuffix("[max]").replace("[", " ").removesuffix("]")
+        for n in b.latents
+        if n not in joint.in_clouds
+    ]
     states = (
         " x ".join(k if n == 1 else f"{k}^{n}" for k, n in Counter(own).items()) if len(own) > 4 else " x ".join(own)
     )

@@ -11,16 +11,17 @@ is K^G for G elements of K states: exact while that is small, and refused with t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations
+from types import MappingProxyType
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import DataIx, El, Idx, Ix
-from emdsl.derive.algebra.made import BEYOND, CONFIGURED
+from emdsl.derive.algebra.made import BEYOND, CONFIGURED, POSITION
 from emdsl.derive.joint.element import Tensors
 from emdsl.derive.joint.factors import Configurations, Factor, LogJoint
-from emdsl.derive.joint.plates import conditions_of, home_of, plate_indices
+from emdsl.derive.joint.plates import conditions_of, home_of, plate_indices, pointed_at
 from emdsl.derive.posteriors.blocks import Elimination, eliminate
 from emdsl.derive.posteriors.chains import distance
 from emdsl.errors import ModelError
@@ -28,19 +29,21 @@ from emdsl.language import model as m
 
 MOST = 65_536  # configurations
 TOGETHER = 4  # latents of which every set is tried
+NOTHING: Mapping[str, Idx] = MappingProxyType({})
 
 
-def with_configurations(joint: LogJoint, latents: Sequence[str], depth: int) -> LogJoint:
-    """The joint in which these latents are functions of one: which configuration they are in, on the first plates."""
+def with_configurations(
+    joint: LogJoint, latents: Sequence[str], plates: tuple[m.Plate, ...], pointed: Mapping[str, Idx] = NOTHING
+) -> LogJoint:
+    """The joint in which these latents are functions of one: which configuration they are in, on these plates."""
     first = joint.model.variable(latents[0])
     taken = {v.name for v in joint.model.variables} | {s.name for s in joint.model.sizes}
     name = f"configuration_{first.name}"
     while name in taken:
         name += "_"
     dimension = f"{first.name}[configurations]"
-    found = Configurations(name, tuple(latents), dimension, depth, joint)
-    one = replace(first, name=name, plates=first.plates[:depth], distribution=None,
-                  domain=m.Domain("index", span=first.span))  # fmt: skip
+    found = Configurations(name, tuple(latents), dimension, plates, joint, pointed)
+    one = replace(first, name=name, plates=plates, distribution=None, domain=m.Domain("index", span=first.span))
     model = replace(joint.model, variables=(*joint.model.variables, one))
     factors = [_configured(f, found, joint.model) for f in joint.factors]
     told = {
@@ -55,17 +58,30 @@ def with_configurations(joint: LogJoint, latents: Sequence[str], depth: int) -> 
     )  # fmt: skip
 
 
-def place_in(v: m.Variable, idx: tuple[Idx, ...], depth: int, model: m.ModelText) -> tuple[tuple[Idx, ...], ...]:
-    """An element's place on the first plates, and within them; of a ragged plate its position there."""
+def place_in(
+    v: m.Variable, idx: tuple[Idx, ...], found: Configurations, model: m.ModelText
+) -> tuple[tuple[Idx, ...], ...]:
+    """An element's place on the plates of the configurations, and within them: of a ragged plate, and of one that lies
+    there through givens, its position there."""
+    depth = len(found.plates)
+    if v.name in found.pointed:
+        there = x.substitute(El("", (found.pointed[v.name],)), dict(zip(home_of(v), idx, strict=False)))
+        assert isinstance(there, El)
+        return there.idx, (DataIx(El(POSITION.of(v.name), idx[:1])), *idx[1:])
     if not depth or not _ragged(v):
         return idx[:depth], idx[depth:]
     scope, (row,), _ = Tensors(model).enter(v.plates)
-    found = distance(idx[0]) if isinstance(idx[0], Ix | DataIx) else None
-    here, lag = found or (idx[0], 0)  # an element before another lies in the same sequence
+    known = distance(idx[0]) if isinstance(idx[0], Ix | DataIx) else None
+    here, lag = known or (idx[0], 0)  # an element before another lies in the same sequence
     moved = x.substitute(El("", tuple(scope.loops[p.index] for p in v.plates)), {row: here})
     assert isinstance(moved, El)
     position = x.as_index(x.add(x.value_of(moved.idx[-1]), x.num(-lag)))
     return moved.idx[:depth], (*moved.idx[depth:-1], position)
+
+
+def uneven(found: Configurations, model: m.ModelText) -> list[str]:
+    """The latents of which not every place has as many elements."""
+    return [n for n in found.latents if n in found.pointed or (found.plates and _ragged(model.variable(n)))]
 
 
 def _ragged(v: m.Variable) -> bool:
@@ -81,7 +97,7 @@ def _configured(f: Factor, found: Configurations, model: m.ModelText) -> Factor:
         if g.of.var not in found.latents:
             gates.append(g)
             continue
-        place, rest = place_in(model.variable(g.of.var), g.of.idx, found.depth, model)
+        place, rest = place_in(model.variable(g.of.var), g.of.idx, found, model)
         at = chosen.setdefault(place, x.fresh(found.dimension))
         masks.append(x.sel(El(CONFIGURED.of(g.of.var), (at, *rest)), g.at))
     gates += [x.Sel(El(found.name, place), at) for place, at in chosen.items()]
@@ -97,16 +113,16 @@ def _where_absent(name: str, found: Configurations, joint: LogJoint) -> tuple[Fa
     home, at = home_of(v), x.fresh(found.dimension)
     gone = x.add(x.ONE, x.neg(x.mul(*conditions)))
     body = x.neg(x.fn("log", x.SizeN(joint.levels[name])))
-    gate = x.Sel(El(found.name, place_in(v, home, found.depth, joint.model)[0]), at)
+    gate = x.Sel(El(found.name, place_in(v, home, found, joint.model)[0]), at)
     return (Factor(name, "latent", (gate,), (gone,), body, (*home, at), v.span),)
 
 
 def _too_long(name: str, found: Configurations, joint: LogJoint) -> tuple[Factor, ...]:
-    """Of a ragged plate's shorter rows those configurations alone count that are 0 beyond them."""
+    """Where there are fewer elements than in the longest those configurations alone count that are 0 beyond them."""
     v = joint.model.variable(name)
-    if not found.depth or not _ragged(v):
+    if name not in uneven(found, joint.model):
         return ()
-    outer, at = plate_indices(v.plates[: found.depth]), x.fresh(found.dimension)
+    outer, at = plate_indices(found.plates), x.fresh(found.dimension)
     gate = x.Sel(El(found.name, outer), at)
     return (Factor(name, "latent", (gate,), (), El(BEYOND.of(name), (at, *outer)), (*outer, at), v.span),)
 
@@ -114,16 +130,28 @@ def _too_long(name: str, found: Configurations, joint: LogJoint) -> tuple[Factor
 def by_configurations(joint: LogJoint, weighted: str | None) -> tuple[LogJoint, Elimination] | None:
     """As few latents by configurations as let the rest be exact, within as many plates as may be; None: none do."""
     for latents in _choices(joint):
-        variables = [joint.model.variable(n) for n in latents]
-        for depth in range(_common(latents, joint.model), -1, -1):
-            if any(_ragged(v) and depth and (depth > 1 or len(v.plates) > 2) for v in variables):
-                continue
-            made = with_configurations(joint, latents, depth)
+        for plates, pointed in _within(latents, joint.model):
+            made = with_configurations(joint, latents, plates, pointed)
             try:
                 return made, eliminate(made, weighted)
             except ModelError:
                 continue
     return None
+
+
+def _within(latents: Sequence[str], model: m.ModelText) -> Iterator[tuple[tuple[m.Plate, ...], Mapping[str, Idx]]]:
+    """Plates in which these latents lie, the most first: their own, those that rows point at, none."""
+    variables = [model.variable(n) for n in latents]
+    for depth in range(_common(latents, model), 0, -1):
+        if not any(_ragged(v) and (depth > 1 or len(v.plates) > 2) for v in variables):
+            yield variables[0].plates[:depth], {}
+    plain = all(v.plates and not _ragged(v) and v.plates[0].condition is None for v in variables)
+    of = {str(p.size): p for v in model.variables for p in v.plates[:1] if p.condition is None}
+    for (outer,), inside in pointed_at({v.name: home_of(v) for v in variables}, model) if plain else ():
+        pointed = {n: at for n, (at,) in inside.items() if not isinstance(at, Ix)}
+        if pointed and outer.dim in of:
+            yield (of[outer.dim],), pointed
+    yield (), {}
 
 
 def _choices(joint: LogJoint) -> Iterator[tuple[str, ...]]:

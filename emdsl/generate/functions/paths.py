@@ -69,6 +69,7 @@ def _states(f: Function, block: Block) -> list[str]:
     for n, latent in enumerate(block.latents):
         f.runtime[STATE.of(latent)] = Leaf(f"{found}[{n}]", tuple(range(len(home))), True, integer=True)
         if configured is not None and latent == configured.name:
-            return configured_path(f, block)
+            out += configured_path(f)
+            continue
         out.append(f'"{latent}": plates_first({found}[{n}], {len(home)}),')
     return out

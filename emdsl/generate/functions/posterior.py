@@ -36,10 +36,9 @@ def posterior_lines(printer: Printer) -> list[str]:
     clouds = {c.name: c for c in printer.plan.joint.clouds}
     own = printer.plan.joint.configurations
     for block in printer.plan.elimination.blocks:
-        if own is not None and block.latents == (own.name,):
+        if own is not None and own.name in block.latents:
             with f.printing(printer.numbers.posterior[block.name]):
                 entries += configured_fields(f, block)
-            continue
         for latent in (n for n in block.latents if n not in printer.plan.joint.unnamed):
             if latent in clouds:
                 with f.printing(printer.numbers.posterior[block.name]):

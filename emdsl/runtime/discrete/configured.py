@@ -60,7 +60,18 @@ def _unseen(shape: tuple[int, ...], known: tuple[Array, Array | None] | None) ->
     return np.zeros(math.prod(shape), bool) if known[1] is None else ~np.asarray(known[1], bool).reshape(-1)
 
 
+def positions(of: Array, count: int) -> tuple[Array, Array]:
+    """For elements that lie in one of `count` rows each: which of its row's an element is, and how many a row has."""
+    of = np.ravel(of)
+    order = np.argsort(of, kind="stable")
+    lengths = np.bincount(of, minlength=count)
+    out = np.empty(len(of), np.int64)
+    out[order] = np.arange(len(of)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    return out, lengths
+
+
 def beyond(states: Array, lengths: Array) -> Array:
-    """(configurations, rows): log 0 where a configuration (configurations, longest) is not 0 beyond a row's end."""
+    """(configurations, rows): log 0 where a configuration (configurations, longest, own) is not 0 past a row's end."""
+    states = states.max(axis=tuple(range(2, states.ndim)), initial=0)
     used = ((states > 0) * np.arange(1, states.shape[1] + 1)).max(axis=1, initial=0)
     return np.where(used[:, None] > np.asarray(lengths), LOWEST, 0.0)
