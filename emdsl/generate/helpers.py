@@ -36,6 +36,7 @@ MODULES = (
     "fields/steady",
     "fields/fields",
     "fields/constrained",
+    "fields/multiplied",
     "fields/apart",
     "fields/gated",
     "fields/gaussian",

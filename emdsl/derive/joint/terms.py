@@ -71,12 +71,12 @@ def opened_by(
     """The same where `held` tells the blocks of an expression; `together`: of a sum, what is of none stays one."""
     mine = held(e)
     if len(mine) <= 1 and not any(map(opens, mine)):
-        return [_pure(e)]
+        return [flat(e)]
     match e:
         case x.Add():
             alone = [t for t in e.terms if together and not held(t)]
             rest = (m for t in e.terms if t not in alone for m in opened_by(t, held, together))
-            return [*([_pure(x.add(*alone))] if alone else []), *rest]
+            return [*([flat(x.add(*alone))] if alone else []), *rest]
         case x.Mul():
             parts = [opened_by(f, held, together) for f in e.factors]
             if prod(map(len, parts)) <= LONGEST:
@@ -95,14 +95,15 @@ def opened_by(
     return [(Fraction(1), (e,), ())]
 
 
-def _pure(e: Expr) -> tuple[Fraction | float, tuple[Expr, ...], tuple[Ix, ...]]:
+def flat(e: Expr) -> tuple[Fraction | float, tuple[Expr, ...], tuple[Ix, ...]]:
+    """(coefficient, factors, summed indices) of a product of sums."""
     c, rest = x.split_number(e)
     factors: list[Expr] = []
     sums: list[Ix] = []
     for f in x.factors_of(rest):
         if isinstance(f, x.Sum):
             ix, body = x.refresh(f)
-            inner_c, inner, more = _pure(body)
+            inner_c, inner, more = flat(body)
             c = c * inner_c
             factors += inner
             sums += [ix, *more]

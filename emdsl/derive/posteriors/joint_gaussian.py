@@ -141,7 +141,7 @@ def _tied(
     variables = [joint.model.variable(n) for n in latents]
     first = None
     for apart in _parts(variables, [t for t, _ in mine], joint.model):
-        made = _over_parts(latents, joint, mine, apart, weighted, ways_out)
+        made = over_parts(latents, joint, mine, apart, weighted, ways_out)
         if isinstance(made, Block):
             return made
         first = first or made
@@ -149,17 +149,20 @@ def _tied(
     return first
 
 
-def _over_parts(
+def over_parts(
     latents: tuple[str, ...], joint: LogJoint, mine: Sequence[tuple[Term, Span]], apart: Field, weighted: str | None,
     ways_out: str,
 ) -> Block | Problem:  # fmt: skip
-    """All elements of these latents as one Gaussian that falls into these parts, each under gates of its own."""
+    """All elements of these latents as one Gaussian that falls into these parts, each under gates of its own.
+
+    Ties that `apart` has already come first.
+    """
     names = ", ".join(n for n in latents if n not in joint.multipliers)
     variables = [joint.model.variable(n) for n in latents]
     homes = apart.homes
     g = gaussian_axes({v.name: [str(d) for d in (*v.array, *v.domain.dims)] for v in variables}, joint.incomplete)
     held = not joint.multipliers.keys().isdisjoint(latents)
-    ties: list[Tie] = []
+    ties: list[Tie] = list(apart.ties)
     terms: list[Term] = []
     roles: list[Role] = []
     neighbours: Neighbours = {}

@@ -25,7 +25,7 @@ def emit_field(f: Function, block: Block, field: Field) -> None:
     assert g is not None
     em.comment(f"linear terms and precision of {', '.join(block.latents)}, piece by piece; then their joint posterior")
     linear = ", ".join(
-        _linear(f, block, linear_in(a), (*block.gates, *field.homes[a], *g.rows[a])) for a in block.latents
+        linear_piece(f, block, linear_in(a), (*block.gates, *field.homes[a], *g.rows[a])) for a in block.latents
     )  # fmt: skip
     homes = ", ".join(str(len(field.homes[a])) for a in block.latents)
     if f.drawing:
@@ -37,7 +37,9 @@ def emit_field(f: Function, block: Block, field: Field) -> None:
         return
     means, covariances, log_z = (em.namer.fresh(f"{part}_{name}") for part in ("means", "covariances", "log_z"))
     pieces = _pieces(f, block, field, covariances)
+    again = f.plan.multiplied
     made = f"gated_field({_lengths(f, block.gates)}, " if block.gates else "gaussian_field("
+    made = "field_by_either(" if again is not None else made
     em.lines.append(f"{means}, {covariances}, {log_z} = {'field_apart(' if block.apart else made}")
     em.lines.append(f'    prepared["the field of {name}"], [{linear}], [{homes}], [')
     em.lines += [f"        {p}," for p in pieces]
@@ -48,14 +50,29 @@ def emit_field(f: Function, block: Block, field: Field) -> None:
         seen = ", ".join(f"({block.latents.index(n)}, {_data(f, field, n, n)}, {_data(f, field, n, UNSEEN.of(n))})"
                          for n in g.seen)  # fmt: skip
         em.lines.append(f"    seen=[{seen}],")
+    if again is not None:
+        even = ' if prepared["the weights are even"] else None' if f.plan.weighted is not None else ""
+        em.lines.append(f"    partial({multiplied_name(f)}, params, prepared){even},")
     if field.outer:
-        parts = ", ".join(_spread(f, _number(field.inside[n], field.outer), field.homes[n]) for n in block.latents)
-        em.lines.append(f"    parts=Parts({_lengths(f, field.outer)}, [{parts}]),")
+        em.lines.append(f"    parts={parts_of_field(f, block, field)},")
     em.lines.append(")")
     f.runtime[LOG_NORMALISER.of(name)] = Leaf(log_z, tuple(range(len(block.gates) + len(field.outer))), True)
     for k, a in enumerate(block.latents):
         axes = len(block.gates) + len(field.homes[a]) + len(g.rows[a])
         f.runtime[MEAN.of(a)] = Leaf(f"{means}[{k}]", tuple(range(axes)), True)
+
+
+def multiplied_name(f: Function) -> str:
+    """The name of the function that gives the field in its other form."""
+    return f"multiplied_{f.emitter.namer.of(f.plan.elimination.blocks[0].name)}"
+
+
+def parts_of_field(f: Function, block: Block, field: Field) -> str:
+    """Code of which part each element lies in, where a field falls apart."""
+    if not field.outer:
+        return "None"
+    parts = ", ".join(_spread(f, _number(field.inside[n], field.outer), field.homes[n]) for n in block.latents)
+    return f"Parts({_lengths(f, field.outer)}, [{parts}])"
 
 
 def _start(f: Function, latent: str, axes: tuple[Ix, ...]) -> str:
@@ -68,32 +85,45 @@ def _pieces(f: Function, block: Block, field: Field, covariances: str) -> list[s
     """Code of each piece of J; where the covariances beside it will be stored."""
     g = block.gaussian
     assert g is not None
-    order = {n: k for k, n in enumerate(block.latents)}
     out: list[str] = []
-    for a in block.latents:
-        for b in block.latents[order[a] :]:
-            if quadratic_in(a, b) not in block.roles:
-                continue
-            home = field.homes[a]
-            axes = (*block.gates, *home, *g.rows[a], *g.columns[b])
-            _keep(f, block, COV.of(a, b), (covariances, len(out)), axes, home)
-            every = f"np.arange({' * '.join(f.emitter.size(i.dim) for i in home) or '1'})"
-            there = block.conditions(a) if a == b else ()
-            own = (*home, *g.rows[a], *g.columns[a])
-            more = [absent_precision(there, g.rows[a], g.columns[a], own)] if there else []
-            piece = _piece(f, block, quadratic_in(a, b), (home, (*g.rows[a], *g.columns[b])), more)
-            out.append(f"({order[a]}, {order[b]}, {every}, {every}, {piece})")
-    for k, tie in enumerate(field.ties):
-        a, b = tie.latents
-        axes = (*block.gates, *tie.ixs, *g.rows[a], *g.columns[b])
-        _keep(f, block, COV.of(a, b, k), (covariances, len(out)), axes, tie.ixs)
-        piece = _piece(f, block, Across(k), (tie.ixs, (*g.rows[a], *g.columns[b])))
-        at = [
-            _spread(f, _number(place, field.homes[n]), tie.ixs)
-            for n, place in zip(tie.latents, tie.places, strict=True)
-        ]
-        out.append(f"({order[a]}, {order[b]}, {', '.join(at)}, {piece})")
+    for part in parts_of_precision(block):
+        a, b = part if isinstance(part, tuple) else field.ties[part].latents
+        home, name = (field.homes[a], COV.of(a, b)) if isinstance(part, tuple) else (
+            field.ties[part].ixs, COV.of(a, b, part)
+        )  # fmt: skip
+        _keep(f, block, name, (covariances, len(out)), (*block.gates, *home, *g.rows[a], *g.columns[b]), home)
+        there = block.conditions(a) if part == (a, a) else ()
+        own = (*home, *g.rows[a], *g.columns[a])
+        more = [absent_precision(there, g.rows[a], g.columns[a], own)] if there else []
+        out.append(piece_of_precision(f, block, part, more))
     return out
+
+
+Part = tuple[str, str] | int  # of a precision: of two latents of one element, or of a tie
+
+
+def parts_of_precision(block: Block) -> list[Part]:
+    """Where a precision has entries, in order."""
+    order = {n: k for k, n in enumerate(block.latents)}
+    pairs = [(a, b) for a in block.latents for b in block.latents[order[a] :] if quadratic_in(a, b) in block.roles]
+    return [*pairs, *range(len(block.field.ties if block.field else ()))]
+
+
+def piece_of_precision(f: Function, block: Block, part: Part, more: Sequence[Term] = ()) -> str:
+    """Code of a piece of J: two latents, their elements, and its values there, 0 where no term is of it."""
+    field, g = block.field, block.gaussian
+    assert field is not None and g is not None
+    order = {n: k for k, n in enumerate(block.latents)}
+    if isinstance(part, tuple):
+        (a, b), ixs = part, field.homes[part[0]]
+        every = f"np.arange({' * '.join(f.emitter.size(i.dim) for i in ixs) or '1'})"
+        piece = _piece(f, block, quadratic_in(a, b), (ixs, (*g.rows[a], *g.columns[b])), more)
+        return f"({order[a]}, {order[b]}, {every}, {every}, {piece})"
+    tie = field.ties[part]
+    (a, b), ixs = tie.latents, tie.ixs
+    piece = _piece(f, block, Across(part), (ixs, (*g.rows[a], *g.columns[b])))
+    at = [_spread(f, _number(place, field.homes[n]), ixs) for n, place in zip(tie.latents, tie.places, strict=True)]
+    return f"({order[a]}, {order[b]}, {', '.join(at)}, {piece})"
 
 
 def _keep(f: Function, block: Block, var: str, at: tuple[str, int], axes: Sequence[Ix], home: Sequence[Ix]) -> None:
@@ -121,7 +151,7 @@ def _data(f: Function, field: Field, latent: str, array: str) -> str:
     return f.emitter.broadcast(f.emitter.value(El(array, axes)), axes).code
 
 
-def _linear(f: Function, block: Block, role: Role, axes: tuple[Ix, ...]) -> str:
+def linear_piece(f: Function, block: Block, role: Role, axes: tuple[Ix, ...]) -> str:
     """Code of the terms of one role, over all its axes."""
     mine = [t for t, r in zip(block.terms, block.roles, strict=True) if r == role]
     return f.emitter.broadcast(add_up(f, mine, axes), axes).code
@@ -157,8 +187,9 @@ def _number(place: tuple[Idx, ...], home: tuple[Ix, ...]) -> Expr:
     return number
 
 
-def field_line(block: Block, field: Field) -> str:
+def field_line(block: Block, field: Field, key: str = "") -> str:
     """The line of `prepare` that keeps where the elements stand; it is settled at the first call."""
+    key = key or block.name
     g = block.gaussian
     assert g is not None
     order = {n: k for k, n in enumerate(block.latents)}
@@ -169,7 +200,7 @@ def field_line(block: Block, field: Field) -> str:
         counts.append(" * ".join(f"({size_expression(i.dim)})" for i in field.homes[family[0]]) or "1")
     names = ", ".join(block.latents)
     held = ", constrained_moments" if field.held else ""
-    return f'out["the field of {block.name}"] = Field([{", ".join(families)}], [{", ".join(counts)}], "{names}"{held})'
+    return f'out["the field of {key}"] = Field([{", ".join(families)}], [{", ".join(counts)}], "{names}"{held})'
 
 
 def field_fields(f: Function, block: Block, field: Field, latent: str) -> list[tuple[str, Array]]:

@@ -72,6 +72,7 @@ def gaussian_field(
         v.values[:, np.arange(w), np.arange(w)] -= held
     means = [mean[at].reshape(np.shape(linear[k])) for k, at in enumerate(where)]
     covariances = Covariances(field.spots, field.shapes, [shape_of(p[4]) for p in pieces], v, c)
+    covariances.precision = diagonal
     if parts is None:
         return means, covariances, float(log_z)
     log_z = np.zeros(math.prod(parts.shape))

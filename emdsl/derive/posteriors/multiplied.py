@@ -1,0 +1,138 @@
+"""A joint Gaussian with a multiplier for each of its densities: the form in which noises may be as small as they like.
+
+    N(r; 0, W)  =  1/(2 pi)^d  int exp(i <l, r> - 1/2 l' W l) dl,        r = x - mean
+
+In place of inv(W) the matrix of all numbers, latents y and multipliers l, holds W itself: [[0, C'], [C, -W]] with r =
+C y + c. Where some noises are far below others, or 0, the precision C' inv(W) C keeps none of the digits of the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from emdsl.derive.algebra import expr as x
+from emdsl.derive.algebra.expr import DataIx, El, Expr, Ix
+from emdsl.derive.joint.factors import Factor, LogJoint
+from emdsl.derive.joint.plates import home_of, inside_plates
+from emdsl.derive.joint.sides import side_in
+from emdsl.derive.joint.terms import flat, terms
+from emdsl.derive.posteriors.block import Block
+from emdsl.derive.posteriors.blocks import Elimination, classes, is_prior
+from emdsl.derive.posteriors.joint_gaussian import over_parts
+from emdsl.language import model as m
+
+
+def multiplied(joint: LogJoint, elimination: Elimination) -> Block | None:
+    """The one block of a model, a field, with a multiplier for each density; None where some factor is no density of a
+    Gaussian that is linear in it. Rows have no weights there."""
+    blocks = elimination.blocks
+    plain = len(blocks) == 1 and blocks[0].field is not None and not (blocks[0].gates or blocks[0].filtered)
+    if not plain or joint.multipliers or joint.incomplete or elimination.parts:
+        return None
+    (block,) = blocks
+    prior = {id(f) for t, f in elimination.terms if is_prior(t, f, joint)}
+    made = [_multiplied(f, joint, block.latents) for f in joint.factors if id(f) not in prior]
+    found = [f for f in made if f is not None]
+    names = dict.fromkeys(f.about for f in found)
+    if len(found) < len(made) or not set(block.latents) <= set(names):
+        return None
+    return _with_multipliers(block, joint, found, tuple(names))
+
+
+def _with_multipliers(block: Block, joint: LogJoint, found: Sequence[Factor], names: Sequence[str]) -> Block | None:
+    """The field of a block and of the multipliers that these factors have, of the variables with these names."""
+    field = block.field
+    assert field is not None
+    new = [_variable(joint.model.variable(n)) for n in names]
+    of = {v.name: n if n in block.latents else block.latents[0] for v, n in zip(new, names, strict=True)}
+    model = replace(joint.model, variables=(*joint.model.variables, *new))
+    whole = replace(joint, model=model, factors=tuple(found), multipliers=of)
+    inside = {v.name: inside_plates(v, len(field.outer), model) if field.outer else () for v in new}
+    apart = replace(
+        field, homes={**field.homes, **{v.name: home_of(v) for v in new}}, inside={**field.inside, **inside}
+    )
+    kinds = classes(whole)
+    terms_of = [(t, f.span) for f in found for t in terms(f, side_in(kinds))]
+    made = over_parts((*block.latents, *of), whole, terms_of, apart, None, "")
+    return made if isinstance(made, Block) and not made.gates else None
+
+
+def multiplier(name: str) -> str:
+    """The name of the multipliers of a variable's densities."""
+    return f"multiplier_{name}"
+
+
+def _variable(v: m.Variable) -> m.Variable:
+    return m.Variable("latent", multiplier(v.name), v.plates, v.array, m.Domain("real", v.domain.dims), span=v.span)
+
+
+def _multiplied(f: Factor, joint: LogJoint, latents: Sequence[str]) -> Factor | None:
+    """l r + l W l / 2 of a density -r inv(W) r / 2; its normaliser is known by how many multipliers there are."""
+    if f.gates or not f.about:
+        return None
+    parts = f.body.terms if isinstance(f.body, x.Add) else (f.body,)
+    squares = [t for t in parts if x.variables(t) & set(latents)]
+    v = joint.model.variable(f.about)
+    if len(squares) != 1 or any(x.variables(t) & {f.about} for t in parts if t not in squares):
+        return None
+    c, factors, sums = flat(squares[0])
+    first, *others = list(_residuals([g for g in factors if x.variables(g) & set(latents)])) or [x.ONE]
+    place = _own(first, v)
+    body = None if place is None or len(others) != 1 or c >= 0 else _held(
+        El(multiplier(v.name), place.idx), (first, others[0]), sums,
+        [x.num(-2 * c), *(g for g in factors if not x.variables(g) & set(latents))],
+    )  # fmt: skip
+    return None if body is None else replace(f, body=body)
+
+
+def _held(tied: El, residuals: tuple[Expr, Expr], sums: Sequence[Ix], precision: Sequence[Expr]) -> Expr | None:
+    """l r + l W l / 2, summed over these indices; `precision` are the factors of inv(W)."""
+    first, second = residuals
+    i = next((s for s in sums if s == tied.idx[-1]), None)
+    if len(sums) > 2 or (sums and i is None):
+        return None
+    if i is None or len(sums) == 1:
+        if x.alpha(first) != x.alpha(second):
+            return None
+        noise = x.mul(x.HALF, x.power(tied, x.num(2)), x.power(x.mul(*precision), x.num(-1)))
+        body = x.add(x.mul(tied, first), noise)
+        return body if i is None else x.total(i, body)
+    (j,) = (s for s in sums if s != i)
+    matrix = [g for g in precision if {i, j} <= set(x.free(g))]
+    scale = [g for g in precision if g not in matrix]
+    like = x.alpha(x.substitute(second, {j: i})) == x.alpha(first)
+    w = _inverse(matrix[0], i, j) if like and len(matrix) == 1 else None
+    if w is None or any({i, j} & set(x.free(g)) for g in scale):
+        return None
+    noise = x.mul(x.HALF, tied, El(tied.var, (*tied.idx[:-1], j)), x.power(x.mul(*scale), x.num(-1)), w)
+    return x.add(x.total(i, x.mul(tied, first)), x.total(i, x.total(j, noise)))
+
+
+def _residuals(factors: Sequence[Expr]) -> Iterator[Expr]:
+    """The linear factors of a product, each as often as it stands there."""
+    for g in factors:
+        if isinstance(g, x.Pow) and g.exponent == x.num(2):
+            yield from (g.base, g.base)
+        else:
+            yield g
+
+
+def _own(residual: Expr, v: m.Variable) -> El | None:
+    """The element of a variable whose residual this is, as it stands there: others are earlier, or reached from it."""
+    parts = residual.terms if isinstance(residual, x.Add) else (residual,)
+    axes = len(home_of(v)) + len(v.array) + len(v.domain.dims)
+    found = [e for e in parts if isinstance(e, El) and e.var == v.name and len(e.idx) == axes]
+    own = [e for e in found if not any(isinstance(i, DataIx) for i in e.idx)]
+    return max(own, key=lambda e: [i if isinstance(i, int) else 0 for i in e.idx], default=None)
+
+
+def _inverse(matrix: Expr, i: Ix, j: Ix) -> Expr | None:
+    """Element (i, j) of the inverse of a matrix: of an inverse its body, of an array its inverse."""
+    match matrix:
+        case x.MatInv(k, n, body, at) if set(at) == {i, j}:
+            return x.substitute(body, {k: i, n: j})
+        case El(_, (*lead, a, b)) if {a, b} == {i, j} and not {i, j} & set(x.free(El("", tuple(lead)))):
+            k, n = x.fresh(i.dim), x.fresh(j.dim)
+            return x.MatInv(k, n, x.substitute(matrix, {i: k, j: n}), (i, j))
+    return None

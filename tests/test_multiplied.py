@@ -1,0 +1,150 @@
+"""Linear Gaussian models whose noises are far apart, or 0: solved with a multiplier for each density."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy.stats import multivariate_normal
+
+import emdsl
+
+pytestmark = pytest.mark.filterwarnings("ignore::emdsl.runtime.data.faults.ConvergenceWarning")
+
+SYSTEM = """
+model System
+param A : real[2, 2]
+param C : real[D, 2]
+param Q : spd[2]
+param R : spd[D]
+for t in T:
+    latent h[t] ~ MvNormal(zeros(2), eye(2)) if t == 0 else MvNormal(A @ h[t-1], Q)
+    observed x[t] ~ MvNormal(C @ h[t], R)
+"""
+
+
+def filtered(x: Any, A: Any, C: Any, Q: Any, R: Any) -> tuple[float, Any, Any]:
+    """log p(x), and the last state given all of x: the Kalman filter in covariances (Joseph's form)."""
+    m, P, total = np.zeros(2), np.eye(2), 0.0
+    for t, row in enumerate(x):
+        m, P = (m, P) if t == 0 else (A @ m, A @ P @ A.T + Q)
+        S = C @ P @ C.T + R
+        total += multivariate_normal.logpdf(row, C @ m, S, allow_singular=True)
+        K = np.linalg.solve(S, C @ P).T
+        off = np.eye(2) - K @ C
+        m, P = m + K @ (row - C @ m), off @ P @ off.T + K @ R @ K.T
+    return total, m, P
+
+
+@pytest.mark.parametrize(
+    ("q", "r"),
+    [((1e-2, 1e-12), 1.0), ((1e-12, 1e-2), 1.0), ((1e-12, 1e-2), 1e-6), ((1e-16, 1e2), 1.0), ((1e-12, 1e-12), 1.0),
+     ((1.0, 1.0), 1e-12), ((1e-2, 1e-2), 1e-16), ((1e-16, 1e-4), 1e-8)],
+)  # fmt: skip
+def test_noises_far_apart(q: tuple[float, float], r: float) -> None:
+    """(1e-2, 1e-2, 1e-16) had a log-likelihood of 5120 for 1464 over 2000 rows."""
+    rng, steps = np.random.default_rng(4), 250
+    A, C = np.array([[0.9, 0.3], [0.0, 0.95]]), np.array([[1.0, 0.0]])
+    h, x = np.zeros(2), np.empty((steps, 1))
+    for row in x:
+        h = A @ h + np.sqrt(q) * rng.normal(size=2)
+        row[:] = C @ h + np.sqrt(r) * rng.normal(size=1)
+    start = {"A": A, "C": C, "Q": np.diag(q), "R": np.array([[r]])}
+    found = MODELS["system"].fitter(max_iter=0, init=start).fit({"x": x})
+    value, mean, cov = filtered(x, **start)
+    assert found.log_likelihood_ == pytest.approx(value, rel=1e-8)
+    sd, posterior = np.sqrt(cov.diagonal()), found.posterior_["h"]
+    np.testing.assert_allclose(posterior["mean"][-1] / sd, mean / sd, rtol=1e-6, atol=1e-6)
+    unit = np.sqrt(np.einsum("tii->ti", posterior["cov"]))
+    assert np.linalg.eigvalsh(posterior["cov"] / (unit[:, :, None] * unit[:, None])).min() > -1e-12
+
+
+PANEL = """
+model Panel
+param q : positive
+param m : real
+for i in I:
+    for t in T{}:
+        latent a[i, t] ~ Normal(m, 1) if t == 0 else Normal(0.9 * a[i, t-1], sd = q)
+        observed y[i, t] ~ Normal(a[i, t], 0.5)
+"""
+OTHERS = {
+    "panel": PANEL.format(""),
+    "ragged": PANEL.format("[i]"),
+    "trend": """
+model Trend
+param s : positive
+param C : real[2, 1]
+for t in T:
+    latent l[t] ~ Normal(0, 10) if t == 0 else Normal(l[t-1] + b[t-1], var = s)
+    latent b[t] ~ Normal(0, 1) if t < 2 else Normal(0.5 * b[t-1] + 0.2 * b[t-2], var = 0.2)
+    observed y[t] ~ MvNormal(C @ [l[t]], precision = 2 * eye(2))
+""",
+    "tree": """
+model Tree
+param s : positive
+param q : positive[2]
+for i in I:
+    given parent[i] : index[I]
+    latent a[i] : real[2] ~ MvNormal([0, 0], eye(2)) if i == 0 else MvNormal(a[parent[i]], diag(q))
+    observed y[i] ~ Normal(a[i, 0] - a[i, 1], s)
+""",
+    "crossed": """
+model Crossed
+param s : positive
+param u : positive
+param m : real
+for i in I:
+    latent a[i] ~ Normal(0, u)
+for j in J:
+    latent b[j] ~ Normal(m, 1)
+for n in N:
+    given g[n] : index[I]
+    given h[n] : index[J]
+    observed y[n] ~ Normal(a[g[n]] + b[h[n]], s)
+""",
+}
+MODELS = {name: emdsl.compile(text=text) for name, text in {"system": SYSTEM, **OTHERS}.items()}
+NUMBERS = np.random.default_rng(5).normal(size=24)
+DATA: dict[str, dict[str, Any]] = {
+    "system": {"x": np.where(np.arange(24) % 5 == 3, np.nan, NUMBERS).reshape(12, 2)},
+    "panel": {"y": np.where(np.arange(24) % 5 == 3, np.nan, NUMBERS).reshape(4, 6)},
+    "ragged": {"y": [NUMBERS[:3], NUMBERS[:0], NUMBERS[3:4], NUMBERS[4:9]]},
+    "trend": {"y": NUMBERS.reshape(12, 2)},
+    "tree": {"y": NUMBERS[:8], "parent": [0, 0, 0, 1, 1, 3, 2, 5]},
+    "crossed": {"y": NUMBERS[:9], "g": [0, 1, 2, 0, 1, 2, 0, 1, 2], "h": [0, 0, 1, 1, 1, 0, 0, 1, 0]},
+}
+
+
+@pytest.mark.parametrize("name", DATA)
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_either_form_takes_the_same_steps(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Gaps leave multipliers idle; parts, pieces and statistics are those of the plain field."""
+    plain, other = (MODELS[name].fitter(max_iter=2, tol=0, seed=1) for _ in range(2))
+    if name == "system":
+        DATA[name]["x"][3] = np.nan
+    plain.fit(DATA[name])
+    monkeypatch.setattr(other._module, "LOOSE", -1.0)
+    other.fit(DATA[name])
+    np.testing.assert_allclose(other.history_, plain.history_, rtol=1e-11)
+    if name in ("panel", "ragged"):
+        np.testing.assert_allclose(other.score_samples(DATA[name]), plain.score_samples(DATA[name]), atol=1e-11)
+
+
+def test_variances_that_are_given_as_0() -> None:
+    text = """
+    model Held
+    param s : positive
+    for t in T:
+        given v[t] : real(min = 0)
+        latent a[t] ~ Normal(0, 1) if t == 0 else Normal(a[t-1], var = v[t])
+        observed y[t] ~ Normal(a[t], s)
+    """
+    y, v = NUMBERS[:8], np.array([1, 0, 0.5, 0, 0, 1e-14, 2, 0.1])
+    known = np.cumsum([1, *v[1:]])
+    found = emdsl.compile(text=text).fitter(max_iter=3, tol=0, init={"s": 0.7}).fit({"y": y, "v": v})
+    cov = np.minimum.outer(known, known)
+    for s, value in ((0.7, found.history_[0]), (found.params_["s"], found.log_likelihood_)):
+        assert value == pytest.approx(multivariate_normal.logpdf(y, np.zeros(8), cov + s**2 * np.eye(8)), abs=1e-12)
+    assert found.posterior_["a"]["mean"][4] == pytest.approx(found.posterior_["a"]["mean"][3], rel=1e-12)
