@@ -155,3 +155,24 @@ def test_the_header_tells_the_plan(name: str) -> None:
     }
     for method in {*methods.values(), *kinds.values()}:
         assert spoken[method] in header
+
+
+def test_each_latent_has_its_own_reason_in_the_model_s_words() -> None:
+    text = """
+model Relevance
+latent t ~ Gamma(2, 1)
+for p in P:
+    latent a[p] ~ Gamma(1.5, 1)
+    latent b[p] ~ Normal(0, precision = a[p])
+for n in N:
+    given x[n] : real[P]
+    observed y[n] ~ Normal(sum(x[n, p] * b[p] for p in P), precision = t)
+"""
+    plan = emdsl.compile(text=text).plan
+    places = {n: plan[n].reason.partition("not exact: the posterior of ")[2].partition(";")[0] for n in plan}
+    own, line = "in `Normal(0, precision = a[p])`", "in `Normal(sum(x[n, p] * b[p] for p in P), precision = t)`"
+    assert places == {
+        "t": f"t is not tractable: t is tied to the continuous latent b in the density of y, {line}",
+        "a": f"a is not tractable: a is tied to the continuous latent b in the density of b, {own}",
+        "b": f"b is not tractable: one term holds two elements of b, {line}",
+    }

@@ -103,3 +103,19 @@ def test_exponents_in_brackets() -> None:
     assert show(root) == "y^(-1 / k)"
     assert show(x.power(root, x.mul(x.num(2), k))) == "1 / y^2"
     assert show(x.power(x.mul(y, x.power(k, x.num(-1))), k)) == "(y / k)^k"  # stays one number: no y^k to overflow
+
+
+def test_made_indices_leave_the_user_s_names_alone() -> None:
+    i, made, other = Ix("i", "I"), Ix("_7", "I"), Ix("_8", "I")
+
+    def at(*idx: Ix) -> El:
+        return El("th", idx)
+
+    assert show(x.mul(x.total(made, at(made)), at(i))) == "(sum_i' th[i']) th[i]"
+    assert show(x.mul(at(made), at(other))) == "th[i] th[i']"
+    assert (
+        show(x.add(x.fn("exp", x.total(made, x.fn("log", at(made)))), x.fn("exp", x.total(other, at(other))))).count(
+            "'"
+        )
+        == 0
+    )

@@ -32,6 +32,7 @@ from emdsl.derive.posteriors.meanfield import as_sums_or_addends, factors_of_q, 
 from emdsl.derive.posteriors.multiplied import multiplied
 from emdsl.derive.posteriors.numeric_factors import by_factors
 from emdsl.derive.posteriors.quadrature import at_shared_points, by_quadrature, requested, where_possible
+from emdsl.derive.posteriors.refusals import Refused, refused
 from emdsl.derive.posteriors.tails import all_gaussian, candidates, closed
 from emdsl.derive.posteriors.tie import tie
 from emdsl.derive.updates.rules import Closed, Update
@@ -139,7 +140,7 @@ def _chosen(model: m.ModelText, incomplete: tuple[str, ...], shared: bool) -> Pl
             raise
         above = ""
         for drawn in last_rung(model, incomplete):
-            above = above or _above_sampling(model, refusal.problems[0].message)
+            above = above or _above_sampling(model, refused(refusal))
             try:
                 return _derive(drawn, incomplete, shared, above)
             except ModelError as further:
@@ -165,11 +166,11 @@ def _derive(model: m.ModelText, incomplete: tuple[str, ...], shared: bool, above
         raise ModelError(Problem("E120", text, model.variable(draws.latents[0]).span), model.source)
     if draws is not None:  # what is not drawn is exact given the draws, and drawn to move them
         enumerable(drawable(eliminate(exact, weighted), model).blocks, model)
-    joint, elimination, refused = posteriors(exact, weighted)
+    joint, elimination, above_it = posteriors(exact, weighted)
     together = _eliminated_together(model, joint, elimination, weighted)
     if together:
         weighted = None  # the plate's elements of a field or a network are eliminated together, whatever each weighs
-        joint, elimination, refused = posteriors(exact, weighted)
+        joint, elimination, above_it = posteriors(exact, weighted)
     if shared:
         joint, elimination = at_shared_points(exact, joint.clouds, weighted)
     draws = None if draws is None else collapsed(draws, elimination, model)
@@ -185,7 +186,7 @@ def _derive(model: m.ModelText, incomplete: tuple[str, ...], shared: bool, above
         elimination,
         q,
         updates,
-        choices(elimination, joint, refused, draws),
+        choices(elimination, joint, above_it, draws),
         weighted,
         _scale_powers(updates, (*centred, *(p.data for p in near.planes))),
         moments(elimination, model),
@@ -210,7 +211,7 @@ def _eliminated_together(
     return tied | {n for n, plates in own.items() if weighted in plates}
 
 
-def posteriors(joint: LogJoint, weighted: str | None) -> tuple[LogJoint, Elimination, str]:
+def posteriors(joint: LogJoint, weighted: str | None) -> tuple[LogJoint, Elimination, Refused]:
     """Exact posteriors; by mean-field or quadrature where an `infer` line asks for it, or exact ones are not tractable.
 
     The first part is the joint that was eliminated: at points, for quadrature. The last is why nothing exact was
@@ -223,45 +224,48 @@ def posteriors(joint: LogJoint, weighted: str | None) -> tuple[LogJoint, Elimina
         text = f"parts of {names} have no noise, which exact posteriors alone take: neither factors of q nor points do"
         raise ModelError(Problem("E120", text, span), joint.model.source)
     if wanted:
-        return *by_factors(joint, weighted, wanted, clouds), ""
+        return *by_factors(joint, weighted, wanted, clouds), Refused()
     if clouds:
-        return *by_quadrature(joint, clouds, weighted), ""
+        return *by_quadrature(joint, clouds, weighted), Refused()
     asked, tied = any(line.method == "exact" for line in joint.model.infer), True
     try:
         found = eliminate(joint, weighted)
         tied = False
         enumerable(found.blocks, joint.model)
-        return joint, found, ""
+        return joint, found, Refused()
     except ModelError as refusal:
-        refused = refusal.problems[0].message
+        why = refused(refusal)
         one_by_one = by_configurations(joint, weighted) if tied else None  # they are no fewer than states together
         if one_by_one is not None and (asked or joint.model.enumerated):
-            return *one_by_one, refused
+            return *one_by_one, why
         if asked or joint.multipliers or _exact_without_gaps(joint, weighted):
             raise
+        more = ""
         if one_by_one is not None:
             names = ", ".join(v.name for v in joint.model.variables if v.name in one_by_one[0].configured)
-            refused += f"; these data have many configurations of {names}: infer {names} by exact takes up to {MOST}"
+            more = f"; these data have many configurations of {names}: infer {names} by exact takes up to {MOST}"
         at_points = where_possible(joint, weighted)
         if at_points is None or not quadrature.of_one_mode(joint, at_points[0]):
             for counted in map(counting, as_sums_or_addends(joint)):
                 factors = largest_factors(counted, weighted)
                 if factors is not None:
-                    return counted, factors, f"{refused}; not quadrature: {_no_points(joint, weighted)}"
+                    more += f"; not quadrature: {_no_points(joint, weighted)}"
+                    return counted, factors, replace(why, more=more)
         if at_points is None:
             raise
         free = [v.name for v in joint.model.variables if v.name in at_points[0].in_clouds]
-        return *at_points, tie(joint, free) or refused
+        tied_by = tie(joint, free)
+        return *at_points, Refused(tied_by) if tied_by else replace(why, more=more)
 
 
-def _above_sampling(model: m.ModelText, exact: str) -> str:
+def _above_sampling(model: m.ModelText, exact: Refused) -> str:
     """Why the rungs above Monte Carlo were refused: what ties the latents, why neither quadrature nor mean-field is."""
     joint = expanded(model, ())
     free = [v.name for v in model.of_kind("latent") if v.name not in joint.discrete | joint.deterministic]
     weighted = weighted_plate(model, joint)
     points, factors = quadrature.why_not(joint, weighted), meanfield.why_not(joint, weighted)
-    text = f"{tie(joint, free) or exact}" + (f"; not quadrature: {points}" if points else "")
-    return text + (f"; not meanfield: {factors}" if factors and factors != exact else "")
+    text = (tie(joint, free) or exact.first) + (f"; not quadrature: {points}" if points else "")
+    return text + (f"; not meanfield: {factors}" if factors and factors != exact.first else "")
 
 
 def _no_points(joint: LogJoint, weighted: str | None) -> str:

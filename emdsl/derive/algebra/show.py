@@ -40,14 +40,34 @@ def _as_written(e: Expr) -> Expr | None:
 
 
 def _names(e: Expr) -> Names:
-    """What its indices are called: by their own names where these are letters, else by the letter of their length."""
+    """What its indices are called: by the user's names where they have one, else by the letter of their length.
+
+    Two that stand in one sum, or outside all of them, are told apart.
+    """
+    nodes = list(x.walk(e))
+    every = list(dict.fromkeys(i for n in nodes for i in _indices(n)))
+    apart: dict[Ix, set[Ix]] = {i: set(every) if i in x.free(e) else set() for i in every}
+    for n in nodes:
+        around = _bound(n)
+        inside = {i for part in x.walk(n) for i in _indices(part)} if around else set()
+        for i in around:
+            apart[i] |= inside
     out: dict[Ix, str] = {}
-    for i in dict.fromkeys(i for n in x.walk(e) for i in _indices(n)):
+    for i in sorted(every, key=lambda i: not i.name.isalpha()):
         name = i.name if i.name.isalpha() else i.dim.lower()[0] if i.dim[0].isalpha() else "i"
-        while name in out.values() and not i.name.startswith("_"):
+        while any(out[j] == name for j in out if j in apart[i] or i in apart[j]):
             name += "'"
         out[i] = name
     return out
+
+
+def _bound(n: Expr) -> tuple[Ix, ...]:
+    match n:
+        case x.Sum():
+            return (n.ix,)
+        case x.MatInv() | x.LogDet():
+            return (n.i, n.j)
+    return ()
 
 
 def _indices(n: Expr) -> tuple[Ix, ...]:

@@ -26,6 +26,7 @@ from emdsl.derive.posteriors.conjugate import conjugate_block
 from emdsl.derive.posteriors.discrete import WAYS_OUT, discrete_block, elements_apart, groups, network_block, scopes_of
 from emdsl.derive.posteriors.joint_gaussian import gaussian_block
 from emdsl.derive.posteriors.networks import widest
+from emdsl.derive.posteriors.refusals import Intractable
 from emdsl.derive.posteriors.scaled import scaled_block, scaled_messages
 from emdsl.derive.posteriors.turns import block_in_turn
 from emdsl.errors import ModelError, Problem
@@ -163,7 +164,8 @@ def _next_block(
     network = network_block(left, joint, pool, kinds, weighted)
     if network is not None:
         return network
-    raise ModelError(list((reasons | {n: p for n, p in found.items() if n in reasons}).values()), joint.model.source)
+    reasons |= {n: p for n, p in found.items() if n in reasons}
+    raise Intractable({n: reasons[leader] for leader, group in left.items() for n in group}, joint.model.source)
 
 
 def enumerable(blocks: Sequence[Block], model: m.ModelText) -> None:

@@ -20,6 +20,7 @@ from emdsl.derive.posteriors.draws import Sampling
 from emdsl.derive.posteriors.fields import Field
 from emdsl.derive.posteriors.networks import widest
 from emdsl.derive.posteriors.quadrature import bounded, counts
+from emdsl.derive.posteriors.refusals import Refused
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ def _gates(b: Block) -> list[str]:
     return sorted({n.of.var for n in b.neighbours if isinstance(n.of, El)})
 
 
-def choices(elimination: Elimination, joint: LogJoint, refused: str, draws: Sampling | None) -> dict[str, Choice]:
+def choices(elimination: Elimination, joint: LogJoint, refused: Refused, draws: Sampling | None) -> dict[str, Choice]:
     """How the posterior of each latent is found, with the reason in words; `refused` is why the rungs above were."""
     out: dict[str, Choice] = {}
     for g in draws.groups if draws is not None else ():
@@ -59,7 +60,7 @@ def choices(elimination: Elimination, joint: LogJoint, refused: str, draws: Samp
     for part in elimination.parts:
         for name in part.latents:
             text = f"a factor of q for {', '.join(part.latents)}, the others averaged: {out[name].reason}"
-            text += f" (not exact: {refused})" if refused else ""
+            text += f" (not exact: {refused.of(name)})" if refused else ""
             out[name] = Choice("meanfield", text)
     for events in joint.events:
         for n in (*events.latents, *sorted(out.keys() & x.variables(events.log))):
@@ -111,7 +112,7 @@ def _discrete_choice(b: Block, elimination: Elimination, joint: LogJoint) -> tup
     return ("exact:hybrid", f"{reason}; {', '.join(inside)} integrated out inside each") if inside else (method, reason)
 
 
-def _configurations_choice(joint: LogJoint, found: Configurations, refused: str) -> Choice:
+def _configurations_choice(joint: LogJoint, found: Configurations, refused: Refused) -> Choice:
     """How many configurations there are, in words, and what ties the elements of these latents."""
     counts = []
     for n in found.latents:
@@ -122,10 +123,10 @@ def _configurations_choice(joint: LogJoint, found: Configurations, refused: str)
     asked = any(line.method == "exact" for line in joint.model.infer)
     most = f"at most {MOST}" if asked else f"where they are few: infer {names} by exact takes up to {MOST}"
     every = f"{' '.join(counts)} configurations of all elements of {names}{each}"
-    return Choice("exact:hybrid", f"{every}, enumerated ({most}): {refused}")
+    return Choice("exact:hybrid", f"{every}, enumerated ({most}): {refused.first}")
 
 
-def _cloud_choice(cloud: Cloud, joint: LogJoint, refused: str, averaged: bool) -> Choice:
+def _cloud_choice(cloud: Cloud, joint: LogJoint, refused: Refused, averaged: bool) -> Choice:
     """How a latent that no family closes is integrated out, and what ties it."""
     several = len(cloud.latents) > 1 or any(joint.model.variable(n).domain.dims for n in cloud.latents)
     points = f"{cloud.points} x {cloud.points}" if several else str(cloud.points)
@@ -143,7 +144,9 @@ def _cloud_choice(cloud: Cloud, joint: LogJoint, refused: str, averaged: bool) -
         )
     if averaged:
         return Choice("quadrature", text)
-    return Choice("quadrature", text + (f" (not exact: {refused})" if refused else " (an infer line asks for it)"))
+    return Choice(
+        "quadrature", text + (f" (not exact: {refused.of(cloud.name)})" if refused else " (an infer line asks for it)")
+    )
 
 
 def _states(b: Block, joint: LogJoint) -> str:

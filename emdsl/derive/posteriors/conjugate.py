@@ -78,8 +78,9 @@ def conjugate_block(
     terms, roles = [t.rest for t in multiples], [t.name for t in multiples]
     scaled = common_scale(terms, roles, scales, home) if scales else (None, terms)
     if scaled is None or (scales and not record.gaussian):
-        text = f"{name} is tied to the continuous latent {min(scales)}, which does not scale all of it"
-        return _refused(name, text, mine[0][1])
+        (_, span, about), other = next((p, min(t.others)) for p, t in zip(mine, told, strict=True) if t.others)
+        text = f"{name} is tied to the continuous latent {other} in the density of {about or 'a factor'}"
+        return _refused(name, f"{text}, and {other} does not scale all of it" if record.gaussian else text, span)
     gates = tuple(x.Sel(El(n, idx), k) for (n, idx), k in neighbours.items())
     merged = merge_roles(scaled[1], roles, symmetry_of(joint), (*home, *own, *neighbours.values()))
     found = Block(name, latents, home, (), gates, *merged, own=own, record=record, scale=scaled[0])

@@ -46,6 +46,7 @@ from emdsl.derive.posteriors.block import MOST_TOGETHER, Block, touches
 from emdsl.derive.posteriors.blocks import Elimination, Part, classes, eliminated, enumerable, is_prior
 from emdsl.derive.posteriors.discrete import groups
 from emdsl.derive.posteriors.gaussian_moments import covariance_axes
+from emdsl.derive.posteriors.refusals import placed
 from emdsl.derive.posteriors.scaled import is_matrix
 from emdsl.errors import ModelError, Problem, Span
 from emdsl.language import model as m
@@ -155,7 +156,7 @@ def why_not(joint: LogJoint, weighted: str | None) -> str:
     try:
         factorised(joint, weighted, wanted, _continuous(joint, wanted))
     except ModelError as refusal:
-        return refusal.problems[0].message if len(wanted) > 1 else ""
+        return placed(refusal.problems[0], refusal.source) if len(wanted) > 1 else ""
     return ""
 
 
