@@ -617,6 +617,23 @@ for n in N:
     latent u[n] ~ Normal(x[n] @ b, var = v)
     observed y[n] ~ Delta(max(u[n], 0))
 """: ("(u[n] - x[n]ᵀ b)² / (2 v)) (1.2)", "log([y[n] = max(u[n], 0)])", "From here on y, u, b are measured from"),
+    """param cut : ordered[3]
+param g[2] : real
+param b : real
+for j in G: latent u[j] ~ Normal(0, 1)
+for n in N:
+    given g_of[n] : index[G]
+    given w[n] : real
+    let eta[n] = b * w[n] + u[g_of[n]]
+    observed y[n] : category[4] ~ Categorical(concat(
+        Phi(cut[0] - eta[n]), Phi(cut[1] - eta[n]) - Phi(cut[0] - eta[n]),
+        Phi(cut[2] - eta[n]) - Phi(cut[1] - eta[n]), 1 - Phi(cut[2] - eta[n])))
+    observed hit[n] ~ Bernoulli(logit = g[0] + g[1] * w[n])
+""": (
+        "+ Σ_n [y[n] = 2] log(Φ(cut[2] - eta[n]) - Φ(cut[1] - eta[n]))",
+        "∂Q/∂g[1] = S_hit_w - Σ_n w[n] logistic(g[0] + g[1] w[n])",  # not `[i = 0] ... + [i = 1] ...`
+        "∂Q/∂cut[0] = Σ_n [y[n] = 0] Σ_i q(u⁽ⁱ⁾[g_of[n]]) φ(",  # not `Σ_{j, n} [g_of[n] = j]`
+    ),
     """param B : real[D, R]
 param S : spd[D]
 param π : real[D]

@@ -8,6 +8,7 @@ from fractions import Fraction
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import DataIx, El, Expr, Ix
 from emdsl.derive.algebra.made import LENGTH, POSITION, PRESENT, ROW
+from emdsl.report.bounds import Whole, bounded
 
 PLACES = (ROW, POSITION, LENGTH)  # what says where a row of a ragged plate is
 
@@ -114,11 +115,6 @@ def compared(name: str, at: x.Val, v: Fraction | float) -> Expr:
     return x.fn(name, at, x.Num(v))
 
 
-def place(e: Expr) -> bool:
-    """Whether a number is where an element stands: it is not below 0."""
-    return isinstance(e, x.Val) or (isinstance(e, El) and e.var in POSITION)
-
-
 def of_rows(e: Expr) -> bool:
     """Whether a number is the parent of a ragged row, and nothing else."""
     held = x.variables(e)
@@ -168,8 +164,8 @@ def _ahead(e: Expr) -> Expr:
     return e
 
 
-def followed(factors: Sequence[Expr]) -> list[Expr]:
-    """The factors without what their conditions decide: `[a > 0] [a != 0]`, a choice by what holds."""
+def followed(factors: Sequence[Expr], whole: Whole) -> list[Expr]:
+    """The factors without what their conditions decide: a bound beside a closer one, a choice by what holds."""
     held = [p for p in factors if isinstance(p, x.Fn) and (p.name in x.COMPARISONS or p.name == "not")]
     if not held:
         return list(factors)
@@ -181,30 +177,7 @@ def followed(factors: Sequence[Expr]) -> list[Expr]:
         asked = x.rebuild(n.cond, step)  # of what stands for data where they are not seen
         return x.rebuild(n.then, step) if {*x.factors_of(asked)} <= true else None
 
-    strict = {p.args for p in held if p.name in ("gt", "lt")}
-    weak = [p for p in held if p.name == "ne" and p.args in strict]
-    weak += [
-        p for p in held if p.name == "not" and isinstance(e := p.args[0], x.Fn) and e.name == "eq" and e.args in strict
-    ]
-    return [p if p in held else x.rebuild(p, step) for p in factors if p not in weak]
-
-
-def from_on(seen: Sequence[Expr]) -> list[Expr]:
-    """Conditions `t != 0`, `t != 1` of one index as `t >= 2`; a bound that another one implies is left out."""
-    not_at: dict[Expr, set[int]] = {}
-    for p in seen:
-        match p:
-            case x.Fn("not", (x.Fn("eq", (at, x.Num(v))),)) if place(at) and v == int(v):
-                not_at.setdefault(at, set()).add(int(v))
-    out = list(seen)
-    for at, values in not_at.items():
-        first = next(k for k in range(len(values) + 1) if k not in values)
-        if first < 2:
-            continue
-        gone = [x.fn("not", x.fn("eq", at, x.num(k))) for k in range(first)]
-        out = [p for p in out if p not in gone]
-        out.insert(0, x.fn("ge", at, x.num(first)))
-    return list(dict.fromkeys(out))
+    return bounded([p if p in held else x.rebuild(p, step) for p in factors], whole)
 
 
 def filters(e: Expr, ixs: Sequence[Ix]) -> bool:

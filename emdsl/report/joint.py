@@ -131,7 +131,7 @@ def _bounded_by(factor: Factor, plan: Plan) -> str:
 def summed(factor: Factor, body: Expr, t: Typeset) -> tuple[tuple[Ix, ...], Expr]:
     """What a factor is summed over, and what is summed: without gates whose states nothing else holds."""
     plates, gates, masks = factor.plates, factor.gates, factor.masks
-    body = tidy(followed([*masks, body])[-1], t.known)
+    body = tidy(followed([*masks, body], t.known.whole)[-1], t.known)
     for mask in masks:  # `[k = l]` of two states: one letter
         match mask:
             case x.Fn("eq", (x.Val(a), x.Val(b))) if a != b and a in plates and b in plates:

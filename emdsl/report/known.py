@@ -10,6 +10,8 @@ from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Expr, Idx, Ix
 from emdsl.derive.algebra.made import CLIQUE, COV, FIRST, STATISTIC, VARIANCE, Q
 from emdsl.derive.plan import Plan
+from emdsl.language import model as m
+from emdsl.report.bounds import Whole
 from emdsl.report.marginals import summable
 
 Pairs = Mapping[str, tuple[int, int]]  # arrays that are symmetric in two of their axes
@@ -31,6 +33,7 @@ class Known:
     places: Mapping[str, tuple[tuple[int, ...], ...]] = field(default_factory=dict)  # states of probabilities
     constants: Mapping[str, float] = field(default_factory=dict)  # literal tables of one number
     literal: Mapping[str, int] = field(default_factory=dict)  # probabilities of latents with so many states
+    whole: Whole = field(default_factory=dict)
 
 
 def known(plan: Plan) -> Known:
@@ -51,8 +54,17 @@ def known(plan: Plan) -> Known:
         symmetric(plan), states, indices=indices, binary=binary, levels=levels, places=summable(plan),
         literal={Q.of(b.name): int(b.states[0].dim) for b in plan.elimination.blocks
                  if len(b.states) == 1 and b.states[0].dim.isdigit() and not b.neighbours},
+        whole={v.name: _levels(v) for v in observed if v.domain.kind in ("index", "category", "count", "bool")},
         constants={n: next(iter(v)) for n, t in plan.joint.tables.items() if len(v := _entries(t)) == 1},
     )  # fmt: skip
+
+
+def _levels(v: m.Variable) -> int | None:
+    """How many values whole numbers take, where the model says so by a number."""
+    if v.domain.kind == "bool":
+        return 2
+    levels = str(v.domain.levels) if v.domain.kind == "category" else ""
+    return int(levels) if levels.isdigit() else None
 
 
 def _entries(table: object) -> set[float]:

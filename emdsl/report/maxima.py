@@ -18,6 +18,7 @@ from emdsl.report.gathered import divides, gathered
 from emdsl.report.page import Say, Show, names_of
 from emdsl.report.tidy import tidy
 from emdsl.report.typeset import Typeset
+from emdsl.report.written import written_out
 
 
 def why_a_maximum(plan: Plan, u: Update) -> Iterator[Say]:
@@ -42,16 +43,21 @@ def second_order(plan: Plan, rule: Closed, name: str, t: Typeset) -> Iterator[Sa
     """The second-order condition."""
     left = El(name, rule.axes)
     curvature = slope_of(rule, left, 1)
-    if curvature is not None:
-        names = t.letters.extend({}, rule.axes)
-        slope = f.Slope(f.Word("Q"), t.of(left, names), 2)
-        yield Say("The second derivative:")
-        yield Show(f.Relation("=", slope, t.of(gathered(tidy(curvature, t.known)), names)))
-        if rule.root.curvature is not None:
-            found = tidy(_at_root(rule, left, curvature), t.known)
-            sign = " not positive:" if bends_of(plan, ()).least(x.neg(found)) else ""
-            yield Say(f"At the root it is{sign}")
-            yield Show(t.of(found, names))
+    if curvature is None:
+        return
+    yield Say("The second derivative:")
+    cases = list(written_out(rule.axes, curvature))
+    for at in cases:
+        names = t.letters.extend({}, (i for i in rule.axes if i not in at))
+        slope = f.Slope(f.Word("Q"), t.of(x.substitute(left, at), names), 2)
+        yield Show(f.Relation("=", slope, t.of(gathered(tidy(x.substitute(curvature, at), t.known)), names)))
+    if rule.root.curvature is not None:
+        found = tidy(_at_root(rule, left, curvature), t.known)
+        sign = " not positive:" if bends_of(plan, ()).least(x.neg(found)) else ""
+        yield Say(f"At the root it is{sign}" if len(cases) == 1 else f"At the roots they are{sign}")
+        for at in cases:
+            names = t.letters.extend({}, (i for i in rule.axes if i not in at))
+            yield Show(t.of(tidy(x.substitute(found, at), t.known), names))
 
 
 def _at_root(rule: Closed, leaf: El, curvature: Expr) -> Expr:

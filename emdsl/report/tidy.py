@@ -69,7 +69,7 @@ class Tidying(x.Rebuilding):
                 met = _met(shares_met([go(t) for t in n.terms]), facts)
                 return all_states(cancelled(met, facts.binary), facts.literal) if facts.complete else met
             case x.Mul():
-                return _product(_out_of_sums([go(f) for f in pointed(followed(n.factors))]))
+                return _product(_out_of_sums([go(f) for f in pointed(followed(n.factors, facts.whole))]))
             case x.Pow(base, exponent):
                 return _power(go(base), go(exponent))
             case x.Sum(ix, body):
@@ -119,7 +119,8 @@ def content(e: x.Add) -> tuple[Fraction, Expr]:
     if len(exact) < len(numbers):
         return (Fraction(-1), x.neg(e)) if all(n < 0 for n in numbers) else (Fraction(1), e)
     size = Fraction(gcd(*(n.numerator for n in exact)), lcm(*(n.denominator for n in exact)))
-    c = -size if exact[0] < 0 and not x.positive(e) else size
+    from_number = any(isinstance(t, x.Num) and t.value > 0 for t in e.terms)  # `1 - a`, not `-(a - 1)`
+    c = -size if exact[0] < 0 and not from_number and not x.positive(e) else size
     return c, x.add(*(x.mul(x.num(1 / c), t) for t in e.terms))
 
 
@@ -277,6 +278,9 @@ def _short_sums(e: Expr) -> int:
 
 def _total(ix: Ix, body: Expr, facts: Known, written: bool) -> Expr:
     """A sum; over few literal values of an index that stands as a number, or is compared, `written` out."""
+    numbers = [p for p in x.factors_of(body) if not x.free(p) and not x.variables(p)]
+    if numbers and ix in x.free(body):
+        return x.mul(*numbers, _total(ix, x.mul(*(p for p in x.factors_of(body) if p not in numbers)), facts, written))
     if written and ix.dim.isdigit() and int(ix.dim) <= SHORT and _counted(ix, body):
         return x.add(*(x.substitute(body, {ix: n}) for n in range(int(ix.dim))))
     pattern = next((e for e in x.factors_of(body) if isinstance(e, x.Sel) and e.at == ix), None)

@@ -15,7 +15,8 @@ from emdsl.derive.algebra.made import PRESENT
 from emdsl.derive.plan import Plan
 from emdsl.language import model as m
 from emdsl.report import formula as f
-from emdsl.report.conditions import filters, from_on, place
+from emdsl.report.bounds import bounded, only, place
+from emdsl.report.conditions import filters
 from emdsl.report.elements import Elements
 from emdsl.report.formula import Formula
 from emdsl.report.indices import Names, in_order, in_sight, letters
@@ -152,7 +153,7 @@ class Typeset(Elements):
         return f.Mean(value, f.Listed(tuple(self.condition(g, names) for g in given)) if given else None)
 
     def condition(self, e: Expr, names: Names) -> Formula:
-        match e:
+        match e := only(e, self.known.whole):
             case x.Sel():
                 return f.Relation("=", self.of(e.of, names), self.index(e.at, names)[-1])
             case x.Delta():
@@ -232,7 +233,7 @@ class Typeset(Elements):
         inner = self.letters.extend(names, in_sight(ixs, factors))
         seen = [p for p in factors if self.filters(p, ixs)]
         rest = x.mul(*(p for p in factors if p not in seen))
-        seen = from_on([*seen, *paired(self, factors, ixs)])
+        seen = list(dict.fromkeys(bounded([*seen, *paired(self, factors, ixs)], self.known.whole)))
         if (rows := self._rows_of_one(ixs, seen, rest, inner)) is not None:
             return assembled(c, [rows], [])
         return assembled(c, [self.big(ixs, seen, self.of(rest, inner), inner)], [])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from itertools import product
 from typing import assert_never
 
 from emdsl.derive.algebra import expr as x
@@ -29,8 +28,7 @@ from emdsl.report.page import Say, Show, Step, names_of, sentence, whole
 from emdsl.report.tidy import tidy
 from emdsl.report.typeset import Typeset
 from emdsl.report.vectors import tensor
-
-SHORT_CASES = 6  # an equation over a literal axis that is compared with numbers is written out up to this length
+from emdsl.report.written import SHORT_CASES, compared_with, written_out
 
 
 def update_steps(plan: Plan, t: Typeset) -> list[Step]:
@@ -106,7 +104,7 @@ def _equations(left: Expr, right: Expr, name: str, t: Typeset) -> Iterator[Show]
     """`left = right`; element by element where a literal axis is compared with numbers."""
     free = x.free(left)
     for i in free:
-        if i.dim.isdigit() and int(i.dim) <= SHORT_CASES and _compared(i, right):
+        if i.dim.isdigit() and int(i.dim) <= SHORT_CASES and compared_with(i, right):
             for n in range(int(i.dim)):
                 if isinstance(left, El) and left.var in t.known.pairs and i == left.idx[-1] and _below(left.idx[-2], n):
                     continue  # of a symmetric matrix each entry once
@@ -140,17 +138,10 @@ def in_tensors(left: Expr, right: Expr, places: tuple[Ix, ...], own: int, t: Typ
     return f.Relation("=", t.of(left, names), t.of(right, names))
 
 
-def _compared(i: Ix, e: Expr) -> bool:
-    return any(
-        isinstance(n, x.Delta) and i in (n.a, n.b) and not (isinstance(n.a, Ix) and isinstance(n.b, Ix))
-        for n in x.walk(e)
-    )
-
-
 def _stationary_on_simplex(rule: Simplex, name: str, t: Typeset) -> Iterator[Say | Show]:
     """The derivative by an element is the multiplier of the sum, the same for all elements that sum to one."""
     leaf = El(name, rule.axes, "positive")
-    if any(_compared(i, rule.counts) for i in rule.axes):
+    if any(compared_with(i, rule.counts) for i in rule.axes):
         return
     names = t.letters.extend({}, rule.axes)
     score = t.of(tidy(x.mul(rule.counts, x.power(leaf, x.num(-1))), t.known), names)
@@ -163,7 +154,7 @@ def _entry_by_entry(rule: Spread) -> bool:
     """Whether a covariance's sums of squares are of a few vectors by their numbers, and have no form as a matrix."""
     i, j = rule.axes[-2:]
     short = len(rule.axes) == 2 and i.dim.isdigit() and int(i.dim) <= SHORT_CASES
-    return short and not rule.precision and _compared(i, rule.scatter) and _compared(j, rule.scatter)
+    return short and not rule.precision and compared_with(i, rule.scatter) and compared_with(j, rule.scatter)
 
 
 def _by_entries(rule: Spread, name: str, t: Typeset) -> Iterator[Say | Show]:
@@ -214,10 +205,11 @@ def _spread(rule: Spread, name: str) -> tuple[Expr, Expr]:
 def _closed(rule: Closed, name: str, t: Typeset) -> Iterator[Say | Show]:
     left = El(name, rule.axes)
     score = slope_of(rule, left, 0)
-    if score is not None:
-        names = t.letters.extend({}, rule.axes)
-        zero = f.Relation("=", t.of(gathered(tidy(score, t.known)), names), f.Number("0"))
-        yield Show(f.Relation("=", f.Slope(f.Word("Q"), t.of(left, names)), zero))
+    for at in written_out(rule.axes, score) if score is not None else ():
+        names = t.letters.extend({}, (i for i in rule.axes if i not in at))
+        one, other = (x.substitute(e, at) for e in (left, score))
+        zero = f.Relation("=", t.of(gathered(tidy(other, t.known)), names), f.Number("0"))
+        yield Show(f.Relation("=", f.Slope(f.Word("Q"), t.of(one, names)), zero))
     if len(rule.root.candidates) > 1:
         yield Say("The roots of the score; of those in the domain the one with the larger Q is taken:")
     for root in rule.root.candidates:
@@ -248,7 +240,7 @@ def _linear(rule: Linear, t: Typeset) -> Iterator[Say | Show]:
 
 def _up_to_a_number(c: Column, left: Expr, right: Expr, several: bool, t: Typeset) -> Iterator[Formula]:
     """The equations of vectors that sum to 0, each with the multiplier of its sum; named where there are others."""
-    for at in _written_out(c.slots, left):
+    for at in written_out(c.slots, left):
         names = t.letters.extend({}, (i for i in c.slots if i not in at))
         one, other = (t.of(tidy(x.substitute(e, at), t.known), names) for e in (left, right))
         vectors = (*((f.Name(c.name),) if several else ()), *t.places(_at(c.slots[:-1], at), names))
@@ -261,7 +253,7 @@ def _at(slots: Sequence[Ix], values: dict[Ix, Idx]) -> list[Idx]:
 
 def _rows_of(c: Column, left: Expr, right: Expr, t: Typeset) -> Iterator[Formula]:
     """One equation, or one for each value of the axes that are written out."""
-    for at in _written_out(c.slots, left):
+    for at in written_out(c.slots, left):
         one, other = (tidy(x.substitute(e, at), t.known) for e in (left, right))
         yield _row(c, tuple(i for i in c.slots if i not in at), one, other, t)
 
@@ -271,20 +263,13 @@ def _solved(left: Expr, right: Expr, u: Update, t: Typeset) -> Iterator[Show]:
     column = next(c for c in u.rule.columns if c.name in x.variables(left)) if isinstance(u.rule, Linear) else None
     assert column is not None
     left, right = tidy(left, t.known), tidy(joined(right), t.known)
-    written = list(_written_out(column.slots, left))
+    written = list(written_out(column.slots, left))
     if written != [{}]:
         yield from (Show(e) for e in _rows_of(column, left, right, t))
         return
     e = _row(column, column.slots, left, right, t)
     assert isinstance(e, f.Relation)
     yield Show(alone(e, column.name))
-
-
-def _written_out(slots: Sequence[Ix], e: Expr) -> Iterator[dict[Ix, Idx]]:
-    """Settings of short literal axes that are compared with numbers: one equation each."""
-    short = [i for i in slots if i.dim.isdigit() and int(i.dim) <= SHORT_CASES and _compared(i, e)]
-    for values in product(*(range(int(i.dim)) for i in short)):
-        yield dict(zip(short, values, strict=True))
 
 
 def _row(c: Column, slots: tuple[Ix, ...], left: Expr, right: Expr, t: Typeset) -> Formula:
@@ -340,8 +325,11 @@ def _numeric(plan: Plan, u: Update, t: Typeset) -> Iterator[Say | Show]:
         except InternalError:
             continue
         slope = x.add(*(whole([i for i in ixs if i not in axes], x.mul(c, *fs)) for c, fs, ixs in parts))
-        found = in_tensors(El(name, axes), gathered(tidy(slope, t.known)), axes, t.own(El(name, axes)), t)
-        assert isinstance(found, f.Relation)
-        yield Show(f.Relation("=", f.Slope(f.Word("Q"), found.left), found.right), name)
+        for at in written_out(axes, slope):
+            left, places = x.substitute(El(name, axes), at), tuple(i for i in axes if i not in at)
+            own = t.own(El(name, axes)) if places == axes else 0
+            found = in_tensors(left, gathered(tidy(x.substitute(slope, at), t.known)), places, own, t)
+            assert isinstance(found, f.Relation)
+            yield Show(f.Relation("=", f.Slope(f.Word("Q"), found.left), found.right), name)
     if len(u.params) > READ_TOGETHER:
         yield Say(f"and {len(u.params) - READ_TOGETHER} more, in the same way.")

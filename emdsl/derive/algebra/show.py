@@ -112,7 +112,7 @@ def _show(e: Expr, names: Names) -> str:
             return f"log Gamma({_loose(a, names)})"
         case x.Fn("log_bessel_i0" | "log_Phi", (a,)):
             return f"{'log I0' if e.name == 'log_bessel_i0' else 'log Phi'}({_loose(a, names)})"
-        case x.Fn("whole", (a,)):
+        case x.Fn("whole" | "value", (a,)):
             return _show(a, names)
         case x.Fn(name, (a, b)) if name in SIGNS:
             return f"[{_loose(a, names)} {SIGNS[name]} {_loose(b, names)}]"
