@@ -634,6 +634,28 @@ for n in N:
         "∂Q/∂g[1] = S_hit_w - Σ_n w[n] logistic(g[0] + g[1] w[n])",  # not `[i = 0] ... + [i = 1] ...`
         "∂Q/∂cut[0] = Σ_n [y[n] = 0] Σ_i q(u⁽ⁱ⁾[g_of[n]]) φ(",  # not `Σ_{j, n} [g_of[n] = j]`
     ),
+    """param level : positive
+param bend : positive
+param noise : positive
+param beta : real[P]
+param c : real[2]
+param v : positive[4]
+let F = [[1, 1], [0, 1]]
+let load = [[1, 0], [c[0], 0], [0, 1], [0, c[1]]]
+for t in T:
+    given X[t] : real[P]
+    latent alpha[t] ~ MvNormal(zeros(2), eye(2)) if t == 0 else MvNormal(F @ alpha[t-1], diag([level, bend]))
+    observed y[t] ~ Normal(alpha[t][0] + X[t] @ beta, var = noise)
+for n in N:
+    latent f[n] ~ MvNormal(zeros(2), eye(2))
+    observed w[n] ~ MvNormal(load @ f[n], diag(v))
+""": (
+        "(alpha[t, 0] - alpha[t - 1, 0] - alpha[t - 1, 1])² / level + (alpha[t, 1] - alpha[t - 1, 1])² / bend",
+        "+ [t < T - 1] (e[0] + e[1]) (e[0] + e[1])ᵀ / level",
+        "h(alpha[t]) = (y[t] - X[t]ᵀ beta) e[0] / noise",
+        "load = [[1, 0], [c[0], 0], [0, 1], [0, c[1]]]",
+        "v[0] = Σ_n E[(w[n, 0] - f[n, 0])²] / N v[1] = Σ_n E[(w[n, 1] - c[0] f[n, 0])²] / N",
+    ),
     """param B : real[D, R]
 param S : spd[D]
 param π : real[D]

@@ -23,6 +23,7 @@ from emdsl.derive.updates.quadratic import Linear, quadratic
 from emdsl.derive.updates.rules import Closed, Simplex, Spread, Update
 from emdsl.derive.updates.statistics import selectors
 from emdsl.report.equations import left_side
+from emdsl.report.gathered import divides
 from emdsl.report.page import whole
 from emdsl.report.sums import taken_out
 from emdsl.report.vectors import flatten
@@ -241,3 +242,43 @@ def joined(e: Expr) -> Expr:
         outside = [q for q in factors if q not in inside]
         bodies.append(x.mul(x.Num(p.number), *outside, whole(rest, x.mul(*inside))))
     return whole(list(leads.values()), taken_out(bodies))
+
+
+def with_own(e: Expr, own: Sequence[Ix]) -> Expr:
+    """`sum_n y[n] z[n] - sum_n a[n] z[n]` of a vector as `sum_n (y[n] - a[n]) z[n]`: terms that share what holds its
+    own index."""
+    terms = list(e.terms) if isinstance(e, x.Add) else []
+    for k, other in enumerate(terms):
+        for n, one in enumerate(terms[:k]):
+            both = _sharing(one, other, own)
+            if both is not None:
+                return with_own(x.add(*terms[:n], both, *terms[n + 1 : k], *terms[k + 1 :]), own)
+    return e
+
+
+def _sharing(one: Expr, other: Expr, own: Sequence[Ix]) -> Expr | None:
+    both = x.Add((one, other))
+    found = joined(both)
+    if found is both:
+        found = taken_out([_before_sums(one), _before_sums(other)])
+    body, outside = found, list[Expr]()
+    while isinstance(body, x.Mul | x.Sum):
+        inside = [body.body] if isinstance(body, x.Sum) else [p for p in body.factors if isinstance(p, x.Sum | x.Add)]
+        outside += [p for p in x.factors_of(body) if not isinstance(p, x.Sum | x.Add)]
+        if len(inside) != 1:
+            return None
+        body = inside[0]
+    ratios = isinstance(body, x.Add) and any(divides(p) for t in body.terms for p in x.factors_of(t))
+    shared = any({*own} & {*x.free(p)} for p in outside)
+    return found if isinstance(body, x.Add) and shared and not ratios else None
+
+
+def _before_sums(e: Expr) -> Expr:
+    """`sum_p x[p] b[p] z` as `(sum_p x[p] b[p]) z`."""
+    flat = flatten(e)
+    if flat is None or not flat.sums:
+        return e
+    inside = [p for p in flat.factors if {*flat.sums} & {*x.free(p)}]
+    return x.mul(
+        x.Num(flat.number), *(p for p in flat.factors if p not in inside), whole(list(flat.sums), x.mul(*inside))
+    )

@@ -12,6 +12,7 @@ from emdsl.derive.posteriors.fields import Field, Tie, field_role
 from emdsl.derive.posteriors.gaussian import Gaussian, polynomial_role
 from emdsl.derive.posteriors.roles import Across, Monomial, Role, linear_in, quadratic_in
 from emdsl.report import formula as f
+from emdsl.report.explicit import with_own
 from emdsl.report.formula import Formula
 from emdsl.report.incomplete import conditional, grouped
 from emdsl.report.indices import Names
@@ -118,6 +119,7 @@ def _entries(
     own = tuple(i for _, _, axes in entries for i in axes)
     single = any(isinstance(n, x.Delta) and _one_place(n) for n in x.walk(value))
     value = closed(value) if letter == "h" or not single else value
+    value = with_own(value, own) if letter == "h" else value
     if single and len(own) == len(entries):
         value = sharing(value, *own) if letter == "h" else products(value, *own)
     whole_ = tensor(t, value, own, names) if all(len(axes) == 1 for _, _, axes in entries) else None

@@ -14,6 +14,8 @@ from emdsl.language import model as m
 from emdsl.report.bounds import Whole
 from emdsl.report.marginals import summable
 
+SHORT = 4  # literal rows and sums up to this length are written out
+
 Pairs = Mapping[str, tuple[int, int]]  # arrays that are symmetric in two of their axes
 
 
@@ -34,6 +36,7 @@ class Known:
     constants: Mapping[str, float] = field(default_factory=dict)  # literal tables of one number
     literal: Mapping[str, int] = field(default_factory=dict)  # probabilities of latents with so many states
     whole: Whole = field(default_factory=dict)
+    tables: Mapping[str, tuple[object, ...]] = field(default_factory=dict)  # literal tables
 
 
 def known(plan: Plan) -> Known:
@@ -55,6 +58,7 @@ def known(plan: Plan) -> Known:
         literal={Q.of(b.name): int(b.states[0].dim) for b in plan.elimination.blocks
                  if len(b.states) == 1 and b.states[0].dim.isdigit() and not b.neighbours},
         whole={v.name: _levels(v) for v in observed if v.domain.kind in ("index", "category", "count", "bool")},
+        tables=plan.joint.tables,
         constants={n: next(iter(v)) for n, t in plan.joint.tables.items() if len(v := _entries(t)) == 1},
     )  # fmt: skip
 
@@ -65,6 +69,24 @@ def _levels(v: m.Variable) -> int | None:
         return 2
     levels = str(v.domain.levels) if v.domain.kind == "category" else ""
     return int(levels) if levels.isdigit() else None
+
+
+def entry_of(e: El, facts: Known) -> Expr | None:
+    """The number at an entry of a literal table; of a short row its numbers, each at its place."""
+    value: object = facts.tables.get(e.var)
+    if not e.idx:
+        return None
+    *before, last = e.idx
+    for i in before:
+        if not isinstance(i, int) or not isinstance(value, tuple):
+            return None
+        value = value[i]
+    if not isinstance(value, tuple) or not all(isinstance(v, int | float) for v in value):
+        return None
+    if isinstance(last, int):
+        return x.num(value[last])
+    row = before and isinstance(last, Ix) and len(value) <= SHORT
+    return x.add(*(x.mul(x.num(v), x.delta(last, k)) for k, v in enumerate(value))) if row else None
 
 
 def _entries(table: object) -> set[float]:

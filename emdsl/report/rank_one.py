@@ -104,7 +104,7 @@ def _vector(base: Entry, entries: Sequence[Entry]) -> tuple[dict[int, Ratio], li
     p = base.at[0]
     vector, used = {p: Ratio(Fraction(1), Counter())}, [base.term]
     for e in entries:
-        if e.at[0] != p or e.at[1] <= p or e.at[1] in vector:
+        if e.at[0] != p or e.at[1] in vector:
             continue
         for ratio in _over(e, base):
             grown = vector | {e.at[1]: ratio}

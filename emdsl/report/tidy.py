@@ -23,11 +23,10 @@ from emdsl.report.conditions import (
     shares_met,
     sides_met,
 )
-from emdsl.report.known import Known, placed_in_order
+from emdsl.report.known import SHORT, Known, entry_of, placed_in_order
 from emdsl.report.marginals import counted_out, marginal, summed_out
 from emdsl.report.sums import all_states, cancelled
 
-SHORT = 4  # literal sums up to this length are written out
 LARGE = 8  # a number that no common factor is worth
 MOST_WRITTEN = 3  # sums within one another: more are too many terms to read
 
@@ -63,6 +62,8 @@ class Tidying(x.Rebuilding):
                 return x.num(int(dim))  # beside other numbers it is one with them
             case El() if n.var in facts.constants:
                 return x.num(facts.constants[n.var])
+            case El() if (entry := entry_of(n, facts)) is not None:
+                return entry
             case El() if n.var in facts.pairs:
                 return placed_in_order(n, facts.pairs[n.var])
             case x.Add():
@@ -282,7 +283,8 @@ def _total(ix: Ix, body: Expr, facts: Known, written: bool) -> Expr:
     if numbers and ix in x.free(body):
         return x.mul(*numbers, _total(ix, x.mul(*(p for p in x.factors_of(body) if p not in numbers)), facts, written))
     if written and ix.dim.isdigit() and int(ix.dim) <= SHORT and _counted(ix, body):
-        return x.add(*(x.substitute(body, {ix: n}) for n in range(int(ix.dim))))
+        each = (x.substitute(body, {ix: n}) for n in range(int(ix.dim)))
+        return x.add(*(x.rebuild(e, lambda n: _in_order(n, facts)) for e in each))
     pattern = next((e for e in x.factors_of(body) if isinstance(e, x.Sel) and e.at == ix), None)
     if pattern is not None and (ix.dim.endswith("[patterns]") or of_rows(pattern.of) or _given(pattern.of, facts)):
         # of an element its own pattern, of a row its own parent, of an index in the data what it points at
@@ -350,6 +352,10 @@ def _certain(ix: Ix, body: Expr, facts: Known) -> Expr | None:
                 found = x.total(i, found)
             return found
     return None
+
+
+def _in_order(n: Expr, facts: Known) -> Expr | None:
+    return placed_in_order(n, facts.pairs[n.var]) if isinstance(n, El) and n.var in facts.pairs else None
 
 
 def _counted(ix: Ix, body: Expr) -> bool:

@@ -205,9 +205,9 @@ def _spread(rule: Spread, name: str) -> tuple[Expr, Expr]:
 def _closed(rule: Closed, name: str, t: Typeset) -> Iterator[Say | Show]:
     left = El(name, rule.axes)
     score = slope_of(rule, left, 0)
-    for at in written_out(rule.axes, score) if score is not None else ():
+    for at in written_out(rule.axes, score or x.ZERO) if score is not None else ():
         names = t.letters.extend({}, (i for i in rule.axes if i not in at))
-        one, other = (x.substitute(e, at) for e in (left, score))
+        one, other = (x.substitute(e, at) for e in (left, score or x.ZERO))
         zero = f.Relation("=", t.of(gathered(tidy(other, t.known)), names), f.Number("0"))
         yield Show(f.Relation("=", f.Slope(f.Word("Q"), t.of(one, names)), zero))
     if len(rule.root.candidates) > 1:

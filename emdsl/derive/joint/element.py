@@ -281,7 +281,10 @@ class Tensors:
             name = next((n for n, t in self.tables.items() if t == literal), f"table{len(self.tables)}")
             self.tables[name] = literal
             return El(name, idx)
-        options = tuple(self.element(item, idx[1:], scope) for item in e.items)
+        rows = ((item, _literal(item) if isinstance(item, m.Stack) else None) for item in e.items)
+        options = tuple(
+            self.element(item, idx[1:], scope) if row is None else _entry(row, idx[1:]) for item, row in rows
+        )
         alike = isinstance(idx[0], Ix) and len(set(options)) == 1 and isinstance(options[0], El)
         return options[0] if alike else x.Choose(idx[0], options)  # `[m, m, m]`
 
@@ -315,6 +318,17 @@ def _literal(e: m.Expr) -> tuple[object, ...] | None:
             return None
         out.append(value)
     return tuple(out)
+
+
+def _entry(row: object, idx: tuple[Idx, ...]) -> Expr:
+    """A number of a literal row that stands beside others: no table, so that what is 0 there is left out."""
+    if not isinstance(row, tuple):
+        assert isinstance(row, int | float)
+        return x.num(row)
+    if isinstance(idx[0], int):
+        return _entry(row[idx[0]], idx[1:])
+    options = tuple(_entry(value, idx[1:]) for value in row)
+    return options[0] if len(set(options)) == 1 else x.Choose(idx[0], options)
 
 
 def _number(e: m.Expr) -> float | int | None:
