@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
+from math import isfinite
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Expr, Idx, Ix
@@ -57,7 +58,7 @@ def known(plan: Plan) -> Known:
         symmetric(plan), states, indices=indices, binary=binary, levels=levels, places=summable(plan),
         literal={Q.of(b.name): int(b.states[0].dim) for b in plan.elimination.blocks
                  if len(b.states) == 1 and b.states[0].dim.isdigit() and not b.neighbours},
-        whole={v.name: _levels(v) for v in observed if v.domain.kind in ("index", "category", "count", "bool")},
+        whole={v.name: _levels(v) for v in observed if v.domain.discrete},
         tables=plan.joint.tables,
         constants={n: next(iter(v)) for n, t in plan.joint.tables.items() if len(v := _entries(t)) == 1},
     )  # fmt: skip
@@ -65,10 +66,8 @@ def known(plan: Plan) -> Known:
 
 def _levels(v: m.Variable) -> int | None:
     """How many values whole numbers take, where the model says so by a number."""
-    if v.domain.kind == "bool":
-        return 2
-    levels = str(v.domain.levels) if v.domain.kind == "category" else ""
-    return int(levels) if levels.isdigit() else None
+    levels, most = str(v.domain.levels), v.domain.ends[1]
+    return int(levels) if levels.isdigit() else int(most) + 1 if isfinite(most) else None
 
 
 def entry_of(e: El, facts: Known) -> Expr | None:
