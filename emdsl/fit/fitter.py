@@ -109,7 +109,7 @@ class Fitter(Onward):
         """Data as the model is written, by the next way where configurations are too many to be enumerated unasked."""
         self._many = self._fitted_many
         bound = self._bind_variant(data, params, **beside)
-        reason = too_many(self._current.derived, bound) if self._whole().derived.joint.configurations else ""
+        reason = too_many(self._current.derived, bound) if self._whole().module.SPEC.get("configurations") else ""
         if reason and self._whole().told(enumerated=False) is not None:
             self._many = True
             bound = self._bind_variant(data, params, **beside)

@@ -46,6 +46,7 @@ def spec(plan: Plan) -> dict[str, Any]:
         **({"steps": steps} if (steps := stepped_plates(plan)) else {}),
         **({"unweighted": unweighted} if unweighted else {}),
         **({"tails": sorted(plan.joint.tails)} if plan.joint.tails else {}),
+        **({"configurations": list(found.latents)} if (found := plan.joint.configurations) else {}),
         **({"untold": left} if (left := sorted(plan.joint.tails - {*told})) else {}),
         **({"designs": [d.data for d in plan.designs]} if plan.designs else {}),
         **({"units": lies} if (lies := _nested_units(plan)) else {}),
