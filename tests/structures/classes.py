@@ -205,6 +205,33 @@ def _pupils_joint(p, d, z):
     return out + _dense(d["y"], mean, reads @ prior @ reads.T + p["s"] ** 2 * np.eye(7))
 
 
+# A chain whose steps have the class of the block that they lie in: blocks are tied where one ends.
+BLOCKS = """
+    model Blocks
+    param w : simplex[2]
+    param q[2] : positive
+    param s : positive
+    for b in B:
+        latent c[b] ~ Categorical(w)
+    for t in T:
+        given block[t] : index[B]
+        latent h[t] ~ Normal(0, 1) if t == 0 else Normal(h[t-1], q[c[block[t]]])
+        observed y[t] ~ Normal(h[t], s)
+"""
+
+
+def _blocks(rng):
+    p = {"w": np.array([0.4, 0.6]), "q": np.array([0.3, 1.5]), "s": 0.5}
+    return {"block": np.array([0, 0, 1, 1, 1, 2]), "y": rng.normal(0, 1.5, 6)}, p
+
+
+def _blocks_joint(p, d, z):
+    steps = np.r_[1.0, p["q"][z["c"][d["block"][1:]]]]
+    sums = np.tri(6)
+    cov = sums @ np.diag(steps**2) @ sums.T + p["s"] ** 2 * np.eye(6)
+    return LOG(p["w"][z["c"]]).sum() + _dense(d["y"], np.zeros(6), cov)
+
+
 CASES = (
     Structure("classes beside crossed effects", CROSSED, _crossed, lambda d: {"z": ((4,), 2)}, _crossed_joint,
               {"z": "exact:hybrid", "u": "exact:hybrid", "v": "exact:hybrid"}),
@@ -214,6 +241,8 @@ CASES = (
               {"r": "exact:hybrid", "c": "exact:hybrid", "u": "exact:hybrid", "b": "exact:hybrid"}),
     Structure("classes at two levels", PUPILS, _pupils, lambda d: {"c": ((3,), 2), "z": ((4,), 2)}, _pupils_joint,
               {"c": "exact:hybrid", "z": "exact:hybrid", "u": "exact:hybrid", "b": "exact:hybrid"}, {"G": 3}),
+    Structure("classes of blocks of a chain", BLOCKS, _blocks, lambda d: {"c": ((3,), 2)}, _blocks_joint,
+              {"c": "exact:hybrid", "h": "exact:hybrid"}),
     Structure("classes of ragged trees", TREES, _trees, lambda d: {"k": ((4,), 2)}, _trees_joint,
               {"k": "exact:hybrid", "h": "exact:hybrid"}),
 )  # fmt: skip

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import DataIx, El, Expr, Idx, Ix
-from emdsl.derive.algebra.made import ROW, START
+from emdsl.derive.algebra.made import ROW, START, is_made
 from emdsl.derive.joint.plates import in_terms_of
 from emdsl.derive.joint.terms import Term, at_gate
 from emdsl.derive.posteriors.chains import distance
@@ -79,13 +79,19 @@ def place_outside(a: Atoms, homes: Mapping[str, tuple[Ix, ...]], inside: Mapping
     out = set()
     for n, place in zip(a.latents, a.places, strict=True):
         home, within = homes[n], inside[n]
-        if place and home[-1] not in within:  # an element before another lies in the same sequence
+        if place and home[-1] not in within and not any(map(_pointed, within)):
+            # an element before another lies in the same sequence, but not where data lead both to
             found = distance(place[-1]) if isinstance(place[-1], Ix | DataIx) else None
             place = (*place[:-1], found[0]) if found is not None else place
         moved = x.substitute(El("", within), dict(zip(home, place, strict=True)))
         assert isinstance(moved, El)
         out.add(El("", tuple(map(_of_its_sequence, moved.idx))))
     return out
+
+
+def _pointed(i: Idx) -> bool:
+    """Whether a given of the user's leads there."""
+    return isinstance(i, DataIx) and isinstance(i.value, El) and not is_made(i.value.var)
 
 
 def _of_its_sequence(i: Idx) -> Idx:
