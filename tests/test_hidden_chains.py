@@ -356,3 +356,43 @@ def test_a_row_before_the_first_is_told() -> None:
     model = emdsl.compile(text=text.replace("for t in T:\n", "for t in T:\n    given new[t] : bool\n"))
     with pytest.raises(emdsl.DataError, match="below 0: the value in row 0: -1"):
         model.fitter(max_iter=0).fit({"y": [0.3, 1.0], "new": [0, 1]})
+
+
+MEALY = SPELT.replace(
+    "    observed", "    latent k[t] ~ Categorical(w) if t == 0 else Categorical(B[z[t-1]])\n    observed"
+)
+
+
+def test_a_mixture_whose_weights_are_those_of_the_state_before() -> None:
+    """In the first row no state is before it, and what the mixture leaves is no function of one: it was a network."""
+    text = MEALY.replace("for t in T:", "param B[3] : simplex[3]\nfor t in T:", 1)
+    model = emdsl.compile(text=text.format(BETWEEN[0], "Normal(m[k[t]], 1)"))
+    assert model.plan["z"].method == "exact:chain"
+    start = {"w": [0.5, 0.3, 0.2], "A": np.array([[0.7, 0.2, 0.1], [0.1, 0.6, 0.3], [0.3, 0.3, 0.4]])}
+    start |= {"B": np.array([[0.1, 0.6, 0.3], [0.3, 0.3, 0.4], [0.7, 0.2, 0.1]]), "m": np.array([-1.0, 0.0, 2.0])}
+    y = np.array([0.3, -1.2, 2.2, 0.1])
+    paths = [
+        (np.log(np.r_[start["w"]][[z[0], k[0]]]).sum() + np.log([start["A"][z[t - 1], z[t]] for t in (1, 2, 3)]).sum()
+         + np.log([start["B"][z[t - 1], k[t]] for t in (1, 2, 3)]).sum()
+         - 0.5 * ((y - start["m"][list(k)]) ** 2 + np.log(2 * np.pi)).sum(), z, k)
+        for z in product(range(3), repeat=4) for k in product(range(3), repeat=4)
+    ]  # fmt: skip
+    weights = np.exp([p for p, *_ in paths])
+    found = model.fitter(max_iter=0, init=start).fit({"y": y})
+    assert found.log_likelihood_ == pytest.approx(np.log(weights.sum()), rel=1e-12)
+    for name, at in (("z", 1), ("k", 2)):
+        for t in range(4):
+            wanted = [weights[[p[at][t] == j for p in paths]].sum() for j in range(3)] / weights.sum()
+            np.testing.assert_allclose(found.posterior_[name][t], wanted, rtol=1e-10)
+
+
+@pytest.mark.parametrize("mean", ["a[max(t-1, 0)] if t > 0 else 0", "[0, a[max(t-1, 0)]][t > 0]"])
+def test_a_level_whose_start_is_said_in_other_ways(mean: str) -> None:
+    text = "model Level\nparam q : positive\nfor t in T:\n"
+    text += "    latent a[t] ~ Normal({}, q)\n    observed y[t] ~ Normal(a[t], 1)"
+    fits = [
+        emdsl.compile(text=text.format(m)).fitter(max_iter=2, tol=0, init={"q": 0.5}).fit({"y": [0.3, -1.2, 2.2]})
+        for m in (mean, "0 if t == 0 else a[t-1]")
+    ]
+    np.testing.assert_allclose(fits[0].history_, fits[1].history_, rtol=1e-13)
+    assert emdsl.compile(text=text.format(mean)).plan["a"].method == "exact:kalman"

@@ -155,18 +155,20 @@ def test_classes_of_groups_are_configurations_within_each() -> None:
     assert "beyond z leaves those that are 0" in " ".join(str(model.derivation).split())
 
 
-def test_a_variance_of_zero_in_the_data_is_said() -> None:
-    """A given that makes steps of no variance: the exception of a generated module came out."""
+def test_a_variance_of_zero_under_classes_is_said() -> None:
+    """A given that makes steps of no variance is taken; under gates the exception of a generated module came out."""
     text = """
     model Steps
-    param q : positive
-    for t in T:
-        given dt[t] : real
-        latent h[t] ~ Normal(0, 1) if t == 0 else Normal(h[t-1], var = q * dt[t])
-        observed y[t] ~ Normal(h[t], 1)
+    param q[2] : positive
+    for i in I:
+        latent z[i] ~ Bernoulli(0.5)
+        for t in T:
+            given dt[i, t] : real
+            latent h[i, t] ~ Normal(0, 1) if t == 0 else Normal(h[i, t-1], var = q[z[i]] * dt[i, t])
+            observed y[i, t] ~ Normal(h[i, t], 1)
     """
     with pytest.raises(EmdslError, match="a given or a number of the model makes a variance 0"):
-        written(text).fitter(seed=0).fit({"dt": [1.0, 0.0, 1.0], "y": [0.3, 1.0, 2.0]})
+        written(text).fitter(seed=0).fit({"dt": [[1.0, 0.0, 1.0]], "y": [[0.3, 1.0, 2.0]]})
 
 
 def test_a_derivation_of_vectors_under_configurations() -> None:

@@ -23,24 +23,26 @@ _FLIP = {"lt": "gt", "le": "ge", "gt": "lt", "ge": "le"}
 
 @dataclass(frozen=True)
 class _Around:
-    """What is around a variable: its plates, discrete latents with theirs, what data tell, lets that choose."""
+    """What is around a variable: its plates, latents with theirs, what data tell, lets that choose."""
 
     own: tuple[m.Plate, ...]
-    discrete: Mapping[str, tuple[m.Plate, ...]]
+    latents: Mapping[str, tuple[m.Plate, ...]]
+    discrete: frozenset[str]
     data: frozenset[str]
     lets: Mapping[str, m.Let]
 
 
 def by_positions(model: m.ModelText) -> m.ModelText:
     """The model in which such conditions stand between distributions; itself where none stands in an argument."""
-    discrete = {v.name: v.plates for v in model.of_kind("latent") if v.domain.discrete}
+    latents = {v.name: v.plates for v in model.of_kind("latent")}
+    discrete = frozenset(v.name for v in model.of_kind("latent") if v.domain.discrete)
     data = frozenset(v.name for v in (*model.of_kind("given"), *model.of_kind("observed")))
     lets = {let.name: let for let in model.lets if let.plates and (_of_positions(let.body) or _chooses(let.body))}
 
     def branched(v: m.Variable) -> m.Variable:
-        if v.distribution is None or not discrete:
+        if v.distribution is None or not latents:
             return v
-        around = _Around(v.plates, discrete, data, lets)
+        around = _Around(v.plates, latents, discrete, data, lets)
         known: Known = {}
         for p in v.plates:
             known = known if p.condition is None else _learned(p.condition, True, known)
@@ -63,7 +65,7 @@ def _branched(dist: m.Dist, around: _Around, known: Known) -> m.Dist:
     written = tuple((n, _written_out(e, around.lets)) for n, e in dist.args)
     args = tuple((n, _counted(_simplified(_opened(e, around), known), around, known)) for n, e in written)
     for choice in (c for _, e in args for c in _choices(e)):
-        reads = (names_in(choice.then) | names_in(choice.other)) & around.discrete.keys()
+        reads = (names_in(choice.then) | names_in(choice.other)) & around.discrete
         loops = loops_in(choice.cond)
         if reads and names_in(choice.cond) <= around.data and loops and loops <= {p.index for p in around.own}:
             then, other = (
@@ -187,9 +189,9 @@ def _written_out(e: m.Expr, lets: Mapping[str, m.Let]) -> m.Expr:
 
 
 def _opened(e: m.Expr, around: _Around) -> m.Expr:
-    """The expression with choices within the places of discrete latents around these: `z[max(t-1, 0)]`."""
+    """The expression with choices within the places of latents around these: `z[max(t-1, 0)]`."""
     match e:
-        case m.Index(base=m.Var(name=name)) if name in around.discrete:
+        case m.Index(base=m.Var(name=name)) if name in around.latents:
             for k, i in enumerate(e.args):
                 choice = _alternatives(i) if _of_positions(i) else None
                 if choice is not None:
@@ -262,16 +264,13 @@ def _simplified(e: m.Expr, known: Known) -> m.Expr:
 
 
 def _counted(e: m.Expr, around: _Around, known: Known) -> m.Expr:
-    """The expression with places of discrete latents that are numbers counted from a row's own, where this is known:
+    """The expression with places of latents that are numbers counted from a row's own, where this is known:
     `z[0]` in row 1 is `z[t-1]`."""
     match e:
-        case m.Index(base=m.Var(name=name)) if name in around.discrete:
-            return replace(
-                e,
-                args=tuple(
-                    _from_row(i, p, around.own, known) for i, p in zip(e.args, around.discrete[name], strict=False)
-                ),
-            )
+        case m.Index(base=m.Var(name=name)) if name in around.latents:
+            plates = around.latents[name]
+            here = [_from_row(i, p, around.own, known) for i, p in zip(e.args, plates, strict=False)]
+            return replace(e, args=(*here, *e.args[len(here) :]))
         case m.If() | m.Call() | m.Stack() | m.Index():
             return _rebuilt(e, lambda part: _counted(part, around, known))
     return e

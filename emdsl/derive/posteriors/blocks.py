@@ -21,6 +21,7 @@ from emdsl.derive.joint.sides import KNOWN, LATENT, PARAMETER, side_in
 from emdsl.derive.joint.terms import Term, merge, symmetry_of, terms
 from emdsl.derive.joint.weights import of_all, weigh
 from emdsl.derive.posteriors.block import MOST_TOGETHER, Block, Tied, gates_outside, touches
+from emdsl.derive.posteriors.chains import from_their_start
 from emdsl.derive.posteriors.clouds import holds_points
 from emdsl.derive.posteriors.conjugate import conjugate_block
 from emdsl.derive.posteriors.discrete import WAYS_OUT, discrete_block, elements_apart, groups, network_block, scopes_of
@@ -123,7 +124,8 @@ def eliminated(
         left = {n: latents for n, latents in left.items() if not set(latents) & set(made.latents)}
         span = joint.model.variable(made.latents[0]).span
         pool = [p for p in pool if not touches(p[0], made.latents)]
-        pool += [(of_all(t, made.name, joint), span, made.name) for t in messages(made)]
+        told = [t for message in messages(made) for t in from_their_start(message, made.terms)]
+        pool += [(of_all(t, made.name, joint), span, made.name) for t in told]
     return tuple(blocks), [t for t, _, _ in pool]
 
 

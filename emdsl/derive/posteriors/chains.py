@@ -299,6 +299,40 @@ def _roles(t: Term, base: Ix | int, furthest: int, chain: Chain, home: tuple[Ix,
     return [Placed(bare, Edge()), *(at_start(bare, r, chain, home) for r in range(found.low, chain.depth))]
 
 
+def from_their_start(message: Term, read: Sequence[Term]) -> list[Term]:
+    """What a block leaves as a function of elements before its own, position by position until all of these exist.
+
+    read : the block's terms. Where conditions leave out each that reads a gate, it is the same for all its states.
+    """
+    found: dict[Ix, tuple[Expr, int]] = {}
+    for g in message.gates:
+        place = g.of.idx[-1] if isinstance(g.of, El) and g.of.idx else 0
+        there = distance(place) if isinstance(place, Ix | DataIx) else None
+        if there is not None and isinstance(g.at, Ix):
+            of_row = [e for e in x.walk(El("", (place,))) if isinstance(e, El) and e.var in POSITION]
+            found[g.at] = (of_row[0] if of_row else x.Val(there[0]), there[1])
+    lags = {k: lag for k, (_, lag) in found.items() if lag}
+    positions = {position for k, (position, _) in found.items() if k in lags}
+    if len(positions) != 1 or len(set(lags.values())) > 1:
+        return [message]
+    (position,), end = positions, next(iter(lags.values()))
+    rows = {i for p in positions for i in x.free(p)}
+    if any(k not in lags and rows & set(x.free(at)) for k, (at, _) in found.items()):
+        return [message]  # of elements at two places there are no probabilities before both exist
+    for t in read:
+        known = reach(t.factors, position)
+        if max(known.low, known.at or 0) < end and any(k in x.free(f) for k in lags for f in t.factors):
+            return [message]
+    out = [replace(message, factors=(*message.factors, x.fn("ge", position, x.num(end))))]
+    for r in range(end):
+        gone: dict[Ix, Idx] = dict.fromkeys(lags, 0)
+        gates = tuple(g for g in message.gates if g.at not in gone)
+        factors = tuple(x.substitute(f, gone) for f in message.factors)
+        ixs = tuple(i for i in message.ixs if i not in gone)
+        out.append(Term(message.coef, gates, (*factors, x.fn("eq", position, x.num(r))), ixs))
+    return out
+
+
 def at_start(t: Term, position: int, chain: Chain, home: tuple[Ix, ...]) -> Placed:
     """The part of a term at one of the first positions: in the indices of whole sequences."""
     outer = dict(zip(chain.rows, chain.outer, strict=True))

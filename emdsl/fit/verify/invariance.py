@@ -218,8 +218,9 @@ def _elsewhere(case: Case, number: int) -> dict[str, Array]:
     for n, value in case.drawn.latents.items():
         domain = case.world.model.variable(n).domain
         out[n] = np.asarray(value)
-        if isinstance(domain.levels, Dim):
-            out[n] = rng.integers(0, domain.levels.value(sizes), np.shape(value))
+        if isinstance(domain.levels, Dim) or domain.kind == "bool":
+            states = domain.levels.value(sizes) if isinstance(domain.levels, Dim) else 2
+            out[n] = rng.integers(0, states, np.shape(value))
         elif domain.interval and np.ndim(value):
             out[n] = rng.permutation(value)
     return out
