@@ -124,11 +124,11 @@ def test_a_fit_at_1e7_is_the_fit_at_0(name: str) -> None:
             "j": np.ones(120),
         }
         mine = {n: v for n, v in data.items() if n in model.observed or n in model.givens}
-        ends.append(model.fitter(seed=0).fit(mine))
+        ends.append(model.fitter(seed=0, tol=1e-8).fit(mine))
     near, far = ends
     assert near.converged_
     assert far.converged_
-    assert far.objective_ == pytest.approx(near.objective_, rel=1e-6)
+    assert far.objective_ == pytest.approx(near.objective_, rel=5e-6)
     if "t" in model.givens:  # slopes do not move
         np.testing.assert_allclose(far.params_["b"][..., 1], near.params_["b"][..., 1], rtol=1e-4)
 

@@ -275,7 +275,6 @@ def initial(data, prepared, rng):
     some["the sums"] = added_up(sums_of_data, some)
     
     def draw(power):
-        unit = prepared["the spread"] ** power
         params = {
             "beta": neutral("real", (P,), 1, None, None, None),
         }

@@ -399,9 +399,10 @@ def initial(data, prepared, rng):
     
     def draw(power):
         unit = prepared["the spread"] ** power
+        square = prepared["the spread"] ** (2.0 * np.sign(power))
         params = {
             "beta": neutral("real", (2,), 1, None, None, None) + (reference_y * ((np.arange(2) == 0) + 0.0)),
-            "cov": neutral("spd", (2, 2), 2, None, None, None) * unit,
+            "cov": neutral("spd", (2, 2), 2, None, None, None) * square,
             "s2": neutral("positive", (), 0, None, None, None) * unit,
         }
         statistics = e_step(params, data, prepared, rng)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from emdsl.derive.algebra import expr as x
@@ -56,6 +57,10 @@ def _in_units_of_data(plan: Plan) -> bool:
     return any(v.domain.kind == "real" for v in plan.joint.model.of_kind("latent") if v.name in latents)
 
 
+UNITS = {  # of a scale, if it has that power of the data's; of a covariance, which is of squares or their inverse
+    "unit": 'prepared["the spread"] ** power',
+    "square": 'prepared["the spread"] ** (2.0 * np.sign(power))',
+}
 LIKELIEST = "params = likeliest([plain(units, rng) for _ in range(4)], likelihood)"
 
 
@@ -80,6 +85,11 @@ def _scales_of_clouds(plan: Plan) -> set[str]:
     return scales if on_line else set()
 
 
+def _units(neutral: Sequence[str]) -> list[str]:
+    """The units that lines of neutral values are in."""
+    return [n for n in UNITS if any(re.search(rf" \* {n}\b", line) for line in neutral)]
+
+
 def _search(plan: Plan, neutral: Sequence[str], searched: Sequence[str], some: str) -> list[str]:
     """Lines that find the units in which neutral values of these parameters make the data likeliest."""
     measured = [
@@ -88,7 +98,7 @@ def _search(plan: Plan, neutral: Sequence[str], searched: Sequence[str], some: s
         if v.kind in ("observed", "given") and v.domain.kind in ("real", "positive", "count")
     ]
     names = ", ".join(f'"{n}"' for n in searched) + ("," if len(searched) == 1 else "")
-    unit = ", unit=1.0" if _in_units_of_data(plan) else ""
+    unit = "".join(f", {n}=1.0" for n in _units(neutral))
     found = [f'"{n}"' for n in searched if n in _scales_of_clouds(plan)]
     latent = f", [{', '.join(found)}]" if found else ""
     return [
@@ -119,7 +129,7 @@ def _neutral_lines(plan: Plan, em: Emitter, in_units: bool, searched: Sequence[s
             and v.name not in numeric
             and (v.domain.kind == "spd" or (v.domain.kind == "positive" and low == high == "None"))
         ):
-            code = f"{code} * unit"
+            code = f"{code} * {'square' if v.domain.kind == 'spd' else 'unit'}"
         if v.name in searched:
             code = f'{code} * units["{v.name}"]'
         if shift is not None and v.name not in read and not x.variables(shift.value) & names:
@@ -152,6 +162,7 @@ def _best_of_several(printer: Printer, neutral: list[str], searched: Sequence[st
     tries = "5, 6" if states or not plan.joint.clouds else "3, 2"  # points are no components to be told apart
     if not states and _in_units_of_data(plan):
         tries += ", margin=5.0"
+    units = _units(neutral)
     first, some = _some_rows(printer)
     after = "    return params"
     if any(isinstance(u.rule, Numeric) and u.rule.data and not u.rule.likelihood for u in plan.updates):
@@ -161,8 +172,8 @@ def _best_of_several(printer: Printer, neutral: list[str], searched: Sequence[st
         after = "    return refine(params, params, data, prepared, rng) if few else params"
     if searched:
         first += _search(plan, neutral, searched, some)
-        neutral = [f"params = plain(units, rng{', unit' if _in_units_of_data(plan) else ''})"]
-    unit = ['    unit = prepared["the spread"] ** power'] if _in_units_of_data(plan) else []
+        neutral = [f"params = plain(units, rng{''.join(f', {n}' for n in units)})"]
+    unit = [f"    {n} = {UNITS[n]}" for n in units]
     draw = ["", "def draw(power):", *unit, *("    " + b for b in neutral),
             f"    statistics = e_step(params, data, {some}, rng)",
             '    params = m_step(statistics, params, prepared, "keep")', after]  # fmt: skip

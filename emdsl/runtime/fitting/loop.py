@@ -13,10 +13,12 @@ import numpy as np
 from emdsl.runtime.data.domains import on_boundary, with_ends
 from emdsl.runtime.data.faults import DataError
 from emdsl.runtime.fitting.climbs import Climb, Params, Point, Progress, Setup, evaluate, rounding, within_points
+from emdsl.runtime.fitting.leaps import Leaps
 from emdsl.runtime.numeric.infinity import unlimited
 
 FALL = 1e-9  # an objective may fall by this much of 1 + |objective| before it is called a fall
 BLURRED = 1e-4  # an objective known to no more than this of 1 + |objective| says nothing of convergence
+VANISHED = 0.02  # of where it started: a scale that may be going to 0
 FLATTENED = 1e-6  # the smallest eigenvalue of a correlation matrix that may be why
 SAME = 1e-5  # two starts reach the same optimum when they differ by less of 1 + |objective|
 
@@ -55,6 +57,7 @@ def climb(setup: Setup, start: Params, state: Any = None) -> Climb:
             return _bad_start(setup, here, state)
         before = start
         history, status, message, noise = [here.objective], "climbing", "", 0.0
+        leaps = Leaps(setup, state)
         while status == "climbing" and len(history) <= setup.max_iter:
             try:
                 params, repaired = advance(setup, here)
@@ -78,11 +81,19 @@ def climb(setup: Setup, start: Params, state: Any = None) -> Climb:
                     repairs[repaired] = repairs.get(repaired, 0) + 1
                 if status in ("climbing", "converged", "repaired"):
                     before, here = here.params, there
+                    if status in ("climbing", "converged"):
+                        here = leaps.ahead(setup, here, history)
+                        if leaps.gain > setup.tol * (setup.unit + abs(here.objective)):
+                            status, message = "climbing", ""
                     history.append(here.objective)
                     if setup.progress is not None:
                         setup.progress(len(history) - 1, here.objective)
             except degenerate as fault:
-                status, message = "degenerate", _words(fault)
+                if leaps.back is None:
+                    status, message = "degenerate", _words(fault)
+                else:  # where EM by itself has not come yet
+                    here, leaps.back, leaps.on = leaps.back, None, False
+                    history[-1] = here.objective
             except KeyboardInterrupt:
                 status = "interrupted"
     end = Climb(here.params, tuple(history), here.log_likelihood, status, message, here.statistics.get("state"))
@@ -213,6 +224,7 @@ def _conclude(
             message = (
                 f"converged after {iterations}: the objective is known to {noise:.1e} only, parameters are so large"
             )
+        edge += [n for n in _vanishing(setup, end, start or {}) if n not in edge]
         if edge:
             status, message = "boundary", f"{message}; {', '.join(edge)} lies on the boundary of its domain"
         far = _far(setup, end, noise) if end.state is None else {}
@@ -236,6 +248,20 @@ def _on_edge(setup: Setup, params: Params) -> list[str]:
     return [n for n, value in params.items() if on_boundary(_variable(setup, n), value, spread)]
 
 
+def _vanishing(setup: Setup, end: Climb, start: Params) -> list[str]:
+    """Scales that are little beside where they started, and half of which is as good: they are on their way to 0."""
+    if end.state is not None:
+        return []
+    found = []
+    for n in (n for n in start if _variable(setup, n)["domain"] == "positive"):
+        small = np.asarray(end.params[n]) < VANISHED * np.asarray(start[n])
+        if small.any():
+            half = evaluate(setup, {**end.params, n: np.where(small, end.params[n] / 2, end.params[n])}, None)
+            if half.objective >= end.history[-1] - 1e-12 * (setup.unit + abs(end.history[-1])):
+                found.append(n)
+    return found
+
+
 def _scales_on_edge(setup: Setup, params: Params) -> list[str]:
     return [n for n in _on_edge(setup, params) if _variable(setup, n)["domain"] == "positive"]
 
@@ -245,7 +271,9 @@ def _without_digits(setup: Setup, end: Climb, edge: Sequence[str], noise: float)
 
     A scale that goes to 0 (a regression with as many columns as rows) takes residuals that are all rounding with it.
     """
-    if end.status == "level" and noise > 1 + abs(end.history[-1]):
+    size = 1 + abs(end.history[-1])
+    steady = _climbed_on(end.history, BLURRED * size) and noise > BLURRED * size
+    if end.status == "level" and (steady or noise > size):
         return f"the next step has an objective that is known to {noise:.1e} only: a scale collapses"
     collapsed = [n for n in edge if _variable(setup, n)["domain"] == "positive"]
     if not collapsed or end.status not in ("level", "converged", "decreased") or end.state is not None:
@@ -255,6 +283,12 @@ def _without_digits(setup: Setup, end: Climb, edge: Sequence[str], noise: float)
     if end.status != "decreased" and noise <= 1 + abs(end.history[-1]):
         return ""
     return f"{', '.join(collapsed)} has collapsed, with an objective known to {noise:.1e} only"
+
+
+def _climbed_on(history: Sequence[float], least: float) -> bool:
+    """Whether the last steps were large and hardly smaller than before, as where a scale goes to 0."""
+    steps = np.diff(history[-4:])
+    return len(steps) == 3 and bool(steps.min() > least and steps[-1] > 0.5 * steps[0])
 
 
 def _all_but_singular(setup: Setup, end: Climb, start: Params) -> list[str]:

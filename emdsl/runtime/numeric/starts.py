@@ -111,16 +111,19 @@ def best_start(
     """
     best: dict[str, Array] = {}
     top = -np.inf
+    wrong: Exception = np.linalg.LinAlgError("no start has a density")
     for k in range(tries):
-        first = params = draw(POWERS[k % len(POWERS)])
-        value = -np.inf
+        first, value = dict[str, Array](), -np.inf
         try:
+            first = params = draw(POWERS[k % len(POWERS)])
             for _ in range(steps):
                 params, value = step(params)
-        except (Degenerate, np.linalg.LinAlgError):
-            value = -np.inf
-        if not best or value > top + margin:
+        except (Degenerate, np.linalg.LinAlgError) as error:
+            value, wrong = -np.inf, error
+        if first and (not best or value > top + margin):
             best, top = (params if np.isfinite(value) else first), value
+    if not best:
+        raise wrong
     return best
 
 

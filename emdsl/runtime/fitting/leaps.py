@@ -1,0 +1,125 @@
+"""Where EM crawls, leaps along its own path: three points of a slow climb tell where it leads.
+
+    t' = t0 + 2 a r + a^2 v,   r = t1 - t0,   v = (t2 - t1) - r,   a = |r| / |v|
+
+(Varadhan and Roland 2008) for each parameter, taken where the objective is higher there than at t2, so that it never
+falls. Coordinates are logarithms of what is positive, of probabilities up to a factor, and of the diagonals of Cholesky
+factors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from emdsl.runtime.data.columns import Array
+from emdsl.runtime.fitting.climbs import Params, Point, Setup, evaluate
+
+PATIENCE = 30  # iterations before the first leap: what converges by itself is left alone
+SLOW = 0.9  # of one gain that the next keeps, from which on EM crawls
+FIRST_REACH, WIDER = 4.0, 4.0  # how many steps one leap may stand for at first, and by how much that grows
+FARTHEST = 1e6
+ROUNDING = 1e-13  # of 1 + the objective: a leap that gains no more than that goes nowhere
+SHRINK = np.log(10.0)  # by how much of a logarithm one leap may move what is positive
+
+
+class Leaps:
+    """The last points of one climb, and how far leaps have carried. `back` is the point before the last leap."""
+
+    def __init__(self, setup: Setup, state: Any) -> None:
+        module = setup.module
+        self.kinds = {v["name"]: _kind(v) for v in module.SPEC["variables"] if v["kind"] == "param"}
+        self.on = state is None and not setup.sampled and "finer" not in vars(module)
+        self.path: list[Params] = []
+        self.reach, self.wait, self.rest = FIRST_REACH, 0, 0
+        self.back: Point | None = None
+        self.gain = 0.0  # of the last leap; 0 where it was none
+
+    def ahead(self, setup: Setup, here: Point, history: Sequence[float]) -> Point:
+        """A point further up the path of EM than `here`, at the end of a plain step; `here` where there is none."""
+        self.back = None
+        if not self.on or len(history) < PATIENCE or "state" in here.statistics:
+            return here
+        self.path = [*self.path[-2:], here.params]
+        self.rest = max(0, self.rest - 1)
+        gains = np.diff([*history[-2:], here.objective])
+        crawls = len(gains) == 2 and gains[1] > SLOW * gains[0] > 0
+        if len(self.path) < 3 or self.rest or not (crawls or self.wait):
+            return here
+        there, steps = _tried(setup, self.path, self.kinds, self.reach)
+        least = here.objective + ROUNDING * (setup.unit + abs(here.objective))
+        if there is None or not there.objective > least:
+            self.path, self.gain = [here.params], 0.0
+            self.reach, self.wait = FIRST_REACH, min(32, 2 * self.wait + 1)
+            self.rest = self.wait + 2
+            return here
+        self.reach = min(FARTHEST, self.reach * WIDER) if steps >= self.reach else self.reach
+        self.path, self.wait, self.back = [there.params], 1, here
+        self.gain = there.objective - here.objective
+        return there
+
+
+def _tried(setup: Setup, path: Sequence[Params], kinds: Mapping[str, str], reach: float) -> tuple[Point | None, float]:
+    """The point where a path leads, None where it has no density, and how many steps that is."""
+    try:
+        params, steps = _leap(path, kinds, reach)
+        there = None if params is None else evaluate(setup, params, None)
+    except (setup.module.Degenerate, np.linalg.LinAlgError):
+        return None, 0.0
+    return (there if there is not None and np.isfinite(there.objective) else None), steps
+
+
+def _kind(variable: Mapping[str, Any]) -> str:
+    """How a parameter's numbers are moved: "log", "simplex", "spd", "plain", or "still"."""
+    bounded = any(variable.get(end) is not None for end in ("lower", "upper")) or "bounded" in variable
+    kinds = {"positive": "log", "real": "plain", "simplex": "simplex", "spd": "spd", "zero_sum": "plain"}
+    return "still" if bounded else kinds.get(variable["domain"], "still")
+
+
+def _leap(path: Sequence[Params], kinds: Mapping[str, str], reach: float) -> tuple[Params | None, float]:
+    """The parameters where three points lead, and the most steps that is of one; None where they lead no further.
+
+    Each by its own rate: what is fast would be thrown far by the rate of what is slow.
+    """
+    params, most = dict(path[-1]), 0.0
+    for name, kind in kinds.items():
+        if kind == "still" or name not in params:
+            continue
+        a, b, c = (_free(p[name], kind) for p in path)
+        r, v = b - a, (c - b) - (b - a)
+        long, bent = float(np.linalg.norm(r)), float(np.linalg.norm(v))
+        steps = min(long / bent, reach) if bent > 0 else 0.0
+        if steps > 1:
+            params[name] = _moved(params[name], kind, a + 2 * steps * r + steps**2 * v - c)
+            most = max(most, steps)
+    return (params if most else None), most
+
+
+def _free(value: Array, kind: str) -> Array:
+    if kind in ("log", "simplex"):
+        return np.log(np.where(value > 0, value, 1.0))
+    if kind == "spd":
+        factor = np.linalg.cholesky(value)
+        diagonal = factor.diagonal(0, -2, -1)
+        return np.tril(factor / diagonal[..., None, :], -1) + np.log(diagonal)[..., None] * np.eye(value.shape[-1])
+    return np.asarray(value, float)
+
+
+def _moved(value: Array, kind: str, far: Array) -> Array:
+    """A parameter moved by that much of its coordinates; what does not move stays as it is, to the last digit."""
+    if kind == "plain":
+        return np.asarray(value + far)
+    if kind == "log":
+        return np.asarray(value * np.exp(np.clip(far, -SHRINK, SHRINK)))
+    if kind == "simplex":
+        new = value * np.exp(np.clip(far, -SHRINK, SHRINK))
+        still = (far == 0).all(-1, keepdims=True)
+        return np.asarray(np.where(still, value, new / new.sum(-1, keepdims=True)))
+    eye = np.eye(value.shape[-1])
+    free = _free(value, kind) + np.where(eye > 0, np.clip(far, -SHRINK, SHRINK), far)
+    diagonal = np.exp((free * eye).sum(-1))
+    factor = (free * (1 - eye) + eye) * diagonal[..., None, :]
+    still = (far == 0).all((-2, -1))[..., None, None]
+    return np.asarray(np.where(still, value, factor @ np.swapaxes(factor, -1, -2)))

@@ -1,0 +1,67 @@
+"""Fits that crawl: leaps along EM's own path end where an independent search of the likelihood does."""
+
+import numpy as np
+import pytest
+from gallery import written
+from scipy.optimize import minimize
+from scipy.stats import norm
+
+LINES = """
+model Lines
+param b : real[2]
+param S : spd[2]
+param s : positive
+given x[N] : real
+for g in G:
+    latent u[g] ~ MvNormal(zeros(2), S)
+    for n in N:
+        observed y[g, n] ~ Normal(b[0] + b[1] * x[n] + u[g, 0] + u[g, 1] * x[n], s)
+"""
+GROUPS = """
+model Groups
+param m : real
+param t : positive
+param s : positive
+for g in G:
+    latent u[g] ~ Normal(0, t)
+    for n in N:
+        observed y[g, n] ~ Normal(m + u[g], s)
+"""
+
+
+def lines():
+    rng = np.random.default_rng(3)
+    x = np.linspace(8, 64, 5)
+    u = rng.multivariate_normal([0, 0], [[900, 4], [4, 0.1]], size=7)
+    return x, 250 + 0.5 * x + u[:, :1] + u[:, 1:] * x + 4 * rng.normal(size=(7, 5))
+
+
+def test_lines_of_groups_far_apart_end_at_the_top():
+    """Their intercepts crawled: 5000 iterations left 0.2, as lme4's example of rats has it."""
+    x, y = lines()
+    design = np.c_[np.ones(5), x]
+
+    def loss(p):
+        chol = np.array([[np.exp(p[0]), 0], [p[1], np.exp(p[2])]])
+        cov = design @ chol @ chol.T @ design.T + np.exp(2 * p[3]) * np.eye(5)
+        mean = design @ np.linalg.solve(
+            design.T @ np.linalg.solve(cov, design), design.T @ np.linalg.solve(cov, y.mean(0))
+        )
+        r = y - mean
+        return 0.5 * (np.sum(r.T * np.linalg.solve(cov, r.T)) + 7 * (np.linalg.slogdet(cov)[1] + 5 * np.log(2 * np.pi)))
+
+    top = min(minimize(loss, start, method="Nelder-Mead", options={"maxiter": 4000, "xatol": 1e-9, "fatol": 1e-9}).fun
+              for start in ([3.4, 0.1, -1.2, 1.4], [2.0, 0.0, 0.0, 0.0]))  # fmt: skip
+    fit = written(LINES).fitter(seed=0, tol=1e-9).fit({"x": x, "y": y})
+    assert fit.converged_ and fit.log_likelihood_ == pytest.approx(-top, abs=1e-5)
+    assert (np.diff(fit.history_) >= 0).all()
+    again = written(LINES).fitter(max_iter=0).fit({"x": x, "y": y}, init=fit.params_)
+    assert again.log_likelihood_ == pytest.approx(fit.history_[-1], rel=1e-12)
+
+
+def test_a_variance_that_is_zero_is_reached():
+    """Groups that differ less than their rows: EM by itself comes there as 1 / k."""
+    y = np.array([[1.0, -1.2, 0.3], [0.9, -1.1, 0.2], [1.1, -1.0, 0.1]])
+    fit = written(GROUPS).fitter(seed=0, tol=1e-9).fit({"y": y})
+    assert fit.status_ == "boundary" and "t lies on the boundary" in fit.message_
+    assert fit.log_likelihood_ == pytest.approx(norm(y.mean(), y.std()).logpdf(y).sum(), abs=1e-6)
