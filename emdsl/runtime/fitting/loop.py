@@ -18,7 +18,7 @@ from emdsl.runtime.numeric.infinity import unlimited
 
 FALL = 1e-9  # an objective may fall by this much of 1 + |objective| before it is called a fall
 BLURRED = 1e-4  # an objective known to no more than this of 1 + |objective| says nothing of convergence
-VANISHED = 0.02  # of where it started: a scale that may be going to 0
+DWINDLED = 0.02  # of where it started: a scale that may be going to 0
 FLATTENED = 1e-6  # the smallest eigenvalue of a correlation matrix that may be why
 SAME = 1e-5  # two starts reach the same optimum when they differ by less of 1 + |objective|
 
@@ -254,7 +254,7 @@ def _vanishing(setup: Setup, end: Climb, start: Params) -> list[str]:
         return []
     found = []
     for n in (n for n in start if _variable(setup, n)["domain"] == "positive"):
-        small = np.asarray(end.params[n]) < VANISHED * np.asarray(start[n])
+        small = np.asarray(end.params[n]) < DWINDLED * np.asarray(start[n])
         if small.any():
             half = evaluate(setup, {**end.params, n: np.where(small, end.params[n] / 2, end.params[n])}, None)
             if half.objective >= end.history[-1] - 1e-12 * (setup.unit + abs(end.history[-1])):
