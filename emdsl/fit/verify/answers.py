@@ -51,7 +51,7 @@ def states(case: Case) -> Iterator[Check]:
     others = [{**here, **dict(change)} for change in _changes(oracle, here)]
     kept = case.rng(8).permutation(len(others))[:MOST]
     above = max((_value(case, oracle, others[i]) - best for i in kept), default=0.0)
-    yield measured(name, f"of {len(kept)} beside them", max(above, 0.0) / (1 + abs(best)), SAME)
+    yield measured(name, "", max(above, 0.0) / (1 + abs(best)), SAME, f"of {len(kept)} beside them")
 
 
 def _changes(oracle: Oracle, here: Mapping[int, int]) -> Iterator[Sequence[tuple[int, int]]]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Protocol
 
@@ -17,13 +17,17 @@ from emdsl.errors import DataError, EmdslError
 from emdsl.families.scope import Array
 from emdsl.fit.fitter import DegenerateError
 from emdsl.fit.verify.cells import Unchecked, World
-from emdsl.fit.verify.oracle import Oracle, Table, tables
-from emdsl.fit.verify.setting import Drawn, as_data, draw, sized
+from emdsl.fit.verify.oracle import FINE, Oracle, Table
+from emdsl.fit.verify.setting import Drawn, Numbers, as_data, draw, plate_names, sized
 from emdsl.fit.verify.space import Space
+from emdsl.fit.verify.tried import compared, never, tried
 from emdsl.language.model import ModelText
 
 PLATES = (6, 5, 4, 3, 2)  # sizes tried in turn, until the oracle reaches the whole
 FAR, FACTOR = 10.0, 1000.0  # a step of a number on the line, and of its distance to an end, that is too far
+LEAST, MOST, ATTEMPTS = 1, 2, 6  # more data: so many in any case, at most, and how many are drawn for that
+APART = 7919  # between their seeds
+DEAR = 20_000  # numbers in the oracle's tables, from which on there are no more than the least
 DRAWS = 12  # data on which a component is empty are drawn again
 
 
@@ -58,6 +62,7 @@ class Case:
     oracle: Oracle | None
     found: tuple[Table, ...]
     reason: str
+    fine: int = FINE  # nodes of the oracle's quadratures
     apart: bool = True  # whether the module is tried in an interpreter of its own, too
 
     def rng(self, salt: int) -> np.random.Generator:
@@ -89,7 +94,7 @@ class Case:
         """The fit at the start, before any M-step: made once for the checks that read it alone."""
         return self.fit(self.start)
 
-    def fit(self, params: Mapping[str, Any], steps: int = 0, drawn: Drawn | None = None, **beside: Any) -> Any:
+    def fit(self, params: Mapping[str, Any] | None, steps: int = 0, drawn: Drawn | None = None, **beside: Any) -> Any:
         """The package's fitter after some M-steps."""
         return fitted(self.model.fitter, self.model, drawn or self.drawn, params, steps, **beside)
 
@@ -98,7 +103,7 @@ def fitted(
     make: Any,
     model: Compiled,
     drawn: Drawn,
-    params: Mapping[str, Any],
+    params: Mapping[str, Any] | None,
     steps: int,
     policy: str = "raise",
     **beside: Any,
@@ -121,25 +126,63 @@ def find_case(model: Compiled, seed: int) -> Case:
     reason, last = "", None
     text = sized(model.resolved)
     for plates in PLATES:
-        drawn, step = _draw(model, text, seed, plates)
-        world = World.of(text, drawn)
-        start = {n: np.asarray(v, float) for n, v in drawn.setting.params.items()}
-        space = Space.of(text.of_kind("param"), world.scope, start)
-        last = Case(model, seed, drawn, world, space, start, step, None, (), reason)
-        try:
-            if max(seen_exactly(text).values(), default=0) > 1 or which_of_two(text) != text:
-                raise Unchecked("data are several latents together without noise: none of them is a number by itself")
-            oracle = Oracle.of(world, start, np.random.default_rng(seed))
-            found = tuple(tables(oracle.layout, start))
-            oracle.settle(found)
-            oracle.log_norm(found)
-            _reached(oracle, world, start)
-        except Unchecked as why:
-            reason = reason or str(why)
-            continue
-        return Case(model, seed, drawn, world, space, start, step, oracle, found, "")
+        last = _case(model, text, seed, _draw(model, text, seed, plates))
+        if last.oracle is not None:
+            return last
+        reason = reason or last.reason
     assert last is not None
-    return last
+    return replace(last, reason=reason)
+
+
+def further(model: Compiled, first: Case) -> Iterator[Case | list[str]]:
+    """More data that the oracle reaches, each of which tries what those before did not; then what none of them tries.
+
+    Sizes that no plate has are others than before, givens lie near what conditions compare them with, plates are as
+    long as positions are compared with.
+    """
+    text = sized(model.resolved)
+    numbers, last = compared(text)
+    met, cost = tried(text, first.drawn), sum(t.a.size for t in first.found)
+    known = first.drawn.setting.sizes
+    plates = min(PLATES[0], *(known[n] for n in plate_names(text) if n in known), PLATES[0])
+    kept, attempts = 0, (LEAST if cost > DEAR else ATTEMPTS) if first.oracle is not None else 0
+    for k in range(attempts):
+        far = last + 2 > plates and k % 2 == 0
+        try:
+            found = _draw(
+                model, text, first.seed + APART * (k + 1), last + 2 if far else plates, ((3, 2), (2, 3))[k % 2],
+                numbers if k % 3 < 2 else None, 2,
+            )  # fmt: skip
+            new = tried(text, found[0]) - met
+            if kept == MOST:
+                break
+            if kept >= LEAST and not new:
+                continue
+            case = _case(model, text, first.seed, found)
+            away = far_out(model, case.drawn, {**case.fit(case.start, 3).params_}, every=True)
+        except (EmdslError, NotImplementedError):
+            continue
+        if case.oracle is not None and not away:
+            kept, met = kept + 1, met | new
+            yield case
+    yield never(text, met)
+
+
+def _case(model: Compiled, text: ModelText, seed: int, found: tuple[Drawn, Mapping[str, Array]]) -> Case:
+    """These data with their oracle, or with the reason why there is none."""
+    drawn, step = found
+    world = World.of(text, drawn)
+    start = {n: np.asarray(v, float) for n, v in drawn.setting.params.items()}
+    space = Space.of(text.of_kind("param"), world.scope, start)
+    try:
+        if max(seen_exactly(text).values(), default=0) > 1 or which_of_two(text) != text:
+            raise Unchecked("data are several latents together without noise: none of them is a number by itself")
+        oracle, found_tables, fine = Oracle.settled(world, start, seed, FINE)
+        oracle.log_norm(found_tables)
+        _reached(oracle, world, start)
+    except Unchecked as why:
+        return Case(model, seed, drawn, world, space, start, step, None, (), str(why))
+    return Case(model, seed, drawn, world, space, start, step, oracle, found_tables, "", fine)
 
 
 def _reached(oracle: Oracle, world: World, params: Mapping[str, Array]) -> None:
@@ -150,7 +193,10 @@ def _reached(oracle: Oracle, world: World, params: Mapping[str, Array]) -> None:
         raise Unchecked("the mass of the latents is narrower than the nodes of a quadrature find")
 
 
-def _draw(model: Compiled, text: ModelText, seed: int, plates: int) -> tuple[Drawn, Mapping[str, Array]]:
+def _draw(
+    model: Compiled, text: ModelText, seed: int, plates: int, others: tuple[int, ...] = (2, 3),
+    near: Numbers | None = None, tries: int = DRAWS,
+) -> tuple[Drawn, Mapping[str, Array]]:  # fmt: skip
     """Data on which an M-step has what it needs: others, and then more of them, where a component is empty.
 
     So where what is climbed to lies at infinity, as slopes of a separated regression do: no end there is stationary.
@@ -159,10 +205,12 @@ def _draw(model: Compiled, text: ModelText, seed: int, plates: int) -> tuple[Dra
     last: EmdslError | None = None
     first: tuple[Drawn, Mapping[str, Array]] | None = None
     lost = 0  # times that the M-step went far: a likelihood of few rows that is unbounded, of which each try takes long
-    for attempt in range(DRAWS):
+    for attempt in range(tries):
         try:
             folded = last is not None and attempt % 2 == 1  # no density: numbers may have to be positive, or in order
-            drawn = draw(text, 1000 * seed + attempt, plates * 2 ** ((attempt + 2 * lost) // 4), folded=folded)
+            many = plates * 2 ** ((attempt + 2 * lost) // 4)
+            beside = near or (compared(text)[0] if last is not None else None)  # a branch that no row takes
+            drawn = draw(text, 1000 * seed + attempt, many, others, folded, beside)
             one = fitted(model.fitter, model, drawn, drawn.setting.params, 1)
             found = drawn, {n: np.asarray(v, float) for n, v in one.params_.items()}
             if far_out(model, drawn, found[1]):
@@ -179,11 +227,11 @@ def _draw(model: Compiled, text: ModelText, seed: int, plates: int) -> tuple[Dra
     raise last
 
 
-def far_out(model: Compiled, drawn: Drawn, step: Mapping[str, Array]) -> bool:
-    """Whether a climbed parameter went further in one M-step than a maximum at a finite place is likely to lie."""
+def far_out(model: Compiled, drawn: Drawn, step: Mapping[str, Array], every: bool = False) -> bool:
+    """Whether a climbed parameter, or `every`, went further than a maximum at a finite place is likely to lie."""
     climbed = {n for u in model.derived.updates if u.kind in ("newton", "gradient") for n in u.params}
     for v in model.resolved.of_kind("param"):
-        if v.name not in climbed or not (v.domain.interval or v.domain.kind == "spd"):
+        if (v.name not in climbed and not every) or not (v.domain.interval or v.domain.kind == "spd"):
             continue
         before, after = (np.asarray(a, float) for a in (drawn.setting.params[v.name], step[v.name]))
         if v.domain.kind == "spd":

@@ -31,6 +31,21 @@ def skipped(name: str, subject: str, reason: str) -> Check:
     return Check(name, subject, "not checked", note=reason)
 
 
+def worst(checks: Sequence[Check]) -> tuple[Check, ...]:
+    """Of what was checked on several data, each comparison once: as it came out where it came out worst."""
+    order = {"failed": 0, "passed": 1, "not checked": 2}
+    found: dict[tuple[str, str], Check] = {}
+    for c in checks:
+        key, before = (c.name, c.subject), found.get((c.name, c.subject))
+        rank = (order[c.status], -(c.figure or 0.0) / (c.tolerance or 1.0))
+        if before is None or rank < (order[before.status], -(before.figure or 0.0) / (before.tolerance or 1.0)):
+            found[key] = c
+    made = {c.name for c in found.values() if c.status != "not checked"}
+    whole = [c for c in found.values() if c.status != "not checked" or c.subject or c.name not in made]
+    names = list(dict.fromkeys(c.name for c in checks))
+    return tuple(sorted(whole, key=lambda c: names.index(c.name)))
+
+
 @dataclass(frozen=True)
 class Certificate:
     """The checks of one model; `passed` where none has failed and one at least was made. `print` shows the table."""

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from emdsl.derive.algebra import expr as x
 from emdsl.derive.updates.rules import Numeric
 from emdsl.errors import DataError
 from emdsl.families.scope import Array
@@ -18,7 +19,7 @@ from emdsl.fit.verify.cells import Unchecked, World
 from emdsl.fit.verify.certificate import Check, measured, skipped
 from emdsl.fit.verify.layout import Known
 from emdsl.fit.verify.moved import moved, moves
-from emdsl.fit.verify.oracle import FINE, Oracle, tables
+from emdsl.fit.verify.oracle import STEP, Oracle, tables
 from emdsl.fit.verify.setting import draw
 from emdsl.fit.verify.space import Space
 from emdsl.language.model import Variable
@@ -81,15 +82,13 @@ def likelihood(case: Case) -> Iterator[Check]:
 
 def _placed(case: Case, params: Mapping[str, Array]) -> Oracle:
     """The oracle with its nodes where the posterior is at other parameters. Raises Unchecked."""
-    oracle = Oracle.of(case.world, params, np.random.default_rng(case.seed))
-    oracle.settle(tuple(tables(oracle.layout, params)))
-    return oracle
+    return Oracle.settled(case.world, params, case.seed, case.fine)[0]
 
 
 def _finer(case: Case, params: Mapping[str, Array], total: float) -> float:
     """The log-likelihood by twice the nodes; as it was where the oracle does not reach so many."""
     try:
-        return Oracle.of(case.world, params, np.random.default_rng(case.seed), 2 * FINE).total(params)
+        return Oracle.of(case.world, params, np.random.default_rng(case.seed), 2 * case.fine).total(params)
     except Unchecked:
         return total
 
@@ -158,8 +157,7 @@ def fisher(case: Case) -> Iterator[Check]:
     near = oracle.layout.known(case.start)
     if not case.exact:
         raise Unchecked(APPROXIMATE)
-    _refuse_tails(case)
-    certain = _certain(case)
+    certain, total = _certain(case), _log_likelihood(case, oracle) if case.model.derived.joint.tails else None
     for param in certain:
         yield skipped(name, param, "the complete data say it without error, and Q of these has no slope")
     for param in (n for n in case.start if n not in certain):
@@ -167,9 +165,13 @@ def fisher(case: Case) -> Iterator[Check]:
         there = [case.space.at(case.start, {param: h * step}) for h in (SMALL, -SMALL)]
         slope, q = (
             (f(there[0]) - f(there[1])) / (2 * SMALL)
-            for f in (lambda p: case.fit(p).history_[0], lambda p: oracle.expectation(case.found, p, near))
+            for f in (
+                lambda p: case.fit(p).history_[0],
+                total or (lambda p: oracle.expectation(case.found, p, near)),
+            )
         )
-        yield measured(name, param, abs(slope - q) / (1 + abs(q)), SLOPE)
+        note = "the slope of log p(x) itself: where a latent lies may move with parameters" if total else ""
+        yield measured(name, param, abs(slope - q) / (1 + abs(q)), SLOPE, note)
 
 
 def _certain(case: Case) -> tuple[str, ...]:
@@ -178,33 +180,14 @@ def _certain(case: Case) -> tuple[str, ...]:
     return tuple(n for u in updates if isinstance(u.rule, Numeric) and u.rule.likelihood for n in u.params)
 
 
-def _refuse_tails(case: Case) -> None:
-    """The oracle's Q is that of all latents. Raises Unchecked where the module's is of fewer."""
-    if tails := sorted(case.model.derived.joint.tails):
-        raise Unchecked(f"Q is of the density without {', '.join(tails)}")
-
-
 def m_step(case: Case) -> Iterator[Check]:
     """At the M-step's result Q has no slope and no upward curve in any parameter, and no point around is better."""
     oracle, rng = case.need(), case.rng(3)
     if not case.exact:
         raise Unchecked(APPROXIMATE)
-    tails = case.model.derived.joint.tails
-    alone = bool(tails) and tails >= {v.name for v in case.world.model.of_kind("latent")}
-    if not alone:
-        _refuse_tails(case)
     if certain := _certain(case):
         raise Unchecked(f"the likelihood itself is raised, with what the complete data say without error: {certain[0]}")
-    placed = _placed(case, case.step) if alone else oracle
-
-    def q(params: Mapping[str, Array], near: Known | None = None) -> float:
-        if alone:  # all that is latent is integrated out: Q is the log-likelihood
-            return placed.total(params)
-        if moves(case):
-            there = replace(oracle, layout=moved(case, oracle.layout, params))
-            return there.expectation(case.found, params)
-        return oracle.expectation(case.found, params, near)
-
+    q = _q(case, oracle)
     middle: dict[tuple[str, ...], tuple[Known, float]] = {}
     curves = []
     for param in case.step:
@@ -230,6 +213,57 @@ def m_step(case: Case) -> Iterator[Check]:
     yield measured("M-step: nothing around is better", "", max((best - top) / scale, 0.0), EXACT)
 
 
+def _ends_move(case: Case, oracle: Oracle) -> bool:
+    """Whether what data leave to a latent is another interval at other parameters: thresholds."""
+    there = _placed(case, {n: case.space.at(case.start, {n: SMALL * _direction(case.space, n, case.rng(7))})[n]
+                           for n in case.start})  # fmt: skip
+    return [c.ends for c in there.layout.cells] != [c.ends for c in oracle.layout.cells]
+
+
+def _log_likelihood(case: Case, placed: Oracle) -> Callable[[Mapping[str, Array]], float]:
+    """log p(x), and the priors, by an oracle; by one with other ends where they move with the parameters."""
+    if _ends_move(case, placed):
+        return lambda params: _placed(case, params).total(params)
+    return placed.total
+
+
+def _q(case: Case, oracle: Oracle) -> Callable[..., float]:
+    """Q at the start's posterior, of the latents that no tail integrates out; nodes stand where the M-step went.
+
+    Where that is all of them, Q is the log-likelihood.
+    """
+    tails = case.model.derived.joint.tails
+    if tails and tails >= {v.name for v in case.world.model.of_kind("latent")}:
+        total = _log_likelihood(case, _placed(case, case.step))
+        return lambda params, near=None: total(params)
+    if tails:
+        gone = frozenset(k for k, c in enumerate(oracle.layout.cells) if c.latent in tails)
+        grids = any(c.levels is None for k, c in enumerate(oracle.layout.cells) if k not in gone)
+        again = _ends_move(case, oracle)
+        if grids and again:
+            raise Unchecked(f"where {', '.join(sorted(tails))} may lie moves with parameters, beside other numbers")
+        rest, before = oracle.without(case.found, gone)
+        placed = _placed(case, case.step)
+        if grids and abs(oracle.total(case.step) - placed.total(case.step)) > EXACT:
+            raise Unchecked("the nodes of the quadrature do not reach where the M-step went")
+        fixed = oracle if grids else placed
+
+        def without_tails(params: Mapping[str, Array], near: Known | None = None) -> float:
+            there = _placed(case, params) if again else fixed
+            _, after = there.without(tables(there.layout, params), gone)
+            return float(rest.log_norm(before, after).imag / STEP)
+
+        return without_tails
+
+    def q(params: Mapping[str, Array], near: Known | None = None) -> float:
+        if moves(case):
+            there = replace(oracle, layout=moved(case, oracle.layout, params))
+            return there.expectation(case.found, params)
+        return oracle.expectation(case.found, params, near)
+
+    return q
+
+
 def _rises(along: Callable[[float], float]) -> tuple[float, float]:
     """The slope of a function that is 0 at 0, relative to its curve, and that.
 
@@ -245,11 +279,17 @@ def _rises(along: Callable[[float], float]) -> tuple[float, float]:
 
 
 def _held(case: Case, param: str) -> tuple[Mapping[str, Array], tuple[str, ...]]:
-    """Where a parameter was updated: those that it is conditional on and that came after it had their old values."""
+    """Where a parameter was updated: those that it is conditional on and that came after it had their old values.
+
+    So had those by which one of them is measured, near zero.
+    """
     updates = case.model.derived.updates
     mine = next((i for i, u in enumerate(updates) if param in u.params), len(updates))
     later = {n for u in updates[mine + 1 :] for n in u.params}
     old = later.intersection(*(u.conditional_on for u in updates[mine : mine + 1])) if mine < len(updates) else set()
+    shifts = case.model.derived.shifts
+    by = {e.var for n in old & set(shifts) for e in x.walk(shifts[n].value) if isinstance(e, x.El)}
+    old |= by & later
     return {n: case.start[n] if n in old else v for n, v in case.step.items()}, tuple(sorted(old))
 
 
@@ -263,11 +303,9 @@ def _direction(space: Any, param: str, rng: np.random.Generator) -> Array:
 def gaps(case: Case) -> Iterator[Check]:
     """The log-likelihood where entries are missing: they are integrated out, whatever depends on them."""
     case.need()
-    mine = [v for v in case.world.model.of_kind("observed") if case.drawn.data[v.name].dtype.kind == "f"]
-    if case.model.derived.elimination.parts:
+    mine = case.world.model.of_kind("observed")
+    if case.model.derived.elimination.parts or not case.exact:
         raise Unchecked("a bound is reported")
-    if not mine or not case.exact:
-        raise Unchecked("no observed variable takes numbers with a fraction" if case.exact else "a bound is reported")
     refused = ""
     for whole in (False, True):  # entries; where a family cannot leave some of a vector out, all of it
         masks = {v.name: _holes(v, case.drawn.data[v.name].shape, whole, case.rng(4)) for v in mine}
@@ -278,8 +316,9 @@ def gaps(case: Case) -> Iterator[Check]:
             refused = why.problems[0].message
             continue
         total = _with_gaps(case, data, {v.name: masks[v.name] for v in mine if _is_read(v, case.world)})
-        off = abs(fit.history_[0] - total) / (1 + abs(total))
-        yield measured("log-likelihood with gaps", ", ".join(masks), off, EXACT)
+        off, points = ((abs(v) / (1 + abs(total))) for v in (fit.history_[0] - total, fit.quadrature_error_ or 0.0))
+        note = "twice the points tell of errors up to this" if points > EXACT else ""  # what is missing is at points
+        yield measured("log-likelihood with gaps", ", ".join(masks), off, max(EXACT, points), note)
         if fit.status_ == "decreased":
             yield Check("EM climbs with gaps", f"step {len(fit.history_)}", "failed", note=fit.message_)
         return
@@ -290,7 +329,7 @@ def _with_gaps(case: Case, data: Mapping[str, Array], read: Mapping[str, Array])
     """What is missing and read by others is a latent; the interpreter leaves out the terms of the rest."""
     world = World.of(case.world.model, case.drawn._replace(data={**data, **{n: case.drawn.data[n] for n in read}}))
     hidden = {**world.latents, **{n: case.drawn.data[n] for n in read}}
-    oracle = Oracle.of(replace(world, latents=hidden, missing=read), case.start, case.rng(6))
+    oracle = Oracle.of(replace(world, latents=hidden, missing=read), case.start, case.rng(6), case.fine)
     found = tables(oracle.layout, case.start)
     oracle.settle(found)
     return float(oracle.log_norm(found).real)

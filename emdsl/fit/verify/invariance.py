@@ -11,6 +11,7 @@ import numpy as np
 
 from emdsl.errors import DataError, EmdslError
 from emdsl.families.scope import Array
+from emdsl.fit.fitter import DegenerateError
 from emdsl.fit.verify.apart import fitted_apart
 from emdsl.fit.verify.case import Case, far_out, fitted
 from emdsl.fit.verify.cells import Unchecked, World
@@ -33,18 +34,24 @@ MAY_IMPORT = {"numpy", "scipy", *WHERE_INSTALLED, *sys.stdlib_module_names}
 
 def climbs(case: Case) -> Iterator[Check]:
     """The objective never falls, but for what twice the points of a quadrature tell of its error before and after."""
-    fit = case.fit(case.start, 8, policy="keep")
-    if fit.status_ == "decreased":  # the step that fell is not in the history
-        yield Check("EM climbs", f"step {len(fit.history_)}", "failed", note=fit.message_)
-        return
-    history = np.asarray(fit.history_)
-    falls = np.maximum(0.0, -np.diff(history)) / (1 + abs(history[-1]))
-    most, note = SAME, ""
-    if fit.quadrature_error_ is not None and falls.max(initial=0.0) > SAME:
-        worst = int(np.argmax(falls))
-        ends = [case.fit(case.start, k, policy="keep").quadrature_error_ for k in (worst, worst + 1)]
-        most, note = sum(map(abs, ends)) / (1 + abs(history[-1])), "twice the points tell of errors up to this"
-    yield measured("EM climbs", f"{len(history) - 1} steps", falls.max(initial=0.0), max(most, SAME), note)
+    for start, steps, where in ((case.start, 8, ""), (None, 4, " from its own start")):
+        try:
+            fit = case.fit(start, steps, policy="keep")
+        except DegenerateError:
+            if start is None:  # of so few rows
+                return
+            raise
+        if fit.status_ == "decreased":  # the step that fell is not in the history
+            yield Check("EM climbs", f"step {len(fit.history_)}{where}", "failed", note=fit.message_)
+            continue
+        history = np.asarray(fit.history_)
+        falls = np.maximum(0.0, -np.diff(history)) / (1 + abs(history[-1]))
+        most, note = SAME, ""
+        if fit.quadrature_error_ is not None and falls.max(initial=0.0) > SAME:
+            worst = int(np.argmax(falls))
+            ends = [case.fit(start, k, policy="keep").quadrature_error_ for k in (worst, worst + 1)]
+            most, note = sum(map(abs, ends)) / (1 + abs(history[-1])), "twice the points tell of errors up to this"
+        yield measured("EM climbs", f"{steps} steps{where}", falls.max(initial=0.0), max(most, SAME), note)
 
 
 def memory(case: Case) -> Iterator[Check]:

@@ -21,12 +21,12 @@ from scipy.special import expit, log_expit
 
 from emdsl.families.scope import Array
 from emdsl.fit.verify.cells import Cell, Unchecked, World, drawn_values, own_values, placed
+from emdsl.fit.verify.elimination import MOST_STATES, eliminate, eliminated
 from emdsl.fit.verify.layout import Known, Layout, find_cells, lay_out, quadratic_cells
 
 STEP = 1e-20  # of the complex step
 COARSE, FINE = 61, 40  # nodes that find where the mass is, nodes that integrate it
 DEPTH = 34.0  # mass below exp(-34) of the mode is left out
-MOST_STATES = 2_000_000
 
 
 @dataclass(frozen=True)
@@ -77,6 +77,23 @@ class Oracle:
         oracle = Oracle(layout, _components(reading))
         oracle.check(params, rng)
         return oracle
+
+    @staticmethod
+    def settled(
+        world: World, params: Mapping[str, Array], seed: int, fine: int
+    ) -> tuple[Oracle, tuple[Table, ...], int]:
+        """The oracle, its tables, and how many nodes its quadratures need: so many, or twice. Raises Unchecked."""
+        for nodes in (fine, 2 * fine):
+            oracle = Oracle.of(world, params, np.random.default_rng(seed), nodes)
+            found = tuple(tables(oracle.layout, params))
+            try:
+                oracle.settle(found)
+            except Unchecked:
+                if nodes > fine:
+                    raise
+                continue
+            break
+        return oracle, found, nodes
 
     def check(self, params: Mapping[str, Array], rng: np.random.Generator) -> None:
         """The tables are the log joint, at random latents. Raises Unchecked where they are not."""
@@ -129,6 +146,22 @@ class Oracle:
     def expectation(self, found: Sequence[Table], params: Mapping[str, Array], near: Known | None = None) -> float:
         """Q: the posterior expectation, under the tables found, of the log joint at other parameters."""
         return float(self.log_norm(found, tables(self.layout, params, near)).imag / STEP)
+
+    def without(self, found: Sequence[Table], gone: frozenset[int]) -> tuple[Oracle, list[Table]]:
+        """The oracle of the other cells, and the tables when these are summed out. Raises Unchecked."""
+        left = [t for t in found if not gone.intersection((*t.discrete, *t.gaussian))]
+        mine = [t for t in found if gone.intersection((*t.discrete, *t.gaussian))]
+        if any(t.gaussian for t in mine):
+            raise Unchecked("what is integrated out by its tail stands beside Gaussian latents")
+        factors = [(t.discrete, t.a) for t in mine] + [((k,), self.layout.weights[k]) for k in sorted(gone)]
+        for cells, value in eliminated([(c, np.asarray(v, complex)) for c, v in factors], self.layout, gone):
+            none = len(np.ravel(value))
+            left.append(Table(cells, (), np.ravel(value).real, np.zeros((none, 0)), np.zeros((none, 0, 0))))
+        reading = np.zeros((len(left), len(self.layout.cells)), bool)
+        for r, t in enumerate(left):
+            reading[r, [*t.discrete, *t.gaussian]] = True
+        components = tuple(c for c in _components(reading) if not gone.intersection(c))
+        return replace(self, components=components), left
 
     def moment(self, found: Sequence[Table], tilt: Tilt) -> float:
         """The posterior expectation of a function of one cell."""
@@ -277,8 +310,8 @@ def _component(cells: Sequence[int], found: Sequence[Table], layout: Layout, til
     normal = [k for k in cells if layout.gaussian[k]]
     if normal:
         discrete = tuple(k for k in cells if not layout.gaussian[k])
-        return _eliminate([*factors, (discrete, _gaussian(mine, discrete, normal, layout, tilt))], layout)
-    return _eliminate(factors, layout)
+        return eliminate([*factors, (discrete, _gaussian(mine, discrete, normal, layout, tilt))], layout)
+    return eliminate(factors, layout)
 
 
 def _gaussian(
@@ -310,34 +343,3 @@ def _gaussian(
     sign, size = np.linalg.slogdet(precision)
     mean = np.linalg.solve(precision, b[..., None])[..., 0]
     return np.asarray((b * mean).sum(1) / 2 - (np.log(sign) + size) / 2 + m / 2 * np.log(2 * np.pi))
-
-
-def _eliminate(factors: Sequence[tuple[tuple[int, ...], Array]], layout: Layout) -> complex:
-    """log of the sum over all discrete cells of exp of the sum of the factors, cell after cell."""
-    n = {k: len(layout.nodes[k]) for cells, _ in factors for k in cells}
-    pool = [(cells, value.reshape([n[k] for k in cells])) for cells, value in factors]
-    while n:
-        around = {k: {j for cells, _ in pool if k in cells for j in cells} for k in n}
-        k = min(n, key=lambda j: float(np.prod([float(n[i]) for i in around[j]])))
-        axes = sorted(around[k])
-        if np.prod([float(n[i]) for i in axes]) > MOST_STATES:
-            raise Unchecked("the configurations of the discrete latents are too many")
-        total = sum(_aligned(cells, value, axes) for cells, value in pool if k in cells)
-        pool = [(cells, value) for cells, value in pool if k not in cells]
-        pool.append((tuple(a for a in axes if a != k), _log_sum(np.asarray(total), axes.index(k))))
-        del n[k]
-    return complex(sum(complex(value) for _, value in pool))
-
-
-def _aligned(cells: tuple[int, ...], value: Array, axes: Sequence[int]) -> Array:
-    order = np.argsort(cells)
-    shape = [value.shape[cells.index(a)] if a in cells else 1 for a in axes]
-    return np.transpose(value, order).reshape(shape)
-
-
-def _log_sum(value: Array, axis: int) -> Array:
-    """log sum exp along an axis, of numbers whose imaginary parts are tiny."""
-    top = value.real.max(axis, keepdims=True)
-    top = np.where(np.isfinite(top), top, 0.0)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.asarray(np.log(np.exp(value - top).sum(axis)) + top.squeeze(axis))

@@ -28,6 +28,9 @@ class Setting(NamedTuple):
     folded: bool = False  # whether its givens on the line are positive and rise
 
 
+Numbers = Mapping[str, frozenset[float]]  # per given
+
+
 class Drawn(NamedTuple):
     """A setting with data drawn in it."""
 
@@ -37,14 +40,16 @@ class Drawn(NamedTuple):
 
 
 def plausible(
-    model: ModelText, seed: int = 0, plates: int = 4, others: tuple[int, ...] = (4,), folded: bool = False
-) -> Setting:
+    model: ModelText, seed: int = 0, plates: int = 4, others: tuple[int, ...] = (4,), folded: bool = False,
+    near: Numbers | None = None,
+) -> Setting:  # fmt: skip
     """Sizes that have no default are `plates`, or in turn `others` where no plate has them; values are from domains.
 
     Where `folded`, givens on the line are positive and rise: distances and times are often declared as numbers alone.
+    Half of the values of a given in `near` lie at those numbers, or beside them.
     """
     rng = np.random.default_rng(seed)
-    around = set(_plates(model))
+    around = set(plate_names(model))
     lengths: dict[str, list[int]] = {}
     for name, outer in sorted(ragged_axes(model).items(), key=lambda item: len(item[1])):
         rows = next((sum(lengths[s.name]) for s in reversed(outer) if isinstance(s, Ragged)), plates)
@@ -63,9 +68,22 @@ def plausible(
         values[variable.name] = _values(variable, sizes, lengths, values, rng)
         if folded and variable.kind == "given" and variable.domain.unbounded:
             values[variable.name] = _rising(np.abs(values[variable.name]), variable)
+        if near and variable.name in near:
+            values[variable.name] = _near(values[variable.name], near[variable.name], variable, rng)
     params = {v.name: values[v.name] for v in model.of_kind("param")}
     givens = {v.name: values[v.name] for v in model.of_kind("given") if v.default is None}
     return Setting(sizes, lengths, params, givens, folded)
+
+
+def _near(values: Array, numbers: frozenset[float], v: Variable, rng: np.random.Generator) -> Array:
+    """Half of the values at one of the numbers, or on either side of it, where the domain is a whole half-line."""
+    low, high = v.domain.ends
+    if v.domain.lower is not None or v.domain.upper is not None or v.domain.dims or np.isfinite(high):
+        return values
+    beside = np.array([-1.0, 0.0, 1.0]) * (1.0 if v.domain.discrete else 0.5)
+    picked = rng.choice(sorted(numbers), values.shape) + rng.choice(beside, values.shape)
+    taken = (rng.random(values.shape) < 0.5) & (picked >= low) & ((picked > low) | v.domain.discrete)
+    return np.where(taken, picked, values).astype(values.dtype)
 
 
 def _rising(values: Array, v: Variable) -> Array:
@@ -75,13 +93,16 @@ def _rising(values: Array, v: Variable) -> Array:
     return np.sort(values, axis=0 if any(isinstance(p.size, Ragged) for p in v.plates) else len(v.plates) - 1)
 
 
-def draw(model: ModelText, seed: int, plates: int, others: tuple[int, ...] = (2, 3), folded: bool = False) -> Drawn:
+def draw(
+    model: ModelText, seed: int, plates: int, others: tuple[int, ...] = (2, 3), folded: bool = False,
+    near: Numbers | None = None,
+) -> Drawn:  # fmt: skip
     """Parameters from their domains, then latents and data from the model. Raises what the sampler raises.
 
     The sampler has a stream of its own: of the numbers that the covariate of a row is made of, its noise would be a
     multiple, and a line would fit such data exactly.
     """
-    s = plausible(model, seed, plates, others, folded)
+    s = plausible(model, seed, plates, others, folded, near)
     totals = {
         v.name: np.full([d.value(s.sizes) for d in v.shape if isinstance(d, Dim)], TRIALS)
         for v in model.of_kind("observed")
@@ -125,7 +146,7 @@ def as_data(model: ModelText, data: Mapping[str, Array], lengths: Mapping[str, l
     return out
 
 
-def _plates(model: ModelText) -> list[str]:
+def plate_names(model: ModelText) -> list[str]:
     """Names of sizes that a plate of data or latents has."""
     drawn = [v for v in model.variables if v.kind != "param"]
     return [n for v in drawn for p in v.plates if isinstance(p.size, Dim) for n in p.size.names]
