@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 import numpy as np
+from scipy.special import gammaln
 
 from structures import Structure
 
@@ -232,6 +233,37 @@ def _blocks_joint(p, d, z):
     return LOG(p["w"][z["c"]]).sum() + _dense(d["y"], np.zeros(6), cov)
 
 
+# A Normal-Gamma of which a class moves the mean, and classes of the rows what is seen: the variance has neither.
+MOVED = """
+    model Moved
+    param a : simplex[2]
+    param b[2] : simplex[2]
+    param l[2] : real
+    param m[2] : real
+    param k : positive
+    param r : positive
+    for g in G:
+        latent c[g] ~ Categorical(a)
+        latent w[g] ~ Gamma(r, r)
+        latent e[g] ~ Normal(l[c[g]], var = 1 / (k * w[g]))
+        for t in T:
+            latent z[g, t] ~ Categorical(b[c[g]])
+            observed y[g, t] ~ Normal(m[z[g, t]] + e[g], var = 1 / w[g])
+"""
+
+
+def _moved(rng):
+    p = {"a": np.array([0.4, 0.6]), "b": np.array([[0.7, 0.3], [0.2, 0.8]]), "l": np.array([-1.0, 1.5])}
+    return {"y": rng.normal(0, 1.5, (2, 2))}, {**p, "m": np.array([0.0, 2.0]), "k": 0.5, "r": 1.7}
+
+
+def _moved_joint(p, d, z):
+    r, k, y = p["r"], p["k"], d["y"] - p["m"][z["z"]]
+    off = ((y - y.mean(1, keepdims=True)) ** 2).sum(1) + 2 * k / (k + 2) * (y.mean(1) - p["l"][z["c"]]) ** 2
+    out = LOG(p["a"][z["c"]]) + LOG(p["b"][z["c"][:, None], z["z"]]).sum(1) + 0.5 * LOG(k / (k + 2)) - LOG(2 * np.pi)
+    return (out + r * LOG(r) + gammaln(r + 1) - gammaln(r) - (r + 1) * LOG(r + off / 2)).sum()
+
+
 CASES = (
     Structure("classes beside crossed effects", CROSSED, _crossed, lambda d: {"z": ((4,), 2)}, _crossed_joint,
               {"z": "exact:hybrid", "u": "exact:hybrid", "v": "exact:hybrid"}),
@@ -241,6 +273,8 @@ CASES = (
               {"r": "exact:hybrid", "c": "exact:hybrid", "u": "exact:hybrid", "b": "exact:hybrid"}),
     Structure("classes at two levels", PUPILS, _pupils, lambda d: {"c": ((3,), 2), "z": ((4,), 2)}, _pupils_joint,
               {"c": "exact:hybrid", "z": "exact:hybrid", "u": "exact:hybrid", "b": "exact:hybrid"}, {"G": 3}),
+    Structure("classes beside a Normal-Gamma", MOVED, _moved, lambda d: {"c": ((2,), 2), "z": ((2, 2), 2)},
+              _moved_joint, dict.fromkeys("czew", "exact:hybrid")),
     Structure("classes of blocks of a chain", BLOCKS, _blocks, lambda d: {"c": ((3,), 2)}, _blocks_joint,
               {"c": "exact:hybrid", "h": "exact:hybrid"}),
     Structure("classes of ragged trees", TREES, _trees, lambda d: {"k": ((4,), 2)}, _trees_joint,

@@ -196,16 +196,19 @@ def _beside(f: Function, block: Block) -> list[tuple[str, Expr]]:
 def _emit_scaled(f: Function, block: Block, arguments: Sequence[Array], union: tuple[Ix, ...]) -> None:
     """A Gaussian whose precision is tau M and linear term tau b: location b / M, and what tau takes up."""
     em, name = f.emitter, block.name
-    linear, square = (em.align(a, union) if a.axes else a.code for a in arguments)
-    inner = any(a.inner for a in arguments)
+    linear = em.align(arguments[0], union) if arguments[0].axes else arguments[0].code
+    square, inner = arguments[1], any(a.inner for a in arguments)
+    own = tuple(i for i in union if i in square.axes)  # states that move the location alone have one variance
     order = (*block.gates, *block.home)
-    stored = tuple(order.index(i) for i in union)
     cut = em.chunk is not None and any(i.dim == em.chunk for i in union)
-    variance = em.name(f"variance_{name}", Array(f"-0.5 / {square}", union, inner, binds=Binding.PRODUCT))
-    location = em.name(f"location_{name}", Array(f"{linear} * {variance.code}", union, inner, binds=Binding.PRODUCT))
+    code = em.align(square, own) if own else square.code
+    variance = em.name(f"variance_{name}", Array(f"-0.5 / {code}", own, inner, binds=Binding.PRODUCT))
+    wide = em.align(variance, union) if own else variance.code
+    location = em.name(f"location_{name}", Array(f"{linear} * {wide}", union, inner, binds=Binding.PRODUCT))
     fit = em.name(f"fit_{name}", Array(f"{linear} * {location.code}", union, inner, binds=Binding.PRODUCT))
-    log_norm = em.name(f"log_norm_{name}", Array(f"0.5 * np.log(2 * np.pi * {variance.code})", union, inner))
+    log_norm = em.name(f"log_norm_{name}", Array(f"0.5 * np.log(2 * np.pi * {variance.code})", own, inner))
     for kind, value in (("variance", variance), ("location", location), ("fit", fit)):
+        stored = tuple(order.index(i) for i in value.axes)
         f.runtime[f"{kind}:{name}"] = Leaf(value.code, stored, inner, cut=cut)
     full = em.name(f"log_norm_{name}", em.broadcast(log_norm, order))
     f.runtime[LOG_NORMALISER.of(name)] = Leaf(full.code, tuple(range(len(order))), full.inner, cut=cut)
