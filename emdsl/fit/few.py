@@ -15,13 +15,14 @@ from emdsl.language import model as m
 from emdsl.runtime.data.binding import Bound
 from emdsl.runtime.data.columns import Array
 
-MOST_UNASKED = 2**23  # numbers that an iteration makes: at most about a second, and 64 MB in one array
+MOST_UNASKED = 6_000_000  # numbers that an iteration makes: at most about half a second, and 48 MB in one array
 
 
 def too_many(plan: Plan, bound: Bound) -> str:
     """What is told where the configurations of these data are too many to be enumerated unasked; "" where they are not.
 
-    Counted are the covariances of what is Gaussian in each configuration, and the states of its elements.
+    Counted are the covariances of what is Gaussian in each configuration, the states of its elements, and rows that
+    find theirs through givens; the weights are those of the time that they take.
     """
     found, model = plan.joint.configurations, plan.joint.model
     if found is None or any(line.method == "exact" for line in model.infer):
@@ -32,7 +33,8 @@ def too_many(plan: Plan, bound: Bound) -> str:
     bits = sum(log2(max(1, levels[n])) * count for n, count in inner.items())
     bits += sum(log2(max(1, _levels(model.variable(n), bound))) for n in _states_beside(plan, found))
     numbers = sum(_numbers(model.variable(n), bound) for n in _beside(plan, found)) / max(1, groups)
-    if bits + log2(max(1, groups)) + log2(numbers**2 + sum(inner.values()) + 1) <= log2(MOST_UNASKED):
+    work = groups * (numbers**2 + sum(inner.values()) / 4) + 3 * _apart(found, bound)
+    if bits + log2(max(1, work)) <= log2(MOST_UNASKED):
         return ""
     told = " * ".join(f"{levels[n]}^{count}" for n, count in inner.items())
     each = f" in each of {groups} {plate_names(model.variable(found.name))[-1]}" if found.plates else ""
@@ -47,6 +49,12 @@ def _beside(plan: Plan, found: Configurations) -> list[str]:
         b for b in plan.elimination.blocks if any(isinstance(g.of, El) and g.of.var == found.name for g in b.neighbours)
     ]
     return [n for b in gated if not b.states for n in b.latents if n not in plan.joint.multipliers]
+
+
+def _apart(found: Configurations, bound: Bound) -> int:
+    """How many rows of data meet each configuration by themselves: those that do not lie on its plates."""
+    seen = [v.plates for v in found.written.model.of_kind("observed") if v.plates[: len(found.plates)] != found.plates]
+    return max((_rows(plates, bound) for plates in seen), default=0) if found.pointed else 0
 
 
 def _states_beside(plan: Plan, found: Configurations) -> list[str]:
