@@ -29,11 +29,14 @@ def filtered(x: Any, A: Any, C: Any, Q: Any, R: Any) -> tuple[float, Any, Any]:
     m, P, total = np.zeros(2), np.eye(2), 0.0
     for t, row in enumerate(x):
         m, P = (m, P) if t == 0 else (A @ m, A @ P @ A.T + Q)
-        S = C @ P @ C.T + R
-        total += multivariate_normal.logpdf(row, C @ m, S, allow_singular=True)
-        K = np.linalg.solve(S, C @ P).T
-        off = np.eye(2) - K @ C
-        m, P = m + K @ (row - C @ m), off @ P @ off.T + K @ R @ K.T
+        at = np.flatnonzero(~np.isnan(row))
+        if len(at):
+            c, r = C[at], R[np.ix_(at, at)]
+            S = c @ P @ c.T + r
+            total += multivariate_normal.logpdf(row[at], c @ m, S, allow_singular=True)
+            K = np.linalg.solve(S, c @ P).T
+            off = np.eye(2) - K @ c
+            m, P = m + K @ (row[at] - c @ m), off @ P @ off.T + K @ r @ K.T
     return total, m, P
 
 
@@ -58,6 +61,16 @@ def test_noises_far_apart(q: tuple[float, float], r: float) -> None:
     np.testing.assert_allclose(posterior["mean"][-1] / sd, mean / sd, rtol=1e-6, atol=1e-6)
     unit = np.sqrt(np.einsum("tii->ti", posterior["cov"]))
     assert np.linalg.eigvalsh(posterior["cov"] / (unit[:, :, None] * unit[:, None])).min() > -1e-12
+
+
+def test_noises_far_apart_beside_missing_cells() -> None:
+    rng, steps = np.random.default_rng(6), 100
+    A, C = np.array([[0.9, 0.3], [0.0, 0.95]]), np.array([[1.0, 0.0], [0.5, 1.0]])
+    x = np.where(rng.uniform(size=(steps, 2)) < 0.2, np.nan, rng.normal(size=(steps, 2)))
+    start = {"A": A, "C": C, "Q": np.diag([1e-12, 1e-2]), "R": np.array([[1.0, 0.3], [0.3, 1.0]])}
+    found = MODELS["system"].fitter(max_iter=1, init=start).fit({"x": x})
+    assert found.history_[0] == pytest.approx(filtered(x, **start)[0], rel=1e-9)
+    assert found.log_likelihood_ == pytest.approx(filtered(x, **found.params_)[0], rel=1e-9)
 
 
 PANEL = """

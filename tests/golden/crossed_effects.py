@@ -261,7 +261,7 @@ def multiplied_u(params, prepared):
         (4, 4, np.arange(N), np.arange(N), 0.5 * s2 * present_y),  # (4)
         (0, 4, t_2, np.arange(N), -present_y),  # (4)
         (1, 4, t_4, np.arange(N), -present_y),  # (4)
-    ], 3, None
+    ], 3, None, []
 
 
 def expectations(params, prepared):
@@ -297,7 +297,7 @@ def expectations(params, prepared):
                 (1, 1, np.arange(J), np.arange(J), -0.5 / s2_v - 0.5 / s2 * sum_n_y_column),
                 (0, 1, t_2, t_4, -(1 / s2) * part),
             ],
-            partial(multiplied_u, params, prepared) if prepared["the weights are even"] else None,
+            multiplied=partial(multiplied_u, params, prepared) if prepared["the weights are even"] else None,
         )
         return covariances_u, log_z_u, means_u
     return on

@@ -229,7 +229,7 @@ def multiplied_f(params, prepared):
         (1, 1, np.arange(T), np.arange(T), ((0.5 * part_2).transpose(2, 0, 1).transpose(1, 2, 0) + (0.5 * part_3).transpose(2, 0, 1).transpose(1, 2, 0)).transpose(2, 0, 1)),  # (4)
         (2, 2, np.arange(T), np.arange(T), ((0.5 * part_6).transpose(2, 0, 1).transpose(1, 2, 0)).transpose(2, 0, 1)),  # (4)
         (0, 1, t_2, np.arange(T), ((-part_7).transpose(2, 1, 0).transpose(1, 2, 0)).transpose(2, 0, 1)),  # (4)
-    ], 2, None
+    ], 2, None, []
 
 
 def expectations(params, prepared):
@@ -272,7 +272,7 @@ def expectations(params, prepared):
                 (0, 0, np.arange(T), np.arange(T), ByKind((-0.5 * part_4).transpose(2, 0, 1) - 0.5 * part_5 - 0.5 * part_6 - 0.5 * np.tensordot(part_7, part_8, ([0], [0])), prepared["the kinds"]["f_1"])),
                 (0, 0, np.arange(T), t_7, ByKind(part_9, prepared["the kinds"]["f_2"])),
             ],
-            partial(multiplied_f, params, prepared),
+            multiplied=partial(multiplied_f, params, prepared),
         )
         return covariances_f, log_z_f, means_f
     return on

@@ -225,7 +225,7 @@ def multiplied_h(params, prepared):
         (1, 1, np.arange(T), np.arange(T), ((0.5 * part_2).transpose(2, 0, 1).transpose(1, 2, 0) + (0.5 * part_3).transpose(2, 0, 1).transpose(1, 2, 0)).transpose(2, 0, 1)),  # (4)
         (2, 2, np.arange(T), np.arange(T), ((0.5 * part_6).transpose(2, 0, 1).transpose(1, 2, 0)).transpose(2, 0, 1)),  # (4)
         (0, 1, t_2, np.arange(T), ((-part_7).transpose(2, 1, 0).transpose(1, 2, 0)).transpose(2, 0, 1)),  # (4)
-    ], 2, None
+    ], 2, None, []
 
 
 def expectations(params, prepared):
@@ -266,7 +266,7 @@ def expectations(params, prepared):
                 (0, 0, np.arange(T), np.arange(T), ByKind((-0.5 * part_3).transpose(2, 0, 1) - 0.5 * part_4 - 0.5 * part_5 - 0.5 * np.tensordot(part_6, part_7, ([0], [0])), prepared["the kinds"]["h_1"])),
                 (0, 0, np.arange(T), t_7, ByKind(part_8, prepared["the kinds"]["h_2"])),
             ],
-            partial(multiplied_h, params, prepared),
+            multiplied=partial(multiplied_h, params, prepared),
         )
         return covariances_h, log_z_h, means_h
     return on

@@ -212,7 +212,7 @@ def multiplied_level(params, prepared):
         (1, 1, np.arange(T), np.arange(T), 0.5 * start_s2 * ((np.arange(T) == 0) + 0.0) + 0.5 * drift * t_4),  # (4)
         (2, 2, np.arange(T), np.arange(T), 0.5 * noise * present_flow),  # (4)
         (0, 1, t_2, np.arange(T), -t_4),  # (4)
-    ], 2, None
+    ], 2, None, []
 
 
 def expectations(params, prepared):
@@ -243,7 +243,7 @@ def expectations(params, prepared):
                 (0, 0, np.arange(T), np.arange(T), ByKind(-0.5 / start_s2 * ((first_level_1_0 == 0) + 0.0) - 0.5 / drift * t_2 - 0.5 / drift * sum_count[first_level_1_0] - 0.5 / noise * present_flow[first_level_1_0], prepared["the kinds"]["level_1"])),
                 (0, 0, np.arange(T), t_6, ByKind((1 / drift) * t_4, prepared["the kinds"]["level_2"])),
             ],
-            partial(multiplied_level, params, prepared),
+            multiplied=partial(multiplied_level, params, prepared),
         )
         return covariances_level, log_z_level, means_level
     return on

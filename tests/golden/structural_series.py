@@ -330,7 +330,7 @@ def multiplied_level(params, prepared):
         (2, 5, t_2, np.arange(T), t_10),  # (4)
         (2, 5, t_4, np.arange(T), t_10),  # (4)
         (2, 5, t_6, np.arange(T), t_10),  # (4)
-    ], 14, None
+    ], 14, None, []
 
 
 def expectations(params, prepared):
@@ -393,7 +393,7 @@ def expectations(params, prepared):
                 (2, 2, t_10, t_16, ByKind(-(1 / turn) * t_12, prepared["the kinds"]["level_7"])),
                 (2, 2, t_14, t_16, ByKind(-(1 / turn) * t_12, prepared["the kinds"]["level_7"])),
             ],
-            partial(multiplied_level, params, prepared),
+            multiplied=partial(multiplied_level, params, prepared),
         )
         return covariances_level, log_z_level, means_level
     return on

@@ -28,7 +28,7 @@ def multiplied(joint: LogJoint, elimination: Elimination) -> Block | None:
     Gaussian that is linear in it. Rows have no weights there."""
     blocks = elimination.blocks
     plain = len(blocks) == 1 and blocks[0].field is not None and not (blocks[0].gates or blocks[0].filtered)
-    if not plain or joint.multipliers or joint.incomplete or elimination.parts:
+    if not plain or joint.multipliers or elimination.parts:
         return None
     (block,) = blocks
     prior = {id(f) for t, f in elimination.terms if is_prior(t, f, joint)}

@@ -47,12 +47,10 @@ def emit_field(f: Function, block: Block, field: Field) -> None:
     if block.apart:
         em.lines.append(f"    start={_start(f, name, (*field.homes[name], *g.rows[name]))},")
     if g.seen:
-        seen = ", ".join(f"({block.latents.index(n)}, {_data(f, field, n, n)}, {_data(f, field, n, UNSEEN.of(n))})"
-                         for n in g.seen)  # fmt: skip
-        em.lines.append(f"    seen=[{seen}],")
+        em.lines.append(f"    seen={data_of_field(f, block, field)},")
     if again is not None:
         even = ' if prepared["the weights are even"] else None' if f.plan.weighted is not None else ""
-        em.lines.append(f"    partial({multiplied_name(f)}, params, prepared){even},")
+        em.lines.append(f"    multiplied=partial({multiplied_name(f)}, params, prepared){even},")
     if field.outer:
         em.lines.append(f"    parts={parts_of_field(f, block, field)},")
     em.lines.append(")")
@@ -143,12 +141,18 @@ def _may_repeat(block: Block) -> bool:
     )
 
 
-def _data(f: Function, field: Field, latent: str, array: str) -> str:
-    """Code of an array like the latent's data, (plates, own)."""
-    g = next(b.gaussian for b in f.plan.elimination.blocks if b.field is field)
+def data_of_field(f: Function, block: Block, field: Field) -> str:
+    """Code of the data among the latents of a field: which one, its values, and 1.0 where they are missing, (plates,
+    own)."""
+    g = block.gaussian
     assert g is not None
-    axes = (*field.homes[latent], *g.rows[latent])
-    return f.emitter.broadcast(f.emitter.value(El(array, axes)), axes).code
+
+    def laid(latent: str, array: str) -> str:
+        axes = (*field.homes[latent], *g.rows[latent])
+        return f.emitter.broadcast(f.emitter.value(El(array, axes)), axes).code
+
+    seen = (f"({block.latents.index(n)}, {laid(n, n)}, {laid(n, UNSEEN.of(n))})" for n in g.seen)
+    return f"[{', '.join(seen)}]"
 
 
 def linear_piece(f: Function, block: Block, role: Role, axes: tuple[Ix, ...]) -> str:

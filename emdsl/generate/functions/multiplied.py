@@ -5,6 +5,7 @@ from __future__ import annotations
 from emdsl.derive.algebra.made import COV
 from emdsl.derive.posteriors.roles import linear_in
 from emdsl.generate.blocks.fields import (
+    data_of_field,
     linear_piece,
     multiplied_name,
     parts_of_field,
@@ -29,12 +30,12 @@ def multiplied_lines(printer: Printer) -> list[str]:
     with f.printing(number):
         linear = ", ".join(linear_piece(f, block, linear_in(a), (*field.homes[a], *g.rows[a])) for a in block.latents)
         pieces = [f"{piece_of_precision(f, block, part)}," for part in found]
-        parts = parts_of_field(f, block, field)
+        parts, seen = parts_of_field(f, block, field), data_of_field(f, block, field)
     homes = ", ".join(str(len(field.homes[a])) for a in block.latents)
     lines = ['sizes = prepared["the sizes"]', *f.prologue(), *f.emitter.outer, *f.emitter.lines]
     lines += [f'field = prepared["the field of {plain.name} and multipliers"]']
     lines += numbered([f"return field, [{linear}], [{homes}], ["], number)
-    lines += [*indent(numbered(pieces, number), 1), f"], {len(own)}, {parts}"]
+    lines += [*indent(numbered(pieces, number), 1), f"], {len(own)}, {parts}, {seen}"]
     doc = f'"""({number}) by what each density says, its residual and its covariance, tied by a multiplier."""'
     return [f"def {multiplied_name(f)}(params, prepared):", *indent([doc, *lines], 1)]
 

@@ -44,7 +44,7 @@ def gaussian_field(
     seen : of latents that are data with gaps, their values, 0 where missing, and 1.0 where missing, (plates, own).
     """
     h, where, shaped = field_pieces(field, linear, homes, pieces)
-    m, w = h.shape
+    w = h.shape[1]
     repeats = field.repeats if not seen else None
     if repeats is None:
         diagonal, below = (Blocks.each(a) for a in assembled(field, [every_row(a) for a in shaped]))
@@ -52,11 +52,7 @@ def gaussian_field(
         diagonal, below = repeats.assembled([a.values for a in shaped])
     fit, free, x = 0.0, field.full, None
     if seen:
-        x, held = np.zeros((m, w)), np.zeros((m, w), bool)
-        for latent, values, unseen in seen:
-            x[where[latent]] = in_rows(values, homes[latent])
-            held[where[latent]] = in_rows(unseen, homes[latent]) == 0
-        fit, h = _clamped(diagonal.values, below.values, h, x, held)
+        fit, h, x, held = clamped(diagonal.values, below.values, h, where, homes, seen)
         free = free & ~held
     v, c, mean, log_det = block_moments(field, diagonal, below, h)
     if parts is None:
@@ -72,7 +68,7 @@ def gaussian_field(
         v.values[:, np.arange(w), np.arange(w)] -= held
     means = [mean[at].reshape(np.shape(linear[k])) for k, at in enumerate(where)]
     covariances = Covariances(field.spots, field.shapes, [shape_of(p[4]) for p in pieces], v, c)
-    covariances.precision = diagonal
+    covariances.precision, covariances.fit = diagonal, float(np.vdot(h, mean if x is None else mean - x))
     if parts is None:
         return means, covariances, float(log_z)
     log_z = np.zeros(math.prod(parts.shape))
@@ -113,20 +109,28 @@ def _piece_of(piece: Any, shape: tuple[int, int, int]) -> Any:
     return np.reshape(piece, shape)
 
 
-def _clamped(diagonal: Array, below: Array, h: Array, x: Array, held: Array) -> tuple[Any, Array]:
-    """<h, x> - 1/2 x' J x of the numbers that are held at x, each number's share, and h of the others given these.
+def clamped(
+    diagonal: Array, below: Array, h: Array, where: Sequence[tuple[Any, Any]], homes: Sequence[int],
+    seen: Sequence[tuple[int, Array, Array]],
+) -> tuple[Any, Array, Array, Array]:  # fmt: skip
+    """<h, x> - 1/2 x' J x of the numbers that are held at x, each number's share, h of the others given these; x, and
+    which are held.
 
     J loses the rows and columns of what is held, in place: there it is 1 on the diagonal.
     """
+    x, held = np.zeros(h.shape), np.zeros(h.shape, bool)
+    for latent, values, unseen in seen:
+        x[where[latent]] = in_rows(values, homes[latent])
+        held[where[latent]] = in_rows(unseen, homes[latent]) == 0
     if not held.any():
-        return 0.0, h
+        return 0.0, h, x, held
     jx = through_blocks(diagonal, below, x)
     diagonal[held] = 0.0
     diagonal.swapaxes(1, 2)[held] = 0.0
     diagonal[:, np.arange(h.shape[1]), np.arange(h.shape[1])] += held
     below[held[1:]] = 0.0
     below.swapaxes(1, 2)[held[:-1]] = 0.0
-    return x * (h - 0.5 * jx), np.where(held, 0.0, h - jx)
+    return x * (h - 0.5 * jx), np.where(held, 0.0, h - jx), x, held
 
 
 def through_blocks(diagonal: Array, below: Array, x: Array) -> Array:

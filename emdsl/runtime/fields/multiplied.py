@@ -18,7 +18,7 @@ import numpy as np
 from emdsl.runtime.data.columns import Array
 from emdsl.runtime.data.faults import DataError
 from emdsl.runtime.fields.elements import Field
-from emdsl.runtime.fields.fields import Parts, assembled, field_pieces, gaussian_field
+from emdsl.runtime.fields.fields import Parts, assembled, clamped, field_pieces, gaussian_field, through_blocks
 from emdsl.runtime.fields.kinds import every_row, shape_of
 from emdsl.runtime.fields.repeats import Blocks, Covariances
 from emdsl.runtime.numeric.numerics import Degenerate
@@ -29,13 +29,15 @@ EXACT = 1e6  # squares of what is known by squares of what is not, for each numb
 
 def field_by_either(
     field: Field, linear: Sequence[Array], homes: Sequence[int], pieces: Sequence[tuple[int, int, Any, Any, Array]],
-    multiplied: Callable[[], tuple[Any, ...]] | None, parts: Parts | None = None,
+    multiplied: Callable[[], tuple[Any, ...]] | None, seen: Sequence[tuple[int, Array, Array]] = (),
+    parts: Parts | None = None,
 ) -> tuple[list[Array], Covariances, Any]:  # fmt: skip
     """What `gaussian_field` returns; where that has lost digits, what `multiplied` leads to: the same latents first."""
     lost = None
     try:
-        plain = gaussian_field(field, linear, homes, pieces, parts=parts)
-        if multiplied is None or not _loses_digits(linear, plain[0], plain[1]):
+        plain = gaussian_field(field, linear, homes, pieces, seen, parts)
+        loose, exact = (False, False) if multiplied is None else _loses_digits(plain[1])
+        if multiplied is None or not (loose or exact):
             return plain
     except Degenerate as error:
         if multiplied is None:
@@ -47,25 +49,28 @@ def field_by_either(
         if lost is not None:
             raise lost from None
         return plain
+    if lost is None and not loose:  # what is known to far less than it varies is so in the precision, too
+        plain[1].whole = covariances.whole
+        return plain
     return means, covariances, plain[2] if lost is None else covariances.whole
 
 
-def _loses_digits(linear: Sequence[Array], means: Sequence[Array], covariances: Covariances) -> bool:
+def _loses_digits(covariances: Covariances) -> tuple[bool, bool]:
+    """Whether variances are far above what their precisions alone say; whether data vary far more than their noise."""
     v, j = covariances.v, covariances.precision
-    if j is None:
-        return False
+    assert j is not None
     variance, precision = v.values[: int(v.at.max(initial=0)) + 1].diagonal(0, 1, 2), j.values.diagonal(0, 1, 2)
     if len(precision) == len(variance) == len(v.at):
         loose = variance[v.at] * precision[j.at]
     else:
         loose = variance.max(0) * precision.max(0)  # of blocks that repeat
-    fit = abs(sum(float(np.vdot(h, mean)) for h, mean in zip(linear, means, strict=True)))
-    return not (loose.max(initial=0.0) < LOOSE and fit < EXACT * (100 + len(v.at)))
+    return not loose.max(initial=0.0) < LOOSE, not abs(covariances.fit) < EXACT * (100 + len(v.at))
 
 
 def field_with_multipliers(
     count: int, field: Field, linear: Sequence[Array], homes: Sequence[int],
     pieces: Sequence[tuple[int, int, Any, Any, Array]], told: int, parts: Parts | None,
+    seen: Sequence[tuple[int, Array, Array]] = (),
 ) -> tuple[list[Array], Covariances]:  # fmt: skip
     """Means of the first `count` latents and covariances beside the first `told` pieces; of these `whole` is the
     log-likelihood, its constants included: -log 2 pi for each multiplier. One that stands in no density is left out.
@@ -74,20 +79,24 @@ def field_with_multipliers(
     """
     h, where, shaped = field_pieces(field, linear, homes, pieces)
     diagonal, below = assembled(field, [every_row(a) for a in shaped])
+    share, h, x, held = clamped(diagonal, below, h, where, homes, seen)
     idle = field.full & ~(
         diagonal.any(2) | np.pad(below.any(2), ((1, 0), (0, 0))) | np.pad(below.any(1), ((0, 1), (0, 0)))
     )
     diagonal[:, np.arange(field.size), np.arange(field.size)] += idle
     assert field.moments is not None
     v, c, mean, log_det = field.moments(diagonal, below, h)
+    off = h - through_blocks(diagonal, below, mean)  # makes the error of <h, mean> one of second order
     sign = np.zeros(h.shape)
     for k, at in enumerate(where):
         sign[at] = 1.0 if k < count else -1.0
-    sign[idle] = 0.0
-    share = 0.5 * (h * mean - log_det + sign * math.log(2 * math.pi))
+    sign[idle | held] = 0.0
+    share = share + 0.5 * (mean * (h + off) - log_det + sign * math.log(2 * math.pi))
     whole = np.asarray(share.sum()) if parts is None else np.zeros(math.prod(parts.shape))
     for at, of in zip(where, parts.of, strict=True) if parts is not None else ():
         whole += np.bincount(np.ravel(of), share[at].sum(1), len(whole))
+    mean = mean + x
+    v[:, np.arange(field.size), np.arange(field.size)] -= held
     means = [mean[at].reshape(np.shape(h_k)) for at, h_k in zip(where[:count], linear, strict=False)]
     shapes = [shape_of(p[4]) for p in pieces[:told]]
     covariances = Covariances(field.spots[:told], field.shapes[:told], shapes, Blocks.each(v), Blocks.each(c))

@@ -128,6 +128,7 @@ class Covariances:
         self.spots, self.rows, self.shapes, self.v, self.c = spots, rows, shapes, v, c
         self.known: dict[int, Array] = {}
         self.precision: Blocks | None = None  # J on its diagonal, where it was kept
+        self.fit = 0.0  # <h, mean>
         self.whole: Array | None = None  # the log-likelihood, by parts, where it was found at once
 
     def __getitem__(self, n: int) -> Array:
