@@ -65,3 +65,11 @@ def test_a_variance_that_is_zero_is_reached():
     fit = written(GROUPS).fitter(seed=0, tol=1e-9).fit({"y": y})
     assert fit.status_ == "boundary" and "t lies on the boundary" in fit.message_
     assert fit.log_likelihood_ == pytest.approx(norm(y.mean(), y.std()).logpdf(y).sum(), abs=1e-6)
+
+
+def test_a_fit_without_a_tolerance_is_steps_of_em_and_no_more():
+    x, y = lines()
+    fit = written(LINES).fitter(seed=0, tol=0, max_iter=60).fit({"x": x, "y": y})
+    half = written(LINES).fitter(seed=0, tol=0, max_iter=30).fit({"x": x, "y": y})
+    rest = written(LINES).fitter(tol=0, max_iter=30).fit({"x": x, "y": y}, init=half.params_)  # too few to leap
+    np.testing.assert_allclose(fit.history_[30:], rest.history_, rtol=1e-12)

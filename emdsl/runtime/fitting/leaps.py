@@ -31,7 +31,8 @@ class Leaps:
     def __init__(self, setup: Setup, state: Any) -> None:
         module = setup.module
         self.kinds = {v["name"]: _kind(v) for v in module.SPEC["variables"] if v["kind"] == "param"}
-        self.on = state is None and not setup.sampled and "finer" not in vars(module)
+        wanted = setup.tol > 0  # a fit that never stops early is a count of steps of EM, and is to have just these
+        self.on = wanted and state is None and not setup.sampled and "finer" not in vars(module)
         self.path: list[Params] = []
         self.reach, self.wait, self.rest = FIRST_REACH, 0, 0
         self.back: Point | None = None
