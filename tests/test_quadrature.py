@@ -739,3 +739,47 @@ def test_more_points_than_numpy_has_weights_for() -> None:
     fitted = fit.fit({"x": [1.0, -2.0]})
     assert fitted.log_likelihood_ == pytest.approx(-5 / 4 - np.log(4 * np.pi), rel=1e-12)
     assert abs(fitted.quadrature_error_) < 1e-12
+
+
+STEEP = """
+model Steep
+param a[J] : positive
+param c[J] : real
+for i in I:
+    latent u[i] ~ {prior}
+    for j in J:
+        observed y[i, j] ~ Bernoulli(logit = a[j] * {read} + c[j])
+"""
+
+
+@pytest.mark.parametrize("two", [False, True], ids=["one number", "two"])
+def test_points_are_as_many_as_the_log_likelihood_needs(two: bool, tmp_path: Path) -> None:
+    """Steep items make a posterior of steps, which few points do not see: more are taken, where no line says how many,
+    for the whole climb, for what is asked of the fit later, and after it was saved."""
+    rng = np.random.default_rng(1)
+    u, slopes = rng.normal(size=(14, 2)), np.array([8.0, 3.0, 12.0])
+    level = (u[:, [0]] + np.array([0.0, 0.5, 1.0]) * u[:, [1]]) if two else u[:, [0]]
+    data = {"y": (rng.random((14, 3)) < special.expit(slopes * level)).astype(int)}
+    start = {"a": slopes, "c": np.array([0.5, 0.0, -2.0])}
+    t = np.linspace(-7, 7, 501 if two else 4001)
+    grid = np.meshgrid(t, t) if two else [t]
+    weight = -0.5 * sum(g**2 for g in grid) + len(grid) * math.log((t[1] - t[0]) / math.sqrt(2 * math.pi))
+    each = {}
+    for code in {tuple(row) for row in data["y"]}:
+        at = [slopes[j] * (grid[0] + 0.5 * j * two * grid[-1]) + start["c"][j] for j in range(3)]
+        each[code] = special.logsumexp(weight - sum(np.logaddexp(0, (1 - 2 * v) * e) for v, e in zip(code, at)))  # noqa: B905
+    wanted = np.array([each[tuple(row)] for row in data["y"]])
+    prior, read = ("MvNormal(zeros(2), eye(2))", "(u[i, 0] + 0.5 * j * u[i, 1])") if two else ("Normal(0, 1)", "u[i]")
+    model = emdsl.compile(text=STEEP.format(prior=prior, read=read))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        few = emdsl.compile(text=model.text, infer={"u": "quadrature(points = 15)"}).fitter(max_iter=0, init=start)
+        few, found = few.fit(data), model.fitter(max_iter=0, init=start).fit(data)
+        climbed = model.fitter(max_iter=4, init={"a": slopes / 3, "c": np.zeros(3)}).fit(data)
+    assert abs(few.log_likelihood_ - wanted.sum()) > 1e-3 and "times the points" not in few.message_
+    assert abs(found.log_likelihood_ - wanted.sum()) < 3e-7 * abs(wanted.sum())
+    assert abs(found.quadrature_error_) < 1e-7 * (1 + abs(wanted.sum())) and "times the points" in found.message_
+    np.testing.assert_allclose(found.score_samples(data), wanted, atol=1e-5)
+    found.save(tmp_path / "fit.json")
+    np.testing.assert_array_equal(emdsl.load(tmp_path / "fit.json").score_samples(data), found.score_samples(data))
+    assert np.diff(climbed.history_).min() > 0 and len(climbed.history_) == 5

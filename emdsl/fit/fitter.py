@@ -23,7 +23,7 @@ from emdsl.runtime.data import faults
 from emdsl.runtime.data.arguments import by_name, seed_number
 from emdsl.runtime.data.binding import Bound, outer_plates
 from emdsl.runtime.data.domains import parameter_numbers
-from emdsl.runtime.fitting.climbs import Climb, Setup, evaluate, finer_error, is_exact
+from emdsl.runtime.fitting.climbs import Climb, Setup, enough_points, evaluate, is_exact
 from emdsl.runtime.fitting.loop import climb
 from emdsl.runtime.fitting.storage import read_document
 
@@ -163,7 +163,7 @@ class Fitter(Onward):
 
     def _prepare(self, bound: Bound) -> Mapping[str, Any]:
         if self._tied is not None:  # reference points are those of the runs that these data have
-            return dict(self._ask("prepare", bound, self._ask("reference", bound)))
+            return self._at_points(self._ask("prepare", bound, self._ask("reference", bound)))
         try:
             return super()._prepare(bound)
         except faults.DataError as error:
@@ -211,12 +211,15 @@ class Fitter(Onward):
             return super()._climbed(setup, start, state)
         with np.errstate(all="ignore"):
             here = evaluate(setup, end.params, None)
+            setup, told = enough_points(setup, end.params, here.log_likelihood)
+            here = evaluate(setup, end.params, None)
         apart = abs(here.objective - end.objective)
-        if not apart <= SAME_POINTS * (1 + abs(here.objective)):
-            told = finer_error(setup, end.params, here.log_likelihood)
-            if told is None or not apart <= 2 * abs(told):
-                return super()._climbed(setup, start, state)
-        return end._replace(history=(*end.history[:-1], here.objective), log_likelihood=here.log_likelihood)
+        if not apart <= SAME_POINTS * (1 + abs(here.objective)) and (told is None or not apart <= 2 * abs(told)):
+            return super()._climbed(setup, start, state)
+        return end._replace(
+            history=(*end.history[:-1], here.objective), log_likelihood=here.log_likelihood, prepared=setup.prepared,
+            told=told,
+        )  # fmt: skip
 
     def _complete(self, names: Iterable[str]) -> None:
         """Take over the model in which missing entries of these observed variables are latents."""

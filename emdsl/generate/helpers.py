@@ -49,6 +49,7 @@ MODULES = (
     "discrete/configured",
     "fields/incomplete",
     "numeric/intervals",
+    "numeric/points",
     "numeric/clouds",
     "numeric/counted_points",
     "numeric/pieces",

@@ -17,6 +17,7 @@ from emdsl.derive.joint.units import units
 from emdsl.derive.plan import Plan, chained_plates
 from emdsl.derive.posteriors.chains import distance
 from emdsl.derive.posteriors.held import may_be_held
+from emdsl.derive.posteriors.quadrature import finest
 from emdsl.derive.posteriors.told import told_tails
 from emdsl.language import model as m
 from emdsl.language.left_out import read_elsewhere
@@ -48,6 +49,7 @@ def spec(plan: Plan) -> dict[str, Any]:
         **({"tails": sorted(plan.joint.tails)} if plan.joint.tails else {}),
         **({"configurations": list(found.latents)} if (found := plan.joint.configurations) else {}),
         **({"untold": left} if (left := sorted(plan.joint.tails - {*told})) else {}),
+        **({"finest": times} if (times := finest(plan.joint)) > 1 and not plan.elimination.parts else {}),
         **({"designs": [d.data for d in plan.designs]} if plan.designs else {}),
         **({"units": lies} if (lies := _nested_units(plan)) else {}),
     }

@@ -168,9 +168,10 @@ def log_density_of_ability(params, prepared):
 
 def finer(prepared):
     """The same data under rules of twice the points."""
-    rules = {"ability": hermite(122, 1)}
+    times = 2 * prepared.get("times", 1)
+    rules = {"ability": gaussian_tails(times * 61, 1)}
     sizes = {**prepared["the sizes"], "ability[points]": len(rules["ability"].log_volume)}
-    return {**prepared, "the rules": rules, "the sizes": sizes}
+    return {**prepared, "times": times, "the rules": rules, "the sizes": sizes}
 
 
 def expectations(params, prepared):

@@ -88,13 +88,14 @@ SPEC = {'model': 'PoissonLogNormal',
                 'missing': 'drop',
                 'support': None}],
  'plan': {'rate': ['quadrature',
-                   'the doubly exponential rule, 61 points about the mode of each element of rate (not exact: the '
-                   'posterior of rate is not a known family: no family on positive has the statistics rate, log rate '
-                   'and (log rate)^2)']},
+                   'the doubly exponential rule, 61 points about the mode of each element of rate, more where these '
+                   'do not do (not exact: the posterior of rate is not a known family: no family on positive has the '
+                   'statistics rate, log rate and (log rate)^2)']},
  'updates': {'mean': ['closed form', '',
                       'Q is quadratic: one equation for each element; concave where its coefficient is positive'],
              'spread': ['closed form', '', 'the score has one positive root']},
- 'ordered': []}
+ 'ordered': [],
+ 'finest': 8}
 
 
 def default_givens(sizes, given):
@@ -163,9 +164,10 @@ def log_density_of_rate(params, prepared):
 
 def finer(prepared):
     """The same data under rules of twice the points."""
-    rules = {"rate": doubly_exponential(30)}
+    times = 2 * prepared.get("times", 1)
+    rules = {"rate": doubly_exponential(times * 15)}
     sizes = {**prepared["the sizes"], "rate[points]": len(rules["rate"].log_volume)}
-    return {**prepared, "the rules": rules, "the sizes": sizes}
+    return {**prepared, "times": times, "the rules": rules, "the sizes": sizes}
 
 
 def expectations(params, prepared):

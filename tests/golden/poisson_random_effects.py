@@ -116,13 +116,14 @@ SPEC = {'model': 'PoissonRandomEffects',
                 'missing': 'drop',
                 'support': None}],
  'plan': {'b': ['quadrature',
-                'adaptive Gauss-Hermite, 15 points at the mode of each element of b (not exact: exp(b[group[n]]) '
-                'ties b to y: no family)']},
+                'adaptive Gauss-Hermite, 15 points at the mode of each element of b, more where these do not do (not '
+                'exact: exp(b[group[n]]) ties b to y: no family)']},
  'updates': {'tau': ['closed form', '', 'the score has one positive root'],
              'beta': ['newton', '',
                       'exp(X[n] @ beta) ties beta to the data: no finite statistics; Newton, its Hessian added up, '
                       'by passes over the data, to convergence']},
  'ordered': [],
+ 'finest': 32,
  'designs': ['X']}
 
 
@@ -219,9 +220,10 @@ def log_density_of_b(params, prepared):
 
 def finer(prepared):
     """The same data under rules of twice the points."""
-    rules = {"b": hermite(30, 1)}
+    times = 2 * prepared.get("times", 1)
+    rules = {"b": gaussian_tails(times * 15, 1)}
     sizes = {**prepared["the sizes"], "b[points]": len(rules["b"].log_volume)}
-    return {**prepared, "the rules": rules, "the sizes": sizes}
+    return {**prepared, "times": times, "the rules": rules, "the sizes": sizes}
 
 
 def expectations(params, prepared):

@@ -44,6 +44,7 @@ class Cloud:
     place: tuple[Idx, ...] = ()  # which element of it, in terms of this one's own plates
     ends: tuple[tuple[Expr, Expr], ...] = ()  # of the interval that data leave each of its dimensions, by element
     kinks: tuple[Expr, ...] = ()  # of the density of its one number, by element: its points lie between them
+    grows: bool = False  # whether no line says how many points: more are taken where these do not do
     tailed: bool = False  # whether the density of its one number falls in other ways than a Gaussian
 
     @property

@@ -19,7 +19,7 @@ from emdsl.derive.posteriors.configurations import MOST
 from emdsl.derive.posteriors.draws import Sampling
 from emdsl.derive.posteriors.fields import Field
 from emdsl.derive.posteriors.networks import widest
-from emdsl.derive.posteriors.quadrature import bounded, counts
+from emdsl.derive.posteriors.quadrature import bounded, counts, finest
 from emdsl.derive.posteriors.refusals import Refused
 
 
@@ -144,6 +144,7 @@ def _cloud_choice(cloud: Cloud, joint: LogJoint, refused: Refused, averaged: boo
         )
     if averaged:
         return Choice("quadrature", text)
+    text += ", more where these do not do" if finest(joint) > 1 else ""
     return Choice(
         "quadrature", text + (f" (not exact: {refused.of(cloud.name)})" if refused else " (an infer line asks for it)")
     )

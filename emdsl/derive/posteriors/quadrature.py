@@ -38,6 +38,7 @@ def requested(joint: LogJoint) -> tuple[Cloud, ...]:
     Names of one plate that some density holds together are one cloud, as if in parentheses.
     """
     wanted: list[tuple[tuple[str, ...], int, m.Infer]] = []
+    said = {n for line in joint.model.infer if line.options for g in line.groups for n in g}
     for line in joint.model.infer:
         if line.method == "quadrature":
             points = next((int(v) for n, v in line.options if n == "points"), POINTS)
@@ -59,7 +60,7 @@ def requested(joint: LogJoint) -> tuple[Cloud, ...]:
         why = _too_many(names, joint)
         if why:
             raise ModelError(Problem("E120", why, line.span, WAYS_OUT), joint.model.source)
-        clouds.append(Cloud(names, "quadrature", points))
+        clouds.append(Cloud(names, "quadrature", points, grows=not said & set(names)))
     return tuple(clouds)
 
 
@@ -249,7 +250,21 @@ def fit_for_points(names: Sequence[str], joint: LogJoint, taken: Sequence[Cloud]
             return ()
         met = next((g for g in groups if _together((*g, n), joint)), None)
         groups = [(*g, n) if g == met else g for g in groups] if met else [*groups, (n,)]
-    return () if any(_too_many(g, joint) for g in groups) else tuple(Cloud(g, "quadrature", POINTS) for g in groups)
+    return () if any(_too_many(g, joint) for g in groups) else tuple(_default(g) for g in groups)
+
+
+def _default(names: tuple[str, ...]) -> Cloud:
+    return Cloud(names, "quadrature", POINTS, grows=True)
+
+
+def finest(joint: LogJoint) -> int:
+    """How many times the points may be taken where those that there are do not do: 1 where a line says their number,
+    or where several methods are at work."""
+    clouds = [c for c in joint.clouds if not c.shared]
+    if not clouds or not all(c.method == "quadrature" and c.grows for c in clouds):
+        return 1
+    wide = any(c.outer or len(components(c, joint)) > 1 for c in clouds)
+    return 4 if wide else 8 if any(bounded(c, joint) or counts(c, joint) for c in clouds) else 32
 
 
 def where_possible(joint: LogJoint, weighted: str | None) -> tuple[LogJoint, Elimination] | None:
@@ -275,7 +290,7 @@ def _choices(joint: LogJoint) -> Iterator[tuple[Cloud, ...]]:
                 met = next((g for g in groups if _together((*g, n), joint)), None)
                 groups = [(*g, n) if g == met else g for g in groups] if met else [*groups, (n,)]
             if not any(_too_many(g, joint) for g in groups):
-                yield tuple(Cloud(g, "quadrature", POINTS) for g in groups)
+                yield tuple(_default(g) for g in groups)
 
 
 def of_one_mode(joint: LogJoint, at_points: LogJoint) -> bool:

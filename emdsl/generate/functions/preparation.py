@@ -159,7 +159,7 @@ def rule_lines(printer: Printer) -> list[str]:
         lines += _lengths_as_compiled(c, printer)
         length = _count_of(c, f'out["the rules"]["{c.name}"]')
         lines += [
-            f'out["the rules"]["{c.name}"] = {_rule(c, c.points, printer)}',
+            f'out["the rules"]["{c.name}"] = {_rule(c, printer)}',
             f'sizes["{c.dimension}"] = {f"lattice_size({c.points})" if c.shared else length}',
             f'out["the modes"]["{c.name}"] = np.zeros(({shape},))',
         ]
@@ -178,14 +178,14 @@ def _lengths_as_compiled(c: Cloud, printer: Printer) -> list[str]:
     return out
 
 
-def _rule(c: Cloud, points: int, printer: Printer) -> str:
-    """Code that makes a rule of so many points."""
-    size = len(components(c, printer.plan.joint))
+def _rule(c: Cloud, printer: Printer, times: str = "") -> str:
+    """Code that makes a rule of its points, or of `times` as many."""
+    size, points = len(components(c, printer.plan.joint)), f"{times}{c.points}"
     if counts(c, printer.plan.joint):
         return f"consecutive({points})"
     if bounded(c, printer.plan.joint):
         return f"doubly_exponential({points})" if size == 1 else f"doubly_exponential({points}, {size})"
-    return f"hermite({points}, {size})"
+    return f"{'gaussian_tails' if times else 'hermite'}({points}, {size})"
 
 
 def _pieces(c: Cloud) -> int:
@@ -204,10 +204,11 @@ def finer_lines(printer: Printer) -> list[str]:
     if not clouds:
         return []
     doc = '"""The same data under rules of twice the points."""'
-    rules = ", ".join(f'"{c.name}": {_rule(c, 2 * c.points, printer)}' for c in clouds)
+    rules = ", ".join(f'"{c.name}": {_rule(c, printer, "times * ")}' for c in clouds)
     sizes = ", ".join(f'"{c.dimension}": ' + _count_of(c, f'rules["{c.name}"]') for c in clouds)
-    lines = [doc, f"rules = {{{rules}}}", f'sizes = {{**prepared["the sizes"], {sizes}}}',
-             'return {**prepared, "the rules": rules, "the sizes": sizes}']  # fmt: skip
+    lines = [doc, 'times = 2 * prepared.get("times", 1)', f"rules = {{{rules}}}",
+             f'sizes = {{**prepared["the sizes"], {sizes}}}',
+             'return {**prepared, "times": times, "the rules": rules, "the sizes": sizes}']  # fmt: skip
     return ["def finer(prepared):", *("    " + line for line in lines)]
 
 

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,6 +15,10 @@ from emdsl.runtime.data.columns import Array
 
 Params = dict[str, Array]
 Progress = Callable[[int, float], Any]
+
+ENOUGH = 1e-7  # of 1 + |log-likelihood|: an error of quadrature for which no more points are taken
+HELPED = 3.0  # by which twice the points divide the error at least every other time, or they are in vain (kinks)
+ROOM = 2e7  # numbers in an array of rows and points
 
 
 class Setup(NamedTuple):
@@ -29,6 +33,7 @@ class Setup(NamedTuple):
     progress: Progress | None = None
     sampled: bool = False
     unit: float = 1.0  # what the objective is measured in: a row's weight, where all are less than 1
+    finest: int = 1  # times the points of quadrature that may be taken where those that there are do not do
 
 
 class Climb(NamedTuple):
@@ -47,6 +52,8 @@ class Climb(NamedTuple):
     failure: Exception | None = None
     report: Mapping[str, Any] | None = None  # of draws: errors of the estimates, how the chains mixed
     idle: tuple[str, ...] = ()  # distributions that the data say nothing of
+    prepared: Mapping[str, Any] | None = None  # data under the points that were taken, where these may be more
+    told: float | None = None  # what twice these points add to the log-likelihood
 
     @property
     def objective(self) -> float:
@@ -93,6 +100,33 @@ def finer_error(setup: Setup, params: Params, log_likelihood: float, state: Any 
     with np.errstate(all="ignore"):
         found = module.e_step(params, setup.data, module.finer(setup.prepared), *(() if state is None else (state,)))
     return float(found["log_likelihood"]) - log_likelihood
+
+
+def enough_points(setup: Setup, params: Params, value: float, bar: float = ENOUGH) -> tuple[Setup, float | None]:
+    """The fit under as many points as leave the log-likelihood `value` at `params` an error below `bar`, and that error
+    as twice these points tell it; as it is where no more may be taken, or where more do not help."""
+    told = finer_error(setup, params, value)
+    found, error, idle = setup, told, 0
+    while error is not None and abs(error) > bar * (1 + abs(value)):
+        more = setup.module.finer(found.prepared)
+        points = max(len(rule.log_volume) for rule in more["the rules"].values())
+        if more["times"] > setup.finest or 2 * points * max(setup.data.sizes.values()) > ROOM:
+            return found, error
+        before, value, found = error, value + error, found._replace(prepared=more)
+        error = finer_error(found, params, value)
+        idle = 0 if error is not None and abs(error) * HELPED < abs(before) else idle + 1
+        if idle == 2:
+            return setup, told
+    return found, error
+
+
+def more_points(setup: Setup, places: Sequence[Point], bar: float) -> Setup:
+    """The fit under enough points of quadrature at these places; as it is where there are."""
+    for p in places:
+        found, _ = enough_points(setup, p.params, p.log_likelihood, bar)
+        if found is not setup:
+            return found
+    return setup
 
 
 def within_points(setup: Setup, here: Point, there: Point) -> bool:

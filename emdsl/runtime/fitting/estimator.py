@@ -52,6 +52,7 @@ class Estimator(Answers):
     regularise.
     """
 
+    _times = 1  # how many times the points of quadrature that a module begins with the fit has taken
     _reference: dict[str, Any] | None = None  # constants used for centring, from the first data seen
     _frame: tuple[Any, Any] = (None, None)  # the columns and index of the fit, for frames that come later
     _anchor: tuple[Mapping[str, Any], Mapping[str, Array]] | None = None  # what m_step needs beside statistics
@@ -104,7 +105,12 @@ class Estimator(Answers):
     def _prepare(self, bound: Bound) -> Mapping[str, Any]:
         if self._reference is None:
             self._reference = self._ask("reference", bound)
-        prepared: Mapping[str, Any] = self._ask("prepare", bound, self._reference)
+        return self._at_points(self._ask("prepare", bound, self._reference))
+
+    def _at_points(self, prepared: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The same data under as many points of quadrature as the fit has taken."""
+        while prepared.get("times", 1) < self._times and "finer" in vars(self._module):
+            prepared = self._ask("finer", prepared)
         return prepared
 
     def _see(self, data: Any, **beside: Any) -> tuple[Bound, Mapping[str, Any]]:
@@ -145,7 +151,7 @@ class Estimator(Answers):
             bound = self._bind(data, sample_weight=sample_weight, weights_over=weights_over, **beside)
             check_room(self._module.SPEC, bound.sizes)
             seen, bound = bound, without_idle_rows(self._module, bound)
-            self._reference, self._frame = self._ask("reference", bound), (columns, index)
+            self._reference, self._frame, self._times = self._ask("reference", bound), (columns, index), 1
             init = self._options["init"] if init is None else init
             limits = vars(self._module).get("limits", lambda *_: {})
             ends = limits(bound.sizes, bound.values, bound.ragged)
@@ -169,7 +175,8 @@ class Estimator(Answers):
         o = self._options
         progress = print_progress() if o["progress"] is True else (o["progress"] or None)
         limits, kind = (int(o["max_iter"]), float(o["tol"])), (is_sampled(self._module), unit_of(bound.weights))
-        return Setup(self._module, bound, self._prepare(bound), *limits, o["on_degenerate"], progress, *kind)
+        finest = self._module.SPEC.get("finest", 1)
+        return Setup(self._module, bound, self._prepare(bound), *limits, o["on_degenerate"], progress, *kind, finest)
 
     def _climb_all(self, setup: Setup, start: Start) -> tuple[list[Climb], bool]:
         """One climb from each seeded start, one alone where every value is given; and whether Ctrl-C ended the list."""
@@ -272,16 +279,20 @@ class Estimator(Answers):
 
     def _keep(self, best: Climb, setup: Setup, interrupted: bool, seen: Bound) -> None:
         """The attributes that a fit leaves, `seen` the data as they came, and a warning where it did not converge."""
+        setup = setup if best.prepared is None else setup._replace(prepared=best.prepared)
+        self._times = setup.prepared.get("times", 1)
         self.params_ = {**best.params, **{n: np.asarray(v) for n, v in self._constants().items()}}
         self.history_ = list(best.history)
         self.objective_ = best.objective
         self.log_likelihood_ = best.log_likelihood if is_exact(self._module) else None
-        self.quadrature_error_ = finer_error(setup, self.params_, best.log_likelihood, best.state)
+        told = finer_error(setup, self.params_, best.log_likelihood, best.state) if best.told is None else best.told
+        self.quadrature_error_ = told
         self.status_ = "interrupted" if interrupted else best.status
         early = interrupted and best.status != "interrupted"
         self.message_ = ("interrupted; the best so far: " if early else "") + best.message
-        if self.quadrature_error_ is not None:
-            self.message_ += f"; twice the points change the log-likelihood by {self.quadrature_error_:.1e}"
+        if told is not None:
+            taken = f"; {self._times} times the points were taken that it began with" if self._times > 1 else ""
+            self.message_ += f"{taken}; twice the points change the log-likelihood by {told:.1e}"
         self.converged_ = self.status_ in ("converged", "boundary")
         self.n_iter_ = best.n_iter
         self.sizes_ = dict(setup.data.sizes)
@@ -352,6 +363,7 @@ class Estimator(Answers):
             "objective": self.objective_,
             "log_likelihood": self.log_likelihood_,
             **({} if self.quadrature_error_ is None else {"quadrature_error": self.quadrature_error_}),
+            **({"points_times": self._times} if self._times > 1 else {}),
             "history": self.history_,
             "converged": self.converged_,
             "status": self.status_,
@@ -396,5 +408,6 @@ class Estimator(Answers):
             setattr(self, f"{name}_", saved.get(name))
         self.sizes_, self.labels_, self.seed_ = dict(saved["sizes"]), dict(saved.get("labels") or {}), saved.get("seed")
         self._reference = {n: np.asarray(v, np.float64) for n, v in saved["reference"].items()} or None
+        self._times = saved.get("points_times", 1)
         self.factors_ = {n: np.asarray(v, np.float64) for n, v in saved["factors"].items()} or None
         return self

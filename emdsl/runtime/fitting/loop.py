@@ -12,10 +12,23 @@ import numpy as np
 
 from emdsl.runtime.data.domains import on_boundary, with_ends
 from emdsl.runtime.data.faults import DataError
-from emdsl.runtime.fitting.climbs import Climb, Params, Point, Progress, Setup, evaluate, rounding, within_points
+from emdsl.runtime.fitting.climbs import (
+    ENOUGH,
+    Climb,
+    Params,
+    Point,
+    Progress,
+    Setup,
+    enough_points,
+    evaluate,
+    more_points,
+    rounding,
+    within_points,
+)
 from emdsl.runtime.fitting.leaps import Leaps
 from emdsl.runtime.numeric.infinity import unlimited
 
+EARLY = 3  # M-steps after which is looked for the first time whether there are enough points of quadrature
 FALL = 1e-9  # an objective may fall by this much of 1 + |objective| before it is called a fall
 BLURRED = 1e-4  # an objective known to no more than this of 1 + |objective| says nothing of convergence
 DWINDLED = 0.02  # of where it started: a scale that may be going to 0
@@ -44,8 +57,26 @@ def climb(setup: Setup, start: Params, state: Any = None) -> Climb:
     """EM from `start` to convergence, `max_iter` M-steps, a fall, a collapse or Ctrl-C.
 
     Keeps the best parameters seen. A collapse at the start, or data that the start gives zero
-    density, comes back as a Climb with its `failure`.
+    density, comes back as a Climb with its `failure`. Where points of quadrature do not do, the climb begins again with
+    more of them: its history is that of one rule.
     """
+    if setup.finest == 1 or state is not None:
+        return _climb(setup, start, state)
+    while True:
+        end = _climb(setup, start, state)
+        if end.status == "coarse" and end.prepared is not None:
+            setup = setup._replace(prepared=end.prepared)
+            continue
+        if end.status in ("degenerate", "interrupted"):
+            return end
+        found, told = enough_points(setup, end.params, end.log_likelihood)
+        if found is setup:
+            return end._replace(prepared=setup.prepared, told=told)
+        setup = found
+
+
+def _climb(setup: Setup, start: Params, state: Any) -> Climb:
+    """The same under the points that there are; "coarse" where more are to be taken, which it brings along."""
     degenerate = (setup.module.Degenerate, np.linalg.LinAlgError)
     repairs: dict[str, int] = {}
     with np.errstate(all="ignore"):
@@ -63,6 +94,11 @@ def climb(setup: Setup, start: Params, state: Any = None) -> Climb:
                 params, repaired = advance(setup, here)
                 there = evaluate(setup, params, here.statistics.get("state"))
                 status, message = _verdict(setup, history, there.objective, repaired)
+                early = len(history) == EARLY and status == "climbing"
+                if setup.finest > 1 and (early or status == "decreased"):
+                    more = more_points(setup, (there,) if early else (there, here), ENOUGH if early else FALL)
+                    if more is not setup:
+                        return Climb(start, tuple(history), here.log_likelihood, "coarse", "", prepared=more.prepared)
                 if status == "decreased" and within_points(setup, here, there):
                     status, message = _verdict(setup._replace(sampled=True), history, there.objective, repaired)
                 elif status == "decreased" and hasattr(setup.module, "finer"):

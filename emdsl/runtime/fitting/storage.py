@@ -43,7 +43,7 @@ KEYS: dict[str, tuple[type, ...]] = {  # what every saved fit holds
 }  # fmt: skip
 MORE: dict[str, tuple[type, ...]] = {  # what some hold
     "quadrature_error": (float, int, NO_VALUE), "source": (str,), "infer": (dict,), "fixed": (list,),
-    "completed": (list,), "many": (bool,),
+    "completed": (list,), "many": (bool,), "points_times": (int,),
 }  # fmt: skip
 
 

@@ -10,14 +10,14 @@ handled side by side: axes are dimensions, points, plates. u are unconstrained c
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-import scipy
 
 from emdsl.runtime.data.columns import Array
 from emdsl.runtime.numeric.intervals import Coordinate, exchanged, jacobian_slopes, no_length, to_values
 from emdsl.runtime.numeric.numerics import LOWEST
+from emdsl.runtime.numeric.points import Rule
 
 LogJoint = Callable[..., Any]  # values (D, Q, *plates), slopes: bool -> log density (Q, *plates), or with its slopes
 
@@ -26,8 +26,6 @@ HALVINGS = 20  # of one step
 LONGEST = 64.0  # a step that was halved four times and is still too long
 RESTARTS_OF_MODES = 4  # where a point lies higher than the mode that was found
 MOVES = 6  # of points, by moments
-WIDEST_SINH = 7.5  # sqrt(2) sinh of it is 1280 standard deviations of the density's top
-WIDEST_OF_TWO = 4.0  # in each of two dimensions: 39 standard deviations, of which exp(-39) is left
 NOTHING_BESIDE = 50.0  # of a logarithm: what is so much less than the largest is 2e-22 of it
 NOTHING_LEFT = -700.0  # a log weight beside the largest of which nothing is left
 AT_MODE = 1e-12  # Newton decrement at which a mode is found: a millionth of the curvature's own scale
@@ -47,48 +45,6 @@ def softmax_over(table: Array, axes: tuple[int, ...]) -> Array:
     weights = np.exp(table - np.where(np.isfinite(top), top, 0.0))
     total = np.sum(weights, axis=axes, keepdims=True)
     return np.asarray(weights / np.where(total > 0, total, 1.0))
-
-
-MOST_BY_ROOTS = 300  # points of Gauss and Hermite whose weights numpy finds; far above it they overflow
-
-
-class Rule(NamedTuple):
-    """Points (D, Q) for a standard coordinate, log of the volumes that they stand for (Q,), and whether points move to
-    the density's own moments where these are unlike those at the mode, or (`narrows`) to where the density is."""
-
-    at: Array
-    log_volume: Array
-    moves: bool
-    narrows: bool = False
-
-
-def hermite(points: int, dimensions: int) -> Rule:
-    """Gauss-Hermite: the volume is weight times exp(x^2); exact for polynomials of degree 2 Q - 1 times a Gaussian."""
-    x, w = np.polynomial.hermite.hermgauss(points) if points <= MOST_BY_ROOTS else scipy.special.roots_hermite(points)
-    with np.errstate(divide="ignore"):
-        log_w = np.log(w) + x**2
-    grids = np.meshgrid(*[x] * dimensions, indexing="ij")
-    weights = np.meshgrid(*[log_w] * dimensions, indexing="ij")
-    at, weight = np.stack([g.ravel() for g in grids]), np.sum([g.ravel() for g in weights], axis=0)
-    kept = np.isfinite(weight)
-    return Rule(at[:, kept], weight[kept], points >= 7)
-
-
-def doubly_exponential(points: int, dimensions: int = 1) -> Rule:
-    """x = sinh v at evenly spaced v, four times as many and one (in two dimensions twice, and those of each with those
-    of the other): Takahasi and Mori (1974), Publ. RIMS 9, 721-741.
-
-    Densities of logs and logits fall as exp(-a |u|) on one side at least, which no Gaussian's polynomial follows: with
-    Gauss-Hermite of 15 points, log integrals of Gammas and Betas under a Normal were off by 1e-4 to 0.6, here by 2e-4
-    at most before points were `narrowed` to where the density is.
-    """
-    widest, times = (WIDEST_SINH, 4) if dimensions == 1 else (WIDEST_OF_TWO, 2)
-    v = np.linspace(-widest, widest, times * points + 1)
-    log_volume = np.log(np.cosh(v)) + np.log(v[1] - v[0])
-    grids = np.meshgrid(*[np.sinh(v)] * dimensions, indexing="ij")
-    volumes = np.meshgrid(*[log_volume] * dimensions, indexing="ij")
-    at, volume = np.stack([g.ravel() for g in grids]), np.sum([g.ravel() for g in volumes], axis=0)
-    return Rule(at, volume, False, dimensions == 1)
 
 
 # ------------------------------------------------------------------ coordinates
@@ -218,12 +174,15 @@ def spread_out(u: Array, root: Array, rule: Rule) -> tuple[Array, Array]:
     size, plates = len(x), u.ndim - 2
     moved = np.tensordot(np.sqrt(2) * np.moveaxis(root, 1, -1), x, 1)  # (D, *plates, Q)
     points = u + np.moveaxis(moved, -1, 1)
-    if size == 1:
-        log_det = np.log(np.abs(root[0, 0]))
-    else:
-        log_det = np.log(np.abs(root[0, 0] * root[1, 1] - root[0, 1] * root[1, 0]))
-    volume = log_weight.reshape(-1, *[1] * plates) + log_det + size / 2 * np.log(2)
+    volume = log_weight.reshape(-1, *[1] * plates) + log_det(root) + size / 2 * np.log(2)
     return points, volume
+
+
+def log_det(root: Array) -> Array:
+    """log |L| of each element."""
+    if len(root) == 1:
+        return np.asarray(np.log(np.abs(root[0, 0])))
+    return np.asarray(np.log(np.abs(root[0, 0] * root[1, 1] - root[0, 1] * root[1, 0])))
 
 
 def root_of(precision: Array) -> Array:
@@ -283,15 +242,23 @@ def narrowed(
     so that half the distance squares it (Trefethen and Weideman 2014, SIAM Review 56, 385-458).
     """
     share = placed[2] + placed[1]
-    top = np.max(share, axis=0)
-    kept, last = share > top - NOTHING_BESIDE, len(share) - 1
-    v = np.arcsinh(rule.at[0])
-    low = v[np.maximum(np.argmax(kept, axis=0) - 1, 0)]
-    high = v[np.minimum(last + 1 - np.argmax(kept[::-1], axis=0), last)]
-    step = (high - low) / last
-    grid = low + step * np.arange(last + 1).reshape(-1, *[1] * low.ndim)
-    points = u + np.sqrt(2) * root[0] * np.sinh(grid)
-    volume = np.log(np.cosh(grid)) + np.log(step * root[0, 0]) + 0.5 * np.log(2)
+    top, size, plates = np.max(share, axis=0), len(rule.at), share.shape[1:]
+    count = round(len(share) ** (1 / size))
+    kept, last = (share > top - NOTHING_BESIDE).reshape(*[count] * size, *plates), count - 1
+    grids, volume = [], np.zeros((1,) * share.ndim)
+    for d in range(size):
+        v = np.arcsinh(np.unique(rule.at[d]))
+        some = kept.any(axis=tuple(e for e in range(size) if e != d))
+        low = v[np.maximum(np.argmax(some, axis=0) - 1, 0)]
+        high = v[np.minimum(last + 1 - np.argmax(some[::-1], axis=0), last)]
+        step = (high - low) / last
+        nth = np.arange(len(share)) // count ** (size - 1 - d) % count
+        grid = low + step * nth.reshape(-1, *[1] * low.ndim)
+        grids.append(np.sinh(grid))
+        volume = volume + np.log(np.cosh(grid)) + np.log(step)
+    moved = np.stack(grids)
+    points = u + np.sqrt(2) * np.sum(root[:, :, None] * moved[None], axis=1)
+    volume = volume + log_det(root) + size / 2 * np.log(2)
     found = np.isfinite(top)
     made = (points, volume, density(points))
     points, volume, table = (np.where(found, new, old) for new, old in zip(made, placed, strict=True))

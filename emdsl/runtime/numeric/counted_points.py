@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 
 from emdsl.runtime.data.columns import Array
-from emdsl.runtime.numeric.clouds import LogJoint, Rule
+from emdsl.runtime.numeric.clouds import LogJoint
 from emdsl.runtime.numeric.numerics import LOWEST
+from emdsl.runtime.numeric.points import Rule
 
 OCTAVES = 50  # of distances at which a mode is looked for
 FALLEN_OFF = 40.0  # by which a log density is below its top where a sum is cut off

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from emdsl.runtime.data.columns import Array
-from emdsl.runtime.numeric.clouds import LogJoint, Rule, adapted, where_mass_is
+from emdsl.runtime.numeric.clouds import LogJoint, adapted, where_mass_is
 from emdsl.runtime.numeric.intervals import Coordinate
+from emdsl.runtime.numeric.points import Rule
 
 
 def piecewise(
