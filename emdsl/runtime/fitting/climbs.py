@@ -120,6 +120,17 @@ def enough_points(setup: Setup, params: Params, value: float, bar: float = ENOUG
     return found, error
 
 
+def under_points(setup: Setup, best: Climb) -> tuple[Setup, float | None, str]:
+    """The fit under the points that a climb took, what twice as many add to the log-likelihood, and that in words."""
+    setup = setup if best.prepared is None else setup._replace(prepared=best.prepared)
+    told = finer_error(setup, best.params, best.log_likelihood, best.state) if best.told is None else best.told
+    if told is None:
+        return setup, None, ""
+    times = setup.prepared.get("times", 1)
+    taken = f"; {times} times the points were taken that it began with" if times > 1 else ""
+    return setup, told, f"{taken}; twice the points change the log-likelihood by {told:.1e}"
+
+
 def more_points(setup: Setup, places: Sequence[Point], bar: float) -> Setup:
     """The fit under enough points of quadrature at these places; as it is where there are."""
     for p in places:

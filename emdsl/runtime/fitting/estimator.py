@@ -19,7 +19,7 @@ from emdsl.runtime.data.frames import as_table
 from emdsl.runtime.data.table import read_data
 from emdsl.runtime.data.weighed import unit_of, without_idle_rows
 from emdsl.runtime.fitting.answers import Answers
-from emdsl.runtime.fitting.climbs import Climb, Setup, finer_error, is_exact, is_sampled
+from emdsl.runtime.fitting.climbs import Climb, Setup, is_exact, is_sampled, under_points
 from emdsl.runtime.fitting.divisions import check_read, divided
 from emdsl.runtime.fitting.loop import SAME, best_climb, climb, print_progress
 from emdsl.runtime.fitting.reach import best_division, nearer_start
@@ -279,20 +279,15 @@ class Estimator(Answers):
 
     def _keep(self, best: Climb, setup: Setup, interrupted: bool, seen: Bound) -> None:
         """The attributes that a fit leaves, `seen` the data as they came, and a warning where it did not converge."""
-        setup = setup if best.prepared is None else setup._replace(prepared=best.prepared)
+        setup, self.quadrature_error_, points = under_points(setup, best)
         self._times = setup.prepared.get("times", 1)
         self.params_ = {**best.params, **{n: np.asarray(v) for n, v in self._constants().items()}}
         self.history_ = list(best.history)
         self.objective_ = best.objective
         self.log_likelihood_ = best.log_likelihood if is_exact(self._module) else None
-        told = finer_error(setup, self.params_, best.log_likelihood, best.state) if best.told is None else best.told
-        self.quadrature_error_ = told
         self.status_ = "interrupted" if interrupted else best.status
         early = interrupted and best.status != "interrupted"
-        self.message_ = ("interrupted; the best so far: " if early else "") + best.message
-        if told is not None:
-            taken = f"; {self._times} times the points were taken that it began with" if self._times > 1 else ""
-            self.message_ += f"{taken}; twice the points change the log-likelihood by {told:.1e}"
+        self.message_ = ("interrupted; the best so far: " if early else "") + best.message + points
         self.converged_ = self.status_ in ("converged", "boundary")
         self.n_iter_ = best.n_iter
         self.sizes_ = dict(setup.data.sizes)
@@ -394,17 +389,8 @@ class Estimator(Answers):
             params, _ = starting_values(self._module.SPEC, saved["params"], saved["sizes"], self._constants())
         self.params_ = {**params, **{n: np.asarray(v) for n, v in self._constants().items()}}
         self.history_ = [float("nan") if v is None else v for v in saved.get("history", [])]
-        for name in (
-            "objective",
-            "log_likelihood",
-            "quadrature_error",
-            "converged",
-            "status",
-            "message",
-            "n_iter",
-            "n_parameters",
-            "n_units",
-        ):
+        names = ("objective", "log_likelihood", "quadrature_error", "converged", "status", "message")
+        for name in (*names, "n_iter", "n_parameters", "n_units"):
             setattr(self, f"{name}_", saved.get(name))
         self.sizes_, self.labels_, self.seed_ = dict(saved["sizes"]), dict(saved.get("labels") or {}), saved.get("seed")
         self._reference = {n: np.asarray(v, np.float64) for n, v in saved["reference"].items()} or None

@@ -9,7 +9,7 @@ import scipy
 
 from emdsl.runtime.data.columns import Array
 
-MANY = 30  # points from which on sinh at evenly spaced points has smaller errors than Gauss and Hermite's
+GRID_FROM = 30  # points from which on sinh at evenly spaced points has smaller errors than Gauss and Hermite's
 MOST_BY_ROOTS = 300  # points of Gauss and Hermite whose weights numpy finds; far above it they overflow
 WIDEST_SINH = 7.5  # sqrt(2) sinh of it is 1280 standard deviations of the density's top
 WIDEST_OF_TWO = 4.0  # in each of two dimensions: 39 standard deviations, of which exp(-39) is left
@@ -71,4 +71,4 @@ def gaussian_tails(points: int, dimensions: int) -> Rule:
         Hermite, 60        8e-12  8e-9   3e-4   1e-2           7e-12    2e-7   2e-3
         sinh, 60           8e-12  8e-12  2e-7   2e-4           4e-14    5e-14  1e-7
     """
-    return hermite(points, dimensions) if points < MANY else sinh_grid(points, dimensions)
+    return hermite(points, dimensions) if points < GRID_FROM else sinh_grid(points, dimensions)
