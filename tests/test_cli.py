@@ -269,6 +269,24 @@ def test_sample_is_a_table_that_fits(run: Any, tmp_path: Path) -> None:
     assert "lacks the parameters" in run("sample", "gmm.em", "--params", _json(tmp_path, {"mean": [1]})).err
 
 
+def test_draws_of_several_plates_are_json_that_fits(run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the givens that they were drawn by; one table cannot hold them."""
+    monkeypatch.setattr(cli, "compiled", COMPILED)
+    (tmp_path / "m.em").write_text(
+        "model Two\nparam m[2] : real\nfor j in G:\n    observed kind[j] ~ Bernoulli(0.5)\n"
+        "for n in N:\n    given g[n] : index[G]\n    observed y[n] ~ Normal(m[kind[g[n]]], 1)\n"
+    )
+    params, draws = _json(tmp_path, {"m": [-1, 2]}), str(tmp_path / "draws.json")
+    (tmp_path / "g.json").write_text('{"g": [0, 0, 1, 1]}')
+    asked = ("sample", str(tmp_path / "m.em"), "--params", params, "--data", str(tmp_path / "g.json"), "--seed", "1")
+    assert "which one table cannot hold" in run(*asked, "--size", "G=2").err
+    assert run(*asked, "--size", "G=2", "-o", draws).status == 0
+    drawn = json.loads(Path(draws).read_text())
+    assert drawn["g"] == [0, 0, 1, 1] and len(drawn["kind"]) == 2
+    fitted = run("fit", str(tmp_path / "m.em"), draws, "--max-iter", "0", "--json")
+    assert fitted.status == 0, fitted.err
+
+
 def _json(folder: Path, document: Any) -> str:
     (folder / "p.json").write_text(json.dumps(document))
     return str(folder / "p.json")

@@ -83,7 +83,7 @@ def draw_rows(
     all_sizes = {**{n: v for n, v in saved.items() if n in tied or not data}, **sizes}
     drawn = model.sample(params, all_sizes, seed, {n: np.asarray(v) for n, v in data.items()} or None)
     if output.lower().endswith(".json"):
-        return json.dumps(plain_value(drawn), allow_nan=False) + "\n"
+        return json.dumps(plain_value({**data, **drawn}), allow_nan=False) + "\n"
     return rows_text(spec, {**data, **drawn}, all_sizes)
 
 

@@ -288,13 +288,15 @@ def _vanishing(setup: Setup, end: Climb, start: Params) -> list[str]:
     """Scales that are little beside where they started, and half of which is as good: they are on their way to 0."""
     if end.state is not None:
         return []
-    found = []
+    found, least = [], end.history[-1] - 1e-12 * (setup.unit + abs(end.history[-1]))
     for n in (n for n in start if _variable(setup, n)["domain"] == "positive"):
         small = np.asarray(end.params[n]) < DWINDLED * np.asarray(start[n])
-        if small.any():
-            half = evaluate(setup, {**end.params, n: np.where(small, end.params[n] / 2, end.params[n])}, None)
-            if half.objective >= end.history[-1] - 1e-12 * (setup.unit + abs(end.history[-1])):
-                found.append(n)
+        half = {**end.params, n: np.where(small, end.params[n] / 2, end.params[n])}
+        try:
+            with np.errstate(all="ignore"):
+                found += [n] if small.any() and evaluate(setup, half, None).objective >= least else []
+        except (setup.module.Degenerate, np.linalg.LinAlgError):
+            continue
     return found
 
 
