@@ -352,3 +352,27 @@ def test_unequal_steps_start_in_units_of_the_data() -> None:
     p, at = fit.params_, np.cumsum(dt)
     cov = p["v"] * np.exp(-p["k"] * abs(at[:, None] - at)) + p["e"] * np.eye(6)
     assert fit.log_likelihood_ == pytest.approx(multivariate_normal.logpdf(y, np.zeros(6), cov))
+
+
+def test_rows_of_configurations_are_weighted_by_the_next_way() -> None:
+    """Rows whose classes are met together count once each there; by mean-field they have weights, as they had."""
+    text = """
+    model Rows
+    param p : simplex[2]
+    param m[2] : real
+    param t : positive
+    for g in G:
+        latent b[g] ~ Normal(0, t)
+    for n in N:
+        given of[n] : index[G]
+        latent z[n] ~ Categorical(p)
+        observed y[n] ~ Normal(m[z[n]] + b[of[n]], 1)
+    """
+    data = {"of": [0, 1, 0], "y": [0.5, 2.0, -1.0]}
+    start = {"p": [0.4, 0.6], "m": [0.0, 1.0], "t": 0.7}
+    with pytest.warns(UserWarning, match="rows of N cannot be weighted.* by meanfield instead"):
+        weighted = written(text).fitter(max_iter=0).fit(data, init=start, sample_weight=[2, 2, 2])
+    bound = written(f"{text}    infer b, z by meanfield\n").fitter(max_iter=0)
+    bound = bound.fit(data, init=start, sample_weight=[2, 2, 2])
+    assert weighted.log_likelihood_ is None and weighted.objective_ == pytest.approx(bound.objective_)
+    assert written(text).fitter(max_iter=0).fit(data, init=start).log_likelihood_ is not None

@@ -18,6 +18,11 @@ from emdsl.runtime.data.columns import Array
 MOST_UNASKED = 6_000_000  # numbers that an iteration makes: at most about half a second, and 48 MB in one array
 
 
+def asked(model: m.ModelText) -> bool:
+    """Whether an `infer` line asks for configurations, however many there are."""
+    return any(line.method == "exact" for line in model.infer)
+
+
 def too_many(plan: Plan, bound: Bound) -> str:
     """What is told where the configurations of these data are too many to be enumerated unasked; "" where they are not.
 
@@ -25,7 +30,7 @@ def too_many(plan: Plan, bound: Bound) -> str:
     find theirs through givens; the weights are those of the time that they take.
     """
     found, model = plan.joint.configurations, plan.joint.model
-    if found is None or any(line.method == "exact" for line in model.infer):
+    if found is None or asked(model):
         return ""
     groups = _rows(found.plates, bound)
     inner = {n: _within(model.variable(n), found, bound) - _seen(n, found, bound) for n in found.latents}
@@ -39,8 +44,9 @@ def too_many(plan: Plan, bound: Bound) -> str:
     told = " * ".join(f"{levels[n]}^{count}" for n, count in inner.items())
     each = f" in each of {groups} {plate_names(model.variable(found.name))[-1]}" if found.plates else ""
     names = ", ".join(found.latents)
-    asked = f" (infer {names} by exact would)" if bits <= log2(MOST) else ""
-    return f"{told} configurations of {names}{each} are more than are enumerated unasked{asked}"
+    could = bits <= log2(MOST) and bits + log2(max(1, work)) <= log2(16 * MOST_UNASKED)
+    text = f"{told} configurations of {names}{each} are more than are enumerated unasked"
+    return text + (f" (infer {names} by exact would)" if could else "")
 
 
 def _beside(plan: Plan, found: Configurations) -> list[str]:

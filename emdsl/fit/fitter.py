@@ -11,7 +11,7 @@ import numpy as np
 
 from emdsl.errors import DataError, EmdslError, ModelError, Problem, nearest
 from emdsl.fit.again import sizes_and_givens
-from emdsl.fit.few import too_many
+from emdsl.fit.few import asked, too_many
 from emdsl.fit.identified import unidentified
 from emdsl.fit.missing import LAST, are_last, has_gaps, located, renamed
 from emdsl.fit.onward import CompiledModel, Onward
@@ -108,14 +108,21 @@ class Fitter(Onward):
     def _bind(self, data: Any, params: Any = None, **beside: Any) -> Bound:
         """Data as the model is written, by the next way where configurations are too many to be enumerated unasked."""
         self._many = self._fitted_many
-        bound = self._bind_variant(data, params, **beside)
-        reason = too_many(self._current.derived, bound) if self._whole().module.SPEC.get("configurations") else ""
-        if reason and self._whole().told(enumerated=False) is not None:
-            self._many = True
+        configured = self._whole().module.SPEC.get("configurations") and not asked(self._whole().resolved)
+        try:
             bound = self._bind_variant(data, params, **beside)
-            ways = {c.method.partition(":")[0] for c in self._current.derived.choices.values()} - {"exact"}
-            text = f"{reason}: by {' and '.join(sorted(ways))} instead, which is no exact posterior"
-            warnings.warn(text, UserWarning, stacklevel=4)
+            reason = too_many(self._current.derived, bound) if configured else ""
+        except faults.DataError as error:
+            if not configured or error.code != "D014" or self._whole().told(enumerated=False) is None:
+                raise
+            reason = error.message  # rows that are eliminated together have no weights: by the next way they may
+        if not reason or self._whole().told(enumerated=False) is None:
+            return bound
+        self._many = True
+        bound = self._bind_variant(data, params, **beside)
+        ways = {c.method.partition(":")[0] for c in self._current.derived.choices.values()} - {"exact"}
+        text = f"{reason}: by {' and '.join(sorted(ways))} instead, which is no exact posterior"
+        warnings.warn(text, UserWarning, stacklevel=4)
         return bound
 
     def _bind_variant(self, data: Any, params: Any = None, **beside: Any) -> Bound:
