@@ -656,6 +656,45 @@ for n in N:
         "load = [[1, 0], [c[0], 0], [0, 1], [0, c[1]]]",
         "v[0] = Σ_n E[(w[n, 0] - f[n, 0])²] / N v[1] = Σ_n E[(w[n, 1] - c[0] f[n, 0])²] / N",
     ),
+    """size Q = 2
+param A : real[Q, Q]
+param W : spd[Q]
+param C : real[D, Q]
+param R : spd[D]
+param tau : positive[E]
+for r in S:
+    for t in T[r]:
+        given u[r, t] : real[Q]
+        latent s[r, t] ~ MvNormal(zeros(Q), eye(Q)) if t == 0 else MvNormal(A @ s[r, t-1] + u[r, t], W)
+        observed y[r, t] ~ MvNormal(C @ s[r, t], R)
+for g in G:
+    latent b[g] ~ MvNormal(zeros(E), diag(tau))
+    for k in K[g]:
+        given Z[g, k] : real[E]
+        observed v[g, k] ~ Normal(Z[g, k] @ b[g], 1)
+""": (
+        "J(s[r, t], s[r, t]) = [t = 0] I + [t > 0] W⁻¹ + [t < T[r] - 1] Aᵀ W⁻¹ A + Cᵀ R⁻¹ C",
+        "h(s[r, t]) = [t > 0] W⁻¹ u[r, t] - [t < T[r] - 1] Aᵀ W⁻¹ u[r, t + 1] + Cᵀ R⁻¹ y[r, t]",
+        "J(b[g], b[g]) = diag(tau)⁻¹ + Σ_k Z[g, k] Z[g, k]ᵀ",
+        "Q = a logdet(P) - tr(H P), concave: the maximum has P⁻¹ = H / a",  # C and D are the model's
+    ),
+    """param phi : real(min=-1, max=1)
+param theta : real
+param v : positive
+for t in T:
+    latent a[t] ~ MvNormal([0, 0], eye(2)) if t == 0 else MvNormal([phi * a[t-1][0] + a[t-1][1], 0],
+        v * outer([1, theta], [1, theta]))
+    observed y[t] ~ Delta(a[t][0])
+""": (
+        "[t < T - 1] (phi e[0] + e[1]) (phi e[0] + e[1])ᵀ / v",
+        "v maximises Q in turn, the others held (ECM). The log-likelihood itself is raised in phi, theta (ECME).",
+    ),
+    """param m : real
+for n in N:
+    given left[n] : real
+    observed y[n] ~ Normal(m, 1)
+    observed below[n] ~ Delta(y[n] < left[n])
+""": ("of y the last step tells", "the model's complete(('y',)) derives that"),
     """param B : real[D, R]
 param S : spd[D]
 param π : real[D]
@@ -709,6 +748,25 @@ def test_long_equations_are_broken() -> None:
 
 
 # ------------------------------------------------------------------ in a notebook
+
+
+def test_what_no_line_holds_is_listed_in_rows() -> None:
+    """In LaTeX: a density of many long names; names of ours keep their spaces; the longest lines are set smaller."""
+    names = [f"one_of_many_long_names_{n}" for n in range(4)]
+    text = (
+        "model M\n"
+        + "".join(f"param {n} : real\n" for n in names)
+        + f"""for n in N:
+    latent a[n] ~ Exponential(exp({names[0]}))
+    latent b[n] ~ Exponential(exp({names[1]}))
+    observed first[n] ~ Delta(min(a[n], b[n]))
+    observed other[n] ~ Normal({names[2]} + {names[3]} * {names[0]} * {names[1]}, 1)
+"""
+    )
+    shown = emdsl.compile(text=text).derivation.to_latex()
+    assert r"\mathrm{first\ is\ a}" in shown
+    assert r"\left(\begin{aligned} & \mathrm{first}, \mathrm{other}, \mathrm{first\ is\ a} \mid \\ & " in shown
+    assert r"{\small \begin{" in shown or r"{\footnotesize \begin{" in shown
 
 
 def test_a_notebook_shows_equations() -> None:

@@ -7,7 +7,7 @@ the end anyway), and what stands left of the relation gets a line of its own whe
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from emdsl.report import formula as f
 from emdsl.report.formula import Formula, Terms
@@ -50,8 +50,11 @@ def broken(e: Formula, size_of: Size, wide: int, inner: int) -> Broken | None:
         return None
     left = size_of(e.left)
     several = isinstance(e.right, f.Plus) and len(e.right.terms) > 1
-    longest = max(width(t, size_of, inner) for _, t in e.right.terms) if isinstance(e.right, f.Plus) else 0
-    alone = left > 0.6 * wide or (several and longest <= wide < longest + left)
+    if isinstance(e.right, f.Plus):
+        longest = max(width(t, size_of, inner) for _, t in e.right.terms)
+    else:
+        longest = max(_size(p, size_of, inner) for p in pieces(e.right))
+    alone = left > 0.6 * wide or longest <= wide < longest + left
     used = 0 if alone else left
     if several and isinstance(e.right, f.Plus):
         rows = _sum_rows(e.right.terms, size_of, wide - (3 if alone else 0), inner, used)
@@ -93,13 +96,33 @@ def _product_rows(found: list[Piece], size_of: Size, wide: int, inner: int, used
     rows: list[list[Piece]] = [[]]
     length, held = used, 0  # with and without what stands to the left
     for p in found:
-        size = width(p.factor, size_of, inner) + 4 * len(p.sums) + 1
+        size = _size(p, size_of, inner)
         if rows[-1] and length + size > wide and (held >= SHORT or any(q.sums for q in rows[-1])):
             rows.append([])
             length, held = used, 0
         rows[-1].append(p)
         length, held = length + size, held + size
     return [Row("×" if n else "", (), tuple(row)) for n, row in enumerate(rows)]
+
+
+def widest(e: Formula, parts: Broken | None, size_of: Size, inner: int) -> int:
+    """About how wide the widest line of an equation is, broken as it is."""
+    if not isinstance(e, f.Relation):
+        return width(e, size_of, inner)
+    left = size_of(e.left)
+    if parts is None:
+        return min(size_of(e), left + sum(_size(p, size_of, inner) for p in pieces(e.right)))
+    rows = [
+        sum(width(t, size_of, inner) + 3 for _, t in row.terms) + sum(_size(p, size_of, inner) for p in row.pieces)
+        for row in parts.rows
+    ]
+    return max(left, *rows) if parts.alone else left + max(rows)
+
+
+def _size(p: Piece, size_of: Size, inner: int) -> int:
+    """A factor with the signs before it."""
+    signs = sum(max(4, size_of(replace(s, body=f.Number("")))) for s in p.sums)
+    return width(p.factor, size_of, inner) + signs + 1
 
 
 def width(e: Formula, size_of: Size, inner: int) -> int:
@@ -112,4 +135,12 @@ def width(e: Formula, size_of: Size, inner: int) -> int:
             return max(width(top, size_of, inner), width(bottom, size_of, inner))
         case f.Apply(function, arguments):
             return size_of(function) + 2 + sum(width(a, size_of, inner) for a in arguments)
+        case f.Big(_, _, body):
+            return size_of(replace(e, body=f.Number(""))) + width(body, size_of, inner) + 2
+        case f.Relation(_, left, right):
+            return width(left, size_of, inner) + 3 + width(right, size_of, inner)
+        case f.Raised(base, f.Number(_)):
+            return width(base, size_of, inner) + 3
+        case f.Times(factors):
+            return sum(width(p, size_of, inner) + 1 for p in factors)
     return size_of(e)

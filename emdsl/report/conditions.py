@@ -7,8 +7,8 @@ from fractions import Fraction
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import DataIx, El, Expr, Ix
-from emdsl.derive.algebra.made import LENGTH, POSITION, PRESENT, ROW
-from emdsl.report.bounds import Whole, bounded
+from emdsl.derive.algebra.made import LENGTH, POSITION, PRESENT, ROW, START
+from emdsl.report.bounds import Whole, bounded, place
 
 PLACES = (ROW, POSITION, LENGTH)  # what says where a row of a ragged plate is
 
@@ -108,7 +108,7 @@ def in_one_order(n: Expr) -> Expr | None:
     )
 
 
-def compared(name: str, at: x.Val, v: Fraction | float) -> Expr:
+def compared(name: str, at: Expr, v: Fraction | float) -> Expr:
     """`t + 2 >= 3` as `t >= 1`; an index is no less than 0."""
     if v < 0 or (v == 0 and name in ("ge", "lt")):
         return x.ONE if name in ("ge", "gt", "ne") else x.ZERO
@@ -132,17 +132,48 @@ def moved(ix: Ix, body: Expr) -> Expr:
         if back is None:
             continue
         at, lag = back
-        there = x.add(x.Val(at), x.num(lag))
-        inside = x.fn("lt", x.Val(at), x.add(x.SizeN(ix.dim), x.num(-lag)))
-        ahead = [_ahead(x.substitute(o, {ix: x.DataIx(there)})) if ix in x.free(o) else o
-                 for o in factors if o is not p]  # fmt: skip
-        return x.mul(inside, *ahead)
+        ahead = [_ahead(_there(o, ix, at, lag)) if ix in x.free(o) else o for o in factors if o is not p]
+        return x.mul(_inside(at, lag), *ahead)
     return body
+
+
+def _inside(at: Ix, lag: int) -> Expr:
+    """Whether there is an element so many steps ahead."""
+    if not at.dim.endswith("[]"):
+        return x.fn("lt", x.Val(at), x.add(x.SizeN(at.dim), x.num(-lag)))
+    size = at.dim.removesuffix("[]")
+    length = El(LENGTH.of(size), (x.as_index(El(ROW.of(size), (at,))),))
+    return x.fn("lt", El(POSITION.of(size), (at,)), x.add(length, x.num(-lag)))
+
+
+def _there(e: Expr, ix: Ix, at: Ix, lag: int) -> Expr:
+    """What is said of an index, of the element so many steps ahead of another; it is of the same row of a ragged
+    plate, so many places on."""
+    if not at.dim.endswith("[]"):
+        return x.substitute(e, {ix: x.DataIx(x.add(x.Val(at), x.num(lag)))})
+    size = at.dim.removesuffix("[]")
+    row, place = El(ROW.of(size), (at,)), El(POSITION.of(size), (at,))
+    there = x.add(El(START.of(size), (x.as_index(row),)), place, x.num(lag))
+
+    def step(n: Expr) -> Expr | None:
+        if not isinstance(n, El) or n.idx != (ix,):
+            return None
+        return row if n.var == row.var else x.add(place, x.num(lag)) if n.var == place.var else None
+
+    return x.substitute(x.rebuild(e, step), {ix: x.as_index(there)})
 
 
 def _back(p: Expr, ix: Ix) -> tuple[Ix, int] | None:
     """The other index and the lag of `[s - lag = t]`."""
-    if not isinstance(p, x.Sel) or not isinstance(p.at, Ix) or p.at == ix or p.at.dim != ix.dim or ix.dim.endswith("]"):
+    if not isinstance(p, x.Sel) or not isinstance(p.at, Ix) or p.at == ix or p.at.dim != ix.dim:
+        return None
+    if ix.dim.endswith("[]"):
+        size, terms = ix.dim.removesuffix("[]"), {*(p.of.terms if isinstance(p.of, x.Add) else ())}
+        start = El(START.of(size), (x.as_index(El(ROW.of(size), (ix,))),))
+        left = terms - {start, El(POSITION.of(size), (ix,))}
+        lags = [-int(t.value) for t in left if isinstance(t, x.Num) and t.value < 0 and t.value == int(t.value)]
+        return (p.at, lags[0]) if len(terms) == 3 and len(left) == 1 and lags else None
+    if ix.dim.endswith("]"):
         return None
     match p.of:
         case x.Add((x.Val(i), x.Num(v))) | x.Add((x.Num(v), x.Val(i))) if i == ix and v < 0 and v == int(v):
@@ -153,13 +184,11 @@ def _back(p: Expr, ix: Ix) -> tuple[Ix, int] | None:
 def _ahead(e: Expr) -> Expr:
     """A condition on an index ahead of another, as one on the other: `t + 1 >= 2` is `t > 0`."""
     match e:
-        case x.Fn(
-            "not", (x.Fn("eq", (x.Add((x.Val() as at, x.Num(v))) | x.Add((x.Num(v), x.Val() as at)), x.Num(w))),)
-        ):
+        case x.Fn("not", (x.Fn("eq", (x.Add((at, x.Num(v))) | x.Add((x.Num(v), at)), x.Num(w))),)) if place(at):
             return x.ONE if w < v else x.fn("not", compared("eq", at, w - v))
         case x.Fn("not", (a,)):
             return x.fn("not", _ahead(a))
-        case x.Fn(name, (x.Add((x.Val() as at, x.Num(v))) | x.Add((x.Num(v), x.Val() as at)), x.Num(w))):
+        case x.Fn(name, (x.Add((at, x.Num(v))) | x.Add((x.Num(v), at)), x.Num(w))) if place(at):
             return compared(name, at, w - v) if name in x.COMPARISONS else e
     return e
 

@@ -119,7 +119,9 @@ def _met(old: Sequence[Step], new: Sequence[Step]) -> list[tuple[Numbered | None
 
 
 def _shares(a: Step, b: Step) -> bool:
-    """Whether two steps of one kind speak of a latent or parameter that is the same."""
+    """Whether two steps of one kind speak of a latent or parameter that is the same, or of none: there is one."""
+    if a.facts.get("kind") == b.facts.get("kind") in ("statistics", "Q"):
+        return True
     names = [set(s.facts.get("parameters", ())) | set(s.facts.get("latents", ())) for s in (a, b)]
     return a.facts.get("kind") == b.facts.get("kind") and bool(names[0] & names[1])
 

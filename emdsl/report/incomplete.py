@@ -63,19 +63,28 @@ def missing_step(plan: Plan) -> list[Step]:
     """What is said of a model whose data may come with gaps that are no whole elements: what becomes of them."""
     found = plan.joint.configurations
     model = found.written.model if found else plan.joint.model
-    names = [v.name for v in model.of_kind("observed") if missing_policy(v, plan) in ("cells", "complete")]
+    policies = {v.name: missing_policy(v, plan) for v in model.of_kind("observed")}
+    names = [n for n, policy in policies.items() if policy in ("cells", "complete")]
     names = [n for n in names if model.variable(n).domain.kind == "real" and _possible(model, n, found is not None)]
-    if not names:
-        return []
-    body = (
-        Say(
-            f"Cells of {names_of(*names)} may be missing: they are latent then, and integrated out, with -J the second "
-            "derivatives of the log joint in the cells and h its slope at 0."
-        ),
-        *conditional(names, ()),
-        Say(
-            "In the statistics this mean stands for a missing cell, and for a product of two the product of their "
-            f"means plus their covariance. The model's `complete({tuple(names)!r})` derives all of it."
-        ),
-    )
-    return [Step("Missing cells", body, {"kind": "missing", "data": names})]
+    others = tuple(n for n, policy in policies.items() if policy == "complete" and n not in names)
+    body: list[Say | Show] = []
+    if names:
+        body += [
+            Say(
+                f"Cells of {names_of(*names)} may be missing: they are latent then, and integrated out, with -J the "
+                "second derivatives of the log joint in the cells and h its slope at 0."
+            ),
+            *conditional(names, ()),
+            Say(
+                "In the statistics this mean stands for a missing cell, and for a product of two the product of their "
+                f"means plus their covariance. The model's `complete({tuple(names)!r})` derives all of it."
+            ),
+        ]
+    if others:
+        body.append(
+            Say(
+                f"What is missing of {names_of(*others)} is read elsewhere, so that it is latent then, and known as "
+                f"far as others tell of it: the model's `complete({others!r})` derives that, or says why it cannot."
+            )
+        )
+    return [Step("Missing cells", tuple(body), {"kind": "missing", "data": [*names, *others]})] if body else []

@@ -10,6 +10,7 @@ from emdsl.derive.algebra.expr import Expr, Idx, Ix
 from emdsl.derive.joint.factors import Factor
 from emdsl.derive.plan import Plan
 from emdsl.derive.posteriors.clouds import without_clouds
+from emdsl.generate.spec import missing_policy
 from emdsl.language import model as m
 from emdsl.report import formula as f
 from emdsl.report.conditions import followed
@@ -64,7 +65,9 @@ def joint_step(plan: Plan, t: Typeset) -> Step:
     if plan.joint.multipliers:
         body.append(Say(_held(plan.joint.multipliers)))
     if any("present:" in repr(factor.masks) for factor in plan.joint.factors):
-        body.append(Say("A missing value leaves its term out, here and in all that follows."))
+        told = [v.name for v in model.of_kind("observed") if missing_policy(v, plan) == "complete"]
+        but = f"; of {names_of(*told)} the last step tells" if told else ""
+        body.append(Say(f"A missing value leaves its term out, here and in all that follows{but}."))
     return Step("The log joint density", tuple(body), {"kind": "joint", "variables": random})
 
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from itertools import pairwise
 from typing import assert_never
 
 from emdsl.derive.algebra.made import STATISTIC
 from emdsl.report import formula as f
-from emdsl.report.breaking import Piece, Row, broken
+from emdsl.report.breaking import Broken, Piece, Row, broken, widest
 from emdsl.report.formula import Formula
 from emdsl.report.measure import measure
 
 WIDE, INNER = 72, 52  # of a display equation and of a sum within one, in characters of the plain text
+SIZES = ((130, r"\scriptsize"), (108, r"\footnotesize"), (94, r"\small"))  # of what is wider than so many letters
 SIGNS = {
     "=": "=", "~": r"\sim", "<": "<", ">": ">", "<=": r"\le", ">=": r"\ge", "!=": r"\ne", "and": r"\text{ and }",
     "or": r"\text{ or }", "|": r"\mid", "∝": r"\propto", "is": r"\text{ is }", "<-": r"\gets", "in": r"\in",
@@ -63,6 +65,9 @@ def tex(e: Formula) -> str:
             return rf"\sqrt{{{tex(body)}}}"
         case f.Apply(function, (argument,)) if f.plain_log(e):
             return rf"{tex(function)} {tex(argument)}"
+        case f.Apply(function, (f.Relation("|", left, right),)) if measure(e) > WIDE - INNER // 4:
+            rows = [_row(left, r" \mid"), _row(right, "")]
+            return rf"{tex(function)}\left(\begin{{aligned}} & " + r" \\ & ".join(rows) + r" \end{aligned}\right)"
         case f.Apply(function, arguments):
             return rf"{tex(function)}\left({', '.join(map(tex, arguments))}\right)"
         case f.Bracket(body):
@@ -79,6 +84,16 @@ def tex(e: Formula) -> str:
             return rf"\frac{{\partial{high} {tex(of)}}}{{\partial {{{tex(by)}}}{high}}}"
         case _:
             return _wide(e)
+
+
+def _row(e: Formula, end: str) -> str:
+    """A list that is long, in rows."""
+    rows: list[list[Formula]] = [[]]
+    for item in e.items if isinstance(e, f.Listed) else (e,):
+        if rows[-1] and sum(map(measure, (*rows[-1], item))) > INNER:
+            rows.append([])
+        rows[-1].append(item)
+    return r", \\ & ".join(", ".join(map(tex, row)) for row in rows) + end
 
 
 def _wide(e: f.Wide) -> str:
@@ -109,8 +124,13 @@ def _wide(e: f.Wide) -> str:
 
 def display(e: Formula, label: str = "") -> str:
     """A display equation, with its number; a long one is broken over lines."""
-    tag = rf" \tag{{{label}}}" if label else ""
     parts = broken(e, measure, WIDE, INNER)
+    small = next((size for room, size in SIZES if widest(e, parts, measure, INNER) > room), "")
+    shown = _displayed(e, parts, rf" \tag{{{label}}}" if label else "")
+    return rf"{{{small} {shown}}}" if small else shown
+
+
+def _displayed(e: Formula, parts: Broken | None, tag: str) -> str:
     if parts is None:
         return rf"\begin{{equation*}} {tex(e)}{tag} \end{{equation*}}"
     first, *rest = map(_line, parts.rows)
@@ -160,7 +180,12 @@ def _factors(factors: tuple[Formula, ...]) -> str:
     for n, e in enumerate(factors):
         open_end = (isinstance(e, f.Big) or f.plain_log(e)) and n < len(factors) - 1
         out.append(rf"\left({tex(e)}\right)" if open_end else _in(e, f.PRODUCT))
-    return r" \, ".join(out)
+    return "".join(f" {_gap(a, b)} {b}" for a, b in pairwise(["", *out])).strip()
+
+
+def _gap(one: str, other: str) -> str:
+    """The space between two factors: names of several letters stand further apart."""
+    return "" if not one else r"\;" if other.startswith(r"\mathrm{") else r"\,"
 
 
 def _sums(indices: tuple[tuple[Formula, Formula], ...], where: Formula | None) -> str:
@@ -229,7 +254,7 @@ def escaped(text: str, math: bool = False) -> str:
         elif c in SPECIAL:
             out.append(SPECIAL[c])
         elif ord(c) < 128:
-            out.append(c if c.isprintable() else " ")
+            out.append("\\ " if c == " " and math else c if c.isprintable() else " ")
         elif _greek(c):
             out.append(f"{{{_greek(c)}}}" if math else rf"\ensuremath{{{_greek(c)}}}")
         elif len(plain := unicodedata.normalize("NFKD", c).encode("ascii", "ignore").decode()) > 0:

@@ -35,6 +35,30 @@ def why_a_maximum(plan: Plan, u: Update) -> Iterator[Say]:
         yield Say(f"Q is not known to be concave in {names}: this is a stationary point at which it is no lower.")
 
 
+def how_it_climbs(plan: Plan, latent: bool) -> str:
+    """What an M-step does to Q: its maximum, that of some parameters in turn, or a rise."""
+    likelihood = {id(u) for u in plan.updates if isinstance(u.rule, Numeric) and u.rule.likelihood}
+    ecm = [u for u in plan.updates if u.conditional_on and id(u) not in likelihood]
+    numeric = [u for u in plan.updates if u.kind not in ("closed form", "linear solve") and id(u) not in likelihood]
+    own = [n for u in ecm if u not in numeric for n in u.params]
+    said = []
+    if own:
+        said.append(f"{names_of(*own)} maximise{'s' * (len(own) == 1)} Q in turn, the others held (ECM).")
+    if numeric and (own or likelihood):
+        names = [n for u in numeric for n in u.params]
+        said.append(f"Q is raised in {names_of(*names)} (generalised EM).")
+    elif numeric:
+        said.append("Each M-step raises Q (generalised EM)." if latent else "Each step raises it.")
+    if likelihood:
+        names = [n for u in plan.updates if id(u) in likelihood for n in u.params]
+        said.append(f"The log-likelihood itself is raised in {names_of(*names)} (ECME).")
+    if not said:
+        said.append(
+            "Each M-step is the maximum of Q." if latent else "The M-step is the maximum itself: one is enough."
+        )
+    return " ".join(said)
+
+
 def _medians(rule: Newton | Together | Numeric) -> bool:
     return isinstance(rule, Numeric) and bool(rule.medians)
 

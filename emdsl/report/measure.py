@@ -43,8 +43,9 @@ def _wide(e: Formula) -> float:
         case f.Over(top, bottom):
             return max(_wide(top), _wide(bottom)) + SPACE
         case f.Big(indices, where, body):
-            under = SMALL * (_wide(where) + SIGN) if where is not None else 0
-            return max(SIGN * len(indices), under) + _in(body, f.PRODUCT)
+            at = f.conditioned(indices, where) if where is not None else -1
+            signs = sum(_sign(i, n, where if k == at else None) for k, (i, n) in enumerate(indices))
+            return max(signs, SIGN) + _in(body, f.PRODUCT)
         case f.Relation(_, left, right):
             return _wide(left) + SIGN + _wide(right)
         case f.Listed(items):
@@ -52,6 +53,13 @@ def _wide(e: Formula) -> float:
         case f.Name(text) if text in STATISTIC:
             return 1 + SMALL * (len(text) - 2)
     return len(unicode.text(e))
+
+
+def _sign(index: Formula, size: Formula, where: Formula | None) -> float:
+    """The sign of a sum: as wide as what stands under it, or above."""
+    if where is not None:
+        return max(SIGN, SMALL * (_wide(where) + SIGN))
+    return max(SIGN, SMALL * max(_wide(index) + 2, _wide(size) + 2) if size != f.Word("") else SMALL * _wide(index))
 
 
 def _listed(items: tuple[Formula, ...]) -> float:

@@ -22,6 +22,7 @@ from emdsl.report.incomplete import MISSING, SEEN, part
 from emdsl.report.indices import unprimed
 from emdsl.report.joint import density, joint_step, log_density, told_apart
 from emdsl.report.latents import posterior_step
+from emdsl.report.maxima import how_it_climbs
 from emdsl.report.meanings import explained
 from emdsl.report.page import Say, Show, Step, names_of, whole
 from emdsl.report.tidy import tidy
@@ -203,7 +204,6 @@ def _expected(plan: Plan, t: Typeset) -> Step:
 def _objective(plan: Plan, t: Typeset) -> Step:
     ell = _likelihood(plan)
     prior = any(factor.role in ("param", "potential") for factor in plan.joint.factors)
-    kinds = {u.kind for u in plan.updates}
     ecm = [n for u in plan.updates if u.conditional_on for n in u.params]
     if plan.elimination.parts:
         return _bound_reported(plan)
@@ -213,12 +213,7 @@ def _objective(plan: Plan, t: Typeset) -> Step:
     beside, added = _added(plan)
     body: list[Say | Show] = [Say(say + beside), Show(f.Relation("=", f.Word("ell"), f.plus(ell, *added)))]
     latent = _latent(plan)
-    if ecm:
-        how = f"{names_of(*ecm)} maximise Q in turn, the others held (ECM)."
-    elif not kinds <= {"closed form", "linear solve"}:
-        how = "Each M-step raises Q (generalised EM)." if latent else "Each step raises it."
-    else:
-        how = "Each M-step is the maximum of Q." if latent else "The M-step is the maximum itself: one is enough."
+    how = how_it_climbs(plan, _latent(plan))
     if plan.joint.clouds:
         how += (
             " So the objective rises, but for what quadrature leaves out; evaluated at twice the points, it tells how "
@@ -234,7 +229,7 @@ def _objective(plan: Plan, t: Typeset) -> Step:
         "kind": "objective",
         "exact": plan.draws is None,
         "priors": prior,
-        "climbs": True,
+        "climbs": plan.draws is None and not plan.joint.clouds,
         "conditional": ecm,
         "code": "e_step",
     }

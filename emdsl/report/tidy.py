@@ -175,7 +175,7 @@ def _summed(ixs: list[Ix], factors: list[Expr]) -> Expr:
 
 
 def _product(factors: list[Expr]) -> Expr:
-    factors = [p for f in factors for p in x.factors_of(f)]
+    factors = _one_exponential([p for f in factors for p in x.factors_of(f)])
     ratio = any(isinstance(f, x.Pow) and _negative(f.exponent) for f in factors)
     c: Fraction | float = Fraction(1)
     rest: list[Expr] = []
@@ -197,6 +197,14 @@ def _product(factors: list[Expr]) -> Expr:
                 c = c * inner_c
                 rest.append(whole)
     return _roots(c, x.mul(*_ordered(rest)))
+
+
+def _one_exponential(factors: list[Expr]) -> list[Expr]:
+    """`exp(a) exp(b) exp(c)` is `exp(a + b + c)`."""
+    powers = [p.args[0] for p in factors if isinstance(p, x.Fn) and p.name == "exp"]
+    if len(powers) < 3:
+        return factors
+    return [*(p for p in factors if not (isinstance(p, x.Fn) and p.name == "exp")), x.fn("exp", x.add(*powers))]
 
 
 def _out_of_sums(factors: list[Expr]) -> list[Expr]:

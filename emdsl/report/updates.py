@@ -40,6 +40,9 @@ def _update(plan: Plan, u: Update, t: Typeset) -> Step:
     names = names_of(*u.params)
     shown = isinstance(u.rule, Linear) and concave_by(plan, u) is not None  # then it is said below, of what it is
     reason = re.sub("; concave where [^;]*", "", u.reason) if shown else u.reason
+    model = plan.joint.as_written.model
+    taken = {v.name for v in model.variables} | {v.name for v in model.lets} | {v.name for v in model.sizes}
+    reason = _in_free_letters(reason, taken) if isinstance(u.rule, Spread) else reason
     body: list[Say | Show] = [Say(f"{names}: {u.kind}. {sentence(reason)}"), *_part(plan, u, t)]
     body += list(_rule(plan, u, t))
     if u.conditional_on:
@@ -49,9 +52,15 @@ def _update(plan: Plan, u: Update, t: Typeset) -> Step:
         "reason": u.reason, "conditional_on": list(u.conditional_on),
         "code": "refine" if isinstance(u.rule, Numeric) and u.rule.data else "m_step",
     }  # fmt: skip
-    model = plan.joint.as_written.model
-    taken = {v.name for v in model.variables} | {v.name for v in model.lets} | {v.name for v in model.sizes}
     return Step(f"The update of {names}", abbreviated(body, taken), facts)
+
+
+def _in_free_letters(reason: str, taken: set[str]) -> str:
+    """A rule in letters that the model has not."""
+    for own, others in (("P", "KLM"), ("C", "DHG"), ("a", "wcs")):
+        free = next((c for c in others if c not in taken), own)
+        reason = re.sub(rf"\b{own}\b", free, reason) if own in taken else reason
+    return reason
 
 
 def _part(plan: Plan, u: Update, t: Typeset) -> Iterator[Say | Show]:

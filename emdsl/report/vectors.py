@@ -88,8 +88,8 @@ def tensor(t: Writer, e: Expr, places: tuple[Ix, ...], names: Names) -> Formula 
         case x.Fn("E", (inner, *given)):
             whole = tensor(t, inner, places, names)
             return None if whole is None else t.mean(whole, given, names)
-        case x.Mul(factors=(x.Delta(a, b), entry)) if set(places) == {a, b} and set(places) & set(x.free(entry)):
-            return _diagonal(t, entry, next(i for i in places if i in x.free(entry)), names)
+        case x.Mul(factors) if (found := _on_diagonal(t, factors, places, names)) is not None:
+            return found
         case x.Mul() | x.Sum():
             return chain(t, e, places, names)
         case x.Choose(at, options) if places and at == places[0]:
@@ -103,6 +103,18 @@ def _listed(t: Writer, items: Sequence[Expr], places: tuple[Ix, ...], names: Nam
         return f.Rows(tuple((t.of(e, names),) for e in items))
     rows = [e.options for e in items if isinstance(e, x.Choose) and e.at == places[0]]
     return f.Rows(tuple(tuple(t.of(e, names) for e in row) for row in rows)) if len(rows) == len(items) else None
+
+
+def _on_diagonal(t: Writer, factors: Sequence[Expr], places: tuple[Ix, ...], names: Names) -> Formula | None:
+    """`[q = q'] / v[q]` as `diag(v)⁻¹`, with what holds neither index before it."""
+    same = [p for p in factors if isinstance(p, x.Delta) and {p.a, p.b} == {*places}]
+    entry = [p for p in factors if p not in same and {*places} & {*x.free(p)}]
+    at = {i for p in entry for i in x.free(p) if i in places}
+    if len(places) != 2 or len(same) != 1 or len(at) != 1:
+        return None
+    before = x.mul(*(p for p in factors if p not in same and p not in entry))
+    whole = _diagonal(t, x.mul(*entry), at.pop(), names)
+    return whole if whole is None or before == x.ONE else f.times(t.of(before, names), whole)
 
 
 def _diagonal(t: Writer, entry: Expr, at: Ix, names: Names) -> Formula | None:

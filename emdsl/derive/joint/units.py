@@ -25,11 +25,14 @@ class Units:
     up: Mapping[str, tuple[str, Ix, Expr]]
 
     def place(self, ix: Ix) -> Idx | None:
-        """The unit that an element of a plate lies in; None where nothing tells."""
+        """The unit that an element of a plate lies in; None where nothing tells, or an element reaches its own plate,
+        as along a chain."""
         dim, at = ix.dim, x.value_of(ix)
+        met: set[str] = set()
         while dim != self.dim:
-            if dim not in self.up:
+            if dim not in self.up or dim in met:
                 return None
+            met.add(dim)
             dim, own, value = self.up[dim]
             at = x.substitute(value, {own: x.as_index(at)})
         return x.as_index(at)
