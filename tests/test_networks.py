@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.special import logsumexp
+from scipy.stats import multivariate_normal
 
 import emdsl
 from emdsl.runtime.data.faults import DataError
@@ -217,3 +219,36 @@ def test_parts_on_a_plate_of_their_own_are_its_rows() -> None:
     np.testing.assert_allclose(
         weighted.history_, model.fitter(max_iter=2, tol=0, init=start).fit({**shared, **often}).history_, rtol=1e-11
     )
+
+
+def test_effects_inside_elements_that_are_named_one_by_one() -> None:
+    """Which of three effects there are: their moments and the step of the noise over all eight subsets. Elements of a
+    written number were a chain, of which every effect read the states of the last one alone."""
+    text = """
+model Subsets
+param s : positive
+for p in 3:
+    latent g[p] ~ Bernoulli(0.3)
+    latent b[p] ~ Normal(0, 1)
+for n in N:
+    given x[n] : real[3]
+    observed y[n] ~ Normal(sum(x[n, p] * g[p] * b[p] for p in 3), s)
+"""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(6, 3))
+    y, s = x @ [1, 0, -1] + 0.7 * rng.normal(size=6), 0.7
+    logs, means, squares = [], [], []
+    for g in map(np.array, product([0, 1], repeat=3)):
+        cov = np.linalg.inv(np.eye(3) + (x * g).T @ (x * g) / s**2)
+        mean = cov @ (x * g).T @ y / s**2
+        chance = np.where(g == 1, 0.3, 0.7)
+        logs.append(multivariate_normal.logpdf(y, cov=(x * g) @ (x * g).T + s**2 * np.eye(6)) + np.log(chance).sum())
+        means.append(mean)
+        squares.append(((y - x * g @ mean) ** 2).sum() + np.trace((x * g) @ cov @ (x * g).T))
+    q = np.exp(logs - logsumexp(logs))
+    model = emdsl.compile(text=text)
+    here = model.fitter(max_iter=0).fit({"x": x, "y": y}, init={"s": s})
+    assert here.log_likelihood_ == pytest.approx(logsumexp(logs), rel=1e-12)
+    np.testing.assert_allclose(here.posterior_["b"]["mean"], q @ means, rtol=1e-10)
+    step = model.fitter(max_iter=1, tol=0).fit({"x": x, "y": y}, init={"s": s})
+    assert step.params_["s"] == pytest.approx(np.sqrt(q @ squares / 6), rel=1e-10)

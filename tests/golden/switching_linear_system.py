@@ -375,11 +375,14 @@ def start(params, data, prepared, rng, given):
         "entropy level": 0.0,
         "normaliser level": 0.0,
     }
+    named = set(given)
     told = set(given) & {"rule"}
     put(factors, given, "rule", "q:rule", (1, 0))
     put_chain(factors, "rule", "q:rule", told)
     put_gaussian(factors, given, "level", ('mean', 'var'), ('mean:level', (0,)), ('cov:level:level', (0,)), ())
     refuse_factors(given)
+    if named.isdisjoint(('level',)):
+        factors.update(factor_of_level(params, prepared, factors))
     return factors
 
 

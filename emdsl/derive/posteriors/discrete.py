@@ -8,6 +8,7 @@ from math import prod
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Idx, Ix
+from emdsl.derive.algebra.made import LOG_NORMALISER
 from emdsl.derive.joint.factors import Factor, LogJoint
 from emdsl.derive.joint.plates import home_of, outside, plate_names
 from emdsl.derive.joint.terms import Term, continuous_in, symmetry_of
@@ -21,6 +22,7 @@ from emdsl.language import model as m
 
 ENUMERATED = 2**12  # states of one element that are one table, whatever ties them
 SPARSE = 64  # how many times fewer entries a network's largest table has, so that many small ones are worth it
+SEVERAL = "a latent inside it reads several of its elements"
 WAYS_OUT = "choose another method: infer ... by meanfield, quadrature, mcmc or saem"
 
 
@@ -89,7 +91,7 @@ def discrete_block(
     neighbours: Neighbours = {}
     found: list[Placed] = []
     for t, span, about in mine:
-        placed = placements(t, block, neighbours, joint.levels)
+        placed = placements(t, block, neighbours, joint.levels) if _along(t, block) else SEVERAL
         why = placed if isinstance(placed, str) else _foreign([p.term for p in placed], kinds, about)
         if why or isinstance(placed, str):
             return Problem("E110", f"the posterior of {name} is not tractable: {why}", span, WAYS_OUT)
@@ -104,6 +106,16 @@ def discrete_block(
     if block.chain is None and not gates and _is_sparse(made, joint):
         sparse = network_block({latents[0]: latents}, joint, pool, kinds, weighted)
     return sparse or made
+
+
+def _along(t: Term, block: Block) -> bool:
+    """Whether a chain has what others need of its states: of a block inside several of them those at neighbours alone.
+
+    Of elements that the model names one by one (`g[0]`, `g[1]`, `g[2]`) it has no table together; a network has.
+    """
+    inside = block.chain is not None and any(isinstance(f, El) and f.var in LOG_NORMALISER for f in t.factors)
+    places = {i for _, i in references(t, block.latents)} if inside else set()
+    return len(places) < 2 or not any(isinstance(i[-1], int) for i in places)
 
 
 def _is_sparse(block: Block, joint: LogJoint) -> bool:

@@ -131,7 +131,11 @@ def seen_of_elements(printer: Printer, f: Function, block: Block) -> str:
     found = []
     for v in printer.plan.joint.model.of_kind("observed"):
         dims = [i.dim for i in plate_indices(v.plates)]
-        if v.name in read and len(home) == 1 and len(dims) > 1 and dims[0] in home:
+        if v.name not in read or len(home) != 1 or len(dims) < 2:
+            continue
+        if dims[0] not in home and len(dims) == 2 and dims[1] in home:  # of a table whose columns these are
+            found.append(f"{f.emitter.leaf(v.name).code}.T")
+        if dims[0] in home:
             code = f.emitter.leaf(v.name).code
             there = conditions_of(v, printer.plan.joint.model) if len(dims) == 2 and dims[1] in home else ()
             found.append(f"from_both_ends({code}, {_present(f, v, there)})" if there else code)

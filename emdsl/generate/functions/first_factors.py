@@ -87,8 +87,10 @@ def _first_probabilities(printer: Printer, f: Function, block: Block, shape: str
         return f"seeded(np.empty({shape}), 1, {seen_of_elements(printer, f, block)}, rng)"
     if block.states and (divided := divided_rows(printer, block, f.emitter.size(block.states[0].dim))):
         return divided
-    states = len(block.states) + len(block.gates)
-    return f"seeded(np.empty({shape}), {states}, {rows_of_data(printer, f, block)}, rng)"
+    states, rows = len(block.states) + len(block.gates), rows_of_data(printer, f, block)
+    if rows == "[]" and len(block.home) == 1 and not block.chain:  # rows or columns of a table
+        rows = seen_of_elements(printer, f, block)
+    return f"seeded(np.empty({shape}), {states}, {rows}, rng)"
 
 
 def _first_member(printer: Printer, f: Function, block: Block, record: Posterior) -> str:

@@ -100,7 +100,8 @@ def start_lines(printer: Printer) -> list[str]:
     cells = [line for part in parts for b in part.blocks for line in first_entries(printer, f, b, after)]
     cells += [f'"entropy {part.latents[0]}": 0.0,' for part in printer.plan.elimination.parts]
     cells += [f'"normaliser {p.latents[0]}": 0.0,' for p in [settled_last(printer)] if p is not None]
-    given = given_lines(printer, f)
+    made = [] if groups else _from_seeds(printer)
+    given = [*(["named = set(given)"] if made else []), *given_lines(printer, f)]
     lines = ['sizes = prepared["the sizes"]', *f.prologue(), *f.emitter.outer]
     lines += division_lines(f.emitter, printer, groups) if groups else []
     lines += ["factors = {", *indent(cells, 1), "}"]
@@ -109,9 +110,26 @@ def start_lines(printer: Printer) -> list[str]:
     for h in printer.handed:
         lines += [f'factors.update({sums_name(h)}(prepared, factors["{h.q}"]))'] if h.found else []
         lines += [] if h.whole else [f'del factors["{h.q}"]']
+    lines += made
     lines.append("return factors")
     doc = '"""Factors of q to sweep from: seeded divisions of discrete latents, plain members of families near 1."""'
     return [f"def {'division' if groups else 'start'}(params, data, prepared, rng, given):", *indent([doc, *lines], 1)]
+
+
+def _from_seeds(printer: Printer) -> list[str]:
+    """Factors that a sweep makes after those of discrete latents follow from where these start, which is lost else.
+
+    Not from addends, whose start says nothing; nor those that the user gives.
+    """
+    unnamed, seeded, lines = printer.plan.joint.unnamed, False, []
+    for part in printer.plan.elimination.parts:
+        discrete = any(b.states for b in part.blocks)
+        if discrete or not seeded:
+            seeded |= discrete and not unnamed & set(part.latents)
+            continue
+        lines.append(f"if named.isdisjoint({part.latents}):")
+        lines.append(f"    factors.update({part_name(printer, part)}(params, prepared, factors))")
+    return lines
 
 
 def _told_apart(printer: Printer, f: Function) -> list[str]:

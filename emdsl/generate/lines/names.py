@@ -13,7 +13,7 @@ RESERVED = frozenset(
     SPEC
     numpy scipy json policy rng on log_likelihood some draw step value before out values given refine
     log_likelihood_rows row_count row_numbers features factors sweep learned entropy normaliser whole own
-    division regrouped plain state_of_group slopes slopes_apart""".split()
+    division regrouped plain state_of_group slopes slopes_apart named told""".split()
 )
 
 
