@@ -18,14 +18,23 @@ import scipy
 
 from emdsl.runtime.data.columns import Array
 from emdsl.runtime.data.faults import DataError
-from emdsl.runtime.numeric.numerics import LOWEST, WIDEST
+from emdsl.runtime.numeric.numerics import LOWEST, WIDEST, log_sum_exp
+
+
+class Route(NamedTuple):
+    """The bucket that takes a table over some elements, its shape there, and the bucket's axes that it has not."""
+
+    bucket: int
+    shape: tuple[int, ...]
+    lacking: tuple[int, ...]
 
 
 class Alike(NamedTuple):
     """Parts of a network of one shape: element v of part c is `ids[c, v]`, and its states number `states[v]`.
 
     `scopes` are the elements in order of elimination, each with its separator; of each clique `rows` (parts, r) are
-    the rows that lie in each part, and `local` (r, m) the elements that they hold.
+    the rows that lie in each part, and `local` (r, m) the elements that they hold. `routes` says where what each scope
+    leaves is added.
     """
 
     ids: Array
@@ -33,6 +42,7 @@ class Alike(NamedTuple):
     scopes: tuple[tuple[int, ...], ...]
     rows: tuple[Array, ...]
     local: tuple[Array, ...]
+    routes: tuple[Route, ...]
 
     def few(self) -> Iterator[Alike]:
         """The same in runs of so many parts that their tables together stay within a few times the largest allowed."""
@@ -72,8 +82,21 @@ def parts_alike(states: Array, members: Sequence[Array]) -> list[Alike]:
             for order, c in zip(rows, ends, strict=True)
         )
         inside: tuple[Array, ...] = tuple(within[m[r[0]]] for m, r in zip(members, at, strict=True))
-        out.append(Alike(ids, states[ids[0]], in_order(states[ids[0]], inside), at, inside))
+        scopes = in_order(states[ids[0]], inside)
+        out.append(Alike(ids, states[ids[0]], scopes, at, inside, _routes(states[ids[0]], scopes)))
     return out
+
+
+def _routes(states: Array, scopes: Sequence[tuple[int, ...]]) -> tuple[Route, ...]:
+    """Of each scope that of its separator, whose elements are in the order of their elimination, as all scopes are."""
+    place = {s[0]: n for n, s in enumerate(scopes)}
+    out = []
+    for _, *left in scopes:
+        bucket = place[left[0]] if left else -1
+        held = scopes[bucket] if left else ()
+        shape = tuple(int(states[v]) if v in left else 1 for v in held)
+        out.append(Route(bucket, shape, tuple(k for k, v in enumerate(held) if v not in left)))
+    return tuple(out)
 
 
 def _parts(total: int, members: Sequence[Array]) -> Array:
@@ -138,13 +161,13 @@ class Buckets:
             for n, row in enumerate(local.tolist()):
                 self._put(table[..., counted[rows[:, n]]], row)
         self.log_z, self.sent = np.zeros(len(these.ids)), []  # of each part
-        for pot, scope in zip(self.pots, these.scopes, strict=True):
-            sent = np.maximum(pot.max(0) if largest else scipy.special.logsumexp(pot, axis=0), LOWEST)
+        for pot, route in zip(self.pots, these.routes, strict=True):
+            sent = np.maximum(pot.max(0) if largest else log_sum_exp(pot, 0), LOWEST)
             self.sent.append(sent)
-            if len(scope) == 1:
+            if route.bucket < 0:
                 self.log_z += sent
             else:
-                self._put(sent, list(scope[1:]))
+                self.pots[route.bucket] += sent.reshape(*route.shape, -1)
 
     def _put(self, table: Array, row: list[int]) -> None:
         """Adds a table over some elements to the first of them that is eliminated."""
@@ -158,9 +181,11 @@ class Buckets:
         """The joint probabilities of each bucket, the last to be eliminated first."""
         self.belief: list[Array] = [np.zeros(0)] * len(self.pots)
         for n in range(len(self.pots) - 1, -1, -1):
-            scope = self.these.scopes[n]
+            bucket, _, lacking = self.these.routes[n]
             given = np.exp(np.maximum(self.pots[n] - self.sent[n], LOWEST))
-            self.belief[n] = given if len(scope) == 1 else given * self.marginal(list(scope[1:]))
+            if bucket >= 0:
+                given = given * (self.belief[bucket].sum(lacking) if lacking else self.belief[bucket])
+            self.belief[n] = given
 
     def marginal(self, row: list[int]) -> Array:
         """The joint probabilities of elements that stand in one bucket, in the order given, (..., parts)."""
@@ -191,5 +216,11 @@ class Buckets:
 def _along(table: Array, held: Sequence[int], asked: Sequence[int]) -> Array:
     """A table over the elements `held` (..., parts) over some of these: the others summed out, of one that is held
     twice the diagonal. einsum has 52 letters, so elements are numbered anew."""
+    if (
+        len(held) == len(asked)
+        and all(a == b for a, b in zip(held, asked, strict=True))
+        and len(set(held)) == len(held)
+    ):
+        return table
     number = {v: n for n, v in enumerate(dict.fromkeys(held))}
     return np.einsum(table, [*(number[v] for v in held), len(number)], [*(number[v] for v in asked), len(number)])
