@@ -396,3 +396,17 @@ def test_a_level_whose_start_is_said_in_other_ways(mean: str) -> None:
     ]
     np.testing.assert_allclose(fits[0].history_, fits[1].history_, rtol=1e-13)
     assert emdsl.compile(text=text.format(mean)).plan["a"].method == "exact:kalman"
+
+
+LEVELS = """latent a[i, t] : real[2] ~ MvNormal([0, 0], eye(2)) if t == 0 else MvNormal(a[i, t-1], 2 * eye(2))
+        observed y[i, t] ~ MvNormal(a[i, t] + m, eye(2))"""
+
+
+@pytest.mark.parametrize("line", ["observed y[i, t] ~ MvNormal(m, eye(2))", LEVELS])
+def test_no_sequence_has_a_row(line: str) -> None:
+    """Of vectors it was `no rows` (D013), and a chain of Gaussians raised the ValueError of its module."""
+    text = f"model Empty\nparam m : real[2]\nfor i in I:\n    for t in T[i]:\n        {line}"
+    fit = emdsl.compile(text=text).fitter(max_iter=1).fit({"y": [np.ones((3, 2)), np.zeros((0, 2))]})
+    assert fit.score({"y": [[]]}) == 0.0
+    np.testing.assert_array_equal(fit.score_samples({"y": [[], np.zeros((0, 2))]}), [0.0, 0.0])
+    assert all(len(rows) == 0 for moments in fit.posterior({"y": [[]]}).values() for rows in moments["mean"])

@@ -81,6 +81,7 @@ def bind_data(
     declared = {n: d for n, d in spec["sizes"].items() if n not in ragged_sizes}
     sizes = solve_sizes(declared, passed, equations, equal, lambda known: _levels_seen(variables, columns, labels))
     ragged = {name: ragged_rows(c) for name, c in counts.items()}
+    columns = {n: _without_rows(c, variables[n], sizes) for n, c in columns.items()}
     values, masks = _check_all(variables, columns, sizes, ragged, kept, options.fitting)
     if defaults is not None:
         given = defaults(sizes, {n: a for n, a in values.items() if variables[n]["kind"] == "given"})
@@ -207,6 +208,14 @@ def _levels_seen(
 
 
 # ------------------------------------------------------------------ checking
+
+
+def _without_rows(column: Column, variable: Record, sizes: Mapping[str, int]) -> Column:
+    """Ragged data of which no row is there tell nothing of what a row has: its axes are the model's."""
+    if all(ragged_name(p[1]) is None for p in variable["plates"]) or len(column.values):
+        return column
+    own = (size_value(d, sizes) for d in (*variable["array"], *variable["event"]))
+    return Column(column.values.reshape(0, *own), None)
 
 
 def _check_all(

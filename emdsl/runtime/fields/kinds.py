@@ -83,7 +83,7 @@ def kinds_of(columns: Sequence[Array], shape: tuple[int, ...]) -> Kinds:
     """Rows that have the same numbers in all columns, (own, plates), are of one kind."""
     rows = int(np.prod(shape))
     code = np.zeros(rows, np.int64)
-    for column in columns:
+    for column in columns if rows else ():
         for numbers in np.asarray(column).reshape(-1, rows):
             code = joined(code, numbers)
             if code.max(initial=0) * REPEATING > rows:
