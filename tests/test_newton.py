@@ -261,3 +261,13 @@ def test_a_score_that_vanishes_at_the_point_where_its_degree_is_seen():
             observed v[n] : real[2] ~ MvNormal([mu, 2*mu], S)
     """
     assert {u.kind for u in emdsl.compile(text=text).updates.values()} <= {"gradient", "newton", "closed form"}
+
+
+def test_either_answer_has_its_digits_far_out_under_a_probit():
+    """log(1 - Phi(a)) is log Phi(-a): from 8 on the difference is 0, and its slopes were no numbers."""
+    text = "model M\nparam b : real\nfor n in N:\n    given x[n] : real\n    observed y[n] ~ Bernoulli(Phi(b * x[n]))\n"
+    data = {"x": np.array([12.0, -12.0, 1.0, 2.0, -1.0]), "y": np.array([0, 1, 1, 0, 1])}
+    with pytest.warns(UserWarning, match="max_iter"):
+        found = emdsl.compile(text=text).fitter(max_iter=0, init={"b": 1.0}).fit(data)
+    wanted = special.log_ndtr(np.where(data["y"] == 1, 1, -1) * data["x"]).sum()
+    assert found.log_likelihood_ == pytest.approx(wanted, rel=1e-12)

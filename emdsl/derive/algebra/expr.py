@@ -226,6 +226,8 @@ def _log(a: Expr) -> Expr:
             return neg(Fn("softplus", (neg(x),)))
         case Add((Num(one), t)) | Add((t, Num(one))) if one == 1 and (arguments := _minus("logistic", t)) is not None:
             return neg(Fn("softplus", arguments))
+        case Add((Num(one), t)) | Add((t, Num(one))) if one == 1 and (arguments := _minus("Phi", t)) is not None:
+            return Fn("log_Phi", (neg(arguments[0]),))
         case Add((Num(one), Fn("exp", x))) | Add((Fn("exp", x), Num(one))) if one == 1:
             return Fn("softplus", x)
         case Add((Num(one), t)) | Add((t, Num(one))) if one == 1 and (arguments := _minus("exp", t)) is not None:
@@ -249,7 +251,7 @@ def _one_sign(exponent: Expr) -> bool:
 
 
 def _minus(name: str, t: Expr) -> tuple[Expr, ...] | None:
-    """The argument of `-logistic(a)`, of `-exp(a)`."""
+    """The argument of `-logistic(a)`, of `-exp(a)`, of `-Phi(a)`."""
     match split_number(t):
         case -1, Fn(found, arguments) if found == name:
             return arguments
