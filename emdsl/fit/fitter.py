@@ -11,6 +11,7 @@ import numpy as np
 
 from emdsl.errors import DataError, EmdslError, ModelError, Problem, nearest
 from emdsl.fit.again import sizes_and_givens
+from emdsl.fit.apart import likelier_start
 from emdsl.fit.few import asked, too_many
 from emdsl.fit.identified import unidentified
 from emdsl.fit.missing import LAST, are_last, has_gaps, located, renamed
@@ -202,11 +203,10 @@ class Fitter(Onward):
         return setup._replace(module=quick, prepared=self._ask("prepare", setup.data, self._reference, of=quick))
 
     def _drawn(self, setup: Setup, rng: np.random.Generator) -> dict[str, Any]:
-        quick = self._quick(setup)
-        if quick is None:
-            return super()._drawn(setup, rng)
+        quick = self._quick(setup) or setup
         drawn: dict[str, Any] = self._ask("initial", quick.data, quick.prepared, rng, of=quick.module)
-        return drawn
+        tied = self._module.SPEC.get("configurations")
+        return likelier_start(self._current, self._ask, setup, drawn, rng) if tied else drawn
 
     def _climbed(self, setup: Setup, start: dict[str, Any], state: Any) -> Climb:
         """EM under shared points, taken where adapted ones have the same likelihood at its end; else EM under these."""

@@ -178,6 +178,12 @@ class Model:
                 return found
         return None
 
+    def factorised(self) -> Model | None:
+        """The same model with each latent a factor of q by itself; None where mean-field does not take it."""
+        hidden = tuple((v.name,) for v in self.resolved.of_kind("latent"))
+        line = m.Infer(hidden, (False,) * len(hidden), "meanfield", ())
+        return self._variant("factorised", replace(self.resolved, infer=(line,)))
+
     def told(self, **what: Any) -> Model | None:
         """The same model that is told more: `tails="kept"` integrates no latent out by its tails, `weights_over` names
         the plate that is weighed. None where it is drawn or refused then."""
