@@ -454,6 +454,20 @@ def test_wide_tables_hold_the_last_plate_along_columns() -> None:
     assert bound(spec, read_data(spec, long, None, None).values).values["x"].tolist() == [[0, 1], [1, 0]]
 
 
+def test_a_row_without_a_place_is_of_what_lies_around_alone() -> None:
+    """A subject of whom nothing was measured: the table of a join has a row for it, whose other cells are empty."""
+    spec = spec_of(variable("y", plates="S T[s]"), variable("u", plates="S", kind="given"), S=None, T=None)
+    table = {"s": ["b", "c", "a", "b"], "t": [2, None, 1, 1], "u": [5.0, 7, 6, 5], "y": [1.0, None, 3, 4]}
+    read = read_data(spec, Table(table), None, None)
+    assert read.values["u"].tolist() == [6, 5, 7] and read.lengths["T"].tolist() == [1, 2, 0]
+    assert read.values["y"].tolist() == [3, 4, 1]
+    with pytest.raises(DataError, match="y: is there in a row that has no place") as info:
+        read_data(spec, Table({**table, "y": [1.0, 2, 3, 4]}), None, None)
+    assert info.value.row == 1
+    with pytest.raises(DataError, match="s: an index may not be missing"):
+        read_data(spec, Table({**table, "s": ["b", None, "a", "b"]}), None, None)
+
+
 def test_long_table_faults() -> None:
     with pytest.raises(DataError, match="told apart"):
         read_data(RAGGED, Table(LONG), None, None)

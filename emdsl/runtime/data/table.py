@@ -148,7 +148,7 @@ def _stack(columns: Sequence[Column], vector: bool) -> Column:
 class Layout(NamedTuple):
     """How the table's rows lie in the plates: `order` sorts them; `cell` is each sorted row's place in
     the dense grid `shape` (None where rows are simply taken in order); `parents` are for the elements of the first k
-    plates the place of each sorted row among them, and their shape."""
+    plates the place of each row among them, and their shape."""
 
     plates: tuple[str, ...]
     order: Array | None = None
@@ -171,11 +171,14 @@ class Layout(NamedTuple):
         values = np.ma.MaskedArray(column.values, ~column.present)
         if self.order is None:
             return values if column.missing is not None else column.values
-        values = values[self.order]
         if len(plates) < len(self.plates):
             keys, shape = self.parents[len(plates)]
             over = " x ".join(self.plates[: len(plates)]) or "the model"
             return told_by_rows(variable, values, keys, shape, over)
+        empty = np.setdiff1d(np.flatnonzero(column.present.reshape(len(values), -1).any(1)), self.order)
+        if empty.size:
+            raise DataError(f"{name}: is there in a row that has no place", code="D019", row=int(empty[0]))
+        values = values[self.order]
         if self.cell is None:
             return values
         grid: Any = np.ma.masked_all(  # type: ignore[no-untyped-call]
@@ -221,16 +224,23 @@ def layout_of(spec: Mapping[str, Any], used: Sequence[Record], table: Table, ind
                 hint=f"name its column: --index {name}=COLUMN or index={{{name!r}: ...}}",
                 code="D019",
             )
-    return _grid(spec, sizes, [_codes(c, table) if c else None for c in found], [c or "" for c in found])
+    ragged = ragged_name(sizes[-1]) is not None and len(sizes) > 1
+    coded = [_codes(c, table, ragged and k == len(found) - 1) if c else None for k, c in enumerate(found)]
+    return _grid(spec, sizes, coded, [c or "" for c in found])
 
 
-def _codes(name: str, table: Table) -> tuple[Array, list[Any]]:
-    """An index column as positions among its sorted values, and those values."""
+def _codes(name: str, table: Table, empty: bool) -> tuple[Array, list[Any]]:
+    """An index column as positions among its sorted values, and those values; -1 where it is missing, which on a ragged
+    plate (`empty`) says that the row is no element of it: what lies around may have none."""
     column = read_column(name, table.columns[name])
-    if column.missing is not None:
+    if column.missing is not None and not (empty and column.present.any()):
         raise DataError(f"{name}: an index may not be missing", code="D019", row=int(np.flatnonzero(column.missing)[0]))
-    seen, codes = np.unique(column.values, return_inverse=True)
-    return codes.reshape(-1), seen.tolist()
+    values = column.values[column.present]
+    if values.dtype.kind == "f" and (values == np.floor(values)).all():
+        values = values.astype(np.int64)
+    codes = np.full(len(column.values), -1)
+    seen, codes[column.present] = np.unique(values, return_inverse=True)
+    return codes, seen.tolist()
 
 
 def _grid(
@@ -245,7 +255,8 @@ def _grid(
     keys, shape = parents[-1]
     last = coded[-1]
     order = np.argsort(keys, kind="stable") if last is None else np.lexsort((last[0], keys))
-    parents = [(found[order], form) for found, form in parents]
+    if last is not None:
+        order = order[last[0][order] >= 0]
     keys = keys[order]
     if last is not None:
         _check_steps(spec, keys, last[0][order], last[1], names, sizes)
