@@ -34,19 +34,27 @@ def _negated(e: Expr) -> bool:
 
 
 def hazard(e: x.Fn) -> Expr | None:
-    """`exp(-a² / 2 - log Φ(a))` is `√(2 π) φ(a) / Φ(a)`: the slope of a log probability."""
+    """`exp(-a² / 2 - log Φ(a))` is `√(2 π) φ(a) / Φ(a)`: the slope of a log probability, that between two ends too."""
     terms = e.args[0].terms if isinstance(e.args[0], x.Add) else ()
     for t in terms:
         c, mass = x.split_number(t)
-        if c != -1 or not isinstance(mass, x.Fn) or mass.name != "log_Phi":
+        if c != -1 or not isinstance(mass, x.Fn) or mass.name not in ("log_Phi", "log_between"):
             continue
-        square = x.mul(x.Num(Fraction(-1, 2)), x.power(mass.args[0], x.num(2)))
-        if square in terms:
-            rest = x.fn("exp", x.add(*(p for p in terms if p is not t and p != square)))
-            root = x.mul(x.power(x.num(2), x.HALF), x.power(x.Fn("pi", ()), x.HALF))
-            ratio = x.mul(x.fn("phi", *mass.args), x.power(x.fn("Phi", *mass.args), x.num(-1)))
-            return x.mul(root, ratio, rest)
+        low, *high = (x.fn("Phi", a) for a in mass.args)
+        below = x.add(*high, x.neg(low)) if high else low
+        for end in mass.args:
+            wanted = x.rebuild(_halved_square(end), in_one_order)
+            square = next((p for p in terms if x.rebuild(p, in_one_order) == wanted), None)
+            if square is not None:
+                rest = x.fn("exp", x.add(*(p for p in terms if p is not t and p is not square)))
+                root = x.mul(x.power(x.num(2), x.HALF), x.power(x.Fn("pi", ()), x.HALF))
+                return x.mul(root, x.fn("phi", end), x.power(below, x.num(-1)), rest)
     return None
+
+
+def _halved_square(a: Expr) -> Expr:
+    """`-a² / 2`, each factor squared."""
+    return x.mul(x.Num(Fraction(-1, 2)), *(x.power(p, x.num(2)) for p in x.factors_of(a)))
 
 
 def shares_met(terms: list[Expr]) -> list[Expr]:

@@ -47,7 +47,7 @@ def joint_step(plan: Plan, t: Typeset) -> Step:
     random = [*(v.name for v in model.of_kind("observed")), *latent]
     say = ("The complete data have" if latent else "The data have") + " this log density"
     say += ":"
-    parts = list(_factors(plan, t, lets))
+    parts = _joined(_factors(plan, t, lets))
     prior = [v.name for v in model.of_kind("param") if v.distribution is not None]
     free = [v.name for v in model.of_kind("param") if v.distribution is None]
     whole_ = log_density([*random, *prior], free)
@@ -69,6 +69,19 @@ def joint_step(plan: Plan, t: Typeset) -> Step:
         but = f"; of {names_of(*told)} the last step tells" if told else ""
         body.append(Say(f"A missing value leaves its term out, here and in all that follows{but}."))
     return Step("The log joint density", tuple(body), {"kind": "joint", "variables": random})
+
+
+def _joined(parts: Iterator[tuple[str, Formula, Formula, str]]) -> list[tuple[str, Formula, Formula, str]]:
+    """Densities of one name as one: what data tell of two latents that are integrated out."""
+    out: list[tuple[str, Formula, Formula, str]] = []
+    for about, left, right, ends in parts:
+        n = next((n for n, part in enumerate(out) if part[1] == left), None)
+        if n is None:
+            out.append((about, left, right, ends))
+        else:
+            first, _, value, own = out[n]
+            out[n] = (first, left, f.plus(value, right), " and ".join(e for e in dict.fromkeys((own, ends)) if e))
+    return out
 
 
 def _held(multipliers: Mapping[str, str]) -> str:

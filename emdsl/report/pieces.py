@@ -135,7 +135,9 @@ def joined_logs(terms: list[tuple[bool, Formula]]) -> list[tuple[bool, Formula]]
     for (negative, others), members in groups.items():
         inside = [found[1] for n in members if (found := split[n]) is not None]
         if len(members) > 1 and any(_constant(a) for a in inside):
-            product = f.times(*sorted(inside, key=_before))
+            whole = [a for a in inside if isinstance(a, f.Number) and a.text.isdigit()]
+            digits = f.Number(str(prod(int(a.text) for a in whole)))
+            product = f.times(*sorted([digits, *(a for a in inside if a not in whole)], key=_before))
             out |= dict.fromkeys(members)
             out[members[0]] = (negative, f.times(*others, f.Apply(f.Word("log"), (product,))))
     return [t for t in out.values() if t is not None]

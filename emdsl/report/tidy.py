@@ -7,7 +7,7 @@ sums, floats that stand for roots go back under the root, short literal sums are
 from __future__ import annotations
 
 from fractions import Fraction
-from math import gcd, lcm
+from math import gcd, isqrt, lcm
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Expr, Ix
@@ -23,6 +23,7 @@ from emdsl.report.conditions import (
     shares_met,
     sides_met,
 )
+from emdsl.report.factored import negative, one_exponential, ordered, out_of_sums
 from emdsl.report.known import SHORT, Known, entry_of, placed_in_order
 from emdsl.report.marginals import counted_out, marginal, summed_out
 from emdsl.report.sums import all_states, cancelled
@@ -70,7 +71,7 @@ class Tidying(x.Rebuilding):
                 met = _met(shares_met([go(t) for t in n.terms]), facts)
                 return all_states(cancelled(met, facts.binary), facts.literal) if facts.complete else met
             case x.Mul():
-                return _product(_out_of_sums([go(f) for f in pointed(followed(n.factors, facts.whole))]))
+                return _product(out_of_sums([go(f) for f in pointed(followed(n.factors, facts.whole))]))
             case x.Pow(base, exponent):
                 return _power(go(base), go(exponent))
             case x.Sum(ix, body):
@@ -175,8 +176,8 @@ def _summed(ixs: list[Ix], factors: list[Expr]) -> Expr:
 
 
 def _product(factors: list[Expr]) -> Expr:
-    factors = _one_exponential([p for f in factors for p in x.factors_of(f)])
-    ratio = any(isinstance(f, x.Pow) and _negative(f.exponent) for f in factors)
+    factors = one_exponential([p for f in factors for p in x.factors_of(f)])
+    ratio = any(isinstance(f, x.Pow) and negative(f.exponent) for f in factors)
     c: Fraction | float = Fraction(1)
     rest: list[Expr] = []
     for f in factors:
@@ -196,42 +197,7 @@ def _product(factors: list[Expr]) -> Expr:
                 inner_c, whole = x.split_number(f)
                 c = c * inner_c
                 rest.append(whole)
-    return _roots(c, x.mul(*_ordered(rest)))
-
-
-def _one_exponential(factors: list[Expr]) -> list[Expr]:
-    """`exp(a) exp(b) exp(c)` is `exp(a + b + c)`."""
-    powers = [p.args[0] for p in factors if isinstance(p, x.Fn) and p.name == "exp"]
-    if len(powers) < 3:
-        return factors
-    return [*(p for p in factors if not (isinstance(p, x.Fn) and p.name == "exp")), x.fn("exp", x.add(*powers))]
-
-
-def _out_of_sums(factors: list[Expr]) -> list[Expr]:
-    """`s (a / s - b / s)` as `a - b`: what divides every term of a sum, before it, where it meets what stands there."""
-    out = list(factors)
-    for n, f in enumerate(factors):
-        if not isinstance(f, x.Add):
-            continue
-        first, *more = ([p for p in x.factors_of(t) if isinstance(p, x.Pow) and _negative(p.exponent)] for t in f.terms)
-        shared = [p for p in first if isinstance(p, x.Pow) and p.base in out and all(p in own for own in more)]
-        for p in shared:
-            out[out.index(p.base)] = x.power(p.base, x.add(p.exponent, x.ONE))
-        out[n] = x.add(*(x.mul(*(p for p in x.factors_of(t) if p not in shared)) for t in f.terms)) if shared else f
-    return out
-
-
-def _ordered(factors: list[Expr]) -> list[Expr]:
-    """Elements of one array beside each other in the order of their places, so that like products meet."""
-    out = list(factors)
-    places: dict[str, list[int]] = {}
-    for n, f in enumerate(factors):
-        if isinstance(f, El):
-            places.setdefault(f.var, []).append(n)
-    for at in places.values():
-        for n, f in zip(at, sorted((factors[k] for k in at), key=repr), strict=True):
-            out[n] = f
-    return out
+    return _roots(c, x.mul(*ordered(rest)))
 
 
 def _roots(c: Fraction | float, rest: Expr) -> Expr:
@@ -241,18 +207,18 @@ def _roots(c: Fraction | float, rest: Expr) -> Expr:
     if square is None or (isinstance(c, Fraction) and len(roots) < 2) or not roots:
         return x.mul(x.Num(c), rest)
     others = [f for f in x.factors_of(rest) if f not in roots]
-    inside = _product([x.Num(square), *(f.base for f in roots if isinstance(f, x.Pow))])
-    root = _power(inside, x.HALF)
+    inside = [x.Num(square), *(p for f in roots if isinstance(f, x.Pow) for p in x.factors_of(f.base))]
+    for below in [p for p in others if isinstance(p, x.Pow) and p.exponent == x.Num(Fraction(-1, 2))]:
+        if below.base in inside:  # `√(4 π) / √π` is 2
+            inside.remove(below.base)
+            others.remove(below)
+    root = _power(_product(inside), x.HALF)
     return x.mul(x.num(1 if c > 0 else -1), *others, root)
 
 
 def _rational(v: float) -> Fraction | None:
     near = Fraction(v).limit_denominator(1000)
     return near if near and abs(float(near) - v) <= 1e-14 * abs(v) else None
-
-
-def _negative(e: Expr) -> bool:
-    return isinstance(e, x.Num) and e.value < 0
 
 
 def _all_negative(e: x.Add) -> bool:
@@ -268,6 +234,10 @@ def _power(base: Expr, exponent: Expr) -> Expr:
         if c < 0 or exponent.value < 0:
             return x.mul(x.num(c ** int(exponent.value)), x.power(whole, exponent))
     if exponent == x.HALF:
+        if isinstance(base, x.Num) and isinstance(base.value, Fraction) and base.value > 0:
+            up, down = isqrt(base.value.numerator), isqrt(base.value.denominator)
+            if Fraction(up * up, down * down) == base.value:
+                return x.num(Fraction(up, down))
         return x.Pow(base, exponent) if not isinstance(base, x.Num) else x.power(base, exponent)
     return x.power(base, exponent)
 
