@@ -14,10 +14,15 @@ from emdsl.runtime.fitting.climbs import Climb, Setup
 from emdsl.runtime.montecarlo.mixing import UNMIXED, mixing_of, worst_rhat
 from emdsl.runtime.montecarlo.newton import NewtonStep
 from emdsl.runtime.montecarlo.sampler import Chain
-from emdsl.runtime.montecarlo.scores import LastSample, has_weights
+from emdsl.runtime.montecarlo.scores import LAST_SWEEPS, LastSample, has_weights
 
 NEGLIGIBLE = 0.1  # Monte Carlo errors below this share of the standard errors
 ROUNDS = 12  # of Newton steps at the estimate
+LOOKED_AT = (1.0, 2.0, 3.0, 4.0)  # logs from an end at which it is asked which way the likelihood rises
+LEADS_BACK = 0.35  # what a Newton step is longer than from beside an end (-c exp(2 t): 0.5), shorter about a maximum
+TURNS = 2  # away from ends, at most
+LONGEST_UPHILL = 1.0  # in free coordinates: a step where it is not sure that information is left
+PATIENCE = 4  # steps after which each is taken from twice as many draws
 
 
 class Ending(NamedTuple):
@@ -71,9 +76,11 @@ class LastSteps:
 
     def take(self, setup: Setup, chains: Sequence[Chain], short: bool) -> list[str]:
         """Takes them; in words, why they did not come to an end. When it is `short`, a sample and no step."""
-        length = 0.0
-        for _ in range(ROUNDS):
-            sample = LastSample(setup, self.params, chains, grows=not short)
+        length, left, turns = 0.0, ROUNDS, 0
+        while left:
+            least = LAST_SWEEPS * 2 ** ((ROUNDS - left) // PATIENCE)
+            left -= 1
+            sample = LastSample(setup, self.params, chains, grows=not short, least=least)
             self.sample, self.told = sample, sample.found
             if len(sample.flat) > sample.most:
                 return [f"the error of {len(sample.flat)} parameters is not told (of {sample.most} at most)"]
@@ -82,10 +89,44 @@ class LastSteps:
             self.told = self.told.after(length)
             length = self.told.length
             spread = np.sqrt(np.diag(self.told.inverse))
+            if not self.told.trusted:
+                spread = np.minimum(spread, LONGEST_UPHILL)
             self.params = sample.free.params(sample.flat + np.clip(self.told.step, -spread, spread))
             if not self.told.far:
-                return []
+                away = self._away_from_ends(setup, chains, sample, self.told) if turns < TURNS else None
+                if away is None:
+                    return []
+                self.params, length, left, turns = away, 0.0, ROUNDS, turns + 1
         return ["the mean score is not 0 yet"]
+
+    def _away_from_ends(
+        self, setup: Setup, chains: Sequence[Chain], sample: LastSample, told: NewtonStep
+    ) -> Any | None:
+        """Parameters beside an end to which a coordinate seems to have gone, from which steps lead on away from it;
+        None where they lead back, or where all is flat as far as is looked.
+
+        Near an end a likelihood is flat wherever its maximum is: the spread of effects at 0.05 of one at 0.74.
+        """
+        free, here = sample.free, [(dict(c.draws), c.tuners) for c in chains]
+        flat = free.vector(self.params)
+        for i in np.flatnonzero(free.ends & ~told.told):
+            inwards = (-float(np.sign(flat[i])),) if free.logits[i] else (1.0, -1.0)
+            for side in inwards:
+                for far in LOOKED_AT:
+                    away = free.params(flat + side * far * np.eye(len(flat))[i])
+                    for chain in chains:
+                        chain.tune_anew(away)
+                    step = LastSample(setup, away, chains, grows=False).found
+                    if step is None or not step.told[i] or not (step.trusted or step.uphill):
+                        continue
+                    clear, back = 2 * np.sqrt(step.noise[i, i]), LEADS_BACK if step.trusted else 0.0
+                    if side * step.step[i] > clear - back:
+                        return away
+                    if step.trusted and side * step.step[i] < -clear - back:
+                        break
+        for chain, (draws, tuners) in zip(chains, here, strict=True):
+            chain.draws, chain.tuners = draws, tuners
+        return None
 
 
 def _errors(sample: LastSample, told: NewtonStep | None, params: Any, report: dict[str, Any]) -> list[str]:

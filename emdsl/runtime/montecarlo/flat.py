@@ -76,8 +76,10 @@ class FreeParameters:
         self.places = {n: (slice(ends[k], ends[k + 1]), shape) for k, (n, shape) in enumerate(shapes.items())}
         ended = [n for n, d in self.domains.items() if d in ("positive", "unit", "simplex") or any(self._limits(n))]
         self.ends = np.zeros(ends[-1], bool)  # coordinates in which an end of the domain is at infinity
+        self.logits = np.zeros(ends[-1], bool)  # of these, whose ends are at both infinities
         for n in ended:
             self.ends[self.places[n][0]] = True
+            self.logits[self.places[n][0]] = self.domains[n] in ("unit", "simplex")
 
     def _limits(self, name: str) -> tuple[bool, ...]:
         return tuple(b is not None for b in self.bounds[name])

@@ -20,6 +20,7 @@ SHRINKS_TUNED = 10  # the same once the width is known: an element that found no
 WIDER = 8.0  # widths in a bracket that other modes may lie in
 LONGEST_PATH = 64  # leapfrog steps
 TARGET_ACCEPTANCE = 0.8
+ALONE = 20  # sweeps in which each element finds its own scale, before a climb begins
 
 
 class Tuner:
@@ -157,7 +158,8 @@ def hmc_kernel(
 ) -> Array:
     """One trajectory of Hamiltonian Monte Carlo (Neal 2011), step sizes by dual averaging (Hoffman and Gelman 2014).
 
-    The metric is diagonal, from the variances seen in warm-up; a trajectory is about a quarter turn in its units.
+    The metric is diagonal, from the variances seen in warm-up; a trajectory is about a quarter turn in its units. Once
+    that is known all elements follow their mean acceptance: steps that follow one's own narrow what is drawn.
     """
     f, (_, b) = _finite(density), points.shape
     if tuner.active and not tuner.sums:
@@ -178,7 +180,7 @@ def hmc_kernel(
     chance = np.exp(np.minimum(0.0, np.nan_to_num(ratio, nan=-np.inf)))
     points = np.where(rng.uniform(size=b) < chance, new, points)
     if tuner.active:
-        _averaged_step(tuner, chance)
+        _averaged_step(tuner, chance if "window" not in tuner.sums else np.full(b, chance.mean()))
         _seen(tuner, points)
     _counted(tuner, float(chance.mean()))
     return points
@@ -210,7 +212,7 @@ def _seen(tuner: Tuner, points: Array) -> None:
     off = points - sums["mean"]
     sums["mean"] = sums["mean"] + off / tuner.count
     sums["square"] = sums["square"] + off * (points - sums["mean"])
-    window = int(sums.get("window", np.array(20)))
+    window = int(sums.get("window", np.array(ALONE)))
     if tuner.count < window:
         return
     variance = sums["square"] / (tuner.count - 1)

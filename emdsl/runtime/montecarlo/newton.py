@@ -214,7 +214,10 @@ def _long_run(batches: Sequence[Batch], every: Batch, told: Array) -> tuple[Arra
     flat = off.transpose(1, 0, 2).reshape(len(means), -1)
     long = flat @ flat.T / (n - 1) * n / every.draws
     alone = np.diag(every.outer / every.draws - means @ means.T)
-    effective = float(np.min((every.draws * alone / np.maximum(np.diag(long), 1e-300))[told], initial=np.inf))
+    moving = told[alone[told] > 0]  # of what no latent touches nothing is missing
+    if not len(moving):
+        return long, 0.0  # no draw has moved: nothing is known
+    effective = float(np.min(every.draws * alone[moving] / np.maximum(np.diag(long)[moving], 1e-300)))
     time = max(1.0, every.draws / effective)
     shown = 1 - (1 - time**-2) / 2 * min(1.0, n / effective)
     return long / shown, effective * shown

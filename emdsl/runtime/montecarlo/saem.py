@@ -32,6 +32,8 @@ from emdsl.runtime.numeric.unconstrained import uphill
 FADING = 0.7  # SAEM's steps after the warm-up fall as k**-0.7
 RESTING = 40  # draws on which a step of 1 rests: a spread of fewer walks to 0 by chance, where EM is slow
 LEAST_STEP = 0.05  # in the warm-up
+TUNED = 0.6  # of the warm-up: kernels that learn move what they draw, and a spread with it, which the rest mends
+FAR_OFF = 1.0  # in free coordinates: logs of what is positive
 FEWEST = 200  # iterates that are averaged before a fit may settle
 
 
@@ -49,6 +51,8 @@ def climb_by_saem(setup: Setup, start: Any, rng: np.random.Generator, schedule: 
             climb.run(min(wanted, max(1, setup.max_iter - schedule.warm)) if setup.tol > 0 else setup.max_iter)
             end = climb.end()
             wanted = 2 * len(climb.trace) + 1
+            if end.status == "max_iter" and climb.left_behind(end.params):
+                return climb.end(at=end.params)
     except (setup.module.Degenerate, np.linalg.LinAlgError) as fault:
         return _collapsed(setup, climb.params, climb.history, climb.chains, fault)
     except KeyboardInterrupt:
@@ -78,7 +82,7 @@ class StochasticApproximation:
             self._iterate(k)
             if setup.progress is not None:
                 setup.progress(k + 1, self.history[-1])
-            if k == warm - 1:
+            if k == int(TUNED * warm):
                 _stop_tuning(self.chains)
             if k >= warm:
                 self.trace.append(self.free.vector(self.params))
@@ -102,10 +106,15 @@ class StochasticApproximation:
             setup, self.statistics, self.params, draws, step, self.curvature, k
         )
 
-    def end(self, status: str = "") -> Climb:
-        """The average of the iterates, taken the rest of the way, with its error."""
+    def left_behind(self, params: Any) -> bool:
+        """Whether steps at the end have led so far from the iterates that more of these lead nowhere."""
+        off = self.free.vector(params) - np.mean(self.trace or [self.free.vector(params)], axis=0)
+        return bool((np.abs(off) > FAR_OFF).any())
+
+    def end(self, status: str = "", at: Any = None) -> Climb:
+        """The average of the iterates, or `at`, taken the rest of the way, with its error."""
         _stop_tuning(self.chains)
-        params = self.free.params(np.mean(self.trace, axis=0)) if self.trace else self.params
+        params = self.free.params(np.mean(self.trace, axis=0)) if self.trace and at is None else at or self.params
         end = Ending(status or ("settled" if self.trace else "max_iter"), "", "saem", 0)
         return concluded(self.setup, params, list(self.history), self.chains, end)
 

@@ -27,6 +27,8 @@ from emdsl.runtime.numeric.unconstrained import (
 )
 
 Bounds = tuple[float | None, float | None]
+TUNED_ANEW = 60  # sweeps
+FARTHEST, TRIES = 20, 4  # doublings, and places at each, where a start without a density is moved to
 OWN_AXES = {"simplex": 1, "ordered": 1, "spd": 2}  # of an element whose free coordinates hold one another
 
 
@@ -183,6 +185,19 @@ class Target:
                     total = total + self._rows(c, np.log(np.abs(slope))).sum(0)
         return total
 
+    def reached(self, points: Array, rng: np.random.Generator) -> Array:
+        """Elements without a density moved to places that have one, found at random ever farther off."""
+        whole = any(c.domain == "count" for c in self.coordinates)
+        lost = ~np.isfinite(self.density(points))
+        for reach in np.repeat(2.0 ** np.arange(FARTHEST), TRIES):
+            if not lost.any():
+                break
+            tried = points + reach * rng.normal(size=points.shape)
+            tried = np.where(lost, np.floor(tried) if whole else tried, points)
+            found = lost & np.isfinite(self.density(tried))
+            points, lost = np.where(found, tried, points), lost & ~found
+        return points
+
     def gradient(self, points: Array) -> Array:
         """Its gradient, (d, B)."""
         values = self.values(points)
@@ -224,15 +239,19 @@ class Chain:
         return target
 
     def settle(self, params: Mapping[str, Array]) -> None:
-        """Groups that a kernel moves to the mode of their density given the others: a start that chains leave soon."""
+        """Groups that a kernel moves to the mode of their density given the others: a start that chains leave soon.
+
+        Where there is no slope to follow, to where there is a density at all.
+        """
         for group in self.groups:
             if group.kernel is None:
                 continue
             with np.errstate(all="ignore"):
                 target = self.target(group, params)
+                start = target.reached(target.points(self.draws), self.rng)
                 if target.slope is None:
+                    self.draws |= target.values(start)
                     continue
-                start = target.points(self.draws)
 
                 def loss(flat: Array, target: Target = target, shape: Any = start.shape) -> tuple[float, Array]:
                     points = flat.reshape(shape)
@@ -260,6 +279,13 @@ class Chain:
                 for _ in range(repeats):
                     points = group.kernel(target.density, target.gradient, points, tuner, self.rng)
                 self.draws |= target.values(points)
+
+    def tune_anew(self, params: Mapping[str, Array]) -> None:
+        """Kernels from neutral steps to those that fit here, and the draws along."""
+        self.tuners = {}
+        for _ in range(TUNED_ANEW):
+            self.sweep(params)
+        self.stop_tuning()
 
     def stop_tuning(self) -> None:
         for tuner in self.tuners.values():

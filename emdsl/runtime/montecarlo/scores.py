@@ -54,8 +54,8 @@ class LastSample:
     Scores are those of each independent part of the latents, where there are several: covariances are sums over them.
     """
 
-    def __init__(self, setup: Setup, params: Any, chains: Sequence[Chain], grows: bool = True) -> None:
-        self.setup, self.params, self.chains = setup, params, chains
+    def __init__(self, setup: Setup, params: Any, chains: Sequence[Chain], grows: bool = True, least: int = 0) -> None:
+        self.setup, self.params, self.chains, self.least = setup, params, chains, least
         self.free = FreeParameters(setup, params)
         self.flat = self.free.vector(params)
         self.most = MOST_BY_SLOPES if has_slopes(setup) else MOST_PARAMETERS
@@ -82,7 +82,7 @@ class LastSample:
         """Whether the error is small, or the estimate so far that a step is to be taken first."""
         found = self.found
         if found is None or found.far:
-            return found is not None
+            return found is not None and self.draws >= self.least
         if not found.told.all() and self.draws < SURELY_ENDED:
             return False
         return found.trusted and found.share < SMALL_SHARE and worst_rhat(mixing_of(self.traces)) <= UNMIXED
