@@ -22,7 +22,7 @@ LOOKED_AT = (1.0, 2.0, 3.0, 4.0)  # logs from an end at which it is asked which 
 LEADS_BACK = 0.35  # what a Newton step is longer than from beside an end (-c exp(2 t): 0.5), shorter about a maximum
 TURNS = 2  # away from ends, at most
 LONGEST_UPHILL = 1.0  # in free coordinates: a step where it is not sure that information is left
-PATIENCE = 4  # steps after which each is taken from twice as many draws
+STEPS_OF_A_SIZE = 4  # steps after which each is taken from twice as many draws
 
 
 class Ending(NamedTuple):
@@ -78,7 +78,7 @@ class LastSteps:
         """Takes them; in words, why they did not come to an end. When it is `short`, a sample and no step."""
         length, left, turns = 0.0, ROUNDS, 0
         while left:
-            least = LAST_SWEEPS * 2 ** ((ROUNDS - left) // PATIENCE)
+            least = LAST_SWEEPS * 2 ** ((ROUNDS - left) // STEPS_OF_A_SIZE)
             left -= 1
             sample = LastSample(setup, self.params, chains, grows=not short, least=least)
             self.sample, self.told = sample, sample.found

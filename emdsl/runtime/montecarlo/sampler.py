@@ -28,7 +28,8 @@ from emdsl.runtime.numeric.unconstrained import (
 
 Bounds = tuple[float | None, float | None]
 TUNED_ANEW = 60  # sweeps
-FARTHEST, TRIES = 20, 4  # doublings, and places at each, where a start without a density is moved to
+DOUBLINGS = 20  # doublings of how far off a start without a density looks for one
+TRIES = 4  # places at each
 OWN_AXES = {"simplex": 1, "ordered": 1, "spd": 2}  # of an element whose free coordinates hold one another
 
 
@@ -189,7 +190,7 @@ class Target:
         """Elements without a density moved to places that have one, found at random ever farther off."""
         whole = any(c.domain == "count" for c in self.coordinates)
         lost = ~np.isfinite(self.density(points))
-        for reach in np.repeat(2.0 ** np.arange(FARTHEST), TRIES):
+        for reach in np.repeat(2.0 ** np.arange(DOUBLINGS), TRIES):
             if not lost.any():
                 break
             tried = points + reach * rng.normal(size=points.shape)
