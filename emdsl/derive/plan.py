@@ -26,7 +26,7 @@ from emdsl.derive.posteriors.blocks import Elimination, eliminate, enumerable
 from emdsl.derive.posteriors.chains import distance
 from emdsl.derive.posteriors.choices import Choice, choices
 from emdsl.derive.posteriors.collapsed import collapsed
-from emdsl.derive.posteriors.configurations import MOST, by_configurations
+from emdsl.derive.posteriors.configurations import MOST, asked, by_configurations
 from emdsl.derive.posteriors.draws import Sampling, drawable, drawn_names, expanded, last_rung, sampling
 from emdsl.derive.posteriors.meanfield import as_sums_or_addends, factors_of_q, largest_factors, moments
 from emdsl.derive.posteriors.multiplied import multiplied
@@ -227,7 +227,7 @@ def posteriors(joint: LogJoint, weighted: str | None) -> tuple[LogJoint, Elimina
         return *by_factors(joint, weighted, wanted, clouds), Refused()
     if clouds:
         return *by_quadrature(joint, clouds, weighted), Refused()
-    asked, tied = any(line.method == "exact" for line in joint.model.infer), True
+    wanted_exact, tied = asked(joint.model), True
     try:
         found = eliminate(joint, weighted)
         tied = False
@@ -236,9 +236,9 @@ def posteriors(joint: LogJoint, weighted: str | None) -> tuple[LogJoint, Elimina
     except ModelError as refusal:
         why = refused(refusal)
         one_by_one = by_configurations(joint, weighted) if tied else None  # they are no fewer than states together
-        if one_by_one is not None and (asked or joint.model.enumerated):
+        if one_by_one is not None and (wanted_exact or joint.model.enumerated):
             return *one_by_one, why
-        if asked or joint.multipliers or _exact_without_gaps(joint, weighted):
+        if wanted_exact or joint.multipliers or _exact_without_gaps(joint, weighted):
             raise
         more = ""
         if one_by_one is not None:

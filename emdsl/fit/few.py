@@ -10,17 +10,10 @@ from emdsl.derive.algebra.expr import DataIx, El, Idx, Ix
 from emdsl.derive.joint.factors import Configurations
 from emdsl.derive.joint.plates import plate_names
 from emdsl.derive.plan import Plan
-from emdsl.derive.posteriors.configurations import MOST
+from emdsl.derive.posteriors.configurations import MOST, MOST_UNASKED, asked
 from emdsl.language import model as m
 from emdsl.runtime.data.binding import Bound
 from emdsl.runtime.data.columns import Array
-
-MOST_UNASKED = 6_000_000  # numbers that an iteration makes: at most about half a second, and 48 MB in one array
-
-
-def asked(model: m.ModelText) -> bool:
-    """Whether an `infer` line asks for configurations, however many there are."""
-    return any(line.method == "exact" for line in model.infer)
 
 
 def too_many(plan: Plan, bound: Bound) -> str:

@@ -9,10 +9,11 @@ from typing import Any, Self
 
 import numpy as np
 
+from emdsl.derive.posteriors.configurations import asked
 from emdsl.errors import DataError, EmdslError, ModelError, Problem, nearest
 from emdsl.fit.again import sizes_and_givens
 from emdsl.fit.apart import likelier_start
-from emdsl.fit.few import asked, too_many
+from emdsl.fit.few import too_many
 from emdsl.fit.identified import unidentified
 from emdsl.fit.missing import LAST, are_last, has_gaps, located, renamed
 from emdsl.fit.onward import CompiledModel, Onward

@@ -15,7 +15,7 @@ from emdsl.derive.joint.records import spelt
 from emdsl.derive.posteriors.block import Block
 from emdsl.derive.posteriors.blocks import Elimination
 from emdsl.derive.posteriors.chains import Chain
-from emdsl.derive.posteriors.configurations import MOST
+from emdsl.derive.posteriors.configurations import MOST, asked
 from emdsl.derive.posteriors.draws import Sampling
 from emdsl.derive.posteriors.fields import Field
 from emdsl.derive.posteriors.networks import widest
@@ -120,8 +120,7 @@ def _configurations_choice(joint: LogJoint, found: Configurations, refused: Refu
         counts.append(f"{joint.levels[n]}^({over})" if "*" in over else f"{joint.levels[n]}^{over}")
     names = ", ".join(found.latents)
     each = f" within each {plate_names(joint.model.variable(found.name))[-1]}" if found.plates else ""
-    asked = any(line.method == "exact" for line in joint.model.infer)
-    most = f"at most {MOST}" if asked else f"where they are few: infer {names} by exact takes up to {MOST}"
+    most = f"at most {MOST}" if asked(joint.model) else f"where they are few: infer {names} by exact takes up to {MOST}"
     every = f"{' '.join(counts)} configurations of all elements of {names}{each}"
     return Choice("exact:hybrid", f"{every}, enumerated ({most}): {refused.first}")
 

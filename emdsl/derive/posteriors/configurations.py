@@ -28,8 +28,14 @@ from emdsl.errors import ModelError
 from emdsl.language import model as m
 
 MOST = 65_536  # configurations
+MOST_UNASKED = 6_000_000  # numbers that an iteration makes of them: about half a second, and 48 MB in one array
 TOGETHER = 4  # latents of which every set is tried
 NOTHING: Mapping[str, Idx] = MappingProxyType({})
+
+
+def asked(model: m.ModelText) -> bool:
+    """Whether an `infer` line asks for configurations, however many there are."""
+    return any(line.method == "exact" for line in model.infer)
 
 
 def with_configurations(

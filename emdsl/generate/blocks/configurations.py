@@ -9,7 +9,7 @@ from emdsl.derive.joint.factors import Configurations
 from emdsl.derive.joint.plates import home_of, plate_indices
 from emdsl.derive.plan import Plan
 from emdsl.derive.posteriors.block import Block
-from emdsl.derive.posteriors.configurations import MOST, place_in
+from emdsl.derive.posteriors.configurations import MOST, MOST_UNASKED, asked, place_in
 from emdsl.generate.context import Function, size_expression
 from emdsl.generate.lines.arrays import Array
 from emdsl.generate.lines.kept import STATE
@@ -32,11 +32,18 @@ def configured_lines(plan: Plan) -> list[str]:
     known = ", ".join(_known(plan, n) for n in found.latents)
     return [
         *(line for n, at in found.pointed.items() for line in _positions(n, at, found)),
-        f"states = configurations([{', '.join(cells)}], {MOST}, {told}, [{known}])",
+        f"states = configurations([{', '.join(cells)}], {_most(plan, found)}, {told}, [{known}])",
         f'sizes["{found.dimension}"] = len(states[0])',
         f"out.update(zip(({', '.join(names)}{comma}), states, strict=True))",
         *(f'out["beyond {n}"] = beyond(out["configured {n}"], out["length {r}"])' for n, r in _uneven(plan)),
     ]
+
+
+def _most(plan: Plan, found: Configurations) -> str:
+    """How many there may be: where nobody asked, no more than an iteration over all groups has time for."""
+    if asked(plan.joint.model) or not found.plates:
+        return str(MOST)
+    return f"min({MOST}, {MOST_UNASKED} // max(1, {' * '.join(_size(i.dim) for i in plate_indices(found.plates))}))"
 
 
 def _known(plan: Plan, latent: str) -> str:
