@@ -24,6 +24,7 @@ from emdsl.runtime.fields.repeats import Blocks, Covariances
 from emdsl.runtime.numeric.numerics import Degenerate
 
 LOOSE = 1e3  # a variance times its precision: from here on squares of it are more than 1e-10 of what rounding leaves
+WIDE = 100  # numbers in a block that is solved with pivots, at most: crossed effects in one block are not
 EXACT = 1e6  # squares of what is known by squares of what is not, for each number
 
 
@@ -43,7 +44,7 @@ def field_by_either(
         if multiplied is None:
             raise
         lost = error
-    try:
+    try:  # where blocks are wide, the plain form is all there is
         means, covariances = field_with_multipliers(len(linear), *multiplied())
     except (DataError, np.linalg.LinAlgError):
         if lost is not None:
@@ -78,6 +79,8 @@ def field_with_multipliers(
     parts : of all, multipliers included; `whole` is the log-likelihood of each.
     """
     h, where, shaped = field_pieces(field, linear, homes, pieces)
+    if field.size > WIDE:
+        raise DataError(f"blocks of {field.size} numbers", code="D016")
     diagonal, below = assembled(field, [every_row(a) for a in shaped])
     share, h, x, held = clamped(diagonal, below, h, where, homes, seen)
     idle = field.full & ~(
