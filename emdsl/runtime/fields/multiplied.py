@@ -24,7 +24,7 @@ from emdsl.runtime.fields.repeats import Blocks, Covariances
 from emdsl.runtime.numeric.numerics import Degenerate
 
 LOOSE = 1e3  # a variance times its precision: from here on squares of it are more than 1e-10 of what rounding leaves
-WIDE = 100  # numbers in a block that is solved with pivots, at most: crossed effects in one block are not
+WIDE_BLOCK = 100  # numbers in a block that is solved with pivots, at most: crossed effects in one block are not
 EXACT = 1e6  # squares of what is known by squares of what is not, for each number
 
 
@@ -79,7 +79,7 @@ def field_with_multipliers(
     parts : of all, multipliers included; `whole` is the log-likelihood of each.
     """
     h, where, shaped = field_pieces(field, linear, homes, pieces)
-    if field.size > WIDE:
+    if field.size > WIDE_BLOCK:
         raise DataError(f"blocks of {field.size} numbers", code="D016")
     diagonal, below = assembled(field, [every_row(a) for a in shaped])
     share, h, x, held = clamped(diagonal, below, h, where, homes, seen)
