@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import signal
@@ -27,6 +28,7 @@ INFER = click.option(
 )
 SEED = click.option("--seed", type=click.IntRange(0), help="Repeat the same random numbers.")
 SIZE = click.option("--size", multiple=True, metavar="NAME=N", help="A size: K=3.")
+INTERRUPTED = 130
 UNWRITABLE = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EIO, errno.EBADF}
 FORMATS: Mapping[str, Callable[[Any, str | None], str]] = {  # of a derivation; text and json of a difference, too
     "text": lambda found, output: found.to_text(page_columns(output)),
@@ -333,7 +335,14 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     if sys.stdout is None:  # closed by who started this: a fit is saved all the same
         sys.stdout = open(os.devnull, "w", encoding="utf-8")
     signal.signal(signal.SIGTERM, stop)  # a fit that is told to end keeps its best, as with Ctrl-C
-    raise SystemExit(run(arguments))
+    status = run(arguments)
+    if status == INTERRUPTED:  # if Ctrl-C came in an `exec`, Python ends by the signal, whatever it is told
+        with contextlib.suppress(Exception):
+            sys.stdout.flush()
+        with contextlib.suppress(Exception):
+            sys.stderr.flush()
+        os._exit(status)
+    raise SystemExit(status)
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
@@ -354,7 +363,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return 1
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted", err=True)
-        return 130
+        return INTERRUPTED
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else 1
     except BrokenPipeError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -199,6 +200,14 @@ def test_ctrl_c_keeps_the_fit_and_ends_with_130(run: Any, tmp_path: Path, monkey
         signal.signal(signal.SIGINT, before)
     assert done.status == 130 and "interrupted" in done.err
     assert json.loads((tmp_path / "fit.json").read_text())["status"] == "interrupted"
+
+
+def test_ctrl_c_within_exec_ends_with_130_too(tmp_path: Path) -> None:
+    """Found by signals at random moments: under `-m` Python remembers it and ends by SIGINT, though it was caught."""
+    ran = "def ran(_):\n    try: exec('raise KeyboardInterrupt')\n    except KeyboardInterrupt: return 130\n"
+    (tmp_path / "told.py").write_text(f"from emdsl import cli\n{ran}cli.run = ran\ncli.main()")
+    env = {**os.environ, "PYTHONPATH": f"{ROOT}:{tmp_path}"}
+    assert subprocess.run([sys.executable, "-m", "told"], env=env, check=False, timeout=60).returncode == 130
 
 
 def test_a_fit_that_cannot_be_saved_is_still_printed(run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
