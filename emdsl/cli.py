@@ -332,6 +332,15 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
 
+    def again(lost: sys.UnraisableHookArgs) -> None:
+        """Ctrl-C while Python clears away an object is ignored: it comes again, a moment later."""
+        if lost.exc_type is KeyboardInterrupt and hasattr(signal, "setitimer"):
+            signal.signal(signal.SIGALRM, stop)
+            signal.setitimer(signal.ITIMER_REAL, 0.02)
+        else:
+            sys.__unraisablehook__(lost)
+
+    sys.unraisablehook = again
     if sys.stdout is None:  # closed by who started this: a fit is saved all the same
         sys.stdout = open(os.devnull, "w", encoding="utf-8")
     signal.signal(signal.SIGTERM, stop)  # a fit that is told to end keeps its best, as with Ctrl-C

@@ -202,12 +202,23 @@ def test_ctrl_c_keeps_the_fit_and_ends_with_130(run: Any, tmp_path: Path, monkey
     assert json.loads((tmp_path / "fit.json").read_text())["status"] == "interrupted"
 
 
-def test_ctrl_c_within_exec_ends_with_130_too(tmp_path: Path) -> None:
-    """Found by signals at random moments: under `-m` Python remembers it and ends by SIGINT, though it was caught."""
-    ran = "def ran(_):\n    try: exec('raise KeyboardInterrupt')\n    except KeyboardInterrupt: return 130\n"
-    (tmp_path / "told.py").write_text(f"from emdsl import cli\n{ran}cli.run = ran\ncli.main()")
+IN_EXEC = "try: exec('raise KeyboardInterrupt')\n    except KeyboardInterrupt: return cli.INTERRUPTED"
+CLEARED = """class A:
+        def __del__(self): raise KeyboardInterrupt
+    A()
+    try: time.sleep(30)
+    except KeyboardInterrupt: return cli.INTERRUPTED"""
+
+
+@pytest.mark.parametrize("body", [IN_EXEC, CLEARED], ids=["in exec", "while an object is cleared away"])
+def test_ctrl_c_ends_with_130_wherever_it_comes(tmp_path: Path, body: str) -> None:
+    """Found by signals at random moments: Python ended by SIGINT, though it was caught, or ignored it and went on."""
+    (tmp_path / "told.py").write_text(
+        f"import time\nfrom emdsl import cli\ndef ran(_):\n    {body}\ncli.run = ran\ncli.main()"
+    )
     env = {**os.environ, "PYTHONPATH": f"{ROOT}:{tmp_path}"}
-    assert subprocess.run([sys.executable, "-m", "told"], env=env, check=False, timeout=60).returncode == 130
+    done = subprocess.run([sys.executable, "-m", "told"], env=env, check=False, timeout=60, capture_output=True)
+    assert done.returncode == 130 and b"Traceback" not in done.stderr
 
 
 def test_a_fit_that_cannot_be_saved_is_still_printed(run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
