@@ -257,3 +257,24 @@ def test_a_scale_that_an_exact_fit_leaves_collapses(name: str) -> None:
     text, data = EXACT[name]
     with pytest.raises(DegenerateError, match="s has collapsed"):
         emdsl.compile(text=f"model Exact\nparam s : positive\n{text}").fitter().fit(data)
+
+
+COLLAPSED = """model Collapsed
+param w : simplex[3]
+param a[3] : real
+param b[3] : positive
+for n in N:
+    latent z[n] ~ Categorical(w)
+    observed y[n] ~ VonMises(a[z[n]], b[z[n]])
+"""
+
+
+def test_a_component_on_points_that_are_alike_never_wins() -> None:
+    """Found by random starts: a concentration of 1e99 had an objective of 1e83, and was not called degenerate."""
+    rng = np.random.default_rng(0)
+    y = np.concatenate([rng.beta(2, 6, 12), rng.beta(9, 2, 12), [0.3, 0.3]])
+    model = emdsl.compile(text=COLLAPSED)
+    start = {"w": [0.4, 0.4, 0.2], "a": [0.2, 0.8, 0.3], "b": [5.0, 5.0, 1e7]}
+    with pytest.raises(DegenerateError, match="b has collapsed: the objective grows with it"):
+        model.fitter(max_iter=5, init=start).fit(y)
+    assert model.fitter(max_iter=40, seed=1, n_init=3).fit(y).params_["b"].max() < 1e5

@@ -32,6 +32,7 @@ EARLY = 3  # M-steps after which is looked for the first time whether there are 
 FALL = 1e-9  # an objective may fall by this much of 1 + |objective| before it is called a fall
 BLURRED = 1e-4  # an objective known to no more than this of 1 + |objective| says nothing of convergence
 DWINDLED = 0.02  # of where it started: a scale that may be going to 0
+OUTGROWN = 1e10  # times where it started, from which on a positive number is asked whether it has an end
 FLATTENED = 1e-6  # the smallest eigenvalue of a correlation matrix that may be why
 SAME = 1e-5  # two starts reach the same optimum when they differ by less of 1 + |objective|
 
@@ -247,7 +248,7 @@ def _conclude(
     if thin and noise > BLURRED * (1 + abs(end.history[-1])):
         status = "degenerate"
         message = f"{', '.join(thin)} has collapsed: all but singular, with an objective known to {noise:.1e} only"
-    elif blurred := _without_digits(setup, end, edge, noise):
+    elif blurred := _outgrown(setup, end, start or {}) or _without_digits(setup, end, edge, noise):
         status, message = "degenerate", blurred
     gap = remaining(end.history)
     about = f"; about {gap:.1e} may remain to climb (Aitken)" if gap is not None and gap > 0 else ""
@@ -302,6 +303,36 @@ def _vanishing(setup: Setup, end: Climb, start: Params) -> list[str]:
 
 def _scales_on_edge(setup: Setup, params: Params) -> list[str]:
     return [n for n in _on_edge(setup, params) if _variable(setup, n)["domain"] == "positive"]
+
+
+def _outgrown(setup: Setup, end: Climb, start: Params) -> str:
+    """Why a numeric estimate that is out of all measure has collapsed: the objective grows with it, without end.
+
+    Of points that are alike a shape or a concentration has no maximum. On the way to a limit (of a NegativeBinomial
+    to a Poisson) the objective is all but level; where it began as large, a larger one must be as good.
+    """
+    if end.state is not None or end.status in ("interrupted", "degenerate"):
+        return ""
+    mine = {n: np.asarray(v) for n, v in start.items() if _variable(setup, n)["domain"] == "positive"}
+    for least in (lambda v: OUTGROWN * v, lambda v: OUTGROWN):
+        large = {n: np.asarray(end.params[n]) > least(v) for n, v in mine.items()}
+        if not any(here.any() for here in large.values()):
+            continue
+        there = []
+        for by in (0.01, 100.0):
+            params = {
+                **end.params,
+                **{n: np.where(here, by * end.params[n], end.params[n]) for n, here in large.items()},
+            }
+            with np.errstate(all="ignore"):
+                there.append(evaluate(setup, params, None).objective)
+        grown = end.status == "decreased" or any(
+            (np.asarray(end.params[n]) > OUTGROWN * v).any() for n, v in mine.items()
+        )
+        if end.history[-1] - there[0] > 0.5 and (grown or not end.history[-1] - there[1] > 0.5):
+            names = ", ".join(n for n, here in large.items() if here.any())
+            return f"{names} has collapsed: the objective grows with it, without end"
+    return ""
 
 
 def _without_digits(setup: Setup, end: Climb, edge: Sequence[str], noise: float) -> str:
