@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
-import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -15,7 +13,15 @@ import click
 
 from emdsl import __version__
 from emdsl.errors import EmdslError, InternalError, Problem
-from emdsl.report.output import as_text, check_output, page_columns, problem_facts, put
+from emdsl.report.output import (
+    as_text,
+    check_output,
+    end_at_once,
+    page_columns,
+    problem_facts,
+    put,
+    stop_when_told,
+)
 
 if TYPE_CHECKING:
     from emdsl.fit.fitter import Fitter
@@ -329,28 +335,12 @@ def graph(model: str, form: str | None, output: str | None) -> None:
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run a command: 0 done, 1 a wrong model or wrong data, 2 a wrong command line, 130 interrupted. Exits."""
 
-    def stop(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    def again(lost: sys.UnraisableHookArgs) -> None:
-        """Ctrl-C while Python clears away an object is ignored: it comes again, a moment later."""
-        if lost.exc_type is KeyboardInterrupt and hasattr(signal, "setitimer"):
-            signal.signal(signal.SIGALRM, stop)
-            signal.setitimer(signal.ITIMER_REAL, 0.02)
-        else:
-            sys.__unraisablehook__(lost)
-
-    sys.unraisablehook = again
     if sys.stdout is None:  # closed by who started this: a fit is saved all the same
         sys.stdout = open(os.devnull, "w", encoding="utf-8")
-    signal.signal(signal.SIGTERM, stop)  # a fit that is told to end keeps its best, as with Ctrl-C
+    stop_when_told()
     status = run(arguments)
-    if status == INTERRUPTED:  # if Ctrl-C came in an `exec`, Python ends by the signal, whatever it is told
-        with contextlib.suppress(Exception):
-            sys.stdout.flush()
-        with contextlib.suppress(Exception):
-            sys.stderr.flush()
-        os._exit(status)
+    if status == INTERRUPTED:
+        end_at_once(status)
     raise SystemExit(status)
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
+import signal
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from emdsl.errors import DataError, Problem
 
@@ -64,3 +66,28 @@ def problem_facts(problem: Problem) -> dict[str, Any]:
     s = problem.span
     place = {"line": s.line, "column": s.column, "end_line": s.end_line, "end_column": s.end_column}
     return {"code": problem.code, "message": problem.message, "hint": problem.hint, "file": s.file, **place}
+
+
+def stop_when_told() -> None:
+    """SIGTERM is Ctrl-C: a fit that is told to end keeps its best. One that Python lost comes again, a moment later."""
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    def again(lost: sys.UnraisableHookArgs) -> None:  # while an object is cleared away Ctrl-C is ignored
+        if lost.exc_type is KeyboardInterrupt and hasattr(signal, "setitimer"):
+            signal.signal(signal.SIGALRM, stop)
+            signal.setitimer(signal.ITIMER_REAL, 0.02)
+        else:
+            sys.__unraisablehook__(lost)
+
+    sys.unraisablehook = again
+    signal.signal(signal.SIGTERM, stop)
+
+
+def end_at_once(status: int) -> NoReturn:
+    """If Ctrl-C came in an `exec`, Python would end by the signal, whatever it is told."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(Exception):
+            stream.flush()
+    os._exit(status)

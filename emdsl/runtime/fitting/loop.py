@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from emdsl.runtime.data.domains import on_boundary, with_ends
 from emdsl.runtime.data.faults import DataError
 from emdsl.runtime.fitting.climbs import (
     ENOUGH,
@@ -25,15 +24,20 @@ from emdsl.runtime.fitting.climbs import (
     rounding,
     within_points,
 )
+from emdsl.runtime.fitting.endings import (
+    BLURRED,
+    all_but_singular,
+    far_away,
+    on_edge,
+    outgrown,
+    scales_on_edge,
+    vanishing,
+    without_digits,
+)
 from emdsl.runtime.fitting.leaps import Leaps
-from emdsl.runtime.numeric.infinity import unlimited
 
 EARLY = 3  # M-steps after which is looked for the first time whether there are enough points of quadrature
 FALL = 1e-9  # an objective may fall by this much of 1 + |objective| before it is called a fall
-BLURRED = 1e-4  # an objective known to no more than this of 1 + |objective| says nothing of convergence
-DWINDLED = 0.02  # of where it started: a scale that may be going to 0
-OUTGROWN = 1e10  # times where it started, from which on a positive number is asked whether it has an end
-FLATTENED = 1e-6  # the smallest eigenvalue of a correlation matrix that may be why
 SAME = 1e-5  # two starts reach the same optimum when they differ by less of 1 + |objective|
 
 
@@ -111,7 +115,7 @@ def _climb(setup: Setup, start: Params, state: Any) -> Climb:
                     noise = max(rounding(setup, here), rounding(setup, there))
                     status = "level" if here.objective - there.objective <= noise else status
                 if status == "decreased" and (
-                    gone := sorted({*_scales_on_edge(setup, params)} - {*_scales_on_edge(setup, here.params)})
+                    gone := sorted({*scales_on_edge(setup, params)} - {*scales_on_edge(setup, here.params)})
                 ):
                     status, message = "degenerate", f"{', '.join(gone)} has collapsed: what is left is rounding"
                 if repaired:
@@ -240,15 +244,15 @@ def _conclude(
     """The climb with its last word: boundary estimates, repairs, and what may remain to climb."""
     status = {"climbing": "max_iter", "repaired": "degenerate", "level": "converged"}.get(end.status, end.status)
     message = end.message
-    edge = _on_edge(setup, end.params)
-    thin = _all_but_singular(setup, end, start or {}) if status == "converged" and end.state is None else []
+    edge = on_edge(setup, end.params)
+    thin = all_but_singular(setup, end, start or {}) if status == "converged" and end.state is None else []
     if thin and end.status != "level":  # steps below rounding look like convergence
         with np.errstate(all="ignore"):
             noise = rounding(setup, evaluate(setup, end.params, None))
     if thin and noise > BLURRED * (1 + abs(end.history[-1])):
         status = "degenerate"
         message = f"{', '.join(thin)} has collapsed: all but singular, with an objective known to {noise:.1e} only"
-    elif blurred := _outgrown(setup, end, start or {}) or _without_digits(setup, end, edge, noise):
+    elif blurred := outgrown(setup, end, start or {}) or without_digits(setup, end, edge, noise):
         status, message = "degenerate", blurred
     gap = remaining(end.history)
     about = f"; about {gap:.1e} may remain to climb (Aitken)" if gap is not None and gap > 0 else ""
@@ -261,10 +265,10 @@ def _conclude(
             message = (
                 f"converged after {iterations}: the objective is known to {noise:.1e} only, parameters are so large"
             )
-        edge += [n for n in _vanishing(setup, end, start or {}) if n not in edge]
+        edge += [n for n in vanishing(setup, end, start or {}) if n not in edge]
         if edge:
             status, message = "boundary", f"{message}; {', '.join(edge)} lies on the boundary of its domain"
-        far = _far(setup, end, noise) if end.state is None else {}
+        far = far_away(setup, end, noise) if end.state is None else {}
         if far:
             goes = ", ".join(f"{n} goes to {where}" for n, where in far.items())
             status, message = "boundary", f"{message}; no finite estimate is best: {goes}"
@@ -277,123 +281,6 @@ def _conclude(
     for what, count in repairs.items():
         message += f"; repaired ({setup.policy}) in {count} of {iterations}: {what}"
     return end._replace(status=status, message=message)
-
-
-def _on_edge(setup: Setup, params: Params) -> list[str]:
-    """The parameters that lie on the boundary of their domains, scales beside the data's own."""
-    spread = float(setup.prepared.get("the scale", 1.0))
-    return [n for n, value in params.items() if on_boundary(_variable(setup, n), value, spread)]
-
-
-def _vanishing(setup: Setup, end: Climb, start: Params) -> list[str]:
-    """Scales that are little beside where they started, and half of which is as good: they are on their way to 0."""
-    if end.state is not None:
-        return []
-    found, least = [], end.history[-1] - 1e-12 * (setup.unit + abs(end.history[-1]))
-    for n in (n for n in start if _variable(setup, n)["domain"] == "positive"):
-        small = np.asarray(end.params[n]) < DWINDLED * np.asarray(start[n])
-        half = {**end.params, n: np.where(small, end.params[n] / 2, end.params[n])}
-        try:
-            with np.errstate(all="ignore"):
-                found += [n] if small.any() and evaluate(setup, half, None).objective >= least else []
-        except (setup.module.Degenerate, np.linalg.LinAlgError):
-            continue
-    return found
-
-
-def _scales_on_edge(setup: Setup, params: Params) -> list[str]:
-    return [n for n in _on_edge(setup, params) if _variable(setup, n)["domain"] == "positive"]
-
-
-def _outgrown(setup: Setup, end: Climb, start: Params) -> str:
-    """Why a numeric estimate that is out of all measure has collapsed: the objective grows with it, without end.
-
-    Of points that are alike a shape or a concentration has no maximum. On the way to a limit (of a NegativeBinomial
-    to a Poisson) the objective is all but level; where it began as large, a larger one must be as good.
-    """
-    if end.state is not None or end.status in ("interrupted", "degenerate"):
-        return ""
-    mine = {n: np.asarray(v) for n, v in start.items() if _variable(setup, n)["domain"] == "positive"}
-    for least in (lambda v: OUTGROWN * v, lambda v: OUTGROWN):
-        large = {n: np.asarray(end.params[n]) > least(v) for n, v in mine.items()}
-        if not any(here.any() for here in large.values()):
-            continue
-        there = []
-        for by in (0.01, 100.0):
-            params = {
-                **end.params,
-                **{n: np.where(here, by * end.params[n], end.params[n]) for n, here in large.items()},
-            }
-            with np.errstate(all="ignore"):
-                there.append(evaluate(setup, params, None).objective)
-        grown = end.status == "decreased" or any(
-            (np.asarray(end.params[n]) > OUTGROWN * v).any() for n, v in mine.items()
-        )
-        if end.history[-1] - there[0] > 0.5 and (grown or not end.history[-1] - there[1] > 0.5):
-            names = ", ".join(n for n, here in large.items() if here.any())
-            return f"{names} has collapsed: the objective grows with it, without end"
-    return ""
-
-
-def _without_digits(setup: Setup, end: Climb, edge: Sequence[str], noise: float) -> str:
-    """Why an objective of which rounding leaves no digit has not converged; nothing where it has some.
-
-    A scale that goes to 0 (a regression with as many columns as rows) takes residuals that are all rounding with it.
-    """
-    size = 1 + abs(end.history[-1])
-    steady = _climbed_on(end.history, BLURRED * size) and noise > BLURRED * size
-    if end.status == "level" and (steady or noise > size):
-        return f"the next step has an objective that is known to {noise:.1e} only: a scale collapses"
-    collapsed = [n for n in edge if _variable(setup, n)["domain"] == "positive"]
-    if not collapsed or end.status not in ("level", "converged", "decreased") or end.state is not None:
-        return ""
-    with np.errstate(all="ignore"):
-        noise = rounding(setup, evaluate(setup, end.params, None))
-    if end.status != "decreased" and noise <= 1 + abs(end.history[-1]):
-        return ""
-    return f"{', '.join(collapsed)} has collapsed, with an objective known to {noise:.1e} only"
-
-
-def _climbed_on(history: Sequence[float], least: float) -> bool:
-    """Whether the last steps were large and hardly smaller than before, as where a scale goes to 0."""
-    steps = np.diff(history[-4:])
-    return len(steps) == 3 and bool(steps.min() > least and steps[-1] > 0.5 * steps[0])
-
-
-def _all_but_singular(setup: Setup, end: Climb, start: Params) -> list[str]:
-    """Covariances, and scales that are nothing beside where they started: rounding may hide there whether the
-    objective still climbs, so that nothing has converged."""
-    found = []
-    for v in setup.module.SPEC["variables"]:
-        if v["domain"] in ("spd", "correlation") and v["name"] in end.params:
-            value = end.params[v["name"]]
-            spread = np.sqrt(value.diagonal(0, -2, -1))
-            eigen = np.linalg.eigvalsh(value / (spread[..., :, None] * spread[..., None, :]))
-            if (eigen[..., 0] < FLATTENED).any():
-                found.append(v["name"])
-        elif v["domain"] == "positive" and v["name"] in start and v["name"] in end.params:
-            if (end.params[v["name"]] < FLATTENED * start[v["name"]]).any():
-                found.append(v["name"])
-    return found
-
-
-def _far(setup: Setup, end: Climb, noise: float) -> dict[str, str]:
-    def rounded() -> float:
-        return max(noise, rounding(setup, evaluate(setup, end.params, None)))
-
-    try:
-        with np.errstate(all="ignore"):
-            return unlimited(setup.module.SPEC, end.params, lambda p: evaluate(setup, p, None).objective, rounded)
-    except (setup.module.Degenerate, np.linalg.LinAlgError):
-        return {}
-
-
-def _variable(setup: Setup, name: str) -> Mapping[str, Any]:
-    found: Mapping[str, Any] = next(v for v in setup.module.SPEC["variables"] if v["name"] == name)
-    if "bounded" not in found:
-        return found
-    data = setup.data
-    return with_ends(found, setup.module.limits(data.sizes, data.values, data.ragged))
 
 
 def best_climb(climbs: Sequence[Climb]) -> Climb:
