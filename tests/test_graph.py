@@ -15,7 +15,9 @@ from gallery import MODELS
 
 import emdsl
 from emdsl.families import PRELUDE
+from emdsl.graph.build import graph
 from emdsl.graph.diagram import Diagram
+from emdsl.graph.layout import layout
 from emdsl.language import parse_model
 from emdsl.language.model import ModelText
 
@@ -49,6 +51,8 @@ def test_nothing_lies_on_anything_else(name: str) -> None:
     for said, w in words:
         for n in picture.nodes:
             assert said == n.name or not w.meets(n.box), (said, n.name)
+    beside = [d.text for d in layout(graph(text(name))).edges if d.text]
+    assert not [(a, b) for a, b in combinations(beside, 2) if a.meets(b)]
     for _, box, w in picture.plates:
         assert box.holds(w)
     for box in [n.box for n in picture.nodes] + [w for _, w in words] + [b for _, b, _ in picture.plates]:

@@ -151,7 +151,12 @@ def _edges(graph: Graph, nodes: Sequence[Placed], framed: Sequence[Framed]) -> t
         walls = [p.outline.grown(CLEAR) for p in nodes if p not in (s, t)] + texts + _texts(nodes)
         points = way(s.at, t.at, walls)
         drawn.append(Drawn(e, _rimmed(s, t, points)))
-    return tuple(_labelled(d, drawn, nodes, texts) if d.edge.label and d.points else d for d in drawn)
+    walls = [p.outline for p in nodes] + [*texts, *_texts(nodes)]
+    out: list[Drawn] = []
+    for d in drawn:
+        out.append(_labelled(d, drawn, walls) if d.edge.label and d.points else d)
+        walls += [out[-1].text.grown(1)] if out[-1].text else []  # no label on another
+    return tuple(out)
 
 
 def _rimmed(s: Placed, t: Placed, points: tuple[Point, ...]) -> tuple[Point, ...]:
@@ -173,16 +178,15 @@ def _texts(nodes: Sequence[Placed]) -> list[Rect]:
     return out
 
 
-def _labelled(d: Drawn, drawn: Sequence[Drawn], nodes: Sequence[Placed], texts: Sequence[Rect]) -> Drawn:
+def _labelled(d: Drawn, drawn: Sequence[Drawn], walls: Sequence[Rect]) -> Drawn:
     """The edge with its label beside the line, where it covers least."""
     line = names.plain(d.edge.label)
     wide, high = names.width(line) * 0.8, 15.0
-    walls = [p.outline for p in nodes] + [*texts, *_texts(nodes)]
     lines = [pq for e in drawn for pq in pairwise(e.points)]
     best: tuple[float, Rect] | None = None
     pieces = list(pairwise(d.points))
     p, q = max(pieces, key=lambda pq: distance(*pq))
-    for share in (0.5, 0.4, 0.6, 0.3, 0.7):
+    for share in (0.5, 0.4, 0.6, 0.3, 0.7, 0.2, 0.8):
         for side in (1, -1):
             length = distance(p, q) or 1.0
             ax, ay = side * (q[1] - p[1]) / length, -side * (q[0] - p[0]) / length
