@@ -753,3 +753,27 @@ def test_rows_and_columns_of_a_table_are_divided() -> None:
     for name, truth in (("z", z), ("u", u)):
         same = est.posterior_[name].argmax(1) == truth
         assert same.all() or not same.any()
+
+
+def test_features_in_either_order() -> None:
+    """Elements by index and one by one are cliques of one network: its tables had other axes in one factor than in the
+    next, and which order of the line was taken was chance. The bound against its definition over all states."""
+    text = """
+model Features
+for k in 2: latent p[k] ~ Beta(1, 2)
+for n in N:
+    for k in 2: latent g[n, k] ~ Bernoulli(p[k])
+    observed x[n] ~ Normal(2 * g[n, 0] - 3 * g[n, 1], 1)
+"""
+    x = np.array([0.3, 1.8, -2.7])
+    for line in ("infer g, p by meanfield", "infer p, g by meanfield"):
+        est = by(text, line).fitter(max_iter=200, tol=1e-13, seed=1).fit({"x": x})
+        assert np.diff(est.history_).min() > -1e-10
+        a, b, q = est.posterior_["p"]["a"], est.posterior_["p"]["b"], est.posterior_["g"][..., 1]
+        yes, no = (special.digamma(c) - special.digamma(a + b) for c in (a, b))
+        bound = (q * yes + (1 - q) * no + stats.entropy([q, 1 - q])).sum() + stats.beta(a, b).entropy().sum()
+        bound += (np.log(2) + no).sum()
+        for state in np.ndindex(2, 2):
+            chance = np.prod([q[:, k] if s else 1 - q[:, k] for k, s in enumerate(state)], axis=0)
+            bound += (chance * stats.norm.logpdf(x, 2 * state[0] - 3 * state[1], 1)).sum()
+        assert est.objective_ == pytest.approx(bound, abs=1e-9)

@@ -32,9 +32,9 @@ def expectation(t: Term, elimination: Elimination, joint: LogJoint) -> list[Term
 
 
 def in_turn(t: Term, factors: Sequence[Sequence[Block]], joint: LogJoint) -> list[Term] | str:
-    """A term averaged over several factors of q, one after the other."""
+    """A term averaged over several factors of q, one after the other: networks last, others choose their cliques."""
     out = [t]
-    for blocks in factors:
+    for blocks in sorted(factors, key=lambda blocks: any(b.network for b in blocks)):
         found = [averaged(one, blocks, joint) for one in out]
         out = []
         for terms in found:

@@ -44,7 +44,7 @@ from emdsl.derive.joint.weights import weigh
 from emdsl.derive.posteriors.averages import averaged, hidden, in_turn
 from emdsl.derive.posteriors.block import MOST_TOGETHER, Block, touches
 from emdsl.derive.posteriors.blocks import Elimination, Part, classes, eliminated, enumerable, is_prior
-from emdsl.derive.posteriors.discrete import groups
+from emdsl.derive.posteriors.discrete import WAYS_OUT, groups
 from emdsl.derive.posteriors.gaussian_moments import covariance_axes
 from emdsl.derive.posteriors.refusals import placed
 from emdsl.derive.posteriors.scaled import is_matrix
@@ -268,7 +268,7 @@ def _closed(found: list[Term] | str, span: Span, about: str, joint: LogJoint) ->
         found = next((why for t in found if (why := _too_wide(t))), found)
     if isinstance(found, str):
         text = f"mean-field cannot average the density of {about or 'a factor'}: {found}"
-        raise ModelError([Problem("E110", text, span)], joint.model.source)
+        raise ModelError([Problem("E110", text, span, WAYS_OUT)], joint.model.source)
     return found
 
 

@@ -77,7 +77,9 @@ def in_clique(t: Term, latents: tuple[str, ...], levels: Mapping[str, str]) -> C
     states = tuple(places.values())
     masks = tuple(f for f in factors if _is_mask(f, levels) and not set(x.free(f)) & set(states))
     rest = tuple(f for f in factors if f not in masks and f != x.ONE)
-    plates = tuple(i for i in ixs if any(i in x.free(e) for e in (*masks, *(El("", p[1]) for p in places))))
+    held = dict.fromkeys(i for _, idx in places for part in idx for i in sorted(x.free(El("", (part,))), key=repr))
+    held |= dict.fromkeys(i for i in ixs if any(i in x.free(e) for e in masks))
+    plates = tuple(i for i in held if i in ixs)  # as places name them: terms averaged in other orders have one clique
     summed = tuple(i for i in ixs if i not in plates)
     return Clique(tuple(places), states, plates, masks, (Term(t.coef, (), rest, (*states, *plates, *summed)),))
 
