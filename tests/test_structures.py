@@ -371,8 +371,8 @@ def test_rows_of_configurations_are_weighted_by_the_next_way() -> None:
     data = {"of": [0, 1, 0], "y": [0.5, 2.0, -1.0]}
     start = {"p": [0.4, 0.6], "m": [0.0, 1.0], "t": 0.7}
     with pytest.warns(UserWarning, match="rows of N cannot be weighted.* by meanfield instead"):
-        weighted = written(text).fitter(max_iter=0).fit(data, init=start, sample_weight=[2, 2, 2])
-    bound = written(f"{text}infer b, z by meanfield\n").fitter(max_iter=0)
+        weighted = written(text).fitter(max_iter=0, seed=0).fit(data, init=start, sample_weight=[2, 2, 2])
+    bound = written(f"{text}infer b, z by meanfield\n").fitter(max_iter=0, seed=0)
     bound = bound.fit(data, init=start, sample_weight=[2, 2, 2])
     assert weighted.log_likelihood_ is None and weighted.objective_ == pytest.approx(bound.objective_)
     assert written(text).fitter(max_iter=0).fit(data, init=start).log_likelihood_ is not None
