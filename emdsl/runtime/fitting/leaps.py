@@ -36,6 +36,7 @@ class Leaps:
         self.path: list[Params] = []
         self.reach, self.wait, self.rest = FIRST_REACH, 0, 0
         self.back: Point | None = None
+        self.taken = False  # whether any leap was
         self.gain = 0.0  # of the last leap; 0 where it was none
 
     def ahead(self, setup: Setup, here: Point, history: Sequence[float]) -> Point:
@@ -58,7 +59,7 @@ class Leaps:
             return here
         self.reach = min(FARTHEST, self.reach * WIDER) if steps >= self.reach else self.reach
         self.path, self.wait, self.back = [there.params], 1, here
-        self.gain = there.objective - here.objective
+        self.gain, self.taken = there.objective - here.objective, True
         return there
 
 

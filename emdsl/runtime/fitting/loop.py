@@ -38,6 +38,7 @@ from emdsl.runtime.fitting.leaps import Leaps
 
 EARLY = 3  # M-steps after which is looked for the first time whether there are enough points of quadrature
 FALL = 1e-9  # an objective may fall by this much of 1 + |objective| before it is called a fall
+BLUNT = 1e-8  # of 1 + the objective: a fall after leaps that is none
 SAME = 1e-5  # two starts reach the same optimum when they differ by less of 1 + |objective|
 
 
@@ -112,8 +113,14 @@ def _climb(setup: Setup, start: Params, state: Any) -> Climb:
                         "points explain: ask for more points; the parameters before the fall are kept"
                     )
                 if status == "decreased" and "state" not in here.statistics:
-                    noise = max(rounding(setup, here), rounding(setup, there))
-                    status = "level" if here.objective - there.objective <= noise else status
+                    fall = here.objective - there.objective
+                    blunt = BLUNT * (setup.unit + abs(here.objective)) if leaps.taken else 0.0
+                    noise = max(rounding(setup, here), rounding(setup, there), min(fall, blunt))
+                    status = "level" if fall <= noise else status
+                if status == "decreased" and leaps.back is not None:  # where rounding takes more than a step gains
+                    here, leaps.back, leaps.on, status = leaps.back, None, False, "climbing"
+                    history[-1] = here.objective
+                    continue
                 if status == "decreased" and (
                     gone := sorted({*scales_on_edge(setup, params)} - {*scales_on_edge(setup, here.params)})
                 ):
