@@ -219,6 +219,13 @@ def test_91_too_many_states_are_told_before_they_are_made() -> None:
         chain.fitter(K=100_000, seed=0).fit(np.zeros((10, 1)))
 
 
+TABLES: dict[str, Any] = {
+    "test_a_model_that_is_refused": REFUSED_MODELS,
+    "test_data_and_options_that_are_refused": REFUSED_DATA,
+    "test_what_is_accepted_is_right": ACCEPTED,
+}
+
+
 def test_the_page_names_every_case_and_tests_that_exist() -> None:
     page = (ROOT / "docs" / "faults.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| (\d+) \|(.*)\|$", page, re.MULTILINE)
@@ -226,6 +233,8 @@ def test_the_page_names_every_case_and_tests_that_exist() -> None:
     for number, row in rows:
         tests = re.findall(r"`(\w+\.py)(?:::(\w+))?`|`((?:bad|refused)/\w+)`", row.rpartition("|")[2])
         assert tests or "**no**" in row, number
+        for _, name, _ in tests:  # of those with many cases, one has this number
+            assert any(k.startswith(f"{number} ") for k in TABLES.get(name, [f"{number} "])), (number, name)
         for file, name, bad in tests:
             if bad:
                 assert (ROOT / "tests" / f"{bad}.em").exists(), bad

@@ -98,6 +98,7 @@ def test_what_is_no_fit_is_refused(tmp_path: Path) -> None:
     assert "no fit holds 'fixedx'" in refused(written(fixedx=[]))
     parts = {
         "labels": {"V": "ab"}, "history": [], "sizes": {"K": -1}, "status": "evil", "message": "\x1b[31m", "n_iter": -1,
+        "objective": 10**400,
         "plan": {"z": 3}, "fixed": [1], "reference": {"x": ["a"]}, "factors": {"z": [[1], [1, 2]]},
     }  # fmt: skip
     for key, value in {"labels": 3, **parts}.items():
