@@ -144,7 +144,7 @@ def fit(model: str, data: str, **options: Any) -> None:
     from emdsl.fit.tables import fit_table
 
     for path in (options["output"], options["plot"]):
-        check_output(path)
+        check_output(path, model, data, options["init"])
     if options["plot"] and not options["plot"].lower().endswith(".svg"):
         raise click.UsageError("--plot writes SVG: give a name that ends in .svg")
     sizes, index = size_pairs(options["size"]), pairs("--index", options["index"])
@@ -205,7 +205,7 @@ def report_fit(fitter: Fitter, data: str, options: Mapping[str, Any]) -> bool:
 @AS_JSON
 def derive(model: str, form: str, diff: str | None, infer: Sequence[str], output: str | None, as_json: bool) -> None:
     """Print the derivation: posterior, statistics, updates, and why."""
-    check_output(output)
+    check_output(output, model, diff)
     form = "json" if as_json else form
     if diff is not None and form not in ("text", "json"):
         raise click.UsageError("--diff prints text, or JSON with --json")
@@ -221,7 +221,7 @@ def derive(model: str, form: str, diff: str | None, infer: Sequence[str], output
 @OUTPUT
 def compile_(model: str, infer: Sequence[str], output: str | None) -> None:
     """Print the generated module, which runs without emdsl."""
-    check_output(output)
+    check_output(output, model)
     put(output, compiled(model, infer).source)
 
 
@@ -281,7 +281,7 @@ def format_(model: str, only_check: bool) -> None:
 @AS_JSON
 def verify(model: str, infer: Sequence[str], seed: int, output: str | None, as_json: bool) -> None:
     """Check the derivation by numbers, on data drawn from the model; status 1 where it fails."""
-    check_output(output)
+    check_output(output, model)
     certificate = compiled(model, infer).verify(seed=seed)
     put(output, as_text(certificate.to_dict()) if as_json else certificate.table(output is None))
     if not certificate.passed:
@@ -303,7 +303,7 @@ def sample(
     """Draw synthetic data from MODEL.em at the parameters of a fit, as CSV (or JSON by the name of -o)."""
     from emdsl.fit.tables import draw_rows, size_names
 
-    check_output(output)
+    check_output(output, model)
     if output and output.lower().endswith((".parquet", ".pq", ".npz", ".xlsx")):
         raise click.UsageError(f"-o {output}: draws are written as CSV, or as JSON where the name ends in .json")
     built, sizes = compiled(model), size_pairs(size)
@@ -323,7 +323,7 @@ def graph(model: str, form: str | None, output: str | None) -> None:
     from emdsl.graph.diagram import Diagram
     from emdsl.language import parse_model
 
-    check_output(output)
+    check_output(output, model)
     named = (output or "").lower().rpartition(".")[2]
     drawn = Diagram.of(parse_model(model_text(model), model, PRELUDE()))
     put(output, drawn.dot if (form or named) in ("dot", "gv") else drawn)

@@ -52,6 +52,14 @@ def test_a_name_as_long_as_names_may_be_is_written(tmp_path: Path) -> None:
     assert cli.run(["compile", MODEL, "-o", str(path)]) == 0 and path.exists()
 
 
+def test_what_is_read_is_not_written_over(said: Any, tmp_path: Path) -> None:
+    model = tmp_path / "m.em"
+    model.write_text(Path(MODEL).read_text())
+    for command in ("derive", "compile", "graph"):
+        assert "it is what is read" in said(1, command, str(model), "-o", str(model))
+    assert model.read_text() == Path(MODEL).read_text()
+
+
 def saved(folder: Path, document: Any) -> str:
     (folder / "p.json").write_text(json.dumps(document))
     return str(folder / "p.json")

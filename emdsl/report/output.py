@@ -14,14 +14,16 @@ from typing import Any, NoReturn
 from emdsl.errors import DataError, Problem
 
 
-def check_output(path: str | None) -> None:
-    """Refuse an output path that cannot be written before any work is done."""
+def check_output(path: str | None, *read: str | None) -> None:
+    """Refuse an output path that cannot be written, or that a command reads, before any work is done."""
     if path is None or path == "-" or (os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path)):
         return
     reason = None
     try:
         folder = Path(path).resolve().parent
-        if Path(path).is_dir():
+        if any(f and os.path.isfile(f) and os.path.exists(path) and os.path.samefile(path, f) for f in read):
+            reason = "it is what is read"
+        elif Path(path).is_dir():
             reason = "it is a directory"
         elif not folder.is_dir():
             reason = f"there is no directory {folder}"

@@ -20,7 +20,7 @@ from emdsl.runtime.data.sizes import size_value
 FIT_FORMAT = 1
 PACKED = 100  # an npz may be so many times as large as its file, beside MEGABYTES that any fit may have
 MEGABYTES = 1 << 26
-LARGEST = 10**300  # an objective, which JSON may hold as a whole number of any length
+MOST_OBJECTIVE = 10**300  # an objective, which JSON may hold as a whole number of any length
 STATES = ("converged", "max_iter", "boundary", "degenerate", "decreased", "interrupted")
 NO_VALUE = type(None)
 # what reading a file that was cut or altered raises, an array's shape beyond all memory among it
@@ -156,7 +156,7 @@ def _holds(key: str, value: Any) -> bool:
         case "n_iter" | "n_parameters" | "seed" | "n_units":
             return value is None or (not isinstance(value, bool) and 0 <= value < math.inf)
         case "objective" | "log_likelihood" | "quadrature_error":
-            return value is None or (not isinstance(value, bool) and abs(value) <= LARGEST)
+            return value is None or (not isinstance(value, bool) and abs(value) <= MOST_OBJECTIVE)
         case "status":
             return value in STATES
         case "message":
