@@ -146,3 +146,27 @@ def test_classes_that_are_enumerated_together_start_as_divisions_of_rows(seed: i
     best = written(CLASSES_OF_ROWS).fitter(sizes={"K": 2}).fit(data, init=near)
     fit = written(CLASSES_OF_ROWS).fitter(sizes={"K": 2}, seed=seed).fit(data)
     assert fit.log_likelihood_ == pytest.approx(best.log_likelihood_, abs=0.05)
+
+
+COUNTS = """
+model Counts
+param w : simplex[K]
+param a[K] : positive
+param b[K] : positive
+for i in I:
+    latent c[i] ~ Categorical(w)
+    latent rate[i] ~ Gamma(a[c[i]], b[c[i]])
+    for t in T:
+        observed y[i, t] ~ Poisson(rate[i])
+"""
+
+
+def test_classes_of_groups_are_told_apart_by_what_lies_within() -> None:
+    """Groups that no datum of their own tells apart got classes at random, and EM stayed there: 64 below."""
+    rng = np.random.default_rng(0)
+    rate = np.where(rng.random(120) < 0.5, rng.gamma(2, 0.5, 120), rng.gamma(20, 0.5, 120))
+    y = rng.poisson(rate[:, None], (120, 5))
+    near = {"w": [0.5, 0.5], "a": [2, 20], "b": [2, 2]}
+    best = written(COUNTS).fitter(sizes={"K": 2}).fit({"y": y}, init=near)
+    fit = written(COUNTS).fitter(sizes={"K": 2}, seed=0).fit({"y": y})
+    assert fit.log_likelihood_ == pytest.approx(best.log_likelihood_, abs=0.01)

@@ -247,7 +247,7 @@ def expectations(params, prepared):
         log_z += constant[:, None]
         q_z, log_z_z = normalise(log_z, 1)
         if rng is not None:
-            q_z = seeded(q_z, 1, [], rng, prepared["the weight"])
+            q_z = seeded(q_z, 1, inside_each(prepared["the sums"], "y", "day_y", over="n_y"), rng, prepared["the weight"])
         return mean_b, cov_b, log_z_b, q_z, log_z_z
     return on
 

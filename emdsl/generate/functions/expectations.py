@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from emdsl.derive.algebra import expr as x
-from emdsl.derive.algebra.expr import Expr
+from emdsl.derive.algebra.expr import Expr, Sel
+from emdsl.derive.algebra.made import is_made
 from emdsl.derive.joint.plates import conditions_of, home_of, plate_indices
 from emdsl.derive.posteriors.block import Block
+from emdsl.derive.posteriors.once import DataSum
 from emdsl.generate.context import Function
 from emdsl.generate.lines.kept import CHAIN, CONDITIONAL
 from emdsl.generate.lines.spelling import indent
 from emdsl.generate.printer import Printer
+from emdsl.generate.shared import SUMS
 from emdsl.language import model as m
 
 
@@ -99,8 +102,26 @@ def _weights_of_rows(printer: Printer, block: Block) -> str:
 
 
 def rows_of_data(printer: Printer, f: Function, block: Block) -> str:
-    """What rows are told apart by when a start is drawn: the observed arrays on the block's own plates."""
-    return _arrays(printer, f, block, printer.plan.joint.model.of_kind("observed"))
+    """What rows are told apart by when a start is drawn: the observed arrays on the block's own plates, else what those
+    inside add up to."""
+    own = _arrays(printer, f, block, printer.plan.joint.model.of_kind("observed"))
+    return own if own != "[]" else _sums_within(printer, block)
+
+
+def _sums_within(printer: Printer, block: Block) -> str:
+    """Code of the sums of data for each element of a block, its sufficient statistics; as means, where the number of
+    what was seen is among them: groups of many rows are no class of their own."""
+    home = [i.dim for i in block.home]
+    found = {s: n for s, n in printer.sums.found.items() if home and [i.dim for i in s.axes] == home}
+    over = next((f', over="{n}"' for s, n in found.items() if not _data_of(s)), "")
+    seen = {v.name for v in printer.plan.joint.model.of_kind("observed")}
+    told = ", ".join(f'"{n}"' for s, n in found.items() if seen & _data_of(s))
+    return f'inside_each(prepared["{SUMS}"], {told}{over})' if told else "[]"
+
+
+def _data_of(s: DataSum) -> set[str]:
+    """The variables whose values a sum of data holds, not only where they were seen and which element they point at."""
+    return {n for e in s.factors if not isinstance(e, Sel) for n in x.variables(e) if not is_made(n)}
 
 
 def _covariates(printer: Printer, block: Block) -> str:

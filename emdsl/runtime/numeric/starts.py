@@ -77,6 +77,12 @@ def seeded(
     return soft.reshape(q.shape)
 
 
+def inside_each(sums: Mapping[str, Array], *names: str, over: str = "") -> list[Array]:
+    """What groups are told apart by: sums of the data inside each, as means where `over` names how many there are."""
+    rows = np.maximum(sums[over], 1) if over else 1
+    return [sums[n] / rows for n in names]
+
+
 def seeded_beside(
     q: Array,
     points: tuple[int, ...],
