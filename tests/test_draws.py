@@ -559,10 +559,10 @@ for n in N:
     model = compiled(text, "saem(warm = 40)")
     assert model.plan["b"].method == "saem:slice" and not model.derived.draws.moved
     assert model.plan["z"].method == "exact:enumeration"
-    model.module.MOST_SWEEPS, model.module.PILOT, model.module.ROUNDS = 800, 100, 2
+    model.module.MOST_SWEEPS, model.module.PILOT, model.module.ROUNDS = 1500, 200, 6
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        found = model.fitter(seed=1, max_iter=60).fit(data, init={"tau": 0.4, "m": [0.0, 1.5]})
+        found = model.fitter(seed=0, max_iter=60).fit(data, init={"tau": 0.4, "m": [0.0, 1.5]})
     y, grid = np.bincount(group, data["y"]), np.linspace(-4, 4, 161)
 
     def loss(t: Any) -> float:
