@@ -350,7 +350,7 @@ def test_mass_between_ends_is_a_factor_of_all_else(name: str) -> None:
     if "latent t" in rest:
         told = {n: v for n, v in told.items() if n != "t"} | {f"s{k}": np.ones(6) for k in range(5) if "t4" in rest}
     fit = model.fitter(max_iter=0, init={"a": 0.4, "b": 0.7}).fit(told)
-    assert {n: p.method for n, p in fit._current.plan.items()} == plan
+    assert {n: p.method for n, p in fit._variant.current.plan.items()} == plan
     assert fit.log_likelihood_ == pytest.approx(log_p(), abs=1e-12)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from emdsl.fit.onward import CompiledModel
+from emdsl.fit.variants import CompiledModel
 from emdsl.runtime.data import faults
 from emdsl.runtime.fitting.climbs import Params, Setup, evaluate
 from emdsl.runtime.fitting.loop import climb

@@ -16,11 +16,12 @@ from emdsl.fit.apart import likelier_start
 from emdsl.fit.few import too_many
 from emdsl.fit.identified import unidentified
 from emdsl.fit.missing import LAST, are_last, has_gaps, located, renamed
-from emdsl.fit.onward import CompiledModel, Onward
+from emdsl.fit.onward import Onward
 from emdsl.fit.reached import of_no_row
 from emdsl.fit.rings import refuse_rings
-from emdsl.fit.tied import Tied, tied
+from emdsl.fit.tied import tied
 from emdsl.fit.unsettled import Unidentified
+from emdsl.fit.variants import CompiledModel, Variant
 from emdsl.runtime.data import faults
 from emdsl.runtime.data.arguments import by_name, seed_number
 from emdsl.runtime.data.binding import Bound, outer_plates
@@ -42,11 +43,9 @@ class Fitter(Onward):
 
     def __init__(self, model: CompiledModel, **options: Any) -> None:
         self.model = model
-        self._use(model)
+        self._fitted = Variant(model)
+        self._use(self._fitted)
         self._held: dict[str, Any] = {}
-        self._completed: tuple[str, ...] = ()
-        self._over = ""  # the plate that is weighed, where the observed data lie on several
-        self._many = self._fitted_many = False  # whether the data have more configurations than are enumerated
         super().__init__(**options)
 
     def __sklearn_clone__(self) -> Fitter:
@@ -61,102 +60,87 @@ class Fitter(Onward):
         return fit_html(self, self._module.SPEC) if "params_" in self.__dict__ else f"<pre>{escape(repr(self))}</pre>"
 
     def __getstate__(self) -> dict[str, Any]:
-        return {n: v for n, v in super().__getstate__().items() if n not in ("_module", "_current", "_fitted")}
+        return {n: v for n, v in super().__getstate__().items() if n != "_module"}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        whole, found = self._whole(), self._tied
-        self._use(whole.complete(self._completed) if self._completed else whole)
-        if found is not None:
-            model = whole.by_runs(found.runs.lags, found.runs.patterns)
-            self._use(model or whole, found._replace(model=model))
-
-    def _use(self, model: CompiledModel, tied: Tied | None = None) -> None:
-        """Take over the module of a model: of data that are complete, of what is missing, or of rows tied by that."""
-        self._current, self._module, self._tied = model, model.module, tied
-
-    def _whole(self) -> CompiledModel:
-        """The model with its fixed parameters, its data complete; that of the plate that is weighed, where one was
-        chosen among several."""
-        whole = self.model.fix(tuple(sorted(self._held))) if self._held else self.model
-        whole = (whole.told(weights_over=self._over) or whole) if self._over else whole
-        return (whole.told(enumerated=False) or whole) if self._many else whole
+        self._use(self._variant)
 
     def fit(self, data: Any, *arguments: Any, **beside: Any) -> Self:
         """See `Estimator.fit`. Missing entries are latents of their rows, where they cannot simply be left out."""
-        self._completed = ()
-        self._fitted_many = False
         self.__dict__.pop("_unsettled", None)
         over = beside.get("weights_over")
-        self._over = over if isinstance(over, str) and len(outer_plates(self.model.module.SPEC)) > 1 else ""
-        super().fit(data, *arguments, **beside)
-        self._fitted, self._fitted_many = (self._current, self._tied), self._many
-        if self._tied is not None:
-            self.sizes_ = {n: size for n, size in self.sizes_.items() if n in self._tied.written.sizes}
+        over = over if isinstance(over, str) and len(outer_plates(self.model.module.SPEC)) > 1 else ""
+        before, self._fitted = self._fitted, Variant(self.model, over=over)
+        self._use(self._fitted)
+        try:
+            super().fit(data, *arguments, **beside)
+        except BaseException:
+            self._fitted = before  # what was fitted before still answers
+            raise
+        self._fitted = self._variant
+        if (found := self._fitted.tied) is not None:
+            self.sizes_ = {n: size for n, size in self.sizes_.items() if n in found.written.sizes}
         return self
 
     @property
     def posterior_(self) -> dict[str, Any]:
         """See `Answers.posterior_`; new data may have been met since that another variant of the model is for."""
-        if "_fitted" in self.__dict__:
-            self._back()
+        self._use(self._fitted)
         return super().posterior_
-
-    def _back(self) -> None:
-        """To the variant of the model that the last fit used."""
-        self._many = self._fitted_many
-        self._use(*self._fitted)
 
     def _bind(self, data: Any, params: Any = None, **beside: Any) -> Bound:
         """Data as the model is written, by the next way where configurations are too many to be enumerated unasked."""
-        self._many = self._fitted_many
-        configured = self._whole().module.SPEC.get("configurations") and not asked(self._whole().resolved)
+        base = self._fitted._replace(completed=self._variant.completed, tied=None, absent=())  # parts are to add up
+        configured = base.whole.module.SPEC.get("configurations") and not asked(base.whole.resolved)
         try:
-            bound = self._bind_variant(data, params, **beside)
-            reason = too_many(self._current.derived, bound) if configured else ""
+            bound = self._bind_variant(base, data, params, **beside)
+            reason = too_many(self._variant.current.derived, bound) if configured else ""
         except faults.DataError as error:
-            if not configured or error.code != "D014" or self._whole().told(enumerated=False) is None:
+            if not configured or error.code != "D014" or base.whole.told(enumerated=False) is None:
                 raise
             reason = error.message  # rows that are eliminated together have no weights: by the next way they may
-        if not reason or self._whole().told(enumerated=False) is None:
+        if not reason or base.whole.told(enumerated=False) is None:
             return bound
-        self._many = True
-        bound = self._bind_variant(data, params, **beside)
-        ways = {c.method.partition(":")[0] for c in self._current.derived.choices.values()} - {"exact"}
+        bound = self._bind_variant(base._replace(many=True), data, params, **beside)
+        choices = self._variant.current.derived.choices.values()
+        ways = {c.method.partition(":")[0] for c in choices} - {"exact"}
         text = f"{reason}: by {' and '.join(sorted(ways))} instead, which is no exact posterior"
         warnings.warn(text, UserWarning, stacklevel=4)
         return bound
 
-    def _bind_variant(self, data: Any, params: Any = None, **beside: Any) -> Bound:
+    def _bind_variant(self, base: Variant, data: Any, params: Any = None, **beside: Any) -> Bound:
         """Data as the model is written; where entries cannot be left out, the completed model takes over."""
-        whole = self._whole()
-        self._use(whole)
+        self._use(base._replace(completed=()))
+        whole = base.whole
         bound = refuse_rings(whole.resolved, super()._bind(data, params, **beside))
         found = {v["name"]: v for v in self._module.SPEC["variables"] if has_gaps(v, bound.masks.get(v["name"]))}
         try:
-            self._complete({*found, *self._completed})
+            self._complete({*found, *base.completed})
         except ModelError as error:
             raise located(error, found, bound, whole.module.SPEC) from None
-        bound = renamed(bound, self._completed, self._module.SPEC) if self._completed else bound
-        bound = self._by_runs(whole, bound)
+        completed = self._variant.completed
+        bound = renamed(bound, completed, self._module.SPEC) if completed else bound
+        bound = self._by_runs(bound)
         if self._module.SPEC.get("tails"):
             self._leave_out(bound)
         return bound
 
-    def _by_runs(self, whole: CompiledModel, bound: Bound) -> Bound:
+    def _by_runs(self, bound: Bound) -> Bound:
         """Where gaps would have all configurations enumerated, those of the rows that each gap ties are enough."""
-        if not self._completed:
+        here = self._variant
+        if not here.completed:
             return bound
         try:
-            found = tied(whole, self._current, self._completed, bound)
+            found = tied(here.whole, here.current, here.completed, bound)
         except faults.DataError as error:
-            spec = whole.module.SPEC
-            if all(are_last(v, bound, spec) for v in spec["variables"] if v["name"] in self._completed):
+            spec = here.whole.module.SPEC
+            if all(are_last(v, bound, spec) for v in spec["variables"] if v["name"] in here.completed):
                 raise faults.DataError(error.message, LAST, error.code, error.row) from None
             raise
         if found is None:
             return bound
-        self._use(found.model, found)
+        self._use(here._replace(tied=found))
         return found.data
 
     def _leave_out(self, bound: Bound) -> None:
@@ -164,20 +148,20 @@ class Fitter(Onward):
 
         A saved fit is loaded into the model with all cases, so that both have the same reference points.
         """
-        lean = self._current.without_cases(of_no_row(self._current.derived.joint.cases, bound))
-        if lean is not None:
-            points = [set(self._ask("reference", bound, of=m)) for m in (self._module, lean.module)]
+        lean = self._variant._replace(absent=of_no_row(self._variant.current.derived.joint.cases, bound))
+        if lean.current is not self._variant.current:
+            points = [set(self._ask("reference", bound, of=m)) for m in (self._module, lean.current.module)]
             if points[0] == points[1]:
                 self._use(lean)
 
     def _prepare(self, bound: Bound) -> Mapping[str, Any]:
-        if self._tied is not None:  # reference points are those of the runs that these data have
+        if self._variant.tied is not None:  # reference points are those of the runs that these data have
             return self._at_points(self._ask("prepare", bound, self._ask("reference", bound)))
         try:
             return super()._prepare(bound)
         except faults.DataError as error:
-            spec = self._whole().module.SPEC
-            gaps = [v for v in spec["variables"] if v["name"] in self._completed and v["name"] in bound.masks]
+            spec = self._variant.whole.module.SPEC
+            gaps = [v for v in spec["variables"] if v["name"] in self._variant.completed and v["name"] in bound.masks]
             if error.code == "D022" and gaps and all(are_last(v, bound, spec) for v in gaps):
                 raise faults.DataError(error.message, hint=LAST, code="D022") from None
             raise
@@ -188,10 +172,10 @@ class Fitter(Onward):
         found = super()._ask(function, *arguments, of=of)
         if function != "posterior" or of is not None:
             return found
-        if self._tied is not None:
-            return self._tied.posterior(found)
+        if self._variant.tied is not None:
+            return self._variant.tied.posterior(found)
         if names := self._module.SPEC.get("untold"):
-            kept = self._current.told(tails="kept")
+            kept = self._variant.current.told(tails="kept")
             found = found if kept is None else {**found, **self._of_latents(kept.module, names, *arguments[:2])}
         return {**found, **self._of_entries(found, *arguments[:2])}
 
@@ -199,7 +183,7 @@ class Fitter(Onward):
         """The same fit where many elements share their points; None where that is not to be had, or not worth it."""
         modes = setup.prepared.get("the modes", {})
         many = modes and next(iter(modes.values())).shape[-1] >= QUICK
-        if not many or self._completed or (quick := self._whole().quick) is None:
+        if not many or self._variant.completed or (quick := self._variant.whole.quick) is None:
             return None
         return setup._replace(module=quick, prepared=self._ask("prepare", setup.data, self._reference, of=quick))
 
@@ -207,7 +191,7 @@ class Fitter(Onward):
         quick = self._quick(setup) or setup
         drawn: dict[str, Any] = self._ask("initial", quick.data, quick.prepared, rng, of=quick.module)
         tied = self._module.SPEC.get("configurations")
-        return likelier_start(self._current, self._ask, setup, drawn, rng) if tied else drawn
+        return likelier_start(self._variant.current, self._ask, setup, drawn, rng) if tied else drawn
 
     def _climbed(self, setup: Setup, start: dict[str, Any], state: Any) -> Climb:
         """EM under shared points, taken where adapted ones have the same likelihood at its end; else EM under these."""
@@ -231,11 +215,10 @@ class Fitter(Onward):
 
     def _complete(self, names: Iterable[str]) -> None:
         """Take over the model in which missing entries of these observed variables are latents."""
-        spec = self._whole().module.SPEC["variables"]
+        whole = self._variant._replace(completed=())
+        spec = whole.whole.module.SPEC["variables"]
         may = {v["name"] for v in spec if v.get("missing") in ("complete", "cells")}
-        self._completed = tuple(sorted(may.intersection(names)))
-        if self._completed:
-            self._use(self._whole().complete(self._completed))
+        self._use(whole._replace(completed=tuple(sorted(may.intersection(names)))))
 
     def _fault(self, error: faults.DataError) -> Exception:
         wrong = DataError(Problem(error.code, error.message, hint=error.hint))
@@ -263,10 +246,10 @@ class Fitter(Onward):
                 guess = nearest(name, known)
                 hint = f"did you mean {guess}?" if guess else None
                 raise faults.DataError(f"fixed: the model has no parameter {name}", hint=hint, code="D002")
-        fixed = {n: parameter_numbers(n, v) for n, v in fixed.items()}
-        changed, self._held = set(fixed) != set(self._held), fixed
-        if changed:
-            self._use(self._whole())
+        self._held = {n: parameter_numbers(n, v) for n, v in fixed.items()}
+        if (names := tuple(sorted(fixed))) != self._fitted.held:
+            self._fitted = self._fitted._replace(held=names)
+            self._use(self._fitted)
 
     def sample(self, n: int | None = None, seed: int | None = None, **beside: Any) -> dict[str, Any]:
         """Data and latents drawn from the fitted model, as arrays by name.
@@ -280,8 +263,8 @@ class Fitter(Onward):
             self.params_  # noqa: B018  (not fitted: says so)
         bound = self._training[0] if "_training" in self.__dict__ else None
         spec, asked = self._module.SPEC, beside.get("data")
-        if self._tied is not None:
-            bound, spec = bound and self._tied.written, self._whole().module.SPEC
+        if (found := self._variant.tied) is not None:
+            bound, spec = bound and found.written, self._variant.whole.module.SPEC
         try:
             rng = np.random.default_rng(seed_number(seed))
             sizes, data = sizes_and_givens(spec, self.sizes_, bound, n, asked, rng)
@@ -329,25 +312,20 @@ class Fitter(Onward):
         """The fit with its model's text, so that `emdsl.load` needs nothing else."""
         from emdsl import __version__
 
-        more: dict[str, Any] = {
-            "source": self.model.text,
-            "infer": dict(self.model.infer or {}),
-            "fixed": sorted(self._held),
-        }
-        more |= {"many": True} if self._fitted_many else {}
-        here = (self._current, self._tied)
-        if self._tied is not None:  # which rows the gaps tie is of these data alone
-            self._use(self._whole().complete(self._completed))
+        here, fitted = self._variant, self._fitted._replace(tied=None, absent=())  # what is of its data alone
+        self._use(fitted)
         try:
             return {
                 **super().document(),
-                **more,
-                "completed": list(self._completed),
-                "many": self._fitted_many,
+                "source": self.model.text,
+                "infer": dict(self.model.infer or {}),
+                "fixed": list(fitted.held),
+                "completed": list(fitted.completed),
+                "many": fitted.many,
                 "emdsl_version": __version__,
             }
         finally:
-            self._use(*here)
+            self._use(here)
 
     def restore(self, path: Any) -> Self:
         """Take over a saved fit of this model, parameters that were fixed included."""
@@ -356,9 +334,9 @@ class Fitter(Onward):
             held = {n: saved["params"][n] for n in saved.get("fixed") or () if n in saved["params"]}
             self.set_params(fixed=held or None)
             self._hold_fixed(held)
-            self._many = self._fitted_many = bool(saved.get("many"))
-            self._use(self._whole())
+            self._use(self._fitted._replace(many=bool(saved.get("many"))))
             self._complete(saved.get("completed") or ())
+            self._fitted = self._variant
         except faults.DataError as error:
             raise self._fault(error) from None
         super().restore(saved)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import types
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from emdsl.errors import ModelError, Problem
 from emdsl.fit import gaps as rewritten
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from emdsl.report.derivation import Derivation
 
 
-VERIFIED_AT = (161, 31)  # points of quadrature in one dimension, in each of two
+Made = TypeVar("Made", "Model", "Model | None")
 
 
 class Model:
@@ -38,7 +38,7 @@ class Model:
     ) -> None:  # fmt: skip
         self.text, self.infer, self.fixed, self.incomplete = text, infer, fixed, incomplete
         self.resolved = resolved
-        self._copies: dict[str, Model | None] = {}
+        self._variants: dict[tuple[Any, ...], Any] = {}
         self.warnings = resolved.warnings
         self.refusal: ModelError | None = None
         try:
@@ -110,7 +110,8 @@ class Model:
     def fix(self, names: tuple[str, ...]) -> Model:
         """The same model with these parameters known: givens that the data must bring."""
         held = names_of(names, self.params, "parameter")
-        return Model(rewritten.hold(self.resolved, held), self.text, self.infer, held)
+        resolved = rewritten.hold(self.resolved, held)
+        return self._kept(("held", held), lambda: Model(resolved, self.text, self.infer, held))
 
     def complete(self, names: tuple[str, ...]) -> Model:
         """The same model where entries of these observed variables are missing: they are latents of their rows.
@@ -119,6 +120,9 @@ class Model:
         out nothing changes. Raises ModelError where they cannot be integrated out, with the density in the way.
         """
         names = names_of(names, self.observed, "observed variable")
+        return self._kept(("completed", names), lambda: self._completed(names))
+
+    def _completed(self, names: tuple[str, ...]) -> Model:
         if self.refusal is None:
             policies = {v["name"]: v["missing"] for v in self.module.SPEC["variables"]}
             names = tuple(n for n in names if policies.get(n) != "drop")
@@ -138,13 +142,13 @@ class Model:
 
     def by_runs(self, lags: Lags, patterns: tuple[Pattern, ...]) -> Model | None:
         """The same model where rows that what is missing ties together are plates of their own; None if not exact."""
-        key = f"runs {lags.names} {patterns}"
-        if key not in self._copies:
+
+        def made() -> Model | None:
             resolved, partly = by_runs(without_lets(self.resolved, lags.names), lags, patterns)
-            made = Model(resolved, self.text, self.infer, self.fixed, partly)
-            exact = made.refusal is None and not made.derived.elimination.parts and not made.derived.drawn
-            self._copies[key] = made if exact and made.derived.joint.configurations is None else None
-        return self._copies[key]
+            found = Model(resolved, self.text, self.infer, self.fixed, partly)
+            return found if found._exact and found.derived.joint.configurations is None else None
+
+        return self._kept(("by runs", lags.names, patterns), made)
 
     def with_copy(self, name: str) -> Model | None:
         """The same model with a second, unseen copy of an observed variable; None where it has no exact posterior.
@@ -152,20 +156,21 @@ class Model:
         Given the latents the copy is independent of what was seen: its posterior is the predictive distribution.
         """
         (name,) = names_of((name,), self.observed, "observed variable")
-        if name not in self._copies:
+
+        def made() -> Model | None:
             resolved = rewritten.with_unseen_copy(self.resolved, name)
-            made = Model(resolved, self.text, self.infer, self.fixed, tuple(n for n in self.incomplete if n != name))
-            exact = made.refusal is None and not made.derived.elimination.parts and not made.derived.drawn
-            exact = exact and made.plan[rewritten.unseen(name)].method.startswith("exact")
-            self._copies[name] = made if exact else None
-        return self._copies[name]
+            found = Model(resolved, self.text, self.infer, self.fixed, tuple(n for n in self.incomplete if n != name))
+            exact = found._exact and found.plan[rewritten.unseen(name)].method.startswith("exact")
+            return found if exact else None
+
+        return self._kept(("with a copy", name), made)
 
     def revealed(self, names: tuple[str, ...]) -> Model | None:
         """The same model in which elements of these discrete latents may be seen, as data of their own; None if not.
 
         What was seen of `z` is `z seen`; where its mask is false z is as latent as before.
         """
-        return self._variant(f"{names} seen", rewritten.seen_through_points(self.resolved, names))
+        return self._told(("revealed", names), rewritten.seen_through_points(self.resolved, names))
 
     def drawn_together(self) -> Model | None:
         """The same model with all latents drawn, as many together as can be; None where that cannot be."""
@@ -173,7 +178,7 @@ class Model:
         groups = [(hidden,), tuple((n,) for n in hidden)] if len(hidden) > 1 else [(hidden,)]
         for some in groups:
             line = m.Infer(some, tuple(len(g) > 1 for g in some), "mcmc", ())
-            found = self._variant(f"{some} drawn", replace(self.resolved, infer=(line,)))
+            found = self._told(("drawn", some), replace(self.resolved, infer=(line,)))
             if found is not None:
                 return found
         return None
@@ -182,12 +187,12 @@ class Model:
         """The same model with each latent a factor of q by itself; None where mean-field does not take it."""
         hidden = tuple((v.name,) for v in self.resolved.of_kind("latent"))
         line = m.Infer(hidden, (False,) * len(hidden), "meanfield", ())
-        return self._variant("factorised", replace(self.resolved, infer=(line,)))
+        return self._told(("factorised",), replace(self.resolved, infer=(line,)))
 
     def told(self, **what: Any) -> Model | None:
         """The same model that is told more: `tails="kept"` integrates no latent out by its tails, `weights_over` names
         the plate that is weighed. None where it is drawn or refused then."""
-        made = self._variant(f"{what}", replace(self.resolved, **what))
+        made = self._told(("told", *what.items()), replace(self.resolved, **what))
         return None if made is None or made.derived.drawn else made
 
     def without_cases(self, cases: tuple[tuple[str, int], ...]) -> Model | None:
@@ -195,14 +200,33 @@ class Model:
         None where it is no closer to exact."""
         if not cases or not self.derived.joint.clouds:
             return None
-        made = self._variant(f"without {cases}", replace(self.resolved, unreached=cases))
+        made = self._told(("without", cases), replace(self.resolved, unreached=cases))
         return made if made is not None and len(made.derived.joint.clouds) < len(self.derived.joint.clouds) else None
 
-    def _variant(self, key: str, resolved: m.ModelText) -> Model | None:
-        if key not in self._copies:
-            made = Model(resolved, self.text, self.infer, self.fixed, self.incomplete)
-            self._copies[key] = made if made.refusal is None else None
-        return self._copies[key]
+    def written(self, resolved: m.ModelText) -> Model:
+        """The same model, its text written in another way."""
+        return Model(resolved, self.text, self.infer, self.fixed, self.incomplete)
+
+    @property
+    def _exact(self) -> bool:
+        """Whether there is an exact posterior of all latents together."""
+        return self.refusal is None and not self.derived.elimination.parts and not self.derived.drawn
+
+    def _told(self, key: tuple[Any, ...], resolved: m.ModelText) -> Model | None:
+        """The variant of this text; None where it is refused."""
+
+        def made() -> Model | None:
+            found = self.written(resolved)
+            return found if found.refusal is None else None
+
+        return self._kept(key, made)
+
+    def _kept(self, key: tuple[Any, ...], make: Callable[[], Made]) -> Made:
+        """A variant of this model, made once."""
+        if key not in self._variants:
+            self._variants[key] = make()
+        made: Made = self._variants[key]
+        return made
 
     # ------------------------------------------------------------ what the file declares
 
@@ -337,36 +361,9 @@ class Model:
         they are drawn, and all that follows once they are, on draws as data. Raises ModelError where the model is
         refused.
         """
-        from emdsl.derive.posteriors.draws import known
-        from emdsl.derive.posteriors.quadrature import denser
-        from emdsl.fit.verify import certify, drawing, with_draws, with_factors
+        from emdsl.fit.verify.whole import certificate
 
-        joint, drawn = self.derived.joint, sorted(self.derived.drawn)
-        if drawn:
-            complete = known(self.resolved, drawn)
-            found = certify(Model(complete, self.text, self.infer, self.fixed, self.incomplete), seed, apart)
-            return with_draws(found, drawing(self, seed))
-        if len(self.derived.elimination.parts) > 1:
-            found = certify(self, seed, apart)
-            made = {", ".join(p.latents): self._factor(p.latents) for p in self.derived.elimination.parts}
-            return with_factors(found, {n: f for n, f in made.items() if f.refusal is None}, seed)
-        if not any(c.method == "quadrature" for c in joint.clouds):
-            return certify(self, seed, apart)
-        return certify(
-            Model(denser(joint, VERIFIED_AT), self.text, self.infer, self.fixed, self.incomplete), seed, apart
-        )
-
-    def _factor(self, latents: tuple[str, ...]) -> Model:
-        """The model of one factor of q: the other latents are data; what is held at points is at more of them."""
-        from emdsl.derive.posteriors.meanfield import alone
-        from emdsl.derive.posteriors.quadrature import denser
-
-        resolved = alone(self.resolved, latents)
-        found = Model(resolved, self.text, self.infer, self.fixed, self.incomplete)
-        if found.refusal is not None or not any(c.method == "quadrature" for c in found.derived.joint.clouds):
-            return found
-        dense = denser(found.derived.joint, VERIFIED_AT)
-        return Model(dense, self.text, self.infer, self.fixed, self.incomplete)
+        return certificate(self, seed, apart)
 
     def __repr__(self) -> str:
         if self.refusal is not None:

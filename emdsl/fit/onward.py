@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, Protocol
+from typing import Any
 
 from emdsl.errors import ModelError
 from emdsl.fit.ahead.forecasts import Seen, asked_of, completed, enough
@@ -12,58 +12,23 @@ from emdsl.fit.few import too_many
 from emdsl.fit.gaps import unseen
 from emdsl.fit.imputed import entries, left_out
 from emdsl.fit.missing import read_ahead, renamed
-from emdsl.fit.runs import Pattern
-from emdsl.fit.shifted import Lags
-from emdsl.fit.tied import Tied, tied
-from emdsl.language.model import ModelText
+from emdsl.fit.tied import tied
+from emdsl.fit.variants import Variant
 from emdsl.runtime.data import faults
 from emdsl.runtime.data.binding import Bound
 from emdsl.runtime.fitting.estimator import Estimator
 from emdsl.runtime.fitting.forecast import ahead, ordered_plates, unknown_ahead
 
 
-class CompiledModel(Protocol):
-    """What a fitter needs of `emdsl.fit.model.Model`."""
-
-    @property
-    def text(self) -> str: ...
-    @property
-    def resolved(self) -> ModelText: ...
-    @property
-    def infer(self) -> Mapping[str, str] | None: ...
-    @property
-    def module(self) -> Any: ...
-    @property
-    def quick(self) -> Any: ...
-    @property
-    def derived(self) -> Any: ...
-    def revealed(self, names: tuple[str, ...]) -> CompiledModel | None: ...
-    def drawn_together(self) -> CompiledModel | None: ...
-    def factorised(self) -> CompiledModel | None: ...
-    def told(self, **what: Any) -> CompiledModel | None: ...
-    def without_cases(self, cases: tuple[tuple[str, int], ...]) -> CompiledModel | None: ...
-    def fix(self, names: tuple[str, ...]) -> CompiledModel: ...
-    def complete(self, names: tuple[str, ...]) -> CompiledModel: ...
-    def by_runs(self, lags: Lags, patterns: tuple[Pattern, ...]) -> CompiledModel | None: ...
-    def with_copy(self, name: str) -> CompiledModel | None: ...
-    def sample(self, params: Any, sizes: Any, seed: Any, data: Any = None) -> dict[str, Any]: ...
-
-
 class Onward(Estimator):
     """An estimator that forecasts by whichever variant of its model knows the rows ahead."""
 
-    _completed: tuple[str, ...]  # observed variables of which some entries are latents
-    _tied: Tied | None  # the model whose rows the gaps of the data tie
-    _fitted: tuple[CompiledModel, Tied | None]  # what the last fit used
+    _variant: Variant  # what the data last met are fitted by
+    _fitted: Variant  # what the last fit used
 
-    def _use(self, model: CompiledModel, tied: Tied | None = None) -> None:
-        raise NotImplementedError
-
-    def _whole(self) -> CompiledModel:
-        raise NotImplementedError
-
-    def _back(self) -> None:
-        raise NotImplementedError
+    def _use(self, variant: Variant) -> None:
+        """Take over the module of a variant of the model."""
+        self._variant, self._module = variant, variant.current.module
 
     def _ahead(
         self, module: Any, bound: Bound, steps: int, givens: Mapping[str, Any], more: Mapping[str, Any]
@@ -73,11 +38,11 @@ class Onward(Estimator):
         Observations that later rows read are latents of the rows ahead, in the completed model, where that is exact.
         """
         asked, here = asked_of(**more), bound
-        if "_fitted" in self.__dict__ and bound is self._training[0]:
-            self._back()  # new data may have been met since
+        if "_training" in self.__dict__ and bound is self._training[0]:
+            self._use(self._fitted)  # new data may have been met since
             module = self._module
-        if self._tied is not None:
-            module, bound = self._whole().complete(self._completed).module, self._tied.written
+        if self._variant.tied is not None:
+            module, bound = self._variant.complete.module, self._variant.tied.written
         plates = frozenset(ordered_plates(module.SPEC))
         longer = ahead(module.SPEC, bound, steps, givens, module.default_givens)
         drawn = hasattr(module, "climb_by_draws")
@@ -87,7 +52,7 @@ class Onward(Estimator):
             if error.code != "D022":
                 raise
             found = {}  # more configurations than are enumerated, with the rows ahead
-        whole = self._whole().complete(self._completed) if self._completed else self._whole()
+        whole = self._variant.complete
         future = Future(whole.resolved, plates, int(steps), longer, self.params_)
         if enough(future, found, asked):
             return found
@@ -105,11 +70,11 @@ class Onward(Estimator):
             module, bound = self._completed_for(read, module, bound)
         if unknown_ahead(module.SPEC):
             return {}
-        names = tuple(sorted({*self._completed, *read}))
+        names = tuple(sorted({*self._variant.completed, *read}))
         by_runs = self._tied_ahead(names, bound, steps, givens)
         longer, posterior = by_runs or self._continued(module, bound, steps, givens)
         out = self._last(module, longer, posterior, int(steps))
-        whole = self._whole().complete(names) if names else self._whole()
+        whole = self._variant._replace(completed=names).complete
         for v in module.SPEC["variables"]:
             on = {p[1].split("[")[0] for p in v["plates"]} & set(module.SPEC["steps"])
             if v["kind"] != "observed" or not on or v.get("data_of") or v["name"] in out:
@@ -126,20 +91,19 @@ class Onward(Estimator):
         self, names: tuple[str, ...], bound: Bound, steps: int, givens: Mapping[str, Any]
     ) -> tuple[Bound, Mapping[str, Any]] | None:
         """See `_continued`: where rows ahead, of which these variables are missing, are runs tied by gaps."""
-        whole = self._whole()
-        current = whole.complete(names) if names else whole
+        whole, current = self._variant.whole, self._variant._replace(completed=names).complete
         longer = ahead(current.module.SPEC, bound, steps, givens, current.module.default_givens)
         found = tied(whole, current, names, longer)
         if found is None:
             return None
-        made = found.model.module
+        made = self._variant._replace(tied=found).current.module
         prepared = self._ask("prepare", found.data, self._ask("reference", found.data, of=made), of=made)
         return longer, found.posterior(self._ask("posterior", self.params_, found.data, prepared, of=made))
 
     def _completed_for(self, names: tuple[str, ...], module: Any, bound: Bound) -> tuple[Any, Bound]:
         """The module in which unseen entries of these are latents, and the data as it has them; else what there is."""
         try:
-            whole = self._whole().complete(tuple(sorted({*self._completed, *names})))
+            whole = self._variant._replace(completed=tuple(sorted({*self._variant.completed, *names}))).complete
         except ModelError:
             return module, bound
         if whole.derived.drawn:  # a sample of the rows ahead: moments that recur, and paths, are better
@@ -149,7 +113,7 @@ class Onward(Estimator):
     def _of_entries(self, found: Mapping[str, Any], params: Any, bound: Bound) -> dict[str, Any]:
         """The posteriors of missing entries that the likelihood leaves out, where they are exact."""
         out: dict[str, Any] = {}
-        whole = self._whole().complete(self._completed) if self._completed else self._whole()
+        whole = self._variant.complete
         for v in left_out(self._module.SPEC["variables"], bound, found):
             copied = whole.with_copy(v["name"])
             if copied is not None and not too_many(copied.derived, bound):

@@ -14,8 +14,8 @@ import numpy as np
 
 from emdsl.errors import DataError, Problem
 from emdsl.fit.fitter import Fitter
-from emdsl.fit.onward import CompiledModel
 from emdsl.fit.readers import FileTable, arrays_by_variable, read_table_file
+from emdsl.fit.variants import CompiledModel
 from emdsl.runtime.data import faults
 from emdsl.runtime.data.frames import Table
 from emdsl.runtime.data.sizes import ragged_name

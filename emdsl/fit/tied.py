@@ -31,9 +31,8 @@ class CompiledModel(Protocol):
 
 
 class Tied(NamedTuple):
-    """The model by runs, its data, and both as they are written."""
+    """What the model by runs is made of, its data, and both as they are written."""
 
-    model: Any
     runs: Runs
     data: Bound
     written: Bound
@@ -56,9 +55,9 @@ def tied(whole: CompiledModel, current: CompiledModel, names: Sequence[str], bou
     if found is None:
         return None
     _refuse_many(found, whole.resolved, bound)
-    model = whole.by_runs(found.lags, found.patterns)
-    data = bound if model is None else with_runs(bound, found, whole.resolved)
-    return None if model is None else Tied(model, found, data, bound, whole.resolved)
+    if whole.by_runs(found.lags, found.patterns) is None:
+        return None
+    return Tied(found, with_runs(bound, found, whole.resolved), bound, whole.resolved)
 
 
 def _refuse_many(found: Runs, model: m.ModelText, bound: Bound) -> None:

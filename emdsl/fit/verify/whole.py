@@ -1,0 +1,48 @@
+"""The certificate of a whole model: of its derivation, of how its latents are drawn, of each factor of q."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from emdsl.derive.posteriors.draws import known
+from emdsl.derive.posteriors.meanfield import alone
+from emdsl.derive.posteriors.quadrature import denser
+from emdsl.errors import ModelError
+from emdsl.fit.verify import Certificate, certify, drawing, with_draws, with_factors
+from emdsl.fit.verify.case import Compiled
+from emdsl.language.model import ModelText
+
+POINTS = (161, 31)  # of quadrature in one dimension, in each of two
+
+
+class Rewritable(Compiled, Protocol):
+    """A model of which others are made, by another text: `emdsl.fit.model.Model`."""
+
+    @property
+    def refusal(self) -> ModelError | None: ...
+    def written(self, resolved: ModelText) -> Any: ...
+
+
+def certificate(model: Rewritable, seed: int, apart: bool) -> Certificate:
+    """See `Model.verify`."""
+    drawn = sorted(model.derived.drawn)
+    if drawn:
+        found = certify(model.written(known(model.resolved, drawn)), seed, apart)
+        return with_draws(found, drawing(model, seed))
+    if len(model.derived.elimination.parts) > 1:
+        found = certify(model, seed, apart)
+        made = {", ".join(p.latents): _factor(model, p.latents) for p in model.derived.elimination.parts}
+        return with_factors(found, {n: f for n, f in made.items() if f.refusal is None}, seed)
+    return certify(_denser(model), seed, apart)
+
+
+def _factor(model: Rewritable, latents: tuple[str, ...]) -> Any:
+    """The model of one factor of q: the other latents are data; what is held at points is at more of them."""
+    found = model.written(alone(model.resolved, latents))
+    return found if found.refusal is not None else _denser(found)
+
+
+def _denser(model: Rewritable) -> Any:
+    """The model at more points of quadrature, where it has any."""
+    joint = model.derived.joint
+    return model.written(denser(joint, POINTS)) if any(c.method == "quadrature" for c in joint.clouds) else model
