@@ -4,7 +4,8 @@
 
 (Varadhan and Roland 2008) for each parameter, taken where the objective is higher there than at t2, so that it never
 falls. Coordinates are logarithms of what is positive, of probabilities up to a factor, and of the diagonals of Cholesky
-factors.
+factors. Where q is a product of factors, the moments that these hand to one another leap as the parameters do: the
+sweep that follows makes each factor anew, so that the bound is again one of members of the families.
 """
 
 from __future__ import annotations
@@ -15,25 +16,26 @@ from typing import Any
 import numpy as np
 
 from emdsl.runtime.data.columns import Array
-from emdsl.runtime.fitting.climbs import Params, Point, Setup, evaluate
+from emdsl.runtime.fitting.climbs import Point, Setup, evaluate
 
 PATIENCE = 30  # iterations before the first leap: what converges by itself is left alone
 SLOW = 0.9  # of one gain that the next keeps, from which on EM crawls
 FIRST_REACH, WIDER = 4.0, 4.0  # how many steps one leap may stand for at first, and by how much that grows
 FARTHEST = 1e6
 ROUNDING = 1e-13  # of 1 + the objective: a leap that gains no more than that goes nowhere
-SHRINK = np.log(10.0)  # by how much of a logarithm one leap may move what is positive
+REACH = 10.0
+SHRINK = np.log(REACH)  # by how much of a logarithm one leap may move what is positive
 
 
 class Leaps:
     """The last points of one climb, and how far leaps have carried. `back` is the point before the last leap."""
 
-    def __init__(self, setup: Setup, state: Any) -> None:
+    def __init__(self, setup: Setup) -> None:
         module = setup.module
         self.kinds = {v["name"]: _kind(v) for v in module.SPEC["variables"] if v["kind"] == "param"}
         wanted = setup.tol > 0  # a fit that never stops early is a count of steps of EM, and is to have just these
-        self.on = wanted and state is None and not setup.sampled and "finer" not in vars(module)
-        self.path: list[Params] = []
+        self.on = wanted and not setup.sampled and "finer" not in vars(module)
+        self.path: list[Point] = []
         self.reach, self.wait, self.rest = FIRST_REACH, 0, 0
         self.back: Point | None = None
         self.taken = False  # whether any leap was
@@ -42,9 +44,9 @@ class Leaps:
     def ahead(self, setup: Setup, here: Point, history: Sequence[float]) -> Point:
         """A point further up the path of EM than `here`, at the end of a plain step; `here` where there is none."""
         self.back = None
-        if not self.on or len(history) < PATIENCE or "state" in here.statistics:
+        if not self.on or len(history) < PATIENCE:
             return here
-        self.path = [*self.path[-2:], here.params]
+        self.path = [*self.path[-2:], here]
         self.rest = max(0, self.rest - 1)
         gains = np.diff([*history[-2:], here.objective])
         crawls = len(gains) == 2 and gains[1] > SLOW * gains[0] > 0
@@ -53,24 +55,31 @@ class Leaps:
         there, steps = _tried(setup, self.path, self.kinds, self.reach)
         least = here.objective + ROUNDING * (setup.unit + abs(here.objective))
         if there is None or not there.objective > least:
-            self.path, self.gain = [here.params], 0.0
+            self.path, self.gain = [here], 0.0
             self.reach, self.wait = FIRST_REACH, min(32, 2 * self.wait + 1)
             self.rest = self.wait + 2
             return here
         self.reach = min(FARTHEST, self.reach * WIDER) if steps >= self.reach else self.reach
-        self.path, self.wait, self.back = [there.params], 1, here
+        self.path, self.wait, self.back = [there], 1, here
         self.gain, self.taken = there.objective - here.objective, True
         return there
 
 
-def _tried(setup: Setup, path: Sequence[Params], kinds: Mapping[str, str], reach: float) -> tuple[Point | None, float]:
+def _tried(setup: Setup, path: Sequence[Point], kinds: Mapping[str, str], reach: float) -> tuple[Point | None, float]:
     """The point where a path leads, None where it has no density, and how many steps that is."""
+    states = [p.statistics.get("state", {}) for p in path]
+    moments = {n: "moments" for n, v in states[-1].items() if _moves(v)}
     try:
-        params, steps = _leap(path, kinds, reach)
-        there = None if params is None else evaluate(setup, params, None)
+        params, most = _leap([p.params for p in path], kinds, reach)
+        state, far = _leap(states, moments, reach)
+        there = evaluate(setup, params, state or None) if most or far else None
     except (setup.module.Degenerate, np.linalg.LinAlgError):
         return None, 0.0
-    return (there if there is not None and np.isfinite(there.objective) else None), steps
+    return (there if there is not None and np.isfinite(there.objective) else None), max(most, far)
+
+
+def _moves(value: Any) -> bool:
+    return isinstance(value, float | np.floating | np.ndarray) and np.asarray(value).dtype == np.float64
 
 
 def _kind(variable: Mapping[str, Any]) -> str:
@@ -80,14 +89,14 @@ def _kind(variable: Mapping[str, Any]) -> str:
     return "still" if bounded else kinds.get(variable["domain"], "still")
 
 
-def _leap(path: Sequence[Params], kinds: Mapping[str, str], reach: float) -> tuple[Params | None, float]:
-    """The parameters where three points lead, and the most steps that is of one; None where they lead no further.
+def _leap(path: Sequence[Mapping[str, Any]], kinds: Mapping[str, str], reach: float) -> tuple[dict[str, Any], float]:
+    """The arrays where three points lead, and the most steps that is of one; 0 where they lead no further.
 
     Each by its own rate: what is fast would be thrown far by the rate of what is slow.
     """
     params, most = dict(path[-1]), 0.0
     for name, kind in kinds.items():
-        if kind == "still" or name not in params:
+        if kind == "still" or not all(name in p and np.shape(p[name]) == np.shape(params[name]) for p in path):
             continue
         a, b, c = (_free(p[name], kind) for p in path)
         r, v = b - a, (c - b) - (b - a)
@@ -96,7 +105,7 @@ def _leap(path: Sequence[Params], kinds: Mapping[str, str], reach: float) -> tup
         if steps > 1:
             params[name] = _moved(params[name], kind, a + 2 * steps * r + steps**2 * v - c)
             most = max(most, steps)
-    return (params if most else None), most
+    return params, most
 
 
 def _free(value: Array, kind: str) -> Array:
@@ -113,6 +122,9 @@ def _moved(value: Array, kind: str, far: Array) -> Array:
     """A parameter moved by that much of its coordinates; what does not move stays as it is, to the last digit."""
     if kind == "plain":
         return np.asarray(value + far)
+    if kind == "moments":  # what adds up to 1 still does; what is positive stays so
+        near = np.clip(value + far, value / REACH, value * REACH)
+        return np.asarray(near if np.min(value, initial=0.0) >= 0 else value + far)
     if kind == "log":
         return np.asarray(value * np.exp(np.clip(far, -SHRINK, SHRINK)))
     if kind == "simplex":

@@ -94,7 +94,7 @@ def _climb(setup: Setup, start: Params, state: Any) -> Climb:
             return _bad_start(setup, here, state)
         before = start
         history, status, message, noise = [here.objective], "climbing", "", 0.0
-        leaps = Leaps(setup, state)
+        leaps = Leaps(setup)
         while status == "climbing" and len(history) <= setup.max_iter:
             try:
                 params, repaired = advance(setup, here)
