@@ -23,8 +23,8 @@ SLOW = 0.9  # of one gain that the next keeps, from which on EM crawls
 FIRST_REACH, WIDER = 4.0, 4.0  # how many steps one leap may stand for at first, and by how much that grows
 FARTHEST = 1e6
 ROUNDING = 1e-13  # of 1 + the objective: a leap that gains no more than that goes nowhere
-REACH = 10.0
-SHRINK = np.log(REACH)  # by how much of a logarithm one leap may move what is positive
+TENFOLD = 10.0  # by how much one leap may move what is positive
+SHRINK = np.log(TENFOLD)
 
 
 class Leaps:
@@ -68,7 +68,7 @@ class Leaps:
 def _tried(setup: Setup, path: Sequence[Point], kinds: Mapping[str, str], reach: float) -> tuple[Point | None, float]:
     """The point where a path leads, None where it has no density, and how many steps that is."""
     states = [p.statistics.get("state", {}) for p in path]
-    moments = {n: "moments" for n, v in states[-1].items() if _moves(v)}
+    moments = {n: "moments" for n, v in states[-1].items() if _can_leap(v)}
     try:
         params, most = _leap([p.params for p in path], kinds, reach)
         state, far = _leap(states, moments, reach)
@@ -78,7 +78,7 @@ def _tried(setup: Setup, path: Sequence[Point], kinds: Mapping[str, str], reach:
     return (there if there is not None and np.isfinite(there.objective) else None), max(most, far)
 
 
-def _moves(value: Any) -> bool:
+def _can_leap(value: Any) -> bool:
     return isinstance(value, float | np.floating | np.ndarray) and np.asarray(value).dtype == np.float64
 
 
@@ -123,7 +123,7 @@ def _moved(value: Array, kind: str, far: Array) -> Array:
     if kind == "plain":
         return np.asarray(value + far)
     if kind == "moments":  # what adds up to 1 still does; what is positive stays so
-        near = np.clip(value + far, value / REACH, value * REACH)
+        near = np.clip(value + far, value / TENFOLD, value * TENFOLD)
         return np.asarray(near if np.min(value, initial=0.0) >= 0 else value + far)
     if kind == "log":
         return np.asarray(value * np.exp(np.clip(far, -SHRINK, SHRINK)))
