@@ -151,7 +151,7 @@ def further(model: Compiled, first: Case) -> Iterator[Case | list[str]]:
         try:
             found = _draw(
                 model, text, first.seed + APART * (k + 1), last + 2 if far else plates, ((3, 2), (2, 3))[k % 2],
-                numbers if k % 3 < 2 else None, 2,
+                numbers if k % 3 < 2 else None, 2, first.drawn.setting.folded,
             )  # fmt: skip
             new = tried(text, found[0]) - met
             if kept == MOST:
@@ -195,7 +195,7 @@ def _reached(oracle: Oracle, world: World, params: Mapping[str, Array]) -> None:
 
 def _draw(
     model: Compiled, text: ModelText, seed: int, plates: int, others: tuple[int, ...] = (2, 3),
-    near: Numbers | None = None, tries: int = DRAWS,
+    near: Numbers | None = None, tries: int = DRAWS, rising: bool = False,
 ) -> tuple[Drawn, Mapping[str, Array]]:  # fmt: skip
     """Data on which an M-step has what it needs: others, and then more of them, where a component is empty.
 
@@ -207,10 +207,11 @@ def _draw(
     lost = 0  # times that the M-step went far: a likelihood of few rows that is unbounded, of which each try takes long
     for attempt in range(tries):
         try:
-            folded = last is not None and attempt % 2 == 1  # no density: numbers may have to be positive, or in order
+            # no density: numbers may have to be positive, or in order
+            folded = rising or (last is not None and attempt % 2 == 1)
             many = plates * 2 ** ((attempt + 2 * lost) // 4)
             beside = near or (compared(text)[0] if last is not None else None)  # a branch that no row takes
-            drawn = draw(text, 1000 * seed + attempt, many, others, folded, beside)
+            drawn = draw(text, 1000 * seed + attempt, plates, others, folded, beside, many)
             one = fitted(model.fitter, model, drawn, drawn.setting.params, 1)
             found = drawn, {n: np.asarray(v, float) for n, v in one.params_.items()}
             if far_out(model, drawn, found[1]):

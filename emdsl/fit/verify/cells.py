@@ -181,21 +181,17 @@ def within_support(world: World, params: Mapping[str, Array], cells: Sequence[Ce
     """
     values = np.array([world.latents[c.latent].reshape(-1)[c.at] for c in cells], float)
 
-    def there(k: int, value: float, other: int | None = None, state: int = 0) -> bool:
-        moved = values.copy()
-        moved[k] = value
-        if other is not None:
-            moved[other] = state
+    def there(moves: Sequence[Mapping[int, float]]) -> list[bool]:
+        """Whether the density is above 0 where some cells are moved, for many such moves side by side."""
+        points = [placed(world, cells, _with(values, m)) for m in moves]
         try:
-            return bool(np.isfinite(world.rows(params, placed(world, cells, moved))).all())
+            found = world.parts_at(world.declarations(), params, points) if points else []
         except np.linalg.LinAlgError:  # a matrix of it is no covariance there
-            return False
+            return [there([m])[0] for m in moves] if len(moves) > 1 else [False]
+        return [bool(v) for v in np.isfinite(np.concatenate(found, axis=1)).all(axis=1)] if points else []
 
     def all_there(pairs: Sequence[tuple[int, float]], at: Sequence[float]) -> list[bool]:
-        """Whether the density is above 0 where one cell is moved, for many such moves side by side."""
-        moved = [np.where(np.arange(len(cells)) == k, value, values) for (k, _), value in zip(pairs, at, strict=True)]
-        found = world.parts_at(world.declarations(), params, [placed(world, cells, m) for m in moved])
-        return [bool(v) for v in np.isfinite(np.concatenate(found, axis=1)).all(axis=1)] if pairs else []
+        return there([{k: value} for (k, _), value in zip(pairs, at, strict=True)])
 
     out = list(cells)
 
@@ -236,8 +232,14 @@ def _halved(
     return {p: 0.0 if abs(v) < 1e-13 * s else float(v) for p, v, s in zip(pairs, near, size, strict=True)}
 
 
+def _with(values: Array, moved: Mapping[int, float]) -> Array:
+    out = values.copy()
+    out[list(moved)] = list(moved.values())
+    return out
+
+
 def _moved_by_states(
-    there: Callable[[int, float, int | None, int], bool], values: Array, k: int, ends: tuple[float, float],
+    there: Callable[[Sequence[Mapping[int, float]]], list[bool]], values: Array, k: int, ends: tuple[float, float],
     states: Sequence[tuple[int, int]],
 ) -> bool:  # fmt: skip
     """Whether the ends of a number are others in some state of a discrete latent."""
@@ -246,11 +248,12 @@ def _moved_by_states(
               for e, sign in zip(ends, (-1, 1), strict=True)]  # fmt: skip
     beyond = [e + sign * 1e-6 * size for e, sign in zip(ends, (-1, 1), strict=True) if np.isfinite(e)]
     near = np.clip(values[k] + np.linspace(-2, 2, 9) * size, *within)  # a hole is another end
-    for other, state in [(None, 0), *states]:
-        inside = {there(k, v, other, state) for v in (*within, *near)}
-        if len(inside) > 1 or any(there(k, v, other, state) for v in beyond):
-            return True
-    return False
+    inside = [*within, *near]
+    others = [dict[int, float](), *({other: float(state)} for other, state in states)]
+    found = there([{k: v, **other} for other in others for v in (*inside, *beyond)])
+    table = np.array(found, bool).reshape(len(others), len(inside) + len(beyond))
+    alike = (table[:, : len(inside)] == table[:, :1]).all()
+    return bool(not alike or table[:, len(inside) :].any())
 
 
 def _long(ends: tuple[float, float]) -> bool:

@@ -72,12 +72,19 @@ def likelihood(case: Case) -> Iterator[Check]:
         total = (_placed(case, params) if steps else oracle).total(params)
         if case.exact and abs(fit.history_[-1] - total) > EXACT * (1 + abs(total)):
             total = _finer(case, params, total)
-        off = fit.history_[-1] - total
-        yield measured(name, subject, (abs(off) if case.exact else off) / (1 + abs(total)), EXACT)
+        off = (fit.history_[-1] - total) / (1 + abs(total))
+        yield _told_of(name, subject, abs(off) if case.exact else off, fit, total)
     fit = case.begun
     if case.exact and not case.world.model.potentials and fit.log_likelihood_ is not None:
         total = oracle.total(case.start) - case.world.priors(case.start)
         yield measured(name, "without priors", abs(fit.log_likelihood_ - total) / (1 + abs(total)), EXACT)
+
+
+def _told_of(name: str, subject: str, off: float, fit: Any, total: float) -> Check:
+    """How far off, and how far it may be: what a fit by a given number of points tells of its own error is no fault."""
+    points = abs(fit.quadrature_error_ or 0.0) / (1 + abs(total))
+    note = "twice the points tell of errors up to this" if off > EXACT and points > EXACT else ""
+    return measured(name, subject, off, EXACT + 2 * points if note else EXACT, note)
 
 
 def _placed(case: Case, params: Mapping[str, Array]) -> Oracle:
@@ -316,9 +323,8 @@ def gaps(case: Case) -> Iterator[Check]:
             refused = why.problems[0].message
             continue
         total = _with_gaps(case, data, {v.name: masks[v.name] for v in mine if _is_read(v, case.world)})
-        off, points = ((abs(v) / (1 + abs(total))) for v in (fit.history_[0] - total, fit.quadrature_error_ or 0.0))
-        note = "twice the points tell of errors up to this" if points > EXACT else ""  # what is missing is at points
-        yield measured("log-likelihood with gaps", ", ".join(masks), off, max(EXACT, points), note)
+        off = abs(fit.history_[0] - total) / (1 + abs(total))
+        yield _told_of("log-likelihood with gaps", ", ".join(masks), off, fit, total)  # what is missing is at points
         if fit.status_ == "decreased":
             yield Check("EM climbs with gaps", f"step {len(fit.history_)}", "failed", note=fit.message_)
         return

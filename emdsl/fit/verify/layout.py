@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations, pairwise, product
+from typing import Any
 
 import numpy as np
 
@@ -27,7 +28,7 @@ from emdsl.fit.verify.cells import (
 )
 
 MOST_CALLS = 6000
-Key = tuple[tuple[int, ...], tuple[int, ...]]  # a level for each colour, a step for each colour
+Key = tuple[tuple[Any, ...], tuple[int, ...]]  # a level for each colour, a step for each colour
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,8 @@ class Layout:
         at: dict[int, list[int]] = {}  # a point's declarations
         for n, (d, (start, stop)) in enumerate(zip(every, self.spans, strict=True)):
             if near is None or changed & self.world.reads(d):
-                for p in {int(p) for plan in self.rows[start:stop] for p in plan.calls.reshape(-1)}:
+                alike = {id(plan.calls): plan.calls for plan in self.rows[start:stop]}
+                for p in {p for calls in alike.values() for p in calls.reshape(-1).tolist()}:
                     at.setdefault(p, []).append(n)
         together: dict[tuple[int, ...], list[int]] = {}  # points that ask for the same
         for p, mine in at.items():
@@ -139,19 +141,20 @@ def lay_out(
     colour = colours(reading)
     centre = np.array([world.latents[c.latent].reshape(-1)[c.at] for c in cells], float)
     number: dict[Key, int] = {}
+    found: dict[Key, Array] = {}  # rows whose cells have the same colours and as many values ask for the same calls
     plans = []
     for r in range(len(reading)):
         mine = [int(k) for k in np.flatnonzero(reading[r])]
         discrete, normal = [k for k in mine if not gaussian[k]], [k for k in mine if gaussian[k]]
-        if np.prod([float(len(nodes[k])) for k in discrete]) > MOST_CALLS:
+        shape = [len(nodes[k]) for k in discrete]
+        if np.prod([float(n) for n in shape]) > MOST_CALLS:
             raise Unchecked("a term of the log joint has too many configurations of latents")
-        calls = [
-            [number.setdefault(_key(colour, discrete, levels, steps), len(number)) for steps in stencil(normal)]
-            for levels in product(*(range(len(nodes[k])) for k in discrete))
-        ]
+        alike = (*zip(colour[discrete].tolist(), shape, strict=True),), tuple(colour[normal].tolist())
+        if alike not in found:
+            found[alike] = _calls(*alike, int(colour.max(initial=-1)) + 1, number)
         if len(number) > MOST_CALLS:
             raise Unchecked("the terms of the log joint have too many configurations of latents")
-        plans.append(RowPlan(tuple(discrete), tuple(normal), np.array(calls)))
+        plans.append(RowPlan(tuple(discrete), tuple(normal), found[alike]))
     points = tuple(_point(key, colour, gaussian, nodes, centre) for key in number)
     ends = np.cumsum([0, *counts])
     spans = tuple((int(a), int(b)) for a, b in pairwise(ends))
@@ -159,19 +162,26 @@ def lay_out(
     return Layout(world, *kinds, centre, tuple(plans), points, spans)
 
 
+def _calls(
+    discrete: Sequence[tuple[int, int]], normal: Sequence[int], colours: int, number: dict[Key, int]
+) -> Array:  # fmt: skip
+    """(values, stencil points): the calls that show a row, whose keys are numbered as they are met.
+
+    discrete : of each of its cells the colour, and how many values it takes; normal : the colours of Gaussian ones.
+    """
+    level = [0] * colours
+    steps = [tuple(p.get(c, 0) for c in range(colours)) for p in stencil(normal)]
+    out = []
+    for values in product(*(range(n) for _, n in discrete)):
+        for (c, _), value in zip(discrete, values, strict=True):
+            level[c] = value
+        out.append([number.setdefault((tuple(level), step), len(number)) for step in steps])
+    return np.array(out)
+
+
 def stencil(cells: Sequence[int]) -> list[dict[int, int]]:
     """The origin, a step up in each, a step down in each, a step up in each two."""
     return [{}, *({k: 1} for k in cells), *({k: -1} for k in cells), *({i: 1, j: 1} for i, j in combinations(cells, 2))]
-
-
-def _key(colour: Array, discrete: Sequence[int], levels: Sequence[int], steps: Mapping[int, int]) -> Key:
-    count = int(colour.max(initial=-1)) + 1
-    level, step = [0] * count, [0] * count
-    for k, value in zip(discrete, levels, strict=True):
-        level[colour[k]] = value
-    for k, by in steps.items():
-        step[colour[k]] = by
-    return tuple(level), tuple(step)
 
 
 def _point(key: Key, colour: Array, gaussian: Sequence[bool], nodes: Sequence[Array], centre: Array) -> Array:

@@ -14,7 +14,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 from scipy.special import expit, log_expit
@@ -117,8 +119,14 @@ class Oracle:
     def log_norm(self, found: Sequence[Table], along: Sequence[Table] | None = None) -> complex:
         """log p(x, parameters) of the tables; with `along`, the imaginary part is STEP times their expectation."""
         mixed = found if along is None else [_add(f, g) for f, g in zip(found, along, strict=True)]
-        free = sum(complex(t.a.reshape(-1)[0]) for t in mixed if not (t.discrete or t.gaussian))
-        return free + sum(_component(c, mixed, self.layout, None) for c in self.components)
+        place = {k: n for n, cells in enumerate(self.components) for k in cells}
+        total, mine = 0j, [list[Table]() for _ in self.components]
+        for t in mixed:
+            if cell := (*t.discrete, *t.gaussian)[:1]:
+                mine[place[cell[0]]].append(t)
+            else:
+                total += complex(t.a.reshape(-1)[0])
+        return total + sum(map(partial(_component, layout=self.layout), self.components, mine))
 
     def settle(self, found: Sequence[Table]) -> None:
         """Raises Unchecked where a quadrature is not exact: with fewer and fewer nodes, errors must fall off squarely.
@@ -165,8 +173,9 @@ class Oracle:
 
     def moment(self, found: Sequence[Table], tilt: Tilt) -> float:
         """The posterior expectation of a function of one cell."""
-        mine = next(c for c in self.components if tilt.cell in c)
-        return float(_component(mine, found, self.layout, tilt).imag / STEP)
+        cells = next(c for c in self.components if tilt.cell in c)
+        mine = [t for t in found if not set(cells).isdisjoint((*t.discrete, *t.gaussian))]
+        return float(_component(cells, mine, self.layout, tilt).imag / STEP)
 
     def marginal(self, found: Sequence[Table], k: int) -> Array:
         """Probabilities of a discrete cell; mean and variance of another."""
@@ -249,21 +258,30 @@ def _where(found: Sequence[Table], layout: Layout, k: int, s: Array, size: int) 
 def tables(layout: Layout, params: Mapping[str, Array], near: Known | None = None) -> list[Table]:
     """Every row as a table of its own cells, at these parameters."""
     values = layout.known(params, near).values
-    out = []
+    together: dict[int, list[int]] = {}  # rows that are shown by the same calls
     for r, plan in enumerate(layout.rows):
-        f, m = values[plan.calls, r], len(plan.gaussian)
-        a = f[:, 0].copy()
-        with np.errstate(invalid="ignore"):
-            up, down = f[:, 1 : 1 + m], f[:, 1 + m : 1 + 2 * m]
-            b, A = (up - down) / 2, np.zeros((len(a), m, m))
-            for i in range(m):
-                A[:, i, i] = up[:, i] + down[:, i] - 2 * a
-            for n, (i, j) in enumerate(combinations(range(m), 2)):
-                A[:, i, j] = A[:, j, i] = f[:, 1 + 2 * m + n] - up[:, i] - up[:, j] + a
-        lost = ~np.isfinite(a)
-        a[lost], b[lost], A[lost] = -np.inf, 0.0, 0.0
-        out.append(Table(plan.discrete, plan.gaussian, a, b, A))
+        together.setdefault(id(plan.calls), []).append(r)
+    out: list[Any] = [None] * len(layout.rows)
+    for rows in together.values():
+        a, b, A = _polynomials(values[:, rows][layout.rows[rows[0]].calls], len(layout.rows[rows[0]].gaussian))
+        for k, r in enumerate(rows):
+            out[r] = Table(layout.rows[r].discrete, layout.rows[r].gaussian, a[:, k], b[:, k], A[:, k])
     return out
+
+
+def _polynomials(f: Array, m: int) -> tuple[Array, Array, Array]:
+    """a (Z, R), b (Z, R, m), A (Z, R, m, m) of polynomials in m numbers from f (Z, stencil points, R)."""
+    a = f[:, 0].copy()
+    with np.errstate(invalid="ignore"):
+        up, down = (np.moveaxis(f[:, k : k + m], 1, -1) for k in (1, 1 + m))
+        b, A = (up - down) / 2, np.zeros((*a.shape, m, m))
+        for i in range(m):
+            A[..., i, i] = up[..., i] + down[..., i] - 2 * a
+        for n, (i, j) in enumerate(combinations(range(m), 2)):
+            A[..., i, j] = A[..., j, i] = f[:, 1 + 2 * m + n] - up[..., i] - up[..., j] + a
+    lost = ~np.isfinite(a)
+    a[lost], b[lost], A[lost] = -np.inf, 0.0, 0.0
+    return a, b, A
 
 
 def _add(f: Table, g: Table) -> Table:
@@ -299,10 +317,8 @@ def _components(reading: Array) -> tuple[tuple[int, ...], ...]:
     return tuple(out)
 
 
-def _component(cells: Sequence[int], found: Sequence[Table], layout: Layout, tilt: Tilt | None) -> complex:
+def _component(cells: Sequence[int], mine: Sequence[Table], layout: Layout, tilt: Tilt | None = None) -> complex:
     """log Z of the rows that read these cells."""
-    inside = set(cells)
-    mine = [t for t in found if inside.intersection(t.discrete + t.gaussian)]
     factors = [(t.discrete, np.asarray(t.a, complex)) for t in mine]
     factors += [((k,), layout.weights[k].astype(complex)) for k in cells if not layout.gaussian[k]]
     if tilt is not None and tilt.levels is not None:

@@ -41,25 +41,32 @@ class Drawn(NamedTuple):
 
 def plausible(
     model: ModelText, seed: int = 0, plates: int = 4, others: tuple[int, ...] = (4,), folded: bool = False,
-    near: Numbers | None = None,
+    near: Numbers | None = None, many: int = 0,
 ) -> Setting:  # fmt: skip
     """Sizes that have no default are `plates`, or in turn `others` where no plate has them; values are from domains.
+
+    Plates of which no parameter has an element for each are `many`, where it is given: rows, not parameters, are more.
 
     Where `folded`, givens on the line are positive and rise: distances and times are often declared as numbers alone.
     Half of the values of a given in `near` lie at those numbers, or beside them.
     """
     rng = np.random.default_rng(seed)
     around = set(plate_names(model))
+    free = (
+        around - {n for v in model.of_kind("param") for d in v.shape if isinstance(d, Dim) for n in d.names}
+    ) or around
+    counts = {n: many or plates if n in free else plates for n in around}
     lengths: dict[str, list[int]] = {}
     for name, outer in sorted(ragged_axes(model).items(), key=lambda item: len(item[1])):
-        rows = next((sum(lengths[s.name]) for s in reversed(outer) if isinstance(s, Ragged)), plates)
+        first = next((n for s in outer if isinstance(s, Dim) for n in s.names), "")
+        rows = next((sum(lengths[s.name]) for s in reversed(outer) if isinstance(s, Ragged)), counts.get(first, plates))
         lengths[name] = [LENGTHS[i % 4] for i in range(rows)]
     sizes: dict[str, int] = {}
     rest = [s for s in model.sizes if s.name not in lengths]
     for k, size in enumerate([s for s in rest if s.name not in around and s.default is None]):
         sizes[size.name] = others[k % len(others)]
     for size in rest:
-        default = plates if size.default is None else size.default.value(sizes)
+        default = counts.get(size.name, plates) if size.default is None else size.default.value(sizes)
         sizes.setdefault(size.name, default)
     for _ in model.equal_sizes:
         sizes |= _equated(model, sizes)
@@ -95,14 +102,14 @@ def _rising(values: Array, v: Variable) -> Array:
 
 def draw(
     model: ModelText, seed: int, plates: int, others: tuple[int, ...] = (2, 3), folded: bool = False,
-    near: Numbers | None = None,
+    near: Numbers | None = None, many: int = 0,
 ) -> Drawn:  # fmt: skip
     """Parameters from their domains, then latents and data from the model. Raises what the sampler raises.
 
     The sampler has a stream of its own: of the numbers that the covariate of a row is made of, its noise would be a
     multiple, and a line would fit such data exactly.
     """
-    s = plausible(model, seed, plates, others, folded, near)
+    s = plausible(model, seed, plates, others, folded, near, many)
     totals = {
         v.name: np.full([d.value(s.sizes) for d in v.shape if isinstance(d, Dim)], TRIALS)
         for v in model.of_kind("observed")
