@@ -687,7 +687,8 @@ for g in G:
         "J(s[r, t], s[r, t]) = [t = 0] I + [t > 0] W⁻¹ + [t < T[r] - 1] Aᵀ W⁻¹ A + Cᵀ R⁻¹ C",
         "h(s[r, t]) = [t > 0] W⁻¹ u[r, t] - [t < T[r] - 1] Aᵀ W⁻¹ u[r, t + 1] + Cᵀ R⁻¹ y[r, t]",
         "J(b[g], b[g]) = diag(tau)⁻¹ + Σ_k Z[g, k] Z[g, k]ᵀ",
-        "Q = a logdet(P) - tr(H P), concave: the maximum has P⁻¹ = H / a",  # C and D are the model's
+        "The model has Q of its own: 𝒬 is the expected log joint.",
+        "𝒬 = a logdet(P) - tr(H P), concave: the maximum has P⁻¹ = H / a",  # C and D are the model's
     ),
     """param phi : real(min=-1, max=1)
 param theta : real
@@ -726,7 +727,39 @@ param π : real[D]
 for n in N:
     latent f[n] ~ MvNormal(zeros(R), eye(R))
     observed x[n] ~ MvNormal(π + B @ f[n], S)
-""": ("- ½ B S_n_x_cov_f Bᵀ + ½ π", "The model has π of its own.", "it is 3.14159"),  # a matrix that is symmetric: once
+""": (
+        "- ½ B (S_n_x_f_f + S_n_x_cov_f) Bᵀ + ½ π",
+        "The model has π of its own.",
+        "it is 3.14159",
+    ),  # a matrix that is symmetric: once
+    """param M[2] : real[D, D]
+param c[2] : real[D]
+param V[2] : spd[D]
+for n in N:
+    given g[n] : category[2]
+    given x[n] : real[D]
+    observed y[n] ~ MvNormal(M[g[n]] @ x[n] + c[g[n]], V[g[n]])
+latent tau ~ Gamma(1, 1)
+for p in P:
+    latent alpha[p] ~ Gamma(1, 1)
+    latent w[p] ~ Normal(0, precision = alpha[p])
+for r in S:
+    given z[r] : real[P]
+    observed v[r] ~ Normal(sum(z[r, p] * w[p] for p in P), precision = tau)
+infer tau, alpha, w by meanfield
+""": (
+        "J(w[p], w[p']) = [p = p'] E[alpha[p]] + E[tau] Σ_r z[r, p] z[r, p']",  # it was half of that, without p = p'
+        "tr(V[i]⁻¹ M[i] S_n_y_x_x_g[i] M[i]ᵀ)",
+        "c[i] S_n_y_x_g[i]ᵀ M[i]ᵀ",  # not `c (M S)ᵀ`
+    ),
+    """param k : positive
+for g in G: latent u[g] ~ Gamma(2, 2)
+for n in N:
+    given h[n] : index[G]
+    given end[n] : positive
+    latent t[n] ~ Exponential(k * u[h[n]])
+    observed y[n] ~ Delta(min(t[n], end[n]))
+""": ("log p(y | k) ≥ E[log p(y, u | k)] - E[log q(u)]",),  # what tails integrate out has no q
 }
 
 

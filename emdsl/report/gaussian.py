@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Expr, Idx, Ix
@@ -20,7 +21,7 @@ from emdsl.report.page import Say, Show, names_of, whole
 from emdsl.report.rank_one import products, sharing
 from emdsl.report.sums import closed
 from emdsl.report.tidy import tidy
-from emdsl.report.ties import along, tied
+from emdsl.report.ties import Entry, along, among_all, tied
 from emdsl.report.typeset import Typeset
 from emdsl.report.unicode import text
 from emdsl.report.vectors import tensor
@@ -146,15 +147,19 @@ def field_lines(block: Block, field: Field, terms: Sequence[tuple[Role, Term]], 
         f"Its log joint is linear and quadratic{jointly}, with precision J and linear term h. J holds what stands "
         "beside pairs of elements that one density ties, and no more:"
     )
+    bare = {role: [p for p, _ in parts] for role, parts in found.items()}
+    entries = tied(field, bare)
+    every = {entry.latents[0] for entry in entries if among_all(entry)}
     for k, a in enumerate(block.latents):
         for b in block.latents[k:]:
-            if parts := found.get(quadratic_in(a, b)):
+            if (parts := found.get(quadratic_in(a, b))) and not (a == b and a in every):
                 places = ((field.homes[a], g.rows[a]), (field.homes[b], g.columns[b]))
-                entries = [(_precision(p, a == b, g.rows[a], g.columns[b]), names) for p, names in parts]
-                yield _shown("J", (a, b), places, x.ONE, entries, t)
-    bare = {role: [p for p, _ in parts] for role, parts in found.items()}
-    for entry in tied(field, bare):
+                own_parts = [(_precision(p, a == b, g.rows[a], g.columns[b]), names) for p, names in parts]
+                yield _shown("J", (a, b), places, x.ONE, own_parts, t)
+    for entry in entries:
         a, b = entry.latents
+        if among_all(entry):
+            entry = _of_all_pairs(entry, field.homes[a], bare.get(quadratic_in(a, a), []), g)
         apart = ((entry.places[0], g.rows[a]), (entry.places[1], g.columns[b]))
         free = [i for p in entry.places for i in x.free(El("", p))]
         names = t.letters.extend({}, (*dict.fromkeys(free), *own, *block.gates))
@@ -163,6 +168,18 @@ def field_lines(block: Block, field: Field, terms: Sequence[tuple[Role, Term]], 
         if parts := found.get(linear_in(a)):
             yield _shown("h", (a,), ((field.homes[a], g.rows[a]),), x.ONE, parts, t)
     yield from _moments_of_a_field(block, field, g, t)
+
+
+def _of_all_pairs(entry: Entry, home: tuple[Ix, ...], own: Sequence[Expr], g: Gaussian) -> Entry:
+    """`J(w[p], w[q]) = [p = q] a[p] + sum_n x[n, p] x[n, q]`: the log joint holds a pair twice, and p beside itself."""
+    (a, _), (one, other) = entry.latents, entry.places
+    rows, columns = g.rows[a], g.columns[a]
+    turned: dict[Ix, Idx] = {**among_all(entry), **dict(zip(rows, columns, strict=True))}
+    turned |= dict(zip(columns, rows, strict=True))
+    same = [x.Delta(p, q) for p, q in zip(one, other, strict=True) if p != q]
+    here: dict[Ix, Idx] = dict(zip(home, one, strict=True))
+    beside = [x.neg(x.mul(*same, x.substitute(_precision(p, True, rows, columns), here))) for p in own]
+    return replace(entry, parts=(*beside, *entry.parts, *(x.substitute(p, turned) for p in entry.parts)))
 
 
 def _moments_of_a_field(block: Block, field: Field, g: Gaussian, t: Typeset) -> Iterator[Say | Show]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
@@ -21,7 +22,7 @@ from emdsl.report.supports import apart, unknown
 from emdsl.report.tidy import tidy
 from emdsl.report.typeset import Typeset
 from emdsl.report.unicode import text
-from emdsl.report.walking import parts
+from emdsl.report.walking import parts, rebuilt
 
 FEW = 12  # states of which each is tried
 OURS = {
@@ -36,6 +37,10 @@ OURS = {
     "nu": "what its step says",
     "E": "the mean under q",
 }
+CURLED = "calligraphic Q"
+OUR_Q = re.compile(
+    r"(?<![`\w\[(*/^])Q(?![`\w\[(*/^])(?! [*/^])"
+)  # in a sentence; names of the model stand in backticks
 
 
 def joint_step(plan: Plan, t: Typeset) -> Step:
@@ -183,6 +188,17 @@ def _once(i: Ix, gates: Sequence[x.Sel]) -> bool:
     return sum(g.at == i for g in gates) == 1
 
 
+def _curled(step: Step) -> Step:
+    """The step with Bishop's letter for the expected log joint, beside a Q of the model's."""
+    exchanged = (
+        Show(rebuilt(e.formula, lambda p: f.Word(CURLED) if p == f.Word("Q") else None), e.name)
+        if isinstance(e, Show)
+        else Say(OUR_Q.sub("𝒬", e.text))
+        for e in step.body
+    )
+    return replace(step, body=tuple(exchanged))
+
+
 def told_apart(plan: Plan, found: list[Step]) -> list[Step]:
     """The first step says which letters are the model's and ours, where any of ours is used."""
     model = plan.joint.model
@@ -193,6 +209,11 @@ def told_apart(plan: Plan, found: list[Step]) -> list[Step]:
     called = {p.function.text for p in shown if isinstance(p, f.Apply) and isinstance(p.function, f.Word)}
     called |= {"E"} if any(isinstance(p, f.Mean) for p in shown) else set()
     shared = [n for n in OURS if {n, text(f.Word(n))} & own and n in called]
+    if "Q" in shared:
+        shared.remove("Q")
+        found = [_curled(step) for step in found]
+        said = Say(f"The model has `Q` of its own: 𝒬 is {OURS['Q']}.")
+        found[0] = replace(found[0], body=(*found[0].body, said))
     first, body = found[0], list(found[0].body)
     if shared:
         body.append(Say(_two_meanings(shared)))

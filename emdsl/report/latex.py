@@ -24,7 +24,7 @@ WORDS = {
     "alpha": r"\alpha", "beta": r"\beta",
     "digamma": r"\psi", "eta": r"\eta", "lambda": r"\lambda", "Lambda": r"\Lambda", "nu": r"\nu", "trigamma": r"\psi'",
     "infinity": r"\infty", "I0": "I_{0}", "I1": "I_{1}", "min": r"\min", "max": r"\max",
-    "logdet": r"\log\det", "q": "q", "Q": "Q",
+    "logdet": r"\log\det", "q": "q", "Q": "Q", "calligraphic Q": r"\mathcal{Q}",
     "Phi": r"\Phi", "phi": r"\phi", "p": "p",
     "T": r"\top", "A": "A", "": "", "ell": r"\ell", "∂": r"\partial",
 }  # fmt: skip
@@ -35,7 +35,7 @@ GREEK = (
 RAISED = {"ᵀ": r"^{\top}"}
 MATHS = {
     "√": r"\surd", "∫": r"\int", "′": "'", "≥": r"\ge", "≤": r"\le", "≠": r"\ne", "×": r"\times", "∞": r"\infty",
-    "∂": r"\partial", "∝": r"\propto", "−": "-", "·": r"\cdot", "₀": "_{0}", "₁": "_{1}",
+    "∂": r"\partial", "𝒬": r"\mathcal{Q}", "∝": r"\propto", "−": "-", "·": r"\cdot", "₀": "_{0}", "₁": "_{1}",
 }  # fmt: skip
 LEADING = {"": "", "+": "+ ", "-": "- ", "×": r"\times "}  # signs before a line
 SPECIAL = {

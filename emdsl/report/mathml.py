@@ -20,6 +20,7 @@ SIGNS = {
 }  # fmt: skip
 WORDS = {
     "pi": "π",
+    "calligraphic Q": "𝒬",
     "alpha": "α",
     "beta": "β",
     "digamma": "ψ",

@@ -62,9 +62,8 @@ def _unprimed(step: Step, t: Typeset) -> Step:
 def _bound(plan: Plan) -> Step:
     """The lower bound that EM climbs, and what q is."""
     model = plan.joint.as_written.model
-    observed, latent = (
-        [v.name for v in model.of_kind(k) if v.name not in plan.joint.multipliers] for k in ("observed", "latent")
-    )
+    gone = {*plan.joint.multipliers, *plan.joint.tails}
+    observed, latent = ([v.name for v in model.of_kind(k) if v.name not in gone] for k in ("observed", "latent"))
     params = [v.name for v in model.of_kind("param")]
     gaps = sorted(plan.joint.incomplete)
     hidden = f.Listed((*map(f.Name, latent), *(part(n, MISSING) for n in gaps)))

@@ -12,6 +12,7 @@ from math import gcd, isqrt, lcm
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Expr, Ix
 from emdsl.derive.algebra.made import FIRST, PRESENT, WEIGHT
+from emdsl.report.alike import statistics_met
 from emdsl.report.conditions import (
     compared,
     followed,
@@ -69,7 +70,8 @@ class Tidying(x.Rebuilding):
                 return placed_in_order(n, facts.pairs[n.var])
             case x.Add():
                 met = _met(shares_met([go(t) for t in n.terms]), facts)
-                return all_states(cancelled(met, facts.binary), facts.literal) if facts.complete else met
+                met = all_states(cancelled(met, facts.binary), facts.literal) if facts.complete else met
+                return x.add(*statistics_met(met.terms)) if isinstance(met, x.Add) else met
             case x.Mul():
                 return _product(out_of_sums([go(f) for f in pointed(followed(n.factors, facts.whole))]))
             case x.Pow(base, exponent):

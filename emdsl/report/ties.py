@@ -53,6 +53,14 @@ def _as_it_is(tie: Tie, parts: tuple[Expr, ...]) -> Entry:
     return Entry(tie.latents, tie.places, parts)
 
 
+def among_all(entry: Entry) -> dict[Ix, Idx]:
+    """How two elements of a plate change places, where all pairs of them are tied, each twice; else empty."""
+    (a, b), (one, other) = entry.latents, entry.places
+    free = all(isinstance(i, Ix) for i in (*one, *other)) and len({*one, *other}) > len(one)
+    pairs = list(zip(one, other, strict=True)) if a == b and free else []
+    return {i: j for p, q in pairs if p != q for i, j in ((p, q), (q, p)) if isinstance(i, Ix)}
+
+
 def _plain(places: tuple[tuple[Idx, ...], ...]) -> list[Ix]:
     return list(dict.fromkeys(i for i in x.free(El("", tuple(i for p in places for i in p)))))
 

@@ -26,6 +26,7 @@ SIGNS = {
 }
 WORDS = {
     "pi": "π",
+    "calligraphic Q": "𝒬",
     "alpha": "α",
     "beta": "β",
     "digamma": "ψ",

@@ -70,7 +70,7 @@ def _part(plan: Plan, u: Update, t: Typeset) -> Iterator[Say | Show]:
     held = about((*q.terms, *mixed, *q.prior), frozenset(u.params), q.symmetry)
     if not held:
         return
-    total = t.of(gathered(x.add(*(tidy(whole(term.ixs, term.body), t.known) for term in held))), {})
+    total = t.of(gathered(tidy(x.add(*(tidy(whole(term.ixs, term.body), t.known) for term in held)), t.known)), {})
     left = f.Apply(f.Word("Q"), tuple(f.Name(n) for n in u.params))
     yield Show(f.Relation("=", left, f.plus(total, f.Word("const"))))
 

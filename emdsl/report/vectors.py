@@ -280,10 +280,11 @@ def paths(
         if len(places) == 2 and end != places[1]:
             if end is not None:
                 return None
-            second = _walk(t, tensors, ends, left, places[1], names)
+            second = _walk(t, tensors, ends, left, places[1], names, back=True)
             if second is None or second[1] is not None:
                 return None
-            factors = [*factors, f.Raised(_one(second[0]), T)]
+            row, *rest = second[0]
+            factors = [*factors, f.Raised(row, T), *rest]
         elif len(places) == 1 and end is not None:
             return None
         out += factors
@@ -305,14 +306,11 @@ def _traced(t: Writer, p: Expr, joined: Sequence[Ix], tensors: Sequence[Expr]) -
     return sum(p.idx[-1] in x.free(q) for q in tensors) == 1
 
 
-def _one(factors: Sequence[Formula]) -> Formula:
-    return f.times(*factors)
-
-
 def _walk(
-    t: Writer, tensors: Sequence[Expr], ends: list[list[Ix]], left: list[int], at: Ix, names: Names
+    t: Writer, tensors: Sequence[Expr], ends: list[list[Ix]], left: list[int], at: Ix, names: Names, back: bool = False
 ) -> tuple[list[Formula], Ix | None] | None:
-    """Factors from an index on, until a vector (end None) or an index that nothing else holds."""
+    """Factors from an index on, until a vector (end None) or an index that nothing else holds; `back`: as rows, the
+    last of them first."""
     out: list[Formula] = []
     here: Ix = at
     while True:
@@ -321,10 +319,10 @@ def _walk(
             return out, here
         left.remove(k)
         others = [i for i in ends[k] if i != here]
-        part = tensor(t, tensors[k], (here, *others), names)
+        part = tensor(t, tensors[k], (*others, here) if back else (here, *others), names)
         if part is None:
             return None
-        out.append(part)
+        out.insert(0 if back else len(out), part)
         if not others:
             return out, None
         here = others[0]
@@ -341,7 +339,8 @@ def _scalar(t: Writer, tensors: Sequence[Expr], ends: list[list[Ix]], left: list
         if row is None or rest is None or rest[1] is not None:
             return None
         return f.times(f.Raised(row, T), *rest[0])
-    k = left.pop(0)
+    k = next((n for n in left if isinstance(tensors[n], x.MatInv)), left[0])  # `tr(K A S Aᵀ)`, the precision first
+    left.remove(k)
     a, b = ends[k] if len(ends[k]) == 2 else (ends[k][0], ends[k][0])
     matrix = tensor(t, tensors[k], (a, b), names)
     rest = _walk(t, tensors, ends, left, b, names)
