@@ -287,6 +287,20 @@ for t in T:
     observed y[t] ~ Poisson(exp([0.3, 1][z[t]] + [0, 0.5][x[t]]))
 infer z, x by meanfield
 """  # elements of two chains that meet: a state of the one was taken for a plate of the other
+KINDS = """
+model Kinds
+size K = 2
+size V = 3
+for k in K: latent r[k] ~ Gamma(2, 1)
+for d in D:
+    latent share[d] ~ Dirichlet(ones(K))
+    latent c[d] ~ Categorical(share[d])
+    for i in I:
+        latent z[d, i] ~ Categorical(share[d])
+        observed w[d, i] ~ Categorical([[0.6, 0.3, 0.1], [0.1, 0.3, 0.6]][z[d, i]])
+    observed y[d] ~ Poisson(r[c[d]])
+infer share, z, c, r by meanfield
+"""  # K is a plate, too: one factor kept shares as K by D and another read D by K
 
 
 def bound_of(text: str, off: float, monkeypatch: pytest.MonkeyPatch) -> bounds.Check:
@@ -309,8 +323,8 @@ def bound_of(text: str, off: float, monkeypatch: pytest.MonkeyPatch) -> bounds.C
 @pytest.mark.parametrize(
     "text",
     [WISHARTS + EACH, WISHARTS.replace("0.1 * eye(D)", "0.1 * prec[k]") + EACH.replace("mean, prec", "(mean, prec)"),
-     COVARIANCE, LEVELS, MEMBERS, LINES, DEGREES, TWO],
-    ids=["wisharts", "of one scale", "covariance", "levels", "members", "lines", "degrees", "two chains"],
+     COVARIANCE, LEVELS, MEMBERS, LINES, DEGREES, TWO, KINDS],
+    ids=["wisharts", "of one scale", "covariance", "levels", "members", "lines", "degrees", "two chains", "kinds"],
 )  # fmt: skip
 def test_a_bound_is_the_mean_of_log_p_less_log_q(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert bound_of(text, 0.0, monkeypatch).status == "passed"
@@ -605,6 +619,44 @@ def test_two_chains_of_one_signal_as_two_factors() -> None:
     assert min(np.diff(est.history_)) > -1e-9
     above = exact.fitter(max_iter=0, init=est.params_).fit(data).log_likelihood_
     assert est.objective_ < above - 1e-6
+
+
+def test_chains_that_read_one_another_by_all_paths() -> None:
+    """Each follows the step before of both: the factors are what coordinate ascent over all paths finds."""
+    step, mean = np.array([[[0.8, 0.2], [0.4, 0.6]], [[0.3, 0.7], [0.1, 0.9]]]), np.array([-1.0, 1.5])
+    text = """
+        model Coupled
+        given A[2, 2] : simplex[2]
+        given m[2] : real
+        for t in T:
+            latent a[t] ~ Categorical([0.5, 0.5]) if t == 0 else Categorical(A[a[t-1], b[t-1]])
+            latent b[t] ~ Categorical([0.4, 0.6]) if t == 0 else Categorical(A[b[t-1], a[t-1]])
+            observed x[t] ~ Normal(m[a[t]], 1)
+            observed y[t] ~ Normal(m[b[t]], 1)
+        infer (a), (b) by meanfield
+    """
+    x, y = np.array([-1.0, 0.3, 2.0, 1.0]), np.array([0.5, 1.0, -1.5, 0.2])
+    paths = np.array(list(np.ndindex(2, 2, 2, 2)))
+
+    def alone(path, other, seen, first):
+        """Of one path given the other: its density and its data's."""
+        return (
+            np.log(first[path[0]]) + np.log(step[path[:-1], other[:-1], path[1:]]).sum()
+            + stats.norm.logpdf(seen, mean[path], 1).sum()
+        )  # fmt: skip
+
+    log_p = np.array(
+        [[alone(a, b, x, np.array([0.5, 0.5])) + alone(b, a, y, np.array([0.4, 0.6])) for b in paths] for a in paths]
+    )
+    est = emdsl.compile(text=text).fitter(max_iter=100, tol=1e-13, seed=0).fit({"x": x, "y": y, "A": step, "m": mean})
+    qb = np.prod(est.posterior_["b"][np.arange(4), paths], axis=1)
+    for _ in range(100):
+        qa = special.softmax(log_p @ qb)
+        qb = special.softmax(qa @ log_p)
+    bound = qa @ log_p @ qb + special.entr(qa).sum() + special.entr(qb).sum()
+    assert est.objective_ == pytest.approx(bound, rel=1e-10) and bound < special.logsumexp(log_p)
+    for name, q in (("a", qa), ("b", qb)):
+        np.testing.assert_allclose(est.posterior_[name][:, 1], q @ paths, atol=1e-5)
 
 
 def test_a_start_tells_groups_apart_by_their_effects() -> None:

@@ -211,7 +211,7 @@ def _leaf(f: Function, name: str) -> Leaf:
         for h in f.handed:
             h.whole |= h.q == name
         axes = f.plan.moments[name]
-        stored = em.order(axes)
+        stored = em.stored_order(axes)
         code = em.namer.of(name)
         f.unpacked.setdefault(code, f'{code} = factors["{name}"]')
         return Leaf(code, tuple(axes.index(i) for i in stored))

@@ -14,7 +14,7 @@ from emdsl.derive.joint.records import function_of, slots_of
 from emdsl.derive.joint.terms import Term, settle
 from emdsl.derive.posteriors.block import Block, place, touches
 from emdsl.derive.posteriors.blocks import Elimination
-from emdsl.derive.posteriors.chains import Placed
+from emdsl.derive.posteriors.chains import Placed, position_of
 from emdsl.derive.posteriors.cuts import cut_of
 from emdsl.derive.posteriors.discrete import placements
 from emdsl.derive.posteriors.gaussian_moments import under_gaussian
@@ -105,18 +105,22 @@ def probable(p: Placed, block: Block) -> Term:
     """A term in the states of a discrete block under its posterior.
 
     `q:z` is the probability of an element's states, `pair:z` of those before it and its own, `first0:z`, ... the
-    same at the positions that have fewer than L elements behind them.
+    same at the positions that have fewer than L elements behind them. A term that reads another chain beside this one
+    still says where both have elements behind.
     """
     chain = block.chain
     kind, home = Q, block.home
     behind: tuple[Ix, ...] = ()
+    where: tuple[Expr, ...] = ()
     if chain is not None and p.role == Edge():
         kind, behind = PAIR, chain.before
+        if any(isinstance(f, x.Sel) for f in p.term.factors):
+            where = (x.fn("ge", position_of(chain), x.num(chain.depth)),)
     elif chain is not None and isinstance(p.role, Start):
         kind, home = FIRST.at(p.role.position), chain.outer
         behind = chain.before if p.role.position else ()
     axes = (*behind, *block.states, *block.gates, *home)
-    return Term(p.term.coef, (), (*p.term.factors, El(kind.of(block.name), axes)),
+    return Term(p.term.coef, (), (*where, *p.term.factors, El(kind.of(block.name), axes)),
                 tuple(dict.fromkeys((*p.term.ixs, *axes))))  # fmt: skip
 
 

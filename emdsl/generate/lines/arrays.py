@@ -113,8 +113,12 @@ class Lines(ABC):
 
     def order(self, axes: Sequence[Ix]) -> tuple[Ix, ...]:
         """Axes without repeats, those of rows last."""
+        return tuple(sorted(self.stored_order(axes), key=lambda i: i.dim == self.chunk and i.dim in self.rows))
+
+    def stored_order(self, axes: Sequence[Ix]) -> tuple[Ix, ...]:
+        """The same where no plate is cut into chunks: as factors of q are kept between sweeps."""
         unique = list(dict.fromkeys(axes))
-        return tuple(sorted(unique, key=lambda i: (i.dim in self.rows, i.dim == self.chunk, unique.index(i))))
+        return tuple(sorted(unique, key=lambda i: (i.dim in self.rows, unique.index(i))))
 
     # ------------------------------------------------------------ alignment
 
