@@ -35,6 +35,7 @@ from emdsl.runtime.fitting.endings import (
     without_digits,
 )
 from emdsl.runtime.fitting.leaps import Leaps
+from emdsl.runtime.fitting.untouched import Untouched, idle
 
 EARLY = 3  # M-steps after which is looked for the first time whether there are enough points of quadrature
 FALL = 1e-9  # an objective may fall by this much of 1 + |objective| before it is called a fall
@@ -42,16 +43,17 @@ BLUNT = 1e-8  # of 1 + the objective: a fall after leaps that is none
 SAME = 1e-5  # two starts reach the same optimum when they differ by less of 1 + |objective|
 
 
-def advance(setup: Setup, here: Point) -> tuple[Params, str | None]:
-    """M-step, and what was repaired on the way where the policy allows repairs."""
+def advance(setup: Setup, here: Point, untouched: Untouched | None = None) -> tuple[Params, str | None]:
+    """M-step, and what was repaired on the way where the policy allows repairs. What no data touch stays."""
     module, repaired = setup.module, None
     try:
         params = module.m_step(here.statistics, here.params, setup.prepared, "raise")
     except module.Degenerate as fault:
-        if setup.policy not in ("keep", "regularise"):
+        kept = (untouched or Untouched(setup)).kept(here)
+        if kept is None and setup.policy not in ("keep", "regularise"):
             raise
-        repaired = str(fault.message)
-        params = module.m_step(here.statistics, here.params, setup.prepared, setup.policy)
+        repaired = str(fault.message) if kept is None else None
+        params = kept or module.m_step(here.statistics, here.params, setup.prepared, setup.policy)
     refine = vars(module).get("refine")  # hasattr would take a microsecond to find out that there is none
     if refine is not None:
         factors = (here.statistics["state"],) if "state" in here.statistics else ()
@@ -94,10 +96,10 @@ def _climb(setup: Setup, start: Params, state: Any) -> Climb:
             return _bad_start(setup, here, state)
         before = start
         history, status, message, noise = [here.objective], "climbing", "", 0.0
-        leaps = Leaps(setup)
+        leaps, untouched = Leaps(setup), Untouched(setup)
         while status == "climbing" and len(history) <= setup.max_iter:
             try:
-                params, repaired = advance(setup, here)
+                params, repaired = advance(setup, here, untouched)
                 there = evaluate(setup, params, here.statistics.get("state"))
                 status, message = _verdict(setup, history, there.objective, repaired)
                 early = len(history) == EARLY and status == "climbing"
@@ -146,35 +148,8 @@ def _climb(setup: Setup, start: Params, state: Any) -> Climb:
                 status = "interrupted"
     end = Climb(here.params, tuple(history), here.log_likelihood, status, message, here.statistics.get("state"))
     return _conclude(setup, end, repairs, noise, start)._replace(
-        idle=idle(setup, before, here) if len(history) > 1 else ()
+        idle=idle(setup, before, here, untouched) if len(history) > 1 else ()
     )
-
-
-def idle(setup: Setup, before: Params, here: Point) -> tuple[str, ...]:
-    """Distributions that the data say nothing of (transitions where every sequence has one element, or out of a state
-    that no path reaches): Q does not hold them, so that the M-step leaves them where they are, wherever that is."""
-    found = []
-    for v in setup.module.SPEC["variables"]:
-        n, now = v["name"], here.params.get(v["name"], np.zeros(0))
-        if v["kind"] != "param" or v["domain"] != "simplex" or now.shape[-1] == 1:  # of one level is nothing to say
-            continue
-        still = (before[n] == now).all(-1)
-        if not still.any():
-            continue
-        other = now * np.arange(1, now.shape[-1] + 1) + 1.0
-        elsewhere = np.where(still[..., None], other / other.sum(-1, keepdims=True), now)
-        try:
-            with np.errstate(all="ignore"):
-                moved = setup.module.m_step(here.statistics, {**here.params, n: elsewhere}, setup.prepared, "raise")[n]
-        except (setup.module.Degenerate, np.linalg.LinAlgError):
-            continue
-        silent = still & np.isclose(moved, elsewhere, rtol=1e-12, atol=0.0).all(-1)
-        if silent.all():
-            found.append(n)
-        elif silent.any():
-            rows = [str(tuple(int(i) for i in at)) for at in np.argwhere(silent)]
-            found.append(f"{n} {', '.join(rows[:3])}{' and others' if len(rows) > 3 else ''}")
-    return tuple(found)
 
 
 def _words(fault: Exception) -> str:

@@ -1,0 +1,154 @@
+"""Elements of parameters that statistics say nothing of, and those that no data touch whatever the parameters are.
+
+What no data touch (the effect of a level that no row has, of a time that nothing is seen at) is no component that has
+lost its rows: it stays where it is, and the fit says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from emdsl.runtime.data.columns import Array
+from emdsl.runtime.fitting.climbs import Params, Point, Setup, evaluate
+
+
+class Untouched:
+    """Of the data of a fit; `masks` are found when they are first asked for."""
+
+    def __init__(self, setup: Setup) -> None:
+        self.setup = setup
+        self.met = False  # whether an M-step has had none but these to refuse
+
+    @cached_property
+    def masks(self) -> dict[str, Array]:
+        """Name -> which of its elements no data touch: under parameters whose elements are all alike every state is
+        possible, so that what has no statistic there has none anywhere. Empty where that cannot be found out."""
+        module, prepared = self.setup.module, self.setup.prepared
+        rng = np.random.default_rng(0)
+        try:
+            drawn = module.initial(self.setup.data, prepared, rng)
+            level = {n: _level(v, p) for n, v, p in _params(module.SPEC, drawn)}
+            state = module.start(level, self.setup.data, prepared, rng, {}) if "start" in vars(module) else None
+            here = evaluate(self.setup, level, state)
+            found = module.m_step(here.statistics, level, prepared, "keep")
+            still = {n: np.equal(found[n], p) for n, p in level.items()}
+            masks = silent(self.setup, here.statistics, level, still, "keep")
+            return {n: mask for n, mask in masks.items() if self._says_nothing(here, n, mask, state)}
+        except (module.Degenerate, np.linalg.LinAlgError):
+            return {}
+
+    def _says_nothing(self, here: Point, name: str, mask: Array, state: Any) -> bool:
+        """Whether the likelihood does not move with these elements: what has collapsed stays in an M-step, too."""
+        v = next(v for n, v, _ in _params(self.setup.module.SPEC, here.params) if n == name)
+        other = _elsewhere(v, here.params[name])
+        moved = here.params[name] if other is None else np.where(mask, other, here.params[name])
+        there = evaluate(self.setup, {**here.params, name: moved}, state).log_likelihood
+        return bool(mask.any()) and abs(there - here.log_likelihood) <= 1e-12 * (1 + abs(here.log_likelihood))
+
+    def kept(self, here: Point) -> Params | None:
+        """The M-step where some elements have no statistic; None where data touch one of these."""
+        masks = self.masks
+        if not masks:
+            return None
+        found: Params = self.setup.module.m_step(here.statistics, here.params, self.setup.prepared, "keep")
+        still = {n: np.equal(found[n], p) for n, p in here.params.items() if n in found}
+        if not self._within(still):
+            still = silent(self.setup, here.statistics, here.params, still, "keep")
+        self.met = self._within(still)
+        return found if self.met else None
+
+    def _within(self, still: Mapping[str, Array]) -> bool:
+        return not any((mask & ~self.masks.get(n, np.zeros(mask.shape, bool))).any() for n, mask in still.items())
+
+
+def silent(
+    setup: Setup, statistics: Mapping[str, Any], params: Params, still: Mapping[str, Array], policy: str
+) -> dict[str, Array]:
+    """Name -> which elements the M-step leaves where they are, wherever that is, of those which it leaves where they
+    are now, `still`. Of a kind of domain whose elements cannot be moved one by one, none."""
+    out = {}
+    for name, v, now in _params(setup.module.SPEC, params):
+        other = _elsewhere(v, now)
+        if other is None or name not in still:
+            continue
+        around = len(v["plates"]) + len(v["array"])
+        alone = still[name]
+        if v["domain"] in ("simplex", "spd"):
+            alone = np.broadcast_to(alone.all(tuple(range(around, now.ndim)), keepdims=True), now.shape)
+        out[name] = alone & _stays(setup, statistics, params, name, np.where(alone, other, now), policy)
+    return out
+
+
+def _stays(setup: Setup, statistics: Mapping[str, Any], params: Params, name: str, at: Array, policy: str) -> Array:
+    """Which elements of a parameter the M-step leaves at these values."""
+    try:
+        with np.errstate(all="ignore"):
+            found = setup.module.m_step(statistics, {**params, name: at}, setup.prepared, policy)[name]
+    except (setup.module.Degenerate, np.linalg.LinAlgError):
+        return np.zeros(at.shape, bool)
+    stays: Array = np.isclose(found, at, rtol=1e-12, atol=0.0)
+    return stays
+
+
+def idle(setup: Setup, before: Params, here: Point, untouched: Untouched) -> tuple[str, ...]:
+    """Parameters that the data say nothing of, and elements of them (transitions where every sequence has one element,
+    or out of a state that no path reaches): Q does not hold them, so that the M-step leaves them where they are."""
+    still = {n: np.equal(before[n], now) for n, now in here.params.items()}
+    still = {n: mask for n, mask in still.items() if mask.any()}
+    if not still:
+        return ()
+    if untouched.met:  # what has collapsed stays, too, where the M-step is to keep it
+        found = silent(setup, here.statistics, here.params, still, "keep")
+        found = {n: mask & untouched.masks[n] for n, mask in found.items() if n in untouched.masks}
+    else:
+        found = silent(setup, here.statistics, here.params, still, "raise")
+    return tuple(
+        _named(v, found[n]) for n, v, _ in _params(setup.module.SPEC, here.params) if n in found and found[n].any()
+    )
+
+
+def _named(variable: Mapping[str, Any], mask: Array) -> str:
+    """A parameter, or those of its elements that are meant: whole vectors and matrices by their place."""
+    if mask.all():
+        return str(variable["name"])
+    around = len(variable["plates"]) + len(variable["array"])
+    whole = mask.all(tuple(range(around, mask.ndim)))
+    places = np.argwhere(whole) if whole.any() else np.argwhere(mask)
+    rows = [str(tuple(int(i) for i in at)) for at in places]
+    return f"{variable['name']} {', '.join(rows[:3])}{' and others' if len(rows) > 3 else ''}"
+
+
+def _params(spec: Mapping[str, Any], params: Params) -> Iterator[tuple[str, Mapping[str, Any], Array]]:
+    for v in spec["variables"]:
+        if v["kind"] == "param" and v["name"] in params:
+            yield v["name"], v, np.asarray(params[v["name"]], np.float64)
+
+
+def _level(variable: Mapping[str, Any], value: Array) -> Array:
+    """All elements alike: their mean, which every kind of domain has among its values."""
+    around = tuple(range(len(variable["plates"]) + len(variable["array"])))
+    mean = value.mean(around, keepdims=True) if value.size else value
+    if variable["domain"] == "simplex":
+        mean = np.full(mean.shape, 1 / max(mean.shape[-1], 1))
+    return np.broadcast_to(mean, value.shape).copy()
+
+
+def _elsewhere(variable: Mapping[str, Any], value: Array) -> Array | None:
+    """Other values of a parameter; None where they cannot be had one by one."""
+    bounded = variable["lower"] is not None or variable["upper"] is not None
+    match variable["domain"]:
+        case "simplex" if value.shape[-1] > 1:  # of one level is nothing to say
+            other: Array = value * np.arange(1, value.shape[-1] + 1) + 1.0
+            other /= other.sum(-1, keepdims=True)
+            return other
+        case "real" if not bounded:
+            return value + 1.0 + np.abs(value)
+        case "positive" | "spd" if not bounded:
+            return 1.5 * value
+        case "unit" if not bounded:
+            return 0.5 * value
+    return None
