@@ -177,7 +177,7 @@ class Fitter(Onward):
         if names := self._module.SPEC.get("untold"):
             kept = self._variant.current.told(tails="kept")
             found = found if kept is None else {**found, **self._of_latents(kept.module, names, *arguments[:2])}
-        return {**found, **self._of_entries(found, *arguments[:2])}
+        return {**found, **self._of_entries(found, *arguments[:2], *arguments[3:])}
 
     def _quick(self, setup: Setup) -> Setup | None:
         """The same fit where many elements share their points; None where that is not to be had, or not worth it."""

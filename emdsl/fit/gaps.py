@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from emdsl.derive.joint.elements import apart
 from emdsl.derive.posteriors.held import may_be_held
 from emdsl.families import PRELUDE
-from emdsl.families.table import mixture
+from emdsl.families.moments import Moments, moments
+from emdsl.families.table import mixture, record
+from emdsl.fit.branches import leaves
 from emdsl.language import model as m
+from emdsl.language.bounds import is_cut
 from emdsl.language.lengths import rename
 from emdsl.language.transform import substituted
 
@@ -104,3 +107,104 @@ def with_unseen_copy(resolved: m.ModelText, name: str) -> m.ModelText:
     """`latent y'` beside `observed y`, with the same density."""
     copy = replace(resolved.variable(name), kind="latent", name=unseen(name))
     return replace(resolved, variables=(*resolved.variables, copy))
+
+
+# ---------------------------------------------------------------- unseen copies by their moments
+
+
+def no_mean(name: str) -> str:
+    """The name of a copy whose mean is how probable it is that a variable has none."""
+    return f"{name}' has no mean"
+
+
+def no_variance(name: str) -> str:
+    """The same of a variance."""
+    return f"{name}' has no variance"
+
+
+def may_stand_still(domain: m.Domain) -> bool:
+    """Whether a number of this kind may have no spread, so that its copy by moments has a variance of 1 more."""
+    return domain.discrete or domain.kind == "simplex"
+
+
+def with_moments(resolved: m.ModelText, name: str) -> m.ModelText | None:
+    """`latent y'` beside `observed y`, Gaussian with its mean and variance; None where one density's are not known.
+
+    Of families that lack a mean or a variance for some arguments, two more copies say how probable these are.
+    """
+    v = resolved.variable(name)
+    assert v.distribution is not None
+    if v.array or not all(has_moments(call, v) for call in leaves(v.distribution)):
+        return None
+    real = m.Domain("real", v.domain.dims, span=v.span)
+    copies = [replace(v, kind="latent", name=unseen(name), domain=real, distribution=_each(v.distribution, v, _copy))]
+    if any(_known(call).variance_finite is not None for call in leaves(v.distribution)):
+        for called, leaf in ((no_mean(name), _lacks_mean), (no_variance(name), _lacks_variance)):
+            own = len(next(iter(leaves(v.distribution))).family.x.domain.dims)
+            dims = v.domain.dims[: len(v.domain.dims) - own]
+            flag = replace(v, kind="latent", name=called, domain=m.Domain("real", dims, span=v.span))
+            copies.append(replace(flag, distribution=_each(v.distribution, flag, leaf)))
+    return replace(resolved, variables=(*resolved.variables, *copies))
+
+
+def has_moments(call: m.FamilyCall, v: m.Variable) -> bool:
+    """Whether a variable under a family is all that the family says of it: known moments, no domain cut."""
+    found, own, domain = record(call.family), call.family.x.domain, v.domain
+    if found is None or moments(call.family, call.signature) is None:
+        return False
+    if len(own.dims) not in (0, len(call.event)):
+        return False  # several vectors in one
+    if found.atom:
+        return True
+    return own.kind == domain.kind and not is_cut(domain, call)
+
+
+def _known(call: m.FamilyCall) -> Moments:
+    found = moments(call.family, call.signature)
+    assert found is not None
+    return found
+
+
+def _each(dist: m.Dist, v: m.Variable, leaf: Callable[[m.FamilyCall, m.Variable], m.FamilyCall]) -> m.Dist:
+    if isinstance(dist, m.FamilyCall):
+        return leaf(dist, v)
+    return replace(dist, then=_each(dist.then, v, leaf), other=_each(dist.other, v, leaf))
+
+
+def _copy(call: m.FamilyCall, v: m.Variable) -> m.FamilyCall:
+    found, told = record(call.family), _known(call).gaussian
+    if found is not None and found.atom and v.name and may_stand_still(v.domain):
+        told = _normal(dict(told.args)["value"], ())
+    args = tuple((n, _spread(e, call)) for n, e in told.args)
+    sizes = tuple((n, rename(s, dict(call.sizes))) for n, s in told.sizes)
+    return replace(told, args=args, sizes=sizes, event=call.event, span=call.span)
+
+
+def _lacks_mean(call: m.FamilyCall, flag: m.Variable) -> m.FamilyCall:
+    return _lacks(_known(call).mean_exists, call, flag)
+
+
+def _lacks_variance(call: m.FamilyCall, flag: m.Variable) -> m.FamilyCall:
+    return _lacks(_known(call).variance_finite, call, flag)
+
+
+def _lacks(condition: m.Expr | None, call: m.FamilyCall, flag: m.Variable) -> m.FamilyCall:
+    lacks = m.Num(0) if condition is None else _spread(m.Call("not", (condition,), ()), call)
+    return replace(_normal(lacks, flag.domain.dims), span=call.span)
+
+
+def _normal(mean: m.Expr, event: m.Shape) -> m.FamilyCall:
+    """Normal(mean, var = 1)."""
+    return m.FamilyCall(PRELUDE()["Normal"], 1, (("mean", mean), ("var", m.Num(1))), event)
+
+
+def _spread(e: m.Expr, call: m.FamilyCall) -> m.Expr:
+    """An expression of a family's arguments in those of a call; of a family of numbers, over the axes of a vector."""
+    if call.family.x.domain.dims:
+        return substituted(e, dict(call.args), dict(call.sizes))
+    if isinstance(e, m.Var):
+        return dict(call.args).get(e.name, e)
+    if not isinstance(e, m.Call):
+        return e
+    args = tuple(_spread(a, call) for a in e.args)
+    return replace(e, args=args, shape=max((a.shape for a in args), key=len, default=()))

@@ -1,48 +1,113 @@
-"""What is known of missing entries on which nothing depends: their likelihood leaves them out, a user asks for them."""
+"""What is known of missing entries on which nothing depends: their likelihood leaves them out, a user asks for them.
+
+Given the latents they are independent of what was seen, and have the posterior of an unseen copy of their variable.
+"""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from emdsl.fit.gaps import unseen
+from emdsl.fit.gaps import no_mean, no_variance, unseen
 from emdsl.runtime.data.binding import Bound
 from emdsl.runtime.fitting.answers import DISCRETE
 
 Array = np.ndarray[Any, np.dtype[Any]]
+SETTLED = 1e-3  # of its size: how far a moment may move with more points and be told
 
 
-def left_out(variables: Iterable[Mapping[str, Any]], bound: Bound, known: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+class Entries(NamedTuple):
+    """An observed variable with missing entries: its record of the module, values, and which of them were seen."""
+
+    variable: Mapping[str, Any]
+    values: Array
+    mask: Array
+
+    @property
+    def name(self) -> str:
+        return str(self.variable["name"])
+
+    def filled(self, told: Any) -> Any:
+        """Moments or probabilities of all elements, of those that were seen their values."""
+        mask, values = self.mask, self.values
+        if not isinstance(told, Mapping):
+            return np.where(mask[..., None], values[..., None] == np.arange(told.shape[-1]), told)
+        out: dict[str, Array] = {}
+        for n, a in told.items():
+            both = mask[..., None] | mask[..., None, :] if n == "cov" else mask
+            seen = {"mean": values, "E[cos]": np.cos(values), "E[sin]": np.sin(values)}.get(n, 0.0)
+            out[n] = np.where(both, seen, a)
+        return out
+
+    def warn(self, told: Any) -> None:
+        """Says of which entries there is no mean, or that their variance is not finite."""
+        if not isinstance(told, Mapping):
+            return
+        spread = told.get("var", np.einsum("...ii->...i", told["cov"]) if "cov" in told else told["mean"])
+        for a, lacks in (
+            (told["mean"], "have no mean: their tails are too heavy"),
+            (spread, "have no finite variance"),
+        ):
+            none = ~np.isfinite(a) & ~self.mask
+            if none.any():
+                text = f"{self.name}: {int(none.sum())} missing entries, the first in row {np.argwhere(none)[0][0]}, "
+                warnings.warn(text + lacks, UserWarning, stacklevel=6)
+                return
+
+
+def left_out(variables: Iterable[Mapping[str, Any]], bound: Bound, known: Mapping[str, Any]) -> list[Entries]:
     """The observed variables that have missing entries and no posterior of their own."""
     return [
-        v for v in variables
+        Entries(v, bound.values[v["name"]], np.asarray(mask)) for v in variables
         if v["kind"] == "observed" and not v.get("data_of") and v["name"] not in known
         and (mask := bound.masks.get(v["name"])) is not None and not np.all(mask)
     ]  # fmt: skip
 
 
-def entries(variable: Mapping[str, Any], bound: Bound, posterior: Mapping[str, Any]) -> Any:
-    """The posterior of a variable by that of its unseen copy: of entries that were seen, their values.
+def own_moments(entries: Entries, posterior: Mapping[str, Any]) -> Any:
+    """What the posterior of an unseen copy tells; None where it has no variance, or of a number no mean."""
+    copy = posterior.get(unseen(entries.name))
+    if copy is None or not isinstance(copy, Mapping):
+        return copy if entries.variable["domain"] in DISCRETE else None
+    if "mean" in copy:
+        kept = {n: copy[n] for n in ("mean", "var", "cov") if n in copy}
+        return kept if len(kept) > 1 else None
+    if "E[cos]" not in copy:
+        return None
+    return {"mean": np.arctan2(copy["E[sin]"], copy["E[cos]"]), **copy}
 
-    Given the latents the copy is independent of what was seen, and so are missing entries. None where the copy has no
-    exact moments.
-    """
-    name = variable["name"]
-    copy, values, mask = posterior.get(unseen(name)), bound.values[name], np.asarray(bound.masks[name])
-    if copy is None:
+
+def gaussian_moments(entries: Entries, posterior: Mapping[str, Any], noise: float) -> dict[str, Array] | None:
+    """Those of a copy by moments, of whose variance `noise` is its own alone."""
+    copy = posterior.get(unseen(entries.name))
+    if not isinstance(copy, Mapping) or "mean" not in copy:
         return None
-    if not isinstance(copy, Mapping):
-        if variable["domain"] not in DISCRETE:
-            return None
-        levels = np.arange(copy.shape[-1])
-        return np.where(mask[..., None], values[..., None] == levels, copy)
-    if "mean" not in copy:
-        return None
-    told: dict[str, Array] = {"mean": np.where(mask, values, copy["mean"])}
-    if "var" in copy:
-        told["var"] = np.where(mask, 0.0, copy["var"])
-    elif "cov" in copy:
-        told["cov"] = np.where(mask[..., None] | mask[..., None, :], 0.0, copy["cov"])
+    told = {"mean": np.asarray(copy["mean"])}
+    if "cov" in copy:
+        told["cov"] = copy["cov"] - noise * np.eye(copy["cov"].shape[-1])
+        spread = np.einsum("...ii->...i", told["cov"])
+        spread[...] = np.maximum(spread, 0.0)
+    else:
+        told["var"] = np.maximum(copy["var"] - noise, 0.0)
+    lost, wide = (posterior.get(n(entries.name)) for n in (no_mean, no_variance))
+    if lost is not None and wide is not None:
+        for n, a in told.items():
+            none = np.asarray((lost if n == "mean" else wide)["mean"]) > 0
+            none = none.reshape(*none.shape, *(1,) * (a.ndim - none.ndim))
+            told[n] = np.where(none, np.nan if n == "mean" else np.inf, a)
+        told = {n: np.where(np.isnan(told["mean"]), np.nan, a) if n == "var" else a for n, a in told.items()}
     return told
+
+
+def settled(coarse: Any, fine: Any) -> Any:
+    """Moments by points, NaN where more of these move them: the mean, or the variance, is not finite."""
+    if coarse is None or fine is None or not isinstance(fine, Mapping):
+        return fine
+    out = {}
+    for n, a in fine.items():
+        size = np.abs(a) + (np.sqrt(np.abs(fine["var"])) if "var" in fine and n == "mean" else 0.0)
+        out[n] = np.where(np.abs(a - coarse[n]) <= SETTLED * size, a, np.nan if n == "mean" else np.inf)
+    return out

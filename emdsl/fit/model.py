@@ -150,20 +150,29 @@ class Model:
 
         return self._kept(("by runs", lags.names, patterns), made)
 
-    def with_copy(self, name: str) -> Model | None:
-        """The same model with a second, unseen copy of an observed variable; None where it has no exact posterior.
+    def with_copy(self, name: str, by_moments: bool = False, points: tuple[int, int] | None = None) -> Model | None:
+        """The same model with an unseen copy of an observed variable, or (`by_moments`) of a Gaussian like it.
 
-        Given the latents the copy is independent of what was seen: its posterior is the predictive distribution.
+        Given the latents the copy is independent of what was seen: its posterior is the predictive distribution. None
+        where there is no exact one; where `points` are given, none by quadrature at so many either.
         """
         (name,) = names_of((name,), self.observed, "observed variable")
 
         def made() -> Model | None:
-            resolved = rewritten.with_unseen_copy(self.resolved, name)
-            found = Model(resolved, self.text, self.infer, self.fixed, tuple(n for n in self.incomplete if n != name))
-            exact = found._exact and found.plan[rewritten.unseen(name)].method.startswith("exact")
-            return found if exact else None
+            from emdsl.derive.posteriors.quadrature import denser
 
-        return self._kept(("with a copy", name), made)
+            resolved = (rewritten.with_moments if by_moments else rewritten.with_unseen_copy)(self.resolved, name)
+            if resolved is None:
+                return None
+            incomplete = tuple(n for n in self.incomplete if n != name)
+            found = Model(resolved, self.text, self.infer, self.fixed, incomplete)
+            if points is None or not found._exact:
+                exact = found._exact and found.plan[rewritten.unseen(name)].method.startswith("exact")
+                return found if exact else None
+            text = denser(found.derived.joint, points)
+            return Model(text, self.text, self.infer, self.fixed, incomplete) if text.infer else found
+
+        return self._kept(("with a copy", name, by_moments, points), made)
 
     def revealed(self, names: tuple[str, ...]) -> Model | None:
         """The same model in which elements of these discrete latents may be seen, as data of their own; None if not.

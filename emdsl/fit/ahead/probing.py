@@ -198,7 +198,7 @@ class Rows:
 
         def both(part: Scope) -> Array:
             assert v.distribution is not None
-            return split_leaves(v.distribution, part, lambda call, s: _both(call, s, event))
+            return split_leaves(v.distribution, part, lambda call, s: both_moments(call, s, event))
 
         states, at = np.tile(w.states, (len(points), 1)), np.repeat(points, count, 0)
         found = self.at(v, w, states, at, step, both)
@@ -225,7 +225,7 @@ class Rows:
         return out | {"cov": each.reshape(*self.lead, *own, d)}
 
 
-def _both(call: FamilyCall, s: Scope, event: tuple[int, ...]) -> Array:
+def both_moments(call: FamilyCall, s: Scope, event: tuple[int, ...]) -> Array:
     """Mean and covariance of a row's element, flat, by the family's own."""
     by, known = form(call.family, call.signature), record(call.family)
     assert by is not None and known is not None

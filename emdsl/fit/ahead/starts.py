@@ -63,15 +63,15 @@ class Marginal:
 
     def draws(self, paths: int, rng: np.random.Generator) -> Starts:
         """Each drawn for every sequence by itself."""
-        return Starts({r: _drawn(q, self.families.get(r.name, ""), paths, rng) for r, q in self.found.items()})
+        return Starts({r: drawn_from(q, self.families.get(r.name, ""), paths, rng) for r, q in self.found.items()})
 
 
-def _drawn(q: Any, family: str, paths: int, rng: np.random.Generator) -> Array:
+def drawn_from(q: Any, family: str, paths: int, rng: np.random.Generator) -> Array:
     if not isinstance(q, Mapping):
         total = np.cumsum(q, axis=-1)
         u = rng.random((paths, *q.shape[:-1], 1)) * total[..., -1:]
         return np.asarray(np.minimum((u >= total).sum(-1), q.shape[-1] - 1))
-    known, by = RECORDS[family], _form(q, family)
+    known, by = RECORDS[family], form_told(q, family)
     assert by is not None
     args = [np.asarray(q[n], float) for n in by.arguments]
     mean = np.asarray(q["mean"])
@@ -80,7 +80,7 @@ def _drawn(q: Any, family: str, paths: int, rng: np.random.Generator) -> Array:
     return np.asarray(known.kernel.sample(rng, (paths, *batch), *args))
 
 
-def _form(q: Mapping[str, Any], family: str) -> Form | None:
+def form_told(q: Mapping[str, Any], family: str) -> Form | None:
     """The parameterisation of a family that a posterior tells."""
     forms = RECORDS[family].forms if family in RECORDS else ()
     return next((f for f in forms if f.arguments and set(f.arguments) <= set(q) and not f.event), None)
@@ -146,7 +146,7 @@ def marginal(
         if q is None or not (posterior.factorised or _apart(future, v)):
             return None
         if isinstance(q, Mapping):
-            if _form(q, families.get(r.name, "")) is None:
+            if form_told(q, families.get(r.name, "")) is None:
                 return None
         found[r] = last(future, v, r.lag, posterior)
     return Marginal(found, families)
