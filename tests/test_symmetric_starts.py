@@ -10,6 +10,7 @@ from gallery import written
 from scipy.stats import norm
 
 import emdsl
+from emdsl.runtime.numeric.seeds import in_levels, seeded
 
 RNG = np.random.default_rng(0)
 X = np.concatenate([RNG.normal(-3, 1, 50), RNG.normal(3, 1, 50)])
@@ -170,3 +171,95 @@ def test_classes_of_groups_are_told_apart_by_what_lies_within() -> None:
     best = written(COUNTS).fitter(sizes={"K": 2}).fit({"y": y}, init=near)
     fit = written(COUNTS).fitter(sizes={"K": 2}, seed=0).fit({"y": y})
     assert fit.log_likelihood_ == pytest.approx(best.log_likelihood_, abs=0.01)
+
+
+SEQUENCES = """
+model Sequences
+param w : simplex[2]
+param p[2] : simplex[2]
+param A[2, 2] : simplex[2]
+param m[2, 2] : real
+param e : positive
+for s in S:
+    latent c[s] ~ Categorical(w)
+    for t in T:
+        latent z[s, t] ~ Categorical(p[c[s]] if t == 0 else A[c[s], z[s, t-1]])
+        observed y[s, t] ~ Normal(m[c[s], z[s, t]], e)
+"""
+COUNTED = """
+model Counted
+param A[2] : simplex[2]
+param rate[2] : positive
+for s in S:
+    for t in T:
+        latent z[s, t] ~ Categorical([0.5, 0.5] if t == 0 else A[z[s, t-1]])
+        observed y[s, t] ~ Poisson(rate[z[s, t]])
+"""
+LABELLED = """
+model Labelled
+param w : simplex[3]
+param m[3] : real[2]
+param s[3] : positive
+for n in N:
+    observed z[n] : category[3] ~ Categorical(w)
+    observed x[n] ~ MvNormal(m[z[n]], s[z[n]] * eye(2))
+"""
+
+
+def first_statistics(model: Any, data: dict[str, Any], seed: int) -> dict[str, Any]:
+    """The sums that a seeded division of these data has, before any step."""
+    fitter = model.fitter(seed=seed, max_iter=0).fit(data)
+    bound, prepared = fitter._training[:2]
+    with np.errstate(all="ignore"):
+        return dict(model.module.e_step(fitter.params_, bound, prepared, np.random.default_rng(seed)))
+
+
+def test_classes_of_sequences_start_as_divisions_by_how_these_go() -> None:
+    """A chain stays in three quarters of the sequences, and alternates in others. Classes were drawn at random."""
+    rng = np.random.default_rng(1)
+    stays = np.arange(40) % 4 > 0
+    first = rng.random((40, 1)) < 0.5
+    states = np.where(stays[:, None], first, first ^ (np.arange(12) % 2 == 1))
+    y = np.where(states, 2.0, -2.0) + rng.normal(0, 0.5, (40, 12))
+    for seed in range(3):
+        found = first_statistics(written(SEQUENCES), {"y": y}, seed)
+        assert sorted(found["c"]) == pytest.approx([11, 29], abs=2)
+
+
+def test_a_chain_of_several_sequences_starts_as_a_division_of_its_own_rows() -> None:
+    """What was seen lay with its plates in another order than the probabilities: rows got one another's states."""
+    y = np.where(np.arange(5)[:, None] < 3, 2.0, 40.0) * np.ones((5, 7))
+    found = first_statistics(written(COUNTED), {"y": y}, 0)
+    assert sorted(found["z_y"] / found["z_n_y"]) == pytest.approx([2, 40], abs=6)
+
+
+def test_rows_with_labels_say_which_class_is_which() -> None:
+    """Nine rows of ten have no label. What they started in had nothing to do with the labels of the others."""
+    rng = np.random.default_rng(2)
+    z = rng.integers(3, size=150)
+    x = np.array([[0, 0], [9, 0], [0, 9]])[z] + rng.normal(size=(150, 2))
+    seen = np.where(rng.random(150) < 0.1, z, np.nan)
+    for seed in range(3):
+        found = first_statistics(written(LABELLED).complete(("z",)), {"z": seen, "x": x}, seed)
+        assert (found["z_x"] / found["z"][:, None]).argmax(0).tolist() == [1, 2]
+
+
+def test_each_state_of_an_outer_latent_is_divided_by_all_of_the_data() -> None:
+    """Data of two columns under two outer states were read as one column for each."""
+    x = np.array([np.repeat([0.0, 9.0], 10), np.tile([0.0, 9.0], 10)])
+    for seed in range(6):
+        q = seeded(np.empty((4, 2, 20)), 1, [x], np.random.default_rng(seed), gates=1)
+        for gate in range(2):
+            choice = q[:, gate].argmax(0)
+            assert all(len(set(choice[(x == x[:, [n]]).all(0)])) == 1 for n in range(20))
+
+
+def test_a_level_goes_to_one_state_as_a_whole_whatever_its_number() -> None:
+    codes = np.random.default_rng(0).integers(6, size=200)
+    found = set()
+    for seed in range(10):
+        q = seeded(np.empty((2, 200)), 1, [in_levels(codes, 6)], np.random.default_rng(seed))
+        state = [set(q.argmax(0)[codes == level]) for level in range(6)]
+        assert all(len(s) == 1 for s in state)
+        found.add(tuple(next(iter(s)) for s in state))
+    assert any(sorted(f) != list(f) and sorted(f) != list(f)[::-1] for f in found)

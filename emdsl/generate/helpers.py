@@ -15,6 +15,7 @@ MODULES = (
     "numeric/unconstrained",
     "numeric/quasi",
     "numeric/ascent",
+    "numeric/seeds",
     "numeric/starts",
     "numeric/preparation",
     "numeric/threads",

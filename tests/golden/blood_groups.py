@@ -138,7 +138,7 @@ def expectations(params, prepared):
         log_genotype += constant[:, None]
         q_genotype, log_z_genotype = normalise(log_genotype, 1)
         if rng is not None:
-            q_genotype = seeded(q_genotype, 1, [phenotype[..., rows]], rng, prepared["the weight"][rows])
+            q_genotype = seeded(q_genotype, 1, [in_levels(phenotype[..., rows], 4)], rng, prepared["the weight"][rows])
         return q_genotype, log_z_genotype
     return on
 

@@ -157,6 +157,7 @@ def expectations(params, prepared):
     K = sizes["K"]
     S = sizes["S"]
     w = prepared["w"]
+    V = sizes["V"]
     # (4) what the posterior of z takes from the parameters
     t = log0(symbol)
     t_2 = log0(trans)
@@ -167,7 +168,7 @@ def expectations(params, prepared):
         # (4) log joint of z with its data, for every state; then its posterior and log-normaliser
         log_z = lane_lookup(t, prepared["w in the lanes of z"])
         if rng is not None:
-            log_z = np.log(seeded(out_of_lanes(log_z), 1, [w], rng))
+            log_z = np.log(seeded(out_of_lanes(log_z), 1, [in_levels(w, V)], rng))
         log_z_z, chain_z = chains(log_z, t_2, [log_first_z], prepared["the sequences of z"], (1, 0, 1, False), rng)
         return chain_z, log_z_z
     return on

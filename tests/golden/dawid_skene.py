@@ -178,7 +178,7 @@ def expectations(params, prepared):
         log_truth += constant
         q_truth, log_z_truth = normalise(log_truth, 1)
         if rng is not None:
-            q_truth = seeded(q_truth, 1, [], rng)
+            q_truth = seeded(q_truth, 1, [*moments_inside(in_levels(label, K), I, at=patient)], rng)
         return q_truth, log_z_truth
     return on
 

@@ -131,7 +131,7 @@ def expectations(params, prepared):
         log_cell += constant[:, None]
         q_cell, log_z_cell = normalise(log_cell, 1)
         if rng is not None:
-            q_cell = seeded(q_cell, 1, [phenotype[..., rows]], rng, prepared["the weight"][rows])
+            q_cell = seeded(q_cell, 1, [in_levels(phenotype[..., rows], 4)], rng, prepared["the weight"][rows])
         return q_cell, log_z_cell
     return on
 

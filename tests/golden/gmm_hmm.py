@@ -219,7 +219,7 @@ def expectations(params, prepared):
         log_c += constant
         q_c, log_z_c = normalise(log_c, 1)
         if rng is not None:
-            q_c = seeded(q_c, 1, [x], of(rng, "c"))
+            q_c = seeded(q_c, 1, [x], of(rng, "c"), gates=1)
         # (5) log joint of z with its data, for every state; then its posterior and log-normaliser
         log_z = log_z_c
         if rng is not None:

@@ -155,6 +155,7 @@ def expectations(params, prepared):
     weights = params["weights"]
     yes = params["yes"]
     I = sizes["I"]
+    x = prepared["x"]
     # (4) what the posterior of z takes from the parameters
     t = log0(weights)
     t_2 = log0(yes)
@@ -168,7 +169,7 @@ def expectations(params, prepared):
         log_z = log_table(coefficients, features_2, prepared["the fold of z"])
         q_z, log_z_z = normalise(log_z, 1)
         if rng is not None:
-            q_z = seeded(q_z, 1, [], rng, prepared["the weight"][rows])
+            q_z = seeded(q_z, 1, [x[:, rows]], rng, prepared["the weight"][rows])
         return q_z, log_z_z, features_2
     return on
 

@@ -145,6 +145,7 @@ def expectations(params, prepared):
     source = prepared["source"]
     start_L = prepared["start L"]
     target = prepared["target"]
+    F = sizes["F"]
     # (4) what the posterior of align takes from the parameters
     t = log0(length_L[row_M])
     t_2 = ((np.arange(L_max)[:, None] < length_L[row_M]) + 0.0)
@@ -160,7 +161,7 @@ def expectations(params, prepared):
         log_align += constant
         q_align, log_z_align = normalise(log_align, 1)
         if rng is not None:
-            q_align = seeded(q_align, 1, [target], rng)
+            q_align = seeded(q_align, 1, [in_levels(target, F)], rng)
         return q_align, log_z_align
     return on
 

@@ -27,7 +27,7 @@ from emdsl.derive.posteriors.meanfield import moments_of
 from emdsl.derive.posteriors.slopes import components
 from emdsl.generate.blocks.clouds import limits
 from emdsl.generate.context import Function
-from emdsl.generate.functions.expectations import rows_of_data, seen_of_elements
+from emdsl.generate.functions.divisions import own_data, seen_of_elements
 from emdsl.generate.functions.regrouped import divided_rows
 from emdsl.generate.printer import Printer
 
@@ -87,7 +87,7 @@ def _first_probabilities(printer: Printer, f: Function, block: Block, shape: str
         return f"seeded(np.empty({shape}), 1, {seen_of_elements(printer, f, block)}, rng)"
     if block.states and (divided := divided_rows(printer, block, f.emitter.size(block.states[0].dim))):
         return divided
-    states, rows = len(block.states) + len(block.gates), rows_of_data(printer, f, block)
+    states, rows = len(block.states) + len(block.gates), own_data(printer, f, block)
     if rows == "[]" and len(block.home) == 1 and not block.chain:  # rows or columns of a table
         rows = seen_of_elements(printer, f, block)
     return f"seeded(np.empty({shape}), {states}, {rows}, rng)"

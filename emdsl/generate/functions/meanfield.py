@@ -22,7 +22,7 @@ from emdsl.generate.blocks.clouds import density_name, emit_points
 from emdsl.generate.blocks.estep import emit_joint_probabilities
 from emdsl.generate.blocks.once import contracted
 from emdsl.generate.context import Function
-from emdsl.generate.functions.expectations import rows_of_data
+from emdsl.generate.functions.divisions import own_data
 from emdsl.generate.functions.first_factors import first_entries
 from emdsl.generate.functions.given_factors import given_lines
 from emdsl.generate.functions.parts import is_shared, part_name
@@ -145,7 +145,7 @@ def _told_apart(printer: Printer, f: Function) -> list[str]:
             single = b.states and len(b.latents) == 1 and home and not (b.chain or b.network or b.gates)
             single = single and not set(b.latents) & printer.plan.joint.in_clouds
             own = Q.of(b.name)
-            if not single or own not in printer.plan.moments or rows_of_data(printer, f, b) != "[]":
+            if not single or own not in printer.plan.moments or own_data(printer, f, b) != "[]":
                 continue
             near = [(p, k) for p in printer.plan.elimination.parts if p is not part for k in _means(printer, p, home)]
             found.update(dict.fromkeys(part_name(printer, p) for p, _ in near))

@@ -15,7 +15,7 @@ import scipy
 from emdsl.runtime.data.columns import Array
 from emdsl.runtime.montecarlo.kernels import Tuner, new_tuner, stop_tuning
 from emdsl.runtime.numeric.intervals import to_values
-from emdsl.runtime.numeric.starts import seeded
+from emdsl.runtime.numeric.seeds import seeded
 from emdsl.runtime.numeric.unconstrained import (
     from_free,
     ill_conditioned,

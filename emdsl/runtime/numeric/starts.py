@@ -1,4 +1,4 @@
-"""Starting values: neutral points of a domain, seeded posteriors, the best of a few starts."""
+"""Starting values: neutral points of a domain, the best of a few starts."""
 
 # mypy: disable-error-code="no-any-return"
 # (operators on arrays of any dtype, and all of scipy, are Any to mypy)
@@ -26,77 +26,6 @@ def twin(rng: np.random.Generator | None) -> np.random.Generator | None:
 def of(rng: Any, *names: str) -> Any:
     """What the block of these latents starts from: the generator, or what the user gave of them."""
     return rng.of(names) if callable(rng) else rng
-
-
-def seeded(
-    q: Array,
-    states: int,
-    data: Sequence[Any],
-    rng: np.random.Generator | Callable[[Array, int], Array],
-    weight: Array | None = None,
-    ordered: bool = False,
-    beside: Sequence[Any] = (),
-) -> Array:
-    """A start for the posterior of a discrete block: rows near seeded rows belong together.
-
-    Seeds are drawn as in k-means++ (Arthur and Vassilvitskii 2007) on standardised data, a list of arrays
-    with rows last; without data each element gets a state at random. Every state keeps a tenth of each element.
-    A row of `weight` 0 is as good as absent: no seed, and no part of what data are standardised by. `ordered` says
-    that states have an order, which that of the seeds then follows: mostly up, at times down. `beside` are covariates,
-    which every other division reads too: lines that cross are near one another where they cross, and apart elsewhere.
-    What the user starts from stands in place of the generator: it is asked for the probabilities of these elements.
-    """
-    if callable(rng):
-        return rng(q, states)
-    k = int(np.prod(q.shape[:states]))
-    n = q.size // max(k, 1)
-    if k == 1 or n == 0:
-        return np.ones_like(q)
-    choice = rng.integers(k, size=n)
-    if beside and rng.random() < 0.5:
-        data = [*data, *beside]
-    parts = [np.asarray(a, float).reshape(-1, n) for a in data if a.size % n == 0]
-    if parts:
-        z = np.concatenate(parts)
-        counted = np.ones(n, bool) if weight is None or not weight.any() else weight > 0
-        sd = z[:, counted].std(axis=1)
-        z = (z[sd > 0] - z[sd > 0][:, counted].mean(axis=1, keepdims=True)) / sd[sd > 0, None]
-        pick, shortest = int(rng.choice(np.flatnonzero(counted))), np.full(n, np.inf)
-        for state in range(k):
-            distance = ((z - z[:, [pick]]) ** 2).sum(0) + 1e-9 * rng.random(n)
-            choice[distance < shortest] = state
-            np.minimum(shortest, distance, out=shortest)
-            nearest = shortest * counted
-            pick = int(rng.choice(n, p=nearest / nearest.sum()))
-        if ordered and len(z):
-            centres = [z[0, choice == state].mean() if (choice == state).any() else 0.0 for state in range(k)]
-            rank = np.argsort(np.argsort(centres))
-            choice = rank[choice] if rng.random() < 0.75 else k - 1 - rank[choice]
-    soft = np.full((k, n), 0.1 / k)
-    soft[choice, np.arange(n)] += 0.9
-    return soft.reshape(q.shape)
-
-
-def inside_each(sums: Mapping[str, Array], *names: str, over: str = "") -> list[Array]:
-    """What groups are told apart by: sums of the data inside each, as means where `over` names how many there are."""
-    rows = np.maximum(sums[over], 1) if over else 1
-    return [sums[n] / rows for n in names]
-
-
-def seeded_beside(
-    q: Array,
-    points: tuple[int, ...],
-    states: int,
-    data: Sequence[Any],
-    rng: np.random.Generator | Callable[[Array, int], Array],
-    weight: Array | None = None,
-    ordered: bool = False,
-) -> Array:
-    """`seeded` for states that stand beside points of an integral, axes `points`: these keep their shares in each."""
-    own = q.sum(axis=points, keepdims=True)
-    within = q / np.where(own > 0, own, 1.0)
-    division = seeded(np.squeeze(own, points), states, data, rng, weight, ordered)
-    return np.expand_dims(division, points) * within
 
 
 POWERS = (0, 1, 2, -2, -1)  # of the data's unit that a scale may have: standard deviations, variances, precisions
