@@ -155,6 +155,25 @@ def undeclared(name: str, env: Env, span: Span) -> Stop:
 
 ABBREVIATED = {"N": "Normal", "Gaussian": "Normal", "Gauss": "Normal", "t": "StudentT", "T": "StudentT"}  # in print
 
+HABITS: dict[str, str] = {
+    **dict.fromkeys(("dot", "inner", "inprod", "dot_product", "matmul"), "`a @ b`"),
+    **dict.fromkeys(("ln", "log10", "log2"), "`log(x)`, the natural logarithm"),
+    **dict.fromkeys(("expit", "inv_logit", "sigmoid", "ilogit", "plogis"), "`logistic(x)`"),
+    **dict.fromkeys(("pnorm", "normcdf", "normal_cdf", "ndtr", "phi"), "`Phi(x)`"),
+    **dict.fromkeys(("ifelse", "if_else", "where", "switch", "cond"), "`a if condition else b`"),
+    **dict.fromkeys(("pow", "power", "square"), "`x ^ 2`"),
+    **dict.fromkeys(("det", "determinant", "log_determinant", "logabsdet"), "`logdet(A)`"),
+    **dict.fromkeys(("inverse", "solve"), "`inv(A)`"),
+    **dict.fromkeys(("transpose", "t"), "`A.T`"),
+    **dict.fromkeys(("quad_form", "quadform"), "`quad(A, x)`"),
+    **dict.fromkeys(("step", "indicator", "equals"), "a comparison, `x > 0`: it is 1 or 0"),
+    **dict.fromkeys(("mean", "average"), "`sum(x) / D`, D the length of x"),
+    **dict.fromkeys(("len", "length", "nrow", "size"), "the size's own name: `D` of `real[D]`"),
+    **dict.fromkeys(("gammaln", "lgam", "loggamma"), "`lgamma(x)`"),
+    **dict.fromkeys(("c", "list", "vector", "array"), "`[a, b]`"),
+    **dict.fromkeys(("log_sum_exp", "logaddexp"), "`logsumexp(x)`"),
+}  # what other languages call a function
+
 
 def unknown_function(name: str, scope: Scope, span: Span, families: bool) -> Stop:
     if name in scope.unread:
@@ -166,6 +185,8 @@ def unknown_function(name: str, scope: Scope, span: Span, families: bool) -> Sto
     if near is None and families:
         near = next((f for f in known if f.lower().startswith(name.lower())), None)
     hint = f"did you mean `{near}`?" if near else None
+    if name in HABITS and not families:
+        hint = f"write {HABITS[name]}"
     if name in scope.items:
         hint = f"`{name}` is a variable: its elements are `{name}[...]`"
     what = "family" if families else "function"
