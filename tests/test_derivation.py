@@ -752,6 +752,31 @@ infer tau, alpha, w by meanfield
         "tr(V[i]⁻¹ M[i] S_n_y_x_x_g[i] M[i]ᵀ)",
         "c[i] S_n_y_x_g[i]ᵀ M[i]ᵀ",  # not `c (M S)ᵀ`
     ),
+    """param beta : real[P]
+param gamma : real[P]
+param cov : spd[2]
+param sigma : positive
+for n in N:
+    given x[n] : real[P]
+    let mean[n] = x[n] @ beta
+    let logvar[n] = x[n] @ gamma
+    observed y[n] ~ Normal(mean[n], var = exp(logvar[n]))
+for g in G: latent b[g] ~ MvNormal(zeros(2), cov)
+param w : real[P]
+for r in S:
+    given day[r] : real
+    given school[r] : index[G]
+    given z[r] : real[P]
+    let fixed[r] = z[r] @ w
+    let shift[r] = b[school[r], 0] + b[school[r], 1] * day[r]
+    observed v[r] ~ Normal(fixed[r] + shift[r], sigma)
+""": (
+        "Q(beta, gamma) = -½ gammaᵀ S_n_y_x - ½ Σ_n (y[n] - mean[n])² exp(-logvar[n]) + const",  # not opened
+        "∂Q/∂beta = Σ_n (y[n] - mean[n]) exp(-logvar[n]) x[n]",
+        "h(b[g]) = Σ_{r : school[r] = g} (v[r] - fixed[r]) (e[0] + day[r] e[1]) / sigma²",
+        "w = (Σ_r z[r] z[r]ᵀ)⁻¹ Σ_r (v[r] - E[shift[r]]) z[r]",
+        "sigma = √(Σ_r E[(v[r] - fixed[r] - shift[r])²] / S)",
+    ),
     """param k : positive
 for g in G: latent u[g] ~ Gamma(2, 2)
 for n in N:

@@ -18,7 +18,7 @@ from emdsl.report.formula import Formula
 from emdsl.report.incomplete import conditional, grouped
 from emdsl.report.indices import Names
 from emdsl.report.page import Say, Show, names_of, whole
-from emdsl.report.rank_one import products, sharing
+from emdsl.report.rank_one import products, sharing, sharing_in_sums
 from emdsl.report.sums import closed
 from emdsl.report.tidy import tidy
 from emdsl.report.ties import Entry, along, among_all, tied
@@ -119,6 +119,7 @@ def _entries(
     value = tidy(x.add(*parts), t.known)
     own = tuple(i for _, _, axes in entries for i in axes)
     single = any(isinstance(n, x.Delta) and _one_place(n) for n in x.walk(value))
+    value = sharing_in_sums(value, *own) if letter == "h" and single and len(own) == 1 else value
     value = closed(value) if letter == "h" or not single else value
     value = with_own(value, own) if letter == "h" else value
     if single and len(own) == len(entries):

@@ -13,6 +13,7 @@ from emdsl.derive.algebra.made import CLIQUE, COV, FIRST, STATISTIC, VARIANCE, Q
 from emdsl.derive.plan import Plan
 from emdsl.language import model as m
 from emdsl.report.bounds import Whole
+from emdsl.report.folded import Meaning
 from emdsl.report.marginals import summable
 
 SHORT = 4  # literal rows and sums up to this length are written out
@@ -38,6 +39,7 @@ class Known:
     literal: Mapping[str, int] = field(default_factory=dict)  # probabilities of latents with so many states
     whole: Whole = field(default_factory=dict)
     tables: Mapping[str, tuple[object, ...]] = field(default_factory=dict)  # literal tables
+    meanings: tuple[Meaning, ...] = ()  # what `let`s stand for, the longest first
 
 
 def known(plan: Plan) -> Known:

@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import Expr, Ix
+from emdsl.derive.algebra.made import MEAN
 from emdsl.derive.joint.element import Tensors
 from emdsl.derive.joint.factors import LogJoint
 from emdsl.derive.joint.joint import expand
@@ -20,8 +21,10 @@ from emdsl.language import model as m
 from emdsl.language.kinds import DomainKind
 from emdsl.language.transform import names_in
 from emdsl.report import formula as f
+from emdsl.report.folded import Meaning
 from emdsl.report.formula import Formula
-from emdsl.report.tidy import tidy
+from emdsl.report.known import Known
+from emdsl.report.tidy import terms_of, tidy
 from emdsl.report.vectors import tensor
 from emdsl.report.writer import Writer
 
@@ -66,7 +69,7 @@ def meanings(model: m.ModelText, lets: Sequence[m.Let], t: Writer) -> Iterator[F
         scope, home, _ = tensors.enter(let.plates)
         own = tuple(x.fresh(str(d)) for d in let.body.shape)
         tensors.begin()
-        body = tidy(tensors.element(let.body, own, scope), t.known)
+        body = tidy(tensors.element(let.body, own, scope), replace(t.known, meanings=()))
         names = t.letters.extend({}, home)
         places = [p for loop in let.plates for p in t.index(scope.loops[loop.index], names)]
         whole = tensor(t, body, own, names) if own else t.of(body, names)
@@ -146,6 +149,35 @@ def _calls(dist: m.Dist) -> Iterator[m.FamilyCall]:
         yield from (*_calls(dist.then), *_calls(dist.other))
     else:
         yield dist
+
+
+def numbers(joint: LogJoint, facts: Known) -> tuple[Meaning, ...]:
+    """What the `let`s that have names stand for where that is a number, opened to the last; the longest first.
+
+    Of what is linear in latents its mean as well.
+    """
+    latents = {v.name for v in joint.model.of_kind("latent")}
+    tensors, out = Tensors(joint.model), []
+    for let in with_names(joint)[1]:
+        if let.body.shape:
+            continue
+        scope, home, _ = tensors.enter(let.plates)
+        own: dict[Ix, x.Idx] = {i: x.fresh(i.dim) for i in home}  # indices of its own, whatever others are called
+        tensors.begin()
+        body = x.substitute(tidy(tensors.element(let.body, (), scope), facts), own)
+        if not tensors.gates and len(x.children(body)) > 0:
+            places = tuple(i for i in own.values() if isinstance(i, Ix))
+            out.append(Meaning(let.name, places, body))
+            out += [Meaning(let.name, places, mean, True) for mean in _means(body, latents)]
+    return tuple(sorted(out, key=lambda m: -len(repr(m.body))))
+
+
+def _means(body: Expr, latents: set[str]) -> Iterator[Expr]:
+    """The mean of what adds latents up, each beside what is none."""
+    held = x.variables(body) & latents
+    alone = [p for t in terms_of(body) for p in x.factors_of(t) if x.variables(p) & latents]
+    if held and len(alone) <= len(terms_of(body)) and all(isinstance(p, x.El) and p.var in latents for p in alone):
+        yield x.rebuild(body, lambda e: replace(e, var=MEAN.of(e.var)) if isinstance(e, x.El) and e in alone else None)
 
 
 def matrices(model: m.ModelText) -> tuple[tuple[str, Ix, Ix, Expr], ...]:

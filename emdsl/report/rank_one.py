@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from emdsl.derive.algebra import expr as x
-from emdsl.derive.algebra.expr import Expr, Ix
+from emdsl.derive.algebra.expr import Expr, Idx, Ix
 from emdsl.report.gathered import gathered
 from emdsl.report.sums import apart, matched
 
@@ -149,6 +149,34 @@ def sharing(e: Expr, row: Ix) -> Expr:
         vector.append(x.mul(*(left - shared).elements(), x.delta(row, k)))
     rest = [t for t in terms if not any(t in own for own in at.values())]
     return x.add(*rest, x.mul(base, x.add(*vector)))
+
+
+def sharing_in_sums(e: Expr, row: Ix) -> Expr:
+    """The same of sums over the same rows: `sum_n a e[0] + sum_n a d e[1]` is `sum_n a (e[0] + d e[1])`."""
+    terms = e.terms if isinstance(e, x.Add) else (e,)
+    every = {t: apart(t) for t in terms}
+    placed = {t: own for t, own in every.items() if sum(_place(p, row) is not None for p in own[1]) == 1}
+    lengths = [Counter(i.dim for i in sums) for _, _, sums in placed.values()]
+    over = [d for d in lengths[0] if all(n[d] == 1 for n in lengths)] if len(lengths) > 1 else []
+    if not over:
+        return e
+    leads = {d: x.fresh(d) for d in over}
+    inside = []
+    for c, factors, sums in placed.values():
+        to: dict[Ix, Idx] = {i: leads[i.dim] for i in sums if i.dim in leads}
+        own = [i for i in sums if i.dim not in leads]
+        here = [x.substitute(p, to) for p in factors]
+        within = x.mul(*(p for p in here if {*own} & {*x.free(p)}))
+        for i in reversed(own):
+            within = x.total(i, within)
+        inside.append(x.mul(x.Num(c), *(p for p in here if not {*own} & {*x.free(p)}), within))
+    whole = x.add(*inside)
+    body = sharing(whole, row)
+    if body == whole:
+        return e
+    for i in reversed(leads.values()):
+        body = x.total(i, body)
+    return x.add(*(t for t in terms if t not in placed), body)
 
 
 def _without(t: Expr, row: Ix) -> Expr:

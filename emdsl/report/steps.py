@@ -27,6 +27,7 @@ from emdsl.report.meanings import explained
 from emdsl.report.page import Say, Show, Step, names_of, whole
 from emdsl.report.tidy import tidy
 from emdsl.report.typeset import Typeset, typeset
+from emdsl.report.unopened import Unopened, unopened
 from emdsl.report.updates import equation, update_steps
 
 
@@ -43,9 +44,10 @@ def steps(plan: Plan) -> tuple[Step, ...]:
         out.append(_substituted(plan))
     if plan.expected.statistics:
         out.append(_statistics(plan, t))
+    whole_q = unopened(plan)
     if plan.updates:
-        out.append(_expected(plan, t))
-    out += update_steps(plan, t)
+        out.append(_expected(plan, whole_q, t))
+    out += update_steps(plan, whole_q, t)
     out.append(_objective(plan, t))
     return tuple(explained([_unprimed(step, t) for step in told_apart(plan, out)]))
 
@@ -174,13 +176,16 @@ def _statistics(plan: Plan, t: Typeset) -> Step:
     return Step(title, tuple(body), {"kind": "statistics", "code": "e_step", "statistics": facts})
 
 
-def _expected(plan: Plan, t: Typeset) -> Step:
+def _expected(plan: Plan, whole_q: Unopened | None, t: Typeset) -> Step:
     q = plan.expected
+    opened = Unopened(q.terms, tuple(one.term for one in q.mixed))
     named = frozenset(v.name for v in plan.joint.model.of_kind("param"))
     held = [term for term in q.prior if x.variables(term.body) & named]  # what holds no parameter is in the constant
-    parts = [tidy(whole(term.ixs, term.body), t.known) for term in (*q.terms, *held, *(mx.term for mx in q.mixed))]
+    found = whole_q or opened
+    parts = [tidy(whole(term.ixs, term.body), t.known) for term in (*found.terms, *found.densities, *held)]
     whole_ = tidy(x.add(*parts), t.known)
     terms = whole_.terms if isinstance(whole_, x.Add) else (whole_,)
+    named |= {a.name for a in t.known.meanings if x.variables(a.body) & named}
     total = t.of(gathered(x.add(*(e for e in terms if x.variables(e) & named))), {})
     params = tuple(f.Name(v.name) for v in plan.joint.model.of_kind("param"))
     joint, priors = (

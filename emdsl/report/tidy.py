@@ -25,6 +25,7 @@ from emdsl.report.conditions import (
     sides_met,
 )
 from emdsl.report.factored import negative, one_exponential, ordered, out_of_sums
+from emdsl.report.folded import folded
 from emdsl.report.known import SHORT, Known, entry_of, placed_in_order
 from emdsl.report.marginals import counted_out, marginal, summed_out
 from emdsl.report.sums import all_states, cancelled
@@ -35,7 +36,7 @@ MOST_WRITTEN = 3  # sums within one another: more are too many terms to read
 
 def tidy(e: Expr, facts: Known) -> Expr:
     """The expression, bottom-up."""
-    return Tidying(facts, _short_sums(e) <= MOST_WRITTEN).of(filled(e) if facts.complete else e)
+    return folded(Tidying(facts, _short_sums(e) <= MOST_WRITTEN).of(filled(e) if facts.complete else e), facts.meanings)
 
 
 class Tidying(x.Rebuilding):
@@ -189,7 +190,7 @@ def _product(factors: list[Expr]) -> Expr:
             case x.Add() if x.positive(x.neg(f)):  # `t - 1` of a t below 1
                 c = -c
                 rest.append(x.neg(f))
-            case x.Add() if ratio or (len(factors) > 1 and _all_negative(f)):
+            case x.Add() if ratio or (len(factors) > 1 and (_all_negative(f) or _multiples(f))):
                 inner, whole = content(f)
                 if not ratio and any(float(x.split_number(t)[0]) > LARGE for t in terms_of(whole)):
                     inner, whole = Fraction(-1), x.neg(f)  # `-(log 10 + a² / 200)`, not `-(200 log 10 + a²) / 200`
@@ -200,6 +201,11 @@ def _product(factors: list[Expr]) -> Expr:
                 c = c * inner_c
                 rest.append(whole)
     return _roots(c, x.mul(*ordered(rest)))
+
+
+def _multiples(e: x.Add) -> bool:
+    """Whether all terms are a multiple of one number: `2 a - 2 b`."""
+    return content(e)[0].denominator == 1 < abs(content(e)[0].numerator) <= LARGE
 
 
 def _roots(c: Fraction | float, rest: Expr) -> Expr:

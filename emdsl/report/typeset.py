@@ -13,6 +13,7 @@ from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import DataIx, El, Expr, Idx, Ix
 from emdsl.derive.algebra.made import PRESENT
 from emdsl.derive.plan import Plan
+from emdsl.derive.posteriors.clouds import without_clouds
 from emdsl.language import model as m
 from emdsl.report import formula as f
 from emdsl.report.bounds import bounded, only, place
@@ -21,7 +22,7 @@ from emdsl.report.elements import Elements
 from emdsl.report.formula import Formula
 from emdsl.report.indices import Names, in_order, in_sight, letters
 from emdsl.report.known import known
-from emdsl.report.lets import matrices
+from emdsl.report.lets import matrices, numbers
 from emdsl.report.pieces import (
     assembled,
     function,
@@ -287,5 +288,6 @@ def typeset(plan: Plan) -> Typeset:
     facts = replace(known(plan), complete=True)
     points = {n: c for c in plan.joint.clouds for n in c.latents}
     own = own_axes(plan) | {let.name: len(let.body.shape) for let in plan.joint.model.lets}
+    facts = replace(facts, meanings=numbers(without_clouds(plan.joint.as_written), facts))
     named = [(n, i, j, e) for n, i, j, body in matrices(plan.joint.model) for e in {body, tidy(body, facts)}]
     return Typeset(letters(plan.joint.model), blocks, parents, facts, tables, own, points, together, tuple(named))

@@ -10,6 +10,7 @@ from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Expr, Idx, Ix
 from emdsl.derive.joint.coefficients import about, axes_of
 from emdsl.derive.joint.gradient import gradient
+from emdsl.derive.joint.terms import Term
 from emdsl.derive.plan import Plan
 from emdsl.derive.updates.newton import Newton, Together
 from emdsl.derive.updates.quadratic import Column, Linear
@@ -27,24 +28,35 @@ from emdsl.report.maxima import second_order, slope_of, why_a_maximum
 from emdsl.report.page import Say, Show, Step, names_of, sentence, whole
 from emdsl.report.tidy import tidy
 from emdsl.report.typeset import Typeset
+from emdsl.report.unopened import Unopened
 from emdsl.report.vectors import tensor
 from emdsl.report.written import SHORT_CASES, compared_with, written_out
 
 
-def update_steps(plan: Plan, t: Typeset) -> list[Step]:
+def update_steps(plan: Plan, whole_q: Unopened | None, t: Typeset) -> list[Step]:
     """One step for each update, in the order of the M-step."""
-    return [_update(plan, u, t) for u in plan.updates]
+    return [_update(plan, u, _held(plan, u, whole_q), t) for u in plan.updates]
 
 
-def _update(plan: Plan, u: Update, t: Typeset) -> Step:
+def _held(plan: Plan, u: Update, whole_q: Unopened | None) -> Sequence[Term]:
+    """The terms of Q that hold the parameters of an update: opened about these, where they come apart from the data."""
+    q, names = plan.expected, frozenset(u.params)
+    mixed = u.rule.mixed if isinstance(u.rule, Numeric) else ()
+    if not mixed or whole_q is None:
+        return about((*q.terms, *mixed, *q.prior), names, q.symmetry)
+    priors = about(q.prior, names, q.symmetry)
+    return (*about(whole_q.terms, names, q.symmetry), *whole_q.of(names), *priors)
+
+
+def _update(plan: Plan, u: Update, held: Sequence[Term], t: Typeset) -> Step:
     names = names_of(*u.params)
     shown = isinstance(u.rule, Linear) and concave_by(plan, u) is not None  # then it is said below, of what it is
     reason = re.sub("; concave where [^;]*", "", u.reason) if shown else u.reason
     model = plan.joint.as_written.model
     taken = {v.name for v in model.variables} | {v.name for v in model.lets} | {v.name for v in model.sizes}
     reason = _in_free_letters(reason, taken) if isinstance(u.rule, Spread) else reason
-    body: list[Say | Show] = [Say(f"{names}: {u.kind}. {sentence(reason)}"), *_part(plan, u, t)]
-    body += list(_rule(plan, u, t))
+    body: list[Say | Show] = [Say(f"{names}: {u.kind}. {sentence(reason)}"), *_part(u, held, t)]
+    body += list(_rule(plan, u, held, t))
     if u.conditional_on:
         body.append(Say(f"This maximises Q with {names_of(*u.conditional_on)} held (ECM)."))
     facts = {
@@ -63,11 +75,8 @@ def _in_free_letters(reason: str, taken: set[str]) -> str:
     return reason
 
 
-def _part(plan: Plan, u: Update, t: Typeset) -> Iterator[Say | Show]:
+def _part(u: Update, held: Sequence[Term], t: Typeset) -> Iterator[Say | Show]:
     """Q as a function of these parameters alone."""
-    q = plan.expected
-    mixed = u.rule.mixed if isinstance(u.rule, Numeric) else ()
-    held = about((*q.terms, *mixed, *q.prior), frozenset(u.params), q.symmetry)
     if not held:
         return
     total = t.of(gathered(tidy(x.add(*(tidy(whole(term.ixs, term.body), t.known) for term in held)), t.known)), {})
@@ -75,7 +84,7 @@ def _part(plan: Plan, u: Update, t: Typeset) -> Iterator[Say | Show]:
     yield Show(f.Relation("=", left, f.plus(total, f.Word("const"))))
 
 
-def _rule(plan: Plan, u: Update, t: Typeset) -> Iterator[Say | Show]:
+def _rule(plan: Plan, u: Update, held: Sequence[Term], t: Typeset) -> Iterator[Say | Show]:
     match u.rule:
         case Simplex():
             yield from _stationary_on_simplex(u.rule, u.params[0], t)
@@ -94,7 +103,7 @@ def _rule(plan: Plan, u: Update, t: Typeset) -> Iterator[Say | Show]:
         case Together():
             yield from _together(u.rule, t)
         case Numeric():
-            yield from _numeric(plan, u, t)
+            yield from _numeric(plan, u, held, t)
         case _:
             assert_never(u.rule)
     found = explicit(plan, u)
@@ -317,7 +326,7 @@ def _together(rule: Together, t: Typeset) -> Iterator[Say | Show]:
             yield Show(f.Relation("=", by, t.of(gathered(tidy(entry, t.known)), names)))
 
 
-def _numeric(plan: Plan, u: Update, t: Typeset) -> Iterator[Say | Show]:
+def _numeric(plan: Plan, u: Update, held: Sequence[Term], t: Typeset) -> Iterator[Say | Show]:
     assert isinstance(u.rule, Numeric)
     how = "quasi-Newton" if u.rule.hessian is None else "Newton"
     if u.rule.medians:
@@ -330,7 +339,7 @@ def _numeric(plan: Plan, u: Update, t: Typeset) -> Iterator[Say | Show]:
     for name in u.params[:READ_TOGETHER]:
         axes = axes_of(plan.joint.model.variable(name))
         try:
-            parts = gradient(u.rule.whole, name, axes)
+            parts = gradient(held, name, axes)
         except InternalError:
             continue
         slope = x.add(*(whole([i for i in ixs if i not in axes], x.mul(c, *fs)) for c, fs, ixs in parts))
