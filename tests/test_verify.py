@@ -18,8 +18,10 @@ from emdsl.derive.algebra import expr as x
 from emdsl.derive.posteriors import numeric_factors
 from emdsl.derive.updates import statistics
 from emdsl.fit import verify
+from emdsl.fit.fitter import DegenerateError
 from emdsl.fit.model import Model
 from emdsl.fit.verify import Certificate, bounds
+from emdsl.fit.verify.case import Case
 from emdsl.fit.verify.cells import _halved
 from emdsl.fit.verify.certificate import Check
 from emdsl.fit.verify.drawn import NAME as HOW_IT_IS_DRAWN
@@ -381,6 +383,16 @@ COUNTS = """
         observed y[n] ~ Poisson(u[n])
 """
 
+RIVALS = """
+    model Rivals
+    param a : positive
+    param b : positive
+    for n in N:
+        latent   u[n] ~ Exponential(a)
+        latent   v[n] ~ Exponential(b)
+        observed y[n] ~ Delta(min(u[n], v[n]))
+"""  # data are two latents together without noise, which no table of one of them holds
+
 BROKEN: dict[str, tuple[str, str, Callable[[pytest.MonkeyPatch], None]]] = {  # with the check that sees it
     "a wrong sign in Q": ("EM climbs", "random_intercepts", broken_q(wrong_sign)),
     "a factor of two in Q": ("M-step", "diagonal_gaussian_mixture", broken_q(wrong_factor)),
@@ -456,6 +468,16 @@ BROKEN: dict[str, tuple[str, str, Callable[[pytest.MonkeyPatch], None]]] = {  # 
         ANCESTRY,
         in_text("t_4 = y[np.clip(np.arange(T)[rows] - 1", "t_4 = y[np.clip(np.arange(T)[rows] - 2"),
     ),
+    "the least of two, of which one counts twice": (
+        "log-likelihood",
+        RIVALS,
+        in_text("-a * ((np.arange(2) == 0) + 0.0)", "-2 * a * ((np.arange(2) == 0) + 0.0)"),
+    ),
+    "the least of two, in the M-step alone": (
+        "M-step",
+        RIVALS,
+        in_text("y[rows], 0.5) * q_y_is_u_weighted[1, :]", "y[rows], 0.5) * 2 * q_y_is_u_weighted[1, :]"),
+    ),
     "a gap among counts": ("log-likelihood with gaps", COUNTS, in_text("-b - present_y[rows]", "-b - 1.0")),
     "a statistic of the step before": ("two steps are one, twice", "old_faithful", stale_statistic),
 }
@@ -506,9 +528,16 @@ for t in T:
     given at[t] : real
     observed y[t] ~ Normal(0, 1) if t == 0 else Normal(0, var = v * (1 - exp((at[t-1] - at[t]) / ell)))
 """  # times rise
+CORRELATED = """model Correlated
+param R : correlation[3]
+for n in N:
+    observed x[n] ~ MvNormal(zeros(3), R)
+"""
 
 
-@pytest.mark.parametrize("text", [CONDITIONAL, PRIOR, DRAWN, SPIKE, MOVED, TREE, TIMES])  # MEANFIELD: a bound, below
+@pytest.mark.parametrize(
+    "text", [CONDITIONAL, PRIOR, DRAWN, SPIKE, MOVED, TREE, TIMES, CORRELATED]
+)  # MEANFIELD: a bound, below
 def test_the_same_models_unbroken(text: str) -> None:
     found = certificate_of(text)
     assert found.passed, str(found)
@@ -550,6 +579,31 @@ def test_what_tails_integrate_out_is_checked() -> None:
     for text, wanted in ((CENSORED, {"Fisher's identity", "M-step: Q is stationary"}), (THRESHOLDS, {"posterior"})):
         made = {c.name for c in certificate_of(text).checks if c.status == "passed"}
         assert made >= {"Fisher's identity", *wanted}
+
+
+def test_data_of_two_latents_are_checked_over_draws() -> None:
+    """Nothing was, of a likelihood or an M-step, where data are several latents together without noise."""
+    found = certificate_of(RIVALS)
+    made = {c.name for c in found.checks if c.status == "passed"}
+    assert found.passed, str(found)
+    wanted = ("log-likelihood, over data drawn", "posterior, over data drawn", "EM ends where log p(x) is level")
+    assert made >= set(wanted)
+    assert {c.name for c in found.checks if c.status == "not checked"} >= {"log-likelihood", "Fisher's identity"}
+
+
+def test_a_collapse_from_the_fits_own_start_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The check ended without a line."""
+    honest = Case.fit
+
+    def fit(self: Case, params: Any, *a: Any, **beside: Any) -> Any:
+        if params is None:
+            raise DegenerateError([])
+        return honest(self, params, *a, **beside)
+
+    monkeypatch.setattr(Case, "fit", fit)
+    monkeypatch.setattr(verify, "CHECKS", tuple((n, run) for n, run in verify.CHECKS if n == "EM climbs"))
+    own = [c for c in certificate_of("poisson_mixture").checks if c.subject.endswith("from its own start")]
+    assert own[0].status == "not checked" and "collapses" in own[0].note
 
 
 def test_an_approximate_posterior_is_only_a_bound() -> None:

@@ -113,9 +113,10 @@ def _guarded(
             for check in run(case):
                 out.append(check)
         except Unchecked as why:
-            out.append(skipped(name, "", str(why)))
-        except none:
-            pass
+            made = any(c.name == name and c.status != "not checked" for c in out)
+            out.append(skipped(name, "the rest" if made else "", str(why)))
+        except none as why:
+            out.append(skipped(name, "", f"on more data a fit collapses: {why}"))
         except Exception as error:  # noqa: BLE001  (whatever the derivation or its module raises is a failed check)
             out.append(raised(name, error))
     return out

@@ -34,7 +34,7 @@ def bound(case: Case) -> Iterator[Check]:
     """The objective after some sweeps, in standard errors of the mean over draws from the factors of q."""
     parts = getattr(case.model.derived.elimination, "parts", ())
     if not parts:
-        return
+        raise Unchecked("the objective is no bound")
     drawn, fit = _fitted(case)
     world = World.of(case.world.model, drawn)
     params = {n: np.asarray(v, float) for n, v in fit.params_.items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
@@ -14,13 +15,14 @@ from emdsl.errors import DataError
 from emdsl.families.scope import Array
 from emdsl.fit.interpret import log_prob
 from emdsl.fit.sampling import variable_reads
-from emdsl.fit.verify.case import Case
+from emdsl.fit.verify import over_draws
+from emdsl.fit.verify.case import Case, told_sizes
 from emdsl.fit.verify.cells import Unchecked, World
 from emdsl.fit.verify.certificate import Check, measured, skipped
 from emdsl.fit.verify.layout import Known
 from emdsl.fit.verify.moved import moved, moves
 from emdsl.fit.verify.oracle import STEP, Oracle, tables
-from emdsl.fit.verify.setting import draw
+from emdsl.fit.verify.setting import as_data, draw
 from emdsl.fit.verify.space import Space
 from emdsl.language.model import Variable
 
@@ -29,6 +31,7 @@ APPROXIMATE = "the posterior is approximate by choice"
 MOST_CELLS = 12  # of one latent whose moments are compared
 SMALL, WIDE = 1e-4, 3e-4  # steps of differences: first alone, first and second
 SAMPLED = 60  # elements of a plate in the data that try the sampler
+MOST_STEPS, LEVEL = 400, 1e-4  # of EM until it ends, and how far from a maximum that may be
 
 
 def sampler(case: Case) -> Iterator[Check]:
@@ -64,6 +67,8 @@ def sampler(case: Case) -> Iterator[Check]:
 def likelihood(case: Case) -> Iterator[Check]:
     """log p(x) by sums and integrals over everything; after three M-steps too, where nothing old may be left."""
     name = "log-likelihood" if case.exact else "the bound is below the log-likelihood"
+    if case.oracle is None and case.exact:
+        yield from _over_draws(case, over_draws.scores, over_draws.NAME)
     oracle = case.need()
     known = bool(_certain(case))  # a few rows have no finite estimate, and the likelihood is raised to the end
     for subject, steps in (("at the start", 0), ("after three M-steps", 3))[: 1 if known else 2]:
@@ -80,6 +85,14 @@ def likelihood(case: Case) -> Iterator[Check]:
         yield measured(name, "without priors", abs(fit.log_likelihood_ - total) / (1 + abs(total)), EXACT)
 
 
+def _over_draws(case: Case, run: Callable[[Case], Iterator[Check]], name: str) -> Iterator[Check]:
+    """What no oracle reaches, on average over data drawn."""
+    try:
+        yield from run(case)
+    except Unchecked as why:
+        yield skipped(name, "", str(why))
+
+
 def _told_of(name: str, subject: str, off: float, fit: Any, total: float) -> Check:
     """How far off, and how far it may be: what a fit by a given number of points tells of its own error is no fault."""
     points = abs(fit.quadrature_error_ or 0.0) / (1 + abs(total))
@@ -89,7 +102,10 @@ def _told_of(name: str, subject: str, off: float, fit: Any, total: float) -> Che
 
 def _placed(case: Case, params: Mapping[str, Array]) -> Oracle:
     """The oracle with its nodes where the posterior is at other parameters. Raises Unchecked."""
-    return Oracle.settled(case.world, params, case.seed, case.fine)[0]
+    world = case.world
+    if world.held:  # what follows from other numbers does so in another way
+        world = World.of(world.model, case.drawn._replace(setting=case.drawn.setting._replace(params=dict(params))))
+    return Oracle.settled(world, params, case.seed, case.fine)[0]
 
 
 def _finer(case: Case, params: Mapping[str, Array], total: float) -> float:
@@ -103,6 +119,10 @@ def _finer(case: Case, params: Mapping[str, Array], total: float) -> float:
 def posterior(case: Case) -> Iterator[Check]:
     """Probabilities, means and variances of the latents given the data."""
     name = "posterior"
+    if not case.world.model.of_kind("latent"):
+        raise Unchecked("no variable is latent")
+    if case.oracle is None and case.exact:
+        yield from _over_draws(case, over_draws.latents, over_draws.OF_LATENTS)
     oracle, shown = case.need(), case.begun.posterior_
     if not case.exact:
         raise Unchecked(APPROXIMATE)
@@ -165,19 +185,20 @@ def fisher(case: Case) -> Iterator[Check]:
     if not case.exact:
         raise Unchecked(APPROXIMATE)
     certain, total = _certain(case), _log_likelihood(case, oracle) if case.model.derived.joint.tails else None
-    for param in certain:
-        yield skipped(name, param, "the complete data say it without error, and Q of these has no slope")
-    for param in (n for n in case.start if n not in certain):
+    for param in case.start:
+        known = param in certain  # the complete data say it without error, and Q of these has no slope
+        of_itself = (lambda p: _placed(case, p).total(p)) if known else total
         step = _direction(case.space, param, rng)
         there = [case.space.at(case.start, {param: h * step}) for h in (SMALL, -SMALL)]
         slope, q = (
             (f(there[0]) - f(there[1])) / (2 * SMALL)
             for f in (
                 lambda p: case.fit(p).history_[0],
-                total or (lambda p: oracle.expectation(case.found, p, near)),
+                of_itself or (lambda p: oracle.expectation(case.found, p, near)),
             )
         )
-        note = "the slope of log p(x) itself: where a latent lies may move with parameters" if total else ""
+        why = "complete data say it without error" if known else "where a latent lies may move with parameters"
+        note = f"the slope of log p(x) itself: {why}" if of_itself else ""
         yield measured(name, param, abs(slope - q) / (1 + abs(q)), SLOPE, note)
 
 
@@ -188,6 +209,45 @@ def _certain(case: Case) -> tuple[str, ...]:
 
 
 def m_step(case: Case) -> Iterator[Check]:
+    """The M-step against Q; where no oracle has it, the end of EM against the likelihood that is reported."""
+    try:
+        yield from _maximises(case)
+    except Unchecked as why:
+        if not case.exact:
+            raise
+        yield skipped("M-step", "", str(why))
+        yield from _level(case)
+
+
+def _level(case: Case) -> Iterator[Check]:
+    """EM ends where log p(x) has no slope: an M-step of another Q has another fixed point."""
+    name = "EM ends where log p(x) is level"
+    drawn, start = over_draws.many(case, SAMPLED)
+    beside: dict[str, Any] = {"tol": 1e-12, "seed": 0, "sizes": told_sizes(case.model, drawn), "on_degenerate": "keep"}
+    data = as_data(case.model.resolved, drawn.data, drawn.setting.lengths)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        end = case.model.fitter(max_iter=MOST_STEPS, **beside).fit(data, init=start)
+    if end.status_ == "decreased":
+        yield Check(name, f"step {len(end.history_)}", "failed", note=end.message_)
+        return
+    if end.status_ != "converged":
+        yield skipped(name, "", f"the fit ended as {end.status_}: {end.message_}")
+        return
+    params, rng = {n: np.asarray(v, float) for n, v in end.params_.items()}, case.rng(11)
+    top = case.fit(params, 0, drawn).history_[0]
+    space = Space.of(case.world.model.of_kind("param"), World.of(case.world.model, drawn).scope, start)
+    for param in params:
+        try:
+            step = space.direction(param, rng)
+        except (NotImplementedError, np.linalg.LinAlgError) as why:
+            yield skipped(name, param, str(why))
+            continue
+        slope, _ = _rises(lambda h: case.fit(space.at(params, {param: h * step}), 0, drawn).history_[0] - top)  # noqa: B023
+        yield measured(name, param, slope, LEVEL)
+
+
+def _maximises(case: Case) -> Iterator[Check]:
     """At the M-step's result Q has no slope and no upward curve in any parameter, and no point around is better."""
     oracle, rng = case.need(), case.rng(3)
     if not case.exact:

@@ -39,6 +39,7 @@ def climbs(case: Case) -> Iterator[Check]:
             fit = case.fit(start, steps, policy="raise" if start is None else "keep")
         except DegenerateError:
             if start is None:
+                yield skipped("EM climbs", f"{steps} steps{where}", "of so few rows the fit collapses from there")
                 return
             raise
         if fit.status_ == "decreased":  # the step that fell is not in the history
@@ -109,6 +110,8 @@ def alone(case: Case) -> Iterator[Check]:
         yield measured("chunks of two rows", "", *_as_good(case, cut, wanted, case.drawn))
     if hasattr(module, "e_step_once"):
         yield _row_by_row(case, module, make, wanted)
+    else:
+        yield skipped("sums made once", "", "every pass is over the rows")
 
 
 def _row_by_row(case: Case, module: Any, make: Any, wanted: Any) -> Check:

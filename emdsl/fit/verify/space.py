@@ -48,6 +48,10 @@ def free(kind: DomainKind, ends: Ends, value: Array) -> Array:
             lower = np.linalg.cholesky(value)
             i, j = np.tril_indices(value.shape[-1], -1)
             return np.concatenate([np.log(np.diagonal(lower, axis1=-2, axis2=-1)), lower[..., i, j]], -1)
+        case "correlation":  # rows of the factor are of length 1: what they are before that, with 1 on the diagonal
+            lower = np.linalg.cholesky(value)
+            i, j = np.tril_indices(value.shape[-1], -1)
+            return np.asarray(lower[..., i, j] / lower[..., i, i])
     raise NotImplementedError(f"no coordinates for {kind}")
 
 
@@ -72,6 +76,11 @@ def constrained(kind: DomainKind, ends: Ends, t: Array, size: int) -> Array:
             lower[..., np.arange(size), np.arange(size)] = np.exp(t[..., :size])
             i, j = np.tril_indices(size, -1)
             lower[..., i, j] = t[..., size:]
+            return np.asarray(lower @ np.swapaxes(lower, -1, -2))
+        case "correlation":
+            lower = np.broadcast_to(np.eye(size), (*t.shape[:-1], size, size)).copy()
+            lower[(..., *np.tril_indices(size, -1))] = t
+            lower /= np.sqrt((lower**2).sum(-1, keepdims=True))
             return np.asarray(lower @ np.swapaxes(lower, -1, -2))
     raise NotImplementedError(f"no coordinates for {kind}")
 

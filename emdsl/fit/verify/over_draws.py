@@ -1,0 +1,111 @@
+"""What holds on average over data drawn from the model, where no oracle reaches the likelihood of any one of them.
+
+    E[ d log p(x | theta) / d theta ] = 0,    E[ z - E[z | x] ] = 0,    E[ (z - E[z | x])^2 - Var[z | x] ] = 0
+
+at the parameters that the data are drawn with. The sampler is the oracle: it shares no code with the derivation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from emdsl.errors import DataError
+from emdsl.families.scope import Array
+from emdsl.fit.verify.case import Case, fitted
+from emdsl.fit.verify.cells import Unchecked, World
+from emdsl.fit.verify.certificate import Check, measured, skipped
+from emdsl.fit.verify.setting import Drawn, as_data, draw
+from emdsl.fit.verify.space import Space
+
+NAME, OF_LATENTS = "log-likelihood, over data drawn", "posterior, over data drawn"
+ROWS, PLATE = 3000, 4  # rows of a plate without parameters of its own, elements of any other
+STEP, FALSE_ALARM = 1e-4, 5.0
+ROUNDING = 1e-9  # where a latent is known but for that
+LEAST = 20  # rows that a mean is taken over
+
+
+def scores(case: Case) -> Iterator[Check]:
+    """Slopes of the log-likelihood, row by row, add up to nothing, in standard errors."""
+    drawn, start = _by_rows(case)
+    space = Space.of(case.world.model.of_kind("param"), World.of(case.world.model, drawn).scope, start)
+    rng = case.rng(10)
+    for param in start:
+        step = space.direction(param, rng)
+        up, down = (_rows(case, drawn, space.at(start, {param: h * step})) for h in (STEP, -STEP))
+        yield _mean_of_nothing(NAME, param, (up - down) / (2 * STEP))
+
+
+def _by_rows(case: Case) -> tuple[Drawn, dict[str, Array]]:
+    """Many rows, where each has a log-likelihood of its own. Raises Unchecked."""
+    _rows(case, case.drawn, case.start)
+    return many(case)
+
+
+def _rows(case: Case, drawn: Drawn, params: Mapping[str, Array]) -> Array:
+    """The log-likelihood row by row. Raises Unchecked where it is no sum over rows."""
+    data = as_data(case.model.resolved, drawn.data, drawn.setting.lengths)
+    try:
+        return np.asarray(fitted(case.model.fitter, case.model, drawn, params, 0).score_samples(data))
+    except DataError as refused:
+        raise Unchecked(refused.problems[0].message) from None
+
+
+def latents(case: Case) -> Iterator[Check]:
+    """The latents that were drawn lie about the means told of them, as widely as is told, element by element."""
+    drawn, start = _by_rows(case)  # what is tied from row to row has means that are, too
+    shown = fitted(case.model.fitter, case.model, drawn, start, 0).posterior_
+    for v in case.world.model.of_kind("latent"):
+        told, value = shown.get(v.name), np.asarray(drawn.latents[v.name], float)
+        if told is None or any(p.condition is not None for p in v.plates):
+            yield skipped(
+                OF_LATENTS, v.name, "it is told of nowhere" if told is None else "some elements are not there"
+            )
+            continue
+        for what, off in _off(_flat(told), value):
+            units = off.reshape(len(off), -1).sum(1) if off.ndim else off.reshape(1)
+            yield _mean_of_nothing(OF_LATENTS, f"{v.name}{what}", units)
+
+
+def _off(told: Any, value: Array) -> Iterator[tuple[str, Array]]:
+    """What has mean 0, for each of the moments that are told."""
+    if not isinstance(told, Mapping):
+        levels = np.arange(told.shape[-1])
+        off = (value[..., None] == levels) - told
+        yield from ((f" = {k}", off[..., k]) for k in levels[1:])
+        return
+    if "mean" not in told or np.shape(told["mean"]) != value.shape or "concentration" in told:
+        return
+    off = value - told["mean"]
+    yield ": mean", off
+    spread = np.diagonal(told["cov"], axis1=-2, axis2=-1) if "cov" in told else told.get("var")
+    if spread is not None and np.shape(spread) == value.shape:
+        yield ": variance", off**2 - spread
+
+
+def _mean_of_nothing(name: str, subject: str, rows: Array) -> Check:
+    """How many standard errors a mean is from 0."""
+    if len(rows) < LEAST:
+        return skipped(name, subject, f"{len(rows)} elements are too few for a mean")
+    size = float(np.sqrt((rows**2).sum())) + ROUNDING * len(rows)
+    return measured(name, subject, abs(float(rows.sum())) / size, FALSE_ALARM, "standard errors")
+
+
+def many(case: Case, rows: int = ROWS) -> tuple[Drawn, dict[str, Array]]:
+    """Many rows, and the parameters that they were drawn with. Raises Unchecked."""
+    if case.world.model.potentials:
+        raise Unchecked("no data are drawn from factors")
+    try:
+        drawn = draw(case.world.model, case.seed + 31, PLATE, folded=case.drawn.setting.folded, many=rows)
+    except DataError as why:
+        raise Unchecked(why.problems[0].message) from None
+    return drawn, {n: np.asarray(v, float) for n, v in drawn.setting.params.items()}
+
+
+def _flat(told: Any) -> Any:
+    """Ragged sequences one after the other."""
+    if isinstance(told, Mapping):
+        return {n: _flat(v) for n, v in told.items()}
+    return np.concatenate([_flat(v) for v in told]) if isinstance(told, list) else np.asarray(told)
