@@ -161,9 +161,14 @@ def fit(model: str, data: str, **options: Any) -> None:
 
 
 def prepared_fitter(built: Model, sizes: Mapping[str, int], options: Mapping[str, Any]) -> Fitter:
-    """The estimator under the options of the command line; an unknown size is a wrong command line."""
-    names = ("n_init", "max_iter", "tol", "seed", "init", "on_degenerate")
-    chosen = {n: options[n] for n in names}
+    """The estimator under the options of the command line; an unknown size or `--tol nan` is a wrong command line."""
+    from emdsl.runtime.fitting.settings import check_options
+
+    chosen = {n: options[n] for n in ("n_init", "max_iter", "tol", "seed", "init", "on_degenerate")}
+    try:
+        check_options({**chosen, "progress": None})
+    except ValueError as error:
+        raise click.UsageError(f"--{error}".replace("_", "-", 1)) from None
     fitter: Fitter = built.fitter(sizes=dict(sizes), progress=options["progress"] or None, **chosen)
     try:
         fitter.passed_sizes()
@@ -334,7 +339,6 @@ def graph(model: str, form: str | None, output: str | None) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run a command: 0 done, 1 a wrong model or wrong data, 2 a wrong command line, 130 interrupted. Exits."""
-
     if sys.stdout is None:  # closed by who started this: a fit is saved all the same
         sys.stdout = open(os.devnull, "w", encoding="utf-8")
     stop_when_told()
@@ -368,11 +372,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         leave_output()
         return 0
-    except (EmdslError, InternalError) as error:
-        click.echo(str(error), err=True)
-        return 1
-    except NotImplementedError as error:
-        click.echo(str(unanswered(error)), err=True)
+    except (EmdslError, InternalError, NotImplementedError) as error:
+        click.echo(str(unanswered(error) if isinstance(error, NotImplementedError) else error), err=True)
         return 1
     except Exception as error:  # noqa: BLE001  (the last boundary: a traceback is a defect)
         return last_resort(error)

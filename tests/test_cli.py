@@ -105,7 +105,9 @@ def test_fit_of_json(run: Any, tmp_path: Path) -> None:
         (tmp_path / "d.json").write_text(json.dumps(content))
         facts = json.loads(run("fit", "poisson.em", str(tmp_path / "d.json"), *more, "--json", "--seed", "0").out)
         assert (facts["objective"], facts["sizes"]) == (wanted["objective"], wanted["sizes"])
-    for text, words in (('{"y": [1,}', "cannot be read as JSON: Expecting value"), ("[1, 2]", "holds no table")):
+    twice, digits = '{"y": [[1]], "y": [[2]]}', '{"y": [[' + "9" * 5000 + "]]}"
+    for text, words in (('{"y": [1,}', "cannot be read as JSON: Expecting value"), ("[1, 2]", "holds no table"),
+                        (twice, "two entries are named 'y'"), (digits, "thousands of digits")):  # fmt: skip
         (tmp_path / "bad.json").write_text(text)
         done = run("fit", "poisson.em", str(tmp_path / "bad.json"))
         assert done.status == 1 and words in done.err
@@ -135,6 +137,9 @@ def test_estimates_of_what_the_data_name_stand_by_their_names(
         (["fit", "gmm.em", FAITHFUL, "--size", "Q=2"], 2, ["no size Q"]),
         (["fit", "gmm.em", FAITHFUL, "--column", "x=wating"], 1, ["no column wating", "did you mean waiting"]),
         (["fit", "gmm.em", FAITHFUL, "--tol", "-1"], 2, ["--tol"]),
+        (["fit", "gmm.em", FAITHFUL, "--tol", "nan"], 2, ["--tol must be a finite number"]),
+        (["fit", "gmm.em", FAITHFUL, "--max-iter", "9" * 30], 2, ["--max-iter must be a whole number"]),
+        (["fit", "gmm.em", FAITHFUL, "-o", ""], 1, ["its name is empty"]),
         (["fit", "gmm.em", FAITHFUL, "--plot", "a.pdf"], 2, [".svg"]),
         (["fit", "gmm.em", FAITHFUL, "-o", "/no/such/dir/fit.json"], 1, ["cannot be written"]),
         (["fit", "gmm.em", FAITHFUL, "--init", "absent.json"], 1, ["absent.json: cannot be read"]),
@@ -403,6 +408,8 @@ def tracemalloc_peak(text: str) -> float:
         (b"a\n\0\n", "NUL"),
         (b'a,b\n"1,2\n', "cannot be split"),
         (b"a,\n1,2\n", "column 2 has no name"),
+        (b"PK\x03\x04\x14\0", "t.csv: is no text, but a zip archive"),
+        (b"\x93NUMPY\x01\0", "an array that numpy saved"),
     ],
 )
 def test_csv_faults(content: bytes, words: str) -> None:

@@ -105,6 +105,11 @@ def test_what_is_no_fit_is_refused(tmp_path: Path) -> None:
         assert f"its {key} is " in refused(written(**{key: value})), key
     assert "no array of numbers" in refused(written(params={**document["params"], "weights": ["0.5", "0.5"]}))
     assert "none of this model's" in refused(written(reference={**document["reference"], "x": [1.0, 2.0, 3.0]}))
+    assert "its sizes is" in refused(written(sizes={**document["sizes"], "N": [[1, 2], [3]]}))
+    assert "size D is no number" in refused(written(sizes={**document["sizes"], "D": []}))
+    lost = GaussianMixture().restore(written(reference={"y": 1.0}))
+    with pytest.raises(faults.DataError, match="no reference point of center"):
+        lost.score(X)
     assert "holds factors" in refused(written(factors={"z": [1.0]}))
     path.write_text(good.read_text().replace('"objective": ', '"objective": NaN, "seed": '))
     assert "NaN is no number" in refused(path)

@@ -10,8 +10,10 @@ import json
 import shutil
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -20,6 +22,10 @@ from emdsl.fit.csvfile import read_csv
 from emdsl.runtime.data.frames import Table
 
 LAID_ASIDE = 1 << 24  # bytes of a pipe that are held in memory; more go to disk
+BINARY = {
+    b"PK\x03\x04": "a zip archive, as .npz and .xlsx files are", b"\x93NUMPY": "an array that numpy saved",
+    b"\x1f\x8b": "compressed by gzip", b"PAR1": "Parquet without .parquet at the end of its name",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -66,6 +72,11 @@ def _twice_readable(file: BinaryIO, path: str) -> FileTable:
 
 def parse_csv(file: BinaryIO, path: str) -> FileTable:
     """The text of a CSV file that can be read twice as a table; see `read_table_file`."""
+    start, head = file.tell(), file.read(8)
+    file.seek(start)
+    if kind := next((k for begins, k in BINARY.items() if head.startswith(begins)), None):
+        hint = "write arrays as JSON, a table as CSV; in Python, fit takes them as they are"
+        raise DataError(Problem("D032", f"{path}: is no text, but {kind}", hint=hint))
     columns, lines = read_csv(file, path)
     return FileTable(columns=columns, path=path, lines=lines)
 
@@ -82,11 +93,13 @@ def arrays_by_variable(table: FileTable, names: Mapping[str, bool]) -> dict[str,
 
 def _read_json(path: str) -> FileTable:
     try:
-        content = json.loads(Path(path).read_text(encoding="utf-8-sig"))
+        content = json.loads(Path(path).read_text(encoding="utf-8-sig"), object_pairs_hook=partial(_named, path))
+    except DataError:
+        raise
     except OSError as error:
         raise DataError(Problem("D030", f"{path}: cannot be read: {error.strerror or error}")) from None
     except (ValueError, RecursionError) as error:
-        reason = str(error) if isinstance(error, json.JSONDecodeError) else "it is no UTF-8, or nested too deeply"
+        reason = str(error) if isinstance(error, json.JSONDecodeError) else _why_no_json(error)
         raise DataError(Problem("D032", f"{path}: cannot be read as JSON: {reason}")) from None
     if isinstance(content, list) and content and all(isinstance(row, dict) for row in content):
         names = dict.fromkeys(n for row in content for n in row)
@@ -95,6 +108,25 @@ def _read_json(path: str) -> FileTable:
         return FileTable(content, path, arrays=True)
     form = 'an object of arrays, {"y": [1, null]}, or a list of rows, [{"y": 1}, {}]'
     raise DataError(Problem("D032", f"{path}: holds no table", hint=f"write {form}"))
+
+
+def _named(path: str, pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    """An object, in which no name stands twice: the first would be lost."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        twice = Counter(n for n, _ in pairs).most_common(1)[0][0]
+        raise DataError(Problem("D036", f"{path}: two entries are named {twice!r:.60}"))
+    return found
+
+
+def _why_no_json(error: Exception) -> str:
+    match error:
+        case UnicodeError():
+            return "it is not UTF-8"
+        case RecursionError():
+            return "it is nested too deeply"
+        case _:  # of more digits than Python reads
+            return "a number has thousands of digits"
 
 
 def _read_parquet(path: str) -> FileTable:

@@ -21,7 +21,9 @@ def check_output(path: str | None, *read: str | None) -> None:
     reason = None
     try:
         folder = Path(path).resolve().parent
-        if any(f and os.path.isfile(f) and os.path.exists(path) and os.path.samefile(path, f) for f in read):
+        if not path:
+            reason = "its name is empty"
+        elif any(f and os.path.isfile(f) and os.path.exists(path) and os.path.samefile(path, f) for f in read):
             reason = "it is what is read"
         elif Path(path).is_dir():
             reason = "it is a directory"

@@ -13,7 +13,7 @@ import numpy as np
 
 from emdsl.errors import DataError, EmdslError, ModelError
 from emdsl.fit.fitter import DegenerateError
-from emdsl.fit.verify import answers, bounds, checks, invariance
+from emdsl.fit.verify import answers, bounds, checks, gaps, invariance
 from emdsl.fit.verify.case import Case, Compiled, find_case, further
 from emdsl.fit.verify.cells import Unchecked
 from emdsl.fit.verify.certificate import Certificate, Check, skipped, worst
@@ -24,7 +24,7 @@ __all__ = ["Certificate", "Check", "certify", "drawing", "with_draws", "with_fac
 CHECKS: tuple[tuple[str, Callable[[Case], Iterator[Check]]], ...] = (
     ("draws have the density's moments", checks.sampler),
     ("log-likelihood", checks.likelihood),
-    ("log-likelihood with gaps", checks.gaps),
+    ("log-likelihood with gaps", gaps.gaps),
     (bounds.NAME, bounds.bound),
     ("posterior", checks.posterior),
     ("log-likelihood, row by row", answers.scores),

@@ -35,7 +35,7 @@ from emdsl.runtime.fitting.settings import (
     starting_values,
     tied_sizes,
 )
-from emdsl.runtime.fitting.storage import FIT_FORMAT, check_same_model, read_document, spec_hash, write_document
+from emdsl.runtime.fitting.storage import FIT_FORMAT, check_same_model, points, read_document, spec_hash, write_document
 from emdsl.runtime.fitting.symmetry import SHARES, alike, moved, seeded_step
 
 RESTARTS = 10  # new starts after a degenerate one, under on_degenerate="restart"
@@ -393,7 +393,7 @@ class Estimator(Answers):
         for name in (*names, "n_iter", "n_parameters", "n_units"):
             setattr(self, f"{name}_", saved.get(name))
         self.sizes_, self.labels_, self.seed_ = dict(saved["sizes"]), dict(saved.get("labels") or {}), saved.get("seed")
-        self._reference = {n: np.asarray(v, np.float64) for n, v in saved["reference"].items()} or None
+        self._reference = points(saved["reference"])
         self._times = saved.get("points_times", 1)
         self.factors_ = {n: np.asarray(v, np.float64) for n, v in saved["factors"].items()} or None
         return self

@@ -164,8 +164,7 @@ def _holds(key: str, value: Any) -> bool:
         case "history":
             return bool(value) and all(v is None or type(v) in (int, float) for v in value)
         case "sizes":
-            numbers = (np.asarray(v) for v in value.values())
-            return all(a.dtype.kind in "iu" and a.ndim < 2 and bool((a >= 0).all()) for a in numbers)
+            return all(_are_sizes(v) for v in value.values())
         case "plan" | "updates" | "infer":
             return all(isinstance(v, str) for v in value.values())
         case "fixed" | "completed":
@@ -178,6 +177,12 @@ def _holds(key: str, value: Any) -> bool:
             return all(_numbers(v, gaps=True) is not None for v in value.values())
         case _:
             return True
+
+
+def _are_sizes(value: Any) -> bool:
+    """One whole number of 0 or more, or a list of them."""
+    every = value if isinstance(value, list) else [value]
+    return all(isinstance(v, (int, np.integer)) and not isinstance(v, bool) and v >= 0 for v in every)
 
 
 def _distinct_texts(value: Any) -> bool:
@@ -250,9 +255,23 @@ def check_same_model(document: Mapping[str, Any], spec: Mapping[str, Any], facto
     absent = [v["name"] for v in spec["variables"] if v["kind"] == "param" and v["name"] not in document["params"]]
     if absent:
         raise DataError(f"the fit lacks the parameters {', '.join(absent)}", code="D020")
+    if lists := [n for n in spec["sizes"] if isinstance(document["sizes"].get(n), list)]:
+        raise DataError(f"the fit's size {lists[0]} is no number", code="D020")
     if document["factors"] and not factorised:
         raise DataError("the fit holds factors of q, of which this model has none", code="D020")
     _check_reference(document, spec)
+
+
+class Points(dict[str, Any]):
+    """Reference points by name; DataError for one that is asked for and is not there: a saved fit has lost it."""
+
+    def __missing__(self, name: str) -> Any:
+        raise DataError(f"the fit has no reference point of {name}: it is not whole", code="D020")
+
+
+def points(saved: Mapping[str, Any]) -> Points | None:
+    """Those of a saved fit, as arrays; None where it has none."""
+    return Points((n, np.asarray(v, np.float64)) for n, v in saved.items()) or None
 
 
 def _check_reference(document: Mapping[str, Any], spec: Mapping[str, Any]) -> None:

@@ -1,0 +1,68 @@
+"""The log-likelihood where entries are missing, against an oracle that has them as latents."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from emdsl.errors import DataError
+from emdsl.families.scope import Array
+from emdsl.fit.sampling import variable_reads
+from emdsl.fit.verify.case import Case
+from emdsl.fit.verify.cells import Unchecked, World
+from emdsl.fit.verify.certificate import Check
+from emdsl.fit.verify.checks import told_of
+from emdsl.fit.verify.oracle import Oracle, tables
+from emdsl.language.model import Variable
+
+
+def gaps(case: Case) -> Iterator[Check]:
+    """The log-likelihood where entries are missing: they are integrated out, whatever depends on them."""
+    case.need()
+    mine = case.world.model.of_kind("observed")
+    if case.model.derived.elimination.parts or not case.exact:
+        raise Unchecked("a bound is reported")
+    refused = ""
+    for whole in (False, True):  # entries; where a family cannot leave some of a vector out, all of it
+        masks = {v.name: _holes(v, case.drawn.data[v.name].shape, whole, case.rng(4)) for v in mine}
+        data = {n: np.where(masks[n], np.nan, a) if n in masks else a for n, a in case.drawn.data.items()}
+        try:
+            fit = case.fit(case.start, 4, case.drawn._replace(data=data), policy="keep")
+        except DataError as why:
+            refused = why.problems[0].message
+            continue
+        total = _with_gaps(case, data, {v.name: masks[v.name] for v in mine if _is_read(v, case.world)})
+        off = abs(fit.history_[0] - total) / (1 + abs(total))
+        yield told_of("log-likelihood with gaps", ", ".join(masks), off, fit, total)  # what is missing is at points
+        if fit.status_ == "decreased":
+            yield Check("EM climbs with gaps", f"step {len(fit.history_)}", "failed", note=fit.message_)
+        return
+    raise Unchecked(refused)
+
+
+def _with_gaps(case: Case, data: Mapping[str, Array], read: Mapping[str, Array]) -> float:
+    """What is missing and read by others is a latent; the interpreter leaves out the terms of the rest."""
+    world = World.of(case.world.model, case.drawn._replace(data={**data, **{n: case.drawn.data[n] for n in read}}))
+    hidden = {**world.latents, **{n: case.drawn.data[n] for n in read}}
+    oracle = Oracle.of(replace(world, latents=hidden, missing=read), case.start, case.rng(6), case.fine)
+    found = tables(oracle.layout, case.start)
+    oracle.settle(found)
+    return float(oracle.log_norm(found).real)
+
+
+def _is_read(v: Variable, world: World) -> bool:
+    """Whether a density reads the variable other than at its own place, or it is a vector, missing in part."""
+    others = [d for d in world.declarations() if d is not v]
+    return (
+        bool(v.domain.dims) or v.name in variable_reads(v, world.model) or any(v.name in world.reads(d) for d in others)
+    )
+
+
+def _holes(v: Variable, shape: tuple[int, ...], whole: bool, rng: np.random.Generator) -> Array:
+    """A quarter of the entries, or of the elements."""
+    own = len(v.domain.dims) if whole else 0
+    outer = shape[: len(shape) - own]
+    gone = (rng.random(outer) < 0.25).reshape(*outer, *(1,) * own)
+    return np.broadcast_to(gone, shape)
