@@ -369,3 +369,22 @@ def test_moments_beside_draws_are_those_of_quadrature() -> None:
     assert abs(drawn["y"]["mean"][1] - exact["y"]["mean"][1]) < 4 * drawn["y"]["se"][1] < 1
     np.testing.assert_allclose(drawn["k"], exact["k"], atol=0.05)
     assert "se" not in exact["y"]
+
+
+BESIDE_GAPS = """
+    model BesideGaps
+    size K = 2
+    param step[K] : simplex[K]
+    for t in T:
+        latent   z[t] ~ Categorical([0.6, 0.4] if t == 0 else step[z[t-1]])
+        observed y[t] ~ Normal(3 * z[t] if t == 0 else 3 * z[t] + 0.5 * y[t-1], 1)
+        observed k[t] ~ Poisson(1 + z[t])
+"""
+
+
+def test_counts_beside_gaps_that_tie_rows() -> None:
+    data = {"y": [1, nan, 3, 2, nan, 0], "k": [1, nan, 3, nan, nan, 0]}
+    found = emdsl.compile(text=BESIDE_GAPS).fitter(max_iter=0, init={"step": STEP}).fit(data).posterior_
+    mean, gone = 1 + found["z"][:, 1], np.isnan(data["k"])
+    np.testing.assert_allclose(found["k"]["mean"][gone], mean[gone], rtol=1e-12)
+    np.testing.assert_allclose(found["k"]["var"][gone], (mean + (mean - 1) * (2 - mean))[gone], rtol=1e-12)

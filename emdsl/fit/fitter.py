@@ -173,8 +173,8 @@ class Fitter(Onward):
         if function != "posterior" or of is not None:
             return found
         if self._variant.tied is not None:
-            return self._variant.tied.posterior(found)
-        if names := self._module.SPEC.get("untold"):
+            found = self._variant.tied.posterior(found)
+        elif names := self._module.SPEC.get("untold"):
             kept = self._variant.current.told(tails="kept")
             found = found if kept is None else {**found, **self._of_latents(kept.module, names, *arguments[:2])}
         return {**found, **self._of_entries(found, *arguments[:2], *arguments[3:])}

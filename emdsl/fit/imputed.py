@@ -6,16 +6,23 @@ Given the latents they are independent of what was seen, and have the posterior 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from emdsl.fit.gaps import no_mean, no_variance, unseen
+from emdsl.fit.ahead.forecasts import Seen
+from emdsl.fit.few import too_many
+from emdsl.fit.gaps import may_stand_still, no_mean, no_variance, unseen
+from emdsl.fit.over_draws import over_draws
+from emdsl.fit.tied import tied
+from emdsl.fit.variants import CompiledModel, Variant
 from emdsl.runtime.data.binding import Bound
 from emdsl.runtime.fitting.answers import DISCRETE
 
 Array = np.ndarray[Any, np.dtype[Any]]
+POINTS, FINER = (61, 21), (161, 31)  # of quadrature in one dimension, and in each of two
 SETTLED = 1e-3  # of its size: how far a moment may move with more points and be told
 
 
@@ -111,3 +118,68 @@ def settled(coarse: Any, fine: Any) -> Any:
         size = np.abs(a) + (np.sqrt(np.abs(fine["var"])) if "var" in fine and n == "mean" else 0.0)
         out[n] = np.where(np.abs(a - coarse[n]) <= SETTLED * size, a, np.nan if n == "mean" else np.inf)
     return out
+
+
+@dataclass(frozen=True)
+class Imputed:
+    """Posteriors of missing entries at parameters: `ask` calls a function of a module, as an estimator does.
+
+    bound : the data as the variant's module takes them.
+    """
+
+    ask: Callable[..., Any]
+    variant: Variant
+    params: Any
+    bound: Bound
+
+    @property
+    def data(self) -> Bound:
+        """As they are written, where the module is of rows that gaps tie."""
+        return self.bound if self.variant.tied is None else self.variant.tied.written
+
+    def told(self, found: Mapping[str, Any], *state: Any) -> dict[str, Any]:
+        """By name, of the variables that have no posterior in `found`; `state` is that of latents that are drawn."""
+        out: dict[str, Any] = {}
+        whole = self.variant.complete if self.variant.tied is None else self.variant.whole
+        for missing in left_out(whole.module.SPEC["variables"], self.data, found):
+            drawn, factorised = bool(whole.derived.drawn), bool(whole.derived.elimination.parts)
+            told = None if drawn or factorised else self.by_copies(whole, missing)
+            if told is None:
+                draws = state[0] if drawn and state else None
+                rows = Seen(whole, self.params, self.data, found, factorised, drawn, draws)
+                told = over_draws(rows, missing.name, missing.mask)
+            if told is not None:
+                out[missing.name] = missing.filled(told)
+                missing.warn(out[missing.name])
+        return out
+
+    def by_copies(self, whole: CompiledModel, missing: Entries) -> Any:
+        """What unseen copies of a variable tell: its own family exactly, its moments, its own family at points."""
+        name = missing.name
+        told = own_moments(missing, self.posterior(whole.with_copy(name)))
+        if told is not None:
+            return told
+        noise = float(may_stand_still(whole.resolved.variable(name).domain))
+        told = gaussian_moments(missing, self.posterior(whole.with_copy(name, by_moments=True, points=POINTS)), noise)
+        if told is not None:
+            return told
+        coarse, fine = (own_moments(missing, self.posterior(whole.with_copy(name, points=k))) for k in (POINTS, FINER))
+        return settled(coarse, fine)
+
+    def posterior(self, copied: CompiledModel | None) -> Mapping[str, Any]:
+        """In the model with a copy; nothing where there is none for these data."""
+        if copied is None or too_many(copied.derived, self.data):
+            return {}
+        if self.variant.tied is None:
+            return self.of_module(copied.module, self.data)
+        names = self.variant.completed
+        runs = tied(copied, copied.complete(names), names, self.data)
+        by_runs = None if runs is None else copied.by_runs(runs.runs.lags, runs.runs.patterns)
+        if runs is None or by_runs is None:
+            return {}
+        return runs.posterior(self.of_module(by_runs.module, runs.data))
+
+    def of_module(self, module: Any, data: Bound) -> Mapping[str, Any]:
+        prepared = self.ask("prepare", data, self.ask("reference", data, of=module), of=module)
+        found: Mapping[str, Any] = self.ask("posterior", self.params, data, prepared, of=module)
+        return found

@@ -8,19 +8,15 @@ from typing import Any
 from emdsl.errors import ModelError
 from emdsl.fit.ahead.forecasts import Seen, asked_of, completed, enough
 from emdsl.fit.ahead.future import Future
-from emdsl.fit.few import too_many
-from emdsl.fit.gaps import may_stand_still, no_mean, no_variance, unseen
-from emdsl.fit.imputed import Entries, gaussian_moments, left_out, own_moments, settled
+from emdsl.fit.gaps import unseen
+from emdsl.fit.imputed import Imputed
 from emdsl.fit.missing import read_ahead, renamed
-from emdsl.fit.over_draws import over_draws
 from emdsl.fit.tied import tied
-from emdsl.fit.variants import CompiledModel, Variant
+from emdsl.fit.variants import Variant
 from emdsl.runtime.data import faults
 from emdsl.runtime.data.binding import Bound
 from emdsl.runtime.fitting.estimator import Estimator
 from emdsl.runtime.fitting.forecast import ahead, ordered_plates, unknown_ahead
-
-POINTS, FINER = (61, 21), (161, 31)  # of quadrature in one dimension and in each of two, for what is missing
 
 
 class Onward(Estimator):
@@ -115,39 +111,7 @@ class Onward(Estimator):
 
     def _of_entries(self, found: Mapping[str, Any], params: Any, bound: Bound, *state: Any) -> dict[str, Any]:
         """The posteriors of missing entries that the likelihood leaves out."""
-        out = {}
-        for missing in left_out(self._module.SPEC["variables"], bound, found):
-            whole = self._variant.complete
-            drawn, factorised = bool(whole.derived.drawn), bool(whole.derived.elimination.parts)
-            told = None if drawn or factorised else self._by_copies(whole, missing, params, bound)
-            if told is None:
-                draws = state[0] if drawn and state else None
-                rows = Seen(whole, params, bound, found, factorised, drawn, draws)
-                told = over_draws(rows, missing.name, missing.mask)
-            if told is not None:
-                out[missing.name] = missing.filled(told)
-                missing.warn(out[missing.name])
-        return out
-
-    def _by_copies(self, whole: CompiledModel, missing: Entries, params: Any, bound: Bound) -> Any:
-        """What unseen copies of a variable tell: its own family exactly, its moments, its own family at points."""
-        name = missing.name
-        names = (unseen(name), no_mean(name), no_variance(name))
-
-        def posterior(copied: CompiledModel | None) -> Mapping[str, Any]:
-            if copied is None or too_many(copied.derived, bound):
-                return {}
-            return self._of_latents(copied.module, names, params, bound)
-
-        told = own_moments(missing, posterior(whole.with_copy(name)))
-        if told is not None:
-            return told
-        noise = float(may_stand_still(whole.resolved.variable(name).domain))
-        told = gaussian_moments(missing, posterior(whole.with_copy(name, by_moments=True, points=POINTS)), noise)
-        if told is not None:
-            return told
-        coarse, fine = (own_moments(missing, posterior(whole.with_copy(name, points=k))) for k in (POINTS, FINER))
-        return settled(coarse, fine)
+        return Imputed(self._ask, self._variant, params, bound).told(found, *state)
 
     def _of_latents(self, module: Any, names: Iterable[str], params: Any, bound: Bound) -> dict[str, Any]:
         """The posteriors of some latents in a module of the same model."""
