@@ -388,3 +388,31 @@ def test_counts_beside_gaps_that_tie_rows() -> None:
     mean, gone = 1 + found["z"][:, 1], np.isnan(data["k"])
     np.testing.assert_allclose(found["k"]["mean"][gone], mean[gone], rtol=1e-12)
     np.testing.assert_allclose(found["k"]["var"][gone], (mean + (mean - 1) * (2 - mean))[gone], rtol=1e-12)
+
+
+CELLS = """
+    model Cells
+    size K = 2
+    param p[K] : simplex[D]
+    param c[K] : positive[D]
+    for n in N:
+        latent   z[n] ~ Categorical([0.6, 0.4])
+        observed m[n] ~ Multinomial(p[z[n]], trials = 5)
+        observed d[n] ~ Dirichlet(c[z[n]])
+"""
+
+
+def test_cells_of_counts_and_shares_have_a_variance() -> None:
+    data = {"m": [[nan, 2, nan], [1, 1, 3]], "d": [[0.2, 0.3, 0.5], [nan, 0.6, nan]]}
+    p, c = np.array([[0.3, 0.2, 0.5], [0.6, 0.1, 0.3]]), np.array([[1, 2, 3.0], [3, 1, 1]])
+    found = emdsl.compile(text=CELLS).fitter(max_iter=0, init={"p": p, "c": c}).fit(data).posterior_
+    a = np.array([[d.logpdf(data["d"][0]), 0] for d in map(stats.dirichlet, c)])[:, 0]
+    cell = stats.binom(3, p[:, 0] / (p[:, 0] + p[:, 2]))
+    mean, var = mixed(np.log(FIRST) + stats.binom.logpmf(2, 5, p[:, 1]) + a, cell.mean(), cell.var())
+    np.testing.assert_allclose([found["m"]["mean"][0, 0], found["m"]["var"][0, 0]], [mean, var], rtol=1e-12)
+    counts = np.array([stats.multinomial.logpmf(data["m"][1], 5, q) for q in p])
+    share = stats.beta(c[:, 0], c[:, 2])
+    log = np.log(FIRST) + counts + stats.beta(c[:, 1], c[:, 0] + c[:, 2]).logpdf(0.6)
+    mean, var = mixed(log, 0.4 * share.mean(), 0.16 * share.var())
+    np.testing.assert_allclose([found["d"]["mean"][1, 2], found["d"]["var"][1, 2]], [0.4 - mean, var], rtol=1e-12)
+    assert (found["m"]["var"][1] == 0).all() and found["d"]["var"][1, 1] == 0

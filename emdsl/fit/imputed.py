@@ -139,7 +139,7 @@ class Imputed:
 
     def told(self, found: Mapping[str, Any], *state: Any) -> dict[str, Any]:
         """By name, of the variables that have no posterior in `found`; `state` is that of latents that are drawn."""
-        out: dict[str, Any] = {}
+        out = self.held(found)
         whole = self.variant.complete if self.variant.tied is None else self.variant.whole
         for missing in left_out(whole.module.SPEC["variables"], self.data, found):
             drawn, factorised = bool(whole.derived.drawn), bool(whole.derived.elimination.parts)
@@ -151,6 +151,15 @@ class Imputed:
             if told is not None:
                 out[missing.name] = missing.filled(told)
                 missing.warn(out[missing.name])
+        return out
+
+    def held(self, found: Mapping[str, Any]) -> dict[str, Any]:
+        """Variances of cells that may be missing one by one: 0 of those that were seen, to the last digit."""
+        out = {}
+        for name in self.variant.completed:
+            told, mask = found.get(name), self.data.masks.get(name)
+            if mask is not None and isinstance(told, Mapping) and np.shape(told.get("var")) == np.shape(mask):
+                out[name] = {**told, "var": np.where(mask, 0.0, np.maximum(told["var"], 0.0))}
         return out
 
     def by_copies(self, whole: CompiledModel, missing: Entries) -> Any:

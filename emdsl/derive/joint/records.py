@@ -102,9 +102,9 @@ POSTERIORS = (
     Posterior("InverseWishart", "inverse_wishart_posterior", ("logdet", "inv", "id"), (-3.0, -0.5), ("df", "scale")),
 )  # fmt: skip
 HELD = (  # what is left of a vector's family where some of its cells were seen
-    Posterior("Dirichlet", "held_dirichlet_posterior", ("log", "id"), (0.0,), plan="exact:incomplete"),
+    Posterior("Dirichlet", "held_dirichlet_posterior", ("log", "id", "square"), (0.0,), plan="exact:incomplete"),
     Posterior(
-        "Multinomial", "held_multinomial_posterior", ("id",), (0.0, -1.0), plan="exact:incomplete",
+        "Multinomial", "held_multinomial_posterior", ("id", "square"), (0.0, -1.0), plan="exact:incomplete",
         told=("id", FACTORIAL),
     ),
 )  # fmt: skip

@@ -284,8 +284,10 @@ def held_multinomial_posterior(
         weight = np.where(rest == 0, 0.0, rest * (top + np.log(whole)).squeeze(axis))
         known = np.where(lacks | (seen == 0), 0.0, id * seen) - scipy.special.gammaln(seen + 1.0)
         a = np.where(rest < 0, -np.inf, known.sum(axis) + weight - scipy.special.gammaln(rest + 1.0))
-        mean = np.expand_dims(rest, axis) * share / np.where(whole > 0, whole, 1.0)
-    return a, {"id": np.where(lacks, mean, seen)}
+        share = share / np.where(whole > 0, whole, 1.0)
+        mean = np.expand_dims(rest, axis) * share
+    first, spread = np.where(lacks, mean, seen), np.where(lacks, mean * (1.0 - share), 0.0)
+    return a, {"id": first, "square": first**2 + spread}
 
 
 def held_dirichlet_posterior(log: Array, seen: Array, missing: Array, axis: int = -1) -> tuple[Array, dict[str, Any]]:
@@ -304,5 +306,7 @@ def held_dirichlet_posterior(log: Array, seen: Array, missing: Array, axis: int 
         left = np.where(some, (total - 1.0) * np.log(rest) - scipy.special.gammaln(total), 0.0)
         a = (np.where(lacks, scipy.special.gammaln(c), log * np.log(there))).sum(axis) + left.squeeze(axis)
         mean = np.log(rest) + scipy.special.digamma(c) - scipy.special.digamma(np.where(some, total, 1.0))
-        first = np.where(lacks, rest * c / np.where(some, total, 1.0), seen)
-    return a, {"log": np.where(lacks, mean, np.log(there)), "id": first}
+        share = c / np.where(some, total, 1.0)
+    first = np.where(lacks, rest * share, seen)
+    spread = np.where(lacks, rest**2 * share * (1.0 - share) / (total + 1.0), 0.0)
+    return a, {"log": np.where(lacks, mean, np.log(there)), "id": first, "square": first**2 + spread}
