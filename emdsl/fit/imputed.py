@@ -158,7 +158,9 @@ class Imputed:
         out = {}
         for name in self.variant.completed:
             told, mask = found.get(name), self.data.masks.get(name)
-            if mask is not None and isinstance(told, Mapping) and np.shape(told.get("var")) == np.shape(mask):
+            if mask is None or not isinstance(told, Mapping) or "var" not in told:
+                continue
+            if np.shape(told["var"]) == np.shape(mask):
                 out[name] = {**told, "var": np.where(mask, 0.0, np.maximum(told["var"], 0.0))}
         return out
 
