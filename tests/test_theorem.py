@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import dataclass, replace
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -38,9 +38,24 @@ from emdsl.fit.sampling import sample
 from emdsl.fit.verify.setting import Setting, plausible, sized, unfactored
 from emdsl.language.model import ModelText
 from emdsl.report.equations import readable
+from emdsl.report.folded import Meaning, folded
+from emdsl.report.typeset import typeset
+from emdsl.report.unopened import unopened
 
 GALLERY = {p.stem: p.read_text(encoding="utf-8") for p in sorted((Path(__file__).parents[1] / "models").glob("*.em"))}
 TEXTS = GALLERY | {case.name: case.text for case in (*chains.CASES, *networks.CASES, *CASES)}
+TEXTS["densities that stay whole"] = """model Whole
+param beta  : real[2]
+param gamma : real[2]
+param fall  : positive
+for n in N:
+    given x[n]      : real[2]
+    given t[n]      : positive
+    let   start[n]  = x[n] @ beta
+    let   spread[n] = exp(x[n] @ gamma)
+    let   curve[n]  = start[n] * exp(-fall * t[n]) + 1
+    observed y[n] ~ Normal(curve[n], spread[n])
+"""
 
 HELD = {"arma": 3.5}  # of four rows three hold a constraint, a 1 / 2 pi each; the first has a normal density
 
@@ -328,6 +343,7 @@ def theorem(name: str, gaps: bool) -> None:
         eliminated = total((*view.elimination.free, *view.elimination.prior), w)
         assert close(eliminated, p.value), ("blocks", eliminated, p.value)
         _averaged(view, w, p.value)
+        _left_whole(view, w)
 
 
 def _averaged(plan: Plan, w: World, value: float) -> None:
@@ -348,6 +364,26 @@ def _averaged(plan: Plan, w: World, value: float) -> None:
         after = total(held, w) - total(mine, w)
         w.put(name, kept)
         assert close(before, after), (name, before, after)
+
+
+def _left_whole(plan: Plan, w: World) -> None:
+    """Q with densities left whole is Q opened but for what holds no parameter; `let`s say what they say."""
+    q, found, meanings = plan.expected, unopened(plan), typeset(plan).known.meanings
+    if found is None:
+        return
+    w.arrays |= {m.name: partial(_meant, m, w) for m in meanings if not m.mean}
+    other, differences = plausible(sized(plan.joint.model), 4).params, []
+    for values in ({}, other):
+        for v in plan.joint.model.of_kind("param"):
+            w.put(v.name, np.asarray(values.get(v.name, w.arrays[v.name]), float))
+        named = [replace(t, factors=tuple(folded(f, meanings) for f in t.factors)) for t in found.densities]
+        whole = total((*found.terms, *named), w)
+        differences.append(whole - total((*q.terms, *(m.term for m in q.mixed)), w))
+    assert close(*differences), differences
+
+
+def _meant(m: Meaning, w: World, *at: int) -> float:
+    return w.value(m.body, dict(zip(m.home, at, strict=True)))
 
 
 def _holds(t: Term, names: set[str]) -> bool:
