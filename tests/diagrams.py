@@ -10,6 +10,15 @@ from math import hypot
 
 FORTY = [f"p{i}" for i in range(40)]
 ODD: dict[str, str] = {
+    "to and fro": """
+param ta[2, 2] : simplex[2]
+param tb[2, 2] : simplex[2]
+for t in T:
+    latent a[t] ~ Bernoulli(0.5) if t == 0 else Categorical(ta[a[t-1], b[t-1]])
+    latent b[t] ~ Bernoulli(0.5) if t == 0 else Categorical(tb[b[t-1], a[t-1]])
+    observed x[t] ~ Normal(a[t], 1)
+    observed y[t] ~ Normal(b[t], 1)
+""",
     "nested": """
 for i in I:
     latent a[i] ~ Normal(mu, s1)

@@ -55,6 +55,10 @@ def test_nothing_lies_on_anything_else(name: str) -> None:
     assert not [(a, b) for a, b in combinations(beside, 2) if a.meets(b)]
     for _, box, w in picture.plates:
         assert box.holds(w)
+    both = [(a, b) for a, b in combinations(picture.arrows, 2) if (a.source, a.target) == (b.target, b.source)]
+    for a, b in both:  # to and fro are two lines, and labels of edges lie on no ring
+        assert len(a.points) > 2 < len(b.points) and not {*a.points[1:-1]} & {*b.points[1:-1]}
+    assert not [(n.name, w) for n in picture.nodes for w in beside if w.meets(n.box)]
     for box in [n.box for n in picture.nodes] + [w for _, w in words] + [b for _, b, _ in picture.plates]:
         assert picture.frame.holds(box)
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from emdsl.graph import names
 from emdsl.graph.parts import RINGS, Graph, Node, Plate
-from emdsl.graph.shapes import Rect, Shape, around
+from emdsl.graph.shapes import Rect, Shape, around, mirrored
 
 RING = 19.0  # the radius of a ring
 WIDEST = 23.0  # the radius of the largest
@@ -27,6 +27,12 @@ class Figure:
     room: Rect
     loop: names.Line | None = None  # what a self-arrow says
     loop_text: Rect | None = None
+    turned: bool = False  # the self-arrow on the left
+
+    def to_the_left(self) -> Figure:
+        """The same with its self-arrow on the other side."""
+        text = mirrored(self.loop_text) if self.loop_text else None
+        return replace(self, room=mirrored(self.room), loop_text=text, turned=True)
 
 
 def figure(node: Node, graph: Graph) -> Figure:

@@ -19,6 +19,7 @@ from emdsl.graph.shapes import Point, Rect, around, crossing, distance, hits
 EDGE = 12.0  # around the whole
 FLAT, HIGHEST = 0.35, 240.0  # the least slope of a line between two rows, as far as it may drive them apart
 SHORT = 14.0  # the least length of an arrow's last leg
+BOW = 16.0  # between two lines that lead to and fro, and the straight one
 CLEAR = 5.0  # between a line and a node that it does not belong to
 
 
@@ -98,6 +99,7 @@ def burden(done: Layout) -> float:
 def arranged(graph: Graph, figures: Mapping[str, Figure], order: Sequence[str], row: Mapping[str, int]) -> Layout:
     """The picture for one order of the nodes."""
     boxes = boxes_of(graph, order, row)
+    figures = {k: v.to_the_left() if _tied_to_the_right(k, v, graph, order, row) else v for k, v in figures.items()}
     x, sides = across(graph, figures, order, row, boxes)
     top, foot = depths(boxes)
     lines, down = heights(figures, row, boxes, top, foot, _steep(graph, row, x))
@@ -114,6 +116,13 @@ def arranged(graph: Graph, figures: Mapping[str, Figure], order: Sequence[str], 
                    + [Rect(*p, *p) for d in drawn for p in d.points] + [d.text for d in drawn if d.text]
                    or [Rect(0, 0, 40, 40)])  # fmt: skip
     return Layout(graph, nodes, tuple(framed), drawn, frame.grown(EDGE))
+
+
+def _tied_to_the_right(key: str, own: Figure, graph: Graph, order: Sequence[str], row: Mapping[str, int]) -> bool:
+    """Whether an edge to a node of the same row would run through its self-arrow."""
+    ends = (({e.source, e.target} - {key}) for e in graph.edges if key in (e.source, e.target))
+    beside = {k for pair in ends for k in pair if row[k] == row[key]}
+    return own.loop is not None and own.text is None and any(order.index(k) > order.index(key) for k in beside)
 
 
 def _steep(graph: Graph, row: Mapping[str, int], x: Mapping[str, float]) -> list[float]:
@@ -143,6 +152,7 @@ def _edges(graph: Graph, nodes: Sequence[Placed], framed: Sequence[Framed]) -> t
     by_key = {p.node.key: p for p in nodes}
     texts = [f.text.grown(2) for f in framed]
     drawn: list[Drawn] = []
+    ends = {(e.source, e.target) for e in graph.edges}
     for e in graph.edges:
         if e.source == e.target:
             drawn.append(Drawn(e, ()))
@@ -150,13 +160,21 @@ def _edges(graph: Graph, nodes: Sequence[Placed], framed: Sequence[Framed]) -> t
         s, t = by_key[e.source], by_key[e.target]
         walls = [p.outline.grown(CLEAR) for p in nodes if p not in (s, t)] + texts + _texts(nodes)
         points = way(s.at, t.at, walls)
+        points = _bowed(points) if len(points) == 2 and (e.target, e.source) in ends else points
         drawn.append(Drawn(e, _rimmed(s, t, points)))
     walls = [p.outline for p in nodes] + [*texts, *_texts(nodes)]
     out: list[Drawn] = []
     for d in drawn:
-        out.append(_labelled(d, drawn, walls) if d.edge.label and d.points else d)
-        walls += [out[-1].text.grown(1)] if out[-1].text else []  # no label on another
+        out.append(_labelled(d, drawn, walls, [f.rect for f in framed]) if d.edge.label and d.points else d)
+        walls += [out[-1].text.grown(6)] if out[-1].text else []  # no label near another
     return tuple(out)
+
+
+def _bowed(points: tuple[Point, ...]) -> tuple[Point, ...]:
+    """A line to the left of the straight one, beside another that leads back."""
+    (ax, ay), (bx, by) = points
+    share = BOW / (distance(*points) or 1.0)
+    return points[0], ((ax + bx) / 2 + share * (by - ay), (ay + by) / 2 - share * (bx - ax)), points[1]
 
 
 def _rimmed(s: Placed, t: Placed, points: tuple[Point, ...]) -> tuple[Point, ...]:
@@ -174,11 +192,13 @@ def _texts(nodes: Sequence[Placed]) -> list[Rect]:
     for p in nodes:
         if p.figure.loop_text is not None:
             beside = p.figure.loop_text.moved(*p.at)
-            out.append(Rect(p.outline.right, beside.top, beside.right + 2, beside.bottom))
+            left = beside.left - 2 if p.figure.turned else p.outline.right
+            right = p.outline.left if p.figure.turned else beside.right + 2
+            out.append(Rect(left, beside.top, right, beside.bottom))
     return out
 
 
-def _labelled(d: Drawn, drawn: Sequence[Drawn], walls: Sequence[Rect]) -> Drawn:
+def _labelled(d: Drawn, drawn: Sequence[Drawn], walls: Sequence[Rect], frames: Sequence[Rect]) -> Drawn:
     """The edge with its label beside the line, where it covers least."""
     line = names.plain(d.edge.label)
     wide, high = names.width(line) * 0.8, 15.0
@@ -194,6 +214,7 @@ def _labelled(d: Drawn, drawn: Sequence[Drawn], walls: Sequence[Rect]) -> Drawn:
             cx, cy = p[0] + share * (q[0] - p[0]) + ax * off, p[1] + share * (q[1] - p[1]) + ay * off
             r = Rect(cx - wide / 2, cy - high / 2, cx + wide / 2, cy + high / 2)
             cost = 10.0 * sum(r.meets(w) for w in walls) + sum(hits(*pq, r) for pq in lines) + abs(share - 0.5)
+            cost += 3.0 * sum(r.meets(w) and not w.holds(r) for w in frames)
             if best is None or cost < best[0] - 1e-9:
                 best = (cost, r)
     assert best is not None

@@ -10,11 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from emdsl.graph import names
 from emdsl.graph.boxes import PAD, Box, overlap, within
 from emdsl.graph.figures import Figure
 from emdsl.graph.parts import RINGS, Graph
 
 APART = 16.0  # between two nodes of a row
+LEGS = 26.0  # of an edge within a row, beside its label
 BESIDE = 16.0  # between a box and what stands beside it
 STAGGER = 12.0  # between the sides of boxes that overlap
 STIFF = 1.0
@@ -61,7 +63,7 @@ def across(graph: Graph, figures: Mapping[str, Figure], order: Sequence[str], ro
     for i, key in enumerate(order):
         later = next((k for k in order[i + 1 :] if row[k] == row[key]), None)
         if later is not None:
-            apart(i, number[later], figures[key].room.right - figures[later].room.left + APART)
+            apart(i, number[later], figures[key].room.right - figures[later].room.left + _between(graph, key, later))
     for b, box in enumerate(boxes):
         apart(left(b), right(b), box.width)
         for i, key in enumerate(order):
@@ -84,6 +86,12 @@ def across(graph: Graph, figures: Mapping[str, Figure], order: Sequence[str], ro
     springs = tuple(_springs(graph, number, boxes, left, right))
     solved = solve(Problem(n + 2 * len(boxes), springs, apart_by, tuple(groups)))
     return {k: solved[i] for k, i in number.items()}, [(solved[left(b)], solved[right(b)]) for b in range(len(boxes))]
+
+
+def _between(graph: Graph, one: str, other: str) -> float:
+    """The room between two nodes of a row: an edge from one to the other has its label there."""
+    said = [names.width(names.plain(e.label)) for e in graph.edges if e.label and {e.source, e.target} == {one, other}]
+    return max(APART, *(0.8 * wide + LEGS for wide in said)) if said else APART
 
 
 def _boxes_apart(boxes: Sequence[Box], b: int, c: int, left: Side, right: Side,

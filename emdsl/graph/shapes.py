@@ -45,6 +45,11 @@ def around(rects: list[Rect]) -> Rect:
     )
 
 
+def mirrored(r: Rect) -> Rect:
+    """The same about a centre at 0, left for right."""
+    return Rect(-r.right, r.top, -r.left, r.bottom)
+
+
 @dataclass(frozen=True)
 class Shape:
     """A node's outline about its centre: half its width and height, the radius of its corners; or a diamond."""

@@ -169,16 +169,16 @@ def _bent(points: Sequence[Point]) -> str:
 
 
 def _curl(p: Placed) -> list[str]:
-    """A self-arrow at the right of a node, and what it says."""
+    """A self-arrow beside a node, and what it says."""
     shape, figure = p.figure.shape, p.figure
-    right, y = p.at[0] + shape.half, p.at[1]
-    out = LOOP[0] * 0.78
+    side, (x, y) = -1 if figure.turned else 1, p.at
+    out = x + side * (shape.half + LOOP[0] * 0.78)
     up = min(LOOP[1] * 0.3, shape.tall * 0.7)
-    start = (p.at[0] + shape.side(up), y - up)
+    start = (x + side * shape.side(up), y - up)
     end = (start[0], 2 * y - start[1])
-    bend = (right + out, y + LOOP[1] * 0.62)
+    bend = (out, y + LOOP[1] * 0.62)
     stop = _towards(end, bend, HEAD - 1)
-    path = f"M{_p(start)} C{_n(right + out)},{_n(y - LOOP[1] * 0.62)} {_p(bend)} {_p(stop)}"
+    path = f"M{_p(start)} C{_n(out)},{_n(y - LOOP[1] * 0.62)} {_p(bend)} {_p(stop)}"
     rows = [f'<path d="{path}"/>', _head(end, bend)]
     if figure.loop and figure.loop_text:
         rows.append(_text(figure.loop, figure.loop_text.moved(*p.at), 0.8))
