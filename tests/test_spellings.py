@@ -1,5 +1,6 @@
 """One model spelled in several ways is one model: the same likelihood and the same steps of EM."""
 
+import mpmath
 import numpy as np
 import pytest
 from gallery import written
@@ -53,6 +54,38 @@ def test_two_steps_of_graded_answers():
     assert fits[0].history_[-1] > fits[0].history_[0] + 0.1
     for other in fits[1:]:
         np.testing.assert_allclose(other.history_, fits[0].history_, rtol=1e-7)
+
+
+LINKS = {
+    "logistic({})": lambda u: 1 / (1 + mpmath.exp(-u)),
+    "Phi({})": mpmath.ncdf,
+    "1 - exp(-exp({}))": lambda u: -mpmath.expm1(-mpmath.exp(u)),
+}
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("link", LINKS)
+def test_thresholds_far_off(link):
+    """Both probabilities are 1, but for their last digits: the log of their difference had none (off by 1.6e-3, -inf).
+
+    Not of exp(-exp(u)), whose digits are where it is small.
+    """
+    x = np.array([-30, -8, 0, 3.0] if "exp" in link else [-30, -8, 0, 9, 30.0])
+    first, second = (f"({link})".format(f"b * x[n] - c[{k}]") for k in (0, 1))
+    text = f"""
+    model Ordinal
+    param b : real
+    param c : ordered[2]
+    for n in N:
+        given x[n] : real
+        observed y[n] : category[3] ~ Categorical([1 - {first}, {first} - {second}, {second}])
+    """
+    init = {"b": 1.0, "c": [-0.3, 0.4]}
+    fit = written(text).fitter(max_iter=0, init=init).fit({"x": x, "y": np.ones(len(x), int)})
+    with mpmath.workdps(300):
+        p = [LINKS[link](mpmath.mpf(v) + mpmath.mpf(0.3)) - LINKS[link](mpmath.mpf(v) - mpmath.mpf(0.4)) for v in x]
+        wanted = float(sum(map(mpmath.log, p)))
+    assert fit.log_likelihood_ == pytest.approx(wanted, rel=1e-13)
 
 
 def test_covariances_of_classes_by_a_table_with_gaps():

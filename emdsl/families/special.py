@@ -76,6 +76,21 @@ class log1mexp(Special):
     slope = staticmethod(lambda a: -sp.exp(a - log1mexp(a)))
 
 
+class exp_odds(Special):
+    """exp(a) / (1 - exp(a)) of a negative number: the odds of exp(a)."""
+
+    is_positive = True
+    definition = staticmethod(lambda a: 1 / (sp.exp(-a) - 1))
+    slope = staticmethod(lambda a: exp_odds(a) * (1 + exp_odds(a)))
+
+
+class log_rest(Special):
+    """log(1 - exp(a)) of a negative number, and a logarithm of zero as others are, where nothing is left."""
+
+    definition = staticmethod(lambda a: sp.log(1 - sp.exp(a)))
+    slope = staticmethod(lambda a: -exp_odds(a))
+
+
 class log_mass(Special):
     """log(a), of a mass that is positive."""
 
@@ -230,7 +245,20 @@ TAILS: Mapping[str, Any] = {
 }  # fmt: skip
 
 SPECIAL: Mapping[str, Any] = {
-    f.__name__: f for f in (logistic, softplus, phi, Phi, log_Phi, log1mexp, log_mass, bessel_ratio, log_bessel_i0)
+    f.__name__: f
+    for f in (
+        logistic,
+        softplus,
+        phi,
+        Phi,
+        log_Phi,
+        log1mexp,
+        exp_odds,
+        log_rest,
+        log_mass,
+        bessel_ratio,
+        log_bessel_i0,
+    )
 }
 
 # The functions of numbers of the algebra, under the names that expressions and printed modules have for them.

@@ -22,7 +22,7 @@ from emdsl.derive.updates.rules import Update
 from emdsl.report.sums import apart
 
 CONVEX = ("exp", "softplus", "lgamma", "log_bessel_i0", "abs", "square")  # of what is linear
-CONCAVE = ("log_Phi", "log1mexp", "log_between")
+CONCAVE = ("log_Phi", "log1mexp", "log_rest", "log_between")
 SQUARE = "a square"
 SPELT = {"lgamma": "log Γ", "log_bessel_i0": "log I₀", "square": SQUARE, "abs": "|.|", "inverse": "1 / ."}
 

@@ -39,9 +39,12 @@ def function(name: str, args: tuple[Formula, ...]) -> Formula:
             return f.Apply(f.Word("log"), (f.Apply(f.Word("Gamma"), args),))
         case "log_mass":
             return f.Apply(f.Word("log"), args)
-        case "log1mexp":
+        case "log1mexp" | "log_rest":
             rest = f.Plus(((False, ONE), (True, f.Apply(f.Word("exp"), args))))
             return f.Apply(f.Word("log"), (rest,))
+        case "exp_odds":
+            rest = f.Plus(((False, ONE), (True, f.Apply(f.Word("exp"), args))))
+            return f.Over(f.Apply(f.Word("exp"), args), rest)
         case "log_Phi":
             return f.Apply(f.Word("log"), (f.Apply(f.Word("Phi"), args),))
         case "log_between" | "log_inside":

@@ -236,6 +236,8 @@ def _log(a: Expr) -> Expr:
             return mul(a.exponent, _log(a.base))
         case Mul() if sum(not positive(f) for f in a.factors) <= 1:
             return add(*(_log(f) for f in a.factors))
+        case Add((s, t)) if (found := _between(s, t) or _between(t, s)) is not None:
+            return found
     if isinstance(a, Add):
         constant = next((t.value for t in a.terms if isinstance(t, Num)), None)
         if constant is not None and constant > 0 and constant != 1:  # log(c - c t) = log c + log(1 - t)
@@ -255,6 +257,21 @@ def _minus(name: str, t: Expr) -> tuple[Expr, ...] | None:
     match split_number(t):
         case -1, Fn(found, arguments) if found == name:
             return arguments
+    return None
+
+
+def _between(above: Expr, below: Expr) -> Expr | None:
+    """log(f(a) - f(b)) of what has digits where f(a) and f(b) have none that differ; None of other differences."""
+    match split_number(above), split_number(below):
+        case (c, Fn(name, (a,))), (d, Fn(other, (b,))) if name == other and c == -d and c > 0:
+            apart = add(b, neg(a))
+            if name == "logistic":  # 1 / (1 + exp(-a)) - 1 / (1 + exp(-b)), the logs of both denominators
+                sides = (neg(Fn("softplus", (neg(a),))), neg(Fn("softplus", (b,))))
+                return add(_log(Num(c)), *sides, Fn("log_rest", (apart,)))
+            if name == "exp":
+                return add(_log(Num(c)), a, Fn("log_rest", (apart,)))
+            if name == "Phi":
+                return add(_log(Num(c)), Fn("log_between", (b, a)))
     return None
 
 

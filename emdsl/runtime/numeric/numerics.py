@@ -243,6 +243,18 @@ def log1mexp(a: Any) -> Array:
     return np.where(near, np.log(-np.expm1(np.where(near, a, -1.0))), np.log1p(-np.exp(np.where(near, -1.0, a))))
 
 
+def log_rest(a: Any) -> Array:
+    """The same, LOWEST where nothing is left: a table of pairs holds those that no row has."""
+    left = np.asarray(a) < 0
+    return np.where(left, log1mexp(np.where(left, a, -1.0)), LOWEST)
+
+
+def exp_odds(a: Any) -> Array:
+    """exp(a) / (1 - exp(a)) for a < 0, and 0 where nothing is left: the slope of `log_rest`, turned."""
+    left = np.asarray(a) < 0
+    return np.where(left, 1 / np.expm1(np.where(left, -np.asarray(a), 1.0)), 0.0)
+
+
 def log_between(a: Any, b: Any) -> Array:
     """log(Phi(b) - Phi(a)) for a < b, on the side where both are small."""
     above = np.asarray(a) + b > 0
