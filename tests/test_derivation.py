@@ -535,7 +535,8 @@ for i in I:
 """: (
         "Σ_{i, j} [y[i, j] = 1] log(high[i, j] - low[i, j]) + Σ_{i, j} [y[i, j] = 2] log low[i, j]",
         "with high[i, j] = logistic(a[j] skill[i] - d[j])",
-        "R[j, i, s] = logistic(a[j] skill⁽ˢ⁾[i] - d[j]) -",  # each point has its own
+        "R[j, i, s] = a[j] skill⁽ˢ⁾[i] - d[j] - gap[j]",  # each point has its own
+        "because softplus and -log(1 - exp(.)) are convex, and subtracted",
     ),
     """param a : real[P]
 param b : real[Q]

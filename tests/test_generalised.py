@@ -12,7 +12,7 @@ from gallery import compiled, fit, table
 from scipy import special, stats
 
 import emdsl
-from emdsl.runtime.numeric.ascent import ascend, low_step, newton_steps
+from emdsl.runtime.numeric.ascent import FreeTable, ascend, low_step, newton_steps
 
 pytestmark = pytest.mark.filterwarnings("ignore::emdsl.runtime.data.faults.ConvergenceWarning")
 
@@ -68,6 +68,24 @@ TEXTS: dict[str, tuple[str, dict[str, Any], tuple[str, ...], bool]] = {
         ),
         {"X": X, "g": GROUP, "y": POSITIVE}, (), False,
     ),
+    "thresholds in order, by group": (
+        ROWS.format(
+            "param c[G] : ordered[2]\nparam b : real[P]",
+            "observed y[n] ~ Categorical([logistic(c[g[n], 0] - X[n] @ b), logistic(c[g[n], 1] - X[n] @ b) - "
+            "logistic(c[g[n], 0] - X[n] @ b), 1 - logistic(c[g[n], 1] - X[n] @ b)])",
+        ),
+        {"X": X[:, 1:], "g": GROUP, "y": (ETA > -1) * 1 + (ETA > 1)}, (), False,
+    ),
+    "effects that sum to 0, side by side": (
+        MIXED.format("param b[K] : zero_sum[G]", "observed y[n] ~ Poisson(log_rate = b[z[n], g[n]])").replace(
+            "    latent", "    given g[n] : index[G]\n    latent"
+        ),
+        {"X": X, "g": GROUP, "y": COUNTS}, ("K",), False,
+    ),
+    "shares of a mean": (
+        ROWS.format("param p[G] : simplex[P]\nparam s : positive", "observed y[n] ~ Normal(exp(X[n] @ p[g[n]]), s)"),
+        {"X": X, "g": GROUP, "y": POSITIVE}, (), False,
+    ),
     "Dirichlets": (
         "model M\nsize K = 2\nparam w : simplex[K]\nparam a[K] : positive[D]\nfor n in N:\n"
         "    latent z[n] ~ Categorical(w)\n    observed y[n] : simplex[D] ~ Dirichlet(a[z[n]])",
@@ -111,6 +129,40 @@ def test_hessians_are_differences_of_slopes(name: str, monkeypatch: pytest.Monke
     monkeypatch.setattr(est._module, "ascend", spy)
     est.fit(data)
     assert checked
+
+
+@pytest.mark.parametrize("domain", ["ordered", "zero_sum", "simplex"])
+def test_vectors_in_free_coordinates(domain: str) -> None:
+    """Slopes and Hessian of x' A x + sum sin x there, beside a number between bounds, side by side in two rows."""
+    rng = np.random.default_rng(3)
+    a = rng.normal(size=(2, 7, 7)) + 3 * np.eye(7)
+    domains, bounds = {"v": domain, "u": "unit"}, {"v": (None, None), "u": (0.2, 0.9)}
+    batch = {"v": (1,), "u": (0,)}
+    v = {
+        "ordered": np.sort(rng.normal(size=(2, 2, 3))),
+        "zero_sum": (w := rng.normal(size=(2, 2, 3))) - w.mean(-1, keepdims=True),
+        "simplex": rng.dirichlet([1, 2, 3], size=(2, 2)),
+    }[domain]
+    start = {"v": v, "u": np.array([0.3, 0.6])}
+
+    def objective(at: dict[str, Any]) -> Any:
+        x = np.concatenate([np.moveaxis(at["v"], 1, 0).reshape(2, 6), at["u"][:, None]], 1)
+        value = np.einsum("ri,rij,rj->", x, a, x) + np.sin(x).sum()
+        slope = np.einsum("rij,rj->ri", a + np.swapaxes(a, 1, 2), x) + np.cos(x)
+        bend = a + np.swapaxes(a, 1, 2) - np.sin(x)[:, :, None] * np.eye(7)
+        parts = {("v", "v"): bend[:, :6, :6], ("v", "u"): bend[:, :6, 6], ("u", "u"): bend[:, 6, 6]}
+        return [value], {"v": np.moveaxis(slope[:, :6].reshape(2, 2, 3), 0, 1), "u": slope[:, 6]}, parts
+
+    table = FreeTable(start, domains, bounds, batch)
+    t = table.free(start)
+    np.testing.assert_allclose(table.values(t)["v"], v, rtol=1e-12)
+    _, gradient, hessian, _, _ = table.at(objective, t)
+    for r, k in np.ndindex(t.shape):
+        step = np.zeros_like(t)
+        step[r, k] = 1e-5
+        up, down = (table.at(objective, t + s * step) for s in (1, -1))
+        assert gradient[r, k] == pytest.approx((up[0] - down[0]) / 2e-5, rel=1e-6, abs=1e-6)
+        np.testing.assert_allclose(hessian[r, k], ((up[1] - down[1]) / 2e-5)[r], rtol=1e-6, atol=1e-6)
 
 
 def moved(at: dict[str, Any], name: str, k: int, step: float) -> dict[str, Any]:

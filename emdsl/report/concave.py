@@ -24,7 +24,11 @@ from emdsl.report.sums import apart
 CONVEX = ("exp", "softplus", "lgamma", "log_bessel_i0", "abs", "square")  # of what is linear
 CONCAVE = ("log_Phi", "log1mexp", "log_rest", "log_between")
 SQUARE = "a square"
-SPELT = {"lgamma": "log Γ", "log_bessel_i0": "log I₀", "square": SQUARE, "abs": "|.|", "inverse": "1 / ."}
+SPELT = {
+    "lgamma": "log Γ", "log_bessel_i0": "log I₀", "square": SQUARE, "abs": "|.|", "inverse": "1 / .",
+    "log_Phi": "-log Φ", "log_between": "-log(Φ(.) - Φ(.))",
+    **dict.fromkeys(("log1mexp", "log_rest"), "-log(1 - exp(.))"),
+}  # fmt: skip
 
 
 class Shape(Enum):

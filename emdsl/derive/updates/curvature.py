@@ -66,7 +66,9 @@ class _Raw:
 def curvature(terms: Sequence[Term], variables: Sequence[m.Variable]) -> Curvature | None:
     """The Hessian of a sum of terms; None where a domain or a function stands in the way, or it is very long."""
     names = {v.name for v in variables}
-    if any(not v.domain.interval for v in variables) or any(_kinked(f, names) for t in terms for f in t.factors):
+    if any(v.domain.symmetric or v.domain.discrete for v in variables) or any(
+        _kinked(f, names) for t in terms for f in t.factors
+    ):
         return None
     if _meeting(terms, names) > LONGEST:
         return None
@@ -82,7 +84,7 @@ def curvature(terms: Sequence[Term], variables: Sequence[m.Variable]) -> Curvatu
     places = _batch(raw, variables)
     batch = tuple(Ix(f"batch_{n}", str(variables[0].shape[d])) for n, d in enumerate(places[0]))
     named = tuple((v.name, p) for v, p in zip(variables, places, strict=True))
-    if len(variables) == 1 and len(variables[0].shape) == len(batch) + 1:
+    if len(variables) == 1 and variables[0].domain.interval and len(variables[0].shape) == len(batch) + 1:
         low = _low(raw[0, 0], variables[0], places[0], batch)
         if low is not None:
             return Curvature(batch, named, low, True)
@@ -159,6 +161,9 @@ def _placed(
 def _batch(raw: dict[tuple[int, int], list[_Raw]], variables: Sequence[m.Variable]) -> list[tuple[int, ...]]:
     """For each parameter the positions of its batch axes, in one order: those tied in every product of every pair."""
     shapes = [tuple(map(str, v.shape)) for v in variables]
+    shapes = [
+        s[: len(s) - len(v.domain.dims)] if v.domain.structured else s for s, v in zip(shapes, variables, strict=True)
+    ]
     places: list[tuple[int, ...]] = [() for _ in variables]
     for d, dim in enumerate(shapes[0]):
         chosen: list[int] = []

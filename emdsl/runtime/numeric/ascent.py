@@ -13,7 +13,7 @@ import numpy as np
 from emdsl.runtime.data.columns import Array
 from emdsl.runtime.numeric.numerics import Degenerate
 from emdsl.runtime.numeric.quasi import REACH, WIDE, maximise
-from emdsl.runtime.numeric.unconstrained import from_free, stretch, to_free, uphill
+from emdsl.runtime.numeric.unconstrained import bent, from_free, pullback, stretch, tangent, to_free, uphill
 
 PROBES = 3  # how often Newton may go on from beyond a flat place
 STRIDE = 100.0  # how far one step may go at least, in such errors of numbers on their own scale
@@ -23,6 +23,7 @@ TOGETHER = 2e-14  # of it: less is none, Q is the same all along (numbers that a
 NOISE = 1e-14  # of the sum of the terms' sizes: what rounding leaves of Q
 HIDDEN = 1e-6  # of 1 + |Q|: a step to where rounding is more than that has to rise by more than the rounding
 LOST = 1e-3  # of 1 + |Q|: rounding that is more leaves nothing to climb by
+VECTORS = ("ordered", "zero_sum", "simplex")  # domains whose numbers are moved together
 BROADEST = 300  # numbers in one block: above it a Hessian costs more than it saves, and gradients alone are used
 
 
@@ -139,13 +140,16 @@ class FreeTable:
             self.order[n] = (*batch[n], *(d for d in range(len(shape)) if d not in batch[n]))
             self.shapes[n] = tuple(shape[d] for d in self.order[n])
             own = int(np.prod(self.shapes[n][len(batch[n]) :]))
+            own -= own // shape[-1] if domains[n] in ("zero_sum", "simplex") else 0  # the last of each vector follows
             self.cuts[n] = slice(self.width, self.width + own)
             self.rows = int(np.prod(self.shapes[n][: len(batch[n])]))
             self.width += own
 
+    def _rows(self, n: str, part: Any) -> Array:
+        return np.transpose(part, self.order[n]).reshape(self.rows, -1)
+
     def _table(self, parts: Mapping[str, Any]) -> Array:
-        rows = [np.transpose(parts[n], order).reshape(self.rows, -1) for n, order in self.order.items()]
-        return np.concatenate(rows, axis=-1)
+        return np.concatenate([self._rows(n, parts[n]) for n in self.order], axis=-1)
 
     def free(self, values: Mapping[str, Array]) -> Array:
         """Free coordinates of parameters: (batch, width)."""
@@ -155,7 +159,8 @@ class FreeTable:
         """The inverse of `free`."""
         out = {}
         for n, order in self.order.items():
-            part = t[:, self.cuts[n]].reshape(self.shapes[n]).transpose(np.argsort(order))
+            shape = (*self.shapes[n][:-1], -1) if self.domains[n] in VECTORS else self.shapes[n]
+            part = t[:, self.cuts[n]].reshape(shape).transpose(np.argsort(order))
             out[n] = from_free(part, self.domains[n], self.bounds[n], part.shape)
         return out
 
@@ -163,14 +168,14 @@ class FreeTable:
         """Which columns are numbers on their own scale, (width,): others are logarithms and the like."""
         out = np.zeros(self.width, bool)
         for n, cut in self.cuts.items():
-            out[cut] = self.domains[n] == "real"
+            out[cut] = self.domains[n] in ("real", "zero_sum")
+            if self.domains[n] == "ordered":  # the others are logarithms of distances
+                out[cut.start : cut.stop : self.shapes[n][-1]] = True
         return out
 
     def reach(self, t: Array) -> Array:
         """How far one step may go, (batch, 1): on the scale of the numbers, or 4 where they are logarithms alone."""
-        plain = [self.cuts[n] for n, domain in self.domains.items() if domain == "real"]
-        largest = [np.abs(t[:, cut]).max(-1, keepdims=True) for cut in plain]
-        return 4.0 * (1 + np.maximum.reduce([np.zeros((self.rows, 1)), *largest]))
+        return 4.0 * (1 + np.abs(t[:, self.is_plain()]).max(-1, keepdims=True, initial=0.0))
 
     def errors(self, hessian: Any) -> Array:
         """Of numbers on their own scale, 1 / sqrt(curvature), whatever that scale is; 0 elsewhere: (batch, width)."""
@@ -184,11 +189,38 @@ class FreeTable:
         with np.errstate(all="ignore"):
             return isinstance(objective(dict(start))[2], tuple)
 
-    def _slopes(self, values: Mapping[str, Array], slopes: Mapping[str, Array]) -> tuple[Array, Array, Array]:
-        """The gradient by the numbers themselves, and the first two derivatives of these by free coordinates."""
-        pairs = {n: stretch(values[n], self.domains[n], self.bounds[n]) for n in self.order}
-        first, second = (self._table({n: p[k] for n, p in pairs.items()}) for k in (0, 1))
-        return self._table({n: np.broadcast_to(slopes[n], np.shape(values[n])) for n in self.order}), first, second
+    def _slopes(self, values: Mapping[str, Array], slopes: Mapping[str, Array]) -> tuple[dict[str, Array], bool]:
+        """The gradient by free coordinates, parameter by parameter, and whether that by the numbers is finite."""
+        whole = {n: np.broadcast_to(slopes[n], np.shape(values[n])) for n in self.order}
+        none = np.empty(0)  # free coordinates, which only those of matrices are taken from
+        back = {n: pullback(none, whole[n], self.domains[n], self.bounds[n], values[n]) for n in self.order}
+        return back, all(bool(np.isfinite(s).all()) for s in whole.values())
+
+    def _bends(self, values: Mapping[str, Array], slopes: Mapping[str, Array], back: Mapping[str, Array]) -> Array:
+        """What the Hessian has of slopes, where numbers bend in free coordinates: (batch, width, width)."""
+        out = np.zeros((self.rows, self.width, self.width))
+        for n, cut in self.cuts.items():
+            at = np.arange(cut.start, cut.stop)
+            if self.domains[n] not in VECTORS:
+                second = stretch(values[n], self.domains[n], self.bounds[n])[1]
+                out[:, at, at] = self._rows(n, slopes[n] * second)
+                continue
+            blocks = bent(self._vectors(n, values[n]), self._vectors(n, back[n]), self.domains[n])
+            at = at.reshape(blocks.shape[1:3])
+            out[:, at[:, :, None], at[:, None, :]] = blocks
+        return np.nan_to_num(out)
+
+    def _vectors(self, n: str, part: Array) -> Array:
+        """A parameter whose numbers are moved together: (batch, vectors, numbers)."""
+        return self._rows(n, part).reshape(self.rows, -1, part.shape[-1])
+
+    def _inward(self, block: Array, n: str, value: Array) -> Array:
+        """What stands along the numbers of a parameter, (batch, numbers, any), along its free coordinates."""
+        if self.domains[n] not in VECTORS:
+            return block * self._rows(n, stretch(value, self.domains[n], self.bounds[n])[0])[:, :, None]
+        along = tangent(self._vectors(n, value), self.domains[n])
+        parts = block.reshape(*along.shape[:3], -1)
+        return (np.swapaxes(along, -1, -2) @ parts).reshape(self.rows, -1, block.shape[-1])
 
     def at(self, objective: Callable[..., Any], t: Array) -> tuple[float, Array, Any, float, bool]:
         """Value, gradient (batch, width), Hessian (batch, width, width) by free coordinates, the sum of |terms|, and
@@ -197,31 +229,32 @@ class FreeTable:
         with np.errstate(all="ignore"):
             terms, slopes, parts = objective(values)
             value, size = float(sum(terms)), float(sum(map(abs, terms)))
-            slope, first, second = self._slopes(values, slopes)
-            sound = bool(np.isfinite(slope).all())
-            bend = np.nan_to_num(slope * second)
+            back, sound = self._slopes(values, slopes)
+            gradient = np.nan_to_num(self._table(back))
             if isinstance(parts, tuple):
+                (n,) = self.order
+                first, second = (self._rows(n, s) for s in stretch(values[n], self.domains[n], self.bounds[n]))
+                bend = np.nan_to_num(self._rows(n, np.broadcast_to(slopes[n], np.shape(values[n]))) * second)
                 diagonal = np.broadcast_to(parts[0], next(iter(self.shapes.values()))).reshape(t.shape)
                 rank = np.broadcast_to(parts[1], next(iter(self.shapes.values()))[:-1]).reshape(self.rows)
-                return value, np.nan_to_num(slope * first), (diagonal * first**2 + bend, first, rank), size, sound
+                return value, gradient, (diagonal * first**2 + bend, first, rank), size, sound
             hessian = np.zeros((*t.shape, self.width))
             for (a, b), part in parts.items():
-                block = np.reshape(part, (self.rows, self.cuts[a].stop - self.cuts[a].start, -1))
-                hessian[:, self.cuts[a], self.cuts[b]] = block
-                hessian[:, self.cuts[b], self.cuts[a]] = block.swapaxes(-1, -2)
-            hessian *= first[:, :, None] * first[:, None, :]
-            hessian[:, range(self.width), range(self.width)] += bend
+                block = np.reshape(part, (self.rows, values[a].size // self.rows, -1))
+                block = self._inward(self._inward(block, a, values[a]).swapaxes(-1, -2), b, values[b])
+                hessian[:, self.cuts[b], self.cuts[a]] = block
+                hessian[:, self.cuts[a], self.cuts[b]] = block.swapaxes(-1, -2)
+            hessian += self._bends(values, slopes, back)
             if sound and np.isfinite(value) and not np.isfinite(hessian).all():
                 hessian = self._by_differences(objective, t)
-        return value, np.nan_to_num(slope * first), np.nan_to_num(hessian), size, sound
+        return value, gradient, np.nan_to_num(hessian), size, sound
 
     def _by_differences(self, objective: Callable[..., Any], t: Array) -> Array:
         """The Hessian by differences of slopes, where a power in it overflows that cancels in these."""
 
         def gradient(at: Array) -> Array:
             values = self.values(at)
-            slope, first, _ = self._slopes(values, objective(values)[1])
-            return slope * first
+            return self._table(self._slopes(values, objective(values)[1])[0])
 
         out = np.empty((*t.shape, self.width))
         for k in range(self.width):

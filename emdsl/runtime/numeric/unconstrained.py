@@ -200,6 +200,29 @@ def pullback(free: Array, gradient: Any, domain: str, bounds: tuple[float | None
     return np.concatenate([by_rows, beside], axis=-1)
 
 
+def tangent(value: Array, domain: str) -> Array:
+    """d value / d free of vectors in order, that sum to 0, or of a simplex: (..., numbers, free coordinates)."""
+    n = value.shape[-1]
+    if domain == "ordered":
+        steps = np.concatenate([np.ones_like(value[..., :1]), np.diff(value)], axis=-1)
+        return np.tri(n) * steps[..., None, :]
+    if domain == "zero_sum":
+        return np.broadcast_to(np.concatenate([np.eye(n - 1), -np.ones((1, n - 1))]), (*value.shape, n - 1))
+    return value[..., :, None] * (np.eye(n)[:, :-1] - value[..., None, :-1])
+
+
+def bent(value: Array, back: Array, domain: str) -> Array:
+    """The sum of gradient_k d2 value_k / d free d free of these, by the gradient in free coordinates (`pullback`)."""
+    out = back[..., None] * np.eye(back.shape[-1])
+    if domain == "ordered":
+        out[..., 0, 0] = 0.0
+        return out
+    if domain == "zero_sum":
+        return np.zeros_like(out)
+    along = value[..., :-1, None] * back[..., None, :]
+    return out - along - np.swapaxes(along, -1, -2)
+
+
 def log_volume(free: Array, domain: str, value: Array) -> Array:
     """The log of what a small volume of free coordinates is worth, as parts of these coordinates that add up to it.
 
