@@ -264,14 +264,11 @@ def _between(above: Expr, below: Expr) -> Expr | None:
     """log(f(a) - f(b)) of what has digits where f(a) and f(b) have none that differ; None of other differences."""
     match split_number(above), split_number(below):
         case (c, Fn(name, (a,))), (d, Fn(other, (b,))) if name == other and c == -d and c > 0:
-            apart = add(b, neg(a))
-            if name == "logistic":  # 1 / (1 + exp(-a)) - 1 / (1 + exp(-b)), the logs of both denominators
-                sides = (neg(Fn("softplus", (neg(a),))), neg(Fn("softplus", (b,))))
-                return add(_log(Num(c)), *sides, Fn("log_rest", (apart,)))
-            if name == "exp":
-                return add(_log(Num(c)), a, Fn("log_rest", (apart,)))
-            if name == "Phi":
-                return add(_log(Num(c)), Fn("log_between", (b, a)))
+            rest = add(_log(Num(c)), Fn("log_rest", (add(b, neg(a)),)))
+            if name == "logistic":  # 1 / (1 + exp(-a)) - 1 / (1 + exp(-b)): the logs of both denominators
+                return add(rest, neg(Fn("softplus", (neg(a),))), neg(Fn("softplus", (b,))))
+            if name in ("exp", "Phi"):
+                return add(rest, a) if name == "exp" else add(_log(Num(c)), Fn("log_between", (b, a)))
     return None
 
 
