@@ -375,14 +375,15 @@ def initial(data, prepared, rng):
     
     def draw(power):
         params = plain(units, rng)
+        again = twin(rng)  # one division for all parameters
         statistics = e_step(params, data, prepared, rng)
         params = m_step(statistics, params, prepared, "keep")
-        return refine(params, params, data, prepared, rng) if few else params
+        return refine(params, params, data, prepared, again) if few else params
     
     def step(params):
         statistics = e_step(params, data, prepared)
         value = statistics["log_likelihood"] + log_prior(params, prepared)
-        return m_step(statistics, params, prepared, "keep"), value
+        return refine(params, m_step(statistics, params, prepared, "keep"), data, prepared), value
     
     with np.errstate(all="ignore"):
         return best_start(draw, step, 5, 6)

@@ -375,9 +375,10 @@ def initial(data, prepared, rng):
     
     def draw(power):
         params = plain(units, rng)
+        again = twin(rng)  # one division for all parameters
         statistics = e_step(params, data, prepared, rng)
         params = m_step(statistics, params, prepared, "keep")
-        return refine(params, params, data, prepared, rng) if few else params
+        return refine(params, params, data, prepared, again) if few else params
     
     def step(params):
         statistics = e_step(params, data, prepared)

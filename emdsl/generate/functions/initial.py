@@ -164,22 +164,25 @@ def _best_of_several(printer: Printer, neutral: list[str], searched: Sequence[st
         tries += ", margin=5.0"
     units = _units(neutral)
     first, some = _some_rows(printer)
-    after = "    return params"
+    twice, after, moved = [], "    return params", 'm_step(statistics, params, prepared, "keep")'
     if any(isinstance(u.rule, Numeric) and u.rule.data and not u.rule.likelihood for u in plan.updates):
         first.append(
             'few = max(prepared["the sizes"].values(), default=0) <= 20000  # else numeric starts cost too much'
         )
-        after = "    return refine(params, params, data, prepared, rng) if few else params"
+        twice = ["    again = twin(rng)  # one division for all parameters"]
+        after = "    return refine(params, params, data, prepared, again) if few else params"
+        if states:  # else starts would be compared by what passes over the data had not moved
+            moved = f"refine(params, {moved}, data, {some})"
     if searched:
         first += _search(plan, neutral, searched, some)
         neutral = [f"params = plain(units, rng{''.join(f', {n}' for n in units)})"]
     unit = [f"    {n} = {UNITS[n]}" for n in units]
-    draw = ["", "def draw(power):", *unit, *("    " + b for b in neutral),
+    draw = ["", "def draw(power):", *unit, *("    " + b for b in neutral), *twice,
             f"    statistics = e_step(params, data, {some}, rng)",
             '    params = m_step(statistics, params, prepared, "keep")', after]  # fmt: skip
     step = ["", "def step(params):", f"    statistics = e_step(params, data, {some})",
             '    value = statistics["log_likelihood"] + log_prior(params, prepared)',
-            '    return m_step(statistics, params, prepared, "keep"), value', ""]  # fmt: skip
+            f"    return {moved}, value", ""]  # fmt: skip
     return [*first, *draw, *step, 'with np.errstate(all="ignore"):', f"    return best_start(draw, step, {tries})"]
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
 from emdsl.runtime.data.columns import Array
 from emdsl.runtime.data.faults import DataError
+from emdsl.runtime.fitting.climbs import Setup
 
 LEAST_SHARE = 1e-300  # of a probability: a chain takes their logarithms
 
@@ -100,6 +101,17 @@ def check_read(divisions: Divisions) -> None:
     for division in divisions.each.values():
         if not division.done:
             raise _not_as_probabilities(division.name)
+
+
+def first_step(
+    ask: Callable[..., Any], setup: Setup, given: Mapping[str, Array], params: Mapping[str, Array], statistics: Any,
+    *beside: Any,
+) -> dict[str, Any]:  # fmt: skip
+    """The first M-step from what these statistics stand for, with its passes over the data; what is given stays."""
+    found = ask("m_step", statistics, params, setup.prepared, "keep")
+    if "refine" in vars(setup.module):
+        found = ask("refine", params, found, setup.data, setup.prepared, *beside, statistics)
+    return {n: given.get(n, np.asarray(found[n], np.float64)) for n in params}
 
 
 def _given_together(names: tuple[str, ...], missing: list[str]) -> DataError:

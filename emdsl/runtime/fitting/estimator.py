@@ -20,7 +20,7 @@ from emdsl.runtime.data.table import read_data
 from emdsl.runtime.data.weighed import unit_of, without_idle_rows
 from emdsl.runtime.fitting.answers import Answers
 from emdsl.runtime.fitting.climbs import Climb, Setup, is_exact, is_sampled, under_points
-from emdsl.runtime.fitting.divisions import check_read, divided
+from emdsl.runtime.fitting.divisions import check_read, divided, first_step
 from emdsl.runtime.fitting.loop import SAME, best_climb, climb, print_progress
 from emdsl.runtime.fitting.reach import best_division, nearer_start
 from emdsl.runtime.fitting.settings import (
@@ -226,17 +226,15 @@ class Estimator(Answers):
             params = {n: params.get(n, np.asarray(value, np.float64)) for n, value in drawn.items()}
         if "start" not in vars(self._module):
             if some and start[1]:
-                division = divided(start[1], "climb_by_draws" in vars(self._module), rng)
+                division, again = (divided(start[1], "climb_by_draws" in vars(self._module), rng) for _ in range(2))
                 statistics = self._ask("e_step", params, setup.data, setup.prepared, division)
                 check_read(division)
-                found = self._ask("m_step", statistics, params, setup.prepared, "keep")
-                params = {n: start[0].get(n, np.asarray(found[n], np.float64)) for n in params}
+                params = first_step(self._ask, setup, start[0], params, statistics, again)
             return params, None
         state = self._ask("start", params, setup.data, setup.prepared, rng, dict(start[1]))
         if start[1]:
             statistics = self._ask("e_step", params, setup.data, setup.prepared, state, None, "")
-            found = self._ask("m_step", statistics, params, setup.prepared, "keep")
-            params = {n: value if n in start[0] else np.asarray(found[n], np.float64) for n, value in params.items()}
+            params = first_step(self._ask, setup, start[0], params, statistics, statistics["state"], None)
         return params, state
 
     def _drawn(self, setup: Setup, rng: np.random.Generator) -> dict[str, Any]:
