@@ -10,8 +10,8 @@ are loaded when something is compiled.
 """
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
 
+TYPE_CHECKING = False  # for type checkers, which take it as true: the module that has it takes longer than this one
 if TYPE_CHECKING:
     from emdsl.compiler import compile
     from emdsl.errors import DataError, EmdslError, ModelError
@@ -31,7 +31,7 @@ _HOME = {
 }
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     if name not in _HOME:
         raise AttributeError(f"module 'emdsl' has no attribute {name!r}")
     value = getattr(import_module(_HOME[name]), name)

@@ -1,11 +1,17 @@
-"""`python -m emdsl` is `emdsl`."""
+"""`emdsl` and `python -m emdsl`: the command line, loaded where Ctrl-C is told as it is later."""
 
 import sys
 
-try:
-    from emdsl.cli import main
-except KeyboardInterrupt:  # Ctrl-C while the command line is loaded
-    sys.stderr.write("interrupted\n")
-    raise SystemExit(130) from None
 
-main()
+def main() -> None:
+    """Run the command line. Exits."""
+    try:
+        from emdsl.cli import main as run
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted\n")
+        raise SystemExit(130) from None
+    run()
+
+
+if __name__ == "__main__":
+    main()

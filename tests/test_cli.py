@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 import json
 import os
 import signal
 import subprocess
 import sys
+import tomllib
 import tracemalloc
 from pathlib import Path
 from typing import Any
@@ -224,6 +226,26 @@ def test_ctrl_c_ends_with_130_wherever_it_comes(tmp_path: Path, body: str) -> No
     env = {**os.environ, "PYTHONPATH": f"{ROOT}:{tmp_path}"}
     done = subprocess.run([sys.executable, "-m", "told"], env=env, check=False, timeout=60, capture_output=True)
     assert done.returncode == 130 and b"Traceback" not in done.stderr
+
+
+def test_ctrl_c_while_the_command_line_is_loaded(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The script `emdsl` imported it where nothing catches: a traceback."""
+    scripts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["scripts"]
+    module, _, name = scripts["emdsl"].partition(":")
+
+    class Interrupting:
+        def find_spec(self, name: str, *_: Any) -> None:
+            if name == "emdsl.cli":
+                raise KeyboardInterrupt
+
+    start = getattr(importlib.import_module(module), name)
+    monkeypatch.delitem(sys.modules, "emdsl.cli")
+    monkeypatch.setattr(sys, "meta_path", [Interrupting(), *sys.meta_path])
+    with pytest.raises(SystemExit) as stop:
+        start()
+    assert stop.value.code == 130 and capsys.readouterr().err == "interrupted\n"
 
 
 def test_a_fit_that_cannot_be_saved_is_still_printed(run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -250,7 +250,7 @@ def loaded_after(code: str) -> set[str]:
 
 
 def test_import_emdsl_is_light() -> None:
-    heavy = {"sympy", "lark", "scipy", "mpmath", "rich", "click", "numpy", "numba", "threadpoolctl"}
+    heavy = {"typing", "sympy", "lark", "scipy", "mpmath", "rich", "click", "numpy", "numba", "threadpoolctl"}
     assert not loaded_after("import emdsl") & heavy
     assert "lark" in loaded_after("from emdsl.families import PRELUDE; PRELUDE()")  # the probe does see what is loaded
 
