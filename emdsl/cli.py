@@ -96,8 +96,9 @@ def compiled(path: str, infer: Sequence[str] = ()) -> Model:
 def model_text(path: str) -> str | bytes:
     """The content of a model file; bytes are decoded by the parser, which says where they are wrong."""
     from emdsl.compiler import read_model
+    from emdsl.fit.readers import standard_input
 
-    return sys.stdin.buffer.read() if path == "-" else read_model(Path(path))
+    return standard_input().read() if path == "-" else read_model(Path(path))
 
 
 def unanswered(error: NotImplementedError) -> EmdslError:
@@ -353,9 +354,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     try:
         if any("\0" in a for a in arguments or ()):
             raise click.UsageError("an argument holds a zero character")
-        status = commands.main(
-            args=None if arguments is None else list(arguments), prog_name="emdsl", standalone_mode=False
-        )
+        status = commands.main(args=arguments and list(arguments), prog_name="emdsl", standalone_mode=False)
         sys.stdout.flush()
         return status if isinstance(status, int) else 0
     except click.UsageError as error:
@@ -387,13 +386,15 @@ def leave_output() -> None:
 def last_resort(error: Exception) -> int:
     """Lack of memory, or a bug of ours: one block, no traceback unless EMDSL_DEBUG is set."""
     if isinstance(error, MemoryError):
-        click.echo("error D043: there is not enough memory for this model and data", err=True)
+        told = "error D043: there is not enough memory for this model and data"
     elif isinstance(error, OSError) and error.errno in UNWRITABLE and error.filename is None:
         leave_output()
-        click.echo(f"error D040: standard output: cannot be written: {error.strerror}", err=True)
+        told = f"error D040: standard output: cannot be written: {error.strerror}"
+    elif isinstance(error, UnicodeEncodeError):
+        told = f"error D040: standard output: {error.encoding} has no {error.object[error.start]!a}: use -o"
     elif os.environ.get("EMDSL_DEBUG"):
         raise error
     else:
-        stage = type(error).__name__
-        click.echo(f"internal error ({stage}): {error}\nPlease report this with the model that caused it.", err=True)
+        told = f"internal error ({type(error).__name__}): {error}\nPlease report this with the model that caused it."
+    click.echo(told, err=True)
     return 1

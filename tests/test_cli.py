@@ -171,6 +171,30 @@ def test_the_model_from_standard_input(run: Any, monkeypatch: pytest.MonkeyPatch
     assert run("fit", "-", "-").status == 2
 
 
+def test_data_from_a_pipe(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What cannot be read twice was laid aside, and then read from its end: `cat d.csv | emdsl fit m.em -`."""
+    end, start = os.pipe()
+    os.write(start, b"waiting\n" + b"70\n90\n50\n55\n88\n" * 9)
+    os.close(start)
+    with os.fdopen(end, encoding="utf-8") as pipe:
+        monkeypatch.setattr(sys, "stdin", pipe)
+        done = run("fit", "gmm.em", "-", "--size", "K=1", "--json")
+    assert json.loads(done.out)["sizes"]["N"] == 45
+    monkeypatch.setattr(sys, "stdin", None)
+    closed = run("fit", "gmm.em", "-")
+    assert closed.status == 1 and "it is closed" in closed.err
+
+
+def test_outputs_of_the_system(run: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A link to itself and a terminal of few letters were internal errors."""
+    (tmp_path / "loop").symlink_to("loop")
+    done = run("fit", "gmm.em", FAITHFUL, "-o", str(tmp_path / "loop"))
+    assert done.status == 1 and "cannot be written" in done.err
+    monkeypatch.setattr(cli, "put", lambda *_: "Σ".encode("ascii"))
+    done = run("compile", "gmm.em")
+    assert done.status == 1 and "ascii has no '\\u03a3'" in done.err
+
+
 def test_an_absent_model_is_said_alike_everywhere(run: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(cli, "compiled", COMPILED)
     said = set()

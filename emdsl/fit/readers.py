@@ -54,11 +54,18 @@ def read_table_file(path: str) -> FileTable:
         return _read_json(path)
     try:
         if path == "-":
-            return _twice_readable(sys.stdin.buffer, path)
+            return _twice_readable(standard_input(), path)
         with Path(path).open("rb") as file:
             return _twice_readable(file, path)
     except OSError as error:
         raise DataError(Problem("D030", f"{path}: cannot be read: {error.strerror or error}")) from None
+
+
+def standard_input() -> BinaryIO:
+    """Its bytes. Raises DataError where it is closed."""
+    if sys.stdin is None:
+        raise DataError(Problem("D030", "standard input: cannot be read: it is closed"))
+    return sys.stdin.buffer
 
 
 def _twice_readable(file: BinaryIO, path: str) -> FileTable:
@@ -67,6 +74,7 @@ def _twice_readable(file: BinaryIO, path: str) -> FileTable:
         return parse_csv(file, path)
     with tempfile.SpooledTemporaryFile(max_size=LAID_ASIDE) as copy:
         shutil.copyfileobj(file, copy)
+        copy.seek(0)
         return parse_csv(cast(BinaryIO, copy), path)
 
 

@@ -31,7 +31,7 @@ def check_output(path: str | None, *read: str | None) -> None:
             reason = f"there is no directory {folder}"
         elif not os.access(folder, os.W_OK):
             reason = f"the directory {folder} is not writable"
-    except (OSError, ValueError) as error:  # a name that is too long, or that no file can have
+    except (OSError, ValueError, RuntimeError) as error:  # a name too long, or of no file, a link to itself
         reason = getattr(error, "strerror", None) or str(error)
     if reason:
         raise DataError(Problem("D040", f"{path}: cannot be written: {reason}"))
