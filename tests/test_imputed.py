@@ -416,3 +416,34 @@ def test_cells_of_counts_and_shares_have_a_variance() -> None:
     mean, var = mixed(log, 0.4 * share.mean(), 0.16 * share.var())
     np.testing.assert_allclose([found["d"]["mean"][1, 2], found["d"]["var"][1, 2]], [0.4 - mean, var], rtol=1e-12)
     assert (found["m"]["var"][1] == 0).all() and found["d"]["var"][1, 1] == 0
+
+
+LAGGED = """
+    model Lagged
+    size K = 2
+    param first : simplex[K]
+    param step[K] : simplex[K]
+    param a[K] : positive
+    param b : unit
+    for t in T:
+        latent   z[t] ~ Categorical(first if t == 0 else step[z[t-1]])
+        observed y[t] ~ Poisson(a[z[t]] if t == 0 else a[z[t]] + b * y[t-1])
+"""
+
+
+def test_a_count_that_the_next_one_reads(tmp_path: Any) -> None:
+    model = emdsl.compile(text=LAGGED)
+    data = {"y": [1, nan, 6, 2]}
+    fit = model.fitter(max_iter=0, init={"first": FIRST, "step": STEP, "a": A, "b": 0.4}).fit(data)
+    z, y = np.array(list(product(range(2), repeat=4)))[:, None], np.tile([1, 0, 6, 2], (60, 1))
+    y[:, 1] = np.arange(60)
+    rate = A[z] + 0.4 * np.concatenate([np.zeros((60, 1)), y[:, :-1]], 1)
+    log = (
+        np.log(FIRST[z[..., 0]]) + np.log(STEP[z[..., :-1], z[..., 1:]]).sum(-1) + stats.poisson.logpmf(y, rate).sum(-1)
+    )
+    assert fit.log_likelihood_ == pytest.approx(np.logaddexp.reduce(log.ravel()), rel=1e-12)
+    mean, var = mixed(log.ravel(), np.tile(y[:, 1], 16), np.zeros(960))
+    fit.save(tmp_path / "fit.json")
+    for found in (fit.posterior_["y"], emdsl.load(tmp_path / "fit.json").posterior(data)["y"]):
+        np.testing.assert_allclose(found["mean"], [1, mean, 6, 2], rtol=1e-10)
+        np.testing.assert_allclose(found["var"], [0, var, 0, 0], rtol=1e-9)

@@ -120,8 +120,9 @@ class Fitter(Onward):
         except ModelError as error:
             raise located(error, found, bound, whole.module.SPEC) from None
         completed = self._variant.completed
-        bound = renamed(bound, completed, self._module.SPEC) if completed else bound
         bound = self._by_runs(bound)
+        if completed and self._variant.tied is None:
+            bound = renamed(bound, completed, self._module.SPEC)
         if self._module.SPEC.get("tails"):
             self._leave_out(bound)
         return bound

@@ -41,7 +41,8 @@ class Onward(Estimator):
             self._use(self._fitted)  # new data may have been met since
             module = self._module
         if self._variant.tied is not None:
-            module, bound = self._variant.complete.module, self._variant.tied.written
+            module = self._variant.complete.module
+            bound = renamed(self._variant.tied.written, self._variant.completed, module.SPEC)
         plates = frozenset(ordered_plates(module.SPEC))
         longer = ahead(module.SPEC, bound, steps, givens, module.default_givens)
         drawn = hasattr(module, "climb_by_draws")

@@ -43,13 +43,15 @@ class Tied(NamedTuple):
 
 
 def tied(whole: CompiledModel, current: CompiledModel, names: Sequence[str], bound: Bound) -> Tied | None:
-    """The model by runs, where gaps would have all configurations of a chain enumerated; None where that is no way.
+    """The model by runs, where gaps would have all configurations of a chain enumerated, or all rows of counts drawn;
+    None where that is no way.
 
     Raises DataError (D022) where the longest run has too many configurations, with their number.
     """
     joint = current.derived.joint
-    states = [n for n in names if n not in bound.values]  # discrete ones, of which what was seen has another name
-    if joint.configurations is None or not joint.incomplete or states:
+    states = [n for n in names if n not in bound.values]  # of which what was seen has another name
+    enumerated = joint.configurations is not None and joint.incomplete
+    if states or not (enumerated or (current.derived.drawn and not whole.derived.drawn)):
         return None
     found = runs_of(whole.resolved, names, bound)
     if found is None:
