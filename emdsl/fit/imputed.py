@@ -14,7 +14,7 @@ import numpy as np
 
 from emdsl.fit.ahead.forecasts import Seen
 from emdsl.fit.few import too_many
-from emdsl.fit.gaps import may_stand_still, no_mean, no_variance, unseen
+from emdsl.fit.gaps import may_stand_still, no_mean, no_variance, seen, unseen
 from emdsl.fit.over_draws import over_draws
 from emdsl.fit.tied import tied
 from emdsl.fit.variants import CompiledModel, Variant
@@ -45,8 +45,8 @@ class Entries(NamedTuple):
         out: dict[str, Array] = {}
         for n, a in told.items():
             both = mask[..., None] | mask[..., None, :] if n == "cov" else mask
-            seen = {"mean": values, "E[cos]": np.cos(values), "E[sin]": np.sin(values)}.get(n, 0.0)
-            out[n] = np.where(both, seen, a)
+            known = {"mean": values, "E[cos]": np.cos(values), "E[sin]": np.sin(values)}.get(n, 0.0)
+            out[n] = np.where(both, known, a)
         return out
 
     def warn(self, told: Any) -> None:
@@ -154,14 +154,16 @@ class Imputed:
         return out
 
     def held(self, found: Mapping[str, Any]) -> dict[str, Any]:
-        """Variances of cells that may be missing one by one: 0 of those that were seen, to the last digit."""
+        """What may be missing cell by cell: of those that were seen the value and no variance, to the last digit."""
         out = {}
         for name in self.variant.completed:
-            told, mask = found.get(name), self.data.masks.get(name)
-            if mask is None or not isinstance(told, Mapping) or "var" not in told:
+            data = next((n for n in (name, seen(name)) if n in self.data.values), name)
+            told, mask = found.get(name), self.data.masks.get(data)
+            if mask is None or not isinstance(told, Mapping) or "mean" not in told or "var" not in told:
                 continue
             if np.shape(told["var"]) == np.shape(mask):
-                out[name] = {**told, "var": np.where(mask, 0.0, np.maximum(told["var"], 0.0))}
+                spread = np.where(mask, 0.0, np.maximum(told["var"], 0.0))
+                out[name] = {**told, "mean": np.where(mask, self.data.values[data], told["mean"]), "var": spread}
         return out
 
     def by_copies(self, whole: CompiledModel, missing: Entries) -> Any:
